@@ -1,0 +1,62 @@
+// base/bitmap.h -- a set of u32 as bits, and its atomic twin for readers beside a writer.
+//
+// Shape: value. The words are the caller's memory; bit i is bit (i & 63) of word i / 64.
+#ifndef OMEN_BASE_BITMAP_H
+#define OMEN_BASE_BITMAP_H
+#include <stdbool.h>
+#include <stdint.h>
+
+struct bitmap {
+    uint64_t *words;
+    uint32_t  count;  // bits; bits from count to the end of the last word are zero
+};
+
+static inline uint32_t
+bitmap_words(uint32_t count)
+{
+    return (uint32_t)(((uint64_t)count + 63) / 64);
+}
+
+static inline bool
+bitmap_test(const struct bitmap *bitmap, uint32_t i)
+{
+    return i < bitmap->count && (bitmap->words[i >> 6] >> (i & 63) & 1) != 0;
+}
+
+static inline void
+bitmap_set(struct bitmap *bitmap, uint32_t i)
+{
+    bitmap->words[i >> 6] |= 1ull << (i & 63);
+}
+
+static inline void
+bitmap_clear(struct bitmap *bitmap, uint32_t i)
+{
+    bitmap->words[i >> 6] &= ~(1ull << (i & 63));
+}
+
+static inline uint64_t
+bitmap_population(const struct bitmap *bitmap)
+{
+    uint64_t population = 0;
+    for (uint32_t w = 0; w < bitmap_words(bitmap->count); w++)
+        population += (uint64_t)__builtin_popcountll(bitmap->words[w]);
+    return population;
+}
+
+// The atomic twin: words shared between one or more writers and any number of readers.
+static inline bool
+atomic_bit_test(const _Atomic uint64_t *words, uint32_t i)
+{
+    return (__atomic_load_n(&words[i >> 6], __ATOMIC_RELAXED) >> (i & 63) & 1) != 0;
+}
+
+// Sets the bit; true when it was clear before.
+static inline bool
+atomic_bit_set(_Atomic uint64_t *words, uint32_t i)
+{
+    const uint64_t mask = 1ull << (i & 63);
+    return (__atomic_fetch_or(&words[i >> 6], mask, __ATOMIC_ACQ_REL) & mask) == 0;
+}
+
+#endif

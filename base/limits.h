@@ -1,0 +1,25 @@
+// base/limits.h -- every maximum of the product in one place, so that each is tested at it and one past it.
+//
+// Shape: value.
+#ifndef OMEN_BASE_LIMITS_H
+#define OMEN_BASE_LIMITS_H
+
+#define VECTOR_DIM_MAX 65536u        // components per vector
+#define SLOTS_MAX 16777214u          // 2^24 - 2: slots of one numbering with 24-bit links
+#define TOPK_MAX 10000u              // k of a search
+#define BEAM_MAX 10000u              // ef of a search
+#define LINKS_PER_NODE_MAX 64u       // M; level 0 holds twice as many, at most LINK_ROW_MAX
+#define ID_MAX 0x7fffffffffffffffull // integer ids are 0..2^63-1
+#define ID_TEXT_BYTES_MAX 255u
+#define PAYLOAD_BYTES_MAX 65536u
+#define PAYLOAD_DEPTH_MAX 16u
+#define PAYLOAD_NODES_MAX 65536u
+#define FILTER_NODES_MAX 256u        // nodes of one filter's tree
+#define FILTER_DEPTH_MAX 16u
+#define FILTER_LIST_MAX 4096u        // values of one `in` list
+#define FILTER_TEXT_BYTES_MAX 65536u // the string form
+#define FIELD_NAME_BYTES_MAX 255u    // with its dots
+#define FIELDS_MAX 64u               // indexed fields of one shard
+#define THREADS_MAX 256u             // workers of one index
+
+#endif

@@ -1,0 +1,281 @@
+/* omendb.h -- the embedded engine of OmenDB: one index in one process, no network.
+ *
+ * Threads:  every call may be made from any thread at any time, except omen_close, which must be the last
+ *           call on its handle. Searches never wait for writers. Writers of one index take turns.
+ * Errors:   0 or a negative omen_status. omen_error_message() describes the calling thread's last failure.
+ *           A call that fails has changed nothing, unless its comment says otherwise.
+ * Memory:   vectors, ids and payloads that go in are borrowed for the call. What comes out goes to buffers
+ *           of the caller or to an object that the caller frees, as said at each call.
+ * Structs:  every option struct begins with struct_size; start from its _INIT macro, so that a program
+ *           built with an older header keeps working with a newer library.
+ * Distances: l2 is the squared distance, ip is 1 - <q,x>, cosine is 1 - cos(q,x). Smaller is nearer.
+ */
+#ifndef OMENDB_H
+#define OMENDB_H
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define OMEN_API __attribute__((visibility("default")))
+#else
+#define OMEN_API
+#endif
+
+#define OMENDB_VERSION_MAJOR 0
+#define OMENDB_VERSION_MINOR 1
+#define OMENDB_VERSION_PATCH 0
+
+/* ---- statuses: the numbers are frozen and the same as on the wire ---- */
+typedef int omen_status;
+#ifndef OMEN_BASE_STATUS_H /* the library's own sources bring the same list with them */
+enum {
+    OMEN_OK = 0,
+    OMEN_E_NOT_FOUND = -1,
+    OMEN_E_STALE_MAP = -2,
+    OMEN_E_BUSY = -3,
+    OMEN_E_TIMEOUT = -4,
+    OMEN_E_CORRUPT = -5,
+    OMEN_E_NO_MEMORY = -6,
+    OMEN_E_INVALID = -7,
+    OMEN_E_DIMENSION = -8,
+    OMEN_E_NOT_FINITE = -9,
+    OMEN_E_ZERO_VECTOR = -10,
+    OMEN_E_DUPLICATE_ID = -11,
+    OMEN_E_EXISTS = -12,
+    OMEN_E_ID_RANGE = -13,
+    OMEN_E_ID_LENGTH = -14,
+    OMEN_E_ID_KIND = -15,
+    OMEN_E_K = -16,
+    OMEN_E_DTYPE = -17,
+    OMEN_E_FILTER = -18,
+    OMEN_E_FIELD_TYPE = -19,
+    OMEN_E_PAYLOAD = -20,
+    OMEN_E_FULL = -21,
+    OMEN_E_UNSUPPORTED = -22,
+    OMEN_E_READ_ONLY = -23,
+    OMEN_E_CLOSED = -24,
+    OMEN_E_CANCELLED = -25,
+    OMEN_E_INTERNAL = -26
+};
+#endif
+
+OMEN_API const char *omen_version(void);               /* "0.1.0" */
+OMEN_API const char *omen_strerror(omen_status status); /* static text for any int */
+/* What exactly was wrong in this thread's last failed call ("row 3: component 17 is NaN"); valid until the
+ * thread's next call into the library. Empty when nothing failed yet. */
+OMEN_API const char *omen_error_message(void);
+
+/* ---- the calls of the product plan ---- */
+typedef struct OmenIndex *omen_index_t;
+/* An index in memory, cosine, f32, default options; NULL on failure. */
+OMEN_API omen_index_t omen_create(int dimension);
+/* The 10 nearest ids, nearest first, -1 where there are fewer or on failure. An index made by omen_create
+ * refuses ids above INT_MAX, so that `int` can hold them. */
+OMEN_API void omen_search(omen_index_t index, const float *query, int *results);
+
+/* ---- opening ---- */
+typedef enum { OMEN_COSINE = 0, OMEN_L2 = 1, OMEN_IP = 2 } omen_metric;
+typedef enum { OMEN_F32 = 1, OMEN_F16 = 2, OMEN_BF16 = 3, OMEN_I8 = 4, OMEN_U8 = 5 } omen_dtype;
+typedef enum { OMEN_HNSW = 0, OMEN_FLAT = 1 } omen_algorithm;
+typedef enum { OMEN_QUANTIZE_INT8 = 0, OMEN_QUANTIZE_NONE = 1 } omen_quantization;
+
+typedef struct omen_options {
+    size_t            struct_size;
+    const char       *path;            /* NULL: in memory. A directory: OMEN_E_UNSUPPORTED in this version */
+    uint32_t          dimension;       /* 1..65536 */
+    omen_metric       metric;
+    omen_dtype        dtype;           /* how vectors are stored and given back */
+    omen_algorithm    algorithm;       /* OMEN_FLAT: exact search only, no graph */
+    omen_quantization quantization;    /* OMEN_QUANTIZE_NONE: the graph is walked on the vectors themselves */
+    uint32_t          m;               /* 2..64; a node has at most 2 m links */
+    uint32_t          ef_construction; /* 8..10000 */
+    uint32_t          ef_search;       /* 1..10000; the default of omen_query */
+    double            target_recall;   /* 0: unused. 0.5..0.9999: the default of omen_query instead of ef_search */
+    uint32_t          threads;         /* workers that link new vectors; 0: one per core; 1: deterministic */
+    uint64_t          seed;
+    uint64_t          max_memory;      /* bytes; 0: no limit. Past it adds answer OMEN_E_NO_MEMORY */
+    uint64_t          id_max;          /* largest id accepted; default 2^63-1 */
+    uint32_t          slots_max;       /* rows including the deleted ones; default 2^24-2 */
+    int               read_only;
+} omen_options;
+#define OMEN_OPTIONS_INIT                                                                             \
+    {                                                                                                 \
+        sizeof(omen_options), NULL, 0, OMEN_COSINE, OMEN_F32, OMEN_HNSW, OMEN_QUANTIZE_INT8, 16, 200, \
+            64, 0.0, 0, 0, 0, 0x7fffffffffffffffull, 16777214u, 0                                     \
+    }
+
+OMEN_API omen_status omen_open(const omen_options *options, omen_index_t *out); /* *out is NULL on failure */
+OMEN_API void        omen_close(omen_index_t index);                            /* accepts NULL */
+/* Waits until every added vector is linked into the graph. (With a path: makes everything durable.) */
+OMEN_API omen_status omen_flush(omen_index_t index);
+
+/* ---- writing: a batch is applied whole or not at all ---- */
+typedef struct omen_batch {
+    size_t             struct_size;
+    size_t             count;
+    const void        *vectors;       /* count rows of `dimension` components, little-endian */
+    size_t             stride;        /* bytes from row to row; 0: rows lie dense */
+    omen_dtype         dtype;         /* the index's own, or OMEN_F32 for an f16 or bf16 index (converted) */
+    const uint64_t    *ids;           /* integer ids, or */
+    const char *const *text_ids;      /* NUL-terminated UTF-8 ids; both NULL: the index numbers the rows on */
+    const void *const *payloads;      /* per row one msgpack map, or NULL for none; NULL: no payloads */
+    const size_t      *payload_bytes;
+    uint64_t          *ids_out;       /* NULL, or room for `count` integer ids as given or chosen */
+} omen_batch;
+#define OMEN_BATCH_INIT { sizeof(omen_batch), 0, NULL, 0, OMEN_F32, NULL, NULL, NULL, NULL, NULL }
+
+/* An index holds integer ids or text ids; its first write decides. A text id also has an integer key, given
+ * in ids_out and by searches; omen_id_text turns it back. */
+OMEN_API omen_status omen_add(omen_index_t index, const omen_batch *batch);    /* an id that exists: OMEN_E_EXISTS */
+OMEN_API omen_status omen_upsert(omen_index_t index, const omen_batch *batch); /* replaces vector and payload */
+/* Replaces payloads only; batch->vectors is ignored; unknown id: OMEN_E_NOT_FOUND. */
+OMEN_API omen_status omen_set_payloads(omen_index_t index, const omen_batch *batch);
+/* Unknown ids are skipped; *deleted (may be NULL) says how many were there. */
+OMEN_API omen_status omen_delete(omen_index_t index, const uint64_t *ids, size_t count, size_t *deleted);
+OMEN_API omen_status omen_delete_text(omen_index_t index, const char *const *ids, size_t count, size_t *deleted);
+OMEN_API omen_status omen_delete_where(omen_index_t index, const char *filter, size_t *deleted);
+
+/* ---- ids ---- */
+/* Copies the text of a key, NUL-terminated, when capacity allows (256 always does). */
+OMEN_API omen_status omen_id_text(omen_index_t index, uint64_t key, char *text, size_t capacity);
+OMEN_API omen_status omen_id_key(omen_index_t index, const char *text, uint64_t *key);
+OMEN_API int         omen_contains(omen_index_t index, uint64_t id); /* 1 or 0 */
+
+/* ---- reading points back ---- */
+typedef struct OmenPoints *omen_points_t; /* a copy that stays valid until omen_points_free */
+enum { OMEN_WITH_VECTOR = 1, OMEN_WITH_PAYLOAD = 2 };
+/* In the order of `ids`; an unknown id is a point that is not there (omen_points_found == 0). */
+OMEN_API omen_status omen_get(omen_index_t index, const uint64_t *ids, size_t count, int with, omen_points_t *out);
+/* At most `limit` points that match `filter` (NULL: all), in the order of writing. *cursor is 0 at first, set
+ * for the next call, and UINT64_MAX at the end. */
+OMEN_API omen_status omen_scroll(omen_index_t index, const char *filter, int with, size_t limit,
+                                 uint64_t *cursor, omen_points_t *out);
+OMEN_API size_t      omen_points_count(omen_points_t points);
+OMEN_API int         omen_points_found(omen_points_t points, size_t i);
+OMEN_API uint64_t    omen_points_id(omen_points_t points, size_t i);
+OMEN_API float       omen_points_distance(omen_points_t points, size_t i); /* of omen_range; else 0 */
+OMEN_API const void *omen_points_vector(omen_points_t points, size_t i);   /* the index's dtype, or NULL */
+OMEN_API const void *omen_points_payload(omen_points_t points, size_t i, size_t *bytes); /* msgpack, or NULL */
+OMEN_API void        omen_points_free(omen_points_t points);              /* accepts NULL */
+
+/* ---- searching ---- */
+typedef struct omen_query_report {
+    uint64_t evaluations;      /* distances computed on codes */
+    uint64_t exact_distances;  /* distances computed on the vectors themselves */
+    uint64_t tail;             /* rows not yet linked, which were scanned exactly */
+    uint32_t strategy;         /* 0 graph, 1 filtered graph, 2 exact scan */
+    uint32_t warnings;         /* OMEN_WARN_* */
+    uint64_t matches;          /* rows that the filter lets through; UINT64_MAX without a filter */
+} omen_query_report;
+enum {
+    OMEN_WARN_UNINDEXED_FIELD = 1, /* the filter named a field without an index: payloads were scanned */
+    OMEN_WARN_NOT_CALIBRATED = 2,  /* target_recall before there was enough data to calibrate: a safe ef was used */
+    OMEN_WARN_DEADLINE = 4         /* the deadline cut the search: the hits are the best so far */
+};
+
+typedef struct omen_query_options {
+    size_t             struct_size;
+    uint32_t           k;             /* 1..10000 */
+    uint32_t           ef;            /* 0: the index's default; at most 10000 */
+    double             target_recall; /* 0: unused; wins over ef */
+    int                exact;         /* scan everything, recall 1 */
+    const char        *filter;        /* string form, NUL-terminated; NULL: none */
+    const void        *filter_map;    /* or the dict form, as msgpack */
+    size_t             filter_map_bytes;
+    uint32_t           oversample;    /* candidates reranked exactly; 0: chosen from k */
+    uint64_t           deadline_us;   /* 0: none; counted from the start of the call */
+    uint32_t           threads;       /* omen_query_batch: 0: one per core */
+    omen_dtype         dtype;         /* of the query: OMEN_F32 or the index's own */
+    size_t             stride;        /* omen_query_batch: bytes from query to query; 0: dense */
+    omen_query_report *report;        /* NULL, or filled; for a batch the sums */
+} omen_query_options;
+#define OMEN_QUERY_OPTIONS_INIT { sizeof(omen_query_options), 10, 0, 0.0, 0, NULL, NULL, 0, 0, 0, 0, OMEN_F32, 0, NULL }
+
+/* Writes at most k ids and distances, nearest first, equal distances by older row; *found says how many.
+ * options may be NULL. */
+OMEN_API omen_status omen_query(omen_index_t index, const void *vector, const omen_query_options *options,
+                                uint64_t *ids, float *distances, uint32_t *found);
+/* count queries; ids and distances are count x k; where there are fewer hits: UINT64_MAX and infinity. */
+OMEN_API omen_status omen_query_batch(omen_index_t index, const void *vectors, size_t count,
+                                      const omen_query_options *options, uint64_t *ids, float *distances);
+/* Every point found within `radius` (a distance of the index's metric), nearest first, at most 10000. */
+OMEN_API omen_status omen_range(omen_index_t index, const void *vector, float radius,
+                                const omen_query_options *options, omen_points_t *out);
+OMEN_API omen_status omen_count(omen_index_t index, const char *filter, uint64_t *count); /* filter may be NULL */
+
+/* ---- fields ---- */
+typedef enum {
+    OMEN_FIELD_KEYWORD = 1, OMEN_FIELD_INTEGER = 2, OMEN_FIELD_FLOAT = 3,
+    OMEN_FIELD_BOOL = 4, OMEN_FIELD_DATETIME = 5, OMEN_FIELD_UUID = 6
+} omen_field_type;
+/* From now on filters on `name` (dots reach into nested maps) use an index; rows there are indexed before the
+ * call returns. OMEN_E_FIELD_TYPE names the first row whose value does not fit. */
+OMEN_API omen_status omen_field_index(omen_index_t index, const char *name, omen_field_type type);
+
+/* ---- recall ---- */
+typedef struct omen_recall {
+    size_t   struct_size;
+    double   recall;        /* mean over the samples */
+    double   low, high;     /* 95 % interval (Wilson) */
+    uint32_t samples, k;
+    double   evaluations;   /* mean a query */
+} omen_recall;
+/* Measures recall@k of the options' ef or target_recall (NULL: the index's default) against exact search, with
+ * rows of the index as queries, each left out of its own answer. */
+OMEN_API omen_status omen_measure_recall(omen_index_t index, uint32_t samples, const omen_query_options *options,
+                                         omen_recall *out);
+/* Learns how far a search must look for each target_recall; done by itself when the first such query comes and
+ * after the index doubled or turned over by 20 %. */
+OMEN_API omen_status omen_calibrate(omen_index_t index);
+
+/* ---- upkeep ---- */
+typedef enum { OMEN_BACKEND_AUTO = 0, OMEN_BACKEND_CPU = 1, OMEN_BACKEND_CUDA = 2 } omen_backend;
+typedef struct omen_build_options {
+    size_t       struct_size;
+    omen_backend backend;
+    /* Called now and then with rows linked and rows in all; non-zero stops the wait (OMEN_E_CANCELLED; linking
+     * itself goes on). */
+    int (*progress)(void *context, uint64_t linked, uint64_t total);
+    void        *context;
+} omen_build_options;
+#define OMEN_BUILD_OPTIONS_INIT { sizeof(omen_build_options), OMEN_BACKEND_AUTO, NULL, NULL }
+OMEN_API omen_status omen_build(omen_index_t index, const omen_build_options *options); /* options may be NULL */
+/* Rewrites the index without its deleted rows; searches go on, writers wait. */
+OMEN_API omen_status omen_compact(omen_index_t index);
+OMEN_API omen_status omen_copy(omen_index_t index, const char *path); /* OMEN_E_UNSUPPORTED in this version */
+/* Checks every invariant; OMEN_E_CORRUPT with a message on the first that fails. */
+OMEN_API omen_status omen_verify(omen_index_t index);
+/* Changes the default ef of searches. */
+OMEN_API omen_status omen_set_ef(omen_index_t index, uint32_t ef);
+
+typedef struct omen_statistics {
+    size_t   struct_size;
+    uint64_t count;             /* live points */
+    uint64_t rows;              /* slots in use, the deleted ones too */
+    uint64_t deleted;           /* tombstones waiting for compaction */
+    uint64_t tail;              /* rows not linked yet */
+    uint32_t dimension, m, ef_construction, ef_search, threads;
+    int      metric, dtype, algorithm, quantization;
+    const char *code;           /* what the graph is walked on: "nibble+byte", "exact", "none"; static text */
+    const char *kernel;         /* "scalar", "avx2", "avx512", "neon"; static text */
+    /* memory in bytes, by part */
+    uint64_t bytes_links, bytes_codes, bytes_ids, bytes_vectors, bytes_payloads, bytes_fields, bytes_search,
+        bytes_other;
+    double   bytes_per_vector;  /* all but bytes_vectors and bytes_payloads, over count */
+    double   links_mean;        /* out-links of a live node */
+    uint64_t unreached;         /* live nodes that no walk from the entries reached at the last omen_verify */
+    double   drift;             /* squared distance of today's mean from the code's, over the variance */
+    double   recall;            /* last measured; negative when never */
+    double   open_seconds;
+    uint64_t searches, evaluations, rerank_misses;
+} omen_statistics;
+OMEN_API omen_status omen_stats(omen_index_t index, omen_statistics *out); /* set out->struct_size first */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,127 @@
+// index/hnsw.h -- approximate nearest neighbours over the vectors of one shard.
+//
+// Shape:   handle, in memory; knows no disk, socket, clock or user id. Callers speak in slots.
+// Threads: appends, publishes and erases take turns (the caller holds its write lock). hnsw_link_next and
+//          hnsw_repair_next may run on any number of threads beside them. Searches run on any number of
+//          threads beside all of these, take no lock and never wait for a writer.
+// Memory:  hnsw_reserve makes the room; after it hnsw_append, publish and linking cannot fail.
+// Units:   distances are in the metric's own scale, smaller is nearer (index/metric.h).
+//
+// A row's life: appended (its bytes are there) -> published (searches scan it, exactly) -> linked (searches
+// reach it by the graph) -> erased (never answered again; still walked through) -> repaired (nothing needs it).
+// Rows published but not linked are the tail. Below HNSW_FOUND_ROWS rows there is no graph at all: everything
+// is tail. When that many are published the code is founded: its mean, rotation and kind are fixed from the
+// rows there, and linking begins. Slots are given in order and never used twice.
+#ifndef OMEN_INDEX_HNSW_H
+#define OMEN_INDEX_HNSW_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bitmap.h"
+#include "base/status.h"
+#include "index/metric.h"
+
+#define HNSW_FOUND_ROWS 1024u
+
+struct hnsw;     // opaque
+struct scratch;  // one per worker thread: visited set, pool, buffers (index/scratch.h)
+
+enum hnsw_quantization { HNSW_QUANTIZE_INT8, HNSW_QUANTIZE_NONE };
+
+struct hnsw_config {
+    uint32_t               dim;         // components per vector, 1..VECTOR_DIM_MAX
+    uint32_t               slots_max;   // 1..SLOTS_MAX
+    uint16_t               links;       // the paper's M, 2..LINKS_PER_NODE_MAX; a node keeps at most twice as many
+    uint16_t               build_beam;  // the paper's efConstruction, 8..BEAM_MAX
+    enum metric            metric;
+    enum vector_type       type;          // of the rows as stored
+    enum hnsw_quantization quantization;
+    bool                   flat;          // no code and no graph, ever: every search is exact
+    uint64_t               seed;          // same seed, same calls, one linking thread: the same graph
+};
+
+// What a search did; added to, never reset, by hnsw_search.
+struct hnsw_work {
+    uint64_t evaluations;      // distances on codes
+    uint64_t exact_distances;  // distances on rows
+    uint64_t hops;             // nodes expanded
+    uint64_t tail;             // tail rows scanned
+    bool     cut;              // the deadline ended it early
+};
+
+struct hnsw_query {
+    const float         *vector;   // dim components as the user gave them, borrowed for the call
+    uint32_t             k;        // 1..TOPK_MAX
+    uint32_t             beam;     // the paper's ef; raised to k when smaller
+    uint32_t             rerank;   // candidates compared exactly; 0: chosen from k
+    float                stop;     // 0: by beam alone; else leave when the next candidate is farther than this times
+                                   // the k-th (both squared distances on codes), > 1
+    const struct bitmap *allowed;  // borrowed; NULL means every live slot may answer
+    uint32_t             allowed_count;  // bits set in `allowed`
+    uint64_t             deadline_ns;    // of os_clock_ns(); 0: none
+    struct hnsw_work    *work;           // may be NULL
+};
+
+// On success the caller owns *out and ends it with hnsw_close. On failure *out is NULL.
+OMEN_MUST_CHECK omen_status hnsw_open(const struct hnsw_config *config, struct hnsw **out);
+void hnsw_close(struct hnsw *hnsw);  // accepts NULL; nobody may be inside
+
+// Makes room for `count` slots in all. OMEN_E_FULL past slots_max, OMEN_E_NO_MEMORY; then nothing changed.
+OMEN_MUST_CHECK omen_status hnsw_reserve(struct hnsw *hnsw, uint32_t count);
+
+// Copies `count` rows (config.type, `stride` bytes apart) into the next slots and gives the first one's number.
+// The rows are not visible before hnsw_publish. Room must be reserved; rows must be valid (finite, and not zero
+// under cosine).
+uint32_t hnsw_append(struct hnsw *hnsw, const void *rows, size_t stride, uint32_t count);
+
+// Lets searches see every appended row; founds the code when enough rows are there.
+void hnsw_publish(struct hnsw *hnsw);
+
+// The stored row of a slot below hnsw_count; stays where it is until hnsw_close.
+const void *hnsw_row(const struct hnsw *hnsw, uint32_t slot);
+
+// Erases a published slot: no search that begins later answers it. False when it was erased already.
+bool hnsw_erase(struct hnsw *hnsw, uint32_t slot);
+bool hnsw_erased(const struct hnsw *hnsw, uint32_t slot);
+
+// Links the next published row; false when there is none (nothing founded, or no tail).
+bool hnsw_link_next(struct hnsw *hnsw, struct scratch *scratch);
+// Takes the next erased row's links over to its neighbours; false when none waits.
+bool hnsw_repair_next(struct hnsw *hnsw, struct scratch *scratch);
+
+uint32_t hnsw_count(const struct hnsw *hnsw);     // published slots, erased ones too
+uint32_t hnsw_live(const struct hnsw *hnsw);      // published and not erased
+uint32_t hnsw_tail(const struct hnsw *hnsw);      // published, not linked yet, whether claimed by a linker or not
+bool     hnsw_founded(const struct hnsw *hnsw);
+
+// Writes at most query->k hits, nearest first, equal distances by smaller slot; returns how many.
+uint32_t hnsw_search(const struct hnsw *hnsw, const struct hnsw_query *query, struct scratch *scratch,
+                     struct hit *hits);
+// The same by comparing every live (and allowed) row exactly; ignores beam, rerank and stop.
+uint32_t hnsw_scan(const struct hnsw *hnsw, const struct hnsw_query *query, struct scratch *scratch,
+                   struct hit *hits);
+// Exact distance from a query vector to one row.
+float hnsw_distance(const struct hnsw *hnsw, const float *vector, uint32_t slot);
+
+// Scratch memory grows with the index by itself; one may serve many indexes in turn.
+OMEN_MUST_CHECK omen_status scratch_open(struct scratch **out);
+void   scratch_close(struct scratch *scratch);  // accepts NULL
+// Makes it large enough for searches of `hnsw` as it is now with this k and beam; called by whoever can still
+// report OMEN_E_NO_MEMORY. hnsw_search, scan, link and repair call it themselves and abort when it fails.
+OMEN_MUST_CHECK omen_status scratch_fit(struct scratch *scratch, const struct hnsw *hnsw, uint32_t k, uint32_t beam);
+size_t scratch_bytes(const struct scratch *scratch);
+
+struct hnsw_memory {
+    size_t links, codes, rows, other;  // bytes
+};
+void        hnsw_memory(const struct hnsw *hnsw, struct hnsw_memory *memory);
+const char *hnsw_code_name(const struct hnsw *hnsw);  // "nibble+byte", "exact", "none"; static
+float       hnsw_drift(const struct hnsw *hnsw);      // |mean of the rows now - mean of the code|^2 / variance
+double      hnsw_links_mean(const struct hnsw *hnsw);
+
+// Checks every invariant in O(links) while nobody writes. On failure returns OMEN_E_CORRUPT and describes the
+// first broken one in `text`. *unreached counts live linked nodes that no walk from the entries reaches.
+OMEN_MUST_CHECK omen_status hnsw_check(const struct hnsw *hnsw, uint32_t *unreached, char *text, size_t capacity);
+
+#endif
