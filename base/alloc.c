@@ -1,0 +1,125 @@
+// base/alloc.c -- the one door to the heap, so that a test can close it.
+//
+// Shape: value. Every allocation first asks the countdown. Outside of tests the countdown is zero and the
+// question costs one relaxed load of a line that nobody writes.
+#include "base/alloc.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "base/assert.h"
+
+#define HUGE_PAGE_BYTES ((size_t)2 << 20)
+#define SMALL_PAGE_BYTES ((size_t)4096)
+
+static _Atomic uint64_t fail_after;  // 0: off; 1: the next one and all later ones fail
+static _Atomic uint64_t refused_count;
+
+static bool   refused(void);
+static size_t round_up(size_t bytes, size_t multiple);
+
+void *
+mem_alloc(size_t bytes)
+{
+    return refused() ? NULL : malloc(bytes > 0 ? bytes : 1);
+}
+
+void *
+mem_alloc_zero(size_t count, size_t bytes)
+{
+    if (refused())
+        return NULL;
+    return count > 0 && bytes > 0 ? calloc(count, bytes) : calloc(1, 1);
+}
+
+void *
+mem_alloc_aligned(size_t alignment, size_t bytes)
+{
+    ASSERT(alignment >= 16 && (alignment & (alignment - 1)) == 0);
+    if (refused() || bytes > SIZE_MAX - alignment)
+        return NULL;
+    // C11 wants a multiple of the alignment.
+    return aligned_alloc(alignment, round_up(bytes > 0 ? bytes : 1, alignment));
+}
+
+void *
+mem_resize(void *memory, size_t bytes)
+{
+    return refused() ? NULL : realloc(memory, bytes > 0 ? bytes : 1);
+}
+
+void
+mem_free(void *memory)
+{
+    free(memory);
+}
+
+void
+mem_fail_after(uint64_t n)
+{
+    atomic_store(&refused_count, 0);
+    atomic_store(&fail_after, n);
+}
+
+uint64_t
+mem_refused(void)
+{
+    return atomic_load(&refused_count);
+}
+
+// The kernel gives a huge page only where a whole aligned 2 MiB lies in one mapping, and mmap aligns to 4 KiB.
+// So 2 MiB more address space than needed is taken, and what sticks out on both sides is given back at once.
+void *
+pages_alloc(size_t bytes)
+{
+    if (refused() || bytes > SIZE_MAX - HUGE_PAGE_BYTES - SMALL_PAGE_BYTES)
+        return NULL;
+    const size_t want = round_up(bytes > 0 ? bytes : 1, SMALL_PAGE_BYTES);
+    const size_t mapped = want + HUGE_PAGE_BYTES;
+    char *map = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (map == MAP_FAILED)
+        return NULL;
+
+    const size_t head = (HUGE_PAGE_BYTES - (uintptr_t)map % HUGE_PAGE_BYTES) % HUGE_PAGE_BYTES;
+    const size_t tail = mapped - head - want;
+    if (head > 0)
+        munmap(map, head);
+    if (tail > 0)
+        munmap(map + head + want, tail);
+    // Advice only: a kernel without transparent huge pages refuses it, and the memory is as good.
+    if (want >= HUGE_PAGE_BYTES)
+        (void)madvise(map + head, want, MADV_HUGEPAGE);
+    return map + head;
+}
+
+void
+pages_free(void *memory, size_t bytes)
+{
+    if (memory == NULL)
+        return;
+    ASSERT((uintptr_t)memory % HUGE_PAGE_BYTES == 0);
+    const int failed = munmap(memory, round_up(bytes > 0 ? bytes : 1, SMALL_PAGE_BYTES));
+    ASSERT(failed == 0);
+}
+
+static bool
+refused(void)
+{
+    if (atomic_load_explicit(&fail_after, memory_order_relaxed) == 0)
+        return false;
+    const uint64_t left = atomic_load(&fail_after);
+    if (left > 1) {
+        atomic_store(&fail_after, left - 1);
+        return false;
+    }
+    atomic_fetch_add(&refused_count, 1);
+    return true;
+}
+
+static size_t
+round_up(size_t bytes, size_t multiple)
+{
+    return (bytes + multiple - 1) / multiple * multiple;
+}

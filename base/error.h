@@ -1,0 +1,21 @@
+// base/error.h -- a status with a sentence for people, made at the edges only (API, config, command line).
+//
+// Shape: value.
+#ifndef OMEN_BASE_ERROR_H
+#define OMEN_BASE_ERROR_H
+#include "base/status.h"
+
+struct omen_error {
+    omen_status status;
+    char        text[256];  // NUL-terminated UTF-8; a longer one ends in "..."
+};
+
+// Fills *error (NULL is allowed: nobody wants to know) and returns `status`, so that a caller can write
+// `return error_set(error, OMEN_E_K, "k is %u, ...", k);`. An argument may point into error->text.
+__attribute__((format(printf, 3, 4))) omen_status error_set(struct omen_error *error, omen_status status,
+                                                            const char *format, ...);
+
+// The same with the status's own text.
+omen_status error_set_plain(struct omen_error *error, omen_status status);
+
+#endif
