@@ -1,0 +1,45 @@
+// base/epoch.h -- a gate that tells a writer when every reader of the old version has left.
+//
+// Shape:   handle in the caller's memory (_init/_fini).
+// Threads: epoch_enter and epoch_leave never block and never wait for anybody; epoch_wait calls take turns.
+//
+// Use: a reader enters, loads the shared pointer, uses what it points to, leaves. A writer stores the new
+// pointer, calls epoch_wait, then frees the old version. A reader may stay as long as it likes; it may enter
+// on one thread and leave on another. It must not call epoch_wait while it is inside: that would wait for
+// itself.
+#ifndef OMEN_BASE_EPOCH_H
+#define OMEN_BASE_EPOCH_H
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/os_lock.h"
+
+#define EPOCH_STRIPES 32u  // threads beyond that share counters, which costs speed only
+
+// One thread's readers, by parity. The padding keeps two threads' counters two cache lines apart (the
+// prefetcher fetches pairs), wherever the struct itself begins.
+struct epoch_stripe {
+    _Atomic uint32_t inside[2];
+    uint32_t         padding[30];
+};
+
+struct epoch {
+    struct epoch_stripe stripes[EPOCH_STRIPES];
+    _Atomic uint32_t    parity;   // which of the counters new readers use; only a writer changes it
+    _Atomic uint32_t    waiting;  // 1: a writer sleeps until a counter reaches zero
+    struct lock         writers;
+};
+
+void epoch_init(struct epoch *epoch);
+// Nobody may be inside, and no call may be in progress.
+void epoch_fini(struct epoch *epoch);
+
+// Returns the ticket for epoch_leave.
+uint32_t epoch_enter(struct epoch *epoch);
+void     epoch_leave(struct epoch *epoch, uint32_t ticket);
+
+// Returns when every reader that was inside at the call has left. Readers that enter meanwhile are not waited
+// for: they see whatever the writer stored before the call.
+void epoch_wait(struct epoch *epoch);
+
+#endif

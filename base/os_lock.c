@@ -1,0 +1,34 @@
+// base/os_lock.c -- mutual exclusion between writers.
+//
+// Shape: shell. The only errors a default mutex has are the caller's mistakes, so they are asserted.
+#include "base/os_lock.h"
+
+#include "base/assert.h"
+
+void
+lock_init(struct lock *lock)
+{
+    const int failed = pthread_mutex_init(&lock->mutex, NULL);
+    ASSERT(failed == 0);
+}
+
+void
+lock_fini(struct lock *lock)
+{
+    const int failed = pthread_mutex_destroy(&lock->mutex);
+    ASSERT(failed == 0);
+}
+
+void
+lock_acquire(struct lock *lock)
+{
+    const int failed = pthread_mutex_lock(&lock->mutex);
+    ASSERT(failed == 0);
+}
+
+void
+lock_release(struct lock *lock)
+{
+    const int failed = pthread_mutex_unlock(&lock->mutex);
+    ASSERT(failed == 0);
+}

@@ -1,0 +1,20 @@
+// base/os_lock.h -- mutual exclusion between writers.
+//
+// Shape:   shell. A pthread mutex under a name of ours, so that <pthread.h> has one home.
+// Threads: any; whoever acquired it releases it. Not recursive.
+#ifndef OMEN_BASE_OS_LOCK_H
+#define OMEN_BASE_OS_LOCK_H
+#include <pthread.h>
+
+struct lock {
+    pthread_mutex_t mutex;
+};
+
+#define LOCK_INIT {PTHREAD_MUTEX_INITIALIZER}
+
+void lock_init(struct lock *lock);
+void lock_fini(struct lock *lock);  // nobody may hold it
+void lock_acquire(struct lock *lock);
+void lock_release(struct lock *lock);
+
+#endif
