@@ -1,0 +1,1 @@
+"""OmenDB beside its peers: recall, speed, build rate and memory. See bench/README.md."""
