@@ -23,6 +23,7 @@
 #include "index/metric.h"
 
 #define HNSW_FOUND_ROWS 1024u
+#define HNSW_NONE UINT32_MAX  // no slot
 
 struct hnsw;     // opaque
 struct scratch;  // one per worker thread: visited set, pool, buffers (index/scratch.h)
@@ -41,6 +42,8 @@ struct hnsw_config {
     uint64_t               seed;          // same seed, same calls, one linking thread: the same graph
 };
 
+enum hnsw_strategy { HNSW_WALKED = 0, HNSW_WALKED_FILTERED = 1, HNSW_SCANNED = 2 };  // as in omen_query_report
+
 // What a search did; added to, never reset, by hnsw_search.
 struct hnsw_work {
     uint64_t evaluations;      // distances on codes
@@ -48,6 +51,7 @@ struct hnsw_work {
     uint64_t hops;             // nodes expanded
     uint64_t tail;             // tail rows scanned
     bool     cut;              // the deadline ended it early
+    uint32_t strategy;         // of the last search: enum hnsw_strategy
 };
 
 struct hnsw_query {
@@ -57,8 +61,11 @@ struct hnsw_query {
     uint32_t             rerank;   // candidates compared exactly; 0: chosen from k
     float                stop;     // 0: by beam alone; else leave when the next candidate is farther than this times
                                    // the k-th (both squared distances on codes), > 1
-    const struct bitmap *allowed;  // borrowed; NULL means every live slot may answer
+    const struct bitmap *allowed;  // borrowed; NULL means every live slot may answer. How to walk is chosen from
+                                   // allowed_count: scan the few, two hops in the middle, plain when most pass
     uint32_t             allowed_count;  // bits set in `allowed`
+    uint32_t             excluded;       // a slot that is treated as if it were not there, or HNSW_NONE; so a row of
+                                         // the index can serve as a query that the index does not know
     uint64_t             deadline_ns;    // of os_clock_ns(); 0: none
     struct hnsw_work    *work;           // may be NULL
 };
@@ -111,6 +118,10 @@ void   scratch_close(struct scratch *scratch);  // accepts NULL
 // report OMEN_E_NO_MEMORY. hnsw_search, scan, link and repair call it themselves and abort when it fails.
 OMEN_MUST_CHECK omen_status scratch_fit(struct scratch *scratch, const struct hnsw *hnsw, uint32_t k, uint32_t beam);
 size_t scratch_bytes(const struct scratch *scratch);
+
+// Copies what lives into a new index whose slot i is the i-th live slot of `hnsw`, links kept: a new numbering. The
+// code's mean is taken anew where it drifted. Nobody may append, erase, link or repair meanwhile; searches go on.
+OMEN_MUST_CHECK omen_status hnsw_compact(const struct hnsw *hnsw, struct scratch *scratch, struct hnsw **out);
 
 struct hnsw_memory {
     size_t links, codes, rows, other;  // bytes

@@ -153,15 +153,48 @@ avx512_byte(const struct byte_query *query, const uint8_t *const *high, const ui
             high4[r] = high[from];
             low4[r] = low[from];
             factor[r] = meta[from]->factor;
-            norm[r] = meta[from]->norm2;
+            norm[r] = meta[from]->norm;
         }
         const __m128 dot =
             _mm_cvtepi32_ps(_mm_sub_epi32(byte_dot4(query, high4, low4), _mm_set1_epi32(query->center)));
         const __m128 scale = _mm_mul_ps(_mm_loadu_ps(factor), _mm_set1_ps(query->scale));
-        const __m128 sum = _mm_sub_ps(_mm_add_ps(_mm_loadu_ps(norm), _mm_set1_ps(query->offset)),
-                                      _mm_mul_ps(scale, dot));
+        const __m128 norms = _mm_mul_ps(_mm_loadu_ps(norm), _mm_set1_ps(query->norm_scale));
+        const __m128 sum =
+            _mm_sub_ps(_mm_add_ps(norms, _mm_set1_ps(query->offset)), _mm_mul_ps(scale, dot));
         _mm_storeu_ps(distance, _mm_max_ps(sum, _mm_setzero_ps()));
         memcpy(out + i, distance, sizeof(float) * (count - i < 4 ? count - i : 4));
+    }
+}
+
+static void
+avx512_join(const uint8_t *high, const uint8_t *low, uint32_t row_bytes, uint8_t *out)
+{
+    for (uint32_t start = 0; start < row_bytes; start += 64, out += 128) {
+        const __mmask64 keep = first_bytes(row_bytes - start);
+        __m512i first, second;
+        join_planes(_mm512_maskz_loadu_epi8(keep, high + start), _mm512_maskz_loadu_epi8(keep, low + start),
+                    start == 0 ? 0xffffffffull : 0, &first, &second);
+        _mm512_storeu_si512(out, first);
+        _mm512_storeu_si512(out + 64, second);
+    }
+}
+
+static void
+avx512_dots(const int8_t *one, const uint8_t *rows, uint32_t bytes, uint32_t count, int32_t *out)
+{
+    for (uint32_t i = 0; i < count; i += 4) {
+        const uint8_t *row[4];
+        for (uint32_t r = 0; r < 4; r++)
+            row[r] = rows + (size_t)(i + r < count ? i + r : count - 1) * bytes;
+        __m512i a = _mm512_setzero_si512(), b = a, c = a, d = a;
+        for (uint32_t j = 0; j < bytes; j += 64) {
+            const __m512i q = _mm512_loadu_si512(one + j);
+            a = _mm512_dpbusd_epi32(a, _mm512_loadu_si512(row[0] + j), q);
+            b = _mm512_dpbusd_epi32(b, _mm512_loadu_si512(row[1] + j), q);
+            c = _mm512_dpbusd_epi32(c, _mm512_loadu_si512(row[2] + j), q);
+            d = _mm512_dpbusd_epi32(d, _mm512_loadu_si512(row[3] + j), q);
+        }
+        _mm_storeu_si128((__m128i *)(out + i), reduce4_epi32(a, b, c, d));
     }
 }
 
@@ -375,6 +408,8 @@ const struct kernels kernels_avx512 = {
     .name = "avx512",
     .nibble = avx512_nibble,
     .byte = avx512_byte,
+    .join = avx512_join,
+    .dots = avx512_dots,
     .exact = {EXACT_ROW(cosine), EXACT_ROW(l2), EXACT_ROW(ip)},
     .unpack = avx512_unpack,
     .butterfly = avx512_butterfly,

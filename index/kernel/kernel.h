@@ -34,15 +34,16 @@ struct nibble_query {
 struct byte_query {
     const int8_t *components;  // as above
     uint32_t      row_bytes;
-    float         offset;  // |q|^2
-    float         scale;   // 2 * the query's scale
-    int32_t       center;  // 128 * sum of components
+    float         offset;      // |q|^2
+    float         scale;       // 2 * the query's scale
+    float         norm_scale;  // what a row's norm is multiplied with
+    int32_t       center;      // 128 * sum of components
 };
 
 // What the byte code keeps beside its planes.
 struct byte_meta {
     float factor;  // |x|^2 / <code, x>: makes the estimate of <q,x> unbiased along x
-    float norm2;   // |x|^2
+    float norm;    // |x|^2, or what index/codec.h says under ip
 };
 
 struct kernels {
@@ -55,9 +56,18 @@ struct kernels {
     uint32_t (*nibble)(const struct nibble_query *query, const uint8_t **rows, uint32_t count, float bound,
                        float *out);
 
-    // out[i] = max(0, meta_i.norm2 + offset - meta_i.factor * scale * (dot_i - center)), dot_i over 8-bit components.
+    // out[i] = max(0, (meta_i.norm * norm_scale + offset) - meta_i.factor * scale * (dot_i - center)), dot_i over
+    // 8-bit components. Any count.
     void (*byte)(const struct byte_query *query, const uint8_t *const *high, const uint8_t *const *low,
                  const struct byte_meta *const *meta, uint32_t count, float *out);
+
+    // The 8-bit components of one code in plane order (128 per block: 64 from low nibbles, 64 from high), as u8.
+    // out has room for row_bytes rounded up to 64, times 2; what no component fills is 0.
+    void (*join)(const uint8_t *high, const uint8_t *low, uint32_t row_bytes, uint8_t *out);
+
+    // out[i] = sum over j < bytes of one[j] * rows[i * bytes + j]. bytes is a multiple of 128, rows is 64-aligned.
+    // Any count; out has room for count rounded up to 4.
+    void (*dots)(const int8_t *one, const uint8_t *rows, uint32_t bytes, uint32_t count, int32_t *out);
 
     // Exact distances from an f32 query to `count` rows, by metric and stored type: [metric][type - 1].
     // L2: |q-x|^2. IP: 1 - <q,x>. Cosine: 1 - <q,x>/|x|, the query being of length 1; a zero row gives 1.

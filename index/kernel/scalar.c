@@ -87,7 +87,34 @@ scalar_byte(const struct byte_query *query, const uint8_t *const *high, const ui
 {
     for (uint32_t i = 0; i < count; i++) {
         const int32_t dot = byte_dot(query->components, high[i], low[i], query->row_bytes) - query->center;
-        out[i] = max_zero((meta[i]->norm2 + query->offset) - meta[i]->factor * query->scale * (float)dot);
+        const float norm = meta[i]->norm * query->norm_scale + query->offset;
+        out[i] = max_zero(norm - meta[i]->factor * query->scale * (float)dot);
+    }
+}
+
+static void
+scalar_join(const uint8_t *high, const uint8_t *low, uint32_t row_bytes, uint8_t *out)
+{
+    memset(out, 0, (size_t)(row_bytes + 63) / 64 * 128);
+    for (uint32_t start = 0; start < row_bytes; start += 64, out += 128) {
+        const uint32_t width = block_width(row_bytes, start);
+        for (uint32_t j = 0; j < width; j++) {
+            const uint8_t h = high[start + j], l = low[start + j];
+            out[j] = (uint8_t)low_component(h, l, start + j);
+            out[64 + j] = (uint8_t)((h & 0xf0) | l >> 4);
+        }
+    }
+}
+
+static void
+scalar_dots(const int8_t *one, const uint8_t *rows, uint32_t bytes, uint32_t count, int32_t *out)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const uint8_t *row = rows + (size_t)i * bytes;
+        int32_t        dot = 0;
+        for (uint32_t j = 0; j < bytes; j++)
+            dot += one[j] * row[j];
+        out[i] = dot;
     }
 }
 
@@ -232,6 +259,8 @@ const struct kernels kernels_scalar = {
     .name = "scalar",
     .nibble = scalar_nibble,
     .byte = scalar_byte,
+    .join = scalar_join,
+    .dots = scalar_dots,
     .exact = {EXACT_ROW(cosine), EXACT_ROW(l2), EXACT_ROW(ip)},
     .unpack = scalar_unpack,
     .butterfly = scalar_butterfly,

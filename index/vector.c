@@ -1,0 +1,115 @@
+// index/vector.c -- conversions and the sums that must come out the same everywhere.
+//
+// Shape: value.
+#include "index/vector.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "index/kernel/kernel.h"
+
+static uint16_t
+float_to_bfloat(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    if ((bits & 0x7fffffffu) > 0x7f800000u)
+        return (uint16_t)(bits >> 16 | 0x40u);  // keep a NaN a NaN
+    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+
+void
+vector_to_f32(enum vector_type type, const void *row, uint32_t dim, float *out)
+{
+    const uint8_t *bytes = row;
+    switch (type) {
+    case VECTOR_F32:
+        memcpy(out, row, (size_t)dim * sizeof *out);
+        break;
+    case VECTOR_F16:
+        for (uint32_t i = 0; i < dim; i++) {
+            uint16_t half;
+            memcpy(&half, bytes + (size_t)i * 2, 2);
+            out[i] = half_to_float(half);
+        }
+        break;
+    case VECTOR_BF16:
+        for (uint32_t i = 0; i < dim; i++) {
+            uint16_t upper;
+            memcpy(&upper, bytes + (size_t)i * 2, 2);
+            const uint32_t word = (uint32_t)upper << 16;
+            memcpy(&out[i], &word, 4);
+        }
+        break;
+    case VECTOR_I8:
+        for (uint32_t i = 0; i < dim; i++)
+            out[i] = (float)(int8_t)bytes[i];
+        break;
+    case VECTOR_U8:
+        for (uint32_t i = 0; i < dim; i++)
+            out[i] = (float)bytes[i];
+        break;
+    }
+}
+
+static float
+clamp(float value, float low, float high)
+{
+    return value < low ? low : value > high ? high : value;
+}
+
+void
+vector_from_f32(enum vector_type type, const float *values, uint32_t dim, void *row)
+{
+    uint8_t *bytes = row;
+    switch (type) {
+    case VECTOR_F32:
+        memcpy(row, values, (size_t)dim * sizeof *values);
+        break;
+    case VECTOR_F16:
+    case VECTOR_BF16:
+        for (uint32_t i = 0; i < dim; i++) {
+            const uint16_t half = type == VECTOR_F16 ? float_to_half(values[i]) : float_to_bfloat(values[i]);
+            memcpy(bytes + (size_t)i * 2, &half, 2);
+        }
+        break;
+    case VECTOR_I8:
+        for (uint32_t i = 0; i < dim; i++)
+            bytes[i] = (uint8_t)(int8_t)lrintf(clamp(values[i], -128.0f, 127.0f));
+        break;
+    case VECTOR_U8:
+        for (uint32_t i = 0; i < dim; i++)
+            bytes[i] = (uint8_t)lrintf(clamp(values[i], 0.0f, 255.0f));
+        break;
+    }
+}
+
+static float
+lanes_sum(const float lane[16])
+{
+    float sum[8];
+    for (uint32_t j = 0; j < 8; j++)
+        sum[j] = lane[j] + lane[j + 8];
+    for (uint32_t j = 0; j < 4; j++)
+        sum[j] = sum[j] + sum[j + 4];
+    return (sum[0] + sum[2]) + (sum[1] + sum[3]);
+}
+
+float
+vector_dot(const float *a, const float *b, uint32_t dim)
+{
+    float lane[16] = {0};
+    uint32_t i = 0;
+    for (; i + 16 <= dim; i += 16)
+        for (uint32_t j = 0; j < 16; j++)
+            lane[j] += a[i + j] * b[i + j];
+    for (uint32_t j = 0; i + j < dim; j++)
+        lane[j] += a[i + j] * b[i + j];
+    return lanes_sum(lane);
+}
+
+float
+vector_norm2(const float *values, uint32_t dim)
+{
+    return vector_dot(values, values, dim);
+}
