@@ -1,0 +1,33 @@
+# cmake/install.cmake -- what `cmake --install` and `cpack` put where.
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+install(TARGETS omendb EXPORT omendb LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(FILES include/omendb.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(EXPORT omendb NAMESPACE omendb:: FILE omendb-targets.cmake
+  DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/omendb)
+
+configure_package_config_file(cmake/omendb-config.cmake.in ${PROJECT_BINARY_DIR}/omendb-config.cmake
+  INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/omendb)
+# Below 1.0 a new minor version may change the interface.
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/omendb-config-version.cmake
+  COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/omendb-config.cmake ${PROJECT_BINARY_DIR}/omendb-config-version.cmake
+  DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/omendb)
+
+configure_file(cmake/omendb.pc.in ${PROJECT_BINARY_DIR}/omendb.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/omendb.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+
+set(CPACK_GENERATOR DEB)
+set(CPACK_PACKAGE_NAME omendb)
+set(CPACK_PACKAGE_VENDOR "OmenDB")
+set(CPACK_PACKAGE_CONTACT "the OmenDB authors <omendb@localhost>")
+set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
+set(CPACK_PACKAGE_DIRECTORY ${PROJECT_BINARY_DIR}/dist)
+set(CPACK_RESOURCE_FILE_LICENSE ${PROJECT_SOURCE_DIR}/LICENSE)
+set(CPACK_STRIP_FILES ON)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_SECTION libs)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
+include(CPack)
