@@ -12,7 +12,13 @@
 // increment, and the writer sees the reader; or before it, and then the reader's increment reads from the
 // writer's addition, so it sees all that the writer stored before (the new pointer) and is of no concern.
 // Why it ends: while the writer waits for one parity, new readers use the other.
+//
+// epoch_retire goes through the same steps without sleeping: every call of the gate's writers takes the steps that
+// can be taken. What is retired while a period is under way waits for the next one, because that period may have
+// looked at a counter before the new version was stored.
 #include "base/epoch.h"
+
+#include <stdbool.h>
 
 #include "base/assert.h"
 #include "base/os_wait.h"
@@ -20,6 +26,11 @@
 #define SPINS_MAX 64  // a search that is nearly done is not worth a system call
 
 static uint32_t stripe_of_thread(void);
+static bool     parity_is_empty(struct epoch *epoch, uint32_t parity);
+static void     flip_parity(struct epoch *epoch);
+static void     end_retired(struct epoch *epoch, uint32_t count);
+static void     reclaim(struct epoch *epoch);
+static void     wait_for_period(struct epoch *epoch);
 static void     wait_for_parity(struct epoch *epoch, uint32_t parity);
 static void     wait_for_counter(struct epoch *epoch, _Atomic uint32_t *counter);
 
@@ -33,6 +44,9 @@ epoch_init(struct epoch *epoch)
     atomic_init(&epoch->parity, 0);
     atomic_init(&epoch->waiting, 0);
     lock_init(&epoch->writers);
+    epoch->retired_count = 0;
+    epoch->leaving = 0;
+    epoch->flipped = 0;
 }
 
 void
@@ -42,6 +56,7 @@ epoch_fini(struct epoch *epoch)
         ASSERT(atomic_load(&epoch->stripes[i].inside[0]) == 0);
         ASSERT(atomic_load(&epoch->stripes[i].inside[1]) == 0);
     }
+    end_retired(epoch, epoch->retired_count);
     lock_fini(&epoch->writers);
 }
 
@@ -73,11 +88,88 @@ void
 epoch_wait(struct epoch *epoch)
 {
     lock_acquire(&epoch->writers);
+    wait_for_period(epoch);
+    lock_release(&epoch->writers);
+}
+
+void
+epoch_retire(struct epoch *epoch, void *memory, void (*end)(void *memory))
+{
+    lock_acquire(&epoch->writers);
+    if (epoch->retired_count == EPOCH_RETIRED_MAX)
+        reclaim(epoch);
+    if (epoch->retired_count == EPOCH_RETIRED_MAX)
+        wait_for_period(epoch);
+    epoch->retired[epoch->retired_count++] = (struct epoch_retired){.memory = memory, .end = end};
+    reclaim(epoch);
+    lock_release(&epoch->writers);
+}
+
+void
+epoch_reclaim(struct epoch *epoch)
+{
+    lock_acquire(&epoch->writers);
+    reclaim(epoch);
+    lock_release(&epoch->writers);
+}
+
+// A whole grace period, after which everything retired so far may end.
+static void
+wait_for_period(struct epoch *epoch)
+{
     const uint32_t parity = atomic_load_explicit(&epoch->parity, memory_order_relaxed);
     wait_for_parity(epoch, parity ^ 1);
-    atomic_store_explicit(&epoch->parity, parity ^ 1, memory_order_release);
+    flip_parity(epoch);
     wait_for_parity(epoch, parity);
-    lock_release(&epoch->writers);
+    end_retired(epoch, epoch->retired_count);
+}
+
+// Two periods at most: the one under way, and one for what was retired meanwhile.
+static void
+reclaim(struct epoch *epoch)
+{
+    while (epoch->retired_count > 0) {
+        if (epoch->leaving == 0)
+            epoch->leaving = epoch->retired_count;
+        const uint32_t parity = atomic_load_explicit(&epoch->parity, memory_order_relaxed);
+        if (!parity_is_empty(epoch, parity ^ 1))
+            return;
+        if (epoch->flipped == 0) {
+            flip_parity(epoch);
+            epoch->flipped = 1;
+            continue;
+        }
+        end_retired(epoch, epoch->leaving);
+    }
+}
+
+// Ends the first `count`; the period that was under way, if any, is over.
+static void
+end_retired(struct epoch *epoch, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        epoch->retired[i].end(epoch->retired[i].memory);
+    for (uint32_t i = count; i < epoch->retired_count; i++)
+        epoch->retired[i - count] = epoch->retired[i];
+    epoch->retired_count -= count;
+    epoch->leaving = 0;
+    epoch->flipped = 0;
+}
+
+static void
+flip_parity(struct epoch *epoch)
+{
+    const uint32_t parity = atomic_load_explicit(&epoch->parity, memory_order_relaxed);
+    atomic_store_explicit(&epoch->parity, parity ^ 1, memory_order_release);
+}
+
+static bool
+parity_is_empty(struct epoch *epoch, uint32_t parity)
+{
+    for (uint32_t i = 0; i < EPOCH_STRIPES; i++)
+        if (atomic_fetch_add_explicit(&epoch->stripes[i].inside[parity], 0, memory_order_acq_rel) != 0)
+            return false;
+    return true;
 }
 
 // Threads are numbered as they come, so that the first EPOCH_STRIPES of them share nothing. The initial-exec

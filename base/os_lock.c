@@ -3,6 +3,8 @@
 // Shape: shell. The only errors a default mutex has are the caller's mistakes, so they are asserted.
 #include "base/os_lock.h"
 
+#include <errno.h>
+
 #include "base/assert.h"
 
 void
@@ -24,6 +26,14 @@ lock_acquire(struct lock *lock)
 {
     const int failed = pthread_mutex_lock(&lock->mutex);
     ASSERT(failed == 0);
+}
+
+bool
+lock_try(struct lock *lock)
+{
+    const int failed = pthread_mutex_trylock(&lock->mutex);
+    ASSERT(failed == 0 || failed == EBUSY);
+    return failed == 0;
 }
 
 void

@@ -5,6 +5,7 @@
 #ifndef OMEN_BASE_OS_LOCK_H
 #define OMEN_BASE_OS_LOCK_H
 #include <pthread.h>
+#include <stdbool.h>
 
 struct lock {
     pthread_mutex_t mutex;
@@ -15,6 +16,7 @@ struct lock {
 void lock_init(struct lock *lock);
 void lock_fini(struct lock *lock);  // nobody may hold it
 void lock_acquire(struct lock *lock);
+bool lock_try(struct lock *lock);  // true: acquired; false: somebody holds it
 void lock_release(struct lock *lock);
 
 #endif
