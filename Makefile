@@ -1,0 +1,77 @@
+# Makefile -- the commands a fresh checkout answers to. Thin: CMake builds, ctest tests.
+#
+#   make                 what is missing is installed, release is built into build/
+#   make run             the demo: real vectors, recall, speed, memory
+#   make test            everything that belongs to CI; `ctest --preset release` runs a part
+#   make bench           recall/QPS curves beside the installed peers; QUICK=1 takes 3 minutes
+#   make python          the wheel, into build/dist/
+#   make lint            formatters and static checks
+#   make install PREFIX=/usr/local
+#
+# DATA=dir names a folder with data sets for `run` and `bench`; JOBS=n limits the compilers.
+
+JOBS   ?= $(shell nproc)
+PREFIX ?= /usr/local
+PYTHON := build/venv/bin/python
+export DATA QUICK
+
+build := cmake --build --parallel $(JOBS) --preset
+
+.PHONY: all run test bench python lint spec install package clean
+all: build/build.ninja
+	@$(build) release
+
+build/build.ninja:
+	@tools/setup.sh build test
+	@cmake --preset release
+
+# ---- Python: an environment with pinned packages; the wheel, installed into it ----
+engine_sources := $(shell find base index shard include clients/python cmake CMakeLists.txt -type f \
+                    -not -path '*/__pycache__/*' -not -path '*.egg-info/*' -not -path '*/tests/*')
+wheel := build/dist/.wheel
+
+python: $(wheel)
+	@ls build/dist/*.whl
+
+build/venv/.python: $(wildcard clients/python/requirements*.txt)
+	@tools/setup.sh build python
+	@tools/setup.sh --venv $@ $^
+
+build/venv/.bench: bench/requirements.txt
+	@tools/setup.sh build python bench
+	@tools/setup.sh --venv $@ $^
+
+$(wheel): build/venv/.python $(engine_sources)
+	@rm -rf build/dist/omendb-*.whl
+	@CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS) $(PYTHON) -m pip wheel -q --disable-pip-version-check --no-deps \
+	    --no-build-isolation -w build/dist ./clients/python
+	@$(PYTHON) -m pip install -q --disable-pip-version-check --no-deps --force-reinstall build/dist/omendb-*.whl
+	@touch $@
+
+run: $(wheel) build/venv/.bench
+	@tools/setup.sh run
+	@$(PYTHON) -m bench.run
+
+bench: all $(wheel) build/venv/.bench
+	@$(PYTHON) -m bench.ann
+
+# ---- tests ----
+# Each build has its own folder; build/ci joins them, so that one report counts everything.
+test: all $(wheel)
+	@JOBS=$(JOBS) tools/test_all.sh
+
+lint: all
+	@tools/setup.sh lint
+	@tools/lint.sh
+
+spec:
+	@echo "make spec: there are no TLA+ models yet; they come with the cluster (docs/spec)" >&2; exit 1
+
+install: all
+	@cmake --install build --prefix $(PREFIX)
+
+package: all
+	@cd build && cpack
+
+clean:
+	rm -rf build

@@ -1,0 +1,80 @@
+#!/bin/sh
+# tools/setup.sh -- installs what is missing, and says nothing when nothing is.
+#
+# usage: tools/setup.sh GROUP...      build, test, python, lint, run, bench
+#        tools/setup.sh --venv STAMP REQUIREMENTS...
+#
+# The groups are Debian packages; they are installed with apt-get, as root or by sudo, and only when one is
+# missing. The second form puts pinned Python packages into the environment build/venv and then makes STAMP.
+set -eu
+cd "$(dirname "$0")/.."
+
+packages_of() {
+    case $1 in
+    build) echo gcc libc6-dev make cmake ninja-build pkgconf libroaring-dev libxxhash-dev ;;
+    test)
+        echo check clang-14 libclang-rt-14-dev libmsgpack-dev git
+        case $(dpkg --print-architecture) in
+        amd64) echo gcc-12-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static ;;
+        esac
+        ;;
+    python) echo python3 python3-venv python3-dev ;;
+    lint) echo clang-format-14 clang-tidy-14 python3 ;;
+    run) echo dataset-fashion-mnist ;;
+    bench) echo dataset-fashion-mnist ;;
+    *)
+        echo "tools/setup.sh: no group '$1' (build, test, python, lint, run, bench)" >&2
+        exit 2
+        ;;
+    esac
+}
+
+is_installed() {
+    case $(dpkg-query -W -f '${Status}' "$1" 2>/dev/null) in
+    *' installed') return 0 ;;
+    *) return 1 ;;
+    esac
+}
+
+install_packages() {
+    if [ "$(id -u)" -eq 0 ]; then
+        as_root=
+    elif command -v sudo >/dev/null; then
+        as_root=sudo
+    else
+        echo "tools/setup.sh: as root, please run: apt-get install$*" >&2
+        exit 1
+    fi
+    echo "installing:$*" >&2
+    apt_get="$as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300"
+    # Lists that are old or not there at all are the usual reason for a failure.
+    $apt_get install --no-install-recommends "$@" >/dev/null ||
+        { $apt_get update && $apt_get install --no-install-recommends "$@" >/dev/null; }
+}
+
+if [ "${1:-}" = --venv ]; then
+    stamp=$2
+    shift 2
+    [ -x build/venv/bin/python ] || python3 -m venv build/venv
+    for requirements in "$@"; do
+        build/venv/bin/python -m pip install -q --disable-pip-version-check -r "$requirements"
+    done
+    mkdir -p "$(dirname "$stamp")"
+    touch "$stamp"
+    exit 0
+fi
+
+if ! command -v dpkg-query >/dev/null; then
+    echo "tools/setup.sh: not a Debian system; its packages must be there under other names:" >&2
+    for group in "$@"; do packages_of "$group" >&2; done
+    exit 0
+fi
+missing=
+for group in "$@"; do
+    packages=$(packages_of "$group")
+    for package in $packages; do
+        is_installed "$package" || missing="$missing $package"
+    done
+done
+# shellcheck disable=SC2086  # one word per package
+[ -z "$missing" ] || install_packages $missing
