@@ -199,6 +199,22 @@ def load(name) -> Dataset:
     )
 
 
+def cached_subset(dataset, rows, queries):
+    """dataset.subset(rows, queries), its truth computed once and kept beside the set's files."""
+    rows, queries = min(rows, len(dataset.base)), min(queries, len(dataset.query))
+    file = WORK / "data" / f"{dataset.name}.truth-{rows}-{queries}.npy"
+    if rows < len(dataset.base) and file.exists():
+        part = dataset.subset(len(dataset.base), queries)
+        labels = None if part.labels is None else part.labels[:rows]
+        return Dataset(f"{part.name}-{rows}", part.metric, part.base[:rows], part.query, np.load(file), labels, part.query_labels)
+    part = dataset.subset(rows, queries)
+    if rows < len(dataset.base):
+        whole = file.with_suffix(f".{os.getpid()}.npy")
+        np.save(whole, part.truth)
+        whole.rename(file)  # whole or not at all, whoever else makes it meanwhile
+    return part
+
+
 def main():
     for name in sys.argv[1:] or MAKERS:
         if not available(name):

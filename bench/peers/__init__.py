@@ -1,0 +1,90 @@
+"""The libraries that the bench compares, each behind one small interface.
+
+A peer's file is imported only in the worker process that runs it, so that one library's threads, memory
+and OpenMP runtime never meet another's. What is not installed raises ImportError, which the bench reports.
+"""
+
+import importlib
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One line in the tables: a library and how it is set up."""
+
+    name: str
+    module: str  # bench.peers.<module>
+    setup: dict
+    graph: bool = True  # compared as a graph index; the others are shown beside
+    package: str = ""  # the distribution whose version is reported
+
+
+VARIANTS = [
+    Variant("omendb", "omendb", {}, package="omendb"),
+    Variant("omendb target_recall", "omendb", {"target": True}, package="omendb"),
+    Variant("hnswlib", "hnswlib", {}, package="hnswlib"),
+    Variant("faiss HNSW", "faiss", {"kind": "hnsw"}, package="faiss-cpu"),
+    Variant("faiss HNSW SQ8", "faiss", {"kind": "sq8"}, package="faiss-cpu"),
+    Variant("faiss IVF-PQfs", "faiss", {"kind": "ivfpq"}, graph=False, package="faiss-cpu"),
+    Variant("usearch bf16", "usearch", {"dtype": "bf16"}, package="usearch"),
+    Variant("glass SQ8U", "glass", {"quantizer": "SQ8U", "refine": ""}, package="glass"),
+    Variant("glass SQ4U+f16", "glass", {"quantizer": "SQ4U", "refine": "FP16"}, package="glass"),
+    Variant("svs Vamana", "svs", {}, package="scalable-vs"),
+    Variant("vsag SQ8+f32", "vsag", {}, package="pyvsag"),
+    Variant("pgvector", "pgvector", {}, package="psycopg"),
+]
+
+OURS = ("omendb", "omendb target_recall")
+
+
+def variants(names=None):
+    """The variants named, by exact name or by the beginning of one; all of them for None."""
+    if not names:
+        return list(VARIANTS)
+    chosen = [v for v in VARIANTS if any(v.name == name or v.name.startswith(name) for name in names)]
+    unknown = [name for name in names if not any(v.name.startswith(name) for v in VARIANTS)]
+    if unknown:
+        raise SystemExit(f"no such library: {', '.join(unknown)}; there are: {', '.join(v.name for v in VARIANTS)}")
+    return chosen
+
+
+class Peer:
+    """What a library must do. Row numbers are the ids; answers are arrays (queries, k) of row numbers."""
+
+    points = [10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024]  # ef, or what plays its part
+    batch = True  # False: the library has no batch call, the adapter loops
+    note = ""
+
+    def build(self, base, metric, m, ef_construction, threads):
+        raise NotImplementedError
+
+    def ready(self):
+        """Called once between build (and save) and the first search."""
+
+    def search(self, queries, k, point, threads):
+        raise NotImplementedError
+
+    def one(self, query, k, point):
+        """A single query, the way a user of the library sends one."""
+        return self.search(query[None, :], k, point, 1)
+
+    def save(self, path):
+        """Writes the built index for --reuse; False where the library cannot."""
+        return False
+
+    def load(self, path, base, metric):
+        raise NotImplementedError
+
+    def memory(self):
+        """Bytes held outside this process (a database server's), or None: the process is measured."""
+        return None
+
+    def version(self):
+        return None
+
+    def close(self):
+        pass
+
+
+def open_peer(variant) -> Peer:
+    return importlib.import_module(f"bench.peers.{variant.module}").open_peer(**variant.setup)
