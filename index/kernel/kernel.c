@@ -5,7 +5,17 @@
 
 #include <stdlib.h>
 #include <string.h>
-#if defined(__aarch64__)
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+// __builtin_cpu_supports knows f16c in gcc only. That the system keeps the registers, avx2 has shown.
+static int
+has_f16c(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+}
+#elif defined(__aarch64__)
 #include <sys/auxv.h>
 #endif
 
@@ -16,7 +26,8 @@ kernels_list(const struct kernels *list[4])
     list[count++] = &kernels_scalar;
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+        __builtin_cpu_supports("bmi2") && has_f16c())
         list[count++] = &kernels_avx2;
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&

@@ -1,0 +1,575 @@
+// index/kernel/avx2.c -- AVX2 with FMA, F16C and BMI2.
+//
+// Shape: kernel. Compiled with its own flags; called only when kernels_list found the features.
+//
+// There is no byte product that adds into 32 bits here, only vpmaddubsw, which adds two products
+// into 16 bits and saturates. Nibbles never reach that: a pair is at most 2 * 15 * 127 = 3810, so
+// eight pairs fit in 16 bits, and only then is the sum widened. Whole bytes would, so the byte code
+// is multiplied as two planes of nibbles (16 * high + low), and `dots` splits even and odd bytes
+// into 16-bit lanes for vpmaddwd.
+#include <immintrin.h>
+#include <math.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "index/kernel/kernel.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+// One 32-bit sum per row for four rows.
+struct sums {
+    __m256i a, b, c, d;
+};
+
+INLINE struct sums
+sums_zero(void)
+{
+    const __m256i zero = _mm256_setzero_si256();
+    return (struct sums){zero, zero, zero, zero};
+}
+
+INLINE __m128i
+sums_reduce(struct sums s)
+{
+    const __m256i all = _mm256_hadd_epi32(_mm256_hadd_epi32(s.a, s.b), _mm256_hadd_epi32(s.c, s.d));
+    return _mm_add_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
+}
+
+// Row bytes from `at`: 32, or the 16 that a row may end with and zeros.
+INLINE __m256i
+load_part(const uint8_t *row, uint32_t at, uint32_t width)
+{
+    if (width == 32)
+        return _mm256_loadu_si256((const __m256i *)(row + at));
+    return _mm256_zextsi128_si256(_mm_loadu_si128((const __m128i *)(row + at)));
+}
+
+// The components that meet the low nibbles of row bytes at..at+31; those for the high nibbles lie
+// 64 further.
+INLINE const __m256i *
+part_components(const int8_t *components, uint32_t at)
+{
+    return (const __m256i *)(components + (size_t)(at & ~63u) * 2 + (at & 32u));
+}
+
+INLINE __m256i
+low_nibbles(__m256i bytes)
+{
+    return _mm256_and_si256(bytes, _mm256_set1_epi8(15));
+}
+
+INLINE __m256i
+high_nibbles(__m256i bytes)
+{
+    return _mm256_and_si256(_mm256_srli_epi16(bytes, 4), _mm256_set1_epi8(15));
+}
+
+// Two pairs of products per 16-bit lane.
+INLINE __m256i
+nibble_products(__m256i bytes, __m256i low, __m256i high)
+{
+    return _mm256_add_epi16(_mm256_maddubs_epi16(low_nibbles(bytes), low),
+                            _mm256_maddubs_epi16(high_nibbles(bytes), high));
+}
+
+INLINE void
+nibble_part(struct sums *narrow, const int8_t *components, const uint8_t *const *rows, uint32_t at,
+            uint32_t width)
+{
+    const __m256i *part = part_components(components, at);
+    const __m256i low = _mm256_loadu_si256(part), high = _mm256_loadu_si256(part + 2);
+    narrow->a =
+        _mm256_add_epi16(narrow->a, nibble_products(load_part(rows[0], at, width), low, high));
+    narrow->b =
+        _mm256_add_epi16(narrow->b, nibble_products(load_part(rows[1], at, width), low, high));
+    narrow->c =
+        _mm256_add_epi16(narrow->c, nibble_products(load_part(rows[2], at, width), low, high));
+    narrow->d =
+        _mm256_add_epi16(narrow->d, nibble_products(load_part(rows[3], at, width), low, high));
+}
+
+INLINE void
+sums_widen(struct sums *wide, struct sums narrow)
+{
+    const __m256i ones = _mm256_set1_epi16(1);
+    wide->a = _mm256_add_epi32(wide->a, _mm256_madd_epi16(narrow.a, ones));
+    wide->b = _mm256_add_epi32(wide->b, _mm256_madd_epi16(narrow.b, ones));
+    wide->c = _mm256_add_epi32(wide->c, _mm256_madd_epi16(narrow.c, ones));
+    wide->d = _mm256_add_epi32(wide->d, _mm256_madd_epi16(narrow.d, ones));
+}
+
+INLINE __m128i
+nibble_dot4(const int8_t *components, const uint8_t *const *rows, uint32_t row_bytes)
+{
+    struct sums wide = sums_zero();
+    uint32_t at = 0;
+    for (; at + 128 <= row_bytes; at += 128) { // four parts of two pairs: what 16 bits hold
+        struct sums narrow = sums_zero();
+        nibble_part(&narrow, components, rows, at, 32);
+        nibble_part(&narrow, components, rows, at + 32, 32);
+        nibble_part(&narrow, components, rows, at + 64, 32);
+        nibble_part(&narrow, components, rows, at + 96, 32);
+        sums_widen(&wide, narrow);
+    }
+    if (at < row_bytes) {
+        struct sums narrow = sums_zero();
+        for (; at + 32 <= row_bytes; at += 32)
+            nibble_part(&narrow, components, rows, at, 32);
+        if (at < row_bytes)
+            nibble_part(&narrow, components, rows, at, 16);
+        sums_widen(&wide, narrow);
+    }
+    return sums_reduce(wide);
+}
+
+// The two f16 numbers lent by the first 32 bytes of a row.
+INLINE int
+meta_bits(const uint8_t *row)
+{
+    return _mm256_movemask_epi8(_mm256_slli_epi16(_mm256_loadu_si256((const __m256i *)row), 7));
+}
+
+INLINE __m128
+nibble4(const struct nibble_query *query, const uint8_t *const *rows)
+{
+    const __m128 dot = _mm_cvtepi32_ps(nibble_dot4(query->components, rows, query->row_bytes));
+    const __m128i bits = _mm_setr_epi32(meta_bits(rows[0]), meta_bits(rows[1]), meta_bits(rows[2]),
+                                        meta_bits(rows[3]));
+    const __m128i factors_first =
+        _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+    const __m256 meta = _mm256_cvtph_ps(_mm_shuffle_epi8(bits, factors_first));
+    const __m128 factor =
+        _mm_mul_ps(_mm256_castps256_ps128(meta), _mm_set1_ps(query->factor_scale));
+    const __m128 norm = _mm_mul_ps(_mm256_extractf128_ps(meta, 1), _mm_set1_ps(query->norm_scale));
+    const __m128 distance =
+        _mm_sub_ps(_mm_add_ps(norm, _mm_set1_ps(query->offset)),
+                   _mm_mul_ps(factor, _mm_sub_ps(dot, _mm_set1_ps(query->center))));
+    return _mm_max_ps(distance, _mm_setzero_ps());
+}
+
+static uint32_t
+avx2_nibble(const struct nibble_query *query, const uint8_t **rows, uint32_t count, float bound,
+            float *out)
+{
+    for (uint32_t i = count; (i & 3) != 0; i++)
+        rows[i] = rows[count - 1];
+    const __m128 limit = _mm_set1_ps(bound);
+    uint32_t below = 0;
+    for (uint32_t i = 0; i < count; i += 4) {
+        const __m128 distance = nibble4(query, rows + i);
+        _mm_storeu_ps(out + i, distance);
+        below |= (uint32_t)_mm_movemask_ps(_mm_cmplt_ps(distance, limit)) << i;
+    }
+    return count < 32 ? below & ((1u << count) - 1) : below;
+}
+
+// Both planes of one part of one row, in 32 bits. In the part that lends its lowest bits (the first
+// 32 bytes) a component of the low nibbles is 16 * (high & 14) + 2 * low.
+INLINE __m256i
+byte_products(__m256i high, __m256i low, __m256i first, __m256i second, int lent)
+{
+    const __m256i low_first = low_nibbles(low);
+    const __m256i upper_first = _mm256_and_si256(high, _mm256_set1_epi8(lent ? 14 : 15));
+    const __m256i lower_first = lent ? _mm256_add_epi8(low_first, low_first) : low_first;
+    const __m256i upper = _mm256_add_epi16(_mm256_maddubs_epi16(upper_first, first),
+                                           _mm256_maddubs_epi16(high_nibbles(high), second));
+    const __m256i lower = _mm256_add_epi16(_mm256_maddubs_epi16(lower_first, first),
+                                           _mm256_maddubs_epi16(high_nibbles(low), second));
+    return _mm256_add_epi32(_mm256_madd_epi16(upper, _mm256_set1_epi16(16)),
+                            _mm256_madd_epi16(lower, _mm256_set1_epi16(1)));
+}
+
+#define BYTE_ROW(sum, r)                                                                           \
+    sum = _mm256_add_epi32(sum, byte_products(load_part(high[r], at, width),                       \
+                                              load_part(low[r], at, width), first, second, lent))
+
+INLINE void
+byte_part(struct sums *sums, const int8_t *components, const uint8_t *const *high,
+          const uint8_t *const *low, uint32_t at, uint32_t width, int lent)
+{
+    const __m256i *part = part_components(components, at);
+    const __m256i first = _mm256_loadu_si256(part), second = _mm256_loadu_si256(part + 2);
+    BYTE_ROW(sums->a, 0);
+    BYTE_ROW(sums->b, 1);
+    BYTE_ROW(sums->c, 2);
+    BYTE_ROW(sums->d, 3);
+}
+
+INLINE __m128i
+byte_dot4(const struct byte_query *query, const uint8_t *const *high, const uint8_t *const *low)
+{
+    struct sums sums = sums_zero();
+    byte_part(&sums, query->components, high, low, 0, 32, 1);
+    uint32_t at = 32;
+    for (; at + 32 <= query->row_bytes; at += 32)
+        byte_part(&sums, query->components, high, low, at, 32, 0);
+    if (at < query->row_bytes)
+        byte_part(&sums, query->components, high, low, at, 16, 0);
+    return sums_reduce(sums);
+}
+
+static void
+avx2_byte(const struct byte_query *query, const uint8_t *const *high, const uint8_t *const *low,
+          const struct byte_meta *const *meta, uint32_t count, float *out)
+{
+    for (uint32_t i = 0; i < count; i += 4) {
+        const uint8_t *high4[4], *low4[4];
+        float factor[4], norm[4], distance[4];
+        for (uint32_t r = 0; r < 4; r++) {
+            const uint32_t from = i + r < count ? i + r : count - 1;
+            high4[r] = high[from];
+            low4[r] = low[from];
+            factor[r] = meta[from]->factor;
+            norm[r] = meta[from]->norm;
+        }
+        const __m128 dot = _mm_cvtepi32_ps(
+            _mm_sub_epi32(byte_dot4(query, high4, low4), _mm_set1_epi32(query->center)));
+        const __m128 scale = _mm_mul_ps(_mm_loadu_ps(factor), _mm_set1_ps(query->scale));
+        const __m128 norms = _mm_mul_ps(_mm_loadu_ps(norm), _mm_set1_ps(query->norm_scale));
+        const __m128 sum =
+            _mm_sub_ps(_mm_add_ps(norms, _mm_set1_ps(query->offset)), _mm_mul_ps(scale, dot));
+        _mm_storeu_ps(distance, _mm_max_ps(sum, _mm_setzero_ps()));
+        memcpy(out + i, distance, sizeof(float) * (count - i < 4 ? count - i : 4));
+    }
+}
+
+INLINE void
+join_part(const uint8_t *high, const uint8_t *low, uint32_t at, uint32_t width, int lent,
+          uint8_t *out)
+{
+    const __m256i h = load_part(high, at, width), l = load_part(low, at, width);
+    const __m256i lower = low_nibbles(l);
+    const __m256i upper = _mm256_and_si256(h, _mm256_set1_epi8(lent ? 14 : 15));
+    const __m256i first =
+        _mm256_or_si256(_mm256_slli_epi16(upper, 4), lent ? _mm256_add_epi8(lower, lower) : lower);
+    const __m256i second =
+        _mm256_or_si256(_mm256_andnot_si256(_mm256_set1_epi8(15), h), high_nibbles(l));
+    uint8_t *to = out + (size_t)(at & ~63u) * 2 + (at & 32u);
+    _mm256_storeu_si256((__m256i *)to, first);
+    _mm256_storeu_si256((__m256i *)(to + 64), second);
+}
+
+static void
+avx2_join(const uint8_t *high, const uint8_t *low, uint32_t row_bytes, uint8_t *out)
+{
+    join_part(high, low, 0, 32, 1, out);
+    uint32_t at = 32;
+    for (; at + 32 <= row_bytes; at += 32)
+        join_part(high, low, at, 32, 0, out);
+    if (at < row_bytes) {
+        join_part(high, low, at, 16, 0, out);
+        at += 32;
+    }
+    if ((at & 63u) != 0) { // the last block's second half
+        uint8_t *to = out + (size_t)(at & ~63u) * 2 + 32;
+        _mm256_storeu_si256((__m256i *)to, _mm256_setzero_si256());
+        _mm256_storeu_si256((__m256i *)(to + 64), _mm256_setzero_si256());
+    }
+}
+
+// Even and odd bytes as 16-bit numbers: two products of them fit in 32 bits with room to spare.
+INLINE __m256i
+dots_step(__m256i sum, const uint8_t *row, __m256i even, __m256i odd)
+{
+    const __m256i bytes = _mm256_loadu_si256((const __m256i *)row);
+    const __m256i row_even = _mm256_and_si256(bytes, _mm256_set1_epi16(255));
+    const __m256i row_odd = _mm256_srli_epi16(bytes, 8);
+    return _mm256_add_epi32(
+        sum, _mm256_add_epi32(_mm256_madd_epi16(row_even, even), _mm256_madd_epi16(row_odd, odd)));
+}
+
+static void
+avx2_dots(const int8_t *one, const uint8_t *rows, uint32_t bytes, uint32_t count, int32_t *out)
+{
+    for (uint32_t i = 0; i < count; i += 4) {
+        const uint8_t *row[4];
+        for (uint32_t r = 0; r < 4; r++)
+            row[r] = rows + (size_t)(i + r < count ? i + r : count - 1) * bytes;
+        struct sums sums = sums_zero();
+        for (uint32_t j = 0; j < bytes; j += 32) {
+            const __m256i q = _mm256_loadu_si256((const __m256i *)(one + j));
+            const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(q, 8), 8),
+                          odd = _mm256_srai_epi16(q, 8);
+            sums.a = dots_step(sums.a, row[0] + j, even, odd);
+            sums.b = dots_step(sums.b, row[1] + j, even, odd);
+            sums.c = dots_step(sums.c, row[2] + j, even, odd);
+            sums.d = dots_step(sums.d, row[3] + j, even, odd);
+        }
+        _mm_storeu_si128((__m128i *)(out + i), sums_reduce(sums));
+    }
+}
+
+// Components i..i+7 of a row. `type` is a constant wherever this is inlined.
+INLINE __m256
+load8(enum vector_type type, const void *row, uint32_t i)
+{
+    const uint8_t *at = (const uint8_t *)row + (size_t)i * vector_type_bytes(type);
+    switch (type) {
+    case VECTOR_F32:
+        return _mm256_loadu_ps((const float *)(const void *)at);
+    case VECTOR_F16:
+        return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)at));
+    case VECTOR_BF16:
+        return _mm256_castsi256_ps(
+            _mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)at)), 16));
+    case VECTOR_I8:
+        return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)at)));
+    case VECTOR_U8:
+        break;
+    }
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)at)));
+}
+
+// What is summed over one row. Under cosine `other` is |x|^2; else it is a second chain for every
+// other step, because four rows alone do not fill the multiplier's pipeline.
+struct chains {
+    __m256 sum, other;
+};
+
+INLINE void
+exact_step(enum metric metric, struct chains *row, int odd, __m256 q, __m256 x)
+{
+    __m256 *sum = odd && metric != METRIC_COSINE ? &row->other : &row->sum;
+    if (metric == METRIC_L2) {
+        const __m256 difference = _mm256_sub_ps(q, x);
+        *sum = _mm256_fmadd_ps(difference, difference, *sum);
+        return;
+    }
+    *sum = _mm256_fmadd_ps(q, x, *sum);
+    if (metric == METRIC_COSINE)
+        row->other = _mm256_fmadd_ps(x, x, row->other);
+}
+
+// Components i..i+7 of four rows; `keep` zeroes lanes that were counted before.
+INLINE void
+exact_step4(enum metric metric, enum vector_type type, struct chains chains[4], int odd,
+            const float *query, const void *const *rows, uint32_t i, __m256 keep)
+{
+    const __m256 q = _mm256_and_ps(_mm256_loadu_ps(query + i), keep);
+    exact_step(metric, &chains[0], odd, q, _mm256_and_ps(load8(type, rows[0], i), keep));
+    exact_step(metric, &chains[1], odd, q, _mm256_and_ps(load8(type, rows[1], i), keep));
+    exact_step(metric, &chains[2], odd, q, _mm256_and_ps(load8(type, rows[2], i), keep));
+    exact_step(metric, &chains[3], odd, q, _mm256_and_ps(load8(type, rows[3], i), keep));
+}
+
+// All ones in the last `left` of 8 lanes.
+INLINE __m256
+last_lanes(uint32_t left)
+{
+    const __m256i lanes = _mm256_setr_epi32(7, 6, 5, 4, 3, 2, 1, 0);
+    return _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32((int)left), lanes));
+}
+
+INLINE __m128
+reduce4_ps(__m256 a, __m256 b, __m256 c, __m256 d)
+{
+    const __m256 all = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
+    return _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps(all, 1));
+}
+
+// Needs dim >= 8: what is left beyond whole steps is read with the eight last components.
+INLINE __m128
+exact4(enum metric metric, enum vector_type type, const float *query, const void *const *rows,
+       uint32_t dim)
+{
+    const __m256 zero = _mm256_setzero_ps(), all = _mm256_castsi256_ps(_mm256_set1_epi32(-1));
+    struct chains chains[4] = {{zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}};
+    uint32_t i = 0;
+    for (; i + 16 <= dim; i += 16) {
+        exact_step4(metric, type, chains, 0, query, rows, i, all);
+        exact_step4(metric, type, chains, 1, query, rows, i + 8, all);
+    }
+    if (i + 8 <= dim) {
+        exact_step4(metric, type, chains, 0, query, rows, i, all);
+        i += 8;
+    }
+    if (i < dim)
+        exact_step4(metric, type, chains, 1, query, rows, dim - 8, last_lanes(dim - i));
+    const __m128 sum = reduce4_ps(chains[0].sum, chains[1].sum, chains[2].sum, chains[3].sum);
+    const __m128 other =
+        reduce4_ps(chains[0].other, chains[1].other, chains[2].other, chains[3].other);
+    const __m128 one = _mm_set1_ps(1.0f);
+    if (metric == METRIC_L2)
+        return _mm_add_ps(sum, other);
+    if (metric == METRIC_IP)
+        return _mm_sub_ps(one, _mm_add_ps(sum, other));
+    const __m128 cosine = _mm_div_ps(sum, _mm_sqrt_ps(other));
+    const __m128 live = _mm_cmpgt_ps(other, _mm_setzero_ps());
+    return _mm_sub_ps(one, _mm_and_ps(cosine, live));
+}
+
+INLINE void
+exact(enum metric metric, enum vector_type type, const float *query, const void *const *rows,
+      uint32_t count, uint32_t dim, float *out)
+{
+    float short_query[8] = {0};
+    uint8_t short_rows[4][32] = {{0}};
+    if (dim < 8)
+        memcpy(short_query, query, dim * sizeof(float));
+    for (uint32_t i = 0; i < count; i += 4) {
+        const void *row[4];
+        float distance[4];
+        for (uint32_t r = 0; r < 4; r++) {
+            row[r] = rows[i + r < count ? i + r : count - 1];
+            if (dim < 8)
+                row[r] = memcpy(short_rows[r], row[r], dim * vector_type_bytes(type));
+        }
+        _mm_storeu_ps(distance,
+                      exact4(metric, type, dim < 8 ? short_query : query, row, dim < 8 ? 8 : dim));
+        memcpy(out + i, distance, sizeof(float) * (count - i < 4 ? count - i : 4));
+    }
+}
+
+#define AVX2_EXACT(name, metric, type)                                                             \
+    static void avx2_##name(const float *query, const void *const *rows, uint32_t count,           \
+                            uint32_t dim, float *out)                                              \
+    {                                                                                              \
+        exact(metric, type, query, rows, count, dim, out);                                         \
+    }
+AVX2_EXACT(cosine_f32, METRIC_COSINE, VECTOR_F32)
+AVX2_EXACT(cosine_f16, METRIC_COSINE, VECTOR_F16)
+AVX2_EXACT(cosine_bf16, METRIC_COSINE, VECTOR_BF16)
+AVX2_EXACT(cosine_i8, METRIC_COSINE, VECTOR_I8)
+AVX2_EXACT(cosine_u8, METRIC_COSINE, VECTOR_U8)
+AVX2_EXACT(l2_f32, METRIC_L2, VECTOR_F32)
+AVX2_EXACT(l2_f16, METRIC_L2, VECTOR_F16)
+AVX2_EXACT(l2_bf16, METRIC_L2, VECTOR_BF16)
+AVX2_EXACT(l2_i8, METRIC_L2, VECTOR_I8)
+AVX2_EXACT(l2_u8, METRIC_L2, VECTOR_U8)
+AVX2_EXACT(ip_f32, METRIC_IP, VECTOR_F32)
+AVX2_EXACT(ip_f16, METRIC_IP, VECTOR_F16)
+AVX2_EXACT(ip_bf16, METRIC_IP, VECTOR_BF16)
+AVX2_EXACT(ip_i8, METRIC_IP, VECTOR_I8)
+AVX2_EXACT(ip_u8, METRIC_IP, VECTOR_U8)
+
+// Eight ids out of 24 bytes, widened to 32 bits. Two loads of 16 bytes that overlap stay within
+// the 24.
+INLINE __m256i
+widen24(const uint8_t *bytes)
+{
+    const __m128i first = _mm_loadu_si128((const __m128i *)bytes);
+    const __m128i second = _mm_loadu_si128((const __m128i *)(bytes + 8));
+    const __m256i order =
+        _mm256_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1, //
+                         4, 5, 6, -1, 7, 8, 9, -1, 10, 11, 12, -1, 13, 14, 15, -1);
+    return _mm256_shuffle_epi8(_mm256_set_m128i(second, first), order);
+}
+
+static uint32_t
+avx2_unpack(const uint8_t *row, uint32_t limit, uint32_t *ids)
+{
+    const __m256i bound = _mm256_set1_epi32((int)(limit < 1u << 24 ? limit : 1u << 24));
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < 4; i++) {
+        const __m256i wide = widen24(row + (size_t)24 * i);
+        const uint32_t keep =
+            (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(bound, wide)));
+        // Lane numbers of the kept lanes, packed: a byte of ones per kept lane picks from 0..7.
+        const uint64_t picked =
+            _pext_u64(0x0706050403020100u, _pdep_u64(keep, 0x0101010101010101u) * 255);
+        const __m256i order = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)picked));
+        _mm256_storeu_si256((__m256i *)(ids + count), _mm256_permutevar8x32_epi32(wide, order));
+        count += (uint32_t)__builtin_popcount(keep);
+    }
+    return count;
+}
+
+INLINE __m256
+alternate(__m256 x, __m256 swapped, __m256 minus)
+{
+    return _mm256_add_ps(_mm256_xor_ps(x, minus), swapped);
+}
+
+// The three stages inside a register: x + swapped in lower lanes, swapped - x in upper ones.
+INLINE __m256
+butterfly8(__m256 x)
+{
+    const float m = -0.0f;
+    x = alternate(x, _mm256_permute_ps(x, 0xb1), _mm256_setr_ps(0, m, 0, m, 0, m, 0, m));
+    x = alternate(x, _mm256_permute_ps(x, 0x4e), _mm256_setr_ps(0, 0, m, m, 0, 0, m, m));
+    return alternate(x, _mm256_permute2f128_ps(x, x, 0x01), _mm256_setr_ps(0, 0, 0, 0, m, m, m, m));
+}
+
+static void
+avx2_butterfly(float *values, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i += 8)
+        _mm256_storeu_ps(values + i, butterfly8(_mm256_loadu_ps(values + i)));
+    for (uint32_t half = 8; half < count; half *= 2)
+        for (uint32_t i = 0; i < count; i += 2 * half)
+            for (uint32_t j = i; j < i + half; j += 8) {
+                const __m256 a = _mm256_loadu_ps(values + j),
+                             b = _mm256_loadu_ps(values + j + half);
+                _mm256_storeu_ps(values + j, _mm256_add_ps(a, b));
+                _mm256_storeu_ps(values + j + half, _mm256_sub_ps(a, b));
+            }
+    const __m256 scale = _mm256_set1_ps(1.0f / sqrtf((float)count));
+    for (uint32_t i = 0; i < count; i += 8)
+        _mm256_storeu_ps(values + i, _mm256_mul_ps(_mm256_loadu_ps(values + i), scale));
+}
+
+static void
+avx2_encode(const float *values, uint32_t count, float inverse, uint8_t *codes)
+{
+    const __m256 scale = _mm256_set1_ps(inverse);
+    for (uint32_t i = 0; i < count; i += 16) {
+        const __m256i first = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(values + i), scale));
+        const __m256i second =
+            _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(values + i + 8), scale));
+        // Packing works within halves, so the quarters come out as 0 2 1 3.
+        const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(first, second), 0xd8);
+        const __m128i bytes =
+            _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+        _mm_storeu_si128((__m128i *)(codes + i), _mm_xor_si128(bytes, _mm_set1_epi8((char)0x80)));
+    }
+}
+
+// Ones in every lane whose exponent is all ones: NaN or infinity. `exponent` fills 32 bits.
+INLINE __m256i
+not_finite(__m256i lanes, __m256i exponent, int halves)
+{
+    const __m256i masked = _mm256_and_si256(lanes, exponent);
+    return halves ? _mm256_cmpeq_epi16(masked, exponent) : _mm256_cmpeq_epi32(masked, exponent);
+}
+
+static int
+avx2_finite(const void *row, uint32_t dim, enum vector_type type)
+{
+    if (type == VECTOR_I8 || type == VECTOR_U8)
+        return 1;
+    const uint8_t *bytes = row;
+    const size_t size = (size_t)dim * vector_type_bytes(type);
+    const int halves = type != VECTOR_F32;
+    const __m256i exponent = type == VECTOR_F32   ? _mm256_set1_epi32(0x7f800000)
+                             : type == VECTOR_F16 ? _mm256_set1_epi16(0x7c00)
+                                                  : _mm256_set1_epi16(0x7f80);
+    __m256i bad = _mm256_setzero_si256();
+    size_t at = 0;
+    for (; at + 32 <= size; at += 32)
+        bad = _mm256_or_si256(
+            bad, not_finite(_mm256_loadu_si256((const __m256i *)(bytes + at)), exponent, halves));
+    uint8_t rest[32] = {0};
+    memcpy(rest, bytes + at, size - at);
+    bad = _mm256_or_si256(bad,
+                          not_finite(_mm256_loadu_si256((const __m256i *)rest), exponent, halves));
+    return _mm256_testz_si256(bad, bad);
+}
+
+#define EXACT_ROW(metric)                                                                          \
+    {                                                                                              \
+        avx2_##metric##_f32, avx2_##metric##_f16, avx2_##metric##_bf16, avx2_##metric##_i8,        \
+            avx2_##metric##_u8                                                                     \
+    }
+
+const struct kernels kernels_avx2 = {
+    .name = "avx2",
+    .nibble = avx2_nibble,
+    .byte = avx2_byte,
+    .join = avx2_join,
+    .dots = avx2_dots,
+    .exact = {EXACT_ROW(cosine), EXACT_ROW(l2), EXACT_ROW(ip)},
+    .unpack = avx2_unpack,
+    .butterfly = avx2_butterfly,
+    .encode = avx2_encode,
+    .finite = avx2_finite,
+};
