@@ -1,9 +1,6 @@
-// index/codec.c -- centre, rotate, round.
+// index/codec.c -- vectors as rotated 8-bit codes, in two planes of four bits.
 //
-// Shape: handle, in memory, constant after opening.
-//
-// Order of float operations is fixed here (vector_norm2, the butterfly, one multiplication, one rounding), so that
-// a row has the same code on every machine; checksums of copies rest on that.
+// Shape: value.
 #include "index/codec.h"
 
 #include <math.h>
@@ -15,370 +12,248 @@
 #include "index/vector.h"
 
 #define ROUNDS 4u
+#define LANES 16u  // partial sums: a fixed order of additions that compilers turn into vectors
 
-// The row as a code vector: f32, of length 1 under cosine, with the added component under ip. Returns it in
-// out[0..width), zero beyond, and the surplus of |x|^2 over M^2 (rows longer than any of the sample; else 0).
-static float
-code_vector(const struct codec *codec, const void *row, float *out)
+static void draw_signs(struct codec *codec, uint64_t seed);
+static void lend_meta(uint8_t *high, uint16_t factor, uint16_t norm);
+
+omen_status
+codec_init(struct codec *codec, uint32_t dim, enum metric metric, enum vector_type type, uint64_t seed)
 {
-    vector_to_f32(codec->type, row, codec->dim, out);
-    memset(out + codec->dim, 0, (codec->width - codec->dim) * sizeof *out);
-    if (codec->metric == METRIC_L2)
-        return 0.0f;
-    const float norm2 = vector_norm2(out, codec->dim);
-    if (codec->metric == METRIC_COSINE) {
-        const float scale = norm2 > 0.0f ? 1.0f / sqrtf(norm2) : 0.0f;
-        for (uint32_t i = 0; i < codec->dim; i++)
-            out[i] *= scale;
-        return 0.0f;
+    const uint32_t rounded = (dim + 31) / 32 * 32;
+    const uint32_t width = rounded < 64 ? 64 : rounded;
+    *codec = (struct codec){.kernels = kernels_best(),
+                            .metric = metric,
+                            .type = type,
+                            .dim = dim,
+                            .width = width,
+                            .row_bytes = width / 2,
+                            .joined_bytes = (width / 2 + 63) / 64 * 128,
+                            .hadamard = 64,
+                            .factor_unit = 1.0f,
+                            .norm_unit = 1.0f};
+    while (codec->hadamard * 2 <= width)
+        codec->hadamard *= 2;
+    codec->mean = mem_alloc_zero(dim, sizeof *codec->mean);
+    codec->signs = mem_alloc((size_t)ROUNDS * width * sizeof *codec->signs);
+    if (codec->mean == NULL || codec->signs == NULL) {
+        codec_fini(codec);
+        return OMEN_E_NO_MEMORY;
     }
-    const float rest = codec->norm_max2 - norm2;
-    out[codec->dim] = rest > 0.0f ? sqrtf(rest) : 0.0f;
-    return rest < 0.0f ? -rest : 0.0f;
+    draw_signs(codec, seed);
+    return OMEN_OK;
+}
+
+void
+codec_fini(struct codec *codec)
+{
+    mem_free(codec->mean);
+    mem_free(codec->signs);
+    *codec = (struct codec){0};
 }
 
 static void
-flip(float *values, const uint32_t *signs, uint32_t count)
+draw_signs(struct codec *codec, uint64_t seed)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t bits;
-        memcpy(&bits, &values[i], 4);
-        bits ^= signs[i];
-        memcpy(&values[i], &bits, 4);
-    }
+    struct prng prng;
+    prng_init(&prng, seed);
+    for (uint32_t i = 0; i < ROUNDS * codec->width; i++)
+        codec->signs[i] = (prng_next(&prng) >> 63) != 0 ? -1.0f : 1.0f;
 }
 
-static void
-centre_and_rotate(const struct codec *codec, float *values)
+void
+codec_prepare(const struct codec *codec, const void *row, enum vector_type type, float *out)
 {
-    for (uint32_t i = 0; i < codec->width; i++)
-        values[i] -= codec->mean[i];
-    for (uint32_t round = 0; round < ROUNDS; round++) {
-        flip(values, codec->signs + (size_t)round * codec->width, codec->width);
-        codec->kernels->butterfly((round & 1) != 0 ? values + (codec->width - codec->window) : values,
-                                  codec->window);
+    const uint32_t dim = codec->dim;
+    vector_to_f32(type, row, dim, out);
+    if (codec->metric != METRIC_COSINE)
+        return;
+    // Scaled by the largest magnitude first: squares of 1e30 or 1e-30 do not fit a float.
+    float largest = 0.0f;
+    for (uint32_t i = 0; i < dim; i++)
+        largest = fmaxf(largest, fabsf(out[i]));
+    if (largest == 0.0f)
+        return;
+    if (largest > 1e15f || largest < 1e-15f)
+        for (uint32_t i = 0; i < dim; i++)
+            out[i] /= largest;
+    const float inverse = 1.0f / sqrtf(vector_norm2(out, dim));
+    for (uint32_t i = 0; i < dim; i++)
+        out[i] *= inverse;
+}
+
+void
+codec_rotate(const struct codec *codec, const float *prepared, float *rotated)
+{
+    const float *signs = codec->signs;
+    for (uint32_t i = 0; i < codec->dim; i++)
+        rotated[i] = (prepared[i] - codec->mean[i]) * signs[i];
+    memset(rotated + codec->dim, 0, (size_t)(codec->width - codec->dim) * sizeof *rotated);
+    codec->kernels->butterfly(rotated, codec->hadamard);
+    for (uint32_t round = 1; round < ROUNDS; round++) {
+        signs += codec->width;
+        for (uint32_t i = 0; i < codec->width; i++)
+            rotated[i] *= signs[i];
+        codec->kernels->butterfly(round % 2 == 1 ? rotated + codec->width - codec->hadamard : rotated,
+                                  codec->hadamard);
     }
 }
 
 static float
 largest_magnitude(const float *values, uint32_t count)
 {
-    float lane[16] = {0};
-    for (uint32_t i = 0; i < count; i += 16)
-        for (uint32_t j = 0; j < 16; j++) {
-            const float magnitude = fabsf(values[i + j]);
-            lane[j] = magnitude > lane[j] ? magnitude : lane[j];
+    float lanes[LANES] = {0};
+    for (uint32_t i = 0; i < count; i += LANES)
+        for (uint32_t l = 0; l < LANES; l++) {
+            const float magnitude = fabsf(values[i + l]);
+            lanes[l] = magnitude > lanes[l] ? magnitude : lanes[l];
         }
     float largest = 0.0f;
-    for (uint32_t j = 0; j < 16; j++)
-        largest = lane[j] > largest ? lane[j] : largest;
+    for (uint32_t l = 0; l < LANES; l++)
+        largest = lanes[l] > largest ? lanes[l] : largest;
     return largest;
 }
 
-// Components to plane order and back: block b of a plane holds 128 components from 128 b, its low nibbles the
-// first half.
-static void
-split_planes(const struct codec *codec, const uint8_t *codes, uint8_t *high, uint8_t *low)
+float
+codec_extra(const struct codec *codec, float norm2)
 {
+    const float left = codec->radius2 - norm2;
+    return left > 0.0f ? sqrtf(left) : 0.0f;
+}
+
+void
+codec_found(struct codec *codec, const float *vectors, uint32_t count, float *rotated)
+{
+    ASSERT(count > 0);
+    double largest2 = 0.0;
+    if (codec->metric == METRIC_IP) {
+        for (uint32_t r = 0; r < count; r++) {
+            const double norm2 =
+                (double)vector_norm2(vectors + (size_t)r * codec->dim, codec->dim);
+            largest2 = norm2 > largest2 ? norm2 : largest2;
+        }
+        codec->radius2 = (float)largest2;
+    } else {
+        // Sums of f32 in row order: part of the numbering, so the same everywhere.
+        for (uint32_t r = 0; r < count; r++)
+            for (uint32_t i = 0; i < codec->dim; i++)
+                codec->mean[i] += vectors[(size_t)r * codec->dim + i];
+        for (uint32_t i = 0; i < codec->dim; i++)
+            codec->mean[i] /= (float)count;
+    }
+    double         norm_sum = 0.0, factor_sum = 0.0;
+    const uint32_t step = count > 1024 ? count / 1024 : 1;
+    uint32_t       seen = 0;
+    for (uint32_t r = 0; r < count; r += step, seen++) {
+        codec_rotate(codec, vectors + (size_t)r * codec->dim, rotated);
+        norm_sum += (double)vector_norm2(rotated, codec->width);
+        // A step of the upper four bits is 16 of 127 parts of the largest component.
+        factor_sum += (double)largest_magnitude(rotated, codec->width) * 16.0 / 127.0;
+    }
+    codec->variance = (float)(norm_sum / seen);
+    const double norm_unit = codec->metric == METRIC_IP ? sqrt(largest2) : norm_sum / seen;
+    codec->norm_unit = norm_unit > 0.0 ? (float)norm_unit : 1.0f;
+    codec->factor_unit = factor_sum > 0.0 ? (float)(factor_sum / seen) : 1.0f;
+}
+
+// Component order of a block: its first `w` components are low nibbles, the next `w` high ones.
+void
+codec_encode(const struct codec *codec, const float *rotated, float norm2, uint8_t *codes, uint8_t *high,
+             uint8_t *low, struct byte_meta *meta)
+{
+    const float largest = largest_magnitude(rotated, codec->width);
+    codec->kernels->encode(rotated, codec->width, largest > 0.0f ? 127.0f / largest : 0.0f, codes);
     for (uint32_t start = 0; start < codec->row_bytes; start += 64) {
-        const uint32_t width = codec->row_bytes - start < 64 ? codec->row_bytes - start : 64;
-        const uint8_t *first = codes + (size_t)start * 2, *second = first + width;
-        for (uint32_t j = 0; j < width; j++) {
+        const uint32_t w = codec->row_bytes - start < 64 ? codec->row_bytes - start : 64;
+        const uint8_t *first = codes + (size_t)start * 2, *second = first + w;
+        for (uint32_t j = 0; j < w; j++) {
             high[start + j] = (uint8_t)(first[j] >> 4 | (second[j] & 0xf0));
-            low[start + j] = (uint8_t)((first[j] & 15) | (uint8_t)(second[j] << 4));
+            low[start + j] = (uint8_t)((first[j] & 15) | (second[j] & 15) << 4);
         }
     }
-    for (uint32_t j = 0; j < NIBBLE_META_BYTES; j++)  // the lent bit's component keeps bits 4..1 in the low plane
+    // Where the high plane lends its lowest bit, the low plane holds bits 4..1 and bit 0 is given up.
+    for (uint32_t j = 0; j < NIBBLE_META_BYTES; j++)
         low[j] = (uint8_t)((low[j] & 0xf0) | (codes[j] >> 1 & 15));
+
+    const float own2 = vector_norm2(rotated, codec->width);
+    const float norm = codec->metric == METRIC_IP ? codec_extra(codec, norm2) : own2;
+    const uint16_t norm_half = float_to_half(norm / codec->norm_unit);
+    // The lent bits stand in the code that they describe: first with bits that are nearly right, then with them.
+    uint16_t factor_half = float_to_half(largest * (16.0f / 127.0f) / codec->factor_unit);
+    for (int pass = 0; pass < 2; pass++) {
+        lend_meta(high, factor_half, norm_half);
+        double dot = 0.0;
+        for (uint32_t start = 0; start < codec->row_bytes; start += 64) {
+            const uint32_t w = codec->row_bytes - start < 64 ? codec->row_bytes - start : 64;
+            const float   *first = rotated + (size_t)start * 2, *second = first + w;
+            float          sum = 0.0f;
+            for (uint32_t j = 0; j < w; j++)
+                sum += ((float)(high[start + j] & 15) - 7.5f) * first[j] +
+                       ((float)(high[start + j] >> 4) - 7.5f) * second[j];
+            dot += (double)sum;
+        }
+        factor_half = float_to_half(dot > 0.0 ? (float)((double)own2 / dot) / codec->factor_unit : 0.0f);
+    }
+    lend_meta(high, factor_half, norm_half);
+
+    for (uint32_t j = 0; j < NIBBLE_META_BYTES; j++)
+        codes[j] &= 0xfe;
+    double dot = 0.0;
+    for (uint32_t i = 0; i < codec->width; i++)
+        dot += (double)((float)(codes[i] - 128) * rotated[i]);
+    meta->factor = dot > 0.0 ? (float)((double)own2 / dot) : 0.0f;
+    meta->norm = norm;
 }
 
 static void
-lend_bits(uint8_t *high, float factor, float norm)
+lend_meta(uint8_t *high, uint16_t factor, uint16_t norm)
 {
-    const uint32_t bits = (uint32_t)float_to_half(factor) | (uint32_t)float_to_half(norm) << 16;
+    const uint32_t bits = (uint32_t)factor | (uint32_t)norm << 16;
     for (uint32_t j = 0; j < NIBBLE_META_BYTES; j++)
         high[j] = (uint8_t)((high[j] & 0xfe) | (bits >> j & 1));
 }
 
-// sum over components of (nibble - 7.5) * value, as the high plane has them.
-static float
-nibble_product(const struct codec *codec, const uint8_t *high, const float *values)
-{
-    float lane[16] = {0};
-    for (uint32_t start = 0; start < codec->row_bytes; start += 64) {
-        const uint32_t width = codec->row_bytes - start < 64 ? codec->row_bytes - start : 64;
-        const float *first = values + (size_t)start * 2, *second = first + width;
-        for (uint32_t i = 0; i < width; i += 16)
-            for (uint32_t j = 0; j < 16; j++) {
-                const uint8_t byte = high[start + i + j];
-                lane[j] += ((float)(byte & 15) - 7.5f) * first[i + j];
-                lane[j] += ((float)(byte >> 4) - 7.5f) * second[i + j];
-            }
-    }
-    float sum = 0.0f;
-    for (uint32_t j = 0; j < 16; j++)
-        sum += lane[j];
-    return sum;
-}
-
-static float
-byte_product(const uint8_t *codes, const float *values, uint32_t count)
-{
-    float lane[16] = {0};
-    for (uint32_t i = 0; i < count; i += 16)
-        for (uint32_t j = 0; j < 16; j++)
-            lane[j] += ((float)codes[i + j] - 128.0f) * values[i + j];
-    float sum = 0.0f;
-    for (uint32_t j = 0; j < 16; j++)
-        sum += lane[j];
-    return sum;
-}
-
 void
-codec_encode(const struct codec *codec, const void *row, float *work, uint8_t *high, uint8_t *low,
-             struct byte_meta *meta)
+codec_query(const struct codec *codec, const float *rotated, float norm2, float norm_max2, enum code_asker asker,
+            int8_t *components, struct code_query *query)
 {
-    if (codec->kind == CODEC_EXACT) {
-        if (codec->metric == METRIC_IP) {
-            code_vector(codec, row, work);
-            meta->factor = work[codec->dim];
-        }
-        return;
-    }
-    const float surplus = code_vector(codec, row, work);
-    centre_and_rotate(codec, work);
-    const float norm2 = vector_norm2(work, codec->width);
-    const float largest = largest_magnitude(work, codec->width);
-    uint8_t *codes = (uint8_t *)(work + codec->width);
-    codec->kernels->encode(work, codec->width, largest > 0.0f ? 127.0f / largest : 0.0f, codes);
-    split_planes(codec, codes, high, low);
-
-    const float product = byte_product(codes, work, codec->width);
-    meta->factor = product > 0.0f ? norm2 / product : 0.0f;
-    meta->norm2 = norm2 - surplus;
-    // Lending bits changes the nibbles a little, and so the factor: the second pass settles it.
-    for (uint32_t pass = 0; pass < 2; pass++) {
-        const float nibbles = nibble_product(codec, high, work);
-        const float factor = nibbles > 0.0f ? norm2 / nibbles : 0.0f;
-        lend_bits(high, factor * codec->factor_unit, meta->norm2 * codec->norm_unit);
-    }
-}
-
-// What both kinds of query share once components, scale and norm are known.
-static void
-query_fill(const struct codec *codec, float scale, float norm2, int32_t sum, struct code_query *query)
-{
-    query->nibble = (struct nibble_query){
-        .components = query->components,
-        .row_bytes = codec->row_bytes,
-        .offset = norm2,
-        .factor_scale = 2.0f * scale / codec->factor_unit,
-        .norm_scale = 1.0f / codec->norm_unit,
-        .center = 7.5f * (float)sum,
-    };
-    query->byte = (struct byte_query){
-        .components = query->components,
-        .row_bytes = codec->row_bytes,
-        .offset = norm2,
-        .scale = 2.0f * scale,
-        .center = 128 * sum,
-    };
-}
-
-static int32_t
-to_plane_order(const struct codec *codec, const uint8_t *codes, int8_t *components)
-{
+    const float largest = largest_magnitude(rotated, codec->width);
+    uint8_t    *codes = (uint8_t *)components;
+    codec->kernels->encode(rotated, codec->width, largest > 0.0f ? 127.0f / largest : 0.0f, codes);
     int32_t sum = 0;
-    for (uint32_t start = 0; start < codec->row_bytes; start += 64) {
-        const uint32_t width = codec->row_bytes - start < 64 ? codec->row_bytes - start : 64;
-        const uint8_t *first = codes + (size_t)start * 2;
-        int8_t *block = components + (size_t)start * 2;
-        for (uint32_t half = 0; half < 2; half++) {
-            for (uint32_t j = 0; j < width; j++) {
-                block[half * 64 + j] = (int8_t)(first[half * width + j] - 128);
-                sum += block[half * 64 + j];
-            }
-            memset(block + half * 64 + width, 0, 64 - width);
-        }
+    for (uint32_t i = 0; i < codec->width; i++) {
+        components[i] = (int8_t)(codes[i] ^ 0x80);
+        sum += components[i];
     }
-    return sum;
-}
-
-void
-codec_query(const struct codec *codec, const float *vector, struct code_query *query)
-{
-    float *work = query->vector;
-    memcpy(work, vector, codec->dim * sizeof *work);
-    memset(work + codec->dim, 0, (codec->width - codec->dim) * sizeof *work);
-    if (codec->metric != METRIC_L2) {
-        const float norm2 = vector_norm2(work, codec->dim);
-        const float target = codec->metric == METRIC_IP ? sqrtf(codec->norm_max2) : 1.0f;
-        const float scale = norm2 > 0.0f ? target / sqrtf(norm2) : 0.0f;
-        for (uint32_t i = 0; i < codec->dim; i++)
-            work[i] *= scale;
+    // The last block's halves are moved to where the kernels look for them.
+    const uint32_t whole = codec->width / 128 * 128, w = (codec->width - whole) / 2;
+    if (w > 0) {
+        memmove(components + whole + 64, components + whole + w, w);
+        memset(components + whole + w, 0, 64 - w);
+        memset(components + whole + 64 + w, 0, 64 - w);
     }
-    if (codec->kind == CODEC_EXACT)
-        return;
-    centre_and_rotate(codec, work);
-    const float norm2 = vector_norm2(work, codec->width);
-    const float largest = largest_magnitude(work, codec->width);
-    uint8_t *codes = (uint8_t *)(work + codec->width);
-    codec->kernels->encode(work, codec->width, largest > 0.0f ? 127.0f / largest : 0.0f, codes);
-    query_fill(codec, largest / 127.0f, norm2, to_plane_order(codec, codes, query->components), query);
-}
-
-void
-codec_query_row(const struct codec *codec, const void *row, const uint8_t *high, const uint8_t *low,
-                const struct byte_meta *meta, struct code_query *query)
-{
-    if (codec->kind == CODEC_EXACT) {
-        code_vector(codec, row, query->vector);
-        if (codec->metric == METRIC_IP)
-            query->nibble.offset = query->vector[codec->dim];
-        return;
+    float scale = 2.0f * (largest / 127.0f);
+    float offset, norm_scale = 1.0f;
+    if (codec->metric == METRIC_IP) {
+        const float bound2 = norm_max2 > codec->radius2 ? norm_max2 : codec->radius2;
+        offset = codec->radius2 + bound2;
+        norm_scale = asker == ASKER_ROW ? -2.0f * codec_extra(codec, norm2) : 0.0f;
+        // Only a query's direction matters: at length R its distances are those of one more row.
+        if (asker == ASKER_USER)
+            scale *= norm2 > 0.0f ? sqrtf(bound2 / norm2) : 0.0f;
+    } else {
+        offset = vector_norm2(rotated, codec->width);
     }
-    int32_t sum = 0;
-    for (uint32_t start = 0; start < codec->row_bytes; start += 64) {
-        const uint32_t width = codec->row_bytes - start < 64 ? codec->row_bytes - start : 64;
-        int8_t *block = query->components + (size_t)start * 2;
-        for (uint32_t j = 0; j < width; j++) {
-            const uint8_t h = high[start + j], l = low[start + j];
-            const int32_t first = start + j < NIBBLE_META_BYTES ? (h & 14) << 4 | (l & 15) << 1
-                                                                : (h & 15) << 4 | (l & 15);
-            block[j] = (int8_t)(first - 128);
-            block[64 + j] = (int8_t)((int32_t)((h & 0xf0) | l >> 4) - 128);
-            sum += block[j] + block[64 + j];
-        }
-        memset(block + width, 0, 64 - width);
-        memset(block + 64 + width, 0, 64 - width);
-    }
-    query_fill(codec, meta->factor, meta->norm2, sum, query);
-}
-
-float
-codec_to_metric(const struct codec *codec, float distance, float query_norm)
-{
-    if (codec->metric == METRIC_L2)
-        return distance;
-    if (codec->metric == METRIC_COSINE)
-        return 0.5f * distance;
-    const float length = sqrtf(codec->norm_max2);  // |q'| = M, so distance = 2 M^2 - 2 <q',x>
-    return 1.0f - (codec->norm_max2 - 0.5f * distance) * query_norm / length;
-}
-
-// ---- learning ----
-
-static void
-learn_longest(struct codec *codec, const void *const *sample, uint32_t count, float *work)
-{
-    float longest = 0.0f;
-    for (uint32_t s = 0; s < count; s++) {
-        vector_to_f32(codec->type, sample[s], codec->dim, work);
-        const float norm2 = vector_norm2(work, codec->dim);
-        longest = norm2 > longest ? norm2 : longest;
-    }
-    // Rows walked themselves have no per-row correction for rows longer than M: leave room.
-    codec->norm_max2 = longest > 0.0f ? (codec->kind == CODEC_EXACT ? 4.0f * longest : longest) : 1.0f;
-}
-
-static void
-learn_mean(struct codec *codec, const void *const *sample, uint32_t count, float *work)
-{
-    // Partial sums of 64 rows keep the float sums of a large sample accurate.
-    float *partial = work + codec->width;
-    memset(partial, 0, codec->width * sizeof *partial);
-    for (uint32_t s = 0; s < count; s++) {
-        code_vector(codec, sample[s], work);
-        for (uint32_t i = 0; i < codec->width; i++)
-            partial[i] += work[i];
-        if ((s & 63) == 63 || s + 1 == count)
-            for (uint32_t i = 0; i < codec->width; i++) {
-                codec->mean[i] += partial[i];
-                partial[i] = 0.0f;
-            }
-    }
-    for (uint32_t i = 0; i < codec->width; i++)
-        codec->mean[i] /= (float)count;
-}
-
-// Units that put the f16 numbers of typical rows near 1, where f16 is most precise and farthest from its ends.
-static void
-learn_units(struct codec *codec, const void *const *sample, uint32_t count, float *work)
-{
-    double total = 0;
-    for (uint32_t s = 0; s < count; s++) {
-        code_vector(codec, sample[s], work);
-        for (uint32_t i = 0; i < codec->width; i++)
-            work[i] -= codec->mean[i];
-        total += (double)vector_norm2(work, codec->width);
-    }
-    const float norm2 = (float)(total / count);
-    codec->norm_unit = norm2 > 0.0f && isfinite(1.0f / norm2) ? 1.0f / norm2 : 1.0f;
-    // A nibble is worth about 4.5 sigma / 7.5 = 0.6 |x| / sqrt(width).
-    const float factor = 0.6f * sqrtf(norm2 / (float)codec->width);
-    codec->factor_unit = factor > 0.0f && isfinite(1.0f / factor) ? 1.0f / factor : 1.0f;
-}
-
-static uint32_t
-code_width(enum metric metric, uint32_t dim)
-{
-    const uint32_t width = (dim + (metric == METRIC_IP) + 31) & ~31u;
-    return width < 64 ? 64 : width;
-}
-
-omen_status
-codec_open(enum codec_kind kind, enum metric metric, enum vector_type type, uint32_t dim, uint64_t seed,
-           const void *const *sample, uint32_t count, struct codec **out)
-{
-    ASSERT(dim > 0 && count > 0);
-    *out = NULL;
-    const uint32_t width = code_width(metric, dim);
-    struct codec *codec = mem_alloc_zero(1, sizeof *codec);
-    float *work = mem_alloc((size_t)width * 2 * sizeof *work);
-    if (codec == NULL || work == NULL)
-        goto fail;
-    *codec = (struct codec){
-        .kind = kind,
-        .metric = metric,
-        .type = type,
-        .dim = dim,
-        .width = width,
-        .row_bytes = width / 2,
-        .window = 1u << (31 - (uint32_t)__builtin_clz(width)),
-        .norm_max2 = 1.0f,
-        .factor_unit = 1.0f,
-        .norm_unit = 1.0f,
-        .kernels = kernels_best(),
-    };
-    codec->mean = mem_alloc_zero(width, sizeof *codec->mean);
-    codec->signs = mem_alloc_zero((size_t)width * ROUNDS, sizeof *codec->signs);
-    if (codec->mean == NULL || codec->signs == NULL)
-        goto fail;
-    struct prng prng;
-    prng_init(&prng, seed);
-    for (uint32_t i = 0; i < width * ROUNDS; i++)
-        codec->signs[i] = (uint32_t)(prng_next(&prng) >> 63) << 31;
-    if (metric == METRIC_IP)
-        learn_longest(codec, sample, count, work);
-    if (kind == CODEC_NIBBLE_BYTE) {
-        learn_mean(codec, sample, count, work);
-        learn_units(codec, sample, count, work);
-    }
-    mem_free(work);
-    *out = codec;
-    return OMEN_OK;
-fail:
-    mem_free(work);
-    codec_close(codec);
-    return OMEN_E_NO_MEMORY;
-}
-
-void
-codec_close(struct codec *codec)
-{
-    if (codec == NULL)
-        return;
-    mem_free(codec->mean);
-    mem_free(codec->signs);
-    mem_free(codec);
+    query->nibble = (struct nibble_query){.components = components,
+                                          .row_bytes = codec->row_bytes,
+                                          .offset = offset,
+                                          .factor_scale = scale * codec->factor_unit,
+                                          .norm_scale = norm_scale * codec->norm_unit,
+                                          .center = 7.5f * (float)sum};
+    query->byte = (struct byte_query){.components = components,
+                                      .row_bytes = codec->row_bytes,
+                                      .offset = offset,
+                                      .scale = scale,
+                                      .norm_scale = norm_scale,
+                                      .center = 128 * sum};
 }

@@ -1,74 +1,90 @@
-// index/codec.h -- the code of a vector: centred, rotated, 8 bits a component in two planes.
+// index/codec.h -- vectors as rotated 8-bit codes, in two planes of four bits.
 //
-// Shape:   handle, in memory; constant after codec_open, so any number of threads may use one.
-// Sources: random rotation by signs and fast Hadamard transforms: Ailon and Chazelle 2006; the factor |x|^2 / <code,x>
-//          that makes the estimate unbiased along x: RaBitQ (Gao and Long, 2024).
+// Shape:   value; codec_init and codec_fini own its tables. Constant once founded.
+// Threads: any, after codec_found.
 //
-// Everything that codes compare is a squared L2 distance of "code vectors": under cosine the vector divided by its
-// length (so distance = 2 * (1 - cos)); under ip one component sqrt(M^2 - |x|^2) is added to rows and 0 to queries,
-// which are scaled to length M (Bachrach et al. 2014), so that nearest means largest product. One geometry then
-// serves walking, pruning and the stop rule under every metric.
+// x is prepared (made f32, and of length 1 under cosine), centred (x - mean; not under ip), padded with zeros to
+// `width` and rotated by four rounds of random signs and a Walsh-Hadamard transform over the first or the last
+// power of two of the components (Ailon & Chazelle 2006; the two ends alternate as in RaBitQ's "FHT + Kac"
+// rotator). What comes out, y, is spread evenly over its components, so one scale a vector is enough:
+// u = round(127 y / max|y|), stored as u + 128. A distance is estimated as
 //
-// Two kinds. NIBBLE_BYTE: the mean of a sample is taken off, the rest is rotated (4 rounds of random signs and a
-// Hadamard transform over the first, last, first, last 2^k components) and rounded to 8 bits with one scale a
-// vector; walks read the upper four bits (half the bytes; the high plane), pruning reads both planes. EXACT: no
-// code at all; walks and pruning read the rows themselves. EXACT is for quantization none, for small dimensions
-// (a row is then hardly larger than a code) and for data whose near neighbours the code cannot tell apart.
+//     |x|^2 + |q|^2 - 2 f <u, q>,   f = |x|^2 / <u, y>,
+//
+// which is unbiased along x (Gao & Long 2024, RaBitQ). f is kept for the high four bits alone (lent f16 bits inside
+// the row, index/kernel/kernel.h) and for all eight (struct byte_meta).
+//
+// Under ip every vector is thought to have one more component, a = sqrt(R^2 - |x|^2), which makes all lengths R and
+// turns the largest product into the smallest distance (Bachrach et al. 2014); a query is scaled to length R. It is never stored as a
+// component: a takes the place of the norm, and the query says what it is multiplied with. A user's query
+// has a = 0, a row that searches for its neighbours has its own.
 #ifndef OMEN_INDEX_CODEC_H
 #define OMEN_INDEX_CODEC_H
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/status.h"
 #include "index/kernel/kernel.h"
 #include "index/metric.h"
 
-enum codec_kind { CODEC_NIBBLE_BYTE, CODEC_EXACT };
-
-#define CODEC_DIM_MIN 48u  // below it rows are walked themselves
-
 struct codec {
-    enum codec_kind    kind;
-    enum metric        metric;
-    enum vector_type   type;
-    uint32_t           dim;        // components of a row
-    uint32_t           width;      // components of a code vector: dim, plus 1 under ip, up to a multiple of 32, >= 64
-    uint32_t           row_bytes;  // of one plane: width / 2
-    uint32_t           window;     // largest power of two <= width
-    float              norm_max2;  // ip: M^2
-    float              factor_unit;  // f16 factor in a row = factor * factor_unit
-    float              norm_unit;    // f16 norm in a row = norm2 * norm_unit
-    float             *mean;         // width
-    uint32_t          *signs;        // 4 x width sign bits
     const struct kernels *kernels;
+    enum metric           metric;
+    enum vector_type      type;      // of stored rows
+    uint32_t              dim;
+    uint32_t              width;     // components of a code: dim rounded up to 32, at least 64
+    uint32_t              row_bytes; // of one plane: width / 2
+    uint32_t              joined_bytes;  // of a joined code (kernels->join): row_bytes rounded up to 64, times 2
+    uint32_t              hadamard;  // the largest power of two not above width
+    float                *mean;      // dim; zeros under ip
+    float                *signs;     // 4 x width of +1 and -1
+    float                 factor_unit, norm_unit;  // what an f16 of 1 stands for
+    float                 radius2;   // R^2 under ip
+    float                 variance;  // mean of |x - mean|^2 over the founding rows
 };
 
-// A query, ready for the kernels. The buffers are the scratch's.
+// What codec_query fills: the same vector for either plane count. `components` is the caller's memory of
+// joined_bytes, 64-aligned.
 struct code_query {
     struct nibble_query nibble;
     struct byte_query   byte;
-    int8_t             *components;  // 2 x row_bytes rounded up to 128
-    float              *vector;      // EXACT: dim components, prepared; also work space of `width`
 };
 
-// Learns mean and scales from `count` (>= 1) sample rows. On failure *out is NULL.
-OMEN_MUST_CHECK omen_status codec_open(enum codec_kind kind, enum metric metric, enum vector_type type, uint32_t dim,
-                                       uint64_t seed, const void *const *sample, uint32_t count,
-                                       struct codec **out);
-void codec_close(struct codec *codec);  // accepts NULL
+// Whose query it is, which matters under ip only.
+enum code_asker { ASKER_USER, ASKER_ROW };
 
-// Codes one row into its planes and meta (EXACT under ip: meta.factor is the added component; else nothing).
-// `work` has room for 2 * width floats.
-void codec_encode(const struct codec *codec, const void *row, float *work, uint8_t *high, uint8_t *low,
-                  struct byte_meta *meta);
+OMEN_MUST_CHECK omen_status codec_init(struct codec *codec, uint32_t dim, enum metric metric, enum vector_type type,
+                                       uint64_t seed);
+void codec_fini(struct codec *codec);  // accepts all zeros
 
-// Prepares a user's query; `vector` has dim components.
-void codec_query(const struct codec *codec, const float *vector, struct code_query *query);
+// Fixes mean and units from `count` > 0 prepared vectors, one after the other, `dim` apart; `rotated` is memory of
+// width floats.
+void codec_found(struct codec *codec, const float *vectors, uint32_t count, float *rotated);
 
-// Prepares a stored row as a query, from its code (NIBBLE_BYTE) or from the row (EXACT).
-void codec_query_row(const struct codec *codec, const void *row, const uint8_t *high, const uint8_t *low,
-                     const struct byte_meta *meta, struct code_query *query);
+// A row as f32, of length 1 under cosine (a zero vector stays zero). `out` has room for dim; may be the row itself.
+void codec_prepare(const struct codec *codec, const void *row, enum vector_type type, float *out);
+// y of a prepared vector; `rotated` has room for width.
+void codec_rotate(const struct codec *codec, const float *prepared, float *rotated);
 
-// From a squared distance of code vectors to the metric's scale, approximately (ip needs the query's length).
-float codec_to_metric(const struct codec *codec, float distance, float query_norm);
+// Writes the two planes of y and what belongs to them. norm2 is |prepared|^2 (used under ip). `codes` is memory of
+// width bytes.
+void codec_encode(const struct codec *codec, const float *rotated, float norm2, uint8_t *codes, uint8_t *high,
+                  uint8_t *low, struct byte_meta *meta);
+// Fills *query from y. norm2 is |prepared|^2; norm_max2 the largest such of any row (ip).
+void codec_query(const struct codec *codec, const float *rotated, float norm2, float norm_max2, enum code_asker asker,
+                 int8_t *components, struct code_query *query);
+
+// The component that a row of this |x|^2 is thought to have besides (ip).
+float codec_extra(const struct codec *codec, float norm2);
+
+// Distance between two coded rows from the integer product of their components.
+static inline float
+codec_pair(const struct codec *codec, const struct byte_meta *a, const struct byte_meta *b, int32_t dot)
+{
+    const float norms =
+        codec->metric == METRIC_IP ? 2.0f * (codec->radius2 - a->norm * b->norm) : a->norm + b->norm;
+    const float distance = norms - 2.0f * (a->factor * b->factor) * (float)dot;
+    return distance > 0.0f ? distance : 0.0f;
+}
 
 #endif

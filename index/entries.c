@@ -1,0 +1,113 @@
+// index/entries.c -- where walks begin: a uniform sample of the linked rows.
+//
+// Shape: handle.
+//
+// A scan of about sqrt(N) sampled codes, which lie one behind the other, costs less than the walk down the upper levels
+// of HNSW and leads as near (docs/decisions). It is a reservoir (Vitter 1985, algorithm R): while it grows, the new
+// member is drawn from all linked rows; then the n-th linked row takes a random place with probability
+// count / n. So the sample stays uniform while rows are added, and a row that is erased is replaced by another.
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/prng.h"
+#include "index/hnsw_int.h"
+
+#define DRAWS_MAX 64u  // for a live linked row; where most are dead, an entry may stay dead, which walks survive
+
+omen_status
+entries_init(struct entries *entries, size_t row_bytes, uint64_t seed)
+{
+    entries->codes = mem_alloc_aligned(64, row_bytes * ENTRIES_MAX);
+    if (entries->codes == NULL)
+        return OMEN_E_NO_MEMORY;
+    entries->drawn = mix64(seed ^ 0x656e7472696573ull);
+    lock_init(&entries->lock);
+    return OMEN_OK;
+}
+
+void
+entries_fini(struct entries *entries)
+{
+    if (entries->codes == NULL)
+        return;
+    mem_free(entries->codes);
+    lock_fini(&entries->lock);
+    entries->codes = NULL;
+}
+
+// How many of `rows` linked rows are sampled: the square root, at least 32.
+static uint32_t
+entries_wanted(uint32_t rows)
+{
+    uint32_t root = 32;
+    while (root < ENTRIES_MAX && (uint64_t)root * root < rows)
+        root += 32;
+    return root < rows ? root : rows;
+}
+
+static void
+entry_put(struct hnsw *hnsw, uint32_t place, uint32_t slot)
+{
+    struct entries *entries = &hnsw->entries;
+    if (hnsw_kind(hnsw) == CODE_NIBBLE)
+        memcpy(entries->codes + (size_t)place * hnsw->codec.row_bytes, arena_row(&hnsw->high, slot),
+               hnsw->codec.row_bytes);
+    atomic_store_explicit(&entries->slots[place], slot, memory_order_release);
+}
+
+static bool
+is_linked(const struct hnsw *hnsw, uint32_t slot)
+{
+    return (atomic_load_explicit(&hnsw->linked[slot >> 6], memory_order_acquire) >> (slot & 63) & 1) != 0;
+}
+
+// A linked live row drawn from all; HNSW_NONE after too many misses.
+static uint32_t
+draw_row(struct hnsw *hnsw)
+{
+    struct prng    prng = {.state = hnsw->entries.drawn};
+    const uint32_t rows = atomic_load_explicit(&hnsw->claimed, memory_order_relaxed);
+    uint32_t       found = HNSW_NONE;
+    for (uint32_t i = 0; i < DRAWS_MAX && found == HNSW_NONE; i++) {
+        const uint32_t slot = prng_below(&prng, rows);
+        if (is_linked(hnsw, slot) && !atomic_bit_test(hnsw->erased, slot))
+            found = slot;
+    }
+    hnsw->entries.drawn = prng.state;
+    return found;
+}
+
+void
+entries_note_linked(struct hnsw *hnsw, uint32_t slot, uint32_t nth)
+{
+    struct entries *entries = &hnsw->entries;
+    lock_acquire(&entries->lock);
+    const uint32_t count = atomic_load_explicit(&entries->count, memory_order_relaxed);
+    if (count < ENTRIES_MAX && count < entries_wanted(nth)) {
+        const uint32_t drawn = count == 0 ? slot : draw_row(hnsw);
+        entry_put(hnsw, count, drawn == HNSW_NONE ? slot : drawn);
+        atomic_store_explicit(&entries->count, count + 1, memory_order_release);
+    } else {
+        struct prng    prng = {.state = entries->drawn};
+        const uint32_t place = prng_below(&prng, nth);
+        entries->drawn = prng.state;
+        if (place < count)
+            entry_put(hnsw, place, slot);
+    }
+    lock_release(&entries->lock);
+}
+
+void
+entries_note_erased(struct hnsw *hnsw, uint32_t slot)
+{
+    struct entries *entries = &hnsw->entries;
+    lock_acquire(&entries->lock);
+    const uint32_t count = atomic_load_explicit(&entries->count, memory_order_relaxed);
+    for (uint32_t i = 0; i < count; i++) {
+        if (atomic_load_explicit(&entries->slots[i], memory_order_relaxed) != slot)
+            continue;
+        const uint32_t drawn = draw_row(hnsw);
+        if (drawn != HNSW_NONE)
+            entry_put(hnsw, i, drawn);
+    }
+    lock_release(&entries->lock);
+}

@@ -1,0 +1,189 @@
+// index/flat.c -- exact comparison of rows: the scan, the tail, the last word on what a walk found.
+//
+// Shape: handle (reads only).
+//
+// The nearest are kept in a heap whose top is the worst, ordered by distance and then by slot, so that equal rows
+// come out oldest first. No slot is put in twice: a walk's finds below the tail, the tail's own above.
+#include <math.h>
+
+#include "base/assert.h"
+#include "base/os_clock.h"
+#include "index/hnsw_int.h"
+#include "index/vector.h"
+
+#define DEADLINE_ROWS 4096u
+#define PREFETCH_ROWS 8u
+
+static inline bool
+hit_worse(const struct hit *a, const struct hit *b)
+{
+    return a->distance > b->distance || (a->distance == b->distance && a->slot > b->slot);
+}
+
+static void
+sift_down(struct hit *hits, uint32_t count, uint32_t at)
+{
+    const struct hit moving = hits[at];
+    for (uint32_t child = 2 * at + 1; child < count; child = 2 * at + 1) {
+        if (child + 1 < count && hit_worse(&hits[child + 1], &hits[child]))
+            child++;
+        if (!hit_worse(&hits[child], &moving))
+            break;
+        hits[at] = hits[child];
+        at = child;
+    }
+    hits[at] = moving;
+}
+
+static void
+sift_up(struct hit *hits, uint32_t at)
+{
+    const struct hit moving = hits[at];
+    while (at > 0 && hit_worse(&moving, &hits[(at - 1) / 2])) {
+        hits[at] = hits[(at - 1) / 2];
+        at = (at - 1) / 2;
+    }
+    hits[at] = moving;
+}
+
+static void
+heap_put(struct hit_heap *heap, float distance, uint32_t slot)
+{
+    const struct hit hit = {.distance = distance, .slot = slot};
+    if (heap->count < heap->keep) {
+        heap->hits[heap->count] = hit;
+        sift_up(heap->hits, heap->count++);
+    } else if (hit_worse(&heap->hits[0], &hit)) {
+        heap->hits[0] = hit;
+        sift_down(heap->hits, heap->count, 0);
+    }
+}
+
+bool
+may_answer(const struct hnsw *hnsw, const struct hnsw_query *query, uint32_t slot)
+{
+    if (slot == query->excluded || atomic_bit_test(hnsw->erased, slot))
+        return false;
+    return query->allowed == NULL || bitmap_test(query->allowed, slot);
+}
+
+const float *
+exact_query(const struct hnsw *hnsw, const struct hnsw_query *query, struct scratch *scratch)
+{
+    if (hnsw->config.metric != METRIC_COSINE)
+        return query->vector;
+    codec_prepare(&hnsw->codec, query->vector, VECTOR_F32, scratch->vector);
+    return scratch->vector;
+}
+
+void
+exact_slots(const struct hnsw *hnsw, const float *vector, const uint32_t *slots, uint32_t count,
+            struct hit_heap *heap)
+{
+    if (count == 0)
+        return;
+    ASSERT(count <= BATCH_MAX);
+    const void *rows[BATCH_MAX] = {NULL};
+    float       distances[BATCH_MAX];
+    for (uint32_t i = 0; i < count; i++)
+        rows[i] = arena_row(&hnsw->rows, slots[i]);
+    hnsw->kernels->exact[hnsw->config.metric][hnsw->config.type - 1](vector, rows, count, hnsw->config.dim,
+                                                                     distances);
+    for (uint32_t i = 0; i < count; i++)
+        heap_put(heap, distances[i], slots[i]);
+}
+
+// Slots of [first, end) that the filter lets through, word by word; NULL lets all through.
+static inline uint64_t
+allowed_word(const struct bitmap *allowed, uint32_t word)
+{
+    if (allowed == NULL)
+        return UINT64_MAX;
+    return word < bitmap_words(allowed->count) ? allowed->words[word] : 0;
+}
+
+void
+exact_range(const struct hnsw *hnsw, const struct hnsw_query *query, const float *vector, uint32_t first,
+            uint32_t end, struct hit_heap *heap)
+{
+    uint32_t slots[BATCH_MAX], count = 0, since_clock = 0;
+    uint64_t compared = 0;
+    for (uint32_t word = first / 64; word < (uint32_t)(((uint64_t)end + 63) / 64); word++) {
+        uint64_t live = allowed_word(query->allowed, word) &
+                        ~atomic_load_explicit(&hnsw->erased[word], memory_order_relaxed);
+        if (word == first / 64)
+            live &= UINT64_MAX << (first & 63);
+        if (word == end / 64)
+            live &= (1ull << (end & 63)) - 1;
+        for (; live != 0; live &= live - 1) {
+            const uint32_t slot = word * 64 + (uint32_t)__builtin_ctzll(live);
+            if (slot == query->excluded)
+                continue;
+            if (query->allowed != NULL)
+                __builtin_prefetch(arena_row(&hnsw->rows, slot));
+            slots[count++] = slot;
+            if (count < BATCH_MAX)
+                continue;
+            exact_slots(hnsw, vector, slots, count, heap);
+            compared += count;
+            since_clock += count;
+            count = 0;
+        }
+        if (query->deadline_ns != 0 && since_clock >= DEADLINE_ROWS) {
+            since_clock = 0;
+            if (os_clock_ns() > query->deadline_ns) {
+                if (query->work != NULL)
+                    query->work->cut = true;
+                break;
+            }
+        }
+    }
+    exact_slots(hnsw, vector, slots, count, heap);
+    if (query->work != NULL)
+        query->work->exact_distances += compared + count;
+}
+
+uint32_t
+hits_finish(struct hit_heap *heap, uint32_t k, struct hit *out)
+{
+    for (uint32_t left = heap->count; left > 1; left--) {
+        const struct hit worst = heap->hits[0];
+        heap->hits[0] = heap->hits[left - 1];
+        heap->hits[left - 1] = worst;
+        sift_down(heap->hits, left - 1, 0);
+    }
+    const uint32_t count = heap->count < k ? heap->count : k;
+    memcpy(out, heap->hits, count * sizeof *out);
+    heap->count = 0;
+    return count;
+}
+
+uint32_t
+hnsw_scan(const struct hnsw *hnsw, const struct hnsw_query *query, struct scratch *scratch, struct hit *hits)
+{
+    ASSERT(query->k >= 1 && query->k <= TOPK_MAX);
+    scratch_need(scratch, hnsw, query->k, 0);
+    const uint32_t  end = atomic_load_explicit(&hnsw->published, memory_order_acquire);
+    const float    *vector = exact_query(hnsw, query, scratch);
+    struct hit_heap heap = {.hits = scratch->hits, .keep = query->k};
+    exact_range(hnsw, query, vector, 0, end, &heap);
+    if (query->work != NULL)
+        query->work->strategy = HNSW_SCANNED;
+    return hits_finish(&heap, query->k, hits);
+}
+
+float
+hnsw_distance(const struct hnsw *hnsw, const float *vector, uint32_t slot)
+{
+    const void *row = arena_row(&hnsw->rows, slot);
+    float       distance;
+    if (hnsw->config.metric != METRIC_COSINE) {
+        hnsw->kernels->exact[hnsw->config.metric][hnsw->config.type - 1](vector, &row, 1, hnsw->config.dim,
+                                                                         &distance);
+        return distance;
+    }
+    // Cosine wants a query of length 1; the cosine with any other is that over its length.
+    hnsw->kernels->exact[METRIC_COSINE][hnsw->config.type - 1](vector, &row, 1, hnsw->config.dim, &distance);
+    const float norm2 = vector_norm2(vector, hnsw->config.dim);
+    return norm2 > 0.0f ? 1.0f - (1.0f - distance) / sqrtf(norm2) : 1.0f;
+}

@@ -1,0 +1,214 @@
+// index/hnsw_insert.c -- linking a row into the graph.
+//
+// Shape: handle.
+//
+// A linker claims the next row, codes it, walks to its neighbours with the paper's efConstruction, chooses links among
+// what it found (prune.c), writes its own row and then offers itself to each of those it links to. Nobody can
+// meet the node before its row is whole. Each writer holds one row's lock at a time, so no two wait for each
+// other.
+//
+// A full row is pruned to less than full, so that the next few offers are appends: choosing anew costs 10 us,
+// appending 50 ns. A node whom nobody takes in would never be found: it is put between its nearest neighbour and
+// one of that one's links, and takes that link over.
+#include "base/assert.h"
+#include "index/hnsw_int.h"
+#include "index/vector.h"
+
+static uint32_t claim(struct hnsw *hnsw);
+static void     encode(struct hnsw *hnsw, uint32_t slot, const float *prepared, struct scratch *scratch);
+static uint32_t find_candidates(const struct hnsw *hnsw, uint32_t slot, const float *prepared,
+                                struct scratch *scratch);
+static void     squeeze_in(struct hnsw *hnsw, uint32_t slot, uint32_t neighbour);
+static void     finish(struct hnsw *hnsw, uint32_t slot);
+
+// Links that a full row keeps when it is chosen anew.
+static uint32_t
+links_kept(const struct hnsw *hnsw)
+{
+    return hnsw->graph.links_max - hnsw->graph.links_max / 8;
+}
+
+bool
+hnsw_link_next(struct hnsw *hnsw, struct scratch *scratch)
+{
+    if (hnsw->config.flat || !hnsw_found(hnsw, scratch))
+        return false;
+    const uint32_t slot = claim(hnsw);
+    if (slot == HNSW_NONE)
+        return false;
+    scratch_need(scratch, hnsw, 1, hnsw->config.build_beam);
+    const omen_status fits = scratch_fit_prune(scratch, hnsw);
+    ASSERT(fits == OMEN_OK);
+
+    codec_prepare(&hnsw->codec, arena_row(&hnsw->rows, slot), hnsw->config.type, scratch->vector);
+    encode(hnsw, slot, scratch->vector, scratch);
+    const uint32_t found = find_candidates(hnsw, slot, scratch->vector, scratch);
+    uint32_t       chosen[LINK_ROW_MAX];
+    const uint32_t count =
+        prune(hnsw, scratch, slot, scratch->pool.keys, found, hnsw->graph.links_max, chosen);
+    graph_lock(&hnsw->graph, slot);
+    graph_write_locked(&hnsw->graph, slot, chosen, count);
+    graph_unlock(&hnsw->graph, slot);
+
+    uint32_t taken = 0;
+    for (uint32_t i = 0; i < count; i++)
+        taken += link_offer(hnsw, scratch, chosen[i], slot);
+    if (taken == 0 && count > 0)
+        squeeze_in(hnsw, slot, chosen[0]);
+    finish(hnsw, slot);
+    return true;
+}
+
+static uint32_t
+claim(struct hnsw *hnsw)
+{
+    uint32_t slot = atomic_load_explicit(&hnsw->claimed, memory_order_relaxed);
+    do {
+        if (slot >= atomic_load_explicit(&hnsw->published, memory_order_acquire))
+            return HNSW_NONE;
+    } while (!atomic_compare_exchange_weak_explicit(&hnsw->claimed, &slot, slot + 1, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    return slot;
+}
+
+static void
+encode(struct hnsw *hnsw, uint32_t slot, const float *prepared, struct scratch *scratch)
+{
+    const struct codec *codec = &hnsw->codec;
+    struct byte_meta    meta = {0};
+    const float         norm2 = codec->metric == METRIC_IP ? vector_norm2(prepared, codec->dim) : 0.0f;
+    if (hnsw_kind(hnsw) == CODE_NIBBLE) {
+        codec_rotate(codec, prepared, scratch->rotated);
+        codec_encode(codec, scratch->rotated, norm2, scratch->codes, arena_row(&hnsw->high, slot),
+                     arena_row(&hnsw->low, slot), &meta);
+    } else {
+        meta.norm = codec_extra(codec, norm2);
+    }
+    memcpy(arena_row(&hnsw->meta, slot), &meta, sizeof meta);
+}
+
+void
+keys_sort(uint64_t *keys, uint32_t count)
+{
+    // Nearly sorted: the high plane's order, corrected by both planes'.
+    for (uint32_t i = 1; i < count; i++) {
+        const uint64_t key = keys[i];
+        uint32_t       at = i;
+        for (; at > 0 && keys[at - 1] > key; at--)
+            keys[at] = keys[at - 1];
+        keys[at] = key;
+    }
+}
+
+// Leaves the candidates in scratch->pool.keys, sorted by the finer code, without flags; returns how many.
+static uint32_t
+find_candidates(const struct hnsw *hnsw, uint32_t slot, const float *prepared, struct scratch *scratch)
+{
+    const uint32_t beam = hnsw->config.build_beam;
+    struct walk    walk = {.beam = beam, .capacity = beam, .k = 1};
+    walk_init(&walk, hnsw, scratch, prepared, ASKER_ROW);
+    scratch->pool = (struct nearest){.keys = scratch->pool.keys, .capacity = beam};
+    scratch_clear_visited(scratch);
+    scratch_visit(scratch, slot);
+    walk_enter(&walk, 1);
+    walk_run(&walk);
+
+    uint64_t *keys = scratch->pool.keys;
+    uint32_t  slots[PRUNE_CANDIDATES_MAX], count = 0;
+    for (uint32_t i = 0; i < scratch->pool.count && count < PRUNE_CANDIDATES_MAX; i++) {
+        const uint32_t other = nearest_slot(keys[i]);
+        if (atomic_bit_test(hnsw->linked, other) && !atomic_bit_test(hnsw->erased, other))
+            slots[count++] = other;
+    }
+    code_distances(hnsw, scratch, slot, slots, count);
+    for (uint32_t i = 0; i < count; i++)
+        keys[i] = nearest_key(scratch->distances[i], slots[i]);
+    keys_sort(keys, count);
+    return count;
+}
+
+bool
+link_offer(struct hnsw *hnsw, struct scratch *scratch, uint32_t node, uint32_t target)
+{
+    struct graph *graph = &hnsw->graph;
+    uint32_t      links[LINK_ROW_MAX + 1];
+    bool          there = true;
+    graph_lock(graph, node);
+    uint32_t count = graph_read_locked(graph, node, links);
+    for (uint32_t i = 0; i < count; i++)
+        if (links[i] == target) {
+            graph_unlock(graph, node);
+            return true;
+        }
+    if (count < graph->links_max) {
+        graph_append_locked(graph, node, count, target);
+    } else {
+        links[count++] = target;
+        code_distances(hnsw, scratch, node, links, count);
+        for (uint32_t i = 0; i < count; i++)
+            scratch->candidates[i] = nearest_key(scratch->distances[i], links[i]);
+        keys_sort(scratch->candidates, count);
+        const uint32_t kept =
+            prune(hnsw, scratch, node, scratch->candidates, count, links_kept(hnsw), scratch->chosen);
+        graph_write_locked(graph, node, scratch->chosen, kept);
+        there = false;
+        for (uint32_t i = 0; i < kept && !there; i++)
+            there = scratch->chosen[i] == target;
+    }
+    graph_unlock(graph, node);
+    return there;
+}
+
+// neighbour -> last becomes neighbour -> slot -> last.
+static void
+squeeze_in(struct hnsw *hnsw, uint32_t slot, uint32_t neighbour)
+{
+    struct graph *graph = &hnsw->graph;
+    uint32_t      links[LINK_ROW_MAX], moved = HNSW_NONE;
+    graph_lock(graph, neighbour);
+    uint32_t count = graph_read_locked(graph, neighbour, links);
+    if (count == graph->links_max) {
+        moved = links[count - 1];
+        links[count - 1] = slot;
+        graph_write_locked(graph, neighbour, links, count);
+    } else {
+        graph_append_locked(graph, neighbour, count, slot);
+    }
+    graph_unlock(graph, neighbour);
+    if (moved == HNSW_NONE || moved == slot)
+        return;
+    graph_lock(graph, slot);
+    count = graph_read_locked(graph, slot, links);
+    bool there = false;
+    for (uint32_t i = 0; i < count; i++)
+        there |= links[i] == moved;
+    if (!there) {
+        if (count < graph->links_max)
+            count++;
+        links[count - 1] = moved;
+        graph_write_locked(graph, slot, links, count);
+    }
+    graph_unlock(graph, slot);
+}
+
+static bool
+linked_now(const struct hnsw *hnsw, uint32_t slot)
+{
+    return (atomic_load_explicit(&hnsw->linked[slot >> 6], memory_order_seq_cst) >> (slot & 63) & 1) != 0;
+}
+
+// Moves the prefix over what is linked without a gap. Every linker sets its bit and then looks from the prefix on; the
+// bits are set and read in one order that all threads agree on, so of two neighbours the later one sees both.
+static void
+finish(struct hnsw *hnsw, uint32_t slot)
+{
+    atomic_fetch_or_explicit(&hnsw->linked[slot >> 6], 1ull << (slot & 63), memory_order_seq_cst);
+    const uint32_t nth = atomic_fetch_add_explicit(&hnsw->linked_count, 1, memory_order_acq_rel) + 1;
+    entries_note_linked(hnsw, slot, nth);
+    uint32_t prefix = atomic_load_explicit(&hnsw->linked_prefix, memory_order_seq_cst);
+    while (prefix < hnsw->config.slots_max && linked_now(hnsw, prefix)) {
+        if (atomic_compare_exchange_weak_explicit(&hnsw->linked_prefix, &prefix, prefix + 1, memory_order_seq_cst,
+                                                  memory_order_seq_cst))
+            prefix++;
+    }
+}

@@ -1,0 +1,172 @@
+// index/hnsw_int.h -- what the files of the index share; nobody else includes it.
+//
+// Shape: handle. hnsw.c opens, appends, founds; hnsw_search.c walks; hnsw_insert.c links; prune.c chooses links;
+// hnsw_erase.c repairs; hnsw_reach.c keeps everything reachable; hnsw_filter.c walks under a filter;
+// flat.c compares exactly; hnsw_check.c asserts.
+#ifndef OMEN_INDEX_HNSW_INT_H
+#define OMEN_INDEX_HNSW_INT_H
+#include <stdatomic.h>
+
+#include "base/os_lock.h"
+#include "index/arena.h"
+#include "index/codec.h"
+#include "index/graph.h"
+#include "index/hnsw.h"
+#include "index/nearest.h"
+#include "index/scratch.h"
+
+#define BATCH_MAX 32u        // rows measured in one kernel call
+#define ENTRIES_MAX 4096u    // sampled rows where walks begin: about the square root of the rows
+
+// How the graph is walked.
+enum code_kind {
+    CODE_NONE,    // not founded, or flat: there is no graph
+    CODE_NIBBLE,  // on the high planes; links are chosen on both planes
+    CODE_EXACT,   // on the rows themselves
+};
+
+// Where walks begin: a uniform sample of the linked rows, their high planes copied one behind the other so that
+// scanning them costs no misses. Readers look while a writer replaces one: a torn code is a worse hint, no more.
+struct entries {
+    uint8_t         *codes;  // ENTRIES_MAX x row_bytes (NIBBLE)
+    _Atomic uint32_t slots[ENTRIES_MAX];
+    _Atomic uint32_t count;
+    uint64_t         drawn;  // prng state, under `lock`
+    struct lock      lock;
+};
+
+struct hnsw {
+    struct hnsw_config    config;
+    const struct kernels *kernels;
+    struct codec          codec;
+    struct graph          graph;
+    struct arena          rows, high, low, meta;
+    size_t                row_bytes;  // of a stored row
+    _Atomic uint64_t     *erased;     // bit a slot
+    _Atomic uint64_t     *linked;
+    _Atomic uint64_t     *repaired;   // erased and nothing left to do
+
+    uint32_t appended, reserved;  // the caller's write lock
+
+    _Atomic uint32_t kind;         // enum code_kind; set once by found()
+    _Atomic uint32_t found_rows;   // 0, or how many rows were there when linking became possible
+    struct lock      found_lock;
+    _Atomic uint32_t norm_max2;    // float bits: the largest |x|^2 of a published row (ip)
+
+    _Alignas(64) _Atomic uint32_t published;
+    _Alignas(64) _Atomic uint32_t claimed;       // rows below it were taken by linkers
+    _Alignas(64) _Atomic uint32_t linked_count;
+    _Atomic uint32_t              linked_prefix; // all rows below it are linked
+    _Alignas(64) _Atomic uint32_t erased_count;
+    _Atomic uint32_t              repair_waiting;  // erased, linked, not claimed for repair
+    _Atomic uint32_t              repair_cursor;
+    _Atomic uint32_t              reach_due;       // linked_count at which unreached rows are looked for again
+    struct lock                   reach_lock;
+
+    struct entries entries;
+};
+
+static inline float
+bits_float(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static inline uint32_t
+float_bits(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+static inline enum code_kind
+hnsw_kind(const struct hnsw *hnsw)
+{
+    return (enum code_kind)atomic_load_explicit(&hnsw->kind, memory_order_acquire);
+}
+
+// ---- hnsw.c ----
+// Founds the code if it is due; false when there is no graph to be.
+bool hnsw_found(struct hnsw *hnsw, struct scratch *scratch);
+
+// ---- flat.c ----
+// Prepares a user's query for exact distances: what is returned is borrowed from the query or the scratch.
+const float *exact_query(const struct hnsw *hnsw, const struct hnsw_query *query, struct scratch *scratch);
+// Adds the live and allowed rows of [first, end) to scratch->hits, of which the `keep` nearest stay; returns how many
+// there are. The list is a heap until hits_finish.
+struct hit_heap {
+    struct hit *hits;
+    uint32_t    count, keep;
+};
+void exact_range(const struct hnsw *hnsw, const struct hnsw_query *query, const float *vector, uint32_t first,
+                 uint32_t end, struct hit_heap *heap);
+// The same for slots in a list; each is a slot that may answer.
+void exact_slots(const struct hnsw *hnsw, const float *vector, const uint32_t *slots, uint32_t count,
+                 struct hit_heap *heap);
+// Puts the heap in order and copies at most k; returns how many.
+uint32_t hits_finish(struct hit_heap *heap, uint32_t k, struct hit *out);
+bool     may_answer(const struct hnsw *hnsw, const struct hnsw_query *query, uint32_t slot);
+
+// ---- hnsw_search.c ----
+struct walk {
+    const struct hnsw *hnsw;
+    struct scratch    *scratch;
+    enum code_kind     kind;
+    const float       *exact;     // the prepared query (CODE_EXACT)
+    float              shift;     // added to exact distances so that none is negative (ip)
+    uint32_t           limit;     // slots below it exist
+    uint32_t           beam;      // only the nearest `beam` of the pool have their links followed
+    uint32_t           capacity;  // of the pool, >= beam
+    uint32_t           k;         // with stop
+    float              stop;      // 0: none
+    uint64_t           deadline_ns;
+    uint64_t           evaluations, hops;
+    bool               cut;
+};
+// Fills scratch->pool with the nearest slots that a walk finds.
+void walk_run(struct walk *walk);
+// Sets up kind, query code and shift for a prepared vector.
+void walk_init(struct walk *walk, const struct hnsw *hnsw, struct scratch *scratch, const float *prepared,
+               enum code_asker asker);
+// Measures slots by the walk's code; returns the mask of those below `bound`. count <= BATCH_MAX; `rows` has room for
+// BATCH_MAX pointers and is overwritten.
+uint32_t walk_measure(const struct walk *walk, const uint32_t *slots, uint32_t count, float bound, float *out);
+// The best entries, at most `want` (<= 8), marked visited and put in the pool.
+void walk_enter(struct walk *walk, uint32_t want);
+
+// ---- hnsw_filter.c ----
+// Like hnsw_search for a query with a filter.
+uint32_t filter_search(struct walk *walk, const struct hnsw_query *query, uint32_t tail_from, struct hit_heap *heap);
+
+// ---- prune.c ----
+// Of `count` sorted candidates of `owner` (distances by code) chooses at most `keep` links; returns how many. Slots
+// equal to the owner are passed over.
+uint32_t prune(const struct hnsw *hnsw, struct scratch *scratch, uint32_t owner, const uint64_t *candidates,
+               uint32_t count, uint32_t keep, uint32_t *chosen);
+// Distances by code (both planes, or rows) from `slot` to others, to scratch->distances. count <= PRUNE_CANDIDATES_MAX.
+void code_distances(const struct hnsw *hnsw, struct scratch *scratch, uint32_t slot, const uint32_t *others,
+                    uint32_t count);
+
+// ---- hnsw_insert.c ----
+// Lets `node` link to `target` as well; where its row is full, chooses anew. True when the link is there afterwards.
+bool link_offer(struct hnsw *hnsw, struct scratch *scratch, uint32_t node, uint32_t target);
+// Sorts keys.
+void keys_sort(uint64_t *keys, uint32_t count);
+
+// ---- hnsw_reach.c ----
+// Finds the live linked rows that no walk reaches and gives each a link from a row that one does.
+void reach_repair(struct hnsw *hnsw, struct scratch *scratch);
+// Marks in `reached` (bits for limit slots) what the entries lead to; false when memory is short.
+bool reach_mark(const struct hnsw *hnsw, uint32_t limit, uint64_t *reached);
+
+// ---- entries.c ----
+omen_status entries_init(struct entries *entries, size_t row_bytes, uint64_t seed);
+void        entries_fini(struct entries *entries);
+// Called when a row was linked (n-th) or repaired away.
+void entries_note_linked(struct hnsw *hnsw, uint32_t slot, uint32_t nth);
+void entries_note_erased(struct hnsw *hnsw, uint32_t slot);
+
+#endif

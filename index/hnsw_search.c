@@ -1,0 +1,319 @@
+// index/hnsw_search.c -- the walk from the entries to the nearest, and the search made of it.
+//
+// Shape: handle (reads only).
+//
+// A walk is bound by memory, not by arithmetic: a code is compared in a few ns and fetched in a hundred. So every
+// code of a node's links is asked for before the first is compared, and the links of the next nodes are followed, and
+// their codes asked for, before the oldest batch is compared: IN_FLIGHT batches are on their way at any time. The
+// price is that a node is chosen before the batches in flight are known, about 1 % more comparisons.
+//
+// Codes guide, rows decide: the nearest `rerank` of the pool are compared by their rows, and rows that are not
+// linked yet are all compared (the tail), so what was acknowledged is found.
+#include <math.h>
+
+#include "base/assert.h"
+#include "base/os_clock.h"
+#include "index/hnsw_int.h"
+#include "index/vector.h"
+
+#define IN_FLIGHT 3u
+#define RING 4u             // a power of two above IN_FLIGHT
+#define LINKS_AHEAD 2u      // link rows of the next nodes in line that are prefetched
+#define ENTRIES_TAKEN 1u
+#define DEADLINE_BATCHES 32u
+#define RERANK_SPARE 14u
+
+struct batch {
+    uint32_t slots[LINK_ROW_MAX];
+    uint32_t count;
+};
+
+static inline void
+prefetch_row(const uint8_t *row, uint32_t bytes)
+{
+    for (uint32_t at = 0; at < bytes; at += 64)
+        __builtin_prefetch(row + at);
+}
+
+static inline void
+prefetch_codes(const struct walk *walk, const uint32_t *slots, uint32_t count)
+{
+    const struct hnsw  *hnsw = walk->hnsw;
+    const struct arena *arena = walk->kind == CODE_NIBBLE ? &hnsw->high : &hnsw->rows;
+    const uint32_t      bytes = (uint32_t)arena->row_bytes;
+    for (uint32_t i = 0; i < count; i++)
+        prefetch_row(arena_row(arena, slots[i]), bytes);
+}
+
+static uint32_t
+measure_exact(const struct walk *walk, const uint32_t *slots, uint32_t count, float bound, float *out)
+{
+    const struct hnsw *hnsw = walk->hnsw;
+    const void        *rows[BATCH_MAX] = {NULL};
+    for (uint32_t i = 0; i < count; i++)
+        rows[i] = arena_row(&hnsw->rows, slots[i]);
+    hnsw->kernels->exact[hnsw->config.metric][hnsw->config.type - 1](walk->exact, rows, count, hnsw->config.dim,
+                                                                     out);
+    uint32_t below = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const float distance = out[i] + walk->shift;
+        out[i] = distance > 0.0f ? distance : 0.0f;
+        below |= (uint32_t)(out[i] < bound) << i;
+    }
+    return below;
+}
+
+uint32_t
+walk_measure(const struct walk *walk, const uint32_t *slots, uint32_t count, float bound, float *out)
+{
+    if (walk->kind == CODE_EXACT)
+        return measure_exact(walk, slots, count, bound, out);
+    const struct hnsw *hnsw = walk->hnsw;
+    const uint8_t     *rows[BATCH_MAX];
+    for (uint32_t i = 0; i < count; i++)
+        rows[i] = arena_row(&hnsw->high, slots[i]);
+    return hnsw->kernels->nibble(&walk->scratch->query.nibble, rows, count, bound, out);
+}
+
+void
+walk_init(struct walk *walk, const struct hnsw *hnsw, struct scratch *scratch, const float *prepared,
+          enum code_asker asker)
+{
+    walk->hnsw = hnsw;
+    walk->scratch = scratch;
+    walk->kind = hnsw_kind(hnsw);
+    const uint32_t published = atomic_load_explicit(&hnsw->published, memory_order_acquire);
+    const uint64_t visitable = (uint64_t)scratch->visited_words * 64;
+    walk->limit = published < visitable ? published : (uint32_t)visitable;
+    const bool  ip = hnsw->config.metric == METRIC_IP;
+    const float norm2 = ip ? vector_norm2(prepared, hnsw->config.dim) : 0.0f;
+    const float norm_max2 =
+        ip ? bits_float(atomic_load_explicit(&hnsw->norm_max2, memory_order_relaxed)) : 0.0f;
+    if (walk->kind == CODE_EXACT) {
+        walk->exact = prepared;
+        walk->shift = ip ? sqrtf(norm2 * norm_max2) : 0.0f;
+        return;
+    }
+    codec_rotate(&hnsw->codec, prepared, scratch->rotated);
+    codec_query(&hnsw->codec, scratch->rotated, norm2, norm_max2, asker, scratch->components, &scratch->query);
+}
+
+// The pool's next node in line whose links were not followed.
+static inline uint32_t
+next_open(const struct nearest *pool, uint32_t from)
+{
+    while (from < pool->count && (pool->keys[from] & NEAREST_FLAG) != 0)
+        from++;
+    return from;
+}
+
+static inline bool
+walk_over(const struct walk *walk, const struct nearest *pool, uint32_t next)
+{
+    if (next >= pool->count || next >= walk->beam)
+        return true;
+    return walk->stop > 0.0f && pool->count >= walk->k &&
+           nearest_distance(pool->keys[next]) > nearest_distance(pool->keys[walk->k - 1]) * walk->stop;
+}
+
+static inline float
+pool_bound(const struct walk *walk, const struct nearest *pool)
+{
+    float bound = pool->count == pool->capacity ? nearest_distance(pool->keys[pool->count - 1]) : INFINITY;
+    if (walk->stop > 0.0f && pool->count >= walk->k) {
+        const float reach = nearest_distance(pool->keys[walk->k - 1]) * walk->stop;
+        bound = reach < bound ? reach : bound;
+    }
+    return bound;
+}
+
+// Follows the links of a node: what was not visited goes into the batch, its codes on their way.
+static inline void
+follow(struct walk *walk, uint32_t slot, struct batch *batch)
+{
+    struct scratch *scratch = walk->scratch;
+    uint32_t        links[LINK_ROW_MAX];
+    const uint32_t  count = graph_read(&walk->hnsw->graph, slot, walk->limit, links);
+    uint32_t        fresh = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        batch->slots[fresh] = links[i];
+        fresh += !scratch_visit(scratch, links[i]);
+    }
+    batch->count = fresh;
+    prefetch_codes(walk, batch->slots, fresh);
+    walk->hops++;
+}
+
+// Compares a batch and puts what is near enough into the pool; returns the first place that changed.
+static inline uint32_t
+compare(struct walk *walk, struct nearest *pool, const struct batch *batch)
+{
+    float    distances[BATCH_MAX];
+    uint32_t first = UINT32_MAX;
+    float    bound = pool_bound(walk, pool);
+    for (uint32_t from = 0; from < batch->count; from += BATCH_MAX) {
+        const uint32_t count = batch->count - from < BATCH_MAX ? batch->count - from : BATCH_MAX;
+        uint32_t       below = walk_measure(walk, batch->slots + from, count, bound, distances);
+        for (; below != 0; below &= below - 1) {
+            const uint32_t i = (uint32_t)__builtin_ctz(below);
+            const uint32_t place = nearest_insert(pool, nearest_key(distances[i], batch->slots[from + i]));
+            if (place < first) {
+                first = place;
+                graph_prefetch(&walk->hnsw->graph, batch->slots[from + i]);
+            }
+        }
+        bound = pool_bound(walk, pool);
+    }
+    walk->evaluations += batch->count;
+    return first;
+}
+
+void
+walk_run(struct walk *walk)
+{
+    struct nearest *pool = &walk->scratch->pool;
+    struct batch    ring[RING];
+    uint32_t        oldest = 0, flying = 0, next = next_open(pool, 0), compared = 0;
+    for (;;) {
+        while (flying < IN_FLIGHT && !walk_over(walk, pool, next)) {
+            const uint32_t slot = nearest_slot(pool->keys[next]);
+            pool->keys[next] |= NEAREST_FLAG;
+            follow(walk, slot, &ring[(oldest + flying) % RING]);
+            flying++;
+            next = next_open(pool, next);
+            for (uint32_t ahead = next, seen = 0; ahead < pool->count && seen < LINKS_AHEAD; ahead++)
+                if ((pool->keys[ahead] & NEAREST_FLAG) == 0) {
+                    graph_prefetch(&walk->hnsw->graph, nearest_slot(pool->keys[ahead]));
+                    seen++;
+                }
+        }
+        if (flying == 0)
+            break;
+        const uint32_t first = compare(walk, pool, &ring[oldest]);
+        oldest = (oldest + 1) % RING;
+        flying--;
+        next = next_open(pool, first < next ? first : next);
+        if (walk->deadline_ns != 0 && ++compared % DEADLINE_BATCHES == 0 && os_clock_ns() > walk->deadline_ns) {
+            walk->cut = true;
+            break;
+        }
+    }
+}
+
+void
+walk_enter(struct walk *walk, uint32_t want)
+{
+    const struct hnsw    *hnsw = walk->hnsw;
+    const struct entries *entries = &hnsw->entries;
+    const uint32_t        count = atomic_load_explicit(&entries->count, memory_order_acquire);
+    uint64_t              keys[8 + 1];
+    struct nearest        best = {.keys = keys, .capacity = want};
+    float                 distances[BATCH_MAX], bound = INFINITY;
+    for (uint32_t from = 0; from < count; from += BATCH_MAX) {
+        const uint32_t batch = count - from < BATCH_MAX ? count - from : BATCH_MAX;
+        uint32_t       slots[BATCH_MAX], below;
+        if (walk->kind == CODE_NIBBLE) {
+            const uint8_t *rows[BATCH_MAX];
+            for (uint32_t i = 0; i < batch; i++)
+                rows[i] = entries->codes + (size_t)(from + i) * hnsw->codec.row_bytes;
+            below = hnsw->kernels->nibble(&walk->scratch->query.nibble, rows, batch, bound, distances);
+        } else {
+            for (uint32_t i = 0; i < batch; i++)
+                slots[i] = atomic_load_explicit(&entries->slots[from + i], memory_order_relaxed);
+            below = walk_measure(walk, slots, batch, bound, distances);
+        }
+        for (; below != 0; below &= below - 1) {
+            const uint32_t i = (uint32_t)__builtin_ctz(below);
+            nearest_insert(&best, nearest_key(distances[i], from + i));
+        }
+        if (best.count == want)
+            bound = nearest_distance(keys[want - 1]);
+    }
+    walk->evaluations += count;
+    for (uint32_t i = 0; i < best.count; i++) {
+        const uint32_t slot =
+            atomic_load_explicit(&entries->slots[nearest_slot(keys[i])], memory_order_relaxed);
+        if (slot < walk->limit && !scratch_visit(walk->scratch, slot)) {
+            nearest_insert(&walk->scratch->pool, nearest_key(nearest_distance(keys[i]), slot));
+            graph_prefetch(&hnsw->graph, slot);
+        }
+    }
+}
+
+static uint32_t
+rerank_of(const struct hnsw_query *query)
+{
+    const uint32_t spare = query->k / 2 > RERANK_SPARE ? query->k / 2 : RERANK_SPARE;
+    const uint32_t rerank = query->rerank != 0 ? query->rerank : query->k + spare;
+    return rerank < query->k ? query->k : rerank;
+}
+
+// Takes the nearest of the pool that may answer, compares them by their rows. Those of the tail are left to its scan.
+static void
+rerank(const struct walk *walk, const struct hnsw_query *query, const float *exact, uint32_t want,
+       uint32_t tail_from, struct hit_heap *heap)
+{
+    const struct hnsw    *hnsw = walk->hnsw;
+    const struct nearest *pool = &walk->scratch->pool;
+    uint32_t              slots[BATCH_MAX], count = 0, taken = 0;
+    for (uint32_t i = 0; i < pool->count && taken < want; i++) {
+        const uint32_t slot = nearest_slot(pool->keys[i]);
+        if (slot >= tail_from || !may_answer(hnsw, query, slot))
+            continue;
+        prefetch_row(arena_row(&hnsw->rows, slot), (uint32_t)hnsw->row_bytes);
+        slots[count++] = slot;
+        taken++;
+        if (count == BATCH_MAX) {
+            exact_slots(hnsw, exact, slots, count, heap);
+            count = 0;
+        }
+    }
+    exact_slots(hnsw, exact, slots, count, heap);
+    if (query->work != NULL)
+        query->work->exact_distances += taken;
+}
+
+uint32_t
+hnsw_search(const struct hnsw *hnsw, const struct hnsw_query *query, struct scratch *scratch, struct hit *hits)
+{
+    ASSERT(query->k >= 1 && query->k <= TOPK_MAX);
+    if (hnsw_kind(hnsw) == CODE_NONE || atomic_load_explicit(&hnsw->linked_count, memory_order_acquire) == 0)
+        return hnsw_scan(hnsw, query, scratch, hits);
+    const uint32_t want = rerank_of(query);
+    const uint32_t beam = query->beam > query->k ? query->beam : query->k;
+    scratch_need(scratch, hnsw, query->k > want / 2 ? query->k : want / 2 + 1, beam);
+
+    // Read before the walk: a row linked since is compared twice at most, never left out.
+    const uint32_t tail_from = atomic_load_explicit(&hnsw->linked_prefix, memory_order_acquire);
+    const float   *exact = exact_query(hnsw, query, scratch);
+    struct walk    walk = {.beam = beam,
+                           .capacity = beam > want ? beam : want,
+                           .k = query->k,
+                           .stop = query->stop,
+                           .deadline_ns = query->deadline_ns};
+    walk_init(&walk, hnsw, scratch, exact, ASKER_USER);
+    struct hit_heap heap = {.hits = scratch->hits, .keep = query->k};
+    scratch->pool = (struct nearest){.keys = scratch->pool.keys, .capacity = walk.capacity};
+    scratch_clear_visited(scratch);
+    if (query->excluded < walk.limit)
+        scratch_visit(scratch, query->excluded);
+
+    uint32_t strategy = HNSW_WALKED;
+    if (query->allowed != NULL) {
+        strategy = filter_search(&walk, query, tail_from, &heap);
+    } else {
+        walk_enter(&walk, ENTRIES_TAKEN);
+        walk_run(&walk);
+        rerank(&walk, query, exact, want, tail_from, &heap);
+    }
+    if (strategy != HNSW_SCANNED && tail_from < walk.limit)
+        exact_range(hnsw, query, exact, tail_from, walk.limit, &heap);
+    if (query->work != NULL) {
+        query->work->evaluations += walk.evaluations;
+        query->work->hops += walk.hops;
+        query->work->cut |= walk.cut;
+        query->work->strategy = strategy;
+        query->work->tail += walk.limit - tail_from;
+    }
+    return hits_finish(&heap, query->k, hits);
+}

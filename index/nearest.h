@@ -1,0 +1,68 @@
+// index/nearest.h -- a short sorted list of the nearest slots seen so far.
+//
+// Shape: value. The memory is the caller's: capacity + 1 keys.
+//
+// A key is one u64: the bits of a distance >= 0 (which sort like the number), then the slot, then a flag that the
+// owner may set ("its links were followed"). Sorted keys are sorted by distance, equal distances by slot. One array
+// searched by halves and shifted beats two heaps up to a few thousand entries, because the shift is a
+// straight copy and the list is its own result.
+#ifndef OMEN_INDEX_NEAREST_H
+#define OMEN_INDEX_NEAREST_H
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#define NEAREST_FLAG 1ull
+
+struct nearest {
+    uint64_t *keys;
+    uint32_t  count;
+    uint32_t  capacity;
+};
+
+static inline uint64_t
+nearest_key(float distance, uint32_t slot)
+{
+    uint32_t bits;
+    memcpy(&bits, &distance, sizeof bits);
+    return (uint64_t)bits << 32 | (uint64_t)slot << 1;
+}
+
+static inline float
+nearest_distance(uint64_t key)
+{
+    const uint32_t bits = (uint32_t)(key >> 32);
+    float          distance;
+    memcpy(&distance, &bits, sizeof distance);
+    return distance;
+}
+
+static inline uint32_t
+nearest_slot(uint64_t key)
+{
+    return (uint32_t)key >> 1;
+}
+
+// Puts the key at its place and drops the last one where the list is full. Returns the place; `capacity` when the
+// key lies behind all of a full list.
+static inline uint32_t
+nearest_insert(struct nearest *list, uint64_t key)
+{
+    uint64_t *const keys = list->keys;
+    uint32_t        low = 0, length = list->count;
+    if (length == list->capacity && (length == 0 || key >= keys[length - 1]))
+        return list->capacity;
+    while (length > 0) {
+        const uint32_t half = length >> 1;
+        const bool     right = keys[low + half] < key;
+        low = right ? low + half + 1 : low;
+        length = right ? length - half - 1 : half;
+    }
+    const uint32_t last = list->count < list->capacity ? list->count : list->capacity - 1;
+    memmove(keys + low + 1, keys + low, (size_t)(last - low) * sizeof *keys);
+    keys[low] = key;
+    list->count = last + 1;
+    return low;
+}
+
+#endif
