@@ -8,6 +8,7 @@ hits all of them alike. One process measures at a time; the others wait for a li
 """
 
 import argparse
+import importlib.metadata
 import json
 import os
 import select
@@ -70,18 +71,40 @@ class Library:
             self.process.wait()
 
 
+def install_peers(chosen):
+    """Installs what bench/peers.txt pins and is missing, one by one; a failure is that peer's alone."""
+    wanted = {variant.distribution for variant in chosen}
+    for line in (data.ROOT / "bench" / "peers.txt").read_text().splitlines():
+        name, _, version = line.partition("==")
+        bare = name.partition("[")[0]
+        if line.startswith("#") or bare not in wanted or has(bare, version):
+            continue
+        say(f"installing {line}")
+        words = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", line]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            say(f"{line} does not install here: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}")
+
+
+def has(distribution, version):
+    try:
+        return importlib.metadata.version(distribution) == version
+    except importlib.metadata.PackageNotFoundError:
+        return False
+
+
 def say(text):
     print(f"{time.strftime('%H:%M:%S')}  {text}", file=sys.stderr, flush=True)
 
 
 def choose_points(probes):
-    """The parameters worth timing: none that another beats in both recall and speed, few far from a target.
+    """The parameters worth timing, few of them far from a target. probes: (point, recall, qps).
 
-    probes: (point, recall, qps). Speed is compared with 15 % of slack, because it was measured once.
+    Speed is compared with 15 % of slack, because it was measured once.
     """
-    kept = [
-        p for p in probes if not any(o[1] >= p[1] and o[2] > 1.15 * p[2] and o is not p for o in probes)
-    ]
+    kept = list(probes)
+    if probes and isinstance(probes[0][0], list):  # a grid of two parameters: most of it is beaten by the rest
+        kept = [p for p in probes if not any(o[1] >= p[1] and o[2] > 1.15 * p[2] for o in probes)]
     kept.sort(key=lambda p: (p[1], -p[2]))
     wanted = set()
     for target in TARGETS:
@@ -162,8 +185,11 @@ def time_all(libraries, options, name):
         chosen[library] = probe(library, options.threads if library.batch else 1)
         for i, (point, recall, qps) in enumerate(chosen[library]):
             rows[library, i] = dict(point=point, recall=recall, probed=qps, qps1=[], qps2=[], p50=[], p99=[])
-        say(f"{name}: {library.variant.name}: {len(chosen[library])} parameters, recall "
-            f"{chosen[library][0][1]:.4f} to {chosen[library][-1][1]:.4f}" if chosen[library] else library.failed)
+        if chosen[library]:
+            low, high = chosen[library][0][1], chosen[library][-1][1]
+            say(f"{name}: {library.variant.name}: {len(chosen[library])} parameters, recall {low:.4f} to {high:.4f}")
+        else:
+            say(f"{name}: {library.variant.name}: {library.failed}")
     longest = max((len(points) for points in chosen.values()), default=0)
     for repeat in range(options.repeat):
         say(f"{name}: repetition {repeat + 1} of {options.repeat}")
@@ -245,8 +271,10 @@ def options_from(words):
     parse.add_argument("--reuse", action="store_true", help="keep the peers' built indexes and load them next time")
     parse.add_argument("--no-build-one", dest="build_one", action="store_false", help="skip the one-thread builds")
     parse.add_argument("--patience", type=int, default=3600, help="seconds after which a silent library is given up")
+    parse.add_argument("--no-install", dest="install", action="store_false", help="take only peers that are here")
     parse.add_argument("--report", action="store_true", help="measure nothing; write the report from what is there")
     options = parse.parse_args(words)
+    options.quick = options.quick or os.environ.get("QUICK", "0") not in ("", "0")
     if options.quick:
         options.rows = options.rows or 20_000
         options.queries = min(options.queries, 500)
@@ -259,6 +287,8 @@ def main(words=None):
     options = options_from(words)
     if not options.report:
         chosen = peers.variants(options.libs)
+        if options.install:
+            install_peers(chosen)
         names = [name for name in options.sets or data.MAKERS if data.available(name)]
         if options.quick and not options.sets:
             names = [name for name in names if name != "synth-128"] or ["synth-128"]

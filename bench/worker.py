@@ -24,7 +24,7 @@ class Worker:
     def hello(self):
         version = self.peer.version()
         if version is None:
-            version = importlib.metadata.version(self.variant.package)
+            version = importlib.metadata.version(self.variant.distribution)
         return {"version": version, "points": self.peer.points, "batch": self.peer.batch}
 
     def build(self, name, rows, queries, k, m, ef_construction, threads, cache=None):
@@ -98,7 +98,7 @@ def main():
         worker = Worker(sys.argv[1])
         answer(worker.hello())
     except (ImportError, OSError) as error:
-        answer({"missing": f"{error}".strip() or type(error).__name__})
+        answer({"missing": (f"{error}".strip() or type(error).__name__).splitlines()[0]})
         return
     try:
         for line in sys.stdin:
@@ -106,7 +106,7 @@ def main():
             answer(getattr(worker, words.pop("do"))(**words))
     except Exception as error:  # whatever a peer throws is its failure, to be reported and not to end the run
         traceback.print_exc()
-        answer({"failed": f"{type(error).__name__}: {error}"})
+        answer({"failed": f"{type(error).__name__}: {error}".splitlines()[0]})
     finally:
         worker.peer.close()
 

@@ -16,22 +16,22 @@ class Variant:
     module: str  # bench.peers.<module>
     setup: dict
     graph: bool = True  # compared as a graph index; the others are shown beside
-    package: str = ""  # the distribution whose version is reported
+    distribution: str = ""  # what is installed, and whose version is reported unless the adapter knows better
 
 
 VARIANTS = [
-    Variant("omendb", "omendb", {}, package="omendb"),
-    Variant("omendb target_recall", "omendb", {"target": True}, package="omendb"),
-    Variant("hnswlib", "hnswlib", {}, package="hnswlib"),
-    Variant("faiss HNSW", "faiss", {"kind": "hnsw"}, package="faiss-cpu"),
-    Variant("faiss HNSW SQ8", "faiss", {"kind": "sq8"}, package="faiss-cpu"),
-    Variant("faiss IVF-PQfs", "faiss", {"kind": "ivfpq"}, graph=False, package="faiss-cpu"),
-    Variant("usearch bf16", "usearch", {"dtype": "bf16"}, package="usearch"),
-    Variant("glass SQ8U", "glass", {"quantizer": "SQ8U", "refine": ""}, package="glass"),
-    Variant("glass SQ4U+f16", "glass", {"quantizer": "SQ4U", "refine": "FP16"}, package="glass"),
-    Variant("svs Vamana", "svs", {}, package="scalable-vs"),
-    Variant("vsag SQ8+f32", "vsag", {}, package="pyvsag"),
-    Variant("pgvector", "pgvector", {}, package="psycopg"),
+    Variant("omendb", "omendb", {}, distribution="omendb"),
+    Variant("omendb target_recall", "omendb", {"target": True}, distribution="omendb"),
+    Variant("hnswlib", "hnswlib", {}, distribution="hnswlib"),
+    Variant("faiss HNSW", "faiss", {"kind": "hnsw"}, distribution="faiss-cpu"),
+    Variant("faiss HNSW SQ8", "faiss", {"kind": "sq8"}, distribution="faiss-cpu"),
+    Variant("faiss IVF-PQfs", "faiss", {"kind": "ivfpq"}, graph=False, distribution="faiss-cpu"),
+    Variant("usearch bf16", "usearch", {"dtype": "bf16"}, distribution="usearch"),
+    Variant("glass SQ8U", "glass", {"quantizer": "SQ8U", "refine": ""}, distribution="glass"),
+    Variant("glass SQ4U+f16", "glass", {"quantizer": "SQ4U", "refine": "FP16"}, distribution="glass"),
+    Variant("svs Vamana", "svs", {}, distribution="scalable-vs"),
+    Variant("vsag SQ8+f32", "vsag", {}, distribution="pyvsag"),
+    Variant("pgvector", "pgvector", {}, distribution="psycopg"),
 ]
 
 OURS = ("omendb", "omendb target_recall")

@@ -14,6 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import psycopg
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
+from psycopg.types import TypeInfo
 
 from bench import measure
 from bench.peers import Peer
@@ -45,9 +48,13 @@ def _programs():
     return pathlib.Path(initdb).parent
 
 
-def _vector(values):
-    """pgvector's binary form of one query."""
-    return len(values).to_bytes(2, "big") + b"\0\0" + np.asarray(values, ">f4").tobytes()
+class _VectorDumper(Dumper):
+    """A row as pgvector's binary form; `oid` is set when the extension is there."""
+
+    format = Format.BINARY
+
+    def dump(self, obj):
+        return len(obj).to_bytes(2, "big") + b"\0\0" + obj.astype(">f4").tobytes()
 
 
 class Pgvector(Peer):
@@ -82,13 +89,17 @@ class Pgvector(Peer):
             file.write(f"unix_socket_directories = '{self.home}'\n")
         self._run("pg_ctl", "-D", str(data), "-w", "-l", str(self.home / "log"), "start")
         self.running = True
-        first = self._connect()
-        first.execute("CREATE EXTENSION vector")
-        self.extension = first.execute("SELECT extversion FROM pg_extension WHERE extname = 'vector'").fetchone()[0]
+        self._connect().execute("CREATE EXTENSION vector")
+        self.connections.pop().close()
+        self.extension = self._connect().execute("SELECT extversion FROM pg_extension WHERE extname = 'vector'").fetchone()[0]
 
     def _connect(self):
         link = psycopg.connect(host=str(self.home), user=self.user, dbname="postgres", autocommit=True)
         self.connections.append(link)
+        info = TypeInfo.fetch(link, "vector")
+        if info is not None:
+            dumper = type("VectorDumper", (_VectorDumper,), {"oid": info.oid})
+            link.adapters.register_dumper(np.ndarray, dumper)
         return link
 
     def build(self, base, metric, m, ef_construction, threads):
@@ -108,7 +119,7 @@ class Pgvector(Peer):
         link.execute("ANALYZE points")
         self.rows = len(base)
         self.note = f"pgvector {self.extension}; memory is the index's size on disk"
-        self.statement = f"SELECT id FROM points ORDER BY v {operator} %b::vector LIMIT %s"
+        self.statement = f"SELECT id FROM points ORDER BY v {operator} %b LIMIT %s"
 
     def _copy(self, link, base):
         width = base.shape[1]
@@ -141,7 +152,7 @@ class Pgvector(Peer):
         out = np.full((len(queries), k), -1, "i8")
         with link.cursor(binary=True) as cursor:
             for i, query in enumerate(queries):
-                rows = cursor.execute(self.statement, (_vector(query), k), prepare=True).fetchall()
+                rows = cursor.execute(self.statement, (query, k), prepare=True).fetchall()
                 out[i, : len(rows)] = [row[0] for row in rows]
         return out
 

@@ -21,18 +21,17 @@ class Svs(Peer):
         return self.index.search(queries, k)[0]
 
     def save(self, path):
-        for part in ("config", "graph", "data"):
-            (path.with_suffix(".svs") / part).mkdir(parents=True, exist_ok=True)
-        self.index.save(*(str(path.with_suffix(".svs") / part) for part in ("config", "graph", "data")))
-        path.write_text("saved beside\n")
+        folders = [path / part for part in ("config", "graph", "data")]
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
+        self.index.save(*map(str, folders))
         return True
 
     def load(self, path, base, metric):
-        folder = path.with_suffix(".svs")
         self.index = svs.Vamana(
-            str(folder / "config"),
-            svs.GraphLoader(str(folder / "graph")),
-            svs.VectorDataLoader(str(folder / "data"), svs.DataType.float32),
+            str(path / "config"),
+            svs.GraphLoader(str(path / "graph")),
+            svs.VectorDataLoader(str(path / "data"), svs.DataType.float32),
             svs.DistanceType.L2 if metric == "l2" else svs.DistanceType.MIP,
         )
 

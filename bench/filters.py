@@ -1,0 +1,147 @@
+"""Filtered search: recall and speed at 50, 10, 1 and 0.1 % of the rows, beside no filter and an exact scan.
+
+`python -m bench.filters [--sets NAME...] [--rows N] [--queries N]`
+
+Three kinds of filter: `random` has nothing to do with the vectors; `own` lets through rows of the query's
+own kind (correlated: its neighbours pass more often than others); `other` only rows of a far kind
+(anti-correlated: hardly any neighbour passes). Fashion-MNIST's kinds are its classes; the other sets are
+cut into 1,000 bands of equal size along a random direction, and the far kind is half the bands away.
+"""
+
+import argparse
+
+import numpy as np
+
+import omendb
+from bench import data, measure, report
+
+SHARES = (0.5, 0.1, 0.01, 0.001)
+LADDER = (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048)
+FLOOR = 0.95
+BANDS = 1000
+
+
+class Labelled:
+    """A set with the fields the filters ask for, and which filter each query gets."""
+
+    def __init__(self, dataset, seed=1):
+        self.dataset = dataset
+        random = np.random.default_rng(seed)
+        rows = len(dataset.base)
+        self.die = random.permutation(rows) * BANDS // rows
+        if dataset.labels is not None:
+            self.kinds, step = 10, 5
+            self.kind, self.own = dataset.labels.astype("i8"), dataset.query_labels.astype("i8")
+        else:
+            self.kinds, step = BANDS, BANDS // 2
+            direction = random.standard_normal(dataset.dim).astype("f4")
+            along = np.asarray(dataset.base) @ direction
+            edges = np.quantile(along, np.arange(1, BANDS) / BANDS)
+            self.kind, self.own = np.searchsorted(edges, along), np.searchsorted(edges, dataset.query @ direction)
+        self.other = (self.own + step) % self.kinds
+
+    def payloads(self):
+        return [{"die": int(die), "kind": int(kind)} for die, kind in zip(self.die, self.kind)]
+
+    def filters(self, how, share):
+        """(filter, row mask, query numbers) for each group of queries that shares a filter."""
+        sides = int(share * BANDS)
+        if how == "random":
+            return [(f"die < {sides}", self.die < sides, np.arange(len(self.own)))]
+        centre = self.own if how == "own" else self.other
+        wide = max(1, round(share * self.kinds))  # whole kinds first; what is left to cut, the die cuts
+        cut = max(1, round(share * self.kinds / wide * BANDS))
+        out = []
+        for kind in np.unique(centre):
+            low = min(max(0, kind - wide // 2), self.kinds - wide)
+            text, mask = f"kind >= {low} and kind < {low + wide}", (self.kind >= low) & (self.kind < low + wide)
+            if cut < BANDS:
+                text, mask = f"{text} and die < {cut}", mask & (self.die < cut)
+            out.append((text, mask, np.flatnonzero(centre == kind)))
+        return out
+
+
+def answer(index, queries, groups, k=10, **options):
+    """(ids, seconds) of all groups, one thread, each query a call of its own as users send them."""
+    ids, seconds = np.full((len(queries), k), -1, "i8"), 0.0
+    for text, _, members in groups:
+        for query in members:
+            start = measure.clock()
+            hits = index.search(queries[query], k=k, filter=text, **options)
+            seconds += measure.clock() - start
+            ids[query, : len(hits.ids)] = hits.ids
+    return ids, seconds
+
+
+def fastest(index, queries, groups, truth, repeats):
+    """The smallest ef of the ladder whose recall is enough, and its median speed; else the largest ef."""
+    for ef in LADDER:
+        ids, _ = answer(index, queries, groups, ef=ef)
+        recall = float(measure.recall_each(ids, truth).mean())
+        if recall >= FLOOR:
+            break
+    seconds = [answer(index, queries, groups, ef=ef)[1] for _ in range(repeats)]
+    return ef, recall, len(queries) / float(np.median(seconds))
+
+
+def run(name, options):
+    dataset = data.load(name)
+    dataset = data.cached_subset(dataset, options.rows or len(dataset.base), options.queries)
+    labelled = Labelled(dataset)
+    index = omendb.Index(dimension=dataset.dim, metric=dataset.metric)
+    payloads = labelled.payloads()
+    for start in range(0, len(dataset.base), 50_000):
+        index.add(dataset.base[start : start + 50_000], payloads=payloads[start : start + 50_000])
+    index.index_field("die", "integer")
+    index.index_field("kind", "integer")
+    index.flush()
+    measure.pin(measure.CORES[-1:])
+    queries = dataset.query
+    everything = [(None, None, np.arange(len(queries)))]
+    ef, recall, plain = fastest(index, queries, everything, dataset.truth[:, :10], options.repeat)
+    rows = [["no filter", "100 %", ef, f"{recall:.3f}", f"{plain:,.0f}", "", ""]]
+    verdicts = []
+    for how in ("random", "own", "other"):
+        for share in SHARES:
+            groups = labelled.filters(how, share)
+            truth = np.full((len(queries), 10), 0xFFFFFFFF, "u4")
+            for _, mask, members in groups:
+                truth[members] = data.exact(dataset.base, queries[members], dataset.metric, 10, np.flatnonzero(mask))
+            ef, recall, qps = fastest(index, queries, groups, truth, options.repeat)
+            scans = [answer(index, queries, groups, exact=True)[1] for _ in range(options.repeat)]
+            scan = len(queries) / float(np.median(scans))
+            let = np.mean([mask.mean() for _, mask, _ in groups])
+            rows.append([how, f"{100 * let:.2f} %", ef, f"{recall:.3f}", f"{qps:,.0f}", f"{qps / plain:.2f}x", f"{qps / scan:.2f}x"])
+            verdicts += judge(f"{name} {how} {100 * share:g} %", share, recall, qps, plain, scan)
+    measure.pin()
+    head = ["filter", "let through", "ef", "recall@10", "QPS", "of unfiltered", "of exact scan"]
+    return f"### {name}, {len(dataset.base):,} rows\n\n" + report.table(head, rows), verdicts
+
+
+def judge(what, share, recall, qps, plain, scan):
+    out = [(f"{what}: recall", f"{recall:.3f}", f">= {FLOOR}", recall >= FLOOR)]
+    bar = {0.5: 0.5, 0.1: 0.35}.get(share)
+    if bar:
+        out.append((f"{what}: QPS over unfiltered", f"{qps / plain:.2f}x", f">= {bar}x", qps / plain >= bar))
+    # 5 % is what two runs of the same code differ by here.
+    out.append((f"{what}: QPS over an exact scan", f"{qps / scan:.2f}x", ">= 1x (-5 %)", qps / scan >= 0.95))
+    return out
+
+
+def main(words=None):
+    parse = argparse.ArgumentParser(prog="python -m bench.filters", description=__doc__.split("\n")[0])
+    parse.add_argument("--sets", nargs="+", choices=list(data.MAKERS), default=["fashion-784", "synth-128"])
+    parse.add_argument("--rows", type=int)
+    parse.add_argument("--queries", type=int, default=500)
+    parse.add_argument("--repeat", type=int, default=3)
+    options = parse.parse_args(words)
+    done = [run(name, options) for name in options.sets if data.available(name)]
+    text = (
+        "One thread, single calls. Each filter's QPS is at the smallest ef of a ladder that gives recall@10 >= "
+        f"{FLOOR} against exact search of the matching rows; so is the unfiltered.\n\n"
+    )
+    report.section("filters", "Filtered search", text + "\n\n".join(part for part, _ in done), sum((v for _, v in done), []))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Latency of single searches, idle and beside a writer that never pauses.
+
+`python -m bench.latency [--sets NAME...]`
+
+The index links with one worker here, so that on two cores one is left to the searcher; the same with a
+worker per core is shown beside and has no bar. The writer is a thread of the same process that upserts
+batches of existing rows, as fast as they are taken.
+"""
+
+import argparse
+import threading
+
+import numpy as np
+
+import omendb
+from bench import data, measure, report
+
+LADDER = (10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256)
+BATCH = 500
+
+
+class Writer:
+    """Upserts rows again and again until stopped, and waits for their links, so that its rate is the index's."""
+
+    def __init__(self, index, base, seed=9):
+        self.index, self.base, self.rows = index, base, 0
+        self.random = np.random.default_rng(seed)
+        self.stopping = threading.Event()
+        self.thread = threading.Thread(target=self._run)
+
+    def _run(self):
+        while not self.stopping.is_set():
+            ids = self.random.choice(len(self.base), BATCH, replace=False)
+            self.index.upsert(self.base[ids], ids)
+            self.index.flush()
+            self.rows += BATCH
+
+    def __enter__(self):
+        self.start = measure.clock()
+        self.thread.start()
+        return self
+
+    def __exit__(self, *error):
+        self.stopping.set()
+        self.thread.join()
+        self.rate = self.rows / (measure.clock() - self.start)
+
+
+def quantiles(index, queries, ef, at_least):
+    took = []
+    start = measure.clock()
+    while measure.clock() - start < at_least:
+        took.append(measure.each(lambda query: index.search(query, k=10, ef=ef), queries))
+    took = np.concatenate(took)
+    return measure.quantile_us(took, 0.5), measure.quantile_us(took, 0.99), len(took)
+
+
+def run(name, options):
+    dataset = data.load(name)
+    base, queries = np.array(dataset.base), dataset.query[:1000]
+    rows, verdicts = [], []
+    for workers in (1, 0):
+        index = omendb.Index(dimension=dataset.dim, metric=dataset.metric, threads=workers)
+        index.add(base, np.arange(len(base)))
+        index.flush()
+        for ef in LADDER:
+            recall = measure.recall(index.search(queries, k=10, ef=ef)[0], dataset.truth)
+            if recall >= 0.95:
+                break
+        idle = [quantiles(index, queries, ef, options.seconds) for _ in range(3)]
+        p50, p99 = (float(np.median([part[i] for part in idle])) for i in (0, 1))
+        with Writer(index, base) as writer:
+            busy50, busy99, calls = quantiles(index, queries, ef, 3 * options.seconds)
+        label = "1" if workers == 1 else f"{len(measure.CORES)}"
+        rows.append([name, label, f"{ef}", f"{recall:.3f}", f"{p50:.0f}", f"{p99:.0f}", f"{p99 / p50:.1f}x",
+                     f"{busy50:.0f}", f"{busy99:.0f}", f"{busy99 / p50:.1f}x", f"{writer.rate:,.0f}", f"{calls:,}"])  # fmt: skip
+        if workers == 1:
+            verdicts.append((f"{name}: p99 over p50, idle", f"{p99 / p50:.2f}x", "<= 2.2x", p99 <= 2.2 * p50))
+            verdicts.append((f"{name}: p99 beside a writer over idle p50", f"{busy99 / p50:.2f}x", "<= 4x", busy99 <= 4 * p50))
+    return rows, verdicts
+
+
+def main(words=None):
+    parse = argparse.ArgumentParser(prog="python -m bench.latency", description=__doc__.split("\n")[0])
+    parse.add_argument("--sets", nargs="+", choices=list(data.MAKERS), default=["minilm-384", "fashion-784"])
+    parse.add_argument("--seconds", type=float, default=2.0)
+    options = parse.parse_args(words)
+    rows, verdicts = [], []
+    for name in options.sets:
+        if data.available(name):
+            more, judged = run(name, options)
+            rows, verdicts = rows + more, verdicts + judged
+    head = ["set", "linkers", "ef", "recall", "p50 us", "p99 us", "p99/p50", "p50 beside writer", "p99 beside writer",
+            "over idle p50", "rows written/s", "searches"]  # fmt: skip
+    report.section("latency", "Latency, idle and beside a writer", report.table(head, rows), verdicts)
+
+
+if __name__ == "__main__":
+    main()
