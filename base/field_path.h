@@ -23,7 +23,8 @@ typedef bool (*field_visit_fn)(void *context, const struct msgpack_value *value)
 bool field_walk(const void *payload, size_t payload_bytes, const char *name, size_t name_bytes,
                 field_visit_fn visit, void *context);
 
-// A field name is 1..FIELD_NAME_BYTES_MAX bytes of UTF-8 without NUL.
+// A field name is 1..FIELD_NAME_BYTES_MAX bytes of UTF-8 without NUL, and there is something on both sides of every
+// dot.
 bool field_name_valid(const char *name, size_t name_bytes);
 
 #endif

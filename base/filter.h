@@ -4,22 +4,27 @@
 // Threads: any number may read one filter.
 //
 // Text:    age >= 30 and age < 40 and city in ["Oslo", 'Bergen'] and not deleted
-//          or binds weakest, then and, then not; parentheses. Words in any case. Operators == = != <> < <= > >=
-//          in, not in, prefix ("name prefix 'Os'" or prefix(name, 'Os')), exists(field). A field alone means
-//          field == true. Names are letters, digits, _ and - with dots between; others, and reserved words (and or
-//          not in prefix exists true false null time), go in backquotes. Values: numbers, strings in ' or " with
-//          the escapes \\ \' \" \` \/ \b \f \n \r \t \uXXXX, true, false, null, time("RFC 3339") for a timestamp,
-//          and for field indexes of these types datetimes and uuids as strings. 1e999 is infinity.
+//          or binds weakest, then and, then not; parentheses. Words in any case. Operators == = != <> < <= >
+//          >=, in and not in (a list in [] or ()), prefix (name prefix 'Os', or prefix(name, 'Os')),
+//          exists(name). A field alone means field == true. Names are letters, digits, _ and - with dots
+//          between; others, and the words and or not in true false null, go in backquotes. Values: numbers,
+//          true, false, null; strings in ' or " with the escapes \\ \' \" \` \/ \b \f \n \r \t \uXXXX;
+//          time("2024-05-01T12:00:00Z") for a timestamp. 1e999 is infinity.
 // Map:     {"age": {"gte": 30, "lt": 40}, "city": "Oslo", "not": {"deleted": true}, "or": [{..}, {..}]}
-//          Several keys mean and. Operators eq ne in nin gt gte lt lte exists prefix; a bare value means eq, a bare
-//          array means in. A field named and, or, not is written in text form, with backquotes.
-// Meaning: a comparison is true when any value of the field (base/field_path.h) compares so; between kinds it is
-//          false (integers and floats are one kind, compared exactly). ne and nin are not eq and not in, so true
-//          where the field is missing. null is the same as missing: eq null is not exists(field); exists is true when
-//          any value but null is there. Two conditions on an array may be met by two elements. Strings compare
-//          bytewise, unless the field is indexed as datetime or uuid (shard/filter_plan.h): then as those.
-// Limits:  FILTER_* of base/limits.h; ne and nin count as two nodes, one below the other. An empty map, and, or or
-//          is refused rather than taken for "everything"; an empty in list lets nothing through.
+//          Several keys mean and. Operators eq ne in nin gt gte lt lte exists prefix; a bare value means eq, a
+//          bare array means in. A field named and, or, not can be asked for in the text form only, in
+//          backquotes.
+// Meaning: a comparison is true when any value of the field (base/field_path.h) compares so; between kinds it
+//          is false (integers and floats are one kind, compared exactly). ne and nin are not eq and not in, so
+//          true where the field is missing. null is the same as missing: eq null is not exists(field); exists
+//          is true when any value but null is there. Two conditions on an array may be met by two elements.
+//          Strings compare bytewise, unless the field is indexed as datetime or uuid (shard/filter_plan.h):
+//          then as those.
+// Tree:    an and inside an and is one and (or likewise); ne and nin are not over eq and in; eq null is not
+//          over exists; a list with null is an or; a list of one value is eq.
+// Limits:  FILTER_* of base/limits.h, counted on that tree; parentheses and not may nest FILTER_DEPTH_MAX deep.
+//          An empty map, and, or or is refused rather than taken for "everything"; an empty list lets nothing
+//          through.
 #ifndef OMEN_BASE_FILTER_H
 #define OMEN_BASE_FILTER_H
 #include <stdbool.h>

@@ -45,4 +45,16 @@ utf8_valid(const void *bytes, size_t count)
     return true;
 }
 
+// How many of the first `limit` bytes to show so that no character is cut in half.
+static inline size_t
+utf8_cut(const void *bytes, size_t count, size_t limit)
+{
+    if (count <= limit)
+        return count;
+    const unsigned char *at = bytes;
+    while (limit > 0 && (at[limit] & 0xc0) == 0x80)
+        limit--;
+    return limit;
+}
+
 #endif

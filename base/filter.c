@@ -1,0 +1,143 @@
+// base/filter.c -- which payloads does this condition let through?
+//
+// Shape: handle, in memory.
+//
+// Matching walks the tree and, for each leaf, the payload's bytes: nothing is decoded into a structure first, since
+// most payloads are small and most filters name one or two of their fields.
+#include "base/filter.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/field_path.h"
+#include "base/filter_int.h"
+
+static bool match_leaf(void *context, const struct msgpack_value *raw);
+static bool in_values(const struct filter_node *leaf, const struct value *value);
+static bool begins_with(const struct value *value, const struct value *prefix);
+
+void
+filter_close(struct filter *filter)
+{
+    if (filter == NULL)
+        return;
+    mem_free(filter->nodes);
+    mem_free(filter->values);
+    mem_free(filter->strings);
+    mem_free(filter);
+}
+
+bool
+filter_match(const struct filter *filter, const void *payload, size_t payload_bytes)
+{
+    return filter_match_node(filter, filter->root, payload, payload_bytes);
+}
+
+bool
+filter_match_node(const struct filter *filter, uint32_t node, const void *payload, size_t payload_bytes)
+{
+    const struct filter_node *at = filter_node(filter, node);
+    switch (at->kind) {
+    case FILTER_AND:
+    case FILTER_OR:
+        for (uint32_t child = at->first_child; child != FILTER_NO_NODE;
+             child = filter->nodes[child].next_sibling) {
+            if (filter_match_node(filter, child, payload, payload_bytes) == (at->kind == FILTER_OR))
+                return at->kind == FILTER_OR;
+        }
+        return at->kind == FILTER_AND;
+    case FILTER_NOT:
+        return !filter_match_node(filter, at->first_child, payload, payload_bytes);
+    default:
+        return field_walk(payload, payload_bytes, at->field, at->field_bytes, match_leaf,
+                          (void *)(uintptr_t)at);
+    }
+}
+
+// field_walk's visit: `context` is the leaf, which is only read.
+static bool
+match_leaf(void *context, const struct msgpack_value *raw)
+{
+    const struct filter_node *leaf = context;
+    const struct value        value = value_of_msgpack(raw);
+    int                       order;
+    switch (leaf->kind) {
+    case FILTER_EXISTS:
+        return value.kind != VALUE_NULL;
+    case FILTER_PREFIX:
+        return begins_with(&value, &leaf->values[0]);
+    case FILTER_IN:
+        return in_values(leaf, &value);
+    case FILTER_EQ:
+        return value_compare(&value, &leaf->values[0], &order) && order == 0;
+    case FILTER_GT:
+        return value_compare(&value, &leaf->values[0], &order) && order > 0;
+    case FILTER_GTE:
+        return value_compare(&value, &leaf->values[0], &order) && order >= 0;
+    case FILTER_LT:
+        return value_compare(&value, &leaf->values[0], &order) && order < 0;
+    case FILTER_LTE:
+        return value_compare(&value, &leaf->values[0], &order) && order <= 0;
+    case FILTER_AND:
+    case FILTER_OR:
+    case FILTER_NOT:
+        break;
+    }
+    ASSERT(leaf->first_child == FILTER_NO_NODE);
+    return false;
+}
+
+static bool
+in_values(const struct filter_node *leaf, const struct value *value)
+{
+    if (value->kind == VALUE_NULL || value->kind == VALUE_OTHER ||
+        (value->kind == VALUE_FLOAT && !value_is_number(value)))
+        return false;
+    uint32_t low = 0;
+    uint32_t high = leaf->value_count;
+    while (low < high) {
+        const uint32_t middle = low + (high - low) / 2;
+        const int      order = filter_value_order(&leaf->values[middle], value);
+        if (order == 0)
+            return true;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return false;
+}
+
+static bool
+begins_with(const struct value *value, const struct value *prefix)
+{
+    return value->kind == VALUE_STRING && value->string.length >= prefix->string.length &&
+           memcmp(value->string.bytes, prefix->string.bytes, prefix->string.length) == 0;
+}
+
+size_t
+filter_bytes(const struct filter *filter)
+{
+    return sizeof *filter + filter->node_capacity * sizeof filter->nodes[0] +
+           filter->value_capacity * sizeof filter->values[0] + filter->string_capacity;
+}
+
+uint32_t
+filter_root(const struct filter *filter)
+{
+    return filter->root;
+}
+
+const struct filter_node *
+filter_node(const struct filter *filter, uint32_t node)
+{
+    ASSERT(node < filter->node_count);
+    return &filter->nodes[node];
+}
+
+uint32_t
+filter_node_count(const struct filter *filter)
+{
+    return filter->node_count;
+}
