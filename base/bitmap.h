@@ -3,6 +3,7 @@
 // Shape: value. The words are the caller's memory; bit i is bit (i & 63) of word i / 64.
 #ifndef OMEN_BASE_BITMAP_H
 #define OMEN_BASE_BITMAP_H
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -48,7 +49,7 @@ bitmap_population(const struct bitmap *bitmap)
 static inline bool
 atomic_bit_test(const _Atomic uint64_t *words, uint32_t i)
 {
-    return (__atomic_load_n(&words[i >> 6], __ATOMIC_RELAXED) >> (i & 63) & 1) != 0;
+    return (atomic_load_explicit(&words[i >> 6], memory_order_relaxed) >> (i & 63) & 1) != 0;
 }
 
 // Sets the bit; true when it was clear before.
@@ -56,7 +57,7 @@ static inline bool
 atomic_bit_set(_Atomic uint64_t *words, uint32_t i)
 {
     const uint64_t mask = 1ull << (i & 63);
-    return (__atomic_fetch_or(&words[i >> 6], mask, __ATOMIC_ACQ_REL) & mask) == 0;
+    return (atomic_fetch_or_explicit(&words[i >> 6], mask, memory_order_acq_rel) & mask) == 0;
 }
 
 #endif

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/utf8.h"
 
 static void text_cut(struct text *text);
 
@@ -67,8 +68,12 @@ text_cut(struct text *text)
     const size_t      dots_length = sizeof dots - 1;
 
     text->truncated = true;
-    if (text->capacity <= dots_length)
+    if (text->capacity <= dots_length) {
+        while (!utf8_valid(text->bytes, text->length))
+            text->length--;
+        text->bytes[text->length] = '\0';
         return;
+    }
     size_t end = text->length;
     if (end > text->capacity - 1 - dots_length)
         end = text->capacity - 1 - dots_length;
