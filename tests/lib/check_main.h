@@ -9,6 +9,7 @@
 #ifndef OMEN_TESTS_CHECK_MAIN_H
 #define OMEN_TESTS_CHECK_MAIN_H
 #include <check.h>
+#include <signal.h>  // for tests that expect SIGABRT
 #include <stdlib.h>
 
 #define CHECK_TIMEOUT_SECONDS "120"

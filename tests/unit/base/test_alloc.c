@@ -1,0 +1,160 @@
+// tests/unit/base/test_alloc.c -- the door to the heap opens, and closes when a test wants it closed.
+//
+// Shape: shell.
+#include "base/alloc.h"
+
+#include <string.h>
+
+#include "tests/lib/check_main.h"
+
+#define MIB ((size_t)1 << 20)
+
+// Through a volatile, so that the compiler does not see a size it would warn about.
+static size_t
+hidden(size_t bytes)
+{
+    volatile size_t copy = bytes;
+    return copy;
+}
+
+START_TEST(zero_bytes_give_memory)
+{
+    void *blocks[] = {mem_alloc(0), mem_alloc_zero(0, 8), mem_alloc_zero(8, 0), mem_alloc_aligned(64, 0),
+                      mem_resize(NULL, 0)};
+    for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) {
+        ck_assert_ptr_nonnull(blocks[i]);
+        mem_free(blocks[i]);
+    }
+    mem_free(NULL);
+}
+END_TEST
+
+START_TEST(zeroed_memory_is_zero)
+{
+    unsigned char *bytes = mem_alloc_zero(1000, 3);
+    ck_assert_ptr_nonnull(bytes);
+    for (size_t i = 0; i < 3000; i++)
+        ck_assert_uint_eq(bytes[i], 0);
+    mem_free(bytes);
+}
+END_TEST
+
+START_TEST(product_that_overflows_is_refused)
+{
+    ck_assert_ptr_null(mem_alloc_zero(hidden(SIZE_MAX / 2 + 1), 2));
+    ck_assert_ptr_null(mem_alloc_zero(hidden(SIZE_MAX), hidden(SIZE_MAX)));
+}
+END_TEST
+
+START_TEST(size_beyond_all_memory_is_refused)
+{
+    ck_assert_ptr_null(mem_alloc(hidden(SIZE_MAX / 2)));
+    for (size_t less = 0; less < 130; less++)
+        ck_assert_ptr_null(mem_alloc_aligned(64, hidden(SIZE_MAX - less)));
+    for (size_t less = 0; less < 3 * MIB; less += MIB / 2 + 1)
+        ck_assert_ptr_null(pages_alloc(hidden(SIZE_MAX - less)));
+}
+END_TEST
+
+START_TEST(aligned_memory_is_aligned)
+{
+    for (size_t alignment = 16; alignment <= 4096; alignment *= 2) {
+        for (size_t bytes = 1; bytes < 300; bytes += 37) {
+            unsigned char *block = mem_alloc_aligned(alignment, bytes);
+            ck_assert_ptr_nonnull(block);
+            ck_assert_uint_eq((uintptr_t)block % alignment, 0);
+            memset(block, 0xa5, bytes);
+            mem_free(block);
+        }
+    }
+}
+END_TEST
+
+START_TEST(alignment_that_is_no_power_of_two_aborts)
+{
+    mem_alloc_aligned(hidden(48), 64);
+}
+END_TEST
+
+START_TEST(alignment_below_16_aborts)
+{
+    mem_alloc_aligned(hidden(8), 64);
+}
+END_TEST
+
+START_TEST(resize_keeps_the_contents)
+{
+    unsigned char *bytes = mem_alloc(10);
+    ck_assert_ptr_nonnull(bytes);
+    memset(bytes, 7, 10);
+    bytes = mem_resize(bytes, 100000);
+    ck_assert_ptr_nonnull(bytes);
+    for (size_t i = 0; i < 10; i++)
+        ck_assert_uint_eq(bytes[i], 7);
+    mem_free(bytes);
+}
+END_TEST
+
+START_TEST(countdown_refuses_the_nth_and_every_later_one)
+{
+    mem_fail_after(3);
+    void *first = mem_alloc(8);
+    void *second = mem_alloc_zero(1, 8);
+    ck_assert_ptr_nonnull(first);
+    ck_assert_ptr_nonnull(second);
+    ck_assert_uint_eq(mem_refused(), 0);
+
+    ck_assert_ptr_null(mem_alloc(8));
+    ck_assert_ptr_null(mem_alloc_zero(1, 8));
+    ck_assert_ptr_null(mem_alloc_aligned(64, 64));
+    ck_assert_ptr_null(mem_resize(first, 16));  // `first` stays, or the sanitizer tells
+    ck_assert_ptr_null(pages_alloc(4096));
+    ck_assert_uint_eq(mem_refused(), 5);
+
+    mem_fail_after(0);
+    ck_assert_uint_eq(mem_refused(), 0);
+    void *third = mem_alloc(8);
+    ck_assert_ptr_nonnull(third);
+    mem_free(first);
+    mem_free(second);
+    mem_free(third);
+}
+END_TEST
+
+START_TEST(pages_are_zero_and_aligned_to_a_huge_page)
+{
+    const size_t sizes[] = {0, 1, 4096, 4097, 2 * MIB - 1, 2 * MIB, 2 * MIB + 1, 5 * MIB};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        unsigned char *pages = pages_alloc(sizes[i]);
+        ck_assert_ptr_nonnull(pages);
+        ck_assert_uint_eq((uintptr_t)pages % (2 * MIB), 0);
+        for (size_t at = 0; at < sizes[i]; at += 512)
+            ck_assert_uint_eq(pages[at], 0);
+        if (sizes[i] > 0)
+            pages[sizes[i] - 1] = 1;  // the last byte is ours
+        pages_free(pages, sizes[i]);
+    }
+    pages_free(NULL, 4096);
+}
+END_TEST
+
+static Suite *
+alloc_suite(void)
+{
+    Suite *suite = suite_create("base/alloc");
+    TCase *tcase = tcase_create("alloc");
+    tcase_add_test(tcase, zero_bytes_give_memory);
+    tcase_add_test(tcase, zeroed_memory_is_zero);
+    tcase_add_test(tcase, product_that_overflows_is_refused);
+    tcase_add_test(tcase, size_beyond_all_memory_is_refused);
+    tcase_add_test(tcase, aligned_memory_is_aligned);
+    tcase_add_test_raise_signal(tcase, alignment_that_is_no_power_of_two_aborts, SIGABRT);
+    tcase_add_test_raise_signal(tcase, alignment_below_16_aborts, SIGABRT);
+    tcase_add_test(tcase, resize_keeps_the_contents);
+    tcase_add_test(tcase, countdown_refuses_the_nth_and_every_later_one);
+    tcase_add_test(tcase, pages_are_zero_and_aligned_to_a_huge_page);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}
+
+CHECK_MAIN(alloc_suite)

@@ -1,0 +1,347 @@
+// tests/unit/base/test_pool.c -- every unit is done once, no wake-up is lost, and the end is an end.
+//
+// Shape: shell. Tests base/pool.h as base/pool_os.c has it.
+// Labels: tsan
+#include "base/pool.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "base/alloc.h"
+#include "base/limits.h"
+#include "base/os_wait.h"
+#include "tests/lib/check_main.h"
+
+enum { UNITS = 20000, ROUNDS = 5000, WORKERS_MAX = 4 };
+
+// Work that is known to the owner's data: units from `taken` to `published`.
+struct work {
+    _Atomic uint32_t taken, published, done;
+    _Atomic uint32_t wrong;                // units seen twice, workers out of range
+    _Atomic uint32_t times[UNITS];         // how often each unit was done
+    uint32_t         plain[WORKERS_MAX];   // one a worker: "tells them apart" makes plain writes safe
+    uint32_t         threads;
+    struct pool     *pool;
+};
+
+static struct work *
+work_new(uint32_t threads)
+{
+    struct work *work = mem_alloc_zero(1, sizeof *work);
+    ck_assert_ptr_nonnull(work);
+    work->threads = threads;
+    ck_assert_uint_le(threads, WORKERS_MAX);
+    return work;
+}
+
+static bool
+do_unit(void *context, uint32_t worker)
+{
+    struct work *work = context;
+    uint32_t     unit = atomic_load(&work->taken);
+    do {
+        if (unit == atomic_load(&work->published))
+            return false;
+    } while (!atomic_compare_exchange_weak(&work->taken, &unit, unit + 1));
+    if (worker < work->threads)
+        work->plain[worker]++;
+    else
+        atomic_fetch_add(&work->wrong, 1);
+    atomic_fetch_add(&work->times[unit], 1);
+    atomic_fetch_add(&work->done, 1);
+    os_wake_all(&work->done);
+    return true;
+}
+
+static void
+wait_done(struct work *work, uint32_t count)
+{
+    for (uint32_t done; (done = atomic_load(&work->done)) != count;)
+        os_wait(&work->done, done);
+}
+
+static void
+check_done(const struct work *work, uint32_t count)
+{
+    ck_assert_uint_eq(atomic_load(&work->wrong), 0);
+    for (uint32_t unit = 0; unit < UNITS; unit++)
+        ck_assert_uint_eq(atomic_load(&work->times[unit]), unit < count ? 1 : 0);
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < WORKERS_MAX; i++)
+        sum += work->plain[i];
+    ck_assert_uint_eq(sum, count);
+}
+
+START_TEST(work_that_is_there_at_the_start_is_done_without_a_wake)
+{
+    struct work *work = work_new((uint32_t)_i);
+    atomic_store(&work->published, UNITS);
+    ck_assert_int_eq(pool_open((uint32_t)_i, do_unit, work, &work->pool), OMEN_OK);
+    ck_assert_uint_eq(pool_threads(work->pool), (uint32_t)_i);
+    wait_done(work, UNITS);
+    pool_close(work->pool);
+    check_done(work, UNITS);
+    mem_free(work);
+}
+END_TEST
+
+// The loop that a lost wake-up would hang: one unit at a time, and the next one only when it was done, so that
+// the workers doze off again and again at every possible moment.
+START_TEST(no_wake_is_lost)
+{
+    struct work *work = work_new((uint32_t)_i);
+    ck_assert_int_eq(pool_open((uint32_t)_i, do_unit, work, &work->pool), OMEN_OK);
+    for (uint32_t unit = 1; unit <= ROUNDS; unit++) {
+        atomic_store(&work->published, unit);
+        pool_wake(work->pool);
+        wait_done(work, unit);
+    }
+    pool_close(work->pool);
+    check_done(work, ROUNDS);
+    mem_free(work);
+}
+END_TEST
+
+static void *
+publish_some(void *argument)
+{
+    struct work *work = argument;
+    for (int i = 0; i < ROUNDS / 4; i++) {
+        atomic_fetch_add(&work->published, 1);
+        pool_wake(work->pool);
+    }
+    return NULL;
+}
+
+START_TEST(wakes_from_many_threads_lose_nothing)
+{
+    struct work *work = work_new(2);
+    ck_assert_int_eq(pool_open(2, do_unit, work, &work->pool), OMEN_OK);
+    pthread_t threads[4];
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, publish_some, work), 0);
+    for (int i = 0; i < 4; i++)
+        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+    wait_done(work, ROUNDS / 4 * 4);
+    pool_close(work->pool);
+    check_done(work, ROUNDS / 4 * 4);
+    mem_free(work);
+}
+END_TEST
+
+static bool
+do_unit_and_wake(void *context, uint32_t worker)
+{
+    struct work *work = context;
+    if (!do_unit(work, worker))
+        return false;
+    if (atomic_load(&work->published) < ROUNDS) {
+        uint32_t published = atomic_load(&work->published);
+        while (published < ROUNDS &&
+               !atomic_compare_exchange_weak(&work->published, &published, published + 1))
+            ;
+        pool_wake(work->pool);
+    }
+    return true;
+}
+
+START_TEST(a_worker_may_wake_its_own_pool)
+{
+    struct work *work = work_new(3);
+    ck_assert_int_eq(pool_open(3, do_unit_and_wake, work, &work->pool), OMEN_OK);
+    atomic_store(&work->published, 1);
+    pool_wake(work->pool);
+    wait_done(work, ROUNDS);
+    pool_close(work->pool);
+    check_done(work, ROUNDS);
+    mem_free(work);
+}
+END_TEST
+
+START_TEST(close_ends_sleeping_workers)
+{
+    for (int i = 0; i < 200; i++) {
+        struct work *work = work_new(2);
+        ck_assert_int_eq(pool_open(2, do_unit, work, &work->pool), OMEN_OK);
+        pool_close(work->pool);
+        mem_free(work);  // nobody touches it any more, or the sanitizer tells
+    }
+    pool_close(NULL);
+}
+END_TEST
+
+static bool
+endless_unit(void *context, uint32_t worker)
+{
+    (void)worker;
+    atomic_fetch_add(&((struct work *)context)->done, 1);
+    os_wake_all(&((struct work *)context)->done);
+    return true;
+}
+
+START_TEST(close_leaves_the_work_that_is_left)
+{
+    struct work *work = work_new(2);
+    ck_assert_int_eq(pool_open(2, endless_unit, work, &work->pool), OMEN_OK);
+    while (atomic_load(&work->done) == 0)
+        os_wait(&work->done, 0);
+    pool_close(work->pool);
+    const uint32_t done = atomic_load(&work->done);
+    ck_assert_uint_ge(done, 1);
+    ck_assert_uint_eq(atomic_load(&work->done), done);  // nobody is at work any more
+    mem_free(work);
+}
+END_TEST
+
+START_TEST(no_memory_leaves_no_pool)
+{
+    struct pool *pool = (struct pool *)&pool;
+    mem_fail_after(1);
+    ck_assert_int_eq(pool_open(2, do_unit, NULL, &pool), OMEN_E_NO_MEMORY);
+    mem_fail_after(0);
+    ck_assert_ptr_null(pool);
+}
+END_TEST
+
+START_TEST(the_most_threads_are_opened)
+{
+    struct work *work = work_new(1);
+    work->threads = 0;  // nothing is published, so no worker looks
+    ck_assert_int_eq(pool_open(THREADS_MAX, do_unit, work, &work->pool), OMEN_OK);
+    ck_assert_uint_eq(pool_threads(work->pool), THREADS_MAX);
+    pool_close(work->pool);
+    mem_free(work);
+}
+END_TEST
+
+START_TEST(no_threads_abort)
+{
+    struct pool *pool;
+    if (pool_open(0, do_unit, NULL, &pool) == OMEN_OK)
+        pool_close(pool);
+}
+END_TEST
+
+START_TEST(more_threads_than_the_most_abort)
+{
+    struct pool *pool;
+    if (pool_open(THREADS_MAX + 1, do_unit, NULL, &pool) == OMEN_OK)
+        pool_close(pool);
+}
+END_TEST
+
+static bool
+look_at_signals(void *context, uint32_t worker)
+{
+    (void)worker;
+    struct work *work = context;
+    sigset_t     blocked;
+    pthread_sigmask(SIG_SETMASK, NULL, &blocked);
+    const int asked[] = {SIGINT, SIGTERM, SIGALRM, SIGUSR1, SIGCHLD};
+    for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++)
+        atomic_fetch_add(&work->wrong, sigismember(&blocked, asked[i]) == 0);
+    atomic_store(&work->done, 1);
+    os_wake_all(&work->done);
+    return false;
+}
+
+START_TEST(workers_take_no_signals_and_the_opener_keeps_its_own)
+{
+    struct work *work = work_new(1);
+    sigset_t     blocked;
+    ck_assert_int_eq(pool_open(1, look_at_signals, work, &work->pool), OMEN_OK);
+    wait_done(work, 1);
+    pool_close(work->pool);
+    ck_assert_uint_eq(atomic_load(&work->wrong), 0);
+    pthread_sigmask(SIG_SETMASK, NULL, &blocked);
+    ck_assert_int_eq(sigismember(&blocked, SIGUSR1), 0);
+    mem_free(work);
+}
+END_TEST
+
+// ---- pool_run ----
+
+static void
+run_unit(void *context, uint32_t index, uint32_t worker)
+{
+    struct work *work = context;
+    if (worker < work->threads)
+        work->plain[worker]++;
+    else
+        atomic_fetch_add(&work->wrong, 1);
+    atomic_fetch_add(&work->times[index], 1);
+}
+
+START_TEST(run_does_every_index_once)
+{
+    const uint32_t counts[] = {0, 1, 2, 3, UNITS};
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        struct work *work = work_new((uint32_t)_i);
+        pool_run((uint32_t)_i, counts[i], run_unit, work);
+        check_done(work, counts[i]);
+        mem_free(work);
+    }
+}
+END_TEST
+
+static void
+run_in_order(void *context, uint32_t index, uint32_t worker)
+{
+    uint32_t *next = context;
+    ck_assert_uint_eq(worker, 0);
+    ck_assert_uint_eq(index, (*next)++);
+}
+
+START_TEST(run_on_one_thread_keeps_the_order)
+{
+    uint32_t next = 0;
+    pool_run(1, 1000, run_in_order, &next);
+    ck_assert_uint_eq(next, 1000);
+}
+END_TEST
+
+static void
+count_index(void *context, uint32_t index, uint32_t worker)
+{
+    (void)index;
+    ck_assert_uint_lt(worker, THREADS_MAX);
+    atomic_fetch_add((_Atomic uint32_t *)context, 1);
+}
+
+START_TEST(run_on_the_most_threads_does_everything)
+{
+    _Atomic uint32_t count = 0;
+    pool_run(THREADS_MAX, 4 * THREADS_MAX, count_index, &count);
+    ck_assert_uint_eq(atomic_load(&count), 4 * THREADS_MAX);
+}
+END_TEST
+
+static Suite *
+pool_suite(void)
+{
+    Suite *suite = suite_create("base/pool");
+    TCase *workers = tcase_create("workers");
+    tcase_add_loop_test(workers, work_that_is_there_at_the_start_is_done_without_a_wake, 1, WORKERS_MAX + 1);
+    tcase_add_loop_test(workers, no_wake_is_lost, 1, WORKERS_MAX + 1);
+    tcase_add_test(workers, wakes_from_many_threads_lose_nothing);
+    tcase_add_test(workers, a_worker_may_wake_its_own_pool);
+    tcase_add_test(workers, close_ends_sleeping_workers);
+    tcase_add_test(workers, close_leaves_the_work_that_is_left);
+    tcase_add_test(workers, no_memory_leaves_no_pool);
+    tcase_add_test(workers, the_most_threads_are_opened);
+    tcase_add_test_raise_signal(workers, no_threads_abort, SIGABRT);
+    tcase_add_test_raise_signal(workers, more_threads_than_the_most_abort, SIGABRT);
+    tcase_add_test(workers, workers_take_no_signals_and_the_opener_keeps_its_own);
+    suite_add_tcase(suite, workers);
+
+    TCase *run = tcase_create("run");
+    tcase_add_loop_test(run, run_does_every_index_once, 1, WORKERS_MAX + 1);
+    tcase_add_test(run, run_on_one_thread_keeps_the_order);
+    tcase_add_test(run, run_on_the_most_threads_does_everything);
+    suite_add_tcase(suite, run);
+    return suite;
+}
+
+CHECK_MAIN(pool_suite)
