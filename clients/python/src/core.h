@@ -26,12 +26,17 @@ struct core {
     PyObject *errors[STATUS_COUNT];  // by -status
     PyObject *error_layout;          // LayoutError: rows that do not lie as they must
     PyObject *error_byte_order;      // ByteOrderError
+    PyObject *error_id_type;         // IdTypeError: neither an int nor a str
     PyObject *warning;               // OmenWarning
     PyObject *point;                 // omendb.types.Point
     PyObject *recall;                // omendb.types.Recall
+    PyObject *ext;                   // omendb.types.Ext
+    PyObject *to_timestamp;          // omendb.types.to_timestamp
+    PyObject *from_timestamp;        // omendb.types.from_timestamp
     PyObject *filter_text;           // omendb.filters.to_text
-    PyObject *datetime, *date, *uuid;
-    PyObject *numpy_asarray, *numpy_array;  // NULL until the first array is made
+    PyObject *expression;            // omendb.filters.Expression
+    PyObject *datetime, *uuid;       // classes of the standard library
+    PyObject *numpy_asarray, *numpy_empty;  // NULL until the first array is made
     PyTypeObject *index_type, *hits_type, *block_type;
 };
 extern struct core core;
@@ -70,13 +75,15 @@ struct raw {
     bool has_view;
     Py_buffer view;         // released by raw_close
     PyObject *keep;         // kept alive until raw_close
+    PyObject *keep_schema;  // Arrow has two
 };
 size_t element_bytes(enum element element);
 // 1: filled; 0: the object offers no array, and no exception is set; -1: exception. raw_close after 1 only.
 int raw_open(struct raw *raw, PyObject *object);
 void raw_close(struct raw *raw);
-// Converts one dense run of numbers; false where the pair is not one that we convert.
-bool convert_run(omen_dtype to, void *out, enum element from, const char *in, size_t count, Py_ssize_t step);
+const char *element_name(enum element element);
+// One dense run of numbers as f32; `in` needs no alignment.
+void widen_run(float *out, enum element from, const char *in, size_t count);
 // The producers, each tried in its turn by raw_open; same answers.
 int raw_from_arrow(struct raw *raw, PyObject *object);   // arrow.c
 int raw_from_dlpack(struct raw *raw, PyObject *object);  // dlpack.c
@@ -93,9 +100,9 @@ struct rows {
     size_t count;
     size_t stride;  // bytes; 0: dense
     omen_dtype dtype;
-    bool single;    // one vector was given, not a list of them
-    void *copy;     // owned; NULL when the caller's own memory is used
-    struct raw raw; // holds that memory
+    bool single;     // one vector was given, not a list of them
+    char *copy;      // owned; NULL when the caller's own memory is used
+    struct raw raw;  // holds that memory
     bool has_raw;
 };
 int rows_open(struct rows *rows, PyObject *object, const struct rows_want *want);
@@ -109,10 +116,11 @@ struct ids {
     const uint64_t *keys;  // integer ids
     const char **texts;    // text ids; the array is owned, the texts belong to `keep`
     bool single;
-    uint64_t *copy;
+    uint64_t one;    // where `keys` points for a single id
+    uint64_t *copy;  // owned, or NULL
     bool has_view;
     Py_buffer view;
-    PyObject *keep;
+    PyObject *keep;  // a list of our own
 };
 int ids_open(struct ids *ids, PyObject *object);
 void ids_close(struct ids *ids);
@@ -139,11 +147,9 @@ void payloads_close(struct payloads *payloads);
 
 // ---- filter.c ----
 struct filter {
-    const char *text;  // the string form, or
-    void *map;         // the dict form as msgpack; both NULL: no filter
-    size_t map_bytes;
-    PyObject *keep;
-    struct packer packer;
+    const char *text;      // the string form, or
+    struct packer packer;  // the dict form as msgpack; both NULL: no filter
+    PyObject *keep;        // what `text` belongs to
 };
 int filter_open(struct filter *filter, PyObject *object);       // either form
 int filter_open_text(struct filter *filter, PyObject *object);  // dicts are written as text
@@ -168,7 +174,8 @@ void index_leave(struct index *self);
 int index_init(PyObject *self, PyObject *args, PyObject *kwargs);
 void index_dealloc(PyObject *self);
 PyObject *index_close(PyObject *self, PyObject *unused);
-PyObject *index_exit(PyObject *self, PyObject *args);
+PyObject *index_enter_context(PyObject *self, PyObject *unused);
+PyObject *index_exit_context(PyObject *self, PyObject *args);
 PyObject *index_repr(PyObject *self);
 Py_ssize_t index_length(PyObject *self);
 extern PyGetSetDef index_getset[];
@@ -185,7 +192,7 @@ index_method index_search, index_range_search, index_knn_query;
 index_method index_get, index_scroll, index_count;
 int index_contains(PyObject *self, PyObject *id);
 // ---- index_upkeep.c ----
-index_method index_field_index, index_build, index_recall, index_copy, index_set_ef;
+index_method index_index_field, index_build, index_recall, index_copy, index_set_ef;
 PyObject *index_flush(PyObject *self, PyObject *unused);
 PyObject *index_compact(PyObject *self, PyObject *unused);
 PyObject *index_verify(PyObject *self, PyObject *unused);
@@ -193,27 +200,37 @@ PyObject *index_calibrate(PyObject *self, PyObject *unused);
 PyObject *index_stats(PyObject *self, PyObject *unused);
 
 // ---- keys.c: the engine's integer keys as the ids that the user knows ----
+// All need the index to be entered.
 // Finds out whether the index holds texts, once there is a key to ask with.
-int keys_resolve_kind(struct index *self, uint64_t key);
-// A list of `count` ids; UINT64_MAX becomes -1 or None.
-PyObject *keys_to_list(struct index *self, const uint64_t *keys, size_t count);
-// The keys of text ids; unknown texts get UINT64_MAX, which no point has.
-int keys_of_texts(struct index *self, const struct ids *ids, uint64_t *keys);
+void keys_resolve_kind(struct index *self, uint64_t key);
+// A list of `count` texts; None for UINT64_MAX.
+PyObject *keys_to_texts(struct index *self, const uint64_t *keys, size_t count);
+// The keys of the ids as omen_get wants them; unknown texts get KEY_NONE. The array is the caller's to free.
+#define KEY_NONE INT64_MAX  // the largest key there can be, and the last one that an index would hand out
+uint64_t *keys_of_ids(struct index *self, const struct ids *ids);
 
 // ---- hits.c ----
 struct hits {
     PyObject_HEAD
-    PyObject *index;       // for payloads and text ids
+    PyObject *index;  // for payloads
     uint32_t count;
-    uint64_t *keys;        // owned, one allocation with the distances behind
+    uint64_t *keys;  // one allocation with the distances behind; owned until `memory` is
     float *distances;
+    PyObject *memory;  // the block that owns it once there are arrays over it
     omen_query_report report;
+    PyObject *texts;                            // list of the text ids; NULL for integer ids
     PyObject *ids, *distance_array, *payloads;  // made when first asked for
 };
 struct hits *hits_new(PyObject *index, uint32_t capacity);  // keys and distances uninitialised
+PyObject *warnings_tuple(uint32_t warnings);                // OMEN_WARN_* as sentences
 extern PyType_Spec hits_spec;
 
 // ---- block.c: memory that numpy arrays are made over, without a copy ----
+struct block_shape {
+    char format;  // of struct: 'q', 'f', ...
+    int dims;
+    Py_ssize_t shape[2];
+};
 struct block {
     PyObject_HEAD
     void *memory;     // freed with the block, or NULL
@@ -224,16 +241,13 @@ struct block {
     int dims;
     Py_ssize_t shape[2], strides[2];
 };
-struct block_shape {
-    char format;  // of struct: 'q', 'f', ...
-    int dims;
-    Py_ssize_t shape[2];
-};
-PyObject *block_new(const struct block_shape *shape);  // own uninitialised memory
+struct block *block_new(const struct block_shape *shape);  // own uninitialised memory
+struct block *block_take(void *memory);                    // owns what PyMem_Malloc gave, shows none of it
 // An array over memory that lives as long as `owner`.
-PyObject *block_over(void *data, PyObject *owner, const struct block_shape *shape);
-PyObject *block_array(PyObject *block);  // numpy.asarray; steals the reference
-PyObject *object_array(PyObject *list, Py_ssize_t rows, Py_ssize_t columns);  // steals; rows < 0: 1-D
+struct block *block_over(const void *data, PyObject *owner, const struct block_shape *shape);
+PyObject *block_array(struct block *block);  // numpy.asarray; steals the reference; NULL passes through
+// numpy array of objects, of `rows` x `columns`, or 1-D when columns is 0; steals the list.
+PyObject *object_array(PyObject *list, Py_ssize_t rows, Py_ssize_t columns);
 extern PyType_Spec block_spec;
 
 #endif

@@ -1,0 +1,194 @@
+"""Every way a call can fail, one class each.
+
+All are OmenErrors, and each is also the built-in exception that fits best, so `except ValueError` works too.
+A call that fails has changed nothing. `status` is the engine's number for the error (omendb.h).
+"""
+
+from __future__ import annotations
+
+
+class OmenError(Exception):
+    """The base of all of them."""
+
+    status: int = 0
+
+
+class NotFoundError(OmenError, KeyError):
+    """No such id or field."""
+
+    status = -1
+
+    def __str__(self) -> str:  # KeyError would show the message's repr
+        return Exception.__str__(self)
+
+
+class StaleMapError(OmenError, RuntimeError):
+    """The request was routed by an old cluster map."""
+
+    status = -2
+
+
+class BusyError(OmenError, RuntimeError):
+    """A queue is full; nothing was done."""
+
+    status = -3
+
+
+class OmenTimeoutError(OmenError, TimeoutError):
+    """The deadline passed; it may have happened."""
+
+    status = -4
+
+
+class CorruptError(OmenError, RuntimeError):
+    """Stored data fails its check."""
+
+    status = -5
+
+
+class NoMemoryError(OmenError, MemoryError):
+    """A memory limit is reached; nothing was changed."""
+
+    status = -6
+
+
+class InvalidError(OmenError, ValueError):
+    """An argument has a value that makes no sense."""
+
+    status = -7
+
+
+class DimensionError(OmenError, ValueError):
+    """A vector has the wrong number of components."""
+
+    status = -8
+
+
+class NotFiniteError(OmenError, ValueError):
+    """A vector has a NaN or infinite component."""
+
+    status = -9
+
+
+class ZeroVectorError(OmenError, ValueError):
+    """A zero vector has no direction under cosine."""
+
+    status = -10
+
+
+class DuplicateIdError(OmenError, ValueError):
+    """The same id twice in one batch."""
+
+    status = -11
+
+
+class ExistsError(OmenError, ValueError):
+    """The id exists already."""
+
+    status = -12
+
+
+class IdRangeError(OmenError, ValueError):
+    """An integer id is outside 0..2**63-1."""
+
+    status = -13
+
+
+class IdLengthError(OmenError, ValueError):
+    """A text id is not 1..255 bytes of UTF-8 without NUL."""
+
+    status = -14
+
+
+class IdKindError(OmenError, TypeError):
+    """The index holds the other kind of id (integer or text)."""
+
+    status = -15
+
+
+class KError(OmenError, ValueError):
+    """k is outside 1..10000."""
+
+    status = -16
+
+
+class DtypeError(OmenError, TypeError):
+    """The type of the components does not fit the index."""
+
+    status = -17
+
+
+class FilterError(OmenError, ValueError):
+    """A filter cannot be parsed."""
+
+    status = -18
+
+
+class FieldTypeError(OmenError, TypeError):
+    """A value does not have the type of its field's index."""
+
+    status = -19
+
+
+class PayloadError(OmenError, ValueError):
+    """A payload is not a dict of what msgpack can hold, or is too large."""
+
+    status = -20
+
+
+class FullError(OmenError, RuntimeError):
+    """The index has no room for another row; compact it."""
+
+    status = -21
+
+
+class UnsupportedError(OmenError, NotImplementedError):
+    """This version, or this kind of index, cannot do that."""
+
+    status = -22
+
+
+class ReadOnlyError(OmenError, PermissionError):
+    """The index was opened read-only."""
+
+    status = -23
+
+
+class ClosedError(OmenError, ValueError):
+    """The index is closed."""
+
+    status = -24
+
+
+class CancelledError(OmenError, RuntimeError):
+    """Cancelled by the caller."""
+
+    status = -25
+
+
+class InternalError(OmenError, RuntimeError):
+    """A fault of ours; please report it."""
+
+    status = -26
+
+
+class LayoutError(OmenError, ValueError):
+    """The components of a vector do not lie side by side in memory."""
+
+    status = -7
+
+
+class ByteOrderError(OmenError, ValueError):
+    """An array has the other byte order (big-endian)."""
+
+    status = -17
+
+
+class IdTypeError(OmenError, TypeError):
+    """An id is neither an int nor a str (a bool, a float, bytes, ...)."""
+
+    status = -15
+
+
+class OmenWarning(UserWarning):
+    """Something worked, but slower or less precisely than it could."""

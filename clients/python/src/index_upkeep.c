@@ -1,0 +1,322 @@
+// clients/python/src/index_upkeep.c -- fields, building, recall, statistics and other upkeep.
+//
+// Shape: shell.
+#include <string.h>
+
+#include "core.h"
+
+// Runs a call that takes only the index.
+static PyObject *
+run_plain(PyObject *object, omen_status (*call)(omen_index_t))
+{
+    struct index *self = (struct index *)object;
+    omen_index_t handle = index_enter(self);
+    if (handle == NULL)
+        return NULL;
+    omen_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = call(handle);
+    Py_END_ALLOW_THREADS
+    if (status != OMEN_OK)
+        raise_status(status);
+    index_leave(self);
+    return status == OMEN_OK ? Py_NewRef(Py_None) : NULL;
+}
+
+PyObject *
+index_flush(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return run_plain(self, omen_flush);
+}
+
+PyObject *
+index_compact(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return run_plain(self, omen_compact);
+}
+
+PyObject *
+index_verify(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return run_plain(self, omen_verify);
+}
+
+PyObject *
+index_calibrate(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return run_plain(self, omen_calibrate);
+}
+
+PyObject *
+index_copy(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names)
+{
+    static struct args_spec spec = {"copy", {"path"}, 1, 1, {NULL}};
+    PyObject *given[ARGS_MAX];
+    PyObject *path = NULL;
+    struct index *self = (struct index *)object;
+    if (args_parse(&spec, args, count, names, given) < 0 || PyUnicode_FSConverter(given[0], &path) != 1)
+        return NULL;
+    omen_index_t handle = index_enter(self);
+    if (handle == NULL) {
+        Py_DECREF(path);
+        return NULL;
+    }
+    const char *text = PyBytes_AsString(path);
+    omen_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = omen_copy(handle, text);
+    Py_END_ALLOW_THREADS
+    if (status != OMEN_OK)
+        raise_status(status);
+    index_leave(self);
+    Py_DECREF(path);
+    return status == OMEN_OK ? Py_NewRef(Py_None) : NULL;
+}
+
+PyObject *
+index_set_ef(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names)
+{
+    static struct args_spec spec = {"set_ef", {"ef"}, 1, 1, {NULL}};
+    PyObject *given[ARGS_MAX];
+    struct index *self = (struct index *)object;
+    uint32_t ef = 0;
+    if (args_parse(&spec, args, count, names, given) < 0 || arg_u32(given[0], "ef", 1, &ef) < 0)
+        return NULL;
+    omen_index_t handle = index_enter(self);
+    if (handle == NULL)
+        return NULL;
+    omen_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = omen_set_ef(handle, ef);
+    Py_END_ALLOW_THREADS
+    if (status != OMEN_OK)
+        raise_status(status);
+    index_leave(self);
+    return status == OMEN_OK ? Py_NewRef(Py_None) : NULL;
+}
+
+// ---- fields ----
+
+static int
+read_field_type(PyObject *argument, omen_field_type *out)
+{
+    static const char *const names[] = {"keyword", "integer", "float", "bool", "datetime", "uuid"};
+    for (int i = 0; i < 6; i++) {
+        if (PyUnicode_Check(argument) && PyUnicode_CompareWithASCIIString(argument, names[i]) == 0) {
+            *out = (omen_field_type)(i + 1);
+            return 0;
+        }
+    }
+    raise_error(OMEN_E_INVALID,
+                "type is %R; it must be one of: keyword, integer, float, bool, datetime, uuid", argument);
+    return -1;
+}
+
+PyObject *
+index_index_field(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names)
+{
+    static struct args_spec spec = {"index_field", {"name", "type"}, 2, 2, {NULL}};
+    PyObject *given[ARGS_MAX];
+    struct index *self = (struct index *)object;
+    omen_field_type type;
+    if (args_parse(&spec, args, count, names, given) < 0 || read_field_type(given[1], &type) < 0)
+        return NULL;
+    Py_ssize_t bytes = 0;
+    if (!PyUnicode_Check(given[0])) {
+        raise_error(OMEN_E_INVALID, "name is a %R; it must be a str", Py_TYPE(given[0]));
+        return NULL;
+    }
+    const char *name = PyUnicode_AsUTF8AndSize(given[0], &bytes);
+    if (name == NULL)
+        return NULL;
+    if (strlen(name) != (size_t)bytes) {
+        raise_error(OMEN_E_INVALID, "name %R holds a NUL byte", given[0]);
+        return NULL;
+    }
+    omen_index_t handle = index_enter(self);
+    if (handle == NULL)
+        return NULL;
+    omen_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = omen_field_index(handle, name, type);
+    Py_END_ALLOW_THREADS
+    if (status != OMEN_OK)
+        raise_status(status);
+    index_leave(self);
+    return status == OMEN_OK ? Py_NewRef(Py_None) : NULL;
+}
+
+// ---- build ----
+
+struct progress {
+    PyObject *function;  // NULL: only look whether Ctrl-C was pressed
+    bool failed;         // an exception is waiting in `type`, `value`, `trace`
+    PyObject *type, *value, *trace;
+};
+
+static int
+report_progress(void *context, uint64_t linked, uint64_t total)
+{
+    struct progress *progress = context;
+    const PyGILState_STATE state = PyGILState_Ensure();
+    PyObject *answer = NULL;
+    bool failed = PyErr_CheckSignals() < 0;
+    if (!failed && progress->function != NULL) {
+        answer = PyObject_CallFunction(progress->function, "KK", (unsigned long long)linked,
+                                       (unsigned long long)total);
+        failed = answer == NULL;
+    }
+    if (failed && !progress->failed)
+        PyErr_Fetch(&progress->type, &progress->value, &progress->trace);
+    else if (failed)
+        PyErr_Clear();
+    progress->failed |= failed;
+    const bool stop = failed || answer == Py_False;
+    Py_XDECREF(answer);
+    PyGILState_Release(state);
+    return stop ? 1 : 0;
+}
+
+static int
+read_backend(PyObject *argument, omen_backend *out)
+{
+    static const char *const names[] = {"auto", "cpu", "cuda"};
+    if (!arg_given(argument))
+        return 0;
+    for (int i = 0; i < 3; i++) {
+        if (PyUnicode_Check(argument) && PyUnicode_CompareWithASCIIString(argument, names[i]) == 0) {
+            *out = (omen_backend)i;
+            return 0;
+        }
+    }
+    raise_error(OMEN_E_INVALID, "backend is %R; it must be one of: auto, cpu, cuda", argument);
+    return -1;
+}
+
+PyObject *
+index_build(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names)
+{
+    static struct args_spec spec = {"build", {"backend", "progress"}, 0, 2, {NULL}};
+    PyObject *given[ARGS_MAX];
+    struct index *self = (struct index *)object;
+    omen_build_options options = OMEN_BUILD_OPTIONS_INIT;
+    if (args_parse(&spec, args, count, names, given) < 0 || read_backend(given[0], &options.backend) < 0)
+        return NULL;
+    struct progress progress = {.function = arg_given(given[1]) ? given[1] : NULL};
+    if (progress.function != NULL && !PyCallable_Check(progress.function)) {
+        PyErr_Format(PyExc_TypeError, "progress must be a function of (linked, total), not %R",
+                     Py_TYPE(progress.function));
+        return NULL;
+    }
+    options.progress = report_progress;
+    options.context = &progress;
+    omen_index_t handle = index_enter(self);
+    if (handle == NULL)
+        return NULL;
+    omen_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = omen_build(handle, &options);
+    Py_END_ALLOW_THREADS
+    if (progress.failed)
+        PyErr_Restore(progress.type, progress.value, progress.trace);
+    else if (status != OMEN_OK)
+        raise_status(status);
+    index_leave(self);
+    return status == OMEN_OK && !progress.failed ? Py_NewRef(Py_None) : NULL;
+}
+
+// ---- recall ----
+
+PyObject *
+index_recall(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names)
+{
+    static struct args_spec spec = {"recall", {"samples", "k", "ef", "target_recall"}, 0, 4, {NULL}};
+    PyObject *given[ARGS_MAX];
+    struct index *self = (struct index *)object;
+    omen_query_options options = OMEN_QUERY_OPTIONS_INIT;
+    omen_recall recall = {.struct_size = sizeof recall};
+    uint32_t samples = 200;
+    if (args_parse(&spec, args, count, names, given) < 0 ||
+        arg_u32(given[0], "samples", 1, &samples) < 0 || arg_k(given[1], &options.k) < 0 ||
+        arg_u32(given[2], "ef", 1, &options.ef) < 0 ||
+        arg_double(given[3], "target_recall", &options.target_recall) < 0)
+        return NULL;
+    omen_index_t handle = index_enter(self);
+    if (handle == NULL)
+        return NULL;
+    omen_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = omen_measure_recall(handle, samples, &options, &recall);
+    Py_END_ALLOW_THREADS
+    if (status != OMEN_OK)
+        raise_status(status);
+    index_leave(self);
+    if (status != OMEN_OK)
+        return NULL;
+    return PyObject_CallFunction(core.recall, "dddIId", recall.recall, recall.low, recall.high,
+                                 (unsigned)recall.samples, (unsigned)recall.k, recall.evaluations);
+}
+
+// ---- statistics ----
+
+static PyObject *
+memory_dict(const omen_statistics *stats)
+{
+    return Py_BuildValue(
+        "{sKsKsKsKsKsKsKsK}", "links", (unsigned long long)stats->bytes_links, "codes",
+        (unsigned long long)stats->bytes_codes, "ids", (unsigned long long)stats->bytes_ids, "vectors",
+        (unsigned long long)stats->bytes_vectors, "payloads", (unsigned long long)stats->bytes_payloads,
+        "fields", (unsigned long long)stats->bytes_fields, "search",
+        (unsigned long long)stats->bytes_search, "other", (unsigned long long)stats->bytes_other);
+}
+
+// A measured share, or None when it was never measured.
+static PyObject *
+measured(double value)
+{
+    return value < 0 ? Py_NewRef(Py_None) : PyFloat_FromDouble(value);
+}
+
+static PyObject *
+stats_dict(const struct index *self, const omen_statistics *stats)
+{
+    const bool flat = self->algorithm == OMEN_FLAT, quantized = self->quantization == OMEN_QUANTIZE_INT8;
+    return Py_BuildValue(
+        "{sKsKsKsKsIsIsIsIsI" "sssssssz" "ssss" "sNsdsdsKsdsNsd" "sKsKsK}",
+        "count", (unsigned long long)stats->count, "rows", (unsigned long long)stats->rows, "deleted",
+        (unsigned long long)stats->deleted, "tail", (unsigned long long)stats->tail, "dimension",
+        (unsigned)stats->dimension, "m", (unsigned)stats->m, "ef_construction",
+        (unsigned)stats->ef_construction, "ef_search", (unsigned)stats->ef_search, "threads",
+        (unsigned)stats->threads,
+        "metric", metric_name(self->metric), "dtype", dtype_name(self->dtype), "algorithm",
+        flat ? "flat" : "hnsw+", "quantization", quantized ? "int8" : NULL,
+        "code", stats->code == NULL ? "" : stats->code, "kernel", stats->kernel == NULL ? "" : stats->kernel,
+        "memory", memory_dict(stats), "bytes_per_vector", stats->bytes_per_vector, "links_mean",
+        stats->links_mean, "unreached", (unsigned long long)stats->unreached, "drift", stats->drift, "recall",
+        measured(stats->recall), "open_seconds", stats->open_seconds,
+        "searches", (unsigned long long)stats->searches, "evaluations",
+        (unsigned long long)stats->evaluations, "rerank_misses", (unsigned long long)stats->rerank_misses);
+}
+
+PyObject *
+index_stats(PyObject *object, PyObject *unused)
+{
+    (void)unused;
+    struct index *self = (struct index *)object;
+    omen_index_t handle = index_enter(self);
+    if (handle == NULL)
+        return NULL;
+    omen_statistics stats = {.struct_size = sizeof stats};
+    omen_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = omen_stats(handle, &stats);
+    Py_END_ALLOW_THREADS
+    if (status != OMEN_OK)
+        raise_status(status);
+    index_leave(self);
+    return status == OMEN_OK ? stats_dict(self, &stats) : NULL;
+}
