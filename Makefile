@@ -17,7 +17,7 @@ export DATA QUICK
 
 build := cmake --build --parallel $(JOBS) --preset
 
-.PHONY: all run test bench python lint spec install package clean
+.PHONY: all run test bench python lint format spec install package clean
 all: build/build.ninja
 	@$(build) release
 
@@ -63,6 +63,10 @@ test: all $(wheel)
 lint: all
 	@tools/setup.sh lint
 	@tools/lint.sh
+
+format:
+	@tools/setup.sh lint
+	@tools/lint.sh --fix
 
 spec:
 	@echo "make spec: there are no TLA+ models yet; they come with the cluster (docs/spec)" >&2; exit 1

@@ -19,7 +19,7 @@ packages_of() {
         esac
         ;;
     python) echo python3 python3-venv python3-dev ;;
-    lint) echo clang-format-14 clang-tidy-14 python3 ;;
+    lint) echo clang-format-14 clang-tidy-14 python3 shellcheck ;;
     run) echo dataset-fashion-mnist ;;
     bench) echo dataset-fashion-mnist ;;
     *)

@@ -1,0 +1,112 @@
+"""tests/system/test_install.py -- what `make install` leaves is what a user's build finds.
+
+usage: python3 tests/system/test_install.py BUILD COMPILER
+
+Installs into a folder of its own, then builds a user's program against it by pkg-config and by find_package, and
+looks at what the library exports: every call of the header, with a version, and nothing else.
+"""
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+BUILD = pathlib.Path(sys.argv[1]).resolve()
+COMPILER = sys.argv[2]
+
+PROGRAM = """
+#include <omendb.h>
+#include <stdio.h>
+int main(void)
+{
+    omen_index_t index = omen_create(2);
+    const float vector[2] = {1.0f, 2.0f};
+    omen_batch batch = OMEN_BATCH_INIT;
+    int results[10];
+    batch.count = 1;
+    batch.vectors = vector;
+    if (index == NULL || omen_add(index, &batch) != OMEN_OK)
+        return 1;
+    omen_search(index, vector, results);
+    omen_close(index);
+    printf("%s %d %d\\n", omen_version(), results[0], results[1]);
+    return 0;
+}
+"""
+PROJECT = """
+cmake_minimum_required(VERSION 3.24)
+project(user LANGUAGES C)
+find_package(omendb 0.1 REQUIRED)
+add_executable(user user.c)
+target_link_libraries(user PRIVATE omendb::omendb)
+"""
+EXPECTED = "0.1.0 0 -1\n"
+
+
+def run(*command: str | os.PathLike[str], **extra: str) -> str:
+    done = subprocess.run(command, env=os.environ | extra, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise AssertionError(f"{command} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+class TestInstall(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.folder = pathlib.Path(tempfile.mkdtemp())
+        cls.addClassCleanup(shutil.rmtree, cls.folder)
+        cls.prefix = cls.folder / "prefix"
+        run("cmake", "--install", BUILD, "--prefix", cls.prefix)
+        (cls.folder / "user.c").write_text(PROGRAM)
+        (cls.folder / "CMakeLists.txt").write_text(PROJECT)
+
+    def find(self, pattern: str) -> pathlib.Path:
+        found = sorted(self.prefix.rglob(pattern))
+        self.assertTrue(found, f"{pattern} was not installed")
+        return found[0]
+
+    def test_pkg_config_builds_a_program_that_runs(self) -> None:
+        package = self.find("omendb.pc").parent
+        # The prefix was chosen at install time, after the file was made: --define-prefix moves it along.
+        flags = run("pkg-config", "--define-prefix", "--cflags", "--libs", "omendb", PKG_CONFIG_PATH=str(package))
+        program = self.folder / "by_pkg_config"
+        run(COMPILER, self.folder / "user.c", "-o", program, *flags.split())
+        self.assertEqual(run(program, LD_LIBRARY_PATH=str(self.find("libomendb.so").parent)), EXPECTED)
+
+    def test_find_package_builds_a_program_that_runs(self) -> None:
+        build = self.folder / "build"
+        run("cmake", "-S", self.folder, "-B", build, f"-DCMAKE_PREFIX_PATH={self.prefix}",
+            f"-DCMAKE_C_COMPILER={COMPILER}")
+        run("cmake", "--build", build)
+        self.assertEqual(run(build / "user"), EXPECTED)
+
+    def test_every_call_of_the_header_is_exported_with_a_version_and_nothing_else_is(self) -> None:
+        listed = run("nm", "-D", "--defined-only", self.find("libomendb.so")).splitlines()
+        symbols = {line.split()[2] for line in listed if line.split()[1] != "A"}
+        header = self.find("omendb.h").read_text()
+        calls = set(re.findall(r"\b(omen_\w+)\(", re.sub(r"/\*.*?\*/", "", header, flags=re.DOTALL)))
+        self.assertGreater(len(calls), 30)
+        self.assertEqual(symbols, {f"{call}@@OMENDB_0.1" for call in calls})
+
+    def test_library_knows_its_name_and_no_folder_of_the_build(self) -> None:
+        dynamic = run("readelf", "-d", self.find("libomendb.so.0"))
+        self.assertIn("[libomendb.so.0]", dynamic)
+        self.assertNotRegex(dynamic, "RPATH|RUNPATH")
+
+    def test_header_is_good_for_older_c_and_for_cpp(self) -> None:
+        header = self.find("omendb.h")
+        strict = ("-pedantic", "-Wall", "-Wextra", "-Werror", "-fsyntax-only")
+        for standard in ("c99", "c11", "c17"):
+            run(COMPILER, f"-std={standard}", *strict, "-x", "c", header)
+        cpp = next((name for name in ("g++", "clang++-14", "clang-14") if shutil.which(name)), None)
+        if cpp is not None:
+            run(cpp, "-std=c++17", *strict, "-x", "c++", header)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
