@@ -253,7 +253,7 @@ def run_set(options, name, chosen):
         missing=missing, builds=builds, curves=curves,
     )  # fmt: skip
     OUT.mkdir(parents=True, exist_ok=True)
-    (OUT / f"ann-{name}{'-quick' if options.quick else ''}.json").write_text(json.dumps(result, indent=1))
+    (OUT / f"ann-{name}{'-part' if options.rows else ''}.json").write_text(json.dumps(result, indent=1))
     return result
 
 
@@ -297,7 +297,7 @@ def main(words=None):
                 say(f"{name}: not measured: its source is not here")
         for name in names:
             run_set(options, name, chosen)
-    report.write_ann(OUT, quick=options.quick)
+    report.write_ann(OUT, part=bool(options.rows))
 
 
 if __name__ == "__main__":

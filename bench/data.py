@@ -51,6 +51,8 @@ def exact(base, query, metric, k=TRUTH, rows=None):
 
     `rows` limits the answer to those rows (their numbers are kept).
     """
+    if rows is not None and len(rows) == 0:
+        return np.full((len(query), k), 0xFFFFFFFF, "u4")
     if rows is not None:
         found = exact(np.ascontiguousarray(base[rows]), query, metric, k)
         return np.where(found < len(rows), rows[np.minimum(found, len(rows) - 1)], 0xFFFFFFFF).astype("u4")
@@ -93,18 +95,18 @@ def _write(name, metric, base, query, truth):
     (folder / f"{name}.txt").write_text(header)  # last: its presence says that the set is whole
 
 
-def _idx(path, header):
+def read_idx(path, header):
     with gzip.open(path) as file:
         return np.frombuffer(file.read(), np.uint8, offset=header)
 
 
 def fashion_labels():
-    return _idx(FASHION / "train-labels-idx1-ubyte.gz", 8), _idx(FASHION / "t10k-labels-idx1-ubyte.gz", 8)
+    return read_idx(FASHION / "train-labels-idx1-ubyte.gz", 8), read_idx(FASHION / "t10k-labels-idx1-ubyte.gz", 8)
 
 
 def _make_fashion():
-    base = _idx(FASHION / "train-images-idx3-ubyte.gz", 16).reshape(-1, 784).astype("f4")
-    query = _idx(FASHION / "t10k-images-idx3-ubyte.gz", 16).reshape(-1, 784).astype("f4")
+    base = read_idx(FASHION / "train-images-idx3-ubyte.gz", 16).reshape(-1, 784).astype("f4")
+    query = read_idx(FASHION / "t10k-images-idx3-ubyte.gz", 16).reshape(-1, 784).astype("f4")
     return "l2", base, query, exact(base, query, "l2")
 
 

@@ -100,7 +100,7 @@ def run(name, options):
     everything = [(None, None, np.arange(len(queries)))]
     ef, recall, plain = fastest(index, queries, everything, dataset.truth[:, :10], options.repeat)
     rows = [["no filter", "100 %", ef, f"{recall:.3f}", f"{plain:,.0f}", "", ""]]
-    verdicts = []
+    found = []
     for how in ("random", "own", "other"):
         for share in SHARES:
             groups = labelled.filters(how, share)
@@ -112,19 +112,22 @@ def run(name, options):
             scan = len(queries) / float(np.median(scans))
             let = np.mean([mask.mean() for _, mask, _ in groups])
             rows.append([how, f"{100 * let:.2f} %", ef, f"{recall:.3f}", f"{qps:,.0f}", f"{qps / plain:.2f}x", f"{qps / scan:.2f}x"])
-            verdicts += judge(f"{name} {how} {100 * share:g} %", share, recall, qps, plain, scan)
+            found.append((share, recall, qps / plain, qps / scan))
     measure.pin()
     head = ["filter", "let through", "ef", "recall@10", "QPS", "of unfiltered", "of exact scan"]
-    return f"### {name}, {len(dataset.base):,} rows\n\n" + report.table(head, rows), verdicts
+    return f"### {name}, {len(dataset.base):,} rows\n\n" + report.table(head, rows), judge(name, found)
 
 
-def judge(what, share, recall, qps, plain, scan):
-    out = [(f"{what}: recall", f"{recall:.3f}", f">= {FLOOR}", recall >= FLOOR)]
-    bar = {0.5: 0.5, 0.1: 0.35}.get(share)
-    if bar:
-        out.append((f"{what}: QPS over unfiltered", f"{qps / plain:.2f}x", f">= {bar}x", qps / plain >= bar))
+def judge(name, found):
+    """The worst of each figure. found: (share, recall, qps over unfiltered, qps over an exact scan) of each filter."""
+    recall = min(row[1] for row in found)
+    out = [(f"{name}: recall, worst of {len(found)} filters", f"{recall:.3f}", f">= {FLOOR}", recall >= FLOOR)]
+    for share, bar in ((0.5, 0.5), (0.1, 0.35)):
+        worst = min(row[2] for row in found if row[0] == share)
+        out.append((f"{name}: QPS at {100 * share:g} % over unfiltered, worst", f"{worst:.2f}x", f">= {bar}x", worst >= bar))
+    worst = min(row[3] for row in found)
     # 5 % is what two runs of the same code differ by here.
-    out.append((f"{what}: QPS over an exact scan", f"{qps / scan:.2f}x", ">= 1x (-5 %)", qps / scan >= 0.95))
+    out.append((f"{name}: QPS over an exact scan of the matches, worst", f"{worst:.2f}x", ">= 1x (-5 %)", worst >= 0.95))
     return out
 
 
@@ -140,7 +143,8 @@ def main(words=None):
         "One thread, single calls. Each filter's QPS is at the smallest ef of a ladder that gives recall@10 >= "
         f"{FLOOR} against exact search of the matching rows; so is the unfiltered.\n\n"
     )
-    report.section("filters", "Filtered search", text + "\n\n".join(part for part, _ in done), sum((v for _, v in done), []))
+    parts, verdicts = "\n\n".join(part for part, _ in done), sum((judged for _, judged in done), [])
+    report.section("filters", "Filtered search", text + parts, verdicts, whole=options.rows is None)
 
 
 if __name__ == "__main__":

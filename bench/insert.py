@@ -91,7 +91,7 @@ def main(words=None):
     ]
     head = ["vectors/s, until all are linked", "OmenDB", "hnswlib", "ratio"]
     text = f"At most {options.rows:,} rows of each set, {options.repeat} interleaved repetitions, medians (smallest-largest).\n\n"
-    report.section("insert", "Inserting", text + report.table(head, rows), verdicts)
+    report.section("insert", "Inserting", text + report.table(head, rows), verdicts, whole=options.rows >= 60_000)
 
 
 if __name__ == "__main__":

@@ -57,6 +57,7 @@ def quantiles(index, queries, ef, at_least):
 
 def run(name, options):
     dataset = data.load(name)
+    dataset = data.cached_subset(dataset, options.rows or len(dataset.base), len(dataset.query))
     base, queries = np.array(dataset.base), dataset.query[:1000]
     rows, verdicts = [], []
     for workers in (1, 0):
@@ -83,6 +84,7 @@ def run(name, options):
 def main(words=None):
     parse = argparse.ArgumentParser(prog="python -m bench.latency", description=__doc__.split("\n")[0])
     parse.add_argument("--sets", nargs="+", choices=list(data.MAKERS), default=["minilm-384", "fashion-784"])
+    parse.add_argument("--rows", type=int)
     parse.add_argument("--seconds", type=float, default=2.0)
     options = parse.parse_args(words)
     rows, verdicts = [], []
@@ -92,7 +94,7 @@ def main(words=None):
             rows, verdicts = rows + more, verdicts + judged
     head = ["set", "linkers", "ef", "recall", "p50 us", "p99 us", "p99/p50", "p50 beside writer", "p99 beside writer",
             "over idle p50", "rows written/s", "searches"]  # fmt: skip
-    report.section("latency", "Latency, idle and beside a writer", report.table(head, rows), verdicts)
+    report.section("latency", "Latency, idle and beside a writer", report.table(head, rows), verdicts, whole=options.rows is None)
 
 
 if __name__ == "__main__":

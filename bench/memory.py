@@ -92,7 +92,7 @@ def main(words=None):
         per_dimension = each / got["dim"]
         verdicts.append((f"{name}: bytes a dimension beyond the vectors", f"{per_dimension:.3f}", f"<= {BARS[name]}", per_dimension <= BARS[name]))
     head = ["set", "B/vector beyond the vectors", "B/dimension", "RssAnon B/vector", "stats() says", "its parts, B/vector"]
-    report.section("memory", "Memory", report.table(head, rows, "lrrrrl"), verdicts)
+    report.section("memory", "Memory", report.table(head, rows, "lrrrrl"), verdicts, whole=not options.rows)
 
 
 if __name__ == "__main__":

@@ -50,16 +50,20 @@ def stamp():
     return f"Measured {day} at commit {measure.commit()} on {measure.machine()}."
 
 
-def section(name, title, text, verdicts=(), out=None):
-    """Keeps one section and puts RESULTS.md together again. verdicts: (what, measured, bar, reached)."""
-    folder = (out or data.WORK / "out") / "sections"
-    folder.mkdir(parents=True, exist_ok=True)
+def section(name, title, text, verdicts=(), whole=True):
+    """Prints one section, keeps it and puts RESULTS.md together again. verdicts: (what, measured, bar, reached).
+
+    Not `whole`, that is measured on a part of the data: it is only printed.
+    """
     parts = [f"## {title}", stamp(), text.strip()]
     if verdicts:
         parts.append(verdict_table(verdicts))
-    (folder / f"{name}.md").write_text("\n\n".join(parts) + "\n")
     print("\n" + "\n\n".join(parts) + "\n", flush=True)
-    assemble(folder)
+    if whole:
+        folder = data.WORK / "out" / "sections"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.md").write_text("\n\n".join(parts) + "\n")
+        assemble(folder)
 
 
 def verdict_table(verdicts):
@@ -249,14 +253,14 @@ def ann_title(result):
     )
 
 
-def write_ann(out, quick=False):
-    """CSV, PNG, HTML and the section of RESULTS.md from all ann-*.json of this folder."""
-    names = [f"ann-{name}{'-quick' if quick else ''}.json" for name in data.MAKERS]
+def write_ann(out, part=False):
+    """CSV, PNG, HTML and the section of RESULTS.md from all ann-*.json of this folder; of a part no section."""
+    suffix = "-part" if part else ""
+    names = [f"ann-{name}{suffix}.json" for name in data.MAKERS]
     results = [json.loads((out / name).read_text()) for name in names if (out / name).exists()]
     if not results:
         print("nothing was measured")
         return
-    suffix = "-quick" if quick else ""
     write_csv(results, out / f"ann{suffix}.csv")
     plot(results, out / f"ann{suffix}.png")
     parts, verdicts = [], []
@@ -264,13 +268,13 @@ def write_ann(out, quick=False):
         parts.append(f"### {ann_title(result)}\n\nCommit {result['commit']}, {result['date']}.")
         parts += [f"{caption}:\n\n{text}" for caption, text in ann_tables(result)]
         parts += [f"Not compared: {name}: {why}" for name, why in result["missing"].items()]
-        verdicts += [] if quick else ann_verdicts(result)
+        verdicts += [] if part else ann_verdicts(result)
     text = "\n\n".join(parts)
     html(results, text, verdicts, out / f"ann{suffix}.png", out / f"ann{suffix}.html")
-    if quick:
+    if part:
         print("\n" + text)
     else:
-        section("ann", "Recall against speed", text, verdicts, out)
+        section("ann", "Recall against speed", text, verdicts)
     print(f"\nwritten: {out / f'ann{suffix}.html'}, .csv and .png")
 
 

@@ -99,7 +99,8 @@ def main(words=None):
     parse.add_argument("--repeat", type=int, default=3)
     options = parse.parse_args(words)
     done = [run(name, options) for name in options.sets if data.available(name)]
-    report.section("target", "Recall as a parameter", "\n\n".join(p for p, _ in done), sum((v for _, v in done), []))
+    text, verdicts = "\n\n".join(part for part, _ in done), sum((judged for _, judged in done), [])
+    report.section("target", "Recall as a parameter", text, verdicts, whole=options.rows is None)
 
 
 if __name__ == "__main__":

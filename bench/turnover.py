@@ -91,7 +91,8 @@ def main(words=None):
     parse.add_argument("--queries", type=int, default=1000)
     options = parse.parse_args(words)
     done = [run(name, options) for name in options.sets if data.available(name)]
-    report.section("turnover", "Deletes: recall after 100 % turnover", "\n\n".join(p for p, _ in done), sum((v for _, v in done), []))
+    text, verdicts = "\n\n".join(part for part, _ in done), sum((judged for _, judged in done), [])
+    report.section("turnover", "Deletes: recall after 100 % turnover", text, verdicts, whole=options.rows is None)
 
 
 if __name__ == "__main__":
