@@ -2,8 +2,9 @@
 //
 // Shape: kernel. Compiled with its own flags; called only when kernels_list found the features.
 //
-// The two loops that searches live in, nibble and exact, take four rows at once: the query's registers are shared,
-// four chains hide the latency of vpdpbusd, and one transposed reduction replaces four.
+// The two loops that searches live in, nibble and exact, take four rows at once: the query's
+// registers are shared, four chains hide the latency of vpdpbusd, and one transposed reduction
+// replaces four.
 #include <immintrin.h>
 #include <math.h>
 #include <stddef.h>
@@ -11,83 +12,127 @@
 
 #include "index/kernel/kernel.h"
 
-static inline __mmask64
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE __mmask64
 first_bytes(uint32_t count)
 {
     return count >= 64 ? ~0ull : (1ull << count) - 1;
 }
 
-static inline __mmask16
+INLINE __mmask16
 first_lanes(uint32_t count)
 {
     return (__mmask16)(count >= 16 ? 0xffffu : (1u << count) - 1);
 }
 
-// Sums of the four registers' lanes, one per lane of the result.
-static inline __m128i
-reduce4_epi32(__m512i a, __m512i b, __m512i c, __m512i d)
+// A mask of which the compiler knows that it keeps everything costs nothing: gcc 12 does not find
+// that out by itself.
+#define KEEPS_ALL(keep, all) (__builtin_constant_p(keep) && (keep) == (all))
+
+// Block of a row at `at`; the last one may be shorter.
+INLINE __m512i
+load_block(const uint8_t *row, uint32_t at, __mmask64 keep)
 {
-    const __m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-    const __m512i cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
-    const __m512i all = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
-    const __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64(all, 1));
+    if (KEEPS_ALL(keep, ~0ull))
+        return _mm512_loadu_si512(row + at);
+    return _mm512_maskz_loadu_epi8(keep, row + at);
+}
+
+// Sums of the four registers' lanes, one per lane of the result.
+INLINE __m128i
+reduce4_epi32(const __m512i s[4])
+{
+    const __m512i ab =
+        _mm512_add_epi32(_mm512_unpacklo_epi32(s[0], s[1]), _mm512_unpackhi_epi32(s[0], s[1]));
+    const __m512i cd =
+        _mm512_add_epi32(_mm512_unpacklo_epi32(s[2], s[3]), _mm512_unpackhi_epi32(s[2], s[3]));
+    const __m512i all =
+        _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+    const __m256i half =
+        _mm256_add_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64(all, 1));
     return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
 }
 
-static inline __m128
+INLINE __m128
 reduce4_ps(__m512 a, __m512 b, __m512 c, __m512 d)
 {
     const __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
     const __m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
-    const __m512 all =
-        _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd))),
-                      _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd))));
+    const __m512 all = _mm512_add_ps(
+        _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd))),
+        _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd))));
     const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(all), _mm512_extractf32x8_ps(all, 1));
     return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
 }
 
-// The two f16 numbers lent by the first 32 bytes of a row.
-static inline uint32_t
-meta_bits(const uint8_t *row)
+// The f16 numbers lent by the first 32 bytes of two rows.
+INLINE uint64_t
+meta_bits2(const uint8_t *first, const uint8_t *second)
 {
-    return _mm256_test_epi8_mask(_mm256_loadu_si256((const __m256i *)row), _mm256_set1_epi8(1));
+    const __m512i bytes =
+        _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)first)),
+                           _mm256_loadu_si256((const __m256i *)second), 1);
+    return _mm512_test_epi8_mask(bytes, _mm512_set1_epi8(1));
 }
 
-#define NIBBLE_STEP(sum, row)                                                                                 \
-    do {                                                                                                      \
-        const __m512i bytes_ = _mm512_maskz_loadu_epi8(keep, (row) + start);                                  \
-        sum = _mm512_dpbusd_epi32(sum, _mm512_and_si512(bytes_, fifteen), low);                               \
-        sum = _mm512_dpbusd_epi32(sum, _mm512_and_si512(_mm512_srli_epi16(bytes_, 4), fifteen), high);        \
-    } while (0)
+// High nibbles are multiplied where they stand, 16 times too large, into a sum of their own: one
+// mask instead of a shift and a mask, and eight chains in flight instead of four.
+struct nibble_sums {
+    __m512i low[4], high[4];
+};
 
-static inline __m128
-nibble4(const struct nibble_query *query, const uint8_t *const *rows)
+INLINE void
+nibble_block(struct nibble_sums *sums, const int8_t *components, const uint8_t *const *rows,
+             uint32_t at, __mmask64 keep)
 {
     const __m512i fifteen = _mm512_set1_epi8(15);
-    __m512i a = _mm512_setzero_si512(), b = a, c = a, d = a;
-    for (uint32_t start = 0; start < query->row_bytes; start += 64) {
-        const __mmask64 keep = first_bytes(query->row_bytes - start);
-        const __m512i low = _mm512_loadu_si512(query->components + (size_t)start * 2);
-        const __m512i high = _mm512_loadu_si512(query->components + (size_t)start * 2 + 64);
-        NIBBLE_STEP(a, rows[0]);
-        NIBBLE_STEP(b, rows[1]);
-        NIBBLE_STEP(c, rows[2]);
-        NIBBLE_STEP(d, rows[3]);
+    const __m512i low = _mm512_loadu_si512(components + (size_t)at * 2);
+    const __m512i high = _mm512_loadu_si512(components + (size_t)at * 2 + 64);
+    for (uint32_t r = 0; r < 4; r++) {
+        const __m512i bytes = load_block(rows[r], at, keep);
+        sums->low[r] = _mm512_dpbusd_epi32(sums->low[r], _mm512_and_si512(bytes, fifteen), low);
+        sums->high[r] =
+            _mm512_dpbusd_epi32(sums->high[r], _mm512_andnot_si512(fifteen, bytes), high);
     }
-    const __m128 dot = _mm_cvtepi32_ps(reduce4_epi32(a, b, c, d));
-    const __m128i bits = _mm_setr_epi32((int)meta_bits(rows[0]), (int)meta_bits(rows[1]),
-                                        (int)meta_bits(rows[2]), (int)meta_bits(rows[3]));
-    const __m128i even = _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
-    const __m256 meta = _mm256_cvtph_ps(_mm_shuffle_epi8(bits, even));
-    const __m128 factor = _mm_mul_ps(_mm256_castps256_ps128(meta), _mm_set1_ps(query->factor_scale));
+}
+
+INLINE __m128i
+nibble_dot4(const int8_t *components, const uint8_t *const *rows, uint32_t row_bytes)
+{
+    const __m512i zero = _mm512_setzero_si512();
+    struct nibble_sums sums = {{zero, zero, zero, zero}, {zero, zero, zero, zero}};
+    uint32_t at = 0;
+    for (; at + 64 <= row_bytes; at += 64)
+        nibble_block(&sums, components, rows, at, ~0ull);
+    if (at < row_bytes)
+        nibble_block(&sums, components, rows, at, first_bytes(row_bytes - at));
+    for (uint32_t r = 0; r < 4; r++)
+        sums.low[r] = _mm512_add_epi32(sums.low[r], _mm512_srai_epi32(sums.high[r], 4));
+    return reduce4_epi32(sums.low);
+}
+
+INLINE __m128
+nibble4(const struct nibble_query *query, const uint8_t *const *rows)
+{
+    const __m128 dot = _mm_cvtepi32_ps(nibble_dot4(query->components, rows, query->row_bytes));
+    const __m128i bits = _mm_set_epi64x((long long)meta_bits2(rows[2], rows[3]),
+                                        (long long)meta_bits2(rows[0], rows[1]));
+    const __m128i factors_first =
+        _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+    const __m256 meta = _mm256_cvtph_ps(_mm_shuffle_epi8(bits, factors_first));
+    const __m128 factor =
+        _mm_mul_ps(_mm256_castps256_ps128(meta), _mm_set1_ps(query->factor_scale));
     const __m128 norm = _mm_mul_ps(_mm256_extractf128_ps(meta, 1), _mm_set1_ps(query->norm_scale));
-    const __m128 distance = _mm_sub_ps(_mm_add_ps(norm, _mm_set1_ps(query->offset)),
-                                       _mm_mul_ps(factor, _mm_sub_ps(dot, _mm_set1_ps(query->center))));
+    const __m128 distance =
+        _mm_sub_ps(_mm_add_ps(norm, _mm_set1_ps(query->offset)),
+                   _mm_mul_ps(factor, _mm_sub_ps(dot, _mm_set1_ps(query->center))));
     return _mm_max_ps(distance, _mm_setzero_ps());
 }
 
 static uint32_t
-avx512_nibble(const struct nibble_query *query, const uint8_t **rows, uint32_t count, float bound, float *out)
+avx512_nibble(const struct nibble_query *query, const uint8_t **rows, uint32_t count, float bound,
+              float *out)
 {
     for (uint32_t i = count; (i & 3) != 0; i++)
         rows[i] = rows[count - 1];
@@ -101,44 +146,66 @@ avx512_nibble(const struct nibble_query *query, const uint8_t **rows, uint32_t c
     return count < 32 ? below & ((1u << count) - 1) : below;
 }
 
-// The 8-bit components of one block: low nibbles' and high nibbles'.
-static inline void
-join_planes(__m512i high, __m512i low, __mmask64 lent, __m512i *first, __m512i *second)
+// The 8-bit components of one block. Selecting bits with the ternary operation joins two nibbles at
+// once: upper four bits from one register, lower four from the other.
+INLINE __m512i
+select_bits(__m512i mask, __m512i ones, __m512i zeros)
 {
-    const __m512i fifteen = _mm512_set1_epi8(15);
-    const __m512i upper = _mm512_slli_epi16(_mm512_and_si512(high, fifteen), 4);
-    const __m512i lower = _mm512_and_si512(low, fifteen);
-    const __m512i lent_upper = _mm512_and_si512(upper, _mm512_set1_epi8((char)0xe0));
-    const __m512i lent_whole = _mm512_or_si512(lent_upper, _mm512_add_epi8(lower, lower));
-    *first = _mm512_mask_blend_epi8(lent, _mm512_or_si512(upper, lower), lent_whole);
-    *second = _mm512_or_si512(_mm512_andnot_si512(fifteen, high),
-                              _mm512_and_si512(_mm512_srli_epi16(low, 4), fifteen));
+    return _mm512_ternarylogic_epi32(mask, ones, zeros, 0xca);
 }
 
-#define BYTE_STEP(sum, r)                                                                                     \
-    do {                                                                                                      \
-        __m512i first_, second_;                                                                              \
-        join_planes(_mm512_maskz_loadu_epi8(keep, high[r] + start),                                           \
-                    _mm512_maskz_loadu_epi8(keep, low[r] + start), lent, &first_, &second_);                  \
-        sum = _mm512_dpbusd_epi32(sum, first_, query_low);                                                    \
-        sum = _mm512_dpbusd_epi32(sum, second_, query_high);                                                  \
-    } while (0)
+struct joined {
+    __m512i first, second; // what the low nibbles hold, and the high ones
+};
 
-static inline __m128i
+INLINE struct joined
+join_planes(__m512i high, __m512i low)
+{
+    const __m512i fifteen = _mm512_set1_epi8(15);
+    return (struct joined){select_bits(fifteen, low, _mm512_slli_epi16(high, 4)),
+                           select_bits(fifteen, _mm512_srli_epi16(low, 4), high)};
+}
+
+// Block 0, whose first 32 bytes lend the high plane's lowest bit; there the low plane holds
+// bits 4..1.
+INLINE struct joined
+join_first(__m512i high, __m512i low)
+{
+    struct joined joined = join_planes(high, low);
+    const __m512i lent =
+        select_bits(_mm512_set1_epi8(0x1e), _mm512_add_epi8(low, low),
+                    _mm512_slli_epi16(_mm512_and_si512(high, _mm512_set1_epi8(14)), 4));
+    joined.first = _mm512_mask_blend_epi8(0xffffffffull, joined.first, lent);
+    return joined;
+}
+
+INLINE void
+byte_block(__m512i sums[4], const int8_t *components, const uint8_t *const *high,
+           const uint8_t *const *low, uint32_t at, __mmask64 keep)
+{
+    const __m512i query_first = _mm512_loadu_si512(components + (size_t)at * 2);
+    const __m512i query_second = _mm512_loadu_si512(components + (size_t)at * 2 + 64);
+    for (uint32_t r = 0; r < 4; r++) {
+        const __m512i h = load_block(high[r], at, keep), l = load_block(low[r], at, keep);
+        const struct joined joined = at == 0 ? join_first(h, l) : join_planes(h, l);
+        sums[r] = _mm512_dpbusd_epi32(sums[r], joined.first, query_first);
+        sums[r] = _mm512_dpbusd_epi32(sums[r], joined.second, query_second);
+    }
+}
+
+INLINE __m128i
 byte_dot4(const struct byte_query *query, const uint8_t *const *high, const uint8_t *const *low)
 {
-    __m512i a = _mm512_setzero_si512(), b = a, c = a, d = a;
-    for (uint32_t start = 0; start < query->row_bytes; start += 64) {
-        const __mmask64 keep = first_bytes(query->row_bytes - start);
-        const __mmask64 lent = start == 0 ? 0xffffffffull : 0;
-        const __m512i query_low = _mm512_loadu_si512(query->components + (size_t)start * 2);
-        const __m512i query_high = _mm512_loadu_si512(query->components + (size_t)start * 2 + 64);
-        BYTE_STEP(a, 0);
-        BYTE_STEP(b, 1);
-        BYTE_STEP(c, 2);
-        BYTE_STEP(d, 3);
-    }
-    return reduce4_epi32(a, b, c, d);
+    const __m512i zero = _mm512_setzero_si512();
+    const uint32_t row_bytes = query->row_bytes;
+    __m512i sums[4] = {zero, zero, zero, zero};
+    byte_block(sums, query->components, high, low, 0, first_bytes(row_bytes));
+    uint32_t at = 64;
+    for (; at + 64 <= row_bytes; at += 64)
+        byte_block(sums, query->components, high, low, at, ~0ull);
+    if (at < row_bytes)
+        byte_block(sums, query->components, high, low, at, first_bytes(row_bytes - at));
+    return reduce4_epi32(sums);
 }
 
 static void
@@ -155,8 +222,8 @@ avx512_byte(const struct byte_query *query, const uint8_t *const *high, const ui
             factor[r] = meta[from]->factor;
             norm[r] = meta[from]->norm;
         }
-        const __m128 dot =
-            _mm_cvtepi32_ps(_mm_sub_epi32(byte_dot4(query, high4, low4), _mm_set1_epi32(query->center)));
+        const __m128 dot = _mm_cvtepi32_ps(
+            _mm_sub_epi32(byte_dot4(query, high4, low4), _mm_set1_epi32(query->center)));
         const __m128 scale = _mm_mul_ps(_mm_loadu_ps(factor), _mm_set1_ps(query->scale));
         const __m128 norms = _mm_mul_ps(_mm_loadu_ps(norm), _mm_set1_ps(query->norm_scale));
         const __m128 sum =
@@ -166,163 +233,188 @@ avx512_byte(const struct byte_query *query, const uint8_t *const *high, const ui
     }
 }
 
-static void
-avx512_join(const uint8_t *high, const uint8_t *low, uint32_t row_bytes, uint8_t *out)
+INLINE void
+join_block(const uint8_t *high, const uint8_t *low, uint32_t at, __mmask64 keep, uint8_t *out)
 {
-    for (uint32_t start = 0; start < row_bytes; start += 64, out += 128) {
-        const __mmask64 keep = first_bytes(row_bytes - start);
-        __m512i first, second;
-        join_planes(_mm512_maskz_loadu_epi8(keep, high + start), _mm512_maskz_loadu_epi8(keep, low + start),
-                    start == 0 ? 0xffffffffull : 0, &first, &second);
-        _mm512_storeu_si512(out, first);
-        _mm512_storeu_si512(out + 64, second);
-    }
+    const __m512i h = load_block(high, at, keep), l = load_block(low, at, keep);
+    const struct joined joined = at == 0 ? join_first(h, l) : join_planes(h, l);
+    _mm512_storeu_si512(out + (size_t)at * 2, joined.first);
+    _mm512_storeu_si512(out + (size_t)at * 2 + 64, joined.second);
 }
 
 static void
+avx512_join(const uint8_t *high, const uint8_t *low, uint32_t row_bytes, uint8_t *out)
+{
+    join_block(high, low, 0, first_bytes(row_bytes), out);
+    uint32_t at = 64;
+    for (; at + 64 <= row_bytes; at += 64)
+        join_block(high, low, at, ~0ull, out);
+    if (at < row_bytes)
+        join_block(high, low, at, first_bytes(row_bytes - at), out);
+}
+
+// `bytes` is a multiple of 128, so two chains per row come out even.
+static void
 avx512_dots(const int8_t *one, const uint8_t *rows, uint32_t bytes, uint32_t count, int32_t *out)
 {
+    const __m512i zero = _mm512_setzero_si512();
     for (uint32_t i = 0; i < count; i += 4) {
         const uint8_t *row[4];
         for (uint32_t r = 0; r < 4; r++)
             row[r] = rows + (size_t)(i + r < count ? i + r : count - 1) * bytes;
-        __m512i a = _mm512_setzero_si512(), b = a, c = a, d = a;
-        for (uint32_t j = 0; j < bytes; j += 64) {
-            const __m512i q = _mm512_loadu_si512(one + j);
-            a = _mm512_dpbusd_epi32(a, _mm512_loadu_si512(row[0] + j), q);
-            b = _mm512_dpbusd_epi32(b, _mm512_loadu_si512(row[1] + j), q);
-            c = _mm512_dpbusd_epi32(c, _mm512_loadu_si512(row[2] + j), q);
-            d = _mm512_dpbusd_epi32(d, _mm512_loadu_si512(row[3] + j), q);
+        __m512i even[4] = {zero, zero, zero, zero}, odd[4] = {zero, zero, zero, zero};
+        for (uint32_t j = 0; j < bytes; j += 128) {
+            const __m512i q0 = _mm512_loadu_si512(one + j), q1 = _mm512_loadu_si512(one + j + 64);
+            for (uint32_t r = 0; r < 4; r++) {
+                even[r] = _mm512_dpbusd_epi32(even[r], _mm512_loadu_si512(row[r] + j), q0);
+                odd[r] = _mm512_dpbusd_epi32(odd[r], _mm512_loadu_si512(row[r] + j + 64), q1);
+            }
         }
-        _mm_storeu_si128((__m128i *)(out + i), reduce4_epi32(a, b, c, d));
+        for (uint32_t r = 0; r < 4; r++)
+            even[r] = _mm512_add_epi32(even[r], odd[r]);
+        _mm_storeu_si128((__m128i *)(out + i), reduce4_epi32(even));
     }
 }
 
-static inline __m512
-load_f32(const void *row, uint32_t i, __mmask16 keep)
+INLINE __m512
+load_floats(const void *at, __mmask16 keep)
 {
-    return _mm512_maskz_loadu_ps(keep, (const uint8_t *)row + (size_t)i * 4);
+    return KEEPS_ALL(keep, 0xffff) ? _mm512_loadu_ps(at) : _mm512_maskz_loadu_ps(keep, at);
 }
 
-static inline __m512
-load_f16(const void *row, uint32_t i, __mmask16 keep)
+INLINE __m256i
+load_words(const void *at, __mmask16 keep)
 {
-    return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(keep, (const uint8_t *)row + (size_t)i * 2));
+    return KEEPS_ALL(keep, 0xffff) ? _mm256_loadu_si256(at) : _mm256_maskz_loadu_epi16(keep, at);
 }
 
-static inline __m512
-load_bf16(const void *row, uint32_t i, __mmask16 keep)
+INLINE __m128i
+load_bytes(const void *at, __mmask16 keep)
 {
-    const __m256i upper = _mm256_maskz_loadu_epi16(keep, (const uint8_t *)row + (size_t)i * 2);
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(upper), 16));
+    return KEEPS_ALL(keep, 0xffff) ? _mm_loadu_si128(at) : _mm_maskz_loadu_epi8(keep, at);
 }
 
-static inline __m512
-load_i8(const void *row, uint32_t i, __mmask16 keep)
+// Components i..i+15 of a row that `keep` names. `type` is a constant wherever this is inlined.
+INLINE __m512
+load16(enum vector_type type, const void *row, uint32_t i, __mmask16 keep)
 {
-    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(keep, (const uint8_t *)row + i)));
-}
-
-static inline __m512
-load_u8(const void *row, uint32_t i, __mmask16 keep)
-{
-    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(keep, (const uint8_t *)row + i)));
-}
-
-// Calls step(sum register, row register index) for four rows over all components.
-#define EXACT_LOOP(type, STEP)                                                                                \
-    for (uint32_t i = 0; i < dim; i += 16) {                                                                  \
-        const __mmask16 keep = first_lanes(dim - i);                                                          \
-        const __m512 q = _mm512_maskz_loadu_ps(keep, query + i);                                              \
-        const __m512 x0 = load_##type(row[0], i, keep), x1 = load_##type(row[1], i, keep);                    \
-        const __m512 x2 = load_##type(row[2], i, keep), x3 = load_##type(row[3], i, keep);                    \
-        STEP(0) STEP(1) STEP(2) STEP(3)                                                                       \
+    const uint8_t *at = (const uint8_t *)row + (size_t)i * vector_type_bytes(type);
+    switch (type) {
+    case VECTOR_F32:
+        return load_floats(at, keep);
+    case VECTOR_F16:
+        return _mm512_cvtph_ps(load_words(at, keep));
+    case VECTOR_BF16:
+        return _mm512_castsi512_ps(
+            _mm512_slli_epi32(_mm512_cvtepu16_epi32(load_words(at, keep)), 16));
+    case VECTOR_I8:
+        return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(load_bytes(at, keep)));
+    case VECTOR_U8:
+        break;
     }
-#define STEP_L2(r)                                                                                            \
-    {                                                                                                         \
-        const __m512 difference = _mm512_sub_ps(q, x##r);                                                     \
-        s[r] = _mm512_fmadd_ps(difference, difference, s[r]);                                                 \
-    }
-#define STEP_DOT(r) s[r] = _mm512_fmadd_ps(q, x##r, s[r]);
-#define STEP_COSINE(r)                                                                                        \
-    s[r] = _mm512_fmadd_ps(q, x##r, s[r]);                                                                    \
-    n[r] = _mm512_fmadd_ps(x##r, x##r, n[r]);
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(load_bytes(at, keep)));
+}
 
-static inline void
-four_rows(const void *const *rows, uint32_t i, uint32_t count, const void *row[4])
+// What is summed over one row. Under cosine `other` is |x|^2; else it is a second chain for every
+// other step, because four rows alone do not fill the multiplier's pipeline.
+struct chains {
+    __m512 sum, other;
+};
+
+INLINE void
+exact_step(enum metric metric, struct chains *row, int odd, __m512 q, __m512 x)
 {
+    __m512 *sum = odd && metric != METRIC_COSINE ? &row->other : &row->sum;
+    if (metric == METRIC_L2) {
+        const __m512 difference = _mm512_sub_ps(q, x);
+        *sum = _mm512_fmadd_ps(difference, difference, *sum);
+        return;
+    }
+    *sum = _mm512_fmadd_ps(q, x, *sum);
+    if (metric == METRIC_COSINE)
+        row->other = _mm512_fmadd_ps(x, x, row->other);
+}
+
+INLINE void
+exact_step4(enum metric metric, enum vector_type type, struct chains chains[4], int odd,
+            const float *query, const void *const *rows, uint32_t i, __mmask16 keep)
+{
+    const __m512 q = load_floats(query + i, keep);
     for (uint32_t r = 0; r < 4; r++)
-        row[r] = rows[i + r < count ? i + r : count - 1];
+        exact_step(metric, &chains[r], odd, q, load16(type, rows[r], i, keep));
 }
 
-static inline void
-store4(float *out, uint32_t i, uint32_t count, __m128 values)
+INLINE __m128
+exact4(enum metric metric, enum vector_type type, const float *query, const void *const *rows,
+       uint32_t dim)
 {
-    _mm_mask_storeu_ps(out + i, (__mmask8)(count - i >= 4 ? 15 : (1u << (count - i)) - 1), values);
-}
-
-static inline __m128
-cosine_from(__m128 dot, __m128 norm2)
-{
-    const __m128 one = _mm_set1_ps(1.0f);
-    const __m128 cosine = _mm_div_ps(dot, _mm_sqrt_ps(norm2));
-    const __mmask8 live = _mm_cmp_ps_mask(norm2, _mm_setzero_ps(), _CMP_GT_OQ);
-    return _mm_mask_sub_ps(one, live, one, cosine);
-}
-
-#define AVX512_EXACT(type)                                                                                    \
-    static void avx512_l2_##type(const float *query, const void *const *rows, uint32_t count, uint32_t dim,   \
-                                 float *out)                                                                  \
-    {                                                                                                         \
-        for (uint32_t at = 0; at < count; at += 4) {                                                          \
-            const void *row[4];                                                                               \
-            four_rows(rows, at, count, row);                                                                  \
-            __m512 s[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(),                     \
-                           _mm512_setzero_ps()};                                                              \
-            EXACT_LOOP(type, STEP_L2)                                                                         \
-            store4(out, at, count, reduce4_ps(s[0], s[1], s[2], s[3]));                                       \
-        }                                                                                                     \
-    }                                                                                                         \
-    static void avx512_ip_##type(const float *query, const void *const *rows, uint32_t count, uint32_t dim,   \
-                                 float *out)                                                                  \
-    {                                                                                                         \
-        for (uint32_t at = 0; at < count; at += 4) {                                                          \
-            const void *row[4];                                                                               \
-            four_rows(rows, at, count, row);                                                                  \
-            __m512 s[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(),                     \
-                           _mm512_setzero_ps()};                                                              \
-            EXACT_LOOP(type, STEP_DOT)                                                                        \
-            store4(out, at, count,                                                                            \
-                   _mm_sub_ps(_mm_set1_ps(1.0f), reduce4_ps(s[0], s[1], s[2], s[3])));                        \
-        }                                                                                                     \
-    }                                                                                                         \
-    static void avx512_cosine_##type(const float *query, const void *const *rows, uint32_t count,             \
-                                     uint32_t dim, float *out)                                                \
-    {                                                                                                         \
-        for (uint32_t at = 0; at < count; at += 4) {                                                          \
-            const void *row[4];                                                                               \
-            four_rows(rows, at, count, row);                                                                  \
-            __m512 s[4] = {_mm512_setzero_ps(), _mm512_setzero_ps(), _mm512_setzero_ps(),                     \
-                           _mm512_setzero_ps()};                                                              \
-            __m512 n[4] = {s[0], s[0], s[0], s[0]};                                                           \
-            EXACT_LOOP(type, STEP_COSINE)                                                                     \
-            store4(out, at, count,                                                                            \
-                   cosine_from(reduce4_ps(s[0], s[1], s[2], s[3]), reduce4_ps(n[0], n[1], n[2], n[3])));      \
-        }                                                                                                     \
+    const __m512 zero = _mm512_setzero_ps();
+    struct chains chains[4] = {{zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}};
+    uint32_t i = 0;
+    for (; i + 32 <= dim; i += 32) {
+        exact_step4(metric, type, chains, 0, query, rows, i, 0xffff);
+        exact_step4(metric, type, chains, 1, query, rows, i + 16, 0xffff);
     }
-AVX512_EXACT(f32)
-AVX512_EXACT(f16)
-AVX512_EXACT(bf16)
-AVX512_EXACT(i8)
-AVX512_EXACT(u8)
+    for (; i < dim; i += 16)
+        exact_step4(metric, type, chains, 0, query, rows, i, first_lanes(dim - i));
+    const __m128 one = _mm_set1_ps(1.0f);
+    if (metric != METRIC_COSINE) {
+        const __m128 sum = reduce4_ps(_mm512_add_ps(chains[0].sum, chains[0].other),
+                                      _mm512_add_ps(chains[1].sum, chains[1].other),
+                                      _mm512_add_ps(chains[2].sum, chains[2].other),
+                                      _mm512_add_ps(chains[3].sum, chains[3].other));
+        return metric == METRIC_L2 ? sum : _mm_sub_ps(one, sum);
+    }
+    const __m128 dot = reduce4_ps(chains[0].sum, chains[1].sum, chains[2].sum, chains[3].sum);
+    const __m128 norm2 =
+        reduce4_ps(chains[0].other, chains[1].other, chains[2].other, chains[3].other);
+    const __mmask8 live = _mm_cmp_ps_mask(norm2, _mm_setzero_ps(), _CMP_GT_OQ);
+    return _mm_mask_sub_ps(one, live, one, _mm_div_ps(dot, _mm_sqrt_ps(norm2)));
+}
+
+INLINE void
+exact(enum metric metric, enum vector_type type, const float *query, const void *const *rows,
+      uint32_t count, uint32_t dim, float *out)
+{
+    for (uint32_t i = 0; i < count; i += 4) {
+        const void *row[4];
+        for (uint32_t r = 0; r < 4; r++)
+            row[r] = rows[i + r < count ? i + r : count - 1];
+        const __mmask8 keep = (__mmask8)(count - i >= 4 ? 15 : (1u << (count - i)) - 1);
+        _mm_mask_storeu_ps(out + i, keep, exact4(metric, type, query, row, dim));
+    }
+}
+
+#define AVX512_EXACT(name, metric, type)                                                           \
+    static void avx512_##name(const float *query, const void *const *rows, uint32_t count,         \
+                              uint32_t dim, float *out)                                            \
+    {                                                                                              \
+        exact(metric, type, query, rows, count, dim, out);                                         \
+    }
+AVX512_EXACT(cosine_f32, METRIC_COSINE, VECTOR_F32)
+AVX512_EXACT(cosine_f16, METRIC_COSINE, VECTOR_F16)
+AVX512_EXACT(cosine_bf16, METRIC_COSINE, VECTOR_BF16)
+AVX512_EXACT(cosine_i8, METRIC_COSINE, VECTOR_I8)
+AVX512_EXACT(cosine_u8, METRIC_COSINE, VECTOR_U8)
+AVX512_EXACT(l2_f32, METRIC_L2, VECTOR_F32)
+AVX512_EXACT(l2_f16, METRIC_L2, VECTOR_F16)
+AVX512_EXACT(l2_bf16, METRIC_L2, VECTOR_BF16)
+AVX512_EXACT(l2_i8, METRIC_L2, VECTOR_I8)
+AVX512_EXACT(l2_u8, METRIC_L2, VECTOR_U8)
+AVX512_EXACT(ip_f32, METRIC_IP, VECTOR_F32)
+AVX512_EXACT(ip_f16, METRIC_IP, VECTOR_F16)
+AVX512_EXACT(ip_bf16, METRIC_IP, VECTOR_BF16)
+AVX512_EXACT(ip_i8, METRIC_IP, VECTOR_I8)
+AVX512_EXACT(ip_u8, METRIC_IP, VECTOR_U8)
 
 // 16 ids out of 48 bytes, widened to 32 bits.
-static inline __m512i
+INLINE __m512i
 widen24(const uint8_t *bytes)
 {
-    const __m512i order = _mm512_set_epi32(
-        0x002f2e2d, 0x002c2b2a, 0x00292827, 0x00262524, 0x00232221, 0x00201f1e, 0x001d1c1b, 0x001a1918,
-        0x00171615, 0x00141312, 0x0011100f, 0x000e0d0c, 0x000b0a09, 0x00080706, 0x00050403, 0x00020100);
+    const __m512i order =
+        _mm512_set_epi32(0x002f2e2d, 0x002c2b2a, 0x00292827, 0x00262524, 0x00232221, 0x00201f1e,
+                         0x001d1c1b, 0x001a1918, 0x00171615, 0x00141312, 0x0011100f, 0x000e0d0c,
+                         0x000b0a09, 0x00080706, 0x00050403, 0x00020100);
     const __m512i data = _mm512_maskz_loadu_epi8(0xffffffffffffull, bytes);
     return _mm512_maskz_permutexvar_epi8(0x7777777777777777ull, order, data);
 }
@@ -335,23 +427,27 @@ avx512_unpack(const uint8_t *row, uint32_t limit, uint32_t *ids)
     const __mmask16 keep1 = _mm512_cmplt_epu32_mask(first, bound);
     const __mmask16 keep2 = _mm512_cmplt_epu32_mask(second, bound);
     const uint32_t count1 = (uint32_t)__builtin_popcount(keep1);
-    // Compress into registers and store whole: compressing stores are microcoded on some processors.
+    // Compress into registers and store whole: compressing stores are microcoded on some
+    // processors.
     _mm512_storeu_si512(ids, _mm512_maskz_compress_epi32(keep1, first));
     const uint32_t count2 = (uint32_t)__builtin_popcount(keep2);
-    _mm512_mask_storeu_epi32(ids + count1, first_lanes(count2), _mm512_maskz_compress_epi32(keep2, second));
+    _mm512_mask_storeu_epi32(ids + count1, first_lanes(count2),
+                             _mm512_maskz_compress_epi32(keep2, second));
     return count1 + count2;
 }
 
-// The four stages inside a register. A stage is x * sign + swapped: the product is exact, so the sum rounds as the
-// oracle's plain addition and subtraction do.
-static inline __m512
+// The four stages inside a register. A stage is x * sign + swapped: the product is exact, so the
+// sum rounds as the oracle's plain addition and subtraction do.
+INLINE __m512
 butterfly16(__m512 x)
 {
     const __m512 one = _mm512_set1_ps(1.0f), minus = _mm512_set1_ps(-1.0f);
     x = _mm512_fmadd_ps(x, _mm512_mask_blend_ps(0xaaaa, one, minus), _mm512_permute_ps(x, 0xb1));
     x = _mm512_fmadd_ps(x, _mm512_mask_blend_ps(0xcccc, one, minus), _mm512_permute_ps(x, 0x4e));
-    x = _mm512_fmadd_ps(x, _mm512_mask_blend_ps(0xf0f0, one, minus), _mm512_shuffle_f32x4(x, x, 0xb1));
-    return _mm512_fmadd_ps(x, _mm512_mask_blend_ps(0xff00, one, minus), _mm512_shuffle_f32x4(x, x, 0x4e));
+    x = _mm512_fmadd_ps(x, _mm512_mask_blend_ps(0xf0f0, one, minus),
+                        _mm512_shuffle_f32x4(x, x, 0xb1));
+    return _mm512_fmadd_ps(x, _mm512_mask_blend_ps(0xff00, one, minus),
+                           _mm512_shuffle_f32x4(x, x, 0x4e));
 }
 
 static void
@@ -362,7 +458,8 @@ avx512_butterfly(float *values, uint32_t count)
     for (uint32_t half = 16; half < count; half *= 2)
         for (uint32_t i = 0; i < count; i += 2 * half)
             for (uint32_t j = i; j < i + half; j += 16) {
-                const __m512 a = _mm512_loadu_ps(values + j), b = _mm512_loadu_ps(values + j + half);
+                const __m512 a = _mm512_loadu_ps(values + j),
+                             b = _mm512_loadu_ps(values + j + half);
                 _mm512_storeu_ps(values + j, _mm512_add_ps(a, b));
                 _mm512_storeu_ps(values + j + half, _mm512_sub_ps(a, b));
             }
@@ -377,8 +474,10 @@ avx512_encode(const float *values, uint32_t count, float inverse, uint8_t *codes
     const __m512 scale = _mm512_set1_ps(inverse);
     const __m512i middle = _mm512_set1_epi32(128);
     for (uint32_t i = 0; i < count; i += 16) {
-        const __m512i rounded = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(values + i), scale));
-        _mm_storeu_si128((__m128i *)(codes + i), _mm512_cvtepi32_epi8(_mm512_add_epi32(rounded, middle)));
+        const __m512i rounded =
+            _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(values + i), scale));
+        _mm_storeu_si128((__m128i *)(codes + i),
+                         _mm512_cvtepi32_epi8(_mm512_add_epi32(rounded, middle)));
     }
 }
 
@@ -390,18 +489,18 @@ avx512_finite(const void *row, uint32_t dim, enum vector_type type)
     uint32_t bad = 0;
     for (uint32_t i = 0; i < dim; i += 16) {
         const __mmask16 keep = first_lanes(dim - i);
-        const __m512 x = type == VECTOR_F32   ? load_f32(row, i, keep)
-                         : type == VECTOR_F16 ? load_f16(row, i, keep)
-                                              : load_bf16(row, i, keep);
-        bad |= _mm512_fpclass_ps_mask(x, 0x99);  // quiet and signalling NaN, both infinities
+        const __m512 x = type == VECTOR_F32   ? load16(VECTOR_F32, row, i, keep)
+                         : type == VECTOR_F16 ? load16(VECTOR_F16, row, i, keep)
+                                              : load16(VECTOR_BF16, row, i, keep);
+        bad |= _mm512_fpclass_ps_mask(x, 0x99); // quiet and signalling NaN, both infinities
     }
     return bad == 0;
 }
 
-#define EXACT_ROW(metric)                                                                                     \
-    {                                                                                                         \
-        avx512_##metric##_f32, avx512_##metric##_f16, avx512_##metric##_bf16, avx512_##metric##_i8,           \
-            avx512_##metric##_u8                                                                              \
+#define EXACT_ROW(metric)                                                                          \
+    {                                                                                              \
+        avx512_##metric##_f32, avx512_##metric##_f16, avx512_##metric##_bf16,                      \
+            avx512_##metric##_i8, avx512_##metric##_u8                                             \
     }
 
 const struct kernels kernels_avx512 = {
