@@ -1,0 +1,72 @@
+// shard/generation.c -- everything that is numbered by slots: one numbering of a shard.
+//
+// Shape: handle, in memory.
+#include "shard/generation.h"
+
+#include "base/alloc.h"
+
+omen_status
+generation_open(struct hnsw *hnsw, uint32_t slots_max, struct epoch *gate, struct generation **out)
+{
+    *out = NULL;
+    struct generation *generation = mem_alloc_zero(1, sizeof *generation);
+    if (generation == NULL) {
+        hnsw_close(hnsw);
+        return OMEN_E_NO_MEMORY;
+    }
+    generation->hnsw = hnsw;
+    generation->slots_max = slots_max;
+    generation->dead = mem_alloc_zero(bitmap_words(slots_max), sizeof *generation->dead);
+    omen_status status = generation->dead == NULL ? OMEN_E_NO_MEMORY : OMEN_OK;
+    if (status == OMEN_OK)
+        status = idmap_open(slots_max, gate, &generation->ids);
+    if (status == OMEN_OK)
+        status = payloads_open(slots_max, gate, &generation->payloads);
+    if (status == OMEN_OK)
+        status = fields_open(&generation->fields);
+    if (status != OMEN_OK) {
+        generation_close(generation);
+        return status;
+    }
+    *out = generation;
+    return OMEN_OK;
+}
+
+void
+generation_close(struct generation *generation)
+{
+    if (generation == NULL)
+        return;
+    fields_close(generation->fields);
+    payloads_close(generation->payloads);
+    idmap_close(generation->ids);
+    hnsw_close(generation->hnsw);
+    mem_free((void *)generation->dead);
+    mem_free(generation);
+}
+
+void
+generation_erase(struct generation *generation, uint32_t slot)
+{
+    if (!hnsw_erase(generation->hnsw, slot))
+        return;
+    atomic_bit_set(generation->dead, slot);
+    size_t      bytes;
+    const void *payload = payloads_get(generation->payloads, slot, &bytes);
+    if (payload != NULL) {
+        fields_remove(generation->fields, slot, payload, bytes);
+        payloads_clear(generation->payloads, slot);
+    }
+}
+
+void
+generation_memory(const struct generation *generation, struct generation_memory *memory)
+{
+    *memory = (struct generation_memory){
+        .ids = idmap_bytes(generation->ids),
+        .fields = fields_bytes(generation->fields),
+        .other = sizeof *generation + ((uint64_t)hnsw_count(generation->hnsw) + 7) / 8,
+    };
+    hnsw_memory(generation->hnsw, &memory->hnsw);
+    payloads_memory(generation->payloads, &memory->payloads);
+}

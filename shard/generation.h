@@ -1,0 +1,52 @@
+// shard/generation.h -- everything that is numbered by slots: one numbering of a shard.
+//
+// Shape:   handle, in memory.
+// Threads: one writer (the shard's write lock); readers beside it inside the epoch gate, as the parts' headers say.
+//
+// Compaction builds the next generation beside this one and exchanges one pointer.
+#ifndef OMEN_SHARD_GENERATION_H
+#define OMEN_SHARD_GENERATION_H
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bitmap.h"
+#include "base/epoch.h"
+#include "base/status.h"
+#include "index/hnsw.h"
+#include "shard/fields.h"
+#include "shard/idmap.h"
+#include "shard/payload.h"
+
+struct generation {
+    uint32_t          number;  // 0, 1, 2, ...
+    uint32_t          slots_max;
+    struct hnsw      *hnsw;
+    struct idmap     *ids;
+    struct payloads  *payloads;
+    struct fields    *fields;
+    _Atomic uint64_t *dead;  // a bit per slot: erased. What hnsw_erased says, by words
+};
+
+// Takes `hnsw` also on failure. `gate` is borrowed. The other parts are empty.
+OMEN_MUST_CHECK omen_status generation_open(struct hnsw *hnsw, uint32_t slots_max, struct epoch *gate,
+                                            struct generation **out);
+void generation_close(struct generation *generation);  // accepts NULL; no reader may be inside
+
+// Ends a row that no id leads to any more. Payload and fields go at once: readers that may still look at them must
+// have left, or look whether the row is erased afterwards.
+void generation_erase(struct generation *generation, uint32_t slot);
+
+static inline bool
+generation_is_dead(const struct generation *generation, uint32_t slot)
+{
+    return atomic_bit_test(generation->dead, slot);
+}
+
+struct generation_memory {
+    struct hnsw_memory    hnsw;
+    struct payload_memory payloads;
+    uint64_t              ids, fields, other;
+};
+void generation_memory(const struct generation *generation, struct generation_memory *memory);  // for the writer
+
+#endif

@@ -1,0 +1,174 @@
+// shard/linkers.c -- the workers that link published rows into the graph and repair around erased ones.
+//
+// Shape: handle in the shard's memory.
+//
+// A step counts itself into `active` and then looks at `paused`; pausing sets `paused` and then looks at `active`. Both
+// sequentially consistent, so one of the two sees the other. Whoever leaves last wakes those who wait for `active`,
+// if there are any.
+//
+// Draining asks more than "nothing to claim": a row that another thread is linking counts as not linked, and may leave
+// work behind. So the drainer claims until nothing is there, waits until nobody is inside, and claims once more.
+#include "shard/linkers.h"
+
+#include <stddef.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/os_clock.h"
+#include "base/os_cpu.h"
+#include "base/os_wait.h"
+
+#define PROGRESS_NS 50000000u  // between two calls of a progress function
+
+static bool work(void *context, uint32_t worker);
+static void step_leave(struct linkers *linkers);
+static void wait_until_quiet(struct linkers *linkers);
+static int  report(struct linkers *linkers, const struct linkers_watch *watch);
+
+void
+linkers_init(struct linkers *linkers, struct hnsw *hnsw, uint32_t threads, uint32_t beam)
+{
+    ASSERT(threads <= THREADS_MAX);
+    *linkers = (struct linkers){.threads = threads, .beam = beam};
+    atomic_init(&linkers->hnsw, hnsw);
+}
+
+void
+linkers_fini(struct linkers *linkers)
+{
+    pool_close(linkers->pool);
+    for (uint32_t i = 0; i < THREADS_MAX; i++)
+        scratch_close(linkers->scratches[i]);
+}
+
+omen_status
+linkers_reserve(struct linkers *linkers)
+{
+    if (linkers->pool != NULL)
+        return OMEN_OK;
+    uint32_t threads = linkers->threads;
+    if (threads == 0) {
+        threads = os_cpu_count();
+        threads = threads > THREADS_MAX ? THREADS_MAX : threads;
+    }
+    for (uint32_t i = 0; i < threads; i++)
+        if (linkers->scratches[i] == NULL && scratch_open(&linkers->scratches[i]) != OMEN_OK)
+            return OMEN_E_NO_MEMORY;
+    if (linkers->threads == 1)
+        return scratch_fit(linkers->scratches[0], atomic_load(&linkers->hnsw), 1, linkers->beam);
+    return pool_open(threads, work, linkers, &linkers->pool);
+}
+
+void
+linkers_wake(struct linkers *linkers)
+{
+    if (linkers->pool != NULL)
+        pool_wake(linkers->pool);
+    else if (linkers->threads == 1 && linkers->scratches[0] != NULL)
+        while (linkers_step(linkers, linkers->scratches[0]) == LINKERS_DID)
+            ;
+}
+
+enum linkers_did
+linkers_step(struct linkers *linkers, struct scratch *scratch)
+{
+    enum linkers_did did = LINKERS_PAUSED;
+    atomic_fetch_add(&linkers->active, 1);
+    if (atomic_load(&linkers->paused) == 0) {
+        struct hnsw *hnsw = atomic_load(&linkers->hnsw);
+        // Linking aborts the process when its scratch cannot grow; a row that stays in the tail is still found.
+        if (scratch_fit(scratch, hnsw, 1, linkers->beam) != OMEN_OK)
+            did = LINKERS_NO_MEMORY;
+        else if (hnsw_link_next(hnsw, scratch) || hnsw_repair_next(hnsw, scratch))
+            did = LINKERS_DID;
+        else
+            did = LINKERS_IDLE;
+    }
+    step_leave(linkers);
+    return did;
+}
+
+omen_status
+linkers_drain(struct linkers *linkers, const struct linkers_watch *watch, struct scratch *scratch)
+{
+    uint64_t reported_ns = 0;
+    for (;;) {
+        const enum linkers_did did = linkers_step(linkers, scratch);
+        if (did == LINKERS_NO_MEMORY)
+            return OMEN_E_NO_MEMORY;
+        if (did == LINKERS_PAUSED) {
+            while (atomic_load(&linkers->paused) != 0)
+                os_wait(&linkers->paused, 1);
+            continue;
+        }
+        if (watch != NULL && watch->progress != NULL && os_clock_ns() - reported_ns > PROGRESS_NS) {
+            reported_ns = os_clock_ns();
+            if (report(linkers, watch) != 0)
+                return OMEN_E_CANCELLED;
+        }
+        if (did == LINKERS_DID)
+            continue;
+        wait_until_quiet(linkers);
+        if (linkers_step(linkers, scratch) == LINKERS_IDLE)
+            break;
+    }
+    return watch != NULL && watch->progress != NULL && report(linkers, watch) != 0 ? OMEN_E_CANCELLED : OMEN_OK;
+}
+
+void
+linkers_pause(struct linkers *linkers)
+{
+    atomic_store(&linkers->paused, 1);
+    wait_until_quiet(linkers);
+}
+
+void
+linkers_resume(struct linkers *linkers, struct hnsw *hnsw)
+{
+    atomic_store(&linkers->hnsw, hnsw);
+    atomic_store(&linkers->paused, 0);
+    os_wake_all(&linkers->paused);
+    linkers_wake(linkers);
+}
+
+static bool
+work(void *context, uint32_t worker)
+{
+    struct linkers *linkers = context;
+    return linkers_step(linkers, linkers->scratches[worker]) == LINKERS_DID;
+}
+
+static void
+step_leave(struct linkers *linkers)
+{
+    const uint32_t before = atomic_fetch_sub(&linkers->active, 1);
+    ASSERT(before > 0);
+    if (before == 1 && atomic_load(&linkers->waiting) > 0)
+        os_wake_all(&linkers->active);
+}
+
+static void
+wait_until_quiet(struct linkers *linkers)
+{
+    atomic_fetch_add(&linkers->waiting, 1);
+    for (uint32_t active = atomic_load(&linkers->active); active != 0; active = atomic_load(&linkers->active))
+        os_wait(&linkers->active, active);
+    atomic_fetch_sub(&linkers->waiting, 1);
+}
+
+// Counted as a step, so that the index is not exchanged meanwhile.
+static int
+report(struct linkers *linkers, const struct linkers_watch *watch)
+{
+    uint32_t total = 0;
+    uint32_t tail = 0;
+    atomic_fetch_add(&linkers->active, 1);
+    const bool paused = atomic_load(&linkers->paused) != 0;
+    if (!paused) {
+        const struct hnsw *hnsw = atomic_load(&linkers->hnsw);
+        tail = hnsw_tail(hnsw);  // before the count, which only grows
+        total = hnsw_count(hnsw);
+    }
+    step_leave(linkers);
+    return paused ? 0 : watch->progress(watch->context, total - (tail < total ? tail : total), total);
+}
