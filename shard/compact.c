@@ -1,0 +1,144 @@
+// shard/compact.c -- rewrites a shard without its deleted rows, under a new numbering.
+//
+// Shape: handle, in memory.
+//
+// The next generation is built beside the one that is searched, with writers and linkers kept out, and takes its place
+// by one store. The old one ends when the last reader that saw it has left. Twice the memory is needed meanwhile; when
+// it is not there, nothing has changed.
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "shard/shard_int.h"
+
+static omen_status next_generation(struct shard *shard, struct generation **out, struct renumbering **renumbering,
+                                   struct omen_error *error);
+static omen_status fill(const struct generation *from, struct generation *to, struct omen_error *error);
+static omen_status copy_fields(const struct generation *from, struct generation *to, struct omen_error *error);
+static omen_status renumbering_open(const struct generation *generation, struct renumbering **out);
+
+omen_status
+shard_compact(struct shard *shard, struct omen_error *error)
+{
+    omen_status status = shard_may_write(shard, error);
+    if (status != OMEN_OK)
+        return status;
+    lock_acquire(&shard->upkeep);
+    lock_acquire(&shard->writers);
+    struct generation  *old = shard_generation(shard);
+    struct generation  *new = NULL;
+    struct renumbering *renumbering = NULL;
+    if (hnsw_live(old->hnsw) < hnsw_count(old->hnsw)) {
+        linkers_pause(&shard->linkers);
+        status = next_generation(shard, &new, &renumbering, error);
+        if (status == OMEN_OK) {
+            atomic_store_explicit(&shard->generation, new, memory_order_release);
+            shard_changed(shard);
+        }
+        linkers_resume(&shard->linkers, status == OMEN_OK ? new->hnsw : old->hnsw);
+    }
+    if (new != NULL) {
+        renumbering = atomic_exchange(&shard->renumberings[old->number % RENUMBERINGS_MAX], renumbering);
+        epoch_wait(&shard->gate);
+        mem_free(renumbering);  // of four compactions ago
+        generation_close(old);
+    }
+    lock_release(&shard->writers);
+    lock_release(&shard->upkeep);
+    return status;
+}
+
+static omen_status
+next_generation(struct shard *shard, struct generation **out, struct renumbering **renumbering,
+                struct omen_error *error)
+{
+    struct generation *from = shard_generation(shard);
+    struct hnsw       *hnsw;
+    struct reader     *reader;
+    *out = NULL;
+    omen_status status = renumbering_open(from, renumbering);
+    if (status == OMEN_OK)
+        status = readers_take(&shard->readers, 0, &reader);
+    if (status != OMEN_OK) {
+        mem_free(*renumbering);
+        return error_set_plain(error, status);
+    }
+    status = hnsw_compact(from->hnsw, reader->scratch, &hnsw);
+    readers_give(&shard->readers, 0, reader);
+    if (status == OMEN_OK)
+        status = generation_open(hnsw, from->slots_max, &shard->gate, out);
+    if (status == OMEN_OK) {
+        (*out)->number = from->number + 1;
+        status = fill(from, *out, error);
+    } else {
+        (void)error_set_plain(error, status);
+    }
+    if (status == OMEN_OK)
+        return OMEN_OK;
+    mem_free(*renumbering);
+    generation_close(*out);
+    *out = NULL;
+    return status;
+}
+
+// Ids, payloads and fields of what lives, in the order of the slots: as hnsw_compact numbers them.
+static omen_status
+fill(const struct generation *from, struct generation *to, struct omen_error *error)
+{
+    const uint32_t      rows = hnsw_count(from->hnsw);
+    struct payload_room room = {.slots = hnsw_live(from->hnsw)};
+    size_t              bytes;
+    for (uint32_t slot = 0; slot < rows; slot++) {
+        if (!hnsw_erased(from->hnsw, slot) && payloads_get(from->payloads, slot, &bytes) != NULL) {
+            room.count++;
+            room.bytes += bytes;
+        }
+    }
+    omen_status status = idmap_reserve(to->ids, room.slots, room.slots);
+    if (status == OMEN_OK && room.count > 0)
+        status = payloads_reserve(to->payloads, &room);
+    if (status != OMEN_OK)
+        return error_set_plain(error, status);
+    uint32_t next = 0;
+    for (uint32_t slot = 0; slot < rows; slot++) {
+        if (hnsw_erased(from->hnsw, slot))
+            continue;
+        idmap_name(to->ids, next, idmap_id(from->ids, slot));
+        (void)idmap_put(to->ids, next);
+        const void *payload = payloads_get(from->payloads, slot, &bytes);
+        if (payload != NULL)
+            payloads_set(to->payloads, next, payload, bytes);
+        next++;
+    }
+    ASSERT(next == room.slots && next == hnsw_count(to->hnsw));
+    return copy_fields(from, to, error);
+}
+
+static omen_status
+copy_fields(const struct generation *from, struct generation *to, struct omen_error *error)
+{
+    omen_status status = OMEN_OK;
+    for (uint32_t i = 0; i < fields_count(from->fields) && status == OMEN_OK; i++) {
+        struct field_spec spec;
+        uint32_t          bad_slot;
+        fields_spec(from->fields, i, &spec);
+        status = fields_declare(to->fields, &spec, to->payloads, hnsw_count(to->hnsw), &bad_slot, error);
+    }
+    return status;
+}
+
+static omen_status
+renumbering_open(const struct generation *generation, struct renumbering **out)
+{
+    const uint32_t rows = hnsw_count(generation->hnsw);
+    *out = mem_alloc(sizeof **out + bitmap_words(rows) * sizeof(uint64_t));
+    if (*out == NULL)
+        return OMEN_E_NO_MEMORY;
+    (*out)->number = generation->number;
+    (*out)->lived = (struct bitmap){.words = (*out)->words, .count = rows};
+    memset((*out)->words, 0, bitmap_words(rows) * sizeof(uint64_t));
+    for (uint32_t slot = 0; slot < rows; slot++)
+        if (!hnsw_erased(generation->hnsw, slot))
+            bitmap_set(&(*out)->lived, slot);
+    return OMEN_OK;
+}

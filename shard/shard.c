@@ -1,0 +1,314 @@
+// shard/shard.c -- opens and closes a shard; flush, verify, figures.
+//
+// Shape: handle, in memory.
+#include "shard/shard_int.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/limits.h"
+#include "base/os_clock.h"
+#include "base/os_cpu.h"
+#include "index/kernel/kernel.h"
+
+static omen_status check_options(const omen_options *options, struct omen_error *error);
+static omen_status open_parts(struct shard *shard);
+static omen_status check_ids(const struct generation *generation, struct omen_error *error);
+
+omen_status
+shard_open(const omen_options *options, struct shard **out, struct omen_error *error)
+{
+    *out = NULL;
+    const uint64_t    begun_ns = os_clock_ns();
+    const omen_status refused = check_options(options, error);
+    if (refused != OMEN_OK)
+        return refused;
+    struct shard *shard = mem_alloc_zero(1, sizeof *shard);
+    if (shard == NULL)
+        return error_set_plain(error, OMEN_E_NO_MEMORY);
+    shard->options = *options;
+    shard->row_bytes = (size_t)options->dimension * vector_type_bytes((enum vector_type)options->dtype);
+    epoch_init(&shard->gate);
+    lock_init(&shard->upkeep);
+    lock_init(&shard->writers);
+    readers_init(&shard->readers);
+    filter_cache_init(&shard->filters, &shard->gate);
+    tuning_init(&shard->tuning);
+    atomic_init(&shard->kind, ID_KIND_NONE);
+    atomic_init(&shard->ef, options->ef_search);
+    atomic_init(&shard->recall, -1.0);
+    linkers_init(&shard->linkers, NULL, options->threads, options->ef_construction);
+
+    const omen_status status = open_parts(shard);
+    if (status != OMEN_OK) {
+        shard_close(shard);
+        return error_set_plain(error, status);
+    }
+    shard->open_seconds = (double)(os_clock_ns() - begun_ns) * 1e-9;
+    *out = shard;
+    return OMEN_OK;
+}
+
+void
+shard_close(struct shard *shard)
+{
+    if (shard == NULL)
+        return;
+    linkers_fini(&shard->linkers);
+    epoch_wait(&shard->gate);  // what is retired ends before what it belongs to
+    generation_close(shard_generation(shard));
+    names_close(shard->names);
+    readers_fini(&shard->readers);
+    filter_cache_fini(&shard->filters);
+    tuning_fini(&shard->tuning);
+    for (uint32_t i = 0; i < RENUMBERINGS_MAX; i++)
+        mem_free(atomic_load(&shard->renumberings[i]));
+    epoch_fini(&shard->gate);
+    lock_fini(&shard->writers);
+    lock_fini(&shard->upkeep);
+    mem_free(shard);
+}
+
+omen_status
+shard_build(struct shard *shard, const omen_build_options *options, struct omen_error *error)
+{
+    struct linkers_watch watch = {0};
+    if (options != NULL) {
+        if (options->backend == OMEN_BACKEND_CUDA)
+            return error_set(error, OMEN_E_UNSUPPORTED, "backend cuda: this build has no GPU part");
+        if (options->backend != OMEN_BACKEND_AUTO && options->backend != OMEN_BACKEND_CPU)
+            return error_set(error, OMEN_E_INVALID, "backend %d: there are 0 (auto), 1 (cpu) and 2 (cuda)",
+                             (int)options->backend);
+        watch = (struct linkers_watch){.progress = options->progress, .context = options->context};
+    }
+    struct reader *reader;
+    omen_status    status = readers_take(&shard->readers, 0, &reader);
+    if (status != OMEN_OK)
+        return error_set_plain(error, status);
+    status = linkers_drain(&shard->linkers, &watch, reader->scratch);
+    readers_give(&shard->readers, 0, reader);
+    if (status == OMEN_E_CANCELLED)
+        return error_set(error, status, "the progress function stopped the wait; linking goes on");
+    return status == OMEN_OK ? OMEN_OK : error_set_plain(error, status);
+}
+
+omen_status
+shard_verify(struct shard *shard, struct omen_error *error)
+{
+    lock_acquire(&shard->writers);
+    linkers_pause(&shard->linkers);
+    const struct generation *generation = shard_generation(shard);
+    char                     text[sizeof error->text - 32];
+    uint32_t                 unreached = 0;
+    text[0] = '\0';
+    omen_status status = hnsw_check(generation->hnsw, &unreached, text, sizeof text);
+    if (status == OMEN_OK)
+        status = check_ids(generation, error);
+    else
+        (void)error_set(error, status, "index: %s", text);
+    shard->unreached = unreached;
+    linkers_resume(&shard->linkers, generation->hnsw);
+    lock_release(&shard->writers);
+    return status;
+}
+
+omen_status
+shard_set_ef(struct shard *shard, uint32_t ef, struct omen_error *error)
+{
+    if (ef < 1 || ef > BEAM_MAX)
+        return error_set(error, OMEN_E_INVALID, "ef is %u; it must be 1..%u", ef, BEAM_MAX);
+    atomic_store_explicit(&shard->ef, ef, memory_order_relaxed);
+    return OMEN_OK;
+}
+
+void
+shard_stats(struct shard *shard, omen_statistics *out)
+{
+    struct generation_memory memory;
+    struct readers_totals    totals;
+    lock_acquire(&shard->writers);
+    const struct generation *generation = shard_generation(shard);
+    const struct hnsw       *hnsw = generation->hnsw;
+    const omen_options      *options = &shard->options;
+    generation_memory(generation, &memory);
+    readers_totals(&shard->readers, &totals);
+    out->rows = hnsw_count(hnsw);
+    out->count = hnsw_live(hnsw);
+    out->deleted = out->rows - out->count;
+    out->tail = hnsw_tail(hnsw);
+    out->dimension = options->dimension;
+    out->m = options->m;
+    out->ef_construction = options->ef_construction;
+    out->ef_search = atomic_load_explicit(&shard->ef, memory_order_relaxed);
+    out->threads = options->threads != 0 ? options->threads : os_cpu_count();
+    out->metric = (int)options->metric;
+    out->dtype = (int)options->dtype;
+    out->algorithm = (int)options->algorithm;
+    out->quantization = (int)options->quantization;
+    out->code = hnsw_code_name(hnsw);
+    out->kernel = kernels_best()->name;
+    out->bytes_links = memory.hnsw.links;
+    out->bytes_codes = memory.hnsw.codes;
+    out->bytes_vectors = memory.hnsw.rows;
+    out->bytes_ids = memory.ids + names_bytes(shard->names);
+    out->bytes_payloads = memory.payloads.live + memory.payloads.dead + memory.payloads.overhead;
+    out->bytes_fields = memory.fields;
+    out->bytes_search = totals.bytes + filter_cache_bytes(&shard->filters);
+    out->bytes_other = memory.hnsw.other + memory.other + sizeof *shard;
+    const uint64_t index_bytes = out->bytes_links + out->bytes_codes + out->bytes_ids + out->bytes_fields +
+                                 out->bytes_search + out->bytes_other;
+    out->bytes_per_vector = out->count > 0 ? (double)index_bytes / (double)out->count : 0.0;
+    out->links_mean = hnsw_links_mean(hnsw);
+    out->unreached = shard->unreached;
+    out->drift = (double)hnsw_drift(hnsw);
+    out->recall = atomic_load(&shard->recall);
+    out->open_seconds = shard->open_seconds;
+    out->searches = totals.searches;
+    out->evaluations = totals.evaluations;
+    out->rerank_misses = 0;
+    lock_release(&shard->writers);
+}
+
+omen_status
+shard_may_write(const struct shard *shard, struct omen_error *error)
+{
+    if (shard->options.read_only != 0)
+        return error_set_plain(error, OMEN_E_READ_ONLY);
+    return OMEN_OK;
+}
+
+uint64_t
+shard_bytes(struct shard *shard)
+{
+    struct generation_memory memory;
+    generation_memory(shard_generation(shard), &memory);
+    return memory.hnsw.links + memory.hnsw.codes + memory.hnsw.rows + memory.hnsw.other +
+           memory.payloads.live + memory.payloads.dead + memory.payloads.overhead + memory.ids + memory.fields +
+           memory.other + names_bytes(shard->names) + sizeof *shard;
+}
+
+void
+shard_changed(struct shard *shard)
+{
+    atomic_fetch_add_explicit(&shard->version, 1, memory_order_release);
+}
+
+omen_status
+visit_begin(struct shard *shard, struct visit *visit, struct omen_error *error)
+{
+    visit->shard = shard;
+    visit->ticket = epoch_enter(&shard->gate);
+    visit->generation = shard_generation(shard);
+    const omen_status status = readers_take(&shard->readers, visit_hint(visit), &visit->reader);
+    if (status == OMEN_OK)
+        return OMEN_OK;
+    epoch_leave(&shard->gate, visit->ticket);
+    return error_set_plain(error, status);
+}
+
+void
+visit_leave(struct visit *visit)
+{
+    epoch_leave(&visit->shard->gate, visit->ticket);
+}
+
+void
+visit_end(struct visit *visit)
+{
+    readers_give(&visit->shard->readers, visit_hint(visit), visit->reader);
+}
+
+struct range {
+    const char *name;
+    long long   value, low, high;
+};
+
+static omen_status
+check_options(const omen_options *options, struct omen_error *error)
+{
+    const struct range ranges[] = {
+        {"metric", options->metric, OMEN_COSINE, OMEN_IP},
+        {"algorithm", options->algorithm, OMEN_HNSW, OMEN_FLAT},
+        {"quantization", options->quantization, OMEN_QUANTIZE_INT8, OMEN_QUANTIZE_NONE},
+        {"m", options->m, 2, LINKS_PER_NODE_MAX},
+        {"ef_construction", options->ef_construction, 8, BEAM_MAX},
+        {"ef_search", options->ef_search, 1, BEAM_MAX},
+        {"threads", options->threads, 0, THREADS_MAX},
+        {"slots_max", options->slots_max, 1, SLOTS_MAX},
+    };
+    if (options->path != NULL)
+        return error_set(error, OMEN_E_UNSUPPORTED,
+                         "path: this version keeps indexes in memory only and has no files yet; leave it NULL");
+    if (options->dimension < 1 || options->dimension > VECTOR_DIM_MAX)
+        return error_set(error, OMEN_E_DIMENSION, "dimension is %u; it must be 1..%u", options->dimension,
+                         VECTOR_DIM_MAX);
+    if (options->dtype < OMEN_F32 || options->dtype > OMEN_U8)
+        return error_set(error, OMEN_E_DTYPE, "dtype is %d; there are 1 (f32) to 5 (u8)", (int)options->dtype);
+    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
+        const struct range *range = &ranges[i];
+        if (range->value < range->low || range->value > range->high)
+            return error_set(error, OMEN_E_INVALID, "%s is %lld; it must be %lld..%lld", range->name,
+                             range->value, range->low, range->high);
+    }
+    if (options->id_max > ID_MAX)
+        return error_set(error, OMEN_E_INVALID, "id_max is above 2^63-1");
+    if (options->target_recall != 0.0 &&
+        !(options->target_recall >= 0.5 && options->target_recall <= 0.9999))
+        return error_set(error, OMEN_E_INVALID, "target_recall is %g; it must be 0 (unused) or 0.5..0.9999",
+                         options->target_recall);
+    return OMEN_OK;
+}
+
+static omen_status
+open_parts(struct shard *shard)
+{
+    const omen_options      *options = &shard->options;
+    const struct hnsw_config config = {
+        .dim = options->dimension,
+        .slots_max = options->slots_max,
+        .links = (uint16_t)options->m,
+        .build_beam = (uint16_t)options->ef_construction,
+        .metric = (enum metric)options->metric,
+        .type = (enum vector_type)options->dtype,
+        .quantization = options->quantization == OMEN_QUANTIZE_NONE ? HNSW_QUANTIZE_NONE : HNSW_QUANTIZE_INT8,
+        .flat = options->algorithm == OMEN_FLAT,
+        .seed = options->seed,
+    };
+    struct hnsw *hnsw;
+    omen_status  status = hnsw_open(&config, &hnsw);
+    if (status != OMEN_OK)
+        return status;
+    struct generation *generation;
+    status = generation_open(hnsw, options->slots_max, &shard->gate, &generation);
+    if (status != OMEN_OK)
+        return status;
+    atomic_init(&shard->generation, generation);
+    linkers_init(&shard->linkers, generation->hnsw, options->threads, options->ef_construction);
+    return names_open(&shard->gate, &shard->names);
+}
+
+// Every live row is found by its id, and nothing else is.
+static omen_status
+check_ids(const struct generation *generation, struct omen_error *error)
+{
+    const uint32_t rows = hnsw_count(generation->hnsw);
+    uint32_t       live = 0;
+    for (uint32_t slot = 0; slot < rows; slot++) {
+        const bool dead = hnsw_erased(generation->hnsw, slot);
+        if (dead != generation_is_dead(generation, slot))
+            return error_set(error, OMEN_E_CORRUPT, "slot %u: erased in one place, not in the other", slot);
+        if (dead)
+            continue;
+        live++;
+        const uint64_t id = idmap_id(generation->ids, slot);
+        const uint32_t found = idmap_find(generation->ids, id);
+        if (found != slot)
+            return error_set(error, OMEN_E_CORRUPT, "slot %u holds id %llu, which is found at slot %u", slot,
+                             (unsigned long long)id, found);
+    }
+    if (idmap_count(generation->ids) != live)
+        return error_set(error, OMEN_E_CORRUPT, "%u ids lead to %u live rows", idmap_count(generation->ids),
+                         live);
+    return OMEN_OK;
+}

@@ -1,0 +1,65 @@
+// shard/shard_filter.c -- which rows does a filter let through, now?
+//
+// Shape: handle, in memory; the readers' side.
+//
+// An answer is tagged with the version that was current before it was made. A write that ends while it is made may or
+// may not be in it, and has then moved the version on, so the answer is used once (which is what a search beside a
+// write may see) and never found again.
+#include "shard/shard_int.h"
+
+#include "base/assert.h"
+#include "base/filter.h"
+
+static void mask_dead(const struct generation *generation, struct filter_answer *answer);
+
+omen_status
+filter_view_make(struct visit *visit, struct filter_view *view, struct omen_error *error)
+{
+    struct shard *shard = visit->shard;
+    view->key.version = atomic_load_explicit(&shard->version, memory_order_acquire);
+    view->key.generation = visit->generation->number;
+    view->fresh = !filter_cache_find(&shard->filters, &view->key, &view->answer);
+    return view->fresh ? filter_view_compute(visit, view, error) : OMEN_OK;
+}
+
+omen_status
+filter_view_compute(struct visit *visit, struct filter_view *view, struct omen_error *error)
+{
+    const struct generation *generation = visit->generation;
+    ASSERT(view->key.form != FILTER_FORM_NONE);
+    struct filter *filter;
+    omen_status    status = view->key.form == FILTER_FORM_TEXT
+                                ? filter_parse_text(view->key.bytes, view->key.count, &filter, error)
+                                : filter_parse_map(view->key.bytes, view->key.count, &filter, error);
+    if (status != OMEN_OK)
+        return status;
+    struct filter_selection selection;
+    status = filter_select(filter, generation->fields, generation->payloads, hnsw_count(generation->hnsw),
+                           &visit->reader->selection, &selection);
+    filter_close(filter);
+    if (status != OMEN_OK)
+        return error_set_plain(error, status);
+    view->answer = (struct filter_answer){
+        .allowed = selection.allowed, .count = selection.count, .scanned = selection.scanned};
+    mask_dead(generation, &view->answer);
+    return OMEN_OK;
+}
+
+void
+filter_view_keep(struct visit *visit, const struct filter_view *view)
+{
+    struct shard *shard = visit->shard;
+    if (view->fresh && view->key.version == atomic_load_explicit(&shard->version, memory_order_relaxed))
+        filter_cache_keep(&shard->filters, &view->key, &view->answer);
+}
+
+static void
+mask_dead(const struct generation *generation, struct filter_answer *answer)
+{
+    uint32_t count = 0;
+    for (uint32_t w = 0; w < bitmap_words(answer->allowed.count); w++) {
+        answer->allowed.words[w] &= ~atomic_load_explicit(&generation->dead[w], memory_order_relaxed);
+        count += (uint32_t)__builtin_popcountll(answer->allowed.words[w]);
+    }
+    answer->count = count;
+}

@@ -1,0 +1,157 @@
+// shard/shard_int.h -- the shard's state, and what its files do for each other.
+//
+// Shape: handle; private to shard/.
+//
+// Locks, in the order in which they are taken: `upkeep` (compaction against calibration: whoever holds it may use the
+// generation without being inside the gate), `writers` (every change), and the small ones inside the parts. Searches
+// take none of them.
+//
+// What a reader may rely on inside the gate:
+// - the generation that it loaded stays;
+// - a row that it can find stays found until it leaves, unless its id was deleted: an upsert publishes the new row,
+//   moves the id over, waits for the gate, and only then erases the old one. In that window both can be found; it is
+//   announced by `replacing`, and searches that touch it tell ids apart and keep the newer row.
+#ifndef OMEN_SHARD_SHARD_INT_H
+#define OMEN_SHARD_SHARD_INT_H
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "base/epoch.h"
+#include "base/os_lock.h"
+#include "index/calibrate.h"
+#include "index/hnsw.h"
+#include "shard/filter_cache.h"
+#include "shard/generation.h"
+#include "shard/linkers.h"
+#include "shard/names.h"
+#include "shard/readers.h"
+#include "shard/shard.h"
+
+#define RENUMBERINGS_MAX 4u  // compactions that a scroll survives
+
+enum id_kind { ID_KIND_NONE, ID_KIND_INTEGER, ID_KIND_TEXT };
+
+// Which slots lived when a generation was compacted: so that a scroll's cursor can be carried over.
+struct renumbering {
+    uint32_t      number;  // of the generation that ended
+    struct bitmap lived;
+    uint64_t      words[];
+};
+
+// What target_recall needs (shard_recall.c).
+struct tuning {
+    _Atomic(struct calibration *) calibration;  // NULL: never measured
+    _Atomic uint32_t              linked;       // rows in the graph when it was
+    _Atomic uint64_t              turnover;     // rows erased since
+    _Atomic uint32_t              too_small;    // rows when the last try found too little; 0: none did
+    struct lock                   recent_lock;  // of what follows; nobody waits for it on the way to an answer
+    float                        *recent;       // the last queries with a target, a ring
+    uint32_t                      recent_rows, recent_room;
+    uint32_t                      recent_next;
+};
+
+struct shard {
+    omen_options                  options;  // path is NULL; ef_search is `ef` below
+    size_t                        row_bytes;
+    struct epoch                  gate;
+    _Atomic(struct generation *)  generation;
+    struct lock                   upkeep;
+    struct lock                   writers;
+    struct names                 *names;
+    _Atomic uint32_t              kind;       // enum id_kind
+    _Atomic uint32_t              ef;
+    _Atomic uint64_t              version;    // of the rows: +1 after every change that a filter can see
+    _Atomic uint64_t              replacing;  // odd: old and new rows of some ids can both be found
+    uint64_t                      next_id;    // under `writers`, like the rest
+    uint64_t                      unreached;
+    double                        open_seconds;
+    _Atomic double                recall;     // last measured; negative: never
+    struct linkers                linkers;
+    struct readers                readers;
+    struct filter_cache           filters;
+    struct tuning                 tuning;
+    _Atomic(struct renumbering *) renumberings[RENUMBERINGS_MAX];  // by number, modulo
+};
+
+static inline struct generation *
+shard_generation(struct shard *shard)
+{
+    return atomic_load_explicit(&shard->generation, memory_order_acquire);
+}
+
+// ---- shard.c ----
+OMEN_MUST_CHECK omen_status shard_may_write(const struct shard *shard, struct omen_error *error);
+// Bytes that count against max_memory. Under `writers`.
+uint64_t shard_bytes(struct shard *shard);
+void     shard_changed(struct shard *shard);  // a new version
+
+// ---- a reader and the gate, together ----
+struct visit {
+    struct shard      *shard;
+    struct generation *generation;
+    struct reader     *reader;
+    uint32_t           ticket;
+};
+// On failure nothing is held. `visit_leave` gives the gate back, `visit_end` then the reader.
+OMEN_MUST_CHECK omen_status visit_begin(struct shard *shard, struct visit *visit, struct omen_error *error);
+void                        visit_leave(struct visit *visit);
+void                        visit_end(struct visit *visit);
+static inline uint32_t
+visit_hint(const struct visit *visit)
+{
+    return (visit->ticket >> 1) * (READER_PLACES / EPOCH_STRIPES);
+}
+
+// ---- filters (shard_filter.c) ----
+struct filter_view {
+    struct filter_key    key;
+    struct filter_answer answer;
+    bool                 fresh;  // computed now: worth keeping
+};
+// Which rows does the filter of `key` (form, bytes, count) let through? In the cache's memory or the reader's.
+OMEN_MUST_CHECK omen_status filter_view_make(struct visit *visit, struct filter_view *view,
+                                             struct omen_error *error);
+// The same without the cache: the answer is in the reader's memory until visit_end.
+OMEN_MUST_CHECK omen_status filter_view_compute(struct visit *visit, struct filter_view *view,
+                                                struct omen_error *error);
+// After visit_leave, before visit_end.
+void filter_view_keep(struct visit *visit, const struct filter_view *view);
+
+// ---- searching (shard_read.c) ----
+struct search {
+    const omen_query_options *options;
+    uint32_t                  k;
+    uint32_t                  beam;
+    double                    target;   // 0: by beam
+    uint64_t                  deadline_ns;
+    struct filter_view        view;     // key.form FILTER_FORM_NONE: no filter
+    struct hnsw_work          work;
+    uint32_t                  warnings;
+};
+// Checks options and prepares everything but the filter. Outside of the gate: it may calibrate.
+OMEN_MUST_CHECK omen_status search_init(struct shard *shard, const omen_query_options *options,
+                                        struct search *search, struct omen_error *error);
+// A query vector as f32.
+OMEN_MUST_CHECK omen_status search_vector(struct visit *visit, const struct search *search, const void *vector,
+                                          const float **out, struct omen_error *error);
+// Hits in visit->reader->hits, each id once.
+struct search_query {
+    const float *vector;
+    uint32_t     k;
+    uint32_t     excluded;  // or HNSW_NONE
+    bool         exact;
+};
+OMEN_MUST_CHECK omen_status search_run(struct visit *visit, struct search *search, const struct search_query *query,
+                                       uint32_t *found, struct omen_error *error);
+void search_report(const struct search *search, omen_query_report *report);  // report may be NULL
+
+// ---- recall (shard_recall.c) ----
+void tuning_init(struct tuning *tuning);
+void tuning_fini(struct tuning *tuning);
+// Measures when it is time to; never waits for another that does.
+void tuning_refresh(struct shard *shard);
+// Sets beam and stop for the target; false when there was nothing to go by and they are on the safe side. In the gate.
+bool tuning_apply(struct shard *shard, double target, struct hnsw_query *query);
+void tuning_note(struct shard *shard, struct reader *reader, const float *vector);
+
+#endif

@@ -1,0 +1,255 @@
+// shard/shard_points.c -- points by id, points in the order of writing, and ids.
+//
+// Shape: handle, in memory; the readers' side.
+//
+// A row that is deleted while it is copied may lose its payload half-way, so the copy is made first and the row looked at
+// afterwards: if it was erased meanwhile, the copy is thrown away (an upsert's old row is not erased before this reader
+// leaves, so only a delete does this).
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/limits.h"
+#include "shard/shard_int.h"
+
+#define CURSOR_END UINT64_MAX
+#define CURSOR_SLOT_BITS 32u
+
+static struct points_config config_of(const struct shard *shard, int with, size_t room);
+static struct point         point_at(const struct generation *generation, int with, uint32_t slot);
+
+omen_status
+shard_id_text(struct shard *shard, uint64_t key, char *text, size_t capacity, struct omen_error *error)
+{
+    const uint32_t ticket = epoch_enter(&shard->gate);
+    size_t         bytes;
+    const char    *name = names_text(shard->names, key, &bytes);
+    omen_status    status = OMEN_OK;
+    if (name == NULL)
+        status = error_set(error, OMEN_E_NOT_FOUND, "key %llu belongs to no text id", (unsigned long long)key);
+    else if (bytes + 1 > capacity)
+        status = error_set(error, OMEN_E_INVALID, "the text has %zu bytes and a NUL; capacity is %zu", bytes,
+                           capacity);
+    else
+        memcpy(text, name, bytes + 1);
+    epoch_leave(&shard->gate, ticket);
+    return status;
+}
+
+omen_status
+shard_id_key(struct shard *shard, const char *text, uint64_t *key, struct omen_error *error)
+{
+    const uint32_t ticket = epoch_enter(&shard->gate);
+    const uint64_t found = names_find(shard->names, text, strnlen(text, ID_TEXT_BYTES_MAX + 1));
+    epoch_leave(&shard->gate, ticket);
+    if (found == NAMES_NONE)
+        return error_set(error, OMEN_E_NOT_FOUND, "id \"%s\" was never given", text);
+    *key = found;
+    return OMEN_OK;
+}
+
+int
+shard_contains(struct shard *shard, uint64_t id)
+{
+    const uint32_t ticket = epoch_enter(&shard->gate);
+    const bool     there = idmap_find(shard_generation(shard)->ids, id) != IDMAP_NONE;
+    epoch_leave(&shard->gate, ticket);
+    return there;
+}
+
+static omen_status
+check_with(int with, struct omen_error *error)
+{
+    if ((with & ~(OMEN_WITH_VECTOR | OMEN_WITH_PAYLOAD)) != 0)
+        return error_set(error, OMEN_E_INVALID, "with is %d; it is a sum of 1 (vector) and 2 (payload)", with);
+    return OMEN_OK;
+}
+
+omen_status
+shard_get(struct shard *shard, const struct id_list *ids, int with, struct points **out, struct omen_error *error)
+{
+    *out = NULL;
+    const omen_status refused = check_with(with, error);
+    if (refused != OMEN_OK)
+        return refused;
+    const struct points_config config = config_of(shard, with, ids->count);
+    omen_status                status = points_open(&config, out);
+    for (size_t i = 0; i < ids->count && status == OMEN_OK; i++) {
+        const uint32_t           ticket = epoch_enter(&shard->gate);
+        const struct generation *generation = shard_generation(shard);
+        const uint32_t           slot = idmap_find(generation->ids, ids->ids[i]);
+        struct point             point = {.id = ids->ids[i]};
+        if (slot != IDMAP_NONE)
+            point = point_at(generation, with, slot);
+        status = points_add(*out, &point);
+        epoch_leave(&shard->gate, ticket);
+    }
+    if (status == OMEN_OK)
+        return OMEN_OK;
+    points_close(*out);
+    *out = NULL;
+    return error_set_plain(error, status);
+}
+
+static struct points_config
+config_of(const struct shard *shard, int with, size_t room)
+{
+    return (struct points_config){
+        .room = room,
+        .row_bytes = (with & OMEN_WITH_VECTOR) != 0 ? shard->row_bytes : 0,
+        .payloads = (with & OMEN_WITH_PAYLOAD) != 0,
+    };
+}
+
+// What `slot` holds, borrowed until the reader leaves the gate; not found when it was erased.
+static struct point
+point_at(const struct generation *generation, int with, uint32_t slot)
+{
+    struct point point = {.id = idmap_id(generation->ids, slot), .found = true};
+    if ((with & OMEN_WITH_VECTOR) != 0)
+        point.vector = hnsw_row(generation->hnsw, slot);
+    if ((with & OMEN_WITH_PAYLOAD) != 0)
+        point.payload = payloads_get(generation->payloads, slot, &point.payload_bytes);
+    if (hnsw_erased(generation->hnsw, slot))
+        point.found = false;
+    return point;
+}
+
+// ---- scrolling ----
+//
+// A cursor is the number of a generation and the next slot there. Compaction takes the dead rows out and keeps the
+// order, so a cursor of an earlier generation moves to the number of rows that lived before it.
+
+static omen_status
+cursor_slot(struct shard *shard, const struct generation *generation, uint64_t cursor, uint32_t *slot,
+            struct omen_error *error)
+{
+    uint32_t number = (uint32_t)(cursor >> CURSOR_SLOT_BITS);
+    *slot = (uint32_t)cursor;
+    if (cursor == 0)
+        return OMEN_OK;
+    if (number > generation->number)
+        return error_set(error, OMEN_E_INVALID, "cursor %llu was not given by this index",
+                         (unsigned long long)cursor);
+    for (; number < generation->number; number++) {
+        const struct renumbering *renumbering = atomic_load_explicit(
+            &shard->renumberings[number % RENUMBERINGS_MAX], memory_order_acquire);
+        if (renumbering == NULL || renumbering->number != number)
+            return error_set(error, OMEN_E_INVALID,
+                             "the cursor is older than the last %u compactions; scroll from the start again",
+                             RENUMBERINGS_MAX);
+        uint32_t before = 0;
+        for (uint32_t i = 0; i < *slot && i < renumbering->lived.count; i++) {
+            if (i % 64 == 0 && i + 64 <= *slot) {
+                before += (uint32_t)__builtin_popcountll(renumbering->lived.words[i / 64]);
+                i += 63;
+            } else {
+                before += bitmap_test(&renumbering->lived, i);
+            }
+        }
+        *slot = before;
+    }
+    return OMEN_OK;
+}
+
+// Does scrolling show this row? While an upsert exchanges rows, the one that its id leads to; unless that is beyond the
+// rows that this scroll goes through.
+static bool
+is_shown(const struct generation *generation, uint32_t slot, uint32_t rows)
+{
+    if (hnsw_erased(generation->hnsw, slot))
+        return false;
+    const uint32_t leads_to = idmap_find(generation->ids, idmap_id(generation->ids, slot));
+    return leads_to == slot || (leads_to != IDMAP_NONE && leads_to >= rows);
+}
+
+// In the gate.
+static omen_status
+scroll_rows(struct visit *visit, struct scroll *scroll, const struct filter_view *view, struct points *points,
+            struct omen_error *error)
+{
+    const struct generation *generation = visit->generation;
+    const bool               filtered = view->key.form != FILTER_FORM_NONE;
+    const uint32_t rows = filtered ? view->answer.allowed.count : hnsw_count(generation->hnsw);
+    uint32_t       slot;
+    omen_status              status = cursor_slot(visit->shard, generation, scroll->cursor, &slot, error);
+    if (status != OMEN_OK)
+        return status;
+    for (; slot < rows && points_count(points) < scroll->limit; slot++) {
+        if (filtered && !bitmap_test(&view->answer.allowed, slot)) {
+            if (slot % 64 == 0 && view->answer.allowed.words[slot / 64] == 0)
+                slot += 63;
+            continue;
+        }
+        if (!is_shown(generation, slot, rows))
+            continue;
+        const struct point point = point_at(generation, scroll->with, slot);
+        if (point.found)
+            status = points_add(points, &point);
+        if (status != OMEN_OK)
+            return error_set_plain(error, status);
+    }
+    scroll->cursor = slot >= rows ? CURSOR_END : (uint64_t)generation->number << CURSOR_SLOT_BITS | slot;
+    return OMEN_OK;
+}
+
+omen_status
+shard_scroll(struct shard *shard, struct scroll *scroll, struct points **out, struct omen_error *error)
+{
+    *out = NULL;
+    omen_status status = check_with(scroll->with, error);
+    if (status != OMEN_OK)
+        return status;
+    if (scroll->limit == 0)
+        return error_set(error, OMEN_E_INVALID, "limit is 0");
+    const struct points_config config = config_of(shard, scroll->with, scroll->limit);
+    struct filter_view         view = {0};
+    struct visit               visit;
+    if (scroll->filter != NULL)
+        view.key = (struct filter_key){.form = FILTER_FORM_TEXT,
+                                       .bytes = scroll->filter,
+                                       .count = strnlen(scroll->filter, FILTER_TEXT_BYTES_MAX + 1)};
+    status = points_open(&config, out);
+    if (status != OMEN_OK)
+        return error_set_plain(error, status);
+    status = visit_begin(shard, &visit, error);
+    if (status == OMEN_OK) {
+        if (scroll->filter != NULL)
+            status = filter_view_make(&visit, &view, error);
+        if (status == OMEN_OK && scroll->cursor != CURSOR_END)
+            status = scroll_rows(&visit, scroll, &view, *out, error);
+        visit_leave(&visit);
+        if (status == OMEN_OK && scroll->filter != NULL)
+            filter_view_keep(&visit, &view);
+        visit_end(&visit);
+    }
+    if (status == OMEN_OK)
+        return OMEN_OK;
+    points_close(*out);
+    *out = NULL;
+    return status;
+}
+
+omen_status
+shard_count(struct shard *shard, const char *filter, uint64_t *count, struct omen_error *error)
+{
+    struct filter_view view = {0};
+    struct visit       visit;
+    omen_status        status = visit_begin(shard, &visit, error);
+    if (status != OMEN_OK)
+        return status;
+    if (filter == NULL) {
+        *count = hnsw_live(visit.generation->hnsw);
+    } else {
+        view.key = (struct filter_key){.form = FILTER_FORM_TEXT,
+                                       .bytes = filter,
+                                       .count = strnlen(filter, FILTER_TEXT_BYTES_MAX + 1)};
+        status = filter_view_make(&visit, &view, error);
+        if (status == OMEN_OK)
+            *count = view.answer.count;
+    }
+    visit_leave(&visit);
+    if (status == OMEN_OK && filter != NULL)
+        filter_view_keep(&visit, &view);
+    visit_end(&visit);
+    return status;
+}
