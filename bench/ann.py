@@ -210,7 +210,9 @@ def time_one(library, row, options):
     if answer:
         row["qps1"].append(answer["qps"])
     if library.variant.name != "vsag SQ8+f32":
-        answer = library.ask("time", point=row["point"], threads=options.threads, expected_qps=options.threads * expected)
+        answer = library.ask(
+            "time", point=row["point"], threads=options.threads, expected_qps=options.threads * expected
+        )
         if answer:
             row["qps2"].append(answer["qps"])
     count = int(min(1000, max(100, 0.5 * expected)))
@@ -218,6 +220,18 @@ def time_one(library, row, options):
     if answer:
         row["p50"].append(answer["p50_us"])
         row["p99"].append(answer["p99_us"])
+
+
+def warm_set(options, name, chosen):
+    """Builds one library after the other for later runs with --reuse; nothing is timed."""
+    dataset = data.load(name)
+    for variant in chosen:
+        if variant.name in peers.OURS or not variant.saves:
+            continue
+        library = Library(variant, options.patience)
+        if library.failed is None:
+            build_all([library], options, name, len(dataset.base), len(dataset.query))
+        library.close()
 
 
 def run_set(options, name, chosen):
@@ -269,11 +283,13 @@ def options_from(words):
     parse.add_argument("--m", type=int, default=16)
     parse.add_argument("--efc", type=int, default=200)
     parse.add_argument("--reuse", action="store_true", help="keep the peers' built indexes and load them next time")
+    parse.add_argument("--warm", action="store_true", help="only build what --reuse would load, then stop")
     parse.add_argument("--no-build-one", dest="build_one", action="store_false", help="skip the one-thread builds")
     parse.add_argument("--patience", type=int, default=3600, help="seconds after which a silent library is given up")
     parse.add_argument("--no-install", dest="install", action="store_false", help="take only peers that are here")
     parse.add_argument("--report", action="store_true", help="measure nothing; write the report from what is there")
     options = parse.parse_args(words)
+    options.reuse = options.reuse or options.warm
     options.quick = options.quick or os.environ.get("QUICK", "0") not in ("", "0")
     if options.quick:
         options.rows = options.rows or 20_000
@@ -296,7 +312,9 @@ def main(words=None):
             if name not in names and not options.quick:
                 say(f"{name}: not measured: its source is not here")
         for name in names:
-            run_set(options, name, chosen)
+            warm_set(options, name, chosen) if options.warm else run_set(options, name, chosen)
+        if options.warm:
+            return
     report.write_ann(OUT, part=bool(options.rows))
 
 

@@ -19,7 +19,19 @@ from bench import data, measure, report
 
 def c_figures(engine, name):
     """(ns of omen_query on one row, ns a call beyond its share of a batch at each ef), of the C program."""
-    command = [engine, "--data", data.WORK / "data" / name, "--n", "20000", "--queries", "1000", "--ef", "10,16,32", "--repeat", "5"]
+    command = [
+        engine,
+        "--data",
+        data.WORK / "data" / name,
+        "--n",
+        "20000",
+        "--queries",
+        "1000",
+        "--ef",
+        "10,16,32",
+        "--repeat",
+        "5",
+    ]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     floor = float(re.search(r"floor .* p50 (\d+) ns", text).group(1))
     lines = re.findall(r"^ +\d+ +[\d.]+ +\d+ \(.*\).* (-?\d+)$", text, re.M)
@@ -30,7 +42,10 @@ def python_ns(width, metric, queries, repeats=7):
     index = omendb.Index(dimension=width, metric=metric)
     index.add(queries[:1])
     index.flush()
-    return float(np.median([np.median(measure.each(lambda query: index.search(query, k=10), queries)) for _ in range(repeats)]) * 1e9)
+    return float(
+        np.median([np.median(measure.each(lambda query: index.search(query, k=10), queries)) for _ in range(repeats)])
+        * 1e9
+    )
 
 
 def main(words=None):

@@ -208,7 +208,9 @@ def cached_subset(dataset, rows, queries):
     if rows < len(dataset.base) and file.exists():
         part = dataset.subset(len(dataset.base), queries)
         labels = None if part.labels is None else part.labels[:rows]
-        return Dataset(f"{part.name}-{rows}", part.metric, part.base[:rows], part.query, np.load(file), labels, part.query_labels)
+        return Dataset(
+            f"{part.name}-{rows}", part.metric, part.base[:rows], part.query, np.load(file), labels, part.query_labels
+        )
     part = dataset.subset(rows, queries)
     if rows < len(dataset.base):
         whole = file.with_suffix(f".{os.getpid()}.npy")

@@ -111,7 +111,17 @@ def run(name, options):
             scans = [answer(index, queries, groups, exact=True)[1] for _ in range(options.repeat)]
             scan = len(queries) / float(np.median(scans))
             let = np.mean([mask.mean() for _, mask, _ in groups])
-            rows.append([how, f"{100 * let:.2f} %", ef, f"{recall:.3f}", f"{qps:,.0f}", f"{qps / plain:.2f}x", f"{qps / scan:.2f}x"])
+            rows.append(
+                [
+                    how,
+                    f"{100 * let:.2f} %",
+                    ef,
+                    f"{recall:.3f}",
+                    f"{qps:,.0f}",
+                    f"{qps / plain:.2f}x",
+                    f"{qps / scan:.2f}x",
+                ]
+            )
             found.append((share, recall, qps / plain, qps / scan))
     measure.pin()
     head = ["filter", "let through", "ef", "recall@10", "QPS", "of unfiltered", "of exact scan"]
@@ -124,10 +134,14 @@ def judge(name, found):
     out = [(f"{name}: recall, worst of {len(found)} filters", f"{recall:.3f}", f">= {FLOOR}", recall >= FLOOR)]
     for share, bar in ((0.5, 0.5), (0.1, 0.35)):
         worst = min(row[2] for row in found if row[0] == share)
-        out.append((f"{name}: QPS at {100 * share:g} % over unfiltered, worst", f"{worst:.2f}x", f">= {bar}x", worst >= bar))
+        out.append(
+            (f"{name}: QPS at {100 * share:g} % over unfiltered, worst", f"{worst:.2f}x", f">= {bar}x", worst >= bar)
+        )
     worst = min(row[3] for row in found)
     # 5 % is what two runs of the same code differ by here.
-    out.append((f"{name}: QPS over an exact scan of the matches, worst", f"{worst:.2f}x", ">= 1x (-5 %)", worst >= 0.95))
+    out.append(
+        (f"{name}: QPS over an exact scan of the matches, worst", f"{worst:.2f}x", ">= 1x (-5 %)", worst >= 0.95)
+    )
     return out
 
 

@@ -41,7 +41,9 @@ def rate_table(name, found):
         times = float(np.median(np.divide(ours, theirs)))
         texts = ["{:,.0f} ({:,.0f}-{:,.0f})".format(*measure.spread(values)) for values in (ours, theirs)]
         rows.append([f"{name}, {threads} thread{'s' if threads > 1 else ''}", *texts, f"{times:.2f}x"])
-        verdicts.append((f"{name}: insert over hnswlib, {threads} threads", f"{times:.2f}x", f">= {BAR:g}x", times >= BAR))
+        verdicts.append(
+            (f"{name}: insert over hnswlib, {threads} threads", f"{times:.2f}x", f">= {BAR:g}x", times >= BAR)
+        )
     return rows, verdicts
 
 

@@ -77,7 +77,9 @@ def run(name, options):
                      f"{busy50:.0f}", f"{busy99:.0f}", f"{busy99 / p50:.1f}x", f"{writer.rate:,.0f}", f"{calls:,}"])  # fmt: skip
         if workers == 1:
             verdicts.append((f"{name}: p99 over p50, idle", f"{p99 / p50:.2f}x", "<= 2.2x", p99 <= 2.2 * p50))
-            verdicts.append((f"{name}: p99 beside a writer over idle p50", f"{busy99 / p50:.2f}x", "<= 4x", busy99 <= 4 * p50))
+            verdicts.append(
+                (f"{name}: p99 beside a writer over idle p50", f"{busy99 / p50:.2f}x", "<= 4x", busy99 <= 4 * p50)
+            )
     return rows, verdicts
 
 
@@ -94,7 +96,9 @@ def main(words=None):
             rows, verdicts = rows + more, verdicts + judged
     head = ["set", "linkers", "ef", "recall", "p50 us", "p99 us", "p99/p50", "p50 beside writer", "p99 beside writer",
             "over idle p50", "rows written/s", "searches"]  # fmt: skip
-    report.section("latency", "Latency, idle and beside a writer", report.table(head, rows), verdicts, whole=options.rows is None)
+    report.section(
+        "latency", "Latency, idle and beside a writer", report.table(head, rows), verdicts, whole=options.rows is None
+    )
 
 
 if __name__ == "__main__":

@@ -105,4 +105,6 @@ def commit():
         return subprocess.run(["git", "-C", ROOT, *words], capture_output=True, text=True, check=False).stdout.strip()
 
     name = git("rev-parse", "--short=12", "HEAD")
-    return (name + (" + changes" if git("status", "--porcelain", "--untracked-files=no", ":!bench/RESULTS.md") else "")) or "no git"
+    return (
+        name + (" + changes" if git("status", "--porcelain", "--untracked-files=no", ":!bench/RESULTS.md") else "")
+    ) or "no git"

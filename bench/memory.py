@@ -68,7 +68,9 @@ def child(name, rows):
 
 def main(words=None):
     parse = argparse.ArgumentParser(prog="python -m bench.memory", description=__doc__.split("\n")[0])
-    parse.add_argument("--sets", nargs="+", choices=list(data.MAKERS), default=["synth-128", "minilm-384", "fashion-784"])
+    parse.add_argument(
+        "--sets", nargs="+", choices=list(data.MAKERS), default=["synth-128", "minilm-384", "fashion-784"]
+    )
     parse.add_argument("--rows", type=int, default=0)
     parse.add_argument("--child", help=argparse.SUPPRESS)
     options = parse.parse_args(words)
@@ -90,8 +92,22 @@ def main(words=None):
         rows.append([f"{name}, {got['rows']:,} rows", f"{each:.1f}", f"{each / got['dim']:.3f}",
                      f"{got['anonymous'] / got['rows']:.0f}", f"{got['claimed']:.1f}", parts])  # fmt: skip
         per_dimension = each / got["dim"]
-        verdicts.append((f"{name}: bytes a dimension beyond the vectors", f"{per_dimension:.3f}", f"<= {BARS[name]}", per_dimension <= BARS[name]))
-    head = ["set", "B/vector beyond the vectors", "B/dimension", "RssAnon B/vector", "stats() says", "its parts, B/vector"]
+        verdicts.append(
+            (
+                f"{name}: bytes a dimension beyond the vectors",
+                f"{per_dimension:.3f}",
+                f"<= {BARS[name]}",
+                per_dimension <= BARS[name],
+            )
+        )
+    head = [
+        "set",
+        "B/vector beyond the vectors",
+        "B/dimension",
+        "RssAnon B/vector",
+        "stats() says",
+        "its parts, B/vector",
+    ]
     report.section("memory", "Memory", report.table(head, rows, "lrrrrl"), verdicts, whole=not options.rows)
 
 

@@ -177,6 +177,7 @@ def show_ratio(value, name=None):
 def ann_verdicts(result):
     out = []
     for target, _, _, ratios in ratio_rows(result):
+
         def judge(key, bar, what):
             value = ratios[key]
             if value is not None and not math.isnan(value):
@@ -193,7 +194,9 @@ def ann_verdicts(result):
     ours = [name for name in result["curves"] if name in peers.OURS]
     pairs = [b / a for name in ours for row in result["curves"][name] for a, b in zip(row["qps1"], row["qps2"])]
     if pairs and result["threads"] == 2:
-        out.append((f"{result['set']}: two threads over one", f"{np.median(pairs):.2f}x", ">= 1.8x", np.median(pairs) >= 1.8))
+        out.append(
+            (f"{result['set']}: two threads over one", f"{np.median(pairs):.2f}x", ">= 1.8x", np.median(pairs) >= 1.8)
+        )
     if result["set"] == "synth-128" and ours:
         fastest = best(result, 0.95, ours)
         if fastest:
@@ -226,13 +229,13 @@ def ann_tables(result):
         return f"{build['vectors_per_second_1']:,.0f}" if "vectors_per_second_1" in build else "-"
 
     rows = [
-        [name, one(build), f"{build['vectors_per_second']:,.0f}" + (" *" if build["reused"] else ""),
+        [name, one(build), "*" if build["reused"] else f"{build['vectors_per_second']:,.0f}",
          f"{build['bytes_per_vector']:,.0f}", build["note"]]
         for name, build in result["builds"].items()
     ]  # fmt: skip
     text = "Build rate (vectors/s) and memory the build left (anonymous resident bytes a vector, vectors included)"
     if any(build["reused"] for build in result["builds"].values()):
-        text += "; * built in an earlier run and loaded"
+        text += "; * built earlier and loaded, so not timed"
     head = ["library", "1 thread", f"{result['threads']} threads", "B/vector", "remark"]
     yield text, table(head, rows, "lrrrl")
     rows = [
@@ -312,7 +315,15 @@ def plot(results, path):
             x = [-math.log10(max(1 - row["recall"], 1e-4)) for row in rows]
             middle, low, high = zip(*(measure.spread(row["qps1"]) for row in rows))
             ours = name in peers.OURS
-            axis.plot(x, middle, "o-" if ours else ".-", label=name, color=colour[name], lw=2.4 if ours else 1.2, zorder=3 if ours else 2)
+            axis.plot(
+                x,
+                middle,
+                "o-" if ours else ".-",
+                label=name,
+                color=colour[name],
+                lw=2.4 if ours else 1.2,
+                zorder=3 if ours else 2,
+            )
             axis.fill_between(x, low, high, color=colour[name], alpha=0.15, lw=0)
         axis.set_yscale("log")
         ticks = (0.8, 0.9, 0.95, 0.99, 0.999, 0.9999)

@@ -20,7 +20,14 @@ WIDTH = 100
 LABELS = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Boot")
 SHADES = " .:-=+*#%@"
 K = 10
-POINTS = ({"ef": 32}, {"ef": 64}, {"ef": 128}, {"target_recall": 0.90}, {"target_recall": 0.95}, {"target_recall": 0.99})
+POINTS = (
+    {"ef": 32},
+    {"ef": 64},
+    {"ef": 128},
+    {"target_recall": 0.90},
+    {"target_recall": 0.95},
+    {"target_recall": 0.99},
+)
 
 
 # ---- output ----
@@ -53,7 +60,9 @@ class Bar:
         rate = f"{done:,} of {total:,}  {done / max(seconds, 1e-6):,.0f}/s"
         if TERMINAL:
             full = int(share * 32)
-            sys.stdout.write(f"\r  {paint('2', f'{self.name:<22}')}[{'#' * full}{'.' * (32 - full)}] {share:4.0%}  {rate} \x1b[K")
+            sys.stdout.write(
+                f"\r  {paint('2', f'{self.name:<22}')}[{'#' * full}{'.' * (32 - full)}] {share:4.0%}  {rate} \x1b[K"
+            )
             sys.stdout.flush()
         elif int(share * 4) > self.quarter:
             self.quarter = int(share * 4)
@@ -81,7 +90,17 @@ def fashion(queries):
     labels = data.fashion_labels()[0]
     payloads = [{"label": LABELS[label]} for label in labels]
     origin = "pictures of clothes, 28 x 28, from Debian's package dataset-fashion-mnist"
-    return Demo("Fashion-MNIST", origin, "l2", base, query, payloads, ("label", "keyword"), {"label": "Sneaker"}, look_at_pictures)
+    return Demo(
+        "Fashion-MNIST",
+        origin,
+        "l2",
+        base,
+        query,
+        payloads,
+        ("label", "keyword"),
+        {"label": "Sneaker"},
+        look_at_pictures,
+    )
 
 
 def minilm(queries):
@@ -92,7 +111,17 @@ def minilm(queries):
         rows = [json.loads(words) for words in file]
     payloads = [{"text": row["text"], "words": row["words"]} for row in rows]
     origin = f"sentence embeddings (all-MiniLM-L6-v2) with their texts, from {folder.parent.name}/{folder.name}"
-    return Demo("minilm-384", origin, "cosine", base, query, payloads, ("words", "integer"), {"words": {"gte": 12}}, look_at_texts)
+    return Demo(
+        "minilm-384",
+        origin,
+        "cosine",
+        base,
+        query,
+        payloads,
+        ("words", "integer"),
+        {"words": {"gte": 12}},
+        look_at_texts,
+    )
 
 
 def generated(queries):
@@ -100,7 +129,9 @@ def generated(queries):
     die = np.random.default_rng(1).integers(0, 100, len(base))
     payloads = [{"die": int(value)} for value in die]
     origin = "GENERATED vectors: neither dataset-fashion-mnist nor a data folder is here"
-    return Demo("generated", origin, "l2", base, query[:queries], payloads, ("die", "integer"), {"die": {"lt": 10}}, None)
+    return Demo(
+        "generated", origin, "l2", base, query[:queries], payloads, ("die", "integer"), {"die": {"lt": 10}}, None
+    )
 
 
 def look_at_pictures(index, demo):
@@ -182,24 +213,38 @@ def show(demo):
     line("all linked", f"{linked:.1f} s: {rows / linked:,.0f} vectors/s")
     stats = index.stats()
     each = stats["bytes_per_vector"]
-    line("memory", f"{each:.0f} bytes a vector beyond the vector itself ({each / width:.2f} a dimension; the vector: {4 * width})")
+    line(
+        "memory",
+        f"{each:.0f} bytes a vector beyond the vector itself ({each / width:.2f} a dimension; the vector: {4 * width})",
+    )
 
     start = measure.clock()
     truth = index.search(demo.query, k=K, exact=True)[0]
     exact = len(demo.query) / (measure.clock() - start)
-    line("exact search", f"{exact:,.0f} queries/s: the yardstick for recall ({len(demo.query):,} queries that are no rows)")
+    line(
+        "exact search",
+        f"{exact:,.0f} queries/s: the yardstick for recall ({len(demo.query):,} queries that are no rows)",
+    )
     index.calibrate()
-    print(f"\n  {paint('2', f'''{'asked for':<22}{'recall@10':>10}{'QPS, 1 thread':>16}{'2 threads':>12}{'p50':>10}{'p99':>10}''')}")
+    print(
+        f"\n  {paint('2', f'''{'asked for':<22}{'recall@10':>10}{'QPS, 1 thread':>16}{'2 threads':>12}{'p50':>10}{'p99':>10}''')}"
+    )
     best = None
     for options in POINTS:
         recall, one, two, p50, p99 = search_figures(index, demo, truth, options)
         ((word, value),) = options.items()
-        print(f"  {f'{word} = {value}':<22}{recall:>10.4f}{one:>16,.0f}{two:>12,.0f}{p50:>7.0f} us{p99:>7.0f} us", flush=True)
+        print(
+            f"  {f'{word} = {value}':<22}{recall:>10.4f}{one:>16,.0f}{two:>12,.0f}{p50:>7.0f} us{p99:>7.0f} us",
+            flush=True,
+        )
         if options == {"target_recall": 0.95}:
             best = dict(recall=recall, qps=one, p50=p50, p99=p99)
     matching, recall, p50 = filtered(index, demo)
     print()
-    line("filtered", f"{json.dumps(demo.condition)}: {matching:,} of {rows:,} rows, recall@10 {recall:.4f}, p50 {p50:.0f} us")
+    line(
+        "filtered",
+        f"{json.dumps(demo.condition)}: {matching:,} of {rows:,} rows, recall@10 {recall:.4f}, p50 {p50:.0f} us",
+    )
     if demo.look:
         print()
         demo.look(index, demo)
@@ -209,13 +254,17 @@ def show(demo):
 
 def summary(results, seconds):
     heading("Summary (target_recall = 0.95)")
-    print(f"  {'set':<16}{'recall@10':>10}{'QPS':>10}{'p50':>9}{'p99':>9}{'over exact':>12}{'B/vector':>10}{'first answer':>14}")
+    print(
+        f"  {'set':<16}{'recall@10':>10}{'QPS':>10}{'p50':>9}{'p99':>9}{'over exact':>12}{'B/vector':>10}{'first answer':>14}"
+    )
     for r in results:
         print(
             f"  {r['name']:<16}{r['recall']:>10.4f}{r['qps']:>10,.0f}{r['p50']:>6.0f} us{r['p99']:>6.0f} us"
             f"{r['qps'] / r['exact']:>11.0f}x{r['bytes']:>10.0f}{1000 * r['first']:>11.0f} ms"
         )
-    print(f"\n  {measure.machine()}\n  {seconds:.0f} s in all. Beside other libraries: make bench. In Python: README.md.")
+    print(
+        f"\n  {measure.machine()}\n  {seconds:.0f} s in all. Beside other libraries: make bench. In Python: README.md."
+    )
 
 
 def main(words=None):

@@ -51,10 +51,19 @@ def rows_of(label, name, index, queries, truth, repeats, bars):
         ours = [dict(recall=recall, qps1=speeds)]
         price = report.ratio(ours, fixed, recall - 1e-9)
         off = 100 * (recall - target)
-        rows.append([label, f"{target}", f"{recall:.4f}", f"{off:+.2f}", f"{np.median(speeds):,.0f}", report.show_ratio(price)])
+        rows.append(
+            [label, f"{target}", f"{recall:.4f}", f"{off:+.2f}", f"{np.median(speeds):,.0f}", report.show_ratio(price)]
+        )
         if bars:
             verdicts.append((f"{name}, {label}, {target}: recall", f"{off:+.2f} points", "-0.5..+2", -0.5 <= off <= 2))
-            verdicts.append((f"{name}, {label}, {target}: QPS over the best ef", report.show_ratio(price), ">= 0.95x", price >= 0.95))
+            verdicts.append(
+                (
+                    f"{name}, {label}, {target}: QPS over the best ef",
+                    report.show_ratio(price),
+                    ">= 0.95x",
+                    price >= 0.95,
+                )
+            )
     return rows, verdicts
 
 

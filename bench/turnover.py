@@ -78,8 +78,17 @@ def run(name, options):
         after = curve(index, queries, truth)
         rows.append([how, *(f"{after[ef]:.4f}" for ef in EFS), f"{100 * unreached:.3f} %", f"{took:.1f} s"])
         worst = max(fresh[ef] - after[ef] for ef in EFS)
-        verdicts.append((f"{name} {how}: recall below a fresh build, worst ef", f"{100 * worst:.2f} points", "<= 1 point", worst <= 0.01))
-        verdicts.append((f"{name} {how}: unreached live rows", f"{100 * unreached:.3f} %", "< 0.01 %", unreached < 1e-4))
+        verdicts.append(
+            (
+                f"{name} {how}: recall below a fresh build, worst ef",
+                f"{100 * worst:.2f} points",
+                "<= 1 point",
+                worst <= 0.01,
+            )
+        )
+        verdicts.append(
+            (f"{name} {how}: unreached live rows", f"{100 * unreached:.3f} %", "< 0.01 %", unreached < 1e-4)
+        )
     head = ["turnover", *(f"recall, ef {ef}" for ef in EFS), "unreached", "took"]
     return f"### {name}, {half:,} live rows, all replaced\n\n" + report.table(head, rows), verdicts
 

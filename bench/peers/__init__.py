@@ -16,6 +16,7 @@ class Variant:
     module: str  # bench.peers.<module>
     setup: dict
     graph: bool = True  # compared as a graph index; the others are shown beside
+    saves: bool = True  # whether a built index can be kept for --reuse
     distribution: str = ""  # what is installed, and whose version is reported unless the adapter knows better
 
 
@@ -30,8 +31,8 @@ VARIANTS = [
     Variant("glass SQ8U", "glass", {"quantizer": "SQ8U", "refine": ""}, distribution="glass"),
     Variant("glass SQ4U+f16", "glass", {"quantizer": "SQ4U", "refine": "FP16"}, distribution="glass"),
     Variant("svs Vamana", "svs", {}, distribution="scalable-vs"),
-    Variant("vsag SQ8+f32", "vsag", {}, distribution="pyvsag"),
-    Variant("pgvector", "pgvector", {}, distribution="psycopg"),
+    Variant("vsag SQ8+f32", "vsag", {}, saves=False, distribution="pyvsag"),
+    Variant("pgvector", "pgvector", {}, saves=False, distribution="psycopg"),
 ]
 
 OURS = ("omendb", "omendb target_recall")

@@ -10,7 +10,30 @@ class Omendb(Peer):
         if target:
             self.points = [0.80, 0.90, 0.95, 0.98, 0.99, 0.995, 0.999]
         else:
-            self.points = [10, 11, 12, 14, 16, 18, 20, 24, 28, 32, 40, 48, 64, 80, 96, 128, 160, 200, 256, 384, 512, 768]
+            self.points = [
+                10,
+                11,
+                12,
+                14,
+                16,
+                18,
+                20,
+                24,
+                28,
+                32,
+                40,
+                48,
+                64,
+                80,
+                96,
+                128,
+                160,
+                200,
+                256,
+                384,
+                512,
+                768,
+            ]
 
     def build(self, base, metric, m, ef_construction, threads):
         self.index = omendb.Index(

@@ -91,7 +91,9 @@ class Pgvector(Peer):
         self.running = True
         self._connect().execute("CREATE EXTENSION vector")
         self.connections.pop().close()
-        self.extension = self._connect().execute("SELECT extversion FROM pg_extension WHERE extname = 'vector'").fetchone()[0]
+        self.extension = (
+            self._connect().execute("SELECT extversion FROM pg_extension WHERE extname = 'vector'").fetchone()[0]
+        )
 
     def _connect(self):
         link = psycopg.connect(host=str(self.home), user=self.user, dbname="postgres", autocommit=True)
@@ -160,7 +162,9 @@ class Pgvector(Peer):
         if threads == 1:
             return self._answer(0, queries, k, point)
         with ThreadPoolExecutor(threads) as pool:  # one connection a thread: the work is the server's
-            parts = pool.map(lambda job: self._answer(job[0], job[1], k, point), enumerate(np.array_split(queries, threads)))
+            parts = pool.map(
+                lambda job: self._answer(job[0], job[1], k, point), enumerate(np.array_split(queries, threads))
+            )
             return np.concatenate(list(parts))
 
     def memory(self):
