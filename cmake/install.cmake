@@ -15,6 +15,8 @@ write_basic_package_version_file(${PROJECT_BINARY_DIR}/omendb-config-version.cma
 install(FILES ${PROJECT_BINARY_DIR}/omendb-config.cmake ${PROJECT_BINARY_DIR}/omendb-config-version.cmake
   DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/omendb)
 
+# Relative to itself, so that it is right wherever `--prefix` or DESTDIR put it.
+file(RELATIVE_PATH OMENDB_PC_TO_PREFIX /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
 configure_file(cmake/omendb.pc.in ${PROJECT_BINARY_DIR}/omendb.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/omendb.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 
