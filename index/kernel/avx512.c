@@ -450,22 +450,53 @@ butterfly16(__m512 x)
                            _mm512_shuffle_f32x4(x, x, 0x4e));
 }
 
+// Two stages at once, over groups of four registers that lie `half` apart, then times `scale`: 1,
+// which changes nothing, but in the last pass. Values are loaded and stored half as often as with a
+// stage a pass.
+INLINE void
+butterfly_pass4(float *values, uint32_t count, uint32_t half, float scale)
+{
+    const __m512 factor = _mm512_set1_ps(scale);
+    for (uint32_t i = 0; i < count; i += 4 * half)
+        for (uint32_t j = i; j < i + half; j += 16) {
+            float *at[4] = {values + j, values + j + half, values + j + 2 * half,
+                            values + j + 3 * half};
+            const __m512 a = _mm512_loadu_ps(at[0]), b = _mm512_loadu_ps(at[1]);
+            const __m512 c = _mm512_loadu_ps(at[2]), d = _mm512_loadu_ps(at[3]);
+            const __m512 ab = _mm512_add_ps(a, b), cd = _mm512_add_ps(c, d);
+            const __m512 ab_minus = _mm512_sub_ps(a, b), cd_minus = _mm512_sub_ps(c, d);
+            _mm512_storeu_ps(at[0], _mm512_mul_ps(_mm512_add_ps(ab, cd), factor));
+            _mm512_storeu_ps(at[1], _mm512_mul_ps(_mm512_add_ps(ab_minus, cd_minus), factor));
+            _mm512_storeu_ps(at[2], _mm512_mul_ps(_mm512_sub_ps(ab, cd), factor));
+            _mm512_storeu_ps(at[3], _mm512_mul_ps(_mm512_sub_ps(ab_minus, cd_minus), factor));
+        }
+}
+
+INLINE void
+butterfly_pass2(float *values, uint32_t count, uint32_t half, float scale)
+{
+    const __m512 factor = _mm512_set1_ps(scale);
+    for (uint32_t i = 0; i < count; i += 2 * half)
+        for (uint32_t j = i; j < i + half; j += 16) {
+            const __m512 a = _mm512_loadu_ps(values + j), b = _mm512_loadu_ps(values + j + half);
+            _mm512_storeu_ps(values + j, _mm512_mul_ps(_mm512_add_ps(a, b), factor));
+            _mm512_storeu_ps(values + j + half, _mm512_mul_ps(_mm512_sub_ps(a, b), factor));
+        }
+}
+
 static void
 avx512_butterfly(float *values, uint32_t count)
 {
+    const float scale = 1.0f / sqrtf((float)count);
+    const __m512 factor = _mm512_set1_ps(count == 16 ? scale : 1.0f);
     for (uint32_t i = 0; i < count; i += 16)
-        _mm512_storeu_ps(values + i, butterfly16(_mm512_loadu_ps(values + i)));
-    for (uint32_t half = 16; half < count; half *= 2)
-        for (uint32_t i = 0; i < count; i += 2 * half)
-            for (uint32_t j = i; j < i + half; j += 16) {
-                const __m512 a = _mm512_loadu_ps(values + j),
-                             b = _mm512_loadu_ps(values + j + half);
-                _mm512_storeu_ps(values + j, _mm512_add_ps(a, b));
-                _mm512_storeu_ps(values + j + half, _mm512_sub_ps(a, b));
-            }
-    const __m512 scale = _mm512_set1_ps(1.0f / sqrtf((float)count));
-    for (uint32_t i = 0; i < count; i += 16)
-        _mm512_storeu_ps(values + i, _mm512_mul_ps(_mm512_loadu_ps(values + i), scale));
+        _mm512_storeu_ps(values + i,
+                         _mm512_mul_ps(butterfly16(_mm512_loadu_ps(values + i)), factor));
+    uint32_t half = 16;
+    for (; half * 2 < count; half *= 4)
+        butterfly_pass4(values, count, half, half * 4 == count ? scale : 1.0f);
+    if (half < count)
+        butterfly_pass2(values, count, half, scale);
 }
 
 static void
