@@ -340,24 +340,26 @@ exact_step(enum metric metric, struct chains *row, int odd, __m256 q, __m256 x)
         row->other = _mm256_fmadd_ps(x, x, row->other);
 }
 
-// Components i..i+7 of four rows; `keep` zeroes lanes that were counted before.
-INLINE void
-exact_step4(enum metric metric, enum vector_type type, struct chains chains[4], int odd,
-            const float *query, const void *const *rows, uint32_t i, __m256 keep)
-{
-    const __m256 q = _mm256_and_ps(_mm256_loadu_ps(query + i), keep);
-    exact_step(metric, &chains[0], odd, q, _mm256_and_ps(load8(type, rows[0], i), keep));
-    exact_step(metric, &chains[1], odd, q, _mm256_and_ps(load8(type, rows[1], i), keep));
-    exact_step(metric, &chains[2], odd, q, _mm256_and_ps(load8(type, rows[2], i), keep));
-    exact_step(metric, &chains[3], odd, q, _mm256_and_ps(load8(type, rows[3], i), keep));
-}
-
 // All ones in the last `left` of 8 lanes.
 INLINE __m256
 last_lanes(uint32_t left)
 {
     const __m256i lanes = _mm256_setr_epi32(7, 6, 5, 4, 3, 2, 1, 0);
     return _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32((int)left), lanes));
+}
+
+// Components i..i+7 of four rows, of which the last `left` count; the others were counted before.
+INLINE void
+exact_step4(enum metric metric, enum vector_type type, struct chains chains[4], int odd,
+            const float *query, const void *const *rows, uint32_t i, uint32_t left)
+{
+    const __m256 keep = last_lanes(left);
+    const int whole = __builtin_constant_p(left) && left == 8;
+    const __m256 q = _mm256_loadu_ps(query + i), q_kept = whole ? q : _mm256_and_ps(q, keep);
+    for (uint32_t r = 0; r < 4; r++) {
+        const __m256 x = load8(type, rows[r], i);
+        exact_step(metric, &chains[r], odd, q_kept, whole ? x : _mm256_and_ps(x, keep));
+    }
 }
 
 INLINE __m128
@@ -372,19 +374,19 @@ INLINE __m128
 exact4(enum metric metric, enum vector_type type, const float *query, const void *const *rows,
        uint32_t dim)
 {
-    const __m256 zero = _mm256_setzero_ps(), all = _mm256_castsi256_ps(_mm256_set1_epi32(-1));
+    const __m256 zero = _mm256_setzero_ps();
     struct chains chains[4] = {{zero, zero}, {zero, zero}, {zero, zero}, {zero, zero}};
     uint32_t i = 0;
     for (; i + 16 <= dim; i += 16) {
-        exact_step4(metric, type, chains, 0, query, rows, i, all);
-        exact_step4(metric, type, chains, 1, query, rows, i + 8, all);
+        exact_step4(metric, type, chains, 0, query, rows, i, 8);
+        exact_step4(metric, type, chains, 1, query, rows, i + 8, 8);
     }
     if (i + 8 <= dim) {
-        exact_step4(metric, type, chains, 0, query, rows, i, all);
+        exact_step4(metric, type, chains, 0, query, rows, i, 8);
         i += 8;
     }
     if (i < dim)
-        exact_step4(metric, type, chains, 1, query, rows, dim - 8, last_lanes(dim - i));
+        exact_step4(metric, type, chains, 1, query, rows, dim - 8, dim - i);
     const __m128 sum = reduce4_ps(chains[0].sum, chains[1].sum, chains[2].sum, chains[3].sum);
     const __m128 other =
         reduce4_ps(chains[0].other, chains[1].other, chains[2].other, chains[3].other);
