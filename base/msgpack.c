@@ -193,7 +193,7 @@ load_big_endian(const uint8_t *bytes, uint32_t count)
 // The three layouts of the specification: 32 bits of seconds; 30 bits of nanoseconds and 34 of seconds; 32 bits
 // of nanoseconds and 64 of seconds.
 bool
-msgpack_timestamp(const struct msgpack_value *value, int64_t *seconds, uint32_t *nanoseconds)
+msgpack_read_timestamp(const struct msgpack_value *value, int64_t *seconds, uint32_t *nanoseconds)
 {
     if (value->kind != MSGPACK_EXT || value->ext_type != MSGPACK_EXT_TIMESTAMP)
         return false;
@@ -327,7 +327,7 @@ check_scalar(struct check *check, const struct msgpack_value *value, uint64_t at
         return error_set(check->error, OMEN_E_PAYLOAD, "payload has a string that is not UTF-8, at byte %llu",
                          (unsigned long long)at);
     if (value->kind == MSGPACK_EXT && value->ext_type == MSGPACK_EXT_TIMESTAMP &&
-        !msgpack_timestamp(value, &seconds, &nanoseconds))
+        !msgpack_read_timestamp(value, &seconds, &nanoseconds))
         return error_set(check->error, OMEN_E_PAYLOAD, "payload has a malformed timestamp at byte %llu",
                          (unsigned long long)at);
     return OMEN_OK;

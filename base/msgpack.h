@@ -64,7 +64,7 @@ OMEN_MUST_CHECK omen_status msgpack_check_map(const void *bytes, size_t count, s
 #define MSGPACK_EXT_TIMESTAMP (-1)
 
 // Seconds since 1970 and nanoseconds 0..999999999 of a timestamp ext; false when it is none.
-bool msgpack_timestamp(const struct msgpack_value *value, int64_t *seconds, uint32_t *nanoseconds);
+bool msgpack_read_timestamp(const struct msgpack_value *value, int64_t *seconds, uint32_t *nanoseconds);
 
 // "null", "boolean", "integer", "float", "string", "binary", "array", "map", "timestamp", "extension"; static.
 const char *msgpack_kind_name(const struct msgpack_value *value);

@@ -50,7 +50,7 @@ value_of_msgpack(const struct msgpack_value *from)
         value.string.length = from->raw.length;
         break;
     case MSGPACK_EXT:
-        if (msgpack_timestamp(from, &value.time.seconds, &value.time.nanoseconds))
+        if (msgpack_read_timestamp(from, &value.time.seconds, &value.time.nanoseconds))
             value.kind = VALUE_TIME;
         break;
     case MSGPACK_BINARY:

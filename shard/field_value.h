@@ -5,6 +5,7 @@
 #ifndef OMEN_SHARD_FIELD_VALUE_H
 #define OMEN_SHARD_FIELD_VALUE_H
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/msgpack.h"
@@ -22,8 +23,8 @@ enum field_type {  // the numbers of omen_field_type
 bool        field_type_valid(int type);
 const char *field_type_name(enum field_type type);  // "keyword", ...; static
 
-// A value as an index orders it. Everything but keywords is a pair of numbers; a keyword's pair is its first 16 bytes
-// big-endian, zero-padded, and where two pairs are equal the strings decide.
+// A value as an index orders it. Everything but keywords is a pair of numbers; of a keyword the first 8 bytes, big-endian
+// and zero-padded, are pair.high, and where those are equal the strings decide.
 struct field_key {
     struct value_key pair;
     const char      *bytes;  // keywords only, else NULL
@@ -43,6 +44,9 @@ enum field_key_result field_key_of_payload(enum field_type type, const struct ms
 // The same for a value in a filter, which may be of a wider kind: a float compares with an INTEGER field.
 enum field_key_result field_key_of_filter(enum field_type type, const struct value *value, struct field_key *key);
 
-int field_key_compare(const struct field_key *a, const struct field_key *b);
+int field_key_compare(const struct field_key *a, const struct field_key *b);  // of one type
+
+// Bytewise, a beginning before what it begins.
+int field_text_compare(const char *a, size_t a_bytes, const char *b, size_t b_bytes);
 
 #endif

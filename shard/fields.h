@@ -4,7 +4,7 @@
 // Threads: one writer at a time (the shard's write lock). Filters are evaluated beside it (shard/filter_plan.h). A
 //          reader-writer lock inside is held shared while index answers are made, and exclusively for some rows of a
 //          batch at a time, so that neither waits longer than microseconds. A search without a filter never comes here.
-// Memory:  a new value costs 32 bytes and its text, a slot in a value's set 1 bit to 4 bytes.
+// Memory:  see shard/field_index.h; beside it each field notes which slots have it at all, about a bit a slot.
 //
 // A batch goes: fields_check for every row (changes nothing); fields_reserve for the batch (may fail, then nothing
 // changed); fields_put (cannot fail). Between the last two, fields_cancel gives the room back. Slots that are put but

@@ -1,0 +1,492 @@
+// shard/filter_plan.c -- evaluates a filter to the set of slots it lets through.
+//
+// Shape: value.
+//
+// Two functions call each other over the tree. select() writes into a bitmap all slots that a node lets through;
+// narrow() takes from a bitmap those that it does not. An `and` selects by its first condition and narrows by the rest,
+// the indexed ones first; an `or` under narrow() offers each condition only what the earlier ones left over. So a
+// condition without an index, which costs a look into the payload of each slot it is asked about, is asked about few.
+//
+// Two bounds of one field under one `and` are one range of its index, as long as no slot has two values of the field
+// (else two different values could meet the two bounds, and each bound is answered alone).
+#include "shard/filter_plan.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/limits.h"
+#include "shard/field_index.h"
+#include "shard/fields_int.h"
+
+enum indexed { INDEXED_ALL, INDEXED_SOME, INDEXED_NONE };  // how many of a subtree's leaves
+
+struct plan {
+    const struct filter   *filter;
+    struct fields         *fields;
+    const struct payloads *payloads;
+    uint32_t               slots;
+    uint32_t               word_count;
+    uint64_t              *words;  // word_count for the answer, then for each temporary
+    uint32_t               temporary_count;
+    bool                   held;  // the lock, for the whole evaluation
+    const struct field    *field[FILTER_NODES_MAX];    // of each leaf; NULL: no index answers it
+    enum indexed           indexed[FILTER_NODES_MAX];  // of each node
+    bool                   below_and[FILTER_NODES_MAX];  // the node's parent is an `and`
+    bool                   done[FILTER_NODES_MAX];       // leaves that were answered with an earlier sibling
+};
+
+static void     bind(struct plan *plan);
+static uint32_t temporaries(const struct plan *plan, uint32_t node);
+static bool     buffer_fit(struct filter_buffer *buffer, size_t words);
+
+static void select_node(struct plan *plan, uint32_t node, uint64_t *out, uint32_t temporary);
+static void select_and(struct plan *plan, uint32_t node, uint64_t *out, uint32_t temporary);
+static void select_or(struct plan *plan, uint32_t node, uint64_t *out, uint32_t temporary);
+static void select_leaf(struct plan *plan, uint32_t node, uint64_t *out);
+static void select_key(const struct plan *plan, const struct field *field, const struct filter_node *leaf,
+                       uint64_t *out);
+static void select_list(const struct plan *plan, const struct field *field, const struct filter_node *leaf,
+                        uint64_t *out);
+static void select_bounds(struct plan *plan, uint32_t node, uint64_t *out);
+static bool is_bound(const struct filter_node *node);
+static bool add_bound(const struct field *field, const struct filter_node *leaf, struct field_range *range);
+static void narrow(struct plan *plan, uint32_t node, uint64_t *bits, uint32_t temporary);
+static void narrow_or(struct plan *plan, uint32_t node, uint64_t *bits, uint32_t temporary);
+static void narrow_not(struct plan *plan, uint32_t node, uint64_t *bits, uint32_t temporary);
+static void scan(struct plan *plan, uint32_t node, uint64_t *bits);
+
+static uint64_t *temporary_words(const struct plan *plan, uint32_t temporary);
+static void      fill(const struct plan *plan, uint64_t *bits);
+static void      invert(const struct plan *plan, uint64_t *bits);
+static void      trim(const struct plan *plan, uint64_t *bits);
+static void      plan_lock(struct plan *plan);
+static void      plan_unlock(struct plan *plan);
+static uint32_t  population(const uint64_t *words, uint32_t count);
+
+void
+filter_buffer_init(struct filter_buffer *buffer)
+{
+    *buffer = (struct filter_buffer){0};
+}
+
+void
+filter_buffer_fini(struct filter_buffer *buffer)
+{
+    mem_free(buffer->words);
+    *buffer = (struct filter_buffer){0};
+}
+
+omen_status
+filter_select(const struct filter *filter, struct fields *fields, const struct payloads *payloads, uint32_t slots,
+              struct filter_buffer *buffer, struct filter_selection *out)
+{
+    struct plan plan = {
+        .filter = filter,
+        .fields = fields,
+        .payloads = payloads,
+        .slots = slots,
+        .word_count = bitmap_words(slots),
+    };
+    const uint32_t root = filter_root(filter);
+    rwlock_acquire_shared(&fields->lock);
+    bind(&plan);
+    plan.held = plan.indexed[root] == INDEXED_ALL;
+    if (!plan.held)
+        rwlock_release_shared(&fields->lock);
+
+    plan.temporary_count = temporaries(&plan, root);
+    const bool room = buffer_fit(buffer, (size_t)plan.word_count * (1 + plan.temporary_count));
+    if (room && slots > 0) {
+        plan.words = buffer->words;
+        select_node(&plan, root, plan.words, 0);
+    }
+    if (plan.held)
+        rwlock_release_shared(&fields->lock);
+    if (!room)
+        return OMEN_E_NO_MEMORY;
+    *out = (struct filter_selection){
+        .allowed = {.words = plan.words, .count = slots},
+        .count = population(plan.words, plan.word_count),
+        .scanned = plan.indexed[root] != INDEXED_ALL,
+    };
+    return OMEN_OK;
+}
+
+// Children come before their parents, so one pass over the nodes knows every subtree. A field's index cannot answer
+// for the beginnings of strings that it does not keep as strings.
+static void
+bind(struct plan *plan)
+{
+    for (uint32_t i = 0; i < filter_node_count(plan->filter); i++) {
+        const struct filter_node *node = filter_node(plan->filter, i);
+        if (node->first_child == FILTER_NO_NODE) {
+            const struct field *field = fields_find(plan->fields, node->field, node->field_bytes);
+            if (field != NULL && node->kind == FILTER_PREFIX) {
+                const enum field_type type = field_index_type(field->index);
+                field = type == FIELD_DATETIME || type == FIELD_UUID ? NULL : field;
+            }
+            plan->field[i] = field;
+            plan->indexed[i] = field != NULL ? INDEXED_ALL : INDEXED_NONE;
+            continue;
+        }
+        plan->indexed[i] = plan->indexed[node->first_child];
+        for (uint32_t child = node->first_child; child != FILTER_NO_NODE;
+             child = filter_node(plan->filter, child)->next_sibling) {
+            plan->below_and[child] = node->kind == FILTER_AND;
+            if (plan->indexed[child] != plan->indexed[i])
+                plan->indexed[i] = INDEXED_SOME;
+        }
+    }
+}
+
+// Bitmaps needed beside the answer, at most: a condition that is narrowed by selecting needs one of its own, `not` keeps
+// one and `or` two while their conditions are asked.
+static uint32_t
+temporaries(const struct plan *plan, uint32_t node)
+{
+    const struct filter_node *at = filter_node(plan->filter, node);
+    uint32_t                  most = 0;
+    if (at->first_child == FILTER_NO_NODE)
+        return 1;
+    for (uint32_t child = at->first_child; child != FILTER_NO_NODE;
+         child = filter_node(plan->filter, child)->next_sibling) {
+        const uint32_t needed = temporaries(plan, child);
+        most = needed > most ? needed : most;
+    }
+    return most + (at->kind == FILTER_OR ? 2 : 1);
+}
+
+static bool
+buffer_fit(struct filter_buffer *buffer, size_t words)
+{
+    if (words <= buffer->word_capacity)
+        return true;
+    uint64_t *fresh = mem_alloc_aligned(64, words * sizeof fresh[0]);
+    if (fresh == NULL)
+        return false;
+    mem_free(buffer->words);
+    buffer->words = fresh;
+    buffer->word_capacity = words;
+    return true;
+}
+
+// ---- select ----
+
+static void
+select_node(struct plan *plan, uint32_t node, uint64_t *out, uint32_t temporary)
+{
+    const struct filter_node *at = filter_node(plan->filter, node);
+    if (plan->indexed[node] == INDEXED_NONE) {
+        fill(plan, out);
+        scan(plan, node, out);
+        return;
+    }
+    switch (at->kind) {
+    case FILTER_AND:
+        select_and(plan, node, out, temporary);
+        break;
+    case FILTER_OR:
+        select_or(plan, node, out, temporary);
+        break;
+    case FILTER_NOT:
+        select_node(plan, at->first_child, out, temporary);
+        invert(plan, out);
+        break;
+    default:
+        plan_lock(plan);
+        select_leaf(plan, node, out);
+        plan_unlock(plan);
+        trim(plan, out);
+    }
+}
+
+static void
+select_and(struct plan *plan, uint32_t node, uint64_t *out, uint32_t temporary)
+{
+    bool begun = false;
+    for (enum indexed turn = INDEXED_ALL; turn <= INDEXED_NONE; turn++) {
+        for (uint32_t child = filter_node(plan->filter, node)->first_child; child != FILTER_NO_NODE;
+             child = filter_node(plan->filter, child)->next_sibling) {
+            if (plan->indexed[child] != turn || plan->done[child])
+                continue;
+            if (begun)
+                narrow(plan, child, out, temporary);
+            else
+                select_node(plan, child, out, temporary);
+            begun = true;
+        }
+    }
+}
+
+static void
+select_or(struct plan *plan, uint32_t node, uint64_t *out, uint32_t temporary)
+{
+    uint64_t *more = temporary_words(plan, temporary);
+    bool      begun = false;
+    for (enum indexed turn = INDEXED_ALL; turn <= INDEXED_NONE; turn++) {
+        for (uint32_t child = filter_node(plan->filter, node)->first_child; child != FILTER_NO_NODE;
+             child = filter_node(plan->filter, child)->next_sibling) {
+            if (plan->indexed[child] != turn)
+                continue;
+            if (!begun) {
+                select_node(plan, child, out, temporary + 1);
+                begun = true;
+                continue;
+            }
+            if (turn == INDEXED_ALL) {
+                select_node(plan, child, more, temporary + 1);
+            } else {
+                memcpy(more, out, plan->word_count * sizeof out[0]);
+                invert(plan, more);
+                narrow(plan, child, more, temporary + 1);
+            }
+            for (uint32_t w = 0; w < plan->word_count; w++)
+                out[w] |= more[w];
+        }
+    }
+}
+
+// By the index, under the lock. Bits at and above plan->slots may be set afterwards.
+static void
+select_leaf(struct plan *plan, uint32_t node, uint64_t *out)
+{
+    const struct filter_node *leaf = filter_node(plan->filter, node);
+    const struct field       *field = plan->field[node];
+    switch (leaf->kind) {
+    case FILTER_EXISTS:
+        slot_set_copy(&field->present, out, plan->slots);
+        break;
+    case FILTER_EQ:
+        select_key(plan, field, leaf, out);
+        break;
+    case FILTER_IN:
+        select_list(plan, field, leaf, out);
+        break;
+    case FILTER_PREFIX:
+        memset(out, 0, plan->word_count * sizeof out[0]);
+        field_index_prefix(field->index, leaf->values[0].string.bytes, leaf->values[0].string.length, out,
+                           plan->slots);
+        break;
+    default:
+        ASSERT(is_bound(leaf));
+        select_bounds(plan, node, out);
+    }
+}
+
+static void
+select_key(const struct plan *plan, const struct field *field, const struct filter_node *leaf, uint64_t *out)
+{
+    static const struct slot_set none;
+    const struct slot_set       *set = NULL;
+    struct field_key             key;
+    if (field_key_of_filter(field_index_type(field->index), &leaf->values[0], &key) == FIELD_KEY_OK)
+        set = field_index_find(field->index, &key);
+    slot_set_copy(set != NULL ? set : &none, out, plan->slots);
+}
+
+static void
+select_list(const struct plan *plan, const struct field *field, const struct filter_node *leaf, uint64_t *out)
+{
+    const enum field_type type = field_index_type(field->index);
+    memset(out, 0, plan->word_count * sizeof out[0]);
+    for (uint32_t i = 0; i < leaf->value_count; i++) {
+        struct field_key key;
+        if (field_key_of_filter(type, &leaf->values[i], &key) != FIELD_KEY_OK)
+            continue;
+        const struct slot_set *set = field_index_find(field->index, &key);
+        if (set != NULL)
+            slot_set_unite(set, out, plan->slots);
+    }
+}
+
+// The leaf, and with it the later siblings under an `and` that are bounds of the same field.
+static void
+select_bounds(struct plan *plan, uint32_t node, uint64_t *out)
+{
+    const struct filter_node *leaf = filter_node(plan->filter, node);
+    const struct field       *field = plan->field[node];
+    struct field_range        range = {0};
+    bool                      possible = add_bound(field, leaf, &range);
+    if (field->multi_rows == 0 && plan->below_and[node]) {
+        for (uint32_t i = leaf->next_sibling; i != FILTER_NO_NODE; i = filter_node(plan->filter, i)->next_sibling) {
+            const struct filter_node *sibling = filter_node(plan->filter, i);
+            if (plan->field[i] != field || !is_bound(sibling))
+                continue;
+            possible = possible && add_bound(field, sibling, &range);
+            plan->done[i] = true;
+        }
+    }
+    memset(out, 0, plan->word_count * sizeof out[0]);
+    if (possible)
+        field_index_range(field->index, &range, out, plan->slots);
+}
+
+static bool
+is_bound(const struct filter_node *node)
+{
+    return node->kind == FILTER_GT || node->kind == FILTER_GTE || node->kind == FILTER_LT || node->kind == FILTER_LTE;
+}
+
+// Makes the range narrower; false when no value of the field can be compared with the bound.
+static bool
+add_bound(const struct field *field, const struct filter_node *leaf, struct field_range *range)
+{
+    struct field_key key;
+    if (field_key_of_filter(field_index_type(field->index), &leaf->values[0], &key) != FIELD_KEY_OK)
+        return false;
+    const bool        is_low = leaf->kind == FILTER_GT || leaf->kind == FILTER_GTE;
+    const bool        open = leaf->kind == FILTER_GT || leaf->kind == FILTER_LT;
+    enum field_bound *bound = is_low ? &range->low_bound : &range->high_bound;
+    struct field_key *at = is_low ? &range->low : &range->high;
+    if (*bound != FIELD_UNBOUNDED) {
+        const int order = is_low ? field_key_compare(at, &key) : field_key_compare(&key, at);
+        if (order > 0 || (order == 0 && !open))  // what is there is as narrow
+            return true;
+    }
+    *bound = open ? FIELD_EXCLUDED : FIELD_INCLUDED;
+    *at = key;
+    return true;
+}
+
+// ---- narrow ----
+
+static void
+narrow(struct plan *plan, uint32_t node, uint64_t *bits, uint32_t temporary)
+{
+    const struct filter_node *at = filter_node(plan->filter, node);
+    if (plan->indexed[node] == INDEXED_NONE) {
+        scan(plan, node, bits);
+    } else if (plan->indexed[node] == INDEXED_ALL) {
+        uint64_t *selected = temporary_words(plan, temporary);
+        select_node(plan, node, selected, temporary + 1);
+        for (uint32_t w = 0; w < plan->word_count; w++)
+            bits[w] &= selected[w];
+    } else if (at->kind == FILTER_AND) {
+        for (enum indexed turn = INDEXED_ALL; turn <= INDEXED_NONE; turn++) {
+            for (uint32_t child = at->first_child; child != FILTER_NO_NODE;
+                 child = filter_node(plan->filter, child)->next_sibling) {
+                if (plan->indexed[child] == turn && !plan->done[child])
+                    narrow(plan, child, bits, temporary);
+            }
+        }
+    } else if (at->kind == FILTER_OR) {
+        narrow_or(plan, node, bits, temporary);
+    } else {
+        ASSERT(at->kind == FILTER_NOT);
+        narrow_not(plan, node, bits, temporary);
+    }
+}
+
+static void
+narrow_or(struct plan *plan, uint32_t node, uint64_t *bits, uint32_t temporary)
+{
+    uint64_t *left = temporary_words(plan, temporary);  // what no child let through yet
+    uint64_t *passed = temporary_words(plan, temporary + 1);
+    memcpy(left, bits, plan->word_count * sizeof bits[0]);
+    for (enum indexed turn = INDEXED_ALL; turn <= INDEXED_NONE; turn++) {
+        for (uint32_t child = filter_node(plan->filter, node)->first_child; child != FILTER_NO_NODE;
+             child = filter_node(plan->filter, child)->next_sibling) {
+            if (plan->indexed[child] != turn)
+                continue;
+            memcpy(passed, left, plan->word_count * sizeof bits[0]);
+            narrow(plan, child, passed, temporary + 2);
+            for (uint32_t w = 0; w < plan->word_count; w++)
+                left[w] &= ~passed[w];
+        }
+    }
+    for (uint32_t w = 0; w < plan->word_count; w++)
+        bits[w] &= ~left[w];
+}
+
+static void
+narrow_not(struct plan *plan, uint32_t node, uint64_t *bits, uint32_t temporary)
+{
+    uint64_t *passed = temporary_words(plan, temporary);
+    memcpy(passed, bits, plan->word_count * sizeof bits[0]);
+    narrow(plan, filter_node(plan->filter, node)->first_child, passed, temporary + 1);
+    for (uint32_t w = 0; w < plan->word_count; w++)
+        bits[w] &= ~passed[w];
+}
+
+static void
+scan(struct plan *plan, uint32_t node, uint64_t *bits)
+{
+    for (uint32_t w = 0; w < plan->word_count; w++) {
+        for (uint64_t left = bits[w]; left != 0; left &= left - 1) {
+            const uint32_t slot = w * 64 + (uint32_t)__builtin_ctzll(left);
+            size_t         bytes = 0;
+            const void    *payload = plan->payloads == NULL ? NULL : payloads_get(plan->payloads, slot, &bytes);
+            if (!filter_match_node(plan->filter, node, payload, bytes))
+                bits[w] &= ~(left & -left);
+        }
+    }
+}
+
+// ---- bitmaps ----
+
+static uint64_t *
+temporary_words(const struct plan *plan, uint32_t temporary)
+{
+    ASSERT(temporary < plan->temporary_count);
+    return plan->words + (size_t)plan->word_count * (1 + temporary);
+}
+
+static void
+fill(const struct plan *plan, uint64_t *bits)
+{
+    memset(bits, 0xff, plan->word_count * sizeof bits[0]);
+    trim(plan, bits);
+}
+
+static void
+invert(const struct plan *plan, uint64_t *bits)
+{
+    for (uint32_t w = 0; w < plan->word_count; w++)
+        bits[w] = ~bits[w];
+    trim(plan, bits);
+}
+
+static void
+trim(const struct plan *plan, uint64_t *bits)
+{
+    if ((plan->slots & 63) != 0)
+        bits[plan->word_count - 1] &= (1ull << (plan->slots & 63)) - 1;
+}
+
+static void
+plan_lock(struct plan *plan)
+{
+    if (!plan->held)
+        rwlock_acquire_shared(&plan->fields->lock);
+}
+
+static void
+plan_unlock(struct plan *plan)
+{
+    if (!plan->held)
+        rwlock_release_shared(&plan->fields->lock);
+}
+
+#if defined(__x86_64__)
+__attribute__((target("popcnt"))) static uint32_t
+population_popcnt(const uint64_t *words, uint32_t count)
+{
+    uint64_t bits = 0;
+    for (uint32_t w = 0; w < count; w++)
+        bits += (uint64_t)__builtin_popcountll(words[w]);
+    return (uint32_t)bits;
+}
+#endif
+
+// The baseline of x86-64 has no instruction for it, and the library's table costs ten times as much.
+static uint32_t
+population(const uint64_t *words, uint32_t count)
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("popcnt"))
+        return population_popcnt(words, count);
+#endif
+    const struct bitmap bitmap = {.words = (uint64_t *)(uintptr_t)words, .count = count * 64};
+    return (uint32_t)bitmap_population(&bitmap);
+}
