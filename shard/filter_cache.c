@@ -114,7 +114,8 @@ entry_open(const struct filter_key *key, const struct filter_answer *answer)
     entry->answer = *answer;
     entry->answer.allowed.words = entry->words;
     entry->block_bytes = bytes;
-    memcpy(entry->words, answer->allowed.words, words * sizeof(uint64_t));
+    if (words > 0)  // else there may be no memory at all
+        memcpy(entry->words, answer->allowed.words, words * sizeof(uint64_t));
     memcpy(&entry->words[words], key->bytes, key->count);
     return entry;
 }

@@ -1,0 +1,1010 @@
+// tests/unit/shard/test_omendb.c -- every status of the public header provoked, with its message; structs of other
+// versions; the calls of the product plan.
+#include <check.h>
+#include <limits.h>
+#include <stdio.h>
+
+#include "base/limits.h"
+#include "tests/lib/check_main.h"
+#include "tests/lib/shard_model.h"
+
+#define ck_assert_says(call, expected, text)                                                         \
+    do {                                                                                             \
+        ck_assert_int_eq((call), (expected));                                                        \
+        ck_assert_msg(strstr(omen_error_message(), (text)) != NULL, "'%s' lacks '%s'",               \
+                      omen_error_message(), (text));                                                 \
+    } while (0)
+
+static omen_index_t index_of;  // of the running test
+static float        rows[8 * 4];
+
+static omen_options
+options_of(omen_metric metric, omen_dtype dtype)
+{
+    omen_options options = OMEN_OPTIONS_INIT;
+    options.dimension = 4;
+    options.metric = metric;
+    options.dtype = dtype;
+    options.threads = 1;
+    return options;
+}
+
+static void
+open_index(const omen_options *options)
+{
+    ck_assert_int_eq(omen_open(options, &index_of), OMEN_OK);
+}
+
+static omen_batch
+batch_of(size_t count, const uint64_t *ids)
+{
+    omen_batch batch = OMEN_BATCH_INIT;
+    batch.count = count;
+    batch.vectors = rows;
+    batch.ids = ids;
+    return batch;
+}
+
+static void
+setup(void)
+{
+    const omen_options options = options_of(OMEN_COSINE, OMEN_F32);
+    open_index(&options);
+    for (int i = 0; i < 8 * 4; i++)
+        rows[i] = (float)(i % 7) + 0.5f;
+}
+
+static void
+teardown(void)
+{
+    omen_close(index_of);
+}
+
+static uint64_t
+count_of(omen_index_t index)
+{
+    uint64_t count = UINT64_MAX;
+    ck_assert_int_eq(omen_count(index, NULL, &count), OMEN_OK);
+    return count;
+}
+
+// ---- opening ----
+
+START_TEST(options_outside_their_limits_are_refused_by_name)
+{
+    static const struct {
+        size_t      at, bytes;
+        uint64_t    value;
+        omen_status status;
+        const char *text;
+    } cases[] = {
+#define CASE(field, value, status, text) \
+    {offsetof(omen_options, field), sizeof(((omen_options *)0)->field), (uint64_t)(value), status, text}
+        CASE(dimension, 0, OMEN_E_DIMENSION, "dimension is 0"),
+        CASE(dimension, VECTOR_DIM_MAX + 1, OMEN_E_DIMENSION, "65537"),
+        CASE(metric, 3, OMEN_E_INVALID, "metric is 3"),
+        CASE(dtype, 0, OMEN_E_DTYPE, "dtype is 0"),
+        CASE(dtype, 6, OMEN_E_DTYPE, "dtype is 6"),
+        CASE(algorithm, 2, OMEN_E_INVALID, "algorithm"),
+        CASE(quantization, 2, OMEN_E_INVALID, "quantization"),
+        CASE(m, 1, OMEN_E_INVALID, "m is 1"),
+        CASE(m, 65, OMEN_E_INVALID, "m is 65"),
+        CASE(ef_construction, 7, OMEN_E_INVALID, "ef_construction is 7"),
+        CASE(ef_construction, 10001, OMEN_E_INVALID, "ef_construction"),
+        CASE(ef_search, 0, OMEN_E_INVALID, "ef_search is 0"),
+        CASE(ef_search, 10001, OMEN_E_INVALID, "ef_search"),
+        CASE(threads, 257, OMEN_E_INVALID, "threads is 257"),
+        CASE(slots_max, 0, OMEN_E_INVALID, "slots_max is 0"),
+        CASE(slots_max, SLOTS_MAX + 1, OMEN_E_INVALID, "slots_max"),
+        CASE(id_max, 1ull << 63, OMEN_E_INVALID, "id_max"),
+        CASE(path, (uintptr_t) "dir", OMEN_E_UNSUPPORTED, "no files yet"),
+#undef CASE
+    };
+    omen_options options = options_of(OMEN_L2, OMEN_F32);
+    memcpy((char *)&options + cases[_i].at, &cases[_i].value, cases[_i].bytes);
+    omen_index_t index = index_of;
+    ck_assert_says(omen_open(&options, &index), cases[_i].status, cases[_i].text);
+    ck_assert_ptr_null(index);
+}
+END_TEST
+
+START_TEST(options_at_their_limits_are_taken)
+{
+    omen_options options = options_of(OMEN_L2, OMEN_U8);
+    omen_index_t index;
+    options.dimension = _i == 0 ? 1 : VECTOR_DIM_MAX;
+    options.m = _i == 0 ? 2 : 64;
+    options.ef_construction = _i == 0 ? 8 : 10000;
+    options.ef_search = _i == 0 ? 1 : 10000;
+    options.slots_max = _i == 0 ? 1 : SLOTS_MAX;
+    options.id_max = _i == 0 ? 0 : INT64_MAX;
+    options.target_recall = _i == 0 ? 0.5 : 0.9999;
+    ck_assert_int_eq(omen_open(&options, &index), OMEN_OK);
+    omen_close(index);
+}
+END_TEST
+
+START_TEST(target_recall_outside_its_limits_is_refused)
+{
+    static const double values[] = {0.4999, 0.99991, -1.0, NAN};
+    omen_options        options = options_of(OMEN_L2, OMEN_F32);
+    omen_query_options  query = OMEN_QUERY_OPTIONS_INIT;
+    omen_index_t        index;
+    uint64_t            ids[10];
+    options.target_recall = values[_i];
+    query.target_recall = values[_i];
+    ck_assert_says(omen_open(&options, &index), OMEN_E_INVALID, "target_recall");
+    ck_assert_says(omen_query(index_of, rows, &query, ids, NULL, NULL), OMEN_E_INVALID, "target_recall");
+}
+END_TEST
+
+START_TEST(shorter_struct_takes_defaults_for_the_rest)
+{
+    omen_options options = options_of(OMEN_L2, OMEN_F32);
+    omen_index_t index;
+    options.struct_size = offsetof(omen_options, m);
+    options.m = 9999;  // beyond the caller's struct: not looked at
+    ck_assert_int_eq(omen_open(&options, &index), OMEN_OK);
+    omen_statistics stats = {.struct_size = sizeof stats};
+    ck_assert_int_eq(omen_stats(index, &stats), OMEN_OK);
+    ck_assert_uint_eq(stats.m, 16);
+    ck_assert_uint_eq(stats.ef_search, 64);
+    omen_close(index);
+}
+END_TEST
+
+START_TEST(longer_struct_passes_only_with_an_empty_rest)
+{
+    struct {
+        omen_options options;
+        uint64_t     later;
+    } longer = {.options = options_of(OMEN_L2, OMEN_F32)};
+    omen_index_t index;
+    longer.options.struct_size = sizeof longer;
+    ck_assert_int_eq(omen_open(&longer.options, &index), OMEN_OK);
+    omen_close(index);
+    longer.later = 1;
+    ck_assert_says(omen_open(&longer.options, &index), OMEN_E_UNSUPPORTED, "omen_options");
+
+    struct {
+        omen_query_options options;
+        uint64_t           later;
+    } query = {.options = OMEN_QUERY_OPTIONS_INIT, .later = 7};
+    uint64_t ids[10];
+    query.options.struct_size = sizeof query;
+    ck_assert_says(omen_query(index_of, rows, &query.options, ids, NULL, NULL), OMEN_E_UNSUPPORTED,
+                   "omen_query_options");
+}
+END_TEST
+
+START_TEST(struct_without_its_size_is_refused)
+{
+    omen_options       options = options_of(OMEN_L2, OMEN_F32);
+    omen_batch         batch = batch_of(1, NULL);
+    omen_query_options query = OMEN_QUERY_OPTIONS_INIT;
+    omen_build_options build = OMEN_BUILD_OPTIONS_INIT;
+    omen_statistics    stats = {0};
+    omen_recall        recall = {0};
+    omen_index_t       index;
+    uint64_t           ids[10];
+    options.struct_size = batch.struct_size = query.struct_size = build.struct_size = 0;
+    ck_assert_says(omen_open(&options, &index), OMEN_E_INVALID, "struct_size");
+    ck_assert_says(omen_add(index_of, &batch), OMEN_E_INVALID, "struct_size");
+    ck_assert_says(omen_query(index_of, rows, &query, ids, NULL, NULL), OMEN_E_INVALID, "struct_size");
+    ck_assert_says(omen_build(index_of, &build), OMEN_E_INVALID, "struct_size");
+    ck_assert_says(omen_stats(index_of, &stats), OMEN_E_INVALID, "struct_size");
+    ck_assert_says(omen_measure_recall(index_of, 1, NULL, &recall), OMEN_E_INVALID, "struct_size");
+}
+END_TEST
+
+START_TEST(shorter_statistics_are_filled_as_far_as_they_go)
+{
+    omen_statistics stats;
+    memset(&stats, 0x5a, sizeof stats);
+    stats.struct_size = offsetof(omen_statistics, tail);
+    ck_assert_int_eq(omen_stats(index_of, &stats), OMEN_OK);
+    ck_assert_uint_eq(stats.count, 0);
+    ck_assert_uint_eq(stats.struct_size, offsetof(omen_statistics, tail));
+    ck_assert_uint_eq(stats.tail, 0x5a5a5a5a5a5a5a5aull);
+}
+END_TEST
+
+START_TEST(null_arguments_are_named)
+{
+    omen_options  options = options_of(OMEN_L2, OMEN_F32);
+    omen_batch    batch = batch_of(1, NULL);
+    omen_points_t points;
+    omen_index_t  index;
+    uint64_t      id = 0;
+    ck_assert_says(omen_open(NULL, &index), OMEN_E_INVALID, "options is NULL");
+    ck_assert_says(omen_open(&options, NULL), OMEN_E_INVALID, "out is NULL");
+    ck_assert_says(omen_add(NULL, &batch), OMEN_E_INVALID, "index is NULL");
+    ck_assert_says(omen_add(index_of, NULL), OMEN_E_INVALID, "batch is NULL");
+    ck_assert_says(omen_upsert(NULL, &batch), OMEN_E_INVALID, "index is NULL");
+    ck_assert_says(omen_set_payloads(NULL, &batch), OMEN_E_INVALID, "index is NULL");
+    ck_assert_says(omen_delete(index_of, NULL, 1, NULL), OMEN_E_INVALID, "ids is NULL");
+    ck_assert_says(omen_delete_text(index_of, NULL, 1, NULL), OMEN_E_INVALID, "ids is NULL");
+    ck_assert_says(omen_delete_where(index_of, NULL, NULL), OMEN_E_INVALID, "filter is NULL");
+    ck_assert_says(omen_id_text(index_of, 0, NULL, 0), OMEN_E_INVALID, "text is NULL");
+    ck_assert_says(omen_id_key(index_of, NULL, &id), OMEN_E_INVALID, "text is NULL");
+    ck_assert_says(omen_id_key(index_of, "a", NULL), OMEN_E_INVALID, "key is NULL");
+    ck_assert_says(omen_get(index_of, NULL, 1, 0, &points), OMEN_E_INVALID, "ids is NULL");
+    ck_assert_says(omen_get(index_of, &id, 1, 0, NULL), OMEN_E_INVALID, "out is NULL");
+    ck_assert_says(omen_scroll(index_of, NULL, 0, 1, NULL, &points), OMEN_E_INVALID, "cursor is NULL");
+    ck_assert_says(omen_query(index_of, NULL, NULL, &id, NULL, NULL), OMEN_E_INVALID, "vector is NULL");
+    ck_assert_says(omen_query(index_of, rows, NULL, NULL, NULL, NULL), OMEN_E_INVALID, "ids is NULL");
+    ck_assert_says(omen_query_batch(index_of, NULL, 1, NULL, &id, NULL), OMEN_E_INVALID, "vectors is NULL");
+    ck_assert_says(omen_range(index_of, NULL, 1, NULL, &points), OMEN_E_INVALID, "vector is NULL");
+    ck_assert_says(omen_count(index_of, NULL, NULL), OMEN_E_INVALID, "count is NULL");
+    ck_assert_says(omen_field_index(index_of, NULL, OMEN_FIELD_BOOL), OMEN_E_INVALID, "name is NULL");
+    ck_assert_says(omen_measure_recall(index_of, 1, NULL, NULL), OMEN_E_INVALID, "out is NULL");
+    ck_assert_says(omen_stats(index_of, NULL), OMEN_E_INVALID, "out is NULL");
+    ck_assert_says(omen_copy(index_of, NULL), OMEN_E_INVALID, "path is NULL");
+    ck_assert_says(omen_flush(NULL), OMEN_E_INVALID, "index is NULL");
+    ck_assert_says(omen_compact(NULL), OMEN_E_INVALID, "index is NULL");
+    ck_assert_says(omen_calibrate(NULL), OMEN_E_INVALID, "index is NULL");
+    ck_assert_says(omen_verify(NULL), OMEN_E_INVALID, "index is NULL");
+    ck_assert_says(omen_set_ef(NULL, 1), OMEN_E_INVALID, "index is NULL");
+    ck_assert_int_eq(omen_contains(NULL, 1), 0);
+    omen_close(NULL);
+    omen_points_free(NULL);
+    ck_assert_uint_eq(omen_points_count(NULL), 0);
+}
+END_TEST
+
+// ---- writing ----
+
+START_TEST(bad_rows_change_nothing_and_are_named)
+{
+    const uint64_t ids[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+    omen_batch     batch = batch_of(8, ids);
+    rows[3 * 4 + 1] = NAN;
+    ck_assert_says(omen_add(index_of, &batch), OMEN_E_NOT_FINITE, "row 3: component 1 is NaN");
+    rows[3 * 4 + 1] = -INFINITY;
+    ck_assert_says(omen_upsert(index_of, &batch), OMEN_E_NOT_FINITE, "row 3: component 1 is -infinity");
+    rows[3 * 4 + 1] = 1e30f;
+    ck_assert_says(omen_add(index_of, &batch), OMEN_E_NOT_FINITE, "row 3: its squared length");
+    memset(rows + 5 * 4, 0, 4 * sizeof *rows);
+    rows[3 * 4 + 1] = 1;
+    ck_assert_says(omen_add(index_of, &batch), OMEN_E_ZERO_VECTOR, "row 5: all components are zero");
+    rows[5 * 4] = 1e-30f;
+    ck_assert_says(omen_add(index_of, &batch), OMEN_E_ZERO_VECTOR, "row 5: too short");
+    rows[5 * 4] = 1;
+    ck_assert_uint_eq(count_of(index_of), 0);
+    ck_assert_int_eq(omen_add(index_of, &batch), OMEN_OK);
+    ck_assert_uint_eq(count_of(index_of), 8);
+}
+END_TEST
+
+START_TEST(zero_vector_is_fine_where_it_has_a_distance)
+{
+    const omen_options options = options_of(_i == 0 ? OMEN_L2 : OMEN_IP, OMEN_F32);
+    omen_index_t       index;
+    const float        zero[4] = {0};
+    omen_batch         batch = batch_of(1, NULL);
+    uint64_t           id;
+    float              distance;
+    batch.vectors = zero;
+    ck_assert_int_eq(omen_open(&options, &index), OMEN_OK);
+    ck_assert_int_eq(omen_add(index, &batch), OMEN_OK);
+    ck_assert_int_eq(omen_query(index, zero, NULL, &id, &distance, &(uint32_t){0}), OMEN_OK);
+    ck_assert_float_eq(distance, _i == 0 ? 0.0f : 1.0f);
+    omen_close(index);
+}
+END_TEST
+
+START_TEST(ids_are_checked_against_the_batch_and_the_index)
+{
+    const uint64_t twice[3] = {9, 4, 9};
+    omen_batch     batch = batch_of(3, twice);
+    ck_assert_says(omen_add(index_of, &batch), OMEN_E_DUPLICATE_ID, "row 2: id 9 is that of row 0");
+    ck_assert_says(omen_upsert(index_of, &batch), OMEN_E_DUPLICATE_ID, "row 2: id 9");
+    const uint64_t above[2] = {INT64_MAX, 1ull << 63};
+    batch = batch_of(2, above);
+    ck_assert_says(omen_add(index_of, &batch), OMEN_E_ID_RANGE, "row 1: id 9223372036854775808");
+    batch.count = 1;
+    ck_assert_int_eq(omen_add(index_of, &batch), OMEN_OK);
+    ck_assert_says(omen_add(index_of, &batch), OMEN_E_EXISTS, "row 0: id 9223372036854775807 exists already");
+    batch.ids = NULL;
+    ck_assert_says(omen_add(index_of, &batch), OMEN_E_ID_RANGE, "the next number");
+    const uint64_t missing = 5;
+    batch = batch_of(1, &missing);
+    ck_assert_says(omen_set_payloads(index_of, &batch), OMEN_E_NOT_FOUND, "row 0: id 5 is not there");
+    ck_assert_uint_eq(count_of(index_of), 1);
+}
+END_TEST
+
+START_TEST(text_ids_are_checked_and_keep_their_keys)
+{
+    char long_id[300];
+    memset(long_id, 'x', sizeof long_id);
+    long_id[256] = '\0';
+    const char *bad[] = {"", long_id, "\xff", NULL};
+    omen_batch  batch = batch_of(1, NULL);
+    batch.text_ids = bad;
+    ck_assert_says(omen_add(index_of, &batch), OMEN_E_ID_LENGTH, "row 0: its text id is empty");
+    batch.text_ids = bad + 1;
+    ck_assert_says(omen_add(index_of, &batch), OMEN_E_ID_LENGTH, "longer than 255");
+    batch.text_ids = bad + 2;
+    ck_assert_says(omen_add(index_of, &batch), OMEN_E_ID_LENGTH, "not UTF-8");
+    batch.text_ids = bad + 3;
+    ck_assert_says(omen_add(index_of, &batch), OMEN_E_INVALID, "is NULL");
+    const char *twice[] = {"a", "b", "a"};
+    batch = batch_of(3, NULL);
+    batch.text_ids = twice;
+    ck_assert_says(omen_add(index_of, &batch), OMEN_E_DUPLICATE_ID, "row 2: id \"a\"");
+
+    long_id[255] = '\0';
+    const char *good[] = {"a", "b", long_id};
+    uint64_t    keys[3], key, ids[10];
+    uint32_t    found;
+    char        text[256];
+    batch.text_ids = good;
+    batch.ids_out = keys;
+    ck_assert_int_eq(omen_add(index_of, &batch), OMEN_OK);
+    ck_assert_says(omen_add(index_of, &batch), OMEN_E_EXISTS, "row 0: id \"a\" exists");
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(omen_id_key(index_of, good[i], &key), OMEN_OK);
+        ck_assert_uint_eq(key, keys[i]);
+        ck_assert_int_eq(omen_id_text(index_of, key, text, sizeof text), OMEN_OK);
+        ck_assert_str_eq(text, good[i]);
+    }
+    ck_assert_says(omen_id_text(index_of, keys[2], text, 255), OMEN_E_INVALID, "capacity is 255");
+    ck_assert_says(omen_id_key(index_of, "c", &key), OMEN_E_NOT_FOUND, "\"c\"");
+    ck_assert_says(omen_id_text(index_of, 77, text, sizeof text), OMEN_E_NOT_FOUND, "key 77");
+    ck_assert_int_eq(omen_query(index_of, rows, NULL, ids, NULL, &found), OMEN_OK);
+    ck_assert_uint_eq(found, 3);
+
+    size_t deleted;
+    ck_assert_int_eq(omen_delete_text(index_of, (const char *[]){"b", "nobody"}, 2, &deleted), OMEN_OK);
+    ck_assert_uint_eq(deleted, 1);
+    ck_assert_int_eq(omen_contains(index_of, keys[1]), 0);
+    batch.count = 1;
+    batch.text_ids = good + 1;
+    ck_assert_int_eq(omen_add(index_of, &batch), OMEN_OK);
+    ck_assert_int_eq(omen_id_key(index_of, "b", &key), OMEN_OK);
+    ck_assert_uint_eq(key, keys[0]);  // ids_out of this batch: the same key as before the delete
+    ck_assert_int_eq(omen_contains(index_of, key), 1);
+}
+END_TEST
+
+START_TEST(kinds_of_ids_do_not_mix)
+{
+    const uint64_t id = 1;
+    const char    *text = "a";
+    omen_batch     integers = batch_of(1, &id), texts = batch_of(1, NULL), both = batch_of(1, &id);
+    texts.text_ids = both.text_ids = &text;
+    ck_assert_says(omen_add(index_of, &both), OMEN_E_INVALID, "ids and text_ids are both given");
+    ck_assert_int_eq(omen_add(index_of, &integers), OMEN_OK);
+    ck_assert_says(omen_add(index_of, &texts), OMEN_E_ID_KIND, "holds integer ids");
+    ck_assert_says(omen_delete_text(index_of, &text, 1, NULL), OMEN_E_ID_KIND, "holds integer ids");
+
+    const omen_options options = options_of(OMEN_L2, OMEN_F32);
+    omen_index_t       other;
+    ck_assert_int_eq(omen_open(&options, &other), OMEN_OK);
+    ck_assert_int_eq(omen_add(other, &texts), OMEN_OK);
+    ck_assert_says(omen_add(other, &integers), OMEN_E_ID_KIND, "holds text ids");
+    texts.text_ids = NULL;
+    ck_assert_says(omen_add(other, &texts), OMEN_E_ID_KIND, "does not number rows");
+    omen_close(other);
+}
+END_TEST
+
+START_TEST(rows_without_ids_are_numbered_on)
+{
+    const uint64_t id = 41;
+    uint64_t       out[2];
+    omen_batch     batch = batch_of(1, &id);
+    ck_assert_int_eq(omen_add(index_of, &batch), OMEN_OK);
+    batch = batch_of(2, NULL);
+    batch.ids_out = out;
+    ck_assert_int_eq(omen_add(index_of, &batch), OMEN_OK);
+    ck_assert_uint_eq(out[0], 42);
+    ck_assert_uint_eq(out[1], 43);
+    ck_assert_int_eq(omen_delete(index_of, out, 2, NULL), OMEN_OK);
+    ck_assert_int_eq(omen_add(index_of, &batch), OMEN_OK);
+    ck_assert_uint_eq(out[0], 44);  // a number is not given twice
+}
+END_TEST
+
+START_TEST(layout_of_rows_is_checked)
+{
+    omen_batch batch = batch_of(2, NULL);
+    batch.vectors = NULL;
+    ck_assert_says(omen_add(index_of, &batch), OMEN_E_INVALID, "vectors is NULL");
+    batch = batch_of(2, NULL);
+    batch.stride = 15;
+    ck_assert_says(omen_add(index_of, &batch), OMEN_E_DIMENSION, "stride is 15 bytes");
+    batch.stride = 0;
+    batch.dtype = OMEN_F16;
+    ck_assert_says(omen_add(index_of, &batch), OMEN_E_DTYPE, "rows are f16, but this index holds f32");
+    batch.dtype = (omen_dtype)99;
+    ck_assert_int_eq(omen_add(index_of, &batch), OMEN_E_DTYPE);
+    batch = batch_of(2, NULL);
+    batch.payloads = (const void *[]){"\x80", NULL};
+    ck_assert_says(omen_add(index_of, &batch), OMEN_E_INVALID, "payload_bytes");
+    batch.count = SLOTS_MAX + 1ull;
+    ck_assert_says(omen_add(index_of, &batch), OMEN_E_FULL, "16777215");
+    batch.count = 0;
+    batch.vectors = NULL;
+    ck_assert_int_eq(omen_add(index_of, &batch), OMEN_OK);
+}
+END_TEST
+
+START_TEST(strided_and_unaligned_rows_are_read_right)
+{
+    char          bytes[3 * 24 + 1];
+    const float   row[4] = {1, 2, 3, 4};
+    uint64_t      ids[3];
+    omen_points_t points;
+    omen_batch    batch = batch_of(3, NULL);
+    memset(bytes, 0xff, sizeof bytes);
+    for (int i = 0; i < 3; i++)
+        memcpy(bytes + 1 + i * 24, row, sizeof row);
+    batch.vectors = bytes + 1;
+    batch.stride = 24;
+    batch.ids_out = ids;
+    ck_assert_int_eq(omen_add(index_of, &batch), OMEN_OK);
+    ck_assert_int_eq(omen_get(index_of, ids, 3, OMEN_WITH_VECTOR, &points), OMEN_OK);
+    for (size_t i = 0; i < 3; i++)
+        ck_assert_mem_eq(omen_points_vector(points, i), row, sizeof row);
+    omen_points_free(points);
+    uint64_t hits[10];
+    float    distances[10];
+    ck_assert_int_eq(omen_query(index_of, bytes + 1, NULL, hits, distances, NULL), OMEN_OK);
+    ck_assert_float_le(distances[0], 1e-6f);
+}
+END_TEST
+
+START_TEST(slots_end_at_their_limit_and_come_back_by_compaction)
+{
+    omen_options options = options_of(OMEN_L2, OMEN_F32);
+    omen_index_t index;
+    uint64_t     ids[8];
+    omen_batch   batch = batch_of(8, NULL);
+    options.slots_max = 8;
+    batch.ids_out = ids;
+    ck_assert_int_eq(omen_open(&options, &index), OMEN_OK);
+    ck_assert_int_eq(omen_add(index, &batch), OMEN_OK);
+    batch.count = 1;
+    ck_assert_says(omen_add(index, &batch), OMEN_E_FULL, "8 of 8 slots");
+    ck_assert_int_eq(omen_delete(index, ids, 2, NULL), OMEN_OK);
+    ck_assert_says(omen_add(index, &batch), OMEN_E_FULL, "deleted rows included");
+    ck_assert_int_eq(omen_compact(index), OMEN_OK);
+    batch.count = 2;
+    ck_assert_int_eq(omen_add(index, &batch), OMEN_OK);
+    ck_assert_uint_eq(count_of(index), 8);
+    omen_close(index);
+}
+END_TEST
+
+START_TEST(memory_limit_refuses_before_anything_is_done)
+{
+    omen_options options = options_of(OMEN_L2, OMEN_F32);
+    omen_index_t index;
+    omen_batch   batch = batch_of(8, NULL);
+    options.max_memory = 1;
+    ck_assert_int_eq(omen_open(&options, &index), OMEN_OK);
+    ck_assert_says(omen_add(index, &batch), OMEN_E_NO_MEMORY, "max_memory is 1 bytes");
+    ck_assert_uint_eq(count_of(index), 0);
+    omen_close(index);
+}
+END_TEST
+
+START_TEST(read_only_index_refuses_every_write)
+{
+    omen_options   options = options_of(OMEN_L2, OMEN_F32);
+    omen_index_t   index;
+    omen_batch     batch = batch_of(1, NULL);
+    const uint64_t id = 0;
+    const char    *text = "a";
+    options.read_only = 1;
+    ck_assert_int_eq(omen_open(&options, &index), OMEN_OK);
+    ck_assert_says(omen_add(index, &batch), OMEN_E_READ_ONLY, "read-only");
+    ck_assert_int_eq(omen_upsert(index, &batch), OMEN_E_READ_ONLY);
+    ck_assert_int_eq(omen_set_payloads(index, &batch), OMEN_E_READ_ONLY);
+    ck_assert_int_eq(omen_delete(index, &id, 1, NULL), OMEN_E_READ_ONLY);
+    ck_assert_int_eq(omen_delete_text(index, &text, 1, NULL), OMEN_E_READ_ONLY);
+    ck_assert_int_eq(omen_delete_where(index, "a", NULL), OMEN_E_READ_ONLY);
+    ck_assert_int_eq(omen_field_index(index, "a", OMEN_FIELD_BOOL), OMEN_E_READ_ONLY);
+    ck_assert_int_eq(omen_compact(index), OMEN_E_READ_ONLY);
+    ck_assert_uint_eq(count_of(index), 0);
+    omen_close(index);
+}
+END_TEST
+
+// ---- payloads, fields, filters ----
+
+START_TEST(payloads_and_fields_are_checked_by_row)
+{
+    uint8_t     bytes[MODEL_PAYLOAD_MAX];
+    const size_t length = model_payload(bytes, 7, "Oslo");
+    static uint8_t large[PAYLOAD_BYTES_MAX + 1];
+    const void *payloads[2] = {bytes, "\x93"};
+    size_t      sizes[2] = {length, 1};
+    omen_batch  batch = batch_of(2, NULL);
+    batch.payloads = payloads;
+    batch.payload_bytes = sizes;
+    ck_assert_says(omen_add(index_of, &batch), OMEN_E_PAYLOAD, "row 1: ");
+    payloads[1] = large;
+    sizes[1] = sizeof large;
+    ck_assert_says(omen_add(index_of, &batch), OMEN_E_PAYLOAD, "row 1: its payload has 65537 bytes");
+    batch.count = 1;
+    ck_assert_int_eq(omen_add(index_of, &batch), OMEN_OK);
+    ck_assert_says(omen_field_index(index_of, "city", OMEN_FIELD_INTEGER), OMEN_E_FIELD_TYPE, "id 0: ");
+    ck_assert_says(omen_field_index(index_of, "city", (omen_field_type)0), OMEN_E_INVALID, "field type is 0");
+    ck_assert_int_eq(omen_field_index(index_of, "", OMEN_FIELD_BOOL), OMEN_E_INVALID);
+    ck_assert_int_eq(omen_field_index(index_of, "city", OMEN_FIELD_KEYWORD), OMEN_OK);
+    ck_assert_int_eq(omen_field_index(index_of, "age", OMEN_FIELD_BOOL), OMEN_E_FIELD_TYPE);
+    ck_assert_int_eq(omen_field_index(index_of, "city", OMEN_FIELD_UUID), OMEN_E_EXISTS);
+    // {"city": 7}
+    payloads[0] = "\x81\xa4" "city\x07";
+    sizes[0] = 7;
+    ck_assert_int_eq(omen_add(index_of, &batch), OMEN_E_FIELD_TYPE);
+    ck_assert_uint_eq(count_of(index_of), 1);
+}
+END_TEST
+
+START_TEST(filters_are_checked_and_report_what_they_did)
+{
+    uint8_t            bytes[MODEL_PAYLOAD_MAX];
+    const void        *payload = bytes;
+    const size_t       length = model_payload(bytes, 7, "Oslo");
+    omen_batch         batch = batch_of(1, NULL);
+    omen_query_options options = OMEN_QUERY_OPTIONS_INIT;
+    omen_query_report  report;
+    uint64_t           ids[10], count, cursor = 0;
+    uint32_t           found;
+    omen_points_t      points;
+    batch.payloads = &payload;
+    batch.payload_bytes = &length;
+    ck_assert_int_eq(omen_add(index_of, &batch), OMEN_OK);
+    options.report = &report;
+    options.filter = "age >=";
+    ck_assert_int_eq(omen_query(index_of, rows, &options, ids, NULL, &found), OMEN_E_FILTER);
+    ck_assert_int_eq(omen_query_batch(index_of, rows, 2, &options, ids, NULL), OMEN_E_FILTER);
+    ck_assert_int_eq(omen_count(index_of, "age >=", &count), OMEN_E_FILTER);
+    ck_assert_int_eq(omen_delete_where(index_of, "age >=", NULL), OMEN_E_FILTER);
+    ck_assert_int_eq(omen_scroll(index_of, "age >=", 0, 1, &cursor, &points), OMEN_E_FILTER);
+    options.filter = "age >= 7";
+    ck_assert_int_eq(omen_query(index_of, rows, &options, ids, NULL, &found), OMEN_OK);
+    ck_assert_uint_eq(found, 1);
+    ck_assert_uint_eq(report.matches, 1);
+    ck_assert_uint_eq(report.warnings, OMEN_WARN_UNINDEXED_FIELD);
+    ck_assert_int_eq(omen_field_index(index_of, "age", OMEN_FIELD_INTEGER), OMEN_OK);
+    for (int again = 0; again < 2; again++) {  // computed, then from the cache
+        ck_assert_int_eq(omen_query(index_of, rows, &options, ids, NULL, &found), OMEN_OK);
+        ck_assert_uint_eq(found, 1);
+        ck_assert_uint_eq(report.warnings, 0);
+    }
+    options.filter = NULL;
+    options.filter_map = "\x81\xa3" "age\x08";  // {"age": 8}
+    options.filter_map_bytes = 6;
+    ck_assert_int_eq(omen_query(index_of, rows, &options, ids, NULL, &found), OMEN_OK);
+    ck_assert_uint_eq(found, 0);
+    options.filter = "age = 7";
+    ck_assert_says(omen_query(index_of, rows, &options, ids, NULL, &found), OMEN_E_INVALID, "both given");
+    options.filter = NULL;
+    options.filter_map = NULL;
+    ck_assert_says(omen_query(index_of, rows, &options, ids, NULL, &found), OMEN_E_INVALID, "filter_map is NULL");
+}
+END_TEST
+
+// ---- searching ----
+
+START_TEST(query_options_outside_their_limits_are_refused)
+{
+    omen_query_options options = OMEN_QUERY_OPTIONS_INIT;
+    omen_points_t      points;
+    uint64_t           ids[10];
+    options.k = 0;
+    ck_assert_says(omen_query(index_of, rows, &options, ids, NULL, NULL), OMEN_E_K, "k is 0");
+    options.k = 10001;
+    ck_assert_says(omen_query(index_of, rows, &options, ids, NULL, NULL), OMEN_E_K, "k is 10001");
+    ck_assert_int_eq(omen_query_batch(index_of, rows, 1, &options, ids, NULL), OMEN_E_K);
+    options.k = 10;
+    options.ef = 10001;
+    ck_assert_says(omen_query(index_of, rows, &options, ids, NULL, NULL), OMEN_E_INVALID, "ef is 10001");
+    options.ef = 0;
+    options.dtype = OMEN_U8;
+    ck_assert_says(omen_query(index_of, rows, &options, ids, NULL, NULL), OMEN_E_DTYPE, "dtype of the query");
+    options.dtype = OMEN_F32;
+    options.threads = 257;
+    ck_assert_says(omen_query(index_of, rows, &options, ids, NULL, NULL), OMEN_E_INVALID, "threads is 257");
+    options.threads = 0;
+    options.oversample = 10001;
+    ck_assert_says(omen_query(index_of, rows, &options, ids, NULL, NULL), OMEN_E_INVALID, "oversample");
+    options.oversample = 0;
+    options.stride = 8;
+    ck_assert_says(omen_query_batch(index_of, rows, 1, &options, ids, NULL), OMEN_E_DIMENSION, "stride is 8");
+    ck_assert_says(omen_range(index_of, rows, NAN, NULL, &points), OMEN_E_INVALID, "radius is NaN");
+    ck_assert_says(omen_set_ef(index_of, 0), OMEN_E_INVALID, "ef is 0");
+    ck_assert_says(omen_set_ef(index_of, 10001), OMEN_E_INVALID, "ef is 10001");
+    ck_assert_says(omen_scroll(index_of, NULL, 4, 1, &ids[0], &points), OMEN_E_INVALID, "with is 4");
+    ids[0] = 0;
+    ck_assert_says(omen_scroll(index_of, NULL, 0, 0, &ids[0], &points), OMEN_E_INVALID, "limit is 0");
+    ids[0] = 5ull << 32;
+    ck_assert_says(omen_scroll(index_of, NULL, 0, 1, &ids[0], &points), OMEN_E_INVALID, "not given by this index");
+}
+END_TEST
+
+START_TEST(bad_queries_are_refused_and_numbered_in_a_batch)
+{
+    uint64_t    ids[8 * 10];
+    const float zero[4] = {0};
+    omen_batch  batch = batch_of(8, NULL);
+    ck_assert_int_eq(omen_add(index_of, &batch), OMEN_OK);
+    rows[4 * 5 + 2] = NAN;
+    ck_assert_says(omen_query(index_of, rows + 4 * 5, NULL, ids, NULL, NULL), OMEN_E_NOT_FINITE,
+                   "component 2 is NaN");
+    ck_assert_says(omen_query_batch(index_of, rows, 8, NULL, ids, NULL), OMEN_E_NOT_FINITE,
+                   "query 5: component 2 is NaN");
+    ck_assert_says(omen_query(index_of, zero, NULL, ids, NULL, NULL), OMEN_E_ZERO_VECTOR, "all components are zero");
+}
+END_TEST
+
+START_TEST(fewer_hits_than_k_are_marked)
+{
+    uint64_t   ids[2 * 10];
+    float      distances[2 * 10];
+    omen_batch batch = batch_of(3, NULL);
+    ck_assert_int_eq(omen_query_batch(index_of, rows, 2, NULL, ids, distances), OMEN_OK);
+    ck_assert_uint_eq(ids[0], UINT64_MAX);
+    ck_assert_int_eq(omen_add(index_of, &batch), OMEN_OK);
+    ck_assert_int_eq(omen_query_batch(index_of, rows, 2, NULL, ids, distances), OMEN_OK);
+    for (int q = 0; q < 2; q++)
+        for (int i = 0; i < 10; i++) {
+            ck_assert_int_eq(ids[q * 10 + i] == UINT64_MAX, i >= 3);
+            ck_assert_int_eq(isinf(distances[q * 10 + i]) != 0, i >= 3);
+        }
+    ck_assert_int_eq(omen_query_batch(index_of, NULL, 0, NULL, NULL, NULL), OMEN_OK);
+}
+END_TEST
+
+START_TEST(batch_and_single_queries_agree)
+{
+    enum { COUNT = 200 };
+    static float    queries[COUNT * 4], distances[COUNT * 10], one_distances[10];
+    static uint64_t ids[COUNT * 10], one[10];
+    struct prng     prng;
+    prng_init(&prng, 1);
+    for (int i = 0; i < COUNT * 4; i++)
+        queries[i] = prng_unit(&prng) - 0.5f;
+    omen_batch batch = batch_of(COUNT, NULL);
+    batch.vectors = queries;
+    ck_assert_int_eq(omen_add(index_of, &batch), OMEN_OK);
+    omen_query_options options = OMEN_QUERY_OPTIONS_INIT;
+    omen_query_report  report;
+    options.threads = 1 + (uint32_t)_i;
+    options.report = &report;
+    ck_assert_int_eq(omen_query_batch(index_of, queries, COUNT, &options, ids, distances), OMEN_OK);
+    ck_assert_uint_ge(report.evaluations + report.exact_distances, COUNT);
+    for (int q = 0; q < COUNT; q++) {
+        ck_assert_int_eq(omen_query(index_of, queries + q * 4, &options, one, one_distances, NULL), OMEN_OK);
+        ck_assert_mem_eq(one, ids + q * 10, sizeof one);
+        ck_assert_mem_eq(one_distances, distances + q * 10, sizeof one_distances);
+    }
+}
+END_TEST
+
+START_TEST(every_dtype_gives_back_what_it_was_given)
+{
+    static const omen_dtype types[] = {OMEN_F32, OMEN_F16, OMEN_BF16, OMEN_I8, OMEN_U8};
+    static const uint16_t   halves[4] = {0x3c00, 0x4000, 0x4200, 0x4400};  // f16 1 2 3 4
+    static const uint16_t   brains[4] = {0x3f80, 0x4000, 0x4040, 0x4080};  // bf16 1 2 3 4
+    static const uint8_t    small[4] = {1, 2, 3, 4};
+    static const float      wide[4] = {1, 2, 3, 4};
+    const void *const       given[] = {wide, halves, brains, small, small};
+    const size_t            bytes[] = {16, 8, 8, 4, 4};
+    const omen_options      options = options_of(OMEN_L2, types[_i]);
+    omen_index_t            index;
+    omen_points_t           points;
+    uint64_t                ids[2], hit;
+    float                   distance;
+    uint32_t                found;
+    omen_batch              batch = batch_of(1, NULL);
+    ck_assert_int_eq(omen_open(&options, &index), OMEN_OK);
+    batch.dtype = types[_i];
+    batch.vectors = given[_i];
+    batch.ids_out = &ids[0];
+    ck_assert_int_eq(omen_add(index, &batch), OMEN_OK);
+    batch.dtype = OMEN_F32;
+    batch.vectors = wide;
+    batch.ids_out = &ids[1];
+    const bool converts = types[_i] != OMEN_I8 && types[_i] != OMEN_U8;
+    ck_assert_int_eq(omen_add(index, &batch), converts ? OMEN_OK : OMEN_E_DTYPE);
+    ck_assert_int_eq(omen_get(index, ids, converts ? 2 : 1, OMEN_WITH_VECTOR, &points), OMEN_OK);
+    for (size_t i = 0; i < omen_points_count(points); i++)
+        ck_assert_mem_eq(omen_points_vector(points, i), given[_i], bytes[_i]);
+    omen_points_free(points);
+    omen_query_options query = OMEN_QUERY_OPTIONS_INIT;
+    for (int own = 0; own < 2; own++) {
+        query.k = 1;
+        query.dtype = own != 0 ? types[_i] : OMEN_F32;
+        ck_assert_int_eq(omen_query(index, own != 0 ? given[_i] : wide, &query, &hit, &distance, &found), OMEN_OK);
+        ck_assert_uint_eq(hit, ids[0]);  // equal distances by older row
+        ck_assert_float_eq(distance, 0.0f);
+    }
+    omen_close(index);
+}
+END_TEST
+
+START_TEST(number_that_f16_cannot_hold_is_refused)
+{
+    const omen_options options = options_of(OMEN_COSINE, OMEN_F16);
+    omen_index_t       index;
+    omen_batch         batch = batch_of(1, NULL);
+    float              row[4] = {1, 65520, 0, 0};
+    batch.vectors = row;
+    ck_assert_int_eq(omen_open(&options, &index), OMEN_OK);
+    ck_assert_says(omen_add(index, &batch), OMEN_E_NOT_FINITE, "row 0: component 1 is 65520, which f16 cannot hold");
+    row[1] = 65519;
+    ck_assert_int_eq(omen_add(index, &batch), OMEN_OK);
+    memcpy(row, (const float[4]){1e-8f, 0, 0, 0}, sizeof row);
+    ck_assert_says(omen_add(index, &batch), OMEN_E_ZERO_VECTOR, "2^-24");
+    omen_close(index);
+}
+END_TEST
+
+// ---- recall and upkeep ----
+
+static void
+add_random(omen_index_t index, uint32_t count, uint64_t seed)
+{
+    float       *vectors = malloc(count * 4 * sizeof *vectors);
+    omen_batch   batch = batch_of(count, NULL);
+    struct prng  prng;
+    prng_init(&prng, seed);
+    for (uint32_t i = 0; i < count * 4; i++)
+        vectors[i] = prng_unit(&prng) - 0.5f;
+    batch.vectors = vectors;
+    ck_assert_int_eq(omen_add(index, &batch), OMEN_OK);
+    free(vectors);
+}
+
+START_TEST(deadline_cuts_a_search_with_a_warning)
+{
+    omen_options       options = options_of(OMEN_L2, OMEN_F32);
+    omen_query_options query = OMEN_QUERY_OPTIONS_INIT;
+    omen_query_report  report;
+    omen_index_t       index;
+    uint64_t           ids[10];
+    options.algorithm = OMEN_FLAT;
+    ck_assert_int_eq(omen_open(&options, &index), OMEN_OK);
+    add_random(index, 50000, 1);
+    query.report = &report;
+    query.deadline_us = UINT64_MAX;
+    ck_assert_says(omen_query(index, rows, &query, ids, NULL, NULL), OMEN_E_INVALID, "deadline_us");
+    query.deadline_us = 60000000;
+    ck_assert_int_eq(omen_query(index, rows, &query, ids, NULL, NULL), OMEN_OK);
+    ck_assert_uint_eq(report.warnings, 0);
+    query.deadline_us = 1;
+    ck_assert_int_eq(omen_query(index, rows, &query, ids, NULL, NULL), OMEN_OK);
+    ck_assert_uint_eq(report.warnings, OMEN_WARN_DEADLINE);
+    omen_close(index);
+}
+END_TEST
+
+START_TEST(recall_is_measured_and_kept)
+{
+    omen_recall     recall = {.struct_size = sizeof recall};
+    omen_statistics stats = {.struct_size = sizeof stats};
+    ck_assert_says(omen_measure_recall(index_of, 10, NULL, &recall), OMEN_E_NOT_FOUND, "empty");
+    ck_assert_says(omen_measure_recall(index_of, 0, NULL, &recall), OMEN_E_INVALID, "samples is 0");
+    add_random(index_of, 2000, 1);
+    ck_assert_int_eq(omen_stats(index_of, &stats), OMEN_OK);
+    ck_assert_double_lt(stats.recall, 0.0);
+    ck_assert_int_eq(omen_measure_recall(index_of, 100, NULL, &recall), OMEN_OK);
+    ck_assert_uint_eq(recall.samples, 100);
+    ck_assert_uint_eq(recall.k, 10);
+    ck_assert_double_ge(recall.recall, 0.9);
+    ck_assert_double_le(recall.low, recall.recall);
+    ck_assert_double_ge(recall.high, recall.recall);
+    ck_assert_double_lt(recall.low, recall.high);
+    ck_assert_int_eq(omen_stats(index_of, &stats), OMEN_OK);
+    ck_assert_double_eq(stats.recall, recall.recall);
+}
+END_TEST
+
+START_TEST(target_recall_calibrates_when_there_is_enough)
+{
+    omen_query_options options = OMEN_QUERY_OPTIONS_INIT;
+    omen_query_report  report;
+    uint64_t           ids[10];
+    options.target_recall = 0.95;
+    options.report = &report;
+    add_random(index_of, 100, 1);
+    ck_assert_int_eq(omen_query(index_of, rows, &options, ids, NULL, NULL), OMEN_OK);
+    ck_assert_uint_eq(report.warnings, OMEN_WARN_NOT_CALIBRATED);
+    ck_assert_int_eq(omen_calibrate(index_of), OMEN_E_NOT_FOUND);
+    add_random(index_of, 3000, 2);
+    ck_assert_int_eq(omen_flush(index_of), OMEN_OK);
+    for (int i = 0; i < 100; i++) {
+        ck_assert_int_eq(omen_query(index_of, rows, &options, ids, NULL, NULL), OMEN_OK);
+        ck_assert_uint_eq(report.warnings, 0);
+    }
+    ck_assert_int_eq(omen_calibrate(index_of), OMEN_OK);
+}
+END_TEST
+
+static int
+progress(void *context, uint64_t linked, uint64_t total)
+{
+    uint64_t *last = context;
+    ck_assert_uint_le(linked, total);
+    last[0] = linked;
+    last[1] = total;
+    return (int)last[2];
+}
+
+START_TEST(build_tells_its_progress_and_can_be_left)
+{
+    omen_build_options build = OMEN_BUILD_OPTIONS_INIT;
+    uint64_t           last[3] = {0, 0, 0};
+    add_random(index_of, 2000, 1);
+    build.progress = progress;
+    build.context = last;
+    ck_assert_int_eq(omen_build(index_of, &build), OMEN_OK);
+    ck_assert_uint_eq(last[0], 2000);
+    ck_assert_uint_eq(last[1], 2000);
+    last[2] = 1;
+    ck_assert_says(omen_build(index_of, &build), OMEN_E_CANCELLED, "progress");
+    build.progress = NULL;
+    build.backend = OMEN_BACKEND_CUDA;
+    ck_assert_says(omen_build(index_of, &build), OMEN_E_UNSUPPORTED, "cuda");
+    build.backend = (omen_backend)9;
+    ck_assert_says(omen_build(index_of, &build), OMEN_E_INVALID, "backend 9");
+    ck_assert_says(omen_copy(index_of, "dir"), OMEN_E_UNSUPPORTED, "no files yet");
+}
+END_TEST
+
+START_TEST(statistics_add_up)
+{
+    omen_statistics stats = {.struct_size = sizeof stats};
+    uint64_t        ids[10];
+    add_random(index_of, 2000, 1);
+    ck_assert_int_eq(omen_delete(index_of, (const uint64_t[]){0, 1, 2}, 3, NULL), OMEN_OK);
+    ck_assert_int_eq(omen_query(index_of, rows, NULL, ids, NULL, NULL), OMEN_OK);
+    ck_assert_int_eq(omen_stats(index_of, &stats), OMEN_OK);
+    ck_assert_uint_eq(stats.count, 1997);
+    ck_assert_uint_eq(stats.rows, 2000);
+    ck_assert_uint_eq(stats.deleted, 3);
+    ck_assert_uint_eq(stats.tail, 0);
+    ck_assert_uint_eq(stats.threads, 1);
+    ck_assert_uint_eq(stats.searches, 1);
+    ck_assert_uint_ge(stats.bytes_vectors, 2000 * 16);
+    ck_assert_uint_ge(stats.bytes_ids, 2000 * 8);
+    ck_assert_uint_gt(stats.bytes_search, 0);
+    ck_assert_double_gt(stats.bytes_per_vector, 8.0);
+    ck_assert_ptr_nonnull(stats.kernel);
+    ck_assert_ptr_nonnull(stats.code);
+    ck_assert_msg(omen_verify(index_of) == OMEN_OK, "%s", omen_error_message());
+}
+END_TEST
+
+START_TEST(flat_index_is_exact)
+{
+    omen_options options = options_of(OMEN_L2, OMEN_F32);
+    omen_index_t index;
+    options.algorithm = OMEN_FLAT;
+    ck_assert_int_eq(omen_open(&options, &index), OMEN_OK);
+    add_random(index, 3000, 1);
+    omen_recall recall = {.struct_size = sizeof recall};
+    ck_assert_int_eq(omen_measure_recall(index, 20, NULL, &recall), OMEN_OK);
+    ck_assert_double_eq(recall.recall, 1.0);
+    ck_assert_int_eq(omen_flush(index), OMEN_OK);
+    omen_close(index);
+}
+END_TEST
+
+// ---- the calls of the product plan, and texts ----
+
+START_TEST(plan_calls_find_and_mark)
+{
+    omen_index_t index = omen_create(4);
+    int          results[10];
+    ck_assert_ptr_nonnull(index);
+    const uint64_t ids[2] = {INT_MAX, INT_MAX + 1ull};
+    omen_batch     batch = batch_of(2, ids);
+    ck_assert_int_eq(omen_add(index, &batch), OMEN_E_ID_RANGE);
+    batch.count = 1;
+    ck_assert_int_eq(omen_add(index, &batch), OMEN_OK);
+    omen_search(index, rows, results);
+    ck_assert_int_eq(results[0], INT_MAX);
+    for (int i = 1; i < 10; i++)
+        ck_assert_int_eq(results[i], -1);
+    rows[0] = NAN;
+    omen_search(index, rows, results);
+    ck_assert_int_eq(results[0], -1);
+    omen_search(NULL, rows, results);
+    ck_assert_int_eq(results[9], -1);
+    omen_search(index, rows, NULL);
+    omen_close(index);
+    ck_assert_ptr_null(omen_create(0));
+    ck_assert_ptr_null(omen_create(-5));
+    ck_assert_msg(strstr(omen_error_message(), "dimension") != NULL, "%s", omen_error_message());
+}
+END_TEST
+
+START_TEST(every_status_has_a_text)
+{
+    ck_assert_str_eq(omen_version(), "0.1.0");
+    for (omen_status status = OMEN_E_INTERNAL; status <= OMEN_OK; status++)
+        ck_assert_str_ne(omen_strerror(status), omen_strerror(1));
+    ck_assert_str_eq(omen_strerror(INT_MIN), omen_strerror(1));
+}
+END_TEST
+
+START_TEST(questions_beyond_the_last_point_have_empty_answers)
+{
+    omen_points_t  points;
+    size_t         bytes = 1;
+    const uint64_t id = 3;
+    ck_assert_int_eq(omen_get(index_of, &id, 1, OMEN_WITH_PAYLOAD, &points), OMEN_OK);
+    ck_assert_int_eq(omen_points_found(points, 0), 0);
+    ck_assert_uint_eq(omen_points_id(points, 0), 3);
+    ck_assert_uint_eq(omen_points_id(points, 1), UINT64_MAX);
+    ck_assert_int_eq(omen_points_found(points, 1), 0);
+    ck_assert_ptr_null(omen_points_payload(points, 1, &bytes));
+    ck_assert_uint_eq(bytes, 0);
+    ck_assert_float_eq(omen_points_distance(points, 7), 0.0f);
+    omen_points_free(points);
+}
+END_TEST
+
+static TCase *
+case_of(const char *name)
+{
+    TCase *tcase = tcase_create(name);
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    return tcase;
+}
+
+static Suite *
+suite(void)
+{
+    Suite *suite = suite_create("shard/omendb");
+    TCase *opening = case_of("opening"), *writing = case_of("writing"), *reading = case_of("reading");
+    tcase_add_loop_test(opening, options_outside_their_limits_are_refused_by_name, 0, 18);
+    tcase_add_loop_test(opening, options_at_their_limits_are_taken, 0, 2);
+    tcase_add_loop_test(opening, target_recall_outside_its_limits_is_refused, 0, 4);
+    tcase_add_test(opening, shorter_struct_takes_defaults_for_the_rest);
+    tcase_add_test(opening, longer_struct_passes_only_with_an_empty_rest);
+    tcase_add_test(opening, struct_without_its_size_is_refused);
+    tcase_add_test(opening, shorter_statistics_are_filled_as_far_as_they_go);
+    tcase_add_test(opening, null_arguments_are_named);
+    tcase_add_test(opening, plan_calls_find_and_mark);
+    tcase_add_test(opening, every_status_has_a_text);
+    tcase_add_test(writing, bad_rows_change_nothing_and_are_named);
+    tcase_add_loop_test(writing, zero_vector_is_fine_where_it_has_a_distance, 0, 2);
+    tcase_add_test(writing, ids_are_checked_against_the_batch_and_the_index);
+    tcase_add_test(writing, text_ids_are_checked_and_keep_their_keys);
+    tcase_add_test(writing, kinds_of_ids_do_not_mix);
+    tcase_add_test(writing, rows_without_ids_are_numbered_on);
+    tcase_add_test(writing, layout_of_rows_is_checked);
+    tcase_add_test(writing, strided_and_unaligned_rows_are_read_right);
+    tcase_add_test(writing, slots_end_at_their_limit_and_come_back_by_compaction);
+    tcase_add_test(writing, memory_limit_refuses_before_anything_is_done);
+    tcase_add_test(writing, read_only_index_refuses_every_write);
+    tcase_add_test(writing, payloads_and_fields_are_checked_by_row);
+    tcase_add_test(writing, number_that_f16_cannot_hold_is_refused);
+    tcase_add_loop_test(writing, every_dtype_gives_back_what_it_was_given, 0, 5);
+    tcase_add_test(reading, filters_are_checked_and_report_what_they_did);
+    tcase_add_test(reading, query_options_outside_their_limits_are_refused);
+    tcase_add_test(reading, bad_queries_are_refused_and_numbered_in_a_batch);
+    tcase_add_test(reading, fewer_hits_than_k_are_marked);
+    tcase_add_loop_test(reading, batch_and_single_queries_agree, 0, 3);
+    tcase_add_test(reading, deadline_cuts_a_search_with_a_warning);
+    tcase_add_test(reading, recall_is_measured_and_kept);
+    tcase_add_test(reading, target_recall_calibrates_when_there_is_enough);
+    tcase_add_test(reading, build_tells_its_progress_and_can_be_left);
+    tcase_add_test(reading, statistics_add_up);
+    tcase_add_test(reading, flat_index_is_exact);
+    tcase_add_test(reading, questions_beyond_the_last_point_have_empty_answers);
+    suite_add_tcase(suite, opening);
+    suite_add_tcase(suite, writing);
+    suite_add_tcase(suite, reading);
+    return suite;
+}
+
+CHECK_MAIN(suite)
