@@ -41,7 +41,7 @@ class Library:
         self.failed = None
         hello = self._answer()
         if hello is not None:
-            self.version, self.points, self.batch = hello["version"], hello["points"], hello["batch"]
+            self.version, self.points, self.parallel = hello["version"], hello["points"], hello["parallel"]
 
     def _answer(self):
         ready, _, _ = select.select([self.process.stdout], [], [], self.patience)
@@ -182,7 +182,7 @@ def time_all(libraries, options, name):
     for library in libraries:
         if library.failed:
             continue
-        chosen[library] = probe(library, options.threads if library.batch else 1)
+        chosen[library] = probe(library, options.threads if library.parallel else 1)
         for i, (point, recall, qps) in enumerate(chosen[library]):
             rows[library, i] = dict(point=point, recall=recall, probed=qps, qps1=[], qps2=[], p50=[], p99=[])
         if chosen[library]:
@@ -206,16 +206,15 @@ def time_all(libraries, options, name):
 
 def time_one(library, row, options):
     expected = row["probed"]
-    answer = library.ask("time", point=row["point"], threads=1, expected_qps=expected)
+    answer = library.ask("time", point=row["point"], threads=1, expected_qps=expected, at_least=options.at_least)
     if answer:
         row["qps1"].append(answer["qps"])
-    if library.variant.name != "vsag SQ8+f32":
-        answer = library.ask(
-            "time", point=row["point"], threads=options.threads, expected_qps=options.threads * expected
-        )
+    if library.parallel:
+        words = dict(point=row["point"], threads=options.threads, at_least=options.at_least)
+        answer = library.ask("time", expected_qps=options.threads * expected, **words)
         if answer:
             row["qps2"].append(answer["qps"])
-    count = int(min(1000, max(100, 0.5 * expected)))
+    count = int(min(options.singles, max(100, 0.5 * expected)))
     answer = library.ask("latency", point=row["point"], count=count)
     if answer:
         row["p50"].append(answer["p50_us"])
@@ -290,12 +289,13 @@ def options_from(words):
     parse.add_argument("--report", action="store_true", help="measure nothing; write the report from what is there")
     options = parse.parse_args(words)
     options.reuse = options.reuse or options.warm
+    options.at_least, options.singles = 0.25, 1000  # seconds of a batch timing; single calls of a latency one
     options.quick = options.quick or os.environ.get("QUICK", "0") not in ("", "0")
     if options.quick:
         options.rows = options.rows or 20_000
         options.queries = min(options.queries, 500)
         options.libs = options.libs or ["omendb", "hnswlib", "faiss HNSW"]
-        options.build_one = False
+        options.build_one, options.at_least, options.singles = False, 0.12, 300
     return options
 
 

@@ -92,7 +92,7 @@ def main(words=None):
         ("all linked after (200 searches within)", f"{middle[1]:.2f} s", "<= 2 s", middle[1] <= 2.0),
     ]
     head = ["vectors/s, until all are linked", "OmenDB", "hnswlib", "ratio"]
-    text = f"At most {options.rows:,} rows of each set, {options.repeat} interleaved repetitions, medians (smallest-largest).\n\n"
+    text = f"At most {options.rows:,} rows; {options.repeat} interleaved repetitions, median (smallest-largest).\n\n"
     report.section("insert", "Inserting", text + report.table(head, rows), verdicts, whole=options.rows >= 60_000)
 
 

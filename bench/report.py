@@ -74,8 +74,8 @@ def verdict_table(verdicts):
 def assemble(folder, target=RESULTS):
     names = [name for name in ORDER if (folder / f"{name}.md").exists()]
     head = (
-        "# Results\n\nWritten by `make bench` and the programs in `bench/`; nothing here is typed by hand except remarks marked\n"
-        "*Remark*. Ratios are of one run on one machine; absolute figures of another machine do not compare.\n"
+        "# Results\n\nWritten by `make bench` and the programs in `bench/`; nothing here is typed by hand. Ratios are of one\n"
+        "run on one machine; absolute figures of two machines do not compare.\n"
     )
     target.write_text("\n".join([head] + [(folder / f"{name}.md").read_text() for name in names]))
 
@@ -251,8 +251,8 @@ def ann_tables(result):
 
 def ann_title(result):
     return (
-        f"{result['set']}: {result['rows']:,} x {result['dim']}, {result['metric']}, {result['queries']:,} queries, k = 10, "
-        f"M = {result['m']}, ef_construction = {result['ef_construction']}, {result['repeats']} repetitions"
+        f"{result['set']}: {result['rows']:,} x {result['dim']}, {result['metric']}, {result['queries']:,} queries, "
+        f"k = 10, M = {result['m']}, ef_construction = {result['ef_construction']}, {result['repeats']} repetitions"
     )
 
 

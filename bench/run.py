@@ -226,9 +226,8 @@ def show(demo):
         f"{exact:,.0f} queries/s: the yardstick for recall ({len(demo.query):,} queries that are no rows)",
     )
     index.calibrate()
-    print(
-        f"\n  {paint('2', f'''{'asked for':<22}{'recall@10':>10}{'QPS, 1 thread':>16}{'2 threads':>12}{'p50':>10}{'p99':>10}''')}"
-    )
+    head = f"{'asked for':<22}{'recall@10':>10}{'QPS, 1 thread':>16}{'2 threads':>12}{'p50':>10}{'p99':>10}"
+    print(f"\n  {paint('2', head)}")
     best = None
     for options in POINTS:
         recall, one, two, p50, p99 = search_figures(index, demo, truth, options)
@@ -254,9 +253,8 @@ def show(demo):
 
 def summary(results, seconds):
     heading("Summary (target_recall = 0.95)")
-    print(
-        f"  {'set':<16}{'recall@10':>10}{'QPS':>10}{'p50':>9}{'p99':>9}{'over exact':>12}{'B/vector':>10}{'first answer':>14}"
-    )
+    head = f"{'set':<16}{'recall@10':>10}{'QPS':>10}{'p50':>9}{'p99':>9}"
+    print(paint("2", f"  {head}{'over exact':>12}{'B/vector':>10}{'first answer':>14}"))
     for r in results:
         print(
             f"  {r['name']:<16}{r['recall']:>10.4f}{r['qps']:>10,.0f}{r['p50']:>6.0f} us{r['p99']:>6.0f} us"

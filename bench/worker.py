@@ -25,7 +25,7 @@ class Worker:
         version = self.peer.version()
         if version is None:
             version = importlib.metadata.version(self.variant.distribution)
-        return {"version": version, "points": self.peer.points, "batch": self.peer.batch}
+        return {"version": version, "points": self.peer.points, "parallel": self.peer.parallel}
 
     def build(self, name, rows, queries, k, m, ef_construction, threads, cache=None):
         dataset = data.load(name)
@@ -68,12 +68,12 @@ class Worker:
         ids = self.peer.search(self.query, self.k, point, threads)
         return {"recall": measure.recall(ids, self.truth, self.k), "qps": len(self.query) / (measure.clock() - start)}
 
-    def time(self, point, threads, expected_qps):
+    def time(self, point, threads, expected_qps, at_least):
         """QPS of batches; a slow point is timed on the first queries only."""
         measure.pin(measure.CORES[-1:] if threads == 1 else None)
         count = int(min(len(self.query), max(50, 1.5 * expected_qps)))
         part = self.query[:count]
-        return {"qps": measure.rate(lambda: self.peer.search(part, self.k, _point(point), threads), count)}
+        return {"qps": measure.rate(lambda: self.peer.search(part, self.k, _point(point), threads), count, at_least)}
 
     def latency(self, point, count):
         """Quantiles of single calls, one after the other, on one core."""

@@ -39,13 +39,16 @@ OURS = ("omendb", "omendb target_recall")
 
 
 def variants(names=None):
-    """The variants named, by exact name or by the beginning of one; all of them for None."""
+    """The variants named: by the exact name, else all whose names begin so. All there are for None."""
     if not names:
         return list(VARIANTS)
-    chosen = [v for v in VARIANTS if any(v.name == name or v.name.startswith(name) for name in names)]
-    unknown = [name for name in names if not any(v.name.startswith(name) for v in VARIANTS)]
-    if unknown:
-        raise SystemExit(f"no such library: {', '.join(unknown)}; there are: {', '.join(v.name for v in VARIANTS)}")
+    chosen = []
+    for name in names:
+        exact = [v for v in VARIANTS if v.name == name]
+        found = exact or [v for v in VARIANTS if v.name.startswith(name)]
+        if not found:
+            raise SystemExit(f"no such library: {name}; there are: {', '.join(v.name for v in VARIANTS)}")
+        chosen += [v for v in found if v not in chosen]
     return chosen
 
 
@@ -53,7 +56,7 @@ class Peer:
     """What a library must do. Row numbers are the ids; answers are arrays (queries, k) of row numbers."""
 
     points = [10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024]  # ef, or what plays its part
-    batch = True  # False: the library has no batch call, the adapter loops
+    parallel = True  # False: the library searches with one thread only
     note = ""
 
     def build(self, base, metric, m, ef_construction, threads):

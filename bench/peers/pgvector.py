@@ -58,7 +58,6 @@ class _VectorDumper(Dumper):
 
 
 class Pgvector(Peer):
-    batch = False
     points = [10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512]
 
     def __init__(self):

@@ -9,7 +9,7 @@ from bench.peers import Peer
 
 
 class Vsag(Peer):
-    batch = False
+    parallel = False
 
     def build(self, base, metric, m, ef_construction, threads):
         self.index = pyvsag.Index(
