@@ -4,9 +4,18 @@
 // Shape: value. For the tests of this folder.
 #ifndef OMEN_TESTS_KERNEL_BLOCKS_H
 #define OMEN_TESTS_KERNEL_BLOCKS_H
+#include <check.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+// ck_assert_msg for innermost loops: Check writes to a pipe for every assertion that it passes,
+// which takes longer than the kernels do.
+#define CLAIM(condition, ...)                                                                      \
+    do {                                                                                           \
+        if (!(condition))                                                                          \
+            ck_abort_msg(__VA_ARGS__);                                                             \
+    } while (0)
 
 // splitmix64: any state is a good one.
 static inline uint64_t

@@ -134,8 +134,8 @@ check_nibble(const struct kernels *table, const struct nibble_query *query,
     memcpy(rows.bytes, high, count * sizeof *high);
     const uint32_t below =
         table->nibble(query, (const uint8_t **)rows.base, count, bound, (float *)(void *)out.bytes);
-    ck_assert_msg(below == want_below && memcmp(out.bytes, want, count * sizeof(float)) == 0,
-                  "%s, row of %u bytes, %u rows", table->name, query->row_bytes, count);
+    CLAIM(below == want_below && memcmp(out.bytes, want, count * sizeof(float)) == 0,
+          "%s, row of %u bytes, %u rows", table->name, query->row_bytes, count);
     block_close(rows);
     block_close(out);
 }
@@ -209,8 +209,8 @@ check_byte_counts(const struct kernels *table, const struct codes *codes)
         struct block out = block_open(count * sizeof(float), 4);
         table->byte(&query, codes->high, codes->low, codes->meta, count,
                     (float *)(void *)out.bytes);
-        ck_assert_msg(memcmp(out.bytes, want, count * sizeof(float)) == 0,
-                      "%s, row of %u bytes, %u rows", table->name, codes->row_bytes, count);
+        CLAIM(memcmp(out.bytes, want, count * sizeof(float)) == 0, "%s, row of %u bytes, %u rows",
+              table->name, codes->row_bytes, count);
         block_close(out);
     }
 }
@@ -230,8 +230,8 @@ check_join(const struct kernels *table, const struct codes *codes)
         memset(got.bytes, 0xaa, room);
         kernels_scalar.join(codes->high[r], codes->low[r], codes->row_bytes, want.bytes);
         table->join(codes->high[r], codes->low[r], codes->row_bytes, got.bytes);
-        ck_assert_msg(memcmp(got.bytes, want.bytes, room) == 0, "%s, row of %u bytes", table->name,
-                      codes->row_bytes);
+        CLAIM(memcmp(got.bytes, want.bytes, room) == 0, "%s, row of %u bytes", table->name,
+              codes->row_bytes);
     }
     block_close(want);
     block_close(got);
@@ -261,7 +261,7 @@ START_TEST(joined_codes_have_the_product_that_byte_uses)
         codes.metas[0] = (struct byte_meta){.factor = 1};
         float out;
         kernels_scalar.byte(&query, codes.high, codes.low, codes.meta, 1, &out);
-        ck_assert_msg(out == fabsf((float)dot[0]), "row of %u bytes", codes.row_bytes);
+        CLAIM(out == fabsf((float)dot[0]), "row of %u bytes", codes.row_bytes);
         free(joined);
         codes_close(&codes, 1);
     }
@@ -291,8 +291,8 @@ check_dots(uint32_t bytes, uint32_t rows_max, enum fill query, enum fill rows)
             struct block out = block_open((count + 3) / 4 * 4 * sizeof *want, 4);
             list[t]->dots((const int8_t *)one.bytes, all + (size_t)skip * bytes, bytes, count,
                           (int32_t *)(void *)out.bytes);
-            ck_assert_msg(memcmp(out.bytes, want + skip, count * sizeof *want) == 0,
-                          "%s, %u rows of %u bytes", list[t]->name, count, bytes);
+            CLAIM(memcmp(out.bytes, want + skip, count * sizeof *want) == 0,
+                  "%s, %u rows of %u bytes", list[t]->name, count, bytes);
             block_close(out);
         }
     block_close(one);

@@ -4,6 +4,7 @@
 
 #include "index/kernel/kernel.h"
 #include "tests/lib/check_main.h"
+#include "tests/unit/index/kernel/blocks.h"
 
 // What the standard says a half is worth.
 static double
@@ -23,9 +24,9 @@ START_TEST(every_half_widens_to_its_value)
         const float got = half_to_float((uint16_t)half);
         const double want = half_value(half);
         if (isnan(want))
-            ck_assert_msg(isnan(got), "%#x", half);
+            CLAIM(isnan(got), "%#x", half);
         else
-            ck_assert_msg((double)got == want && !signbit(got) == !signbit(want), "%#x", half);
+            CLAIM((double)got == want && !signbit(got) == !signbit(want), "%#x", half);
     }
 }
 END_TEST
@@ -35,9 +36,9 @@ START_TEST(every_half_narrows_to_itself)
     for (uint32_t half = 0; half < 65536; half++) {
         const uint16_t got = float_to_half(half_to_float((uint16_t)half));
         if (isnan(half_value(half)))
-            ck_assert_msg((got & 0x7c00) == 0x7c00 && (got & 1023) != 0, "%#x", half);
+            CLAIM((got & 0x7c00) == 0x7c00 && (got & 1023) != 0, "%#x", half);
         else
-            ck_assert_msg(got == half, "%#x became %#x", half, got);
+            CLAIM(got == half, "%#x became %#x", half, got);
     }
 }
 END_TEST
@@ -51,12 +52,11 @@ START_TEST(ties_go_to_even_and_all_else_to_the_nearest)
         const double next = half + 1 == 0x7c00 ? 65536.0 : half_value(half + 1);
         const float middle = (float)((half_value(half) + next) / 2);
         const uint32_t even = half + (half & 1);
-        ck_assert_msg(float_to_half(middle) == even, "tie above %#x", half);
-        ck_assert_msg(float_to_half(-middle) == (even | 0x8000), "tie below -%#x", half);
-        ck_assert_msg(float_to_half(nextafterf(middle, 0.0f)) == half, "under the tie above %#x",
-                      half);
-        ck_assert_msg(float_to_half(nextafterf(middle, INFINITY)) == half + 1,
-                      "over the tie above %#x", half);
+        CLAIM(float_to_half(middle) == even, "tie above %#x", half);
+        CLAIM(float_to_half(-middle) == (even | 0x8000), "tie below -%#x", half);
+        CLAIM(float_to_half(nextafterf(middle, 0.0f)) == half, "under the tie above %#x", half);
+        CLAIM(float_to_half(nextafterf(middle, INFINITY)) == half + 1, "over the tie above %#x",
+              half);
     }
 }
 END_TEST

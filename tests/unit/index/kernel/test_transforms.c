@@ -31,11 +31,9 @@ check_unpack(const uint32_t ids[LINKS], uint32_t limit)
             if (ids[i] < limit) {
                 uint32_t got;
                 memcpy(&got, out.bytes + 4 * want++, 4);
-                ck_assert_msg(got == ids[i], "%s, limit %u: %u, not %u", list[t]->name, limit, got,
-                              ids[i]);
+                CLAIM(got == ids[i], "%s, limit %u: %u, not %u", list[t]->name, limit, got, ids[i]);
             }
-        ck_assert_msg(count == want, "%s, limit %u: %u ids, not %u", list[t]->name, limit, count,
-                      want);
+        CLAIM(count == want, "%s, limit %u: %u ids, not %u", list[t]->name, limit, count, want);
         block_close(row);
         block_close(out);
     }
@@ -109,8 +107,8 @@ START_TEST(butterfly_has_the_oracles_bits_up_to_65536)
             for (uint32_t t = 1; t < tables; t++) {
                 memcpy(got.bytes, from.bytes, bytes);
                 list[t]->butterfly((float *)(void *)got.bytes, count);
-                ck_assert_msg(memcmp(got.bytes, want.bytes, bytes) == 0, "%s, %u values",
-                              list[t]->name, count);
+                CLAIM(memcmp(got.bytes, want.bytes, bytes) == 0, "%s, %u values", list[t]->name,
+                      count);
             }
             block_close(from);
             block_close(want);
@@ -141,7 +139,7 @@ check_encode(const struct kernels *table, const float *values, uint32_t count, f
     struct block want = block_open(count, 0), got = block_open(count, count / 16 % 7);
     kernels_scalar.encode(values, count, inverse, want.bytes);
     table->encode(values, count, inverse, got.bytes);
-    ck_assert_msg(memcmp(got.bytes, want.bytes, count) == 0, "%s, %u values", table->name, count);
+    CLAIM(memcmp(got.bytes, want.bytes, count) == 0, "%s, %u values", table->name, count);
     block_close(want);
     block_close(got);
 }
@@ -159,7 +157,7 @@ START_TEST(encode_rounds_ties_to_even)
         for (uint32_t i = 0; i < 512; i++) {
             const int whole = (int)floorf(values[i]);
             const int even = values[i] > (float)whole && whole % 2 != 0 ? whole + 1 : whole;
-            ck_assert_msg(codes[i] == even + 128, "%s, %g", list[t]->name, (double)values[i]);
+            CLAIM(codes[i] == even + 128, "%s, %g", list[t]->name, (double)values[i]);
         }
     }
 }
