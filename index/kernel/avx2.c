@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "index/kernel/cosine.h"
 #include "index/kernel/kernel.h"
 
 #define INLINE static inline __attribute__((always_inline))
@@ -369,6 +370,16 @@ reduce4_ps(__m256 a, __m256 b, __m256 c, __m256 d)
     return _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps(all, 1));
 }
 
+// NaN where index/kernel/cosine.h says so.
+INLINE __m128
+cosine_of(__m128 dot, __m128 norm2)
+{
+    const __m128 lost = _mm_or_ps(_mm_cmpnge_ps(norm2, _mm_set1_ps(COSINE_NORM2_MIN)),
+                                  _mm_cmpnle_ps(norm2, _mm_set1_ps(COSINE_NORM2_MAX)));
+    const __m128 cosine = _mm_div_ps(dot, _mm_sqrt_ps(norm2));
+    return _mm_or_ps(_mm_sub_ps(_mm_set1_ps(1.0f), cosine), lost); // all ones is a NaN
+}
+
 // Needs dim >= 8: what is left beyond whole steps is read with the eight last components.
 INLINE __m128
 exact4(enum metric metric, enum vector_type type, const float *query, const void *const *rows,
@@ -395,9 +406,7 @@ exact4(enum metric metric, enum vector_type type, const float *query, const void
         return _mm_add_ps(sum, other);
     if (metric == METRIC_IP)
         return _mm_sub_ps(one, _mm_add_ps(sum, other));
-    const __m128 cosine = _mm_div_ps(sum, _mm_sqrt_ps(other));
-    const __m128 live = _mm_cmpgt_ps(other, _mm_setzero_ps());
-    return _mm_sub_ps(one, _mm_and_ps(cosine, live));
+    return cosine_of(sum, other);
 }
 
 INLINE void
@@ -420,6 +429,8 @@ exact(enum metric metric, enum vector_type type, const float *query, const void 
                       exact4(metric, type, dim < 8 ? short_query : query, row, dim < 8 ? 8 : dim));
         memcpy(out + i, distance, sizeof(float) * (count - i < 4 ? count - i : 4));
     }
+    if (metric == METRIC_COSINE)
+        cosine_again(type, query, rows, count, dim, out);
 }
 
 #define AVX2_EXACT(name, metric, type)                                                             \

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "index/kernel/cosine.h"
 #include "index/kernel/kernel.h"
 
 #define INLINE static inline __attribute__((always_inline))
@@ -344,6 +345,16 @@ exact_step4(enum metric metric, enum vector_type type, struct chains chains[4], 
         exact_step(metric, &chains[r], odd, q, load16(type, rows[r], i, keep));
 }
 
+// NaN where index/kernel/cosine.h says so.
+INLINE __m128
+cosine_of(__m128 dot, __m128 norm2)
+{
+    const __mmask8 kept = _mm_cmp_ps_mask(norm2, _mm_set1_ps(COSINE_NORM2_MIN), _CMP_GE_OQ) &
+                          _mm_cmp_ps_mask(norm2, _mm_set1_ps(COSINE_NORM2_MAX), _CMP_LE_OQ);
+    const __m128 cosine = _mm_div_ps(dot, _mm_sqrt_ps(norm2));
+    return _mm_mask_sub_ps(_mm_set1_ps(NAN), kept, _mm_set1_ps(1.0f), cosine);
+}
+
 INLINE __m128
 exact4(enum metric metric, enum vector_type type, const float *query, const void *const *rows,
        uint32_t dim)
@@ -368,8 +379,7 @@ exact4(enum metric metric, enum vector_type type, const float *query, const void
     const __m128 dot = reduce4_ps(chains[0].sum, chains[1].sum, chains[2].sum, chains[3].sum);
     const __m128 norm2 =
         reduce4_ps(chains[0].other, chains[1].other, chains[2].other, chains[3].other);
-    const __mmask8 live = _mm_cmp_ps_mask(norm2, _mm_setzero_ps(), _CMP_GT_OQ);
-    return _mm_mask_sub_ps(one, live, one, _mm_div_ps(dot, _mm_sqrt_ps(norm2)));
+    return cosine_of(dot, norm2);
 }
 
 INLINE void
@@ -383,6 +393,8 @@ exact(enum metric metric, enum vector_type type, const float *query, const void 
         const __mmask8 keep = (__mmask8)(count - i >= 4 ? 15 : (1u << (count - i)) - 1);
         _mm_mask_storeu_ps(out + i, keep, exact4(metric, type, query, row, dim));
     }
+    if (metric == METRIC_COSINE)
+        cosine_again(type, query, rows, count, dim, out);
 }
 
 #define AVX512_EXACT(name, metric, type)                                                           \

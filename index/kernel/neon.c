@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "index/kernel/cosine.h"
 #include "index/kernel/kernel.h"
 
 #define INLINE static inline __attribute__((always_inline))
@@ -305,6 +306,16 @@ exact_step(enum metric metric, struct chains *row, struct eight q, struct eight 
     }
 }
 
+// NaN where index/kernel/cosine.h says so.
+INLINE float32x4_t
+cosine_of(float32x4_t dot, float32x4_t norm2)
+{
+    const uint32x4_t kept = vandq_u32(vcgeq_f32(norm2, vdupq_n_f32(COSINE_NORM2_MIN)),
+                                      vcleq_f32(norm2, vdupq_n_f32(COSINE_NORM2_MAX)));
+    const float32x4_t cosine = vdivq_f32(dot, vsqrtq_f32(norm2));
+    return vbslq_f32(kept, vsubq_f32(vdupq_n_f32(1), cosine), vdupq_n_f32(NAN));
+}
+
 // Needs dim >= 8: what is left beyond whole steps is read with the eight last components, of which
 // those counted before are zeroed.
 INLINE float32x4_t
@@ -335,8 +346,7 @@ exact4(enum metric metric, enum vector_type type, const float *query, const void
         return vaddq_f32(sum, other);
     if (metric == METRIC_IP)
         return vsubq_f32(one, vaddq_f32(sum, other));
-    const float32x4_t cosine = vdivq_f32(sum, vsqrtq_f32(other));
-    return vbslq_f32(vcgtq_f32(other, zero), vsubq_f32(one, cosine), one);
+    return cosine_of(sum, other);
 }
 
 INLINE void
@@ -359,6 +369,8 @@ exact(enum metric metric, enum vector_type type, const float *query, const void 
                   exact4(metric, type, dim < 8 ? short_query : query, row, dim < 8 ? 8 : dim));
         memcpy(out + i, distance, sizeof(float) * (count - i < 4 ? count - i : 4));
     }
+    if (metric == METRIC_COSINE)
+        cosine_again(type, query, rows, count, dim, out);
 }
 
 #define NEON_EXACT(name, metric, type)                                                             \

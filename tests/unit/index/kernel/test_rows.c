@@ -84,10 +84,9 @@ check_exact(enum vector_type type, uint32_t dim, float scale)
                 const float *got = (const float *)(const void *)out.bytes;
                 list[t]->exact[metric][type - 1](q, row, n, dim, (float *)(void *)out.bytes);
                 for (uint32_t r = 0; r < n; r++)
-                    ck_assert_msg(fabs((double)got[r] - (double)want[r]) <= slack[r],
-                                  "%s, metric %u, type %d, dim %u, row %u of %u: %g, not %g",
-                                  list[t]->name, metric, type, dim, r, n, (double)got[r],
-                                  (double)want[r]);
+                    CLAIM(fabs((double)got[r] - (double)want[r]) <= slack[r],
+                          "%s, metric %u, type %d, dim %u, row %u of %u: %g, not %g", list[t]->name,
+                          metric, type, dim, r, n, (double)got[r], (double)want[r]);
                 block_close(out);
             }
     }
@@ -113,6 +112,32 @@ START_TEST(exact_keeps_to_the_oracle_for_large_and_small_numbers)
         check_exact(VECTOR_BF16, dim, 1e-10f);
         check_exact(VECTOR_F16, dim, 60000.0f);
         check_exact(VECTOR_F16, dim, 1e-6f); // subnormal
+    }
+}
+END_TEST
+
+// Lengths whose squares no float holds, beside one that is ordinary.
+START_TEST(cosine_knows_rows_of_any_length)
+{
+    const struct kernels *list[4];
+    const uint32_t tables = kernels_list(list);
+    const float lengths[] = {1e-40f, 1e-30f, 1e-20f, 1e-15f, 1, 1e15f, 1e20f, 1e30f, 1e38f};
+    float query[19], rows[9][19];
+    const void *row[9];
+    for (uint32_t r = 0; r < 9; r++) {
+        row[r] = rows[r];
+        for (uint32_t i = 0; i < 19; i++) {
+            query[i] = i < 16 ? 0.25f : 0;
+            rows[r][i] = i % 2 == 0 ? lengths[r] : 0;
+        }
+    }
+    const float want = 1 - 8 * 0.25f / sqrtf(10);
+    for (uint32_t t = 0; t < tables; t++) {
+        float got[9];
+        list[t]->exact[METRIC_COSINE][VECTOR_F32 - 1](query, row, 9, 19, got);
+        for (uint32_t r = 0; r < 9; r++)
+            CLAIM(fabsf(got[r] - want) < 1e-5f, "%s, length %g: %g, not %g", list[t]->name,
+                  (double)lengths[r], (double)got[r], (double)want);
     }
 }
 END_TEST
@@ -178,9 +203,8 @@ START_TEST(exact_widens_every_short_float)
             for (uint32_t t = 1; t < tables; t++) {
                 list[t]->exact[metric][type - 1](query, rows, 65536, 1, got);
                 for (uint32_t i = 0; i < 65536; i++)
-                    ck_assert_msg(same_or_close(got[i], want[i]),
-                                  "%s, metric %u, type %u, %#x: %g, not %g", list[t]->name, metric,
-                                  type, i, (double)got[i], (double)want[i]);
+                    CLAIM(same_or_close(got[i], want[i]), "%s, metric %u, type %u, %#x: %g, not %g",
+                          list[t]->name, metric, type, i, (double)got[i], (double)want[i]);
             }
         }
 }
@@ -206,15 +230,14 @@ check_finite(enum vector_type type, uint32_t dim, uint32_t step)
     for (uint32_t i = 0; i < dim; i++)
         memcpy(row.bytes + (size_t)i * bytes, &largest[type - VECTOR_F32], bytes);
     for (uint32_t t = 0; t < tables; t++) {
-        ck_assert_msg(list[t]->finite(row.bytes, dim, type), "%s, type %d, dim %u", list[t]->name,
-                      type, dim);
+        CLAIM(list[t]->finite(row.bytes, dim, type), "%s, type %d, dim %u", list[t]->name, type,
+              dim);
         for (uint32_t i = 0; i < dim; i += step)
             for (uint32_t p = 0; p < 6; p++) {
                 const uint32_t at = dim - 1 - i;
                 memcpy(row.bytes + (size_t)at * bytes, &patterns[p], bytes);
-                ck_assert_msg(!list[t]->finite(row.bytes, dim, type),
-                              "%s, type %d, dim %u, %#x at %u", list[t]->name, type, dim,
-                              patterns[p], at);
+                CLAIM(!list[t]->finite(row.bytes, dim, type), "%s, type %d, dim %u, %#x at %u",
+                      list[t]->name, type, dim, patterns[p], at);
                 memcpy(row.bytes + (size_t)at * bytes, &largest[type - VECTOR_F32], bytes);
             }
     }
@@ -252,6 +275,7 @@ rows_suite(void)
     TCase *tcase = tcase_create("rows");
     tcase_add_loop_test(tcase, exact_keeps_to_the_oracle_for_every_dimension, 0, 5);
     tcase_add_test(tcase, exact_keeps_to_the_oracle_for_large_and_small_numbers);
+    tcase_add_test(tcase, cosine_knows_rows_of_any_length);
     tcase_add_test(tcase, exact_of_no_rows_writes_nothing);
     tcase_add_test(tcase, cosine_of_a_zero_row_is_one);
     tcase_add_test(tcase, exact_widens_every_short_float);
