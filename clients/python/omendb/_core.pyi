@@ -27,7 +27,7 @@ _Payload: TypeAlias = dict[str, Any]
 _Filter: TypeAlias = str | dict[str, Any] | Expression
 
 @final
-class Hits(Sequence[tuple[Any, float]]):
+class Hits:
     @property
     def ids(self) -> npt.NDArray[Any]: ...
     @property
@@ -40,10 +40,7 @@ class Hits(Sequence[tuple[Any, float]]):
     def report(self) -> dict[str, Any]: ...
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[tuple[Any, float]]: ...
-    @overload
     def __getitem__(self, index: int, /) -> tuple[Any, float]: ...
-    @overload
-    def __getitem__(self, index: slice, /) -> list[tuple[Any, float]]: ...
 
 class Index:
     def __init__(

@@ -195,10 +195,10 @@ def _operation(name: str, operator: Any, operand: Any) -> str:
 
 
 def _name(name: str) -> str:
-    return ".".join(
-        part if _PLAIN_NAME.match(part) and part.lower() not in _WORDS else "`" + part.replace("`", "\\`") + "`"
-        for part in name.split(".")
-    )
+    parts = name.split(".")
+    if all(_PLAIN_NAME.match(part) and part.lower() not in _WORDS for part in parts):
+        return name
+    return _quoted(name, "`")
 
 
 def _list(values: Any) -> str:
@@ -241,13 +241,13 @@ def _moment(value: datetime) -> str:
     return f"time({_quoted(value.astimezone(timezone.utc).isoformat())})"
 
 
-def _quoted(text: str) -> str:
+def _quoted(text: str, quote: str = '"') -> str:
     out = []
     for character in text:
-        if character in "\"\\":
+        if character == quote or character == "\\":
             out.append("\\" + character)
         elif character < " ":
             out.append(f"\\u{ord(character):04x}")
         else:
             out.append(character)
-    return '"' + "".join(out) + '"'
+    return quote + "".join(out) + quote

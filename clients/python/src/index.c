@@ -180,7 +180,7 @@ read_path(PyObject *argument, PyObject **text)
     *text = NULL;
     if (!arg_given(argument))
         return 0;
-    return PyUnicode_FSDecoder(argument, text) == 1 ? 0 : -1;
+    return PyUnicode_FSDecoder(argument, text) == 0 ? -1 : 0;
 }
 
 static int
@@ -220,7 +220,7 @@ open_handle(struct index *self, omen_options *options, PyObject *path)
 {
     PyObject *encoded = NULL;
     if (path != NULL) {
-        if (PyUnicode_FSConverter(path, &encoded) != 1)
+        if (PyUnicode_FSConverter(path, &encoded) == 0)
             return -1;
         options->path = PyBytes_AsString(encoded);
     }

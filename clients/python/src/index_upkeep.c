@@ -58,7 +58,7 @@ index_copy(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *
     PyObject *given[ARGS_MAX];
     PyObject *path = NULL;
     struct index *self = (struct index *)object;
-    if (args_parse(&spec, args, count, names, given) < 0 || PyUnicode_FSConverter(given[0], &path) != 1)
+    if (args_parse(&spec, args, count, names, given) < 0 || PyUnicode_FSConverter(given[0], &path) == 0)
         return NULL;
     omen_index_t handle = index_enter(self);
     if (handle == NULL) {

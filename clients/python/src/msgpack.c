@@ -318,6 +318,20 @@ pack_dict(struct packer *packer, PyObject *dict, int depth)
     return -1;
 }
 
+// numpy.bool_ is no bool, but has a dtype whose kind is "b".
+static bool
+is_numpy_bool(PyObject *object)
+{
+    PyObject *dtype = PyObject_GetAttrString(object, "dtype");
+    PyObject *kind = dtype == NULL ? NULL : PyObject_GetAttrString(dtype, "kind");
+    const bool found =
+        kind != NULL && PyUnicode_Check(kind) && PyUnicode_CompareWithASCIIString(kind, "b") == 0;
+    PyErr_Clear();
+    Py_XDECREF(dtype);
+    Py_XDECREF(kind);
+    return found;
+}
+
 // Types that are less common, the dearer tests last.
 static int
 pack_other(struct packer *packer, PyObject *object)
@@ -333,12 +347,12 @@ pack_other(struct packer *packer, PyObject *object)
     if (!PySequence_Check(object)) {  // an array of numpy's is a number too, if it has one element
         if (PyIndex_Check(object))
             return pack_int(packer, object);
-        if (PyObject_HasAttrString(object, "__float__"))
-            return pack_float(packer, object);
-        if (PyObject_HasAttrString(object, "dtype") && PyObject_HasAttrString(object, "__bool__")) {
-            const int truth = PyObject_IsTrue(object);  // numpy.bool_
+        if (is_numpy_bool(object)) {
+            const int truth = PyObject_IsTrue(object);
             return truth < 0 ? -1 : put_head(packer, truth ? 0xc3 : 0xc2, 0, 0);
         }
+        if (PyObject_HasAttrString(object, "__float__"))
+            return pack_float(packer, object);
     }
     raise_error(OMEN_E_PAYLOAD,
                 "a %R cannot be stored; payloads hold None, bool, int, float, str, bytes, datetime, UUID, "

@@ -121,14 +121,21 @@ raw_open(struct raw *raw, PyObject *object)
     return found;
 }
 
+// Producers may be written in Python, and their code runs here; it must not meet the exception that we are about to
+// raise.
 void
 raw_close(struct raw *raw)
 {
     if (raw->has_view)
         PyBuffer_Release(&raw->view);
     raw->has_view = false;
+    if (raw->keep == NULL && raw->keep_schema == NULL)
+        return;
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
     Py_CLEAR(raw->keep);
     Py_CLEAR(raw->keep_schema);
+    PyErr_Restore(type, value, trace);
 }
 
 // IEEE half to single, by scaling: the exponent bias differs by 112, and the multiplication also turns
