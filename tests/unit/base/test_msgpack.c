@@ -163,7 +163,8 @@ same(const msgpack_object *theirs, struct msgpack_reader *reader)
     return false;
 }
 
-// Random bytes with heads that lead somewhere, cut anywhere.
+// Random bytes with heads that lead somewhere, cut anywhere. Left out are 32-bit container heads, for which msgpack-c
+// allocates what they announce (its issue 1013), and lengths at which it would reach its own depth limit.
 static size_t
 random_bytes(struct prng *prng, uint8_t *bytes, size_t capacity)
 {
@@ -172,6 +173,8 @@ random_bytes(struct prng *prng, uint8_t *bytes, size_t capacity)
         static const uint8_t heads[] = {0x81, 0x92, 0xa1, 0xa3, 0xc0, 0xc3, 0xc4, 0xc7, 0xca, 0xcb, 0xcc, 0xcd,
                                         0xce, 0xcf, 0xd0, 0xd3, 0xd4, 0xd6, 0xd9, 0xda, 0xdc, 0xde, 0x00, 0x01};
         bytes[i] = prng_below(prng, 3) == 0 ? (uint8_t)prng_next(prng) : heads[prng_below(prng, sizeof heads)];
+        if (bytes[i] == 0xdd || bytes[i] == 0xdf)
+            bytes[i]--;
     }
     return count;
 }
@@ -182,7 +185,7 @@ START_TEST(random_bytes_read_as_msgpack_c_reads_them)
     uint32_t    agreed_well = 0;
     prng_init(&prng, (uint64_t)_i + 1);
     for (int round = 0; round < 20000; round++) {
-        uint8_t          bytes[40];
+        uint8_t          bytes[30];
         const size_t     count = random_bytes(&prng, bytes, sizeof bytes);
         msgpack_unpacked unpacked;
         msgpack_unpacked_init(&unpacked);
