@@ -35,12 +35,24 @@ struct table {
 struct idmap {
     struct epoch            *gate;
     _Atomic(struct table *)  table;
-    uint32_t                 live;
+    _Atomic uint32_t         live;  // changed by the writer only
     uint32_t                 tombs;
     uint32_t                 slots_max;
     uint32_t                 chunk_count;
     uint64_t                *chunks[];  // a chunk is there before any reader knows one of its slots
 };
+
+static uint32_t
+live_of(const struct idmap *map)
+{
+    return atomic_load_explicit(&map->live, memory_order_relaxed);
+}
+
+static void
+set_live(struct idmap *map, uint32_t live)
+{
+    atomic_store_explicit(&map->live, live, memory_order_relaxed);
+}
 
 static uint32_t
 place_of(uint64_t hash, uint32_t capacity)
@@ -145,10 +157,10 @@ idmap_reserve(struct idmap *map, uint32_t slots, uint32_t added)
         map->chunks[map->chunk_count++] = chunk;
     }
     struct table *old = atomic_load_explicit(&map->table, memory_order_relaxed);
-    const uint64_t used = (uint64_t)map->live + map->tombs + added;
+    const uint64_t used = (uint64_t)live_of(map) + map->tombs + added;
     if (used * 5 <= (uint64_t)old->capacity * 4)
         return OMEN_OK;
-    uint64_t capacity = ((uint64_t)map->live + added) * 25 / 16 + 1;
+    uint64_t capacity = ((uint64_t)live_of(map) + added) * 25 / 16 + 1;
     if (capacity < TABLE_MIN)
         capacity = TABLE_MIN;
     struct table *new = table_open((uint32_t)capacity);
@@ -196,8 +208,8 @@ idmap_put(struct idmap *map, uint32_t slot)
             place = tomb;
             map->tombs--;
         }
-        map->live++;
-        ASSERT(map->live + map->tombs < table->capacity);
+        set_live(map, live_of(map) + 1);
+        ASSERT(live_of(map) + map->tombs < table->capacity);
     }
     atomic_store_explicit(&table->entries[place], tag_of(mix64(id)) | (slot + 1),
                           memory_order_release);
@@ -213,7 +225,7 @@ idmap_remove(struct idmap *map, uint64_t id)
     const uint32_t entry = atomic_load_explicit(&table->entries[place], memory_order_relaxed);
     if (entry == ENTRY_EMPTY)
         return IDMAP_NONE;
-    map->live--;
+    set_live(map, live_of(map) - 1);
     map->tombs++;
     atomic_store_explicit(&table->entries[place], ENTRY_TOMB, memory_order_release);
     // A walk that reaches the next place ends there, so it may as well end here.
@@ -248,7 +260,7 @@ idmap_find(const struct idmap *map, uint64_t id)
 uint32_t
 idmap_count(const struct idmap *map)
 {
-    return map->live;
+    return live_of(map);
 }
 
 size_t

@@ -37,7 +37,7 @@ uint32_t idmap_put(struct idmap *map, uint32_t slot);
 uint32_t idmap_remove(struct idmap *map, uint64_t id);
 uint32_t idmap_find(const struct idmap *map, uint64_t id);
 
-uint32_t idmap_count(const struct idmap *map);  // entries; for the writer
+uint32_t idmap_count(const struct idmap *map);  // entries
 size_t   idmap_bytes(const struct idmap *map);  // for the writer
 
 #endif

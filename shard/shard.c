@@ -199,6 +199,7 @@ visit_begin(struct shard *shard, struct visit *visit, struct omen_error *error)
 {
     visit->shard = shard;
     visit->ticket = epoch_enter(&shard->gate);
+    visit->replacing = atomic_load_explicit(&shard->replacing, memory_order_acquire);
     visit->generation = shard_generation(shard);
     const omen_status status = readers_take(&shard->readers, visit_hint(visit), &visit->reader);
     if (status == OMEN_OK)

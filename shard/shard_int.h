@@ -90,6 +90,7 @@ struct visit {
     struct shard      *shard;
     struct generation *generation;
     struct reader     *reader;
+    uint64_t           replacing;  // as it was when the visit began
     uint32_t           ticket;
 };
 // On failure nothing is held. `visit_leave` gives the gate back, `visit_end` then the reader.

@@ -229,6 +229,19 @@ shard_scroll(struct shard *shard, struct scroll *scroll, struct points **out, st
     return status;
 }
 
+// Each id once, also while an upsert exchanges rows.
+static uint64_t
+count_shown(const struct visit *visit, const struct filter_answer *answer)
+{
+    uint64_t count = 0;
+    if (atomic_load_explicit(&visit->shard->replacing, memory_order_acquire) == visit->replacing &&
+        visit->replacing % 2 == 0)
+        return answer->count;
+    for (uint32_t slot = 0; slot < answer->allowed.count; slot++)
+        count += bitmap_test(&answer->allowed, slot) && is_shown(visit->generation, slot, answer->allowed.count);
+    return count;
+}
+
 omen_status
 shard_count(struct shard *shard, const char *filter, uint64_t *count, struct omen_error *error)
 {
@@ -238,14 +251,14 @@ shard_count(struct shard *shard, const char *filter, uint64_t *count, struct ome
     if (status != OMEN_OK)
         return status;
     if (filter == NULL) {
-        *count = hnsw_live(visit.generation->hnsw);
+        *count = idmap_count(visit.generation->ids);
     } else {
         view.key = (struct filter_key){.form = FILTER_FORM_TEXT,
                                        .bytes = filter,
                                        .count = strnlen(filter, FILTER_TEXT_BYTES_MAX + 1)};
         status = filter_view_make(&visit, &view, error);
         if (status == OMEN_OK)
-            *count = view.answer.count;
+            *count = count_shown(&visit, &view.answer);
     }
     visit_leave(&visit);
     if (status == OMEN_OK && filter != NULL)
