@@ -70,6 +70,15 @@ struct codes {
     const struct byte_meta *meta[ROWS_MAX];
 };
 
+// The two f16 numbers of a row go into the lowest bits of its first bytes.
+static void
+set_meta(uint8_t *row, uint16_t factor, uint16_t norm)
+{
+    const uint32_t bits = factor | (uint32_t)norm << 16;
+    for (uint32_t j = 0; j < NIBBLE_META_BYTES; j++)
+        row[j] = (uint8_t)((row[j] & 0xfe) | (bits >> j & 1));
+}
+
 static void
 codes_open(struct codes *codes, uint32_t row_bytes, enum fill query, enum fill rows, uint32_t count)
 {
@@ -92,6 +101,11 @@ codes_open(struct codes *codes, uint32_t row_bytes, enum fill query, enum fill r
             codes->high_blocks[r].bytes[i] = fill_code(rows, &seed, i);
             codes->low_blocks[r].bytes[i] = fill_code(rows, &seed, i);
         }
+        // Ordinary numbers in most rows, or filled codes would all have a factor of zero or NaN,
+        // which hide the product.
+        if (r % 4 != 3)
+            set_meta(codes->high_blocks[r].bytes, float_to_half(random_float(&seed)),
+                     float_to_half(random_float(&seed)));
         codes->high[r] = codes->high_blocks[r].bytes;
         codes->low[r] = codes->low_blocks[r].bytes;
         codes->metas[r] = (struct byte_meta){random_float(&seed), random_float(&seed) * 50};
@@ -107,15 +121,6 @@ codes_close(struct codes *codes, uint32_t count)
         block_close(codes->high_blocks[r]);
         block_close(codes->low_blocks[r]);
     }
-}
-
-// The two f16 numbers of a row go into the lowest bits of its first bytes.
-static void
-set_meta(uint8_t *row, uint16_t factor, uint16_t norm)
-{
-    const uint32_t bits = factor | (uint32_t)norm << 16;
-    for (uint32_t j = 0; j < NIBBLE_META_BYTES; j++)
-        row[j] = (uint8_t)((row[j] & 0xfe) | (bits >> j & 1));
 }
 
 // Runs one table on the first `count` rows with exactly the room that the contract promises.
@@ -162,8 +167,6 @@ check_nibble_counts(const struct kernels *table, const struct codes *codes)
     check_nibble(table, &query, codes->high, 30, NAN);
 }
 
-// Counts, and the lengths of rows, change together with the ends of the ranges; one pass each,
-// every table.
 typedef void (*codes_check)(const struct kernels *table, const struct codes *codes);
 
 static void
@@ -174,11 +177,15 @@ check_all_lengths(codes_check check, uint32_t rows)
     static struct codes codes;
     for (uint32_t i = 0; i < ROW_BYTES_COUNT; i++) {
         const uint32_t row_bytes = row_bytes_at(i);
-        for (uint32_t fill = 0; fill < 3; fill++) {
-            // Random on random always; then two of the other pairs, all 25 of them over 13 lengths.
-            const uint32_t pair = (i * 2 + fill) % (FILL_COUNT * FILL_COUNT);
-            const enum fill query = fill == 0 ? FILL_RANDOM : (enum fill)(pair / FILL_COUNT);
-            const enum fill row = fill == 0 ? FILL_RANDOM : (enum fill)(pair % FILL_COUNT);
+        for (uint32_t p = 0; p < 4; p++) {
+            // Drawn numbers and the two ends of a product on every length; in turn, all the other
+            // pairs.
+            const uint32_t pair = p == 0   ? FILL_RANDOM * FILL_COUNT + FILL_RANDOM
+                                  : p == 1 ? FILL_HIGHEST * FILL_COUNT + FILL_HIGHEST
+                                  : p == 2 ? FILL_LOWEST * FILL_COUNT + FILL_HIGHEST
+                                           : i % (FILL_COUNT * FILL_COUNT);
+            const enum fill query = (enum fill)(pair / FILL_COUNT);
+            const enum fill row = (enum fill)(pair % FILL_COUNT);
             codes_open(&codes, row_bytes, query, row, rows);
             for (uint32_t t = 1; t < tables; t++)
                 check(list[t], &codes);
