@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "base/limits.h"
 #include "base/os_wait.h"
+#include "base/prng.h"
 #include "tests/lib/check_main.h"
 
 enum { UNITS = 20000, ROUNDS = 5000, WORKERS_MAX = 4 };
@@ -36,14 +37,25 @@ work_new(uint32_t threads)
     return work;
 }
 
+// A few microseconds, sometimes none: threads that meet at a bad moment do so by chance, and this gives it many.
+static void
+dawdle(void)
+{
+    static _Thread_local struct prng prng = {1};
+    for (volatile uint32_t spins = prng_below(&prng, 5000); spins > 0; spins--)
+        ;
+}
+
 static bool
 do_unit(void *context, uint32_t worker)
 {
     struct work *work = context;
     uint32_t     unit = atomic_load(&work->taken);
     do {
-        if (unit == atomic_load(&work->published))
+        if (unit == atomic_load(&work->published)) {
+            dawdle();  // what is published meanwhile must be found, too
             return false;
+        }
     } while (!atomic_compare_exchange_weak(&work->taken, &unit, unit + 1));
     if (worker < work->threads)
         work->plain[worker]++;
@@ -55,9 +67,12 @@ do_unit(void *context, uint32_t worker)
     return true;
 }
 
+// Looks for a while before it sleeps, so that the next unit comes while the workers are about to doze off.
 static void
 wait_done(struct work *work, uint32_t count)
 {
+    for (int looks = 0; looks < 20000 && atomic_load(&work->done) != count; looks++)
+        ;
     for (uint32_t done; (done = atomic_load(&work->done)) != count;)
         os_wait(&work->done, done);
 }
@@ -94,6 +109,7 @@ START_TEST(no_wake_is_lost)
     struct work *work = work_new((uint32_t)_i);
     ck_assert_int_eq(pool_open((uint32_t)_i, do_unit, work, &work->pool), OMEN_OK);
     for (uint32_t unit = 1; unit <= ROUNDS; unit++) {
+        dawdle();
         atomic_store(&work->published, unit);
         pool_wake(work->pool);
         wait_done(work, unit);
