@@ -154,7 +154,7 @@ class TestFirstComment(RuleTest):
         self.assert_clean(rules.Source("tests/lib/a.c", "// tests/lib/a.c -- helps.\nint x;\n"))
 
     def test_block_comment_will_do(self) -> None:
-        self.assert_clean(rules.Source("examples/a.c", "/* examples/a.c -- shows.\n * More. */\nint x;\n"))
+        self.assert_clean(rules.Source("examples/a.c", "/* a.c -- shows.\n * More. */\nint x;\n"))
 
 
 class TestText(RuleTest):
