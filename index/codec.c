@@ -135,6 +135,7 @@ codec_found(struct codec *codec, const float *vectors, uint32_t count, float *ro
         codec->radius2 = (float)largest2;
     } else {
         // Sums of f32 in row order: part of the numbering, so the same everywhere.
+        memset(codec->mean, 0, codec->dim * sizeof *codec->mean);
         for (uint32_t r = 0; r < count; r++)
             for (uint32_t i = 0; i < codec->dim; i++)
                 codec->mean[i] += vectors[(size_t)r * codec->dim + i];
@@ -234,15 +235,21 @@ codec_query(const struct codec *codec, const float *rotated, float norm2, float 
     }
     float scale = 2.0f * (largest / 127.0f);
     float offset, norm_scale = 1.0f;
+    query->metric_scale = codec->metric == METRIC_COSINE ? 2.0f : 1.0f;
+    query->metric_shift = 0.0f;
     if (codec->metric == METRIC_IP) {
         const float bound2 = norm_max2 > codec->radius2 ? norm_max2 : codec->radius2;
         offset = codec->radius2 + bound2;
         norm_scale = asker == ASKER_ROW ? -2.0f * codec_extra(codec, norm2) : 0.0f;
         // Only a query's direction matters: at length R its distances are those of one more row.
-        if (asker == ASKER_USER)
-            scale *= norm2 > 0.0f ? sqrtf(bound2 / norm2) : 0.0f;
+        const float stretch = asker == ASKER_ROW ? 1.0f : norm2 > 0.0f ? sqrtf(bound2 / norm2) : 0.0f;
+        scale *= stretch;
+        query->metric_scale = 2.0f * stretch;
+        query->metric_shift = offset - 2.0f * stretch;  // offset - 2 stretch <q,x>, where <q,x> = 1 - distance
+        query->spread2 = bound2;
     } else {
         offset = vector_norm2(rotated, codec->width);
+        query->spread2 = offset;
     }
     query->nibble = (struct nibble_query){.components = components,
                                           .row_bytes = codec->row_bytes,

@@ -41,6 +41,8 @@ struct codec {
     float                 factor_unit, norm_unit;  // what an f16 of 1 stands for
     float                 radius2;   // R^2 under ip
     float                 variance;  // mean of |x - mean|^2 over the founding rows
+    // How wrong estimates are: the root of the mean square of (estimate - distance) / (2 |q| |x|), measured at founding.
+    float                 high_error, both_error;
 };
 
 // What codec_query fills: the same vector for either plane count. `components` is the caller's memory of
@@ -48,6 +50,9 @@ struct codec {
 struct code_query {
     struct nibble_query nibble;
     struct byte_query   byte;
+    // From a distance of the metric to one of the code: scale * distance + shift.
+    float               metric_scale, metric_shift;
+    float               spread2;  // |q|^2, or R^2 under ip: what errors are relative to
 };
 
 // Whose query it is, which matters under ip only.

@@ -1,27 +1,11 @@
-// index/hnsw.c -- opening, appending, founding and counting.
+// index/hnsw.c -- opening, appending, publishing and counting.
 //
 // Shape: handle.
-//
-// Founding. Until HNSW_FOUND_ROWS rows are there nothing is coded: searches compare all rows. Then the first linker
-// to come fixes the code from the rows that were published at that moment, which is the same whoever it is, and
-// tries it: where codes do not find the near neighbours that rows find (clusters far apart whose inside is finer
-// than a step of the code), or where a row is hardly larger than its code, rows are walked themselves.
-#include <math.h>
-
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "base/prng.h"
 #include "index/hnsw_int.h"
-#include "index/vector.h"
 
-#define FOUND_SAMPLE 10000u      // rows that the mean is taken from
-#define FOUND_FLOATS (4u << 20)  // and at most so many components of them
-#define CODE_DIM_MIN 48u         // rows of fewer components are walked themselves
-#define TRIAL_ROWS 1024u
-#define TRIAL_QUERIES 32u
-#define TRIAL_NEAREST 10u
-#define TRIAL_CANDIDATES 40u
-#define TRIAL_FOUND_MIN 0.9  // share of the nearest that must be among the candidates
+#define CODE_DIM_MIN 48u  // rows of fewer components are walked themselves
 
 static omen_status open_parts(struct hnsw *hnsw);
 
@@ -101,8 +85,8 @@ hnsw_close(struct hnsw *hnsw)
 }
 
 // Whether rows will be coded: known before founding but for the trial, so that room is made in time.
-static bool
-may_code(const struct hnsw_config *config)
+bool
+hnsw_may_code(const struct hnsw_config *config)
 {
     return !config->flat && config->quantization == HNSW_QUANTIZE_INT8 && config->dim >= CODE_DIM_MIN &&
            config->type != VECTOR_I8 && config->type != VECTOR_U8;
@@ -118,9 +102,9 @@ hnsw_reserve(struct hnsw *hnsw, uint32_t count)
         status = arena_reserve(&hnsw->graph.rows, count);
     if (status == OMEN_OK && !hnsw->config.flat)
         status = arena_reserve(&hnsw->meta, count);
-    if (status == OMEN_OK && may_code(&hnsw->config))
+    if (status == OMEN_OK && hnsw_may_code(&hnsw->config))
         status = arena_reserve(&hnsw->high, count);
-    if (status == OMEN_OK && may_code(&hnsw->config))
+    if (status == OMEN_OK && hnsw_may_code(&hnsw->config))
         status = arena_reserve(&hnsw->low, count);
     if (status == OMEN_OK && count > hnsw->reserved)
         hnsw->reserved = count;
@@ -177,115 +161,6 @@ hnsw_row(const struct hnsw *hnsw, uint32_t slot)
 {
     return arena_row(&hnsw->rows, slot);
 }
-
-// ---- founding ----
-
-// The rows that the code is learnt from, evenly spaced, prepared.
-static float *
-found_sample(const struct hnsw *hnsw, uint32_t rows, uint32_t *count)
-{
-    const uint32_t dim = hnsw->config.dim;
-    uint32_t       want = rows < FOUND_SAMPLE ? rows : FOUND_SAMPLE;
-    if ((uint64_t)want * dim > FOUND_FLOATS)
-        want = FOUND_FLOATS / dim > TRIAL_ROWS ? FOUND_FLOATS / dim : TRIAL_ROWS;
-    float *sample = mem_alloc((size_t)want * dim * sizeof *sample);
-    ASSERT(sample != NULL);
-    for (uint32_t i = 0; i < want; i++)
-        codec_prepare(&hnsw->codec, arena_row(&hnsw->rows, (uint32_t)((uint64_t)i * rows / want)),
-                      hnsw->config.type, sample + (size_t)i * dim);
-    *count = want;
-    return sample;
-}
-
-static float
-exact_pair(const struct codec *codec, const float *a, const float *b)
-{
-    if (codec->metric != METRIC_L2)
-        return -vector_dot(a, b, codec->dim);
-    float sum = 0.0f;
-    for (uint32_t i = 0; i < codec->dim; i++)
-        sum += (a[i] - b[i]) * (a[i] - b[i]);
-    return sum;
-}
-
-struct trial {
-    uint8_t         *high, *low;
-    struct byte_meta meta;
-    uint64_t         exact_keys[TRIAL_NEAREST + 1], code_keys[TRIAL_CANDIDATES + 1];
-};
-
-// Share of each query's nearest rows that are among its nearest codes.
-static double
-try_code(const struct hnsw *hnsw, const float *sample, struct scratch *scratch)
-{
-    const struct codec *codec = &hnsw->codec;
-    const uint32_t      dim = codec->dim, bytes = codec->row_bytes;
-    struct trial       *trial = mem_alloc_zero(1, sizeof *trial);
-    uint8_t            *codes = mem_alloc_aligned(64, (size_t)TRIAL_ROWS * bytes * 2);
-    ASSERT(trial != NULL && codes != NULL);
-    for (uint32_t i = 0; i < TRIAL_ROWS; i++) {
-        const float *vector = sample + (size_t)i * dim;
-        codec_rotate(codec, vector, scratch->rotated);
-        codec_encode(codec, scratch->rotated, vector_norm2(vector, dim), scratch->codes,
-                     codes + (size_t)i * bytes, codes + (size_t)(TRIAL_ROWS + i) * bytes, &trial->meta);
-    }
-    uint32_t found = 0, asked = 0;
-    for (uint32_t q = 0; q < TRIAL_QUERIES; q++) {
-        const uint32_t row = q * (TRIAL_ROWS / TRIAL_QUERIES);
-        const float   *query = sample + (size_t)row * dim;
-        const float    norm2 = vector_norm2(query, dim);
-        struct nearest exact = {.keys = trial->exact_keys, .capacity = TRIAL_NEAREST};
-        struct nearest coded = {.keys = trial->code_keys, .capacity = TRIAL_CANDIDATES};
-        codec_rotate(codec, query, scratch->rotated);
-        codec_query(codec, scratch->rotated, norm2, codec->radius2, ASKER_USER, scratch->components,
-                    &scratch->query);
-        for (uint32_t i = 0; i < TRIAL_ROWS; i++) {
-            if (i == row)
-                continue;
-            const uint8_t *high[4] = {codes + (size_t)i * bytes};
-            float          distance[4];
-            hnsw->kernels->nibble(&scratch->query.nibble, high, 1, INFINITY, distance);
-            nearest_insert(&coded, nearest_key(distance[0], i));
-            // Keys want numbers that are not negative; the shift is the same for all.
-            const float shift = codec->metric == METRIC_L2 ? 0.0f : sqrtf(norm2 * codec->radius2) + 1.0f;
-            const float pair = exact_pair(codec, query, sample + (size_t)i * dim) + shift;
-            nearest_insert(&exact, nearest_key(pair > 0.0f ? pair : 0.0f, i));
-        }
-        for (uint32_t e = 0; e < exact.count; e++)
-            for (uint32_t c = 0; c < coded.count; c++)
-                found += nearest_slot(exact.keys[e]) == nearest_slot(coded.keys[c]);
-        asked += exact.count;
-    }
-    mem_free(codes);
-    mem_free(trial);
-    return (double)found / asked;
-}
-
-bool
-hnsw_found(struct hnsw *hnsw, struct scratch *scratch)
-{
-    const uint32_t rows = atomic_load_explicit(&hnsw->found_rows, memory_order_acquire);
-    if (rows == 0)
-        return false;
-    if (hnsw_kind(hnsw) != CODE_NONE)
-        return true;
-    lock_acquire(&hnsw->found_lock);
-    if (hnsw_kind(hnsw) == CODE_NONE) {
-        scratch_need(scratch, hnsw, 1, hnsw->config.build_beam);
-        uint32_t count;
-        float   *sample = found_sample(hnsw, rows, &count);
-        codec_found(&hnsw->codec, sample, count, scratch->rotated);
-        enum code_kind kind = CODE_EXACT;
-        if (may_code(&hnsw->config) && try_code(hnsw, sample, scratch) >= TRIAL_FOUND_MIN)
-            kind = CODE_NIBBLE;
-        mem_free(sample);
-        atomic_store_explicit(&hnsw->kind, (uint32_t)kind, memory_order_release);
-    }
-    lock_release(&hnsw->found_lock);
-    return true;
-}
-
-// ---- counting ----
 
 uint32_t
 hnsw_count(const struct hnsw *hnsw)
@@ -348,26 +223,6 @@ hnsw_memory(const struct hnsw *hnsw, struct hnsw_memory *memory)
         memory->codes += arena_bytes(&hnsw->high, rows) + arena_bytes(&hnsw->low, rows);
     memory->other += ((size_t)rows + 63) / 64 * 16 + GRAPH_LOCKS;
     memory->other += atomic_load_explicit(&hnsw->entries.count, memory_order_relaxed) * hnsw->codec.row_bytes;
-}
-
-float
-hnsw_drift(const struct hnsw *hnsw)
-{
-    const uint32_t rows = hnsw_count(hnsw), dim = hnsw->config.dim;
-    if (hnsw_kind(hnsw) == CODE_NONE || hnsw->config.metric == METRIC_IP || !(hnsw->codec.variance > 0.0f))
-        return 0.0f;
-    uint32_t count;
-    float   *sample = found_sample(hnsw, rows, &count);
-    double   drift = 0.0;
-    for (uint32_t i = 0; i < dim; i++) {
-        double sum = 0.0;
-        for (uint32_t r = 0; r < count; r++)
-            sum += (double)sample[(size_t)r * dim + i];
-        const double apart = sum / count - (double)hnsw->codec.mean[i];
-        drift += apart * apart;
-    }
-    mem_free(sample);
-    return (float)(drift / (double)hnsw->codec.variance);
 }
 
 double

@@ -10,8 +10,8 @@
 // A row's life: appended (its bytes are there) -> published (searches scan it, exactly) -> linked (searches
 // reach it by the graph) -> erased (never answered again; still walked through) -> repaired (nothing needs it).
 // Rows published but not linked are the tail. Below HNSW_FOUND_ROWS rows there is no graph at all: everything
-// is tail. When that many are published the code is founded: its mean, rotation and kind are fixed from the
-// rows there, and linking begins. Slots are given in order and never used twice.
+// is tail. When that many are published the code can be founded, which the first linker does: its mean,
+// rotation and kind are fixed from the rows there, and linking begins. Slots are given in order and never used twice.
 #ifndef OMEN_INDEX_HNSW_H
 #define OMEN_INDEX_HNSW_H
 #include <stdbool.h>
@@ -82,7 +82,7 @@ OMEN_MUST_CHECK omen_status hnsw_reserve(struct hnsw *hnsw, uint32_t count);
 // under cosine).
 uint32_t hnsw_append(struct hnsw *hnsw, const void *rows, size_t stride, uint32_t count);
 
-// Lets searches see every appended row; founds the code when enough rows are there.
+// Lets searches see every appended row.
 void hnsw_publish(struct hnsw *hnsw);
 
 // The stored row of a slot below hnsw_count; stays where it is until hnsw_close.
@@ -94,13 +94,16 @@ bool hnsw_erased(const struct hnsw *hnsw, uint32_t slot);
 
 // Links the next published row; false when there is none (nothing founded, or no tail).
 bool hnsw_link_next(struct hnsw *hnsw, struct scratch *scratch);
-// Takes the next erased row's links over to its neighbours; false when none waits.
+// Takes the next erased row's links over to its neighbours or, when there is none, gives links to rows that no walk
+// reaches (now and then, as the index changes); false when nothing is to be done.
 bool hnsw_repair_next(struct hnsw *hnsw, struct scratch *scratch);
+// Nothing is left for hnsw_link_next and hnsw_repair_next. (A unit that is in a worker's hands may be counted as done.)
+bool hnsw_idle(const struct hnsw *hnsw);
 
 uint32_t hnsw_count(const struct hnsw *hnsw);     // published slots, erased ones too
 uint32_t hnsw_live(const struct hnsw *hnsw);      // published and not erased
 uint32_t hnsw_tail(const struct hnsw *hnsw);      // published, not linked yet, whether claimed by a linker or not
-bool     hnsw_founded(const struct hnsw *hnsw);
+bool     hnsw_founded(const struct hnsw *hnsw);   // enough rows are or were there: linking is possible
 
 // Writes at most query->k hits, nearest first, equal distances by smaller slot; returns how many.
 uint32_t hnsw_search(const struct hnsw *hnsw, const struct hnsw_query *query, struct scratch *scratch,

@@ -15,10 +15,8 @@
 #include "index/vector.h"
 
 static uint32_t claim(struct hnsw *hnsw);
-static void     encode(struct hnsw *hnsw, uint32_t slot, const float *prepared, struct scratch *scratch);
-static uint32_t find_candidates(const struct hnsw *hnsw, uint32_t slot, const float *prepared,
-                                struct scratch *scratch);
-static void     squeeze_in(struct hnsw *hnsw, uint32_t slot, uint32_t neighbour);
+static void     encode(struct hnsw *hnsw, uint32_t slot, struct scratch *scratch);
+static void     link_row(struct hnsw *hnsw, uint32_t slot, struct scratch *scratch);
 static void     finish(struct hnsw *hnsw, uint32_t slot);
 
 // Links that a full row keeps when it is chosen anew.
@@ -40,9 +38,17 @@ hnsw_link_next(struct hnsw *hnsw, struct scratch *scratch)
     const omen_status fits = scratch_fit_prune(scratch, hnsw);
     ASSERT(fits == OMEN_OK);
 
-    codec_prepare(&hnsw->codec, arena_row(&hnsw->rows, slot), hnsw->config.type, scratch->vector);
-    encode(hnsw, slot, scratch->vector, scratch);
-    const uint32_t found = find_candidates(hnsw, slot, scratch->vector, scratch);
+    encode(hnsw, slot, scratch);
+    if (!atomic_bit_test(hnsw->erased, slot))
+        link_row(hnsw, slot, scratch);
+    finish(hnsw, slot);
+    return true;
+}
+
+static void
+link_row(struct hnsw *hnsw, uint32_t slot, struct scratch *scratch)
+{
+    const uint32_t found = hnsw_neighbours(hnsw, slot, scratch);
     uint32_t       chosen[LINK_ROW_MAX];
     const uint32_t count =
         prune(hnsw, scratch, slot, scratch->pool.keys, found, hnsw->graph.links_max, chosen);
@@ -54,9 +60,7 @@ hnsw_link_next(struct hnsw *hnsw, struct scratch *scratch)
     for (uint32_t i = 0; i < count; i++)
         taken += link_offer(hnsw, scratch, chosen[i], slot);
     if (taken == 0 && count > 0)
-        squeeze_in(hnsw, slot, chosen[0]);
-    finish(hnsw, slot);
-    return true;
+        link_squeeze(hnsw, slot, chosen[0]);
 }
 
 static uint32_t
@@ -72,10 +76,12 @@ claim(struct hnsw *hnsw)
 }
 
 static void
-encode(struct hnsw *hnsw, uint32_t slot, const float *prepared, struct scratch *scratch)
+encode(struct hnsw *hnsw, uint32_t slot, struct scratch *scratch)
 {
     const struct codec *codec = &hnsw->codec;
     struct byte_meta    meta = {0};
+    float *const        prepared = scratch->vector;
+    codec_prepare(codec, arena_row(&hnsw->rows, slot), codec->type, prepared);
     const float         norm2 = codec->metric == METRIC_IP ? vector_norm2(prepared, codec->dim) : 0.0f;
     if (hnsw_kind(hnsw) == CODE_NIBBLE) {
         codec_rotate(codec, prepared, scratch->rotated);
@@ -87,10 +93,10 @@ encode(struct hnsw *hnsw, uint32_t slot, const float *prepared, struct scratch *
     memcpy(arena_row(&hnsw->meta, slot), &meta, sizeof meta);
 }
 
-void
+// Nearly sorted: the high plane's order, corrected by both planes'.
+static void
 keys_sort(uint64_t *keys, uint32_t count)
 {
-    // Nearly sorted: the high plane's order, corrected by both planes'.
     for (uint32_t i = 1; i < count; i++) {
         const uint64_t key = keys[i];
         uint32_t       at = i;
@@ -100,17 +106,17 @@ keys_sort(uint64_t *keys, uint32_t count)
     }
 }
 
-// Leaves the candidates in scratch->pool.keys, sorted by the finer code, without flags; returns how many.
-static uint32_t
-find_candidates(const struct hnsw *hnsw, uint32_t slot, const float *prepared, struct scratch *scratch)
+uint32_t
+hnsw_neighbours(const struct hnsw *hnsw, uint32_t slot, struct scratch *scratch)
 {
     const uint32_t beam = hnsw->config.build_beam;
     struct walk    walk = {.beam = beam, .capacity = beam, .k = 1};
-    walk_init(&walk, hnsw, scratch, prepared, ASKER_ROW);
+    codec_prepare(&hnsw->codec, arena_row(&hnsw->rows, slot), hnsw->config.type, scratch->vector);
+    walk_init(&walk, hnsw, scratch, scratch->vector, ASKER_ROW);
     scratch->pool = (struct nearest){.keys = scratch->pool.keys, .capacity = beam};
     scratch_clear_visited(scratch);
     scratch_visit(scratch, slot);
-    walk_enter(&walk, 1);
+    walk_enter(&walk, 1, NULL);
     walk_run(&walk);
 
     uint64_t *keys = scratch->pool.keys;
@@ -125,6 +131,23 @@ find_candidates(const struct hnsw *hnsw, uint32_t slot, const float *prepared, s
         keys[i] = nearest_key(scratch->distances[i], slots[i]);
     keys_sort(keys, count);
     return count;
+}
+
+void
+graph_choose_locked(struct hnsw *hnsw, struct scratch *scratch, uint32_t node, const uint32_t *links,
+                    uint32_t count)
+{
+    if (count <= hnsw->graph.links_max) {
+        graph_write_locked(&hnsw->graph, node, links, count);
+        return;
+    }
+    code_distances(hnsw, scratch, node, links, count);
+    for (uint32_t i = 0; i < count; i++)
+        scratch->candidates[i] = nearest_key(scratch->distances[i], links[i]);
+    keys_sort(scratch->candidates, count);
+    const uint32_t kept =
+        prune(hnsw, scratch, node, scratch->candidates, count, links_kept(hnsw), scratch->chosen);
+    graph_write_locked(&hnsw->graph, node, scratch->chosen, kept);
 }
 
 bool
@@ -144,24 +167,18 @@ link_offer(struct hnsw *hnsw, struct scratch *scratch, uint32_t node, uint32_t t
         graph_append_locked(graph, node, count, target);
     } else {
         links[count++] = target;
-        code_distances(hnsw, scratch, node, links, count);
-        for (uint32_t i = 0; i < count; i++)
-            scratch->candidates[i] = nearest_key(scratch->distances[i], links[i]);
-        keys_sort(scratch->candidates, count);
-        const uint32_t kept =
-            prune(hnsw, scratch, node, scratch->candidates, count, links_kept(hnsw), scratch->chosen);
-        graph_write_locked(graph, node, scratch->chosen, kept);
+        graph_choose_locked(hnsw, scratch, node, links, count);
+        count = graph_read_locked(graph, node, links);
         there = false;
-        for (uint32_t i = 0; i < kept && !there; i++)
-            there = scratch->chosen[i] == target;
+        for (uint32_t i = 0; i < count && !there; i++)
+            there = links[i] == target;
     }
     graph_unlock(graph, node);
     return there;
 }
 
-// neighbour -> last becomes neighbour -> slot -> last.
-static void
-squeeze_in(struct hnsw *hnsw, uint32_t slot, uint32_t neighbour)
+void
+link_squeeze(struct hnsw *hnsw, uint32_t slot, uint32_t neighbour)
 {
     struct graph *graph = &hnsw->graph;
     uint32_t      links[LINK_ROW_MAX], moved = HNSW_NONE;

@@ -58,9 +58,9 @@ struct hnsw {
     _Alignas(64) _Atomic uint32_t linked_count;
     _Atomic uint32_t              linked_prefix; // all rows below it are linked
     _Alignas(64) _Atomic uint32_t erased_count;
-    _Atomic uint32_t              repair_waiting;  // erased, linked, not claimed for repair
+    _Atomic uint32_t              repaired_count;
     _Atomic uint32_t              repair_cursor;
-    _Atomic uint32_t              reach_due;       // linked_count at which unreached rows are looked for again
+    _Atomic uint32_t              reach_events;  // rows linked and repaired when unreached ones were last looked for
     struct lock                   reach_lock;
 
     struct entries entries;
@@ -89,8 +89,14 @@ hnsw_kind(const struct hnsw *hnsw)
 }
 
 // ---- hnsw.c ----
+// Whether rows may be coded; founding has the last word.
+bool hnsw_may_code(const struct hnsw_config *config);
+
+// ---- hnsw_found.c ----
 // Founds the code if it is due; false when there is no graph to be.
 bool hnsw_found(struct hnsw *hnsw, struct scratch *scratch);
+// Fixes `codec`, which was made for the same configuration, from the live rows there are now.
+void hnsw_learn(const struct hnsw *hnsw, struct codec *codec, struct scratch *scratch);
 
 // ---- flat.c ----
 // Prepares a user's query for exact distances: what is returned is borrowed from the query or the scratch.
@@ -123,8 +129,13 @@ struct walk {
     uint32_t           k;         // with stop
     float              stop;      // 0: none
     uint64_t           deadline_ns;
-    uint64_t           evaluations, hops;
-    bool               cut;
+    // Of a filtered walk: who may answer (else NULL), how many comparisons are worth it, and how many that pass were
+    // met, which ends the use of failing rows as bridges once it reaches k.
+    const struct bitmap *allowed;
+    uint64_t             evaluations_max;
+    uint32_t             passed;
+    uint64_t             evaluations, hops;
+    bool                 cut;
 };
 // Fills scratch->pool with the nearest slots that a walk finds.
 void walk_run(struct walk *walk);
@@ -134,12 +145,29 @@ void walk_init(struct walk *walk, const struct hnsw *hnsw, struct scratch *scrat
 // Measures slots by the walk's code; returns the mask of those below `bound`. count <= BATCH_MAX; `rows` has room for
 // BATCH_MAX pointers and is overwritten.
 uint32_t walk_measure(const struct walk *walk, const uint32_t *slots, uint32_t count, float bound, float *out);
-// The best entries, at most `want` (<= 8), marked visited and put in the pool.
-void walk_enter(struct walk *walk, uint32_t want);
+// The best entries, at most `want` (<= ENTER_MAX), marked visited and put in the pool; of those in `allowed` where it
+// is not NULL.
+#define ENTER_MAX 8u
+void walk_enter(struct walk *walk, uint32_t want, const struct bitmap *allowed);
+
+static inline void
+prefetch_row(const uint8_t *row, size_t bytes)
+{
+    for (size_t at = 0; at < bytes; at += 64)
+        __builtin_prefetch(row + at);
+}
+
+// ---- rerank.c ----
+// How many a walk must keep so that rerank can choose.
+uint32_t rerank_room(const struct hnsw_query *query, uint32_t beam);
+// Puts the nearest of the pool that may answer and lie below `tail_from` into the heap, compared by their rows.
+void rerank(const struct walk *walk, const struct hnsw_query *query, const float *exact, uint32_t tail_from,
+            struct hit_heap *heap);
 
 // ---- hnsw_filter.c ----
-// Like hnsw_search for a query with a filter.
-uint32_t filter_search(struct walk *walk, const struct hnsw_query *query, uint32_t tail_from, struct hit_heap *heap);
+// The walk, or the scan, of a query with a filter; puts its finds into the heap, the tail's apart from a scan's.
+enum hnsw_strategy filter_search(struct walk *walk, const struct hnsw_query *query, const float *exact,
+                                 uint32_t tail_from, struct hit_heap *heap);
 
 // ---- prune.c ----
 // Of `count` sorted candidates of `owner` (distances by code) chooses at most `keep` links; returns how many. Slots
@@ -153,12 +181,20 @@ void code_distances(const struct hnsw *hnsw, struct scratch *scratch, uint32_t s
 // ---- hnsw_insert.c ----
 // Lets `node` link to `target` as well; where its row is full, chooses anew. True when the link is there afterwards.
 bool link_offer(struct hnsw *hnsw, struct scratch *scratch, uint32_t node, uint32_t target);
-// Sorts keys.
-void keys_sort(uint64_t *keys, uint32_t count);
+// neighbour -> last becomes neighbour -> slot -> last.
+void link_squeeze(struct hnsw *hnsw, uint32_t slot, uint32_t neighbour);
+// Writes the row of `node` from `count` links: all of them where they fit, else the best. The lock is held.
+void graph_choose_locked(struct hnsw *hnsw, struct scratch *scratch, uint32_t node, const uint32_t *links,
+                         uint32_t count);
+// Walks from a coded row to its neighbours: live linked rows other than itself, in scratch->pool.keys, nearest first by
+// the finer code; returns how many.
+uint32_t hnsw_neighbours(const struct hnsw *hnsw, uint32_t slot, struct scratch *scratch);
 
 // ---- hnsw_reach.c ----
-// Finds the live linked rows that no walk reaches and gives each a link from a row that one does.
-void reach_repair(struct hnsw *hnsw, struct scratch *scratch);
+// Whether enough has changed since unreached rows were last looked for.
+bool reach_due(const struct hnsw *hnsw);
+// Looks for live linked rows that no walk reaches and gives each a link; false when it is not due or is being done.
+bool reach_next(struct hnsw *hnsw, struct scratch *scratch);
 // Marks in `reached` (bits for limit slots) what the entries lead to; false when memory is short.
 bool reach_mark(const struct hnsw *hnsw, uint32_t limit, uint64_t *reached);
 

@@ -7,8 +7,8 @@
 // their codes asked for, before the oldest batch is compared: IN_FLIGHT batches are on their way at any time. The
 // price is that a node is chosen before the batches in flight are known, about 1 % more comparisons.
 //
-// Codes guide, rows decide: the nearest `rerank` of the pool are compared by their rows, and rows that are not
-// linked yet are all compared (the tail), so what was acknowledged is found.
+// Codes guide, rows decide: the nearest of the pool are compared by their rows (rerank.c), and rows that are not linked
+// yet are all compared (the tail), so what was acknowledged is found.
 #include <math.h>
 
 #include "base/assert.h"
@@ -21,19 +21,13 @@
 #define LINKS_AHEAD 2u      // link rows of the next nodes in line that are prefetched
 #define ENTRIES_TAKEN 1u
 #define DEADLINE_BATCHES 32u
-#define RERANK_SPARE 14u
+#define FILTER_BATCH 32u    // rows that pass and are looked for behind failing ones
+#define BRIDGES 4u
 
 struct batch {
     uint32_t slots[LINK_ROW_MAX];
     uint32_t count;
 };
-
-static inline void
-prefetch_row(const uint8_t *row, uint32_t bytes)
-{
-    for (uint32_t at = 0; at < bytes; at += 64)
-        __builtin_prefetch(row + at);
-}
 
 static inline void
 prefetch_codes(const struct walk *walk, const uint32_t *slots, uint32_t count)
@@ -144,6 +138,50 @@ follow(struct walk *walk, uint32_t slot, struct batch *batch)
     walk->hops++;
 }
 
+// The same where only some rows may answer: those that pass, first of the node's own links, then of the failing
+// ones' links; and failing rows themselves where nobody passes.
+static void
+follow_filtered(struct walk *walk, uint32_t slot, struct batch *batch)
+{
+    struct scratch      *scratch = walk->scratch;
+    const struct graph  *graph = &walk->hnsw->graph;
+    const struct bitmap *allowed = walk->allowed;
+    uint32_t             links[LINK_ROW_MAX], failing[LINK_ROW_MAX];
+    const uint32_t       count = graph_read(graph, slot, walk->limit, links);
+    uint32_t             fresh = 0, failed = 0, passed = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const bool pass = bitmap_test(allowed, links[i]);
+        passed += pass;
+        if (pass) {
+            batch->slots[fresh] = links[i];
+            fresh += !scratch_visit(scratch, links[i]);
+        } else {
+            failing[failed] = links[i];
+            failed += !scratch_visit(scratch, links[i]);
+        }
+    }
+    if (passed * 2 < count) {
+        for (uint32_t i = 0; i < failed; i++)
+            graph_prefetch(graph, failing[i]);
+        for (uint32_t i = 0; i < failed && fresh < FILTER_BATCH; i++) {
+            const uint32_t others = graph_read(graph, failing[i], walk->limit, links);
+            for (uint32_t j = 0; j < others && fresh < LINK_ROW_MAX; j++) {
+                if (!bitmap_test(allowed, links[j]))
+                    continue;
+                batch->slots[fresh] = links[j];
+                fresh += !scratch_visit(scratch, links[j]);
+            }
+        }
+    }
+    walk->passed += fresh;
+    if (fresh == 0 && walk->passed < walk->k)
+        for (; fresh < failed && fresh < BRIDGES; fresh++)
+            batch->slots[fresh] = failing[fresh];
+    batch->count = fresh;
+    prefetch_codes(walk, batch->slots, fresh);
+    walk->hops++;
+}
+
 // Compares a batch and puts what is near enough into the pool; returns the first place that changed.
 static inline uint32_t
 compare(struct walk *walk, struct nearest *pool, const struct batch *batch)
@@ -178,7 +216,10 @@ walk_run(struct walk *walk)
         while (flying < IN_FLIGHT && !walk_over(walk, pool, next)) {
             const uint32_t slot = nearest_slot(pool->keys[next]);
             pool->keys[next] |= NEAREST_FLAG;
-            follow(walk, slot, &ring[(oldest + flying) % RING]);
+            if (walk->allowed == NULL)
+                follow(walk, slot, &ring[(oldest + flying) % RING]);
+            else
+                follow_filtered(walk, slot, &ring[(oldest + flying) % RING]);
             flying++;
             next = next_open(pool, next);
             for (uint32_t ahead = next, seen = 0; ahead < pool->count && seen < LINKS_AHEAD; ahead++)
@@ -193,6 +234,8 @@ walk_run(struct walk *walk)
         oldest = (oldest + 1) % RING;
         flying--;
         next = next_open(pool, first < next ? first : next);
+        if (walk->allowed != NULL && walk->evaluations > walk->evaluations_max)
+            break;
         if (walk->deadline_ns != 0 && ++compared % DEADLINE_BATCHES == 0 && os_clock_ns() > walk->deadline_ns) {
             walk->cut = true;
             break;
@@ -201,12 +244,13 @@ walk_run(struct walk *walk)
 }
 
 void
-walk_enter(struct walk *walk, uint32_t want)
+walk_enter(struct walk *walk, uint32_t want, const struct bitmap *allowed)
 {
+    ASSERT(want <= ENTER_MAX);
     const struct hnsw    *hnsw = walk->hnsw;
     const struct entries *entries = &hnsw->entries;
     const uint32_t        count = atomic_load_explicit(&entries->count, memory_order_acquire);
-    uint64_t              keys[8 + 1];
+    uint64_t              keys[ENTER_MAX + 1];
     struct nearest        best = {.keys = keys, .capacity = want};
     float                 distances[BATCH_MAX], bound = INFINITY;
     for (uint32_t from = 0; from < count; from += BATCH_MAX) {
@@ -224,7 +268,9 @@ walk_enter(struct walk *walk, uint32_t want)
         }
         for (; below != 0; below &= below - 1) {
             const uint32_t i = (uint32_t)__builtin_ctz(below);
-            nearest_insert(&best, nearest_key(distances[i], from + i));
+            const uint32_t slot = atomic_load_explicit(&entries->slots[from + i], memory_order_relaxed);
+            if (allowed == NULL || bitmap_test(allowed, slot))
+                nearest_insert(&best, nearest_key(distances[i], from + i));
         }
         if (best.count == want)
             bound = nearest_distance(keys[want - 1]);
@@ -240,54 +286,21 @@ walk_enter(struct walk *walk, uint32_t want)
     }
 }
 
-static uint32_t
-rerank_of(const struct hnsw_query *query)
-{
-    const uint32_t spare = query->k / 2 > RERANK_SPARE ? query->k / 2 : RERANK_SPARE;
-    const uint32_t rerank = query->rerank != 0 ? query->rerank : query->k + spare;
-    return rerank < query->k ? query->k : rerank;
-}
-
-// Takes the nearest of the pool that may answer, compares them by their rows. Those of the tail are left to its scan.
-static void
-rerank(const struct walk *walk, const struct hnsw_query *query, const float *exact, uint32_t want,
-       uint32_t tail_from, struct hit_heap *heap)
-{
-    const struct hnsw    *hnsw = walk->hnsw;
-    const struct nearest *pool = &walk->scratch->pool;
-    uint32_t              slots[BATCH_MAX], count = 0, taken = 0;
-    for (uint32_t i = 0; i < pool->count && taken < want; i++) {
-        const uint32_t slot = nearest_slot(pool->keys[i]);
-        if (slot >= tail_from || !may_answer(hnsw, query, slot))
-            continue;
-        prefetch_row(arena_row(&hnsw->rows, slot), (uint32_t)hnsw->row_bytes);
-        slots[count++] = slot;
-        taken++;
-        if (count == BATCH_MAX) {
-            exact_slots(hnsw, exact, slots, count, heap);
-            count = 0;
-        }
-    }
-    exact_slots(hnsw, exact, slots, count, heap);
-    if (query->work != NULL)
-        query->work->exact_distances += taken;
-}
-
 uint32_t
 hnsw_search(const struct hnsw *hnsw, const struct hnsw_query *query, struct scratch *scratch, struct hit *hits)
 {
     ASSERT(query->k >= 1 && query->k <= TOPK_MAX);
     if (hnsw_kind(hnsw) == CODE_NONE || atomic_load_explicit(&hnsw->linked_count, memory_order_acquire) == 0)
         return hnsw_scan(hnsw, query, scratch, hits);
-    const uint32_t want = rerank_of(query);
     const uint32_t beam = query->beam > query->k ? query->beam : query->k;
-    scratch_need(scratch, hnsw, query->k > want / 2 ? query->k : want / 2 + 1, beam);
+    const uint32_t capacity = rerank_room(query, beam);
+    scratch_need(scratch, hnsw, query->k, capacity);
 
     // Read before the walk: a row linked since is compared twice at most, never left out.
     const uint32_t tail_from = atomic_load_explicit(&hnsw->linked_prefix, memory_order_acquire);
     const float   *exact = exact_query(hnsw, query, scratch);
     struct walk    walk = {.beam = beam,
-                           .capacity = beam > want ? beam : want,
+                           .capacity = capacity,
                            .k = query->k,
                            .stop = query->stop,
                            .deadline_ns = query->deadline_ns};
@@ -298,15 +311,15 @@ hnsw_search(const struct hnsw *hnsw, const struct hnsw_query *query, struct scra
     if (query->excluded < walk.limit)
         scratch_visit(scratch, query->excluded);
 
-    uint32_t strategy = HNSW_WALKED;
+    enum hnsw_strategy strategy = HNSW_WALKED;
     if (query->allowed != NULL) {
-        strategy = filter_search(&walk, query, tail_from, &heap);
+        strategy = filter_search(&walk, query, exact, tail_from, &heap);
     } else {
-        walk_enter(&walk, ENTRIES_TAKEN);
+        walk_enter(&walk, ENTRIES_TAKEN, NULL);
         walk_run(&walk);
-        rerank(&walk, query, exact, want, tail_from, &heap);
+        rerank(&walk, query, exact, tail_from, &heap);
     }
-    if (strategy != HNSW_SCANNED && tail_from < walk.limit)
+    if (tail_from < walk.limit)
         exact_range(hnsw, query, exact, tail_from, walk.limit, &heap);
     if (query->work != NULL) {
         query->work->evaluations += walk.evaluations;

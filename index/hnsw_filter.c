@@ -1,0 +1,147 @@
+// index/hnsw_filter.c -- searching when only some rows may answer.
+//
+// Shape: handle (reads only).
+//
+// Three ways, chosen by how many rows the filter lets through:
+// - few: their codes are compared, all of them, in slot order. Nothing beats it, and nothing is missed;
+// - most: the plain walk with a longer list, from which the others are struck out at the end;
+// - between: only rows that may answer are compared and kept. Where most of a node's links fail, the links of the
+//   failing ones are taken in their place (the two hops of ACORN, Patel et al. 2024), which keeps the graph of those
+//   that pass connected. The choice is made at each node by how many of its links pass (NaviX, Sehgal & Salihoglu
+//   2025), because filters are correlated with place. Where nobody passes within two hops, the nearest failing rows
+//   lead on, until k that pass were met.
+//
+// A walk that has compared more rows than the filter lets through, or that came home with fewer than k, has lost to
+// the scan, which then finishes the job: so a filtered search costs at most about two scans.
+#include <math.h>
+
+#include "base/assert.h"
+#include "index/hnsw_int.h"
+
+#define PLAIN_SHARE 0.4f       // of the rows: from there on the plain walk
+#define SCAN_FACTOR 3u         // rows that a scan compares in the time of one comparison of a filtered walk
+#define EVALUATIONS_PER_BEAM 18u
+#define EVALUATIONS_BASE 400u
+#define SEEDS 4u
+
+// Compares what [0, tail_from) holds of the filter by codes; leaves the pool.
+static void
+scan_codes(struct walk *walk, const struct hnsw_query *query, uint32_t tail_from)
+{
+    const struct hnsw   *hnsw = walk->hnsw;
+    struct nearest      *pool = &walk->scratch->pool;
+    const struct arena  *arena = walk->kind == CODE_NIBBLE ? &hnsw->high : &hnsw->rows;
+    const struct bitmap *allowed = query->allowed;
+    uint32_t             slots[2][BATCH_MAX], counts[2] = {0, 0}, turn = 0;
+    float                distances[BATCH_MAX];
+    const uint32_t       end = tail_from < allowed->count ? tail_from : allowed->count;
+    pool->count = 0;
+    for (uint32_t word = 0; word <= bitmap_words(end); word++) {
+        uint64_t bits = 0;
+        if (word < bitmap_words(end))
+            bits = allowed->words[word] & ~atomic_load_explicit(&hnsw->erased[word], memory_order_relaxed);
+        if (word == end / 64)
+            bits &= (1ull << (end & 63)) - 1;
+        const bool last = word == bitmap_words(end);
+        while (bits != 0 || last) {
+            if (bits != 0) {
+                const uint32_t slot = word * 64 + (uint32_t)__builtin_ctzll(bits);
+                bits &= bits - 1;
+                if (slot == query->excluded)
+                    continue;
+                prefetch_row(arena_row(arena, slot), arena->row_bytes);
+                slots[turn][counts[turn]++] = slot;
+            }
+            if (counts[turn] < BATCH_MAX && !last)
+                continue;
+            // The other batch's codes have had one batch's time to arrive.
+            turn ^= 1;
+            const float bound =
+                pool->count == pool->capacity ? nearest_distance(pool->keys[pool->count - 1]) : INFINITY;
+            uint32_t below =
+                counts[turn] > 0 ? walk_measure(walk, slots[turn], counts[turn], bound, distances) : 0;
+            for (; below != 0; below &= below - 1) {
+                const uint32_t i = (uint32_t)__builtin_ctz(below);
+                nearest_insert(pool, nearest_key(distances[i], slots[turn][i]));
+            }
+            walk->evaluations += counts[turn];
+            counts[turn] = 0;
+            if (last && counts[turn ^ 1] == 0)
+                return;
+        }
+    }
+}
+
+// Rows that pass and are near: the sampled ones, and a few at even distances where the sample holds none.
+static void
+seed(struct walk *walk, const struct hnsw_query *query, uint32_t tail_from)
+{
+    const struct bitmap *allowed = query->allowed;
+    struct nearest      *pool = &walk->scratch->pool;
+    uint32_t             slots[SEEDS], count = 0;
+    const uint32_t       words = bitmap_words(tail_from < allowed->count ? tail_from : allowed->count);
+    for (uint32_t s = 0; s < SEEDS && words > 0; s++) {
+        const uint32_t from = (uint32_t)((uint64_t)words * s / SEEDS);
+        const uint32_t to = (uint32_t)((uint64_t)words * (s + 1) / SEEDS);
+        uint32_t       word = from;
+        while (word < to && allowed->words[word] == 0)
+            word++;
+        if (word == to)
+            continue;
+        const uint32_t slot = word * 64 + (uint32_t)__builtin_ctzll(allowed->words[word]);
+        if (slot < walk->limit && slot < tail_from && !scratch_visit(walk->scratch, slot))
+            slots[count++] = slot;
+    }
+    if (count == 0)
+        return;
+    float distances[BATCH_MAX];
+    walk_measure(walk, slots, count, INFINITY, distances);
+    for (uint32_t i = 0; i < count; i++)
+        nearest_insert(pool, nearest_key(distances[i], slots[i]));
+    walk->evaluations += count;
+}
+
+static uint32_t
+count_members(const struct walk *walk, const struct hnsw_query *query)
+{
+    const struct nearest *pool = &walk->scratch->pool;
+    uint32_t              members = 0;
+    for (uint32_t i = 0; i < pool->count && members < query->k; i++)
+        members += may_answer(walk->hnsw, query, nearest_slot(pool->keys[i]));
+    return members;
+}
+
+enum hnsw_strategy
+filter_search(struct walk *walk, const struct hnsw_query *query, const float *exact, uint32_t tail_from,
+              struct hit_heap *heap)
+{
+    const uint32_t rows = tail_from > 0 ? tail_from : 1;
+    const uint32_t few = (EVALUATIONS_PER_BEAM * walk->beam + EVALUATIONS_BASE) * SCAN_FACTOR;
+    const float    share = (float)query->allowed_count / (float)rows;
+    if (query->allowed_count > few) {
+        if (share >= PLAIN_SHARE) {
+            // As many that pass in the list as without a filter.
+            const float    longer = share < 1.0f ? (float)walk->beam / share : (float)walk->beam;
+            const uint32_t room = walk->scratch->pool_room;
+            walk->beam = (uint32_t)longer < room ? (uint32_t)longer : room;
+            walk->capacity = walk->capacity > walk->beam ? walk->capacity : walk->beam;
+            walk->scratch->pool.capacity = walk->capacity;
+            walk_enter(walk, 1, NULL);
+        } else {
+            walk->allowed = query->allowed;
+            walk->evaluations_max = query->allowed_count;
+            walk_enter(walk, 1, NULL);
+            walk_enter(walk, SEEDS, query->allowed);
+            seed(walk, query, tail_from);
+        }
+        walk_run(walk);
+        const bool lost = walk->allowed != NULL && walk->evaluations > walk->evaluations_max && !walk->cut;
+        if (!lost && (walk->cut || count_members(walk, query) >= query->k)) {
+            rerank(walk, query, exact, tail_from, heap);
+            return share >= PLAIN_SHARE ? HNSW_WALKED : HNSW_WALKED_FILTERED;
+        }
+    }
+    scan_codes(walk, query, tail_from);
+    rerank(walk, query, exact, tail_from, heap);
+    return HNSW_SCANNED;
+}

@@ -1,0 +1,153 @@
+// index/rerank.c -- from the pool of a walk, sorted by rough codes, to answers, sorted by rows.
+//
+// Shape: handle (reads only).
+//
+// Two steps, each as long as it may still change the answer: the pool's candidates are compared by all eight bits
+// while their rough distance is within MARGIN errors of the k-th fine one, and the finer list by rows while the fine
+// distance is within MARGIN errors of the k-th exact one. How large an error is was measured when the code was founded;
+// so easy data reads a dozen rows a query and hard data as many as it takes, where any fixed number is too many
+// for the one and too few for the other. A fine code costs one or a few lines beside the rough one, a row ten times that.
+#include "base/assert.h"
+#include "index/hnsw_int.h"
+
+#define ROUGH_MARGIN 2.0f  // errors: 2.5 changes nothing up to 0.99, 1.5 cannot reach 0.999 at d = 128
+#define FINE_MARGIN 3.0f
+#define ROOM_SPARE 30u
+#define FINE_BATCH 16u
+#define ROW_BATCH 8u
+#define ROWS_AHEAD 12u   // rows of the nearest candidates that are on their way before the first is compared
+
+uint32_t
+rerank_room(const struct hnsw_query *query, uint32_t beam)
+{
+    const uint32_t spare = query->k > ROOM_SPARE ? query->k : ROOM_SPARE;
+    const uint32_t least = query->rerank > query->k ? query->rerank : query->k + spare;
+    return beam > least ? beam : least;
+}
+
+// Exactly the first `want` that may answer.
+static void
+rerank_fixed(const struct walk *walk, const struct hnsw_query *query, const float *exact, uint32_t want,
+             uint32_t tail_from, struct hit_heap *heap)
+{
+    const struct hnsw    *hnsw = walk->hnsw;
+    const struct nearest *pool = &walk->scratch->pool;
+    uint32_t              slots[BATCH_MAX], count = 0, taken = 0;
+    for (uint32_t i = 0; i < pool->count && taken < want; i++) {
+        const uint32_t slot = nearest_slot(pool->keys[i]);
+        if (slot >= tail_from || !may_answer(hnsw, query, slot))
+            continue;
+        prefetch_row(arena_row(&hnsw->rows, slot), hnsw->row_bytes);
+        slots[count++] = slot;
+        taken++;
+        if (count == BATCH_MAX) {
+            exact_slots(hnsw, exact, slots, count, heap);
+            count = 0;
+        }
+    }
+    exact_slots(hnsw, exact, slots, count, heap);
+    if (query->work != NULL)
+        query->work->exact_distances += taken;
+}
+
+static void
+prefetch_fine(const struct hnsw *hnsw, uint32_t slot)
+{
+    prefetch_row(arena_row(&hnsw->low, slot), hnsw->codec.row_bytes);
+    __builtin_prefetch(arena_row(&hnsw->meta, slot));
+}
+
+// Compares by all eight bits what is gathered.
+static void
+compare_fine(const struct walk *walk, const uint32_t *slots, uint32_t count, struct nearest *fine)
+{
+    const struct hnsw      *hnsw = walk->hnsw;
+    const uint8_t          *high[FINE_BATCH], *low[FINE_BATCH];
+    const struct byte_meta *meta[FINE_BATCH];
+    float                   distances[FINE_BATCH];
+    for (uint32_t i = 0; i < count; i++) {
+        high[i] = arena_row(&hnsw->high, slots[i]);
+        low[i] = arena_row(&hnsw->low, slots[i]);
+        meta[i] = (const struct byte_meta *)(const void *)arena_row(&hnsw->meta, slots[i]);
+    }
+    hnsw->kernels->byte(&walk->scratch->query.byte, high, low, meta, count, distances);
+    for (uint32_t i = 0; i < count; i++)
+        nearest_insert(fine, nearest_key(distances[i], slots[i]));
+}
+
+// The pool's candidates in finer order, to scratch->members.
+static void
+sift_fine(const struct walk *walk, const struct hnsw_query *query, uint32_t tail_from)
+{
+    const struct hnsw       *hnsw = walk->hnsw;
+    const struct code_query *coded = &walk->scratch->query;
+    const struct nearest    *pool = &walk->scratch->pool;
+    struct nearest          *fine = &walk->scratch->members;
+    const float              margin = ROUGH_MARGIN * 2.0f * hnsw->codec.high_error * coded->spread2;
+    *fine = (struct nearest){.keys = fine->keys, .capacity = walk->scratch->members_room};
+    uint32_t slots[2][FINE_BATCH], counts[2] = {0, 0}, at = 0;
+    // One batch is fetched while the one before is compared.
+    for (uint32_t turn = 0;; turn ^= 1) {
+        const float limit = fine->count >= query->k
+                                ? nearest_distance(fine->keys[query->k - 1]) + margin
+                                : 3.0e38f;
+        uint32_t count = 0;
+        for (; at < pool->count && count < FINE_BATCH; at++) {
+            if (nearest_distance(pool->keys[at]) > limit) {
+                at = pool->count;
+                break;
+            }
+            const uint32_t slot = nearest_slot(pool->keys[at]);
+            if (slot >= tail_from || !may_answer(hnsw, query, slot))
+                continue;
+            prefetch_fine(hnsw, slot);
+            slots[turn][count++] = slot;
+        }
+        counts[turn] = count;
+        if (counts[turn ^ 1] > 0)
+            compare_fine(walk, slots[turn ^ 1], counts[turn ^ 1], fine);
+        else if (count == 0)
+            return;
+        counts[turn ^ 1] = 0;
+    }
+}
+
+void
+rerank(const struct walk *walk, const struct hnsw_query *query, const float *exact, uint32_t tail_from,
+       struct hit_heap *heap)
+{
+    const struct hnsw *hnsw = walk->hnsw;
+    if (walk->kind == CODE_EXACT || query->rerank > 0) {
+        const uint32_t want = query->rerank > query->k ? query->rerank : query->k + query->k / 4;
+        rerank_fixed(walk, query, exact, want, tail_from, heap);
+        return;
+    }
+    const struct nearest *pool = &walk->scratch->pool;
+    for (uint32_t i = 0; i < pool->count && i < ROWS_AHEAD && i < query->k; i++)
+        prefetch_row(arena_row(&hnsw->rows, nearest_slot(pool->keys[i])), hnsw->row_bytes);
+    sift_fine(walk, query, tail_from);
+
+    const struct nearest    *fine = &walk->scratch->members;
+    const struct code_query *coded = &walk->scratch->query;
+    const float              margin = FINE_MARGIN * 2.0f * hnsw->codec.both_error * coded->spread2;
+    uint32_t                 at = 0;
+    while (at < fine->count) {
+        float limit = 3.0e38f;
+        if (heap->count == heap->keep)
+            limit = heap->hits[0].distance * coded->metric_scale + coded->metric_shift + margin;
+        const uint32_t batch = heap->count < heap->keep ? BATCH_MAX : ROW_BATCH;
+        const uint32_t room = heap->count < heap->keep ? heap->keep - heap->count : batch;
+        uint32_t       slots[BATCH_MAX], count = 0;
+        for (; at < fine->count && count < batch && count < room; at++) {
+            if (nearest_distance(fine->keys[at]) > limit) {
+                at = fine->count;
+                break;
+            }
+            slots[count++] = nearest_slot(fine->keys[at]);
+            prefetch_row(arena_row(&hnsw->rows, slots[count - 1]), hnsw->row_bytes);
+        }
+        exact_slots(hnsw, exact, slots, count, heap);
+        if (query->work != NULL)
+            query->work->exact_distances += count;
+    }
+}
