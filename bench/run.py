@@ -52,12 +52,14 @@ class Bar:
     """A progress bar on a terminal; elsewhere a plain line at each quarter."""
 
     def __init__(self, name):
-        self.name, self.start, self.quarter = name, measure.clock(), 0
+        self.name, self.start, self.quarter, self.before = name, measure.clock(), 0, None
 
     def update(self, done, total):
         share = done / total if total else 1.0
-        seconds = measure.clock() - self.start
-        rate = f"{done:,} of {total:,}  {done / max(seconds, 1e-6):,.0f}/s"
+        if self.before is None:
+            self.before = done  # what others did before the bar began is not its speed
+        seconds = max(measure.clock() - self.start, 1e-6)
+        rate = f"{done:,} of {total:,}  {(done - self.before) / seconds:,.0f}/s"
         if TERMINAL:
             full = int(share * 32)
             sys.stdout.write(
@@ -66,7 +68,7 @@ class Bar:
             sys.stdout.flush()
         elif int(share * 4) > self.quarter:
             self.quarter = int(share * 4)
-            line(self.name, f"{25 * self.quarter:3d} %  {rate}")
+            line(self.name, f"{25 * self.quarter:3d} %")
 
     def end(self):
         if TERMINAL:
