@@ -290,7 +290,7 @@ model_filter_draw(struct prng *prng, model_draw_fn draw, uint32_t depth)
     for (uint32_t i = 0; i < filter->value_count; i++) {
         bool fits;
         do {
-            filter->values[i] = prng_below(prng, 8) == 0 ? model_value(prng) : draw(prng, filter->field);
+            filter->values[i] = draw(prng, filter->field);
             const struct value *value = &filter->values[i];
             fits = value->kind != VALUE_OTHER && !(value->kind == VALUE_FLOAT && isnan(value->number)) &&
                    (filter->op != MODEL_PREFIX || value->kind == VALUE_STRING) &&
