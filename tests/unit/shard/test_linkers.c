@@ -1,0 +1,143 @@
+// tests/unit/shard/test_linkers.c -- everything published gets linked, draining waits for it, and a pause is a pause.
+//
+// Labels: tsan
+#include <check.h>
+#include <stdlib.h>
+
+#include "base/prng.h"
+#include "shard/linkers.h"
+#include "tests/lib/check_main.h"
+
+#define DIM 4u
+#define ROWS 3000u
+
+static struct linkers  linkers;
+static struct hnsw    *hnsw;
+static struct scratch *scratch;
+
+static void
+open_with(uint32_t threads)
+{
+    const struct hnsw_config config = {.dim = DIM,
+                                       .slots_max = 2 * ROWS,
+                                       .links = 8,
+                                       .build_beam = 20,
+                                       .metric = METRIC_L2,
+                                       .type = VECTOR_F32};
+    ck_assert_int_eq(hnsw_open(&config, &hnsw), OMEN_OK);
+    ck_assert_int_eq(scratch_open(&scratch), OMEN_OK);
+    linkers_init(&linkers, hnsw, threads, config.build_beam);
+}
+
+static void
+teardown(void)
+{
+    linkers_fini(&linkers);
+    scratch_close(scratch);
+    hnsw_close(hnsw);
+}
+
+static void
+publish(uint32_t count)
+{
+    float      *rows = malloc(count * DIM * sizeof *rows);
+    struct prng prng;
+    prng_init(&prng, count);
+    for (uint32_t i = 0; i < count * DIM; i++)
+        rows[i] = prng_unit(&prng);
+    ck_assert_int_eq(hnsw_reserve(hnsw, hnsw_count(hnsw) + count), OMEN_OK);
+    (void)hnsw_append(hnsw, rows, DIM * sizeof *rows, count);
+    hnsw_publish(hnsw);
+    free(rows);
+}
+
+START_TEST(draining_leaves_no_tail)
+{
+    open_with(_i == 0 ? 0 : (uint32_t)_i + 1);
+    ck_assert_int_eq(linkers_reserve(&linkers), OMEN_OK);
+    publish(ROWS);
+    linkers_wake(&linkers);
+    ck_assert_int_eq(linkers_drain(&linkers, NULL, scratch), OMEN_OK);
+    ck_assert_uint_eq(hnsw_tail(hnsw), 0);
+    for (uint32_t slot = 0; slot < 100; slot++)
+        ck_assert(hnsw_erase(hnsw, slot));
+    linkers_wake(&linkers);
+    ck_assert_int_eq(linkers_drain(&linkers, NULL, scratch), OMEN_OK);
+    ck_assert(!hnsw_repair_next(hnsw, scratch));
+}
+END_TEST
+
+START_TEST(one_thread_links_in_the_call_that_wakes)
+{
+    open_with(1);
+    ck_assert_int_eq(linkers_reserve(&linkers), OMEN_OK);
+    ck_assert_ptr_null(linkers.pool);
+    publish(ROWS);
+    linkers_wake(&linkers);
+    ck_assert_uint_eq(hnsw_tail(hnsw), 0);
+}
+END_TEST
+
+START_TEST(nothing_is_linked_during_a_pause)
+{
+    open_with(2);
+    ck_assert_int_eq(linkers_reserve(&linkers), OMEN_OK);
+    linkers_pause(&linkers);
+    publish(ROWS);
+    linkers_wake(&linkers);
+    ck_assert_int_eq(linkers_step(&linkers, scratch), LINKERS_PAUSED);
+    ck_assert_uint_eq(hnsw_tail(hnsw), ROWS);
+    linkers_resume(&linkers, hnsw);
+    ck_assert_int_eq(linkers_drain(&linkers, NULL, scratch), OMEN_OK);
+    ck_assert_uint_eq(hnsw_tail(hnsw), 0);
+}
+END_TEST
+
+START_TEST(few_rows_are_all_tail_and_drain_at_once)
+{
+    open_with(2);
+    ck_assert_int_eq(linkers_reserve(&linkers), OMEN_OK);
+    publish(HNSW_FOUND_ROWS - 1);
+    linkers_wake(&linkers);
+    ck_assert_int_eq(linkers_drain(&linkers, NULL, scratch), OMEN_OK);
+    ck_assert_uint_eq(hnsw_tail(hnsw), HNSW_FOUND_ROWS - 1);
+}
+END_TEST
+
+static int
+stop(void *context, uint64_t linked, uint64_t total)
+{
+    ++*(uint32_t *)context;
+    ck_assert_uint_le(linked, total);
+    return 1;
+}
+
+START_TEST(watcher_can_leave_the_wait)
+{
+    uint32_t                   calls = 0;
+    const struct linkers_watch watch = {.progress = stop, .context = &calls};
+    open_with(2);
+    publish(ROWS);  // nobody works on it yet
+    ck_assert_int_eq(linkers_drain(&linkers, &watch, scratch), OMEN_E_CANCELLED);
+    ck_assert_uint_eq(calls, 1);
+    ck_assert_int_eq(linkers_drain(&linkers, NULL, scratch), OMEN_OK);
+    ck_assert_uint_eq(hnsw_tail(hnsw), 0);
+}
+END_TEST
+
+static Suite *
+suite(void)
+{
+    Suite *suite = suite_create("shard/linkers");
+    TCase *tcase = tcase_create("linkers");
+    tcase_add_checked_fixture(tcase, NULL, teardown);
+    tcase_add_loop_test(tcase, draining_leaves_no_tail, 0, 4);
+    tcase_add_test(tcase, one_thread_links_in_the_call_that_wakes);
+    tcase_add_test(tcase, nothing_is_linked_during_a_pause);
+    tcase_add_test(tcase, few_rows_are_all_tail_and_drain_at_once);
+    tcase_add_test(tcase, watcher_can_leave_the_wait);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}
+
+CHECK_MAIN(suite)
