@@ -1,0 +1,131 @@
+// tests/unit/index/test_graph.c -- rows of 24-bit links.
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/prng.h"
+#include "index/graph.h"
+#include "tests/lib/check_main.h"
+
+#define SLOTS 100u
+#define LIMIT 0xfffffeu
+
+static const uint32_t links_counts[] = {1, 4, 31, 32, 33, 64, 66, 96, 97, 128};
+#define LINKS_COUNTS ((int)(sizeof links_counts / sizeof links_counts[0]))
+
+static struct graph graph;
+
+static void
+open_graph(uint32_t links_max)
+{
+    ck_assert_int_eq(graph_init(&graph, links_max, SLOTS), OMEN_OK);
+    ck_assert_int_eq(arena_reserve(&graph.rows, SLOTS), OMEN_OK);
+    graph_clear(&graph, 0, SLOTS);
+}
+
+START_TEST(a_cleared_row_has_no_links)
+{
+    open_graph(links_counts[_i]);
+    uint32_t links[LINK_ROW_MAX];
+    for (uint32_t slot = 0; slot < SLOTS; slot++) {
+        ck_assert_uint_eq(graph_read(&graph, slot, LIMIT, links), 0);
+        ck_assert_uint_eq(graph_read_locked(&graph, slot, links), 0);
+    }
+    graph_fini(&graph);
+}
+END_TEST
+
+START_TEST(what_is_written_is_read_in_its_order)
+{
+    const uint32_t links_max = links_counts[_i];
+    struct prng    prng = {.state = links_max};
+    open_graph(links_max);
+    for (uint32_t count = 0; count <= links_max; count++) {
+        uint32_t wrote[LINK_ROW_MAX], links[LINK_ROW_MAX];
+        for (uint32_t i = 0; i < count; i++)
+            wrote[i] = prng_below(&prng, LIMIT);
+        graph_write_locked(&graph, 7, wrote, count);
+        ck_assert_uint_eq(graph_read(&graph, 7, LIMIT, links), count);
+        ck_assert_mem_eq(links, wrote, count * sizeof *links);
+        ck_assert_uint_eq(graph_read_locked(&graph, 7, links), count);
+        ck_assert_mem_eq(links, wrote, count * sizeof *links);
+        ck_assert_uint_eq(graph_read(&graph, 6, LIMIT, links), 0);
+        ck_assert_uint_eq(graph_read(&graph, 8, LIMIT, links), 0);
+    }
+    graph_fini(&graph);
+}
+END_TEST
+
+START_TEST(appending_gives_the_row_that_writing_gives)
+{
+    const uint32_t links_max = links_counts[_i];
+    open_graph(links_max);
+    uint32_t wrote[LINK_ROW_MAX];
+    for (uint32_t i = 0; i < links_max; i++) {
+        wrote[i] = 1000 * i + 77;
+        graph_append_locked(&graph, 1, i, wrote[i]);
+        graph_write_locked(&graph, 2, wrote, i + 1);
+        ck_assert_mem_eq(arena_row(&graph.rows, 1), arena_row(&graph.rows, 2), graph.rows.row_bytes);
+    }
+    graph_fini(&graph);
+}
+END_TEST
+
+START_TEST(links_not_below_the_limit_are_left_out)
+{
+    const uint32_t links_max = links_counts[_i];
+    open_graph(links_max);
+    uint32_t wrote[LINK_ROW_MAX], links[LINK_ROW_MAX], below = 0;
+    for (uint32_t i = 0; i < links_max; i++) {
+        wrote[i] = i % 3 == 0 ? 5000 + i : i;
+        below += i % 3 != 0;
+    }
+    graph_write_locked(&graph, 3, wrote, links_max);
+    ck_assert_uint_eq(graph_read(&graph, 3, 5000, links), below);
+    for (uint32_t i = 0; i < below; i++)
+        ck_assert_uint_eq(links[i], i / 2 * 3 + 1 + i % 2);
+    ck_assert_uint_eq(graph_read(&graph, 3, 0, links), 0);
+    graph_fini(&graph);
+}
+END_TEST
+
+START_TEST(a_lock_is_free_again_after_unlock)
+{
+    open_graph(32);
+    for (uint32_t slot = 0; slot < SLOTS; slot++)
+        graph_lock(&graph, slot);
+    for (uint32_t slot = 0; slot < SLOTS; slot++)
+        graph_unlock(&graph, slot);
+    for (uint32_t slot = 0; slot < SLOTS; slot++)
+        ck_assert_uint_eq(graph.locks[slot], 0);
+    graph_fini(&graph);
+}
+END_TEST
+
+START_TEST(refused_memory_leaves_nothing_behind)
+{
+    for (uint64_t n = 1; n <= 2; n++) {
+        mem_fail_after(n);
+        ck_assert_int_eq(graph_init(&graph, 32, SLOTS), OMEN_E_NO_MEMORY);
+        mem_fail_after(0);
+        ck_assert_ptr_null((void *)graph.locks);
+        graph_fini(&graph);
+    }
+}
+END_TEST
+
+static Suite *
+graph_suite(void)
+{
+    Suite *suite = suite_create("graph");
+    TCase *tcase = tcase_create("graph");
+    tcase_add_loop_test(tcase, a_cleared_row_has_no_links, 0, LINKS_COUNTS);
+    tcase_add_loop_test(tcase, what_is_written_is_read_in_its_order, 0, LINKS_COUNTS);
+    tcase_add_loop_test(tcase, appending_gives_the_row_that_writing_gives, 0, LINKS_COUNTS);
+    tcase_add_loop_test(tcase, links_not_below_the_limit_are_left_out, 0, LINKS_COUNTS);
+    tcase_add_test(tcase, a_lock_is_free_again_after_unlock);
+    tcase_add_test(tcase, refused_memory_leaves_nothing_behind);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}
+
+CHECK_MAIN(graph_suite)
