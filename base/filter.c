@@ -2,8 +2,9 @@
 //
 // Shape: handle, in memory.
 //
-// Matching walks the tree and, for each leaf, the payload's bytes: nothing is decoded into a structure first, since
-// most payloads are small and most filters name one or two of their fields.
+// Matching walks the tree and, for each leaf, the payload's bytes: nothing is decoded into a
+// structure first, since most payloads are small and most filters name one or two of their
+// fields.
 #include "base/filter.h"
 
 #include <string.h>
@@ -35,7 +36,8 @@ filter_match(const struct filter *filter, const void *payload, size_t payload_by
 }
 
 bool
-filter_match_node(const struct filter *filter, uint32_t node, const void *payload, size_t payload_bytes)
+filter_match_node(const struct filter *filter, uint32_t node, const void *payload,
+                  size_t payload_bytes)
 {
     const struct filter_node *at = filter_node(filter, node);
     switch (at->kind) {
@@ -60,8 +62,8 @@ static bool
 match_leaf(void *context, const struct msgpack_value *raw)
 {
     const struct filter_node *leaf = context;
-    const struct value        value = value_of_msgpack(raw);
-    int                       order;
+    const struct value value = value_of_msgpack(raw);
+    int order;
     switch (leaf->kind) {
     case FILTER_EXISTS:
         return value.kind != VALUE_NULL;
@@ -98,7 +100,7 @@ in_values(const struct filter_node *leaf, const struct value *value)
     uint32_t high = leaf->value_count;
     while (low < high) {
         const uint32_t middle = low + (high - low) / 2;
-        const int      order = filter_value_order(&leaf->values[middle], value);
+        const int order = filter_value_order(&leaf->values[middle], value);
         if (order == 0)
             return true;
         if (order < 0)

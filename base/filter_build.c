@@ -14,11 +14,12 @@
 #define FIRST_VALUES 8u
 
 static uint32_t add_node(struct filter_builder *builder, const struct filter_node *node);
-static uint32_t add_leaf(struct filter_builder *builder, enum filter_kind kind, const struct filter_test *test);
+static uint32_t add_leaf(struct filter_builder *builder, enum filter_kind kind,
+                         const struct filter_test *test);
 static uint32_t add_list(struct filter_builder *builder, const struct filter_test *test);
-static bool     drop_nulls(struct filter_builder *builder, const struct filter_test *test);
-static void     sort_values(struct filter_builder *builder, const struct filter_test *test);
-static int      compare_values(const void *a, const void *b);
+static bool drop_nulls(struct filter_builder *builder, const struct filter_test *test);
+static void sort_values(struct filter_builder *builder, const struct filter_test *test);
+static int compare_values(const void *a, const void *b);
 
 uint32_t
 filter_problem(struct filter_builder *builder, omen_status status, const char *format, ...)
@@ -88,7 +89,7 @@ const char *
 filter_keep(struct filter_builder *builder, const char *bytes, size_t count)
 {
     struct filter *filter = builder->filter;
-    char *const    kept = filter_string_end(builder);
+    char *const kept = filter_string_end(builder);
     ASSERT(count <= filter->string_capacity - filter->string_bytes);
     if (count > 0)
         memcpy(kept, bytes, count);
@@ -101,8 +102,9 @@ filter_add_value(struct filter_builder *builder, const struct value *value)
 {
     struct filter *filter = builder->filter;
     if (filter->value_count == filter->value_capacity) {
-        const uint32_t capacity = filter->value_capacity == 0 ? FIRST_VALUES : 2 * filter->value_capacity;
-        struct value  *values = mem_resize(filter->values, capacity * sizeof values[0]);
+        const uint32_t capacity =
+            filter->value_capacity == 0 ? FIRST_VALUES : 2 * filter->value_capacity;
+        struct value *values = mem_resize(filter->values, capacity * sizeof values[0]);
         if (values == NULL) {
             (void)filter_problem(builder, OMEN_E_NO_MEMORY, "no memory");
             return false;
@@ -112,7 +114,7 @@ filter_add_value(struct filter_builder *builder, const struct value *value)
     }
     filter->values[filter->value_count] = *value;
     if (value->kind == VALUE_FLOAT && value->number == 0)
-        filter->values[filter->value_count].number = 0;  // -0 is 0, in print too
+        filter->values[filter->value_count].number = 0; // -0 is 0, in print too
     filter->value_count++;
     return true;
 }
@@ -121,10 +123,11 @@ uint32_t
 filter_add_test(struct filter_builder *builder, const struct filter_test *test)
 {
     if (!field_name_valid(test->field, test->field_bytes))
-        return filter_problem(builder, OMEN_E_FILTER, "a field name is 1..%u bytes without empty parts",
+        return filter_problem(builder, OMEN_E_FILTER,
+                              "a field name is 1..%u bytes without empty parts",
                               FIELD_NAME_BYTES_MAX);
     const struct filter *filter = builder->filter;
-    const struct value  *value =
+    const struct value *value =
         test->first_value < filter->value_count ? &filter->values[test->first_value] : NULL;
     switch (test->kind) {
     case TEST_EXISTS:
@@ -178,7 +181,8 @@ add_list(struct filter_builder *builder, const struct filter_test *test)
 {
     const struct filter *filter = builder->filter;
     if (filter->value_count - test->first_value > FILTER_LIST_MAX)
-        return filter_problem(builder, OMEN_E_FILTER, "a list has at most %u values", FILTER_LIST_MAX);
+        return filter_problem(builder, OMEN_E_FILTER, "a list has at most %u values",
+                              FILTER_LIST_MAX);
 
     const bool null = drop_nulls(builder, test);
     sort_values(builder, test);
@@ -193,7 +197,8 @@ add_list(struct filter_builder *builder, const struct filter_test *test)
     missing.first_value = filter->value_count;
     struct filter_children either = FILTER_CHILDREN(FILTER_OR);
     filter_children_add(builder, &either, list);
-    filter_children_add(builder, &either, filter_add_not(builder, add_leaf(builder, FILTER_EXISTS, &missing)));
+    filter_children_add(builder, &either,
+                        filter_add_not(builder, add_leaf(builder, FILTER_EXISTS, &missing)));
     return filter_add_children(builder, &either);
 }
 
@@ -201,7 +206,7 @@ static bool
 drop_nulls(struct filter_builder *builder, const struct filter_test *test)
 {
     struct filter *filter = builder->filter;
-    uint32_t       kept = test->first_value;
+    uint32_t kept = test->first_value;
     for (uint32_t i = test->first_value; i < filter->value_count; i++)
         if (filter->values[i].kind != VALUE_NULL)
             filter->values[kept++] = filter->values[i];
@@ -226,13 +231,14 @@ sort_values(struct filter_builder *builder, const struct filter_test *test)
     filter->value_count = test->first_value + kept;
 }
 
-// Equal numbers of different kinds (1 and 1.0) are one value; which of them stays must not depend on the sort.
+// Equal numbers of different kinds (1 and 1.0) are one value; which of them stays must not depend
+// on the sort.
 static int
 compare_values(const void *a, const void *b)
 {
     const struct value *first = a;
     const struct value *second = b;
-    const int           order = filter_value_order(first, second);
+    const int order = filter_value_order(first, second);
     return order != 0 ? order : (int)first->kind - (int)second->kind;
 }
 
@@ -242,7 +248,7 @@ filter_value_order(const struct value *a, const struct value *b)
     int order;
     if (value_compare(a, b, &order))
         return order;
-    return (int)a->kind - (int)b->kind;  // numbers are neighbours in enum value_kind
+    return (int)a->kind - (int)b->kind; // numbers are neighbours in enum value_kind
 }
 
 uint32_t
@@ -259,8 +265,9 @@ filter_add_not(struct filter_builder *builder, uint32_t child)
     return add_node(builder, &node);
 }
 
-// A child of the connective's own kind gives its children instead of itself. It was made last, so its place is free
-// again: a chain of thousands of `and` does not waste nodes, however it was bracketed.
+// A child of the connective's own kind gives its children instead of itself. It was made last, so
+// its place is free again: a chain of thousands of `and` does not waste nodes, however it was
+// bracketed.
 void
 filter_children_add(struct filter_builder *builder, struct filter_children *children, uint32_t node)
 {
@@ -280,7 +287,7 @@ filter_children_add(struct filter_builder *builder, struct filter_children *chil
     else
         filter->nodes[children->last].next_sibling = node;
     children->last = last;
-    children->count += last == node ? 1 : 2;  // only one or more matters
+    children->count += last == node ? 1 : 2; // only one or more matters
 }
 
 uint32_t
@@ -313,7 +320,8 @@ add_node(struct filter_builder *builder, const struct filter_node *node)
     if (node->depth > FILTER_DEPTH_MAX)
         return filter_problem(builder, OMEN_E_FILTER, "nested deeper than %u", FILTER_DEPTH_MAX);
     if (filter->node_count == filter->node_capacity) {
-        const uint32_t      capacity = filter->node_capacity == 0 ? FIRST_NODES : 2 * filter->node_capacity;
+        const uint32_t capacity =
+            filter->node_capacity == 0 ? FIRST_NODES : 2 * filter->node_capacity;
         struct filter_node *nodes = mem_resize(filter->nodes, capacity * sizeof nodes[0]);
         if (nodes == NULL)
             return filter_problem(builder, OMEN_E_NO_MEMORY, "no memory");

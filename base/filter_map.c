@@ -2,10 +2,11 @@
 //
 // Shape: value.
 //
-//   condition := {"and": [condition, ..]} | {"or": [..]} | {"not": condition} | {field: test}, several keys: and
-//   test      := value | [value, ..] | {operator: value, ..}
+//   condition := {"and": [condition, ..]} | {"or": [..]} | {"not": condition} | {field: test},
+//   several keys: and test      := value | [value, ..] | {operator: value, ..}
 //
-// Reads straight from the bytes, in one pass, and recurses only through and, or, not, counting. An error names the byte.
+// Reads straight from the bytes, in one pass, and recurses only through and, or, not, counting.
+// An error names the byte.
 #include <string.h>
 
 #include "base/assert.h"
@@ -15,23 +16,24 @@
 
 struct map_parser {
     struct filter_builder builder;
-    const uint8_t        *start;
+    const uint8_t *start;
     struct msgpack_reader reader;
-    size_t                place;  // of the object read last
+    size_t place; // of the object read last
 };
 
 static uint32_t parse_condition(struct map_parser *parser, uint32_t depth);
 static uint32_t parse_connective(struct map_parser *parser, enum filter_kind kind, uint32_t depth);
-static void     parse_field(struct map_parser *parser, const struct msgpack_value *key,
-                            struct filter_children *all);
+static void parse_field(struct map_parser *parser, const struct msgpack_value *key,
+                        struct filter_children *all);
 static uint32_t parse_operator(struct map_parser *parser, struct filter_test *test);
 static uint32_t parse_exists(struct map_parser *parser, struct filter_test *test);
 static uint32_t parse_values(struct map_parser *parser, struct filter_test *test, uint32_t count);
-static bool     parse_scalar(struct map_parser *parser, const struct msgpack_value *raw);
-static bool     next(struct map_parser *parser, struct msgpack_value *value);
-static bool     next_key(struct map_parser *parser, struct msgpack_value *key);
-static bool     is(const struct msgpack_value *key, const char *word);
-static uint32_t unexpected(struct map_parser *parser, const char *what, const struct msgpack_value *found);
+static bool parse_scalar(struct map_parser *parser, const struct msgpack_value *raw);
+static bool next(struct map_parser *parser, struct msgpack_value *value);
+static bool next_key(struct map_parser *parser, struct msgpack_value *key);
+static bool is(const struct msgpack_value *key, const char *word);
+static uint32_t unexpected(struct map_parser *parser, const char *what,
+                           const struct msgpack_value *found);
 
 omen_status
 filter_parse_map(const void *map, size_t bytes, struct filter **out, struct omen_error *error)
@@ -69,20 +71,24 @@ parse_condition(struct map_parser *parser, uint32_t depth)
     if (map.kind != MSGPACK_MAP)
         return unexpected(parser, "a map", &map);
     if (map.count == 0)
-        return filter_problem(&parser->builder, OMEN_E_FILTER, "expected a condition, found an empty map");
+        return filter_problem(&parser->builder, OMEN_E_FILTER,
+                              "expected a condition, found an empty map");
     if (depth > FILTER_DEPTH_MAX)
-        return filter_problem(&parser->builder, OMEN_E_FILTER, "nested deeper than %u", FILTER_DEPTH_MAX);
+        return filter_problem(&parser->builder, OMEN_E_FILTER, "nested deeper than %u",
+                              FILTER_DEPTH_MAX);
 
     struct filter_children all = FILTER_CHILDREN(FILTER_AND);
     for (uint32_t i = 0; i < map.count && parser->builder.status == OMEN_OK; i++) {
         if (!next_key(parser, &key))
             break;
         if (is(&key, "and") || is(&key, "or"))
-            filter_children_add(&parser->builder, &all,
-                                parse_connective(parser, is(&key, "and") ? FILTER_AND : FILTER_OR, depth));
+            filter_children_add(
+                &parser->builder, &all,
+                parse_connective(parser, is(&key, "and") ? FILTER_AND : FILTER_OR, depth));
         else if (is(&key, "not"))
-            filter_children_add(&parser->builder, &all,
-                                filter_add_not(&parser->builder, parse_condition(parser, depth + 1)));
+            filter_children_add(
+                &parser->builder, &all,
+                filter_add_not(&parser->builder, parse_condition(parser, depth + 1)));
         else
             parse_field(parser, &key, &all);
     }
@@ -98,7 +104,8 @@ parse_connective(struct map_parser *parser, enum filter_kind kind, uint32_t dept
     if (list.kind != MSGPACK_ARRAY)
         return unexpected(parser, "an array of conditions", &list);
     if (list.count == 0)
-        return filter_problem(&parser->builder, OMEN_E_FILTER, "expected a condition, found an empty array");
+        return filter_problem(&parser->builder, OMEN_E_FILTER,
+                              "expected a condition, found an empty array");
     struct filter_children children = FILTER_CHILDREN(kind);
     for (uint32_t i = 0; i < list.count && parser->builder.status == OMEN_OK; i++)
         filter_children_add(&parser->builder, &children, parse_condition(parser, depth + 1));
@@ -110,8 +117,9 @@ static void
 parse_field(struct map_parser *parser, const struct msgpack_value *key, struct filter_children *all)
 {
     struct filter_builder *builder = &parser->builder;
-    struct filter_test     test = {.field_bytes = key->raw.length, .first_value = builder->filter->value_count};
-    struct msgpack_value   value;
+    struct filter_test test = {.field_bytes = key->raw.length,
+                               .first_value = builder->filter->value_count};
+    struct msgpack_value value;
     test.field = filter_keep(builder, (const char *)key->raw.bytes, key->raw.length);
     if (!next(parser, &value))
         return;
@@ -136,13 +144,14 @@ static uint32_t
 parse_operator(struct map_parser *parser, struct filter_test *test)
 {
     static const struct {
-        const char           *name;
+        const char *name;
         enum filter_test_kind kind;
     } operators[] = {
-        {"eq", TEST_EQ}, {"ne", TEST_NE},   {"in", TEST_IN}, {"nin", TEST_NIN}, {"gt", TEST_GT},
-        {"gte", TEST_GTE}, {"lt", TEST_LT}, {"lte", TEST_LTE}, {"exists", TEST_EXISTS}, {"prefix", TEST_PREFIX},
+        {"eq", TEST_EQ},         {"ne", TEST_NE},         {"in", TEST_IN}, {"nin", TEST_NIN},
+        {"gt", TEST_GT},         {"gte", TEST_GTE},       {"lt", TEST_LT}, {"lte", TEST_LTE},
+        {"exists", TEST_EXISTS}, {"prefix", TEST_PREFIX},
     };
-    const size_t         count = sizeof operators / sizeof operators[0];
+    const size_t count = sizeof operators / sizeof operators[0];
     struct msgpack_value key, value;
     if (!next_key(parser, &key))
         return FILTER_NO_NODE;
@@ -150,9 +159,10 @@ parse_operator(struct map_parser *parser, struct filter_test *test)
     while (i < count && !is(&key, operators[i].name))
         i++;
     if (i == count)
-        return filter_problem(&parser->builder, OMEN_E_FILTER,
-                              "unknown operator \"%.*s\"; known are eq ne in nin gt gte lt lte exists prefix",
-                              (int)utf8_cut(key.raw.bytes, key.raw.length, 24), (const char *)key.raw.bytes);
+        return filter_problem(
+            &parser->builder, OMEN_E_FILTER,
+            "unknown operator \"%.*s\"; known are eq ne in nin gt gte lt lte exists prefix",
+            (int)utf8_cut(key.raw.bytes, key.raw.length, 24), (const char *)key.raw.bytes);
     test->kind = operators[i].kind;
     if (test->kind == TEST_EXISTS)
         return parse_exists(parser, test);
@@ -193,8 +203,8 @@ static bool
 parse_scalar(struct map_parser *parser, const struct msgpack_value *raw)
 {
     struct filter_builder *builder = &parser->builder;
-    struct value           value = value_of_msgpack(raw);
-    char                   text[INSTANT_TEXT_BYTES];
+    struct value value = value_of_msgpack(raw);
+    char text[INSTANT_TEXT_BYTES];
     if (value.kind == VALUE_OTHER) {
         (void)unexpected(parser, "a number, string, true, false, null or timestamp", raw);
         return false;
@@ -249,5 +259,6 @@ is(const struct msgpack_value *key, const char *word)
 static uint32_t
 unexpected(struct map_parser *parser, const char *what, const struct msgpack_value *found)
 {
-    return filter_problem(&parser->builder, OMEN_E_FILTER, "expected %s, found %s", what, msgpack_kind_name(found));
+    return filter_problem(&parser->builder, OMEN_E_FILTER, "expected %s, found %s", what,
+                          msgpack_kind_name(found));
 }

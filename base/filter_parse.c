@@ -9,9 +9,9 @@
 //            | name operator value | name ["not"] "in" list | name "prefix" string
 //   list  := "[" values "]" | "(" values ")"
 //
-// Recursive descent with one token of look-ahead. Whoever recurses counts the depth, so that brackets cannot exhaust
-// the stack. Every error says where (column in characters from 1, and byte from 0), what was expected and what is
-// there instead.
+// Recursive descent with one token of look-ahead. Whoever recurses counts the depth, so that
+// brackets cannot exhaust the stack. Every error says where (column in characters from 1, and
+// byte from 0), what was expected and what is there instead.
 #include <locale.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,8 +22,8 @@
 
 enum token_kind {
     TOKEN_END,
-    TOKEN_NAME,    // plain: may be a word of the language
-    TOKEN_QUOTED,  // in backquotes: always a field
+    TOKEN_NAME,   // plain: may be a word of the language
+    TOKEN_QUOTED, // in backquotes: always a field
     TOKEN_STRING,
     TOKEN_NUMBER,
     TOKEN_OPERATOR,
@@ -35,39 +35,39 @@ enum token_kind {
 };
 
 struct token {
-    enum token_kind       kind;
-    size_t                start;  // where it stands in the input
-    size_t                end;
-    const char           *bytes;  // names and strings, unescaped
-    uint32_t              length;
-    struct value          value;     // numbers
+    enum token_kind kind;
+    size_t start; // where it stands in the input
+    size_t end;
+    const char *bytes; // names and strings, unescaped
+    uint32_t length;
+    struct value value;              // numbers
     enum filter_test_kind operator_; // operators
 };
 
 struct parser {
     struct filter_builder builder;
-    const char           *text;
-    size_t                bytes;
-    size_t                at;
-    struct token          token;  // the one looked at
-    size_t                place;  // of the first problem
-    bool                  placed;
+    const char *text;
+    size_t bytes;
+    size_t at;
+    struct token token; // the one looked at
+    size_t place;       // of the first problem
+    bool placed;
 };
 
 static omen_status report(struct parser *parser, struct omen_error *error);
-static uint32_t    parse_any(struct parser *parser, uint32_t depth);
-static uint32_t    parse_all(struct parser *parser, uint32_t depth);
-static uint32_t    parse_not(struct parser *parser, uint32_t depth);
-static uint32_t    parse_call(struct parser *parser, enum filter_test_kind kind);
-static uint32_t    parse_test(struct parser *parser);
-static bool        parse_list(struct parser *parser);
-static bool        parse_value(struct parser *parser);
-static bool        parse_time(struct parser *parser);
-static uint32_t    fail_at(struct parser *parser, size_t place, const char *what);
-static uint32_t    expected(struct parser *parser, const char *what);
-static bool        take(struct parser *parser, enum token_kind kind, const char *what);
-static bool        take_word(struct parser *parser, const char *word);
-static bool        word_is_next(const struct parser *parser, const char *word);
+static uint32_t parse_any(struct parser *parser, uint32_t depth);
+static uint32_t parse_all(struct parser *parser, uint32_t depth);
+static uint32_t parse_not(struct parser *parser, uint32_t depth);
+static uint32_t parse_call(struct parser *parser, enum filter_test_kind kind);
+static uint32_t parse_test(struct parser *parser);
+static bool parse_list(struct parser *parser);
+static bool parse_value(struct parser *parser);
+static bool parse_time(struct parser *parser);
+static uint32_t fail_at(struct parser *parser, size_t place, const char *what);
+static uint32_t expected(struct parser *parser, const char *what);
+static bool take(struct parser *parser, enum token_kind kind, const char *what);
+static bool take_word(struct parser *parser, const char *word);
+static bool word_is_next(const struct parser *parser, const char *word);
 
 static bool bracket_follows(const struct parser *parser);
 static bool next_token(struct parser *parser);
@@ -109,7 +109,7 @@ report(struct parser *parser, struct omen_error *error)
         return error_set_plain(error, parser->builder.status);
     // A problem that the builder found is about what was read last.
     const size_t place = parser->placed ? parser->place : parser->token.start;
-    size_t       column = 1;
+    size_t column = 1;
     for (size_t i = 0; i < place; i++)
         column += ((unsigned char)parser->text[i] & 0xc0u) != 0x80u;
     return error_set(error, OMEN_E_FILTER, "filter: column %zu (byte %zu): %s", column, place,
@@ -146,7 +146,8 @@ static uint32_t
 parse_not(struct parser *parser, uint32_t depth)
 {
     if (depth > FILTER_DEPTH_MAX) {
-        (void)filter_problem(&parser->builder, OMEN_E_FILTER, "nested deeper than %u", FILTER_DEPTH_MAX);
+        (void)filter_problem(&parser->builder, OMEN_E_FILTER, "nested deeper than %u",
+                             FILTER_DEPTH_MAX);
         return FILTER_NO_NODE;
     }
     if (take_word(parser, "not"))
@@ -175,7 +176,8 @@ parse_call(struct parser *parser, enum filter_test_kind kind)
     if (!next_token(parser) || !take(parser, TOKEN_OPEN, "\"(\""))
         return FILTER_NO_NODE;
     if (parser->token.kind != TOKEN_QUOTED &&
-        (parser->token.kind != TOKEN_NAME || filter_word_reserved(parser->token.bytes, parser->token.length)))
+        (parser->token.kind != TOKEN_NAME ||
+         filter_word_reserved(parser->token.bytes, parser->token.length)))
         return expected(parser, "a field name");
     test.field = parser->token.bytes;
     test.field_bytes = parser->token.length;
@@ -236,8 +238,9 @@ parse_test(struct parser *parser)
         if (!filter_add_value(&parser->builder, &yes))
             return FILTER_NO_NODE;
     }
-    const uint32_t node = parser->builder.status == OMEN_OK ? filter_add_test(&parser->builder, &test)
-                                                            : FILTER_NO_NODE;
+    const uint32_t node = parser->builder.status == OMEN_OK
+                              ? filter_add_test(&parser->builder, &test)
+                              : FILTER_NO_NODE;
     if (node == FILTER_NO_NODE && !parser->placed) {
         parser->placed = true;
         parser->place = place;
@@ -271,7 +274,7 @@ static bool
 parse_value(struct parser *parser)
 {
     const struct token *token = &parser->token;
-    struct value        value = token->value;
+    struct value value = token->value;
     if (token->kind == TOKEN_STRING) {
         value = (struct value){.kind = VALUE_STRING};
         value.string.bytes = token->bytes;
@@ -324,9 +327,10 @@ expected(struct parser *parser, const char *what)
     parser->place = parser->token.start;
     if (parser->token.kind == TOKEN_END)
         return filter_problem(&parser->builder, OMEN_E_FILTER, "expected %s, found the end", what);
-    const char  *found = parser->text + parser->token.start;
+    const char *found = parser->text + parser->token.start;
     const size_t length = utf8_cut(found, parser->token.end - parser->token.start, 24);
-    return filter_problem(&parser->builder, OMEN_E_FILTER, "expected %s, found %.*s", what, (int)length, found);
+    return filter_problem(&parser->builder, OMEN_E_FILTER, "expected %s, found %.*s", what,
+                          (int)length, found);
 }
 
 static bool
@@ -337,7 +341,8 @@ take(struct parser *parser, enum token_kind kind, const char *what)
     return next_token(parser);
 }
 
-// When the token after the word cannot be read, builder.status tells; every caller asks for that token next.
+// When the token after the word cannot be read, builder.status tells; every caller asks for that
+// token next.
 static bool
 take_word(struct parser *parser, const char *word)
 {
@@ -350,7 +355,8 @@ take_word(struct parser *parser, const char *word)
 static bool
 word_is_next(const struct parser *parser, const char *word)
 {
-    return parser->token.kind == TOKEN_NAME && filter_word_is(parser->token.bytes, parser->token.length, word);
+    return parser->token.kind == TOKEN_NAME &&
+           filter_word_is(parser->token.bytes, parser->token.length, word);
 }
 
 // ---- tokens ----
@@ -364,7 +370,8 @@ bracket_follows(const struct parser *parser)
     return at < parser->bytes && parser->text[at] == '(';
 }
 
-// On failure the problem is noted, and the token is the end, which nobody takes for anything else.
+// On failure the problem is noted, and the token is the end, which nobody takes for anything
+// else.
 static bool
 next_token(struct parser *parser)
 {
@@ -375,7 +382,7 @@ next_token(struct parser *parser)
         return true;
 
     const char c = parser->text[parser->at];
-    bool       read;
+    bool read;
     if (filter_name_start(c))
         read = read_name(parser);
     else if ((c >= '0' && c <= '9') || c == '-' || c == '+' || c == '.')
@@ -416,11 +423,11 @@ static bool
 read_number(struct parser *parser)
 {
     const char *const digits = parser->text + parser->at;
-    const size_t      left = parser->bytes - parser->at;
-    const size_t      sign = digits[0] == '-' || digits[0] == '+' ? 1 : 0;
-    uint64_t          magnitude = 0;
-    bool              fits = true;
-    size_t            length = sign;
+    const size_t left = parser->bytes - parser->at;
+    const size_t sign = digits[0] == '-' || digits[0] == '+' ? 1 : 0;
+    uint64_t magnitude = 0;
+    bool fits = true;
+    size_t length = sign;
     for (; length < left && digits[length] >= '0' && digits[length] <= '9'; length++)
         fits = fits && !__builtin_mul_overflow(magnitude, 10u, &magnitude) &&
                !__builtin_add_overflow(magnitude, (uint64_t)(digits[length] - '0'), &magnitude);
@@ -434,20 +441,21 @@ read_number(struct parser *parser)
     if (!negative && magnitude > INT64_MAX)
         parser->token.value = (struct value){.kind = VALUE_UINT, .unsigned_ = magnitude};
     else
-        parser->token.value =
-            (struct value){.kind = VALUE_INT, .integer = (int64_t)(negative ? 0 - magnitude : magnitude)};
+        parser->token.value = (struct value){
+            .kind = VALUE_INT, .integer = (int64_t)(negative ? 0 - magnitude : magnitude)};
     return true;
 }
 
 #define FLOAT_TEXT_BYTES 512u
 
-// [sign] digits [. digits] [e [sign] digits], read by the C library in its own locale, whatever the process uses.
+// [sign] digits [. digits] [e [sign] digits], read by the C library in its own locale, whatever
+// the process uses.
 static bool
 read_float(struct parser *parser, size_t left)
 {
     const char *const at = parser->text + parser->at;
-    size_t            length = at[0] == '-' || at[0] == '+' ? 1 : 0;
-    size_t            mantissa = 0;
+    size_t length = at[0] == '-' || at[0] == '+' ? 1 : 0;
+    size_t mantissa = 0;
     for (; length < left && ((at[length] >= '0' && at[length] <= '9')); length++)
         mantissa++;
     if (length < left && at[length] == '.')
@@ -477,7 +485,8 @@ read_float(struct parser *parser, size_t left)
         return false;
     }
     parser->token.kind = TOKEN_NUMBER;
-    parser->token.value = (struct value){.kind = VALUE_FLOAT, .number = strtod_l(text, NULL, plain)};
+    parser->token.value =
+        (struct value){.kind = VALUE_FLOAT, .number = strtod_l(text, NULL, plain)};
     freelocale(plain);
     parser->at += length;
     return true;
@@ -486,11 +495,13 @@ read_float(struct parser *parser, size_t left)
 static bool
 read_quoted(struct parser *parser, char quote)
 {
-    const size_t      start = parser->at++;
+    const size_t start = parser->at++;
     const char *const bytes = filter_string_end(&parser->builder);
     for (;;) {
         if (parser->at == parser->bytes)
-            return fail_at(parser, start, quote == '`' ? "name without a closing `" : "string without a closing quote"),
+            return fail_at(parser, start,
+                           quote == '`' ? "name without a closing `"
+                                        : "string without a closing quote"),
                    false;
         const char c = parser->text[parser->at];
         if (c == quote)
@@ -500,8 +511,8 @@ read_quoted(struct parser *parser, char quote)
                 return false;
             continue;
         }
-        const size_t length =
-            utf8_char_bytes((const unsigned char *)parser->text + parser->at, parser->bytes - parser->at);
+        const size_t length = utf8_char_bytes((const unsigned char *)parser->text + parser->at,
+                                              parser->bytes - parser->at);
         if (length == 0)
             return fail_at(parser, parser->at, "not UTF-8"), false;
         (void)filter_keep(&parser->builder, parser->text + parser->at, length);
@@ -519,8 +530,8 @@ read_escape(struct parser *parser)
 {
     static const char names[] = "\\'\"`/bfnrt";
     static const char meant[] = "\\'\"`/\b\f\n\r\t";
-    const size_t      start = parser->at++;
-    const char        c = parser->at < parser->bytes ? parser->text[parser->at] : '\0';
+    const size_t start = parser->at++;
+    const char c = parser->at < parser->bytes ? parser->text[parser->at] : '\0';
     const char *const name = c == '\0' ? NULL : strchr(names, c);
     if (name != NULL) {
         filter_put_byte(&parser->builder, meant[name - names]);
@@ -529,7 +540,9 @@ read_escape(struct parser *parser)
     }
     if (c == 'u')
         return read_unicode(parser, start);
-    return fail_at(parser, start, "unknown escape; known are \\\\ \\' \\\" \\` \\/ \\b \\f \\n \\r \\t \\uXXXX"), false;
+    return fail_at(parser, start,
+                   "unknown escape; known are \\\\ \\' \\\" \\` \\/ \\b \\f \\n \\r \\t \\uXXXX"),
+           false;
 }
 
 static bool
@@ -599,15 +612,17 @@ static bool
 read_symbol(struct parser *parser)
 {
     static const struct {
-        char                  text[3];
-        enum token_kind       kind;
+        char text[3];
+        enum token_kind kind;
         enum filter_test_kind operator_;
     } symbols[] = {
         // Longer ones first.
-        {"==", TOKEN_OPERATOR, TEST_EQ},  {"!=", TOKEN_OPERATOR, TEST_NE}, {"<>", TOKEN_OPERATOR, TEST_NE},
-        {"<=", TOKEN_OPERATOR, TEST_LTE}, {">=", TOKEN_OPERATOR, TEST_GTE}, {"=", TOKEN_OPERATOR, TEST_EQ},
-        {"<", TOKEN_OPERATOR, TEST_LT},   {">", TOKEN_OPERATOR, TEST_GT},  {"(", TOKEN_OPEN, TEST_EQ},
-        {")", TOKEN_CLOSE, TEST_EQ},      {"[", TOKEN_OPEN_LIST, TEST_EQ}, {"]", TOKEN_CLOSE_LIST, TEST_EQ},
+        {"==", TOKEN_OPERATOR, TEST_EQ},  {"!=", TOKEN_OPERATOR, TEST_NE},
+        {"<>", TOKEN_OPERATOR, TEST_NE},  {"<=", TOKEN_OPERATOR, TEST_LTE},
+        {">=", TOKEN_OPERATOR, TEST_GTE}, {"=", TOKEN_OPERATOR, TEST_EQ},
+        {"<", TOKEN_OPERATOR, TEST_LT},   {">", TOKEN_OPERATOR, TEST_GT},
+        {"(", TOKEN_OPEN, TEST_EQ},       {")", TOKEN_CLOSE, TEST_EQ},
+        {"[", TOKEN_OPEN_LIST, TEST_EQ},  {"]", TOKEN_CLOSE_LIST, TEST_EQ},
         {",", TOKEN_COMMA, TEST_EQ},
     };
     for (size_t i = 0; i < sizeof symbols / sizeof symbols[0]; i++) {

@@ -1,8 +1,10 @@
-// base/filter_print.c -- the text form of a tree, from which the parser makes the same tree again.
+// base/filter_print.c -- the text form of a tree, from which the parser makes the same tree
+// again.
 //
 // Shape: value.
 //
-// Numbers are printed by the C library but never by its locale: whatever it uses as the decimal point becomes '.'.
+// Numbers are printed by the C library but never by its locale: whatever it uses as the decimal
+// point becomes '.'.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,14 +15,17 @@
 #include "base/utf8.h"
 
 struct print {
-    char  *text;
+    char *text;
     size_t capacity;
-    size_t length;  // wanted, whether it fits or not
+    size_t length; // wanted, whether it fits or not
 };
 
-static void print_node(struct print *print, const struct filter *filter, const struct filter_node *node);
-static void print_children(struct print *print, const struct filter *filter, const struct filter_node *node);
-static void print_not(struct print *print, const struct filter *filter, const struct filter_node *node);
+static void print_node(struct print *print, const struct filter *filter,
+                       const struct filter_node *node);
+static void print_children(struct print *print, const struct filter *filter,
+                           const struct filter_node *node);
+static void print_not(struct print *print, const struct filter *filter,
+                      const struct filter_node *node);
 static void print_leaf(struct print *print, const struct filter_node *leaf, bool negated);
 static void print_name(struct print *print, const char *name, size_t bytes);
 static void print_value(struct print *print, const struct value *value);
@@ -50,13 +55,14 @@ print_node(struct print *print, const struct filter *filter, const struct filter
         print_leaf(print, node, false);
 }
 
-// `and` binds tighter than `or`, and neither stands below itself: only an `or` below an `and` needs parentheses.
+// `and` binds tighter than `or`, and neither stands below itself: only an `or` below an `and`
+// needs parentheses.
 static void
 print_children(struct print *print, const struct filter *filter, const struct filter_node *node)
 {
     for (uint32_t i = node->first_child; i != FILTER_NO_NODE; i = filter->nodes[i].next_sibling) {
         const struct filter_node *child = &filter->nodes[i];
-        const bool                bracketed = node->kind == FILTER_AND && child->kind == FILTER_OR;
+        const bool bracketed = node->kind == FILTER_AND && child->kind == FILTER_OR;
         if (i != node->first_child)
             put(print, node->kind == FILTER_AND ? " and " : " or ");
         put(print, bracketed ? "(" : "");
@@ -69,7 +75,7 @@ static void
 print_not(struct print *print, const struct filter *filter, const struct filter_node *node)
 {
     const struct filter_node *child = &filter->nodes[node->first_child];
-    const bool                bracketed = child->kind == FILTER_AND || child->kind == FILTER_OR;
+    const bool bracketed = child->kind == FILTER_AND || child->kind == FILTER_OR;
     if (child->kind == FILTER_EQ || child->kind == FILTER_IN) {
         print_leaf(print, child, true);
         return;
@@ -83,8 +89,9 @@ static void
 print_leaf(struct print *print, const struct filter_node *leaf, bool negated)
 {
     static const char *const operators[] = {
-        [FILTER_EQ] = " == ", [FILTER_GT] = " > ",   [FILTER_GTE] = " >= ",        [FILTER_LT] = " < ",
-        [FILTER_LTE] = " <= ", [FILTER_IN] = " in [", [FILTER_PREFIX] = " prefix ",
+        [FILTER_EQ] = " == ",         [FILTER_GT] = " > ",   [FILTER_GTE] = " >= ",
+        [FILTER_LT] = " < ",          [FILTER_LTE] = " <= ", [FILTER_IN] = " in [",
+        [FILTER_PREFIX] = " prefix ",
     };
     if (leaf->kind == FILTER_EXISTS) {
         put(print, "exists(");
@@ -150,7 +157,8 @@ print_value(struct print *print, const struct value *value)
     }
 }
 
-// The shortest of 15, 16, 17 digits that reads back as the same number, with something that tells it from an integer.
+// The shortest of 15, 16, 17 digits that reads back as the same number, with something that tells
+// it from an integer.
 static void
 print_double(struct print *print, double number)
 {
@@ -171,7 +179,7 @@ print_double(struct print *print, double number)
         } else if (*at == 'e') {
             put_byte(print, 'e');
             told = true;
-        } else if (!told) {  // the locale's decimal point, of one byte or more
+        } else if (!told) { // the locale's decimal point, of one byte or more
             put_byte(print, '.');
             told = true;
         }

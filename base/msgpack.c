@@ -2,10 +2,11 @@
 //
 // Shape: value.
 //
-// Two ideas keep it safe. A head is accepted only when its body, or one byte for each object that it announces,
-// is really there; so whoever sizes a buffer or a loop by it is bounded by the input. And nothing recurses: a
-// whole object is passed over by counting how many objects are still owed, and the checker keeps its place in
-// nested containers on a stack of PAYLOAD_DEPTH_MAX entries.
+// Two ideas keep it safe. A head is accepted only when its body, or one byte for each object that
+// it announces, is really there; so whoever sizes a buffer or a loop by it is bounded by the
+// input. And nothing recurses: a whole object is passed over by counting how many objects are
+// still owed, and the checker keeps its place in nested containers on a stack of
+// PAYLOAD_DEPTH_MAX entries.
 #include "base/msgpack.h"
 
 #include <string.h>
@@ -16,14 +17,14 @@
 
 #define NANOSECONDS_MAX 999999999u
 
-static bool     read_head(struct msgpack_reader *reader, struct msgpack_value *value);
-static bool     read_sized(struct msgpack_reader *reader, uint8_t head, struct msgpack_value *value);
-static bool     read_number(struct msgpack_reader *reader, uint8_t head, struct msgpack_value *value);
-static bool     read_raw(struct msgpack_reader *reader, enum msgpack_kind kind, uint64_t length,
-                         struct msgpack_value *value);
-static bool     read_container(struct msgpack_reader *reader, enum msgpack_kind kind, uint64_t count,
-                               struct msgpack_value *value);
-static bool     read_big_endian(struct msgpack_reader *reader, uint32_t bytes, uint64_t *out);
+static bool read_head(struct msgpack_reader *reader, struct msgpack_value *value);
+static bool read_sized(struct msgpack_reader *reader, uint8_t head, struct msgpack_value *value);
+static bool read_number(struct msgpack_reader *reader, uint8_t head, struct msgpack_value *value);
+static bool read_raw(struct msgpack_reader *reader, enum msgpack_kind kind, uint64_t length,
+                     struct msgpack_value *value);
+static bool read_container(struct msgpack_reader *reader, enum msgpack_kind kind, uint64_t count,
+                           struct msgpack_value *value);
+static bool read_big_endian(struct msgpack_reader *reader, uint32_t bytes, uint64_t *out);
 static uint64_t load_big_endian(const uint8_t *bytes, uint32_t count);
 
 bool
@@ -95,13 +96,13 @@ static bool
 read_number(struct msgpack_reader *reader, uint8_t head, struct msgpack_value *value)
 {
     const uint32_t bytes = head < 0xcc ? 4u << (head - 0xca) : 1u << ((head - 0xcc) & 3);
-    uint64_t       bits;
+    uint64_t bits;
     if (!read_big_endian(reader, bytes, &bits))
         return false;
 
     if (head == 0xca) {
         const uint32_t narrow = (uint32_t)bits;
-        float          number;
+        float number;
         memcpy(&number, &narrow, sizeof number);
         *value = (struct msgpack_value){.kind = MSGPACK_FLOAT, .number = (double)number};
     } else if (head == 0xcb) {
@@ -109,7 +110,8 @@ read_number(struct msgpack_reader *reader, uint8_t head, struct msgpack_value *v
         memcpy(&value->number, &bits, sizeof value->number);
     } else if (head >= 0xd0) {
         const uint64_t sign = 1ull << (8 * bytes - 1);
-        *value = (struct msgpack_value){.kind = MSGPACK_INT, .integer = (int64_t)((bits ^ sign) - sign)};
+        *value =
+            (struct msgpack_value){.kind = MSGPACK_INT, .integer = (int64_t)((bits ^ sign) - sign)};
     } else if (bits > INT64_MAX) {
         *value = (struct msgpack_value){.kind = MSGPACK_UINT, .unsigned_ = bits};
     } else {
@@ -122,7 +124,7 @@ static bool
 read_sized(struct msgpack_reader *reader, uint8_t head, struct msgpack_value *value)
 {
     uint64_t length = 0;
-    if (head >= 0xd4 && head <= 0xd8)  // ext of 1, 2, 4, 8, 16 bytes
+    if (head >= 0xd4 && head <= 0xd8) // ext of 1, 2, 4, 8, 16 bytes
         return read_raw(reader, MSGPACK_EXT, 1ull << (head - 0xd4), value);
 
     // Lengths of 1, 2 or 4 bytes; arrays and maps begin at 2.
@@ -190,8 +192,8 @@ load_big_endian(const uint8_t *bytes, uint32_t count)
     return value;
 }
 
-// The three layouts of the specification: 32 bits of seconds; 30 bits of nanoseconds and 34 of seconds; 32 bits
-// of nanoseconds and 64 of seconds.
+// The three layouts of the specification: 32 bits of seconds; 30 bits of nanoseconds and 34 of
+// seconds; 32 bits of nanoseconds and 64 of seconds.
 bool
 msgpack_read_timestamp(const struct msgpack_value *value, int64_t *seconds, uint32_t *nanoseconds)
 {
@@ -221,9 +223,9 @@ const char *
 msgpack_kind_name(const struct msgpack_value *value)
 {
     static const char *const names[] = {
-        [MSGPACK_NIL] = "null",      [MSGPACK_BOOL] = "boolean",  [MSGPACK_INT] = "integer",
-        [MSGPACK_UINT] = "integer",  [MSGPACK_FLOAT] = "float",   [MSGPACK_STRING] = "string",
-        [MSGPACK_BINARY] = "binary", [MSGPACK_ARRAY] = "array",   [MSGPACK_MAP] = "map",
+        [MSGPACK_NIL] = "null",      [MSGPACK_BOOL] = "boolean", [MSGPACK_INT] = "integer",
+        [MSGPACK_UINT] = "integer",  [MSGPACK_FLOAT] = "float",  [MSGPACK_STRING] = "string",
+        [MSGPACK_BINARY] = "binary", [MSGPACK_ARRAY] = "array",  [MSGPACK_MAP] = "map",
         [MSGPACK_EXT] = "extension",
     };
     if (value->kind == MSGPACK_EXT && value->ext_type == MSGPACK_EXT_TIMESTAMP)
@@ -234,24 +236,26 @@ msgpack_kind_name(const struct msgpack_value *value)
 // ---- the payload checker ----
 
 struct level {
-    uint32_t owed;  // objects of this container not read yet; in a map an even number means a key is next
-    bool     map;
+    uint32_t
+        owed; // objects of this container not read yet; in a map an even number means a key is next
+    bool map;
 };
 
 struct check {
     struct msgpack_reader reader;
-    const uint8_t        *start;
-    struct omen_error    *error;
-    struct level          levels[PAYLOAD_DEPTH_MAX];
-    uint32_t              depth;
-    uint32_t              nodes;
+    const uint8_t *start;
+    struct omen_error *error;
+    struct level levels[PAYLOAD_DEPTH_MAX];
+    uint32_t depth;
+    uint32_t nodes;
 };
 
 static omen_status check_object(struct check *check);
-static omen_status check_scalar(struct check *check, const struct msgpack_value *value, uint64_t at);
+static omen_status check_scalar(struct check *check, const struct msgpack_value *value,
+                                uint64_t at);
 static omen_status check_keys_of_maps(struct check *check);
 static omen_status check_keys(struct check *check, struct msgpack_reader reader, uint32_t count);
-static bool        keys_equal(const struct check *check, uint32_t at, const struct msgpack_value *key);
+static bool keys_equal(const struct check *check, uint32_t at, const struct msgpack_value *key);
 
 omen_status
 msgpack_check_map(const void *bytes, size_t count, struct omen_error *error)
@@ -263,7 +267,7 @@ msgpack_check_map(const void *bytes, size_t count, struct omen_error *error)
         return error_set(error, OMEN_E_PAYLOAD, "payload is empty, expected a msgpack map");
 
     const uint8_t *start = bytes;
-    struct check   check = {.reader = {start, start + count}, .start = start, .error = error};
+    struct check check = {.reader = {start, start + count}, .start = start, .error = error};
 
     struct msgpack_value value;
     if (!msgpack_next(&check.reader, &value))
@@ -291,9 +295,9 @@ msgpack_check_map(const void *bytes, size_t count, struct omen_error *error)
 static omen_status
 check_object(struct check *check)
 {
-    struct level        *level = &check->levels[check->depth - 1];
-    const bool           is_key = level->map && (level->owed & 1) == 0;
-    const uint64_t       at = (uint64_t)(check->reader.at - check->start);
+    struct level *level = &check->levels[check->depth - 1];
+    const bool is_key = level->map && (level->owed & 1) == 0;
+    const uint64_t at = (uint64_t)(check->reader.at - check->start);
     struct msgpack_value value;
     if (!msgpack_next(&check->reader, &value))
         return error_set(check->error, OMEN_E_PAYLOAD,
@@ -314,32 +318,34 @@ check_object(struct check *check)
                          "payload is nested deeper than %u, at byte %llu", PAYLOAD_DEPTH_MAX,
                          (unsigned long long)at);
     const bool map = value.kind == MSGPACK_MAP;
-    check->levels[check->depth++] = (struct level){.owed = map ? 2 * value.count : value.count, .map = map};
+    check->levels[check->depth++] =
+        (struct level){.owed = map ? 2 * value.count : value.count, .map = map};
     return OMEN_OK;
 }
 
 static omen_status
 check_scalar(struct check *check, const struct msgpack_value *value, uint64_t at)
 {
-    int64_t  seconds;
+    int64_t seconds;
     uint32_t nanoseconds;
     if (value->kind == MSGPACK_STRING && !utf8_valid(value->raw.bytes, value->raw.length))
-        return error_set(check->error, OMEN_E_PAYLOAD, "payload has a string that is not UTF-8, at byte %llu",
+        return error_set(check->error, OMEN_E_PAYLOAD,
+                         "payload has a string that is not UTF-8, at byte %llu",
                          (unsigned long long)at);
     if (value->kind == MSGPACK_EXT && value->ext_type == MSGPACK_EXT_TIMESTAMP &&
         !msgpack_read_timestamp(value, &seconds, &nanoseconds))
-        return error_set(check->error, OMEN_E_PAYLOAD, "payload has a malformed timestamp at byte %llu",
-                         (unsigned long long)at);
+        return error_set(check->error, OMEN_E_PAYLOAD,
+                         "payload has a malformed timestamp at byte %llu", (unsigned long long)at);
     return OMEN_OK;
 }
 
-// The bytes are well-formed by now. Every map anywhere is looked at once, its direct keys each once; passing over
-// nested values makes it at most PAYLOAD_DEPTH_MAX times the bytes.
+// The bytes are well-formed by now. Every map anywhere is looked at once, its direct keys each
+// once; passing over nested values makes it at most PAYLOAD_DEPTH_MAX times the bytes.
 static omen_status
 check_keys_of_maps(struct check *check)
 {
     struct msgpack_reader reader = {check->start, check->reader.end};
-    struct msgpack_value  value;
+    struct msgpack_value value;
     while (msgpack_next(&reader, &value)) {
         if (value.kind != MSGPACK_MAP || value.count < 2)
             continue;
@@ -350,8 +356,9 @@ check_keys_of_maps(struct check *check)
     return OMEN_OK;
 }
 
-// A key and its value take 2 bytes at least, so a payload has fewer than 2^15 keys and each begins at a byte that
-// fits 16 bits and is not 0 (the outer map's head is there): such positions fill an open table on the stack.
+// A key and its value take 2 bytes at least, so a payload has fewer than 2^15 keys and each
+// begins at a byte that fits 16 bits and is not 0 (the outer map's head is there): such positions
+// fill an open table on the stack.
 #define KEYS_TABLE 65536u
 _Static_assert(PAYLOAD_BYTES_MAX <= 65536u, "positions of keys fit uint16_t");
 
@@ -365,7 +372,7 @@ check_keys(struct check *check, struct msgpack_reader reader, uint32_t count)
     memset(table, 0, size * sizeof table[0]);
 
     for (uint32_t i = 0; i < count; i++) {
-        const uint32_t       at = (uint32_t)(reader.at - check->start);
+        const uint32_t at = (uint32_t)(reader.at - check->start);
         struct msgpack_value key;
         if (!msgpack_next(&reader, &key) || !msgpack_skip(&reader))
             return error_set(check->error, OMEN_E_PAYLOAD, "payload is malformed at byte %u", at);
@@ -373,8 +380,9 @@ check_keys(struct check *check, struct msgpack_reader reader, uint32_t count)
         while (table[place] != 0 && !keys_equal(check, table[place], &key))
             place = (place + 1) & (size - 1);
         if (table[place] != 0)
-            return error_set(check->error, OMEN_E_PAYLOAD, "payload has the key \"%.*s\" twice, at byte %u",
-                             (int)utf8_cut(key.raw.bytes, key.raw.length, 64), (const char *)key.raw.bytes, at);
+            return error_set(
+                check->error, OMEN_E_PAYLOAD, "payload has the key \"%.*s\" twice, at byte %u",
+                (int)utf8_cut(key.raw.bytes, key.raw.length, 64), (const char *)key.raw.bytes, at);
         table[place] = (uint16_t)at;
     }
     return OMEN_OK;
@@ -384,7 +392,7 @@ static bool
 keys_equal(const struct check *check, uint32_t at, const struct msgpack_value *key)
 {
     struct msgpack_reader reader = {check->start + at, check->reader.end};
-    struct msgpack_value  other;
+    struct msgpack_value other;
     return msgpack_next(&reader, &other) && other.raw.length == key->raw.length &&
            memcmp(other.raw.bytes, key->raw.bytes, key->raw.length) == 0;
 }

@@ -1,6 +1,7 @@
 // base/os_rwlock.c -- many readers or one writer.
 //
-// Shape: shell. The errors these calls have are the caller's mistakes, so they are asserted. The kind prefers
+// Shape: shell. The errors these calls have are the caller's mistakes, so they are asserted. The
+//        kind prefers
 // writers: the default kind of glibc lets readers in for ever while one of them is inside.
 #include "base/os_rwlock.h"
 
@@ -10,10 +11,11 @@ void
 rwlock_init(struct rwlock *lock)
 {
     pthread_rwlockattr_t attributes;
-    int                  failed = pthread_rwlockattr_init(&attributes);
+    int failed = pthread_rwlockattr_init(&attributes);
     ASSERT(failed == 0);
 #ifdef __GLIBC__
-    failed = pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    failed =
+        pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
     ASSERT(failed == 0);
 #endif
     failed = pthread_rwlock_init(&lock->rwlock, &attributes);

@@ -2,11 +2,12 @@
 //
 // Shape: value.
 //
-// Numbers are compared through one key for all three kinds: the double nearest to the number, as bits whose
-// unsigned order is the doubles' order, and then what the number is above or below that double. Rounding never
-// swaps two numbers, so where the doubles differ they decide; where they are equal the difference does, which is
-// a small integer (an int64 or uint64 lies at most 1,024 away from its double). So 2^53 + 1 keeps its place
-// between 2^53 and 2^53 + 2, in a scan and in an index alike, because both use this key.
+// Numbers are compared through one key for all three kinds: the double nearest to the number, as
+// bits whose unsigned order is the doubles' order, and then what the number is above or below
+// that double. Rounding never swaps two numbers, so where the doubles differ they decide; where
+// they are equal the difference does, which is a small integer (an int64 or uint64 lies at most
+// 1,024 away from its double). So 2^53 + 1 keeps its place between 2^53 and 2^53 + 2, in a scan
+// and in an index alike, because both use this key.
 #include "base/value.h"
 
 #include <math.h>
@@ -15,10 +16,10 @@
 #include "base/assert.h"
 #include "base/text.h"
 
-#define LOW_ZERO 0x8000000000000000ull  // the low half of a number that is a double
+#define LOW_ZERO 0x8000000000000000ull // the low half of a number that is a double
 
 static struct value_key key_of_number(double nearest, int64_t above);
-static int              compare_strings(const struct value *a, const struct value *b);
+static int compare_strings(const struct value *a, const struct value *b);
 
 struct value
 value_of_msgpack(const struct msgpack_value *from)
@@ -93,8 +94,9 @@ value_compare(const struct value *a, const struct value *b, int *order)
 static int
 compare_strings(const struct value *a, const struct value *b)
 {
-    const uint32_t common = a->string.length < b->string.length ? a->string.length : b->string.length;
-    const int      order = common == 0 ? 0 : memcmp(a->string.bytes, b->string.bytes, common);
+    const uint32_t common =
+        a->string.length < b->string.length ? a->string.length : b->string.length;
+    const int order = common == 0 ? 0 : memcmp(a->string.bytes, b->string.bytes, common);
     if (order != 0)
         return order;
     return (a->string.length > b->string.length) - (a->string.length < b->string.length);
@@ -107,23 +109,24 @@ value_key_of(const struct value *value)
     case VALUE_BOOL:
         return (struct value_key){value->boolean ? 1 : 0, 0};
     case VALUE_TIME:
-        return (struct value_key){(uint64_t)value->time.seconds ^ LOW_ZERO, value->time.nanoseconds};
+        return (struct value_key){(uint64_t)value->time.seconds ^ LOW_ZERO,
+                                  value->time.nanoseconds};
     case VALUE_INT: {
-        // INT64_MAX and its neighbours round up to 2^63, which int64 cannot hold: subtract in the unsigned numbers,
-        // where the true difference, being small, survives the wrap.
-        const double   nearest = (double)value->integer;
+        // INT64_MAX and its neighbours round up to 2^63, which int64 cannot hold: subtract in the
+        // unsigned numbers, where the true difference, being small, survives the wrap.
+        const double nearest = (double)value->integer;
         const uint64_t back = nearest >= 0x1p63 ? LOW_ZERO : (uint64_t)(int64_t)nearest;
         return key_of_number(nearest, (int64_t)((uint64_t)value->integer - back));
     }
     case VALUE_UINT: {
-        const double   nearest = (double)value->unsigned_;
+        const double nearest = (double)value->unsigned_;
         const uint64_t back = nearest >= 0x1p64 ? 0 : (uint64_t)nearest;
         return key_of_number(nearest, (int64_t)(value->unsigned_ - back));
     }
     case VALUE_FLOAT:
         return key_of_number(value->number, 0);
     default:
-        ASSERT(value->kind == VALUE_FLOAT);  // strings, null and other have no key
+        ASSERT(value->kind == VALUE_FLOAT); // strings, null and other have no key
         return (struct value_key){0, 0};
     }
 }
@@ -131,8 +134,8 @@ value_key_of(const struct value *value)
 static struct value_key
 key_of_number(double nearest, int64_t above)
 {
-    const double positive = nearest + 0.0;  // -0 becomes 0
-    uint64_t     bits;
+    const double positive = nearest + 0.0; // -0 becomes 0
+    uint64_t bits;
     memcpy(&bits, &positive, sizeof bits);
     const uint64_t ordered = bits & LOW_ZERO ? ~bits : bits | LOW_ZERO;
     return (struct value_key){ordered, (uint64_t)above ^ LOW_ZERO};
@@ -149,8 +152,8 @@ value_key_compare(struct value_key a, struct value_key b)
 // ---- RFC 3339 ----
 
 #define DAY_SECONDS 86400
-#define YEAR_0_SECONDS (-62167219200ll)     // 0000-01-01T00:00:00Z
-#define YEAR_10000_SECONDS 253402300800ll  // 10000-01-01T00:00:00Z
+#define YEAR_0_SECONDS (-62167219200ll)   // 0000-01-01T00:00:00Z
+#define YEAR_10000_SECONDS 253402300800ll // 10000-01-01T00:00:00Z
 
 struct cursor {
     const char *at;
@@ -159,24 +162,25 @@ struct cursor {
 
 struct clock_time {
     uint32_t hour, minute, second, nanoseconds;
-    int32_t  offset_minutes;
+    int32_t offset_minutes;
 };
 
-static bool     parse_time(struct cursor *cursor, struct clock_time *time);
-static bool     parse_fraction(struct cursor *cursor, uint32_t *nanoseconds);
-static bool     parse_offset(struct cursor *cursor, int32_t *minutes);
-static bool     take_digits(struct cursor *cursor, uint32_t count, uint32_t *out);
-static bool     take_char(struct cursor *cursor, char c);
+static bool parse_time(struct cursor *cursor, struct clock_time *time);
+static bool parse_fraction(struct cursor *cursor, uint32_t *nanoseconds);
+static bool parse_offset(struct cursor *cursor, int32_t *minutes);
+static bool take_digits(struct cursor *cursor, uint32_t count, uint32_t *out);
+static bool take_char(struct cursor *cursor, char c);
 static uint32_t days_in_month(uint32_t year, uint32_t month);
-static int64_t  days_from_civil(int64_t year, uint32_t month, uint32_t day);
+static int64_t days_from_civil(int64_t year, uint32_t month, uint32_t day);
 
 bool
 instant_parse(const char *text, size_t bytes, struct instant *out)
 {
     struct cursor cursor = {text, text + bytes};
-    uint32_t      year, month, day;
-    if (!take_digits(&cursor, 4, &year) || !take_char(&cursor, '-') || !take_digits(&cursor, 2, &month) ||
-        !take_char(&cursor, '-') || !take_digits(&cursor, 2, &day))
+    uint32_t year, month, day;
+    if (!take_digits(&cursor, 4, &year) || !take_char(&cursor, '-') ||
+        !take_digits(&cursor, 2, &month) || !take_char(&cursor, '-') ||
+        !take_digits(&cursor, 2, &day))
         return false;
     if (month < 1 || month > 12 || day < 1 || day > days_in_month(year, month))
         return false;
@@ -206,7 +210,7 @@ parse_time(struct cursor *cursor, struct clock_time *time)
     if (take_char(cursor, '.') && !parse_fraction(cursor, &time->nanoseconds))
         return false;
     if (time->second == 60)
-        time->nanoseconds = 0;  // a leap second is the first instant of the next minute
+        time->nanoseconds = 0; // a leap second is the first instant of the next minute
     return parse_offset(cursor, &time->offset_minutes);
 }
 
@@ -215,7 +219,7 @@ parse_fraction(struct cursor *cursor, uint32_t *nanoseconds)
 {
     uint32_t weight = 100000000;
     uint32_t digit;
-    bool     any = false;
+    bool any = false;
     while (take_digits(cursor, 1, &digit)) {
         *nanoseconds += digit * weight;
         weight /= 10;
@@ -230,11 +234,11 @@ parse_offset(struct cursor *cursor, int32_t *minutes)
     if (take_char(cursor, 'Z') || take_char(cursor, 'z'))
         return true;
     const bool west = take_char(cursor, '-');
-    uint32_t   hour, minute;
+    uint32_t hour, minute;
     if (!west && !take_char(cursor, '+'))
         return false;
-    if (!take_digits(cursor, 2, &hour) || !take_char(cursor, ':') || !take_digits(cursor, 2, &minute) ||
-        hour > 23 || minute > 59)
+    if (!take_digits(cursor, 2, &hour) || !take_char(cursor, ':') ||
+        !take_digits(cursor, 2, &minute) || hour > 23 || minute > 59)
         return false;
     *minutes = (int32_t)(hour * 60 + minute) * (west ? -1 : 1);
     return true;
@@ -269,20 +273,22 @@ static uint32_t
 days_in_month(uint32_t year, uint32_t month)
 {
     static const uint8_t days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    const bool           leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    const bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
     return month == 2 && leap ? 29 : days[month - 1];
 }
 
-// Days since 1970-01-01 in the proleptic Gregorian calendar: years begin in March, so that the leap day comes
-// last, and repeat every 400 years (H. Hinnant, "chrono-compatible low-level date algorithms").
+// Days since 1970-01-01 in the proleptic Gregorian calendar: years begin in March, so that the
+// leap day comes last, and repeat every 400 years (H. Hinnant, "chrono-compatible low-level date
+// algorithms").
 static int64_t
 days_from_civil(int64_t year, uint32_t month, uint32_t day)
 {
     year -= month <= 2;
-    const int64_t  era = (year >= 0 ? year : year - 399) / 400;
+    const int64_t era = (year >= 0 ? year : year - 399) / 400;
     const uint32_t year_of_era = (uint32_t)(year - era * 400);
     const uint32_t day_of_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
-    const uint32_t day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    const uint32_t day_of_era =
+        year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
     return era * 146097 + day_of_era - 719468;
 }
 
@@ -293,16 +299,18 @@ instant_print(struct instant instant, char text[INSTANT_TEXT_BYTES])
         return false;
     // The inverse of days_from_civil, counted from 0000-03-01.
     const uint64_t since_0 = (uint64_t)(instant.seconds - YEAR_0_SECONDS);
-    const int64_t  days = (int64_t)(since_0 / DAY_SECONDS) - 60;  // January and leap February of year 0
+    const int64_t days =
+        (int64_t)(since_0 / DAY_SECONDS) - 60; // January and leap February of year 0
     const uint32_t second_of_day = (uint32_t)(since_0 % DAY_SECONDS);
-    const int64_t  era = (days >= 0 ? days : days - 146096) / 146097;
+    const int64_t era = (days >= 0 ? days : days - 146096) / 146097;
     const uint32_t day_of_era = (uint32_t)(days - era * 146097);
     const uint32_t year_of_era =
         (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
-    const uint32_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    const uint32_t day_of_year =
+        day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     const uint32_t month_from_march = (5 * day_of_year + 2) / 153;
     const uint32_t month = month_from_march < 10 ? month_from_march + 3 : month_from_march - 9;
-    const int64_t  year = year_of_era + era * 400 + (month <= 2);
+    const int64_t year = year_of_era + era * 400 + (month <= 2);
 
     struct text line;
     text_init(&line, text, INSTANT_TEXT_BYTES);

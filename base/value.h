@@ -3,8 +3,9 @@
 // Shape:   value. Strings are borrowed.
 // Threads: any.
 //
-// Numbers compare by what they are worth, exactly: 2^53 + 1 is greater than 2^53 as a float. Strings compare
-// bytewise, false comes before true, instants by time. NaN equals nothing and has no order.
+// Numbers compare by what they are worth, exactly: 2^53 + 1 is greater than 2^53 as a float.
+// Strings compare bytewise, false comes before true, instants by time. NaN equals nothing and has
+// no order.
 #ifndef OMEN_BASE_VALUE_H
 #define OMEN_BASE_VALUE_H
 #include <stdbool.h>
@@ -17,51 +18,53 @@ enum value_kind {
     VALUE_NULL,
     VALUE_BOOL,
     VALUE_INT,
-    VALUE_UINT,   // above INT64_MAX
+    VALUE_UINT, // above INT64_MAX
     VALUE_FLOAT,
     VALUE_STRING,
-    VALUE_TIME,   // a msgpack timestamp
-    VALUE_OTHER   // array, map, binary, other ext: equal to nothing
+    VALUE_TIME, // a msgpack timestamp
+    VALUE_OTHER // array, map, binary, other ext: equal to nothing
 };
 
 struct instant {
-    int64_t  seconds;      // since 1970-01-01T00:00:00Z
-    uint32_t nanoseconds;  // 0..999999999
+    int64_t seconds;      // since 1970-01-01T00:00:00Z
+    uint32_t nanoseconds; // 0..999999999
 };
 
 struct value {
     enum value_kind kind;
     union {
-        bool           boolean;
-        int64_t        integer;
-        uint64_t       unsigned_;
-        double         number;
+        bool boolean;
+        int64_t integer;
+        uint64_t unsigned_;
+        double number;
         struct instant time;
         struct {
             const char *bytes;
-            uint32_t    length;
+            uint32_t length;
         } string;
     };
 };
 
 struct value value_of_msgpack(const struct msgpack_value *from);
 
-// False when the two cannot be compared (different kinds, NaN, null, other). *order is <0, 0 or >0.
+// False when the two cannot be compared (different kinds, NaN, null, other). *order is <0, 0 or
+// >0.
 bool value_compare(const struct value *a, const struct value *b, int *order);
 
-// A key whose order as a pair of unsigned numbers is the order of the values of one kind. Numbers of all three
-// kinds share one order. Not for strings, null, other and NaN.
+// A key whose order as a pair of unsigned numbers is the order of the values of one kind. Numbers
+// of all three kinds share one order. Not for strings, null, other and NaN.
 struct value_key {
     uint64_t high;
     uint64_t low;
 };
 struct value_key value_key_of(const struct value *value);
-int              value_key_compare(struct value_key a, struct value_key b);
+int value_key_compare(struct value_key a, struct value_key b);
 
-bool value_is_number(const struct value *value);  // NaN is none
+bool value_is_number(const struct value *value); // NaN is none
 
-// RFC 3339: 2024-02-29T12:00:00.5Z, with an offset, `t`, `z` or a space allowed; also a date alone (midnight UTC).
-// A leap second (:60) is read as the first instant of the next minute. At most 9 digits of fraction count.
+// RFC 3339: 2024-02-29T12:00:00.5Z, with an offset, `t`, `z` or a space allowed; also a date
+// alone (midnight UTC). A leap second (:60) is read as the first instant of the next minute. At
+// most 9 digits of fraction count.
 bool instant_parse(const char *text, size_t bytes, struct instant *out);
 // Writes it back as UTC, NUL-terminated; false outside of the years 0..9999. 31 bytes always do.
 #define INSTANT_TEXT_BYTES 32

@@ -2,10 +2,11 @@
 //
 // Shape: handle, in memory.
 //
-// A B+tree of two levels: leaves of up to LEAF_VALUES values, and one array with the first key of each leaf. Inserting
-// moves half a leaf at most (2 KiB); one insertion in LEAF_VALUES / 2 splits a leaf and moves part of the array, which
-// has 8 thousand entries of 16 bytes for a million values. A third level would pay above some ten million. A leaf that
-// is full at the very end is not split but followed by an empty one, so values that come in order fill leaves.
+// A B+tree of two levels: leaves of up to LEAF_VALUES values, and one array with the first key of
+// each leaf. Inserting moves half a leaf at most (2 KiB); one insertion in LEAF_VALUES / 2 splits
+// a leaf and moves part of the array, which has 8 thousand entries of 16 bytes for a million
+// values. A third level would pay above some ten million. A leaf that is full at the very end is
+// not split but followed by an empty one, so values that come in order fill leaves.
 //
 // Of a keyword only the first 8 bytes are in the entry; its text is read when those are equal.
 #include "shard/field_index.h"
@@ -19,36 +20,36 @@
 
 struct keyword {
     uint32_t length;
-    char     bytes[];
+    char bytes[];
 };
 
 struct entry {
     uint64_t high;
     union {
-        uint64_t        low;
-        struct keyword *text;  // owned; in keyword indexes
+        uint64_t low;
+        struct keyword *text; // owned; in keyword indexes
     };
     struct slot_set set;
 };
 
 struct leaf {
-    uint32_t     count;  // > 0 outside of calls
+    uint32_t count; // > 0 outside of calls
     struct entry entries[LEAF_VALUES];
 };
 
 struct leaf_ref {
-    uint64_t     high;  // of the leaf's first entry
+    uint64_t high; // of the leaf's first entry
     struct leaf *leaf;
 };
 
 struct field_index {
-    enum field_type  type;
-    uint32_t         leaf_count;
-    uint32_t         leaf_capacity;
+    enum field_type type;
+    uint32_t leaf_count;
+    uint32_t leaf_capacity;
     struct leaf_ref *leaves;
-    uint64_t         value_count;
-    size_t           text_bytes;
-    size_t           set_bytes;
+    uint64_t value_count;
+    size_t text_bytes;
+    size_t set_bytes;
 };
 
 struct place {
@@ -56,18 +57,19 @@ struct place {
     uint32_t entry;
 };
 
-static bool          find(const struct field_index *index, const struct field_key *key, struct place *place);
-static int           compare_entry(const struct field_index *index, const struct entry *entry,
-                                   const struct field_key *key);
-static struct entry *insert(struct field_index *index, const struct field_key *key, struct place place);
-static bool          make_room(struct field_index *index, struct place *place);
-static bool          insert_leaf(struct field_index *index, uint32_t at, struct leaf *leaf);
-static bool          reserve_leaf(struct field_index *index);
-static void          erase(struct field_index *index, struct place place);
-static void          drop_leaf(struct field_index *index, uint32_t leaf);
-static void          merge_leaves(struct field_index *index, uint32_t leaf);
+static bool find(const struct field_index *index, const struct field_key *key, struct place *place);
+static int compare_entry(const struct field_index *index, const struct entry *entry,
+                         const struct field_key *key);
+static struct entry *insert(struct field_index *index, const struct field_key *key,
+                            struct place place);
+static bool make_room(struct field_index *index, struct place *place);
+static bool insert_leaf(struct field_index *index, uint32_t at, struct leaf *leaf);
+static bool reserve_leaf(struct field_index *index);
+static void erase(struct field_index *index, struct place place);
+static void drop_leaf(struct field_index *index, uint32_t leaf);
+static void merge_leaves(struct field_index *index, uint32_t leaf);
 static struct entry *entry_at(const struct field_index *index, struct place place);
-static bool          begins_with(const struct entry *entry, const char *bytes, size_t count);
+static bool begins_with(const struct entry *entry, const char *bytes, size_t count);
 
 omen_status
 field_index_open(enum field_type type, struct field_index **out)
@@ -107,8 +109,9 @@ field_index_type(const struct field_index *index)
 bool
 field_index_claim(struct field_index *index, const struct field_key *key, uint32_t limit)
 {
-    struct place  place;
-    struct entry *entry = find(index, key, &place) ? entry_at(index, place) : insert(index, key, place);
+    struct place place;
+    struct entry *entry =
+        find(index, key, &place) ? entry_at(index, place) : insert(index, key, place);
     if (entry == NULL)
         return false;
     const size_t before = slot_set_bytes(&entry->set);
@@ -125,7 +128,7 @@ void
 field_index_unclaim(struct field_index *index, const struct field_key *key)
 {
     struct place place;
-    const bool   found = find(index, key, &place);
+    const bool found = find(index, key, &place);
     ASSERT(found);
     slot_set_unclaim(&entry_at(index, place)->set);
     if (slot_set_idle(&entry_at(index, place)->set))
@@ -136,7 +139,7 @@ bool
 field_index_add(struct field_index *index, const struct field_key *key, uint32_t slot)
 {
     struct place place;
-    const bool   found = find(index, key, &place);
+    const bool found = find(index, key, &place);
     ASSERT(found);
     return slot_set_add(&entry_at(index, place)->set, slot);
 }
@@ -160,7 +163,8 @@ field_index_find(const struct field_index *index, const struct field_key *key)
 }
 
 void
-field_index_range(const struct field_index *index, const struct field_range *range, uint64_t *words, uint32_t slots)
+field_index_range(const struct field_index *index, const struct field_range *range, uint64_t *words,
+                  uint32_t slots)
 {
     struct place first = {0, 0};
     struct place end = {index->leaf_count, 0};
@@ -173,23 +177,24 @@ field_index_range(const struct field_index *index, const struct field_range *ran
     // `first` may lie behind `end`, when the bounds cross.
     for (uint32_t i = first.leaf; i < index->leaf_count && i <= end.leaf; i++) {
         const struct leaf *leaf = index->leaves[i].leaf;
-        const uint32_t     stop = i == end.leaf ? end.entry : leaf->count;
+        const uint32_t stop = i == end.leaf ? end.entry : leaf->count;
         for (uint32_t j = i == first.leaf ? first.entry : 0; j < stop; j++)
             slot_set_unite(&leaf->entries[j].set, words, slots);
     }
 }
 
 void
-field_index_prefix(const struct field_index *index, const char *bytes, size_t count, uint64_t *words, uint32_t slots)
+field_index_prefix(const struct field_index *index, const char *bytes, size_t count,
+                   uint64_t *words, uint32_t slots)
 {
     if (index->type != FIELD_KEYWORD)
         return;
     struct value value = {.kind = VALUE_STRING};
     value.string.bytes = bytes;
     value.string.length = (uint32_t)count;
-    struct field_key              key;
-    struct place                  place;
-    const enum field_key_result   made = field_key_of_filter(FIELD_KEYWORD, &value, &key);
+    struct field_key key;
+    struct place place;
+    const enum field_key_result made = field_key_of_filter(FIELD_KEYWORD, &value, &key);
     ASSERT(made == FIELD_KEY_OK);
     (void)find(index, &key, &place);
     for (; place.leaf < index->leaf_count; place = (struct place){place.leaf + 1, 0}) {
@@ -208,8 +213,8 @@ begins_with(const struct entry *entry, const char *bytes, size_t count)
     return entry->text->length >= count && memcmp(entry->text->bytes, bytes, count) == 0;
 }
 
-// True with the key's place, or false with the place where it belongs: inside or at the end of a leaf; {0, 0} when there
-// is no leaf.
+// True with the key's place, or false with the place where it belongs: inside or at the end of a
+// leaf; {0, 0} when there is no leaf.
 static bool
 find(const struct field_index *index, const struct field_key *key, struct place *place)
 {
@@ -217,11 +222,11 @@ find(const struct field_index *index, const struct field_key *key, struct place 
     uint32_t low = 0;
     uint32_t high = index->leaf_count;
     while (low < high) {
-        const uint32_t         middle = low + (high - low) / 2;
+        const uint32_t middle = low + (high - low) / 2;
         const struct leaf_ref *ref = &index->leaves[middle];
-        const bool             above = ref->high != key->pair.high
-                                           ? ref->high > key->pair.high
-                                           : compare_entry(index, &ref->leaf->entries[0], key) > 0;
+        const bool above = ref->high != key->pair.high
+                               ? ref->high > key->pair.high
+                               : compare_entry(index, &ref->leaf->entries[0], key) > 0;
         if (above)
             high = middle;
         else
@@ -236,7 +241,7 @@ find(const struct field_index *index, const struct field_key *key, struct place 
     high = leaf->count;
     while (low < high) {
         const uint32_t middle = low + (high - low) / 2;
-        const int      order = compare_entry(index, &leaf->entries[middle], key);
+        const int order = compare_entry(index, &leaf->entries[middle], key);
         if (order == 0) {
             place->entry = middle;
             return true;
@@ -251,7 +256,8 @@ find(const struct field_index *index, const struct field_key *key, struct place 
 }
 
 static int
-compare_entry(const struct field_index *index, const struct entry *entry, const struct field_key *key)
+compare_entry(const struct field_index *index, const struct entry *entry,
+              const struct field_key *key)
 {
     if (entry->high != key->pair.high)
         return entry->high < key->pair.high ? -1 : 1;
@@ -332,7 +338,8 @@ insert_leaf(struct field_index *index, uint32_t at, struct leaf *leaf)
 {
     if (!reserve_leaf(index))
         return false;
-    memmove(&index->leaves[at + 1], &index->leaves[at], (index->leaf_count - at) * sizeof index->leaves[0]);
+    memmove(&index->leaves[at + 1], &index->leaves[at],
+            (index->leaf_count - at) * sizeof index->leaves[0]);
     index->leaves[at] = (struct leaf_ref){.leaf = leaf};
     index->leaf_count++;
     return true;
@@ -343,7 +350,7 @@ reserve_leaf(struct field_index *index)
 {
     if (index->leaf_count < index->leaf_capacity)
         return true;
-    const uint32_t   capacity = index->leaf_capacity == 0 ? 4 : 2 * index->leaf_capacity;
+    const uint32_t capacity = index->leaf_capacity == 0 ? 4 : 2 * index->leaf_capacity;
     struct leaf_ref *leaves = mem_resize(index->leaves, capacity * sizeof leaves[0]);
     if (leaves == NULL)
         return false;
@@ -355,7 +362,7 @@ reserve_leaf(struct field_index *index)
 static void
 erase(struct field_index *index, struct place place)
 {
-    struct leaf  *leaf = index->leaves[place.leaf].leaf;
+    struct leaf *leaf = index->leaves[place.leaf].leaf;
     struct entry *entry = &leaf->entries[place.entry];
     index->set_bytes -= slot_set_bytes(&entry->set);
     slot_set_fini(&entry->set);
@@ -386,8 +393,8 @@ drop_leaf(struct field_index *index, uint32_t leaf)
             (index->leaf_count - leaf) * sizeof index->leaves[0]);
 }
 
-// Takes the next leaf's values in when both are at most half a leaf together: then a value that comes and goes does not
-// split and merge in turn.
+// Takes the next leaf's values in when both are at most half a leaf together: then a value that
+// comes and goes does not split and merge in turn.
 static void
 merge_leaves(struct field_index *index, uint32_t leaf)
 {

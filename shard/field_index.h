@@ -1,8 +1,10 @@
 // shard/field_index.h -- the values of one field in order, and for each the slots that have it.
 //
-// Shape:   handle, in memory. Keys and slots only; what a payload's value is as a key is decided above.
+// Shape:   handle, in memory. Keys and slots only; what a payload's value is as a key is decided
+//          above.
 // Threads: one writer, nobody beside it; any number of readers (the lock in shard/fields.h).
-// Memory:  32 bytes a distinct value in leaves 69 to 100 % full, a keyword's text, and its set (shard/slot_set.h).
+// Memory:  32 bytes a distinct value in leaves 69 to 100 % full, a keyword's text, and its set
+//          (shard/slot_set.h).
 #ifndef OMEN_SHARD_FIELD_INDEX_H
 #define OMEN_SHARD_FIELD_INDEX_H
 #include <stdbool.h>
@@ -13,15 +15,16 @@
 #include "shard/field_value.h"
 #include "shard/slot_set.h"
 
-struct field_index;  // opaque
+struct field_index; // opaque
 
 OMEN_MUST_CHECK omen_status field_index_open(enum field_type type, struct field_index **out);
-void field_index_close(struct field_index *index);  // accepts NULL
+void field_index_close(struct field_index *index); // accepts NULL
 
 enum field_type field_index_type(const struct field_index *index);
 
-// Makes the value, when it is new, and room for one more slot below `limit` in its set. False when memory is short;
-// nothing changed then. A value that has claims but no slots answers nothing.
+// Makes the value, when it is new, and room for one more slot below `limit` in its set. False
+// when memory is short; nothing changed then. A value that has claims but no slots answers
+// nothing.
 bool field_index_claim(struct field_index *index, const struct field_key *key, uint32_t limit);
 void field_index_unclaim(struct field_index *index, const struct field_key *key);
 // Uses a claim. False when the slot had the value already.
@@ -30,7 +33,8 @@ bool field_index_add(struct field_index *index, const struct field_key *key, uin
 bool field_index_remove(struct field_index *index, const struct field_key *key, uint32_t slot);
 
 // The slots with this value; NULL when there are none.
-const struct slot_set *field_index_find(const struct field_index *index, const struct field_key *key);
+const struct slot_set *field_index_find(const struct field_index *index,
+                                        const struct field_key *key);
 
 enum field_bound { FIELD_UNBOUNDED, FIELD_INCLUDED, FIELD_EXCLUDED };
 struct field_range {
@@ -38,13 +42,14 @@ struct field_range {
     struct field_key low, high;
 };
 // words |= the slots below `slots` with a value in the range; as slot_set_unite.
-void field_index_range(const struct field_index *index, const struct field_range *range, uint64_t *words,
-                       uint32_t slots);
+void field_index_range(const struct field_index *index, const struct field_range *range,
+                       uint64_t *words, uint32_t slots);
 // The same for keywords that begin with these bytes.
-void field_index_prefix(const struct field_index *index, const char *bytes, size_t count, uint64_t *words,
-                        uint32_t slots);
+void field_index_prefix(const struct field_index *index, const char *bytes, size_t count,
+                        uint64_t *words, uint32_t slots);
 
-uint64_t field_index_values(const struct field_index *index);  // distinct ones, the merely claimed too
-size_t   field_index_bytes(const struct field_index *index);
+uint64_t
+field_index_values(const struct field_index *index); // distinct ones, the merely claimed too
+size_t field_index_bytes(const struct field_index *index);
 
 #endif

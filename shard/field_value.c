@@ -7,10 +7,11 @@
 
 #include "base/assert.h"
 
-static enum field_key_result key_of_keyword(const char *bytes, uint32_t length, struct field_key *key);
+static enum field_key_result key_of_keyword(const char *bytes, uint32_t length,
+                                            struct field_key *key);
 static enum field_key_result key_of_instant(struct instant instant, struct field_key *key);
 static enum field_key_result key_of_uuid(const uint8_t bytes[16], struct field_key *key);
-static uint64_t              load_prefix(const char *bytes, uint32_t length);
+static uint64_t load_prefix(const char *bytes, uint32_t length);
 
 bool
 field_type_valid(int type)
@@ -48,7 +49,7 @@ enum field_key_result
 field_key_of_filter(enum field_type type, const struct value *value, struct field_key *key)
 {
     struct instant instant;
-    uint8_t        uuid[16];
+    uint8_t uuid[16];
     *key = (struct field_key){0};
     switch (type) {
     case FIELD_KEYWORD:
@@ -74,7 +75,8 @@ field_key_of_filter(enum field_type type, const struct value *value, struct fiel
             return key_of_instant(instant, key);
         return FIELD_KEY_WRONG;
     case FIELD_UUID:
-        if (value->kind == VALUE_STRING && uuid_parse(value->string.bytes, value->string.length, uuid))
+        if (value->kind == VALUE_STRING &&
+            uuid_parse(value->string.bytes, value->string.length, uuid))
             return key_of_uuid(uuid, key);
         return FIELD_KEY_WRONG;
     }
@@ -92,7 +94,7 @@ int
 field_text_compare(const char *a, size_t a_bytes, const char *b, size_t b_bytes)
 {
     const size_t common = a_bytes < b_bytes ? a_bytes : b_bytes;
-    const int    order = common == 0 ? 0 : memcmp(a, b, common);
+    const int order = common == 0 ? 0 : memcmp(a, b, common);
     return order != 0 ? order : (a_bytes > b_bytes) - (a_bytes < b_bytes);
 }
 

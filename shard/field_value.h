@@ -11,7 +11,7 @@
 #include "base/msgpack.h"
 #include "base/value.h"
 
-enum field_type {  // the numbers of omen_field_type
+enum field_type { // the numbers of omen_field_type
     FIELD_KEYWORD = 1,
     FIELD_INTEGER = 2,
     FIELD_FLOAT = 3,
@@ -20,31 +20,35 @@ enum field_type {  // the numbers of omen_field_type
     FIELD_UUID = 6
 };
 
-bool        field_type_valid(int type);
-const char *field_type_name(enum field_type type);  // "keyword", ...; static
+bool field_type_valid(int type);
+const char *field_type_name(enum field_type type); // "keyword", ...; static
 
-// A value as an index orders it. Everything but keywords is a pair of numbers; of a keyword the first 8 bytes, big-endian
-// and zero-padded, are pair.high, and where those are equal the strings decide.
+// A value as an index orders it. Everything but keywords is a pair of numbers; of a keyword the
+// first 8 bytes, big-endian and zero-padded, are pair.high, and where those are equal the strings
+// decide.
 struct field_key {
     struct value_key pair;
-    const char      *bytes;  // keywords only, else NULL
-    uint32_t         length;
+    const char *bytes; // keywords only, else NULL
+    uint32_t length;
 };
 
 enum field_key_result {
     FIELD_KEY_OK,
-    FIELD_KEY_NONE,  // the value fits but equals nothing (null, NaN): there is no key
-    FIELD_KEY_WRONG  // not a value of this type
+    FIELD_KEY_NONE, // the value fits but equals nothing (null, NaN): there is no key
+    FIELD_KEY_WRONG // not a value of this type
 };
 
-// What a payload's value is in an index of this type. KEYWORD takes strings; INTEGER int64; FLOAT floats and integers;
-// BOOL booleans; DATETIME RFC 3339 strings and timestamps; UUID its text and 16-byte binaries. Null fits everywhere.
+// What a payload's value is in an index of this type. KEYWORD takes strings; INTEGER int64; FLOAT
+// floats and integers; BOOL booleans; DATETIME RFC 3339 strings and timestamps; UUID its text and
+// 16-byte binaries. Null fits everywhere.
 enum field_key_result field_key_of_payload(enum field_type type, const struct msgpack_value *value,
                                            struct field_key *key);
-// The same for a value in a filter, which may be of a wider kind: a float compares with an INTEGER field.
-enum field_key_result field_key_of_filter(enum field_type type, const struct value *value, struct field_key *key);
+// The same for a value in a filter, which may be of a wider kind: a float compares with an
+// INTEGER field.
+enum field_key_result field_key_of_filter(enum field_type type, const struct value *value,
+                                          struct field_key *key);
 
-int field_key_compare(const struct field_key *a, const struct field_key *b);  // of one type
+int field_key_compare(const struct field_key *a, const struct field_key *b); // of one type
 
 // Bytewise, a beginning before what it begins.
 int field_text_compare(const char *a, size_t a_bytes, const char *b, size_t b_bytes);

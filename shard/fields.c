@@ -1,12 +1,13 @@
-// shard/fields.c -- the field indexes of one shard, and the lock between those who ask and the one who writes.
+// shard/fields.c -- the field indexes of one shard, and the lock between those who ask and the
+// one who writes.
 //
 // Shape: handle, in memory.
 //
-// Every step over a row walks its payload once for each indexed field; nothing is kept per slot. What a slot was put
-// with is therefore given again when it is removed: the payload store has it.
+// Every step over a row walks its payload once for each indexed field; nothing is kept per slot.
+// What a slot was put with is therefore given again when it is removed: the payload store has it.
 //
-// Reserving makes values and room, which no answer shows; so it may take and leave the lock as it likes, and undoing it
-// is giving up the claims again.
+// Reserving makes values and room, which no answer shows; so it may take and leave the lock as it
+// likes, and undoing it is giving up the claims again.
 #include "shard/fields.h"
 
 #include <string.h>
@@ -16,40 +17,40 @@
 #include "base/field_path.h"
 #include "shard/fields_int.h"
 
-#define ROWS_PER_LOCK 16u  // some tens of microseconds
+#define ROWS_PER_LOCK 16u // some tens of microseconds
 
 struct row_walk {
-    struct field        *field;
-    uint32_t             slot;
-    uint32_t             limit;
-    uint64_t             count;    // values claimed, added, removed; or still to be given up
-    bool                 present;  // any value but null was seen
+    struct field *field;
+    uint32_t slot;
+    uint32_t limit;
+    uint64_t count; // values claimed, added, removed; or still to be given up
+    bool present;   // any value but null was seen
     struct msgpack_value wrong;
 };
 
 struct row {
     const void *payload;
-    size_t      bytes;
+    size_t bytes;
 };
 
-static struct row   row_of(const struct field_rows *rows, size_t i);
-static struct row   old_row_of(const struct field_rows *rows, size_t i);
-static uint32_t     slot_of(const struct field_rows *rows, size_t i);
-static omen_status  make_field(const struct field_spec *spec, struct field **out);
-static void         free_field(struct field *field);
-static omen_status  fill_field(struct field *field, const struct payloads *payloads, uint32_t slots,
-                               uint32_t *bad_slot, struct omen_error *error);
-static bool         field_fits(struct field *field, struct row row, struct msgpack_value *wrong);
-static bool         claim_row(struct field *field, struct row row, uint32_t limit);
-static void         unclaim_row(struct field *field, struct row row, uint64_t count);
-static void         add_row(struct field *field, struct row row, uint32_t slot);
-static void         remove_row(struct field *field, struct row row, uint32_t slot);
-static bool         walk_row(struct row_walk *walk, struct row row, field_visit_fn visit);
-static bool         visit_check(void *context, const struct msgpack_value *value);
-static bool         visit_claim(void *context, const struct msgpack_value *value);
-static bool         visit_unclaim(void *context, const struct msgpack_value *value);
-static bool         visit_add(void *context, const struct msgpack_value *value);
-static bool         visit_remove(void *context, const struct msgpack_value *value);
+static struct row row_of(const struct field_rows *rows, size_t i);
+static struct row old_row_of(const struct field_rows *rows, size_t i);
+static uint32_t slot_of(const struct field_rows *rows, size_t i);
+static omen_status make_field(const struct field_spec *spec, struct field **out);
+static void free_field(struct field *field);
+static omen_status fill_field(struct field *field, const struct payloads *payloads, uint32_t slots,
+                              uint32_t *bad_slot, struct omen_error *error);
+static bool field_fits(struct field *field, struct row row, struct msgpack_value *wrong);
+static bool claim_row(struct field *field, struct row row, uint32_t limit);
+static void unclaim_row(struct field *field, struct row row, uint64_t count);
+static void add_row(struct field *field, struct row row, uint32_t slot);
+static void remove_row(struct field *field, struct row row, uint32_t slot);
+static bool walk_row(struct row_walk *walk, struct row row, field_visit_fn visit);
+static bool visit_check(void *context, const struct msgpack_value *value);
+static bool visit_claim(void *context, const struct msgpack_value *value);
+static bool visit_unclaim(void *context, const struct msgpack_value *value);
+static bool visit_add(void *context, const struct msgpack_value *value);
+static bool visit_remove(void *context, const struct msgpack_value *value);
 
 omen_status
 fields_open(struct fields **out)
@@ -74,11 +75,13 @@ fields_close(struct fields *fields)
 
 // The new index is filled where nobody sees it, and then shown.
 omen_status
-fields_declare(struct fields *fields, const struct field_spec *spec, const struct payloads *payloads, uint32_t slots,
-               uint32_t *bad_slot, struct omen_error *error)
+fields_declare(struct fields *fields, const struct field_spec *spec,
+               const struct payloads *payloads, uint32_t slots, uint32_t *bad_slot,
+               struct omen_error *error)
 {
     if (!field_name_valid(spec->name, spec->name_bytes))
-        return error_set(error, OMEN_E_INVALID, "a field name is 1..%u bytes of UTF-8 without empty parts",
+        return error_set(error, OMEN_E_INVALID,
+                         "a field name is 1..%u bytes of UTF-8 without empty parts",
                          FIELD_NAME_BYTES_MAX);
     if (!field_type_valid((int)spec->type))
         return error_set(error, OMEN_E_INVALID, "no such field type: %d", (int)spec->type);
@@ -87,14 +90,15 @@ fields_declare(struct fields *fields, const struct field_spec *spec, const struc
         const enum field_type type = field_index_type(same->index);
         if (type == spec->type)
             return OMEN_OK;
-        return error_set(error, OMEN_E_EXISTS, "field \"%.*s\" is indexed as %s already", (int)spec->name_bytes,
-                         spec->name, field_type_name(type));
+        return error_set(error, OMEN_E_EXISTS, "field \"%.*s\" is indexed as %s already",
+                         (int)spec->name_bytes, spec->name, field_type_name(type));
     }
     if (fields->count == FIELDS_MAX)
-        return error_set(error, OMEN_E_FULL, "%u fields are indexed, which is the most", FIELDS_MAX);
+        return error_set(error, OMEN_E_FULL, "%u fields are indexed, which is the most",
+                         FIELDS_MAX);
 
     struct field *field;
-    omen_status   status = make_field(spec, &field);
+    omen_status status = make_field(spec, &field);
     if (status != OMEN_OK)
         return error_set_plain(error, status);
     status = fill_field(field, payloads, slots, bad_slot, error);
@@ -139,16 +143,17 @@ fill_field(struct field *field, const struct payloads *payloads, uint32_t slots,
            struct omen_error *error)
 {
     for (uint32_t slot = 0; slot < slots; slot++) {
-        struct row           row;
+        struct row row;
         struct msgpack_value wrong;
         row.payload = payloads_get(payloads, slot, &row.bytes);
         if (row.payload == NULL)
             continue;
         if (!field_fits(field, row, &wrong)) {
             *bad_slot = slot;
-            return error_set(error, OMEN_E_FIELD_TYPE, "field \"%.*s\" as %s: there is a value that is %s",
-                             (int)field->name_bytes, field->name, field_type_name(field_index_type(field->index)),
-                             msgpack_kind_name(&wrong));
+            return error_set(
+                error, OMEN_E_FIELD_TYPE, "field \"%.*s\" as %s: there is a value that is %s",
+                (int)field->name_bytes, field->name,
+                field_type_name(field_index_type(field->index)), msgpack_kind_name(&wrong));
         }
         if (!claim_row(field, row, slots))
             return error_set_plain(error, OMEN_E_NO_MEMORY);
@@ -158,22 +163,24 @@ fill_field(struct field *field, const struct payloads *payloads, uint32_t slots,
 }
 
 omen_status
-fields_check(const struct fields *fields, const void *payload, size_t bytes, size_t row, struct omen_error *error)
+fields_check(const struct fields *fields, const void *payload, size_t bytes, size_t row,
+             struct omen_error *error)
 {
     for (uint32_t i = 0; i < fields->count; i++) {
-        struct field        *field = fields->list[i];
+        struct field *field = fields->list[i];
         struct msgpack_value wrong;
         if (field_fits(field, (struct row){payload, bytes}, &wrong))
             continue;
         const enum field_type type = field_index_type(field->index);
-        const bool            text = wrong.kind == MSGPACK_STRING;
-        return error_set(error, OMEN_E_FIELD_TYPE, "row %zu: field \"%.*s\" is indexed as %s, but the value is %s%s",
-                         row, (int)field->name_bytes, field->name, field_type_name(type),
+        const bool text = wrong.kind == MSGPACK_STRING;
+        return error_set(error, OMEN_E_FIELD_TYPE,
+                         "row %zu: field \"%.*s\" is indexed as %s, but the value is %s%s", row,
+                         (int)field->name_bytes, field->name, field_type_name(type),
                          msgpack_kind_name(&wrong),
-                         text && type == FIELD_DATETIME                           ? " that is no RFC 3339 time"
-                         : text && type == FIELD_UUID                             ? " that is no UUID"
+                         text && type == FIELD_DATETIME ? " that is no RFC 3339 time"
+                         : text && type == FIELD_UUID   ? " that is no UUID"
                          : wrong.kind == MSGPACK_UINT && type == FIELD_INTEGER ? " above 2^63-1"
-                                                                                  : "");
+                                                                               : "");
     }
     return OMEN_OK;
 }
@@ -188,9 +195,9 @@ fields_reserve(struct fields *fields, const struct field_rows *rows)
         if (slot_of(rows, i) >= limit)
             limit = slot_of(rows, i) + 1;
 
-    size_t   done = 0;
+    size_t done = 0;
     uint32_t fields_done = 0;
-    bool     short_of_memory = false;
+    bool short_of_memory = false;
     while (done < rows->count && !short_of_memory) {
         rwlock_acquire_exclusive(&fields->lock);
         fields->limit = limit;
@@ -303,15 +310,17 @@ fields_find(const struct fields *fields, const char *name, size_t name_bytes)
 static struct row
 row_of(const struct field_rows *rows, size_t i)
 {
-    return rows->payloads == NULL || rows->payloads[i] == NULL ? (struct row){NULL, 0}
-                                                               : (struct row){rows->payloads[i], rows->bytes[i]};
+    return rows->payloads == NULL || rows->payloads[i] == NULL
+               ? (struct row){NULL, 0}
+               : (struct row){rows->payloads[i], rows->bytes[i]};
 }
 
 static struct row
 old_row_of(const struct field_rows *rows, size_t i)
 {
-    return rows->old == NULL || rows->old[i] == NULL ? (struct row){NULL, 0}
-                                                     : (struct row){rows->old[i], rows->old_bytes[i]};
+    return rows->old == NULL || rows->old[i] == NULL
+               ? (struct row){NULL, 0}
+               : (struct row){rows->old[i], rows->old_bytes[i]};
 }
 
 static uint32_t
@@ -324,7 +333,7 @@ static bool
 field_fits(struct field *field, struct row row, struct msgpack_value *wrong)
 {
     struct row_walk walk = {.field = field};
-    const bool      stopped = walk_row(&walk, row, visit_check);
+    const bool stopped = walk_row(&walk, row, visit_check);
     *wrong = walk.wrong;
     return !stopped;
 }
@@ -333,7 +342,7 @@ static bool
 claim_row(struct field *field, struct row row, uint32_t limit)
 {
     struct row_walk walk = {.field = field, .limit = limit};
-    bool            claimed = !walk_row(&walk, row, visit_claim);
+    bool claimed = !walk_row(&walk, row, visit_claim);
     if (claimed && walk.present)
         claimed = slot_set_claim(&field->present, limit);
     if (claimed)
@@ -359,7 +368,7 @@ add_row(struct field *field, struct row row, uint32_t slot)
     (void)walk_row(&walk, row, visit_add);
     if (walk.present) {
         const bool added = slot_set_add(&field->present, slot);
-        ASSERT(added);  // else the slot was put twice without removing what it had
+        ASSERT(added); // else the slot was put twice without removing what it had
     }
     field->multi_rows += walk.count > 1;
 }
@@ -371,7 +380,7 @@ remove_row(struct field *field, struct row row, uint32_t slot)
     (void)walk_row(&walk, row, visit_remove);
     if (walk.present) {
         const bool removed = slot_set_remove(&field->present, slot);
-        ASSERT(removed);  // else it was not put with this payload
+        ASSERT(removed); // else it was not put with this payload
     }
     field->multi_rows -= walk.count > 1;
 }
@@ -379,7 +388,8 @@ remove_row(struct field *field, struct row row, uint32_t slot)
 static bool
 walk_row(struct row_walk *walk, struct row row, field_visit_fn visit)
 {
-    return field_walk(row.payload, row.bytes, walk->field->name, walk->field->name_bytes, visit, walk);
+    return field_walk(row.payload, row.bytes, walk->field->name, walk->field->name_bytes, visit,
+                      walk);
 }
 
 static enum field_key_result

@@ -1,14 +1,18 @@
-// shard/fields.h -- the field indexes of one shard, and the lock between those who ask and the one who writes.
+// shard/fields.h -- the field indexes of one shard, and the lock between those who ask and the
+// one who writes.
 //
 // Shape:   handle, in memory. Slots and payloads only; no ids.
-// Threads: one writer at a time (the shard's write lock). Filters are evaluated beside it (shard/filter_plan.h). A
-//          reader-writer lock inside is held shared while index answers are made, and exclusively for some rows of a
-//          batch at a time, so that neither waits longer than microseconds. A search without a filter never comes here.
-// Memory:  see shard/field_index.h; beside it each field notes which slots have it at all, about a bit a slot.
+// Threads: one writer at a time (the shard's write lock). Filters are evaluated beside it
+//          (shard/filter_plan.h). A reader-writer lock inside is held shared while index answers
+//          are made, and exclusively for some rows of a batch at a time, so that neither waits
+//          longer than microseconds. A search without a filter never comes here.
+// Memory:  see shard/field_index.h; beside it each field notes which slots have it at all, about
+//          a bit a slot.
 //
-// A batch goes: fields_check for every row (changes nothing); fields_reserve for the batch (may fail, then nothing
-// changed); fields_put (cannot fail). Between the last two, fields_cancel gives the room back. Slots that are put but
-// not published are in the answers: the caller masks slots that are deleted or that a search must not see yet.
+// A batch goes: fields_check for every row (changes nothing); fields_reserve for the batch (may
+// fail, then nothing changed); fields_put (cannot fail). Between the last two, fields_cancel
+// gives the room back. Slots that are put but not published are in the answers: the caller masks
+// slots that are deleted or that a search must not see yet.
 #ifndef OMEN_SHARD_FIELDS_H
 #define OMEN_SHARD_FIELDS_H
 #include <stddef.h>
@@ -18,50 +22,55 @@
 #include "shard/field_value.h"
 #include "shard/payload.h"
 
-struct fields;  // opaque
+struct fields; // opaque
 
 struct field_spec {
-    const char     *name;  // borrowed; with dots
-    size_t          name_bytes;
+    const char *name; // borrowed; with dots
+    size_t name_bytes;
     enum field_type type;
 };
 
 struct field_rows {
-    size_t             count;
-    const uint32_t    *slots;       // of each row; NULL: first_slot, first_slot + 1, ...
-    uint32_t           first_slot;
-    const void *const *payloads;    // of each row, validated; an entry may be NULL; NULL: no row has one
-    const size_t      *bytes;
-    const void *const *old;         // NULL, or what each row's slot was put with before, removed in the same moment
-    const size_t      *old_bytes;
+    size_t count;
+    const uint32_t *slots; // of each row; NULL: first_slot, first_slot + 1, ...
+    uint32_t first_slot;
+    const void *const
+        *payloads; // of each row, validated; an entry may be NULL; NULL: no row has one
+    const size_t *bytes;
+    const void *const
+        *old; // NULL, or what each row's slot was put with before, removed in the same moment
+    const size_t *old_bytes;
 };
 
 OMEN_MUST_CHECK omen_status fields_open(struct fields **out);
-void fields_close(struct fields *fields);  // accepts NULL; nobody may be inside
+void fields_close(struct fields *fields); // accepts NULL; nobody may be inside
 
-// Adds an index on a field and fills it from the payloads of all slots below `slots`; filters use it from then on. The
-// same name and type again is fine and does nothing. OMEN_E_INVALID for a bad name or type, OMEN_E_EXISTS for another
-// type, OMEN_E_FULL past FIELDS_MAX, OMEN_E_NO_MEMORY; OMEN_E_FIELD_TYPE when a payload's value does not fit, and then
-// *bad_slot is the first such slot. On failure nothing changed. `payloads` may be NULL when slots is 0.
+// Adds an index on a field and fills it from the payloads of all slots below `slots`; filters use
+// it from then on. The same name and type again is fine and does nothing. OMEN_E_INVALID for a
+// bad name or type, OMEN_E_EXISTS for another type, OMEN_E_FULL past FIELDS_MAX,
+// OMEN_E_NO_MEMORY; OMEN_E_FIELD_TYPE when a payload's value does not fit, and then *bad_slot is
+// the first such slot. On failure nothing changed. `payloads` may be NULL when slots is 0.
 OMEN_MUST_CHECK omen_status fields_declare(struct fields *fields, const struct field_spec *spec,
-                                           const struct payloads *payloads, uint32_t slots, uint32_t *bad_slot,
-                                           struct omen_error *error);
+                                           const struct payloads *payloads, uint32_t slots,
+                                           uint32_t *bad_slot, struct omen_error *error);
 
-// Do the values of this payload have the types of the indexed fields? Else OMEN_E_FIELD_TYPE naming `row`, the field,
-// its type and what was found. The payload must have passed msgpack_check_map; NULL is fine.
-OMEN_MUST_CHECK omen_status fields_check(const struct fields *fields, const void *payload, size_t bytes, size_t row,
-                                         struct omen_error *error);
+// Do the values of this payload have the types of the indexed fields? Else OMEN_E_FIELD_TYPE
+// naming `row`, the field, its type and what was found. The payload must have passed
+// msgpack_check_map; NULL is fine.
+OMEN_MUST_CHECK omen_status fields_check(const struct fields *fields, const void *payload,
+                                         size_t bytes, size_t row, struct omen_error *error);
 
 // Rows must have passed fields_check. `old` is not looked at here.
 OMEN_MUST_CHECK omen_status fields_reserve(struct fields *fields, const struct field_rows *rows);
-void fields_put(struct fields *fields, const struct field_rows *rows);     // the same rows, after fields_reserve
-void fields_cancel(struct fields *fields, const struct field_rows *rows);  // instead of fields_put
+void fields_put(struct fields *fields,
+                const struct field_rows *rows); // the same rows, after fields_reserve
+void fields_cancel(struct fields *fields, const struct field_rows *rows); // instead of fields_put
 // Takes a slot out; `payload` is what it was put with.
 void fields_remove(struct fields *fields, uint32_t slot, const void *payload, size_t bytes);
 
-uint32_t fields_count(const struct fields *fields);  // for the writer, like the next two
+uint32_t fields_count(const struct fields *fields); // for the writer, like the next two
 // The i-th index; name borrowed from the fields.
-void   fields_spec(const struct fields *fields, uint32_t i, struct field_spec *spec);
+void fields_spec(const struct fields *fields, uint32_t i, struct field_spec *spec);
 size_t fields_bytes(const struct fields *fields);
 
 #endif

@@ -11,17 +11,17 @@
 
 struct field {
     struct field_index *index;
-    struct slot_set     present;     // slots with any value but null, NaN included
-    uint64_t            multi_rows;  // slots with more than one value: two bounds may be met by two of them
-    uint32_t            name_bytes;
-    char                name[];
+    struct slot_set present; // slots with any value but null, NaN included
+    uint64_t multi_rows;     // slots with more than one value: two bounds may be met by two of them
+    uint32_t name_bytes;
+    char name[];
 };
 
 struct fields {
-    struct rwlock lock;   // over everything below; the writer reads without it
-    uint32_t      count;
-    uint32_t      limit;  // above every slot that was ever promised
-    struct field *list[FIELDS_MAX];  // an entry once set stays until the end
+    struct rwlock lock; // over everything below; the writer reads without it
+    uint32_t count;
+    uint32_t limit;                 // above every slot that was ever promised
+    struct field *list[FIELDS_MAX]; // an entry once set stays until the end
 };
 
 // NULL when the field has no index. Under the lock.

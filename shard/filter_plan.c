@@ -2,13 +2,15 @@
 //
 // Shape: value.
 //
-// Two functions call each other over the tree. select() writes into a bitmap all slots that a node lets through;
-// narrow() takes from a bitmap those that it does not. An `and` selects by its first condition and narrows by the rest,
-// the indexed ones first; an `or` under narrow() offers each condition only what the earlier ones left over. So a
-// condition without an index, which costs a look into the payload of each slot it is asked about, is asked about few.
+// Two functions call each other over the tree. select() writes into a bitmap all slots that a
+// node lets through; narrow() takes from a bitmap those that it does not. An `and` selects by its
+// first condition and narrows by the rest, the indexed ones first; an `or` under narrow() offers
+// each condition only what the earlier ones left over. So a condition without an index, which
+// costs a look into the payload of each slot it is asked about, is asked about few.
 //
-// Two bounds of one field under one `and` are one range of its index, as long as no slot has two values of the field
-// (else two different values could meet the two bounds, and each bound is answered alone).
+// Two bounds of one field under one `and` are one range of its index, as long as no slot has two
+// values of the field (else two different values could meet the two bounds, and each bound is
+// answered alone).
 #include "shard/filter_plan.h"
 
 #include <string.h>
@@ -19,50 +21,51 @@
 #include "shard/field_index.h"
 #include "shard/fields_int.h"
 
-enum indexed { INDEXED_ALL, INDEXED_SOME, INDEXED_NONE };  // how many of a subtree's leaves
+enum indexed { INDEXED_ALL, INDEXED_SOME, INDEXED_NONE }; // how many of a subtree's leaves
 
 struct plan {
-    const struct filter   *filter;
-    struct fields         *fields;
+    const struct filter *filter;
+    struct fields *fields;
     const struct payloads *payloads;
-    uint32_t               slots;
-    uint32_t               word_count;
-    uint64_t              *words;  // word_count for the answer, then for each temporary
-    uint32_t               temporary_count;
-    bool                   held;  // the lock, for the whole evaluation
-    const struct field    *field[FILTER_NODES_MAX];    // of each leaf; NULL: no index answers it
-    enum indexed           indexed[FILTER_NODES_MAX];  // of each node
-    bool                   below_and[FILTER_NODES_MAX];  // the node's parent is an `and`
-    bool                   done[FILTER_NODES_MAX];       // leaves that were answered with an earlier sibling
+    uint32_t slots;
+    uint32_t word_count;
+    uint64_t *words; // word_count for the answer, then for each temporary
+    uint32_t temporary_count;
+    bool held;                                   // the lock, for the whole evaluation
+    const struct field *field[FILTER_NODES_MAX]; // of each leaf; NULL: no index answers it
+    enum indexed indexed[FILTER_NODES_MAX];      // of each node
+    bool below_and[FILTER_NODES_MAX];            // the node's parent is an `and`
+    bool done[FILTER_NODES_MAX]; // leaves that were answered with an earlier sibling
 };
 
-static void     bind(struct plan *plan);
+static void bind(struct plan *plan);
 static uint32_t temporaries(const struct plan *plan, uint32_t node);
-static bool     buffer_fit(struct filter_buffer *buffer, size_t words);
+static bool buffer_fit(struct filter_buffer *buffer, size_t words);
 
 static void select_node(struct plan *plan, uint32_t node, uint64_t *out, uint32_t temporary);
 static void select_and(struct plan *plan, uint32_t node, uint64_t *out, uint32_t temporary);
 static void select_or(struct plan *plan, uint32_t node, uint64_t *out, uint32_t temporary);
 static void select_leaf(struct plan *plan, uint32_t node, uint64_t *out);
-static void select_key(const struct plan *plan, const struct field *field, const struct filter_node *leaf,
-                       uint64_t *out);
-static void select_list(const struct plan *plan, const struct field *field, const struct filter_node *leaf,
-                        uint64_t *out);
+static void select_key(const struct plan *plan, const struct field *field,
+                       const struct filter_node *leaf, uint64_t *out);
+static void select_list(const struct plan *plan, const struct field *field,
+                        const struct filter_node *leaf, uint64_t *out);
 static void select_bounds(struct plan *plan, uint32_t node, uint64_t *out);
 static bool is_bound(const struct filter_node *node);
-static bool add_bound(const struct field *field, const struct filter_node *leaf, struct field_range *range);
+static bool add_bound(const struct field *field, const struct filter_node *leaf,
+                      struct field_range *range);
 static void narrow(struct plan *plan, uint32_t node, uint64_t *bits, uint32_t temporary);
 static void narrow_or(struct plan *plan, uint32_t node, uint64_t *bits, uint32_t temporary);
 static void narrow_not(struct plan *plan, uint32_t node, uint64_t *bits, uint32_t temporary);
 static void scan(struct plan *plan, uint32_t node, uint64_t *bits);
 
 static uint64_t *temporary_words(const struct plan *plan, uint32_t temporary);
-static void      fill(const struct plan *plan, uint64_t *bits);
-static void      invert(const struct plan *plan, uint64_t *bits);
-static void      trim(const struct plan *plan, uint64_t *bits);
-static void      plan_lock(struct plan *plan);
-static void      plan_unlock(struct plan *plan);
-static uint32_t  population(const uint64_t *words, uint32_t count);
+static void fill(const struct plan *plan, uint64_t *bits);
+static void invert(const struct plan *plan, uint64_t *bits);
+static void trim(const struct plan *plan, uint64_t *bits);
+static void plan_lock(struct plan *plan);
+static void plan_unlock(struct plan *plan);
+static uint32_t population(const uint64_t *words, uint32_t count);
 
 void
 filter_buffer_init(struct filter_buffer *buffer)
@@ -78,8 +81,8 @@ filter_buffer_fini(struct filter_buffer *buffer)
 }
 
 omen_status
-filter_select(const struct filter *filter, struct fields *fields, const struct payloads *payloads, uint32_t slots,
-              struct filter_buffer *buffer, struct filter_selection *out)
+filter_select(const struct filter *filter, struct fields *fields, const struct payloads *payloads,
+              uint32_t slots, struct filter_buffer *buffer, struct filter_selection *out)
 {
     struct plan plan = {
         .filter = filter,
@@ -113,8 +116,8 @@ filter_select(const struct filter *filter, struct fields *fields, const struct p
     return OMEN_OK;
 }
 
-// Children come before their parents, so one pass over the nodes knows every subtree. A field's index cannot answer
-// for the beginnings of strings that it does not keep as strings.
+// Children come before their parents, so one pass over the nodes knows every subtree. A field's
+// index cannot answer for the beginnings of strings that it does not keep as strings.
 static void
 bind(struct plan *plan)
 {
@@ -140,13 +143,13 @@ bind(struct plan *plan)
     }
 }
 
-// Bitmaps needed beside the answer, at most: a condition that is narrowed by selecting needs one of its own, `not` keeps
-// one and `or` two while their conditions are asked.
+// Bitmaps needed beside the answer, at most: a condition that is narrowed by selecting needs one
+// of its own, `not` keeps one and `or` two while their conditions are asked.
 static uint32_t
 temporaries(const struct plan *plan, uint32_t node)
 {
     const struct filter_node *at = filter_node(plan->filter, node);
-    uint32_t                  most = 0;
+    uint32_t most = 0;
     if (at->first_child == FILTER_NO_NODE)
         return 1;
     for (uint32_t child = at->first_child; child != FILTER_NO_NODE;
@@ -223,7 +226,7 @@ static void
 select_or(struct plan *plan, uint32_t node, uint64_t *out, uint32_t temporary)
 {
     uint64_t *more = temporary_words(plan, temporary);
-    bool      begun = false;
+    bool begun = false;
     for (enum indexed turn = INDEXED_ALL; turn <= INDEXED_NONE; turn++) {
         for (uint32_t child = filter_node(plan->filter, node)->first_child; child != FILTER_NO_NODE;
              child = filter_node(plan->filter, child)->next_sibling) {
@@ -252,7 +255,7 @@ static void
 select_leaf(struct plan *plan, uint32_t node, uint64_t *out)
 {
     const struct filter_node *leaf = filter_node(plan->filter, node);
-    const struct field       *field = plan->field[node];
+    const struct field *field = plan->field[node];
     switch (leaf->kind) {
     case FILTER_EXISTS:
         slot_set_copy(&field->present, out, plan->slots);
@@ -265,8 +268,8 @@ select_leaf(struct plan *plan, uint32_t node, uint64_t *out)
         break;
     case FILTER_PREFIX:
         memset(out, 0, plan->word_count * sizeof out[0]);
-        field_index_prefix(field->index, leaf->values[0].string.bytes, leaf->values[0].string.length, out,
-                           plan->slots);
+        field_index_prefix(field->index, leaf->values[0].string.bytes,
+                           leaf->values[0].string.length, out, plan->slots);
         break;
     default:
         ASSERT(is_bound(leaf));
@@ -275,18 +278,20 @@ select_leaf(struct plan *plan, uint32_t node, uint64_t *out)
 }
 
 static void
-select_key(const struct plan *plan, const struct field *field, const struct filter_node *leaf, uint64_t *out)
+select_key(const struct plan *plan, const struct field *field, const struct filter_node *leaf,
+           uint64_t *out)
 {
     static const struct slot_set none;
-    const struct slot_set       *set = NULL;
-    struct field_key             key;
+    const struct slot_set *set = NULL;
+    struct field_key key;
     if (field_key_of_filter(field_index_type(field->index), &leaf->values[0], &key) == FIELD_KEY_OK)
         set = field_index_find(field->index, &key);
     slot_set_copy(set != NULL ? set : &none, out, plan->slots);
 }
 
 static void
-select_list(const struct plan *plan, const struct field *field, const struct filter_node *leaf, uint64_t *out)
+select_list(const struct plan *plan, const struct field *field, const struct filter_node *leaf,
+            uint64_t *out)
 {
     const enum field_type type = field_index_type(field->index);
     memset(out, 0, plan->word_count * sizeof out[0]);
@@ -305,11 +310,12 @@ static void
 select_bounds(struct plan *plan, uint32_t node, uint64_t *out)
 {
     const struct filter_node *leaf = filter_node(plan->filter, node);
-    const struct field       *field = plan->field[node];
-    struct field_range        range = {0};
-    bool                      possible = add_bound(field, leaf, &range);
+    const struct field *field = plan->field[node];
+    struct field_range range = {0};
+    bool possible = add_bound(field, leaf, &range);
     if (field->multi_rows == 0 && plan->below_and[node]) {
-        for (uint32_t i = leaf->next_sibling; i != FILTER_NO_NODE; i = filter_node(plan->filter, i)->next_sibling) {
+        for (uint32_t i = leaf->next_sibling; i != FILTER_NO_NODE;
+             i = filter_node(plan->filter, i)->next_sibling) {
             const struct filter_node *sibling = filter_node(plan->filter, i);
             if (plan->field[i] != field || !is_bound(sibling))
                 continue;
@@ -325,7 +331,8 @@ select_bounds(struct plan *plan, uint32_t node, uint64_t *out)
 static bool
 is_bound(const struct filter_node *node)
 {
-    return node->kind == FILTER_GT || node->kind == FILTER_GTE || node->kind == FILTER_LT || node->kind == FILTER_LTE;
+    return node->kind == FILTER_GT || node->kind == FILTER_GTE || node->kind == FILTER_LT ||
+           node->kind == FILTER_LTE;
 }
 
 // Makes the range narrower; false when no value of the field can be compared with the bound.
@@ -335,13 +342,13 @@ add_bound(const struct field *field, const struct filter_node *leaf, struct fiel
     struct field_key key;
     if (field_key_of_filter(field_index_type(field->index), &leaf->values[0], &key) != FIELD_KEY_OK)
         return false;
-    const bool        is_low = leaf->kind == FILTER_GT || leaf->kind == FILTER_GTE;
-    const bool        open = leaf->kind == FILTER_GT || leaf->kind == FILTER_LT;
+    const bool is_low = leaf->kind == FILTER_GT || leaf->kind == FILTER_GTE;
+    const bool open = leaf->kind == FILTER_GT || leaf->kind == FILTER_LT;
     enum field_bound *bound = is_low ? &range->low_bound : &range->high_bound;
     struct field_key *at = is_low ? &range->low : &range->high;
     if (*bound != FIELD_UNBOUNDED) {
         const int order = is_low ? field_key_compare(at, &key) : field_key_compare(&key, at);
-        if (order > 0 || (order == 0 && !open))  // what is there is as narrow
+        if (order > 0 || (order == 0 && !open)) // what is there is as narrow
             return true;
     }
     *bound = open ? FIELD_EXCLUDED : FIELD_INCLUDED;
@@ -381,7 +388,7 @@ narrow(struct plan *plan, uint32_t node, uint64_t *bits, uint32_t temporary)
 static void
 narrow_or(struct plan *plan, uint32_t node, uint64_t *bits, uint32_t temporary)
 {
-    uint64_t *left = temporary_words(plan, temporary);  // what no child let through yet
+    uint64_t *left = temporary_words(plan, temporary); // what no child let through yet
     uint64_t *passed = temporary_words(plan, temporary + 1);
     memcpy(left, bits, plan->word_count * sizeof bits[0]);
     for (enum indexed turn = INDEXED_ALL; turn <= INDEXED_NONE; turn++) {
@@ -415,8 +422,9 @@ scan(struct plan *plan, uint32_t node, uint64_t *bits)
     for (uint32_t w = 0; w < plan->word_count; w++) {
         for (uint64_t left = bits[w]; left != 0; left &= left - 1) {
             const uint32_t slot = w * 64 + (uint32_t)__builtin_ctzll(left);
-            size_t         bytes = 0;
-            const void    *payload = plan->payloads == NULL ? NULL : payloads_get(plan->payloads, slot, &bytes);
+            size_t bytes = 0;
+            const void *payload =
+                plan->payloads == NULL ? NULL : payloads_get(plan->payloads, slot, &bytes);
             if (!filter_match_node(plan->filter, node, payload, bytes))
                 bits[w] &= ~(left & -left);
         }
@@ -479,7 +487,8 @@ population_popcnt(const uint64_t *words, uint32_t count)
 }
 #endif
 
-// The baseline of x86-64 has no instruction for it, and the library's table costs ten times as much.
+// The baseline of x86-64 has no instruction for it, and the library's table costs ten times as
+// much.
 static uint32_t
 population(const uint64_t *words, uint32_t count)
 {

@@ -1,16 +1,19 @@
 // shard/filter_plan.h -- evaluates a filter to the set of slots it lets through.
 //
-// Shape:   value over the fields' and payloads' handles; memory in a buffer that is used again and again.
-// Threads: any number beside the writer, each with its own buffer, inside the epoch gate (for payloads that are read).
+// Shape:   value over the fields' and payloads' handles; memory in a buffer that is used again
+//          and again.
+// Threads: any number beside the writer, each with its own buffer, inside the epoch gate (for
+//          payloads that are read).
 //
-// Conditions on indexed fields are answered by their index. The others are answered by looking into payloads, last,
-// and only of slots that can still make a difference: those that the indexed conditions beside them under an `and`
-// let through, or those under an `or` that nothing let through yet.
+// Conditions on indexed fields are answered by their index. The others are answered by looking
+// into payloads, last, and only of slots that can still make a difference: those that the indexed
+// conditions beside them under an `and` let through, or those under an `or` that nothing let
+// through yet.
 //
-// Rows whose payload is replaced in place while a filter is evaluated may be judged by the old payload in one
-// condition and by the new one in another when some field is not indexed; with all fields indexed a row is judged
-// whole. Datetime and uuid indexes compare their strings as instants and uuids; `prefix` on such a field looks into
-// payloads, where they are strings.
+// Rows whose payload is replaced in place while a filter is evaluated may be judged by the old
+// payload in one condition and by the new one in another when some field is not indexed; with all
+// fields indexed a row is judged whole. Datetime and uuid indexes compare their strings as
+// instants and uuids; `prefix` on such a field looks into payloads, where they are strings.
 #ifndef OMEN_SHARD_FILTER_PLAN_H
 #define OMEN_SHARD_FILTER_PLAN_H
 #include <stdbool.h>
@@ -25,21 +28,23 @@
 
 struct filter_buffer {
     uint64_t *words;
-    size_t    word_capacity;
+    size_t word_capacity;
 };
 
 void filter_buffer_init(struct filter_buffer *buffer);
 void filter_buffer_fini(struct filter_buffer *buffer);
 
 struct filter_selection {
-    struct bitmap allowed;  // over `slots` bits; in the buffer, until its next use
-    uint32_t      count;    // bits set
-    bool          scanned;  // a condition had no index, payloads were looked at
+    struct bitmap allowed; // over `slots` bits; in the buffer, until its next use
+    uint32_t count;        // bits set
+    bool scanned;          // a condition had no index, payloads were looked at
 };
 
-// `payloads` may be NULL: every slot then counts as without payload. Fails only with OMEN_E_NO_MEMORY.
+// `payloads` may be NULL: every slot then counts as without payload. Fails only with
+// OMEN_E_NO_MEMORY.
 OMEN_MUST_CHECK omen_status filter_select(const struct filter *filter, struct fields *fields,
                                           const struct payloads *payloads, uint32_t slots,
-                                          struct filter_buffer *buffer, struct filter_selection *out);
+                                          struct filter_buffer *buffer,
+                                          struct filter_selection *out);
 
 #endif

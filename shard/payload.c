@@ -2,15 +2,16 @@
 //
 // Shape: handle, in memory.
 //
-// Two blocks are open for writing at most: `current`, and `next`, which payloads_reserve adds when what is promised
-// does not fit what is left. A payload goes to current while it fits; the first that does not makes next the current
-// one. Next alone has room for everything promised, so the promise holds, and an end of a block is wasted only when a
-// payload was larger than it.
+// Two blocks are open for writing at most: `current`, and `next`, which payloads_reserve adds
+// when what is promised does not fit what is left. A payload goes to current while it fits; the
+// first that does not makes next the current one. Next alone has room for everything promised, so
+// the promise holds, and an end of a block is wasted only when a payload was larger than it.
 //
-// A record (length, bytes) never moves and never changes; readers find it through the slot's pointer, stored with
-// release order. A block counts its records in use; with the last one gone it is retired behind the gate. To find the
-// block of a record that is replaced, blocks are kept sorted by address: replacing is rarer than adding, so it pays a
-// binary search and adding pays no bytes.
+// A record (length, bytes) never moves and never changes; readers find it through the slot's
+// pointer, stored with release order. A block counts its records in use; with the last one gone
+// it is retired behind the gate. To find the block of a record that is replaced, blocks are kept
+// sorted by address: replacing is rarer than adding, so it pays a binary search and adding pays
+// no bytes.
 #include "shard/payload.h"
 
 #include <stdbool.h>
@@ -22,7 +23,7 @@
 
 #define CHUNK_SLOTS 4096u
 #define BLOCK_BYTES_MIN ((size_t)4096)
-#define BLOCK_BYTES_MAX ((size_t)1 << 20)  // one payload batch may ask for more
+#define BLOCK_BYTES_MAX ((size_t)1 << 20) // one payload batch may ask for more
 #define LENGTH_BYTES 4u
 
 typedef _Atomic(const uint8_t *) record_ref;
@@ -32,37 +33,37 @@ struct chunk {
 };
 
 struct block {
-    size_t   capacity;  // of bytes
-    size_t   used;
-    uint64_t records;  // in use
-    uint8_t  bytes[];
+    size_t capacity; // of bytes
+    size_t used;
+    uint64_t records; // in use
+    uint8_t bytes[];
 };
 
 struct payloads {
-    struct epoch           *gate;
-    uint32_t                slots_max;
-    uint32_t                chunk_count;  // allocated, from the first on
+    struct epoch *gate;
+    uint32_t slots_max;
+    uint32_t chunk_count; // allocated, from the first on
     _Atomic(struct chunk *) *chunks;
-    struct block          **blocks;  // sorted by address
-    size_t                  block_count;
-    size_t                  block_capacity;
-    struct block           *current;  // NULL before the first reservation
-    struct block           *next;     // empty, or NULL
-    uint64_t                live;
-    uint64_t                dead;
-    uint64_t                block_bytes;  // all blocks, their heads included
+    struct block **blocks; // sorted by address
+    size_t block_count;
+    size_t block_capacity;
+    struct block *current; // NULL before the first reservation
+    struct block *next;    // empty, or NULL
+    uint64_t live;
+    uint64_t dead;
+    uint64_t block_bytes; // all blocks, their heads included
 };
 
 static uint32_t chunks_for(uint32_t slots);
-static bool     reserve_chunks(struct payloads *payloads, uint32_t slots);
-static bool     reserve_bytes(struct payloads *payloads, size_t total);
-static bool     reserve_block_entry(struct payloads *payloads);
-static size_t   record_bytes(size_t count);
+static bool reserve_chunks(struct payloads *payloads, uint32_t slots);
+static bool reserve_bytes(struct payloads *payloads, size_t total);
+static bool reserve_block_entry(struct payloads *payloads);
+static size_t record_bytes(size_t count);
 static uint8_t *place_record(struct payloads *payloads, size_t bytes);
-static void     drop_record(struct payloads *payloads, const uint8_t *record);
-static size_t   block_place(const struct payloads *payloads, const void *address);
-static void     block_insert(struct payloads *payloads, struct block *block);
-static void     block_take_out(struct payloads *payloads, struct block *block);
+static void drop_record(struct payloads *payloads, const uint8_t *record);
+static size_t block_place(const struct payloads *payloads, const void *address);
+static void block_insert(struct payloads *payloads, struct block *block);
+static void block_take_out(struct payloads *payloads, struct block *block);
 static record_ref *slot_ref(const struct payloads *payloads, uint32_t slot);
 
 omen_status
@@ -118,7 +119,8 @@ chunks_for(uint32_t slots)
     return (uint32_t)(((uint64_t)slots + CHUNK_SLOTS - 1) / CHUNK_SLOTS);
 }
 
-// Chunks are made from the first on, also where nobody has a payload: a shard with payloads has them on most slots.
+// Chunks are made from the first on, also where nobody has a payload: a shard with payloads has
+// them on most slots.
 static bool
 reserve_chunks(struct payloads *payloads, uint32_t slots)
 {
@@ -126,7 +128,8 @@ reserve_chunks(struct payloads *payloads, uint32_t slots)
         struct chunk *chunk = mem_alloc_zero(1, sizeof *chunk);
         if (chunk == NULL)
             return false;
-        atomic_store_explicit(&payloads->chunks[payloads->chunk_count++], chunk, memory_order_release);
+        atomic_store_explicit(&payloads->chunks[payloads->chunk_count++], chunk,
+                              memory_order_release);
     }
     return true;
 }
@@ -140,7 +143,8 @@ reserve_bytes(struct payloads *payloads, size_t total)
     if (payloads->next != NULL && payloads->next->capacity >= total)
         return true;
 
-    // As large as all blocks so far, between the bounds: few blocks when there are many payloads, little when few.
+    // As large as all blocks so far, between the bounds: few blocks when there are many payloads,
+    // little when few.
     size_t capacity = payloads->block_bytes;
     capacity = capacity < BLOCK_BYTES_MIN ? BLOCK_BYTES_MIN : capacity;
     capacity = capacity > BLOCK_BYTES_MAX ? BLOCK_BYTES_MAX : capacity;
@@ -152,7 +156,7 @@ reserve_bytes(struct payloads *payloads, size_t total)
     if (block == NULL)
         return false;
     *block = (struct block){.capacity = capacity};
-    if (payloads->next != NULL) {  // too small for this promise, and nobody has seen it
+    if (payloads->next != NULL) { // too small for this promise, and nobody has seen it
         struct block *small = payloads->next;
         block_take_out(payloads, small);
         mem_free(small);
@@ -167,7 +171,7 @@ reserve_block_entry(struct payloads *payloads)
 {
     if (payloads->block_count < payloads->block_capacity)
         return true;
-    const size_t   capacity = payloads->block_capacity == 0 ? 8 : 2 * payloads->block_capacity;
+    const size_t capacity = payloads->block_capacity == 0 ? 8 : 2 * payloads->block_capacity;
     struct block **blocks = mem_resize(payloads->blocks, capacity * sizeof(struct block *));
     if (blocks == NULL)
         return false;
@@ -183,7 +187,7 @@ payloads_set(struct payloads *payloads, uint32_t slot, const void *bytes, size_t
     record_ref *ref = slot_ref(payloads, slot);
     ASSERT(ref != NULL);
 
-    uint8_t       *record = place_record(payloads, record_bytes(count));
+    uint8_t *record = place_record(payloads, record_bytes(count));
     const uint32_t length = (uint32_t)count;
     memcpy(record, &length, LENGTH_BYTES);
     memcpy(record + LENGTH_BYTES, bytes, count);
@@ -212,7 +216,7 @@ const void *
 payloads_get(const struct payloads *payloads, uint32_t slot, size_t *bytes)
 {
     ASSERT(slot < payloads->slots_max);
-    record_ref    *ref = slot_ref(payloads, slot);
+    record_ref *ref = slot_ref(payloads, slot);
     const uint8_t *record = ref == NULL ? NULL : atomic_load_explicit(ref, memory_order_acquire);
     if (record == NULL) {
         *bytes = 0;
@@ -229,7 +233,8 @@ slot_ref(const struct payloads *payloads, uint32_t slot)
 {
     if (slot >= payloads->slots_max)
         return NULL;
-    struct chunk *chunk = atomic_load_explicit(&payloads->chunks[slot / CHUNK_SLOTS], memory_order_acquire);
+    struct chunk *chunk =
+        atomic_load_explicit(&payloads->chunks[slot / CHUNK_SLOTS], memory_order_acquire);
     return chunk == NULL ? NULL : &chunk->records[slot % CHUNK_SLOTS];
 }
 
@@ -252,7 +257,8 @@ place_record(struct payloads *payloads, size_t bytes)
             epoch_retire(payloads->gate, block, mem_free);
         }
         block = payloads->current;
-        ASSERT(block != NULL && block->capacity - block->used >= bytes);  // else room was not reserved
+        ASSERT(block != NULL &&
+               block->capacity - block->used >= bytes); // else room was not reserved
     }
     uint8_t *record = block->bytes + block->used;
     block->used += bytes;

@@ -2,9 +2,9 @@
 //
 // Shape: value.
 //
-// A list becomes bits when bits over everything below the limit take less memory, which is also where copying whole
-// words into a bitmap begins to be faster than setting them one by one. It never goes back: a set that was large once
-// on the way to be empty is freed when it is.
+// A list becomes bits when bits over everything below the limit take less memory, which is also
+// where copying whole words into a bitmap begins to be faster than setting them one by one. It
+// never goes back: a set that was large once on the way to be empty is freed when it is.
 #include "shard/slot_set.h"
 
 #include <string.h>
@@ -15,7 +15,7 @@
 
 struct slot_list {
     uint32_t capacity;
-    uint32_t slots[];  // ascending
+    uint32_t slots[]; // ascending
 };
 
 struct slot_bits {
@@ -23,14 +23,14 @@ struct slot_bits {
     uint64_t words[];
 };
 
-static bool     few_to_list(struct slot_set *set, uint32_t capacity);
-static bool     list_grow(struct slot_set *set, uint32_t capacity);
-static bool     to_bits(struct slot_set *set, uint32_t limit);
-static bool     bits_grow(struct slot_set *set, uint32_t limit);
+static bool few_to_list(struct slot_set *set, uint32_t capacity);
+static bool list_grow(struct slot_set *set, uint32_t capacity);
+static bool to_bits(struct slot_set *set, uint32_t limit);
+static bool bits_grow(struct slot_set *set, uint32_t limit);
 static uint32_t *members(struct slot_set *set);
 static uint32_t place_of(const uint32_t *slots, uint32_t count, uint32_t slot);
-static size_t   list_bytes(uint32_t capacity);
-static size_t   bits_bytes(uint32_t word_count);
+static size_t list_bytes(uint32_t capacity);
+static size_t bits_bytes(uint32_t word_count);
 
 void
 slot_set_fini(struct slot_set *set)
@@ -46,7 +46,7 @@ bool
 slot_set_claim(struct slot_set *set, uint32_t limit)
 {
     const uint32_t need = set->count + set->claims + 1;
-    bool           room = true;
+    bool room = true;
     if (set->form == SLOT_SET_BITS) {
         room = set->bits->word_count >= bitmap_words(limit) || bits_grow(set, limit);
     } else if (set->form == SLOT_SET_FEW ? need > SLOT_SET_FEW_MAX : need > set->list->capacity) {
@@ -54,7 +54,8 @@ slot_set_claim(struct slot_set *set, uint32_t limit)
         if (list_bytes(capacity) > bits_bytes(bitmap_words(limit)))
             room = to_bits(set, limit);
         else
-            room = set->form == SLOT_SET_FEW ? few_to_list(set, capacity) : list_grow(set, capacity);
+            room =
+                set->form == SLOT_SET_FEW ? few_to_list(set, capacity) : list_grow(set, capacity);
     }
     if (room)
         set->claims = (set->claims + 1) & 0x3fffffffu;
@@ -88,7 +89,7 @@ list_grow(struct slot_set *set, uint32_t capacity)
 static bool
 to_bits(struct slot_set *set, uint32_t limit)
 {
-    const uint32_t    words = bitmap_words(limit);
+    const uint32_t words = bitmap_words(limit);
     struct slot_bits *bits = mem_alloc_zero(1, bits_bytes(words));
     if (bits == NULL)
         return false;
@@ -108,7 +109,7 @@ static bool
 bits_grow(struct slot_set *set, uint32_t limit)
 {
     const uint32_t before = set->bits->word_count;
-    uint32_t       words = bitmap_words(limit);
+    uint32_t words = bitmap_words(limit);
     if (words < before + before / 8)
         words = before + before / 8;
     struct slot_bits *bits = mem_resize(set->bits, bits_bytes(words));
@@ -133,14 +134,14 @@ slot_set_add(struct slot_set *set, uint32_t slot)
     slot_set_unclaim(set);
     if (set->form == SLOT_SET_BITS) {
         ASSERT(slot >> 6 < set->bits->word_count);
-        uint64_t      *word = &set->bits->words[slot >> 6];
+        uint64_t *word = &set->bits->words[slot >> 6];
         const uint64_t bit = 1ull << (slot & 63);
-        const bool     added = (*word & bit) == 0;
+        const bool added = (*word & bit) == 0;
         *word |= bit;
         set->count += added;
         return added;
     }
-    uint32_t      *slots = members(set);
+    uint32_t *slots = members(set);
     const uint32_t place = place_of(slots, set->count, slot);
     if (place < set->count && slots[place] == slot)
         return false;
@@ -157,14 +158,14 @@ slot_set_remove(struct slot_set *set, uint32_t slot)
     if (set->form == SLOT_SET_BITS) {
         if (slot >> 6 >= set->bits->word_count)
             return false;
-        uint64_t      *word = &set->bits->words[slot >> 6];
+        uint64_t *word = &set->bits->words[slot >> 6];
         const uint64_t bit = 1ull << (slot & 63);
-        const bool     removed = (*word & bit) != 0;
+        const bool removed = (*word & bit) != 0;
         *word &= ~bit;
         set->count -= removed;
         return removed;
     }
-    uint32_t      *slots = members(set);
+    uint32_t *slots = members(set);
     const uint32_t place = place_of(slots, set->count, slot);
     if (place == set->count || slots[place] != slot)
         return false;
@@ -179,7 +180,8 @@ members(struct slot_set *set)
     return set->form == SLOT_SET_FEW ? set->few : set->list->slots;
 }
 
-// The first place whose slot is not smaller. Slots mostly come in order, so the end is looked at first.
+// The first place whose slot is not smaller. Slots mostly come in order, so the end is looked at
+// first.
 static uint32_t
 place_of(const uint32_t *slots, uint32_t count, uint32_t slot)
 {
@@ -224,7 +226,7 @@ bits_bytes(uint32_t word_count)
 }
 
 void
-slot_set_unite(const struct slot_set *set, uint64_t *words, uint32_t slots)
+slot_set_unite_many(const struct slot_set *set, uint64_t *words, uint32_t slots)
 {
     if (set->form == SLOT_SET_BITS) {
         const uint32_t wanted = bitmap_words(slots);
@@ -242,7 +244,7 @@ void
 slot_set_copy(const struct slot_set *set, uint64_t *words, uint32_t slots)
 {
     const uint32_t wanted = bitmap_words(slots);
-    uint32_t       there = 0;
+    uint32_t there = 0;
     if (set->form == SLOT_SET_BITS) {
         there = set->bits->word_count < wanted ? set->bits->word_count : wanted;
         memcpy(words, set->bits->words, there * sizeof words[0]);

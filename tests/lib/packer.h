@@ -11,7 +11,7 @@
 
 struct packer {
     uint8_t bytes[1 << 17];
-    size_t  count;
+    size_t count;
 };
 
 static inline void

@@ -1,9 +1,10 @@
-// tests/lib/random_filter.h -- random payloads and random filters, and a dumb twin that judges one by the other.
+// tests/lib/random_filter.h -- random payloads and random filters, and a dumb twin that judges
+// one by the other.
 //
 // Shape: value.
 //
-// Both are made as plain models first. The twin looks at the models only: no bytes, no parser, no paths; numbers compare
-// as long doubles, which hold every int64, uint64 and double exactly.
+// Both are made as plain models first. The twin looks at the models only: no bytes, no parser, no
+// paths; numbers compare as long doubles, which hold every int64, uint64 and double exactly.
 #ifndef OMEN_TESTS_RANDOM_FILTER_H
 #define OMEN_TESTS_RANDOM_FILTER_H
 #include <math.h>
@@ -17,7 +18,10 @@
 
 // ---- values ----
 
-#define MODEL_STRING(text) {.kind = VALUE_STRING, .string = {text, sizeof(text) - 1}}
+#define MODEL_STRING(text)                                                                         \
+    {                                                                                              \
+        .kind = VALUE_STRING, .string = { text, sizeof(text) - 1 }                                 \
+    }
 
 static const struct value model_values[] = {
     {.kind = VALUE_NULL},
@@ -104,7 +108,9 @@ model_order(const struct value *a, const struct value *b)
     if (a->kind == VALUE_TIME) {
         if (a->time.seconds != b->time.seconds)
             return a->time.seconds < b->time.seconds ? -1 : 1;
-        return a->time.nanoseconds < b->time.nanoseconds ? -1 : a->time.nanoseconds > b->time.nanoseconds;
+        return a->time.nanoseconds < b->time.nanoseconds
+                   ? -1
+                   : a->time.nanoseconds > b->time.nanoseconds;
     }
     if (a->kind != VALUE_STRING)
         return 2;
@@ -153,13 +159,15 @@ pack_value(struct packer *packer, const struct value *value)
 #define MODEL_FIELDS 8u
 #define MODEL_ARRAY_MAX 3u
 
-// The first four stand at the top, two below "n", one has a dot in its key, one is reached through an array of maps.
-static const char *const model_names[MODEL_FIELDS] = {"a", "b", "not", "in x", "n.a", "n.b", "lit.x", "people.age"};
+// The first four stand at the top, two below "n", one has a dot in its key, one is reached
+// through an array of maps.
+static const char *const model_names[MODEL_FIELDS] = {"a",   "b",   "not",   "in x",
+                                                      "n.a", "n.b", "lit.x", "people.age"};
 
 struct model_field {
-    bool         there;
-    bool         array;
-    uint32_t     count;  // values; 1 when it is no array
+    bool there;
+    bool array;
+    uint32_t count; // values; 1 when it is no array
     struct value values[MODEL_ARRAY_MAX];
 };
 
@@ -206,7 +214,7 @@ static inline void
 pack_payload(struct packer *packer, const struct model_payload *payload)
 {
     const struct model_field *fields = payload->fields;
-    uint32_t                  keys = 2;  // "n" and one that nobody asks for
+    uint32_t keys = 2; // "n" and one that nobody asks for
     for (uint32_t i = 0; i < MODEL_FIELDS; i++)
         keys += fields[i].there && i != 4 && i != 5;
     pack_map(packer, keys);
@@ -247,18 +255,29 @@ pack_payload(struct packer *packer, const struct model_payload *payload)
 // ---- filters ----
 
 enum model_op {
-    MODEL_AND, MODEL_OR, MODEL_NOT, MODEL_EXISTS, MODEL_PREFIX, MODEL_EQ, MODEL_NE, MODEL_IN, MODEL_NIN, MODEL_GT,
-    MODEL_GTE, MODEL_LT, MODEL_LTE
+    MODEL_AND,
+    MODEL_OR,
+    MODEL_NOT,
+    MODEL_EXISTS,
+    MODEL_PREFIX,
+    MODEL_EQ,
+    MODEL_NE,
+    MODEL_IN,
+    MODEL_NIN,
+    MODEL_GT,
+    MODEL_GTE,
+    MODEL_LT,
+    MODEL_LTE
 };
 #define MODEL_CHILDREN 3u
 #define MODEL_LIST 4u
 
 struct model_filter {
-    enum model_op        op;
-    uint32_t             field;
-    uint32_t             value_count;
-    struct value         values[MODEL_LIST];
-    uint32_t             child_count;
+    enum model_op op;
+    uint32_t field;
+    uint32_t value_count;
+    struct value values[MODEL_LIST];
+    uint32_t child_count;
     struct model_filter *children[MODEL_CHILDREN];
 };
 
@@ -277,22 +296,25 @@ model_filter_draw(struct prng *prng, model_draw_fn draw, uint32_t depth)
     assert(filter != NULL);
     if (depth > 0 && prng_below(prng, 3) != 0) {
         filter->op = (enum model_op)prng_below(prng, 3);
-        filter->child_count = filter->op == MODEL_NOT ? 1 : 2 + prng_below(prng, MODEL_CHILDREN - 1);
+        filter->child_count =
+            filter->op == MODEL_NOT ? 1 : 2 + prng_below(prng, MODEL_CHILDREN - 1);
         for (uint32_t i = 0; i < filter->child_count; i++)
             filter->children[i] = model_filter_draw(prng, draw, depth - 1);
         return filter;
     }
     filter->op = (enum model_op)(MODEL_EXISTS + prng_below(prng, 10));
     filter->field = prng_below(prng, MODEL_FIELDS);
-    filter->value_count = filter->op == MODEL_EXISTS                            ? 0
-                          : filter->op == MODEL_IN || filter->op == MODEL_NIN ? prng_below(prng, MODEL_LIST + 1)
-                                                                                : 1;
+    filter->value_count = filter->op == MODEL_EXISTS ? 0
+                          : filter->op == MODEL_IN || filter->op == MODEL_NIN
+                              ? prng_below(prng, MODEL_LIST + 1)
+                              : 1;
     for (uint32_t i = 0; i < filter->value_count; i++) {
         bool fits;
         do {
             filter->values[i] = draw(prng, filter->field);
             const struct value *value = &filter->values[i];
-            fits = value->kind != VALUE_OTHER && !(value->kind == VALUE_FLOAT && isnan(value->number)) &&
+            fits = value->kind != VALUE_OTHER &&
+                   !(value->kind == VALUE_FLOAT && isnan(value->number)) &&
                    (filter->op != MODEL_PREFIX || value->kind == VALUE_STRING) &&
                    (filter->op < MODEL_GT || value->kind != VALUE_NULL);
             if (!fits && filter->op == MODEL_PREFIX) {
@@ -312,12 +334,13 @@ model_any(const struct model_field *field, enum model_op op, const struct value 
     bool any = false;
     for (uint32_t i = 0; i < field->count; i++) {
         const struct value *value = &field->values[i];
-        const int           order = op == MODEL_EXISTS ? 2 : model_order(value, wanted);
+        const int order = op == MODEL_EXISTS ? 2 : model_order(value, wanted);
         missing = missing && value->kind == VALUE_NULL;
         any = any || (op == MODEL_EQ && order == 0) || (op == MODEL_GT && order == 1) ||
               (op == MODEL_GTE && (order == 0 || order == 1)) || (op == MODEL_LT && order == -1) ||
               (op == MODEL_LTE && (order == 0 || order == -1)) ||
-              (op == MODEL_PREFIX && value->kind == VALUE_STRING && value->string.length >= wanted->string.length &&
+              (op == MODEL_PREFIX && value->kind == VALUE_STRING &&
+               value->string.length >= wanted->string.length &&
                memcmp(value->string.bytes, wanted->string.bytes, wanted->string.length) == 0);
     }
     if (op == MODEL_EXISTS)
@@ -329,8 +352,8 @@ static inline bool
 model_match(const struct model_filter *filter, const struct model_payload *payload)
 {
     const struct model_field *field = &payload->fields[filter->field];
-    bool                      any = false;
-    bool                      all = true;
+    bool any = false;
+    bool all = true;
     switch (filter->op) {
     case MODEL_AND:
     case MODEL_OR:
@@ -356,7 +379,7 @@ model_match(const struct model_filter *filter, const struct model_payload *paylo
 // ---- the two forms ----
 
 struct model_text {
-    char   bytes[1 << 16];
+    char bytes[1 << 16];
     size_t count;
 };
 
@@ -365,7 +388,8 @@ model_say(struct model_text *text, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    const int wanted = vsnprintf(text->bytes + text->count, sizeof text->bytes - text->count, format, arguments);
+    const int wanted =
+        vsnprintf(text->bytes + text->count, sizeof text->bytes - text->count, format, arguments);
     va_end(arguments);
     assert(wanted >= 0 && (size_t)wanted < sizeof text->bytes - text->count);
     text->count += (size_t)wanted;
@@ -420,11 +444,12 @@ model_say_value(struct model_text *text, struct prng *prng, const struct value *
 static inline void
 model_say_filter(struct model_text *text, struct prng *prng, const struct model_filter *filter)
 {
-    static const char *const operators[] = {[MODEL_PREFIX] = "prefix", [MODEL_EQ] = "=", [MODEL_NE] = "<>",
-                                            [MODEL_IN] = "in",         [MODEL_NIN] = "not in", [MODEL_GT] = ">",
-                                            [MODEL_GTE] = ">=",        [MODEL_LT] = "<", [MODEL_LTE] = "<="};
-    const char *const        name = model_names[filter->field];
-    const char *const        quote = filter->field == 2 || filter->field == 3 ? "`" : "";
+    static const char *const operators[] = {
+        [MODEL_PREFIX] = "prefix", [MODEL_EQ] = "=",       [MODEL_NE] = "<>",
+        [MODEL_IN] = "in",         [MODEL_NIN] = "not in", [MODEL_GT] = ">",
+        [MODEL_GTE] = ">=",        [MODEL_LT] = "<",       [MODEL_LTE] = "<="};
+    const char *const name = model_names[filter->field];
+    const char *const quote = filter->field == 2 || filter->field == 3 ? "`" : "";
     switch (filter->op) {
     case MODEL_AND:
     case MODEL_OR:
@@ -461,12 +486,13 @@ model_say_filter(struct model_text *text, struct prng *prng, const struct model_
 static inline bool
 model_pack_filter(struct packer *packer, const struct model_filter *filter)
 {
-    static const char *const operators[] = {[MODEL_AND] = "and", [MODEL_OR] = "or", [MODEL_NOT] = "not",
-                                            [MODEL_EXISTS] = "exists", [MODEL_PREFIX] = "prefix",
-                                            [MODEL_EQ] = "eq", [MODEL_NE] = "ne", [MODEL_IN] = "in",
-                                            [MODEL_NIN] = "nin", [MODEL_GT] = "gt", [MODEL_GTE] = "gte",
-                                            [MODEL_LT] = "lt", [MODEL_LTE] = "lte"};
-    bool                     all = true;
+    static const char *const operators[] = {
+        [MODEL_AND] = "and",       [MODEL_OR] = "or",         [MODEL_NOT] = "not",
+        [MODEL_EXISTS] = "exists", [MODEL_PREFIX] = "prefix", [MODEL_EQ] = "eq",
+        [MODEL_NE] = "ne",         [MODEL_IN] = "in",         [MODEL_NIN] = "nin",
+        [MODEL_GT] = "gt",         [MODEL_GTE] = "gte",       [MODEL_LT] = "lt",
+        [MODEL_LTE] = "lte"};
+    bool all = true;
     pack_map(packer, 1);
     if (filter->child_count > 0) {
         pack_text(packer, operators[filter->op]);

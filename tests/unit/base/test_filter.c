@@ -1,4 +1,5 @@
-// tests/unit/base/test_filter.c -- both forms of a filter, their errors, and matching held to a dumb twin.
+// tests/unit/base/test_filter.c -- both forms of a filter, their errors, and matching held to a
+// dumb twin.
 #include "base/filter.h"
 
 #include <locale.h>
@@ -13,7 +14,7 @@
 static struct filter *
 parse(const char *text)
 {
-    struct filter    *filter;
+    struct filter *filter;
     struct omen_error error;
     const omen_status status = filter_parse_text(text, strlen(text), &filter, &error);
     ck_assert_msg(status == OMEN_OK, "%s: %s", text, error.text);
@@ -24,7 +25,7 @@ static const char *
 describe(const struct filter *filter)
 {
     static char text[2][DESCRIBE_BYTES];
-    static int  turn;
+    static int turn;
     turn = 1 - turn;
     ck_assert_uint_lt(filter_describe(filter, text[turn], DESCRIBE_BYTES), DESCRIBE_BYTES);
     return text[turn];
@@ -44,12 +45,13 @@ expect_described(const char *text, const char *described)
 static void
 expect_error(const char *text, const char *part)
 {
-    struct filter    *filter = (struct filter *)(uintptr_t)1;
+    struct filter *filter = (struct filter *)(uintptr_t)1;
     struct omen_error error;
     ck_assert_int_eq(filter_parse_text(text, strlen(text), &filter, &error), OMEN_E_FILTER);
     ck_assert_ptr_null(filter);
     ck_assert_int_eq(error.status, OMEN_E_FILTER);
-    ck_assert_msg(strstr(error.text, part) != NULL, "%s\n  says  %s\n  not   %s", text, error.text, part);
+    ck_assert_msg(strstr(error.text, part) != NULL, "%s\n  says  %s\n  not   %s", text, error.text,
+                  part);
 }
 
 START_TEST(text_forms_make_the_tree_they_mean)
@@ -75,7 +77,8 @@ START_TEST(text_forms_make_the_tree_they_mean)
     expect_described("a not in [1, null] and b", "not (a == 1 or not exists(a)) and b == true");
     expect_described("exists (a) and prefix(name, 'Os') and name prefix \"B\"",
                      "exists(a) and name prefix \"Os\" and name prefix \"B\"");
-    expect_described("exists and prefix and time > 3", "exists == true and prefix == true and time > 3");
+    expect_described("exists and prefix and time > 3",
+                     "exists == true and prefix == true and time > 3");
     expect_described("prefix prefix 'x'", "prefix prefix \"x\"");
     expect_error("`a b`.c", "column 6 (byte 5): malformed number");
 }
@@ -83,27 +86,35 @@ END_TEST
 
 START_TEST(names_and_values_keep_their_spelling)
 {
-    expect_described("`not` = 1 and `a b.c` and `x\\`y`", "`not` == 1 and `a b.c` == true and `x\\`y` == true");
+    expect_described("`not` = 1 and `a b.c` and `x\\`y`",
+                     "`not` == 1 and `a b.c` == true and `x\\`y` == true");
     expect_described("user-name.first_2 = 1", "user-name.first_2 == 1");
     expect_described("\xc3\xa9t\xc3\xa9 = '\xc3\xa9'", "\xc3\xa9t\xc3\xa9 == \"\xc3\xa9\"");
-    expect_described("a = '\\u00e9\\ud83d\\ude00\\n\\\"\\'\\/'", "a == \"\xc3\xa9\xf0\x9f\x98\x80\\u000a\\\"'/\"");
+    expect_described("a = '\\u00e9\\ud83d\\ude00\\n\\\"\\'\\/'",
+                     "a == \"\xc3\xa9\xf0\x9f\x98\x80\\u000a\\\"'/\"");
     expect_described("a = -0 and b = -0.0", "a == 0 and b == 0.0");
     expect_described("a = 9223372036854775807", "a == 9223372036854775807");
     expect_described("a = 18446744073709551615", "a == 18446744073709551615");
     expect_described("a = 18446744073709551616", "a == 1.8446744073709552e+19");
     expect_described("a = -9223372036854775808", "a == -9223372036854775808");
     expect_described("a = -9223372036854775809", "a == -9.223372036854776e+18");
-    expect_described("a = 0.1 and b = 1e3 and c = +.5 and d = 3.", "a == 0.1 and b == 1000.0 and c == 0.5 and d == 3.0");
+    expect_described("a = 0.1 and b = 1e3 and c = +.5 and d = 3.",
+                     "a == 0.1 and b == 1000.0 and c == 0.5 and d == 3.0");
     expect_described("a < 1e999 and a > -1e999", "a < 1e999 and a > -1e999");
-    expect_described("a > time(\"2024-05-01T14:00:00.5+02:00\")", "a > time(\"2024-05-01T12:00:00.500000000Z\")");
+    expect_described("a > time(\"2024-05-01T14:00:00.5+02:00\")",
+                     "a > time(\"2024-05-01T12:00:00.500000000Z\")");
 }
 END_TEST
 
 START_TEST(syntax_errors_name_the_place_and_what_was_expected)
 {
     expect_error("", "column 1 (byte 0): expected a field name, \"not\" or \"(\", found the end");
-    expect_error("age >= ", "column 8 (byte 7): expected a value (number, string, true, false, null), found the end");
-    expect_error("age >= )", "column 8 (byte 7): expected a value (number, string, true, false, null), found )");
+    expect_error(
+        "age >= ",
+        "column 8 (byte 7): expected a value (number, string, true, false, null), found the end");
+    expect_error(
+        "age >= )",
+        "column 8 (byte 7): expected a value (number, string, true, false, null), found )");
     expect_error("\xc3\xa9 = \xc3\xa9", "column 5 (byte 5): expected a value");
     expect_error("a = 1 b = 2", "column 7 (byte 6): expected \"and\", \"or\" or the end, found b");
     expect_error("(a = 1", "expected \")\", \"and\" or \"or\", found the end");
@@ -162,8 +173,8 @@ expect_limit(char *at, char *past, const char *part)
 
 START_TEST(limits_hold_at_the_limit_and_fail_one_past_it)
 {
-    expect_limit(repeat("a", " and a", FILTER_NODES_MAX - 2, ""), repeat("a", " and a", FILTER_NODES_MAX - 1, ""),
-                 "more than 256 conditions");
+    expect_limit(repeat("a", " and a", FILTER_NODES_MAX - 2, ""),
+                 repeat("a", " and a", FILTER_NODES_MAX - 1, ""), "more than 256 conditions");
     // A `!=` is two nodes, and the `and` above is one.
     expect_limit(repeat("a", " and a != 1", 127, ""), repeat("a and a", " and a != 1", 127, ""),
                  "more than 256 conditions");
@@ -172,14 +183,15 @@ END_TEST
 
 START_TEST(depth_list_and_text_limits_hold)
 {
-    expect_limit(repeat("", "not ", FILTER_DEPTH_MAX - 1, "a > 1"), repeat("", "not ", FILTER_DEPTH_MAX, "a > 1"),
-                 "nested deeper than 16");
-    expect_limit(repeat("a in [", "1,", FILTER_LIST_MAX - 1, "1]"), repeat("a in [", "1,", FILTER_LIST_MAX, "1]"),
-                 "a list has at most 4096 values");
-    expect_limit(repeat("a", " ", FILTER_TEXT_BYTES_MAX - 1, ""), repeat("a", " ", FILTER_TEXT_BYTES_MAX, ""),
+    expect_limit(repeat("", "not ", FILTER_DEPTH_MAX - 1, "a > 1"),
+                 repeat("", "not ", FILTER_DEPTH_MAX, "a > 1"), "nested deeper than 16");
+    expect_limit(repeat("a in [", "1,", FILTER_LIST_MAX - 1, "1]"),
+                 repeat("a in [", "1,", FILTER_LIST_MAX, "1]"), "a list has at most 4096 values");
+    expect_limit(repeat("a", " ", FILTER_TEXT_BYTES_MAX - 1, ""),
+                 repeat("a", " ", FILTER_TEXT_BYTES_MAX, ""),
                  "text of 65537 bytes, more than 65536");
-    expect_limit(repeat("", "f", FIELD_NAME_BYTES_MAX, " = 1"), repeat("", "f", FIELD_NAME_BYTES_MAX + 1, " = 1"),
-                 "a field name is 1..255 bytes");
+    expect_limit(repeat("", "f", FIELD_NAME_BYTES_MAX, " = 1"),
+                 repeat("", "f", FIELD_NAME_BYTES_MAX + 1, " = 1"), "a field name is 1..255 bytes");
 }
 END_TEST
 
@@ -208,7 +220,7 @@ END_TEST
 static void
 expect_map(const struct packer *packer, const char *described)
 {
-    struct filter    *filter;
+    struct filter *filter;
     struct omen_error error;
     const omen_status status = filter_parse_map(packer->bytes, packer->count, &filter, &error);
     ck_assert_msg(status == OMEN_OK, "%s", error.text);
@@ -243,7 +255,8 @@ START_TEST(example_of_the_interfaces_reads_as_its_text)
     pack_map(&packer, 1);
     pack_text(&packer, "eq");
     pack_bool(&packer, true);
-    struct filter *text = parse("age >= 30 and age < 40 and city in [\"Oslo\",\"Bergen\"] and not deleted");
+    struct filter *text =
+        parse("age >= 30 and age < 40 and city in [\"Oslo\",\"Bergen\"] and not deleted");
     expect_map(&packer, describe(text));
     filter_close(text);
 }
@@ -269,7 +282,8 @@ START_TEST(several_keys_mean_and_and_bare_values_mean_eq_or_in)
     pack_bool(&packer, true);
     pack_text(&packer, "prefix");
     pack_text(&packer, "p");
-    expect_map(&packer, "city == \"Oslo\" and tag in [1, 2] and not exists(gone) and not exists(x.y) and exists(x.y) and "
+    expect_map(&packer, "city == \"Oslo\" and tag in [1, 2] and not exists(gone) and not "
+                        "exists(x.y) and exists(x.y) and "
                         "x.y prefix \"p\"");
 }
 END_TEST
@@ -277,9 +291,9 @@ END_TEST
 static void
 expect_map_error(const char *bytes, size_t count, const char *part)
 {
-    struct filter    *filter;
+    struct filter *filter;
     struct omen_error error;
-    uint8_t          *copy = malloc(count + (count == 0));
+    uint8_t *copy = malloc(count + (count == 0));
     memcpy(copy, bytes, count);
     ck_assert_int_eq(filter_parse_map(copy, count, &filter, &error), OMEN_E_FILTER);
     ck_assert_ptr_null(filter);
@@ -293,31 +307,63 @@ START_TEST(malformed_maps_are_refused_with_the_byte)
     EXPECT_MAP_ERROR("", "byte 0 of the map: cut short");
     EXPECT_MAP_ERROR("\x80", "empty map");
     EXPECT_MAP_ERROR("\x01", "byte 0 of the map: expected a map, found integer");
-    EXPECT_MAP_ERROR("\x81\xa3" "and\x90", "byte 5 of the map: expected a condition, found an empty array");
-    EXPECT_MAP_ERROR("\x81\xa2" "or\x80", "expected an array of conditions, found map");
-    EXPECT_MAP_ERROR("\x81\xa3" "not\x90", "expected a map, found array");
+    EXPECT_MAP_ERROR("\x81\xa3"
+                     "and\x90",
+                     "byte 5 of the map: expected a condition, found an empty array");
+    EXPECT_MAP_ERROR("\x81\xa2"
+                     "or\x80",
+                     "expected an array of conditions, found map");
+    EXPECT_MAP_ERROR("\x81\xa3"
+                     "not\x90",
+                     "expected a map, found array");
     EXPECT_MAP_ERROR("\x81\x01\x01", "expected a string of UTF-8, found integer");
-    EXPECT_MAP_ERROR("\x81\xa1" "a\x80", "expected an operator");
-    EXPECT_MAP_ERROR("\x81\xa1" "a\x81\xa1" "b\x01", "byte 4 of the map: unknown operator \"b\"");
-    EXPECT_MAP_ERROR("\x81\xa1" "a\x81\xa2in\x01", "expected an array of values, found integer");
-    EXPECT_MAP_ERROR("\x81\xa1" "a\x81\xa2gt\xc0", "null has no order");
-    EXPECT_MAP_ERROR("\x81\xa1" "a\x81\xa6prefix\x01", "prefix needs a string");
-    EXPECT_MAP_ERROR("\x81\xa1" "a\x81\xa6" "exists\x01", "expected true or false, found integer");
-    EXPECT_MAP_ERROR("\x81\xa1" "a\xc4\x01x", "found binary");
-    EXPECT_MAP_ERROR("\x81\xa1" "a\xcb\x7f\xf8\0\0\0\0\0\0", "NaN");
-    EXPECT_MAP_ERROR("\x81\xa1" "a\xc7\x0c\xff\0\0\0\0\x7f\0\0\0\0\0\0\0", "years 0 to 9999");
-    EXPECT_MAP_ERROR("\x81\xa1" "a\xa1\xff", "not UTF-8");
+    EXPECT_MAP_ERROR("\x81\xa1"
+                     "a\x80",
+                     "expected an operator");
+    EXPECT_MAP_ERROR("\x81\xa1"
+                     "a\x81\xa1"
+                     "b\x01",
+                     "byte 4 of the map: unknown operator \"b\"");
+    EXPECT_MAP_ERROR("\x81\xa1"
+                     "a\x81\xa2in\x01",
+                     "expected an array of values, found integer");
+    EXPECT_MAP_ERROR("\x81\xa1"
+                     "a\x81\xa2gt\xc0",
+                     "null has no order");
+    EXPECT_MAP_ERROR("\x81\xa1"
+                     "a\x81\xa6prefix\x01",
+                     "prefix needs a string");
+    EXPECT_MAP_ERROR("\x81\xa1"
+                     "a\x81\xa6"
+                     "exists\x01",
+                     "expected true or false, found integer");
+    EXPECT_MAP_ERROR("\x81\xa1"
+                     "a\xc4\x01x",
+                     "found binary");
+    EXPECT_MAP_ERROR("\x81\xa1"
+                     "a\xcb\x7f\xf8\0\0\0\0\0\0",
+                     "NaN");
+    EXPECT_MAP_ERROR("\x81\xa1"
+                     "a\xc7\x0c\xff\0\0\0\0\x7f\0\0\0\0\0\0\0",
+                     "years 0 to 9999");
+    EXPECT_MAP_ERROR("\x81\xa1"
+                     "a\xa1\xff",
+                     "not UTF-8");
     EXPECT_MAP_ERROR("\x81\xa0\x01", "a field name is");
-    EXPECT_MAP_ERROR("\x81\xa1" "a\x01\x01", "byte 4 of the map: expected the end");
-    EXPECT_MAP_ERROR("\x81\xa1" "a\x91", "cut short");
+    EXPECT_MAP_ERROR("\x81\xa1"
+                     "a\x01\x01",
+                     "byte 4 of the map: expected the end");
+    EXPECT_MAP_ERROR("\x81\xa1"
+                     "a\x91",
+                     "cut short");
 }
 END_TEST
 
 START_TEST(map_limits_hold_at_the_limit_and_fail_one_past_it)
 {
     for (uint32_t past = 0; past < 2; past++) {
-        struct packer     packer = {.count = 0};
-        struct filter    *filter;
+        struct packer packer = {.count = 0};
+        struct filter *filter;
         const omen_status expected = past ? OMEN_E_FILTER : OMEN_OK;
         for (uint32_t i = 0; i < FILTER_DEPTH_MAX - 1 + past; i++) {
             pack_map(&packer, 1);
@@ -351,7 +397,10 @@ START_TEST(map_limits_hold_at_the_limit_and_fail_one_past_it)
         filter_close(filter);
 
         uint8_t *large = calloc(1, FILTER_MAP_BYTES_MAX + 1);
-        memcpy(large, "\x81\xa1" "a\xdb", 4);
+        memcpy(large,
+               "\x81\xa1"
+               "a\xdb",
+               4);
         const uint32_t length = FILTER_MAP_BYTES_MAX - 8 + past;
         for (uint32_t i = 0; i < 4; i++)
             large[4 + i] = (uint8_t)(length >> (24 - 8 * i));
@@ -367,19 +416,19 @@ END_TEST
 START_TEST(random_filters_match_as_the_twin_says_in_both_forms)
 {
     struct prng prng;
-    uint32_t    matches = 0;
-    uint32_t    mismatches = 0;
+    uint32_t matches = 0;
+    uint32_t mismatches = 0;
     prng_init(&prng, (uint64_t)_i + 77);
     for (int round = 0; round < 300; round++) {
         static struct model_text text;
-        static struct packer     packer;
+        static struct packer packer;
         text.count = packer.count = 0;
         struct model_filter *model = model_filter_draw(&prng, model_draw_any, 3);
         model_say_filter(&text, &prng, model);
-        struct filter    *filter;
+        struct filter *filter;
         struct omen_error error;
-        ck_assert_msg(filter_parse_text(text.bytes, text.count, &filter, &error) == OMEN_OK, "%s: %s", text.bytes,
-                      error.text);
+        ck_assert_msg(filter_parse_text(text.bytes, text.count, &filter, &error) == OMEN_OK,
+                      "%s: %s", text.bytes, error.text);
         const char *described = describe(filter);
         if (model_pack_filter(&packer, model))
             expect_map(&packer, described);
@@ -393,8 +442,8 @@ START_TEST(random_filters_match_as_the_twin_says_in_both_forms)
             pack_payload(&packer, &payload);
             ck_assert_int_eq(msgpack_check_map(packer.bytes, packer.count, NULL), OMEN_OK);
             const bool expected = model_match(model, &payload);
-            ck_assert_msg(filter_match(filter, packer.bytes, packer.count) == expected, "seed %d round %d: %s", _i,
-                          round, described);
+            ck_assert_msg(filter_match(filter, packer.bytes, packer.count) == expected,
+                          "seed %d round %d: %s", _i, round, described);
             ck_assert(filter_match(again, packer.bytes, packer.count) == expected);
             matches += expected;
             mismatches += !expected;
@@ -412,7 +461,7 @@ static bool
 matches(const char *text, const struct packer *packer)
 {
     struct filter *filter = parse(text);
-    const bool     match = filter_match(filter, packer->bytes, packer->count);
+    const bool match = filter_match(filter, packer->bytes, packer->count);
     filter_close(filter);
     return match;
 }
@@ -469,7 +518,8 @@ END_TEST
 
 START_TEST(parsing_under_failing_allocations_reports_and_leaks_nothing)
 {
-    const char *good = "a in [1,2,3,4,5,6,7,8,9,10] and (b or c or d or e or f) and (g or h or i prefix 'x')";
+    const char *good =
+        "a in [1,2,3,4,5,6,7,8,9,10] and (b or c or d or e or f) and (g or h or i prefix 'x')";
     static struct packer packer;
     packer.count = 0;
     pack_map(&packer, 2);
@@ -482,8 +532,8 @@ START_TEST(parsing_under_failing_allocations_reports_and_leaks_nothing)
 
     uint64_t refused = 0;
     for (uint64_t n = 1;; n++) {
-        struct filter    *first;
-        struct filter    *second;
+        struct filter *first;
+        struct filter *second;
         struct omen_error error;
         mem_fail_after(n);
         const omen_status a = filter_parse_text(good, strlen(good), &first, &error);

@@ -12,8 +12,8 @@ START_TEST(every_pair_of_values_compares_as_the_twin_says)
 {
     for (uint32_t i = 0; i < MODEL_VALUES; i++) {
         for (uint32_t j = 0; j < MODEL_VALUES; j++) {
-            int        order = 0;
-            const int  expected = model_order(&model_values[i], &model_values[j]);
+            int order = 0;
+            const int expected = model_order(&model_values[i], &model_values[j]);
             const bool comparable = value_compare(&model_values[i], &model_values[j], &order);
             ck_assert_msg(comparable == (expected != 2), "%u %u", i, j);
             if (comparable)
@@ -37,7 +37,8 @@ random_number(struct prng *prng)
     case 2:
         return (struct value){.kind = VALUE_UINT, .unsigned_ = near | 1ull << 63};
     default:
-        return (struct value){.kind = VALUE_FLOAT, .number = (double)near * (prng_below(prng, 2) ? 1 : -1)};
+        return (struct value){.kind = VALUE_FLOAT,
+                              .number = (double)near * (prng_below(prng, 2) ? 1 : -1)};
     }
 }
 
@@ -48,7 +49,7 @@ START_TEST(numbers_beyond_two_to_the_53_compare_exactly)
     for (int i = 0; i < 200000; i++) {
         const struct value a = random_number(&prng);
         const struct value b = random_number(&prng);
-        int                order;
+        int order;
         ck_assert(value_compare(&a, &b, &order));
         ck_assert_int_eq(order, model_order(&a, &b));
     }
@@ -58,7 +59,7 @@ END_TEST
 START_TEST(nan_compares_with_nothing)
 {
     const struct value nan = {.kind = VALUE_FLOAT, .number = (double)NAN};
-    int                order;
+    int order;
     for (uint32_t i = 0; i < MODEL_VALUES; i++)
         ck_assert(!value_compare(&nan, &model_values[i], &order));
     ck_assert(!value_compare(&nan, &nan, &order));
@@ -92,10 +93,25 @@ END_TEST
 START_TEST(what_is_no_time_is_refused)
 {
     static const char *const cases[] = {
-        "",           "2024",          "2024-5-01",           "2024-13-01",           "2023-02-29",
-        "1900-02-29", "2024-05-01T",   "2024-05-01T12:00Z",   "2024-05-01T12:00:00",  "2024-05-01T24:00:00Z",
-        "2024-05-01T12:60:00Z",        "2024-05-01T12:00:61Z", "2024-05-01T12:00:00.Z", "2024-05-01T12:00:00+2:00",
-        "2024-05-01T12:00:00+02:60",   "2024-05-01T12:00:00ZZ", "2024-05-00",          "x024-05-01", "2024-05-01x",
+        "",
+        "2024",
+        "2024-5-01",
+        "2024-13-01",
+        "2023-02-29",
+        "1900-02-29",
+        "2024-05-01T",
+        "2024-05-01T12:00Z",
+        "2024-05-01T12:00:00",
+        "2024-05-01T24:00:00Z",
+        "2024-05-01T12:60:00Z",
+        "2024-05-01T12:00:61Z",
+        "2024-05-01T12:00:00.Z",
+        "2024-05-01T12:00:00+2:00",
+        "2024-05-01T12:00:00+02:60",
+        "2024-05-01T12:00:00ZZ",
+        "2024-05-00",
+        "x024-05-01",
+        "2024-05-01x",
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct instant instant;
@@ -112,7 +128,7 @@ START_TEST(printed_instants_read_back_and_agree_with_the_c_library)
         const uint64_t span = 253402300800ull + 62167219200ull;
         struct instant instant = {(int64_t)(prng_next(&prng) % span) - 62167219200ll,
                                   prng_below(&prng, 2) ? 0 : prng_below(&prng, 1000000000)};
-        char           text[INSTANT_TEXT_BYTES];
+        char text[INSTANT_TEXT_BYTES];
         struct instant back;
         ck_assert(instant_print(instant, text));
         ck_assert(instant_parse(text, strlen(text), &back));
@@ -120,11 +136,12 @@ START_TEST(printed_instants_read_back_and_agree_with_the_c_library)
         ck_assert_uint_eq(back.nanoseconds, instant.nanoseconds);
 
         const time_t seconds = instant.seconds;
-        struct tm    broken;
-        char         theirs[32];
+        struct tm broken;
+        char theirs[32];
         ck_assert_ptr_nonnull(gmtime_r(&seconds, &broken));
-        (void)snprintf(theirs, sizeof theirs, "%04d-%02d-%02dT%02d:%02d:%02d", broken.tm_year + 1900,
-                       broken.tm_mon + 1, broken.tm_mday, broken.tm_hour, broken.tm_min, broken.tm_sec);
+        (void)snprintf(theirs, sizeof theirs, "%04d-%02d-%02dT%02d:%02d:%02d",
+                       broken.tm_year + 1900, broken.tm_mon + 1, broken.tm_mday, broken.tm_hour,
+                       broken.tm_min, broken.tm_sec);
         ck_assert_msg(strncmp(text, theirs, 19) == 0, "%s is %s", text, theirs);
     }
     char text[INSTANT_TEXT_BYTES];

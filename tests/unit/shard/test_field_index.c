@@ -22,21 +22,23 @@ expect_set(const struct slot_set *set, const bool *twin, uint32_t slots)
     slot_set_copy(set, copied, slots);
     slot_set_unite(set, united, slots);
     for (uint32_t i = 0; i < slots; i++)
-        if ((copied[i / 64] >> (i % 64) & 1) != twin[i] || (united[i / 64] >> (i % 64) & 1) != twin[i])
+        if ((copied[i / 64] >> (i % 64) & 1) != twin[i] ||
+            (united[i / 64] >> (i % 64) & 1) != twin[i])
             ck_abort_msg("slot %u of %u", i, slots);
 }
 
 START_TEST(set_of_any_size_is_what_an_array_of_bools_is)
 {
     // _i: how many of twenty steps add, so that it ends as a few, a list or bits.
-    static bool     twin[SET_SLOTS];
+    static bool twin[SET_SLOTS];
     struct slot_set set = {0};
-    struct prng     prng;
-    uint32_t        count = 0;
+    struct prng prng;
+    uint32_t count = 0;
     prng_init(&prng, (uint64_t)_i + 1);
     for (uint32_t round = 0; round < 20000; round++) {
         const uint32_t limit = round < SET_SLOTS ? round + 1 : SET_SLOTS;
-        const uint32_t slot = round < SET_SLOTS && prng_below(&prng, 3) ? round : prng_below(&prng, limit);
+        const uint32_t slot =
+            round < SET_SLOTS && prng_below(&prng, 3) ? round : prng_below(&prng, limit);
         if (prng_below(&prng, 20) < (uint32_t)_i) {
             if (!slot_set_claim(&set, limit))
                 ck_abort_msg("no memory");
@@ -85,7 +87,7 @@ END_TEST
 
 START_TEST(refused_claim_changes_nothing)
 {
-    static bool     twin[SET_SLOTS];
+    static bool twin[SET_SLOTS];
     struct slot_set set = {0};
     for (uint32_t slot = 0; slot < SET_SLOTS; slot++) {
         mem_fail_after(1);
@@ -110,12 +112,13 @@ END_TEST
 #define VALUES 3000u
 #define KEY_BYTES 32
 
-// Values v are even numbers' places on each type's own line: 2v is a value that may be there, 2v + 1 lies between.
+// Values v are even numbers' places on each type's own line: 2v is a value that may be there, 2v
+// + 1 lies between.
 static struct field_key
 key_at(enum field_type type, uint32_t v, char *text)
 {
     struct field_key key;
-    struct value     value = {.kind = VALUE_INT, .integer = (int64_t)v - VALUES};
+    struct value value = {.kind = VALUE_INT, .integer = (int64_t)v - VALUES};
     if (type == FIELD_KEYWORD) {
         value.kind = VALUE_STRING;
         value.string.length = (uint32_t)snprintf(text, KEY_BYTES, "common-%05u", v);
@@ -133,12 +136,13 @@ key_at(enum field_type type, uint32_t v, char *text)
 }
 
 static void
-expect_range(const struct field_index *index, enum field_type type, uint32_t (*rows)[2], uint32_t low, uint32_t high,
-             enum field_bound low_bound, enum field_bound high_bound)
+expect_range(const struct field_index *index, enum field_type type, uint32_t (*rows)[2],
+             uint32_t low, uint32_t high, enum field_bound low_bound, enum field_bound high_bound)
 {
-    char               texts[2][KEY_BYTES];
-    uint64_t           words[SLOTS / 64 + 1] = {0};
-    struct field_range range = {low_bound, high_bound, key_at(type, low, texts[0]), key_at(type, high, texts[1])};
+    char texts[2][KEY_BYTES];
+    uint64_t words[SLOTS / 64 + 1] = {0};
+    struct field_range range = {low_bound, high_bound, key_at(type, low, texts[0]),
+                                key_at(type, high, texts[1])};
     field_index_range(index, &range, words, SLOTS);
     for (uint32_t slot = 0; slot < SLOTS; slot++) {
         bool expected = false;
@@ -151,59 +155,64 @@ expect_range(const struct field_index *index, enum field_type type, uint32_t (*r
                                      (v == high && high_bound == FIELD_INCLUDED)));
         }
         if ((words[slot / 64] >> (slot % 64) & 1) != expected)
-            ck_abort_msg("type %d slot %u [%u, %u] %d %d", type, slot, low, high, low_bound, high_bound);
+            ck_abort_msg("type %d slot %u [%u, %u] %d %d", type, slot, low, high, low_bound,
+                         high_bound);
     }
 }
 
 static void
-expect_answers(const struct field_index *index, enum field_type type, uint32_t (*rows)[2], struct prng *prng)
+expect_answers(const struct field_index *index, enum field_type type, uint32_t (*rows)[2],
+               struct prng *prng)
 {
     for (int i = 0; i < 20; i++) {
         const uint32_t low = prng_below(prng, 2 * VALUES);
         const uint32_t high = i % 4 == 0 ? low + prng_below(prng, 3) : prng_below(prng, 2 * VALUES);
         expect_range(index, type, rows, low, high, (enum field_bound)prng_below(prng, 3),
                      (enum field_bound)prng_below(prng, 3));
-        char                   text[KEY_BYTES];
+        char text[KEY_BYTES];
         const struct field_key key = key_at(type, low, text);
         const struct slot_set *set = field_index_find(index, &key);
-        uint64_t               words[SLOTS / 64 + 1] = {0};
+        uint64_t words[SLOTS / 64 + 1] = {0};
         if (set != NULL)
             slot_set_unite(set, words, SLOTS);
         for (uint32_t slot = 0; slot < SLOTS; slot++)
-            if ((words[slot / 64] >> (slot % 64) & 1) != (rows[slot][0] == low || rows[slot][1] == low))
+            if ((words[slot / 64] >> (slot % 64) & 1) !=
+                (rows[slot][0] == low || rows[slot][1] == low))
                 ck_abort_msg("slot %u value %u", slot, low);
     }
 }
 
-static const enum field_type ordered_types[] = {FIELD_KEYWORD, FIELD_INTEGER, FIELD_FLOAT, FIELD_DATETIME};
+static const enum field_type ordered_types[] = {FIELD_KEYWORD, FIELD_INTEGER, FIELD_FLOAT,
+                                                FIELD_DATETIME};
 
 START_TEST(values_come_and_go_and_ranges_stay_right)
 {
-    static uint32_t       rows[SLOTS][2];
+    static uint32_t rows[SLOTS][2];
     const enum field_type type = ordered_types[_i / 2];
-    const uint32_t        distinct = _i % 2 == 0 ? VALUES : 5;  // many values, then few
-    struct field_index   *index;
-    struct prng           prng;
-    char                  text[KEY_BYTES];
+    const uint32_t distinct = _i % 2 == 0 ? VALUES : 5; // many values, then few
+    struct field_index *index;
+    struct prng prng;
+    char text[KEY_BYTES];
     prng_init(&prng, (uint64_t)_i + 10);
     memset(rows, 0xff, sizeof rows);
     ck_assert_int_eq(field_index_open(type, &index), OMEN_OK);
     const size_t empty = field_index_bytes(index);
     for (uint32_t round = 0; round < 12000; round++) {
         const uint32_t slot = round < SLOTS ? round : prng_below(&prng, SLOTS);
-        uint32_t      *row = &rows[slot][prng_below(&prng, 2)];
+        uint32_t *row = &rows[slot][prng_below(&prng, 2)];
         if (*row != UINT32_MAX) {
             const struct field_key key = key_at(type, *row, text);
-            const bool             twice = rows[slot][0] == rows[slot][1];
+            const bool twice = rows[slot][0] == rows[slot][1];
             if (!twice && !field_index_remove(index, &key, slot))
                 ck_abort_msg("slot %u did not have value %u", slot, *row);
             *row = UINT32_MAX;
         }
         if (prng_below(&prng, 8 + round / 3000) < 8) {
-            const uint32_t         v = 2 * prng_below(&prng, distinct);
+            const uint32_t v = 2 * prng_below(&prng, distinct);
             const struct field_key key = key_at(type, v, text);
-            const bool             there = rows[slot][0] == v || rows[slot][1] == v;
-            if (!field_index_claim(index, &key, SLOTS) || field_index_add(index, &key, slot) == there)
+            const bool there = rows[slot][0] == v || rows[slot][1] == v;
+            if (!field_index_claim(index, &key, SLOTS) ||
+                field_index_add(index, &key, slot) == there)
                 ck_abort_msg("slot %u value %u", slot, v);
             *row = v;
         }
@@ -225,16 +234,26 @@ START_TEST(values_come_and_go_and_ranges_stay_right)
 }
 END_TEST
 
-static const char *const prefix_words[] = {"",          "a",          "aa",         "aa\0",      "ab",
-                                           "b",         "commonbeginning", "commonbeginning-1", "commonbeginning-2",
-                                           "commonbegin", "\xff\xff",   "\xff",       "zz"};
+static const char *const prefix_words[] = {"",
+                                           "a",
+                                           "aa",
+                                           "aa\0",
+                                           "ab",
+                                           "b",
+                                           "commonbeginning",
+                                           "commonbeginning-1",
+                                           "commonbeginning-2",
+                                           "commonbegin",
+                                           "\xff\xff",
+                                           "\xff",
+                                           "zz"};
 #define PREFIX_WORDS (sizeof prefix_words / sizeof prefix_words[0])
 
 static struct field_key
 keyword(const char *text)
 {
     struct field_key key;
-    struct value     value = {.kind = VALUE_STRING};
+    struct value value = {.kind = VALUE_STRING};
     value.string.bytes = text;
     value.string.length = (uint32_t)strlen(text);
     ck_assert_int_eq(field_key_of_filter(FIELD_KEYWORD, &value, &key), FIELD_KEY_OK);
@@ -251,11 +270,12 @@ START_TEST(prefixes_find_the_keywords_that_begin_so)
         ck_assert(field_index_add(index, &key, i));
     }
     for (uint32_t p = 0; p < PREFIX_WORDS; p++) {
-        uint64_t     words[1] = {0};
+        uint64_t words[1] = {0};
         const size_t length = strlen(prefix_words[p]);
         field_index_prefix(index, prefix_words[p], length, words, PREFIX_WORDS);
         for (uint32_t i = 0; i < PREFIX_WORDS; i++)
-            ck_assert((words[0] >> i & 1) == (strncmp(prefix_words[i], prefix_words[p], length) == 0));
+            ck_assert((words[0] >> i & 1) ==
+                      (strncmp(prefix_words[i], prefix_words[p], length) == 0));
     }
     field_index_close(index);
 }
@@ -264,13 +284,13 @@ END_TEST
 START_TEST(claimed_values_answer_nothing_and_leave_no_trace)
 {
     struct field_index *index;
-    char                text[KEY_BYTES];
+    char text[KEY_BYTES];
     ck_assert_int_eq(field_index_open(FIELD_KEYWORD, &index), OMEN_OK);
     for (uint32_t v = 0; v < 1000; v++) {
         const struct field_key key = key_at(FIELD_KEYWORD, v, text);
         ck_assert(field_index_claim(index, &key, 1000));
     }
-    uint64_t                 words[16] = {0};
+    uint64_t words[16] = {0};
     const struct field_range all = {.low_bound = FIELD_UNBOUNDED};
     field_index_range(index, &all, words, 1000);
     for (uint32_t w = 0; w < 16; w++)
@@ -287,15 +307,15 @@ END_TEST
 START_TEST(failed_claims_change_no_answer)
 {
     struct field_index *index;
-    char                text[KEY_BYTES];
-    struct prng         prng;
-    uint32_t            refused = 0;
-    static uint32_t     rows[SLOTS][2];
+    char text[KEY_BYTES];
+    struct prng prng;
+    uint32_t refused = 0;
+    static uint32_t rows[SLOTS][2];
     prng_init(&prng, 4);
     memset(rows, 0xff, sizeof rows);
     ck_assert_int_eq(field_index_open(FIELD_KEYWORD, &index), OMEN_OK);
     for (uint32_t slot = 0; slot < SLOTS; slot++) {
-        const uint32_t         v = 2 * prng_below(&prng, 700);
+        const uint32_t v = 2 * prng_below(&prng, 700);
         const struct field_key key = key_at(FIELD_KEYWORD, v, text);
         for (uint64_t n = 1;; n++) {
             const uint64_t values = field_index_values(index);
@@ -323,7 +343,7 @@ static enum field_key_result
 key_of(enum field_type type, const char *bytes, size_t count, struct field_key *key)
 {
     struct msgpack_reader reader = {(const uint8_t *)bytes, (const uint8_t *)bytes + count};
-    struct msgpack_value  value;
+    struct msgpack_value value;
     ck_assert(msgpack_next(&reader, &value));
     return field_key_of_payload(type, &value, key);
 }
@@ -335,23 +355,34 @@ START_TEST(types_take_the_values_that_are_theirs)
     for (int type = FIELD_KEYWORD; type <= FIELD_UUID; type++) {
         const enum field_type t = (enum field_type)type;
         ck_assert_int_eq(KEY_OF(t, "\xc0", &key), FIELD_KEY_NONE);
-        ck_assert_int_eq(KEY_OF(t, "\xa1x", &key), type == FIELD_KEYWORD ? FIELD_KEY_OK : FIELD_KEY_WRONG);
-        ck_assert_int_eq(KEY_OF(t, "\x05", &key),
-                         type == FIELD_INTEGER || type == FIELD_FLOAT ? FIELD_KEY_OK : FIELD_KEY_WRONG);
+        ck_assert_int_eq(KEY_OF(t, "\xa1x", &key),
+                         type == FIELD_KEYWORD ? FIELD_KEY_OK : FIELD_KEY_WRONG);
+        ck_assert_int_eq(KEY_OF(t, "\x05", &key), type == FIELD_INTEGER || type == FIELD_FLOAT
+                                                      ? FIELD_KEY_OK
+                                                      : FIELD_KEY_WRONG);
         ck_assert_int_eq(KEY_OF(t, "\xcf\x80\0\0\0\0\0\0\0", &key),
                          type == FIELD_FLOAT ? FIELD_KEY_OK : FIELD_KEY_WRONG);
-        ck_assert_int_eq(KEY_OF(t, "\xca\x3f\x80\0\0", &key), type == FIELD_FLOAT ? FIELD_KEY_OK : FIELD_KEY_WRONG);
+        ck_assert_int_eq(KEY_OF(t, "\xca\x3f\x80\0\0", &key),
+                         type == FIELD_FLOAT ? FIELD_KEY_OK : FIELD_KEY_WRONG);
         ck_assert_int_eq(KEY_OF(t, "\xcb\x7f\xf8\0\0\0\0\0\0", &key),
                          type == FIELD_FLOAT ? FIELD_KEY_NONE : FIELD_KEY_WRONG);
-        ck_assert_int_eq(KEY_OF(t, "\xc3", &key), type == FIELD_BOOL ? FIELD_KEY_OK : FIELD_KEY_WRONG);
+        ck_assert_int_eq(KEY_OF(t, "\xc3", &key),
+                         type == FIELD_BOOL ? FIELD_KEY_OK : FIELD_KEY_WRONG);
         ck_assert_int_eq(KEY_OF(t, "\x80", &key), FIELD_KEY_WRONG);
-        ck_assert_int_eq(KEY_OF(t, "\xc4\x10" "0123456789abcdef", &key),
+        ck_assert_int_eq(KEY_OF(t,
+                                "\xc4\x10"
+                                "0123456789abcdef",
+                                &key),
                          type == FIELD_UUID ? FIELD_KEY_OK : FIELD_KEY_WRONG);
         ck_assert_int_eq(KEY_OF(t, "\xc4\x01x", &key), FIELD_KEY_WRONG);
         ck_assert_int_eq(KEY_OF(t, "\xd6\xff\0\0\0\x01", &key),
                          type == FIELD_DATETIME ? FIELD_KEY_OK : FIELD_KEY_WRONG);
-        ck_assert_int_eq(KEY_OF(t, "\xaa" "2024-05-01", &key),
-                         type == FIELD_DATETIME || type == FIELD_KEYWORD ? FIELD_KEY_OK : FIELD_KEY_WRONG);
+        ck_assert_int_eq(KEY_OF(t,
+                                "\xaa"
+                                "2024-05-01",
+                                &key),
+                         type == FIELD_DATETIME || type == FIELD_KEYWORD ? FIELD_KEY_OK
+                                                                         : FIELD_KEY_WRONG);
     }
 }
 END_TEST
@@ -359,11 +390,23 @@ END_TEST
 START_TEST(spellings_of_one_instant_and_of_one_uuid_are_one_key)
 {
     struct field_key a, b;
-    ck_assert_int_eq(KEY_OF(FIELD_DATETIME, "\xb9" "1970-01-01T02:00:01+02:00", &a), FIELD_KEY_OK);
+    ck_assert_int_eq(KEY_OF(FIELD_DATETIME,
+                            "\xb9"
+                            "1970-01-01T02:00:01+02:00",
+                            &a),
+                     FIELD_KEY_OK);
     ck_assert_int_eq(KEY_OF(FIELD_DATETIME, "\xd6\xff\0\0\0\x01", &b), FIELD_KEY_OK);
     ck_assert_int_eq(field_key_compare(&a, &b), 0);
-    ck_assert_int_eq(KEY_OF(FIELD_UUID, "\xd9\x20" "30313233343536373839616263646566", &a), FIELD_KEY_OK);
-    ck_assert_int_eq(KEY_OF(FIELD_UUID, "\xc4\x10" "0123456789abcdef", &b), FIELD_KEY_OK);
+    ck_assert_int_eq(KEY_OF(FIELD_UUID,
+                            "\xd9\x20"
+                            "30313233343536373839616263646566",
+                            &a),
+                     FIELD_KEY_OK);
+    ck_assert_int_eq(KEY_OF(FIELD_UUID,
+                            "\xc4\x10"
+                            "0123456789abcdef",
+                            &b),
+                     FIELD_KEY_OK);
     ck_assert_int_eq(field_key_compare(&a, &b), 0);
 }
 END_TEST

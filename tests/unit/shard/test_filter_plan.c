@@ -1,4 +1,5 @@
-// tests/unit/shard/test_filter_plan.c -- selections by index held to matching every payload, and batches of fields.
+// tests/unit/shard/test_filter_plan.c -- selections by index held to matching every payload, and
+// batches of fields.
 //
 // Labels: tsan
 #include "shard/filter_plan.h"
@@ -11,11 +12,11 @@
 #include "tests/lib/random_filter.h"
 
 struct store {
-    struct epoch         gate;
-    struct payloads     *payloads;
-    struct fields       *fields;
+    struct epoch gate;
+    struct payloads *payloads;
+    struct fields *fields;
     struct filter_buffer buffer;
-    uint32_t             slots;
+    uint32_t slots;
 };
 
 static void
@@ -41,8 +42,9 @@ static void
 store_field(struct store *store, const char *name, enum field_type type)
 {
     const struct field_spec spec = {name, strlen(name), type};
-    uint32_t                bad;
-    ck_assert_int_eq(fields_declare(store->fields, &spec, store->payloads, store->slots, &bad, NULL), OMEN_OK);
+    uint32_t bad;
+    ck_assert_int_eq(
+        fields_declare(store->fields, &spec, store->payloads, store->slots, &bad, NULL), OMEN_OK);
 }
 
 static struct field_rows
@@ -55,17 +57,18 @@ one_row(uint32_t slot, const void *const *payload, const size_t *bytes)
 static void
 store_put(struct store *store, uint32_t slot, const struct packer *packer)
 {
-    const void       *payload = packer->bytes;
+    const void *payload = packer->bytes;
     struct field_rows rows = one_row(slot, &payload, &packer->count);
-    size_t            old_bytes;
-    const void       *old = payloads_get(store->payloads, slot, &old_bytes);
+    size_t old_bytes;
+    const void *old = payloads_get(store->payloads, slot, &old_bytes);
     rows.old = &old;
     rows.old_bytes = &old_bytes;
-    struct omen_error         error;
+    struct omen_error error;
     const struct payload_room room = {slot + 1, 1, packer->count};
     if (fields_check(store->fields, payload, packer->count, slot, &error) != OMEN_OK)
         ck_abort_msg("%s", error.text);
-    if (payloads_reserve(store->payloads, &room) != OMEN_OK || fields_reserve(store->fields, &rows) != OMEN_OK)
+    if (payloads_reserve(store->payloads, &room) != OMEN_OK ||
+        fields_reserve(store->fields, &rows) != OMEN_OK)
         ck_abort_msg("no memory");
     fields_put(store->fields, &rows);
     payloads_set(store->payloads, slot, packer->bytes, packer->count);
@@ -76,7 +79,7 @@ store_put(struct store *store, uint32_t slot, const struct packer *packer)
 static void
 store_remove(struct store *store, uint32_t slot)
 {
-    size_t      bytes;
+    size_t bytes;
     const void *payload = payloads_get(store->payloads, slot, &bytes);
     fields_remove(store->fields, slot, payload, bytes);
     payloads_clear(store->payloads, slot);
@@ -86,7 +89,8 @@ static struct filter_selection
 store_select(struct store *store, const struct filter *filter)
 {
     struct filter_selection selection;
-    ck_assert_int_eq(filter_select(filter, store->fields, store->payloads, store->slots, &store->buffer, &selection),
+    ck_assert_int_eq(filter_select(filter, store->fields, store->payloads, store->slots,
+                                   &store->buffer, &selection),
                      OMEN_OK);
     return selection;
 }
@@ -94,25 +98,28 @@ store_select(struct store *store, const struct filter *filter)
 static struct filter *
 parse(const char *text)
 {
-    struct filter    *filter;
+    struct filter *filter;
     struct omen_error error;
-    ck_assert_msg(filter_parse_text(text, strlen(text), &filter, &error) == OMEN_OK, "%s: %s", text, error.text);
+    ck_assert_msg(filter_parse_text(text, strlen(text), &filter, &error) == OMEN_OK, "%s: %s", text,
+                  error.text);
     return filter;
 }
 
 // ---- random ----
 
-// Values that fit the type which the field may be indexed as; times and UUIDs in one spelling, so that text and index
-// order them alike.
+// Values that fit the type which the field may be indexed as; times and UUIDs in one spelling, so
+// that text and index order them alike.
 static struct value
 draw_typed(struct prng *prng, uint32_t field)
 {
     static const char *const keywords[] = {"a", "ab", "abc", "b", "", "Oslo", "Osl"};
-    static const char *const times[] = {"2024-05-01T12:00:00Z", "2024-05-01T12:00:01Z", "1999-12-31T23:59:59Z"};
-    static const char *const uuids[] = {"00000000-0000-0000-0000-000000000001", "00000000-0000-0000-0000-000000000002",
+    static const char *const times[] = {"2024-05-01T12:00:00Z", "2024-05-01T12:00:01Z",
+                                        "1999-12-31T23:59:59Z"};
+    static const char *const uuids[] = {"00000000-0000-0000-0000-000000000001",
+                                        "00000000-0000-0000-0000-000000000002",
                                         "ffffffff-0000-0000-0000-000000000001"};
-    struct value             value = {.kind = VALUE_STRING};
-    const uint32_t           draw = prng_below(prng, 7);
+    struct value value = {.kind = VALUE_STRING};
+    const uint32_t draw = prng_below(prng, 7);
     if (draw == 0 && prng_below(prng, 3) == 0)
         return (struct value){.kind = VALUE_NULL};
     switch (field) {
@@ -139,15 +146,16 @@ draw_typed(struct prng *prng, uint32_t field)
     return value;
 }
 
-// Values to ask for: those, and values of other kinds, which match nothing. Not for times and UUIDs: other strings have
-// a place in the order of strings, but none in that of times.
+// Values to ask for: those, and values of other kinds, which match nothing. Not for times and
+// UUIDs: other strings have a place in the order of strings, but none in that of times.
 static struct value
 draw_asked(struct prng *prng, uint32_t field)
 {
-    return field != 4 && field != 5 && prng_below(prng, 8) == 0 ? model_value(prng) : draw_typed(prng, field);
+    return field != 4 && field != 5 && prng_below(prng, 8) == 0 ? model_value(prng)
+                                                                : draw_typed(prng, field);
 }
 
-static const enum field_type random_types[] = {FIELD_INTEGER, FIELD_KEYWORD, FIELD_FLOAT,
+static const enum field_type random_types[] = {FIELD_INTEGER, FIELD_KEYWORD,  FIELD_FLOAT,
                                                FIELD_BOOL,    FIELD_DATETIME, FIELD_UUID};
 
 static void
@@ -170,13 +178,13 @@ expect_random_filters_hold(struct store *store, struct prng *prng, int rounds)
         struct model_filter *model = model_filter_draw(prng, draw_asked, 3);
         model_say_filter(&text, prng, model);
         text.bytes[text.count] = '\0';
-        struct filter                *filter = parse(text.bytes);
+        struct filter *filter = parse(text.bytes);
         const struct filter_selection selection = store_select(store, filter);
-        uint32_t                      count = 0;
+        uint32_t count = 0;
         for (uint32_t slot = 0; slot < store->slots; slot++) {
-            size_t      bytes;
+            size_t bytes;
             const void *payload = payloads_get(store->payloads, slot, &bytes);
-            const bool  expected = filter_match(filter, payload, bytes);
+            const bool expected = filter_match(filter, payload, bytes);
             if (bitmap_test(&selection.allowed, slot) != expected)
                 ck_abort_msg("slot %u should be %d: %s", slot, expected, text.bytes);
             count += expected;
@@ -192,7 +200,7 @@ START_TEST(selections_hold_every_slot_whose_payload_matches_and_no_other)
 {
     // _i: which of the six fields are indexed. Slots come, change and go meanwhile.
     struct store store;
-    struct prng  prng;
+    struct prng prng;
     prng_init(&prng, (uint64_t)_i + 5);
     store_open(&store, 1000);
     const uint32_t indexed = _i < 2 ? (_i == 0 ? 0 : 63) : prng_below(&prng, 64);
@@ -201,7 +209,7 @@ START_TEST(selections_hold_every_slot_whose_payload_matches_and_no_other)
             store_field(&store, model_names[field], random_types[field]);
     for (uint32_t slot = 0; slot < 300; slot++)
         put_random(&store, &prng, slot);
-    for (uint32_t field = 1; field < 6; field += 2)  // these are filled from what is there
+    for (uint32_t field = 1; field < 6; field += 2) // these are filled from what is there
         if (indexed >> field & 1)
             store_field(&store, model_names[field], random_types[field]);
     expect_random_filters_hold(&store, &prng, 60);
@@ -232,7 +240,7 @@ put_text(struct store *store, uint32_t slot, const char *field, const char *text
 static void
 expect_slots(struct store *store, const char *text, uint64_t expected, bool scanned)
 {
-    struct filter                *filter = parse(text);
+    struct filter *filter = parse(text);
     const struct filter_selection selection = store_select(store, filter);
     ck_assert_msg(selection.allowed.words[0] == expected, "%s: %llx", text,
                   (unsigned long long)selection.allowed.words[0]);
@@ -242,7 +250,7 @@ expect_slots(struct store *store, const char *text, uint64_t expected, bool scan
 
 START_TEST(indexed_times_and_uuids_compare_whatever_their_spelling)
 {
-    struct store  store;
+    struct store store;
     struct packer packer = {.count = 0};
     store_open(&store, 64);
     put_text(&store, 0, "t", "2024-05-01T12:00:00Z");
@@ -306,7 +314,7 @@ START_TEST(no_slots_and_no_payloads_are_fine)
     struct store store;
     store_open(&store, 64);
     store_field(&store, "n", FIELD_INTEGER);
-    struct filter                *filter = parse("n = 1 or m != 2");
+    struct filter *filter = parse("n = 1 or m != 2");
     const struct filter_selection selection = store_select(&store, filter);
     ck_assert_uint_eq(selection.count, 0);
     ck_assert(selection.scanned);
@@ -320,9 +328,9 @@ END_TEST
 
 START_TEST(wrong_types_are_refused_with_row_field_and_kind)
 {
-    struct store      store;
+    struct store store;
     struct omen_error error;
-    struct packer     packer = {.count = 0};
+    struct packer packer = {.count = 0};
     store_open(&store, 64);
     store_field(&store, "a.b", FIELD_INTEGER);
     pack_map(&packer, 1);
@@ -332,15 +340,18 @@ START_TEST(wrong_types_are_refused_with_row_field_and_kind)
     pack_array(&packer, 2);
     pack_int(&packer, 1);
     pack_text(&packer, "x");
-    ck_assert_int_eq(fields_check(store.fields, packer.bytes, packer.count, 7, &error), OMEN_E_FIELD_TYPE);
-    ck_assert_str_eq(error.text, "row 7: field \"a.b\" is indexed as integer, but the value is string");
+    ck_assert_int_eq(fields_check(store.fields, packer.bytes, packer.count, 7, &error),
+                     OMEN_E_FIELD_TYPE);
+    ck_assert_str_eq(error.text,
+                     "row 7: field \"a.b\" is indexed as integer, but the value is string");
     ck_assert_int_eq(fields_check(store.fields, NULL, 0, 0, &error), OMEN_OK);
 
     put_text(&store, 0, "when", "2024-05-01");
     put_text(&store, 1, "when", "yesterday");
     const struct field_spec when = {"when", 4, FIELD_DATETIME};
-    uint32_t                bad = 0;
-    ck_assert_int_eq(fields_declare(store.fields, &when, store.payloads, 2, &bad, &error), OMEN_E_FIELD_TYPE);
+    uint32_t bad = 0;
+    ck_assert_int_eq(fields_declare(store.fields, &when, store.payloads, 2, &bad, &error),
+                     OMEN_E_FIELD_TYPE);
     ck_assert_uint_eq(bad, 1);
     ck_assert_uint_eq(fields_count(store.fields), 1);
     store_close(&store);
@@ -349,9 +360,9 @@ END_TEST
 
 START_TEST(declaring_is_idempotent_typed_and_limited)
 {
-    struct store      store;
+    struct store store;
     struct omen_error error;
-    uint32_t          bad;
+    uint32_t bad;
     store_open(&store, 64);
     for (uint32_t i = 0; i < FIELDS_MAX; i++) {
         char name[8];
@@ -371,7 +382,8 @@ START_TEST(declaring_is_idempotent_typed_and_limited)
     ck_assert_int_eq(fields_declare(store.fields, &untyped, NULL, 0, &bad, &error), OMEN_E_INVALID);
     struct field_spec spec;
     fields_spec(store.fields, 3, &spec);
-    ck_assert(spec.name_bytes == 2 && memcmp(spec.name, "f3", 2) == 0 && spec.type == FIELD_KEYWORD);
+    ck_assert(spec.name_bytes == 2 && memcmp(spec.name, "f3", 2) == 0 &&
+              spec.type == FIELD_KEYWORD);
     store_close(&store);
 }
 END_TEST
@@ -381,10 +393,10 @@ END_TEST
 START_TEST(batch_that_runs_out_of_memory_leaves_every_answer_and_byte_as_it_was)
 {
     static struct packer packers[BATCH];
-    const void          *payloads[BATCH];
-    size_t               bytes[BATCH];
-    struct store         store;
-    struct prng          prng;
+    const void *payloads[BATCH];
+    size_t bytes[BATCH];
+    struct store store;
+    struct prng prng;
     prng_init(&prng, 21);
     store_open(&store, 1000);
     for (uint32_t field = 0; field < 6; field++)
@@ -399,8 +411,9 @@ START_TEST(batch_that_runs_out_of_memory_leaves_every_answer_and_byte_as_it_was)
         payloads[i] = packers[i].bytes;
         bytes[i] = packers[i].count;
     }
-    const struct field_rows rows = {.count = BATCH, .first_slot = 100, .payloads = payloads, .bytes = bytes};
-    uint32_t                failures = 0;
+    const struct field_rows rows = {
+        .count = BATCH, .first_slot = 100, .payloads = payloads, .bytes = bytes};
+    uint32_t failures = 0;
     for (uint64_t n = 1;; n++) {
         mem_fail_after(n);
         const omen_status status = fields_reserve(store.fields, &rows);
@@ -437,11 +450,11 @@ START_TEST(failing_allocations_of_opening_declaring_and_selecting_are_reported)
 {
     struct filter *filter = parse("(a = 1 or b = 2) and not (c = 3 or a > 4)");
     for (uint64_t n = 1;; n++) {
-        struct fields          *fields = NULL;
-        struct filter_buffer    buffer;
+        struct fields *fields = NULL;
+        struct filter_buffer buffer;
         struct filter_selection selection;
         const struct field_spec spec = {"a", 1, FIELD_INTEGER};
-        uint32_t                bad;
+        uint32_t bad;
         filter_buffer_init(&buffer);
         mem_fail_after(n);
         omen_status status = fields_open(&fields);
@@ -464,24 +477,25 @@ END_TEST
 // ---- readers beside the writer ----
 
 struct shared {
-    struct store         store;
+    struct store store;
     const struct filter *filter;
-    _Atomic bool         stop;
-    _Atomic uint64_t     selections;
+    _Atomic bool stop;
+    _Atomic uint64_t selections;
 };
 
-// Every row is {n: i, even: i is even}, so this filter lets nothing through, whatever is put or removed meanwhile.
+// Every row is {n: i, even: i is even}, so this filter lets nothing through, whatever is put or
+// removed meanwhile.
 static void *
 select_always(void *context)
 {
-    struct shared       *shared = context;
+    struct shared *shared = context;
     struct filter_buffer buffer;
     filter_buffer_init(&buffer);
     while (!atomic_load(&shared->stop)) {
         struct filter_selection selection;
-        const uint32_t          ticket = epoch_enter(&shared->store.gate);
-        if (filter_select(shared->filter, shared->store.fields, shared->store.payloads, 2000, &buffer, &selection) !=
-                OMEN_OK ||
+        const uint32_t ticket = epoch_enter(&shared->store.gate);
+        if (filter_select(shared->filter, shared->store.fields, shared->store.payloads, 2000,
+                          &buffer, &selection) != OMEN_OK ||
             selection.count != 0)
             abort();
         epoch_leave(&shared->store.gate, ticket);
@@ -494,13 +508,14 @@ select_always(void *context)
 START_TEST(readers_beside_a_writer_judge_rows_whole)
 {
     static struct shared shared;
-    pthread_t            readers[2];
-    struct prng          prng;
+    pthread_t readers[2];
+    struct prng prng;
     prng_init(&prng, 2);
     store_open(&shared.store, 2000);
     store_field(&shared.store, "n", FIELD_INTEGER);
     store_field(&shared.store, "even", FIELD_BOOL);
-    struct filter *filter = parse("(n in [0, 2, 4, 6, 8] and even != true) or (n in [1, 3, 5, 7, 9] and even)");
+    struct filter *filter =
+        parse("(n in [0, 2, 4, 6, 8] and even != true) or (n in [1, 3, 5, 7, 9] and even)");
     shared.filter = filter;
     for (int i = 0; i < 2; i++)
         ck_assert_int_eq(pthread_create(&readers[i], NULL, select_always, &shared), 0);
@@ -508,7 +523,7 @@ START_TEST(readers_beside_a_writer_judge_rows_whole)
         for (int i = 0; i < 500; i++) {
             const uint32_t slot = prng_below(&prng, 2000);
             const uint32_t n = prng_below(&prng, 10);
-            struct packer  packer;
+            struct packer packer;
             if (prng_below(&prng, 5) == 0 && slot < shared.store.slots) {
                 store_remove(&shared.store, slot);
                 continue;
@@ -535,7 +550,8 @@ filter_plan_suite(void)
 {
     Suite *suite = suite_create("shard/filter_plan");
     TCase *selecting = tcase_create("selecting");
-    tcase_add_loop_test(selecting, selections_hold_every_slot_whose_payload_matches_and_no_other, 0, 12);
+    tcase_add_loop_test(selecting, selections_hold_every_slot_whose_payload_matches_and_no_other, 0,
+                        12);
     tcase_add_test(selecting, indexed_times_and_uuids_compare_whatever_their_spelling);
     tcase_add_test(selecting, two_bounds_are_one_range_only_while_no_slot_has_two_values);
     tcase_add_test(selecting, no_slots_and_no_payloads_are_fine);

@@ -17,7 +17,8 @@ reserve(struct payloads *payloads, uint32_t slots, uint32_t count, uint64_t byte
     ck_assert_int_eq(payloads_reserve(payloads, &room), OMEN_OK);
 }
 
-// The bytes of a payload follow from its slot and version, so a reader can tell a whole one from a torn one.
+// The bytes of a payload follow from its slot and version, so a reader can tell a whole one from
+// a torn one.
 static void
 make(uint8_t *bytes, size_t count, uint32_t slot, uint32_t version)
 {
@@ -31,12 +32,12 @@ make(uint8_t *bytes, size_t count, uint32_t slot, uint32_t version)
 
 START_TEST(store_gives_back_what_a_plain_array_holds)
 {
-    static uint8_t  bytes[PAYLOAD_BYTES_MAX];
+    static uint8_t bytes[PAYLOAD_BYTES_MAX];
     static uint32_t version[TWIN_SLOTS];
-    static size_t   length[TWIN_SLOTS];
-    struct epoch     gate;
+    static size_t length[TWIN_SLOTS];
+    struct epoch gate;
     struct payloads *payloads;
-    struct prng      prng;
+    struct prng prng;
     epoch_init(&gate);
     prng_init(&prng, 3);
     ck_assert_int_eq(payloads_open(TWIN_SLOTS, &gate, &payloads), OMEN_OK);
@@ -48,7 +49,8 @@ START_TEST(store_gives_back_what_a_plain_array_holds)
             live -= length[slot];
             length[slot] = 0;
         } else {
-            const size_t count = 1 + prng_below(&prng, prng_below(&prng, 50) == 0 ? PAYLOAD_BYTES_MAX : 200);
+            const size_t count =
+                1 + prng_below(&prng, prng_below(&prng, 50) == 0 ? PAYLOAD_BYTES_MAX : 200);
             make(bytes, count, slot, round);
             reserve(payloads, slot + 1, 1, count);
             payloads_set(payloads, slot, bytes, count);
@@ -64,7 +66,7 @@ START_TEST(store_gives_back_what_a_plain_array_holds)
         ck_assert_uint_lt(memory.overhead, 8u << 20);
     }
     for (uint32_t slot = 0; slot < TWIN_SLOTS; slot++) {
-        size_t      count;
+        size_t count;
         const void *at = payloads_get(payloads, slot, &count);
         ck_assert_uint_eq(count, length[slot]);
         ck_assert((at == NULL) == (count == 0));
@@ -79,9 +81,9 @@ END_TEST
 
 START_TEST(replacing_everything_gives_the_old_bytes_back)
 {
-    struct epoch     gate;
+    struct epoch gate;
     struct payloads *payloads;
-    static uint8_t   bytes[1000];
+    static uint8_t bytes[1000];
     epoch_init(&gate);
     ck_assert_int_eq(payloads_open(20000, &gate, &payloads), OMEN_OK);
     uint64_t first = 0;
@@ -110,24 +112,24 @@ END_TEST
 
 START_TEST(a_batch_that_was_reserved_fits_whatever_the_sizes)
 {
-    static uint8_t   bytes[PAYLOAD_BYTES_MAX];
-    struct epoch     gate;
+    static uint8_t bytes[PAYLOAD_BYTES_MAX];
+    struct epoch gate;
     struct payloads *payloads;
-    struct prng      prng;
+    struct prng prng;
     epoch_init(&gate);
     prng_init(&prng, 11);
     ck_assert_int_eq(payloads_open(100000, &gate, &payloads), OMEN_OK);
     uint32_t slot = 0;
     for (int batch = 0; batch < 200; batch++) {
-        size_t         sizes[100];
-        uint64_t       total = 0;
+        size_t sizes[100];
+        uint64_t total = 0;
         const uint32_t count = 1 + prng_below(&prng, 100);
         for (uint32_t i = 0; i < count; i++) {
             sizes[i] = 1 + prng_below(&prng, prng_below(&prng, 10) == 0 ? PAYLOAD_BYTES_MAX : 64);
             total += sizes[i];
         }
         reserve(payloads, slot + count, count, total);
-        mem_fail_after(1);  // from here nothing may be allocated
+        mem_fail_after(1); // from here nothing may be allocated
         for (uint32_t i = 0; i < count; i++)
             payloads_set(payloads, slot++, bytes, sizes[i]);
         ck_assert_uint_eq(mem_refused(), 0);
@@ -151,7 +153,7 @@ START_TEST(failed_reservations_change_nothing)
         }
         const struct payload_room one = {1, 1, 5};
         const struct payload_room many = {10000, 100, 100 * 60000};
-        omen_status               status = payloads_reserve(payloads, &one);
+        omen_status status = payloads_reserve(payloads, &one);
         if (status == OMEN_OK) {
             payloads_set(payloads, 0, "hello", 5);
             status = payloads_reserve(payloads, &many);
@@ -159,7 +161,7 @@ START_TEST(failed_reservations_change_nothing)
         const uint64_t refused = mem_refused();
         mem_fail_after(0);
         ck_assert(status == OMEN_OK || (status == OMEN_E_NO_MEMORY && refused > 0));
-        size_t      count;
+        size_t count;
         const void *at = payloads_get(payloads, 0, &count);
         ck_assert(at == NULL || (count == 5 && memcmp(at, "hello", 5) == 0));
         ck_assert_ptr_null(payloads_get(payloads, 9999, &count));
@@ -177,9 +179,9 @@ END_TEST
 #define SHARED_SLOTS 64u
 
 struct shared {
-    struct epoch     gate;
+    struct epoch gate;
     struct payloads *payloads;
-    _Atomic bool     stop;
+    _Atomic bool stop;
     _Atomic uint64_t seen;
 };
 
@@ -191,7 +193,7 @@ read_all(void *context)
     while (!atomic_load(&shared->stop)) {
         const uint32_t ticket = epoch_enter(&shared->gate);
         for (uint32_t slot = 0; slot < SHARED_SLOTS; slot++) {
-            size_t         count;
+            size_t count;
             const uint8_t *at = payloads_get(shared->payloads, slot, &count);
             if (at == NULL)
                 continue;
@@ -210,8 +212,8 @@ read_all(void *context)
 START_TEST(readers_beside_a_writer_see_whole_payloads)
 {
     static struct shared shared;
-    pthread_t            readers[2];
-    struct prng          prng;
+    pthread_t readers[2];
+    struct prng prng;
     prng_init(&prng, 8);
     epoch_init(&shared.gate);
     ck_assert_int_eq(payloads_open(SHARED_SLOTS, &shared.gate, &shared.payloads), OMEN_OK);
@@ -220,9 +222,9 @@ START_TEST(readers_beside_a_writer_see_whole_payloads)
     uint32_t version = 1;
     do {
         for (uint32_t i = 0; i < 2000; i++, version++) {
-            uint8_t        bytes[404];
+            uint8_t bytes[404];
             const uint32_t slot = prng_below(&prng, SHARED_SLOTS);
-            const size_t   count = 1 + prng_below(&prng, 400);
+            const size_t count = 1 + prng_below(&prng, 400);
             memcpy(bytes, &version, sizeof version);
             make(bytes + sizeof version, count, slot, version);
             if (prng_below(&prng, 10) == 0) {
