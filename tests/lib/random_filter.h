@@ -433,7 +433,8 @@ model_say_value(struct model_text *text, struct prng *prng, const struct value *
         break;
     }
     case VALUE_TIME:
-        assert(instant_print(value->time, time));
+        if (!instant_print(value->time, time))
+            abort();
         model_say(text, "time('%s')", time);
         break;
     default:
