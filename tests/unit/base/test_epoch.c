@@ -15,7 +15,7 @@
 #include "base/alloc.h"
 #include "tests/lib/check_main.h"
 
-enum { READERS = 4, VERSIONS = 600, MANY_THREADS = 2 * EPOCH_STRIPES };
+enum { READERS = 4, VERSIONS = 2000, MANY_THREADS = 2 * EPOCH_STRIPES };
 
 static struct epoch epoch;
 static uint32_t     ended_count;
