@@ -38,8 +38,7 @@ __all__ = [
 
 def _no_client(name: str) -> NoReturn:
     raise errors.UnsupportedError(
-        f"omendb.{name}: this version has the embedded engine only; the client comes with the server. "
-        "Use omendb.Index."
+        f"omendb.{name}: this version has the embedded engine only; the client comes with the server. Use omendb.Index."
     )
 
 
@@ -48,8 +47,6 @@ def connect(address: str, api_key: str | None = None, tls: Any = None, timeout: 
     _no_client("connect")
 
 
-def connect_async(
-    address: str, api_key: str | None = None, tls: Any = None, timeout: float | None = None
-) -> NoReturn:
+def connect_async(address: str, api_key: str | None = None, tls: Any = None, timeout: float | None = None) -> NoReturn:
     """Connects to a server, for asyncio; not in this version: raises UnsupportedError."""
     _no_client("connect_async")

@@ -1,11 +1,11 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from os import PathLike
 from types import TracebackType
-from typing import Any, Literal, Protocol, SupportsFloat, SupportsIndex, TypeAlias, final, overload
+from typing import Any, Literal, Protocol, Self, SupportsFloat, SupportsIndex, TypeAlias, final, overload
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import Buffer, Self
+from typing_extensions import Buffer
 
 from .filters import Expression
 from .types import Point, Recall
@@ -95,7 +95,9 @@ class Index:
     def set_payloads(self, ids: _Id | _Ids, payloads: _Payload | Sequence[_Payload | None]) -> None: ...
     def delete(self, ids: _Id | _Ids | None = None, filter: _Filter | None = None) -> int: ...
     @overload
-    def get(self, id: _Id, with_vector: bool = True, with_payload: bool = True) -> Point | None: ...
+    def get(  # type: ignore[overload-overlap]  # a str is one id, although it is an iterable of str too
+        self, id: _Id, with_vector: bool = True, with_payload: bool = True
+    ) -> Point | None: ...
     @overload
     def get(self, id: _Ids, with_vector: bool = True, with_payload: bool = True) -> list[Point | None]: ...
     def scroll(

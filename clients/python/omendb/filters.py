@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any, Final, NoReturn
 from uuid import UUID
 
@@ -237,8 +237,8 @@ def _number(value: float) -> str:
 
 def _moment(value: datetime) -> str:
     if value.utcoffset() is None:
-        raise FilterError(f"filter: {value!r} has no time zone; use datetime.now(timezone.utc) or .astimezone()")
-    return f"time({_quoted(value.astimezone(timezone.utc).isoformat())})"
+        raise FilterError(f"filter: {value!r} has no time zone; use datetime.now(UTC) or .astimezone()")
+    return f"time({_quoted(value.astimezone(UTC).isoformat())})"
 
 
 def _quoted(text: str, quote: str = '"') -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import PayloadError
@@ -10,7 +10,7 @@ from .errors import PayloadError
 if TYPE_CHECKING:
     import numpy
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Point(NamedTuple):
@@ -66,7 +66,7 @@ class Recall(float):
 def to_timestamp(moment: datetime) -> tuple[int, int]:
     """Seconds since 1970 and nanoseconds, as msgpack's timestamp has them."""
     if moment.utcoffset() is None:
-        raise PayloadError(f"{moment!r} has no time zone; use datetime.now(timezone.utc) or .astimezone()")
+        raise PayloadError(f"{moment!r} has no time zone; use datetime.now(UTC) or .astimezone()")
     since = moment - _EPOCH
     return since.days * 86400 + since.seconds, since.microseconds * 1000
 

@@ -1,7 +1,8 @@
 // clients/python/src/args.c -- arguments of methods, parsed without building a tuple or a dict.
 //
-// Shape: shell. A search takes about 20 us, so its arguments must not take 2: names are interned once, and a
-// keyword that was interned too (all that stand in source code are) is found by comparing pointers.
+// Shape: shell. A search takes about 20 us, so its arguments must not take 2: names are interned
+// once, and a keyword that was interned too (all that stand in source code are) is found by
+// comparing pointers.
 #include <math.h>
 #include <string.h>
 
@@ -38,8 +39,8 @@ place_named(const struct args_spec *spec, PyObject *name, PyObject *value, PyObj
 {
     const int i = find_name(spec, name);
     if (i < 0) {
-        PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'", spec->function,
-                     name);
+        PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument '%U'",
+                     spec->function, name);
         return -1;
     }
     if (out[i] != NULL) {
@@ -113,8 +114,8 @@ arg_u32(PyObject *argument, const char *name, uint32_t least, uint32_t *out)
     if (whole_number(argument, name, &number) < 0)
         return -1;
     if (number < (long long)least || number > UINT32_MAX) {
-        raise_error(OMEN_E_INVALID, "%s is %S; it must be at least %u and below 2^32", name, argument,
-                    least);
+        raise_error(OMEN_E_INVALID, "%s is %S; it must be at least %u and below 2^32", name,
+                    argument, least);
         return -1;
     }
     *out = (uint32_t)number;
@@ -130,7 +131,8 @@ arg_u64(PyObject *argument, const char *name, uint64_t *out)
     if (whole_number(argument, name, &number) < 0)
         return -1;
     if (number < 0 || number == INT64_MAX) {
-        raise_error(OMEN_E_INVALID, "%s is %S; it must be at least 0 and below 2^63-1", name, argument);
+        raise_error(OMEN_E_INVALID, "%s is %S; it must be at least 0 and below 2^63-1", name,
+                    argument);
         return -1;
     }
     *out = (uint64_t)number;

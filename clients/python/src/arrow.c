@@ -1,7 +1,9 @@
-// clients/python/src/arrow.c -- vectors from Arrow: a FixedSizeList of numbers, through the C data interface.
+// clients/python/src/arrow.c -- vectors from Arrow: a FixedSizeList of numbers, through the C data
+// interface.
 //
-// Shape: shell. The two structs below are the interface (https://arrow.apache.org/docs/format/CDataInterface.html);
-// no library is needed. The capsules stay the owners: they release the array when raw_close drops them.
+// Shape: shell. The two structs below are the interface
+// (https://arrow.apache.org/docs/format/CDataInterface.html); no library is needed. The capsules
+// stay the owners: they release the array when raw_close drops them.
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,8 +40,8 @@ element_of_arrow(const char *format)
     static const struct {
         const char *format;
         enum element element;
-    } table[] = {{"f", ELEMENT_F32}, {"g", ELEMENT_F64}, {"e", ELEMENT_F16}, {"c", ELEMENT_I8},
-                 {"C", ELEMENT_U8},  {"S", ELEMENT_U16}};
+    } table[] = {{"f", ELEMENT_F32}, {"g", ELEMENT_F64}, {"e", ELEMENT_F16},
+                 {"c", ELEMENT_I8},  {"C", ELEMENT_U8},  {"S", ELEMENT_U16}};
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
         if (strcmp(format, table[i].format) == 0)
             return table[i].element;
@@ -65,9 +67,10 @@ describe_values(struct raw *raw, const struct ArrowSchema *schema, const struct 
 {
     raw->element = element_of_arrow(schema->format);
     if (raw->element == ELEMENT_NONE) {
-        raise_error(OMEN_E_DTYPE,
-                    "Arrow values have format '%s'; vectors are float32, float64, float16, int8 or uint8",
-                    schema->format);
+        raise_error(
+            OMEN_E_DTYPE,
+            "Arrow values have format '%s'; vectors are float32, float64, float16, int8 or uint8",
+            schema->format);
         return -1;
     }
     const Py_ssize_t bytes = (Py_ssize_t)element_bytes(raw->element);
@@ -110,7 +113,8 @@ describe(struct raw *raw, const struct ArrowSchema *schema, const struct ArrowAr
     if (strncmp(schema->format, "+w:", 3) == 0)
         return describe_list(raw, schema, array);
     if (schema->format[0] == '+' || schema->n_children != 0) {
-        raise_error(OMEN_E_DTYPE, "Arrow array has format '%s'; rows of vectors are a FixedSizeList",
+        raise_error(OMEN_E_DTYPE,
+                    "Arrow array has format '%s'; rows of vectors are a FixedSizeList",
                     schema->format);
         return -1;
     }
@@ -122,9 +126,9 @@ describe(struct raw *raw, const struct ArrowSchema *schema, const struct ArrowAr
 int
 raw_from_arrow(struct raw *raw, PyObject *object)
 {
-    if (!PyObject_HasAttrString(object, "__arrow_c_array__"))
+    if (!PyObject_HasAttr(object, core.name_arrow))
         return 0;
-    PyObject *pair = PyObject_CallMethod(object, "__arrow_c_array__", NULL);
+    PyObject *pair = PyObject_CallMethodObjArgs(object, core.name_arrow, NULL);
     if (pair == NULL)
         return -1;
     if (!PyTuple_Check(pair) || PyTuple_Size(pair) != 2) {

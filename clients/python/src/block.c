@@ -1,7 +1,8 @@
 // clients/python/src/block.c -- memory that numpy arrays are made over, without a copy.
 //
-// Shape: shell. numpy is asked only through numpy.asarray and the buffer protocol: no build dependency on it, any
-// version will do, and it is imported when the first array is wanted, not before.
+// Shape: shell. numpy is asked only through numpy.asarray and the buffer protocol: no build
+// dependency on it, any version will do, and it is imported when the first array is wanted, not
+// before.
 #include "core.h"
 
 static Py_ssize_t
@@ -75,7 +76,7 @@ block_over(const void *data, PyObject *owner, const struct block_shape *shape)
     struct block *block = block_empty(shape);
     if (block == NULL)
         return NULL;
-    block->data = (void *)(uintptr_t)data;  // what the engine gave away is the owner's to write to
+    block->data = (void *)(uintptr_t)data; // what the engine gave away is the owner's to write to
     block->owner = Py_NewRef(owner);
     return block;
 }
@@ -155,7 +156,8 @@ block_array(struct block *block)
     return array;
 }
 
-// numpy.empty(count, object)[:] = list, and then the shape: numpy.array(list) would look into the items.
+// numpy.empty(count, object)[:] = list, and then the shape: numpy.array(list) would look into the
+// items.
 static PyObject *
 array_of_list(PyObject *list)
 {

@@ -1,11 +1,12 @@
 // clients/python/src/dlpack.c -- vectors from torch, jax and others, through DLPack.
 //
-// Shape: shell. The structs below are the protocol's (https://dmlc.github.io/dlpack), both its forms. The capsule
-// is never renamed, so it stays the owner and calls the producer's deleter when raw_close drops it.
+// Shape: shell. The structs below are the protocol's (https://dmlc.github.io/dlpack), both its
+// forms. The capsule is never renamed, so it stays the owner and calls the producer's deleter when
+// raw_close drops it.
 #include "core.h"
 
 #define DLPACK_CPU 1
-#define DLPACK_CUDA_HOST 3  // pinned host memory: ordinary loads work
+#define DLPACK_CUDA_HOST 3 // pinned host memory: ordinary loads work
 
 struct dl_tensor {
     void *data;
@@ -20,7 +21,7 @@ struct dl_tensor {
         uint16_t lanes;
     } dtype;
     int64_t *shape;
-    int64_t *strides;  // in elements; NULL: dense
+    int64_t *strides; // in elements; NULL: dense
     uint64_t byte_offset;
 };
 
@@ -70,7 +71,10 @@ element_of_tensor(const struct dl_tensor *tensor)
     case CODE_UINT:
         return bits == 8 ? ELEMENT_U8 : bits == 16 ? ELEMENT_U16 : ELEMENT_NONE;
     case CODE_FLOAT:
-        return bits == 32 ? ELEMENT_F32 : bits == 64 ? ELEMENT_F64 : bits == 16 ? ELEMENT_F16 : ELEMENT_NONE;
+        return bits == 32   ? ELEMENT_F32
+               : bits == 64 ? ELEMENT_F64
+               : bits == 16 ? ELEMENT_F16
+                            : ELEMENT_NONE;
     case CODE_BFLOAT:
         return bits == 16 ? ELEMENT_BF16 : ELEMENT_NONE;
     default:
@@ -82,21 +86,24 @@ static int
 describe(struct raw *raw, const struct dl_tensor *tensor)
 {
     if (tensor->device.type != DLPACK_CPU && tensor->device.type != DLPACK_CUDA_HOST) {
-        raise_error(OMEN_E_UNSUPPORTED, "tensor lies on a device (DLPack type %d); move it to the CPU",
+        raise_error(OMEN_E_UNSUPPORTED,
+                    "tensor lies on a device (DLPack type %d); move it to the CPU",
                     (int)tensor->device.type);
         return -1;
     }
     if (tensor->ndim != 1 && tensor->ndim != 2) {
-        raise_error(OMEN_E_DIMENSION, "tensor has %d dimensions; it must have 1 (a vector) or 2 (rows)",
+        raise_error(OMEN_E_DIMENSION,
+                    "tensor has %d dimensions; it must have 1 (a vector) or 2 (rows)",
                     (int)tensor->ndim);
         return -1;
     }
     raw->element = element_of_tensor(tensor);
     if (raw->element == ELEMENT_NONE) {
-        raise_error(OMEN_E_DTYPE,
-                    "tensor has elements of DLPack code %d, %d bits; vectors are f32, f64, f16, bf16, i8 "
-                    "or u8",
-                    (int)tensor->dtype.code, (int)tensor->dtype.bits);
+        raise_error(
+            OMEN_E_DTYPE,
+            "tensor has elements of DLPack code %d, %d bits; vectors are f32, f64, f16, bf16, i8 "
+            "or u8",
+            (int)tensor->dtype.code, (int)tensor->dtype.bits);
         return -1;
     }
     const Py_ssize_t bytes = (Py_ssize_t)element_bytes(raw->element);
@@ -114,9 +121,9 @@ describe(struct raw *raw, const struct dl_tensor *tensor)
 int
 raw_from_dlpack(struct raw *raw, PyObject *object)
 {
-    if (!PyObject_HasAttrString(object, "__dlpack__"))
+    if (!PyObject_HasAttr(object, core.name_dlpack))
         return 0;
-    PyObject *capsule = PyObject_CallMethod(object, "__dlpack__", NULL);
+    PyObject *capsule = PyObject_CallMethodObjArgs(object, core.name_dlpack, NULL);
     if (capsule == NULL)
         return -1;
     raw->keep = capsule;

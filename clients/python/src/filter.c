@@ -1,7 +1,8 @@
 // clients/python/src/filter.c -- a filter in any of its three forms, as the engine takes it.
 //
-// Shape: shell. Strings go as they are, dicts as msgpack, F expressions as the dict that they hold. The calls of
-// the engine that know only strings get dicts as text (omendb.filters.to_text). The engine has the only parser.
+// Shape: shell. Strings go as they are, dicts as msgpack, F expressions as the dict that they hold.
+// The calls of the engine that know only strings get dicts as text (omendb.filters.to_text). The
+// engine has the only parser.
 #include <string.h>
 
 #include "core.h"
@@ -34,7 +35,7 @@ dict_of(PyObject *object)
     if (is_expression < 0)
         return NULL;
     if (is_expression != 0)
-        return PyObject_GetAttrString(object, "tree");
+        return PyObject_GetAttr(object, core.name_tree);
     raise_error(OMEN_E_FILTER, "filter is a %R; it must be a str, a dict or made with F",
                 Py_TYPE(object));
     return NULL;
@@ -89,7 +90,8 @@ filter_open_text(struct filter *filter, PyObject *object)
         return -1;
     }
     PyObject *dict = dict_of(object);
-    PyObject *text = dict == NULL ? NULL : PyObject_CallFunctionObjArgs(core.filter_text, dict, NULL);
+    PyObject *text =
+        dict == NULL ? NULL : PyObject_CallFunctionObjArgs(core.filter_text, dict, NULL);
     const int result = text == NULL ? -1 : hold_text(filter, text);
     Py_XDECREF(dict);
     Py_XDECREF(text);

@@ -1,7 +1,7 @@
 // clients/python/src/hits.c -- the answer to one query.
 //
-// Shape: shell. Holds the engine's keys and distances as they came; arrays, and the payloads of the hits, are made
-// when they are asked for. A loop over (id, distance) never needs numpy.
+// Shape: shell. Holds the engine's keys and distances as they came; arrays, and the payloads of the
+// hits, are made when they are asked for. A loop over (id, distance) never needs numpy.
 #include "core.h"
 
 struct hits *
@@ -45,7 +45,8 @@ hits_traverse(PyObject *self, visitproc visit, void *arg)
     return 0;
 }
 
-// What the methods cannot do without stays: a cycle through the index goes through its own __dict__ as well.
+// What the methods cannot do without stays: a cycle through the index goes through its own __dict__
+// as well.
 static int
 hits_clear(PyObject *self)
 {
@@ -126,8 +127,8 @@ hits_repr(PyObject *self)
 
 // ---- attributes ----
 
-// A numpy array over a part of our memory, which passes to a block: were `self` the owner, then self -> array ->
-// self would be a cycle that the collector cannot see through numpy.
+// A numpy array over a part of our memory, which passes to a block: were `self` the owner, then
+// self -> array -> self would be a cycle that the collector cannot see through numpy.
 static PyObject *
 array_over(struct hits *hits, const void *data, char format)
 {
@@ -199,7 +200,7 @@ get_payloads(PyObject *self, void *closure)
         raise_status(status);
     omen_points_free(points);
     index_leave(index);
-    if (hits->payloads == NULL)  // another thread may have been here meanwhile
+    if (hits->payloads == NULL) // another thread may have been here meanwhile
         hits->payloads = Py_XNewRef(list);
     return list;
 }
@@ -257,14 +258,16 @@ get_report(PyObject *self, void *closure)
 }
 
 static PyGetSetDef hits_getset[] = {
-    {"ids", get_ids, NULL, "Ids of the hits, nearest first: an int64 array, or an array of str.", NULL},
+    {"ids", get_ids, NULL, "Ids of the hits, nearest first: an int64 array, or an array of str.",
+     NULL},
     {"distances", get_distances, NULL, "Their distances: a float32 array.", NULL},
     {"payloads", get_payloads, NULL,
-     "Their payloads: a list of dict, None where there is none. Read from the index when first asked for.",
+     "Their payloads: a list of dict, None where there is none. Read from the index when first "
+     "asked for.",
      NULL},
     {"warnings", get_warnings, NULL, "What the search had to do that it should not have to.", NULL},
-    {"report", get_report, NULL, "How the search went: distances computed, strategy, matching rows.",
-     NULL},
+    {"report", get_report, NULL,
+     "How the search went: distances computed, strategy, matching rows.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -1,8 +1,8 @@
 // clients/python/src/ids.c -- ids as the engine takes them: u64 numbers, or NUL-terminated UTF-8.
 //
-// Shape: shell. An int64 or uint64 array that lies dense is used in place; other integer arrays and any sequence
-// are copied. A bool is an int to Python, but an array of bools given as ids is always a mask in the wrong place,
-// so bools are refused, and floats with them.
+// Shape: shell. An int64 or uint64 array that lies dense is used in place; other integer arrays and
+// any sequence are copied. A bool is an int to Python, but an array of bools given as ids is always
+// a mask in the wrong place, so bools are refused, and floats with them.
 #include <string.h>
 
 #include "core.h"
@@ -18,7 +18,8 @@ refuse(PyObject *object)
 static int
 refuse_negative(long long id, Py_ssize_t row)
 {
-    raise_error(OMEN_E_ID_RANGE, "row %zd: id %lld is negative; integer ids are 0..2^63-1", row, id);
+    raise_error(OMEN_E_ID_RANGE, "row %zd: id %lld is negative; integer ids are 0..2^63-1", row,
+                id);
     return -1;
 }
 
@@ -99,7 +100,7 @@ load(const char *at, struct integer_kind kind)
     case 4:
         return kind.is_signed ? (long long)value.i32 : (long long)value.u32;
     default:
-        return value.i64;  // an unsigned one above 2^63-1 turns negative, and is refused as such
+        return value.i64; // an unsigned one above 2^63-1 turns negative, and is refused as such
     }
 }
 
@@ -109,7 +110,8 @@ read_array(struct ids *ids, struct integer_kind kind)
     const Py_buffer *view = &ids->view;
     const Py_ssize_t stride = view->strides[0];
     const char *at = view->buf;
-    const bool in_place = kind.bytes == 8 && (stride == 8 || ids->count <= 1) && (uintptr_t)at % 8 == 0;
+    const bool in_place =
+        kind.bytes == 8 && (stride == 8 || ids->count <= 1) && (uintptr_t)at % 8 == 0;
     if (in_place) {
         ids->keys = view->buf;
     } else {
@@ -158,7 +160,7 @@ ids_from_buffer(struct ids *ids, PyObject *object)
     }
     if (ids->view.ndim == 0 || format[1] != '\0' ||
         !integer_of_format(format[0], ids->view.itemsize, &kind)) {
-        PyBuffer_Release(&ids->view);  // a scalar, or an array of objects or texts
+        PyBuffer_Release(&ids->view); // a scalar, or an array of objects or texts
         ids->has_view = false;
         return 0;
     }
@@ -251,7 +253,7 @@ ids_from_any(struct ids *ids, PyObject *object)
         return found;
     if (PyIndex_Check(object) && !PySequence_Check(object))
         return ids_from_one(ids, object);
-    ids->keep = PySequence_List(object);  // of any iterable; a copy that nobody else changes
+    ids->keep = PySequence_List(object); // of any iterable; a copy that nobody else changes
     if (ids->keep == NULL) {
         if (!PyErr_ExceptionMatches(PyExc_TypeError))
             return -1;

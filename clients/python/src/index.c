@@ -1,8 +1,9 @@
 // clients/python/src/index.c -- the life of an Index: opening, entering, closing.
 //
-// Shape: shell. omen_close must be the last call on its handle, but a thread may close an index while others search
-// it. So every call enters and leaves; close() only marks the index, which refuses new calls, and whoever leaves
-// last closes the handle. The counter needs no lock: it is touched with the GIL only.
+// Shape: shell. omen_close must be the last call on its handle, but a thread may close an index
+// while others search it. So every call enters and leaves; close() only marks the index, which
+// refuses new calls, and whoever leaves last closes the handle. The counter needs no lock: it is
+// touched with the GIL only.
 #include <string.h>
 
 #include "core.h"
@@ -81,7 +82,8 @@ struct choice {
     const char *name;
     int value;
 };
-static const struct choice metrics[] = {{"cosine", OMEN_COSINE}, {"l2", OMEN_L2}, {"ip", OMEN_IP}, {NULL, 0}};
+static const struct choice metrics[] = {
+    {"cosine", OMEN_COSINE}, {"l2", OMEN_L2}, {"ip", OMEN_IP}, {NULL, 0}};
 static const struct choice dtypes[] = {{"f32", OMEN_F32}, {"f16", OMEN_F16}, {"bf16", OMEN_BF16},
                                        {"i8", OMEN_I8},   {"u8", OMEN_U8},   {NULL, 0}};
 static const struct choice algorithms[] = {{"hnsw+", OMEN_HNSW}, {"flat", OMEN_FLAT}, {NULL, 0}};
@@ -123,19 +125,34 @@ choose(PyObject *argument, const char *name, const struct choice *choices, int *
     }
     char known[64] = "";
     for (size_t at = 0; choices->name != NULL && at < sizeof known; choices++)
-        at += (size_t)PyOS_snprintf(known + at, sizeof known - at, at == 0 ? "%s" : ", %s", choices->name);
+        at += (size_t)PyOS_snprintf(known + at, sizeof known - at, at == 0 ? "%s" : ", %s",
+                                    choices->name);
     raise_error(OMEN_E_INVALID, "%s is %R; it must be one of: %s", name, argument, known);
     return -1;
 }
 
 // Every argument of Index(), in the order in which they may come without names.
 enum {
-    ARG_DIMENSION, ARG_ALGORITHM, ARG_METRIC, ARG_DTYPE, ARG_PATH, ARG_M, ARG_EF_CONSTRUCTION, ARG_EF_SEARCH,
-    ARG_TARGET_RECALL, ARG_QUANTIZATION, ARG_READ_ONLY, ARG_THREADS, ARG_SEED, ARG_MAX_MEMORY, ARG_COUNT
+    ARG_DIMENSION,
+    ARG_ALGORITHM,
+    ARG_METRIC,
+    ARG_DTYPE,
+    ARG_PATH,
+    ARG_M,
+    ARG_EF_CONSTRUCTION,
+    ARG_EF_SEARCH,
+    ARG_TARGET_RECALL,
+    ARG_QUANTIZATION,
+    ARG_READ_ONLY,
+    ARG_THREADS,
+    ARG_SEED,
+    ARG_MAX_MEMORY,
+    ARG_COUNT
 };
 static const char *const argument_names[] = {
-    "dimension", "algorithm",     "metric",       "dtype",     "path",    "m",    "ef_construction",
-    "ef_search", "target_recall", "quantization", "read_only", "threads", "seed", "max_memory", NULL};
+    "dimension", "algorithm",       "metric",    "dtype",         "path",
+    "m",         "ef_construction", "ef_search", "target_recall", "quantization",
+    "read_only", "threads",         "seed",      "max_memory",    NULL};
 
 static int
 read_choices(omen_options *options, PyObject *const *given)
@@ -188,7 +205,8 @@ collect(PyObject *args, PyObject *kwargs, PyObject **given)
 {
     const Py_ssize_t count = PyTuple_Size(args);
     if (count > ARG_COUNT) {
-        PyErr_Format(PyExc_TypeError, "Index() takes at most %d arguments (%zd given)", ARG_COUNT, count);
+        PyErr_Format(PyExc_TypeError, "Index() takes at most %d arguments (%zd given)", ARG_COUNT,
+                     count);
         return -1;
     }
     for (Py_ssize_t i = 0; i < count; i++)
@@ -292,9 +310,9 @@ index_repr(PyObject *object)
     const Py_ssize_t count = index_length(object);
     if (count < 0)
         return NULL;
-    return PyUnicode_FromFormat("<omendb.Index of %zd vectors, dimension=%u, metric='%s', dtype='%s'>", count,
-                                (unsigned)self->dimension, metric_name(self->metric),
-                                dtype_name(self->dtype));
+    return PyUnicode_FromFormat(
+        "<omendb.Index of %zd vectors, dimension=%u, metric='%s', dtype='%s'>", count,
+        (unsigned)self->dimension, metric_name(self->metric), dtype_name(self->dtype));
 }
 
 static PyObject *

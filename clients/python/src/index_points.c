@@ -1,7 +1,7 @@
 // clients/python/src/index_points.c -- points read back: get, scroll, count, in.
 //
-// Shape: shell. The engine gives a copy of the points; vectors are numpy arrays over that copy, so it lives as long as
-// one of them does.
+// Shape: shell. The engine gives a copy of the points; vectors are numpy arrays over that copy, so
+// it lives as long as one of them does.
 #include <string.h>
 
 #include "core.h"
@@ -26,7 +26,8 @@ points_capsule(omen_points_t points)
 static PyObject *
 widened_vector(const struct index *self, const void *data)
 {
-    struct block *block = block_new(&(struct block_shape){'f', 1, {(Py_ssize_t)self->dimension, 0}});
+    struct block *block =
+        block_new(&(struct block_shape){'f', 1, {(Py_ssize_t)self->dimension, 0}});
     if (block != NULL)
         widen_run(block->data, ELEMENT_BF16, data, self->dimension);
     return block_array(block);
@@ -35,7 +36,7 @@ widened_vector(const struct index *self, const void *data)
 static PyObject *
 vector_at(const struct index *self, omen_points_t points, size_t i, PyObject *owner)
 {
-    static const char formats[] = {0, 'f', 'e', 0, 'b', 'B'};  // by omen_dtype
+    static const char formats[] = {0, 'f', 'e', 0, 'b', 'B'}; // by omen_dtype
     const void *data = omen_points_vector(points, i);
     if (data == NULL)
         return Py_NewRef(Py_None);
@@ -91,7 +92,8 @@ list_of_points(struct index *self, omen_points_t points, PyObject *owner)
         if (!omen_points_found(points, i))
             item = Py_NewRef(Py_None);
         else if (texts != NULL)
-            item = point_at(self, points, i, owner, Py_XNewRef(PyList_GetItem(texts, (Py_ssize_t)i)));
+            item =
+                point_at(self, points, i, owner, Py_XNewRef(PyList_GetItem(texts, (Py_ssize_t)i)));
         else
             item = point_at(self, points, i, owner,
                             PyLong_FromUnsignedLongLong(omen_points_id(points, i)));
@@ -144,8 +146,8 @@ index_get(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *n
     struct index *self = (struct index *)object;
     struct ids ids;
     int with = 0;
-    if (args_parse(&spec, args, count, names, given) < 0 || read_with(given[1], given[2], &with) < 0 ||
-        ids_open(&ids, given[0]) < 0)
+    if (args_parse(&spec, args, count, names, given) < 0 ||
+        read_with(given[1], given[2], &with) < 0 || ids_open(&ids, given[0]) < 0)
         return NULL;
     PyObject *result = NULL;
     if (index_enter(self) != NULL) {
@@ -225,9 +227,9 @@ index_scroll(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject
     uint32_t limit = 100;
     uint64_t cursor = 0;
     int with = 0;
-    if (args_parse(&spec, args, count, names, given) < 0 || arg_u32(given[1], "limit", 1, &limit) < 0 ||
-        arg_u64(given[2], "cursor", &cursor) < 0 || read_with(given[3], given[4], &with) < 0 ||
-        filter_open_text(&filter, given[0]) < 0)
+    if (args_parse(&spec, args, count, names, given) < 0 ||
+        arg_u32(given[1], "limit", 1, &limit) < 0 || arg_u64(given[2], "cursor", &cursor) < 0 ||
+        read_with(given[3], given[4], &with) < 0 || filter_open_text(&filter, given[0]) < 0)
         return NULL;
     PyObject *list = NULL;
     if (index_enter(self) != NULL) {

@@ -1,6 +1,7 @@
 // clients/python/src/index_read.c -- search, range_search, knn_query.
 //
-// Shape: shell. One query's path is short on purpose: no tuple, no dict, no numpy, one allocation for the answer.
+// Shape: shell. One query's path is short on purpose: no tuple, no dict, no numpy, one allocation
+// for the answer.
 #include <string.h>
 
 #include "core.h"
@@ -78,7 +79,8 @@ search_one(struct index *self, struct query *query)
     }
     if (hits != NULL && hits->count > 0) {
         keys_resolve_kind(self, hits->keys[0]);
-        if (self->kind == IDS_TEXT && (hits->texts = keys_to_texts(self, hits->keys, hits->count)) == NULL)
+        if (self->kind == IDS_TEXT &&
+            (hits->texts = keys_to_texts(self, hits->keys, hits->count)) == NULL)
             Py_CLEAR(hits);
     }
     index_leave(self);
@@ -100,7 +102,7 @@ pair_of_arrays(struct index *self, struct block *ids, struct block *distances)
         id_array = object_array(keys_to_texts(self, ids->data, count), rows, columns);
         Py_DECREF(ids);
     } else {
-        id_array = block_array(ids);  // UINT64_MAX, where there are fewer, is -1 as int64
+        id_array = block_array(ids); // UINT64_MAX, where there are fewer, is -1 as int64
     }
     PyObject *distance_array = block_array(distances);
     if (id_array != NULL && distance_array != NULL)
@@ -142,8 +144,8 @@ search_many(struct index *self, struct query *query)
     omen_status status = OMEN_OK;
     Py_BEGIN_ALLOW_THREADS
     if (query->rows.count > 0)
-        status = omen_query_batch(handle, query->rows.data, query->rows.count, &query->options, ids->data,
-                                  distances->data);
+        status = omen_query_batch(handle, query->rows.data, query->rows.count, &query->options,
+                                  ids->data, distances->data);
     Py_END_ALLOW_THREADS
     if (status != OMEN_OK)
         raise_status(status);
@@ -177,7 +179,8 @@ index_search(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject
 PyObject *
 index_knn_query(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names)
 {
-    static struct args_spec spec = {"knn_query", {"data", "k", "num_threads", "filter"}, 1, 4, {NULL}};
+    static struct args_spec spec = {
+        "knn_query", {"data", "k", "num_threads", "filter"}, 1, 4, {NULL}};
     PyObject *given[ARGS_MAX];
     if (args_parse(&spec, args, count, names, given) < 0)
         return NULL;
@@ -245,7 +248,7 @@ range_one(struct index *self, struct query *query, const char *vector, float rad
 static PyObject *
 range_many(struct index *self, struct query *query, float radius)
 {
-    static const size_t bytes[] = {0, 4, 2, 2, 1, 1};  // by omen_dtype
+    static const size_t bytes[] = {0, 4, 2, 2, 1, 1}; // by omen_dtype
     const struct rows *rows = &query->rows;
     const size_t stride = rows->stride != 0 ? rows->stride : bytes[rows->dtype] * self->dimension;
     PyObject *list = PyList_New((Py_ssize_t)rows->count);

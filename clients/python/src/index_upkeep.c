@@ -58,7 +58,8 @@ index_copy(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *
     PyObject *given[ARGS_MAX];
     PyObject *path = NULL;
     struct index *self = (struct index *)object;
-    if (args_parse(&spec, args, count, names, given) < 0 || PyUnicode_FSConverter(given[0], &path) == 0)
+    if (args_parse(&spec, args, count, names, given) < 0 ||
+        PyUnicode_FSConverter(given[0], &path) == 0)
         return NULL;
     omen_index_t handle = index_enter(self);
     if (handle == NULL) {
@@ -106,13 +107,15 @@ read_field_type(PyObject *argument, omen_field_type *out)
 {
     static const char *const names[] = {"keyword", "integer", "float", "bool", "datetime", "uuid"};
     for (int i = 0; i < 6; i++) {
-        if (PyUnicode_Check(argument) && PyUnicode_CompareWithASCIIString(argument, names[i]) == 0) {
+        if (PyUnicode_Check(argument) &&
+            PyUnicode_CompareWithASCIIString(argument, names[i]) == 0) {
             *out = (omen_field_type)(i + 1);
             return 0;
         }
     }
     raise_error(OMEN_E_INVALID,
-                "type is %R; it must be one of: keyword, integer, float, bool, datetime, uuid", argument);
+                "type is %R; it must be one of: keyword, integer, float, bool, datetime, uuid",
+                argument);
     return -1;
 }
 
@@ -153,8 +156,8 @@ index_index_field(PyObject *object, PyObject *const *args, Py_ssize_t count, PyO
 // ---- build ----
 
 struct progress {
-    PyObject *function;  // NULL: only look whether Ctrl-C was pressed
-    bool failed;         // an exception is waiting in `type`, `value`, `trace`
+    PyObject *function; // NULL: only look whether Ctrl-C was pressed
+    bool failed;        // an exception is waiting in `type`, `value`, `trace`
     PyObject *type, *value, *trace;
 };
 
@@ -188,7 +191,8 @@ read_backend(PyObject *argument, omen_backend *out)
     if (!arg_given(argument))
         return 0;
     for (int i = 0; i < 3; i++) {
-        if (PyUnicode_Check(argument) && PyUnicode_CompareWithASCIIString(argument, names[i]) == 0) {
+        if (PyUnicode_Check(argument) &&
+            PyUnicode_CompareWithASCIIString(argument, names[i]) == 0) {
             *out = (omen_backend)i;
             return 0;
         }
@@ -204,7 +208,8 @@ index_build(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject 
     PyObject *given[ARGS_MAX];
     struct index *self = (struct index *)object;
     omen_build_options options = OMEN_BUILD_OPTIONS_INIT;
-    if (args_parse(&spec, args, count, names, given) < 0 || read_backend(given[0], &options.backend) < 0)
+    if (args_parse(&spec, args, count, names, given) < 0 ||
+        read_backend(given[0], &options.backend) < 0)
         return NULL;
     struct progress progress = {.function = arg_given(given[1]) ? given[1] : NULL};
     if (progress.function != NULL && !PyCallable_Check(progress.function)) {
@@ -234,7 +239,8 @@ index_build(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject 
 PyObject *
 index_recall(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names)
 {
-    static struct args_spec spec = {"recall", {"samples", "k", "ef", "target_recall"}, 0, 4, {NULL}};
+    static struct args_spec spec = {
+        "recall", {"samples", "k", "ef", "target_recall"}, 0, 4, {NULL}};
     PyObject *given[ARGS_MAX];
     struct index *self = (struct index *)object;
     omen_query_options options = OMEN_QUERY_OPTIONS_INIT;
@@ -268,10 +274,11 @@ memory_dict(const omen_statistics *stats)
 {
     return Py_BuildValue(
         "{sKsKsKsKsKsKsKsK}", "links", (unsigned long long)stats->bytes_links, "codes",
-        (unsigned long long)stats->bytes_codes, "ids", (unsigned long long)stats->bytes_ids, "vectors",
-        (unsigned long long)stats->bytes_vectors, "payloads", (unsigned long long)stats->bytes_payloads,
-        "fields", (unsigned long long)stats->bytes_fields, "search",
-        (unsigned long long)stats->bytes_search, "other", (unsigned long long)stats->bytes_other);
+        (unsigned long long)stats->bytes_codes, "ids", (unsigned long long)stats->bytes_ids,
+        "vectors", (unsigned long long)stats->bytes_vectors, "payloads",
+        (unsigned long long)stats->bytes_payloads, "fields",
+        (unsigned long long)stats->bytes_fields, "search", (unsigned long long)stats->bytes_search,
+        "other", (unsigned long long)stats->bytes_other);
 }
 
 // A measured share, or None when it was never measured.
@@ -284,22 +291,27 @@ measured(double value)
 static PyObject *
 stats_dict(const struct index *self, const omen_statistics *stats)
 {
-    const bool flat = self->algorithm == OMEN_FLAT, quantized = self->quantization == OMEN_QUANTIZE_INT8;
+    const bool flat = self->algorithm == OMEN_FLAT,
+               quantized = self->quantization == OMEN_QUANTIZE_INT8;
     return Py_BuildValue(
-        "{sKsKsKsKsIsIsIsIsI" "sssssssz" "ssss" "sNsdsdsKsdsNsd" "sKsKsK}",
-        "count", (unsigned long long)stats->count, "rows", (unsigned long long)stats->rows, "deleted",
-        (unsigned long long)stats->deleted, "tail", (unsigned long long)stats->tail, "dimension",
-        (unsigned)stats->dimension, "m", (unsigned)stats->m, "ef_construction",
+        "{sKsKsKsKsIsIsIsIsI"
+        "sssssssz"
+        "ssss"
+        "sNsdsdsKsdsNsd"
+        "sKsKsK}",
+        "count", (unsigned long long)stats->count, "rows", (unsigned long long)stats->rows,
+        "deleted", (unsigned long long)stats->deleted, "tail", (unsigned long long)stats->tail,
+        "dimension", (unsigned)stats->dimension, "m", (unsigned)stats->m, "ef_construction",
         (unsigned)stats->ef_construction, "ef_search", (unsigned)stats->ef_search, "threads",
-        (unsigned)stats->threads,
-        "metric", metric_name(self->metric), "dtype", dtype_name(self->dtype), "algorithm",
-        flat ? "flat" : "hnsw+", "quantization", quantized ? "int8" : NULL,
-        "code", stats->code == NULL ? "" : stats->code, "kernel", stats->kernel == NULL ? "" : stats->kernel,
-        "memory", memory_dict(stats), "bytes_per_vector", stats->bytes_per_vector, "links_mean",
-        stats->links_mean, "unreached", (unsigned long long)stats->unreached, "drift", stats->drift, "recall",
-        measured(stats->recall), "open_seconds", stats->open_seconds,
-        "searches", (unsigned long long)stats->searches, "evaluations",
-        (unsigned long long)stats->evaluations, "rerank_misses", (unsigned long long)stats->rerank_misses);
+        (unsigned)stats->threads, "metric", metric_name(self->metric), "dtype",
+        dtype_name(self->dtype), "algorithm", flat ? "flat" : "hnsw+", "quantization",
+        quantized ? "int8" : NULL, "code", stats->code == NULL ? "" : stats->code, "kernel",
+        stats->kernel == NULL ? "" : stats->kernel, "memory", memory_dict(stats),
+        "bytes_per_vector", stats->bytes_per_vector, "links_mean", stats->links_mean, "unreached",
+        (unsigned long long)stats->unreached, "drift", stats->drift, "recall",
+        measured(stats->recall), "open_seconds", stats->open_seconds, "searches",
+        (unsigned long long)stats->searches, "evaluations", (unsigned long long)stats->evaluations,
+        "rerank_misses", (unsigned long long)stats->rerank_misses);
 }
 
 PyObject *

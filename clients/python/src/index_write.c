@@ -1,6 +1,7 @@
 // clients/python/src/index_write.c -- add, upsert, set_payloads, delete.
 //
-// Shape: shell. A batch's vectors, ids and payloads are opened, handed over in one call, and closed.
+// Shape: shell. A batch's vectors, ids and payloads are opened, handed over in one call, and
+// closed.
 #include <string.h>
 
 #include "core.h"
@@ -38,7 +39,8 @@ write_open(struct write *write, const struct index *self, PyObject *const *given
         }
         write->has_ids = true;
         if (write->ids.count != write->rows.count) {
-            raise_error(OMEN_E_INVALID, "%zu ids for %zu vectors", write->ids.count, write->rows.count);
+            raise_error(OMEN_E_INVALID, "%zu ids for %zu vectors", write->ids.count,
+                        write->rows.count);
             write_close(write);
             return -1;
         }
@@ -88,9 +90,11 @@ write_many(struct index *self, const struct write *write, write_call *call)
     if (write->has_ids && write->ids.kind == IDS_TEXT) {
         if (write_run(self, write, NULL, call) < 0)
             return NULL;
-        return write->ids.single ? Py_BuildValue("[O]", write->ids.keep) : Py_NewRef(write->ids.keep);
+        return write->ids.single ? Py_BuildValue("[O]", write->ids.keep)
+                                 : Py_NewRef(write->ids.keep);
     }
-    struct block *block = block_new(&(struct block_shape){'q', 1, {(Py_ssize_t)write->rows.count, 0}});
+    struct block *block =
+        block_new(&(struct block_shape){'q', 1, {(Py_ssize_t)write->rows.count, 0}});
     if (block == NULL)
         return NULL;
     if (write_run(self, write, block->data, call) < 0) {
@@ -118,7 +122,8 @@ write_batch(PyObject *object, PyObject *const *given, write_call *call)
     struct write write;
     if (write_open(&write, self, given) < 0)
         return NULL;
-    PyObject *result = write.rows.single ? write_one(self, &write, call) : write_many(self, &write, call);
+    PyObject *result =
+        write.rows.single ? write_one(self, &write, call) : write_many(self, &write, call);
     write_close(&write);
     return result;
 }
@@ -184,7 +189,7 @@ delete_ids(struct index *self, PyObject *argument)
     struct ids ids;
     if (ids_open(&ids, argument) < 0)
         return NULL;
-    omen_index_t handle = index_enter(self);
+    omen_index_t handle = keys_check_kind(self, &ids) < 0 ? NULL : index_enter(self);
     if (handle == NULL) {
         ids_close(&ids);
         return NULL;

@@ -1,10 +1,12 @@
 // clients/python/src/keys.c -- the engine's integer keys as the ids that the user knows.
 //
-// Shape: shell. The engine speaks in integer keys; where ids are texts, it gives the text of a key and the key of a
-// text. A key is never taken back, so texts may be asked for long after a search.
+// Shape: shell. The engine speaks in integer keys; where ids are texts, it gives the text of a key
+// and the key of a text. A key is never taken back, so texts may be asked for long after a search.
+#include <string.h>
+
 #include "core.h"
 
-#define CHUNK 64  // texts fetched in one stretch without the GIL
+#define CHUNK 64 // texts fetched in one stretch without the GIL
 
 void
 keys_resolve_kind(struct index *self, uint64_t key)
@@ -40,7 +42,8 @@ put_texts(struct index *self, PyObject *list, const uint64_t *keys, size_t first
         return -1;
     }
     for (size_t i = 0; i < count; i++) {
-        PyObject *item = keys[i] == UINT64_MAX ? Py_NewRef(Py_None) : PyUnicode_FromString(texts[i]);
+        PyObject *item =
+            keys[i] == UINT64_MAX ? Py_NewRef(Py_None) : PyUnicode_FromString(texts[i]);
         if (item == NULL || PyList_SetItem(list, (Py_ssize_t)(first + i), item) < 0)
             return -1;
     }
@@ -84,32 +87,35 @@ keys_of_texts(struct index *self, const struct ids *ids, uint64_t *keys)
     return status == OMEN_OK;
 }
 
-// An integer means nothing to an index of texts, though as a key it would find something.
-static bool
-keys_of_integers(struct index *self, const struct ids *ids, uint64_t *keys)
+int
+keys_check_kind(const struct index *self, const struct ids *ids)
 {
-    if (self->kind == IDS_TEXT && ids->count > 0) {
+    if (self->kind == IDS_UNKNOWN || ids->kind == self->kind || ids->count == 0)
+        return 0;
+    if (ids->kind == IDS_TEXT)
+        raise_error(OMEN_E_ID_KIND, "id '%s' is a str; this index holds integer ids",
+                    ids->texts[0]);
+    else
         raise_error(OMEN_E_ID_KIND, "id %llu is an int; this index holds text ids",
                     (unsigned long long)ids->keys[0]);
-        return false;
-    }
-    for (size_t i = 0; i < ids->count; i++)
-        keys[i] = ids->keys[i];
-    return true;
+    return -1;
 }
 
 uint64_t *
 keys_of_ids(struct index *self, const struct ids *ids)
 {
+    if (keys_check_kind(self, ids) < 0)
+        return NULL;
     uint64_t *keys = PyMem_Malloc(ids->count * sizeof *keys + 1);
     if (keys == NULL) {
         PyErr_NoMemory();
         return NULL;
     }
-    const bool done = ids->kind == IDS_TEXT ? keys_of_texts(self, ids, keys)
-                                            : keys_of_integers(self, ids, keys);
-    if (done)
-        return keys;
-    PyMem_Free(keys);
-    return NULL;
+    if (ids->kind == IDS_INTEGER) {
+        memcpy(keys, ids->keys, ids->count * sizeof *keys);
+    } else if (!keys_of_texts(self, ids, keys)) {
+        PyMem_Free(keys);
+        return NULL;
+    }
+    return keys;
 }

@@ -1,7 +1,8 @@
-// clients/python/src/module.c -- omendb._core: the types, their methods' docstrings, and what they need from Python.
+// clients/python/src/module.c -- omendb._core: the types, their methods' docstrings, and what they
+// need from Python.
 //
-// Shape: shell. Errors, filters and the small result types are written in Python; this module takes hold of them when
-// it is imported, so that no call has to look them up.
+// Shape: shell. Errors, filters and the small result types are written in Python; this module takes
+// hold of them when it is imported, so that no call has to look them up.
 #include "core.h"
 
 struct core core;
@@ -13,66 +14,88 @@ static PyMethodDef index_methods[] = {
     {"add", FAST(index_add),
      "add($self, /, vectors, ids=None, payloads=None)\n--\n\n"
      "Adds vectors and returns their ids.\n\n"
-     "vectors: one vector or rows of them: numpy, anything with the buffer protocol, DLPack or Arrow\n"
+     "vectors: one vector or rows of them: numpy, anything with the buffer protocol, DLPack or "
+     "Arrow\n"
      "    (FixedSizeList), read where it lies; or lists of numbers.\n"
-     "ids: ints 0..2**63-1 or strs; without them the index numbers the rows on. An id that is there already\n"
+     "ids: ints 0..2**63-1 or strs; without them the index numbers the rows on. An id that is "
+     "there already\n"
      "    raises ExistsError.\n"
      "payloads: a dict or None for each vector.\n\n"
-     "All vectors of a call are added, or none. They are found by searches at once; linking them into the\n"
+     "All vectors of a call are added, or none. They are found by searches at once; linking them "
+     "into the\n"
      "graph goes on in the background."},
     {"upsert", FAST(index_upsert),
      "upsert($self, /, vectors, ids=None, payloads=None)\n--\n\n"
      "Like add(), but replaces the vector and the payload of ids that are there already."},
     {"set_payloads", FAST(index_set_payloads),
      "set_payloads($self, /, ids, payloads)\n--\n\n"
-     "Replaces the payloads of points that are there; None removes one. An unknown id raises NotFoundError."},
+     "Replaces the payloads of points that are there; None removes one. An unknown id raises "
+     "NotFoundError."},
     {"delete", FAST(index_delete),
      "delete($self, /, ids=None, filter=None)\n--\n\n"
-     "Deletes points by ids or by a filter and returns how many there were. Unknown ids are skipped."},
+     "Deletes points by ids or by a filter and returns how many there were. Unknown ids are "
+     "skipped."},
     {"get", FAST(index_get),
      "get($self, /, id, with_vector=True, with_payload=True)\n--\n\n"
      "The Point of an id, or None; a list of them for a list of ids."},
     {"scroll", FAST(index_scroll),
-     "scroll($self, /, filter=None, limit=100, cursor=None, with_vector=True, with_payload=True)\n--\n\n"
-     "Points in the order of writing, `limit` at a time: (points, cursor). Give the cursor to the next call;\n"
+     "scroll($self, /, filter=None, limit=100, cursor=None, with_vector=True, "
+     "with_payload=True)\n--\n\n"
+     "Points in the order of writing, `limit` at a time: (points, cursor). Give the cursor to the "
+     "next call;\n"
      "it is None at the end."},
     {"count", FAST(index_count),
      "count($self, /, filter=None)\n--\n\nHow many points there are, or how many match a filter."},
     {"search", FAST(index_search),
-     "search($self, /, q, k=10, filter=None, ef=None, target_recall=None, exact=False, threads=0)\n--\n\n"
+     "search($self, /, q, k=10, filter=None, ef=None, target_recall=None, exact=False, "
+     "threads=0)\n--\n\n"
      "The k nearest points.\n\n"
-     "q: one vector gives Hits; rows of them give (ids, distances), two arrays of shape (n, k), filled with\n"
-     "    -1 (None for text ids) and infinity where there are fewer, and are searched in parallel.\n"
+     "q: one vector gives Hits; rows of them give (ids, distances), two arrays of shape (n, k), "
+     "filled with\n"
+     "    -1 (None for text ids) and infinity where there are fewer, and are searched in "
+     "parallel.\n"
      "filter: 'age >= 30 and city in [\"Oslo\"]', {'age': {'gte': 30}}, or F.age >= 30.\n"
-     "ef: how far to look; target_recall: look as far as this recall needs; exact: look at everything.\n\n"
+     "ef: how far to look; target_recall: look as far as this recall needs; exact: look at "
+     "everything.\n\n"
      "Distances: l2 is squared, ip is 1 - <q, x>, cosine is 1 - cos; smaller is nearer."},
     {"range_search", FAST(index_range_search),
-     "range_search($self, /, q, radius, filter=None, ef=None, target_recall=None, exact=False)\n--\n\n"
-     "Points within a distance, nearest first, at most 10,000: Hits, or a list of them for rows of queries."},
+     "range_search($self, /, q, radius, filter=None, ef=None, target_recall=None, "
+     "exact=False)\n--\n\n"
+     "Points within a distance, nearest first, at most 10,000: Hits, or a list of them for rows of "
+     "queries."},
     {"index_field", FAST(index_index_field),
      "index_field($self, /, name, type)\n--\n\n"
      "Makes filters on a payload field fast. Dots in the name reach into nested dicts.\n\n"
      "type: 'keyword', 'integer', 'float', 'bool', 'datetime' or 'uuid'."},
     {"build", FAST(index_build),
      "build($self, /, backend='auto', progress=None)\n--\n\n"
-     "Waits until every vector is linked into the graph. progress(linked, total) is called now and then; when\n"
+     "Waits until every vector is linked into the graph. progress(linked, total) is called now and "
+     "then; when\n"
      "it raises or returns False the wait ends."},
     {"flush", index_flush, METH_NOARGS,
-     "flush($self, /)\n--\n\nWaits until every vector is linked into the graph (and, with a path, durable)."},
+     "flush($self, /)\n--\n\nWaits until every vector is linked into the graph (and, with a path, "
+     "durable)."},
     {"compact", index_compact, METH_NOARGS,
-     "compact($self, /)\n--\n\nRewrites the index without its deleted rows. Searches go on meanwhile."},
-    {"copy", FAST(index_copy), "copy($self, /, path)\n--\n\nWrites a copy of the index to a directory."},
+     "compact($self, /)\n--\n\nRewrites the index without its deleted rows. Searches go on "
+     "meanwhile."},
+    {"copy", FAST(index_copy),
+     "copy($self, /, path)\n--\n\nWrites a copy of the index to a directory."},
     {"verify", index_verify, METH_NOARGS,
-     "verify($self, /)\n--\n\nChecks every invariant of the index; raises CorruptError on the first that fails."},
+     "verify($self, /)\n--\n\nChecks every invariant of the index; raises CorruptError on the "
+     "first that fails."},
     {"recall", FAST(index_recall),
      "recall($self, /, samples=200, k=10, ef=None, target_recall=None)\n--\n\n"
-     "Measures recall@k against exact search, with rows of the index as queries. A float with the attributes\n"
+     "Measures recall@k against exact search, with rows of the index as queries. A float with the "
+     "attributes\n"
      "low and high (its 95 % interval), samples, k and evaluations (distances a query)."},
     {"calibrate", index_calibrate, METH_NOARGS,
-     "calibrate($self, /)\n--\n\nLearns how far to look for each target_recall; done by itself when needed."},
+     "calibrate($self, /)\n--\n\nLearns how far to look for each target_recall; done by itself "
+     "when needed."},
     {"stats", index_stats, METH_NOARGS,
-     "stats($self, /)\n--\n\nA dict of counts, settings, speed and memory ('memory' by part, 'bytes_per_vector')."},
-    {"set_ef", FAST(index_set_ef), "set_ef($self, /, ef)\n--\n\nChanges the default ef of searches."},
+     "stats($self, /)\n--\n\nA dict of counts, settings, speed and memory ('memory' by part, "
+     "'bytes_per_vector')."},
+    {"set_ef", FAST(index_set_ef),
+     "set_ef($self, /, ef)\n--\n\nChanges the default ef of searches."},
     {"add_items", FAST(index_add_items),
      "add_items($self, /, data, ids=None, num_threads=-1, replace_deleted=False)\n--\n\n"
      "upsert() under hnswlib's name. The two last arguments are accepted and not needed."},
@@ -80,7 +103,8 @@ static PyMethodDef index_methods[] = {
      "knn_query($self, /, data, k=1, num_threads=-1, filter=None)\n--\n\n"
      "search() under hnswlib's name: always two arrays, (labels, distances)."},
     {"close", index_close, METH_NOARGS,
-     "close($self, /)\n--\n\nFrees the index. Calls that run in other threads end first; later ones raise\n"
+     "close($self, /)\n--\n\nFrees the index. Calls that run in other threads end first; later "
+     "ones raise\n"
      "ClosedError."},
     {"__enter__", index_enter_context, METH_NOARGS, "__enter__($self, /)\n--\n\n"},
     {"__exit__", index_exit_context, METH_VARARGS, "__exit__($self, /, *args)\n--\n\n"},
@@ -125,12 +149,12 @@ static PyType_Spec index_spec = {
 
 // By -status; the first is never raised.
 static const char *const error_names[STATUS_COUNT] = {
-    "OmenError",        "NotFoundError",  "StaleMapError",    "BusyError",     "OmenTimeoutError",
-    "CorruptError",     "NoMemoryError",  "InvalidError",     "DimensionError", "NotFiniteError",
-    "ZeroVectorError",  "DuplicateIdError", "ExistsError",    "IdRangeError",  "IdLengthError",
-    "IdKindError",      "KError",         "DtypeError",       "FilterError",   "FieldTypeError",
-    "PayloadError",     "FullError",      "UnsupportedError", "ReadOnlyError", "ClosedError",
-    "CancelledError",   "InternalError"};
+    "OmenError",       "NotFoundError",    "StaleMapError",    "BusyError",      "OmenTimeoutError",
+    "CorruptError",    "NoMemoryError",    "InvalidError",     "DimensionError", "NotFiniteError",
+    "ZeroVectorError", "DuplicateIdError", "ExistsError",      "IdRangeError",   "IdLengthError",
+    "IdKindError",     "KError",           "DtypeError",       "FilterError",    "FieldTypeError",
+    "PayloadError",    "FullError",        "UnsupportedError", "ReadOnlyError",  "ClosedError",
+    "CancelledError",  "InternalError"};
 
 struct import {
     const char *module;
@@ -175,8 +199,31 @@ take_python_parts(void)
     if (take_imports(imports) < 0)
         return -1;
     for (int i = 0; i < STATUS_COUNT; i++) {
-        const struct import one[] = {{"omendb.errors", error_names[i], &core.errors[i]}, {NULL, NULL, NULL}};
+        const struct import one[] = {{"omendb.errors", error_names[i], &core.errors[i]},
+                                     {NULL, NULL, NULL}};
         if (take_imports(one) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int
+intern_names(void)
+{
+    const struct {
+        const char *name;
+        PyObject **into;
+    } names[] = {
+        {"__arrow_c_array__", &core.name_arrow},
+        {"__dlpack__", &core.name_dlpack},
+        {"__float__", &core.name_float},
+        {"dtype", &core.name_dtype},
+        {"kind", &core.name_kind},
+        {"tree", &core.name_tree},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        *names[i].into = PyUnicode_InternFromString(names[i].name);
+        if (*names[i].into == NULL)
             return -1;
     }
     return 0;
@@ -226,7 +273,7 @@ static PyModuleDef module_definition = {
     .m_base = PyModuleDef_HEAD_INIT,
     .m_name = "omendb._core",
     .m_doc = "The embedded engine; use it through the package omendb.",
-    .m_size = -1,  // one engine in a process, so no sub-interpreters
+    .m_size = -1, // one engine in a process, so no sub-interpreters
     .m_methods = module_methods,
 };
 
@@ -236,7 +283,8 @@ PyInit__core(void)
     PyObject *module = PyModule_Create(&module_definition);
     if (module == NULL)
         return NULL;
-    if (take_python_parts() < 0 || add_type(module, "Index", &index_spec, &core.index_type) < 0 ||
+    if (intern_names() < 0 || take_python_parts() < 0 ||
+        add_type(module, "Index", &index_spec, &core.index_type) < 0 ||
         add_type(module, "Hits", &hits_spec, &core.hits_type) < 0 ||
         add_type(module, NULL, &block_spec, &core.block_type) < 0 ||
         PyModule_AddStringConstant(module, "__version__", omen_version()) < 0) {

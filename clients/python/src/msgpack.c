@@ -1,14 +1,15 @@
 // clients/python/src/msgpack.c -- Python values as msgpack and back.
 //
-// Shape: shell. What goes in and comes out equal: None, bool, int (-2^63..2^64-1), float, str, bytes, list, dict
-// with str keys, datetime with a time zone (the timestamp extension; comes back in UTC), Ext. A tuple comes back as
-// a list; a UUID is stored as its text, the form in which every client of the database can read it. numpy's scalars
-// count as the numbers that they are. A set, a naive datetime and the like are refused rather than guessed at.
+// Shape: shell. What goes in and comes out equal: None, bool, int (-2^63..2^64-1), float, str,
+// bytes, list, dict with str keys, datetime with a time zone (the timestamp extension; comes back
+// in UTC), Ext. A tuple comes back as a list; a UUID is stored as its text, the form in which every
+// client of the database can read it. numpy's scalars count as the numbers that they are. A set, a
+// naive datetime and the like are refused rather than guessed at.
 #include <string.h>
 
 #include "core.h"
 
-#define DEPTH_MAX 64  // of nesting; the engine allows less, and says so itself
+#define DEPTH_MAX 64 // of nesting; the engine allows less, and says so itself
 #define TIMESTAMP (-1)
 
 // ---- packing ----
@@ -61,8 +62,8 @@ put_bytes(struct packer *packer, const void *data, size_t bytes)
     return 0;
 }
 
-// A length in the shortest form: inside the type byte when below `tiny_max`, else in 1 (0: there is no such
-// form), 2 or 4 bytes.
+// A length in the shortest form: inside the type byte when below `tiny_max`, else in 1 (0: there is
+// no such form), 2 or 4 bytes.
 struct forms {
     unsigned char tiny;
     size_t tiny_max;
@@ -85,7 +86,8 @@ put_length(struct packer *packer, const struct forms *forms, size_t length)
         return put_head(packer, forms->two, length, 2);
     if (length <= 0xffffffff)
         return put_head(packer, forms->four, length, 4);
-    raise_error(OMEN_E_PAYLOAD, "value has %zu elements or bytes; msgpack holds fewer than 2^32", length);
+    raise_error(OMEN_E_PAYLOAD, "value has %zu elements or bytes; msgpack holds fewer than 2^32",
+                length);
     return -1;
 }
 
@@ -180,7 +182,8 @@ pack_bytes(struct packer *packer, PyObject *object)
     return result;
 }
 
-// The timestamp extension: 8 bytes (30 bits of nanoseconds, 34 of seconds) where that reaches, else 12.
+// The timestamp extension: 8 bytes (30 bits of nanoseconds, 34 of seconds) where that reaches,
+// else 12.
 static int
 pack_datetime(struct packer *packer, PyObject *object)
 {
@@ -250,8 +253,8 @@ pack_ext(struct packer *packer, PyObject *object)
 
 static int pack_value(struct packer *packer, PyObject *object, int depth);
 
-// The list's and the dict's own code does not run here, but that of their items may, and may change them. Hence
-// the references, and the check of the size that was already written.
+// The list's and the dict's own code does not run here, but that of their items may, and may change
+// them. Hence the references, and the check of the size that was already written.
 static int
 pack_list(struct packer *packer, PyObject *list, int depth)
 {
@@ -322,8 +325,8 @@ pack_dict(struct packer *packer, PyObject *dict, int depth)
 static bool
 is_numpy_bool(PyObject *object)
 {
-    PyObject *dtype = PyObject_GetAttrString(object, "dtype");
-    PyObject *kind = dtype == NULL ? NULL : PyObject_GetAttrString(dtype, "kind");
+    PyObject *dtype = PyObject_GetAttr(object, core.name_dtype);
+    PyObject *kind = dtype == NULL ? NULL : PyObject_GetAttr(dtype, core.name_kind);
     const bool found =
         kind != NULL && PyUnicode_Check(kind) && PyUnicode_CompareWithASCIIString(kind, "b") == 0;
     PyErr_Clear();
@@ -344,20 +347,21 @@ pack_other(struct packer *packer, PyObject *object)
     const int is_uuid = PyObject_IsInstance(object, core.uuid);
     if (is_uuid != 0)
         return is_uuid < 0 ? -1 : pack_uuid(packer, object);
-    if (!PySequence_Check(object)) {  // an array of numpy's is a number too, if it has one element
+    if (!PySequence_Check(object)) { // an array of numpy's is a number too, if it has one element
         if (PyIndex_Check(object))
             return pack_int(packer, object);
         if (is_numpy_bool(object)) {
             const int truth = PyObject_IsTrue(object);
             return truth < 0 ? -1 : put_head(packer, truth ? 0xc3 : 0xc2, 0, 0);
         }
-        if (PyObject_HasAttrString(object, "__float__"))
+        if (PyObject_HasAttr(object, core.name_float))
             return pack_float(packer, object);
     }
-    raise_error(OMEN_E_PAYLOAD,
-                "a %R cannot be stored; payloads hold None, bool, int, float, str, bytes, datetime, UUID, "
-                "list and dict",
-                Py_TYPE(object));
+    raise_error(
+        OMEN_E_PAYLOAD,
+        "a %R cannot be stored; payloads hold None, bool, int, float, str, bytes, datetime, UUID, "
+        "list and dict",
+        Py_TYPE(object));
     return -1;
 }
 
@@ -462,7 +466,7 @@ unpack_bin(struct reader *reader, uint64_t bytes)
 static PyObject *
 unpack_list(struct reader *reader, uint64_t count, int depth)
 {
-    if (count > (size_t)(reader->end - reader->at))  // each takes at least a byte
+    if (count > (size_t)(reader->end - reader->at)) // each takes at least a byte
         return malformed();
     PyObject *list = PyList_New((Py_ssize_t)count);
     if (list == NULL)
@@ -585,7 +589,7 @@ unpack_sized(struct reader *reader, unsigned char type, int depth)
         return unpack_list(reader, value, depth);
     if (type == 0xde || type == 0xdf)
         return unpack_map(reader, value, depth);
-    return malformed();  // 0xc1, which msgpack never uses
+    return malformed(); // 0xc1, which msgpack never uses
 }
 
 static PyObject *

@@ -1,6 +1,7 @@
 // clients/python/src/payloads.c -- one msgpack map a row, for a batch.
 //
-// Shape: shell. All maps are packed into one buffer; while it grows it moves, so pointers are taken at the end.
+// Shape: shell. All maps are packed into one buffer; while it grows it moves, so pointers are taken
+// at the end.
 #include <string.h>
 
 #include "core.h"
@@ -38,7 +39,8 @@ pack_rows(struct payloads *payloads, PyObject *list, size_t count)
         return -1;
     }
     for (size_t i = 0; i < count; i++)
-        if (pack_row(&payloads->packer, PyList_GetItem(list, (Py_ssize_t)i), i, &payloads->bytes[i]) < 0)
+        if (pack_row(&payloads->packer, PyList_GetItem(list, (Py_ssize_t)i), i,
+                     &payloads->bytes[i]) < 0)
             return -1;
     const unsigned char *at = payloads->packer.data;
     for (size_t i = 0; i < count; at += payloads->bytes[i], i++)

@@ -1,7 +1,8 @@
 // clients/python/src/raw.c -- numbers as another library laid them out, seen without copying them.
 //
-// Shape: shell. Three protocols, cheapest first: the buffer protocol (numpy, array, memoryview, mmap), Arrow's
-// C data interface, DLPack (torch, jax, ...). What is found is described, not judged; rows.c does that.
+// Shape: shell. Three protocols, cheapest first: the buffer protocol (numpy, array, memoryview,
+// mmap), Arrow's C data interface, DLPack (torch, jax, ...). What is found is described, not
+// judged; rows.c does that.
 #include <string.h>
 
 #include "core.h"
@@ -74,8 +75,8 @@ read_format(struct raw *raw)
     raw->element = element_of_format(format);
     if (raw->element != ELEMENT_NONE)
         return 0;
-    raise_error(OMEN_E_DTYPE, "array has elements of format '%s'; vectors are f32, f64, f16, i8 or u8",
-                format);
+    raise_error(OMEN_E_DTYPE,
+                "array has elements of format '%s'; vectors are f32, f64, f16, i8 or u8", format);
     return -1;
 }
 
@@ -85,14 +86,14 @@ from_buffer(struct raw *raw, PyObject *object)
     if (!PyObject_CheckBuffer(object))
         return 0;
     if (PyObject_GetBuffer(object, &raw->view, PyBUF_RECORDS_RO) < 0) {
-        PyErr_Clear();  // an element type without a format, or indirect rows: other ways may do
+        PyErr_Clear(); // an element type without a format, or indirect rows: other ways may do
         return 0;
     }
     raw->has_view = true;
     const int dims = raw->view.ndim;
     if (dims != 1 && dims != 2) {
-        raise_error(OMEN_E_DIMENSION, "array has %d dimensions; it must have 1 (a vector) or 2 (rows)",
-                    dims);
+        raise_error(OMEN_E_DIMENSION,
+                    "array has %d dimensions; it must have 1 (a vector) or 2 (rows)", dims);
         raw_close(raw);
         return -1;
     }
@@ -121,8 +122,8 @@ raw_open(struct raw *raw, PyObject *object)
     return found;
 }
 
-// Producers may be written in Python, and their code runs here; it must not meet the exception that we are about to
-// raise.
+// Producers may be written in Python, and their code runs here; it must not meet the exception that
+// we are about to raise.
 void
 raw_close(struct raw *raw)
 {
@@ -138,8 +139,8 @@ raw_close(struct raw *raw)
     PyErr_Restore(type, value, trace);
 }
 
-// IEEE half to single, by scaling: the exponent bias differs by 112, and the multiplication also turns
-// subnormal halves into normal singles.
+// IEEE half to single, by scaling: the exponent bias differs by 112, and the multiplication also
+// turns subnormal halves into normal singles.
 static float
 float_of_half(uint16_t half)
 {
@@ -150,7 +151,7 @@ float_of_half(uint16_t half)
     memcpy(&value, &bits, sizeof value);
     value *= 0x1p112f;
     memcpy(&bits, &value, sizeof bits);
-    if ((half & 0x7c00u) == 0x7c00u)  // infinity and NaN keep their fraction
+    if ((half & 0x7c00u) == 0x7c00u) // infinity and NaN keep their fraction
         bits = 0x7f800000u | (magnitude & 0x7fffffu);
     bits |= sign;
     memcpy(&value, &bits, sizeof value);

@@ -1,9 +1,11 @@
-// clients/python/src/rows.c -- vectors as the engine takes them, in the caller's own memory where that is possible.
+// clients/python/src/rows.c -- vectors as the engine takes them, in the caller's own memory where
+// that is possible.
 //
-// Shape: shell. Memory is used in place when the components of a row lie side by side in an element type that the
-// engine takes; rows may be any positive stride apart. Copied are: f64 (and half floats for an f32 index), which
-// become f32; rows that run backwards, overlap or are not aligned; lists of numbers. All else is an error, because
-// a silent copy of a million vectors is a bad surprise.
+// Shape: shell. Memory is used in place when the components of a row lie side by side in an element
+// type that the engine takes; rows may be any positive stride apart. Copied are: f64 (and half
+// floats for an f32 index), which become f32; rows that run backwards, overlap or are not aligned;
+// lists of numbers. All else is an error, because a silent copy of a million vectors is a bad
+// surprise.
 #include <limits.h>
 #include <string.h>
 
@@ -46,7 +48,7 @@ static int
 choose_dtype(const struct rows_want *want, enum element *element, omen_dtype *out)
 {
     if (*element == ELEMENT_U16 && want->dtype == OMEN_BF16)
-        *element = ELEMENT_BF16;  // numpy has no bf16; its users carry the bits as uint16
+        *element = ELEMENT_BF16; // numpy has no bf16; its users carry the bits as uint16
     if (*element == element_of_dtype(want->dtype)) {
         *out = want->dtype;
         return 0;
@@ -55,8 +57,8 @@ choose_dtype(const struct rows_want *want, enum element *element, omen_dtype *ou
         *out = OMEN_F32;
         return 0;
     }
-    raise_error(OMEN_E_DTYPE, "vectors are %s; an index of dtype %s takes %s", element_name(*element),
-                dtype_name(want->dtype),
+    raise_error(OMEN_E_DTYPE, "vectors are %s; an index of dtype %s takes %s",
+                element_name(*element), dtype_name(want->dtype),
                 takes_f32(want) ? "its own type and floating point" : "only its own type");
     return -1;
 }
@@ -66,8 +68,8 @@ check_dimension(const struct rows_want *want, Py_ssize_t components)
 {
     if (components == (Py_ssize_t)want->dimension)
         return 0;
-    raise_error(OMEN_E_DIMENSION, "vector has %zd components; the index has dimension %u", components,
-                want->dimension);
+    raise_error(OMEN_E_DIMENSION, "vector has %zd components; the index has dimension %u",
+                components, want->dimension);
     return -1;
 }
 
@@ -105,7 +107,8 @@ static bool
 usable_in_place(const struct rows *rows, Py_ssize_t stride, size_t dimension)
 {
     const size_t bytes = element_bytes(rows->raw.element);
-    if (rows->raw.element != element_of_dtype(rows->dtype) || (uintptr_t)rows->raw.data % bytes != 0)
+    if (rows->raw.element != element_of_dtype(rows->dtype) ||
+        (uintptr_t)rows->raw.data % bytes != 0)
         return false;
     if (rows->count <= 1)
         return true;
@@ -211,7 +214,7 @@ put_list(char *out, PyObject *list, const struct rows_want *want, const struct r
         PyObject *number = PyList_GetItem(list, i);
         if (number == NULL)
             return -1;
-        Py_INCREF(number);  // its own code may run and change the list
+        Py_INCREF(number); // its own code may run and change the list
         const int done = put_number(out + (size_t)i * bytes, number, rows->dtype, &at);
         Py_DECREF(number);
         if (done < 0)
@@ -222,7 +225,8 @@ put_list(char *out, PyObject *list, const struct rows_want *want, const struct r
 
 // One row that is an array of its own, as in [numpy.zeros(8), numpy.ones(8)].
 static int
-put_array(char *out, PyObject *array, const struct rows_want *want, const struct rows *rows, bool *done)
+put_array(char *out, PyObject *array, const struct rows_want *want, const struct rows *rows,
+          bool *done)
 {
     struct rows row = {0};
     const int found = raw_open(&row.raw, array);
@@ -249,7 +253,8 @@ put_array(char *out, PyObject *array, const struct rows_want *want, const struct
 }
 
 static int
-put_row(char *out, PyObject *item, const struct rows_want *want, const struct rows *rows, Py_ssize_t row)
+put_row(char *out, PyObject *item, const struct rows_want *want, const struct rows *rows,
+        Py_ssize_t row)
 {
     bool done = false;
     if (put_array(out, item, want, rows, &done) < 0)

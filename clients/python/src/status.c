@@ -1,6 +1,7 @@
 // clients/python/src/status.c -- statuses of the engine as Python exceptions.
 //
-// Shape: shell. The classes are written in Python (omendb/errors.py), where their docstrings are at home.
+// Shape: shell. The classes are written in Python (omendb/errors.py), where their docstrings are at
+// home.
 #include <stdarg.h>
 
 #include "core.h"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from omendb import F, Index, errors
 from omendb.filters import to_text
 
-UTC = datetime.timezone.utc
+UTC = datetime.UTC
 PEOPLE = [
     {"name": "Ada", "age": 36, "city": "Oslo", "tags": ["a", "b"], "address": {"zip": "0150"}, "ok": True},
     {"name": "Bo", "age": 20, "city": "Bergen", "tags": [], "address": {"zip": "5003"}, "ok": False},
@@ -148,7 +148,7 @@ def test_bad_dicts_are_refused_in_every_call(people, bad):
 
 def test_expressions_refuse_what_would_go_wrong_silently():
     with pytest.raises(TypeError, match="truth value"):
-        (F.a == 1) and (F.b == 2)
+        (F.a == 1) and (F.b == 2)  # noqa: B018
     with pytest.raises(TypeError, match="truth value"):
         1 < F.a < 3  # noqa: B015
     with pytest.raises(TypeError):

@@ -40,7 +40,7 @@ def test_integers_of_every_source(ids):
     with make() as index:
         given = index.add(ROWS, ids)
         assert given.tolist() == [5, 6, 70] and given.dtype == np.int64
-        assert [i for i, _ in index.search(ROWS[2])][0] == 70
+        assert next(iter(index.search(ROWS[2])))[0] == 70
         assert 70 in index and np.int64(70) in index and 71 not in index
 
 

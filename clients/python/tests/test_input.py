@@ -248,7 +248,9 @@ BAD_VECTORS = [
 ]
 
 
-@pytest.mark.parametrize(("vectors", "error", "match"), [bad[1:] for bad in BAD_VECTORS], ids=[b[0] for b in BAD_VECTORS])
+@pytest.mark.parametrize(
+    ("vectors", "error", "match"), [bad[1:] for bad in BAD_VECTORS], ids=[b[0] for b in BAD_VECTORS]
+)
 def test_bad_vectors_have_their_own_error_and_change_nothing(vectors, error, match):
     with Index(dimension=8, metric="cosine") as index:
         index.add(ROWS[:1], [7], [{"kept": True}])

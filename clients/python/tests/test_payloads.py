@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from omendb import Ext, Index, errors, pack, unpack
 
-UTC = datetime.timezone.utc
+UTC = datetime.UTC
 scalars = (
     st.none()
     | st.booleans()
@@ -24,9 +24,7 @@ scalars = (
     | st.datetimes(timezones=st.just(UTC))
     | st.builds(Ext, st.integers(-128, 127).filter(lambda code: code != -1), st.binary(max_size=300))
 )
-values = st.recursive(
-    scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20
-)
+values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
 
 
 @settings(max_examples=300, deadline=None)

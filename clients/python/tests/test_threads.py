@@ -78,9 +78,9 @@ def test_two_first_writers_of_two_kinds_leave_one_kind(rng):
     rows = rng.standard_normal((10, 4)).astype(np.float32)
     for _ in range(20):
         with Index(dimension=4) as index:
-            outcomes = []
+            outcomes: list[str] = []
 
-            def write(ids):
+            def write(ids, outcomes=outcomes):
                 def action() -> None:
                     try:
                         index.add(rows, ids)
