@@ -137,7 +137,7 @@ START_TEST(printed_instants_read_back_and_agree_with_the_c_library)
 
         const time_t seconds = instant.seconds;
         struct tm broken;
-        char theirs[32];
+        char theirs[80];
         ck_assert_ptr_nonnull(gmtime_r(&seconds, &broken));
         (void)snprintf(theirs, sizeof theirs, "%04d-%02d-%02dT%02d:%02d:%02d",
                        broken.tm_year + 1900, broken.tm_mon + 1, broken.tm_mday, broken.tm_hour,
