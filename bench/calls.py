@@ -12,8 +12,8 @@ import re
 import subprocess
 
 import numpy as np
-
 import omendb
+
 from bench import data, measure, report
 
 

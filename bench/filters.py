@@ -11,8 +11,8 @@ cut into 1,000 bands of equal size along a random direction, and the far kind is
 import argparse
 
 import numpy as np
-
 import omendb
+
 from bench import data, measure, report
 
 SHARES = (0.5, 0.1, 0.01, 0.001)
@@ -157,7 +157,7 @@ def main(words=None):
         "One thread, single calls. Each filter's QPS is at the smallest ef of a ladder that gives recall@10 >= "
         f"{FLOOR} against exact search of the matching rows; so is the unfiltered.\n\n"
     )
-    parts, verdicts = "\n\n".join(part for part, _ in done), sum((judged for _, judged in done), [])
+    parts, verdicts = "\n\n".join(part for part, _ in done), [line for _, judged in done for line in judged]
     report.section("filters", "Filtered search", text + parts, verdicts, whole=options.rows is None)
 
 

@@ -6,8 +6,8 @@
 import argparse
 
 import numpy as np
-
 import omendb
+
 from bench import data, measure, peers, report
 from bench.ann import Library, say
 

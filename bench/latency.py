@@ -11,8 +11,8 @@ import argparse
 import threading
 
 import numpy as np
-
 import omendb
+
 from bench import data, measure, report
 
 LADDER = (10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256)

@@ -74,8 +74,8 @@ def verdict_table(verdicts):
 def assemble(folder, target=RESULTS):
     names = [name for name in ORDER if (folder / f"{name}.md").exists()]
     head = (
-        "# Results\n\nWritten by `make bench` and the programs in `bench/`; nothing here is typed by hand. Ratios are of one\n"
-        "run on one machine; absolute figures of two machines do not compare.\n"
+        "# Results\n\nWritten by `make bench` and the programs in `bench/`; nothing here is typed by hand. Ratios are of\n"
+        "one run on one machine; absolute figures of two machines do not compare.\n"
     )
     target.write_text("\n".join([head] + [(folder / f"{name}.md").read_text() for name in names]))
 
@@ -178,7 +178,7 @@ def ann_verdicts(result):
     out = []
     for target, _, _, ratios in ratio_rows(result):
 
-        def judge(key, bar, what):
+        def judge(key, bar, what, target=target, ratios=ratios):
             value = ratios[key]
             if value is not None and not math.isnan(value):
                 out.append((f"{result['set']} @{target}: {what}", show_ratio(value), f">= {bar:g}x", value >= bar))

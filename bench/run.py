@@ -12,8 +12,8 @@ import os
 import sys
 
 import numpy as np
-
 import omendb
+
 from bench import data, measure
 
 WIDTH = 100

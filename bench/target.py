@@ -7,10 +7,11 @@ were deleted and as many others added, and with queries from outside the data's 
 """
 
 import argparse
+import functools
 
 import numpy as np
-
 import omendb
+
 from bench import data, measure, report
 
 TARGETS = (0.90, 0.95, 0.99)
@@ -34,15 +35,14 @@ def measured(index, queries, truth, repeats, points):
     for _ in range(repeats):
         for point in points:
             options = {"target_recall": point} if point < 1 else {"ef": point}
-            answer = []
-            run = lambda: answer.append(index.search(queries, k=10, threads=1, **options)[0])  # noqa: E731
-            speeds[point].append(measure.rate(run, len(queries), at_least=0.2))
-            recalls[point] = measure.recall(answer[0], truth)
+            search = functools.partial(index.search, queries, k=10, threads=1, **options)
+            recalls[point] = measure.recall(search()[0], truth)
+            speeds[point].append(measure.rate(search, len(queries), at_least=0.2))
     return {point: (recalls[point], speeds[point]) for point in points}
 
 
 def rows_of(label, name, index, queries, truth, repeats, bars):
-    efs = [ef for ef in EFS]
+    efs = list(EFS)
     found = measured(index, queries, truth, repeats, [*TARGETS, *efs])
     fixed = [dict(recall=found[ef][0], qps1=found[ef][1]) for ef in efs]
     rows, verdicts = [], []
@@ -108,7 +108,7 @@ def main(words=None):
     parse.add_argument("--repeat", type=int, default=3)
     options = parse.parse_args(words)
     done = [run(name, options) for name in options.sets if data.available(name)]
-    text, verdicts = "\n\n".join(part for part, _ in done), sum((judged for _, judged in done), [])
+    text, verdicts = "\n\n".join(part for part, _ in done), [line for _, judged in done for line in judged]
     report.section("target", "Recall as a parameter", text, verdicts, whole=options.rows is None)
 
 

@@ -10,8 +10,8 @@ neighbourhood after the other, the new rows likewise, so that whole regions empt
 import argparse
 
 import numpy as np
-
 import omendb
+
 from bench import data, measure, report
 
 STEPS = 20
@@ -100,7 +100,7 @@ def main(words=None):
     parse.add_argument("--queries", type=int, default=1000)
     options = parse.parse_args(words)
     done = [run(name, options) for name in options.sets if data.available(name)]
-    text, verdicts = "\n\n".join(part for part, _ in done), sum((judged for _, judged in done), [])
+    text, verdicts = "\n\n".join(part for part, _ in done), [line for _, judged in done for line in judged]
     report.section("turnover", "Deletes: recall after 100 % turnover", text, verdicts, whole=options.rows is None)
 
 

@@ -1,6 +1,7 @@
 """OmenDB through its Python package, as a user would call it."""
 
 import omendb
+
 from bench.peers import Peer
 
 
