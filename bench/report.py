@@ -74,8 +74,8 @@ def verdict_table(verdicts):
 def assemble(folder, target=RESULTS):
     names = [name for name in ORDER if (folder / f"{name}.md").exists()]
     head = (
-        "# Results\n\nWritten by `make bench` and the programs in `bench/`; nothing here is typed by hand. Ratios are of\n"
-        "one run on one machine; absolute figures of two machines do not compare.\n"
+        "# Results\n\nWritten by `make bench` and the programs in `bench/`; nothing here is typed by hand. Ratios are\n"
+        "of one run on one machine; absolute figures of two machines do not compare.\n"
     )
     target.write_text("\n".join([head] + [(folder / f"{name}.md").read_text() for name in names]))
 
