@@ -55,13 +55,13 @@ fit_visited(struct scratch *scratch, uint32_t slots)
     const uint32_t words = bitmap_words(slots) + bitmap_words(slots) / 2 + 64;
     if (bitmap_words(slots) <= scratch->visited_words)
         return true;
+    scratch_clear_visited(scratch);  // the list of what to clear does not outlive the next line
     if (!renew(&scratch->touched, (size_t)(words + 1) * sizeof *scratch->touched))
         return false;
     if (!renew(&scratch->visited, (size_t)words * sizeof *scratch->visited))
         return false;
     memset(scratch->visited, 0, (size_t)words * sizeof *scratch->visited);
     scratch->visited_words = words;
-    scratch->touched_count = 0;
     return true;
 }
 
