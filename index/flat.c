@@ -12,7 +12,7 @@
 #include "index/vector.h"
 
 #define DEADLINE_ROWS 4096u
-#define PREFETCH_ROWS 8u
+#define PART 256u  // components of a row that are made f32 at a time
 
 static inline bool
 hit_worse(const struct hit *a, const struct hit *b)
@@ -172,18 +172,33 @@ hnsw_scan(const struct hnsw *hnsw, const struct hnsw_query *query, struct scratc
     return hits_finish(&heap, query->k, hits);
 }
 
+// In double and part by part, so that a query of any length needs no copy of length 1.
+static float
+cosine_distance(const struct hnsw *hnsw, const float *vector, const uint8_t *row)
+{
+    const enum vector_type type = hnsw->config.type;
+    double                 dot = 0.0, query2 = 0.0, row2 = 0.0;
+    for (uint32_t from = 0; from < hnsw->config.dim; from += PART) {
+        const uint32_t count = hnsw->config.dim - from < PART ? hnsw->config.dim - from : PART;
+        float          part[PART];
+        vector_to_f32(type, row + (size_t)from * vector_type_bytes(type), count, part);
+        for (uint32_t i = 0; i < count; i++) {
+            dot += (double)vector[from + i] * (double)part[i];
+            query2 += (double)vector[from + i] * (double)vector[from + i];
+            row2 += (double)part[i] * (double)part[i];
+        }
+    }
+    const double lengths = sqrt(query2) * sqrt(row2);
+    return lengths > 0.0 ? (float)(1.0 - dot / lengths) : 1.0f;
+}
+
 float
 hnsw_distance(const struct hnsw *hnsw, const float *vector, uint32_t slot)
 {
     const void *row = arena_row(&hnsw->rows, slot);
-    float       distance;
-    if (hnsw->config.metric != METRIC_COSINE) {
-        hnsw->kernels->exact[hnsw->config.metric][hnsw->config.type - 1](vector, &row, 1, hnsw->config.dim,
-                                                                         &distance);
-        return distance;
-    }
-    // Cosine wants a query of length 1; the cosine with any other is that over its length.
-    hnsw->kernels->exact[METRIC_COSINE][hnsw->config.type - 1](vector, &row, 1, hnsw->config.dim, &distance);
-    const float norm2 = vector_norm2(vector, hnsw->config.dim);
-    return norm2 > 0.0f ? 1.0f - (1.0f - distance) / sqrtf(norm2) : 1.0f;
+    if (hnsw->config.metric == METRIC_COSINE)
+        return cosine_distance(hnsw, vector, row);
+    float distance;
+    hnsw->kernels->exact[hnsw->config.metric][hnsw->config.type - 1](vector, &row, 1, hnsw->config.dim, &distance);
+    return distance;
 }
