@@ -76,8 +76,9 @@ check_entries(const struct hnsw *hnsw, struct text *text)
 {
     const struct entries *entries = &hnsw->entries;
     const uint32_t        count = atomic_load(&entries->count);
-    if (count == 0 && atomic_load(&hnsw->linked_count) > 0)
-        text_add(text, "rows are linked and there is no entry");
+    for (uint32_t slot = 0; slot < hnsw_count(hnsw) && count == 0 && text->length == 0; slot++)
+        if (bit(hnsw->linked, slot) && !bit(hnsw->erased, slot))
+            text_add(text, "slot %u is linked and there is no entry", slot);
     for (uint32_t i = 0; i < count && text->length == 0; i++) {
         const uint32_t slot = atomic_load(&entries->slots[i]);
         if (slot >= hnsw_count(hnsw) || !bit(hnsw->linked, slot))
