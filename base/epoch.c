@@ -18,8 +18,6 @@
 // looked at a counter before the new version was stored.
 #include "base/epoch.h"
 
-#include <stdbool.h>
-
 #include "base/assert.h"
 #include "base/os_wait.h"
 
@@ -103,6 +101,20 @@ epoch_retire(struct epoch *epoch, void *memory, void (*end)(void *memory))
     epoch->retired[epoch->retired_count++] = (struct epoch_retired){.memory = memory, .end = end};
     reclaim(epoch);
     lock_release(&epoch->writers);
+}
+
+bool
+epoch_try_retire(struct epoch *epoch, void *memory, void (*end)(void *memory))
+{
+    if (!lock_try(&epoch->writers))
+        return false;
+    reclaim(epoch);
+    const bool room = epoch->retired_count < EPOCH_RETIRED_MAX;
+    if (room)
+        epoch->retired[epoch->retired_count++] = (struct epoch_retired){.memory = memory, .end = end};
+    reclaim(epoch);
+    lock_release(&epoch->writers);
+    return room;
 }
 
 void

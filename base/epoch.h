@@ -11,6 +11,7 @@
 #ifndef OMEN_BASE_EPOCH_H
 #define OMEN_BASE_EPOCH_H
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/os_lock.h"
@@ -59,6 +60,9 @@ void epoch_wait(struct epoch *epoch);
 // epoch_retire, epoch_reclaim, epoch_wait or epoch_fini. Waits only when EPOCH_RETIRED_MAX others wait already,
 // so whoever calls must not be inside. `end` must not call into the gate.
 void epoch_retire(struct epoch *epoch, void *memory, void (*end)(void *memory));
+// The same for those who must not wait, a reader that has left among them: false when it would have to, and then
+// nothing was done.
+bool epoch_try_retire(struct epoch *epoch, void *memory, void (*end)(void *memory));
 // Ends what no reader holds any more; never waits for a reader.
 void epoch_reclaim(struct epoch *epoch);
 

@@ -20,6 +20,7 @@ struct filter_entry {
 };
 
 static struct filter_entry *entry_open(const struct filter_key *key, const struct filter_answer *answer);
+static uint32_t place_for(struct filter_cache *cache, const struct filter_entry *entry);
 static bool same_filter(const struct filter_entry *entry, uint64_t hash, const struct filter_key *key);
 
 void
@@ -30,6 +31,7 @@ filter_cache_init(struct filter_cache *cache, struct epoch *gate)
     atomic_init(&cache->clock, 1);
     lock_init(&cache->writers);
     cache->gate = gate;
+    cache->attic_count = 0;
 }
 
 void
@@ -37,6 +39,8 @@ filter_cache_fini(struct filter_cache *cache)
 {
     for (uint32_t i = 0; i < FILTER_CACHE_PLACES; i++)
         mem_free(atomic_load(&cache->places[i]));
+    for (uint32_t i = 0; i < cache->attic_count; i++)
+        mem_free(cache->attic[i]);
     lock_fini(&cache->writers);
 }
 
@@ -62,29 +66,37 @@ filter_cache_keep(struct filter_cache *cache, const struct filter_key *key, cons
 {
     if (!lock_try(&cache->writers))
         return;
-    struct filter_entry *entry = entry_open(key, answer);
+    while (cache->attic_count > 0 &&
+           epoch_try_retire(cache->gate, cache->attic[cache->attic_count - 1], mem_free))
+        cache->attic_count--;
+    struct filter_entry *entry = cache->attic_count < FILTER_CACHE_ATTIC ? entry_open(key, answer) : NULL;
     if (entry != NULL) {
         atomic_init(&entry->used, atomic_fetch_add_explicit(&cache->clock, 1, memory_order_relaxed));
-        uint32_t place = 0;
-        uint64_t oldest = UINT64_MAX;
-        for (uint32_t i = 0; i < FILTER_CACHE_PLACES; i++) {
-            const struct filter_entry *there = atomic_load_explicit(&cache->places[i], memory_order_relaxed);
-            const uint64_t used =
-                there == NULL ? 0 : atomic_load_explicit(&there->used, memory_order_relaxed);
-            const bool same = there != NULL && same_filter(there, entry->hash, key);
-            if (same || used < oldest) {
-                place = i;
-                oldest = same ? 0 : used;
-            }
-            if (same)
-                break;
-        }
-        struct filter_entry *before =
-            atomic_exchange_explicit(&cache->places[place], entry, memory_order_acq_rel);
-        if (before != NULL)
-            epoch_retire(cache->gate, before, mem_free);
+        struct filter_entry *before = atomic_exchange_explicit(&cache->places[place_for(cache, entry)], entry,
+                                                               memory_order_acq_rel);
+        if (before != NULL && !epoch_try_retire(cache->gate, before, mem_free))
+            cache->attic[cache->attic_count++] = before;
     }
     lock_release(&cache->writers);
+}
+
+// The place of the same filter, else an empty one, else that of the least recently used.
+static uint32_t
+place_for(struct filter_cache *cache, const struct filter_entry *entry)
+{
+    uint32_t place = 0;
+    uint64_t oldest = UINT64_MAX;
+    for (uint32_t i = 0; i < FILTER_CACHE_PLACES; i++) {
+        const struct filter_entry *there = atomic_load_explicit(&cache->places[i], memory_order_relaxed);
+        if (there != NULL && same_filter(there, entry->hash, &entry->key))
+            return i;
+        const uint64_t used = there == NULL ? 0 : atomic_load_explicit(&there->used, memory_order_relaxed);
+        if (used < oldest) {
+            place = i;
+            oldest = used;
+        }
+    }
+    return place;
 }
 
 size_t
@@ -96,6 +108,8 @@ filter_cache_bytes(struct filter_cache *cache)
         const struct filter_entry *entry = atomic_load_explicit(&cache->places[i], memory_order_relaxed);
         bytes += entry == NULL ? 0 : entry->block_bytes;
     }
+    for (uint32_t i = 0; i < cache->attic_count; i++)
+        bytes += cache->attic[i]->block_bytes;
     lock_release(&cache->writers);
     return bytes;
 }

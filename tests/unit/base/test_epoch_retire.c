@@ -103,6 +103,20 @@ START_TEST(full_list_makes_room_when_nobody_is_inside)
 }
 END_TEST
 
+START_TEST(trying_to_retire_never_waits)
+{
+    const uint32_t ticket = epoch_enter(&gate);
+    for (uint32_t i = 0; i < EPOCH_RETIRED_MAX; i++)
+        ck_assert(epoch_try_retire(&gate, &gate, end));
+    ck_assert(!epoch_try_retire(&gate, &gate, end));  // full, and this reader is inside
+    ck_assert_uint_eq(ended, 0);
+    epoch_leave(&gate, ticket);
+    ck_assert(epoch_try_retire(&gate, &gate, end));
+    ck_assert_uint_eq(ended, EPOCH_RETIRED_MAX + 1);
+    epoch_fini(&gate);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -115,6 +129,7 @@ suite(void)
     tcase_add_test(tcase, retired_while_a_period_is_under_way_waits_for_the_next);
     tcase_add_test(tcase, end_of_the_gate_ends_what_is_left);
     tcase_add_test(tcase, full_list_makes_room_when_nobody_is_inside);
+    tcase_add_test(tcase, trying_to_retire_never_waits);
     suite_add_tcase(suite, tcase);
     return suite;
 }

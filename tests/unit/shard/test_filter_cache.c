@@ -114,6 +114,23 @@ START_TEST(newer_answer_takes_the_place_of_the_older)
 }
 END_TEST
 
+START_TEST(keeping_does_not_wait_for_readers_and_loses_nothing)
+{
+    const uint32_t    ticket = epoch_enter(&gate);
+    struct filter_key key = key_of("a");
+    for (uint32_t i = 0; i < EPOCH_RETIRED_MAX + 2 * FILTER_CACHE_ATTIC; i++) {
+        key.version++;
+        filter_cache_keep(&cache, &key, &answer);  // the reader inside holds every old one
+    }
+    ck_assert_uint_eq(cache.attic_count, FILTER_CACHE_ATTIC);
+    epoch_leave(&gate, ticket);
+    filter_cache_keep(&cache, &key, &answer);
+    ck_assert_uint_eq(cache.attic_count, 0);
+    struct filter_answer out;
+    ck_assert(finds(&key, &out));
+}
+END_TEST
+
 START_TEST(empty_answer_can_be_kept)
 {
     const struct filter_answer none = {.allowed = {.words = NULL, .count = 0}};
@@ -135,6 +152,7 @@ suite(void)
     tcase_add_test(tcase, another_state_or_form_is_not_answered);
     tcase_add_test(tcase, least_recently_used_goes_first);
     tcase_add_test(tcase, newer_answer_takes_the_place_of_the_older);
+    tcase_add_test(tcase, keeping_does_not_wait_for_readers_and_loses_nothing);
     tcase_add_test(tcase, empty_answer_can_be_kept);
     suite_add_tcase(suite, tcase);
     return suite;
