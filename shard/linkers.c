@@ -10,8 +10,6 @@
 // work behind. So the drainer claims until nothing is there, waits until nobody is inside, and claims once more.
 #include "shard/linkers.h"
 
-#include <stddef.h>
-
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/os_clock.h"
@@ -129,6 +127,15 @@ linkers_resume(struct linkers *linkers, struct hnsw *hnsw)
     atomic_store(&linkers->paused, 0);
     os_wake_all(&linkers->paused);
     linkers_wake(linkers);
+}
+
+size_t
+linkers_bytes(const struct linkers *linkers)
+{
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < THREADS_MAX; i++)
+        bytes += linkers->scratches[i] != NULL ? scratch_bytes(linkers->scratches[i]) : 0;
+    return bytes;
 }
 
 static bool

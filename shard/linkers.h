@@ -9,6 +9,7 @@
 #define OMEN_SHARD_LINKERS_H
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/limits.h"
@@ -51,5 +52,6 @@ OMEN_MUST_CHECK omen_status linkers_drain(struct linkers *linkers, const struct 
 // From pause to resume nobody is inside a step. The calls take turns.
 void linkers_pause(struct linkers *linkers);
 void linkers_resume(struct linkers *linkers, struct hnsw *hnsw);
+size_t linkers_bytes(const struct linkers *linkers);  // of scratch memory; between the two
 
 #endif

@@ -14,6 +14,7 @@
 
 static omen_status check_options(const omen_options *options, struct omen_error *error);
 static omen_status open_parts(struct shard *shard);
+static void        stats_memory(struct shard *shard, omen_statistics *out);
 static omen_status check_ids(const struct generation *generation, struct omen_error *error);
 
 omen_status
@@ -125,14 +126,9 @@ shard_set_ef(struct shard *shard, uint32_t ef, struct omen_error *error)
 void
 shard_stats(struct shard *shard, omen_statistics *out)
 {
-    struct generation_memory memory;
-    struct readers_totals    totals;
+    const omen_options *options = &shard->options;
     lock_acquire(&shard->writers);
-    const struct generation *generation = shard_generation(shard);
-    const struct hnsw       *hnsw = generation->hnsw;
-    const omen_options      *options = &shard->options;
-    generation_memory(generation, &memory);
-    readers_totals(&shard->readers, &totals);
+    const struct hnsw *hnsw = shard_generation(shard)->hnsw;
     out->rows = hnsw_count(hnsw);
     out->count = hnsw_live(hnsw);
     out->deleted = out->rows - out->count;
@@ -148,26 +144,42 @@ shard_stats(struct shard *shard, omen_statistics *out)
     out->quantization = (int)options->quantization;
     out->code = hnsw_code_name(hnsw);
     out->kernel = kernels_best()->name;
+    out->links_mean = hnsw_links_mean(hnsw);
+    out->unreached = shard->unreached;
+    out->drift = (double)hnsw_drift(hnsw);
+    out->recall = atomic_load(&shard->recall);
+    out->open_seconds = shard->open_seconds;
+    out->rerank_misses = 0;
+    stats_memory(shard, out);
+    lock_release(&shard->writers);
+}
+
+// Under `writers`. Scratch memory of workers can be looked at only while they stand still: for as long as it takes to
+// link a row.
+static void
+stats_memory(struct shard *shard, omen_statistics *out)
+{
+    struct generation_memory memory;
+    struct readers_totals    totals;
+    struct generation       *generation = shard_generation(shard);
+    generation_memory(generation, &memory);
+    readers_totals(&shard->readers, &totals);
+    out->searches = totals.searches;
+    out->evaluations = totals.evaluations;
     out->bytes_links = memory.hnsw.links;
     out->bytes_codes = memory.hnsw.codes;
     out->bytes_vectors = memory.hnsw.rows;
     out->bytes_ids = memory.ids + names_bytes(shard->names);
     out->bytes_payloads = memory.payloads.live + memory.payloads.dead + memory.payloads.overhead;
     out->bytes_fields = memory.fields;
-    out->bytes_search = totals.bytes + filter_cache_bytes(&shard->filters);
+    linkers_pause(&shard->linkers);
+    out->bytes_search = totals.bytes + linkers_bytes(&shard->linkers) + filter_cache_bytes(&shard->filters) +
+                        tuning_bytes(shard);
+    linkers_resume(&shard->linkers, generation->hnsw);
     out->bytes_other = memory.hnsw.other + memory.other + sizeof *shard;
     const uint64_t index_bytes = out->bytes_links + out->bytes_codes + out->bytes_ids + out->bytes_fields +
                                  out->bytes_search + out->bytes_other;
     out->bytes_per_vector = out->count > 0 ? (double)index_bytes / (double)out->count : 0.0;
-    out->links_mean = hnsw_links_mean(hnsw);
-    out->unreached = shard->unreached;
-    out->drift = (double)hnsw_drift(hnsw);
-    out->recall = atomic_load(&shard->recall);
-    out->open_seconds = shard->open_seconds;
-    out->searches = totals.searches;
-    out->evaluations = totals.evaluations;
-    out->rerank_misses = 0;
-    lock_release(&shard->writers);
 }
 
 omen_status

@@ -149,6 +149,7 @@ void search_report(const struct search *search, omen_query_report *report);  // 
 // ---- recall (shard_recall.c) ----
 void tuning_init(struct tuning *tuning);
 void tuning_fini(struct tuning *tuning);
+size_t tuning_bytes(struct shard *shard);
 // Measures when it is time to; never waits for another that does.
 void tuning_refresh(struct shard *shard);
 // Sets beam and stop for the target; false when there was nothing to go by and they are on the safe side. In the gate.

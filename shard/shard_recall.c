@@ -40,6 +40,18 @@ tuning_fini(struct tuning *tuning)
     lock_fini(&tuning->recent_lock);
 }
 
+size_t
+tuning_bytes(struct shard *shard)
+{
+    struct tuning *tuning = &shard->tuning;
+    size_t         bytes = atomic_load(&tuning->calibration) != NULL ? sizeof(struct calibration) : 0;
+    if (!lock_try(&tuning->recent_lock))
+        return bytes;  // being measured with at the moment
+    bytes += (size_t)tuning->recent_room * shard->options.dimension * sizeof *tuning->recent;
+    lock_release(&tuning->recent_lock);
+    return bytes;
+}
+
 static struct growth
 growth_of(const struct hnsw *hnsw)
 {
