@@ -17,7 +17,8 @@ UTC = datetime.UTC
 PEOPLE = [
     {"name": "Ada", "age": 36, "city": "Oslo", "tags": ["a", "b"], "address": {"zip": "0150"}, "ok": True},
     {"name": "Bo", "age": 20, "city": "Bergen", "tags": [], "address": {"zip": "5003"}, "ok": False},
-    {"name": "Eve \"x\" \\", "age": 41.5, "city": "Ålesund\n", "tags": ["b"], "when": datetime.datetime(2024, 5, 1, tzinfo=UTC)},
+    {"name": "Eve \"x\" \\", "age": 41.5, "city": "Ålesund\n", "tags": ["b"],
+     "when": datetime.datetime(2024, 5, 1, tzinfo=UTC)},
     {"name": None, "and": 5, "true": 1, "a b": 2, "id": str(uuid.UUID(int=9))},
     None,
 ]  # fmt: skip
