@@ -22,7 +22,7 @@ all: build/build.ninja
 	@$(build) release
 
 build/build.ninja:
-	@tools/setup.sh build test
+	@tools/setup.sh build
 	@cmake --preset release
 
 # ---- Python: an environment with pinned packages; the wheel, installed into it ----
@@ -58,6 +58,7 @@ bench: all $(wheel) build/venv/.bench
 # ---- tests ----
 # Each build has its own folder; build/ci joins them, so that one report counts everything.
 test: all $(wheel)
+	@tools/setup.sh test
 	@JOBS=$(JOBS) tools/test_all.sh
 
 lint: all

@@ -11,9 +11,12 @@ cd "$(dirname "$0")/.."
 
 packages_of() {
     case $1 in
-    build) echo gcc libc6-dev make cmake ninja-build pkgconf libroaring-dev libxxhash-dev ;;
+    build)
+        echo gcc libc6-dev make cmake ninja-build pkgconf libroaring-dev libxxhash-dev
+        echo check libmsgpack-dev python3 # its unit tests are part of the build
+        ;;
     test)
-        echo check clang-14 libclang-rt-14-dev libmsgpack-dev git
+        echo clang-14 libclang-rt-14-dev
         case $(dpkg --print-architecture) in
         amd64) echo gcc-12-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static ;;
         esac
@@ -47,8 +50,9 @@ install_packages() {
     fi
     echo "installing:$*" >&2
     apt_get="$as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300"
-    # Lists that are old or not there at all are the usual reason for a failure.
-    $apt_get install --no-install-recommends "$@" >/dev/null ||
+    # Lists that are old or not there at all are the usual reason for a failure, and the next line mends it.
+    # shellcheck disable=SC2086  # a command with its arguments
+    $apt_get install --no-install-recommends "$@" >/dev/null 2>&1 ||
         { $apt_get update && $apt_get install --no-install-recommends "$@" >/dev/null; }
 }
 
