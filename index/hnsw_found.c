@@ -21,7 +21,7 @@
 #define TRIAL_CANDIDATES 40u
 #define TRIAL_FOUND_MIN 0.9  // share of the nearest that must be among the candidates
 
-// The rows that the code is learnt from, evenly spaced, prepared.
+// The rows that the code is learnt from, evenly spaced, prepared. NULL when memory is short.
 static float *
 found_sample(const struct hnsw *hnsw, uint32_t rows, uint32_t *count)
 {
@@ -30,7 +30,8 @@ found_sample(const struct hnsw *hnsw, uint32_t rows, uint32_t *count)
     if ((uint64_t)want * dim > FOUND_FLOATS)
         want = FOUND_FLOATS / dim > TRIAL_ROWS ? FOUND_FLOATS / dim : TRIAL_ROWS;
     float *sample = mem_alloc((size_t)want * dim * sizeof *sample);
-    ASSERT(sample != NULL);
+    if (sample == NULL)
+        return NULL;
     for (uint32_t i = 0; i < want; i++)
         codec_prepare(&hnsw->codec, arena_row(&hnsw->rows, (uint32_t)((uint64_t)i * rows / want)),
                       hnsw->config.type, sample + (size_t)i * dim);
@@ -112,13 +113,18 @@ trial_query(const struct codec *codec, const float *sample, uint32_t row, struct
     trial->asked += by_row.count;
 }
 
-// Share of each query's nearest rows that are among its nearest codes; notes the codes' errors.
+// Share of each query's nearest rows that are among its nearest codes; notes the codes' errors. Negative when memory is
+// short.
 static double
 try_code(struct codec *codec, const float *sample, struct scratch *scratch)
 {
     struct trial *trial = mem_alloc_zero(1, sizeof *trial);
     uint8_t      *planes = mem_alloc_aligned(64, (size_t)TRIAL_ROWS * codec->row_bytes * 2);
-    ASSERT(trial != NULL && planes != NULL);
+    if (trial == NULL || planes == NULL) {
+        mem_free(planes);
+        mem_free(trial);
+        return -1.0;
+    }
     trial->high = planes;
     trial->low = planes + (size_t)TRIAL_ROWS * codec->row_bytes;
     trial_encode(codec, sample, scratch, trial);
@@ -138,10 +144,31 @@ hnsw_learn(const struct hnsw *hnsw, struct codec *codec, struct scratch *scratch
 {
     uint32_t count;
     float   *sample = found_sample(hnsw, hnsw_count(hnsw), &count);
+    ASSERT(sample != NULL);
     codec_found(codec, sample, count, scratch->rotated);
     if (count >= TRIAL_ROWS)
         (void)try_code(codec, sample, scratch);
     mem_free(sample);
+}
+
+// Under found_lock. False when memory is short: all rows stay tail, and the next linker tries again.
+static bool
+found_now(struct hnsw *hnsw, uint32_t rows, struct scratch *scratch)
+{
+    scratch_need(scratch, hnsw, 1, hnsw->config.build_beam);
+    uint32_t count;
+    float   *sample = found_sample(hnsw, rows, &count);
+    if (sample == NULL)
+        return false;
+    codec_found(&hnsw->codec, sample, count, scratch->rotated);
+    enum code_kind kind = CODE_EXACT;
+    if (hnsw_may_code(&hnsw->config)) {
+        const double share = try_code(&hnsw->codec, sample, scratch);
+        kind = share >= TRIAL_FOUND_MIN ? CODE_NIBBLE : share >= 0.0 ? CODE_EXACT : CODE_NONE;
+    }
+    mem_free(sample);
+    atomic_store_explicit(&hnsw->kind, (uint32_t)kind, memory_order_release);
+    return kind != CODE_NONE;
 }
 
 bool
@@ -153,19 +180,9 @@ hnsw_found(struct hnsw *hnsw, struct scratch *scratch)
     if (hnsw_kind(hnsw) != CODE_NONE)
         return true;
     lock_acquire(&hnsw->found_lock);
-    if (hnsw_kind(hnsw) == CODE_NONE) {
-        scratch_need(scratch, hnsw, 1, hnsw->config.build_beam);
-        uint32_t count;
-        float   *sample = found_sample(hnsw, rows, &count);
-        codec_found(&hnsw->codec, sample, count, scratch->rotated);
-        enum code_kind kind = CODE_EXACT;
-        if (hnsw_may_code(&hnsw->config) && try_code(&hnsw->codec, sample, scratch) >= TRIAL_FOUND_MIN)
-            kind = CODE_NIBBLE;
-        mem_free(sample);
-        atomic_store_explicit(&hnsw->kind, (uint32_t)kind, memory_order_release);
-    }
+    const bool done = hnsw_kind(hnsw) != CODE_NONE || found_now(hnsw, rows, scratch);
     lock_release(&hnsw->found_lock);
-    return true;
+    return done;
 }
 
 float
@@ -176,6 +193,8 @@ hnsw_drift(const struct hnsw *hnsw)
         return 0.0f;
     uint32_t count;
     float   *sample = found_sample(hnsw, rows, &count);
+    if (sample == NULL)
+        return 0.0f;
     double   drift = 0.0;
     for (uint32_t i = 0; i < dim; i++) {
         double sum = 0.0;
