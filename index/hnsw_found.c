@@ -5,7 +5,9 @@
 // Until HNSW_FOUND_ROWS rows are there nothing is coded: searches compare all rows. Then the first linker
 // to come fixes the code from the rows that were published at that moment, which is the same whoever it is, and
 // tries it: where codes do not find the near neighbours that rows find (clusters far apart whose inside is finer
-// than a step of the code), or where a row is hardly larger than its code, rows are walked themselves.
+// than a step of the code), or where a row is hardly larger than its code, rows are walked themselves. Of many such
+// clusters the trial's rows hold a few each, which any candidates contain; so the error of a distance must be
+// smaller than the distances of near rows as well.
 #include <math.h>
 
 #include "base/alloc.h"
@@ -58,6 +60,7 @@ struct trial {
     float            norms[TRIAL_ROWS];  // |x - mean|^2
     uint64_t         exact_keys[TRIAL_NEAREST + 1], code_keys[TRIAL_CANDIDATES + 1];
     double           high_error2, both_error2;
+    float            near[TRIAL_QUERIES];  // the second nearest row's distance, as errors are measured; 0: an equal row
     uint32_t         pairs, found, asked;
 };
 
@@ -74,11 +77,11 @@ trial_encode(const struct codec *codec, const float *sample, struct scratch *scr
     }
 }
 
-// Asks for one row's neighbours by rows and by codes.
+// Asks for the neighbours of the q-th row of the trial's by rows and by codes.
 static void
-trial_query(const struct codec *codec, const float *sample, uint32_t row, struct scratch *scratch,
-            struct trial *trial)
+trial_query(const struct codec *codec, const float *sample, uint32_t q, struct scratch *scratch, struct trial *trial)
 {
+    const uint32_t           row = q * (TRIAL_ROWS / TRIAL_QUERIES);
     const float           *query = sample + (size_t)row * codec->dim;
     const struct code_query *coded = &scratch->query;
     struct nearest         by_row = {.keys = trial->exact_keys, .capacity = TRIAL_NEAREST};
@@ -111,6 +114,9 @@ trial_query(const struct codec *codec, const float *sample, uint32_t row, struct
         for (uint32_t c = 0; c < by_code.count; c++)
             trial->found += nearest_slot(by_row.keys[e]) == nearest_slot(by_code.keys[c]);
     trial->asked += by_row.count;
+    // The second, because a row may have one that is nearly equal anywhere.
+    const double spread2 = 4.0 * (double)coded->spread2 * (double)trial->norms[nearest_slot(by_row.keys[1])];
+    trial->near[q] = spread2 > 0.0 ? (float)((double)nearest_distance(by_row.keys[1]) / sqrt(spread2)) : 0.0f;
 }
 
 // Share of each query's nearest rows that are among its nearest codes; notes the codes' errors. Negative when memory is
@@ -129,14 +135,17 @@ try_code(struct codec *codec, const float *sample, struct scratch *scratch)
     trial->low = planes + (size_t)TRIAL_ROWS * codec->row_bytes;
     trial_encode(codec, sample, scratch, trial);
     for (uint32_t q = 0; q < TRIAL_QUERIES; q++)
-        trial_query(codec, sample, q * (TRIAL_ROWS / TRIAL_QUERIES), scratch, trial);
+        trial_query(codec, sample, q, scratch, trial);
     const uint32_t pairs = trial->pairs > 0 ? trial->pairs : 1;
     codec->high_error = (float)sqrt(trial->high_error2 / pairs);
     codec->both_error = (float)sqrt(trial->both_error2 / pairs);
     const double found = (double)trial->found / trial->asked;
+    uint32_t     blind = 0;
+    for (uint32_t q = 0; q < TRIAL_QUERIES; q++)
+        blind += trial->near[q] > 0.0f && trial->near[q] < codec->high_error;
     mem_free(planes);
     mem_free(trial);
-    return found;
+    return blind * 2 > TRIAL_QUERIES ? 0.0 : found;
 }
 
 void

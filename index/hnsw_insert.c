@@ -150,6 +150,22 @@ graph_choose_locked(struct hnsw *hnsw, struct scratch *scratch, uint32_t node, c
     graph_write_locked(&hnsw->graph, node, scratch->chosen, kept);
 }
 
+// Whether the target is equal to the node, whose row has its share of such links. Choosing anew would cut off the others
+// of them, as near as it, and where thousands of rows are equal leave most without a link.
+static bool
+twin_too_many(const struct hnsw *hnsw, struct scratch *scratch, uint32_t node, const uint32_t *links, uint32_t count,
+              uint32_t target)
+{
+    code_distances(hnsw, scratch, node, &target, 1);
+    if (scratch->distances[0] > 0.0f)
+        return false;
+    code_distances(hnsw, scratch, node, links, count);
+    uint32_t twins = 0;
+    for (uint32_t i = 0; i < count; i++)
+        twins += scratch->distances[i] == 0.0f;
+    return twins >= links_kept(hnsw) / 4;
+}
+
 bool
 link_offer(struct hnsw *hnsw, struct scratch *scratch, uint32_t node, uint32_t target)
 {
@@ -165,6 +181,8 @@ link_offer(struct hnsw *hnsw, struct scratch *scratch, uint32_t node, uint32_t t
         }
     if (count < graph->links_max) {
         graph_append_locked(graph, node, count, target);
+    } else if (twin_too_many(hnsw, scratch, node, links, count, target)) {
+        there = false;
     } else {
         links[count++] = target;
         graph_choose_locked(hnsw, scratch, node, links, count);
@@ -172,6 +190,24 @@ link_offer(struct hnsw *hnsw, struct scratch *scratch, uint32_t node, uint32_t t
         there = false;
         for (uint32_t i = 0; i < count && !there; i++)
             there = links[i] == target;
+    }
+    graph_unlock(graph, node);
+    return there;
+}
+
+bool
+link_append(struct hnsw *hnsw, uint32_t node, uint32_t target)
+{
+    struct graph *graph = &hnsw->graph;
+    uint32_t      links[LINK_ROW_MAX];
+    bool          there = false;
+    graph_lock(graph, node);
+    const uint32_t count = graph_read_locked(graph, node, links);
+    for (uint32_t i = 0; i < count && !there; i++)
+        there = links[i] == target;
+    if (!there && count < graph->links_max) {
+        graph_append_locked(graph, node, count, target);
+        there = true;
     }
     graph_unlock(graph, node);
     return there;

@@ -181,6 +181,8 @@ void code_distances(const struct hnsw *hnsw, struct scratch *scratch, uint32_t s
 // ---- hnsw_insert.c ----
 // Lets `node` link to `target` as well; where its row is full, chooses anew. True when the link is there afterwards.
 bool link_offer(struct hnsw *hnsw, struct scratch *scratch, uint32_t node, uint32_t target);
+// The same where the row has room, and nothing where it has none.
+bool link_append(struct hnsw *hnsw, uint32_t node, uint32_t target);
 // neighbour -> last becomes neighbour -> slot -> last.
 void link_squeeze(struct hnsw *hnsw, uint32_t slot, uint32_t neighbour);
 // Writes the row of `node` from `count` links: all of them where they fit, else the best. The lock is held.

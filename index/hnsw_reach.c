@@ -82,7 +82,8 @@ reach_mark(const struct hnsw *hnsw, uint32_t limit, uint64_t *reached)
     return whole;
 }
 
-// Gives `slot` a link from the nearest reached row that takes it in; from the nearest of all, if none does.
+// Gives `slot` a link from a near row that is reached. No row chooses anew for it, which might cut off another: the link
+// is appended where there is room, else it takes the place of one whose end `slot` then links to.
 static void
 connect(struct hnsw *hnsw, struct scratch *scratch, uint32_t slot, const uint64_t *reached)
 {
@@ -94,10 +95,11 @@ connect(struct hnsw *hnsw, struct scratch *scratch, uint32_t slot, const uint64_
             nearest[count++] = other;
     }
     for (uint32_t i = 0; i < count; i++)
-        if (link_offer(hnsw, scratch, nearest[i], slot))
+        if (link_append(hnsw, nearest[i], slot))
             return;
+    // Not always the nearest: where thousands of rows are equal, all of them have the same one.
     if (count > 0)
-        link_squeeze(hnsw, slot, nearest[0]);
+        link_squeeze(hnsw, slot, nearest[slot % count]);
 }
 
 static void
