@@ -12,11 +12,11 @@ cd "$(dirname "$0")/.."
 packages_of() {
     case $1 in
     build)
-        echo gcc libc6-dev make cmake ninja-build pkgconf libroaring-dev libxxhash-dev
+        echo gcc g++ libc6-dev make cmake ninja-build pkgconf libroaring-dev libxxhash-dev
         echo check libmsgpack-dev python3 # its unit tests are part of the build
         ;;
     test)
-        echo clang-14 libclang-rt-14-dev
+        echo clang-14 libclang-rt-14-dev llvm-14 # the last names the functions in reports
         case $(dpkg --print-architecture) in
         amd64) echo gcc-12-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static ;;
         esac
