@@ -5,13 +5,14 @@
 // A scan of about sqrt(N) sampled codes, which lie one behind the other, costs less than the walk down the upper levels
 // of HNSW and leads as near (docs/decisions). It is a reservoir (Vitter 1985, algorithm R): while it grows, the new
 // member is drawn from all linked rows; then the n-th linked row takes a random place with probability
-// count / n. So the sample stays uniform while rows are added, and a row that is erased is replaced by another.
+// count / n. So the sample stays uniform while rows are added, and a row that is erased is replaced by another. Where none
+// is found, it is left out: a walk that began among erased rows might never leave them.
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/prng.h"
 #include "index/hnsw_int.h"
 
-#define DRAWS_MAX 64u  // for a live linked row; where most are dead, an entry may stay dead, which walks survive
+#define DRAWS_MAX 64u  // for a live linked row; where most are dead, the sample shrinks for a while
 
 omen_status
 entries_init(struct entries *entries, size_t row_bytes, uint64_t seed)
@@ -101,13 +102,18 @@ entries_note_erased(struct hnsw *hnsw, uint32_t slot)
 {
     struct entries *entries = &hnsw->entries;
     lock_acquire(&entries->lock);
-    const uint32_t count = atomic_load_explicit(&entries->count, memory_order_relaxed);
+    uint32_t count = atomic_load_explicit(&entries->count, memory_order_relaxed);
     for (uint32_t i = 0; i < count; i++) {
         if (atomic_load_explicit(&entries->slots[i], memory_order_relaxed) != slot)
             continue;
         const uint32_t drawn = draw_row(hnsw);
-        if (drawn != HNSW_NONE)
+        if (drawn != HNSW_NONE) {
             entry_put(hnsw, i, drawn);
+            continue;
+        }
+        // The last one comes here; looked at again, for it may be the same row.
+        entry_put(hnsw, i--, atomic_load_explicit(&entries->slots[--count], memory_order_relaxed));
+        atomic_store_explicit(&entries->count, count, memory_order_release);
     }
     lock_release(&entries->lock);
 }

@@ -108,7 +108,7 @@ copy_links(struct move *move, struct scratch *scratch)
         for (uint32_t i = 0; i < count; i++)
             links[i] = move->to[links[i]];
         graph_lock(&move->new->graph, place);
-        graph_choose_locked(move->new, scratch, place, links, count);
+        graph_choose_locked(move->new, scratch, place, links, count, old->graph.links_max);
         graph_unlock(&move->new->graph, place);
     }
 }

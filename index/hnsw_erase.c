@@ -85,12 +85,13 @@ replace_link(struct hnsw *hnsw, struct scratch *scratch, uint32_t node, uint32_t
     graph_lock(graph, node);
     const uint32_t before = graph_read_locked(graph, node, links);
     if (contains(links, before, erased)) {
+        // Links to other erased rows stay until those are repaired: each is worth its own replacements.
         uint32_t count = 0;
         for (uint32_t i = 0; i < before; i++)
-            if (!atomic_bit_test(hnsw->erased, links[i]))
+            if (links[i] != erased)
                 links[count++] = links[i];
         count = add_replacements(hnsw, scratch, node, near, near_count, links, count);
-        graph_choose_locked(hnsw, scratch, node, links, count);
+        graph_choose_locked(hnsw, scratch, node, links, count, graph->links_max);
     }
     graph_unlock(graph, node);
 }
@@ -138,9 +139,8 @@ hnsw_repair_next(struct hnsw *hnsw, struct scratch *scratch)
 {
     if (hnsw->config.flat || hnsw_kind(hnsw) == CODE_NONE)
         return false;
-    scratch_need(scratch, hnsw, 1, hnsw->config.build_beam);
-    const omen_status fits = scratch_fit_prune(scratch, hnsw);
-    ASSERT(fits == OMEN_OK);
+    if (!scratch_ready(scratch, hnsw))
+        return false;
     const uint32_t slot = claim_erased(hnsw);
     if (slot == HNSW_NONE)
         return reach_next(hnsw, scratch);

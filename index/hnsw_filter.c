@@ -18,7 +18,7 @@
 #include "base/assert.h"
 #include "index/hnsw_int.h"
 
-#define PLAIN_SHARE 0.4f       // of the rows: from there on the plain walk
+#define PLAIN_SHARE 0.9f       // of the rows: from there on the plain walk
 #define SCAN_FACTOR 3u         // rows that a scan compares in the time of one comparison of a filtered walk
 #define EVALUATIONS_PER_BEAM 18u
 #define EVALUATIONS_BASE 400u

@@ -14,6 +14,8 @@
 #include "index/hnsw_int.h"
 #include "index/vector.h"
 
+#define WIDER 4u  // times the beam, where those that were found are dead
+
 static uint32_t claim(struct hnsw *hnsw);
 static void     encode(struct hnsw *hnsw, uint32_t slot, struct scratch *scratch);
 static void     link_row(struct hnsw *hnsw, uint32_t slot, struct scratch *scratch);
@@ -26,18 +28,24 @@ links_kept(const struct hnsw *hnsw)
     return hnsw->graph.links_max - hnsw->graph.links_max / 8;
 }
 
+// Asked before a row is claimed, because a claimed row has to be linked: without memory the tail just stays.
+bool
+scratch_ready(struct scratch *scratch, const struct hnsw *hnsw)
+{
+    return scratch_fit(scratch, hnsw, 1, hnsw->config.build_beam) == OMEN_OK &&
+           scratch_fit_prune(scratch, hnsw) == OMEN_OK;
+}
+
 bool
 hnsw_link_next(struct hnsw *hnsw, struct scratch *scratch)
 {
     if (hnsw->config.flat || !hnsw_found(hnsw, scratch))
         return false;
+    if (!scratch_ready(scratch, hnsw))
+        return false;
     const uint32_t slot = claim(hnsw);
     if (slot == HNSW_NONE)
         return false;
-    scratch_need(scratch, hnsw, 1, hnsw->config.build_beam);
-    const omen_status fits = scratch_fit_prune(scratch, hnsw);
-    ASSERT(fits == OMEN_OK);
-
     encode(hnsw, slot, scratch);
     if (!atomic_bit_test(hnsw->erased, slot))
         link_row(hnsw, slot, scratch);
@@ -106,11 +114,11 @@ keys_sort(uint64_t *keys, uint32_t count)
     }
 }
 
-uint32_t
-hnsw_neighbours(const struct hnsw *hnsw, uint32_t slot, struct scratch *scratch)
+// Walks with a beam to the row's neighbours; of those in the pool, the live linked ones go to `slots`.
+static uint32_t
+walk_to_neighbours(const struct hnsw *hnsw, uint32_t slot, struct scratch *scratch, uint32_t beam, uint32_t *slots)
 {
-    const uint32_t beam = hnsw->config.build_beam;
-    struct walk    walk = {.beam = beam, .capacity = beam, .k = 1};
+    struct walk walk = {.beam = beam, .capacity = beam, .k = 1, .excluded = HNSW_NONE};
     codec_prepare(&hnsw->codec, arena_row(&hnsw->rows, slot), hnsw->config.type, scratch->vector);
     walk_init(&walk, hnsw, scratch, scratch->vector, ASKER_ROW);
     scratch->pool = (struct nearest){.keys = scratch->pool.keys, .capacity = beam};
@@ -119,13 +127,29 @@ hnsw_neighbours(const struct hnsw *hnsw, uint32_t slot, struct scratch *scratch)
     walk_enter(&walk, 1, NULL);
     walk_run(&walk);
 
-    uint64_t *keys = scratch->pool.keys;
-    uint32_t  slots[PRUNE_CANDIDATES_MAX], count = 0;
+    uint32_t count = 0;
     for (uint32_t i = 0; i < scratch->pool.count && count < PRUNE_CANDIDATES_MAX; i++) {
-        const uint32_t other = nearest_slot(keys[i]);
+        const uint32_t other = nearest_slot(scratch->pool.keys[i]);
         if (atomic_bit_test(hnsw->linked, other) && !atomic_bit_test(hnsw->erased, other))
             slots[count++] = other;
     }
+    return count;
+}
+
+uint32_t
+hnsw_neighbours(const struct hnsw *hnsw, uint32_t slot, struct scratch *scratch)
+{
+    uint32_t slots[PRUNE_CANDIDATES_MAX], beam = hnsw->config.build_beam;
+    uint32_t count = walk_to_neighbours(hnsw, slot, scratch, beam, slots);
+    // Among rows that were erased together and not repaired yet, the list fills with them: look beyond.
+    const uint32_t least = beam / 4 < hnsw->config.links ? beam / 4 : hnsw->config.links;
+    while (count < least && scratch->pool.count == beam && beam < BEAM_MAX) {
+        beam = beam < BEAM_MAX / WIDER ? beam * WIDER : BEAM_MAX;
+        if (scratch_fit(scratch, hnsw, 1, beam) != OMEN_OK)
+            break;
+        count = walk_to_neighbours(hnsw, slot, scratch, beam, slots);
+    }
+    uint64_t *keys = scratch->pool.keys;
     code_distances(hnsw, scratch, slot, slots, count);
     for (uint32_t i = 0; i < count; i++)
         keys[i] = nearest_key(scratch->distances[i], slots[i]);
@@ -135,7 +159,7 @@ hnsw_neighbours(const struct hnsw *hnsw, uint32_t slot, struct scratch *scratch)
 
 void
 graph_choose_locked(struct hnsw *hnsw, struct scratch *scratch, uint32_t node, const uint32_t *links,
-                    uint32_t count)
+                    uint32_t count, uint32_t keep)
 {
     if (count <= hnsw->graph.links_max) {
         graph_write_locked(&hnsw->graph, node, links, count);
@@ -146,7 +170,7 @@ graph_choose_locked(struct hnsw *hnsw, struct scratch *scratch, uint32_t node, c
         scratch->candidates[i] = nearest_key(scratch->distances[i], links[i]);
     keys_sort(scratch->candidates, count);
     const uint32_t kept =
-        prune(hnsw, scratch, node, scratch->candidates, count, links_kept(hnsw), scratch->chosen);
+        prune(hnsw, scratch, node, scratch->candidates, count, keep, scratch->chosen);
     graph_write_locked(&hnsw->graph, node, scratch->chosen, kept);
 }
 
@@ -185,7 +209,7 @@ link_offer(struct hnsw *hnsw, struct scratch *scratch, uint32_t node, uint32_t t
         there = false;
     } else {
         links[count++] = target;
-        graph_choose_locked(hnsw, scratch, node, links, count);
+        graph_choose_locked(hnsw, scratch, node, links, count, links_kept(hnsw));
         count = graph_read_locked(graph, node, links);
         there = false;
         for (uint32_t i = 0; i < count && !there; i++)

@@ -133,6 +133,7 @@ struct walk {
     // met, which ends the use of failing rows as bridges once it reaches k.
     const struct bitmap *allowed;
     uint64_t             evaluations_max;
+    uint32_t             excluded;  // a slot to be walked around, or HNSW_NONE
     uint32_t             passed;
     uint64_t             evaluations, hops;
     bool                 cut;
@@ -179,15 +180,17 @@ void code_distances(const struct hnsw *hnsw, struct scratch *scratch, uint32_t s
                     uint32_t count);
 
 // ---- hnsw_insert.c ----
+// The scratch of a linker made large enough; false when memory is short.
+bool scratch_ready(struct scratch *scratch, const struct hnsw *hnsw);
 // Lets `node` link to `target` as well; where its row is full, chooses anew. True when the link is there afterwards.
 bool link_offer(struct hnsw *hnsw, struct scratch *scratch, uint32_t node, uint32_t target);
 // The same where the row has room, and nothing where it has none.
 bool link_append(struct hnsw *hnsw, uint32_t node, uint32_t target);
 // neighbour -> last becomes neighbour -> slot -> last.
 void link_squeeze(struct hnsw *hnsw, uint32_t slot, uint32_t neighbour);
-// Writes the row of `node` from `count` links: all of them where they fit, else the best. The lock is held.
+// Writes the row of `node` from `count` links: all of them where they fit, else the best `keep`. The lock is held.
 void graph_choose_locked(struct hnsw *hnsw, struct scratch *scratch, uint32_t node, const uint32_t *links,
-                         uint32_t count);
+                         uint32_t count, uint32_t keep);
 // Walks from a coded row to its neighbours: live linked rows other than itself, in scratch->pool.keys, nearest first by
 // the finer code; returns how many.
 uint32_t hnsw_neighbours(const struct hnsw *hnsw, uint32_t slot, struct scratch *scratch);

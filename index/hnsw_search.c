@@ -21,8 +21,10 @@
 #define LINKS_AHEAD 2u      // link rows of the next nodes in line that are prefetched
 #define ENTRIES_TAKEN 1u
 #define DEADLINE_BATCHES 32u
+#define FILTER_DIRECT 100u  // so few rows that a filter lets through are compared as they are
 #define FILTER_BATCH 32u    // rows that pass and are looked for behind failing ones
 #define BRIDGES 4u
+#define DETOURS 1u
 
 struct batch {
     uint32_t slots[LINK_ROW_MAX];
@@ -121,14 +123,45 @@ pool_bound(const struct walk *walk, const struct nearest *pool)
     return bound;
 }
 
+// A row that is treated as if it were not there is treated as if it had been erased and repaired: who links to it links
+// to the nearest of its neighbours instead, as hnsw_erase.c would have it. Without that, what only it leads to would
+// be lost, and the index would look worse to its own rows than it is to strangers.
+static __attribute__((noinline)) uint32_t
+detour(const struct walk *walk, uint32_t slot, uint32_t *links, uint32_t count)
+{
+    const struct hnsw *hnsw = walk->hnsw;
+    struct scratch    *scratch = walk->scratch;
+    bool               excluded = false;
+    for (uint32_t i = 0; i < count && !excluded; i++)
+        excluded = links[i] == walk->excluded;
+    if (!excluded)
+        return count;
+    uint32_t       beyond[LINK_ROW_MAX];
+    const uint32_t others = graph_read(&hnsw->graph, walk->excluded, walk->limit, beyond);
+    code_distances(hnsw, scratch, slot, beyond, others);
+    for (uint32_t r = 0; r < DETOURS && count < LINK_ROW_MAX; r++) {
+        uint32_t best = HNSW_NONE;
+        for (uint32_t i = 0; i < others; i++)
+            if (beyond[i] != slot && (best == HNSW_NONE || scratch->distances[i] < scratch->distances[best]))
+                best = i;
+        if (best == HNSW_NONE)
+            break;
+        links[count++] = beyond[best];  // visited twice is visited once
+        beyond[best] = slot;
+    }
+    return count;
+}
+
 // Follows the links of a node: what was not visited goes into the batch, its codes on their way.
 static inline void
 follow(struct walk *walk, uint32_t slot, struct batch *batch)
 {
     struct scratch *scratch = walk->scratch;
     uint32_t        links[LINK_ROW_MAX];
-    const uint32_t  count = graph_read(&walk->hnsw->graph, slot, walk->limit, links);
+    uint32_t        count = graph_read(&walk->hnsw->graph, slot, walk->limit, links);
     uint32_t        fresh = 0;
+    if (walk->excluded != HNSW_NONE)
+        count = detour(walk, slot, links, count);
     for (uint32_t i = 0; i < count; i++) {
         batch->slots[fresh] = links[i];
         fresh += !scratch_visit(scratch, links[i]);
@@ -263,12 +296,12 @@ walk_enter(struct walk *walk, uint32_t want, const struct bitmap *allowed)
             below = hnsw->kernels->nibble(&walk->scratch->query.nibble, rows, batch, bound, distances);
         } else {
             for (uint32_t i = 0; i < batch; i++)
-                slots[i] = atomic_load_explicit(&entries->slots[from + i], memory_order_relaxed);
+                slots[i] = atomic_load_explicit(&entries->slots[from + i], memory_order_acquire);
             below = walk_measure(walk, slots, batch, bound, distances);
         }
         for (; below != 0; below &= below - 1) {
             const uint32_t i = (uint32_t)__builtin_ctz(below);
-            const uint32_t slot = atomic_load_explicit(&entries->slots[from + i], memory_order_relaxed);
+            const uint32_t slot = atomic_load_explicit(&entries->slots[from + i], memory_order_acquire);
             if (allowed == NULL || bitmap_test(allowed, slot))
                 nearest_insert(&best, nearest_key(distances[i], from + i));
         }
@@ -278,7 +311,7 @@ walk_enter(struct walk *walk, uint32_t want, const struct bitmap *allowed)
     walk->evaluations += count;
     for (uint32_t i = 0; i < best.count; i++) {
         const uint32_t slot =
-            atomic_load_explicit(&entries->slots[nearest_slot(keys[i])], memory_order_relaxed);
+            atomic_load_explicit(&entries->slots[nearest_slot(keys[i])], memory_order_acquire);
         if (slot < walk->limit && !scratch_visit(walk->scratch, slot)) {
             nearest_insert(&walk->scratch->pool, nearest_key(nearest_distance(keys[i]), slot));
             graph_prefetch(&hnsw->graph, slot);
@@ -290,7 +323,8 @@ uint32_t
 hnsw_search(const struct hnsw *hnsw, const struct hnsw_query *query, struct scratch *scratch, struct hit *hits)
 {
     ASSERT(query->k >= 1 && query->k <= TOPK_MAX);
-    if (hnsw_kind(hnsw) == CODE_NONE || atomic_load_explicit(&hnsw->linked_count, memory_order_acquire) == 0)
+    if (hnsw_kind(hnsw) == CODE_NONE || atomic_load_explicit(&hnsw->linked_count, memory_order_acquire) == 0 ||
+        (query->allowed != NULL && query->allowed_count <= FILTER_DIRECT))
         return hnsw_scan(hnsw, query, scratch, hits);
     const uint32_t beam = query->beam > query->k ? query->beam : query->k;
     const uint32_t capacity = rerank_room(query, beam);
@@ -303,7 +337,12 @@ hnsw_search(const struct hnsw *hnsw, const struct hnsw_query *query, struct scra
                            .capacity = capacity,
                            .k = query->k,
                            .stop = query->stop,
-                           .deadline_ns = query->deadline_ns};
+                           .deadline_ns = query->deadline_ns,
+                           .excluded = query->excluded};
+    if (query->excluded != HNSW_NONE) {
+        const omen_status fits = scratch_fit_prune(scratch, hnsw);
+        ASSERT(fits == OMEN_OK);
+    }
     walk_init(&walk, hnsw, scratch, exact, ASKER_USER);
     struct hit_heap heap = {.hits = scratch->hits, .keep = query->k};
     scratch->pool = (struct nearest){.keys = scratch->pool.keys, .capacity = walk.capacity};
