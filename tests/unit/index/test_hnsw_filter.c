@@ -1,0 +1,264 @@
+// tests/unit/index/test_hnsw_filter.c -- searches in which only some rows may answer, against the scan of those.
+#include "tests/lib/index_world.h"
+
+#define ROWS 8000u
+#define WORDS ((ROWS + 200) / 64 + 1)
+
+static struct world   world;
+static uint64_t       words[WORDS];
+static struct bitmap  allowed;
+static float          anchor[96];  // queries of the correlated filters lie around it
+
+static void
+setup(void)
+{
+    world_init(&world, 96, METRIC_L2, VECTOR_F32);
+    world_build(&world, ROWS);
+    law_draw(&world.law, &world.law.rows, anchor);
+}
+
+static void
+teardown(void)
+{
+    world_fini(&world);
+}
+
+static void
+allow_none(uint32_t count)
+{
+    memset(words, 0, sizeof words);
+    allowed = (struct bitmap){.words = words, .count = count};
+}
+
+static void
+allow_random(double share)
+{
+    struct prng prng = {.state = 17};
+    allow_none(hnsw_count(world.hnsw));
+    for (uint32_t slot = 0; slot < allowed.count; slot++)
+        if ((double)prng_unit(&prng) < share)
+            bitmap_set(&allowed, slot);
+}
+
+// The share of the rows that are nearest to the anchor, or farthest from it.
+static void
+allow_by_distance(double share, bool near)
+{
+    const uint32_t    rows = hnsw_count(world.hnsw);
+    static struct hit all[TOPK_MAX];
+    const struct hnsw_query query = world_query(anchor, TOPK_MAX, 0);
+    const uint32_t    count = hnsw_scan(world.hnsw, &query, world.scratch, all);
+    const uint32_t    want = (uint32_t)((double)count * share);
+    allow_none(rows);
+    for (uint32_t i = 0; i < want; i++)
+        bitmap_set(&allowed, all[near ? i : count - 1 - i].slot);
+}
+
+static struct hnsw_query
+filtered(const float *vector, uint32_t k, uint32_t beam)
+{
+    struct hnsw_query query = world_query(vector, k, beam);
+    query.allowed = &allowed;
+    query.allowed_count = (uint32_t)bitmap_population(&allowed);
+    return query;
+}
+
+// Mean recall at beam 64; every query finds as many as there are, for no more comparisons than about two scans.
+static double
+ask_filtered(uint32_t queries, bool around_anchor)
+{
+    struct prng prng = world.law.queries;
+    double      sum = 0.0;
+    for (uint32_t q = 0; q < queries; q++) {
+        float             vector[96];
+        struct hit        hits[10];
+        struct hnsw_work  work = {0};
+        law_draw(&world.law, &prng, vector);
+        for (uint32_t i = 0; around_anchor && i < 96; i++)
+            vector[i] = anchor[i] + 0.1f * (vector[i] - anchor[i]);
+        struct hnsw_query query = filtered(vector, 10, 64);
+        sum += world_ask(&world, &query);
+        query.work = &work;
+        const uint32_t count = hnsw_search(world.hnsw, &query, world.scratch, hits);
+        const uint32_t there = hnsw_scan(world.hnsw, &(struct hnsw_query){.vector = vector, .k = 10,
+                                         .allowed = &allowed, .excluded = HNSW_NONE}, world.scratch, hits);
+        CLAIM(count == there, "%u of %u found", count, there);
+        CLAIM(work.evaluations <= 2ull * query.allowed_count + 4000, "%u comparisons for %u that pass",
+              (uint32_t)work.evaluations, query.allowed_count);
+    }
+    return sum / queries;
+}
+
+static const double shares[] = {0.9, 0.5, 0.3, 0.1, 0.01, 0.001};
+#define SHARES 6
+
+START_TEST(random_filters_are_answered)
+{
+    allow_random(shares[_i]);
+    const double recall = ask_filtered(60, false);
+    ck_assert_msg(recall >= 0.95, "share %g: recall %g", shares[_i], recall);
+}
+END_TEST
+
+START_TEST(filters_that_hold_what_is_near_are_answered)
+{
+    allow_by_distance(shares[_i], true);
+    const double recall = ask_filtered(60, true);
+    ck_assert_msg(recall >= 0.95, "share %g: recall %g", shares[_i], recall);
+}
+END_TEST
+
+START_TEST(filters_that_hold_what_is_far_are_answered)
+{
+    allow_by_distance(shares[_i], false);
+    const double recall = ask_filtered(60, true);
+    ck_assert_msg(recall >= 0.95, "share %g: recall %g", shares[_i], recall);
+}
+END_TEST
+
+START_TEST(filters_that_know_nothing_of_the_query_s_place_are_answered)
+{
+    allow_by_distance(shares[_i], true);
+    const double recall = ask_filtered(60, false);
+    ck_assert_msg(recall >= 0.95, "share %g: recall %g", shares[_i], recall);
+}
+END_TEST
+
+START_TEST(all_that_pass_are_found_when_they_are_fewer_than_k)
+{
+    static const uint32_t counts[] = {0, 1, 9, 10, 11, 100, 999};
+    for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
+        allow_none(ROWS);
+        for (uint32_t i = 0; i < counts[c]; i++)
+            bitmap_set(&allowed, i * 8 + 3);
+        const struct hnsw_query query = filtered(anchor, 1000, 10);
+        static struct hit       hits[1000];
+        const uint32_t          count = hnsw_search(world.hnsw, &query, world.scratch, hits);
+        ck_assert_uint_eq(count, counts[c]);
+        world_check_hits(&world, &query, hits, count);
+        ck_assert_double_ge(world_ask(&world, &query), 1.0);
+    }
+}
+END_TEST
+
+START_TEST(a_large_k_is_filled_under_any_filter)
+{
+    for (int s = 0; s < 4; s++) {
+        allow_by_distance(shares[s], s % 2 == 0);
+        const uint32_t    k = 1000 < (uint32_t)bitmap_population(&allowed) ? 1000 : 700;
+        struct hnsw_query query = filtered(anchor, k, 10);
+        static struct hit hits[1000];
+        ck_assert_uint_eq(hnsw_search(world.hnsw, &query, world.scratch, hits), k);
+        world_check_hits(&world, &query, hits, k);
+    }
+}
+END_TEST
+
+START_TEST(rows_beyond_the_bitmap_do_not_answer)
+{
+    static const uint32_t counts[] = {1, 63, 64, 65, 3000, 7999};
+    for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
+        allow_none(counts[c]);
+        for (uint32_t slot = 0; slot < counts[c]; slot++)
+            bitmap_set(&allowed, slot);
+        struct hnsw_query query = filtered(anchor, 10, 64);
+        ck_assert_double_ge(world_ask(&world, &query), 0.9);
+    }
+}
+END_TEST
+
+START_TEST(erased_excluded_and_unlinked_rows_are_told_apart_under_a_filter)
+{
+    world_add(&world, 150);
+    for (uint32_t slot = 0; slot < ROWS + 150; slot += 3)
+        hnsw_erase(world.hnsw, slot);
+    for (int s = 0; s < SHARES; s++) {
+        allow_random(shares[s]);
+        double sum = 0.0;
+        for (uint32_t slot = 1; slot < ROWS + 150; slot += 200) {
+            float vector[96];
+            vector_to_f32(VECTOR_F32, hnsw_row(world.hnsw, slot), 96, vector);
+            struct hnsw_query query = filtered(vector, 10, 64);
+            query.excluded = slot;
+            sum += world_ask(&world, &query) / 41;
+        }
+        ck_assert_msg(sum >= 0.94, "share %g: recall %g", shares[s], sum);
+    }
+}
+END_TEST
+
+START_TEST(the_way_is_chosen_by_how_many_pass)
+{
+    static const double shares_of[] = {0.97, 0.01};
+    for (int e = 0; e < 2; e++) {
+        allow_random(shares_of[e]);
+        struct hnsw_work  work = {0};
+        struct hnsw_query query = filtered(anchor, 10, 64);
+        struct hit        hits[10];
+        query.work = &work;
+        hnsw_search(world.hnsw, &query, world.scratch, hits);
+        ck_assert_int_eq(work.strategy == HNSW_SCANNED, e == 1);
+    }
+}
+END_TEST
+
+// Enough rows, and a narrow beam, that a walk among those that pass pays.
+START_TEST(a_filtered_walk_compares_fewer_than_pass)
+{
+    allow_random(0.3);
+    struct hnsw_work work = {0};
+    double           sum = 0.0;
+    struct prng      prng = world.law.queries;
+    for (uint32_t q = 0; q < 60; q++) {
+        float vector[96];
+        law_draw(&world.law, &prng, vector);
+        struct hnsw_query query = filtered(vector, 10, 16);
+        query.work = &work;
+        struct hit hits[10];
+        hnsw_search(world.hnsw, &query, world.scratch, hits);
+        ck_assert_uint_eq(work.strategy, HNSW_WALKED_FILTERED);
+        query.work = NULL;
+        sum += world_ask(&world, &query);
+    }
+    ck_assert_uint_lt(work.evaluations / 60, bitmap_population(&allowed));
+    ck_assert_msg(sum / 60 >= 0.8, "recall %g", sum / 60);
+}
+END_TEST
+
+START_TEST(rows_that_are_walked_themselves_obey_filters_too)
+{
+    teardown();
+    world_init(&world, 96, METRIC_COSINE, VECTOR_I8);
+    world_build(&world, ROWS);
+    for (int s = 0; s < SHARES; s++) {
+        allow_random(shares[s]);
+        const double recall = ask_filtered(40, false);
+        ck_assert_msg(recall >= 0.95, "share %g: recall %g", shares[s], recall);
+    }
+}
+END_TEST
+
+static Suite *
+hnsw_filter_suite(void)
+{
+    Suite *suite = suite_create("hnsw_filter");
+    TCase *tcase = tcase_create("hnsw_filter");
+    // One index for all; each test runs in a process of its own.
+    tcase_add_unchecked_fixture(tcase, setup, teardown);
+    tcase_add_loop_test(tcase, random_filters_are_answered, 0, SHARES);
+    tcase_add_loop_test(tcase, filters_that_hold_what_is_near_are_answered, 0, SHARES);
+    tcase_add_loop_test(tcase, filters_that_hold_what_is_far_are_answered, 0, SHARES);
+    tcase_add_loop_test(tcase, filters_that_know_nothing_of_the_query_s_place_are_answered, 0, SHARES);
+    tcase_add_test(tcase, all_that_pass_are_found_when_they_are_fewer_than_k);
+    tcase_add_test(tcase, a_large_k_is_filled_under_any_filter);
+    tcase_add_test(tcase, rows_beyond_the_bitmap_do_not_answer);
+    tcase_add_test(tcase, the_way_is_chosen_by_how_many_pass);
+    tcase_add_test(tcase, a_filtered_walk_compares_fewer_than_pass);
+    // What changes the index comes last, for runs without a process each.
+    tcase_add_test(tcase, erased_excluded_and_unlinked_rows_are_told_apart_under_a_filter);
+    tcase_add_test(tcase, rows_that_are_walked_themselves_obey_filters_too);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}
+
+CHECK_MAIN(hnsw_filter_suite)
