@@ -156,10 +156,12 @@ calibrate(const struct hnsw *hnsw, const struct calibrate_queries *queries, uint
 {
     if (hnsw_kind(hnsw) == CODE_NONE || atomic_load_explicit(&hnsw->linked_prefix, memory_order_acquire) == 0)
         return OMEN_E_NOT_FOUND;
-    *out = (struct calibration){.rows = hnsw_live(hnsw)};
-    struct sample sample;
-    struct hit    hits[100];
-    omen_status   status = scratch_fit(scratch, hnsw, depths[CALIBRATE_DEPTHS - 1], BEAM_LAST * 3);
+    struct calibration measured = {.rows = hnsw_live(hnsw)};
+    struct sample      sample;
+    struct hit         hits[100];
+    omen_status        status = scratch_fit(scratch, hnsw, depths[CALIBRATE_DEPTHS - 1], BEAM_LAST * 3);
+    if (status == OMEN_OK)
+        status = scratch_fit_prune(scratch, hnsw);  // searches that walk around a row need it
     if (status == OMEN_OK) {
         status = sample_open(hnsw, queries, seed, scratch, &sample);
         for (uint32_t d = 0; d < CALIBRATE_DEPTHS && status == OMEN_OK; d++) {
@@ -168,10 +170,12 @@ calibrate(const struct hnsw *hnsw, const struct calibrate_queries *queries, uint
             do {
                 recalls[rungs] = rung_recall(hnsw, &sample, &ladder[rungs], depths[d], scratch, hits);
             } while (recalls[rungs++] < (double)targets[CALIBRATE_TARGETS - 1] && rungs < RUNGS);
-            fill_depth(out, d, recalls, rungs);
+            fill_depth(&measured, d, recalls, rungs);
         }
         sample_close(&sample);
     }
+    if (status == OMEN_OK)
+        *out = measured;
     return status;
 }
 

@@ -27,7 +27,7 @@ struct calibrate_queries {
 };
 
 // Measures. Takes about a scan of everything for each of some hundred queries. OMEN_E_NOT_FOUND when the index is
-// too small to have a graph.
+// too small to have a graph, OMEN_E_NO_MEMORY; then *out is as before.
 OMEN_MUST_CHECK omen_status calibrate(const struct hnsw *hnsw, const struct calibrate_queries *queries, uint64_t seed,
                                       struct scratch *scratch, struct calibration *out);
 

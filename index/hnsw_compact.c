@@ -139,9 +139,8 @@ copy_codec(struct move *move, struct scratch *scratch)
     to->variance = from->variance;
     to->high_error = from->high_error;
     to->both_error = from->both_error;
-    move->recode = hnsw_kind(move->old) == CODE_NIBBLE && hnsw_drift(move->new) > DRIFT_MAX;
-    if (move->recode)
-        hnsw_learn(move->new, to, scratch);
+    move->recode = hnsw_kind(move->old) == CODE_NIBBLE && hnsw_drift(move->new) > DRIFT_MAX &&
+                   hnsw_learn(move->new, to, scratch);
 }
 
 omen_status

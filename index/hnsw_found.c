@@ -148,16 +148,18 @@ try_code(struct codec *codec, const float *sample, struct scratch *scratch)
     return blind * 2 > TRIAL_QUERIES ? 0.0 : found;
 }
 
-void
+bool
 hnsw_learn(const struct hnsw *hnsw, struct codec *codec, struct scratch *scratch)
 {
     uint32_t count;
     float   *sample = found_sample(hnsw, hnsw_count(hnsw), &count);
-    ASSERT(sample != NULL);
+    if (sample == NULL)
+        return false;
     codec_found(codec, sample, count, scratch->rotated);
     if (count >= TRIAL_ROWS)
         (void)try_code(codec, sample, scratch);
     mem_free(sample);
+    return true;
 }
 
 // Under found_lock. False when memory is short: all rows stay tail, and the next linker tries again.

@@ -35,6 +35,27 @@ struct entries {
     struct lock      lock;
 };
 
+// What reads the sample's codes lies between these two; only ThreadSanitizer needs to be shown a lock (index/graph.h).
+static inline void
+entries_hold(const struct entries *entries)
+{
+#ifdef OMEN_UNDER_TSAN
+    lock_acquire((struct lock *)(uintptr_t)&entries->lock);
+#else
+    (void)entries;
+#endif
+}
+
+static inline void
+entries_let_go(const struct entries *entries)
+{
+#ifdef OMEN_UNDER_TSAN
+    lock_release((struct lock *)(uintptr_t)&entries->lock);
+#else
+    (void)entries;
+#endif
+}
+
 struct hnsw {
     struct hnsw_config    config;
     const struct kernels *kernels;
@@ -95,8 +116,9 @@ bool hnsw_may_code(const struct hnsw_config *config);
 // ---- hnsw_found.c ----
 // Founds the code if it is due; false when there is no graph to be.
 bool hnsw_found(struct hnsw *hnsw, struct scratch *scratch);
-// Fixes `codec`, which was made for the same configuration, from the live rows there are now.
-void hnsw_learn(const struct hnsw *hnsw, struct codec *codec, struct scratch *scratch);
+// Fixes `codec`, which was made for the same configuration, from the live rows there are now; false
+// when memory is short, and then it is as before.
+bool hnsw_learn(const struct hnsw *hnsw, struct codec *codec, struct scratch *scratch);
 
 // ---- flat.c ----
 // Prepares a user's query for exact distances: what is returned is borrowed from the query or the scratch.
