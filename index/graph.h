@@ -17,6 +17,15 @@
 #include "index/arena.h"
 #include "index/kernel/kernel.h"
 
+// gcc and clang say it in different ways.
+#if defined(__SANITIZE_THREAD__)
+#define OMEN_UNDER_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define OMEN_UNDER_TSAN 1
+#endif
+#endif
+
 #define GRAPH_EMPTY 0xffffffu
 #define GRAPH_BLOCK_LINKS 32u
 #define GRAPH_BLOCK_BYTES 96u
@@ -45,13 +54,13 @@ static inline uint32_t
 graph_read(const struct graph *graph, uint32_t slot, uint32_t limit, uint32_t *links)
 {
     const uint8_t *row = arena_row(&graph->rows, slot);
-#ifdef __SANITIZE_THREAD__
+#ifdef OMEN_UNDER_TSAN
     graph_lock(graph, slot);
 #endif
     uint32_t count = graph->kernels->unpack(row, limit, links);
     for (uint32_t block = 1; block < graph->blocks; block++)
         count += graph->kernels->unpack(row + (size_t)block * GRAPH_BLOCK_BYTES, limit, links + count);
-#ifdef __SANITIZE_THREAD__
+#ifdef OMEN_UNDER_TSAN
     graph_unlock(graph, slot);
 #endif
     return count;

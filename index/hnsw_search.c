@@ -286,6 +286,7 @@ walk_enter(struct walk *walk, uint32_t want, const struct bitmap *allowed)
     uint64_t              keys[ENTER_MAX + 1];
     struct nearest        best = {.keys = keys, .capacity = want};
     float                 distances[BATCH_MAX], bound = INFINITY;
+    entries_hold(entries);
     for (uint32_t from = 0; from < count; from += BATCH_MAX) {
         const uint32_t batch = count - from < BATCH_MAX ? count - from : BATCH_MAX;
         uint32_t       slots[BATCH_MAX], below;
@@ -308,6 +309,7 @@ walk_enter(struct walk *walk, uint32_t want, const struct bitmap *allowed)
         if (best.count == want)
             bound = nearest_distance(keys[want - 1]);
     }
+    entries_let_go(entries);
     walk->evaluations += count;
     for (uint32_t i = 0; i < best.count; i++) {
         const uint32_t slot =
