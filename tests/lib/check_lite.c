@@ -20,30 +20,30 @@ enum { TESTS_MAX = 512, CASES_MAX = 64, FIXTURES_MAX = 4 };
 
 struct test {
     const TTest *test;
-    int          signal, exit_value, first, past;
+    int signal, exit_value, first, past;
 };
 
 struct TCase {
     const char *name;
     struct test tests[TESTS_MAX];
-    int         test_count;
-    SFun        setup[FIXTURES_MAX], teardown[FIXTURES_MAX];
-    int         fixture_count;
+    int test_count;
+    SFun setup[FIXTURES_MAX], teardown[FIXTURES_MAX];
+    int fixture_count;
 };
 
 struct Suite {
     const char *name;
-    TCase      *cases[CASES_MAX];
-    int         case_count;
+    TCase *cases[CASES_MAX];
+    int case_count;
 };
 
 struct SRunner {
     Suite *suite;
-    int    checks, failures, errors;
+    int checks, failures, errors;
 };
 
 static _Noreturn void usage(const char *what);
-static void           run_test(SRunner *runner, const TCase *tcase, const struct test *test, int i);
+static void run_test(SRunner *runner, const TCase *tcase, const struct test *test, int i);
 static _Noreturn void run_child(const TCase *tcase, const struct test *test, int i);
 
 Suite *
@@ -122,8 +122,8 @@ srunner_run_all(SRunner *runner, enum print_output mode)
     }
     const int passed = runner->checks - runner->failures - runner->errors;
     printf("%d%%: Checks: %d, Failures: %d, Errors: %d\n",
-           runner->checks > 0 ? passed * 100 / runner->checks : 100, runner->checks, runner->failures,
-           runner->errors);
+           runner->checks > 0 ? passed * 100 / runner->checks : 100, runner->checks,
+           runner->failures, runner->errors);
 }
 
 int
@@ -193,8 +193,9 @@ run_test(SRunner *runner, const TCase *tcase, const struct test *test, int i)
     const bool failure = raised == 0 && test->signal == 0 && value == EXIT_FAILURE;
     runner->failures += failure;
     runner->errors += !failure;
-    printf("%s:%d:%s:%s:%d: signal %d (expected %d), exit value %d (expected %d)\n", test->test->file,
-           test->test->line, tcase->name, test->test->name, i, raised, test->signal, value, test->exit_value);
+    printf("%s:%d:%s:%s:%d: signal %d (expected %d), exit value %d (expected %d)\n",
+           test->test->file, test->test->line, tcase->name, test->test->name, i, raised,
+           test->signal, value, test->exit_value);
 }
 
 static void

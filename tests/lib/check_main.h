@@ -9,7 +9,7 @@
 #ifndef OMEN_TESTS_CHECK_MAIN_H
 #define OMEN_TESTS_CHECK_MAIN_H
 #include <check.h>
-#include <signal.h>  // for tests that expect SIGABRT
+#include <signal.h> // for tests that expect SIGABRT
 #include <stdlib.h>
 
 #define CHECK_TIMEOUT_SECONDS "120"
@@ -17,7 +17,7 @@
 static inline int
 check_main(Suite *(*suite_fn)(void))
 {
-    setenv("CK_DEFAULT_TIMEOUT", CHECK_TIMEOUT_SECONDS, 0);  // read when a test case is made
+    setenv("CK_DEFAULT_TIMEOUT", CHECK_TIMEOUT_SECONDS, 0); // read when a test case is made
     SRunner *runner = srunner_create(suite_fn());
     srunner_run_all(runner, CK_ENV);
     const int failures = srunner_ntests_failed(runner);
@@ -25,10 +25,10 @@ check_main(Suite *(*suite_fn)(void))
     return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-#define CHECK_MAIN(suite_fn)         \
-    int main(void)                   \
-    {                                \
-        return check_main(suite_fn); \
+#define CHECK_MAIN(suite_fn)                                                                       \
+    int main(void)                                                                                 \
+    {                                                                                              \
+        return check_main(suite_fn);                                                               \
     }
 
 #endif

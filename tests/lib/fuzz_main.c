@@ -14,15 +14,15 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count);
 
-static size_t        run_folder(const char *path);
-static void          run_file(const char *path);
+static size_t run_folder(const char *path);
+static void run_file(const char *path);
 static _Noreturn void cannot(const char *what, const char *path);
 
 int
 main(int argc, char **argv)
 {
     size_t inputs = 1;
-    LLVMFuzzerTestOneInput((const uint8_t *)"", 0);  // libFuzzer, too, begins with nothing
+    LLVMFuzzerTestOneInput((const uint8_t *)"", 0); // libFuzzer, too, begins with nothing
     for (int i = 1; i < argc; i++) {
         struct stat stat_of;
         if (stat(argv[i], &stat_of) != 0)
@@ -69,7 +69,7 @@ run_file(const char *path)
     if (fstat(fileno(file), &stat_of) != 0 || (size_t)stat_of.st_size > INPUT_BYTES_MAX)
         cannot("take in", path);
     const size_t count = (size_t)stat_of.st_size;
-    uint8_t     *bytes = malloc(count > 0 ? count : 1);
+    uint8_t *bytes = malloc(count > 0 ? count : 1);
     if (bytes == NULL || fread(bytes, 1, count, file) != count)
         cannot("read", path);
     fclose(file);

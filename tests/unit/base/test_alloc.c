@@ -19,8 +19,8 @@ hidden(size_t bytes)
 
 START_TEST(zero_bytes_give_memory)
 {
-    void *blocks[] = {mem_alloc(0), mem_alloc_zero(0, 8), mem_alloc_zero(8, 0), mem_alloc_aligned(64, 0),
-                      mem_resize(NULL, 0)};
+    void *blocks[] = {mem_alloc(0), mem_alloc_zero(0, 8), mem_alloc_zero(8, 0),
+                      mem_alloc_aligned(64, 0), mem_resize(NULL, 0)};
     for (size_t i = 0; i < sizeof blocks / sizeof blocks[0]; i++) {
         ck_assert_ptr_nonnull(blocks[i]);
         mem_free(blocks[i]);
@@ -107,7 +107,7 @@ START_TEST(countdown_refuses_the_nth_and_every_later_one)
     ck_assert_ptr_null(mem_alloc(8));
     ck_assert_ptr_null(mem_alloc_zero(1, 8));
     ck_assert_ptr_null(mem_alloc_aligned(64, 64));
-    ck_assert_ptr_null(mem_resize(first, 16));  // `first` stays, or the sanitizer tells
+    ck_assert_ptr_null(mem_resize(first, 16)); // `first` stays, or the sanitizer tells
     ck_assert_ptr_null(pages_alloc(4096));
     ck_assert_uint_eq(mem_refused(), 5);
 
@@ -131,7 +131,7 @@ START_TEST(pages_are_zero_and_aligned_to_a_huge_page)
         for (size_t at = 0; at < sizes[i]; at += 512)
             ck_assert_uint_eq(pages[at], 0);
         if (sizes[i] > 0)
-            pages[sizes[i] - 1] = 1;  // the last byte is ours
+            pages[sizes[i] - 1] = 1; // the last byte is ours
         pages_free(pages, sizes[i]);
     }
     pages_free(NULL, 4096);

@@ -24,10 +24,10 @@ END_TEST
 
 START_TEST(random_sets_and_clears_agree_with_an_array)
 {
-    uint64_t      words[(BITS + 63) / 64] = {0};
-    bool          expected[BITS] = {false};
+    uint64_t words[(BITS + 63) / 64] = {0};
+    bool expected[BITS] = {false};
     struct bitmap bitmap = {words, BITS};
-    struct prng   prng;
+    struct prng prng;
     prng_init(&prng, (uint64_t)_i);
     for (int step = 0; step < 3000; step++) {
         const uint32_t i = prng_below(&prng, BITS);
@@ -48,7 +48,7 @@ END_TEST
 
 START_TEST(one_set_bit_shows_nowhere_else)
 {
-    uint64_t      words[3] = {0};
+    uint64_t words[3] = {0};
     struct bitmap bitmap = {words, 130};
     for (uint32_t i = 0; i < 130; i++) {
         bitmap_set(&bitmap, i);
@@ -62,19 +62,19 @@ END_TEST
 
 START_TEST(a_bit_past_the_end_is_not_in_the_set)
 {
-    uint64_t            words[1] = {UINT64_MAX >> 1};
+    uint64_t words[1] = {UINT64_MAX >> 1};
     const struct bitmap bitmap = {words, 63};
     ck_assert(bitmap_test(&bitmap, 62));
     ck_assert(!bitmap_test(&bitmap, 63));
-    ck_assert(!bitmap_test(&bitmap, 64));  // its word is not ours to read
+    ck_assert(!bitmap_test(&bitmap, 64)); // its word is not ours to read
     ck_assert(!bitmap_test(&bitmap, UINT32_MAX));
 }
 END_TEST
 
 struct setter {
     _Atomic uint64_t *words;
-    uint32_t          firsts;  // how often this thread was the one to set a bit
-    bool              lost;    // a bit that it had just set was clear
+    uint32_t firsts; // how often this thread was the one to set a bit
+    bool lost;       // a bit that it had just set was clear
 };
 
 static void *
@@ -91,8 +91,8 @@ set_every_bit(void *argument)
 START_TEST(each_bit_is_set_first_by_exactly_one_of_many_threads)
 {
     _Atomic uint64_t words[(BITS + 63) / 64] = {0};
-    struct setter    setters[THREADS];
-    pthread_t        threads[THREADS];
+    struct setter setters[THREADS];
+    pthread_t threads[THREADS];
     for (int t = 0; t < THREADS; t++) {
         setters[t] = (struct setter){.words = words};
         ck_assert_int_eq(pthread_create(&threads[t], NULL, set_every_bit, &setters[t]), 0);

@@ -18,7 +18,7 @@
 enum { READERS = 4, VERSIONS = 2000, MANY_THREADS = 2 * EPOCH_STRIPES };
 
 static struct epoch epoch;
-static uint32_t     ended_count;
+static uint32_t ended_count;
 
 static void
 setup(void)
@@ -116,9 +116,9 @@ END_TEST
 START_TEST(retired_during_a_period_waits_for_the_next_one)
 {
     const uint32_t early = epoch_enter(&epoch);
-    epoch_retire(&epoch, NULL, count_end);  // its period begins
+    epoch_retire(&epoch, NULL, count_end); // its period begins
     const uint32_t late = epoch_enter(&epoch);
-    epoch_retire(&epoch, NULL, count_end);  // `late` may see this one
+    epoch_retire(&epoch, NULL, count_end); // `late` may see this one
     epoch_leave(&epoch, early);
     epoch_reclaim(&epoch);
     ck_assert_uint_eq(ended_count, 1);
@@ -174,11 +174,11 @@ retire_one(void *argument)
 START_TEST(a_ticket_may_be_given_back_on_another_thread)
 {
     for (int round = 0; round < 200; round++) {
-        uint32_t  ticket = epoch_enter(&epoch);
+        uint32_t ticket = epoch_enter(&epoch);
         pthread_t thread;
         atomic_store(&leaving, false);
         ck_assert_int_eq(pthread_create(&thread, NULL, leave_ticket, &ticket), 0);
-        epoch_wait(&epoch);  // returns only because the other thread leaves
+        epoch_wait(&epoch); // returns only because the other thread leaves
         ck_assert(atomic_load(&leaving));
         ck_assert_int_eq(pthread_join(thread, NULL), 0);
     }
@@ -195,7 +195,7 @@ START_TEST(one_more_retired_than_fits_waits_for_a_reader)
 
     pthread_t thread;
     ck_assert_int_eq(pthread_create(&thread, NULL, retire_one, NULL), 0);
-    epoch_leave(&epoch, ticket);  // without this the thread would never end
+    epoch_leave(&epoch, ticket); // without this the thread would never end
     ck_assert_int_eq(pthread_join(thread, NULL), 0);
     epoch_reclaim(&epoch);
     ck_assert_uint_eq(ended_count, EPOCH_RETIRED_MAX + 1);
@@ -204,24 +204,24 @@ END_TEST
 
 struct version {
     uint64_t number;
-    uint64_t inverse;  // ~number while the version lives
+    uint64_t inverse; // ~number while the version lives
 };
 
 static struct version *_Atomic current;
-static _Atomic bool            stop;
+static _Atomic bool stop;
 
 static void *
 read_versions(void *argument)
 {
     uint64_t *const wrong = argument;
-    uint64_t        last = 0;
+    uint64_t last = 0;
     while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
-        const uint32_t        ticket = epoch_enter(&epoch);
+        const uint32_t ticket = epoch_enter(&epoch);
         const struct version *version = atomic_load_explicit(&current, memory_order_acquire);
         *wrong += version->inverse != ~version->number || version->number < last;
         last = version->number;
         epoch_leave(&epoch, ticket);
-        sched_yield();  // many threads on few processors: the writer waits for each
+        sched_yield(); // many threads on few processors: the writer waits for each
     }
     return NULL;
 }
@@ -230,7 +230,8 @@ static void
 end_version(void *memory)
 {
     struct version *version = memory;
-    version->inverse = version->number;  // a reader that is still there sees it, and so does the sanitizer
+    version->inverse =
+        version->number; // a reader that is still there sees it, and so does the sanitizer
     mem_free(version);
 }
 
@@ -248,7 +249,7 @@ static void
 stress(uint32_t count, uint64_t versions)
 {
     pthread_t threads[MANY_THREADS];
-    uint64_t  wrong[MANY_THREADS] = {0};
+    uint64_t wrong[MANY_THREADS] = {0};
     publish(0);
     for (uint32_t i = 0; i < count; i++)
         ck_assert_int_eq(pthread_create(&threads[i], NULL, read_versions, &wrong[i]), 0);

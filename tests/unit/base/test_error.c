@@ -36,7 +36,7 @@ END_TEST
 START_TEST(the_longest_sentence_fits_and_one_byte_more_is_cut_with_dots)
 {
     struct omen_error error;
-    char              long_text[sizeof error.text + 1];
+    char long_text[sizeof error.text + 1];
     memset(long_text, 'x', sizeof long_text);
     long_text[sizeof error.text - 1] = '\0';
     error_set(&error, OMEN_E_INVALID, "%s", long_text);

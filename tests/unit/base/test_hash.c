@@ -10,11 +10,11 @@
 #include "tests/lib/check_main.h"
 
 static const struct {
-    size_t   count;  // of the bytes 0, 1, 2 ... 255, 0, 1 ...
+    size_t count; // of the bytes 0, 1, 2 ... 255, 0, 1 ...
     uint64_t hash;
 } known[] = {
-    {0, 0x2d06800538d394c2},   {16, 0x8355e3a6f61770db},  {17, 0x9ef341a99de37328},
-    {128, 0x85c6174c7ff4c46b}, {129, 0xec7642b431ba3e5a}, {240, 0x375a384d957fe865},
+    {0, 0x2d06800538d394c2},   {16, 0x8355e3a6f61770db},   {17, 0x9ef341a99de37328},
+    {128, 0x85c6174c7ff4c46b}, {129, 0xec7642b431ba3e5a},  {240, 0x375a384d957fe865},
     {241, 0x02e8cd95421c6d02}, {1025, 0x78c86e91ee939852},
 };
 
@@ -24,7 +24,8 @@ START_TEST(bytes_hash_to_the_published_values)
     for (size_t i = 0; i < sizeof bytes; i++)
         bytes[i] = (unsigned char)i;
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
-        ck_assert_msg(hash_bytes(bytes, known[i].count) == known[i].hash, "%zu bytes", known[i].count);
+        ck_assert_msg(hash_bytes(bytes, known[i].count) == known[i].hash, "%zu bytes",
+                      known[i].count);
 }
 END_TEST
 
@@ -83,7 +84,8 @@ hash_suite(void)
     tcase_add_test(tcase, null_is_allowed_for_no_bytes);
     tcase_add_test(tcase, integer_ids_hash_to_their_frozen_values);
     tcase_add_test(tcase, text_ids_hash_to_their_frozen_values);
-    tcase_add_test_raise_signal(tcase, the_longest_text_id_hashes_and_one_byte_more_aborts, SIGABRT);
+    tcase_add_test_raise_signal(tcase, the_longest_text_id_hashes_and_one_byte_more_aborts,
+                                SIGABRT);
     suite_add_tcase(suite, tcase);
     return suite;
 }

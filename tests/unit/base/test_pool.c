@@ -20,11 +20,11 @@ enum { UNITS = 20000, ROUNDS = 5000, WORKERS_MAX = 4 };
 // Work that is known to the owner's data: units from `taken` to `published`.
 struct work {
     _Atomic uint32_t taken, published, done;
-    _Atomic uint32_t wrong;                // units seen twice, workers out of range
-    _Atomic uint32_t times[UNITS];         // how often each unit was done
-    uint32_t         plain[WORKERS_MAX];   // one a worker: "tells them apart" makes plain writes safe
-    uint32_t         threads;
-    struct pool     *pool;
+    _Atomic uint32_t wrong;        // units seen twice, workers out of range
+    _Atomic uint32_t times[UNITS]; // how often each unit was done
+    uint32_t plain[WORKERS_MAX];   // one a worker: "tells them apart" makes plain writes safe
+    uint32_t threads;
+    struct pool *pool;
 };
 
 static struct work *
@@ -50,10 +50,10 @@ static bool
 do_unit(void *context, uint32_t worker)
 {
     struct work *work = context;
-    uint32_t     unit = atomic_load(&work->taken);
+    uint32_t unit = atomic_load(&work->taken);
     do {
         if (unit == atomic_load(&work->published)) {
-            dawdle();  // what is published meanwhile must be found, too
+            dawdle(); // what is published meanwhile must be found, too
             return false;
         }
     } while (!atomic_compare_exchange_weak(&work->taken, &unit, unit + 1));
@@ -182,7 +182,7 @@ START_TEST(close_ends_sleeping_workers)
         struct work *work = work_new(2);
         ck_assert_int_eq(pool_open(2, do_unit, work, &work->pool), OMEN_OK);
         pool_close(work->pool);
-        mem_free(work);  // nobody touches it any more, or the sanitizer tells
+        mem_free(work); // nobody touches it any more, or the sanitizer tells
     }
     pool_close(NULL);
 }
@@ -206,7 +206,7 @@ START_TEST(close_leaves_the_work_that_is_left)
     pool_close(work->pool);
     const uint32_t done = atomic_load(&work->done);
     ck_assert_uint_ge(done, 1);
-    ck_assert_uint_eq(atomic_load(&work->done), done);  // nobody is at work any more
+    ck_assert_uint_eq(atomic_load(&work->done), done); // nobody is at work any more
     mem_free(work);
 }
 END_TEST
@@ -224,7 +224,7 @@ END_TEST
 START_TEST(the_most_threads_are_opened)
 {
     struct work *work = work_new(1);
-    work->threads = 0;  // nothing is published, so no worker looks
+    work->threads = 0; // nothing is published, so no worker looks
     ck_assert_int_eq(pool_open(THREADS_MAX, do_unit, work, &work->pool), OMEN_OK);
     ck_assert_uint_eq(pool_threads(work->pool), THREADS_MAX);
     pool_close(work->pool);
@@ -253,7 +253,7 @@ look_at_signals(void *context, uint32_t worker)
 {
     (void)worker;
     struct work *work = context;
-    sigset_t     blocked;
+    sigset_t blocked;
     pthread_sigmask(SIG_SETMASK, NULL, &blocked);
     const int asked[] = {SIGINT, SIGTERM, SIGALRM, SIGUSR1, SIGCHLD};
     for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++)
@@ -266,7 +266,7 @@ look_at_signals(void *context, uint32_t worker)
 START_TEST(workers_take_no_signals_and_the_opener_keeps_its_own)
 {
     struct work *work = work_new(1);
-    sigset_t     blocked;
+    sigset_t blocked;
     ck_assert_int_eq(pool_open(1, look_at_signals, work, &work->pool), OMEN_OK);
     wait_done(work, 1);
     pool_close(work->pool);
@@ -339,7 +339,8 @@ pool_suite(void)
 {
     Suite *suite = suite_create("base/pool");
     TCase *workers = tcase_create("workers");
-    tcase_add_loop_test(workers, work_that_is_there_at_the_start_is_done_without_a_wake, 1, WORKERS_MAX + 1);
+    tcase_add_loop_test(workers, work_that_is_there_at_the_start_is_done_without_a_wake, 1,
+                        WORKERS_MAX + 1);
     tcase_add_loop_test(workers, no_wake_is_lost, 1, WORKERS_MAX + 1);
     tcase_add_test(workers, wakes_from_many_threads_lose_nothing);
     tcase_add_test(workers, a_worker_may_wake_its_own_pool);

@@ -34,14 +34,14 @@ END_TEST
 START_TEST(below_reaches_every_value_about_equally_often)
 {
     enum { BOUND = 7, DRAWS = 70000 };
-    int         counts[BOUND] = {0};
+    int counts[BOUND] = {0};
     struct prng prng;
     prng_init(&prng, (uint64_t)_i);
     for (int i = 0; i < DRAWS; i++)
         counts[prng_below(&prng, BOUND)]++;
-    for (int value = 0; value < BOUND; value++)  // 10000 +- 5.4 standard deviations
-        ck_assert_msg(counts[value] > 9500 && counts[value] < 10500, "%d came %d times, seed %d", value,
-                      counts[value], _i);
+    for (int value = 0; value < BOUND; value++) // 10000 +- 5.4 standard deviations
+        ck_assert_msg(counts[value] > 9500 && counts[value] < 10500, "%d came %d times, seed %d",
+                      value, counts[value], _i);
 }
 END_TEST
 

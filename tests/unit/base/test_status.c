@@ -10,8 +10,8 @@
 #include "tests/lib/check_main.h"
 
 static const struct {
-    int             number;
-    const char     *name;
+    int number;
+    const char *name;
     enum status_act act;
 } frozen[] = {
     {0, "OK", ACT_NONE},

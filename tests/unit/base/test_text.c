@@ -31,7 +31,7 @@ check_cut(size_t capacity, const char *what, const char *expected)
 
 START_TEST(a_new_text_is_empty)
 {
-    char        bytes[4] = "zzz";
+    char bytes[4] = "zzz";
     struct text text;
     text_init(&text, bytes, sizeof bytes);
     ck_assert_str_eq(bytes, "");
@@ -42,7 +42,7 @@ END_TEST
 
 START_TEST(a_buffer_of_no_bytes_aborts)
 {
-    char        bytes[1];
+    char bytes[1];
     struct text text;
     text_init(&text, bytes, 0);
 }
@@ -50,7 +50,7 @@ END_TEST
 
 START_TEST(additions_follow_each_other)
 {
-    char        bytes[32];
+    char bytes[32];
     struct text text;
     text_init(&text, bytes, sizeof bytes);
     text_add(&text, "row %d", 3);
@@ -101,7 +101,7 @@ END_TEST
 
 START_TEST(after_a_cut_nothing_is_added)
 {
-    char        bytes[8];
+    char bytes[8];
     struct text text;
     text_init(&text, bytes, sizeof bytes);
     text_add(&text, "123456789");
@@ -113,7 +113,7 @@ END_TEST
 
 START_TEST(a_cut_reaches_back_into_an_earlier_addition)
 {
-    char        bytes[8];
+    char bytes[8];
     struct text text;
     text_init(&text, bytes, sizeof bytes);
     text_add(&text, "12345\xc3\xa9");

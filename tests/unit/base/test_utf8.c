@@ -30,7 +30,7 @@ START_TEST(every_code_point_but_the_surrogates_is_a_character)
     unsigned char bytes[4];
     for (uint32_t code = 0; code <= 0x10ffff; code++) {
         const size_t length = encode(code, shortest(code), bytes);
-        const bool   surrogate = code >= 0xd800 && code <= 0xdfff;
+        const bool surrogate = code >= 0xd800 && code <= 0xdfff;
         if (utf8_char_bytes(bytes, length) != (surrogate ? 0 : length))
             ck_abort_msg("U+%04X", code);
     }
@@ -69,9 +69,9 @@ START_TEST(a_character_cut_short_is_refused)
     const uint32_t codes[] = {0xe9, 0x20ac, 0x1f600};
     for (size_t i = 0; i < 3; i++) {
         unsigned char bytes[4];
-        const size_t  length = encode(codes[i], shortest(codes[i]), bytes);
+        const size_t length = encode(codes[i], shortest(codes[i]), bytes);
         for (size_t count = 1; count < length; count++) {
-            unsigned char *cut = malloc(count);  // so that a look past the end is seen
+            unsigned char *cut = malloc(count); // so that a look past the end is seen
             ck_assert_ptr_nonnull(cut);
             memcpy(cut, bytes, count);
             ck_assert_uint_eq(utf8_char_bytes(cut, count), 0);
@@ -85,7 +85,7 @@ END_TEST
 START_TEST(bytes_that_begin_no_character_are_refused)
 {
     for (unsigned first = 0x80; first <= 0xff; first++) {
-        const bool          begins = first >= 0xc2 && first <= 0xf4;
+        const bool begins = first >= 0xc2 && first <= 0xf4;
         const unsigned char bytes[4] = {(unsigned char)first, 0x90, 0x80, 0x80};
         if (!begins)
             ck_assert_uint_eq(utf8_char_bytes(bytes, 4), 0);
@@ -96,7 +96,7 @@ END_TEST
 START_TEST(a_wrong_byte_anywhere_in_a_text_is_found)
 {
     unsigned char text[] = "a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80z";
-    const size_t  count = sizeof text - 1;
+    const size_t count = sizeof text - 1;
     ck_assert(utf8_valid(text, count));
     for (size_t i = 0; i < count; i++) {
         const unsigned char kept = text[i];
