@@ -303,7 +303,9 @@ walk_enter(struct walk *walk, uint32_t want, const struct bitmap *allowed)
         for (; below != 0; below &= below - 1) {
             const uint32_t i = (uint32_t)__builtin_ctz(below);
             const uint32_t slot = atomic_load_explicit(&entries->slots[from + i], memory_order_acquire);
-            if (allowed == NULL || bitmap_test(allowed, slot))
+            // The row that asks, or one that is excluded, may be an entry: it must not take the place of another.
+            if (slot < walk->limit && !scratch_visited(walk->scratch, slot) &&
+                (allowed == NULL || bitmap_test(allowed, slot)))
                 nearest_insert(&best, nearest_key(distances[i], from + i));
         }
         if (best.count == want)

@@ -118,7 +118,8 @@ rerank(const struct walk *walk, const struct hnsw_query *query, const float *exa
 {
     const struct hnsw *hnsw = walk->hnsw;
     if (walk->kind == CODE_EXACT || query->rerank > 0) {
-        const uint32_t want = query->rerank > query->k ? query->rerank : query->k + query->k / 4;
+        const uint32_t given = query->rerank > query->k ? query->rerank : query->k;
+        const uint32_t want = query->rerank > 0 ? given : query->k + query->k / 4;
         rerank_fixed(walk, query, exact, want, tail_from, heap);
         return;
     }

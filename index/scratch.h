@@ -63,6 +63,12 @@ scratch_visit(struct scratch *scratch, uint32_t slot)
     return (before >> (slot & 63) & 1) != 0;
 }
 
+static inline bool
+scratch_visited(const struct scratch *scratch, uint32_t slot)
+{
+    return (scratch->visited[slot >> 6] >> (slot & 63) & 1) != 0;
+}
+
 // scratch_fit for callers that cannot report: aborts when memory is short.
 void scratch_need(struct scratch *scratch, const struct hnsw *hnsw, uint32_t k, uint32_t beam);
 // What pruning needs besides.

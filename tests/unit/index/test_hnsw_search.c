@@ -135,6 +135,16 @@ START_TEST(an_excluded_row_is_as_if_it_were_not_there)
         sum += world_ask(&world, &query);
     }
     ck_assert_double_ge(sum / 210, 0.96);
+    // Where walks begin is no exception.
+    for (uint32_t i = 0; i < world.hnsw->entries.count; i++) {
+        float          row[64];
+        struct hit     hits[10];
+        const uint32_t slot = world.hnsw->entries.slots[i];
+        vector_to_f32(VECTOR_F32, hnsw_row(world.hnsw, slot), 64, row);
+        struct hnsw_query query = world_query(row, 10, 64);
+        query.excluded = slot;
+        ck_assert_uint_eq(hnsw_search(world.hnsw, &query, world.scratch, hits), 10);
+    }
     // One that is not there excludes nothing.
     float vector[64];
     law_draw(&world.law, &world.law.queries, vector);
