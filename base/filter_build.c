@@ -140,6 +140,7 @@ filter_add_test(struct filter_builder *builder, const struct filter_test *test)
         return filter_add_not(builder, add_list(builder, test));
     case TEST_EQ:
     case TEST_NE:
+        ASSERT(value != NULL);
         if (value->kind == VALUE_NULL) {
             builder->filter->value_count = test->first_value;
             const uint32_t exists = add_leaf(builder, FILTER_EXISTS, test);
@@ -148,10 +149,12 @@ filter_add_test(struct filter_builder *builder, const struct filter_test *test)
         const uint32_t eq = add_leaf(builder, FILTER_EQ, test);
         return test->kind == TEST_EQ ? eq : filter_add_not(builder, eq);
     case TEST_PREFIX:
+        ASSERT(value != NULL);
         if (value->kind != VALUE_STRING)
             return filter_problem(builder, OMEN_E_FILTER, "prefix needs a string");
         return add_leaf(builder, FILTER_PREFIX, test);
     default:
+        ASSERT(value != NULL);
         if (value->kind == VALUE_NULL)
             return filter_problem(builder, OMEN_E_FILTER, "null has no order");
         return add_leaf(builder, (enum filter_kind)(FILTER_GT + (test->kind - TEST_GT)), test);

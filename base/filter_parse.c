@@ -74,7 +74,7 @@ static bool next_token(struct parser *parser);
 static bool is_space(char c);
 static bool read_name(struct parser *parser);
 static bool read_number(struct parser *parser);
-static bool read_float(struct parser *parser, size_t length);
+static bool read_float(struct parser *parser, size_t left);
 static bool read_quoted(struct parser *parser, char quote);
 static bool read_escape(struct parser *parser);
 static bool read_unicode(struct parser *parser, size_t start);

@@ -190,7 +190,7 @@ instant_parse(const char *text, size_t bytes, struct instant *out)
         return false;
     if (cursor.at != cursor.end)
         return false;
-    out->seconds = days_from_civil(year, month, day) * DAY_SECONDS + time.hour * 3600 +
+    out->seconds = days_from_civil(year, month, day) * DAY_SECONDS + (int64_t)time.hour * 3600 +
                    ((int64_t)time.minute - time.offset_minutes) * 60 + time.second;
     out->nanoseconds = time.nanoseconds;
     return true;

@@ -141,7 +141,7 @@ scratch_fit_prune(struct scratch *scratch, const struct hnsw *hnsw)
         !renew(&scratch->occlusion, n * sizeof *scratch->occlusion) ||
         !renew(&scratch->candidates, n * sizeof *scratch->candidates) ||
         !renew(&scratch->metas, n * sizeof *scratch->metas) ||
-        !renew(&scratch->chosen, LINK_ROW_MAX * sizeof *scratch->chosen))
+        !renew(&scratch->chosen, (size_t)LINK_ROW_MAX * sizeof *scratch->chosen))
         return OMEN_E_NO_MEMORY;
     return OMEN_OK;
 }

@@ -35,7 +35,7 @@ shard_compact(struct shard *shard, struct omen_error *error)
             atomic_store_explicit(&shard->generation, new, memory_order_release);
             shard_changed(shard);
         }
-        linkers_resume(&shard->linkers, status == OMEN_OK ? new->hnsw : old->hnsw);
+        linkers_resume(&shard->linkers, new != NULL ? new->hnsw : old->hnsw);
     }
     if (new != NULL) {
         renumbering = atomic_exchange(&shard->renumberings[old->number % RENUMBERINGS_MAX], renumbering);

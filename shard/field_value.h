@@ -41,7 +41,7 @@ enum field_key_result {
 // What a payload's value is in an index of this type. KEYWORD takes strings; INTEGER int64; FLOAT
 // floats and integers; BOOL booleans; DATETIME RFC 3339 strings and timestamps; UUID its text and
 // 16-byte binaries. Null fits everywhere.
-enum field_key_result field_key_of_payload(enum field_type type, const struct msgpack_value *value,
+enum field_key_result field_key_of_payload(enum field_type type, const struct msgpack_value *raw,
                                            struct field_key *key);
 // The same for a value in a filter, which may be of a wider kind: a float compares with an
 // INTEGER field.

@@ -421,7 +421,7 @@ range_hits(struct visit *visit, struct search *search, const void *vector, float
     for (query.k = first; status == OMEN_OK; query.k *= 4) {
         if (query.k > TOPK_MAX)
             query.k = TOPK_MAX;
-        uint32_t found;
+        uint32_t found = 0;
         status = search_run(visit, search, &query, &found, error);
         if (status != OMEN_OK)
             break;

@@ -19,7 +19,7 @@
 
 #define CHUNK_BYTES 65536u  // of converted rows, between two appends
 
-static omen_status write_rows(struct shard *shard, const omen_batch *batch, enum batch_mode mode,
+static omen_status write_rows(struct shard *shard, const omen_batch *given, enum batch_mode mode,
                               struct omen_error *error);
 static omen_status check_batch(const struct shard *shard, const omen_batch *given, struct omen_error *error);
 static omen_status check_vectors(struct shard *shard, const omen_batch *given, struct omen_error *error);

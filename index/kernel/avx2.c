@@ -423,7 +423,7 @@ exact(enum metric metric, enum vector_type type, const float *query, const void 
         for (uint32_t r = 0; r < 4; r++) {
             row[r] = rows[i + r < count ? i + r : count - 1];
             if (dim < 8)
-                row[r] = memcpy(short_rows[r], row[r], dim * vector_type_bytes(type));
+                row[r] = memcpy(short_rows[r], row[r], (size_t)dim * vector_type_bytes(type));
         }
         _mm_storeu_ps(distance,
                       exact4(metric, type, dim < 8 ? short_query : query, row, dim < 8 ? 8 : dim));
@@ -512,8 +512,8 @@ butterfly_pass4(float *values, uint32_t count, uint32_t half, float scale)
     const __m256 factor = _mm256_set1_ps(scale);
     for (uint32_t i = 0; i < count; i += 4 * half)
         for (uint32_t j = i; j < i + half; j += 8) {
-            float *at[4] = {values + j, values + j + half, values + j + 2 * half,
-                            values + j + 3 * half};
+            float *at[4] = {values + j, values + j + half, values + j + 2 * (size_t)half,
+                            values + j + 3 * (size_t)half};
             const __m256 a = _mm256_loadu_ps(at[0]), b = _mm256_loadu_ps(at[1]);
             const __m256 c = _mm256_loadu_ps(at[2]), d = _mm256_loadu_ps(at[3]);
             const __m256 ab = _mm256_add_ps(a, b), cd = _mm256_add_ps(c, d);
@@ -582,7 +582,7 @@ avx2_finite(const void *row, uint32_t dim, enum vector_type type)
     if (type == VECTOR_I8 || type == VECTOR_U8)
         return 1;
     const uint8_t *bytes = row;
-    const size_t size = (size_t)dim * vector_type_bytes(type);
+    const size_t size = (size_t)(size_t)dim * vector_type_bytes(type);
     const int halves = type != VECTOR_F32;
     const __m256i exponent = type == VECTOR_F32   ? _mm256_set1_epi32(0x7f800000)
                              : type == VECTOR_F16 ? _mm256_set1_epi16(0x7c00)

@@ -471,8 +471,8 @@ butterfly_pass4(float *values, uint32_t count, uint32_t half, float scale)
     const __m512 factor = _mm512_set1_ps(scale);
     for (uint32_t i = 0; i < count; i += 4 * half)
         for (uint32_t j = i; j < i + half; j += 16) {
-            float *at[4] = {values + j, values + j + half, values + j + 2 * half,
-                            values + j + 3 * half};
+            float *at[4] = {values + j, values + j + half, values + j + 2 * (size_t)half,
+                            values + j + 3 * (size_t)half};
             const __m512 a = _mm512_loadu_ps(at[0]), b = _mm512_loadu_ps(at[1]);
             const __m512 c = _mm512_loadu_ps(at[2]), d = _mm512_loadu_ps(at[3]);
             const __m512 ab = _mm512_add_ps(a, b), cd = _mm512_add_ps(c, d);

@@ -205,7 +205,8 @@ scalar_unpack(const uint8_t *row, uint32_t limit, uint32_t *ids)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < 32; i++) {
-        const uint32_t id = (uint32_t)row[3 * i] | (uint32_t)row[3 * i + 1] << 8 | (uint32_t)row[3 * i + 2] << 16;
+        const uint8_t *at = row + 3 * (size_t)i;
+        const uint32_t id = (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16;
         if (id < limit)
             ids[count++] = id;
     }
