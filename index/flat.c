@@ -120,7 +120,7 @@ exact_range(const struct hnsw *hnsw, const struct hnsw_query *query, const float
             if (slot == query->excluded)
                 continue;
             if (query->allowed != NULL)
-                __builtin_prefetch(arena_row(&hnsw->rows, slot));
+                prefetch_line(arena_row(&hnsw->rows, slot));
             slots[count++] = slot;
             if (count < BATCH_MAX)
                 continue;

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "base/limits.h"
+#include "base/prefetch.h"
 #include "index/arena.h"
 #include "index/kernel/kernel.h"
 
@@ -76,8 +77,8 @@ static inline void
 graph_prefetch(const struct graph *graph, uint32_t slot)
 {
     const uint8_t *row = arena_row(&graph->rows, slot);
-    __builtin_prefetch(row);
-    __builtin_prefetch(row + 64);
+    prefetch_line(row);
+    prefetch_line(row + 64);
 }
 
 #endif

@@ -49,7 +49,7 @@ scan_codes(struct walk *walk, const struct hnsw_query *query, uint32_t tail_from
                 bits &= bits - 1;
                 if (slot == query->excluded)
                     continue;
-                prefetch_row(arena_row(arena, slot), arena->row_bytes);
+                prefetch_lines(arena_row(arena, slot), arena->row_bytes);
                 slots[turn][counts[turn]++] = slot;
             }
             if (counts[turn] < BATCH_MAX && !last)

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "base/os_lock.h"
+#include "base/prefetch.h"
 #include "index/arena.h"
 #include "index/codec.h"
 #include "index/graph.h"
@@ -172,13 +173,6 @@ uint32_t walk_measure(const struct walk *walk, const uint32_t *slots, uint32_t c
 // is not NULL.
 #define ENTER_MAX 8u
 void walk_enter(struct walk *walk, uint32_t want, const struct bitmap *allowed);
-
-static inline void
-prefetch_row(const uint8_t *row, size_t bytes)
-{
-    for (size_t at = 0; at < bytes; at += 64)
-        __builtin_prefetch(row + at);
-}
 
 // ---- rerank.c ----
 // How many a walk must keep so that rerank can choose.

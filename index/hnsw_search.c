@@ -16,8 +16,8 @@
 #include "index/hnsw_int.h"
 #include "index/vector.h"
 
-#define IN_FLIGHT 3u
-#define RING 4u             // a power of two above IN_FLIGHT
+#define IN_FLIGHT 2u
+#define RING 2u             // a power of two, not below IN_FLIGHT
 #define LINKS_AHEAD 2u      // link rows of the next nodes in line that are prefetched
 #define ENTRIES_TAKEN 1u
 #define DEADLINE_BATCHES 32u
@@ -38,7 +38,7 @@ prefetch_codes(const struct walk *walk, const uint32_t *slots, uint32_t count)
     const struct arena *arena = walk->kind == CODE_NIBBLE ? &hnsw->high : &hnsw->rows;
     const uint32_t      bytes = (uint32_t)arena->row_bytes;
     for (uint32_t i = 0; i < count; i++)
-        prefetch_row(arena_row(arena, slots[i]), bytes);
+        prefetch_lines(arena_row(arena, slots[i]), bytes);
 }
 
 static uint32_t

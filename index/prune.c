@@ -30,10 +30,10 @@ prefetch_planes(const struct hnsw *hnsw, uint32_t slot)
 {
     const uint8_t *high = arena_row(&hnsw->high, slot), *low = arena_row(&hnsw->low, slot);
     for (uint32_t at = 0; at < hnsw->codec.row_bytes; at += 64) {
-        __builtin_prefetch(high + at);
-        __builtin_prefetch(low + at);
+        prefetch_line(high + at);
+        prefetch_line(low + at);
     }
-    __builtin_prefetch(arena_row(&hnsw->meta, slot));
+    prefetch_line(arena_row(&hnsw->meta, slot));
 }
 
 static void

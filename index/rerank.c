@@ -37,7 +37,7 @@ rerank_fixed(const struct walk *walk, const struct hnsw_query *query, const floa
         const uint32_t slot = nearest_slot(pool->keys[i]);
         if (slot >= tail_from || !may_answer(hnsw, query, slot))
             continue;
-        prefetch_row(arena_row(&hnsw->rows, slot), hnsw->row_bytes);
+        prefetch_lines(arena_row(&hnsw->rows, slot), hnsw->row_bytes);
         slots[count++] = slot;
         taken++;
         if (count == BATCH_MAX) {
@@ -53,8 +53,8 @@ rerank_fixed(const struct walk *walk, const struct hnsw_query *query, const floa
 static void
 prefetch_fine(const struct hnsw *hnsw, uint32_t slot)
 {
-    prefetch_row(arena_row(&hnsw->low, slot), hnsw->codec.row_bytes);
-    __builtin_prefetch(arena_row(&hnsw->meta, slot));
+    prefetch_lines(arena_row(&hnsw->low, slot), hnsw->codec.row_bytes);
+    prefetch_line(arena_row(&hnsw->meta, slot));
 }
 
 // Compares by all eight bits what is gathered.
@@ -125,7 +125,7 @@ rerank(const struct walk *walk, const struct hnsw_query *query, const float *exa
     }
     const struct nearest *pool = &walk->scratch->pool;
     for (uint32_t i = 0; i < pool->count && i < ROWS_AHEAD && i < query->k; i++)
-        prefetch_row(arena_row(&hnsw->rows, nearest_slot(pool->keys[i])), hnsw->row_bytes);
+        prefetch_lines(arena_row(&hnsw->rows, nearest_slot(pool->keys[i])), hnsw->row_bytes);
     sift_fine(walk, query, tail_from);
 
     const struct nearest    *fine = &walk->scratch->members;
@@ -145,7 +145,7 @@ rerank(const struct walk *walk, const struct hnsw_query *query, const float *exa
                 break;
             }
             slots[count++] = nearest_slot(fine->keys[at]);
-            prefetch_row(arena_row(&hnsw->rows, slots[count - 1]), hnsw->row_bytes);
+            prefetch_lines(arena_row(&hnsw->rows, slots[count - 1]), hnsw->row_bytes);
         }
         exact_slots(hnsw, exact, slots, count, heap);
         if (query->work != NULL)

@@ -17,6 +17,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/prefetch.h"
 #include "base/prng.h"
 
 #define CHUNK_SHIFT 13u
@@ -132,7 +133,7 @@ table_refill(const struct idmap *map, const struct table *old, struct table *new
                                                         memory_order_relaxed);
             if (ahead != ENTRY_EMPTY && ahead != ENTRY_TOMB) {
                 const uint32_t slot = (ahead & SLOT_MASK) - 1;
-                __builtin_prefetch(&map->chunks[slot >> CHUNK_SHIFT][slot & (CHUNK_IDS - 1)]);
+                prefetch_line(&map->chunks[slot >> CHUNK_SHIFT][slot & (CHUNK_IDS - 1)]);
             }
         }
         const uint32_t entry = atomic_load_explicit(&old->entries[i], memory_order_relaxed);
