@@ -68,16 +68,19 @@ codec_prepare(const struct codec *codec, const void *row, enum vector_type type,
     vector_to_f32(type, row, dim, out);
     if (codec->metric != METRIC_COSINE)
         return;
-    // Scaled by the largest magnitude first: squares of 1e30 or 1e-30 do not fit a float.
-    float largest = 0.0f;
-    for (uint32_t i = 0; i < dim; i++)
-        largest = fmaxf(largest, fabsf(out[i]));
-    if (largest == 0.0f)
-        return;
-    if (largest > 1e15f || largest < 1e-15f)
+    float norm2 = vector_norm2(out, dim);
+    if (!(norm2 > 1e-30f && norm2 < 1e30f)) {
+        // Squares of 1e30 or 1e-30 do not fit a float: scaled by the largest magnitude first.
+        float largest = 0.0f;
+        for (uint32_t i = 0; i < dim; i++)
+            largest = fmaxf(largest, fabsf(out[i]));
+        if (largest == 0.0f)
+            return;
         for (uint32_t i = 0; i < dim; i++)
             out[i] /= largest;
-    const float inverse = 1.0f / sqrtf(vector_norm2(out, dim));
+        norm2 = vector_norm2(out, dim);
+    }
+    const float inverse = 1.0f / sqrtf(norm2);
     for (uint32_t i = 0; i < dim; i++)
         out[i] *= inverse;
 }

@@ -57,7 +57,8 @@ struct hnsw_work {
 struct hnsw_query {
     const float         *vector;   // dim components as the user gave them, borrowed for the call
     uint32_t             k;        // 1..TOPK_MAX
-    uint32_t             beam;     // the paper's ef; raised to k when smaller
+    uint32_t             beam;     // the paper's ef: how many of the nearest have their links followed; 0: k. Below k it
+                                   // is not raised: a quick search still finds k, not the best k
     uint32_t             rerank;   // candidates compared exactly; 0: chosen from k
     float                stop;     // 0: by beam alone; else leave when the next candidate is farther than this times
                                    // the k-th (both squared distances on codes), > 1
@@ -135,7 +136,7 @@ float       hnsw_drift(const struct hnsw *hnsw);      // |mean of the rows now -
 double      hnsw_links_mean(const struct hnsw *hnsw);
 
 // Checks every invariant in O(links) while nobody writes. On failure returns OMEN_E_CORRUPT and describes the
-// first broken one in `text`. *unreached counts live linked nodes that no walk from the entries reaches.
+// first broken one in `text`. *unreached counts live linked nodes that links do not lead to from the first entry.
 OMEN_MUST_CHECK omen_status hnsw_check(const struct hnsw *hnsw, uint32_t *unreached, char *text, size_t capacity);
 
 #endif

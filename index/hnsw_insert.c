@@ -36,6 +36,12 @@ scratch_ready(struct scratch *scratch, const struct hnsw *hnsw)
            scratch_fit_prune(scratch, hnsw) == OMEN_OK;
 }
 
+// The first rows are linked one at a time: two linkers that see no graph yet would each begin one of their own, and
+// rows near the one would never meet rows near the other.
+#define ALONE_ROWS 256u
+
+static bool link_one(struct hnsw *hnsw, struct scratch *scratch);
+
 bool
 hnsw_link_next(struct hnsw *hnsw, struct scratch *scratch)
 {
@@ -43,6 +49,17 @@ hnsw_link_next(struct hnsw *hnsw, struct scratch *scratch)
         return false;
     if (!scratch_ready(scratch, hnsw))
         return false;
+    if (atomic_load_explicit(&hnsw->linked_count, memory_order_acquire) >= ALONE_ROWS)
+        return link_one(hnsw, scratch);
+    lock_acquire(&hnsw->found_lock);
+    const bool linked = link_one(hnsw, scratch);
+    lock_release(&hnsw->found_lock);
+    return linked;
+}
+
+static bool
+link_one(struct hnsw *hnsw, struct scratch *scratch)
+{
     const uint32_t slot = claim(hnsw);
     if (slot == HNSW_NONE)
         return false;

@@ -4,7 +4,7 @@
 //
 // Rows lose in-links when their neighbours choose anew, and about one in a thousand loses the last one; a group may
 // lose its last link from outside. So, when the index has grown by a part and nobody has anything else to do, a
-// worker follows all links from the entries and gives every live row that it did not meet a link from its nearest row that
+// worker follows all links from one entry and gives every live row that it did not meet a link from its nearest row that
 // it did. It walks 1M rows in about half a second, against minutes for linking them.
 //
 // On the way it ends the links to rows that were erased and repaired, which repair did not meet. Few lead from the living
@@ -64,15 +64,16 @@ spread(const struct hnsw *hnsw, uint32_t limit, uint64_t *reached, struct stack 
     return true;
 }
 
+// From one entry only: rows that only another one leads to are a graph of their own, whose members and ours would not
+// find each other.
 static bool
-mark_from_entries(const struct hnsw *hnsw, uint32_t limit, uint64_t *reached, struct stack *stack)
+mark_from_entry(const struct hnsw *hnsw, uint32_t limit, uint64_t *reached, struct stack *stack)
 {
-    const uint32_t entries = atomic_load_explicit(&hnsw->entries.count, memory_order_acquire);
-    for (uint32_t i = 0; i < entries; i++) {
-        const uint32_t slot = atomic_load_explicit(&hnsw->entries.slots[i], memory_order_acquire);
-        if (slot < limit && mark(reached, slot) && !stack_push(stack, slot))
-            return false;
-    }
+    if (atomic_load_explicit(&hnsw->entries.count, memory_order_acquire) == 0)
+        return true;
+    const uint32_t slot = atomic_load_explicit(&hnsw->entries.slots[0], memory_order_acquire);
+    if (slot < limit && mark(reached, slot) && !stack_push(stack, slot))
+        return false;
     return spread(hnsw, limit, reached, stack);
 }
 
@@ -80,22 +81,53 @@ bool
 reach_mark(const struct hnsw *hnsw, uint32_t limit, uint64_t *reached)
 {
     struct stack stack = {0};
-    const bool   whole = mark_from_entries(hnsw, limit, reached, &stack);
+    const bool   whole = mark_from_entry(hnsw, limit, reached, &stack);
     mem_free(stack.slots);
     return whole;
+}
+
+static bool
+is_reached(const uint64_t *reached, uint32_t slot)
+{
+    return (reached[slot >> 6] >> (slot & 63) & 1) != 0;
+}
+
+// The nearest of the entries that are reached; HNSW_NONE when there is none.
+static uint32_t
+nearest_entry(const struct hnsw *hnsw, struct scratch *scratch, uint32_t slot, const uint64_t *reached,
+              uint32_t limit)
+{
+    uint32_t       slots[PRUNE_CANDIDATES_MAX], count = 0, best = 0;
+    const uint32_t entries = atomic_load_explicit(&hnsw->entries.count, memory_order_acquire);
+    for (uint32_t i = 0; i < entries && count < PRUNE_CANDIDATES_MAX; i++) {
+        const uint32_t entry = atomic_load_explicit(&hnsw->entries.slots[i], memory_order_acquire);
+        if (entry < limit && entry != slot && is_reached(reached, entry))
+            slots[count++] = entry;
+    }
+    if (count == 0)
+        return HNSW_NONE;
+    code_distances(hnsw, scratch, slot, slots, count);
+    for (uint32_t i = 1; i < count; i++)
+        if (scratch->distances[i] < scratch->distances[best])
+            best = i;
+    return slots[best];
 }
 
 // Gives `slot` a link from a near row that is reached. No row chooses anew for it, which might cut off another: the link
 // is appended where there is room, else it takes the place of one whose end `slot` then links to.
 static void
-connect(struct hnsw *hnsw, struct scratch *scratch, uint32_t slot, const uint64_t *reached)
+connect(struct hnsw *hnsw, struct scratch *scratch, uint32_t slot, const uint64_t *reached, uint32_t limit)
 {
     const uint32_t found = hnsw_neighbours(hnsw, slot, scratch);
     uint32_t       nearest[NEIGHBOURS_TRIED], count = 0;
     for (uint32_t i = 0; i < found && count < NEIGHBOURS_TRIED; i++) {
         const uint32_t other = nearest_slot(scratch->pool.keys[i]);
-        if (other != slot && (reached[other >> 6] >> (other & 63) & 1) != 0)
+        if (other < limit && is_reached(reached, other))
             nearest[count++] = other;
+    }
+    if (count == 0) {  // all that is near is cut off as well
+        nearest[0] = nearest_entry(hnsw, scratch, slot, reached, limit);
+        count = nearest[0] != HNSW_NONE;
     }
     for (uint32_t i = 0; i < count; i++)
         if (link_append(hnsw, nearest[i], slot))
@@ -154,11 +186,11 @@ reach_repair(struct hnsw *hnsw, struct scratch *scratch)
         if (!atomic_bit_test(hnsw->erased, slot))
             forget_repaired(hnsw, scratch, slot, limit);
     // Without memory for it there is no repair now; the next growth asks again.
-    if (reached != NULL && mark_from_entries(hnsw, limit, reached, &stack)) {
+    if (reached != NULL && mark_from_entry(hnsw, limit, reached, &stack)) {
         for (uint32_t slot = 0; slot < limit; slot++) {
-            if ((reached[slot >> 6] >> (slot & 63) & 1) != 0 || atomic_bit_test(hnsw->erased, slot))
+            if (is_reached(reached, slot) || atomic_bit_test(hnsw->erased, slot))
                 continue;
-            connect(hnsw, scratch, slot, reached);
+            connect(hnsw, scratch, slot, reached, limit);
             mark(reached, slot);
             if (!stack_push(&stack, slot) || !spread(hnsw, limit, reached, &stack))
                 break;

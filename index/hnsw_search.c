@@ -330,7 +330,7 @@ hnsw_search(const struct hnsw *hnsw, const struct hnsw_query *query, struct scra
     if (hnsw_kind(hnsw) == CODE_NONE || atomic_load_explicit(&hnsw->linked_count, memory_order_acquire) == 0 ||
         (query->allowed != NULL && query->allowed_count <= FILTER_DIRECT))
         return hnsw_scan(hnsw, query, scratch, hits);
-    const uint32_t beam = query->beam > query->k ? query->beam : query->k;
+    const uint32_t beam = query->beam > 0 ? query->beam : query->k;
     const uint32_t capacity = rerank_room(query, beam);
     scratch_need(scratch, hnsw, query->k, capacity);
 
