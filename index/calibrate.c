@@ -21,22 +21,23 @@
 #include "index/vector.h"
 
 #define ROW_QUERIES 400u
-#define RUNGS 18u
-#define BEAM_LAST 2048u
+#define RUNGS 21u
+#define BEAM_LAST 2048u  // of a search for up to 10
 #define PLAIN_BEAM_LEAST 200u  // before anything was measured
 
 static const float   targets[CALIBRATE_TARGETS] = {0.80f, 0.90f, 0.95f, 0.98f, 0.99f, 0.999f};
 static const uint32_t depths[CALIBRATE_DEPTHS] = {1, 10, 100};
 
-// The ladder: a stop, and the bound on the pool that it is measured with.
+// The ladder: a stop, and the bound on the pool that it is measured with. The first rungs are for data on which even
+// the quickest search finds more than was asked for.
 struct rung {
     float    stop;
-    uint32_t beam;  // at depth 10; at others in proportion, at least k + 10
+    uint32_t beam;  // up to k = 10; beyond in proportion to k
 };
 static const struct rung ladder[RUNGS] = {
-    {1.0001f, 10}, {1.01f, 14},  {1.02f, 20},   {1.035f, 28},  {1.05f, 36},  {1.065f, 48},
-    {1.08f, 64},   {1.10f, 88},  {1.12f, 128},  {1.14f, 180},  {1.17f, 260}, {1.20f, 360},
-    {1.24f, 500},  {1.29f, 700}, {1.36f, 1000}, {1.45f, 1400}, {1.6f, 2048}, {2.0f, 2048},
+    {1.0f, 3},     {1.0f, 4},     {1.0001f, 6},  {1.001f, 8},  {1.004f, 10}, {1.01f, 14},  {1.02f, 20},
+    {1.035f, 28},  {1.05f, 36},   {1.065f, 48},  {1.08f, 64},  {1.10f, 88},  {1.12f, 128}, {1.14f, 180},
+    {1.17f, 260},  {1.20f, 360},  {1.24f, 500},  {1.29f, 700}, {1.36f, 1000}, {1.45f, 1400}, {1.6f, 2048},
 };
 
 struct sample {
@@ -97,9 +98,8 @@ sample_open(const struct hnsw *hnsw, const struct calibrate_queries *queries, ui
 static uint32_t
 rung_beam(const struct rung *rung, uint32_t k)
 {
-    const uint32_t scaled = k > 10 ? rung->beam + k - 10 + rung->beam * (k - 10) / 90 : rung->beam;
-    const uint32_t beam = scaled > k + 2 ? scaled : k + 2;
-    return beam < BEAM_MAX ? beam : BEAM_MAX;
+    const uint32_t beam = k > 10 ? (uint32_t)((uint64_t)rung->beam * k / 10) : rung->beam;
+    return beam < BEAM_LAST + 2 * k ? beam : BEAM_LAST + 2 * k;
 }
 
 // Mean recall at k of one rung. An answer counts when it is no farther than the k-th true one, so that equal distances
@@ -139,11 +139,12 @@ fill_depth(struct calibration *out, uint32_t depth, const double *recalls, uint3
         uint32_t r = 0;
         while (r < rungs && recalls[r] < (double)targets[t])
             r++;
-        if (r == rungs)
-            continue;
+        if (r == rungs)  // beyond what any search reached: the farthest that was tried
+            r = rungs - 1;
         const struct rung *above = &ladder[r], *below = r > 0 ? &ladder[r - 1] : above;
         const double       low = r > 0 ? recalls[r - 1] : recalls[r];
-        const double       part = recalls[r] > low ? ((double)targets[t] - low) / (recalls[r] - low) : 1.0;
+        double part = recalls[r] > low ? ((double)targets[t] - low) / (recalls[r] - low) : 1.0;
+        part = part < 1.0 ? part : 1.0;
         out->stop[depth][t] = below->stop + (float)part * (above->stop - below->stop);
         const uint32_t from = rung_beam(below, depths[depth]), to = rung_beam(above, depths[depth]);
         out->beam[depth][t] = from + (uint32_t)ceil(part * (double)(to - from));
@@ -179,25 +180,22 @@ calibrate(const struct hnsw *hnsw, const struct calibrate_queries *queries, uint
     return status;
 }
 
-// Stop and beam of one depth for a target between the table's columns; false beyond what was reached.
-static bool
+// Stop and beam of one depth for a target, between the table's columns or at its last one.
+static void
 look_up(const struct calibration *calibration, uint32_t depth, double target, float *stop, double *beam)
 {
     uint32_t t = 0;
-    while (t < CALIBRATE_TARGETS && (double)targets[t] < target - 1e-9)
+    while (t + 1 < CALIBRATE_TARGETS && (double)targets[t] < target - 1e-9)
         t++;
-    if (t == CALIBRATE_TARGETS || calibration->stop[depth][t] == 0.0f)
-        return false;
     *stop = calibration->stop[depth][t];
     *beam = calibration->beam[depth][t];
     if (t == 0 || (double)targets[t] <= target + 1e-9)
-        return true;
+        return;
     // Straight in the logarithm of what is missed.
     const double low = log(1.0 - (double)targets[t - 1]), high = log(1.0 - (double)targets[t]);
     const double part = (log(1.0 - target) - low) / (high - low);
     *stop = calibration->stop[depth][t - 1] + (float)part * (*stop - calibration->stop[depth][t - 1]);
     *beam = calibration->beam[depth][t - 1] + part * (*beam - (double)calibration->beam[depth][t - 1]);
-    return true;
 }
 
 void
@@ -208,17 +206,16 @@ calibration_apply(const struct calibration *calibration, double target, struct h
     uint32_t       d = 0;
     while (d + 2 < CALIBRATE_DEPTHS && k > depths[d + 1])
         d++;
-    float  stop[2];
-    double beam[2];
-    if (calibration->rows == 0 || !look_up(calibration, d, target, &stop[0], &beam[0]) ||
-        !look_up(calibration, d + 1, target, &stop[1], &beam[1])) {
-        // Never measured, or beyond what any search reached: as far as a search may look.
-        const uint32_t least = calibration->rows == 0 ? PLAIN_BEAM_LEAST : BEAM_LAST;
-        query->beam = 4 * k > least ? 4 * k : least;
+    if (calibration->rows == 0) {
+        query->beam = 4 * k > PLAIN_BEAM_LEAST ? 4 * k : PLAIN_BEAM_LEAST;
         query->beam = query->beam < BEAM_MAX ? query->beam : BEAM_MAX;
         query->stop = 0.0f;
         return;
     }
+    float  stop[2];
+    double beam[2];
+    look_up(calibration, d, target, &stop[0], &beam[0]);
+    look_up(calibration, d + 1, target, &stop[1], &beam[1]);
     // Straight in log k between two depths, and beyond the last one in proportion.
     double part = log((double)k / depths[d]) / log((double)depths[d + 1] / depths[d]);
     part = part < 1.0 ? part : 1.0;
