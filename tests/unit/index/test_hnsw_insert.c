@@ -99,7 +99,7 @@ START_TEST(rows_of_any_number_of_links_are_whole_and_found)
     struct world          world;
     world_init(&world, 64, METRIC_L2, VECTOR_F32);
     world.config.links = links[_i];
-    world_build(&world, 2500);
+    world_build(&world, 1500);
     ck_assert_uint_eq(world_check(&world), 0);
     ck_assert_double_le(hnsw_links_mean(world.hnsw), 2.0 * links[_i]);
     const double recall = world_recall(&world, 40, 10, 100), floor = links[_i] < 8 ? 0.5 : 0.95;
