@@ -151,6 +151,7 @@ struct walk {
     uint32_t           capacity;  // of the pool, >= beam
     uint32_t           k;         // with stop
     float              stop;      // 0: none
+    float              slack;     // what lies within it of the k-th is kept in any case: codes may be wrong by it
     uint64_t           deadline_ns;
     // Of a filtered walk: who may answer (else NULL), how many comparisons are worth it, and how many that pass were
     // met, which ends the use of failing rows as bridges once it reaches k.
@@ -175,6 +176,8 @@ uint32_t walk_measure(const struct walk *walk, const uint32_t *slots, uint32_t c
 void walk_enter(struct walk *walk, uint32_t want, const struct bitmap *allowed);
 
 // ---- rerank.c ----
+// How much farther than the k-th a candidate may lie by its rough code and still be among the k.
+float rerank_margin(const struct codec *codec, const struct code_query *query);
 // How many a walk must keep so that rerank can choose.
 uint32_t rerank_room(const struct hnsw_query *query, uint32_t beam);
 // Puts the nearest of the pool that may answer and lie below `tail_from` into the heap, compared by their rows.

@@ -92,6 +92,7 @@ walk_init(struct walk *walk, const struct hnsw *hnsw, struct scratch *scratch, c
     }
     codec_rotate(&hnsw->codec, prepared, scratch->rotated);
     codec_query(&hnsw->codec, scratch->rotated, norm2, norm_max2, asker, scratch->components, &scratch->query);
+    walk->slack = rerank_margin(&hnsw->codec, &scratch->query);
 }
 
 // The pool's next node in line whose links were not followed.
@@ -106,7 +107,8 @@ next_open(const struct nearest *pool, uint32_t from)
 static inline bool
 walk_over(const struct walk *walk, const struct nearest *pool, uint32_t next)
 {
-    if (next >= pool->count || next >= walk->beam)
+    // A beam below k is not raised to it, but the walk goes on until k were found.
+    if (next >= pool->count || (next >= walk->beam && pool->count >= walk->k))
         return true;
     return walk->stop > 0.0f && pool->count >= walk->k &&
            nearest_distance(pool->keys[next]) > nearest_distance(pool->keys[walk->k - 1]) * walk->stop;
@@ -117,7 +119,8 @@ pool_bound(const struct walk *walk, const struct nearest *pool)
 {
     float bound = pool->count == pool->capacity ? nearest_distance(pool->keys[pool->count - 1]) : INFINITY;
     if (walk->stop > 0.0f && pool->count >= walk->k) {
-        const float reach = nearest_distance(pool->keys[walk->k - 1]) * walk->stop;
+        const float kth = nearest_distance(pool->keys[walk->k - 1]);
+        const float reach = kth * walk->stop > kth + walk->slack ? kth * walk->stop : kth + walk->slack;
         bound = reach < bound ? reach : bound;
     }
     return bound;

@@ -17,6 +17,12 @@
 #define ROW_BATCH 8u
 #define ROWS_AHEAD 12u   // rows of the nearest candidates that are on their way before the first is compared
 
+float
+rerank_margin(const struct codec *codec, const struct code_query *query)
+{
+    return ROUGH_MARGIN * 2.0f * codec->high_error * query->spread2;
+}
+
 uint32_t
 rerank_room(const struct hnsw_query *query, uint32_t beam)
 {
@@ -83,7 +89,7 @@ sift_fine(const struct walk *walk, const struct hnsw_query *query, uint32_t tail
     const struct code_query *coded = &walk->scratch->query;
     const struct nearest    *pool = &walk->scratch->pool;
     struct nearest          *fine = &walk->scratch->members;
-    const float              margin = ROUGH_MARGIN * 2.0f * hnsw->codec.high_error * coded->spread2;
+    const float              margin = rerank_margin(&hnsw->codec, coded);
     *fine = (struct nearest){.keys = fine->keys, .capacity = walk->scratch->members_room};
     uint32_t slots[2][FINE_BATCH], counts[2] = {0, 0}, at = 0;
     // One batch is fetched while the one before is compared.
