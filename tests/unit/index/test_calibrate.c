@@ -57,8 +57,8 @@ START_TEST(stops_and_beams_grow_with_target_and_depth)
     world_build(&world, ROWS);
     measure();
     for (uint32_t d = 0; d < CALIBRATE_DEPTHS; d++) {
-        ck_assert_float_gt(calibration.stop[d][0], 1.0f);
-        for (uint32_t t = 1; t < CALIBRATE_TARGETS && calibration.stop[d][t] > 0.0f; t++) {
+        ck_assert_float_ge(calibration.stop[d][0], 1.0f);
+        for (uint32_t t = 1; t < CALIBRATE_TARGETS; t++) {
             ck_assert_float_ge(calibration.stop[d][t], calibration.stop[d][t - 1]);
             ck_assert_uint_ge(calibration.beam[d][t], calibration.beam[d][t - 1]);
         }
@@ -68,8 +68,6 @@ START_TEST(stops_and_beams_grow_with_target_and_depth)
     for (double target = 0.55; target < 0.999; target += 0.01) {
         struct hnsw_query query = world_query(NULL, 10, 0);
         calibration_apply(&calibration, target, &query);
-        if (query.stop == 0.0f)  // beyond what was reached
-            break;
         ck_assert_float_ge(query.stop, last.stop);
         ck_assert_uint_ge(query.beam, last.beam);
         last = query;
@@ -79,7 +77,7 @@ START_TEST(stops_and_beams_grow_with_target_and_depth)
         struct hnsw_query query = world_query(NULL, k, 0);
         calibration_apply(&calibration, 0.95, &query);
         ck_assert_uint_ge(query.beam, beam);
-        ck_assert_uint_ge(query.beam, k < BEAM_MAX ? k : BEAM_MAX);
+        ck_assert_uint_ge(query.beam, 1);
         ck_assert_uint_le(query.beam, BEAM_MAX);
         beam = query.beam;
     }
@@ -99,12 +97,6 @@ START_TEST(without_a_measurement_the_beam_is_safe_and_nothing_stops_it)
         ck_assert_uint_ge(query.beam, 200);
         ck_assert_uint_le(query.beam, BEAM_MAX);
     }
-    // Measured, but this target was not reached by anything that was tried.
-    struct calibration some = {.rows = 100};
-    struct hnsw_query  query = world_query(NULL, 10, 0);
-    calibration_apply(&some, 0.9999, &query);
-    ck_assert_float_eq(query.stop, 0.0f);
-    ck_assert_uint_ge(query.beam, 1000);
 }
 END_TEST
 
