@@ -45,11 +45,12 @@ bitmap_population(const struct bitmap *bitmap)
     return population;
 }
 
-// The atomic twin: words shared between one or more writers and any number of readers.
+// The atomic twin: words shared between one or more writers and any number of readers. Who sees a bit set also sees
+// what its writer had written before; that is free on x86, and on ARM a load of another name.
 static inline bool
 atomic_bit_test(const _Atomic uint64_t *words, uint32_t i)
 {
-    return (atomic_load_explicit(&words[i >> 6], memory_order_relaxed) >> (i & 63) & 1) != 0;
+    return (atomic_load_explicit(&words[i >> 6], memory_order_acquire) >> (i & 63) & 1) != 0;
 }
 
 // Sets the bit; true when it was clear before.

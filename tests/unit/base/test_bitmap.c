@@ -107,6 +107,35 @@ START_TEST(each_bit_is_set_first_by_exactly_one_of_many_threads)
 }
 END_TEST
 
+static uint32_t plain[BITS];
+
+static void *
+write_and_set(void *argument)
+{
+    for (uint32_t i = 0; i < BITS; i++) {
+        plain[i] = i + 1;
+        atomic_bit_set(argument, i);
+    }
+    return NULL;
+}
+
+// The reads are plain: ThreadSanitizer says whether the bit orders them.
+START_TEST(a_bit_seen_set_shows_what_was_written_before_it)
+{
+    _Atomic uint64_t words[(BITS + 63) / 64] = {0};
+    pthread_t writer;
+    ck_assert_int_eq(pthread_create(&writer, NULL, write_and_set, words), 0);
+    uint32_t wrong = 0;
+    for (int pass = 0; pass < 100; pass++)
+        for (uint32_t i = 0; i < BITS; i++)
+            wrong += atomic_bit_test(words, i) && plain[i] != i + 1;
+    ck_assert_int_eq(pthread_join(writer, NULL), 0);
+    ck_assert_uint_eq(wrong, 0);
+    for (uint32_t i = 0; i < BITS; i++)
+        ck_assert(atomic_bit_test(words, i));
+}
+END_TEST
+
 static Suite *
 bitmap_suite(void)
 {
@@ -116,6 +145,7 @@ bitmap_suite(void)
     tcase_add_loop_test(tcase, random_sets_and_clears_agree_with_an_array, 0, 8);
     tcase_add_test(tcase, one_set_bit_shows_nowhere_else);
     tcase_add_test(tcase, a_bit_past_the_end_is_not_in_the_set);
+    tcase_add_test(tcase, a_bit_seen_set_shows_what_was_written_before_it);
     tcase_add_test(tcase, each_bit_is_set_first_by_exactly_one_of_many_threads);
     suite_add_tcase(suite, tcase);
     return suite;
