@@ -60,8 +60,8 @@ struct hnsw_query {
     uint32_t             beam;     // the paper's ef: how many of the nearest have their links followed; 0: k. Below k it
                                    // is not raised: a quick search still finds k, not the best k
     uint32_t             rerank;   // candidates compared exactly; 0: chosen from k
-    float                stop;     // 0: by beam alone; else leave when the next candidate is farther than this times
-                                   // the k-th (both squared distances on codes), > 1
+    float                stop;     // 0: by beam alone; else, >= 1, leave when the next candidate is farther than this
+                                   // times the k-th, or the 10th for a smaller k (squared distances on codes)
     const struct bitmap *allowed;  // borrowed; NULL means every live slot may answer. How to walk is chosen from
                                    // allowed_count: scan the few, two hops in the middle, plain when most pass
     uint32_t             allowed_count;  // bits set in `allowed`

@@ -25,6 +25,7 @@
 #define FILTER_BATCH 32u    // rows that pass and are looked for behind failing ones
 #define BRIDGES 4u
 #define DETOURS 1u
+#define STOP_DEPTH 10u  // the stop is relative to the 10th at least: the distance of the very nearest says little
 
 struct batch {
     uint32_t slots[LINK_ROW_MAX];
@@ -342,7 +343,7 @@ hnsw_search(const struct hnsw *hnsw, const struct hnsw_query *query, struct scra
     const float   *exact = exact_query(hnsw, query, scratch);
     struct walk    walk = {.beam = beam,
                            .capacity = capacity,
-                           .k = query->k,
+                           .k = query->k > STOP_DEPTH ? query->k : STOP_DEPTH,
                            .stop = query->stop,
                            .deadline_ns = query->deadline_ns,
                            .excluded = query->excluded};
@@ -372,7 +373,7 @@ hnsw_search(const struct hnsw *hnsw, const struct hnsw_query *query, struct scra
         query->work->hops += walk.hops;
         query->work->cut |= walk.cut;
         query->work->strategy = strategy;
-        query->work->tail += walk.limit - tail_from;
+        query->work->tail += walk.limit > tail_from ? walk.limit - tail_from : 0;
     }
     return hits_finish(&heap, query->k, hits);
 }
