@@ -175,6 +175,20 @@ follow(struct walk *walk, uint32_t slot, struct batch *batch)
     walk->hops++;
 }
 
+// Appends a slot to `out` where it passes and was not visited, and marks it then; returns the new count. Without a
+// branch: whether a row passes is a coin toss.
+static inline uint32_t
+take_passing(struct scratch *scratch, const struct bitmap *allowed, uint32_t slot, uint32_t *out, uint32_t count)
+{
+    const uint32_t  word = slot >> 6, at = slot & 63;
+    const uint64_t  pass = allowed->words[word] >> at & 1, before = scratch->visited[word];
+    scratch->visited[word] = before | pass << at;
+    scratch->touched[scratch->touched_count] = word;
+    scratch->touched_count += (uint32_t)pass & (before == 0);
+    out[count] = slot;
+    return count + ((uint32_t)pass & (uint32_t)(~(before >> at) & 1));
+}
+
 // The same where only some rows may answer: those that pass, first of the node's own links, then of the failing
 // ones' links; and failing rows themselves where nobody passes.
 static void
@@ -183,31 +197,24 @@ follow_filtered(struct walk *walk, uint32_t slot, struct batch *batch)
     struct scratch      *scratch = walk->scratch;
     const struct graph  *graph = &walk->hnsw->graph;
     const struct bitmap *allowed = walk->allowed;
+    const uint32_t       limit = walk->limit < allowed->count ? walk->limit : allowed->count;
     uint32_t             links[LINK_ROW_MAX], failing[LINK_ROW_MAX];
-    const uint32_t       count = graph_read(graph, slot, walk->limit, links);
-    uint32_t             fresh = 0, failed = 0, passed = 0;
+    const uint32_t       count = graph_read(graph, slot, limit, links);
+    uint32_t             fresh = 0, failed = 0;
     for (uint32_t i = 0; i < count; i++) {
-        const bool pass = bitmap_test(allowed, links[i]);
-        passed += pass;
-        if (pass) {
-            batch->slots[fresh] = links[i];
-            fresh += !scratch_visit(scratch, links[i]);
-        } else {
-            failing[failed] = links[i];
-            failed += !scratch_visit(scratch, links[i]);
-        }
+        fresh = take_passing(scratch, allowed, links[i], batch->slots, fresh);
+        failing[failed] = links[i];
+        failed += !bitmap_test(allowed, links[i]);
     }
-    if (passed * 2 < count) {
+    if (failed * 2 > count) {
         for (uint32_t i = 0; i < failed; i++)
             graph_prefetch(graph, failing[i]);
         for (uint32_t i = 0; i < failed && fresh < FILTER_BATCH; i++) {
-            const uint32_t others = graph_read(graph, failing[i], walk->limit, links);
-            for (uint32_t j = 0; j < others && fresh < LINK_ROW_MAX; j++) {
-                if (!bitmap_test(allowed, links[j]))
-                    continue;
-                batch->slots[fresh] = links[j];
-                fresh += !scratch_visit(scratch, links[j]);
-            }
+            if (scratch_visit(scratch, failing[i]))  // its links were taken before
+                continue;
+            const uint32_t others = graph_read(graph, failing[i], limit, links);
+            for (uint32_t j = 0; j < others && fresh < LINK_ROW_MAX - 1; j++)
+                fresh = take_passing(scratch, allowed, links[j], batch->slots, fresh);
         }
     }
     walk->passed += fresh;
