@@ -17,7 +17,7 @@
 #include "index/scratch.h"
 
 #define BATCH_MAX 32u        // rows measured in one kernel call
-#define ENTRIES_MAX 4096u    // sampled rows where walks begin: about the square root of the rows
+#define ENTRIES_MAX 4096u    // sampled rows where walks begin: about half the square root of the rows
 
 // How the graph is walked.
 enum code_kind {

@@ -193,7 +193,7 @@ START_TEST(the_way_is_chosen_by_how_many_pass)
     for (int e = 0; e < 2; e++) {
         allow_random(shares_of[e]);
         struct hnsw_work  work = {0};
-        struct hnsw_query query = filtered(anchor, 10, 64);
+        struct hnsw_query query = filtered(anchor, 10, 16);
         struct hit        hits[10];
         query.work = &work;
         hnsw_search(world.hnsw, &query, world.scratch, hits);
@@ -205,7 +205,7 @@ END_TEST
 // Enough rows, and a narrow beam, that a walk among those that pass pays.
 START_TEST(a_filtered_walk_compares_fewer_than_pass)
 {
-    allow_random(0.3);
+    allow_random(0.6);
     struct hnsw_work work = {0};
     double           sum = 0.0;
     struct prng      prng = world.law.queries;
@@ -238,6 +238,27 @@ START_TEST(rows_that_are_walked_themselves_obey_filters_too)
 }
 END_TEST
 
+START_TEST(a_deadline_in_the_past_cuts_the_scan_of_codes)
+{
+    allow_random(0.5);
+    struct hnsw_work  whole = {0}, cut = {0};
+    static struct hit hits[10];
+    struct hnsw_query query = filtered(anchor, 10, 128);
+    query.work = &whole;
+    query.deadline_ns = UINT64_MAX;
+    ck_assert_uint_eq(hnsw_search(world.hnsw, &query, world.scratch, hits), 10);
+    ck_assert_uint_eq(whole.strategy, HNSW_SCANNED);
+    ck_assert_uint_eq(whole.evaluations, query.allowed_count);
+    ck_assert(!whole.cut);
+    query.work = &cut;
+    query.deadline_ns = 1;
+    const uint32_t count = hnsw_search(world.hnsw, &query, world.scratch, hits);
+    world_check_hits(&world, &query, hits, count);
+    ck_assert(cut.cut);
+    ck_assert_uint_lt(cut.evaluations, whole.evaluations * 3 / 4);
+}
+END_TEST
+
 static Suite *
 hnsw_filter_suite(void)
 {
@@ -249,6 +270,7 @@ hnsw_filter_suite(void)
     tcase_add_loop_test(tcase, filters_that_hold_what_is_near_are_answered, 0, SHARES);
     tcase_add_loop_test(tcase, filters_that_hold_what_is_far_are_answered, 0, SHARES);
     tcase_add_loop_test(tcase, filters_that_know_nothing_of_the_query_s_place_are_answered, 0, SHARES);
+    tcase_add_test(tcase, a_deadline_in_the_past_cuts_the_scan_of_codes);
     tcase_add_test(tcase, all_that_pass_are_found_when_they_are_fewer_than_k);
     tcase_add_test(tcase, a_large_k_is_filled_under_any_filter);
     tcase_add_test(tcase, rows_beyond_the_bitmap_do_not_answer);
