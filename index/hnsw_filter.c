@@ -25,7 +25,7 @@
 #define EVALUATIONS_PER_BEAM 18u
 #define EVALUATIONS_BASE 400u
 #define SEEDS 4u
-#define DEADLINE_CODES 8192u
+#define DEADLINE_CODES 2048u
 
 // Compares what [0, tail_from) holds of the filter by codes; leaves the pool.
 static void
