@@ -200,7 +200,8 @@ float
 hnsw_drift(const struct hnsw *hnsw)
 {
     const uint32_t rows = hnsw_count(hnsw), dim = hnsw->config.dim;
-    if (hnsw_kind(hnsw) == CODE_NONE || hnsw->config.metric == METRIC_IP || !(hnsw->codec.variance > 0.0f))
+    if (rows == 0 || hnsw_kind(hnsw) == CODE_NONE || hnsw->config.metric == METRIC_IP ||
+        !(hnsw->codec.variance > 0.0f))
         return 0.0f;
     uint32_t count;
     float   *sample = found_sample(hnsw, rows, &count);
