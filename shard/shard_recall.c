@@ -257,8 +257,9 @@ wilson(double share, double trials, double *low, double *high)
     const double z2 = WILSON_Z * WILSON_Z;
     const double middle = share + z2 / (2.0 * trials);
     const double half = WILSON_Z * sqrt(share * (1.0 - share) / trials + z2 / (4.0 * trials * trials));
-    *low = fmax(0.0, (middle - half) / (1.0 + z2 / trials));
-    *high = fmin(1.0, (middle + half) / (1.0 + z2 / trials));
+    // At the ends middle and half are equal but for rounding.
+    *low = share <= 0.0 ? 0.0 : fmax(0.0, (middle - half) / (1.0 + z2 / trials));
+    *high = share >= 1.0 ? 1.0 : fmin(1.0, (middle + half) / (1.0 + z2 / trials));
 }
 
 omen_status
