@@ -14,6 +14,7 @@
 #define TEXT_OF(x) TEXT_OF_(x)
 #define TEXT_OF_(x) #x
 #define PLAN_HITS 10u  // what omen_search answers
+#define STRUCT_BYTES_MAX 4096u  // no option struct will ever be as large: such a size was never set
 
 // Ordinary thread-local storage: it is touched by failures and by nothing on the way of a search.
 static _Thread_local struct omen_error last_error;
@@ -42,7 +43,7 @@ fit_struct(void *full, size_t full_bytes, const void *given, const char *name)
 {
     size_t bytes;
     memcpy(&bytes, given, sizeof bytes);
-    if (bytes <= sizeof bytes)
+    if (bytes <= sizeof bytes || bytes > STRUCT_BYTES_MAX)
         return error_set(&last_error, OMEN_E_INVALID, "%s: struct_size is %zu; start from its _INIT macro", name,
                          bytes);
     for (size_t i = full_bytes; i < bytes; i++)
@@ -71,7 +72,7 @@ check_out_struct(const void *given, const char *name)
 {
     size_t bytes;
     memcpy(&bytes, given, sizeof bytes);
-    if (bytes <= sizeof bytes)
+    if (bytes <= sizeof bytes || bytes > STRUCT_BYTES_MAX)
         return error_set(&last_error, OMEN_E_INVALID, "%s: set struct_size to its sizeof first", name);
     return OMEN_OK;
 }
