@@ -104,8 +104,12 @@ search_run(struct visit *visit, struct search *search, const struct search_query
         search->warnings |= OMEN_WARN_NOT_CALIBRATED;
 
     for (;;) {
+        // Who gives an ef, or leaves it to the default, means at least k. A calibrated beam was measured as it is.
+        if (search->target == 0.0 && inner.beam < inner.k)
+            inner.beam = inner.k;
+        const uint32_t    room = inner.beam > inner.rerank ? inner.beam : inner.rerank;
         const uint64_t    before = atomic_load_explicit(&shard->replacing, memory_order_acquire);
-        const omen_status status = reader_fit(visit->reader, hnsw, inner.k, inner.beam);
+        const omen_status status = reader_fit(visit->reader, hnsw, inner.k, room);
         if (status != OMEN_OK)
             return error_set_plain(error, status);
         const uint32_t full = query->exact ? hnsw_scan(hnsw, &inner, visit->reader->scratch, visit->reader->hits)
@@ -410,7 +414,8 @@ within(const struct hit *hits, uint32_t found, float radius)
     return count;
 }
 
-// In the gate. Asks for more until a hit lies outside, or there is no more.
+// In the gate. Asks for more until a hit lies outside, or there is no more. The last of k hits are the first to be missed,
+// and here each of them counts, so by beam the search looks twice as far as it answers.
 static omen_status
 range_hits(struct visit *visit, struct search *search, const void *vector, float radius, uint32_t *count,
            struct omen_error *error)
@@ -422,11 +427,13 @@ range_hits(struct visit *visit, struct search *search, const void *vector, float
         if (query.k > TOPK_MAX)
             query.k = TOPK_MAX;
         uint32_t found = 0;
+        if (search->beam < 2 * query.k)
+            search->beam = 2 * query.k < BEAM_MAX ? 2 * query.k : BEAM_MAX;
         status = search_run(visit, search, &query, &found, error);
         if (status != OMEN_OK)
             break;
         *count = within(visit->reader->hits, found, radius);
-        if (*count < found || found < query.k || query.k == TOPK_MAX)
+        if (*count < found || found < query.k || query.k == TOPK_MAX || search->work.cut)
             break;
     }
     return status;

@@ -134,6 +134,9 @@ START_TEST(struct_without_its_size_is_refused)
     ck_assert_says(omen_build(index_of, &build), OMEN_E_INVALID, "struct_size");
     ck_assert_says(omen_stats(index_of, &stats), OMEN_E_INVALID, "struct_size");
     ck_assert_says(omen_measure_recall(index_of, 1, NULL, &recall), OMEN_E_INVALID, "struct_size");
+    query.struct_size = recall.struct_size = SIZE_MAX / 2;  // as a struct that nobody filled may have it
+    ck_assert_says(omen_query(index_of, rows, &query, ids, NULL, NULL), OMEN_E_INVALID, "struct_size");
+    ck_assert_says(omen_measure_recall(index_of, 1, NULL, &recall), OMEN_E_INVALID, "struct_size");
 }
 END_TEST
 
@@ -394,6 +397,108 @@ START_TEST(recall_is_measured_and_kept)
 }
 END_TEST
 
+START_TEST(interval_ends_at_1_when_everything_was_found)
+{
+    omen_query_options options = OMEN_QUERY_OPTIONS_INIT;
+    omen_recall        recall = {.struct_size = sizeof recall};
+    options.exact = 1;
+    add_random(index_of, 300, 1);
+    for (options.k = 1; options.k <= 20; options.k++)
+        for (uint32_t samples = 1; samples <= 50; samples++) {
+            ck_assert_int_eq(omen_measure_recall(index_of, samples, &options, &recall), OMEN_OK);
+            if (recall.recall != 1.0 || recall.high != 1.0 || recall.low >= 1.0)
+                ck_abort_msg("k %u, samples %u: %.17g", options.k, samples, recall.high);
+        }
+}
+END_TEST
+
+static uint64_t
+evaluations_of(const omen_query_options *given)
+{
+    omen_query_options options = *given;
+    omen_query_report  report;
+    uint64_t           ids[100];
+    uint32_t           found;
+    options.report = &report;
+    ck_assert_int_eq(omen_query(index_of, rows, &options, ids, NULL, &found), OMEN_OK);
+    ck_assert_uint_eq(found, options.k);
+    return report.evaluations;
+}
+
+START_TEST(ef_below_k_means_k_and_a_target_may_do_with_less)
+{
+    omen_query_options options = OMEN_QUERY_OPTIONS_INIT;
+    add_random(index_of, 3000, 1);
+    ck_assert_int_eq(omen_flush(index_of), OMEN_OK);
+    options.k = options.ef = 100;
+    const uint64_t at_k = evaluations_of(&options);
+    options.ef = 1;
+    ck_assert_uint_eq(evaluations_of(&options), at_k);
+    options.ef = 0;
+    ck_assert_int_eq(omen_set_ef(index_of, 1), OMEN_OK);
+    ck_assert_uint_eq(evaluations_of(&options), at_k);
+    ck_assert_int_eq(omen_set_ef(index_of, 400), OMEN_OK);
+    ck_assert_uint_gt(evaluations_of(&options), at_k);
+    options.target_recall = 0.8;
+    ck_assert_uint_lt(evaluations_of(&options), at_k);
+}
+END_TEST
+
+#define WIDE_DIM 32u
+#define WIDE_ROWS 6000u
+
+static void
+draw_wide(struct prng *prng, float *out, size_t count)
+{
+    for (size_t i = 0; i < count * WIDE_DIM; i++)
+        out[i] = prng_unit(prng) - 0.5f;
+}
+
+// How many of the `there` points of 100 radii are found, at the default ef.
+static size_t
+range_found(omen_index_t index, struct prng *prng, uint32_t there)
+{
+    static uint64_t ids[TOPK_MAX];
+    static float    distances[TOPK_MAX];
+    size_t          found = 0;
+    for (int q = 0; q < 100; q++) {
+        omen_query_options options = OMEN_QUERY_OPTIONS_INIT;
+        omen_points_t      points;
+        float              query[WIDE_DIM];
+        draw_wide(prng, query, 1);
+        options.exact = 1;
+        options.k = there;
+        ck_assert_int_eq(omen_query(index, query, &options, ids, distances, NULL), OMEN_OK);
+        options.exact = 0;
+        ck_assert_int_eq(omen_range(index, query, distances[there - 1], &options, &points), OMEN_OK);
+        found += omen_points_count(points);
+        omen_points_free(points);
+    }
+    return found;
+}
+
+START_TEST(range_finds_nearly_all_that_lies_within)
+{
+    static const uint32_t theres[] = {20, 63, 250};
+    static float          vectors[WIDE_ROWS * WIDE_DIM];
+    struct prng           prng;
+    omen_options          options = options_of(OMEN_L2, OMEN_F32);
+    omen_batch            batch = batch_of(WIDE_ROWS, NULL);
+    omen_index_t          index;
+    options.dimension = WIDE_DIM;
+    prng_init(&prng, 1);
+    draw_wide(&prng, vectors, WIDE_ROWS);
+    batch.vectors = vectors;
+    ck_assert_int_eq(omen_open(&options, &index), OMEN_OK);
+    ck_assert_int_eq(omen_add(index, &batch), OMEN_OK);
+    for (size_t i = 0; i < sizeof theres / sizeof theres[0]; i++) {
+        const size_t found = range_found(index, &prng, theres[i]);
+        ck_assert_msg(found >= 98u * theres[i], "%zu of %u", found, 100 * theres[i]);
+    }
+    omen_close(index);
+}
+END_TEST
+
 START_TEST(target_recall_calibrates_when_there_is_enough)
 {
     omen_query_options options = OMEN_QUERY_OPTIONS_INIT;
@@ -562,6 +667,9 @@ suite(void)
     tcase_add_loop_test(reading, batch_and_single_queries_agree, 0, 3);
     tcase_add_test(reading, deadline_cuts_a_search_with_a_warning);
     tcase_add_test(reading, recall_is_measured_and_kept);
+    tcase_add_test(reading, interval_ends_at_1_when_everything_was_found);
+    tcase_add_test(reading, ef_below_k_means_k_and_a_target_may_do_with_less);
+    tcase_add_test(reading, range_finds_nearly_all_that_lies_within);
     tcase_add_test(reading, target_recall_calibrates_when_there_is_enough);
     tcase_add_test(reading, build_tells_its_progress_and_can_be_left);
     tcase_add_test(reading, statistics_add_up);
