@@ -32,13 +32,14 @@ shard_compact(struct shard *shard, struct omen_error *error)
         linkers_pause(&shard->linkers);
         status = next_generation(shard, &new, &renumbering, error);
         if (status == OMEN_OK) {
+            // Whoever sees the new generation with a cursor of the old one looks for the way there.
+            renumbering = atomic_exchange(&shard->renumberings[old->number % RENUMBERINGS_MAX], renumbering);
             atomic_store_explicit(&shard->generation, new, memory_order_release);
             shard_changed(shard);
         }
         linkers_resume(&shard->linkers, new != NULL ? new->hnsw : old->hnsw);
     }
     if (new != NULL) {
-        renumbering = atomic_exchange(&shard->renumberings[old->number % RENUMBERINGS_MAX], renumbering);
         epoch_wait(&shard->gate);
         mem_free(renumbering);  // of four compactions ago
         generation_close(old);
