@@ -244,7 +244,8 @@ typedef struct omen_build_options {
 } omen_build_options;
 #define OMEN_BUILD_OPTIONS_INIT { sizeof(omen_build_options), OMEN_BACKEND_AUTO, NULL, NULL }
 OMEN_API omen_status omen_build(omen_index_t index, const omen_build_options *options); /* options may be NULL */
-/* Rewrites the index without its deleted rows; searches go on, writers wait. */
+/* Rewrites the index without its deleted rows; searches go on, writers wait. Done by itself, beside other work, once
+ * more than a quarter of the rows, and at least 1000, are deleted, unless max_memory has no room for the second copy. */
 OMEN_API omen_status omen_compact(omen_index_t index);
 OMEN_API omen_status omen_copy(omen_index_t index, const char *path); /* OMEN_E_UNSUPPORTED in this version */
 /* Checks every invariant; OMEN_E_CORRUPT with a message on the first that fails. */

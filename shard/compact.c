@@ -5,12 +5,21 @@
 // The next generation is built beside the one that is searched, with writers and linkers kept out, and takes its place
 // by one store. The old one ends when the last reader that saw it has left. Twice the memory is needed meanwhile; when
 // it is not there, nothing has changed.
+//
+// It is due by itself when deleted rows are more than a quarter: so one that lives is copied at most three times for each
+// row that was deleted, and no search walks through more than a third too many. The writer that notices leaves it to
+// a linking worker, or does it where there is none.
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "shard/shard_int.h"
 
+#define DUE_DEAD_MIN 1000u
+#define DUE_SHARE 4u  // of all rows, one in so many
+
+static bool        is_due(struct shard *shard);
+static omen_status compact(struct shard *shard, struct omen_error *error);
 static omen_status next_generation(struct shard *shard, struct generation **out, struct renumbering **renumbering,
                                    struct omen_error *error);
 static omen_status fill(const struct generation *from, struct generation *to, struct omen_error *error);
@@ -25,6 +34,66 @@ shard_compact(struct shard *shard, struct omen_error *error)
         return status;
     lock_acquire(&shard->upkeep);
     lock_acquire(&shard->writers);
+    status = compact(shard, error);
+    lock_release(&shard->writers);
+    lock_release(&shard->upkeep);
+    return status;
+}
+
+void
+compact_when_due(struct shard *shard)
+{
+    if (!is_due(shard))
+        return;
+    if (linkers_have_workers(&shard->linkers)) {
+        atomic_store_explicit(&shard->compaction_due, 1, memory_order_release);
+        return;
+    }
+    // Taken against the order of the locks, hence without waiting: whoever calibrates holds it, and another write will come.
+    if (!lock_try(&shard->upkeep))
+        return;
+    struct omen_error error;
+    (void)!compact(shard, &error);
+    lock_release(&shard->upkeep);
+}
+
+bool
+compact_spare(void *context)
+{
+    struct shard *shard = context;
+    if (atomic_load_explicit(&shard->compaction_due, memory_order_relaxed) == 0 ||
+        atomic_exchange_explicit(&shard->compaction_due, 0, memory_order_acquire) == 0)
+        return false;
+    struct omen_error error;
+    lock_acquire(&shard->upkeep);
+    lock_acquire(&shard->writers);
+    if (is_due(shard))
+        (void)!compact(shard, &error);
+    lock_release(&shard->writers);
+    lock_release(&shard->upkeep);
+    return true;
+}
+
+// Under `writers`. Where the second copy would not fit into max_memory it is left to omen_compact.
+static bool
+is_due(struct shard *shard)
+{
+    const struct hnsw *hnsw = shard_generation(shard)->hnsw;
+    const uint32_t     rows = hnsw_count(hnsw), live = hnsw_live(hnsw), dead = rows - live;
+    if (dead < DUE_DEAD_MIN || dead <= rows / DUE_SHARE || dead < shard->compaction_after)
+        return false;
+    const uint64_t limit = shard->options.max_memory;
+    if (limit == 0)
+        return true;
+    const uint64_t used = shard_bytes(shard);
+    return used < limit && (double)used * live / rows <= (double)(limit - used);
+}
+
+// Under `upkeep` and `writers`.
+static omen_status
+compact(struct shard *shard, struct omen_error *error)
+{
+    omen_status         status = OMEN_OK;
     struct generation  *old = shard_generation(shard);
     struct generation  *new = NULL;
     struct renumbering *renumbering = NULL;
@@ -38,14 +107,15 @@ shard_compact(struct shard *shard, struct omen_error *error)
             shard_changed(shard);
         }
         linkers_resume(&shard->linkers, new != NULL ? new->hnsw : old->hnsw);
+        // Copying in vain is dear: the next try by itself waits for a quarter more.
+        const uint32_t dead = hnsw_count(old->hnsw) - hnsw_live(old->hnsw);
+        shard->compaction_after = new != NULL ? 0 : dead + dead / 4;
     }
     if (new != NULL) {
         epoch_wait(&shard->gate);
         mem_free(renumbering);  // of four compactions ago
         generation_close(old);
     }
-    lock_release(&shard->writers);
-    lock_release(&shard->upkeep);
     return status;
 }
 

@@ -32,6 +32,19 @@ linkers_init(struct linkers *linkers, struct hnsw *hnsw, uint32_t threads, uint3
 }
 
 void
+linkers_spare(struct linkers *linkers, linkers_spare_fn spare, void *context)
+{
+    linkers->spare = spare;
+    linkers->spare_context = context;
+}
+
+bool
+linkers_have_workers(const struct linkers *linkers)
+{
+    return linkers->pool != NULL;
+}
+
+void
 linkers_fini(struct linkers *linkers)
 {
     pool_close(linkers->pool);
@@ -142,6 +155,8 @@ static bool
 work(void *context, uint32_t worker)
 {
     struct linkers *linkers = context;
+    if (linkers->spare != NULL && linkers->spare(linkers->spare_context))
+        return true;
     return linkers_step(linkers, linkers->scratches[worker]) == LINKERS_DID;
 }
 

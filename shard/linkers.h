@@ -17,6 +17,9 @@
 #include "base/status.h"
 #include "index/hnsw.h"
 
+// Other work for a worker, which it does before it links on, outside of a step; false when there is none.
+typedef bool (*linkers_spare_fn)(void *context);
+
 struct linkers {
     _Atomic(struct hnsw *) hnsw;     // borrowed; changed while paused
     _Atomic uint32_t       paused;
@@ -24,11 +27,15 @@ struct linkers {
     _Atomic uint32_t       waiting;  // threads that wait for `active` to change
     uint32_t               threads;  // as asked for; 1: the writer links
     uint32_t               beam;     // of building
+    linkers_spare_fn       spare;    // or NULL
+    void                  *spare_context;
     struct pool           *pool;     // NULL until needed
     struct scratch        *scratches[THREADS_MAX];  // of workers; [0] is the writer's when it links
 };
 
 void linkers_init(struct linkers *linkers, struct hnsw *hnsw, uint32_t threads, uint32_t beam);
+void linkers_spare(struct linkers *linkers, linkers_spare_fn spare, void *context);  // before they start
+bool linkers_have_workers(const struct linkers *linkers);
 void linkers_fini(struct linkers *linkers);  // ends the workers; rows left are left
 
 // Starts the workers if there is work to be; everything that can fail for lack of memory.

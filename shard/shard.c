@@ -37,6 +37,7 @@ shard_open(const omen_options *options, struct shard **out, struct omen_error *e
     filter_cache_init(&shard->filters, &shard->gate);
     tuning_init(&shard->tuning);
     atomic_init(&shard->kind, ID_KIND_NONE);
+    atomic_init(&shard->compaction_due, 0);
     atomic_init(&shard->ef, options->ef_search);
     atomic_init(&shard->recall, -1.0);
     linkers_init(&shard->linkers, NULL, options->threads, options->ef_construction);
@@ -298,6 +299,7 @@ open_parts(struct shard *shard)
         return status;
     atomic_init(&shard->generation, generation);
     linkers_init(&shard->linkers, generation->hnsw, options->threads, options->ef_construction);
+    linkers_spare(&shard->linkers, compact_spare, shard);
     return names_open(&shard->gate, &shard->names);
 }
 

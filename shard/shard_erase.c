@@ -104,5 +104,6 @@ erase_end(struct shard *shard, size_t deleted)
         return;
     atomic_fetch_add_explicit(&shard->tuning.turnover, deleted, memory_order_relaxed);
     shard_changed(shard);
+    compact_when_due(shard);
     linkers_wake(&shard->linkers);
 }

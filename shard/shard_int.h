@@ -62,7 +62,9 @@ struct shard {
     _Atomic uint32_t              ef;
     _Atomic uint64_t              version;    // of the rows: +1 after every change that a filter can see
     _Atomic uint64_t              replacing;  // odd: old and new rows of some ids can both be found
+    _Atomic uint32_t              compaction_due;  // 1: for a worker to do
     uint64_t                      next_id;    // under `writers`, like the rest
+    uint32_t                      compaction_after;  // deleted rows; after one that failed
     uint64_t                      unreached;
     double                        open_seconds;
     _Atomic double                recall;     // last measured; negative: never
@@ -84,6 +86,11 @@ OMEN_MUST_CHECK omen_status shard_may_write(const struct shard *shard, struct om
 // Bytes that count against max_memory. Under `writers`.
 uint64_t shard_bytes(struct shard *shard);
 void     shard_changed(struct shard *shard);  // a new version
+
+// ---- compact.c ----
+// After rows were erased, under `writers` and outside of the gate: compacts, or has it done, when it is time to.
+void compact_when_due(struct shard *shard);
+bool compact_spare(void *context);  // the worker's part: a linkers_spare_fn
 
 // ---- a reader and the gate, together ----
 struct visit {

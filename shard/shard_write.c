@@ -70,6 +70,8 @@ write_rows(struct shard *shard, const omen_batch *given, enum batch_mode mode, s
             status = reserve(shard, &batch, &sums, &rows, &work, error);
         if (status == OMEN_OK) {
             apply(shard, &batch, &rows, work);
+            if (batch.replaced > 0)
+                compact_when_due(shard);
             linkers_wake(&shard->linkers);
         }
         mem_free(work);
