@@ -4,6 +4,7 @@
 #include "index/codec.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -124,6 +125,13 @@ codec_extra(const struct codec *codec, float norm2)
     return left > 0.0f ? sqrtf(left) : 0.0f;
 }
 
+float
+codec_extra_signed(const struct codec *codec, float norm2)
+{
+    const float left = codec->radius2 - norm2;
+    return left > 0.0f ? sqrtf(left) : -sqrtf(-left);
+}
+
 void
 codec_found(struct codec *codec, const float *vectors, uint32_t count, float *rotated)
 {
@@ -180,7 +188,8 @@ codec_encode(const struct codec *codec, const float *rotated, float norm2, uint8
         low[j] = (uint8_t)((low[j] & 0xf0) | (codes[j] >> 1 & 15));
 
     const float own2 = vector_norm2(rotated, codec->width);
-    const float norm = codec->metric == METRIC_IP ? codec_extra(codec, norm2) : own2;
+    const bool  ip = codec->metric == METRIC_IP;
+    const float norm = ip ? codec_extra(codec, norm2) : own2;
     const uint16_t norm_half = float_to_half(norm / codec->norm_unit);
     // The lent bits stand in the code that they describe: first with bits that are nearly right, then with them.
     uint16_t factor_half = float_to_half(largest * (16.0f / 127.0f) / codec->factor_unit);
@@ -206,7 +215,7 @@ codec_encode(const struct codec *codec, const float *rotated, float norm2, uint8
     for (uint32_t i = 0; i < codec->width; i++)
         dot += (double)((float)(codes[i] - 128) * rotated[i]);
     meta->factor = dot > 0.0 ? (float)((double)own2 / dot) : 0.0f;
-    meta->norm = norm;
+    meta->norm = ip ? codec_extra_signed(codec, norm2) : own2;
 }
 
 static void
@@ -242,9 +251,10 @@ codec_query(const struct codec *codec, const float *rotated, float norm2, float 
     query->metric_shift = 0.0f;
     if (codec->metric == METRIC_IP) {
         const float bound2 = norm_max2 > codec->radius2 ? norm_max2 : codec->radius2;
-        offset = codec->radius2 + bound2;
+        // No row and no query is longer than the bound, so no product of theirs makes a distance below zero.
+        offset = 2.0f * bound2;
         norm_scale = asker == ASKER_ROW ? -2.0f * codec_extra(codec, norm2) : 0.0f;
-        // Only a query's direction matters: at length R its distances are those of one more row.
+        // Only a query's direction matters: made as long as the longest row, its distances are those of one more row.
         const float stretch = asker == ASKER_ROW ? 1.0f : norm2 > 0.0f ? sqrtf(bound2 / norm2) : 0.0f;
         scale *= stretch;
         query->metric_scale = 2.0f * stretch;

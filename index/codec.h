@@ -15,9 +15,11 @@
 // the row, index/kernel/kernel.h) and for all eight (struct byte_meta).
 //
 // Under ip every vector is thought to have one more component, a = sqrt(R^2 - |x|^2), which makes all lengths R and
-// turns the largest product into the smallest distance (Bachrach et al. 2014); a query is scaled to length R. It is never stored as a
-// component: a takes the place of the norm, and the query says what it is multiplied with. A user's query
-// has a = 0, a row that searches for its neighbours has its own.
+// turns the largest product into the smallest distance (Bachrach et al. 2014); a query is scaled to the length of the
+// longest row. It is never stored as a component: a takes the place of the norm, and the query says what it is
+// multiplied with. A user's query has a = 0, a row that searches for its neighbours has its own. R is that of the
+// founding rows. A row that came later and is longer has a = 0, and struct byte_meta says by how much: it holds
+// -sqrt(|x|^2 - R^2).
 #ifndef OMEN_INDEX_CODEC_H
 #define OMEN_INDEX_CODEC_H
 #include <stddef.h>
@@ -81,14 +83,25 @@ void codec_query(const struct codec *codec, const float *rotated, float norm2, f
 
 // The component that a row of this |x|^2 is thought to have besides (ip).
 float codec_extra(const struct codec *codec, float norm2);
+// The same for struct byte_meta: below zero where the row is longer than R.
+float codec_extra_signed(const struct codec *codec, float norm2);
+
+// Distance between two rows under ip from what their metas hold and the product of their own components.
+static inline float
+codec_pair_ip(const struct codec *codec, const struct byte_meta *a, const struct byte_meta *b, float product)
+{
+    const float longer = (a->norm < 0.0f ? a->norm * a->norm : 0.0f) + (b->norm < 0.0f ? b->norm * b->norm : 0.0f);
+    const float extras = a->norm > 0.0f && b->norm > 0.0f ? a->norm * b->norm : 0.0f;
+    return 2.0f * (codec->radius2 - extras) + longer - 2.0f * product;
+}
 
 // Distance between two coded rows from the integer product of their components.
 static inline float
 codec_pair(const struct codec *codec, const struct byte_meta *a, const struct byte_meta *b, int32_t dot)
 {
-    const float norms =
-        codec->metric == METRIC_IP ? 2.0f * (codec->radius2 - a->norm * b->norm) : a->norm + b->norm;
-    const float distance = norms - 2.0f * (a->factor * b->factor) * (float)dot;
+    const float product = (a->factor * b->factor) * (float)dot;
+    const float distance =
+        codec->metric == METRIC_IP ? codec_pair_ip(codec, a, b, product) : a->norm + b->norm - 2.0f * product;
     return distance > 0.0f ? distance : 0.0f;
 }
 

@@ -66,7 +66,8 @@ check_codes(const struct hnsw *hnsw, uint32_t slot, struct text *text)
 {
     struct byte_meta meta;
     memcpy(&meta, arena_row(&hnsw->meta, slot), sizeof meta);
-    if (!isfinite(meta.factor) || !isfinite(meta.norm) || meta.factor < 0.0f || meta.norm < 0.0f)
+    const bool below = meta.norm < 0.0f && hnsw->config.metric != METRIC_IP;
+    if (!isfinite(meta.factor) || !isfinite(meta.norm) || meta.factor < 0.0f || below)
         text_add(text, "slot %u has factor %g and norm %g", slot, (double)meta.factor, (double)meta.norm);
     return text->length == 0;
 }

@@ -113,7 +113,7 @@ encode(struct hnsw *hnsw, uint32_t slot, struct scratch *scratch)
         codec_encode(codec, scratch->rotated, norm2, scratch->codes, arena_row(&hnsw->high, slot),
                      arena_row(&hnsw->low, slot), &meta);
     } else {
-        meta.norm = codec_extra(codec, norm2);
+        meta.norm = codec->metric == METRIC_IP ? codec_extra_signed(codec, norm2) : 0.0f;
     }
     memcpy(arena_row(&hnsw->meta, slot), &meta, sizeof meta);
 }

@@ -99,7 +99,7 @@ exact_distances(const struct hnsw *hnsw, struct scratch *scratch, uint32_t slot,
             if (ip) {
                 const struct byte_meta *other =
                     (const struct byte_meta *)(const void *)arena_row(&hnsw->meta, others[i + j]);
-                distance = 2.0f * (codec->radius2 - own->norm * other->norm) - 2.0f * (1.0f - distance);
+                distance = codec_pair_ip(codec, own, other, 1.0f - distance);
             }
             scratch->distances[i + j] = distance > 0.0f ? distance : 0.0f;
         }

@@ -186,6 +186,8 @@ START_TEST(founding_takes_the_mean_and_the_largest_length)
     ck_assert_float_eq(codec_extra(&coded.codec, largest2), 0.0f);
     ck_assert_float_eq(codec_extra(&coded.codec, largest2 * 2.0f), 0.0f);
     ck_assert_float_eq_tol(codec_extra(&coded.codec, 0.0f), sqrtf(largest2), 1e-4f);
+    ck_assert_float_eq_tol(codec_extra_signed(&coded.codec, 0.0f), sqrtf(largest2), 1e-4f);
+    ck_assert_float_eq_tol(codec_extra_signed(&coded.codec, largest2 * 2.0f), -sqrtf(largest2), 1e-4f);
     coded_close(&coded);
 }
 END_TEST

@@ -56,6 +56,30 @@ START_TEST(one_linking_thread_makes_the_same_graph_and_answers_again)
 }
 END_TEST
 
+// The code is founded on the first rows; what is longer than all of them is what every query asks for.
+START_TEST(rows_longer_than_the_founding_ones_are_found_by_product)
+{
+    static const uint32_t dims[] = {8, 96};
+    const uint32_t        dim = dims[_i], rows = 3000;
+    struct world          world;
+    float                 row[96];
+    world_init(&world, dim, METRIC_IP, VECTOR_F32);
+    world_reserve(&world, rows);
+    for (uint32_t i = 0; i < rows; i++) {
+        law_draw(&world.law, &world.law.rows, row);
+        for (uint32_t j = 0; j < dim; j++)
+            row[j] *= 1.0f + 3.0f * (float)i / (float)rows;
+        world_put(&world, row);
+    }
+    world_drain(&world);
+    ck_assert_float_lt(world.hnsw->codec.radius2, bits_float(world.hnsw->norm_max2) / 2.0f);
+    ck_assert_uint_eq(world_check(&world), 0);
+    const double recall = world_recall(&world, 100, 10, 64);
+    ck_assert_msg(recall >= 0.97, "recall %g", recall);
+    world_fini(&world);
+}
+END_TEST
+
 START_TEST(another_seed_makes_another_graph)
 {
     struct world worlds[2];
@@ -187,6 +211,7 @@ hnsw_insert_suite(void)
     Suite *suite = suite_create("hnsw_insert");
     TCase *tcase = tcase_create("hnsw_insert");
     tcase_add_loop_test(tcase, one_linking_thread_makes_the_same_graph_and_answers_again, 0, 3);
+    tcase_add_loop_test(tcase, rows_longer_than_the_founding_ones_are_found_by_product, 0, 2);
     tcase_add_test(tcase, another_seed_makes_another_graph);
     tcase_add_loop_test(tcase, every_table_of_kernels_makes_the_same_graph, 0, 6);
     tcase_add_loop_test(tcase, rows_of_any_number_of_links_are_whole_and_found, 0, 12);
