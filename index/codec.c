@@ -13,6 +13,7 @@
 #include "index/vector.h"
 
 #define ROUNDS 4u
+#define HALF_MAX 65504.0f  // the largest f16
 #define LANES 16u  // partial sums: a fixed order of additions that compilers turn into vectors
 
 static void draw_signs(struct codec *codec, uint64_t seed);
@@ -168,6 +169,14 @@ codec_found(struct codec *codec, const float *vectors, uint32_t count, float *ro
     codec->factor_unit = factor_sum > 0.0 ? (float)(factor_sum / seen) : 1.0f;
 }
 
+// A row a thousand times farther out than the founding ones is as far as can be said: at infinity it would be compared
+// with nothing, and never found.
+static uint16_t
+half_at_most(float value)
+{
+    return float_to_half(value < HALF_MAX ? value : HALF_MAX);
+}
+
 // Component order of a block: its first `w` components are low nibbles, the next `w` high ones.
 void
 codec_encode(const struct codec *codec, const float *rotated, float norm2, uint8_t *codes, uint8_t *high,
@@ -190,9 +199,9 @@ codec_encode(const struct codec *codec, const float *rotated, float norm2, uint8
     const float own2 = vector_norm2(rotated, codec->width);
     const bool  ip = codec->metric == METRIC_IP;
     const float norm = ip ? codec_extra(codec, norm2) : own2;
-    const uint16_t norm_half = float_to_half(norm / codec->norm_unit);
+    const uint16_t norm_half = half_at_most(norm / codec->norm_unit);
     // The lent bits stand in the code that they describe: first with bits that are nearly right, then with them.
-    uint16_t factor_half = float_to_half(largest * (16.0f / 127.0f) / codec->factor_unit);
+    uint16_t factor_half = half_at_most(largest * (16.0f / 127.0f) / codec->factor_unit);
     for (int pass = 0; pass < 2; pass++) {
         lend_meta(high, factor_half, norm_half);
         double dot = 0.0;
@@ -205,7 +214,7 @@ codec_encode(const struct codec *codec, const float *rotated, float norm2, uint8
                        ((float)(high[start + j] >> 4) - 7.5f) * second[j];
             dot += (double)sum;
         }
-        factor_half = float_to_half(dot > 0.0 ? (float)((double)own2 / dot) / codec->factor_unit : 0.0f);
+        factor_half = half_at_most(dot > 0.0 ? (float)((double)own2 / dot) / codec->factor_unit : 0.0f);
     }
     lend_meta(high, factor_half, norm_half);
 

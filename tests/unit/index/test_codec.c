@@ -192,6 +192,30 @@ START_TEST(founding_takes_the_mean_and_the_largest_length)
 }
 END_TEST
 
+// f16 ends at 65504 times the mean of the founding rows' squared lengths.
+START_TEST(rows_however_far_outside_are_compared)
+{
+    static const float factors[] = {100.0f, 1000.0f, 1e5f, 1e7f};
+    struct coded       coded;
+    coded_open(&coded, 100, METRIC_L2);
+    for (size_t f = 0; f < sizeof factors / sizeof factors[0]; f++) {
+        float *row = coded.rows + (size_t)f * 100, estimates[2];
+        for (uint32_t i = 0; i < 100; i++)
+            row[i] *= factors[f];
+        const struct code_query near = ask(&coded, row_of(&coded, ROWS - 1), ASKER_USER);
+        const struct byte_meta  meta = encode(&coded, (uint32_t)f);
+        estimate(&coded, &near, &meta, estimates);
+        ck_assert(isfinite(estimates[0]) && estimates[0] > 1000.0f * coded.codec.variance);
+        const struct code_query own = ask(&coded, row, ASKER_USER);
+        (void)encode(&coded, (uint32_t)f);
+        estimate(&coded, &own, &meta, estimates);
+        ck_assert(isfinite(estimates[0]));
+        ck_assert_float_le(estimates[1], 0.01f * meta.norm);
+    }
+    coded_close(&coded);
+}
+END_TEST
+
 START_TEST(rotation_keeps_lengths_and_products)
 {
     struct coded coded;
@@ -444,6 +468,7 @@ codec_suite(void)
     tcase_add_test(tcase, preparing_for_cosine_gives_length_one_at_any_size);
     tcase_add_test(tcase, preparing_for_other_metrics_changes_nothing);
     tcase_add_test(tcase, founding_takes_the_mean_and_the_largest_length);
+    tcase_add_test(tcase, rows_however_far_outside_are_compared);
     tcase_add_loop_test(tcase, rotation_keeps_lengths_and_products, 0, DIMS);
     tcase_add_loop_test(tcase, rotation_spreads_one_component_over_all, 0, DIMS);
     tcase_add_loop_test(tcase, planes_joined_are_the_code, 0, DIMS);

@@ -324,6 +324,31 @@ START_TEST(work_is_added_up)
 }
 END_TEST
 
+START_TEST(rows_a_thousand_times_farther_out_than_the_founding_ones_are_found)
+{
+    float row[64];
+    world_init(&world, 64, METRIC_L2, VECTOR_F32);
+    world_add(&world, 2000);
+    world_reserve(&world, 20);
+    for (uint32_t i = 0; i < 20; i++) {
+        law_draw(&world.law, &world.law.rows, row);
+        for (uint32_t j = 0; j < 64; j++)
+            row[j] *= 1000.0f;
+        world_put(&world, row);
+    }
+    world_drain(&world);
+    ck_assert_str_eq(hnsw_code_name(world.hnsw), "nibble+byte");
+    uint32_t found = 0;
+    for (uint32_t slot = 2000; slot < 2020; slot++) {
+        struct hit              hit;
+        const struct hnsw_query query = world_query(hnsw_row(world.hnsw, slot), 1, 64);
+        found += hnsw_search(world.hnsw, &query, world.scratch, &hit) == 1 && hit.slot == slot;
+    }
+    ck_assert_uint_ge(found, 18);
+    world_fini(&world);
+}
+END_TEST
+
 static Suite *
 hnsw_search_suite(void)
 {
@@ -343,6 +368,7 @@ hnsw_search_suite(void)
     tcase_add_test(tcase, a_deadline_in_the_past_cuts_the_walk);
     tcase_add_test(tcase, a_stop_ends_the_walk_earlier_than_the_beam);
     tcase_add_test(tcase, work_is_added_up);
+    tcase_add_test(tcase, rows_a_thousand_times_farther_out_than_the_founding_ones_are_found);
     suite_add_tcase(suite, tcase);
     return suite;
 }
