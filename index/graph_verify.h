@@ -1,0 +1,17 @@
+// index/graph_verify.h -- are these bytes link rows?
+//
+// Shape: value. For bytes from a disk or a peer, before anything follows them: a search trusts that a link below its
+// limit is a slot, an insertion that a row has its links in front, none twice and none to itself.
+#ifndef OMEN_INDEX_GRAPH_VERIFY_H
+#define OMEN_INDEX_GRAPH_VERIFY_H
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/status.h"
+
+// `rows` holds `count` rows for slots 0..count-1, each of as many 96-byte blocks as `links_max` (1..LINK_ROW_MAX) links
+// need. OMEN_E_CORRUPT, with the row and what is wrong with it, for the first that is not sound. O(links_max^2) a row.
+OMEN_MUST_CHECK omen_status graph_verify(const uint8_t *rows, uint32_t count, uint32_t links_max,
+                                         struct omen_error *error);
+
+#endif
