@@ -6,7 +6,8 @@
 // of HNSW and leads as near (docs/decisions). It is a reservoir (Vitter 1985, algorithm R): while it grows, the new
 // member is drawn from all linked rows; then the n-th linked row takes a random place with probability
 // count / n. So the sample stays uniform while rows are added, and a row that is erased is replaced by another. Where none
-// is found, it is left out: a walk that began among erased rows might never leave them.
+// is found, it is left out: a walk that began among erased rows might never leave them. For the last one all rows are
+// looked through, because without any entry nothing that lives would be found.
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/prng.h"
@@ -78,17 +79,34 @@ draw_row(struct hnsw *hnsw)
     return found;
 }
 
+// The first linked live row there is; HNSW_NONE when nothing lives.
+static uint32_t
+first_row(const struct hnsw *hnsw)
+{
+    const uint32_t words = bitmap_words(atomic_load_explicit(&hnsw->claimed, memory_order_relaxed));
+    for (uint32_t word = 0; word < words; word++) {
+        const uint64_t live = atomic_load_explicit(&hnsw->linked[word], memory_order_acquire) &
+                              ~atomic_load_explicit(&hnsw->erased[word], memory_order_acquire);
+        if (live != 0)
+            return word * 64 + (uint32_t)__builtin_ctzll(live);
+    }
+    return HNSW_NONE;
+}
+
 void
 entries_note_linked(struct hnsw *hnsw, uint32_t slot, uint32_t nth)
 {
     struct entries *entries = &hnsw->entries;
     lock_acquire(&entries->lock);
     const uint32_t count = atomic_load_explicit(&entries->count, memory_order_relaxed);
-    if (count < ENTRIES_MAX && count < entries_wanted(nth)) {
+    // Asked under the lock: an erased row may have been repaired already, and then nobody would take it out again.
+    // One that was erased before it was linked has no links besides: a walk that began there would end there.
+    const bool live = !atomic_bit_test(hnsw->erased, slot);
+    if (live && count < ENTRIES_MAX && count < entries_wanted(nth)) {
         const uint32_t drawn = count == 0 ? slot : draw_row(hnsw);
         entry_put(hnsw, count, drawn == HNSW_NONE ? slot : drawn);
         atomic_store_explicit(&entries->count, count + 1, memory_order_release);
-    } else {
+    } else if (live) {
         struct prng    prng = {.state = entries->drawn};
         const uint32_t place = prng_below(&prng, nth);
         entries->drawn = prng.state;
@@ -107,7 +125,9 @@ entries_note_erased(struct hnsw *hnsw, uint32_t slot)
     for (uint32_t i = 0; i < count; i++) {
         if (atomic_load_explicit(&entries->slots[i], memory_order_relaxed) != slot)
             continue;
-        const uint32_t drawn = draw_row(hnsw);
+        uint32_t drawn = draw_row(hnsw);
+        if (drawn == HNSW_NONE && count == 1)
+            drawn = first_row(hnsw);
         if (drawn != HNSW_NONE) {
             entry_put(hnsw, i, drawn);
             continue;

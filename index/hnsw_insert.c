@@ -298,9 +298,7 @@ finish(struct hnsw *hnsw, uint32_t slot)
 {
     atomic_fetch_or_explicit(&hnsw->linked[slot >> 6], 1ull << (slot & 63), memory_order_seq_cst);
     const uint32_t nth = atomic_fetch_add_explicit(&hnsw->linked_count, 1, memory_order_acq_rel) + 1;
-    // A row that was erased before it was linked has no links: a walk that began there would end there.
-    if (!atomic_bit_test(hnsw->erased, slot))
-        entries_note_linked(hnsw, slot, nth);
+    entries_note_linked(hnsw, slot, nth);
     uint32_t prefix = atomic_load_explicit(&hnsw->linked_prefix, memory_order_seq_cst);
     while (prefix < hnsw->config.slots_max && linked_now(hnsw, prefix)) {
         if (atomic_compare_exchange_weak_explicit(&hnsw->linked_prefix, &prefix, prefix + 1, memory_order_seq_cst,

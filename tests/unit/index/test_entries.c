@@ -73,6 +73,45 @@ START_TEST(none_are_left_when_nothing_lives_and_they_come_back)
 }
 END_TEST
 
+// So few live that 64 draws find none of them.
+START_TEST(the_last_entry_is_a_row_that_lives_if_any_does)
+{
+    world_init(&world, 8, METRIC_L2, VECTOR_F32);
+    world.config.build_beam = 16;
+    world.config.links = 4;
+    world_build(&world, 2000);
+    const uint32_t kept = 1234;
+    for (uint32_t slot = 0; slot < 2000; slot++)
+        if (slot != kept)
+            hnsw_erase(world.hnsw, slot);
+    world.hnsw->entries.slots[0] = 1999;  // repaired last, so that one entry is all there ever is
+    world.hnsw->entries.count = 1;
+    world_drain(&world);
+    ck_assert_uint_eq(world.hnsw->entries.count, 1);
+    ck_assert_uint_eq(world.hnsw->entries.slots[0], kept);
+    struct hit              hit;
+    const struct hnsw_query query = world_query(hnsw_row(world.hnsw, kept), 1, 16);
+    ck_assert_uint_eq(hnsw_search(world.hnsw, &query, world.scratch, &hit), 1);
+    ck_assert_uint_eq(hit.slot, kept);
+    ck_assert_uint_eq(world_check(&world), 0);
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(a_row_erased_while_it_was_linked_is_no_entry)
+{
+    world_init(&world, 64, METRIC_L2, VECTOR_F32);
+    world_build(&world, 1100);
+    hnsw_erase(world.hnsw, 5);
+    world_drain(&world);
+    for (uint32_t times = 0; times < 1000; times++)
+        entries_note_linked(world.hnsw, 5, world.hnsw->entries.count);
+    for (uint32_t i = 0; i < world.hnsw->entries.count; i++)
+        ck_assert_uint_ne(world.hnsw->entries.slots[i], 5);
+    world_fini(&world);
+}
+END_TEST
+
 static Suite *
 entries_suite(void)
 {
@@ -82,6 +121,8 @@ entries_suite(void)
     tcase_add_test(tcase, old_and_new_rows_are_sampled_alike);
     tcase_add_test(tcase, erased_rows_are_replaced_by_live_ones);
     tcase_add_test(tcase, none_are_left_when_nothing_lives_and_they_come_back);
+    tcase_add_test(tcase, the_last_entry_is_a_row_that_lives_if_any_does);
+    tcase_add_test(tcase, a_row_erased_while_it_was_linked_is_no_entry);
     suite_add_tcase(suite, tcase);
     return suite;
 }
