@@ -182,6 +182,12 @@ hnsw_tail(const struct hnsw *hnsw)
     return hnsw_count(hnsw) - linked;
 }
 
+uint32_t
+hnsw_linked(const struct hnsw *hnsw)
+{
+    return atomic_load_explicit(&hnsw->linked_prefix, memory_order_acquire);
+}
+
 bool
 hnsw_founded(const struct hnsw *hnsw)
 {

@@ -104,6 +104,7 @@ bool hnsw_idle(const struct hnsw *hnsw);
 uint32_t hnsw_count(const struct hnsw *hnsw);     // published slots, erased ones too
 uint32_t hnsw_live(const struct hnsw *hnsw);      // published and not erased
 uint32_t hnsw_tail(const struct hnsw *hnsw);      // published, not linked yet, whether claimed by a linker or not
+uint32_t hnsw_linked(const struct hnsw *hnsw);    // every row below it is linked
 bool     hnsw_founded(const struct hnsw *hnsw);   // enough rows are or were there: linking is possible
 
 // Writes at most query->k hits, nearest first, equal distances by smaller slot; returns how many.

@@ -3,11 +3,12 @@
 // Shape: handle in the shard's memory.
 //
 // A step counts itself into `active` and then looks at `paused`; pausing sets `paused` and then looks at `active`. Both
-// sequentially consistent, so one of the two sees the other. Whoever leaves last wakes those who wait for `active`,
-// if there are any.
+// sequentially consistent, so one of the two sees the other. Whoever leaves wakes those who wait for `active`, if
+// there are any.
 //
 // Draining asks more than "nothing to claim": a row that another thread is linking counts as not linked, and may leave
-// work behind. So the drainer claims until nothing is there, waits until nobody is inside, and claims once more.
+// work behind. So the drainer claims until nothing is there, waits until nobody is inside, and claims once more. While
+// others write that may never be; then it leaves when the rows that it found are linked.
 #include "shard/linkers.h"
 
 #include "base/alloc.h"
@@ -18,9 +19,17 @@
 
 #define PROGRESS_NS 50000000u  // between two calls of a progress function
 
+// What a drainer found when it came.
+struct found {
+    uint32_t exchange;  // in which index
+    uint32_t rows, live;
+};
+
 static bool work(void *context, uint32_t worker);
 static void step_leave(struct linkers *linkers);
 static void wait_until_quiet(struct linkers *linkers);
+static bool wait_for_leaving(struct linkers *linkers);
+static bool written_past(struct linkers *linkers, struct found *found);
 static int  report(struct linkers *linkers, const struct linkers_watch *watch);
 
 void
@@ -102,7 +111,8 @@ linkers_step(struct linkers *linkers, struct scratch *scratch)
 omen_status
 linkers_drain(struct linkers *linkers, const struct linkers_watch *watch, struct scratch *scratch)
 {
-    uint64_t reported_ns = 0;
+    uint64_t     reported_ns = 0;
+    struct found found = {.exchange = UINT32_MAX};
     for (;;) {
         const enum linkers_did did = linkers_step(linkers, scratch);
         if (did == LINKERS_NO_MEMORY)
@@ -112,14 +122,15 @@ linkers_drain(struct linkers *linkers, const struct linkers_watch *watch, struct
                 os_wait(&linkers->paused, 1);
             continue;
         }
+        if (written_past(linkers, &found))
+            break;
         if (watch != NULL && watch->progress != NULL && os_clock_ns() - reported_ns > PROGRESS_NS) {
             reported_ns = os_clock_ns();
             if (report(linkers, watch) != 0)
                 return OMEN_E_CANCELLED;
         }
-        if (did == LINKERS_DID)
+        if (did == LINKERS_DID || wait_for_leaving(linkers))
             continue;
-        wait_until_quiet(linkers);
         if (linkers_step(linkers, scratch) == LINKERS_IDLE)
             break;
     }
@@ -136,7 +147,8 @@ linkers_pause(struct linkers *linkers)
 void
 linkers_resume(struct linkers *linkers, struct hnsw *hnsw)
 {
-    atomic_store(&linkers->hnsw, hnsw);
+    if (atomic_exchange(&linkers->hnsw, hnsw) != hnsw)
+        atomic_fetch_add(&linkers->exchanges, 1);
     atomic_store(&linkers->paused, 0);
     os_wake_all(&linkers->paused);
     linkers_wake(linkers);
@@ -165,7 +177,7 @@ step_leave(struct linkers *linkers)
 {
     const uint32_t before = atomic_fetch_sub(&linkers->active, 1);
     ASSERT(before > 0);
-    if (before == 1 && atomic_load(&linkers->waiting) > 0)
+    if (atomic_load(&linkers->waiting) > 0)
         os_wake_all(&linkers->active);
 }
 
@@ -178,7 +190,39 @@ wait_until_quiet(struct linkers *linkers)
     atomic_fetch_sub(&linkers->waiting, 1);
 }
 
-// Counted as a step, so that the index is not exchanged meanwhile.
+// Until one of those inside has left; false when nobody is there.
+static bool
+wait_for_leaving(struct linkers *linkers)
+{
+    atomic_fetch_add(&linkers->waiting, 1);
+    const uint32_t active = atomic_load(&linkers->active);
+    if (active != 0)
+        os_wait(&linkers->active, active);
+    atomic_fetch_sub(&linkers->waiting, 1);
+    return active != 0;
+}
+
+// Are the rows that were found linked, and others there since? Counted as a step, so that the index is not exchanged
+// meanwhile; when it was before, what is there now is taken for what was found.
+static bool
+written_past(struct linkers *linkers, struct found *found)
+{
+    bool past = false;
+    atomic_fetch_add(&linkers->active, 1);
+    if (atomic_load(&linkers->paused) == 0) {
+        const struct hnsw *hnsw = atomic_load(&linkers->hnsw);
+        const uint32_t     rows = hnsw_count(hnsw), live = hnsw_live(hnsw);
+        const uint32_t     exchange = atomic_load(&linkers->exchanges);
+        if (found->exchange == exchange)
+            past = hnsw_linked(hnsw) >= found->rows && (rows != found->rows || live != found->live);
+        else
+            *found = (struct found){.exchange = exchange, .rows = rows, .live = live};
+    }
+    step_leave(linkers);
+    return past;
+}
+
+// Counted as a step too.
 static int
 report(struct linkers *linkers, const struct linkers_watch *watch)
 {

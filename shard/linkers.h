@@ -22,6 +22,7 @@ typedef bool (*linkers_spare_fn)(void *context);
 
 struct linkers {
     _Atomic(struct hnsw *) hnsw;     // borrowed; changed while paused
+    _Atomic uint32_t       exchanges;  // of hnsw
     _Atomic uint32_t       paused;
     _Atomic uint32_t       active;   // threads inside a step
     _Atomic uint32_t       waiting;  // threads that wait for `active` to change
@@ -47,7 +48,8 @@ enum linkers_did { LINKERS_DID, LINKERS_IDLE, LINKERS_PAUSED, LINKERS_NO_MEMORY 
 // One unit of work on the caller's thread.
 enum linkers_did linkers_step(struct linkers *linkers, struct scratch *scratch);
 
-// Helps until nothing is left and nobody works. `progress` (may be NULL) is called now and then; non-zero ends the
+// Helps until nothing is left and nobody works; or, where others write on meanwhile, until what was there at the call
+// is linked. `progress` (may be NULL) is called now and then; non-zero ends the
 // wait with OMEN_E_CANCELLED. OMEN_E_NO_MEMORY when rows stay unlinked for lack of it.
 struct linkers_watch {
     int (*progress)(void *context, uint64_t linked, uint64_t total);

@@ -125,6 +125,30 @@ START_TEST(watcher_can_leave_the_wait)
 }
 END_TEST
 
+// Writes on after each report: without the drainer's leave this would not end.
+static int
+write_on(void *context, uint64_t linked, uint64_t total)
+{
+    (void)context;
+    ck_assert_uint_le(linked, total);
+    if (total < 2 * ROWS)
+        publish(1);
+    return 0;
+}
+
+START_TEST(drainer_leaves_when_its_rows_are_linked_and_others_write_on)
+{
+    const struct linkers_watch watch = {.progress = write_on};
+    open_with(2);
+    publish(ROWS);  // nobody else works on it
+    ck_assert_int_eq(linkers_drain(&linkers, &watch, scratch), OMEN_OK);
+    ck_assert_uint_ge(hnsw_linked(hnsw), ROWS);
+    ck_assert_uint_gt(hnsw_tail(hnsw), 0);
+    ck_assert_int_eq(linkers_drain(&linkers, NULL, scratch), OMEN_OK);
+    ck_assert_uint_eq(hnsw_tail(hnsw), 0);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -132,6 +156,7 @@ suite(void)
     TCase *tcase = tcase_create("linkers");
     tcase_add_checked_fixture(tcase, NULL, teardown);
     tcase_add_loop_test(tcase, draining_leaves_no_tail, 0, 4);
+    tcase_add_test(tcase, drainer_leaves_when_its_rows_are_linked_and_others_write_on);
     tcase_add_test(tcase, one_thread_links_in_the_call_that_wakes);
     tcase_add_test(tcase, nothing_is_linked_during_a_pause);
     tcase_add_test(tcase, few_rows_are_all_tail_and_drain_at_once);
