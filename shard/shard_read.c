@@ -16,6 +16,7 @@
 #include "base/os_clock.h"
 #include "base/os_cpu.h"
 #include "base/prng.h"
+#include "index/scratch.h"
 #include "shard/shard_int.h"
 #include "shard/vector_input.h"
 
@@ -109,7 +110,9 @@ search_run(struct visit *visit, struct search *search, const struct search_query
             inner.beam = inner.k;
         const uint32_t    room = inner.beam > inner.rerank ? inner.beam : inner.rerank;
         const uint64_t    before = atomic_load_explicit(&shard->replacing, memory_order_acquire);
-        const omen_status status = reader_fit(visit->reader, hnsw, inner.k, room);
+        omen_status       status = reader_fit(visit->reader, hnsw, inner.k, room);
+        if (status == OMEN_OK && query->excluded != HNSW_NONE)
+            status = scratch_fit_prune(visit->reader->scratch, hnsw);  // to walk around a row
         if (status != OMEN_OK)
             return error_set_plain(error, status);
         const uint32_t full = query->exact ? hnsw_scan(hnsw, &inner, visit->reader->scratch, visit->reader->hits)

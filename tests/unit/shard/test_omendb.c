@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <stdio.h>
 
+#include "base/alloc.h"
 #include "base/limits.h"
 #include "tests/lib/check_main.h"
 #include "tests/lib/shard_fixture.h"
@@ -397,6 +398,26 @@ START_TEST(recall_is_measured_and_kept)
 }
 END_TEST
 
+// A fresh index each time: what a search has once taken it keeps.
+START_TEST(recall_that_memory_is_short_for_is_refused)
+{
+    uint64_t refused = 1;
+    for (uint64_t n = 1; refused > 0; n++) {
+        omen_options options = options_of(OMEN_L2, OMEN_F32);
+        omen_recall  recall = {.struct_size = sizeof recall};
+        omen_index_t index;
+        ck_assert_int_eq(omen_open(&options, &index), OMEN_OK);
+        add_random(index, 1100, n);
+        mem_fail_after(n);
+        const omen_status status = omen_measure_recall(index, 3, NULL, &recall);
+        refused = mem_refused();
+        mem_fail_after(0);
+        ck_assert_int_eq(status, refused > 0 ? OMEN_E_NO_MEMORY : OMEN_OK);
+        omen_close(index);
+    }
+}
+END_TEST
+
 START_TEST(interval_ends_at_1_when_everything_was_found)
 {
     omen_query_options options = OMEN_QUERY_OPTIONS_INIT;
@@ -667,6 +688,7 @@ suite(void)
     tcase_add_loop_test(reading, batch_and_single_queries_agree, 0, 3);
     tcase_add_test(reading, deadline_cuts_a_search_with_a_warning);
     tcase_add_test(reading, recall_is_measured_and_kept);
+    tcase_add_test(reading, recall_that_memory_is_short_for_is_refused);
     tcase_add_test(reading, interval_ends_at_1_when_everything_was_found);
     tcase_add_test(reading, ef_below_k_means_k_and_a_target_may_do_with_less);
     tcase_add_test(reading, range_finds_nearly_all_that_lies_within);
