@@ -36,8 +36,8 @@ scratch_ready(struct scratch *scratch, const struct hnsw *hnsw)
            scratch_fit_prune(scratch, hnsw) == OMEN_OK;
 }
 
-// The first rows are linked one at a time: two linkers that see no graph yet would each begin one of their own, and
-// rows near the one would never meet rows near the other.
+// The first rows, and the first after all were erased, are linked one at a time: two linkers that see no graph would
+// each begin one of their own, and rows near the one would never meet rows near the other.
 #define ALONE_ROWS 256u
 
 static bool link_one(struct hnsw *hnsw, struct scratch *scratch);
@@ -49,7 +49,8 @@ hnsw_link_next(struct hnsw *hnsw, struct scratch *scratch)
         return false;
     if (!scratch_ready(scratch, hnsw))
         return false;
-    if (atomic_load_explicit(&hnsw->linked_count, memory_order_acquire) >= ALONE_ROWS)
+    if (atomic_load_explicit(&hnsw->linked_count, memory_order_acquire) >= ALONE_ROWS &&
+        atomic_load_explicit(&hnsw->entries.count, memory_order_acquire) > 0)
         return link_one(hnsw, scratch);
     lock_acquire(&hnsw->found_lock);
     const bool linked = link_one(hnsw, scratch);
@@ -70,13 +71,37 @@ link_one(struct hnsw *hnsw, struct scratch *scratch)
     return true;
 }
 
+// So few live neighbours that a walk has to be longer, or that nearly all was erased.
+static uint32_t
+neighbours_least(const struct hnsw *hnsw)
+{
+    const uint32_t quarter = hnsw->config.build_beam / 4u;
+    return quarter < hnsw->config.links ? quarter : hnsw->config.links;
+}
+
+// Behind `count` chosen links: the nearest of the pool, from `from` on, that were erased. Walks still begin and pass there
+// until those are repaired, and would not come to a row that only few others, far away, link to.
+static uint32_t
+add_erased(const struct hnsw *hnsw, const struct nearest *pool, uint32_t from, uint32_t *chosen, uint32_t count)
+{
+    const uint32_t most = count + neighbours_least(hnsw);
+    for (uint32_t i = from; i < pool->count && count < most && count < hnsw->graph.links_max; i++) {
+        const uint32_t slot = nearest_slot(pool->keys[i]);
+        if (atomic_bit_test(hnsw->linked, slot) && atomic_bit_test(hnsw->erased, slot))
+            chosen[count++] = slot;
+    }
+    return count;
+}
+
 static void
 link_row(struct hnsw *hnsw, uint32_t slot, struct scratch *scratch)
 {
     const uint32_t found = hnsw_neighbours(hnsw, slot, scratch);
     uint32_t       chosen[LINK_ROW_MAX];
-    const uint32_t count =
+    uint32_t       count =
         prune(hnsw, scratch, slot, scratch->pool.keys, found, hnsw->graph.links_max, chosen);
+    if (found < neighbours_least(hnsw) || scratch->pool.capacity > hnsw->config.build_beam)
+        count = add_erased(hnsw, &scratch->pool, found, chosen, count);
     graph_lock(&hnsw->graph, slot);
     graph_write_locked(&hnsw->graph, slot, chosen, count);
     graph_unlock(&hnsw->graph, slot);
@@ -159,7 +184,7 @@ hnsw_neighbours(const struct hnsw *hnsw, uint32_t slot, struct scratch *scratch)
     uint32_t slots[PRUNE_CANDIDATES_MAX], beam = hnsw->config.build_beam;
     uint32_t count = walk_to_neighbours(hnsw, slot, scratch, beam, slots);
     // Among rows that were erased together and not repaired yet, the list fills with them: look beyond.
-    const uint32_t least = beam / 4 < hnsw->config.links ? beam / 4 : hnsw->config.links;
+    const uint32_t least = neighbours_least(hnsw);
     while (count < least && scratch->pool.count == beam && beam < BEAM_MAX) {
         beam = beam < BEAM_MAX / WIDER ? beam * WIDER : BEAM_MAX;
         if (scratch_fit(scratch, hnsw, 1, beam) != OMEN_OK)

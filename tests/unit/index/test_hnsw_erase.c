@@ -119,6 +119,30 @@ START_TEST(rows_that_come_among_erased_ones_are_linked_and_found)
 }
 END_TEST
 
+START_TEST(rows_that_come_when_all_others_are_erased_are_found_at_once)
+{
+    static const uint32_t counts[] = {1, 4, 64};
+    const uint32_t        count = counts[_i];
+    world_init(&world, 64, METRIC_L2, VECTOR_F32);
+    world_build(&world, 1500);
+    for (uint32_t slot = 0; slot < 1500; slot++)
+        hnsw_erase(world.hnsw, slot);
+    world_add(&world, count);
+    world_link(&world);
+    for (int repaired = 0; repaired < 2; repaired++) {
+        for (uint32_t slot = 1500; slot < 1500 + count; slot++) {
+            struct hit              hit;
+            const struct hnsw_query query = world_query(hnsw_row(world.hnsw, slot), 1, 64);
+            CLAIM(hnsw_search(world.hnsw, &query, world.scratch, &hit) == 1 && hit.slot == slot,
+                  "slot %u of %u is not found", slot, count);
+        }
+        ck_assert_uint_eq(world_check(&world), 0);
+        world_drain(&world);
+    }
+    world_fini(&world);
+}
+END_TEST
+
 START_TEST(a_search_where_half_of_all_rows_were_erased_still_finds_k)
 {
     world_init(&world, 96, METRIC_L2, VECTOR_F32);
@@ -192,6 +216,7 @@ hnsw_erase_suite(void)
     tcase_add_loop_test(tcase, recall_is_that_of_a_fresh_build_after_rows_were_erased, 0, PATTERNS);
     tcase_add_loop_test(tcase, recall_is_that_of_a_fresh_build_after_everything_was_replaced, 0, 2 * PATTERNS);
     tcase_add_test(tcase, rows_that_come_among_erased_ones_are_linked_and_found);
+    tcase_add_loop_test(tcase, rows_that_come_when_all_others_are_erased_are_found_at_once, 0, 3);
     tcase_add_test(tcase, a_search_where_half_of_all_rows_were_erased_still_finds_k);
     tcase_add_loop_test(tcase, everything_can_be_erased_and_the_index_used_again, 0, 3);
     tcase_add_test(tcase, repaired_rows_are_linked_to_by_few);
