@@ -120,7 +120,8 @@ float hnsw_distance(const struct hnsw *hnsw, const float *vector, uint32_t slot)
 OMEN_MUST_CHECK omen_status scratch_open(struct scratch **out);
 void   scratch_close(struct scratch *scratch);  // accepts NULL
 // Makes it large enough for searches of `hnsw` as it is now with this k and beam; called by whoever can still
-// report OMEN_E_NO_MEMORY. hnsw_search, scan, link and repair call it themselves and abort when it fails.
+// report OMEN_E_NO_MEMORY. hnsw_search and hnsw_scan call it themselves and abort when it fails; linking and repair
+// do nothing then.
 OMEN_MUST_CHECK omen_status scratch_fit(struct scratch *scratch, const struct hnsw *hnsw, uint32_t k, uint32_t beam);
 size_t scratch_bytes(const struct scratch *scratch);
 

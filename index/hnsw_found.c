@@ -29,7 +29,7 @@ found_sample(const struct hnsw *hnsw, uint32_t rows, uint32_t *count)
 {
     const uint32_t dim = hnsw->config.dim;
     uint32_t       want = rows < FOUND_SAMPLE ? rows : FOUND_SAMPLE;
-    if ((uint64_t)want * dim > FOUND_FLOATS)
+    if ((uint64_t)want * dim > FOUND_FLOATS && want > TRIAL_ROWS)
         want = FOUND_FLOATS / dim > TRIAL_ROWS ? FOUND_FLOATS / dim : TRIAL_ROWS;
     float *sample = mem_alloc((size_t)want * dim * sizeof *sample);
     if (sample == NULL)
@@ -166,7 +166,8 @@ hnsw_learn(const struct hnsw *hnsw, struct codec *codec, struct scratch *scratch
 static bool
 found_now(struct hnsw *hnsw, uint32_t rows, struct scratch *scratch)
 {
-    scratch_need(scratch, hnsw, 1, hnsw->config.build_beam);
+    if (scratch_fit(scratch, hnsw, 1, hnsw->config.build_beam) != OMEN_OK)
+        return false;
     uint32_t count;
     float   *sample = found_sample(hnsw, rows, &count);
     if (sample == NULL)

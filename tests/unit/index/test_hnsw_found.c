@@ -99,6 +99,24 @@ START_TEST(drift_is_seen_when_later_rows_lie_elsewhere)
 }
 END_TEST
 
+START_TEST(founding_and_linking_without_memory_wait_for_it)
+{
+    world_init(&world, 64, METRIC_L2, VECTOR_F32);
+    world_add(&world, 1100);
+    uint64_t n = 0;
+    do {
+        mem_fail_after(++n);
+        const bool linked = hnsw_link_next(world.hnsw, world.scratch);
+        mem_fail_after(0);
+        ck_assert_uint_eq(hnsw_tail(world.hnsw), linked ? 1099 : 1100);
+    } while (hnsw_tail(world.hnsw) == 1100);
+    ck_assert_uint_gt(n, 5);
+    world_drain(&world);
+    ck_assert_uint_eq(world_check(&world), 0);
+    world_fini(&world);
+}
+END_TEST
+
 static Suite *
 hnsw_found_suite(void)
 {
@@ -109,6 +127,7 @@ hnsw_found_suite(void)
     tcase_add_test(tcase, clusters_a_hundred_spreads_from_the_origin_are_walked_themselves_and_found);
     tcase_add_loop_test(tcase, rows_that_are_all_equal_can_be_founded, 0, 3);
     tcase_add_test(tcase, drift_is_seen_when_later_rows_lie_elsewhere);
+    tcase_add_test(tcase, founding_and_linking_without_memory_wait_for_it);
     suite_add_tcase(suite, tcase);
     return suite;
 }
