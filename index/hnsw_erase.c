@@ -47,15 +47,6 @@ claim_erased(struct hnsw *hnsw)
     return HNSW_NONE;
 }
 
-static bool
-contains(const uint32_t *links, uint32_t count, uint32_t slot)
-{
-    for (uint32_t i = 0; i < count; i++)
-        if (links[i] == slot)
-            return true;
-    return false;
-}
-
 // The nearest of `near` to `node` that it does not link to yet, behind its `count` links; returns the new count.
 static uint32_t
 add_replacements(const struct hnsw *hnsw, struct scratch *scratch, uint32_t node, const uint32_t *near,
@@ -65,7 +56,7 @@ add_replacements(const struct hnsw *hnsw, struct scratch *scratch, uint32_t node
     for (uint32_t r = 0; r < REPLACEMENTS; r++) {
         uint32_t best = HNSW_NONE;
         for (uint32_t i = 0; i < near_count; i++)
-            if (near[i] != node && !contains(links, count, near[i]) &&
+            if (near[i] != node && !links_contain(links, count, near[i]) &&
                 (best == HNSW_NONE || scratch->distances[i] < scratch->distances[best]))
                 best = i;
         if (best == HNSW_NONE)
@@ -84,7 +75,7 @@ replace_link(struct hnsw *hnsw, struct scratch *scratch, uint32_t node, uint32_t
     uint32_t      links[LINK_ROW_MAX + REPLACEMENTS];
     graph_lock(graph, node);
     const uint32_t before = graph_read_locked(graph, node, links);
-    if (contains(links, before, erased)) {
+    if (links_contain(links, before, erased)) {
         // Links to other erased rows stay until those are repaired: each is worth its own replacements.
         uint32_t count = 0;
         for (uint32_t i = 0; i < before; i++)
@@ -109,7 +100,7 @@ look_around(const struct hnsw *hnsw, struct scratch *scratch, uint32_t erased, u
     near_count = *met_count < REPAIR_CANDIDATES ? *met_count : REPAIR_CANDIDATES;
     for (uint32_t i = 0; i < own_count; i++)
         if (atomic_bit_test(hnsw->linked, own[i]) && !atomic_bit_test(hnsw->erased, own[i]) &&
-            !contains(met, *met_count, own[i]))
+            !links_contain(met, *met_count, own[i]))
             met[(*met_count)++] = own[i];
     return near_count;
 }

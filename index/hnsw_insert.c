@@ -240,12 +240,9 @@ link_offer(struct hnsw *hnsw, struct scratch *scratch, uint32_t node, uint32_t t
     bool          there = true;
     graph_lock(graph, node);
     uint32_t count = graph_read_locked(graph, node, links);
-    for (uint32_t i = 0; i < count; i++)
-        if (links[i] == target) {
-            graph_unlock(graph, node);
-            return true;
-        }
-    if (count < graph->links_max) {
+    if (links_contain(links, count, target)) {
+        // Somebody else was first.
+    } else if (count < graph->links_max) {
         graph_append_locked(graph, node, count, target);
     } else if (twin_too_many(hnsw, scratch, node, links, count, target)) {
         there = false;
@@ -253,9 +250,7 @@ link_offer(struct hnsw *hnsw, struct scratch *scratch, uint32_t node, uint32_t t
         links[count++] = target;
         graph_choose_locked(hnsw, scratch, node, links, count, links_kept(hnsw));
         count = graph_read_locked(graph, node, links);
-        there = false;
-        for (uint32_t i = 0; i < count && !there; i++)
-            there = links[i] == target;
+        there = links_contain(links, count, target);
     }
     graph_unlock(graph, node);
     return there;
@@ -266,11 +261,9 @@ link_append(struct hnsw *hnsw, uint32_t node, uint32_t target)
 {
     struct graph *graph = &hnsw->graph;
     uint32_t      links[LINK_ROW_MAX];
-    bool          there = false;
     graph_lock(graph, node);
     const uint32_t count = graph_read_locked(graph, node, links);
-    for (uint32_t i = 0; i < count && !there; i++)
-        there = links[i] == target;
+    bool           there = links_contain(links, count, target);
     if (!there && count < graph->links_max) {
         graph_append_locked(graph, node, count, target);
         there = true;
@@ -286,7 +279,9 @@ link_squeeze(struct hnsw *hnsw, uint32_t slot, uint32_t neighbour)
     uint32_t      links[LINK_ROW_MAX], moved = HNSW_NONE;
     graph_lock(graph, neighbour);
     uint32_t count = graph_read_locked(graph, neighbour, links);
-    if (count == graph->links_max) {
+    if (links_contain(links, count, slot)) {
+        // Somebody else was first.
+    } else if (count == graph->links_max) {
         moved = links[count - 1];
         links[count - 1] = slot;
         graph_write_locked(graph, neighbour, links, count);
@@ -298,10 +293,7 @@ link_squeeze(struct hnsw *hnsw, uint32_t slot, uint32_t neighbour)
         return;
     graph_lock(graph, slot);
     count = graph_read_locked(graph, slot, links);
-    bool there = false;
-    for (uint32_t i = 0; i < count; i++)
-        there |= links[i] == moved;
-    if (!there) {
+    if (!links_contain(links, count, moved)) {
         if (count < graph->links_max)
             count++;
         links[count - 1] = moved;

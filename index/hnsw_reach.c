@@ -137,15 +137,6 @@ connect(struct hnsw *hnsw, struct scratch *scratch, uint32_t slot, const uint64_
         link_squeeze(hnsw, slot, nearest[slot % count]);
 }
 
-static bool
-contains(const uint32_t *links, uint32_t count, uint32_t slot)
-{
-    for (uint32_t i = 0; i < count; i++)
-        if (links[i] == slot)
-            return true;
-    return false;
-}
-
 // Where `slot` links to repaired rows: links to what these link to and lives instead.
 static void
 forget_repaired(struct hnsw *hnsw, struct scratch *scratch, uint32_t slot, uint32_t limit)
@@ -170,7 +161,7 @@ forget_repaired(struct hnsw *hnsw, struct scratch *scratch, uint32_t slot, uint3
         if (!atomic_bit_test(hnsw->repaired, own[i]))
             links[count++] = own[i];
     for (uint32_t i = 0; i < others; i++)
-        if (beyond[i] != slot && !contains(links, count, beyond[i]))
+        if (beyond[i] != slot && !links_contain(links, count, beyond[i]))
             links[count++] = beyond[i];
     graph_choose_locked(hnsw, scratch, slot, links, count, hnsw->graph.links_max);
     graph_unlock(&hnsw->graph, slot);

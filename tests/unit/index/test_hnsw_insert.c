@@ -80,6 +80,23 @@ START_TEST(rows_longer_than_the_founding_ones_are_found_by_product)
 }
 END_TEST
 
+START_TEST(squeezing_a_row_in_twice_links_to_it_once)
+{
+    struct world world;
+    world_init(&world, 64, METRIC_L2, VECTOR_F32);
+    world.config.links = 4;
+    world_build(&world, 1100);
+    for (uint32_t slot = 500; slot < 520; slot++)
+        for (int times = 0; times < 2; times++)
+            link_squeeze(world.hnsw, slot, 7);
+    uint32_t       links[LINK_ROW_MAX];
+    const uint32_t count = graph_read(&world.hnsw->graph, 7, 1100, links);
+    ck_assert(links_contain(links, count, 519));
+    world_check(&world);  // which counts no link twice
+    world_fini(&world);
+}
+END_TEST
+
 START_TEST(another_seed_makes_another_graph)
 {
     struct world worlds[2];
@@ -212,6 +229,7 @@ hnsw_insert_suite(void)
     TCase *tcase = tcase_create("hnsw_insert");
     tcase_add_loop_test(tcase, one_linking_thread_makes_the_same_graph_and_answers_again, 0, 3);
     tcase_add_loop_test(tcase, rows_longer_than_the_founding_ones_are_found_by_product, 0, 2);
+    tcase_add_test(tcase, squeezing_a_row_in_twice_links_to_it_once);
     tcase_add_test(tcase, another_seed_makes_another_graph);
     tcase_add_loop_test(tcase, every_table_of_kernels_makes_the_same_graph, 0, 6);
     tcase_add_loop_test(tcase, rows_of_any_number_of_links_are_whole_and_found, 0, 12);
