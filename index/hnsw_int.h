@@ -73,7 +73,7 @@ struct hnsw {
     _Atomic uint32_t kind;         // enum code_kind; set once by found()
     _Atomic uint32_t found_rows;   // 0, or how many rows were there when linking became possible
     struct lock      found_lock;
-    _Atomic uint32_t norm_max2;    // float bits: the largest |x|^2 of a published row (ip)
+    _Atomic uint32_t norm_max2;    // float bits: the largest |x|^2 of any row appended so far (ip)
 
     _Alignas(64) _Atomic uint32_t published;
     _Alignas(64) _Atomic uint32_t claimed;       // rows below it were taken by linkers
@@ -124,8 +124,8 @@ bool hnsw_learn(const struct hnsw *hnsw, struct codec *codec, struct scratch *sc
 // ---- flat.c ----
 // Prepares a user's query for exact distances: what is returned is borrowed from the query or the scratch.
 const float *exact_query(const struct hnsw *hnsw, const struct hnsw_query *query, struct scratch *scratch);
-// Adds the live and allowed rows of [first, end) to scratch->hits, of which the `keep` nearest stay; returns how many
-// there are. The list is a heap until hits_finish.
+// Puts the live and allowed rows of [first, end) into the heap, of which the `keep` nearest stay, in order only after
+// hits_finish.
 struct hit_heap {
     struct hit *hits;
     uint32_t    count, keep;
@@ -167,8 +167,8 @@ void walk_run(struct walk *walk);
 // Sets up kind, query code and shift for a prepared vector.
 void walk_init(struct walk *walk, const struct hnsw *hnsw, struct scratch *scratch, const float *prepared,
                enum code_asker asker);
-// Measures slots by the walk's code; returns the mask of those below `bound`. count <= BATCH_MAX; `rows` has room for
-// BATCH_MAX pointers and is overwritten.
+// Measures slots by the walk's code; returns the mask of those below `bound`. count <= BATCH_MAX; `out` has room for
+// BATCH_MAX.
 uint32_t walk_measure(const struct walk *walk, const uint32_t *slots, uint32_t count, float bound, float *out);
 // The best entries, at most `want` (<= ENTER_MAX), marked visited and put in the pool; of those in `allowed` where it
 // is not NULL.
@@ -219,8 +219,8 @@ void link_squeeze(struct hnsw *hnsw, uint32_t slot, uint32_t neighbour);
 // Writes the row of `node` from `count` links: all of them where they fit, else the best `keep`. The lock is held.
 void graph_choose_locked(struct hnsw *hnsw, struct scratch *scratch, uint32_t node, const uint32_t *links,
                          uint32_t count, uint32_t keep);
-// Walks from a coded row to its neighbours: live linked rows other than itself, in scratch->pool.keys, nearest first by
-// the finer code; returns how many.
+// Walks from a coded row to its neighbours: live linked rows other than itself, at the front of scratch->pool.keys,
+// nearest first by the finer code; returns how many. What the walk met besides follows them.
 uint32_t hnsw_neighbours(const struct hnsw *hnsw, uint32_t slot, struct scratch *scratch);
 
 // ---- hnsw_reach.c ----
@@ -234,7 +234,7 @@ bool reach_mark(const struct hnsw *hnsw, uint32_t limit, uint64_t *reached);
 // ---- entries.c ----
 omen_status entries_init(struct entries *entries, size_t row_bytes, uint64_t seed);
 void        entries_fini(struct entries *entries);
-// Called when a row was linked (n-th) or repaired away.
+// Called when a row was linked (n-th; nothing happens when it was erased meanwhile) or repaired away.
 void entries_note_linked(struct hnsw *hnsw, uint32_t slot, uint32_t nth);
 void entries_note_erased(struct hnsw *hnsw, uint32_t slot);
 
