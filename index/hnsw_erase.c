@@ -125,6 +125,15 @@ repair(struct hnsw *hnsw, struct scratch *scratch, uint32_t erased)
     entries_note_erased(hnsw, erased);
 }
 
+// Where most rows are dead, each repair would look far for a live neighbour, and the walk from one entry that follows
+// (hnsw_reach.c) or a compaction mends all of it at once.
+static bool
+worth_mending(const struct hnsw *hnsw)
+{
+    const uint32_t erased = atomic_load_explicit(&hnsw->erased_count, memory_order_relaxed);
+    return erased <= atomic_load_explicit(&hnsw->linked_count, memory_order_relaxed) / 4 * 3;
+}
+
 bool
 hnsw_repair_next(struct hnsw *hnsw, struct scratch *scratch)
 {
@@ -135,7 +144,10 @@ hnsw_repair_next(struct hnsw *hnsw, struct scratch *scratch)
     const uint32_t slot = claim_erased(hnsw);
     if (slot == HNSW_NONE)
         return reach_next(hnsw, scratch);
-    repair(hnsw, scratch, slot);
+    if (worth_mending(hnsw))
+        repair(hnsw, scratch, slot);
+    else
+        entries_note_erased(hnsw, slot);
     return true;
 }
 

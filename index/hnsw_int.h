@@ -146,7 +146,8 @@ struct walk {
     enum code_kind     kind;
     const float       *exact;     // the prepared query (CODE_EXACT)
     float              shift;     // added to exact distances so that none is negative (ip)
-    uint32_t           limit;     // slots below it exist
+    uint32_t           published; // slots below it exist
+    uint32_t           limit;     // and have a place in the visited set: all of them, unless memory is short
     uint32_t           beam;      // only the nearest `beam` of the pool have their links followed
     uint32_t           capacity;  // of the pool, >= beam
     uint32_t           k;         // with stop

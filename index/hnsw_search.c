@@ -81,6 +81,7 @@ walk_init(struct walk *walk, const struct hnsw *hnsw, struct scratch *scratch, c
     walk->kind = hnsw_kind(hnsw);
     const uint32_t published = atomic_load_explicit(&hnsw->published, memory_order_acquire);
     const uint64_t visitable = (uint64_t)scratch->visited_words * 64;
+    walk->published = published;
     walk->limit = published < visitable ? published : (uint32_t)visitable;
     const bool  ip = hnsw->config.metric == METRIC_IP;
     const float norm2 = ip ? vector_norm2(prepared, hnsw->config.dim) : 0.0f;
@@ -373,14 +374,14 @@ hnsw_search(const struct hnsw *hnsw, const struct hnsw_query *query, struct scra
         walk_run(&walk);
         rerank(&walk, query, exact, tail_from, &heap);
     }
-    if (tail_from < walk.limit)
-        exact_range(hnsw, query, exact, tail_from, walk.limit, &heap);
+    if (tail_from < walk.published)
+        exact_range(hnsw, query, exact, tail_from, walk.published, &heap);
     if (query->work != NULL) {
         query->work->evaluations += walk.evaluations;
         query->work->hops += walk.hops;
         query->work->cut |= walk.cut;
         query->work->strategy = strategy;
-        query->work->tail += walk.limit > tail_from ? walk.limit - tail_from : 0;
+        query->work->tail += walk.published > tail_from ? walk.published - tail_from : 0;
     }
     return hits_finish(&heap, query->k, hits);
 }

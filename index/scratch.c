@@ -83,10 +83,16 @@ fit_vectors(struct scratch *scratch, const struct codec *codec)
     return true;
 }
 
+static uint32_t
+lists_room(uint32_t k, uint32_t beam)
+{
+    return (beam > 2 * k ? beam : 2 * k) + POOL_SPARE;
+}
+
 static bool
 fit_lists(struct scratch *scratch, uint32_t k, uint32_t beam)
 {
-    const uint32_t want = (beam > 2 * k ? beam : 2 * k) + POOL_SPARE;
+    const uint32_t want = lists_room(k, beam);
     if (want > scratch->pool_room) {
         if (!renew(&scratch->pool.keys, (size_t)(want + 1) * sizeof *scratch->pool.keys))
             return false;
@@ -119,8 +125,13 @@ scratch_fit(struct scratch *scratch, const struct hnsw *hnsw, uint32_t k, uint32
 void
 scratch_need(struct scratch *scratch, const struct hnsw *hnsw, uint32_t k, uint32_t beam)
 {
-    const omen_status status = scratch_fit(scratch, hnsw, k, beam);
-    ASSERT(status == OMEN_OK);
+    if (scratch_fit(scratch, hnsw, k, beam) == OMEN_OK)
+        return;
+    // Where only the visited set could not grow with the index, a walk stays below what it holds.
+    const uint32_t want = lists_room(k, beam);
+    ASSERT(scratch->vector != NULL && scratch->code_room >= hnsw->codec.joined_bytes);
+    ASSERT(scratch->vector_room >= hnsw->codec.dim && scratch->pool_room >= want);
+    ASSERT(scratch->members_room >= want && scratch->hits_room >= want);
 }
 
 // Pruning's buffers are asked for by linkers only, so that searches do not carry them.

@@ -69,7 +69,7 @@ scratch_visited(const struct scratch *scratch, uint32_t slot)
     return (scratch->visited[slot >> 6] >> (slot & 63) & 1) != 0;
 }
 
-// scratch_fit for callers that cannot report: aborts when memory is short.
+// scratch_fit for callers that cannot report: aborts when memory is short, but for the visited set's.
 void scratch_need(struct scratch *scratch, const struct hnsw *hnsw, uint32_t k, uint32_t beam);
 // What pruning needs besides.
 OMEN_MUST_CHECK omen_status scratch_fit_prune(struct scratch *scratch, const struct hnsw *hnsw);
