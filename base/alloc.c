@@ -14,10 +14,10 @@
 #define HUGE_PAGE_BYTES ((size_t)2 << 20)
 #define SMALL_PAGE_BYTES ((size_t)4096)
 
-static _Atomic uint64_t fail_after;  // 0: off; 1: the next one and all later ones fail
+static _Atomic uint64_t fail_after; // 0: off; 1: the next one and all later ones fail
 static _Atomic uint64_t refused_count;
 
-static bool   refused(void);
+static bool refused(void);
 static size_t round_up(size_t bytes, size_t multiple);
 
 void *

@@ -8,11 +8,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-void *mem_alloc(size_t bytes);                        // uninitialised; bytes may be 0
-void *mem_alloc_zero(size_t count, size_t bytes);     // checks the product for overflow
-void *mem_alloc_aligned(size_t alignment, size_t bytes);  // alignment a power of two >= 16; uninitialised
-void *mem_resize(void *memory, size_t bytes);         // as realloc; on NULL the old block stays
-void  mem_free(void *memory);                         // accepts NULL
+void *mem_alloc(size_t bytes);                    // uninitialised; bytes may be 0
+void *mem_alloc_zero(size_t count, size_t bytes); // checks the product for overflow
+void *mem_alloc_aligned(size_t alignment,
+                        size_t bytes);        // alignment a power of two >= 16; uninitialised
+void *mem_resize(void *memory, size_t bytes); // as realloc; on NULL the old block stays
+void mem_free(void *memory);                  // accepts NULL
 
 // Makes the n-th allocation from now (1 = the next) and every later one fail; 0 ends it. For
 // fail-the-n-th-malloc sweeps.
@@ -23,6 +24,6 @@ uint64_t mem_refused(void);
 // Anonymous memory for large arrays, zeroed, 2 MiB aligned, asked to be backed by huge pages when
 // `bytes` is at least 2 MiB. Ends with pages_free with the same size. Refusals are counted as above.
 void *pages_alloc(size_t bytes);
-void  pages_free(void *memory, size_t bytes);
+void pages_free(void *memory, size_t bytes);
 
 #endif

@@ -13,7 +13,7 @@
 void
 assert_failed(const char *file, int line, const char *what)
 {
-    char        buffer[512];
+    char buffer[512];
     struct text message;
     text_init(&message, buffer, sizeof buffer);
     text_add(&message, "%s:%d: assertion failed: ", file, line);

@@ -7,8 +7,7 @@
 
 __attribute__((noreturn, cold)) void assert_failed(const char *file, int line, const char *what);
 
-#define ASSERT(condition) \
-    ((condition) ? (void)0 : assert_failed(__FILE__, __LINE__, #condition))
+#define ASSERT(condition) ((condition) ? (void)0 : assert_failed(__FILE__, __LINE__, #condition))
 
 #ifdef OMEN_SLOW_CHECKS
 #define ASSERT_SLOW(condition) ASSERT(condition)

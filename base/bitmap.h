@@ -9,7 +9,7 @@
 
 struct bitmap {
     uint64_t *words;
-    uint32_t  count;  // bits; bits from count to the end of the last word are zero
+    uint32_t count; // bits; bits from count to the end of the last word are zero
 };
 
 static inline uint32_t

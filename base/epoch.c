@@ -21,16 +21,16 @@
 #include "base/assert.h"
 #include "base/os_wait.h"
 
-#define SPINS_MAX 64  // a search that is nearly done is not worth a system call
+#define SPINS_MAX 64 // a search that is nearly done is not worth a system call
 
 static uint32_t stripe_of_thread(void);
-static bool     parity_is_empty(struct epoch *epoch, uint32_t parity);
-static void     flip_parity(struct epoch *epoch);
-static void     end_retired(struct epoch *epoch, uint32_t count);
-static void     reclaim(struct epoch *epoch);
-static void     wait_for_period(struct epoch *epoch);
-static void     wait_for_parity(struct epoch *epoch, uint32_t parity);
-static void     wait_for_counter(struct epoch *epoch, _Atomic uint32_t *counter);
+static bool parity_is_empty(struct epoch *epoch, uint32_t parity);
+static void flip_parity(struct epoch *epoch);
+static void end_retired(struct epoch *epoch, uint32_t count);
+static void reclaim(struct epoch *epoch);
+static void wait_for_period(struct epoch *epoch);
+static void wait_for_parity(struct epoch *epoch, uint32_t parity);
+static void wait_for_counter(struct epoch *epoch, _Atomic uint32_t *counter);
 
 void
 epoch_init(struct epoch *epoch)
@@ -72,7 +72,7 @@ epoch_leave(struct epoch *epoch, uint32_t ticket)
 {
     ASSERT(ticket >> 1 < EPOCH_STRIPES);
     _Atomic uint32_t *counter = &epoch->stripes[ticket >> 1].inside[ticket & 1];
-    const uint32_t    before = atomic_fetch_sub_explicit(counter, 1, memory_order_acq_rel);
+    const uint32_t before = atomic_fetch_sub_explicit(counter, 1, memory_order_acq_rel);
     ASSERT(before > 0);
     // The writer sets `waiting` and then adds zero to the counter. If that addition saw this reader, it came
     // before the subtraction, which therefore sees `waiting` set; so the writer is never left asleep.
@@ -111,7 +111,8 @@ epoch_try_retire(struct epoch *epoch, void *memory, void (*end)(void *memory))
     reclaim(epoch);
     const bool room = epoch->retired_count < EPOCH_RETIRED_MAX;
     if (room)
-        epoch->retired[epoch->retired_count++] = (struct epoch_retired){.memory = memory, .end = end};
+        epoch->retired[epoch->retired_count++] =
+            (struct epoch_retired){.memory = memory, .end = end};
     reclaim(epoch);
     lock_release(&epoch->writers);
     return room;
@@ -179,7 +180,8 @@ static bool
 parity_is_empty(struct epoch *epoch, uint32_t parity)
 {
     for (uint32_t i = 0; i < EPOCH_STRIPES; i++)
-        if (atomic_fetch_add_explicit(&epoch->stripes[i].inside[parity], 0, memory_order_acq_rel) != 0)
+        if (atomic_fetch_add_explicit(&epoch->stripes[i].inside[parity], 0, memory_order_acq_rel) !=
+            0)
             return false;
     return true;
 }
@@ -190,10 +192,12 @@ parity_is_empty(struct epoch *epoch, uint32_t parity)
 static uint32_t
 stripe_of_thread(void)
 {
-    static _Atomic uint32_t                                                   threads_seen;
-    static _Thread_local uint32_t __attribute__((tls_model("initial-exec"))) number;  // 0: not drawn yet
+    static _Atomic uint32_t threads_seen;
+    static _Thread_local uint32_t __attribute__((tls_model("initial-exec")))
+    number; // 0: not drawn yet
     if (number == 0)
-        number = 1 + atomic_fetch_add_explicit(&threads_seen, 1, memory_order_relaxed) % EPOCH_STRIPES;
+        number =
+            1 + atomic_fetch_add_explicit(&threads_seen, 1, memory_order_relaxed) % EPOCH_STRIPES;
     return number - 1;
 }
 

@@ -16,14 +16,15 @@
 
 #include "base/os_lock.h"
 
-#define EPOCH_RETIRED_MAX 32u // old versions that wait for their readers; one more makes the writer wait
-#define EPOCH_STRIPES 32u  // threads beyond that share counters, which costs speed only
+#define EPOCH_RETIRED_MAX                                                                          \
+    32u // old versions that wait for their readers; one more makes the writer wait
+#define EPOCH_STRIPES 32u // threads beyond that share counters, which costs speed only
 
 // One thread's readers, by parity. The padding keeps two threads' counters two cache lines apart (the
 // prefetcher fetches pairs), wherever the struct itself begins.
 struct epoch_stripe {
     _Atomic uint32_t inside[2];
-    uint32_t         padding[30];
+    uint32_t padding[30];
 };
 
 // An old version, and how it ends.
@@ -34,13 +35,13 @@ struct epoch_retired {
 
 struct epoch {
     struct epoch_stripe stripes[EPOCH_STRIPES];
-    _Atomic uint32_t    parity;   // which of the counters new readers use; only a writer changes it
-    _Atomic uint32_t    waiting;  // 1: a writer sleeps until a counter reaches zero
-    struct lock         writers;
+    _Atomic uint32_t parity;  // which of the counters new readers use; only a writer changes it
+    _Atomic uint32_t waiting; // 1: a writer sleeps until a counter reaches zero
+    struct lock writers;
     // Under `writers`. The first `leaving` of the retired are what the grace period under way is for.
-    uint32_t             retired_count;
-    uint32_t             leaving;
-    uint32_t             flipped;  // 1: that period has flipped the parity and waits for the old one's readers
+    uint32_t retired_count;
+    uint32_t leaving;
+    uint32_t flipped; // 1: that period has flipped the parity and waits for the old one's readers
     struct epoch_retired retired[EPOCH_RETIRED_MAX];
 };
 
@@ -50,7 +51,7 @@ void epoch_fini(struct epoch *epoch);
 
 // Returns the ticket for epoch_leave.
 uint32_t epoch_enter(struct epoch *epoch);
-void     epoch_leave(struct epoch *epoch, uint32_t ticket);
+void epoch_leave(struct epoch *epoch, uint32_t ticket);
 
 // Returns when every reader that was inside at the call has left. Readers that enter meanwhile are not waited
 // for: they see whatever the writer stored before the call.

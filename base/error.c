@@ -15,7 +15,7 @@ error_set(struct omen_error *error, omen_status status, const char *format, ...)
     if (error == NULL)
         return status;
 
-    char        buffer[sizeof error->text];
+    char buffer[sizeof error->text];
     struct text text;
     text_init(&text, buffer, sizeof buffer);
     va_list arguments;

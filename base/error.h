@@ -7,13 +7,13 @@
 
 struct omen_error {
     omen_status status;
-    char        text[256];  // NUL-terminated UTF-8; a longer one ends in "..."
+    char text[256]; // NUL-terminated UTF-8; a longer one ends in "..."
 };
 
 // Fills *error (NULL is allowed: nobody wants to know) and returns `status`, so that a caller can write
 // `return error_set(error, OMEN_E_K, "k is %u, ...", k);`. An argument may point into error->text.
-__attribute__((format(printf, 3, 4))) omen_status error_set(struct omen_error *error, omen_status status,
-                                                            const char *format, ...);
+__attribute__((format(printf, 3, 4))) omen_status
+error_set(struct omen_error *error, omen_status status, const char *format, ...);
 
 // The same with the status's own text.
 omen_status error_set_plain(struct omen_error *error, omen_status status);

@@ -16,6 +16,6 @@ uint64_t hash_bytes(const void *bytes, size_t count);
 // bytes, a text as its bytes without a terminator. So 7 and "7" are two ids, and a text never collides with
 // an integer by construction.
 uint64_t hash_id_u64(uint64_t id);
-uint64_t hash_id_text(const char *id, size_t bytes);  // at most ID_TEXT_BYTES_MAX bytes
+uint64_t hash_id_text(const char *id, size_t bytes); // at most ID_TEXT_BYTES_MAX bytes
 
 #endif

@@ -14,13 +14,13 @@
 #define PAYLOAD_BYTES_MAX 65536u
 #define PAYLOAD_DEPTH_MAX 16u
 #define PAYLOAD_NODES_MAX 65536u
-#define FILTER_NODES_MAX 256u        // nodes of one filter's tree
+#define FILTER_NODES_MAX 256u // nodes of one filter's tree
 #define FILTER_DEPTH_MAX 16u
-#define FILTER_LIST_MAX 4096u        // values of one `in` list
-#define FILTER_TEXT_BYTES_MAX 65536u // the string form
+#define FILTER_LIST_MAX 4096u         // values of one `in` list
+#define FILTER_TEXT_BYTES_MAX 65536u  // the string form
 #define FILTER_MAP_BYTES_MAX 1048576u // the dict form as msgpack
-#define FIELD_NAME_BYTES_MAX 255u    // with its dots
-#define FIELDS_MAX 64u               // indexed fields of one shard
-#define THREADS_MAX 256u             // workers of one index
+#define FIELD_NAME_BYTES_MAX 255u     // with its dots
+#define FIELDS_MAX 64u                // indexed fields of one shard
+#define THREADS_MAX 256u              // workers of one index
 
 #endif

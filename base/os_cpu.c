@@ -20,7 +20,7 @@ os_cpu_count(void)
         if (mask == NULL)
             break;
         const size_t bytes = CPU_ALLOC_SIZE((size_t)cpus);
-        const int    count = sched_getaffinity(0, bytes, mask) == 0 ? CPU_COUNT_S(bytes, mask) : 0;
+        const int count = sched_getaffinity(0, bytes, mask) == 0 ? CPU_COUNT_S(bytes, mask) : 0;
         CPU_FREE(mask);
         if (count > 0)
             return (uint32_t)count;

@@ -11,12 +11,15 @@ struct lock {
     pthread_mutex_t mutex;
 };
 
-#define LOCK_INIT {PTHREAD_MUTEX_INITIALIZER}
+#define LOCK_INIT                                                                                  \
+    {                                                                                              \
+        PTHREAD_MUTEX_INITIALIZER                                                                  \
+    }
 
 void lock_init(struct lock *lock);
-void lock_fini(struct lock *lock);  // nobody may hold it
+void lock_fini(struct lock *lock); // nobody may hold it
 void lock_acquire(struct lock *lock);
-bool lock_try(struct lock *lock);  // true: acquired; false: somebody holds it
+bool lock_try(struct lock *lock); // true: acquired; false: somebody holds it
 void lock_release(struct lock *lock);
 
 #endif

@@ -13,7 +13,7 @@
 
 #include "base/status.h"
 
-struct pool;  // opaque
+struct pool; // opaque
 
 // Does one unit of work and returns true, or returns false when there was nothing to do. Runs on several
 // workers at once; `worker` is 0..threads-1 and tells them apart (for scratch memory). It may call pool_wake,
@@ -22,7 +22,8 @@ typedef bool (*pool_work_fn)(void *context, uint32_t worker);
 
 // Starts `threads` (1..THREADS_MAX) workers, which begin by looking for work. On success the caller owns *out
 // and ends it with pool_close. OMEN_E_NO_MEMORY, also when the system refuses a thread, leaves *out NULL.
-OMEN_MUST_CHECK omen_status pool_open(uint32_t threads, pool_work_fn work, void *context, struct pool **out);
+OMEN_MUST_CHECK omen_status pool_open(uint32_t threads, pool_work_fn work, void *context,
+                                      struct pool **out);
 
 // Every worker finishes the unit in its hand and ends; work that is left is left. Accepts NULL. When it
 // returns, no worker touches `context` any more.
@@ -37,7 +38,7 @@ uint32_t pool_threads(const struct pool *pool);
 // Calls fn(context, index, worker) once for every index in [0, count), on `threads` threads of which the
 // caller is worker 0, and returns when all have returned. Indexes are handed out in order. With one thread or
 // one index, or when the system refuses threads, the caller does it alone: it always succeeds.
-void pool_run(uint32_t threads, uint32_t count, void (*fn)(void *context, uint32_t index, uint32_t worker),
-              void *context);
+void pool_run(uint32_t threads, uint32_t count,
+              void (*fn)(void *context, uint32_t index, uint32_t worker), void *context);
 
 #endif

@@ -27,23 +27,23 @@
 
 struct worker {
     struct pool *pool;
-    pthread_t    thread;
-    uint32_t     index;
+    pthread_t thread;
+    uint32_t index;
 };
 
 struct pool {
-    _Atomic uint32_t turn;    // advanced by every wake that had somebody to wake
-    _Atomic uint32_t asleep;  // 1: a worker sleeps or is about to
+    _Atomic uint32_t turn;   // advanced by every wake that had somebody to wake
+    _Atomic uint32_t asleep; // 1: a worker sleeps or is about to
     _Atomic uint32_t stop;
-    uint32_t         threads;
-    pool_work_fn     work;
-    void            *context;
-    struct worker    workers[];
+    uint32_t threads;
+    pool_work_fn work;
+    void *context;
+    struct worker workers[];
 };
 
 static void *worker_main(void *argument);
-static int   thread_start(pthread_t *thread, void *(*main)(void *), void *argument);
-static void  pool_stop(struct pool *pool, uint32_t started);
+static int thread_start(pthread_t *thread, void *(*main)(void *), void *argument);
+static void pool_stop(struct pool *pool, uint32_t started);
 
 omen_status
 pool_open(uint32_t threads, pool_work_fn work, void *context, struct pool **out)
@@ -95,7 +95,7 @@ static void *
 worker_main(void *argument)
 {
     const struct worker *worker = argument;
-    struct pool         *pool = worker->pool;
+    struct pool *pool = worker->pool;
 
     while (atomic_load_explicit(&pool->stop, memory_order_acquire) == 0) {
         if (pool->work(pool->context, worker->index))
@@ -130,35 +130,35 @@ pool_stop(struct pool *pool, uint32_t started)
 
 struct run {
     _Atomic uint32_t next;
-    uint32_t         count;
+    uint32_t count;
     void (*fn)(void *context, uint32_t index, uint32_t worker);
     void *context;
 };
 
 struct runner {
     struct run *run;
-    pthread_t   thread;
-    uint32_t    worker;
+    pthread_t thread;
+    uint32_t worker;
 };
 
-static void  run_indexes(struct run *run, uint32_t worker);
+static void run_indexes(struct run *run, uint32_t worker);
 static void *runner_main(void *argument);
 
 void
-pool_run(uint32_t threads, uint32_t count, void (*fn)(void *context, uint32_t index, uint32_t worker),
-         void *context)
+pool_run(uint32_t threads, uint32_t count,
+         void (*fn)(void *context, uint32_t index, uint32_t worker), void *context)
 {
     ASSERT(threads >= 1 && threads <= THREADS_MAX);
     struct run run = {.count = count, .fn = fn, .context = context};
 
-    struct runner  runners[THREADS_MAX];
+    struct runner runners[THREADS_MAX];
     const uint32_t useful = threads < count ? threads : count;
-    uint32_t       started = 0;
+    uint32_t started = 0;
     for (uint32_t worker = 1; worker < useful; worker++) {
         struct runner *runner = &runners[started];
         *runner = (struct runner){.run = &run, .worker = worker};
         if (thread_start(&runner->thread, runner_main, runner) != 0)
-            break;  // the caller and those that did start share the indexes
+            break; // the caller and those that did start share the indexes
         started++;
     }
     run_indexes(&run, 0);

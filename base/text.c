@@ -35,8 +35,8 @@ text_add_list(struct text *text, const char *format, va_list arguments)
     if (text->truncated)
         return;
     const size_t room = text->capacity - text->length;
-    const int    wanted = vsnprintf(text->bytes + text->length, room, format, arguments);
-    if (wanted < 0) {  // an argument that the locale cannot print: show the cut rather than nothing
+    const int wanted = vsnprintf(text->bytes + text->length, room, format, arguments);
+    if (wanted < 0) { // an argument that the locale cannot print: show the cut rather than nothing
         text->bytes[text->length] = '\0';
         text_cut(text);
     } else if ((size_t)wanted >= room) {
@@ -65,7 +65,7 @@ static void
 text_cut(struct text *text)
 {
     static const char dots[] = "...";
-    const size_t      dots_length = sizeof dots - 1;
+    const size_t dots_length = sizeof dots - 1;
 
     text->truncated = true;
     if (text->capacity <= dots_length) {

@@ -12,10 +12,10 @@
 #include <stddef.h>
 
 struct text {
-    char  *bytes;      // borrowed
-    size_t capacity;   // bytes, the NUL included
-    size_t length;     // bytes without the NUL
-    bool   truncated;  // something was cut; later additions are dropped
+    char *bytes;     // borrowed
+    size_t capacity; // bytes, the NUL included
+    size_t length;   // bytes without the NUL
+    bool truncated;  // something was cut; later additions are dropped
 };
 
 // `capacity` must be at least 1.

@@ -35,11 +35,12 @@ main(void)
     check(omen_field_index(index, "year", OMEN_FIELD_INTEGER), "field index");
 
     const char *const titles[] = {"bread", "butter", "piston", "gearbox"};
-    const float       vectors[][3] = {{1.0f, 0.1f, 0.0f}, {0.9f, 0.3f, 0.0f}, {0.0f, 0.2f, 1.0f}, {0.1f, 0.0f, 0.8f}};
-    const unsigned    years[] = {1999, 2015, 2008, 2021};
-    unsigned char     bytes[4][9];
-    const void       *payloads[4];
-    size_t            payload_bytes[4];
+    const float vectors[][3] = {
+        {1.0f, 0.1f, 0.0f}, {0.9f, 0.3f, 0.0f}, {0.0f, 0.2f, 1.0f}, {0.1f, 0.0f, 0.8f}};
+    const unsigned years[] = {1999, 2015, 2008, 2021};
+    unsigned char bytes[4][9];
+    const void *payloads[4];
+    size_t payload_bytes[4];
     for (int i = 0; i < 4; i++) {
         payload_of(years[i], bytes[i]);
         payloads[i] = bytes[i];
@@ -53,12 +54,12 @@ main(void)
     batch.payload_bytes = payload_bytes;
     check(omen_add(index, &batch), "add");
 
-    const float        query[3] = {1.0f, 0.2f, 0.0f};
+    const float query[3] = {1.0f, 0.2f, 0.0f};
     omen_query_options search = OMEN_QUERY_OPTIONS_INIT;
-    uint64_t           keys[3];
-    float              distances[3];
-    uint32_t           found;
-    char               first[256], text[256];
+    uint64_t keys[3];
+    float distances[3];
+    uint32_t found;
+    char first[256], text[256];
     search.k = 3;
     search.filter = "year >= 2000";
     check(omen_query(index, query, &search, keys, distances, &found), "query");
@@ -78,12 +79,14 @@ main(void)
     check(omen_id_text(index, keys[0], text, sizeof text), "id text");
     printf("after the update: %s\n", text);
 
-    size_t   deleted;
+    size_t deleted;
     uint64_t count;
     check(omen_delete_where(index, "year < 2010", &deleted), "delete");
     check(omen_count(index, NULL, &count), "count");
     printf("deleted %zu, %llu left\n", deleted, (unsigned long long)count);
     omen_close(index);
 
-    return strcmp(first, "butter") == 0 && strcmp(text, "bread") == 0 && deleted == 1 && count == 3 ? 0 : 1;
+    return strcmp(first, "butter") == 0 && strcmp(text, "bread") == 0 && deleted == 1 && count == 3
+               ? 0
+               : 1;
 }

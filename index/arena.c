@@ -58,5 +58,6 @@ size_t
 arena_bytes(const struct arena *arena, uint32_t slots)
 {
     const size_t used = (size_t)slots * arena->row_bytes;
-    return (used + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES + arena->chunks_max * sizeof *arena->chunks;
+    return (used + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES +
+           arena->chunks_max * sizeof *arena->chunks;
 }

@@ -14,15 +14,15 @@
 
 struct arena {
     uint8_t **chunks;
-    size_t    row_bytes;
-    uint32_t  shift;  // a chunk holds 1 << shift rows
-    uint32_t  mask;
-    uint32_t  chunk_count;
-    uint32_t  chunks_max;
+    size_t row_bytes;
+    uint32_t shift; // a chunk holds 1 << shift rows
+    uint32_t mask;
+    uint32_t chunk_count;
+    uint32_t chunks_max;
 };
 
 OMEN_MUST_CHECK omen_status arena_init(struct arena *arena, size_t row_bytes, uint32_t slots_max);
-void arena_fini(struct arena *arena);  // an arena of all zeros is accepted
+void arena_fini(struct arena *arena); // an arena of all zeros is accepted
 
 // Room for slots below `slots` (at most slots_max). After OMEN_E_NO_MEMORY what was there still is.
 OMEN_MUST_CHECK omen_status arena_reserve(struct arena *arena, uint32_t slots);

@@ -22,30 +22,31 @@
 
 #define ROW_QUERIES 400u
 #define RUNGS 21u
-#define BEAM_LAST 2048u  // of a search for up to 10
-#define PLAIN_BEAM_LEAST 200u  // before anything was measured
+#define BEAM_LAST 2048u       // of a search for up to 10
+#define PLAIN_BEAM_LEAST 200u // before anything was measured
 
-static const float   targets[CALIBRATE_TARGETS] = {0.80f, 0.90f, 0.95f, 0.98f, 0.99f, 0.999f};
+static const float targets[CALIBRATE_TARGETS] = {0.80f, 0.90f, 0.95f, 0.98f, 0.99f, 0.999f};
 static const uint32_t depths[CALIBRATE_DEPTHS] = {1, 10, 100};
 
 // The ladder: a stop, and the bound on the pool that it is measured with. The first rungs are for data on which even
 // the quickest search finds more than was asked for.
 struct rung {
-    float    stop;
-    uint32_t beam;  // up to k = 10; beyond in proportion to k
+    float stop;
+    uint32_t beam; // up to k = 10; beyond in proportion to k
 };
 static const struct rung ladder[RUNGS] = {
-    {1.0f, 3},     {1.0f, 4},     {1.0001f, 6},  {1.001f, 8},  {1.004f, 10}, {1.01f, 14},  {1.02f, 20},
-    {1.035f, 28},  {1.05f, 36},   {1.065f, 48},  {1.08f, 64},  {1.10f, 88},  {1.12f, 128}, {1.14f, 180},
-    {1.17f, 260},  {1.20f, 360},  {1.24f, 500},  {1.29f, 700}, {1.36f, 1000}, {1.45f, 1400}, {1.6f, 2048},
+    {1.0f, 3},     {1.0f, 4},     {1.0001f, 6}, {1.001f, 8},  {1.004f, 10}, {1.01f, 14},
+    {1.02f, 20},   {1.035f, 28},  {1.05f, 36},  {1.065f, 48}, {1.08f, 64},  {1.10f, 88},
+    {1.12f, 128},  {1.14f, 180},  {1.17f, 260}, {1.20f, 360}, {1.24f, 500}, {1.29f, 700},
+    {1.36f, 1000}, {1.45f, 1400}, {1.6f, 2048},
 };
 
 struct sample {
-    float      *vectors;   // count x dim
-    uint32_t   *excluded;  // the row itself, or HNSW_NONE
-    uint32_t    count;
-    struct hit *truth;     // count x 100
-    uint32_t   *found;     // how many of them there are
+    float *vectors;     // count x dim
+    uint32_t *excluded; // the row itself, or HNSW_NONE
+    uint32_t count;
+    struct hit *truth; // count x 100
+    uint32_t *found;   // how many of them there are
 };
 
 static void
@@ -59,8 +60,8 @@ sample_close(struct sample *sample)
 
 // Rows drawn from the linked live ones, then the users' queries.
 static omen_status
-sample_open(const struct hnsw *hnsw, const struct calibrate_queries *queries, uint64_t seed, struct scratch *scratch,
-            struct sample *sample)
+sample_open(const struct hnsw *hnsw, const struct calibrate_queries *queries, uint64_t seed,
+            struct scratch *scratch, struct sample *sample)
 {
     const uint32_t dim = hnsw->config.dim, most = ROW_QUERIES + queries->count;
     const uint32_t rows = atomic_load_explicit(&hnsw->linked_prefix, memory_order_acquire);
@@ -69,7 +70,8 @@ sample_open(const struct hnsw *hnsw, const struct calibrate_queries *queries, ui
     sample->excluded = mem_alloc(most * sizeof *sample->excluded);
     sample->truth = mem_alloc((size_t)most * depths[CALIBRATE_DEPTHS - 1] * sizeof *sample->truth);
     sample->found = mem_alloc(most * sizeof *sample->found);
-    if (sample->vectors == NULL || sample->excluded == NULL || sample->truth == NULL || sample->found == NULL)
+    if (sample->vectors == NULL || sample->excluded == NULL || sample->truth == NULL ||
+        sample->found == NULL)
         return OMEN_E_NO_MEMORY;
     struct prng prng;
     prng_init(&prng, seed);
@@ -105,15 +107,15 @@ rung_beam(const struct rung *rung, uint32_t k)
 // Mean recall at k of one rung. An answer counts when it is no farther than the k-th true one, so that equal distances
 // are not held against the index.
 static double
-rung_recall(const struct hnsw *hnsw, const struct sample *sample, const struct rung *rung, uint32_t k,
-            struct scratch *scratch, struct hit *hits)
+rung_recall(const struct hnsw *hnsw, const struct sample *sample, const struct rung *rung,
+            uint32_t k, struct scratch *scratch, struct hit *hits)
 {
     const uint32_t width = depths[CALIBRATE_DEPTHS - 1];
-    double         sum = 0.0;
-    uint32_t       asked = 0;
+    double sum = 0.0;
+    uint32_t asked = 0;
     for (uint32_t i = 0; i < sample->count; i++) {
         const struct hit *truth = sample->truth + (size_t)i * width;
-        const uint32_t    wanted = sample->found[i] < k ? sample->found[i] : k;
+        const uint32_t wanted = sample->found[i] < k ? sample->found[i] : k;
         if (wanted == 0)
             continue;
         const struct hnsw_query query = {.vector = sample->vectors + (size_t)i * hnsw->config.dim,
@@ -122,7 +124,7 @@ rung_recall(const struct hnsw *hnsw, const struct sample *sample, const struct r
                                          .stop = rung->stop,
                                          .excluded = sample->excluded[i]};
         const uint32_t found = hnsw_search(hnsw, &query, scratch, hits);
-        uint32_t       right = 0;
+        uint32_t right = 0;
         for (uint32_t j = 0; j < found; j++)
             right += hits[j].distance <= truth[wanted - 1].distance;
         sum += (double)(right < wanted ? right : wanted) / wanted;
@@ -139,10 +141,10 @@ fill_depth(struct calibration *out, uint32_t depth, const double *recalls, uint3
         uint32_t r = 0;
         while (r < rungs && recalls[r] < (double)targets[t])
             r++;
-        if (r == rungs)  // beyond what any search reached: the farthest that was tried
+        if (r == rungs) // beyond what any search reached: the farthest that was tried
             r = rungs - 1;
         const struct rung *above = &ladder[r], *below = r > 0 ? &ladder[r - 1] : above;
-        const double       low = r > 0 ? recalls[r - 1] : recalls[r];
+        const double low = r > 0 ? recalls[r - 1] : recalls[r];
         double part = recalls[r] > low ? ((double)targets[t] - low) / (recalls[r] - low) : 1.0;
         part = part < 1.0 ? part : 1.0;
         out->stop[depth][t] = below->stop + (float)part * (above->stop - below->stop);
@@ -152,24 +154,26 @@ fill_depth(struct calibration *out, uint32_t depth, const double *recalls, uint3
 }
 
 omen_status
-calibrate(const struct hnsw *hnsw, const struct calibrate_queries *queries, uint64_t seed, struct scratch *scratch,
-          struct calibration *out)
+calibrate(const struct hnsw *hnsw, const struct calibrate_queries *queries, uint64_t seed,
+          struct scratch *scratch, struct calibration *out)
 {
-    if (hnsw_kind(hnsw) == CODE_NONE || atomic_load_explicit(&hnsw->linked_prefix, memory_order_acquire) == 0)
+    if (hnsw_kind(hnsw) == CODE_NONE ||
+        atomic_load_explicit(&hnsw->linked_prefix, memory_order_acquire) == 0)
         return OMEN_E_NOT_FOUND;
     struct calibration measured = {.rows = hnsw_live(hnsw)};
-    struct sample      sample;
-    struct hit         hits[100];
-    omen_status        status = scratch_fit(scratch, hnsw, depths[CALIBRATE_DEPTHS - 1], BEAM_LAST * 3);
+    struct sample sample;
+    struct hit hits[100];
+    omen_status status = scratch_fit(scratch, hnsw, depths[CALIBRATE_DEPTHS - 1], BEAM_LAST * 3);
     if (status == OMEN_OK)
-        status = scratch_fit_prune(scratch, hnsw);  // searches that walk around a row need it
+        status = scratch_fit_prune(scratch, hnsw); // searches that walk around a row need it
     if (status == OMEN_OK) {
         status = sample_open(hnsw, queries, seed, scratch, &sample);
         for (uint32_t d = 0; d < CALIBRATE_DEPTHS && status == OMEN_OK; d++) {
-            double   recalls[RUNGS];
+            double recalls[RUNGS];
             uint32_t rungs = 0;
             do {
-                recalls[rungs] = rung_recall(hnsw, &sample, &ladder[rungs], depths[d], scratch, hits);
+                recalls[rungs] =
+                    rung_recall(hnsw, &sample, &ladder[rungs], depths[d], scratch, hits);
             } while (recalls[rungs++] < (double)targets[CALIBRATE_TARGETS - 1] && rungs < RUNGS);
             fill_depth(&measured, d, recalls, rungs);
         }
@@ -182,7 +186,8 @@ calibrate(const struct hnsw *hnsw, const struct calibrate_queries *queries, uint
 
 // Stop and beam of one depth for a target, between the table's columns or at its last one.
 static void
-look_up(const struct calibration *calibration, uint32_t depth, double target, float *stop, double *beam)
+look_up(const struct calibration *calibration, uint32_t depth, double target, float *stop,
+        double *beam)
 {
     uint32_t t = 0;
     while (t + 1 < CALIBRATE_TARGETS && (double)targets[t] < target - 1e-9)
@@ -194,8 +199,10 @@ look_up(const struct calibration *calibration, uint32_t depth, double target, fl
     // Straight in the logarithm of what is missed.
     const double low = log(1.0 - (double)targets[t - 1]), high = log(1.0 - (double)targets[t]);
     const double part = (log(1.0 - target) - low) / (high - low);
-    *stop = calibration->stop[depth][t - 1] + (float)part * (*stop - calibration->stop[depth][t - 1]);
-    *beam = calibration->beam[depth][t - 1] + part * (*beam - (double)calibration->beam[depth][t - 1]);
+    *stop =
+        calibration->stop[depth][t - 1] + (float)part * (*stop - calibration->stop[depth][t - 1]);
+    *beam =
+        calibration->beam[depth][t - 1] + part * (*beam - (double)calibration->beam[depth][t - 1]);
 }
 
 void
@@ -203,7 +210,7 @@ calibration_apply(const struct calibration *calibration, double target, struct h
 {
     ASSERT(target >= 0.5 && target <= 0.9999);
     const uint32_t k = query->k;
-    uint32_t       d = 0;
+    uint32_t d = 0;
     while (d + 2 < CALIBRATE_DEPTHS && k > depths[d + 1])
         d++;
     if (calibration->rows == 0) {
@@ -212,7 +219,7 @@ calibration_apply(const struct calibration *calibration, double target, struct h
         query->stop = 0.0f;
         return;
     }
-    float  stop[2];
+    float stop[2];
     double beam[2];
     look_up(calibration, d, target, &stop[0], &beam[0]);
     look_up(calibration, d + 1, target, &stop[1], &beam[1]);

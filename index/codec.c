@@ -13,14 +13,15 @@
 #include "index/vector.h"
 
 #define ROUNDS 4u
-#define HALF_MAX 65504.0f  // the largest f16
-#define LANES 16u  // partial sums: a fixed order of additions that compilers turn into vectors
+#define HALF_MAX 65504.0f // the largest f16
+#define LANES 16u // partial sums: a fixed order of additions that compilers turn into vectors
 
 static void draw_signs(struct codec *codec, uint64_t seed);
 static void lend_meta(uint8_t *high, uint16_t factor, uint16_t norm);
 
 omen_status
-codec_init(struct codec *codec, uint32_t dim, enum metric metric, enum vector_type type, uint64_t seed)
+codec_init(struct codec *codec, uint32_t dim, enum metric metric, enum vector_type type,
+           uint64_t seed)
 {
     const uint32_t rounded = (dim + 31) / 32 * 32;
     const uint32_t width = rounded < 64 ? 64 : rounded;
@@ -99,8 +100,8 @@ codec_rotate(const struct codec *codec, const float *prepared, float *rotated)
         signs += codec->width;
         for (uint32_t i = 0; i < codec->width; i++)
             rotated[i] *= signs[i];
-        codec->kernels->butterfly(round % 2 == 1 ? rotated + codec->width - codec->hadamard : rotated,
-                                  codec->hadamard);
+        codec->kernels->butterfly(
+            round % 2 == 1 ? rotated + codec->width - codec->hadamard : rotated, codec->hadamard);
     }
 }
 
@@ -140,8 +141,7 @@ codec_found(struct codec *codec, const float *vectors, uint32_t count, float *ro
     double largest2 = 0.0;
     if (codec->metric == METRIC_IP) {
         for (uint32_t r = 0; r < count; r++) {
-            const double norm2 =
-                (double)vector_norm2(vectors + (size_t)r * codec->dim, codec->dim);
+            const double norm2 = (double)vector_norm2(vectors + (size_t)r * codec->dim, codec->dim);
             largest2 = norm2 > largest2 ? norm2 : largest2;
         }
         codec->radius2 = (float)largest2;
@@ -154,9 +154,9 @@ codec_found(struct codec *codec, const float *vectors, uint32_t count, float *ro
         for (uint32_t i = 0; i < codec->dim; i++)
             codec->mean[i] /= (float)count;
     }
-    double         norm_sum = 0.0, factor_sum = 0.0;
+    double norm_sum = 0.0, factor_sum = 0.0;
     const uint32_t step = count > 1024 ? count / 1024 : 1;
-    uint32_t       seen = 0;
+    uint32_t seen = 0;
     for (uint32_t r = 0; r < count; r += step, seen++) {
         codec_rotate(codec, vectors + (size_t)r * codec->dim, rotated);
         norm_sum += (double)vector_norm2(rotated, codec->width);
@@ -179,8 +179,8 @@ half_at_most(float value)
 
 // Component order of a block: its first `w` components are low nibbles, the next `w` high ones.
 void
-codec_encode(const struct codec *codec, const float *rotated, float norm2, uint8_t *codes, uint8_t *high,
-             uint8_t *low, struct byte_meta *meta)
+codec_encode(const struct codec *codec, const float *rotated, float norm2, uint8_t *codes,
+             uint8_t *high, uint8_t *low, struct byte_meta *meta)
 {
     const float largest = largest_magnitude(rotated, codec->width);
     codec->kernels->encode(rotated, codec->width, largest > 0.0f ? 127.0f / largest : 0.0f, codes);
@@ -197,7 +197,7 @@ codec_encode(const struct codec *codec, const float *rotated, float norm2, uint8
         low[j] = (uint8_t)((low[j] & 0xf0) | (codes[j] >> 1 & 15));
 
     const float own2 = vector_norm2(rotated, codec->width);
-    const bool  ip = codec->metric == METRIC_IP;
+    const bool ip = codec->metric == METRIC_IP;
     const float norm = ip ? codec_extra(codec, norm2) : own2;
     const uint16_t norm_half = half_at_most(norm / codec->norm_unit);
     // The lent bits stand in the code that they describe: first with bits that are nearly right, then with them.
@@ -207,14 +207,15 @@ codec_encode(const struct codec *codec, const float *rotated, float norm2, uint8
         double dot = 0.0;
         for (uint32_t start = 0; start < codec->row_bytes; start += 64) {
             const uint32_t w = codec->row_bytes - start < 64 ? codec->row_bytes - start : 64;
-            const float   *first = rotated + (size_t)start * 2, *second = first + w;
-            float          sum = 0.0f;
+            const float *first = rotated + (size_t)start * 2, *second = first + w;
+            float sum = 0.0f;
             for (uint32_t j = 0; j < w; j++)
                 sum += ((float)(high[start + j] & 15) - 7.5f) * first[j] +
                        ((float)(high[start + j] >> 4) - 7.5f) * second[j];
             dot += (double)sum;
         }
-        factor_half = half_at_most(dot > 0.0 ? (float)((double)own2 / dot) / codec->factor_unit : 0.0f);
+        factor_half =
+            half_at_most(dot > 0.0 ? (float)((double)own2 / dot) / codec->factor_unit : 0.0f);
     }
     lend_meta(high, factor_half, norm_half);
 
@@ -236,11 +237,11 @@ lend_meta(uint8_t *high, uint16_t factor, uint16_t norm)
 }
 
 void
-codec_query(const struct codec *codec, const float *rotated, float norm2, float norm_max2, enum code_asker asker,
-            int8_t *components, struct code_query *query)
+codec_query(const struct codec *codec, const float *rotated, float norm2, float norm_max2,
+            enum code_asker asker, int8_t *components, struct code_query *query)
 {
     const float largest = largest_magnitude(rotated, codec->width);
-    uint8_t    *codes = (uint8_t *)components;
+    uint8_t *codes = (uint8_t *)components;
     codec->kernels->encode(rotated, codec->width, largest > 0.0f ? 127.0f / largest : 0.0f, codes);
     int32_t sum = 0;
     for (uint32_t i = 0; i < codec->width; i++) {
@@ -264,10 +265,13 @@ codec_query(const struct codec *codec, const float *rotated, float norm2, float 
         offset = 2.0f * bound2;
         norm_scale = asker == ASKER_ROW ? -2.0f * codec_extra(codec, norm2) : 0.0f;
         // Only a query's direction matters: made as long as the longest row, its distances are those of one more row.
-        const float stretch = asker == ASKER_ROW ? 1.0f : norm2 > 0.0f ? sqrtf(bound2 / norm2) : 0.0f;
+        const float stretch = asker == ASKER_ROW ? 1.0f
+                              : norm2 > 0.0f     ? sqrtf(bound2 / norm2)
+                                                 : 0.0f;
         scale *= stretch;
         query->metric_scale = 2.0f * stretch;
-        query->metric_shift = offset - 2.0f * stretch;  // offset - 2 stretch <q,x>, where <q,x> = 1 - distance
+        query->metric_shift =
+            offset - 2.0f * stretch; // offset - 2 stretch <q,x>, where <q,x> = 1 - distance
         query->spread2 = bound2;
     } else {
         offset = vector_norm2(rotated, codec->width);

@@ -31,38 +31,38 @@
 
 struct codec {
     const struct kernels *kernels;
-    enum metric           metric;
-    enum vector_type      type;      // of stored rows
-    uint32_t              dim;
-    uint32_t              width;     // components of a code: dim rounded up to 32, at least 64
-    uint32_t              row_bytes; // of one plane: width / 2
-    uint32_t              joined_bytes;  // of a joined code (kernels->join): row_bytes rounded up to 64, times 2
-    uint32_t              hadamard;  // the largest power of two not above width
-    float                *mean;      // dim; zeros under ip
-    float                *signs;     // 4 x width of +1 and -1
-    float                 factor_unit, norm_unit;  // what an f16 of 1 stands for
-    float                 radius2;   // R^2 under ip
-    float                 variance;  // mean of |x - mean|^2 over the founding rows
+    enum metric metric;
+    enum vector_type type; // of stored rows
+    uint32_t dim;
+    uint32_t width;        // components of a code: dim rounded up to 32, at least 64
+    uint32_t row_bytes;    // of one plane: width / 2
+    uint32_t joined_bytes; // of a joined code (kernels->join): row_bytes rounded up to 64, times 2
+    uint32_t hadamard;     // the largest power of two not above width
+    float *mean;           // dim; zeros under ip
+    float *signs;          // 4 x width of +1 and -1
+    float factor_unit, norm_unit; // what an f16 of 1 stands for
+    float radius2;                // R^2 under ip
+    float variance;               // mean of |x - mean|^2 over the founding rows
     // How wrong estimates are: the root of the mean square of (estimate - distance) / (2 |q| |x|), measured at founding.
-    float                 high_error, both_error;
+    float high_error, both_error;
 };
 
 // What codec_query fills: the same vector for either plane count. `components` is the caller's memory of
 // joined_bytes, 64-aligned.
 struct code_query {
     struct nibble_query nibble;
-    struct byte_query   byte;
+    struct byte_query byte;
     // From a distance of the metric to one of the code: scale * distance + shift.
-    float               metric_scale, metric_shift;
-    float               spread2;  // |q|^2, or R^2 under ip: what errors are relative to
+    float metric_scale, metric_shift;
+    float spread2; // |q|^2, or R^2 under ip: what errors are relative to
 };
 
 // Whose query it is, which matters under ip only.
 enum code_asker { ASKER_USER, ASKER_ROW };
 
-OMEN_MUST_CHECK omen_status codec_init(struct codec *codec, uint32_t dim, enum metric metric, enum vector_type type,
-                                       uint64_t seed);
-void codec_fini(struct codec *codec);  // accepts all zeros
+OMEN_MUST_CHECK omen_status codec_init(struct codec *codec, uint32_t dim, enum metric metric,
+                                       enum vector_type type, uint64_t seed);
+void codec_fini(struct codec *codec); // accepts all zeros
 
 // Fixes mean and units from `count` > 0 prepared vectors, one after the other, `dim` apart; `rotated` is memory of
 // width floats.
@@ -75,11 +75,11 @@ void codec_rotate(const struct codec *codec, const float *prepared, float *rotat
 
 // Writes the two planes of y and what belongs to them. norm2 is |prepared|^2 (used under ip). `codes` is memory of
 // width bytes.
-void codec_encode(const struct codec *codec, const float *rotated, float norm2, uint8_t *codes, uint8_t *high,
-                  uint8_t *low, struct byte_meta *meta);
+void codec_encode(const struct codec *codec, const float *rotated, float norm2, uint8_t *codes,
+                  uint8_t *high, uint8_t *low, struct byte_meta *meta);
 // Fills *query from y. norm2 is |prepared|^2; norm_max2 the largest such of any row (ip).
-void codec_query(const struct codec *codec, const float *rotated, float norm2, float norm_max2, enum code_asker asker,
-                 int8_t *components, struct code_query *query);
+void codec_query(const struct codec *codec, const float *rotated, float norm2, float norm_max2,
+                 enum code_asker asker, int8_t *components, struct code_query *query);
 
 // The component that a row of this |x|^2 is thought to have besides (ip).
 float codec_extra(const struct codec *codec, float norm2);
@@ -88,20 +88,23 @@ float codec_extra_signed(const struct codec *codec, float norm2);
 
 // Distance between two rows under ip from what their metas hold and the product of their own components.
 static inline float
-codec_pair_ip(const struct codec *codec, const struct byte_meta *a, const struct byte_meta *b, float product)
+codec_pair_ip(const struct codec *codec, const struct byte_meta *a, const struct byte_meta *b,
+              float product)
 {
-    const float longer = (a->norm < 0.0f ? a->norm * a->norm : 0.0f) + (b->norm < 0.0f ? b->norm * b->norm : 0.0f);
+    const float longer =
+        (a->norm < 0.0f ? a->norm * a->norm : 0.0f) + (b->norm < 0.0f ? b->norm * b->norm : 0.0f);
     const float extras = a->norm > 0.0f && b->norm > 0.0f ? a->norm * b->norm : 0.0f;
     return 2.0f * (codec->radius2 - extras) + longer - 2.0f * product;
 }
 
 // Distance between two coded rows from the integer product of their components.
 static inline float
-codec_pair(const struct codec *codec, const struct byte_meta *a, const struct byte_meta *b, int32_t dot)
+codec_pair(const struct codec *codec, const struct byte_meta *a, const struct byte_meta *b,
+           int32_t dot)
 {
     const float product = (a->factor * b->factor) * (float)dot;
-    const float distance =
-        codec->metric == METRIC_IP ? codec_pair_ip(codec, a, b, product) : a->norm + b->norm - 2.0f * product;
+    const float distance = codec->metric == METRIC_IP ? codec_pair_ip(codec, a, b, product)
+                                                      : a->norm + b->norm - 2.0f * product;
     return distance > 0.0f ? distance : 0.0f;
 }
 

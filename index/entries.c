@@ -13,7 +13,7 @@
 #include "base/prng.h"
 #include "index/hnsw_int.h"
 
-#define DRAWS_MAX 64u  // for a live linked row; where most are dead, the sample shrinks for a while
+#define DRAWS_MAX 64u // for a live linked row; where most are dead, the sample shrinks for a while
 
 omen_status
 entries_init(struct entries *entries, size_t row_bytes, uint64_t seed)
@@ -60,16 +60,17 @@ entry_put(struct hnsw *hnsw, uint32_t place, uint32_t slot)
 static bool
 is_linked(const struct hnsw *hnsw, uint32_t slot)
 {
-    return (atomic_load_explicit(&hnsw->linked[slot >> 6], memory_order_acquire) >> (slot & 63) & 1) != 0;
+    return (atomic_load_explicit(&hnsw->linked[slot >> 6], memory_order_acquire) >> (slot & 63) &
+            1) != 0;
 }
 
 // A linked live row drawn from all; HNSW_NONE after too many misses.
 static uint32_t
 draw_row(struct hnsw *hnsw)
 {
-    struct prng    prng = {.state = hnsw->entries.drawn};
+    struct prng prng = {.state = hnsw->entries.drawn};
     const uint32_t rows = atomic_load_explicit(&hnsw->claimed, memory_order_relaxed);
-    uint32_t       found = HNSW_NONE;
+    uint32_t found = HNSW_NONE;
     for (uint32_t i = 0; i < DRAWS_MAX && found == HNSW_NONE; i++) {
         const uint32_t slot = prng_below(&prng, rows);
         if (is_linked(hnsw, slot) && !atomic_bit_test(hnsw->erased, slot))
@@ -107,7 +108,7 @@ entries_note_linked(struct hnsw *hnsw, uint32_t slot, uint32_t nth)
         entry_put(hnsw, count, drawn == HNSW_NONE ? slot : drawn);
         atomic_store_explicit(&entries->count, count + 1, memory_order_release);
     } else if (live) {
-        struct prng    prng = {.state = entries->drawn};
+        struct prng prng = {.state = entries->drawn};
         const uint32_t place = prng_below(&prng, nth);
         entries->drawn = prng.state;
         if (place < count)

@@ -12,7 +12,7 @@
 #include "index/vector.h"
 
 #define DEADLINE_ROWS 4096u
-#define PART 256u  // components of a row that are made f32 at a time
+#define PART 256u // components of a row that are made f32 at a time
 
 static inline bool
 hit_worse(const struct hit *a, const struct hit *b)
@@ -84,11 +84,11 @@ exact_slots(const struct hnsw *hnsw, const float *vector, const uint32_t *slots,
         return;
     ASSERT(count <= BATCH_MAX);
     const void *rows[BATCH_MAX] = {NULL};
-    float       distances[BATCH_MAX];
+    float distances[BATCH_MAX];
     for (uint32_t i = 0; i < count; i++)
         rows[i] = arena_row(&hnsw->rows, slots[i]);
-    hnsw->kernels->exact[hnsw->config.metric][hnsw->config.type - 1](vector, rows, count, hnsw->config.dim,
-                                                                     distances);
+    hnsw->kernels->exact[hnsw->config.metric][hnsw->config.type - 1](vector, rows, count,
+                                                                     hnsw->config.dim, distances);
     for (uint32_t i = 0; i < count; i++)
         heap_put(heap, distances[i], slots[i]);
 }
@@ -103,8 +103,8 @@ allowed_word(const struct bitmap *allowed, uint32_t word)
 }
 
 void
-exact_range(const struct hnsw *hnsw, const struct hnsw_query *query, const float *vector, uint32_t first,
-            uint32_t end, struct hit_heap *heap)
+exact_range(const struct hnsw *hnsw, const struct hnsw_query *query, const float *vector,
+            uint32_t first, uint32_t end, struct hit_heap *heap)
 {
     uint32_t slots[BATCH_MAX], count = 0, since_clock = 0;
     uint64_t compared = 0;
@@ -159,12 +159,13 @@ hits_finish(struct hit_heap *heap, uint32_t k, struct hit *out)
 }
 
 uint32_t
-hnsw_scan(const struct hnsw *hnsw, const struct hnsw_query *query, struct scratch *scratch, struct hit *hits)
+hnsw_scan(const struct hnsw *hnsw, const struct hnsw_query *query, struct scratch *scratch,
+          struct hit *hits)
 {
     ASSERT(query->k >= 1 && query->k <= TOPK_MAX);
     scratch_need(scratch, hnsw, query->k, 0);
-    const uint32_t  end = atomic_load_explicit(&hnsw->published, memory_order_acquire);
-    const float    *vector = exact_query(hnsw, query, scratch);
+    const uint32_t end = atomic_load_explicit(&hnsw->published, memory_order_acquire);
+    const float *vector = exact_query(hnsw, query, scratch);
     struct hit_heap heap = {.hits = scratch->hits, .keep = query->k};
     exact_range(hnsw, query, vector, 0, end, &heap);
     if (query->work != NULL)
@@ -177,10 +178,10 @@ static float
 cosine_distance(const struct hnsw *hnsw, const float *vector, const uint8_t *row)
 {
     const enum vector_type type = hnsw->config.type;
-    double                 dot = 0.0, query2 = 0.0, row2 = 0.0;
+    double dot = 0.0, query2 = 0.0, row2 = 0.0;
     for (uint32_t from = 0; from < hnsw->config.dim; from += PART) {
         const uint32_t count = hnsw->config.dim - from < PART ? hnsw->config.dim - from : PART;
-        float          part[PART];
+        float part[PART];
         vector_to_f32(type, row + (size_t)from * vector_type_bytes(type), count, part);
         for (uint32_t i = 0; i < count; i++) {
             dot += (double)vector[from + i] * (double)part[i];
@@ -199,6 +200,7 @@ hnsw_distance(const struct hnsw *hnsw, const float *vector, uint32_t slot)
     if (hnsw->config.metric == METRIC_COSINE)
         return cosine_distance(hnsw, vector, row);
     float distance;
-    hnsw->kernels->exact[hnsw->config.metric][hnsw->config.type - 1](vector, &row, 1, hnsw->config.dim, &distance);
+    hnsw->kernels->exact[hnsw->config.metric][hnsw->config.type - 1](vector, &row, 1,
+                                                                     hnsw->config.dim, &distance);
     return distance;
 }

@@ -9,7 +9,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 
-#define SPINS_BEFORE_YIELD 100u  // a lock is held for the pruning of one row: about 10 us
+#define SPINS_BEFORE_YIELD 100u // a lock is held for the pruning of one row: about 10 us
 
 omen_status
 graph_init(struct graph *graph, uint32_t links_max, uint32_t slots_max)
@@ -20,7 +20,8 @@ graph_init(struct graph *graph, uint32_t links_max, uint32_t slots_max)
     graph->locks = mem_alloc_zero(GRAPH_LOCKS, sizeof *graph->locks);
     if (graph->locks == NULL)
         return OMEN_E_NO_MEMORY;
-    const omen_status status = arena_init(&graph->rows, (size_t)graph->blocks * GRAPH_BLOCK_BYTES, slots_max);
+    const omen_status status =
+        arena_init(&graph->rows, (size_t)graph->blocks * GRAPH_BLOCK_BYTES, slots_max);
     if (status != OMEN_OK)
         graph_fini(graph);
     return status;
@@ -60,9 +61,10 @@ uint32_t
 graph_read_locked(const struct graph *graph, uint32_t slot, uint32_t *links)
 {
     const uint8_t *row = arena_row(&graph->rows, slot);
-    uint32_t       count = 0;
+    uint32_t count = 0;
     for (uint32_t block = 0; block < graph->blocks; block++)
-        count += graph->kernels->unpack(row + (size_t)block * GRAPH_BLOCK_BYTES, GRAPH_EMPTY, links + count);
+        count += graph->kernels->unpack(row + (size_t)block * GRAPH_BLOCK_BYTES, GRAPH_EMPTY,
+                                        links + count);
     return count;
 }
 

@@ -31,18 +31,18 @@
 #define GRAPH_BLOCK_LINKS 32u
 #define GRAPH_BLOCK_BYTES 96u
 #define GRAPH_LOCKS 4096u
-#define LINK_ROW_MAX (2u * LINKS_PER_NODE_MAX)  // 128: links of one node
+#define LINK_ROW_MAX (2u * LINKS_PER_NODE_MAX) // 128: links of one node
 
 struct graph {
     const struct kernels *kernels;
-    struct arena          rows;
-    uint32_t              links_max;  // 2 M
-    uint32_t              blocks;
-    _Atomic uint8_t      *locks;  // GRAPH_LOCKS spin locks, by slot
+    struct arena rows;
+    uint32_t links_max; // 2 M
+    uint32_t blocks;
+    _Atomic uint8_t *locks; // GRAPH_LOCKS spin locks, by slot
 };
 
 OMEN_MUST_CHECK omen_status graph_init(struct graph *graph, uint32_t links_max, uint32_t slots_max);
-void graph_fini(struct graph *graph);  // accepts all zeros
+void graph_fini(struct graph *graph); // accepts all zeros
 
 // Empties the rows of new slots, which nobody knows yet.
 void graph_clear(struct graph *graph, uint32_t first, uint32_t count);
@@ -60,7 +60,8 @@ graph_read(const struct graph *graph, uint32_t slot, uint32_t limit, uint32_t *l
 #endif
     uint32_t count = graph->kernels->unpack(row, limit, links);
     for (uint32_t block = 1; block < graph->blocks; block++)
-        count += graph->kernels->unpack(row + (size_t)block * GRAPH_BLOCK_BYTES, limit, links + count);
+        count +=
+            graph->kernels->unpack(row + (size_t)block * GRAPH_BLOCK_BYTES, limit, links + count);
 #ifdef OMEN_UNDER_TSAN
     graph_unlock(graph, slot);
 #endif
@@ -69,7 +70,7 @@ graph_read(const struct graph *graph, uint32_t slot, uint32_t limit, uint32_t *l
 
 // For whoever holds the row's lock.
 uint32_t graph_read_locked(const struct graph *graph, uint32_t slot, uint32_t *links);
-void     graph_write_locked(struct graph *graph, uint32_t slot, const uint32_t *links, uint32_t count);
+void graph_write_locked(struct graph *graph, uint32_t slot, const uint32_t *links, uint32_t count);
 // Appends to a row that has `count` < links_max links.
 void graph_append_locked(struct graph *graph, uint32_t slot, uint32_t count, uint32_t link);
 

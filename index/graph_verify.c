@@ -13,20 +13,24 @@ get24(const uint8_t *at)
 }
 
 static omen_status
-verify_row(const uint8_t *row, uint32_t slot, uint32_t count, uint32_t links_max, struct omen_error *error)
+verify_row(const uint8_t *row, uint32_t slot, uint32_t count, uint32_t links_max,
+           struct omen_error *error)
 {
-    const uint32_t places = (links_max + GRAPH_BLOCK_LINKS - 1) / GRAPH_BLOCK_LINKS * GRAPH_BLOCK_LINKS;
-    uint32_t       links[LINK_ROW_MAX], used = 0;
+    const uint32_t places =
+        (links_max + GRAPH_BLOCK_LINKS - 1) / GRAPH_BLOCK_LINKS * GRAPH_BLOCK_LINKS;
+    uint32_t links[LINK_ROW_MAX], used = 0;
     for (uint32_t i = 0; i < places; i++) {
         const uint32_t link = get24(row + (size_t)i * 3);
         if (link == GRAPH_EMPTY)
             continue;
         if (used < i)
-            return error_set(error, OMEN_E_CORRUPT, "row %u: a link in place %u behind an empty one", slot, i);
+            return error_set(error, OMEN_E_CORRUPT,
+                             "row %u: a link in place %u behind an empty one", slot, i);
         if (used == links_max)
             return error_set(error, OMEN_E_CORRUPT, "row %u: more than %u links", slot, links_max);
         if (link >= count)
-            return error_set(error, OMEN_E_CORRUPT, "row %u: a link to %u of %u rows", slot, link, count);
+            return error_set(error, OMEN_E_CORRUPT, "row %u: a link to %u of %u rows", slot, link,
+                             count);
         if (link == slot)
             return error_set(error, OMEN_E_CORRUPT, "row %u: a link to itself", slot);
         for (uint32_t j = 0; j < used; j++)
@@ -43,8 +47,8 @@ graph_verify(const uint8_t *rows, uint32_t count, uint32_t links_max, struct ome
     ASSERT(links_max >= 1 && links_max <= LINK_ROW_MAX);
     const uint32_t blocks = (links_max + GRAPH_BLOCK_LINKS - 1) / GRAPH_BLOCK_LINKS;
     for (uint32_t slot = 0; slot < count; slot++) {
-        const omen_status status =
-            verify_row(rows + (size_t)slot * blocks * GRAPH_BLOCK_BYTES, slot, count, links_max, error);
+        const omen_status status = verify_row(rows + (size_t)slot * blocks * GRAPH_BLOCK_BYTES,
+                                              slot, count, links_max, error);
         if (status != OMEN_OK)
             return status;
     }

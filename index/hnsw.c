@@ -5,7 +5,7 @@
 #include "base/assert.h"
 #include "index/hnsw_int.h"
 
-#define CODE_DIM_MIN 48u  // rows of fewer components are walked themselves
+#define CODE_DIM_MIN 48u // rows of fewer components are walked themselves
 
 static omen_status open_parts(struct hnsw *hnsw);
 
@@ -39,7 +39,8 @@ static omen_status
 open_parts(struct hnsw *hnsw)
 {
     const struct hnsw_config *config = &hnsw->config;
-    omen_status status = codec_init(&hnsw->codec, config->dim, config->metric, config->type, config->seed);
+    omen_status status =
+        codec_init(&hnsw->codec, config->dim, config->metric, config->type, config->seed);
     if (status == OMEN_OK)
         status = arena_init(&hnsw->rows, hnsw->row_bytes, config->slots_max);
     const uint32_t words = bitmap_words(config->slots_max) + 1;
@@ -88,8 +89,8 @@ hnsw_close(struct hnsw *hnsw)
 bool
 hnsw_may_code(const struct hnsw_config *config)
 {
-    return !config->flat && config->quantization == HNSW_QUANTIZE_INT8 && config->dim >= CODE_DIM_MIN &&
-           config->type != VECTOR_I8 && config->type != VECTOR_U8;
+    return !config->flat && config->quantization == HNSW_QUANTIZE_INT8 &&
+           config->dim >= CODE_DIM_MIN && config->type != VECTOR_I8 && config->type != VECTOR_U8;
 }
 
 omen_status
@@ -116,8 +117,8 @@ note_norm(struct hnsw *hnsw, const void *row)
 {
     // Squares of the stored row against zero, by the kernel that compares rows.
     const struct codec *codec = &hnsw->codec;
-    float               product;
-    const void *const   rows[1] = {row};
+    float product;
+    const void *const rows[1] = {row};
     hnsw->kernels->exact[METRIC_L2][codec->type - 1](codec->mean, rows, 1, codec->dim, &product);
     if (product > bits_float(atomic_load_explicit(&hnsw->norm_max2, memory_order_relaxed)))
         atomic_store_explicit(&hnsw->norm_max2, float_bits(product), memory_order_relaxed);
@@ -132,7 +133,7 @@ hnsw_append(struct hnsw *hnsw, const void *rows, size_t stride, uint32_t count)
         // As many rows as lie side by side here and there.
         uint8_t *const at = arena_row(&hnsw->rows, first + i);
         const uint32_t room = hnsw->rows.mask + 1 - ((first + i) & hnsw->rows.mask);
-        uint32_t       run = stride == hnsw->row_bytes ? count - i : 1;
+        uint32_t run = stride == hnsw->row_bytes ? count - i : 1;
         run = run < room ? run : room;
         memcpy(at, (const uint8_t *)rows + (size_t)i * stride, run * hnsw->row_bytes);
         i += run;
@@ -228,15 +229,16 @@ hnsw_memory(const struct hnsw *hnsw, struct hnsw_memory *memory)
     if (hnsw_kind(hnsw) == CODE_NIBBLE)
         memory->codes += arena_bytes(&hnsw->high, rows) + arena_bytes(&hnsw->low, rows);
     memory->other += ((size_t)rows + 63) / 64 * 16 + GRAPH_LOCKS;
-    memory->other += atomic_load_explicit(&hnsw->entries.count, memory_order_relaxed) * hnsw->codec.row_bytes;
+    memory->other +=
+        atomic_load_explicit(&hnsw->entries.count, memory_order_relaxed) * hnsw->codec.row_bytes;
 }
 
 double
 hnsw_links_mean(const struct hnsw *hnsw)
 {
     const uint32_t rows = hnsw_count(hnsw);
-    uint64_t       links = 0, nodes = 0;
-    uint32_t       row[LINK_ROW_MAX];
+    uint64_t links = 0, nodes = 0;
+    uint32_t row[LINK_ROW_MAX];
     for (uint32_t slot = 0; hnsw->linked != NULL && slot < rows; slot++) {
         if (!atomic_bit_test(hnsw->linked, slot) || atomic_bit_test(hnsw->erased, slot))
             continue;

@@ -23,57 +23,63 @@
 #include "index/metric.h"
 
 #define HNSW_FOUND_ROWS 1024u
-#define HNSW_NONE UINT32_MAX  // no slot
+#define HNSW_NONE UINT32_MAX // no slot
 
-struct hnsw;     // opaque
-struct scratch;  // one per worker thread: visited set, pool, buffers (index/scratch.h)
+struct hnsw;    // opaque
+struct scratch; // one per worker thread: visited set, pool, buffers (index/scratch.h)
 
 enum hnsw_quantization { HNSW_QUANTIZE_INT8, HNSW_QUANTIZE_NONE };
 
 struct hnsw_config {
-    uint32_t               dim;         // components per vector, 1..VECTOR_DIM_MAX
-    uint32_t               slots_max;   // 1..SLOTS_MAX
-    uint16_t               links;       // the paper's M, 2..LINKS_PER_NODE_MAX; a node keeps at most twice as many
-    uint16_t               build_beam;  // the paper's efConstruction, 8..BEAM_MAX
-    enum metric            metric;
-    enum vector_type       type;          // of the rows as stored
+    uint32_t dim;        // components per vector, 1..VECTOR_DIM_MAX
+    uint32_t slots_max;  // 1..SLOTS_MAX
+    uint16_t links;      // the paper's M, 2..LINKS_PER_NODE_MAX; a node keeps at most twice as many
+    uint16_t build_beam; // the paper's efConstruction, 8..BEAM_MAX
+    enum metric metric;
+    enum vector_type type; // of the rows as stored
     enum hnsw_quantization quantization;
-    bool                   flat;          // no code and no graph, ever: every search is exact
-    uint64_t               seed;          // same seed, same calls, one linking thread: the same graph
+    bool flat;     // no code and no graph, ever: every search is exact
+    uint64_t seed; // same seed, same calls, one linking thread: the same graph
 };
 
-enum hnsw_strategy { HNSW_WALKED = 0, HNSW_WALKED_FILTERED = 1, HNSW_SCANNED = 2 };  // as in omen_query_report
+enum hnsw_strategy {
+    HNSW_WALKED = 0,
+    HNSW_WALKED_FILTERED = 1,
+    HNSW_SCANNED = 2
+}; // as in omen_query_report
 
 // What a search did; added to, never reset, by hnsw_search.
 struct hnsw_work {
-    uint64_t evaluations;      // distances on codes
-    uint64_t exact_distances;  // distances on rows
-    uint64_t hops;             // nodes expanded
-    uint64_t tail;             // tail rows scanned
-    bool     cut;              // the deadline ended it early
-    uint32_t strategy;         // of the last search: enum hnsw_strategy
+    uint64_t evaluations;     // distances on codes
+    uint64_t exact_distances; // distances on rows
+    uint64_t hops;            // nodes expanded
+    uint64_t tail;            // tail rows scanned
+    bool cut;                 // the deadline ended it early
+    uint32_t strategy;        // of the last search: enum hnsw_strategy
 };
 
 struct hnsw_query {
-    const float         *vector;   // dim components as the user gave them, borrowed for the call
-    uint32_t             k;        // 1..TOPK_MAX
-    uint32_t             beam;     // the paper's ef: how many of the nearest have their links followed; 0: k. Below k it
-                                   // is not raised: a quick search still finds k, not the best k
-    uint32_t             rerank;   // candidates compared exactly; 0: chosen from k
-    float                stop;     // 0: by beam alone; else, >= 1, leave when the next candidate is farther than this
-                                   // times the k-th, or the 10th for a smaller k (squared distances on codes)
-    const struct bitmap *allowed;  // borrowed; NULL means every live slot may answer. How to walk is chosen from
-                                   // allowed_count: scan the few, two hops in the middle, plain when most pass
-    uint32_t             allowed_count;  // bits set in `allowed`
-    uint32_t             excluded;       // a slot that is treated as if it were not there, or HNSW_NONE; so a row of
-                                         // the index can serve as a query that the index does not know
-    uint64_t             deadline_ns;    // of os_clock_ns(); 0: none
-    struct hnsw_work    *work;           // may be NULL
+    const float *vector; // dim components as the user gave them, borrowed for the call
+    uint32_t k;          // 1..TOPK_MAX
+    uint32_t
+        beam; // the paper's ef: how many of the nearest have their links followed; 0: k. Below k it
+              // is not raised: a quick search still finds k, not the best k
+    uint32_t rerank; // candidates compared exactly; 0: chosen from k
+    float stop; // 0: by beam alone; else, >= 1, leave when the next candidate is farther than this
+                // times the k-th, or the 10th for a smaller k (squared distances on codes)
+    const struct bitmap
+        *allowed; // borrowed; NULL means every live slot may answer. How to walk is chosen from
+                  // allowed_count: scan the few, two hops in the middle, plain when most pass
+    uint32_t allowed_count; // bits set in `allowed`
+    uint32_t excluded; // a slot that is treated as if it were not there, or HNSW_NONE; so a row of
+                       // the index can serve as a query that the index does not know
+    uint64_t deadline_ns;   // of os_clock_ns(); 0: none
+    struct hnsw_work *work; // may be NULL
 };
 
 // On success the caller owns *out and ends it with hnsw_close. On failure *out is NULL.
 OMEN_MUST_CHECK omen_status hnsw_open(const struct hnsw_config *config, struct hnsw **out);
-void hnsw_close(struct hnsw *hnsw);  // accepts NULL; nobody may be inside
+void hnsw_close(struct hnsw *hnsw); // accepts NULL; nobody may be inside
 
 // Makes room for `count` slots in all. OMEN_E_FULL past slots_max, OMEN_E_NO_MEMORY; then nothing changed.
 OMEN_MUST_CHECK omen_status hnsw_reserve(struct hnsw *hnsw, uint32_t count);
@@ -101,15 +107,16 @@ bool hnsw_repair_next(struct hnsw *hnsw, struct scratch *scratch);
 // Nothing is left for hnsw_link_next and hnsw_repair_next. (A unit that is in a worker's hands may be counted as done.)
 bool hnsw_idle(const struct hnsw *hnsw);
 
-uint32_t hnsw_count(const struct hnsw *hnsw);     // published slots, erased ones too
-uint32_t hnsw_live(const struct hnsw *hnsw);      // published and not erased
-uint32_t hnsw_tail(const struct hnsw *hnsw);      // published, not linked yet, whether claimed by a linker or not
-uint32_t hnsw_linked(const struct hnsw *hnsw);    // every row below it is linked
-bool     hnsw_founded(const struct hnsw *hnsw);   // enough rows are or were there: linking is possible
+uint32_t hnsw_count(const struct hnsw *hnsw); // published slots, erased ones too
+uint32_t hnsw_live(const struct hnsw *hnsw);  // published and not erased
+uint32_t
+hnsw_tail(const struct hnsw *hnsw); // published, not linked yet, whether claimed by a linker or not
+uint32_t hnsw_linked(const struct hnsw *hnsw); // every row below it is linked
+bool hnsw_founded(const struct hnsw *hnsw);    // enough rows are or were there: linking is possible
 
 // Writes at most query->k hits, nearest first, equal distances by smaller slot; returns how many.
-uint32_t hnsw_search(const struct hnsw *hnsw, const struct hnsw_query *query, struct scratch *scratch,
-                     struct hit *hits);
+uint32_t hnsw_search(const struct hnsw *hnsw, const struct hnsw_query *query,
+                     struct scratch *scratch, struct hit *hits);
 // The same by comparing every live (and allowed) row exactly; ignores beam, rerank and stop.
 uint32_t hnsw_scan(const struct hnsw *hnsw, const struct hnsw_query *query, struct scratch *scratch,
                    struct hit *hits);
@@ -118,27 +125,30 @@ float hnsw_distance(const struct hnsw *hnsw, const float *vector, uint32_t slot)
 
 // Scratch memory grows with the index by itself; one may serve many indexes in turn.
 OMEN_MUST_CHECK omen_status scratch_open(struct scratch **out);
-void   scratch_close(struct scratch *scratch);  // accepts NULL
+void scratch_close(struct scratch *scratch); // accepts NULL
 // Makes it large enough for searches of `hnsw` as it is now with this k and beam; called by whoever can still
 // report OMEN_E_NO_MEMORY. hnsw_search and hnsw_scan call it themselves and abort when it fails; linking and repair
 // do nothing then.
-OMEN_MUST_CHECK omen_status scratch_fit(struct scratch *scratch, const struct hnsw *hnsw, uint32_t k, uint32_t beam);
+OMEN_MUST_CHECK omen_status scratch_fit(struct scratch *scratch, const struct hnsw *hnsw,
+                                        uint32_t k, uint32_t beam);
 size_t scratch_bytes(const struct scratch *scratch);
 
 // Copies what lives into a new index whose slot i is the i-th live slot of `hnsw`, links kept: a new numbering. The
 // code's mean is taken anew where it drifted. Nobody may append, erase, link or repair meanwhile; searches go on.
-OMEN_MUST_CHECK omen_status hnsw_compact(const struct hnsw *hnsw, struct scratch *scratch, struct hnsw **out);
+OMEN_MUST_CHECK omen_status hnsw_compact(const struct hnsw *hnsw, struct scratch *scratch,
+                                         struct hnsw **out);
 
 struct hnsw_memory {
-    size_t links, codes, rows, other;  // bytes
+    size_t links, codes, rows, other; // bytes
 };
-void        hnsw_memory(const struct hnsw *hnsw, struct hnsw_memory *memory);
-const char *hnsw_code_name(const struct hnsw *hnsw);  // "nibble+byte", "exact", "none"; static
-float       hnsw_drift(const struct hnsw *hnsw);      // |mean of the rows now - mean of the code|^2 / variance
-double      hnsw_links_mean(const struct hnsw *hnsw);
+void hnsw_memory(const struct hnsw *hnsw, struct hnsw_memory *memory);
+const char *hnsw_code_name(const struct hnsw *hnsw); // "nibble+byte", "exact", "none"; static
+float hnsw_drift(const struct hnsw *hnsw); // |mean of the rows now - mean of the code|^2 / variance
+double hnsw_links_mean(const struct hnsw *hnsw);
 
 // Checks every invariant in O(links) while nobody writes. On failure returns OMEN_E_CORRUPT and describes the
 // first broken one in `text`. *unreached counts live linked nodes that links do not lead to from the first entry.
-OMEN_MUST_CHECK omen_status hnsw_check(const struct hnsw *hnsw, uint32_t *unreached, char *text, size_t capacity);
+OMEN_MUST_CHECK omen_status hnsw_check(const struct hnsw *hnsw, uint32_t *unreached, char *text,
+                                       size_t capacity);
 
 #endif

@@ -18,7 +18,7 @@ static bool
 check_counts(const struct hnsw *hnsw, struct text *text)
 {
     const uint32_t rows = hnsw_count(hnsw);
-    uint32_t       erased = 0, linked = 0, repaired = 0;
+    uint32_t erased = 0, linked = 0, repaired = 0;
     for (uint32_t slot = 0; slot < rows; slot++) {
         erased += bit(hnsw->erased, slot);
         linked += hnsw->linked != NULL && bit(hnsw->linked, slot);
@@ -31,7 +31,8 @@ check_counts(const struct hnsw *hnsw, struct text *text)
     else if (linked != atomic_load(&hnsw->linked_count))
         text_add(text, "%u rows linked, %u counted", linked, atomic_load(&hnsw->linked_count));
     else if (repaired != atomic_load(&hnsw->repaired_count))
-        text_add(text, "%u rows repaired, %u counted", repaired, atomic_load(&hnsw->repaired_count));
+        text_add(text, "%u rows repaired, %u counted", repaired,
+                 atomic_load(&hnsw->repaired_count));
     else if (linked != atomic_load(&hnsw->linked_prefix))
         text_add(text, "%u rows linked, prefix %u", linked, atomic_load(&hnsw->linked_prefix));
     return text->length == 0;
@@ -40,7 +41,7 @@ check_counts(const struct hnsw *hnsw, struct text *text)
 static bool
 check_links(const struct hnsw *hnsw, uint32_t slot, struct text *text)
 {
-    uint32_t       links[LINK_ROW_MAX];
+    uint32_t links[LINK_ROW_MAX];
     const uint32_t rows = hnsw_count(hnsw);
     const uint32_t count = graph_read_locked(&hnsw->graph, slot, links);
     if (count > hnsw->graph.links_max)
@@ -68,7 +69,8 @@ check_codes(const struct hnsw *hnsw, uint32_t slot, struct text *text)
     memcpy(&meta, arena_row(&hnsw->meta, slot), sizeof meta);
     const bool below = meta.norm < 0.0f && hnsw->config.metric != METRIC_IP;
     if (!isfinite(meta.factor) || !isfinite(meta.norm) || meta.factor < 0.0f || below)
-        text_add(text, "slot %u has factor %g and norm %g", slot, (double)meta.factor, (double)meta.norm);
+        text_add(text, "slot %u has factor %g and norm %g", slot, (double)meta.factor,
+                 (double)meta.norm);
     return text->length == 0;
 }
 
@@ -76,7 +78,7 @@ static bool
 check_entries(const struct hnsw *hnsw, struct text *text)
 {
     const struct entries *entries = &hnsw->entries;
-    const uint32_t        count = atomic_load(&entries->count);
+    const uint32_t count = atomic_load(&entries->count);
     for (uint32_t slot = 0; slot < hnsw_count(hnsw) && count == 0 && text->length == 0; slot++)
         if (bit(hnsw->linked, slot) && !bit(hnsw->erased, slot))
             text_add(text, "slot %u is linked and there is no entry", slot);
@@ -85,8 +87,8 @@ check_entries(const struct hnsw *hnsw, struct text *text)
         if (slot >= hnsw_count(hnsw) || !bit(hnsw->linked, slot))
             text_add(text, "entry %u is slot %u, which is not linked", i, slot);
         else if (hnsw_kind(hnsw) == CODE_NIBBLE &&
-                 memcmp(entries->codes + (size_t)i * hnsw->codec.row_bytes, arena_row(&hnsw->high, slot),
-                        hnsw->codec.row_bytes) != 0)
+                 memcmp(entries->codes + (size_t)i * hnsw->codec.row_bytes,
+                        arena_row(&hnsw->high, slot), hnsw->codec.row_bytes) != 0)
             text_add(text, "entry %u does not hold the code of slot %u", i, slot);
     }
     return text->length == 0;
@@ -96,7 +98,7 @@ static omen_status
 count_unreached(const struct hnsw *hnsw, uint32_t *unreached)
 {
     const uint32_t rows = hnsw_count(hnsw);
-    uint64_t      *reached = mem_alloc_zero(bitmap_words(rows) + 1, sizeof *reached);
+    uint64_t *reached = mem_alloc_zero(bitmap_words(rows) + 1, sizeof *reached);
     if (reached == NULL || !reach_mark(hnsw, rows, reached)) {
         mem_free(reached);
         return OMEN_E_NO_MEMORY;

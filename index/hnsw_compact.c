@@ -15,10 +15,10 @@
 
 struct move {
     const struct hnsw *old;
-    struct hnsw       *new;
-    uint32_t          *to;  // old slot -> new slot; HNSW_NONE for the erased
-    uint32_t           live, linked;
-    bool               recode;
+    struct hnsw *new;
+    uint32_t *to; // old slot -> new slot; HNSW_NONE for the erased
+    uint32_t live, linked;
+    bool recode;
 };
 
 static void
@@ -33,8 +33,8 @@ code_anew(struct hnsw *new, uint32_t slot, struct scratch *scratch)
     struct byte_meta meta;
     codec_prepare(&new->codec, arena_row(&new->rows, slot), new->config.type, scratch->vector);
     codec_rotate(&new->codec, scratch->vector, scratch->rotated);
-    codec_encode(&new->codec, scratch->rotated, vector_norm2(scratch->vector, new->codec.dim), scratch->codes,
-                 arena_row(&new->high, slot), arena_row(&new->low, slot), &meta);
+    codec_encode(&new->codec, scratch->rotated, vector_norm2(scratch->vector, new->codec.dim),
+                 scratch->codes, arena_row(&new->high, slot), arena_row(&new->low, slot), &meta);
     memcpy(arena_row(&new->meta, slot), &meta, sizeof meta);
 }
 
@@ -52,8 +52,8 @@ static void
 copy_codes(struct move *move, struct scratch *scratch)
 {
     const struct hnsw *old = move->old;
-    struct hnsw       *new = move->new;
-    const bool         coded = hnsw_kind(old) == CODE_NIBBLE;
+    struct hnsw *new = move->new;
+    const bool coded = hnsw_kind(old) == CODE_NIBBLE;
     for (uint32_t slot = 0; slot < hnsw_count(old); slot++) {
         const uint32_t place = move->to[slot];
         if (place == HNSW_NONE || !atomic_bit_test(old->linked, slot))
@@ -74,9 +74,9 @@ copy_codes(struct move *move, struct scratch *scratch)
 static uint32_t
 live_links(const struct hnsw *old, uint32_t slot, uint32_t *links, uint32_t room)
 {
-    uint32_t       own[LINK_ROW_MAX], theirs[LINK_ROW_MAX];
+    uint32_t own[LINK_ROW_MAX], theirs[LINK_ROW_MAX];
     const uint32_t own_count = graph_read(&old->graph, slot, hnsw_count(old), own);
-    uint32_t       count = 0;
+    uint32_t count = 0;
     for (uint32_t i = 0; i < own_count; i++)
         if (!atomic_bit_test(old->erased, own[i]))
             links[count++] = own[i];
@@ -99,7 +99,7 @@ static void
 copy_links(struct move *move, struct scratch *scratch)
 {
     const struct hnsw *old = move->old;
-    uint32_t           links[PRUNE_CANDIDATES_MAX];
+    uint32_t links[PRUNE_CANDIDATES_MAX];
     for (uint32_t slot = 0; slot < hnsw_count(old); slot++) {
         const uint32_t place = move->to[slot];
         if (place == HNSW_NONE || !atomic_bit_test(old->linked, slot))
@@ -131,7 +131,7 @@ static void
 copy_codec(struct move *move, struct scratch *scratch)
 {
     const struct codec *from = &move->old->codec;
-    struct codec       *to = &move->new->codec;
+    struct codec *to = &move->new->codec;
     memcpy(to->mean, from->mean, from->dim * sizeof *from->mean);
     to->factor_unit = from->factor_unit;
     to->norm_unit = from->norm_unit;
@@ -147,9 +147,9 @@ omen_status
 hnsw_compact(const struct hnsw *hnsw, struct scratch *scratch, struct hnsw **out)
 {
     *out = NULL;
-    struct move    move = {.old = hnsw};
+    struct move move = {.old = hnsw};
     const uint32_t rows = hnsw_count(hnsw);
-    omen_status    status = hnsw_open(&hnsw->config, &move.new);
+    omen_status status = hnsw_open(&hnsw->config, &move.new);
     if (status != OMEN_OK)
         return status;
     move.to = mem_alloc((size_t)(rows > 0 ? rows : 1) * sizeof *move.to);

@@ -11,8 +11,8 @@
 #include "index/hnsw_int.h"
 
 #define REPAIR_BEAM 128u
-#define REPAIR_CANDIDATES 50u  // live rows near the erased one, from which links are replaced
-#define REPLACEMENTS 3u        // for each link that is lost
+#define REPAIR_CANDIDATES 50u // live rows near the erased one, from which links are replaced
+#define REPLACEMENTS 3u       // for each link that is lost
 
 bool
 hnsw_erase(struct hnsw *hnsw, uint32_t slot)
@@ -28,11 +28,12 @@ hnsw_erase(struct hnsw *hnsw, uint32_t slot)
 static uint32_t
 claim_erased(struct hnsw *hnsw)
 {
-    const uint32_t words = bitmap_words(atomic_load_explicit(&hnsw->linked_prefix, memory_order_acquire));
+    const uint32_t words =
+        bitmap_words(atomic_load_explicit(&hnsw->linked_prefix, memory_order_acquire));
     const uint32_t from = atomic_load_explicit(&hnsw->repair_cursor, memory_order_relaxed);
     for (uint32_t i = 0; i < words; i++) {
         const uint32_t word = (from + i) % words;
-        uint64_t       open = atomic_load_explicit(&hnsw->erased[word], memory_order_acquire) &
+        uint64_t open = atomic_load_explicit(&hnsw->erased[word], memory_order_acquire) &
                         atomic_load_explicit(&hnsw->linked[word], memory_order_acquire) &
                         ~atomic_load_explicit(&hnsw->repaired[word], memory_order_acquire);
         for (; open != 0; open &= open - 1) {
@@ -49,8 +50,8 @@ claim_erased(struct hnsw *hnsw)
 
 // The nearest of `near` to `node` that it does not link to yet, behind its `count` links; returns the new count.
 static uint32_t
-add_replacements(const struct hnsw *hnsw, struct scratch *scratch, uint32_t node, const uint32_t *near,
-                 uint32_t near_count, uint32_t *links, uint32_t count)
+add_replacements(const struct hnsw *hnsw, struct scratch *scratch, uint32_t node,
+                 const uint32_t *near, uint32_t near_count, uint32_t *links, uint32_t count)
 {
     code_distances(hnsw, scratch, node, near, near_count);
     for (uint32_t r = 0; r < REPLACEMENTS; r++) {
@@ -68,11 +69,11 @@ add_replacements(const struct hnsw *hnsw, struct scratch *scratch, uint32_t node
 
 // Where `node` links to the erased slot: links to others instead.
 static void
-replace_link(struct hnsw *hnsw, struct scratch *scratch, uint32_t node, uint32_t erased, const uint32_t *near,
-             uint32_t near_count)
+replace_link(struct hnsw *hnsw, struct scratch *scratch, uint32_t node, uint32_t erased,
+             const uint32_t *near, uint32_t near_count)
 {
     struct graph *graph = &hnsw->graph;
-    uint32_t      links[LINK_ROW_MAX + REPLACEMENTS];
+    uint32_t links[LINK_ROW_MAX + REPLACEMENTS];
     graph_lock(graph, node);
     const uint32_t before = graph_read_locked(graph, node, links);
     if (links_contain(links, before, erased)) {
@@ -89,10 +90,11 @@ replace_link(struct hnsw *hnsw, struct scratch *scratch, uint32_t node, uint32_t
 
 // Walks to where `erased` is; gathers the nodes met and, of them, the nearest that live.
 static uint32_t
-look_around(const struct hnsw *hnsw, struct scratch *scratch, uint32_t erased, uint32_t *met, uint32_t *met_count)
+look_around(const struct hnsw *hnsw, struct scratch *scratch, uint32_t erased, uint32_t *met,
+            uint32_t *met_count)
 {
     const uint32_t found = hnsw_neighbours(hnsw, erased, scratch);
-    uint32_t       own[LINK_ROW_MAX], near_count = 0;
+    uint32_t own[LINK_ROW_MAX], near_count = 0;
     const uint32_t own_count = graph_read(&hnsw->graph, erased, hnsw_count(hnsw), own);
     *met_count = 0;
     for (uint32_t i = 0; i < found && *met_count < REPAIR_BEAM; i++)
@@ -108,7 +110,7 @@ look_around(const struct hnsw *hnsw, struct scratch *scratch, uint32_t erased, u
 static void
 repair(struct hnsw *hnsw, struct scratch *scratch, uint32_t erased)
 {
-    uint32_t       met[REPAIR_BEAM + LINK_ROW_MAX], met_count, own[LINK_ROW_MAX];
+    uint32_t met[REPAIR_BEAM + LINK_ROW_MAX], met_count, own[LINK_ROW_MAX];
     const uint32_t near_count = look_around(hnsw, scratch, erased, met, &met_count);
     for (uint32_t i = 0; i < met_count; i++)
         replace_link(hnsw, scratch, met[i], erased, met, near_count);
@@ -117,8 +119,7 @@ repair(struct hnsw *hnsw, struct scratch *scratch, uint32_t erased)
         if (atomic_bit_test(hnsw->erased, own[i]) || !atomic_bit_test(hnsw->linked, own[i]))
             continue;
         uint32_t nearest[REPLACEMENTS];
-        const uint32_t count =
-            add_replacements(hnsw, scratch, own[i], met, near_count, nearest, 0);
+        const uint32_t count = add_replacements(hnsw, scratch, own[i], met, near_count, nearest, 0);
         for (uint32_t r = 0; r < count; r++)
             link_offer(hnsw, scratch, nearest[r], own[i]);
     }

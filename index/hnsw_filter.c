@@ -19,9 +19,10 @@
 #include "base/os_clock.h"
 #include "index/hnsw_int.h"
 
-#define PLAIN_SHARE 0.9f       // of the rows: from there on the plain walk
-#define SCAN_FACTOR 6u         // rows that a scan compares in the time of one comparison of a filtered walk, 13 ns to 60,
-                               // and then some, because a scan misses nothing
+#define PLAIN_SHARE 0.9f // of the rows: from there on the plain walk
+#define SCAN_FACTOR                                                                                \
+    6u // rows that a scan compares in the time of one comparison of a filtered walk, 13 ns to 60, \
+        // and then some, because a scan misses nothing
 #define EVALUATIONS_PER_BEAM 18u
 #define EVALUATIONS_BASE 400u
 #define SEEDS 4u
@@ -31,18 +32,19 @@
 static void
 scan_codes(struct walk *walk, const struct hnsw_query *query, uint32_t tail_from)
 {
-    const struct hnsw   *hnsw = walk->hnsw;
-    struct nearest      *pool = &walk->scratch->pool;
-    const struct arena  *arena = walk->kind == CODE_NIBBLE ? &hnsw->high : &hnsw->rows;
+    const struct hnsw *hnsw = walk->hnsw;
+    struct nearest *pool = &walk->scratch->pool;
+    const struct arena *arena = walk->kind == CODE_NIBBLE ? &hnsw->high : &hnsw->rows;
     const struct bitmap *allowed = query->allowed;
-    uint32_t             slots[2][BATCH_MAX], counts[2] = {0, 0}, turn = 0, since_clock = 0;
-    float                distances[BATCH_MAX];
-    const uint32_t       end = tail_from < allowed->count ? tail_from : allowed->count;
+    uint32_t slots[2][BATCH_MAX], counts[2] = {0, 0}, turn = 0, since_clock = 0;
+    float distances[BATCH_MAX];
+    const uint32_t end = tail_from < allowed->count ? tail_from : allowed->count;
     pool->count = 0;
     for (uint32_t word = 0; word <= bitmap_words(end); word++) {
         uint64_t bits = 0;
         if (word < bitmap_words(end))
-            bits = allowed->words[word] & ~atomic_load_explicit(&hnsw->erased[word], memory_order_relaxed);
+            bits = allowed->words[word] &
+                   ~atomic_load_explicit(&hnsw->erased[word], memory_order_relaxed);
         if (word == end / 64)
             bits &= (1ull << (end & 63)) - 1;
         const bool last = word == bitmap_words(end);
@@ -59,10 +61,12 @@ scan_codes(struct walk *walk, const struct hnsw_query *query, uint32_t tail_from
                 continue;
             // The other batch's codes have had one batch's time to arrive.
             turn ^= 1;
-            const float bound =
-                pool->count == pool->capacity ? nearest_distance(pool->keys[pool->count - 1]) : INFINITY;
-            uint32_t below =
-                counts[turn] > 0 ? walk_measure(walk, slots[turn], counts[turn], bound, distances) : 0;
+            const float bound = pool->count == pool->capacity
+                                    ? nearest_distance(pool->keys[pool->count - 1])
+                                    : INFINITY;
+            uint32_t below = counts[turn] > 0
+                                 ? walk_measure(walk, slots[turn], counts[turn], bound, distances)
+                                 : 0;
             for (; below != 0; below &= below - 1) {
                 const uint32_t i = (uint32_t)__builtin_ctz(below);
                 nearest_insert(pool, nearest_key(distances[i], slots[turn][i]));
@@ -87,13 +91,13 @@ static void
 seed(struct walk *walk, const struct hnsw_query *query, uint32_t tail_from)
 {
     const struct bitmap *allowed = query->allowed;
-    struct nearest      *pool = &walk->scratch->pool;
-    uint32_t             slots[SEEDS], count = 0;
-    const uint32_t       words = bitmap_words(tail_from < allowed->count ? tail_from : allowed->count);
+    struct nearest *pool = &walk->scratch->pool;
+    uint32_t slots[SEEDS], count = 0;
+    const uint32_t words = bitmap_words(tail_from < allowed->count ? tail_from : allowed->count);
     for (uint32_t s = 0; s < SEEDS && words > 0; s++) {
         const uint32_t from = (uint32_t)((uint64_t)words * s / SEEDS);
         const uint32_t to = (uint32_t)((uint64_t)words * (s + 1) / SEEDS);
-        uint32_t       word = from;
+        uint32_t word = from;
         while (word < to && allowed->words[word] == 0)
             word++;
         if (word == to)
@@ -115,23 +119,23 @@ static uint32_t
 count_members(const struct walk *walk, const struct hnsw_query *query)
 {
     const struct nearest *pool = &walk->scratch->pool;
-    uint32_t              members = 0;
+    uint32_t members = 0;
     for (uint32_t i = 0; i < pool->count && members < query->k; i++)
         members += may_answer(walk->hnsw, query, nearest_slot(pool->keys[i]));
     return members;
 }
 
 enum hnsw_strategy
-filter_search(struct walk *walk, const struct hnsw_query *query, const float *exact, uint32_t tail_from,
-              struct hit_heap *heap)
+filter_search(struct walk *walk, const struct hnsw_query *query, const float *exact,
+              uint32_t tail_from, struct hit_heap *heap)
 {
     const uint32_t rows = tail_from > 0 ? tail_from : 1;
     const uint32_t few = (EVALUATIONS_PER_BEAM * walk->beam + EVALUATIONS_BASE) * SCAN_FACTOR;
-    const float    share = (float)query->allowed_count / (float)rows;
+    const float share = (float)query->allowed_count / (float)rows;
     if (query->allowed_count > few) {
         if (share >= PLAIN_SHARE) {
             // As many that pass in the list as without a filter.
-            const float    longer = share < 1.0f ? (float)walk->beam / share : (float)walk->beam;
+            const float longer = share < 1.0f ? (float)walk->beam / share : (float)walk->beam;
             const uint32_t room = walk->scratch->pool_room;
             walk->beam = (uint32_t)longer < room ? (uint32_t)longer : room;
             walk->capacity = walk->capacity > walk->beam ? walk->capacity : walk->beam;
@@ -145,7 +149,8 @@ filter_search(struct walk *walk, const struct hnsw_query *query, const float *ex
             seed(walk, query, tail_from);
         }
         walk_run(walk);
-        const bool lost = walk->allowed != NULL && walk->evaluations > walk->evaluations_max && !walk->cut;
+        const bool lost =
+            walk->allowed != NULL && walk->evaluations > walk->evaluations_max && !walk->cut;
         if (!lost && (walk->cut || count_members(walk, query) >= query->k)) {
             rerank(walk, query, exact, tail_from, heap);
             return share >= PLAIN_SHARE ? HNSW_WALKED : HNSW_WALKED_FILTERED;

@@ -15,20 +15,20 @@
 #include "index/hnsw_int.h"
 #include "index/vector.h"
 
-#define FOUND_SAMPLE 10000u      // rows that the mean is taken from
-#define FOUND_FLOATS (4u << 20)  // and at most so many components of them
+#define FOUND_SAMPLE 10000u     // rows that the mean is taken from
+#define FOUND_FLOATS (4u << 20) // and at most so many components of them
 #define TRIAL_ROWS 1024u
 #define TRIAL_QUERIES 32u
 #define TRIAL_NEAREST 10u
 #define TRIAL_CANDIDATES 40u
-#define TRIAL_FOUND_MIN 0.9  // share of the nearest that must be among the candidates
+#define TRIAL_FOUND_MIN 0.9 // share of the nearest that must be among the candidates
 
 // The rows that the code is learnt from, evenly spaced, prepared. NULL when memory is short.
 static float *
 found_sample(const struct hnsw *hnsw, uint32_t rows, uint32_t *count)
 {
     const uint32_t dim = hnsw->config.dim;
-    uint32_t       want = rows < FOUND_SAMPLE ? rows : FOUND_SAMPLE;
+    uint32_t want = rows < FOUND_SAMPLE ? rows : FOUND_SAMPLE;
     if ((uint64_t)want * dim > FOUND_FLOATS && want > TRIAL_ROWS)
         want = FOUND_FLOATS / dim > TRIAL_ROWS ? FOUND_FLOATS / dim : TRIAL_ROWS;
     float *sample = mem_alloc((size_t)want * dim * sizeof *sample);
@@ -55,40 +55,43 @@ exact_pair(const struct codec *codec, const float *a, const float *b)
 
 // Codes of the trial's rows and what is learnt from them.
 struct trial {
-    uint8_t         *high, *low;  // TRIAL_ROWS planes each
+    uint8_t *high, *low; // TRIAL_ROWS planes each
     struct byte_meta metas[TRIAL_ROWS];
-    float            norms[TRIAL_ROWS];  // |x - mean|^2
-    uint64_t         exact_keys[TRIAL_NEAREST + 1], code_keys[TRIAL_CANDIDATES + 1];
-    double           high_error2, both_error2;
-    float            near[TRIAL_QUERIES];  // the second nearest row's distance, as errors are measured; 0: an equal row
-    uint32_t         pairs, found, asked;
+    float norms[TRIAL_ROWS]; // |x - mean|^2
+    uint64_t exact_keys[TRIAL_NEAREST + 1], code_keys[TRIAL_CANDIDATES + 1];
+    double high_error2, both_error2;
+    float near
+        [TRIAL_QUERIES]; // the second nearest row's distance, as errors are measured; 0: an equal row
+    uint32_t pairs, found, asked;
 };
 
 static void
-trial_encode(const struct codec *codec, const float *sample, struct scratch *scratch, struct trial *trial)
+trial_encode(const struct codec *codec, const float *sample, struct scratch *scratch,
+             struct trial *trial)
 {
     for (uint32_t i = 0; i < TRIAL_ROWS; i++) {
         const float *vector = sample + (size_t)i * codec->dim;
         codec_rotate(codec, vector, scratch->rotated);
         trial->norms[i] = vector_norm2(scratch->rotated, codec->width);
         codec_encode(codec, scratch->rotated, vector_norm2(vector, codec->dim), scratch->codes,
-                     trial->high + (size_t)i * codec->row_bytes, trial->low + (size_t)i * codec->row_bytes,
-                     &trial->metas[i]);
+                     trial->high + (size_t)i * codec->row_bytes,
+                     trial->low + (size_t)i * codec->row_bytes, &trial->metas[i]);
     }
 }
 
 // Asks for the neighbours of the q-th row of the trial's by rows and by codes.
 static void
-trial_query(const struct codec *codec, const float *sample, uint32_t q, struct scratch *scratch, struct trial *trial)
+trial_query(const struct codec *codec, const float *sample, uint32_t q, struct scratch *scratch,
+            struct trial *trial)
 {
-    const uint32_t           row = q * (TRIAL_ROWS / TRIAL_QUERIES);
-    const float           *query = sample + (size_t)row * codec->dim;
+    const uint32_t row = q * (TRIAL_ROWS / TRIAL_QUERIES);
+    const float *query = sample + (size_t)row * codec->dim;
     const struct code_query *coded = &scratch->query;
-    struct nearest         by_row = {.keys = trial->exact_keys, .capacity = TRIAL_NEAREST};
-    struct nearest         by_code = {.keys = trial->code_keys, .capacity = TRIAL_CANDIDATES};
+    struct nearest by_row = {.keys = trial->exact_keys, .capacity = TRIAL_NEAREST};
+    struct nearest by_code = {.keys = trial->code_keys, .capacity = TRIAL_CANDIDATES};
     codec_rotate(codec, query, scratch->rotated);
-    codec_query(codec, scratch->rotated, vector_norm2(query, codec->dim), codec->radius2, ASKER_USER,
-                scratch->components, &scratch->query);
+    codec_query(codec, scratch->rotated, vector_norm2(query, codec->dim), codec->radius2,
+                ASKER_USER, scratch->components, &scratch->query);
     for (uint32_t i = 0; i < TRIAL_ROWS; i++) {
         if (i == row)
             continue;
@@ -115,8 +118,10 @@ trial_query(const struct codec *codec, const float *sample, uint32_t q, struct s
             trial->found += nearest_slot(by_row.keys[e]) == nearest_slot(by_code.keys[c]);
     trial->asked += by_row.count;
     // The second, because a row may have one that is nearly equal anywhere.
-    const double spread2 = 4.0 * (double)coded->spread2 * (double)trial->norms[nearest_slot(by_row.keys[1])];
-    trial->near[q] = spread2 > 0.0 ? (float)((double)nearest_distance(by_row.keys[1]) / sqrt(spread2)) : 0.0f;
+    const double spread2 =
+        4.0 * (double)coded->spread2 * (double)trial->norms[nearest_slot(by_row.keys[1])];
+    trial->near[q] =
+        spread2 > 0.0 ? (float)((double)nearest_distance(by_row.keys[1]) / sqrt(spread2)) : 0.0f;
 }
 
 // Share of each query's nearest rows that are among its nearest codes; notes the codes' errors. Negative when memory is
@@ -125,7 +130,7 @@ static double
 try_code(struct codec *codec, const float *sample, struct scratch *scratch)
 {
     struct trial *trial = mem_alloc_zero(1, sizeof *trial);
-    uint8_t      *planes = mem_alloc_aligned(64, (size_t)TRIAL_ROWS * codec->row_bytes * 2);
+    uint8_t *planes = mem_alloc_aligned(64, (size_t)TRIAL_ROWS * codec->row_bytes * 2);
     if (trial == NULL || planes == NULL) {
         mem_free(planes);
         mem_free(trial);
@@ -140,7 +145,7 @@ try_code(struct codec *codec, const float *sample, struct scratch *scratch)
     codec->high_error = (float)sqrt(trial->high_error2 / pairs);
     codec->both_error = (float)sqrt(trial->both_error2 / pairs);
     const double found = (double)trial->found / trial->asked;
-    uint32_t     blind = 0;
+    uint32_t blind = 0;
     for (uint32_t q = 0; q < TRIAL_QUERIES; q++)
         blind += trial->near[q] > 0.0f && trial->near[q] < codec->high_error;
     mem_free(planes);
@@ -152,7 +157,7 @@ bool
 hnsw_learn(const struct hnsw *hnsw, struct codec *codec, struct scratch *scratch)
 {
     uint32_t count;
-    float   *sample = found_sample(hnsw, hnsw_count(hnsw), &count);
+    float *sample = found_sample(hnsw, hnsw_count(hnsw), &count);
     if (sample == NULL)
         return false;
     codec_found(codec, sample, count, scratch->rotated);
@@ -169,7 +174,7 @@ found_now(struct hnsw *hnsw, uint32_t rows, struct scratch *scratch)
     if (scratch_fit(scratch, hnsw, 1, hnsw->config.build_beam) != OMEN_OK)
         return false;
     uint32_t count;
-    float   *sample = found_sample(hnsw, rows, &count);
+    float *sample = found_sample(hnsw, rows, &count);
     if (sample == NULL)
         return false;
     codec_found(&hnsw->codec, sample, count, scratch->rotated);
@@ -205,10 +210,10 @@ hnsw_drift(const struct hnsw *hnsw)
         !(hnsw->codec.variance > 0.0f))
         return 0.0f;
     uint32_t count;
-    float   *sample = found_sample(hnsw, rows, &count);
+    float *sample = found_sample(hnsw, rows, &count);
     if (sample == NULL)
         return 0.0f;
-    double   drift = 0.0;
+    double drift = 0.0;
     for (uint32_t i = 0; i < dim; i++) {
         double sum = 0.0;
         for (uint32_t r = 0; r < count; r++)

@@ -14,12 +14,12 @@
 #include "index/hnsw_int.h"
 #include "index/vector.h"
 
-#define WIDER 4u  // times the beam, where those that were found are dead
+#define WIDER 4u // times the beam, where those that were found are dead
 
 static uint32_t claim(struct hnsw *hnsw);
-static void     encode(struct hnsw *hnsw, uint32_t slot, struct scratch *scratch);
-static void     link_row(struct hnsw *hnsw, uint32_t slot, struct scratch *scratch);
-static void     finish(struct hnsw *hnsw, uint32_t slot);
+static void encode(struct hnsw *hnsw, uint32_t slot, struct scratch *scratch);
+static void link_row(struct hnsw *hnsw, uint32_t slot, struct scratch *scratch);
+static void finish(struct hnsw *hnsw, uint32_t slot);
 
 // Links that a full row keeps when it is chosen anew.
 static uint32_t
@@ -82,7 +82,8 @@ neighbours_least(const struct hnsw *hnsw)
 // Behind `count` chosen links: the nearest of the pool, from `from` on, that were erased. Walks still begin and pass there
 // until those are repaired, and would not come to a row that only few others, far away, link to.
 static uint32_t
-add_erased(const struct hnsw *hnsw, const struct nearest *pool, uint32_t from, uint32_t *chosen, uint32_t count)
+add_erased(const struct hnsw *hnsw, const struct nearest *pool, uint32_t from, uint32_t *chosen,
+           uint32_t count)
 {
     const uint32_t most = count + neighbours_least(hnsw);
     for (uint32_t i = from; i < pool->count && count < most && count < hnsw->graph.links_max; i++) {
@@ -97,8 +98,8 @@ static void
 link_row(struct hnsw *hnsw, uint32_t slot, struct scratch *scratch)
 {
     const uint32_t found = hnsw_neighbours(hnsw, slot, scratch);
-    uint32_t       chosen[LINK_ROW_MAX];
-    uint32_t       count =
+    uint32_t chosen[LINK_ROW_MAX];
+    uint32_t count =
         prune(hnsw, scratch, slot, scratch->pool.keys, found, hnsw->graph.links_max, chosen);
     if (found < neighbours_least(hnsw) || scratch->pool.capacity > hnsw->config.build_beam)
         count = add_erased(hnsw, &scratch->pool, found, chosen, count);
@@ -120,8 +121,8 @@ claim(struct hnsw *hnsw)
     do {
         if (slot >= atomic_load_explicit(&hnsw->published, memory_order_acquire))
             return HNSW_NONE;
-    } while (!atomic_compare_exchange_weak_explicit(&hnsw->claimed, &slot, slot + 1, memory_order_relaxed,
-                                                    memory_order_relaxed));
+    } while (!atomic_compare_exchange_weak_explicit(&hnsw->claimed, &slot, slot + 1,
+                                                    memory_order_relaxed, memory_order_relaxed));
     return slot;
 }
 
@@ -129,10 +130,10 @@ static void
 encode(struct hnsw *hnsw, uint32_t slot, struct scratch *scratch)
 {
     const struct codec *codec = &hnsw->codec;
-    struct byte_meta    meta = {0};
-    float *const        prepared = scratch->vector;
+    struct byte_meta meta = {0};
+    float *const prepared = scratch->vector;
     codec_prepare(codec, arena_row(&hnsw->rows, slot), codec->type, prepared);
-    const float         norm2 = codec->metric == METRIC_IP ? vector_norm2(prepared, codec->dim) : 0.0f;
+    const float norm2 = codec->metric == METRIC_IP ? vector_norm2(prepared, codec->dim) : 0.0f;
     if (hnsw_kind(hnsw) == CODE_NIBBLE) {
         codec_rotate(codec, prepared, scratch->rotated);
         codec_encode(codec, scratch->rotated, norm2, scratch->codes, arena_row(&hnsw->high, slot),
@@ -149,7 +150,7 @@ keys_sort(uint64_t *keys, uint32_t count)
 {
     for (uint32_t i = 1; i < count; i++) {
         const uint64_t key = keys[i];
-        uint32_t       at = i;
+        uint32_t at = i;
         for (; at > 0 && keys[at - 1] > key; at--)
             keys[at] = keys[at - 1];
         keys[at] = key;
@@ -158,7 +159,8 @@ keys_sort(uint64_t *keys, uint32_t count)
 
 // Walks with a beam to the row's neighbours; of those in the pool, the live linked ones go to `slots`.
 static uint32_t
-walk_to_neighbours(const struct hnsw *hnsw, uint32_t slot, struct scratch *scratch, uint32_t beam, uint32_t *slots)
+walk_to_neighbours(const struct hnsw *hnsw, uint32_t slot, struct scratch *scratch, uint32_t beam,
+                   uint32_t *slots)
 {
     struct walk walk = {.beam = beam, .capacity = beam, .k = 1, .excluded = HNSW_NONE};
     codec_prepare(&hnsw->codec, arena_row(&hnsw->rows, slot), hnsw->config.type, scratch->vector);
@@ -200,8 +202,8 @@ hnsw_neighbours(const struct hnsw *hnsw, uint32_t slot, struct scratch *scratch)
 }
 
 void
-graph_choose_locked(struct hnsw *hnsw, struct scratch *scratch, uint32_t node, const uint32_t *links,
-                    uint32_t count, uint32_t keep)
+graph_choose_locked(struct hnsw *hnsw, struct scratch *scratch, uint32_t node,
+                    const uint32_t *links, uint32_t count, uint32_t keep)
 {
     if (count <= hnsw->graph.links_max) {
         graph_write_locked(&hnsw->graph, node, links, count);
@@ -219,8 +221,8 @@ graph_choose_locked(struct hnsw *hnsw, struct scratch *scratch, uint32_t node, c
 // Whether the target is equal to the node, whose row has its share of such links. Choosing anew would cut off the others
 // of them, as near as it, and where thousands of rows are equal leave most without a link.
 static bool
-twin_too_many(const struct hnsw *hnsw, struct scratch *scratch, uint32_t node, const uint32_t *links, uint32_t count,
-              uint32_t target)
+twin_too_many(const struct hnsw *hnsw, struct scratch *scratch, uint32_t node,
+              const uint32_t *links, uint32_t count, uint32_t target)
 {
     code_distances(hnsw, scratch, node, &target, 1);
     if (scratch->distances[0] > 0.0f)
@@ -236,8 +238,8 @@ bool
 link_offer(struct hnsw *hnsw, struct scratch *scratch, uint32_t node, uint32_t target)
 {
     struct graph *graph = &hnsw->graph;
-    uint32_t      links[LINK_ROW_MAX + 1];
-    bool          there = true;
+    uint32_t links[LINK_ROW_MAX + 1];
+    bool there = true;
     graph_lock(graph, node);
     uint32_t count = graph_read_locked(graph, node, links);
     if (links_contain(links, count, target)) {
@@ -260,10 +262,10 @@ bool
 link_append(struct hnsw *hnsw, uint32_t node, uint32_t target)
 {
     struct graph *graph = &hnsw->graph;
-    uint32_t      links[LINK_ROW_MAX];
+    uint32_t links[LINK_ROW_MAX];
     graph_lock(graph, node);
     const uint32_t count = graph_read_locked(graph, node, links);
-    bool           there = links_contain(links, count, target);
+    bool there = links_contain(links, count, target);
     if (!there && count < graph->links_max) {
         graph_append_locked(graph, node, count, target);
         there = true;
@@ -276,7 +278,7 @@ void
 link_squeeze(struct hnsw *hnsw, uint32_t slot, uint32_t neighbour)
 {
     struct graph *graph = &hnsw->graph;
-    uint32_t      links[LINK_ROW_MAX], moved = HNSW_NONE;
+    uint32_t links[LINK_ROW_MAX], moved = HNSW_NONE;
     graph_lock(graph, neighbour);
     uint32_t count = graph_read_locked(graph, neighbour, links);
     if (links_contain(links, count, slot)) {
@@ -305,7 +307,8 @@ link_squeeze(struct hnsw *hnsw, uint32_t slot, uint32_t neighbour)
 static bool
 linked_now(const struct hnsw *hnsw, uint32_t slot)
 {
-    return (atomic_load_explicit(&hnsw->linked[slot >> 6], memory_order_seq_cst) >> (slot & 63) & 1) != 0;
+    return (atomic_load_explicit(&hnsw->linked[slot >> 6], memory_order_seq_cst) >> (slot & 63) &
+            1) != 0;
 }
 
 // Moves the prefix over what is linked without a gap. Every linker sets its bit and then looks from the prefix on; the
@@ -314,12 +317,13 @@ static void
 finish(struct hnsw *hnsw, uint32_t slot)
 {
     atomic_fetch_or_explicit(&hnsw->linked[slot >> 6], 1ull << (slot & 63), memory_order_seq_cst);
-    const uint32_t nth = atomic_fetch_add_explicit(&hnsw->linked_count, 1, memory_order_acq_rel) + 1;
+    const uint32_t nth =
+        atomic_fetch_add_explicit(&hnsw->linked_count, 1, memory_order_acq_rel) + 1;
     entries_note_linked(hnsw, slot, nth);
     uint32_t prefix = atomic_load_explicit(&hnsw->linked_prefix, memory_order_seq_cst);
     while (prefix < hnsw->config.slots_max && linked_now(hnsw, prefix)) {
-        if (atomic_compare_exchange_weak_explicit(&hnsw->linked_prefix, &prefix, prefix + 1, memory_order_seq_cst,
-                                                  memory_order_seq_cst))
+        if (atomic_compare_exchange_weak_explicit(&hnsw->linked_prefix, &prefix, prefix + 1,
+                                                  memory_order_seq_cst, memory_order_seq_cst))
             prefix++;
     }
 }

@@ -16,24 +16,24 @@
 #include "index/nearest.h"
 #include "index/scratch.h"
 
-#define BATCH_MAX 32u        // rows measured in one kernel call
-#define ENTRIES_MAX 4096u    // sampled rows where walks begin: about half the square root of the rows
+#define BATCH_MAX 32u     // rows measured in one kernel call
+#define ENTRIES_MAX 4096u // sampled rows where walks begin: about half the square root of the rows
 
 // How the graph is walked.
 enum code_kind {
-    CODE_NONE,    // not founded, or flat: there is no graph
-    CODE_NIBBLE,  // on the high planes; links are chosen on both planes
-    CODE_EXACT,   // on the rows themselves
+    CODE_NONE,   // not founded, or flat: there is no graph
+    CODE_NIBBLE, // on the high planes; links are chosen on both planes
+    CODE_EXACT,  // on the rows themselves
 };
 
 // Where walks begin: a uniform sample of the linked rows, their high planes copied one behind the other so that
 // scanning them costs no misses. Readers look while a writer replaces one: a torn code is a worse hint, no more.
 struct entries {
-    uint8_t         *codes;  // ENTRIES_MAX x row_bytes (NIBBLE)
+    uint8_t *codes; // ENTRIES_MAX x row_bytes (NIBBLE)
     _Atomic uint32_t slots[ENTRIES_MAX];
     _Atomic uint32_t count;
-    uint64_t         drawn;  // prng state, under `lock`
-    struct lock      lock;
+    uint64_t drawn; // prng state, under `lock`
+    struct lock lock;
 };
 
 // What reads the sample's codes lies between these two; only ThreadSanitizer needs to be shown a lock (index/graph.h).
@@ -58,32 +58,33 @@ entries_let_go(const struct entries *entries)
 }
 
 struct hnsw {
-    struct hnsw_config    config;
+    struct hnsw_config config;
     const struct kernels *kernels;
-    struct codec          codec;
-    struct graph          graph;
-    struct arena          rows, high, low, meta;
-    size_t                row_bytes;  // of a stored row
-    _Atomic uint64_t     *erased;     // bit a slot
-    _Atomic uint64_t     *linked;
-    _Atomic uint64_t     *repaired;   // erased and nothing left to do
+    struct codec codec;
+    struct graph graph;
+    struct arena rows, high, low, meta;
+    size_t row_bytes;         // of a stored row
+    _Atomic uint64_t *erased; // bit a slot
+    _Atomic uint64_t *linked;
+    _Atomic uint64_t *repaired; // erased and nothing left to do
 
-    uint32_t appended, reserved;  // the caller's write lock
+    uint32_t appended, reserved; // the caller's write lock
 
-    _Atomic uint32_t kind;         // enum code_kind; set once by found()
-    _Atomic uint32_t found_rows;   // 0, or how many rows were there when linking became possible
-    struct lock      found_lock;
-    _Atomic uint32_t norm_max2;    // float bits: the largest |x|^2 of any row appended so far (ip)
+    _Atomic uint32_t kind;       // enum code_kind; set once by found()
+    _Atomic uint32_t found_rows; // 0, or how many rows were there when linking became possible
+    struct lock found_lock;
+    _Atomic uint32_t norm_max2; // float bits: the largest |x|^2 of any row appended so far (ip)
 
     _Alignas(64) _Atomic uint32_t published;
-    _Alignas(64) _Atomic uint32_t claimed;       // rows below it were taken by linkers
+    _Alignas(64) _Atomic uint32_t claimed; // rows below it were taken by linkers
     _Alignas(64) _Atomic uint32_t linked_count;
-    _Atomic uint32_t              linked_prefix; // all rows below it are linked
+    _Atomic uint32_t linked_prefix; // all rows below it are linked
     _Alignas(64) _Atomic uint32_t erased_count;
-    _Atomic uint32_t              repaired_count;
-    _Atomic uint32_t              repair_cursor;
-    _Atomic uint32_t              reach_events;  // rows linked and repaired when unreached ones were last looked for
-    struct lock                   reach_lock;
+    _Atomic uint32_t repaired_count;
+    _Atomic uint32_t repair_cursor;
+    _Atomic uint32_t
+        reach_events; // rows linked and repaired when unreached ones were last looked for
+    struct lock reach_lock;
 
     struct entries entries;
 };
@@ -123,54 +124,56 @@ bool hnsw_learn(const struct hnsw *hnsw, struct codec *codec, struct scratch *sc
 
 // ---- flat.c ----
 // Prepares a user's query for exact distances: what is returned is borrowed from the query or the scratch.
-const float *exact_query(const struct hnsw *hnsw, const struct hnsw_query *query, struct scratch *scratch);
+const float *exact_query(const struct hnsw *hnsw, const struct hnsw_query *query,
+                         struct scratch *scratch);
 // Puts the live and allowed rows of [first, end) into the heap, of which the `keep` nearest stay, in order only after
 // hits_finish.
 struct hit_heap {
     struct hit *hits;
-    uint32_t    count, keep;
+    uint32_t count, keep;
 };
-void exact_range(const struct hnsw *hnsw, const struct hnsw_query *query, const float *vector, uint32_t first,
-                 uint32_t end, struct hit_heap *heap);
+void exact_range(const struct hnsw *hnsw, const struct hnsw_query *query, const float *vector,
+                 uint32_t first, uint32_t end, struct hit_heap *heap);
 // The same for slots in a list; each is a slot that may answer.
-void exact_slots(const struct hnsw *hnsw, const float *vector, const uint32_t *slots, uint32_t count,
-                 struct hit_heap *heap);
+void exact_slots(const struct hnsw *hnsw, const float *vector, const uint32_t *slots,
+                 uint32_t count, struct hit_heap *heap);
 // Puts the heap in order and copies at most k; returns how many.
 uint32_t hits_finish(struct hit_heap *heap, uint32_t k, struct hit *out);
-bool     may_answer(const struct hnsw *hnsw, const struct hnsw_query *query, uint32_t slot);
+bool may_answer(const struct hnsw *hnsw, const struct hnsw_query *query, uint32_t slot);
 
 // ---- hnsw_search.c ----
 struct walk {
     const struct hnsw *hnsw;
-    struct scratch    *scratch;
-    enum code_kind     kind;
-    const float       *exact;     // the prepared query (CODE_EXACT)
-    float              shift;     // added to exact distances so that none is negative (ip)
-    uint32_t           published; // slots below it exist
-    uint32_t           limit;     // and have a place in the visited set: all of them, unless memory is short
-    uint32_t           beam;      // only the nearest `beam` of the pool have their links followed
-    uint32_t           capacity;  // of the pool, >= beam
-    uint32_t           k;         // with stop
-    float              stop;      // 0: none
-    float              slack;     // what lies within it of the k-th is kept in any case: codes may be wrong by it
-    uint64_t           deadline_ns;
+    struct scratch *scratch;
+    enum code_kind kind;
+    const float *exact; // the prepared query (CODE_EXACT)
+    float shift;        // added to exact distances so that none is negative (ip)
+    uint32_t published; // slots below it exist
+    uint32_t limit;     // and have a place in the visited set: all of them, unless memory is short
+    uint32_t beam;      // only the nearest `beam` of the pool have their links followed
+    uint32_t capacity;  // of the pool, >= beam
+    uint32_t k;         // with stop
+    float stop;         // 0: none
+    float slack; // what lies within it of the k-th is kept in any case: codes may be wrong by it
+    uint64_t deadline_ns;
     // Of a filtered walk: who may answer (else NULL), how many comparisons are worth it, and how many that pass were
     // met, which ends the use of failing rows as bridges once it reaches k.
     const struct bitmap *allowed;
-    uint64_t             evaluations_max;
-    uint32_t             excluded;  // a slot to be walked around, or HNSW_NONE
-    uint32_t             passed;
-    uint64_t             evaluations, hops;
-    bool                 cut;
+    uint64_t evaluations_max;
+    uint32_t excluded; // a slot to be walked around, or HNSW_NONE
+    uint32_t passed;
+    uint64_t evaluations, hops;
+    bool cut;
 };
 // Fills scratch->pool with the nearest slots that a walk finds.
 void walk_run(struct walk *walk);
 // Sets up kind, query code and shift for a prepared vector.
-void walk_init(struct walk *walk, const struct hnsw *hnsw, struct scratch *scratch, const float *prepared,
-               enum code_asker asker);
+void walk_init(struct walk *walk, const struct hnsw *hnsw, struct scratch *scratch,
+               const float *prepared, enum code_asker asker);
 // Measures slots by the walk's code; returns the mask of those below `bound`. count <= BATCH_MAX; `out` has room for
 // BATCH_MAX.
-uint32_t walk_measure(const struct walk *walk, const uint32_t *slots, uint32_t count, float bound, float *out);
+uint32_t walk_measure(const struct walk *walk, const uint32_t *slots, uint32_t count, float bound,
+                      float *out);
 // The best entries, at most `want` (<= ENTER_MAX), marked visited and put in the pool; of those in `allowed` where it
 // is not NULL.
 #define ENTER_MAX 8u
@@ -182,22 +185,22 @@ float rerank_margin(const struct codec *codec, const struct code_query *query);
 // How many a walk must keep so that rerank can choose.
 uint32_t rerank_room(const struct hnsw_query *query, uint32_t beam);
 // Puts the nearest of the pool that may answer and lie below `tail_from` into the heap, compared by their rows.
-void rerank(const struct walk *walk, const struct hnsw_query *query, const float *exact, uint32_t tail_from,
-            struct hit_heap *heap);
+void rerank(const struct walk *walk, const struct hnsw_query *query, const float *exact,
+            uint32_t tail_from, struct hit_heap *heap);
 
 // ---- hnsw_filter.c ----
 // The walk, or the scan, of a query with a filter; puts its finds into the heap, the tail's apart from a scan's.
-enum hnsw_strategy filter_search(struct walk *walk, const struct hnsw_query *query, const float *exact,
-                                 uint32_t tail_from, struct hit_heap *heap);
+enum hnsw_strategy filter_search(struct walk *walk, const struct hnsw_query *query,
+                                 const float *exact, uint32_t tail_from, struct hit_heap *heap);
 
 // ---- prune.c ----
 // Of `count` sorted candidates of `owner` (distances by code) chooses at most `keep` links; returns how many. Slots
 // equal to the owner are passed over.
-uint32_t prune(const struct hnsw *hnsw, struct scratch *scratch, uint32_t owner, const uint64_t *candidates,
-               uint32_t count, uint32_t keep, uint32_t *chosen);
+uint32_t prune(const struct hnsw *hnsw, struct scratch *scratch, uint32_t owner,
+               const uint64_t *candidates, uint32_t count, uint32_t keep, uint32_t *chosen);
 // Distances by code (both planes, or rows) from `slot` to others, to scratch->distances. count <= PRUNE_CANDIDATES_MAX.
-void code_distances(const struct hnsw *hnsw, struct scratch *scratch, uint32_t slot, const uint32_t *others,
-                    uint32_t count);
+void code_distances(const struct hnsw *hnsw, struct scratch *scratch, uint32_t slot,
+                    const uint32_t *others, uint32_t count);
 
 static inline bool
 links_contain(const uint32_t *links, uint32_t count, uint32_t slot)
@@ -218,8 +221,8 @@ bool link_append(struct hnsw *hnsw, uint32_t node, uint32_t target);
 // neighbour -> last becomes neighbour -> slot -> last.
 void link_squeeze(struct hnsw *hnsw, uint32_t slot, uint32_t neighbour);
 // Writes the row of `node` from `count` links: all of them where they fit, else the best `keep`. The lock is held.
-void graph_choose_locked(struct hnsw *hnsw, struct scratch *scratch, uint32_t node, const uint32_t *links,
-                         uint32_t count, uint32_t keep);
+void graph_choose_locked(struct hnsw *hnsw, struct scratch *scratch, uint32_t node,
+                         const uint32_t *links, uint32_t count, uint32_t keep);
 // Walks from a coded row to its neighbours: live linked rows other than itself, at the front of scratch->pool.keys,
 // nearest first by the finer code; returns how many. What the walk met besides follows them.
 uint32_t hnsw_neighbours(const struct hnsw *hnsw, uint32_t slot, struct scratch *scratch);
@@ -234,7 +237,7 @@ bool reach_mark(const struct hnsw *hnsw, uint32_t limit, uint64_t *reached);
 
 // ---- entries.c ----
 omen_status entries_init(struct entries *entries, size_t row_bytes, uint64_t seed);
-void        entries_fini(struct entries *entries);
+void entries_fini(struct entries *entries);
 // Called when a row was linked (n-th; nothing happens when it was erased meanwhile) or repaired away.
 void entries_note_linked(struct hnsw *hnsw, uint32_t slot, uint32_t nth);
 void entries_note_erased(struct hnsw *hnsw, uint32_t slot);

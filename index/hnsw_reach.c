@@ -18,7 +18,7 @@
 
 struct stack {
     uint32_t *slots;
-    size_t    count, capacity;
+    size_t count, capacity;
 };
 
 static bool
@@ -26,7 +26,7 @@ stack_push(struct stack *stack, uint32_t slot)
 {
     if (stack->count == stack->capacity) {
         const size_t capacity = stack->capacity > 0 ? stack->capacity * 2 : STACK_FIRST;
-        uint32_t    *slots = mem_resize(stack->slots, capacity * sizeof *slots);
+        uint32_t *slots = mem_resize(stack->slots, capacity * sizeof *slots);
         if (slots == NULL)
             return false;
         stack->slots = slots;
@@ -40,7 +40,7 @@ static bool
 mark(uint64_t *reached, uint32_t slot)
 {
     const uint64_t bit = 1ull << (slot & 63);
-    const bool     fresh = (reached[slot >> 6] & bit) == 0;
+    const bool fresh = (reached[slot >> 6] & bit) == 0;
     reached[slot >> 6] |= bit;
     return fresh;
 }
@@ -81,7 +81,7 @@ bool
 reach_mark(const struct hnsw *hnsw, uint32_t limit, uint64_t *reached)
 {
     struct stack stack = {0};
-    const bool   whole = mark_from_entry(hnsw, limit, reached, &stack);
+    const bool whole = mark_from_entry(hnsw, limit, reached, &stack);
     mem_free(stack.slots);
     return whole;
 }
@@ -94,10 +94,10 @@ is_reached(const uint64_t *reached, uint32_t slot)
 
 // The nearest of the entries that are reached; HNSW_NONE when there is none.
 static uint32_t
-nearest_entry(const struct hnsw *hnsw, struct scratch *scratch, uint32_t slot, const uint64_t *reached,
-              uint32_t limit)
+nearest_entry(const struct hnsw *hnsw, struct scratch *scratch, uint32_t slot,
+              const uint64_t *reached, uint32_t limit)
 {
-    uint32_t       slots[PRUNE_CANDIDATES_MAX], count = 0, best = 0;
+    uint32_t slots[PRUNE_CANDIDATES_MAX], count = 0, best = 0;
     const uint32_t entries = atomic_load_explicit(&hnsw->entries.count, memory_order_acquire);
     for (uint32_t i = 0; i < entries && count < PRUNE_CANDIDATES_MAX; i++) {
         const uint32_t entry = atomic_load_explicit(&hnsw->entries.slots[i], memory_order_acquire);
@@ -116,16 +116,17 @@ nearest_entry(const struct hnsw *hnsw, struct scratch *scratch, uint32_t slot, c
 // Gives `slot` a link from a near row that is reached. No row chooses anew for it, which might cut off another: the link
 // is appended where there is room, else it takes the place of one whose end `slot` then links to.
 static void
-connect(struct hnsw *hnsw, struct scratch *scratch, uint32_t slot, const uint64_t *reached, uint32_t limit)
+connect(struct hnsw *hnsw, struct scratch *scratch, uint32_t slot, const uint64_t *reached,
+        uint32_t limit)
 {
     const uint32_t found = hnsw_neighbours(hnsw, slot, scratch);
-    uint32_t       nearest[NEIGHBOURS_TRIED], count = 0;
+    uint32_t nearest[NEIGHBOURS_TRIED], count = 0;
     for (uint32_t i = 0; i < found && count < NEIGHBOURS_TRIED; i++) {
         const uint32_t other = nearest_slot(scratch->pool.keys[i]);
         if (other < limit && is_reached(reached, other))
             nearest[count++] = other;
     }
-    if (count == 0) {  // all that is near is cut off as well
+    if (count == 0) { // all that is near is cut off as well
         nearest[0] = nearest_entry(hnsw, scratch, slot, reached, limit);
         count = nearest[0] != HNSW_NONE;
     }
@@ -141,15 +142,18 @@ connect(struct hnsw *hnsw, struct scratch *scratch, uint32_t slot, const uint64_
 static void
 forget_repaired(struct hnsw *hnsw, struct scratch *scratch, uint32_t slot, uint32_t limit)
 {
-    uint32_t own[LINK_ROW_MAX], theirs[LINK_ROW_MAX], links[PRUNE_CANDIDATES_MAX], beyond[PRUNE_CANDIDATES_MAX];
-    uint32_t own_count = graph_read(&hnsw->graph, slot, limit, own), others = 0, dead = 0, count = 0;
+    uint32_t own[LINK_ROW_MAX], theirs[LINK_ROW_MAX], links[PRUNE_CANDIDATES_MAX],
+        beyond[PRUNE_CANDIDATES_MAX];
+    uint32_t own_count = graph_read(&hnsw->graph, slot, limit, own), others = 0, dead = 0,
+             count = 0;
     for (uint32_t i = 0; i < own_count; i++) {
         if (!atomic_bit_test(hnsw->repaired, own[i]))
             continue;
         dead++;
         const uint32_t their_count = graph_read(&hnsw->graph, own[i], limit, theirs);
         for (uint32_t j = 0; j < their_count && others < PRUNE_CANDIDATES_MAX - LINK_ROW_MAX; j++)
-            if (!atomic_bit_test(hnsw->erased, theirs[j]) && atomic_bit_test(hnsw->linked, theirs[j]))
+            if (!atomic_bit_test(hnsw->erased, theirs[j]) &&
+                atomic_bit_test(hnsw->linked, theirs[j]))
                 beyond[others++] = theirs[j];
     }
     if (dead == 0)
@@ -171,8 +175,8 @@ static void
 reach_repair(struct hnsw *hnsw, struct scratch *scratch)
 {
     const uint32_t limit = atomic_load_explicit(&hnsw->linked_prefix, memory_order_acquire);
-    struct stack   stack = {0};
-    uint64_t      *reached = mem_alloc_zero(bitmap_words(hnsw_count(hnsw)) + 1, sizeof *reached);
+    struct stack stack = {0};
+    uint64_t *reached = mem_alloc_zero(bitmap_words(hnsw_count(hnsw)) + 1, sizeof *reached);
     for (uint32_t slot = 0; slot < limit; slot++)
         if (!atomic_bit_test(hnsw->erased, slot))
             forget_repaired(hnsw, scratch, slot, limit);

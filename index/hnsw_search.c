@@ -17,15 +17,16 @@
 #include "index/vector.h"
 
 #define IN_FLIGHT 2u
-#define RING 2u             // a power of two, not below IN_FLIGHT
-#define LINKS_AHEAD 2u      // link rows of the next nodes in line that are prefetched
+#define RING 2u        // a power of two, not below IN_FLIGHT
+#define LINKS_AHEAD 2u // link rows of the next nodes in line that are prefetched
 #define ENTRIES_TAKEN 1u
 #define DEADLINE_BATCHES 32u
-#define FILTER_DIRECT 100u  // so few rows that a filter lets through are compared as they are
-#define FILTER_BATCH 32u    // rows that pass and are looked for behind failing ones
+#define FILTER_DIRECT 100u // so few rows that a filter lets through are compared as they are
+#define FILTER_BATCH 32u   // rows that pass and are looked for behind failing ones
 #define BRIDGES 4u
 #define DETOURS 1u
-#define STOP_DEPTH 10u  // the stop is relative to the 10th at least: the distance of the very nearest says little
+#define STOP_DEPTH                                                                                 \
+    10u // the stop is relative to the 10th at least: the distance of the very nearest says little
 
 struct batch {
     uint32_t slots[LINK_ROW_MAX];
@@ -35,22 +36,23 @@ struct batch {
 static inline void
 prefetch_codes(const struct walk *walk, const uint32_t *slots, uint32_t count)
 {
-    const struct hnsw  *hnsw = walk->hnsw;
+    const struct hnsw *hnsw = walk->hnsw;
     const struct arena *arena = walk->kind == CODE_NIBBLE ? &hnsw->high : &hnsw->rows;
-    const uint32_t      bytes = (uint32_t)arena->row_bytes;
+    const uint32_t bytes = (uint32_t)arena->row_bytes;
     for (uint32_t i = 0; i < count; i++)
         prefetch_lines(arena_row(arena, slots[i]), bytes);
 }
 
 static uint32_t
-measure_exact(const struct walk *walk, const uint32_t *slots, uint32_t count, float bound, float *out)
+measure_exact(const struct walk *walk, const uint32_t *slots, uint32_t count, float bound,
+              float *out)
 {
     const struct hnsw *hnsw = walk->hnsw;
-    const void        *rows[BATCH_MAX] = {NULL};
+    const void *rows[BATCH_MAX] = {NULL};
     for (uint32_t i = 0; i < count; i++)
         rows[i] = arena_row(&hnsw->rows, slots[i]);
-    hnsw->kernels->exact[hnsw->config.metric][hnsw->config.type - 1](walk->exact, rows, count, hnsw->config.dim,
-                                                                     out);
+    hnsw->kernels->exact[hnsw->config.metric][hnsw->config.type - 1](walk->exact, rows, count,
+                                                                     hnsw->config.dim, out);
     uint32_t below = 0;
     for (uint32_t i = 0; i < count; i++) {
         const float distance = out[i] + walk->shift;
@@ -61,20 +63,21 @@ measure_exact(const struct walk *walk, const uint32_t *slots, uint32_t count, fl
 }
 
 uint32_t
-walk_measure(const struct walk *walk, const uint32_t *slots, uint32_t count, float bound, float *out)
+walk_measure(const struct walk *walk, const uint32_t *slots, uint32_t count, float bound,
+             float *out)
 {
     if (walk->kind == CODE_EXACT)
         return measure_exact(walk, slots, count, bound, out);
     const struct hnsw *hnsw = walk->hnsw;
-    const uint8_t     *rows[BATCH_MAX];
+    const uint8_t *rows[BATCH_MAX];
     for (uint32_t i = 0; i < count; i++)
         rows[i] = arena_row(&hnsw->high, slots[i]);
     return hnsw->kernels->nibble(&walk->scratch->query.nibble, rows, count, bound, out);
 }
 
 void
-walk_init(struct walk *walk, const struct hnsw *hnsw, struct scratch *scratch, const float *prepared,
-          enum code_asker asker)
+walk_init(struct walk *walk, const struct hnsw *hnsw, struct scratch *scratch,
+          const float *prepared, enum code_asker asker)
 {
     walk->hnsw = hnsw;
     walk->scratch = scratch;
@@ -83,7 +86,7 @@ walk_init(struct walk *walk, const struct hnsw *hnsw, struct scratch *scratch, c
     const uint64_t visitable = (uint64_t)scratch->visited_words * 64;
     walk->published = published;
     walk->limit = published < visitable ? published : (uint32_t)visitable;
-    const bool  ip = hnsw->config.metric == METRIC_IP;
+    const bool ip = hnsw->config.metric == METRIC_IP;
     const float norm2 = ip ? vector_norm2(prepared, hnsw->config.dim) : 0.0f;
     const float norm_max2 =
         ip ? bits_float(atomic_load_explicit(&hnsw->norm_max2, memory_order_relaxed)) : 0.0f;
@@ -93,7 +96,8 @@ walk_init(struct walk *walk, const struct hnsw *hnsw, struct scratch *scratch, c
         return;
     }
     codec_rotate(&hnsw->codec, prepared, scratch->rotated);
-    codec_query(&hnsw->codec, scratch->rotated, norm2, norm_max2, asker, scratch->components, &scratch->query);
+    codec_query(&hnsw->codec, scratch->rotated, norm2, norm_max2, asker, scratch->components,
+                &scratch->query);
     walk->slack = rerank_margin(&hnsw->codec, &scratch->query);
 }
 
@@ -113,16 +117,19 @@ walk_over(const struct walk *walk, const struct nearest *pool, uint32_t next)
     if (next >= pool->count || (next >= walk->beam && pool->count >= walk->k))
         return true;
     return walk->stop > 0.0f && pool->count >= walk->k &&
-           nearest_distance(pool->keys[next]) > nearest_distance(pool->keys[walk->k - 1]) * walk->stop;
+           nearest_distance(pool->keys[next]) >
+               nearest_distance(pool->keys[walk->k - 1]) * walk->stop;
 }
 
 static inline float
 pool_bound(const struct walk *walk, const struct nearest *pool)
 {
-    float bound = pool->count == pool->capacity ? nearest_distance(pool->keys[pool->count - 1]) : INFINITY;
+    float bound =
+        pool->count == pool->capacity ? nearest_distance(pool->keys[pool->count - 1]) : INFINITY;
     if (walk->stop > 0.0f && pool->count >= walk->k) {
         const float kth = nearest_distance(pool->keys[walk->k - 1]);
-        const float reach = kth * walk->stop > kth + walk->slack ? kth * walk->stop : kth + walk->slack;
+        const float reach =
+            kth * walk->stop > kth + walk->slack ? kth * walk->stop : kth + walk->slack;
         bound = reach < bound ? reach : bound;
     }
     return bound;
@@ -135,23 +142,24 @@ static __attribute__((noinline)) uint32_t
 detour(const struct walk *walk, uint32_t slot, uint32_t *links, uint32_t count)
 {
     const struct hnsw *hnsw = walk->hnsw;
-    struct scratch    *scratch = walk->scratch;
-    bool               excluded = false;
+    struct scratch *scratch = walk->scratch;
+    bool excluded = false;
     for (uint32_t i = 0; i < count && !excluded; i++)
         excluded = links[i] == walk->excluded;
     if (!excluded)
         return count;
-    uint32_t       beyond[LINK_ROW_MAX];
+    uint32_t beyond[LINK_ROW_MAX];
     const uint32_t others = graph_read(&hnsw->graph, walk->excluded, walk->limit, beyond);
     code_distances(hnsw, scratch, slot, beyond, others);
     for (uint32_t r = 0; r < DETOURS && count < LINK_ROW_MAX; r++) {
         uint32_t best = HNSW_NONE;
         for (uint32_t i = 0; i < others; i++)
-            if (beyond[i] != slot && (best == HNSW_NONE || scratch->distances[i] < scratch->distances[best]))
+            if (beyond[i] != slot &&
+                (best == HNSW_NONE || scratch->distances[i] < scratch->distances[best]))
                 best = i;
         if (best == HNSW_NONE)
             break;
-        links[count++] = beyond[best];  // visited twice is visited once
+        links[count++] = beyond[best]; // visited twice is visited once
         beyond[best] = slot;
     }
     return count;
@@ -162,9 +170,9 @@ static inline void
 follow(struct walk *walk, uint32_t slot, struct batch *batch)
 {
     struct scratch *scratch = walk->scratch;
-    uint32_t        links[LINK_ROW_MAX];
-    uint32_t        count = graph_read(&walk->hnsw->graph, slot, walk->limit, links);
-    uint32_t        fresh = 0;
+    uint32_t links[LINK_ROW_MAX];
+    uint32_t count = graph_read(&walk->hnsw->graph, slot, walk->limit, links);
+    uint32_t fresh = 0;
     if (walk->excluded != HNSW_NONE)
         count = detour(walk, slot, links, count);
     for (uint32_t i = 0; i < count; i++) {
@@ -179,10 +187,11 @@ follow(struct walk *walk, uint32_t slot, struct batch *batch)
 // Appends a slot to `out` where it passes and was not visited, and marks it then; returns the new count. Without a
 // branch: whether a row passes is a coin toss.
 static inline uint32_t
-take_passing(struct scratch *scratch, const struct bitmap *allowed, uint32_t slot, uint32_t *out, uint32_t count)
+take_passing(struct scratch *scratch, const struct bitmap *allowed, uint32_t slot, uint32_t *out,
+             uint32_t count)
 {
-    const uint32_t  word = slot >> 6, at = slot & 63;
-    const uint64_t  pass = allowed->words[word] >> at & 1, before = scratch->visited[word];
+    const uint32_t word = slot >> 6, at = slot & 63;
+    const uint64_t pass = allowed->words[word] >> at & 1, before = scratch->visited[word];
     scratch->visited[word] = before | pass << at;
     scratch->touched[scratch->touched_count] = word;
     scratch->touched_count += (uint32_t)pass & (before == 0);
@@ -195,13 +204,13 @@ take_passing(struct scratch *scratch, const struct bitmap *allowed, uint32_t slo
 static void
 follow_filtered(struct walk *walk, uint32_t slot, struct batch *batch)
 {
-    struct scratch      *scratch = walk->scratch;
-    const struct graph  *graph = &walk->hnsw->graph;
+    struct scratch *scratch = walk->scratch;
+    const struct graph *graph = &walk->hnsw->graph;
     const struct bitmap *allowed = walk->allowed;
-    const uint32_t       limit = walk->limit < allowed->count ? walk->limit : allowed->count;
-    uint32_t             links[LINK_ROW_MAX], failing[LINK_ROW_MAX];
-    const uint32_t       count = graph_read(graph, slot, limit, links);
-    uint32_t             fresh = 0, failed = 0;
+    const uint32_t limit = walk->limit < allowed->count ? walk->limit : allowed->count;
+    uint32_t links[LINK_ROW_MAX], failing[LINK_ROW_MAX];
+    const uint32_t count = graph_read(graph, slot, limit, links);
+    uint32_t fresh = 0, failed = 0;
     for (uint32_t i = 0; i < count; i++) {
         fresh = take_passing(scratch, allowed, links[i], batch->slots, fresh);
         failing[failed] = links[i];
@@ -211,7 +220,7 @@ follow_filtered(struct walk *walk, uint32_t slot, struct batch *batch)
         for (uint32_t i = 0; i < failed; i++)
             graph_prefetch(graph, failing[i]);
         for (uint32_t i = 0; i < failed && fresh < FILTER_BATCH; i++) {
-            if (scratch_visit(scratch, failing[i]))  // its links were taken before
+            if (scratch_visit(scratch, failing[i])) // its links were taken before
                 continue;
             const uint32_t others = graph_read(graph, failing[i], limit, links);
             for (uint32_t j = 0; j < others && fresh < LINK_ROW_MAX - 1; j++)
@@ -231,15 +240,16 @@ follow_filtered(struct walk *walk, uint32_t slot, struct batch *batch)
 static inline uint32_t
 compare(struct walk *walk, struct nearest *pool, const struct batch *batch)
 {
-    float    distances[BATCH_MAX];
+    float distances[BATCH_MAX];
     uint32_t first = UINT32_MAX;
-    float    bound = pool_bound(walk, pool);
+    float bound = pool_bound(walk, pool);
     for (uint32_t from = 0; from < batch->count; from += BATCH_MAX) {
         const uint32_t count = batch->count - from < BATCH_MAX ? batch->count - from : BATCH_MAX;
-        uint32_t       below = walk_measure(walk, batch->slots + from, count, bound, distances);
+        uint32_t below = walk_measure(walk, batch->slots + from, count, bound, distances);
         for (; below != 0; below &= below - 1) {
             const uint32_t i = (uint32_t)__builtin_ctz(below);
-            const uint32_t place = nearest_insert(pool, nearest_key(distances[i], batch->slots[from + i]));
+            const uint32_t place =
+                nearest_insert(pool, nearest_key(distances[i], batch->slots[from + i]));
             if (place < first) {
                 first = place;
                 graph_prefetch(&walk->hnsw->graph, batch->slots[from + i]);
@@ -255,8 +265,8 @@ void
 walk_run(struct walk *walk)
 {
     struct nearest *pool = &walk->scratch->pool;
-    struct batch    ring[RING];
-    uint32_t        oldest = 0, flying = 0, next = next_open(pool, 0), compared = 0;
+    struct batch ring[RING];
+    uint32_t oldest = 0, flying = 0, next = next_open(pool, 0), compared = 0;
     for (;;) {
         while (flying < IN_FLIGHT && !walk_over(walk, pool, next)) {
             const uint32_t slot = nearest_slot(pool->keys[next]);
@@ -267,7 +277,8 @@ walk_run(struct walk *walk)
                 follow_filtered(walk, slot, &ring[(oldest + flying) % RING]);
             flying++;
             next = next_open(pool, next);
-            for (uint32_t ahead = next, seen = 0; ahead < pool->count && seen < LINKS_AHEAD; ahead++)
+            for (uint32_t ahead = next, seen = 0; ahead < pool->count && seen < LINKS_AHEAD;
+                 ahead++)
                 if ((pool->keys[ahead] & NEAREST_FLAG) == 0) {
                     graph_prefetch(&walk->hnsw->graph, nearest_slot(pool->keys[ahead]));
                     seen++;
@@ -281,7 +292,8 @@ walk_run(struct walk *walk)
         next = next_open(pool, first < next ? first : next);
         if (walk->allowed != NULL && walk->evaluations > walk->evaluations_max)
             break;
-        if (walk->deadline_ns != 0 && ++compared % DEADLINE_BATCHES == 0 && os_clock_ns() > walk->deadline_ns) {
+        if (walk->deadline_ns != 0 && ++compared % DEADLINE_BATCHES == 0 &&
+            os_clock_ns() > walk->deadline_ns) {
             walk->cut = true;
             break;
         }
@@ -292,21 +304,22 @@ void
 walk_enter(struct walk *walk, uint32_t want, const struct bitmap *allowed)
 {
     ASSERT(want <= ENTER_MAX);
-    const struct hnsw    *hnsw = walk->hnsw;
+    const struct hnsw *hnsw = walk->hnsw;
     const struct entries *entries = &hnsw->entries;
-    const uint32_t        count = atomic_load_explicit(&entries->count, memory_order_acquire);
-    uint64_t              keys[ENTER_MAX + 1];
-    struct nearest        best = {.keys = keys, .capacity = want};
-    float                 distances[BATCH_MAX], bound = INFINITY;
+    const uint32_t count = atomic_load_explicit(&entries->count, memory_order_acquire);
+    uint64_t keys[ENTER_MAX + 1];
+    struct nearest best = {.keys = keys, .capacity = want};
+    float distances[BATCH_MAX], bound = INFINITY;
     entries_hold(entries);
     for (uint32_t from = 0; from < count; from += BATCH_MAX) {
         const uint32_t batch = count - from < BATCH_MAX ? count - from : BATCH_MAX;
-        uint32_t       slots[BATCH_MAX], below;
+        uint32_t slots[BATCH_MAX], below;
         if (walk->kind == CODE_NIBBLE) {
             const uint8_t *rows[BATCH_MAX];
             for (uint32_t i = 0; i < batch; i++)
                 rows[i] = entries->codes + (size_t)(from + i) * hnsw->codec.row_bytes;
-            below = hnsw->kernels->nibble(&walk->scratch->query.nibble, rows, batch, bound, distances);
+            below =
+                hnsw->kernels->nibble(&walk->scratch->query.nibble, rows, batch, bound, distances);
         } else {
             for (uint32_t i = 0; i < batch; i++)
                 slots[i] = atomic_load_explicit(&entries->slots[from + i], memory_order_acquire);
@@ -314,7 +327,8 @@ walk_enter(struct walk *walk, uint32_t want, const struct bitmap *allowed)
         }
         for (; below != 0; below &= below - 1) {
             const uint32_t i = (uint32_t)__builtin_ctz(below);
-            const uint32_t slot = atomic_load_explicit(&entries->slots[from + i], memory_order_acquire);
+            const uint32_t slot =
+                atomic_load_explicit(&entries->slots[from + i], memory_order_acquire);
             // The row that asks, or one that is excluded, may be an entry: it must not take the place of another.
             if (slot < walk->limit && !scratch_visited(walk->scratch, slot) &&
                 (allowed == NULL || bitmap_test(allowed, slot)))
@@ -336,10 +350,12 @@ walk_enter(struct walk *walk, uint32_t want, const struct bitmap *allowed)
 }
 
 uint32_t
-hnsw_search(const struct hnsw *hnsw, const struct hnsw_query *query, struct scratch *scratch, struct hit *hits)
+hnsw_search(const struct hnsw *hnsw, const struct hnsw_query *query, struct scratch *scratch,
+            struct hit *hits)
 {
     ASSERT(query->k >= 1 && query->k <= TOPK_MAX);
-    if (hnsw_kind(hnsw) == CODE_NONE || atomic_load_explicit(&hnsw->linked_count, memory_order_acquire) == 0 ||
+    if (hnsw_kind(hnsw) == CODE_NONE ||
+        atomic_load_explicit(&hnsw->linked_count, memory_order_acquire) == 0 ||
         (query->allowed != NULL && query->allowed_count <= FILTER_DIRECT))
         return hnsw_scan(hnsw, query, scratch, hits);
     const uint32_t beam = query->beam > 0 ? query->beam : query->k;
@@ -348,13 +364,13 @@ hnsw_search(const struct hnsw *hnsw, const struct hnsw_query *query, struct scra
 
     // Read before the walk: a row linked since is compared twice at most, never left out.
     const uint32_t tail_from = atomic_load_explicit(&hnsw->linked_prefix, memory_order_acquire);
-    const float   *exact = exact_query(hnsw, query, scratch);
-    struct walk    walk = {.beam = beam,
-                           .capacity = capacity,
-                           .k = query->k > STOP_DEPTH ? query->k : STOP_DEPTH,
-                           .stop = query->stop,
-                           .deadline_ns = query->deadline_ns,
-                           .excluded = query->excluded};
+    const float *exact = exact_query(hnsw, query, scratch);
+    struct walk walk = {.beam = beam,
+                        .capacity = capacity,
+                        .k = query->k > STOP_DEPTH ? query->k : STOP_DEPTH,
+                        .stop = query->stop,
+                        .deadline_ns = query->deadline_ns,
+                        .excluded = query->excluded};
     if (query->excluded != HNSW_NONE) {
         const omen_status fits = scratch_fit_prune(scratch, hnsw);
         ASSERT(fits == OMEN_OK);

@@ -6,15 +6,15 @@
 #include <stdint.h>
 
 enum metric {
-    METRIC_COSINE = 0,  // 1 - <q,x> / (|q| |x|)
-    METRIC_L2 = 1,      // |q - x|^2
-    METRIC_IP = 2,      // 1 - <q,x>
+    METRIC_COSINE = 0, // 1 - <q,x> / (|q| |x|)
+    METRIC_L2 = 1,     // |q - x|^2
+    METRIC_IP = 2,     // 1 - <q,x>
 };
 
 enum vector_type {
     VECTOR_F32 = 1,
-    VECTOR_F16 = 2,   // IEEE binary16
-    VECTOR_BF16 = 3,  // upper half of a binary32
+    VECTOR_F16 = 2,  // IEEE binary16
+    VECTOR_BF16 = 3, // upper half of a binary32
     VECTOR_I8 = 4,
     VECTOR_U8 = 5,
 };
@@ -27,7 +27,7 @@ vector_type_bytes(enum vector_type type)
 
 // One answer of a search.
 struct hit {
-    float    distance;
+    float distance;
     uint32_t slot;
 };
 

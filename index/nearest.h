@@ -16,8 +16,8 @@
 
 struct nearest {
     uint64_t *keys;
-    uint32_t  count;
-    uint32_t  capacity;
+    uint32_t count;
+    uint32_t capacity;
 };
 
 static inline uint64_t
@@ -32,7 +32,7 @@ static inline float
 nearest_distance(uint64_t key)
 {
     const uint32_t bits = (uint32_t)(key >> 32);
-    float          distance;
+    float distance;
     memcpy(&distance, &bits, sizeof distance);
     return distance;
 }
@@ -49,12 +49,12 @@ static inline uint32_t
 nearest_insert(struct nearest *list, uint64_t key)
 {
     uint64_t *const keys = list->keys;
-    uint32_t        low = 0, length = list->count;
+    uint32_t low = 0, length = list->count;
     if (length == list->capacity && (length == 0 || key >= keys[length - 1]))
         return list->capacity;
     while (length > 0) {
         const uint32_t half = length >> 1;
-        const bool     right = keys[low + half] < key;
+        const bool right = keys[low + half] < key;
         low = right ? low + half + 1 : low;
         length = right ? length - half - 1 : half;
     }

@@ -39,7 +39,8 @@ prefetch_planes(const struct hnsw *hnsw, uint32_t slot)
 static void
 join_slot(const struct hnsw *hnsw, uint32_t slot, uint8_t *out)
 {
-    hnsw->kernels->join(arena_row(&hnsw->high, slot), arena_row(&hnsw->low, slot), hnsw->codec.row_bytes, out);
+    hnsw->kernels->join(arena_row(&hnsw->high, slot), arena_row(&hnsw->low, slot),
+                        hnsw->codec.row_bytes, out);
 }
 
 // Joins the codes of `count` slots into the scratch, their metas beside them.
@@ -58,42 +59,45 @@ gather(const struct hnsw *hnsw, struct scratch *scratch, const uint32_t *slots, 
 
 // Distances from a joined code to the gathered ones [from, count), to scratch->distances.
 static void
-pair_distances(const struct hnsw *hnsw, struct scratch *scratch, const uint8_t *joined, const struct byte_meta *meta,
-               uint32_t from, uint32_t count)
+pair_distances(const struct hnsw *hnsw, struct scratch *scratch, const uint8_t *joined,
+               const struct byte_meta *meta, uint32_t from, uint32_t count)
 {
     const uint32_t bytes = hnsw->codec.joined_bytes;
     const uint32_t whole = hnsw->codec.row_bytes / 64 * 128, w = hnsw->codec.row_bytes % 64;
-    int8_t *const  one = scratch->one;
+    int8_t *const one = scratch->one;
     for (uint32_t j = 0; j < bytes; j++)
         one[j] = (int8_t)(joined[j] ^ 0x80);
-    if (w > 0) {  // what no component fills
+    if (w > 0) { // what no component fills
         memset(one + whole + w, 0, 64 - w);
         memset(one + whole + 64 + w, 0, 64 - w);
     }
     int32_t sum = 0;
     for (uint32_t j = 0; j < bytes; j++)
         sum += one[j];
-    hnsw->kernels->dots(one, joined_row(hnsw, scratch, from), bytes, count - from, scratch->dots + from);
+    hnsw->kernels->dots(one, joined_row(hnsw, scratch, from), bytes, count - from,
+                        scratch->dots + from);
     for (uint32_t i = from; i < count; i++)
-        scratch->distances[i] = codec_pair(&hnsw->codec, meta, &scratch->metas[i], scratch->dots[i] - 128 * sum);
+        scratch->distances[i] =
+            codec_pair(&hnsw->codec, meta, &scratch->metas[i], scratch->dots[i] - 128 * sum);
 }
 
 // The same for rows that are walked exactly; under ip the metas hold the added components.
 static void
-exact_distances(const struct hnsw *hnsw, struct scratch *scratch, uint32_t slot, const uint32_t *others,
-                uint32_t from, uint32_t count)
+exact_distances(const struct hnsw *hnsw, struct scratch *scratch, uint32_t slot,
+                const uint32_t *others, uint32_t from, uint32_t count)
 {
     const struct codec *codec = &hnsw->codec;
-    const bool          ip = codec->metric == METRIC_IP;
+    const bool ip = codec->metric == METRIC_IP;
     codec_prepare(codec, arena_row(&hnsw->rows, slot), codec->type, scratch->rotated);
-    const struct byte_meta *own = (const struct byte_meta *)(const void *)arena_row(&hnsw->meta, slot);
+    const struct byte_meta *own =
+        (const struct byte_meta *)(const void *)arena_row(&hnsw->meta, slot);
     for (uint32_t i = from; i < count; i += BATCH_MAX) {
         const uint32_t batch = count - i < BATCH_MAX ? count - i : BATCH_MAX;
-        const void    *rows[BATCH_MAX];
+        const void *rows[BATCH_MAX];
         for (uint32_t j = 0; j < batch; j++)
             rows[j] = arena_row(&hnsw->rows, others[i + j]);
-        hnsw->kernels->exact[codec->metric][codec->type - 1](scratch->rotated, rows, batch, codec->dim,
-                                                             scratch->distances + i);
+        hnsw->kernels->exact[codec->metric][codec->type - 1](scratch->rotated, rows, batch,
+                                                             codec->dim, scratch->distances + i);
         for (uint32_t j = 0; j < batch; j++) {
             float distance = scratch->distances[i + j];
             if (ip) {
@@ -107,8 +111,8 @@ exact_distances(const struct hnsw *hnsw, struct scratch *scratch, uint32_t slot,
 }
 
 void
-code_distances(const struct hnsw *hnsw, struct scratch *scratch, uint32_t slot, const uint32_t *others,
-               uint32_t count)
+code_distances(const struct hnsw *hnsw, struct scratch *scratch, uint32_t slot,
+               const uint32_t *others, uint32_t count)
 {
     ASSERT(count <= PRUNE_CANDIDATES_MAX);
     if (hnsw_kind(hnsw) == CODE_EXACT) {
@@ -123,11 +127,11 @@ code_distances(const struct hnsw *hnsw, struct scratch *scratch, uint32_t slot, 
 }
 
 uint32_t
-prune(const struct hnsw *hnsw, struct scratch *scratch, uint32_t owner, const uint64_t *candidates, uint32_t count,
-      uint32_t keep, uint32_t *chosen)
+prune(const struct hnsw *hnsw, struct scratch *scratch, uint32_t owner, const uint64_t *candidates,
+      uint32_t count, uint32_t keep, uint32_t *chosen)
 {
     uint32_t slots[PRUNE_CANDIDATES_MAX];
-    float    own[PRUNE_CANDIDATES_MAX];
+    float own[PRUNE_CANDIDATES_MAX];
     uint32_t n = 0;
     for (uint32_t i = 0; i < count && n < PRUNE_CANDIDATES_MAX; i++) {
         const uint32_t slot = nearest_slot(candidates[i]);
@@ -143,13 +147,13 @@ prune(const struct hnsw *hnsw, struct scratch *scratch, uint32_t owner, const ui
     for (uint32_t i = 0; i < n; i++)
         occlusion[i] = 0.0f;
 
-    uint32_t       taken = 0, zeros = 0;
+    uint32_t taken = 0, zeros = 0;
     const uint32_t zeros_max = keep / 4 > 0 ? keep / 4 : 1;
     for (float alpha2 = 1.0f;; alpha2 = ALPHA2) {
         for (uint32_t i = 0; i < n && taken < keep; i++) {
             if (occlusion[i] > alpha2)
                 continue;
-            occlusion[i] = INFINITY;  // taken, or a twin too many
+            occlusion[i] = INFINITY; // taken, or a twin too many
             if (own[i] == 0.0f && zeros++ >= zeros_max)
                 continue;
             chosen[taken++] = slots[i];
@@ -158,11 +162,14 @@ prune(const struct hnsw *hnsw, struct scratch *scratch, uint32_t owner, const ui
             if (exact)
                 exact_distances(hnsw, scratch, slots[i], slots, i + 1, n);
             else
-                pair_distances(hnsw, scratch, joined_row(hnsw, scratch, i), &scratch->metas[i], i + 1, n);
+                pair_distances(hnsw, scratch, joined_row(hnsw, scratch, i), &scratch->metas[i],
+                               i + 1, n);
             for (uint32_t j = i + 1; j < n; j++) {
                 const float between = scratch->distances[j];
                 // own / between, with 0 / 0 = 1: twins of a chosen one are neither nearer nor farther.
-                const float factor = between > 0.0f ? own[j] / between : own[j] > 0.0f ? INFINITY : 1.0f;
+                const float factor = between > 0.0f  ? own[j] / between
+                                     : own[j] > 0.0f ? INFINITY
+                                                     : 1.0f;
                 occlusion[j] = factor > occlusion[j] ? factor : occlusion[j];
             }
         }

@@ -10,12 +10,14 @@
 #include "base/assert.h"
 #include "index/hnsw_int.h"
 
-#define ROUGH_MARGIN 2.0f  // errors: 2.5 changes nothing up to 0.99, 1.5 cannot reach 0.999 at d = 128
+#define ROUGH_MARGIN                                                                               \
+    2.0f // errors: 2.5 changes nothing up to 0.99, 1.5 cannot reach 0.999 at d = 128
 #define FINE_MARGIN 3.0f
 #define ROOM_SPARE 30u
 #define FINE_BATCH 16u
 #define ROW_BATCH 8u
-#define ROWS_AHEAD 12u   // rows of the nearest candidates that are on their way before the first is compared
+#define ROWS_AHEAD                                                                                 \
+    12u // rows of the nearest candidates that are on their way before the first is compared
 
 float
 rerank_margin(const struct codec *codec, const struct code_query *query)
@@ -33,12 +35,12 @@ rerank_room(const struct hnsw_query *query, uint32_t beam)
 
 // Exactly the first `want` that may answer.
 static void
-rerank_fixed(const struct walk *walk, const struct hnsw_query *query, const float *exact, uint32_t want,
-             uint32_t tail_from, struct hit_heap *heap)
+rerank_fixed(const struct walk *walk, const struct hnsw_query *query, const float *exact,
+             uint32_t want, uint32_t tail_from, struct hit_heap *heap)
 {
-    const struct hnsw    *hnsw = walk->hnsw;
+    const struct hnsw *hnsw = walk->hnsw;
     const struct nearest *pool = &walk->scratch->pool;
-    uint32_t              slots[BATCH_MAX], count = 0, taken = 0;
+    uint32_t slots[BATCH_MAX], count = 0, taken = 0;
     for (uint32_t i = 0; i < pool->count && taken < want; i++) {
         const uint32_t slot = nearest_slot(pool->keys[i]);
         if (slot >= tail_from || !may_answer(hnsw, query, slot))
@@ -67,10 +69,10 @@ prefetch_fine(const struct hnsw *hnsw, uint32_t slot)
 static void
 compare_fine(const struct walk *walk, const uint32_t *slots, uint32_t count, struct nearest *fine)
 {
-    const struct hnsw      *hnsw = walk->hnsw;
-    const uint8_t          *high[FINE_BATCH], *low[FINE_BATCH];
+    const struct hnsw *hnsw = walk->hnsw;
+    const uint8_t *high[FINE_BATCH], *low[FINE_BATCH];
     const struct byte_meta *meta[FINE_BATCH];
-    float                   distances[FINE_BATCH];
+    float distances[FINE_BATCH];
     for (uint32_t i = 0; i < count; i++) {
         high[i] = arena_row(&hnsw->high, slots[i]);
         low[i] = arena_row(&hnsw->low, slots[i]);
@@ -85,18 +87,17 @@ compare_fine(const struct walk *walk, const uint32_t *slots, uint32_t count, str
 static void
 sift_fine(const struct walk *walk, const struct hnsw_query *query, uint32_t tail_from)
 {
-    const struct hnsw       *hnsw = walk->hnsw;
+    const struct hnsw *hnsw = walk->hnsw;
     const struct code_query *coded = &walk->scratch->query;
-    const struct nearest    *pool = &walk->scratch->pool;
-    struct nearest          *fine = &walk->scratch->members;
-    const float              margin = rerank_margin(&hnsw->codec, coded);
+    const struct nearest *pool = &walk->scratch->pool;
+    struct nearest *fine = &walk->scratch->members;
+    const float margin = rerank_margin(&hnsw->codec, coded);
     *fine = (struct nearest){.keys = fine->keys, .capacity = walk->scratch->members_room};
     uint32_t slots[2][FINE_BATCH], counts[2] = {0, 0}, at = 0;
     // One batch is fetched while the one before is compared.
     for (uint32_t turn = 0;; turn ^= 1) {
-        const float limit = fine->count >= query->k
-                                ? nearest_distance(fine->keys[query->k - 1]) + margin
-                                : 3.0e38f;
+        const float limit =
+            fine->count >= query->k ? nearest_distance(fine->keys[query->k - 1]) + margin : 3.0e38f;
         uint32_t count = 0;
         for (; at < pool->count && count < FINE_BATCH; at++) {
             if (nearest_distance(pool->keys[at]) > limit) {
@@ -119,8 +120,8 @@ sift_fine(const struct walk *walk, const struct hnsw_query *query, uint32_t tail
 }
 
 void
-rerank(const struct walk *walk, const struct hnsw_query *query, const float *exact, uint32_t tail_from,
-       struct hit_heap *heap)
+rerank(const struct walk *walk, const struct hnsw_query *query, const float *exact,
+       uint32_t tail_from, struct hit_heap *heap)
 {
     const struct hnsw *hnsw = walk->hnsw;
     if (walk->kind == CODE_EXACT || query->rerank > 0) {
@@ -134,17 +135,17 @@ rerank(const struct walk *walk, const struct hnsw_query *query, const float *exa
         prefetch_lines(arena_row(&hnsw->rows, nearest_slot(pool->keys[i])), hnsw->row_bytes);
     sift_fine(walk, query, tail_from);
 
-    const struct nearest    *fine = &walk->scratch->members;
+    const struct nearest *fine = &walk->scratch->members;
     const struct code_query *coded = &walk->scratch->query;
-    const float              margin = FINE_MARGIN * 2.0f * hnsw->codec.both_error * coded->spread2;
-    uint32_t                 at = 0;
+    const float margin = FINE_MARGIN * 2.0f * hnsw->codec.both_error * coded->spread2;
+    uint32_t at = 0;
     while (at < fine->count) {
         float limit = 3.0e38f;
         if (heap->count == heap->keep)
             limit = heap->hits[0].distance * coded->metric_scale + coded->metric_shift + margin;
         const uint32_t batch = heap->count < heap->keep ? BATCH_MAX : ROW_BATCH;
         const uint32_t room = heap->count < heap->keep ? heap->keep - heap->count : batch;
-        uint32_t       slots[BATCH_MAX], count = 0;
+        uint32_t slots[BATCH_MAX], count = 0;
         for (; at < fine->count && count < batch && count < room; at++) {
             if (nearest_distance(fine->keys[at]) > limit) {
                 at = fine->count;

@@ -25,11 +25,12 @@ scratch_close(struct scratch *scratch)
 {
     if (scratch == NULL)
         return;
-    void *const buffers[] = {scratch->visited,    scratch->touched,   scratch->pool.keys, scratch->members.keys,
-                             scratch->hits,       scratch->vector,    scratch->rotated,   scratch->components,
-                             scratch->codes,      scratch->joined,    scratch->one,       scratch->dots,
-                             scratch->distances,  scratch->occlusion, scratch->candidates, scratch->chosen,
-                             scratch->metas};
+    void *const buffers[] = {scratch->visited,      scratch->touched,    scratch->pool.keys,
+                             scratch->members.keys, scratch->hits,       scratch->vector,
+                             scratch->rotated,      scratch->components, scratch->codes,
+                             scratch->joined,       scratch->one,        scratch->dots,
+                             scratch->distances,    scratch->occlusion,  scratch->candidates,
+                             scratch->chosen,       scratch->metas};
     for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++)
         mem_free(buffers[i]);
     mem_free(scratch);
@@ -39,7 +40,7 @@ scratch_close(struct scratch *scratch)
 static bool
 renew(void *buffer, size_t bytes)
 {
-    void  *new = mem_alloc_aligned(ALIGNMENT, bytes);
+    void *new = mem_alloc_aligned(ALIGNMENT, bytes);
     void **slot = buffer;
     if (new == NULL)
         return false;
@@ -55,7 +56,7 @@ fit_visited(struct scratch *scratch, uint32_t slots)
     const uint32_t words = bitmap_words(slots) + bitmap_words(slots) / 2 + 64;
     if (bitmap_words(slots) <= scratch->visited_words)
         return true;
-    scratch_clear_visited(scratch);  // the list of what to clear does not outlive the next line
+    scratch_clear_visited(scratch); // the list of what to clear does not outlive the next line
     if (!renew(&scratch->touched, (size_t)(words + 1) * sizeof *scratch->touched))
         return false;
     if (!renew(&scratch->visited, (size_t)words * sizeof *scratch->visited))
@@ -76,8 +77,9 @@ fit_vectors(struct scratch *scratch, const struct codec *codec)
     const size_t joined = codec->joined_bytes;
     if (joined <= scratch->code_room)
         return true;
-    if (!renew(&scratch->rotated, joined * sizeof *scratch->rotated) || !renew(&scratch->components, joined) ||
-        !renew(&scratch->codes, joined) || !renew(&scratch->one, joined))
+    if (!renew(&scratch->rotated, joined * sizeof *scratch->rotated) ||
+        !renew(&scratch->components, joined) || !renew(&scratch->codes, joined) ||
+        !renew(&scratch->one, joined))
         return false;
     scratch->code_room = joined;
     return true;
@@ -117,7 +119,8 @@ scratch_fit(struct scratch *scratch, const struct hnsw *hnsw, uint32_t k, uint32
 {
     // The count may grow before the search begins; a walk never looks beyond what its visited set holds.
     const uint32_t slots = atomic_load_explicit(&hnsw->published, memory_order_acquire);
-    return fit_visited(scratch, slots) && fit_vectors(scratch, &hnsw->codec) && fit_lists(scratch, k, beam)
+    return fit_visited(scratch, slots) && fit_vectors(scratch, &hnsw->codec) &&
+                   fit_lists(scratch, k, beam)
                ? OMEN_OK
                : OMEN_E_NO_MEMORY;
 }
@@ -161,10 +164,10 @@ size_t
 scratch_bytes(const struct scratch *scratch)
 {
     const size_t n = scratch->chosen != NULL ? PRUNE_CANDIDATES_MAX : 0;
-    return sizeof *scratch + (size_t)scratch->visited_words * 12 +
-           (size_t)scratch->pool_room * 8 + (size_t)scratch->members_room * 8 +
-           (size_t)scratch->hits_room * sizeof *scratch->hits + scratch->vector_room * 4 + scratch->code_room * 7 +
-           scratch->joined_room + n * (4 + 4 + 4 + 8 + 8);
+    return sizeof *scratch + (size_t)scratch->visited_words * 12 + (size_t)scratch->pool_room * 8 +
+           (size_t)scratch->members_room * 8 + (size_t)scratch->hits_room * sizeof *scratch->hits +
+           scratch->vector_room * 4 + scratch->code_room * 7 + scratch->joined_room +
+           n * (4 + 4 + 4 + 8 + 8);
 }
 
 void

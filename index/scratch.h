@@ -11,40 +11,40 @@
 #include "index/hnsw.h"
 #include "index/nearest.h"
 
-#define PRUNE_CANDIDATES_MAX 512u  // of which a node chooses its links
+#define PRUNE_CANDIDATES_MAX 512u // of which a node chooses its links
 
 struct scratch {
     // The set of visited slots: a bitmap, and which of its words were touched, so that a search of a large index
     // need not clear all of it.
     uint64_t *visited;
-    uint32_t  visited_words;
-    uint32_t *touched;  // visited_words + 1
-    uint32_t  touched_count;
+    uint32_t visited_words;
+    uint32_t *touched; // visited_words + 1
+    uint32_t touched_count;
 
-    struct nearest pool;     // what the walk keeps; keys has room for pool_room
-    struct nearest members;  // of a filtered walk: those that may answer
-    uint32_t       pool_room, members_room;
+    struct nearest pool;    // what the walk keeps; keys has room for pool_room
+    struct nearest members; // of a filtered walk: those that may answer
+    uint32_t pool_room, members_room;
 
-    struct hit *hits;  // being put in order
-    uint32_t    hits_room;
+    struct hit *hits; // being put in order
+    uint32_t hits_room;
 
-    float            *vector;      // dim: prepared
-    float            *rotated;     // width
-    int8_t           *components;  // joined_bytes
-    uint8_t          *codes;       // width
+    float *vector;      // dim: prepared
+    float *rotated;     // width
+    int8_t *components; // joined_bytes
+    uint8_t *codes;     // width
     struct code_query query;
-    size_t            vector_room, code_room;  // components, bytes that the above hold
+    size_t vector_room, code_room; // components, bytes that the above hold
 
     // Pruning: the candidates' codes joined, and numbers about each.
-    uint8_t  *joined;
-    size_t    joined_room;
-    int8_t   *one;          // joined_bytes: one of them as s8
-    int32_t  *dots;         // PRUNE_CANDIDATES_MAX + 4
-    float    *distances;    // PRUNE_CANDIDATES_MAX + 4
-    float    *occlusion;    // PRUNE_CANDIDATES_MAX
-    uint64_t *candidates;   // PRUNE_CANDIDATES_MAX, for rows that are pruned again
-    uint32_t *chosen;       // LINK_ROW_MAX
-    struct byte_meta *metas;  // PRUNE_CANDIDATES_MAX
+    uint8_t *joined;
+    size_t joined_room;
+    int8_t *one;             // joined_bytes: one of them as s8
+    int32_t *dots;           // PRUNE_CANDIDATES_MAX + 4
+    float *distances;        // PRUNE_CANDIDATES_MAX + 4
+    float *occlusion;        // PRUNE_CANDIDATES_MAX
+    uint64_t *candidates;    // PRUNE_CANDIDATES_MAX, for rows that are pruned again
+    uint32_t *chosen;        // LINK_ROW_MAX
+    struct byte_meta *metas; // PRUNE_CANDIDATES_MAX
 };
 
 // Forgets what was visited.
@@ -55,7 +55,7 @@ static inline bool
 scratch_visit(struct scratch *scratch, uint32_t slot)
 {
     uint64_t *const word = &scratch->visited[slot >> 6];
-    const uint64_t  before = *word;
+    const uint64_t before = *word;
     *word = before | 1ull << (slot & 63);
     // Without a branch: at some sizes it would be a coin toss.
     scratch->touched[scratch->touched_count] = slot >> 6;

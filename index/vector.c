@@ -14,7 +14,7 @@ float_to_bfloat(float value)
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
     if ((bits & 0x7fffffffu) > 0x7f800000u)
-        return (uint16_t)(bits >> 16 | 0x40u);  // keep a NaN a NaN
+        return (uint16_t)(bits >> 16 | 0x40u); // keep a NaN a NaN
     return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
 }
 
@@ -69,7 +69,8 @@ vector_from_f32(enum vector_type type, const float *values, uint32_t dim, void *
     case VECTOR_F16:
     case VECTOR_BF16:
         for (uint32_t i = 0; i < dim; i++) {
-            const uint16_t half = type == VECTOR_F16 ? float_to_half(values[i]) : float_to_bfloat(values[i]);
+            const uint16_t half =
+                type == VECTOR_F16 ? float_to_half(values[i]) : float_to_bfloat(values[i]);
             memcpy(bytes + (size_t)i * 2, &half, 2);
         }
         break;

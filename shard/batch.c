@@ -20,8 +20,10 @@
 
 static omen_status resolve_kind(struct shard *shard, struct batch *batch, struct omen_error *error);
 static omen_status take_memory(struct batch *batch, struct omen_error *error);
-static omen_status resolve_integers(struct shard *shard, struct batch *batch, struct omen_error *error);
-static omen_status resolve_texts(struct shard *shard, struct batch *batch, struct omen_error *error);
+static omen_status resolve_integers(struct shard *shard, struct batch *batch,
+                                    struct omen_error *error);
+static omen_status resolve_texts(struct shard *shard, struct batch *batch,
+                                 struct omen_error *error);
 static omen_status check_twice(struct batch *batch, struct omen_error *error);
 static omen_status resolve_rows(struct shard *shard, struct batch *batch, struct omen_error *error);
 
@@ -79,8 +81,9 @@ batch_check_payloads(struct shard *shard, const omen_batch *given, struct payloa
             continue;
         const size_t bytes = given->payload_bytes[i];
         if (bytes > PAYLOAD_BYTES_MAX)
-            return error_set(error, OMEN_E_PAYLOAD, "row %zu: its payload has %zu bytes; at most %u are kept", i,
-                             bytes, PAYLOAD_BYTES_MAX);
+            return error_set(error, OMEN_E_PAYLOAD,
+                             "row %zu: its payload has %zu bytes; at most %u are kept", i, bytes,
+                             PAYLOAD_BYTES_MAX);
         omen_status status = msgpack_check_map(given->payloads[i], bytes, error);
         if (status != OMEN_OK)
             return error_set(error, status, "row %zu: %s", i, error->text);
@@ -98,7 +101,8 @@ resolve_kind(struct shard *shard, struct batch *batch, struct omen_error *error)
 {
     const omen_batch *given = batch->given;
     if (given->ids != NULL && given->text_ids != NULL)
-        return error_set(error, OMEN_E_INVALID, "ids and text_ids are both given; a batch has one of them");
+        return error_set(error, OMEN_E_INVALID,
+                         "ids and text_ids are both given; a batch has one of them");
     batch->kind = given->text_ids != NULL ? ID_KIND_TEXT : ID_KIND_INTEGER;
     if (batch->mode == BATCH_SET_PAYLOADS && given->ids == NULL && given->text_ids == NULL)
         return error_set(error, OMEN_E_INVALID, "neither ids nor text_ids is given");
@@ -107,7 +111,8 @@ resolve_kind(struct shard *shard, struct batch *batch, struct omen_error *error)
         return OMEN_OK;
     if (kind == ID_KIND_TEXT)
         return error_set(error, OMEN_E_ID_KIND, "this index holds text ids; %s",
-                         given->ids != NULL ? "integer ids were given" : "it does not number rows by itself");
+                         given->ids != NULL ? "integer ids were given"
+                                            : "it does not number rows by itself");
     return error_set(error, OMEN_E_ID_KIND, "this index holds integer ids; text ids were given");
 }
 
@@ -130,14 +135,16 @@ resolve_integers(struct shard *shard, struct batch *batch, struct omen_error *er
     for (size_t i = 0; i < batch->given->count; i++) {
         const uint64_t id = batch->given->ids != NULL ? batch->given->ids[i] : batch->next_id;
         if (id > id_max && batch->given->ids == NULL)
-            return error_set(error, OMEN_E_ID_RANGE, "row %zu: the next number, %llu, is above the largest id, %llu",
-                             i, (unsigned long long)id, (unsigned long long)id_max);
+            return error_set(error, OMEN_E_ID_RANGE,
+                             "row %zu: the next number, %llu, is above the largest id, %llu", i,
+                             (unsigned long long)id, (unsigned long long)id_max);
         if (id > id_max)
-            return error_set(error, OMEN_E_ID_RANGE, "row %zu: id %llu is above the largest id, %llu", i,
+            return error_set(error, OMEN_E_ID_RANGE,
+                             "row %zu: id %llu is above the largest id, %llu", i,
                              (unsigned long long)id, (unsigned long long)id_max);
         batch->keys[i] = id;
         if (id >= batch->next_id)
-            batch->next_id = id + 1;  // at most 2^63
+            batch->next_id = id + 1; // at most 2^63
     }
     return OMEN_OK;
 }
@@ -153,8 +160,8 @@ resolve_texts(struct shard *shard, struct batch *batch, struct omen_error *error
         if (bytes == 0)
             return error_set(error, OMEN_E_ID_LENGTH, "row %zu: its text id is empty", i);
         if (bytes > ID_TEXT_BYTES_MAX)
-            return error_set(error, OMEN_E_ID_LENGTH, "row %zu: its text id is longer than %u bytes", i,
-                             ID_TEXT_BYTES_MAX);
+            return error_set(error, OMEN_E_ID_LENGTH,
+                             "row %zu: its text id is longer than %u bytes", i, ID_TEXT_BYTES_MAX);
         if (!utf8_valid(text, bytes))
             return error_set(error, OMEN_E_ID_LENGTH, "row %zu: its text id is not UTF-8", i);
         batch->keys[i] = names_find(shard->names, text, bytes);
@@ -166,7 +173,8 @@ resolve_texts(struct shard *shard, struct batch *batch, struct omen_error *error
     }
     const uint64_t keys = names_count(shard->names) + batch->new_texts;
     if (batch->new_texts > 0 && keys - 1 > shard->options.id_max)
-        return error_set(error, OMEN_E_ID_RANGE, "key %llu of a new text id is above the largest id, %llu",
+        return error_set(error, OMEN_E_ID_RANGE,
+                         "key %llu of a new text id is above the largest id, %llu",
                          (unsigned long long)keys - 1, (unsigned long long)shard->options.id_max);
     return OMEN_OK;
 }
@@ -192,10 +200,11 @@ static omen_status
 refuse_twice(const struct batch *batch, size_t first, size_t second, struct omen_error *error)
 {
     if (batch->kind == ID_KIND_TEXT)
-        return error_set(error, OMEN_E_DUPLICATE_ID, "row %zu: id \"%s\" is that of row %zu already", second,
+        return error_set(error, OMEN_E_DUPLICATE_ID,
+                         "row %zu: id \"%s\" is that of row %zu already", second,
                          batch->given->text_ids[second], first);
-    return error_set(error, OMEN_E_DUPLICATE_ID, "row %zu: id %llu is that of row %zu already", second,
-                     (unsigned long long)batch->keys[second], first);
+    return error_set(error, OMEN_E_DUPLICATE_ID, "row %zu: id %llu is that of row %zu already",
+                     second, (unsigned long long)batch->keys[second], first);
 }
 
 static omen_status
@@ -213,9 +222,9 @@ check_twice(struct batch *batch, struct omen_error *error)
     memset(places, 0xff, room * sizeof *places);
     omen_status status = OMEN_OK;
     for (size_t i = 0; i < count && status == OMEN_OK; i++) {
-        const char    *text = batch->keys[i] == BATCH_NEW_TEXT ? batch->given->text_ids[i] : NULL;
+        const char *text = batch->keys[i] == BATCH_NEW_TEXT ? batch->given->text_ids[i] : NULL;
         const uint64_t hash = text != NULL ? hash_bytes(text, strlen(text)) : mix64(batch->keys[i]);
-        size_t         place = hash & (room - 1);
+        size_t place = hash & (room - 1);
         while (places[place] != PLACE_EMPTY && !same_id(batch, places[place], i))
             place = (place + 1) & (room - 1);
         if (places[place] != PLACE_EMPTY)
@@ -227,11 +236,14 @@ check_twice(struct batch *batch, struct omen_error *error)
 }
 
 static omen_status
-refuse_row(const struct batch *batch, size_t i, omen_status status, const char *what, struct omen_error *error)
+refuse_row(const struct batch *batch, size_t i, omen_status status, const char *what,
+           struct omen_error *error)
 {
     if (batch->kind == ID_KIND_TEXT)
-        return error_set(error, status, "row %zu: id \"%s\" %s", i, batch->given->text_ids[i], what);
-    return error_set(error, status, "row %zu: id %llu %s", i, (unsigned long long)batch->keys[i], what);
+        return error_set(error, status, "row %zu: id \"%s\" %s", i, batch->given->text_ids[i],
+                         what);
+    return error_set(error, status, "row %zu: id %llu %s", i, (unsigned long long)batch->keys[i],
+                     what);
 }
 
 static omen_status

@@ -7,38 +7,40 @@
 #define OMEN_SHARD_BATCH_H
 #include "shard/shard_int.h"
 
-#define BATCH_NEW_TEXT UINT64_MAX  // a row whose text has no key yet
+#define BATCH_NEW_TEXT UINT64_MAX // a row whose text has no key yet
 
 enum batch_mode { BATCH_ADD, BATCH_UPSERT, BATCH_SET_PAYLOADS };
 
 struct batch {
-    const omen_batch *given;  // borrowed
-    enum batch_mode   mode;
-    enum id_kind      kind;
-    uint64_t         *keys;       // of each row, or BATCH_NEW_TEXT
-    uint32_t         *old;        // slot of the row to be replaced, or IDMAP_NONE
-    uint32_t          replaced;   // rows that have one
-    uint32_t          new_texts;
-    size_t            new_bytes;  // of those texts
-    uint64_t          next_id;    // for the row after this batch
-    void             *memory;
+    const omen_batch *given; // borrowed
+    enum batch_mode mode;
+    enum id_kind kind;
+    uint64_t *keys;    // of each row, or BATCH_NEW_TEXT
+    uint32_t *old;     // slot of the row to be replaced, or IDMAP_NONE
+    uint32_t replaced; // rows that have one
+    uint32_t new_texts;
+    size_t new_bytes; // of those texts
+    uint64_t next_id; // for the row after this batch
+    void *memory;
 };
 
 // Resolves and checks ids: their kind, range and length, that none comes twice, that they exist (SET_PAYLOADS) or do
 // not (ADD). Nothing is changed. On failure there is nothing to _fini.
-OMEN_MUST_CHECK omen_status batch_init(struct shard *shard, const omen_batch *given, enum batch_mode mode,
-                                       struct batch *batch, struct omen_error *error);
+OMEN_MUST_CHECK omen_status batch_init(struct shard *shard, const omen_batch *given,
+                                       enum batch_mode mode, struct batch *batch,
+                                       struct omen_error *error);
 void batch_fini(struct batch *batch);
 
 // Gives the rows with new texts their keys; names_reserve must have made the room.
 void batch_name_texts(struct batch *batch, struct names *names);
 
 struct payload_sums {
-    uint32_t count;  // rows that have a payload
+    uint32_t count; // rows that have a payload
     uint64_t bytes;
 };
 // Every payload must be a msgpack map within the limits whose indexed fields have their types.
 OMEN_MUST_CHECK omen_status batch_check_payloads(struct shard *shard, const omen_batch *given,
-                                                 struct payload_sums *sums, struct omen_error *error);
+                                                 struct payload_sums *sums,
+                                                 struct omen_error *error);
 
 #endif

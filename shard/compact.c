@@ -16,14 +16,16 @@
 #include "shard/shard_int.h"
 
 #define DUE_DEAD_MIN 1000u
-#define DUE_SHARE 4u  // of all rows, one in so many
+#define DUE_SHARE 4u // of all rows, one in so many
 
-static bool        is_due(struct shard *shard);
+static bool is_due(struct shard *shard);
 static omen_status compact(struct shard *shard, struct omen_error *error);
-static omen_status next_generation(struct shard *shard, struct generation **out, struct renumbering **renumbering,
-                                   struct omen_error *error);
-static omen_status fill(const struct generation *from, struct generation *to, struct omen_error *error);
-static omen_status copy_fields(const struct generation *from, struct generation *to, struct omen_error *error);
+static omen_status next_generation(struct shard *shard, struct generation **out,
+                                   struct renumbering **renumbering, struct omen_error *error);
+static omen_status fill(const struct generation *from, struct generation *to,
+                        struct omen_error *error);
+static omen_status copy_fields(const struct generation *from, struct generation *to,
+                               struct omen_error *error);
 static omen_status renumbering_open(const struct generation *generation, struct renumbering **out);
 
 omen_status
@@ -79,7 +81,7 @@ static bool
 is_due(struct shard *shard)
 {
     const struct hnsw *hnsw = shard_generation(shard)->hnsw;
-    const uint32_t     rows = hnsw_count(hnsw), live = hnsw_live(hnsw), dead = rows - live;
+    const uint32_t rows = hnsw_count(hnsw), live = hnsw_live(hnsw), dead = rows - live;
     if (dead < DUE_DEAD_MIN || dead <= rows / DUE_SHARE || dead < shard->compaction_after)
         return false;
     const uint64_t limit = shard->options.max_memory;
@@ -93,16 +95,17 @@ is_due(struct shard *shard)
 static omen_status
 compact(struct shard *shard, struct omen_error *error)
 {
-    omen_status         status = OMEN_OK;
-    struct generation  *old = shard_generation(shard);
-    struct generation  *new = NULL;
+    omen_status status = OMEN_OK;
+    struct generation *old = shard_generation(shard);
+    struct generation *new = NULL;
     struct renumbering *renumbering = NULL;
     if (hnsw_live(old->hnsw) < hnsw_count(old->hnsw)) {
         linkers_pause(&shard->linkers);
         status = next_generation(shard, &new, &renumbering, error);
         if (status == OMEN_OK) {
             // Whoever sees the new generation with a cursor of the old one looks for the way there.
-            renumbering = atomic_exchange(&shard->renumberings[old->number % RENUMBERINGS_MAX], renumbering);
+            renumbering =
+                atomic_exchange(&shard->renumberings[old->number % RENUMBERINGS_MAX], renumbering);
             atomic_store_explicit(&shard->generation, new, memory_order_release);
             shard_changed(shard);
         }
@@ -113,7 +116,7 @@ compact(struct shard *shard, struct omen_error *error)
     }
     if (new != NULL) {
         epoch_wait(&shard->gate);
-        mem_free(renumbering);  // of four compactions ago
+        mem_free(renumbering); // of four compactions ago
         generation_close(old);
     }
     return status;
@@ -124,8 +127,8 @@ next_generation(struct shard *shard, struct generation **out, struct renumbering
                 struct omen_error *error)
 {
     struct generation *from = shard_generation(shard);
-    struct hnsw       *hnsw;
-    struct reader     *reader;
+    struct hnsw *hnsw;
+    struct reader *reader;
     *out = NULL;
     omen_status status = renumbering_open(from, renumbering);
     if (status == OMEN_OK)
@@ -156,9 +159,9 @@ next_generation(struct shard *shard, struct generation **out, struct renumbering
 static omen_status
 fill(const struct generation *from, struct generation *to, struct omen_error *error)
 {
-    const uint32_t      rows = hnsw_count(from->hnsw);
+    const uint32_t rows = hnsw_count(from->hnsw);
     struct payload_room room = {.slots = hnsw_live(from->hnsw)};
-    size_t              bytes;
+    size_t bytes;
     for (uint32_t slot = 0; slot < rows; slot++) {
         if (!hnsw_erased(from->hnsw, slot) && payloads_get(from->payloads, slot, &bytes) != NULL) {
             room.count++;
@@ -191,9 +194,10 @@ copy_fields(const struct generation *from, struct generation *to, struct omen_er
     omen_status status = OMEN_OK;
     for (uint32_t i = 0; i < fields_count(from->fields) && status == OMEN_OK; i++) {
         struct field_spec spec;
-        uint32_t          bad_slot;
+        uint32_t bad_slot;
         fields_spec(from->fields, i, &spec);
-        status = fields_declare(to->fields, &spec, to->payloads, hnsw_count(to->hnsw), &bad_slot, error);
+        status =
+            fields_declare(to->fields, &spec, to->payloads, hnsw_count(to->hnsw), &bad_slot, error);
     }
     return status;
 }

@@ -11,17 +11,19 @@
 #include "base/hash.h"
 
 struct filter_entry {
-    uint64_t             hash;
-    struct filter_key    key;     // its bytes lie at the end of the block
-    struct filter_answer answer;  // its words follow the head
-    size_t               block_bytes;
-    _Atomic uint64_t     used;
-    uint64_t             words[];
+    uint64_t hash;
+    struct filter_key key;       // its bytes lie at the end of the block
+    struct filter_answer answer; // its words follow the head
+    size_t block_bytes;
+    _Atomic uint64_t used;
+    uint64_t words[];
 };
 
-static struct filter_entry *entry_open(const struct filter_key *key, const struct filter_answer *answer);
+static struct filter_entry *entry_open(const struct filter_key *key,
+                                       const struct filter_answer *answer);
 static uint32_t place_for(struct filter_cache *cache, const struct filter_entry *entry);
-static bool same_filter(const struct filter_entry *entry, uint64_t hash, const struct filter_key *key);
+static bool same_filter(const struct filter_entry *entry, uint64_t hash,
+                        const struct filter_key *key);
 
 void
 filter_cache_init(struct filter_cache *cache, struct epoch *gate)
@@ -45,13 +47,14 @@ filter_cache_fini(struct filter_cache *cache)
 }
 
 bool
-filter_cache_find(struct filter_cache *cache, const struct filter_key *key, struct filter_answer *out)
+filter_cache_find(struct filter_cache *cache, const struct filter_key *key,
+                  struct filter_answer *out)
 {
     const uint64_t hash = hash_bytes(key->bytes, key->count);
     for (uint32_t i = 0; i < FILTER_CACHE_PLACES; i++) {
         struct filter_entry *entry = atomic_load_explicit(&cache->places[i], memory_order_acquire);
-        if (entry == NULL || entry->key.version != key->version || entry->key.generation != key->generation ||
-            !same_filter(entry, hash, key))
+        if (entry == NULL || entry->key.version != key->version ||
+            entry->key.generation != key->generation || !same_filter(entry, hash, key))
             continue;
         const uint64_t tick = atomic_fetch_add_explicit(&cache->clock, 1, memory_order_relaxed);
         atomic_store_explicit(&entry->used, tick, memory_order_relaxed);
@@ -62,18 +65,21 @@ filter_cache_find(struct filter_cache *cache, const struct filter_key *key, stru
 }
 
 void
-filter_cache_keep(struct filter_cache *cache, const struct filter_key *key, const struct filter_answer *answer)
+filter_cache_keep(struct filter_cache *cache, const struct filter_key *key,
+                  const struct filter_answer *answer)
 {
     if (!lock_try(&cache->writers))
         return;
     while (cache->attic_count > 0 &&
            epoch_try_retire(cache->gate, cache->attic[cache->attic_count - 1], mem_free))
         cache->attic_count--;
-    struct filter_entry *entry = cache->attic_count < FILTER_CACHE_ATTIC ? entry_open(key, answer) : NULL;
+    struct filter_entry *entry =
+        cache->attic_count < FILTER_CACHE_ATTIC ? entry_open(key, answer) : NULL;
     if (entry != NULL) {
-        atomic_init(&entry->used, atomic_fetch_add_explicit(&cache->clock, 1, memory_order_relaxed));
-        struct filter_entry *before = atomic_exchange_explicit(&cache->places[place_for(cache, entry)], entry,
-                                                               memory_order_acq_rel);
+        atomic_init(&entry->used,
+                    atomic_fetch_add_explicit(&cache->clock, 1, memory_order_relaxed));
+        struct filter_entry *before = atomic_exchange_explicit(
+            &cache->places[place_for(cache, entry)], entry, memory_order_acq_rel);
         if (before != NULL && !epoch_try_retire(cache->gate, before, mem_free))
             cache->attic[cache->attic_count++] = before;
     }
@@ -87,10 +93,12 @@ place_for(struct filter_cache *cache, const struct filter_entry *entry)
     uint32_t place = 0;
     uint64_t oldest = UINT64_MAX;
     for (uint32_t i = 0; i < FILTER_CACHE_PLACES; i++) {
-        const struct filter_entry *there = atomic_load_explicit(&cache->places[i], memory_order_relaxed);
+        const struct filter_entry *there =
+            atomic_load_explicit(&cache->places[i], memory_order_relaxed);
         if (there != NULL && same_filter(there, entry->hash, &entry->key))
             return i;
-        const uint64_t used = there == NULL ? 0 : atomic_load_explicit(&there->used, memory_order_relaxed);
+        const uint64_t used =
+            there == NULL ? 0 : atomic_load_explicit(&there->used, memory_order_relaxed);
         if (used < oldest) {
             place = i;
             oldest = used;
@@ -105,7 +113,8 @@ filter_cache_bytes(struct filter_cache *cache)
     size_t bytes = 0;
     lock_acquire(&cache->writers);
     for (uint32_t i = 0; i < FILTER_CACHE_PLACES; i++) {
-        const struct filter_entry *entry = atomic_load_explicit(&cache->places[i], memory_order_relaxed);
+        const struct filter_entry *entry =
+            atomic_load_explicit(&cache->places[i], memory_order_relaxed);
         bytes += entry == NULL ? 0 : entry->block_bytes;
     }
     for (uint32_t i = 0; i < cache->attic_count; i++)
@@ -117,8 +126,8 @@ filter_cache_bytes(struct filter_cache *cache)
 static struct filter_entry *
 entry_open(const struct filter_key *key, const struct filter_answer *answer)
 {
-    const size_t         words = bitmap_words(answer->allowed.count);
-    const size_t         bytes = sizeof(struct filter_entry) + words * sizeof(uint64_t) + key->count;
+    const size_t words = bitmap_words(answer->allowed.count);
+    const size_t bytes = sizeof(struct filter_entry) + words * sizeof(uint64_t) + key->count;
     struct filter_entry *entry = mem_alloc(bytes);
     if (entry == NULL)
         return NULL;
@@ -128,7 +137,7 @@ entry_open(const struct filter_key *key, const struct filter_answer *answer)
     entry->answer = *answer;
     entry->answer.allowed.words = entry->words;
     entry->block_bytes = bytes;
-    if (words > 0)  // else there may be no memory at all
+    if (words > 0) // else there may be no memory at all
         memcpy(entry->words, answer->allowed.words, words * sizeof(uint64_t));
     memcpy(&entry->words[words], key->bytes, key->count);
     return entry;

@@ -17,43 +17,45 @@
 #include "base/os_lock.h"
 
 #define FILTER_CACHE_PLACES 8u
-#define FILTER_CACHE_ATTIC 4u  // old answers that could not be retired without waiting
+#define FILTER_CACHE_ATTIC 4u // old answers that could not be retired without waiting
 
 enum filter_form { FILTER_FORM_NONE, FILTER_FORM_TEXT, FILTER_FORM_MAP };
 
 // A filter as the caller wrote it, and the state of the shard that it is asked of.
 struct filter_key {
     enum filter_form form;
-    const void      *bytes;  // borrowed
-    size_t           count;
-    uint32_t         generation;
-    uint64_t         version;
+    const void *bytes; // borrowed
+    size_t count;
+    uint32_t generation;
+    uint64_t version;
 };
 
 struct filter_answer {
     struct bitmap allowed;
-    uint32_t      count;    // bits set
-    bool          scanned;  // payloads were looked at
+    uint32_t count; // bits set
+    bool scanned;   // payloads were looked at
 };
 
-struct filter_entry;  // opaque
+struct filter_entry; // opaque
 
 struct filter_cache {
     _Atomic(struct filter_entry *) places[FILTER_CACHE_PLACES];
-    _Atomic uint64_t               clock;  // ticks with each use, so that the least recently used can go
-    struct epoch                  *gate;
-    struct lock                    writers;  // of what follows
-    struct filter_entry           *attic[FILTER_CACHE_ATTIC];
-    uint32_t                       attic_count;
+    _Atomic uint64_t clock; // ticks with each use, so that the least recently used can go
+    struct epoch *gate;
+    struct lock writers; // of what follows
+    struct filter_entry *attic[FILTER_CACHE_ATTIC];
+    uint32_t attic_count;
 };
 
-void filter_cache_init(struct filter_cache *cache, struct epoch *gate);  // borrows the gate
+void filter_cache_init(struct filter_cache *cache, struct epoch *gate); // borrows the gate
 void filter_cache_fini(struct filter_cache *cache);
 
 // True when there is an answer; *out is then valid until the caller leaves the gate.
-bool filter_cache_find(struct filter_cache *cache, const struct filter_key *key, struct filter_answer *out);
+bool filter_cache_find(struct filter_cache *cache, const struct filter_key *key,
+                       struct filter_answer *out);
 // Copies an answer in; forgoes it when memory is short or somebody else is about the gate or the cache at the moment.
-void   filter_cache_keep(struct filter_cache *cache, const struct filter_key *key, const struct filter_answer *answer);
+void filter_cache_keep(struct filter_cache *cache, const struct filter_key *key,
+                       const struct filter_answer *answer);
 size_t filter_cache_bytes(struct filter_cache *cache);
 
 #endif

@@ -51,7 +51,7 @@ generation_erase(struct generation *generation, uint32_t slot)
     if (!hnsw_erase(generation->hnsw, slot))
         return;
     atomic_bit_set(generation->dead, slot);
-    size_t      bytes;
+    size_t bytes;
     const void *payload = payloads_get(generation->payloads, slot, &bytes);
     if (payload != NULL) {
         fields_remove(generation->fields, slot, payload, bytes);

@@ -18,19 +18,19 @@
 #include "shard/payload.h"
 
 struct generation {
-    uint32_t          number;  // 0, 1, 2, ...
-    uint32_t          slots_max;
-    struct hnsw      *hnsw;
-    struct idmap     *ids;
-    struct payloads  *payloads;
-    struct fields    *fields;
-    _Atomic uint64_t *dead;  // a bit per slot: erased. What hnsw_erased says, by words
+    uint32_t number; // 0, 1, 2, ...
+    uint32_t slots_max;
+    struct hnsw *hnsw;
+    struct idmap *ids;
+    struct payloads *payloads;
+    struct fields *fields;
+    _Atomic uint64_t *dead; // a bit per slot: erased. What hnsw_erased says, by words
 };
 
 // Takes `hnsw` also on failure. `gate` is borrowed. The other parts are empty.
-OMEN_MUST_CHECK omen_status generation_open(struct hnsw *hnsw, uint32_t slots_max, struct epoch *gate,
-                                            struct generation **out);
-void generation_close(struct generation *generation);  // accepts NULL; no reader may be inside
+OMEN_MUST_CHECK omen_status generation_open(struct hnsw *hnsw, uint32_t slots_max,
+                                            struct epoch *gate, struct generation **out);
+void generation_close(struct generation *generation); // accepts NULL; no reader may be inside
 
 // Ends a row that no id leads to any more. Payload and fields go at once: readers that may still look at them must
 // have left, or look whether the row is erased afterwards.
@@ -43,10 +43,11 @@ generation_is_dead(const struct generation *generation, uint32_t slot)
 }
 
 struct generation_memory {
-    struct hnsw_memory    hnsw;
+    struct hnsw_memory hnsw;
     struct payload_memory payloads;
-    uint64_t              ids, fields, other;
+    uint64_t ids, fields, other;
 };
-void generation_memory(const struct generation *generation, struct generation_memory *memory);  // for the writer
+void generation_memory(const struct generation *generation,
+                       struct generation_memory *memory); // for the writer
 
 #endif

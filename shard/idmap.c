@@ -24,23 +24,23 @@
 #define CHUNK_IDS (1u << CHUNK_SHIFT)
 #define SLOT_MASK 0xffffffu
 #define ENTRY_EMPTY 0u
-#define ENTRY_TOMB SLOT_MASK  // slot + 1 is at most 2^24 - 2, so no entry looks like this
+#define ENTRY_TOMB SLOT_MASK // slot + 1 is at most 2^24 - 2, so no entry looks like this
 #define TABLE_MIN 16u
 #define PREFETCH_AHEAD 12u
 
 struct table {
-    uint32_t         capacity;
+    uint32_t capacity;
     _Atomic uint32_t entries[];
 };
 
 struct idmap {
-    struct epoch            *gate;
-    _Atomic(struct table *)  table;
-    _Atomic uint32_t         live;  // changed by the writer only
-    uint32_t                 tombs;
-    uint32_t                 slots_max;
-    uint32_t                 chunk_count;
-    uint64_t                *chunks[];  // a chunk is there before any reader knows one of its slots
+    struct epoch *gate;
+    _Atomic(struct table *) table;
+    _Atomic uint32_t live; // changed by the writer only
+    uint32_t tombs;
+    uint32_t slots_max;
+    uint32_t chunk_count;
+    uint64_t *chunks[]; // a chunk is there before any reader knows one of its slots
 };
 
 static uint32_t
@@ -129,8 +129,8 @@ table_refill(const struct idmap *map, const struct table *old, struct table *new
 {
     for (uint32_t i = 0; i < old->capacity; i++) {
         if (i + PREFETCH_AHEAD < old->capacity) {
-            const uint32_t ahead = atomic_load_explicit(&old->entries[i + PREFETCH_AHEAD],
-                                                        memory_order_relaxed);
+            const uint32_t ahead =
+                atomic_load_explicit(&old->entries[i + PREFETCH_AHEAD], memory_order_relaxed);
             if (ahead != ENTRY_EMPTY && ahead != ENTRY_TOMB) {
                 const uint32_t slot = (ahead & SLOT_MASK) - 1;
                 prefetch_line(&map->chunks[slot >> CHUNK_SHIFT][slot & (CHUNK_IDS - 1)]);
@@ -268,7 +268,8 @@ size_t
 idmap_bytes(const struct idmap *map)
 {
     const struct table *table = atomic_load_explicit(&map->table, memory_order_relaxed);
-    return sizeof *map + (((size_t)map->slots_max + CHUNK_IDS - 1) >> CHUNK_SHIFT) * sizeof map->chunks[0] +
+    return sizeof *map +
+           (((size_t)map->slots_max + CHUNK_IDS - 1) >> CHUNK_SHIFT) * sizeof map->chunks[0] +
            (size_t)map->chunk_count * CHUNK_IDS * sizeof(uint64_t) +
            (size_t)table->capacity * sizeof table->entries[0];
 }

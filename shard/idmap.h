@@ -16,11 +16,11 @@
 
 #define IDMAP_NONE UINT32_MAX
 
-struct idmap;  // opaque
+struct idmap; // opaque
 
 // `gate` is borrowed until idmap_close: outgrown tables are freed when its readers have left.
 OMEN_MUST_CHECK omen_status idmap_open(uint32_t slots_max, struct epoch *gate, struct idmap **out);
-void idmap_close(struct idmap *map);  // accepts NULL; no reader may be inside
+void idmap_close(struct idmap *map); // accepts NULL; no reader may be inside
 
 // Makes room for the ids of all slots below `slots` and for `added` more entries.
 OMEN_MUST_CHECK omen_status idmap_reserve(struct idmap *map, uint32_t slots, uint32_t added);
@@ -37,7 +37,7 @@ uint32_t idmap_put(struct idmap *map, uint32_t slot);
 uint32_t idmap_remove(struct idmap *map, uint64_t id);
 uint32_t idmap_find(const struct idmap *map, uint64_t id);
 
-uint32_t idmap_count(const struct idmap *map);  // entries
-size_t   idmap_bytes(const struct idmap *map);  // for the writer
+uint32_t idmap_count(const struct idmap *map); // entries
+size_t idmap_bytes(const struct idmap *map);   // for the writer
 
 #endif

@@ -17,11 +17,11 @@
 #include "base/os_cpu.h"
 #include "base/os_wait.h"
 
-#define PROGRESS_NS 50000000u  // between two calls of a progress function
+#define PROGRESS_NS 50000000u // between two calls of a progress function
 
 // What a drainer found when it came.
 struct found {
-    uint32_t exchange;  // in which index
+    uint32_t exchange; // in which index
     uint32_t rows, live;
 };
 
@@ -30,7 +30,7 @@ static void step_leave(struct linkers *linkers);
 static void wait_until_quiet(struct linkers *linkers);
 static bool wait_for_leaving(struct linkers *linkers);
 static bool written_past(struct linkers *linkers, struct found *found);
-static int  report(struct linkers *linkers, const struct linkers_watch *watch);
+static int report(struct linkers *linkers, const struct linkers_watch *watch);
 
 void
 linkers_init(struct linkers *linkers, struct hnsw *hnsw, uint32_t threads, uint32_t beam)
@@ -111,7 +111,7 @@ linkers_step(struct linkers *linkers, struct scratch *scratch)
 omen_status
 linkers_drain(struct linkers *linkers, const struct linkers_watch *watch, struct scratch *scratch)
 {
-    uint64_t     reported_ns = 0;
+    uint64_t reported_ns = 0;
     struct found found = {.exchange = UINT32_MAX};
     for (;;) {
         const enum linkers_did did = linkers_step(linkers, scratch);
@@ -134,7 +134,9 @@ linkers_drain(struct linkers *linkers, const struct linkers_watch *watch, struct
         if (linkers_step(linkers, scratch) == LINKERS_IDLE)
             break;
     }
-    return watch != NULL && watch->progress != NULL && report(linkers, watch) != 0 ? OMEN_E_CANCELLED : OMEN_OK;
+    return watch != NULL && watch->progress != NULL && report(linkers, watch) != 0
+               ? OMEN_E_CANCELLED
+               : OMEN_OK;
 }
 
 void
@@ -185,7 +187,8 @@ static void
 wait_until_quiet(struct linkers *linkers)
 {
     atomic_fetch_add(&linkers->waiting, 1);
-    for (uint32_t active = atomic_load(&linkers->active); active != 0; active = atomic_load(&linkers->active))
+    for (uint32_t active = atomic_load(&linkers->active); active != 0;
+         active = atomic_load(&linkers->active))
         os_wait(&linkers->active, active);
     atomic_fetch_sub(&linkers->waiting, 1);
 }
@@ -211,8 +214,8 @@ written_past(struct linkers *linkers, struct found *found)
     atomic_fetch_add(&linkers->active, 1);
     if (atomic_load(&linkers->paused) == 0) {
         const struct hnsw *hnsw = atomic_load(&linkers->hnsw);
-        const uint32_t     rows = hnsw_count(hnsw), live = hnsw_live(hnsw);
-        const uint32_t     exchange = atomic_load(&linkers->exchanges);
+        const uint32_t rows = hnsw_count(hnsw), live = hnsw_live(hnsw);
+        const uint32_t exchange = atomic_load(&linkers->exchanges);
         if (found->exchange == exchange)
             past = hnsw_linked(hnsw) >= found->rows && (rows != found->rows || live != found->live);
         else
@@ -232,9 +235,10 @@ report(struct linkers *linkers, const struct linkers_watch *watch)
     const bool paused = atomic_load(&linkers->paused) != 0;
     if (!paused) {
         const struct hnsw *hnsw = atomic_load(&linkers->hnsw);
-        tail = hnsw_tail(hnsw);  // before the count, which only grows
+        tail = hnsw_tail(hnsw); // before the count, which only grows
         total = hnsw_count(hnsw);
     }
     step_leave(linkers);
-    return paused ? 0 : watch->progress(watch->context, total - (tail < total ? tail : total), total);
+    return paused ? 0
+                  : watch->progress(watch->context, total - (tail < total ? tail : total), total);
 }

@@ -21,23 +21,24 @@
 typedef bool (*linkers_spare_fn)(void *context);
 
 struct linkers {
-    _Atomic(struct hnsw *) hnsw;     // borrowed; changed while paused
-    _Atomic uint32_t       exchanges;  // of hnsw
-    _Atomic uint32_t       paused;
-    _Atomic uint32_t       active;   // threads inside a step
-    _Atomic uint32_t       waiting;  // threads that wait for `active` to change
-    uint32_t               threads;  // as asked for; 1: the writer links
-    uint32_t               beam;     // of building
-    linkers_spare_fn       spare;    // or NULL
-    void                  *spare_context;
-    struct pool           *pool;     // NULL until needed
-    struct scratch        *scratches[THREADS_MAX];  // of workers; [0] is the writer's when it links
+    _Atomic(struct hnsw *) hnsw; // borrowed; changed while paused
+    _Atomic uint32_t exchanges;  // of hnsw
+    _Atomic uint32_t paused;
+    _Atomic uint32_t active;  // threads inside a step
+    _Atomic uint32_t waiting; // threads that wait for `active` to change
+    uint32_t threads;         // as asked for; 1: the writer links
+    uint32_t beam;            // of building
+    linkers_spare_fn spare;   // or NULL
+    void *spare_context;
+    struct pool *pool;                      // NULL until needed
+    struct scratch *scratches[THREADS_MAX]; // of workers; [0] is the writer's when it links
 };
 
 void linkers_init(struct linkers *linkers, struct hnsw *hnsw, uint32_t threads, uint32_t beam);
-void linkers_spare(struct linkers *linkers, linkers_spare_fn spare, void *context);  // before they start
+void linkers_spare(struct linkers *linkers, linkers_spare_fn spare,
+                   void *context); // before they start
 bool linkers_have_workers(const struct linkers *linkers);
-void linkers_fini(struct linkers *linkers);  // ends the workers; rows left are left
+void linkers_fini(struct linkers *linkers); // ends the workers; rows left are left
 
 // Starts the workers if there is work to be; everything that can fail for lack of memory.
 OMEN_MUST_CHECK omen_status linkers_reserve(struct linkers *linkers);
@@ -55,12 +56,13 @@ struct linkers_watch {
     int (*progress)(void *context, uint64_t linked, uint64_t total);
     void *context;
 };
-OMEN_MUST_CHECK omen_status linkers_drain(struct linkers *linkers, const struct linkers_watch *watch,
+OMEN_MUST_CHECK omen_status linkers_drain(struct linkers *linkers,
+                                          const struct linkers_watch *watch,
                                           struct scratch *scratch);
 
 // From pause to resume nobody is inside a step. The calls take turns.
 void linkers_pause(struct linkers *linkers);
 void linkers_resume(struct linkers *linkers, struct hnsw *hnsw);
-size_t linkers_bytes(const struct linkers *linkers);  // of scratch memory; between the two
+size_t linkers_bytes(const struct linkers *linkers); // of scratch memory; between the two
 
 #endif

@@ -23,17 +23,17 @@
 #define SHELF_CHUNKS (1u << SHELF_SHIFT)
 #define SHELVES (1u << (32 - CHUNK_SHIFT - SHELF_SHIFT))
 #define TABLE_MIN 16u
-#define ENTRY_EMPTY UINT64_MAX  // no key is 2^32 - 1
+#define ENTRY_EMPTY UINT64_MAX // no key is 2^32 - 1
 
 struct table {
-    uint64_t         capacity;
+    uint64_t capacity;
     _Atomic uint64_t entries[];
 };
 
 struct block {
     struct block *older;
-    size_t        capacity, used;  // bytes
-    char          bytes[];
+    size_t capacity, used; // bytes
+    char bytes[];
 };
 
 struct shelf {
@@ -41,13 +41,13 @@ struct shelf {
 };
 
 struct names {
-    struct epoch            *gate;
-    _Atomic(struct table *)  table;
-    struct block            *block;    // the newest; older ones hang behind it
-    _Atomic uint64_t         count;
-    uint64_t                 room;     // keys that the chunks hold
-    size_t                   bytes;    // of blocks, chunks and shelves
-    struct shelf            *shelves[SHELVES];
+    struct epoch *gate;
+    _Atomic(struct table *) table;
+    struct block *block; // the newest; older ones hang behind it
+    _Atomic uint64_t count;
+    uint64_t room; // keys that the chunks hold
+    size_t bytes;  // of blocks, chunks and shelves
+    struct shelf *shelves[SHELVES];
 };
 
 static struct table *
@@ -193,8 +193,8 @@ names_add(struct names *names, const char *text, size_t bytes)
     memcpy(copy + 1, text, bytes);
     copy[bytes + 1] = '\0';
     const uint64_t chunk = key >> CHUNK_SHIFT;
-    names->shelves[chunk >> SHELF_SHIFT]->chunks[chunk & (SHELF_CHUNKS - 1)][key & (CHUNK_KEYS - 1)] =
-        copy;
+    names->shelves[chunk >> SHELF_SHIFT]
+        ->chunks[chunk & (SHELF_CHUNKS - 1)][key & (CHUNK_KEYS - 1)] = copy;
     atomic_store_explicit(&names->count, key + 1, memory_order_release);
     const uint64_t half = hash_bytes(text, bytes) >> 32;
     table_insert(atomic_load_explicit(&names->table, memory_order_relaxed), half << 32 | key);

@@ -15,12 +15,12 @@
 #include "base/status.h"
 
 #define NAMES_NONE UINT64_MAX
-#define NAMES_MAX 0xfffffffeu  // distinct texts of one index
+#define NAMES_MAX 0xfffffffeu // distinct texts of one index
 
-struct names;  // opaque
+struct names; // opaque
 
-OMEN_MUST_CHECK omen_status names_open(struct epoch *gate, struct names **out);  // borrows the gate
-void names_close(struct names *names);  // accepts NULL; no reader may be inside
+OMEN_MUST_CHECK omen_status names_open(struct epoch *gate, struct names **out); // borrows the gate
+void names_close(struct names *names); // accepts NULL; no reader may be inside
 
 // Makes room for `count` new texts of `bytes` bytes together (without NULs). OMEN_E_FULL past NAMES_MAX.
 OMEN_MUST_CHECK omen_status names_reserve(struct names *names, uint32_t count, size_t bytes);
@@ -32,7 +32,7 @@ uint64_t names_find(const struct names *names, const char *text, size_t bytes);
 // The key's text, NUL-terminated, there until names_close; NULL for a key never given. *bytes without the NUL.
 const char *names_text(const struct names *names, uint64_t key, size_t *bytes);
 
-uint64_t names_count(const struct names *names);  // keys given
-size_t   names_bytes(const struct names *names);  // memory; for the writer
+uint64_t names_count(const struct names *names); // keys given
+size_t names_bytes(const struct names *names);   // memory; for the writer
 
 #endif

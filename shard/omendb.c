@@ -13,8 +13,8 @@
 
 #define TEXT_OF(x) TEXT_OF_(x)
 #define TEXT_OF_(x) #x
-#define PLAN_HITS 10u  // what omen_search answers
-#define STRUCT_BYTES_MAX 4096u  // no option struct will ever be as large: such a size was never set
+#define PLAN_HITS 10u          // what omen_search answers
+#define STRUCT_BYTES_MAX 4096u // no option struct will ever be as large: such a size was never set
 
 // Ordinary thread-local storage: it is touched by failures and by nothing on the way of a search.
 static _Thread_local struct omen_error last_error;
@@ -44,12 +44,13 @@ fit_struct(void *full, size_t full_bytes, const void *given, const char *name)
     size_t bytes;
     memcpy(&bytes, given, sizeof bytes);
     if (bytes <= sizeof bytes || bytes > STRUCT_BYTES_MAX)
-        return error_set(&last_error, OMEN_E_INVALID, "%s: struct_size is %zu; start from its _INIT macro", name,
-                         bytes);
+        return error_set(&last_error, OMEN_E_INVALID,
+                         "%s: struct_size is %zu; start from its _INIT macro", name, bytes);
     for (size_t i = full_bytes; i < bytes; i++)
         if (((const unsigned char *)given)[i] != 0)
             return error_set(&last_error, OMEN_E_UNSUPPORTED,
-                             "%s: byte %zu is set, but this library knows only %zu bytes of it", name, i, full_bytes);
+                             "%s: byte %zu is set, but this library knows only %zu bytes of it",
+                             name, i, full_bytes);
     memcpy(full, given, bytes < full_bytes ? bytes : full_bytes);
     memcpy(full, &full_bytes, sizeof full_bytes);
     return OMEN_OK;
@@ -73,14 +74,16 @@ check_out_struct(const void *given, const char *name)
     size_t bytes;
     memcpy(&bytes, given, sizeof bytes);
     if (bytes <= sizeof bytes || bytes > STRUCT_BYTES_MAX)
-        return error_set(&last_error, OMEN_E_INVALID, "%s: set struct_size to its sizeof first", name);
+        return error_set(&last_error, OMEN_E_INVALID, "%s: set struct_size to its sizeof first",
+                         name);
     return OMEN_OK;
 }
 
 const char *
 omen_version(void)
 {
-    return TEXT_OF(OMENDB_VERSION_MAJOR) "." TEXT_OF(OMENDB_VERSION_MINOR) "." TEXT_OF(OMENDB_VERSION_PATCH);
+    return TEXT_OF(OMENDB_VERSION_MAJOR) "." TEXT_OF(OMENDB_VERSION_MINOR) "." TEXT_OF(
+        OMENDB_VERSION_PATCH);
 }
 
 const char *
@@ -130,9 +133,9 @@ omen_open(const omen_options *options, omen_index_t *out)
     *out = NULL;
     if (options == NULL)
         return refuse_null("options");
-    omen_options  full = OMEN_OPTIONS_INIT;
+    omen_options full = OMEN_OPTIONS_INIT;
     struct shard *shard = NULL;
-    omen_status   status = fit_struct(&full, sizeof full, options, "omen_options");
+    omen_status status = fit_struct(&full, sizeof full, options, "omen_options");
     if (status == OMEN_OK)
         status = shard_open(&full, &shard, &last_error);
     *out = (omen_index_t)(void *)shard;
@@ -153,7 +156,8 @@ omen_flush(omen_index_t index)
 
 // ---- writing ----
 
-typedef omen_status write_call(struct shard *shard, const omen_batch *batch, struct omen_error *error);
+typedef omen_status write_call(struct shard *shard, const omen_batch *batch,
+                               struct omen_error *error);
 
 static omen_status
 write_batch(omen_index_t index, const omen_batch *batch, write_call *call)
@@ -162,7 +166,7 @@ write_batch(omen_index_t index, const omen_batch *batch, write_call *call)
         return refuse_null("index");
     if (batch == NULL)
         return refuse_null("batch");
-    omen_batch        full = OMEN_BATCH_INIT;
+    omen_batch full = OMEN_BATCH_INIT;
     const omen_status status = fit_struct(&full, sizeof full, batch, "omen_batch");
     return status == OMEN_OK ? call(shard_of(index), &full, &last_error) : status;
 }
@@ -193,7 +197,8 @@ omen_delete(omen_index_t index, const uint64_t *ids, size_t count, size_t *delet
         return refuse_null("index");
     if (ids == NULL && count > 0)
         return refuse_null("ids");
-    return shard_delete(shard_of(index), ids, count, deleted != NULL ? deleted : &ignored, &last_error);
+    return shard_delete(shard_of(index), ids, count, deleted != NULL ? deleted : &ignored,
+                        &last_error);
 }
 
 omen_status
@@ -204,7 +209,8 @@ omen_delete_text(omen_index_t index, const char *const *ids, size_t count, size_
         return refuse_null("index");
     if (ids == NULL && count > 0)
         return refuse_null("ids");
-    return shard_delete_text(shard_of(index), ids, count, deleted != NULL ? deleted : &ignored, &last_error);
+    return shard_delete_text(shard_of(index), ids, count, deleted != NULL ? deleted : &ignored,
+                             &last_error);
 }
 
 omen_status
@@ -215,7 +221,8 @@ omen_delete_where(omen_index_t index, const char *filter, size_t *deleted)
         return refuse_null("index");
     if (filter == NULL)
         return refuse_null("filter");
-    return shard_delete_where(shard_of(index), filter, deleted != NULL ? deleted : &ignored, &last_error);
+    return shard_delete_where(shard_of(index), filter, deleted != NULL ? deleted : &ignored,
+                              &last_error);
 }
 
 // ---- ids ----
@@ -261,14 +268,15 @@ omen_get(omen_index_t index, const uint64_t *ids, size_t count, int with, omen_p
     if (ids == NULL && count > 0)
         return refuse_null("ids");
     const struct id_list list = {.ids = ids, .count = count};
-    struct points       *points = NULL;
-    const omen_status    status = shard_get(shard_of(index), &list, with, &points, &last_error);
+    struct points *points = NULL;
+    const omen_status status = shard_get(shard_of(index), &list, with, &points, &last_error);
     *out = (omen_points_t)(void *)points;
     return status;
 }
 
 omen_status
-omen_scroll(omen_index_t index, const char *filter, int with, size_t limit, uint64_t *cursor, omen_points_t *out)
+omen_scroll(omen_index_t index, const char *filter, int with, size_t limit, uint64_t *cursor,
+            omen_points_t *out)
 {
     if (out == NULL)
         return refuse_null("out");
@@ -277,8 +285,8 @@ omen_scroll(omen_index_t index, const char *filter, int with, size_t limit, uint
         return refuse_null("index");
     if (cursor == NULL)
         return refuse_null("cursor");
-    struct scroll     scroll = {.filter = filter, .with = with, .limit = limit, .cursor = *cursor};
-    struct points    *points = NULL;
+    struct scroll scroll = {.filter = filter, .with = with, .limit = limit, .cursor = *cursor};
+    struct points *points = NULL;
     const omen_status status = shard_scroll(shard_of(index), &scroll, &points, &last_error);
     *out = (omen_points_t)(void *)points;
     *cursor = scroll.cursor;
@@ -360,7 +368,7 @@ omen_status
 omen_query(omen_index_t index, const void *vector, const omen_query_options *options, uint64_t *ids,
            float *distances, uint32_t *found)
 {
-    omen_query_options        room;
+    omen_query_options room;
     const omen_query_options *full;
     if (index == NULL)
         return refuse_null("index");
@@ -376,10 +384,10 @@ omen_query(omen_index_t index, const void *vector, const omen_query_options *opt
 }
 
 omen_status
-omen_query_batch(omen_index_t index, const void *vectors, size_t count, const omen_query_options *options,
-                 uint64_t *ids, float *distances)
+omen_query_batch(omen_index_t index, const void *vectors, size_t count,
+                 const omen_query_options *options, uint64_t *ids, float *distances)
 {
-    omen_query_options        room;
+    omen_query_options room;
     const omen_query_options *full;
     if (index == NULL)
         return refuse_null("index");
@@ -399,7 +407,7 @@ omen_status
 omen_range(omen_index_t index, const void *vector, float radius, const omen_query_options *options,
            omen_points_t *out)
 {
-    omen_query_options        room;
+    omen_query_options room;
     const omen_query_options *full;
     if (out == NULL)
         return refuse_null("out");
@@ -440,11 +448,12 @@ omen_field_index(omen_index_t index, const char *name, omen_field_type type)
 }
 
 omen_status
-omen_measure_recall(omen_index_t index, uint32_t samples, const omen_query_options *options, omen_recall *out)
+omen_measure_recall(omen_index_t index, uint32_t samples, const omen_query_options *options,
+                    omen_recall *out)
 {
-    omen_query_options        room;
+    omen_query_options room;
     const omen_query_options *full;
-    omen_recall               recall = {.struct_size = sizeof recall};
+    omen_recall recall = {.struct_size = sizeof recall};
     if (index == NULL)
         return refuse_null("index");
     if (out == NULL)
@@ -469,7 +478,7 @@ omen_status
 omen_build(omen_index_t index, const omen_build_options *options)
 {
     omen_build_options full = OMEN_BUILD_OPTIONS_INIT;
-    omen_status        status = OMEN_OK;
+    omen_status status = OMEN_OK;
     if (index == NULL)
         return refuse_null("index");
     if (options != NULL)
@@ -490,7 +499,8 @@ omen_copy(omen_index_t index, const char *path)
         return refuse_null("index");
     if (path == NULL)
         return refuse_null("path");
-    return error_set(&last_error, OMEN_E_UNSUPPORTED, "copy: this version keeps indexes in memory and has no files yet");
+    return error_set(&last_error, OMEN_E_UNSUPPORTED,
+                     "copy: this version keeps indexes in memory and has no files yet");
 }
 
 omen_status

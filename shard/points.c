@@ -10,25 +10,25 @@
 #include "base/assert.h"
 
 #define ROOM_MIN 16u
-#define ROOM_FIRST_MAX 65536u  // `room` is only a guess of the caller's, and may be SIZE_MAX
+#define ROOM_FIRST_MAX 65536u // `room` is only a guess of the caller's, and may be SIZE_MAX
 
 struct head {
     uint64_t id;
     uint64_t payload_at;
     uint32_t payload_bytes;
-    float    distance;
-    bool     found;
-    bool     payload;
+    float distance;
+    bool found;
+    bool payload;
 };
 
 struct points {
     struct points_config config;
-    size_t               count;
-    size_t               room;  // of heads and vectors
-    struct head         *heads;
-    char                *vectors;
-    char                *bytes;
-    size_t               bytes_count, bytes_room;
+    size_t count;
+    size_t room; // of heads and vectors
+    struct head *heads;
+    char *vectors;
+    char *bytes;
+    size_t bytes_count, bytes_room;
 };
 
 static omen_status make_room(struct points *points, size_t room);

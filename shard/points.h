@@ -11,26 +11,26 @@
 
 #include "base/status.h"
 
-struct points;  // opaque
+struct points; // opaque
 
 struct points_config {
-    size_t room;       // points expected; more may come
-    size_t row_bytes;  // of a vector; 0: vectors are not kept
-    bool   payloads;
+    size_t room;      // points expected; more may come
+    size_t row_bytes; // of a vector; 0: vectors are not kept
+    bool payloads;
 };
 
 // One point on its way in. A point that is not there has `found` false and only its id.
 struct point {
-    uint64_t    id;
-    float       distance;
-    bool        found;
-    const void *vector;   // row_bytes, borrowed; not read when row_bytes is 0
-    const void *payload;  // borrowed; NULL: none
-    size_t      payload_bytes;
+    uint64_t id;
+    float distance;
+    bool found;
+    const void *vector;  // row_bytes, borrowed; not read when row_bytes is 0
+    const void *payload; // borrowed; NULL: none
+    size_t payload_bytes;
 };
 
 OMEN_MUST_CHECK omen_status points_open(const struct points_config *config, struct points **out);
-void points_close(struct points *points);  // accepts NULL
+void points_close(struct points *points); // accepts NULL
 
 OMEN_MUST_CHECK omen_status points_add(struct points *points, const struct point *point);
 

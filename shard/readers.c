@@ -12,8 +12,8 @@
 _Static_assert(sizeof(struct reader_place) == 128, "two cache lines");
 
 static omen_status reader_open(struct reader **out);
-static void        reader_close(struct reader *reader);
-static size_t      reader_bytes(const struct reader *reader);
+static void reader_close(struct reader *reader);
+static size_t reader_bytes(const struct reader *reader);
 
 void
 readers_init(struct readers *readers)
@@ -115,7 +115,8 @@ readers_totals(struct readers *readers, struct readers_totals *totals)
     *totals = (struct readers_totals){0};
     for (uint32_t i = 0; i < READER_PLACES; i++) {
         struct reader_place *place = &readers->places[i];
-        struct reader       *reader = atomic_exchange_explicit(&place->reader, NULL, memory_order_acquire);
+        struct reader *reader =
+            atomic_exchange_explicit(&place->reader, NULL, memory_order_acquire);
         if (reader != NULL) {
             totals->bytes += reader_bytes(reader);
             readers_give(readers, i, reader);
@@ -157,7 +158,8 @@ reader_close(struct reader *reader)
 static size_t
 reader_bytes(const struct reader *reader)
 {
-    return sizeof *reader + scratch_bytes(reader->scratch) + reader->hits_room * sizeof *reader->hits +
-           reader->places_room * sizeof *reader->places + reader->vector_room * sizeof *reader->vector +
+    return sizeof *reader + scratch_bytes(reader->scratch) +
+           reader->hits_room * sizeof *reader->hits + reader->places_room * sizeof *reader->places +
+           reader->vector_room * sizeof *reader->vector +
            reader->selection.word_capacity * sizeof *reader->selection.words;
 }

@@ -17,23 +17,23 @@
 #define READER_PLACES 64u
 
 struct reader {
-    struct scratch      *scratch;
-    struct hit          *hits;
-    uint32_t             hits_room;
-    uint32_t            *places;       // for finding one id twice among hits
-    uint32_t             places_room;  // a power of two, or 0
-    float               *vector;       // a query converted to f32
-    uint32_t             vector_room;
-    uint32_t             queries;      // made with a target_recall; every so many is kept for calibration
+    struct scratch *scratch;
+    struct hit *hits;
+    uint32_t hits_room;
+    uint32_t *places;     // for finding one id twice among hits
+    uint32_t places_room; // a power of two, or 0
+    float *vector;        // a query converted to f32
+    uint32_t vector_room;
+    uint32_t queries; // made with a target_recall; every so many is kept for calibration
     struct filter_buffer selection;
 };
 
 // Padded so that two threads' places are two cache lines apart.
 struct reader_place {
     _Atomic(struct reader *) reader;
-    _Atomic uint64_t         searches;     // of threads that look here first
-    _Atomic uint64_t         evaluations;
-    uint64_t                 padding[13];
+    _Atomic uint64_t searches; // of threads that look here first
+    _Atomic uint64_t evaluations;
+    uint64_t padding[13];
 };
 
 struct readers {
@@ -41,15 +41,17 @@ struct readers {
 };
 
 void readers_init(struct readers *readers);
-void readers_fini(struct readers *readers);  // every reader must be back
+void readers_fini(struct readers *readers); // every reader must be back
 
 // `hint` is a small number of the thread.
-OMEN_MUST_CHECK omen_status readers_take(struct readers *readers, uint32_t hint, struct reader **out);
-void                        readers_give(struct readers *readers, uint32_t hint, struct reader *reader);
-void readers_count(struct readers *readers, uint32_t hint, uint64_t evaluations);  // one more search
+OMEN_MUST_CHECK omen_status readers_take(struct readers *readers, uint32_t hint,
+                                         struct reader **out);
+void readers_give(struct readers *readers, uint32_t hint, struct reader *reader);
+void readers_count(struct readers *readers, uint32_t hint, uint64_t evaluations); // one more search
 
 // Room for k hits of a search in `hnsw`, and for a converted query.
-OMEN_MUST_CHECK omen_status reader_fit(struct reader *reader, const struct hnsw *hnsw, uint32_t k, uint32_t beam);
+OMEN_MUST_CHECK omen_status reader_fit(struct reader *reader, const struct hnsw *hnsw, uint32_t k,
+                                       uint32_t beam);
 OMEN_MUST_CHECK omen_status reader_fit_vector(struct reader *reader, uint32_t dim);
 // Room for telling `count` ids apart.
 OMEN_MUST_CHECK omen_status reader_fit_places(struct reader *reader, uint32_t count);

@@ -14,14 +14,14 @@
 
 static omen_status check_options(const omen_options *options, struct omen_error *error);
 static omen_status open_parts(struct shard *shard);
-static void        stats_memory(struct shard *shard, omen_statistics *out);
+static void stats_memory(struct shard *shard, omen_statistics *out);
 static omen_status check_ids(const struct generation *generation, struct omen_error *error);
 
 omen_status
 shard_open(const omen_options *options, struct shard **out, struct omen_error *error)
 {
     *out = NULL;
-    const uint64_t    begun_ns = os_clock_ns();
+    const uint64_t begun_ns = os_clock_ns();
     const omen_status refused = check_options(options, error);
     if (refused != OMEN_OK)
         return refused;
@@ -29,7 +29,8 @@ shard_open(const omen_options *options, struct shard **out, struct omen_error *e
     if (shard == NULL)
         return error_set_plain(error, OMEN_E_NO_MEMORY);
     shard->options = *options;
-    shard->row_bytes = (size_t)options->dimension * vector_type_bytes((enum vector_type)options->dtype);
+    shard->row_bytes =
+        (size_t)options->dimension * vector_type_bytes((enum vector_type)options->dtype);
     epoch_init(&shard->gate);
     lock_init(&shard->upkeep);
     lock_init(&shard->writers);
@@ -58,7 +59,7 @@ shard_close(struct shard *shard)
     if (shard == NULL)
         return;
     linkers_fini(&shard->linkers);
-    epoch_wait(&shard->gate);  // what is retired ends before what it belongs to
+    epoch_wait(&shard->gate); // what is retired ends before what it belongs to
     generation_close(shard_generation(shard));
     names_close(shard->names);
     readers_fini(&shard->readers);
@@ -80,12 +81,13 @@ shard_build(struct shard *shard, const omen_build_options *options, struct omen_
         if (options->backend == OMEN_BACKEND_CUDA)
             return error_set(error, OMEN_E_UNSUPPORTED, "backend cuda: this build has no GPU part");
         if (options->backend != OMEN_BACKEND_AUTO && options->backend != OMEN_BACKEND_CPU)
-            return error_set(error, OMEN_E_INVALID, "backend %d: there are 0 (auto), 1 (cpu) and 2 (cuda)",
+            return error_set(error, OMEN_E_INVALID,
+                             "backend %d: there are 0 (auto), 1 (cpu) and 2 (cuda)",
                              (int)options->backend);
         watch = (struct linkers_watch){.progress = options->progress, .context = options->context};
     }
     struct reader *reader;
-    omen_status    status = readers_take(&shard->readers, 0, &reader);
+    omen_status status = readers_take(&shard->readers, 0, &reader);
     if (status != OMEN_OK)
         return error_set_plain(error, status);
     status = linkers_drain(&shard->linkers, &watch, reader->scratch);
@@ -101,8 +103,8 @@ shard_verify(struct shard *shard, struct omen_error *error)
     lock_acquire(&shard->writers);
     linkers_pause(&shard->linkers);
     const struct generation *generation = shard_generation(shard);
-    char                     text[sizeof error->text - 32];
-    uint32_t                 unreached = 0;
+    char text[sizeof error->text - 32];
+    uint32_t unreached = 0;
     text[0] = '\0';
     omen_status status = hnsw_check(generation->hnsw, &unreached, text, sizeof text);
     if (status == OMEN_OK)
@@ -161,8 +163,8 @@ static void
 stats_memory(struct shard *shard, omen_statistics *out)
 {
     struct generation_memory memory;
-    struct readers_totals    totals;
-    struct generation       *generation = shard_generation(shard);
+    struct readers_totals totals;
+    struct generation *generation = shard_generation(shard);
     generation_memory(generation, &memory);
     readers_totals(&shard->readers, &totals);
     out->searches = totals.searches;
@@ -174,12 +176,12 @@ stats_memory(struct shard *shard, omen_statistics *out)
     out->bytes_payloads = memory.payloads.live + memory.payloads.dead + memory.payloads.overhead;
     out->bytes_fields = memory.fields;
     linkers_pause(&shard->linkers);
-    out->bytes_search = totals.bytes + linkers_bytes(&shard->linkers) + filter_cache_bytes(&shard->filters) +
-                        tuning_bytes(shard);
+    out->bytes_search = totals.bytes + linkers_bytes(&shard->linkers) +
+                        filter_cache_bytes(&shard->filters) + tuning_bytes(shard);
     linkers_resume(&shard->linkers, generation->hnsw);
     out->bytes_other = memory.hnsw.other + memory.other + sizeof *shard;
-    const uint64_t index_bytes = out->bytes_links + out->bytes_codes + out->bytes_ids + out->bytes_fields +
-                                 out->bytes_search + out->bytes_other;
+    const uint64_t index_bytes = out->bytes_links + out->bytes_codes + out->bytes_ids +
+                                 out->bytes_fields + out->bytes_search + out->bytes_other;
     out->bytes_per_vector = out->count > 0 ? (double)index_bytes / (double)out->count : 0.0;
 }
 
@@ -197,8 +199,8 @@ shard_bytes(struct shard *shard)
     struct generation_memory memory;
     generation_memory(shard_generation(shard), &memory);
     return memory.hnsw.links + memory.hnsw.codes + memory.hnsw.rows + memory.hnsw.other +
-           memory.payloads.live + memory.payloads.dead + memory.payloads.overhead + memory.ids + memory.fields +
-           memory.other + names_bytes(shard->names) + sizeof *shard;
+           memory.payloads.live + memory.payloads.dead + memory.payloads.overhead + memory.ids +
+           memory.fields + memory.other + names_bytes(shard->names) + sizeof *shard;
 }
 
 void
@@ -235,7 +237,7 @@ visit_end(struct visit *visit)
 
 struct range {
     const char *name;
-    long long   value, low, high;
+    long long value, low, high;
 };
 
 static omen_status
@@ -252,24 +254,27 @@ check_options(const omen_options *options, struct omen_error *error)
         {"slots_max", options->slots_max, 1, SLOTS_MAX},
     };
     if (options->path != NULL)
-        return error_set(error, OMEN_E_UNSUPPORTED,
-                         "path: this version keeps indexes in memory only and has no files yet; leave it NULL");
+        return error_set(
+            error, OMEN_E_UNSUPPORTED,
+            "path: this version keeps indexes in memory only and has no files yet; leave it NULL");
     if (options->dimension < 1 || options->dimension > VECTOR_DIM_MAX)
-        return error_set(error, OMEN_E_DIMENSION, "dimension is %u; it must be 1..%u", options->dimension,
-                         VECTOR_DIM_MAX);
+        return error_set(error, OMEN_E_DIMENSION, "dimension is %u; it must be 1..%u",
+                         options->dimension, VECTOR_DIM_MAX);
     if (options->dtype < OMEN_F32 || options->dtype > OMEN_U8)
-        return error_set(error, OMEN_E_DTYPE, "dtype is %d; there are 1 (f32) to 5 (u8)", (int)options->dtype);
+        return error_set(error, OMEN_E_DTYPE, "dtype is %d; there are 1 (f32) to 5 (u8)",
+                         (int)options->dtype);
     for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
         const struct range *range = &ranges[i];
         if (range->value < range->low || range->value > range->high)
-            return error_set(error, OMEN_E_INVALID, "%s is %lld; it must be %lld..%lld", range->name,
-                             range->value, range->low, range->high);
+            return error_set(error, OMEN_E_INVALID, "%s is %lld; it must be %lld..%lld",
+                             range->name, range->value, range->low, range->high);
     }
     if (options->id_max > ID_MAX)
         return error_set(error, OMEN_E_INVALID, "id_max is above 2^63-1");
     if (options->target_recall != 0.0 &&
         !(options->target_recall >= 0.5 && options->target_recall <= 0.9999))
-        return error_set(error, OMEN_E_INVALID, "target_recall is %g; it must be 0 (unused) or 0.5..0.9999",
+        return error_set(error, OMEN_E_INVALID,
+                         "target_recall is %g; it must be 0 (unused) or 0.5..0.9999",
                          options->target_recall);
     return OMEN_OK;
 }
@@ -277,7 +282,7 @@ check_options(const omen_options *options, struct omen_error *error)
 static omen_status
 open_parts(struct shard *shard)
 {
-    const omen_options      *options = &shard->options;
+    const omen_options *options = &shard->options;
     const struct hnsw_config config = {
         .dim = options->dimension,
         .slots_max = options->slots_max,
@@ -285,12 +290,13 @@ open_parts(struct shard *shard)
         .build_beam = (uint16_t)options->ef_construction,
         .metric = (enum metric)options->metric,
         .type = (enum vector_type)options->dtype,
-        .quantization = options->quantization == OMEN_QUANTIZE_NONE ? HNSW_QUANTIZE_NONE : HNSW_QUANTIZE_INT8,
+        .quantization =
+            options->quantization == OMEN_QUANTIZE_NONE ? HNSW_QUANTIZE_NONE : HNSW_QUANTIZE_INT8,
         .flat = options->algorithm == OMEN_FLAT,
         .seed = options->seed,
     };
     struct hnsw *hnsw;
-    omen_status  status = hnsw_open(&config, &hnsw);
+    omen_status status = hnsw_open(&config, &hnsw);
     if (status != OMEN_OK)
         return status;
     struct generation *generation;
@@ -308,22 +314,24 @@ static omen_status
 check_ids(const struct generation *generation, struct omen_error *error)
 {
     const uint32_t rows = hnsw_count(generation->hnsw);
-    uint32_t       live = 0;
+    uint32_t live = 0;
     for (uint32_t slot = 0; slot < rows; slot++) {
         const bool dead = hnsw_erased(generation->hnsw, slot);
         if (dead != generation_is_dead(generation, slot))
-            return error_set(error, OMEN_E_CORRUPT, "slot %u: erased in one place, not in the other", slot);
+            return error_set(error, OMEN_E_CORRUPT,
+                             "slot %u: erased in one place, not in the other", slot);
         if (dead)
             continue;
         live++;
         const uint64_t id = idmap_id(generation->ids, slot);
         const uint32_t found = idmap_find(generation->ids, id);
         if (found != slot)
-            return error_set(error, OMEN_E_CORRUPT, "slot %u holds id %llu, which is found at slot %u", slot,
+            return error_set(error, OMEN_E_CORRUPT,
+                             "slot %u holds id %llu, which is found at slot %u", slot,
                              (unsigned long long)id, found);
     }
     if (idmap_count(generation->ids) != live)
-        return error_set(error, OMEN_E_CORRUPT, "%u ids lead to %u live rows", idmap_count(generation->ids),
-                         live);
+        return error_set(error, OMEN_E_CORRUPT, "%u ids lead to %u live rows",
+                         idmap_count(generation->ids), live);
     return OMEN_OK;
 }

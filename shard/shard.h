@@ -13,68 +13,74 @@
 #include "include/omendb.h"
 #include "shard/points.h"
 
-struct shard;  // opaque
+struct shard; // opaque
 
-OMEN_MUST_CHECK omen_status shard_open(const omen_options *options, struct shard **out, struct omen_error *error);
-void shard_close(struct shard *shard);  // accepts NULL
+OMEN_MUST_CHECK omen_status shard_open(const omen_options *options, struct shard **out,
+                                       struct omen_error *error);
+void shard_close(struct shard *shard); // accepts NULL
 
 // ---- writing (shard_write.c, shard_erase.c) ----
-OMEN_MUST_CHECK omen_status shard_add(struct shard *shard, const omen_batch *batch, struct omen_error *error);
-OMEN_MUST_CHECK omen_status shard_upsert(struct shard *shard, const omen_batch *batch, struct omen_error *error);
+OMEN_MUST_CHECK omen_status shard_add(struct shard *shard, const omen_batch *batch,
+                                      struct omen_error *error);
+OMEN_MUST_CHECK omen_status shard_upsert(struct shard *shard, const omen_batch *batch,
+                                         struct omen_error *error);
 OMEN_MUST_CHECK omen_status shard_set_payloads(struct shard *shard, const omen_batch *batch,
                                                struct omen_error *error);
-OMEN_MUST_CHECK omen_status shard_delete(struct shard *shard, const uint64_t *ids, size_t count, size_t *deleted,
-                                         struct omen_error *error);
-OMEN_MUST_CHECK omen_status shard_delete_text(struct shard *shard, const char *const *ids, size_t count,
-                                              size_t *deleted, struct omen_error *error);
-OMEN_MUST_CHECK omen_status shard_delete_where(struct shard *shard, const char *filter, size_t *deleted,
-                                               struct omen_error *error);
+OMEN_MUST_CHECK omen_status shard_delete(struct shard *shard, const uint64_t *ids, size_t count,
+                                         size_t *deleted, struct omen_error *error);
+OMEN_MUST_CHECK omen_status shard_delete_text(struct shard *shard, const char *const *ids,
+                                              size_t count, size_t *deleted,
+                                              struct omen_error *error);
+OMEN_MUST_CHECK omen_status shard_delete_where(struct shard *shard, const char *filter,
+                                               size_t *deleted, struct omen_error *error);
 OMEN_MUST_CHECK omen_status shard_field_index(struct shard *shard, const char *name, int type,
                                               struct omen_error *error);
 
 // ---- reading (shard_points.c) ----
-OMEN_MUST_CHECK omen_status shard_id_text(struct shard *shard, uint64_t key, char *text, size_t capacity,
-                                          struct omen_error *error);
+OMEN_MUST_CHECK omen_status shard_id_text(struct shard *shard, uint64_t key, char *text,
+                                          size_t capacity, struct omen_error *error);
 OMEN_MUST_CHECK omen_status shard_id_key(struct shard *shard, const char *text, uint64_t *key,
                                          struct omen_error *error);
 int shard_contains(struct shard *shard, uint64_t id);
 
 struct id_list {
-    const uint64_t *ids;  // borrowed
-    size_t          count;
+    const uint64_t *ids; // borrowed
+    size_t count;
 };
 OMEN_MUST_CHECK omen_status shard_get(struct shard *shard, const struct id_list *ids, int with,
                                       struct points **out, struct omen_error *error);
 
 struct scroll {
-    const char *filter;  // NULL: all
-    int         with;
-    size_t      limit;
-    uint64_t    cursor;  // in and out
+    const char *filter; // NULL: all
+    int with;
+    size_t limit;
+    uint64_t cursor; // in and out
 };
-OMEN_MUST_CHECK omen_status shard_scroll(struct shard *shard, struct scroll *scroll, struct points **out,
-                                         struct omen_error *error);
+OMEN_MUST_CHECK omen_status shard_scroll(struct shard *shard, struct scroll *scroll,
+                                         struct points **out, struct omen_error *error);
 OMEN_MUST_CHECK omen_status shard_count(struct shard *shard, const char *filter, uint64_t *count,
                                         struct omen_error *error);
 
 // ---- searching (shard_read.c); options->report is filled ----
 struct answer {
-    uint64_t *ids;        // room for k
-    float    *distances;  // room for k, or NULL
-    uint32_t *found;      // or NULL: what is not found is filled with UINT64_MAX and infinity
+    uint64_t *ids;    // room for k
+    float *distances; // room for k, or NULL
+    uint32_t *found;  // or NULL: what is not found is filled with UINT64_MAX and infinity
 };
-OMEN_MUST_CHECK omen_status shard_query(struct shard *shard, const void *vector, const omen_query_options *options,
+OMEN_MUST_CHECK omen_status shard_query(struct shard *shard, const void *vector,
+                                        const omen_query_options *options,
                                         const struct answer *answer, struct omen_error *error);
 struct answers {
-    uint64_t *ids;        // count x k
-    float    *distances;  // or NULL
+    uint64_t *ids;    // count x k
+    float *distances; // or NULL
 };
 struct queries {
     const void *vectors;
-    size_t      count;
+    size_t count;
 };
 OMEN_MUST_CHECK omen_status shard_query_batch(struct shard *shard, const struct queries *queries,
-                                              const omen_query_options *options, const struct answers *answers,
+                                              const omen_query_options *options,
+                                              const struct answers *answers,
                                               struct omen_error *error);
 OMEN_MUST_CHECK omen_status shard_range(struct shard *shard, const void *vector, float radius,
                                         const omen_query_options *options, struct points **out,
@@ -82,8 +88,8 @@ OMEN_MUST_CHECK omen_status shard_range(struct shard *shard, const void *vector,
 
 // ---- recall (shard_recall.c) ----
 OMEN_MUST_CHECK omen_status shard_measure_recall(struct shard *shard, uint32_t samples,
-                                                 const omen_query_options *options, omen_recall *out,
-                                                 struct omen_error *error);
+                                                 const omen_query_options *options,
+                                                 omen_recall *out, struct omen_error *error);
 OMEN_MUST_CHECK omen_status shard_calibrate(struct shard *shard, struct omen_error *error);
 
 // ---- upkeep (shard.c, compact.c) ----
@@ -92,7 +98,8 @@ OMEN_MUST_CHECK omen_status shard_build(struct shard *shard, const omen_build_op
                                         struct omen_error *error);
 OMEN_MUST_CHECK omen_status shard_compact(struct shard *shard, struct omen_error *error);
 OMEN_MUST_CHECK omen_status shard_verify(struct shard *shard, struct omen_error *error);
-OMEN_MUST_CHECK omen_status shard_set_ef(struct shard *shard, uint32_t ef, struct omen_error *error);
-void shard_stats(struct shard *shard, omen_statistics *out);  // leaves struct_size alone
+OMEN_MUST_CHECK omen_status shard_set_ef(struct shard *shard, uint32_t ef,
+                                         struct omen_error *error);
+void shard_stats(struct shard *shard, omen_statistics *out); // leaves struct_size alone
 
 #endif

@@ -13,7 +13,8 @@ static void erase_id(struct shard *shard, uint64_t id, size_t *deleted);
 static void erase_end(struct shard *shard, size_t deleted);
 
 omen_status
-shard_delete(struct shard *shard, const uint64_t *ids, size_t count, size_t *deleted, struct omen_error *error)
+shard_delete(struct shard *shard, const uint64_t *ids, size_t count, size_t *deleted,
+             struct omen_error *error)
 {
     const omen_status status = shard_may_write(shard, error);
     if (status != OMEN_OK)
@@ -41,10 +42,12 @@ shard_delete_text(struct shard *shard, const char *const *ids, size_t count, siz
     lock_acquire(&shard->writers);
     if (atomic_load(&shard->kind) == ID_KIND_INTEGER) {
         lock_release(&shard->writers);
-        return error_set(error, OMEN_E_ID_KIND, "this index holds integer ids; text ids were given");
+        return error_set(error, OMEN_E_ID_KIND,
+                         "this index holds integer ids; text ids were given");
     }
     for (size_t i = 0; i < count; i++) {
-        const uint64_t key = names_find(shard->names, ids[i], strnlen(ids[i], ID_TEXT_BYTES_MAX + 1));
+        const uint64_t key =
+            names_find(shard->names, ids[i], strnlen(ids[i], ID_TEXT_BYTES_MAX + 1));
         if (key != NAMES_NONE)
             erase_id(shard, key, deleted);
     }
@@ -54,7 +57,8 @@ shard_delete_text(struct shard *shard, const char *const *ids, size_t count, siz
 }
 
 omen_status
-shard_delete_where(struct shard *shard, const char *filter, size_t *deleted, struct omen_error *error)
+shard_delete_where(struct shard *shard, const char *filter, size_t *deleted,
+                   struct omen_error *error)
 {
     omen_status status = shard_may_write(shard, error);
     if (status != OMEN_OK)
@@ -62,7 +66,7 @@ shard_delete_where(struct shard *shard, const char *filter, size_t *deleted, str
     struct filter_view view = {.key = {.form = FILTER_FORM_TEXT,
                                        .bytes = filter,
                                        .count = strnlen(filter, FILTER_TEXT_BYTES_MAX + 1)}};
-    struct visit       visit;
+    struct visit visit;
     *deleted = 0;
     lock_acquire(&shard->writers);
     status = visit_begin(shard, &visit, error);
@@ -71,7 +75,7 @@ shard_delete_where(struct shard *shard, const char *filter, size_t *deleted, str
         return status;
     }
     status = filter_view_compute(&visit, &view, error);
-    visit_leave(&visit);  // erasing may have to wait for the gate
+    visit_leave(&visit); // erasing may have to wait for the gate
     if (status == OMEN_OK) {
         const struct bitmap *rows = &view.answer.allowed;
         for (uint32_t w = 0; w < bitmap_words(rows->count); w++)
@@ -90,7 +94,7 @@ static void
 erase_id(struct shard *shard, uint64_t id, size_t *deleted)
 {
     struct generation *generation = shard_generation(shard);
-    const uint32_t     slot = idmap_remove(generation->ids, id);
+    const uint32_t slot = idmap_remove(generation->ids, id);
     if (slot == IDMAP_NONE)
         return;
     generation_erase(generation, slot);

@@ -28,14 +28,14 @@ filter_view_compute(struct visit *visit, struct filter_view *view, struct omen_e
     const struct generation *generation = visit->generation;
     ASSERT(view->key.form != FILTER_FORM_NONE);
     struct filter *filter;
-    omen_status    status = view->key.form == FILTER_FORM_TEXT
-                                ? filter_parse_text(view->key.bytes, view->key.count, &filter, error)
-                                : filter_parse_map(view->key.bytes, view->key.count, &filter, error);
+    omen_status status = view->key.form == FILTER_FORM_TEXT
+                             ? filter_parse_text(view->key.bytes, view->key.count, &filter, error)
+                             : filter_parse_map(view->key.bytes, view->key.count, &filter, error);
     if (status != OMEN_OK)
         return status;
     struct filter_selection selection;
-    status = filter_select(filter, generation->fields, generation->payloads, hnsw_count(generation->hnsw),
-                           &visit->reader->selection, &selection);
+    status = filter_select(filter, generation->fields, generation->payloads,
+                           hnsw_count(generation->hnsw), &visit->reader->selection, &selection);
     filter_close(filter);
     if (status != OMEN_OK)
         return error_set_plain(error, status);
@@ -49,7 +49,8 @@ void
 filter_view_keep(struct visit *visit, const struct filter_view *view)
 {
     struct shard *shard = visit->shard;
-    if (view->fresh && view->key.version == atomic_load_explicit(&shard->version, memory_order_relaxed))
+    if (view->fresh &&
+        view->key.version == atomic_load_explicit(&shard->version, memory_order_relaxed))
         filter_cache_keep(&shard->filters, &view->key, &view->answer);
 }
 
@@ -58,7 +59,8 @@ mask_dead(const struct generation *generation, struct filter_answer *answer)
 {
     uint32_t count = 0;
     for (uint32_t w = 0; w < bitmap_words(answer->allowed.count); w++) {
-        answer->allowed.words[w] &= ~atomic_load_explicit(&generation->dead[w], memory_order_relaxed);
+        answer->allowed.words[w] &=
+            ~atomic_load_explicit(&generation->dead[w], memory_order_relaxed);
         count += (uint32_t)__builtin_popcountll(answer->allowed.words[w]);
     }
     answer->count = count;

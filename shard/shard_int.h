@@ -27,52 +27,52 @@
 #include "shard/readers.h"
 #include "shard/shard.h"
 
-#define RENUMBERINGS_MAX 4u  // compactions that a scroll survives
+#define RENUMBERINGS_MAX 4u // compactions that a scroll survives
 
 enum id_kind { ID_KIND_NONE, ID_KIND_INTEGER, ID_KIND_TEXT };
 
 // Which slots lived when a generation was compacted: so that a scroll's cursor can be carried over.
 struct renumbering {
-    uint32_t      number;  // of the generation that ended
+    uint32_t number; // of the generation that ended
     struct bitmap lived;
-    uint64_t      words[];
+    uint64_t words[];
 };
 
 // What target_recall needs (shard_recall.c).
 struct tuning {
-    _Atomic(struct calibration *) calibration;  // NULL: never measured
-    _Atomic uint32_t              linked;       // rows in the graph when it was
-    _Atomic uint64_t              turnover;     // rows erased since
-    _Atomic uint32_t              too_small;    // rows when the last try found too little; 0: none did
-    struct lock                   recent_lock;  // of what follows; nobody waits for it on the way to an answer
-    float                        *recent;       // the last queries with a target, a ring
-    uint32_t                      recent_rows, recent_room;
-    uint32_t                      recent_next;
+    _Atomic(struct calibration *) calibration; // NULL: never measured
+    _Atomic uint32_t linked;                   // rows in the graph when it was
+    _Atomic uint64_t turnover;                 // rows erased since
+    _Atomic uint32_t too_small; // rows when the last try found too little; 0: none did
+    struct lock recent_lock;    // of what follows; nobody waits for it on the way to an answer
+    float *recent;              // the last queries with a target, a ring
+    uint32_t recent_rows, recent_room;
+    uint32_t recent_next;
 };
 
 struct shard {
-    omen_options                  options;  // path is NULL; ef_search is `ef` below
-    size_t                        row_bytes;
-    struct epoch                  gate;
-    _Atomic(struct generation *)  generation;
-    struct lock                   upkeep;
-    struct lock                   writers;
-    struct names                 *names;
-    _Atomic uint32_t              kind;       // enum id_kind
-    _Atomic uint32_t              ef;
-    _Atomic uint64_t              version;    // of the rows: +1 after every change that a filter can see
-    _Atomic uint64_t              replacing;  // odd: old and new rows of some ids can both be found
-    _Atomic uint32_t              compaction_due;  // 1: for a worker to do
-    uint64_t                      next_id;    // under `writers`, like the rest
-    uint32_t                      compaction_after;  // deleted rows; after one that failed
-    uint64_t                      unreached;
-    double                        open_seconds;
-    _Atomic double                recall;     // last measured; negative: never
-    struct linkers                linkers;
-    struct readers                readers;
-    struct filter_cache           filters;
-    struct tuning                 tuning;
-    _Atomic(struct renumbering *) renumberings[RENUMBERINGS_MAX];  // by number, modulo
+    omen_options options; // path is NULL; ef_search is `ef` below
+    size_t row_bytes;
+    struct epoch gate;
+    _Atomic(struct generation *) generation;
+    struct lock upkeep;
+    struct lock writers;
+    struct names *names;
+    _Atomic uint32_t kind; // enum id_kind
+    _Atomic uint32_t ef;
+    _Atomic uint64_t version;        // of the rows: +1 after every change that a filter can see
+    _Atomic uint64_t replacing;      // odd: old and new rows of some ids can both be found
+    _Atomic uint32_t compaction_due; // 1: for a worker to do
+    uint64_t next_id;                // under `writers`, like the rest
+    uint32_t compaction_after;       // deleted rows; after one that failed
+    uint64_t unreached;
+    double open_seconds;
+    _Atomic double recall; // last measured; negative: never
+    struct linkers linkers;
+    struct readers readers;
+    struct filter_cache filters;
+    struct tuning tuning;
+    _Atomic(struct renumbering *) renumberings[RENUMBERINGS_MAX]; // by number, modulo
 };
 
 static inline struct generation *
@@ -85,25 +85,26 @@ shard_generation(struct shard *shard)
 OMEN_MUST_CHECK omen_status shard_may_write(const struct shard *shard, struct omen_error *error);
 // Bytes that count against max_memory. Under `writers`.
 uint64_t shard_bytes(struct shard *shard);
-void     shard_changed(struct shard *shard);  // a new version
+void shard_changed(struct shard *shard); // a new version
 
 // ---- compact.c ----
 // After rows were erased, under `writers` and outside of the gate: compacts, or has it done, when it is time to.
 void compact_when_due(struct shard *shard);
-bool compact_spare(void *context);  // the worker's part: a linkers_spare_fn
+bool compact_spare(void *context); // the worker's part: a linkers_spare_fn
 
 // ---- a reader and the gate, together ----
 struct visit {
-    struct shard      *shard;
+    struct shard *shard;
     struct generation *generation;
-    struct reader     *reader;
-    uint64_t           replacing;  // as it was when the visit began
-    uint32_t           ticket;
+    struct reader *reader;
+    uint64_t replacing; // as it was when the visit began
+    uint32_t ticket;
 };
 // On failure nothing is held. `visit_leave` gives the gate back, `visit_end` then the reader.
-OMEN_MUST_CHECK omen_status visit_begin(struct shard *shard, struct visit *visit, struct omen_error *error);
-void                        visit_leave(struct visit *visit);
-void                        visit_end(struct visit *visit);
+OMEN_MUST_CHECK omen_status visit_begin(struct shard *shard, struct visit *visit,
+                                        struct omen_error *error);
+void visit_leave(struct visit *visit);
+void visit_end(struct visit *visit);
 static inline uint32_t
 visit_hint(const struct visit *visit)
 {
@@ -112,9 +113,9 @@ visit_hint(const struct visit *visit)
 
 // ---- filters (shard_filter.c) ----
 struct filter_view {
-    struct filter_key    key;
+    struct filter_key key;
     struct filter_answer answer;
-    bool                 fresh;  // computed now: worth keeping
+    bool fresh; // computed now: worth keeping
 };
 // Which rows does the filter of `key` (form, bytes, count) let through? In the cache's memory or the reader's.
 OMEN_MUST_CHECK omen_status filter_view_make(struct visit *visit, struct filter_view *view,
@@ -128,30 +129,32 @@ void filter_view_keep(struct visit *visit, const struct filter_view *view);
 // ---- searching (shard_read.c) ----
 struct search {
     const omen_query_options *options;
-    uint32_t                  k;
-    uint32_t                  beam;
-    double                    target;   // 0: by beam
-    uint64_t                  deadline_ns;
-    struct filter_view        view;     // key.form FILTER_FORM_NONE: no filter
-    struct hnsw_work          work;
-    uint32_t                  warnings;
+    uint32_t k;
+    uint32_t beam;
+    double target; // 0: by beam
+    uint64_t deadline_ns;
+    struct filter_view view; // key.form FILTER_FORM_NONE: no filter
+    struct hnsw_work work;
+    uint32_t warnings;
 };
 // Checks options and prepares everything but the filter. Outside of the gate: it may calibrate.
 OMEN_MUST_CHECK omen_status search_init(struct shard *shard, const omen_query_options *options,
                                         struct search *search, struct omen_error *error);
 // A query vector as f32.
-OMEN_MUST_CHECK omen_status search_vector(struct visit *visit, const struct search *search, const void *vector,
-                                          const float **out, struct omen_error *error);
+OMEN_MUST_CHECK omen_status search_vector(struct visit *visit, const struct search *search,
+                                          const void *vector, const float **out,
+                                          struct omen_error *error);
 // Hits in visit->reader->hits, each id once.
 struct search_query {
     const float *vector;
-    uint32_t     k;
-    uint32_t     excluded;  // or HNSW_NONE
-    bool         exact;
+    uint32_t k;
+    uint32_t excluded; // or HNSW_NONE
+    bool exact;
 };
-OMEN_MUST_CHECK omen_status search_run(struct visit *visit, struct search *search, const struct search_query *query,
-                                       uint32_t *found, struct omen_error *error);
-void search_report(const struct search *search, omen_query_report *report);  // report may be NULL
+OMEN_MUST_CHECK omen_status search_run(struct visit *visit, struct search *search,
+                                       const struct search_query *query, uint32_t *found,
+                                       struct omen_error *error);
+void search_report(const struct search *search, omen_query_report *report); // report may be NULL
 
 // ---- recall (shard_recall.c) ----
 void tuning_init(struct tuning *tuning);

@@ -15,20 +15,22 @@
 #define CURSOR_SLOT_BITS 32u
 
 static struct points_config config_of(const struct shard *shard, int with, size_t room);
-static struct point         point_at(const struct generation *generation, int with, uint32_t slot);
+static struct point point_at(const struct generation *generation, int with, uint32_t slot);
 
 omen_status
-shard_id_text(struct shard *shard, uint64_t key, char *text, size_t capacity, struct omen_error *error)
+shard_id_text(struct shard *shard, uint64_t key, char *text, size_t capacity,
+              struct omen_error *error)
 {
     const uint32_t ticket = epoch_enter(&shard->gate);
-    size_t         bytes;
-    const char    *name = names_text(shard->names, key, &bytes);
-    omen_status    status = OMEN_OK;
+    size_t bytes;
+    const char *name = names_text(shard->names, key, &bytes);
+    omen_status status = OMEN_OK;
     if (name == NULL)
-        status = error_set(error, OMEN_E_NOT_FOUND, "key %llu belongs to no text id", (unsigned long long)key);
+        status = error_set(error, OMEN_E_NOT_FOUND, "key %llu belongs to no text id",
+                           (unsigned long long)key);
     else if (bytes + 1 > capacity)
-        status = error_set(error, OMEN_E_INVALID, "the text has %zu bytes and a NUL; capacity is %zu", bytes,
-                           capacity);
+        status = error_set(error, OMEN_E_INVALID,
+                           "the text has %zu bytes and a NUL; capacity is %zu", bytes, capacity);
     else
         memcpy(text, name, bytes + 1);
     epoch_leave(&shard->gate, ticket);
@@ -51,7 +53,7 @@ int
 shard_contains(struct shard *shard, uint64_t id)
 {
     const uint32_t ticket = epoch_enter(&shard->gate);
-    const bool     there = idmap_find(shard_generation(shard)->ids, id) != IDMAP_NONE;
+    const bool there = idmap_find(shard_generation(shard)->ids, id) != IDMAP_NONE;
     epoch_leave(&shard->gate, ticket);
     return there;
 }
@@ -60,24 +62,26 @@ static omen_status
 check_with(int with, struct omen_error *error)
 {
     if ((with & ~(OMEN_WITH_VECTOR | OMEN_WITH_PAYLOAD)) != 0)
-        return error_set(error, OMEN_E_INVALID, "with is %d; it is a sum of 1 (vector) and 2 (payload)", with);
+        return error_set(error, OMEN_E_INVALID,
+                         "with is %d; it is a sum of 1 (vector) and 2 (payload)", with);
     return OMEN_OK;
 }
 
 omen_status
-shard_get(struct shard *shard, const struct id_list *ids, int with, struct points **out, struct omen_error *error)
+shard_get(struct shard *shard, const struct id_list *ids, int with, struct points **out,
+          struct omen_error *error)
 {
     *out = NULL;
     const omen_status refused = check_with(with, error);
     if (refused != OMEN_OK)
         return refused;
     const struct points_config config = config_of(shard, with, ids->count);
-    omen_status                status = points_open(&config, out);
+    omen_status status = points_open(&config, out);
     for (size_t i = 0; i < ids->count && status == OMEN_OK; i++) {
-        const uint32_t           ticket = epoch_enter(&shard->gate);
+        const uint32_t ticket = epoch_enter(&shard->gate);
         const struct generation *generation = shard_generation(shard);
-        const uint32_t           slot = idmap_find(generation->ids, ids->ids[i]);
-        struct point             point = {.id = ids->ids[i]};
+        const uint32_t slot = idmap_find(generation->ids, ids->ids[i]);
+        struct point point = {.id = ids->ids[i]};
         if (slot != IDMAP_NONE)
             point = point_at(generation, with, slot);
         status = points_add(*out, &point);
@@ -120,8 +124,8 @@ point_at(const struct generation *generation, int with, uint32_t slot)
 // order, so a cursor of an earlier generation moves to the number of rows that lived before it.
 
 static omen_status
-cursor_slot(struct shard *shard, const struct generation *generation, uint64_t cursor, uint32_t *slot,
-            struct omen_error *error)
+cursor_slot(struct shard *shard, const struct generation *generation, uint64_t cursor,
+            uint32_t *slot, struct omen_error *error)
 {
     uint32_t number = (uint32_t)(cursor >> CURSOR_SLOT_BITS);
     *slot = (uint32_t)cursor;
@@ -134,9 +138,10 @@ cursor_slot(struct shard *shard, const struct generation *generation, uint64_t c
         const struct renumbering *renumbering = atomic_load_explicit(
             &shard->renumberings[number % RENUMBERINGS_MAX], memory_order_acquire);
         if (renumbering == NULL || renumbering->number != number)
-            return error_set(error, OMEN_E_INVALID,
-                             "the cursor is older than the last %u compactions; scroll from the start again",
-                             RENUMBERINGS_MAX);
+            return error_set(
+                error, OMEN_E_INVALID,
+                "the cursor is older than the last %u compactions; scroll from the start again",
+                RENUMBERINGS_MAX);
         uint32_t before = 0;
         for (uint32_t i = 0; i < *slot && i < renumbering->lived.count; i++) {
             if (i % 64 == 0 && i + 64 <= *slot) {
@@ -164,14 +169,14 @@ is_shown(const struct generation *generation, uint32_t slot, uint32_t rows)
 
 // In the gate.
 static omen_status
-scroll_rows(struct visit *visit, struct scroll *scroll, const struct filter_view *view, struct points *points,
-            struct omen_error *error)
+scroll_rows(struct visit *visit, struct scroll *scroll, const struct filter_view *view,
+            struct points *points, struct omen_error *error)
 {
     const struct generation *generation = visit->generation;
-    const bool               filtered = view->key.form != FILTER_FORM_NONE;
+    const bool filtered = view->key.form != FILTER_FORM_NONE;
     const uint32_t rows = filtered ? view->answer.allowed.count : hnsw_count(generation->hnsw);
-    uint32_t       slot;
-    omen_status              status = cursor_slot(visit->shard, generation, scroll->cursor, &slot, error);
+    uint32_t slot;
+    omen_status status = cursor_slot(visit->shard, generation, scroll->cursor, &slot, error);
     if (status != OMEN_OK)
         return status;
     for (; slot < rows && points_count(points) < scroll->limit; slot++) {
@@ -188,12 +193,14 @@ scroll_rows(struct visit *visit, struct scroll *scroll, const struct filter_view
         if (status != OMEN_OK)
             return error_set_plain(error, status);
     }
-    scroll->cursor = slot >= rows ? CURSOR_END : (uint64_t)generation->number << CURSOR_SLOT_BITS | slot;
+    scroll->cursor =
+        slot >= rows ? CURSOR_END : (uint64_t)generation->number << CURSOR_SLOT_BITS | slot;
     return OMEN_OK;
 }
 
 omen_status
-shard_scroll(struct shard *shard, struct scroll *scroll, struct points **out, struct omen_error *error)
+shard_scroll(struct shard *shard, struct scroll *scroll, struct points **out,
+             struct omen_error *error)
 {
     *out = NULL;
     omen_status status = check_with(scroll->with, error);
@@ -202,8 +209,8 @@ shard_scroll(struct shard *shard, struct scroll *scroll, struct points **out, st
     if (scroll->limit == 0)
         return error_set(error, OMEN_E_INVALID, "limit is 0");
     const struct points_config config = config_of(shard, scroll->with, scroll->limit);
-    struct filter_view         view = {0};
-    struct visit               visit;
+    struct filter_view view = {0};
+    struct visit visit;
     if (scroll->filter != NULL)
         view.key = (struct filter_key){.form = FILTER_FORM_TEXT,
                                        .bytes = scroll->filter,
@@ -238,7 +245,8 @@ count_shown(const struct visit *visit, const struct filter_answer *answer)
         visit->replacing % 2 == 0)
         return answer->count;
     for (uint32_t slot = 0; slot < answer->allowed.count; slot++)
-        count += bitmap_test(&answer->allowed, slot) && is_shown(visit->generation, slot, answer->allowed.count);
+        count += bitmap_test(&answer->allowed, slot) &&
+                 is_shown(visit->generation, slot, answer->allowed.count);
     return count;
 }
 
@@ -246,8 +254,8 @@ omen_status
 shard_count(struct shard *shard, const char *filter, uint64_t *count, struct omen_error *error)
 {
     struct filter_view view = {0};
-    struct visit       visit;
-    omen_status        status = visit_begin(shard, &visit, error);
+    struct visit visit;
+    omen_status status = visit_begin(shard, &visit, error);
     if (status != OMEN_OK)
         return status;
     if (filter == NULL) {

@@ -20,13 +20,13 @@
 #include "shard/shard_int.h"
 #include "shard/vector_input.h"
 
-#define CHUNK_QUERIES 8u    // of a batch, handed to a thread at once
-#define THREAD_QUERIES 16u  // fewer do not pay for starting one
+#define CHUNK_QUERIES 8u   // of a batch, handed to a thread at once
+#define THREAD_QUERIES 16u // fewer do not pay for starting one
 #define RANGE_K_FIRST 64u
 
 static omen_status check_query(const struct shard *shard, const omen_query_options *options,
                                struct omen_error *error);
-static uint32_t    drop_older_rows(struct visit *visit, uint32_t found);
+static uint32_t drop_older_rows(struct visit *visit, uint32_t found);
 
 // ---- what every search does ----
 
@@ -41,12 +41,14 @@ search_init(struct shard *shard, const omen_query_options *options, struct searc
     if (options->deadline_us > 0)
         search->deadline_ns = os_clock_ns() + options->deadline_us * 1000;
     if (options->filter != NULL)
-        search->view.key = (struct filter_key){.form = FILTER_FORM_TEXT,
-                                               .bytes = options->filter,
-                                               .count = strnlen(options->filter, FILTER_TEXT_BYTES_MAX + 1)};
+        search->view.key =
+            (struct filter_key){.form = FILTER_FORM_TEXT,
+                                .bytes = options->filter,
+                                .count = strnlen(options->filter, FILTER_TEXT_BYTES_MAX + 1)};
     else if (options->filter_map != NULL)
-        search->view.key = (struct filter_key){
-            .form = FILTER_FORM_MAP, .bytes = options->filter_map, .count = options->filter_map_bytes};
+        search->view.key = (struct filter_key){.form = FILTER_FORM_MAP,
+                                               .bytes = options->filter_map,
+                                               .count = options->filter_map_bytes};
     if (options->exact != 0)
         return OMEN_OK;
     search->target = options->target_recall;
@@ -60,10 +62,10 @@ search_init(struct shard *shard, const omen_query_options *options, struct searc
 }
 
 omen_status
-search_vector(struct visit *visit, const struct search *search, const void *vector, const float **out,
-              struct omen_error *error)
+search_vector(struct visit *visit, const struct search *search, const void *vector,
+              const float **out, struct omen_error *error)
 {
-    const struct shard      *shard = visit->shard;
+    const struct shard *shard = visit->shard;
     const struct vector_rows query = {
         .rows = vector,
         .count = 1,
@@ -75,27 +77,27 @@ search_vector(struct visit *visit, const struct search *search, const void *vect
         if (status != OMEN_OK)
             return error_set_plain(error, status);
     }
-    const omen_status status =
-        vector_input_query(&query, (enum metric)shard->options.metric, visit->reader->vector, out, error);
+    const omen_status status = vector_input_query(&query, (enum metric)shard->options.metric,
+                                                  visit->reader->vector, out, error);
     if (status == OMEN_OK && search->target != 0.0)
         tuning_note(visit->shard, visit->reader, *out);
     return status;
 }
 
 omen_status
-search_run(struct visit *visit, struct search *search, const struct search_query *query, uint32_t *found,
-           struct omen_error *error)
+search_run(struct visit *visit, struct search *search, const struct search_query *query,
+           uint32_t *found, struct omen_error *error)
 {
-    struct shard      *shard = visit->shard;
+    struct shard *shard = visit->shard;
     const struct hnsw *hnsw = visit->generation->hnsw;
-    struct hnsw_query  inner = {
-         .vector = query->vector,
-         .k = query->k,
-         .beam = search->beam,
-         .rerank = search->options->oversample,
-         .excluded = query->excluded,
-         .deadline_ns = search->deadline_ns,
-         .work = &search->work,
+    struct hnsw_query inner = {
+        .vector = query->vector,
+        .k = query->k,
+        .beam = search->beam,
+        .rerank = search->options->oversample,
+        .excluded = query->excluded,
+        .deadline_ns = search->deadline_ns,
+        .work = &search->work,
     };
     if (search->view.key.form != FILTER_FORM_NONE) {
         inner.allowed = &search->view.answer.allowed;
@@ -108,17 +110,19 @@ search_run(struct visit *visit, struct search *search, const struct search_query
         // Who gives an ef, or leaves it to the default, means at least k. A calibrated beam was measured as it is.
         if (search->target == 0.0 && inner.beam < inner.k)
             inner.beam = inner.k;
-        const uint32_t    room = inner.beam > inner.rerank ? inner.beam : inner.rerank;
-        const uint64_t    before = atomic_load_explicit(&shard->replacing, memory_order_acquire);
-        omen_status       status = reader_fit(visit->reader, hnsw, inner.k, room);
+        const uint32_t room = inner.beam > inner.rerank ? inner.beam : inner.rerank;
+        const uint64_t before = atomic_load_explicit(&shard->replacing, memory_order_acquire);
+        omen_status status = reader_fit(visit->reader, hnsw, inner.k, room);
         if (status == OMEN_OK && query->excluded != HNSW_NONE)
-            status = scratch_fit_prune(visit->reader->scratch, hnsw);  // to walk around a row
+            status = scratch_fit_prune(visit->reader->scratch, hnsw); // to walk around a row
         if (status != OMEN_OK)
             return error_set_plain(error, status);
-        const uint32_t full = query->exact ? hnsw_scan(hnsw, &inner, visit->reader->scratch, visit->reader->hits)
-                                           : hnsw_search(hnsw, &inner, visit->reader->scratch, visit->reader->hits);
+        const uint32_t full =
+            query->exact ? hnsw_scan(hnsw, &inner, visit->reader->scratch, visit->reader->hits)
+                         : hnsw_search(hnsw, &inner, visit->reader->scratch, visit->reader->hits);
         *found = full;
-        if (before % 2 == 0 && atomic_load_explicit(&shard->replacing, memory_order_acquire) == before)
+        if (before % 2 == 0 &&
+            atomic_load_explicit(&shard->replacing, memory_order_acquire) == before)
             return OMEN_OK;
         if (reader_fit_places(visit->reader, full) != OMEN_OK)
             return error_set_plain(error, OMEN_E_NO_MEMORY);
@@ -161,25 +165,29 @@ check_query(const struct shard *shard, const omen_query_options *options, struct
     if (options->k < 1 || options->k > TOPK_MAX)
         return error_set(error, OMEN_E_K, "k is %u; it must be 1..%u", options->k, TOPK_MAX);
     if (options->ef > BEAM_MAX)
-        return error_set(error, OMEN_E_INVALID, "ef is %u; it must be at most %u", options->ef, BEAM_MAX);
+        return error_set(error, OMEN_E_INVALID, "ef is %u; it must be at most %u", options->ef,
+                         BEAM_MAX);
     if (options->target_recall != 0.0 &&
         !(options->target_recall >= 0.5 && options->target_recall <= 0.9999))
-        return error_set(error, OMEN_E_INVALID, "target_recall is %g; it must be 0 (unused) or 0.5..0.9999",
+        return error_set(error, OMEN_E_INVALID,
+                         "target_recall is %g; it must be 0 (unused) or 0.5..0.9999",
                          options->target_recall);
     if (dtype != OMEN_F32 && dtype != (int)shard->options.dtype)
-        return error_set(error, OMEN_E_DTYPE, "dtype of the query is %d; it must be 1 (f32) or the index's, %d",
-                         dtype, (int)shard->options.dtype);
+        return error_set(error, OMEN_E_DTYPE,
+                         "dtype of the query is %d; it must be 1 (f32) or the index's, %d", dtype,
+                         (int)shard->options.dtype);
     if (options->filter != NULL && options->filter_map != NULL)
-        return error_set(error, OMEN_E_INVALID, "filter and filter_map are both given; a query has one of them");
+        return error_set(error, OMEN_E_INVALID,
+                         "filter and filter_map are both given; a query has one of them");
     if (options->filter_map == NULL && options->filter_map_bytes > 0)
         return error_set(error, OMEN_E_INVALID, "filter_map_bytes is %zu, but filter_map is NULL",
                          options->filter_map_bytes);
     if (options->oversample > TOPK_MAX)
-        return error_set(error, OMEN_E_INVALID, "oversample is %u; it must be at most %u", options->oversample,
-                         TOPK_MAX);
+        return error_set(error, OMEN_E_INVALID, "oversample is %u; it must be at most %u",
+                         options->oversample, TOPK_MAX);
     if (options->threads > THREADS_MAX)
-        return error_set(error, OMEN_E_INVALID, "threads is %u; it must be at most %u", options->threads,
-                         THREADS_MAX);
+        return error_set(error, OMEN_E_INVALID, "threads is %u; it must be at most %u",
+                         options->threads, THREADS_MAX);
     if (options->deadline_us > UINT64_MAX / 2000)
         return error_set(error, OMEN_E_INVALID, "deadline_us is beyond any clock");
     return OMEN_OK;
@@ -191,11 +199,11 @@ drop_older_rows(struct visit *visit, uint32_t found)
 {
     struct reader *reader = visit->reader;
     const uint32_t mask = reader->places_room - 1;
-    uint32_t       kept = 0;
+    uint32_t kept = 0;
     memset(reader->places, 0xff, reader->places_room * sizeof *reader->places);
     for (uint32_t i = 0; i < found; i++) {
         const uint64_t id = idmap_id(visit->generation->ids, reader->hits[i].slot);
-        uint32_t       place = (uint32_t)mix64(id) & mask;
+        uint32_t place = (uint32_t)mix64(id) & mask;
         while (reader->places[place] != UINT32_MAX &&
                idmap_id(visit->generation->ids, reader->hits[reader->places[place]].slot) != id)
             place = (place + 1) & mask;
@@ -206,7 +214,7 @@ drop_older_rows(struct visit *visit, uint32_t found)
     }
     for (uint32_t i = 0; i < found; i++) {
         const uint64_t id = idmap_id(visit->generation->ids, reader->hits[i].slot);
-        uint32_t       place = (uint32_t)mix64(id) & mask;
+        uint32_t place = (uint32_t)mix64(id) & mask;
         while (idmap_id(visit->generation->ids, reader->hits[reader->places[place]].slot) != id)
             place = (place + 1) & mask;
         if (reader->places[place] != i)
@@ -242,20 +250,21 @@ answer_fill(const struct visit *visit, uint32_t found, uint32_t k, const struct 
 
 // In the gate.
 static omen_status
-answer_one(struct visit *visit, struct search *search, const void *vector, const struct answer *answer,
-           struct omen_error *error)
+answer_one(struct visit *visit, struct search *search, const void *vector,
+           const struct answer *answer, struct omen_error *error)
 {
     struct search_query query = {
         .k = search->k, .excluded = HNSW_NONE, .exact = search->options->exact != 0};
     const uint64_t evaluations = search->work.evaluations;
-    uint32_t       found = 0;
-    omen_status    status = search_vector(visit, search, vector, &query.vector, error);
+    uint32_t found = 0;
+    omen_status status = search_vector(visit, search, vector, &query.vector, error);
     if (status == OMEN_OK)
         status = search_run(visit, search, &query, &found, error);
     if (status != OMEN_OK)
         return status;
     answer_fill(visit, found, search->k, answer);
-    readers_count(&visit->shard->readers, visit_hint(visit), search->work.evaluations - evaluations);
+    readers_count(&visit->shard->readers, visit_hint(visit),
+                  search->work.evaluations - evaluations);
     return OMEN_OK;
 }
 
@@ -264,8 +273,8 @@ shard_query(struct shard *shard, const void *vector, const omen_query_options *o
             const struct answer *answer, struct omen_error *error)
 {
     struct search search;
-    struct visit  visit;
-    omen_status   status = search_init(shard, options, &search, error);
+    struct visit visit;
+    omen_status status = search_init(shard, options, &search, error);
     if (status == OMEN_OK)
         status = visit_begin(shard, &visit, error);
     if (status != OMEN_OK)
@@ -287,16 +296,17 @@ shard_query(struct shard *shard, const void *vector, const omen_query_options *o
 // ---- many ----
 
 struct batch_search {
-    struct shard         *shard;
+    struct shard *shard;
     const struct queries *queries;
     const struct answers *answers;
-    const struct search  *search;
-    size_t                stride;
-    _Atomic uint32_t      failed;  // 1: somebody failed, the rest may stop
-    struct lock           lock;    // of what follows
-    struct search         sum;
-    size_t                first_failure;  // the smallest query that failed, so that the message does not depend on luck
-    struct omen_error    *error;
+    const struct search *search;
+    size_t stride;
+    _Atomic uint32_t failed; // 1: somebody failed, the rest may stop
+    struct lock lock;        // of what follows
+    struct search sum;
+    size_t
+        first_failure; // the smallest query that failed, so that the message does not depend on luck
+    struct omen_error *error;
 };
 
 static omen_status
@@ -315,11 +325,13 @@ batch_chunk(struct batch_search *batch, size_t first, size_t end, struct search 
     for (size_t i = first; i < end && status == OMEN_OK; i++) {
         const struct answer answer = {
             .ids = batch->answers->ids + i * k,
-            .distances = batch->answers->distances != NULL ? batch->answers->distances + i * k : NULL,
+            .distances =
+                batch->answers->distances != NULL ? batch->answers->distances + i * k : NULL,
         };
         *at = i;
-        status = answer_one(&visit, search, (const char *)batch->queries->vectors + i * batch->stride, &answer,
-                            error);
+        status =
+            answer_one(&visit, search, (const char *)batch->queries->vectors + i * batch->stride,
+                       &answer, error);
     }
     visit_leave(&visit);
     if (status == OMEN_OK && filtered)
@@ -335,13 +347,13 @@ batch_part(void *context, uint32_t index, uint32_t worker)
     struct batch_search *batch = context;
     if (atomic_load_explicit(&batch->failed, memory_order_relaxed) != 0)
         return;
-    struct search     search = *batch->search;
+    struct search search = *batch->search;
     struct omen_error error;
-    const size_t      first = (size_t)index * CHUNK_QUERIES;
-    const size_t      left = batch->queries->count - first;
-    size_t            at;
-    const omen_status status =
-        batch_chunk(batch, first, first + (left < CHUNK_QUERIES ? left : CHUNK_QUERIES), &search, &at, &error);
+    const size_t first = (size_t)index * CHUNK_QUERIES;
+    const size_t left = batch->queries->count - first;
+    size_t at;
+    const omen_status status = batch_chunk(
+        batch, first, first + (left < CHUNK_QUERIES ? left : CHUNK_QUERIES), &search, &at, &error);
     lock_acquire(&batch->lock);
     if (status == OMEN_OK) {
         struct search *sum = &batch->sum;
@@ -363,20 +375,23 @@ batch_part(void *context, uint32_t index, uint32_t worker)
 }
 
 omen_status
-shard_query_batch(struct shard *shard, const struct queries *queries, const omen_query_options *options,
-                  const struct answers *answers, struct omen_error *error)
+shard_query_batch(struct shard *shard, const struct queries *queries,
+                  const omen_query_options *options, const struct answers *answers,
+                  struct omen_error *error)
 {
     struct search search;
-    omen_status   status = search_init(shard, options, &search, error);
+    omen_status status = search_init(shard, options, &search, error);
     if (status != OMEN_OK)
         return status;
-    const size_t row_bytes = (size_t)shard->options.dimension * vector_type_bytes((enum vector_type)options->dtype);
+    const size_t row_bytes =
+        (size_t)shard->options.dimension * vector_type_bytes((enum vector_type)options->dtype);
     if (options->stride != 0 && options->stride < row_bytes)
-        return error_set(error, OMEN_E_DIMENSION, "stride is %zu bytes, but a query of %u components has %zu",
+        return error_set(error, OMEN_E_DIMENSION,
+                         "stride is %zu bytes, but a query of %u components has %zu",
                          options->stride, shard->options.dimension, row_bytes);
     if (queries->count > (size_t)UINT32_MAX * CHUNK_QUERIES)
-        return error_set(error, OMEN_E_INVALID, "count is %zu; a batch has at most %zu queries", queries->count,
-                         (size_t)UINT32_MAX * CHUNK_QUERIES);
+        return error_set(error, OMEN_E_INVALID, "count is %zu; a batch has at most %zu queries",
+                         queries->count, (size_t)UINT32_MAX * CHUNK_QUERIES);
     struct batch_search batch = {
         .shard = shard,
         .queries = queries,
@@ -387,18 +402,20 @@ shard_query_batch(struct shard *shard, const struct queries *queries, const omen
         .first_failure = SIZE_MAX,
         .error = error,
     };
-    uint32_t     threads = options->threads != 0 ? options->threads : os_cpu_count();
+    uint32_t threads = options->threads != 0 ? options->threads : os_cpu_count();
     const size_t useful = queries->count / THREAD_QUERIES + 1;
     if (threads > useful)
         threads = (uint32_t)useful;
     if (threads > THREADS_MAX)
         threads = THREADS_MAX;
     lock_init(&batch.lock);
-    pool_run(threads, (uint32_t)((queries->count + CHUNK_QUERIES - 1) / CHUNK_QUERIES), batch_part, &batch);
+    pool_run(threads, (uint32_t)((queries->count + CHUNK_QUERIES - 1) / CHUNK_QUERIES), batch_part,
+             &batch);
     lock_fini(&batch.lock);
     if (batch.first_failure != SIZE_MAX) {
         if (error->status == OMEN_E_NOT_FINITE || error->status == OMEN_E_ZERO_VECTOR)
-            return error_set(error, error->status, "query %zu: %s", batch.first_failure, error->text);
+            return error_set(error, error->status, "query %zu: %s", batch.first_failure,
+                             error->text);
         return error->status;
     }
     search_report(&batch.sum, options->report);
@@ -420,12 +437,12 @@ within(const struct hit *hits, uint32_t found, float radius)
 // In the gate. Asks for more until a hit lies outside, or there is no more. The last of k hits are the first to be missed,
 // and here each of them counts, so by beam the search looks twice as far as it answers.
 static omen_status
-range_hits(struct visit *visit, struct search *search, const void *vector, float radius, uint32_t *count,
-           struct omen_error *error)
+range_hits(struct visit *visit, struct search *search, const void *vector, float radius,
+           uint32_t *count, struct omen_error *error)
 {
     struct search_query query = {.excluded = HNSW_NONE, .exact = search->options->exact != 0};
-    omen_status         status = search_vector(visit, search, vector, &query.vector, error);
-    const uint32_t      first = query.exact ? TOPK_MAX : RANGE_K_FIRST;
+    omen_status status = search_vector(visit, search, vector, &query.vector, error);
+    const uint32_t first = query.exact ? TOPK_MAX : RANGE_K_FIRST;
     for (query.k = first; status == OMEN_OK; query.k *= 4) {
         if (query.k > TOPK_MAX)
             query.k = TOPK_MAX;
@@ -446,11 +463,12 @@ static omen_status
 range_points(struct visit *visit, uint32_t count, struct points **out, struct omen_error *error)
 {
     const struct points_config config = {.room = count};
-    omen_status                status = points_open(&config, out);
+    omen_status status = points_open(&config, out);
     for (uint32_t i = 0; i < count && status == OMEN_OK; i++) {
-        const struct hit  *hit = &visit->reader->hits[i];
-        const struct point point = {
-            .id = idmap_id(visit->generation->ids, hit->slot), .distance = hit->distance, .found = true};
+        const struct hit *hit = &visit->reader->hits[i];
+        const struct point point = {.id = idmap_id(visit->generation->ids, hit->slot),
+                                    .distance = hit->distance,
+                                    .found = true};
         status = points_add(*out, &point);
     }
     if (status == OMEN_OK)
@@ -461,11 +479,11 @@ range_points(struct visit *visit, uint32_t count, struct points **out, struct om
 }
 
 omen_status
-shard_range(struct shard *shard, const void *vector, float radius, const omen_query_options *options,
-            struct points **out, struct omen_error *error)
+shard_range(struct shard *shard, const void *vector, float radius,
+            const omen_query_options *options, struct points **out, struct omen_error *error)
 {
     struct search search;
-    struct visit  visit;
+    struct visit visit;
     *out = NULL;
     if (isnan(radius))
         return error_set(error, OMEN_E_INVALID, "radius is NaN");
@@ -474,7 +492,7 @@ shard_range(struct shard *shard, const void *vector, float radius, const omen_qu
         status = visit_begin(shard, &visit, error);
     if (status != OMEN_OK)
         return status;
-    uint32_t   count = 0;
+    uint32_t count = 0;
     const bool filtered = search.view.key.form != FILTER_FORM_NONE;
     if (filtered)
         status = filter_view_make(&visit, &search.view, error);

@@ -17,9 +17,9 @@
 #define RECENT_MAX 256u                    // queries kept
 #define RECENT_BYTES_MAX ((size_t)1 << 20) // together, but at least RECENT_MIN
 #define RECENT_MIN 16u
-#define NOTE_EVERY 16u   // queries of one reader, one of which is kept
+#define NOTE_EVERY 16u // queries of one reader, one of which is kept
 #define SAMPLES_MAX 1000000u
-#define WILSON_Z 1.959964  // 95 %
+#define WILSON_Z 1.959964 // 95 %
 
 struct growth {
     uint32_t rows, linked;
@@ -44,9 +44,9 @@ size_t
 tuning_bytes(struct shard *shard)
 {
     struct tuning *tuning = &shard->tuning;
-    size_t         bytes = atomic_load(&tuning->calibration) != NULL ? sizeof(struct calibration) : 0;
+    size_t bytes = atomic_load(&tuning->calibration) != NULL ? sizeof(struct calibration) : 0;
     if (!lock_try(&tuning->recent_lock))
-        return bytes;  // being measured with at the moment
+        return bytes; // being measured with at the moment
     bytes += (size_t)tuning->recent_room * shard->options.dimension * sizeof *tuning->recent;
     lock_release(&tuning->recent_lock);
     return bytes;
@@ -55,9 +55,10 @@ tuning_bytes(struct shard *shard)
 static struct growth
 growth_of(const struct hnsw *hnsw)
 {
-    const uint32_t tail = hnsw_tail(hnsw);  // before the count, which only grows
+    const uint32_t tail = hnsw_tail(hnsw); // before the count, which only grows
     const uint32_t rows = hnsw_count(hnsw);
-    return (struct growth){.rows = rows, .linked = hnsw_founded(hnsw) && tail < rows ? rows - tail : 0};
+    return (struct growth){.rows = rows,
+                           .linked = hnsw_founded(hnsw) && tail < rows ? rows - tail : 0};
 }
 
 // While much is not linked yet, the graph is not the one that will be asked.
@@ -77,22 +78,24 @@ is_due(struct tuning *tuning, const struct hnsw *hnsw)
 static omen_status
 measure(struct shard *shard)
 {
-    struct tuning     *tuning = &shard->tuning;
+    struct tuning *tuning = &shard->tuning;
     const struct hnsw *hnsw = shard_generation(shard)->hnsw;
-    const uint32_t     dim = shard->options.dimension;
+    const uint32_t dim = shard->options.dimension;
     struct calibration *calibration = mem_alloc_zero(1, sizeof *calibration);
-    struct reader      *reader;
+    struct reader *reader;
     if (calibration == NULL)
         return OMEN_E_NO_MEMORY;
     if (readers_take(&shard->readers, 0, &reader) != OMEN_OK) {
         mem_free(calibration);
         return OMEN_E_NO_MEMORY;
     }
-    const uint64_t      turnover = atomic_load(&tuning->turnover);
+    const uint64_t turnover = atomic_load(&tuning->turnover);
     const struct growth growth = growth_of(hnsw);
     lock_acquire(&tuning->recent_lock);
-    const struct calibrate_queries queries = {.vectors = tuning->recent, .count = tuning->recent_rows};
-    omen_status status = calibrate(hnsw, &queries, shard->options.seed, reader->scratch, calibration);
+    const struct calibrate_queries queries = {.vectors = tuning->recent,
+                                              .count = tuning->recent_rows};
+    omen_status status =
+        calibrate(hnsw, &queries, shard->options.seed, reader->scratch, calibration);
     if (tuning->recent == NULL && status == OMEN_OK) {
         size_t room = RECENT_BYTES_MAX / (dim * sizeof(float));
         room = room > RECENT_MAX ? RECENT_MAX : room < RECENT_MIN ? RECENT_MIN : room;
@@ -120,12 +123,12 @@ tuning_refresh(struct shard *shard)
 {
     struct tuning *tuning = &shard->tuning;
     const uint32_t ticket = epoch_enter(&shard->gate);
-    const bool     due = is_due(tuning, shard_generation(shard)->hnsw);
+    const bool due = is_due(tuning, shard_generation(shard)->hnsw);
     epoch_leave(&shard->gate, ticket);
     if (!due || !lock_try(&shard->upkeep))
         return;
-    if (is_due(tuning, shard_generation(shard)->hnsw))  // or another query has measured meanwhile
-        (void)!measure(shard);                          // without it the search is on the safe side
+    if (is_due(tuning, shard_generation(shard)->hnsw)) // or another query has measured meanwhile
+        (void)!measure(shard);                         // without it the search is on the safe side
     lock_release(&shard->upkeep);
 }
 
@@ -136,8 +139,10 @@ shard_calibrate(struct shard *shard, struct omen_error *error)
     const omen_status status = measure(shard);
     lock_release(&shard->upkeep);
     if (status == OMEN_E_NOT_FOUND)
-        return error_set(error, status, "the index has too few linked rows to calibrate with; below %u it is exact",
-                         HNSW_FOUND_ROWS);
+        return error_set(
+            error, status,
+            "the index has too few linked rows to calibrate with; below %u it is exact",
+            HNSW_FOUND_ROWS);
     return status == OMEN_OK ? OMEN_OK : error_set_plain(error, status);
 }
 
@@ -177,9 +182,9 @@ tuning_note(struct shard *shard, struct reader *reader, const float *vector)
 
 struct sampling {
     struct search search, exact;
-    struct hit   *truth;  // room for k
-    uint64_t      wanted, right;
-    uint32_t      samples;
+    struct hit *truth; // room for k
+    uint64_t wanted, right;
+    uint32_t samples;
 };
 
 // The index's own row as a query that it does not know. In the gate.
@@ -187,8 +192,8 @@ static omen_status
 sample_one(struct visit *visit, struct sampling *sampling, uint32_t slot, struct omen_error *error)
 {
     const struct shard *shard = visit->shard;
-    const uint32_t      k = sampling->search.k;
-    omen_status         status = reader_fit_vector(visit->reader, shard->options.dimension);
+    const uint32_t k = sampling->search.k;
+    omen_status status = reader_fit_vector(visit->reader, shard->options.dimension);
     if (status != OMEN_OK)
         return error_set_plain(error, status);
     vector_to_f32((enum vector_type)shard->options.dtype, hnsw_row(visit->generation->hnsw, slot),
@@ -211,7 +216,7 @@ sample_one(struct visit *visit, struct sampling *sampling, uint32_t slot, struct
     // By distance, not by slot: among equals any will do.
     const float worst = sampling->truth[wanted - 1].distance;
     const float bound = worst + 1e-6f * fabsf(worst);
-    uint32_t    right = 0;
+    uint32_t right = 0;
     while (right < found && right < wanted && visit->reader->hits[right].distance <= bound)
         right++;
     sampling->right += right;
@@ -220,18 +225,19 @@ sample_one(struct visit *visit, struct sampling *sampling, uint32_t slot, struct
 
 // One live row out of each of `samples` equal stretches of the slots.
 static omen_status
-sample_all(struct shard *shard, uint32_t samples, struct sampling *sampling, struct omen_error *error)
+sample_all(struct shard *shard, uint32_t samples, struct sampling *sampling,
+           struct omen_error *error)
 {
     omen_status status = OMEN_OK;
-    uint32_t    last = HNSW_NONE;
+    uint32_t last = HNSW_NONE;
     for (uint32_t i = 0; i < samples && status == OMEN_OK; i++) {
         struct visit visit;
         status = visit_begin(shard, &visit, error);
         if (status != OMEN_OK)
             return status;
         const struct hnsw *hnsw = visit.generation->hnsw;
-        const uint32_t     rows = hnsw_count(hnsw);
-        uint32_t           slot = (uint32_t)((uint64_t)rows * i / samples);
+        const uint32_t rows = hnsw_count(hnsw);
+        uint32_t slot = (uint32_t)((uint64_t)rows * i / samples);
         while (slot < rows && hnsw_erased(hnsw, slot))
             slot++;
         const bool there = slot < rows && (last == HNSW_NONE || slot > last);
@@ -256,20 +262,22 @@ wilson(double share, double trials, double *low, double *high)
 {
     const double z2 = WILSON_Z * WILSON_Z;
     const double middle = share + z2 / (2.0 * trials);
-    const double half = WILSON_Z * sqrt(share * (1.0 - share) / trials + z2 / (4.0 * trials * trials));
+    const double half =
+        WILSON_Z * sqrt(share * (1.0 - share) / trials + z2 / (4.0 * trials * trials));
     // At the ends middle and half are equal but for rounding.
     *low = share <= 0.0 ? 0.0 : fmax(0.0, (middle - half) / (1.0 + z2 / trials));
     *high = share >= 1.0 ? 1.0 : fmin(1.0, (middle + half) / (1.0 + z2 / trials));
 }
 
 omen_status
-shard_measure_recall(struct shard *shard, uint32_t samples, const omen_query_options *options, omen_recall *out,
-                     struct omen_error *error)
+shard_measure_recall(struct shard *shard, uint32_t samples, const omen_query_options *options,
+                     omen_recall *out, struct omen_error *error)
 {
     if (samples < 1 || samples > SAMPLES_MAX)
-        return error_set(error, OMEN_E_INVALID, "samples is %u; it must be 1..%u", samples, SAMPLES_MAX);
+        return error_set(error, OMEN_E_INVALID, "samples is %u; it must be 1..%u", samples,
+                         SAMPLES_MAX);
     struct sampling sampling = {0};
-    omen_status     status = search_init(shard, options, &sampling.search, error);
+    omen_status status = search_init(shard, options, &sampling.search, error);
     if (status != OMEN_OK)
         return status;
     sampling.exact = sampling.search;
@@ -283,7 +291,8 @@ shard_measure_recall(struct shard *shard, uint32_t samples, const omen_query_opt
         return status;
     if (sampling.wanted == 0)
         return error_set(error, OMEN_E_NOT_FOUND, "no row has a neighbour to be found: %s",
-                         sampling.samples == 0 ? "the index is empty" : "there is one, or the filter lets none through");
+                         sampling.samples == 0 ? "the index is empty"
+                                               : "there is one, or the filter lets none through");
     out->samples = sampling.samples;
     out->k = sampling.search.k;
     out->recall = (double)sampling.right / (double)sampling.wanted;

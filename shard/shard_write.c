@@ -17,17 +17,21 @@
 #include "base/limits.h"
 #include "shard/vector_input.h"
 
-#define CHUNK_BYTES 65536u  // of converted rows, between two appends
+#define CHUNK_BYTES 65536u // of converted rows, between two appends
 
 static omen_status write_rows(struct shard *shard, const omen_batch *given, enum batch_mode mode,
                               struct omen_error *error);
-static omen_status check_batch(const struct shard *shard, const omen_batch *given, struct omen_error *error);
-static omen_status check_vectors(struct shard *shard, const omen_batch *given, struct omen_error *error);
-static omen_status check_room(struct shard *shard, const struct batch *batch, const struct payload_sums *sums,
-                              struct omen_error *error);
-static omen_status reserve(struct shard *shard, struct batch *batch, const struct payload_sums *sums,
-                           const struct field_rows *rows, float **work, struct omen_error *error);
-static void apply(struct shard *shard, struct batch *batch, const struct field_rows *rows, float *work);
+static omen_status check_batch(const struct shard *shard, const omen_batch *given,
+                               struct omen_error *error);
+static omen_status check_vectors(struct shard *shard, const omen_batch *given,
+                                 struct omen_error *error);
+static omen_status check_room(struct shard *shard, const struct batch *batch,
+                              const struct payload_sums *sums, struct omen_error *error);
+static omen_status reserve(struct shard *shard, struct batch *batch,
+                           const struct payload_sums *sums, const struct field_rows *rows,
+                           float **work, struct omen_error *error);
+static void apply(struct shard *shard, struct batch *batch, const struct field_rows *rows,
+                  float *work);
 static void append(struct shard *shard, const omen_batch *given, float *work);
 static void replace_old(struct shard *shard, const struct batch *batch);
 
@@ -44,14 +48,15 @@ shard_upsert(struct shard *shard, const omen_batch *batch, struct omen_error *er
 }
 
 static omen_status
-write_rows(struct shard *shard, const omen_batch *given, enum batch_mode mode, struct omen_error *error)
+write_rows(struct shard *shard, const omen_batch *given, enum batch_mode mode,
+           struct omen_error *error)
 {
     omen_status status = check_batch(shard, given, error);
     if (status != OMEN_OK || given->count == 0)
         return status;
-    struct batch        batch;
+    struct batch batch;
     struct payload_sums sums;
-    float              *work = NULL;
+    float *work = NULL;
     lock_acquire(&shard->writers);
     status = batch_init(shard, given, mode, &batch, error);
     if (status == OMEN_OK) {
@@ -86,27 +91,29 @@ static omen_status
 check_batch(const struct shard *shard, const omen_batch *given, struct omen_error *error)
 {
     const omen_options *options = &shard->options;
-    const omen_status   status = shard_may_write(shard, error);
+    const omen_status status = shard_may_write(shard, error);
     if (status != OMEN_OK || given->count == 0)
         return status;
     if (given->count > SLOTS_MAX)
-        return error_set(error, OMEN_E_FULL, "count is %zu; an index holds at most %u rows", given->count,
-                         options->slots_max);
+        return error_set(error, OMEN_E_FULL, "count is %zu; an index holds at most %u rows",
+                         given->count, options->slots_max);
     if (given->vectors == NULL)
         return error_set(error, OMEN_E_INVALID, "vectors is NULL");
     if (given->dtype < OMEN_F32 || given->dtype > OMEN_U8 ||
         !vector_type_fits((enum vector_type)given->dtype, (enum vector_type)options->dtype)) {
         static const char *const names[] = {"?", "f32", "f16", "bf16", "i8", "u8"};
-        const int                type = (int)given->dtype;
-        return error_set(error, OMEN_E_DTYPE, "rows are %s, but this index holds %s%s",
-                         names[type >= OMEN_F32 && type <= OMEN_U8 ? type : 0], names[options->dtype],
-                         options->dtype == OMEN_F16 || options->dtype == OMEN_BF16 ? " (and converts f32)" : "");
+        const int type = (int)given->dtype;
+        return error_set(
+            error, OMEN_E_DTYPE, "rows are %s, but this index holds %s%s",
+            names[type >= OMEN_F32 && type <= OMEN_U8 ? type : 0], names[options->dtype],
+            options->dtype == OMEN_F16 || options->dtype == OMEN_BF16 ? " (and converts f32)" : "");
     }
     const size_t row_bytes =
         (size_t)options->dimension * vector_type_bytes((enum vector_type)given->dtype);
     if (given->stride != 0 && given->stride < row_bytes)
-        return error_set(error, OMEN_E_DIMENSION, "stride is %zu bytes, but a row of %u components has %zu",
-                         given->stride, options->dimension, row_bytes);
+        return error_set(error, OMEN_E_DIMENSION,
+                         "stride is %zu bytes, but a row of %u components has %zu", given->stride,
+                         options->dimension, row_bytes);
     return OMEN_OK;
 }
 
@@ -114,7 +121,7 @@ static struct vector_rows
 rows_of(const struct shard *shard, const omen_batch *given)
 {
     const enum vector_type type = (enum vector_type)given->dtype;
-    const uint32_t         dim = shard->options.dimension;
+    const uint32_t dim = shard->options.dimension;
     return (struct vector_rows){
         .rows = given->vectors,
         .count = given->count,
@@ -128,7 +135,7 @@ static omen_status
 check_vectors(struct shard *shard, const omen_batch *given, struct omen_error *error)
 {
     const struct vector_rows rows = rows_of(shard, given);
-    float                   *work = mem_alloc(rows.dim * sizeof *work);
+    float *work = mem_alloc(rows.dim * sizeof *work);
     if (work == NULL)
         return error_set_plain(error, OMEN_E_NO_MEMORY);
     const omen_status status = vector_input_check(&rows, (enum vector_type)shard->options.dtype,
@@ -142,10 +149,11 @@ check_room(struct shard *shard, const struct batch *batch, const struct payload_
            struct omen_error *error)
 {
     const omen_options *options = &shard->options;
-    const uint64_t      rows = hnsw_count(shard_generation(shard)->hnsw);
+    const uint64_t rows = hnsw_count(shard_generation(shard)->hnsw);
     if (rows + batch->given->count > options->slots_max)
         return error_set(error, OMEN_E_FULL,
-                         "%zu rows do not fit: %llu of %u slots are used, deleted rows included (omen_compact gives "
+                         "%zu rows do not fit: %llu of %u slots are used, deleted rows included "
+                         "(omen_compact gives "
                          "theirs back)",
                          batch->given->count, (unsigned long long)rows, options->slots_max);
     if (options->max_memory == 0)
@@ -157,7 +165,8 @@ check_room(struct shard *shard, const struct batch *batch, const struct payload_
     if (options->algorithm == OMEN_HNSW && options->quantization == OMEN_QUANTIZE_INT8)
         row += options->dimension;
     const uint64_t used = shard_bytes(shard);
-    const uint64_t wanted = row * batch->given->count + sums->bytes + 4ull * sums->count + batch->new_bytes;
+    const uint64_t wanted =
+        row * batch->given->count + sums->bytes + 4ull * sums->count + batch->new_bytes;
     if (used + wanted > options->max_memory)
         return error_set(error, OMEN_E_NO_MEMORY,
                          "max_memory is %llu bytes: %llu are used, and these rows need about %llu",
@@ -167,14 +176,14 @@ check_room(struct shard *shard, const struct batch *batch, const struct payload_
 }
 
 static omen_status
-reserve(struct shard *shard, struct batch *batch, const struct payload_sums *sums, const struct field_rows *rows,
-        float **work, struct omen_error *error)
+reserve(struct shard *shard, struct batch *batch, const struct payload_sums *sums,
+        const struct field_rows *rows, float **work, struct omen_error *error)
 {
-    struct generation        *generation = shard_generation(shard);
-    const uint32_t            count = (uint32_t)batch->given->count;
-    const uint32_t            slots = rows->first_slot + count;
+    struct generation *generation = shard_generation(shard);
+    const uint32_t count = (uint32_t)batch->given->count;
+    const uint32_t slots = rows->first_slot + count;
     const struct payload_room room = {.slots = slots, .count = sums->count, .bytes = sums->bytes};
-    omen_status               status = hnsw_reserve(generation->hnsw, slots);
+    omen_status status = hnsw_reserve(generation->hnsw, slots);
     if (status == OMEN_OK)
         status = idmap_reserve(generation->ids, slots, count);
     if (status == OMEN_OK)
@@ -184,7 +193,8 @@ reserve(struct shard *shard, struct batch *batch, const struct payload_sums *sum
     if (status == OMEN_OK && shard->options.algorithm == OMEN_HNSW && slots >= HNSW_FOUND_ROWS)
         status = linkers_reserve(&shard->linkers);
     if (status == OMEN_OK && batch->given->dtype != shard->options.dtype) {
-        *work = mem_alloc(shard->options.dimension * sizeof **work + CHUNK_BYTES + shard->row_bytes);
+        *work =
+            mem_alloc(shard->options.dimension * sizeof **work + CHUNK_BYTES + shard->row_bytes);
         status = *work == NULL ? OMEN_E_NO_MEMORY : OMEN_OK;
     }
     if (status == OMEN_OK && sums->count > 0)
@@ -196,8 +206,8 @@ static void
 apply(struct shard *shard, struct batch *batch, const struct field_rows *rows, float *work)
 {
     struct generation *generation = shard_generation(shard);
-    const omen_batch  *given = batch->given;
-    const uint32_t     first = rows->first_slot;
+    const omen_batch *given = batch->given;
+    const uint32_t first = rows->first_slot;
     append(shard, given, work);
     batch_name_texts(batch, shard->names);
     for (size_t i = 0; i < given->count; i++) {
@@ -229,13 +239,13 @@ apply(struct shard *shard, struct batch *batch, const struct field_rows *rows, f
 static void
 append(struct shard *shard, const omen_batch *given, float *work)
 {
-    struct hnsw             *hnsw = shard_generation(shard)->hnsw;
+    struct hnsw *hnsw = shard_generation(shard)->hnsw;
     const struct vector_rows rows = rows_of(shard, given);
     if (work == NULL) {
         (void)hnsw_append(hnsw, rows.rows, rows.stride, (uint32_t)rows.count);
         return;
     }
-    char        *chunk = (char *)(work + rows.dim);
+    char *chunk = (char *)(work + rows.dim);
     const size_t chunk_rows = CHUNK_BYTES / shard->row_bytes + 1;
     for (size_t i = 0; i < rows.count; i += chunk_rows) {
         const size_t count = rows.count - i < chunk_rows ? rows.count - i : chunk_rows;

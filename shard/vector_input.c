@@ -17,7 +17,7 @@
 
 // A query with a component of this size surely has a direction, so that its length need not be computed twice.
 #define COMPONENT_PLAIN 1e-15f
-#define ROW_QUERY SIZE_MAX  // stands for "no row: a query"
+#define ROW_QUERY SIZE_MAX // stands for "no row: a query"
 #define HALF_MAX 65504.0f  // largest f16
 #define HALF_MIN 0x1p-24f  // smallest above zero
 
@@ -42,12 +42,13 @@ static omen_status check_integers(const uint8_t *values, const struct vector_row
                                   enum metric metric, struct omen_error *error);
 static omen_status refuse_component(const float *values, const struct vector_rows *rows, size_t row,
                                     struct omen_error *error);
-static omen_status check_converted(const struct vector_rows *rows, size_t row, enum vector_type stored,
-                                   enum metric metric, float *work, struct omen_error *error);
+static omen_status check_converted(const struct vector_rows *rows, size_t row,
+                                   enum vector_type stored, enum metric metric, float *work,
+                                   struct omen_error *error);
 
 omen_status
-vector_input_check(const struct vector_rows *rows, enum vector_type stored, enum metric metric, float *work,
-                   struct omen_error *error)
+vector_input_check(const struct vector_rows *rows, enum vector_type stored, enum metric metric,
+                   float *work, struct omen_error *error)
 {
     for (size_t i = 0; i < rows->count; i++) {
         const void *row = vector_rows_at(rows, i);
@@ -72,15 +73,16 @@ vector_input_check(const struct vector_rows *rows, enum vector_type stored, enum
 }
 
 void
-vector_input_convert(const struct vector_rows *rows, size_t i, enum vector_type stored, float *work, void *out)
+vector_input_convert(const struct vector_rows *rows, size_t i, enum vector_type stored, float *work,
+                     void *out)
 {
     memcpy(work, vector_rows_at(rows, i), rows->dim * sizeof *work);
     vector_from_f32(stored, work, rows->dim, out);
 }
 
 omen_status
-vector_input_query(const struct vector_rows *query, enum metric metric, float *work, const float **out,
-                   struct omen_error *error)
+vector_input_query(const struct vector_rows *query, enum metric metric, float *work,
+                   const float **out, struct omen_error *error)
 {
     const float *values = query->rows;
     if (query->type != VECTOR_F32) {
@@ -109,21 +111,22 @@ check_f32(const float *values, const struct vector_rows *rows, size_t row, enum 
         return refuse_component(values, rows, row, error);
     const float norm2 = vector_norm2(values, rows->dim);
     if (!(norm2 <= VECTOR_NORM2_MAX))
-        return error_set(error, OMEN_E_NOT_FINITE, "%sits squared length is above 1e37", where(&place, row));
+        return error_set(error, OMEN_E_NOT_FINITE, "%sits squared length is above 1e37",
+                         where(&place, row));
     if (metric != METRIC_COSINE || norm2 >= FLT_MIN)
         return OMEN_OK;
     for (uint32_t i = 0; i < rows->dim; i++)
         if (values[i] != 0.0f)
             return error_set(error, OMEN_E_ZERO_VECTOR,
-                             "%stoo short to have a direction under cosine (squared length %g)", where(&place, row),
-                             (double)norm2);
-    return error_set(error, OMEN_E_ZERO_VECTOR, "%sall components are zero: no direction under cosine",
-                     where(&place, row));
+                             "%stoo short to have a direction under cosine (squared length %g)",
+                             where(&place, row), (double)norm2);
+    return error_set(error, OMEN_E_ZERO_VECTOR,
+                     "%sall components are zero: no direction under cosine", where(&place, row));
 }
 
 static omen_status
-check_integers(const uint8_t *values, const struct vector_rows *rows, size_t row, enum metric metric,
-               struct omen_error *error)
+check_integers(const uint8_t *values, const struct vector_rows *rows, size_t row,
+               enum metric metric, struct omen_error *error)
 {
     struct place place;
     if (metric != METRIC_COSINE)
@@ -131,27 +134,31 @@ check_integers(const uint8_t *values, const struct vector_rows *rows, size_t row
     for (uint32_t i = 0; i < rows->dim; i++)
         if (values[i] != 0)
             return OMEN_OK;
-    return error_set(error, OMEN_E_ZERO_VECTOR, "%sall components are zero: no direction under cosine",
-                     where(&place, row));
+    return error_set(error, OMEN_E_ZERO_VECTOR,
+                     "%sall components are zero: no direction under cosine", where(&place, row));
 }
 
 static omen_status
-refuse_component(const float *values, const struct vector_rows *rows, size_t row, struct omen_error *error)
+refuse_component(const float *values, const struct vector_rows *rows, size_t row,
+                 struct omen_error *error)
 {
     struct place place;
     for (uint32_t i = 0; i < rows->dim; i++)
         if (!isfinite(values[i]))
-            return error_set(error, OMEN_E_NOT_FINITE, "%scomponent %u is %s", where(&place, row), i,
-                             isnan(values[i]) ? "NaN" : values[i] > 0 ? "+infinity" : "-infinity");
-    return error_set(error, OMEN_E_INTERNAL, "%skernel %s calls finite numbers infinite", where(&place, row),
-                     kernels_best()->name);
+            return error_set(error, OMEN_E_NOT_FINITE, "%scomponent %u is %s", where(&place, row),
+                             i,
+                             isnan(values[i]) ? "NaN"
+                             : values[i] > 0  ? "+infinity"
+                                              : "-infinity");
+    return error_set(error, OMEN_E_INTERNAL, "%skernel %s calls finite numbers infinite",
+                     where(&place, row), kernels_best()->name);
 }
 
 // A finite f32 may be infinite in f16, and a short one zero in f16 or bf16. (A bf16 overflows only where the squared
 // length does.)
 static omen_status
-check_converted(const struct vector_rows *rows, size_t row, enum vector_type stored, enum metric metric,
-                float *work, struct omen_error *error)
+check_converted(const struct vector_rows *rows, size_t row, enum vector_type stored,
+                enum metric metric, float *work, struct omen_error *error)
 {
     struct place place;
     memcpy(work, vector_rows_at(rows, row), rows->dim * sizeof *work);
@@ -162,12 +169,14 @@ check_converted(const struct vector_rows *rows, size_t row, enum vector_type sto
     if (stored == VECTOR_F16 && high > HALF_MAX) {
         for (uint32_t i = 0; i < rows->dim; i++) {
             if (isinf(half_to_float(float_to_half(work[i]))))
-                return error_set(error, OMEN_E_NOT_FINITE, "%scomponent %u is %g, which f16 cannot hold",
-                                 where(&place, row), i, (double)work[i]);
+                return error_set(error, OMEN_E_NOT_FINITE,
+                                 "%scomponent %u is %g, which f16 cannot hold", where(&place, row),
+                                 i, (double)work[i]);
         }
     }
     if (stored == VECTOR_F16 && high < HALF_MIN && metric == METRIC_COSINE)
         return error_set(error, OMEN_E_ZERO_VECTOR,
-                         "%sall components are below 2^-24, which f16 cannot tell from zero", where(&place, row));
+                         "%sall components are below 2^-24, which f16 cannot tell from zero",
+                         where(&place, row));
     return OMEN_OK;
 }

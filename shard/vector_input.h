@@ -15,10 +15,10 @@
 #define VECTOR_NORM2_MAX 1e37f
 
 struct vector_rows {
-    const void      *rows;    // borrowed
-    size_t           count;
-    size_t           stride;  // bytes from row to row
-    uint32_t         dim;
+    const void *rows; // borrowed
+    size_t count;
+    size_t stride; // bytes from row to row
+    uint32_t dim;
     enum vector_type type;
 };
 
@@ -32,21 +32,24 @@ vector_rows_at(const struct vector_rows *rows, size_t i)
 static inline bool
 vector_type_fits(enum vector_type type, enum vector_type stored)
 {
-    return type == stored || (type == VECTOR_F32 && (stored == VECTOR_F16 || stored == VECTOR_BF16));
+    return type == stored ||
+           (type == VECTOR_F32 && (stored == VECTOR_F16 || stored == VECTOR_BF16));
 }
 
 // Every row must be finite, also after conversion to `stored`, short enough for VECTOR_NORM2_MAX, and have a
 // direction when the metric is cosine. `work` has room for dim floats.
-OMEN_MUST_CHECK omen_status vector_input_check(const struct vector_rows *rows, enum vector_type stored,
-                                               enum metric metric, float *work, struct omen_error *error);
+OMEN_MUST_CHECK omen_status vector_input_check(const struct vector_rows *rows,
+                                               enum vector_type stored, enum metric metric,
+                                               float *work, struct omen_error *error);
 
 // One row to the stored type; `work` has room for dim floats.
-void vector_input_convert(const struct vector_rows *rows, size_t i, enum vector_type stored, float *work,
-                          void *out);
+void vector_input_convert(const struct vector_rows *rows, size_t i, enum vector_type stored,
+                          float *work, void *out);
 
 // A query of `type` as f32: itself when it is f32 already (then aligned or not is the caller's affair), else in
 // `work`. The same checks; a query that has no direction under cosine is refused too.
-OMEN_MUST_CHECK omen_status vector_input_query(const struct vector_rows *query, enum metric metric, float *work,
-                                               const float **out, struct omen_error *error);
+OMEN_MUST_CHECK omen_status vector_input_query(const struct vector_rows *query, enum metric metric,
+                                               float *work, const float **out,
+                                               struct omen_error *error);
 
 #endif

@@ -19,7 +19,7 @@ half_to_float(uint16_t half)
         bits = sign | (exponent + 112) << 23 | fraction << 13;
     } else if (fraction == 0) {
         bits = sign;
-    } else {  // subnormal: fraction * 2^-24, normalised
+    } else { // subnormal: fraction * 2^-24, normalised
         uint32_t shift = 0;
         while ((fraction & 1024u) == 0) {
             fraction <<= 1;
@@ -41,9 +41,9 @@ float_to_half(float value)
     bits &= 0x7fffffffu;
     if (bits > 0x7f800000u)
         return (uint16_t)(sign | 0x7e00u);
-    if (bits >= 0x477ff000u)  // rounds to 65536 or more
+    if (bits >= 0x477ff000u) // rounds to 65536 or more
         return (uint16_t)(sign | 0x7c00u);
-    if (bits < 0x33000001u)  // at most half of the smallest subnormal: ties to zero
+    if (bits < 0x33000001u) // at most half of the smallest subnormal: ties to zero
         return sign;
     const uint32_t exponent = bits >> 23;
     uint32_t fraction = (bits & 0x7fffffu) | 0x800000u;

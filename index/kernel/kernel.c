@@ -34,7 +34,7 @@ kernels_list(const struct kernels *list[4])
         __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni"))
         list[count++] = &kernels_avx512;
 #elif defined(__aarch64__)
-    if ((getauxval(AT_HWCAP) & (1ul << 20)) != 0)  // HWCAP_ASIMDDP
+    if ((getauxval(AT_HWCAP) & (1ul << 20)) != 0) // HWCAP_ASIMDDP
         list[count++] = &kernels_neon;
 #endif
     return count;
@@ -65,6 +65,6 @@ kernels_best(void)
         const struct kernels *list[4];
         best = list[kernels_list(list) - 1];
     }
-    chosen = best;  // threads that race here all store the same table
+    chosen = best; // threads that race here all store the same table
     return best;
 }

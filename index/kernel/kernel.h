@@ -18,32 +18,35 @@
 
 #include "index/metric.h"
 
-#define NIBBLE_META_BYTES 32u  // the first bytes of a high-plane row lend their lowest bit to two f16 numbers
+#define NIBBLE_META_BYTES                                                                          \
+    32u // the first bytes of a high-plane row lend their lowest bit to two f16 numbers
 
 // A query against high-plane rows.
 struct nibble_query {
-    const int8_t *components;  // in plane order, 128 per block: 64 for low nibbles, 64 for high; zero beyond
-    uint32_t      row_bytes;   // of a high-plane row: a multiple of 16, at least 32
-    float         offset;      // |q|^2
-    float         factor_scale;  // what the row's f16 factor is multiplied with (twice the query's scale, and units)
-    float         norm_scale;    // what the row's f16 norm is multiplied with
-    float         center;        // 7.5 * sum of components
+    const int8_t
+        *components; // in plane order, 128 per block: 64 for low nibbles, 64 for high; zero beyond
+    uint32_t row_bytes; // of a high-plane row: a multiple of 16, at least 32
+    float offset;       // |q|^2
+    float
+        factor_scale; // what the row's f16 factor is multiplied with (twice the query's scale, and units)
+    float norm_scale; // what the row's f16 norm is multiplied with
+    float center;     // 7.5 * sum of components
 };
 
 // A query against both planes.
 struct byte_query {
-    const int8_t *components;  // as above
-    uint32_t      row_bytes;
-    float         offset;      // |q|^2
-    float         scale;       // 2 * the query's scale
-    float         norm_scale;  // what a row's norm is multiplied with
-    int32_t       center;      // 128 * sum of components
+    const int8_t *components; // as above
+    uint32_t row_bytes;
+    float offset;     // |q|^2
+    float scale;      // 2 * the query's scale
+    float norm_scale; // what a row's norm is multiplied with
+    int32_t center;   // 128 * sum of components
 };
 
 // What the byte code keeps beside its planes.
 struct byte_meta {
-    float factor;  // |x|^2 / <code, x>: makes the estimate of <q,x> unbiased along x
-    float norm;    // |x|^2, or what index/codec.h says under ip
+    float factor; // |x|^2 / <code, x>: makes the estimate of <q,x> unbiased along x
+    float norm;   // |x|^2, or what index/codec.h says under ip
 };
 
 struct kernels {
@@ -53,13 +56,14 @@ struct kernels {
     // integer product of the query with the nibbles and factor_i, norm_i are the f16 numbers in the row. Returns
     // the mask of those below `bound`. count <= 32. rows[] and out[] must have room for count rounded up to 4;
     // rows[count..] are set to rows[count-1] by the kernel when it needs them.
-    uint32_t (*nibble)(const struct nibble_query *query, const uint8_t **rows, uint32_t count, float bound,
-                       float *out);
+    uint32_t (*nibble)(const struct nibble_query *query, const uint8_t **rows, uint32_t count,
+                       float bound, float *out);
 
     // out[i] = max(0, (meta_i.norm * norm_scale + offset) - meta_i.factor * scale * (dot_i - center)), dot_i over
     // 8-bit components. Any count.
-    void (*byte)(const struct byte_query *query, const uint8_t *const *high, const uint8_t *const *low,
-                 const struct byte_meta *const *meta, uint32_t count, float *out);
+    void (*byte)(const struct byte_query *query, const uint8_t *const *high,
+                 const uint8_t *const *low, const struct byte_meta *const *meta, uint32_t count,
+                 float *out);
 
     // The 8-bit components of one code in plane order (128 per block: 64 from low nibbles, 64 from high), as u8.
     // out has room for row_bytes rounded up to 64, times 2; what no component fills is 0.
@@ -67,11 +71,13 @@ struct kernels {
 
     // out[i] = sum over j < bytes of one[j] * rows[i * bytes + j]. bytes is a multiple of 128, rows is 64-aligned.
     // Any count; out has room for count rounded up to 4.
-    void (*dots)(const int8_t *one, const uint8_t *rows, uint32_t bytes, uint32_t count, int32_t *out);
+    void (*dots)(const int8_t *one, const uint8_t *rows, uint32_t bytes, uint32_t count,
+                 int32_t *out);
 
     // Exact distances from an f32 query to `count` rows, by metric and stored type: [metric][type - 1].
     // L2: |q-x|^2. IP: 1 - <q,x>. Cosine: 1 - <q,x>/|x|, the query being of length 1; a zero row gives 1.
-    void (*exact[3][5])(const float *query, const void *const *rows, uint32_t count, uint32_t dim, float *out);
+    void (*exact[3][5])(const float *query, const void *const *rows, uint32_t count, uint32_t dim,
+                        float *out);
 
     // Writes the ids of a link row (32 little-endian 24-bit numbers, 96 bytes) that are below `limit`, in order;
     // returns how many. ids has room for 32. May write anywhere in ids[0..31].
@@ -89,10 +95,10 @@ struct kernels {
 
 extern const struct kernels kernels_scalar;
 #if defined(__x86_64__)
-extern const struct kernels kernels_avx2;    // needs AVX2, FMA, F16C, BMI2
-extern const struct kernels kernels_avx512;  // needs AVX-512 F BW VL DQ VBMI VNNI
+extern const struct kernels kernels_avx2;   // needs AVX2, FMA, F16C, BMI2
+extern const struct kernels kernels_avx512; // needs AVX-512 F BW VL DQ VBMI VNNI
 #elif defined(__aarch64__)
-extern const struct kernels kernels_neon;  // needs the dot-product extension
+extern const struct kernels kernels_neon; // needs the dot-product extension
 #endif
 
 // The best table this processor runs, or the one OMEN_KERNEL names (when it runs here; an unknown or unfit name
@@ -104,7 +110,7 @@ const struct kernels *kernels_find(const char *name);
 uint32_t kernels_list(const struct kernels *list[4]);
 
 // f16 by value, round to nearest even; the oracle's and everybody's.
-float    half_to_float(uint16_t half);
+float half_to_float(uint16_t half);
 uint16_t float_to_half(float value);
 
 #endif

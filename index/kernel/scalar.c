@@ -42,7 +42,8 @@ nibble_dot(const int8_t *components, const uint8_t *row, uint32_t row_bytes)
 }
 
 static uint32_t
-scalar_nibble(const struct nibble_query *query, const uint8_t **rows, uint32_t count, float bound, float *out)
+scalar_nibble(const struct nibble_query *query, const uint8_t **rows, uint32_t count, float bound,
+              float *out)
 {
     uint32_t below = 0;
     for (uint32_t i = 0; i < count; i++) {
@@ -75,7 +76,8 @@ byte_dot(const int8_t *components, const uint8_t *high, const uint8_t *low, uint
         const uint32_t width = block_width(row_bytes, start);
         for (uint32_t j = 0; j < width; j++) {
             const uint8_t h = high[start + j], l = low[start + j];
-            dot += low_component(h, l, start + j) * block[j] + ((h & 0xf0) | l >> 4) * block[64 + j];
+            dot +=
+                low_component(h, l, start + j) * block[j] + ((h & 0xf0) | l >> 4) * block[64 + j];
         }
     }
     return dot;
@@ -86,7 +88,8 @@ scalar_byte(const struct byte_query *query, const uint8_t *const *high, const ui
             const struct byte_meta *const *meta, uint32_t count, float *out)
 {
     for (uint32_t i = 0; i < count; i++) {
-        const int32_t dot = byte_dot(query->components, high[i], low[i], query->row_bytes) - query->center;
+        const int32_t dot =
+            byte_dot(query->components, high[i], low[i], query->row_bytes) - query->center;
         const float norm = meta[i]->norm * query->norm_scale + query->offset;
         out[i] = max_zero(norm - meta[i]->factor * query->scale * (float)dot);
     }
@@ -111,7 +114,7 @@ scalar_dots(const int8_t *one, const uint8_t *rows, uint32_t bytes, uint32_t cou
 {
     for (uint32_t i = 0; i < count; i++) {
         const uint8_t *row = rows + (size_t)i * bytes;
-        int32_t        dot = 0;
+        int32_t dot = 0;
         for (uint32_t j = 0; j < bytes; j++)
             dot += one[j] * row[j];
         out[i] = dot;
@@ -158,41 +161,41 @@ load_u8(const void *row, uint32_t i)
 }
 
 // Sums in double: the oracle is allowed to be slow, and the tables are held to it within a tolerance.
-#define SCALAR_EXACT(type)                                                                                 \
-    static void scalar_l2_##type(const float *query, const void *const *rows, uint32_t count, uint32_t dim, \
-                                 float *out)                                                               \
-    {                                                                                                      \
-        for (uint32_t r = 0; r < count; r++) {                                                             \
-            double sum = 0;                                                                                \
-            for (uint32_t i = 0; i < dim; i++) {                                                           \
-                const double difference = (double)query[i] - (double)load_##type(rows[r], i);              \
-                sum += difference * difference;                                                            \
-            }                                                                                              \
-            out[r] = (float)sum;                                                                           \
-        }                                                                                                  \
-    }                                                                                                      \
-    static void scalar_ip_##type(const float *query, const void *const *rows, uint32_t count, uint32_t dim, \
-                                 float *out)                                                               \
-    {                                                                                                      \
-        for (uint32_t r = 0; r < count; r++) {                                                             \
-            double dot = 0;                                                                                \
-            for (uint32_t i = 0; i < dim; i++)                                                             \
-                dot += (double)query[i] * (double)load_##type(rows[r], i);                                 \
-            out[r] = (float)(1.0 - dot);                                                                   \
-        }                                                                                                  \
-    }                                                                                                      \
-    static void scalar_cosine_##type(const float *query, const void *const *rows, uint32_t count,          \
-                                     uint32_t dim, float *out)                                             \
-    {                                                                                                      \
-        for (uint32_t r = 0; r < count; r++) {                                                             \
-            double dot = 0, norm2 = 0;                                                                     \
-            for (uint32_t i = 0; i < dim; i++) {                                                           \
-                const double x = (double)load_##type(rows[r], i);                                          \
-                dot += (double)query[i] * x;                                                               \
-                norm2 += x * x;                                                                            \
-            }                                                                                              \
-            out[r] = norm2 > 0 ? (float)(1.0 - dot / sqrt(norm2)) : 1.0f;                                  \
-        }                                                                                                  \
+#define SCALAR_EXACT(type)                                                                         \
+    static void scalar_l2_##type(const float *query, const void *const *rows, uint32_t count,      \
+                                 uint32_t dim, float *out)                                         \
+    {                                                                                              \
+        for (uint32_t r = 0; r < count; r++) {                                                     \
+            double sum = 0;                                                                        \
+            for (uint32_t i = 0; i < dim; i++) {                                                   \
+                const double difference = (double)query[i] - (double)load_##type(rows[r], i);      \
+                sum += difference * difference;                                                    \
+            }                                                                                      \
+            out[r] = (float)sum;                                                                   \
+        }                                                                                          \
+    }                                                                                              \
+    static void scalar_ip_##type(const float *query, const void *const *rows, uint32_t count,      \
+                                 uint32_t dim, float *out)                                         \
+    {                                                                                              \
+        for (uint32_t r = 0; r < count; r++) {                                                     \
+            double dot = 0;                                                                        \
+            for (uint32_t i = 0; i < dim; i++)                                                     \
+                dot += (double)query[i] * (double)load_##type(rows[r], i);                         \
+            out[r] = (float)(1.0 - dot);                                                           \
+        }                                                                                          \
+    }                                                                                              \
+    static void scalar_cosine_##type(const float *query, const void *const *rows, uint32_t count,  \
+                                     uint32_t dim, float *out)                                     \
+    {                                                                                              \
+        for (uint32_t r = 0; r < count; r++) {                                                     \
+            double dot = 0, norm2 = 0;                                                             \
+            for (uint32_t i = 0; i < dim; i++) {                                                   \
+                const double x = (double)load_##type(rows[r], i);                                  \
+                dot += (double)query[i] * x;                                                       \
+                norm2 += x * x;                                                                    \
+            }                                                                                      \
+            out[r] = norm2 > 0 ? (float)(1.0 - dot / sqrt(norm2)) : 1.0f;                          \
+        }                                                                                          \
     }
 SCALAR_EXACT(f32)
 SCALAR_EXACT(f16)
@@ -250,10 +253,10 @@ scalar_finite(const void *row, uint32_t dim, enum vector_type type)
     return 1;
 }
 
-#define EXACT_ROW(metric)                                                                                  \
-    {                                                                                                      \
-        scalar_##metric##_f32, scalar_##metric##_f16, scalar_##metric##_bf16, scalar_##metric##_i8,        \
-            scalar_##metric##_u8                                                                           \
+#define EXACT_ROW(metric)                                                                          \
+    {                                                                                              \
+        scalar_##metric##_f32, scalar_##metric##_f16, scalar_##metric##_bf16,                      \
+            scalar_##metric##_i8, scalar_##metric##_u8                                             \
     }
 
 const struct kernels kernels_scalar = {

@@ -30,9 +30,9 @@ library_path(void)
 static unsigned
 calls_of_header(void)
 {
-    char     line[LINE_BYTES];
+    char line[LINE_BYTES];
     unsigned calls = 0;
-    FILE    *header = fopen("include/omendb.h", "r");
+    FILE *header = fopen("include/omendb.h", "r");
     ck_assert_ptr_nonnull(header);
     while (fgets(line, sizeof line, header) != NULL)
         calls += strncmp(line, "OMEN_API ", 9) == 0;
@@ -42,16 +42,17 @@ calls_of_header(void)
 
 START_TEST(library_exports_omen_calls_and_nothing_else)
 {
-    char     command[LINE_BYTES], line[LINE_BYTES];
+    char command[LINE_BYTES], line[LINE_BYTES];
     unsigned calls = 0;
     ck_assert_msg(strstr(library_path(), "libomendb.so") != NULL, "%s", library_path());
-    ck_assert_int_lt(snprintf(command, sizeof command, "nm -D --defined-only '%s'", library_path()), LINE_BYTES);
+    ck_assert_int_lt(snprintf(command, sizeof command, "nm -D --defined-only '%s'", library_path()),
+                     LINE_BYTES);
     FILE *lines = popen(command, "r");
     ck_assert_ptr_nonnull(lines);
     while (fgets(line, sizeof line, lines) != NULL) {
         const char *type = strchr(line, ' ');
         ck_assert_ptr_nonnull(type);
-        if (type[1] == 'A')  // the name of the symbol version
+        if (type[1] == 'A') // the name of the symbol version
             continue;
         ck_assert_msg(strncmp(type + 1, "T omen_", 7) == 0, "exported: %s", line);
         calls++;

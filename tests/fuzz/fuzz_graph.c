@@ -37,13 +37,13 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
         return 0;
     }
     const struct kernels *tables[4];
-    const uint32_t        table_count = kernels_list(tables);
+    const uint32_t table_count = kernels_list(tables);
     for (uint32_t slot = 0; slot < rows; slot++)
         for (uint32_t t = 0; t < table_count; t++) {
             uint32_t links[LINK_ROW_MAX], used = 0;
             for (uint32_t block = 0; block < blocks; block++)
-                used += tables[t]->unpack(row + ((size_t)slot * blocks + block) * GRAPH_BLOCK_BYTES, rows,
-                                          links + used);
+                used += tables[t]->unpack(row + ((size_t)slot * blocks + block) * GRAPH_BLOCK_BYTES,
+                                          rows, links + used);
             check_links(links, used, links_max, slot, rows);
         }
     return 0;

@@ -18,10 +18,10 @@
 #include "tests/lib/check_main.h"
 
 // ck_assert_msg for loops: Check writes to a pipe for every assertion that it passes.
-#define CLAIM(condition, ...)              \
-    do {                                   \
-        if (!(condition))                  \
-            ck_abort_msg(__VA_ARGS__);     \
+#define CLAIM(condition, ...)                                                                      \
+    do {                                                                                           \
+        if (!(condition))                                                                          \
+            ck_abort_msg(__VA_ARGS__);                                                             \
     } while (0)
 
 #define WORLD_DIM_MAX 4096u
@@ -41,12 +41,12 @@ world_gauss(struct prng *prng)
 // ---- the law ----
 
 struct law {
-    uint32_t    dim, latent, clusters;
-    float       spread;        // of a cluster, where the centres' spread is 1
-    float       norms;         // rows are made up to this many times longer; 1: not
-    float       scale, shift;  // of every component, at last
-    float       centres[WORLD_CLUSTERS_MAX][WORLD_LATENT_MAX];
-    float      *map;           // dim x latent
+    uint32_t dim, latent, clusters;
+    float spread;       // of a cluster, where the centres' spread is 1
+    float norms;        // rows are made up to this many times longer; 1: not
+    float scale, shift; // of every component, at last
+    float centres[WORLD_CLUSTERS_MAX][WORLD_LATENT_MAX];
+    float *map; // dim x latent
     struct prng rows, queries;
 };
 
@@ -98,10 +98,10 @@ law_draw(const struct law *law, struct prng *prng, float *out)
 // ---- an index, and the rows that it was given ----
 
 struct world {
-    struct hnsw_config config;  // may be changed before the first row
-    struct law         law;
-    struct hnsw       *hnsw;
-    struct scratch    *scratch;
+    struct hnsw_config config; // may be changed before the first row
+    struct law law;
+    struct hnsw *hnsw;
+    struct scratch *scratch;
 };
 
 static inline void
@@ -206,7 +206,7 @@ world_compact(struct world *world)
 static inline uint32_t
 world_check(const struct world *world)
 {
-    char     text[200] = "";
+    char text[200] = "";
     uint32_t unreached;
     ck_assert_msg(hnsw_check(world->hnsw, &unreached, text, sizeof text) == OMEN_OK, "%s", text);
     return unreached;
@@ -227,7 +227,8 @@ world_allows(const struct hnsw_query *query, uint32_t slot)
 // What holds for every answer: rows that may answer, no slot twice, sorted by distance and then by slot. The distance
 // must be the row's own.
 static inline void
-world_check_hits(const struct world *world, const struct hnsw_query *query, const struct hit *hits, uint32_t count)
+world_check_hits(const struct world *world, const struct hnsw_query *query, const struct hit *hits,
+                 uint32_t count)
 {
     CLAIM(count <= query->k, "%u hits for k = %u", count, query->k);
     for (uint32_t i = 0; i < count; i++) {
@@ -273,7 +274,7 @@ static inline double
 world_recall(const struct world *world, uint32_t queries, uint32_t k, uint32_t beam)
 {
     struct prng prng = world->law.queries;
-    double      sum = 0.0;
+    double sum = 0.0;
     for (uint32_t i = 0; i < queries; i++) {
         float vector[WORLD_DIM_MAX];
         law_draw(&world->law, &prng, vector);

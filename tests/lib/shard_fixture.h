@@ -7,15 +7,15 @@
 
 #include "tests/lib/shard_model.h"
 
-#define ck_assert_says(call, expected, text)                                                         \
-    do {                                                                                             \
-        ck_assert_int_eq((call), (expected));                                                        \
-        ck_assert_msg(strstr(omen_error_message(), (text)) != NULL, "'%s' lacks '%s'",               \
-                      omen_error_message(), (text));                                                 \
+#define ck_assert_says(call, expected, text)                                                       \
+    do {                                                                                           \
+        ck_assert_int_eq((call), (expected));                                                      \
+        ck_assert_msg(strstr(omen_error_message(), (text)) != NULL, "'%s' lacks '%s'",             \
+                      omen_error_message(), (text));                                               \
     } while (0)
 
-static omen_index_t index_of;  // of the running test
-static float        rows[8 * 4];
+static omen_index_t index_of; // of the running test
+static float rows[8 * 4];
 
 static inline omen_options
 options_of(omen_metric metric, omen_dtype dtype)

@@ -21,15 +21,15 @@
 #define MODEL_PAYLOAD_MAX 64u
 
 struct model_point {
-    uint64_t    id;
-    float       vector[MODEL_DIM];
-    const char *city;  // NULL: no payload
-    uint32_t    age;
+    uint64_t id;
+    float vector[MODEL_DIM];
+    const char *city; // NULL: no payload
+    uint32_t age;
 };
 
 struct model {
     struct model_point points[MODEL_POINTS_MAX];
-    uint32_t           count;
+    uint32_t count;
 };
 
 static const char *const model_cities[] = {"Oslo", "Bergen", "Tromso", "Bodo"};
@@ -39,7 +39,7 @@ static inline size_t
 model_payload(uint8_t *out, uint32_t age, const char *city)
 {
     const size_t length = strlen(city);
-    uint8_t     *at = out;
+    uint8_t *at = out;
     *at++ = 0x82;
     *at++ = 0xa3;
     memcpy(at, "age", 3);
@@ -108,7 +108,7 @@ model_distance(omen_metric metric, const float *a, const float *b)
 
 // "age >= low and city == city", either part left out when low is 0 or city NULL.
 struct model_filter {
-    uint32_t    low;
+    uint32_t low;
     const char *city;
 };
 
@@ -122,12 +122,12 @@ model_match(const struct model_point *point, const struct model_filter *filter)
 
 // Rows of a batch made from points.
 struct model_batch {
-    omen_batch  batch;
-    uint64_t   *ids;
-    float      *vectors;
-    uint8_t    *bytes;
+    omen_batch batch;
+    uint64_t *ids;
+    float *vectors;
+    uint8_t *bytes;
     const void **payloads;
-    size_t     *payload_bytes;
+    size_t *payload_bytes;
 };
 
 static inline void
@@ -143,7 +143,8 @@ model_batch_init(struct model_batch *out, const struct model_point *points, size
         uint8_t *bytes = out->bytes + i * MODEL_PAYLOAD_MAX;
         out->ids[i] = points[i].id;
         memcpy(out->vectors + i * MODEL_DIM, points[i].vector, sizeof points[i].vector);
-        out->payload_bytes[i] = points[i].city == NULL ? 0 : model_payload(bytes, points[i].age, points[i].city);
+        out->payload_bytes[i] =
+            points[i].city == NULL ? 0 : model_payload(bytes, points[i].age, points[i].city);
         out->payloads[i] = points[i].city == NULL ? NULL : bytes;
     }
     out->batch.count = count;

@@ -11,20 +11,20 @@
 #define ROWS 2500u
 
 struct floor_case {
-    enum metric      metric;
+    enum metric metric;
     enum vector_type type;
-    uint32_t         dim;
-    float            norms;  // ip: the longest row is so many times the shortest
-    double           floor;
+    uint32_t dim;
+    float norms; // ip: the longest row is so many times the shortest
+    double floor;
 };
 
 static const struct floor_case cases[] = {
-    {METRIC_L2, VECTOR_F32, 1, 1, 0.99},        {METRIC_L2, VECTOR_F32, 2, 1, 0.99},
-    {METRIC_L2, VECTOR_F32, 3, 1, 0.99},        {METRIC_L2, VECTOR_F32, 64, 1, 0.985},
+    {METRIC_L2, VECTOR_F32, 1, 1, 0.99},         {METRIC_L2, VECTOR_F32, 2, 1, 0.99},
+    {METRIC_L2, VECTOR_F32, 3, 1, 0.99},         {METRIC_L2, VECTOR_F32, 64, 1, 0.985},
     {METRIC_L2, VECTOR_F32, 127, 1, 0.985},      {METRIC_L2, VECTOR_F32, 128, 1, 0.985},
     {METRIC_L2, VECTOR_F32, 384, 1, 0.985},      {METRIC_L2, VECTOR_F32, 784, 1, 0.985},
     {METRIC_L2, VECTOR_F32, 1536, 1, 0.985},     {METRIC_L2, VECTOR_F32, 4096, 1, 0.985},
-    {METRIC_COSINE, VECTOR_F32, 2, 1, 0.99},    {METRIC_COSINE, VECTOR_F32, 64, 1, 0.985},
+    {METRIC_COSINE, VECTOR_F32, 2, 1, 0.99},     {METRIC_COSINE, VECTOR_F32, 64, 1, 0.985},
     {METRIC_COSINE, VECTOR_F32, 128, 1, 0.985},  {METRIC_COSINE, VECTOR_F32, 384, 1, 0.985},
     {METRIC_COSINE, VECTOR_F32, 1536, 1, 0.985}, {METRIC_IP, VECTOR_F32, 3, 1, 0.965},
     {METRIC_IP, VECTOR_F32, 64, 1, 0.965},       {METRIC_IP, VECTOR_F32, 128, 1, 0.965},
@@ -52,7 +52,8 @@ check_floor(const struct floor_case *of, enum hnsw_quantization quantization)
         (void)printf("%u %u %4u x%g %s: %g\n", of->metric, of->type, of->dim, (double)of->norms,
                      hnsw_code_name(world.hnsw), recall);
     ck_assert_uint_eq(world_check(&world), 0);
-    ck_assert_msg(recall >= of->floor, "metric %u, type %u, %u components, %s: recall %g, at least %g", of->metric,
+    ck_assert_msg(recall >= of->floor,
+                  "metric %u, type %u, %u components, %s: recall %g, at least %g", of->metric,
                   of->type, of->dim, hnsw_code_name(world.hnsw), recall, of->floor);
     world_fini(&world);
 }

@@ -13,7 +13,7 @@
 #include "tests/lib/shard_model.h"
 
 #define ROWS_SMALL 40u
-#define ROWS_FOUNDED 1010u  // 40 more found the graph
+#define ROWS_FOUNDED 1010u // 40 more found the graph
 #define ROWS_MORE 40u
 
 struct world {
@@ -22,13 +22,13 @@ struct world {
 };
 
 static struct world *world;
-static struct prng   prng;
+static struct prng prng;
 
 static void
 write_rows(uint32_t first, uint32_t count)
 {
     static struct model_point points[ROWS_FOUNDED];
-    struct model_batch        batch;
+    struct model_batch batch;
     for (uint32_t i = 0; i < count; i++)
         model_draw(&prng, first + i, &points[i]);
     model_batch_init(&batch, points, count);
@@ -52,7 +52,8 @@ world_open(uint32_t count)
     write_rows(0, count);
     for (uint64_t id = 3; id < 9; id++)
         model_remove(&world->model, id);
-    ck_assert_int_eq(omen_delete(world->index, (const uint64_t[]){3, 4, 5, 6, 7, 8}, 6, NULL), OMEN_OK);
+    ck_assert_int_eq(omen_delete(world->index, (const uint64_t[]){3, 4, 5, 6, 7, 8}, 6, NULL),
+                     OMEN_OK);
 }
 
 static void
@@ -66,16 +67,17 @@ world_close(void)
 static void
 check_unchanged(void)
 {
-    uint64_t      cursor = 0;
+    uint64_t cursor = 0;
     omen_points_t points;
-    ck_assert_int_eq(
-        omen_scroll(world->index, NULL, OMEN_WITH_VECTOR | OMEN_WITH_PAYLOAD, SIZE_MAX, &cursor, &points), OMEN_OK);
+    ck_assert_int_eq(omen_scroll(world->index, NULL, OMEN_WITH_VECTOR | OMEN_WITH_PAYLOAD, SIZE_MAX,
+                                 &cursor, &points),
+                     OMEN_OK);
     ck_assert_uint_eq(omen_points_count(points), world->model.count);
     for (size_t i = 0; i < omen_points_count(points); i++) {
         const struct model_point *point = &world->model.points[i];
-        uint8_t                   bytes[MODEL_PAYLOAD_MAX];
-        size_t                    count;
-        const void               *payload = omen_points_payload(points, i, &count);
+        uint8_t bytes[MODEL_PAYLOAD_MAX];
+        size_t count;
+        const void *payload = omen_points_payload(points, i, &count);
         ck_assert_uint_eq(omen_points_id(points, i), point->id);
         ck_assert_mem_eq(omen_points_vector(points, i), point->vector, sizeof point->vector);
         ck_assert_int_eq(payload != NULL, point->city != NULL);
@@ -87,8 +89,8 @@ check_unchanged(void)
     omen_points_free(points);
     for (const char *const *city = model_cities; city < model_cities + 2; city++) {
         const struct model_filter filter = {.low = 50, .city = *city};
-        char                      text[64];
-        uint64_t                  count, expected = 0;
+        char text[64];
+        uint64_t count, expected = 0;
         (void)snprintf(text, sizeof text, "age >= 50 and city == '%s'", *city);
         for (uint32_t i = 0; i < world->model.count; i++)
             expected += model_match(&world->model.points[i], &filter);
@@ -155,7 +157,7 @@ call_query(void)
 static omen_status
 call_query_filtered(void)
 {
-    uint64_t           ids[10];
+    uint64_t ids[10];
     omen_query_options options = OMEN_QUERY_OPTIONS_INIT;
     options.filter = "age > 20 and city == 'Oslo'";
     return omen_query(world->index, fresh[0].vector, &options, ids, NULL, NULL);
@@ -164,7 +166,7 @@ call_query_filtered(void)
 static omen_status
 call_query_batch(void)
 {
-    uint64_t           ids[20 * 10];
+    uint64_t ids[20 * 10];
     omen_query_options options = OMEN_QUERY_OPTIONS_INIT;
     options.threads = 1;
     options.target_recall = 0.9;
@@ -174,7 +176,7 @@ call_query_batch(void)
 static omen_status
 call_range(void)
 {
-    omen_points_t     points;
+    omen_points_t points;
     const omen_status status = omen_range(world->index, fresh[0].vector, 0.8f, NULL, &points);
     omen_points_free(points);
     return status;
@@ -183,9 +185,10 @@ call_range(void)
 static omen_status
 call_get(void)
 {
-    const uint64_t    ids[3] = {1, 4, 12};
-    omen_points_t     points;
-    const omen_status status = omen_get(world->index, ids, 3, OMEN_WITH_VECTOR | OMEN_WITH_PAYLOAD, &points);
+    const uint64_t ids[3] = {1, 4, 12};
+    omen_points_t points;
+    const omen_status status =
+        omen_get(world->index, ids, 3, OMEN_WITH_VECTOR | OMEN_WITH_PAYLOAD, &points);
     omen_points_free(points);
     return status;
 }
@@ -193,9 +196,10 @@ call_get(void)
 static omen_status
 call_scroll(void)
 {
-    uint64_t          cursor = 0;
-    omen_points_t     points;
-    const omen_status status = omen_scroll(world->index, "age > 10", OMEN_WITH_PAYLOAD, 30, &cursor, &points);
+    uint64_t cursor = 0;
+    omen_points_t points;
+    const omen_status status =
+        omen_scroll(world->index, "age > 10", OMEN_WITH_PAYLOAD, 30, &cursor, &points);
     omen_points_free(points);
     return status;
 }
@@ -215,14 +219,14 @@ call_flush(void)
 
 static const struct {
     omen_status (*call)(void);
-    uint32_t first_id;  // of the rows that a write brings
-    bool     writes;    // what it holds afterwards is not what it held before
+    uint32_t first_id; // of the rows that a write brings
+    bool writes;       // what it holds afterwards is not what it held before
 } calls[] = {
-    {call_add, 5000, true},         {call_upsert, 15, true},       {call_set_payloads, 9, true},
-    {call_delete, 0, true},         {call_delete_where, 0, true},  {call_field_index, 0, false},
-    {call_compact, 0, false},       {call_query, 0, false},        {call_query_filtered, 0, false},
-    {call_query_batch, 0, false},   {call_range, 0, false},        {call_get, 0, false},
-    {call_scroll, 0, false},        {call_recall, 0, false},       {call_flush, 0, false},
+    {call_add, 5000, true},       {call_upsert, 15, true},      {call_set_payloads, 9, true},
+    {call_delete, 0, true},       {call_delete_where, 0, true}, {call_field_index, 0, false},
+    {call_compact, 0, false},     {call_query, 0, false},       {call_query_filtered, 0, false},
+    {call_query_batch, 0, false}, {call_range, 0, false},       {call_get, 0, false},
+    {call_scroll, 0, false},      {call_recall, 0, false},      {call_flush, 0, false},
 };
 #define CALLS (int)(sizeof calls / sizeof calls[0])
 
@@ -237,13 +241,13 @@ run_with_failure(int which, uint32_t rows, uint64_t n)
     model_batch_init(&fresh_batch, fresh, count);
     mem_fail_after(n);
     const omen_status status = calls[which].call();
-    const bool        enough = mem_refused() == 0;
+    const bool enough = mem_refused() == 0;
     mem_fail_after(0);
     if (enough)
         ck_assert_msg(status == OMEN_OK, "call %d: %s", which, omen_error_message());
     else
-        ck_assert_msg(status == OMEN_OK || status == OMEN_E_NO_MEMORY, "call %d, n %d: %d %s", which, (int)n, status,
-                      omen_error_message());
+        ck_assert_msg(status == OMEN_OK || status == OMEN_E_NO_MEMORY, "call %d, n %d: %d %s",
+                      which, (int)n, status, omen_error_message());
     if (status != OMEN_OK || !calls[which].writes)
         check_unchanged();
     if (status != OMEN_OK) {
@@ -278,7 +282,7 @@ START_TEST(failed_allocation_while_opening_leaves_nothing)
         ck_assert_uint_lt(n, 1000);
         mem_fail_after(n);
         const omen_status status = omen_open(&options, &index);
-        const bool        enough = mem_refused() == 0;
+        const bool enough = mem_refused() == 0;
         mem_fail_after(0);
         ck_assert_int_eq(status, enough ? OMEN_OK : OMEN_E_NO_MEMORY);
         ck_assert_int_eq(index != NULL, enough);

@@ -4,8 +4,8 @@
 #include "index/calibrate.h"
 
 omen_status
-calibrate(const struct hnsw *hnsw, const struct calibrate_queries *queries, uint64_t seed, struct scratch *scratch,
-          struct calibration *out)
+calibrate(const struct hnsw *hnsw, const struct calibrate_queries *queries, uint64_t seed,
+          struct scratch *scratch, struct calibration *out)
 {
     (void)queries, (void)seed, (void)scratch;
     if (!hnsw_founded(hnsw))

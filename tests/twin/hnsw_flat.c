@@ -17,26 +17,26 @@
 #include "index/kernel/kernel.h"
 #include "index/vector.h"
 
-#define DEADLINE_ROWS 256u  // rows between two looks at the clock
+#define DEADLINE_ROWS 256u // rows between two looks at the clock
 #define CHUNK_SHIFT 10u
 #define CHUNK_ROWS (1u << CHUNK_SHIFT)
 
 struct hnsw {
     struct hnsw_config config;
-    uint32_t           row_bytes;
-    uint32_t           chunk_count;
-    char             **chunks;    // of CHUNK_ROWS rows
-    _Atomic uint64_t  *erased;    // a bit per slot, slots_max of them
-    uint32_t           appended;
-    _Atomic uint32_t   published;
-    _Atomic uint32_t   claimed;   // rows taken by linkers
-    _Atomic uint32_t   linked;
-    _Atomic uint32_t   live;
-    _Atomic uint32_t   repairs;   // erased rows that nobody repaired yet
+    uint32_t row_bytes;
+    uint32_t chunk_count;
+    char **chunks;            // of CHUNK_ROWS rows
+    _Atomic uint64_t *erased; // a bit per slot, slots_max of them
+    uint32_t appended;
+    _Atomic uint32_t published;
+    _Atomic uint32_t claimed; // rows taken by linkers
+    _Atomic uint32_t linked;
+    _Atomic uint32_t live;
+    _Atomic uint32_t repairs; // erased rows that nobody repaired yet
 };
 
 struct scratch {
-    float *query;  // normalised under cosine
+    float *query; // normalised under cosine
     size_t room;
 };
 
@@ -239,36 +239,38 @@ static float
 distance_to(const struct hnsw *hnsw, const float *query, uint32_t slot)
 {
     const void *row = hnsw_row(hnsw, slot);
-    float       distance[4];
-    kernels_best()->exact[hnsw->config.metric][hnsw->config.type - 1](query, &row, 1, hnsw->config.dim,
-                                                                      distance);
+    float distance[4];
+    kernels_best()->exact[hnsw->config.metric][hnsw->config.type - 1](query, &row, 1,
+                                                                      hnsw->config.dim, distance);
     return distance[0];
 }
 
 uint32_t
-hnsw_scan(const struct hnsw *hnsw, const struct hnsw_query *query, struct scratch *scratch, struct hit *hits)
+hnsw_scan(const struct hnsw *hnsw, const struct hnsw_query *query, struct scratch *scratch,
+          struct hit *hits)
 {
     ASSERT(query->k >= 1 && query->k <= TOPK_MAX);
     const omen_status fit = scratch_fit(scratch, hnsw, query->k, query->beam);
     ASSERT(fit == OMEN_OK);
-    const float   *vector = prepared(hnsw, query->vector, scratch->query);
+    const float *vector = prepared(hnsw, query->vector, scratch->query);
     const uint32_t rows = hnsw_count(hnsw);
     const uint32_t tail = rows - atomic_load(&hnsw->linked);
-    uint32_t       found = 0;
-    uint64_t       compared = 0;
-    bool           cut = false;
+    uint32_t found = 0;
+    uint64_t compared = 0;
+    bool cut = false;
     for (uint32_t slot = 0; slot < rows; slot++) {
         if (hnsw_erased(hnsw, slot) || slot == query->excluded ||
             (query->allowed != NULL && !bitmap_test(query->allowed, slot)))
             continue;
-        cut = query->deadline_ns != 0 && compared % DEADLINE_ROWS == 0 && os_clock_ns() > query->deadline_ns;
+        cut = query->deadline_ns != 0 && compared % DEADLINE_ROWS == 0 &&
+              os_clock_ns() > query->deadline_ns;
         if (cut)
             break;
         compared++;
         offer(hits, &found, query->k,
               (struct hit){.distance = distance_to(hnsw, vector, slot), .slot = slot});
     }
-    for (uint32_t end = found; end > 1; end--) {  // heap sort: the worst goes last
+    for (uint32_t end = found; end > 1; end--) { // heap sort: the worst goes last
         const struct hit worst = hits[0];
         hits[0] = hits[end - 1];
         hits[end - 1] = worst;
@@ -284,7 +286,8 @@ hnsw_scan(const struct hnsw *hnsw, const struct hnsw_query *query, struct scratc
 }
 
 uint32_t
-hnsw_search(const struct hnsw *hnsw, const struct hnsw_query *query, struct scratch *scratch, struct hit *hits)
+hnsw_search(const struct hnsw *hnsw, const struct hnsw_query *query, struct scratch *scratch,
+            struct hit *hits)
 {
     const uint32_t found = hnsw_scan(hnsw, query, scratch, hits);
     if (query->work != NULL && !hnsw->config.flat)
@@ -342,7 +345,7 @@ hnsw_compact(const struct hnsw *hnsw, struct scratch *scratch, struct hnsw **out
 {
     (void)scratch;
     struct hnsw *new;
-    omen_status  status = hnsw_open(&hnsw->config, &new);
+    omen_status status = hnsw_open(&hnsw->config, &new);
     if (status == OMEN_OK)
         status = hnsw_reserve(new, hnsw_live(hnsw));
     if (status != OMEN_OK) {
@@ -362,7 +365,8 @@ hnsw_compact(const struct hnsw *hnsw, struct scratch *scratch, struct hnsw **out
 void
 hnsw_memory(const struct hnsw *hnsw, struct hnsw_memory *memory)
 {
-    *memory = (struct hnsw_memory){.rows = (size_t)hnsw->chunk_count * CHUNK_ROWS * hnsw->row_bytes, .other = sizeof *hnsw};
+    *memory = (struct hnsw_memory){.rows = (size_t)hnsw->chunk_count * CHUNK_ROWS * hnsw->row_bytes,
+                                   .other = sizeof *hnsw};
     memory->other += bitmap_words(hnsw->config.slots_max) * sizeof(uint64_t);
 }
 

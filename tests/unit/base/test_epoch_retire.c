@@ -5,7 +5,7 @@
 #include "tests/lib/check_main.h"
 
 static struct epoch gate;
-static uint32_t     ended;
+static uint32_t ended;
 
 static void
 end(void *memory)
@@ -66,7 +66,7 @@ START_TEST(retired_while_a_period_is_under_way_waits_for_the_next)
 {
     const uint32_t first = epoch_enter(&gate);
     epoch_retire(&gate, &gate, end);
-    const uint32_t second = epoch_enter(&gate);  // may see what is retired next
+    const uint32_t second = epoch_enter(&gate); // may see what is retired next
     epoch_retire(&gate, &gate, end);
     epoch_leave(&gate, first);
     epoch_reclaim(&gate);
@@ -108,7 +108,7 @@ START_TEST(trying_to_retire_never_waits)
     const uint32_t ticket = epoch_enter(&gate);
     for (uint32_t i = 0; i < EPOCH_RETIRED_MAX; i++)
         ck_assert(epoch_try_retire(&gate, &gate, end));
-    ck_assert(!epoch_try_retire(&gate, &gate, end));  // full, and this reader is inside
+    ck_assert(!epoch_try_retire(&gate, &gate, end)); // full, and this reader is inside
     ck_assert_uint_eq(ended, 0);
     epoch_leave(&gate, ticket);
     ck_assert(epoch_try_retire(&gate, &gate, end));

@@ -33,7 +33,7 @@ START_TEST(rows_stay_where_they_are_when_the_arena_grows)
     ck_assert_int_eq(arena_reserve(&arena, 300000), OMEN_OK);
     ck_assert_ptr_eq(arena_row(&arena, 0), first);
     ck_assert_ptr_eq(arena_row(&arena, arena.mask), last);
-    ck_assert_int_eq(arena_reserve(&arena, 10), OMEN_OK);  // less than there is: nothing happens
+    ck_assert_int_eq(arena_reserve(&arena, 10), OMEN_OK); // less than there is: nothing happens
     ck_assert_ptr_eq(arena_row(&arena, 0), first);
     arena_fini(&arena);
 }
@@ -115,7 +115,7 @@ START_TEST(bytes_count_whole_pages_of_rows_in_use)
     ck_assert_int_eq(arena_init(&arena, 96, 100000), OMEN_OK);
     const size_t none = arena_bytes(&arena, 0);
     ck_assert_uint_eq(arena_bytes(&arena, 1) - none, 4096);
-    ck_assert_uint_eq(arena_bytes(&arena, 43) - none, 8192);  // 4,128 bytes
+    ck_assert_uint_eq(arena_bytes(&arena, 43) - none, 8192); // 4,128 bytes
     ck_assert_uint_lt(none, 4096);
     arena_fini(&arena);
 }

@@ -4,7 +4,7 @@
 
 #define ROWS 4000u
 
-static struct world       world;
+static struct world world;
 static struct calibration calibration;
 
 static void
@@ -18,7 +18,7 @@ static double
 held_out_recall(double target, uint32_t k, uint32_t queries)
 {
     struct prng prng = world.law.queries;
-    double      sum = 0.0;
+    double sum = 0.0;
     for (uint32_t q = 0; q < queries; q++) {
         float vector[128];
         law_draw(&world.law, &prng, vector);
@@ -40,11 +40,13 @@ START_TEST(strangers_get_the_recall_that_was_asked_for)
     for (int t = 0; t < 3; t++) {
         for (uint32_t k = 10; k <= 100; k *= 10) {
             const double recall = held_out_recall(targets[t], k, 200);
-            ck_assert_msg(recall >= targets[t] - 0.015, "k %u, target %g: recall %g", k, targets[t], recall);
+            ck_assert_msg(recall >= targets[t] - 0.015, "k %u, target %g: recall %g", k, targets[t],
+                          recall);
             // Nothing is shorter than the shortest walk, which may reach more in a small set.
             const float stop = calibration.stop[k == 10 ? 1 : 2][t + 1];
-            ck_assert_msg(recall <= targets[t] + 0.03 || stop <= 1.0001f, "k %u, target %g: recall %g at stop %g", k,
-                          targets[t], recall, (double)stop);
+            ck_assert_msg(recall <= targets[t] + 0.03 || stop <= 1.0001f,
+                          "k %u, target %g: recall %g at stop %g", k, targets[t], recall,
+                          (double)stop);
         }
     }
     world_fini(&world);
@@ -73,7 +75,8 @@ START_TEST(stops_and_beams_grow_with_target_and_depth)
         last = query;
     }
     uint32_t beam = 0;
-    for (uint32_t k = 10; k <= TOPK_MAX; k *= 3) {  // the very nearest alone may be harder to find than most of ten
+    for (uint32_t k = 10; k <= TOPK_MAX;
+         k *= 3) { // the very nearest alone may be harder to find than most of ten
         struct hnsw_query query = world_query(NULL, k, 0);
         calibration_apply(&calibration, 0.95, &query);
         ck_assert_uint_ge(query.beam, beam);
@@ -106,7 +109,8 @@ START_TEST(too_small_an_index_is_not_measured)
     calibration = (struct calibration){.rows = 77};
     world_init(&world, 128, METRIC_L2, VECTOR_F32);
     world_build(&world, 100);
-    ck_assert_int_eq(calibrate(world.hnsw, &none, 3, world.scratch, &calibration), OMEN_E_NOT_FOUND);
+    ck_assert_int_eq(calibrate(world.hnsw, &none, 3, world.scratch, &calibration),
+                     OMEN_E_NOT_FOUND);
     ck_assert_uint_eq(calibration.rows, 77);
     world_fini(&world);
 }
@@ -118,7 +122,7 @@ START_TEST(the_same_seed_measures_the_same_and_users_queries_count)
     world_build(&world, 1500);
     for (uint32_t slot = 0; slot < 1500; slot += 3)
         hnsw_erase(world.hnsw, slot);
-    float                    vectors[50 * 64];
+    float vectors[50 * 64];
     struct calibrate_queries queries = {.vectors = vectors, .count = 50};
     for (uint32_t q = 0; q < 50; q++)
         law_draw(&world.law, &world.law.queries, vectors + q * 64);
@@ -149,7 +153,7 @@ START_TEST(measuring_without_memory_changes_nothing)
     world_init(&world, 64, METRIC_L2, VECTOR_F32);
     world_build(&world, 1100);
     const struct calibrate_queries none = {0};
-    struct calibration             before = {.rows = 5};
+    struct calibration before = {.rows = 5};
     before.stop[1][1] = 1.5f;
     uint64_t n = 1;
     for (;; n++) {
@@ -158,7 +162,7 @@ START_TEST(measuring_without_memory_changes_nothing)
         calibration = before;
         mem_fail_after(n);
         const omen_status status = calibrate(world.hnsw, &none, 3, scratch, &calibration);
-        const bool        refused = mem_refused() > 0;
+        const bool refused = mem_refused() > 0;
         mem_fail_after(0);
         scratch_close(scratch);
         ck_assert_int_eq(status, refused ? OMEN_E_NO_MEMORY : OMEN_OK);

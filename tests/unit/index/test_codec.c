@@ -14,14 +14,15 @@
 
 static const uint32_t dims[] = {1, 3, 48, 64, 65, 100, 128, 160, 384, 784, 1536, 4096};
 #define DIMS ((int)(sizeof dims / sizeof dims[0]))
-#define DIMS_CODED 2  // the first that an index codes: rows of fewer components have too few for the law of large numbers
+#define DIMS_CODED                                                                                 \
+    2 // the first that an index codes: rows of fewer components have too few for the law of large numbers
 
 struct coded {
     struct codec codec;
-    float       *rows;     // ROWS x dim, prepared
-    float       *rotated;  // width
-    uint8_t     *codes, *high, *low, *joined;
-    int8_t      *components;
+    float *rows;    // ROWS x dim, prepared
+    float *rotated; // width
+    uint8_t *codes, *high, *low, *joined;
+    int8_t *components;
 };
 
 static void
@@ -73,8 +74,8 @@ encode(struct coded *coded, uint32_t r)
 {
     struct byte_meta meta;
     codec_rotate(&coded->codec, row_of(coded, r), coded->rotated);
-    codec_encode(&coded->codec, coded->rotated, vector_norm2(row_of(coded, r), coded->codec.dim), coded->codes,
-                 coded->high, coded->low, &meta);
+    codec_encode(&coded->codec, coded->rotated, vector_norm2(row_of(coded, r), coded->codec.dim),
+                 coded->codes, coded->high, coded->low, &meta);
     return meta;
 }
 
@@ -83,17 +84,18 @@ ask(struct coded *coded, const float *vector, enum code_asker asker)
 {
     struct code_query query;
     codec_rotate(&coded->codec, vector, coded->rotated);
-    codec_query(&coded->codec, coded->rotated, vector_norm2(vector, coded->codec.dim), coded->codec.radius2, asker,
-                coded->components, &query);
+    codec_query(&coded->codec, coded->rotated, vector_norm2(vector, coded->codec.dim),
+                coded->codec.radius2, asker, coded->components, &query);
     return query;
 }
 
 // Distances of the encoded row by the high plane and by both.
 static void
-estimate(const struct coded *coded, const struct code_query *query, const struct byte_meta *meta, float out[2])
+estimate(const struct coded *coded, const struct code_query *query, const struct byte_meta *meta,
+         float out[2])
 {
     const uint8_t *rows[4] = {coded->high}, *low[1] = {coded->low};
-    float          rough[4];
+    float rough[4];
     coded->codec.kernels->byte(&query->byte, rows, low, &meta, 1, &out[1]);
     coded->codec.kernels->nibble(&query->nibble, rows, 1, INFINITY, rough);
     out[0] = rough[0];
@@ -134,7 +136,7 @@ END_TEST
 START_TEST(preparing_for_cosine_gives_length_one_at_any_size)
 {
     static const float sizes[] = {1e-38f, 1e-30f, 1e-10f, 1.0f, 1e10f, 1e30f, 3e38f};
-    struct codec       codec;
+    struct codec codec;
     ck_assert_int_eq(codec_init(&codec, 100, METRIC_COSINE, VECTOR_F32, 1), OMEN_OK);
     for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
         float row[100], out[100];
@@ -155,8 +157,8 @@ START_TEST(preparing_for_other_metrics_changes_nothing)
 {
     for (int metric = METRIC_L2; metric <= METRIC_IP; metric++) {
         struct codec codec;
-        const float  row[3] = {1e20f, -5.0f, 0.25f};
-        float        out[3];
+        const float row[3] = {1e20f, -5.0f, 0.25f};
+        float out[3];
         ck_assert_int_eq(codec_init(&codec, 3, (enum metric)metric, VECTOR_F32, 1), OMEN_OK);
         codec_prepare(&codec, row, VECTOR_F32, out);
         ck_assert_mem_eq(out, row, sizeof row);
@@ -187,7 +189,8 @@ START_TEST(founding_takes_the_mean_and_the_largest_length)
     ck_assert_float_eq(codec_extra(&coded.codec, largest2 * 2.0f), 0.0f);
     ck_assert_float_eq_tol(codec_extra(&coded.codec, 0.0f), sqrtf(largest2), 1e-4f);
     ck_assert_float_eq_tol(codec_extra_signed(&coded.codec, 0.0f), sqrtf(largest2), 1e-4f);
-    ck_assert_float_eq_tol(codec_extra_signed(&coded.codec, largest2 * 2.0f), -sqrtf(largest2), 1e-4f);
+    ck_assert_float_eq_tol(codec_extra_signed(&coded.codec, largest2 * 2.0f), -sqrtf(largest2),
+                           1e-4f);
     coded_close(&coded);
 }
 END_TEST
@@ -196,14 +199,14 @@ END_TEST
 START_TEST(rows_however_far_outside_are_compared)
 {
     static const float factors[] = {100.0f, 1000.0f, 1e5f, 1e7f};
-    struct coded       coded;
+    struct coded coded;
     coded_open(&coded, 100, METRIC_L2);
     for (size_t f = 0; f < sizeof factors / sizeof factors[0]; f++) {
         float *row = coded.rows + (size_t)f * 100, estimates[2];
         for (uint32_t i = 0; i < 100; i++)
             row[i] *= factors[f];
         const struct code_query near = ask(&coded, row_of(&coded, ROWS - 1), ASKER_USER);
-        const struct byte_meta  meta = encode(&coded, (uint32_t)f);
+        const struct byte_meta meta = encode(&coded, (uint32_t)f);
         estimate(&coded, &near, &meta, estimates);
         ck_assert(isfinite(estimates[0]) && estimates[0] > 1000.0f * coded.codec.variance);
         const struct code_query own = ask(&coded, row, ASKER_USER);
@@ -221,12 +224,13 @@ START_TEST(rotation_keeps_lengths_and_products)
     struct coded coded;
     coded_open(&coded, dims[_i], METRIC_L2);
     const uint32_t width = coded.codec.width;
-    float         *other = malloc(width * sizeof *other);
+    float *other = malloc(width * sizeof *other);
     for (uint32_t r = 0; r + 1 < 100; r++) {
         codec_rotate(&coded.codec, row_of(&coded, r), coded.rotated);
         codec_rotate(&coded.codec, row_of(&coded, r + 1), other);
         const double length2 = centred2(&coded, row_of(&coded, r));
-        ck_assert_double_eq_tol((double)vector_norm2(coded.rotated, width), length2, 1e-4 * length2);
+        ck_assert_double_eq_tol((double)vector_norm2(coded.rotated, width), length2,
+                                1e-4 * length2);
         const double apart2 = l2(row_of(&coded, r), row_of(&coded, r + 1), dims[_i]);
         ck_assert_double_eq_tol(l2(coded.rotated, other, width), apart2, 1e-4 * (apart2 + length2));
     }
@@ -238,7 +242,7 @@ END_TEST
 START_TEST(rotation_spreads_one_component_over_all)
 {
     const uint32_t dim = dims[_i];
-    struct codec   codec;
+    struct codec codec;
     ck_assert_int_eq(codec_init(&codec, dim, METRIC_L2, VECTOR_F32, 3), OMEN_OK);
     float *axis = calloc(dim, sizeof *axis), *rotated = malloc(codec.width * sizeof *rotated);
     axis[dim / 2] = 1.0f;
@@ -278,7 +282,7 @@ START_TEST(lent_bits_hold_factor_and_norm)
     const float unit = coded.codec.norm_unit;
     for (uint32_t r = 0; r < 50; r++) {
         const struct byte_meta meta = encode(&coded, r);
-        uint32_t               bits = 0;
+        uint32_t bits = 0;
         for (uint32_t j = 0; j < NIBBLE_META_BYTES; j++)
             bits |= (uint32_t)(coded.high[j] & 1) << j;
         const float norm = half_to_float((uint16_t)(bits >> 16)) * unit;
@@ -286,7 +290,8 @@ START_TEST(lent_bits_hold_factor_and_norm)
         ck_assert_float_eq_tol(norm, meta.norm, meta.norm * 0x1p-11f + unit * 0x1p-24f);
         // The high plane's step is 16 of the whole code's.
         ck_assert_float_eq_tol(factor, meta.factor * 16.0f, meta.factor * 16.0f * 0.25f);
-        ck_assert_double_eq_tol((double)meta.norm, centred2(&coded, row_of(&coded, r)), 1e-4 * (double)meta.norm);
+        ck_assert_double_eq_tol((double)meta.norm, centred2(&coded, row_of(&coded, r)),
+                                1e-4 * (double)meta.norm);
     }
     coded_close(&coded);
 }
@@ -310,13 +315,18 @@ static void
 check_errors(const struct errors *errors, uint32_t width)
 {
     // Few components: the lent bits are half of them, and the largest of few is not 3.5 deviations.
-    const double high = (width <= 128 ? 0.30 : 0.20) / sqrt(width), both = 0.015 / sqrt(width) + 2e-5;
+    const double high = (width <= 128 ? 0.30 : 0.20) / sqrt(width),
+                 both = 0.015 / sqrt(width) + 2e-5;
     const double root[2] = {sqrt(errors->sum2[0] / PAIRS), sqrt(errors->sum2[1] / PAIRS)};
-    ck_assert_msg(root[0] <= high, "width %u: high plane's error %g, at most %g", width, root[0], high);
-    ck_assert_msg(root[1] <= both, "width %u: both planes' error %g, at most %g", width, root[1], both);
+    ck_assert_msg(root[0] <= high, "width %u: high plane's error %g, at most %g", width, root[0],
+                  high);
+    ck_assert_msg(root[1] <= both, "width %u: both planes' error %g, at most %g", width, root[1],
+                  both);
     for (int plane = 0; plane < 2; plane++) {
-        const double mean = errors->sum[plane] / PAIRS, limit = 5.0 * root[plane] / sqrt(PAIRS) + 0.03 / width;
-        ck_assert_msg(fabs(mean) <= limit, "width %u, plane %d: mean error %g, at most %g", width, plane, mean, limit);
+        const double mean = errors->sum[plane] / PAIRS,
+                     limit = 5.0 * root[plane] / sqrt(PAIRS) + 0.03 / width;
+        ck_assert_msg(fabs(mean) <= limit, "width %u, plane %d: mean error %g, at most %g", width,
+                      plane, mean, limit);
     }
 }
 
@@ -325,15 +335,17 @@ START_TEST(estimates_are_near_and_unbiased)
     struct coded coded;
     coded_open(&coded, dims[_i], _i % 2 == 0 ? METRIC_L2 : METRIC_COSINE);
     const float scale = coded.codec.metric == METRIC_COSINE ? 2.0f : 1.0f;
-    struct prng   prng = {.state = 4};
+    struct prng prng = {.state = 4};
     struct errors errors = {0};
     for (uint32_t p = 0; p < PAIRS; p++) {
-        const uint32_t         a = prng_below(&prng, ROWS), b = (a + 1 + prng_below(&prng, ROWS - 1)) % ROWS;
+        const uint32_t a = prng_below(&prng, ROWS),
+                       b = (a + 1 + prng_below(&prng, ROWS - 1)) % ROWS;
         const struct byte_meta meta = encode(&coded, a);
         const struct code_query query = ask(&coded, row_of(&coded, b), ASKER_USER);
-        float                  estimates[2];
+        float estimates[2];
         estimate(&coded, &query, &meta, estimates);
-        const double spread = sqrt(centred2(&coded, row_of(&coded, a)) * centred2(&coded, row_of(&coded, b)));
+        const double spread =
+            sqrt(centred2(&coded, row_of(&coded, a)) * centred2(&coded, row_of(&coded, b)));
         const double apart2 = l2(row_of(&coded, a), row_of(&coded, b), dims[_i]);
         // Estimates below zero are raised to it, so nearly equal pairs say nothing of the mean.
         if (apart2 > 0.5 * spread)
@@ -351,9 +363,9 @@ START_TEST(a_row_is_near_itself)
     struct coded coded;
     coded_open(&coded, dims[_i], METRIC_L2);
     for (uint32_t r = 0; r < 50; r++) {
-        const struct byte_meta  meta = encode(&coded, r);
+        const struct byte_meta meta = encode(&coded, r);
         const struct code_query query = ask(&coded, row_of(&coded, r), ASKER_ROW);
-        float                   estimates[2];
+        float estimates[2];
         estimate(&coded, &query, &meta, estimates);
         ck_assert_float_le(estimates[0], 0.05f * meta.norm);
         ck_assert_float_le(estimates[1], 0.01f * meta.norm);
@@ -367,16 +379,17 @@ START_TEST(products_are_distances_of_vectors_with_one_more_component)
     struct coded coded;
     coded_open(&coded, dims[_i], METRIC_IP);
     const uint32_t dim = dims[_i];
-    const float    radius2 = coded.codec.radius2;
-    struct prng    prng = {.state = 4};
-    struct errors  user = {0}, row = {0};
+    const float radius2 = coded.codec.radius2;
+    struct prng prng = {.state = 4};
+    struct errors user = {0}, row = {0};
     for (uint32_t p = 0; p < PAIRS; p++) {
-        const uint32_t a = prng_below(&prng, ROWS), b = (a + 1 + prng_below(&prng, ROWS - 1)) % ROWS;
-        const float   *x = row_of(&coded, a), *q = row_of(&coded, b);
+        const uint32_t a = prng_below(&prng, ROWS),
+                       b = (a + 1 + prng_below(&prng, ROWS - 1)) % ROWS;
+        const float *x = row_of(&coded, a), *q = row_of(&coded, b);
         const struct byte_meta meta = encode(&coded, a);
-        float                  estimates[2];
-        const double           spread = sqrt((double)vector_norm2(x, dim) * (double)radius2);
-        struct code_query      query = ask(&coded, q, ASKER_USER);
+        float estimates[2];
+        const double spread = sqrt((double)vector_norm2(x, dim) * (double)radius2);
+        struct code_query query = ask(&coded, q, ASKER_USER);
         estimate(&coded, &query, &meta, estimates);
         const double metric = 1.0 - (double)vector_dot(x, q, dim);
         const double scaled = metric * (double)query.metric_scale + (double)query.metric_shift;
@@ -388,7 +401,8 @@ START_TEST(products_are_distances_of_vectors_with_one_more_component)
                              (double)codec_extra(&coded.codec, vector_norm2(q, dim));
         const double apart2 = l2(x, q, dim) + extra * extra;
         if (apart2 > 0.25 * (double)radius2)
-            note(&row, estimates, apart2, sqrt((double)vector_norm2(x, dim) * (double)vector_norm2(q, dim)));
+            note(&row, estimates, apart2,
+                 sqrt((double)vector_norm2(x, dim) * (double)vector_norm2(q, dim)));
     }
     check_errors(&user, coded.codec.width);
     check_errors(&row, coded.codec.width);
@@ -406,15 +420,16 @@ START_TEST(coded_pairs_are_as_far_as_their_vectors)
         for (uint32_t i = 0; i < 128; i++)
             one[i] = (int8_t)(coded.codes[i] ^ 0x80);
         const struct byte_meta b = encode(&coded, r + 1);
-        int32_t                dot = 0;
+        int32_t dot = 0;
         for (uint32_t i = 0; i < 128; i++)
             dot += one[i] * (coded.codes[i] - 128);
         const float *x = row_of(&coded, r), *y = row_of(&coded, r + 1);
-        double       apart2 = l2(x, y, 128);
+        double apart2 = l2(x, y, 128);
         if (_i == 1)
             apart2 += pow((double)(a.norm - b.norm), 2.0);
         const double spread = sqrt(centred2(&coded, x) * centred2(&coded, y));
-        ck_assert_double_eq_tol((double)codec_pair(&coded.codec, &a, &b, dot), apart2, 0.02 * spread);
+        ck_assert_double_eq_tol((double)codec_pair(&coded.codec, &a, &b, dot), apart2,
+                                0.02 * spread);
     }
     free(one);
     coded_close(&coded);
@@ -424,8 +439,8 @@ END_TEST
 START_TEST(equal_rows_have_codes_without_length)
 {
     struct codec codec;
-    float        rows[3 * 64], rotated[128];
-    uint8_t      codes[64], high[32], low[32];
+    float rows[3 * 64], rotated[128];
+    uint8_t codes[64], high[32], low[32];
     _Alignas(64) int8_t components[128];
     for (int i = 0; i < 3 * 64; i++)
         rows[i] = (float)(i % 64);
@@ -439,7 +454,7 @@ START_TEST(equal_rows_have_codes_without_length)
     struct code_query query;
     codec_query(&codec, rotated, 0.0f, 0.0f, ASKER_USER, components, &query);
     const uint8_t *nibbles[4] = {high};
-    float          out[4];
+    float out[4];
     codec.kernels->nibble(&query.nibble, nibbles, 1, INFINITY, out);
     ck_assert_float_eq(out[0], 0.0f);
     codec_fini(&codec);
@@ -475,7 +490,8 @@ codec_suite(void)
     tcase_add_loop_test(tcase, lent_bits_hold_factor_and_norm, 0, DIMS);
     tcase_add_loop_test(tcase, estimates_are_near_and_unbiased, DIMS_CODED, DIMS);
     tcase_add_loop_test(tcase, a_row_is_near_itself, DIMS_CODED, DIMS);
-    tcase_add_loop_test(tcase, products_are_distances_of_vectors_with_one_more_component, DIMS_CODED, DIMS);
+    tcase_add_loop_test(tcase, products_are_distances_of_vectors_with_one_more_component,
+                        DIMS_CODED, DIMS);
     tcase_add_loop_test(tcase, coded_pairs_are_as_far_as_their_vectors, 0, 2);
     tcase_add_test(tcase, equal_rows_have_codes_without_length);
     tcase_add_test(tcase, refused_memory_leaves_nothing_behind);

@@ -11,7 +11,8 @@ START_TEST(there_are_about_half_as_many_as_the_root_of_the_rows)
     static const uint32_t rows[] = {1100, 2500, 6400};
     for (size_t r = 0; r < sizeof rows / sizeof rows[0]; r++) {
         world_build(&world, rows[r] - (world.hnsw != NULL ? hnsw_count(world.hnsw) : 0));
-        const uint32_t count = world.hnsw->entries.count, half = (uint32_t)sqrt((double)rows[r]) / 2;
+        const uint32_t count = world.hnsw->entries.count,
+                       half = (uint32_t)sqrt((double)rows[r]) / 2;
         ck_assert_uint_ge(count, half > 32 ? half : 32);
         ck_assert_uint_le(count, half + 33);
     }
@@ -35,8 +36,8 @@ START_TEST(old_and_new_rows_are_sampled_alike)
     }
     // About 96 each, with a standard deviation of 9.
     for (int q = 0; q < 4; q++)
-        ck_assert_msg(quarters[q] * 4 > all * 7 / 10 && quarters[q] * 4 < all * 13 / 10, "quarter %d has %u of %u", q,
-                      quarters[q], all);
+        ck_assert_msg(quarters[q] * 4 > all * 7 / 10 && quarters[q] * 4 < all * 13 / 10,
+                      "quarter %d has %u of %u", q, quarters[q], all);
 }
 END_TEST
 
@@ -84,12 +85,12 @@ START_TEST(the_last_entry_is_a_row_that_lives_if_any_does)
     for (uint32_t slot = 0; slot < 2000; slot++)
         if (slot != kept)
             hnsw_erase(world.hnsw, slot);
-    world.hnsw->entries.slots[0] = 1999;  // repaired last, so that one entry is all there ever is
+    world.hnsw->entries.slots[0] = 1999; // repaired last, so that one entry is all there ever is
     world.hnsw->entries.count = 1;
     world_drain(&world);
     ck_assert_uint_eq(world.hnsw->entries.count, 1);
     ck_assert_uint_eq(world.hnsw->entries.slots[0], kept);
-    struct hit              hit;
+    struct hit hit;
     const struct hnsw_query query = world_query(hnsw_row(world.hnsw, kept), 1, 16);
     ck_assert_uint_eq(hnsw_search(world.hnsw, &query, world.scratch, &hit), 1);
     ck_assert_uint_eq(hit.slot, kept);

@@ -4,7 +4,7 @@
 #define ROWS 700u
 #define QUERIES 5u
 
-static const uint32_t         dims[] = {1, 2, 3, 64, 127, 384};
+static const uint32_t dims[] = {1, 2, 3, 64, 127, 384};
 static const enum vector_type types[] = {VECTOR_F32, VECTOR_F16, VECTOR_BF16, VECTOR_I8, VECTOR_U8};
 #define DIMS 6
 #define CASES (DIMS * 5 * 3)
@@ -23,8 +23,8 @@ static double
 plain_distance(const float *query, uint32_t slot)
 {
     const uint32_t dim = world.config.dim;
-    float          row[WORLD_DIM_MAX];
-    double         dot = 0.0, qq = 0.0, xx = 0.0, apart2 = 0.0;
+    float row[WORLD_DIM_MAX];
+    double dot = 0.0, qq = 0.0, xx = 0.0, apart2 = 0.0;
     vector_to_f32(world.config.type, hnsw_row(world.hnsw, slot), dim, row);
     for (uint32_t i = 0; i < dim; i++) {
         const double q = (double)query[i], x = (double)row[i];
@@ -43,7 +43,8 @@ plain_distance(const float *query, uint32_t slot)
 static double
 tolerance(const float *query, double distance)
 {
-    const double size = world.config.metric == METRIC_COSINE ? 1.0 : (double)vector_norm2(query, world.config.dim);
+    const double size =
+        world.config.metric == METRIC_COSINE ? 1.0 : (double)vector_norm2(query, world.config.dim);
     return 1e-5 * (1.0 + size + fabs(distance));
 }
 
@@ -52,13 +53,13 @@ static void
 check_scan(const struct hnsw_query *query)
 {
     static struct hit hits[ROWS + 10];
-    static double     sorted[ROWS + 10];
-    uint32_t          there = 0;
+    static double sorted[ROWS + 10];
+    uint32_t there = 0;
     for (uint32_t slot = 0; slot < hnsw_count(world.hnsw); slot++) {
         if (hnsw_erased(world.hnsw, slot) || !world_allows(query, slot))
             continue;
         const double distance = plain_distance(query->vector, slot);
-        uint32_t     at = there++;
+        uint32_t at = there++;
         for (; at > 0 && sorted[at - 1] > distance; at--)
             sorted[at] = sorted[at - 1];
         sorted[at] = distance;
@@ -69,9 +70,10 @@ check_scan(const struct hnsw_query *query)
     for (uint32_t i = 0; i < count; i++) {
         const double distance = plain_distance(query->vector, hits[i].slot);
         const double slack = tolerance(query->vector, distance);
-        CLAIM(fabs(distance - (double)hits[i].distance) <= slack, "hit %u is at %g, said %g", i, distance,
-              (double)hits[i].distance);
-        CLAIM(fabs(distance - sorted[i]) <= 2.0 * slack, "hit %u is at %g, the true one at %g", i, distance, sorted[i]);
+        CLAIM(fabs(distance - (double)hits[i].distance) <= slack, "hit %u is at %g, said %g", i,
+              distance, (double)hits[i].distance);
+        CLAIM(fabs(distance - sorted[i]) <= 2.0 * slack, "hit %u is at %g, the true one at %g", i,
+              distance, sorted[i]);
     }
 }
 
@@ -107,9 +109,9 @@ START_TEST(equal_rows_answer_in_the_order_of_their_slots)
         const float row[8] = {(float)(i % 3)};
         world_put(&world, row);
     }
-    const float             zero[8] = {0};
+    const float zero[8] = {0};
     const struct hnsw_query query = world_query(zero, 120, 0);
-    struct hit              hits[120];
+    struct hit hits[120];
     ck_assert_uint_eq(hnsw_scan(world.hnsw, &query, world.scratch, hits), 120);
     for (uint32_t i = 0; i < 120; i++)
         ck_assert_uint_eq(hits[i].slot, i < 100 ? 3 * i : 3 * (i - 100) + 1);
@@ -123,7 +125,7 @@ START_TEST(only_allowed_rows_answer_and_slots_beyond_the_bitmap_do_not)
     world_add(&world, ROWS);
     static const uint32_t counts[] = {0, 1, 63, 64, 65, 100, 640, ROWS, 768};
     for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
-        uint64_t      words[12] = {0};
+        uint64_t words[12] = {0};
         struct bitmap allowed = {.words = words, .count = counts[c]};
         for (uint32_t i = 0; i < counts[c]; i++)
             if (i % 3 != 1)
@@ -150,11 +152,11 @@ START_TEST(a_range_ends_where_it_should)
     float vector[4];
     law_draw(&world.law, &world.law.queries, vector);
     const struct hnsw_query query = world_query(vector, 200, 0);
-    static const uint32_t   edges[] = {0, 1, 31, 32, 33, 63, 64, 65, 127, 128, 129, 199, 200};
-    const uint32_t          edge_count = sizeof edges / sizeof edges[0];
+    static const uint32_t edges[] = {0, 1, 31, 32, 33, 63, 64, 65, 127, 128, 129, 199, 200};
+    const uint32_t edge_count = sizeof edges / sizeof edges[0];
     for (uint32_t a = 0; a < edge_count; a++) {
         for (uint32_t b = a; b < edge_count; b++) {
-            struct hit      space[200], hits[200];
+            struct hit space[200], hits[200];
             struct hit_heap heap = {.hits = space, .keep = 200};
             exact_range(world.hnsw, &query, vector, edges[a], edges[b], &heap);
             const uint32_t count = hits_finish(&heap, 200, hits);
@@ -179,10 +181,10 @@ START_TEST(a_deadline_in_the_past_cuts_a_long_scan)
 {
     open_flat(2, METRIC_L2, VECTOR_F32);
     world_add(&world, 20000);
-    const float       vector[2] = {0};
-    struct hnsw_work  work = {0};
+    const float vector[2] = {0};
+    struct hnsw_work work = {0};
     struct hnsw_query query = world_query(vector, 10, 0);
-    struct hit        hits[10];
+    struct hit hits[10];
     query.work = &work;
     query.deadline_ns = 1;
     ck_assert_uint_eq(hnsw_scan(world.hnsw, &query, world.scratch, hits), 10);
@@ -203,18 +205,19 @@ START_TEST(cosine_distances_hold_for_queries_of_any_length)
     open_flat(32, METRIC_COSINE, VECTOR_F32);
     world_add(&world, 50);
     static const float sizes[] = {1e-37f, 1e-20f, 1.0f, 1e15f, 1e20f, 1e37f};
-    float              vector[32], longer[32];
+    float vector[32], longer[32];
     law_draw(&world.law, &world.law.queries, vector);
     for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
         for (uint32_t i = 0; i < 32; i++)
             longer[i] = vector[i] * sizes[s];
         const struct hnsw_query query = world_query(longer, 50, 0);
-        struct hit              hits[50];
+        struct hit hits[50];
         ck_assert_uint_eq(hnsw_scan(world.hnsw, &query, world.scratch, hits), 50);
         for (uint32_t i = 0; i < 50; i++) {
             const float distance = (float)plain_distance(vector, hits[i].slot);
             ck_assert_float_eq_tol(hits[i].distance, distance, 1e-5f);
-            ck_assert_float_eq_tol(hnsw_distance(world.hnsw, longer, hits[i].slot), distance, 1e-5f);
+            ck_assert_float_eq_tol(hnsw_distance(world.hnsw, longer, hits[i].slot), distance,
+                                   1e-5f);
         }
     }
     world_fini(&world);

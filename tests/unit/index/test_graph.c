@@ -37,7 +37,7 @@ END_TEST
 START_TEST(what_is_written_is_read_in_its_order)
 {
     const uint32_t links_max = links_counts[_i];
-    struct prng    prng = {.state = links_max};
+    struct prng prng = {.state = links_max};
     open_graph(links_max);
     for (uint32_t count = 0; count <= links_max; count++) {
         uint32_t wrote[LINK_ROW_MAX], links[LINK_ROW_MAX];
@@ -64,7 +64,8 @@ START_TEST(appending_gives_the_row_that_writing_gives)
         wrote[i] = 1000 * i + 77;
         graph_append_locked(&graph, 1, i, wrote[i]);
         graph_write_locked(&graph, 2, wrote, i + 1);
-        ck_assert_mem_eq(arena_row(&graph.rows, 1), arena_row(&graph.rows, 2), graph.rows.row_bytes);
+        ck_assert_mem_eq(arena_row(&graph.rows, 1), arena_row(&graph.rows, 2),
+                         graph.rows.row_bytes);
     }
     graph_fini(&graph);
 }

@@ -7,7 +7,7 @@
 
 #define ROWS 40u
 
-static uint8_t           rows[ROWS * 4 * GRAPH_BLOCK_BYTES];
+static uint8_t rows[ROWS * 4 * GRAPH_BLOCK_BYTES];
 static struct omen_error error;
 
 static uint32_t
@@ -35,7 +35,7 @@ refused_for(uint32_t links_max, const char *why)
 START_TEST(what_a_graph_wrote_is_accepted)
 {
     static const uint32_t links_max[] = {1, 4, 32, 33, 128};
-    struct graph          graph;
+    struct graph graph;
     ck_assert_int_eq(graph_init(&graph, links_max[_i], ROWS), OMEN_OK);
     ck_assert_int_eq(arena_reserve(&graph.rows, ROWS), OMEN_OK);
     graph_clear(&graph, 0, ROWS);
@@ -47,7 +47,8 @@ START_TEST(what_a_graph_wrote_is_accepted)
         graph_lock(&graph, slot);
         graph_write_locked(&graph, slot, links, slot % (count + 1));
         graph_unlock(&graph, slot);
-        memcpy(rows + slot * row_bytes(links_max[_i]), arena_row(&graph.rows, slot), row_bytes(links_max[_i]));
+        memcpy(rows + slot * row_bytes(links_max[_i]), arena_row(&graph.rows, slot),
+               row_bytes(links_max[_i]));
     }
     ck_assert_int_eq(graph_verify(rows, ROWS, links_max[_i], &error), OMEN_OK);
     graph_fini(&graph);

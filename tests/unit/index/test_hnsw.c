@@ -10,7 +10,7 @@ refuse_each_allocation(omen_status (*call)(void), void (*unchanged)(void))
     for (;; n++) {
         mem_fail_after(n);
         const omen_status status = call();
-        const bool        refused = mem_refused() > 0;
+        const bool refused = mem_refused() > 0;
         mem_fail_after(0);
         if (!refused) {
             ck_assert_int_eq(status, OMEN_OK);
@@ -105,8 +105,8 @@ START_TEST(rows_are_kept_as_given_whatever_their_stride)
     world_open(&world);
     // Over the edge of a chunk, side by side and apart.
     const uint32_t rows = 70000;
-    int8_t        *given = malloc((size_t)rows * 8);
-    struct prng    prng = {.state = 8};
+    int8_t *given = malloc((size_t)rows * 8);
+    struct prng prng = {.state = 8};
     for (uint32_t i = 0; i < rows * 8; i++)
         given[i] = (int8_t)prng_below(&prng, 256);
     world.config.slots_max = 2 * rows;
@@ -117,7 +117,8 @@ START_TEST(rows_are_kept_as_given_whatever_their_stride)
     ck_assert_uint_eq(hnsw_append(world.hnsw, given, 8, rows), rows);
     for (uint32_t i = 0; i < rows; i++) {
         CLAIM(memcmp(hnsw_row(world.hnsw, i), given + (size_t)i * 5, 5) == 0, "row %u", i);
-        CLAIM(memcmp(hnsw_row(world.hnsw, rows + i), given + (size_t)i * 8, 5) == 0, "row %u", rows + i);
+        CLAIM(memcmp(hnsw_row(world.hnsw, rows + i), given + (size_t)i * 8, 5) == 0, "row %u",
+              rows + i);
     }
     free(given);
     world_fini(&world);
@@ -129,9 +130,9 @@ START_TEST(appended_rows_answer_once_they_are_published)
     world_init(&world, 2, METRIC_L2, VECTOR_F32);
     world_add(&world, 10);
     world_reserve(&world, 2);
-    const float             rows[4] = {50, 50, 51, 51};
+    const float rows[4] = {50, 50, 51, 51};
     const struct hnsw_query query = world_query(rows, 12, 12);
-    struct hit              hits[12];
+    struct hit hits[12];
     ck_assert_uint_eq(hnsw_append(world.hnsw, rows, 8, 2), 10);
     ck_assert_uint_eq(hnsw_count(world.hnsw), 10);
     ck_assert_uint_eq(hnsw_search(world.hnsw, &query, world.scratch, hits), 10);
@@ -222,9 +223,9 @@ START_TEST(closing_nothing_is_accepted)
     hnsw_close(NULL);
     scratch_close(NULL);
     world_init(&world, 3, METRIC_IP, VECTOR_BF16);
-    world_open(&world);  // an index without rows
-    const float       vector[3] = {1, 2, 3};
-    struct hit        hits[5];
+    world_open(&world); // an index without rows
+    const float vector[3] = {1, 2, 3};
+    struct hit hits[5];
     struct hnsw_query query = world_query(vector, 5, 5);
     ck_assert_uint_eq(hnsw_search(world.hnsw, &query, world.scratch, hits), 0);
     ck_assert_uint_eq(hnsw_scan(world.hnsw, &query, world.scratch, hits), 0);

@@ -35,9 +35,21 @@ meta_of(uint32_t slot)
     return (struct byte_meta *)(void *)arena_row(&world.hnsw->meta, slot);
 }
 
-static void link_beyond_all(void) { set_link(17, 0, ROWS); }
-static void link_far_beyond_all(void) { set_link(17, 0, GRAPH_EMPTY - 1); }
-static void link_to_itself(void) { set_link(17, 0, 17); }
+static void
+link_beyond_all(void)
+{
+    set_link(17, 0, ROWS);
+}
+static void
+link_far_beyond_all(void)
+{
+    set_link(17, 0, GRAPH_EMPTY - 1);
+}
+static void
+link_to_itself(void)
+{
+    set_link(17, 0, 17);
+}
 
 static void
 link_twice(void)
@@ -61,21 +73,81 @@ link_to_the_unlinked(void)
     set_link(17, 0, ROWS);
 }
 
-static void erased_miscounted(void) { atomic_fetch_add(&world.hnsw->erased_count, 1); }
-static void linked_miscounted(void) { atomic_fetch_sub(&world.hnsw->linked_count, 1); }
-static void repaired_miscounted(void) { atomic_fetch_add(&world.hnsw->repaired_count, 1); }
-static void prefix_too_short(void) { atomic_fetch_sub(&world.hnsw->linked_prefix, 1); }
-static void erased_bit_flipped(void) { world.hnsw->erased[3] ^= 1; }
-static void linked_bit_flipped(void) { world.hnsw->linked[3] ^= 1; }
-static void repaired_bit_flipped(void) { world.hnsw->repaired[3] ^= 1; }
-static void row_not_published(void) { world.hnsw->appended++; }
-static void factor_not_a_number(void) { meta_of(33)->factor = NAN; }
-static void factor_negative(void) { meta_of(33)->factor = -1.0f; }
-static void norm_infinite(void) { meta_of(33)->norm = INFINITY; }
-static void norm_negative(void) { meta_of(33)->norm = -1.0f; }
-static void entry_beyond_all(void) { atomic_store(&world.hnsw->entries.slots[2], ROWS); }
-static void entry_with_another_code(void) { world.hnsw->entries.codes[40] ^= 4; }
-static void no_entries(void) { atomic_store(&world.hnsw->entries.count, 0); }
+static void
+erased_miscounted(void)
+{
+    atomic_fetch_add(&world.hnsw->erased_count, 1);
+}
+static void
+linked_miscounted(void)
+{
+    atomic_fetch_sub(&world.hnsw->linked_count, 1);
+}
+static void
+repaired_miscounted(void)
+{
+    atomic_fetch_add(&world.hnsw->repaired_count, 1);
+}
+static void
+prefix_too_short(void)
+{
+    atomic_fetch_sub(&world.hnsw->linked_prefix, 1);
+}
+static void
+erased_bit_flipped(void)
+{
+    world.hnsw->erased[3] ^= 1;
+}
+static void
+linked_bit_flipped(void)
+{
+    world.hnsw->linked[3] ^= 1;
+}
+static void
+repaired_bit_flipped(void)
+{
+    world.hnsw->repaired[3] ^= 1;
+}
+static void
+row_not_published(void)
+{
+    world.hnsw->appended++;
+}
+static void
+factor_not_a_number(void)
+{
+    meta_of(33)->factor = NAN;
+}
+static void
+factor_negative(void)
+{
+    meta_of(33)->factor = -1.0f;
+}
+static void
+norm_infinite(void)
+{
+    meta_of(33)->norm = INFINITY;
+}
+static void
+norm_negative(void)
+{
+    meta_of(33)->norm = -1.0f;
+}
+static void
+entry_beyond_all(void)
+{
+    atomic_store(&world.hnsw->entries.slots[2], ROWS);
+}
+static void
+entry_with_another_code(void)
+{
+    world.hnsw->entries.codes[40] ^= 4;
+}
+static void
+no_entries(void)
+{
+    atomic_store(&world.hnsw->entries.count, 0);
+}
 
 static const struct {
     void (*inflict)(void);
@@ -107,11 +179,12 @@ static const struct {
 
 START_TEST(damage_is_found_and_named)
 {
-    char     text[200] = "";
+    char text[200] = "";
     uint32_t unreached;
     damages[_i].inflict();
     ck_assert_int_eq(hnsw_check(world.hnsw, &unreached, text, sizeof text), OMEN_E_CORRUPT);
-    ck_assert_msg(strstr(text, damages[_i].said) != NULL, "'%s' lacks '%s'", text, damages[_i].said);
+    ck_assert_msg(strstr(text, damages[_i].said) != NULL, "'%s' lacks '%s'", text,
+                  damages[_i].said);
 }
 END_TEST
 
@@ -125,7 +198,7 @@ START_TEST(a_row_that_nobody_links_to_is_counted)
             i = 0;
         }
     for (uint32_t slot = 0; slot < ROWS; slot++) {
-        uint32_t       links[LINK_ROW_MAX], kept = 0;
+        uint32_t links[LINK_ROW_MAX], kept = 0;
         const uint32_t count = graph_read(&world.hnsw->graph, slot, ROWS, links);
         for (uint32_t i = 0; i < count; i++)
             if (links[i] != lost)
@@ -134,13 +207,13 @@ START_TEST(a_row_that_nobody_links_to_is_counted)
     }
     ck_assert_uint_ge(world_check(&world), 1);
     hnsw_erase(world.hnsw, lost);
-    ck_assert_uint_eq(world_check(&world), 0);  // the erased need not be reached
+    ck_assert_uint_eq(world_check(&world), 0); // the erased need not be reached
 }
 END_TEST
 
 START_TEST(a_short_text_is_cut_and_no_memory_is_told)
 {
-    char     text[8];
+    char text[8];
     uint32_t unreached;
     for (uint64_t n = 1; n <= 2; n++) {
         mem_fail_after(n);

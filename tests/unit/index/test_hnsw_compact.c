@@ -15,7 +15,7 @@ START_TEST(live_rows_keep_their_order_and_their_bytes)
     static const enum vector_type types[] = {VECTOR_F32, VECTOR_F16, VECTOR_U8};
     world_init(&world, 70, (enum metric)(_i % 3), types[_i / 3]);
     world_build(&world, 1500);
-    world_add(&world, 100);  // a tail
+    world_add(&world, 100); // a tail
     erase_every(3, 1600);
     struct hnsw *compact;
     ck_assert_int_eq(hnsw_compact(world.hnsw, world.scratch, &compact), OMEN_OK);
@@ -25,7 +25,9 @@ START_TEST(live_rows_keep_their_order_and_their_bytes)
     for (uint32_t slot = 0, place = 0; slot < 1600; slot++) {
         if (hnsw_erased(world.hnsw, slot))
             continue;
-        CLAIM(memcmp(hnsw_row(compact, place), hnsw_row(world.hnsw, slot), world.hnsw->row_bytes) == 0, "slot %u", slot);
+        CLAIM(memcmp(hnsw_row(compact, place), hnsw_row(world.hnsw, slot), world.hnsw->row_bytes) ==
+                  0,
+              "slot %u", slot);
         place++;
     }
     uint32_t tail = 0;
@@ -49,7 +51,7 @@ START_TEST(the_old_index_is_left_as_it_was)
     world_build(&world, 1500);
     erase_every(4, 1500);
     const size_t bytes = 1500 * world.hnsw->graph.rows.row_bytes;
-    uint8_t     *before = malloc(bytes);
+    uint8_t *before = malloc(bytes);
     memcpy(before, arena_row(&world.hnsw->graph.rows, 0), bytes);
     struct hnsw *compact;
     ck_assert_int_eq(hnsw_compact(world.hnsw, world.scratch, &compact), OMEN_OK);
@@ -117,7 +119,8 @@ START_TEST(a_mean_that_drifted_is_taken_anew)
     world_drain(&world);
     ck_assert_uint_eq(world_check(&world), 0);
     const double recall = world_recall(&world, 60, 10, 64);
-    ck_assert_msg(recall >= 0.95 && recall >= before - 0.01, "recall %g, before %g", recall, before);
+    ck_assert_msg(recall >= 0.95 && recall >= before - 0.01, "recall %g, before %g", recall,
+                  before);
     world_fini(&world);
 }
 END_TEST
@@ -131,16 +134,16 @@ START_TEST(compacting_without_memory_leaves_nothing_or_a_sound_index)
     if (_i == 1) {
         erase_every(1, 1300);
         world.law.shift = 4.0f;
-        world_build(&world, 1300);  // coded anew
+        world_build(&world, 1300); // coded anew
     }
     uint64_t n = 1;
     for (;; n++) {
         struct scratch *scratch;
-        struct hnsw    *compact;
+        struct hnsw *compact;
         ck_assert_int_eq(scratch_open(&scratch), OMEN_OK);
         mem_fail_after(n);
         const omen_status status = hnsw_compact(world.hnsw, scratch, &compact);
-        const bool        refused = mem_refused() > 0;
+        const bool refused = mem_refused() > 0;
         mem_fail_after(0);
         scratch_close(scratch);
         if (status != OMEN_OK) {
@@ -149,7 +152,7 @@ START_TEST(compacting_without_memory_leaves_nothing_or_a_sound_index)
             ck_assert_ptr_null(compact);
             continue;
         }
-        char     text[200] = "";
+        char text[200] = "";
         uint32_t unreached;
         ck_assert_msg(hnsw_check(compact, &unreached, text, sizeof text) == OMEN_OK, "%s", text);
         ck_assert_uint_eq(hnsw_count(compact), hnsw_live(world.hnsw));

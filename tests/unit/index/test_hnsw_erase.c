@@ -12,12 +12,13 @@ static struct world world;
 static void
 erase(struct world *of, enum pattern pattern, uint32_t count, struct prng *prng)
 {
-    static struct hit       nearest[TOPK_MAX];
-    const uint32_t          rows = hnsw_count(of->hnsw);
-    float                   vector[96];
+    static struct hit nearest[TOPK_MAX];
+    const uint32_t rows = hnsw_count(of->hnsw);
+    float vector[96];
     law_draw(&of->law, prng, vector);
     const struct hnsw_query query = world_query(vector, count, 0);
-    const uint32_t          found = pattern == CLUSTERED ? hnsw_scan(of->hnsw, &query, of->scratch, nearest) : 0;
+    const uint32_t found =
+        pattern == CLUSTERED ? hnsw_scan(of->hnsw, &query, of->scratch, nearest) : 0;
     for (uint32_t i = 0, done = 0; done < count; i++) {
         const uint32_t slot = pattern == RANDOM      ? prng_below(prng, rows)
                               : pattern == CLUSTERED ? nearest[i % found].slot
@@ -40,8 +41,10 @@ check_as_good_as_fresh(const struct world *of, const char *when)
     hnsw_publish(fresh.hnsw);
     world_drain(&fresh);
     for (uint32_t beam = 16; beam <= 64; beam *= 4) {
-        const double recall = world_recall(of, 100, 10, beam), anew = world_recall(&fresh, 100, 10, beam);
-        ck_assert_msg(recall >= anew - 0.01, "%s, beam %u: recall %g, built anew %g", when, beam, recall, anew);
+        const double recall = world_recall(of, 100, 10, beam),
+                     anew = world_recall(&fresh, 100, 10, beam);
+        ck_assert_msg(recall >= anew - 0.01, "%s, beam %u: recall %g, built anew %g", when, beam,
+                      recall, anew);
     }
     world_fini(&fresh);
 }
@@ -52,7 +55,7 @@ START_TEST(recall_is_that_of_a_fresh_build_after_rows_were_erased)
     world_init(&world, 96, METRIC_L2, VECTOR_F32);
     world_build(&world, ROWS);
     erase(&world, (enum pattern)_i, CHURNED, &prng);
-    world_recall(&world, 100, 10, 64);  // nobody who was erased answers, repaired or not
+    world_recall(&world, 100, 10, 64); // nobody who was erased answers, repaired or not
     world_drain(&world);
     ck_assert(hnsw_idle(world.hnsw));
     ck_assert_uint_eq(world_check(&world), 0);
@@ -69,7 +72,7 @@ END_TEST
 START_TEST(recall_is_that_of_a_fresh_build_after_everything_was_replaced)
 {
     const enum pattern pattern = (enum pattern)(_i % PATTERNS);
-    struct prng        prng = {.state = 5};
+    struct prng prng = {.state = 5};
     world_init(&world, 96, METRIC_L2, VECTOR_F32);
     world_build(&world, ROWS);
     for (int round = 0; round < 5; round++) {
@@ -122,7 +125,7 @@ END_TEST
 START_TEST(rows_that_come_when_all_others_are_erased_are_found_at_once)
 {
     static const uint32_t counts[] = {1, 4, 64};
-    const uint32_t        count = counts[_i];
+    const uint32_t count = counts[_i];
     world_init(&world, 64, METRIC_L2, VECTOR_F32);
     world_build(&world, 1500);
     for (uint32_t slot = 0; slot < 1500; slot++)
@@ -131,7 +134,7 @@ START_TEST(rows_that_come_when_all_others_are_erased_are_found_at_once)
     world_link(&world);
     for (int repaired = 0; repaired < 2; repaired++) {
         for (uint32_t slot = 1500; slot < 1500 + count; slot++) {
-            struct hit              hit;
+            struct hit hit;
             const struct hnsw_query query = world_query(hnsw_row(world.hnsw, slot), 1, 64);
             CLAIM(hnsw_search(world.hnsw, &query, world.scratch, &hit) == 1 && hit.slot == slot,
                   "slot %u of %u is not found", slot, count);
@@ -214,7 +217,8 @@ hnsw_erase_suite(void)
     Suite *suite = suite_create("hnsw_erase");
     TCase *tcase = tcase_create("hnsw_erase");
     tcase_add_loop_test(tcase, recall_is_that_of_a_fresh_build_after_rows_were_erased, 0, PATTERNS);
-    tcase_add_loop_test(tcase, recall_is_that_of_a_fresh_build_after_everything_was_replaced, 0, 2 * PATTERNS);
+    tcase_add_loop_test(tcase, recall_is_that_of_a_fresh_build_after_everything_was_replaced, 0,
+                        2 * PATTERNS);
     tcase_add_test(tcase, rows_that_come_among_erased_ones_are_linked_and_found);
     tcase_add_loop_test(tcase, rows_that_come_when_all_others_are_erased_are_found_at_once, 0, 3);
     tcase_add_test(tcase, a_search_where_half_of_all_rows_were_erased_still_finds_k);

@@ -4,10 +4,10 @@
 #define ROWS 8000u
 #define WORDS ((ROWS + 200) / 64 + 1)
 
-static struct world   world;
-static uint64_t       words[WORDS];
-static struct bitmap  allowed;
-static float          anchor[96];  // queries of the correlated filters lie around it
+static struct world world;
+static uint64_t words[WORDS];
+static struct bitmap allowed;
+static float anchor[96]; // queries of the correlated filters lie around it
 
 static void
 setup(void)
@@ -44,11 +44,11 @@ allow_random(double share)
 static void
 allow_by_distance(double share, bool near)
 {
-    const uint32_t    rows = hnsw_count(world.hnsw);
+    const uint32_t rows = hnsw_count(world.hnsw);
     static struct hit all[TOPK_MAX];
     const struct hnsw_query query = world_query(anchor, TOPK_MAX, 0);
-    const uint32_t    count = hnsw_scan(world.hnsw, &query, world.scratch, all);
-    const uint32_t    want = (uint32_t)((double)count * share);
+    const uint32_t count = hnsw_scan(world.hnsw, &query, world.scratch, all);
+    const uint32_t want = (uint32_t)((double)count * share);
     allow_none(rows);
     for (uint32_t i = 0; i < want; i++)
         bitmap_set(&allowed, all[near ? i : count - 1 - i].slot);
@@ -68,11 +68,11 @@ static double
 ask_filtered(uint32_t queries, bool around_anchor)
 {
     struct prng prng = world.law.queries;
-    double      sum = 0.0;
+    double sum = 0.0;
     for (uint32_t q = 0; q < queries; q++) {
-        float             vector[96];
-        struct hit        hits[10];
-        struct hnsw_work  work = {0};
+        float vector[96];
+        struct hit hits[10];
+        struct hnsw_work work = {0};
         law_draw(&world.law, &prng, vector);
         for (uint32_t i = 0; around_anchor && i < 96; i++)
             vector[i] = anchor[i] + 0.1f * (vector[i] - anchor[i]);
@@ -80,11 +80,14 @@ ask_filtered(uint32_t queries, bool around_anchor)
         sum += world_ask(&world, &query);
         query.work = &work;
         const uint32_t count = hnsw_search(world.hnsw, &query, world.scratch, hits);
-        const uint32_t there = hnsw_scan(world.hnsw, &(struct hnsw_query){.vector = vector, .k = 10,
-                                         .allowed = &allowed, .excluded = HNSW_NONE}, world.scratch, hits);
+        const uint32_t there =
+            hnsw_scan(world.hnsw,
+                      &(struct hnsw_query){
+                          .vector = vector, .k = 10, .allowed = &allowed, .excluded = HNSW_NONE},
+                      world.scratch, hits);
         CLAIM(count == there, "%u of %u found", count, there);
-        CLAIM(work.evaluations <= 2ull * query.allowed_count + 4000, "%u comparisons for %u that pass",
-              (uint32_t)work.evaluations, query.allowed_count);
+        CLAIM(work.evaluations <= 2ull * query.allowed_count + 4000,
+              "%u comparisons for %u that pass", (uint32_t)work.evaluations, query.allowed_count);
     }
     return sum / queries;
 }
@@ -132,8 +135,8 @@ START_TEST(all_that_pass_are_found_when_they_are_fewer_than_k)
         for (uint32_t i = 0; i < counts[c]; i++)
             bitmap_set(&allowed, i * 8 + 3);
         const struct hnsw_query query = filtered(anchor, 1000, 10);
-        static struct hit       hits[1000];
-        const uint32_t          count = hnsw_search(world.hnsw, &query, world.scratch, hits);
+        static struct hit hits[1000];
+        const uint32_t count = hnsw_search(world.hnsw, &query, world.scratch, hits);
         ck_assert_uint_eq(count, counts[c]);
         world_check_hits(&world, &query, hits, count);
         ck_assert_double_ge(world_ask(&world, &query), 1.0);
@@ -145,7 +148,7 @@ START_TEST(a_large_k_is_filled_under_any_filter)
 {
     for (int s = 0; s < 4; s++) {
         allow_by_distance(shares[s], s % 2 == 0);
-        const uint32_t    k = 1000 < (uint32_t)bitmap_population(&allowed) ? 1000 : 700;
+        const uint32_t k = 1000 < (uint32_t)bitmap_population(&allowed) ? 1000 : 700;
         struct hnsw_query query = filtered(anchor, k, 10);
         static struct hit hits[1000];
         ck_assert_uint_eq(hnsw_search(world.hnsw, &query, world.scratch, hits), k);
@@ -192,9 +195,9 @@ START_TEST(the_way_is_chosen_by_how_many_pass)
     static const double shares_of[] = {0.97, 0.01};
     for (int e = 0; e < 2; e++) {
         allow_random(shares_of[e]);
-        struct hnsw_work  work = {0};
+        struct hnsw_work work = {0};
         struct hnsw_query query = filtered(anchor, 10, 16);
-        struct hit        hits[10];
+        struct hit hits[10];
         query.work = &work;
         hnsw_search(world.hnsw, &query, world.scratch, hits);
         ck_assert_int_eq(work.strategy == HNSW_SCANNED, e == 1);
@@ -207,8 +210,8 @@ START_TEST(a_filtered_walk_compares_fewer_than_pass)
 {
     allow_random(0.6);
     struct hnsw_work work = {0};
-    double           sum = 0.0;
-    struct prng      prng = world.law.queries;
+    double sum = 0.0;
+    struct prng prng = world.law.queries;
     for (uint32_t q = 0; q < 60; q++) {
         float vector[96];
         law_draw(&world.law, &prng, vector);
@@ -241,7 +244,7 @@ END_TEST
 START_TEST(a_deadline_in_the_past_cuts_the_scan_of_codes)
 {
     allow_random(0.5);
-    struct hnsw_work  whole = {0}, cut = {0};
+    struct hnsw_work whole = {0}, cut = {0};
     static struct hit hits[10];
     struct hnsw_query query = filtered(anchor, 10, 128);
     query.work = &whole;
@@ -269,7 +272,8 @@ hnsw_filter_suite(void)
     tcase_add_loop_test(tcase, random_filters_are_answered, 0, SHARES);
     tcase_add_loop_test(tcase, filters_that_hold_what_is_near_are_answered, 0, SHARES);
     tcase_add_loop_test(tcase, filters_that_hold_what_is_far_are_answered, 0, SHARES);
-    tcase_add_loop_test(tcase, filters_that_know_nothing_of_the_query_s_place_are_answered, 0, SHARES);
+    tcase_add_loop_test(tcase, filters_that_know_nothing_of_the_query_s_place_are_answered, 0,
+                        SHARES);
     tcase_add_test(tcase, a_deadline_in_the_past_cuts_the_scan_of_codes);
     tcase_add_test(tcase, all_that_pass_are_found_when_they_are_fewer_than_k);
     tcase_add_test(tcase, a_large_k_is_filled_under_any_filter);

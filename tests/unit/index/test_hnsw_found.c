@@ -12,7 +12,7 @@ expect_code(const char *name)
 
 START_TEST(wide_rows_of_floats_are_coded)
 {
-    static const uint32_t         dims[] = {64, 128, 784, 4096};
+    static const uint32_t dims[] = {64, 128, 784, 4096};
     static const enum vector_type types[] = {VECTOR_F32, VECTOR_F16, VECTOR_BF16};
     world_init(&world, dims[_i % 4], (enum metric)(_i % 3), types[_i / 4]);
     world_add(&world, HNSW_FOUND_ROWS);
@@ -28,7 +28,9 @@ END_TEST
 START_TEST(narrow_rows_bytes_and_rows_without_quantization_are_walked_themselves)
 {
     world_init(&world, _i == 0 ? 3 : 128, METRIC_L2,
-               _i == 1 ? VECTOR_I8 : _i == 2 ? VECTOR_U8 : VECTOR_F32);
+               _i == 1   ? VECTOR_I8
+               : _i == 2 ? VECTOR_U8
+                         : VECTOR_F32);
     if (_i == 3)
         world.config.quantization = HNSW_QUANTIZE_NONE;
     world_add(&world, HNSW_FOUND_ROWS);
@@ -42,7 +44,7 @@ START_TEST(clusters_a_hundred_spreads_from_the_origin_are_walked_themselves_and_
 {
     world_init(&world, 128, METRIC_L2, VECTOR_F32);
     struct prng prng = {.state = 3};
-    float       centres[40][128];
+    float centres[40][128];
     for (uint32_t c = 0; c < 40; c++)
         for (uint32_t i = 0; i < 128; i++)
             centres[c][i] = 100.0f * world_gauss(&prng);
@@ -123,8 +125,10 @@ hnsw_found_suite(void)
     Suite *suite = suite_create("hnsw_found");
     TCase *tcase = tcase_create("hnsw_found");
     tcase_add_loop_test(tcase, wide_rows_of_floats_are_coded, 0, 12);
-    tcase_add_loop_test(tcase, narrow_rows_bytes_and_rows_without_quantization_are_walked_themselves, 0, 4);
-    tcase_add_test(tcase, clusters_a_hundred_spreads_from_the_origin_are_walked_themselves_and_found);
+    tcase_add_loop_test(
+        tcase, narrow_rows_bytes_and_rows_without_quantization_are_walked_themselves, 0, 4);
+    tcase_add_test(tcase,
+                   clusters_a_hundred_spreads_from_the_origin_are_walked_themselves_and_found);
     tcase_add_loop_test(tcase, rows_that_are_all_equal_can_be_founded, 0, 3);
     tcase_add_test(tcase, drift_is_seen_when_later_rows_lie_elsewhere);
     tcase_add_test(tcase, founding_and_linking_without_memory_wait_for_it);

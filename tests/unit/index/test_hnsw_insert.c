@@ -10,13 +10,16 @@ check_same_graph(const struct world *a, const struct world *b)
     const bool coded = hnsw_kind(a->hnsw) == CODE_NIBBLE;
     for (uint32_t slot = 0; slot < rows; slot++) {
         CLAIM(memcmp(arena_row(&a->hnsw->graph.rows, slot), arena_row(&b->hnsw->graph.rows, slot),
-                     a->hnsw->graph.rows.row_bytes) == 0, "links of slot %u differ", slot);
-        CLAIM(memcmp(arena_row(&a->hnsw->meta, slot), arena_row(&b->hnsw->meta, slot), sizeof(struct byte_meta)) == 0,
+                     a->hnsw->graph.rows.row_bytes) == 0,
+              "links of slot %u differ", slot);
+        CLAIM(memcmp(arena_row(&a->hnsw->meta, slot), arena_row(&b->hnsw->meta, slot),
+                     sizeof(struct byte_meta)) == 0,
               "numbers of slot %u differ", slot);
         CLAIM(!coded || (memcmp(arena_row(&a->hnsw->high, slot), arena_row(&b->hnsw->high, slot),
                                 a->hnsw->codec.row_bytes) == 0 &&
                          memcmp(arena_row(&a->hnsw->low, slot), arena_row(&b->hnsw->low, slot),
-                                a->hnsw->codec.row_bytes) == 0), "codes of slot %u differ", slot);
+                                a->hnsw->codec.row_bytes) == 0),
+              "codes of slot %u differ", slot);
     }
     ck_assert_uint_eq(a->hnsw->entries.count, b->hnsw->entries.count);
     for (uint32_t i = 0; i < a->hnsw->entries.count; i++)
@@ -43,7 +46,7 @@ START_TEST(one_linking_thread_makes_the_same_graph_and_answers_again)
     }
     check_same_graph(&worlds[0], &worlds[1]);
     for (int q = 0; q < 30; q++) {
-        float      vector[96];
+        float vector[96];
         struct hit hits[2][10];
         law_draw(&worlds[0].law, &worlds[0].law.queries, vector);
         const struct hnsw_query query = world_query(vector, 10, 30);
@@ -60,9 +63,9 @@ END_TEST
 START_TEST(rows_longer_than_the_founding_ones_are_found_by_product)
 {
     static const uint32_t dims[] = {8, 96};
-    const uint32_t        dim = dims[_i], rows = 3000;
-    struct world          world;
-    float                 row[96];
+    const uint32_t dim = dims[_i], rows = 3000;
+    struct world world;
+    float row[96];
     world_init(&world, dim, METRIC_IP, VECTOR_F32);
     world_reserve(&world, rows);
     for (uint32_t i = 0; i < rows; i++) {
@@ -89,10 +92,10 @@ START_TEST(squeezing_a_row_in_twice_links_to_it_once)
     for (uint32_t slot = 500; slot < 520; slot++)
         for (int times = 0; times < 2; times++)
             link_squeeze(world.hnsw, slot, 7);
-    uint32_t       links[LINK_ROW_MAX];
+    uint32_t links[LINK_ROW_MAX];
     const uint32_t count = graph_read(&world.hnsw->graph, 7, 1100, links);
     ck_assert(links_contain(links, count, 519));
-    world_check(&world);  // which counts no link twice
+    world_check(&world); // which counts no link twice
     world_fini(&world);
 }
 END_TEST
@@ -116,15 +119,16 @@ START_TEST(every_table_of_kernels_makes_the_same_graph)
 {
     static const uint32_t dims[] = {64, 100, 127, 200, 384};
     const struct kernels *list[4];
-    const uint32_t        tables = kernels_list(list);
-    struct world          oracle;
+    const uint32_t tables = kernels_list(list);
+    struct world oracle;
     world_init(&oracle, dims[_i % 5], (enum metric)(_i % 3), _i % 2 == 0 ? VECTOR_F32 : VECTOR_F16);
     world_use_kernels(&oracle, list[0]);
     world_build(&oracle, 1300);
     ck_assert_str_eq(hnsw_code_name(oracle.hnsw), "nibble+byte");
     for (uint32_t t = 1; t < tables; t++) {
         struct world world;
-        world_init(&world, dims[_i % 5], (enum metric)(_i % 3), _i % 2 == 0 ? VECTOR_F32 : VECTOR_F16);
+        world_init(&world, dims[_i % 5], (enum metric)(_i % 3),
+                   _i % 2 == 0 ? VECTOR_F32 : VECTOR_F16);
         world_use_kernels(&world, list[t]);
         world_build(&world, 1300);
         check_same_graph(&oracle, &world);
@@ -137,7 +141,7 @@ END_TEST
 START_TEST(rows_of_any_number_of_links_are_whole_and_found)
 {
     static const uint16_t links[] = {2, 3, 8, 15, 16, 17, 24, 32, 33, 48, 49, 64};
-    struct world          world;
+    struct world world;
     world_init(&world, 64, METRIC_L2, VECTOR_F32);
     world.config.links = links[_i];
     world_build(&world, 1500);
@@ -180,7 +184,7 @@ START_TEST(rows_erased_before_they_are_linked_get_no_links_and_lead_nobody_astra
     world_add(&world, 3000);
     for (uint32_t slot = 0; slot < 3000; slot += 2)
         hnsw_erase(world.hnsw, slot);
-    world_link(&world);  // nothing is repaired yet
+    world_link(&world); // nothing is repaired yet
     world_check(&world);
     uint32_t links[LINK_ROW_MAX];
     for (uint32_t slot = 0; slot < 3000; slot += 2)
@@ -190,8 +194,8 @@ START_TEST(rows_erased_before_they_are_linked_get_no_links_and_lead_nobody_astra
         float vector[64];
         vector_to_f32(VECTOR_F32, hnsw_row(world.hnsw, slot), 64, vector);
         const struct hnsw_query query = world_query(vector, 10, 50);
-        struct hit              hits[10];
-        const uint32_t          count = hnsw_search(world.hnsw, &query, world.scratch, hits);
+        struct hit hits[10];
+        const uint32_t count = hnsw_search(world.hnsw, &query, world.scratch, hits);
         CLAIM(count == 10, "%u of 10 found near the erased slot %u", count, slot);
     }
     world_drain(&world);
@@ -209,7 +213,7 @@ START_TEST(linking_goes_on_where_all_the_first_rows_were_erased)
         hnsw_erase(world.hnsw, slot);
     world_link(&world);
     world_check(&world);
-    float      vector[64];
+    float vector[64];
     struct hit hits[10];
     law_draw(&world.law, &world.law.queries, vector);
     const struct hnsw_query query = world_query(vector, 10, 50);

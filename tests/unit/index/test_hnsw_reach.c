@@ -18,7 +18,7 @@ static void
 cut_off(uint32_t first, enum inside inside)
 {
     for (uint32_t slot = 0; slot < ROWS; slot++) {
-        uint32_t       links[LINK_ROW_MAX], kept = 0;
+        uint32_t links[LINK_ROW_MAX], kept = 0;
         const uint32_t count = graph_read(&world.hnsw->graph, slot, ROWS, links);
         for (uint32_t i = 0; i < count; i++)
             if (links[i] < first || (slot >= first && inside == LINKS_INSIDE_STAY))
@@ -26,11 +26,12 @@ cut_off(uint32_t first, enum inside inside)
         graph_write_locked(&world.hnsw->graph, slot, links, kept);
     }
     struct entries *entries = &world.hnsw->entries;
-    uint32_t        place = 0;
+    uint32_t place = 0;
     while (entries->slots[place] >= first)
         place++;
     entries->slots[0] = entries->slots[place];
-    memmove(entries->codes, entries->codes + place * world.hnsw->codec.row_bytes, world.hnsw->codec.row_bytes);
+    memmove(entries->codes, entries->codes + place * world.hnsw->codec.row_bytes,
+            world.hnsw->codec.row_bytes);
     atomic_store(&entries->count, 1);
 }
 
@@ -110,9 +111,11 @@ START_TEST(no_link_leads_to_a_repaired_row_afterwards)
     ck_assert(hnsw_repair_next(world.hnsw, world.scratch));
     uint32_t links[LINK_ROW_MAX];
     for (uint32_t slot = 0; slot < ROWS; slot++) {
-        const uint32_t count = slot % 4 == 0 ? 0 : graph_read(&world.hnsw->graph, slot, ROWS, links);
+        const uint32_t count =
+            slot % 4 == 0 ? 0 : graph_read(&world.hnsw->graph, slot, ROWS, links);
         for (uint32_t i = 0; i < count; i++)
-            CLAIM(!hnsw_erased(world.hnsw, links[i]), "slot %u links to %u, which is dead", slot, links[i]);
+            CLAIM(!hnsw_erased(world.hnsw, links[i]), "slot %u links to %u, which is dead", slot,
+                  links[i]);
     }
     ck_assert_uint_eq(world_check(&world), 0);
 }

@@ -13,17 +13,17 @@ START_TEST(any_k_and_beam_are_answered_as_far_as_there_are_rows)
     static const uint32_t beams[] = {0, 1, 9, 64, 1000, 10000};
     for (size_t a = 0; a < sizeof ks / sizeof ks[0]; a++) {
         for (size_t b = 0; b < sizeof beams / sizeof beams[0]; b++) {
-            float      vector[64];
+            float vector[64];
             struct hit hits[1000];
             law_draw(&world.law, &world.law.queries, vector);
             const struct hnsw_query query = world_query(vector, ks[a], beams[b]);
-            const uint32_t          count = hnsw_search(world.hnsw, &query, world.scratch, hits);
+            const uint32_t count = hnsw_search(world.hnsw, &query, world.scratch, hits);
             world_check_hits(&world, &query, hits, count);
             CLAIM(count == ks[a], "k = %u, beam %u: %u hits", ks[a], beams[b], count);
         }
     }
-    static struct hit       all[TOPK_MAX];
-    const float             vector[64] = {1.0f};
+    static struct hit all[TOPK_MAX];
+    const float vector[64] = {1.0f};
     const struct hnsw_query query = world_query(vector, TOPK_MAX, 0);
     ck_assert_uint_eq(hnsw_search(world.hnsw, &query, world.scratch, all), 1300);
     world_check_hits(&world, &query, all, 1300);
@@ -35,9 +35,9 @@ START_TEST(one_row_is_the_answer_to_everything)
 {
     world_init(&world, 3, METRIC_L2, VECTOR_F32);
     world_add(&world, 1);
-    const float             vector[3] = {9, 9, 9};
+    const float vector[3] = {9, 9, 9};
     const struct hnsw_query query = world_query(vector, 10, 10);
-    struct hit              hits[10];
+    struct hit hits[10];
     ck_assert_uint_eq(hnsw_search(world.hnsw, &query, world.scratch, hits), 1);
     ck_assert_uint_eq(hits[0].slot, 0);
     hnsw_erase(world.hnsw, 0);
@@ -69,7 +69,7 @@ START_TEST(every_row_finds_itself)
         float vector[96];
         vector_to_f32(VECTOR_F32, hnsw_row(world.hnsw, slot), 96, vector);
         const struct hnsw_query query = world_query(vector, 1, 64);
-        struct hit              hit;
+        struct hit hit;
         ck_assert_uint_eq(hnsw_search(world.hnsw, &query, world.scratch, &hit), 1);
         found += hit.slot == slot;
     }
@@ -89,7 +89,7 @@ START_TEST(rows_are_found_before_they_are_linked)
             hnsw_link_next(world.hnsw, world.scratch);
         const uint32_t rows = hnsw_count(world.hnsw);
         for (uint32_t slot = rows - 100; slot < rows; slot++) {
-            float            vector[64];
+            float vector[64];
             struct hnsw_work work = {0};
             vector_to_f32(VECTOR_F32, hnsw_row(world.hnsw, slot), 64, vector);
             struct hnsw_query query = world_query(vector, 10, 64);
@@ -98,8 +98,8 @@ START_TEST(rows_are_found_before_they_are_linked)
             ck_assert_uint_eq(hnsw_search(world.hnsw, &query, world.scratch, hits), 10);
             world_check_hits(&world, &query, hits, 10);
             CLAIM(hits[0].slot == slot && hits[0].distance == 0.0f, "slot %u was not found", slot);
-            CLAIM(work.tail == hnsw_tail(world.hnsw), "%u rows of the tail compared of %u", (uint32_t)work.tail,
-                  hnsw_tail(world.hnsw));
+            CLAIM(work.tail == hnsw_tail(world.hnsw), "%u rows of the tail compared of %u",
+                  (uint32_t)work.tail, hnsw_tail(world.hnsw));
         }
         ck_assert_double_ge(world_recall(&world, 20, 10, 64), 0.97);
     }
@@ -114,7 +114,7 @@ START_TEST(an_erased_row_never_answers_linked_or_not)
     world_add(&world, 200);
     for (uint32_t slot = 0; slot < 1700; slot += 5)
         hnsw_erase(world.hnsw, slot);
-    ck_assert_double_ge(world_recall(&world, 60, 10, 64), 0.95);  // checks every hit
+    ck_assert_double_ge(world_recall(&world, 60, 10, 64), 0.95); // checks every hit
     world_drain(&world);
     ck_assert_double_ge(world_recall(&world, 60, 10, 64), 0.95);
     world_fini(&world);
@@ -137,8 +137,8 @@ START_TEST(an_excluded_row_is_as_if_it_were_not_there)
     ck_assert_double_ge(sum / 210, 0.96);
     // Where walks begin is no exception.
     for (uint32_t i = 0; i < world.hnsw->entries.count; i++) {
-        float          row[64];
-        struct hit     hits[10];
+        float row[64];
+        struct hit hits[10];
         const uint32_t slot = world.hnsw->entries.slots[i];
         vector_to_f32(VECTOR_F32, hnsw_row(world.hnsw, slot), 64, row);
         struct hnsw_query query = world_query(row, 10, 64);
@@ -148,7 +148,7 @@ START_TEST(an_excluded_row_is_as_if_it_were_not_there)
     // One that is not there excludes nothing.
     float vector[64];
     law_draw(&world.law, &world.law.queries, vector);
-    struct hit        with[10], without[10];
+    struct hit with[10], without[10];
     struct hnsw_query query = world_query(vector, 10, 64);
     hnsw_search(world.hnsw, &query, world.scratch, without);
     query.excluded = 1000000;
@@ -171,7 +171,7 @@ START_TEST(equal_rows_are_all_reached_and_come_in_order)
     world_drain(&world);
     ck_assert_uint_eq(world_check(&world), 0);
     static struct hit hits[1000];
-    const float       distance = hnsw_distance(world.hnsw, row, 0);
+    const float distance = hnsw_distance(world.hnsw, row, 0);
     for (uint32_t k = 1; k <= 1000; k *= 10) {
         const struct hnsw_query query = world_query(row, k, k);
         ck_assert_uint_eq(hnsw_search(world.hnsw, &query, world.scratch, hits), k);
@@ -197,7 +197,7 @@ START_TEST(other_rows_are_found_among_many_that_are_equal)
     ck_assert_uint_eq(world_check(&world), 0);
     ck_assert_double_ge(world_recall(&world, 60, 10, 64), 0.95);
     const struct hnsw_query query = world_query(equal, 100, 100);
-    static struct hit       hits[100];
+    static struct hit hits[100];
     ck_assert_uint_eq(hnsw_search(world.hnsw, &query, world.scratch, hits), 100);
     ck_assert_float_eq(hits[99].distance, 0.0f);
     world_fini(&world);
@@ -257,7 +257,7 @@ START_TEST(a_deadline_in_the_past_cuts_the_walk)
     world_build(&world, 6000);
     float vector[64];
     law_draw(&world.law, &world.law.queries, vector);
-    struct hnsw_work  whole = {0}, cut = {0};
+    struct hnsw_work whole = {0}, cut = {0};
     struct hnsw_query query = world_query(vector, 10, 2000);
     static struct hit hits[10];
     query.work = &whole;
@@ -282,7 +282,7 @@ START_TEST(a_stop_ends_the_walk_earlier_than_the_beam)
     static const float stops[] = {1.01f, 1.1f, 1.5f, 0.0f};
     for (size_t s = 0; s < sizeof stops / sizeof stops[0]; s++) {
         struct hnsw_work work = {0};
-        struct prng      prng = world.law.queries;
+        struct prng prng = world.law.queries;
         for (int q = 0; q < 50; q++) {
             float vector[96];
             law_draw(&world.law, &prng, vector);
@@ -305,9 +305,9 @@ START_TEST(work_is_added_up)
     world_build(&world, 3000);
     float vector[64];
     law_draw(&world.law, &world.law.queries, vector);
-    struct hnsw_work  work = {.strategy = HNSW_SCANNED};
+    struct hnsw_work work = {.strategy = HNSW_SCANNED};
     struct hnsw_query query = world_query(vector, 10, 64);
-    struct hit        hits[10];
+    struct hit hits[10];
     query.work = &work;
     hnsw_search(world.hnsw, &query, world.scratch, hits);
     const struct hnsw_work once = work;
@@ -340,7 +340,7 @@ START_TEST(rows_a_thousand_times_farther_out_than_the_founding_ones_are_found)
     ck_assert_str_eq(hnsw_code_name(world.hnsw), "nibble+byte");
     uint32_t found = 0;
     for (uint32_t slot = 2000; slot < 2020; slot++) {
-        struct hit              hit;
+        struct hit hit;
         const struct hnsw_query query = world_query(hnsw_row(world.hnsw, slot), 1, 64);
         found += hnsw_search(world.hnsw, &query, world.scratch, &hit) == 1 && hit.slot == slot;
     }

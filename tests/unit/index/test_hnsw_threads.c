@@ -5,14 +5,14 @@
 
 #include "tests/lib/index_world.h"
 
-#define FIRST 1100u  // linked before the others come
+#define FIRST 1100u // linked before the others come
 #define ROWS 1900u
 #define LINKERS 2
 #define SEARCHERS 2
 
 static struct world world;
-static atomic_bool  over;       // the writer has done all
-static atomic_uint  told_dead;  // slots below it that are told by the rule of erasing are erased
+static atomic_bool over;      // the writer has done all
+static atomic_uint told_dead; // slots below it that are told by the rule of erasing are erased
 
 static bool
 to_be_erased(uint32_t slot)
@@ -47,7 +47,8 @@ work_off(void *unused)
     ck_assert_int_eq(scratch_open(&scratch), OMEN_OK);
     for (;;) {
         const bool last = atomic_load(&over);
-        const bool worked = hnsw_link_next(world.hnsw, scratch) || hnsw_repair_next(world.hnsw, scratch);
+        const bool worked =
+            hnsw_link_next(world.hnsw, scratch) || hnsw_repair_next(world.hnsw, scratch);
         if (last && !worked)
             break;
     }
@@ -60,18 +61,18 @@ static void *
 search(void *number)
 {
     struct scratch *scratch;
-    struct prng     prng = {.state = (uintptr_t)number};
-    uint64_t        words[ROWS / 64 + 1];
+    struct prng prng = {.state = (uintptr_t)number};
+    uint64_t words[ROWS / 64 + 1];
     ck_assert_int_eq(scratch_open(&scratch), OMEN_OK);
     for (bool last = false; !last;) {
         last = atomic_load(&over);
-        float          vector[64];
-        struct hit     hits[10];
+        float vector[64];
+        struct hit hits[10];
         const uint32_t dead = atomic_load(&told_dead), rows = hnsw_count(world.hnsw);
         const uint32_t newest = rows - 1;
         vector_to_f32(VECTOR_F32, hnsw_row(world.hnsw, newest), 64, vector);
         struct hnsw_query query = world_query(vector, 10, 64);
-        struct bitmap     allowed = {.words = words, .count = rows};
+        struct bitmap allowed = {.words = words, .count = rows};
         if (prng_below(&prng, 3) == 0) {
             memset(words, 0, sizeof words);
             for (uint32_t slot = 0; slot < rows; slot++)
@@ -81,11 +82,12 @@ search(void *number)
             query.allowed_count = (uint32_t)bitmap_population(&allowed);
         }
         const uint32_t count = hnsw_search(world.hnsw, &query, scratch, hits);
-        bool           there = false;
+        bool there = false;
         CLAIM(count == 10, "%u of 10", count);
         for (uint32_t i = 0; i < count; i++) {
             there |= hits[i].slot == newest;
-            CLAIM(hits[i].slot >= dead || !to_be_erased(hits[i].slot), "erased slot %u answers", hits[i].slot);
+            CLAIM(hits[i].slot >= dead || !to_be_erased(hits[i].slot), "erased slot %u answers",
+                  hits[i].slot);
             CLAIM(world_allows(&query, hits[i].slot), "slot %u may not answer", hits[i].slot);
             for (uint32_t j = 0; j < i; j++)
                 CLAIM(hits[j].slot != hits[i].slot, "slot %u answers twice", hits[i].slot);
@@ -100,7 +102,7 @@ START_TEST(everybody_at_once_leaves_a_sound_index)
 {
     // Coded, walked themselves, and with the products that grow a bound.
     static const enum metric metrics[] = {METRIC_L2, METRIC_COSINE, METRIC_IP};
-    pthread_t                threads[LINKERS + SEARCHERS + 1];
+    pthread_t threads[LINKERS + SEARCHERS + 1];
     atomic_store(&over, false);
     atomic_store(&told_dead, 0);
     world_init(&world, 64, metrics[_i], VECTOR_F32);

@@ -38,9 +38,9 @@ END_TEST
 START_TEST(the_list_is_the_beginning_of_the_sorted_keys)
 {
     static const uint32_t capacities[] = {1, 2, 3, 7, 64, 599, 600, 1000};
-    struct prng           prng = {.state = (uint64_t)_i};
-    uint64_t              keys[1001], all[KEYS];
-    struct nearest        list = {.keys = keys, .capacity = capacities[_i % 8]};
+    struct prng prng = {.state = (uint64_t)_i};
+    uint64_t keys[1001], all[KEYS];
+    struct nearest list = {.keys = keys, .capacity = capacities[_i % 8]};
     for (uint32_t i = 0; i < KEYS; i++) {
         // Few distances, so that most are equal to others.
         all[i] = nearest_key((float)prng_below(&prng, _i < 8 ? 20 : 100000), i);
@@ -62,7 +62,7 @@ END_TEST
 
 START_TEST(a_list_without_room_takes_nothing)
 {
-    uint64_t       keys[1] = {0};
+    uint64_t keys[1] = {0};
     struct nearest list = {.keys = keys, .capacity = 0};
     ck_assert_uint_eq(nearest_insert(&list, nearest_key(1.0f, 1)), 0);
     ck_assert_uint_eq(list.count, 0);

@@ -45,8 +45,10 @@ START_TEST(distances_by_code_are_near_those_of_the_rows)
     vector_to_f32(VECTOR_F32, hnsw_row(world.hnsw, 0), 64, vector);
     for (uint32_t i = 0; i < 300; i++) {
         const float distance = hnsw_distance(world.hnsw, vector, others[i]);
-        CLAIM(fabsf(world.scratch->distances[i] - distance) <= 0.02f * (distance + world.hnsw->codec.variance),
-              "slot %u is at %g by code, %g", others[i], (double)world.scratch->distances[i], (double)distance);
+        CLAIM(fabsf(world.scratch->distances[i] - distance) <=
+                  0.02f * (distance + world.hnsw->codec.variance),
+              "slot %u is at %g by code, %g", others[i], (double)world.scratch->distances[i],
+              (double)distance);
     }
 }
 END_TEST
@@ -70,7 +72,7 @@ START_TEST(the_links_of_the_relative_neighbourhood_are_among_the_chosen)
 {
     uint64_t keys[CANDIDATES];
     for (uint32_t owner = 0; owner < 1500; owner += 100) {
-        uint32_t       chosen[LINK_ROW_MAX], plain[LINK_ROW_MAX], wanted = 0;
+        uint32_t chosen[LINK_ROW_MAX], plain[LINK_ROW_MAX], wanted = 0;
         const uint32_t count = candidates_of(owner, keys);
         for (uint32_t i = 0; i < count && wanted < 32; i++) {
             bool occluded = false;
@@ -91,9 +93,9 @@ START_TEST(no_more_are_kept_than_asked_for_and_none_twice)
 {
     uint64_t keys[CANDIDATES];
     for (uint32_t keep = 1; keep <= 128; keep = keep * 2 + 1) {
-        uint32_t       chosen[LINK_ROW_MAX];
-        uint32_t       count = candidates_of(7, keys);
-        keys[count++] = nearest_key(3.0e38f, 7);  // the owner is passed over
+        uint32_t chosen[LINK_ROW_MAX];
+        uint32_t count = candidates_of(7, keys);
+        keys[count++] = nearest_key(3.0e38f, 7); // the owner is passed over
         const uint32_t taken = prune(world.hnsw, world.scratch, 7, keys, count, keep, chosen);
         ck_assert_uint_le(taken, keep);
         ck_assert_uint_ge(taken, 1);
@@ -116,8 +118,8 @@ START_TEST(equal_rows_do_not_take_all_links)
     for (int i = 0; i < 60; i++)
         world_put(&world, row);
     world_drain(&world);
-    uint64_t       keys[CANDIDATES];
-    uint32_t       chosen[LINK_ROW_MAX], twins = 0;
+    uint64_t keys[CANDIDATES];
+    uint32_t chosen[LINK_ROW_MAX], twins = 0;
     const uint32_t count = candidates_of(3, keys);
     const uint32_t taken = prune(world.hnsw, world.scratch, 3, keys, count, 32, chosen);
     for (uint32_t i = 0; i < taken; i++)

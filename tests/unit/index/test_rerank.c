@@ -19,14 +19,14 @@ teardown(void)
 START_TEST(a_fixed_number_is_compared_when_it_is_given)
 {
     static const uint32_t reranks[] = {10, 25, 50, 100};
-    double                last = 0.0;
+    double last = 0.0;
     for (size_t r = 0; r < sizeof reranks / sizeof reranks[0]; r++) {
         struct prng prng = world.law.queries;
-        double      sum = 0.0;
+        double sum = 0.0;
         for (uint32_t q = 0; q < 40; q++) {
-            float            vector[128];
+            float vector[128];
             struct hnsw_work work = {0};
-            struct hit       hits[10];
+            struct hit hits[10];
             law_draw(&world.law, &prng, vector);
             struct hnsw_query query = world_query(vector, 10, 100);
             query.rerank = reranks[r];
@@ -45,11 +45,11 @@ END_TEST
 
 START_TEST(easy_queries_read_few_rows_and_lose_nothing_by_it)
 {
-    struct prng      prng = world.law.queries;
+    struct prng prng = world.law.queries;
     struct hnsw_work work = {0};
-    double           chosen = 0.0, fixed = 0.0;
+    double chosen = 0.0, fixed = 0.0;
     for (uint32_t q = 0; q < 60; q++) {
-        float      vector[128];
+        float vector[128];
         struct hit hits[10];
         law_draw(&world.law, &prng, vector);
         struct hnsw_query query = world_query(vector, 10, 100);

@@ -26,7 +26,7 @@ END_TEST
 START_TEST(one_scratch_serves_indexes_of_other_dimensions_in_turn)
 {
     static const uint32_t dims[] = {64, 3, 1536, 128, 2, 784};
-    struct world          worlds[6];
+    struct world worlds[6];
     for (int w = 0; w < 6; w++) {
         world_init(&worlds[w], dims[w], (enum metric)(w % 3), w == 3 ? VECTOR_F16 : VECTOR_F32);
         world_build(&worlds[w], 1100 + 100 * (uint32_t)w);
@@ -35,14 +35,14 @@ START_TEST(one_scratch_serves_indexes_of_other_dimensions_in_turn)
     ck_assert_int_eq(scratch_open(&shared), OMEN_OK);
     for (int turn = 0; turn < 60; turn++) {
         struct world *world = &worlds[turn * 7 % 6];
-        float         vector[1536];
-        struct hit    own[200], other[200];
+        float vector[1536];
+        struct hit own[200], other[200];
         law_draw(&world->law, &world->law.queries, vector);
         const struct hnsw_query query = world_query(vector, 1 + (uint32_t)turn * 3, 50);
-        const uint32_t          count = hnsw_search(world->hnsw, &query, world->scratch, own);
+        const uint32_t count = hnsw_search(world->hnsw, &query, world->scratch, own);
         ck_assert_uint_eq(hnsw_search(world->hnsw, &query, shared, other), count);
         ck_assert_mem_eq(own, other, count * sizeof *own);
-        if (turn % 10 == 0) {  // it links as well
+        if (turn % 10 == 0) { // it links as well
             world_reserve(world, 1);
             world_put(world, vector);
             ck_assert(hnsw_link_next(world->hnsw, shared));
@@ -65,7 +65,7 @@ START_TEST(refused_memory_is_reported_and_leaves_a_scratch_that_works)
     float vector[64];
     law_draw(&world.law, &world.law.queries, vector);
     const struct hnsw_query query = world_query(vector, 10, 40);
-    struct hit              want[10], hits[10];
+    struct hit want[10], hits[10];
     ck_assert_uint_eq(hnsw_search(world.hnsw, &query, world.scratch, want), 10);
 
     uint64_t n = 1;

@@ -14,7 +14,7 @@ static float
 store_one(enum vector_type type, float value)
 {
     uint8_t row[4];
-    float   out;
+    float out;
     vector_from_f32(type, &value, 1, row);
     vector_to_f32(type, row, 1, &out);
     return out;
@@ -54,10 +54,11 @@ START_TEST(halves_are_the_nearest_that_there_are)
         const float f16 = fmaxf(fabsf(value) * 0x1p-11f, 0x1p-25f);
         if (fabsf(store_one(VECTOR_F16, value) - value) > f16 ||
             fabsf(store_one(VECTOR_BF16, value) - value) > fabsf(value) * 0x1p-8f)
-            ck_abort_msg("%.9g is stored as %.9g and %.9g", (double)value, (double)store_one(VECTOR_F16, value),
+            ck_abort_msg("%.9g is stored as %.9g and %.9g", (double)value,
+                         (double)store_one(VECTOR_F16, value),
                          (double)store_one(VECTOR_BF16, value));
     }
-    ck_assert_float_eq(store_one(VECTOR_F16, 1.0f + 0x1p-11f), 1.0f);               // ties to even
+    ck_assert_float_eq(store_one(VECTOR_F16, 1.0f + 0x1p-11f), 1.0f); // ties to even
     ck_assert_float_eq(store_one(VECTOR_F16, 1.0f + 3 * 0x1p-11f), 1.0f + 0x1p-9f);
     ck_assert_float_eq(store_one(VECTOR_BF16, 1.0f + 0x1p-8f), 1.0f);
     ck_assert_float_eq(store_one(VECTOR_BF16, 1.0f + 3 * 0x1p-8f), 1.0f + 0x1p-6f);
@@ -87,7 +88,7 @@ END_TEST
 START_TEST(sums_are_near_those_of_doubles_at_every_dimension)
 {
     struct prng prng = {.state = 9};
-    float       a[DIM_MAX], b[DIM_MAX];
+    float a[DIM_MAX], b[DIM_MAX];
     for (uint32_t dim = 1; dim <= DIM_MAX; dim++) {
         double dot = 0.0, norm2 = 0.0, size = 0.0;
         for (uint32_t i = 0; i < dim; i++) {
@@ -107,7 +108,7 @@ END_TEST
 START_TEST(sums_add_in_sixteen_lanes)
 {
     struct prng prng = {.state = 10};
-    float       a[DIM_MAX];
+    float a[DIM_MAX];
     for (uint32_t i = 0; i < DIM_MAX; i++)
         a[i] = prng_unit(&prng) * 10.0f - 5.0f;
     for (uint32_t dim = 1; dim <= DIM_MAX; dim++) {

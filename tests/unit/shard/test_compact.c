@@ -28,9 +28,9 @@ open_with(uint32_t threads, uint64_t max_memory)
 static void
 upsert_all(void)
 {
-    static float    vectors[POINTS * 4];
+    static float vectors[POINTS * 4];
     static uint64_t ids[POINTS];
-    struct prng     prng;
+    struct prng prng;
     prng_init(&prng, 7);
     for (uint32_t i = 0; i < POINTS * 4; i++)
         vectors[i] = prng_unit(&prng);
@@ -45,7 +45,7 @@ static void
 delete_range(uint64_t from, uint64_t to)
 {
     static uint64_t ids[POINTS];
-    size_t          deleted;
+    size_t deleted;
     for (uint64_t id = from; id < to; id++)
         ids[id - from] = id;
     ck_assert_int_eq(omen_delete(index_of, ids, to - from, &deleted), OMEN_OK);
@@ -92,9 +92,9 @@ START_TEST(fewer_than_a_thousand_deleted_stay)
 {
     open_with(1, 0);
     upsert_all();
-    delete_range(0, 1001);  // 2999 are left
+    delete_range(0, 1001); // 2999 are left
     ck_assert_uint_eq(stats_now().deleted, 0);
-    delete_range(1001, 2000);  // 999 of 2999
+    delete_range(1001, 2000); // 999 of 2999
     ck_assert_uint_eq(stats_now().deleted, 999);
     delete_range(2000, 2001);
     ck_assert_uint_eq(stats_now().deleted, 0);
@@ -130,8 +130,9 @@ START_TEST(no_second_copy_is_made_past_max_memory)
     open_with(1, 0);
     upsert_all();
     omen_statistics stats = stats_now();
-    const uint64_t  used = stats.bytes_links + stats.bytes_codes + stats.bytes_ids + stats.bytes_vectors +
-                          stats.bytes_payloads + stats.bytes_fields + stats.bytes_other;
+    const uint64_t used = stats.bytes_links + stats.bytes_codes + stats.bytes_ids +
+                          stats.bytes_vectors + stats.bytes_payloads + stats.bytes_fields +
+                          stats.bytes_other;
     omen_close(index_of);
     open_with(1, used + used / 2);
     upsert_all();
@@ -165,8 +166,8 @@ START_TEST(workers_compact_beside_searches_and_writes)
     upsert_all();
     for (uint32_t round = 0; round < 3; round++) {
         const float query[4] = {0.5f, 0.5f, 0.5f, 0.5f};
-        uint64_t    ids[10];
-        uint32_t    found;
+        uint64_t ids[10];
+        uint32_t found;
         delete_range(0, QUARTER + 500);
         ck_assert_int_eq(omen_query(index_of, query, NULL, ids, NULL, &found), OMEN_OK);
         ck_assert_uint_eq(found, 10);
@@ -184,7 +185,7 @@ END_TEST
 #define SHOWN 60u
 #define SCROLLS 5000u
 
-static _Atomic uint32_t scrolls;  // begun so far
+static _Atomic uint32_t scrolls; // begun so far
 
 // What went wrong, or NULL. Points beyond SHOWN come and go.
 static const char *
@@ -215,14 +216,14 @@ scroll_on(void *context)
 START_TEST(cursor_survives_the_compaction_beside_it)
 {
     static uint64_t ids[SHOWN];
-    static float    vectors[SHOWN * 4];
-    const uint64_t  passing = 1000;
-    const char     *failed = NULL;
-    pthread_t       thread;
+    static float vectors[SHOWN * 4];
+    const uint64_t passing = 1000;
+    const char *failed = NULL;
+    pthread_t thread;
     open_with(1, 0);
     for (uint64_t i = 0; i < SHOWN; i++)
         ids[i] = i;
-    omen_batch batch = batch_of(1, &passing);  // before the others, so that its end moves them
+    omen_batch batch = batch_of(1, &passing); // before the others, so that its end moves them
     batch.vectors = vectors;
     ck_assert_int_eq(omen_add(index_of, &batch), OMEN_OK);
     batch.count = SHOWN;

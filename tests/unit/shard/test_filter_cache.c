@@ -5,10 +5,11 @@
 #include "shard/filter_cache.h"
 #include "tests/lib/check_main.h"
 
-static struct epoch         gate;
-static struct filter_cache  cache;
-static uint64_t             words[2] = {0x5, 0x1};
-static struct filter_answer answer = {.allowed = {.words = words, .count = 70}, .count = 3, .scanned = true};
+static struct epoch gate;
+static struct filter_cache cache;
+static uint64_t words[2] = {0x5, 0x1};
+static struct filter_answer answer = {
+    .allowed = {.words = words, .count = 70}, .count = 3, .scanned = true};
 
 static void
 setup(void)
@@ -27,23 +28,26 @@ teardown(void)
 static struct filter_key
 key_of(const char *text)
 {
-    return (struct filter_key){
-        .form = FILTER_FORM_TEXT, .bytes = text, .count = strlen(text), .generation = 1, .version = 5};
+    return (struct filter_key){.form = FILTER_FORM_TEXT,
+                               .bytes = text,
+                               .count = strlen(text),
+                               .generation = 1,
+                               .version = 5};
 }
 
 static bool
 finds(const struct filter_key *key, struct filter_answer *out)
 {
     const uint32_t ticket = epoch_enter(&gate);
-    const bool     found = filter_cache_find(&cache, key, out);
+    const bool found = filter_cache_find(&cache, key, out);
     epoch_leave(&gate, ticket);
     return found;
 }
 
 START_TEST(answer_is_copied_and_found_again)
 {
-    char                 text[] = "age > 3";
-    struct filter_key    key = key_of(text);
+    char text[] = "age > 3";
+    struct filter_key key = key_of(text);
     struct filter_answer out;
     ck_assert(!finds(&key, &out));
     filter_cache_keep(&cache, &key, &answer);
@@ -61,7 +65,7 @@ END_TEST
 
 START_TEST(another_state_or_form_is_not_answered)
 {
-    struct filter_answer    out;
+    struct filter_answer out;
     const struct filter_key key = key_of("age > 3");
     filter_cache_keep(&cache, &key, &answer);
     struct filter_key other = key;
@@ -83,8 +87,8 @@ END_TEST
 START_TEST(least_recently_used_goes_first)
 {
     static const char *const texts[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
-    struct filter_answer     out;
-    struct filter_key        key;
+    struct filter_answer out;
+    struct filter_key key;
     for (uint32_t i = 0; i < FILTER_CACHE_PLACES; i++) {
         key = key_of(texts[i]);
         filter_cache_keep(&cache, &key, &answer);
@@ -104,7 +108,7 @@ END_TEST
 START_TEST(newer_answer_takes_the_place_of_the_older)
 {
     struct filter_answer out;
-    struct filter_key    key = key_of("a");
+    struct filter_key key = key_of("a");
     filter_cache_keep(&cache, &key, &answer);
     const size_t bytes = filter_cache_bytes(&cache);
     key.version++;
@@ -116,11 +120,11 @@ END_TEST
 
 START_TEST(keeping_does_not_wait_for_readers_and_loses_nothing)
 {
-    const uint32_t    ticket = epoch_enter(&gate);
+    const uint32_t ticket = epoch_enter(&gate);
     struct filter_key key = key_of("a");
     for (uint32_t i = 0; i < EPOCH_RETIRED_MAX + 2 * FILTER_CACHE_ATTIC; i++) {
         key.version++;
-        filter_cache_keep(&cache, &key, &answer);  // the reader inside holds every old one
+        filter_cache_keep(&cache, &key, &answer); // the reader inside holds every old one
     }
     ck_assert_uint_eq(cache.attic_count, FILTER_CACHE_ATTIC);
     epoch_leave(&gate, ticket);
@@ -134,8 +138,8 @@ END_TEST
 START_TEST(empty_answer_can_be_kept)
 {
     const struct filter_answer none = {.allowed = {.words = NULL, .count = 0}};
-    struct filter_answer       out;
-    const struct filter_key    key = key_of("a");
+    struct filter_answer out;
+    const struct filter_key key = key_of("a");
     filter_cache_keep(&cache, &key, &none);
     ck_assert(finds(&key, &out));
     ck_assert_uint_eq(out.allowed.count, 0);

@@ -9,7 +9,7 @@
 #define IDS 600u
 #define SLOTS 40000u
 
-static struct epoch  gate;
+static struct epoch gate;
 static struct idmap *map;
 
 static void
@@ -35,7 +35,7 @@ id_of(uint32_t i)
 
 START_TEST(random_operations_answer_as_an_array_does)
 {
-    uint32_t    where[IDS], live = 0, next = 0;
+    uint32_t where[IDS], live = 0, next = 0;
     struct prng prng;
     prng_init(&prng, (uint64_t)_i);
     for (uint32_t i = 0; i < IDS; i++)
@@ -80,7 +80,8 @@ START_TEST(memory_of_a_row_stays_below_what_the_header_promises)
         idmap_name(map, slot, slot * 77ull);
         ck_assert_uint_eq(idmap_put(map, slot), IDMAP_NONE);
     }
-    ck_assert_uint_le(idmap_bytes(map), SLOTS * 143ull / 10 + 9000 * 8);  // and the unused end of a chunk
+    ck_assert_uint_le(idmap_bytes(map),
+                      SLOTS * 143ull / 10 + 9000 * 8); // and the unused end of a chunk
     for (uint32_t slot = 0; slot < SLOTS; slot++)
         ck_assert_uint_eq(idmap_find(map, slot * 77ull), slot);
 }

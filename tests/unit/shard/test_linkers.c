@@ -11,8 +11,8 @@
 #define DIM 4u
 #define ROWS 3000u
 
-static struct linkers  linkers;
-static struct hnsw    *hnsw;
+static struct linkers linkers;
+static struct hnsw *hnsw;
 static struct scratch *scratch;
 
 static void
@@ -40,7 +40,7 @@ teardown(void)
 static void
 publish(uint32_t count)
 {
-    float      *rows = malloc(count * DIM * sizeof *rows);
+    float *rows = malloc(count * DIM * sizeof *rows);
     struct prng prng;
     prng_init(&prng, count);
     for (uint32_t i = 0; i < count * DIM; i++)
@@ -114,10 +114,10 @@ stop(void *context, uint64_t linked, uint64_t total)
 
 START_TEST(watcher_can_leave_the_wait)
 {
-    uint32_t                   calls = 0;
+    uint32_t calls = 0;
     const struct linkers_watch watch = {.progress = stop, .context = &calls};
     open_with(2);
-    publish(ROWS);  // nobody works on it yet
+    publish(ROWS); // nobody works on it yet
     ck_assert_int_eq(linkers_drain(&linkers, &watch, scratch), OMEN_E_CANCELLED);
     ck_assert_uint_eq(calls, 1);
     ck_assert_int_eq(linkers_drain(&linkers, NULL, scratch), OMEN_OK);
@@ -140,7 +140,7 @@ START_TEST(drainer_leaves_when_its_rows_are_linked_and_others_write_on)
 {
     const struct linkers_watch watch = {.progress = write_on};
     open_with(2);
-    publish(ROWS);  // nobody else works on it
+    publish(ROWS); // nobody else works on it
     ck_assert_int_eq(linkers_drain(&linkers, &watch, scratch), OMEN_OK);
     ck_assert_uint_ge(hnsw_linked(hnsw), ROWS);
     ck_assert_uint_gt(hnsw_tail(hnsw), 0);

@@ -9,7 +9,7 @@
 
 #define TEXTS 20000u
 
-static struct epoch  gate;
+static struct epoch gate;
 static struct names *names;
 
 static void
@@ -34,7 +34,7 @@ text_of(uint32_t i, char text[32])
 
 START_TEST(keys_are_dense_and_lead_back)
 {
-    char   text[32];
+    char text[32];
     size_t bytes;
     for (uint32_t i = 0; i < TEXTS; i++) {
         const size_t length = text_of(i, text);
@@ -55,7 +55,7 @@ END_TEST
 
 START_TEST(lengths_at_their_limits_are_kept_and_beyond_are_unknown)
 {
-    char   text[ID_TEXT_BYTES_MAX + 1];
+    char text[ID_TEXT_BYTES_MAX + 1];
     size_t bytes;
     memset(text, 'y', sizeof text);
     ck_assert_int_eq(names_reserve(names, 2, 1 + ID_TEXT_BYTES_MAX), OMEN_OK);

@@ -14,13 +14,14 @@
 START_TEST(options_outside_their_limits_are_refused_by_name)
 {
     static const struct {
-        size_t      at, bytes;
-        uint64_t    value;
+        size_t at, bytes;
+        uint64_t value;
         omen_status status;
         const char *text;
     } cases[] = {
-#define CASE(field, value, status, text) \
-    {offsetof(omen_options, field), sizeof(((omen_options *)0)->field), (uint64_t)(value), status, text}
+#define CASE(field, value, status, text)                                                           \
+    {offsetof(omen_options, field), sizeof(((omen_options *)0)->field), (uint64_t)(value), status, \
+     text}
         CASE(dimension, 0, OMEN_E_DIMENSION, "dimension is 0"),
         CASE(dimension, VECTOR_DIM_MAX + 1, OMEN_E_DIMENSION, "65537"),
         CASE(metric, 3, OMEN_E_INVALID, "metric is 3"),
@@ -68,14 +69,15 @@ END_TEST
 START_TEST(target_recall_outside_its_limits_is_refused)
 {
     static const double values[] = {0.4999, 0.99991, -1.0, NAN};
-    omen_options        options = options_of(OMEN_L2, OMEN_F32);
-    omen_query_options  query = OMEN_QUERY_OPTIONS_INIT;
-    omen_index_t        index;
-    uint64_t            ids[10];
+    omen_options options = options_of(OMEN_L2, OMEN_F32);
+    omen_query_options query = OMEN_QUERY_OPTIONS_INIT;
+    omen_index_t index;
+    uint64_t ids[10];
     options.target_recall = values[_i];
     query.target_recall = values[_i];
     ck_assert_says(omen_open(&options, &index), OMEN_E_INVALID, "target_recall");
-    ck_assert_says(omen_query(index_of, rows, &query, ids, NULL, NULL), OMEN_E_INVALID, "target_recall");
+    ck_assert_says(omen_query(index_of, rows, &query, ids, NULL, NULL), OMEN_E_INVALID,
+                   "target_recall");
 }
 END_TEST
 
@@ -84,7 +86,7 @@ START_TEST(shorter_struct_takes_defaults_for_the_rest)
     omen_options options = options_of(OMEN_L2, OMEN_F32);
     omen_index_t index;
     options.struct_size = offsetof(omen_options, m);
-    options.m = 9999;  // beyond the caller's struct: not looked at
+    options.m = 9999; // beyond the caller's struct: not looked at
     ck_assert_int_eq(omen_open(&options, &index), OMEN_OK);
     omen_statistics stats = {.struct_size = sizeof stats};
     ck_assert_int_eq(omen_stats(index, &stats), OMEN_OK);
@@ -98,7 +100,7 @@ START_TEST(longer_struct_passes_only_with_an_empty_rest)
 {
     struct {
         omen_options options;
-        uint64_t     later;
+        uint64_t later;
     } longer = {.options = options_of(OMEN_L2, OMEN_F32)};
     omen_index_t index;
     longer.options.struct_size = sizeof longer;
@@ -109,7 +111,7 @@ START_TEST(longer_struct_passes_only_with_an_empty_rest)
 
     struct {
         omen_query_options options;
-        uint64_t           later;
+        uint64_t later;
     } query = {.options = OMEN_QUERY_OPTIONS_INIT, .later = 7};
     uint64_t ids[10];
     query.options.struct_size = sizeof query;
@@ -120,23 +122,26 @@ END_TEST
 
 START_TEST(struct_without_its_size_is_refused)
 {
-    omen_options       options = options_of(OMEN_L2, OMEN_F32);
-    omen_batch         batch = batch_of(1, NULL);
+    omen_options options = options_of(OMEN_L2, OMEN_F32);
+    omen_batch batch = batch_of(1, NULL);
     omen_query_options query = OMEN_QUERY_OPTIONS_INIT;
     omen_build_options build = OMEN_BUILD_OPTIONS_INIT;
-    omen_statistics    stats = {0};
-    omen_recall        recall = {0};
-    omen_index_t       index;
-    uint64_t           ids[10];
+    omen_statistics stats = {0};
+    omen_recall recall = {0};
+    omen_index_t index;
+    uint64_t ids[10];
     options.struct_size = batch.struct_size = query.struct_size = build.struct_size = 0;
     ck_assert_says(omen_open(&options, &index), OMEN_E_INVALID, "struct_size");
     ck_assert_says(omen_add(index_of, &batch), OMEN_E_INVALID, "struct_size");
-    ck_assert_says(omen_query(index_of, rows, &query, ids, NULL, NULL), OMEN_E_INVALID, "struct_size");
+    ck_assert_says(omen_query(index_of, rows, &query, ids, NULL, NULL), OMEN_E_INVALID,
+                   "struct_size");
     ck_assert_says(omen_build(index_of, &build), OMEN_E_INVALID, "struct_size");
     ck_assert_says(omen_stats(index_of, &stats), OMEN_E_INVALID, "struct_size");
     ck_assert_says(omen_measure_recall(index_of, 1, NULL, &recall), OMEN_E_INVALID, "struct_size");
-    query.struct_size = recall.struct_size = SIZE_MAX / 2;  // as a struct that nobody filled may have it
-    ck_assert_says(omen_query(index_of, rows, &query, ids, NULL, NULL), OMEN_E_INVALID, "struct_size");
+    query.struct_size = recall.struct_size =
+        SIZE_MAX / 2; // as a struct that nobody filled may have it
+    ck_assert_says(omen_query(index_of, rows, &query, ids, NULL, NULL), OMEN_E_INVALID,
+                   "struct_size");
     ck_assert_says(omen_measure_recall(index_of, 1, NULL, &recall), OMEN_E_INVALID, "struct_size");
 }
 END_TEST
@@ -155,11 +160,11 @@ END_TEST
 
 START_TEST(null_arguments_are_named)
 {
-    omen_options  options = options_of(OMEN_L2, OMEN_F32);
-    omen_batch    batch = batch_of(1, NULL);
+    omen_options options = options_of(OMEN_L2, OMEN_F32);
+    omen_batch batch = batch_of(1, NULL);
     omen_points_t points;
-    omen_index_t  index;
-    uint64_t      id = 0;
+    omen_index_t index;
+    uint64_t id = 0;
     ck_assert_says(omen_open(NULL, &index), OMEN_E_INVALID, "options is NULL");
     ck_assert_says(omen_open(&options, NULL), OMEN_E_INVALID, "out is NULL");
     ck_assert_says(omen_add(NULL, &batch), OMEN_E_INVALID, "index is NULL");
@@ -174,13 +179,18 @@ START_TEST(null_arguments_are_named)
     ck_assert_says(omen_id_key(index_of, "a", NULL), OMEN_E_INVALID, "key is NULL");
     ck_assert_says(omen_get(index_of, NULL, 1, 0, &points), OMEN_E_INVALID, "ids is NULL");
     ck_assert_says(omen_get(index_of, &id, 1, 0, NULL), OMEN_E_INVALID, "out is NULL");
-    ck_assert_says(omen_scroll(index_of, NULL, 0, 1, NULL, &points), OMEN_E_INVALID, "cursor is NULL");
-    ck_assert_says(omen_query(index_of, NULL, NULL, &id, NULL, NULL), OMEN_E_INVALID, "vector is NULL");
-    ck_assert_says(omen_query(index_of, rows, NULL, NULL, NULL, NULL), OMEN_E_INVALID, "ids is NULL");
-    ck_assert_says(omen_query_batch(index_of, NULL, 1, NULL, &id, NULL), OMEN_E_INVALID, "vectors is NULL");
+    ck_assert_says(omen_scroll(index_of, NULL, 0, 1, NULL, &points), OMEN_E_INVALID,
+                   "cursor is NULL");
+    ck_assert_says(omen_query(index_of, NULL, NULL, &id, NULL, NULL), OMEN_E_INVALID,
+                   "vector is NULL");
+    ck_assert_says(omen_query(index_of, rows, NULL, NULL, NULL, NULL), OMEN_E_INVALID,
+                   "ids is NULL");
+    ck_assert_says(omen_query_batch(index_of, NULL, 1, NULL, &id, NULL), OMEN_E_INVALID,
+                   "vectors is NULL");
     ck_assert_says(omen_range(index_of, NULL, 1, NULL, &points), OMEN_E_INVALID, "vector is NULL");
     ck_assert_says(omen_count(index_of, NULL, NULL), OMEN_E_INVALID, "count is NULL");
-    ck_assert_says(omen_field_index(index_of, NULL, OMEN_FIELD_BOOL), OMEN_E_INVALID, "name is NULL");
+    ck_assert_says(omen_field_index(index_of, NULL, OMEN_FIELD_BOOL), OMEN_E_INVALID,
+                   "name is NULL");
     ck_assert_says(omen_measure_recall(index_of, 1, NULL, NULL), OMEN_E_INVALID, "out is NULL");
     ck_assert_says(omen_stats(index_of, NULL), OMEN_E_INVALID, "out is NULL");
     ck_assert_says(omen_copy(index_of, NULL), OMEN_E_INVALID, "path is NULL");
@@ -200,15 +210,15 @@ END_TEST
 
 START_TEST(filters_are_checked_and_report_what_they_did)
 {
-    uint8_t            bytes[MODEL_PAYLOAD_MAX];
-    const void        *payload = bytes;
-    const size_t       length = model_payload(bytes, 7, "Oslo");
-    omen_batch         batch = batch_of(1, NULL);
+    uint8_t bytes[MODEL_PAYLOAD_MAX];
+    const void *payload = bytes;
+    const size_t length = model_payload(bytes, 7, "Oslo");
+    omen_batch batch = batch_of(1, NULL);
     omen_query_options options = OMEN_QUERY_OPTIONS_INIT;
-    omen_query_report  report;
-    uint64_t           ids[10], count, cursor = 0;
-    uint32_t           found;
-    omen_points_t      points;
+    omen_query_report report;
+    uint64_t ids[10], count, cursor = 0;
+    uint32_t found;
+    omen_points_t points;
     batch.payloads = &payload;
     batch.payload_bytes = &length;
     ck_assert_int_eq(omen_add(index_of, &batch), OMEN_OK);
@@ -225,29 +235,32 @@ START_TEST(filters_are_checked_and_report_what_they_did)
     ck_assert_uint_eq(report.matches, 1);
     ck_assert_uint_eq(report.warnings, OMEN_WARN_UNINDEXED_FIELD);
     ck_assert_int_eq(omen_field_index(index_of, "age", OMEN_FIELD_INTEGER), OMEN_OK);
-    for (int again = 0; again < 2; again++) {  // computed, then from the cache
+    for (int again = 0; again < 2; again++) { // computed, then from the cache
         ck_assert_int_eq(omen_query(index_of, rows, &options, ids, NULL, &found), OMEN_OK);
         ck_assert_uint_eq(found, 1);
         ck_assert_uint_eq(report.warnings, 0);
     }
     options.filter = NULL;
-    options.filter_map = "\x81\xa3" "age\x08";  // {"age": 8}
+    options.filter_map = "\x81\xa3"
+                         "age\x08"; // {"age": 8}
     options.filter_map_bytes = 6;
     ck_assert_int_eq(omen_query(index_of, rows, &options, ids, NULL, &found), OMEN_OK);
     ck_assert_uint_eq(found, 0);
     options.filter = "age = 7";
-    ck_assert_says(omen_query(index_of, rows, &options, ids, NULL, &found), OMEN_E_INVALID, "both given");
+    ck_assert_says(omen_query(index_of, rows, &options, ids, NULL, &found), OMEN_E_INVALID,
+                   "both given");
     options.filter = NULL;
     options.filter_map = NULL;
-    ck_assert_says(omen_query(index_of, rows, &options, ids, NULL, &found), OMEN_E_INVALID, "filter_map is NULL");
+    ck_assert_says(omen_query(index_of, rows, &options, ids, NULL, &found), OMEN_E_INVALID,
+                   "filter_map is NULL");
 }
 END_TEST
 
 START_TEST(query_options_outside_their_limits_are_refused)
 {
     omen_query_options options = OMEN_QUERY_OPTIONS_INIT;
-    omen_points_t      points;
-    uint64_t           ids[10];
+    omen_points_t points;
+    uint64_t ids[10];
     options.k = 0;
     ck_assert_says(omen_query(index_of, rows, &options, ids, NULL, NULL), OMEN_E_K, "k is 0");
     options.k = 10001;
@@ -255,49 +268,58 @@ START_TEST(query_options_outside_their_limits_are_refused)
     ck_assert_int_eq(omen_query_batch(index_of, rows, 1, &options, ids, NULL), OMEN_E_K);
     options.k = 10;
     options.ef = 10001;
-    ck_assert_says(omen_query(index_of, rows, &options, ids, NULL, NULL), OMEN_E_INVALID, "ef is 10001");
+    ck_assert_says(omen_query(index_of, rows, &options, ids, NULL, NULL), OMEN_E_INVALID,
+                   "ef is 10001");
     options.ef = 0;
     options.dtype = OMEN_U8;
-    ck_assert_says(omen_query(index_of, rows, &options, ids, NULL, NULL), OMEN_E_DTYPE, "dtype of the query");
+    ck_assert_says(omen_query(index_of, rows, &options, ids, NULL, NULL), OMEN_E_DTYPE,
+                   "dtype of the query");
     options.dtype = OMEN_F32;
     options.threads = 257;
-    ck_assert_says(omen_query(index_of, rows, &options, ids, NULL, NULL), OMEN_E_INVALID, "threads is 257");
+    ck_assert_says(omen_query(index_of, rows, &options, ids, NULL, NULL), OMEN_E_INVALID,
+                   "threads is 257");
     options.threads = 0;
     options.oversample = 10001;
-    ck_assert_says(omen_query(index_of, rows, &options, ids, NULL, NULL), OMEN_E_INVALID, "oversample");
+    ck_assert_says(omen_query(index_of, rows, &options, ids, NULL, NULL), OMEN_E_INVALID,
+                   "oversample");
     options.oversample = 0;
     options.stride = 8;
-    ck_assert_says(omen_query_batch(index_of, rows, 1, &options, ids, NULL), OMEN_E_DIMENSION, "stride is 8");
+    ck_assert_says(omen_query_batch(index_of, rows, 1, &options, ids, NULL), OMEN_E_DIMENSION,
+                   "stride is 8");
     ck_assert_says(omen_range(index_of, rows, NAN, NULL, &points), OMEN_E_INVALID, "radius is NaN");
     ck_assert_says(omen_set_ef(index_of, 0), OMEN_E_INVALID, "ef is 0");
     ck_assert_says(omen_set_ef(index_of, 10001), OMEN_E_INVALID, "ef is 10001");
-    ck_assert_says(omen_scroll(index_of, NULL, 4, 1, &ids[0], &points), OMEN_E_INVALID, "with is 4");
+    ck_assert_says(omen_scroll(index_of, NULL, 4, 1, &ids[0], &points), OMEN_E_INVALID,
+                   "with is 4");
     ids[0] = 0;
-    ck_assert_says(omen_scroll(index_of, NULL, 0, 0, &ids[0], &points), OMEN_E_INVALID, "limit is 0");
+    ck_assert_says(omen_scroll(index_of, NULL, 0, 0, &ids[0], &points), OMEN_E_INVALID,
+                   "limit is 0");
     ids[0] = 5ull << 32;
-    ck_assert_says(omen_scroll(index_of, NULL, 0, 1, &ids[0], &points), OMEN_E_INVALID, "not given by this index");
+    ck_assert_says(omen_scroll(index_of, NULL, 0, 1, &ids[0], &points), OMEN_E_INVALID,
+                   "not given by this index");
 }
 END_TEST
 
 START_TEST(bad_queries_are_refused_and_numbered_in_a_batch)
 {
-    uint64_t    ids[8 * 10];
+    uint64_t ids[8 * 10];
     const float zero[4] = {0};
-    omen_batch  batch = batch_of(8, NULL);
+    omen_batch batch = batch_of(8, NULL);
     ck_assert_int_eq(omen_add(index_of, &batch), OMEN_OK);
     rows[4 * 5 + 2] = NAN;
     ck_assert_says(omen_query(index_of, rows + 4 * 5, NULL, ids, NULL, NULL), OMEN_E_NOT_FINITE,
                    "component 2 is NaN");
     ck_assert_says(omen_query_batch(index_of, rows, 8, NULL, ids, NULL), OMEN_E_NOT_FINITE,
                    "query 5: component 2 is NaN");
-    ck_assert_says(omen_query(index_of, zero, NULL, ids, NULL, NULL), OMEN_E_ZERO_VECTOR, "all components are zero");
+    ck_assert_says(omen_query(index_of, zero, NULL, ids, NULL, NULL), OMEN_E_ZERO_VECTOR,
+                   "all components are zero");
 }
 END_TEST
 
 START_TEST(fewer_hits_than_k_are_marked)
 {
-    uint64_t   ids[2 * 10];
-    float      distances[2 * 10];
+    uint64_t ids[2 * 10];
+    float distances[2 * 10];
     omen_batch batch = batch_of(3, NULL);
     ck_assert_int_eq(omen_query_batch(index_of, rows, 2, NULL, ids, distances), OMEN_OK);
     ck_assert_uint_eq(ids[0], UINT64_MAX);
@@ -315,9 +337,9 @@ END_TEST
 START_TEST(batch_and_single_queries_agree)
 {
     enum { COUNT = 200 };
-    static float    queries[COUNT * 4], distances[COUNT * 10], one_distances[10];
+    static float queries[COUNT * 4], distances[COUNT * 10], one_distances[10];
     static uint64_t ids[COUNT * 10], one[10];
-    struct prng     prng;
+    struct prng prng;
     prng_init(&prng, 1);
     for (int i = 0; i < COUNT * 4; i++)
         queries[i] = prng_unit(&prng) - 0.5f;
@@ -325,13 +347,14 @@ START_TEST(batch_and_single_queries_agree)
     batch.vectors = queries;
     ck_assert_int_eq(omen_add(index_of, &batch), OMEN_OK);
     omen_query_options options = OMEN_QUERY_OPTIONS_INIT;
-    omen_query_report  report;
+    omen_query_report report;
     options.threads = 1 + (uint32_t)_i;
     options.report = &report;
     ck_assert_int_eq(omen_query_batch(index_of, queries, COUNT, &options, ids, distances), OMEN_OK);
     ck_assert_uint_ge(report.evaluations + report.exact_distances, COUNT);
     for (int q = 0; q < COUNT; q++) {
-        ck_assert_int_eq(omen_query(index_of, queries + q * 4, &options, one, one_distances, NULL), OMEN_OK);
+        ck_assert_int_eq(omen_query(index_of, queries + q * 4, &options, one, one_distances, NULL),
+                         OMEN_OK);
         ck_assert_mem_eq(one, ids + q * 10, sizeof one);
         ck_assert_mem_eq(one_distances, distances + q * 10, sizeof one_distances);
     }
@@ -343,9 +366,9 @@ END_TEST
 static void
 add_random(omen_index_t index, uint32_t count, uint64_t seed)
 {
-    float       *vectors = malloc(count * 4 * sizeof *vectors);
-    omen_batch   batch = batch_of(count, NULL);
-    struct prng  prng;
+    float *vectors = malloc(count * 4 * sizeof *vectors);
+    omen_batch batch = batch_of(count, NULL);
+    struct prng prng;
     prng_init(&prng, seed);
     for (uint32_t i = 0; i < count * 4; i++)
         vectors[i] = prng_unit(&prng) - 0.5f;
@@ -356,11 +379,11 @@ add_random(omen_index_t index, uint32_t count, uint64_t seed)
 
 START_TEST(deadline_cuts_a_search_with_a_warning)
 {
-    omen_options       options = options_of(OMEN_L2, OMEN_F32);
+    omen_options options = options_of(OMEN_L2, OMEN_F32);
     omen_query_options query = OMEN_QUERY_OPTIONS_INIT;
-    omen_query_report  report;
-    omen_index_t       index;
-    uint64_t           ids[10];
+    omen_query_report report;
+    omen_index_t index;
+    uint64_t ids[10];
     options.algorithm = OMEN_FLAT;
     ck_assert_int_eq(omen_open(&options, &index), OMEN_OK);
     add_random(index, 50000, 1);
@@ -379,7 +402,7 @@ END_TEST
 
 START_TEST(recall_is_measured_and_kept)
 {
-    omen_recall     recall = {.struct_size = sizeof recall};
+    omen_recall recall = {.struct_size = sizeof recall};
     omen_statistics stats = {.struct_size = sizeof stats};
     ck_assert_says(omen_measure_recall(index_of, 10, NULL, &recall), OMEN_E_NOT_FOUND, "empty");
     ck_assert_says(omen_measure_recall(index_of, 0, NULL, &recall), OMEN_E_INVALID, "samples is 0");
@@ -404,7 +427,7 @@ START_TEST(recall_that_memory_is_short_for_is_refused)
     uint64_t refused = 1;
     for (uint64_t n = 1; refused > 0; n++) {
         omen_options options = options_of(OMEN_L2, OMEN_F32);
-        omen_recall  recall = {.struct_size = sizeof recall};
+        omen_recall recall = {.struct_size = sizeof recall};
         omen_index_t index;
         ck_assert_int_eq(omen_open(&options, &index), OMEN_OK);
         add_random(index, 1100, n);
@@ -421,7 +444,7 @@ END_TEST
 START_TEST(interval_ends_at_1_when_everything_was_found)
 {
     omen_query_options options = OMEN_QUERY_OPTIONS_INIT;
-    omen_recall        recall = {.struct_size = sizeof recall};
+    omen_recall recall = {.struct_size = sizeof recall};
     options.exact = 1;
     add_random(index_of, 300, 1);
     for (options.k = 1; options.k <= 20; options.k++)
@@ -437,9 +460,9 @@ static uint64_t
 evaluations_of(const omen_query_options *given)
 {
     omen_query_options options = *given;
-    omen_query_report  report;
-    uint64_t           ids[100];
-    uint32_t           found;
+    omen_query_report report;
+    uint64_t ids[100];
+    uint32_t found;
     options.report = &report;
     ck_assert_int_eq(omen_query(index_of, rows, &options, ids, NULL, &found), OMEN_OK);
     ck_assert_uint_eq(found, options.k);
@@ -480,18 +503,19 @@ static size_t
 range_found(omen_index_t index, struct prng *prng, uint32_t there)
 {
     static uint64_t ids[TOPK_MAX];
-    static float    distances[TOPK_MAX];
-    size_t          found = 0;
+    static float distances[TOPK_MAX];
+    size_t found = 0;
     for (int q = 0; q < 100; q++) {
         omen_query_options options = OMEN_QUERY_OPTIONS_INIT;
-        omen_points_t      points;
-        float              query[WIDE_DIM];
+        omen_points_t points;
+        float query[WIDE_DIM];
         draw_wide(prng, query, 1);
         options.exact = 1;
         options.k = there;
         ck_assert_int_eq(omen_query(index, query, &options, ids, distances, NULL), OMEN_OK);
         options.exact = 0;
-        ck_assert_int_eq(omen_range(index, query, distances[there - 1], &options, &points), OMEN_OK);
+        ck_assert_int_eq(omen_range(index, query, distances[there - 1], &options, &points),
+                         OMEN_OK);
         found += omen_points_count(points);
         omen_points_free(points);
     }
@@ -501,11 +525,11 @@ range_found(omen_index_t index, struct prng *prng, uint32_t there)
 START_TEST(range_finds_nearly_all_that_lies_within)
 {
     static const uint32_t theres[] = {20, 63, 250};
-    static float          vectors[WIDE_ROWS * WIDE_DIM];
-    struct prng           prng;
-    omen_options          options = options_of(OMEN_L2, OMEN_F32);
-    omen_batch            batch = batch_of(WIDE_ROWS, NULL);
-    omen_index_t          index;
+    static float vectors[WIDE_ROWS * WIDE_DIM];
+    struct prng prng;
+    omen_options options = options_of(OMEN_L2, OMEN_F32);
+    omen_batch batch = batch_of(WIDE_ROWS, NULL);
+    omen_index_t index;
     options.dimension = WIDE_DIM;
     prng_init(&prng, 1);
     draw_wide(&prng, vectors, WIDE_ROWS);
@@ -523,8 +547,8 @@ END_TEST
 START_TEST(target_recall_calibrates_when_there_is_enough)
 {
     omen_query_options options = OMEN_QUERY_OPTIONS_INIT;
-    omen_query_report  report;
-    uint64_t           ids[10];
+    omen_query_report report;
+    uint64_t ids[10];
     options.target_recall = 0.95;
     options.report = &report;
     add_random(index_of, 100, 1);
@@ -554,7 +578,7 @@ progress(void *context, uint64_t linked, uint64_t total)
 START_TEST(build_tells_its_progress_and_can_be_left)
 {
     omen_build_options build = OMEN_BUILD_OPTIONS_INIT;
-    uint64_t           last[3] = {0, 0, 0};
+    uint64_t last[3] = {0, 0, 0};
     add_random(index_of, 2000, 1);
     build.progress = progress;
     build.context = last;
@@ -575,7 +599,7 @@ END_TEST
 START_TEST(statistics_add_up)
 {
     omen_statistics stats = {.struct_size = sizeof stats};
-    uint64_t        ids[10];
+    uint64_t ids[10];
     add_random(index_of, 2000, 1);
     ck_assert_int_eq(omen_delete(index_of, (const uint64_t[]){0, 1, 2}, 3, NULL), OMEN_OK);
     ck_assert_int_eq(omen_query(index_of, rows, NULL, ids, NULL, NULL), OMEN_OK);
@@ -616,10 +640,10 @@ END_TEST
 START_TEST(plan_calls_find_and_mark)
 {
     omen_index_t index = omen_create(4);
-    int          results[10];
+    int results[10];
     ck_assert_ptr_nonnull(index);
     const uint64_t ids[2] = {INT_MAX, INT_MAX + 1ull};
-    omen_batch     batch = batch_of(2, ids);
+    omen_batch batch = batch_of(2, ids);
     ck_assert_int_eq(omen_add(index, &batch), OMEN_E_ID_RANGE);
     batch.count = 1;
     ck_assert_int_eq(omen_add(index, &batch), OMEN_OK);
@@ -651,8 +675,8 @@ END_TEST
 
 START_TEST(questions_beyond_the_last_point_have_empty_answers)
 {
-    omen_points_t  points;
-    size_t         bytes = 1;
+    omen_points_t points;
+    size_t bytes = 1;
     const uint64_t id = 3;
     ck_assert_int_eq(omen_get(index_of, &id, 1, OMEN_WITH_PAYLOAD, &points), OMEN_OK);
     ck_assert_int_eq(omen_points_found(points, 0), 0);

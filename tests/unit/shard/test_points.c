@@ -22,13 +22,14 @@ point_of(uint32_t i, float *vector, char *payload)
 
 START_TEST(points_come_back_as_they_went_in)
 {
-    const bool                 vectors = _i % 2 != 0, payloads = _i / 2 != 0;
-    const struct points_config config = {
-        .room = _i == 0 ? SIZE_MAX : 1, .row_bytes = vectors ? sizeof(float) : 0, .payloads = payloads};
+    const bool vectors = _i % 2 != 0, payloads = _i / 2 != 0;
+    const struct points_config config = {.room = _i == 0 ? SIZE_MAX : 1,
+                                         .row_bytes = vectors ? sizeof(float) : 0,
+                                         .payloads = payloads};
     struct points *points;
-    struct point   out;
-    float          vector;
-    char           payload[40];
+    struct point out;
+    float vector;
+    char payload[40];
     ck_assert_int_eq(points_open(&config, &points), OMEN_OK);
     for (uint32_t i = 0; i < POINTS; i++) {
         const struct point in = point_of(i, &vector, payload);

@@ -26,7 +26,7 @@ START_TEST(reader_given_back_is_lent_again)
     ck_assert_ptr_ne(first, second);
     readers_give(&readers, 3, first);
     struct reader *again;
-    ck_assert_int_eq(readers_take(&readers, 60, &again), OMEN_OK);  // from another thread's place
+    ck_assert_int_eq(readers_take(&readers, 60, &again), OMEN_OK); // from another thread's place
     ck_assert_ptr_eq(again, first);
     readers_give(&readers, 60, again);
     readers_give(&readers, 3, second);

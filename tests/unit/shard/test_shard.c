@@ -13,10 +13,10 @@
 #define TOLERANCE 1e-5
 
 struct world {
-    struct prng  prng;
+    struct prng prng;
     struct model model;
     omen_index_t index;
-    omen_metric  metric;
+    omen_metric metric;
 };
 
 static struct model_point drawn[BATCH_MAX];
@@ -62,10 +62,10 @@ static size_t
 draw_points(struct world *world, bool new_only)
 {
     const size_t wanted = 1 + prng_below(&world->prng, BATCH_MAX - 1);
-    size_t       count = 0;
+    size_t count = 0;
     for (size_t i = 0; i < wanted; i++) {
         const uint64_t id = prng_below(&world->prng, ID_SPAN);
-        bool           twice = false;
+        bool twice = false;
         for (size_t j = 0; j < count; j++)
             twice = twice || drawn[j].id == id;
         if (twice || (new_only && model_find(&world->model, id) != NULL))
@@ -78,10 +78,12 @@ draw_points(struct world *world, bool new_only)
 static void
 do_write(struct world *world, bool upsert)
 {
-    const size_t       count = draw_points(world, !upsert);
+    const size_t count = draw_points(world, !upsert);
     struct model_batch batch;
     model_batch_init(&batch, drawn, count);
-    ck_assert_int_eq(upsert ? omen_upsert(world->index, &batch.batch) : omen_add(world->index, &batch.batch), OMEN_OK);
+    ck_assert_int_eq(upsert ? omen_upsert(world->index, &batch.batch)
+                            : omen_add(world->index, &batch.batch),
+                     OMEN_OK);
     for (size_t i = 0; i < count; i++)
         model_put(&world->model, &drawn[i]);
     model_batch_fini(&batch);
@@ -90,8 +92,8 @@ do_write(struct world *world, bool upsert)
 static void
 do_set_payloads(struct world *world)
 {
-    const size_t       drawn_count = draw_points(world, false);
-    size_t             count = 0;
+    const size_t drawn_count = draw_points(world, false);
+    size_t count = 0;
     struct model_batch batch;
     for (size_t i = 0; i < drawn_count; i++) {
         struct model_point *there = model_find(&world->model, drawn[i].id);
@@ -110,8 +112,8 @@ do_set_payloads(struct world *world)
 static void
 do_delete(struct world *world)
 {
-    uint64_t     ids[BATCH_MAX];
-    size_t       deleted, expected = 0;
+    uint64_t ids[BATCH_MAX];
+    size_t deleted, expected = 0;
     const size_t count = 1 + prng_below(&world->prng, BATCH_MAX - 1);
     for (size_t i = 0; i < count; i++) {
         ids[i] = prng_below(&world->prng, ID_SPAN);
@@ -124,9 +126,9 @@ do_delete(struct world *world)
 static void
 do_delete_where(struct world *world)
 {
-    char                      text[64];
+    char text[64];
     const struct model_filter filter = draw_filter(world, text, sizeof text);
-    size_t                    deleted, expected = 0;
+    size_t deleted, expected = 0;
     if (text[0] == '\0')
         return;
     for (uint32_t i = 0; i < world->model.count;) {
@@ -142,20 +144,21 @@ do_delete_where(struct world *world)
 static void
 check_query(struct world *world)
 {
-    char                      text[64];
+    char text[64];
     const struct model_filter filter = draw_filter(world, text, sizeof text);
-    omen_query_options        options = OMEN_QUERY_OPTIONS_INIT;
-    omen_query_report         report;
-    struct model_point        query;
-    uint64_t                  ids[20];
-    float                     distances[20];
-    uint32_t                  found, matches = 0;
+    omen_query_options options = OMEN_QUERY_OPTIONS_INIT;
+    omen_query_report report;
+    struct model_point query;
+    uint64_t ids[20];
+    float distances[20];
+    uint32_t found, matches = 0;
     model_draw(&world->prng, 0, &query);
     options.k = 1 + prng_below(&world->prng, 20);
     options.exact = 1;
     options.filter = text[0] == '\0' ? NULL : text;
     options.report = &report;
-    ck_assert_int_eq(omen_query(world->index, query.vector, &options, ids, distances, &found), OMEN_OK);
+    ck_assert_int_eq(omen_query(world->index, query.vector, &options, ids, distances, &found),
+                     OMEN_OK);
     for (uint32_t i = 0; i < world->model.count; i++)
         matches += model_match(&world->model.points[i], &filter);
     ck_assert_uint_eq(found, matches < options.k ? matches : options.k);
@@ -164,7 +167,8 @@ check_query(struct world *world)
         const struct model_point *point = model_find(&world->model, ids[i]);
         ck_assert_ptr_nonnull(point);
         ck_assert(model_match(point, &filter));
-        ck_assert_double_eq_tol(distances[i], model_distance(world->metric, query.vector, point->vector), TOLERANCE);
+        ck_assert_double_eq_tol(
+            distances[i], model_distance(world->metric, query.vector, point->vector), TOLERANCE);
         ck_assert(i == 0 || distances[i] >= distances[i - 1]);
         for (uint32_t j = 0; j < i; j++)
             ck_assert_uint_ne(ids[i], ids[j]);
@@ -172,7 +176,7 @@ check_query(struct world *world)
     // Nothing that was left out is nearer than what was found last.
     for (uint32_t i = 0; i < world->model.count && found > 0; i++) {
         const struct model_point *point = &world->model.points[i];
-        bool                      answered = !model_match(point, &filter);
+        bool answered = !model_match(point, &filter);
         for (uint32_t j = 0; j < found; j++)
             answered = answered || ids[j] == point->id;
         ck_assert(answered || model_distance(world->metric, query.vector, point->vector) >=
@@ -185,14 +189,15 @@ check_range(struct world *world)
 {
     struct model_point query;
     omen_query_options options = OMEN_QUERY_OPTIONS_INIT;
-    omen_points_t      points;
-    uint32_t           inside = 0, border = 0;
+    omen_points_t points;
+    uint32_t inside = 0, border = 0;
     model_draw(&world->prng, 0, &query);
     const float radius = 0.3f + prng_unit(&world->prng);
     options.exact = 1;
     ck_assert_int_eq(omen_range(world->index, query.vector, radius, &options, &points), OMEN_OK);
     for (uint32_t i = 0; i < world->model.count; i++) {
-        const double distance = model_distance(world->metric, query.vector, world->model.points[i].vector);
+        const double distance =
+            model_distance(world->metric, query.vector, world->model.points[i].vector);
         inside += distance <= (double)radius;
         border += fabs(distance - (double)radius) < TOLERANCE;
     }
@@ -206,9 +211,9 @@ check_range(struct world *world)
 static void
 check_point(const struct model_point *point, omen_points_t points, size_t i)
 {
-    uint8_t      bytes[MODEL_PAYLOAD_MAX];
+    uint8_t bytes[MODEL_PAYLOAD_MAX];
     const size_t expected = point->city == NULL ? 0 : model_payload(bytes, point->age, point->city);
-    size_t       payload_bytes;
+    size_t payload_bytes;
     ck_assert_int_eq(omen_points_found(points, i), 1);
     ck_assert_uint_eq(omen_points_id(points, i), point->id);
     ck_assert_mem_eq(omen_points_vector(points, i), point->vector, sizeof point->vector);
@@ -220,11 +225,11 @@ check_point(const struct model_point *point, omen_points_t points, size_t i)
 static void
 check_scroll(struct world *world)
 {
-    char                      text[64];
+    char text[64];
     const struct model_filter filter = draw_filter(world, text, sizeof text);
-    const size_t              limit = 1 + prng_below(&world->prng, 300);
-    uint64_t                  cursor = 0, count;
-    uint32_t                  next = 0, matches = 0;
+    const size_t limit = 1 + prng_below(&world->prng, 300);
+    uint64_t cursor = 0, count;
+    uint32_t next = 0, matches = 0;
     while (cursor != UINT64_MAX) {
         omen_points_t points;
         if (prng_below(&world->prng, 8) == 0)
@@ -251,11 +256,12 @@ check_scroll(struct world *world)
 static void
 check_get(struct world *world)
 {
-    uint64_t      ids[50];
+    uint64_t ids[50];
     omen_points_t points;
     for (size_t i = 0; i < 50; i++)
         ids[i] = prng_below(&world->prng, ID_SPAN);
-    ck_assert_int_eq(omen_get(world->index, ids, 50, OMEN_WITH_VECTOR | OMEN_WITH_PAYLOAD, &points), OMEN_OK);
+    ck_assert_int_eq(omen_get(world->index, ids, 50, OMEN_WITH_VECTOR | OMEN_WITH_PAYLOAD, &points),
+                     OMEN_OK);
     ck_assert_uint_eq(omen_points_count(points), 50);
     for (size_t i = 0; i < 50; i++) {
         const struct model_point *point = model_find(&world->model, ids[i]);
@@ -321,21 +327,23 @@ END_TEST
 START_TEST(same_calls_on_one_thread_give_the_same_answers)
 {
     uint64_t ids[2][50 * 10];
-    float    distances[2][50 * 10];
+    float distances[2][50 * 10];
     for (int run = 0; run < 2; run++) {
         struct world *world = malloc(sizeof *world);
-        world_open(world, 4);  // threads = 1
+        world_open(world, 4); // threads = 1
         for (int round = 0; round < 20; round++) {
             do_write(world, true);
             if (round % 5 == 4)
                 do_delete(world);
         }
         omen_query_options options = OMEN_QUERY_OPTIONS_INIT;
-        float              queries[50 * MODEL_DIM];
+        float queries[50 * MODEL_DIM];
         for (int i = 0; i < 50 * (int)MODEL_DIM; i++)
             queries[i] = prng_unit(&world->prng) - 0.5f;
         options.ef = 10;
-        ck_assert_int_eq(omen_query_batch(world->index, queries, 50, &options, ids[run], distances[run]), OMEN_OK);
+        ck_assert_int_eq(
+            omen_query_batch(world->index, queries, 50, &options, ids[run], distances[run]),
+            OMEN_OK);
         omen_close(world->index);
         free(world);
     }

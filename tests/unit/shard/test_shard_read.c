@@ -15,14 +15,14 @@
 #define IDS 24u
 #define DIM (IDS + 1)
 #define UPSERTS 1500u
-#define UPSERTS_BEFORE_COMPACTION 150u  // enough rows for a graph
+#define UPSERTS_BEFORE_COMPACTION 150u // enough rows for a graph
 
 struct stage {
-    omen_index_t     index;
+    omen_index_t index;
     _Atomic uint32_t stop;
-    _Atomic uint32_t rounds;    // of readers together
-    _Atomic uint32_t failures;  // Check's asserts belong to the main thread
-    const char      *_Atomic what;
+    _Atomic uint32_t rounds;   // of readers together
+    _Atomic uint32_t failures; // Check's asserts belong to the main thread
+    const char *_Atomic what;
 };
 
 static void
@@ -42,16 +42,16 @@ expect(struct stage *stage, bool condition, const char *what)
 static omen_status
 write_version(struct stage *stage, uint32_t first, uint32_t count, uint32_t version)
 {
-    static _Thread_local float   vectors[IDS * DIM];
+    static _Thread_local float vectors[IDS * DIM];
     static _Thread_local uint8_t bytes[IDS][MODEL_PAYLOAD_MAX];
-    uint64_t                     ids[IDS];
-    const void                  *payloads[IDS];
-    size_t                       sizes[IDS];
-    omen_batch                   batch = OMEN_BATCH_INIT;
+    uint64_t ids[IDS];
+    const void *payloads[IDS];
+    size_t sizes[IDS];
+    omen_batch batch = OMEN_BATCH_INIT;
     memset(vectors, 0, sizeof vectors);
     for (uint32_t i = 0; i < count; i++) {
         ids[i] = (first + i) % IDS;
-        vectors[i * DIM + ids[i]] = 100000.0f;  // a version moves no point nearer than another
+        vectors[i * DIM + ids[i]] = 100000.0f; // a version moves no point nearer than another
         vectors[i * DIM + IDS] = (float)version;
         sizes[i] = model_payload(bytes[i], version, "Oslo");
         payloads[i] = bytes[i];
@@ -67,44 +67,49 @@ write_version(struct stage *stage, uint32_t first, uint32_t count, uint32_t vers
 static void
 look_by_query(struct stage *stage, const char *filter)
 {
-    float              query[DIM] = {0};
-    uint64_t           ids[IDS], seen = 0;
-    uint32_t           found = 0;
+    float query[DIM] = {0};
+    uint64_t ids[IDS], seen = 0;
+    uint32_t found = 0;
     omen_query_options options = OMEN_QUERY_OPTIONS_INIT;
     options.k = IDS;
     options.exact = 1;
     options.filter = filter;
     query[3] = 100000.0f;
-    expect(stage, omen_query(stage->index, query, &options, ids, NULL, &found) == OMEN_OK, "query failed");
+    expect(stage, omen_query(stage->index, query, &options, ids, NULL, &found) == OMEN_OK,
+           "query failed");
     expect(stage, found == IDS, "a point was missed or there twice");
     for (uint32_t i = 0; i < found; i++)
         seen |= 1ull << ids[i];
     expect(stage, seen == (1ull << IDS) - 1, "not every point was seen");
     options.k = 1;
-    expect(stage, omen_query(stage->index, query, &options, ids, NULL, &found) == OMEN_OK && found == 1 && ids[0] == 3,
+    expect(stage,
+           omen_query(stage->index, query, &options, ids, NULL, &found) == OMEN_OK && found == 1 &&
+               ids[0] == 3,
            "the nearest point was not found");
 }
 
 static void
 look_by_get(struct stage *stage)
 {
-    uint64_t      ids[IDS];
+    uint64_t ids[IDS];
     omen_points_t points;
     for (uint64_t i = 0; i < IDS; i++)
         ids[i] = i;
-    if (omen_get(stage->index, ids, IDS, OMEN_WITH_VECTOR | OMEN_WITH_PAYLOAD, &points) != OMEN_OK) {
+    if (omen_get(stage->index, ids, IDS, OMEN_WITH_VECTOR | OMEN_WITH_PAYLOAD, &points) !=
+        OMEN_OK) {
         note_failure(stage, "get failed");
         return;
     }
     for (size_t i = 0; i < IDS; i++) {
-        size_t         bytes;
-        const float   *vector = omen_points_vector(points, i);
+        size_t bytes;
+        const float *vector = omen_points_vector(points, i);
         const uint8_t *payload = omen_points_payload(points, i, &bytes);
         if (vector == NULL || payload == NULL) {
             note_failure(stage, "a point was not there");
             continue;
         }
-        expect(stage, (payload[6] << 8 | payload[7]) == (int)vector[IDS], "vector and payload of two versions");
+        expect(stage, (payload[6] << 8 | payload[7]) == (int)vector[IDS],
+               "vector and payload of two versions");
     }
     omen_points_free(points);
 }
@@ -112,15 +117,17 @@ look_by_get(struct stage *stage)
 static void
 look_by_scroll(struct stage *stage)
 {
-    uint64_t      cursor = 0, seen = 0, count = 0;
+    uint64_t cursor = 0, seen = 0, count = 0;
     omen_points_t points;
-    expect(stage, omen_scroll(stage->index, NULL, 0, SIZE_MAX, &cursor, &points) == OMEN_OK, "scroll failed");
+    expect(stage, omen_scroll(stage->index, NULL, 0, SIZE_MAX, &cursor, &points) == OMEN_OK,
+           "scroll failed");
     expect(stage, cursor == UINT64_MAX, "scroll did not end");
     for (size_t i = 0; i < omen_points_count(points); i++)
         seen |= 1ull << omen_points_id(points, i);
     expect(stage, seen == (1ull << IDS) - 1, "scroll missed a point");
     omen_points_free(points);
-    expect(stage, omen_count(stage->index, NULL, &count) == OMEN_OK && count == IDS, "count is off");
+    expect(stage, omen_count(stage->index, NULL, &count) == OMEN_OK && count == IDS,
+           "count is off");
 }
 
 static void *
@@ -171,7 +178,8 @@ START_TEST(readers_beside_upserts_and_compaction_see_every_point_once)
     pthread_join(compactor, NULL);
     for (int i = 0; i < 2; i++)
         pthread_join(readers[i], NULL);
-    ck_assert_msg(atomic_load(&stage.failures) == 0, "%u: %s", atomic_load(&stage.failures), atomic_load(&stage.what));
+    ck_assert_msg(atomic_load(&stage.failures) == 0, "%u: %s", atomic_load(&stage.failures),
+                  atomic_load(&stage.what));
     ck_assert_int_eq(omen_flush(stage.index), OMEN_OK);
     ck_assert_msg(omen_verify(stage.index) == OMEN_OK, "%s", omen_error_message());
     omen_close(stage.index);
@@ -182,12 +190,12 @@ END_TEST
 static void *
 writer_main(void *argument)
 {
-    struct stage  *stage = argument;
+    struct stage *stage = argument;
     const uint32_t half = atomic_fetch_add(&stage->rounds, 1);
-    float          vector[DIM] = {1.0f};
+    float vector[DIM] = {1.0f};
     for (uint32_t i = 0; i < 600; i++) {
         const uint64_t id = half * 100000 + i;
-        omen_batch     batch = OMEN_BATCH_INIT;
+        omen_batch batch = OMEN_BATCH_INIT;
         batch.count = 1;
         batch.vectors = vector;
         batch.ids = &id;
@@ -203,7 +211,7 @@ START_TEST(writers_at_once_lose_nothing)
 {
     struct stage stage = {0};
     omen_options options = OMEN_OPTIONS_INIT;
-    uint64_t     count;
+    uint64_t count;
     options.dimension = DIM;
     options.threads = 2;
     ck_assert_int_eq(omen_open(&options, &stage.index), OMEN_OK);

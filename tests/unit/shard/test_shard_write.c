@@ -9,16 +9,18 @@
 START_TEST(bad_rows_change_nothing_and_are_named)
 {
     const uint64_t ids[8] = {1, 2, 3, 4, 5, 6, 7, 8};
-    omen_batch     batch = batch_of(8, ids);
+    omen_batch batch = batch_of(8, ids);
     rows[3 * 4 + 1] = NAN;
     ck_assert_says(omen_add(index_of, &batch), OMEN_E_NOT_FINITE, "row 3: component 1 is NaN");
     rows[3 * 4 + 1] = -INFINITY;
-    ck_assert_says(omen_upsert(index_of, &batch), OMEN_E_NOT_FINITE, "row 3: component 1 is -infinity");
+    ck_assert_says(omen_upsert(index_of, &batch), OMEN_E_NOT_FINITE,
+                   "row 3: component 1 is -infinity");
     rows[3 * 4 + 1] = 1e30f;
     ck_assert_says(omen_add(index_of, &batch), OMEN_E_NOT_FINITE, "row 3: its squared length");
     memset(rows + 5 * 4, 0, 4 * sizeof *rows);
     rows[3 * 4 + 1] = 1;
-    ck_assert_says(omen_add(index_of, &batch), OMEN_E_ZERO_VECTOR, "row 5: all components are zero");
+    ck_assert_says(omen_add(index_of, &batch), OMEN_E_ZERO_VECTOR,
+                   "row 5: all components are zero");
     rows[5 * 4] = 1e-30f;
     ck_assert_says(omen_add(index_of, &batch), OMEN_E_ZERO_VECTOR, "row 5: too short");
     rows[5 * 4] = 1;
@@ -31,11 +33,11 @@ END_TEST
 START_TEST(zero_vector_is_fine_where_it_has_a_distance)
 {
     const omen_options options = options_of(_i == 0 ? OMEN_L2 : OMEN_IP, OMEN_F32);
-    omen_index_t       index;
-    const float        zero[4] = {0};
-    omen_batch         batch = batch_of(1, NULL);
-    uint64_t           id;
-    float              distance;
+    omen_index_t index;
+    const float zero[4] = {0};
+    omen_batch batch = batch_of(1, NULL);
+    uint64_t id;
+    float distance;
     batch.vectors = zero;
     ck_assert_int_eq(omen_open(&options, &index), OMEN_OK);
     ck_assert_int_eq(omen_add(index, &batch), OMEN_OK);
@@ -48,7 +50,7 @@ END_TEST
 START_TEST(ids_are_checked_against_the_batch_and_the_index)
 {
     const uint64_t twice[3] = {9, 4, 9};
-    omen_batch     batch = batch_of(3, twice);
+    omen_batch batch = batch_of(3, twice);
     ck_assert_says(omen_add(index_of, &batch), OMEN_E_DUPLICATE_ID, "row 2: id 9 is that of row 0");
     ck_assert_says(omen_upsert(index_of, &batch), OMEN_E_DUPLICATE_ID, "row 2: id 9");
     const uint64_t above[2] = {INT64_MAX, 1ull << 63};
@@ -56,12 +58,14 @@ START_TEST(ids_are_checked_against_the_batch_and_the_index)
     ck_assert_says(omen_add(index_of, &batch), OMEN_E_ID_RANGE, "row 1: id 9223372036854775808");
     batch.count = 1;
     ck_assert_int_eq(omen_add(index_of, &batch), OMEN_OK);
-    ck_assert_says(omen_add(index_of, &batch), OMEN_E_EXISTS, "row 0: id 9223372036854775807 exists already");
+    ck_assert_says(omen_add(index_of, &batch), OMEN_E_EXISTS,
+                   "row 0: id 9223372036854775807 exists already");
     batch.ids = NULL;
     ck_assert_says(omen_add(index_of, &batch), OMEN_E_ID_RANGE, "the next number");
     const uint64_t missing = 5;
     batch = batch_of(1, &missing);
-    ck_assert_says(omen_set_payloads(index_of, &batch), OMEN_E_NOT_FOUND, "row 0: id 5 is not there");
+    ck_assert_says(omen_set_payloads(index_of, &batch), OMEN_E_NOT_FOUND,
+                   "row 0: id 5 is not there");
     ck_assert_uint_eq(count_of(index_of), 1);
 }
 END_TEST
@@ -72,7 +76,7 @@ START_TEST(text_ids_are_checked_and_keep_their_keys)
     memset(long_id, 'x', sizeof long_id);
     long_id[256] = '\0';
     const char *bad[] = {"", long_id, "\xff", NULL};
-    omen_batch  batch = batch_of(1, NULL);
+    omen_batch batch = batch_of(1, NULL);
     batch.text_ids = bad;
     ck_assert_says(omen_add(index_of, &batch), OMEN_E_ID_LENGTH, "row 0: its text id is empty");
     batch.text_ids = bad + 1;
@@ -88,9 +92,9 @@ START_TEST(text_ids_are_checked_and_keep_their_keys)
 
     long_id[255] = '\0';
     const char *good[] = {"a", "b", long_id};
-    uint64_t    keys[3], key, ids[10];
-    uint32_t    found;
-    char        text[256];
+    uint64_t keys[3], key, ids[10];
+    uint32_t found;
+    char text[256];
     batch.text_ids = good;
     batch.ids_out = keys;
     ck_assert_int_eq(omen_add(index_of, &batch), OMEN_OK);
@@ -108,14 +112,15 @@ START_TEST(text_ids_are_checked_and_keep_their_keys)
     ck_assert_uint_eq(found, 3);
 
     size_t deleted;
-    ck_assert_int_eq(omen_delete_text(index_of, (const char *[]){"b", "nobody"}, 2, &deleted), OMEN_OK);
+    ck_assert_int_eq(omen_delete_text(index_of, (const char *[]){"b", "nobody"}, 2, &deleted),
+                     OMEN_OK);
     ck_assert_uint_eq(deleted, 1);
     ck_assert_int_eq(omen_contains(index_of, keys[1]), 0);
     batch.count = 1;
     batch.text_ids = good + 1;
     ck_assert_int_eq(omen_add(index_of, &batch), OMEN_OK);
     ck_assert_int_eq(omen_id_key(index_of, "b", &key), OMEN_OK);
-    ck_assert_uint_eq(key, keys[0]);  // ids_out of this batch: the same key as before the delete
+    ck_assert_uint_eq(key, keys[0]); // ids_out of this batch: the same key as before the delete
     ck_assert_int_eq(omen_contains(index_of, key), 1);
 }
 END_TEST
@@ -123,8 +128,8 @@ END_TEST
 START_TEST(kinds_of_ids_do_not_mix)
 {
     const uint64_t id = 1;
-    const char    *text = "a";
-    omen_batch     integers = batch_of(1, &id), texts = batch_of(1, NULL), both = batch_of(1, &id);
+    const char *text = "a";
+    omen_batch integers = batch_of(1, &id), texts = batch_of(1, NULL), both = batch_of(1, &id);
     texts.text_ids = both.text_ids = &text;
     ck_assert_says(omen_add(index_of, &both), OMEN_E_INVALID, "ids and text_ids are both given");
     ck_assert_int_eq(omen_add(index_of, &integers), OMEN_OK);
@@ -132,7 +137,7 @@ START_TEST(kinds_of_ids_do_not_mix)
     ck_assert_says(omen_delete_text(index_of, &text, 1, NULL), OMEN_E_ID_KIND, "holds integer ids");
 
     const omen_options options = options_of(OMEN_L2, OMEN_F32);
-    omen_index_t       other;
+    omen_index_t other;
     ck_assert_int_eq(omen_open(&options, &other), OMEN_OK);
     ck_assert_int_eq(omen_add(other, &texts), OMEN_OK);
     ck_assert_says(omen_add(other, &integers), OMEN_E_ID_KIND, "holds text ids");
@@ -145,8 +150,8 @@ END_TEST
 START_TEST(rows_without_ids_are_numbered_on)
 {
     const uint64_t id = 41;
-    uint64_t       out[2];
-    omen_batch     batch = batch_of(1, &id);
+    uint64_t out[2];
+    omen_batch batch = batch_of(1, &id);
     ck_assert_int_eq(omen_add(index_of, &batch), OMEN_OK);
     batch = batch_of(2, NULL);
     batch.ids_out = out;
@@ -155,7 +160,7 @@ START_TEST(rows_without_ids_are_numbered_on)
     ck_assert_uint_eq(out[1], 43);
     ck_assert_int_eq(omen_delete(index_of, out, 2, NULL), OMEN_OK);
     ck_assert_int_eq(omen_add(index_of, &batch), OMEN_OK);
-    ck_assert_uint_eq(out[0], 44);  // a number is not given twice
+    ck_assert_uint_eq(out[0], 44); // a number is not given twice
 }
 END_TEST
 
@@ -169,7 +174,8 @@ START_TEST(layout_of_rows_is_checked)
     ck_assert_says(omen_add(index_of, &batch), OMEN_E_DIMENSION, "stride is 15 bytes");
     batch.stride = 0;
     batch.dtype = OMEN_F16;
-    ck_assert_says(omen_add(index_of, &batch), OMEN_E_DTYPE, "rows are f16, but this index holds f32");
+    ck_assert_says(omen_add(index_of, &batch), OMEN_E_DTYPE,
+                   "rows are f16, but this index holds f32");
     batch.dtype = (omen_dtype)99;
     ck_assert_int_eq(omen_add(index_of, &batch), OMEN_E_DTYPE);
     batch = batch_of(2, NULL);
@@ -185,11 +191,11 @@ END_TEST
 
 START_TEST(strided_and_unaligned_rows_are_read_right)
 {
-    char          bytes[3 * 24 + 1];
-    const float   row[4] = {1, 2, 3, 4};
-    uint64_t      ids[3];
+    char bytes[3 * 24 + 1];
+    const float row[4] = {1, 2, 3, 4};
+    uint64_t ids[3];
     omen_points_t points;
-    omen_batch    batch = batch_of(3, NULL);
+    omen_batch batch = batch_of(3, NULL);
     memset(bytes, 0xff, sizeof bytes);
     for (int i = 0; i < 3; i++)
         memcpy(bytes + 1 + i * 24, row, sizeof row);
@@ -202,7 +208,7 @@ START_TEST(strided_and_unaligned_rows_are_read_right)
         ck_assert_mem_eq(omen_points_vector(points, i), row, sizeof row);
     omen_points_free(points);
     uint64_t hits[10];
-    float    distances[10];
+    float distances[10];
     ck_assert_int_eq(omen_query(index_of, bytes + 1, NULL, hits, distances, NULL), OMEN_OK);
     ck_assert_float_le(distances[0], 1e-6f);
 }
@@ -212,8 +218,8 @@ START_TEST(slots_end_at_their_limit_and_come_back_by_compaction)
 {
     omen_options options = options_of(OMEN_L2, OMEN_F32);
     omen_index_t index;
-    uint64_t     ids[8];
-    omen_batch   batch = batch_of(8, NULL);
+    uint64_t ids[8];
+    omen_batch batch = batch_of(8, NULL);
     options.slots_max = 8;
     batch.ids_out = ids;
     ck_assert_int_eq(omen_open(&options, &index), OMEN_OK);
@@ -234,7 +240,7 @@ START_TEST(memory_limit_refuses_before_anything_is_done)
 {
     omen_options options = options_of(OMEN_L2, OMEN_F32);
     omen_index_t index;
-    omen_batch   batch = batch_of(8, NULL);
+    omen_batch batch = batch_of(8, NULL);
     options.max_memory = 1;
     ck_assert_int_eq(omen_open(&options, &index), OMEN_OK);
     ck_assert_says(omen_add(index, &batch), OMEN_E_NO_MEMORY, "max_memory is 1 bytes");
@@ -245,11 +251,11 @@ END_TEST
 
 START_TEST(read_only_index_refuses_every_write)
 {
-    omen_options   options = options_of(OMEN_L2, OMEN_F32);
-    omen_index_t   index;
-    omen_batch     batch = batch_of(1, NULL);
+    omen_options options = options_of(OMEN_L2, OMEN_F32);
+    omen_index_t index;
+    omen_batch batch = batch_of(1, NULL);
     const uint64_t id = 0;
-    const char    *text = "a";
+    const char *text = "a";
     options.read_only = 1;
     ck_assert_int_eq(omen_open(&options, &index), OMEN_OK);
     ck_assert_says(omen_add(index, &batch), OMEN_E_READ_ONLY, "read-only");
@@ -267,28 +273,32 @@ END_TEST
 
 START_TEST(payloads_and_fields_are_checked_by_row)
 {
-    uint8_t     bytes[MODEL_PAYLOAD_MAX];
+    uint8_t bytes[MODEL_PAYLOAD_MAX];
     const size_t length = model_payload(bytes, 7, "Oslo");
     static uint8_t large[PAYLOAD_BYTES_MAX + 1];
     const void *payloads[2] = {bytes, "\x93"};
-    size_t      sizes[2] = {length, 1};
-    omen_batch  batch = batch_of(2, NULL);
+    size_t sizes[2] = {length, 1};
+    omen_batch batch = batch_of(2, NULL);
     batch.payloads = payloads;
     batch.payload_bytes = sizes;
     ck_assert_says(omen_add(index_of, &batch), OMEN_E_PAYLOAD, "row 1: ");
     payloads[1] = large;
     sizes[1] = sizeof large;
-    ck_assert_says(omen_add(index_of, &batch), OMEN_E_PAYLOAD, "row 1: its payload has 65537 bytes");
+    ck_assert_says(omen_add(index_of, &batch), OMEN_E_PAYLOAD,
+                   "row 1: its payload has 65537 bytes");
     batch.count = 1;
     ck_assert_int_eq(omen_add(index_of, &batch), OMEN_OK);
-    ck_assert_says(omen_field_index(index_of, "city", OMEN_FIELD_INTEGER), OMEN_E_FIELD_TYPE, "id 0: ");
-    ck_assert_says(omen_field_index(index_of, "city", (omen_field_type)0), OMEN_E_INVALID, "field type is 0");
+    ck_assert_says(omen_field_index(index_of, "city", OMEN_FIELD_INTEGER), OMEN_E_FIELD_TYPE,
+                   "id 0: ");
+    ck_assert_says(omen_field_index(index_of, "city", (omen_field_type)0), OMEN_E_INVALID,
+                   "field type is 0");
     ck_assert_int_eq(omen_field_index(index_of, "", OMEN_FIELD_BOOL), OMEN_E_INVALID);
     ck_assert_int_eq(omen_field_index(index_of, "city", OMEN_FIELD_KEYWORD), OMEN_OK);
     ck_assert_int_eq(omen_field_index(index_of, "age", OMEN_FIELD_BOOL), OMEN_E_FIELD_TYPE);
     ck_assert_int_eq(omen_field_index(index_of, "city", OMEN_FIELD_UUID), OMEN_E_EXISTS);
     // {"city": 7}
-    payloads[0] = "\x81\xa4" "city\x07";
+    payloads[0] = "\x81\xa4"
+                  "city\x07";
     sizes[0] = 7;
     ck_assert_int_eq(omen_add(index_of, &batch), OMEN_E_FIELD_TYPE);
     ck_assert_uint_eq(count_of(index_of), 1);
@@ -298,19 +308,19 @@ END_TEST
 START_TEST(every_dtype_gives_back_what_it_was_given)
 {
     static const omen_dtype types[] = {OMEN_F32, OMEN_F16, OMEN_BF16, OMEN_I8, OMEN_U8};
-    static const uint16_t   halves[4] = {0x3c00, 0x4000, 0x4200, 0x4400};  // f16 1 2 3 4
-    static const uint16_t   brains[4] = {0x3f80, 0x4000, 0x4040, 0x4080};  // bf16 1 2 3 4
-    static const uint8_t    small[4] = {1, 2, 3, 4};
-    static const float      wide[4] = {1, 2, 3, 4};
-    const void *const       given[] = {wide, halves, brains, small, small};
-    const size_t            bytes[] = {16, 8, 8, 4, 4};
-    const omen_options      options = options_of(OMEN_L2, types[_i]);
-    omen_index_t            index;
-    omen_points_t           points;
-    uint64_t                ids[2], hit;
-    float                   distance;
-    uint32_t                found;
-    omen_batch              batch = batch_of(1, NULL);
+    static const uint16_t halves[4] = {0x3c00, 0x4000, 0x4200, 0x4400}; // f16 1 2 3 4
+    static const uint16_t brains[4] = {0x3f80, 0x4000, 0x4040, 0x4080}; // bf16 1 2 3 4
+    static const uint8_t small[4] = {1, 2, 3, 4};
+    static const float wide[4] = {1, 2, 3, 4};
+    const void *const given[] = {wide, halves, brains, small, small};
+    const size_t bytes[] = {16, 8, 8, 4, 4};
+    const omen_options options = options_of(OMEN_L2, types[_i]);
+    omen_index_t index;
+    omen_points_t points;
+    uint64_t ids[2], hit;
+    float distance;
+    uint32_t found;
+    omen_batch batch = batch_of(1, NULL);
     ck_assert_int_eq(omen_open(&options, &index), OMEN_OK);
     batch.dtype = types[_i];
     batch.vectors = given[_i];
@@ -329,8 +339,10 @@ START_TEST(every_dtype_gives_back_what_it_was_given)
     for (int own = 0; own < 2; own++) {
         query.k = 1;
         query.dtype = own != 0 ? types[_i] : OMEN_F32;
-        ck_assert_int_eq(omen_query(index, own != 0 ? given[_i] : wide, &query, &hit, &distance, &found), OMEN_OK);
-        ck_assert_uint_eq(hit, ids[0]);  // equal distances by older row
+        ck_assert_int_eq(
+            omen_query(index, own != 0 ? given[_i] : wide, &query, &hit, &distance, &found),
+            OMEN_OK);
+        ck_assert_uint_eq(hit, ids[0]); // equal distances by older row
         ck_assert_float_eq(distance, 0.0f);
     }
     omen_close(index);
@@ -340,12 +352,13 @@ END_TEST
 START_TEST(number_that_f16_cannot_hold_is_refused)
 {
     const omen_options options = options_of(OMEN_COSINE, OMEN_F16);
-    omen_index_t       index;
-    omen_batch         batch = batch_of(1, NULL);
-    float              row[4] = {1, 65520, 0, 0};
+    omen_index_t index;
+    omen_batch batch = batch_of(1, NULL);
+    float row[4] = {1, 65520, 0, 0};
     batch.vectors = row;
     ck_assert_int_eq(omen_open(&options, &index), OMEN_OK);
-    ck_assert_says(omen_add(index, &batch), OMEN_E_NOT_FINITE, "row 0: component 1 is 65520, which f16 cannot hold");
+    ck_assert_says(omen_add(index, &batch), OMEN_E_NOT_FINITE,
+                   "row 0: component 1 is 65520, which f16 cannot hold");
     row[1] = 65519;
     ck_assert_int_eq(omen_add(index, &batch), OMEN_OK);
     memcpy(row, (const float[4]){1e-8f, 0, 0, 0}, sizeof row);

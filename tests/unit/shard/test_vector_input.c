@@ -10,14 +10,17 @@
 
 #define DIM_MAX 130u
 
-static float             values[DIM_MAX + 1], work[DIM_MAX];
+static float values[DIM_MAX + 1], work[DIM_MAX];
 static struct omen_error error;
 
 static struct vector_rows
 rows_of(const void *rows, uint32_t dim, enum vector_type type)
 {
-    return (struct vector_rows){
-        .rows = rows, .count = 1, .stride = dim * vector_type_bytes(type), .dim = dim, .type = type};
+    return (struct vector_rows){.rows = rows,
+                                .count = 1,
+                                .stride = dim * vector_type_bytes(type),
+                                .dim = dim,
+                                .type = type};
 }
 
 static void
@@ -30,20 +33,22 @@ setup(void)
 // Every place of the row is looked at, whatever the kernel's step is.
 START_TEST(one_bad_component_anywhere_is_named)
 {
-    static const float  bad[] = {NAN, INFINITY, -INFINITY};
-    static const char  *names[] = {"NaN", "+infinity", "-infinity"};
+    static const float bad[] = {NAN, INFINITY, -INFINITY};
+    static const char *names[] = {"NaN", "+infinity", "-infinity"};
     static const uint32_t dims[] = {1, 3, 16, 17, 64, 100, 130};
     for (size_t d = 0; d < sizeof dims / sizeof dims[0]; d++) {
         const struct vector_rows rows = rows_of(values, dims[d], VECTOR_F32);
         for (uint32_t i = 0; i < dims[d]; i++) {
-            char         text[64];
-            const float  before = values[i];
+            char text[64];
+            const float before = values[i];
             const float *out;
             values[i] = bad[_i];
             (void)snprintf(text, sizeof text, "row 0: component %u is %s", i, names[_i]);
-            ck_assert_int_eq(vector_input_check(&rows, VECTOR_F32, METRIC_L2, work, &error), OMEN_E_NOT_FINITE);
+            ck_assert_int_eq(vector_input_check(&rows, VECTOR_F32, METRIC_L2, work, &error),
+                             OMEN_E_NOT_FINITE);
             ck_assert_str_eq(error.text, text);
-            ck_assert_int_eq(vector_input_query(&rows, METRIC_L2, work, &out, &error), OMEN_E_NOT_FINITE);
+            ck_assert_int_eq(vector_input_query(&rows, METRIC_L2, work, &out, &error),
+                             OMEN_E_NOT_FINITE);
             ck_assert_str_eq(error.text, text + strlen("row 0: "));
             values[i] = before;
         }
@@ -55,26 +60,29 @@ END_TEST
 START_TEST(half_rows_are_checked_in_their_own_type)
 {
     const enum vector_type type = _i == 0 ? VECTOR_F16 : VECTOR_BF16;
-    uint16_t               row[8];
+    uint16_t row[8];
     vector_from_f32(type, values, 8, row);
     const struct vector_rows rows = rows_of(row, 8, type);
     ck_assert_int_eq(vector_input_check(&rows, type, METRIC_COSINE, work, &error), OMEN_OK);
     row[5] = type == VECTOR_F16 ? 0x7c00 : 0x7f80;
-    ck_assert_int_eq(vector_input_check(&rows, type, METRIC_COSINE, work, &error), OMEN_E_NOT_FINITE);
+    ck_assert_int_eq(vector_input_check(&rows, type, METRIC_COSINE, work, &error),
+                     OMEN_E_NOT_FINITE);
     ck_assert_str_eq(error.text, "row 0: component 5 is +infinity");
     memset(row, 0, sizeof row);
-    row[3] = 0x8000;  // minus zero is zero
-    ck_assert_int_eq(vector_input_check(&rows, type, METRIC_COSINE, work, &error), OMEN_E_ZERO_VECTOR);
+    row[3] = 0x8000; // minus zero is zero
+    ck_assert_int_eq(vector_input_check(&rows, type, METRIC_COSINE, work, &error),
+                     OMEN_E_ZERO_VECTOR);
     ck_assert_int_eq(vector_input_check(&rows, type, METRIC_L2, work, &error), OMEN_OK);
 }
 END_TEST
 
 START_TEST(integer_rows_need_a_direction_under_cosine_only)
 {
-    uint8_t                  row[7] = {0};
+    uint8_t row[7] = {0};
     const struct vector_rows rows = rows_of(row, 7, _i == 0 ? VECTOR_I8 : VECTOR_U8);
     ck_assert_int_eq(vector_input_check(&rows, rows.type, METRIC_IP, work, &error), OMEN_OK);
-    ck_assert_int_eq(vector_input_check(&rows, rows.type, METRIC_COSINE, work, &error), OMEN_E_ZERO_VECTOR);
+    ck_assert_int_eq(vector_input_check(&rows, rows.type, METRIC_COSINE, work, &error),
+                     OMEN_E_ZERO_VECTOR);
     row[6] = 255;
     ck_assert_int_eq(vector_input_check(&rows, rows.type, METRIC_COSINE, work, &error), OMEN_OK);
 }
@@ -82,20 +90,21 @@ END_TEST
 
 START_TEST(short_query_is_judged_by_its_length)
 {
-    const float             *out;
+    const float *out;
     const struct vector_rows query = rows_of(values, 4, VECTOR_F32);
     memcpy(values, (const float[4]){1e-16f, 0, 0, 0}, 16);
     ck_assert_int_eq(vector_input_query(&query, METRIC_COSINE, work, &out, &error), OMEN_OK);
     memcpy(values, (const float[4]){1e-25f, 0, 0, 0}, 16);
-    ck_assert_int_eq(vector_input_query(&query, METRIC_COSINE, work, &out, &error), OMEN_E_ZERO_VECTOR);
+    ck_assert_int_eq(vector_input_query(&query, METRIC_COSINE, work, &out, &error),
+                     OMEN_E_ZERO_VECTOR);
     ck_assert_int_eq(vector_input_query(&query, METRIC_L2, work, &out, &error), OMEN_OK);
-    ck_assert_ptr_eq(out, values);  // not copied
+    ck_assert_ptr_eq(out, values); // not copied
 }
 END_TEST
 
 START_TEST(unaligned_query_is_copied_whole)
 {
-    char         bytes[4 * 4 + 1];
+    char bytes[4 * 4 + 1];
     const float *out;
     memcpy(bytes + 1, values, 16);
     const struct vector_rows query = rows_of(bytes + 1, 4, VECTOR_F32);
@@ -107,12 +116,12 @@ END_TEST
 
 START_TEST(conversion_rounds_to_nearest)
 {
-    const float              one[3] = {1.0f, 1.0f + 0x1p-11f, 1.0f + 3 * 0x1p-12f};
-    uint16_t                 out[3];
+    const float one[3] = {1.0f, 1.0f + 0x1p-11f, 1.0f + 3 * 0x1p-12f};
+    uint16_t out[3];
     const struct vector_rows rows = rows_of(one, 3, VECTOR_F32);
     vector_input_convert(&rows, 0, VECTOR_F16, work, out);
     ck_assert_uint_eq(out[0], 0x3c00);
-    ck_assert_uint_eq(out[1], 0x3c00);  // half-way, to even
+    ck_assert_uint_eq(out[1], 0x3c00); // half-way, to even
     ck_assert_uint_eq(out[2], 0x3c01);
 }
 END_TEST
