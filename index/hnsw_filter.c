@@ -19,10 +19,11 @@
 #include "base/os_clock.h"
 #include "index/hnsw_int.h"
 
-#define PLAIN_SHARE 0.9f // of the rows: from there on the plain walk
-#define SCAN_FACTOR                                                                                \
-    6u // rows that a scan compares in the time of one comparison of a filtered walk, 13 ns to 60, \
-        // and then some, because a scan misses nothing
+// Of the rows: from there on the plain walk.
+#define PLAIN_SHARE 0.9f
+// Rows that a scan compares in the time of one comparison of a filtered walk, 13 ns to 60, and then some, because a
+// scan misses nothing.
+#define SCAN_FACTOR 6u
 #define EVALUATIONS_PER_BEAM 18u
 #define EVALUATIONS_BASE 400u
 #define SEEDS 4u
