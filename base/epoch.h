@@ -16,8 +16,8 @@
 
 #include "base/os_lock.h"
 
-#define EPOCH_RETIRED_MAX                                                                          \
-    32u // old versions that wait for their readers; one more makes the writer wait
+// Old versions that wait for their readers; one more makes the writer wait
+#define EPOCH_RETIRED_MAX 32u
 #define EPOCH_STRIPES 32u // threads beyond that share counters, which costs speed only
 
 // One thread's readers, by parity. The padding keeps two threads' counters two cache lines apart (the

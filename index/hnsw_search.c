@@ -25,8 +25,8 @@
 #define FILTER_BATCH 32u   // rows that pass and are looked for behind failing ones
 #define BRIDGES 4u
 #define DETOURS 1u
-#define STOP_DEPTH                                                                                 \
-    10u // the stop is relative to the 10th at least: the distance of the very nearest says little
+// The stop is relative to the 10th at least: the distance of the very nearest says little
+#define STOP_DEPTH 10u
 
 struct batch {
     uint32_t slots[LINK_ROW_MAX];

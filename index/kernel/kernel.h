@@ -18,8 +18,8 @@
 
 #include "index/metric.h"
 
-#define NIBBLE_META_BYTES                                                                          \
-    32u // the first bytes of a high-plane row lend their lowest bit to two f16 numbers
+// The first bytes of a high-plane row lend their lowest bit to two f16 numbers
+#define NIBBLE_META_BYTES 32u
 
 // A query against high-plane rows.
 struct nibble_query {
