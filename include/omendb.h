@@ -272,7 +272,8 @@ typedef struct omen_statistics {
     double   drift;             /* squared distance of today's mean from the code's, over the variance */
     double   recall;            /* last measured; negative when never */
     double   open_seconds;
-    uint64_t searches, evaluations, rerank_misses;
+    uint64_t searches, evaluations;
+    uint64_t rerank_misses; /* searches whose list was too short for its codes to be sure: a larger ef helps */
 } omen_statistics;
 OMEN_API omen_status omen_stats(omen_index_t index, omen_statistics *out); /* set out->struct_size first */
 

@@ -54,6 +54,7 @@ struct hnsw_work {
     uint64_t exact_distances; // distances on rows
     uint64_t hops;            // nodes expanded
     uint64_t tail;            // tail rows scanned
+    uint64_t rerank_misses;   // searches whose list ended before its codes were sure of the k-th
     bool cut;                 // the deadline ended it early
     uint32_t strategy;        // of the last search: enum hnsw_strategy
 };

@@ -94,6 +94,7 @@ sift_fine(const struct walk *walk, const struct hnsw_query *query, uint32_t tail
     const float margin = rerank_margin(&hnsw->codec, coded);
     *fine = (struct nearest){.keys = fine->keys, .capacity = walk->scratch->members_room};
     uint32_t slots[2][FINE_BATCH], counts[2] = {0, 0}, at = 0;
+    bool sure = false;
     // One batch is fetched while the one before is compared.
     for (uint32_t turn = 0;; turn ^= 1) {
         const float limit =
@@ -102,6 +103,7 @@ sift_fine(const struct walk *walk, const struct hnsw_query *query, uint32_t tail
         for (; at < pool->count && count < FINE_BATCH; at++) {
             if (nearest_distance(pool->keys[at]) > limit) {
                 at = pool->count;
+                sure = true;
                 break;
             }
             const uint32_t slot = nearest_slot(pool->keys[at]);
@@ -114,9 +116,12 @@ sift_fine(const struct walk *walk, const struct hnsw_query *query, uint32_t tail
         if (counts[turn ^ 1] > 0)
             compare_fine(walk, slots[turn ^ 1], counts[turn ^ 1], fine);
         else if (count == 0)
-            return;
+            break;
         counts[turn ^ 1] = 0;
     }
+    // What the list had no room for might have been an answer all the same.
+    if (query->work != NULL && !sure && pool->count == pool->capacity)
+        query->work->rerank_misses++;
 }
 
 void

@@ -60,11 +60,18 @@ readers_give(struct readers *readers, uint32_t hint, struct reader *reader)
 }
 
 void
-readers_count(struct readers *readers, uint32_t hint, uint64_t evaluations)
+readers_count(struct readers *readers, uint32_t hint, const struct hnsw_work *before,
+              const struct hnsw_work *after)
 {
     struct reader_place *place = &readers->places[hint % READER_PLACES];
     atomic_fetch_add_explicit(&place->searches, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&place->evaluations, evaluations, memory_order_relaxed);
+    atomic_fetch_add_explicit(&place->evaluations, after->evaluations - before->evaluations,
+                              memory_order_relaxed);
+    if (after->rerank_misses !=
+        before->rerank_misses) // rare: not worth a locked addition each time
+        atomic_fetch_add_explicit(&place->rerank_misses,
+                                  after->rerank_misses - before->rerank_misses,
+                                  memory_order_relaxed);
 }
 
 omen_status
@@ -123,6 +130,7 @@ readers_totals(struct readers *readers, struct readers_totals *totals)
         }
         totals->searches += atomic_load_explicit(&place->searches, memory_order_relaxed);
         totals->evaluations += atomic_load_explicit(&place->evaluations, memory_order_relaxed);
+        totals->rerank_misses += atomic_load_explicit(&place->rerank_misses, memory_order_relaxed);
     }
 }
 

@@ -33,7 +33,8 @@ struct reader_place {
     _Atomic(struct reader *) reader;
     _Atomic uint64_t searches; // of threads that look here first
     _Atomic uint64_t evaluations;
-    uint64_t padding[13];
+    _Atomic uint64_t rerank_misses;
+    uint64_t padding[12];
 };
 
 struct readers {
@@ -47,7 +48,9 @@ void readers_fini(struct readers *readers); // every reader must be back
 OMEN_MUST_CHECK omen_status readers_take(struct readers *readers, uint32_t hint,
                                          struct reader **out);
 void readers_give(struct readers *readers, uint32_t hint, struct reader *reader);
-void readers_count(struct readers *readers, uint32_t hint, uint64_t evaluations); // one more search
+// One more search, whose work led from `before` to `after`.
+void readers_count(struct readers *readers, uint32_t hint, const struct hnsw_work *before,
+                   const struct hnsw_work *after);
 
 // Room for k hits of a search in `hnsw`, and for a converted query.
 OMEN_MUST_CHECK omen_status reader_fit(struct reader *reader, const struct hnsw *hnsw, uint32_t k,
@@ -57,7 +60,7 @@ OMEN_MUST_CHECK omen_status reader_fit_vector(struct reader *reader, uint32_t di
 OMEN_MUST_CHECK omen_status reader_fit_places(struct reader *reader, uint32_t count);
 
 struct readers_totals {
-    uint64_t bytes, searches, evaluations;
+    uint64_t bytes, searches, evaluations, rerank_misses;
 };
 // Bytes of the readers that nobody holds at the moment.
 void readers_totals(struct readers *readers, struct readers_totals *totals);

@@ -152,7 +152,6 @@ shard_stats(struct shard *shard, omen_statistics *out)
     out->drift = (double)hnsw_drift(hnsw);
     out->recall = atomic_load(&shard->recall);
     out->open_seconds = shard->open_seconds;
-    out->rerank_misses = 0;
     stats_memory(shard, out);
     lock_release(&shard->writers);
 }
@@ -169,6 +168,7 @@ stats_memory(struct shard *shard, omen_statistics *out)
     readers_totals(&shard->readers, &totals);
     out->searches = totals.searches;
     out->evaluations = totals.evaluations;
+    out->rerank_misses = totals.rerank_misses;
     out->bytes_links = memory.hnsw.links;
     out->bytes_codes = memory.hnsw.codes;
     out->bytes_vectors = memory.hnsw.rows;

@@ -255,7 +255,7 @@ answer_one(struct visit *visit, struct search *search, const void *vector,
 {
     struct search_query query = {
         .k = search->k, .excluded = HNSW_NONE, .exact = search->options->exact != 0};
-    const uint64_t evaluations = search->work.evaluations;
+    const struct hnsw_work before = search->work;
     uint32_t found = 0;
     omen_status status = search_vector(visit, search, vector, &query.vector, error);
     if (status == OMEN_OK)
@@ -263,8 +263,7 @@ answer_one(struct visit *visit, struct search *search, const void *vector,
     if (status != OMEN_OK)
         return status;
     answer_fill(visit, found, search->k, answer);
-    readers_count(&visit->shard->readers, visit_hint(visit),
-                  search->work.evaluations - evaluations);
+    readers_count(&visit->shard->readers, visit_hint(visit), &before, &search->work);
     return OMEN_OK;
 }
 
@@ -500,7 +499,7 @@ shard_range(struct shard *shard, const void *vector, float radius,
         status = range_hits(&visit, &search, vector, radius, &count, error);
     if (status == OMEN_OK)
         status = range_points(&visit, count, out, error);
-    readers_count(&shard->readers, visit_hint(&visit), search.work.evaluations);
+    readers_count(&shard->readers, visit_hint(&visit), &(struct hnsw_work){0}, &search.work);
     visit_leave(&visit);
     if (status == OMEN_OK && filtered)
         filter_view_keep(&visit, &search.view);

@@ -78,6 +78,33 @@ START_TEST(room_is_made_for_k_rerank_and_beam)
 }
 END_TEST
 
+// Misses of 40 searches.
+static uint64_t
+misses_at(uint32_t beam)
+{
+    struct prng prng = world.law.queries;
+    struct hnsw_work work = {0};
+    for (uint32_t q = 0; q < 40; q++) {
+        float vector[128];
+        struct hit hits[10];
+        law_draw(&world.law, &prng, vector);
+        struct hnsw_query query = world_query(vector, 10, beam);
+        query.work = &work;
+        hnsw_search(world.hnsw, &query, world.scratch, hits);
+    }
+    return work.rerank_misses;
+}
+
+START_TEST(lists_too_short_to_be_sure_are_counted)
+{
+    // A list of 1,000 of 4,000 rows reaches beyond what a code can be wrong by.
+    ck_assert_uint_eq(misses_at(1000), 0);
+    // And where codes are a hundred times as wrong, no short list does.
+    world.hnsw->codec.high_error *= 100.0f;
+    ck_assert_uint_eq(misses_at(10), 40);
+}
+END_TEST
+
 static Suite *
 rerank_suite(void)
 {
@@ -87,6 +114,7 @@ rerank_suite(void)
     tcase_add_test(tcase, a_fixed_number_is_compared_when_it_is_given);
     tcase_add_test(tcase, easy_queries_read_few_rows_and_lose_nothing_by_it);
     tcase_add_test(tcase, room_is_made_for_k_rerank_and_beam);
+    tcase_add_test(tcase, lists_too_short_to_be_sure_are_counted);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -51,10 +51,12 @@ START_TEST(searches_are_counted_whoever_made_them)
 {
     struct readers_totals totals;
     for (uint32_t hint = 0; hint < 2 * READER_PLACES; hint++)
-        readers_count(&readers, hint, hint);
+        readers_count(&readers, hint, &(struct hnsw_work){.evaluations = 7},
+                      &(struct hnsw_work){.evaluations = 7 + hint, .rerank_misses = hint % 2});
     readers_totals(&readers, &totals);
     ck_assert_uint_eq(totals.searches, 2 * READER_PLACES);
     ck_assert_uint_eq(totals.evaluations, READER_PLACES * (2 * READER_PLACES - 1));
+    ck_assert_uint_eq(totals.rerank_misses, READER_PLACES);
 }
 END_TEST
 
