@@ -250,7 +250,7 @@ OMEN_API omen_status omen_compact(omen_index_t index);
 OMEN_API omen_status omen_copy(omen_index_t index, const char *path); /* OMEN_E_UNSUPPORTED in this version */
 /* Checks every invariant; OMEN_E_CORRUPT with a message on the first that fails. */
 OMEN_API omen_status omen_verify(omen_index_t index);
-/* Changes the default ef of searches. */
+/* Changes the default ef of searches; from then on it is used instead of a default target_recall. */
 OMEN_API omen_status omen_set_ef(omen_index_t index, uint32_t ef);
 
 typedef struct omen_statistics {

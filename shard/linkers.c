@@ -96,7 +96,7 @@ linkers_step(struct linkers *linkers, struct scratch *scratch)
     atomic_fetch_add(&linkers->active, 1);
     if (atomic_load(&linkers->paused) == 0) {
         struct hnsw *hnsw = atomic_load(&linkers->hnsw);
-        // Linking aborts the process when its scratch cannot grow; a row that stays in the tail is still found.
+        // Without room for linking a row stays in the tail, where it is still found; workers then wait for a wake.
         if (scratch_fit(scratch, hnsw, 1, linkers->beam) != OMEN_OK)
             did = LINKERS_NO_MEMORY;
         else if (hnsw_link_next(hnsw, scratch) || hnsw_repair_next(hnsw, scratch))

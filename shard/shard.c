@@ -40,6 +40,7 @@ shard_open(const omen_options *options, struct shard **out, struct omen_error *e
     atomic_init(&shard->kind, ID_KIND_NONE);
     atomic_init(&shard->compaction_due, 0);
     atomic_init(&shard->ef, options->ef_search);
+    atomic_init(&shard->aims, options->target_recall != 0.0);
     atomic_init(&shard->recall, -1.0);
     linkers_init(&shard->linkers, NULL, options->threads, options->ef_construction);
 
@@ -123,6 +124,7 @@ shard_set_ef(struct shard *shard, uint32_t ef, struct omen_error *error)
     if (ef < 1 || ef > BEAM_MAX)
         return error_set(error, OMEN_E_INVALID, "ef is %u; it must be 1..%u", ef, BEAM_MAX);
     atomic_store_explicit(&shard->ef, ef, memory_order_relaxed);
+    atomic_store_explicit(&shard->aims, false, memory_order_relaxed);
     return OMEN_OK;
 }
 

@@ -60,6 +60,7 @@ struct shard {
     struct names *names;
     _Atomic uint32_t kind; // enum id_kind
     _Atomic uint32_t ef;
+    _Atomic bool aims;               // at options.target_recall by default, until an ef is set
     _Atomic uint64_t version;        // of the rows: +1 after every change that a filter can see
     _Atomic uint64_t replacing;      // odd: old and new rows of some ids can both be found
     _Atomic uint32_t compaction_due; // 1: for a worker to do

@@ -52,7 +52,8 @@ search_init(struct shard *shard, const omen_query_options *options, struct searc
     if (options->exact != 0)
         return OMEN_OK;
     search->target = options->target_recall;
-    if (search->target == 0.0 && search->beam == 0)
+    if (search->target == 0.0 && search->beam == 0 &&
+        atomic_load_explicit(&shard->aims, memory_order_relaxed))
         search->target = shard->options.target_recall;
     if (search->beam == 0)
         search->beam = atomic_load_explicit(&shard->ef, memory_order_relaxed);

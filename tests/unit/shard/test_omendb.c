@@ -488,6 +488,22 @@ START_TEST(ef_below_k_means_k_and_a_target_may_do_with_less)
 }
 END_TEST
 
+START_TEST(an_ef_that_is_set_takes_the_place_of_a_default_target)
+{
+    omen_options open = OMEN_OPTIONS_INIT;
+    open.dimension = 4;
+    open.target_recall = 0.8;
+    omen_close(index_of);
+    ck_assert_int_eq(omen_open(&open, &index_of), OMEN_OK);
+    add_random(index_of, 3000, 1);
+    ck_assert_int_eq(omen_flush(index_of), OMEN_OK);
+    omen_query_options options = OMEN_QUERY_OPTIONS_INIT;
+    const uint64_t aimed = evaluations_of(&options);
+    ck_assert_int_eq(omen_set_ef(index_of, 1000), OMEN_OK);
+    ck_assert_uint_gt(evaluations_of(&options), aimed);
+}
+END_TEST
+
 #define WIDE_DIM 32u
 #define WIDE_ROWS 6000u
 
@@ -715,6 +731,7 @@ suite(void)
     tcase_add_test(reading, recall_that_memory_is_short_for_is_refused);
     tcase_add_test(reading, interval_ends_at_1_when_everything_was_found);
     tcase_add_test(reading, ef_below_k_means_k_and_a_target_may_do_with_less);
+    tcase_add_test(reading, an_ef_that_is_set_takes_the_place_of_a_default_target);
     tcase_add_test(reading, range_finds_nearly_all_that_lies_within);
     tcase_add_test(reading, target_recall_calibrates_when_there_is_enough);
     tcase_add_test(reading, build_tells_its_progress_and_can_be_left);
