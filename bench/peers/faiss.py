@@ -46,7 +46,8 @@ class Faiss(Peer):
         return True
 
     def load(self, path, base, metric):
-        self.index = faiss.downcast_index(faiss.read_index(str(path)))
+        self.owner = faiss.read_index(str(path))  # what is downcast does not own the index
+        self.index = faiss.downcast_index(self.owner)
 
 
 def open_peer(kind):
