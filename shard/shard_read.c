@@ -124,7 +124,7 @@ search_run(struct visit *visit, struct search *search, const struct search_query
         *found = full;
         if (before % 2 == 0 &&
             atomic_load_explicit(&shard->replacing, memory_order_acquire) == before)
-            return OMEN_OK;
+            break; // the second time round there may be 2 k of them
         if (reader_fit_places(visit->reader, full) != OMEN_OK)
             return error_set_plain(error, OMEN_E_NO_MEMORY);
         *found = drop_older_rows(visit, full);
