@@ -270,7 +270,7 @@ def write_ann(out, part=False):
     for result in results:
         parts.append(f"### {ann_title(result)}\n\nCommit {result['commit']}, {result['date']}.")
         parts += [f"{caption}:\n\n{text}" for caption, text in ann_tables(result)]
-        parts += [f"Not compared: {name}: {why}" for name, why in result["missing"].items()]
+        parts += [f"Not compared: {name}: {why.strip()}" for name, why in result["missing"].items()]
         verdicts += [] if part else ann_verdicts(result)
     text = "\n\n".join(parts)
     html(results, text, verdicts, out / f"ann{suffix}.png", out / f"ann{suffix}.html")
