@@ -17,7 +17,7 @@
 #include "index/vector.h"
 
 #define ALPHA2 1.44f
-#define PREFETCH_ROWS 4u
+#define PREFETCH_ROWS 8u
 
 static uint8_t *
 joined_row(const struct hnsw *hnsw, struct scratch *scratch, uint32_t i)
