@@ -259,7 +259,7 @@ def rule_unfinished(source: Source) -> Iterator[Finding]:
             yield number, f"{match.group()} without an issue's number (#12)"
 
 
-MACHINE_PATH = re.compile(r"(?<![\w.])(?:/(?:work|root|home/\w+|Users/\w+)(?=/|\b)|\.\./\.library)")
+MACHINE_PATH = re.compile(r"(?<![\w.])/(?:root|home/\w+|Users/\w+)(?=/|\b)")
 
 
 def rule_machine_paths(source: Source) -> Iterator[Finding]:
