@@ -57,13 +57,6 @@ entry_put(struct hnsw *hnsw, uint32_t place, uint32_t slot)
     atomic_store_explicit(&entries->slots[place], slot, memory_order_release);
 }
 
-static bool
-is_linked(const struct hnsw *hnsw, uint32_t slot)
-{
-    return (atomic_load_explicit(&hnsw->linked[slot >> 6], memory_order_acquire) >> (slot & 63) &
-            1) != 0;
-}
-
 // A linked live row drawn from all; HNSW_NONE after too many misses.
 static uint32_t
 draw_row(struct hnsw *hnsw)
@@ -73,7 +66,7 @@ draw_row(struct hnsw *hnsw)
     uint32_t found = HNSW_NONE;
     for (uint32_t i = 0; i < DRAWS_MAX && found == HNSW_NONE; i++) {
         const uint32_t slot = prng_below(&prng, rows);
-        if (is_linked(hnsw, slot) && !atomic_bit_test(hnsw->erased, slot))
+        if (linked_alive(hnsw, slot))
             found = slot;
     }
     hnsw->entries.drawn = prng.state;

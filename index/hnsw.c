@@ -240,7 +240,7 @@ hnsw_links_mean(const struct hnsw *hnsw)
     uint64_t links = 0, nodes = 0;
     uint32_t row[LINK_ROW_MAX];
     for (uint32_t slot = 0; hnsw->linked != NULL && slot < rows; slot++) {
-        if (!atomic_bit_test(hnsw->linked, slot) || atomic_bit_test(hnsw->erased, slot))
+        if (!linked_alive(hnsw, slot))
             continue;
         links += graph_read(&hnsw->graph, slot, rows, row);
         nodes++;

@@ -101,8 +101,7 @@ look_around(const struct hnsw *hnsw, struct scratch *scratch, uint32_t erased, u
         met[(*met_count)++] = nearest_slot(scratch->pool.keys[i]);
     near_count = *met_count < REPAIR_CANDIDATES ? *met_count : REPAIR_CANDIDATES;
     for (uint32_t i = 0; i < own_count; i++)
-        if (atomic_bit_test(hnsw->linked, own[i]) && !atomic_bit_test(hnsw->erased, own[i]) &&
-            !links_contain(met, *met_count, own[i]))
+        if (linked_alive(hnsw, own[i]) && !links_contain(met, *met_count, own[i]))
             met[(*met_count)++] = own[i];
     return near_count;
 }
@@ -116,7 +115,7 @@ repair(struct hnsw *hnsw, struct scratch *scratch, uint32_t erased)
         replace_link(hnsw, scratch, met[i], erased, met, near_count);
     const uint32_t own_count = graph_read(&hnsw->graph, erased, hnsw_count(hnsw), own);
     for (uint32_t i = 0; i < own_count; i++) {
-        if (atomic_bit_test(hnsw->erased, own[i]) || !atomic_bit_test(hnsw->linked, own[i]))
+        if (!linked_alive(hnsw, own[i]))
             continue;
         uint32_t nearest[REPLACEMENTS];
         const uint32_t count = add_replacements(hnsw, scratch, own[i], met, near_count, nearest, 0);

@@ -174,7 +174,7 @@ walk_to_neighbours(const struct hnsw *hnsw, uint32_t slot, struct scratch *scrat
     uint32_t count = 0;
     for (uint32_t i = 0; i < scratch->pool.count && count < PRUNE_CANDIDATES_MAX; i++) {
         const uint32_t other = nearest_slot(scratch->pool.keys[i]);
-        if (atomic_bit_test(hnsw->linked, other) && !atomic_bit_test(hnsw->erased, other))
+        if (linked_alive(hnsw, other))
             slots[count++] = other;
     }
     return count;

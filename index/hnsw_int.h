@@ -105,6 +105,13 @@ float_bits(float value)
     return bits;
 }
 
+// Whether links may lead to a row: it is linked itself and was not erased.
+static inline bool
+linked_alive(const struct hnsw *hnsw, uint32_t slot)
+{
+    return atomic_bit_test(hnsw->linked, slot) && !atomic_bit_test(hnsw->erased, slot);
+}
+
 static inline enum code_kind
 hnsw_kind(const struct hnsw *hnsw)
 {
