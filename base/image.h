@@ -30,12 +30,12 @@ enum image_array {
     IMAGE_ERASED = 17,     // bitmaps, a bit a slot
     IMAGE_REPAIRED = 18,
     // shard/: pieces of an arena
-    IMAGE_IDS = 32,         // slot -> u64 id or key
-    IMAGE_PAYLOAD_AT = 33,  // slot -> u64 place of its payload
-    IMAGE_PAYLOADS = 34,    // payload bytes; a piece is a block
-    IMAGE_NAME_AT = 35,     // key -> u64 place of its text
-    IMAGE_NAMES = 36,       // bytes of texts; a piece is a block
-    IMAGE_VERSIONS = 37,    // slot -> u64 sequence number of its last change
+    IMAGE_IDS = 32,        // slot -> u64 id or key
+    IMAGE_PAYLOAD_AT = 33, // slot -> u64 place of its payload
+    IMAGE_PAYLOADS = 34,   // payload bytes; a piece is a block
+    IMAGE_NAME_AT = 35,    // key -> u64 place of its text
+    IMAGE_NAMES = 36,      // bytes of texts; a piece is a block
+    IMAGE_VERSIONS = 37,   // slot -> u64 sequence number of its last change
     // shard/: whole
     IMAGE_ID_TABLE = 48,    // the hash table from id to slot
     IMAGE_NAME_TABLE = 49,  // the hash table from text to key
@@ -52,7 +52,8 @@ image_is_whole(uint32_t array)
 
 struct image_sink {
     // Takes a copy of 1..IMAGE_PIECE_BYTES bytes as the piece's content from now on. A failure ends the save.
-    omen_status (*put)(void *context, uint32_t array, uint32_t piece, const void *bytes, size_t count);
+    omen_status (*put)(void *context, uint32_t array, uint32_t piece, const void *bytes,
+                       size_t count);
     // The piece is not needed any more; one that never was is fine.
     omen_status (*drop)(void *context, uint32_t array, uint32_t piece);
     void *context;

@@ -32,7 +32,12 @@
     X(OMEN_E_READ_ONLY, -23, ACT_REPORT, "index was opened read-only")                             \
     X(OMEN_E_CLOSED, -24, ACT_REPORT, "index is closed")                                           \
     X(OMEN_E_CANCELLED, -25, ACT_REPORT, "cancelled by the caller; nothing was changed")           \
-    X(OMEN_E_INTERNAL, -26, ACT_REPORT, "internal error; please report it")
+    X(OMEN_E_INTERNAL, -26, ACT_REPORT, "internal error; please report it")                        \
+    X(OMEN_E_IO, -27, ACT_QUARANTINE, "the disk failed; writes are refused until it is reopened")  \
+    X(OMEN_E_DISK_FULL, -28, ACT_REPORT, "no space left on the disk; nothing was changed")         \
+    X(OMEN_E_VERSION, -29, ACT_REPORT, "written in a format that this version does not know")      \
+    X(OMEN_E_LOCKED, -30, ACT_REPORT, "another process, or another handle, writes to it")          \
+    X(OMEN_E_CONFLICT, -31, ACT_REPORT, "the point has another version than if_version says")
 
 enum omen_status_code {
 #define OMEN_STATUS_ENUM(name, number, act, text) name = (number),

@@ -59,7 +59,12 @@ enum {
     OMEN_E_READ_ONLY = -23,
     OMEN_E_CLOSED = -24,
     OMEN_E_CANCELLED = -25,
-    OMEN_E_INTERNAL = -26
+    OMEN_E_INTERNAL = -26,
+    OMEN_E_IO = -27,
+    OMEN_E_DISK_FULL = -28,
+    OMEN_E_VERSION = -29,
+    OMEN_E_LOCKED = -30,
+    OMEN_E_CONFLICT = -31
 };
 #endif
 

@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 packages_of() {
     case $1 in
     build)
-        echo gcc g++ libc6-dev make cmake ninja-build pkgconf libroaring-dev libxxhash-dev
+        echo gcc g++ libc6-dev make cmake ninja-build pkgconf liblmdb-dev libxxhash-dev
         echo check libmsgpack-dev python3 # its unit tests are part of the build
         ;;
     test)

@@ -172,6 +172,36 @@ class InternalError(OmenError, RuntimeError):
     status = -26
 
 
+class DiskError(OmenError, OSError):
+    """The disk failed; writes are refused until the index is opened again."""
+
+    status = -27
+
+
+class DiskFullError(OmenError, OSError):
+    """No space is left on the disk; nothing was changed."""
+
+    status = -28
+
+
+class VersionError(OmenError, RuntimeError):
+    """Written in a format that this version does not know."""
+
+    status = -29
+
+
+class LockedError(OmenError, RuntimeError):
+    """Another process, or another handle, writes to it."""
+
+    status = -30
+
+
+class ConflictError(OmenError, RuntimeError):
+    """The point has another version than `if_version` says."""
+
+    status = -31
+
+
 class LayoutError(OmenError, ValueError):
     """The components of a vector do not lie side by side in memory."""
 

@@ -154,7 +154,8 @@ static const char *const error_names[STATUS_COUNT] = {
     "ZeroVectorError", "DuplicateIdError", "ExistsError",      "IdRangeError",   "IdLengthError",
     "IdKindError",     "KError",           "DtypeError",       "FilterError",    "FieldTypeError",
     "PayloadError",    "FullError",        "UnsupportedError", "ReadOnlyError",  "ClosedError",
-    "CancelledError",  "InternalError"};
+    "CancelledError",  "InternalError",    "DiskError",        "DiskFullError",  "VersionError",
+    "LockedError",     "ConflictError"};
 
 struct import {
     const char *module;

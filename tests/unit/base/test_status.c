@@ -41,6 +41,11 @@ static const struct {
     {-24, "CLOSED", ACT_REPORT},
     {-25, "CANCELLED", ACT_REPORT},
     {-26, "INTERNAL", ACT_REPORT},
+    {-27, "IO", ACT_QUARANTINE},
+    {-28, "DISK_FULL", ACT_REPORT},
+    {-29, "VERSION", ACT_REPORT},
+    {-30, "LOCKED", ACT_REPORT},
+    {-31, "CONFLICT", ACT_REPORT},
 };
 #define FROZEN_COUNT ((int)(sizeof frozen / sizeof frozen[0]))
 

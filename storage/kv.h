@@ -1,0 +1,103 @@
+// storage/kv.h -- SEAM: an ordered store of values under u64 keys, in transactions that are durable when committed.
+//
+// Shape:   handle, durable. kv_lmdb.c is the real half; tests and the simulator link tests/lib/kv_sim.c.
+// Threads: kv_begin_write waits for another writer of this process; read transactions run beside it. A transaction may
+//          pass between threads but is used by one at a time.
+// Errors:  OMEN_E_DISK_FULL: nothing was committed, and the store works on once there is space. OMEN_E_IO: it is not
+//          known what became durable; every later write is refused with OMEN_E_IO, reads go on. OMEN_E_CORRUPT: the store's own
+//          structure is damaged. *error (may be NULL) says what.
+// Memory:  values are not copied: they are read where they lie.
+//
+// Several tables with fixed numbers live in one store. Never more than one handle a store in a process; kv_open sees to
+// that. One process writes (a lock that dies with it), any number read.
+#ifndef OMEN_STORAGE_KV_H
+#define OMEN_STORAGE_KV_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct kv;     // opaque
+struct kv_txn; // opaque
+
+#define KV_TABLES_MAX 8u
+#define KV_VALUE_BYTES_MAX ((size_t)1 << 30)
+
+enum kv_mode {
+    KV_WRITE,    // opens or makes; OMEN_E_LOCKED when another process, or this one, writes to it
+    KV_EXISTING, // as KV_WRITE, but OMEN_E_NOT_FOUND when there is none
+    KV_READ,     // OMEN_E_NOT_FOUND when there is none
+};
+
+struct kv_config {
+    const char *path; // a directory; made when it is missing and the mode is KV_WRITE
+    enum kv_mode mode;
+    const char *const *tables; // names, at most KV_TABLES_MAX; a table's number is its place here
+    uint32_t table_count;
+    uint64_t map_bytes; // address space to begin with; 0: 1 GiB. It grows by itself
+};
+
+// OMEN_E_INVALID for something that is not a store (named in *error), OMEN_E_READ_ONLY for a file system that is,
+// OMEN_E_UNSUPPORTED for a network file system.
+OMEN_MUST_CHECK omen_status kv_open(const struct kv_config *config, struct kv **out,
+                                    struct omen_error *error);
+void kv_close(struct kv *kv); // accepts NULL; no transaction may be open. Pinned values are gone
+
+OMEN_MUST_CHECK omen_status kv_begin_read(struct kv *kv, struct kv_txn **out,
+                                          struct omen_error *error);
+OMEN_MUST_CHECK omen_status kv_begin_write(struct kv *kv, struct kv_txn **out,
+                                           struct omen_error *error);
+// Ends a write transaction either way. OMEN_OK: durable.
+OMEN_MUST_CHECK omen_status kv_commit(struct kv_txn *txn, struct omen_error *error);
+// Ends a transaction and forgets what it wrote; accepts NULL.
+void kv_abort(struct kv_txn *txn);
+
+struct kv_value {
+    const void *
+        bytes; // valid until the transaction ends, or for a write transaction until its next put or delete
+    size_t count;
+};
+
+// OMEN_E_NOT_FOUND without touching *error.
+OMEN_MUST_CHECK omen_status kv_get(struct kv_txn *txn, uint32_t table, uint64_t key,
+                                   struct kv_value *value, struct omen_error *error);
+// The first key at or after *key, which is set to it; OMEN_E_NOT_FOUND when there is none.
+OMEN_MUST_CHECK omen_status kv_next(struct kv_txn *txn, uint32_t table, uint64_t *key,
+                                    struct kv_value *value, struct omen_error *error);
+// The last key at or before *key.
+OMEN_MUST_CHECK omen_status kv_previous(struct kv_txn *txn, uint32_t table, uint64_t *key,
+                                        struct kv_value *value, struct omen_error *error);
+// Room for a value of `count` (1..KV_VALUE_BYTES_MAX) bytes in place of whatever the key had, to be filled before the
+// next call on the transaction.
+OMEN_MUST_CHECK omen_status kv_put(struct kv_txn *txn, uint32_t table, uint64_t key, size_t count,
+                                   void **room, struct omen_error *error);
+// A key that is not there is fine.
+OMEN_MUST_CHECK omen_status kv_delete(struct kv_txn *txn, uint32_t table, uint64_t key,
+                                      struct omen_error *error);
+
+// Where a value of at least 2 KiB, read in a read transaction, can be read from after the transaction's end: for as long as the key keeps
+// its value (in this process), or (when another process writes) a transaction that saw it is open. Any growth of the
+// store leaves it there. OMEN_E_NO_MEMORY when there is no address space.
+OMEN_MUST_CHECK omen_status kv_pin(struct kv_txn *txn, const struct kv_value *value,
+                                   const void **pinned, struct omen_error *error);
+
+// Changes with every commit of any process; one load.
+uint64_t kv_commits(struct kv *kv);
+
+// A consistent copy of what is committed, without free pages, into a directory that must be empty or not there; beside
+// readers and the writer. Durable when it returns.
+OMEN_MUST_CHECK omen_status kv_copy(struct kv *kv, const char *path, struct omen_error *error);
+// The same in place of the store itself: the file shrinks to what it holds. Only by the writer, with no transaction
+// open; pinned values are gone (other processes' readers keep the old file until they see that kv_moved). On failure the store is as before.
+OMEN_MUST_CHECK omen_status kv_shrink(struct kv *kv, struct omen_error *error);
+bool kv_moved(struct kv *kv); // another file is at the path now: open again
+
+struct kv_usage {
+    uint64_t file_bytes, free_bytes; // of which free_bytes hold nothing
+    uint64_t commits, syncs_at_least;
+};
+OMEN_MUST_CHECK omen_status kv_usage(struct kv *kv, struct kv_usage *usage,
+                                     struct omen_error *error);
+
+#endif
