@@ -29,7 +29,7 @@ static struct {
     _Alignas(64) uint8_t joined[ROWS * 2 * DIM_MAX];
     _Alignas(64) float stored[STORED][STRIDE]; // read as every type
     const void *rows[ROWS];
-    uint8_t links[ROWS][96];
+    uint8_t links[ROWS][128];
     _Alignas(64) float values[DIM_MAX];
     _Alignas(64) uint8_t codes[2 * DIM_MAX];
     float out[ROWS];
@@ -53,7 +53,7 @@ fill(uint32_t dim)
             bench.low_bytes[r][i] = (uint8_t)(i * 17 + r * 3);
             bench.stored[r % STORED][i] = (float)((i + r) * 37 % 103) / 103 - 0.5f;
         }
-        for (uint32_t i = 0; i < 96; i++)
+        for (uint32_t i = 0; i < 128; i++)
             bench.links[r][i] = (uint8_t)(i * 29 + r);
         bench.high[r] = bench.high_bytes[r];
         bench.low[r] = bench.low_bytes[r];
@@ -100,6 +100,13 @@ run_unpack(const struct kernels *table)
 }
 
 static void
+run_unpack32(const struct kernels *table)
+{
+    for (uint32_t r = 0; r < ROWS; r++)
+        table->unpack32(bench.links[r], 1u << 31, bench.ids);
+}
+
+static void
 run_encode(const struct kernels *table)
 {
     for (uint32_t r = 0; r < ROWS; r++)
@@ -140,13 +147,21 @@ static const struct {
     const char *name;
     void (*run)(const struct kernels *table);
 } kernels[] = {
-    {"nibble", run_nibble},       {"byte", run_byte},
-    {"join", run_join},           {"dots", run_dots},
-    {"unpack", run_unpack},       {"encode", run_encode},
-    {"butterfly", run_butterfly}, {"l2 f32", run_l2_f32},
-    {"ip f32", run_ip_f32},       {"cosine f32", run_cosine_f32},
-    {"l2 f16", run_l2_f16},       {"l2 bf16", run_l2_bf16},
-    {"l2 u8", run_l2_u8},         {"ip i8", run_ip_i8},
+    {"nibble", run_nibble},
+    {"byte", run_byte},
+    {"join", run_join},
+    {"dots", run_dots},
+    {"unpack", run_unpack},
+    {"unpack32", run_unpack32},
+    {"encode", run_encode},
+    {"butterfly", run_butterfly},
+    {"l2 f32", run_l2_f32},
+    {"ip f32", run_ip_f32},
+    {"cosine f32", run_cosine_f32},
+    {"l2 f16", run_l2_f16},
+    {"l2 bf16", run_l2_bf16},
+    {"l2 u8", run_l2_u8},
+    {"ip i8", run_ip_i8},
     {"cosine i8", run_cosine_i8},
 };
 

@@ -1,4 +1,4 @@
-// index/graph.c -- who links to whom: one row of 24-bit slots per node.
+// index/graph.c -- who links to whom: one row of slots per node, of 24 or 32 bits each.
 //
 // Shape: handle.
 #include "index/graph.h"
@@ -15,13 +15,18 @@ omen_status
 graph_init(struct graph *graph, uint32_t links_max, uint32_t slots_max)
 {
     ASSERT(links_max >= 1 && links_max <= LINK_ROW_MAX);
-    *graph = (struct graph){.kernels = kernels_best(), .links_max = links_max};
-    graph->blocks = (links_max + GRAPH_BLOCK_LINKS - 1) / GRAPH_BLOCK_LINKS;
+    const enum link_width width = link_width_for(slots_max);
+    const struct kernels *kernels = kernels_best();
+    *graph = (struct graph){.unpack = width == LINKS_24 ? kernels->unpack : kernels->unpack32,
+                            .links_max = links_max,
+                            .block_bytes = GRAPH_BLOCK_LINKS * (uint32_t)width,
+                            .width = width};
+    graph->blocks = link_row_bytes(links_max, width) / graph->block_bytes;
     graph->locks = mem_alloc_zero(GRAPH_LOCKS, sizeof *graph->locks);
     if (graph->locks == NULL)
         return OMEN_E_NO_MEMORY;
     const omen_status status =
-        arena_init(&graph->rows, (size_t)graph->blocks * GRAPH_BLOCK_BYTES, slots_max);
+        arena_init(&graph->rows, link_row_bytes(links_max, width), slots_max);
     if (status != OMEN_OK)
         graph_fini(graph);
     return status;
@@ -63,27 +68,30 @@ graph_read_locked(const struct graph *graph, uint32_t slot, uint32_t *links)
     const uint8_t *row = arena_row(&graph->rows, slot);
     uint32_t count = 0;
     for (uint32_t block = 0; block < graph->blocks; block++)
-        count += graph->kernels->unpack(row + (size_t)block * GRAPH_BLOCK_BYTES, GRAPH_EMPTY,
-                                        links + count);
+        count += graph->unpack(row + (size_t)block * graph->block_bytes, link_empty(graph->width),
+                               links + count);
     return count;
 }
 
 static void
-put24(uint8_t *at, uint32_t link)
+put_link(uint8_t *row, enum link_width width, uint32_t place, uint32_t link)
 {
+    uint8_t *at = row + (size_t)place * (uint32_t)width;
     at[0] = (uint8_t)link;
     at[1] = (uint8_t)(link >> 8);
     at[2] = (uint8_t)(link >> 16);
+    if (width == LINKS_32)
+        at[3] = (uint8_t)(link >> 24);
 }
 
 void
 graph_write_locked(struct graph *graph, uint32_t slot, const uint32_t *links, uint32_t count)
 {
     ASSERT(count <= graph->links_max);
-    uint8_t row[LINK_ROW_MAX / GRAPH_BLOCK_LINKS * GRAPH_BLOCK_BYTES];
+    uint8_t row[LINK_ROW_MAX * LINKS_32];
     memset(row, 0xff, graph->rows.row_bytes);
     for (uint32_t i = 0; i < count; i++)
-        put24(row + (size_t)i * 3, links[i]);
+        put_link(row, graph->width, i, links[i]);
     memcpy(arena_row(&graph->rows, slot), row, graph->rows.row_bytes);
 }
 
@@ -91,5 +99,5 @@ void
 graph_append_locked(struct graph *graph, uint32_t slot, uint32_t count, uint32_t link)
 {
     ASSERT(count < graph->links_max);
-    put24(arena_row(&graph->rows, slot) + (size_t)count * 3, link);
+    put_link(arena_row(&graph->rows, slot), graph->width, count, link);
 }

@@ -1,10 +1,10 @@
-// index/graph.h -- who links to whom: one row of 24-bit slots per node.
+// index/graph.h -- who links to whom: one row of slots per node, of 24 or 32 bits each.
 //
 // Shape:   handle in the owner's memory (_init/_fini).
 // Threads: graph_read from anywhere beside writers, without a lock. Writers of one row hold its lock.
 //
-// A row is one or more blocks of 32 links, 96 bytes each, so that it never touches more than two cache lines a block.
-// Unused links are GRAPH_EMPTY. A reader beside a writer may see a number that is half old and half new.
+// A row is one or more blocks of 32 links. A block never touches more than two cache lines: 96 bytes where slots fit 24
+// bits, and else 128, which are two whole ones. Unused links have all bits set. A reader beside a writer may see a number that is half old and half new.
 // It is harmless: numbers not below the reader's limit are dropped, and any slot below it has memory that may be
 // read; what comes of it is one distance computed in vain, never an answer, for answers are compared by
 // their rows. Under ThreadSanitizer, which cannot know that, reads take the row's lock.
@@ -27,20 +27,45 @@
 #endif
 #endif
 
-#define GRAPH_EMPTY 0xffffffu
 #define GRAPH_BLOCK_LINKS 32u
-#define GRAPH_BLOCK_BYTES 96u
+// The most slots that links of 24 bits lead to: none of them looks like an unused link.
+#define GRAPH_SLOTS_24 0xfffffeu
 #define GRAPH_LOCKS 4096u
 #define LINK_ROW_MAX (2u * LINKS_PER_NODE_MAX) // 128: links of one node
 
+enum link_width { LINKS_24 = 3, LINKS_32 = 4 }; // bytes
+
+// Which links an index of so many slots has.
+static inline enum link_width
+link_width_for(uint32_t slots_max)
+{
+    return slots_max <= GRAPH_SLOTS_24 ? LINKS_24 : LINKS_32;
+}
+
+static inline uint32_t
+link_empty(enum link_width width)
+{
+    return width == LINKS_24 ? 0xffffffu : UINT32_MAX;
+}
+
+// Bytes of a row of `links_max` links.
+static inline uint32_t
+link_row_bytes(uint32_t links_max, enum link_width width)
+{
+    const uint32_t blocks = (links_max + GRAPH_BLOCK_LINKS - 1) / GRAPH_BLOCK_LINKS;
+    return blocks * GRAPH_BLOCK_LINKS * (uint32_t)width;
+}
+
 struct graph {
-    const struct kernels *kernels;
+    uint32_t (*unpack)(const uint8_t *row, uint32_t limit, uint32_t *ids); // of the width's kernels
     struct arena rows;
     uint32_t links_max; // 2 M
-    uint32_t blocks;
+    uint32_t blocks, block_bytes;
+    enum link_width width;
     _Atomic uint8_t *locks; // GRAPH_LOCKS spin locks, by slot
 };
 
+// Links are as wide as slots_max asks for (link_width_for).
 OMEN_MUST_CHECK omen_status graph_init(struct graph *graph, uint32_t links_max, uint32_t slots_max);
 void graph_fini(struct graph *graph); // accepts all zeros
 
@@ -58,10 +83,9 @@ graph_read(const struct graph *graph, uint32_t slot, uint32_t limit, uint32_t *l
 #ifdef OMEN_UNDER_TSAN
     graph_lock(graph, slot);
 #endif
-    uint32_t count = graph->kernels->unpack(row, limit, links);
+    uint32_t count = graph->unpack(row, limit, links);
     for (uint32_t block = 1; block < graph->blocks; block++)
-        count +=
-            graph->kernels->unpack(row + (size_t)block * GRAPH_BLOCK_BYTES, limit, links + count);
+        count += graph->unpack(row + (size_t)block * graph->block_bytes, limit, links + count);
 #ifdef OMEN_UNDER_TSAN
     graph_unlock(graph, slot);
 #endif

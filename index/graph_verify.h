@@ -8,10 +8,19 @@
 
 #include "base/error.h"
 #include "base/status.h"
+#include "index/graph.h"
 
-// `rows` holds `count` rows for slots 0..count-1, each of as many 96-byte blocks as `links_max` (1..LINK_ROW_MAX) links
-// need. OMEN_E_CORRUPT, with the row and what is wrong with it, for the first that is not sound. O(links_max^2) a row.
-OMEN_MUST_CHECK omen_status graph_verify(const uint8_t *rows, uint32_t count, uint32_t links_max,
-                                         struct omen_error *error);
+// What rows are said to be.
+struct link_rows {
+    const uint8_t
+        *bytes; // of the rows `first`, first + 1, ..., each link_row_bytes(links_max, width)
+    uint32_t first, count;
+    uint32_t links_max; // 1..LINK_ROW_MAX
+    enum link_width width;
+    uint32_t slots; // links lead to slots below it
+};
+
+// OMEN_E_CORRUPT, with the row and what is wrong with it, for the first that is not sound. O(links_max^2) a row.
+OMEN_MUST_CHECK omen_status graph_verify(const struct link_rows *rows, struct omen_error *error);
 
 #endif

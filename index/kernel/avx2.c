@@ -468,6 +468,20 @@ widen24(const uint8_t *bytes)
     return _mm256_shuffle_epi8(_mm256_set_m128i(second, first), order);
 }
 
+// Of eight ids those whose lanes are below the bound, both as signed numbers; returns how many. `ids` has room for all.
+INLINE uint32_t
+keep_below(__m256i wide, __m256i as_signed, __m256i bound, uint32_t *ids)
+{
+    const uint32_t keep =
+        (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(bound, as_signed)));
+    // Lane numbers of the kept lanes, packed: a byte of ones per kept lane picks from 0..7.
+    const uint64_t picked =
+        _pext_u64(0x0706050403020100u, _pdep_u64(keep, 0x0101010101010101u) * 255);
+    const __m256i order = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)picked));
+    _mm256_storeu_si256((__m256i *)ids, _mm256_permutevar8x32_epi32(wide, order));
+    return (uint32_t)__builtin_popcount(keep);
+}
+
 static uint32_t
 avx2_unpack(const uint8_t *row, uint32_t limit, uint32_t *ids)
 {
@@ -475,14 +489,21 @@ avx2_unpack(const uint8_t *row, uint32_t limit, uint32_t *ids)
     uint32_t count = 0;
     for (uint32_t i = 0; i < 4; i++) {
         const __m256i wide = widen24(row + (size_t)24 * i);
-        const uint32_t keep =
-            (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(bound, wide)));
-        // Lane numbers of the kept lanes, packed: a byte of ones per kept lane picks from 0..7.
-        const uint64_t picked =
-            _pext_u64(0x0706050403020100u, _pdep_u64(keep, 0x0101010101010101u) * 255);
-        const __m256i order = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)picked));
-        _mm256_storeu_si256((__m256i *)(ids + count), _mm256_permutevar8x32_epi32(wide, order));
-        count += (uint32_t)__builtin_popcount(keep);
+        count += keep_below(wide, wide, bound, ids + count);
+    }
+    return count;
+}
+
+// There is no comparison of unsigned numbers: with their upper bits flipped, signed ones are in the same order.
+static uint32_t
+avx2_unpack32(const uint8_t *row, uint32_t limit, uint32_t *ids)
+{
+    const __m256i flip = _mm256_set1_epi32(INT32_MIN);
+    const __m256i bound = _mm256_xor_si256(_mm256_set1_epi32((int)limit), flip);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < 4; i++) {
+        const __m256i wide = _mm256_loadu_si256((const __m256i *)(row + (size_t)32 * i));
+        count += keep_below(wide, _mm256_xor_si256(wide, flip), bound, ids + count);
     }
     return count;
 }
@@ -613,6 +634,7 @@ const struct kernels kernels_avx2 = {
     .dots = avx2_dots,
     .exact = {EXACT_ROW(cosine), EXACT_ROW(l2), EXACT_ROW(ip)},
     .unpack = avx2_unpack,
+    .unpack32 = avx2_unpack32,
     .butterfly = avx2_butterfly,
     .encode = avx2_encode,
     .finite = avx2_finite,

@@ -431,11 +431,11 @@ widen24(const uint8_t *bytes)
     return _mm512_maskz_permutexvar_epi8(0x7777777777777777ull, order, data);
 }
 
-static uint32_t
-avx512_unpack(const uint8_t *row, uint32_t limit, uint32_t *ids)
+// Of 32 ids those that are below the limit.
+INLINE uint32_t
+keep_below(__m512i first, __m512i second, uint32_t limit, uint32_t *ids)
 {
     const __m512i bound = _mm512_set1_epi32((int)limit);
-    const __m512i first = widen24(row), second = widen24(row + 48);
     const __mmask16 keep1 = _mm512_cmplt_epu32_mask(first, bound);
     const __mmask16 keep2 = _mm512_cmplt_epu32_mask(second, bound);
     const uint32_t count1 = (uint32_t)__builtin_popcount(keep1);
@@ -446,6 +446,18 @@ avx512_unpack(const uint8_t *row, uint32_t limit, uint32_t *ids)
     _mm512_mask_storeu_epi32(ids + count1, first_lanes(count2),
                              _mm512_maskz_compress_epi32(keep2, second));
     return count1 + count2;
+}
+
+static uint32_t
+avx512_unpack(const uint8_t *row, uint32_t limit, uint32_t *ids)
+{
+    return keep_below(widen24(row), widen24(row + 48), limit, ids);
+}
+
+static uint32_t
+avx512_unpack32(const uint8_t *row, uint32_t limit, uint32_t *ids)
+{
+    return keep_below(_mm512_loadu_si512(row), _mm512_loadu_si512(row + 64), limit, ids);
 }
 
 // The four stages inside a register. A stage is x * sign + swapped: the product is exact, so the
@@ -554,6 +566,7 @@ const struct kernels kernels_avx512 = {
     .dots = avx512_dots,
     .exact = {EXACT_ROW(cosine), EXACT_ROW(l2), EXACT_ROW(ip)},
     .unpack = avx512_unpack,
+    .unpack32 = avx512_unpack32,
     .butterfly = avx512_butterfly,
     .encode = avx512_encode,
     .finite = avx512_finite,

@@ -82,6 +82,8 @@ struct kernels {
     // Writes the ids of a link row (32 little-endian 24-bit numbers, 96 bytes) that are below `limit`, in order;
     // returns how many. ids has room for 32. May write anywhere in ids[0..31].
     uint32_t (*unpack)(const uint8_t *row, uint32_t limit, uint32_t *ids);
+    // The same of a row of 32 little-endian 32-bit numbers, 128 bytes.
+    uint32_t (*unpack32)(const uint8_t *row, uint32_t limit, uint32_t *ids);
 
     // In place: Walsh-Hadamard transform of count (a power of two, 16..65536) values, then times 1/sqrt(count).
     void (*butterfly)(float *values, uint32_t count);

@@ -419,18 +419,34 @@ static const uint8_t kept_lanes[16][16] = {
     LANES(2, 3, 0, 0), LANES(0, 2, 3, 0), LANES(1, 2, 3, 0), LANES(0, 1, 2, 3),
 };
 
+// Of four ids those below the bound; returns how many. `ids` has room for all.
+INLINE uint32_t
+keep_below(uint32x4_t wide, uint32x4_t bound, uint32_t *ids)
+{
+    const uint32_t keep = lane_bits(vcltq_u32(wide, bound));
+    const uint8x16_t kept = vqtbl1q_u8(vreinterpretq_u8_u32(wide), vld1q_u8(kept_lanes[keep]));
+    vst1q_u32(ids, vreinterpretq_u32_u8(kept));
+    return (uint32_t)__builtin_popcount(keep);
+}
+
 static uint32_t
 neon_unpack(const uint8_t *row, uint32_t limit, uint32_t *ids)
 {
     const uint32x4_t bound = vdupq_n_u32(limit);
     uint32_t count = 0;
-    for (uint32_t i = 0; i < 8; i++) {
-        const uint32x4_t wide = widen24(row + (size_t)12 * i, i == 7 ? 4 : 0);
-        const uint32_t keep = lane_bits(vcltq_u32(wide, bound));
-        const uint8x16_t kept = vqtbl1q_u8(vreinterpretq_u8_u32(wide), vld1q_u8(kept_lanes[keep]));
-        vst1q_u32(ids + count, vreinterpretq_u32_u8(kept));
-        count += (uint32_t)__builtin_popcount(keep);
-    }
+    for (uint32_t i = 0; i < 8; i++)
+        count += keep_below(widen24(row + (size_t)12 * i, i == 7 ? 4 : 0), bound, ids + count);
+    return count;
+}
+
+static uint32_t
+neon_unpack32(const uint8_t *row, uint32_t limit, uint32_t *ids)
+{
+    const uint32x4_t bound = vdupq_n_u32(limit);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < 8; i++)
+        count +=
+            keep_below(vreinterpretq_u32_u8(vld1q_u8(row + (size_t)16 * i)), bound, ids + count);
     return count;
 }
 
@@ -527,6 +543,7 @@ const struct kernels kernels_neon = {
     .dots = neon_dots,
     .exact = {EXACT_ROW(cosine), EXACT_ROW(l2), EXACT_ROW(ip)},
     .unpack = neon_unpack,
+    .unpack32 = neon_unpack32,
     .butterfly = neon_butterfly,
     .encode = neon_encode,
     .finite = neon_finite,

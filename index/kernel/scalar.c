@@ -216,6 +216,20 @@ scalar_unpack(const uint8_t *row, uint32_t limit, uint32_t *ids)
     return count;
 }
 
+static uint32_t
+scalar_unpack32(const uint8_t *row, uint32_t limit, uint32_t *ids)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < 32; i++) {
+        const uint8_t *at = row + 4 * (size_t)i;
+        const uint32_t id =
+            (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+        if (id < limit)
+            ids[count++] = id;
+    }
+    return count;
+}
+
 static void
 scalar_butterfly(float *values, uint32_t count)
 {
@@ -267,6 +281,7 @@ const struct kernels kernels_scalar = {
     .dots = scalar_dots,
     .exact = {EXACT_ROW(cosine), EXACT_ROW(l2), EXACT_ROW(ip)},
     .unpack = scalar_unpack,
+    .unpack32 = scalar_unpack32,
     .butterfly = scalar_butterfly,
     .encode = scalar_encode,
     .finite = scalar_finite,

@@ -291,7 +291,8 @@ world_use_kernels(struct world *world, const struct kernels *kernels)
     world_open(world);
     world->hnsw->kernels = kernels;
     world->hnsw->codec.kernels = kernels;
-    world->hnsw->graph.kernels = kernels;
+    world->hnsw->graph.unpack =
+        world->hnsw->graph.width == LINKS_24 ? kernels->unpack : kernels->unpack32;
 }
 
 #endif

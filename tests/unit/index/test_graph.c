@@ -1,4 +1,4 @@
-// tests/unit/index/test_graph.c -- rows of 24-bit links.
+// tests/unit/index/test_graph.c -- rows of links, of 24 and of 32 bits.
 #include <string.h>
 
 #include "base/alloc.h"
@@ -7,27 +7,46 @@
 #include "tests/lib/check_main.h"
 
 #define SLOTS 100u
-#define LIMIT 0xfffffeu
 
 static const uint32_t links_counts[] = {1, 4, 31, 32, 33, 64, 66, 96, 97, 128};
 #define LINKS_COUNTS ((int)(sizeof links_counts / sizeof links_counts[0]))
+#define CASES (2 * LINKS_COUNTS) // of each, narrow links and wide ones
 
 static struct graph graph;
+static uint32_t limit; // no link is as large
 
-static void
-open_graph(uint32_t links_max)
+// Returns how many links its rows have.
+static uint32_t
+open_graph(int number)
 {
-    ck_assert_int_eq(graph_init(&graph, links_max, SLOTS), OMEN_OK);
+    const uint32_t links_max = links_counts[number / 2];
+    const uint32_t slots_max = number % 2 == 0 ? GRAPH_SLOTS_24 : GRAPH_SLOTS_24 + 1;
+    limit = number % 2 == 0 ? GRAPH_SLOTS_24 : UINT32_MAX - 1;
+    ck_assert_int_eq(graph_init(&graph, links_max, slots_max), OMEN_OK);
+    ck_assert_int_eq(graph.width, number % 2 == 0 ? LINKS_24 : LINKS_32);
     ck_assert_int_eq(arena_reserve(&graph.rows, SLOTS), OMEN_OK);
     graph_clear(&graph, 0, SLOTS);
+    return links_max;
 }
+
+START_TEST(links_are_wide_where_slots_do_not_fit_24_bits)
+{
+    ck_assert_int_eq(link_width_for(1), LINKS_24);
+    ck_assert_int_eq(link_width_for((1u << 24) - 2), LINKS_24);
+    ck_assert_int_eq(link_width_for((1u << 24) - 1), LINKS_32);
+    ck_assert_int_eq(link_width_for(UINT32_MAX - 1), LINKS_32);
+    ck_assert_uint_eq(link_row_bytes(32, LINKS_24), 96);
+    ck_assert_uint_eq(link_row_bytes(32, LINKS_32), 128);
+    ck_assert_uint_eq(link_row_bytes(33, LINKS_32), 256);
+}
+END_TEST
 
 START_TEST(a_cleared_row_has_no_links)
 {
-    open_graph(links_counts[_i]);
+    open_graph(_i);
     uint32_t links[LINK_ROW_MAX];
     for (uint32_t slot = 0; slot < SLOTS; slot++) {
-        ck_assert_uint_eq(graph_read(&graph, slot, LIMIT, links), 0);
+        ck_assert_uint_eq(graph_read(&graph, slot, limit, links), 0);
         ck_assert_uint_eq(graph_read_locked(&graph, slot, links), 0);
     }
     graph_fini(&graph);
@@ -36,20 +55,19 @@ END_TEST
 
 START_TEST(what_is_written_is_read_in_its_order)
 {
-    const uint32_t links_max = links_counts[_i];
+    const uint32_t links_max = open_graph(_i);
     struct prng prng = {.state = links_max};
-    open_graph(links_max);
     for (uint32_t count = 0; count <= links_max; count++) {
         uint32_t wrote[LINK_ROW_MAX], links[LINK_ROW_MAX];
         for (uint32_t i = 0; i < count; i++)
-            wrote[i] = prng_below(&prng, LIMIT);
+            wrote[i] = prng_below(&prng, limit);
         graph_write_locked(&graph, 7, wrote, count);
-        ck_assert_uint_eq(graph_read(&graph, 7, LIMIT, links), count);
+        ck_assert_uint_eq(graph_read(&graph, 7, limit, links), count);
         ck_assert_mem_eq(links, wrote, count * sizeof *links);
         ck_assert_uint_eq(graph_read_locked(&graph, 7, links), count);
         ck_assert_mem_eq(links, wrote, count * sizeof *links);
-        ck_assert_uint_eq(graph_read(&graph, 6, LIMIT, links), 0);
-        ck_assert_uint_eq(graph_read(&graph, 8, LIMIT, links), 0);
+        ck_assert_uint_eq(graph_read(&graph, 6, limit, links), 0);
+        ck_assert_uint_eq(graph_read(&graph, 8, limit, links), 0);
     }
     graph_fini(&graph);
 }
@@ -57,11 +75,10 @@ END_TEST
 
 START_TEST(appending_gives_the_row_that_writing_gives)
 {
-    const uint32_t links_max = links_counts[_i];
-    open_graph(links_max);
+    const uint32_t links_max = open_graph(_i);
     uint32_t wrote[LINK_ROW_MAX];
     for (uint32_t i = 0; i < links_max; i++) {
-        wrote[i] = 1000 * i + 77;
+        wrote[i] = limit - 1000 * i;
         graph_append_locked(&graph, 1, i, wrote[i]);
         graph_write_locked(&graph, 2, wrote, i + 1);
         ck_assert_mem_eq(arena_row(&graph.rows, 1), arena_row(&graph.rows, 2),
@@ -73,8 +90,7 @@ END_TEST
 
 START_TEST(links_not_below_the_limit_are_left_out)
 {
-    const uint32_t links_max = links_counts[_i];
-    open_graph(links_max);
+    const uint32_t links_max = open_graph(_i);
     uint32_t wrote[LINK_ROW_MAX], links[LINK_ROW_MAX], below = 0;
     for (uint32_t i = 0; i < links_max; i++) {
         wrote[i] = i % 3 == 0 ? 5000 + i : i;
@@ -91,7 +107,7 @@ END_TEST
 
 START_TEST(a_lock_is_free_again_after_unlock)
 {
-    open_graph(32);
+    open_graph(0);
     for (uint32_t slot = 0; slot < SLOTS; slot++)
         graph_lock(&graph, slot);
     for (uint32_t slot = 0; slot < SLOTS; slot++)
@@ -119,10 +135,11 @@ graph_suite(void)
 {
     Suite *suite = suite_create("graph");
     TCase *tcase = tcase_create("graph");
-    tcase_add_loop_test(tcase, a_cleared_row_has_no_links, 0, LINKS_COUNTS);
-    tcase_add_loop_test(tcase, what_is_written_is_read_in_its_order, 0, LINKS_COUNTS);
-    tcase_add_loop_test(tcase, appending_gives_the_row_that_writing_gives, 0, LINKS_COUNTS);
-    tcase_add_loop_test(tcase, links_not_below_the_limit_are_left_out, 0, LINKS_COUNTS);
+    tcase_add_test(tcase, links_are_wide_where_slots_do_not_fit_24_bits);
+    tcase_add_loop_test(tcase, a_cleared_row_has_no_links, 0, CASES);
+    tcase_add_loop_test(tcase, what_is_written_is_read_in_its_order, 0, CASES);
+    tcase_add_loop_test(tcase, appending_gives_the_row_that_writing_gives, 0, CASES);
+    tcase_add_loop_test(tcase, links_not_below_the_limit_are_left_out, 0, CASES);
     tcase_add_test(tcase, a_lock_is_free_again_after_unlock);
     tcase_add_test(tcase, refused_memory_leaves_nothing_behind);
     suite_add_tcase(suite, tcase);

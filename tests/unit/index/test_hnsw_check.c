@@ -43,7 +43,7 @@ link_beyond_all(void)
 static void
 link_far_beyond_all(void)
 {
-    set_link(17, 0, GRAPH_EMPTY - 1);
+    set_link(17, 0, link_empty(LINKS_24) - 1);
 }
 static void
 link_to_itself(void)

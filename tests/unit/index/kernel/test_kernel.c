@@ -56,7 +56,8 @@ START_TEST(every_table_is_whole)
         const struct kernels *table = list[i];
         ck_assert(table->nibble != NULL && table->byte != NULL && table->join != NULL &&
                   table->dots != NULL);
-        ck_assert(table->unpack != NULL && table->butterfly != NULL && table->encode != NULL);
+        ck_assert(table->unpack != NULL && table->unpack32 != NULL);
+        ck_assert(table->butterfly != NULL && table->encode != NULL);
         ck_assert(table->finite != NULL);
         for (uint32_t metric = 0; metric < 3; metric++)
             for (uint32_t type = 0; type < 5; type++)

@@ -9,51 +9,64 @@
 
 enum { LINKS = 32, ID_EMPTY = 0xffffff };
 
+// A row of numbers of `bytes` bytes each, at an odd address, by every table.
 static void
-put24(uint8_t *row, uint32_t i, uint32_t id)
-{
-    for (uint32_t b = 0; b < 3; b++)
-        row[3 * i + b] = (uint8_t)(id >> 8 * b);
-}
-
-static void
-check_unpack(const uint32_t ids[LINKS], uint32_t limit)
+check_unpack_of(uint32_t bytes, const uint32_t ids[LINKS], uint32_t limit)
 {
     const struct kernels *list[4];
     const uint32_t tables = kernels_list(list);
     for (uint32_t t = 0; t < tables; t++) {
-        struct block row = block_open(3 * LINKS, limit % 7), out = block_open(LINKS * 4, 4);
+        struct block row = block_open(bytes * LINKS, limit % 7), out = block_open(LINKS * 4, 4);
+        uint32_t *const got = (uint32_t *)(void *)out.bytes;
         for (uint32_t i = 0; i < LINKS; i++)
-            put24(row.bytes, i, ids[i]);
-        const uint32_t count = list[t]->unpack(row.bytes, limit, (uint32_t *)(void *)out.bytes);
+            for (uint32_t b = 0; b < bytes; b++)
+                row.bytes[bytes * i + b] = (uint8_t)(ids[i] >> 8 * b);
+        const uint32_t count = bytes == 3 ? list[t]->unpack(row.bytes, limit, got)
+                                          : list[t]->unpack32(row.bytes, limit, got);
         uint32_t want = 0;
         for (uint32_t i = 0; i < LINKS; i++)
             if (ids[i] < limit) {
-                uint32_t got;
-                memcpy(&got, out.bytes + 4 * want++, 4);
-                CLAIM(got == ids[i], "%s, limit %u: %u, not %u", list[t]->name, limit, got, ids[i]);
+                CLAIM(got[want] == ids[i], "%s, %u bytes, limit %u: %u, not %u", list[t]->name,
+                      bytes, limit, got[want], ids[i]);
+                want++;
             }
-        CLAIM(count == want, "%s, limit %u: %u ids, not %u", list[t]->name, limit, count, want);
+        CLAIM(count == want, "%s, %u bytes, limit %u: %u ids, not %u", list[t]->name, bytes, limit,
+              count, want);
         block_close(row);
         block_close(out);
     }
+}
+
+// Ids of 24 bits, in rows of either width.
+static void
+check_unpack(const uint32_t ids[LINKS], uint32_t limit)
+{
+    check_unpack_of(3, ids, limit);
+    check_unpack_of(4, ids, limit);
 }
 
 START_TEST(unpack_keeps_ids_below_the_limit_in_order)
 {
     uint64_t seed = 24;
     for (uint32_t round = 0; round < 200; round++) {
-        uint32_t ids[LINKS];
-        for (uint32_t i = 0; i < LINKS; i++)
+        uint32_t ids[LINKS], wide[LINKS];
+        for (uint32_t i = 0; i < LINKS; i++) {
             ids[i] = (uint32_t)random_next(&seed) & ID_EMPTY;
+            wide[i] = (uint32_t)random_next(&seed) >> (round % 2 == 0 ? 0 : i % 32);
+        }
         for (uint32_t i = 0; i < LINKS; i++) {
             check_unpack(ids, ids[i]);
             check_unpack(ids, ids[i] + 1);
+            check_unpack_of(4, wide, wide[i]);
+            check_unpack_of(4, wide, wide[i] + 1);
         }
         const uint32_t limits[] = {
-            0, 1, 1u << 23, ID_EMPTY, ID_EMPTY + 1, ID_EMPTY + 2, 1u << 31, UINT32_MAX};
-        for (uint32_t i = 0; i < sizeof limits / sizeof *limits; i++)
+            0,         1,        1u << 23,       ID_EMPTY,  ID_EMPTY + 1, ID_EMPTY + 2,
+            INT32_MAX, 1u << 31, UINT32_MAX - 1, UINT32_MAX};
+        for (uint32_t i = 0; i < sizeof limits / sizeof *limits; i++) {
             check_unpack(ids, limits[i]);
+            check_unpack_of(4, wide, limits[i]);
+        }
     }
 }
 END_TEST
@@ -61,12 +74,15 @@ END_TEST
 START_TEST(unpack_of_a_partly_filled_row_answers_its_first_ids)
 {
     for (uint32_t filled = 0; filled <= LINKS; filled++) {
-        uint32_t ids[LINKS];
-        for (uint32_t i = 0; i < LINKS; i++)
+        uint32_t ids[LINKS], wide[LINKS];
+        for (uint32_t i = 0; i < LINKS; i++) {
             ids[i] = i < filled ? i * 1000 : ID_EMPTY;
+            wide[i] = i < filled ? i * 100000000 : UINT32_MAX;
+        }
         check_unpack(ids, ID_EMPTY);
         check_unpack(ids, 1000 * LINKS);
         check_unpack(ids, 1000 * filled);
+        check_unpack_of(4, wide, UINT32_MAX);
     }
 }
 END_TEST
