@@ -104,6 +104,15 @@ pages_free(void *memory, size_t bytes)
     ASSERT(failed == 0);
 }
 
+void
+pages_forget(void *memory, size_t bytes)
+{
+    const uintptr_t from = (uintptr_t)memory, page = SMALL_PAGE_BYTES;
+    const uintptr_t first = (from + page - 1) / page * page, end = (from + bytes) / page * page;
+    if (first < end)
+        (void)madvise((void *)first, end - first, MADV_DONTNEED);
+}
+
 static bool
 refused(void)
 {

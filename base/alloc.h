@@ -25,5 +25,7 @@ uint64_t mem_refused(void);
 // `bytes` is at least 2 MiB. Ends with pages_free with the same size. Refusals are counted as above.
 void *pages_alloc(size_t bytes);
 void pages_free(void *memory, size_t bytes);
+// Gives back the whole pages within such memory, which read as zeros from then on.
+void pages_forget(void *memory, size_t bytes);
 
 #endif

@@ -13,19 +13,11 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "base/arena.h"
 #include "base/limits.h"
 #include "base/prefetch.h"
-#include "index/arena.h"
+#include "base/tsan.h"
 #include "index/kernel/kernel.h"
-
-// gcc and clang say it in different ways.
-#if defined(__SANITIZE_THREAD__)
-#define OMEN_UNDER_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define OMEN_UNDER_TSAN 1
-#endif
-#endif
 
 #define GRAPH_BLOCK_LINKS 32u
 // The most slots that links of 24 bits lead to: none of them looks like an unused link.

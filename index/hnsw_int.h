@@ -7,9 +7,9 @@
 #define OMEN_INDEX_HNSW_INT_H
 #include <stdatomic.h>
 
+#include "base/arena.h"
 #include "base/os_lock.h"
 #include "base/prefetch.h"
-#include "index/arena.h"
 #include "index/codec.h"
 #include "index/graph.h"
 #include "index/hnsw.h"

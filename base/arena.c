@@ -1,0 +1,342 @@
+// base/arena.c -- an array of equal rows that grows and never moves one, and whose pieces may lie in a map.
+//
+// Shape: handle.
+//
+// A block has 65,536 rows, so that for every row size that is a multiple of 32 bytes it is whole huge pages; wide
+// rows get fewer, because a kernel that counts its promises refuses one mapping beyond its memory. Each owned piece has
+// its fixed place in a block, so a lent one that becomes ours is joined with its neighbours in huge pages.
+#include "base/arena.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+
+#define BLOCK_SHIFT_MAX 16u
+#define BLOCK_BYTES_MAX ((size_t)64 << 20)
+#define PAGE_BYTES ((size_t)4096)
+#define PIECE_ALIGNMENT ((uintptr_t)64)
+
+static uint8_t *own_place(struct arena *arena, uint32_t piece);
+static bool own_piece(struct arena *arena, uint32_t piece);
+static void count_piece(struct arena *arena, uint32_t piece);
+
+static size_t
+block_bytes(const struct arena *arena)
+{
+    return arena->row_bytes << arena->block_shift;
+}
+
+static uint32_t
+blocks_max(const struct arena *arena)
+{
+    const uint32_t shift = arena->block_shift - arena->shift;
+    return (uint32_t)(((uint64_t)arena->pieces_max + (1u << shift) - 1) >> shift);
+}
+
+static uint32_t
+pieces_of(const struct arena *arena, uint32_t rows)
+{
+    return (uint32_t)(((uint64_t)rows + arena->mask) >> arena->shift);
+}
+
+omen_status
+arena_init(struct arena *arena, size_t row_bytes, uint32_t slots_max)
+{
+    ASSERT(row_bytes > 0 && row_bytes <= IMAGE_PIECE_BYTES);
+    *arena = (struct arena){.row_bytes = row_bytes};
+    while (arena->block_shift < BLOCK_SHIFT_MAX && block_bytes(arena) * 2 <= BLOCK_BYTES_MAX)
+        arena->block_shift++;
+    while (arena->shift < arena->block_shift && arena_piece_bytes(arena) * 2 <= IMAGE_PIECE_BYTES)
+        arena->shift++;
+    arena->mask = (1u << arena->shift) - 1;
+    arena->pieces_max = pieces_of(arena, slots_max);
+    // All zeros, so pages of them that are not used yet cost nothing.
+    arena->pieces = mem_alloc_zero(arena->pieces_max, sizeof *arena->pieces);
+    arena->blocks = mem_alloc_zero(blocks_max(arena), sizeof *arena->blocks);
+    arena->lent = mem_alloc_zero(arena->pieces_max, sizeof *arena->lent);
+    arena->changed = mem_alloc_zero(arena->pieces_max, sizeof *arena->changed);
+    lock_init(&arena->lock);
+    if (arena->pieces != NULL && arena->blocks != NULL && arena->lent != NULL &&
+        arena->changed != NULL)
+        return OMEN_OK;
+    arena_fini(arena);
+    return OMEN_E_NO_MEMORY;
+}
+
+void
+arena_fini(struct arena *arena)
+{
+    if (arena->row_bytes == 0)
+        return;
+    for (uint32_t i = 0; arena->blocks != NULL && i < blocks_max(arena); i++)
+        pages_free(arena->blocks[i], block_bytes(arena));
+    mem_free((void *)arena->pieces);
+    mem_free(arena->blocks);
+    mem_free((void *)arena->lent);
+    mem_free((void *)arena->changed);
+    lock_fini(&arena->lock);
+    *arena = (struct arena){0};
+}
+
+omen_status
+arena_reserve(struct arena *arena, uint32_t slots)
+{
+    const uint32_t want = pieces_of(arena, slots);
+    ASSERT(want <= arena->pieces_max);
+    if (arena->reserved >= want)
+        return OMEN_OK;
+    omen_status status = OMEN_OK;
+    lock_acquire(&arena->lock);
+    for (; arena->reserved < want; arena->reserved++) {
+        if (arena_piece(arena, arena->reserved) != NULL)
+            continue; // lent
+        uint8_t *place = own_place(arena, arena->reserved);
+        if (place == NULL) {
+            status = OMEN_E_NO_MEMORY;
+            break;
+        }
+        atomic_store_explicit(&arena->changed[arena->reserved], 1, memory_order_relaxed);
+        atomic_store_explicit(&arena->pieces[arena->reserved], place, memory_order_release);
+        count_piece(arena, arena->reserved);
+    }
+    lock_release(&arena->lock);
+    return status;
+}
+
+// Where the piece lies when it is ours; makes its block. Under the lock.
+static uint8_t *
+own_place(struct arena *arena, uint32_t piece)
+{
+    const uint32_t shift = arena->block_shift - arena->shift, block = piece >> shift;
+    if (arena->blocks[block] == NULL)
+        arena->blocks[block] = pages_alloc(block_bytes(arena));
+    if (arena->blocks[block] == NULL)
+        return NULL;
+    return arena->blocks[block] + (piece & ((1u << shift) - 1)) * arena_piece_bytes(arena);
+}
+
+static void
+count_piece(struct arena *arena, uint32_t piece)
+{
+    if (atomic_load_explicit(&arena->piece_count, memory_order_relaxed) <= piece)
+        atomic_store_explicit(&arena->piece_count, piece + 1, memory_order_release);
+}
+
+static size_t
+table_bytes(const struct arena *arena, uint32_t pieces)
+{
+    return pieces * (sizeof *arena->pieces + sizeof *arena->lent + sizeof *arena->changed);
+}
+
+static size_t
+whole_pages(size_t bytes)
+{
+    return (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+}
+
+size_t
+arena_bytes(const struct arena *arena, uint32_t slots)
+{
+    return whole_pages((size_t)slots * arena->row_bytes) +
+           table_bytes(arena, pieces_of(arena, slots));
+}
+
+size_t
+arena_owned_bytes(const struct arena *arena, uint32_t slots)
+{
+    const uint32_t pieces = pieces_of(arena, slots);
+    size_t lent = 0;
+    for (uint32_t i = 0; i < pieces; i++)
+        lent += atomic_load_explicit(&arena->lent[i], memory_order_relaxed);
+    const size_t used = (size_t)slots * arena->row_bytes,
+                 elsewhere = lent * arena_piece_bytes(arena);
+    return (used > elsewhere ? whole_pages(used - elsewhere) : 0) + table_bytes(arena, pieces);
+}
+
+uint8_t *
+arena_own(struct arena *arena, uint32_t slot)
+{
+    if (arena_is_lent(arena, slot) && !own_piece(arena, slot >> arena->shift))
+        return NULL;
+    return arena_row(arena, slot);
+}
+
+static bool
+own_piece(struct arena *arena, uint32_t piece)
+{
+    lock_acquire(&arena->lock);
+    bool ours = true;
+    if (atomic_load_explicit(&arena->lent[piece], memory_order_relaxed) != 0) {
+        uint8_t *place = own_place(arena, piece);
+        ours = place != NULL;
+        if (ours) {
+            memcpy(place, arena_piece(arena, piece), arena_piece_bytes(arena));
+            atomic_store_explicit(&arena->pieces[piece], place, memory_order_release);
+            atomic_store_explicit(&arena->lent[piece], 0, memory_order_release);
+        }
+    }
+    lock_release(&arena->lock);
+    return ours;
+}
+
+// The address is only read through while the piece is lent; arena_own sees to that.
+static uint8_t *
+lent_address(const void *bytes)
+{
+    return (uint8_t *)(uintptr_t)bytes;
+}
+
+omen_status
+arena_lend(struct arena *arena, uint32_t piece, const void *bytes)
+{
+    if (piece >= arena->pieces_max || bytes == NULL || (uintptr_t)bytes % PIECE_ALIGNMENT != 0)
+        return OMEN_E_CORRUPT;
+    lock_acquire(&arena->lock);
+    atomic_store_explicit(&arena->lent[piece], 1, memory_order_release);
+    atomic_store_explicit(&arena->changed[piece], 0, memory_order_relaxed);
+    atomic_store_explicit(&arena->pieces[piece], lent_address(bytes), memory_order_release);
+    count_piece(arena, piece);
+    lock_release(&arena->lock);
+    return OMEN_OK;
+}
+
+omen_status
+arena_load(struct arena *arena, enum image_array array, uint32_t rows,
+           const struct image_source *source)
+{
+    const uint32_t whole = rows >> arena->shift, left = rows & arena->mask;
+    if (pieces_of(arena, rows) > arena->pieces_max)
+        return OMEN_E_CORRUPT;
+    for (uint32_t piece = 0; piece < whole; piece++) {
+        size_t count = 0;
+        const void *bytes = source->get(source->context, array, piece, &count);
+        if (bytes == NULL || count < arena_piece_bytes(arena))
+            return OMEN_E_CORRUPT;
+        const omen_status status = arena_lend(arena, piece, bytes);
+        if (status != OMEN_OK)
+            return status;
+    }
+    if (left > 0) {
+        size_t count = 0;
+        const void *bytes = source->get(source->context, array, whole, &count);
+        if (bytes == NULL || count < left * arena->row_bytes)
+            return OMEN_E_CORRUPT;
+        const omen_status status = arena_reserve(arena, rows);
+        if (status != OMEN_OK)
+            return status;
+        memcpy(arena_piece(arena, whole), bytes, left * arena->row_bytes);
+        atomic_store_explicit(&arena->changed[whole], 0, memory_order_relaxed);
+    }
+    arena->saved_rows = rows;
+    return OMEN_OK;
+}
+
+// A piece that was not whole when it was saved has rows since, which have no mark.
+bool
+arena_save_next(struct arena *arena, uint32_t piece, uint32_t rows)
+{
+    const uint64_t first = (uint64_t)piece << arena->shift, end = first + arena->mask + 1;
+    ASSERT(first < rows);
+    const bool marked =
+        atomic_exchange_explicit(&arena->changed[piece], 0, memory_order_acq_rel) != 0;
+    return marked || (rows > arena->saved_rows && end > arena->saved_rows);
+}
+
+void
+arena_save_again(struct arena *arena, uint32_t piece)
+{
+    atomic_store_explicit(&arena->changed[piece], 1, memory_order_release);
+}
+
+void
+arena_save_done(struct arena *arena, uint32_t rows)
+{
+    arena->saved_rows = rows;
+}
+
+omen_status
+arena_save(struct arena *arena, enum image_array array, uint32_t rows,
+           const struct image_sink *sink)
+{
+    for (uint32_t piece = 0; piece < pieces_of(arena, rows); piece++) {
+        if (!arena_save_next(arena, piece, rows))
+            continue;
+        const uint32_t left = rows - (piece << arena->shift);
+        const size_t bytes =
+            left > arena->mask ? arena_piece_bytes(arena) : left * arena->row_bytes;
+        const omen_status status =
+            sink->put(sink->context, array, piece, arena_piece(arena, piece), bytes);
+        if (status != OMEN_OK) {
+            arena_save_again(arena, piece);
+            return status;
+        }
+    }
+    arena_save_done(arena, rows);
+    return OMEN_OK;
+}
+
+static void
+touch(struct arena *arena, uint8_t lent)
+{
+    const uint32_t count = atomic_load_explicit(&arena->piece_count, memory_order_acquire);
+    for (uint32_t piece = 0; piece < count; piece++)
+        if (atomic_load_explicit(&arena->lent[piece], memory_order_acquire) == lent)
+            arena_save_again(arena, piece);
+}
+
+void
+arena_touch_all(struct arena *arena)
+{
+    touch(arena, 0);
+}
+
+void
+arena_touch_lent(struct arena *arena)
+{
+    touch(arena, 1);
+}
+
+bool
+arena_promote(struct arena *arena, uint32_t *cursor)
+{
+    const uint32_t count = atomic_load_explicit(&arena->piece_count, memory_order_acquire);
+    for (; *cursor < count; ++*cursor) {
+        if (atomic_load_explicit(&arena->lent[*cursor], memory_order_acquire) == 0)
+            continue;
+        if (!own_piece(arena, *cursor))
+            return false;
+        ++*cursor;
+        return true;
+    }
+    return false;
+}
+
+bool
+arena_settle(struct arena *arena, uint32_t piece, const void *bytes)
+{
+    ASSERT(bytes != NULL && (uintptr_t)bytes % PIECE_ALIGNMENT == 0);
+    const uint64_t end = ((uint64_t)piece + 1) << arena->shift;
+    lock_acquire(&arena->lock);
+    const bool may = end <= arena->saved_rows &&
+                     atomic_load_explicit(&arena->lent[piece], memory_order_relaxed) == 0 &&
+                     atomic_load_explicit(&arena->changed[piece], memory_order_acquire) == 0;
+    if (may) {
+        atomic_store_explicit(&arena->lent[piece], 1, memory_order_release);
+        atomic_store_explicit(&arena->pieces[piece], lent_address(bytes), memory_order_release);
+    }
+    lock_release(&arena->lock);
+    return may;
+}
+
+// Pages that a neighbour shares stay.
+void
+arena_settled_release(struct arena *arena, uint32_t piece)
+{
+    lock_acquire(&arena->lock);
+    const uint32_t block = piece >> (arena->block_shift - arena->shift);
+    if (atomic_load_explicit(&arena->lent[piece], memory_order_relaxed) != 0 &&
+        arena->blocks[block] != NULL)
+        pages_forget(own_place(arena, piece), arena_piece_bytes(arena));
+    lock_release(&arena->lock);
+}
