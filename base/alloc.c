@@ -71,14 +71,14 @@ mem_refused(void)
 
 // The kernel gives a huge page only where a whole aligned 2 MiB lies in one mapping, and mmap aligns to 4 KiB.
 // So 2 MiB more address space than needed is taken, and what sticks out on both sides is given back at once.
-void *
-pages_alloc(size_t bytes)
+static void *
+map_aligned(size_t bytes, int protection)
 {
     if (refused() || bytes > SIZE_MAX - HUGE_PAGE_BYTES - SMALL_PAGE_BYTES)
         return NULL;
     const size_t want = round_up(bytes > 0 ? bytes : 1, SMALL_PAGE_BYTES);
     const size_t mapped = want + HUGE_PAGE_BYTES;
-    char *map = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *map = mmap(NULL, mapped, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (map == MAP_FAILED)
         return NULL;
 
@@ -88,10 +88,36 @@ pages_alloc(size_t bytes)
         munmap(map, head);
     if (tail > 0)
         munmap(map + head + want, tail);
-    // Advice only: a kernel without transparent huge pages refuses it, and the memory is as good.
-    if (want >= HUGE_PAGE_BYTES)
-        (void)madvise(map + head, want, MADV_HUGEPAGE);
     return map + head;
+}
+
+void *
+pages_alloc(size_t bytes)
+{
+    void *memory = map_aligned(bytes, PROT_READ | PROT_WRITE);
+    // Advice only: a kernel without transparent huge pages refuses it, and the memory is as good.
+    if (memory != NULL && bytes >= HUGE_PAGE_BYTES)
+        (void)madvise(memory, round_up(bytes, SMALL_PAGE_BYTES), MADV_HUGEPAGE);
+    return memory;
+}
+
+void *
+pages_reserve(size_t bytes)
+{
+    return map_aligned(bytes, PROT_NONE);
+}
+
+// What is not accessible is not counted against the memory that the kernel promised; it is from here on.
+void *
+pages_grow(void *memory, size_t from, size_t to)
+{
+    if (refused())
+        return NULL;
+    const size_t first = from / SMALL_PAGE_BYTES * SMALL_PAGE_BYTES;
+    const size_t end = round_up(to, SMALL_PAGE_BYTES);
+    if (end > first && mprotect((char *)memory + first, end - first, PROT_READ | PROT_WRITE) != 0)
+        return NULL;
+    return memory;
 }
 
 void

@@ -28,4 +28,11 @@ void pages_free(void *memory, size_t bytes);
 // Gives back the whole pages within such memory, which read as zeros from then on.
 void pages_forget(void *memory, size_t bytes);
 
+// Address space for an array that may become large and never moves: it costs no memory, and nothing of it may be
+// touched that pages_grow has not made usable. Aligned and ended as pages_alloc's.
+void *pages_reserve(size_t bytes);
+// Makes bytes [from, to) of a reservation usable, zeroed where they were not yet, in whole pages. NULL when memory
+// is short, and then what was usable still is; else `memory`.
+void *pages_grow(void *memory, size_t from, size_t to);
+
 #endif

@@ -5,7 +5,7 @@
 #define OMEN_BASE_LIMITS_H
 
 #define VECTOR_DIM_MAX 65536u        // components per vector
-#define SLOTS_MAX 16777214u          // 2^24 - 2: slots of one numbering with 24-bit links
+#define SLOTS_MAX 2147483646u        // 2^31 - 2: slots of one numbering, see index/nearest.h
 #define TOPK_MAX 10000u              // k of a search
 #define BEAM_MAX 10000u              // ef of a search
 #define LINKS_PER_NODE_MAX 64u       // M; level 0 holds twice as many, at most LINK_ROW_MAX

@@ -3,7 +3,9 @@
 // Shape: shell.
 #include "base/alloc.h"
 
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/lib/check_main.h"
 
@@ -109,7 +111,9 @@ START_TEST(countdown_refuses_the_nth_and_every_later_one)
     ck_assert_ptr_null(mem_alloc_aligned(64, 64));
     ck_assert_ptr_null(mem_resize(first, 16)); // `first` stays, or the sanitizer tells
     ck_assert_ptr_null(pages_alloc(4096));
-    ck_assert_uint_eq(mem_refused(), 5);
+    ck_assert_ptr_null(pages_reserve(4096));
+    ck_assert_ptr_null(pages_grow(first, 0, 0));
+    ck_assert_uint_eq(mem_refused(), 7);
 
     mem_fail_after(0);
     ck_assert_uint_eq(mem_refused(), 0);
@@ -138,6 +142,44 @@ START_TEST(pages_are_zero_and_aligned_to_a_huge_page)
 }
 END_TEST
 
+START_TEST(a_reservation_grows_in_place)
+{
+    const size_t bytes = (size_t)64 << 30; // more than most machines have
+    unsigned char *array = pages_reserve(bytes);
+    ck_assert_ptr_nonnull(array);
+    ck_assert_uint_eq((uintptr_t)array % (2 * MIB), 0);
+    const size_t sizes[] = {1, 4096, 4097, 100000, 100000, 3 * MIB};
+    size_t usable = 0;
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        ck_assert_ptr_eq(pages_grow(array, usable, sizes[i]), array);
+        for (size_t at = usable; at < sizes[i]; at++)
+            if (array[at] != 0)
+                ck_abort_msg("byte %zu is not zero", at);
+        memset(array + usable, 0xa5, sizes[i] - usable);
+        usable = sizes[i];
+    }
+    for (size_t at = 0; at < usable; at++)
+        if (array[at] != 0xa5)
+            ck_abort_msg("byte %zu is not kept", at);
+    pages_free(array, bytes);
+}
+END_TEST
+
+START_TEST(what_is_only_reserved_may_not_be_touched)
+{
+    unsigned char *array = pages_reserve(MIB);
+    ck_assert_ptr_eq(pages_grow(array, 0, 5000), array);
+    int ends[2];
+    ck_assert_int_eq(pipe(ends), 0);
+    ck_assert_int_eq((int)write(ends[1], array + 8191, 1), 1);
+    ck_assert_int_eq((int)write(ends[1], array + 8192, 1), -1);
+    ck_assert_int_eq(errno, EFAULT);
+    close(ends[0]);
+    close(ends[1]);
+    pages_free(array, MIB);
+}
+END_TEST
+
 static Suite *
 alloc_suite(void)
 {
@@ -153,6 +195,8 @@ alloc_suite(void)
     tcase_add_test(tcase, resize_keeps_the_contents);
     tcase_add_test(tcase, countdown_refuses_the_nth_and_every_later_one);
     tcase_add_test(tcase, pages_are_zero_and_aligned_to_a_huge_page);
+    tcase_add_test(tcase, a_reservation_grows_in_place);
+    tcase_add_test(tcase, what_is_only_reserved_may_not_be_touched);
     suite_add_tcase(suite, tcase);
     return suite;
 }
