@@ -104,7 +104,7 @@ typedef struct omen_options {
     uint64_t          seed;
     uint64_t          max_memory;      /* bytes; 0: no limit. Past it adds answer OMEN_E_NO_MEMORY */
     uint64_t          id_max;          /* largest id accepted; default 2^63-1 */
-    uint32_t          slots_max;       /* rows including the deleted ones; default 2^24-2 */
+    uint32_t          slots_max;       /* rows, deleted ones included: 1..2^31-2; default 2^24-2. Beyond it a row takes 32 bytes more */
     int               read_only;
 } omen_options;
 #define OMEN_OPTIONS_INIT                                                                             \

@@ -7,7 +7,17 @@
 
 #define CODE_DIM_MIN 48u // rows of fewer components are walked themselves
 
+#define BITS_STEP ((size_t)4096) // bytes that bits grow by: 32,768 slots
+
 static omen_status open_parts(struct hnsw *hnsw);
+
+// Bytes of the bits of `count` slots, and of the word behind them: who looks for the first row that is not linked
+// looks there where all are.
+static size_t
+bits_bytes(uint32_t count)
+{
+    return ((size_t)bitmap_words(count) + 1) * sizeof(uint64_t);
+}
 
 omen_status
 hnsw_open(const struct hnsw_config *config, struct hnsw **out)
@@ -43,14 +53,13 @@ open_parts(struct hnsw *hnsw)
         codec_init(&hnsw->codec, config->dim, config->metric, config->type, config->seed);
     if (status == OMEN_OK)
         status = arena_init(&hnsw->rows, hnsw->row_bytes, config->slots_max);
-    const uint32_t words = bitmap_words(config->slots_max) + 1;
-    hnsw->erased = mem_alloc_zero(words, sizeof *hnsw->erased);
+    hnsw->erased = pages_reserve(bits_bytes(config->slots_max));
     if (hnsw->erased == NULL)
         status = OMEN_E_NO_MEMORY;
     if (status != OMEN_OK || config->flat)
         return status;
-    hnsw->linked = mem_alloc_zero(words, sizeof *hnsw->linked);
-    hnsw->repaired = mem_alloc_zero(words, sizeof *hnsw->repaired);
+    hnsw->linked = pages_reserve(bits_bytes(config->slots_max));
+    hnsw->repaired = pages_reserve(bits_bytes(config->slots_max));
     if (hnsw->linked == NULL || hnsw->repaired == NULL)
         return OMEN_E_NO_MEMORY;
     status = graph_init(&hnsw->graph, 2u * config->links, config->slots_max);
@@ -76,9 +85,10 @@ hnsw_close(struct hnsw *hnsw)
     arena_fini(&hnsw->high);
     arena_fini(&hnsw->low);
     arena_fini(&hnsw->meta);
-    mem_free((void *)hnsw->erased);
-    mem_free((void *)hnsw->linked);
-    mem_free((void *)hnsw->repaired);
+    const size_t bits = bits_bytes(hnsw->config.slots_max);
+    pages_free((void *)hnsw->erased, bits);
+    pages_free((void *)hnsw->linked, bits);
+    pages_free((void *)hnsw->repaired, bits);
     codec_fini(&hnsw->codec);
     lock_fini(&hnsw->found_lock);
     lock_fini(&hnsw->reach_lock);
@@ -93,12 +103,30 @@ hnsw_may_code(const struct hnsw_config *config)
            config->dim >= CODE_DIM_MIN && config->type != VECTOR_I8 && config->type != VECTOR_U8;
 }
 
+static omen_status
+reserve_bits(struct hnsw *hnsw, uint32_t count)
+{
+    const size_t want = (bits_bytes(count) + BITS_STEP - 1) / BITS_STEP * BITS_STEP;
+    const size_t have = hnsw->bits_bytes;
+    if (want <= have)
+        return OMEN_OK;
+    if (pages_grow((void *)hnsw->erased, have, want) == NULL)
+        return OMEN_E_NO_MEMORY;
+    if (!hnsw->config.flat && (pages_grow((void *)hnsw->linked, have, want) == NULL ||
+                               pages_grow((void *)hnsw->repaired, have, want) == NULL))
+        return OMEN_E_NO_MEMORY;
+    hnsw->bits_bytes = want;
+    return OMEN_OK;
+}
+
 omen_status
 hnsw_reserve(struct hnsw *hnsw, uint32_t count)
 {
     if (count > hnsw->config.slots_max)
         return OMEN_E_FULL;
-    omen_status status = arena_reserve(&hnsw->rows, count);
+    omen_status status = reserve_bits(hnsw, count);
+    if (status == OMEN_OK)
+        status = arena_reserve(&hnsw->rows, count);
     if (status == OMEN_OK && !hnsw->config.flat)
         status = arena_reserve(&hnsw->graph.rows, count);
     if (status == OMEN_OK && !hnsw->config.flat)

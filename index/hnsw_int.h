@@ -64,9 +64,10 @@ struct hnsw {
     struct graph graph;
     struct arena rows, high, low, meta;
     size_t row_bytes;         // of a stored row
-    _Atomic uint64_t *erased; // bit a slot
+    _Atomic uint64_t *erased; // bit a slot; address space for slots_max, usable up to `reserved`
     _Atomic uint64_t *linked;
     _Atomic uint64_t *repaired; // erased and nothing left to do
+    size_t bits_bytes;          // usable bytes of each of them
 
     uint32_t appended, reserved; // the caller's write lock
 

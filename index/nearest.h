@@ -3,7 +3,8 @@
 // Shape: value. The memory is the caller's: capacity + 1 keys.
 //
 // A key is one u64: the bits of a distance >= 0 (which sort like the number), then the slot, then a flag that the
-// owner may set ("its links were followed"). Sorted keys are sorted by distance, equal distances by slot. One array
+// owner may set ("its links were followed"). Sorted keys are sorted by distance, equal distances by slot. A slot has 31
+// bits there, which is what SLOTS_MAX comes from: with 32, a table of ids would need more than 2^32 places besides. One array
 // searched by halves and shifted beats two heaps up to a few thousand entries, because the shift is a
 // straight copy and the list is its own result.
 #ifndef OMEN_INDEX_NEAREST_H
@@ -12,7 +13,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/limits.h"
+
 #define NEAREST_FLAG 1ull
+_Static_assert(SLOTS_MAX < 1u << 31, "a key has 31 bits for a slot");
 
 struct nearest {
     uint64_t *keys;

@@ -168,7 +168,7 @@ fill(const struct generation *from, struct generation *to, struct omen_error *er
             room.bytes += bytes;
         }
     }
-    omen_status status = idmap_reserve(to->ids, room.slots, room.slots);
+    omen_status status = generation_reserve(to, room.slots, room.slots);
     if (status == OMEN_OK && room.count > 0)
         status = payloads_reserve(to->payloads, &room);
     if (status != OMEN_OK)

@@ -5,6 +5,15 @@
 
 #include "base/alloc.h"
 
+#define BITS_STEP ((size_t)4096) // bytes that bits grow by: 32,768 slots
+
+static size_t
+bits_bytes(uint32_t slots)
+{
+    const size_t bytes = (size_t)bitmap_words(slots) * sizeof(uint64_t);
+    return (bytes + BITS_STEP - 1) / BITS_STEP * BITS_STEP;
+}
+
 omen_status
 generation_open(struct hnsw *hnsw, uint32_t slots_max, struct epoch *gate, struct generation **out)
 {
@@ -16,7 +25,7 @@ generation_open(struct hnsw *hnsw, uint32_t slots_max, struct epoch *gate, struc
     }
     generation->hnsw = hnsw;
     generation->slots_max = slots_max;
-    generation->dead = mem_alloc_zero(bitmap_words(slots_max), sizeof *generation->dead);
+    generation->dead = pages_reserve(bits_bytes(slots_max));
     omen_status status = generation->dead == NULL ? OMEN_E_NO_MEMORY : OMEN_OK;
     if (status == OMEN_OK)
         status = idmap_open(slots_max, gate, &generation->ids);
@@ -41,8 +50,22 @@ generation_close(struct generation *generation)
     payloads_close(generation->payloads);
     idmap_close(generation->ids);
     hnsw_close(generation->hnsw);
-    mem_free((void *)generation->dead);
+    pages_free((void *)generation->dead, bits_bytes(generation->slots_max));
     mem_free(generation);
+}
+
+omen_status
+generation_reserve(struct generation *generation, uint32_t slots, uint32_t added)
+{
+    omen_status status = hnsw_reserve(generation->hnsw, slots);
+    if (status == OMEN_OK)
+        status = idmap_reserve(generation->ids, slots, added);
+    if (status != OMEN_OK || bits_bytes(slots) <= generation->dead_bytes)
+        return status;
+    if (pages_grow((void *)generation->dead, generation->dead_bytes, bits_bytes(slots)) == NULL)
+        return OMEN_E_NO_MEMORY;
+    generation->dead_bytes = bits_bytes(slots);
+    return OMEN_OK;
 }
 
 void

@@ -25,12 +25,17 @@ struct generation {
     struct payloads *payloads;
     struct fields *fields;
     _Atomic uint64_t *dead; // a bit per slot: erased. What hnsw_erased says, by words
+    size_t dead_bytes;      // of them usable
 };
 
 // Takes `hnsw` also on failure. `gate` is borrowed. The other parts are empty.
 OMEN_MUST_CHECK omen_status generation_open(struct hnsw *hnsw, uint32_t slots_max,
                                             struct epoch *gate, struct generation **out);
 void generation_close(struct generation *generation); // accepts NULL; no reader may be inside
+
+// Makes room in the index and in `dead` for slots below `slots`, and for `added` more ids.
+OMEN_MUST_CHECK omen_status generation_reserve(struct generation *generation, uint32_t slots,
+                                               uint32_t added);
 
 // Ends a row that no id leads to any more. Payload and fields go at once: readers that may still look at them must
 // have left, or look whether the row is erased afterwards.

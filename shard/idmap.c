@@ -4,7 +4,8 @@
 //
 // An entry is one u32: 24 bits of slot + 1, and above them 8 bits of the id's hash. The id itself lies in the
 // array that searches need anyway (slot -> id), so an entry is compared through it, and the 8 bits spare 255 of
-// 256 such looks at somebody else's id. Places are given by multiplying the hash into the capacity, so the
+// 256 such looks at somebody else's id. Where there are more slots than 24 bits number, a table gives the slot as many
+// as it needs, and the hash what is left. Places are given by multiplying the hash into the capacity, so the
 // capacity may be any number: the table grows by a quarter instead of doubling, and stays 64 to 80 % full.
 //
 // Readers take no lock. An entry goes EMPTY -> slot -> slot' -> TOMB, each with one store; a reader passes a TOMB,
@@ -17,19 +18,23 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/limits.h"
 #include "base/prefetch.h"
 #include "base/prng.h"
 
 #define CHUNK_SHIFT 13u
 #define CHUNK_IDS (1u << CHUNK_SHIFT)
-#define SLOT_MASK 0xffffffu
+#define SLOT_MASK_MIN 0xffffffu
 #define ENTRY_EMPTY 0u
-#define ENTRY_TOMB SLOT_MASK // slot + 1 is at most 2^24 - 2, so no entry looks like this
 #define TABLE_MIN 16u
 #define PREFETCH_AHEAD 12u
 
+_Static_assert(SLOTS_MAX * 25ull / 16 < UINT32_MAX, "a table has at most 2^32 - 1 places");
+
+// An entry whose slot has all bits set, and no hash, is a tomb: slot + 1 is below the mask.
 struct table {
     uint32_t capacity;
+    uint32_t slot_mask;
     _Atomic uint32_t entries[];
 };
 
@@ -62,31 +67,42 @@ place_of(uint64_t hash, uint32_t capacity)
 }
 
 static uint32_t
-tag_of(uint64_t hash)
+tag_of(const struct table *table, uint64_t hash)
 {
-    return (uint32_t)hash << 24;
+    return (uint32_t)hash & ~table->slot_mask;
 }
 
+static uint32_t
+slot_of(const struct table *table, uint32_t entry)
+{
+    return (entry & table->slot_mask) - 1;
+}
+
+// For slots below `slots`.
 static struct table *
-table_open(uint32_t capacity)
+table_open(uint32_t capacity, uint32_t slots)
 {
     struct table *table =
         mem_alloc_zero(1, sizeof *table + (size_t)capacity * sizeof table->entries[0]);
-    if (table != NULL)
-        table->capacity = capacity;
+    if (table == NULL)
+        return NULL;
+    table->capacity = capacity;
+    table->slot_mask = SLOT_MASK_MIN;
+    while (slots >= table->slot_mask)
+        table->slot_mask = table->slot_mask << 1 | 1;
     return table;
 }
 
 omen_status
 idmap_open(uint32_t slots_max, struct epoch *gate, struct idmap **out)
 {
-    ASSERT(slots_max < SLOT_MASK);
+    ASSERT(slots_max <= SLOTS_MAX);
     *out = NULL;
     const size_t chunks = ((size_t)slots_max + CHUNK_IDS - 1) >> CHUNK_SHIFT;
     struct idmap *map = mem_alloc_zero(1, sizeof *map + chunks * sizeof map->chunks[0]);
     if (map == NULL)
         return OMEN_E_NO_MEMORY;
-    struct table *table = table_open(TABLE_MIN);
+    struct table *table = table_open(TABLE_MIN, 0);
     if (table == NULL) {
         mem_free(map);
         return OMEN_E_NO_MEMORY;
@@ -131,19 +147,21 @@ table_refill(const struct idmap *map, const struct table *old, struct table *new
         if (i + PREFETCH_AHEAD < old->capacity) {
             const uint32_t ahead =
                 atomic_load_explicit(&old->entries[i + PREFETCH_AHEAD], memory_order_relaxed);
-            if (ahead != ENTRY_EMPTY && ahead != ENTRY_TOMB) {
-                const uint32_t slot = (ahead & SLOT_MASK) - 1;
+            if (ahead != ENTRY_EMPTY && ahead != old->slot_mask) {
+                const uint32_t slot = slot_of(old, ahead);
                 prefetch_line(&map->chunks[slot >> CHUNK_SHIFT][slot & (CHUNK_IDS - 1)]);
             }
         }
         const uint32_t entry = atomic_load_explicit(&old->entries[i], memory_order_relaxed);
-        if (entry == ENTRY_EMPTY || entry == ENTRY_TOMB)
+        if (entry == ENTRY_EMPTY || entry == old->slot_mask)
             continue;
-        const uint64_t hash = mix64(idmap_id(map, (entry & SLOT_MASK) - 1));
+        const uint32_t slot = slot_of(old, entry);
+        const uint64_t hash = mix64(idmap_id(map, slot));
         uint32_t place = place_of(hash, new->capacity);
         while (atomic_load_explicit(&new->entries[place], memory_order_relaxed) != ENTRY_EMPTY)
             place = place + 1 == new->capacity ? 0 : place + 1;
-        atomic_store_explicit(&new->entries[place], entry, memory_order_relaxed);
+        atomic_store_explicit(&new->entries[place], tag_of(new, hash) | (slot + 1),
+                              memory_order_relaxed);
     }
 }
 
@@ -159,12 +177,12 @@ idmap_reserve(struct idmap *map, uint32_t slots, uint32_t added)
     }
     struct table *old = atomic_load_explicit(&map->table, memory_order_relaxed);
     const uint64_t used = (uint64_t)live_of(map) + map->tombs + added;
-    if (used * 5 <= (uint64_t)old->capacity * 4)
+    if (used * 5 <= (uint64_t)old->capacity * 4 && slots < old->slot_mask)
         return OMEN_OK;
     uint64_t capacity = ((uint64_t)live_of(map) + added) * 25 / 16 + 1;
     if (capacity < TABLE_MIN)
         capacity = TABLE_MIN;
-    struct table *new = table_open((uint32_t)capacity);
+    struct table *new = table_open((uint32_t)capacity, slots);
     if (new == NULL)
         return OMEN_E_NO_MEMORY;
     table_refill(map, old, new);
@@ -179,17 +197,18 @@ static uint32_t
 walk(const struct idmap *map, const struct table *table, uint64_t id, uint32_t *tomb)
 {
     const uint64_t hash = mix64(id);
-    const uint32_t tag = tag_of(hash);
+    const uint32_t tag = tag_of(table, hash);
     uint32_t place = place_of(hash, table->capacity);
     *tomb = table->capacity;
     for (;;) {
         const uint32_t entry = atomic_load_explicit(&table->entries[place], memory_order_acquire);
         if (entry == ENTRY_EMPTY)
             return place;
-        if (entry == ENTRY_TOMB) {
+        if (entry == table->slot_mask) {
             if (*tomb == table->capacity)
                 *tomb = place;
-        } else if ((entry & ~SLOT_MASK) == tag && idmap_id(map, (entry & SLOT_MASK) - 1) == id) {
+        } else if ((entry & ~table->slot_mask) == tag &&
+                   idmap_id(map, slot_of(table, entry)) == id) {
             return place;
         }
         place = place + 1 == table->capacity ? 0 : place + 1;
@@ -212,9 +231,9 @@ idmap_put(struct idmap *map, uint32_t slot)
         set_live(map, live_of(map) + 1);
         ASSERT(live_of(map) + map->tombs < table->capacity);
     }
-    atomic_store_explicit(&table->entries[place], tag_of(mix64(id)) | (slot + 1),
+    atomic_store_explicit(&table->entries[place], tag_of(table, mix64(id)) | (slot + 1),
                           memory_order_release);
-    return before == ENTRY_EMPTY ? IDMAP_NONE : (before & SLOT_MASK) - 1;
+    return before == ENTRY_EMPTY ? IDMAP_NONE : slot_of(table, before);
 }
 
 uint32_t
@@ -228,16 +247,17 @@ idmap_remove(struct idmap *map, uint64_t id)
         return IDMAP_NONE;
     set_live(map, live_of(map) - 1);
     map->tombs++;
-    atomic_store_explicit(&table->entries[place], ENTRY_TOMB, memory_order_release);
+    atomic_store_explicit(&table->entries[place], table->slot_mask, memory_order_release);
     // A walk that reaches the next place ends there, so it may as well end here.
     const uint32_t next = place + 1 == table->capacity ? 0 : place + 1;
     if (atomic_load_explicit(&table->entries[next], memory_order_relaxed) == ENTRY_EMPTY)
-        while (atomic_load_explicit(&table->entries[place], memory_order_relaxed) == ENTRY_TOMB) {
+        while (atomic_load_explicit(&table->entries[place], memory_order_relaxed) ==
+               table->slot_mask) {
             atomic_store_explicit(&table->entries[place], ENTRY_EMPTY, memory_order_release);
             map->tombs--;
             place = place == 0 ? table->capacity - 1 : place - 1;
         }
-    return (entry & SLOT_MASK) - 1;
+    return slot_of(table, entry);
 }
 
 uint32_t
@@ -245,15 +265,15 @@ idmap_find(const struct idmap *map, uint64_t id)
 {
     const struct table *table = atomic_load_explicit(&map->table, memory_order_acquire);
     const uint64_t hash = mix64(id);
-    const uint32_t tag = tag_of(hash);
+    const uint32_t tag = tag_of(table, hash);
     uint32_t place = place_of(hash, table->capacity);
     for (;;) {
         const uint32_t entry = atomic_load_explicit(&table->entries[place], memory_order_acquire);
         if (entry == ENTRY_EMPTY)
             return IDMAP_NONE;
-        if ((entry & ~SLOT_MASK) == tag && entry != ENTRY_TOMB &&
-            idmap_id(map, (entry & SLOT_MASK) - 1) == id)
-            return (entry & SLOT_MASK) - 1;
+        if ((entry & ~table->slot_mask) == tag && entry != table->slot_mask &&
+            idmap_id(map, slot_of(table, entry)) == id)
+            return slot_of(table, entry);
         place = place + 1 == table->capacity ? 0 : place + 1;
     }
 }

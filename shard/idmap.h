@@ -22,7 +22,7 @@ struct idmap; // opaque
 OMEN_MUST_CHECK omen_status idmap_open(uint32_t slots_max, struct epoch *gate, struct idmap **out);
 void idmap_close(struct idmap *map); // accepts NULL; no reader may be inside
 
-// Makes room for the ids of all slots below `slots` and for `added` more entries.
+// Makes room for the ids of all slots below `slots`, which is never less than before, and for `added` more entries.
 OMEN_MUST_CHECK omen_status idmap_reserve(struct idmap *map, uint32_t slots, uint32_t added);
 
 // Notes the id of a reserved slot. Before anybody can learn of the slot; an id of a slot never changes.

@@ -18,8 +18,8 @@ shard_set_payloads(struct shard *shard, const omen_batch *given, struct omen_err
     omen_status status = shard_may_write(shard, error);
     if (status != OMEN_OK || given->count == 0)
         return status;
-    if (given->count > SLOTS_MAX)
-        return error_set(error, OMEN_E_INVALID, "count is %zu; an index holds at most %u rows",
+    if (given->count > shard->options.slots_max)
+        return error_set(error, OMEN_E_INVALID, "count is %zu; this index holds at most %u rows",
                          given->count, shard->options.slots_max);
     struct batch batch;
     lock_acquire(&shard->writers);

@@ -94,8 +94,8 @@ check_batch(const struct shard *shard, const omen_batch *given, struct omen_erro
     const omen_status status = shard_may_write(shard, error);
     if (status != OMEN_OK || given->count == 0)
         return status;
-    if (given->count > SLOTS_MAX)
-        return error_set(error, OMEN_E_FULL, "count is %zu; an index holds at most %u rows",
+    if (given->count > options->slots_max)
+        return error_set(error, OMEN_E_FULL, "count is %zu; this index holds at most %u rows",
                          given->count, options->slots_max);
     if (given->vectors == NULL)
         return error_set(error, OMEN_E_INVALID, "vectors is NULL");
@@ -183,9 +183,7 @@ reserve(struct shard *shard, struct batch *batch, const struct payload_sums *sum
     const uint32_t count = (uint32_t)batch->given->count;
     const uint32_t slots = rows->first_slot + count;
     const struct payload_room room = {.slots = slots, .count = sums->count, .bytes = sums->bytes};
-    omen_status status = hnsw_reserve(generation->hnsw, slots);
-    if (status == OMEN_OK)
-        status = idmap_reserve(generation->ids, slots, count);
+    omen_status status = generation_reserve(generation, slots, count);
     if (status == OMEN_OK)
         status = names_reserve(shard->names, batch->new_texts, batch->new_bytes);
     if (status == OMEN_OK && sums->count > 0)

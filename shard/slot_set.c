@@ -12,6 +12,10 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/bitmap.h"
+#include "base/limits.h"
+
+// A list that grows by a third counts its places in a u32.
+_Static_assert(SLOTS_MAX / 3 * 4ull < UINT32_MAX, "a list has at most 2^32 - 1 places");
 
 struct slot_list {
     uint32_t capacity;
@@ -216,13 +220,13 @@ slot_set_bytes(const struct slot_set *set)
 static size_t
 list_bytes(uint32_t capacity)
 {
-    return sizeof(struct slot_list) + capacity * sizeof(uint32_t);
+    return sizeof(struct slot_list) + (size_t)capacity * sizeof(uint32_t);
 }
 
 static size_t
 bits_bytes(uint32_t word_count)
 {
-    return sizeof(struct slot_bits) + word_count * sizeof(uint64_t);
+    return sizeof(struct slot_bits) + (size_t)word_count * sizeof(uint64_t);
 }
 
 void

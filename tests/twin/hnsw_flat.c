@@ -40,6 +40,12 @@ struct scratch {
     size_t room;
 };
 
+static size_t
+bits_bytes(uint32_t slots)
+{
+    return (size_t)bitmap_words(slots) * sizeof(uint64_t);
+}
+
 omen_status
 hnsw_open(const struct hnsw_config *config, struct hnsw **out)
 {
@@ -48,7 +54,7 @@ hnsw_open(const struct hnsw_config *config, struct hnsw **out)
     if (hnsw == NULL)
         return OMEN_E_NO_MEMORY;
     hnsw->config = *config;
-    hnsw->erased = mem_alloc_zero(bitmap_words(config->slots_max), sizeof *hnsw->erased);
+    hnsw->erased = pages_reserve(bits_bytes(config->slots_max));
     hnsw->row_bytes = config->dim * vector_type_bytes(config->type);
     hnsw->chunks = mem_alloc_zero((config->slots_max >> CHUNK_SHIFT) + 1, sizeof *hnsw->chunks);
     if (hnsw->erased == NULL || hnsw->chunks == NULL) {
@@ -67,7 +73,7 @@ hnsw_close(struct hnsw *hnsw)
     for (uint32_t i = 0; i < hnsw->chunk_count; i++)
         mem_free(hnsw->chunks[i]);
     mem_free(hnsw->chunks);
-    mem_free((void *)hnsw->erased);
+    pages_free((void *)hnsw->erased, bits_bytes(hnsw->config.slots_max));
     mem_free(hnsw);
 }
 
@@ -76,6 +82,8 @@ hnsw_reserve(struct hnsw *hnsw, uint32_t count)
 {
     if (count > hnsw->config.slots_max)
         return OMEN_E_FULL;
+    if (pages_grow((void *)hnsw->erased, 0, bits_bytes(count)) == NULL)
+        return OMEN_E_NO_MEMORY;
     while ((uint64_t)hnsw->chunk_count * CHUNK_ROWS < count) {
         char *chunk = mem_alloc((size_t)CHUNK_ROWS * hnsw->row_bytes);
         if (chunk == NULL)
@@ -367,7 +375,7 @@ hnsw_memory(const struct hnsw *hnsw, struct hnsw_memory *memory)
 {
     *memory = (struct hnsw_memory){.rows = (size_t)hnsw->chunk_count * CHUNK_ROWS * hnsw->row_bytes,
                                    .other = sizeof *hnsw};
-    memory->other += bitmap_words(hnsw->config.slots_max) * sizeof(uint64_t);
+    memory->other += bits_bytes(hnsw_count(hnsw));
 }
 
 const char *

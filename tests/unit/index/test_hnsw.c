@@ -92,10 +92,50 @@ START_TEST(an_index_of_all_slots_can_be_opened)
     world.config.slots_max = SLOTS_MAX;
     world_open(&world);
     ck_assert_int_eq(hnsw_reserve(world.hnsw, SLOTS_MAX + 1), OMEN_E_FULL);
-    ck_assert_int_eq(hnsw_reserve(world.hnsw, SLOTS_MAX), OMEN_OK);
     world_add(&world, 5);
     ck_assert_uint_eq(hnsw_count(world.hnsw), 5);
     world_fini(&world);
+}
+END_TEST
+
+// Builds, erases, repairs and compacts.
+static void
+world_live_through(struct world *each, uint32_t slots_max)
+{
+    world_init(each, 64, METRIC_L2, VECTOR_F32);
+    each->config.slots_max = slots_max;
+    each->config.links = 24; // two blocks a row
+    world_build(each, 3000);
+    for (uint32_t slot = 0; slot < 3000; slot += 3)
+        hnsw_erase(each->hnsw, slot);
+    world_drain(each);
+    world_compact(each);
+    world_build(each, 500);
+    ck_assert_uint_eq(world_check(each), 0);
+}
+
+START_TEST(wide_links_answer_as_narrow_ones_do)
+{
+    static struct world wide;
+    world_live_through(&world, 40000);
+    world_live_through(&wide, GRAPH_SLOTS_24 + 1);
+    ck_assert_int_eq(world.hnsw->graph.width, LINKS_24);
+    ck_assert_int_eq(wide.hnsw->graph.width, LINKS_32);
+    for (uint32_t q = 0; q < 200; q++) {
+        float vector[64];
+        struct hit hits[2][10];
+        struct hnsw_work work[2] = {{0}, {0}};
+        law_draw(&world.law, &world.law.queries, vector);
+        struct hnsw_query query = world_query(vector, 10, 20);
+        query.work = &work[0];
+        const uint32_t count = hnsw_search(world.hnsw, &query, world.scratch, hits[0]);
+        query.work = &work[1];
+        ck_assert_uint_eq(hnsw_search(wide.hnsw, &query, wide.scratch, hits[1]), count);
+        ck_assert_mem_eq(hits[0], hits[1], count * sizeof hits[0][0]);
+        ck_assert_mem_eq(&work[0], &work[1], sizeof work[0]);
+    }
+    world_fini(&world);
+    world_fini(&wide);
 }
 END_TEST
 
@@ -244,6 +284,7 @@ hnsw_suite(void)
     tcase_add_test(tcase, reserving_without_memory_changes_nothing);
     tcase_add_test(tcase, the_last_slot_is_given_and_none_beyond_it);
     tcase_add_test(tcase, an_index_of_all_slots_can_be_opened);
+    tcase_add_test(tcase, wide_links_answer_as_narrow_ones_do);
     tcase_add_test(tcase, rows_are_kept_as_given_whatever_their_stride);
     tcase_add_test(tcase, appended_rows_answer_once_they_are_published);
     tcase_add_test(tcase, the_counts_follow_a_rows_life);

@@ -26,10 +26,10 @@ END_TEST
 
 START_TEST(a_key_holds_distance_slot_and_flag)
 {
-    const uint64_t key = nearest_key(0.7f, 0xfffffeu);
+    const uint64_t key = nearest_key(0.7f, SLOTS_MAX);
     ck_assert_float_eq(nearest_distance(key), 0.7f);
-    ck_assert_uint_eq(nearest_slot(key), 0xfffffeu);
-    ck_assert_uint_eq(nearest_slot(key | NEAREST_FLAG), 0xfffffeu);
+    ck_assert_uint_eq(nearest_slot(key), SLOTS_MAX);
+    ck_assert_uint_eq(nearest_slot(key | NEAREST_FLAG), SLOTS_MAX);
     ck_assert_float_eq(nearest_distance(key | NEAREST_FLAG), 0.7f);
     ck_assert_uint_eq(key & NEAREST_FLAG, 0);
 }

@@ -2,6 +2,7 @@
 #include <check.h>
 #include <stdlib.h>
 
+#include "base/limits.h"
 #include "base/prng.h"
 #include "shard/idmap.h"
 #include "tests/lib/check_main.h"
@@ -87,6 +88,36 @@ START_TEST(memory_of_a_row_stays_below_what_the_header_promises)
 }
 END_TEST
 
+// Past 2^24 slots a table gives bits of the hash away. Nothing that was there is lost, and tombs stay tombs.
+START_TEST(ids_are_found_when_slots_outgrow_24_bits)
+{
+    struct idmap *wide;
+    ck_assert_int_eq(idmap_open(SLOTS_MAX, &gate, &wide), OMEN_OK);
+    ck_assert_int_eq(idmap_reserve(wide, IDS, IDS), OMEN_OK);
+    for (uint32_t slot = 0; slot < IDS; slot++) {
+        idmap_name(wide, slot, id_of(slot));
+        ck_assert_uint_eq(idmap_put(wide, slot), IDMAP_NONE);
+    }
+    for (uint32_t i = 0; i < IDS; i += 5)
+        ck_assert_uint_eq(idmap_remove(wide, id_of(i)), i);
+    // At the last slot of 24 bits, one past it, and one past 25 bits.
+    const uint32_t slots[] = {(1u << 24) - 2, (1u << 24) - 1, (1u << 25) + 1};
+    for (uint32_t s = 0; s < sizeof slots / sizeof slots[0]; s++) {
+        ck_assert_int_eq(idmap_reserve(wide, slots[s], 1), OMEN_OK);
+        idmap_name(wide, slots[s] - 1, 1000000 + s);
+        ck_assert_uint_eq(idmap_put(wide, slots[s] - 1), IDMAP_NONE);
+        for (uint32_t seen = 0; seen <= s; seen++)
+            ck_assert_uint_eq(idmap_find(wide, 1000000 + seen), slots[seen] - 1);
+        for (uint32_t i = 0; i < IDS; i++)
+            ck_assert_uint_eq(idmap_find(wide, id_of(i)), i % 5 == 0 ? IDMAP_NONE : i);
+    }
+    ck_assert_uint_eq(idmap_remove(wide, 1000002), slots[2] - 1);
+    ck_assert_uint_eq(idmap_find(wide, 1000002), IDMAP_NONE);
+    ck_assert_uint_eq(idmap_count(wide), IDS - IDS / 5 + 2);
+    idmap_close(wide);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -96,6 +127,7 @@ suite(void)
     tcase_add_loop_test(tcase, random_operations_answer_as_an_array_does, 0, 3);
     tcase_add_test(tcase, unknown_id_is_not_found);
     tcase_add_test(tcase, memory_of_a_row_stays_below_what_the_header_promises);
+    tcase_add_test(tcase, ids_are_found_when_slots_outgrow_24_bits);
     suite_add_tcase(suite, tcase);
     return suite;
 }

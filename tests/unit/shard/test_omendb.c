@@ -3,6 +3,7 @@
 #include <check.h>
 #include <limits.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/limits.h"
@@ -62,6 +63,32 @@ START_TEST(options_at_their_limits_are_taken)
     options.id_max = _i == 0 ? 0 : INT64_MAX;
     options.target_recall = _i == 0 ? 0.5 : 0.9999;
     ck_assert_int_eq(omen_open(&options, &index), OMEN_OK);
+    omen_close(index);
+}
+END_TEST
+
+// Resident bytes of this process.
+static size_t
+resident(void)
+{
+    size_t total, pages;
+    FILE *file = fopen("/proc/self/statm", "r");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_eq(fscanf(file, "%zu %zu", &total, &pages), 2);
+    fclose(file);
+    return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+START_TEST(room_for_two_billion_rows_costs_little_before_they_come)
+{
+    omen_options options = options_of(OMEN_L2, OMEN_F32);
+    omen_index_t index;
+    options.slots_max = SLOTS_MAX;
+    const size_t before = resident();
+    ck_assert_int_eq(omen_open(&options, &index), OMEN_OK);
+    const omen_batch batch = batch_of(2, NULL);
+    ck_assert_int_eq(omen_add(index, &batch), OMEN_OK);
+    ck_assert_uint_lt(resident() - before, 6u << 20);
     omen_close(index);
 }
 END_TEST
@@ -712,6 +739,7 @@ suite(void)
     Suite *suite = suite_create("shard/omendb");
     TCase *opening = case_of("opening"), *reading = case_of("reading");
     tcase_add_loop_test(opening, options_outside_their_limits_are_refused_by_name, 0, 18);
+    tcase_add_test(opening, room_for_two_billion_rows_costs_little_before_they_come);
     tcase_add_loop_test(opening, options_at_their_limits_are_taken, 0, 2);
     tcase_add_loop_test(opening, target_recall_outside_its_limits_is_refused, 0, 4);
     tcase_add_test(opening, shorter_struct_takes_defaults_for_the_rest);

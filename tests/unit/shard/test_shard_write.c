@@ -181,8 +181,10 @@ START_TEST(layout_of_rows_is_checked)
     batch = batch_of(2, NULL);
     batch.payloads = (const void *[]){"\x80", NULL};
     ck_assert_says(omen_add(index_of, &batch), OMEN_E_INVALID, "payload_bytes");
+    batch.count = (1ull << 24) - 1; // one more than the default of slots_max
+    ck_assert_says(omen_add(index_of, &batch), OMEN_E_FULL, "at most 16777214 rows");
     batch.count = SLOTS_MAX + 1ull;
-    ck_assert_says(omen_add(index_of, &batch), OMEN_E_FULL, "16777215");
+    ck_assert_says(omen_add(index_of, &batch), OMEN_E_FULL, "2147483647");
     batch.count = 0;
     batch.vectors = NULL;
     ck_assert_int_eq(omen_add(index_of, &batch), OMEN_OK);
