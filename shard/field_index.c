@@ -407,6 +407,45 @@ merge_leaves(struct field_index *index, uint32_t leaf)
     drop_leaf(index, leaf + 1);
 }
 
+bool
+field_index_next(const struct field_index *index, struct field_cursor *cursor,
+                 struct field_key *key, const struct slot_set **set)
+{
+    if (cursor->leaf < index->leaf_count &&
+        cursor->entry == index->leaves[cursor->leaf].leaf->count)
+        *cursor = (struct field_cursor){cursor->leaf + 1, 0};
+    if (cursor->leaf == index->leaf_count)
+        return false;
+    const struct entry *entry = &index->leaves[cursor->leaf].leaf->entries[cursor->entry++];
+    *key = (struct field_key){.pair.high = entry->high};
+    if (index->type == FIELD_KEYWORD) {
+        key->bytes = entry->text->bytes;
+        key->length = entry->text->length;
+    } else {
+        key->pair.low = entry->low;
+    }
+    *set = &entry->set;
+    return true;
+}
+
+bool
+field_index_append(struct field_index *index, const struct field_key *key, struct slot_set *set)
+{
+    ASSERT(!slot_set_idle(set));
+    struct place end = {0, 0};
+    if (index->leaf_count > 0) {
+        end.leaf = index->leaf_count - 1;
+        end.entry = index->leaves[end.leaf].leaf->count;
+    }
+    struct entry *entry = insert(index, key, end);
+    if (entry == NULL)
+        return false;
+    entry->set = *set;
+    index->set_bytes += slot_set_bytes(set);
+    *set = (struct slot_set){0};
+    return true;
+}
+
 uint64_t
 field_index_values(const struct field_index *index)
 {

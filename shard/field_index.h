@@ -48,6 +48,18 @@ void field_index_range(const struct field_index *index, const struct field_range
 void field_index_prefix(const struct field_index *index, const char *bytes, size_t count,
                         uint64_t *words, uint32_t slots);
 
+// ---- all of it, to be written down and read back ----
+// Walks the values in order: *cursor begins as {0}. False at the end. *key and *set are good until the next change.
+struct field_cursor {
+    uint32_t leaf, entry;
+};
+bool field_index_next(const struct field_index *index, struct field_cursor *cursor,
+                      struct field_key *key, const struct slot_set **set);
+// Adds a value behind all others and takes its set, which is not empty and has no claims. False when memory is
+// short; then the set stays the caller's.
+bool field_index_append(struct field_index *index, const struct field_key *key,
+                        struct slot_set *set);
+
 uint64_t
 field_index_values(const struct field_index *index); // distinct ones, the merely claimed too
 size_t field_index_bytes(const struct field_index *index);

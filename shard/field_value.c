@@ -83,6 +83,35 @@ field_key_of_filter(enum field_type type, const struct value *value, struct fiel
     return FIELD_KEY_WRONG;
 }
 
+// base/value.c has the shape of number keys: the nearest double, and what the number is above it.
+int64_t
+field_key_integer(const struct field_key *key)
+{
+    const uint64_t high = key->pair.high;
+    const uint64_t sign = 1ull << 63;
+    const uint64_t bits = (high & sign) != 0 ? high ^ sign : ~high;
+    double nearest;
+    memcpy(&nearest, &bits, sizeof nearest);
+    ASSERT(nearest >= -0x1p63 && nearest <= 0x1p63);
+    const uint64_t base = nearest >= 0x1p63 ? sign : (uint64_t)(int64_t)nearest;
+    return (int64_t)(base + (key->pair.low ^ sign));
+}
+
+struct field_key
+field_key_of_integer(int64_t integer)
+{
+    const struct value value = {.kind = VALUE_INT, .integer = integer};
+    return (struct field_key){.pair = value_key_of(&value)};
+}
+
+struct field_key
+field_key_of_text(const char *bytes, uint32_t length)
+{
+    struct field_key key = {0};
+    (void)key_of_keyword(bytes, length, &key);
+    return key;
+}
+
 int
 field_key_compare(const struct field_key *a, const struct field_key *b)
 {

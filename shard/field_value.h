@@ -48,6 +48,12 @@ enum field_key_result field_key_of_payload(enum field_type type, const struct ms
 enum field_key_result field_key_of_filter(enum field_type type, const struct value *value,
                                           struct field_key *key);
 
+// The number that the key of an INTEGER field was made of, and back.
+int64_t field_key_integer(const struct field_key *key);
+struct field_key field_key_of_integer(int64_t integer);
+// The key of a KEYWORD field.
+struct field_key field_key_of_text(const char *bytes, uint32_t length);
+
 int field_key_compare(const struct field_key *a, const struct field_key *b); // of one type
 
 // Bytewise, a beginning before what it begins.

@@ -14,6 +14,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/bitmap.h"
 #include "base/field_path.h"
 #include "shard/fields_int.h"
 
@@ -36,10 +37,9 @@ struct row {
 static struct row row_of(const struct field_rows *rows, size_t i);
 static struct row old_row_of(const struct field_rows *rows, size_t i);
 static uint32_t slot_of(const struct field_rows *rows, size_t i);
-static omen_status make_field(const struct field_spec *spec, struct field **out);
-static void free_field(struct field *field);
 static omen_status fill_field(struct field *field, const struct payloads *payloads, uint32_t slots,
                               uint32_t *bad_slot, struct omen_error *error);
+static void forget(struct fields *fields, uint32_t slot);
 static bool field_fits(struct field *field, struct row row, struct msgpack_value *wrong);
 static bool claim_row(struct field *field, struct row row, uint32_t limit);
 static void unclaim_row(struct field *field, struct row row, uint64_t count);
@@ -68,7 +68,8 @@ fields_close(struct fields *fields)
     if (fields == NULL)
         return;
     for (uint32_t i = 0; i < fields->count; i++)
-        free_field(fields->list[i]);
+        field_close(fields->list[i]);
+    mem_free(fields->forgotten);
     rwlock_fini(&fields->lock);
     mem_free(fields);
 }
@@ -87,7 +88,7 @@ fields_declare(struct fields *fields, const struct field_spec *spec,
         return error_set(error, OMEN_E_INVALID, "no such field type: %d", (int)spec->type);
     const struct field *same = fields_find(fields, spec->name, spec->name_bytes);
     if (same != NULL) {
-        const enum field_type type = field_index_type(same->index);
+        const enum field_type type = same->type;
         if (type == spec->type)
             return OMEN_OK;
         return error_set(error, OMEN_E_EXISTS, "field \"%.*s\" is indexed as %s already",
@@ -97,13 +98,12 @@ fields_declare(struct fields *fields, const struct field_spec *spec,
         return error_set(error, OMEN_E_FULL, "%u fields are indexed, which is the most",
                          FIELDS_MAX);
 
-    struct field *field;
-    omen_status status = make_field(spec, &field);
-    if (status != OMEN_OK)
-        return error_set_plain(error, status);
-    status = fill_field(field, payloads, slots, bad_slot, error);
+    struct field *field = field_open(spec);
+    if (field == NULL)
+        return error_set_plain(error, OMEN_E_NO_MEMORY);
+    const omen_status status = fill_field(field, payloads, slots, bad_slot, error);
     if (status != OMEN_OK) {
-        free_field(field);
+        field_close(field);
         return status;
     }
     rwlock_acquire_exclusive(&fields->lock);
@@ -114,24 +114,23 @@ fields_declare(struct fields *fields, const struct field_spec *spec,
     return OMEN_OK;
 }
 
-static omen_status
-make_field(const struct field_spec *spec, struct field **out)
+struct field *
+field_open(const struct field_spec *spec)
 {
     struct field *field = mem_alloc(sizeof *field + spec->name_bytes);
     if (field == NULL)
-        return OMEN_E_NO_MEMORY;
-    *field = (struct field){.name_bytes = (uint32_t)spec->name_bytes};
+        return NULL;
+    *field = (struct field){.type = spec->type, .name_bytes = (uint32_t)spec->name_bytes};
     memcpy(field->name, spec->name, spec->name_bytes);
     if (field_index_open(spec->type, &field->index) != OMEN_OK) {
         mem_free(field);
-        return OMEN_E_NO_MEMORY;
+        return NULL;
     }
-    *out = field;
-    return OMEN_OK;
+    return field;
 }
 
-static void
-free_field(struct field *field)
+void
+field_close(struct field *field)
 {
     field_index_close(field->index);
     slot_set_fini(&field->present);
@@ -150,10 +149,10 @@ fill_field(struct field *field, const struct payloads *payloads, uint32_t slots,
             continue;
         if (!field_fits(field, row, &wrong)) {
             *bad_slot = slot;
-            return error_set(
-                error, OMEN_E_FIELD_TYPE, "field \"%.*s\" as %s: there is a value that is %s",
-                (int)field->name_bytes, field->name,
-                field_type_name(field_index_type(field->index)), msgpack_kind_name(&wrong));
+            return error_set(error, OMEN_E_FIELD_TYPE,
+                             "field \"%.*s\" as %s: there is a value that is %s",
+                             (int)field->name_bytes, field->name, field_type_name(field->type),
+                             msgpack_kind_name(&wrong));
         }
         if (!claim_row(field, row, slots))
             return error_set_plain(error, OMEN_E_NO_MEMORY);
@@ -171,7 +170,7 @@ fields_check(const struct fields *fields, const void *payload, size_t bytes, siz
         struct msgpack_value wrong;
         if (field_fits(field, (struct row){payload, bytes}, &wrong))
             continue;
-        const enum field_type type = field_index_type(field->index);
+        const enum field_type type = field->type;
         const bool text = wrong.kind == MSGPACK_STRING;
         return error_set(error, OMEN_E_FIELD_TYPE,
                          "row %zu: field \"%.*s\" is indexed as %s, but the value is %s%s", row,
@@ -190,6 +189,9 @@ fields_reserve(struct fields *fields, const struct field_rows *rows)
 {
     if (fields->count == 0 || rows->payloads == NULL)
         return OMEN_OK;
+    const omen_status status = fields_settle_all(fields);
+    if (status != OMEN_OK)
+        return status;
     uint32_t limit = fields->limit;
     for (size_t i = 0; i < rows->count; i++)
         if (slot_of(rows, i) >= limit)
@@ -248,6 +250,7 @@ fields_put(struct fields *fields, const struct field_rows *rows)
     while (done < rows->count) {
         rwlock_acquire_exclusive(&fields->lock);
         for (uint32_t i = 0; i < ROWS_PER_LOCK && done < rows->count; i++, done++) {
+            forget(fields, slot_of(rows, done));
             for (uint32_t f = 0; f < fields->count; f++) {
                 remove_row(fields->list[f], old_row_of(rows, done), slot_of(rows, done));
                 add_row(fields->list[f], row_of(rows, done), slot_of(rows, done));
@@ -263,9 +266,30 @@ fields_remove(struct fields *fields, uint32_t slot, const void *payload, size_t 
     if (fields->count == 0 || payload == NULL)
         return;
     rwlock_acquire_exclusive(&fields->lock);
+    forget(fields, slot);
     for (uint32_t f = 0; f < fields->count; f++)
         remove_row(fields->list[f], (struct row){payload, bytes}, slot);
     rwlock_release_exclusive(&fields->lock);
+}
+
+void
+fields_forget(struct fields *fields, uint32_t slot)
+{
+    rwlock_acquire_exclusive(&fields->lock);
+    for (uint32_t i = 0; i < fields->count; i++)
+        ASSERT(fields->list[i]->load != FIELD_LOADED);
+    forget(fields, slot);
+    rwlock_release_exclusive(&fields->lock);
+}
+
+// Under the lock. Without effect on what is loaded.
+static void
+forget(struct fields *fields, uint32_t slot)
+{
+    if (fields->forgotten == NULL || slot >= fields->image_rows)
+        return;
+    fields->forgotten[slot >> 6] |= 1ull << (slot & 63);
+    fields->any_forgotten = true;
 }
 
 uint32_t
@@ -279,26 +303,30 @@ fields_spec(const struct fields *fields, uint32_t i, struct field_spec *spec)
 {
     ASSERT(i < fields->count);
     const struct field *field = fields->list[i];
-    *spec = (struct field_spec){field->name, field->name_bytes, field_index_type(field->index)};
+    *spec = (struct field_spec){field->name, field->name_bytes, field->type};
 }
 
 size_t
-fields_bytes(const struct fields *fields)
+fields_bytes(struct fields *fields)
 {
+    rwlock_acquire_shared(&fields->lock); // somebody may be loading
     size_t bytes = sizeof *fields;
+    if (fields->forgotten != NULL)
+        bytes += bitmap_words(fields->image_rows) * sizeof fields->forgotten[0];
     for (uint32_t i = 0; i < fields->count; i++) {
         const struct field *field = fields->list[i];
         bytes += sizeof *field + field->name_bytes + slot_set_bytes(&field->present) +
                  field_index_bytes(field->index);
     }
+    rwlock_release_shared(&fields->lock);
     return bytes;
 }
 
-const struct field *
+struct field *
 fields_find(const struct fields *fields, const char *name, size_t name_bytes)
 {
     for (uint32_t i = 0; i < fields->count; i++) {
-        const struct field *field = fields->list[i];
+        struct field *field = fields->list[i];
         if (field->name_bytes == name_bytes && memcmp(field->name, name, name_bytes) == 0)
             return field;
     }
@@ -368,7 +396,8 @@ add_row(struct field *field, struct row row, uint32_t slot)
     (void)walk_row(&walk, row, visit_add);
     if (walk.present) {
         const bool added = slot_set_add(&field->present, slot);
-        ASSERT(added); // else the slot was put twice without removing what it had
+        ASSERT(added ||
+               field->was_stored); // else the slot was put twice without removing what it had
     }
     field->multi_rows += walk.count > 1;
 }
@@ -376,13 +405,16 @@ add_row(struct field *field, struct row row, uint32_t slot)
 static void
 remove_row(struct field *field, struct row row, uint32_t slot)
 {
+    if (field->load != FIELD_LOADED)
+        return; // the slot is forgotten
     struct row_walk walk = {.field = field, .slot = slot};
     (void)walk_row(&walk, row, visit_remove);
     if (walk.present) {
         const bool removed = slot_set_remove(&field->present, slot);
-        ASSERT(removed); // else it was not put with this payload
+        ASSERT(removed || field->was_stored); // else it was not put with this payload
     }
-    field->multi_rows -= walk.count > 1;
+    if (walk.count > 1 && field->multi_rows > 0)
+        field->multi_rows--;
 }
 
 static bool
@@ -396,7 +428,7 @@ static enum field_key_result
 key_of(struct row_walk *walk, const struct msgpack_value *value, struct field_key *key)
 {
     walk->present = walk->present || value->kind != MSGPACK_NIL;
-    return field_key_of_payload(field_index_type(walk->field->index), value, key);
+    return field_key_of_payload(walk->field->type, value, key);
 }
 
 static bool

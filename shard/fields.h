@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/image.h"
 #include "shard/field_value.h"
 #include "shard/payload.h"
 
@@ -60,7 +61,8 @@ OMEN_MUST_CHECK omen_status fields_declare(struct fields *fields, const struct f
 OMEN_MUST_CHECK omen_status fields_check(const struct fields *fields, const void *payload,
                                          size_t bytes, size_t row, struct omen_error *error);
 
-// Rows must have passed fields_check. `old` is not looked at here.
+// Rows must have passed fields_check. `old` is not looked at here. OMEN_E_NO_MEMORY, or
+// OMEN_E_CORRUPT of a field that was stored.
 OMEN_MUST_CHECK omen_status fields_reserve(struct fields *fields, const struct field_rows *rows);
 void fields_put(struct fields *fields,
                 const struct field_rows *rows); // the same rows, after fields_reserve
@@ -68,9 +70,38 @@ void fields_cancel(struct fields *fields, const struct field_rows *rows); // ins
 // Takes a slot out; `payload` is what it was put with.
 void fields_remove(struct fields *fields, uint32_t slot, const void *payload, size_t bytes);
 
-uint32_t fields_count(const struct fields *fields); // for the writer, like the next two
+// ---- the image: IMAGE_FIELDS, whole; shard/fields_int.h has its format ----
+
+// Copies everything about slots below `rows`, as it is now. By the writer; filters go on beside it. It takes some
+// tens of nanoseconds for each distinct value, and brings in what is still pending.
+struct fields_frozen; // opaque
+OMEN_MUST_CHECK omen_status fields_freeze(struct fields *fields, uint32_t rows,
+                                          struct fields_frozen **out);
+// One piece at least. The statuses are the sink's. Anywhere, any time later.
+OMEN_MUST_CHECK omen_status fields_frozen_put(const struct fields_frozen *frozen,
+                                              const struct image_sink *sink);
+size_t fields_frozen_bytes(const struct fields_frozen *frozen); // of the stream
+void fields_frozen_close(struct fields_frozen *frozen);         // accepts NULL
+
+// The three together, for who has no lock to give back.
+OMEN_MUST_CHECK omen_status fields_save(struct fields *fields, uint32_t rows,
+                                        const struct image_sink *sink);
+
+// Reads names and types only. The source is asked for the pieces of IMAGE_FIELDS until fields_load_next has found
+// nothing pending, fields_freeze has succeeded, or the fields are closed; from any thread, one at a time.
+// OMEN_E_CORRUPT, OMEN_E_VERSION, OMEN_E_NO_MEMORY; then *out is NULL.
+OMEN_MUST_CHECK omen_status fields_load(const struct image_source *source, struct fields **out);
+// Brings in one field that is pending; from any thread. OMEN_E_NOT_FOUND when none is. While it works filters on
+// indexed fields and writes wait: some tens of nanoseconds for each distinct value.
+OMEN_MUST_CHECK omen_status fields_load_next(struct fields *fields);
+// What the image says of this slot does not hold any more; allowed while everything is pending. For who applies
+// a log to payloads that may be newer than the image: the slots that the log changes are forgotten first, and put again
+// without `old`. (After a slot was forgotten, taking out what it does not have is fine.)
+void fields_forget(struct fields *fields, uint32_t slot);
+
+uint32_t fields_count(const struct fields *fields); // for the writer, like the next
 // The i-th index; name borrowed from the fields.
 void fields_spec(const struct fields *fields, uint32_t i, struct field_spec *spec);
-size_t fields_bytes(const struct fields *fields);
+size_t fields_bytes(struct fields *fields); // memory; what is pending has none
 
 #endif

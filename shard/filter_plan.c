@@ -31,13 +31,14 @@ struct plan {
     uint32_t word_count;
     uint64_t *words; // word_count for the answer, then for each temporary
     uint32_t temporary_count;
-    bool held;                                   // the lock, for the whole evaluation
-    const struct field *field[FILTER_NODES_MAX]; // of each leaf; NULL: no index answers it
-    enum indexed indexed[FILTER_NODES_MAX];      // of each node
-    bool below_and[FILTER_NODES_MAX];            // the node's parent is an `and`
-    bool done[FILTER_NODES_MAX]; // leaves that were answered with an earlier sibling
+    bool held;                              // the lock, for the whole evaluation
+    struct field *field[FILTER_NODES_MAX];  // of each leaf; NULL: no index answers it
+    enum indexed indexed[FILTER_NODES_MAX]; // of each node
+    bool below_and[FILTER_NODES_MAX];       // the node's parent is an `and`
+    bool done[FILTER_NODES_MAX];            // leaves that were answered with an earlier sibling
 };
 
+static omen_status bind_loaded(struct plan *plan);
 static void bind(struct plan *plan);
 static uint32_t temporaries(const struct plan *plan, uint32_t node);
 static bool buffer_fit(struct filter_buffer *buffer, size_t words);
@@ -92,8 +93,9 @@ filter_select(const struct filter *filter, struct fields *fields, const struct p
         .word_count = bitmap_words(slots),
     };
     const uint32_t root = filter_root(filter);
-    rwlock_acquire_shared(&fields->lock);
-    bind(&plan);
+    const omen_status status = bind_loaded(&plan);
+    if (status != OMEN_OK)
+        return status;
     plan.held = plan.indexed[root] == INDEXED_ALL;
     if (!plan.held)
         rwlock_release_shared(&fields->lock);
@@ -116,6 +118,26 @@ filter_select(const struct filter *filter, struct fields *fields, const struct p
     return OMEN_OK;
 }
 
+// On success the lock is held.
+static omen_status
+bind_loaded(struct plan *plan)
+{
+    for (;;) {
+        rwlock_acquire_shared(&plan->fields->lock);
+        bind(plan);
+        struct field *missing = NULL;
+        for (uint32_t i = 0; i < filter_node_count(plan->filter); i++)
+            if (plan->field[i] != NULL && plan->field[i]->load != FIELD_LOADED)
+                missing = plan->field[i];
+        if (missing == NULL)
+            return OMEN_OK;
+        rwlock_release_shared(&plan->fields->lock);
+        const omen_status status = fields_settle(plan->fields, missing);
+        if (status != OMEN_OK)
+            return status;
+    }
+}
+
 // Children come before their parents, so one pass over the nodes knows every subtree. A field's
 // index cannot answer for the beginnings of strings that it does not keep as strings.
 static void
@@ -124,11 +146,10 @@ bind(struct plan *plan)
     for (uint32_t i = 0; i < filter_node_count(plan->filter); i++) {
         const struct filter_node *node = filter_node(plan->filter, i);
         if (node->first_child == FILTER_NO_NODE) {
-            const struct field *field = fields_find(plan->fields, node->field, node->field_bytes);
-            if (field != NULL && node->kind == FILTER_PREFIX) {
-                const enum field_type type = field_index_type(field->index);
-                field = type == FIELD_DATETIME || type == FIELD_UUID ? NULL : field;
-            }
+            struct field *field = fields_find(plan->fields, node->field, node->field_bytes);
+            if (field != NULL && node->kind == FILTER_PREFIX &&
+                (field->type == FIELD_DATETIME || field->type == FIELD_UUID))
+                field = NULL;
             plan->field[i] = field;
             plan->indexed[i] = field != NULL ? INDEXED_ALL : INDEXED_NONE;
             continue;
@@ -284,7 +305,7 @@ select_key(const struct plan *plan, const struct field *field, const struct filt
     static const struct slot_set none;
     const struct slot_set *set = NULL;
     struct field_key key;
-    if (field_key_of_filter(field_index_type(field->index), &leaf->values[0], &key) == FIELD_KEY_OK)
+    if (field_key_of_filter(field->type, &leaf->values[0], &key) == FIELD_KEY_OK)
         set = field_index_find(field->index, &key);
     slot_set_copy(set != NULL ? set : &none, out, plan->slots);
 }
@@ -293,7 +314,7 @@ static void
 select_list(const struct plan *plan, const struct field *field, const struct filter_node *leaf,
             uint64_t *out)
 {
-    const enum field_type type = field_index_type(field->index);
+    const enum field_type type = field->type;
     memset(out, 0, plan->word_count * sizeof out[0]);
     for (uint32_t i = 0; i < leaf->value_count; i++) {
         struct field_key key;
@@ -340,7 +361,7 @@ static bool
 add_bound(const struct field *field, const struct filter_node *leaf, struct field_range *range)
 {
     struct field_key key;
-    if (field_key_of_filter(field_index_type(field->index), &leaf->values[0], &key) != FIELD_KEY_OK)
+    if (field_key_of_filter(field->type, &leaf->values[0], &key) != FIELD_KEY_OK)
         return false;
     const bool is_low = leaf->kind == FILTER_GT || leaf->kind == FILTER_GTE;
     const bool open = leaf->kind == FILTER_GT || leaf->kind == FILTER_LT;

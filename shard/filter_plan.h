@@ -40,8 +40,8 @@ struct filter_selection {
     bool scanned;          // a condition had no index, payloads were looked at
 };
 
-// `payloads` may be NULL: every slot then counts as without payload. Fails only with
-// OMEN_E_NO_MEMORY.
+// `payloads` may be NULL: every slot then counts as without payload. OMEN_E_NO_MEMORY, or OMEN_E_CORRUPT when a field
+// that it asks for was stored and cannot be loaded.
 OMEN_MUST_CHECK omen_status filter_select(const struct filter *filter, struct fields *fields,
                                           const struct payloads *payloads, uint32_t slots,
                                           struct filter_buffer *buffer,

@@ -257,3 +257,37 @@ slot_set_copy(const struct slot_set *set, uint64_t *words, uint32_t slots)
     if (set->form != SLOT_SET_BITS)
         slot_set_unite(set, words, slots);
 }
+
+const uint32_t *
+slot_set_list(const struct slot_set *set)
+{
+    if (set->form == SLOT_SET_BITS)
+        return NULL;
+    return set->form == SLOT_SET_FEW ? set->few : set->list->slots;
+}
+
+const uint64_t *
+slot_set_words(const struct slot_set *set, uint32_t *word_count)
+{
+    if (set->form != SLOT_SET_BITS)
+        return NULL;
+    *word_count = set->bits->word_count;
+    return set->bits->words;
+}
+
+bool
+slot_set_fill(struct slot_set *set, uint32_t count, uint32_t limit, struct slot_set_room *room)
+{
+    ASSERT(set->form == SLOT_SET_FEW && slot_set_idle(set) && count > 0);
+    *room = (struct slot_set_room){0};
+    if (count > SLOT_SET_FEW_MAX && list_bytes(count) > bits_bytes(bitmap_words(limit))) {
+        if (!to_bits(set, limit))
+            return false;
+        room->words = set->bits->words;
+        return true;
+    }
+    if (count > SLOT_SET_FEW_MAX && !few_to_list(set, count))
+        return false;
+    room->list = members(set);
+    return true;
+}

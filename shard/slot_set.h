@@ -65,4 +65,18 @@ slot_set_unite(const struct slot_set *set, uint64_t *words, uint32_t slots)
 // words = set, likewise: what it costs is to write the words once.
 void slot_set_copy(const struct slot_set *set, uint64_t *words, uint32_t slots);
 
+// ---- whole sets, to be written down and read back ----
+// The slots in order, set->count of them; NULL when they are bits.
+const uint32_t *slot_set_list(const struct slot_set *set);
+// The bits; NULL when they are a list.
+const uint64_t *slot_set_words(const struct slot_set *set, uint32_t *word_count);
+// Room for `count` > 0 slots below `limit` in a set that is all zero, in the form that suits them. The caller fills
+// one of the two, writes set->count, and never claimed anything before. False when memory is short.
+struct slot_set_room {
+    uint32_t *list;  // count of them, to be written in order; or NULL
+    uint64_t *words; // bitmap_words(limit) zeros; or NULL
+};
+bool slot_set_fill(struct slot_set *set, uint32_t count, uint32_t limit,
+                   struct slot_set_room *room);
+
 #endif
