@@ -58,7 +58,7 @@ bench: all $(wheel) build/venv/.bench
 # ---- tests ----
 # Each build has its own folder; build/ci joins them, so that one report counts everything.
 test: all $(wheel)
-	@tools/setup.sh test
+	@tools/setup.sh test rust
 	@JOBS=$(JOBS) tools/test_all.sh
 
 lint: all

@@ -1,5 +1,5 @@
 #!/bin/bash
-# tools/lint.sh -- what `make lint` runs: tidy, the layout of C, clang-tidy, and Python's checkers where installed.
+# tools/lint.sh -- what `make lint` runs: tidy, the layout of C, clang-tidy, and Python's and Rust's checkers where installed.
 #
 # usage: tools/lint.sh [--fix]      --fix lays out the C files in place instead of complaining
 #
@@ -33,11 +33,21 @@ python_checks() {
     build/venv/bin/python -m ruff check clients/python bench tools tests
 }
 
+rust_checks() {
+    (cd clients/rust/omendb && CARGO_TARGET_DIR=../../../build/rust cargo "$@")
+}
+
 step "tidy" python3 tools/tidy
 step "layout (tools/lint.sh --fix mends it)" clang-format-14 --dry-run --Werror -- "${c_files[@]}"
 step "clang-tidy" tidy_c
 if build/venv/bin/python -c 'import ruff' 2>/dev/null; then
     step "ruff" python_checks
+fi
+if cargo fmt --version >/dev/null 2>&1; then
+    step "rustfmt" rust_checks fmt --check
+fi
+if cargo clippy --version >/dev/null 2>&1; then
+    step "clippy" rust_checks clippy --quiet --offline --locked --all-targets -- -D warnings
 fi
 if command -v shellcheck >/dev/null; then
     step "shellcheck" shellcheck .ci/run tools/*.sh tests/*.sh

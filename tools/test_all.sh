@@ -34,5 +34,5 @@ mkdir -p build/ci
     done
 } >build/ci/CTestTestfile.cmake
 
-export OMENDB_REQUIRE_PYTHON=1
+export OMENDB_REQUIRE_PYTHON=1 OMENDB_REQUIRE_RUST=1
 exec ctest --test-dir build/ci --no-label-summary --output-on-failure --parallel "$jobs" "$@"
