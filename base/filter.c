@@ -15,7 +15,10 @@
 #include "base/filter_int.h"
 
 static bool match_leaf(void *context, const struct msgpack_value *raw);
+static bool compare(const struct filter_node *leaf, const struct msgpack_value *raw,
+                    const struct value *value, int *order);
 static bool in_values(const struct filter_node *leaf, const struct value *value);
+static bool in_meanings(const struct filter_node *leaf, const struct msgpack_value *raw);
 static bool begins_with(const struct value *value, const struct value *prefix);
 
 void
@@ -25,6 +28,7 @@ filter_close(struct filter *filter)
         return;
     mem_free(filter->nodes);
     mem_free(filter->values);
+    mem_free(filter->meanings);
     mem_free(filter->strings);
     mem_free(filter);
 }
@@ -70,23 +74,60 @@ match_leaf(void *context, const struct msgpack_value *raw)
     case FILTER_PREFIX:
         return begins_with(&value, &leaf->values[0]);
     case FILTER_IN:
-        return in_values(leaf, &value);
+        return in_values(leaf, &value) || in_meanings(leaf, raw);
     case FILTER_EQ:
-        return value_compare(&value, &leaf->values[0], &order) && order == 0;
+        return compare(leaf, raw, &value, &order) && order == 0;
     case FILTER_GT:
-        return value_compare(&value, &leaf->values[0], &order) && order > 0;
+        return compare(leaf, raw, &value, &order) && order > 0;
     case FILTER_GTE:
-        return value_compare(&value, &leaf->values[0], &order) && order >= 0;
+        return compare(leaf, raw, &value, &order) && order >= 0;
     case FILTER_LT:
-        return value_compare(&value, &leaf->values[0], &order) && order < 0;
+        return compare(leaf, raw, &value, &order) && order < 0;
     case FILTER_LTE:
-        return value_compare(&value, &leaf->values[0], &order) && order <= 0;
+        return compare(leaf, raw, &value, &order) && order <= 0;
     case FILTER_AND:
     case FILTER_OR:
     case FILTER_NOT:
         break;
     }
     ASSERT(leaf->first_child == FILTER_NO_NODE);
+    return false;
+}
+
+// What the filter's value means decides what is compared.
+static bool
+compare(const struct filter_node *leaf, const struct msgpack_value *raw, const struct value *value,
+        int *order)
+{
+    const struct value_meaning *wanted = &leaf->meanings[0];
+    if (wanted->kind == MEANING_PLAIN)
+        return value_compare(value, &leaf->values[0], order);
+    const struct value_meaning meaning = value_meaning_of_msgpack(raw);
+    *order = value_meaning_compare(&meaning, wanted);
+    return meaning.kind == wanted->kind;
+}
+
+// Beside in_values, which has found the plain ones, and some of the others.
+static bool
+in_meanings(const struct filter_node *leaf, const struct msgpack_value *raw)
+{
+    if (leaf->value_count == 0 || leaf->meanings[0].kind == MEANING_PLAIN)
+        return false;
+    const struct value_meaning meaning = value_meaning_of_msgpack(raw);
+    if (meaning.kind == MEANING_PLAIN)
+        return false;
+    uint32_t low = 0;
+    uint32_t high = leaf->value_count;
+    while (low < high) {
+        const uint32_t middle = low + (high - low) / 2;
+        const int order = value_meaning_compare(&leaf->meanings[middle], &meaning);
+        if (order == 0)
+            return true;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
     return false;
 }
 
@@ -122,7 +163,8 @@ size_t
 filter_bytes(const struct filter *filter)
 {
     return sizeof *filter + filter->node_capacity * sizeof filter->nodes[0] +
-           filter->value_capacity * sizeof filter->values[0] + filter->string_capacity;
+           filter->value_capacity * sizeof filter->values[0] +
+           filter->value_count * sizeof filter->meanings[0] + filter->string_capacity;
 }
 
 uint32_t

@@ -19,9 +19,12 @@
 //          between kinds it is false (integers and floats are one kind, compared exactly). ne and
 //          nin are not eq and not in, so true where the field is missing. null is the same as
 //          missing: eq null is not exists(field); exists is true when any value but null is
-//          there. Two conditions on an array may be met by two elements. Strings compare
-//          bytewise, unless the field is indexed as datetime or uuid (shard/filter_plan.h): then
-//          as those.
+//          there. Two conditions on an array may be met by two elements. A string that is written like
+//          a time (RFC 3339, a date alone too) or like a UUID means that in a filter, as time("...") means an
+//          instant: it compares with the field's timestamps and texts of times as instants, or with its UUIDs,
+//          whatever their spelling, and with nothing else. Other strings compare bytewise with strings. Only what
+//          the filter says decides, so an index on a field, of whatever type, never changes an answer.
+//          prefix always looks at the bytes of strings.
 // Tree:    an and inside an and is one and (or likewise); ne and nin are not over eq and in; eq
 //          null is not over exists; a list with null is an or; a list of one value is eq.
 // Limits:  FILTER_* of base/limits.h, counted on that tree; parentheses and not may nest
@@ -84,6 +87,8 @@ struct filter_node {
     uint32_t field_bytes;
     uint32_t value_count;
     const struct value *values;
+    const struct value_meaning
+        *meanings; // of the values; those of IN in their own order, plain ones last
 };
 
 uint32_t filter_root(const struct filter *filter);

@@ -20,6 +20,7 @@ static uint32_t add_list(struct filter_builder *builder, const struct filter_tes
 static bool drop_nulls(struct filter_builder *builder, const struct filter_test *test);
 static void sort_values(struct filter_builder *builder, const struct filter_test *test);
 static int compare_values(const void *a, const void *b);
+static int compare_meanings(const void *a, const void *b);
 
 uint32_t
 filter_problem(struct filter_builder *builder, omen_status status, const char *format, ...)
@@ -65,10 +66,31 @@ filter_build_end(struct filter_builder *builder, uint32_t root, struct filter **
         return;
     }
     filter->root = root;
-    for (uint32_t i = 0; i < filter->node_count; i++)
-        if (filter->nodes[i].value_count > 0)
-            filter->nodes[i].values = &filter->values[builder->first_value[i]];
+    filter->meanings = mem_alloc(filter->value_count * sizeof filter->meanings[0]);
+    if (filter->meanings == NULL) {
+        builder->status = OMEN_E_NO_MEMORY;
+        filter_close(filter);
+        return;
+    }
+    for (uint32_t i = 0; i < filter->value_count; i++)
+        filter->meanings[i] = value_meaning_of(&filter->values[i]);
+    for (uint32_t i = 0; i < filter->node_count; i++) {
+        struct filter_node *node = &filter->nodes[i];
+        if (node->value_count == 0)
+            continue;
+        struct value_meaning *meanings = &filter->meanings[builder->first_value[i]];
+        node->values = &filter->values[builder->first_value[i]];
+        node->meanings = meanings;
+        if (node->value_count > 1)
+            qsort(meanings, node->value_count, sizeof meanings[0], compare_meanings);
+    }
     *out = filter;
+}
+
+static int
+compare_meanings(const void *a, const void *b)
+{
+    return value_meaning_compare(a, b);
 }
 
 void

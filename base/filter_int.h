@@ -17,6 +17,7 @@ struct filter {
     struct value *values;
     uint32_t value_count;
     uint32_t value_capacity;
+    struct value_meaning *meanings; // value_count
     char *strings; // of names and values; as large as the input, so that it never moves
     size_t string_bytes;
     size_t string_capacity;

@@ -19,6 +19,7 @@
 #define LOW_ZERO 0x8000000000000000ull // the low half of a number that is a double
 
 static struct value_key key_of_number(double nearest, int64_t above);
+static struct value_meaning meaning_of_uuid(const uint8_t uuid[16]);
 static int compare_strings(const struct value *a, const struct value *b);
 
 struct value
@@ -172,6 +173,48 @@ static bool take_digits(struct cursor *cursor, uint32_t count, uint32_t *out);
 static bool take_char(struct cursor *cursor, char c);
 static uint32_t days_in_month(uint32_t year, uint32_t month);
 static int64_t days_from_civil(int64_t year, uint32_t month, uint32_t day);
+
+struct value_meaning
+value_meaning_of(const struct value *value)
+{
+    struct value instant = {.kind = VALUE_TIME};
+    uint8_t uuid[16];
+    if (value->kind == VALUE_TIME)
+        return (struct value_meaning){MEANING_INSTANT, value_key_of(value)};
+    if (value->kind != VALUE_STRING)
+        return (struct value_meaning){.kind = MEANING_PLAIN};
+    if (instant_parse(value->string.bytes, value->string.length, &instant.time))
+        return (struct value_meaning){MEANING_INSTANT, value_key_of(&instant)};
+    if (uuid_parse(value->string.bytes, value->string.length, uuid))
+        return meaning_of_uuid(uuid);
+    return (struct value_meaning){.kind = MEANING_PLAIN};
+}
+
+struct value_meaning
+value_meaning_of_msgpack(const struct msgpack_value *from)
+{
+    if (from->kind == MSGPACK_BINARY && from->raw.length == 16)
+        return meaning_of_uuid(from->raw.bytes);
+    const struct value value = value_of_msgpack(from);
+    return value_meaning_of(&value);
+}
+
+static struct value_meaning
+meaning_of_uuid(const uint8_t uuid[16])
+{
+    struct value_meaning meaning = {.kind = MEANING_UUID};
+    for (uint32_t i = 0; i < 8; i++) {
+        meaning.key.high = meaning.key.high << 8 | uuid[i];
+        meaning.key.low = meaning.key.low << 8 | uuid[8 + i];
+    }
+    return meaning;
+}
+
+int
+value_meaning_compare(const struct value_meaning *a, const struct value_meaning *b)
+{
+    return a->kind != b->kind ? (int)a->kind - (int)b->kind : value_key_compare(a->key, b->key);
+}
 
 bool
 instant_parse(const char *text, size_t bytes, struct instant *out)

@@ -73,4 +73,16 @@ bool instant_print(struct instant instant, char text[INSTANT_TEXT_BYTES]);
 // 8-4-4-4-12 or 32 hexadecimal digits, any case.
 bool uuid_parse(const char *text, size_t bytes, uint8_t out[16]);
 
+// What a value means beyond its bytes: timestamps and texts of times are instants, texts and 16-byte binaries of UUIDs
+// are UUIDs. No value is both.
+enum meaning_kind { MEANING_INSTANT, MEANING_UUID, MEANING_PLAIN };
+struct value_meaning {
+    enum meaning_kind kind;
+    struct value_key key; // {0, 0} when it is plain; orders the values of one kind
+};
+struct value_meaning value_meaning_of(const struct value *value);
+struct value_meaning value_meaning_of_msgpack(const struct msgpack_value *from);
+int value_meaning_compare(const struct value_meaning *a,
+                          const struct value_meaning *b); // by kind first
+
 #endif

@@ -217,8 +217,8 @@ typedef enum {
     OMEN_FIELD_KEYWORD = 1, OMEN_FIELD_INTEGER = 2, OMEN_FIELD_FLOAT = 3,
     OMEN_FIELD_BOOL = 4, OMEN_FIELD_DATETIME = 5, OMEN_FIELD_UUID = 6
 } omen_field_type;
-/* From now on filters on `name` (dots reach into nested maps) use an index; rows there are indexed before the
- * call returns. OMEN_E_FIELD_TYPE names the first row whose value does not fit. */
+/* From now on filters on `name` (dots reach into nested maps) use an index, which never changes an answer; rows there
+ * are indexed before the call returns. OMEN_E_FIELD_TYPE names the first row whose value does not fit. */
 OMEN_API omen_status omen_field_index(omen_index_t index, const char *name, omen_field_type type);
 
 /* ---- recall ---- */

@@ -428,6 +428,15 @@ field_index_next(const struct field_index *index, struct field_cursor *cursor,
     return true;
 }
 
+void
+field_index_seek(const struct field_index *index, const struct field_key *key,
+                 struct field_cursor *cursor)
+{
+    struct place place;
+    (void)find(index, key, &place);
+    *cursor = (struct field_cursor){place.leaf, place.entry};
+}
+
 bool
 field_index_append(struct field_index *index, const struct field_key *key, struct slot_set *set)
 {

@@ -55,6 +55,9 @@ struct field_cursor {
 };
 bool field_index_next(const struct field_index *index, struct field_cursor *cursor,
                       struct field_key *key, const struct slot_set **set);
+// Sets the cursor so that the next value is the first that is not below the key.
+void field_index_seek(const struct field_index *index, const struct field_key *key,
+                      struct field_cursor *cursor);
 // Adds a value behind all others and takes its set, which is not empty and has no claims. False when memory is
 // short; then the set stays the caller's.
 bool field_index_append(struct field_index *index, const struct field_key *key,

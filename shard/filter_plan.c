@@ -19,6 +19,7 @@
 #include "base/assert.h"
 #include "base/limits.h"
 #include "shard/field_index.h"
+#include "shard/field_meaning.h"
 #include "shard/fields_int.h"
 
 enum indexed { INDEXED_ALL, INDEXED_SOME, INDEXED_NONE }; // how many of a subtree's leaves
@@ -39,6 +40,8 @@ struct plan {
 };
 
 static omen_status bind_loaded(struct plan *plan);
+static bool needs_text(enum field_type type, const struct filter_node *leaf);
+static bool asks_meaning(const struct field *field, const struct filter_node *leaf);
 static void bind(struct plan *plan);
 static uint32_t temporaries(const struct plan *plan, uint32_t node);
 static bool buffer_fit(struct filter_buffer *buffer, size_t words);
@@ -49,6 +52,8 @@ static void select_or(struct plan *plan, uint32_t node, uint64_t *out, uint32_t 
 static void select_leaf(struct plan *plan, uint32_t node, uint64_t *out);
 static void select_key(const struct plan *plan, const struct field *field,
                        const struct filter_node *leaf, uint64_t *out);
+static void select_meanings(const struct plan *plan, const struct field *field,
+                            const struct filter_node *leaf, uint64_t *out);
 static void select_list(const struct plan *plan, const struct field *field,
                         const struct filter_node *leaf, uint64_t *out);
 static void select_bounds(struct plan *plan, uint32_t node, uint64_t *out);
@@ -138,8 +143,26 @@ bind_loaded(struct plan *plan)
     }
 }
 
-// Children come before their parents, so one pass over the nodes knows every subtree. A field's
-// index cannot answer for the beginnings of strings that it does not keep as strings.
+// Of times and UUIDs the index has no bytes, which a prefix and the order of plain strings are about. (No text of a
+// time or a UUID is equal to a plain string.)
+static bool
+needs_text(enum field_type type, const struct filter_node *leaf)
+{
+    if (type != FIELD_DATETIME && type != FIELD_UUID)
+        return false;
+    return leaf->kind == FILTER_PREFIX || (is_bound(leaf) && leaf->values[0].kind == VALUE_STRING &&
+                                           leaf->meanings[0].kind == MEANING_PLAIN);
+}
+
+// Is it about what the keywords of an index mean?
+static bool
+asks_meaning(const struct field *field, const struct filter_node *leaf)
+{
+    return field->type == FIELD_KEYWORD && leaf->kind != FILTER_PREFIX && leaf->value_count > 0 &&
+           leaf->meanings[0].kind != MEANING_PLAIN;
+}
+
+// Children come before their parents, so one pass over the nodes knows every subtree.
 static void
 bind(struct plan *plan)
 {
@@ -147,8 +170,7 @@ bind(struct plan *plan)
         const struct filter_node *node = filter_node(plan->filter, i);
         if (node->first_child == FILTER_NO_NODE) {
             struct field *field = fields_find(plan->fields, node->field, node->field_bytes);
-            if (field != NULL && node->kind == FILTER_PREFIX &&
-                (field->type == FIELD_DATETIME || field->type == FIELD_UUID))
+            if (field != NULL && needs_text(field->type, node))
                 field = NULL;
             plan->field[i] = field;
             plan->indexed[i] = field != NULL ? INDEXED_ALL : INDEXED_NONE;
@@ -283,9 +305,11 @@ select_leaf(struct plan *plan, uint32_t node, uint64_t *out)
         break;
     case FILTER_EQ:
         select_key(plan, field, leaf, out);
+        select_meanings(plan, field, leaf, out);
         break;
     case FILTER_IN:
         select_list(plan, field, leaf, out);
+        select_meanings(plan, field, leaf, out);
         break;
     case FILTER_PREFIX:
         memset(out, 0, plan->word_count * sizeof out[0]);
@@ -294,8 +318,25 @@ select_leaf(struct plan *plan, uint32_t node, uint64_t *out)
         break;
     default:
         ASSERT(is_bound(leaf));
-        select_bounds(plan, node, out);
+        if (!asks_meaning(field, leaf)) {
+            select_bounds(plan, node, out);
+            break;
+        }
+        memset(out, 0, plan->word_count * sizeof out[0]);
+        select_meanings(plan, field, leaf, out);
     }
+}
+
+// Adds the keywords that mean what is asked for in other spellings.
+static void
+select_meanings(const struct plan *plan, const struct field *field, const struct filter_node *leaf,
+                uint64_t *out)
+{
+    if (!asks_meaning(field, leaf))
+        return;
+    const enum filter_kind kind = leaf->kind == FILTER_IN ? FILTER_EQ : leaf->kind;
+    for (uint32_t i = 0; i < leaf->value_count && leaf->meanings[i].kind != MEANING_PLAIN; i++)
+        field_meaning_select(field->index, kind, &leaf->meanings[i], out, plan->slots);
 }
 
 static void
@@ -338,7 +379,7 @@ select_bounds(struct plan *plan, uint32_t node, uint64_t *out)
         for (uint32_t i = leaf->next_sibling; i != FILTER_NO_NODE;
              i = filter_node(plan->filter, i)->next_sibling) {
             const struct filter_node *sibling = filter_node(plan->filter, i);
-            if (plan->field[i] != field || !is_bound(sibling))
+            if (plan->field[i] != field || !is_bound(sibling) || asks_meaning(field, sibling))
                 continue;
             possible = possible && add_bound(field, sibling, &range);
             plan->done[i] = true;

@@ -12,8 +12,8 @@
 //
 // Rows whose payload is replaced in place while a filter is evaluated may be judged by the old
 // payload in one condition and by the new one in another when some field is not indexed; with all
-// fields indexed a row is judged whole. Datetime and uuid indexes compare their strings as
-// instants and uuids; `prefix` on such a field looks into payloads, where they are strings.
+// fields indexed a row is judged whole. An index never changes an answer; where it lacks what a
+// condition is about (the bytes of times and UUIDs), payloads are looked at.
 #ifndef OMEN_SHARD_FILTER_PLAN_H
 #define OMEN_SHARD_FILTER_PLAN_H
 #include <stdbool.h>

@@ -105,17 +105,30 @@ parse(const char *text)
 
 // ---- random ----
 
-// Values that fit the type which the field may be indexed as; times and UUIDs in one spelling, so
-// that text and index order them alike.
+// Values that fit the type which the field may be indexed as, some of them in several spellings.
 static inline struct value
 draw_typed(struct prng *prng, uint32_t field)
 {
-    static const char *const keywords[] = {"a", "ab", "abc", "b", "", "Oslo", "Osl"};
-    static const char *const times[] = {"2024-05-01T12:00:00Z", "2024-05-01T12:00:01Z",
-                                        "1999-12-31T23:59:59Z"};
-    static const char *const uuids[] = {"00000000-0000-0000-0000-000000000001",
-                                        "00000000-0000-0000-0000-000000000002",
-                                        "ffffffff-0000-0000-0000-000000000001"};
+    static const char *const keywords[] = {"a",
+                                           "ab",
+                                           "abc",
+                                           "b",
+                                           "",
+                                           "Oslo",
+                                           "Osl",
+                                           "2024-05-01",
+                                           "soon",
+                                           "2024",
+                                           "00000000-0000-0000-0000-00000000000A",
+                                           "2024-05-02T00:30:00+01:00"};
+    static const char *const times[] = {
+        "2024-05-01T12:00:00Z",      "2024-05-01T12:00:01Z", "1999-12-31T23:59:59Z",
+        "2024-05-01T14:00:00+02:00", "2024-05-01",           "2024-04-30T23:00:00-01:00",
+        "2024-05-01t12:00:00.5z",    "0000-01-01",           "9999-12-31T23:59:60Z"};
+    static const char *const uuids[] = {
+        "00000000-0000-0000-0000-00000000000a", "0000000000000000000000000000000A",
+        "ffffFFFF-0000-0000-0000-000000000001", "FFFFFFFF000000000000000000000001",
+        "00000000-0000-0000-0000-000000000002"};
     struct value value = {.kind = VALUE_STRING};
     const uint32_t draw = prng_below(prng, 7);
     if (draw == 0 && prng_below(prng, 3) == 0)
@@ -124,7 +137,9 @@ draw_typed(struct prng *prng, uint32_t field)
     case 0:
         return (struct value){.kind = VALUE_INT, .integer = (int64_t)draw - 3};
     case 1:
-        value.string.bytes = keywords[draw];
+        value.string.bytes = prng_below(prng, 3) > 0 ? keywords[prng_below(prng, 12)]
+                             : draw < 3              ? times[prng_below(prng, 9)]
+                                                     : uuids[prng_below(prng, 5)];
         break;
     case 2:
         return draw < 5 ? (struct value){.kind = VALUE_FLOAT, .number = (double)draw / 2}
@@ -132,10 +147,12 @@ draw_typed(struct prng *prng, uint32_t field)
     case 3:
         return (struct value){.kind = VALUE_BOOL, .boolean = draw % 2 != 0};
     case 4:
-        value.string.bytes = times[draw % 3];
+        if (draw == 1)
+            return (struct value){.kind = VALUE_TIME, .time = {1714564800, 0}};
+        value.string.bytes = times[prng_below(prng, 9)];
         break;
     case 5:
-        value.string.bytes = uuids[draw % 3];
+        value.string.bytes = uuids[prng_below(prng, 5)];
         break;
     default:
         return model_value(prng);
@@ -144,13 +161,14 @@ draw_typed(struct prng *prng, uint32_t field)
     return value;
 }
 
-// Values to ask for: those, and values of other kinds, which match nothing. Not for times and
-// UUIDs: other strings have a place in the order of strings, but none in that of times.
+// Values to ask for: those, values of other fields, and values of other kinds, which mostly match nothing.
 static inline struct value
 draw_asked(struct prng *prng, uint32_t field)
 {
-    return field != 4 && field != 5 && prng_below(prng, 8) == 0 ? model_value(prng)
-                                                                : draw_typed(prng, field);
+    const uint32_t draw = prng_below(prng, 8);
+    return draw == 0   ? model_value(prng)
+           : draw == 1 ? draw_typed(prng, prng_below(prng, 8))
+                       : draw_typed(prng, field);
 }
 
 static const enum field_type random_types[] = {FIELD_INTEGER, FIELD_KEYWORD,  FIELD_FLOAT,

@@ -65,6 +65,13 @@ static const struct value model_values[] = {
     MODEL_STRING("commonbeginning-1"),
     MODEL_STRING("commonbeginning-2"),
     MODEL_STRING("\xf0\x9f\x90\x99"),
+    MODEL_STRING("2024-05-01"),
+    MODEL_STRING("2024-05-01T12:00:00.5Z"),
+    MODEL_STRING("2024-05-01 02:00:00+02:00"),
+    MODEL_STRING("2024-05-32"),
+    MODEL_STRING("0000-01-01T00:00:00.000000001Z"),
+    MODEL_STRING("ABcdef01-0000-0000-0000-000000000001"),
+    MODEL_STRING("abcdef01000000000000000000000001"),
     {.kind = VALUE_TIME, .time = {0, 0}},
     {.kind = VALUE_TIME, .time = {1714564800, 500000000}},
     {.kind = VALUE_TIME, .time = {-62167219200ll, 1}},
@@ -92,6 +99,24 @@ model_is_number(const struct value *value)
     return value->kind == VALUE_INT || value->kind == VALUE_UINT || value->kind == VALUE_FLOAT;
 }
 
+static inline bool
+model_instant(const struct value *value, struct instant *out)
+{
+    if (value->kind == VALUE_TIME)
+        *out = value->time;
+    return value->kind == VALUE_TIME ||
+           (value->kind == VALUE_STRING &&
+            instant_parse(value->string.bytes, value->string.length, out));
+}
+
+static inline int
+model_instants(const struct instant *a, const struct instant *b)
+{
+    if (a->seconds != b->seconds)
+        return a->seconds < b->seconds ? -1 : 1;
+    return (a->nanoseconds > b->nanoseconds) - (a->nanoseconds < b->nanoseconds);
+}
+
 // -1, 0, 1, or 2 when they cannot be compared.
 static inline int
 model_order(const struct value *a, const struct value *b)
@@ -105,13 +130,8 @@ model_order(const struct value *a, const struct value *b)
         return 2;
     if (a->kind == VALUE_BOOL)
         return (int)a->boolean - (int)b->boolean;
-    if (a->kind == VALUE_TIME) {
-        if (a->time.seconds != b->time.seconds)
-            return a->time.seconds < b->time.seconds ? -1 : 1;
-        return a->time.nanoseconds < b->time.nanoseconds
-                   ? -1
-                   : a->time.nanoseconds > b->time.nanoseconds;
-    }
+    if (a->kind == VALUE_TIME)
+        return model_instants(&a->time, &b->time);
     if (a->kind != VALUE_STRING)
         return 2;
     for (uint32_t i = 0; i < a->string.length && i < b->string.length; i++) {
@@ -121,6 +141,24 @@ model_order(const struct value *a, const struct value *b)
             return x < y ? -1 : 1;
     }
     return a->string.length < b->string.length ? -1 : a->string.length > b->string.length;
+}
+
+// The same for what a filter says: what that is written like decides.
+static inline int
+model_asked(const struct value *a, const struct value *asked)
+{
+    struct instant x_time, y_time;
+    uint8_t x_uuid[16], y_uuid[16];
+    if (model_instant(asked, &y_time))
+        return model_instant(a, &x_time) ? model_instants(&x_time, &y_time) : 2;
+    if (asked->kind == VALUE_STRING &&
+        uuid_parse(asked->string.bytes, asked->string.length, y_uuid)) {
+        if (a->kind != VALUE_STRING || !uuid_parse(a->string.bytes, a->string.length, x_uuid))
+            return 2;
+        const int order = memcmp(x_uuid, y_uuid, sizeof x_uuid);
+        return (order > 0) - (order < 0);
+    }
+    return model_order(a, asked);
 }
 
 static inline void
@@ -334,7 +372,7 @@ model_any(const struct model_field *field, enum model_op op, const struct value 
     bool any = false;
     for (uint32_t i = 0; i < field->count; i++) {
         const struct value *value = &field->values[i];
-        const int order = op == MODEL_EXISTS ? 2 : model_order(value, wanted);
+        const int order = op == MODEL_EXISTS ? 2 : model_asked(value, wanted);
         missing = missing && value->kind == VALUE_NULL;
         any = any || (op == MODEL_EQ && order == 0) || (op == MODEL_GT && order == 1) ||
               (op == MODEL_GTE && (order == 0 || order == 1)) || (op == MODEL_LT && order == -1) ||

@@ -56,6 +56,33 @@ START_TEST(numbers_beyond_two_to_the_53_compare_exactly)
 }
 END_TEST
 
+START_TEST(texts_of_times_and_uuids_mean_what_timestamps_and_binaries_do)
+{
+    static const uint8_t uuid[16] = {0xab, 0xcd, 0xef, 1, [15] = 1};
+    for (uint32_t i = 0; i < MODEL_VALUES; i++) {
+        for (uint32_t j = 0; j < MODEL_VALUES; j++) {
+            const struct value_meaning a = value_meaning_of(&model_values[i]);
+            const struct value_meaning b = value_meaning_of(&model_values[j]);
+            if (a.kind == MEANING_PLAIN || b.kind == MEANING_PLAIN)
+                continue;
+            const int order = value_meaning_compare(&a, &b);
+            const int expected = model_asked(&model_values[i], &model_values[j]);
+            ck_assert_msg((a.kind == b.kind) == (expected != 2), "%u %u", i, j);
+            if (expected != 2)
+                ck_assert_msg((order > 0) - (order < 0) == expected, "%u %u", i, j);
+        }
+    }
+    const struct value text = MODEL_STRING("ABcdef01-0000-0000-0000-000000000001");
+    struct msgpack_value binary = {.kind = MSGPACK_BINARY};
+    binary.raw.bytes = uuid;
+    binary.raw.length = 16;
+    const struct value_meaning a = value_meaning_of(&text), b = value_meaning_of_msgpack(&binary);
+    ck_assert(a.kind == MEANING_UUID && value_meaning_compare(&a, &b) == 0);
+    binary.raw.length = 15;
+    ck_assert_int_eq((int)value_meaning_of_msgpack(&binary).kind, MEANING_PLAIN);
+}
+END_TEST
+
 START_TEST(nan_compares_with_nothing)
 {
     const struct value nan = {.kind = VALUE_FLOAT, .number = (double)NAN};
@@ -174,6 +201,7 @@ value_suite(void)
     tcase_add_test(order, every_pair_of_values_compares_as_the_twin_says);
     tcase_add_test(order, numbers_beyond_two_to_the_53_compare_exactly);
     tcase_add_test(order, nan_compares_with_nothing);
+    tcase_add_test(order, texts_of_times_and_uuids_mean_what_timestamps_and_binaries_do);
     suite_add_tcase(suite, order);
     TCase *texts = tcase_create("texts");
     tcase_add_test(texts, rfc_3339_times_are_instants);
