@@ -97,6 +97,23 @@ class TestInstall(unittest.TestCase):
         self.assertIn("[libomendb.so.0]", dynamic)
         self.assertNotRegex(dynamic, "RPATH|RUNPATH")
 
+    def test_pkg_config_names_lmdb_for_static_links_only(self) -> None:
+        package = str(self.find("omendb.pc").parent)
+        self.assertNotIn("lmdb", run("pkg-config", "--libs", "omendb", PKG_CONFIG_PATH=package))
+        self.assertIn("-llmdb", run("pkg-config", "--libs", "--static", "omendb", PKG_CONFIG_PATH=package))
+
+    @unittest.skipUnless(shutil.which("dpkg-shlibdeps"), "no dpkg-dev")
+    def test_package_depends_on_the_packages_of_the_libraries_that_it_needs(self) -> None:
+        folder = self.folder / "package"
+        run("cpack", "--config", BUILD / "CPackConfig.cmake", "-B", folder, "-D", f"CPACK_PACKAGE_DIRECTORY={folder}")
+        (package,) = folder.glob("*.deb")
+        depends = run("dpkg-deb", "-f", package, "Depends")
+        needed = re.findall(r"\(NEEDED\).*\[(.*)\]", run("readelf", "-d", self.find("libomendb.so.0")))
+        packages = {"libc.so.6": "libc6", "libm.so.6": "libc6", "liblmdb.so.0": "liblmdb0"}
+        for library in needed:
+            if not library.startswith("ld-linux"):
+                self.assertRegex(depends, rf"\b{packages[library]}\b")
+
     def test_header_is_good_for_older_c_and_for_cpp(self) -> None:
         header = self.find("omendb.h")
         strict = ("-pedantic", "-Wall", "-Wextra", "-Werror", "-fsyntax-only")

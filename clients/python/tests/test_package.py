@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import inspect
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +57,47 @@ def test_everything_exported_is_there():
 
 def test_the_package_is_typed():
     assert (Path(omendb.__file__).parent / "py.typed").exists()
+
+
+LIBC = r"(linux-vdso|ld-linux.*|libc|libm|libpthread|libdl|librt)\.so\.\d+"
+
+
+@pytest.fixture
+def wheel() -> Path:
+    """The folder of the installed package; libomendb lies in it unless the module came from a build tree."""
+    folder = Path(omendb.__file__).parent
+    if not (folder / "libomendb.so.0").exists():
+        pytest.skip("the module was not installed from a wheel that brings the library")
+    return folder
+
+
+@pytest.mark.skipif(shutil.which("ldd") is None, reason="no ldd")
+@pytest.mark.parametrize("library", ["_core.abi3.so", "libomendb.so.0", "liblmdb.so.0"])
+def test_the_wheel_brings_every_library_but_libc(wheel, library):
+    clean = {name: value for name, value in os.environ.items() if name != "LD_LIBRARY_PATH"}
+    run = subprocess.run(["ldd", wheel / library], capture_output=True, text=True, check=True, timeout=60, env=clean)
+    needed = dict(re.findall(r"^\s*(\S+) => (.+?)(?: \(0x\w+\))?$", run.stdout, re.MULTILINE))
+    ours = {name: path for name, path in needed.items() if not re.fullmatch(LIBC, name)}
+    assert {Path(path).resolve().parent for path in ours.values()} <= {wheel.resolve()}, run.stdout
+    assert set(ours) <= {"libomendb.so.0", "liblmdb.so.0"}
+
+
+def test_the_process_loads_the_libraries_of_the_wheel(wheel):
+    clean = {name: value for name, value in os.environ.items() if name != "LD_LIBRARY_PATH"}
+    code = "import omendb; print(open('/proc/self/maps').read())"
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60, env=clean, cwd="/"
+    )
+    loaded = set(re.findall(r"(/\S*/lib(?:omendb|lmdb)\.so\S*)", run.stdout))
+    assert {Path(path).parent.resolve() for path in loaded} == {wheel.resolve()}
+
+
+def test_the_licences_of_what_the_wheel_brings_are_in_it(wheel):
+    import importlib.metadata
+
+    found = {path.name: path.read_text() for path in importlib.metadata.files("omendb") if "licenses" in path.parts}
+    assert "Apache License" in found["LICENSE"]
+    assert "OpenLDAP Public License" in found["liblmdb.txt"]
 
 
 def public(cls: type) -> set[str]:
