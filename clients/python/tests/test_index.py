@@ -300,4 +300,4 @@ def test_every_error_is_an_omen_error_and_a_builtin():
         assert error is errors.OmenError or issubclass(error, builtins), error
         assert error.__doc__ and str(error("what was wrong")) == "what was wrong"
     numbers = {c.status for c in classes}
-    assert numbers == set(range(-26, 1))
+    assert numbers == set(range(-31, 1))
