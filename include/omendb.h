@@ -174,12 +174,12 @@ typedef struct omen_query_report {
     uint64_t tail;             /* rows not yet linked, which were scanned exactly */
     uint32_t strategy;         /* 0 graph, 1 filtered graph, 2 exact scan */
     uint32_t warnings;         /* OMEN_WARN_* */
-    uint64_t matches;          /* rows that the filter lets through; UINT64_MAX without a filter */
+    uint64_t matches;          /* rows that the filter lets through (some, after a deadline); UINT64_MAX without one */
 } omen_query_report;
 enum {
     OMEN_WARN_UNINDEXED_FIELD = 1, /* the filter named a field without an index: payloads were scanned */
-    OMEN_WARN_NOT_CALIBRATED = 2,  /* target_recall before there was enough data to calibrate: a safe ef was used */
-    OMEN_WARN_DEADLINE = 4         /* the deadline cut the search: the hits are the best so far */
+    OMEN_WARN_NOT_CALIBRATED = 2,  /* target_recall before there was data, or time, to calibrate: a safe ef was used */
+    OMEN_WARN_DEADLINE = 4         /* the deadline cut the search, or its filter: the hits are the best so far */
 };
 
 typedef struct omen_query_options {

@@ -16,6 +16,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/os_clock.h"
 #include "base/prng.h"
 #include "index/hnsw_int.h"
 #include "index/vector.h"
@@ -47,6 +48,7 @@ struct sample {
     uint32_t count;
     struct hit *truth; // count x 100
     uint32_t *found;   // how many of them there are
+    uint64_t deadline_ns;
 };
 
 static void
@@ -58,6 +60,12 @@ sample_close(struct sample *sample)
     mem_free(sample->found);
 }
 
+static bool
+is_late(const struct sample *sample)
+{
+    return sample->deadline_ns != 0 && os_clock_ns() >= sample->deadline_ns;
+}
+
 // Rows drawn from the linked live ones, then the users' queries.
 static omen_status
 sample_open(const struct hnsw *hnsw, const struct calibrate_queries *queries, uint64_t seed,
@@ -65,7 +73,7 @@ sample_open(const struct hnsw *hnsw, const struct calibrate_queries *queries, ui
 {
     const uint32_t dim = hnsw->config.dim, most = ROW_QUERIES + queries->count;
     const uint32_t rows = atomic_load_explicit(&hnsw->linked_prefix, memory_order_acquire);
-    *sample = (struct sample){0};
+    *sample = (struct sample){.deadline_ns = queries->deadline_ns};
     sample->vectors = mem_alloc((size_t)most * dim * sizeof *sample->vectors);
     sample->excluded = mem_alloc(most * sizeof *sample->excluded);
     sample->truth = mem_alloc((size_t)most * depths[CALIBRATE_DEPTHS - 1] * sizeof *sample->truth);
@@ -90,9 +98,13 @@ sample_open(const struct hnsw *hnsw, const struct calibrate_queries *queries, ui
     }
     const uint32_t k = depths[CALIBRATE_DEPTHS - 1];
     for (uint32_t i = 0; i < sample->count; i++) {
-        const struct hnsw_query query = {
-            .vector = sample->vectors + (size_t)i * dim, .k = k, .excluded = sample->excluded[i]};
+        const struct hnsw_query query = {.vector = sample->vectors + (size_t)i * dim,
+                                         .k = k,
+                                         .excluded = sample->excluded[i],
+                                         .deadline_ns = sample->deadline_ns};
         sample->found[i] = hnsw_scan(hnsw, &query, scratch, sample->truth + (size_t)i * k);
+        if (is_late(sample)) // the scan may have been cut
+            return OMEN_E_TIMEOUT;
     }
     return OMEN_OK;
 }
@@ -113,7 +125,7 @@ rung_recall(const struct hnsw *hnsw, const struct sample *sample, const struct r
     const uint32_t width = depths[CALIBRATE_DEPTHS - 1];
     double sum = 0.0;
     uint32_t asked = 0;
-    for (uint32_t i = 0; i < sample->count; i++) {
+    for (uint32_t i = 0; i < sample->count && !is_late(sample); i++) {
         const struct hit *truth = sample->truth + (size_t)i * width;
         const uint32_t wanted = sample->found[i] < k ? sample->found[i] : k;
         if (wanted == 0)
@@ -174,7 +186,9 @@ calibrate(const struct hnsw *hnsw, const struct calibrate_queries *queries, uint
             do {
                 recalls[rungs] =
                     rung_recall(hnsw, &sample, &ladder[rungs], depths[d], scratch, hits);
-            } while (recalls[rungs++] < (double)targets[CALIBRATE_TARGETS - 1] && rungs < RUNGS);
+                status = is_late(&sample) ? OMEN_E_TIMEOUT : OMEN_OK;
+            } while (recalls[rungs++] < (double)targets[CALIBRATE_TARGETS - 1] && rungs < RUNGS &&
+                     status == OMEN_OK);
             fill_depth(&measured, d, recalls, rungs);
         }
         sample_close(&sample);

@@ -24,10 +24,11 @@ struct calibration {
 struct calibrate_queries {
     const float *vectors; // count x dim, recent queries of users; may be NULL
     uint32_t count;
+    uint64_t deadline_ns; // of os_clock_ns; 0: none
 };
 
 // Measures. Takes about a scan of everything for each of some hundred queries. OMEN_E_NOT_FOUND when the index is
-// too small to have a graph, OMEN_E_NO_MEMORY; then *out is as before.
+// too small to have a graph, OMEN_E_NO_MEMORY, OMEN_E_TIMEOUT at the deadline; then *out is as before.
 OMEN_MUST_CHECK omen_status calibrate(const struct hnsw *hnsw,
                                       const struct calibrate_queries *queries, uint64_t seed,
                                       struct scratch *scratch, struct calibration *out);

@@ -18,9 +18,12 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/limits.h"
+#include "base/os_clock.h"
 #include "shard/field_index.h"
 #include "shard/field_meaning.h"
 #include "shard/fields_int.h"
+
+#define SCAN_LOOKS 64u // payloads between two looks at the clock
 
 enum indexed { INDEXED_ALL, INDEXED_SOME, INDEXED_NONE }; // how many of a subtree's leaves
 
@@ -30,7 +33,10 @@ struct plan {
     const struct payloads *payloads;
     uint32_t slots;
     uint32_t word_count;
-    uint64_t *words; // word_count for the answer, then for each temporary
+    uint32_t decided_words; // of every bitmap; what lies behind was not looked at by some scan
+    uint64_t deadline_ns;
+    uint32_t scans_left; // which share the time that is left
+    uint64_t *words;     // word_count for the answer, then for each temporary
     uint32_t temporary_count;
     bool held;                              // the lock, for the whole evaluation
     struct field *field[FILTER_NODES_MAX];  // of each leaf; NULL: no index answers it
@@ -87,15 +93,19 @@ filter_buffer_fini(struct filter_buffer *buffer)
 }
 
 omen_status
-filter_select(const struct filter *filter, struct fields *fields, const struct payloads *payloads,
-              uint32_t slots, struct filter_buffer *buffer, struct filter_selection *out)
+filter_select(const struct filter *filter, const struct filter_rows *rows,
+              struct filter_buffer *buffer, struct filter_selection *out)
 {
+    struct fields *fields = rows->fields;
+    const uint32_t slots = rows->slots;
     struct plan plan = {
         .filter = filter,
         .fields = fields,
-        .payloads = payloads,
+        .payloads = rows->payloads,
         .slots = slots,
         .word_count = bitmap_words(slots),
+        .decided_words = bitmap_words(slots),
+        .deadline_ns = rows->deadline_ns,
     };
     const uint32_t root = filter_root(filter);
     const omen_status status = bind_loaded(&plan);
@@ -115,10 +125,15 @@ filter_select(const struct filter *filter, struct fields *fields, const struct p
         rwlock_release_shared(&fields->lock);
     if (!room)
         return OMEN_E_NO_MEMORY;
+    const bool cut = plan.decided_words < plan.word_count;
+    if (cut)
+        memset(plan.words + plan.decided_words, 0,
+               (plan.word_count - plan.decided_words) * sizeof plan.words[0]);
     *out = (struct filter_selection){
         .allowed = {.words = plan.words, .count = slots},
-        .count = population(plan.words, plan.word_count),
+        .count = population(plan.words, plan.decided_words),
         .scanned = plan.indexed[root] != INDEXED_ALL,
+        .cut = cut,
     };
     return OMEN_OK;
 }
@@ -166,6 +181,7 @@ asks_meaning(const struct field *field, const struct filter_node *leaf)
 static void
 bind(struct plan *plan)
 {
+    plan->scans_left = 0;
     for (uint32_t i = 0; i < filter_node_count(plan->filter); i++) {
         const struct filter_node *node = filter_node(plan->filter, i);
         if (node->first_child == FILTER_NO_NODE) {
@@ -176,14 +192,19 @@ bind(struct plan *plan)
             plan->indexed[i] = field != NULL ? INDEXED_ALL : INDEXED_NONE;
             continue;
         }
+        uint32_t scans = 0;
         plan->indexed[i] = plan->indexed[node->first_child];
         for (uint32_t child = node->first_child; child != FILTER_NO_NODE;
              child = filter_node(plan->filter, child)->next_sibling) {
             plan->below_and[child] = node->kind == FILTER_AND;
+            scans += plan->indexed[child] == INDEXED_NONE;
             if (plan->indexed[child] != plan->indexed[i])
                 plan->indexed[i] = INDEXED_SOME;
         }
+        // Else it is scanned as one, with its parent or for itself.
+        plan->scans_left += plan->indexed[i] != INDEXED_NONE ? scans : 0;
     }
+    plan->scans_left += plan->indexed[filter_root(plan->filter)] == INDEXED_NONE;
 }
 
 // Bitmaps needed beside the answer, at most: a condition that is narrowed by selecting needs one
@@ -478,11 +499,29 @@ narrow_not(struct plan *plan, uint32_t node, uint64_t *bits, uint32_t temporary)
         bits[w] &= ~passed[w];
 }
 
+// Where the deadline comes, slots from there on are left undecided for the whole filter: under a `not`, say, a slot that
+// is merely taken out here would get in. Each scan may use its share of the time, so that one does not starve the next.
 static void
 scan(struct plan *plan, uint32_t node, uint64_t *bits)
 {
-    for (uint32_t w = 0; w < plan->word_count; w++) {
-        for (uint64_t left = bits[w]; left != 0; left &= left - 1) {
+    uint64_t end_ns = plan->deadline_ns;
+    if (end_ns != 0) {
+        ASSERT(plan->scans_left > 0);
+        const uint64_t now = os_clock_ns();
+        if (now < end_ns)
+            end_ns = now + (end_ns - now) / plan->scans_left;
+        plan->scans_left--;
+    }
+    uint32_t looks = SCAN_LOOKS;
+    for (uint32_t w = 0; w < plan->decided_words; w++) {
+        if (end_ns != 0 && looks >= SCAN_LOOKS) {
+            if (os_clock_ns() >= end_ns) {
+                plan->decided_words = w;
+                return;
+            }
+            looks = 0;
+        }
+        for (uint64_t left = bits[w]; left != 0; left &= left - 1, looks++) {
             const uint32_t slot = w * 64 + (uint32_t)__builtin_ctzll(left);
             size_t bytes = 0;
             const void *payload =

@@ -34,16 +34,24 @@ struct filter_buffer {
 void filter_buffer_init(struct filter_buffer *buffer);
 void filter_buffer_fini(struct filter_buffer *buffer);
 
+// What a filter is asked of.
+struct filter_rows {
+    struct fields *fields;
+    const struct payloads *payloads; // NULL: every slot counts as without payload
+    uint32_t slots;
+    uint64_t deadline_ns; // of os_clock_ns: then payloads are not looked at any more; 0: none
+};
+
 struct filter_selection {
     struct bitmap allowed; // over `slots` bits; in the buffer, until its next use
     uint32_t count;        // bits set
     bool scanned;          // a condition had no index, payloads were looked at
+    bool cut; // the deadline came: slots are missing, but all that are there belong there
 };
 
-// `payloads` may be NULL: every slot then counts as without payload. OMEN_E_NO_MEMORY, or OMEN_E_CORRUPT when a field
-// that it asks for was stored and cannot be loaded.
-OMEN_MUST_CHECK omen_status filter_select(const struct filter *filter, struct fields *fields,
-                                          const struct payloads *payloads, uint32_t slots,
+// OMEN_E_NO_MEMORY, or OMEN_E_CORRUPT when a field that it asks for was stored and cannot be loaded.
+OMEN_MUST_CHECK omen_status filter_select(const struct filter *filter,
+                                          const struct filter_rows *rows,
                                           struct filter_buffer *buffer,
                                           struct filter_selection *out);
 

@@ -18,6 +18,7 @@ filter_view_make(struct visit *visit, struct filter_view *view, struct omen_erro
     struct shard *shard = visit->shard;
     view->key.version = atomic_load_explicit(&shard->version, memory_order_acquire);
     view->key.generation = visit->generation->number;
+    view->cut = false;
     view->fresh = !filter_cache_find(&shard->filters, &view->key, &view->answer);
     return view->fresh ? filter_view_compute(visit, view, error) : OMEN_OK;
 }
@@ -33,14 +34,20 @@ filter_view_compute(struct visit *visit, struct filter_view *view, struct omen_e
                              : filter_parse_map(view->key.bytes, view->key.count, &filter, error);
     if (status != OMEN_OK)
         return status;
+    const struct filter_rows rows = {
+        .fields = generation->fields,
+        .payloads = generation->payloads,
+        .slots = hnsw_count(generation->hnsw),
+        .deadline_ns = view->deadline_ns,
+    };
     struct filter_selection selection;
-    status = filter_select(filter, generation->fields, generation->payloads,
-                           hnsw_count(generation->hnsw), &visit->reader->selection, &selection);
+    status = filter_select(filter, &rows, &visit->reader->selection, &selection);
     filter_close(filter);
     if (status != OMEN_OK)
         return error_set_plain(error, status);
     view->answer = (struct filter_answer){
         .allowed = selection.allowed, .count = selection.count, .scanned = selection.scanned};
+    view->cut = selection.cut;
     mask_dead(generation, &view->answer);
     return OMEN_OK;
 }
@@ -49,7 +56,7 @@ void
 filter_view_keep(struct visit *visit, const struct filter_view *view)
 {
     struct shard *shard = visit->shard;
-    if (view->fresh &&
+    if (view->fresh && !view->cut &&
         view->key.version == atomic_load_explicit(&shard->version, memory_order_relaxed))
         filter_cache_keep(&shard->filters, &view->key, &view->answer);
 }

@@ -43,6 +43,8 @@ struct tuning {
     _Atomic(struct calibration *) calibration; // NULL: never measured
     _Atomic uint32_t linked;                   // rows in the graph when it was
     _Atomic uint64_t turnover;                 // rows erased since
+    _Atomic uint64_t
+        cut_ns; // that a deadline left to the last try, which was too little; 0: it was enough
     _Atomic uint32_t too_small; // rows when the last try found too little; 0: none did
     struct lock recent_lock;    // of what follows; nobody waits for it on the way to an answer
     float *recent;              // the last queries with a target, a ring
@@ -115,8 +117,10 @@ visit_hint(const struct visit *visit)
 // ---- filters (shard_filter.c) ----
 struct filter_view {
     struct filter_key key;
+    uint64_t deadline_ns; // of a search: for looking into payloads; 0: none
     struct filter_answer answer;
     bool fresh; // computed now: worth keeping
+    bool cut;   // the deadline came, rows are missing
 };
 // Which rows does the filter of `key` (form, bytes, count) let through? In the cache's memory or the reader's.
 OMEN_MUST_CHECK omen_status filter_view_make(struct visit *visit, struct filter_view *view,
@@ -141,6 +145,9 @@ struct search {
 // Checks options and prepares everything but the filter. Outside of the gate: it may calibrate.
 OMEN_MUST_CHECK omen_status search_init(struct shard *shard, const omen_query_options *options,
                                         struct search *search, struct omen_error *error);
+// Which rows may be hits; without a filter there is nothing to do.
+OMEN_MUST_CHECK omen_status search_filter(struct visit *visit, struct search *search,
+                                          struct omen_error *error);
 // A query vector as f32.
 OMEN_MUST_CHECK omen_status search_vector(struct visit *visit, const struct search *search,
                                           const void *vector, const float **out,
@@ -161,8 +168,8 @@ void search_report(const struct search *search, omen_query_report *report); // r
 void tuning_init(struct tuning *tuning);
 void tuning_fini(struct tuning *tuning);
 size_t tuning_bytes(struct shard *shard);
-// Measures when it is time to; never waits for another that does.
-void tuning_refresh(struct shard *shard);
+// Measures when it is time to and `deadline_ns` (0: none) leaves it; never waits for another that does.
+void tuning_refresh(struct shard *shard, uint64_t deadline_ns);
 // Sets beam and stop for the target; false when there was nothing to go by and they are on the safe side. In the gate.
 bool tuning_apply(struct shard *shard, double target, struct hnsw_query *query);
 void tuning_note(struct shard *shard, struct reader *reader, const float *vector);

@@ -40,6 +40,7 @@ search_init(struct shard *shard, const omen_query_options *options, struct searc
     *search = (struct search){.options = options, .k = options->k, .beam = options->ef};
     if (options->deadline_us > 0)
         search->deadline_ns = os_clock_ns() + options->deadline_us * 1000;
+    search->view.deadline_ns = search->deadline_ns;
     if (options->filter != NULL)
         search->view.key =
             (struct filter_key){.form = FILTER_FORM_TEXT,
@@ -58,8 +59,19 @@ search_init(struct shard *shard, const omen_query_options *options, struct searc
     if (search->beam == 0)
         search->beam = atomic_load_explicit(&shard->ef, memory_order_relaxed);
     if (search->target != 0.0)
-        tuning_refresh(shard);
+        tuning_refresh(shard, search->deadline_ns);
     return OMEN_OK;
+}
+
+omen_status
+search_filter(struct visit *visit, struct search *search, struct omen_error *error)
+{
+    if (search->view.key.form == FILTER_FORM_NONE)
+        return OMEN_OK;
+    const omen_status status = filter_view_make(visit, &search->view, error);
+    if (status == OMEN_OK && search->view.cut)
+        search->warnings |= OMEN_WARN_DEADLINE;
+    return status;
 }
 
 omen_status
@@ -280,8 +292,7 @@ shard_query(struct shard *shard, const void *vector, const omen_query_options *o
     if (status != OMEN_OK)
         return status;
     const bool filtered = search.view.key.form != FILTER_FORM_NONE;
-    if (filtered)
-        status = filter_view_make(&visit, &search.view, error);
+    status = search_filter(&visit, &search, error);
     if (status == OMEN_OK)
         status = answer_one(&visit, &search, vector, answer, error);
     visit_leave(&visit);
@@ -319,8 +330,7 @@ batch_chunk(struct batch_search *batch, size_t first, size_t end, struct search 
     if (status != OMEN_OK)
         return status;
     const bool filtered = search->view.key.form != FILTER_FORM_NONE;
-    if (filtered)
-        status = filter_view_make(&visit, &search->view, error);
+    status = search_filter(&visit, search, error);
     const uint32_t k = search->k;
     for (size_t i = first; i < end && status == OMEN_OK; i++) {
         const struct answer answer = {
@@ -494,8 +504,7 @@ shard_range(struct shard *shard, const void *vector, float radius,
         return status;
     uint32_t count = 0;
     const bool filtered = search.view.key.form != FILTER_FORM_NONE;
-    if (filtered)
-        status = filter_view_make(&visit, &search.view, error);
+    status = search_filter(&visit, &search, error);
     if (status == OMEN_OK)
         status = range_hits(&visit, &search, vector, radius, &count, error);
     if (status == OMEN_OK)

@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/limits.h"
+#include "base/os_clock.h"
 #include "index/vector.h"
 #include "shard/shard_int.h"
 
@@ -76,7 +77,7 @@ is_due(struct tuning *tuning, const struct hnsw *hnsw)
 
 // Under `upkeep`.
 static omen_status
-measure(struct shard *shard)
+measure(struct shard *shard, uint64_t deadline_ns)
 {
     struct tuning *tuning = &shard->tuning;
     const struct hnsw *hnsw = shard_generation(shard)->hnsw;
@@ -92,8 +93,8 @@ measure(struct shard *shard)
     const uint64_t turnover = atomic_load(&tuning->turnover);
     const struct growth growth = growth_of(hnsw);
     lock_acquire(&tuning->recent_lock);
-    const struct calibrate_queries queries = {.vectors = tuning->recent,
-                                              .count = tuning->recent_rows};
+    const struct calibrate_queries queries = {
+        .vectors = tuning->recent, .count = tuning->recent_rows, .deadline_ns = deadline_ns};
     omen_status status =
         calibrate(hnsw, &queries, shard->options.seed, reader->scratch, calibration);
     if (tuning->recent == NULL && status == OMEN_OK) {
@@ -118,17 +119,32 @@ measure(struct shard *shard)
     return OMEN_OK;
 }
 
+// A search with a deadline gives half of its time to it, once; then only one that has twice as much tries again.
 void
-tuning_refresh(struct shard *shard)
+tuning_refresh(struct shard *shard, uint64_t deadline_ns)
 {
     struct tuning *tuning = &shard->tuning;
     const uint32_t ticket = epoch_enter(&shard->gate);
     const bool due = is_due(tuning, shard_generation(shard)->hnsw);
     epoch_leave(&shard->gate, ticket);
-    if (!due || !lock_try(&shard->upkeep))
+    if (!due)
         return;
-    if (is_due(tuning, shard_generation(shard)->hnsw)) // or another query has measured meanwhile
-        (void)!measure(shard);                         // without it the search is on the safe side
+    uint64_t left = 0;
+    if (deadline_ns != 0) {
+        const uint64_t now = os_clock_ns();
+        left = deadline_ns > now ? (deadline_ns - now) / 2 : 0;
+        if (left == 0 || left / 2 < atomic_load(&tuning->cut_ns))
+            return;
+        deadline_ns = now + left;
+    }
+    if (!lock_try(&shard->upkeep))
+        return;
+    // Or another query has measured meanwhile. Without it the search is on the safe side.
+    if (is_due(tuning, shard_generation(shard)->hnsw)) {
+        const omen_status status = measure(shard, deadline_ns);
+        if (status == OMEN_OK || status == OMEN_E_TIMEOUT)
+            atomic_store(&tuning->cut_ns, status == OMEN_OK ? 0 : left);
+    }
     lock_release(&shard->upkeep);
 }
 
@@ -136,7 +152,7 @@ omen_status
 shard_calibrate(struct shard *shard, struct omen_error *error)
 {
     lock_acquire(&shard->upkeep);
-    const omen_status status = measure(shard);
+    const omen_status status = measure(shard, 0);
     lock_release(&shard->upkeep);
     if (status == OMEN_E_NOT_FOUND)
         return error_set(
@@ -241,8 +257,8 @@ sample_all(struct shard *shard, uint32_t samples, struct sampling *sampling,
         while (slot < rows && hnsw_erased(hnsw, slot))
             slot++;
         const bool there = slot < rows && (last == HNSW_NONE || slot > last);
-        if (there && sampling->search.view.key.form != FILTER_FORM_NONE) {
-            status = filter_view_make(&visit, &sampling->search.view, error);
+        if (there) {
+            status = search_filter(&visit, &sampling->search, error);
             sampling->exact.view = sampling->search.view;
         }
         if (there && status == OMEN_OK)

@@ -45,7 +45,8 @@ ask(struct fields *fields)
     if (filter_parse_text(text, sizeof text - 1, &filter, NULL) != OMEN_OK)
         abort();
     filter_buffer_init(&buffer);
-    const omen_status status = filter_select(filter, fields, NULL, 100, &buffer, &selection);
+    const omen_status status = filter_select(
+        filter, &(const struct filter_rows){fields, NULL, 100, 0}, &buffer, &selection);
     ASSERT(status == OMEN_OK || status == OMEN_E_CORRUPT);
     filter_buffer_fini(&buffer);
     filter_close(filter);

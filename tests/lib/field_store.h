@@ -87,9 +87,8 @@ static inline struct filter_selection
 store_select(struct store *store, const struct filter *filter)
 {
     struct filter_selection selection;
-    ck_assert_int_eq(filter_select(filter, store->fields, store->payloads, store->slots,
-                                   &store->buffer, &selection),
-                     OMEN_OK);
+    const struct filter_rows rows = {store->fields, store->payloads, store->slots, 0};
+    ck_assert_int_eq(filter_select(filter, &rows, &store->buffer, &selection), OMEN_OK);
     return selection;
 }
 

@@ -116,6 +116,22 @@ START_TEST(too_small_an_index_is_not_measured)
 }
 END_TEST
 
+START_TEST(a_deadline_ends_the_measuring_and_leaves_what_was)
+{
+    struct calibrate_queries queries = {.deadline_ns = 1};
+    calibration = (struct calibration){.rows = 77};
+    world_init(&world, 16, METRIC_L2, VECTOR_F32);
+    world_build(&world, 1500);
+    ck_assert_int_eq(calibrate(world.hnsw, &queries, 3, world.scratch, &calibration),
+                     OMEN_E_TIMEOUT);
+    ck_assert_uint_eq(calibration.rows, 77);
+    queries.deadline_ns = UINT64_MAX;
+    ck_assert_int_eq(calibrate(world.hnsw, &queries, 3, world.scratch, &calibration), OMEN_OK);
+    ck_assert_uint_eq(calibration.rows, 1500);
+    world_fini(&world);
+}
+END_TEST
+
 START_TEST(the_same_seed_measures_the_same_and_users_queries_count)
 {
     world_init(&world, 64, METRIC_COSINE, VECTOR_F16);
@@ -184,6 +200,7 @@ calibrate_suite(void)
     tcase_add_test(tcase, stops_and_beams_grow_with_target_and_depth);
     tcase_add_test(tcase, without_a_measurement_the_beam_is_safe_and_nothing_stops_it);
     tcase_add_test(tcase, too_small_an_index_is_not_measured);
+    tcase_add_test(tcase, a_deadline_ends_the_measuring_and_leaves_what_was);
     tcase_add_test(tcase, the_same_seed_measures_the_same_and_users_queries_count);
     tcase_add_test(tcase, an_index_without_live_rows_is_measured_without_harm);
     tcase_add_test(tcase, measuring_without_memory_changes_nothing);

@@ -396,8 +396,8 @@ use_all(struct image_table *table)
     ck_assert_int_eq(fields_load_next(store.fields), OMEN_E_NOT_FOUND);
     struct filter *filter = parse("a > 0 or b prefix 'O' or exists(n.b)");
     struct filter_selection selection;
-    const omen_status selected =
-        filter_select(filter, store.fields, NULL, 300, &store.buffer, &selection);
+    const omen_status selected = filter_select(
+        filter, &(const struct filter_rows){store.fields, NULL, 300, 0}, &store.buffer, &selection);
     ck_assert(selected == OMEN_OK || (selected == OMEN_E_CORRUPT && status != OMEN_OK));
     if (status == OMEN_OK) {
         struct prng prng;
@@ -454,9 +454,12 @@ START_TEST(later_piece_that_is_missing_is_corrupt_for_its_fields_only)
                   *bad = parse("uuid > 'aaaaaaaa-0000-0000-0000-000000000000'");
     struct filter_selection selection;
     for (int i = 0; i < 2; i++) {
-        ck_assert_int_eq(filter_select(good, store.fields, NULL, 100, &store.buffer, &selection),
+        ck_assert_int_eq(filter_select(good,
+                                       &(const struct filter_rows){store.fields, NULL, 100, 0},
+                                       &store.buffer, &selection),
                          OMEN_OK);
-        ck_assert_int_eq(filter_select(bad, store.fields, NULL, 100, &store.buffer, &selection),
+        ck_assert_int_eq(filter_select(bad, &(const struct filter_rows){store.fields, NULL, 100, 0},
+                                       &store.buffer, &selection),
                          OMEN_E_CORRUPT);
     }
     static struct packer packer;
@@ -569,8 +572,9 @@ START_TEST(short_memory_is_said_and_the_next_try_succeeds)
     for (uint64_t n = 1;; n++) {
         struct filter_selection selection;
         mem_fail_after(n);
-        status = filter_select(filter, store.fields, store.payloads, store.slots, &store.buffer,
-                               &selection);
+        status = filter_select(
+            filter, &(const struct filter_rows){store.fields, store.payloads, store.slots, 0},
+            &store.buffer, &selection);
         mem_fail_after(0);
         if (status == OMEN_OK) {
             ck_assert_uint_eq(selection.count, matches);
@@ -605,8 +609,10 @@ select_always(void *context)
     for (uint32_t i = 0; !atomic_load(&shared->stop); i++) {
         struct filter_selection selection;
         const uint32_t ticket = epoch_enter(&shared->store->gate);
-        if (filter_select(shared->filters[i % FIELDS], shared->store->fields,
-                          shared->store->payloads, 300, &buffer, &selection) != OMEN_OK)
+        if (filter_select(
+                shared->filters[i % FIELDS],
+                &(const struct filter_rows){shared->store->fields, shared->store->payloads, 300, 0},
+                &buffer, &selection) != OMEN_OK)
             abort();
         epoch_leave(&shared->store->gate, ticket);
         atomic_fetch_add(&shared->selections, 1);

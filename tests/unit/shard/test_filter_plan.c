@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/limits.h"
+#include "base/os_clock.h"
 #include "tests/lib/check_main.h"
 #include "tests/lib/field_store.h"
 
@@ -137,6 +138,78 @@ START_TEST(times_and_uuids_compare_whatever_their_spelling_indexed_or_not)
 }
 END_TEST
 
+START_TEST(deadline_that_has_passed_lets_nothing_in_that_does_not_belong)
+{
+    static const char *const scanned[] = {"x = 1", "not x = 1", "a = 1 or not x = 1",
+                                          "not (a = 1 and x = 1)", "x != 1 and (a = 2 or y = 3)"};
+    struct store store;
+    struct prng prng;
+    struct filter_selection selection;
+    prng_init(&prng, 3);
+    store_open(&store, 1000);
+    store_field(&store, "a", FIELD_INTEGER);
+    for (uint32_t slot = 0; slot < 1000; slot++)
+        put_random(&store, &prng, slot);
+    const struct filter_rows rows = {store.fields, store.payloads, store.slots, 1};
+    for (size_t i = 0; i < sizeof scanned / sizeof scanned[0]; i++) {
+        struct filter *filter = parse(scanned[i]);
+        ck_assert_int_eq(filter_select(filter, &rows, &store.buffer, &selection), OMEN_OK);
+        ck_assert(selection.cut && selection.scanned);
+        ck_assert_uint_eq(selection.count, 0);
+        ck_assert_uint_eq(bitmap_population(&selection.allowed), 0);
+        filter_close(filter);
+    }
+    struct filter *indexed = parse("not a = 1");
+    const uint32_t count = store_select(&store, indexed).count;
+    ck_assert_int_eq(filter_select(indexed, &rows, &store.buffer, &selection), OMEN_OK);
+    ck_assert(!selection.cut && !selection.scanned);
+    ck_assert_uint_eq(selection.count, count);
+    filter_close(indexed);
+    store_close(&store);
+}
+END_TEST
+
+START_TEST(deadline_that_comes_meanwhile_leaves_the_first_slots_right)
+{
+    struct store store;
+    struct prng prng;
+    uint32_t cuts = 0;
+    prng_init(&prng, 4);
+    store_open(&store, 1000);
+    for (uint32_t field = 0; field < 6; field += 2)
+        store_field(&store, model_names[field], random_types[field]);
+    for (uint32_t slot = 0; slot < 1000; slot++)
+        put_random(&store, &prng, slot);
+    for (int round = 0; round < 300; round++) {
+        static struct model_text text;
+        text.count = 0;
+        struct model_filter *model = model_filter_draw(&prng, draw_asked, 3);
+        model_say_filter(&text, &prng, model);
+        text.bytes[text.count] = '\0';
+        struct filter *filter = parse(text.bytes);
+        struct filter_selection selection;
+        const struct filter_rows rows = {store.fields, store.payloads, store.slots,
+                                         os_clock_ns() + prng_below(&prng, 100000)};
+        ck_assert_int_eq(filter_select(filter, &rows, &store.buffer, &selection), OMEN_OK);
+        cuts += selection.cut;
+        bool ended = false; // from one slot on there is nothing
+        for (uint32_t slot = 0; slot < store.slots; slot++) {
+            size_t bytes;
+            const void *payload = payloads_get(store.payloads, slot, &bytes);
+            const bool expected = filter_match(filter, payload, bytes);
+            const bool there = bitmap_test(&selection.allowed, slot);
+            ended = ended || (expected && !there);
+            if (there != (expected && !ended) || (ended && !selection.cut))
+                ck_abort_msg("slot %u: %d: %s", slot, there, text.bytes);
+        }
+        filter_close(filter);
+        model_filter_free(model);
+    }
+    ck_assert_uint_gt(cuts, 0);
+    store_close(&store);
+}
+END_TEST
+
 START_TEST(two_bounds_are_one_range_only_while_no_slot_has_two_values)
 {
     struct store store;
@@ -177,7 +250,9 @@ START_TEST(no_slots_and_no_payloads_are_fine)
     ck_assert_uint_eq(selection.count, 0);
     ck_assert(selection.scanned);
     struct filter_selection other;
-    ck_assert_int_eq(filter_select(filter, store.fields, NULL, 70, &store.buffer, &other), OMEN_OK);
+    ck_assert_int_eq(filter_select(filter, &(const struct filter_rows){store.fields, NULL, 70, 0},
+                                   &store.buffer, &other),
+                     OMEN_OK);
     ck_assert_uint_eq(other.count, 70);
     filter_close(filter);
     store_close(&store);
@@ -319,7 +394,8 @@ START_TEST(failing_allocations_of_opening_declaring_and_selecting_are_reported)
         if (status == OMEN_OK)
             status = fields_declare(fields, &spec, NULL, 0, &bad, NULL);
         if (status == OMEN_OK)
-            status = filter_select(filter, fields, NULL, 100, &buffer, &selection);
+            status = filter_select(filter, &(const struct filter_rows){fields, NULL, 100, 0},
+                                   &buffer, &selection);
         const uint64_t refused = mem_refused();
         mem_fail_after(0);
         ck_assert_int_eq(status, refused > 0 ? OMEN_E_NO_MEMORY : OMEN_OK);
@@ -352,8 +428,10 @@ select_always(void *context)
     while (!atomic_load(&shared->stop)) {
         struct filter_selection selection;
         const uint32_t ticket = epoch_enter(&shared->store.gate);
-        if (filter_select(shared->filter, shared->store.fields, shared->store.payloads, 2000,
-                          &buffer, &selection) != OMEN_OK ||
+        if (filter_select(
+                shared->filter,
+                &(const struct filter_rows){shared->store.fields, shared->store.payloads, 2000, 0},
+                &buffer, &selection) != OMEN_OK ||
             selection.count != 0)
             abort();
         epoch_leave(&shared->store.gate, ticket);
@@ -412,6 +490,8 @@ filter_plan_suite(void)
                         12);
     tcase_add_test(selecting, times_and_uuids_compare_whatever_their_spelling_indexed_or_not);
     tcase_add_loop_test(selecting, index_on_a_field_never_changes_an_answer, 0, 6);
+    tcase_add_test(selecting, deadline_that_has_passed_lets_nothing_in_that_does_not_belong);
+    tcase_add_test(selecting, deadline_that_comes_meanwhile_leaves_the_first_slots_right);
     tcase_add_test(selecting, two_bounds_are_one_range_only_while_no_slot_has_two_values);
     tcase_add_test(selecting, no_slots_and_no_payloads_are_fine);
     suite_add_tcase(suite, selecting);
