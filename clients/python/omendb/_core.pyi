@@ -18,8 +18,17 @@ class _DLPack(Protocol):
 class _Arrow(Protocol):
     def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
 
+class _ArrowStream(Protocol):
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
 _Vectors: TypeAlias = (
-    Buffer | _DLPack | _Arrow | Sequence[SupportsFloat] | Sequence[Sequence[SupportsFloat]] | Sequence[Buffer]
+    Buffer
+    | _DLPack
+    | _Arrow
+    | _ArrowStream
+    | Sequence[SupportsFloat]
+    | Sequence[Sequence[SupportsFloat]]
+    | Sequence[Buffer]
 )
 _Id: TypeAlias = SupportsIndex | str
 _Ids: TypeAlias = Buffer | Iterable[SupportsIndex] | Iterable[str]

@@ -41,7 +41,8 @@ struct core {
     PyObject *numpy_asarray, *numpy_empty; // NULL until the first array is made
     // Names of attributes, interned: looking one up as a C string would make a new object each
     // time, and CPython's cache of attributes would keep thousands of them.
-    PyObject *name_arrow, *name_dlpack, *name_float, *name_dtype, *name_kind, *name_tree;
+    PyObject *name_arrow, *name_arrow_stream, *name_dlpack, *name_float, *name_dtype, *name_kind,
+        *name_tree;
     PyTypeObject *index_type, *hits_type, *block_type;
 };
 extern struct core core;
@@ -91,7 +92,7 @@ struct raw {
     bool has_view;
     Py_buffer view;        // released by raw_close
     PyObject *keep;        // kept alive until raw_close
-    PyObject *keep_schema; // Arrow has two
+    PyObject *keep_schema; // Arrow has two: the schema, or what came out of a stream
 };
 size_t element_bytes(enum element element);
 // 1: filled; 0: the object offers no array, and no exception is set; -1: exception. raw_close after

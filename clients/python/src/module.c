@@ -216,6 +216,7 @@ intern_names(void)
         PyObject **into;
     } names[] = {
         {"__arrow_c_array__", &core.name_arrow},
+        {"__arrow_c_stream__", &core.name_arrow_stream},
         {"__dlpack__", &core.name_dlpack},
         {"__float__", &core.name_float},
         {"dtype", &core.name_dtype},

@@ -1,7 +1,7 @@
 // clients/python/src/raw.c -- numbers as another library laid them out, seen without copying them.
 //
 // Shape: shell. Three protocols, cheapest first: the buffer protocol (numpy, array, memoryview,
-// mmap), Arrow's C data interface, DLPack (torch, jax, ...). What is found is described, not
+// mmap), Arrow's C interfaces, DLPack (torch, jax, ...). What is found is described, not
 // judged; rows.c does that.
 #include <string.h>
 

@@ -1,4 +1,4 @@
-"""Arrays of other libraries, made with ctypes alone: Arrow's C data interface and DLPack.
+"""Arrays of other libraries, made with ctypes alone: Arrow's C interfaces and DLPack.
 
 The producers keep count of what was released, so that tests can see that nothing leaks.
 """
@@ -106,6 +106,85 @@ class ArrowRows:
             _new_capsule(c.addressof(schema), b"arrow_schema", self._destroy),
             _new_capsule(c.addressof(array), b"arrow_array", self._destroy),
         )
+
+
+class ArrowArrayStream(c.Structure):
+    pass
+
+
+_GetSchema = c.CFUNCTYPE(c.c_int, c.POINTER(ArrowArrayStream), c.POINTER(ArrowSchema))
+_GetNext = c.CFUNCTYPE(c.c_int, c.POINTER(ArrowArrayStream), c.POINTER(ArrowArray))
+_LastError = c.CFUNCTYPE(c.c_void_p, c.POINTER(ArrowArrayStream))
+
+ArrowArrayStream._fields_ = [
+    ("get_schema", _GetSchema),
+    ("get_next", _GetNext),
+    ("get_last_error", _LastError),
+    ("release", c.c_void_p),
+    ("private_data", c.c_void_p),
+]
+
+
+class ArrowChunks:
+    """A stream of FixedSizeLists of f32, one a numpy array; fails before the one whose place is `fail_at`.
+
+    `alive` counts schemas and arrays that were given out and not released.
+    """
+
+    def __init__(self, chunks: list[np.ndarray], *, fail_at: int | None = None) -> None:
+        self.chunks = [np.ascontiguousarray(chunk, np.float32) for chunk in chunks]
+        self.fail_at = fail_at
+        self.alive = 0
+        self.dropped = 0
+        self._destroy = _Destroy(self._drop)
+        self._release_schema = _ReleaseSchema(self._released)
+        self._release_array = _ReleaseArray(self._released)
+
+    def _drop(self, _capsule: int) -> None:
+        self.dropped += 1
+
+    def _released(self, pointer) -> None:
+        self.alive -= 1
+        pointer.contents.release = None
+
+    def _schema(self, _stream, out) -> int:
+        self._value = ArrowSchema(format=b"f", name=b"item")
+        self._children = (c.POINTER(ArrowSchema) * 1)(c.pointer(self._value))
+        width = self.chunks[0].shape[1]
+        self._lists = ArrowSchema(format=b"+w:%d" % width, name=b"", n_children=1, children=self._children)
+        self._lists.release = c.cast(self._release_schema, c.c_void_p)
+        out[0] = self._lists  # copies the pointers, not what keeps their targets alive
+        self.alive += 1
+        return 0
+
+    def _next(self, _stream, out) -> int:
+        place, self._at = self._at, self._at + 1
+        if place == self.fail_at:
+            return 5
+        if place == len(self.chunks):
+            out[0].release = None
+            return 0
+        chunk = self.chunks[place]
+        value = ArrowArray(length=chunk.size, n_buffers=2, buffers=(c.c_void_p * 2)(None, chunk.ctypes.data))
+        child = (c.POINTER(ArrowArray) * 1)(c.pointer(value))
+        lists = ArrowArray(length=len(chunk), n_buffers=1, n_children=1, buffers=(c.c_void_p * 1)(None), children=child)
+        lists.release = c.cast(self._release_array, c.c_void_p)
+        self._given.append((value, child, lists))
+        out[0] = lists
+        self.alive += 1
+        return 0
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        self._at = 0
+        self._given: list[object] = []
+        self._error = c.create_string_buffer(b"the disk is on fire")
+        self._stream = ArrowArrayStream(
+            get_schema=_GetSchema(self._schema),
+            get_next=_GetNext(self._next),
+            get_last_error=_LastError(lambda _stream: c.addressof(self._error)),
+            release=1,  # not NULL: it was not read yet
+        )
+        return _new_capsule(c.addressof(self._stream), b"arrow_array_stream", self._destroy)
 
 
 class DLTensor(c.Structure):

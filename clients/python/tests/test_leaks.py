@@ -9,13 +9,14 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from foreign import ArrowRows, Tensor
+from foreign import ArrowChunks, ArrowRows, Tensor
 
 from omendb import F, Index, errors, pack, unpack
 
 ROWS = np.ones((20, 8), np.float32) + np.eye(20, 8, dtype=np.float32)
 PAYLOADS = [{"n": i, "list": [1, "two", {"x": b"y"}]} for i in range(20)]
 ARROW, TENSOR, APART = ArrowRows(ROWS), Tensor(ROWS), Tensor(ROWS[:, ::2])
+CHUNKS = ArrowChunks([ROWS[:5], ROWS[5:]])
 TEXTS = [f"id {i}" for i in range(20)]
 
 
@@ -34,6 +35,7 @@ ACTIONS = {
     "upsert text": lambda i, t: t.upsert(ROWS, TEXTS, PAYLOADS),
     "upsert one": lambda i, t: i.upsert(ROWS[0], 0, {"a": 1}),
     "arrow": lambda i, t: i.upsert(ARROW, range(20)),
+    "arrow chunks": lambda i, t: i.upsert(CHUNKS, range(20)),
     "dlpack": lambda i, t: i.upsert(TENSOR, range(20)),
     "set_payloads": lambda i, t: i.set_payloads(range(20), PAYLOADS),
     "search": lambda i, t: i.search(ROWS[0], k=5),
