@@ -207,7 +207,10 @@ OMEN_API omen_status omen_query(omen_index_t index, const void *vector, const om
 /* count queries; ids and distances are count x k; where there are fewer hits: UINT64_MAX and infinity. */
 OMEN_API omen_status omen_query_batch(omen_index_t index, const void *vectors, size_t count,
                                       const omen_query_options *options, uint64_t *ids, float *distances);
-/* Every point found within `radius` (a distance of the index's metric), nearest first, at most 10000. */
+/* Every point found within `radius` (a distance of the index's metric), nearest first, at most 10000. Without `ef` and
+ * target_recall it looks farther until twice as far changes hardly anything: that finds 98 of 100 points on random
+ * data and more where there is structure. With one of them it looks no farther than that, but twice as far as it
+ * answers. `exact` misses none. `k` is not used. */
 OMEN_API omen_status omen_range(omen_index_t index, const void *vector, float radius,
                                 const omen_query_options *options, omen_points_t *out);
 OMEN_API omen_status omen_count(omen_index_t index, const char *filter, uint64_t *count); /* filter may be NULL */

@@ -1,4 +1,4 @@
-// shard/shard_read.c -- searches: one query, many, and everything within a radius.
+// shard/shard_read.c -- searches: one query, and many.
 //
 // Shape: handle, in memory; the readers' side.
 //
@@ -22,7 +22,6 @@
 
 #define CHUNK_QUERIES 8u   // of a batch, handed to a thread at once
 #define THREAD_QUERIES 16u // fewer do not pay for starting one
-#define RANGE_K_FIRST 64u
 
 static omen_status check_query(const struct shard *shard, const omen_query_options *options,
                                struct omen_error *error);
@@ -430,91 +429,4 @@ shard_query_batch(struct shard *shard, const struct queries *queries,
     }
     search_report(&batch.sum, options->report);
     return OMEN_OK;
-}
-
-// ---- a radius ----
-
-// How many of `found` hits, nearest first, lie within the radius.
-static uint32_t
-within(const struct hit *hits, uint32_t found, float radius)
-{
-    uint32_t count = found;
-    while (count > 0 && !(hits[count - 1].distance <= radius))
-        count--;
-    return count;
-}
-
-// In the gate. Asks for more until a hit lies outside, or there is no more. The last of k hits are the first to be missed,
-// and here each of them counts, so by beam the search looks twice as far as it answers.
-static omen_status
-range_hits(struct visit *visit, struct search *search, const void *vector, float radius,
-           uint32_t *count, struct omen_error *error)
-{
-    struct search_query query = {.excluded = HNSW_NONE, .exact = search->options->exact != 0};
-    omen_status status = search_vector(visit, search, vector, &query.vector, error);
-    const uint32_t first = query.exact ? TOPK_MAX : RANGE_K_FIRST;
-    for (query.k = first; status == OMEN_OK; query.k *= 4) {
-        if (query.k > TOPK_MAX)
-            query.k = TOPK_MAX;
-        uint32_t found = 0;
-        if (search->beam < 2 * query.k)
-            search->beam = 2 * query.k < BEAM_MAX ? 2 * query.k : BEAM_MAX;
-        status = search_run(visit, search, &query, &found, error);
-        if (status != OMEN_OK)
-            break;
-        *count = within(visit->reader->hits, found, radius);
-        if (*count < found || found < query.k || query.k == TOPK_MAX || search->work.cut)
-            break;
-    }
-    return status;
-}
-
-static omen_status
-range_points(struct visit *visit, uint32_t count, struct points **out, struct omen_error *error)
-{
-    const struct points_config config = {.room = count};
-    omen_status status = points_open(&config, out);
-    for (uint32_t i = 0; i < count && status == OMEN_OK; i++) {
-        const struct hit *hit = &visit->reader->hits[i];
-        const struct point point = {.id = idmap_id(visit->generation->ids, hit->slot),
-                                    .distance = hit->distance,
-                                    .found = true};
-        status = points_add(*out, &point);
-    }
-    if (status == OMEN_OK)
-        return OMEN_OK;
-    points_close(*out);
-    *out = NULL;
-    return error_set_plain(error, status);
-}
-
-omen_status
-shard_range(struct shard *shard, const void *vector, float radius,
-            const omen_query_options *options, struct points **out, struct omen_error *error)
-{
-    struct search search;
-    struct visit visit;
-    *out = NULL;
-    if (isnan(radius))
-        return error_set(error, OMEN_E_INVALID, "radius is NaN");
-    omen_status status = search_init(shard, options, &search, error);
-    if (status == OMEN_OK)
-        status = visit_begin(shard, &visit, error);
-    if (status != OMEN_OK)
-        return status;
-    uint32_t count = 0;
-    const bool filtered = search.view.key.form != FILTER_FORM_NONE;
-    status = search_filter(&visit, &search, error);
-    if (status == OMEN_OK)
-        status = range_hits(&visit, &search, vector, radius, &count, error);
-    if (status == OMEN_OK)
-        status = range_points(&visit, count, out, error);
-    readers_count(&shard->readers, visit_hint(&visit), &(struct hnsw_work){0}, &search.work);
-    visit_leave(&visit);
-    if (status == OMEN_OK && filtered)
-        filter_view_keep(&visit, &search.view);
-    visit_end(&visit);
-    if (status == OMEN_OK)
-        search_report(&search, options->report);
-    return status;
 }
