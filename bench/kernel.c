@@ -143,6 +143,16 @@ RUN_EXACT(l2_u8, METRIC_L2, VECTOR_U8)
 RUN_EXACT(ip_i8, METRIC_IP, VECTOR_I8)
 RUN_EXACT(cosine_i8, METRIC_COSINE, VECTOR_I8)
 
+#define RUN_INTEGER(name, metric, type)                                                            \
+    static void run_integer_##name(const struct kernels *table)                                    \
+    {                                                                                              \
+        const struct integer_query query = integer_query_of(type, bench.components, bench.dim);    \
+        table->integer[metric][type - VECTOR_I8](&query, bench.rows, ROWS, bench.out);             \
+    }
+RUN_INTEGER(l2_u8, METRIC_L2, VECTOR_U8)
+RUN_INTEGER(ip_i8, METRIC_IP, VECTOR_I8)
+RUN_INTEGER(cosine_i8, METRIC_COSINE, VECTOR_I8)
+
 static const struct {
     const char *name;
     void (*run)(const struct kernels *table);
@@ -163,6 +173,9 @@ static const struct {
     {"l2 u8", run_l2_u8},
     {"ip i8", run_ip_i8},
     {"cosine i8", run_cosine_i8},
+    {"integer l2 u8", run_integer_l2_u8},
+    {"integer ip i8", run_integer_ip_i8},
+    {"integer cosine i8", run_integer_cosine_i8},
 };
 
 static double

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "index/kernel/cosine.h"
+#include "index/kernel/integer.h"
 #include "index/kernel/kernel.h"
 
 #define INLINE static inline __attribute__((always_inline))
@@ -455,6 +456,82 @@ AVX2_EXACT(ip_bf16, METRIC_IP, VECTOR_BF16)
 AVX2_EXACT(ip_i8, METRIC_IP, VECTOR_I8)
 AVX2_EXACT(ip_u8, METRIC_IP, VECTOR_U8)
 
+// Sixteen components as 16-bit numbers: the difference of two fits, and two products of them fit in 32 bits.
+INLINE __m256i
+load_words(enum vector_type type, const uint8_t *at)
+{
+    const __m128i bytes = _mm_loadu_si128((const __m128i *)at);
+    return type == VECTOR_I8 ? _mm256_cvtepi8_epi16(bytes) : _mm256_cvtepu8_epi16(bytes);
+}
+
+INLINE void
+integer_step(enum metric metric, __m256i *sum, __m256i *norm2, __m256i q, __m256i x)
+{
+    const __m256i a = metric == METRIC_L2 ? _mm256_sub_epi16(q, x) : q;
+    const __m256i b = metric == METRIC_L2 ? a : x;
+    *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(a, b));
+    if (metric == METRIC_COSINE)
+        *norm2 = _mm256_add_epi32(*norm2, _mm256_madd_epi16(x, x));
+}
+
+INLINE void
+integer4(enum metric metric, enum vector_type type, const struct integer_query *query,
+         const void *const *rows, uint32_t sums_out[4], uint32_t norms2_out[4])
+{
+    const __m256i zero = _mm256_setzero_si256();
+    const uint8_t *one = query->components;
+    __m256i sum[4] = {zero, zero, zero, zero}, norm2[4] = {zero, zero, zero, zero};
+    uint32_t i = 0;
+    for (; i + 16 <= query->dim; i += 16) {
+        const __m256i q = load_words(type, one + i);
+        for (uint32_t r = 0; r < 4; r++)
+            integer_step(metric, &sum[r], &norm2[r], q,
+                         load_words(type, (const uint8_t *)rows[r] + i));
+    }
+    if (i < query->dim) {
+        uint8_t rest[5][16] = {{0}};
+        memcpy(rest[4], one + i, query->dim - i);
+        for (uint32_t r = 0; r < 4; r++) {
+            memcpy(rest[r], (const uint8_t *)rows[r] + i, query->dim - i);
+            integer_step(metric, &sum[r], &norm2[r], load_words(type, rest[4]),
+                         load_words(type, rest[r]));
+        }
+    }
+    _mm_storeu_si128((__m128i *)sums_out,
+                     sums_reduce((struct sums){sum[0], sum[1], sum[2], sum[3]}));
+    _mm_storeu_si128((__m128i *)norms2_out,
+                     sums_reduce((struct sums){norm2[0], norm2[1], norm2[2], norm2[3]}));
+}
+
+INLINE void
+integer(enum metric metric, enum vector_type type, const struct integer_query *query,
+        const void *const *rows, uint32_t count, float *out)
+{
+    for (uint32_t i = 0; i < count; i += 4) {
+        const uint32_t left = count - i < 4 ? count - i : 4;
+        const void *row[4];
+        uint32_t sums[4], norms2[4];
+        for (uint32_t r = 0; r < 4; r++)
+            row[r] = rows[r < left ? i + r : i];
+        integer4(metric, type, query, row, sums, norms2);
+        for (uint32_t r = 0; r < left; r++)
+            out[i + r] = integer_distance(metric, type, query, sums[r], norms2[r]);
+    }
+}
+
+#define AVX2_INTEGER(name, metric, type)                                                           \
+    static void avx2_##name(const struct integer_query *query, const void *const *rows,            \
+                            uint32_t count, float *out)                                            \
+    {                                                                                              \
+        integer(metric, type, query, rows, count, out);                                            \
+    }
+AVX2_INTEGER(integer_cosine_i8, METRIC_COSINE, VECTOR_I8)
+AVX2_INTEGER(integer_cosine_u8, METRIC_COSINE, VECTOR_U8)
+AVX2_INTEGER(integer_l2_i8, METRIC_L2, VECTOR_I8)
+AVX2_INTEGER(integer_l2_u8, METRIC_L2, VECTOR_U8)
+AVX2_INTEGER(integer_ip_i8, METRIC_IP, VECTOR_I8)
+AVX2_INTEGER(integer_ip_u8, METRIC_IP, VECTOR_U8)
+
 // Eight ids out of 24 bytes, widened to 32 bits. Two loads of 16 bytes that overlap stay within
 // the 24.
 INLINE __m256i
@@ -625,6 +702,10 @@ avx2_finite(const void *row, uint32_t dim, enum vector_type type)
         avx2_##metric##_f32, avx2_##metric##_f16, avx2_##metric##_bf16, avx2_##metric##_i8,        \
             avx2_##metric##_u8                                                                     \
     }
+#define INTEGER_ROW(metric)                                                                        \
+    {                                                                                              \
+        avx2_integer_##metric##_i8, avx2_integer_##metric##_u8                                     \
+    }
 
 const struct kernels kernels_avx2 = {
     .name = "avx2",
@@ -633,6 +714,7 @@ const struct kernels kernels_avx2 = {
     .join = avx2_join,
     .dots = avx2_dots,
     .exact = {EXACT_ROW(cosine), EXACT_ROW(l2), EXACT_ROW(ip)},
+    .integer = {INTEGER_ROW(cosine), INTEGER_ROW(l2), INTEGER_ROW(ip)},
     .unpack = avx2_unpack,
     .unpack32 = avx2_unpack32,
     .butterfly = avx2_butterfly,

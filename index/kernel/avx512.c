@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "index/kernel/cosine.h"
+#include "index/kernel/integer.h"
 #include "index/kernel/kernel.h"
 
 #define INLINE static inline __attribute__((always_inline))
@@ -419,6 +420,105 @@ AVX512_EXACT(ip_bf16, METRIC_IP, VECTOR_BF16)
 AVX512_EXACT(ip_i8, METRIC_IP, VECTOR_I8)
 AVX512_EXACT(ip_u8, METRIC_IP, VECTOR_U8)
 
+// The byte product of VNNI takes one side unsigned and one signed. A row is both: as it is stored, and with the upper bit
+// of each component flipped, which adds or takes 128. With u the unsigned and s = u - 128 the signed form, what is asked
+// for is made of the sums of u s', u s and u, and of what is known of the query. |q - x| is the same in both forms.
+struct integer_sums {
+    __m512i product, square, sum; // u(x) s(q), or u(q) s(x); u(x) s(x); u(x)
+};
+
+INLINE void
+integer_step(enum metric metric, enum vector_type type, struct integer_sums *sums, __m512i q,
+             const uint8_t *row, __mmask64 keep)
+{
+    const __m512i upper = _mm512_set1_epi8((char)0x80);
+    const __m512i stored = load_block(row, 0, keep);
+    const __m512i flipped = KEEPS_ALL(keep, ~0ull) ? _mm512_xor_si512(stored, upper)
+                                                   : _mm512_maskz_add_epi8(keep, stored, upper);
+    const __m512i u = type == VECTOR_U8 ? stored : flipped;
+    const __m512i s = type == VECTOR_U8 ? flipped : stored;
+    if (metric == METRIC_L2)
+        sums->product = _mm512_dpbusd_epi32(sums->product, u,
+                                            type == VECTOR_U8 ? _mm512_xor_si512(q, upper) : q);
+    else
+        sums->product = type == VECTOR_U8 ? _mm512_dpbusd_epi32(sums->product, q, s)
+                                          : _mm512_dpbusd_epi32(sums->product, u, q);
+    if (metric == METRIC_IP)
+        return;
+    sums->square = _mm512_dpbusd_epi32(sums->square, u, s);
+    sums->sum = _mm512_dpbusd_epi32(sums->sum, u, _mm512_set1_epi8(1));
+}
+
+INLINE void
+integer4(enum metric metric, enum vector_type type, const struct integer_query *query,
+         const void *const *rows, uint32_t sums_out[4], uint32_t norms2_out[4])
+{
+    const __m512i zero = _mm512_setzero_si512();
+    const struct integer_sums none = {zero, zero, zero};
+    struct integer_sums sums[4] = {none, none, none, none};
+    uint32_t i = 0;
+    for (; i + 64 <= query->dim; i += 64) {
+        const __m512i q = load_block(query->components, i, ~0ull);
+        for (uint32_t r = 0; r < 4; r++)
+            integer_step(metric, type, &sums[r], q, (const uint8_t *)rows[r] + i, ~0ull);
+    }
+    if (i < query->dim) {
+        const __mmask64 keep = first_bytes(query->dim - i);
+        const __m512i q = load_block(query->components, i, keep);
+        for (uint32_t r = 0; r < 4; r++)
+            integer_step(metric, type, &sums[r], q, (const uint8_t *)rows[r] + i, keep);
+    }
+    uint32_t product[4], square[4], sum[4];
+    _mm_storeu_si128((__m128i *)product,
+                     reduce4_epi32((const __m512i[4]){sums[0].product, sums[1].product,
+                                                      sums[2].product, sums[3].product}));
+    _mm_storeu_si128((__m128i *)square,
+                     reduce4_epi32((const __m512i[4]){sums[0].square, sums[1].square,
+                                                      sums[2].square, sums[3].square}));
+    _mm_storeu_si128((__m128i *)sum, reduce4_epi32((const __m512i[4]){sums[0].sum, sums[1].sum,
+                                                                      sums[2].sum, sums[3].sum}));
+    const uint32_t own = (uint32_t)query->sum, extra = 16384u * query->dim;
+    // |u(q)|^2
+    const uint32_t norm2 = type == VECTOR_U8 ? query->norm2 : query->norm2 + 256u * own + extra;
+    for (uint32_t r = 0; r < 4; r++) {
+        if (metric == METRIC_L2)
+            sums_out[r] = norm2 + square[r] - 2u * product[r] - 128u * sum[r];
+        else
+            sums_out[r] = type == VECTOR_U8 ? product[r] + 128u * own : product[r] - 128u * own;
+        norms2_out[r] =
+            type == VECTOR_U8 ? square[r] + 128u * sum[r] : square[r] - 128u * sum[r] + extra;
+    }
+}
+
+INLINE void
+integer(enum metric metric, enum vector_type type, const struct integer_query *query,
+        const void *const *rows, uint32_t count, float *out)
+{
+    for (uint32_t i = 0; i < count; i += 4) {
+        const uint32_t left = count - i < 4 ? count - i : 4;
+        const void *row[4];
+        uint32_t sums[4], norms2[4];
+        for (uint32_t r = 0; r < 4; r++)
+            row[r] = rows[r < left ? i + r : i];
+        integer4(metric, type, query, row, sums, norms2);
+        for (uint32_t r = 0; r < left; r++)
+            out[i + r] = integer_distance(metric, type, query, sums[r], norms2[r]);
+    }
+}
+
+#define AVX512_INTEGER(name, metric, type)                                                         \
+    static void avx512_##name(const struct integer_query *query, const void *const *rows,          \
+                              uint32_t count, float *out)                                          \
+    {                                                                                              \
+        integer(metric, type, query, rows, count, out);                                            \
+    }
+AVX512_INTEGER(integer_cosine_i8, METRIC_COSINE, VECTOR_I8)
+AVX512_INTEGER(integer_cosine_u8, METRIC_COSINE, VECTOR_U8)
+AVX512_INTEGER(integer_l2_i8, METRIC_L2, VECTOR_I8)
+AVX512_INTEGER(integer_l2_u8, METRIC_L2, VECTOR_U8)
+AVX512_INTEGER(integer_ip_i8, METRIC_IP, VECTOR_I8)
+AVX512_INTEGER(integer_ip_u8, METRIC_IP, VECTOR_U8)
+
 // 16 ids out of 48 bytes, widened to 32 bits.
 INLINE __m512i
 widen24(const uint8_t *bytes)
@@ -557,6 +657,10 @@ avx512_finite(const void *row, uint32_t dim, enum vector_type type)
         avx512_##metric##_f32, avx512_##metric##_f16, avx512_##metric##_bf16,                      \
             avx512_##metric##_i8, avx512_##metric##_u8                                             \
     }
+#define INTEGER_ROW(metric)                                                                        \
+    {                                                                                              \
+        avx512_integer_##metric##_i8, avx512_integer_##metric##_u8                                 \
+    }
 
 const struct kernels kernels_avx512 = {
     .name = "avx512",
@@ -565,6 +669,7 @@ const struct kernels kernels_avx512 = {
     .join = avx512_join,
     .dots = avx512_dots,
     .exact = {EXACT_ROW(cosine), EXACT_ROW(l2), EXACT_ROW(ip)},
+    .integer = {INTEGER_ROW(cosine), INTEGER_ROW(l2), INTEGER_ROW(ip)},
     .unpack = avx512_unpack,
     .unpack32 = avx512_unpack32,
     .butterfly = avx512_butterfly,

@@ -3,7 +3,7 @@
 // Shape:   kernel. Primitive arguments only; no allocation, no policy, no asserts inside loops.
 // Threads: the tables are constant; every function is pure but for its out arguments.
 //
-// scalar.c is the oracle. What works on codes (nibble, byte, unpack, butterfly, encode) must answer bit for bit
+// scalar.c is the oracle. What works on codes (nibble, byte, unpack, butterfly, encode) and on integers must answer bit for bit
 // what the oracle answers on every machine, so that one graph comes out of every kernel: integer dot products,
 // one fixed float expression, lane order fixed, no contraction (-ffp-contract=off). What works on rows
 // (`exact`) may round differently within 1e-5 of the sum of magnitudes.
@@ -49,6 +49,14 @@ struct byte_meta {
     float norm;   // |x|^2, or what index/codec.h says under ip
 };
 
+// A query of integers against rows of the same type.
+struct integer_query {
+    const void *components; // dim of them, at any address
+    uint32_t dim;
+    uint32_t norm2; // sum of squares
+    int32_t sum;    // of components
+};
+
 struct kernels {
     const char *name;
 
@@ -78,6 +86,11 @@ struct kernels {
     // L2: |q-x|^2. IP: 1 - <q,x>. Cosine: 1 - <q,x>/|x|, the query being of length 1; a zero row gives 1.
     void (*exact[3][5])(const float *query, const void *const *rows, uint32_t count, uint32_t dim,
                         float *out);
+
+    // The same between integers, without a rounding on the way: [metric][0] of VECTOR_I8, [1] of VECTOR_U8. Under
+    // cosine the query has its own length. The oracle's bits.
+    void (*integer[3][2])(const struct integer_query *query, const void *const *rows,
+                          uint32_t count, float *out);
 
     // Writes the ids of a link row (32 little-endian 24-bit numbers, 96 bytes) that are below `limit`, in order;
     // returns how many. ids has room for 32. May write anywhere in ids[0..31].
@@ -110,6 +123,9 @@ const struct kernels *kernels_best(void);
 const struct kernels *kernels_find(const char *name);
 // All that run here, the oracle first; returns how many (<= 4).
 uint32_t kernels_list(const struct kernels *list[4]);
+
+// A query of `type`, VECTOR_I8 or VECTOR_U8, whose components are borrowed.
+struct integer_query integer_query_of(enum vector_type type, const void *components, uint32_t dim);
 
 // f16 by value, round to nearest even; the oracle's and everybody's.
 float half_to_float(uint16_t half);

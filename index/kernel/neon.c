@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "index/kernel/cosine.h"
+#include "index/kernel/integer.h"
 #include "index/kernel/kernel.h"
 
 #define INLINE static inline __attribute__((always_inline))
@@ -395,6 +396,89 @@ NEON_EXACT(ip_bf16, METRIC_IP, VECTOR_BF16)
 NEON_EXACT(ip_i8, METRIC_IP, VECTOR_I8)
 NEON_EXACT(ip_u8, METRIC_IP, VECTOR_U8)
 
+// The dot products of the extension are for one signedness, which is what rows of one type have; a difference of signed
+// components without its sign fits an unsigned one.
+INLINE uint32x4_t
+integer_dot(enum vector_type type, uint32x4_t sum, uint8x16_t a, uint8x16_t b)
+{
+    if (type == VECTOR_U8)
+        return vdotq_u32(sum, a, b);
+    return vreinterpretq_u32_s32(
+        vdotq_s32(vreinterpretq_s32_u32(sum), vreinterpretq_s8_u8(a), vreinterpretq_s8_u8(b)));
+}
+
+INLINE void
+integer_step(enum metric metric, enum vector_type type, uint32x4_t *sum, uint32x4_t *norm2,
+             uint8x16_t q, uint8x16_t x)
+{
+    if (metric == METRIC_L2) {
+        const uint8x16_t apart =
+            type == VECTOR_U8
+                ? vabdq_u8(q, x)
+                : vreinterpretq_u8_s8(vabdq_s8(vreinterpretq_s8_u8(q), vreinterpretq_s8_u8(x)));
+        *sum = vdotq_u32(*sum, apart, apart);
+        return;
+    }
+    *sum = integer_dot(type, *sum, q, x);
+    if (metric == METRIC_COSINE)
+        *norm2 = integer_dot(type, *norm2, x, x);
+}
+
+INLINE void
+integer4(enum metric metric, enum vector_type type, const struct integer_query *query,
+         const void *const *rows, uint32_t sums_out[4], uint32_t norms2_out[4])
+{
+    const uint32x4_t zero = vdupq_n_u32(0);
+    const uint8_t *one = query->components;
+    uint32x4_t sum[4] = {zero, zero, zero, zero}, norm2[4] = {zero, zero, zero, zero};
+    uint32_t i = 0;
+    for (; i + 16 <= query->dim; i += 16)
+        for (uint32_t r = 0; r < 4; r++)
+            integer_step(metric, type, &sum[r], &norm2[r], vld1q_u8(one + i),
+                         vld1q_u8((const uint8_t *)rows[r] + i));
+    if (i < query->dim) {
+        uint8_t rest[5][16] = {{0}};
+        memcpy(rest[4], one + i, query->dim - i);
+        for (uint32_t r = 0; r < 4; r++) {
+            memcpy(rest[r], (const uint8_t *)rows[r] + i, query->dim - i);
+            integer_step(metric, type, &sum[r], &norm2[r], vld1q_u8(rest[4]), vld1q_u8(rest[r]));
+        }
+    }
+    for (uint32_t r = 0; r < 4; r++) {
+        sums_out[r] = vaddvq_u32(sum[r]);
+        norms2_out[r] = vaddvq_u32(norm2[r]);
+    }
+}
+
+INLINE void
+integer(enum metric metric, enum vector_type type, const struct integer_query *query,
+        const void *const *rows, uint32_t count, float *out)
+{
+    for (uint32_t i = 0; i < count; i += 4) {
+        const uint32_t left = count - i < 4 ? count - i : 4;
+        const void *row[4];
+        uint32_t sums[4], norms2[4];
+        for (uint32_t r = 0; r < 4; r++)
+            row[r] = rows[r < left ? i + r : i];
+        integer4(metric, type, query, row, sums, norms2);
+        for (uint32_t r = 0; r < left; r++)
+            out[i + r] = integer_distance(metric, type, query, sums[r], norms2[r]);
+    }
+}
+
+#define NEON_INTEGER(name, metric, type)                                                           \
+    static void neon_##name(const struct integer_query *query, const void *const *rows,            \
+                            uint32_t count, float *out)                                            \
+    {                                                                                              \
+        integer(metric, type, query, rows, count, out);                                            \
+    }
+NEON_INTEGER(integer_cosine_i8, METRIC_COSINE, VECTOR_I8)
+NEON_INTEGER(integer_cosine_u8, METRIC_COSINE, VECTOR_U8)
+NEON_INTEGER(integer_l2_i8, METRIC_L2, VECTOR_I8)
+NEON_INTEGER(integer_l2_u8, METRIC_L2, VECTOR_U8)
+NEON_INTEGER(integer_ip_i8, METRIC_IP, VECTOR_I8)
+NEON_INTEGER(integer_ip_u8, METRIC_IP, VECTOR_U8)
+
 // Four ids out of 12 bytes, widened to 32 bits. The last four of a row are read with the four bytes
 // before them
 // (`skip` 4), so that nothing beyond the row is.
@@ -534,6 +618,10 @@ neon_finite(const void *row, uint32_t dim, enum vector_type type)
         neon_##metric##_f32, neon_##metric##_f16, neon_##metric##_bf16, neon_##metric##_i8,        \
             neon_##metric##_u8                                                                     \
     }
+#define INTEGER_ROW(metric)                                                                        \
+    {                                                                                              \
+        neon_integer_##metric##_i8, neon_integer_##metric##_u8                                     \
+    }
 
 const struct kernels kernels_neon = {
     .name = "neon",
@@ -542,6 +630,7 @@ const struct kernels kernels_neon = {
     .join = neon_join,
     .dots = neon_dots,
     .exact = {EXACT_ROW(cosine), EXACT_ROW(l2), EXACT_ROW(ip)},
+    .integer = {INTEGER_ROW(cosine), INTEGER_ROW(l2), INTEGER_ROW(ip)},
     .unpack = neon_unpack,
     .unpack32 = neon_unpack32,
     .butterfly = neon_butterfly,

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "index/kernel/integer.h"
 #include "index/kernel/kernel.h"
 
 static float
@@ -203,6 +204,55 @@ SCALAR_EXACT(bf16)
 SCALAR_EXACT(i8)
 SCALAR_EXACT(u8)
 
+// A component as the number that it is, modulo 2^32.
+static uint32_t
+component(enum vector_type type, const void *row, uint32_t i)
+{
+    return type == VECTOR_I8 ? (uint32_t)((const int8_t *)row)[i] : ((const uint8_t *)row)[i];
+}
+
+struct integer_query
+integer_query_of(enum vector_type type, const void *components, uint32_t dim)
+{
+    uint32_t norm2 = 0, sum = 0;
+    for (uint32_t i = 0; i < dim; i++) {
+        const uint32_t q = component(type, components, i);
+        norm2 += q * q;
+        sum += q;
+    }
+    return (struct integer_query){
+        .components = components, .dim = dim, .norm2 = norm2, .sum = (int32_t)sum};
+}
+
+static void
+scalar_integer(enum metric metric, enum vector_type type, const struct integer_query *query,
+               const void *const *rows, uint32_t count, float *out)
+{
+    for (uint32_t r = 0; r < count; r++) {
+        uint32_t sum = 0, norm2 = 0;
+        for (uint32_t i = 0; i < query->dim; i++) {
+            const uint32_t q = component(type, query->components, i);
+            const uint32_t x = component(type, rows[r], i);
+            sum += metric == METRIC_L2 ? (q - x) * (q - x) : q * x;
+            norm2 += x * x;
+        }
+        out[r] = integer_distance(metric, type, query, sum, norm2);
+    }
+}
+
+#define SCALAR_INTEGER(name, metric, type)                                                         \
+    static void scalar_##name(const struct integer_query *query, const void *const *rows,          \
+                              uint32_t count, float *out)                                          \
+    {                                                                                              \
+        scalar_integer(metric, type, query, rows, count, out);                                     \
+    }
+SCALAR_INTEGER(integer_cosine_i8, METRIC_COSINE, VECTOR_I8)
+SCALAR_INTEGER(integer_cosine_u8, METRIC_COSINE, VECTOR_U8)
+SCALAR_INTEGER(integer_l2_i8, METRIC_L2, VECTOR_I8)
+SCALAR_INTEGER(integer_l2_u8, METRIC_L2, VECTOR_U8)
+SCALAR_INTEGER(integer_ip_i8, METRIC_IP, VECTOR_I8)
+SCALAR_INTEGER(integer_ip_u8, METRIC_IP, VECTOR_U8)
+
 static uint32_t
 scalar_unpack(const uint8_t *row, uint32_t limit, uint32_t *ids)
 {
@@ -272,6 +322,10 @@ scalar_finite(const void *row, uint32_t dim, enum vector_type type)
         scalar_##metric##_f32, scalar_##metric##_f16, scalar_##metric##_bf16,                      \
             scalar_##metric##_i8, scalar_##metric##_u8                                             \
     }
+#define INTEGER_ROW(metric)                                                                        \
+    {                                                                                              \
+        scalar_integer_##metric##_i8, scalar_integer_##metric##_u8                                 \
+    }
 
 const struct kernels kernels_scalar = {
     .name = "scalar",
@@ -280,6 +334,7 @@ const struct kernels kernels_scalar = {
     .join = scalar_join,
     .dots = scalar_dots,
     .exact = {EXACT_ROW(cosine), EXACT_ROW(l2), EXACT_ROW(ip)},
+    .integer = {INTEGER_ROW(cosine), INTEGER_ROW(l2), INTEGER_ROW(ip)},
     .unpack = scalar_unpack,
     .unpack32 = scalar_unpack32,
     .butterfly = scalar_butterfly,

@@ -59,9 +59,11 @@ START_TEST(every_table_is_whole)
         ck_assert(table->unpack != NULL && table->unpack32 != NULL);
         ck_assert(table->butterfly != NULL && table->encode != NULL);
         ck_assert(table->finite != NULL);
-        for (uint32_t metric = 0; metric < 3; metric++)
+        for (uint32_t metric = 0; metric < 3; metric++) {
             for (uint32_t type = 0; type < 5; type++)
                 ck_assert(table->exact[metric][type] != NULL);
+            ck_assert(table->integer[metric][0] != NULL && table->integer[metric][1] != NULL);
+        }
     }
 }
 END_TEST
