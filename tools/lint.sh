@@ -10,7 +10,7 @@ jobs=${JOBS:-$(nproc)}
 failed=()
 
 mapfile -t c_files < <(git ls-files --cached --others --exclude-standard \
-    'base/*.[ch]' 'index/*.[ch]' 'shard/*.[ch]' 'tests/*.[ch]' 'bench/*.[ch]' 'examples/*.[ch]' 'clients/*.[ch]')
+    'base/*.[ch]' 'index/*.[ch]' 'shard/*.[ch]' 'tests/*.[ch]' 'bench/*.[ch]' 'examples/*.[ch]' 'clients/*.[ch]' 'tools/*.[ch]')
 
 if [ "${1:-}" = --fix ]; then
     exec clang-format-14 -i "${c_files[@]}"

@@ -1,0 +1,166 @@
+"""tests/system/test_omenctl.py -- what scripts hold on to: omenctl's words, exit codes, and which stream says what.
+
+usage: python3 tests/system/test_omenctl.py OMENCTL
+"""
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+OMENCTL = str(pathlib.Path(sys.argv[1]).resolve())
+
+FINE, OTHER, USAGE, NOT_FOUND, PRECONDITION, PARTIAL, CORRUPT, VERSION = 0, 1, 2, 3, 4, 8, 10, 11
+
+
+class Done:
+    def __init__(self, done: subprocess.CompletedProcess[str]) -> None:
+        self.code, self.out, self.talk = done.returncode, done.stdout, done.stderr
+
+    @property
+    def json(self) -> object:
+        return json.loads(self.out)
+
+
+def omenctl(*words: object, stdin: str = "") -> Done:
+    command = [OMENCTL, *map(str, words)]
+    return Done(subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=300))
+
+
+class Case(unittest.TestCase):
+    def setUp(self) -> None:
+        self.folder = pathlib.Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def check_refused(self, done: Done, code: int, *parts: str) -> None:
+        self.assertEqual((done.code, done.out), (code, ""), done.talk)
+        for part in parts:
+            self.assertIn(part, done.talk)
+
+    def check_fine(self, done: Done) -> Done:
+        self.assertEqual(done.code, FINE, done.talk)
+        return done
+
+
+class TestUsage(Case):
+    def test_what_is_wrong_with_a_command_line_is_named_and_ends_with_2(self) -> None:
+        for words, part in {
+            (): "usage: omenctl NOUN VERB",
+            ("nonsense",): "'nonsense'",
+            ("file",): "verify",
+            ("file", "nonsense"): "'nonsense'",
+            ("file", "info"): "PATH",
+            ("file", "info", "a", "b"): "'b' is one too many",
+            ("file", "info", "a", "--nonsense"): "--nonsense",
+            ("file", "info", "-z", "a"): "-z",
+            ("file", "info", "a", "--yes"): "--yes",
+            ("file", "info", "a", "-o"): "-o wants an argument",
+            ("file", "info", "a", "-o", "xml"): "'xml'",
+            ("-o", "xml", "version"): "'xml'",
+            ("version", "more"): "'more'",
+            ("completion",): "SHELL",
+            ("completion", "tcsh"): "'tcsh'",
+            ("help", "nonsense"): "'nonsense'",
+            ("help", "file", "nonsense"): "'nonsense'",
+            ("file", "search", "a"): "either --vector or --id",
+            ("file", "search", "a", "--id", "1", "--vector", "[1]"): "either --vector or --id",
+            ("file", "search", "a", "--id", "1", "-k", "0"): "--k is '0'",
+            ("file", "search", "a", "--id", "1", "-k", "10001"): "--k is '10001'",
+            ("file", "search", "a", "--id", "1", "-k", "1x"): "--k is '1x'",
+            ("file", "search", "a", "--id", "1", "-k", "-1"): "--k is '-1'",
+            ("file", "search", "a", "--id", "1", "--ef", "4294967296"): "--ef",
+            ("file", "search", "a", "--id", "1", "--target-recall", "1"): "--target-recall",
+            ("file", "search", "a", "--id", "1", "--target-recall", "nan"): "--target-recall",
+            ("file", "search", "a", "--id", "1", "--with", "all"): "--with",
+            ("file", "convert", "a"): "INPUT PATH",
+            ("file", "convert", "a", "b", "--metric", "l1"): "'l1'",
+            ("file", "convert", "a", "b", "--m", "65"): "--m is '65'",
+            ("file", "convert", "a.csv", "b"): "--format",
+        }.items():
+            with self.subTest(words=words):
+                self.check_refused(omenctl(*words), USAGE, part)
+
+    def test_help_goes_to_stdout_and_covers_every_command(self) -> None:
+        text = self.check_fine(omenctl("help")).out
+        self.assertEqual(self.check_fine(omenctl("--help")).out, text)
+        for noun in ("file", "completion", "help", "version"):
+            self.assertIn(f"\n  {noun} ", text)
+        verbs = self.check_fine(omenctl("help", "file")).out
+        self.assertEqual(self.check_fine(omenctl("file", "--help")).out, verbs)
+        for verb in ("info", "verify", "search", "compact", "convert", "copy"):
+            self.assertIn(f"\n  {verb} ", verbs)
+            own = self.check_fine(omenctl("help", "file", verb)).out
+            self.assertEqual(self.check_fine(omenctl("file", verb, "-h")).out, own)
+            self.assertEqual("--yes" in own, verb == "compact")
+            self.assertEqual("--dry-run" in own, verb in ("compact", "convert", "copy"))
+
+    def test_version_is_a_line_or_a_document(self) -> None:
+        self.assertRegex(self.check_fine(omenctl("version")).out, r"\Aomenctl \d+\.\d+\.\d+\n\Z")
+        version = self.check_fine(omenctl("version", "-o", "json")).json["version"]
+        self.assertEqual(self.check_fine(omenctl("-o", "yaml", "version")).out, f'"version": "{version}"\n')
+
+    def test_options_may_stand_anywhere_and_be_shortened_like_getopt_does(self) -> None:
+        missing = self.folder / "none"
+        for words in (("-q", "file", "info", missing), ("file", "info", "-q", missing), ("file", "info", missing, "--qui"),
+                      ("file", "info", "--", missing)):
+            self.assertNotIn("option", omenctl(*words).talk)
+
+    def test_a_full_disk_behind_stdout_is_no_success(self) -> None:
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([OMENCTL, "help"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        self.assertEqual(done.returncode, OTHER)
+        self.assertIn("stdout", done.stderr)
+
+
+class TestCompletion(Case):
+    def complete(self, *words: str) -> set[str]:
+        script = self.check_fine(omenctl("completion", "bash")).out
+        line = " ".join(f"'{word}'" for word in ("omenctl", *words))
+        program = f'{script}\nCOMP_WORDS=({line}); COMP_CWORD={len(words)}; _omenctl; printf "%s\\n" "${{COMPREPLY[@]}}"'
+        done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=False, cwd=self.folder)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        return set(done.stdout.split())
+
+    def test_bash_completes_nouns_verbs_options_choices_and_files(self) -> None:
+        (self.folder / "vectors.npy").touch()
+        self.assertEqual(self.complete(""), {"file", "completion", "help", "version"})
+        self.assertEqual(self.complete("fi"), {"file"})
+        self.assertEqual(self.complete("file", "co"), {"compact", "convert", "copy"})
+        self.assertEqual(self.complete("file", "search", "p", "--ta"), {"--target-recall"})
+        self.assertEqual(self.complete("file", "convert", "--metric", ""), {"cosine", "l2", "ip"})
+        self.assertEqual(self.complete("file", "convert", "v"), {"vectors.npy"})
+        self.assertEqual(self.complete("file", "convert", "--ids", "v"), {"vectors.npy"})
+        self.assertEqual(self.complete("file", "search", "p", "--ef", ""), set())
+        self.assertEqual(self.complete("completion", ""), {"bash", "zsh", "fish"})
+        self.assertEqual(self.complete("file", "info", "p", "-o", "j"), {"json"})
+
+    def test_every_shell_that_is_here_reads_its_script(self) -> None:
+        for shell in ("bash", "zsh", "fish"):
+            script = self.check_fine(omenctl("completion", shell)).out
+            for word in ("target-recall", "convert", "ndjson"):
+                self.assertIn(word, script)
+            if shutil.which(shell) is None:
+                continue
+            path = self.folder / shell
+            path.write_text(script)
+            subprocess.run([shell, "-n", path], check=True)
+
+
+class TestManual(Case):
+    def test_manual_page_has_every_command_and_no_complaint_of_man(self) -> None:
+        page = self.check_fine(omenctl("help", "--man")).out
+        for verb in ("info", "verify", "search", "compact", "convert", "copy"):
+            self.assertIn(f".SS omenctl file {verb} ", page)
+        if shutil.which("groff"):
+            done = subprocess.run(["groff", "-man", "-Tutf8", "-ww", "-z"], input=page, capture_output=True, text=True,
+                                  check=True, env=os.environ | {"LC_ALL": "C.UTF-8"})
+            self.assertEqual(done.stderr, "")
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])

@@ -1,0 +1,609 @@
+// tools/omenctl/command.c -- from argv to a verb that runs.
+//
+// Shape: shell.
+//
+// Options may stand anywhere; those before the noun are the common ones. getopt_long does the reading, with a table
+// that is made from the verb's.
+#include "tools/omenctl/command.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "include/omendb.h"
+
+#define OPTION_CODE 256 // getopt_long's value of a long option: 256 + place
+
+const char *const exit_code_texts[EXIT_CODES] = {
+    "it went well",
+    "another failure",
+    "the command line, or what it names, is wrong",
+    "there is no such thing",
+    "a precondition fails: it exists already, is read-only, or another process writes to it",
+    "the cluster cannot be reached",
+    "a deadline passed; it may have happened",
+    "not allowed",
+    "done in part: some rows were refused",
+    "degraded",
+    "stored bytes are damaged",
+    "written in a format that this version does not know",
+};
+
+const struct option_spec common_options[COMMON_COUNT] = {
+    [COMMON_OUTPUT] = {.name = "output",
+                       .letter = 'o',
+                       .argument = "FORMAT",
+                       .choices = "table json yaml ndjson",
+                       .help = "how stdout looks: table (default), json, yaml, ndjson"},
+    [COMMON_QUIET] = {.name = "quiet", .letter = 'q', .help = "say nothing on stderr but errors"},
+    [COMMON_HELP] = {.name = "help", .letter = 'h', .help = "show this and end"},
+    [COMMON_DRY_RUN] = {.name = "dry-run", .help = "check everything and change nothing"},
+    [COMMON_YES] = {.name = "yes", .letter = 'y', .help = "do not ask"},
+};
+
+bool
+common_applies(uint32_t option, const struct verb *verb)
+{
+    if (option == COMMON_YES)
+        return verb != NULL && verb->kind == VERB_CHANGES;
+    return option != COMMON_DRY_RUN || (verb != NULL && verb->kind != VERB_READS);
+}
+
+uint32_t
+verb_option_count(const struct verb *verb)
+{
+    uint32_t count = 0;
+    while (verb != NULL && verb->options != NULL && verb->options[count].name != NULL)
+        count++;
+    return count;
+}
+
+// ---- the nouns ----
+
+static enum exit_code
+run_version(struct call *call)
+{
+    struct doc *doc = NULL;
+    if (call->format == DOC_AS_TABLE) {
+        fprintf(call->out, "omenctl %s\n", omen_version());
+        return EXIT_FINE;
+    }
+    if (doc_open(DOC_MAP, &doc) != OMEN_OK)
+        return call_fail(call, EXIT_OTHER, "no memory");
+    doc_text(doc, doc_root(doc), "version", omen_version());
+    const enum exit_code code = call_print(call, doc);
+    doc_close(doc);
+    return code;
+}
+
+static enum exit_code
+run_help(struct call *call)
+{
+    if (call_has(call, "man")) {
+        help_manual(call->out);
+        return EXIT_FINE;
+    }
+    if (call->argument_count == 0) {
+        help_all(call->out);
+        return EXIT_FINE;
+    }
+    const struct noun *noun = noun_find(call->arguments[0]);
+    if (noun == NULL)
+        return call_fail(call, EXIT_USAGE, "there is no command '%s'", call->arguments[0]);
+    const bool has_verb = call->argument_count > 1;
+    const struct verb *verb = verb_find(noun, has_verb ? call->arguments[1] : NULL);
+    if (verb != NULL)
+        help_verb(call->out, noun, verb);
+    else if (!has_verb)
+        help_noun(call->out, noun);
+    else
+        return call_fail(call, EXIT_USAGE, "%s has no verb '%s'", noun->name, call->arguments[1]);
+    return EXIT_FINE;
+}
+
+static enum exit_code
+run_completion(struct call *call)
+{
+    const char *shell = call->arguments[0];
+    if (strcmp(shell, "bash") == 0)
+        completion_bash(call->out);
+    else if (strcmp(shell, "zsh") == 0)
+        completion_zsh(call->out);
+    else
+        completion_fish(call->out);
+    return EXIT_FINE;
+}
+
+static const struct option_spec help_options[] = {
+    {.name = "man", .help = "the manual page, as roff: omenctl help --man | man -l -"},
+    {0},
+};
+static const struct verb completion_verb = {
+    .arguments = "SHELL",
+    .arguments_min = 1,
+    .arguments_max = 1,
+    .argument_choices = "bash zsh fish",
+    .summary = "a script for the completion of omenctl's commands",
+    .details = "bash: source <(omenctl completion bash)\n"
+               "zsh:  omenctl completion zsh > \"${fpath[1]}/_omenctl\"\n"
+               "fish: omenctl completion fish > ~/.config/fish/completions/omenctl.fish",
+    .run = run_completion,
+};
+static const struct verb help_verb_of = {
+    .arguments = "[NOUN [VERB]]",
+    .arguments_max = 2,
+    .summary = "what there is, or how one command is used",
+    .options = help_options,
+    .run = run_help,
+};
+static const struct verb version_verb = {.summary = "the version of omenctl", .run = run_version};
+
+static const struct noun noun_completion = {"completion", "completion scripts for bash, zsh, fish",
+                                            &completion_verb, 1};
+static const struct noun noun_help = {"help", "what there is, or how one command is used",
+                                      &help_verb_of, 1};
+static const struct noun noun_version = {"version", "the version of omenctl", &version_verb, 1};
+
+const struct noun *const nouns[] = {&noun_file, &noun_completion, &noun_help, &noun_version};
+const uint32_t noun_count = sizeof nouns / sizeof *nouns;
+
+const struct noun *
+noun_find(const char *name)
+{
+    for (uint32_t i = 0; i < noun_count; i++)
+        if (strcmp(nouns[i]->name, name) == 0)
+            return nouns[i];
+    return NULL;
+}
+
+// A noun that is a command by itself answers to NULL.
+const struct verb *
+verb_find(const struct noun *noun, const char *name)
+{
+    for (uint32_t i = 0; i < noun->verb_count; i++) {
+        const char *own = noun->verbs[i].name;
+        if (own == NULL ? name == NULL : name != NULL && strcmp(own, name) == 0)
+            return &noun->verbs[i];
+    }
+    return NULL;
+}
+
+// ---- parsing ----
+
+static bool
+is_choice(const char *choices, const char *text)
+{
+    const size_t length = strlen(text);
+    for (const char *at = choices; *at != '\0';) {
+        const size_t word = strcspn(at, " ");
+        if (word == length && memcmp(at, text, word) == 0)
+            return true;
+        at += word + (at[word] == ' ');
+    }
+    return false;
+}
+
+struct parser {
+    struct option longs[CALL_OPTIONS_MAX + COMMON_COUNT + 1];
+    char letters[2 * (CALL_OPTIONS_MAX + COMMON_COUNT) + 3];
+    size_t letter_count;
+    uint32_t long_count;
+};
+
+static void
+parser_add(struct parser *parser, const struct option_spec *spec, int code)
+{
+    parser->longs[parser->long_count++] = (struct option){
+        spec->name, spec->argument != NULL ? required_argument : no_argument, NULL, code};
+    if (spec->letter == 0)
+        return;
+    parser->letters[parser->letter_count++] = spec->letter;
+    if (spec->argument != NULL)
+        parser->letters[parser->letter_count++] = ':';
+}
+
+// `verb` is NULL for what stands before the noun; then parsing ends at the first word.
+static void
+parser_init(struct parser *parser, const struct verb *verb)
+{
+    memset(parser, 0, sizeof *parser);
+    if (verb == NULL)
+        parser->letters[parser->letter_count++] = '+';
+    parser->letters[parser->letter_count++] =
+        ':'; // tells a missing argument from an unknown option
+    for (uint32_t i = 0; i < COMMON_COUNT; i++)
+        if (common_applies(i, verb))
+            parser_add(parser, &common_options[i], OPTION_CODE + (int)i);
+    ASSERT(verb_option_count(verb) <= CALL_OPTIONS_MAX);
+    for (uint32_t i = 0; i < verb_option_count(verb); i++)
+        parser_add(parser, &verb->options[i], OPTION_CODE + COMMON_COUNT + (int)i);
+}
+
+// What getopt answered as a place: in the common options, or behind them in the verb's.
+static int
+place_of(int code, const struct verb *verb)
+{
+    if (code >= OPTION_CODE)
+        return code - OPTION_CODE;
+    for (int i = 0; i < COMMON_COUNT; i++)
+        if (common_options[i].letter == code && common_applies((uint32_t)i, verb))
+            return i;
+    for (uint32_t i = 0; i < verb_option_count(verb); i++)
+        if (verb->options[i].letter == code)
+            return COMMON_COUNT + (int)i;
+    return -1;
+}
+
+static enum doc_format
+format_of(const char *text)
+{
+    static const char *const names[] = {"table", "json", "yaml", "ndjson"};
+    for (int i = 0; i < 4; i++)
+        if (strcmp(names[i], text) == 0)
+            return (enum doc_format)i;
+    return DOC_AS_TABLE;
+}
+
+static enum exit_code
+take_option(struct call *call, int place, const char *value, bool *wants_help)
+{
+    const struct option_spec *spec =
+        place < COMMON_COUNT ? &common_options[place] : &call->verb->options[place - COMMON_COUNT];
+    if (spec->choices != NULL && !is_choice(spec->choices, value))
+        return call_fail(call, EXIT_USAGE, "--%s is '%s', not one of: %s", spec->name, value,
+                         spec->choices);
+    switch (place) {
+    case COMMON_OUTPUT:
+        call->format = format_of(value);
+        break;
+    case COMMON_QUIET:
+        call->quiet = true;
+        break;
+    case COMMON_HELP:
+        *wants_help = true;
+        break;
+    case COMMON_DRY_RUN:
+        call->dry_run = true;
+        break;
+    case COMMON_YES:
+        call->yes = true;
+        break;
+    default:
+        call->values[place - COMMON_COUNT] = value != NULL ? value : "";
+        break;
+    }
+    return EXIT_FINE;
+}
+
+// Reads options from argv[1] on; *rest is where the words begin.
+static enum exit_code
+parse_options(struct call *call, int argc, char **argv, int *rest, bool *wants_help)
+{
+    struct parser parser;
+    parser_init(&parser, call->verb);
+    opterr = 0;
+    optind = 0; // GNU: begin anew
+    for (;;) {
+        const int code = getopt_long(argc, argv, parser.letters, parser.longs, NULL);
+        if (code == -1)
+            break;
+        if (code == ':')
+            return call_fail(call, EXIT_USAGE, "%s wants an argument", argv[optind - 1]);
+        const int place = code == '?' ? -1 : place_of(code, call->verb);
+        if (place < 0 && optopt > 0 && optopt < OPTION_CODE)
+            return call_fail(call, EXIT_USAGE, "there is no option -%c", optopt);
+        if (place < 0)
+            return call_fail(call, EXIT_USAGE, "%s: no such option, or not with such an argument",
+                             argv[optind - 1]);
+        const enum exit_code bad = take_option(call, place, optarg, wants_help);
+        if (bad != EXIT_FINE)
+            return bad;
+    }
+    *rest = optind;
+    return EXIT_FINE;
+}
+
+static enum exit_code
+check_arguments(const struct call *call)
+{
+    const struct verb *verb = call->verb;
+    if (call->argument_count < verb->arguments_min)
+        return call_fail(call, EXIT_USAGE, "something is missing: %s", verb->arguments);
+    if (call->argument_count > verb->arguments_max)
+        return call_fail(call, EXIT_USAGE, "'%s' is one too many%s%s",
+                         call->arguments[verb->arguments_max],
+                         verb->arguments != NULL ? "; wanted: " : "",
+                         verb->arguments != NULL ? verb->arguments : "");
+    if (verb->argument_choices != NULL && !is_choice(verb->argument_choices, call->arguments[0]))
+        return call_fail(call, EXIT_USAGE, "'%s' is not one of: %s", call->arguments[0],
+                         verb->argument_choices);
+    return EXIT_FINE;
+}
+
+// Finds noun and verb at argv[0], argv[1] and leaves *used words behind.
+static enum exit_code
+find_verb(struct call *call, int argc, char **argv, int *used)
+{
+    call->noun = noun_find(argv[0]);
+    if (call->noun == NULL)
+        return call_fail(call, EXIT_USAGE, "there is no command '%s'; see: omenctl help", argv[0]);
+    *used = 1;
+    call->verb = verb_find(call->noun, NULL);
+    if (call->verb != NULL)
+        return EXIT_FINE;
+    if (argc < 2 || argv[1][0] == '-') {
+        const bool asks =
+            argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
+        help_noun(asks ? call->out : call->talk, call->noun);
+        return asks ? EXIT_FINE : EXIT_USAGE;
+    }
+    call->verb = verb_find(call->noun, argv[1]);
+    if (call->verb == NULL)
+        return call_fail(call, EXIT_USAGE, "there is no verb '%s'; see: omenctl help %s", argv[1],
+                         call->noun->name);
+    *used = 2;
+    return EXIT_FINE;
+}
+
+static enum exit_code
+run_words(struct call *call, int argc, char **argv)
+{
+    bool wants_help = false;
+    int used = 0, rest = 0;
+    enum exit_code code = find_verb(call, argc, argv, &used);
+    if (code != EXIT_FINE || call->verb == NULL)
+        return code;
+    // getopt begins behind argv[0]: the last word of the command stands in for the program's name.
+    argc -= used - 1;
+    argv += used - 1;
+    code = parse_options(call, argc, argv, &rest, &wants_help);
+    if (code != EXIT_FINE)
+        return code;
+    if (wants_help) {
+        help_verb(call->out, call->noun, call->verb);
+        return EXIT_FINE;
+    }
+    call->arguments = argv + rest;
+    call->argument_count = (uint32_t)(argc - rest);
+    code = check_arguments(call);
+    return code == EXIT_FINE ? call->verb->run(call) : code;
+}
+
+enum exit_code
+command_main(int argc, char **argv)
+{
+    struct call call = {.out = stdout, .talk = stderr};
+    bool wants_help = false;
+    int rest = 0;
+    enum exit_code code = parse_options(&call, argc, argv, &rest, &wants_help);
+    if (code != EXIT_FINE)
+        return code;
+    if (wants_help || rest == argc) {
+        help_all(wants_help ? call.out : call.talk);
+        code = wants_help ? EXIT_FINE : EXIT_USAGE;
+    } else {
+        code = run_words(&call, argc - rest, argv + rest);
+    }
+    // A full disk behind stdout must not look like success.
+    if (fflush(call.out) != 0 || ferror(call.out))
+        return code != EXIT_FINE ? code
+                                 : call_fail(&call, EXIT_OTHER, "stdout: %s", strerror(errno));
+    return code;
+}
+
+// ---- what a verb asks of its call ----
+
+const char *
+call_value(const struct call *call, const char *option)
+{
+    for (uint32_t i = 0; i < verb_option_count(call->verb); i++)
+        if (strcmp(call->verb->options[i].name, option) == 0)
+            return call->values[i];
+    const bool is_in_table = false;
+    ASSERT(is_in_table);
+    return NULL;
+}
+
+bool
+call_has(const struct call *call, const char *option)
+{
+    return call_value(call, option) != NULL;
+}
+
+bool
+call_u64(const struct call *call, const char *option, uint64_t max, uint64_t *out)
+{
+    const char *text = call_value(call, option);
+    char *end = NULL;
+    if (text == NULL)
+        return true;
+    errno = 0;
+    const uint64_t value = strtoull(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || value > max) {
+        (void)call_fail(call, EXIT_USAGE, "--%s is '%s', not a number in 0..%" PRIu64, option, text,
+                        max);
+        return false;
+    }
+    *out = value;
+    return true;
+}
+
+bool
+call_u32(const struct call *call, const char *option, uint32_t min, uint32_t max, uint32_t *out)
+{
+    const char *text = call_value(call, option);
+    char *end = NULL;
+    if (text == NULL)
+        return true;
+    errno = 0;
+    const unsigned long long value = strtoull(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || value < min ||
+        value > max) {
+        (void)call_fail(call, EXIT_USAGE, "--%s is '%s', not a number in %" PRIu32 "..%" PRIu32,
+                        option, text, min, max);
+        return false;
+    }
+    *out = (uint32_t)value;
+    return true;
+}
+
+bool
+call_number(const struct call *call, const char *option, double min, double max, double *out)
+{
+    const char *text = call_value(call, option);
+    char *end = NULL;
+    if (text == NULL)
+        return true;
+    const double value = strtod(text, &end);
+    if (end == text || *end != '\0' || !(value >= min && value <= max)) {
+        (void)call_fail(call, EXIT_USAGE, "--%s is '%s', not a number in %g..%g", option, text, min,
+                        max);
+        return false;
+    }
+    *out = value;
+    return true;
+}
+
+int
+call_choice(const struct call *call, const char *option)
+{
+    const char *text = call_value(call, option);
+    if (text == NULL)
+        return -1;
+    for (uint32_t i = 0; i < verb_option_count(call->verb); i++) {
+        if (strcmp(call->verb->options[i].name, option) != 0)
+            continue;
+        int place = 0;
+        for (const char *at = call->verb->options[i].choices; *at != '\0'; place++) {
+            const size_t word = strcspn(at, " ");
+            if (word == strlen(text) && memcmp(at, text, word) == 0)
+                return place;
+            at += word + (at[word] == ' ');
+        }
+    }
+    return -1;
+}
+
+// ---- saying things ----
+
+enum exit_code
+exit_code_of(omen_status status)
+{
+    switch (status) {
+    case OMEN_OK:
+        return EXIT_FINE;
+    case OMEN_E_NOT_FOUND:
+        return EXIT_NOT_FOUND;
+    case OMEN_E_TIMEOUT:
+        return EXIT_TIMEOUT;
+    case OMEN_E_CORRUPT:
+        return EXIT_CORRUPT;
+    case OMEN_E_VERSION:
+        return EXIT_VERSION;
+    case OMEN_E_EXISTS:
+    case OMEN_E_LOCKED:
+    case OMEN_E_READ_ONLY:
+    case OMEN_E_UNSUPPORTED:
+    case OMEN_E_CONFLICT:
+    case OMEN_E_ID_KIND:
+        return EXIT_PRECONDITION;
+    case OMEN_E_INVALID:
+    case OMEN_E_DIMENSION:
+    case OMEN_E_NOT_FINITE:
+    case OMEN_E_ZERO_VECTOR:
+    case OMEN_E_DUPLICATE_ID:
+    case OMEN_E_ID_RANGE:
+    case OMEN_E_ID_LENGTH:
+    case OMEN_E_K:
+    case OMEN_E_DTYPE:
+    case OMEN_E_FILTER:
+    case OMEN_E_FIELD_TYPE:
+    case OMEN_E_PAYLOAD:
+        return EXIT_USAGE;
+    default:
+        return EXIT_OTHER;
+    }
+}
+
+static void
+say_name(const struct call *call)
+{
+    fputs("omenctl", call->talk);
+    if (call->noun != NULL)
+        fprintf(call->talk, " %s", call->noun->name);
+    if (call->verb != NULL && call->verb->name != NULL)
+        fprintf(call->talk, " %s", call->verb->name);
+    fputs(": ", call->talk);
+}
+
+enum exit_code
+call_fail(const struct call *call, enum exit_code code, const char *format, ...)
+{
+    va_list arguments;
+    say_name(call);
+    va_start(arguments, format);
+    vfprintf(call->talk, format, arguments);
+    va_end(arguments);
+    fputc('\n', call->talk);
+    return code;
+}
+
+enum exit_code
+call_fail_status(const struct call *call, const char *what, omen_status status)
+{
+    const char *said = omen_error_message();
+    return call_fail(call, exit_code_of(status), "%s: %s", what,
+                     said[0] != '\0' ? said : omen_strerror(status));
+}
+
+enum exit_code
+call_fail_error(const struct call *call, const char *what, const struct omen_error *error)
+{
+    return call_fail(call, exit_code_of(error->status), "%s: %s", what,
+                     error->text[0] != '\0' ? error->text : omen_strerror(error->status));
+}
+
+void
+call_talk(const struct call *call, const char *format, ...)
+{
+    va_list arguments;
+    if (call->quiet)
+        return;
+    va_start(arguments, format);
+    vfprintf(call->talk, format, arguments);
+    va_end(arguments);
+    fputc('\n', call->talk);
+}
+
+enum exit_code
+call_print(const struct call *call, const struct doc *doc)
+{
+    if (doc_print(doc, call->format, call->out) != OMEN_OK)
+        return call_fail(call, EXIT_OTHER, "no memory for the answer");
+    return EXIT_FINE;
+}
+
+enum exit_code
+call_confirm(const struct call *call, const char *question, ...)
+{
+    char answer[16] = "";
+    va_list arguments;
+    if (call->yes)
+        return EXIT_FINE;
+    if (!isatty(STDIN_FILENO))
+        return call_fail(call, EXIT_USAGE,
+                         "this changes data, and there is no terminal to ask on: say --yes");
+    va_start(arguments, question);
+    vfprintf(call->talk, question, arguments);
+    va_end(arguments);
+    fputs(" [y/N] ", call->talk);
+    fflush(call->talk);
+    if (fgets(answer, sizeof answer, stdin) != NULL && (answer[0] == 'y' || answer[0] == 'Y'))
+        return EXIT_FINE;
+    return call_fail(call, EXIT_OTHER, "nothing was changed");
+}

@@ -1,0 +1,218 @@
+// tools/omenctl/convert.c -- rows from files into an index, in batches.
+//
+// Shape: handle.
+//
+// The library takes a batch whole or not at all and names the first row that is wrong. So a batch that is refused is
+// halved until the wrong rows stand alone: a file with few bad rows costs little, and no rule of the library's is
+// written a second time here.
+#include "tools/omenctl/convert.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "index/vector.h"
+
+#define BATCH_BYTES ((size_t)8 << 20)
+#define BATCH_ROWS_MAX 8192u
+
+static bool
+is_half(enum vector_type type)
+{
+    return type == VECTOR_F16 || type == VECTOR_BF16;
+}
+
+omen_status
+convert_prepare(struct convert *convert, struct omen_error *error)
+{
+    const struct rows *rows = &convert->source.rows;
+    const enum vector_type from = rows->type, to = convert->type;
+    if (from != to && to != VECTOR_F32 && !is_half(to))
+        return error_set(error, OMEN_E_DTYPE,
+                         "the file's components are of another type than the index's, which is of "
+                         "integers: nothing is rounded");
+    convert->given = from == to ? (omen_dtype)to : OMEN_F32;
+    convert->row_bytes = rows->dimension * vector_type_bytes((enum vector_type)convert->given);
+    const size_t wider =
+        convert->row_bytes > rows->row_bytes ? convert->row_bytes : (size_t)rows->row_bytes;
+    size_t count = BATCH_BYTES / wider;
+    count = count < 1 ? 1 : count > BATCH_ROWS_MAX ? BATCH_ROWS_MAX : count;
+    convert->batch_rows = count;
+    convert->raw = mem_alloc(count * (size_t)rows->row_bytes);
+    convert->vectors = mem_alloc(count * convert->row_bytes);
+    convert->rows = mem_alloc(count * sizeof *convert->rows);
+    convert->id = mem_alloc(count * sizeof *convert->id);
+    convert->text_at = mem_alloc(count * sizeof *convert->text_at);
+    convert->text_ids = mem_alloc(count * sizeof *convert->text_ids);
+    convert->payload_at = mem_alloc(count * sizeof *convert->payload_at);
+    convert->payload_bytes = mem_alloc(count * sizeof *convert->payload_bytes);
+    convert->payload = mem_alloc(count * sizeof *convert->payload);
+    if (convert->raw == NULL || convert->vectors == NULL || convert->rows == NULL ||
+        convert->id == NULL || convert->text_at == NULL || convert->text_ids == NULL ||
+        convert->payload_at == NULL || convert->payload_bytes == NULL || convert->payload == NULL)
+        return error_set_plain(error, OMEN_E_NO_MEMORY);
+    return OMEN_OK;
+}
+
+void
+convert_fini(struct convert *convert)
+{
+    source_close(&convert->source);
+    id_source_close(&convert->ids);
+    payload_source_close(&convert->payloads);
+    mem_free(convert->raw);
+    mem_free(convert->vectors);
+    mem_free(convert->rows);
+    mem_free(convert->id);
+    mem_free(convert->text_at);
+    mem_free((void *)convert->text_ids);
+    buffer_fini(&convert->texts);
+    mem_free(convert->payload_at);
+    mem_free(convert->payload_bytes);
+    mem_free((void *)convert->payload);
+    buffer_fini(&convert->payload_data);
+}
+
+// ---- one row ----
+
+// The id of the next row as convert->id[at] or in texts. A status about the row leaves the others as they are.
+static omen_status
+take_id(struct convert *convert, size_t at, uint64_t row, struct omen_error *error)
+{
+    const char *text = NULL;
+    if (convert->ids.file == NULL) {
+        convert->id[at] = convert->first_id + row;
+        return OMEN_OK;
+    }
+    const omen_status status = id_source_next(&convert->ids, &convert->id[at], &text, error);
+    if (status != OMEN_OK || text == NULL)
+        return status;
+    convert->text_at[at] = convert->texts.count;
+    if (buffer_add(&convert->texts, text, strlen(text) + 1) != OMEN_OK)
+        return error_set_plain(error, OMEN_E_NO_MEMORY);
+    return OMEN_OK;
+}
+
+static omen_status
+take_payload(struct convert *convert, size_t at, struct omen_error *error)
+{
+    if (convert->payloads.file == NULL)
+        return OMEN_OK;
+    convert->payload_at[at] = convert->payload_data.count;
+    return payload_source_next(&convert->payloads, &convert->payload_data,
+                               &convert->payload_bytes[at], error);
+}
+
+// Row `i` of the block that was read, as the next of the batch; or refused.
+static omen_status
+take_row(struct convert *convert, size_t i, struct omen_error *error)
+{
+    const struct rows *rows = &convert->source.rows;
+    const uint64_t row = convert->first_row + i;
+    const size_t at = convert->count;
+    struct omen_error of_payload = {0};
+    // Both files go on by a line, whatever is wrong with the other's.
+    omen_status status = take_id(convert, at, row, error);
+    if (status != OMEN_OK && !refusals_is_about_row(status))
+        return status;
+    const omen_status payload_status = take_payload(convert, at, &of_payload);
+    if (status == OMEN_OK && payload_status != OMEN_OK) {
+        status = payload_status;
+        *error = of_payload;
+    }
+    if (status != OMEN_OK) {
+        if (!refusals_is_about_row(status))
+            return status;
+        refusals_add(&convert->refusals, row, status, error->text);
+        return OMEN_OK;
+    }
+    const uint8_t *from = convert->raw + i * rows->dimension * vector_type_bytes(rows->type);
+    uint8_t *to = convert->vectors + at * convert->row_bytes;
+    if ((enum vector_type)convert->given == rows->type)
+        memcpy(to, from, convert->row_bytes);
+    else
+        vector_to_f32(rows->type, from, rows->dimension, (float *)(void *)to);
+    convert->rows[at] = row;
+    convert->count++;
+    return OMEN_OK;
+}
+
+// ---- a batch ----
+
+static omen_status
+add_slice(const struct convert *convert, size_t first, size_t count)
+{
+    omen_batch batch = OMEN_BATCH_INIT;
+    batch.count = count;
+    batch.vectors = convert->vectors + first * convert->row_bytes;
+    batch.dtype = convert->given;
+    if (convert->ids.file != NULL && convert->ids.form == ID_FORM_TEXT)
+        batch.text_ids = convert->text_ids + first;
+    else
+        batch.ids = convert->id + first;
+    if (convert->payloads.file != NULL) {
+        batch.payloads = convert->payload + first;
+        batch.payload_bytes = convert->payload_bytes + first;
+    }
+    return omen_add(convert->index, &batch);
+}
+
+// Recursion is as deep as a batch can be halved.
+static omen_status
+add_rows(struct convert *convert, size_t first, size_t count, struct omen_error *error)
+{
+    if (count == 0)
+        return OMEN_OK;
+    omen_status status = add_slice(convert, first, count);
+    if (status == OMEN_OK) {
+        convert->added += count;
+        return OMEN_OK;
+    }
+    if (!refusals_is_about_row(status))
+        return error_set(error, status, "%s", omen_error_message());
+    if (count == 1) {
+        refusals_add(&convert->refusals, convert->rows[first], status, omen_error_message());
+        return OMEN_OK;
+    }
+    status = add_rows(convert, first, count / 2, error);
+    return status == OMEN_OK ? add_rows(convert, first + count / 2, count - count / 2, error)
+                             : status;
+}
+
+omen_status
+convert_skip(struct convert *convert, uint64_t rows, struct omen_error *error)
+{
+    omen_status status = source_seek(&convert->source, rows, error);
+    for (uint64_t i = 0; i < rows && status == OMEN_OK; i++) {
+        convert->texts.count = convert->payload_data.count = 0;
+        status = take_id(convert, 0, i, error);
+        if (status == OMEN_OK || refusals_is_about_row(status))
+            status = take_payload(convert, 0, error);
+        if (refusals_is_about_row(status))
+            status = OMEN_OK;
+    }
+    return status;
+}
+
+omen_status
+convert_batch(struct convert *convert, uint64_t rows, struct omen_error *error)
+{
+    const size_t block = rows < convert->batch_rows ? (size_t)rows : convert->batch_rows;
+    convert->first_row = convert->source.next;
+    convert->count = convert->texts.count = convert->payload_data.count = 0;
+    omen_status status = source_read(&convert->source, block, convert->raw, error);
+    for (size_t i = 0; i < block && status == OMEN_OK; i++)
+        status = take_row(convert, i, error);
+    if (status != OMEN_OK)
+        return status;
+    for (size_t i = 0; i < convert->count; i++) { // now that the buffers lie where they stay
+        if (convert->ids.file != NULL && convert->ids.form == ID_FORM_TEXT)
+            convert->text_ids[i] = (const char *)convert->texts.bytes + convert->text_at[i];
+        if (convert->payloads.file == NULL)
+            continue;
+        convert->payload[i] = convert->payload_bytes[i] > 0
+                                  ? convert->payload_data.bytes + convert->payload_at[i]
+                                  : NULL;
+    }
+    return add_rows(convert, 0, convert->count, error);
+}

@@ -1,0 +1,52 @@
+// tools/omenctl/convert.h -- rows from files into an index, in batches; what cannot be stored is set apart.
+//
+// Shape: handle in the owner's memory. Knows files and an index, no command line.
+#ifndef OMEN_TOOLS_OMENCTL_CONVERT_H
+#define OMEN_TOOLS_OMENCTL_CONVERT_H
+#include "base/error.h"
+#include "include/omendb.h"
+#include "tools/omenctl/refusals.h"
+#include "tools/omenctl/source.h"
+
+struct convert {
+    omen_index_t index;             // borrowed
+    enum vector_type type;          // of the index
+    struct source source;           // these three are owned
+    struct id_source ids;           // without a file: ids are first_id + the row's number
+    struct payload_source payloads; // without a file: none
+    uint64_t first_id;
+    struct refusals refusals; // owned
+    uint64_t added;
+
+    // of the batch in hand
+    size_t batch_rows;  // room
+    size_t count;       // rows that may be added
+    uint64_t first_row; // of the input
+    uint8_t *raw;       // as the file has them
+    uint8_t *vectors;   // as the batch gives them: the index's type, or f32
+    omen_dtype given;
+    size_t row_bytes; // in `vectors`
+    uint64_t *rows;   // which row of the input each is
+    uint64_t *id;
+    size_t *text_at; // in texts
+    const char **text_ids;
+    struct buffer texts;
+    size_t *payload_at, *payload_bytes;
+    const void **payload;
+    struct buffer payload_data;
+};
+
+// Makes the room for batches; the sources, `index` and `type` are set. OMEN_E_DTYPE when rows of the file's type cannot
+// become rows of the index.
+OMEN_MUST_CHECK omen_status convert_prepare(struct convert *convert, struct omen_error *error);
+void convert_fini(struct convert *convert); // of whatever was opened; accepts a zeroed one
+
+// Passes over ids and payloads of the first `rows` rows, whose vectors are passed over too.
+OMEN_MUST_CHECK omen_status convert_skip(struct convert *convert, uint64_t rows,
+                                         struct omen_error *error);
+// Reads at most `rows` rows and adds what can be added. Any failure is one that the next batch would meet too; the rows
+// before convert->source.next minus this batch's are in the index.
+OMEN_MUST_CHECK omen_status convert_batch(struct convert *convert, uint64_t rows,
+                                          struct omen_error *error);
+
+#endif
