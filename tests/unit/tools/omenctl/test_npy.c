@@ -120,8 +120,7 @@ START_TEST(malformed_heads_are_refused)
         "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 5), 'more': 1}",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 5)} x",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999, 5)}",
-        "{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775807, "
-        "9223372036854775807)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (9223372036854775807, 99999)}",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387904, 1)}",
     };
     for (size_t i = 0; i < sizeof heads / sizeof *heads; i++)
