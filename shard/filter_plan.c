@@ -7,47 +7,18 @@
 // first condition and narrows by the rest, the indexed ones first; an `or` under narrow() offers
 // each condition only what the earlier ones left over. So a condition without an index, which
 // costs a look into the payload of each slot it is asked about, is asked about few.
-//
-// Two bounds of one field under one `and` are one range of its index, as long as no slot has two
-// values of the field (else two different values could meet the two bounds, and each bound is
-// answered alone).
 #include "shard/filter_plan.h"
 
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "base/limits.h"
 #include "base/os_clock.h"
-#include "shard/field_index.h"
-#include "shard/field_meaning.h"
-#include "shard/fields_int.h"
+#include "shard/filter_plan_int.h"
 
 #define SCAN_LOOKS 64u // payloads between two looks at the clock
 
-enum indexed { INDEXED_ALL, INDEXED_SOME, INDEXED_NONE }; // how many of a subtree's leaves
-
-struct plan {
-    const struct filter *filter;
-    struct fields *fields;
-    const struct payloads *payloads;
-    uint32_t slots;
-    uint32_t word_count;
-    uint32_t decided_words; // of every bitmap; what lies behind was not looked at by some scan
-    uint64_t deadline_ns;
-    uint32_t scans_left; // which share the time that is left
-    uint64_t *words;     // word_count for the answer, then for each temporary
-    uint32_t temporary_count;
-    bool held;                              // the lock, for the whole evaluation
-    struct field *field[FILTER_NODES_MAX];  // of each leaf; NULL: no index answers it
-    enum indexed indexed[FILTER_NODES_MAX]; // of each node
-    bool below_and[FILTER_NODES_MAX];       // the node's parent is an `and`
-    bool done[FILTER_NODES_MAX];            // leaves that were answered with an earlier sibling
-};
-
 static omen_status bind_loaded(struct plan *plan);
-static bool needs_text(enum field_type type, const struct filter_node *leaf);
-static bool asks_meaning(const struct field *field, const struct filter_node *leaf);
 static void bind(struct plan *plan);
 static uint32_t temporaries(const struct plan *plan, uint32_t node);
 static bool buffer_fit(struct filter_buffer *buffer, size_t words);
@@ -55,17 +26,6 @@ static bool buffer_fit(struct filter_buffer *buffer, size_t words);
 static void select_node(struct plan *plan, uint32_t node, uint64_t *out, uint32_t temporary);
 static void select_and(struct plan *plan, uint32_t node, uint64_t *out, uint32_t temporary);
 static void select_or(struct plan *plan, uint32_t node, uint64_t *out, uint32_t temporary);
-static void select_leaf(struct plan *plan, uint32_t node, uint64_t *out);
-static void select_key(const struct plan *plan, const struct field *field,
-                       const struct filter_node *leaf, uint64_t *out);
-static void select_meanings(const struct plan *plan, const struct field *field,
-                            const struct filter_node *leaf, uint64_t *out);
-static void select_list(const struct plan *plan, const struct field *field,
-                        const struct filter_node *leaf, uint64_t *out);
-static void select_bounds(struct plan *plan, uint32_t node, uint64_t *out);
-static bool is_bound(const struct filter_node *node);
-static bool add_bound(const struct field *field, const struct filter_node *leaf,
-                      struct field_range *range);
 static void narrow(struct plan *plan, uint32_t node, uint64_t *bits, uint32_t temporary);
 static void narrow_or(struct plan *plan, uint32_t node, uint64_t *bits, uint32_t temporary);
 static void narrow_not(struct plan *plan, uint32_t node, uint64_t *bits, uint32_t temporary);
@@ -158,25 +118,6 @@ bind_loaded(struct plan *plan)
     }
 }
 
-// Of times and UUIDs the index has no bytes, which a prefix and the order of plain strings are about. (No text of a
-// time or a UUID is equal to a plain string.)
-static bool
-needs_text(enum field_type type, const struct filter_node *leaf)
-{
-    if (type != FIELD_DATETIME && type != FIELD_UUID)
-        return false;
-    return leaf->kind == FILTER_PREFIX || (is_bound(leaf) && leaf->values[0].kind == VALUE_STRING &&
-                                           leaf->meanings[0].kind == MEANING_PLAIN);
-}
-
-// Is it about what the keywords of an index mean?
-static bool
-asks_meaning(const struct field *field, const struct filter_node *leaf)
-{
-    return field->type == FIELD_KEYWORD && leaf->kind != FILTER_PREFIX && leaf->value_count > 0 &&
-           leaf->meanings[0].kind != MEANING_PLAIN;
-}
-
 // Children come before their parents, so one pass over the nodes knows every subtree.
 static void
 bind(struct plan *plan)
@@ -186,7 +127,7 @@ bind(struct plan *plan)
         const struct filter_node *node = filter_node(plan->filter, i);
         if (node->first_child == FILTER_NO_NODE) {
             struct field *field = fields_find(plan->fields, node->field, node->field_bytes);
-            if (field != NULL && needs_text(field->type, node))
+            if (field != NULL && leaf_needs_text(field->type, node))
                 field = NULL;
             plan->field[i] = field;
             plan->indexed[i] = field != NULL ? INDEXED_ALL : INDEXED_NONE;
@@ -262,7 +203,7 @@ select_node(struct plan *plan, uint32_t node, uint64_t *out, uint32_t temporary)
         break;
     default:
         plan_lock(plan);
-        select_leaf(plan, node, out);
+        leaf_select(plan, node, out);
         plan_unlock(plan);
         trim(plan, out);
     }
@@ -312,131 +253,6 @@ select_or(struct plan *plan, uint32_t node, uint64_t *out, uint32_t temporary)
                 out[w] |= more[w];
         }
     }
-}
-
-// By the index, under the lock. Bits at and above plan->slots may be set afterwards.
-static void
-select_leaf(struct plan *plan, uint32_t node, uint64_t *out)
-{
-    const struct filter_node *leaf = filter_node(plan->filter, node);
-    const struct field *field = plan->field[node];
-    switch (leaf->kind) {
-    case FILTER_EXISTS:
-        slot_set_copy(&field->present, out, plan->slots);
-        break;
-    case FILTER_EQ:
-        select_key(plan, field, leaf, out);
-        select_meanings(plan, field, leaf, out);
-        break;
-    case FILTER_IN:
-        select_list(plan, field, leaf, out);
-        select_meanings(plan, field, leaf, out);
-        break;
-    case FILTER_PREFIX:
-        memset(out, 0, plan->word_count * sizeof out[0]);
-        field_index_prefix(field->index, leaf->values[0].string.bytes,
-                           leaf->values[0].string.length, out, plan->slots);
-        break;
-    default:
-        ASSERT(is_bound(leaf));
-        if (!asks_meaning(field, leaf)) {
-            select_bounds(plan, node, out);
-            break;
-        }
-        memset(out, 0, plan->word_count * sizeof out[0]);
-        select_meanings(plan, field, leaf, out);
-    }
-}
-
-// Adds the keywords that mean what is asked for in other spellings.
-static void
-select_meanings(const struct plan *plan, const struct field *field, const struct filter_node *leaf,
-                uint64_t *out)
-{
-    if (!asks_meaning(field, leaf))
-        return;
-    const enum filter_kind kind = leaf->kind == FILTER_IN ? FILTER_EQ : leaf->kind;
-    for (uint32_t i = 0; i < leaf->value_count && leaf->meanings[i].kind != MEANING_PLAIN; i++)
-        field_meaning_select(field->index, kind, &leaf->meanings[i], out, plan->slots);
-}
-
-static void
-select_key(const struct plan *plan, const struct field *field, const struct filter_node *leaf,
-           uint64_t *out)
-{
-    static const struct slot_set none;
-    const struct slot_set *set = NULL;
-    struct field_key key;
-    if (field_key_of_filter(field->type, &leaf->values[0], &key) == FIELD_KEY_OK)
-        set = field_index_find(field->index, &key);
-    slot_set_copy(set != NULL ? set : &none, out, plan->slots);
-}
-
-static void
-select_list(const struct plan *plan, const struct field *field, const struct filter_node *leaf,
-            uint64_t *out)
-{
-    const enum field_type type = field->type;
-    memset(out, 0, plan->word_count * sizeof out[0]);
-    for (uint32_t i = 0; i < leaf->value_count; i++) {
-        struct field_key key;
-        if (field_key_of_filter(type, &leaf->values[i], &key) != FIELD_KEY_OK)
-            continue;
-        const struct slot_set *set = field_index_find(field->index, &key);
-        if (set != NULL)
-            slot_set_unite(set, out, plan->slots);
-    }
-}
-
-// The leaf, and with it the later siblings under an `and` that are bounds of the same field.
-static void
-select_bounds(struct plan *plan, uint32_t node, uint64_t *out)
-{
-    const struct filter_node *leaf = filter_node(plan->filter, node);
-    const struct field *field = plan->field[node];
-    struct field_range range = {0};
-    bool possible = add_bound(field, leaf, &range);
-    if (field->multi_rows == 0 && plan->below_and[node]) {
-        for (uint32_t i = leaf->next_sibling; i != FILTER_NO_NODE;
-             i = filter_node(plan->filter, i)->next_sibling) {
-            const struct filter_node *sibling = filter_node(plan->filter, i);
-            if (plan->field[i] != field || !is_bound(sibling) || asks_meaning(field, sibling))
-                continue;
-            possible = possible && add_bound(field, sibling, &range);
-            plan->done[i] = true;
-        }
-    }
-    memset(out, 0, plan->word_count * sizeof out[0]);
-    if (possible)
-        field_index_range(field->index, &range, out, plan->slots);
-}
-
-static bool
-is_bound(const struct filter_node *node)
-{
-    return node->kind == FILTER_GT || node->kind == FILTER_GTE || node->kind == FILTER_LT ||
-           node->kind == FILTER_LTE;
-}
-
-// Makes the range narrower; false when no value of the field can be compared with the bound.
-static bool
-add_bound(const struct field *field, const struct filter_node *leaf, struct field_range *range)
-{
-    struct field_key key;
-    if (field_key_of_filter(field->type, &leaf->values[0], &key) != FIELD_KEY_OK)
-        return false;
-    const bool is_low = leaf->kind == FILTER_GT || leaf->kind == FILTER_GTE;
-    const bool open = leaf->kind == FILTER_GT || leaf->kind == FILTER_LT;
-    enum field_bound *bound = is_low ? &range->low_bound : &range->high_bound;
-    struct field_key *at = is_low ? &range->low : &range->high;
-    if (*bound != FIELD_UNBOUNDED) {
-        const int order = is_low ? field_key_compare(at, &key) : field_key_compare(&key, at);
-        if (order > 0 || (order == 0 && !open)) // what is there is as narrow
-            return true;
-    }
-    *bound = open ? FIELD_EXCLUDED : FIELD_INCLUDED;
-    *at = key;
-    return true;
 }
 
 // ---- narrow ----
