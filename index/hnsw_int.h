@@ -170,6 +170,12 @@ struct walk {
     uint64_t evaluations_max;
     uint32_t excluded; // a slot to be walked around, or HNSW_NONE
     uint32_t passed;
+    // Of a walk over all rows that collects those that may answer `members_of`, else NULL: how many of them it looks
+    // for, and after how many comparisons too few that passed end it (0: asked already).
+    const struct hnsw_query *members_of;
+    uint32_t members_wanted;
+    uint64_t probe_at;
+    bool strayed; // it was ended so
     uint64_t evaluations, hops;
     bool cut;
 };

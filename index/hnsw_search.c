@@ -23,6 +23,8 @@
 #define DEADLINE_BATCHES 32u
 #define FILTER_DIRECT 100u // so few rows that a filter lets through are compared as they are
 #define FILTER_BATCH 32u   // rows that pass and are looked for behind failing ones
+#define ROWS_BEHIND 8u     // failing rows whose links are on their way
+#define PROBE_PASSES 8u    // of the 32 that a filter of no place lets through by then
 #define BRIDGES 4u
 #define DETOURS 1u
 // The stop is relative to the 10th at least: the distance of the very nearest says little
@@ -110,9 +112,27 @@ next_open(const struct nearest *pool, uint32_t from)
     return from;
 }
 
+// A walk that collects goes on until the next in line is farther than the members that it looks for, so its length
+// follows from how many pass around here, which nobody knows before.
+static inline bool
+members_over(const struct walk *walk, const struct nearest *pool, uint32_t next)
+{
+    const struct nearest *members = &walk->scratch->members;
+    if (next >= pool->count)
+        return true;
+    if (members->count >= walk->members_wanted &&
+        pool->keys[next] > members->keys[walk->members_wanted - 1])
+        return true;
+    return walk->stop > 0.0f && members->count >= walk->k &&
+           nearest_distance(pool->keys[next]) >
+               nearest_distance(members->keys[walk->k - 1]) * walk->stop;
+}
+
 static inline bool
 walk_over(const struct walk *walk, const struct nearest *pool, uint32_t next)
 {
+    if (walk->members_of != NULL)
+        return members_over(walk, pool, next);
     // A beam below k is not raised to it, but the walk goes on until k were found.
     if (next >= pool->count || (next >= walk->beam && pool->count >= walk->k))
         return true;
@@ -184,19 +204,25 @@ follow(struct walk *walk, uint32_t slot, struct batch *batch)
     walk->hops++;
 }
 
-// Appends a slot to `out` where it passes and was not visited, and marks it then; returns the new count. Without a
-// branch: whether a row passes is a coin toss.
+// Which of at most 64 links pass. Few of the many that are looked at do, so what follows is done for those alone.
+static inline uint64_t
+passing(const struct bitmap *allowed, const uint32_t *links, uint32_t count)
+{
+    uint64_t mask = 0;
+    for (uint32_t i = 0; i < count; i++)
+        mask |= (allowed->words[links[i] >> 6] >> (links[i] & 63) & 1) << i;
+    return mask;
+}
+
 static inline uint32_t
-take_passing(struct scratch *scratch, const struct bitmap *allowed, uint32_t slot, uint32_t *out,
+take_passing(struct scratch *scratch, uint64_t pass, const uint32_t *links, uint32_t *out,
              uint32_t count)
 {
-    const uint32_t word = slot >> 6, at = slot & 63;
-    const uint64_t pass = allowed->words[word] >> at & 1, before = scratch->visited[word];
-    scratch->visited[word] = before | pass << at;
-    scratch->touched[scratch->touched_count] = word;
-    scratch->touched_count += (uint32_t)pass & (before == 0);
-    out[count] = slot;
-    return count + ((uint32_t)pass & (uint32_t)(~(before >> at) & 1));
+    for (; pass != 0 && count < LINK_ROW_MAX - 1; pass &= pass - 1) {
+        out[count] = links[__builtin_ctzll(pass)];
+        count += !scratch_visit(scratch, out[count]);
+    }
+    return count;
 }
 
 // The same where only some rows may answer: those that pass, first of the node's own links, then of the failing
@@ -211,20 +237,29 @@ follow_filtered(struct walk *walk, uint32_t slot, struct batch *batch)
     uint32_t links[LINK_ROW_MAX], failing[LINK_ROW_MAX];
     const uint32_t count = graph_read(graph, slot, limit, links);
     uint32_t fresh = 0, failed = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        fresh = take_passing(scratch, allowed, links[i], batch->slots, fresh);
-        failing[failed] = links[i];
-        failed += !bitmap_test(allowed, links[i]);
+    for (uint32_t from = 0; from < count; from += 64) {
+        const uint32_t part = count - from < 64 ? count - from : 64;
+        const uint64_t pass = passing(allowed, links + from, part);
+        fresh = take_passing(scratch, pass, links + from, batch->slots, fresh);
+        for (uint32_t i = 0; i < part; i++) {
+            failing[failed] = links[from + i];
+            failed += !(pass >> i & 1);
+        }
     }
     if (failed * 2 > count) {
-        for (uint32_t i = 0; i < failed; i++)
+        for (uint32_t i = 0; i < failed && i < ROWS_BEHIND; i++)
             graph_prefetch(graph, failing[i]);
         for (uint32_t i = 0; i < failed && fresh < FILTER_BATCH; i++) {
+            if (i + ROWS_BEHIND < failed)
+                graph_prefetch(graph, failing[i + ROWS_BEHIND]);
             if (scratch_visit(scratch, failing[i])) // its links were taken before
                 continue;
             const uint32_t others = graph_read(graph, failing[i], limit, links);
-            for (uint32_t j = 0; j < others && fresh < LINK_ROW_MAX - 1; j++)
-                fresh = take_passing(scratch, allowed, links[j], batch->slots, fresh);
+            for (uint32_t from = 0; from < others; from += 64) {
+                const uint32_t part = others - from < 64 ? others - from : 64;
+                fresh = take_passing(scratch, passing(allowed, links + from, part), links + from,
+                                     batch->slots, fresh);
+            }
         }
     }
     walk->passed += fresh;
@@ -261,6 +296,45 @@ compare(struct walk *walk, struct nearest *pool, const struct batch *batch)
     return first;
 }
 
+// The same where the rows that may answer are collected beside the pool, which leads on over all of them.
+static uint32_t
+compare_members(struct walk *walk, struct nearest *pool, const struct batch *batch)
+{
+    struct nearest *members = &walk->scratch->members;
+    const uint32_t wanted = walk->members_wanted;
+    float distances[BATCH_MAX];
+    uint32_t first = UINT32_MAX;
+    for (uint32_t from = 0; from < batch->count; from += BATCH_MAX) {
+        const uint32_t count = batch->count - from < BATCH_MAX ? batch->count - from : BATCH_MAX;
+        const float bound = members->count == members->capacity
+                                ? nearest_distance(members->keys[members->count - 1])
+                                : INFINITY;
+        uint32_t below = walk_measure(walk, batch->slots + from, count, bound, distances);
+        for (; below != 0; below &= below - 1) {
+            const uint32_t i = (uint32_t)__builtin_ctz(below);
+            const uint32_t slot = batch->slots[from + i];
+            const uint64_t key = nearest_key(distances[i], slot);
+            if (may_answer(walk->hnsw, walk->members_of, slot)) {
+                nearest_insert(members, key);
+                walk->passed++;
+            }
+            if (members->count >= wanted && key > members->keys[wanted - 1])
+                continue; // near enough for rerank, too far to lead on
+            const uint32_t place = nearest_insert(pool, key);
+            if (place < first) {
+                first = place;
+                graph_prefetch(&walk->hnsw->graph, slot);
+            }
+        }
+    }
+    walk->evaluations += batch->count;
+    if (walk->probe_at != 0 && walk->evaluations >= walk->probe_at) {
+        walk->probe_at = 0;
+        walk->strayed = walk->passed < PROBE_PASSES;
+    }
+    return first;
+}
+
 void
 walk_run(struct walk *walk)
 {
@@ -286,11 +360,14 @@ walk_run(struct walk *walk)
         }
         if (flying == 0)
             break;
-        const uint32_t first = compare(walk, pool, &ring[oldest]);
+        const uint32_t first = walk->members_of == NULL
+                                   ? compare(walk, pool, &ring[oldest])
+                                   : compare_members(walk, pool, &ring[oldest]);
         oldest = (oldest + 1) % RING;
         flying--;
         next = next_open(pool, first < next ? first : next);
-        if (walk->allowed != NULL && walk->evaluations > walk->evaluations_max)
+        if ((walk->allowed != NULL || walk->members_of != NULL) &&
+            (walk->evaluations > walk->evaluations_max || walk->strayed))
             break;
         if (walk->deadline_ns != 0 && ++compared % DEADLINE_BATCHES == 0 &&
             os_clock_ns() > walk->deadline_ns) {

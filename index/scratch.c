@@ -12,6 +12,7 @@
 
 #define ALIGNMENT 64u
 #define POOL_SPARE 64u
+#define POOL_TIMES 8u // for walks that meet that many rows for one that passes
 
 omen_status
 scratch_open(struct scratch **out)
@@ -94,11 +95,11 @@ lists_room(uint32_t k, uint32_t beam)
 static bool
 fit_lists(struct scratch *scratch, uint32_t k, uint32_t beam)
 {
-    const uint32_t want = lists_room(k, beam);
-    if (want > scratch->pool_room) {
-        if (!renew(&scratch->pool.keys, (size_t)(want + 1) * sizeof *scratch->pool.keys))
+    const uint32_t want = lists_room(k, beam), longer = want * POOL_TIMES;
+    if (longer > scratch->pool_room) {
+        if (!renew(&scratch->pool.keys, (size_t)(longer + 1) * sizeof *scratch->pool.keys))
             return false;
-        scratch->pool_room = want;
+        scratch->pool_room = longer;
     }
     if (want > scratch->members_room) {
         if (!renew(&scratch->members.keys, (size_t)(want + 1) * sizeof *scratch->members.keys))

@@ -228,6 +228,54 @@ START_TEST(a_filtered_walk_compares_fewer_than_pass)
 }
 END_TEST
 
+// Of half the rows, drawn without regard to place, the walk over all rows need not meet twice as many.
+START_TEST(a_walk_that_collects_half_the_rows_compares_less_than_twice_as_many)
+{
+    allow_random(0.5);
+    struct prng prng = world.law.queries;
+    struct hnsw_work plain = {0}, filtered_work = {0};
+    double sum = 0.0;
+    for (uint32_t q = 0; q < 60; q++) {
+        float vector[96];
+        struct hit hits[10];
+        law_draw(&world.law, &prng, vector);
+        struct hnsw_query query = world_query(vector, 10, 10);
+        query.work = &plain;
+        hnsw_search(world.hnsw, &query, world.scratch, hits);
+        query = filtered(vector, 10, 10);
+        query.work = &filtered_work;
+        hnsw_search(world.hnsw, &query, world.scratch, hits);
+        ck_assert_uint_eq(filtered_work.strategy, HNSW_WALKED_FILTERED);
+        query.work = NULL;
+        sum += world_ask(&world, &query);
+    }
+    ck_assert_uint_lt(filtered_work.evaluations, 2 * plain.evaluations);
+    ck_assert_msg(sum / 60 >= 0.9, "recall %g", sum / 60);
+}
+END_TEST
+
+// Around the anchor nobody passes: the walk must notice early, and go where they are. Going on would take 954
+// comparisons on average, where 568 are needed.
+START_TEST(a_walk_that_meets_nobody_who_passes_begins_anew_early)
+{
+    allow_by_distance(0.5, false);
+    struct prng prng = world.law.queries;
+    struct hnsw_work work = {0};
+    for (uint32_t q = 0; q < 60; q++) {
+        float vector[96];
+        struct hit hits[10];
+        law_draw(&world.law, &prng, vector);
+        for (uint32_t i = 0; i < 96; i++)
+            vector[i] = anchor[i] + 0.1f * (vector[i] - anchor[i]);
+        struct hnsw_query query = filtered(vector, 10, 10);
+        query.work = &work;
+        ck_assert_uint_eq(hnsw_search(world.hnsw, &query, world.scratch, hits), 10);
+        ck_assert_uint_eq(work.strategy, HNSW_WALKED_FILTERED);
+    }
+    ck_assert_msg(work.evaluations / 60 < 750, "%u comparisons", (uint32_t)(work.evaluations / 60));
+}
+END_TEST
+
 START_TEST(rows_that_are_walked_themselves_obey_filters_too)
 {
     teardown();
@@ -280,6 +328,8 @@ hnsw_filter_suite(void)
     tcase_add_test(tcase, rows_beyond_the_bitmap_do_not_answer);
     tcase_add_test(tcase, the_way_is_chosen_by_how_many_pass);
     tcase_add_test(tcase, a_filtered_walk_compares_fewer_than_pass);
+    tcase_add_test(tcase, a_walk_that_collects_half_the_rows_compares_less_than_twice_as_many);
+    tcase_add_test(tcase, a_walk_that_meets_nobody_who_passes_begins_anew_early);
     // What changes the index comes last, for runs without a process each.
     tcase_add_test(tcase, erased_excluded_and_unlinked_rows_are_told_apart_under_a_filter);
     tcase_add_test(tcase, rows_that_are_walked_themselves_obey_filters_too);
