@@ -92,6 +92,10 @@ class TestInstall(unittest.TestCase):
         self.assertGreater(len(calls), 30)
         self.assertEqual(symbols, {f"{call}@@OMENDB_0.1" for call in calls})
 
+    def test_omenctl_and_its_manual_are_installed(self) -> None:
+        self.assertEqual(run(self.find("bin/omenctl"), "version"), f"omenctl {EXPECTED.split()[0]}\n")
+        self.assertIn(".TH OMENCTL 1", self.find("man/man1/omenctl.1").read_text())
+
     def test_library_knows_its_name_and_no_folder_of_the_build(self) -> None:
         dynamic = run("readelf", "-d", self.find("libomendb.so.0"))
         self.assertIn("[libomendb.so.0]", dynamic)

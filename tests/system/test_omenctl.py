@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -115,6 +116,65 @@ class TestUsage(Case):
             done = subprocess.run([OMENCTL, "help"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
         self.assertEqual(done.returncode, OTHER)
         self.assertIn("stdout", done.stderr)
+
+
+def write_fbin(path: pathlib.Path, rows: list[list[float]]) -> pathlib.Path:
+    flat = [value for row in rows for value in row]
+    path.write_bytes(struct.pack("<II", len(rows), len(rows[0])) + struct.pack(f"<{len(flat)}f", *flat))
+    return path
+
+
+def write_npy(path: pathlib.Path, descr: str, shape: str, data: bytes) -> pathlib.Path:
+    head = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    path.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head + data)
+    return path
+
+
+class TestConvertDry(Case):
+    """What is said before anything is made."""
+
+    def dry(self, *words: object) -> Done:
+        done = omenctl("file", "convert", *words, "--dry-run", "-o", "json")
+        self.assertFalse((self.folder / "index").exists())
+        return done
+
+    def test_a_dry_run_says_what_the_input_is_and_makes_nothing(self) -> None:
+        to = self.folder / "index"
+        source = write_fbin(self.folder / "a.fbin", [[1.0, 2.0, 3.0]] * 7)
+        self.assertEqual(self.check_fine(self.dry(source, to, "--skip", 1, "--limit", 5)).json, {
+            "input": str(source), "format": "fbin", "path": str(to), "dry_run": True, "dimension": 3,
+            "input_dtype": "f32", "rows": 5})
+        half = write_npy(self.folder / "b.npy", "<f2", "(4, 6)", bytes(48))
+        about = self.check_fine(self.dry(half, to)).json
+        self.assertEqual((about["format"], about["input_dtype"], about["dimension"], about["rows"]), ("npy", "f16", 6, 4))
+        plain = self.folder / "vectors"
+        plain.write_bytes(source.read_bytes())
+        self.assertEqual(self.check_fine(self.dry(plain, to, "--format", "fbin")).json["rows"], 7)
+
+    def test_what_is_wrong_is_named_and_has_its_exit_code(self) -> None:
+        to = self.folder / "index"
+        source = write_fbin(self.folder / "a.fbin", [[1.0, 2.0]] * 3)
+        cut = self.folder / "cut.fbin"
+        cut.write_bytes(source.read_bytes()[:-1])
+        full = self.folder / "full"
+        full.mkdir()
+        (full / "thing").touch()
+        double = write_npy(self.folder / "d.npy", "<f8", "(1, 2)", bytes(16))
+        for code, part, words in (
+            (NOT_FOUND, "none.npy", (self.folder / "none.npy", to)),
+            (NOT_FOUND, "none.txt", (source, to, "--ids", self.folder / "none.txt")),
+            (NOT_FOUND, "none.ndjson", (source, to, "--payloads", self.folder / "none.ndjson")),
+            (USAGE, "announces 3 rows", (cut, to)),
+            (USAGE, "not a regular file", (full, to, "--format", "npy")),
+            (PRECONDITION, "f8", (double, to)),
+            (PRECONDITION, "not empty", (source, full)),
+            (USAGE, "the file has 3 rows", (source, to, "--skip", 4)),
+            (USAGE, "2^63-1", (source, to, "--first-id", 2**63 - 2)),
+            (USAGE, "not NAME:TYPE", (source, to, "--index-fields", "a:keyword,b")),
+            (USAGE, "not with --append", (source, to, "--append", "--m", 8)),
+        ):
+            with self.subTest(words=words):
+                self.check_refused(self.dry(*words), code, part)
 
 
 class TestCompletion(Case):
