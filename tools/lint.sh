@@ -5,7 +5,7 @@
 #
 # Runs everything and fails at the end, so that one run shows all there is.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 jobs=${JOBS:-$(nproc)}
 failed=()
 

@@ -77,7 +77,9 @@ def test_numbers_without_rows_are_one_vector(index, vectors):
 
 
 @pytest.mark.parametrize(
-    "make", [lambda rows: chunked(rows)[:0], lambda rows: pa.table({"v": chunked(rows)[:0]}), lambda rows: column(rows)[:0]]
+    "make",
+    [lambda rows: chunked(rows)[:0], lambda rows: pa.table({"v": chunked(rows)[:0]}), lambda rows: column(rows)[:0]],
+    ids=["chunks", "table", "array"],
 )
 def test_no_rows_are_no_error(index, vectors, make):
     assert index.add(make(vectors)).shape == (0,)
@@ -122,13 +124,18 @@ REFUSED = {
         errors.DtypeError, "format 'u'",
     ),
     "dictionary": (
-        lambda: pa.chunked_array([pa.array([1.0] * 8, pa.float32()).dictionary_encode()]), errors.DtypeError, "dictionary",
+        lambda: pa.chunked_array([pa.array([1.0] * 8, pa.float32()).dictionary_encode()]),
+        errors.DtypeError, "dictionary",
     ),
     "two columns": (
         lambda: pa.table({"id": range(6), "v": column(ROWS)}), errors.DtypeError, r"2 columns; give the one",
     ),
-    "infinity": (lambda: chunked(np.where(np.arange(6)[:, None] == 4, np.inf, ROWS), 3), errors.NotFiniteError, "row 4"),
-    "failing stream": (lambda: ArrowChunks([ROWS, ROWS], fail_at=1), errors.InvalidError, "failed: the disk is on fire"),
+    "infinity": (
+        lambda: chunked(np.where(np.arange(6)[:, None] == 4, np.inf, ROWS), 3), errors.NotFiniteError, "row 4",
+    ),
+    "failing stream": (
+        lambda: ArrowChunks([ROWS, ROWS], fail_at=1), errors.InvalidError, "failed: the disk is on fire",
+    ),
 }  # fmt: skip
 
 
