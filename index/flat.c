@@ -67,18 +67,25 @@ may_answer(const struct hnsw *hnsw, const struct hnsw_query *query, uint32_t slo
     return query->allowed == NULL || bitmap_test(query->allowed, slot);
 }
 
-const float *
+// A query that could be a row of the index is compared with rows in integers: faster, and without a rounding.
+struct row_query
 exact_query(const struct hnsw *hnsw, const struct hnsw_query *query, struct scratch *scratch)
 {
-    if (hnsw->config.metric != METRIC_COSINE)
-        return query->vector;
-    codec_prepare(&hnsw->codec, query->vector, VECTOR_F32, scratch->vector);
-    return scratch->vector;
+    const struct hnsw_config *config = &hnsw->config;
+    struct row_query exact = {.vector = query->vector};
+    if ((config->type == VECTOR_I8 || config->type == VECTOR_U8) &&
+        vector_to_integers(config->type, query->vector, config->dim, scratch->components))
+        exact.whole = integer_query_of(config->type, scratch->components, config->dim);
+    if (config->metric == METRIC_COSINE) {
+        codec_prepare(&hnsw->codec, query->vector, VECTOR_F32, scratch->vector);
+        exact.vector = scratch->vector;
+    }
+    return exact;
 }
 
 void
-exact_slots(const struct hnsw *hnsw, const float *vector, const uint32_t *slots, uint32_t count,
-            struct hit_heap *heap)
+exact_slots(const struct hnsw *hnsw, const struct row_query *exact, const uint32_t *slots,
+            uint32_t count, struct hit_heap *heap)
 {
     if (count == 0)
         return;
@@ -87,8 +94,7 @@ exact_slots(const struct hnsw *hnsw, const float *vector, const uint32_t *slots,
     float distances[BATCH_MAX];
     for (uint32_t i = 0; i < count; i++)
         rows[i] = arena_row(&hnsw->rows, slots[i]);
-    hnsw->kernels->exact[hnsw->config.metric][hnsw->config.type - 1](vector, rows, count,
-                                                                     hnsw->config.dim, distances);
+    rows_measure(hnsw, exact, rows, count, distances);
     for (uint32_t i = 0; i < count; i++)
         heap_put(heap, distances[i], slots[i]);
 }
@@ -103,7 +109,7 @@ allowed_word(const struct bitmap *allowed, uint32_t word)
 }
 
 void
-exact_range(const struct hnsw *hnsw, const struct hnsw_query *query, const float *vector,
+exact_range(const struct hnsw *hnsw, const struct hnsw_query *query, const struct row_query *exact,
             uint32_t first, uint32_t end, struct hit_heap *heap)
 {
     uint32_t slots[BATCH_MAX], count = 0, since_clock = 0;
@@ -124,7 +130,7 @@ exact_range(const struct hnsw *hnsw, const struct hnsw_query *query, const float
             slots[count++] = slot;
             if (count < BATCH_MAX)
                 continue;
-            exact_slots(hnsw, vector, slots, count, heap);
+            exact_slots(hnsw, exact, slots, count, heap);
             compared += count;
             since_clock += count;
             count = 0;
@@ -138,7 +144,7 @@ exact_range(const struct hnsw *hnsw, const struct hnsw_query *query, const float
             }
         }
     }
-    exact_slots(hnsw, vector, slots, count, heap);
+    exact_slots(hnsw, exact, slots, count, heap);
     if (query->work != NULL)
         query->work->exact_distances += compared + count;
 }
@@ -165,9 +171,9 @@ hnsw_scan(const struct hnsw *hnsw, const struct hnsw_query *query, struct scratc
     ASSERT(query->k >= 1 && query->k <= TOPK_MAX);
     scratch_need(scratch, hnsw, query->k, 0);
     const uint32_t end = atomic_load_explicit(&hnsw->published, memory_order_acquire);
-    const float *vector = exact_query(hnsw, query, scratch);
+    const struct row_query exact = exact_query(hnsw, query, scratch);
     struct hit_heap heap = {.hits = scratch->hits, .keep = query->k};
-    exact_range(hnsw, query, vector, 0, end, &heap);
+    exact_range(hnsw, query, &exact, 0, end, &heap);
     if (query->work != NULL)
         query->work->strategy = HNSW_SCANNED;
     return hits_finish(&heap, query->k, hits);

@@ -227,7 +227,7 @@ walk_longer(struct walk *walk, const struct hnsw_query *query, float share)
 }
 
 enum hnsw_strategy
-filter_search(struct walk *walk, const struct hnsw_query *query, const float *exact,
+filter_search(struct walk *walk, const struct hnsw_query *query, const struct row_query *exact,
               uint32_t tail_from, struct hit_heap *heap)
 {
     struct scratch *scratch = walk->scratch;

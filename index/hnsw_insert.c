@@ -164,7 +164,9 @@ walk_to_neighbours(const struct hnsw *hnsw, uint32_t slot, struct scratch *scrat
 {
     struct walk walk = {.beam = beam, .capacity = beam, .k = 1, .excluded = HNSW_NONE};
     codec_prepare(&hnsw->codec, arena_row(&hnsw->rows, slot), hnsw->config.type, scratch->vector);
-    walk_init(&walk, hnsw, scratch, scratch->vector, ASKER_ROW);
+    const struct row_query exact = {.vector = scratch->vector,
+                                    .whole = row_as_integers(hnsw, slot)};
+    walk_init(&walk, hnsw, scratch, &exact, ASKER_ROW);
     scratch->pool = (struct nearest){.keys = scratch->pool.keys, .capacity = beam};
     scratch_clear_visited(scratch);
     scratch_visit(scratch, slot);

@@ -119,6 +119,36 @@ hnsw_kind(const struct hnsw *hnsw)
     return (enum code_kind)atomic_load_explicit(&hnsw->kind, memory_order_acquire);
 }
 
+// What is compared with rows: a prepared vector and, where the rows are integers and it is such a row as well, that.
+struct row_query {
+    const float *vector;
+    struct integer_query whole; // without components where there is none
+};
+
+// Distances of the metric to rows.
+static inline void
+rows_measure(const struct hnsw *hnsw, const struct row_query *query, const void *const *rows,
+             uint32_t count, float *out)
+{
+    const struct hnsw_config *config = &hnsw->config;
+    if (query->whole.components != NULL)
+        hnsw->kernels->integer[config->metric][config->type - VECTOR_I8](&query->whole, rows, count,
+                                                                         out);
+    else
+        hnsw->kernels->exact[config->metric][config->type - 1](query->vector, rows, count,
+                                                               config->dim, out);
+}
+
+// A stored row as a query among integers; without components where rows are not integers.
+static inline struct integer_query
+row_as_integers(const struct hnsw *hnsw, uint32_t slot)
+{
+    const struct hnsw_config *config = &hnsw->config;
+    if (config->type != VECTOR_I8 && config->type != VECTOR_U8)
+        return (struct integer_query){.components = NULL};
+    return integer_query_of(config->type, arena_row(&hnsw->rows, slot), config->dim);
+}
+
 // ---- hnsw.c ----
 // Whether rows may be coded; founding has the last word.
 bool hnsw_may_code(const struct hnsw_config *config);
@@ -132,18 +162,19 @@ bool hnsw_learn(const struct hnsw *hnsw, struct codec *codec, struct scratch *sc
 
 // ---- flat.c ----
 // Prepares a user's query for exact distances: what is returned is borrowed from the query or the scratch.
-const float *exact_query(const struct hnsw *hnsw, const struct hnsw_query *query,
-                         struct scratch *scratch);
+struct row_query exact_query(const struct hnsw *hnsw, const struct hnsw_query *query,
+                             struct scratch *scratch);
 // Puts the live and allowed rows of [first, end) into the heap, of which the `keep` nearest stay, in order only after
 // hits_finish.
 struct hit_heap {
     struct hit *hits;
     uint32_t count, keep;
 };
-void exact_range(const struct hnsw *hnsw, const struct hnsw_query *query, const float *vector,
-                 uint32_t first, uint32_t end, struct hit_heap *heap);
+void exact_range(const struct hnsw *hnsw, const struct hnsw_query *query,
+                 const struct row_query *exact, uint32_t first, uint32_t end,
+                 struct hit_heap *heap);
 // The same for slots in a list; each is a slot that may answer.
-void exact_slots(const struct hnsw *hnsw, const float *vector, const uint32_t *slots,
+void exact_slots(const struct hnsw *hnsw, const struct row_query *exact, const uint32_t *slots,
                  uint32_t count, struct hit_heap *heap);
 // Puts the heap in order and copies at most k; returns how many.
 uint32_t hits_finish(struct hit_heap *heap, uint32_t k, struct hit *out);
@@ -154,14 +185,14 @@ struct walk {
     const struct hnsw *hnsw;
     struct scratch *scratch;
     enum code_kind kind;
-    const float *exact; // the prepared query (CODE_EXACT)
-    float shift;        // added to exact distances so that none is negative (ip)
-    uint32_t published; // slots below it exist
-    uint32_t limit;     // and have a place in the visited set: all of them, unless memory is short
-    uint32_t beam;      // only the nearest `beam` of the pool have their links followed
-    uint32_t capacity;  // of the pool, >= beam
-    uint32_t k;         // with stop
-    float stop;         // 0: none
+    struct row_query exact; // the prepared query (CODE_EXACT)
+    float shift;            // added to exact distances so that none is negative (ip)
+    uint32_t published;     // slots below it exist
+    uint32_t limit;    // and have a place in the visited set: all of them, unless memory is short
+    uint32_t beam;     // only the nearest `beam` of the pool have their links followed
+    uint32_t capacity; // of the pool, >= beam
+    uint32_t k;        // with stop
+    float stop;        // 0: none
     float slack; // what lies within it of the k-th is kept in any case: codes may be wrong by it
     uint64_t deadline_ns;
     // Of a filtered walk: who may answer (else NULL), how many comparisons are worth it, and how many that pass were
@@ -181,9 +212,9 @@ struct walk {
 };
 // Fills scratch->pool with the nearest slots that a walk finds.
 void walk_run(struct walk *walk);
-// Sets up kind, query code and shift for a prepared vector.
+// Sets up kind, query code and shift for a prepared query.
 void walk_init(struct walk *walk, const struct hnsw *hnsw, struct scratch *scratch,
-               const float *prepared, enum code_asker asker);
+               const struct row_query *query, enum code_asker asker);
 // Measures slots by the walk's code; returns the mask of those below `bound`. count <= BATCH_MAX; `out` has room for
 // BATCH_MAX.
 uint32_t walk_measure(const struct walk *walk, const uint32_t *slots, uint32_t count, float bound,
@@ -199,13 +230,14 @@ float rerank_margin(const struct codec *codec, const struct code_query *query);
 // How many a walk must keep so that rerank can choose.
 uint32_t rerank_room(const struct hnsw_query *query, uint32_t beam);
 // Puts the nearest of the pool that may answer and lie below `tail_from` into the heap, compared by their rows.
-void rerank(const struct walk *walk, const struct hnsw_query *query, const float *exact,
+void rerank(const struct walk *walk, const struct hnsw_query *query, const struct row_query *exact,
             uint32_t tail_from, struct hit_heap *heap);
 
 // ---- hnsw_filter.c ----
 // The walk, or the scan, of a query with a filter; puts its finds into the heap, the tail's apart from a scan's.
 enum hnsw_strategy filter_search(struct walk *walk, const struct hnsw_query *query,
-                                 const float *exact, uint32_t tail_from, struct hit_heap *heap);
+                                 const struct row_query *exact, uint32_t tail_from,
+                                 struct hit_heap *heap);
 
 // ---- prune.c ----
 // Of `count` sorted candidates of `owner` (distances by code) chooses at most `keep` links; returns how many. Slots

@@ -53,8 +53,7 @@ measure_exact(const struct walk *walk, const uint32_t *slots, uint32_t count, fl
     const void *rows[BATCH_MAX] = {NULL};
     for (uint32_t i = 0; i < count; i++)
         rows[i] = arena_row(&hnsw->rows, slots[i]);
-    hnsw->kernels->exact[hnsw->config.metric][hnsw->config.type - 1](walk->exact, rows, count,
-                                                                     hnsw->config.dim, out);
+    rows_measure(hnsw, &walk->exact, rows, count, out);
     uint32_t below = 0;
     for (uint32_t i = 0; i < count; i++) {
         const float distance = out[i] + walk->shift;
@@ -79,8 +78,9 @@ walk_measure(const struct walk *walk, const uint32_t *slots, uint32_t count, flo
 
 void
 walk_init(struct walk *walk, const struct hnsw *hnsw, struct scratch *scratch,
-          const float *prepared, enum code_asker asker)
+          const struct row_query *query, enum code_asker asker)
 {
+    const float *prepared = query->vector;
     walk->hnsw = hnsw;
     walk->scratch = scratch;
     walk->kind = hnsw_kind(hnsw);
@@ -93,7 +93,7 @@ walk_init(struct walk *walk, const struct hnsw *hnsw, struct scratch *scratch,
     const float norm_max2 =
         ip ? bits_float(atomic_load_explicit(&hnsw->norm_max2, memory_order_relaxed)) : 0.0f;
     if (walk->kind == CODE_EXACT) {
-        walk->exact = prepared;
+        walk->exact = *query;
         walk->shift = ip ? sqrtf(norm2 * norm_max2) : 0.0f;
         return;
     }
@@ -441,7 +441,7 @@ hnsw_search(const struct hnsw *hnsw, const struct hnsw_query *query, struct scra
 
     // Read before the walk: a row linked since is compared twice at most, never left out.
     const uint32_t tail_from = atomic_load_explicit(&hnsw->linked_prefix, memory_order_acquire);
-    const float *exact = exact_query(hnsw, query, scratch);
+    const struct row_query exact = exact_query(hnsw, query, scratch);
     struct walk walk = {.beam = beam,
                         .capacity = capacity,
                         .k = query->k > STOP_DEPTH ? query->k : STOP_DEPTH,
@@ -452,7 +452,7 @@ hnsw_search(const struct hnsw *hnsw, const struct hnsw_query *query, struct scra
         const omen_status fits = scratch_fit_prune(scratch, hnsw);
         ASSERT(fits == OMEN_OK);
     }
-    walk_init(&walk, hnsw, scratch, exact, ASKER_USER);
+    walk_init(&walk, hnsw, scratch, &exact, ASKER_USER);
     struct hit_heap heap = {.hits = scratch->hits, .keep = query->k};
     scratch->pool = (struct nearest){.keys = scratch->pool.keys, .capacity = walk.capacity};
     scratch_clear_visited(scratch);
@@ -461,14 +461,14 @@ hnsw_search(const struct hnsw *hnsw, const struct hnsw_query *query, struct scra
 
     enum hnsw_strategy strategy = HNSW_WALKED;
     if (query->allowed != NULL) {
-        strategy = filter_search(&walk, query, exact, tail_from, &heap);
+        strategy = filter_search(&walk, query, &exact, tail_from, &heap);
     } else {
         walk_enter(&walk, ENTRIES_TAKEN, NULL);
         walk_run(&walk);
-        rerank(&walk, query, exact, tail_from, &heap);
+        rerank(&walk, query, &exact, tail_from, &heap);
     }
     if (tail_from < walk.published)
-        exact_range(hnsw, query, exact, tail_from, walk.published, &heap);
+        exact_range(hnsw, query, &exact, tail_from, walk.published, &heap);
     if (query->work != NULL) {
         query->work->evaluations += walk.evaluations;
         query->work->hops += walk.hops;

@@ -88,7 +88,10 @@ exact_distances(const struct hnsw *hnsw, struct scratch *scratch, uint32_t slot,
 {
     const struct codec *codec = &hnsw->codec;
     const bool ip = codec->metric == METRIC_IP;
-    codec_prepare(codec, arena_row(&hnsw->rows, slot), codec->type, scratch->rotated);
+    const struct row_query query = {.vector = scratch->rotated,
+                                    .whole = row_as_integers(hnsw, slot)};
+    if (query.whole.components == NULL)
+        codec_prepare(codec, arena_row(&hnsw->rows, slot), codec->type, scratch->rotated);
     const struct byte_meta *own =
         (const struct byte_meta *)(const void *)arena_row(&hnsw->meta, slot);
     for (uint32_t i = from; i < count; i += BATCH_MAX) {
@@ -96,8 +99,7 @@ exact_distances(const struct hnsw *hnsw, struct scratch *scratch, uint32_t slot,
         const void *rows[BATCH_MAX];
         for (uint32_t j = 0; j < batch; j++)
             rows[j] = arena_row(&hnsw->rows, others[i + j]);
-        hnsw->kernels->exact[codec->metric][codec->type - 1](scratch->rotated, rows, batch,
-                                                             codec->dim, scratch->distances + i);
+        rows_measure(hnsw, &query, rows, batch, scratch->distances + i);
         for (uint32_t j = 0; j < batch; j++) {
             float distance = scratch->distances[i + j];
             if (ip) {

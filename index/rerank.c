@@ -35,7 +35,7 @@ rerank_room(const struct hnsw_query *query, uint32_t beam)
 
 // Exactly the first `want` that may answer.
 static void
-rerank_fixed(const struct walk *walk, const struct hnsw_query *query, const float *exact,
+rerank_fixed(const struct walk *walk, const struct hnsw_query *query, const struct row_query *exact,
              uint32_t want, uint32_t tail_from, struct hit_heap *heap)
 {
     const struct hnsw *hnsw = walk->hnsw;
@@ -125,7 +125,7 @@ sift_fine(const struct walk *walk, const struct hnsw_query *query, uint32_t tail
 }
 
 void
-rerank(const struct walk *walk, const struct hnsw_query *query, const float *exact,
+rerank(const struct walk *walk, const struct hnsw_query *query, const struct row_query *exact,
        uint32_t tail_from, struct hit_heap *heap)
 {
     const struct hnsw *hnsw = walk->hnsw;

@@ -85,6 +85,30 @@ vector_from_f32(enum vector_type type, const float *values, uint32_t dim, void *
     }
 }
 
+// Clamped before it is converted, because what does not fit an integer must not be; NaN becomes `low`, which it is not.
+static inline uint32_t
+integer_or_not(float value, float low, float high, uint8_t *out)
+{
+    const float above = value > low ? value : low;
+    const int32_t whole = (int32_t)(above < high ? above : high);
+    *out = (uint8_t)whole;
+    return (float)whole != value;
+}
+
+bool
+vector_to_integers(enum vector_type type, const float *values, uint32_t dim, void *row)
+{
+    uint8_t *bytes = row;
+    uint32_t others = 0;
+    if (type == VECTOR_I8)
+        for (uint32_t i = 0; i < dim; i++)
+            others |= integer_or_not(values[i], -128.0f, 127.0f, &bytes[i]);
+    else
+        for (uint32_t i = 0; i < dim; i++)
+            others |= integer_or_not(values[i], 0.0f, 255.0f, &bytes[i]);
+    return others == 0;
+}
+
 static float
 lanes_sum(const float lane[16])
 {

@@ -3,6 +3,7 @@
 // Shape: value. No alignment is required of rows.
 #ifndef OMEN_INDEX_VECTOR_H
 #define OMEN_INDEX_VECTOR_H
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,6 +14,9 @@ void vector_to_f32(enum vector_type type, const void *row, uint32_t dim, float *
 
 // A stored row from f32: f16 and bf16 round to nearest even; i8 and u8 round and saturate.
 void vector_from_f32(enum vector_type type, const float *values, uint32_t dim, void *row);
+
+// A row of VECTOR_I8 or VECTOR_U8 that is the vector; false, and nothing useful in `row`, where there is none.
+bool vector_to_integers(enum vector_type type, const float *values, uint32_t dim, void *row);
 
 // Sum of squares in 16 lanes with one fixed order of addition: the same on every machine.
 float vector_norm2(const float *values, uint32_t dim);

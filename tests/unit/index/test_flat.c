@@ -152,13 +152,14 @@ START_TEST(a_range_ends_where_it_should)
     float vector[4];
     law_draw(&world.law, &world.law.queries, vector);
     const struct hnsw_query query = world_query(vector, 200, 0);
+    const struct row_query exact = {.vector = vector};
     static const uint32_t edges[] = {0, 1, 31, 32, 33, 63, 64, 65, 127, 128, 129, 199, 200};
     const uint32_t edge_count = sizeof edges / sizeof edges[0];
     for (uint32_t a = 0; a < edge_count; a++) {
         for (uint32_t b = a; b < edge_count; b++) {
             struct hit space[200], hits[200];
             struct hit_heap heap = {.hits = space, .keep = 200};
-            exact_range(world.hnsw, &query, vector, edges[a], edges[b], &heap);
+            exact_range(world.hnsw, &query, &exact, edges[a], edges[b], &heap);
             const uint32_t count = hits_finish(&heap, 200, hits);
             ck_assert_uint_eq(count, edges[b] - edges[a]);
             uint64_t seen = 0;

@@ -349,6 +349,65 @@ START_TEST(rows_a_thousand_times_farther_out_than_the_founding_ones_are_found)
 }
 END_TEST
 
+// Rows and queries of integers, where every sum fits a float: in integers and in floats the same graph and answers.
+START_TEST(integers_answer_as_floats_of_the_same_numbers_do)
+{
+    static struct world floats;
+    const enum metric metric = (enum metric)(_i / 2);
+    const enum vector_type type = _i % 2 == 0 ? VECTOR_I8 : VECTOR_U8;
+    world_init(&world, 33, metric, type);
+    world_init(&floats, 33, metric, VECTOR_F32);
+    floats.config.quantization = HNSW_QUANTIZE_NONE;
+    world_reserve(&world, 2000);
+    world_reserve(&floats, 2000);
+    float values[33], other[33];
+    for (uint32_t i = 0; i < 2000; i++) {
+        uint8_t row[33];
+        law_draw(&world.law, &world.law.rows, values);
+        vector_from_f32(type, values, 33, row);
+        vector_to_f32(type, row, 33, values);
+        values[32] = 1.0f; // not zero under cosine
+        world_put(&world, values);
+        world_put(&floats, values);
+    }
+    world_drain(&world);
+    world_drain(&floats);
+    double recall = 0.0;
+    for (uint32_t q = 0; q < 100; q++) {
+        struct hit hits[3][10];
+        uint8_t row[33];
+        law_draw(&world.law, &world.law.queries, values);
+        vector_from_f32(type, values, 33, row);
+        vector_to_f32(type, row, 33, values);
+        const struct hnsw_query query = world_query(values, 10, 40);
+        ck_assert_uint_eq(hnsw_scan(world.hnsw, &query, world.scratch, hits[0]), 10);
+        ck_assert_uint_eq(hnsw_scan(floats.hnsw, &query, floats.scratch, hits[1]), 10);
+        for (uint32_t i = 0; i < 10; i++) {
+            const float apart = fabsf(hits[0][i].distance - hits[1][i].distance);
+            CLAIM(apart <= (metric == METRIC_COSINE ? 1e-6f : 0.0f), "query %u, hit %u: %g apart",
+                  q, i, (double)apart);
+            CLAIM(metric == METRIC_COSINE || hits[0][i].slot == hits[1][i].slot, "query %u, hit %u",
+                  q, i);
+        }
+        ck_assert_uint_eq(hnsw_search(world.hnsw, &query, world.scratch, hits[1]), 10);
+        if (metric != METRIC_COSINE) {
+            ck_assert_uint_eq(hnsw_search(floats.hnsw, &query, floats.scratch, hits[2]), 10);
+            ck_assert_mem_eq(hits[1], hits[2], sizeof hits[1]);
+        }
+        recall += world_share(hits[1], 10, hits[0], 10) / 100.0;
+        // A component between integers takes the way of floats, to an answer as near.
+        memcpy(other, values, sizeof other);
+        other[5] += 0.25f;
+        const struct hnsw_query between = world_query(other, 10, 40);
+        ck_assert_uint_eq(hnsw_search(world.hnsw, &between, world.scratch, hits[1]), 10);
+        world_check_hits(&world, &between, hits[1], 10);
+    }
+    ck_assert_double_gt(recall, 0.9);
+    world_fini(&world);
+    world_fini(&floats);
+}
+END_TEST
+
 static Suite *
 hnsw_search_suite(void)
 {
@@ -369,6 +428,7 @@ hnsw_search_suite(void)
     tcase_add_test(tcase, a_stop_ends_the_walk_earlier_than_the_beam);
     tcase_add_test(tcase, work_is_added_up);
     tcase_add_test(tcase, rows_a_thousand_times_farther_out_than_the_founding_ones_are_found);
+    tcase_add_loop_test(tcase, integers_answer_as_floats_of_the_same_numbers_do, 0, 6);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -125,6 +125,34 @@ START_TEST(sums_add_in_sixteen_lanes)
 }
 END_TEST
 
+START_TEST(a_vector_of_integers_is_told_from_others)
+{
+    static const float outside[] = {-129.0f, -1.0f, 0.5f,     -0.25f,    127.5f, 128.0f, 255.5f,
+                                    256.0f,  3e9f,  INFINITY, -INFINITY, 1e-30f, NAN};
+    for (uint32_t type = VECTOR_I8; type <= VECTOR_U8; type++) {
+        const int low = type == VECTOR_I8 ? -128 : 0, high = low + 255;
+        float values[300];
+        uint8_t row[300];
+        for (int i = 0; i < 300; i++)
+            values[i] = (float)(low + i % 256);
+        values[299] = -0.0f;
+        ck_assert(vector_to_integers((enum vector_type)type, values, 300, row));
+        for (int i = 0; i < 299; i++)
+            ck_assert_uint_eq(row[i], (uint8_t)(low + i % 256));
+        ck_assert_uint_eq(row[299], 0);
+        for (uint32_t o = 0; o < sizeof outside / sizeof outside[0]; o++)
+            for (uint32_t at = 0; at < 300; at += 23) {
+                const float value = outside[o], before = values[at];
+                values[at] = value;
+                const bool fits =
+                    value >= (float)low && value <= (float)high && value == floorf(value);
+                ck_assert(vector_to_integers((enum vector_type)type, values, 300, row) == fits);
+                values[at] = before;
+            }
+    }
+}
+END_TEST
+
 static Suite *
 vector_suite(void)
 {
@@ -136,6 +164,7 @@ vector_suite(void)
     tcase_add_test(tcase, rows_need_no_alignment);
     tcase_add_test(tcase, sums_are_near_those_of_doubles_at_every_dimension);
     tcase_add_test(tcase, sums_add_in_sixteen_lanes);
+    tcase_add_test(tcase, a_vector_of_integers_is_told_from_others);
     suite_add_tcase(suite, tcase);
     return suite;
 }
