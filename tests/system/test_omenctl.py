@@ -168,6 +168,7 @@ class TestConvertDry(Case):
             (USAGE, "not a regular file", (full, to, "--format", "npy")),
             (PRECONDITION, "f8", (double, to)),
             (PRECONDITION, "not empty", (source, full)),
+            (USAGE, "nothing is rounded", (source, to, "--dtype", "u8")),
             (USAGE, "the file has 3 rows", (source, to, "--skip", 4)),
             (USAGE, "2^63-1", (source, to, "--first-id", 2**63 - 2)),
             (USAGE, "not NAME:TYPE", (source, to, "--index-fields", "a:keyword,b")),

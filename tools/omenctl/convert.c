@@ -23,14 +23,22 @@ is_half(enum vector_type type)
 }
 
 omen_status
+convert_check_types(enum vector_type from, enum vector_type to, struct omen_error *error)
+{
+    if (from == to || to == VECTOR_F32 || is_half(to))
+        return OMEN_OK;
+    return error_set(error, OMEN_E_DTYPE,
+                     "the file's components are of another type than the index's, which is of "
+                     "integers: nothing is rounded");
+}
+
+omen_status
 convert_prepare(struct convert *convert, struct omen_error *error)
 {
     const struct rows *rows = &convert->source.rows;
     const enum vector_type from = rows->type, to = convert->type;
-    if (from != to && to != VECTOR_F32 && !is_half(to))
-        return error_set(error, OMEN_E_DTYPE,
-                         "the file's components are of another type than the index's, which is of "
-                         "integers: nothing is rounded");
+    if (convert_check_types(from, to, error) != OMEN_OK)
+        return OMEN_E_DTYPE;
     convert->given = from == to ? (omen_dtype)to : OMEN_F32;
     convert->row_bytes = rows->dimension * vector_type_bytes((enum vector_type)convert->given);
     const size_t wider =

@@ -36,6 +36,9 @@ struct convert {
     struct buffer payload_data;
 };
 
+// Whether rows of a file can become rows of an index: OMEN_E_DTYPE when something would be rounded to integers.
+OMEN_MUST_CHECK omen_status convert_check_types(enum vector_type from, enum vector_type to,
+                                                struct omen_error *error);
 // Makes the room for batches; the sources, `index` and `type` are set. OMEN_E_DTYPE when rows of the file's type cannot
 // become rows of the index.
 OMEN_MUST_CHECK omen_status convert_prepare(struct convert *convert, struct omen_error *error);

@@ -136,6 +136,11 @@ open_sources(struct job *job)
                                 &error);
     if (status == OMEN_OK && payloads != NULL)
         status = payload_source_open(payloads, &convert->payloads, &error);
+    if (job->options.dtype == 0)
+        job->options.dtype = (omen_dtype)convert->source.rows.type;
+    if (status == OMEN_OK && !call_has(call, "append")) // else the index says what it takes
+        status = convert_check_types(convert->source.rows.type,
+                                     (enum vector_type)job->options.dtype, &error);
     if (status != OMEN_OK)
         return call_fail_error(call, "nothing was changed", &error);
     if (job->skip > convert->source.rows.count)
@@ -196,9 +201,6 @@ open_index(struct job *job)
     job->options.path = call->arguments[1];
     if (!call_has(call, "append"))
         job->options.dimension = dimension;
-    if (job->options.dtype == 0)
-        job->options.dtype =
-            call_has(call, "append") ? OMEN_F32 : (omen_dtype)convert->source.rows.type;
     omen_status status = omen_open(&job->options, &convert->index);
     if (status == OMEN_OK)
         status = omen_stats(convert->index, &stats);
@@ -340,7 +342,8 @@ enum exit_code
 file_convert(struct call *call)
 {
     struct job job = {.call = call, .options = OMEN_OPTIONS_INIT, .started_ns = os_clock_ns()};
-    const struct sigaction action = {.sa_handler = on_interrupt};
+    const struct sigaction action = {.sa_handler = on_interrupt,
+                                     .sa_flags = SA_RESTART | (int)SA_RESETHAND};
     if (!read_options(&job))
         return EXIT_USAGE;
     sigaction(SIGINT, &action, NULL);
