@@ -104,6 +104,21 @@ arena_reserve(struct arena *arena, uint32_t slots)
     return status;
 }
 
+omen_status
+arena_reserve_own(struct arena *arena, uint32_t slots)
+{
+    const uint32_t pieces = pieces_of(arena, slots);
+    ASSERT(pieces <= arena->pieces_max);
+    omen_status status = OMEN_OK;
+    lock_acquire(&arena->lock);
+    const uint32_t step = 1u << (arena->block_shift - arena->shift);
+    for (uint32_t piece = 0; piece < pieces && status == OMEN_OK; piece += step)
+        if (own_place(arena, piece) == NULL)
+            status = OMEN_E_NO_MEMORY;
+    lock_release(&arena->lock);
+    return status;
+}
+
 // Where the piece lies when it is ours; makes its block. Under the lock.
 static uint8_t *
 own_place(struct arena *arena, uint32_t piece)
@@ -148,7 +163,7 @@ arena_owned_bytes(const struct arena *arena, uint32_t slots)
     const uint32_t pieces = pieces_of(arena, slots);
     size_t lent = 0;
     for (uint32_t i = 0; i < pieces; i++)
-        lent += atomic_load_explicit(&arena->lent[i], memory_order_relaxed);
+        lent += atomic_load_explicit(&arena->lent[i], memory_order_relaxed) != 0;
     const size_t used = (size_t)slots * arena->row_bytes,
                  elsewhere = lent * arena_piece_bytes(arena);
     return (used > elsewhere ? whole_pages(used - elsewhere) : 0) + table_bytes(arena, pieces);
@@ -193,7 +208,7 @@ arena_lend(struct arena *arena, uint32_t piece, const void *bytes)
     if (piece >= arena->pieces_max || bytes == NULL || (uintptr_t)bytes % PIECE_ALIGNMENT != 0)
         return OMEN_E_CORRUPT;
     lock_acquire(&arena->lock);
-    atomic_store_explicit(&arena->lent[piece], 1, memory_order_release);
+    atomic_store_explicit(&arena->lent[piece], ARENA_LENT, memory_order_release);
     atomic_store_explicit(&arena->changed[piece], 0, memory_order_relaxed);
     atomic_store_explicit(&arena->pieces[piece], lent_address(bytes), memory_order_release);
     count_piece(arena, piece);
@@ -277,24 +292,24 @@ arena_save(struct arena *arena, enum image_array array, uint32_t rows,
 }
 
 static void
-touch(struct arena *arena, uint8_t lent)
+touch(struct arena *arena, bool lent)
 {
     const uint32_t count = atomic_load_explicit(&arena->piece_count, memory_order_acquire);
     for (uint32_t piece = 0; piece < count; piece++)
-        if (atomic_load_explicit(&arena->lent[piece], memory_order_acquire) == lent)
+        if ((atomic_load_explicit(&arena->lent[piece], memory_order_acquire) != 0) == lent)
             arena_save_again(arena, piece);
 }
 
 void
 arena_touch_all(struct arena *arena)
 {
-    touch(arena, 0);
+    touch(arena, false);
 }
 
 void
 arena_touch_lent(struct arena *arena)
 {
-    touch(arena, 1);
+    touch(arena, true);
 }
 
 bool
@@ -322,7 +337,7 @@ arena_settle(struct arena *arena, uint32_t piece, const void *bytes)
                      atomic_load_explicit(&arena->lent[piece], memory_order_relaxed) == 0 &&
                      atomic_load_explicit(&arena->changed[piece], memory_order_acquire) == 0;
     if (may) {
-        atomic_store_explicit(&arena->lent[piece], 1, memory_order_release);
+        atomic_store_explicit(&arena->lent[piece], ARENA_SETTLED, memory_order_release);
         atomic_store_explicit(&arena->pieces[piece], lent_address(bytes), memory_order_release);
     }
     lock_release(&arena->lock);
@@ -334,9 +349,9 @@ void
 arena_settled_release(struct arena *arena, uint32_t piece)
 {
     lock_acquire(&arena->lock);
-    const uint32_t block = piece >> (arena->block_shift - arena->shift);
-    if (atomic_load_explicit(&arena->lent[piece], memory_order_relaxed) != 0 &&
-        arena->blocks[block] != NULL)
+    if (atomic_load_explicit(&arena->lent[piece], memory_order_relaxed) == ARENA_SETTLED) {
         pages_forget(own_place(arena, piece), arena_piece_bytes(arena));
+        atomic_store_explicit(&arena->lent[piece], ARENA_LENT, memory_order_release);
+    }
     lock_release(&arena->lock);
 }

@@ -23,6 +23,12 @@
 #include "base/status.h"
 #include "base/tsan.h"
 
+// How a piece is not ours.
+enum arena_lent {
+    ARENA_LENT = 1,
+    ARENA_SETTLED = 2, // and the memory of ours that it was in is there yet
+};
+
 struct arena {
     _Atomic(uint8_t *) *pieces;
     size_t row_bytes;
@@ -34,7 +40,7 @@ struct arena {
     uint32_t reserved;            // pieces below it are all there
     uint32_t saved_rows;          // of the last whole save or load
     uint8_t **blocks;             // ours; NULL where no piece of it is owned. Under the lock
-    _Atomic uint8_t *lent;        // per piece
+    _Atomic uint8_t *lent;        // per piece: 0, or enum arena_lent
     _Atomic uint8_t *changed;     // per piece: since the last save
     struct lock lock;             // of those who make pieces ours, or not ours
 };
@@ -45,6 +51,9 @@ void arena_fini(struct arena *arena); // an arena of all zeros is accepted
 
 // Room for slots below `slots` (at most slots_max). After OMEN_E_NO_MEMORY what was there still is.
 OMEN_MUST_CHECK omen_status arena_reserve(struct arena *arena, uint32_t slots);
+
+// Our own memory for slots below `slots` as well where they are lent: arena_own cannot fail for them afterwards.
+OMEN_MUST_CHECK omen_status arena_reserve_own(struct arena *arena, uint32_t slots);
 
 // Bytes of `slots` rows in use, in whole pages, and the tables': all of them, and what of it is our memory.
 size_t arena_bytes(const struct arena *arena, uint32_t slots);

@@ -87,6 +87,25 @@ first_row(const struct hnsw *hnsw)
     return HNSW_NONE;
 }
 
+// Where rows live and none of them was saved as an entry (all entries were of rows that are not linked any more), walks
+// begin at the first.
+void
+entries_load(struct hnsw *hnsw, const uint32_t *slots, uint32_t count, uint64_t drawn)
+{
+    struct entries *entries = &hnsw->entries;
+    lock_acquire(&entries->lock);
+    for (uint32_t i = 0; i < count; i++)
+        entry_put(hnsw, i, slots[i]);
+    if (count == 0) {
+        const uint32_t first = first_row(hnsw);
+        if (first != HNSW_NONE)
+            entry_put(hnsw, count++, first);
+    }
+    entries->drawn = drawn;
+    atomic_store_explicit(&entries->count, count, memory_order_release);
+    lock_release(&entries->lock);
+}
+
 void
 entries_note_linked(struct hnsw *hnsw, uint32_t slot, uint32_t nth)
 {

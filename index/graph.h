@@ -55,6 +55,7 @@ struct graph {
     uint32_t blocks, block_bytes;
     enum link_width width;
     _Atomic uint8_t *locks; // GRAPH_LOCKS spin locks, by slot
+    uint8_t *empty; // a piece of rows without links, lent where a loaded graph has many; or NULL
 };
 
 // Links are as wide as slots_max asks for (link_width_for).
@@ -84,8 +85,17 @@ graph_read(const struct graph *graph, uint32_t slot, uint32_t limit, uint32_t *l
     return count;
 }
 
-// For whoever holds the row's lock.
-uint32_t graph_read_locked(const struct graph *graph, uint32_t slot, uint32_t *links);
+// Fills a new graph with `linked` rows from what graph_save put, and up to `rows` with empty ones. Rows that lie where they
+// were put become ours when they are written to, for which there is memory then. OMEN_E_CORRUPT: see arena_load.
+OMEN_MUST_CHECK omen_status graph_load(struct graph *graph, uint32_t rows, uint32_t linked,
+                                       const struct image_source *source);
+// Puts what changed of the rows below `linked`, without links to rows from there on. `buffer` has room for IMAGE_PIECE_BYTES.
+OMEN_MUST_CHECK omen_status graph_save(struct graph *graph, uint32_t linked, uint8_t *buffer,
+                                       const struct image_sink *sink);
+
+// For whoever holds the row's lock. The links below `limit`, at most links_max: a file's rows are not to be trusted.
+uint32_t graph_read_locked(const struct graph *graph, uint32_t slot, uint32_t limit,
+                           uint32_t *links);
 void graph_write_locked(struct graph *graph, uint32_t slot, const uint32_t *links, uint32_t count);
 // Appends to a row that has `count` < links_max links.
 void graph_append_locked(struct graph *graph, uint32_t slot, uint32_t count, uint32_t link);

@@ -36,6 +36,7 @@ hnsw_open(const struct hnsw_config *config, struct hnsw **out)
     hnsw->row_bytes = (size_t)config->dim * vector_type_bytes(config->type);
     lock_init(&hnsw->found_lock);
     lock_init(&hnsw->reach_lock);
+    lock_init(&hnsw->promote_lock);
     const omen_status status = open_parts(hnsw);
     if (status != OMEN_OK) {
         hnsw_close(hnsw);
@@ -92,6 +93,7 @@ hnsw_close(struct hnsw *hnsw)
     codec_fini(&hnsw->codec);
     lock_fini(&hnsw->found_lock);
     lock_fini(&hnsw->reach_lock);
+    lock_fini(&hnsw->promote_lock);
     mem_free(hnsw);
 }
 
@@ -243,22 +245,34 @@ hnsw_code_name(const struct hnsw *hnsw)
     return "none";
 }
 
+// Bytes of the arena's rows that are ours; the others are added to *mapped.
+static size_t
+owned_bytes(const struct arena *arena, uint32_t rows, size_t *mapped)
+{
+    const size_t owned = arena_owned_bytes(arena, rows);
+    *mapped += arena_bytes(arena, rows) - owned;
+    return owned;
+}
+
 void
 hnsw_memory(const struct hnsw *hnsw, struct hnsw_memory *memory)
 {
     const uint32_t rows = hnsw_count(hnsw);
-    *memory = (struct hnsw_memory){.rows = arena_bytes(&hnsw->rows, rows),
+    size_t mapped = 0;
+    *memory = (struct hnsw_memory){.rows = owned_bytes(&hnsw->rows, rows, &mapped),
                                    .other = sizeof *hnsw + ((size_t)rows + 63) / 64 * 8};
-    if (hnsw->config.flat)
-        return;
-    memory->links = arena_bytes(&hnsw->graph.rows, rows);
-    if (hnsw_kind(hnsw) != CODE_NONE)
-        memory->codes = arena_bytes(&hnsw->meta, rows);
-    if (hnsw_kind(hnsw) == CODE_NIBBLE)
-        memory->codes += arena_bytes(&hnsw->high, rows) + arena_bytes(&hnsw->low, rows);
-    memory->other += ((size_t)rows + 63) / 64 * 16 + GRAPH_LOCKS;
-    memory->other +=
-        atomic_load_explicit(&hnsw->entries.count, memory_order_relaxed) * hnsw->codec.row_bytes;
+    if (!hnsw->config.flat) {
+        memory->links = owned_bytes(&hnsw->graph.rows, rows, &mapped);
+        if (hnsw_kind(hnsw) != CODE_NONE)
+            memory->codes = owned_bytes(&hnsw->meta, rows, &mapped);
+        if (hnsw_kind(hnsw) == CODE_NIBBLE)
+            memory->codes +=
+                owned_bytes(&hnsw->high, rows, &mapped) + owned_bytes(&hnsw->low, rows, &mapped);
+        memory->other += ((size_t)rows + 63) / 64 * 16 + GRAPH_LOCKS;
+        memory->other += atomic_load_explicit(&hnsw->entries.count, memory_order_relaxed) *
+                         hnsw->codec.row_bytes;
+    }
+    memory->mapped = mapped;
 }
 
 double

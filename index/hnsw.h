@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "base/bitmap.h"
+#include "base/image.h"
 #include "base/status.h"
 #include "index/metric.h"
 
@@ -139,8 +140,42 @@ size_t scratch_bytes(const struct scratch *scratch);
 OMEN_MUST_CHECK omen_status hnsw_compact(const struct hnsw *hnsw, struct scratch *scratch,
                                          struct hnsw **out);
 
+// ---- saved and loaded (docs/internals/storage.md) ----
+// One save at a time. It is begun under the caller's write lock, which fixes what it is a picture of: the published rows,
+// those of them that are linked, those that are erased. The rest goes on beside appends, erases, links, repairs
+// and searches. Between the arrays and the head whoever keeps the pieces may commit as it likes; only both together are an
+// index.
+struct hnsw_save; // opaque
+enum hnsw_saved {
+    HNSW_SAVED,
+    HNSW_NOT_SAVED, // all that is ours will be put again
+};
+
+OMEN_MUST_CHECK omen_status hnsw_save_begin(struct hnsw *hnsw, struct hnsw_save **out);
+uint32_t hnsw_save_rows(const struct hnsw_save *save);   // rows below it are in it
+uint32_t hnsw_save_linked(const struct hnsw_save *save); // and linked; the others are the tail
+// Puts the pieces that changed since the last save, and then the arrays that make sense whole.
+OMEN_MUST_CHECK omen_status hnsw_save_arrays(struct hnsw_save *save, const struct image_sink *sink);
+OMEN_MUST_CHECK omen_status hnsw_save_head(struct hnsw_save *save, const struct image_sink *sink);
+void hnsw_save_close(struct hnsw_save *save, enum hnsw_saved saved); // accepts NULL
+// The next save puts everything: it goes elsewhere than the last. Not during a save.
+void hnsw_touch_all(struct hnsw *hnsw);
+
+// Takes about as long for many rows as for few. Pieces are searched where the source has them, and it stays until
+// hnsw_close. OMEN_E_CORRUPT: a piece is missing or short, the head is damaged or of another configuration (dim,
+// metric, type, quantization, flat, links, seed, or another width of links); OMEN_E_VERSION; OMEN_E_NO_MEMORY.
+OMEN_MUST_CHECK omen_status hnsw_load(const struct hnsw_config *config,
+                                      const struct image_source *source, struct hnsw **out);
+// Copies one more piece of links or codes to huge pages of ours; false when none is left, or no memory. Any thread.
+bool hnsw_promote_next(struct hnsw *hnsw);
+// Lets rows that were saved be read from the source, in turn with saves; returns how many pieces. When nobody who began
+// before it is inside any more, hnsw_settled_release gives their memory back; pointers from hnsw_row end then.
+uint32_t hnsw_settle(struct hnsw *hnsw, const struct image_source *source);
+void hnsw_settled_release(struct hnsw *hnsw);
+
 struct hnsw_memory {
-    size_t links, codes, rows, other; // bytes
+    size_t links, codes, rows, other; // bytes that are ours
+    size_t mapped;                    // bytes of pieces that lie where they were loaded from
 };
 void hnsw_memory(const struct hnsw *hnsw, struct hnsw_memory *memory);
 const char *hnsw_code_name(const struct hnsw *hnsw); // "nibble+byte", "exact", "none"; static

@@ -43,7 +43,7 @@ check_links(const struct hnsw *hnsw, uint32_t slot, struct text *text)
 {
     uint32_t links[LINK_ROW_MAX];
     const uint32_t rows = hnsw_count(hnsw);
-    const uint32_t count = graph_read_locked(&hnsw->graph, slot, links);
+    const uint32_t count = graph_read(&hnsw->graph, slot, link_empty(hnsw->graph.width), links);
     if (count > hnsw->graph.links_max)
         text_add(text, "slot %u has %u links, at most %u", slot, count, hnsw->graph.links_max);
     if (count > 0 && !bit(hnsw->linked, slot))

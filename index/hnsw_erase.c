@@ -24,9 +24,40 @@ hnsw_erase(struct hnsw *hnsw, uint32_t slot)
     return true;
 }
 
+// A place of this thread's; THREADS_MAX when there is none, which nobody needs to be told: another time there is one.
+static uint32_t
+mending_enter(struct hnsw *hnsw)
+{
+    for (uint32_t i = 0; i < THREADS_MAX; i++) {
+        uint32_t free = 0;
+        if (atomic_load_explicit(&hnsw->mending[i], memory_order_relaxed) == 0 &&
+            atomic_compare_exchange_strong_explicit(&hnsw->mending[i], &free, UINT32_MAX,
+                                                    memory_order_relaxed, memory_order_relaxed))
+            return i;
+    }
+    return THREADS_MAX;
+}
+
+static void
+mending_leave(struct hnsw *hnsw, uint32_t place)
+{
+    atomic_store_explicit(&hnsw->mending[place], 0, memory_order_release);
+}
+
+// Who reads a bit that a repairer set reads afterwards that its row is in its hands, or that it was and that all is written.
+void
+mending_clear(const struct hnsw *hnsw, uint64_t *repaired, uint32_t rows)
+{
+    for (uint32_t i = 0; i < THREADS_MAX; i++) {
+        const uint32_t row = atomic_load_explicit(&hnsw->mending[i], memory_order_acquire) - 1;
+        if (row < rows)
+            repaired[row >> 6] &= ~(1ull << (row & 63));
+    }
+}
+
 // An erased row that nobody has taken yet, from where the last one was found; HNSW_NONE when there is none.
 static uint32_t
-claim_erased(struct hnsw *hnsw)
+claim_erased(struct hnsw *hnsw, uint32_t place)
 {
     const uint32_t words =
         bitmap_words(atomic_load_explicit(&hnsw->linked_prefix, memory_order_acquire));
@@ -38,6 +69,7 @@ claim_erased(struct hnsw *hnsw)
                         ~atomic_load_explicit(&hnsw->repaired[word], memory_order_acquire);
         for (; open != 0; open &= open - 1) {
             const uint32_t slot = word * 64 + (uint32_t)__builtin_ctzll(open);
+            atomic_store_explicit(&hnsw->mending[place], slot + 1, memory_order_relaxed);
             if (!atomic_bit_set(hnsw->repaired, slot))
                 continue;
             atomic_store_explicit(&hnsw->repair_cursor, word, memory_order_relaxed);
@@ -75,7 +107,7 @@ replace_link(struct hnsw *hnsw, struct scratch *scratch, uint32_t node, uint32_t
     struct graph *graph = &hnsw->graph;
     uint32_t links[LINK_ROW_MAX + REPLACEMENTS];
     graph_lock(graph, node);
-    const uint32_t before = graph_read_locked(graph, node, links);
+    const uint32_t before = graph_read_locked(graph, node, hnsw_count(hnsw), links);
     if (links_contain(links, before, erased)) {
         // Links to other erased rows stay until those are repaired: each is worth its own replacements.
         uint32_t count = 0;
@@ -141,14 +173,16 @@ hnsw_repair_next(struct hnsw *hnsw, struct scratch *scratch)
         return false;
     if (!scratch_ready(scratch, hnsw))
         return false;
-    const uint32_t slot = claim_erased(hnsw);
-    if (slot == HNSW_NONE)
-        return reach_next(hnsw, scratch);
-    if (worth_mending(hnsw))
+    const uint32_t place = mending_enter(hnsw);
+    if (place == THREADS_MAX)
+        return false;
+    const uint32_t slot = claim_erased(hnsw, place);
+    if (slot != HNSW_NONE && worth_mending(hnsw))
         repair(hnsw, scratch, slot);
-    else
+    else if (slot != HNSW_NONE)
         entries_note_erased(hnsw, slot);
-    return true;
+    mending_leave(hnsw, place);
+    return slot != HNSW_NONE || reach_next(hnsw, scratch);
 }
 
 bool

@@ -243,7 +243,7 @@ link_offer(struct hnsw *hnsw, struct scratch *scratch, uint32_t node, uint32_t t
     uint32_t links[LINK_ROW_MAX + 1];
     bool there = true;
     graph_lock(graph, node);
-    uint32_t count = graph_read_locked(graph, node, links);
+    uint32_t count = graph_read_locked(graph, node, hnsw_count(hnsw), links);
     if (links_contain(links, count, target)) {
         // Somebody else was first.
     } else if (count < graph->links_max) {
@@ -253,7 +253,7 @@ link_offer(struct hnsw *hnsw, struct scratch *scratch, uint32_t node, uint32_t t
     } else {
         links[count++] = target;
         graph_choose_locked(hnsw, scratch, node, links, count, links_kept(hnsw));
-        count = graph_read_locked(graph, node, links);
+        count = graph_read_locked(graph, node, hnsw_count(hnsw), links);
         there = links_contain(links, count, target);
     }
     graph_unlock(graph, node);
@@ -266,7 +266,7 @@ link_append(struct hnsw *hnsw, uint32_t node, uint32_t target)
     struct graph *graph = &hnsw->graph;
     uint32_t links[LINK_ROW_MAX];
     graph_lock(graph, node);
-    const uint32_t count = graph_read_locked(graph, node, links);
+    const uint32_t count = graph_read_locked(graph, node, hnsw_count(hnsw), links);
     bool there = links_contain(links, count, target);
     if (!there && count < graph->links_max) {
         graph_append_locked(graph, node, count, target);
@@ -282,7 +282,7 @@ link_squeeze(struct hnsw *hnsw, uint32_t slot, uint32_t neighbour)
     struct graph *graph = &hnsw->graph;
     uint32_t links[LINK_ROW_MAX], moved = HNSW_NONE;
     graph_lock(graph, neighbour);
-    uint32_t count = graph_read_locked(graph, neighbour, links);
+    uint32_t count = graph_read_locked(graph, neighbour, hnsw_count(hnsw), links);
     if (links_contain(links, count, slot)) {
         // Somebody else was first.
     } else if (count == graph->links_max) {
@@ -296,7 +296,7 @@ link_squeeze(struct hnsw *hnsw, uint32_t slot, uint32_t neighbour)
     if (moved == HNSW_NONE || moved == slot)
         return;
     graph_lock(graph, slot);
-    count = graph_read_locked(graph, slot, links);
+    count = graph_read_locked(graph, slot, hnsw_count(hnsw), links);
     if (!links_contain(links, count, moved)) {
         if (count < graph->links_max)
             count++;

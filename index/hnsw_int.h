@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "base/arena.h"
+#include "base/limits.h"
 #include "base/os_lock.h"
 #include "base/prefetch.h"
 #include "index/codec.h"
@@ -57,6 +58,8 @@ entries_let_go(const struct entries *entries)
 #endif
 }
 
+#define HNSW_PROMOTED 4u // links, high, meta, low: in the order that searches ask for them
+
 struct hnsw {
     struct hnsw_config config;
     const struct kernels *kernels;
@@ -86,6 +89,11 @@ struct hnsw {
     _Atomic uint32_t
         reach_events; // rows linked and repaired when unreached ones were last looked for
     struct lock reach_lock;
+    // 1 + the row that each repairer has in its hands, or 0: marked as repaired before it is, and saved as if it were not.
+    _Atomic uint32_t mending[THREADS_MAX];
+
+    struct lock promote_lock;
+    uint32_t promoted[HNSW_PROMOTED]; // of each arena, under the lock
 
     struct entries entries;
 };
@@ -273,6 +281,10 @@ void graph_choose_locked(struct hnsw *hnsw, struct scratch *scratch, uint32_t no
 // nearest first by the finer code; returns how many. What the walk met besides follows them.
 uint32_t hnsw_neighbours(const struct hnsw *hnsw, uint32_t slot, struct scratch *scratch);
 
+// ---- hnsw_erase.c ----
+// Clears the bits of rows that are being repaired at this moment in a copy of `repaired`.
+void mending_clear(const struct hnsw *hnsw, uint64_t *repaired, uint32_t rows);
+
 // ---- hnsw_reach.c ----
 // Whether enough has changed since unreached rows were last looked for.
 bool reach_due(const struct hnsw *hnsw);
@@ -284,6 +296,8 @@ bool reach_mark(const struct hnsw *hnsw, uint32_t limit, uint64_t *reached);
 // ---- entries.c ----
 omen_status entries_init(struct entries *entries, size_t row_bytes, uint64_t seed);
 void entries_fini(struct entries *entries);
+// Takes over saved entries; all lead to linked rows.
+void entries_load(struct hnsw *hnsw, const uint32_t *slots, uint32_t count, uint64_t drawn);
 // Called when a row was linked (n-th; nothing happens when it was erased meanwhile) or repaired away.
 void entries_note_linked(struct hnsw *hnsw, uint32_t slot, uint32_t nth);
 void entries_note_erased(struct hnsw *hnsw, uint32_t slot);

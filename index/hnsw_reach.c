@@ -160,7 +160,7 @@ forget_repaired(struct hnsw *hnsw, struct scratch *scratch, uint32_t slot, uint3
         return;
     // Read again: others may have written meanwhile. No second row is read while this one's lock is held.
     graph_lock(&hnsw->graph, slot);
-    own_count = graph_read_locked(&hnsw->graph, slot, own);
+    own_count = graph_read_locked(&hnsw->graph, slot, hnsw_count(hnsw), own);
     for (uint32_t i = 0; i < own_count; i++)
         if (!atomic_bit_test(hnsw->repaired, own[i]))
             links[count++] = own[i];

@@ -282,6 +282,27 @@ START_TEST(a_lent_piece_becomes_ours_before_it_is_written)
 }
 END_TEST
 
+START_TEST(memory_of_ours_reserved_for_lent_pieces_makes_owning_them_certain)
+{
+    struct arena arena;
+    table_fill(SOME_ROWS);
+    ck_assert_int_eq(arena_init(&arena, WIDE, 10000), OMEN_OK);
+    ck_assert_int_eq(arena_load(&arena, IMAGE_ROWS, SOME_ROWS, &source), OMEN_OK);
+    mem_fail_after(1);
+    ck_assert_int_eq(arena_reserve_own(&arena, SOME_ROWS), OMEN_E_NO_MEMORY);
+    mem_fail_after(0);
+    ck_assert_int_eq(arena_reserve_own(&arena, SOME_ROWS), OMEN_OK);
+    ck_assert(arena_is_lent(&arena, 0));
+    mem_fail_after(1);
+    for (uint32_t slot = 0; slot < SOME_ROWS; slot += 100)
+        ck_assert_ptr_nonnull(arena_own(&arena, slot));
+    mem_fail_after(0);
+    check_filled(&arena, SOME_ROWS);
+    arena_fini(&arena);
+    image_table_close(table);
+}
+END_TEST
+
 START_TEST(promotion_makes_every_piece_ours_and_settling_gives_them_back)
 {
     struct arena arena;
@@ -462,6 +483,7 @@ arena_suite(void)
     tcase_add_test(tcase, a_save_puts_what_changed_since_the_last);
     tcase_add_test(tcase, what_could_not_be_put_is_put_by_the_next_save);
     tcase_add_test(tcase, a_lent_piece_becomes_ours_before_it_is_written);
+    tcase_add_test(tcase, memory_of_ours_reserved_for_lent_pieces_makes_owning_them_certain);
     tcase_add_test(tcase, promotion_makes_every_piece_ours_and_settling_gives_them_back);
     tcase_add_test(tcase, pieces_that_are_missing_or_short_are_refused);
     tcase_add_test(tcase, more_rows_than_there_may_be_are_refused);
