@@ -1,6 +1,147 @@
-// storage/blocks.c -- the tables of a shard's file.
+// storage/blocks.c -- pieces and their heads, found again for loading.
 //
 // Shape: handle, durable.
-#include "storage/blocks.h"
+#include <stddef.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/hash.h"
+#include "storage/blocks_int.h"
+#include "storage/log.h"
 
 const char *const table_names[TABLE_COUNT] = {"meta", "log", "blocks"};
+
+struct blocks_load {
+    struct kv_txn *txn; // borrowed
+    struct manifest manifest;
+    omen_status status; // of the first lookup that failed
+    struct omen_error error;
+};
+
+void
+block_seal(struct block_head *head, const void *bytes)
+{
+    head->checksum = hash_bytes(bytes, (size_t)head->count);
+    head->head_checksum = hash_bytes(head, offsetof(struct block_head, head_checksum));
+}
+
+static omen_status
+bad_block(uint64_t key, const char *what, struct omen_error *error)
+{
+    return error_set(error, OMEN_E_CORRUPT, "piece %u of array %u, version %u: %s", (uint32_t)key,
+                     (uint32_t)(key >> 56), (uint32_t)(key >> 32) & VERSION_MASK, what);
+}
+
+omen_status
+block_check_head(uint64_t key, const struct kv_value *value, struct block_head *head,
+                 struct omen_error *error)
+{
+    if (value->count < sizeof *head)
+        return bad_block(key, "it is shorter than its head", error);
+    memcpy(head, value->bytes, sizeof *head);
+    if (head->magic != BLOCK_MAGIC)
+        return bad_block(key, "it does not begin as one", error);
+    if (head->format > BLOCK_FORMAT)
+        return error_set(error, OMEN_E_VERSION,
+                         "a piece of format %u was written by a newer version", head->format);
+    if (head->head_checksum != hash_bytes(head, offsetof(struct block_head, head_checksum)))
+        return bad_block(key, "its head's checksum does not hold", error);
+    if (block_key(head->array, head->version, head->piece) != key || head->array > 255 ||
+        head->version > VERSION_MASK)
+        return bad_block(key, "its head is another's", error);
+    if (head->count == 0 || head->count > IMAGE_PIECE_BYTES ||
+        head->count > value->count - sizeof *head)
+        return bad_block(key, "it is not as long as its head says", error);
+    return OMEN_OK;
+}
+
+omen_status
+block_check(uint64_t key, const struct kv_value *value, struct omen_error *error)
+{
+    struct block_head head;
+    const omen_status status = block_check_head(key, value, &head, error);
+    if (status != OMEN_OK)
+        return status;
+    const char *bytes = (const char *)value->bytes + sizeof head;
+    if (hash_bytes(bytes, (size_t)head.count) != head.checksum)
+        return bad_block(key, "its checksum does not hold", error);
+    for (const char *rest = bytes + head.count; rest < bytes + value->count - sizeof head; rest++)
+        if (*rest != 0)
+            return bad_block(key, "something lies behind its end", error);
+    return OMEN_OK;
+}
+
+omen_status
+blocks_load_open(struct kv_txn *txn, const struct manifest *manifest, struct blocks_load **out,
+                 struct omen_error *error)
+{
+    *out = mem_alloc_zero(1, sizeof **out);
+    if (*out == NULL)
+        return error_set_plain(error, OMEN_E_NO_MEMORY);
+    (*out)->txn = txn;
+    (*out)->manifest = *manifest;
+    return OMEN_OK;
+}
+
+void
+blocks_load_close(struct blocks_load *load)
+{
+    mem_free(load);
+}
+
+static const void *
+get(void *context, uint32_t array, uint32_t piece, size_t *count)
+{
+    struct blocks_load *load = context;
+    const uint64_t key = block_key(array, block_version(&load->manifest, array), piece);
+    struct kv_value value;
+    struct block_head head;
+    const void *pinned;
+    struct omen_error *error = load->status == OMEN_OK ? &load->error : NULL;
+    omen_status status = kv_get(load->txn, TABLE_BLOCKS, key, &value, error);
+    if (status == OMEN_OK)
+        status = block_check_head(key, &value, &head, error);
+    if (status == OMEN_OK)
+        status = kv_pin(load->txn, &value, &pinned, error);
+    if (status == OMEN_OK) {
+        *count = (size_t)head.count;
+        return (const char *)pinned + sizeof head;
+    }
+    if (status != OMEN_E_NOT_FOUND && load->status == OMEN_OK)
+        load->status = status;
+    return NULL;
+}
+
+struct image_source
+blocks_load_source(struct blocks_load *load)
+{
+    return (struct image_source){.get = get, .context = load};
+}
+
+omen_status
+blocks_load_status(const struct blocks_load *load, struct omen_error *error)
+{
+    if (load->status != OMEN_OK && error != NULL)
+        *error = load->error;
+    return load->status;
+}
+
+omen_status
+blocks_verify(struct kv_txn *txn, struct blocks_report *report, struct omen_error *error)
+{
+    struct kv_value value;
+    *report = (struct blocks_report){0};
+    omen_status status = meta_verify(txn, error);
+    if (status == OMEN_OK)
+        status = log_verify(txn, TABLE_LOG, error);
+    for (uint64_t key = 0; status == OMEN_OK;) {
+        status = kv_next(txn, TABLE_BLOCKS, &key, &value, error);
+        if (status == OMEN_OK)
+            status = block_check(key, &value, error);
+        report->pieces += status == OMEN_OK;
+        report->bytes += status == OMEN_OK ? value.count : 0;
+        if (++key == 0)
+            break; // the last key there can be
+    }
+    return status == OMEN_E_NOT_FOUND ? OMEN_OK : status;
+}

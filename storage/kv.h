@@ -1,8 +1,9 @@
 // storage/kv.h -- SEAM: an ordered store of values under u64 keys, in transactions that are durable when committed.
 //
 // Shape:   handle, durable. kv_lmdb.c is the real half; tests and the simulator link tests/lib/kv_sim.c.
-// Threads: kv_begin_write waits for another writer of this process; read transactions run beside it. A transaction may
-//          pass between threads but is used by one at a time.
+// Threads: kv_begin_write waits for another writer of this process; read transactions run beside it. A read transaction
+//          may pass between threads but is used by one at a time; a write transaction ends in the thread that began it.
+//          A child after fork must open for itself (OMEN_E_INVALID).
 // Errors:  OMEN_E_DISK_FULL: nothing was committed, and the store works on once there is space. OMEN_E_IO: it is not
 //          known what became durable; every later write is refused with OMEN_E_IO, reads go on. OMEN_E_CORRUPT: the store's own
 //          structure is damaged. *error (may be NULL) says what.
@@ -23,6 +24,7 @@ struct kv_txn; // opaque
 
 #define KV_TABLES_MAX 8u
 #define KV_VALUE_BYTES_MAX ((size_t)1 << 30)
+#define KV_WRITE_BYTES ((uint64_t)32 << 20) // of values that a write transaction may put
 
 enum kv_mode {
     KV_WRITE,    // opens or makes; OMEN_E_LOCKED when another process, or this one, writes to it
@@ -33,13 +35,17 @@ enum kv_mode {
 struct kv_config {
     const char *path; // a directory; made when it is missing and the mode is KV_WRITE
     enum kv_mode mode;
-    const char *const *tables; // names, at most KV_TABLES_MAX; a table's number is its place here
+    const char *const *
+        tables; // names, 1..KV_TABLES_MAX; borrowed until kv_close; a table's number is its place here
     uint32_t table_count;
     uint64_t map_bytes; // address space to begin with; 0: 1 GiB. It grows by itself
 };
 
-// OMEN_E_INVALID for something that is not a store (named in *error), OMEN_E_READ_ONLY for a file system that is,
-// OMEN_E_UNSUPPORTED for a network file system.
+// OMEN_E_INVALID for something that is not a store (named in *error), OMEN_E_READ_ONLY for a file system that is, or a
+// directory that may not be written to (KV_READ works there, but is not seen by a writer, which may take away what it
+// reads), OMEN_E_UNSUPPORTED for a network file system, whose maps and locks do not hold what they promise (FUSE is
+// let through), and for a file that was made on a machine with larger pages of memory, OMEN_E_LOCKED also where this process
+// has it open already, in any mode.
 OMEN_MUST_CHECK omen_status kv_open(const struct kv_config *config, struct kv **out,
                                     struct omen_error *error);
 void kv_close(struct kv *kv); // accepts NULL; no transaction may be open. Pinned values are gone
@@ -48,6 +54,10 @@ OMEN_MUST_CHECK omen_status kv_begin_read(struct kv *kv, struct kv_txn **out,
                                           struct omen_error *error);
 OMEN_MUST_CHECK omen_status kv_begin_write(struct kv *kv, struct kv_txn **out,
                                            struct omen_error *error);
+// For more than KV_WRITE_BYTES: all values that will be put have at most `bytes` together. A put beyond that answers
+// OMEN_E_INTERNAL, because there may be no room for it in the map, which cannot grow under a transaction.
+OMEN_MUST_CHECK omen_status kv_begin_write_large(struct kv *kv, uint64_t bytes, struct kv_txn **out,
+                                                 struct omen_error *error);
 // Ends a write transaction either way. OMEN_OK: durable.
 OMEN_MUST_CHECK omen_status kv_commit(struct kv_txn *txn, struct omen_error *error);
 // Ends a transaction and forgets what it wrote; accepts NULL.
@@ -76,22 +86,30 @@ OMEN_MUST_CHECK omen_status kv_put(struct kv_txn *txn, uint32_t table, uint64_t 
 OMEN_MUST_CHECK omen_status kv_delete(struct kv_txn *txn, uint32_t table, uint64_t key,
                                       struct omen_error *error);
 
-// Where a value of at least 2 KiB, read in a read transaction, can be read from after the transaction's end: for as long as the key keeps
-// its value (in this process), or (when another process writes) a transaction that saw it is open. Any growth of the
-// store leaves it there. OMEN_E_NO_MEMORY when there is no address space.
+// Where a value of at least kv_pin_bytes_min, read in a read transaction, can be read from after the transaction's end:
+// for as long as the key keeps its value (in this process), or (when another process writes) a transaction that saw
+// it is open. Any growth of the store leaves it there. OMEN_E_INVALID for a smaller value, which may move.
+// The address is 16 bytes behind a multiple of 64.
 OMEN_MUST_CHECK omen_status kv_pin(struct kv_txn *txn, const struct kv_value *value,
                                    const void **pinned, struct omen_error *error);
+size_t kv_pin_bytes_min(const struct kv *kv); // 2 KiB where pages have 4 KiB
+struct kv *kv_of(const struct kv_txn *txn);
 
-// Changes with every commit of any process; one load.
+// Changes with every commit of any process; one load. It may run ahead of what a transaction that begins now sees, by as
+// long as a sync takes: who waits for changes compares it with the kv_snapshot of what was read.
 uint64_t kv_commits(struct kv *kv);
+// The number of the last commit that the transaction sees.
+uint64_t kv_snapshot(const struct kv_txn *txn);
 
-// A consistent copy of what is committed, without free pages, into a directory that must be empty or not there; beside
-// readers and the writer. Durable when it returns.
+// A consistent copy of what is committed, without free pages, into a directory that must be empty or not there
+// (OMEN_E_EXISTS); beside readers and the writer. Durable when it returns; after a failure what was made is gone.
 OMEN_MUST_CHECK omen_status kv_copy(struct kv *kv, const char *path, struct omen_error *error);
 // The same in place of the store itself: the file shrinks to what it holds. Only by the writer, with no transaction
-// open; pinned values are gone (other processes' readers keep the old file until they see that kv_moved). On failure the store is as before.
+// open (OMEN_E_BUSY) and nobody in another call; pinned values are gone. Other processes' readers keep the old file until they see
+// that kv_moved. Commits are numbered anew. On failure the store is as before.
 OMEN_MUST_CHECK omen_status kv_shrink(struct kv *kv, struct omen_error *error);
-bool kv_moved(struct kv *kv); // another file is at the path now: open again
+bool
+kv_moved(struct kv *kv); // another file, or none, is at the path now: open again; one system call
 
 struct kv_usage {
     uint64_t file_bytes, free_bytes; // of which free_bytes hold nothing

@@ -5,7 +5,8 @@
 // Units:   seq counts entries from 1 without a gap.
 //
 // Entries that arrive together are one group and one commit. A group is cut into parts of LOG_PART_BYTES under the keys
-// first seq << 16, +1, +2, ...; its head says how many bytes and entries it has and carries the checksum of all of it.
+// first seq << 16, +1, +2, ...; each begins with a head that says how many bytes and entries the group has, and carries a
+// checksum of the part.
 // What an entry means is not known here.
 #ifndef OMEN_STORAGE_LOG_H
 #define OMEN_STORAGE_LOG_H
@@ -33,7 +34,8 @@ struct log {
     struct kv *kv; // borrowed
     uint32_t table;
     uint64_t first_seq, last_seq; // first_seq == last_seq + 1: empty
-    uint64_t bytes;               // of groups kept, about
+    uint64_t bytes;               // of groups kept
+    uint64_t stream_at;           // bytes of all groups there ever were
 };
 
 // Finds out where the log begins and ends. `after`: what a checkpoint holds already; an empty log goes on from there.
@@ -69,5 +71,9 @@ void log_reader_close(struct log_reader *reader); // accepts NULL
 // and valid until the next call.
 OMEN_MUST_CHECK omen_status log_reader_next(struct log_reader *reader, struct log_entry *entry,
                                             struct omen_error *error);
+
+// Reads the whole log and checks everything.
+OMEN_MUST_CHECK omen_status log_verify(struct kv_txn *txn, uint32_t table,
+                                       struct omen_error *error);
 
 #endif

@@ -1,0 +1,239 @@
+// storage/kv_lmdb_copy.c -- the store's entries in a new file: beside it, or in its place.
+//
+// Shape: handle, durable.
+//
+// mdb_env_copy2 would do it, but it reads through LMDB's map for as long as it takes, and the map must not move meanwhile:
+// a writer that needs room would wait. So entries are copied by our own transactions, in the order of their keys, which
+// lays the pieces of an array side by side.
+//
+// A store is two files, data and lock, and the lock file has the number of the data's last commit and the readers of
+// its pages; a new data file must never meet the old lock file. Two files cannot be renamed at once. So:
+//
+//   1. shrunk.mdb and shrunk.mdb-lock are complete and durable, and locked by the writer; killed here: they are erased
+//   2. the directory is held alone: nobody is between opening one file and the other
+//   3. swap.mdb is made: who finds it when opening knows that 4 and 5 may be half done
+//   4. shrunk.mdb becomes data.mdb
+//   5. shrunk.mdb-lock becomes lock.mdb
+//   6. swap.mdb is erased, and the directory let go
+//
+// Repair (kv_swap_repair): where shrunk.mdb is still there, 4 did not happen and all three are erased; else 5 and 6 are
+// done again. Readers of the old files keep both until they close them.
+#include "storage/kv_lmdb_int.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+
+#define COPY_BYTES ((uint64_t)4 << 20) // of a transaction
+
+static omen_status file_make(struct kv *kv, struct kv_file *file, int directory_fd,
+                             const char *directory, const char *name, unsigned flags,
+                             struct omen_error *error);
+static omen_status copy_tables(struct kv *kv, struct kv_file *to, struct omen_error *error);
+static omen_status copy_table(struct kv_txn *from, uint32_t table, struct kv_file *to,
+                              struct omen_error *error);
+static omen_status swap(struct kv *kv, struct omen_error *error);
+
+omen_status
+kv_copy(struct kv *kv, const char *path, struct omen_error *error)
+{
+    const struct kv_config target = {.path = path, .mode = KV_WRITE};
+    struct kv_file file = {.data_fd = -1};
+    char absolute[PATH_MAX];
+    int fd;
+    bool made;
+    omen_status status = kv_usable(kv, error);
+    if (status == OMEN_OK)
+        status = kv_directory_open(&target, &fd, &made, error);
+    if (status != OMEN_OK)
+        return status;
+    const int code = kv_directory_hold(fd, LOCK_EX);
+    if (code != 0 || realpath(path, absolute) == NULL)
+        status = kv_failed(error, code != 0 ? code : errno, path);
+    else if (kv_directory_empty(fd, path, error) != OMEN_OK)
+        status = error_set(error, OMEN_E_EXISTS, "%s: something is there already", path);
+    if (status == OMEN_OK) {
+        status = file_make(kv, &file, fd, absolute, KV_COPY_FILE, MDB_NOLOCK, error);
+        if (status == OMEN_OK && renameat(fd, KV_COPY_FILE, fd, KV_DATA_FILE) != 0)
+            status = kv_failed(error, errno, path);
+        kv_file_close(&file);
+        (void)unlinkat(fd, KV_COPY_FILE, 0); // where it still has that name
+    }
+    if (status == OMEN_OK)
+        status = kv_directory_sync(fd, error);
+    close(fd);
+    if (status != OMEN_OK && made)
+        rmdir(path);
+    return status;
+}
+
+// A complete and durable copy. `file` is to be closed also after a failure.
+static omen_status
+file_make(struct kv *kv, struct kv_file *file, int directory_fd, const char *directory,
+          const char *name, unsigned flags, struct omen_error *error)
+{
+    char path[PATH_MAX];
+    MDB_envinfo info;
+    if (snprintf(path, sizeof path, "%s/%s", directory, name) >= (int)sizeof path)
+        return error_set(error, OMEN_E_INVALID, "%s: the path is too long", directory);
+    (void)unlinkat(directory_fd, name, 0);
+    file->data_fd = openat(directory_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (file->data_fd < 0)
+        return kv_failed(error, errno, path);
+    int code = kv_lock_file(file->data_fd);
+    if (code != 0)
+        return kv_failed(error, code, path);
+    mdb_env_info(kv->file.env, &info);
+    omen_status status = kv_file_open(kv, file, KV_WRITE, path, flags | MDB_NOSUBDIR | MDB_NOSYNC,
+                                      2 * (uint64_t)info.me_mapsize, error);
+    if (status == OMEN_OK)
+        status = copy_tables(kv, file, error);
+    if (status != OMEN_OK)
+        return status;
+    code = mdb_env_sync(file->env, 1);
+    if (code == 0)
+        code = mdb_env_set_flags(file->env, MDB_NOSYNC, 0);
+    return code == 0 ? OMEN_OK : kv_failed(error, code, path);
+}
+
+static omen_status
+copy_tables(struct kv *kv, struct kv_file *to, struct omen_error *error)
+{
+    struct kv_txn *from;
+    omen_status status = kv_begin_read(kv, &from, error);
+    for (uint32_t i = 0; status == OMEN_OK && i < kv->table_count; i++)
+        status = copy_table(from, i, to, error);
+    kv_abort(from);
+    return status;
+}
+
+// Some entries from *key on, in one transaction; OMEN_E_NOT_FOUND: there are no more.
+static omen_status
+copy_some(struct kv_txn *from, uint32_t table, uint64_t *key, struct kv_file *to,
+          struct omen_error *error)
+{
+    MDB_txn *txn;
+    struct kv_value value;
+    uint64_t bytes = 0;
+    int code = mdb_txn_begin(to->env, NULL, 0, &txn);
+    if (code != 0)
+        return kv_failed(error, code, "copying");
+    omen_status status = OMEN_OK;
+    while (bytes < COPY_BYTES) {
+        status = kv_next(from, table, key, &value, error);
+        if (status != OMEN_OK)
+            break;
+        MDB_val put_key = {.mv_size = sizeof *key, .mv_data = key};
+        MDB_val put = {.mv_size = value.count};
+        code = mdb_put(txn, to->tables[table], &put_key, &put, MDB_RESERVE | MDB_APPEND);
+        if (code != 0)
+            break;
+        memcpy(put.mv_data, value.bytes, value.count);
+        bytes += value.count + 64;
+        if (++*key == 0) { // the last key there can be
+            status = OMEN_E_NOT_FOUND;
+            break;
+        }
+    }
+    if (code != 0 || (status != OMEN_OK && status != OMEN_E_NOT_FOUND)) {
+        mdb_txn_abort(txn);
+        return code != 0 ? kv_failed(error, code, "copying") : status;
+    }
+    code = kv_full_or(to->data_fd, bytes, mdb_txn_commit(txn));
+    return code == 0 ? status : kv_failed(error, code, "copying");
+}
+
+static omen_status
+copy_table(struct kv_txn *from, uint32_t table, struct kv_file *to, struct omen_error *error)
+{
+    uint64_t key = 0;
+    omen_status status;
+    do {
+        status = copy_some(from, table, &key, to, error);
+    } while (status == OMEN_OK);
+    return status == OMEN_E_NOT_FOUND ? OMEN_OK : status;
+}
+
+omen_status
+kv_shrink(struct kv *kv, struct omen_error *error)
+{
+    struct kv_file next = {.data_fd = -1};
+    omen_status status = kv_usable(kv, error);
+    if (status != OMEN_OK)
+        return status;
+    if (kv->mode == KV_READ)
+        return error_set(error, OMEN_E_READ_ONLY, "opened for reading only");
+    lock_acquire(&kv->writer);
+    if (atomic_load(&kv->failed))
+        status = error_set(error, OMEN_E_IO, "an earlier write failed; open it again");
+    else if (atomic_load(&kv->open_transactions) != 0)
+        status = error_set(error, OMEN_E_BUSY, "a transaction is open");
+    else if (kv_moved(kv))
+        status = error_set(error, OMEN_E_IO, "%s: another file is there now", kv->path);
+    if (status == OMEN_OK) {
+        (void)unlinkat(kv->directory_fd, KV_SHRUNK_LOCK_FILE, 0);
+        status = file_make(kv, &next, kv->directory_fd, kv->path, KV_SHRUNK_FILE, 0, error);
+        if (status == OMEN_OK)
+            status = swap(kv, error);
+        if (status == OMEN_OK) {
+            kv_claim_moved(kv, next.data_fd);
+            rwlock_acquire_exclusive(&kv->gate);
+            struct kv_file old = kv->file;
+            next.device = old.device;
+            next.inode = old.inode;
+            kv->file = next;
+            rwlock_release_exclusive(&kv->gate);
+            kv_file_close(&old);
+        } else {
+            kv_file_close(&next);
+            (void)unlinkat(kv->directory_fd, KV_SHRUNK_FILE, 0);
+            (void)unlinkat(kv->directory_fd, KV_SHRUNK_LOCK_FILE, 0);
+        }
+    }
+    lock_release(&kv->writer);
+    return status;
+}
+
+// Steps 2 to 6. From 4 on the new file is the store, whatever becomes of the rest, which the next who opens will do.
+static omen_status
+swap(struct kv *kv, struct omen_error *error)
+{
+    const int fd = kv->directory_fd;
+    int code = kv_directory_hold(fd, LOCK_EX);
+    if (code == 0) {
+        const int mark = openat(fd, KV_SWAP_FILE, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+        code = mark < 0 || fsync(fd) != 0 || renameat(fd, KV_SHRUNK_FILE, fd, KV_DATA_FILE) != 0
+                   ? errno
+                   : 0;
+        if (mark >= 0)
+            close(mark);
+        if (code == 0)
+            kv_swap_repair(fd);
+        else
+            (void)unlinkat(fd, KV_SWAP_FILE, 0);
+    }
+    (void)fsync(fd);
+    (void)kv_directory_hold(fd, LOCK_UN);
+    return code == 0 ? OMEN_OK : kv_failed(error, code, "exchanging the file");
+}
+
+void
+kv_swap_repair(int directory_fd)
+{
+    if (faccessat(directory_fd, KV_SHRUNK_FILE, F_OK, 0) == 0) {
+        (void)unlinkat(directory_fd, KV_SHRUNK_LOCK_FILE, 0);
+        if (unlinkat(directory_fd, KV_SHRUNK_FILE, 0) != 0)
+            return;
+    } else if (renameat(directory_fd, KV_SHRUNK_LOCK_FILE, directory_fd, KV_LOCK_FILE) != 0 &&
+               errno != ENOENT) {
+        return;
+    }
+    (void)unlinkat(directory_fd, KV_SWAP_FILE, 0);
+}

@@ -1,0 +1,207 @@
+// storage/kv_lmdb_map.c -- our own map of the file, where values stay while LMDB's moves.
+//
+// Shape: handle, durable.
+//
+// Every page of LMDB begins with its number, and a page that is committed is written nowhere else. So the place of a
+// value in the file follows from its address: its page begins at a multiple of the page's size, and says its number.
+// The bytes are from disk and are not trusted: a page must say the same of itself in both maps, and a value must end
+// where its page does.
+#include "storage/kv_lmdb_int.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+
+// The head of LMDB's pages, as its file format has it since version 1.
+struct page_head {
+    uint64_t number;
+    uint16_t pad;
+    uint16_t flags;
+    uint32_t pages; // of an overflow page
+};
+#define PAGE_HEAD_BYTES sizeof(struct page_head)
+#define PAGE_LEAF 0x02u
+#define PAGE_OVERFLOW 0x04u
+
+// The last number of a commit in each of the two first pages, and where they have it.
+#define META_COMMIT_AT (PAGE_HEAD_BYTES + 128)
+
+static struct kv_map *map_make(int fd, uint64_t bytes);
+static omen_status map_grow(struct kv *kv, uint64_t end, struct omen_error *error);
+
+uint64_t
+kv_file_bytes(int fd)
+{
+    struct stat stat_of;
+    return fstat(fd, &stat_of) == 0 ? (uint64_t)stat_of.st_size : 0;
+}
+
+omen_status
+kv_map_open(struct kv_file *file, struct omen_error *error)
+{
+    const uint64_t bytes = kv_file_bytes(file->data_fd);
+    struct kv_map *map =
+        map_make(file->data_fd, 2 * bytes > KV_MAP_BYTES_MIN ? 2 * bytes : KV_MAP_BYTES_MIN);
+    if (map == NULL)
+        return error_set(error, OMEN_E_NO_MEMORY, "no address space to map %llu bytes",
+                         (unsigned long long)bytes);
+    atomic_store(&file->map, map);
+    atomic_store(&file->bytes, bytes);
+    return OMEN_OK;
+}
+
+void
+kv_map_close(struct kv_file *file)
+{
+    struct kv_map *map = atomic_load(&file->map);
+    while (map != NULL) {
+        struct kv_map *older = map->older;
+        munmap((void *)(uintptr_t)map->base, map->bytes);
+        mem_free(map);
+        map = older;
+    }
+    atomic_store(&file->map, NULL);
+}
+
+static struct kv_map *
+map_make(int fd, uint64_t bytes)
+{
+    struct kv_map *map = mem_alloc(sizeof *map);
+    if (map == NULL)
+        return NULL;
+    void *base = mmap(NULL, bytes, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    if (base == MAP_FAILED) {
+        mem_free(map);
+        return NULL;
+    }
+    *map = (struct kv_map){.base = base, .bytes = bytes};
+    return map;
+}
+
+omen_status
+kv_map_find(struct kv *kv, const MDB_val *found, struct kv_value *value, struct omen_error *error)
+{
+    struct kv_file *file = &kv->file;
+    const uint8_t *at = found->mv_data;
+    const size_t in_page = (uintptr_t)at & (file->page_bytes - 1);
+    struct page_head head;
+    memcpy(&head, at - in_page, sizeof head);
+    const uint64_t pages = (head.flags & PAGE_OVERFLOW) != 0 ? head.pages : 1;
+    const bool plausible = in_page >= PAGE_HEAD_BYTES &&
+                           head.number < UINT64_MAX / file->page_bytes - pages &&
+                           found->mv_size <= pages * file->page_bytes - in_page &&
+                           ((head.flags & PAGE_OVERFLOW) != 0 ? in_page == PAGE_HEAD_BYTES
+                                                              : (head.flags & PAGE_LEAF) != 0);
+    if (!plausible)
+        return error_set(error, OMEN_E_CORRUPT, "%s: a value does not fit its page", KV_DATA_FILE);
+
+    const uint64_t begin = head.number * file->page_bytes;
+    const omen_status status = map_grow(kv, begin + in_page + found->mv_size, error);
+    if (status != OMEN_OK)
+        return status;
+    const uint8_t *page = atomic_load_explicit(&file->map, memory_order_acquire)->base + begin;
+    if (memcmp(page, at - in_page, sizeof head) != 0)
+        return error_set(error, OMEN_E_CORRUPT, "%s: page %llu says that it is another",
+                         KV_DATA_FILE, (unsigned long long)head.number);
+    value->bytes = page + in_page;
+    value->count = found->mv_size;
+    return OMEN_OK;
+}
+
+// Makes sure that the bytes before `end` are in the file and in our map.
+static omen_status
+map_grow(struct kv *kv, uint64_t end, struct omen_error *error)
+{
+    struct kv_file *file = &kv->file;
+    if (end > atomic_load_explicit(&file->bytes, memory_order_relaxed)) {
+        const uint64_t bytes = kv_file_bytes(file->data_fd);
+        if (end > bytes)
+            return error_set(error, OMEN_E_CORRUPT, "%s: a page lies behind the file's end",
+                             KV_DATA_FILE);
+        atomic_store_explicit(&file->bytes, bytes, memory_order_relaxed);
+    }
+    if (end <= atomic_load_explicit(&file->map, memory_order_acquire)->bytes)
+        return OMEN_OK;
+
+    omen_status status = OMEN_OK;
+    lock_acquire(&kv->map_lock);
+    struct kv_map *newest = atomic_load(&file->map);
+    if (end > newest->bytes) {
+        struct kv_map *map = map_make(file->data_fd, 2 * kv_file_bytes(file->data_fd));
+        if (map == NULL) {
+            status = error_set(error, OMEN_E_NO_MEMORY, "no address space for a map of %llu bytes",
+                               (unsigned long long)(2 * end));
+        } else {
+            map->older = newest;
+            atomic_store_explicit(&file->map, map, memory_order_release);
+        }
+    }
+    lock_release(&kv->map_lock);
+    return status;
+}
+
+// LMDB unmaps before it maps; if it failed then, nothing could be read any more. So we ask for the room first.
+omen_status
+kv_map_resize(struct kv *kv, uint64_t bytes, struct omen_error *error)
+{
+    MDB_envinfo info;
+    omen_status status = OMEN_OK;
+    rwlock_acquire_exclusive(&kv->gate);
+    mdb_env_info(kv->file.env, &info);
+    if (bytes == 0)
+        bytes = 2 * kv_file_bytes(kv->file.data_fd);
+    void *room = bytes > info.me_mapsize ? mmap(NULL, bytes, PROT_NONE,
+                                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+                                         : MAP_FAILED;
+    if (room != MAP_FAILED) {
+        munmap(room, bytes);
+        const int code = mdb_env_set_mapsize(kv->file.env, bytes);
+        if (code != 0)
+            atomic_store(&kv->unmapped, true);
+        status = code == 0 ? OMEN_OK : kv_failed(error, code, "growing the map");
+    } else if (bytes > info.me_mapsize) {
+        status = error_set(error, OMEN_E_NO_MEMORY, "no address space for a map of %llu bytes",
+                           (unsigned long long)bytes);
+    }
+    if (status == OMEN_OK && bytes > info.me_mapsize)
+        kv->file.map_bytes = bytes;
+    rwlock_release_exclusive(&kv->gate);
+    return status;
+}
+
+omen_status
+kv_pin(struct kv_txn *txn, const struct kv_value *value, const void **pinned,
+       struct omen_error *error)
+{
+    ASSERT(!txn->writes);
+    const size_t in_page = (uintptr_t)value->bytes & (txn->kv->file.page_bytes - 1);
+    const struct page_head *head = (const void *)((const uint8_t *)value->bytes - in_page);
+    if (in_page != PAGE_HEAD_BYTES || (head->flags & PAGE_OVERFLOW) == 0)
+        return error_set(error, OMEN_E_INVALID, "a value of %zu bytes shares its page: it may move",
+                         value->count);
+    *pinned = value->bytes; // kv_get and its like gave an address in our map already
+    return OMEN_OK;
+}
+
+// A node of a leaf has 8 bytes of head and our key of 8; two nodes must fit a page beside its head and their offsets.
+size_t
+kv_pin_bytes_min(const struct kv *kv)
+{
+    return (kv->file.page_bytes - PAGE_HEAD_BYTES) / 2;
+}
+
+// LMDB writes its number of commits as one aligned word of the page whose turn it is.
+uint64_t
+kv_commits(struct kv *kv)
+{
+    const struct kv_map *map = atomic_load_explicit(&kv->file.map, memory_order_acquire);
+    const uint64_t *even = (const void *)(map->base + META_COMMIT_AT);
+    const uint64_t *odd = (const void *)(map->base + kv->file.page_bytes + META_COMMIT_AT);
+    const uint64_t first = __atomic_load_n(even, __ATOMIC_ACQUIRE);
+    const uint64_t second = __atomic_load_n(odd, __ATOMIC_ACQUIRE);
+    return first > second ? first : second;
+}
