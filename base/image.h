@@ -42,6 +42,9 @@ enum image_array {
     IMAGE_FIELDS = 50,      // field indexes
     IMAGE_SHARD_HEAD = 51,  // counts of the parts
     IMAGE_CALIBRATION = 52, // what target_recall goes by
+    IMAGE_PAYLOAD_HEAD = 53,
+    IMAGE_NAME_HEAD = 54,
+    IMAGE_ID_HEAD = 55,
 };
 
 static inline bool

@@ -12,18 +12,25 @@
 // so nothing that it looks for ever moves out of its way. (Backward shifting would save the tombs but would need a
 // sequence lock around every delete.) A tomb before an EMPTY is made EMPTY again, other tombs are taken over
 // by later entries or vanish with the next growth, which builds a new table and frees the old one behind the gate.
+//
+// On disk a table is its entries in pieces, so one that was loaded is searched where it lies, through pointers to its
+// pieces, until the first change copies it. A loaded one is not believed: its slots are below the rows that were loaded,
+// or passed as tombs are, and a walk ends when it has been everywhere.
 #include "shard/idmap.h"
 
 #include <stdatomic.h>
+#include <string.h>
 
 #include "base/alloc.h"
+#include "base/arena.h"
 #include "base/assert.h"
 #include "base/limits.h"
 #include "base/prefetch.h"
 #include "base/prng.h"
 
-#define CHUNK_SHIFT 13u
-#define CHUNK_IDS (1u << CHUNK_SHIFT)
+#define IDS_SHIFT 15u   // a piece of ids; a constant, because every hit asks for an id
+#define PIECE_SHIFT 16u // entries of a piece of a table
+#define PIECE_MASK ((1u << PIECE_SHIFT) - 1)
 #define SLOT_MASK_MIN 0xffffffu
 #define ENTRY_EMPTY 0u
 #define TABLE_MIN 16u
@@ -35,17 +42,24 @@ _Static_assert(SLOTS_MAX * 25ull / 16 < UINT32_MAX, "a table has at most 2^32 - 
 struct table {
     uint32_t capacity;
     uint32_t slot_mask;
-    _Atomic uint32_t entries[];
+    const uint32_t **pieces;   // lent; behind the struct
+    uint32_t rows;             // that were loaded with it
+    _Atomic uint32_t *entries; // ours, behind the struct; or NULL
+};
+
+struct table_head {
+    uint32_t rows, count, capacity, reserved;
 };
 
 struct idmap {
     struct epoch *gate;
     _Atomic(struct table *) table;
     _Atomic uint32_t live; // changed by the writer only
+    _Atomic uint32_t lent; // 1: the table is
     uint32_t tombs;
     uint32_t slots_max;
-    uint32_t chunk_count;
-    uint64_t *chunks[]; // a chunk is there before any reader knows one of its slots
+    uint32_t slots;   // reserved
+    struct arena ids; // a row is there before any reader knows its slot
 };
 
 static uint32_t
@@ -78,12 +92,25 @@ slot_of(const struct table *table, uint32_t entry)
     return (entry & table->slot_mask) - 1;
 }
 
-// For slots below `slots`.
-static struct table *
-table_open(uint32_t capacity, uint32_t slots)
+static uint32_t
+piece_count(uint32_t capacity)
 {
-    struct table *table =
-        mem_alloc_zero(1, sizeof *table + (size_t)capacity * sizeof table->entries[0]);
+    return (uint32_t)(((uint64_t)capacity + (1u << PIECE_SHIFT) - 1) >> PIECE_SHIFT);
+}
+
+// Of the piece that is not beyond the capacity.
+static uint32_t
+piece_entries(uint32_t capacity, uint32_t piece)
+{
+    const uint32_t left = capacity - (piece << PIECE_SHIFT);
+    return left < 1u << PIECE_SHIFT ? left : 1u << PIECE_SHIFT;
+}
+
+// For slots below `slots`, with `bytes` behind it.
+static struct table *
+table_make(uint32_t capacity, uint32_t slots, size_t bytes)
+{
+    struct table *table = mem_alloc_zero(1, sizeof *table + bytes);
     if (table == NULL)
         return NULL;
     table->capacity = capacity;
@@ -93,24 +120,47 @@ table_open(uint32_t capacity, uint32_t slots)
     return table;
 }
 
-omen_status
-idmap_open(uint32_t slots_max, struct epoch *gate, struct idmap **out)
+static struct table *
+table_open(uint32_t capacity, uint32_t slots)
+{
+    struct table *table = table_make(capacity, slots, (size_t)capacity * sizeof(uint32_t));
+    if (table != NULL)
+        table->entries = (_Atomic uint32_t *)(void *)(table + 1);
+    return table;
+}
+
+static omen_status
+map_open(uint32_t slots_max, struct epoch *gate, struct idmap **out)
 {
     ASSERT(slots_max <= SLOTS_MAX);
     *out = NULL;
-    const size_t chunks = ((size_t)slots_max + CHUNK_IDS - 1) >> CHUNK_SHIFT;
-    struct idmap *map = mem_alloc_zero(1, sizeof *map + chunks * sizeof map->chunks[0]);
+    struct idmap *map = mem_alloc_zero(1, sizeof *map);
     if (map == NULL)
         return OMEN_E_NO_MEMORY;
-    struct table *table = table_open(TABLE_MIN, 0);
-    if (table == NULL) {
+    map->gate = gate;
+    map->slots_max = slots_max;
+    if (arena_init(&map->ids, sizeof(uint64_t), slots_max) != OMEN_OK) {
         mem_free(map);
         return OMEN_E_NO_MEMORY;
     }
-    map->gate = gate;
-    map->slots_max = slots_max;
-    atomic_init(&map->table, table);
+    ASSERT(map->ids.shift == IDS_SHIFT);
     *out = map;
+    return OMEN_OK;
+}
+
+omen_status
+idmap_open(uint32_t slots_max, struct epoch *gate, struct idmap **out)
+{
+    omen_status status = map_open(slots_max, gate, out);
+    if (status != OMEN_OK)
+        return status;
+    struct table *table = table_open(TABLE_MIN, 0);
+    if (table == NULL) {
+        idmap_close(*out);
+        *out = NULL;
+        return OMEN_E_NO_MEMORY;
+    }
+    atomic_init(&(*out)->table, table);
     return OMEN_OK;
 }
 
@@ -119,23 +169,29 @@ idmap_close(struct idmap *map)
 {
     if (map == NULL)
         return;
-    for (uint32_t i = 0; i < map->chunk_count; i++)
-        mem_free(map->chunks[i]);
     mem_free(atomic_load_explicit(&map->table, memory_order_relaxed));
+    arena_fini(&map->ids);
     mem_free(map);
+}
+
+static inline uint64_t *
+id_at(const struct idmap *map, uint32_t slot)
+{
+    uint64_t *ids = (uint64_t *)(void *)arena_piece(&map->ids, slot >> IDS_SHIFT);
+    return &ids[slot & ((1u << IDS_SHIFT) - 1)];
 }
 
 uint64_t
 idmap_id(const struct idmap *map, uint32_t slot)
 {
-    return map->chunks[slot >> CHUNK_SHIFT][slot & (CHUNK_IDS - 1)];
+    return *id_at(map, slot);
 }
 
 void
 idmap_name(struct idmap *map, uint32_t slot, uint64_t id)
 {
-    ASSERT(slot >> CHUNK_SHIFT < map->chunk_count);
-    map->chunks[slot >> CHUNK_SHIFT][slot & (CHUNK_IDS - 1)] = id;
+    ASSERT(slot < map->slots && !arena_is_lent(&map->ids, slot));
+    *id_at(map, slot) = id;
 }
 
 // Copies what is live. In the order of the old table the new one fills from front to back, since both are in the
@@ -147,10 +203,8 @@ table_refill(const struct idmap *map, const struct table *old, struct table *new
         if (i + PREFETCH_AHEAD < old->capacity) {
             const uint32_t ahead =
                 atomic_load_explicit(&old->entries[i + PREFETCH_AHEAD], memory_order_relaxed);
-            if (ahead != ENTRY_EMPTY && ahead != old->slot_mask) {
-                const uint32_t slot = slot_of(old, ahead);
-                prefetch_line(&map->chunks[slot >> CHUNK_SHIFT][slot & (CHUNK_IDS - 1)]);
-            }
+            if (ahead != ENTRY_EMPTY && ahead != old->slot_mask)
+                prefetch_line(id_at(map, slot_of(old, ahead)));
         }
         const uint32_t entry = atomic_load_explicit(&old->entries[i], memory_order_relaxed);
         if (entry == ENTRY_EMPTY || entry == old->slot_mask)
@@ -169,12 +223,12 @@ omen_status
 idmap_reserve(struct idmap *map, uint32_t slots, uint32_t added)
 {
     ASSERT(slots <= map->slots_max);
-    while ((uint64_t)map->chunk_count << CHUNK_SHIFT < slots) {
-        uint64_t *chunk = mem_alloc(CHUNK_IDS * sizeof *chunk);
-        if (chunk == NULL)
-            return OMEN_E_NO_MEMORY;
-        map->chunks[map->chunk_count++] = chunk;
-    }
+    omen_status status = idmap_own(map);
+    if (status == OMEN_OK)
+        status = arena_reserve(&map->ids, slots);
+    if (status != OMEN_OK)
+        return status;
+    map->slots = slots > map->slots ? slots : map->slots;
     struct table *old = atomic_load_explicit(&map->table, memory_order_relaxed);
     const uint64_t used = (uint64_t)live_of(map) + map->tombs + added;
     if (used * 5 <= (uint64_t)old->capacity * 4 && slots < old->slot_mask)
@@ -189,6 +243,42 @@ idmap_reserve(struct idmap *map, uint32_t slots, uint32_t added)
     map->tombs = 0;
     atomic_store_explicit(&map->table, new, memory_order_release);
     epoch_retire(map->gate, old, mem_free);
+    return OMEN_OK;
+}
+
+// Whether a copied table is what its head says: then there is an EMPTY for every walk, and an id behind every slot.
+static bool
+table_is_sound(const struct table *table, uint32_t rows, uint32_t count)
+{
+    uint32_t used = 0;
+    bool below = true;
+    for (uint32_t i = 0; i < table->capacity; i++) {
+        const uint32_t entry = atomic_load_explicit(&table->entries[i], memory_order_relaxed);
+        used += entry != ENTRY_EMPTY;
+        below &= entry == ENTRY_EMPTY || slot_of(table, entry) < rows;
+    }
+    return below && used == count;
+}
+
+omen_status
+idmap_own(struct idmap *map)
+{
+    if (atomic_load_explicit(&map->lent, memory_order_relaxed) == 0)
+        return OMEN_OK;
+    struct table *lent = atomic_load_explicit(&map->table, memory_order_relaxed);
+    struct table *new = table_open(lent->capacity, lent->rows);
+    if (new == NULL)
+        return OMEN_E_NO_MEMORY;
+    for (uint32_t piece = 0; piece < piece_count(lent->capacity); piece++)
+        memcpy((void *)(new->entries + ((size_t)piece << PIECE_SHIFT)), lent->pieces[piece],
+               piece_entries(lent->capacity, piece) * sizeof new->entries[0]);
+    if (!table_is_sound(new, lent->rows, live_of(map))) {
+        mem_free(new);
+        return OMEN_E_CORRUPT;
+    }
+    atomic_store_explicit(&map->table, new, memory_order_release);
+    atomic_store_explicit(&map->lent, 0, memory_order_release);
+    epoch_retire(map->gate, lent, mem_free);
     return OMEN_OK;
 }
 
@@ -220,6 +310,7 @@ idmap_put(struct idmap *map, uint32_t slot)
 {
     struct table *table = atomic_load_explicit(&map->table, memory_order_relaxed);
     const uint64_t id = idmap_id(map, slot);
+    ASSERT(table->entries != NULL);
     uint32_t tomb;
     uint32_t place = walk(map, table, id, &tomb);
     const uint32_t before = atomic_load_explicit(&table->entries[place], memory_order_relaxed);
@@ -240,6 +331,7 @@ uint32_t
 idmap_remove(struct idmap *map, uint64_t id)
 {
     struct table *table = atomic_load_explicit(&map->table, memory_order_relaxed);
+    ASSERT(table->entries != NULL);
     uint32_t tomb;
     uint32_t place = walk(map, table, id, &tomb);
     const uint32_t entry = atomic_load_explicit(&table->entries[place], memory_order_relaxed);
@@ -260,6 +352,23 @@ idmap_remove(struct idmap *map, uint64_t id)
     return slot_of(table, entry);
 }
 
+// Not inlined: its registers would be saved for every find in a table of ours.
+__attribute__((noinline)) static uint32_t
+find_lent(const struct idmap *map, const struct table *table, uint64_t id, uint32_t place)
+{
+    const uint32_t tag = tag_of(table, mix64(id));
+    for (uint32_t met = 0; met < table->capacity; met++) {
+        const uint32_t entry = table->pieces[place >> PIECE_SHIFT][place & PIECE_MASK];
+        if (entry == ENTRY_EMPTY)
+            return IDMAP_NONE;
+        if ((entry & ~table->slot_mask) == tag && slot_of(table, entry) < table->rows &&
+            idmap_id(map, slot_of(table, entry)) == id)
+            return slot_of(table, entry);
+        place = place + 1 == table->capacity ? 0 : place + 1;
+    }
+    return IDMAP_NONE;
+}
+
 uint32_t
 idmap_find(const struct idmap *map, uint64_t id)
 {
@@ -267,8 +376,11 @@ idmap_find(const struct idmap *map, uint64_t id)
     const uint64_t hash = mix64(id);
     const uint32_t tag = tag_of(table, hash);
     uint32_t place = place_of(hash, table->capacity);
+    const _Atomic uint32_t *entries = table->entries;
+    if (entries == NULL)
+        return find_lent(map, table, id, place);
     for (;;) {
-        const uint32_t entry = atomic_load_explicit(&table->entries[place], memory_order_acquire);
+        const uint32_t entry = atomic_load_explicit(&entries[place], memory_order_acquire);
         if (entry == ENTRY_EMPTY)
             return IDMAP_NONE;
         if ((entry & ~table->slot_mask) == tag && entry != table->slot_mask &&
@@ -288,8 +400,145 @@ size_t
 idmap_bytes(const struct idmap *map)
 {
     const struct table *table = atomic_load_explicit(&map->table, memory_order_relaxed);
-    return sizeof *map +
-           (((size_t)map->slots_max + CHUNK_IDS - 1) >> CHUNK_SHIFT) * sizeof map->chunks[0] +
-           (size_t)map->chunk_count * CHUNK_IDS * sizeof(uint64_t) +
-           (size_t)table->capacity * sizeof table->entries[0];
+    return sizeof *map + arena_owned_bytes(&map->ids, map->slots) + sizeof *table +
+           (table->entries == NULL ? piece_count(table->capacity) * sizeof table->pieces[0]
+                                   : (size_t)table->capacity * sizeof table->entries[0]);
+}
+
+// ---- on disk ----
+
+omen_status
+idmap_save_ids(struct idmap *map, uint32_t rows, const struct image_sink *sink)
+{
+    return arena_save(&map->ids, IMAGE_IDS, rows, sink);
+}
+
+void
+idmap_touch(struct idmap *map)
+{
+    arena_touch_all(&map->ids);
+}
+
+void
+idmap_touch_lent(struct idmap *map)
+{
+    arena_touch_lent(&map->ids);
+}
+
+static bool
+is_erased(const uint64_t *erased, uint32_t slot)
+{
+    return (erased[slot >> 6] >> (slot & 63) & 1) != 0;
+}
+
+// Returns how many entries there are.
+static uint32_t
+table_fill(const struct idmap *map, struct table *table, uint32_t rows, const uint64_t *erased)
+{
+    uint32_t count = 0;
+    for (uint32_t slot = 0; slot < rows; slot++) {
+        if (is_erased(erased, slot))
+            continue;
+        const uint64_t id = idmap_id(map, slot);
+        uint32_t tomb;
+        const uint32_t place = walk(map, table, id, &tomb);
+        count += atomic_load_explicit(&table->entries[place], memory_order_relaxed) == ENTRY_EMPTY;
+        atomic_store_explicit(&table->entries[place], tag_of(table, mix64(id)) | (slot + 1),
+                              memory_order_relaxed);
+    }
+    return count;
+}
+
+static omen_status
+table_save(const struct table *table, const struct table_head *head, const struct image_sink *sink)
+{
+    for (uint32_t piece = 0; piece < piece_count(table->capacity); piece++) {
+        const omen_status status =
+            sink->put(sink->context, IMAGE_ID_TABLE, piece,
+                      (const void *)(table->entries + ((size_t)piece << PIECE_SHIFT)),
+                      piece_entries(table->capacity, piece) * sizeof table->entries[0]);
+        if (status != OMEN_OK)
+            return status;
+    }
+    return sink->put(sink->context, IMAGE_ID_HEAD, 0, head, sizeof *head);
+}
+
+omen_status
+idmap_save_table(const struct idmap *map, uint32_t rows, const uint64_t *erased,
+                 const struct image_sink *sink)
+{
+    ASSERT(atomic_load_explicit(&map->lent, memory_order_acquire) == 0);
+    uint64_t places = 0;
+    for (uint32_t slot = 0; slot < rows; slot++)
+        places += !is_erased(erased, slot);
+    places = places * 25 / 16 + 1;
+    struct table *table = table_open(places < TABLE_MIN ? TABLE_MIN : (uint32_t)places, rows);
+    if (table == NULL)
+        return OMEN_E_NO_MEMORY;
+    const struct table_head head = {
+        .rows = rows,
+        .count = table_fill(map, table, rows, erased),
+        .capacity = table->capacity,
+    };
+    const omen_status status = table_save(table, &head, sink);
+    mem_free(table);
+    return status;
+}
+
+// A table that would be too full for its walks to end, or larger than any that is saved, is none.
+static bool
+head_is_sound(const struct table_head *head, uint32_t rows)
+{
+    return head->rows == rows && head->count <= rows && head->capacity >= TABLE_MIN &&
+           (uint64_t)head->count * 5 <= (uint64_t)head->capacity * 4 &&
+           head->capacity <= (uint64_t)rows * 25 / 16 + TABLE_MIN;
+}
+
+static omen_status
+table_lend(struct idmap *map, uint32_t rows, const struct image_source *source)
+{
+    size_t bytes = 0;
+    struct table_head head;
+    const void *at = source->get(source->context, IMAGE_ID_HEAD, 0, &bytes);
+    if (at == NULL || bytes != sizeof head)
+        return OMEN_E_CORRUPT;
+    memcpy(&head, at, sizeof head);
+    if (!head_is_sound(&head, rows))
+        return OMEN_E_CORRUPT;
+    struct table *table =
+        table_make(head.capacity, rows, piece_count(head.capacity) * sizeof(void *));
+    if (table == NULL)
+        return OMEN_E_NO_MEMORY;
+    table->pieces = (const uint32_t **)(void *)(table + 1);
+    table->rows = rows;
+    atomic_init(&map->table, table);
+    atomic_init(&map->lent, 1);
+    set_live(map, head.count);
+    for (uint32_t piece = 0; piece < piece_count(head.capacity); piece++) {
+        const void *entries = source->get(source->context, IMAGE_ID_TABLE, piece, &bytes);
+        if (entries == NULL || (uintptr_t)entries % sizeof(uint64_t) != 0 ||
+            bytes != piece_entries(head.capacity, piece) * sizeof table->entries[0])
+            return OMEN_E_CORRUPT;
+        table->pieces[piece] = entries;
+    }
+    return OMEN_OK;
+}
+
+omen_status
+idmap_load(uint32_t slots_max, struct epoch *gate, uint32_t rows, const struct image_source *source,
+           struct idmap **out)
+{
+    omen_status status = map_open(slots_max, gate, out);
+    if (status != OMEN_OK)
+        return status;
+    status = rows <= slots_max ? table_lend(*out, rows, source) : OMEN_E_CORRUPT;
+    if (status == OMEN_OK)
+        status = arena_load(&(*out)->ids, IMAGE_IDS, rows, source);
+    if (status == OMEN_OK) {
+        (*out)->slots = rows;
+        return OMEN_OK;
+    }
+    idmap_close(*out);
+    *out = NULL;
+    return status;
 }

@@ -1,11 +1,18 @@
-// tests/unit/shard/test_idmap.c -- the id table answers as an array of ids does, through growth, tombs and full turnover.
+// tests/unit/shard/test_idmap.c -- the id table answers as an array of ids does, through growth, tombs, full turnover and
+// saves.
+//
+// Labels: tsan
 #include <check.h>
+#include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/alloc.h"
 #include "base/limits.h"
 #include "base/prng.h"
 #include "shard/idmap.h"
 #include "tests/lib/check_main.h"
+#include "tests/lib/image_table.h"
 
 #define IDS 600u
 #define SLOTS 40000u
@@ -118,6 +125,310 @@ START_TEST(ids_are_found_when_slots_outgrow_24_bits)
 }
 END_TEST
 
+// ---- on disk ----
+
+#define ROWS 200000u // several pieces of ids and of the table
+
+static struct idmap *
+fill(uint32_t rows)
+{
+    struct idmap *filled;
+    ck_assert_int_eq(idmap_open(SLOTS_MAX, &gate, &filled), OMEN_OK);
+    ck_assert_int_eq(idmap_reserve(filled, rows, rows), OMEN_OK);
+    for (uint32_t slot = 0; slot < rows; slot++) {
+        idmap_name(filled, slot, id_of(slot));
+        ck_assert_uint_eq(idmap_put(filled, slot), IDMAP_NONE);
+    }
+    return filled;
+}
+
+static omen_status
+save(struct idmap *saved, uint32_t rows, const uint64_t *erased, struct image_table *table)
+{
+    const struct image_sink sink = image_table_sink(table);
+    const omen_status status = idmap_save_ids(saved, rows, &sink);
+    return status == OMEN_OK ? idmap_save_table(saved, rows, erased, &sink) : status;
+}
+
+static omen_status
+load(uint32_t rows, struct image_table *table, struct idmap **loaded)
+{
+    const struct image_source source = image_table_source(table);
+    return idmap_load(SLOTS_MAX, &gate, rows, &source, loaded);
+}
+
+START_TEST(what_is_loaded_is_as_of_the_erased_bits)
+{
+    struct idmap *filled = fill(ROWS), *loaded;
+    struct image_table *table = image_table_open();
+    uint64_t *erased = calloc(ROWS / 64 + 1, sizeof *erased);
+    const uint32_t rows = ROWS - 1000; // later ones came while it was saved
+    for (uint32_t slot = 0; slot < rows; slot += 7)
+        erased[slot / 64] |= 1ull << slot % 64;
+    for (uint32_t slot = 1; slot < rows; slot += 14) // erased while it was saved
+        ck_assert_uint_eq(idmap_remove(filled, id_of(slot)), slot);
+    ck_assert_int_eq(save(filled, rows, erased, table), OMEN_OK);
+    idmap_close(filled);
+    ck_assert_int_eq(load(rows, table, &loaded), OMEN_OK);
+    ck_assert_uint_lt(idmap_bytes(loaded), 400000); // the last piece of ids, and pointers
+    for (int owned = 0; owned < 2; owned++) {
+        ck_assert_uint_eq(idmap_count(loaded), rows - (rows + 6) / 7);
+        for (uint32_t slot = 0; slot < ROWS; slot++)
+            ck_assert_uint_eq(idmap_find(loaded, id_of(slot)),
+                              slot < rows && slot % 7 != 0 ? slot : IDMAP_NONE);
+        ck_assert_int_eq(idmap_own(loaded), OMEN_OK);
+    }
+    ck_assert_uint_eq(idmap_remove(loaded, id_of(1)), 1);
+    ck_assert_uint_eq(idmap_find(loaded, id_of(1)), IDMAP_NONE);
+    idmap_close(loaded);
+    image_table_close(table);
+    free(erased);
+}
+END_TEST
+
+START_TEST(an_empty_map_and_one_without_live_rows_are_saved_too)
+{
+    static const uint64_t all[2] = {UINT64_MAX, UINT64_MAX};
+    for (uint32_t rows = 0; rows <= 100; rows += 100) {
+        struct idmap *filled = fill(rows), *loaded;
+        struct image_table *table = image_table_open();
+        ck_assert_int_eq(save(filled, rows, all, table), OMEN_OK);
+        ck_assert_int_eq(load(rows, table, &loaded), OMEN_OK);
+        ck_assert_uint_eq(idmap_count(loaded), 0);
+        ck_assert_uint_eq(idmap_find(loaded, id_of(1)), IDMAP_NONE);
+        idmap_close(loaded);
+        ck_assert_int_eq(load(rows + 1, table, &loaded), OMEN_E_CORRUPT);
+        ck_assert_ptr_null(loaded);
+        idmap_close(filled);
+        image_table_close(table);
+    }
+}
+END_TEST
+
+START_TEST(of_two_slots_with_one_id_the_later_is_found)
+{
+    struct idmap *filled = fill(50), *loaded;
+    struct image_table *table = image_table_open();
+    static const uint64_t none[2] = {0};
+    ck_assert_int_eq(idmap_reserve(filled, 51, 1), OMEN_OK);
+    idmap_name(filled, 50, id_of(3));
+    ck_assert_int_eq(save(filled, 51, none, table), OMEN_OK);
+    ck_assert_int_eq(load(51, table, &loaded), OMEN_OK);
+    ck_assert_uint_eq(idmap_find(loaded, id_of(3)), 50);
+    ck_assert_uint_eq(idmap_count(loaded), 50);
+    ck_assert_int_eq(idmap_own(loaded), OMEN_OK);
+    idmap_close(loaded);
+    idmap_close(filled);
+    image_table_close(table);
+}
+END_TEST
+
+// An array of slots by id through many rounds of writing, saving and loading; what came after a save is gone.
+START_TEST(random_operations_with_saves_between_answer_as_an_array_does)
+{
+    uint32_t where[IDS], next = 0;
+    uint64_t erased[SLOTS / 64 + 1] = {0};
+    struct image_table *table = image_table_open();
+    struct prng prng;
+    prng_init(&prng, 100 + (uint64_t)_i);
+    memset(where, 0xff, sizeof where);
+    for (uint32_t round = 0; round < 30; round++) {
+        const uint32_t changes = prng_below(&prng, 1300);
+        for (uint32_t n = 0; n < changes; n++) {
+            const uint32_t i = prng_below(&prng, IDS), before = where[i];
+            if (prng_below(&prng, 3) == 0) {
+                ck_assert_int_eq(idmap_own(map), OMEN_OK);
+                ck_assert_uint_eq(idmap_remove(map, id_of(i)), before);
+                where[i] = IDMAP_NONE;
+            } else {
+                ck_assert_int_eq(idmap_reserve(map, next + 1, 1), OMEN_OK);
+                idmap_name(map, next, id_of(i));
+                ck_assert_uint_eq(idmap_put(map, next), before);
+                where[i] = next++;
+            }
+            if (before != IDMAP_NONE)
+                erased[before / 64] |= 1ull << before % 64;
+        }
+        ck_assert_int_eq(idmap_own(map), OMEN_OK);
+        ck_assert_int_eq(save(map, next, erased, table), OMEN_OK);
+        if (prng_below(&prng, 2) == 0) {
+            idmap_close(map);
+            const struct image_source source = image_table_source(table);
+            ck_assert_int_eq(idmap_load(SLOTS, &gate, next, &source, &map), OMEN_OK);
+        }
+        for (uint32_t i = 0; i < IDS; i++)
+            ck_assert_uint_eq(idmap_find(map, id_of(i)), where[i]);
+    }
+    image_table_close(table);
+}
+END_TEST
+
+START_TEST(a_save_that_failed_is_made_up_for_by_the_next)
+{
+    struct idmap *filled = fill(ROWS), *loaded;
+    uint64_t *erased = calloc(ROWS / 64 + 1, sizeof *erased);
+    for (uint32_t n = 1;; n++) {
+        struct image_table *table = image_table_open();
+        image_table_fail_after(table, n);
+        const omen_status status = save(filled, ROWS, erased, table);
+        image_table_fail_after(table, 0);
+        if (status != OMEN_OK) {
+            ck_assert_int_eq(status, OMEN_E_DISK_FULL);
+            ck_assert_int_eq(load(ROWS, table, &loaded), OMEN_E_CORRUPT);
+            idmap_touch(filled); // what was put is lost
+            image_table_close(table);
+            continue;
+        }
+        ck_assert_int_eq(load(ROWS, table, &loaded), OMEN_OK);
+        image_table_reset_counts(table);
+        ck_assert_int_eq(idmap_own(loaded), OMEN_OK);
+        ck_assert_int_eq(save(loaded, ROWS, erased, table), OMEN_OK);
+        ck_assert_uint_eq(image_table_puts(table, IMAGE_IDS), 0); // nothing is new
+        idmap_touch_lent(loaded);
+        ck_assert_int_eq(save(loaded, ROWS, erased, table), OMEN_OK);
+        ck_assert_uint_eq(image_table_puts(table, IMAGE_IDS), ROWS >> 15);
+        idmap_close(loaded);
+        image_table_close(table);
+        break;
+    }
+    idmap_close(filled);
+    free(erased);
+}
+END_TEST
+
+// Every kind of damage: a missing or a short piece, and bytes that were changed.
+START_TEST(damaged_bytes_never_lead_out_of_the_map)
+{
+    static const uint32_t arrays[] = {IMAGE_IDS, IMAGE_ID_TABLE, IMAGE_ID_HEAD};
+    struct idmap *filled = fill(ROWS), *loaded;
+    uint64_t *erased = calloc(ROWS / 64 + 1, sizeof *erased);
+    uint8_t *bytes = malloc(IMAGE_PIECE_BYTES);
+    struct prng prng;
+    prng_init(&prng, (uint64_t)_i);
+    const uint32_t array = arrays[_i % 3];
+    struct image_table *table = image_table_open();
+    ck_assert_int_eq(save(filled, ROWS, erased, table), OMEN_OK);
+    size_t count;
+    const uint8_t *piece = image_table_piece(table, array, 0, &count);
+    memcpy(bytes, piece, count);
+    image_table_set(table, array, 0, bytes, count - 1);
+    ck_assert_int_eq(load(ROWS, table, &loaded), OMEN_E_CORRUPT);
+    image_table_drop(table, array, 0);
+    ck_assert_int_eq(load(ROWS, table, &loaded), OMEN_E_CORRUPT);
+    if (_i < 3) // no EMPTY anywhere
+        memset(bytes, array == IMAGE_ID_TABLE ? 1 : 0xff, count);
+    for (uint32_t n = 0; n < 2000; n++)
+        bytes[prng_below(&prng, (uint32_t)count)] ^= (uint8_t)prng_next(&prng);
+    image_table_set(table, array, 0, bytes, count);
+    if (load(ROWS, table, &loaded) == OMEN_OK) {
+        for (int owned = 0; owned < 2; owned++) {
+            for (uint32_t i = 0; i < 20000; i++) {
+                const uint32_t slot = idmap_find(loaded, id_of(i));
+                if (slot != IDMAP_NONE)
+                    ck_assert(slot < ROWS && idmap_id(loaded, slot) == id_of(i));
+            }
+            if (idmap_own(loaded) != OMEN_OK)
+                break;
+        }
+        idmap_close(loaded);
+    }
+    idmap_close(filled);
+    image_table_close(table);
+    free(erased);
+    free(bytes);
+}
+END_TEST
+
+START_TEST(refused_memory_leaves_a_loaded_map_as_it_was)
+{
+    struct idmap *filled = fill(ROWS), *loaded;
+    uint64_t *erased = calloc(ROWS / 64 + 1, sizeof *erased);
+    struct image_table *table = image_table_open();
+    ck_assert_int_eq(save(filled, ROWS, erased, table), OMEN_OK);
+    uint64_t refused = 1;
+    for (uint64_t n = 1; refused > 0; n++) {
+        mem_fail_after(n);
+        omen_status status = load(ROWS, table, &loaded);
+        if (status == OMEN_OK) {
+            status = idmap_reserve(loaded, ROWS + 100000, 100000);
+            for (uint32_t slot = 0; slot < ROWS; slot += 1001)
+                ck_assert_uint_eq(idmap_find(loaded, id_of(slot)), slot);
+            idmap_close(loaded);
+        }
+        if (status == OMEN_OK)
+            status = save(filled, ROWS, erased, table);
+        refused = mem_refused();
+        mem_fail_after(0);
+        ck_assert_int_eq(status, refused > 0 ? OMEN_E_NO_MEMORY : OMEN_OK);
+    }
+    idmap_close(filled);
+    image_table_close(table);
+    free(erased);
+}
+END_TEST
+
+struct world {
+    struct idmap *map;
+    _Atomic uint32_t stop;
+};
+
+static void *
+look(void *context)
+{
+    struct world *world = context;
+    for (uint32_t i = 0; atomic_load(&world->stop) == 0; i = (i + 1) % 60000) {
+        const uint32_t ticket = epoch_enter(&gate);
+        if (idmap_find(world->map, id_of(i)) != i)
+            abort();
+        epoch_leave(&gate, ticket);
+    }
+    return NULL;
+}
+
+static void *
+grow(void *context)
+{
+    struct world *world = context;
+    for (uint32_t slot = 60000; slot < 120000; slot++) {
+        if (idmap_reserve(world->map, slot + 1, 1) != OMEN_OK)
+            abort();
+        idmap_name(world->map, slot, id_of(slot));
+        (void)idmap_put(world->map, slot);
+    }
+    return NULL;
+}
+
+// A loaded map is read, grows and is saved at once; what was saved is the rows from before.
+START_TEST(a_loaded_map_is_read_written_and_saved_at_once)
+{
+    struct idmap *filled = fill(60000);
+    struct image_table *table = image_table_open(), *second = image_table_open();
+    uint64_t *erased = calloc(60000 / 64 + 1, sizeof *erased);
+    struct world world = {0};
+    ck_assert_int_eq(save(filled, 60000, erased, table), OMEN_OK);
+    idmap_close(filled);
+    ck_assert_int_eq(load(60000, table, &world.map), OMEN_OK);
+    idmap_touch(world.map);
+    idmap_touch_lent(world.map);
+    pthread_t reader, writer;
+    ck_assert_int_eq(pthread_create(&reader, NULL, look, &world), 0);
+    ck_assert_int_eq(idmap_own(world.map), OMEN_OK);
+    ck_assert_int_eq(pthread_create(&writer, NULL, grow, &world), 0);
+    ck_assert_int_eq(save(world.map, 60000, erased, second), OMEN_OK);
+    ck_assert_int_eq(pthread_join(writer, NULL), 0);
+    atomic_store(&world.stop, 1);
+    ck_assert_int_eq(pthread_join(reader, NULL), 0);
+    idmap_close(world.map);
+    ck_assert_int_eq(load(60000, second, &world.map), OMEN_OK);
+    for (uint32_t slot = 0; slot < 120000; slot++)
+        ck_assert_uint_eq(idmap_find(world.map, id_of(slot)), slot < 60000 ? slot : IDMAP_NONE);
+    idmap_close(world.map);
+    image_table_close(table);
+    image_table_close(second);
+    free(erased);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -129,6 +440,17 @@ suite(void)
     tcase_add_test(tcase, memory_of_a_row_stays_below_what_the_header_promises);
     tcase_add_test(tcase, ids_are_found_when_slots_outgrow_24_bits);
     suite_add_tcase(suite, tcase);
+    TCase *disk = tcase_create("disk");
+    tcase_add_checked_fixture(disk, setup, teardown);
+    tcase_add_test(disk, what_is_loaded_is_as_of_the_erased_bits);
+    tcase_add_test(disk, an_empty_map_and_one_without_live_rows_are_saved_too);
+    tcase_add_test(disk, of_two_slots_with_one_id_the_later_is_found);
+    tcase_add_loop_test(disk, random_operations_with_saves_between_answer_as_an_array_does, 0, 8);
+    tcase_add_test(disk, a_save_that_failed_is_made_up_for_by_the_next);
+    tcase_add_loop_test(disk, damaged_bytes_never_lead_out_of_the_map, 0, 9);
+    tcase_add_test(disk, refused_memory_leaves_a_loaded_map_as_it_was);
+    tcase_add_test(disk, a_loaded_map_is_read_written_and_saved_at_once);
+    suite_add_tcase(suite, disk);
     return suite;
 }
 
