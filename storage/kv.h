@@ -23,7 +23,7 @@ struct kv;     // opaque
 struct kv_txn; // opaque
 
 #define KV_TABLES_MAX 8u
-#define KV_VALUE_BYTES_MAX ((size_t)1 << 30)
+#define KV_VALUE_BYTES_MAX ((size_t)64 << 20)
 #define KV_WRITE_BYTES ((uint64_t)32 << 20) // of values that a write transaction may put
 
 enum kv_mode {

@@ -24,7 +24,7 @@ static struct kv_txn *txn_make(struct kv *kv, bool writes, omen_status *status,
                                struct omen_error *error);
 static void txn_end(struct kv_txn *txn);
 static omen_status make_room(struct kv *kv, uint64_t bytes, struct omen_error *error);
-static omen_status allocate(struct kv_txn *txn, struct omen_error *error);
+static void allocate(struct kv_txn *txn);
 static omen_status commit_failed(struct kv_txn *txn, int code, struct omen_error *error);
 static omen_status look_up(struct kv_txn *txn, uint32_t table, uint64_t *key, enum seek seek,
                            struct kv_value *value, struct omen_error *error);
@@ -39,6 +39,7 @@ kv_failed(struct omen_error *error, int code, const char *what)
         break;
     case ENOSPC:
     case EDQUOT:
+    case EFBIG: // the process's limit
         status = OMEN_E_DISK_FULL;
         break;
     case EACCES:
@@ -203,11 +204,8 @@ kv_commit(struct kv_txn *txn, struct omen_error *error)
 {
     struct kv *kv = txn->kv;
     ASSERT(txn->writes);
-    omen_status status = allocate(txn, error);
-    if (status != OMEN_OK) {
-        kv_abort(txn);
-        return status;
-    }
+    omen_status status = OMEN_OK;
+    allocate(txn);
     const int code = mdb_txn_commit(txn->txn);
     if (code == 0)
         atomic_fetch_add(&kv->commits, 1);
@@ -218,33 +216,29 @@ kv_commit(struct kv_txn *txn, struct omen_error *error)
     return status;
 }
 
-// Space on the disk for what will be written, before anything is. Where nothing was put it is not asked for, so that a
-// full disk can be cleaned.
-static omen_status
-allocate(struct kv_txn *txn, struct omen_error *error)
+// Space on the disk for what will be written, before anything is. It may not be needed, where pages came free; so the
+// commit is tried all the same, and if it fails we know why. However that ends, the file is made as long as its pages say:
+// LMDB does not write the last ones if they came free again, but a reader takes a short file for a damaged one.
+static void
+allocate(struct kv_txn *txn)
 {
     struct kv_file *file = &txn->kv->file;
     MDB_envinfo info;
     if (txn->put_bytes == 0)
-        return OMEN_OK;
+        return;
     mdb_env_info(file->env, &info);
     const uint64_t end =
         ((uint64_t)info.me_last_pgno + 1) * file->page_bytes + txn->put_bytes + KV_COMMIT_BYTES;
     const uint64_t bytes = kv_file_bytes(file->data_fd);
     if (end <= bytes)
-        return OMEN_OK;
+        return;
     int code;
     do {
         code = fallocate(file->data_fd, 0, (off_t)bytes, (off_t)(end - bytes)) == 0 ? 0 : errno;
     } while (code == EINTR);
-    if (code == ENOSPC || code == EDQUOT)
-        return error_set(error, OMEN_E_DISK_FULL, "no space for %llu bytes more",
-                         (unsigned long long)(end - bytes));
-    // Where the file system cannot do that, the file is at least as long as its pages: LMDB does not write the last
-    // ones if they came free again, but a reader takes a short file for a damaged one.
-    if (code != 0 && ftruncate(file->data_fd, (off_t)end) != 0)
-        return kv_failed(error, errno, "making the file longer");
-    return OMEN_OK;
+    if (code != 0 && ftruncate(file->data_fd, (off_t)end) != 0 && errno == EFBIG)
+        code = EFBIG;
+    txn->full = code == ENOSPC || code == EDQUOT || code == EFBIG;
 }
 
 // A short write is EIO to LMDB. Nothing was synced yet then, and what was written lies on free pages.
@@ -252,10 +246,11 @@ static omen_status
 commit_failed(struct kv_txn *txn, int code, struct omen_error *error)
 {
     struct kv *kv = txn->kv;
-    code = kv_full_or(kv->file.data_fd, txn->put_bytes, code);
+    code = code == EIO && txn->full ? ENOSPC : kv_full_or(kv->file.data_fd, txn->put_bytes, code);
     switch (code) {
     case ENOSPC:
     case EDQUOT:
+    case EFBIG:
     case ENOMEM:
     case MDB_MAP_FULL:
     case MDB_TXN_FULL:

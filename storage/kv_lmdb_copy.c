@@ -91,8 +91,13 @@ file_make(struct kv *kv, struct kv_file *file, int directory_fd, const char *dir
     if (code != 0)
         return kv_failed(error, code, path);
     mdb_env_info(kv->file.env, &info);
-    omen_status status = kv_file_open(kv, file, KV_WRITE, path, flags | MDB_NOSUBDIR | MDB_NOSYNC,
-                                      2 * (uint64_t)info.me_mapsize, error);
+    omen_status status = OMEN_OK;
+    if (flags != MDB_NOLOCK)
+        status = kv_directory_lock_file(directory_fd, KV_SHRUNK_LOCK_FILE, error);
+    if (status != OMEN_OK)
+        return status;
+    status = kv_file_open(kv, file, KV_WRITE, path, flags | MDB_NOSUBDIR | MDB_NOSYNC,
+                          2 * (uint64_t)info.me_mapsize, error);
     if (status == OMEN_OK)
         status = copy_tables(kv, file, error);
     if (status != OMEN_OK)

@@ -19,6 +19,8 @@
 #define DATA_VERSION 1u
 #define DATA_HEAD_BYTES 152u // a page's head and LMDB's meta
 #define PAGE_META 0x08u
+// Places for KV_READERS_MAX readers, nearly; LMDB makes no fewer than its file has room for.
+#define LOCK_FILE_BYTES (KV_READERS_MAX * 64)
 
 static omen_status directory_check(int fd, const char *path, struct omen_error *error);
 static omen_status data_check(int fd, const char *path, struct omen_error *error);
@@ -130,8 +132,10 @@ data_check(int fd, const char *path, struct omen_error *error)
         uint64_t address, map_bytes;
         uint32_t page_bytes; // the first field of the table of free pages
         uint16_t table_flags, depth;
+        uint64_t trees[11]; // of the two tables
+        uint64_t last_page, commit;
     } head;
-    _Static_assert(sizeof head <= DATA_HEAD_BYTES, "a part of LMDB's meta page");
+    _Static_assert(sizeof head == DATA_HEAD_BYTES, "as in LMDB's format");
     uint64_t page_bytes = 0;
     for (unsigned i = 0; i < 2; i++) {
         const ssize_t got = pread(fd, &head, sizeof head, (off_t)(i * page_bytes));
@@ -151,6 +155,9 @@ data_check(int fd, const char *path, struct omen_error *error)
             return error_set(error, OMEN_E_CORRUPT, "%s/%s: pages of %u bytes", path, KV_DATA_FILE,
                              head.page_bytes);
         page_bytes = head.page_bytes;
+        if (head.last_page >= KV_FILE_BYTES_MAX / page_bytes)
+            return error_set(error, OMEN_E_CORRUPT, "%s/%s: says that it has %llu pages", path,
+                             KV_DATA_FILE, (unsigned long long)head.last_page);
     }
     if (page_bytes > (uint64_t)sysconf(_SC_PAGESIZE))
         return error_set(error, OMEN_E_UNSUPPORTED,
@@ -199,6 +206,23 @@ kv_directory_hold(int fd, int how)
         code = flock(fd, how) == 0 ? 0 : errno;
     } while (code == EINTR);
     return code;
+}
+
+// LMDB writes to its lock file through a map: on a full disk that kills the process, unless the file has its space. What
+// others wrote there stays.
+omen_status
+kv_directory_lock_file(int directory_fd, const char *name, struct omen_error *error)
+{
+    const int fd = openat(directory_fd, name, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (fd < 0)
+        return OMEN_OK; // LMDB says what is wrong, or goes without
+    int code;
+    do {
+        code = fallocate(fd, 0, 0, LOCK_FILE_BYTES) == 0 ? 0 : errno;
+    } while (code == EINTR);
+    close(fd);
+    const bool full = code == ENOSPC || code == EDQUOT || code == EFBIG;
+    return full ? kv_failed(error, code, name) : OMEN_OK;
 }
 
 // The names in the directory, and its own.

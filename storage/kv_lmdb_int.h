@@ -26,6 +26,7 @@
 #define KV_SHRUNK_LOCK_FILE "shrunk.mdb-lock" // LMDB's lock file of it,
 #define KV_SWAP_FILE "swap.mdb"               // and the mark that they are taking their places
 
+#define KV_SHORT_BYTES_MAX ((uint64_t)64 << 20) // that a file may miss of its pages
 #define KV_FILE_BYTES_MAX ((uint64_t)1 << 46)
 #define KV_MAP_BYTES_MIN ((uint64_t)1 << 30)
 // Of a commit, besides the values: pages of the trees, and lists of free pages.
@@ -79,6 +80,7 @@ struct kv_txn {
     bool writes;
     uint64_t room_bytes; // that it may still put
     uint64_t put_bytes;  // in whole pages
+    bool full;           // the disk had no space for them when it was asked
 };
 
 // ---- kv_lmdb.c ----
@@ -117,6 +119,8 @@ OMEN_MUST_CHECK omen_status kv_directory_data(int directory_fd, const struct kv_
 // Whether a store can be made here: nothing else may be in it.
 OMEN_MUST_CHECK omen_status kv_directory_empty(int directory_fd, const char *path,
                                                struct omen_error *error);
+OMEN_MUST_CHECK omen_status kv_directory_lock_file(int directory_fd, const char *name,
+                                                   struct omen_error *error);
 int kv_directory_hold(int fd, int how); // flock; 0 or an errno
 OMEN_MUST_CHECK omen_status kv_directory_sync(int fd, struct omen_error *error);
 

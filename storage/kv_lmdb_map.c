@@ -44,8 +44,7 @@ omen_status
 kv_map_open(struct kv_file *file, struct omen_error *error)
 {
     const uint64_t bytes = kv_file_bytes(file->data_fd);
-    struct kv_map *map =
-        map_make(file->data_fd, 2 * bytes > KV_MAP_BYTES_MIN ? 2 * bytes : KV_MAP_BYTES_MIN);
+    struct kv_map *map = map_make(file->data_fd, file->map_bytes); // 2 * bytes at least
     if (map == NULL)
         return error_set(error, OMEN_E_NO_MEMORY, "no address space to map %llu bytes",
                          (unsigned long long)bytes);

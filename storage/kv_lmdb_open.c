@@ -101,6 +101,10 @@ open_held(struct kv *kv, const struct kv_config *config, struct omen_error *erro
     memcpy(kv->path, absolute, bytes);
     const bool fresh = kv_file_bytes(kv->file.data_fd) == 0;
     const unsigned flags = kv->mode == KV_READ && !can_lock(kv) ? MDB_NOLOCK : 0;
+    if (flags == 0)
+        status = kv_directory_lock_file(kv->directory_fd, KV_LOCK_FILE, error);
+    if (status != OMEN_OK)
+        return status;
     status = kv_file_open(kv, &kv->file, kv->mode, absolute, flags, config->map_bytes, error);
     if (status == OMEN_OK && fresh)
         status = kv_directory_sync(kv->directory_fd, error);
@@ -197,12 +201,10 @@ length_check(struct kv_file *file, enum kv_mode mode, struct omen_error *error)
     mdb_env_info(file->env, &info);
     const uint64_t bytes = kv_file_bytes(file->data_fd);
     const uint64_t pages = (uint64_t)info.me_last_pgno + 1;
-    if (pages > KV_FILE_BYTES_MAX / file->page_bytes)
-        return error_set(error, OMEN_E_CORRUPT, "%s: says that it has %llu pages", KV_DATA_FILE,
-                         (unsigned long long)pages);
     if (bytes >= pages * file->page_bytes)
         return OMEN_OK;
-    if (mode != KV_READ && ftruncate(file->data_fd, (off_t)(pages * file->page_bytes)) == 0)
+    if (mode != KV_READ && pages * file->page_bytes - bytes <= KV_SHORT_BYTES_MAX &&
+        ftruncate(file->data_fd, (off_t)(pages * file->page_bytes)) == 0)
         return OMEN_OK;
     return error_set(error, OMEN_E_CORRUPT, "%s: has %llu bytes of %llu; it was cut", KV_DATA_FILE,
                      (unsigned long long)bytes, (unsigned long long)(pages * file->page_bytes));
