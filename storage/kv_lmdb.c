@@ -363,8 +363,14 @@ look_up(struct kv_txn *txn, uint32_t table, uint64_t *key, enum seek seek, struc
         status = OMEN_OK;
     } else
         status = kv_map_find(kv, &found, value, error);
-    if (status == OMEN_OK && seek != SEEK_EXACT)
-        memcpy(key, found_key.mv_data, sizeof *key);
+    if (status == OMEN_OK && seek != SEEK_EXACT) {
+        uint64_t place;
+        memcpy(&place, found_key.mv_data, sizeof place);
+        if (seek == SEEK_NEXT ? place < *key : place > *key) // or a walk would never end
+            status = error_set(error, OMEN_E_CORRUPT, "%s: a key out of order", KV_DATA_FILE);
+        else
+            *key = place;
+    }
     if (!txn->writes)
         rwlock_release_shared(&kv->gate);
     return status;

@@ -124,6 +124,11 @@ OMEN_MUST_CHECK omen_status kv_directory_lock_file(int directory_fd, const char 
 int kv_directory_hold(int fd, int how); // flock; 0 or an errno
 OMEN_MUST_CHECK omen_status kv_directory_sync(int fd, struct omen_error *error);
 
+// ---- kv_lmdb_check.c ----
+// Whether the trees of a snapshot that a transaction holds can be walked.
+OMEN_MUST_CHECK omen_status kv_check_trees(const struct kv_file *file, uint64_t snapshot,
+                                           struct omen_error *error);
+
 // ---- kv_lmdb_copy.c ----
 // What a kv_shrink that was killed left behind. Under an exclusive hold of the directory.
 void kv_swap_repair(int directory_fd);

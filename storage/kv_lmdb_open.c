@@ -233,6 +233,11 @@ tables_open(const struct kv *kv, struct kv_file *file, enum kv_mode mode, struct
     int code = mdb_txn_begin(file->env, NULL, MDB_RDONLY, &txn);
     if (code != 0)
         return kv_failed(error, code, KV_DATA_FILE);
+    const omen_status sound = kv_check_trees(file, mdb_txn_id(txn), error);
+    if (sound != OMEN_OK) {
+        mdb_txn_abort(txn);
+        return sound;
+    }
     code = tables_find(kv, file, txn, 0);
     if (code == MDB_NOTFOUND) {
         MDB_dbi names;
