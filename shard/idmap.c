@@ -22,13 +22,12 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/arena.h"
 #include "base/assert.h"
 #include "base/limits.h"
 #include "base/prefetch.h"
 #include "base/prng.h"
+#include "shard/cell.h"
 
-#define IDS_SHIFT 15u   // a piece of ids; a constant, because every hit asks for an id
 #define PIECE_SHIFT 16u // entries of a piece of a table
 #define PIECE_MASK ((1u << PIECE_SHIFT) - 1)
 #define SLOT_MASK_MIN 0xffffffu
@@ -139,11 +138,10 @@ map_open(uint32_t slots_max, struct epoch *gate, struct idmap **out)
         return OMEN_E_NO_MEMORY;
     map->gate = gate;
     map->slots_max = slots_max;
-    if (arena_init(&map->ids, sizeof(uint64_t), slots_max) != OMEN_OK) {
+    if (cells_init(&map->ids, slots_max) != OMEN_OK) {
         mem_free(map);
         return OMEN_E_NO_MEMORY;
     }
-    ASSERT(map->ids.shift == IDS_SHIFT);
     *out = map;
     return OMEN_OK;
 }
@@ -174,24 +172,17 @@ idmap_close(struct idmap *map)
     mem_free(map);
 }
 
-static inline uint64_t *
-id_at(const struct idmap *map, uint32_t slot)
-{
-    uint64_t *ids = (uint64_t *)(void *)arena_piece(&map->ids, slot >> IDS_SHIFT);
-    return &ids[slot & ((1u << IDS_SHIFT) - 1)];
-}
-
 uint64_t
 idmap_id(const struct idmap *map, uint32_t slot)
 {
-    return *id_at(map, slot);
+    return *(const uint64_t *)cell_at(&map->ids, slot);
 }
 
 void
 idmap_name(struct idmap *map, uint32_t slot, uint64_t id)
 {
     ASSERT(slot < map->slots && !arena_is_lent(&map->ids, slot));
-    *id_at(map, slot) = id;
+    *(uint64_t *)cell_at(&map->ids, slot) = id;
 }
 
 // Copies what is live. In the order of the old table the new one fills from front to back, since both are in the
@@ -204,7 +195,7 @@ table_refill(const struct idmap *map, const struct table *old, struct table *new
             const uint32_t ahead =
                 atomic_load_explicit(&old->entries[i + PREFETCH_AHEAD], memory_order_relaxed);
             if (ahead != ENTRY_EMPTY && ahead != old->slot_mask)
-                prefetch_line(id_at(map, slot_of(old, ahead)));
+                prefetch_line(cell_at(&map->ids, slot_of(old, ahead)));
         }
         const uint32_t entry = atomic_load_explicit(&old->entries[i], memory_order_relaxed);
         if (entry == ENTRY_EMPTY || entry == old->slot_mask)

@@ -1,70 +1,34 @@
 // shard/payload.c -- the payloads of a shard: slot -> msgpack bytes.
 //
-// Shape: handle, in memory.
+// Shape: handle, in memory. payload_image.c has what is about disks.
 //
-// Two blocks are open for writing at most: `current`, and `next`, which payloads_reserve adds
-// when what is promised does not fit what is left. A payload goes to current while it fits; the
-// first that does not makes next the current one. Next alone has room for everything promised, so
-// the promise holds, and an end of a block is wasted only when a payload was larger than it.
+// A payload goes to the current block while it fits; the first that does not makes the next spare block the current
+// one. The spare ones alone have room for everything promised, however badly it fits, so the promise holds, and an end of
+// a block is wasted only when a payload was larger than it.
 //
-// A record (length, bytes) never moves and never changes; readers find it through the slot's
-// pointer, stored with release order. A block counts its records in use; with the last one gone
-// it is retired behind the gate. To find the block of a record that is replaced, blocks are kept
-// sorted by address: replacing is rarer than adding, so it pays a binary search and adding pays
-// no bytes.
+// A payload never moves and never changes; readers find it through its slot's place, stored with release order, and
+// the block's entry. A block counts the places that lead to it; with the last one gone it is retired behind the gate. A
+// reader that comes late with an old place finds no block, and looks for the new place: numbers are not given twice, so a
+// place that stayed the same leads nowhere.
 #include "shard/payload.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/assert.h"
 #include "base/limits.h"
+#include "shard/payload_int.h"
 
-#define CHUNK_SLOTS 4096u
-#define BLOCK_BYTES_MIN ((size_t)4096)
-#define BLOCK_BYTES_MAX ((size_t)1 << 20) // one payload batch may ask for more
-#define LENGTH_BYTES 4u
+#define BLOCK_BYTES_MIN 4096u
 
-typedef _Atomic(const uint8_t *) record_ref;
+_Static_assert(PAYLOAD_BYTES_MAX <= 1u << 16, "a place has 16 bits for a length");
+_Static_assert(IMAGE_PIECE_BYTES <= RECORD_ALIGNMENT << 16, "a place has 16 bits for an offset");
 
-struct chunk {
-    record_ref records[CHUNK_SLOTS];
-};
-
-struct block {
-    size_t capacity; // of bytes
-    size_t used;
-    uint64_t records; // in use
-    uint8_t bytes[];
-};
-
-struct payloads {
-    struct epoch *gate;
-    uint32_t slots_max;
-    uint32_t chunk_count; // allocated, from the first on
-    _Atomic(struct chunk *) *chunks;
-    struct block **blocks; // sorted by address
-    size_t block_count;
-    size_t block_capacity;
-    struct block *current; // NULL before the first reservation
-    struct block *next;    // empty, or NULL
-    uint64_t live;
-    uint64_t dead;
-    uint64_t block_bytes; // all blocks, their heads included
-};
-
-static uint32_t chunks_for(uint32_t slots);
-static bool reserve_chunks(struct payloads *payloads, uint32_t slots);
-static bool reserve_bytes(struct payloads *payloads, size_t total);
-static bool reserve_block_entry(struct payloads *payloads);
-static size_t record_bytes(size_t count);
-static uint8_t *place_record(struct payloads *payloads, size_t bytes);
-static void drop_record(struct payloads *payloads, const uint8_t *record);
-static size_t block_place(const struct payloads *payloads, const void *address);
-static void block_insert(struct payloads *payloads, struct block *block);
-static void block_take_out(struct payloads *payloads, struct block *block);
-static record_ref *slot_ref(const struct payloads *payloads, uint32_t slot);
+static uint32_t blocks_for(const struct payload_room *room, uint64_t total);
+static bool reserve_blocks(struct payloads *payloads, uint32_t count, uint64_t total);
+static void spares_free(struct payloads *payloads, uint32_t kept);
+static uint64_t record_place(struct payloads *payloads, const void *bytes, uint32_t count);
+static void next_block(struct payloads *payloads);
+static void drop_record(struct payloads *payloads, uint64_t cell);
 
 omen_status
 payloads_open(uint32_t slots_max, struct epoch *gate, struct payloads **out)
@@ -76,11 +40,14 @@ payloads_open(uint32_t slots_max, struct epoch *gate, struct payloads **out)
         return OMEN_E_NO_MEMORY;
     payloads->gate = gate;
     payloads->slots_max = slots_max;
-    payloads->chunks = mem_alloc_zero(chunks_for(slots_max), sizeof payloads->chunks[0]);
-    if (payloads->chunks == NULL) {
-        mem_free(payloads);
+    payloads->counted = true;
+    if (cells_init(&payloads->places, slots_max) != OMEN_OK ||
+        arena_init(&payloads->entries, sizeof(struct entry), BLOCKS_MAX + 1) != OMEN_OK ||
+        cells_init(&payloads->blocks, BLOCKS_MAX) != OMEN_OK) {
+        payloads_close(payloads);
         return OMEN_E_NO_MEMORY;
     }
+    ASSERT(payloads->entries.shift == ENTRY_SHIFT);
     *out = payloads;
     return OMEN_OK;
 }
@@ -90,12 +57,17 @@ payloads_close(struct payloads *payloads)
 {
     if (payloads == NULL)
         return;
-    for (uint32_t i = 0; i < payloads->chunk_count; i++)
-        mem_free(atomic_load_explicit(&payloads->chunks[i], memory_order_relaxed));
-    for (size_t i = 0; i < payloads->block_count; i++)
-        mem_free(payloads->blocks[i]);
-    mem_free(payloads->blocks);
-    mem_free(payloads->chunks);
+    const uint32_t count = atomic_load_explicit(&payloads->block_count, memory_order_relaxed);
+    for (uint32_t number = 1; number <= count; number++)
+        block_free(block_at(payloads, number));
+    spares_free(payloads, 0);
+    for (struct block *block = payloads->dead, *next; block != NULL; block = next) {
+        next = block->next;
+        block_release(block);
+    }
+    arena_fini(&payloads->places);
+    arena_fini(&payloads->entries);
+    arena_fini(&payloads->blocks);
     mem_free(payloads);
 }
 
@@ -106,240 +78,328 @@ payloads_reserve(struct payloads *payloads, const struct payload_room *room)
     ASSERT(room->bytes <= (uint64_t)room->count * PAYLOAD_BYTES_MAX);
     if (room->count == 0)
         return OMEN_OK;
-    // Each record is rounded up by less than LENGTH_BYTES.
-    const size_t total = (size_t)room->bytes + (size_t)room->count * (2 * LENGTH_BYTES - 1);
-    if (!reserve_chunks(payloads, room->slots) || !reserve_bytes(payloads, total))
-        return OMEN_E_NO_MEMORY;
-    return OMEN_OK;
-}
+    omen_status status = payloads_count(payloads);
+    if (status == OMEN_OK)
+        status = arena_reserve(&payloads->places, room->slots);
+    if (status != OMEN_OK)
+        return status;
+    if (room->slots > atomic_load_explicit(&payloads->slots, memory_order_relaxed))
+        atomic_store_explicit(&payloads->slots, room->slots, memory_order_release);
 
-static uint32_t
-chunks_for(uint32_t slots)
-{
-    return (uint32_t)(((uint64_t)slots + CHUNK_SLOTS - 1) / CHUNK_SLOTS);
-}
-
-// Chunks are made from the first on, also where nobody has a payload: a shard with payloads has
-// them on most slots.
-static bool
-reserve_chunks(struct payloads *payloads, uint32_t slots)
-{
-    while (payloads->chunk_count < chunks_for(slots)) {
-        struct chunk *chunk = mem_alloc_zero(1, sizeof *chunk);
-        if (chunk == NULL)
-            return false;
-        atomic_store_explicit(&payloads->chunks[payloads->chunk_count++], chunk,
-                              memory_order_release);
-    }
-    return true;
-}
-
-static bool
-reserve_bytes(struct payloads *payloads, size_t total)
-{
+    const uint64_t total = room->bytes + (uint64_t)room->count * (RECORD_ALIGNMENT - 1);
     const struct block *current = payloads->current;
-    if (current != NULL && current->capacity - current->used >= total)
-        return true;
-    if (payloads->next != NULL && payloads->next->capacity >= total)
-        return true;
+    const uint64_t left = current == NULL ? 0 : current->limit - current->used;
+    const uint32_t count = left >= total ? 0 : blocks_for(room, total);
+    return reserve_blocks(payloads, count, total) ? OMEN_OK : OMEN_E_NO_MEMORY;
+}
 
-    // As large as all blocks so far, between the bounds: few blocks when there are many payloads,
-    // little when few.
-    size_t capacity = payloads->block_bytes;
+// How many whole blocks are enough: each but the last may end with a hole a little smaller than the largest payload.
+static uint32_t
+blocks_for(const struct payload_room *room, uint64_t total)
+{
+    if (total <= BLOCK_BYTES_MAX)
+        return 1;
+    uint64_t largest = room->bytes - room->count + 1;
+    largest = record_bytes(largest > PAYLOAD_BYTES_MAX ? PAYLOAD_BYTES_MAX : (uint32_t)largest);
+    const uint64_t filled = BLOCK_BYTES_MAX - largest + RECORD_ALIGNMENT;
+    return (uint32_t)(1 + (total - BLOCK_BYTES_MAX + filled - 1) / filled);
+}
+
+// Spare ones beyond those that are wanted are from a promise that was not used up. A single one is as large as all blocks so far,
+// between bounds: few blocks when there are many payloads, little when few.
+static bool
+reserve_blocks(struct payloads *payloads, uint32_t count, uint64_t total)
+{
+    const uint32_t given = atomic_load_explicit(&payloads->block_count, memory_order_relaxed);
+    if (count > BLOCKS_MAX - given || blocks_reserve(payloads, given + count) != OMEN_OK)
+        return false;
+    uint64_t capacity = count > 1 ? BLOCK_BYTES_MAX : payloads->block_bytes + payloads->lent_bytes;
     capacity = capacity < BLOCK_BYTES_MIN ? BLOCK_BYTES_MIN : capacity;
-    capacity = capacity > BLOCK_BYTES_MAX ? BLOCK_BYTES_MAX : capacity;
-    capacity -= sizeof(struct block);
     capacity = capacity < total ? total : capacity;
-    if (!reserve_block_entry(payloads))
-        return false;
-    struct block *block = mem_alloc(sizeof *block + capacity);
-    if (block == NULL)
-        return false;
-    *block = (struct block){.capacity = capacity};
-    if (payloads->next != NULL) { // too small for this promise, and nobody has seen it
-        struct block *small = payloads->next;
-        block_take_out(payloads, small);
-        mem_free(small);
+    capacity = capacity > BLOCK_BYTES_MAX ? BLOCK_BYTES_MAX : capacity;
+    capacity = record_bytes((uint32_t)capacity);
+
+    uint32_t fit = 0; // spare ones that are large enough come first
+    while (payloads->spare != NULL && payloads->spare->limit < (count > 1 ? capacity : total) &&
+           count > 0) {
+        struct block *small = payloads->spare;
+        payloads->spare = small->next;
+        payloads->block_bytes -= sizeof *small + small->limit;
+        block_free(small);
     }
-    payloads->next = block;
-    block_insert(payloads, block);
+    for (const struct block *spare = payloads->spare; spare != NULL; spare = spare->next)
+        fit++;
+    for (; fit < count; fit++) {
+        struct block *block = block_open(payloads, (uint32_t)capacity);
+        if (block == NULL)
+            return false;
+        block->next = payloads->spare;
+        payloads->spare = block;
+    }
+    spares_free(payloads, count > 0 ? count : 1);
     return true;
 }
 
-static bool
-reserve_block_entry(struct payloads *payloads)
+static void
+spares_free(struct payloads *payloads, uint32_t kept)
 {
-    if (payloads->block_count < payloads->block_capacity)
-        return true;
-    const size_t capacity = payloads->block_capacity == 0 ? 8 : 2 * payloads->block_capacity;
-    struct block **blocks = mem_resize(payloads->blocks, capacity * sizeof(struct block *));
-    if (blocks == NULL)
-        return false;
-    payloads->blocks = blocks;
-    payloads->block_capacity = capacity;
-    return true;
+    struct block **at = &payloads->spare;
+    while (*at != NULL && kept-- > 0)
+        at = &(*at)->next;
+    while (*at != NULL) {
+        struct block *block = *at;
+        *at = block->next;
+        payloads->block_bytes -= sizeof *block + block->limit;
+        block_free(block);
+    }
+}
+
+omen_status
+payloads_own(struct payloads *payloads, uint32_t slot)
+{
+    if (slot >= atomic_load_explicit(&payloads->slots, memory_order_relaxed))
+        return OMEN_OK;
+    return arena_own(&payloads->places, slot) == NULL ? OMEN_E_NO_MEMORY : OMEN_OK;
 }
 
 void
 payloads_set(struct payloads *payloads, uint32_t slot, const void *bytes, size_t count)
 {
     ASSERT(count > 0 && count <= PAYLOAD_BYTES_MAX);
-    record_ref *ref = slot_ref(payloads, slot);
-    ASSERT(ref != NULL);
-
-    uint8_t *record = place_record(payloads, record_bytes(count));
-    const uint32_t length = (uint32_t)count;
-    memcpy(record, &length, LENGTH_BYTES);
-    memcpy(record + LENGTH_BYTES, bytes, count);
+    ASSERT(slot < atomic_load_explicit(&payloads->slots, memory_order_relaxed));
+    _Atomic uint64_t *cell = (_Atomic uint64_t *)(void *)arena_own(&payloads->places, slot);
+    ASSERT(cell != NULL); // else it was lent, and payloads_own did not come before
+    const uint64_t before = atomic_load_explicit(cell, memory_order_relaxed);
+    atomic_store_explicit(cell, record_place(payloads, bytes, (uint32_t)count),
+                          memory_order_release);
+    arena_mark_locked(&payloads->places, slot);
     payloads->live += count;
-
-    const uint8_t *before = atomic_load_explicit(ref, memory_order_relaxed);
-    atomic_store_explicit(ref, record, memory_order_release);
-    if (before != NULL)
-        drop_record(payloads, before);
+    drop_record(payloads, before);
 }
 
 void
 payloads_clear(struct payloads *payloads, uint32_t slot)
 {
-    record_ref *ref = slot_ref(payloads, slot);
-    if (ref == NULL)
+    if (slot >= atomic_load_explicit(&payloads->slots, memory_order_relaxed))
         return;
-    const uint8_t *before = atomic_load_explicit(ref, memory_order_relaxed);
-    if (before == NULL)
+    _Atomic uint64_t *cell = cell_at(&payloads->places, slot);
+    const uint64_t before = atomic_load_explicit(cell, memory_order_relaxed);
+    if (before == 0)
         return;
-    atomic_store_explicit(ref, NULL, memory_order_release);
+    cell = (_Atomic uint64_t *)(void *)arena_own(&payloads->places, slot);
+    if (cell == NULL)
+        return;
+    atomic_store_explicit(cell, 0, memory_order_release);
+    arena_mark_locked(&payloads->places, slot);
     drop_record(payloads, before);
+}
+
+static uint64_t
+place_at(const struct payloads *payloads, uint32_t slot)
+{
+    const _Atomic uint64_t *at = cell_at(&payloads->places, slot);
+    return atomic_load_explicit(at, memory_order_acquire);
+}
+
+// NULL: nothing is there, or not any more.
+static inline const void *
+payload_at(const struct payloads *payloads, uint64_t cell, size_t *bytes)
+{
+    const struct place place = place_of(cell);
+    if (place.block > atomic_load_explicit(&payloads->block_count, memory_order_relaxed))
+        return NULL;
+    const struct entry *entry = entry_at(payloads, place.block);
+    const uint32_t limit = atomic_load_explicit(&entry->limit, memory_order_acquire);
+    if (place.offset + place.length > limit)
+        return NULL;
+    *bytes = place.length;
+    return atomic_load_explicit(&entry->bytes, memory_order_relaxed) + place.offset;
+}
+
+// Not inlined: hardly ever, and its registers would be saved always.
+__attribute__((noinline)) static const void *
+get_again(const struct payloads *payloads, uint32_t slot, uint64_t before, size_t *bytes)
+{
+    for (;;) {
+        const uint64_t cell = place_at(payloads, slot);
+        if (cell == 0 || cell == before) // none, or one that still leads nowhere
+            break;
+        const void *payload = payload_at(payloads, cell, bytes);
+        if (payload != NULL)
+            return payload;
+        before = cell;
+    }
+    *bytes = 0;
+    return NULL;
 }
 
 const void *
 payloads_get(const struct payloads *payloads, uint32_t slot, size_t *bytes)
 {
-    ASSERT(slot < payloads->slots_max);
-    record_ref *ref = slot_ref(payloads, slot);
-    const uint8_t *record = ref == NULL ? NULL : atomic_load_explicit(ref, memory_order_acquire);
-    if (record == NULL) {
+    uint64_t cell = 0;
+    if (slot < atomic_load_explicit(&payloads->slots, memory_order_acquire))
+        cell = place_at(payloads, slot);
+    if (cell == 0) {
+        ASSERT(slot < payloads->slots_max);
         *bytes = 0;
         return NULL;
     }
-    uint32_t length;
-    memcpy(&length, record, LENGTH_BYTES);
-    *bytes = length;
-    return record + LENGTH_BYTES;
+    const void *payload = payload_at(payloads, cell, bytes);
+    return payload != NULL ? payload : get_again(payloads, slot, cell, bytes);
 }
 
-static record_ref *
-slot_ref(const struct payloads *payloads, uint32_t slot)
+// Copies the payload to where it stays. Its block's last bytes are put as they are, so no byte is left undefined.
+static uint64_t
+record_place(struct payloads *payloads, const void *bytes, uint32_t count)
 {
-    if (slot >= payloads->slots_max)
-        return NULL;
-    struct chunk *chunk =
-        atomic_load_explicit(&payloads->chunks[slot / CHUNK_SLOTS], memory_order_acquire);
-    return chunk == NULL ? NULL : &chunk->records[slot % CHUNK_SLOTS];
-}
-
-static size_t
-record_bytes(size_t count)
-{
-    return (LENGTH_BYTES + count + LENGTH_BYTES - 1) / LENGTH_BYTES * LENGTH_BYTES;
-}
-
-static uint8_t *
-place_record(struct payloads *payloads, size_t bytes)
-{
+    const uint32_t whole = record_bytes(count);
     struct block *block = payloads->current;
-    if (block == NULL || block->capacity - block->used < bytes) {
-        payloads->current = payloads->next;
-        payloads->next = NULL;
-        if (block != NULL && block->records == 0) {
-            block_take_out(payloads, block);
-            payloads->dead -= block->used;
-            epoch_retire(payloads->gate, block, mem_free);
-        }
+    if (block == NULL || block->limit - block->used < whole) {
+        next_block(payloads);
         block = payloads->current;
-        ASSERT(block != NULL &&
-               block->capacity - block->used >= bytes); // else room was not reserved
+        ASSERT(block->limit - block->used >= whole); // else room was not reserved
     }
-    uint8_t *record = block->bytes + block->used;
-    block->used += bytes;
+    const uint32_t offset = block->used;
+    memset(block->ours + offset + whole - RECORD_ALIGNMENT, 0, RECORD_ALIGNMENT);
+    memcpy(block->ours + offset, bytes, count);
+    block->used += whole;
     block->records++;
-    return record;
+    block->changed = 1;
+    return (uint64_t)block->number << 32 | (uint64_t)(offset / RECORD_ALIGNMENT) << 16 |
+           (count - 1);
 }
 
 static void
-drop_record(struct payloads *payloads, const uint8_t *record)
+next_block(struct payloads *payloads)
 {
-    uint32_t length;
-    memcpy(&length, record, LENGTH_BYTES);
-    payloads->live -= length;
-    payloads->dead += record_bytes(length);
+    struct block *left = payloads->current, *block = payloads->spare;
+    ASSERT(block != NULL); // else room was not reserved
+    payloads->spare = block->next;
+    payloads->current = block;
+    const uint32_t number = atomic_load_explicit(&payloads->block_count, memory_order_relaxed) + 1;
+    block_publish(payloads, block, number);
+    atomic_store_explicit(&payloads->block_count, number, memory_order_release);
+    if (left != NULL && left->records == 0)
+        block_retire(payloads, left);
+}
 
-    // The last block that begins at or below the record.
-    struct block *block = payloads->blocks[block_place(payloads, record) - 1];
-    ASSERT(record >= block->bytes && record < block->bytes + block->used);
+// Before they were counted after a load, what is replaced is not counted either.
+static void
+drop_record(struct payloads *payloads, uint64_t cell)
+{
+    const struct place place = place_of(cell);
+    struct block *block = cell == 0 ? NULL : block_of(payloads, place);
+    if (block == NULL)
+        return;
+    payloads->live -= payloads->live < place.length ? payloads->live : place.length;
+    payloads->dead_bytes += record_bytes(place.length);
+    if (!payloads->counted)
+        return;
     ASSERT(block->records > 0);
     block->records--;
-    if (block->records > 0 || block == payloads->current)
-        return;
-    block_take_out(payloads, block);
-    payloads->dead -= block->used;
-    epoch_retire(payloads->gate, block, mem_free);
+    if (block->records == 0 && block != payloads->current)
+        block_retire(payloads, block);
 }
 
-// How many blocks begin at or below the address.
-static size_t
-block_place(const struct payloads *payloads, const void *address)
+// ---- blocks ----
+
+struct block *
+block_open(struct payloads *payloads, uint32_t capacity)
 {
-    size_t low = 0;
-    size_t high = payloads->block_count;
-    while (low < high) {
-        const size_t middle = low + (high - low) / 2;
-        if ((uintptr_t)payloads->blocks[middle] <= (uintptr_t)address)
-            low = middle + 1;
-        else
-            high = middle;
+    struct block *block = mem_alloc_zero(1, sizeof *block);
+    if (block == NULL)
+        return NULL;
+    if (capacity > 0) {
+        block->ours = mem_alloc(capacity);
+        if (block->ours == NULL) {
+            mem_free(block);
+            return NULL;
+        }
     }
-    return low;
+    block->bytes = block->ours;
+    block->limit = capacity;
+    payloads->block_bytes += sizeof *block + capacity;
+    return block;
 }
 
-static void
-block_insert(struct payloads *payloads, struct block *block)
+void
+block_publish(struct payloads *payloads, struct block *block, uint32_t number)
 {
-    const size_t place = block_place(payloads, block);
-    memmove(&payloads->blocks[place + 1], &payloads->blocks[place],
-            (payloads->block_count - place) * sizeof payloads->blocks[0]);
-    payloads->blocks[place] = block;
-    payloads->block_count++;
-    payloads->block_bytes += sizeof *block + block->capacity;
+    block->number = number;
+    block->next = NULL;
+    struct block **at = cell_at(&payloads->blocks, number - 1);
+    *at = block;
+    struct entry *entry = entry_at(payloads, number);
+    atomic_store_explicit(&entry->bytes, block->bytes, memory_order_relaxed);
+    atomic_store_explicit(&entry->limit, block->limit, memory_order_release);
 }
 
-static void
-block_take_out(struct payloads *payloads, struct block *block)
+omen_status
+blocks_reserve(struct payloads *payloads, uint32_t number)
 {
-    const size_t place = block_place(payloads, block) - 1;
-    ASSERT(payloads->blocks[place] == block);
-    payloads->block_count--;
-    memmove(&payloads->blocks[place], &payloads->blocks[place + 1],
-            (payloads->block_count - place) * sizeof payloads->blocks[0]);
-    payloads->block_bytes -= sizeof *block + block->capacity;
+    const omen_status status = arena_reserve(&payloads->entries, number + 1);
+    return status == OMEN_OK ? arena_reserve(&payloads->blocks, number) : status;
+}
+
+void
+block_free(struct block *block)
+{
+    if (block == NULL)
+        return;
+    mem_free(block->ours);
+    mem_free(block);
+}
+
+void
+block_release(struct block *block)
+{
+    if (atomic_fetch_sub_explicit(&block->owners, 1, memory_order_acq_rel) == 1)
+        mem_free(block);
+}
+
+// Readers have left.
+static void
+block_end(void *memory)
+{
+    struct block *block = memory;
+    mem_free(block->ours);
+    block_release(block);
+}
+
+void
+block_retire(struct payloads *payloads, struct block *block)
+{
+    struct block **at = cell_at(&payloads->blocks, block->number - 1);
+    *at = NULL;
+    atomic_store_explicit(&entry_at(payloads, block->number)->limit, 0, memory_order_release);
+    payloads->dead_bytes -= payloads->dead_bytes < block->used ? payloads->dead_bytes : block->used;
+    payloads->block_bytes -= sizeof *block + (block->ours != NULL ? block->limit : 0);
+    payloads->lent_bytes -= block->ours != NULL ? 0 : block->limit;
+    atomic_store_explicit(&block->owners, block->on_disk ? 2 : 1, memory_order_relaxed);
+    if (block->on_disk) {
+        block->next = payloads->dead;
+        payloads->dead = block;
+    }
+    epoch_retire(payloads->gate, block, block_end);
 }
 
 void
 payloads_memory(const struct payloads *payloads, struct payload_memory *memory)
 {
-    const uint64_t all = sizeof *payloads + payloads->block_bytes +
-                         payloads->block_capacity * sizeof payloads->blocks[0] +
-                         (uint64_t)payloads->chunk_count * sizeof(struct chunk) +
-                         (uint64_t)chunks_for(payloads->slots_max) * sizeof payloads->chunks[0];
+    const uint64_t all = payloads_bytes(payloads);
     memory->live = payloads->live;
-    memory->dead = payloads->dead;
-    memory->overhead = all - memory->live - memory->dead;
+    memory->dead = payloads->dead_bytes;
+    memory->lent = payloads->lent_bytes;
+    const uint64_t told = memory->live + memory->dead;
+    memory->overhead = all + memory->lent > told ? all + memory->lent - told : 0;
 }
 
 uint64_t
 payloads_bytes(const struct payloads *payloads)
 {
-    struct payload_memory memory;
-    payloads_memory(payloads, &memory);
-    return memory.live + memory.dead + memory.overhead;
+    const uint32_t slots = atomic_load_explicit(&payloads->slots, memory_order_relaxed),
+                   blocks = atomic_load_explicit(&payloads->block_count, memory_order_relaxed);
+    return sizeof *payloads + payloads->block_bytes + arena_owned_bytes(&payloads->places, slots) +
+           arena_owned_bytes(&payloads->entries, blocks + 1) +
+           arena_owned_bytes(&payloads->blocks, blocks);
 }
