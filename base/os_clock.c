@@ -1,4 +1,4 @@
-// base/os_clock.c -- the monotonic clock.
+// base/os_clock.c -- the monotonic clock, and the date.
 //
 // Shape: shell.
 #include "base/os_clock.h"
@@ -14,4 +14,13 @@ os_clock_ns(void)
     const int failed = clock_gettime(CLOCK_MONOTONIC, &now);
     ASSERT(failed == 0);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t
+os_seconds_since_1970(void)
+{
+    struct timespec now;
+    const int refused = clock_gettime(CLOCK_REALTIME, &now);
+    ASSERT(refused == 0);
+    return now.tv_sec > 0 ? (uint64_t)now.tv_sec : 0;
 }

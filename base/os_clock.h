@@ -1,4 +1,4 @@
-// base/os_clock.h -- the monotonic clock.
+// base/os_clock.h -- the monotonic clock, and the date.
 //
 // Shape: shell. Machines and kernels never ask the time: it is pushed into them.
 #ifndef OMEN_BASE_OS_CLOCK_H
@@ -7,5 +7,8 @@
 
 // Nanoseconds since some moment before the process began; never steps back, not even when the date is set.
 uint64_t os_clock_ns(void);
+
+// The date, for records that people read; it may step.
+uint64_t os_seconds_since_1970(void);
 
 #endif

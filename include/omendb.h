@@ -88,10 +88,15 @@ typedef enum { OMEN_F32 = 1, OMEN_F16 = 2, OMEN_BF16 = 3, OMEN_I8 = 4, OMEN_U8 =
 typedef enum { OMEN_HNSW = 0, OMEN_FLAT = 1 } omen_algorithm;
 typedef enum { OMEN_QUANTIZE_INT8 = 0, OMEN_QUANTIZE_NONE = 1 } omen_quantization;
 
+typedef enum { OMEN_DURABLE_COMMIT = 0, OMEN_DURABLE_INTERVAL = 1 } omen_durability;
+
 typedef struct omen_options {
     size_t            struct_size;
-    const char       *path;            /* NULL: in memory. A directory: OMEN_E_UNSUPPORTED in this version */
-    uint32_t          dimension;       /* 1..65536 */
+    const char       *path;            /* NULL: in memory. Else a directory, made when it is missing; what an
+                                          index is (dimension, metric, dtype, algorithm, quantization, m,
+                                          ef_construction, slots_max, id_max) is kept there, and opening it
+                                          with something else is OMEN_E_INVALID */
+    uint32_t          dimension;       /* 1..65536; 0 with a path: as the file has it, with all of the above */
     omen_metric       metric;
     omen_dtype        dtype;           /* how vectors are stored and given back */
     omen_algorithm    algorithm;       /* OMEN_FLAT: exact search only, no graph */
@@ -105,12 +110,15 @@ typedef struct omen_options {
     uint64_t          max_memory;      /* bytes; 0: no limit. Past it adds answer OMEN_E_NO_MEMORY */
     uint64_t          id_max;          /* largest id accepted; default 2^63-1 */
     uint32_t          slots_max;       /* rows, deleted ones included: 1..2^31-2; default 2^24-2. Beyond it a row takes 32 bytes more */
-    int               read_only;
+    int               read_only;       /* of a path: any number of processes may, beside the one that writes */
+    omen_durability   durability;      /* of a path. COMMIT: a write that returned is on disk. INTERVAL: it will be
+                                          within interval_ms, or after omen_flush */
+    uint32_t          interval_ms;     /* 0: 200 */
 } omen_options;
 #define OMEN_OPTIONS_INIT                                                                             \
     {                                                                                                 \
         sizeof(omen_options), NULL, 0, OMEN_COSINE, OMEN_F32, OMEN_HNSW, OMEN_QUANTIZE_INT8, 16, 200, \
-            64, 0.0, 0, 0, 0, 0x7fffffffffffffffull, 16777214u, 0                                     \
+            64, 0.0, 0, 0, 0, 0x7fffffffffffffffull, 16777214u, 0, OMEN_DURABLE_COMMIT, 0 \
     }
 
 OMEN_API omen_status omen_open(const omen_options *options, omen_index_t *out); /* *out is NULL on failure */

@@ -154,6 +154,7 @@ enum hnsw_saved {
 OMEN_MUST_CHECK omen_status hnsw_save_begin(struct hnsw *hnsw, struct hnsw_save **out);
 uint32_t hnsw_save_rows(const struct hnsw_save *save);   // rows below it are in it
 uint32_t hnsw_save_linked(const struct hnsw_save *save); // and linked; the others are the tail
+const uint64_t *hnsw_save_erased(const struct hnsw_save *save); // a bit each of those rows; until hnsw_save_close
 // Puts the pieces that changed since the last save, and then the arrays that make sense whole.
 OMEN_MUST_CHECK omen_status hnsw_save_arrays(struct hnsw_save *save, const struct image_sink *sink);
 OMEN_MUST_CHECK omen_status hnsw_save_head(struct hnsw_save *save, const struct image_sink *sink);

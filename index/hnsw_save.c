@@ -164,6 +164,12 @@ hnsw_save_rows(const struct hnsw_save *save)
     return save->rows;
 }
 
+const uint64_t *
+hnsw_save_erased(const struct hnsw_save *save)
+{
+    return save->erased;
+}
+
 uint32_t
 hnsw_save_linked(const struct hnsw_save *save)
 {

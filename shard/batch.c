@@ -18,25 +18,26 @@
 
 #define PLACE_EMPTY UINT32_MAX
 
-static omen_status resolve_kind(struct shard *shard, struct batch *batch, struct omen_error *error);
+static omen_status resolve_kind(const struct pending *pending, struct batch *batch,
+                                struct omen_error *error);
 static omen_status take_memory(struct batch *batch, struct omen_error *error);
 static omen_status resolve_integers(struct shard *shard, struct batch *batch,
                                     struct omen_error *error);
-static omen_status resolve_texts(struct shard *shard, struct batch *batch,
-                                 struct omen_error *error);
+static omen_status resolve_texts(struct shard *shard, const struct pending *pending,
+                                 struct batch *batch, struct omen_error *error);
 static omen_status check_twice(struct batch *batch, struct omen_error *error);
 static omen_status resolve_rows(struct shard *shard, struct batch *batch, struct omen_error *error);
 
 omen_status
-batch_init(struct shard *shard, const omen_batch *given, enum batch_mode mode, struct batch *batch,
-           struct omen_error *error)
+batch_init(struct shard *shard, const struct pending *pending, const omen_batch *given,
+           enum batch_mode mode, struct batch *batch, struct omen_error *error)
 {
-    *batch = (struct batch){.given = given, .mode = mode, .next_id = shard->next_id};
-    omen_status status = resolve_kind(shard, batch, error);
+    *batch = (struct batch){.given = given, .mode = mode, .next_id = pending->next_id};
+    omen_status status = resolve_kind(pending, batch, error);
     if (status == OMEN_OK)
         status = take_memory(batch, error);
     if (status == OMEN_OK)
-        status = batch->kind == ID_KIND_TEXT ? resolve_texts(shard, batch, error)
+        status = batch->kind == ID_KIND_TEXT ? resolve_texts(shard, pending, batch, error)
                                              : resolve_integers(shard, batch, error);
     if (status == OMEN_OK)
         status = check_twice(batch, error);
@@ -70,7 +71,7 @@ omen_status
 batch_check_payloads(struct shard *shard, const omen_batch *given, struct payload_sums *sums,
                      struct omen_error *error)
 {
-    const struct fields *fields = shard_generation(shard)->fields;
+    const struct fields *fields = shard_target(shard)->fields;
     *sums = (struct payload_sums){0};
     if (given->payloads == NULL)
         return OMEN_OK;
@@ -97,7 +98,7 @@ batch_check_payloads(struct shard *shard, const omen_batch *given, struct payloa
 }
 
 static omen_status
-resolve_kind(struct shard *shard, struct batch *batch, struct omen_error *error)
+resolve_kind(const struct pending *pending, struct batch *batch, struct omen_error *error)
 {
     const omen_batch *given = batch->given;
     if (given->ids != NULL && given->text_ids != NULL)
@@ -106,7 +107,7 @@ resolve_kind(struct shard *shard, struct batch *batch, struct omen_error *error)
     batch->kind = given->text_ids != NULL ? ID_KIND_TEXT : ID_KIND_INTEGER;
     if (batch->mode == BATCH_SET_PAYLOADS && given->ids == NULL && given->text_ids == NULL)
         return error_set(error, OMEN_E_INVALID, "neither ids nor text_ids is given");
-    const enum id_kind kind = atomic_load_explicit(&shard->kind, memory_order_relaxed);
+    const enum id_kind kind = pending->kind;
     if (kind == ID_KIND_NONE || kind == batch->kind)
         return OMEN_OK;
     if (kind == ID_KIND_TEXT)
@@ -150,7 +151,8 @@ resolve_integers(struct shard *shard, struct batch *batch, struct omen_error *er
 }
 
 static omen_status
-resolve_texts(struct shard *shard, struct batch *batch, struct omen_error *error)
+resolve_texts(struct shard *shard, const struct pending *pending, struct batch *batch,
+              struct omen_error *error)
 {
     for (size_t i = 0; i < batch->given->count; i++) {
         const char *text = batch->given->text_ids[i];
@@ -164,14 +166,15 @@ resolve_texts(struct shard *shard, struct batch *batch, struct omen_error *error
                              "row %zu: its text id is longer than %u bytes", i, ID_TEXT_BYTES_MAX);
         if (!utf8_valid(text, bytes))
             return error_set(error, OMEN_E_ID_LENGTH, "row %zu: its text id is not UTF-8", i);
-        batch->keys[i] = names_find(shard->names, text, bytes);
+        batch->keys[i] = names_find(shard_target(shard)->names, text, bytes);
         if (batch->keys[i] != NAMES_NONE)
             continue;
         batch->keys[i] = BATCH_NEW_TEXT;
         batch->new_texts++;
         batch->new_bytes += bytes;
     }
-    const uint64_t keys = names_count(shard->names) + batch->new_texts;
+    const uint64_t keys =
+        names_count(shard_target(shard)->names) + pending->texts + batch->new_texts;
     if (batch->new_texts > 0 && keys - 1 > shard->options.id_max)
         return error_set(error, OMEN_E_ID_RANGE,
                          "key %llu of a new text id is above the largest id, %llu",
@@ -249,7 +252,7 @@ refuse_row(const struct batch *batch, size_t i, omen_status status, const char *
 static omen_status
 resolve_rows(struct shard *shard, struct batch *batch, struct omen_error *error)
 {
-    const struct idmap *ids = shard_generation(shard)->ids;
+    const struct idmap *ids = shard_target(shard)->ids;
     for (size_t i = 0; i < batch->given->count; i++) {
         const bool new_text = batch->keys[i] == BATCH_NEW_TEXT;
         batch->old[i] = new_text ? IDMAP_NONE : idmap_find(ids, batch->keys[i]);

@@ -9,7 +9,22 @@
 
 #define BATCH_NEW_TEXT UINT64_MAX // a row whose text has no key yet
 
-enum batch_mode { BATCH_ADD, BATCH_UPSERT, BATCH_SET_PAYLOADS };
+// REPLAY: an upsert that comes from the log, in which it is already.
+enum batch_mode { BATCH_ADD, BATCH_UPSERT, BATCH_SET_PAYLOADS, BATCH_REPLAY };
+
+// What writes that are checked but not applied yet will have done, when the next one is. All zero but for next_id and kind:
+// there are none.
+struct pending {
+    uint32_t rows, payloads, texts;
+    uint64_t payload_bytes;
+    size_t text_bytes;
+    uint64_t next_id;
+    enum id_kind kind;
+    // Ids that they touch, as a set of hashes (shard/write.c); only with `grouped`.
+    bool grouped;
+    uint64_t *touched;
+    size_t room, touches;
+};
 
 struct batch {
     const omen_batch *given; // borrowed
@@ -26,9 +41,9 @@ struct batch {
 
 // Resolves and checks ids: their kind, range and length, that none comes twice, that they exist (SET_PAYLOADS) or do
 // not (ADD). Nothing is changed. On failure there is nothing to _fini.
-OMEN_MUST_CHECK omen_status batch_init(struct shard *shard, const omen_batch *given,
-                                       enum batch_mode mode, struct batch *batch,
-                                       struct omen_error *error);
+OMEN_MUST_CHECK omen_status batch_init(struct shard *shard, const struct pending *pending,
+                                       const omen_batch *given, enum batch_mode mode,
+                                       struct batch *batch, struct omen_error *error);
 void batch_fini(struct batch *batch);
 
 // Gives the rows with new texts their keys; names_reserve must have made the room.

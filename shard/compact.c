@@ -13,7 +13,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "shard/shard_int.h"
+#include "shard/shard_file.h"
 
 #define DUE_DEAD_MIN 1000u
 #define DUE_SHARE 4u // of all rows, one in so many
@@ -39,7 +39,7 @@ shard_compact(struct shard *shard, struct omen_error *error)
     status = compact(shard, error);
     lock_release(&shard->writers);
     lock_release(&shard->upkeep);
-    return status;
+    return status == OMEN_OK ? shard_file_shrink(shard, error) : status;
 }
 
 void
@@ -106,6 +106,8 @@ compact(struct shard *shard, struct omen_error *error)
             // Whoever sees the new generation with a cursor of the old one looks for the way there.
             renumbering =
                 atomic_exchange(&shard->renumberings[old->number % RENUMBERINGS_MAX], renumbering);
+            new->names = old->names;
+            shard->target = new;
             atomic_store_explicit(&shard->generation, new, memory_order_release);
             shard_changed(shard);
         }
@@ -117,6 +119,7 @@ compact(struct shard *shard, struct omen_error *error)
     if (new != NULL) {
         epoch_wait(&shard->gate);
         mem_free(renumbering); // of four compactions ago
+        old->names = NULL;
         generation_close(old);
     }
     return status;
@@ -171,6 +174,8 @@ fill(const struct generation *from, struct generation *to, struct omen_error *er
     omen_status status = generation_reserve(to, room.slots, room.slots);
     if (status == OMEN_OK && room.count > 0)
         status = payloads_reserve(to->payloads, &room);
+    if (status == OMEN_OK && from->versions != NULL && (status = generation_version(to)) == OMEN_OK)
+        status = versions_reserve(to->versions, room.slots);
     if (status != OMEN_OK)
         return error_set_plain(error, status);
     uint32_t next = 0;
@@ -179,6 +184,8 @@ fill(const struct generation *from, struct generation *to, struct omen_error *er
             continue;
         idmap_name(to->ids, next, idmap_id(from->ids, slot));
         (void)idmap_put(to->ids, next);
+        if (to->versions != NULL)
+            versions_set(to->versions, next, versions_get(from->versions, slot));
         const void *payload = payloads_get(from->payloads, slot, &bytes);
         if (payload != NULL)
             payloads_set(to->payloads, next, payload, bytes);

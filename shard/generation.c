@@ -14,21 +14,31 @@ bits_bytes(uint32_t slots)
     return (bytes + BITS_STEP - 1) / BITS_STEP * BITS_STEP;
 }
 
-omen_status
-generation_open(struct hnsw *hnsw, uint32_t slots_max, struct epoch *gate, struct generation **out)
+struct generation *
+generation_new(struct hnsw *hnsw, uint32_t slots_max)
 {
-    *out = NULL;
     struct generation *generation = mem_alloc_zero(1, sizeof *generation);
     if (generation == NULL) {
         hnsw_close(hnsw);
-        return OMEN_E_NO_MEMORY;
+        return NULL;
     }
     generation->hnsw = hnsw;
     generation->slots_max = slots_max;
     generation->dead = pages_reserve(bits_bytes(slots_max));
-    omen_status status = generation->dead == NULL ? OMEN_E_NO_MEMORY : OMEN_OK;
-    if (status == OMEN_OK)
-        status = idmap_open(slots_max, gate, &generation->ids);
+    if (generation->dead != NULL)
+        return generation;
+    generation_close(generation);
+    return NULL;
+}
+
+omen_status
+generation_open(struct hnsw *hnsw, uint32_t slots_max, struct epoch *gate, struct generation **out)
+{
+    *out = NULL;
+    struct generation *generation = generation_new(hnsw, slots_max);
+    if (generation == NULL)
+        return OMEN_E_NO_MEMORY;
+    omen_status status = idmap_open(slots_max, gate, &generation->ids);
     if (status == OMEN_OK)
         status = payloads_open(slots_max, gate, &generation->payloads);
     if (status == OMEN_OK)
@@ -47,8 +57,11 @@ generation_close(struct generation *generation)
     if (generation == NULL)
         return;
     fields_close(generation->fields);
+    mem_free(generation->kept);
+    versions_close(generation->versions);
     payloads_close(generation->payloads);
     idmap_close(generation->ids);
+    names_close(generation->names);
     hnsw_close(generation->hnsw);
     pages_free((void *)generation->dead, bits_bytes(generation->slots_max));
     mem_free(generation);
@@ -60,12 +73,20 @@ generation_reserve(struct generation *generation, uint32_t slots, uint32_t added
     omen_status status = hnsw_reserve(generation->hnsw, slots);
     if (status == OMEN_OK)
         status = idmap_reserve(generation->ids, slots, added);
+    if (status == OMEN_OK && generation->versions != NULL)
+        status = versions_reserve(generation->versions, slots);
     if (status != OMEN_OK || bits_bytes(slots) <= generation->dead_bytes)
         return status;
     if (pages_grow((void *)generation->dead, generation->dead_bytes, bits_bytes(slots)) == NULL)
         return OMEN_E_NO_MEMORY;
     generation->dead_bytes = bits_bytes(slots);
     return OMEN_OK;
+}
+
+omen_status
+generation_version(struct generation *generation)
+{
+    return versions_open(generation->slots_max, &generation->versions);
 }
 
 void
@@ -88,7 +109,8 @@ generation_memory(const struct generation *generation, struct generation_memory 
     *memory = (struct generation_memory){
         .ids = idmap_bytes(generation->ids),
         .fields = fields_bytes(generation->fields),
-        .other = sizeof *generation + ((uint64_t)hnsw_count(generation->hnsw) + 7) / 8,
+        .other = (generation->versions != NULL ? versions_bytes(generation->versions) : 0) +
+                 sizeof *generation + ((uint64_t)hnsw_count(generation->hnsw) + 7) / 8,
     };
     hnsw_memory(generation->hnsw, &memory->hnsw);
     payloads_memory(generation->payloads, &memory->payloads);

@@ -15,20 +15,27 @@
 #include "index/hnsw.h"
 #include "shard/fields.h"
 #include "shard/idmap.h"
+#include "shard/names.h"
 #include "shard/payload.h"
+#include "shard/versions.h"
 
 struct generation {
     uint32_t number; // 0, 1, 2, ...
     uint32_t slots_max;
     struct hnsw *hnsw;
     struct idmap *ids;
+    struct names *names; // of text ids; numbered by keys, so the next generation takes them over
     struct payloads *payloads;
     struct fields *fields;
+    struct versions *versions; // of every row, with a log; else NULL
+    struct kept *kept; // what fields are still to be read from, or NULL (shard/generation_load.c)
     _Atomic uint64_t *dead; // a bit per slot: erased. What hnsw_erased says, by words
     size_t dead_bytes;      // of them usable
 };
 
-// Takes `hnsw` also on failure. `gate` is borrowed. The other parts are empty.
+// With its index only, which it takes also on failure; NULL without memory. For generation_open and generation_load.
+struct generation *generation_new(struct hnsw *hnsw, uint32_t slots_max);
+// Takes `hnsw` also on failure. `gate` is borrowed. The other parts are empty, and names are missing.
 OMEN_MUST_CHECK omen_status generation_open(struct hnsw *hnsw, uint32_t slots_max,
                                             struct epoch *gate, struct generation **out);
 void generation_close(struct generation *generation); // accepts NULL; no reader may be inside
@@ -46,6 +53,34 @@ generation_is_dead(const struct generation *generation, uint32_t slot)
 {
     return atomic_bit_test(generation->dead, slot);
 }
+
+// From now on rows have versions. Before there are any.
+OMEN_MUST_CHECK omen_status generation_version(struct generation *generation);
+
+// ---- on disk (generation_disk.c) ----
+
+// As it was saved with `rows` rows; takes `hnsw`, which was loaded from the same source, also on failure. *part says what was wrong.
+struct generation_source {
+    struct hnsw *hnsw;
+    uint32_t slots_max, rows;
+    const struct image_source *image;
+};
+OMEN_MUST_CHECK omen_status generation_load(const struct generation_source *source,
+                                            struct epoch *gate, struct generation **out,
+                                            const char **part);
+
+// Puts the next piece of what changes in place, for the rows below `rows`; under the write lock, again and again with the
+// same *at (zeros at first) until *more is false.
+struct generation_saving {
+    struct payloads_save payloads;
+    struct versions_save versions;
+    bool payloads_done;
+};
+OMEN_MUST_CHECK omen_status generation_save_step(struct generation *generation, uint32_t rows,
+                                                 struct generation_saving *at,
+                                                 const struct image_sink *sink, bool *more);
+// All is to be saved, after a save that came to nothing, or that goes elsewhere. Under the write lock.
+void generation_unsaved(struct generation *generation);
 
 struct generation_memory {
     struct hnsw_memory hnsw;

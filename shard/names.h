@@ -12,10 +12,11 @@
 #include <stdint.h>
 
 #include "base/epoch.h"
+#include "base/image.h"
 #include "base/status.h"
 
 #define NAMES_NONE UINT64_MAX
-#define NAMES_MAX 0xfffffffeu // distinct texts of one index
+#define NAMES_MAX 0x7ffffffeu // distinct texts of one index
 
 struct names; // opaque
 
@@ -33,6 +34,23 @@ uint64_t names_find(const struct names *names, const char *text, size_t bytes);
 const char *names_text(const struct names *names, uint64_t key, size_t *bytes);
 
 uint64_t names_count(const struct names *names); // keys given
-size_t names_bytes(const struct names *names);   // memory; for the writer
+
+// ---- on disk: IMAGE_NAME_AT, IMAGE_NAMES, IMAGE_NAME_TABLE, IMAGE_NAME_HEAD ----
+
+// What there is at a moment; under the write lock. It also copies to our memory what was loaded and will be written anew.
+struct names_mark {
+    uint64_t count, granules;
+};
+OMEN_MUST_CHECK omen_status names_mark(struct names *names, struct names_mark *mark);
+// What there was then, beside readers and the writer.
+OMEN_MUST_CHECK omen_status names_save(struct names *names, const struct names_mark *mark,
+                                       const struct image_sink *sink);
+// All that is ours is to be saved, after a save that came to nothing.
+void names_touch(struct names *names);
+// As it was saved. Nothing is believed: a damaged text is an empty one. OMEN_E_CORRUPT: something is missing or cannot be.
+OMEN_MUST_CHECK omen_status names_load(struct epoch *gate, const struct image_source *source,
+                                       struct names **out);
+
+size_t names_bytes(const struct names *names); // memory; for the writer
 
 #endif

@@ -151,7 +151,7 @@ omen_close(omen_index_t index)
 omen_status
 omen_flush(omen_index_t index)
 {
-    return omen_build(index, NULL);
+    return index == NULL ? refuse_null("index") : shard_flush(shard_of(index), &last_error);
 }
 
 // ---- writing ----
@@ -499,8 +499,7 @@ omen_copy(omen_index_t index, const char *path)
         return refuse_null("index");
     if (path == NULL)
         return refuse_null("path");
-    return error_set(&last_error, OMEN_E_UNSUPPORTED,
-                     "copy: this version keeps indexes in memory and has no files yet");
+    return shard_copy(shard_of(index), path, &last_error);
 }
 
 omen_status

@@ -1,6 +1,6 @@
-// shard/shard.c -- opens and closes a shard; flush, verify, figures.
+// shard/shard.c -- what is asked of a shard as a whole: building, verifying, figures.
 //
-// Shape: handle, in memory.
+// Shape: handle.
 #include "shard/shard_int.h"
 
 #include <string.h>
@@ -11,68 +11,10 @@
 #include "base/os_clock.h"
 #include "base/os_cpu.h"
 #include "index/kernel/kernel.h"
+#include "shard/shard_file.h"
 
-static omen_status check_options(const omen_options *options, struct omen_error *error);
-static omen_status open_parts(struct shard *shard);
 static void stats_memory(struct shard *shard, omen_statistics *out);
 static omen_status check_ids(const struct generation *generation, struct omen_error *error);
-
-omen_status
-shard_open(const omen_options *options, struct shard **out, struct omen_error *error)
-{
-    *out = NULL;
-    const uint64_t begun_ns = os_clock_ns();
-    const omen_status refused = check_options(options, error);
-    if (refused != OMEN_OK)
-        return refused;
-    struct shard *shard = mem_alloc_zero(1, sizeof *shard);
-    if (shard == NULL)
-        return error_set_plain(error, OMEN_E_NO_MEMORY);
-    shard->options = *options;
-    shard->row_bytes =
-        (size_t)options->dimension * vector_type_bytes((enum vector_type)options->dtype);
-    epoch_init(&shard->gate);
-    lock_init(&shard->upkeep);
-    lock_init(&shard->writers);
-    readers_init(&shard->readers);
-    filter_cache_init(&shard->filters, &shard->gate);
-    tuning_init(&shard->tuning);
-    atomic_init(&shard->kind, ID_KIND_NONE);
-    atomic_init(&shard->compaction_due, 0);
-    atomic_init(&shard->ef, options->ef_search);
-    atomic_init(&shard->aims, options->target_recall != 0.0);
-    atomic_init(&shard->recall, -1.0);
-    linkers_init(&shard->linkers, NULL, options->threads, options->ef_construction);
-
-    const omen_status status = open_parts(shard);
-    if (status != OMEN_OK) {
-        shard_close(shard);
-        return error_set_plain(error, status);
-    }
-    shard->open_seconds = (double)(os_clock_ns() - begun_ns) * 1e-9;
-    *out = shard;
-    return OMEN_OK;
-}
-
-void
-shard_close(struct shard *shard)
-{
-    if (shard == NULL)
-        return;
-    linkers_fini(&shard->linkers);
-    epoch_wait(&shard->gate); // what is retired ends before what it belongs to
-    generation_close(shard_generation(shard));
-    names_close(shard->names);
-    readers_fini(&shard->readers);
-    filter_cache_fini(&shard->filters);
-    tuning_fini(&shard->tuning);
-    for (uint32_t i = 0; i < RENUMBERINGS_MAX; i++)
-        mem_free(atomic_load(&shard->renumberings[i]));
-    epoch_fini(&shard->gate);
-    lock_fini(&shard->writers);
-    lock_fini(&shard->upkeep);
-    mem_free(shard);
-}
 
 omen_status
 shard_build(struct shard *shard, const omen_build_options *options, struct omen_error *error)
@@ -115,7 +57,7 @@ shard_verify(struct shard *shard, struct omen_error *error)
     shard->unreached = unreached;
     linkers_resume(&shard->linkers, generation->hnsw);
     lock_release(&shard->writers);
-    return status;
+    return status == OMEN_OK ? shard_file_verify(shard, error) : status;
 }
 
 omen_status
@@ -174,7 +116,7 @@ stats_memory(struct shard *shard, omen_statistics *out)
     out->bytes_links = memory.hnsw.links;
     out->bytes_codes = memory.hnsw.codes;
     out->bytes_vectors = memory.hnsw.rows;
-    out->bytes_ids = memory.ids + names_bytes(shard->names);
+    out->bytes_ids = memory.ids + names_bytes(generation->names);
     out->bytes_payloads = memory.payloads.live + memory.payloads.dead + memory.payloads.overhead;
     out->bytes_fields = memory.fields;
     linkers_pause(&shard->linkers);
@@ -202,7 +144,8 @@ shard_bytes(struct shard *shard)
     generation_memory(shard_generation(shard), &memory);
     return memory.hnsw.links + memory.hnsw.codes + memory.hnsw.rows + memory.hnsw.other +
            memory.payloads.live + memory.payloads.dead + memory.payloads.overhead + memory.ids +
-           memory.fields + memory.other + names_bytes(shard->names) + sizeof *shard;
+           memory.fields + memory.other + names_bytes(shard_generation(shard)->names) +
+           sizeof *shard;
 }
 
 void
@@ -215,7 +158,9 @@ omen_status
 visit_begin(struct shard *shard, struct visit *visit, struct omen_error *error)
 {
     visit->shard = shard;
-    visit->ticket = epoch_enter(&shard->gate);
+    const omen_status entered = shard_enter(shard, &visit->ticket, error);
+    if (entered != OMEN_OK)
+        return entered;
     visit->replacing = atomic_load_explicit(&shard->replacing, memory_order_acquire);
     visit->generation = shard_generation(shard);
     const omen_status status = readers_take(&shard->readers, visit_hint(visit), &visit->reader);
@@ -235,80 +180,6 @@ void
 visit_end(struct visit *visit)
 {
     readers_give(&visit->shard->readers, visit_hint(visit), visit->reader);
-}
-
-struct range {
-    const char *name;
-    long long value, low, high;
-};
-
-static omen_status
-check_options(const omen_options *options, struct omen_error *error)
-{
-    const struct range ranges[] = {
-        {"metric", options->metric, OMEN_COSINE, OMEN_IP},
-        {"algorithm", options->algorithm, OMEN_HNSW, OMEN_FLAT},
-        {"quantization", options->quantization, OMEN_QUANTIZE_INT8, OMEN_QUANTIZE_NONE},
-        {"m", options->m, 2, LINKS_PER_NODE_MAX},
-        {"ef_construction", options->ef_construction, 8, BEAM_MAX},
-        {"ef_search", options->ef_search, 1, BEAM_MAX},
-        {"threads", options->threads, 0, THREADS_MAX},
-        {"slots_max", options->slots_max, 1, SLOTS_MAX},
-    };
-    if (options->path != NULL)
-        return error_set(
-            error, OMEN_E_UNSUPPORTED,
-            "path: this version keeps indexes in memory only and has no files yet; leave it NULL");
-    if (options->dimension < 1 || options->dimension > VECTOR_DIM_MAX)
-        return error_set(error, OMEN_E_DIMENSION, "dimension is %u; it must be 1..%u",
-                         options->dimension, VECTOR_DIM_MAX);
-    if (options->dtype < OMEN_F32 || options->dtype > OMEN_U8)
-        return error_set(error, OMEN_E_DTYPE, "dtype is %d; there are 1 (f32) to 5 (u8)",
-                         (int)options->dtype);
-    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
-        const struct range *range = &ranges[i];
-        if (range->value < range->low || range->value > range->high)
-            return error_set(error, OMEN_E_INVALID, "%s is %lld; it must be %lld..%lld",
-                             range->name, range->value, range->low, range->high);
-    }
-    if (options->id_max > ID_MAX)
-        return error_set(error, OMEN_E_INVALID, "id_max is above 2^63-1");
-    if (options->target_recall != 0.0 &&
-        !(options->target_recall >= 0.5 && options->target_recall <= 0.9999))
-        return error_set(error, OMEN_E_INVALID,
-                         "target_recall is %g; it must be 0 (unused) or 0.5..0.9999",
-                         options->target_recall);
-    return OMEN_OK;
-}
-
-static omen_status
-open_parts(struct shard *shard)
-{
-    const omen_options *options = &shard->options;
-    const struct hnsw_config config = {
-        .dim = options->dimension,
-        .slots_max = options->slots_max,
-        .links = (uint16_t)options->m,
-        .build_beam = (uint16_t)options->ef_construction,
-        .metric = (enum metric)options->metric,
-        .type = (enum vector_type)options->dtype,
-        .quantization =
-            options->quantization == OMEN_QUANTIZE_NONE ? HNSW_QUANTIZE_NONE : HNSW_QUANTIZE_INT8,
-        .flat = options->algorithm == OMEN_FLAT,
-        .seed = options->seed,
-    };
-    struct hnsw *hnsw;
-    omen_status status = hnsw_open(&config, &hnsw);
-    if (status != OMEN_OK)
-        return status;
-    struct generation *generation;
-    status = generation_open(hnsw, options->slots_max, &shard->gate, &generation);
-    if (status != OMEN_OK)
-        return status;
-    atomic_init(&shard->generation, generation);
-    linkers_init(&shard->linkers, generation->hnsw, options->threads, options->ef_construction);
-    linkers_spare(&shard->linkers, compact_spare, shard);
-    return names_open(&shard->gate, &shard->names);
 }
 
 // Every live row is found by its id, and nothing else is.

@@ -1,6 +1,6 @@
-// shard/shard.h -- one searchable shard in memory: what include/omendb.h promises, with checked structs.
+// shard/shard.h -- one searchable shard, in memory or in a file: what include/omendb.h promises, with checked structs.
 //
-// Shape:   handle, in memory.
+// Shape:   handle.
 // Threads: every call from any thread at any time, shard_close last. Searches and reads take no lock; writes take
 //          turns.
 // Errors:  a status, and in *error (never NULL here) what exactly was wrong. A failed call changed nothing.
@@ -96,6 +96,11 @@ OMEN_MUST_CHECK omen_status shard_calibrate(struct shard *shard, struct omen_err
 // Waits until everything is linked, helping.
 OMEN_MUST_CHECK omen_status shard_build(struct shard *shard, const omen_build_options *options,
                                         struct omen_error *error);
+// The same, and brings everything to the file.
+OMEN_MUST_CHECK omen_status shard_flush(struct shard *shard, struct omen_error *error);
+// A copy in another folder, which must be empty or not there.
+OMEN_MUST_CHECK omen_status shard_copy(struct shard *shard, const char *path,
+                                       struct omen_error *error);
 OMEN_MUST_CHECK omen_status shard_compact(struct shard *shard, struct omen_error *error);
 OMEN_MUST_CHECK omen_status shard_verify(struct shard *shard, struct omen_error *error);
 OMEN_MUST_CHECK omen_status shard_set_ef(struct shard *shard, uint32_t ef,

@@ -1,73 +1,93 @@
 // shard/shard_erase.c -- deletes: by id, by text, by filter.
 //
-// Shape: handle, in memory.
+// Shape: handle.
 //
-// Nothing here can fail once ids are known, and a search that begins after the call never answers a deleted row. A
-// reader that found a row before may find its payload gone; it looks afterwards whether the row was erased meanwhile.
+// First the rows that are there are collected, then the log has their ids, then nothing can fail; a search that begins
+// after the call never answers a deleted row. A reader that found a row before may find its payload gone; it looks
+// afterwards whether the row was erased meanwhile.
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/limits.h"
-#include "shard/shard_int.h"
+#include "shard/shard_log.h"
 
-static void erase_id(struct shard *shard, uint64_t id, size_t *deleted);
-static void erase_end(struct shard *shard, size_t deleted);
+// Keys that lead to rows, to be deleted together. One may be there twice.
+struct doomed {
+    uint64_t *keys;
+    size_t count;
+};
+
+static omen_status doomed_open(struct doomed *doomed, size_t room, struct omen_error *error);
+static void doom(struct shard *shard, struct doomed *doomed, uint64_t key);
+static omen_status erase(struct shard *shard, struct doomed *doomed, size_t *deleted,
+                         struct omen_error *error);
+static size_t erase_rows(struct shard *shard, const struct doomed *doomed);
 
 omen_status
 shard_delete(struct shard *shard, const uint64_t *ids, size_t count, size_t *deleted,
              struct omen_error *error)
 {
-    const omen_status status = shard_may_write(shard, error);
+    struct doomed doomed;
+    *deleted = 0;
+    omen_status status = shard_may_write(shard, error);
+    if (status == OMEN_OK)
+        status = doomed_open(&doomed, count, error);
     if (status != OMEN_OK)
         return status;
-    *deleted = 0;
     lock_acquire(&shard->writers);
     for (size_t i = 0; i < count; i++)
-        erase_id(shard, ids[i], deleted);
-    erase_end(shard, *deleted);
+        doom(shard, &doomed, ids[i]);
+    status = erase(shard, &doomed, deleted, error);
     lock_release(&shard->writers);
-    return OMEN_OK;
+    mem_free(doomed.keys);
+    return status;
 }
 
 omen_status
 shard_delete_text(struct shard *shard, const char *const *ids, size_t count, size_t *deleted,
                   struct omen_error *error)
 {
-    const omen_status status = shard_may_write(shard, error);
+    struct doomed doomed;
+    *deleted = 0;
+    omen_status status = shard_may_write(shard, error);
     if (status != OMEN_OK)
         return status;
     for (size_t i = 0; i < count; i++)
         if (ids[i] == NULL)
             return error_set(error, OMEN_E_INVALID, "id %zu is NULL", i);
-    *deleted = 0;
+    status = doomed_open(&doomed, count, error);
+    if (status != OMEN_OK)
+        return status;
     lock_acquire(&shard->writers);
-    if (atomic_load(&shard->kind) == ID_KIND_INTEGER) {
-        lock_release(&shard->writers);
-        return error_set(error, OMEN_E_ID_KIND,
-                         "this index holds integer ids; text ids were given");
-    }
-    for (size_t i = 0; i < count; i++) {
+    if (atomic_load(&shard->kind) == ID_KIND_INTEGER)
+        status =
+            error_set(error, OMEN_E_ID_KIND, "this index holds integer ids; text ids were given");
+    for (size_t i = 0; i < count && status == OMEN_OK; i++) {
         const uint64_t key =
-            names_find(shard->names, ids[i], strnlen(ids[i], ID_TEXT_BYTES_MAX + 1));
+            names_find(shard_target(shard)->names, ids[i], strnlen(ids[i], ID_TEXT_BYTES_MAX + 1));
         if (key != NAMES_NONE)
-            erase_id(shard, key, deleted);
+            doom(shard, &doomed, key);
     }
-    erase_end(shard, *deleted);
+    if (status == OMEN_OK)
+        status = erase(shard, &doomed, deleted, error);
     lock_release(&shard->writers);
-    return OMEN_OK;
+    mem_free(doomed.keys);
+    return status;
 }
 
 omen_status
 shard_delete_where(struct shard *shard, const char *filter, size_t *deleted,
                    struct omen_error *error)
 {
+    *deleted = 0;
     omen_status status = shard_may_write(shard, error);
     if (status != OMEN_OK)
         return status;
     struct filter_view view = {.key = {.form = FILTER_FORM_TEXT,
                                        .bytes = filter,
                                        .count = strnlen(filter, FILTER_TEXT_BYTES_MAX + 1)}};
+    struct doomed doomed = {0};
     struct visit visit;
-    *deleted = 0;
     lock_acquire(&shard->writers);
     status = visit_begin(shard, &visit, error);
     if (status != OMEN_OK) {
@@ -76,38 +96,84 @@ shard_delete_where(struct shard *shard, const char *filter, size_t *deleted,
     }
     status = filter_view_compute(&visit, &view, error);
     visit_leave(&visit); // erasing may have to wait for the gate
+    const struct bitmap *rows = &view.answer.allowed;
+    if (status == OMEN_OK)
+        status = doomed_open(&doomed, view.answer.count, error);
     if (status == OMEN_OK) {
-        const struct bitmap *rows = &view.answer.allowed;
         for (uint32_t w = 0; w < bitmap_words(rows->count); w++)
             for (uint64_t word = rows->words[w]; word != 0; word &= word - 1) {
                 const uint32_t slot = w * 64 + (uint32_t)__builtin_ctzll(word);
-                erase_id(shard, idmap_id(visit.generation->ids, slot), deleted);
+                doom(shard, &doomed, idmap_id(visit.generation->ids, slot));
             }
-        erase_end(shard, *deleted);
+        status = erase(shard, &doomed, deleted, error);
     }
     visit_end(&visit);
     lock_release(&shard->writers);
+    mem_free(doomed.keys);
     return status;
 }
 
-static void
-erase_id(struct shard *shard, uint64_t id, size_t *deleted)
+omen_status
+shard_replay_delete(struct shard *shard, const struct op_rows *rows, struct omen_error *error)
 {
-    struct generation *generation = shard_generation(shard);
-    const uint32_t slot = idmap_remove(generation->ids, id);
-    if (slot == IDMAP_NONE)
-        return;
-    generation_erase(generation, slot);
-    *deleted += 1;
+    lock_acquire(&shard->writers);
+    const omen_status status = idmap_own(shard_target(shard)->ids);
+    for (size_t i = 0; i < rows->count && status == OMEN_OK; i++) {
+        uint64_t key =
+            rows->kind == ID_KIND_TEXT
+                ? names_find(shard_target(shard)->names, rows->texts[i], strlen(rows->texts[i]))
+                : rows->ids[i];
+        if (key != NAMES_NONE)
+            (void)erase_rows(shard, &(struct doomed){.keys = &key, .count = 1});
+    }
+    lock_release(&shard->writers);
+    return status == OMEN_OK ? OMEN_OK : error_set_plain(error, status);
+}
+
+static omen_status
+doomed_open(struct doomed *doomed, size_t room, struct omen_error *error)
+{
+    *doomed = (struct doomed){.keys = mem_alloc(room * sizeof *doomed->keys)};
+    return doomed->keys != NULL ? OMEN_OK : error_set_plain(error, OMEN_E_NO_MEMORY);
 }
 
 static void
-erase_end(struct shard *shard, size_t deleted)
+doom(struct shard *shard, struct doomed *doomed, uint64_t key)
 {
-    if (deleted == 0)
-        return;
-    atomic_fetch_add_explicit(&shard->tuning.turnover, deleted, memory_order_relaxed);
-    shard_changed(shard);
-    compact_when_due(shard);
-    linkers_wake(&shard->linkers);
+    if (idmap_find(shard_target(shard)->ids, key) != IDMAP_NONE)
+        doomed->keys[doomed->count++] = key;
+}
+
+static omen_status
+erase(struct shard *shard, struct doomed *doomed, size_t *deleted, struct omen_error *error)
+{
+    if (doomed->count == 0)
+        return OMEN_OK;
+    omen_status status = idmap_own(shard_target(shard)->ids);
+    if (status != OMEN_OK)
+        return error_set_plain(error, status);
+    status = shard_log_delete(shard, doomed->keys, doomed->count, error);
+    if (status != OMEN_OK)
+        return status;
+    *deleted = erase_rows(shard, doomed);
+    shard_written(shard, *deleted);
+    return OMEN_OK;
+}
+
+static size_t
+erase_rows(struct shard *shard, const struct doomed *doomed)
+{
+    struct generation *generation = shard_target(shard);
+    size_t erased = 0;
+    for (size_t i = 0; i < doomed->count; i++) {
+        const uint32_t slot = idmap_remove(generation->ids, doomed->keys[i]);
+        if (slot == IDMAP_NONE)
+            continue;
+        generation_erase(generation, slot);
+        erased++;
+    }
+    atomic_fetch_add_explicit(&shard->tuning.turnover, erased, memory_order_relaxed);
+    if (erased > 0)
+        shard_changed(shard);
+    return erased;
 }

@@ -23,7 +23,6 @@
 #include "shard/filter_cache.h"
 #include "shard/generation.h"
 #include "shard/linkers.h"
-#include "shard/names.h"
 #include "shard/readers.h"
 #include "shard/shard.h"
 
@@ -52,14 +51,29 @@ struct tuning {
     uint32_t recent_next;
 };
 
+struct write; // shard/write.h
+
+// Adds and upserts that wait for their commit (shard_write.c).
+struct write_queue {
+    struct lock lock;
+    struct write *first, *last;
+    bool led;
+};
+
+struct journal;  // shard/journal.h
+struct keeper;   // shard/keeper.h
+struct follower; // shard/shard_follow.c
+
 struct shard {
     omen_options options; // path is NULL; ef_search is `ef` below
     size_t row_bytes;
     struct epoch gate;
-    _Atomic(struct generation *) generation;
+    _Atomic(struct generation *) generation; // what searches see
+    struct generation
+        *target; // what writers change, under `writers`: the same, but while a follower catches up
     struct lock upkeep;
     struct lock writers;
-    struct names *names;
+    struct write_queue queue;
     _Atomic uint32_t kind; // enum id_kind
     _Atomic uint32_t ef;
     _Atomic bool aims;               // at options.target_recall by default, until an ef is set
@@ -67,6 +81,10 @@ struct shard {
     _Atomic uint64_t replacing;      // odd: old and new rows of some ids can both be found
     _Atomic uint32_t compaction_due; // 1: for a worker to do
     uint64_t next_id;                // under `writers`, like the rest
+    uint64_t applied_seq;            // the last entry of the log that was applied
+    struct journal *journal;         // NULL: in memory only
+    struct keeper *keeper;           // NULL: nothing to keep
+    struct follower *follower;       // not NULL: another process writes
     uint32_t compaction_after;       // deleted rows; after one that failed
     uint64_t unreached;
     double open_seconds;
@@ -82,6 +100,30 @@ static inline struct generation *
 shard_generation(struct shard *shard)
 {
     return atomic_load_explicit(&shard->generation, memory_order_acquire);
+}
+
+// Under `writers`.
+static inline struct generation *
+shard_target(struct shard *shard)
+{
+    return shard->target;
+}
+
+// ---- shard_follow.c ----
+// Takes over what another process has written to the file since. Outside of the gate.
+OMEN_MUST_CHECK omen_status shard_follow(struct shard *shard, struct omen_error *error);
+
+// Into the gate, with everything in sight that was acknowledged before the call. On failure nobody is inside.
+OMEN_MUST_CHECK static inline omen_status
+shard_enter(struct shard *shard, uint32_t *ticket, struct omen_error *error)
+{
+    if (shard->follower != NULL) {
+        const omen_status status = shard_follow(shard, error);
+        if (status != OMEN_OK)
+            return status;
+    }
+    *ticket = epoch_enter(&shard->gate);
+    return OMEN_OK;
 }
 
 // ---- shard.c ----

@@ -1,31 +1,53 @@
 // shard/shard_payloads.c -- replaces payloads in place, and declares field indexes over them.
 //
-// Shape: handle, in memory. Rows keep their slots: readers see the old payload or the new one.
+// Shape: handle. Rows keep their slots: readers see the old payload or the new one.
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/limits.h"
-#include "shard/batch.h"
+#include "shard/shard_log.h"
 
-static omen_status set_payloads(struct shard *shard, const struct batch *batch,
+enum origin { FROM_CALLER, FROM_LOG };
+
+static omen_status set_payloads(struct shard *shard, const struct batch *batch, enum origin origin,
                                 struct omen_error *error);
-static omen_status apply(struct shard *shard, const struct batch *batch,
-                         const struct payload_sums *sums, const struct field_rows *rows);
+static omen_status change(struct shard *shard, const omen_batch *given, enum origin origin,
+                          struct omen_error *error);
+static omen_status declare(struct shard *shard, const struct op_field *field,
+                           struct omen_error *error);
+static omen_status reserve(struct shard *shard, const struct payload_sums *sums,
+                           const struct field_rows *rows, struct omen_error *error);
+static void apply(struct shard *shard, const struct batch *batch, const struct field_rows *rows);
 
 omen_status
 shard_set_payloads(struct shard *shard, const omen_batch *given, struct omen_error *error)
 {
-    omen_status status = shard_may_write(shard, error);
+    const omen_status status = shard_may_write(shard, error);
     if (status != OMEN_OK || given->count == 0)
         return status;
     if (given->count > shard->options.slots_max)
         return error_set(error, OMEN_E_INVALID, "count is %zu; this index holds at most %u rows",
                          given->count, shard->options.slots_max);
+    return change(shard, given, FROM_CALLER, error);
+}
+
+omen_status
+shard_replay_payloads(struct shard *shard, const omen_batch *given, struct omen_error *error)
+{
+    return given->count > 0 ? change(shard, given, FROM_LOG, error) : OMEN_OK;
+}
+
+static omen_status
+change(struct shard *shard, const omen_batch *given, enum origin origin, struct omen_error *error)
+{
     struct batch batch;
     lock_acquire(&shard->writers);
-    status = batch_init(shard, given, BATCH_SET_PAYLOADS, &batch, error);
+    const struct pending none = {
+        .next_id = shard->next_id,
+        .kind = (enum id_kind)atomic_load_explicit(&shard->kind, memory_order_relaxed)};
+    omen_status status = batch_init(shard, &none, given, BATCH_SET_PAYLOADS, &batch, error);
     if (status == OMEN_OK) {
-        status = set_payloads(shard, &batch, error);
+        status = set_payloads(shard, &batch, origin, error);
         batch_fini(&batch);
     }
     lock_release(&shard->writers);
@@ -41,34 +63,57 @@ shard_field_index(struct shard *shard, const char *name, int type, struct omen_e
     if (!field_type_valid(type))
         return error_set(error, OMEN_E_INVALID,
                          "field type is %d; there are 1 (keyword) to 6 (uuid)", type);
-    const struct field_spec spec = {.name = name,
-                                    .name_bytes = strnlen(name, FIELD_NAME_BYTES_MAX + 1),
-                                    .type = (enum field_type)type};
+    if (strnlen(name, FIELD_NAME_BYTES_MAX + 1) > FIELD_NAME_BYTES_MAX)
+        return error_set(error, OMEN_E_INVALID, "the field's name is longer than %u bytes",
+                         FIELD_NAME_BYTES_MAX);
+    const struct op_field field = {.name = name, .type = type};
     lock_acquire(&shard->writers);
-    struct generation *generation = shard_generation(shard);
-    uint32_t bad_slot = 0;
-    status = fields_declare(generation->fields, &spec, generation->payloads,
-                            hnsw_count(generation->hnsw), &bad_slot, error);
-    if (status == OMEN_E_FIELD_TYPE)
-        (void)error_set(error, status, "id %llu: %s",
-                        (unsigned long long)idmap_id(generation->ids, bad_slot), error->text);
+    status = shard_log_field(shard, &field, error);
     if (status == OMEN_OK)
-        shard_changed(shard);
+        status = declare(shard, &field, error);
+    lock_release(&shard->writers);
+    return status;
+}
+
+omen_status
+shard_replay_field(struct shard *shard, const struct op_field *field, struct omen_error *error)
+{
+    lock_acquire(&shard->writers);
+    const omen_status status = declare(shard, field, error);
     lock_release(&shard->writers);
     return status;
 }
 
 static omen_status
-set_payloads(struct shard *shard, const struct batch *batch, struct omen_error *error)
+declare(struct shard *shard, const struct op_field *field, struct omen_error *error)
+{
+    const struct field_spec spec = {.name = field->name,
+                                    .name_bytes = strlen(field->name),
+                                    .type = (enum field_type)field->type};
+    struct generation *generation = shard_target(shard);
+    uint32_t bad_slot = 0;
+    const omen_status status = fields_declare(generation->fields, &spec, generation->payloads,
+                                              hnsw_count(generation->hnsw), &bad_slot, error);
+    if (status == OMEN_E_FIELD_TYPE)
+        (void)error_set(error, status, "id %llu: %s",
+                        (unsigned long long)idmap_id(generation->ids, bad_slot), error->text);
+    if (status == OMEN_OK)
+        shard_changed(shard);
+    return status;
+}
+
+static omen_status
+set_payloads(struct shard *shard, const struct batch *batch, enum origin origin,
+             struct omen_error *error)
 {
     const omen_batch *given = batch->given;
-    const struct generation *generation = shard_generation(shard);
+    const struct generation *generation = shard_target(shard);
     struct payload_sums sums;
     omen_status status = batch_check_payloads(shard, given, &sums, error);
     if (status != OMEN_OK)
         return status;
     const uint64_t limit = shard->options.max_memory;
-    if (limit > 0 && shard_bytes(shard) + sums.bytes > limit)
+    if (limit > 0 && origin == FROM_CALLER && shard_bytes(shard) + sums.bytes > limit)
         return error_set(error, OMEN_E_NO_MEMORY,
                          "max_memory is %llu bytes; these payloads do not fit into it",
                          (unsigned long long)limit);
@@ -86,24 +131,49 @@ set_payloads(struct shard *shard, const struct batch *batch, struct omen_error *
         .old = old,
         .old_bytes = old_bytes,
     };
-    status = apply(shard, batch, &sums, &rows);
+    status = reserve(shard, &sums, &rows, error);
+    if (status == OMEN_OK && origin == FROM_CALLER) {
+        const struct op_rows op = {
+            .kind = batch->kind,
+            .count = given->count,
+            .ids = batch->keys,
+            .texts = given->text_ids,
+            .payloads = given->payloads,
+            .payload_bytes = given->payload_bytes,
+        };
+        status = shard_log_rows(shard, OP_PAYLOADS, &op, error);
+        if (status != OMEN_OK)
+            fields_cancel(generation->fields, &rows);
+    }
+    if (status == OMEN_OK)
+        apply(shard, batch, &rows);
     mem_free(old);
-    return status == OMEN_OK ? OMEN_OK : error_set_plain(error, status);
+    return status;
 }
 
 static omen_status
-apply(struct shard *shard, const struct batch *batch, const struct payload_sums *sums,
-      const struct field_rows *rows)
+reserve(struct shard *shard, const struct payload_sums *sums, const struct field_rows *rows,
+        struct omen_error *error)
 {
-    const omen_batch *given = batch->given;
-    struct generation *generation = shard_generation(shard);
+    struct generation *generation = shard_target(shard);
     const struct payload_room room = {
         .slots = hnsw_count(generation->hnsw), .count = sums->count, .bytes = sums->bytes};
     omen_status status = payloads_reserve(generation->payloads, &room);
+    for (size_t i = 0; i < rows->count && status == OMEN_OK; i++) {
+        status = payloads_own(generation->payloads, rows->slots[i]);
+        if (status == OMEN_OK && generation->versions != NULL)
+            status = versions_own(generation->versions, rows->slots[i]);
+    }
     if (status == OMEN_OK)
         status = fields_reserve(generation->fields, rows);
-    if (status != OMEN_OK)
-        return status;
+    return status == OMEN_OK ? OMEN_OK : error_set_plain(error, status);
+}
+
+static void
+apply(struct shard *shard, const struct batch *batch, const struct field_rows *rows)
+{
+    const omen_batch *given = batch->given;
+    struct generation *generation = shard_target(shard);
     fields_put(generation->fields, rows); // while the old payloads can still be read
     for (size_t i = 0; i < given->count; i++) {
         if (given->payloads != NULL && given->payloads[i] != NULL)
@@ -111,10 +181,11 @@ apply(struct shard *shard, const struct batch *batch, const struct payload_sums 
                          given->payload_bytes[i]);
         else
             payloads_clear(generation->payloads, batch->old[i]);
+        if (generation->versions != NULL)
+            versions_set(generation->versions, batch->old[i], shard->applied_seq);
         if (given->ids_out != NULL)
             given->ids_out[i] = batch->keys[i];
     }
     shard_changed(shard);
     epoch_reclaim(&shard->gate);
-    return OMEN_OK;
 }

@@ -21,10 +21,12 @@ omen_status
 shard_id_text(struct shard *shard, uint64_t key, char *text, size_t capacity,
               struct omen_error *error)
 {
-    const uint32_t ticket = epoch_enter(&shard->gate);
+    uint32_t ticket;
+    omen_status status = shard_enter(shard, &ticket, error);
+    if (status != OMEN_OK)
+        return status;
     size_t bytes;
-    const char *name = names_text(shard->names, key, &bytes);
-    omen_status status = OMEN_OK;
+    const char *name = names_text(shard_generation(shard)->names, key, &bytes);
     if (name == NULL)
         status = error_set(error, OMEN_E_NOT_FOUND, "key %llu belongs to no text id",
                            (unsigned long long)key);
@@ -40,8 +42,12 @@ shard_id_text(struct shard *shard, uint64_t key, char *text, size_t capacity,
 omen_status
 shard_id_key(struct shard *shard, const char *text, uint64_t *key, struct omen_error *error)
 {
-    const uint32_t ticket = epoch_enter(&shard->gate);
-    const uint64_t found = names_find(shard->names, text, strnlen(text, ID_TEXT_BYTES_MAX + 1));
+    uint32_t ticket;
+    const omen_status status = shard_enter(shard, &ticket, error);
+    if (status != OMEN_OK)
+        return status;
+    const uint64_t found =
+        names_find(shard_generation(shard)->names, text, strnlen(text, ID_TEXT_BYTES_MAX + 1));
     epoch_leave(&shard->gate, ticket);
     if (found == NAMES_NONE)
         return error_set(error, OMEN_E_NOT_FOUND, "id \"%s\" was never given", text);
@@ -52,7 +58,10 @@ shard_id_key(struct shard *shard, const char *text, uint64_t *key, struct omen_e
 int
 shard_contains(struct shard *shard, uint64_t id)
 {
-    const uint32_t ticket = epoch_enter(&shard->gate);
+    uint32_t ticket;
+    struct omen_error error;
+    if (shard_enter(shard, &ticket, &error) != OMEN_OK)
+        ticket = epoch_enter(&shard->gate); // as far as is known
     const bool there = idmap_find(shard_generation(shard)->ids, id) != IDMAP_NONE;
     epoch_leave(&shard->gate, ticket);
     return there;
@@ -78,7 +87,13 @@ shard_get(struct shard *shard, const struct id_list *ids, int with, struct point
     const struct points_config config = config_of(shard, with, ids->count);
     omen_status status = points_open(&config, out);
     for (size_t i = 0; i < ids->count && status == OMEN_OK; i++) {
-        const uint32_t ticket = epoch_enter(&shard->gate);
+        uint32_t ticket;
+        const omen_status entered = shard_enter(shard, &ticket, error);
+        if (entered != OMEN_OK) {
+            points_close(*out);
+            *out = NULL;
+            return entered;
+        }
         const struct generation *generation = shard_generation(shard);
         const uint32_t slot = idmap_find(generation->ids, ids->ids[i]);
         struct point point = {.id = ids->ids[i]};

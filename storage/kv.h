@@ -105,9 +105,10 @@ uint64_t kv_snapshot(const struct kv_txn *txn);
 // (OMEN_E_EXISTS); beside readers and the writer. Durable when it returns; after a failure what was made is gone.
 OMEN_MUST_CHECK omen_status kv_copy(struct kv *kv, const char *path, struct omen_error *error);
 // The same in place of the store itself: the file shrinks to what it holds. Only by the writer, with no transaction
-// open (OMEN_E_BUSY) and nobody in another call; pinned values are gone. Other processes' readers keep the old file until they see
+// open (OMEN_E_BUSY) and nobody in another call; pinned values can be read until kv_shrunk. Other processes' readers keep the old file until they see
 // that kv_moved. Commits are numbered anew. On failure the store is as before.
 OMEN_MUST_CHECK omen_status kv_shrink(struct kv *kv, struct omen_error *error);
+void kv_shrunk(struct kv *kv); // nobody uses what was pinned before kv_shrink any more
 bool
 kv_moved(struct kv *kv); // another file, or none, is at the path now: open again; one system call
 

@@ -91,13 +91,16 @@ file_make(struct kv *kv, struct kv_file *file, int directory_fd, const char *dir
     if (code != 0)
         return kv_failed(error, code, path);
     mdb_env_info(kv->file.env, &info);
+    // Not of the old map's size: a store that is shrunk again and again would get a larger one each time.
+    uint64_t map_bytes = 2 * ((uint64_t)info.me_last_pgno + 1) * kv->file.page_bytes;
+    map_bytes = map_bytes < KV_MAP_BYTES_MIN ? KV_MAP_BYTES_MIN : map_bytes;
     omen_status status = OMEN_OK;
     if (flags != MDB_NOLOCK)
         status = kv_directory_lock_file(directory_fd, KV_SHRUNK_LOCK_FILE, error);
     if (status != OMEN_OK)
         return status;
-    status = kv_file_open(kv, file, KV_WRITE, path, flags | MDB_NOSUBDIR | MDB_NOSYNC,
-                          2 * (uint64_t)info.me_mapsize, error);
+    status =
+        kv_file_open(kv, file, KV_WRITE, path, flags | MDB_NOSUBDIR | MDB_NOSYNC, map_bytes, error);
     if (status == OMEN_OK)
         status = copy_tables(kv, file, error);
     if (status != OMEN_OK)
@@ -195,6 +198,9 @@ kv_shrink(struct kv *kv, struct omen_error *error)
             next.inode = old.inode;
             kv->file = next;
             rwlock_release_exclusive(&kv->gate);
+            kv_shrunk(kv);
+            kv->old_maps = atomic_load(&old.map); // addresses in them are still in use
+            atomic_store(&old.map, NULL);
             kv_file_close(&old);
         } else {
             kv_file_close(&next);
@@ -204,6 +210,15 @@ kv_shrink(struct kv *kv, struct omen_error *error)
     }
     lock_release(&kv->writer);
     return status;
+}
+
+void
+kv_shrunk(struct kv *kv)
+{
+    struct kv_file old = {.data_fd = -1};
+    atomic_init(&old.map, kv->old_maps);
+    kv->old_maps = NULL;
+    kv_map_close(&old);
 }
 
 // Steps 2 to 6. From 4 on the new file is the store, whatever becomes of the rest, which the next who opens will do.

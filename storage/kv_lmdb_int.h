@@ -71,6 +71,7 @@ struct kv {
     _Atomic bool unmapped;    // LMDB has no map any more
     uint64_t begun;           // write transactions, to look for dead readers now and then
     _Atomic uint64_t commits; // of this handle
+    struct kv_map *old_maps;  // of the file before it was shrunk
     struct kv *next;          // in the list of this process's open stores
 };
 

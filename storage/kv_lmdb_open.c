@@ -288,6 +288,7 @@ kv_close(struct kv *kv)
 static void
 kv_release(struct kv *kv)
 {
+    kv_shrunk(kv);
     kv_file_close(&kv->file);
     if (kv->directory_fd >= 0)
         close(kv->directory_fd);

@@ -106,6 +106,11 @@ impl Index {
         Builder::new(dimension)
     }
 
+    /// Opens an index that lies in a folder, as it was made.
+    pub fn open(path: impl AsRef<Path>) -> Result<Index> {
+        Builder::new(0).path(path).open()
+    }
+
     /// Takes ownership of a handle that omen_open gave.
     pub(crate) fn from_raw(raw: sys::omen_index_t) -> Result<Self> {
         let raw = NonNull::new(raw)

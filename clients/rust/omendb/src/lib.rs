@@ -17,7 +17,7 @@ mod vectors;
 pub use batch::{Batch, Ids, Payload};
 pub use error::{Error, ErrorKind, Result};
 pub use index::{version, Backend, FieldType, Index, Progress};
-pub use options::{Algorithm, Builder, DType, Metric, Quantization};
+pub use options::{Algorithm, Builder, DType, Durability, Metric, Quantization};
 pub use points::{Iter, Point, Points, Scroll, Vector, With};
 pub use search::{BatchHits, Hit, Hits, Recall, Report, Search, Strategy, K_MAX};
 pub use stats::{Bytes, Stats};

@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::ptr::null_mut;
+use std::time::Duration;
 
 use crate::error::{check, Error, ErrorKind, Result};
 use crate::index::Index;
@@ -57,6 +58,28 @@ pub enum Quantization {
     None,
 }
 
+/// When a write to an index with a path is on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Durability {
+    /// When it returns.
+    Commit,
+    /// Within this time, or after [`Index::flush`].
+    Interval(Duration),
+}
+
+impl Durability {
+    /// The number and the milliseconds; 0 of these would be the engine's own choice.
+    fn to_raw(self) -> (sys::omen_durability, u32) {
+        match self {
+            Self::Commit => (sys::OMEN_DURABLE_COMMIT, 0),
+            Self::Interval(time) => {
+                (sys::OMEN_DURABLE_INTERVAL, u32::try_from(time.as_millis()).unwrap_or(u32::MAX).max(1))
+            }
+        }
+    }
+}
+
 macro_rules! numbers {
     ($($name:ident: $($variant:ident = $number:ident),*;)*) => {
         $(impl $name {
@@ -107,6 +130,7 @@ struct Options {
     id_max: Option<u64>,
     slots_max: Option<u32>,
     read_only: bool,
+    durability: Durability,
 }
 
 impl Builder {
@@ -129,6 +153,7 @@ impl Builder {
                 id_max: None,
                 slots_max: None,
                 read_only: false,
+                durability: Durability::Commit,
             },
         }
     }
@@ -145,15 +170,22 @@ impl Builder {
         self
     }
 
-    /// A folder to keep the index in; without one it is in memory only.
+    /// A folder to keep the index in, made when it is missing; without one the index is in memory only.
     ///
-    /// A library that has no files yet answers [`ErrorKind::Unsupported`].
+    /// What an index is (dimension, metric, element type, ...) is kept there, and opening it as something else is
+    /// [`ErrorKind::Invalid`]. [`Index::open`] takes everything from the folder.
     pub fn path(mut self, path: impl AsRef<Path>) -> Self {
         self.path = Some(path.as_ref().to_path_buf());
         self
     }
 
-    /// Refuse to write.
+    /// When writes are on disk; with a path. When they return, unless this says otherwise.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.options.durability = durability;
+        self
+    }
+
+    /// Refuse to write. Any number of processes may read a path, beside the one that writes.
     pub fn read_only(mut self, read_only: bool) -> Self {
         self.options.read_only = read_only;
         self
@@ -240,6 +272,7 @@ impl Builder {
 impl Options {
     fn to_raw(&self) -> sys::omen_options {
         let default = sys::omen_options::default();
+        let (durability, interval_ms) = self.durability.to_raw();
         sys::omen_options {
             dimension: self.dimension,
             metric: self.metric.to_raw(),
@@ -256,6 +289,8 @@ impl Options {
             id_max: self.id_max.unwrap_or(default.id_max),
             slots_max: self.slots_max.unwrap_or(default.slots_max),
             read_only: self.read_only.into(),
+            durability,
+            interval_ms,
             ..default
         }
     }

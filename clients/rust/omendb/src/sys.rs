@@ -71,6 +71,9 @@ pub const OMEN_FLAT: omen_algorithm = 1;
 pub type omen_quantization = c_uint;
 pub const OMEN_QUANTIZE_INT8: omen_quantization = 0;
 pub const OMEN_QUANTIZE_NONE: omen_quantization = 1;
+pub type omen_durability = c_uint;
+pub const OMEN_DURABLE_COMMIT: omen_durability = 0;
+pub const OMEN_DURABLE_INTERVAL: omen_durability = 1;
 pub const OMEN_WITH_VECTOR: c_int = 1;
 pub const OMEN_WITH_PAYLOAD: c_int = 2;
 pub const OMEN_WARN_UNINDEXED_FIELD: u32 = 1;
@@ -108,6 +111,8 @@ pub struct omen_options {
     pub id_max: u64,
     pub slots_max: u32,
     pub read_only: c_int,
+    pub durability: omen_durability,
+    pub interval_ms: u32,
 }
 
 #[repr(C)]
@@ -326,6 +331,8 @@ impl Default for omen_options {
             id_max: i64::MAX as u64,
             slots_max: 16_777_214,
             read_only: 0,
+            durability: OMEN_DURABLE_COMMIT,
+            interval_ms: 0,
         }
     }
 }

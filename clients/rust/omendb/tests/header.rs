@@ -90,7 +90,7 @@ fn size_of_val<T>(_: &T) -> usize {
 fn compare_structs(to: &mut Comparison) {
     compare_struct!(to, omen_options = OMEN_OPTIONS_INIT:
         struct_size path dimension metric dtype algorithm quantization m ef_construction ef_search target_recall
-        threads seed max_memory id_max slots_max read_only);
+        threads seed max_memory id_max slots_max read_only durability interval_ms);
     compare_struct!(to, omen_batch = OMEN_BATCH_INIT:
         struct_size count vectors stride dtype ids text_ids payloads payload_bytes ids_out);
     compare_struct!(to, omen_query_report: evaluations exact_distances tail strategy warnings matches);
@@ -114,7 +114,7 @@ fn compare_all_numbers(to: &mut Comparison) {
         OMEN_E_PAYLOAD OMEN_E_FULL OMEN_E_UNSUPPORTED OMEN_E_READ_ONLY OMEN_E_CLOSED OMEN_E_CANCELLED OMEN_E_INTERNAL
         OMEN_E_IO OMEN_E_DISK_FULL OMEN_E_VERSION OMEN_E_LOCKED OMEN_E_CONFLICT
         OMEN_COSINE OMEN_L2 OMEN_IP OMEN_F32 OMEN_F16 OMEN_BF16 OMEN_I8 OMEN_U8 OMEN_HNSW OMEN_FLAT
-        OMEN_QUANTIZE_INT8 OMEN_QUANTIZE_NONE OMEN_WITH_VECTOR OMEN_WITH_PAYLOAD
+        OMEN_QUANTIZE_INT8 OMEN_QUANTIZE_NONE OMEN_DURABLE_COMMIT OMEN_DURABLE_INTERVAL OMEN_WITH_VECTOR OMEN_WITH_PAYLOAD
         OMEN_WARN_UNINDEXED_FIELD OMEN_WARN_NOT_CALIBRATED OMEN_WARN_DEADLINE
         OMEN_FIELD_KEYWORD OMEN_FIELD_INTEGER OMEN_FIELD_FLOAT OMEN_FIELD_BOOL OMEN_FIELD_DATETIME OMEN_FIELD_UUID
         OMEN_BACKEND_AUTO OMEN_BACKEND_CPU OMEN_BACKEND_CUDA);

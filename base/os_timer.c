@@ -1,0 +1,138 @@
+// base/os_timer.c -- one thread that does something every so often.
+//
+// Shape: shell.
+#include "base/os_timer.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <time.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+
+struct timer {
+    pthread_t thread;
+    pthread_mutex_t mutex;
+    pthread_cond_t changed; // by the monotonic clock
+    bool woken;             // under `mutex`
+    _Atomic bool ending;
+    uint32_t interval_ms;
+    timer_fn fn;
+    void *context;
+};
+
+static void *timer_main(void *argument);
+static int start(struct timer *timer);
+
+omen_status
+timer_open(uint32_t interval_ms, timer_fn fn, void *context, struct timer **out)
+{
+    *out = NULL;
+    struct timer *timer = mem_alloc_zero(1, sizeof *timer);
+    if (timer == NULL)
+        return OMEN_E_NO_MEMORY;
+    timer->interval_ms = interval_ms;
+    timer->fn = fn;
+    timer->context = context;
+    pthread_condattr_t clock;
+    int failed = pthread_condattr_init(&clock);
+    ASSERT(failed == 0);
+    failed = pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    ASSERT(failed == 0);
+    failed = pthread_cond_init(&timer->changed, &clock);
+    ASSERT(failed == 0);
+    (void)pthread_condattr_destroy(&clock);
+    failed = pthread_mutex_init(&timer->mutex, NULL);
+    ASSERT(failed == 0);
+    if (start(timer) != 0) {
+        (void)pthread_cond_destroy(&timer->changed);
+        (void)pthread_mutex_destroy(&timer->mutex);
+        mem_free(timer);
+        return OMEN_E_NO_MEMORY;
+    }
+    *out = timer;
+    return OMEN_OK;
+}
+
+// Signals are for the program's own threads.
+static int
+start(struct timer *timer)
+{
+    sigset_t all, before;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    const int refused = pthread_create(&timer->thread, NULL, timer_main, timer);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return refused;
+}
+
+static void
+tell(struct timer *timer)
+{
+    (void)pthread_mutex_lock(&timer->mutex);
+    timer->woken = true;
+    (void)pthread_cond_signal(&timer->changed);
+    (void)pthread_mutex_unlock(&timer->mutex);
+}
+
+void
+timer_close(struct timer *timer)
+{
+    if (timer == NULL)
+        return;
+    atomic_store(&timer->ending, true);
+    tell(timer);
+    const int failed = pthread_join(timer->thread, NULL);
+    ASSERT(failed == 0);
+    (void)pthread_cond_destroy(&timer->changed);
+    (void)pthread_mutex_destroy(&timer->mutex);
+    mem_free(timer);
+}
+
+void
+timer_wake(struct timer *timer)
+{
+    tell(timer);
+}
+
+bool
+timer_ending(const struct timer *timer)
+{
+    return atomic_load(&timer->ending);
+}
+
+static struct timespec
+time_of_next(const struct timer *timer)
+{
+    struct timespec when;
+    const int failed = clock_gettime(CLOCK_MONOTONIC, &when);
+    ASSERT(failed == 0);
+    when.tv_sec += timer->interval_ms / 1000;
+    when.tv_nsec += (long)(timer->interval_ms % 1000) * 1000000;
+    if (when.tv_nsec >= 1000000000) {
+        when.tv_sec++;
+        when.tv_nsec -= 1000000000;
+    }
+    return when;
+}
+
+static void *
+timer_main(void *argument)
+{
+    struct timer *timer = argument;
+    while (!atomic_load(&timer->ending)) {
+        if (timer->fn(timer->context))
+            continue;
+        const struct timespec until = time_of_next(timer);
+        (void)pthread_mutex_lock(&timer->mutex);
+        int answer = 0;
+        while (!timer->woken && answer == 0)
+            answer = pthread_cond_timedwait(&timer->changed, &timer->mutex, &until);
+        ASSERT(answer == 0 || answer == ETIMEDOUT);
+        timer->woken = false;
+        (void)pthread_mutex_unlock(&timer->mutex);
+    }
+    return NULL;
+}

@@ -1,0 +1,274 @@
+// shard/checkpoint.c -- brings what a shard is to its file.
+//
+// Shape: handle.
+//
+// What must be as of one moment is copied under the write lock: counts, erased bits, field indexes. What only grows is
+// walked afterwards without it. What changes in place (payload places) is copied under it a few pieces at a time.
+// The write lock is never waited for while a transaction is open: a writer holds it while it waits for one.
+#include "shard/checkpoint.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+
+#define HELD_MAX 8u                        // pieces copied in one stay under the write lock
+#define LOG_BYTES_MIN ((uint64_t)16 << 20) // of log that make a checkpoint due
+#define LOG_BYTES_MAX ((uint64_t)64 << 20)
+#define LINK_SHARE                                                                                 \
+    4u // a checkpoint writes nearly all links anew, so it waits for a log of so many-th of them
+
+struct held {
+    uint32_t array, piece;
+    size_t count; // 0: dropped
+    void *bytes;  // IMAGE_PIECE_BYTES of room
+};
+
+struct save {
+    struct shard *shard;
+    struct journal *journal;
+    struct generation *generation;
+    struct hnsw_save *index;
+    struct fields_frozen *fields;
+    struct names_mark names;
+    struct blocks_save *blocks;
+    struct image_sink sink;
+    struct shard_head head;
+    struct manifest manifest;
+    struct held held[HELD_MAX];
+    uint32_t held_count;
+};
+
+static omen_status save_begin(struct save *save, struct omen_error *error);
+static void save_end(struct save *save, bool saved);
+static omen_status put_grown(struct save *save);
+static omen_status put_changed(struct save *save, struct omen_error *error);
+static omen_status put_heads(struct save *save);
+static omen_status finish(struct save *save, struct omen_error *error);
+
+bool
+checkpoint_due(struct shard *shard)
+{
+    if (shard->journal == NULL || shard->options.read_only != 0)
+        return false;
+    struct manifest manifest;
+    const uint64_t bytes = journal_tail(shard->journal, &manifest);
+    uint64_t wanted = (uint64_t)manifest.rows * shard->options.m * 6 / LINK_SHARE;
+    wanted = wanted < LOG_BYTES_MIN ? LOG_BYTES_MIN : wanted;
+    return bytes >= (wanted < LOG_BYTES_MAX ? wanted : LOG_BYTES_MAX);
+}
+
+bool
+checkpoint_worthwhile(struct shard *shard)
+{
+    struct manifest last;
+    (void)journal_tail(shard->journal, &last);
+    const struct generation *generation = shard->target;
+    return last.seq != shard->applied_seq || last.generation != generation->number ||
+           last.linked != hnsw_linked(generation->hnsw);
+}
+
+omen_status
+checkpoint(struct shard *shard, struct omen_error *error)
+{
+    lock_acquire(&shard->upkeep);
+    const omen_status status = checkpoint_into(shard, shard->journal, error);
+    lock_release(&shard->upkeep);
+    return status;
+}
+
+omen_status
+checkpoint_into(struct shard *shard, struct journal *journal, struct omen_error *error)
+{
+    struct save save = {.shard = shard, .journal = journal};
+    omen_status status = save_begin(&save, error);
+    if (status == OMEN_OK) {
+        status = put_grown(&save);
+        if (status == OMEN_OK)
+            status = put_changed(&save, error);
+        if (status == OMEN_OK)
+            status = put_heads(&save);
+        if (status != OMEN_OK && blocks_save_error(save.blocks)->status == status)
+            *error = *blocks_save_error(save.blocks);
+        else if (status != OMEN_OK)
+            (void)error_set_plain(error, status);
+        // Nothing may be in the blocks that the log would not have brought.
+        if (status == OMEN_OK)
+            status = blocks_save_flush(save.blocks, error);
+        if (status == OMEN_OK)
+            status = journal_sync(journal, error);
+        if (status == OMEN_OK)
+            status = finish(&save, error);
+        save_end(&save, status == OMEN_OK);
+    }
+    return status;
+}
+
+static omen_status
+save_begin(struct save *save, struct omen_error *error)
+{
+    struct shard *shard = save->shard;
+    for (uint32_t i = 0; i < HELD_MAX; i++) {
+        save->held[i].bytes = mem_alloc(IMAGE_PIECE_BYTES);
+        if (save->held[i].bytes == NULL) {
+            save_end(save, false);
+            return error_set_plain(error, OMEN_E_NO_MEMORY);
+        }
+    }
+    struct manifest last;
+    (void)journal_tail(save->journal, &last);
+    lock_acquire(&shard->writers);
+    struct generation *generation = shard_generation(shard);
+    save->generation = generation;
+    omen_status status = idmap_own(generation->ids); // its table will lie elsewhere
+    if (status == OMEN_OK)
+        status = hnsw_save_begin(generation->hnsw, &save->index);
+    if (status == OMEN_OK)
+        status = fields_freeze(generation->fields, hnsw_count(generation->hnsw), &save->fields);
+    if (status == OMEN_OK)
+        status = names_mark(generation->names, &save->names);
+    save->head = (struct shard_head){
+        .bytes = sizeof save->head,
+        .kind = atomic_load(&shard->kind),
+        .next_id = shard->next_id,
+        .names = save->names.count,
+        .rows = hnsw_count(generation->hnsw),
+        .live = hnsw_live(generation->hnsw),
+    };
+    save->manifest = (struct manifest){
+        .checkpoint = last.checkpoint + 1,
+        .seq = shard->applied_seq,
+        .generation = generation->number,
+        .rows = save->head.rows,
+        .linked = status == OMEN_OK ? hnsw_save_linked(save->index) : 0,
+    };
+    lock_release(&shard->writers);
+    if (status != OMEN_OK)
+        (void)error_set_plain(error, status);
+    else
+        status = blocks_save_open(save->journal->kv, &save->manifest, &save->blocks, error);
+    if (status == OMEN_OK)
+        save->sink = blocks_save_sink(save->blocks);
+    else
+        save_end(save, false);
+    return status;
+}
+
+static void
+save_end(struct save *save, bool saved)
+{
+    blocks_save_close(save->blocks);
+    fields_frozen_close(save->fields);
+    if (save->index != NULL)
+        hnsw_save_close(save->index, saved ? HNSW_SAVED : HNSW_NOT_SAVED);
+    if (!saved && save->generation != NULL)
+        generation_unsaved(save->generation);
+    for (uint32_t i = 0; i < HELD_MAX; i++)
+        mem_free(save->held[i].bytes);
+}
+
+static omen_status
+put_grown(struct save *save)
+{
+    struct generation *generation = save->generation;
+    const uint32_t rows = save->head.rows;
+    omen_status status = hnsw_save_arrays(save->index, &save->sink);
+    if (status == OMEN_OK)
+        status = idmap_save_ids(generation->ids, rows, &save->sink);
+    if (status == OMEN_OK)
+        status =
+            idmap_save_table(generation->ids, rows, hnsw_save_erased(save->index), &save->sink);
+    if (status == OMEN_OK)
+        status = names_save(generation->names, &save->names, &save->sink);
+    if (status == OMEN_OK)
+        status = fields_frozen_put(save->fields, &save->sink);
+    return status;
+}
+
+// ---- under the write lock, a few pieces at a time ----
+
+static omen_status
+hold_put(void *context, uint32_t array, uint32_t piece, const void *bytes, size_t count)
+{
+    struct save *save = context;
+    struct held *held = &save->held[save->held_count++];
+    held->array = array;
+    held->piece = piece;
+    held->count = count;
+    memcpy(held->bytes, bytes, count);
+    return OMEN_OK;
+}
+
+static omen_status
+hold_drop(void *context, uint32_t array, uint32_t piece)
+{
+    struct save *save = context;
+    struct held *held = &save->held[save->held_count++];
+    held->array = array;
+    held->piece = piece;
+    held->count = 0;
+    return OMEN_OK;
+}
+
+static omen_status
+put_held(struct save *save)
+{
+    omen_status status = OMEN_OK;
+    for (uint32_t i = 0; i < save->held_count && status == OMEN_OK; i++) {
+        const struct held *held = &save->held[i];
+        status = held->count > 0 ? save->sink.put(save->sink.context, held->array, held->piece,
+                                                  held->bytes, held->count)
+                                 : save->sink.drop(save->sink.context, held->array, held->piece);
+    }
+    save->held_count = 0;
+    return status;
+}
+
+static omen_status
+put_changed(struct save *save, struct omen_error *error)
+{
+    struct shard *shard = save->shard;
+    struct generation *generation = save->generation;
+    const struct image_sink hold = {.put = hold_put, .drop = hold_drop, .context = save};
+    struct generation_saving at = {0};
+    bool more = true;
+    while (more) {
+        omen_status status = blocks_save_flush(save->blocks, error);
+        if (status != OMEN_OK)
+            return status;
+        lock_acquire(&shard->writers);
+        while (more && status == OMEN_OK && save->held_count < HELD_MAX)
+            status = generation_save_step(generation, save->head.rows, &at, &hold, &more);
+        lock_release(&shard->writers);
+        if (status == OMEN_OK)
+            status = put_held(save);
+        if (status != OMEN_OK)
+            return status;
+    }
+    return OMEN_OK;
+}
+
+static omen_status
+put_heads(struct save *save)
+{
+    omen_status status = hnsw_save_head(save->index, &save->sink);
+    if (status == OMEN_OK)
+        status =
+            save->sink.put(save->sink.context, IMAGE_SHARD_HEAD, 0, &save->head, sizeof save->head);
+    return status;
+}
+
+static omen_status
+finish(struct save *save, struct omen_error *error)
+{
+    struct journal *journal = save->journal;
+    omen_status status = blocks_save_finish(save->blocks, &save->manifest, error);
+    if (status != OMEN_OK)
+        return status;
+    // From here on it is the last checkpoint; what fails now is tried again after the next one.
+    struct omen_error ignored;
+    bool done = false;
+    status = journal_checkpointed(journal, &save->manifest, &ignored);
+    while (status == OMEN_OK && !done)
+        status = blocks_clean(journal->kv, &save->manifest, &done, &ignored);
+    return OMEN_OK;
+}

@@ -1,0 +1,43 @@
+// shard/checkpoint.h -- brings what a shard is to its file, so that opening maps it and the log can be cut.
+//
+// Shape:   handle; private to shard/. docs/internals/storage.md says why a walk beside writers is safe.
+// Threads: one at a time (`upkeep`); searches, writers and linkers go on.
+#ifndef OMEN_SHARD_CHECKPOINT_H
+#define OMEN_SHARD_CHECKPOINT_H
+#include "shard/journal.h"
+#include "shard/shard_int.h"
+
+// Counts that belong to no part. Fixed layout, little-endian; grows at its end.
+struct shard_head {
+    uint32_t bytes; // of this struct, as written
+    uint32_t kind;  // enum id_kind
+    uint64_t next_id;
+    uint64_t names;
+    uint32_t rows, live;
+};
+
+// Whether enough was written since the last one. From any thread.
+bool checkpoint_due(struct shard *shard);
+// Whether anything changed since. With nobody beside it.
+bool checkpoint_worthwhile(struct shard *shard);
+// Takes `upkeep`. On failure the file holds the last one, and the log everything since.
+OMEN_MUST_CHECK omen_status checkpoint(struct shard *shard, struct omen_error *error);
+// The same for who holds `upkeep`, and into a journal that may be another one.
+OMEN_MUST_CHECK omen_status checkpoint_into(struct shard *shard, struct journal *journal,
+                                            struct omen_error *error);
+
+// The state of a file's last checkpoint, read in `txn`, whose values must stay for as long as the generation. Linking is the
+// caller's to start. On failure *out is NULL.
+struct loaded {
+    struct generation *generation;
+    struct shard_head head;
+};
+OMEN_MUST_CHECK omen_status checkpoint_load(struct shard *shard, struct kv_txn *txn,
+                                            const struct manifest *manifest, struct loaded *out,
+                                            struct omen_error *error);
+struct hnsw_config shard_index_config(const omen_options *options); // shard_open.c
+struct journal_options shard_options_to_keep(const omen_options *options);
+// A generation without rows.
+OMEN_MUST_CHECK omen_status checkpoint_none(struct shard *shard, struct loaded *out);
+
+#endif

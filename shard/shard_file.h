@@ -1,0 +1,13 @@
+// shard/shard_file.h -- a shard's file as a whole: flushing, copying, verifying, making it small.
+//
+// Shape:   handle; private to shard/, but for what shard/shard.h has.
+#ifndef OMEN_SHARD_SHARD_FILE_H
+#define OMEN_SHARD_SHARD_FILE_H
+#include "shard/shard_int.h"
+
+// Reads the whole file and checks every checksum; nothing for a shard in memory.
+OMEN_MUST_CHECK omen_status shard_file_verify(struct shard *shard, struct omen_error *error);
+// After compaction: brings it to the file and gives the file's free pages back where that is worth it.
+OMEN_MUST_CHECK omen_status shard_file_shrink(struct shard *shard, struct omen_error *error);
+
+#endif
