@@ -123,7 +123,8 @@ typedef struct omen_options {
 
 OMEN_API omen_status omen_open(const omen_options *options, omen_index_t *out); /* *out is NULL on failure */
 OMEN_API void        omen_close(omen_index_t index);                            /* accepts NULL */
-/* Waits until every added vector is linked into the graph. (With a path: makes everything durable.) */
+/* Waits until every added vector is linked into the graph. With a path: makes everything durable, and the next opening
+ * shorter. */
 OMEN_API omen_status omen_flush(omen_index_t index);
 
 /* ---- writing: a batch is applied whole or not at all ---- */
@@ -138,8 +139,10 @@ typedef struct omen_batch {
     const void *const *payloads;      /* per row one msgpack map, or NULL for none; NULL: no payloads */
     const size_t      *payload_bytes;
     uint64_t          *ids_out;       /* NULL, or room for `count` integer ids as given or chosen */
+    const uint64_t    *if_versions;   /* NULL, or per row the version that its point must have now; 0: it must not exist;
+                                         UINT64_MAX: whatever it is. Else OMEN_E_CONFLICT. Only with a path */
 } omen_batch;
-#define OMEN_BATCH_INIT { sizeof(omen_batch), 0, NULL, 0, OMEN_F32, NULL, NULL, NULL, NULL, NULL }
+#define OMEN_BATCH_INIT { sizeof(omen_batch), 0, NULL, 0, OMEN_F32, NULL, NULL, NULL, NULL, NULL, NULL }
 
 /* An index holds integer ids or text ids; its first write decides. A text id also has an integer key, given
  * in ids_out and by searches; omen_id_text turns it back. */
@@ -171,6 +174,8 @@ OMEN_API size_t      omen_points_count(omen_points_t points);
 OMEN_API int         omen_points_found(omen_points_t points, size_t i);
 OMEN_API uint64_t    omen_points_id(omen_points_t points, size_t i);
 OMEN_API float       omen_points_distance(omen_points_t points, size_t i); /* of omen_range; else 0 */
+/* Changes with every write to the point, and no version comes twice; for if_versions. 0 when the index is in memory. */
+OMEN_API uint64_t    omen_points_version(omen_points_t points, size_t i);
 OMEN_API const void *omen_points_vector(omen_points_t points, size_t i);   /* the index's dtype, or NULL */
 OMEN_API const void *omen_points_payload(omen_points_t points, size_t i, size_t *bytes); /* msgpack, or NULL */
 OMEN_API void        omen_points_free(omen_points_t points);              /* accepts NULL */
@@ -263,7 +268,8 @@ OMEN_API omen_status omen_build(omen_index_t index, const omen_build_options *op
 /* Rewrites the index without its deleted rows; searches go on, writers wait. Done by itself, beside other work, once
  * more than a quarter of the rows, and at least 1000, are deleted, unless max_memory has no room for the second copy. */
 OMEN_API omen_status omen_compact(omen_index_t index);
-OMEN_API omen_status omen_copy(omen_index_t index, const char *path); /* OMEN_E_UNSUPPORTED in this version */
+/* Into a new directory, while the index is used; of one in memory too. What is an index already: OMEN_E_EXISTS. */
+OMEN_API omen_status omen_copy(omen_index_t index, const char *path);
 /* Checks every invariant; OMEN_E_CORRUPT with a message on the first that fails. */
 OMEN_API omen_status omen_verify(omen_index_t index);
 /* Changes the default ef of searches; from then on it is used instead of a default target_recall. */

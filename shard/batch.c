@@ -6,6 +6,7 @@
 // no key yet is told apart from the batch's other new texts by the same table.
 #include "shard/batch.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -17,6 +18,7 @@
 #include "base/utf8.h"
 
 #define PLACE_EMPTY UINT32_MAX
+#define VERSION_ANY UINT64_MAX
 
 static omen_status resolve_kind(const struct pending *pending, struct batch *batch,
                                 struct omen_error *error);
@@ -27,6 +29,8 @@ static omen_status resolve_texts(struct shard *shard, const struct pending *pend
                                  struct batch *batch, struct omen_error *error);
 static omen_status check_twice(struct batch *batch, struct omen_error *error);
 static omen_status resolve_rows(struct shard *shard, struct batch *batch, struct omen_error *error);
+static omen_status check_version(const struct generation *generation, const struct batch *batch,
+                                 size_t i, struct omen_error *error);
 
 omen_status
 batch_init(struct shard *shard, const struct pending *pending, const omen_batch *given,
@@ -252,10 +256,20 @@ refuse_row(const struct batch *batch, size_t i, omen_status status, const char *
 static omen_status
 resolve_rows(struct shard *shard, struct batch *batch, struct omen_error *error)
 {
-    const struct idmap *ids = shard_target(shard)->ids;
+    const struct generation *generation = shard_target(shard);
+    const bool conditional = batch->given->if_versions != NULL;
+    if (conditional && generation->versions == NULL)
+        return error_set(error, OMEN_E_UNSUPPORTED,
+                         "if_versions: points of an index in memory have no versions; open it with "
+                         "a path");
     for (size_t i = 0; i < batch->given->count; i++) {
         const bool new_text = batch->keys[i] == BATCH_NEW_TEXT;
-        batch->old[i] = new_text ? IDMAP_NONE : idmap_find(ids, batch->keys[i]);
+        batch->old[i] = new_text ? IDMAP_NONE : idmap_find(generation->ids, batch->keys[i]);
+        if (conditional) {
+            const omen_status status = check_version(generation, batch, i, error);
+            if (status != OMEN_OK)
+                return status;
+        }
         if (batch->old[i] != IDMAP_NONE && batch->mode == BATCH_ADD)
             return refuse_row(batch, i, OMEN_E_EXISTS, "exists already", error);
         if (batch->old[i] == IDMAP_NONE && batch->mode == BATCH_SET_PAYLOADS)
@@ -263,4 +277,27 @@ resolve_rows(struct shard *shard, struct batch *batch, struct omen_error *error)
         batch->replaced += batch->old[i] != IDMAP_NONE;
     }
     return OMEN_OK;
+}
+
+// A write that waits in the same group changes nothing here: two that touch one id do not go together (shard/write.c).
+static omen_status
+check_version(const struct generation *generation, const struct batch *batch, size_t i,
+              struct omen_error *error)
+{
+    const uint64_t wanted = batch->given->if_versions[i];
+    const uint32_t slot = batch->old[i];
+    const uint64_t version = slot != IDMAP_NONE ? generation_row_version(generation, slot) : 0;
+    char text[96];
+    if (wanted == VERSION_ANY || wanted == version)
+        return OMEN_OK;
+    if (slot == IDMAP_NONE)
+        (void)snprintf(text, sizeof text, "is not there, but should have version %llu",
+                       (unsigned long long)wanted);
+    else if (wanted == 0)
+        (void)snprintf(text, sizeof text, "has version %llu, but should not be there",
+                       (unsigned long long)version);
+    else
+        (void)snprintf(text, sizeof text, "has version %llu, but should have %llu",
+                       (unsigned long long)version, (unsigned long long)wanted);
+    return refuse_row(batch, i, OMEN_E_CONFLICT, text, error);
 }

@@ -40,7 +40,7 @@ struct batch {
 };
 
 // Resolves and checks ids: their kind, range and length, that none comes twice, that they exist (SET_PAYLOADS) or do
-// not (ADD). Nothing is changed. On failure there is nothing to _fini.
+// not (ADD), that they have the versions they should. Nothing is changed. On failure there is nothing to _fini.
 OMEN_MUST_CHECK omen_status batch_init(struct shard *shard, const struct pending *pending,
                                        const omen_batch *given, enum batch_mode mode,
                                        struct batch *batch, struct omen_error *error);

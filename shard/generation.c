@@ -83,6 +83,15 @@ generation_reserve(struct generation *generation, uint32_t slots, uint32_t added
     return OMEN_OK;
 }
 
+uint64_t
+generation_row_version(const struct generation *generation, uint32_t slot)
+{
+    if (generation->versions == NULL)
+        return 0;
+    const uint64_t version = versions_get(generation->versions, slot);
+    return version != 0 ? version : GENERATION_VERSION_FIRST;
+}
+
 omen_status
 generation_version(struct generation *generation)
 {

@@ -54,6 +54,9 @@ generation_is_dead(const struct generation *generation, uint32_t slot)
     return atomic_bit_test(generation->dead, slot);
 }
 
+// Of the row's last change; 0 when rows have none. What came out of memory into a file is older than all of its log.
+#define GENERATION_VERSION_FIRST 1u
+uint64_t generation_row_version(const struct generation *generation, uint32_t slot);
 // From now on rows have versions. Before there are any.
 OMEN_MUST_CHECK omen_status generation_version(struct generation *generation);
 

@@ -53,7 +53,7 @@ load_fields(struct generation *generation, const struct image_source *image)
     return fields_load(&source, &generation->fields);
 }
 
-// A copy of an index in memory has none yet: all rows have version 0.
+// A copy of an index in memory has none yet: all rows have GENERATION_VERSION_FIRST.
 static omen_status
 load_versions(struct generation *generation, const struct generation_source *source)
 {

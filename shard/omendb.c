@@ -327,6 +327,12 @@ omen_points_distance(omen_points_t points, size_t i)
     return point_of(points, i).distance;
 }
 
+uint64_t
+omen_points_version(omen_points_t points, size_t i)
+{
+    return point_of(points, i).version;
+}
+
 const void *
 omen_points_vector(omen_points_t points, size_t i)
 {

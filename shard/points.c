@@ -14,6 +14,7 @@
 
 struct head {
     uint64_t id;
+    uint64_t version;
     uint64_t payload_at;
     uint32_t payload_bytes;
     float distance;
@@ -72,7 +73,10 @@ points_add(struct points *points, const struct point *point)
     if (status != OMEN_OK)
         return status;
 
-    struct head head = {.id = point->id, .distance = point->distance, .found = point->found};
+    struct head head = {.id = point->id,
+                        .version = point->version,
+                        .distance = point->distance,
+                        .found = point->found};
     if (point->found && point->payload != NULL && points->config.payloads)
         status = add_payload(points, point, &head);
     if (status != OMEN_OK)
@@ -95,7 +99,8 @@ points_at(const struct points *points, size_t i, struct point *out)
 {
     ASSERT(i < points->count);
     const struct head *head = &points->heads[i];
-    *out = (struct point){.id = head->id, .distance = head->distance, .found = head->found};
+    *out = (struct point){
+        .id = head->id, .version = head->version, .distance = head->distance, .found = head->found};
     if (head->found && points->config.row_bytes > 0)
         out->vector = points->vectors + i * points->config.row_bytes;
     if (head->payload) {

@@ -22,6 +22,7 @@ struct points_config {
 // One point on its way in. A point that is not there has `found` false and only its id.
 struct point {
     uint64_t id;
+    uint64_t version; // 0: rows have none
     float distance;
     bool found;
     const void *vector;  // row_bytes, borrowed; not read when row_bytes is 0

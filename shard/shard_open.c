@@ -184,6 +184,7 @@ open_memory(struct shard *shard, struct omen_error *error)
     if (status != OMEN_OK)
         return error_set_plain(error, status);
     shard_take(shard, &loaded);
+    shard->applied_seq = GENERATION_VERSION_FIRST; // where the log of a copy goes on
     begin(shard);
     return OMEN_OK;
 }

@@ -123,7 +123,10 @@ config_of(const struct shard *shard, int with, size_t room)
 static struct point
 point_at(const struct generation *generation, int with, uint32_t slot)
 {
-    struct point point = {.id = idmap_id(generation->ids, slot), .found = true};
+    // First: a payload that is newer than its version makes a later if_version fail, the other way round it would hold.
+    struct point point = {.version = generation_row_version(generation, slot),
+                          .id = idmap_id(generation->ids, slot),
+                          .found = true};
     if ((with & OMEN_WITH_VECTOR) != 0)
         point.vector = hnsw_row(generation->hnsw, slot);
     if ((with & OMEN_WITH_PAYLOAD) != 0)

@@ -95,6 +95,7 @@ range_points(struct visit *visit, uint32_t count, struct points **out, struct om
     for (uint32_t i = 0; i < count && status == OMEN_OK; i++) {
         const struct hit *hit = &visit->reader->hits[i];
         const struct point point = {.id = idmap_id(visit->generation->ids, hit->slot),
+                                    .version = generation_row_version(visit->generation, hit->slot),
                                     .distance = hit->distance,
                                     .found = true};
         status = points_add(*out, &point);

@@ -59,7 +59,7 @@ versions_set(struct versions *versions, uint32_t slot, uint64_t version)
     ASSERT(slot < versions->slots);
     _Atomic uint64_t *number = (_Atomic uint64_t *)(void *)arena_own(&versions->numbers, slot);
     ASSERT(number != NULL); // else it was lent, and versions_own did not come before
-    atomic_store_explicit(number, version, memory_order_relaxed);
+    atomic_store_explicit(number, version, memory_order_release);
     arena_mark_locked(&versions->numbers, slot);
 }
 
@@ -67,7 +67,7 @@ uint64_t
 versions_get(const struct versions *versions, uint32_t slot)
 {
     const _Atomic uint64_t *number = cell_at(&versions->numbers, slot);
-    return atomic_load_explicit(number, memory_order_relaxed);
+    return atomic_load_explicit(number, memory_order_acquire);
 }
 
 size_t

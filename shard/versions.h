@@ -2,7 +2,8 @@
 //
 // Shape:   handle, in memory.
 // Threads: one writer at a time (the shard's write lock), under which saves come too; versions_get beside it, for
-//          slots that the reader learnt of after they were reserved.
+//          slots that the reader learnt of after they were reserved. Whoever gets a version sees all that was written
+//          before it was set: so set it last, and get it first.
 // Memory:  8 bytes a slot; what was loaded costs nothing until it is written.
 #ifndef OMEN_SHARD_VERSIONS_H
 #define OMEN_SHARD_VERSIONS_H

@@ -128,6 +128,7 @@ pub struct omen_batch {
     pub payloads: *const *const c_void,
     pub payload_bytes: *const usize,
     pub ids_out: *mut u64,
+    pub if_versions: *const u64,
 }
 
 #[repr(C)]
@@ -266,6 +267,7 @@ extern "C" {
     pub fn omen_points_found(points: omen_points_t, i: usize) -> c_int;
     pub fn omen_points_id(points: omen_points_t, i: usize) -> u64;
     pub fn omen_points_distance(points: omen_points_t, i: usize) -> f32;
+    pub fn omen_points_version(points: omen_points_t, i: usize) -> u64;
     pub fn omen_points_vector(points: omen_points_t, i: usize) -> *const c_void;
     pub fn omen_points_payload(points: omen_points_t, i: usize, bytes: *mut usize) -> *const c_void;
     pub fn omen_points_free(points: omen_points_t);
@@ -350,6 +352,7 @@ impl Default for omen_batch {
             payloads: null(),
             payload_bytes: null(),
             ids_out: null_mut(),
+            if_versions: null(),
         }
     }
 }

@@ -92,7 +92,7 @@ fn compare_structs(to: &mut Comparison) {
         struct_size path dimension metric dtype algorithm quantization m ef_construction ef_search target_recall
         threads seed max_memory id_max slots_max read_only durability interval_ms);
     compare_struct!(to, omen_batch = OMEN_BATCH_INIT:
-        struct_size count vectors stride dtype ids text_ids payloads payload_bytes ids_out);
+        struct_size count vectors stride dtype ids text_ids payloads payload_bytes ids_out if_versions);
     compare_struct!(to, omen_query_report: evaluations exact_distances tail strategy warnings matches);
     compare_struct!(to, omen_query_options = OMEN_QUERY_OPTIONS_INIT:
         struct_size k ef target_recall exact filter filter_map filter_map_bytes oversample deadline_us threads dtype
