@@ -122,6 +122,8 @@ typedef struct omen_options {
     }
 
 OMEN_API omen_status omen_open(const omen_options *options, omen_index_t *out); /* *out is NULL on failure */
+/* What the index is: as opened, and with a path as the file has it; `path` is NULL. Set out->struct_size first. */
+OMEN_API omen_status omen_options_of(omen_index_t index, omen_options *out);
 OMEN_API void        omen_close(omen_index_t index);                            /* accepts NULL */
 /* Waits until every added vector is linked into the graph. With a path: makes everything durable, and the next opening
  * shorter. */

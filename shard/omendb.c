@@ -142,6 +142,22 @@ omen_open(const omen_options *options, omen_index_t *out)
     return status;
 }
 
+omen_status
+omen_options_of(omen_index_t index, omen_options *out)
+{
+    if (index == NULL)
+        return refuse_null("index");
+    if (out == NULL)
+        return refuse_null("out");
+    const omen_status status = check_out_struct(out, "omen_options");
+    if (status != OMEN_OK)
+        return status;
+    omen_options full;
+    shard_options(shard_of(index), &full);
+    give_struct(out, &full, sizeof full);
+    return OMEN_OK;
+}
+
 void
 omen_close(omen_index_t index)
 {

@@ -71,6 +71,13 @@ shard_set_ef(struct shard *shard, uint32_t ef, struct omen_error *error)
 }
 
 void
+shard_options(const struct shard *shard, omen_options *out)
+{
+    *out = shard->options;
+    out->ef_search = atomic_load_explicit(&shard->ef, memory_order_relaxed);
+}
+
+void
 shard_stats(struct shard *shard, omen_statistics *out)
 {
     const omen_options *options = &shard->options;

@@ -105,6 +105,7 @@ OMEN_MUST_CHECK omen_status shard_compact(struct shard *shard, struct omen_error
 OMEN_MUST_CHECK omen_status shard_verify(struct shard *shard, struct omen_error *error);
 OMEN_MUST_CHECK omen_status shard_set_ef(struct shard *shard, uint32_t ef,
                                          struct omen_error *error);
-void shard_stats(struct shard *shard, omen_statistics *out); // leaves struct_size alone
+void shard_options(const struct shard *shard, omen_options *out); // as they are now; no path
+void shard_stats(struct shard *shard, omen_statistics *out);      // leaves struct_size alone
 
 #endif

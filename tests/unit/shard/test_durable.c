@@ -261,6 +261,19 @@ START_TEST(a_file_is_what_it_was_made_as)
     ck_assert_uint_eq(stats.dimension, 8);
     ck_assert_uint_eq(stats.m, 24);
     ck_assert_int_eq(stats.metric, OMEN_L2);
+    omen_options is = {.struct_size = sizeof is};
+    ck_assert_int_eq(omen_options_of(index, &is), OMEN_OK);
+    ck_assert_uint_eq(is.struct_size, sizeof is);
+    ck_assert_ptr_null(is.path);
+    ck_assert_uint_eq(is.dimension, 8);
+    ck_assert_uint_eq(is.m, 24);
+    ck_assert_int_eq(is.metric, OMEN_L2);
+    ck_assert_int_eq(omen_set_ef(index, 99), OMEN_OK);
+    is.struct_size = offsetof(omen_options, target_recall); // an older program's
+    ck_assert_int_eq(omen_options_of(index, &is), OMEN_OK);
+    ck_assert_uint_eq(is.ef_search, 99);
+    is.struct_size = 0;
+    ck_assert_int_eq(omen_options_of(index, &is), OMEN_E_INVALID);
     omen_close(index);
 }
 END_TEST

@@ -220,6 +220,7 @@ START_TEST(null_arguments_are_named)
                    "name is NULL");
     ck_assert_says(omen_measure_recall(index_of, 1, NULL, NULL), OMEN_E_INVALID, "out is NULL");
     ck_assert_says(omen_stats(index_of, NULL), OMEN_E_INVALID, "out is NULL");
+    ck_assert_says(omen_options_of(index_of, NULL), OMEN_E_INVALID, "out is NULL");
     ck_assert_says(omen_copy(index_of, NULL), OMEN_E_INVALID, "path is NULL");
     ck_assert_says(omen_flush(NULL), OMEN_E_INVALID, "index is NULL");
     ck_assert_says(omen_compact(NULL), OMEN_E_INVALID, "index is NULL");

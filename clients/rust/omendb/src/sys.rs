@@ -227,6 +227,7 @@ extern "C" {
     pub fn omen_create(dimension: c_int) -> omen_index_t;
     pub fn omen_search(index: omen_index_t, query: *const f32, results: *mut c_int);
     pub fn omen_open(options: *const omen_options, out: *mut omen_index_t) -> omen_status;
+    pub fn omen_options_of(index: omen_index_t, out: *mut omen_options) -> omen_status;
     pub fn omen_close(index: omen_index_t);
     pub fn omen_flush(index: omen_index_t) -> omen_status;
     pub fn omen_add(index: omen_index_t, batch: *const omen_batch) -> omen_status;
