@@ -33,6 +33,7 @@ _Vectors: TypeAlias = (
 _Id: TypeAlias = SupportsIndex | str
 _Ids: TypeAlias = Buffer | Iterable[SupportsIndex] | Iterable[str]
 _Payload: TypeAlias = dict[str, Any]
+_Versions: TypeAlias = SupportsIndex | Sequence[SupportsIndex | None] | npt.NDArray[np.integer[Any]]
 _Filter: TypeAlias = str | dict[str, Any] | Expression
 
 @final
@@ -68,6 +69,8 @@ class Index:
         threads: int = 0,
         seed: int = 0,
         max_memory: int | None = None,
+        durability: Literal["commit", "interval"] | None = None,
+        interval_ms: int | None = None,
     ) -> None: ...
     @property
     def dimension(self) -> int: ...
@@ -94,14 +97,21 @@ class Index:
         vectors: _Vectors,
         ids: _Id | _Ids | None = None,
         payloads: _Payload | Sequence[_Payload | None] | None = None,
+        if_version: _Versions | None = None,
     ) -> Any: ...
     def upsert(
         self,
         vectors: _Vectors,
         ids: _Id | _Ids | None = None,
         payloads: _Payload | Sequence[_Payload | None] | None = None,
+        if_version: _Versions | None = None,
     ) -> Any: ...
-    def set_payloads(self, ids: _Id | _Ids, payloads: _Payload | Sequence[_Payload | None]) -> None: ...
+    def set_payloads(
+        self,
+        ids: _Id | _Ids,
+        payloads: _Payload | Sequence[_Payload | None],
+        if_version: _Versions | None = None,
+    ) -> None: ...
     def delete(self, ids: _Id | _Ids | None = None, filter: _Filter | None = None) -> int: ...
     @overload
     def get(  # type: ignore[overload-overlap]  # a str is one id, although it is an iterable of str too

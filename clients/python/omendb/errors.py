@@ -14,7 +14,7 @@ class OmenError(Exception):
 
 
 class NotFoundError(OmenError, KeyError):
-    """No such id or field."""
+    """No such id, field or index."""
 
     status = -1
 

@@ -19,6 +19,8 @@ class Point(NamedTuple):
     id: int | str
     vector: numpy.ndarray[Any, Any] | None
     payload: dict[str, Any] | None
+    version: int | None = None
+    """Changes with every write to the point, for `if_version`; None in memory."""
 
 
 class Ext(NamedTuple):

@@ -164,6 +164,13 @@ struct payloads {
 int payloads_open(struct payloads *payloads, PyObject *object, size_t count, bool single);
 void payloads_close(struct payloads *payloads);
 
+// ---- conditions.c ----
+struct conditions {
+    uint64_t *versions; // one a row, owned; NULL: there are none
+};
+int conditions_open(struct conditions *conditions, PyObject *object, size_t count);
+void conditions_close(struct conditions *conditions);
+
 // ---- filter.c ----
 struct filter {
     const char *text;     // the string form, or
@@ -224,7 +231,9 @@ PyObject *index_stats(PyObject *self, PyObject *unused);
 void keys_resolve_kind(struct index *self, uint64_t key);
 // IdKindError for ids of the kind that the index does not hold. To the engine an integer is a key
 // also where ids are texts, and would find something.
-int keys_check_kind(const struct index *self, const struct ids *ids);
+int keys_check_kind(struct index *self, const struct ids *ids);
+// Which kind of ids does the index hold? It may have been written by another process.
+enum id_kind keys_kind(struct index *self);
 // A list of `count` texts; None for UINT64_MAX.
 PyObject *keys_to_texts(struct index *self, const uint64_t *keys, size_t count);
 // The keys of the ids as omen_get wants them; unknown texts get KEY_NONE. The array is the caller's

@@ -88,6 +88,8 @@ static const struct choice dtypes[] = {{"f32", OMEN_F32}, {"f16", OMEN_F16}, {"b
                                        {"i8", OMEN_I8},   {"u8", OMEN_U8},   {NULL, 0}};
 static const struct choice algorithms[] = {{"hnsw+", OMEN_HNSW}, {"flat", OMEN_FLAT}, {NULL, 0}};
 static const struct choice quantizations[] = {{"int8", OMEN_QUANTIZE_INT8}, {NULL, 0}};
+static const struct choice durabilities[] = {
+    {"commit", OMEN_DURABLE_COMMIT}, {"interval", OMEN_DURABLE_INTERVAL}, {NULL, 0}};
 
 static const char *
 name_of(const struct choice *choices, int value)
@@ -147,12 +149,27 @@ enum {
     ARG_THREADS,
     ARG_SEED,
     ARG_MAX_MEMORY,
+    ARG_DURABILITY,
+    ARG_INTERVAL_MS,
     ARG_COUNT
 };
-static const char *const argument_names[] = {
-    "dimension", "algorithm",       "metric",    "dtype",         "path",
-    "m",         "ef_construction", "ef_search", "target_recall", "quantization",
-    "read_only", "threads",         "seed",      "max_memory",    NULL};
+static const char *const argument_names[] = {"dimension",
+                                             "algorithm",
+                                             "metric",
+                                             "dtype",
+                                             "path",
+                                             "m",
+                                             "ef_construction",
+                                             "ef_search",
+                                             "target_recall",
+                                             "quantization",
+                                             "read_only",
+                                             "threads",
+                                             "seed",
+                                             "max_memory",
+                                             "durability",
+                                             "interval_ms",
+                                             NULL};
 
 static int
 read_choices(omen_options *options, PyObject *const *given)
@@ -187,6 +204,28 @@ read_numbers(omen_options *options, PyObject *const *given)
         arg_u64(given[ARG_SEED], "seed", &options->seed) < 0 ||
         arg_u64(given[ARG_MAX_MEMORY], "max_memory", &options->max_memory) < 0)
         return -1;
+    return 0;
+}
+
+// Refused where it would mean nothing.
+static int
+read_durability(omen_options *options, PyObject *const *given)
+{
+    int durability = (int)options->durability;
+    if (arg_given(given[ARG_DURABILITY]) &&
+        choose(given[ARG_DURABILITY], "durability", durabilities, &durability) < 0)
+        return -1;
+    options->durability = (omen_durability)durability;
+    if (arg_u32(given[ARG_INTERVAL_MS], "interval_ms", 1, &options->interval_ms) < 0)
+        return -1;
+    if (options->interval_ms != 0 && durability != OMEN_DURABLE_INTERVAL) {
+        raise_error(OMEN_E_INVALID, "interval_ms is of durability='interval'");
+        return -1;
+    }
+    if (arg_given(given[ARG_DURABILITY]) && !arg_given(given[ARG_PATH])) {
+        raise_error(OMEN_E_INVALID, "durability is that of a path; this index is in memory");
+        return -1;
+    }
     return 0;
 }
 
@@ -233,8 +272,64 @@ collect(PyObject *args, PyObject *kwargs, PyObject **given)
     return 0;
 }
 
+static omen_status
+open_without_gil(const omen_options *options, omen_index_t *handle)
+{
+    omen_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = omen_open(options, handle);
+    Py_END_ALLOW_THREADS
+    return status;
+}
+
+// What was asked for by name must be so; what was not is taken from the file.
 static int
-open_handle(struct index *self, omen_options *options, PyObject *path)
+check_kept(PyObject *const *given, const omen_options *asked, const omen_options *is)
+{
+    const struct {
+        int argument;
+        const struct choice *choices;
+        uint32_t asked, is;
+    } kept[] = {
+        {ARG_DIMENSION, NULL, asked->dimension, is->dimension},
+        {ARG_METRIC, metrics, asked->metric, is->metric},
+        {ARG_DTYPE, dtypes, asked->dtype, is->dtype},
+        {ARG_ALGORITHM, algorithms, asked->algorithm, is->algorithm},
+        {ARG_QUANTIZATION, quantizations, asked->quantization, is->quantization},
+        {ARG_M, NULL, asked->m, is->m},
+        {ARG_EF_CONSTRUCTION, NULL, asked->ef_construction, is->ef_construction},
+    };
+    for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++) {
+        const char *name = argument_names[kept[i].argument];
+        if (given[kept[i].argument] == NULL || kept[i].asked == kept[i].is)
+            continue;
+        if (kept[i].choices == NULL) {
+            raise_error(OMEN_E_INVALID, "%s is %R, but the file's is %u", name,
+                        given[kept[i].argument], (unsigned)kept[i].is);
+        } else {
+            const char *is_name = name_of(kept[i].choices, (int)kept[i].is);
+            raise_error(OMEN_E_INVALID, "%s is %R, but the file's is %s", name,
+                        given[kept[i].argument], is_name != NULL ? is_name : "None");
+        }
+        return -1;
+    }
+    return 0;
+}
+
+// An index that is there is opened as it is; else one is made, if it is said of which dimension.
+static omen_status
+open_path(const omen_options *asked, omen_index_t *handle)
+{
+    omen_options options = *asked;
+    options.dimension = 0;
+    const omen_status status = open_without_gil(&options, handle);
+    if (status != OMEN_E_NOT_FOUND || asked->dimension == 0 || asked->read_only != 0)
+        return status;
+    return open_without_gil(asked, handle);
+}
+
+static int
+open_handle(struct index *self, PyObject *const *given, omen_options *options, PyObject *path)
 {
     PyObject *encoded = NULL;
     if (path != NULL) {
@@ -243,21 +338,26 @@ open_handle(struct index *self, omen_options *options, PyObject *path)
         options->path = PyBytes_AsString(encoded);
     }
     omen_index_t handle = NULL;
-    omen_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = omen_open(options, &handle);
-    Py_END_ALLOW_THREADS
+    omen_options is = {.struct_size = sizeof is};
+    omen_status status =
+        path != NULL ? open_path(options, &handle) : open_without_gil(options, &handle);
+    if (status == OMEN_OK)
+        status = omen_options_of(handle, &is);
     if (status != OMEN_OK)
         raise_status(status);
     Py_XDECREF(encoded);
     if (status != OMEN_OK)
         return -1;
     self->handle = handle;
-    self->dimension = options->dimension;
-    self->dtype = options->dtype;
-    self->metric = options->metric;
-    self->algorithm = options->algorithm;
-    self->quantization = options->quantization;
+    if (check_kept(given, options, &is) < 0) {
+        close_handle(self);
+        return -1;
+    }
+    self->dimension = is.dimension;
+    self->dtype = is.dtype;
+    self->metric = is.metric;
+    self->algorithm = is.algorithm;
+    self->quantization = is.quantization;
     self->path = Py_XNewRef(path);
     return 0;
 }
@@ -274,9 +374,10 @@ index_init(PyObject *object, PyObject *args, PyObject *kwargs)
     PyObject *path = NULL;
     omen_options options = OMEN_OPTIONS_INIT;
     if (collect(args, kwargs, given) < 0 || read_choices(&options, given) < 0 ||
-        read_numbers(&options, given) < 0 || read_path(given[ARG_PATH], &path) < 0)
+        read_numbers(&options, given) < 0 || read_durability(&options, given) < 0 ||
+        read_path(given[ARG_PATH], &path) < 0)
         return -1;
-    const int result = open_handle(self, &options, path);
+    const int result = open_handle(self, given, &options, path);
     Py_XDECREF(path);
     return result;
 }

@@ -46,7 +46,15 @@ vector_at(const struct index *self, omen_points_t points, size_t i, PyObject *ow
     return block_array(block_over(data, owner, &shape));
 }
 
-// Point(id, vector, payload); steals the id.
+// None in memory, where points have none.
+static PyObject *
+version_at(omen_points_t points, size_t i)
+{
+    const uint64_t version = omen_points_version(points, i);
+    return version == 0 ? Py_NewRef(Py_None) : PyLong_FromUnsignedLongLong(version);
+}
+
+// Point(id, vector, payload, version); steals the id.
 static PyObject *
 point_at(const struct index *self, omen_points_t points, size_t i, PyObject *owner, PyObject *id)
 {
@@ -54,9 +62,11 @@ point_at(const struct index *self, omen_points_t points, size_t i, PyObject *own
     const void *packed = omen_points_payload(points, i, &bytes);
     PyObject *payload = packed == NULL ? Py_NewRef(Py_None) : unpack(packed, bytes);
     PyObject *vector = payload == NULL ? NULL : vector_at(self, points, i, owner);
+    PyObject *version = vector == NULL ? NULL : version_at(points, i);
     PyObject *point = NULL;
-    if (id != NULL && vector != NULL)
-        point = PyObject_CallFunctionObjArgs(core.point, id, vector, payload, NULL);
+    if (id != NULL && version != NULL)
+        point = PyObject_CallFunctionObjArgs(core.point, id, vector, payload, version, NULL);
+    Py_XDECREF(version);
     Py_XDECREF(id);
     Py_XDECREF(vector);
     Py_XDECREF(payload);
@@ -180,7 +190,8 @@ index_contains(PyObject *object, PyObject *argument)
     if (!ids.single) {
         PyErr_Format(core.error_id_type, "'in' takes one id, not %R", argument);
     } else if (index_enter(self) != NULL) {
-        if (self->kind != IDS_UNKNOWN && self->kind != ids.kind) {
+        const enum id_kind kind = keys_kind(self);
+        if (kind != IDS_UNKNOWN && kind != ids.kind) {
             found = 0;
         } else {
             uint64_t key = ids.kind == IDS_INTEGER ? ids.one : KEY_NONE;

@@ -12,12 +12,14 @@ struct write {
     struct rows rows;
     struct ids ids;
     struct payloads payloads;
+    struct conditions conditions;
     bool has_ids;
 };
 
 static void
 write_close(struct write *write)
 {
+    conditions_close(&write->conditions);
     payloads_close(&write->payloads);
     if (write->has_ids)
         ids_close(&write->ids);
@@ -45,7 +47,8 @@ write_open(struct write *write, const struct index *self, PyObject *const *given
             return -1;
         }
     }
-    if (payloads_open(&write->payloads, given[2], write->rows.count, write->rows.single) < 0) {
+    if (payloads_open(&write->payloads, given[2], write->rows.count, write->rows.single) < 0 ||
+        conditions_open(&write->conditions, given[3], write->rows.count) < 0) {
         write_close(write);
         return -1;
     }
@@ -67,6 +70,7 @@ write_run(struct index *self, const struct write *write, uint64_t *ids_out, writ
         .payloads = write->payloads.items,
         .payload_bytes = write->payloads.bytes,
         .ids_out = ids_out,
+        .if_versions = write->conditions.versions,
     };
     omen_index_t handle = index_enter(self);
     if (handle == NULL)
@@ -131,7 +135,8 @@ write_batch(PyObject *object, PyObject *const *given, write_call *call)
 PyObject *
 index_add(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names)
 {
-    static struct args_spec spec = {"add", {"vectors", "ids", "payloads"}, 1, 3, {NULL}};
+    static struct args_spec spec = {
+        "add", {"vectors", "ids", "payloads", "if_version"}, 1, 4, {NULL}};
     PyObject *given[ARGS_MAX];
     if (args_parse(&spec, args, count, names, given) < 0)
         return NULL;
@@ -141,7 +146,8 @@ index_add(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *nam
 PyObject *
 index_upsert(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names)
 {
-    static struct args_spec spec = {"upsert", {"vectors", "ids", "payloads"}, 1, 3, {NULL}};
+    static struct args_spec spec = {
+        "upsert", {"vectors", "ids", "payloads", "if_version"}, 1, 4, {NULL}};
     PyObject *given[ARGS_MAX];
     if (args_parse(&spec, args, count, names, given) < 0)
         return NULL;
@@ -157,14 +163,15 @@ index_add_items(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObjec
     PyObject *given[ARGS_MAX];
     if (args_parse(&spec, args, count, names, given) < 0)
         return NULL;
-    PyObject *const write[3] = {given[0], given[1], NULL};
+    PyObject *const write[4] = {given[0], given[1], NULL, NULL};
     return write_batch(self, write, omen_upsert);
 }
 
 PyObject *
 index_set_payloads(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names)
 {
-    static struct args_spec spec = {"set_payloads", {"ids", "payloads"}, 2, 2, {NULL}};
+    static struct args_spec spec = {
+        "set_payloads", {"ids", "payloads", "if_version"}, 2, 3, {NULL}};
     PyObject *given[ARGS_MAX];
     struct write write = {0};
     if (args_parse(&spec, args, count, names, given) < 0 || ids_open(&write.ids, given[0]) < 0)
@@ -175,7 +182,8 @@ index_set_payloads(PyObject *object, PyObject *const *args, Py_ssize_t count, Py
     int result = -1;
     if (!arg_given(given[1]))
         raise_error(OMEN_E_PAYLOAD, "payloads are missing; None in their list removes a payload");
-    else if (payloads_open(&write.payloads, given[1], write.ids.count, write.ids.single) == 0)
+    else if (payloads_open(&write.payloads, given[1], write.ids.count, write.ids.single) == 0 &&
+             conditions_open(&write.conditions, given[2], write.ids.count) == 0)
         result = write_run((struct index *)object, &write, NULL, omen_set_payloads);
     write_close(&write);
     return result < 0 ? NULL : Py_NewRef(Py_None);
@@ -189,7 +197,11 @@ delete_ids(struct index *self, PyObject *argument)
     struct ids ids;
     if (ids_open(&ids, argument) < 0)
         return NULL;
-    omen_index_t handle = keys_check_kind(self, &ids) < 0 ? NULL : index_enter(self);
+    omen_index_t handle = index_enter(self);
+    if (handle != NULL && keys_check_kind(self, &ids) < 0) {
+        index_leave(self);
+        handle = NULL;
+    }
     if (handle == NULL) {
         ids_close(&ids);
         return NULL;

@@ -20,8 +20,25 @@ keys_resolve_kind(struct index *self, uint64_t key)
     Py_END_ALLOW_THREADS
     if (status == OMEN_OK)
         self->kind = IDS_TEXT;
-    else if (status == OMEN_E_ID_KIND)
+    else if (status == OMEN_E_NOT_FOUND) // a point that has no text
         self->kind = IDS_INTEGER;
+}
+
+enum id_kind
+keys_kind(struct index *self)
+{
+    if (self->kind != IDS_UNKNOWN || self->path == NULL)
+        return self->kind;
+    omen_points_t points = NULL;
+    uint64_t cursor = 0, key = UINT64_MAX;
+    Py_BEGIN_ALLOW_THREADS
+    if (omen_scroll(self->handle, NULL, 0, 1, &cursor, &points) == OMEN_OK)
+        key = omen_points_id(points, 0);
+    omen_points_free(points);
+    Py_END_ALLOW_THREADS
+    if (key != UINT64_MAX)
+        keys_resolve_kind(self, key);
+    return self->kind;
 }
 
 static int
@@ -88,9 +105,10 @@ keys_of_texts(struct index *self, const struct ids *ids, uint64_t *keys)
 }
 
 int
-keys_check_kind(const struct index *self, const struct ids *ids)
+keys_check_kind(struct index *self, const struct ids *ids)
 {
-    if (self->kind == IDS_UNKNOWN || ids->kind == self->kind || ids->count == 0)
+    const enum id_kind kind = keys_kind(self);
+    if (kind == IDS_UNKNOWN || ids->kind == kind || ids->count == 0)
         return 0;
     if (ids->kind == IDS_TEXT)
         raise_error(OMEN_E_ID_KIND, "id '%s' is a str; this index holds integer ids",

@@ -12,7 +12,7 @@ struct core core;
 
 static PyMethodDef index_methods[] = {
     {"add", FAST(index_add),
-     "add($self, /, vectors, ids=None, payloads=None)\n--\n\n"
+     "add($self, /, vectors, ids=None, payloads=None, if_version=None)\n--\n\n"
      "Adds vectors and returns their ids.\n\n"
      "vectors: one vector or rows of them: numpy, anything with the buffer protocol, DLPack or "
      "Arrow\n"
@@ -20,17 +20,24 @@ static PyMethodDef index_methods[] = {
      "ids: ints 0..2**63-1 or strs; without them the index numbers the rows on. An id that is "
      "there already\n"
      "    raises ExistsError.\n"
-     "payloads: a dict or None for each vector.\n\n"
+     "payloads: a dict or None for each vector.\n"
+     "if_version: see upsert().\n\n"
      "All vectors of a call are added, or none. They are found by searches at once; linking them "
      "into the\n"
      "graph goes on in the background."},
     {"upsert", FAST(index_upsert),
-     "upsert($self, /, vectors, ids=None, payloads=None)\n--\n\n"
-     "Like add(), but replaces the vector and the payload of ids that are there already."},
+     "upsert($self, /, vectors, ids=None, payloads=None, if_version=None)\n--\n\n"
+     "Like add(), but replaces the vector and the payload of ids that are there already.\n\n"
+     "if_version: the version that the point must have now (Point.version, as get() gave it), or "
+     "0: it must not\n"
+     "    be there; one for all rows, or one for each, with None for whatever it is. Else nothing "
+     "is written and\n"
+     "    ConflictError raised. Needs an index with a path."},
     {"set_payloads", FAST(index_set_payloads),
-     "set_payloads($self, /, ids, payloads)\n--\n\n"
+     "set_payloads($self, /, ids, payloads, if_version=None)\n--\n\n"
      "Replaces the payloads of points that are there; None removes one. An unknown id raises "
-     "NotFoundError."},
+     "NotFoundError.\n"
+     "if_version: see upsert()."},
     {"delete", FAST(index_delete),
      "delete($self, /, ids=None, filter=None)\n--\n\n"
      "Deletes points by ids or by a filter and returns how many there were. Unknown ids are "
@@ -73,15 +80,20 @@ static PyMethodDef index_methods[] = {
      "then; when\n"
      "it raises or returns False the wait ends."},
     {"flush", index_flush, METH_NOARGS,
-     "flush($self, /)\n--\n\nWaits until every vector is linked into the graph (and, with a path, "
-     "durable)."},
+     "flush($self, /)\n--\n\nWaits until every vector is linked into the graph. With a path: and "
+     "until all is in the file,\n"
+     "so that the next opening has nothing to do."},
     {"compact", index_compact, METH_NOARGS,
-     "compact($self, /)\n--\n\nRewrites the index without its deleted rows. Searches go on "
-     "meanwhile."},
+     "compact($self, /)\n--\n\nRewrites the index without its deleted rows, and gives the space "
+     "in its file back. Searches go\n"
+     "on meanwhile."},
     {"copy", FAST(index_copy),
-     "copy($self, /, path)\n--\n\nWrites a copy of the index to a directory."},
+     "copy($self, /, path)\n--\n\nWrites a copy of the index to a new directory, also of one in "
+     "memory. Reads and writes go on\n"
+     "meanwhile. ExistsError: there is an index already."},
     {"verify", index_verify, METH_NOARGS,
-     "verify($self, /)\n--\n\nChecks every invariant of the index; raises CorruptError on the "
+     "verify($self, /)\n--\n\nChecks every invariant of the index and every checksum of its file; "
+     "raises CorruptError on the\n"
      "first that fails."},
     {"recall", FAST(index_recall),
      "recall($self, /, samples=200, k=10, ef=None, target_recall=None)\n--\n\n"
@@ -92,8 +104,9 @@ static PyMethodDef index_methods[] = {
      "calibrate($self, /)\n--\n\nLearns how far to look for each target_recall; done by itself "
      "when needed."},
     {"stats", index_stats, METH_NOARGS,
-     "stats($self, /)\n--\n\nA dict of counts, settings, speed and memory ('memory' by part, "
-     "'bytes_per_vector')."},
+     "stats($self, /)\n--\n\nA dict of counts, settings, speed ('open_seconds': how long opening "
+     "took) and memory ('memory' by\n"
+     "part, 'bytes_per_vector')."},
     {"set_ef", FAST(index_set_ef),
      "set_ef($self, /, ef)\n--\n\nChanges the default ef of searches."},
     {"add_items", FAST(index_add_items),
@@ -103,8 +116,8 @@ static PyMethodDef index_methods[] = {
      "knn_query($self, /, data, k=1, num_threads=-1, filter=None)\n--\n\n"
      "search() under hnswlib's name: always two arrays, (labels, distances)."},
     {"close", index_close, METH_NOARGS,
-     "close($self, /)\n--\n\nFrees the index. Calls that run in other threads end first; later "
-     "ones raise\n"
+     "close($self, /)\n--\n\nFrees the index, or closes its file. Calls that run in other threads "
+     "end first; later ones raise\n"
      "ClosedError."},
     {"__enter__", index_enter_context, METH_NOARGS, "__enter__($self, /)\n--\n\n"},
     {"__exit__", index_exit_context, METH_VARARGS, "__exit__($self, /, *args)\n--\n\n"},
@@ -115,18 +128,27 @@ static PyType_Slot index_slots[] = {
     {Py_tp_doc,
      "Index(dimension=None, algorithm='hnsw+', metric='cosine', dtype='f32', path=None, m=16,\n"
      "      ef_construction=200, ef_search=64, target_recall=None, quantization='int8',\n"
-     "      read_only=False, threads=0, seed=0, max_memory=None)\n--\n\n"
+     "      read_only=False, threads=0, seed=0, max_memory=None, durability=None,\n"
+     "      interval_ms=None)\n--\n\n"
      "Vectors that can be searched for nearest neighbours.\n\n"
-     "dimension: components of a vector, 1..65536.\n"
+     "dimension: components of a vector, 1..65536. Not needed when `path` has an index already.\n"
      "algorithm: 'hnsw+' (a graph), or 'flat' (exact search only).\n"
      "metric: 'cosine', 'l2' or 'ip'.\n"
      "dtype: how vectors are stored: 'f32', 'f16', 'bf16', 'i8' or 'u8'.\n"
-     "path: a directory that makes the index durable; None for memory.\n"
+     "path: a directory that makes the index durable, made when it is missing; None for memory. An "
+     "index that\n"
+     "    is there is opened as it was made; what is given here and differs raises "
+     "InvalidError.\n"
      "m, ef_construction: links of a node and breadth of the search that finds them.\n"
      "ef_search, target_recall: how far searches look unless they say otherwise.\n"
      "quantization: 'int8' walks the graph on small codes; None on the vectors themselves.\n"
      "threads: workers that link new vectors; 0 is one per core, 1 is deterministic.\n"
-     "max_memory: bytes; adding more raises NoMemoryError.\n\n"
+     "max_memory: bytes; adding more raises NoMemoryError.\n"
+     "read_only: one process writes a path (others get LockedError), any number read it, each "
+     "complete and fresh.\n"
+     "durability: of a path. 'commit' (the default): a write that returned is on disk. 'interval': "
+     "it will be\n"
+     "    within interval_ms (200), or after flush().\n\n"
      "Safe to use from any number of threads; the GIL is released while the engine works."},
     {Py_tp_init, (void *)index_init},
     {Py_tp_dealloc, (void *)index_dealloc},

@@ -58,9 +58,16 @@ def test_every_argument_is_taken_by_name_and_by_place():
         ({"dimension": 8, "seed": -1}, errors.InvalidError, "seed"),
         ({"dimension": 8, "max_memory": -1}, errors.InvalidError, "max_memory"),
         ({"dimension": 8, "dimensions": 8}, TypeError, "dimensions"),
-        ({"dimension": 8, "path": "somewhere"}, errors.UnsupportedError, "path"),
-        ({"path": "somewhere"}, errors.OmenError, "."),
+        ({"path": "not/there"}, errors.NotFoundError, "not/there: nothing is there"),
+        ({"dimension": 8, "path": "not/there"}, errors.InvalidError, "not/there: cannot make the directory"),
+        ({"dimension": 8, "path": "not/there", "read_only": True}, errors.NotFoundError, "nothing is there"),
+        ({"dimension": 8, "path": ""}, errors.InvalidError, "empty"),
         ({"dimension": 8, "path": 5}, TypeError, "."),
+        ({"dimension": 8, "durability": "commit"}, errors.InvalidError, "in memory"),
+        ({"dimension": 8, "durability": "never"}, errors.InvalidError, "commit, interval"),
+        ({"dimension": 8, "interval_ms": 5}, errors.InvalidError, "durability='interval'"),
+        ({"path": "not/there", "durability": "commit", "interval_ms": 5}, errors.InvalidError, "interval"),
+        ({"path": "not/there", "durability": "interval", "interval_ms": 0}, errors.InvalidError, "interval_ms"),
     ],
     ids=str,
 )
@@ -73,7 +80,7 @@ def test_an_argument_twice_or_too_many_is_refused():
     with pytest.raises(TypeError, match="multiple"):
         Index(8, dimension=8)
     with pytest.raises(TypeError, match="at most"):
-        Index(*range(15))
+        Index(*range(17))
 
 
 def test_opening_twice_is_refused():
@@ -225,9 +232,7 @@ def test_backends_are_named(index):
         index.build(backend="cuda")
 
 
-def test_a_copy_is_for_later_versions(index, tmp_path):
-    with pytest.raises(errors.UnsupportedError):
-        index.copy(tmp_path / "copy")
+def test_a_copy_wants_a_path(index):
     with pytest.raises(TypeError):
         index.copy(5)
 

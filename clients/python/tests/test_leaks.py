@@ -51,6 +51,10 @@ ACTIONS = {
     "stats": lambda i, t: (i.stats(), i.recall(samples=3), repr(i), i.metric, i.path),
     "build": lambda i, t: i.build(progress=lambda linked, total: None),
     "knn_query": lambda i, t: i.knn_query(ROWS, k=2),
+    "conditional": lambda i, t: [refuse(errors.UnsupportedError, i.upsert, ROWS[:2], [0, 1], None, version)
+                                 for version in (0, [1, None], np.array([1, 2]))],
+    "bad conditions": lambda i, t: [refuse((errors.OmenError, TypeError), i.upsert, ROWS[:2], [0, 1], None, bad)
+                                    for bad in (-1, [1], "x", [1, "x"], 1.5, 2**64)],
     "bad vectors": lambda i, t: [refuse(errors.OmenError, i.add, bad) for bad in
                                  (ROWS[:, :7], ROWS.T, ROWS.astype(">f4"), "x", ROWS * np.nan, APART, [["x"] * 8])],
     "bad ids": lambda i, t: [refuse(errors.OmenError, i.add, ROWS[:2], bad)
@@ -62,6 +66,7 @@ ACTIONS = {
     "msgpack": lambda i, t: unpack(pack(PAYLOADS)),
     "open and close": lambda i, t: Index(dimension=4, algorithm="flat", threads=1).close(),
     "open and drop": lambda i, t: Index(dimension=4, algorithm="flat", threads=1),
+    "no such path": lambda i, t: refuse(errors.NotFoundError, Index, path="not/there"),
     "open in vain": lambda i, t: refuse(errors.InvalidError, Index, dimension=0),
 }  # fmt: skip
 

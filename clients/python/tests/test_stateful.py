@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
@@ -41,8 +44,11 @@ class IndexMachine(RuleBasedStateMachine):
 
     @initialize(algorithm=st.sampled_from(["hnsw+", "flat"]), text=st.booleans())
     def open(self, algorithm: str, text: bool) -> None:
-        self.index = Index(dimension=DIMENSION, metric="l2", algorithm=algorithm, threads=1)
+        self.index = self.make(algorithm)
         self.id = str if text else int
+
+    def make(self, algorithm: str) -> Index:
+        return Index(dimension=DIMENSION, metric="l2", algorithm=algorithm, threads=1)
 
     def teardown(self) -> None:
         if hasattr(self, "index"):
@@ -171,6 +177,54 @@ class IndexMachine(RuleBasedStateMachine):
             assert len(self.index) == len(self.model)
 
 
+class DurableMachine(IndexMachine):
+    """The same at a path, closed and opened again in between; and every write changes the versions that it should."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = Path(self.folder.name) / "index"
+
+    def make(self, algorithm: str) -> Index:
+        return Index(dimension=DIMENSION, metric="l2", algorithm=algorithm, threads=1, path=self.path)
+
+    def teardown(self) -> None:
+        super().teardown()
+        self.folder.cleanup()
+
+    def version(self, id_) -> int:
+        point = self.index.get(self.id(id_), with_vector=False) if self.model else None
+        return 0 if point is None else point.version
+
+    @rule()
+    def reopen(self) -> None:
+        before = {i: self.version(i) for i in self.model}
+        self.index.close()
+        self.index = Index(path=self.path, threads=1)
+        assert {i: self.version(i) for i in self.model} == before
+
+    @rule()
+    def copy(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            self.index.copy(Path(folder) / "copy")
+            with Index(path=Path(folder) / "copy", threads=1) as copy:
+                pages, cursor = copy.scroll(limit=1000)
+                assert cursor is None and [point.id for point in pages] == [self.id(i) for i in self.model]
+
+    @rule(id_=ids, vector=vectors, payload=payloads, off=st.sampled_from([0, 0, 1]))
+    def upsert_if(self, id_, vector, payload, off) -> None:
+        before = self.version(id_)
+        arguments = self.arguments([(id_, vector, payload)])
+        if off:
+            with pytest.raises(errors.ConflictError, match=f"id .*{id_}"):
+                self.index.upsert(*arguments, if_version=before + off)
+            assert self.version(id_) == before
+        else:
+            self.index.upsert(*arguments, if_version=before)
+            self.put([(id_, vector, payload)])
+            assert self.version(id_) > before
+
+
 TestIndexMachine = IndexMachine.TestCase
 TestIndexMachine.settings = settings(
     max_examples=150,
@@ -179,3 +233,5 @@ TestIndexMachine.settings = settings(
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
+TestDurableMachine = DurableMachine.TestCase
+TestDurableMachine.settings = settings(TestIndexMachine.settings, max_examples=25)  # each write waits for the disk
