@@ -178,6 +178,140 @@ class TestConvertDry(Case):
                 self.check_refused(self.dry(*words), code, part)
 
 
+class TestFile(Case):
+    """The verbs on an index of 500 rows, {row, 1, 2, 3}, of which 7 and 100 are bad."""
+
+    ROWS = 500
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.path = self.folder / "index"
+        rows = [[float(row), 1.0, 2.0, 3.0] for row in range(self.ROWS)]
+        rows[7][1] = rows[100][2] = float("nan")
+        self.source = write_fbin(self.folder / "a.fbin", rows)
+
+    def convert(self, *words: object, path: pathlib.Path | None = None) -> Done:
+        return omenctl("file", "convert", self.source, path or self.path, "--metric", "l2", "-o", "json", *words)
+
+    def search(self, *words: object, stdin: str = "") -> list[dict[str, object]]:
+        return self.check_fine(omenctl("file", "search", self.path, "-o", "json", *words, stdin=stdin)).json
+
+    def info(self, path: pathlib.Path | None = None) -> dict[str, dict[str, object]]:
+        return self.check_fine(omenctl("file", "info", path or self.path, "-o", "json")).json
+
+    def test_converted_rows_are_found_and_refused_ones_are_named(self) -> None:
+        refused = self.folder / "refused.ndjson"
+        done = self.convert("--refused", refused)
+        self.assertEqual(done.code, PARTIAL)
+        self.assertIn("2 of 500 rows were refused", done.talk)
+        summary = done.json
+        self.assertEqual((summary["added"], summary["refused"]), (498, 2))
+        self.assertEqual(summary["reasons"], [
+            {"status": "NOT_FINITE", "rows": 2, "first_row": 7, "example": "component 1 is NaN"}])
+        self.assertEqual([json.loads(line)["row"] for line in refused.read_text().splitlines()], [7, 100])
+        self.assertEqual(self.search("--vector", "[42, 1, 2, 3]", "-k", 3, "--exact"), [
+            {"id": 42, "distance": 0}, {"id": 41, "distance": 1}, {"id": 43, "distance": 1}])
+
+    def test_every_way_to_give_a_vector_asks_the_same(self) -> None:
+        self.convert()
+        expected = self.search("--vector", "[3, 1, 2, 3]")
+        text = self.folder / "v.json"
+        text.write_text("[3.0, 1, 2, 3]\n")
+        npy = write_npy(self.folder / "v.npy", "<f4", "(4,)", struct.pack("<4f", 3, 1, 2, 3))
+        self.assertEqual(self.search("--vector", f"@{text}"), expected)
+        self.assertEqual(self.search("--vector", f"@{npy}"), expected)
+        self.assertEqual(self.search("--vector", "-", stdin="[3, 1, 2, 3]"), expected)
+        self.assertEqual(self.search("--id", 3, "-k", 9), expected[1:])  # a point is not its own hit
+
+    def test_payloads_text_ids_filters_and_vectors_come_back(self) -> None:
+        ids, payloads = self.folder / "ids.txt", self.folder / "payloads"
+        ids.write_text("".join(f"doc-{row}\n" for row in range(self.ROWS)))
+        payloads.write_text("".join(json.dumps({"n": row, "city": ["Oslo", "Troms\u00f8"][row % 2]}) + "\n"
+                                    for row in range(self.ROWS)))
+        done = self.convert("--ids", ids, "--payloads", payloads, "--index-fields", "n:integer,city:keyword")
+        self.assertEqual(done.code, PARTIAL)
+        hits = self.search("--id", "doc-42", "-k", 2, "--exact", "--filter", 'city == "Oslo"', "--with", "payload,vector")
+        self.assertEqual(hits[0], {"id": "doc-40", "distance": 4, "payload": {"n": 40, "city": "Oslo"},
+                                   "vector": [40, 1, 2, 3]})
+        self.assertEqual(hits[1]["id"], "doc-44")
+        self.check_refused(omenctl("file", "search", self.path, "--id", "42"), NOT_FOUND, "42")
+        self.check_refused(omenctl("file", "search", self.path, "--id", "doc-1", "--filter", "n >"), USAGE)
+        self.check_refused(omenctl("file", "search", self.path, "--vector", "[1]"), USAGE, "1 components")
+
+    def test_info_says_what_there_is(self) -> None:
+        self.convert("--m", 8, "--dtype", "f16")
+        info = self.info()
+        self.assertEqual(info["format"], 1)
+        self.assertRegex(info["uuid"], r"\A[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
+        self.assertEqual({key: info["options"][key] for key in ("dimension", "metric", "dtype", "algorithm", "m")},
+                         {"dimension": 4, "metric": "l2", "dtype": "f16", "algorithm": "hnsw", "m": 8})
+        self.assertEqual(info["rows"],
+                         {"points": 498, "rows": 498, "deleted": 0, "tail": 498})  # too few for a graph
+        self.assertEqual(info["checkpoint"]["rows"], 498)
+        self.assertEqual(info["log"]["entries"], 0)
+        self.assertEqual(info["file"]["bytes"], (self.path / "data.mdb").stat().st_size)
+        arrays = {array["array"]: array["bytes"] for array in info["arrays"]}
+        self.assertGreaterEqual(arrays["rows"], 498 * 4 * 2)
+        self.assertLessEqual(sum(arrays.values()), info["file"]["bytes"])
+        self.assertIn("metric", self.check_fine(omenctl("file", "info", self.path)).out)
+
+    def test_interrupted_work_goes_on_with_append_and_skip(self) -> None:
+        self.convert("--limit", 300)
+        self.check_refused(self.convert(), PRECONDITION, "not empty")
+        done = omenctl("file", "convert", self.source, self.path, "--append", "--skip", 300)
+        self.check_fine(done)
+        self.assertEqual(self.info()["rows"]["points"], 498)
+        self.assertEqual(self.search("--vector", "[499, 1, 2, 3]", "-k", 1, "--exact")[0]["id"], 499)
+        again = omenctl("file", "convert", self.source, self.path, "--append", "--skip", 300, "-o", "json")
+        self.assertEqual((again.code, again.json["reasons"][0]["status"]), (PARTIAL, "EXISTS"))
+
+    def test_a_whole_index_verifies_and_a_damaged_one_ends_with_10(self) -> None:
+        self.convert()
+        report = self.check_fine(omenctl("file", "verify", self.path, "-o", "json")).json
+        self.assertEqual((report["result"], report["points"]), ("whole", 498))
+        data = bytearray((self.path / "data.mdb").read_bytes())
+        at = data.find(struct.pack("<4f", 250, 1, 2, 3))
+        self.assertGreater(at, 0)
+        data[at] ^= 1
+        (self.path / "data.mdb").write_bytes(data)
+        self.check_refused(omenctl("file", "verify", self.path), CORRUPT)
+
+    def test_copies_are_whole_and_never_overwrite(self) -> None:
+        self.convert()
+        to = self.folder / "copy"
+        self.check_fine(omenctl("file", "copy", self.path, to, "--dry-run"))
+        self.assertFalse(to.exists())
+        self.check_fine(omenctl("file", "copy", self.path, to))
+        self.check_fine(omenctl("file", "verify", to))
+        self.assertEqual(self.info(to)["rows"], self.info()["rows"])
+        self.check_refused(omenctl("file", "copy", self.path, to), PRECONDITION, "not empty")
+
+    def test_compact_asks_first(self) -> None:
+        self.path.mkdir()
+        shutil.copy("tests/golden/format-1/data.mdb", self.path)  # it has deleted rows
+        self.check_refused(omenctl("file", "compact", self.path), USAGE, "--yes")
+        generation = self.info()["generation"]
+        dry = self.check_fine(omenctl("file", "compact", self.path, "--dry-run", "-o", "json")).json
+        self.assertEqual((dry["dry_run"], dry["points"], dry["deleted_rows"]), (True, 1130, 30))
+        self.assertEqual(self.info()["rows"]["deleted"], 30)
+        self.check_fine(omenctl("file", "compact", self.path, "--yes"))
+        self.assertGreater(self.info()["generation"], generation)
+        self.assertEqual(self.info()["rows"], {"points": 1130, "rows": 1130, "deleted": 0, "tail": 0})
+        self.check_fine(omenctl("file", "verify", self.path))
+
+    def test_what_is_no_index_is_told_from_what_is_not_there(self) -> None:
+        none, other = self.folder / "none", self.folder / "other"
+        other.mkdir()
+        (other / "data.mdb").write_bytes(b"something else" * 1000)
+        for verb, more in (("info", ()), ("verify", ()), ("search", ("--id", 1)), ("compact", ("--yes",)),
+                           ("copy", (self.folder / "to",))):
+            with self.subTest(verb=verb):
+                self.check_refused(omenctl("file", verb, none, *more), NOT_FOUND, "none")
+                done = omenctl("file", verb, other, *more)
+                self.assertIn(done.code, (USAGE, CORRUPT), done.talk)
+                self.assertFalse(none.exists() or (self.folder / "to").exists())
+
+
 class TestCompletion(Case):
     def complete(self, *words: str) -> set[str]:
         script = self.check_fine(omenctl("completion", "bash")).out

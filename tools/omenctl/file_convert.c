@@ -199,6 +199,7 @@ open_index(struct job *job)
     struct omen_error error = {0};
     const uint32_t dimension = convert->source.rows.dimension;
     job->options.path = call->arguments[1];
+    job->options.durability = OMEN_DURABLE_INTERVAL; // the flush at the end is what counts
     if (!call_has(call, "append"))
         job->options.dimension = dimension;
     omen_status status = omen_open(&job->options, &convert->index);

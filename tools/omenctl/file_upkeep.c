@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "tools/omenctl/file.h"
+#include "tools/omenctl/inside.h"
 
 // Prints and ends a document that has one map.
 static enum exit_code
@@ -23,17 +24,23 @@ add_counts(struct doc *doc, const omen_statistics *stats)
     doc_uint(doc, root, "deleted", stats->deleted);
 }
 
+// First the bytes, then what they mean.
 enum exit_code
 file_verify(struct call *call)
 {
     const char *path = call->arguments[0];
     omen_statistics stats = {.struct_size = sizeof stats};
+    struct blocks_report report = {0};
+    struct omen_error error = {0};
     struct doc *doc = NULL;
     omen_index_t index = NULL;
+    omen_status status = inside_verify(path, &report, &error);
+    if (status != OMEN_OK)
+        return call_fail_error(call, path, &error);
     enum exit_code code = file_open(call, path, FILE_READ, &index);
     if (code != EXIT_FINE)
         return code;
-    omen_status status = omen_verify(index);
+    status = omen_verify(index);
     if (status == OMEN_OK)
         status = omen_stats(index, &stats);
     if (status != OMEN_OK)
@@ -45,6 +52,8 @@ file_verify(struct call *call)
         return call_fail(call, EXIT_OTHER, "no memory");
     doc_text(doc, doc_root(doc), "path", path);
     doc_text(doc, doc_root(doc), "result", "whole");
+    doc_uint(doc, doc_root(doc), "pieces", report.pieces);
+    doc_bytes(doc, doc_root(doc), "bytes", report.bytes);
     add_counts(doc, &stats);
     doc_uint(doc, doc_root(doc), "unreached", stats.unreached);
     return finish(call, doc);
