@@ -116,7 +116,6 @@ shard_delete_where(struct shard *shard, const char *filter, size_t *deleted,
 omen_status
 shard_replay_delete(struct shard *shard, const struct op_rows *rows, struct omen_error *error)
 {
-    lock_acquire(&shard->writers);
     const omen_status status = idmap_own(shard_target(shard)->ids);
     for (size_t i = 0; i < rows->count && status == OMEN_OK; i++) {
         uint64_t key =
@@ -126,7 +125,6 @@ shard_replay_delete(struct shard *shard, const struct op_rows *rows, struct omen
         if (key != NAMES_NONE)
             (void)erase_rows(shard, &(struct doomed){.keys = &key, .count = 1});
     }
-    lock_release(&shard->writers);
     return status == OMEN_OK ? OMEN_OK : error_set_plain(error, status);
 }
 

@@ -118,9 +118,11 @@ shrink(struct shard *shard, struct omen_error *error)
 {
     struct journal *journal = shard->journal;
     struct generation *old = shard->target;
-    const uint64_t applied = shard->applied_seq;
+    const uint64_t applied = shard->applied_seq, next_id = shard->next_id;
     struct kv_txn *txn;
-    omen_status status = kv_shrink(journal->kv, error);
+    omen_status status = journal_sync(journal, error); // what is only in memory would be lost
+    if (status == OMEN_OK)
+        status = kv_shrink(journal->kv, error);
     if (status == OMEN_OK)
         status = kv_begin_read(journal->kv, &txn, error);
     if (status != OMEN_OK)
@@ -132,6 +134,7 @@ shrink(struct shard *shard, struct omen_error *error)
         generation_close(shard->target);
         shard->target = old;
         shard->applied_seq = applied;
+        shard->next_id = next_id;
         return status;
     }
     atomic_store_explicit(&shard->generation, shard->target, memory_order_release);

@@ -43,8 +43,10 @@ shard_follow_begin(struct shard *shard, struct omen_error *error)
     omen_status status = kv_begin_read(shard->journal->kv, &follower->pin, error);
     if (status == OMEN_OK)
         status = manifest_read(follower->pin, &follower->manifest, error);
+    lock_acquire(&shard->writers);
     if (status == OMEN_OK)
         status = shard_load(shard, follower->pin, &follower->manifest, error);
+    lock_release(&shard->writers);
     if (status != OMEN_OK)
         return status;
     atomic_store_explicit(&shard->generation, shard->target, memory_order_release);
@@ -140,7 +142,9 @@ refresh(struct shard *shard, struct omen_error *error)
         status = exchange(shard, txn, &manifest, error); // `txn` is the pin then
         txn = status == OMEN_OK ? NULL : txn;
     } else if (status == OMEN_OK) {
+        lock_acquire(&shard->writers);
         status = shard_catch_up(shard, txn, error);
+        lock_release(&shard->writers);
     }
     kv_abort(txn);
     if (status == OMEN_OK)
@@ -156,13 +160,15 @@ exchange(struct shard *shard, struct kv_txn *txn, const struct manifest *manifes
     struct follower *follower = shard->follower;
     struct generation *old = shard->target;
     const uint64_t applied = shard->applied_seq;
-    shard->target = NULL;
     lock_acquire(&shard->upkeep);
+    lock_acquire(&shard->writers);
+    shard->target = NULL;
     const omen_status status = shard_load(shard, txn, manifest, error);
     if (status != OMEN_OK) {
         generation_close(shard->target);
         shard->target = old;
         shard->applied_seq = applied;
+        lock_release(&shard->writers);
         lock_release(&shard->upkeep);
         return status;
     }
@@ -173,6 +179,7 @@ exchange(struct shard *shard, struct kv_txn *txn, const struct manifest *manifes
     kv_abort(follower->pin);
     follower->pin = txn;
     follower->manifest = *manifest;
+    lock_release(&shard->writers);
     lock_release(&shard->upkeep);
     return OMEN_OK;
 }

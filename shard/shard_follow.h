@@ -21,7 +21,7 @@ void shard_follow_end(
 void shard_follow_hold(struct shard *shard);
 void shard_follow_let_go(struct shard *shard);
 
-// ---- shard_open.c ----
+// ---- shard_open.c: under the shard's write lock ----
 // Makes what the manifest names the writers' target and applies the log behind it.
 OMEN_MUST_CHECK omen_status shard_load(struct shard *shard, struct kv_txn *txn,
                                        const struct manifest *manifest, struct omen_error *error);

@@ -18,11 +18,11 @@ OMEN_MUST_CHECK omen_status shard_log_delete(struct shard *shard, const uint64_t
 // After an operation of a caller was applied: wakes whoever has work now. `erased` rows of it are dead.
 void shard_written(struct shard *shard, size_t erased);
 
-// Applies one entry of the log; takes the write lock itself.
+// Applies one entry of the log.
 OMEN_MUST_CHECK omen_status shard_replay(struct shard *shard, const struct log_entry *entry,
                                          struct omen_error *error);
 
-// ---- shard_write.c, shard_payloads.c, shard_erase.c: what the log says; these take the write lock ----
+// ---- shard_write.c, shard_payloads.c, shard_erase.c: what the log says ----
 OMEN_MUST_CHECK omen_status shard_replay_rows(struct shard *shard, const omen_batch *given,
                                               struct omen_error *error);
 OMEN_MUST_CHECK omen_status shard_replay_payloads(struct shard *shard, const omen_batch *given,

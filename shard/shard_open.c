@@ -334,7 +334,9 @@ open_file(struct shard *shard, struct omen_error *error)
     status = kv_begin_read(journal->kv, &txn, error);
     if (status != OMEN_OK)
         return blame(options, status, error);
+    lock_acquire(&shard->writers);
     status = shard_load(shard, txn, &journal->manifest, error);
+    lock_release(&shard->writers);
     kv_abort(txn);
     if (status != OMEN_OK)
         return blame(options, status, error);

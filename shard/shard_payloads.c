@@ -28,7 +28,10 @@ shard_set_payloads(struct shard *shard, const omen_batch *given, struct omen_err
     if (given->count > shard->options.slots_max)
         return error_set(error, OMEN_E_INVALID, "count is %zu; this index holds at most %u rows",
                          given->count, shard->options.slots_max);
-    return change(shard, given, FROM_CALLER, error);
+    lock_acquire(&shard->writers);
+    const omen_status changed = change(shard, given, FROM_CALLER, error);
+    lock_release(&shard->writers);
+    return changed;
 }
 
 omen_status
@@ -37,11 +40,11 @@ shard_replay_payloads(struct shard *shard, const omen_batch *given, struct omen_
     return given->count > 0 ? change(shard, given, FROM_LOG, error) : OMEN_OK;
 }
 
+// Under `writers`.
 static omen_status
 change(struct shard *shard, const omen_batch *given, enum origin origin, struct omen_error *error)
 {
     struct batch batch;
-    lock_acquire(&shard->writers);
     const struct pending none = {
         .next_id = shard->next_id,
         .kind = (enum id_kind)atomic_load_explicit(&shard->kind, memory_order_relaxed)};
@@ -50,7 +53,6 @@ change(struct shard *shard, const omen_batch *given, enum origin origin, struct 
         status = set_payloads(shard, &batch, origin, error);
         batch_fini(&batch);
     }
-    lock_release(&shard->writers);
     return status;
 }
 
@@ -78,10 +80,7 @@ shard_field_index(struct shard *shard, const char *name, int type, struct omen_e
 omen_status
 shard_replay_field(struct shard *shard, const struct op_field *field, struct omen_error *error)
 {
-    lock_acquire(&shard->writers);
-    const omen_status status = declare(shard, field, error);
-    lock_release(&shard->writers);
-    return status;
+    return declare(shard, field, error);
 }
 
 static omen_status

@@ -18,6 +18,7 @@ enum turn { TURN_WAITING, TURN_LEADS, TURN_DONE };
 static omen_status write_rows(struct shard *shard, const omen_batch *given, enum batch_mode mode,
                               struct omen_error *error);
 static void write_alone(struct shard *shard, struct write *write);
+static void write_one(struct shard *shard, struct write *write);
 static void write_queued(struct shard *shard, struct write *write);
 static void bound_tail(struct shard *shard);
 static struct write *lead_group(struct shard *shard, struct write *queued);
@@ -41,7 +42,7 @@ shard_replay_rows(struct shard *shard, const omen_batch *given, struct omen_erro
     const omen_status status = write_check(shard, given, error);
     if (status != OMEN_OK || given->count == 0)
         return status;
-    write_alone(shard, &write);
+    write_one(shard, &write);
     return write.status;
 }
 
@@ -87,8 +88,16 @@ bound_tail(struct shard *shard)
 static void
 write_alone(struct shard *shard, struct write *write)
 {
-    struct pending pending;
     lock_acquire(&shard->writers);
+    write_one(shard, write);
+    lock_release(&shard->writers);
+}
+
+// Under `writers`.
+static void
+write_one(struct shard *shard, struct write *write)
+{
+    struct pending pending;
     pending_init(&pending, shard);
     write->status = write_prepare(shard, &pending, write);
     pending_fini(&pending);
@@ -107,7 +116,6 @@ write_alone(struct shard *shard, struct write *write)
             shard_written(shard, write->batch.replaced);
         write_fini(write);
     }
-    lock_release(&shard->writers);
 }
 
 // ---- groups ----

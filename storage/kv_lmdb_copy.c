@@ -188,11 +188,14 @@ kv_shrink(struct kv *kv, struct omen_error *error)
     if (status == OMEN_OK) {
         (void)unlinkat(kv->directory_fd, KV_SHRUNK_LOCK_FILE, 0);
         status = file_make(kv, &next, kv->directory_fd, kv->path, KV_SHRUNK_FILE, 0, error);
+        // Who began to read meanwhile does so in the file that would be closed.
+        rwlock_acquire_exclusive(&kv->gate);
+        if (status == OMEN_OK && atomic_load(&kv->open_transactions) != 0)
+            status = error_set(error, OMEN_E_BUSY, "a transaction is open");
         if (status == OMEN_OK)
             status = swap(kv, error);
         if (status == OMEN_OK) {
             kv_claim_moved(kv, next.data_fd);
-            rwlock_acquire_exclusive(&kv->gate);
             struct kv_file old = kv->file;
             next.device = old.device;
             next.inode = old.inode;
@@ -203,6 +206,7 @@ kv_shrink(struct kv *kv, struct omen_error *error)
             atomic_store(&old.map, NULL);
             kv_file_close(&old);
         } else {
+            rwlock_release_exclusive(&kv->gate);
             kv_file_close(&next);
             (void)unlinkat(kv->directory_fd, KV_SHRUNK_FILE, 0);
             (void)unlinkat(kv->directory_fd, KV_SHRUNK_LOCK_FILE, 0);
