@@ -1,7 +1,7 @@
 # Makefile -- the commands a fresh checkout answers to. Thin: CMake builds, ctest tests.
 #
 #   make                 what is missing is installed, release is built into build/
-#   make run             the demo: real vectors, recall, speed, memory
+#   make run             the demo: real vectors, recall, speed, memory, a file that opens at once
 #   make test            everything that belongs to CI; `ctest --preset release` runs a part
 #   make bench           recall/QPS curves beside the installed peers; QUICK=1 takes 3 minutes
 #   make python          the wheel, into build/dist/
