@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
+import tempfile
 import tracemalloc
 
 import numpy as np
@@ -18,6 +19,8 @@ PAYLOADS = [{"n": i, "list": [1, "two", {"x": b"y"}]} for i in range(20)]
 ARROW, TENSOR, APART = ArrowRows(ROWS), Tensor(ROWS), Tensor(ROWS[:, ::2])
 CHUNKS = ArrowChunks([ROWS[:5], ROWS[5:]])
 TEXTS = [f"id {i}" for i in range(20)]
+HOME = tempfile.TemporaryDirectory()  # of an index that is opened again and again
+Index(dimension=4, algorithm="flat", threads=1, path=HOME.name + "/index").close()
 
 
 def refuse(error, call, *arguments, **named) -> None:
@@ -66,6 +69,9 @@ ACTIONS = {
     "msgpack": lambda i, t: unpack(pack(PAYLOADS)),
     "open and close": lambda i, t: Index(dimension=4, algorithm="flat", threads=1).close(),
     "open and drop": lambda i, t: Index(dimension=4, algorithm="flat", threads=1),
+    "open a path": lambda i, t: Index(dimension=4, algorithm="flat", threads=1, path=HOME.name + "/index").close(),
+    "open a path in vain": lambda i, t: refuse(errors.InvalidError, Index, dimension=5, path=HOME.name + "/index"),
+    "copy": lambda i, t: refuse(errors.ExistsError, i.copy, HOME.name + "/index"),
     "no such path": lambda i, t: refuse(errors.NotFoundError, Index, path="not/there"),
     "open in vain": lambda i, t: refuse(errors.InvalidError, Index, dimension=0),
 }  # fmt: skip
