@@ -82,6 +82,7 @@ checkpoint_into(struct shard *shard, struct journal *journal, struct omen_error 
     struct save save = {.shard = shard, .journal = journal};
     omen_status status = save_begin(&save, error);
     if (status == OMEN_OK) {
+        error->status = OMEN_OK;
         status = put_grown(&save);
         if (status == OMEN_OK)
             status = put_changed(&save, error);
@@ -89,9 +90,8 @@ checkpoint_into(struct shard *shard, struct journal *journal, struct omen_error 
             status = put_heads(&save);
         if (status != OMEN_OK && blocks_save_error(save.blocks)->status == status)
             *error = *blocks_save_error(save.blocks);
-        else if (status != OMEN_OK)
+        else if (status != OMEN_OK && error->status != status)
             (void)error_set_plain(error, status);
-        // Nothing may be in the blocks that the log would not have brought.
         if (status == OMEN_OK)
             status = blocks_save_flush(save.blocks, error);
         if (status == OMEN_OK)
@@ -160,8 +160,11 @@ save_end(struct save *save, bool saved)
     fields_frozen_close(save->fields);
     if (save->index != NULL)
         hnsw_save_close(save->index, saved ? HNSW_SAVED : HNSW_NOT_SAVED);
-    if (!saved && save->generation != NULL)
+    if (!saved && save->generation != NULL) {
+        lock_acquire(&save->shard->writers);
         generation_unsaved(save->generation);
+        lock_release(&save->shard->writers);
+    }
     for (uint32_t i = 0; i < HELD_MAX; i++)
         mem_free(save->held[i].bytes);
 }
@@ -239,6 +242,9 @@ put_changed(struct save *save, struct omen_error *error)
         while (more && status == OMEN_OK && save->held_count < HELD_MAX)
             status = generation_save_step(generation, save->head.rows, &at, &hold, &more);
         lock_release(&shard->writers);
+        // What these pieces have of a write that is not durable would outlive it: part of it, or a payload gone.
+        if (status == OMEN_OK)
+            status = journal_sync(save->journal, error);
         if (status == OMEN_OK)
             status = put_held(save);
         if (status != OMEN_OK)

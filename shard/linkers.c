@@ -76,7 +76,11 @@ linkers_reserve(struct linkers *linkers)
             return OMEN_E_NO_MEMORY;
     if (linkers->threads == 1)
         return scratch_fit(linkers->scratches[0], atomic_load(&linkers->hnsw), 1, linkers->beam);
-    return pool_open(threads, work, linkers, &linkers->pool);
+    struct pool *pool;
+    const omen_status status = pool_open(threads, work, linkers, &pool);
+    if (status == OMEN_OK)
+        atomic_store(&linkers->pool, pool); // writers look without the lock
+    return status;
 }
 
 void

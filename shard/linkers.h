@@ -30,7 +30,7 @@ struct linkers {
     uint32_t beam;            // of building
     linkers_spare_fn spare;   // or NULL
     void *spare_context;
-    struct pool *pool;                      // NULL until needed
+    _Atomic(struct pool *) pool;            // NULL until needed
     struct scratch *scratches[THREADS_MAX]; // of workers; [0] is the writer's when it links
 };
 

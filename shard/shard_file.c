@@ -60,8 +60,10 @@ copy_memory(struct shard *shard, const char *path, struct omen_error *error)
     if (status == OMEN_OK) {
         if (journal.made) {
             lock_acquire(&shard->upkeep);
+            lock_acquire(&shard->writers);
             hnsw_touch_all(shard->target->hnsw);
             generation_unsaved(shard->target); // nothing of an index in memory is lent
+            lock_release(&shard->writers);
             status = checkpoint_into(shard, &journal, error);
             lock_release(&shard->upkeep);
         } else {

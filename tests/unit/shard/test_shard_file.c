@@ -5,7 +5,9 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
+#include "base/alloc.h"
 #include "tests/lib/check_main.h"
 #include "tests/lib/folder.h"
 #include "tests/lib/shard_world.h"
@@ -35,8 +37,10 @@ upsert(struct prng *prng, uint64_t first, uint32_t count)
 {
     static _Thread_local struct model_point points[PAD];
     struct model_batch batch;
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
         model_draw(prng, first + i, &points[i]);
+        points[i].city = model_cities[0];
+    }
     model_batch_init(&batch, points, count);
     ck_assert_msg(omen_upsert(shared, &batch.batch) == OMEN_OK, "%s", omen_error_message());
     model_batch_fini(&batch);
@@ -94,6 +98,59 @@ START_TEST(a_file_that_is_made_small_beside_a_writer_loses_nothing)
 }
 END_TEST
 
+// Opens, deletes 0, and dies when the nth allocation of a flush has failed; exits when none did.
+static void
+die_in_flush(const omen_options *options, uint64_t nth)
+{
+    const uint64_t id = 0;
+    ck_assert_int_eq(omen_open(options, &shared), OMEN_OK);
+    ck_assert_int_eq(omen_delete(shared, &id, 1, NULL), OMEN_OK);
+    mem_fail_after(nth);
+    if (omen_flush(shared) == OMEN_OK && mem_refused() == 0)
+        _exit(0);
+    (void)raise(SIGKILL);
+}
+
+// A delete that no commit had is no delete: the point has all that it had.
+START_TEST(a_checkpoint_that_is_cut_leaves_no_part_of_a_write)
+{
+    omen_options options = OMEN_OPTIONS_INIT;
+    const uint64_t id = 0;
+    struct prng prng;
+    int state = -1;
+    uint32_t kept = 0;
+    options.path = folder_path(&folder, "shard");
+    options.dimension = MODEL_DIM;
+    options.threads = 1;
+    options.durability = OMEN_DURABLE_INTERVAL;
+    options.interval_ms = 3600 * 1000;
+    for (uint64_t nth = 1; state != 0; nth++) {
+        prng_init(&prng, 1);
+        ck_assert_int_eq(omen_open(&options, &shared), OMEN_OK);
+        upsert(&prng, 0, PAD);
+        ck_assert_int_eq(omen_flush(shared), OMEN_OK);
+        omen_close(shared);
+        const pid_t child = fork();
+        ck_assert_int_ge(child, 0);
+        if (child == 0)
+            die_in_flush(&options, nth);
+        ck_assert_int_eq(waitpid(child, &state, 0), child);
+        omen_points_t points;
+        ck_assert_int_eq(omen_open(&options, &shared), OMEN_OK);
+        ck_assert_int_eq(omen_get(shared, &id, 1, OMEN_WITH_PAYLOAD, &points), OMEN_OK);
+        if (omen_points_found(points, 0)) {
+            size_t bytes = 0;
+            (void)omen_points_payload(points, 0, &bytes);
+            ck_assert_msg(bytes > 1, "payload gone: allocation %llu", (unsigned long long)nth);
+            kept++;
+        }
+        omen_points_free(points);
+        omen_close(shared);
+    }
+    ck_assert_uint_gt(kept, 0);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -102,6 +159,7 @@ suite(void)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, a_file_that_is_made_small_beside_a_writer_loses_nothing, 0, 2);
+    tcase_add_test(tcase, a_checkpoint_that_is_cut_leaves_no_part_of_a_write);
     suite_add_tcase(all, tcase);
     return all;
 }
