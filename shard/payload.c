@@ -8,8 +8,8 @@
 //
 // A payload never moves and never changes; readers find it through its slot's place, stored with release order, and
 // the block's entry. A block counts the places that lead to it; with the last one gone it is retired behind the gate. A
-// reader that comes late with an old place finds no block, and looks for the new place: numbers are not given twice, so a
-// place that stayed the same leads nowhere.
+// reader that comes late with an old place finds no block, and looks for the new place. A number is given again when no
+// reader can have an old place any more, and no piece on disk: when a save that began after the block died is at its end.
 #include "shard/payload.h"
 
 #include <string.h>
@@ -52,6 +52,15 @@ payloads_open(uint32_t slots_max, struct epoch *gate, struct payloads **out)
     return OMEN_OK;
 }
 
+static void
+list_release(struct block *list)
+{
+    for (struct block *next; list != NULL; list = next) {
+        next = list->next;
+        block_release(list);
+    }
+}
+
 void
 payloads_close(struct payloads *payloads)
 {
@@ -61,10 +70,9 @@ payloads_close(struct payloads *payloads)
     for (uint32_t number = 1; number <= count; number++)
         block_free(block_at(payloads, number));
     spares_free(payloads, 0);
-    for (struct block *block = payloads->dead, *next; block != NULL; block = next) {
-        next = block->next;
-        block_release(block);
-    }
+    list_release(payloads->dead);
+    list_release(payloads->dropped);
+    list_release(payloads->free);
     arena_fini(&payloads->places);
     arena_fini(&payloads->entries);
     arena_fini(&payloads->blocks);
@@ -110,6 +118,8 @@ blocks_for(const struct payload_room *room, uint64_t total)
 static bool
 reserve_blocks(struct payloads *payloads, uint32_t count, uint64_t total)
 {
+    if (count > 0 && payloads->begun == 0) // nothing is on any disk
+        numbers_collect(payloads);
     const uint32_t given = atomic_load_explicit(&payloads->block_count, memory_order_relaxed);
     if (count > BLOCKS_MAX - given || blocks_reserve(payloads, given + count) != OMEN_OK)
         return false;
@@ -269,6 +279,25 @@ record_place(struct payloads *payloads, const void *bytes, uint32_t count)
            (count - 1);
 }
 
+static uint32_t
+next_number(struct payloads *payloads)
+{
+    struct block *free = payloads->free;
+    if (free != NULL) {
+        const uint32_t number = free->number;
+        payloads->free = free->next;
+        block_release(free);
+        return number;
+    }
+    while (payloads->hole < payloads->holes_end) {
+        const uint32_t number = payloads->hole++;
+        const struct entry *entry = entry_at(payloads, number);
+        if (atomic_load_explicit(&entry->bytes, memory_order_relaxed) == NULL)
+            return number;
+    }
+    return atomic_load_explicit(&payloads->block_count, memory_order_relaxed) + 1;
+}
+
 static void
 next_block(struct payloads *payloads)
 {
@@ -276,9 +305,11 @@ next_block(struct payloads *payloads)
     ASSERT(block != NULL); // else room was not reserved
     payloads->spare = block->next;
     payloads->current = block;
-    const uint32_t number = atomic_load_explicit(&payloads->block_count, memory_order_relaxed) + 1;
+    const uint32_t count = atomic_load_explicit(&payloads->block_count, memory_order_relaxed),
+                   number = next_number(payloads);
     block_publish(payloads, block, number);
-    atomic_store_explicit(&payloads->block_count, number, memory_order_release);
+    if (number > count)
+        atomic_store_explicit(&payloads->block_count, number, memory_order_release);
     if (left != NULL && left->records == 0)
         block_retire(payloads, left);
 }
@@ -375,12 +406,30 @@ block_retire(struct payloads *payloads, struct block *block)
     payloads->dead_bytes -= payloads->dead_bytes < block->used ? payloads->dead_bytes : block->used;
     payloads->block_bytes -= sizeof *block + (block->ours != NULL ? block->limit : 0);
     payloads->lent_bytes -= block->ours != NULL ? 0 : block->limit;
-    atomic_store_explicit(&block->owners, block->on_disk ? 2 : 1, memory_order_relaxed);
-    if (block->on_disk) {
-        block->next = payloads->dead;
-        payloads->dead = block;
-    }
+    atomic_store_explicit(&block->owners, 2, memory_order_relaxed);
+    block->died_in = payloads->begun;
+    // One that was never put too: a save of another life may have put something under its number.
+    struct block **list = payloads->begun > 0 ? &payloads->dead : &payloads->dropped;
+    block->next = *list;
+    *list = block;
     epoch_retire(payloads->gate, block, block_end);
+}
+
+void
+numbers_collect(struct payloads *payloads)
+{
+    struct block **at = &payloads->dropped;
+    while (*at != NULL) {
+        struct block *block = *at;
+        const bool forgotten = payloads->begun == 0 || block->died_in < payloads->completed;
+        if (forgotten && atomic_load_explicit(&block->owners, memory_order_acquire) == 1) {
+            *at = block->next;
+            block->next = payloads->free;
+            payloads->free = block;
+        } else {
+            at = &block->next;
+        }
+    }
 }
 
 void

@@ -5,7 +5,7 @@
 // Places and blocks are put while writes go on between the steps, and a save may end half-way, with new pieces beside old
 // ones. So a place that was loaded may lead to a block that is missing, or beyond what was put of it: nothing is
 // there, and the log will set or clear that slot anew. It must not lead to what is written after the load, hence new
-// blocks get numbers beyond all that a place has, and a block with such a place is not written to any more. How many
+// blocks get numbers that no place has, and a block with such a place is not written to any more. How many
 // places lead to a block is counted from the places themselves, because a count that was saved at another moment would one
 // day give a block back that is still needed. All that waits for the first write after a load; to read takes nothing.
 #include <string.h>
@@ -18,8 +18,9 @@
 
 struct payload_head {
     uint32_t places; // slots from here on have none
-    uint32_t first;  // block that there may be
-    uint32_t blocks; // numbers given
+    uint32_t first;  // number that is a block or was not dropped
+    uint32_t
+        blocks; // numbers given when the save began; what is on disk beyond them is of no save that holds
     uint32_t current;
     uint64_t live, dead; // about what there is; counted anew
 };
@@ -49,12 +50,24 @@ slot_count(const struct payloads *payloads)
     return atomic_load_explicit(&payloads->slots, memory_order_relaxed);
 }
 
+// That the last save was not touched says that it came to its end.
+static void
+begin(struct payloads *payloads)
+{
+    if (!payloads->failed)
+        payloads->completed = payloads->begun;
+    payloads->failed = false;
+    numbers_collect(payloads);
+    payloads->begun++;
+}
+
 omen_status
 payloads_save_step(struct payloads *payloads, struct payloads_save *save,
                    const struct image_sink *sink, bool *done)
 {
     *done = false;
     if (save->stage == STAGE_BEGIN) {
+        begin(payloads);
         const uint32_t slots = slot_count(payloads);
         save->places = save->rows < slots ? save->rows : slots;
         save->blocks = block_count(payloads);
@@ -98,7 +111,6 @@ blocks_step(struct payloads *payloads, struct payloads_save *save, const struct 
                       block->ours != NULL ? block->used : block->limit);
         if (status == OMEN_OK) {
             block->changed = 0;
-            block->on_disk = 1;
             save->next++;
         }
         return status;
@@ -128,7 +140,8 @@ drops_step(struct payloads *payloads, struct payloads_save *save, const struct i
     const omen_status status = sink->drop(sink->context, IMAGE_PAYLOADS, block->number);
     if (status == OMEN_OK) {
         *at = block->next;
-        block_release(block);
+        block->next = payloads->dropped;
+        payloads->dropped = block;
     }
     return status;
 }
@@ -140,13 +153,16 @@ put_head(const struct payloads *payloads, const struct payloads_save *save,
     struct payload_head head = {
         .places = save->places,
         .first = 1,
-        .blocks = block_count(payloads),
-        .current = payloads->current != NULL ? payloads->current->number : 0,
+        .blocks = save->blocks,
         .live = payloads->live,
         .dead = payloads->dead_bytes,
     };
+    if (payloads->current != NULL && payloads->current->number <= save->blocks)
+        head.current = payloads->current->number;
     while (head.first <= head.blocks && block_at(payloads, head.first) == NULL)
         head.first++;
+    for (const struct block *dead = payloads->dead; dead != NULL; dead = dead->next)
+        head.first = dead->number < head.first ? dead->number : head.first;
     return sink->put(sink->context, IMAGE_PAYLOAD_HEAD, 0, &head, sizeof head);
 }
 
@@ -163,8 +179,14 @@ touch_blocks(struct payloads *payloads, bool ours)
 void
 payloads_touch(struct payloads *payloads)
 {
+    payloads->failed = true;
     arena_touch_all(&payloads->places);
     touch_blocks(payloads, true);
+    for (struct block *block = payloads->dropped; block != NULL; block = payloads->dropped) {
+        payloads->dropped = block->next;
+        block->next = payloads->dead; // once more; what was never put is fine
+        payloads->dead = block;
+    }
 }
 
 void
@@ -208,7 +230,8 @@ load_all(struct payloads *payloads, uint32_t rows, const struct image_source *so
         status = load_blocks(payloads, &head, source);
     if (status != OMEN_OK)
         return status;
-    payloads->counted = head.places == 0;
+    payloads->counted = false;
+    payloads->begun = payloads->completed = 1;
     payloads->current = block_at(payloads, head.current);
     payloads->live = head.live;
     payloads->dead_bytes = head.dead;
@@ -237,7 +260,6 @@ load_blocks(struct payloads *payloads, const struct payload_head *head,
         block->bytes = bytes;
         block->limit = (uint32_t)count;
         block->used = record_bytes(block->limit);
-        block->on_disk = 1;
         payloads->lent_bytes += count;
         block_publish(payloads, block, number);
     }
@@ -263,6 +285,7 @@ payloads_verify(const struct payloads *payloads, uint32_t *bad_slot)
 struct census {
     uint64_t live, rounded;
     uint32_t number_max;
+    bool missing; // a place has the number of a block that is not there
 };
 
 static void
@@ -290,6 +313,8 @@ count_places(struct payloads *payloads, struct census *census)
         block = block_at(payloads, place.block);
         if (block != NULL)
             block->closed = 1;
+        else
+            census->missing = true;
         if (place.block > census->number_max)
             census->number_max = place.block;
     }
@@ -307,7 +332,6 @@ copy_current(struct payloads *payloads)
     memset(block->ours + lent->limit, 0, lent->used - lent->limit);
     block->used = lent->used;
     block->records = lent->records;
-    block->on_disk = 1;
     return block;
 }
 
@@ -333,6 +357,8 @@ payloads_count(struct payloads *payloads)
 
     payloads->counted = true;
     payloads->current = current;
+    payloads->hole = 1;
+    payloads->holes_end = census.missing ? 1 : given + 1;
     payloads->lost_from = given + 1;
     payloads->lost_to = census.number_max + 1;
     if (lent != NULL) {

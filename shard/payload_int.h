@@ -9,7 +9,7 @@
 #define RECORD_ALIGNMENT 4u
 #define BLOCK_BYTES_MAX ((uint32_t)IMAGE_PIECE_BYTES)
 #define ENTRY_SHIFT 14u       // a piece of entries
-#define BLOCKS_MAX (1u << 24) // 4 TiB of payloads, in the life of one numbering
+#define BLOCKS_MAX (1u << 24) // 4 TiB of payloads
 
 // A slot's place: number of the block in the upper half, then 16 bits of offset / 4, then 16 of length - 1. No block has
 // number 0, so 0 is no place.
@@ -29,14 +29,13 @@ struct block {
     uint8_t *ours; // == bytes, or NULL: lent
     uint32_t limit;
     uint32_t number;
-    uint32_t used;    // bytes up to the end of the last payload
-    uint32_t records; // places that lead here
-    uint8_t changed;  // since it was put
-    uint8_t on_disk;  // was put, or loaded
-    uint8_t closed;   // a place leads beyond its end: nothing may be written there
-    _Atomic uint32_t
-        owners; // of one that died: the gate until readers have left, the list until it is dropped
-    struct block *next; // of spare ones; of dead ones
+    uint32_t used;           // bytes up to the end of the last payload
+    uint32_t records;        // places that lead here
+    uint8_t changed;         // since it was put
+    uint8_t closed;          // a place leads beyond its end: nothing may be written there
+    uint32_t died_in;        // the save under way then, or the last one
+    _Atomic uint32_t owners; // of one that died: the gate until readers have left, and a list
+    struct block *next;      // of a list
 };
 
 struct payloads {
@@ -50,9 +49,14 @@ struct payloads {
     struct block *current;        // is written to; or NULL
     struct block *spare;          // without numbers, for what is promised
     struct block *dead;           // to be dropped at the next save
-    uint32_t lost_from,
-        lost_to;  // numbers that a save may have used that came to nothing: to be dropped
-    bool counted; // false after a load, until records, live and dead were counted
+    struct block *dropped;        // whose numbers something on disk may still have
+    struct block *free;           // whose numbers may be given again
+    uint32_t hole, holes_end; // as may those from here to there that had no block since the load
+    // Numbers that a save may have used that came to nothing: to be dropped
+    uint32_t lost_from, lost_to;
+    uint32_t begun, completed; // saves; a load counts as one
+    bool failed;               // the last one begun came to nothing
+    bool counted;              // false after a load, until records, live and dead were counted
     uint64_t live, dead_bytes;
     uint64_t block_bytes; // of our memory, with heads
     uint64_t lent_bytes;  // of blocks that are not ours
@@ -107,6 +111,8 @@ void block_retire(struct payloads *payloads, struct block *block);
 void block_free(struct block *block); // accepts NULL
 // One owner less of a block that died.
 void block_release(struct block *block);
+// Frees the numbers that nothing on disk can have any more.
+void numbers_collect(struct payloads *payloads);
 // With memory of its own where `capacity` is not 0.
 struct block *block_open(struct payloads *payloads, uint32_t capacity);
 

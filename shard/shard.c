@@ -124,7 +124,7 @@ stats_memory(struct shard *shard, omen_statistics *out)
     out->bytes_codes = memory.hnsw.codes;
     out->bytes_vectors = memory.hnsw.rows;
     out->bytes_ids = memory.ids + names_bytes(generation->names);
-    out->bytes_payloads = memory.payloads.live + memory.payloads.dead + memory.payloads.overhead;
+    out->bytes_payloads = payloads_bytes(generation->payloads);
     out->bytes_fields = memory.fields;
     linkers_pause(&shard->linkers);
     out->bytes_search = totals.bytes + linkers_bytes(&shard->linkers) +
@@ -150,9 +150,8 @@ shard_bytes(struct shard *shard)
     struct generation_memory memory;
     generation_memory(shard_generation(shard), &memory);
     return memory.hnsw.links + memory.hnsw.codes + memory.hnsw.rows + memory.hnsw.other +
-           memory.payloads.live + memory.payloads.dead + memory.payloads.overhead + memory.ids +
-           memory.fields + memory.other + names_bytes(shard_generation(shard)->names) +
-           sizeof *shard;
+           payloads_bytes(shard_generation(shard)->payloads) + memory.ids + memory.fields +
+           memory.other + names_bytes(shard_generation(shard)->names) + sizeof *shard;
 }
 
 void

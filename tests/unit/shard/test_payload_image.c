@@ -200,7 +200,7 @@ END_TEST
 
 // ---- beside a model, with saves that writes come between and saves that come to nothing ----
 
-#define MODEL_SLOTS 3000u
+#define MODEL_SLOTS 1500u
 
 struct model {
     uint32_t now[MODEL_SLOTS];
@@ -242,7 +242,7 @@ save_between_changes(struct model *model, struct payloads *payloads)
     omen_status status = OMEN_OK;
     for (bool done = false; !done && status == OMEN_OK;) {
         status = payloads_save_step(payloads, &steps, &sink, &done);
-        for (uint32_t n = prng_below(&model->prng, 30); n > 0 && !done; n--)
+        for (uint32_t n = prng_below(&model->prng, 300); n > 0 && !done; n--)
             change(model, payloads);
     }
     image_table_fail_after(table, 0);
@@ -296,7 +296,7 @@ START_TEST(changes_saves_and_crashes_leave_what_the_log_says)
     ck_assert_int_eq(payloads_open(SLOTS, &gate, &payloads), OMEN_OK);
     ck_assert_int_eq(save(payloads, 0), OMEN_OK);
     for (int round = 0; round < 40; round++) {
-        for (uint32_t n = prng_below(&model.prng, 400); n > 0; n--)
+        for (uint32_t n = prng_below(&model.prng, 1500); n > 0; n--)
             change(&model, payloads);
         if (prng_below(&model.prng, 3) > 0)
             save_between_changes(&model, payloads);
@@ -342,6 +342,32 @@ use(struct payloads *payloads)
     }
     ck_assert_uint_gt(sum, 0);
 }
+
+// Blocks die all the time; their numbers come back, so that tables stay small.
+START_TEST(numbers_of_blocks_that_died_are_given_again)
+{
+    struct payloads *payloads = fill(0);
+    uint32_t number = 1;
+    for (int round = 0; round < 40; round++) {
+        for (uint32_t slot = 0; slot < 6000; slot++)
+            set(payloads, slot, number++);
+        epoch_reclaim(&gate);
+        if (_i > 0)
+            ck_assert_int_eq(save(payloads, 6000), OMEN_OK);
+        if (_i > 1 && round % 4 == 0) {
+            payloads_close(payloads);
+            ck_assert_int_eq(load(6000, &payloads), OMEN_OK);
+        }
+    }
+    ck_assert_int_eq(save(payloads, 6000), OMEN_OK);
+    for (uint32_t slot = 0; slot < 6000; slot++)
+        ck_assert_uint_eq(get(payloads, slot), number - 6000 + slot);
+    payloads_close(payloads);
+    size_t count;
+    for (uint32_t block = 60; block < 1000; block++) // each round fills about eight
+        ck_assert_ptr_null(image_table_piece(table, IMAGE_PAYLOADS, block, &count));
+}
+END_TEST
 
 START_TEST(damaged_bytes_are_no_payloads_and_are_reported)
 {
@@ -468,7 +494,8 @@ suite(void)
     tcase_add_test(tcase, a_shard_without_payloads_has_only_a_head);
     tcase_add_test(tcase, a_save_puts_what_changed_and_drops_what_died);
     tcase_add_test(tcase, a_block_that_a_reader_is_in_is_not_dropped);
-    tcase_add_loop_test(tcase, changes_saves_and_crashes_leave_what_the_log_says, 0, 20);
+    tcase_add_loop_test(tcase, changes_saves_and_crashes_leave_what_the_log_says, 0, 24);
+    tcase_add_loop_test(tcase, numbers_of_blocks_that_died_are_given_again, 0, 3);
     tcase_add_loop_test(tcase, damaged_bytes_are_no_payloads_and_are_reported, 0, 30);
     tcase_add_test(tcase, refused_memory_leaves_loaded_payloads_as_they_were);
     tcase_add_test(tcase, readers_of_loaded_payloads_see_them_replaced);
