@@ -20,8 +20,11 @@
 
 static bool is_due(struct shard *shard);
 static omen_status compact(struct shard *shard, struct omen_error *error);
-static omen_status next_generation(struct shard *shard, struct generation **out,
-                                   struct renumbering **renumbering, struct omen_error *error);
+static omen_status next_generation(struct shard *shard, struct generation *from,
+                                   struct generation **out, struct renumbering **renumbering,
+                                   struct omen_error *error);
+static struct renumbering *show(struct shard *shard, const struct generation *old,
+                                struct generation *new, struct renumbering *renumbering);
 static omen_status fill(const struct generation *from, struct generation *to,
                         struct omen_error *error);
 static omen_status copy_fields(const struct generation *from, struct generation *to,
@@ -101,16 +104,9 @@ compact(struct shard *shard, struct omen_error *error)
     struct renumbering *renumbering = NULL;
     if (hnsw_live(old->hnsw) < hnsw_count(old->hnsw)) {
         linkers_pause(&shard->linkers);
-        status = next_generation(shard, &new, &renumbering, error);
-        if (status == OMEN_OK) {
-            // Whoever sees the new generation with a cursor of the old one looks for the way there.
-            renumbering =
-                atomic_exchange(&shard->renumberings[old->number % RENUMBERINGS_MAX], renumbering);
-            new->names = old->names;
-            shard->target = new;
-            atomic_store_explicit(&shard->generation, new, memory_order_release);
-            shard_changed(shard);
-        }
+        status = next_generation(shard, old, &new, &renumbering, error);
+        if (status == OMEN_OK)
+            renumbering = show(shard, old, new, renumbering);
         linkers_resume(&shard->linkers, new != NULL ? new->hnsw : old->hnsw);
         // Copying in vain is dear: the next try by itself waits for a quarter more.
         const uint32_t dead = hnsw_count(old->hnsw) - hnsw_live(old->hnsw);
@@ -125,11 +121,46 @@ compact(struct shard *shard, struct omen_error *error)
     return status;
 }
 
-static omen_status
-next_generation(struct shard *shard, struct generation **out, struct renumbering **renumbering,
-                struct omen_error *error)
+// Whoever sees the new generation with a cursor of the old one looks for the way there. Returns the way of four
+// compactions ago.
+static struct renumbering *
+show(struct shard *shard, const struct generation *old, struct generation *new,
+     struct renumbering *renumbering)
 {
-    struct generation *from = shard_generation(shard);
+    renumbering =
+        atomic_exchange(&shard->renumberings[old->number % RENUMBERINGS_MAX], renumbering);
+    new->names = old->names;
+    shard->target = new;
+    atomic_store_explicit(&shard->generation, new, memory_order_release);
+    shard_changed(shard);
+    return renumbering;
+}
+
+omen_status
+compact_target(struct shard *shard, struct omen_error *error)
+{
+    struct generation *old = shard->target, *new;
+    struct renumbering *renumbering;
+    const omen_status status = next_generation(shard, old, &new, &renumbering, error);
+    if (status != OMEN_OK)
+        return status;
+    if (shard_generation(shard) == old) {
+        renumbering = show(shard, old, new, renumbering);
+    } else {
+        new->names = old->names;
+        shard->target = new;
+    }
+    epoch_wait(&shard->gate);
+    mem_free(renumbering);
+    old->names = NULL;
+    generation_close(old);
+    return OMEN_OK;
+}
+
+static omen_status
+next_generation(struct shard *shard, struct generation *from, struct generation **out,
+                struct renumbering **renumbering, struct omen_error *error)
+{
     struct hnsw *hnsw;
     struct reader *reader;
     *out = NULL;

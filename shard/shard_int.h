@@ -136,6 +136,8 @@ void shard_changed(struct shard *shard); // a new version
 // After rows were erased, under `writers` and outside of the gate: compacts, or has it done, when it is time to.
 void compact_when_due(struct shard *shard);
 bool compact_spare(void *context); // the worker's part: a linkers_spare_fn
+// While the log is applied, with nobody linking; under `writers`. Searches may see the target, or another generation.
+OMEN_MUST_CHECK omen_status compact_target(struct shard *shard, struct omen_error *error);
 
 // ---- a reader and the gate, together ----
 struct visit {

@@ -35,11 +35,27 @@ shard_upsert(struct shard *shard, const omen_batch *batch, struct omen_error *er
     return write_rows(shard, batch, BATCH_UPSERT, error);
 }
 
+// Whoever wrote the log may have compacted since the checkpoint, and used the slots again.
+static omen_status
+make_slots(struct shard *shard, size_t count, struct omen_error *error)
+{
+    const uint32_t slots_max = shard->options.slots_max;
+    const struct hnsw *hnsw = shard_target(shard)->hnsw;
+    if (count <= slots_max - hnsw_count(hnsw))
+        return OMEN_OK;
+    if (count > slots_max - hnsw_live(hnsw))
+        return error_set(error, OMEN_E_FULL, "%zu rows do not fit: %u of %u slots are used", count,
+                         hnsw_live(hnsw), slots_max);
+    return compact_target(shard, error);
+}
+
 omen_status
 shard_replay_rows(struct shard *shard, const omen_batch *given, struct omen_error *error)
 {
     struct write write = {.given = given, .mode = BATCH_REPLAY, .error = error};
-    const omen_status status = write_check(shard, given, error);
+    omen_status status = write_check(shard, given, error);
+    if (status == OMEN_OK)
+        status = make_slots(shard, given->count, error);
     if (status != OMEN_OK || given->count == 0)
         return status;
     write_one(shard, &write);

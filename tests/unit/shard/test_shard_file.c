@@ -151,6 +151,48 @@ START_TEST(a_checkpoint_that_is_cut_leaves_no_part_of_a_write)
 }
 END_TEST
 
+// The writer used the slots again that its compaction had given back; the checkpoint is of before.
+START_TEST(slots_that_were_used_again_are_there_after_kill_9)
+{
+    enum { SLOTS = 5 * PAD };
+    omen_options options = OMEN_OPTIONS_INIT;
+    uint64_t deleted[4 * PAD];
+    struct prng prng;
+    int state;
+    prng_init(&prng, 1);
+    options.path = folder_path(&folder, "shard");
+    options.dimension = MODEL_DIM;
+    options.slots_max = SLOTS;
+    options.threads = 1;
+    for (uint64_t i = 0; i < 4 * PAD; i++)
+        deleted[i] = i;
+    const pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0) {
+        ck_assert_int_eq(omen_open(&options, &shared), OMEN_OK);
+        for (uint64_t id = 0; id < SLOTS; id += PAD)
+            upsert(&prng, id, PAD);
+        ck_assert_int_eq(omen_flush(shared), OMEN_OK);
+        ck_assert_int_eq(omen_delete(shared, deleted, 4 * PAD, NULL), OMEN_OK);
+        for (uint64_t id = SLOTS; id < SLOTS + 3 * PAD; id += PAD)
+            upsert(&prng, id, PAD);
+        (void)raise(SIGKILL);
+    }
+    ck_assert_int_eq(waitpid(child, &state, 0), child);
+    ck_assert(WIFSIGNALED(state) && WTERMSIG(state) == SIGKILL);
+    for (int opening = 0; opening < 2; opening++) {
+        uint64_t count;
+        ck_assert_msg(omen_open(&options, &shared) == OMEN_OK, "%s", omen_error_message());
+        ck_assert_int_eq(omen_count(shared, NULL, &count), OMEN_OK);
+        ck_assert_uint_eq(count, 4 * PAD);
+        for (uint64_t id = 4 * PAD; id < SLOTS + 3 * PAD; id++)
+            ck_assert_int_eq(omen_contains(shared, id), 1);
+        ck_assert_msg(omen_verify(shared) == OMEN_OK, "%s", omen_error_message());
+        omen_close(shared);
+    }
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -160,6 +202,7 @@ suite(void)
     tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, a_file_that_is_made_small_beside_a_writer_loses_nothing, 0, 2);
     tcase_add_test(tcase, a_checkpoint_that_is_cut_leaves_no_part_of_a_write);
+    tcase_add_test(tcase, slots_that_were_used_again_are_there_after_kill_9);
     suite_add_tcase(all, tcase);
     return all;
 }
