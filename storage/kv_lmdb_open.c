@@ -32,6 +32,7 @@ static omen_status claim(struct kv *kv, const char *path, struct omen_error *err
 static omen_status tables_open(const struct kv *kv, struct kv_file *file, enum kv_mode mode,
                                struct omen_error *error);
 static omen_status length_check(struct kv_file *file, enum kv_mode mode, struct omen_error *error);
+static omen_status was_cut(const struct kv_file *file, uint64_t bytes, struct omen_error *error);
 static void kv_release(struct kv *kv);
 
 omen_status
@@ -189,6 +190,9 @@ kv_file_open(const struct kv *kv, struct kv_file *file, enum kv_mode mode, const
         status = kv_map_open(file, error);
     if (status == OMEN_OK)
         status = tables_open(kv, file, mode, error);
+    if (status == OMEN_E_CORRUPT && bytes > 0 && bytes < kv_file_bytes(file->data_fd) &&
+        ftruncate(file->data_fd, (off_t)bytes) == 0) // made longer here, and in vain
+        return was_cut(file, bytes, error);
     return status;
 }
 
@@ -206,8 +210,17 @@ length_check(struct kv_file *file, enum kv_mode mode, struct omen_error *error)
     if (mode != KV_READ && pages * file->page_bytes - bytes <= KV_SHORT_BYTES_MAX &&
         ftruncate(file->data_fd, (off_t)(pages * file->page_bytes)) == 0)
         return OMEN_OK;
+    return was_cut(file, bytes, error);
+}
+
+static omen_status
+was_cut(const struct kv_file *file, uint64_t bytes, struct omen_error *error)
+{
+    MDB_envinfo info;
+    mdb_env_info(file->env, &info);
     return error_set(error, OMEN_E_CORRUPT, "%s: has %llu bytes of %llu; it was cut", KV_DATA_FILE,
-                     (unsigned long long)bytes, (unsigned long long)(pages * file->page_bytes));
+                     (unsigned long long)bytes,
+                     ((unsigned long long)info.me_last_pgno + 1) * file->page_bytes);
 }
 
 static int

@@ -580,8 +580,30 @@ START_TEST(file_that_was_cut_is_found)
         kv_abort(txn);
         kv_close(kv);
     } else {
+        struct stat stat_of;
         ck_assert_int_eq(error.status, OMEN_E_CORRUPT);
+        ck_assert_ptr_nonnull(strstr(error.text, "cut"));
+        ck_assert_int_eq(stat(path, &stat_of), 0);
+        ck_assert_int_eq(stat_of.st_size, 1000000); // as it was found
     }
+}
+END_TEST
+
+START_TEST(file_whose_trees_were_cut_off_stays_as_it_was)
+{
+    struct kv *kv = store_open(KV_WRITE);
+    for (uint64_t i = 0; i < 500; i++)
+        put_one(kv, i, 1000);
+    kv_close(kv);
+    char path[600];
+    struct omen_error error;
+    struct stat stat_of;
+    (void)snprintf(path, sizeof path, "%s/data.mdb", store_path);
+    ck_assert_int_eq(truncate(path, 8192), 0);
+    ck_assert_int_eq(try_open(KV_WRITE, &error), OMEN_E_CORRUPT);
+    ck_assert_ptr_nonnull(strstr(error.text, "8192 bytes of"));
+    ck_assert_int_eq(stat(path, &stat_of), 0);
+    ck_assert_int_eq(stat_of.st_size, 8192);
 }
 END_TEST
 
@@ -746,6 +768,7 @@ suite(void)
     tcase_add_test(tcase, damaged_heads_never_crash);
     tcase_add_test(tcase, damaged_trees_never_crash);
     tcase_add_test(tcase, file_that_was_cut_is_found);
+    tcase_add_test(tcase, file_whose_trees_were_cut_off_stays_as_it_was);
     tcase_add_test(tcase, shrunk_file_has_only_what_it_holds);
     tcase_add_test(tcase, reader_of_the_old_file_keeps_it_until_it_opens_again);
     tcase_add_test(tcase, shrink_that_is_killed_anywhere_leaves_a_whole_store);
