@@ -29,6 +29,15 @@ error_set(struct omen_error *error, omen_status status, const char *format, ...)
 }
 
 omen_status
+error_about(struct omen_error *error, omen_status status, const char *what)
+{
+    const size_t length = strlen(what);
+    if (error == NULL || (length > 0 && strncmp(error->text, what, length) == 0))
+        return status;
+    return error_set(error, status, "%s: %s", what, error->text);
+}
+
+omen_status
 error_set_plain(struct omen_error *error, omen_status status)
 {
     return error_set(error, status, "%s", status_text(status));

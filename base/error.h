@@ -15,7 +15,10 @@ struct omen_error {
 __attribute__((format(printf, 3, 4))) omen_status
 error_set(struct omen_error *error, omen_status status, const char *format, ...);
 
-// The same with the status's own text.
+// Puts "what: " before the sentence that *error has, unless that begins with `what` already. NULL is allowed, as above.
+omen_status error_about(struct omen_error *error, omen_status status, const char *what);
+
+// error_set with the status's own text.
 omen_status error_set_plain(struct omen_error *error, omen_status status);
 
 #endif

@@ -43,7 +43,7 @@ shard_copy(struct shard *shard, const char *path, struct omen_error *error)
         status = checkpoint(shard, error); // so that the copy opens without a log
     if (status == OMEN_OK)
         status = copy_file(shard, path, error);
-    return status == OMEN_OK ? OMEN_OK : error_set(error, status, "%s: %s", path, error->text);
+    return status == OMEN_OK ? OMEN_OK : error_about(error, status, path);
 }
 
 // A new file, into which everything is put at once.
@@ -71,7 +71,7 @@ copy_memory(struct shard *shard, const char *path, struct omen_error *error)
         }
         journal_close(&journal);
     }
-    return status == OMEN_OK ? OMEN_OK : error_set(error, status, "%s: %s", path, error->text);
+    return status == OMEN_OK ? OMEN_OK : error_about(error, status, path);
 }
 
 omen_status

@@ -245,13 +245,11 @@ shard_options_to_keep(const omen_options *options)
     };
 }
 
-// Names the path in whatever goes wrong with it.
+// Names the path in whatever goes wrong with it, once.
 static omen_status
 blame(const omen_options *options, omen_status status, struct omen_error *error)
 {
-    if (status != OMEN_OK)
-        return error_set(error, status, "%s: %s", options->path, error->text);
-    return OMEN_OK;
+    return status == OMEN_OK ? OMEN_OK : error_about(error, status, options->path);
 }
 
 omen_status

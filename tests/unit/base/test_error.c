@@ -58,6 +58,18 @@ START_TEST(plain_says_what_the_status_says)
 }
 END_TEST
 
+START_TEST(what_it_is_about_is_said_once)
+{
+    struct omen_error error;
+    error_set(&error, OMEN_E_LOCKED, "another process writes to it");
+    ck_assert_int_eq(error_about(&error, error.status, "shop"), OMEN_E_LOCKED);
+    ck_assert_str_eq(error.text, "shop: another process writes to it");
+    ck_assert_int_eq(error_about(&error, error.status, "shop"), OMEN_E_LOCKED);
+    ck_assert_str_eq(error.text, "shop: another process writes to it");
+    ck_assert_int_eq(error_about(NULL, OMEN_E_IO, "shop"), OMEN_E_IO);
+}
+END_TEST
+
 static Suite *
 error_suite(void)
 {
@@ -67,6 +79,7 @@ error_suite(void)
     tcase_add_test(tcase, null_gives_the_status_alone);
     tcase_add_test(tcase, a_sentence_may_quote_the_one_it_replaces);
     tcase_add_test(tcase, the_longest_sentence_fits_and_one_byte_more_is_cut_with_dots);
+    tcase_add_test(tcase, what_it_is_about_is_said_once);
     tcase_add_test(tcase, plain_says_what_the_status_says);
     suite_add_tcase(suite, tcase);
     return suite;
