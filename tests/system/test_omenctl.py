@@ -1,12 +1,13 @@
 """tests/system/test_omenctl.py -- what scripts hold on to: omenctl's words, exit codes, and which stream says what.
 
-usage: python3 tests/system/test_omenctl.py OMENCTL
+usage: python3 tests/system/test_omenctl.py OMENCTL NEWER_FORMAT
 """
 from __future__ import annotations
 
 import json
 import os
 import pathlib
+import pty
 import shutil
 import struct
 import subprocess
@@ -15,6 +16,7 @@ import tempfile
 import unittest
 
 OMENCTL = str(pathlib.Path(sys.argv[1]).resolve())
+NEWER_FORMAT = str(pathlib.Path(sys.argv[2]).resolve())  # tests/system/newer.c
 
 FINE, OTHER, USAGE, NOT_FOUND, PRECONDITION, PARTIAL, CORRUPT, VERSION = 0, 1, 2, 3, 4, 8, 10, 11
 
@@ -28,9 +30,9 @@ class Done:
         return json.loads(self.out)
 
 
-def omenctl(*words: object, stdin: str = "") -> Done:
+def omenctl(*words: object, stdin: str = "", **how: object) -> Done:
     command = [OMENCTL, *map(str, words)]
-    return Done(subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=300))
+    return Done(subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=300, **how))
 
 
 class Case(unittest.TestCase):
@@ -297,6 +299,8 @@ class TestFile(Case):
         self.check_fine(omenctl("file", "compact", self.path, "--yes"))
         self.assertGreater(self.info()["generation"], generation)
         self.assertEqual(self.info()["rows"], {"points": 1130, "rows": 1130, "deleted": 0, "tail": 0})
+        file = self.info()["file"]
+        self.assertLess(file["free_bytes"], file["bytes"] // 8)
         self.check_fine(omenctl("file", "verify", self.path))
 
     def test_what_is_no_index_is_told_from_what_is_not_there(self) -> None:
@@ -310,6 +314,81 @@ class TestFile(Case):
                 done = omenctl("file", verb, other, *more)
                 self.assertIn(done.code, (USAGE, CORRUPT), done.talk)
                 self.assertFalse(none.exists() or (self.folder / "to").exists())
+
+
+class TestRefusals(Case):
+    """What keeps a verb from its work ends with a code of its own, is said once, and changes nothing."""
+
+    READING = (("info",), ("verify",), ("search", "--id", "doc-0003"), ("compact", "--dry-run"), ("copy", "TO"))
+    WRITING = (("compact", "--yes"), ("convert", "--append"))
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.path = self.folder / "index"
+        self.path.mkdir()
+        self.data = self.path / "data.mdb"
+        shutil.copy("tests/golden/format-1/data.mdb", self.data)
+        self.rows = write_fbin(self.folder / "a.fbin", [[1.0] * 64, [2.0] * 64])
+
+    def run_verb(self, verb: str, *more: str, **how: object) -> Done:
+        words = [self.rows, self.path] if verb == "convert" else [self.path]
+        words += [self.folder / "to" if word == "TO" else word for word in more]
+        return omenctl("file", verb, *words, **how)
+
+    def check_all_refused(self, verbs: tuple[tuple[str, ...], ...], code: int, part: str, **how: object) -> None:
+        before = self.data.read_bytes()
+        for verb in verbs:
+            with self.subTest(verb=verb):
+                done = self.run_verb(*verb, **how)
+                self.check_refused(done, code, part)
+                self.assertEqual(done.talk.count(str(self.path)), 1, done.talk)
+                self.assertEqual(self.data.read_bytes(), before)
+                self.assertFalse((self.folder / "to").exists())
+
+    def check_all_fine(self, verbs: tuple[tuple[str, ...], ...], **how: object) -> None:
+        for verb in verbs:
+            with self.subTest(verb=verb):
+                self.check_fine(self.run_verb(*verb, **how))
+
+    def test_a_newer_format_ends_with_11(self) -> None:
+        subprocess.run([NEWER_FORMAT, str(self.path)], check=True)
+        self.check_all_refused(self.READING + self.WRITING, VERSION, "it has format 2")
+
+    def test_a_file_that_was_cut_ends_with_10(self) -> None:
+        for count in (8192, 100000, self.data.stat().st_size - 4096):
+            os.truncate(self.data, count)
+            self.check_all_refused(self.READING + self.WRITING, CORRUPT, f"has {count} bytes of")
+            shutil.copy("tests/golden/format-1/data.mdb", self.data)
+
+    def test_a_second_writer_ends_with_4_and_readers_go_on(self) -> None:
+        self.check_fine(self.run_verb("compact", "--yes"))  # so that the other writer finds nothing to do
+        terminal, other_end = pty.openpty()
+        self.addCleanup(os.close, terminal)
+        with subprocess.Popen([OMENCTL, "file", "compact", self.path], stdin=other_end, stdout=subprocess.PIPE,
+                              stderr=other_end) as writer:
+            os.close(other_end)
+            asked = b""
+            while b"?" not in asked:  # it asks with the index open
+                asked += os.read(terminal, 1000)
+            self.check_all_refused(self.WRITING, PRECONDITION, "another process writes to it")
+            self.check_all_fine(self.READING)
+            os.write(terminal, b"no\n")
+            self.assertEqual((writer.wait(60), writer.stdout.read()), (OTHER, b""))
+
+    @unittest.skipUnless(os.geteuid() == 0, "becomes somebody else")
+    def test_what_may_not_be_written_can_be_read_and_what_may_not_be_read_ends_with_4(self) -> None:
+        nobody = {"user": 65534, "group": 65534, "extra_groups": []}
+        self.folder.chmod(0o755)
+        self.path.chmod(0o755)
+        self.data.chmod(0o644)
+        self.check_all_refused(self.WRITING, PRECONDITION, "Permission denied", **nobody)
+        self.check_all_fine(self.READING[:-1], **nobody)
+        self.check_refused(self.run_verb("copy", "TO", **nobody), PRECONDITION, "Permission denied")
+        self.assertEqual([entry.name for entry in self.path.iterdir()], ["data.mdb"])
+        self.data.chmod(0o600)
+        self.check_all_refused(self.READING + self.WRITING, PRECONDITION, "Permission denied", **nobody)
+        self.path.chmod(0o700)
+        self.check_all_refused(self.READING + self.WRITING, PRECONDITION, "Permission denied", **nobody)
 
 
 class TestCompletion(Case):

@@ -553,19 +553,29 @@ call_fail(const struct call *call, enum exit_code code, const char *format, ...)
     return code;
 }
 
+// Names what it is about, unless what is said begins with it already.
+static enum exit_code
+fail_with(const struct call *call, const char *what, omen_status status, const char *said)
+{
+    const size_t length = strlen(what);
+    if (said[0] == '\0')
+        said = omen_strerror(status);
+    if (length > 0 && strncmp(said, what, length) == 0 &&
+        (said[length] == ':' || said[length] == '/'))
+        return call_fail(call, exit_code_of(status), "%s", said);
+    return call_fail(call, exit_code_of(status), "%s: %s", what, said);
+}
+
 enum exit_code
 call_fail_status(const struct call *call, const char *what, omen_status status)
 {
-    const char *said = omen_error_message();
-    return call_fail(call, exit_code_of(status), "%s: %s", what,
-                     said[0] != '\0' ? said : omen_strerror(status));
+    return fail_with(call, what, status, omen_error_message());
 }
 
 enum exit_code
 call_fail_error(const struct call *call, const char *what, const struct omen_error *error)
 {
-    return call_fail(call, exit_code_of(error->status), "%s: %s", what,
-                     error->text[0] != '\0' ? error->text : omen_strerror(error->status));
+    return fail_with(call, what, error->status, error->text);
 }
 
 void

@@ -77,9 +77,9 @@ compact_open(struct call *call, omen_index_t index, struct doc *doc)
                                                  path, (unsigned long long)stats.deleted);
         if (code != EXIT_FINE)
             return code;
-        status = omen_compact(index);
+        status = omen_flush(index); // first: links that are made later would make the file grow again
         if (status == OMEN_OK)
-            status = omen_flush(index);
+            status = omen_compact(index);
         doc_bytes(doc, root, "file_bytes", file_bytes_at(path));
     }
     return status == OMEN_OK ? EXIT_FINE : call_fail_status(call, path, status);
