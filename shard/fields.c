@@ -80,6 +80,20 @@ fields_declare(struct fields *fields, const struct field_spec *spec,
                const struct payloads *payloads, uint32_t slots, uint32_t *bad_slot,
                struct omen_error *error)
 {
+    struct field *field;
+    const omen_status status =
+        fields_prepare(fields, spec, payloads, slots, bad_slot, &field, error);
+    if (status == OMEN_OK && field != NULL)
+        fields_publish(fields, field, slots);
+    return status;
+}
+
+omen_status
+fields_prepare(const struct fields *fields, const struct field_spec *spec,
+               const struct payloads *payloads, uint32_t slots, uint32_t *bad_slot,
+               struct field **out, struct omen_error *error)
+{
+    *out = NULL;
     if (!field_name_valid(spec->name, spec->name_bytes))
         return error_set(error, OMEN_E_INVALID,
                          "a field name is 1..%u bytes of UTF-8 without empty parts",
@@ -106,12 +120,18 @@ fields_declare(struct fields *fields, const struct field_spec *spec,
         field_close(field);
         return status;
     }
+    *out = field;
+    return OMEN_OK;
+}
+
+void
+fields_publish(struct fields *fields, struct field *field, uint32_t slots)
+{
     rwlock_acquire_exclusive(&fields->lock);
     fields->list[fields->count++] = field;
     if (fields->limit < slots)
         fields->limit = slots;
     rwlock_release_exclusive(&fields->lock);
-    return OMEN_OK;
 }
 
 struct field *

@@ -54,6 +54,16 @@ void fields_close(struct fields *fields); // accepts NULL; nobody may be inside
 OMEN_MUST_CHECK omen_status fields_declare(struct fields *fields, const struct field_spec *spec,
                                            const struct payloads *payloads, uint32_t slots,
                                            uint32_t *bad_slot, struct omen_error *error);
+// The same in two steps, for who has to do something between them; with no write between them. *out is NULL where there is
+// nothing to add; else fields_publish or field_close ends it.
+struct field; // opaque
+OMEN_MUST_CHECK omen_status fields_prepare(const struct fields *fields,
+                                           const struct field_spec *spec,
+                                           const struct payloads *payloads, uint32_t slots,
+                                           uint32_t *bad_slot, struct field **out,
+                                           struct omen_error *error);
+void fields_publish(struct fields *fields, struct field *field, uint32_t slots);
+void field_close(struct field *field);
 
 // Do the values of this payload have the types of the indexed fields? Else OMEN_E_FIELD_TYPE
 // naming `row`, the field, its type and what was found. The payload must have passed

@@ -76,7 +76,6 @@ field_low_base(enum field_type type)
 }
 
 struct field *field_open(const struct field_spec *spec); // NULL: no memory
-void field_close(struct field *field);
 
 // Makes sure that the field is loaded. OMEN_E_NO_MEMORY: not now; OMEN_E_CORRUPT: never.
 OMEN_MUST_CHECK omen_status fields_settle(struct fields *fields, struct field *field);

@@ -13,7 +13,7 @@ static omen_status set_payloads(struct shard *shard, const struct batch *batch, 
                                 struct omen_error *error);
 static omen_status change(struct shard *shard, const omen_batch *given, enum origin origin,
                           struct omen_error *error);
-static omen_status declare(struct shard *shard, const struct op_field *field,
+static omen_status declare(struct shard *shard, const struct op_field *field, enum origin origin,
                            struct omen_error *error);
 static omen_status reserve(struct shard *shard, const struct payload_sums *sums,
                            const struct field_rows *rows, struct omen_error *error);
@@ -70,9 +70,7 @@ shard_field_index(struct shard *shard, const char *name, int type, struct omen_e
                          FIELD_NAME_BYTES_MAX);
     const struct op_field field = {.name = name, .type = type};
     lock_acquire(&shard->writers);
-    status = shard_log_field(shard, &field, error);
-    if (status == OMEN_OK)
-        status = declare(shard, &field, error);
+    status = declare(shard, &field, FROM_CALLER, error);
     lock_release(&shard->writers);
     return status;
 }
@@ -80,25 +78,37 @@ shard_field_index(struct shard *shard, const char *name, int type, struct omen_e
 omen_status
 shard_replay_field(struct shard *shard, const struct op_field *field, struct omen_error *error)
 {
-    return declare(shard, field, error);
+    return declare(shard, field, FROM_LOG, error);
 }
 
+// Only what cannot fail any more goes into the log: payloads may be newer when it is applied, and what failed would not.
 static omen_status
-declare(struct shard *shard, const struct op_field *field, struct omen_error *error)
+declare(struct shard *shard, const struct op_field *field, enum origin origin,
+        struct omen_error *error)
 {
     const struct field_spec spec = {.name = field->name,
                                     .name_bytes = strlen(field->name),
                                     .type = (enum field_type)field->type};
     struct generation *generation = shard_target(shard);
+    const uint32_t rows = hnsw_count(generation->hnsw);
     uint32_t bad_slot = 0;
-    const omen_status status = fields_declare(generation->fields, &spec, generation->payloads,
-                                              hnsw_count(generation->hnsw), &bad_slot, error);
+    struct field *made;
+    omen_status status = fields_prepare(generation->fields, &spec, generation->payloads, rows,
+                                        &bad_slot, &made, error);
     if (status == OMEN_E_FIELD_TYPE)
         (void)error_set(error, status, "id %llu: %s",
                         (unsigned long long)idmap_id(generation->ids, bad_slot), error->text);
-    if (status == OMEN_OK)
-        shard_changed(shard);
-    return status;
+    if (status != OMEN_OK || made == NULL)
+        return status;
+    if (origin == FROM_CALLER)
+        status = shard_log_field(shard, field, error);
+    if (status != OMEN_OK) {
+        field_close(made);
+        return status;
+    }
+    fields_publish(generation->fields, made, rows);
+    shard_changed(shard);
+    return OMEN_OK;
 }
 
 static omen_status

@@ -193,6 +193,40 @@ START_TEST(slots_that_were_used_again_are_there_after_kill_9)
 }
 END_TEST
 
+// What the field refused was written afterwards, because there is no field.
+START_TEST(a_field_that_could_not_be_declared_is_not_there_after_kill_9)
+{
+    omen_options options = OMEN_OPTIONS_INIT;
+    struct prng prng;
+    int state = -1;
+    uint64_t nth;
+    prng_init(&prng, 1);
+    options.path = folder_path(&folder, "shard");
+    options.dimension = MODEL_DIM;
+    for (nth = 1; state != 0; nth++) {
+        const pid_t child = fork();
+        ck_assert_int_ge(child, 0);
+        if (child == 0) {
+            ck_assert_int_eq(omen_open(&options, &shared), OMEN_OK);
+            mem_fail_after(nth);
+            const omen_status status = omen_field_index(shared, "city", OMEN_FIELD_INTEGER);
+            mem_fail_after(0);
+            if (status == OMEN_OK)
+                _exit(0);
+            upsert(&prng, nth, 1);
+            (void)raise(SIGKILL);
+        }
+        ck_assert_int_eq(waitpid(child, &state, 0), child);
+        ck_assert_msg(omen_open(&options, &shared) == OMEN_OK, "%s", omen_error_message());
+        ck_assert_int_eq(omen_contains(shared, nth), state != 0);
+        if (state != 0)
+            ck_assert_int_eq(omen_delete(shared, &nth, 1, NULL), OMEN_OK);
+        omen_close(shared);
+    }
+    ck_assert_uint_gt(nth, 2);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -203,6 +237,7 @@ suite(void)
     tcase_add_loop_test(tcase, a_file_that_is_made_small_beside_a_writer_loses_nothing, 0, 2);
     tcase_add_test(tcase, a_checkpoint_that_is_cut_leaves_no_part_of_a_write);
     tcase_add_test(tcase, slots_that_were_used_again_are_there_after_kill_9);
+    tcase_add_test(tcase, a_field_that_could_not_be_declared_is_not_there_after_kill_9);
     suite_add_tcase(all, tcase);
     return all;
 }
