@@ -78,14 +78,14 @@ live_links(const struct hnsw *old, uint32_t slot, uint32_t *links, uint32_t room
     const uint32_t own_count = graph_read(&old->graph, slot, hnsw_count(old), own);
     uint32_t count = 0;
     for (uint32_t i = 0; i < own_count; i++)
-        if (!atomic_bit_test(old->erased, own[i]))
+        if (linked_alive(old, own[i]))
             links[count++] = own[i];
     for (uint32_t i = 0; i < own_count; i++) {
         if (!atomic_bit_test(old->erased, own[i]))
             continue;
         const uint32_t others = graph_read(&old->graph, own[i], hnsw_count(old), theirs);
         for (uint32_t j = 0; j < others && count < room; j++) {
-            bool wanted = theirs[j] != slot && !atomic_bit_test(old->erased, theirs[j]);
+            bool wanted = theirs[j] != slot && linked_alive(old, theirs[j]);
             for (uint32_t l = 0; l < count && wanted; l++)
                 wanted = links[l] != theirs[j];
             if (wanted)

@@ -71,6 +71,7 @@ struct hnsw {
     _Atomic uint64_t *linked;
     _Atomic uint64_t *repaired; // erased and nothing left to do
     size_t bits_bytes;          // usable bytes of each of them
+    bool loaded;                // links of the file may lead to rows that are not linked here
 
     uint32_t appended, reserved; // the caller's write lock
 

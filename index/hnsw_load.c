@@ -144,6 +144,7 @@ take_head(struct hnsw *hnsw, const struct hnsw_head *head)
 {
     struct codec *codec = &hnsw->codec;
     hnsw->appended = head->rows;
+    hnsw->loaded = true;
     atomic_store(&hnsw->published, head->rows);
     atomic_store(&hnsw->found_rows, head->found_rows);
     atomic_store(&hnsw->norm_max2, head->norm_max2);

@@ -367,6 +367,35 @@ START_TEST(any_bytes_for_rows_codes_and_links_do_no_harm)
 }
 END_TEST
 
+// As a save that was killed leaves it: its links are there, its head is not.
+START_TEST(links_that_are_newer_than_the_head_do_no_harm)
+{
+    make_saved(_i % 2 == 0 ? 0 : 3);
+    struct hnsw_save *save;
+    const struct image_sink sink = image_table_sink(table);
+    world_link(&world);
+    world_add(&world, 600); // rows that the head does not count
+    world_drain(&world);
+    ck_assert_int_eq(hnsw_save_begin(world.hnsw, &save), OMEN_OK);
+    ck_assert_int_eq(hnsw_save_arrays(save, &sink), OMEN_OK);
+    hnsw_save_close(save, HNSW_NOT_SAVED);
+    world_load(&loaded, &world, table);
+    ck_assert_uint_eq(hnsw_count(loaded.hnsw), 4200);
+    world_check(&loaded);
+    ck_assert_double_ge(world_recall(&loaded, 20, 10, 64), 0.9);
+    if (_i < 2) {
+        world_add(&loaded, 600); // others in their places
+        world_drain(&loaded);
+    } else {
+        world_compact(&loaded);
+    }
+    world_check(&loaded);
+    ck_assert_double_ge(world_recall(&loaded, 20, 10, 64), 0.9);
+    world_fini(&loaded);
+    drop_saved();
+}
+END_TEST
+
 static Suite *
 hnsw_load_suite(void)
 {
@@ -382,6 +411,7 @@ hnsw_load_suite(void)
     tcase_add_test(tcase, a_piece_that_is_missing_or_short_is_refused);
     tcase_add_test(tcase, a_head_that_cannot_be_is_refused);
     tcase_add_test(tcase, bits_that_cannot_be_are_refused);
+    tcase_add_loop_test(tcase, links_that_are_newer_than_the_head_do_no_harm, 0, 4);
     tcase_add_loop_test(tcase, any_bytes_for_rows_codes_and_links_do_no_harm, 0, 64);
     suite_add_tcase(suite, tcase);
     return suite;
