@@ -241,6 +241,17 @@ allocate(struct kv_txn *txn)
     txn->full = code == ENOSPC || code == EDQUOT || code == EFBIG;
 }
 
+// Whether LMDB goes on: it does not when it failed to write a head, which may be on the disk or not.
+static bool
+is_sound(struct kv *kv)
+{
+    MDB_txn *probe;
+    const int code = mdb_txn_begin(kv->file.env, NULL, 0, &probe);
+    if (code == 0)
+        mdb_txn_abort(probe);
+    return code != MDB_PANIC;
+}
+
 // A short write is EIO to LMDB. Nothing was synced yet then, and what was written lies on free pages.
 static omen_status
 commit_failed(struct kv_txn *txn, int code, struct omen_error *error)
@@ -257,7 +268,9 @@ commit_failed(struct kv_txn *txn, int code, struct omen_error *error)
     case MDB_CORRUPTED:
     case MDB_PAGE_NOTFOUND:
     case MDB_BAD_TXN:
-        break; // it never came to a sync
+        if (is_sound(kv))
+            break; // it never came to a sync
+        // fall through
     default:
         atomic_store(&kv->failed, true);
         return error_set(error, OMEN_E_IO, "committing: %s; writes are refused from now on",

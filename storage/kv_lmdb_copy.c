@@ -40,6 +40,7 @@ static omen_status copy_tables(struct kv *kv, struct kv_file *to, struct omen_er
 static omen_status copy_table(struct kv_txn *from, uint32_t table, struct kv_file *to,
                               struct omen_error *error);
 static omen_status swap(struct kv *kv, struct omen_error *error);
+static void keep_maps(struct kv *kv, struct kv_file *old);
 
 omen_status
 kv_copy(struct kv *kv, const char *path, struct omen_error *error)
@@ -201,9 +202,7 @@ kv_shrink(struct kv *kv, struct omen_error *error)
             next.inode = old.inode;
             kv->file = next;
             rwlock_release_exclusive(&kv->gate);
-            kv_shrunk(kv);
-            kv->old_maps = atomic_load(&old.map); // addresses in them are still in use
-            atomic_store(&old.map, NULL);
+            keep_maps(kv, &old);
             kv_file_close(&old);
         } else {
             rwlock_release_exclusive(&kv->gate);
@@ -214,6 +213,20 @@ kv_shrink(struct kv *kv, struct omen_error *error)
     }
     lock_release(&kv->writer);
     return status;
+}
+
+// Addresses in the maps of the old file are still in use, and in those of the one before if nobody said that it is kv_shrunk.
+static void
+keep_maps(struct kv *kv, struct kv_file *old)
+{
+    struct kv_map *map = atomic_load(&old->map);
+    atomic_store(&old->map, NULL);
+    while (map != NULL) {
+        struct kv_map *older = map->older;
+        map->older = kv->old_maps;
+        kv->old_maps = map;
+        map = older;
+    }
 }
 
 void
@@ -243,7 +256,9 @@ swap(struct kv *kv, struct omen_error *error)
         else
             (void)unlinkat(fd, KV_SWAP_FILE, 0);
     }
-    (void)fsync(fd);
+    // Which file is there after a power failure is not known then, so that nothing can be acknowledged any more.
+    if (fsync(fd) != 0 && code == 0)
+        atomic_store(&kv->failed, true);
     (void)kv_directory_hold(fd, LOCK_UN);
     return code == 0 ? OMEN_OK : kv_failed(error, code, "exchanging the file");
 }

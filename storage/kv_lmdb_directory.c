@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define DATA_MAGIC 0xBEEFC0DEu
+#define DATA_MAGIC_AT 16u
 #define DATA_VERSION 1u
 #define DATA_HEAD_BYTES 152u // a page's head and LMDB's meta
 #define PAGE_META 0x08u
@@ -109,7 +110,7 @@ kv_directory_data(int directory_fd, const struct kv_config *config, int *fd,
     omen_status status = OMEN_OK;
     if (fstat(*fd, &stat_of) != 0 || !S_ISREG(stat_of.st_mode))
         status = error_set(error, OMEN_E_INVALID, "%s/%s: not a file", config->path, KV_DATA_FILE);
-    else if (stat_of.st_size > 0)
+    else if (stat_of.st_size > 0 && (!writes || !kv_directory_unfinished(*fd)))
         status = data_check(*fd, config->path, error);
     else if (!writes) // its maker was killed at once, or is about to go on
         status = error_set(error, OMEN_E_NOT_FOUND, "%s/%s: empty", config->path, KV_DATA_FILE);
@@ -118,6 +119,32 @@ kv_directory_data(int directory_fd, const struct kv_config *config, int *fd,
         *fd = -1;
     }
     return status;
+}
+
+// LMDB makes both heads by one write of two pages.
+bool
+kv_directory_unfinished(int fd)
+{
+    static const uint8_t zeros[DATA_HEAD_BYTES];
+    const uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE), bytes = kv_file_bytes(fd);
+    bool lacks_head = false;
+    for (uint64_t at = 0; bytes == 2 * page_bytes && at < bytes; at += 512) {
+        uint8_t part[512];
+        size_t head_bytes = 0;
+        if (pread(fd, part, sizeof part, (off_t)at) != (ssize_t)sizeof part)
+            return false;
+        if (at % page_bytes == 0 && memcmp(part, zeros, sizeof zeros) == 0) {
+            lacks_head = true;
+        } else if (at % page_bytes == 0) {
+            uint32_t magic;
+            memcpy(&magic, part + DATA_MAGIC_AT, sizeof magic);
+            head_bytes = magic == DATA_MAGIC ? DATA_HEAD_BYTES : 0;
+        }
+        for (size_t i = head_bytes; i < sizeof part; i++)
+            if (part[i] != 0)
+                return false;
+    }
+    return lacks_head;
 }
 
 // Both of LMDB's heads, of which it takes the newer one; it writes them whole when it makes the file.

@@ -87,6 +87,10 @@ open_held(struct kv *kv, const struct kv_config *config, struct omen_error *erro
         status = claim(kv, config->path, error);
     if (status != OMEN_OK)
         return status;
+    // Now nobody else is making it.
+    if (kv->mode != KV_READ && kv_directory_unfinished(kv->file.data_fd) &&
+        ftruncate(kv->file.data_fd, 0) != 0)
+        return kv_failed(error, errno, config->path);
 
     if (kv->mode != KV_READ) { // of a kv_shrink that was killed
         (void)unlinkat(kv->directory_fd, KV_SHRUNK_FILE, 0);
@@ -179,6 +183,8 @@ kv_file_open(const struct kv *kv, struct kv_file *file, enum kv_mode mode, const
         code = mdb_env_set_mapsize(file->env, file->map_bytes);
     if (code == 0)
         code = mdb_env_open(file->env, path, flags, 0666);
+    if (code == 0 && bytes == 0 && mode != KV_READ && fdatasync(file->data_fd) != 0)
+        code = errno; // see kv_directory_unfinished
     if (code != 0)
         return kv_failed(error, code, path);
     mdb_env_stat(file->env, &stat_of);

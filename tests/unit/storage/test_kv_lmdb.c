@@ -466,6 +466,36 @@ START_TEST(maker_that_was_killed_at_once_leaves_nothing_in_the_way)
 }
 END_TEST
 
+// Both heads are one write. A disk that lost its power has any sectors of it, and nothing else yet.
+START_TEST(store_whose_making_lost_power_is_made_anew)
+{
+    static uint8_t heads[2 * 65536];
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    struct omen_error error;
+    char path[600];
+    kv_close(store_open(KV_WRITE));
+    (void)snprintf(path, sizeof path, "%s/data.mdb", store_path);
+    FILE *file = fopen(path, "rb");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_uint_eq(fread(heads, 1, 2 * page, file), 2 * page);
+    fclose(file);
+    for (int lost = 0; lost < 3; lost++) {
+        uint8_t torn[sizeof heads];
+        memcpy(torn, heads, 2 * page);
+        if (lost != 1)
+            memset(torn, 0, 512);
+        if (lost != 0)
+            memset(torn + page, 0, 512);
+        write_file("data.mdb", torn, 2 * page);
+        ck_assert_int_ne(try_open(KV_READ, &error), OMEN_OK);
+        ck_assert_msg(try_open(KV_WRITE, &error) == OMEN_OK, "%s", error.text);
+        torn[2 * page - 1] = 1; // something else
+        write_file("data.mdb", torn, 2 * page);
+        ck_assert_int_eq(try_open(KV_WRITE, &error), OMEN_E_INVALID);
+    }
+}
+END_TEST
+
 // Heads of LMDB's, any byte of which is another: refused, or as before (a byte that says nothing).
 START_TEST(damaged_heads_never_crash)
 {
@@ -765,6 +795,7 @@ suite(void)
     tcase_add_test(tcase, something_else_at_the_path_is_named_and_left_alone);
     tcase_add_test(tcase, store_of_other_tables_is_refused);
     tcase_add_test(tcase, maker_that_was_killed_at_once_leaves_nothing_in_the_way);
+    tcase_add_test(tcase, store_whose_making_lost_power_is_made_anew);
     tcase_add_test(tcase, damaged_heads_never_crash);
     tcase_add_test(tcase, damaged_trees_never_crash);
     tcase_add_test(tcase, file_that_was_cut_is_found);
