@@ -242,6 +242,7 @@ put_changed(struct save *save, struct omen_error *error)
         while (more && status == OMEN_OK && save->held_count < HELD_MAX)
             status = generation_save_step(generation, save->head.rows, &at, &hold, &more);
         lock_release(&shard->writers);
+        epoch_wait(&shard->gate); // a search may be where a piece lay before it was ours
         // What these pieces have of a write that is not durable would outlive it: part of it, or a payload gone.
         if (status == OMEN_OK)
             status = journal_sync(save->journal, error);
@@ -273,6 +274,7 @@ finish(struct save *save, struct omen_error *error)
     // From here on it is the last checkpoint; what fails now is tried again after the next one.
     struct omen_error ignored;
     bool done = false;
+    epoch_wait(&save->shard->gate); // as above, for what is erased now
     status = journal_checkpointed(journal, &save->manifest, &ignored);
     while (status == OMEN_OK && !done)
         status = blocks_clean(journal->kv, &save->manifest, &done, &ignored);
