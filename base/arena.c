@@ -84,6 +84,10 @@ arena_reserve(struct arena *arena, uint32_t slots)
 {
     const uint32_t want = pieces_of(arena, slots);
     ASSERT(want <= arena->pieces_max);
+    if (slots > arena->begun_rows && (arena->begun_rows & arena->mask) != 0 &&
+        arena_is_lent(arena, arena->begun_rows) &&
+        !own_piece(arena, arena->begun_rows >> arena->shift))
+        return OMEN_E_NO_MEMORY;
     if (arena->reserved >= want)
         return OMEN_OK;
     omen_status status = OMEN_OK;
@@ -150,6 +154,15 @@ whole_pages(size_t bytes)
     return (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
 }
 
+// How much of a lent piece is there.
+static size_t
+lent_bytes(const struct arena *arena, uint32_t piece)
+{
+    return atomic_load_explicit(&arena->lent[piece], memory_order_relaxed) == ARENA_BEGUN
+               ? (size_t)(arena->begun_rows & arena->mask) * arena->row_bytes
+               : arena_piece_bytes(arena);
+}
+
 size_t
 arena_bytes(const struct arena *arena, uint32_t slots)
 {
@@ -161,11 +174,11 @@ size_t
 arena_owned_bytes(const struct arena *arena, uint32_t slots)
 {
     const uint32_t pieces = pieces_of(arena, slots);
-    size_t lent = 0;
+    size_t elsewhere = 0;
     for (uint32_t i = 0; i < pieces; i++)
-        lent += atomic_load_explicit(&arena->lent[i], memory_order_relaxed) != 0;
-    const size_t used = (size_t)slots * arena->row_bytes,
-                 elsewhere = lent * arena_piece_bytes(arena);
+        if (atomic_load_explicit(&arena->lent[i], memory_order_relaxed) != 0)
+            elsewhere += lent_bytes(arena, i);
+    const size_t used = (size_t)slots * arena->row_bytes;
     return (used > elsewhere ? whole_pages(used - elsewhere) : 0) + table_bytes(arena, pieces);
 }
 
@@ -186,7 +199,7 @@ own_piece(struct arena *arena, uint32_t piece)
         uint8_t *place = own_place(arena, piece);
         ours = place != NULL;
         if (ours) {
-            memcpy(place, arena_piece(arena, piece), arena_piece_bytes(arena));
+            memcpy(place, arena_piece(arena, piece), lent_bytes(arena, piece));
             atomic_store_explicit(&arena->pieces[piece], place, memory_order_release);
             atomic_store_explicit(&arena->lent[piece], 0, memory_order_release);
         }
@@ -202,13 +215,13 @@ lent_address(const void *bytes)
     return (uint8_t *)(uintptr_t)bytes;
 }
 
-omen_status
-arena_lend(struct arena *arena, uint32_t piece, const void *bytes)
+static omen_status
+lend(struct arena *arena, uint32_t piece, const void *bytes, enum arena_lent how)
 {
     if (piece >= arena->pieces_max || bytes == NULL || (uintptr_t)bytes % PIECE_ALIGNMENT != 0)
         return OMEN_E_CORRUPT;
     lock_acquire(&arena->lock);
-    atomic_store_explicit(&arena->lent[piece], ARENA_LENT, memory_order_release);
+    atomic_store_explicit(&arena->lent[piece], (uint8_t)how, memory_order_release);
     atomic_store_explicit(&arena->changed[piece], 0, memory_order_relaxed);
     atomic_store_explicit(&arena->pieces[piece], lent_address(bytes), memory_order_release);
     count_piece(arena, piece);
@@ -217,31 +230,33 @@ arena_lend(struct arena *arena, uint32_t piece, const void *bytes)
 }
 
 omen_status
+arena_lend(struct arena *arena, uint32_t piece, const void *bytes)
+{
+    return lend(arena, piece, bytes, ARENA_LENT);
+}
+
+// A last piece that is not whole is not copied here: its first page of ours would be a huge one to be cleared, which takes
+// longer than all else that loading does.
+
+omen_status
 arena_load(struct arena *arena, enum image_array array, uint32_t rows,
            const struct image_source *source)
 {
     const uint32_t whole = rows >> arena->shift, left = rows & arena->mask;
-    if (pieces_of(arena, rows) > arena->pieces_max)
+    const uint32_t pieces = pieces_of(arena, rows);
+    if (pieces > arena->pieces_max)
         return OMEN_E_CORRUPT;
-    for (uint32_t piece = 0; piece < whole; piece++) {
+    arena->begun_rows = rows;
+    for (uint32_t piece = 0; piece < pieces; piece++) {
         size_t count = 0;
         const void *bytes = source->get(source->context, array, piece, &count);
-        if (bytes == NULL || count < arena_piece_bytes(arena))
+        if (bytes == NULL ||
+            count < (piece < whole ? arena_piece_bytes(arena) : left * arena->row_bytes))
             return OMEN_E_CORRUPT;
-        const omen_status status = arena_lend(arena, piece, bytes);
+        const omen_status status =
+            lend(arena, piece, bytes, piece < whole ? ARENA_LENT : ARENA_BEGUN);
         if (status != OMEN_OK)
             return status;
-    }
-    if (left > 0) {
-        size_t count = 0;
-        const void *bytes = source->get(source->context, array, whole, &count);
-        if (bytes == NULL || count < left * arena->row_bytes)
-            return OMEN_E_CORRUPT;
-        const omen_status status = arena_reserve(arena, rows);
-        if (status != OMEN_OK)
-            return status;
-        memcpy(arena_piece(arena, whole), bytes, left * arena->row_bytes);
-        atomic_store_explicit(&arena->changed[whole], 0, memory_order_relaxed);
     }
     arena->saved_rows = rows;
     return OMEN_OK;

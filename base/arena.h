@@ -27,6 +27,7 @@
 enum arena_lent {
     ARENA_LENT = 1,
     ARENA_SETTLED = 2, // and the memory of ours that it was in is there yet
+    ARENA_BEGUN = 3,   // and it ends at begun_rows, where the next row will make it ours
 };
 
 struct arena {
@@ -39,6 +40,7 @@ struct arena {
     _Atomic uint32_t piece_count; // none from here on is there
     uint32_t reserved;            // pieces below it are all there
     uint32_t saved_rows;          // of the last whole save or load
+    uint32_t begun_rows;          // of the load; where a piece that is ARENA_BEGUN ends
     uint8_t **blocks;             // ours; NULL where no piece of it is owned. Under the lock
     _Atomic uint8_t *lent;        // per piece: 0, or enum arena_lent
     _Atomic uint8_t *changed;     // per piece: since the last save
@@ -115,8 +117,9 @@ arena_mark_locked(struct arena *arena, uint32_t slot)
 // address cannot be one or the piece lies beyond slots_max. Before others know the arena.
 OMEN_MUST_CHECK omen_status arena_lend(struct arena *arena, uint32_t piece, const void *bytes);
 
-// Fills a new arena with `rows` rows: whole pieces are lent, a last one that is not whole is copied. OMEN_E_CORRUPT: a piece
-// is missing or too short, or there are more rows than slots_max. After a failure arena_fini is what is left to do.
+// Fills a new arena with `rows` rows, all of them lent; a last piece that is not whole becomes ours when room for a row behind
+// it is reserved. OMEN_E_CORRUPT: a piece is missing or too short, or there are more rows than slots_max. After a failure
+// arena_fini is what is left to do.
 OMEN_MUST_CHECK omen_status arena_load(struct arena *arena, enum image_array array, uint32_t rows,
                                        const struct image_source *source);
 

@@ -147,10 +147,13 @@ graph_load(struct graph *graph, uint32_t rows, uint32_t linked, const struct ima
     // The rows from `linked` on: those in the piece that linked ones begin, whole pieces, and those of the last one.
     const uint32_t piece_rows = arena->mask + 1, begun = linked & arena->mask;
     uint32_t next = linked;
-    if (begun > 0) {
+    if (begun > 0 && rows > linked) {
         const uint32_t left = rows - linked, room = piece_rows - begun;
-        graph_clear(graph, linked, left < room ? left : room);
         next += left < room ? left : room;
+        status = arena_reserve(arena, next); // the piece is ours then
+        if (status != OMEN_OK)
+            return status;
+        graph_clear(graph, linked, next - linked);
     }
     status = lend_empty(graph, (uint32_t)(((uint64_t)next + arena->mask) >> arena->shift),
                         rows >> arena->shift);

@@ -231,6 +231,12 @@ hnsw_erased(const struct hnsw *hnsw, uint32_t slot)
     return atomic_bit_test(hnsw->erased, slot);
 }
 
+uint64_t
+hnsw_erased_word(const struct hnsw *hnsw, uint32_t word)
+{
+    return atomic_load_explicit(&hnsw->erased[word], memory_order_acquire);
+}
+
 const char *
 hnsw_code_name(const struct hnsw *hnsw)
 {

@@ -100,6 +100,8 @@ const void *hnsw_row(const struct hnsw *hnsw, uint32_t slot);
 // Erases a published slot: no search that begins later answers it. False when it was erased already.
 bool hnsw_erase(struct hnsw *hnsw, uint32_t slot);
 bool hnsw_erased(const struct hnsw *hnsw, uint32_t slot);
+uint64_t hnsw_erased_word(const struct hnsw *hnsw,
+                          uint32_t word); // of 64 slots that room was reserved for
 
 // Links the next published row; false when there is none (nothing founded, or no tail).
 bool hnsw_link_next(struct hnsw *hnsw, struct scratch *scratch);
@@ -154,7 +156,8 @@ enum hnsw_saved {
 OMEN_MUST_CHECK omen_status hnsw_save_begin(struct hnsw *hnsw, struct hnsw_save **out);
 uint32_t hnsw_save_rows(const struct hnsw_save *save);   // rows below it are in it
 uint32_t hnsw_save_linked(const struct hnsw_save *save); // and linked; the others are the tail
-const uint64_t *hnsw_save_erased(const struct hnsw_save *save); // a bit each of those rows; until hnsw_save_close
+const uint64_t *
+hnsw_save_erased(const struct hnsw_save *save); // a bit each of those rows; until hnsw_save_close
 // Puts the pieces that changed since the last save, and then the arrays that make sense whole.
 OMEN_MUST_CHECK omen_status hnsw_save_arrays(struct hnsw_save *save, const struct image_sink *sink);
 OMEN_MUST_CHECK omen_status hnsw_save_head(struct hnsw_save *save, const struct image_sink *sink);

@@ -75,8 +75,14 @@ generation_reserve(struct generation *generation, uint32_t slots, uint32_t added
         status = idmap_reserve(generation->ids, slots, added);
     if (status == OMEN_OK && generation->versions != NULL)
         status = versions_reserve(generation->versions, slots);
-    if (status != OMEN_OK || bits_bytes(slots) <= generation->dead_bytes)
-        return status;
+    return status == OMEN_OK ? generation_reserve_bits(generation, slots) : status;
+}
+
+omen_status
+generation_reserve_bits(struct generation *generation, uint32_t slots)
+{
+    if (bits_bytes(slots) <= generation->dead_bytes)
+        return OMEN_OK;
     if (pages_grow((void *)generation->dead, generation->dead_bytes, bits_bytes(slots)) == NULL)
         return OMEN_E_NO_MEMORY;
     generation->dead_bytes = bits_bytes(slots);

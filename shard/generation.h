@@ -43,6 +43,7 @@ void generation_close(struct generation *generation); // accepts NULL; no reader
 // Makes room in the index and in `dead` for slots below `slots`, and for `added` more ids.
 OMEN_MUST_CHECK omen_status generation_reserve(struct generation *generation, uint32_t slots,
                                                uint32_t added);
+OMEN_MUST_CHECK omen_status generation_reserve_bits(struct generation *generation, uint32_t slots);
 
 // Ends a row that no id leads to any more. Payload and fields go at once: readers that may still look at them must
 // have left, or look whether the row is erased afterwards.

@@ -69,10 +69,10 @@ load_versions(struct generation *generation, const struct generation_source *sou
 static omen_status
 note_dead(struct generation *generation, uint32_t rows)
 {
-    const omen_status status = generation_reserve(generation, rows, 0);
-    for (uint32_t slot = 0; slot < rows && status == OMEN_OK; slot++)
-        if (hnsw_erased(generation->hnsw, slot))
-            atomic_bit_set(generation->dead, slot);
+    const omen_status status = generation_reserve_bits(generation, rows);
+    for (uint32_t word = 0; word < bitmap_words(rows) && status == OMEN_OK; word++)
+        atomic_store_explicit(&generation->dead[word], hnsw_erased_word(generation->hnsw, word),
+                              memory_order_relaxed);
     return status;
 }
 
