@@ -49,7 +49,8 @@ struct kv_file {
     MDB_env *env;
     MDB_dbi tables[KV_TABLES_MAX];
     uint32_t page_bytes;
-    uint64_t map_bytes; // of LMDB's map
+    uint64_t map_bytes;         // of LMDB's map
+    _Atomic uintptr_t map_base; // where page 0 lies in it; 0: not known yet, or it moved
     struct kv_map *_Atomic map;
     _Atomic uint64_t bytes; // the file has at least as many
 };

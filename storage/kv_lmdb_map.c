@@ -81,6 +81,37 @@ map_make(int fd, uint64_t bytes)
     return map;
 }
 
+// Our view of the page that LMDB has at `theirs`. A page of LMDB's map is touched only until it is known where that map
+// begins: each touch of a piece in a map that nobody reads costs a page fault.
+static omen_status
+page_find(struct kv *kv, const uint8_t *theirs, uint64_t *number, const uint8_t **ours,
+          struct omen_error *error)
+{
+    struct kv_file *file = &kv->file;
+    struct page_head head;
+    const uintptr_t base = atomic_load_explicit(&file->map_base, memory_order_relaxed);
+    if (base != 0 && (uintptr_t)theirs >= base) {
+        *number = ((uintptr_t)theirs - base) / file->page_bytes;
+    } else {
+        memcpy(&head, theirs, sizeof head);
+        *number = head.number;
+    }
+    if (*number >= UINT64_MAX / file->page_bytes - 1)
+        return error_set(error, OMEN_E_CORRUPT, "%s: a value does not fit its page", KV_DATA_FILE);
+    const uint64_t begin = *number * file->page_bytes;
+    const omen_status status = map_grow(kv, begin + file->page_bytes, error);
+    if (status != OMEN_OK)
+        return status;
+    *ours = atomic_load_explicit(&file->map, memory_order_acquire)->base + begin;
+    if (base == 0) {
+        if (memcmp(*ours, theirs, sizeof head) != 0)
+            return error_set(error, OMEN_E_CORRUPT, "%s: page %llu says that it is another",
+                             KV_DATA_FILE, (unsigned long long)*number);
+        atomic_store_explicit(&file->map_base, (uintptr_t)theirs - begin, memory_order_relaxed);
+    }
+    return OMEN_OK;
+}
+
 omen_status
 kv_map_find(struct kv *kv, const MDB_val *found, struct kv_value *value, struct omen_error *error)
 {
@@ -88,24 +119,29 @@ kv_map_find(struct kv *kv, const MDB_val *found, struct kv_value *value, struct 
     const uint8_t *at = found->mv_data;
     const size_t in_page = (uintptr_t)at & (file->page_bytes - 1);
     struct page_head head;
-    memcpy(&head, at - in_page, sizeof head);
+    uint64_t number = 0;
+    const uint8_t *page = NULL;
+    omen_status status = page_find(kv, at - in_page, &number, &page, error);
+    if (status != OMEN_OK)
+        return status;
+    memcpy(&head, page, sizeof head);
     const uint64_t pages = (head.flags & PAGE_OVERFLOW) != 0 ? head.pages : 1;
     const bool plausible = in_page >= PAGE_HEAD_BYTES &&
-                           head.number < UINT64_MAX / file->page_bytes - pages &&
+                           number < UINT64_MAX / file->page_bytes - pages &&
                            found->mv_size <= pages * file->page_bytes - in_page &&
                            ((head.flags & PAGE_OVERFLOW) != 0 ? in_page == PAGE_HEAD_BYTES
                                                               : (head.flags & PAGE_LEAF) != 0);
     if (!plausible)
         return error_set(error, OMEN_E_CORRUPT, "%s: a value does not fit its page", KV_DATA_FILE);
 
-    const uint64_t begin = head.number * file->page_bytes;
-    const omen_status status = map_grow(kv, begin + in_page + found->mv_size, error);
+    if (head.number != number)
+        return error_set(error, OMEN_E_CORRUPT, "%s: page %llu says that it is another",
+                         KV_DATA_FILE, (unsigned long long)number);
+    status = map_grow(kv, number * file->page_bytes + in_page + found->mv_size, error);
     if (status != OMEN_OK)
         return status;
-    const uint8_t *page = atomic_load_explicit(&file->map, memory_order_acquire)->base + begin;
-    if (memcmp(page, at - in_page, sizeof head) != 0)
-        return error_set(error, OMEN_E_CORRUPT, "%s: page %llu says that it is another",
-                         KV_DATA_FILE, (unsigned long long)head.number);
+    // Whichever map it is in now; both stay.
+    page = atomic_load_explicit(&file->map, memory_order_acquire)->base + number * file->page_bytes;
     value->bytes = page + in_page;
     value->count = found->mv_size;
     return OMEN_OK;
@@ -159,6 +195,7 @@ kv_map_resize(struct kv *kv, uint64_t bytes, struct omen_error *error)
     if (room != MAP_FAILED) {
         munmap(room, bytes);
         const int code = mdb_env_set_mapsize(kv->file.env, bytes);
+        atomic_store_explicit(&kv->file.map_base, 0, memory_order_relaxed); // nobody is in the gate
         if (code != 0)
             atomic_store(&kv->unmapped, true);
         status = code == 0 ? OMEN_OK : kv_failed(error, code, "growing the map");
