@@ -22,7 +22,9 @@ bool checkpoint_due(struct shard *shard);
 bool checkpoint_worthwhile(struct shard *shard);
 // Takes `upkeep`. On failure the file holds the last one, and the log everything since.
 OMEN_MUST_CHECK omen_status checkpoint(struct shard *shard, struct omen_error *error);
-// The same for who holds `upkeep`, and into a journal that may be another one.
+// After one: rows that are in the file are read from there, and their memory is given back. Takes `upkeep`.
+void checkpoint_settle(struct shard *shard);
+// The same as checkpoint for who holds `upkeep`, and into a journal that may be another one.
 OMEN_MUST_CHECK omen_status checkpoint_into(struct shard *shard, struct journal *journal,
                                             struct omen_error *error);
 

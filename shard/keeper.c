@@ -62,8 +62,12 @@ keep(void *context)
     struct omen_error error;
     if (shard->journal->interval)
         (void)!journal_sync(shard->journal, &error);
-    if (checkpoint_due(shard) && os_clock_ns() >= keeper->retry_ns)
-        keeper->retry_ns = checkpoint(shard, &error) == OMEN_OK ? 0 : os_clock_ns() + RETRY_NS;
+    if (checkpoint_due(shard) && os_clock_ns() >= keeper->retry_ns) {
+        const omen_status status = checkpoint(shard, &error);
+        keeper->retry_ns = status == OMEN_OK ? 0 : os_clock_ns() + RETRY_NS;
+        if (status == OMEN_OK)
+            checkpoint_settle(shard);
+    }
     const uint32_t ticket = epoch_enter(&shard->gate);
     const bool more = hnsw_promote_next(shard_generation(shard)->hnsw);
     epoch_leave(&shard->gate, ticket);
