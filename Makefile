@@ -54,6 +54,7 @@ run: $(wheel) build/venv/.bench
 
 bench: all $(wheel) build/venv/.bench
 	@$(PYTHON) -m bench.ann
+	@$(PYTHON) -m bench.durable
 
 # ---- tests ----
 # Each build has its own folder; build/ci joins them, so that one report counts everything.
