@@ -153,17 +153,23 @@ struct rest {
     size_t count;
 };
 
-// The next `bytes` and their padding, or NULL.
+// The next `bytes`, of which the payloads have no padding behind them; NULL where there are fewer.
 static const char *
-take(struct rest *rest, uint64_t bytes)
+take_exact(struct rest *rest, uint64_t bytes)
 {
     if (bytes > rest->count)
         return NULL;
     const char *at = rest->at;
-    const size_t whole = padded((size_t)bytes) <= rest->count ? padded((size_t)bytes) : rest->count;
-    rest->at += whole;
-    rest->count -= whole;
+    rest->at += bytes;
+    rest->count -= (size_t)bytes;
     return at;
+}
+
+// The same with their padding.
+static const char *
+take(struct rest *rest, uint64_t bytes)
+{
+    return bytes > rest->count ? NULL : take_exact(rest, padded((size_t)bytes));
 }
 
 static omen_status
@@ -213,7 +219,7 @@ read_payloads(struct rest *rest, const struct head *head, const void **payloads,
               struct omen_error *error)
 {
     const char *lengths = take(rest, head->count * sizeof(uint32_t));
-    const char *at = lengths != NULL ? take(rest, head->payload_bytes) : NULL;
+    const char *at = lengths != NULL ? take_exact(rest, head->payload_bytes) : NULL;
     if (at == NULL)
         return bad("its payloads end early", error);
     uint64_t left = head->payload_bytes;

@@ -121,9 +121,7 @@ START_TEST(every_shorter_entry_is_refused)
     struct op_parts parts;
     ck_assert_int_eq(op_encode(&world->rows, &parts), OMEN_OK);
     uint64_t *bytes = joined(&parts);
-    // The padding at the end may go unnoticed, nothing else.
-    const size_t last = parts.bytes - (parts.bytes >= 8 ? 7 : 0);
-    for (size_t count = 0; count < last; count++) {
+    for (size_t count = 0; count < parts.bytes; count++) {
         struct op_rows out;
         void *memory;
         struct omen_error error = {0};
