@@ -20,6 +20,7 @@ struct fault_world {
     struct model now, next;
     omen_index_t index;
     omen_options options;
+    struct model *under_way; // NULL, or where `next` is put before an operation begins
     struct model_point drawn[FAULT_ROWS_FIRST];
 };
 
@@ -41,6 +42,7 @@ fault_world_init(struct fault_world *world, const char *path, uint64_t seed)
     prng_init(&world->prng, seed);
     world->now.count = world->next.count = 0;
     world->index = NULL;
+    world->under_way = NULL;
     world->options = (omen_options)OMEN_OPTIONS_INIT;
     world->options.path = path;
     world->options.dimension = MODEL_DIM;
@@ -90,6 +92,8 @@ fault_write(struct fault_world *world, enum fault_op op)
             model_put(&world->next, &world->drawn[i]);
     }
     model_batch_init(&batch, world->drawn, count);
+    if (world->under_way != NULL)
+        *world->under_way = world->next;
     const omen_status status = op == FAULT_PAYLOADS ? omen_set_payloads(world->index, &batch.batch)
                                : op == FAULT_UPSERT ? omen_upsert(world->index, &batch.batch)
                                                     : omen_add(world->index, &batch.batch);
@@ -106,6 +110,8 @@ fault_delete(struct fault_world *world)
         ids[i] = prng_below(&world->prng, FAULT_ID_SPAN);
         (void)model_remove(&world->next, ids[i]);
     }
+    if (world->under_way != NULL)
+        *world->under_way = world->next;
     return omen_delete(world->index, ids, count, NULL);
 }
 
