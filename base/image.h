@@ -62,6 +62,10 @@ struct image_sink {
     void *context;
 };
 
+// Puts an array that makes sense whole as pieces 0, 1, ...; at least one byte.
+OMEN_MUST_CHECK omen_status image_put_whole(const struct image_sink *sink, enum image_array array,
+                                            const void *bytes, size_t count);
+
 struct image_source {
     // The content of a piece and its size, at an address that is a multiple of 64, or NULL where there is none. It stays
     // there, unchanged, until the structure that was loaded is closed, or puts or drops the piece.

@@ -201,27 +201,15 @@ hnsw_save_arrays(struct hnsw_save *save, const struct image_sink *sink)
     return status;
 }
 
-static omen_status
-put_whole(const struct image_sink *sink, enum image_array array, const void *bytes, size_t count)
-{
-    omen_status status = OMEN_OK;
-    uint32_t piece = 0;
-    for (size_t at = 0; at < count && status == OMEN_OK; at += IMAGE_PIECE_BYTES) {
-        const size_t part = count - at < IMAGE_PIECE_BYTES ? count - at : IMAGE_PIECE_BYTES;
-        status = sink->put(sink->context, array, piece++, (const uint8_t *)bytes + at, part);
-    }
-    return status;
-}
-
 omen_status
 hnsw_save_head(struct hnsw_save *save, const struct image_sink *sink)
 {
     const size_t bytes = (size_t)bitmap_words(save->rows) * sizeof(uint64_t);
-    omen_status status = put_whole(sink, IMAGE_ERASED, save->erased, bytes);
+    omen_status status = image_put_whole(sink, IMAGE_ERASED, save->erased, bytes);
     if (status == OMEN_OK && save->repaired != NULL)
-        status = put_whole(sink, IMAGE_REPAIRED, save->repaired, bytes);
+        status = image_put_whole(sink, IMAGE_REPAIRED, save->repaired, bytes);
     if (status == OMEN_OK)
-        status = put_whole(sink, IMAGE_INDEX_HEAD, save->head, save->head_bytes);
+        status = image_put_whole(sink, IMAGE_INDEX_HEAD, save->head, save->head_bytes);
     return status;
 }
 

@@ -301,15 +301,7 @@ put_number(struct fields_frozen *frozen, uint64_t number, uint32_t bytes)
 omen_status
 fields_frozen_put(const struct fields_frozen *frozen, const struct image_sink *sink)
 {
-    uint32_t piece = 0;
-    for (size_t at = 0; at < frozen->count; at += IMAGE_PIECE_BYTES, piece++) {
-        const size_t left = frozen->count - at;
-        const omen_status status = sink->put(sink->context, IMAGE_FIELDS, piece, frozen->bytes + at,
-                                             left < IMAGE_PIECE_BYTES ? left : IMAGE_PIECE_BYTES);
-        if (status != OMEN_OK)
-            return status;
-    }
-    return OMEN_OK;
+    return image_put_whole(sink, IMAGE_FIELDS, frozen->bytes, frozen->count);
 }
 
 size_t

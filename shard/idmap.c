@@ -443,14 +443,10 @@ table_fill(const struct idmap *map, struct table *table, uint32_t rows, const ui
 static omen_status
 table_save(const struct table *table, const struct table_head *head, const struct image_sink *sink)
 {
-    for (uint32_t piece = 0; piece < piece_count(table->capacity); piece++) {
-        const omen_status status =
-            sink->put(sink->context, IMAGE_ID_TABLE, piece,
-                      (const void *)(table->entries + ((size_t)piece << PIECE_SHIFT)),
-                      piece_entries(table->capacity, piece) * sizeof table->entries[0]);
-        if (status != OMEN_OK)
-            return status;
-    }
+    const omen_status status = image_put_whole(sink, IMAGE_ID_TABLE, (const void *)table->entries,
+                                               (size_t)table->capacity * sizeof table->entries[0]);
+    if (status != OMEN_OK)
+        return status;
     return sink->put(sink->context, IMAGE_ID_HEAD, 0, head, sizeof *head);
 }
 

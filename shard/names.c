@@ -302,13 +302,9 @@ save_table(struct names *names, const struct names_mark *mark, const struct imag
     if (table == NULL)
         return OMEN_E_NO_MEMORY;
     *capacity = table->capacity;
-    const size_t bytes = (size_t)table->capacity * sizeof table->entries[0];
-    omen_status status = OMEN_OK;
-    for (size_t at = 0; at < bytes && status == OMEN_OK; at += IMAGE_PIECE_BYTES) {
-        const size_t count = bytes - at < IMAGE_PIECE_BYTES ? bytes - at : IMAGE_PIECE_BYTES;
-        status = sink->put(sink->context, IMAGE_NAME_TABLE, (uint32_t)(at / IMAGE_PIECE_BYTES),
-                           (const char *)(uintptr_t)table->entries + at, count);
-    }
+    const omen_status status =
+        image_put_whole(sink, IMAGE_NAME_TABLE, (const void *)(uintptr_t)table->entries,
+                        (size_t)table->capacity * sizeof table->entries[0]);
     table_close(table);
     return status;
 }
