@@ -5,12 +5,12 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <time.h>
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/os_thread.h"
 
 struct timer {
     pthread_t thread;
@@ -24,7 +24,6 @@ struct timer {
 };
 
 static void *timer_main(void *argument);
-static int start(struct timer *timer);
 
 omen_status
 timer_open(uint32_t interval_ms, timer_fn fn, void *context, struct timer **out)
@@ -46,7 +45,7 @@ timer_open(uint32_t interval_ms, timer_fn fn, void *context, struct timer **out)
     (void)pthread_condattr_destroy(&clock);
     failed = pthread_mutex_init(&timer->mutex, NULL);
     ASSERT(failed == 0);
-    if (start(timer) != 0) {
+    if (os_thread_start(&timer->thread, timer_main, timer) != 0) {
         (void)pthread_cond_destroy(&timer->changed);
         (void)pthread_mutex_destroy(&timer->mutex);
         mem_free(timer);
@@ -54,18 +53,6 @@ timer_open(uint32_t interval_ms, timer_fn fn, void *context, struct timer **out)
     }
     *out = timer;
     return OMEN_OK;
-}
-
-// Signals are for the program's own threads.
-static int
-start(struct timer *timer)
-{
-    sigset_t all, before;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int refused = pthread_create(&timer->thread, NULL, timer_main, timer);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return refused;
 }
 
 static void
@@ -95,12 +82,6 @@ void
 timer_wake(struct timer *timer)
 {
     tell(timer);
-}
-
-bool
-timer_ending(const struct timer *timer)
-{
-    return atomic_load(&timer->ending);
 }
 
 static struct timespec

@@ -21,7 +21,5 @@ OMEN_MUST_CHECK omen_status timer_open(uint32_t interval_ms, timer_fn fn, void *
 // Waits for the call in progress; afterwards nothing touches `context`. Accepts NULL.
 void timer_close(struct timer *timer);
 void timer_wake(struct timer *timer);
-// Whether timer_close has been called: for a call in progress that could end early.
-bool timer_ending(const struct timer *timer);
 
 #endif

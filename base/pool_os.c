@@ -15,13 +15,13 @@
 // back, and a waker in a tight loop of adds makes at most one system call for each time a worker dozed off.
 // Read-modify-writes rather than fences, because ThreadSanitizer understands only the former.
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
 
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/limits.h"
+#include "base/os_thread.h"
 #include "base/os_wait.h"
 #include "base/pool.h"
 
@@ -42,7 +42,6 @@ struct pool {
 };
 
 static void *worker_main(void *argument);
-static int thread_start(pthread_t *thread, void *(*main)(void *), void *argument);
 static void pool_stop(struct pool *pool, uint32_t started);
 
 omen_status
@@ -60,7 +59,7 @@ pool_open(uint32_t threads, pool_work_fn work, void *context, struct pool **out)
         struct worker *worker = &pool->workers[i];
         worker->pool = pool;
         worker->index = i;
-        if (thread_start(&worker->thread, worker_main, worker) != 0) {
+        if (os_thread_start(&worker->thread, worker_main, worker) != 0) {
             pool_stop(pool, i);
             return OMEN_E_NO_MEMORY;
         }
@@ -157,7 +156,7 @@ pool_run(uint32_t threads, uint32_t count,
     for (uint32_t worker = 1; worker < useful; worker++) {
         struct runner *runner = &runners[started];
         *runner = (struct runner){.run = &run, .worker = worker};
-        if (thread_start(&runner->thread, runner_main, runner) != 0)
+        if (os_thread_start(&runner->thread, runner_main, runner) != 0)
             break; // the caller and those that did start share the indexes
         started++;
     }
@@ -188,16 +187,4 @@ runner_main(void *argument)
     const struct runner *runner = argument;
     run_indexes(runner->run, runner->worker);
     return NULL;
-}
-
-// Workers take no signals: those belong to the program that embeds the library.
-static int
-thread_start(pthread_t *thread, void *(*main)(void *), void *argument)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int failed = pthread_create(thread, NULL, main, argument);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return failed;
 }
