@@ -28,6 +28,7 @@ static omen_status make_records(struct journal *journal, const struct journal_op
 static omen_status read_records(struct journal *journal, struct kv_txn *txn,
                                 struct journal_options *kept, struct omen_error *error);
 static omen_status commit_pending(struct journal *journal, struct omen_error *error);
+static void drop_pending(struct journal *journal);
 
 omen_status
 journal_open(struct journal *journal, const omen_options *options,
@@ -57,7 +58,6 @@ journal_open(struct journal *journal, const omen_options *options,
         return status;
     }
     atomic_init(&journal->accepted_seq, journal->log.last_seq);
-    atomic_init(&journal->durable_seq, journal->log.last_seq);
     return OMEN_OK;
 }
 
@@ -67,11 +67,7 @@ journal_close(struct journal *journal)
     struct omen_error error;
     if (journal->pending != NULL)
         (void)!journal_sync(journal, &error);
-    while (journal->pending != NULL) {
-        struct journal_pending *entry = journal->pending;
-        journal->pending = entry->next;
-        mem_free(entry);
-    }
+    drop_pending(journal);
     log_draft_close(journal->draft);
     kv_close(journal->kv);
     lock_fini(&journal->lock);
@@ -162,8 +158,6 @@ commit_draft(struct journal *journal, struct omen_error *error)
     const omen_status status = log_commit(&journal->log, journal->draft, error);
     if (status == OMEN_E_IO)
         atomic_store(&journal->broken, status);
-    if (status == OMEN_OK)
-        atomic_store(&journal->durable_seq, journal->log.last_seq);
     log_draft_reset(journal->draft);
     return status;
 }
@@ -223,19 +217,17 @@ omen_status
 journal_write(struct journal *journal, enum op_type type, const struct op_parts *parts,
               uint64_t *seq, struct omen_error *error)
 {
+    if (!journal->interval)
+        return journal_write_group(journal, type, &parts, 1, seq, error);
     lock_acquire(&journal->lock);
     omen_status status = refuse_broken(journal, error);
     if (status == OMEN_OK)
         status = journal_check_bytes(parts, error);
-    if (status == OMEN_OK && journal->interval) {
-        if (journal->stalled || journal->pending_bytes + parts->bytes > PENDING_BYTES_MAX)
-            status = commit_pending(journal, error);
-        if (status == OMEN_OK && hold_pending(journal, type, parts) != OMEN_OK)
-            status = error_set_plain(error, OMEN_E_NO_MEMORY);
-    } else if (status == OMEN_OK) {
-        status = add_to_draft(journal, type, parts);
-        status = status == OMEN_OK ? commit_draft(journal, error) : error_set_plain(error, status);
-    }
+    if (status == OMEN_OK &&
+        (journal->stalled || journal->pending_bytes + parts->bytes > PENDING_BYTES_MAX))
+        status = commit_pending(journal, error);
+    if (status == OMEN_OK && hold_pending(journal, type, parts) != OMEN_OK)
+        status = error_set_plain(error, OMEN_E_NO_MEMORY);
     if (status == OMEN_OK)
         *seq = atomic_fetch_add(&journal->accepted_seq, 1) + 1;
     lock_release(&journal->lock);
@@ -295,6 +287,13 @@ commit_pending(struct journal *journal, struct omen_error *error)
     journal->stalled = status != OMEN_OK;
     if (status != OMEN_OK)
         return status;
+    drop_pending(journal);
+    return OMEN_OK;
+}
+
+static void
+drop_pending(struct journal *journal)
+{
     while (journal->pending != NULL) {
         struct journal_pending *entry = journal->pending;
         journal->pending = entry->next;
@@ -302,7 +301,6 @@ commit_pending(struct journal *journal, struct omen_error *error)
     }
     journal->pending_last = NULL;
     journal->pending_bytes = 0;
-    return OMEN_OK;
 }
 
 uint64_t

@@ -49,8 +49,7 @@ struct journal {
     struct journal_pending *pending, *pending_last;
     size_t pending_bytes;
     _Atomic uint64_t accepted_seq; // the last entry given a number
-    _Atomic uint64_t durable_seq;
-    _Atomic int broken;     // status that ended writing, or 0
+    _Atomic int broken;            // status that ended writing, or 0
     bool interval, stalled; // stalled: what is pending could not be committed; writers try first
 };
 

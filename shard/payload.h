@@ -72,9 +72,8 @@ OMEN_MUST_CHECK omen_status payloads_save_step(struct payloads *payloads,
                                                const struct image_sink *sink, bool *done);
 OMEN_MUST_CHECK omen_status payloads_save(struct payloads *payloads, uint32_t rows,
                                           const struct image_sink *sink); // all steps
-// All that is ours is to be saved, after a save that came to nothing; what is lent too, where all goes elsewhere.
+// All that is ours is to be saved, after a save that came to nothing.
 void payloads_touch(struct payloads *payloads);
-void payloads_touch_lent(struct payloads *payloads);
 
 // The payloads below `rows` as they were saved; they are read where they lie. A slot has what was set there at
 // some time, or nothing. OMEN_E_CORRUPT: something is missing or cannot be.

@@ -189,13 +189,6 @@ payloads_touch(struct payloads *payloads)
     }
 }
 
-void
-payloads_touch_lent(struct payloads *payloads)
-{
-    arena_touch_lent(&payloads->places);
-    touch_blocks(payloads, false);
-}
-
 // ---- loading ----
 
 omen_status

@@ -144,6 +144,8 @@ shard_forget(struct shard *shard, const struct log_entry *entry, struct omen_err
     const struct generation *generation = shard->target;
     struct op_rows rows;
     void *memory;
+    if (entry->type == OP_FIELD)
+        return OMEN_OK;
     const omen_status status = op_decode(entry->bytes, entry->count, &rows, &memory, error);
     if (status != OMEN_OK)
         return status;

@@ -18,8 +18,10 @@
 static omen_status check_options(const omen_options *options, struct omen_error *error);
 static omen_status open_memory(struct shard *shard, struct omen_error *error);
 static omen_status open_file(struct shard *shard, struct omen_error *error);
-static omen_status forget_changed(struct shard *shard, struct kv_txn *txn,
-                                  struct omen_error *error);
+static omen_status read_log(struct shard *shard, struct kv_txn *txn,
+                            omen_status (*fn)(struct shard *, const struct log_entry *,
+                                              struct omen_error *),
+                            struct omen_error *error);
 
 omen_status
 shard_open(const omen_options *options, struct shard **out, struct omen_error *error)
@@ -153,8 +155,8 @@ settle_options(struct shard *shard)
     atomic_init(&shard->aims, options->target_recall != 0.0);
 }
 
-void
-shard_take(struct shard *shard, const struct loaded *loaded)
+static void
+take(struct shard *shard, const struct loaded *loaded)
 {
     struct generation *generation = loaded->generation;
     shard->target = generation;
@@ -183,7 +185,7 @@ open_memory(struct shard *shard, struct omen_error *error)
     status = checkpoint_none(shard, &loaded);
     if (status != OMEN_OK)
         return error_set_plain(error, status);
-    shard_take(shard, &loaded);
+    take(shard, &loaded);
     shard->applied_seq = GENERATION_VERSION_FIRST; // where the log of a copy goes on
     begin(shard);
     return OMEN_OK;
@@ -262,27 +264,30 @@ shard_load(struct shard *shard, struct kv_txn *txn, const struct manifest *manif
                                    : checkpoint_load(shard, txn, manifest, &loaded, error);
     if (status != OMEN_OK)
         return manifest->checkpoint == 0 ? error_set_plain(error, status) : status;
-    shard_take(shard, &loaded);
+    take(shard, &loaded);
     shard->applied_seq = manifest->seq;
     if (manifest->checkpoint != 0 && fields_count(shard->target->fields) > 0) {
-        const omen_status forgotten = forget_changed(shard, txn, error);
+        // Payloads in the blocks may be newer than the checkpoint's field indexes; the log says which.
+        const omen_status forgotten = read_log(shard, txn, shard_forget, error);
         if (forgotten != OMEN_OK)
             return forgotten;
     }
     return shard_catch_up(shard, txn, error);
 }
 
-// Payloads in the blocks may be newer than the checkpoint's field indexes; the log says which.
+// Hands every entry behind applied_seq, as it is now, to fn.
 static omen_status
-forget_changed(struct shard *shard, struct kv_txn *txn, struct omen_error *error)
+read_log(struct shard *shard, struct kv_txn *txn,
+         omen_status (*fn)(struct shard *, const struct log_entry *, struct omen_error *),
+         struct omen_error *error)
 {
     struct log_reader *reader;
     struct log_entry entry;
     omen_status status = log_reader_open(txn, TABLE_LOG, shard->applied_seq, &reader, error);
     while (status == OMEN_OK) {
         status = log_reader_next(reader, &entry, error);
-        if (status == OMEN_OK && entry.type != OP_FIELD)
-            status = shard_forget(shard, &entry, error);
+        if (status == OMEN_OK)
+            status = fn(shard, &entry, error);
     }
     log_reader_close(reader);
     return status == OMEN_E_NOT_FOUND ? OMEN_OK : status;
@@ -291,16 +296,7 @@ forget_changed(struct shard *shard, struct kv_txn *txn, struct omen_error *error
 omen_status
 shard_catch_up(struct shard *shard, struct kv_txn *txn, struct omen_error *error)
 {
-    struct log_reader *reader;
-    struct log_entry entry;
-    omen_status status = log_reader_open(txn, TABLE_LOG, shard->applied_seq, &reader, error);
-    while (status == OMEN_OK) {
-        status = log_reader_next(reader, &entry, error);
-        if (status == OMEN_OK)
-            status = shard_replay(shard, &entry, error);
-    }
-    log_reader_close(reader);
-    return status == OMEN_E_NOT_FOUND ? OMEN_OK : status;
+    return read_log(shard, txn, shard_replay, error);
 }
 
 static omen_status

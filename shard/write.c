@@ -21,7 +21,7 @@
 #define CHUNK_BYTES 65536u // of converted rows, between two appends
 
 static omen_status check(struct shard *shard, const struct pending *pending, struct write *write);
-static omen_status check_vectors(struct shard *shard, const omen_batch *given,
+static omen_status check_vectors(struct shard *shard, const struct vector_rows *rows,
                                  struct omen_error *error);
 static omen_status check_room(struct shard *shard, const struct pending *pending,
                               const struct write *write, struct omen_error *error);
@@ -143,20 +143,19 @@ check(struct shard *shard, const struct pending *pending, struct write *write)
         .bytes = given->payload_bytes,
     };
     if (status == OMEN_OK)
-        status = check_vectors(shard, given, write->error);
+        status = check_vectors(shard, &write->staged.rows, write->error);
     if (status == OMEN_OK && write->mode != BATCH_REPLAY)
         status = check_room(shard, pending, write, write->error);
     return status;
 }
 
 static omen_status
-check_vectors(struct shard *shard, const omen_batch *given, struct omen_error *error)
+check_vectors(struct shard *shard, const struct vector_rows *rows, struct omen_error *error)
 {
-    const struct vector_rows rows = rows_of(shard, given);
-    float *work = mem_alloc(rows.dim * sizeof *work);
+    float *work = mem_alloc(rows->dim * sizeof *work);
     if (work == NULL)
         return error_set_plain(error, OMEN_E_NO_MEMORY);
-    const omen_status status = vector_input_check(&rows, (enum vector_type)shard->options.dtype,
+    const omen_status status = vector_input_check(rows, (enum vector_type)shard->options.dtype,
                                                   (enum metric)shard->options.metric, work, error);
     mem_free(work);
     return status;
