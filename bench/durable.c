@@ -10,12 +10,11 @@
 //   churn  replaces all rows again and again, and looks at the file's size; then compacts
 // fdatasync and its relatives are this program's own, which count and go on to the kernel: the library and LMDB
 // call these.
-#include "omendb.h"
+#include "bench/driver.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,24 +65,6 @@ msync(void *at, size_t bytes, int flags)
     return (int)syscall(SYS_msync, at, bytes, flags);
 }
 
-static void
-die(const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    vfprintf(stderr, format, args);
-    va_end(args);
-    fputc('\n', stderr);
-    exit(1);
-}
-
-static void
-check(omen_status status, const char *what)
-{
-    if (status != OMEN_OK)
-        die("%s: %s: %s", what, omen_strerror(status), omen_error_message());
-}
-
 static void *
 room(size_t bytes)
 {
@@ -91,14 +72,6 @@ room(size_t bytes)
     if (at == NULL)
         die("no memory for %zu bytes", bytes);
     return at;
-}
-
-static double
-clock_s(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 static double
@@ -410,13 +383,6 @@ recall(const uint64_t *ids, const uint64_t *truth, size_t count)
             for (size_t j = 0; j < K; j++)
                 right += ids[q * K + i] == truth[q * K + j];
     return (double)right / (double)(count * K);
-}
-
-static int
-by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
 }
 
 static double

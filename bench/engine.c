@@ -8,12 +8,11 @@
 // (raw little-endian rows) and PREFIX.truth.u32 (row numbers of the exact neighbours, nearest
 // first). Every repetition walks through all efs, so that a slow minute of a shared host hits all
 // of them.
-#include "omendb.h"
+#include "bench/driver.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,37 +47,10 @@ struct sample {
     uint64_t evaluations, exact;
 };
 
-static void
-die(const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    vfprintf(stderr, format, args);
-    va_end(args);
-    fputc('\n', stderr);
-    exit(1);
-}
-
-static void
-check(omen_status status, const char *what)
-{
-    if (status != OMEN_OK)
-        die("%s: %s: %s", what, omen_strerror(status), omen_error_message());
-}
-
 static double
 now_s(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static int
-by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
+    return clock_s(CLOCK_MONOTONIC);
 }
 
 // ---- input ----

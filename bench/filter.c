@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +21,8 @@
 
 #include "base/prng.h"
 #include "index/hnsw.h"
-#include "omendb.h"
+
+#include "bench/driver.h" // brings omendb.h, which leaves the statuses to base/
 
 enum { BANDS = 1000, K = 10, ROUNDS_MAX = 101, PATH_BYTES = 4096, PAYLOAD_BYTES = 16, SCANS = 16 };
 enum { LADDER = 15, SHARES = 4, HOWS = 3 };
@@ -62,24 +62,6 @@ static struct {
     uint64_t *truth;    // queries x K
 } bench;
 
-static void
-die(const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    vfprintf(stderr, format, args);
-    va_end(args);
-    fputc('\n', stderr);
-    exit(1);
-}
-
-static void
-check(omen_status status, const char *what)
-{
-    if (status != OMEN_OK)
-        die("%s: %s: %s", what, omen_strerror(status), omen_error_message());
-}
-
 static void *
 memory(size_t bytes)
 {
@@ -93,9 +75,7 @@ memory(size_t bytes)
 static double
 now_s(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    return clock_s(CLOCK_THREAD_CPUTIME_ID);
 }
 
 // ---- input ----
@@ -145,13 +125,6 @@ struct along {
     double value;
     uint32_t row;
 };
-
-static int
-by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
 
 static double
 project(const float *vector, const float *direction)
