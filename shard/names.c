@@ -39,6 +39,7 @@ struct names {
     struct arena places; // u32: key -> granule
     struct arena texts;
     uint64_t granules; // used
+    uint64_t loaded_count, loaded_granules;
     _Atomic uint64_t count;
 };
 
@@ -217,18 +218,22 @@ names_add(struct names *names, const char *text, size_t bytes)
     return key;
 }
 
-// The record of a key below the count; an empty one where what was loaded is damaged.
+// The record of a key below the count; an empty one where what was loaded is damaged. A record that was loaded lies
+// before the end of what was, where its piece may end too, and not across two pieces.
 static const char *
 text_of(const struct names *names, uint64_t key)
 {
     static const char empty[2];
     uint32_t place;
     memcpy(&place, arena_row(&names->places, (uint32_t)key), sizeof place);
-    if (place >> names->texts.shift >=
-        atomic_load_explicit(&names->texts.piece_count, memory_order_acquire))
+    if (key >= names->loaded_count)
+        return (const char *)arena_row(&names->texts, place);
+    if (place >= names->loaded_granules)
         return empty;
+    const uint64_t piece_left = (uint64_t)names->texts.mask + 1 - (place & names->texts.mask);
+    const uint64_t loaded_left = names->loaded_granules - place;
+    const uint64_t left = (piece_left < loaded_left ? piece_left : loaded_left) * GRANULE;
     const char *text = (const char *)arena_row(&names->texts, place);
-    const size_t left = ((size_t)names->texts.mask + 1 - (place & names->texts.mask)) * GRANULE;
     const size_t bytes = (unsigned char)text[0];
     return bytes + 2 <= left && text[bytes + 1] == '\0' ? text : empty;
 }
@@ -370,7 +375,8 @@ names_load(struct epoch *gate, const struct image_source *source, struct names *
     struct names *names = names_new(gate);
     if (names == NULL)
         return OMEN_E_NO_MEMORY;
-    names->granules = head.granules;
+    names->granules = names->loaded_granules = head.granules;
+    names->loaded_count = head.count;
     atomic_init(&names->count, head.count);
     omen_status status = load_table(names, source, head.capacity);
     if (status == OMEN_OK)

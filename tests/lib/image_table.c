@@ -46,7 +46,7 @@ image_table_close(struct image_table *table)
     for (uint32_t array = 0; table != NULL && array < ARRAYS; array++)
         for (struct piece *piece = table->pieces[array], *next; piece != NULL; piece = next) {
             next = piece->next;
-            munmap(piece->map, piece->mapped);
+            munmap(piece->map, piece->mapped + PAGE);
             free(piece);
         }
     free(table);
@@ -95,8 +95,10 @@ image_table_set(struct image_table *table, uint32_t array, uint32_t number, cons
                             .piece = number,
                             .count = count,
                             .mapped = mapped};
-    piece->map = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    // Behind it lies a page that nobody may touch.
+    piece->map = mmap(NULL, mapped + PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     require(piece->map != MAP_FAILED);
+    mprotect(piece->map, mapped, PROT_READ | PROT_WRITE);
     piece->bytes = piece->map + mapped - (count + 63) / 64 * 64;
     memcpy(piece->bytes, bytes, count);
     mprotect(piece->map, mapped, PROT_READ);

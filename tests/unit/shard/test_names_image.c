@@ -231,6 +231,32 @@ START_TEST(damaged_bytes_lead_to_no_text_or_to_a_key_that_has_it)
 }
 END_TEST
 
+// The last piece that was loaded ends with what it holds.
+START_TEST(a_place_at_the_end_of_what_was_loaded_has_no_text)
+{
+    static uint32_t places[IMAGE_PIECE_BYTES / sizeof(uint32_t)];
+    struct names *names = fill(9);
+    size_t whole, count;
+    ck_assert_int_eq(save(names, 0), OMEN_OK);
+    const uint8_t *at = image_table_piece(table, IMAGE_NAME_AT, 0, &whole);
+    memcpy(places, at, whole);
+    (void)image_table_piece(table, IMAGE_NAMES, 0, &count);
+    places[3] = (uint32_t)(count / 8);
+    places[4] = (uint32_t)(count / 8) - 1; // within the last text
+    image_table_set(table, IMAGE_NAME_AT, 0, places, whole);
+    names_close(names);
+    ck_assert_int_eq(load(&names), OMEN_OK);
+    for (uint64_t key = 3; key < 5; key++) {
+        char text[ID_TEXT_BYTES_MAX + 1];
+        const size_t bytes = text_of(key, text);
+        ck_assert(names_find(names, text, bytes) == NAMES_NONE);
+        (void)names_text(names, key, &count);
+        ck_assert_uint_eq(count, 0);
+    }
+    names_close(names);
+}
+END_TEST
+
 START_TEST(refused_memory_leaves_names_as_they_were)
 {
     struct names *names = fill(3000), *loaded;
@@ -343,6 +369,7 @@ suite(void)
     tcase_add_loop_test(tcase, random_saves_and_loads_give_every_text_its_key, 0, 15);
     tcase_add_test(tcase, a_save_puts_what_is_new);
     tcase_add_loop_test(tcase, damaged_bytes_lead_to_no_text_or_to_a_key_that_has_it, 0, 20);
+    tcase_add_test(tcase, a_place_at_the_end_of_what_was_loaded_has_no_text);
     tcase_add_test(tcase, refused_memory_leaves_names_as_they_were);
     tcase_add_test(tcase, a_batch_that_was_reserved_fits_whatever_the_sizes);
     tcase_add_test(tcase, loaded_names_are_read_added_to_and_saved_at_once);
