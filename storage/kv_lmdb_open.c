@@ -31,6 +31,7 @@ static bool can_lock(const struct kv *kv);
 static omen_status claim(struct kv *kv, const char *path, struct omen_error *error);
 static omen_status tables_open(const struct kv *kv, struct kv_file *file, enum kv_mode mode,
                                struct omen_error *error);
+static omen_status take_over(struct kv_file *file, struct omen_error *error);
 static omen_status length_check(struct kv_file *file, enum kv_mode mode, struct omen_error *error);
 static omen_status was_cut(const struct kv_file *file, uint64_t bytes, struct omen_error *error);
 static void kv_release(struct kv *kv);
@@ -191,7 +192,9 @@ kv_file_open(const struct kv *kv, struct kv_file *file, enum kv_mode mode, const
     file->page_bytes = stat_of.ms_psize;
     if ((flags & MDB_NOLOCK) == 0)
         mdb_reader_check(file->env, &dead);
-    omen_status status = length_check(file, mode, error);
+    omen_status status = mode == KV_READ ? OMEN_OK : take_over(file, error);
+    if (status == OMEN_OK)
+        status = length_check(file, mode, error);
     if (status == OMEN_OK)
         status = kv_map_open(file, error);
     if (status == OMEN_OK)
@@ -200,6 +203,21 @@ kv_file_open(const struct kv *kv, struct kv_file *file, enum kv_mode mode, const
         ftruncate(file->data_fd, (off_t)bytes) == 0) // made longer here, and in vain
         return was_cut(file, bytes, error);
     return status;
+}
+
+// A writer that was killed between writing a head and telling the lock file its number leaves a lock file, where a
+// reader keeps it alive, from which a transaction that reads begins one commit too early: on top of that we would write
+// what the last commit has written already. LMDB mends the number when it finds that the owner of its mutex died, which
+// is when the next transaction that writes begins. So one begins before anything is read.
+static omen_status
+take_over(struct kv_file *file, struct omen_error *error)
+{
+    MDB_txn *txn;
+    const int code = mdb_txn_begin(file->env, NULL, 0, &txn);
+    if (code != 0)
+        return kv_failed(error, code, KV_DATA_FILE);
+    mdb_txn_abort(txn);
+    return OMEN_OK;
 }
 
 // Reading behind a file's end kills the process. LMDB leaves out the last pages if they came free again; a file that
