@@ -10,7 +10,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,12 +47,16 @@ static size_t op_count, op_room;
 static uint64_t fail_at, write_count, failed_count;
 static enum disk_calls fail_calls;
 static int fail_code;
+static uint64_t kill_at;
+static enum disk_calls kill_calls;
+static enum disk_moment kill_moment;
+static _Atomic uint64_t call_count;
 
 // ---- the calls ----
 
 // The name of an open file in the watched directory; "" for the directory itself. False where it is another's.
 static bool
-is_watched(int fd, char *name)
+is_here(int fd, char *name)
 {
     char link[64], path[PATH_MAX];
     if (watched[0] == '\0')
@@ -65,10 +71,16 @@ is_watched(int fd, char *name)
         name[0] = '\0';
         return true;
     }
-    if (path[prefix] != '/' || strstr(path, "lock") != NULL)
+    if (path[prefix] != '/')
         return false;
     (void)snprintf(name, NAME_BYTES, "%.31s", path + prefix + 1);
     return true;
+}
+
+static bool
+is_watched(int fd, char *name)
+{
+    return is_here(fd, name) && strstr(name, "lock") == NULL;
 }
 
 // Under the lock.
@@ -96,6 +108,59 @@ in_place(int fd)
     return (fcntl(fd, F_GETFL) & O_DSYNC) != 0;
 }
 
+// The number of a call in the watched directory, which may be the one to end at; 0: another one.
+static uint64_t
+call_begins(bool here, bool synced)
+{
+    if (!here || (kill_calls != DISK_ALL && synced != (kill_calls == DISK_IN_PLACE)))
+        return 0;
+    const uint64_t call = atomic_fetch_add(&call_count, 1) + 1;
+    if (call == kill_at && kill_moment == DISK_BEFORE)
+        (void)kill(getpid(), SIGKILL);
+    return call;
+}
+
+static void
+call_ends(uint64_t call)
+{
+    const int code = errno;
+    if (call != 0 && call == kill_at && kill_moment == DISK_AFTER)
+        (void)kill(getpid(), SIGKILL);
+    errno = code;
+}
+
+static uint64_t
+file_call_begins(int fd)
+{
+    char name[NAME_BYTES];
+    return watched[0] != '\0' ? call_begins(is_here(fd, name), in_place(fd)) : 0;
+}
+
+static uint64_t
+name_call_begins(int directory_fd)
+{
+    char none[NAME_BYTES];
+    return call_begins(is_here(directory_fd, none) && none[0] == '\0', false);
+}
+
+// Through another open file, where the one given would wait for the disk.
+static ssize_t
+write_unsynced(int fd, const void *bytes, size_t count, off_t offset)
+{
+    char link[64];
+    if (!in_place(fd))
+        return syscall(SYS_pwrite64, fd, bytes, count, offset);
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    const int other = (int)syscall(SYS_openat, AT_FDCWD, link, O_WRONLY | O_CLOEXEC, 0);
+    if (other < 0)
+        return -1;
+    const ssize_t done = syscall(SYS_pwrite64, other, bytes, count, offset);
+    const int code = errno;
+    (void)syscall(SYS_close, other);
+    errno = code;
+    return done;
+}
+
 // Whether this one is to fail. Under the lock.
 static bool
 fails(int fd)
@@ -114,10 +179,11 @@ write_at(int fd, const void *bytes, size_t count, off_t offset)
 {
     char name[NAME_BYTES];
     if (!is_watched(fd, name))
-        return syscall(SYS_pwrite64, fd, bytes, count, offset);
+        return write_unsynced(fd, bytes, count, offset);
+    const uint64_t call = file_call_begins(fd);
     lock_acquire(&disk_lock);
     ssize_t done = -1;
-    if (!fails(fd) && (done = syscall(SYS_pwrite64, fd, bytes, count, offset)) > 0) {
+    if (!fails(fd) && (done = write_unsynced(fd, bytes, count, offset)) > 0) {
         struct op *op = keep(WRITE);
         op->synced = in_place(fd);
         op->file = inode_of(fd);
@@ -127,6 +193,7 @@ write_at(int fd, const void *bytes, size_t count, off_t offset)
         memcpy(op->bytes, bytes, op->count);
     }
     lock_release(&disk_lock);
+    call_ends(call);
     return done;
 }
 
@@ -134,16 +201,20 @@ static int
 resize(int fd, uint64_t bytes, long code(int fd, off_t from, off_t count), off_t from, off_t count)
 {
     char name[NAME_BYTES];
-    if (!is_watched(fd, name))
-        return (int)code(fd, from, count);
-    lock_acquire(&disk_lock);
+    const uint64_t call = file_call_begins(fd);
     int result = -1;
-    if (!fails(fd) && (result = (int)code(fd, from, count)) == 0) {
-        struct op *op = keep(RESIZE);
-        op->file = inode_of(fd);
-        op->count = bytes;
+    if (!is_watched(fd, name)) {
+        result = (int)code(fd, from, count);
+    } else {
+        lock_acquire(&disk_lock);
+        if (!fails(fd) && (result = (int)code(fd, from, count)) == 0) {
+            struct op *op = keep(RESIZE);
+            op->file = inode_of(fd);
+            op->count = bytes;
+        }
+        lock_release(&disk_lock);
     }
-    lock_release(&disk_lock);
+    call_ends(call);
     return result;
 }
 
@@ -165,11 +236,13 @@ sync_file(int fd)
     char name[NAME_BYTES];
     if (!is_watched(fd, name))
         return 0;
+    const uint64_t call = file_call_begins(fd);
     lock_acquire(&disk_lock);
     const int result = fails(fd) ? -1 : 0;
     if (result == 0)
         keep(name[0] == '\0' ? SYNC_NAMES : SYNC)->file = inode_of(fd);
     lock_release(&disk_lock);
+    call_ends(call);
     return result;
 }
 
@@ -263,27 +336,33 @@ openat(int directory_fd, const char *name, int flags, ...)
     va_end(rest);
     const bool fresh =
         (flags & O_CREAT) != 0 && faccessat(directory_fd, name, F_OK, 0) != 0 && name[0] != '/';
+    const uint64_t call = fresh ? name_call_begins(directory_fd) : 0;
     const int fd = (int)syscall(SYS_openat, directory_fd, name, flags, mode);
     if (fd >= 0 && fresh)
         keep_name(MAKE, directory_fd, name, "", fd);
+    call_ends(call);
     return fd;
 }
 
 int
 renameat(int from_fd, const char *from, int to_fd, const char *to)
 {
+    const uint64_t call = name_call_begins(from_fd);
     const int result = (int)syscall(SYS_renameat2, from_fd, from, to_fd, to, 0);
     if (result == 0)
         keep_name(RENAME, from_fd, from, to, -1);
+    call_ends(call);
     return result;
 }
 
 int
 unlinkat(int directory_fd, const char *name, int flags)
 {
+    const uint64_t call = name_call_begins(directory_fd);
     const int result = (int)syscall(SYS_unlinkat, directory_fd, name, flags);
     if (result == 0)
         keep_name(UNLINK, directory_fd, name, "", -1);
+    call_ends(call);
     return result;
 }
 
@@ -349,6 +428,15 @@ uint64_t
 disk_failed(void)
 {
     return failed_count;
+}
+
+void
+disk_kill(uint64_t n, enum disk_calls calls, enum disk_moment moment)
+{
+    kill_calls = calls;
+    kill_moment = moment;
+    atomic_store(&call_count, 0);
+    kill_at = n;
 }
 
 // ---- what the disk holds: files as they were synced, and what came after ----

@@ -31,4 +31,10 @@ enum disk_calls { DISK_ALL, DISK_IN_PLACE, DISK_NOT_IN_PLACE };
 void disk_fail(uint64_t n, enum disk_calls calls, int code);
 uint64_t disk_failed(void); // how many have, since
 
+enum disk_moment { DISK_BEFORE, DISK_AFTER };
+// This process kills itself (SIGKILL) before or after the n-th call of a kind from now on that writes to, grows, syncs, makes,
+// renames or erases a file of the watched directory, lock files among them; 0: none. Only heads are written in place.
+// To be called where nobody uses the directory.
+void disk_kill(uint64_t n, enum disk_calls calls, enum disk_moment moment);
+
 #endif
