@@ -39,6 +39,7 @@ struct save {
 };
 
 static omen_status save_begin(struct save *save, struct omen_error *error);
+static omen_status sync_first(void *journal, struct omen_error *error);
 static void save_end(struct save *save, bool saved);
 static omen_status put_grown(struct save *save);
 static omen_status put_changed(struct save *save, struct omen_error *error);
@@ -95,8 +96,6 @@ checkpoint_into(struct shard *shard, struct journal *journal, struct omen_error 
         if (status == OMEN_OK)
             status = blocks_save_flush(save.blocks, error);
         if (status == OMEN_OK)
-            status = journal_sync(journal, error);
-        if (status == OMEN_OK)
             status = finish(&save, error);
         save_end(&save, status == OMEN_OK);
     }
@@ -146,11 +145,21 @@ save_begin(struct save *save, struct omen_error *error)
         (void)error_set_plain(error, status);
     else
         status = blocks_save_open(save->journal->kv, &save->manifest, &save->blocks, error);
-    if (status == OMEN_OK)
-        save->sink = blocks_save_sink(save->blocks);
-    else
+    if (status != OMEN_OK) {
         save_end(save, false);
-    return status;
+        return status;
+    }
+    blocks_save_behind(save->blocks, sync_first, save->journal);
+    save->sink = blocks_save_sink(save->blocks);
+    return OMEN_OK;
+}
+
+// What a piece has of a write that is not durable would outlive it: part of it, a payload gone, or a row that nothing
+// links to any more, because it was replaced.
+static omen_status
+sync_first(void *journal, struct omen_error *error)
+{
+    return journal_sync(journal, error);
 }
 
 static void
@@ -243,9 +252,6 @@ put_changed(struct save *save, struct omen_error *error)
             status = generation_save_step(generation, save->head.rows, &at, &hold, &more);
         lock_release(&shard->writers);
         epoch_wait(&shard->gate); // a search may be where a piece lay before it was ours
-        // What these pieces have of a write that is not durable would outlive it: part of it, or a payload gone.
-        if (status == OMEN_OK)
-            status = journal_sync(save->journal, error);
         if (status == OMEN_OK)
             status = put_held(save);
         if (status != OMEN_OK)

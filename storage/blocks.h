@@ -36,6 +36,10 @@ OMEN_MUST_CHECK omen_status manifest_read(struct kv_txn *txn, struct manifest *o
 struct blocks_save; // opaque; its transactions are its own, a few MiB each
 OMEN_MUST_CHECK omen_status blocks_save_open(struct kv *kv, const struct manifest *next,
                                              struct blocks_save **out, struct omen_error *error);
+// Called before anything that was put is written, with no transaction open: for what must be durable before it.
+void blocks_save_behind(struct blocks_save *save,
+                        omen_status (*first)(void *context, struct omen_error *error),
+                        void *context);
 struct image_sink blocks_save_sink(struct blocks_save *save);
 // Commits what was put so far, so that the log's turn comes.
 OMEN_MUST_CHECK omen_status blocks_save_flush(struct blocks_save *save, struct omen_error *error);

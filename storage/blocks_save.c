@@ -22,7 +22,9 @@ struct blocks_save {
     struct kv *kv;
     struct manifest next;   // what the pieces are put under
     size_t value_bytes_min; // a value that is smaller would not have pages of its own
-    size_t used;            // of the batch
+    omen_status (*first)(void *context, struct omen_error *error); // NULL, or before each batch
+    void *first_context;
+    size_t used; // of the batch
     struct omen_error error;
     _Alignas(16) char batch[BATCH_BYTES];
 };
@@ -47,6 +49,7 @@ blocks_save_open(struct kv *kv, const struct manifest *next, struct blocks_save 
     save->kv = kv;
     save->next = *next;
     save->value_bytes_min = kv_pin_bytes_min(kv);
+    save->first = NULL;
     save->used = 0;
     save->error = (struct omen_error){.status = OMEN_OK};
     return OMEN_OK;
@@ -56,6 +59,14 @@ void
 blocks_save_close(struct blocks_save *save)
 {
     mem_free(save);
+}
+
+void
+blocks_save_behind(struct blocks_save *save,
+                   omen_status (*first)(void *context, struct omen_error *error), void *context)
+{
+    save->first = first;
+    save->first_context = context;
 }
 
 struct image_sink
@@ -155,7 +166,9 @@ write_batch(struct blocks_save *save, const struct manifest *manifest, struct om
     struct kv_txn *txn;
     if (save->used == 0 && manifest == NULL)
         return OMEN_OK;
-    omen_status status = kv_begin_write(save->kv, &txn, error);
+    omen_status status = save->first != NULL ? save->first(save->first_context, error) : OMEN_OK;
+    if (status == OMEN_OK)
+        status = kv_begin_write(save->kv, &txn, error);
     if (status != OMEN_OK)
         return status;
     status = write_changes(save, txn, error);
