@@ -56,11 +56,11 @@ nearest_insert(struct nearest *list, uint64_t key)
     uint32_t low = 0, length = list->count;
     if (length == list->capacity && (length == 0 || key >= keys[length - 1]))
         return list->capacity;
+    // Without branches, which would be guessed wrong every other time: only the first place of what is left is known.
     while (length > 0) {
-        const uint32_t half = length >> 1;
-        const bool right = keys[low + half] < key;
-        low = right ? low + half + 1 : low;
-        length = right ? length - half - 1 : half;
+        const uint32_t half = length - length / 2;
+        low += half & (0u - (uint32_t)(keys[low + half - 1] < key));
+        length -= half;
     }
     const uint32_t last = list->count < list->capacity ? list->count : list->capacity - 1;
     memmove(keys + low + 1, keys + low, (size_t)(last - low) * sizeof *keys);
