@@ -203,6 +203,9 @@ struct walk {
     uint32_t k;        // with stop
     float stop;        // 0: none
     float slack; // what lies within it of the k-th is kept in any case: codes may be wrong by it
+    bool
+        by_answers; // without a stop, the pool need not hold more than leads on or may be an answer
+    bool beside_erased; // of those that a walk meets some may be erased
     uint64_t deadline_ns;
     // Of a filtered walk: who may answer (else NULL), how many comparisons are worth it, and how many that pass were
     // met, which ends the use of failing rows as bridges once it reaches k.

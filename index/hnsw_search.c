@@ -27,6 +27,8 @@
 #define PROBE_PASSES 8u    // of the 32 that a filter of no place lets through by then
 #define BRIDGES 4u
 #define DETOURS 1u
+#define ANSWERS_COUNTED                                                                            \
+    32u // more would take longer to count, where some are erased, than it spares
 // The stop is relative to the 10th at least: the distance of the very nearest says little
 #define STOP_DEPTH 10u
 
@@ -141,18 +143,41 @@ walk_over(const struct walk *walk, const struct nearest *pool, uint32_t next)
                nearest_distance(pool->keys[walk->k - 1]) * walk->stop;
 }
 
+// The distance of the k-th in the pool that may be an answer; infinite where there are fewer.
+static inline float
+kth_distance(const struct walk *walk, const struct nearest *pool)
+{
+    uint32_t left = walk->k;
+    if (pool->count < left)
+        return INFINITY;
+    if (!walk->beside_erased)
+        return nearest_distance(pool->keys[left - 1]);
+    for (uint32_t i = 0; i < pool->count; i++) {
+        left -= !atomic_bit_test(walk->hnsw->erased, nearest_slot(pool->keys[i]));
+        if (left == 0)
+            return nearest_distance(pool->keys[i]);
+    }
+    return INFINITY;
+}
+
+// What lies beyond the bound is of no use: it would neither lead on nor be an answer.
 static inline float
 pool_bound(const struct walk *walk, const struct nearest *pool)
 {
-    float bound =
+    const float last =
         pool->count == pool->capacity ? nearest_distance(pool->keys[pool->count - 1]) : INFINITY;
+    float reach;
     if (walk->stop > 0.0f && pool->count >= walk->k) {
         const float kth = nearest_distance(pool->keys[walk->k - 1]);
-        const float reach =
-            kth * walk->stop > kth + walk->slack ? kth * walk->stop : kth + walk->slack;
-        bound = reach < bound ? reach : bound;
+        reach = kth * walk->stop > kth + walk->slack ? kth * walk->stop : kth + walk->slack;
+    } else if (walk->by_answers && pool->count >= walk->beam) {
+        const float leads = nearest_distance(pool->keys[walk->beam - 1]);
+        const float answers = kth_distance(walk, pool) + walk->slack;
+        reach = leads > answers ? leads : answers;
+    } else {
+        return last;
     }
-    return bound;
+    return reach < last ? reach : last;
 }
 
 // A row that is treated as if it were not there is treated as if it had been erased and repaired: who links to it links
@@ -448,6 +473,10 @@ hnsw_search(const struct hnsw *hnsw, const struct hnsw_query *query, struct scra
                         .stop = query->stop,
                         .deadline_ns = query->deadline_ns,
                         .excluded = query->excluded};
+    // Whoever asks for a number of rows to be compared gets that number.
+    walk.beside_erased = atomic_load_explicit(&hnsw->erased_count, memory_order_relaxed) > 0;
+    walk.by_answers = query->allowed == NULL && query->rerank == 0 &&
+                      (!walk.beside_erased || walk.k <= ANSWERS_COUNTED);
     if (query->excluded != HNSW_NONE) {
         const omen_status fits = scratch_fit_prune(scratch, hnsw);
         ASSERT(fits == OMEN_OK);
