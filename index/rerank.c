@@ -7,6 +7,8 @@
 // distance is within MARGIN errors of the k-th exact one. How large an error is was measured when the code was founded;
 // so easy data reads a dozen rows a query and hard data as many as it takes, where any fixed number is too many
 // for the one and too few for the other. A fine code costs one or a few lines beside the rough one, a row ten times that.
+#include <math.h>
+
 #include "base/assert.h"
 #include "index/hnsw_int.h"
 
@@ -83,6 +85,17 @@ compare_fine(const struct walk *walk, const uint32_t *slots, uint32_t count, str
         nearest_insert(fine, nearest_key(distances[i], slots[i]));
 }
 
+// The nearest by rough codes are nearly all among those that rows decide about. Asked for behind the first finer codes, which
+// are needed earlier.
+static void
+prefetch_rows(const struct walk *walk, const struct hnsw_query *query)
+{
+    const struct hnsw *hnsw = walk->hnsw;
+    const struct nearest *pool = &walk->scratch->pool;
+    for (uint32_t i = 0; i < pool->count && i < ROWS_AHEAD && i < query->k; i++)
+        prefetch_lines(arena_row(&hnsw->rows, nearest_slot(pool->keys[i])), hnsw->row_bytes);
+}
+
 // The pool's candidates in finer order, to scratch->members.
 static void
 sift_fine(const struct walk *walk, const struct hnsw_query *query, uint32_t tail_from)
@@ -93,17 +106,19 @@ sift_fine(const struct walk *walk, const struct hnsw_query *query, uint32_t tail
     struct nearest *fine = &walk->scratch->members;
     const float margin = rerank_margin(&hnsw->codec, coded);
     *fine = (struct nearest){.keys = fine->keys, .capacity = walk->scratch->members_room};
+    // Until k are compared, rough distances say how many are worth it: the k-th finer one is seldom nearer.
+    float guess =
+        pool->count >= query->k ? nearest_distance(pool->keys[query->k - 1]) + margin : INFINITY;
     uint32_t slots[2][FINE_BATCH], counts[2] = {0, 0}, at = 0;
     bool sure = false;
     // One batch is fetched while the one before is compared.
     for (uint32_t turn = 0;; turn ^= 1) {
-        const float limit =
-            fine->count >= query->k ? nearest_distance(fine->keys[query->k - 1]) + margin : 3.0e38f;
+        const bool known = fine->count >= query->k;
+        const float limit = known ? nearest_distance(fine->keys[query->k - 1]) + margin : guess;
         uint32_t count = 0;
         for (; at < pool->count && count < FINE_BATCH; at++) {
             if (nearest_distance(pool->keys[at]) > limit) {
-                at = pool->count;
-                sure = true;
+                sure = known;
                 break;
             }
             const uint32_t slot = nearest_slot(pool->keys[at]);
@@ -113,10 +128,14 @@ sift_fine(const struct walk *walk, const struct hnsw_query *query, uint32_t tail
             slots[turn][count++] = slot;
         }
         counts[turn] = count;
+        if (fine->count == 0 && turn == 0)
+            prefetch_rows(walk, query);
         if (counts[turn ^ 1] > 0)
             compare_fine(walk, slots[turn ^ 1], counts[turn ^ 1], fine);
-        else if (count == 0)
+        else if (count == 0 && (known || guess == INFINITY))
             break;
+        else if (count == 0)
+            guess = INFINITY;
         counts[turn ^ 1] = 0;
     }
     // What the list had no room for might have been an answer all the same.
@@ -135,9 +154,6 @@ rerank(const struct walk *walk, const struct hnsw_query *query, const struct row
         rerank_fixed(walk, query, exact, want, tail_from, heap);
         return;
     }
-    const struct nearest *pool = &walk->scratch->pool;
-    for (uint32_t i = 0; i < pool->count && i < ROWS_AHEAD && i < query->k; i++)
-        prefetch_lines(arena_row(&hnsw->rows, nearest_slot(pool->keys[i])), hnsw->row_bytes);
     sift_fine(walk, query, tail_from);
 
     const struct nearest *fine = &walk->scratch->members;
