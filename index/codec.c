@@ -14,7 +14,7 @@
 
 #define ROUNDS 4u
 #define HALF_MAX 65504.0f // the largest f16
-#define LANES 16u // partial sums: a fixed order of additions that compilers turn into vectors
+#define LANES 16u         // looked at together
 
 static void draw_signs(struct codec *codec, uint64_t seed);
 static void lend_meta(uint8_t *high, uint16_t factor, uint16_t norm);
@@ -105,19 +105,40 @@ codec_rotate(const struct codec *codec, const float *prepared, float *rotated)
     }
 }
 
+// Floats above zero are ordered as the integers of the same bits are. Written in vectors of the width that every
+// processor has, because compilers make poor ones of loops over lanes.
 static float
 largest_magnitude(const float *values, uint32_t count)
 {
-    float lanes[LANES] = {0};
+    typedef int32_t quad __attribute__((vector_size(16)));
+    quad largest[LANES / 4] = {{0}};
     for (uint32_t i = 0; i < count; i += LANES)
-        for (uint32_t l = 0; l < LANES; l++) {
-            const float magnitude = fabsf(values[i + l]);
-            lanes[l] = magnitude > lanes[l] ? magnitude : lanes[l];
+        for (uint32_t q = 0; q < LANES / 4; q++) {
+            quad bits;
+            memcpy(&bits, values + i + q * 4, sizeof bits);
+            bits &= INT32_MAX;
+            const quad larger = bits > largest[q];
+            largest[q] = (bits & larger) | (largest[q] & ~larger);
         }
-    float largest = 0.0f;
+    int32_t most = 0;
     for (uint32_t l = 0; l < LANES; l++)
-        largest = lanes[l] > largest ? lanes[l] : largest;
-    return largest;
+        most = largest[l / 4][l % 4] > most ? largest[l / 4][l % 4] : most;
+    float value;
+    memcpy(&value, &most, sizeof value);
+    return value;
+}
+
+// From stored components to signed ones; returns their sum. `count` by value: bytes that are written might be anything,
+// and a loop whose end they could move is not made a vector.
+static int32_t
+make_signed(const uint8_t *codes, uint32_t count, int8_t *components)
+{
+    int32_t sum = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        components[i] = (int8_t)(codes[i] ^ 0x80);
+        sum += components[i];
+    }
+    return sum;
 }
 
 float
@@ -243,11 +264,7 @@ codec_query(const struct codec *codec, const float *rotated, float norm2, float 
     const float largest = largest_magnitude(rotated, codec->width);
     uint8_t *codes = (uint8_t *)components;
     codec->kernels->encode(rotated, codec->width, largest > 0.0f ? 127.0f / largest : 0.0f, codes);
-    int32_t sum = 0;
-    for (uint32_t i = 0; i < codec->width; i++) {
-        components[i] = (int8_t)(codes[i] ^ 0x80);
-        sum += components[i];
-    }
+    const int32_t sum = make_signed(codes, codec->width, components);
     // The last block's halves are moved to where the kernels look for them.
     const uint32_t whole = codec->width / 128 * 128, w = (codec->width - whole) / 2;
     if (w > 0) {

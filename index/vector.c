@@ -109,28 +109,30 @@ vector_to_integers(enum vector_type type, const float *values, uint32_t dim, voi
     return others == 0;
 }
 
-static float
-lanes_sum(const float lane[16])
-{
-    float sum[8];
-    for (uint32_t j = 0; j < 8; j++)
-        sum[j] = lane[j] + lane[j + 8];
-    for (uint32_t j = 0; j < 4; j++)
-        sum[j] = sum[j] + sum[j + 4];
-    return (sum[0] + sum[2]) + (sum[1] + sum[3]);
-}
+#define LANES 16u
 
+// In vectors of the width that every processor has, because compilers make poor ones of loops over lanes.
 float
 vector_dot(const float *a, const float *b, uint32_t dim)
 {
-    float lane[16] = {0};
+    typedef float quad __attribute__((vector_size(16)));
+    quad sums[LANES / 4] = {{0}};
     uint32_t i = 0;
-    for (; i + 16 <= dim; i += 16)
-        for (uint32_t j = 0; j < 16; j++)
-            lane[j] += a[i + j] * b[i + j];
+    for (; i + LANES <= dim; i += LANES)
+        for (uint32_t q = 0; q < LANES / 4; q++) {
+            quad x, y;
+            memcpy(&x, a + i + q * 4, sizeof x);
+            memcpy(&y, b + i + q * 4, sizeof y);
+            sums[q] += x * y;
+        }
+    float sum[LANES];
+    memcpy(sum, sums, sizeof sum);
     for (uint32_t j = 0; i + j < dim; j++)
-        lane[j] += a[i + j] * b[i + j];
-    return lanes_sum(lane);
+        sum[j] += a[i + j] * b[i + j];
+    for (uint32_t half = LANES / 2; half > 0; half /= 2)
+        for (uint32_t j = 0; j < half; j++)
+            sum[j] += sum[j + half];
+    return sum[0];
 }
 
 float
