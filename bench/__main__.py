@@ -8,7 +8,7 @@ import sys
 
 from bench.data import ROOT
 
-PROGRAMS = ("validity", "ann", "filters", "turnover", "target", "insert", "latency", "memory", "calls", "durable")
+PROGRAMS = ("validity", "ann", "filters", "turnover", "target", "insert", "latency", "memory", "calls", "durable", "limited")
 
 
 def main():
