@@ -13,6 +13,7 @@
 
 #define HUGE_PAGE_BYTES ((size_t)2 << 20)
 #define SMALL_PAGE_BYTES ((size_t)4096)
+#define WORTH_FETCHING_BYTES ((size_t)32768)
 
 static _Atomic uint64_t fail_after; // 0: off; 1: the next one and all later ones fail
 static _Atomic uint64_t refused_count;
@@ -137,6 +138,14 @@ pages_forget(void *memory, size_t bytes)
     const uintptr_t first = (from + page - 1) / page * page, end = (from + bytes) / page * page;
     if (first < end)
         (void)madvise((void *)first, end - first, MADV_DONTNEED);
+}
+
+void
+pages_will_need(const void *memory, size_t bytes)
+{
+    const uintptr_t from = (uintptr_t)memory / SMALL_PAGE_BYTES * SMALL_PAGE_BYTES;
+    if (bytes >= WORTH_FETCHING_BYTES)
+        (void)madvise((void *)from, (uintptr_t)memory + bytes - from, MADV_WILLNEED);
 }
 
 static bool

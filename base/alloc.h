@@ -28,6 +28,10 @@ void pages_free(void *memory, size_t bytes);
 // Gives back the whole pages within such memory, which read as zeros from then on.
 void pages_forget(void *memory, size_t bytes);
 
+// Says that these bytes of a mapped file will be read from one end to the other: they are fetched in large reads, where
+// a map that is advised of random reads fetches page by page. Few bytes are not worth it and are left alone.
+void pages_will_need(const void *memory, size_t bytes);
+
 // Address space for an array that may become large and never moves: it costs no memory, and nothing of it may be
 // touched that pages_grow has not made usable. Aligned and ended as pages_alloc's.
 void *pages_reserve(size_t bytes);

@@ -199,6 +199,7 @@ own_piece(struct arena *arena, uint32_t piece)
         uint8_t *place = own_place(arena, piece);
         ours = place != NULL;
         if (ours) {
+            pages_will_need(arena_piece(arena, piece), lent_bytes(arena, piece));
             memcpy(place, arena_piece(arena, piece), lent_bytes(arena, piece));
             atomic_store_explicit(&arena->pieces[piece], place, memory_order_release);
             atomic_store_explicit(&arena->lent[piece], 0, memory_order_release);
@@ -340,6 +341,15 @@ arena_promote(struct arena *arena, uint32_t *cursor)
         return true;
     }
     return false;
+}
+
+void
+arena_will_need(const struct arena *arena)
+{
+    const uint32_t count = atomic_load_explicit(&arena->piece_count, memory_order_acquire);
+    for (uint32_t piece = 0; piece < count; piece++)
+        if (atomic_load_explicit(&arena->lent[piece], memory_order_acquire) != 0)
+            pages_will_need(arena_piece(arena, piece), lent_bytes(arena, piece));
 }
 
 bool

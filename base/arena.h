@@ -141,6 +141,9 @@ void arena_touch_lent(struct arena *arena);
 // Makes the next lent piece from *cursor on ours. False: there is none, or no memory.
 bool arena_promote(struct arena *arena, uint32_t *cursor);
 
+// Has the lent pieces fetched from where they lie, in large reads; does not wait for them.
+void arena_will_need(const struct arena *arena);
+
 // Gives an owned piece that did not change since it was saved, and that nobody writes to in place, back to where it was
 // saved; false when it may not. When no
 // reader can hold its old address any more, arena_settled_release gives the memory back.

@@ -199,6 +199,15 @@ hnsw_load(const struct hnsw_config *config, const struct image_source *source, s
     return OMEN_OK;
 }
 
+void
+hnsw_will_need(const struct hnsw *hnsw)
+{
+    arena_will_need(&hnsw->graph.rows);
+    arena_will_need(&hnsw->high);
+    arena_will_need(&hnsw->meta);
+    arena_will_need(&hnsw->low);
+}
+
 bool
 hnsw_promote_next(struct hnsw *hnsw)
 {

@@ -19,6 +19,7 @@ struct follower {
     struct kv_txn *pin;       // what the generation's pieces are read in
     struct manifest manifest; // of that checkpoint
     struct timer *timer;
+    bool fetched; // the timer's own
 };
 
 static bool look(void *context);
@@ -53,6 +54,7 @@ shard_follow_begin(struct shard *shard, struct omen_error *error)
     atomic_store(&follower->seen, kv_snapshot(follower->pin));
     if (timer_open(LOOK_MS, look, shard, &follower->timer) != OMEN_OK)
         return error_set_plain(error, OMEN_E_NO_MEMORY);
+    timer_wake(follower->timer);
     return OMEN_OK;
 }
 
@@ -81,8 +83,16 @@ shard_follow_end(struct shard *shard)
 static bool
 look(void *context)
 {
+    struct shard *shard = context;
     struct omen_error ignored; // who asks next is told
-    (void)!shard_follow(context, &ignored);
+    (void)!shard_follow(shard, &ignored);
+    if (!shard->follower->fetched) {
+        // Readers share one copy of the graph, in the page cache, instead of promoting it to one each.
+        const uint32_t ticket = epoch_enter(&shard->gate);
+        hnsw_will_need(shard_generation(shard)->hnsw);
+        epoch_leave(&shard->gate, ticket);
+        shard->follower->fetched = true;
+    }
     return false;
 }
 

@@ -63,6 +63,7 @@ block_check(uint64_t key, const struct kv_value *value, struct omen_error *error
     if (status != OMEN_OK)
         return status;
     const char *bytes = (const char *)value->bytes + sizeof head;
+    pages_will_need(bytes, (size_t)head.count);
     if (hash_bytes(bytes, (size_t)head.count) != head.checksum)
         return bad_block(key, "its checksum does not hold", error);
     for (const char *rest = bytes + head.count; rest < bytes + value->count - sizeof head; rest++)

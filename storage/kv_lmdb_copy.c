@@ -144,6 +144,7 @@ copy_some(struct kv_txn *from, uint32_t table, uint64_t *key, struct kv_file *to
         code = mdb_put(txn, to->tables[table], &put_key, &put, MDB_RESERVE | MDB_APPEND);
         if (code != 0)
             break;
+        pages_will_need(value.bytes, value.count);
         memcpy(put.mv_data, value.bytes, value.count);
         bytes += value.count + 64;
         if (++*key == 0) { // the last key there can be

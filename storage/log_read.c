@@ -57,6 +57,7 @@ log_part_check(uint64_t key, const struct kv_value *value, struct part_head *hea
                          head->version);
     const char *bytes = (const char *)value->bytes + sizeof *head;
     const size_t count = value->count - sizeof *head;
+    pages_will_need(bytes, count);
     if (head->checksum != checksum_of(head, bytes, count))
         return bad_part(key, "its checksum does not hold", error);
     const uint64_t before = (uint64_t)head->part * PART_ROOM;
