@@ -5,7 +5,9 @@
 // A walk is bound by memory, not by arithmetic: a code is compared in a few ns and fetched in a hundred. So every
 // code of a node's links is asked for before the first is compared, and the links of the next nodes are followed, and
 // their codes asked for, before the oldest batch is compared: IN_FLIGHT batches are on their way at any time. The
-// price is that a node is chosen before the batches in flight are known, about 1 % more comparisons.
+// price is that a node is chosen before the batches in flight are known. On the way to where the query lies each batch
+// has a nearer node than all before, and what was chosen without it is passed by; so as long as that goes on, one batch
+// is on its way. Afterwards it is about 1 % more comparisons.
 //
 // Codes guide, rows decide: the nearest of the pool are compared by their rows (rerank.c), and rows that are not linked
 // yet are all compared (the tail), so what was acknowledged is found.
@@ -366,8 +368,9 @@ walk_run(struct walk *walk)
     struct nearest *pool = &walk->scratch->pool;
     struct batch ring[RING];
     uint32_t oldest = 0, flying = 0, next = next_open(pool, 0), compared = 0;
+    uint32_t depth = 1;
     for (;;) {
-        while (flying < IN_FLIGHT && !walk_over(walk, pool, next)) {
+        while (flying < depth && !walk_over(walk, pool, next)) {
             const uint32_t slot = nearest_slot(pool->keys[next]);
             pool->keys[next] |= NEAREST_FLAG;
             if (walk->allowed == NULL)
@@ -391,6 +394,7 @@ walk_run(struct walk *walk)
         oldest = (oldest + 1) % RING;
         flying--;
         next = next_open(pool, first < next ? first : next);
+        depth = first == 0 ? 1 : IN_FLIGHT;
         if ((walk->allowed != NULL || walk->members_of != NULL) &&
             (walk->evaluations > walk->evaluations_max || walk->strayed))
             break;
