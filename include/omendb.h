@@ -176,7 +176,8 @@ OMEN_API size_t      omen_points_count(omen_points_t points);
 OMEN_API int         omen_points_found(omen_points_t points, size_t i);
 OMEN_API uint64_t    omen_points_id(omen_points_t points, size_t i);
 OMEN_API float       omen_points_distance(omen_points_t points, size_t i); /* of omen_range; else 0 */
-/* Changes with every write to the point, and no version comes twice; for if_versions. 0 when the index is in memory. */
+/* Changes with every write to the point, and no version comes twice; for if_versions. 0 when the index is in memory. With
+ * OMEN_DURABLE_INTERVAL those of writes that a crash took away are given again: ask anew after one. */
 OMEN_API uint64_t    omen_points_version(omen_points_t points, size_t i);
 OMEN_API const void *omen_points_vector(omen_points_t points, size_t i);   /* the index's dtype, or NULL */
 OMEN_API const void *omen_points_payload(omen_points_t points, size_t i, size_t *bytes); /* msgpack, or NULL */
