@@ -15,7 +15,8 @@
 #define SMALL_PAGE_BYTES ((size_t)4096)
 #define WORTH_FETCHING_BYTES ((size_t)32768)
 
-static _Atomic uint64_t fail_after; // 0: off; 1: the next one and all later ones fail
+static _Atomic uint64_t fail_after; // 0: off; 1: the next one fails
+static _Atomic bool fail_once;      // else all later ones fail too
 static _Atomic uint64_t refused_count;
 
 static bool refused(void);
@@ -61,6 +62,15 @@ void
 mem_fail_after(uint64_t n)
 {
     atomic_store(&refused_count, 0);
+    atomic_store(&fail_once, false);
+    atomic_store(&fail_after, n);
+}
+
+void
+mem_fail_once(uint64_t n)
+{
+    atomic_store(&refused_count, 0);
+    atomic_store(&fail_once, true);
     atomic_store(&fail_after, n);
 }
 
@@ -153,11 +163,14 @@ refused(void)
 {
     if (atomic_load_explicit(&fail_after, memory_order_relaxed) == 0)
         return false;
-    const uint64_t left = atomic_load(&fail_after);
-    if (left > 1) {
-        atomic_store(&fail_after, left - 1);
+    uint64_t left = atomic_load(&fail_after), next;
+    do {
+        if (left == 0)
+            return false;
+        next = left > 1 ? left - 1 : atomic_load(&fail_once) ? 0 : 1;
+    } while (!atomic_compare_exchange_weak(&fail_after, &left, next));
+    if (left > 1)
         return false;
-    }
     atomic_fetch_add(&refused_count, 1);
     return true;
 }

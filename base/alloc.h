@@ -1,7 +1,7 @@
 // base/alloc.h -- the one door to the heap, so that a test can close it.
 //
 // Shape:   value (a thin one over malloc).
-// Threads: any. The failure countdown is process-wide and meant for single-threaded sweeps.
+// Threads: any. The failure countdown is process-wide; which allocation is the n-th is certain with one thread only.
 // Errors:  every function answers NULL when memory is short; the caller reports OMEN_E_NO_MEMORY.
 #ifndef OMEN_BASE_ALLOC_H
 #define OMEN_BASE_ALLOC_H
@@ -18,7 +18,9 @@ void mem_free(void *memory);                  // accepts NULL
 // Makes the n-th allocation from now (1 = the next) and every later one fail; 0 ends it. For
 // fail-the-n-th-malloc sweeps.
 void mem_fail_after(uint64_t n);
-// How many allocations were refused since the last mem_fail_after.
+// The n-th only.
+void mem_fail_once(uint64_t n);
+// How many allocations were refused since the last mem_fail_after or mem_fail_once.
 uint64_t mem_refused(void);
 
 // Anonymous memory for large arrays, zeroed, 2 MiB aligned, asked to be backed by huge pages when

@@ -72,6 +72,21 @@ START_TEST(aligned_memory_is_aligned)
 }
 END_TEST
 
+START_TEST(only_the_nth_allocation_fails_once)
+{
+    void *blocks[4];
+    mem_fail_once(2);
+    for (size_t i = 0; i < 4; i++)
+        blocks[i] = mem_alloc(8);
+    ck_assert_uint_eq(mem_refused(), 1);
+    mem_fail_after(0);
+    for (size_t i = 0; i < 4; i++) {
+        ck_assert_int_eq(blocks[i] == NULL, i == 1);
+        mem_free(blocks[i]);
+    }
+}
+END_TEST
+
 START_TEST(alignment_that_is_no_power_of_two_aborts)
 {
     mem_alloc_aligned(hidden(48), 64);
@@ -190,6 +205,7 @@ alloc_suite(void)
     tcase_add_test(tcase, product_that_overflows_is_refused);
     tcase_add_test(tcase, size_beyond_all_memory_is_refused);
     tcase_add_test(tcase, aligned_memory_is_aligned);
+    tcase_add_test(tcase, only_the_nth_allocation_fails_once);
     tcase_add_test_raise_signal(tcase, alignment_that_is_no_power_of_two_aborts, SIGABRT);
     tcase_add_test_raise_signal(tcase, alignment_below_16_aborts, SIGABRT);
     tcase_add_test(tcase, resize_keeps_the_contents);
