@@ -11,7 +11,10 @@
 
 #include "base/assert.h"
 
-#define HUGE_PAGE_BYTES ((size_t)2 << 20)
+#ifndef MADV_COLLAPSE
+// Headers may be older than the kernel.
+#define MADV_COLLAPSE 25
+#endif
 #define SMALL_PAGE_BYTES ((size_t)4096)
 #define WORTH_FETCHING_BYTES ((size_t)32768)
 
@@ -102,20 +105,47 @@ map_aligned(size_t bytes, int protection)
     return map + head;
 }
 
+// Whether small pages that hold something can be joined: since Linux 6.1. Of no bytes, so that nothing is done.
+static bool
+can_join(void *memory)
+{
+    return madvise(memory, 0, MADV_COLLAPSE) == 0;
+}
+
+// All of this is advice: a kernel without transparent huge pages refuses it, and the memory is as good.
 void *
 pages_alloc(size_t bytes)
 {
     void *memory = map_aligned(bytes, PROT_READ | PROT_WRITE);
-    // Advice only: a kernel without transparent huge pages refuses it, and the memory is as good.
     if (memory != NULL && bytes >= HUGE_PAGE_BYTES)
-        (void)madvise(memory, round_up(bytes, SMALL_PAGE_BYTES), MADV_HUGEPAGE);
+        (void)madvise(memory, round_up(bytes, SMALL_PAGE_BYTES),
+                      can_join(memory) ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
     return memory;
+}
+
+void
+pages_make_huge(void *memory, size_t bytes)
+{
+    const size_t whole = bytes / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
+    ASSERT((uintptr_t)memory % HUGE_PAGE_BYTES == 0);
+    if (whole > 0 && can_join(memory))
+        (void)madvise(memory, whole, MADV_HUGEPAGE);
+}
+
+void
+pages_join(void *memory)
+{
+    ASSERT((uintptr_t)memory % HUGE_PAGE_BYTES == 0);
+    (void)madvise(memory, HUGE_PAGE_BYTES, MADV_COLLAPSE);
 }
 
 void *
 pages_reserve(size_t bytes)
 {
-    return map_aligned(bytes, PROT_NONE);
+    void *memory = map_aligned(bytes, PROT_NONE);
+    if (memory != NULL)
+        (void)madvise(memory, round_up(bytes, SMALL_PAGE_BYTES), MADV_NOHUGEPAGE);
+    return memory;
 }
 
 // What is not accessible is not counted against the memory that the kernel promised; it is from here on.

@@ -23,10 +23,17 @@ void mem_fail_once(uint64_t n);
 // How many allocations were refused since the last mem_fail_after or mem_fail_once.
 uint64_t mem_refused(void);
 
-// Anonymous memory for large arrays, zeroed, 2 MiB aligned, asked to be backed by huge pages when
-// `bytes` is at least 2 MiB. Ends with pages_free with the same size. Refusals are counted as above.
+#define HUGE_PAGE_BYTES ((size_t)2 << 20)
+
+// Anonymous memory for large arrays, zeroed, aligned to HUGE_PAGE_BYTES. Its pages are small ones until they are asked to be
+// huge; where small ones could not be joined later they are huge from the beginning. Ends with pages_free with the
+// same size. Refusals are counted as above.
 void *pages_alloc(size_t bytes);
 void pages_free(void *memory, size_t bytes);
+// From now on the first touch of a page in the whole huge pages of [memory, memory + bytes) makes all of it. Aligned as above.
+void pages_make_huge(void *memory, size_t bytes);
+// After that, one which may have been touched before: what is there moves to a huge page, beside whoever uses it.
+void pages_join(void *memory);
 // Gives back the whole pages within such memory, which read as zeros from then on.
 void pages_forget(void *memory, size_t bytes);
 
@@ -35,7 +42,7 @@ void pages_forget(void *memory, size_t bytes);
 void pages_will_need(const void *memory, size_t bytes);
 
 // Address space for an array that may become large and never moves: it costs no memory, and nothing of it may be
-// touched that pages_grow has not made usable. Aligned and ended as pages_alloc's.
+// touched that pages_grow has not made usable. Its pages are small and stay so. Aligned and ended as pages_alloc's.
 void *pages_reserve(size_t bytes);
 // Makes bytes [from, to) of a reservation usable, zeroed where they were not yet, in whole pages. NULL when memory
 // is short, and then what was usable still is; else `memory`.

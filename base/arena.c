@@ -5,6 +5,9 @@
 // A block has 65,536 rows, so that for every row size that is a multiple of 32 bytes it is whole huge pages; wide
 // rows get fewer, because a kernel that counts its promises refuses one mapping beyond its memory. Each owned piece has
 // its fixed place in a block, so a lent one that becomes ours is joined with its neighbours in huge pages.
+//
+// A huge page that is begun costs as much as a full one, which for ten arrays of a small index is more than what is in
+// them. So the page in which the next row will come is made of small ones, and is joined when it is full.
 #include "base/arena.h"
 
 #include <string.h>
@@ -17,9 +20,18 @@
 #define PAGE_BYTES ((size_t)4096)
 #define PIECE_ALIGNMENT ((uintptr_t)64)
 
+static bool tables_open(struct arena *arena);
+static size_t whole_huge(const struct arena *arena, uint32_t block, uint32_t rows);
+static bool grows_huge(const struct arena *arena, uint32_t rows);
+static void grow_huge(struct arena *arena, uint32_t rows);
 static uint8_t *own_place(struct arena *arena, uint32_t piece);
 static bool own_piece(struct arena *arena, uint32_t piece);
 static void count_piece(struct arena *arena, uint32_t piece);
+
+// Where the four tables lie, one behind the other.
+struct tables_plan {
+    size_t blocks, lent, changed, bytes;
+};
 
 static size_t
 block_bytes(const struct arena *arena)
@@ -51,17 +63,38 @@ arena_init(struct arena *arena, size_t row_bytes, uint32_t slots_max)
         arena->shift++;
     arena->mask = (1u << arena->shift) - 1;
     arena->pieces_max = pieces_of(arena, slots_max);
-    // All zeros, so pages of them that are not used yet cost nothing.
-    arena->pieces = mem_alloc_zero(arena->pieces_max, sizeof *arena->pieces);
-    arena->blocks = mem_alloc_zero(blocks_max(arena), sizeof *arena->blocks);
-    arena->lent = mem_alloc_zero(arena->pieces_max, sizeof *arena->lent);
-    arena->changed = mem_alloc_zero(arena->pieces_max, sizeof *arena->changed);
     lock_init(&arena->lock);
-    if (arena->pieces != NULL && arena->blocks != NULL && arena->lent != NULL &&
-        arena->changed != NULL)
+    if (tables_open(arena))
         return OMEN_OK;
     arena_fini(arena);
     return OMEN_E_NO_MEMORY;
+}
+
+static struct tables_plan
+tables_plan(const struct arena *arena)
+{
+    struct tables_plan plan;
+    plan.blocks = arena->pieces_max * sizeof *arena->pieces;
+    plan.lent = plan.blocks + blocks_max(arena) * sizeof *arena->blocks;
+    plan.changed = plan.lent + arena->pieces_max * sizeof *arena->lent;
+    plan.bytes = plan.changed + arena->pieces_max * sizeof *arena->changed;
+    return plan;
+}
+
+// All zeros, and pages of them that are not used yet cost nothing. The heap's would: it clears what was used before.
+static bool
+tables_open(struct arena *arena)
+{
+    const struct tables_plan plan = tables_plan(arena);
+    uint8_t *memory = pages_reserve(plan.bytes);
+    arena->tables = memory;
+    if (memory == NULL || pages_grow(memory, 0, plan.bytes) == NULL)
+        return false;
+    arena->pieces = (_Atomic(uint8_t *) *)(void *)memory;
+    arena->blocks = (uint8_t **)(void *)(memory + plan.blocks);
+    arena->lent = (_Atomic uint8_t *)(memory + plan.lent);
+    arena->changed = (_Atomic uint8_t *)(memory + plan.changed);
+    return true;
 }
 
 void
@@ -71,10 +104,7 @@ arena_fini(struct arena *arena)
         return;
     for (uint32_t i = 0; arena->blocks != NULL && i < blocks_max(arena); i++)
         pages_free(arena->blocks[i], block_bytes(arena));
-    mem_free((void *)arena->pieces);
-    mem_free(arena->blocks);
-    mem_free((void *)arena->lent);
-    mem_free((void *)arena->changed);
+    pages_free(arena->tables, tables_plan(arena).bytes);
     lock_fini(&arena->lock);
     *arena = (struct arena){0};
 }
@@ -88,10 +118,11 @@ arena_reserve(struct arena *arena, uint32_t slots)
         arena_is_lent(arena, arena->begun_rows) &&
         !own_piece(arena, arena->begun_rows >> arena->shift))
         return OMEN_E_NO_MEMORY;
-    if (arena->reserved >= want)
+    if (arena->reserved >= want && !grows_huge(arena, slots))
         return OMEN_OK;
     omen_status status = OMEN_OK;
     lock_acquire(&arena->lock);
+    grow_huge(arena, slots);
     for (; arena->reserved < want; arena->reserved++) {
         if (arena_piece(arena, arena->reserved) != NULL)
             continue; // lent
@@ -123,13 +154,66 @@ arena_reserve_own(struct arena *arena, uint32_t slots)
     return status;
 }
 
+// Bytes of the block that are huge pages full of rows below `rows`.
+static size_t
+whole_huge(const struct arena *arena, uint32_t block, uint32_t rows)
+{
+    const uint64_t first = (uint64_t)block << arena->block_shift;
+    const uint64_t there = rows > first ? rows - first : 0;
+    const uint64_t bytes = there * arena->row_bytes, most = block_bytes(arena);
+    return (bytes < most ? bytes : most) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
+}
+
+// Whether another huge page is full, in the block of the last rows or a later one.
+static bool
+grows_huge(const struct arena *arena, uint32_t rows)
+{
+    const uint32_t block = arena->huge_rows >> arena->block_shift;
+    return rows > arena->huge_rows &&
+           (rows >> arena->block_shift != block ||
+            whole_huge(arena, block, rows) > whole_huge(arena, block, arena->huge_rows));
+}
+
+static bool
+any_lent(const struct arena *arena, uint32_t block, size_t from)
+{
+    const size_t piece_bytes = arena_piece_bytes(arena);
+    const uint32_t first = (block << (arena->block_shift - arena->shift));
+    for (size_t at = from / piece_bytes; at * piece_bytes < from + HUGE_PAGE_BYTES; at++)
+        if (first + at < arena->pieces_max &&
+            atomic_load_explicit(&arena->lent[first + at], memory_order_relaxed) != 0)
+            return true;
+    return false;
+}
+
+// Only the first of a block's huge pages that are full now can have rows already. Where some are lent, joining would
+// make memory for those that may never be ours. Under the lock.
+static void
+grow_huge(struct arena *arena, uint32_t rows)
+{
+    if (!grows_huge(arena, rows))
+        return;
+    const uint32_t block = arena->huge_rows >> arena->block_shift;
+    const size_t from = whole_huge(arena, block, arena->huge_rows);
+    const size_t to = whole_huge(arena, block, rows);
+    arena->huge_rows = rows; // those of other blocks learn of it when they are made
+    if (arena->blocks[block] == NULL || from == to)
+        return;
+    pages_make_huge(arena->blocks[block] + from, to - from);
+    if (!any_lent(arena, block, from))
+        pages_join(arena->blocks[block] + from);
+}
+
 // Where the piece lies when it is ours; makes its block. Under the lock.
 static uint8_t *
 own_place(struct arena *arena, uint32_t piece)
 {
     const uint32_t shift = arena->block_shift - arena->shift, block = piece >> shift;
-    if (arena->blocks[block] == NULL)
+    if (arena->blocks[block] == NULL) {
         arena->blocks[block] = pages_alloc(block_bytes(arena));
+        if (arena->blocks[block] != NULL)
+            pages_make_huge(arena->blocks[block], whole_huge(arena, block, arena->huge_rows));
+    }
     if (arena->blocks[block] == NULL)
         return NULL;
     return arena->blocks[block] + (piece & ((1u << shift) - 1)) * arena_piece_bytes(arena);
@@ -248,6 +332,7 @@ arena_load(struct arena *arena, enum image_array array, uint32_t rows,
     if (pieces > arena->pieces_max)
         return OMEN_E_CORRUPT;
     arena->begun_rows = rows;
+    arena->huge_rows = rows;
     for (uint32_t piece = 0; piece < pieces; piece++) {
         size_t count = 0;
         const void *bytes = source->get(source->context, array, piece, &count);

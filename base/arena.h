@@ -4,8 +4,9 @@
 // Threads: arena_reserve by one writer; arena_row from anywhere, for slots that were reserved before the reader
 //          learnt of them (by an acquire load of the count that the writer released). arena_own, arena_promote and
 //          arena_mark from anywhere. Saves take turns with each other and with arena_settle.
-// Memory:  blocks are anonymous, zeroed, huge-page backed where they are large enough; a page that no row was
-//          written to costs address space only. What was lent has no memory of ours until it is written.
+// Memory:  blocks are anonymous, zeroed, in huge pages but for the last rows, which lie in small ones until they fill a huge
+//          one; a page that no row was written to costs address space only, and so do the tables for rows that never
+//          come. What was lent has no memory of ours until it is written.
 //
 // Rows are found by a table of pieces, each at most IMAGE_PIECE_BYTES: what base/image.h saves and loads one at a time.
 // A piece is owned (it lies in one of our blocks, side by side with its neighbours) or lent (it lies elsewhere, may
@@ -39,8 +40,10 @@ struct arena {
     uint32_t pieces_max;
     _Atomic uint32_t piece_count; // none from here on is there
     uint32_t reserved;            // pieces below it are all there
+    uint32_t huge_rows;           // the whole huge pages of rows below it are huge. Under the lock
     uint32_t saved_rows;          // of the last whole save or load
     uint32_t begun_rows;          // of the load; where a piece that is ARENA_BEGUN ends
+    void *tables;                 // the memory of the next three, and of `pieces`
     uint8_t **blocks;             // ours; NULL where no piece of it is owned. Under the lock
     _Atomic uint8_t *lent;        // per piece: 0, or enum arena_lent
     _Atomic uint8_t *changed;     // per piece: since the last save

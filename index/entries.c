@@ -18,9 +18,16 @@
 omen_status
 entries_init(struct entries *entries, size_t row_bytes, uint64_t seed)
 {
-    entries->codes = mem_alloc_aligned(64, row_bytes * ENTRIES_MAX);
+    // In pages, of which those beyond the sample cost nothing.
+    entries->codes_bytes = row_bytes * ENTRIES_MAX;
+    entries->codes = pages_reserve(entries->codes_bytes);
     if (entries->codes == NULL)
         return OMEN_E_NO_MEMORY;
+    if (pages_grow(entries->codes, 0, entries->codes_bytes) == NULL) {
+        pages_free(entries->codes, entries->codes_bytes);
+        entries->codes = NULL;
+        return OMEN_E_NO_MEMORY;
+    }
     entries->drawn = mix64(seed ^ 0x656e7472696573ull);
     lock_init(&entries->lock);
     return OMEN_OK;
@@ -31,7 +38,7 @@ entries_fini(struct entries *entries)
 {
     if (entries->codes == NULL)
         return;
-    mem_free(entries->codes);
+    pages_free(entries->codes, entries->codes_bytes);
     lock_fini(&entries->lock);
     entries->codes = NULL;
 }

@@ -31,6 +31,7 @@ enum code_kind {
 // scanning them costs no misses. Readers look while a writer replaces one: a torn code is a worse hint, no more.
 struct entries {
     uint8_t *codes; // ENTRIES_MAX x row_bytes (NIBBLE)
+    size_t codes_bytes;
     _Atomic uint32_t slots[ENTRIES_MAX];
     _Atomic uint32_t count;
     uint64_t drawn; // prng state, under `lock`

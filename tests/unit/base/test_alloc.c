@@ -157,6 +157,24 @@ START_TEST(pages_are_zero_and_aligned_to_a_huge_page)
 }
 END_TEST
 
+START_TEST(pages_that_become_huge_keep_what_they_hold)
+{
+    const size_t bytes = 5 * MIB;
+    unsigned char *pages = pages_alloc(bytes);
+    ck_assert_ptr_nonnull(pages);
+    for (size_t at = 0; at < 3 * MIB; at += 1000)
+        pages[at] = (unsigned char)(at / 1000);
+    pages_make_huge(pages, bytes); // whole ones only: the last MiB is none
+    pages_join(pages);
+    pages_join(pages + 2 * MIB);
+    for (size_t at = 0; at < 3 * MIB; at += 1000)
+        ck_assert_uint_eq(pages[at], (unsigned char)(at / 1000));
+    for (size_t at = 3 * MIB; at < bytes; at += 512)
+        ck_assert_uint_eq(pages[at], 0);
+    pages_free(pages, bytes);
+}
+END_TEST
+
 START_TEST(a_reservation_grows_in_place)
 {
     const size_t bytes = (size_t)64 << 30; // more than most machines have
@@ -211,6 +229,7 @@ alloc_suite(void)
     tcase_add_test(tcase, resize_keeps_the_contents);
     tcase_add_test(tcase, countdown_refuses_the_nth_and_every_later_one);
     tcase_add_test(tcase, pages_are_zero_and_aligned_to_a_huge_page);
+    tcase_add_test(tcase, pages_that_become_huge_keep_what_they_hold);
     tcase_add_test(tcase, a_reservation_grows_in_place);
     tcase_add_test(tcase, what_is_only_reserved_may_not_be_touched);
     suite_add_tcase(suite, tcase);

@@ -3,6 +3,7 @@
 // Labels: tsan
 #include <pthread.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/alloc.h"
 #include "base/arena.h"
@@ -67,6 +68,55 @@ START_TEST(wide_rows_get_smaller_blocks)
     ck_assert_int_eq(arena_reserve(&arena, 300), OMEN_OK);
     for (uint32_t slot = 0; slot < 300; slot += 50)
         arena_row(&arena, slot)[arena.row_bytes - 1] = 7;
+    arena_fini(&arena);
+}
+END_TEST
+
+static size_t
+resident_bytes(void *memory, size_t bytes)
+{
+    static unsigned char pages[4096];
+    size_t count = 0;
+    ck_assert_uint_le(bytes / 4096, sizeof pages);
+    ck_assert_int_eq(mincore(memory, bytes, pages), 0);
+    for (size_t i = 0; i < bytes / 4096; i++)
+        count += pages[i] & 1;
+    return count * 4096;
+}
+
+static void
+fill_rows(struct arena *arena, uint32_t from, uint32_t to)
+{
+    for (uint32_t slot = from; slot < to; slot++)
+        memset(arena_row(arena, slot), (int)(slot % 251), arena->row_bytes);
+}
+
+START_TEST(memory_grows_by_small_pages_until_they_fill_a_huge_one)
+{
+    enum { STEP = 37, ROWS = 7000 };
+    struct arena arena;
+    ck_assert_int_eq(arena_init(&arena, 1000, 100000), OMEN_OK);
+    for (uint32_t rows = STEP; rows < ROWS; rows += STEP) {
+        ck_assert_int_eq(arena_reserve(&arena, rows), OMEN_OK);
+        fill_rows(&arena, rows - STEP, rows);
+        if (madvise(arena.blocks[0], 0, 25) == 0) // an older kernel has no MADV_COLLAPSE
+            ck_assert_uint_le(resident_bytes(arena.blocks[0], 8 << 20), rows * 1000 + 4096);
+    }
+    for (uint32_t slot = 0; slot < ROWS / STEP * STEP; slot++)
+        for (uint32_t i = 0; i < 1000; i += 333)
+            ck_assert_uint_eq(arena_row(&arena, slot)[i], slot % 251);
+    arena_fini(&arena);
+}
+END_TEST
+
+START_TEST(tables_cost_nothing_for_rows_that_never_come)
+{
+    struct arena arena;
+    ck_assert_int_eq(arena_init(&arena, 4096, 1u << 24), OMEN_OK);
+    ck_assert_uint_ge(arena.pieces_max, 200000);
+    ck_assert_int_eq(arena_reserve(&arena, 100), OMEN_OK);
+    const size_t bytes = arena.pieces_max * sizeof *arena.pieces;
+    ck_assert_uint_le(resident_bytes(arena.tables, bytes), 4096);
     arena_fini(&arena);
 }
 END_TEST
@@ -498,6 +548,8 @@ arena_suite(void)
     tcase_add_test(tcase, rows_stay_where_they_are_when_the_arena_grows);
     tcase_add_test(tcase, neighbouring_rows_do_not_overlap_at_the_edge_of_a_piece);
     tcase_add_test(tcase, wide_rows_get_smaller_blocks);
+    tcase_add_test(tcase, memory_grows_by_small_pages_until_they_fill_a_huge_one);
+    tcase_add_test(tcase, tables_cost_nothing_for_rows_that_never_come);
     tcase_add_test(tcase, every_last_slot_can_be_reserved);
     tcase_add_test(tcase, refused_memory_leaves_what_was_there);
     tcase_add_test(tcase, an_arena_of_zeros_can_be_ended);
