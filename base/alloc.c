@@ -139,13 +139,25 @@ pages_join(void *memory)
     (void)madvise(memory, HUGE_PAGE_BYTES, MADV_COLLAPSE);
 }
 
+static void *
+map_small(size_t bytes, int protection)
+{
+    void *memory = map_aligned(bytes, protection);
+    if (memory != NULL)
+        (void)madvise(memory, round_up(bytes > 0 ? bytes : 1, SMALL_PAGE_BYTES), MADV_NOHUGEPAGE);
+    return memory;
+}
+
+void *
+pages_alloc_small(size_t bytes)
+{
+    return map_small(bytes, PROT_READ | PROT_WRITE);
+}
+
 void *
 pages_reserve(size_t bytes)
 {
-    void *memory = map_aligned(bytes, PROT_NONE);
-    if (memory != NULL)
-        (void)madvise(memory, round_up(bytes, SMALL_PAGE_BYTES), MADV_NOHUGEPAGE);
-    return memory;
+    return map_small(bytes, PROT_NONE);
 }
 
 // What is not accessible is not counted against the memory that the kernel promised; it is from here on.

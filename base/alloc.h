@@ -41,6 +41,10 @@ void pages_forget(void *memory, size_t bytes);
 // a map that is advised of random reads fetches page by page. Few bytes are not worth it and are left alone.
 void pages_will_need(const void *memory, size_t bytes);
 
+// The same in small pages for good, of which those that are not touched cost nothing: for what is seldom used whole. The heap
+// gives memory back late or never, and clears what it gives.
+void *pages_alloc_small(size_t bytes);
+
 // Address space for an array that may become large and never moves: it costs no memory, and nothing of it may be
 // touched that pages_grow has not made usable. Its pages are small and stay so. Aligned and ended as pages_alloc's.
 void *pages_reserve(size_t bytes);

@@ -81,14 +81,13 @@ tables_plan(const struct arena *arena)
     return plan;
 }
 
-// All zeros, and pages of them that are not used yet cost nothing. The heap's would: it clears what was used before.
 static bool
 tables_open(struct arena *arena)
 {
     const struct tables_plan plan = tables_plan(arena);
-    uint8_t *memory = pages_reserve(plan.bytes);
+    uint8_t *memory = pages_alloc_small(plan.bytes);
     arena->tables = memory;
-    if (memory == NULL || pages_grow(memory, 0, plan.bytes) == NULL)
+    if (memory == NULL)
         return false;
     arena->pieces = (_Atomic(uint8_t *) *)(void *)memory;
     arena->blocks = (uint8_t **)(void *)(memory + plan.blocks);

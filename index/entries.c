@@ -18,16 +18,10 @@
 omen_status
 entries_init(struct entries *entries, size_t row_bytes, uint64_t seed)
 {
-    // In pages, of which those beyond the sample cost nothing.
     entries->codes_bytes = row_bytes * ENTRIES_MAX;
-    entries->codes = pages_reserve(entries->codes_bytes);
+    entries->codes = pages_alloc_small(entries->codes_bytes);
     if (entries->codes == NULL)
         return OMEN_E_NO_MEMORY;
-    if (pages_grow(entries->codes, 0, entries->codes_bytes) == NULL) {
-        pages_free(entries->codes, entries->codes_bytes);
-        entries->codes = NULL;
-        return OMEN_E_NO_MEMORY;
-    }
     entries->drawn = mix64(seed ^ 0x656e7472696573ull);
     lock_init(&entries->lock);
     return OMEN_OK;

@@ -23,7 +23,14 @@
 #define TRIAL_CANDIDATES 40u
 #define TRIAL_FOUND_MIN 0.9 // share of the nearest that must be among the candidates
 
-// The rows that the code is learnt from, evenly spaced, prepared. NULL when memory is short.
+static size_t
+sample_bytes(const struct hnsw *hnsw, uint32_t count)
+{
+    return (size_t)count * hnsw->config.dim * sizeof(float);
+}
+
+// The rows that the code is learnt from, evenly spaced, prepared. NULL when memory is short. Up to 16 MB in pages of
+// their own: on the heap of a thread that is all they would stay resident.
 static float *
 found_sample(const struct hnsw *hnsw, uint32_t rows, uint32_t *count)
 {
@@ -31,9 +38,10 @@ found_sample(const struct hnsw *hnsw, uint32_t rows, uint32_t *count)
     uint32_t want = rows < FOUND_SAMPLE ? rows : FOUND_SAMPLE;
     if ((uint64_t)want * dim > FOUND_FLOATS && want > TRIAL_ROWS)
         want = FOUND_FLOATS / dim > TRIAL_ROWS ? FOUND_FLOATS / dim : TRIAL_ROWS;
-    float *sample = mem_alloc((size_t)want * dim * sizeof *sample);
+    float *sample = pages_alloc(sample_bytes(hnsw, want));
     if (sample == NULL)
         return NULL;
+    pages_make_huge(sample, sample_bytes(hnsw, want));
     for (uint32_t i = 0; i < want; i++)
         codec_prepare(&hnsw->codec, arena_row(&hnsw->rows, (uint32_t)((uint64_t)i * rows / want)),
                       hnsw->config.type, sample + (size_t)i * dim);
@@ -130,9 +138,10 @@ static double
 try_code(struct codec *codec, const float *sample, struct scratch *scratch)
 {
     struct trial *trial = mem_alloc_zero(1, sizeof *trial);
-    uint8_t *planes = mem_alloc_aligned(64, (size_t)TRIAL_ROWS * codec->row_bytes * 2);
+    const size_t planes_bytes = (size_t)TRIAL_ROWS * codec->row_bytes * 2;
+    uint8_t *planes = pages_alloc_small(planes_bytes);
     if (trial == NULL || planes == NULL) {
-        mem_free(planes);
+        pages_free(planes, planes_bytes);
         mem_free(trial);
         return -1.0;
     }
@@ -148,7 +157,7 @@ try_code(struct codec *codec, const float *sample, struct scratch *scratch)
     uint32_t blind = 0;
     for (uint32_t q = 0; q < TRIAL_QUERIES; q++)
         blind += trial->near[q] > 0.0f && trial->near[q] < codec->high_error;
-    mem_free(planes);
+    pages_free(planes, planes_bytes);
     mem_free(trial);
     return blind * 2 > TRIAL_QUERIES ? 0.0 : found;
 }
@@ -163,7 +172,7 @@ hnsw_learn(const struct hnsw *hnsw, struct codec *codec, struct scratch *scratch
     codec_found(codec, sample, count, scratch->rotated);
     if (count >= TRIAL_ROWS)
         (void)try_code(codec, sample, scratch);
-    mem_free(sample);
+    pages_free(sample, sample_bytes(hnsw, count));
     return true;
 }
 
@@ -183,7 +192,7 @@ found_now(struct hnsw *hnsw, uint32_t rows, struct scratch *scratch)
         const double share = try_code(&hnsw->codec, sample, scratch);
         kind = share >= TRIAL_FOUND_MIN ? CODE_NIBBLE : share >= 0.0 ? CODE_EXACT : CODE_NONE;
     }
-    mem_free(sample);
+    pages_free(sample, sample_bytes(hnsw, count));
     atomic_store_explicit(&hnsw->kind, (uint32_t)kind, memory_order_release);
     return kind != CODE_NONE;
 }
@@ -221,6 +230,6 @@ hnsw_drift(const struct hnsw *hnsw)
         const double apart = sum / count - (double)hnsw->codec.mean[i];
         drift += apart * apart;
     }
-    mem_free(sample);
+    pages_free(sample, sample_bytes(hnsw, count));
     return (float)(drift / (double)hnsw->codec.variance);
 }

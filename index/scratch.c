@@ -26,14 +26,14 @@ scratch_close(struct scratch *scratch)
 {
     if (scratch == NULL)
         return;
-    void *const buffers[] = {scratch->visited,      scratch->touched,    scratch->pool.keys,
-                             scratch->members.keys, scratch->hits,       scratch->vector,
-                             scratch->rotated,      scratch->components, scratch->codes,
-                             scratch->joined,       scratch->one,        scratch->dots,
-                             scratch->distances,    scratch->occlusion,  scratch->candidates,
-                             scratch->chosen,       scratch->metas};
+    void *const buffers[] = {
+        scratch->visited,   scratch->touched,    scratch->pool.keys, scratch->members.keys,
+        scratch->hits,      scratch->vector,     scratch->rotated,   scratch->components,
+        scratch->codes,     scratch->one,        scratch->dots,      scratch->distances,
+        scratch->occlusion, scratch->candidates, scratch->chosen,    scratch->metas};
     for (size_t i = 0; i < sizeof buffers / sizeof buffers[0]; i++)
         mem_free(buffers[i]);
+    pages_free(scratch->joined, scratch->joined_room);
     mem_free(scratch);
 }
 
@@ -138,15 +138,19 @@ scratch_need(struct scratch *scratch, const struct hnsw *hnsw, uint32_t k, uint3
     ASSERT(scratch->members_room >= want && scratch->hits_room >= want);
 }
 
-// Pruning's buffers are asked for by linkers only, so that searches do not carry them.
+// Pruning's buffers are asked for by linkers only, so that searches do not carry them. The largest has room for more than
+// most rows have candidates.
 omen_status
 scratch_fit_prune(struct scratch *scratch, const struct hnsw *hnsw)
 {
     const size_t n = PRUNE_CANDIDATES_MAX;
     const size_t each = hnsw->codec.joined_bytes;
     if (scratch->joined_room < n * each) {
-        if (!renew(&scratch->joined, n * each))
+        uint8_t *joined = pages_alloc_small(n * each);
+        if (joined == NULL)
             return OMEN_E_NO_MEMORY;
+        pages_free(scratch->joined, scratch->joined_room);
+        scratch->joined = joined;
         scratch->joined_room = n * each;
     }
     if (scratch->chosen != NULL)

@@ -34,11 +34,13 @@
 #define ENTRY_EMPTY 0u
 #define TABLE_MIN 16u
 #define PREFETCH_AHEAD 12u
+#define PAGES_FROM ((size_t)128 << 10) // bytes of a table that lies in pages of its own
 
 _Static_assert(SLOTS_MAX * 25ull / 16 < UINT32_MAX, "a table has at most 2^32 - 1 places");
 
 // An entry whose slot has all bits set, and no hash, is a tomb: slot + 1 is below the mask.
 struct table {
+    size_t bytes; // all of it
     uint32_t capacity;
     uint32_t slot_mask;
     const uint32_t **pieces;   // lent; behind the struct
@@ -105,13 +107,31 @@ piece_entries(uint32_t capacity, uint32_t piece)
     return left < 1u << PIECE_SHIFT ? left : 1u << PIECE_SHIFT;
 }
 
+// On the heap the tables that were outgrown would be holes, each too small for the next.
+static struct table *
+table_memory(size_t bytes)
+{
+    return bytes < PAGES_FROM ? mem_alloc_zero(1, bytes) : pages_alloc_small(bytes);
+}
+
+static void
+table_free(void *memory)
+{
+    struct table *table = memory;
+    if (table != NULL && table->bytes >= PAGES_FROM)
+        pages_free(table, table->bytes);
+    else
+        mem_free(table);
+}
+
 // For slots below `slots`, with `bytes` behind it.
 static struct table *
 table_make(uint32_t capacity, uint32_t slots, size_t bytes)
 {
-    struct table *table = mem_alloc_zero(1, sizeof *table + bytes);
+    struct table *table = table_memory(sizeof *table + bytes);
     if (table == NULL)
         return NULL;
+    table->bytes = sizeof *table + bytes;
     table->capacity = capacity;
     table->slot_mask = SLOT_MASK_MIN;
     while (slots >= table->slot_mask)
@@ -167,7 +187,7 @@ idmap_close(struct idmap *map)
 {
     if (map == NULL)
         return;
-    mem_free(atomic_load_explicit(&map->table, memory_order_relaxed));
+    table_free(atomic_load_explicit(&map->table, memory_order_relaxed));
     arena_fini(&map->ids);
     mem_free(map);
 }
@@ -233,7 +253,7 @@ idmap_reserve(struct idmap *map, uint32_t slots, uint32_t added)
     table_refill(map, old, new);
     map->tombs = 0;
     atomic_store_explicit(&map->table, new, memory_order_release);
-    epoch_retire(map->gate, old, mem_free);
+    epoch_retire(map->gate, old, table_free);
     return OMEN_OK;
 }
 
@@ -264,12 +284,12 @@ idmap_own(struct idmap *map)
         memcpy((void *)(new->entries + ((size_t)piece << PIECE_SHIFT)), lent->pieces[piece],
                piece_entries(lent->capacity, piece) * sizeof new->entries[0]);
     if (!table_is_sound(new, lent->rows, live_of(map))) {
-        mem_free(new);
+        table_free(new);
         return OMEN_E_CORRUPT;
     }
     atomic_store_explicit(&map->table, new, memory_order_release);
     atomic_store_explicit(&map->lent, 0, memory_order_release);
-    epoch_retire(map->gate, lent, mem_free);
+    epoch_retire(map->gate, lent, table_free);
     return OMEN_OK;
 }
 
@@ -468,7 +488,7 @@ idmap_save_table(const struct idmap *map, uint32_t rows, const uint64_t *erased,
         .capacity = table->capacity,
     };
     const omen_status status = table_save(table, &head, sink);
-    mem_free(table);
+    table_free(table);
     return status;
 }
 

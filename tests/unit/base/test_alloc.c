@@ -126,9 +126,10 @@ START_TEST(countdown_refuses_the_nth_and_every_later_one)
     ck_assert_ptr_null(mem_alloc_aligned(64, 64));
     ck_assert_ptr_null(mem_resize(first, 16)); // `first` stays, or the sanitizer tells
     ck_assert_ptr_null(pages_alloc(4096));
+    ck_assert_ptr_null(pages_alloc_small(4096));
     ck_assert_ptr_null(pages_reserve(4096));
     ck_assert_ptr_null(pages_grow(first, 0, 0));
-    ck_assert_uint_eq(mem_refused(), 7);
+    ck_assert_uint_eq(mem_refused(), 8);
 
     mem_fail_after(0);
     ck_assert_uint_eq(mem_refused(), 0);
