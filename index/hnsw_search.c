@@ -373,11 +373,6 @@ walk_run(struct walk *walk)
         while (flying < depth && !walk_over(walk, pool, next)) {
             const uint32_t slot = nearest_slot(pool->keys[next]);
             pool->keys[next] |= NEAREST_FLAG;
-            if (walk->allowed == NULL)
-                follow(walk, slot, &ring[(oldest + flying) % RING]);
-            else
-                follow_filtered(walk, slot, &ring[(oldest + flying) % RING]);
-            flying++;
             next = next_open(pool, next);
             for (uint32_t ahead = next, seen = 0; ahead < pool->count && seen < LINKS_AHEAD;
                  ahead++)
@@ -385,6 +380,11 @@ walk_run(struct walk *walk)
                     graph_prefetch(&walk->hnsw->graph, nearest_slot(pool->keys[ahead]));
                     seen++;
                 }
+            if (walk->allowed == NULL)
+                follow(walk, slot, &ring[(oldest + flying) % RING]);
+            else
+                follow_filtered(walk, slot, &ring[(oldest + flying) % RING]);
+            flying++;
         }
         if (flying == 0)
             break;
