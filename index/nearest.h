@@ -53,14 +53,16 @@ static inline uint32_t
 nearest_insert(struct nearest *list, uint64_t key)
 {
     uint64_t *const keys = list->keys;
-    uint32_t low = 0, length = list->count;
-    if (length == list->capacity && (length == 0 || key >= keys[length - 1]))
+    if (list->count == list->capacity && (list->count == 0 || key >= keys[list->count - 1]))
         return list->capacity;
-    // Without branches, which would be guessed wrong every other time: only the first place of what is left is known.
-    while (length > 0) {
-        const uint32_t half = length - length / 2;
-        low += half & (0u - (uint32_t)(keys[low + half - 1] < key));
-        length -= half;
+    // Steps of 64, of 8, of 1: more keys are looked at than by halves, but none waits for another.
+    uint32_t low = 0, end = list->count;
+    for (uint32_t step = 64; step > 0; step /= 8) {
+        uint32_t below = 0;
+        for (uint32_t i = low + step - 1; i < end; i += step)
+            below += keys[i] < key;
+        low += below * step;
+        end = end - low < step ? end : low + step;
     }
     const uint32_t last = list->count < list->capacity ? list->count : list->capacity - 1;
     memmove(keys + low + 1, keys + low, (size_t)(last - low) * sizeof *keys);
