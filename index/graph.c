@@ -185,10 +185,13 @@ copy_piece(struct graph *graph, uint32_t first, uint32_t rows, uint32_t linked, 
 }
 
 omen_status
-graph_save(struct graph *graph, uint32_t linked, uint8_t *buffer, const struct image_sink *sink)
+graph_save(struct graph *graph, const struct graph_range *range, uint8_t *buffer,
+           const struct image_sink *sink)
 {
     struct arena *arena = &graph->rows;
-    for (uint32_t piece = 0; (uint64_t)piece << arena->shift < linked; piece++) {
+    const uint32_t linked = range->end;
+    for (uint32_t piece = range->from >> arena->shift; (uint64_t)piece << arena->shift < linked;
+         piece++) {
         if (!arena_save_next(arena, piece, linked))
             continue;
         const uint32_t first = piece << arena->shift;

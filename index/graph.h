@@ -89,9 +89,13 @@ graph_read(const struct graph *graph, uint32_t slot, uint32_t limit, uint32_t *l
 // were put become ours when they are written to, for which there is memory then. OMEN_E_CORRUPT: see arena_load.
 OMEN_MUST_CHECK omen_status graph_load(struct graph *graph, uint32_t rows, uint32_t linked,
                                        const struct image_source *source);
-// Puts what changed of the rows below `linked`, without links to rows from there on. `buffer` has room for IMAGE_PIECE_BYTES.
-OMEN_MUST_CHECK omen_status graph_save(struct graph *graph, uint32_t linked, uint8_t *buffer,
-                                       const struct image_sink *sink);
+// Puts what changed of the pieces with rows of [from, end), without links to rows from there on. `buffer` has room for
+// IMAGE_PIECE_BYTES.
+struct graph_range {
+    uint32_t from, end;
+};
+OMEN_MUST_CHECK omen_status graph_save(struct graph *graph, const struct graph_range *range,
+                                       uint8_t *buffer, const struct image_sink *sink);
 
 // For whoever holds the row's lock. The links below `limit`, at most links_max: a file's rows are not to be trusted.
 uint32_t graph_read_locked(const struct graph *graph, uint32_t slot, uint32_t limit,

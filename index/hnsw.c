@@ -80,6 +80,7 @@ hnsw_close(struct hnsw *hnsw)
 {
     if (hnsw == NULL)
         return;
+    mem_free(hnsw->kept_repaired);
     entries_fini(&hnsw->entries);
     graph_fini(&hnsw->graph);
     arena_fini(&hnsw->rows);
@@ -211,6 +212,13 @@ hnsw_tail(const struct hnsw *hnsw)
 {
     const uint32_t linked = atomic_load_explicit(&hnsw->linked_count, memory_order_acquire);
     return hnsw_count(hnsw) - linked;
+}
+
+uint32_t
+hnsw_tail_uncoded(const struct hnsw *hnsw)
+{
+    const uint32_t linked = atomic_load_explicit(&hnsw->linked_count, memory_order_acquire);
+    return hnsw_count(hnsw) - (linked > hnsw->chosen ? linked : hnsw->chosen);
 }
 
 uint32_t

@@ -115,8 +115,9 @@ uint32_t hnsw_count(const struct hnsw *hnsw); // published slots, erased ones to
 uint32_t hnsw_live(const struct hnsw *hnsw);  // published and not erased
 uint32_t
 hnsw_tail(const struct hnsw *hnsw); // published, not linked yet, whether claimed by a linker or not
-uint32_t hnsw_linked(const struct hnsw *hnsw); // every row below it is linked
-bool hnsw_founded(const struct hnsw *hnsw);    // enough rows are or were there: linking is possible
+uint32_t hnsw_tail_uncoded(const struct hnsw *hnsw); // of it what is compared by rows
+uint32_t hnsw_linked(const struct hnsw *hnsw);       // every row below it is linked
+bool hnsw_founded(const struct hnsw *hnsw); // enough rows are or were there: linking is possible
 
 // Writes at most query->k hits, nearest first, equal distances by smaller slot; returns how many.
 uint32_t hnsw_search(const struct hnsw *hnsw, const struct hnsw_query *query,
@@ -154,6 +155,11 @@ enum hnsw_saved {
 };
 
 OMEN_MUST_CHECK omen_status hnsw_save_begin(struct hnsw *hnsw, struct hnsw_save **out);
+// The same for less: what only grows, and the links only now and then. Whoever loads it has the rows that were linked since
+// the last time in the tail, and is soon done with linking them.
+OMEN_MUST_CHECK omen_status hnsw_save_begin_grown(struct hnsw *hnsw, struct hnsw_save **out);
+// Such a save was the last one.
+bool hnsw_links_behind(const struct hnsw *hnsw);
 uint32_t hnsw_save_rows(const struct hnsw_save *save);   // rows below it are in it
 uint32_t hnsw_save_linked(const struct hnsw_save *save); // and linked; the others are the tail
 const uint64_t *

@@ -54,7 +54,7 @@ check_links(const struct hnsw *hnsw, uint32_t slot, struct text *text)
     const uint32_t count = graph_read(&hnsw->graph, slot, link_empty(hnsw->graph.width), links);
     if (count > hnsw->graph.links_max)
         text_add(text, "slot %u has %u links, at most %u", slot, count, hnsw->graph.links_max);
-    if (count > 0 && !bit(hnsw->linked, slot))
+    if (count > 0 && !bit(hnsw->linked, slot) && slot >= hnsw->chosen)
         text_add(text, "slot %u has links and is not linked", slot);
     for (uint32_t i = 0; i < count && text->length == 0; i++) {
         if (may_be_newer(hnsw, links[i]))

@@ -7,7 +7,7 @@
 //     40  the seed, from which the signs of the rotation are drawn
 //     48  rows, linked, kind, found_rows, norm_max2, reach_events
 //     72  factor_unit, norm_unit, radius2, variance, high_error, both_error
-//     96  the entries' random state, their count; 20 bytes of zero
+//     96  the entries' random state, their count; chosen, or 0 where that is linked; 16 bytes of zero
 //    128  the mean, dim floats; the entries' slots
 #include "index/hnsw_head.h"
 
@@ -87,6 +87,7 @@ hnsw_head_write(const struct hnsw_config *config, const struct hnsw_head *head, 
         put32(out + 72 + (size_t)i * 4, float_bits(floats[i]));
     put64(out + 96, head->drawn);
     put32(out + 104, head->entry_count);
+    put32(out + 108, head->chosen > head->linked ? head->chosen : 0);
     uint8_t *at = out + HNSW_HEAD_FIXED_BYTES;
     for (uint32_t i = 0; i < config->dim; i++, at += 4)
         put32(at, float_bits(head->mean[i]));
@@ -117,14 +118,15 @@ same_config(const struct hnsw_config *config, const uint8_t *bytes)
 static bool
 counts_sound(const struct hnsw_config *config, const struct hnsw_head *head)
 {
-    if (head->rows > config->slots_max || head->linked > head->rows || head->kind > CODE_EXACT)
+    if (head->rows > config->slots_max || head->linked > head->chosen ||
+        head->chosen > head->rows || head->kind > CODE_EXACT)
         return false;
     // The rows that a code is yet to be founded from; where it is, they may have gone with a compaction.
     if (head->kind == CODE_NONE && head->found_rows != 0 &&
         (head->found_rows < HNSW_FOUND_ROWS || head->found_rows > head->rows))
         return false;
     // Nothing is linked without a code, nothing coded without rows to found it; a flat index has neither.
-    if (head->kind == CODE_NONE && (head->linked > 0 || head->entry_count > 0))
+    if (head->kind == CODE_NONE && (head->chosen > 0 || head->entry_count > 0))
         return false;
     if (head->kind == CODE_NIBBLE && !hnsw_may_code(config))
         return false;
@@ -178,8 +180,11 @@ hnsw_head_read(const struct hnsw_config *config, const uint8_t *bytes, struct hn
                                .both_error = floats[5],
                                .drawn = get64(bytes + 96),
                                .entry_count = get32(bytes + 104),
+                               .chosen = get32(bytes + 108),
                                .mean = mean,
                                .entries = entries};
+    if (head->chosen == 0)
+        head->chosen = head->linked;
     if (head->entry_count > ENTRIES_MAX ||
         hnsw_head_size(bytes) != hnsw_head_bytes(config->dim, head->entry_count))
         return OMEN_E_CORRUPT;

@@ -15,7 +15,8 @@
 
 struct hnsw_head {
     uint32_t rows, linked; // linked: all below it
-    uint32_t kind;         // enum code_kind
+    uint32_t chosen; // >= linked; below it rows have codes and links of their own (hnsw_save.c)
+    uint32_t kind;   // enum code_kind
     uint32_t found_rows, norm_max2, reach_events;
     float factor_unit, norm_unit, radius2, variance, high_error, both_error; // of the codec
     uint64_t drawn;

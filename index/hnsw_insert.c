@@ -19,6 +19,7 @@
 static uint32_t claim(struct hnsw *hnsw);
 static void encode(struct hnsw *hnsw, uint32_t slot, struct scratch *scratch);
 static void link_row(struct hnsw *hnsw, uint32_t slot, struct scratch *scratch);
+static bool link_chosen(struct hnsw *hnsw, uint32_t slot, struct scratch *scratch);
 static void finish(struct hnsw *hnsw, uint32_t slot);
 
 // Links that a full row keeps when it is chosen anew.
@@ -64,8 +65,10 @@ link_one(struct hnsw *hnsw, struct scratch *scratch)
     const uint32_t slot = claim(hnsw);
     if (slot == HNSW_NONE)
         return false;
-    encode(hnsw, slot, scratch);
-    if (!atomic_bit_test(hnsw->erased, slot))
+    const bool erased = atomic_bit_test(hnsw->erased, slot);
+    if (slot >= hnsw->chosen)
+        encode(hnsw, slot, scratch);
+    if (!erased && !(slot < hnsw->chosen && link_chosen(hnsw, slot, scratch)))
         link_row(hnsw, slot, scratch);
     finish(hnsw, slot);
     return true;
@@ -112,6 +115,24 @@ link_row(struct hnsw *hnsw, uint32_t slot, struct scratch *scratch)
         taken += link_offer(hnsw, scratch, chosen[i], slot);
     if (taken == 0 && count > 0)
         link_squeeze(hnsw, slot, chosen[0]);
+}
+
+// A row that was loaded with links of its own offers itself to those that it links to, as it did when it chose them; false
+// where there is none any more, or none that takes it.
+static bool
+link_chosen(struct hnsw *hnsw, uint32_t slot, struct scratch *scratch)
+{
+    uint32_t links[LINK_ROW_MAX], taken = 0;
+    graph_lock(&hnsw->graph, slot);
+    const uint32_t count = graph_read_locked(&hnsw->graph, slot, hnsw_count(hnsw), links);
+    graph_unlock(&hnsw->graph, slot);
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t other = links[i];
+        const bool there = other < hnsw->chosen || atomic_bit_test(hnsw->linked, other);
+        if (there && other != slot && !atomic_bit_test(hnsw->erased, other))
+            taken += link_offer(hnsw, scratch, other, slot);
+    }
+    return taken > 0;
 }
 
 static uint32_t

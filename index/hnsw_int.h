@@ -73,6 +73,14 @@ struct hnsw {
     _Atomic uint64_t *repaired; // erased and nothing left to do
     size_t bits_bytes;          // usable bytes of each of them
     bool loaded;                // links of the file may lead to rows that are not linked here
+    uint32_t chosen; // of the load: rows below it have codes and links of their own, linked or not
+
+    // What the file has of links, for saves (hnsw_save.c): those of rows below `kept_linked` are whole as of one moment,
+    // with these rows repaired (kept_words words; NULL: none).
+    uint32_t kept_linked;
+    uint32_t kept_words;
+    uint64_t *kept_repaired;
+    _Atomic bool behind; // rows from there on are in the file and not whole
 
     uint32_t appended, reserved; // the caller's write lock
 

@@ -56,13 +56,13 @@ load_arrays(struct hnsw *hnsw, const struct hnsw_head *head, const struct image_
     omen_status status = arena_load(&hnsw->rows, IMAGE_ROWS, head->rows, source);
     if (status != OMEN_OK || hnsw->config.flat)
         return status;
-    status = graph_load(&hnsw->graph, head->rows, head->linked, source);
+    status = graph_load(&hnsw->graph, head->rows, head->chosen, source);
     if (status == OMEN_OK && head->kind != CODE_NONE)
-        status = arena_load(&hnsw->meta, IMAGE_CODE_META, head->linked, source);
+        status = arena_load(&hnsw->meta, IMAGE_CODE_META, head->chosen, source);
     if (status == OMEN_OK && head->kind == CODE_NIBBLE)
-        status = arena_load(&hnsw->high, IMAGE_HIGH, head->linked, source);
+        status = arena_load(&hnsw->high, IMAGE_HIGH, head->chosen, source);
     if (status == OMEN_OK && head->kind == CODE_NIBBLE)
-        status = arena_load(&hnsw->low, IMAGE_LOW, head->linked, source);
+        status = arena_load(&hnsw->low, IMAGE_LOW, head->chosen, source);
     return status;
 }
 
@@ -116,6 +116,24 @@ set_linked(struct hnsw *hnsw, uint32_t linked)
     atomic_store(&hnsw->linked_prefix, linked);
 }
 
+// What a save without links goes by.
+static omen_status
+load_kept(struct hnsw *hnsw, const struct hnsw_head *head, uint32_t repaired)
+{
+    hnsw->chosen = head->chosen;
+    hnsw->kept_linked = head->linked;
+    atomic_store(&hnsw->behind, head->chosen > head->linked);
+    if (repaired == 0)
+        return OMEN_OK;
+    hnsw->kept_words = bitmap_words(head->rows);
+    hnsw->kept_repaired = mem_alloc(hnsw->kept_words * sizeof *hnsw->kept_repaired);
+    if (hnsw->kept_repaired == NULL)
+        return OMEN_E_NO_MEMORY;
+    for (uint32_t i = 0; i < hnsw->kept_words; i++)
+        hnsw->kept_repaired[i] = atomic_load_explicit(&hnsw->repaired[i], memory_order_relaxed);
+    return OMEN_OK;
+}
+
 static omen_status
 load_marks(struct hnsw *hnsw, const struct hnsw_head *head, const struct image_source *source)
 {
@@ -132,6 +150,9 @@ load_marks(struct hnsw *hnsw, const struct hnsw_head *head, const struct image_s
     if (status != OMEN_OK)
         return status;
     const uint32_t repaired = bits_count(hnsw->repaired, head->rows);
+    status = load_kept(hnsw, head, repaired);
+    if (status != OMEN_OK)
+        return status;
     atomic_store(&hnsw->repaired_count, repaired);
     // Those who linked out of turn when it was saved have to be linked again, and are counted then.
     const uint32_t events = head->linked + repaired;

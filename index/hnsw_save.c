@@ -9,16 +9,26 @@
 //
 // The repaired bits are of before the links are copied, so that what a bit says was done is in the copy; what is done
 // later will be done again.
+//
+// Linking one row changes a score of others, anywhere: after a thirtieth of the rows, hardly a piece of links is as it
+// was. So hnsw_save_begin_grown puts rows, codes, and of the links only the pieces that new rows are in, each once: a row's
+// own links, as they were chosen. What those ask of older rows is left out until that costs a third of what new rows do.
+// The head then says both how far the links are whole (H) and how far rows have links of their own (chosen). Whoever
+// loads has the rows between scanned by their codes, and offers them once more to those they link to, which needs no walk
+// (hnsw_insert.c). The entries lead to rows below H, and the repaired bits are those of when the links were whole: what was
+// repaired since may be mended in rows that were not put.
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "index/hnsw_head.h"
 
 #define ARENAS_MAX 5u
+#define GROWN_SHARE 3u // bytes of new rows for each byte of links that are put anew
 
 struct hnsw_save {
     struct hnsw *hnsw;
-    uint32_t rows, linked;
-    uint64_t *erased, *repaired; // bitmaps of `rows` bits
+    uint32_t rows, linked, chosen; // as the head says
+    bool whole;                    // links are: linked is of this moment
+    uint64_t *erased, *repaired;   // bitmaps of `rows` bits
     uint8_t *head;
     size_t head_bytes;
     uint32_t saved_before[ARENAS_MAX]; // rows of each arena that the last save put
@@ -74,6 +84,8 @@ copy_entries(struct entries *entries, uint32_t linked, uint64_t *drawn, uint32_t
     return kept;
 }
 
+static void keep(struct hnsw_save *save);
+
 static omen_status
 begin_head(struct hnsw_save *save)
 {
@@ -83,6 +95,7 @@ begin_head(struct hnsw_save *save)
     struct hnsw_head head = {
         .rows = save->rows,
         .linked = save->linked,
+        .chosen = save->chosen,
         .kind = (uint32_t)hnsw_kind(hnsw),
         .found_rows = atomic_load_explicit(&hnsw->found_rows, memory_order_relaxed),
         .norm_max2 = atomic_load_explicit(&hnsw->norm_max2, memory_order_relaxed),
@@ -123,8 +136,38 @@ save_free(struct hnsw_save *save)
     mem_free(save);
 }
 
-omen_status
-hnsw_save_begin(struct hnsw *hnsw, struct hnsw_save **out)
+// Whether so many rows are new since all links were put that to put them again is cheap beside what those rows cost.
+static bool
+links_due(const struct hnsw *hnsw, uint32_t chosen)
+{
+    const uint64_t links = hnsw->graph.rows.row_bytes;
+    const uint64_t row_bytes = hnsw->row_bytes + 2 * hnsw->codec.row_bytes + links;
+    const uint64_t old = hnsw->kept_linked, grown = chosen > old ? chosen - old : 0;
+    return grown >= old || grown * row_bytes >= GROWN_SHARE * old * links;
+}
+
+// Those of the moment, or those of when the links were put.
+static uint64_t *
+copy_repaired(const struct hnsw *hnsw, const struct hnsw_save *save)
+{
+    if (!save->whole) {
+        uint64_t *copy = mem_alloc_zero(bitmap_words(save->rows), sizeof *copy);
+        if (copy != NULL && hnsw->kept_repaired != NULL)
+            memcpy(copy, hnsw->kept_repaired, hnsw->kept_words * sizeof *copy);
+        return copy;
+    }
+    uint64_t *copy = copy_bits(hnsw->repaired, save->rows);
+    if (copy == NULL)
+        return NULL;
+    mending_clear(hnsw, copy, save->rows);
+    // A row that was linked out of turn and repaired already has to be linked again.
+    for (uint32_t slot = save->linked; slot < save->rows; slot = (slot | 63) + 1)
+        copy[slot >> 6] &= (1ull << (slot & 63)) - 1;
+    return copy;
+}
+
+static omen_status
+save_begin(struct hnsw *hnsw, bool all, struct hnsw_save **out)
 {
     *out = NULL;
     struct hnsw_save *save = mem_alloc_zero(1, sizeof *save);
@@ -132,19 +175,17 @@ hnsw_save_begin(struct hnsw *hnsw, struct hnsw_save **out)
         return OMEN_E_NO_MEMORY;
     save->hnsw = hnsw;
     save->linked = atomic_load_explicit(&hnsw->linked_prefix, memory_order_acquire);
+    save->chosen = hnsw->chosen > save->linked ? hnsw->chosen : save->linked;
     save->rows = hnsw_count(hnsw);
+    save->whole = all || hnsw->config.flat || links_due(hnsw, save->chosen);
+    if (!save->whole)
+        save->linked = hnsw->kept_linked;
     save->erased = copy_bits(hnsw->erased, save->rows);
     bool enough = save->erased != NULL;
     if (!hnsw->config.flat) {
-        save->repaired = copy_bits(hnsw->repaired, save->rows);
+        save->repaired = copy_repaired(hnsw, save);
         enough &= save->repaired != NULL;
-        if (save->repaired != NULL)
-            mending_clear(hnsw, save->repaired, save->rows);
     }
-    // A row that was linked out of turn and repaired already has to be linked again.
-    for (uint32_t slot = save->linked; enough && save->repaired != NULL && slot < save->rows;
-         slot = (slot | 63) + 1)
-        save->repaired[slot >> 6] &= (1ull << (slot & 63)) - 1;
     const omen_status status = enough ? begin_head(save) : OMEN_E_NO_MEMORY;
     if (status != OMEN_OK) {
         save_free(save);
@@ -156,6 +197,18 @@ hnsw_save_begin(struct hnsw *hnsw, struct hnsw_save **out)
         save->saved_before[i] = list[i].arena->saved_rows;
     *out = save;
     return OMEN_OK;
+}
+
+omen_status
+hnsw_save_begin(struct hnsw *hnsw, struct hnsw_save **out)
+{
+    return save_begin(hnsw, true, out);
+}
+
+omen_status
+hnsw_save_begin_grown(struct hnsw *hnsw, struct hnsw_save **out)
+{
+    return save_begin(hnsw, false, out);
 }
 
 uint32_t
@@ -180,23 +233,25 @@ omen_status
 hnsw_save_arrays(struct hnsw_save *save, const struct image_sink *sink)
 {
     struct hnsw *hnsw = save->hnsw;
-    const uint32_t linked = save->linked;
+    const uint32_t chosen = save->chosen;
     omen_status status = arena_save(&hnsw->rows, IMAGE_ROWS, save->rows, sink);
-    if (status != OMEN_OK || linked == 0)
+    if (status != OMEN_OK || chosen == 0)
         return status;
     if (hnsw_kind(hnsw) == CODE_NIBBLE) {
-        status = arena_save(&hnsw->high, IMAGE_HIGH, linked, sink);
+        status = arena_save(&hnsw->high, IMAGE_HIGH, chosen, sink);
         if (status == OMEN_OK)
-            status = arena_save(&hnsw->low, IMAGE_LOW, linked, sink);
+            status = arena_save(&hnsw->low, IMAGE_LOW, chosen, sink);
     }
     if (status == OMEN_OK)
-        status = arena_save(&hnsw->meta, IMAGE_CODE_META, linked, sink);
+        status = arena_save(&hnsw->meta, IMAGE_CODE_META, chosen, sink);
     if (status != OMEN_OK)
         return status;
     uint8_t *buffer = mem_alloc_aligned(64, IMAGE_PIECE_BYTES);
     if (buffer == NULL)
         return OMEN_E_NO_MEMORY;
-    status = graph_save(&hnsw->graph, linked, buffer, sink);
+    const struct graph_range range = {.from = save->whole ? 0 : hnsw->graph.rows.saved_rows,
+                                      .end = chosen};
+    status = graph_save(&hnsw->graph, &range, buffer, sink);
     mem_free(buffer);
     return status;
 }
@@ -225,7 +280,30 @@ hnsw_save_close(struct hnsw_save *save, enum hnsw_saved saved)
         arena_save_done(list[i].arena, save->saved_before[i]);
         arena_touch_all(list[i].arena);
     }
+    if (saved == HNSW_SAVED)
+        keep(save);
     save_free(save);
+}
+
+// What the file has of links now. The repaired bits are given to the index.
+static void
+keep(struct hnsw_save *save)
+{
+    struct hnsw *hnsw = save->hnsw;
+    atomic_store(&hnsw->behind, save->chosen > save->linked);
+    if (!save->whole)
+        return;
+    mem_free(hnsw->kept_repaired);
+    hnsw->kept_linked = save->linked;
+    hnsw->kept_repaired = save->repaired;
+    hnsw->kept_words = bitmap_words(save->rows);
+    save->repaired = NULL;
+}
+
+bool
+hnsw_links_behind(const struct hnsw *hnsw)
+{
+    return atomic_load(&hnsw->behind);
 }
 
 void
@@ -237,4 +315,5 @@ hnsw_touch_all(struct hnsw *hnsw)
         arena_touch_all(list[i].arena);
         arena_touch_lent(list[i].arena);
     }
+    hnsw->kept_linked = 0;
 }

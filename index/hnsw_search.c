@@ -455,6 +455,34 @@ walk_enter(struct walk *walk, uint32_t want, const struct bitmap *allowed)
     }
 }
 
+// Puts what is nearest of [from, end) into the pool: rows that have codes and are not linked (hnsw_save.c). What the walk
+// met is there, or was too far.
+static void
+scan_chosen(struct walk *walk, uint32_t from, uint32_t end)
+{
+    const struct hnsw *hnsw = walk->hnsw;
+    struct nearest *pool = &walk->scratch->pool;
+    uint32_t slots[BATCH_MAX], count = 0;
+    float distances[BATCH_MAX];
+    for (uint32_t slot = from; slot <= end; slot++) {
+        if (slot < end && !atomic_bit_test(hnsw->erased, slot) &&
+            !(slot < walk->limit && scratch_visited(walk->scratch, slot)))
+            slots[count++] = slot;
+        if (count < BATCH_MAX && slot < end)
+            continue;
+        const float bound = pool->count == pool->capacity
+                                ? nearest_distance(pool->keys[pool->count - 1])
+                                : INFINITY;
+        uint32_t below = count > 0 ? walk_measure(walk, slots, count, bound, distances) : 0;
+        for (; below != 0; below &= below - 1) {
+            const uint32_t i = (uint32_t)__builtin_ctz(below);
+            nearest_insert(pool, nearest_key(distances[i], slots[i]));
+        }
+        walk->evaluations += count;
+        count = 0;
+    }
+}
+
 uint32_t
 hnsw_search(const struct hnsw *hnsw, const struct hnsw_query *query, struct scratch *scratch,
             struct hit *hits)
@@ -492,16 +520,21 @@ hnsw_search(const struct hnsw *hnsw, const struct hnsw_query *query, struct scra
     if (query->excluded < walk.limit)
         scratch_visit(scratch, query->excluded);
 
+    uint32_t rows_from = tail_from; // what is compared by rows
     enum hnsw_strategy strategy = HNSW_WALKED;
     if (query->allowed != NULL) {
         strategy = filter_search(&walk, query, &exact, tail_from, &heap);
     } else {
         walk_enter(&walk, ENTRIES_TAKEN, NULL);
         walk_run(&walk);
-        rerank(&walk, query, &exact, tail_from, &heap);
+        if (hnsw->chosen > tail_from) {
+            rows_from = hnsw->chosen;
+            scan_chosen(&walk, tail_from, rows_from);
+        }
+        rerank(&walk, query, &exact, rows_from, &heap);
     }
-    if (tail_from < walk.published)
-        exact_range(hnsw, query, &exact, tail_from, walk.published, &heap);
+    if (rows_from < walk.published)
+        exact_range(hnsw, query, &exact, rows_from, walk.published, &heap);
     if (query->work != NULL) {
         query->work->evaluations += walk.evaluations;
         query->work->hops += walk.hops;

@@ -26,6 +26,7 @@ struct held {
 struct save {
     struct shard *shard;
     struct journal *journal;
+    bool grown; // not all links
     struct generation *generation;
     struct hnsw_save *index;
     struct fields_frozen *fields;
@@ -38,6 +39,7 @@ struct save {
     uint32_t held_count;
 };
 
+static omen_status save_all(struct save *save, struct omen_error *error);
 static omen_status save_begin(struct save *save, struct omen_error *error);
 static omen_status sync_first(void *journal, struct omen_error *error);
 static void save_end(struct save *save, bool saved);
@@ -69,6 +71,16 @@ checkpoint_worthwhile(struct shard *shard)
 }
 
 omen_status
+checkpoint_grown(struct shard *shard, struct omen_error *error)
+{
+    struct save save = {.shard = shard, .journal = shard->journal, .grown = true};
+    lock_acquire(&shard->upkeep);
+    const omen_status status = save_all(&save, error);
+    lock_release(&shard->upkeep);
+    return status;
+}
+
+omen_status
 checkpoint(struct shard *shard, struct omen_error *error)
 {
     lock_acquire(&shard->upkeep);
@@ -81,24 +93,30 @@ omen_status
 checkpoint_into(struct shard *shard, struct journal *journal, struct omen_error *error)
 {
     struct save save = {.shard = shard, .journal = journal};
-    omen_status status = save_begin(&save, error);
-    if (status == OMEN_OK) {
-        error->status = OMEN_OK;
-        status = put_grown(&save);
-        if (status == OMEN_OK)
-            status = put_changed(&save, error);
-        if (status == OMEN_OK)
-            status = put_heads(&save);
-        if (status != OMEN_OK && blocks_save_error(save.blocks)->status == status)
-            *error = *blocks_save_error(save.blocks);
-        else if (status != OMEN_OK && error->status != status)
-            (void)error_set_plain(error, status);
-        if (status == OMEN_OK)
-            status = blocks_save_flush(save.blocks, error);
-        if (status == OMEN_OK)
-            status = finish(&save, error);
-        save_end(&save, status == OMEN_OK);
-    }
+    return save_all(&save, error);
+}
+
+static omen_status
+save_all(struct save *save, struct omen_error *error)
+{
+    omen_status status = save_begin(save, error);
+    if (status != OMEN_OK)
+        return status;
+    error->status = OMEN_OK;
+    status = put_grown(save);
+    if (status == OMEN_OK)
+        status = put_changed(save, error);
+    if (status == OMEN_OK)
+        status = put_heads(save);
+    if (status != OMEN_OK && blocks_save_error(save->blocks)->status == status)
+        *error = *blocks_save_error(save->blocks);
+    else if (status != OMEN_OK && error->status != status)
+        (void)error_set_plain(error, status);
+    if (status == OMEN_OK)
+        status = blocks_save_flush(save->blocks, error);
+    if (status == OMEN_OK)
+        status = finish(save, error);
+    save_end(save, status == OMEN_OK);
     return status;
 }
 
@@ -120,7 +138,8 @@ save_begin(struct save *save, struct omen_error *error)
     save->generation = generation;
     omen_status status = idmap_own(generation->ids); // its table will lie elsewhere
     if (status == OMEN_OK)
-        status = hnsw_save_begin(generation->hnsw, &save->index);
+        status = save->grown ? hnsw_save_begin_grown(generation->hnsw, &save->index)
+                             : hnsw_save_begin(generation->hnsw, &save->index);
     if (status == OMEN_OK)
         status = fields_freeze(generation->fields, hnsw_count(generation->hnsw), &save->fields);
     if (status == OMEN_OK)

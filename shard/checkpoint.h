@@ -20,7 +20,10 @@ struct shard_head {
 bool checkpoint_due(struct shard *shard);
 // Whether anything changed since. With nobody beside it.
 bool checkpoint_worthwhile(struct shard *shard);
-// Takes `upkeep`. On failure the file holds the last one, and the log everything since.
+// While others write: takes `upkeep`, and puts all links only now and then (hnsw_save_begin_grown). On failure the file holds
+// the last one, and the log everything since.
+OMEN_MUST_CHECK omen_status checkpoint_grown(struct shard *shard, struct omen_error *error);
+// The same with all links.
 OMEN_MUST_CHECK omen_status checkpoint(struct shard *shard, struct omen_error *error);
 // After one: rows that are in the file are read from there, and their memory is given back. Takes `upkeep`.
 void checkpoint_settle(struct shard *shard);

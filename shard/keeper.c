@@ -9,12 +9,14 @@
 #include "shard/checkpoint.h"
 
 #define INTERVAL_MS_DEFAULT 200u
+#define IDLE_NS 5000000000ull
 #define RETRY_NS 5000000000ull // after a checkpoint that failed: most of its work was in vain
 
 struct keeper {
     struct shard *shard;
     struct timer *timer;
-    uint64_t retry_ns; // no checkpoint before; 0: at once
+    uint64_t retry_ns;          // no checkpoint before; 0: at once
+    uint64_t seen_seq, seen_ns; // the last entry of the log, and since when it is that
 };
 
 static bool keep(void *context);
@@ -53,6 +55,26 @@ keeper_wake(struct keeper *keeper)
         timer_wake(keeper->timer);
 }
 
+// Whether nobody has written for a while, all is linked, and the last checkpoint left links out.
+static bool
+is_idle(struct keeper *keeper)
+{
+    struct shard *shard = keeper->shard;
+    const uint64_t now_ns = os_clock_ns();
+    const uint64_t accepted = atomic_load(&shard->journal->accepted_seq);
+    if (accepted != keeper->seen_seq) {
+        keeper->seen_seq = accepted;
+        keeper->seen_ns = now_ns;
+    }
+    if (now_ns - keeper->seen_ns < IDLE_NS || now_ns < keeper->retry_ns)
+        return false;
+    const uint32_t ticket = epoch_enter(&shard->gate);
+    const struct hnsw *hnsw = shard_generation(shard)->hnsw;
+    const bool idle = hnsw_links_behind(hnsw) && hnsw_idle(hnsw);
+    epoch_leave(&shard->gate, ticket);
+    return idle;
+}
+
 // One piece of upkeep, the most pressing first.
 static bool
 keep(void *context)
@@ -63,10 +85,13 @@ keep(void *context)
     if (shard->journal->interval)
         (void)!journal_sync(shard->journal, &error);
     if (checkpoint_due(shard) && os_clock_ns() >= keeper->retry_ns) {
-        const omen_status status = checkpoint(shard, &error);
+        const omen_status status = checkpoint_grown(shard, &error);
         keeper->retry_ns = status == OMEN_OK ? 0 : os_clock_ns() + RETRY_NS;
         if (status == OMEN_OK)
             checkpoint_settle(shard);
+    } else if (is_idle(keeper)) {
+        const omen_status status = checkpoint(shard, &error);
+        keeper->retry_ns = status == OMEN_OK ? 0 : os_clock_ns() + RETRY_NS;
     }
     const uint32_t ticket = epoch_enter(&shard->gate);
     const bool more = hnsw_promote_next(shard_generation(shard)->hnsw);

@@ -92,7 +92,7 @@ bound_tail(struct shard *shard)
         return;
     for (enum linkers_did did = LINKERS_DID; did == LINKERS_DID;) {
         const uint32_t ticket = epoch_enter(&shard->gate);
-        const uint32_t tail = hnsw_tail(shard_generation(shard)->hnsw);
+        const uint32_t tail = hnsw_tail_uncoded(shard_generation(shard)->hnsw);
         epoch_leave(&shard->gate, ticket);
         if (tail <= rows_max)
             break;

@@ -56,6 +56,26 @@ world_try_save(struct world *world, struct image_table *table)
     return status;
 }
 
+// With the links of new rows, or all where it is time to.
+static inline omen_status
+world_try_save_grown(struct world *world, struct image_table *table)
+{
+    struct hnsw_save *save;
+    const struct image_sink sink = image_table_sink(table);
+    ck_assert_int_eq(hnsw_save_begin_grown(world->hnsw, &save), OMEN_OK);
+    omen_status status = hnsw_save_arrays(save, &sink);
+    if (status == OMEN_OK)
+        status = hnsw_save_head(save, &sink);
+    hnsw_save_close(save, status == OMEN_OK ? HNSW_SAVED : HNSW_NOT_SAVED);
+    return status;
+}
+
+static inline void
+world_save_grown(struct world *world, struct image_table *table)
+{
+    ck_assert_int_eq(world_try_save_grown(world, table), OMEN_OK);
+}
+
 static inline void
 world_save(struct world *world, struct image_table *table)
 {
