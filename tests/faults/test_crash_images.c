@@ -70,7 +70,8 @@ write_history(uint64_t seed, omen_durability durability)
         disk_note(2 * step + 2);
         history[step + 1] = copy_of(&world->now);
         const bool lasts = durability == OMEN_DURABLE_COMMIT || op == FAULT_CHECKPOINT ||
-                           op == FAULT_COMPACT || op == FAULT_REOPEN;
+                           op == FAULT_CHECKPOINT_GROWN || op == FAULT_COMPACT ||
+                           op == FAULT_REOPEN;
         sure[step + 1] = lasts ? step + 1 : sure[step];
     }
     omen_close(world->index);

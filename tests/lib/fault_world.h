@@ -9,6 +9,7 @@
 #include <check.h>
 #include <stdio.h>
 
+#include "shard/checkpoint.h"
 #include "tests/lib/shard_model.h"
 
 #define FAULT_BATCH_MAX 40u
@@ -31,6 +32,7 @@ enum fault_op {
     FAULT_PAYLOADS,
     FAULT_DELETE,
     FAULT_CHECKPOINT,
+    FAULT_CHECKPOINT_GROWN, // as the keeper makes them beside writers
     FAULT_COMPACT,
     FAULT_REOPEN,
     FAULT_OPS,
@@ -115,6 +117,13 @@ fault_delete(struct fault_world *world)
     return omen_delete(world->index, ids, count, NULL);
 }
 
+static inline omen_status
+fault_checkpoint_grown(struct fault_world *world)
+{
+    struct omen_error error;
+    return checkpoint_grown((struct shard *)(void *)world->index, &error);
+}
+
 // A status other than OMEN_OK leaves the model of afterwards in `next`. A failed opening leaves no index.
 static inline omen_status
 fault_step(struct fault_world *world, enum fault_op op)
@@ -126,6 +135,9 @@ fault_step(struct fault_world *world, enum fault_op op)
         break;
     case FAULT_CHECKPOINT:
         status = omen_flush(world->index);
+        break;
+    case FAULT_CHECKPOINT_GROWN:
+        status = fault_checkpoint_grown(world);
         break;
     case FAULT_COMPACT:
         status = omen_compact(world->index);
@@ -150,7 +162,8 @@ fault_draw_op(struct fault_world *world)
            : drawn < 8  ? FAULT_UPSERT
            : drawn < 10 ? FAULT_PAYLOADS
            : drawn < 12 ? FAULT_DELETE
-           : drawn < 14 ? FAULT_CHECKPOINT
+           : drawn < 13 ? FAULT_CHECKPOINT
+           : drawn < 14 ? FAULT_CHECKPOINT_GROWN
            : drawn < 15 ? FAULT_COMPACT
                         : FAULT_REOPEN;
 }
