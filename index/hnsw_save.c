@@ -12,7 +12,7 @@
 //
 // Linking one row changes a score of others, anywhere: after a thirtieth of the rows, hardly a piece of links is as it
 // was. So hnsw_save_begin_grown puts rows, codes, and of the links only the pieces that new rows are in, each once: a row's
-// own links, as they were chosen. What those ask of older rows is left out until that costs a third of what new rows do.
+// own links, as they were chosen. What those ask of older rows is left out until that costs a fifth of what new rows do.
 // The head then says both how far the links are whole (H) and how far rows have links of their own (chosen). Whoever
 // loads has the rows between scanned by their codes, and offers them once more to those they link to, which needs no walk
 // (hnsw_insert.c). The entries lead to rows below H, and the repaired bits are those of when the links were whole: what was
@@ -22,7 +22,7 @@
 #include "index/hnsw_head.h"
 
 #define ARENAS_MAX 5u
-#define GROWN_SHARE 3u // bytes of new rows for each byte of links that are put anew
+#define GROWN_SHARE 5u // bytes of new rows for each byte of links that are put anew
 
 struct hnsw_save {
     struct hnsw *hnsw;
