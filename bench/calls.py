@@ -30,7 +30,7 @@ def c_figures(engine, name):
         "--ef",
         "10,16,32",
         "--repeat",
-        "5",
+        "25",
     ]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     floor = float(re.search(r"floor .* p50 (\d+) ns", text).group(1))
