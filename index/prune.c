@@ -8,6 +8,9 @@
 // neighbourhood graph, which hold the graph together, come before any other; the second, at alpha = 1.2, fills
 // up with the nearest of the rest, which shortens walks. Distances here are squares, and so is ALPHA2.
 //
+// Once a factor is above 1.44 neither pass will take the candidate, and what the links chosen later do to it need not be
+// known: most of 200 candidates are out after a few links.
+//
 // Equal vectors would fill each other's rows and cut themselves off: of candidates at distance 0 at most a quarter of
 // the links is taken.
 #include <math.h>
@@ -18,6 +21,7 @@
 
 #define ALPHA2 1.44f
 #define PREFETCH_ROWS 8u
+#define HOPELESS_SHARE 4u // of what follows: then moving the rest up is worth it
 
 static uint8_t *
 joined_row(const struct hnsw *hnsw, struct scratch *scratch, uint32_t i)
@@ -128,6 +132,32 @@ code_distances(const struct hnsw *hnsw, struct scratch *scratch, uint32_t slot,
     pair_distances(hnsw, scratch, scratch->codes, &meta, 0, count);
 }
 
+// Those from `from` on that no pass can choose any more make room for the rest, whose order stays. Returns the new count.
+static uint32_t
+drop_hopeless(const struct hnsw *hnsw, struct scratch *scratch, uint32_t *slots, float *own,
+              uint32_t from, uint32_t count)
+{
+    float *const occlusion = scratch->occlusion;
+    const bool exact = hnsw_kind(hnsw) == CODE_EXACT;
+    uint32_t kept = from;
+    for (uint32_t i = from; i < count; i++) {
+        if (occlusion[i] > ALPHA2)
+            continue;
+        if (kept != i) {
+            slots[kept] = slots[i];
+            own[kept] = own[i];
+            occlusion[kept] = occlusion[i];
+            if (!exact) {
+                scratch->metas[kept] = scratch->metas[i];
+                memcpy(joined_row(hnsw, scratch, kept), joined_row(hnsw, scratch, i),
+                       hnsw->codec.joined_bytes);
+            }
+        }
+        kept++;
+    }
+    return kept;
+}
+
 uint32_t
 prune(const struct hnsw *hnsw, struct scratch *scratch, uint32_t owner, const uint64_t *candidates,
       uint32_t count, uint32_t keep, uint32_t *chosen)
@@ -166,6 +196,7 @@ prune(const struct hnsw *hnsw, struct scratch *scratch, uint32_t owner, const ui
             else
                 pair_distances(hnsw, scratch, joined_row(hnsw, scratch, i), &scratch->metas[i],
                                i + 1, n);
+            uint32_t hopeless = 0;
             for (uint32_t j = i + 1; j < n; j++) {
                 const float between = scratch->distances[j];
                 // own / between, with 0 / 0 = 1: twins of a chosen one are neither nearer nor farther.
@@ -173,7 +204,10 @@ prune(const struct hnsw *hnsw, struct scratch *scratch, uint32_t owner, const ui
                                      : own[j] > 0.0f ? INFINITY
                                                      : 1.0f;
                 occlusion[j] = factor > occlusion[j] ? factor : occlusion[j];
+                hopeless += occlusion[j] > ALPHA2;
             }
+            if (hopeless >= (n - i) / HOPELESS_SHARE)
+                n = drop_hopeless(hnsw, scratch, slots, own, i + 1, n);
         }
         if (taken == keep || alpha2 == ALPHA2)
             return taken;
