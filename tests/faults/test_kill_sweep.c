@@ -29,7 +29,7 @@ static const enum fault_op story[] = {
 struct shared {
     struct model states[2];
     _Atomic uint32_t acknowledged; // 0: the index is not made
-    _Atomic uint64_t killed;
+    _Atomic int anew;              // the reader opens again before it looks
 };
 
 // Where a writer is to be killed, and how often the reader looks meanwhile.
@@ -80,6 +80,10 @@ look(omen_index_t *index, struct prng *prng)
     omen_options options = OMEN_OPTIONS_INIT;
     options.path = path;
     options.read_only = 1;
+    if (atomic_load(&shared->anew) != 0) {
+        omen_close(*index);
+        *index = NULL;
+    }
     if (*index == NULL && omen_open(&options, index) != OMEN_OK) {
         ck_assert_msg(acknowledged == 0, "the reader: %s", omen_error_message());
         return;
@@ -171,6 +175,7 @@ go_on(const struct plan *plan)
     ck_assert_msg(before || fault_holds(world->index, state(acknowledged + 1)),
                   "n %d, after %u: other rows than acknowledged", (int)plan->n, acknowledged);
     world->now = *state(before ? acknowledged : acknowledged + 1);
+    prng_init(&world->prng, acknowledged); // or the same vectors would be drawn again
     acknowledge();
 }
 
@@ -253,7 +258,10 @@ kill_at(const struct plan *plan)
     atomic_store(&shared->acknowledged, 0);
     fault_world_init(world, path, 1);
     const pid_t reader = reader_begin();
+    atomic_store(&shared->anew, plan->n % 5 == 0);
     const bool killed = let_write(plan);
+    if (plan->n % 2 == 0) // what was half done, the reader finds first
+        reader_ask();
     // The next one is killed too, now and then, while it takes over or a little later.
     struct plan again = *plan;
     again.n = 1 + plan->n % 32;
