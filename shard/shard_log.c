@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/limits.h"
 #include "shard/checkpoint.h"
 #include "shard/keeper.h"
 
@@ -109,6 +110,14 @@ shard_replay(struct shard *shard, const struct log_entry *entry, struct omen_err
                      error->text);
 }
 
+// How many rows come behind the entry, if what comes is like it.
+static uint32_t
+rows_behind(const struct log_entry *entry, size_t count)
+{
+    const double rows = (double)entry->behind / (double)(entry->count + 1) * (double)count;
+    return rows < SLOTS_MAX ? (uint32_t)rows : SLOTS_MAX;
+}
+
 static omen_status
 replay_rows(struct shard *shard, const struct log_entry *entry, struct omen_error *error)
 {
@@ -133,7 +142,7 @@ replay_rows(struct shard *shard, const struct log_entry *entry, struct omen_erro
         status = error_set(error, OMEN_E_CORRUPT, "its rows have %zu bytes instead of %zu",
                            rows.row_bytes, shard->row_bytes);
     else
-        status = shard_replay_rows(shard, &batch, error);
+        status = shard_replay_rows(shard, &batch, rows_behind(entry, rows.count), error);
     mem_free(memory);
     return status;
 }

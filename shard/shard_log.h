@@ -23,8 +23,9 @@ OMEN_MUST_CHECK omen_status shard_replay(struct shard *shard, const struct log_e
                                          struct omen_error *error);
 
 // ---- shard_write.c, shard_payloads.c, shard_erase.c: what the log says ----
+// `behind`: about how many rows more will come.
 OMEN_MUST_CHECK omen_status shard_replay_rows(struct shard *shard, const omen_batch *given,
-                                              struct omen_error *error);
+                                              uint32_t behind, struct omen_error *error);
 OMEN_MUST_CHECK omen_status shard_replay_payloads(struct shard *shard, const omen_batch *given,
                                                   struct omen_error *error);
 OMEN_MUST_CHECK omen_status shard_replay_field(struct shard *shard, const struct op_field *field,

@@ -49,8 +49,22 @@ make_slots(struct shard *shard, size_t count, struct omen_error *error)
     return compact_target(shard, error);
 }
 
+// Room for all that is about to come at once: a table of ids that grows by and by is built anew each time, and pages that
+// become full one by one are joined one by one. What comes may be something else, so that there is none is no failure.
+static void
+make_room_behind(struct shard *shard, size_t count, uint32_t behind)
+{
+    struct generation *generation = shard_target(shard);
+    const uint32_t rows = hnsw_count(generation->hnsw);
+    const uint64_t wanted = (uint64_t)count + behind, left = shard->options.slots_max - rows;
+    const uint32_t added = (uint32_t)(wanted < left ? wanted : left);
+    if (behind > 0)
+        (void)!generation_reserve(generation, rows + added, added);
+}
+
 omen_status
-shard_replay_rows(struct shard *shard, const omen_batch *given, struct omen_error *error)
+shard_replay_rows(struct shard *shard, const omen_batch *given, uint32_t behind,
+                  struct omen_error *error)
 {
     struct write write = {.given = given, .mode = BATCH_REPLAY, .error = error};
     omen_status status = write_check(shard, given, error);
@@ -58,6 +72,7 @@ shard_replay_rows(struct shard *shard, const omen_batch *given, struct omen_erro
         status = make_slots(shard, given->count, error);
     if (status != OMEN_OK || given->count == 0)
         return status;
+    make_room_behind(shard, given->count, behind);
     write_one(shard, &write);
     return write.status;
 }

@@ -23,6 +23,7 @@ struct log_entry {
     uint16_t flags; // 0; reserved
     const void *bytes;
     size_t count;
+    uint64_t behind; // of one that was read: about how many bytes of later ones there are
 };
 
 struct log_part {

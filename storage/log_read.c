@@ -13,10 +13,13 @@ struct log_reader {
     uint64_t next_seq; // of the entry to be given next
     uint64_t key;      // of the part to be read next
     uint64_t first_seq, entries, entry;
-    char *group; // the group at hand, and how far it was read
+    uint64_t stream_at,
+        stream_end; // bytes of all groups before the one at hand, and with the last one
+    char *group;    // the group at hand, and how far it was read
     size_t room, count, at;
 };
 
+static void find_end(struct log_reader *reader);
 static omen_status next_group(struct log_reader *reader, struct omen_error *error);
 static omen_status next_entry(struct log_reader *reader, struct log_entry *entry,
                               struct omen_error *error);
@@ -74,6 +77,21 @@ log_part_check(uint64_t key, const struct kv_value *value, struct part_head *hea
     return OMEN_OK;
 }
 
+// Where the log ends as of the transaction. Only a hint is made of it, so what cannot be read is left to those who do.
+static void
+find_end(struct log_reader *reader)
+{
+    struct omen_error ignored;
+    struct kv_value value;
+    struct part_head head;
+    uint64_t key = UINT64_MAX;
+    if (kv_previous(reader->txn, reader->table, &key, &value, &ignored) != OMEN_OK ||
+        value.count < sizeof head)
+        return;
+    memcpy(&head, value.bytes, sizeof head);
+    reader->stream_end = head.stream_at + head.group_bytes;
+}
+
 omen_status
 log_reader_open(struct kv_txn *txn, uint32_t table, uint64_t after, struct log_reader **out,
                 struct omen_error *error)
@@ -95,6 +113,7 @@ log_reader_open(struct kv_txn *txn, uint32_t table, uint64_t after, struct log_r
         return status;
     }
     reader->key = status == OMEN_OK ? key & ~PART_MASK : 0;
+    find_end(reader);
     *out = reader;
     return OMEN_OK;
 }
@@ -181,6 +200,7 @@ next_group(struct log_reader *reader, struct omen_error *error)
                          (unsigned long long)reader->next_seq, (unsigned long long)head.first_seq);
     reader->key = (head.first_seq << PART_BITS) + PART_MASK + 1;
     reader->first_seq = head.first_seq;
+    reader->stream_at = head.stream_at;
     reader->entries = head.entries;
     reader->entry = 0;
     reader->at = 0;
@@ -218,6 +238,8 @@ next_entry(struct log_reader *reader, struct log_entry *entry, struct omen_error
         .count = (size_t)head.count,
     };
     reader->at += sizeof head + log_padded((size_t)head.count);
+    const uint64_t read = reader->stream_at + reader->at;
+    entry->behind = read < reader->stream_end ? reader->stream_end - read : 0;
     reader->entry++;
     return OMEN_OK;
 }

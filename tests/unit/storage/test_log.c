@@ -137,6 +137,35 @@ START_TEST(entries_of_every_size_come_back)
 }
 END_TEST
 
+START_TEST(entry_says_how_much_is_behind_it)
+{
+    struct kv *kv = store_open(KV_WRITE);
+    struct log log = log_open(kv, 0);
+    struct omen_error error;
+    struct log_reader *reader;
+    struct log_entry entry;
+    append(&log, 3, 1000);
+    append(&log, 1, 200000);
+    append(&log, 2, 8);
+    struct kv_txn *txn = store_begin_read(kv);
+    for (uint64_t after = 0; after < log.last_seq; after++) {
+        uint64_t behind = UINT64_MAX;
+        ck_assert_int_eq(log_reader_open(txn, TABLE_LOG, after, &reader, &error), OMEN_OK);
+        for (uint64_t seq = after + 1; seq <= log.last_seq; seq++) {
+            ck_assert_int_eq(log_reader_next(reader, &entry, &error), OMEN_OK);
+            // What is behind the one before it is itself, its head and what is behind it.
+            if (behind != UINT64_MAX)
+                ck_assert_uint_eq(behind, 48 + (entry.count + 7) / 8 * 8 + entry.behind);
+            behind = entry.behind;
+        }
+        ck_assert_uint_eq(behind, 0);
+        log_reader_close(reader);
+    }
+    kv_abort(txn);
+    kv_close(kv);
+}
+END_TEST
+
 START_TEST(trim_erases_whole_groups_only)
 {
     struct kv *kv = store_open(KV_WRITE);
@@ -326,6 +355,7 @@ suite(void)
     tcase_add_checked_fixture(tcase, store_setup, store_teardown);
     tcase_add_test(tcase, empty_log_goes_on_where_the_checkpoint_ends);
     tcase_add_test(tcase, entries_of_every_size_come_back);
+    tcase_add_test(tcase, entry_says_how_much_is_behind_it);
     tcase_add_test(tcase, trim_erases_whole_groups_only);
     tcase_add_test(tcase, draft_refuses_what_is_past_its_limits);
     tcase_add_test(tcase, numbers_end_before_keys_do);
