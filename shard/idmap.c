@@ -111,7 +111,12 @@ piece_entries(uint32_t capacity, uint32_t piece)
 static struct table *
 table_memory(size_t bytes)
 {
-    return bytes < PAGES_FROM ? mem_alloc_zero(1, bytes) : pages_alloc_small(bytes);
+    void *memory = bytes < PAGES_FROM ? mem_alloc_zero(1, bytes) : pages_alloc_small(bytes);
+    if (memory != NULL && bytes >= HUGE_PAGE_BYTES)
+        pages_make_huge(
+            memory,
+            bytes); // those it fills: a table of a million is copied while a shard is opened
+    return memory;
 }
 
 static void
@@ -257,18 +262,22 @@ idmap_reserve(struct idmap *map, uint32_t slots, uint32_t added)
     return OMEN_OK;
 }
 
-// Whether a copied table is what its head says: then there is an EMPTY for every walk, and an id behind every slot.
-static bool
-table_is_sound(const struct table *table, uint32_t rows, uint32_t count)
+// Copies a piece of a table that nobody else knows, so its entries are plain memory: 16 of them a step. Returns how many are
+// used; *beyond is set where one's slot is not below the table's rows.
+static uint32_t
+piece_copy(const struct table *lent, uint32_t piece, struct table *new, bool *beyond)
 {
-    uint32_t used = 0;
-    bool below = true;
-    for (uint32_t i = 0; i < table->capacity; i++) {
-        const uint32_t entry = atomic_load_explicit(&table->entries[i], memory_order_relaxed);
-        used += entry != ENTRY_EMPTY;
-        below &= entry == ENTRY_EMPTY || slot_of(table, entry) < rows;
+    uint32_t *const to = (uint32_t *)(void *)new->entries + ((size_t)piece << PIECE_SHIFT);
+    const uint32_t count = piece_entries(lent->capacity, piece);
+    const uint32_t mask = lent->slot_mask, rows = lent->rows;
+    uint32_t used = 0, wrong = 0;
+    memcpy(to, lent->pieces[piece], count * sizeof *to);
+    for (uint32_t i = 0; i < count; i++) {
+        used += to[i] != ENTRY_EMPTY;
+        wrong += to[i] != ENTRY_EMPTY && (to[i] & mask) - 1 >= rows;
     }
-    return below && used == count;
+    *beyond |= wrong > 0;
+    return used;
 }
 
 omen_status
@@ -280,10 +289,12 @@ idmap_own(struct idmap *map)
     struct table *new = table_open(lent->capacity, lent->rows);
     if (new == NULL)
         return OMEN_E_NO_MEMORY;
+    uint32_t used = 0;
+    bool beyond = false;
     for (uint32_t piece = 0; piece < piece_count(lent->capacity); piece++)
-        memcpy((void *)(new->entries + ((size_t)piece << PIECE_SHIFT)), lent->pieces[piece],
-               piece_entries(lent->capacity, piece) * sizeof new->entries[0]);
-    if (!table_is_sound(new, lent->rows, live_of(map))) {
+        used += piece_copy(lent, piece, new, &beyond);
+    // Only then is there an EMPTY for every walk, and an id behind every slot.
+    if (beyond || used != live_of(map)) {
         table_free(new);
         return OMEN_E_CORRUPT;
     }
