@@ -71,6 +71,8 @@ struct image_source {
     // there, unchanged, until the structure that was loaded is closed, or puts or drops the piece.
     const void *(*get)(void *context, uint32_t array, uint32_t piece, size_t *count);
     void *context;
+    // Whether what `get` gave still is what was put, which takes reading it. NULL where nobody can tell.
+    bool (*sound)(const void *bytes, size_t count);
 };
 
 #endif

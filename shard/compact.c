@@ -164,7 +164,11 @@ next_generation(struct shard *shard, struct generation *from, struct generation 
     struct hnsw *hnsw;
     struct reader *reader;
     *out = NULL;
-    omen_status status = renumbering_open(from, renumbering);
+    // Everything is written anew: what was damaged would pass for sound.
+    omen_status status = shard_file_verify_sources(shard, error);
+    if (status != OMEN_OK)
+        return status;
+    status = renumbering_open(from, renumbering);
     if (status == OMEN_OK)
         status = readers_take(&shard->readers, 0, &reader);
     if (status != OMEN_OK) {

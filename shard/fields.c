@@ -29,23 +29,18 @@ struct row_walk {
     struct msgpack_value wrong;
 };
 
-struct row {
-    const void *payload;
-    size_t bytes;
-};
-
-static struct row row_of(const struct field_rows *rows, size_t i);
-static struct row old_row_of(const struct field_rows *rows, size_t i);
+static struct field_payload row_of(const struct field_rows *rows, size_t i);
+static struct field_payload old_row_of(const struct field_rows *rows, size_t i);
 static uint32_t slot_of(const struct field_rows *rows, size_t i);
 static omen_status fill_field(struct field *field, const struct payloads *payloads, uint32_t slots,
                               uint32_t *bad_slot, struct omen_error *error);
 static void forget(struct fields *fields, uint32_t slot);
-static bool field_fits(struct field *field, struct row row, struct msgpack_value *wrong);
-static bool claim_row(struct field *field, struct row row, uint32_t limit);
-static void unclaim_row(struct field *field, struct row row, uint64_t count);
-static void add_row(struct field *field, struct row row, uint32_t slot);
-static void remove_row(struct field *field, struct row row, uint32_t slot);
-static bool walk_row(struct row_walk *walk, struct row row, field_visit_fn visit);
+static bool field_fits(struct field *field, struct field_payload row, struct msgpack_value *wrong);
+static bool claim_row(struct field *field, struct field_payload row, uint32_t limit);
+static void unclaim_row(struct field *field, struct field_payload row, uint64_t count);
+static void add_row(struct field *field, struct field_payload row, uint32_t slot);
+static void remove_row(struct field *field, struct field_payload row, uint32_t slot);
+static bool walk_row(struct row_walk *walk, struct field_payload row, field_visit_fn visit);
 static bool visit_check(void *context, const struct msgpack_value *value);
 static bool visit_claim(void *context, const struct msgpack_value *value);
 static bool visit_unclaim(void *context, const struct msgpack_value *value);
@@ -162,22 +157,34 @@ fill_field(struct field *field, const struct payloads *payloads, uint32_t slots,
            struct omen_error *error)
 {
     for (uint32_t slot = 0; slot < slots; slot++) {
-        struct row row;
+        struct field_payload row;
         struct msgpack_value wrong;
         row.payload = payloads_get(payloads, slot, &row.bytes);
         if (row.payload == NULL)
             continue;
-        if (!field_fits(field, row, &wrong)) {
+        const omen_status status = field_fill(field, &row, slot, slots, &wrong);
+        if (status == OMEN_E_FIELD_TYPE) {
             *bad_slot = slot;
             return error_set(error, OMEN_E_FIELD_TYPE,
                              "field \"%.*s\" as %s: there is a value that is %s",
                              (int)field->name_bytes, field->name, field_type_name(field->type),
                              msgpack_kind_name(&wrong));
         }
-        if (!claim_row(field, row, slots))
-            return error_set_plain(error, OMEN_E_NO_MEMORY);
-        add_row(field, row, slot);
+        if (status != OMEN_OK)
+            return error_set_plain(error, status);
     }
+    return OMEN_OK;
+}
+
+omen_status
+field_fill(struct field *field, const struct field_payload *payload, uint32_t slot, uint32_t limit,
+           struct msgpack_value *wrong)
+{
+    if (!field_fits(field, *payload, wrong))
+        return OMEN_E_FIELD_TYPE;
+    if (!claim_row(field, *payload, limit))
+        return OMEN_E_NO_MEMORY;
+    add_row(field, *payload, slot);
     return OMEN_OK;
 }
 
@@ -188,7 +195,7 @@ fields_check(const struct fields *fields, const void *payload, size_t bytes, siz
     for (uint32_t i = 0; i < fields->count; i++) {
         struct field *field = fields->list[i];
         struct msgpack_value wrong;
-        if (field_fits(field, (struct row){payload, bytes}, &wrong))
+        if (field_fits(field, (struct field_payload){payload, bytes}, &wrong))
             continue;
         const enum field_type type = field->type;
         const bool text = wrong.kind == MSGPACK_STRING;
@@ -288,7 +295,7 @@ fields_remove(struct fields *fields, uint32_t slot, const void *payload, size_t 
     rwlock_acquire_exclusive(&fields->lock);
     forget(fields, slot);
     for (uint32_t f = 0; f < fields->count; f++)
-        remove_row(fields->list[f], (struct row){payload, bytes}, slot);
+        remove_row(fields->list[f], (struct field_payload){payload, bytes}, slot);
     rwlock_release_exclusive(&fields->lock);
 }
 
@@ -355,20 +362,20 @@ fields_find(const struct fields *fields, const char *name, size_t name_bytes)
 
 // ---- one row and one field ----
 
-static struct row
+static struct field_payload
 row_of(const struct field_rows *rows, size_t i)
 {
     return rows->payloads == NULL || rows->payloads[i] == NULL
-               ? (struct row){NULL, 0}
-               : (struct row){rows->payloads[i], rows->bytes[i]};
+               ? (struct field_payload){NULL, 0}
+               : (struct field_payload){rows->payloads[i], rows->bytes[i]};
 }
 
-static struct row
+static struct field_payload
 old_row_of(const struct field_rows *rows, size_t i)
 {
     return rows->old == NULL || rows->old[i] == NULL
-               ? (struct row){NULL, 0}
-               : (struct row){rows->old[i], rows->old_bytes[i]};
+               ? (struct field_payload){NULL, 0}
+               : (struct field_payload){rows->old[i], rows->old_bytes[i]};
 }
 
 static uint32_t
@@ -378,7 +385,7 @@ slot_of(const struct field_rows *rows, size_t i)
 }
 
 static bool
-field_fits(struct field *field, struct row row, struct msgpack_value *wrong)
+field_fits(struct field *field, struct field_payload row, struct msgpack_value *wrong)
 {
     struct row_walk walk = {.field = field};
     const bool stopped = walk_row(&walk, row, visit_check);
@@ -387,7 +394,7 @@ field_fits(struct field *field, struct row row, struct msgpack_value *wrong)
 }
 
 static bool
-claim_row(struct field *field, struct row row, uint32_t limit)
+claim_row(struct field *field, struct field_payload row, uint32_t limit)
 {
     struct row_walk walk = {.field = field, .limit = limit};
     bool claimed = !walk_row(&walk, row, visit_claim);
@@ -401,7 +408,7 @@ claim_row(struct field *field, struct row row, uint32_t limit)
 }
 
 static void
-unclaim_row(struct field *field, struct row row, uint64_t count)
+unclaim_row(struct field *field, struct field_payload row, uint64_t count)
 {
     struct row_walk walk = {.field = field, .count = count};
     (void)walk_row(&walk, row, visit_unclaim);
@@ -410,7 +417,7 @@ unclaim_row(struct field *field, struct row row, uint64_t count)
 }
 
 static void
-add_row(struct field *field, struct row row, uint32_t slot)
+add_row(struct field *field, struct field_payload row, uint32_t slot)
 {
     struct row_walk walk = {.field = field, .slot = slot};
     (void)walk_row(&walk, row, visit_add);
@@ -423,7 +430,7 @@ add_row(struct field *field, struct row row, uint32_t slot)
 }
 
 static void
-remove_row(struct field *field, struct row row, uint32_t slot)
+remove_row(struct field *field, struct field_payload row, uint32_t slot)
 {
     if (field->load != FIELD_LOADED)
         return; // the slot is forgotten
@@ -438,7 +445,7 @@ remove_row(struct field *field, struct row row, uint32_t slot)
 }
 
 static bool
-walk_row(struct row_walk *walk, struct row row, field_visit_fn visit)
+walk_row(struct row_walk *walk, struct field_payload row, field_visit_fn visit)
 {
     return field_walk(row.payload, row.bytes, walk->field->name, walk->field->name_bytes, visit,
                       walk);

@@ -101,6 +101,16 @@ OMEN_MUST_CHECK omen_status fields_save(struct fields *fields, uint32_t rows,
 // nothing pending, fields_freeze has succeeded, or the fields are closed; from any thread, one at a time.
 // OMEN_E_CORRUPT, OMEN_E_VERSION, OMEN_E_NO_MEMORY; then *out is NULL.
 OMEN_MUST_CHECK omen_status fields_load(const struct image_source *source, struct fields **out);
+// Where the stream turns out to be damaged, fields are made of the payloads instead: of those below `rows` that `erased`
+// does not name. Before anything else is done with the fields. OMEN_E_CORRUPT where the image is not of as many rows.
+struct fields_origin {
+    const struct payloads *payloads; // borrowed, like the context
+    uint32_t rows;
+    bool (*erased)(const void *context, uint32_t slot);
+    const void *context;
+};
+OMEN_MUST_CHECK omen_status fields_rebuild_from(struct fields *fields,
+                                                const struct fields_origin *origin);
 // Brings in one field that is pending; from any thread. OMEN_E_NOT_FOUND when none is. While it works filters on
 // indexed fields and writes wait: some tens of nanoseconds for each distinct value.
 OMEN_MUST_CHECK omen_status fields_load_next(struct fields *fields);

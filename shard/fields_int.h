@@ -57,12 +57,18 @@ struct fields {
     uint32_t limit;                 // above every slot that was ever promised
     struct field *list[FIELDS_MAX]; // an entry once set stays until the end
     struct image_source image;      // asked while something is pending
+    struct fields_origin origin;    // or without payloads
     uint32_t image_rows;            // below which all its slots are
     uint32_t pending;               // fields
     uint32_t corrupt;               // fields
     // Of image_rows: slots of which the image does not hold any more. NULL: nothing is pending.
     uint64_t *forgotten;
     bool any_forgotten;
+};
+
+struct field_payload {
+    const void *payload;
+    size_t bytes;
 };
 
 // NULL when the field has no index. Under the lock.
@@ -76,6 +82,9 @@ field_low_base(enum field_type type)
 }
 
 struct field *field_open(const struct field_spec *spec); // NULL: no memory
+// Puts a slot below `limit` into a field that nobody sees yet. OMEN_E_FIELD_TYPE, and *wrong is why; OMEN_E_NO_MEMORY.
+OMEN_MUST_CHECK omen_status field_fill(struct field *field, const struct field_payload *payload,
+                                       uint32_t slot, uint32_t limit, struct msgpack_value *wrong);
 
 // Makes sure that the field is loaded. OMEN_E_NO_MEMORY: not now; OMEN_E_CORRUPT: never.
 OMEN_MUST_CHECK omen_status fields_settle(struct fields *fields, struct field *field);

@@ -2,6 +2,8 @@
 //
 // Shape: handle, in memory.
 //
+// A stream whose checksum does not hold, or that is none, is not needed: what it says follows from the payloads.
+//
 // Bytes from disk are not trusted: every count is held against the bytes that are left before memory is taken for it,
 // values must ascend, and slots must be rows. What holds together can still contradict the payloads; then answers are
 // wrong, but nothing breaks (field.was_stored). The storage below has checksums against bad luck.
@@ -37,8 +39,10 @@ struct reading {
 static omen_status load_head(struct fields *fields);
 static omen_status read_head(struct fields *fields, struct stream *stream, size_t first_bytes);
 static omen_status load_field(struct fields *fields, struct field *field);
+static omen_status rebuild(const struct fields *fields, struct field *field);
 static omen_status copy_content(const struct fields *fields, const struct field *field,
                                 uint8_t **out);
+static bool bit(const uint64_t *words, uint32_t slot);
 static omen_status read_content(struct reading *reading);
 static bool read_key(struct reading *reading, struct field_key *key);
 static bool read_text(struct reading *reading, bool first, struct field_key *key);
@@ -65,6 +69,16 @@ fields_load(const struct image_source *source, struct fields **out)
         return status;
     }
     *out = fields;
+    return OMEN_OK;
+}
+
+omen_status
+fields_rebuild_from(struct fields *fields, const struct fields_origin *origin)
+{
+    ASSERT(!fields->any_forgotten);
+    if (fields->image_rows != origin->rows)
+        return OMEN_E_CORRUPT;
+    fields->origin = *origin;
     return OMEN_OK;
 }
 
@@ -187,6 +201,8 @@ load_field(struct fields *fields, struct field *field)
     if (status == OMEN_E_NO_MEMORY || status == OMEN_E_CORRUPT) {
         field_index_close(reading.index);
         slot_set_fini(&reading.present);
+        if (status == OMEN_E_CORRUPT && fields->origin.payloads != NULL)
+            status = rebuild(fields, field);
         if (status == OMEN_E_NO_MEMORY)
             return status; // it stays pending
     } else {
@@ -204,6 +220,46 @@ load_field(struct fields *fields, struct field *field)
     return status;
 }
 
+// What the stream said, said by the payloads of the same rows.
+static omen_status
+rebuild(const struct fields *fields, struct field *field)
+{
+    const struct fields_origin *origin = &fields->origin;
+    const struct field_spec spec = {field->name, field->name_bytes, field->type};
+    struct field *fresh = field_open(&spec);
+    omen_status status = fresh != NULL ? OMEN_OK : OMEN_E_NO_MEMORY;
+    for (uint32_t slot = 0; slot < origin->rows && status == OMEN_OK; slot++) {
+        struct field_payload row;
+        struct msgpack_value wrong;
+        if (origin->erased(origin->context, slot) ||
+            (fields->any_forgotten && bit(fields->forgotten, slot)))
+            continue;
+        row.payload = payloads_get(origin->payloads, slot, &row.bytes);
+        if (row.payload == NULL)
+            continue;
+        status = msgpack_check_map(row.payload, row.bytes, NULL);
+        if (status == OMEN_OK)
+            status = field_fill(fresh, &row, slot, origin->rows, &wrong);
+    }
+    if (status == OMEN_OK) {
+        field_index_close(field->index);
+        field->index = fresh->index;
+        field->present = fresh->present;
+        field->multi_rows = fresh->multi_rows;
+        mem_free(fresh);
+        return OMEN_OK;
+    }
+    if (fresh != NULL)
+        field_close(fresh);
+    return status == OMEN_E_NO_MEMORY ? status : OMEN_E_CORRUPT; // they are damaged as well
+}
+
+static bool
+bit(const uint64_t *words, uint32_t slot)
+{
+    return (words[slot >> 6] >> (slot & 63) & 1) != 0;
+}
+
 // The pieces lie apart.
 static omen_status
 copy_content(const struct fields *fields, const struct field *field, uint8_t **out)
@@ -216,8 +272,10 @@ copy_content(const struct fields *fields, const struct field *field, uint8_t **o
         uint64_t wanted = IMAGE_PIECE_BYTES - skip;
         wanted = wanted < end - at ? wanted : end - at;
         size_t count = 0;
-        if (image->get(image->context, IMAGE_FIELDS, (uint32_t)piece, &count) == NULL ||
-            count < skip + wanted)
+        const void *bytes = image->get(image->context, IMAGE_FIELDS, (uint32_t)piece, &count);
+        if (bytes == NULL || count < skip + wanted)
+            return OMEN_E_CORRUPT;
+        if (image->sound != NULL && !image->sound(bytes, count))
             return OMEN_E_CORRUPT;
         at += wanted;
     }
@@ -344,7 +402,7 @@ read_set(struct reading *reading, uint64_t head, struct slot_set *set)
 static void
 take(const struct reading *reading, uint32_t slot, struct slot_set *set, struct slot_set_room *into)
 {
-    if (reading->forgotten != NULL && (reading->forgotten[slot >> 6] >> (slot & 63) & 1) != 0)
+    if (reading->forgotten != NULL && bit(reading->forgotten, slot))
         return;
     if (into->list != NULL)
         into->list[set->count] = slot;

@@ -43,14 +43,26 @@ keep(const struct image_source *image, struct kept **out)
     return OMEN_OK;
 }
 
-static omen_status
-load_fields(struct generation *generation, const struct image_source *image)
+static bool
+is_erased(const void *hnsw, uint32_t slot)
 {
+    return hnsw_erased(hnsw, slot);
+}
+
+static omen_status
+load_fields(struct generation *generation, const struct image_source *image, uint32_t rows)
+{
+    const struct fields_origin origin = {.payloads = generation->payloads,
+                                         .rows = rows,
+                                         .erased = is_erased,
+                                         .context = generation->hnsw};
     omen_status status = keep(image, &generation->kept);
     if (status != OMEN_OK)
         return status;
-    const struct image_source source = {.get = kept_get, .context = generation->kept};
-    return fields_load(&source, &generation->fields);
+    const struct image_source source = {
+        .get = kept_get, .context = generation->kept, .sound = image->sound};
+    status = fields_load(&source, &generation->fields);
+    return status == OMEN_OK ? fields_rebuild_from(generation->fields, &origin) : status;
 }
 
 // A copy of an index in memory has none yet: all rows have GENERATION_VERSION_FIRST.
@@ -102,7 +114,7 @@ generation_load(const struct generation_source *source, struct epoch *gate, stru
     }
     if (status == OMEN_OK) {
         *part = "fields";
-        status = load_fields(generation, image);
+        status = load_fields(generation, image, source->rows);
     }
     if (status == OMEN_OK) {
         *part = "erased rows";

@@ -92,6 +92,20 @@ shard_file_verify(struct shard *shard, struct omen_error *error)
 }
 
 omen_status
+shard_file_verify_sources(struct shard *shard, struct omen_error *error)
+{
+    struct kv_txn *txn;
+    if (!writes_a_file(shard))
+        return OMEN_OK;
+    omen_status status = kv_begin_read(shard->journal->kv, &txn, error);
+    if (status == OMEN_OK) {
+        status = blocks_verify_sources(txn, error);
+        kv_abort(txn);
+    }
+    return status;
+}
+
+omen_status
 shard_file_shrink(struct shard *shard, struct omen_error *error)
 {
     struct kv_usage usage;

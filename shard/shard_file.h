@@ -7,6 +7,9 @@
 
 // Reads the whole file and checks every checksum; nothing for a shard in memory.
 OMEN_MUST_CHECK omen_status shard_file_verify(struct shard *shard, struct omen_error *error);
+// Reads what a new numbering of the rows is made of, and checks it; nothing for who writes no file.
+OMEN_MUST_CHECK omen_status shard_file_verify_sources(struct shard *shard,
+                                                      struct omen_error *error);
 // After compaction: brings it to the file and gives the file's free pages back where that is worth it.
 OMEN_MUST_CHECK omen_status shard_file_shrink(struct shard *shard, struct omen_error *error);
 

@@ -113,10 +113,20 @@ get(void *context, uint32_t array, uint32_t piece, size_t *count)
     return NULL;
 }
 
+static bool
+sound(const void *bytes, size_t count)
+{
+    struct block_head head;
+    memcpy(&head, (const char *)bytes - sizeof head, sizeof head);
+    pages_will_need(bytes, count);
+    return head.count == count && head.checksum == hash_bytes(bytes, count) &&
+           head.head_checksum == hash_bytes(&head, offsetof(struct block_head, head_checksum));
+}
+
 struct image_source
 blocks_load_source(struct blocks_load *load)
 {
-    return (struct image_source){.get = get, .context = load};
+    return (struct image_source){.get = get, .context = load, .sound = sound};
 }
 
 omen_status
@@ -127,8 +137,10 @@ blocks_load_status(const struct blocks_load *load, struct omen_error *error)
     return load->status;
 }
 
-omen_status
-blocks_verify(struct kv_txn *txn, struct blocks_report *report, struct omen_error *error)
+// Array 0 is none.
+static omen_status
+verify_all_but(struct kv_txn *txn, uint32_t array, struct blocks_report *report,
+               struct omen_error *error)
 {
     struct kv_value value;
     *report = (struct blocks_report){0};
@@ -137,7 +149,7 @@ blocks_verify(struct kv_txn *txn, struct blocks_report *report, struct omen_erro
         status = log_verify(txn, TABLE_LOG, error);
     for (uint64_t key = 0; status == OMEN_OK;) {
         status = kv_next(txn, TABLE_BLOCKS, &key, &value, error);
-        if (status == OMEN_OK)
+        if (status == OMEN_OK && (array == 0 || key >> 56 != array))
             status = block_check(key, &value, error);
         report->pieces += status == OMEN_OK;
         report->bytes += status == OMEN_OK ? value.count : 0;
@@ -145,4 +157,17 @@ blocks_verify(struct kv_txn *txn, struct blocks_report *report, struct omen_erro
             break; // the last key there can be
     }
     return status == OMEN_E_NOT_FOUND ? OMEN_OK : status;
+}
+
+omen_status
+blocks_verify(struct kv_txn *txn, struct blocks_report *report, struct omen_error *error)
+{
+    return verify_all_but(txn, 0, report, error);
+}
+
+omen_status
+blocks_verify_sources(struct kv_txn *txn, struct omen_error *error)
+{
+    struct blocks_report report;
+    return verify_all_but(txn, IMAGE_FIELDS, &report, error);
 }

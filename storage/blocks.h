@@ -34,6 +34,7 @@ OMEN_MUST_CHECK omen_status manifest_read(struct kv_txn *txn, struct manifest *o
 
 // ---- saving ----
 struct blocks_save; // opaque; its transactions are its own, a few MiB each
+// A piece that takes the place of a damaged one is refused, since it may be made of that: OMEN_E_CORRUPT.
 OMEN_MUST_CHECK omen_status blocks_save_open(struct kv *kv, const struct manifest *next,
                                              struct blocks_save **out, struct omen_error *error);
 // Called before anything that was put is written, with no transaction open: for what must be durable before it.
@@ -59,8 +60,8 @@ OMEN_MUST_CHECK omen_status blocks_clean(struct kv *kv, const struct manifest *m
 struct blocks_load; // opaque; finds pieces in one read transaction, which is borrowed
 OMEN_MUST_CHECK omen_status blocks_load_open(struct kv_txn *txn, const struct manifest *manifest,
                                              struct blocks_load **out, struct omen_error *error);
-struct image_source
-blocks_load_source(struct blocks_load *load);     // checks heads, not bytes; addresses are pinned
+struct image_source blocks_load_source(
+    struct blocks_load *load); // checks heads; bytes where `sound` is asked. Addresses are pinned
 void blocks_load_close(struct blocks_load *load); // accepts NULL
 // Whether every lookup went well (a missing piece is fine, a bad head is not).
 OMEN_MUST_CHECK omen_status blocks_load_status(const struct blocks_load *load,
@@ -87,5 +88,8 @@ struct blocks_report {
 // Reads everything and checks every checksum of all three tables; OMEN_E_CORRUPT names the first that fails.
 OMEN_MUST_CHECK omen_status blocks_verify(struct kv_txn *txn, struct blocks_report *report,
                                           struct omen_error *error);
+// The same, for who makes new pieces of what the old ones hold: else damage would get a good checksum. Field indexes are
+// left out: whoever reads them asks `sound`.
+OMEN_MUST_CHECK omen_status blocks_verify_sources(struct kv_txn *txn, struct omen_error *error);
 
 #endif

@@ -138,6 +138,25 @@ take(struct blocks_save *save, uint64_t key, size_t count, omen_status *status)
     return at + sizeof change;
 }
 
+// A piece is made of what memory holds, and memory of the piece that it replaces: where that was damaged, a new checksum
+// would hide it for good. What is read here was written by the last checkpoint or will be overwritten now.
+static omen_status
+check_replaced(const struct blocks_save *save, struct kv_txn *txn, uint64_t key,
+               struct omen_error *error)
+{
+    struct kv_value value;
+    const uint32_t array = (uint32_t)(key >> 56);
+    if (array == IMAGE_FIELDS) // was checked when it was read, if it was
+        return OMEN_OK;
+    struct manifest last = save->next;
+    last.checkpoint--;
+    const uint64_t old = block_key(array, block_version(&last, array), (uint32_t)key);
+    const omen_status status = kv_get(txn, TABLE_BLOCKS, old, &value, error);
+    return status == OMEN_OK            ? block_check(old, &value, error)
+           : status == OMEN_E_NOT_FOUND ? OMEN_OK
+                                        : status;
+}
+
 static omen_status
 write_changes(struct blocks_save *save, struct kv_txn *txn, struct omen_error *error)
 {
@@ -151,7 +170,9 @@ write_changes(struct blocks_save *save, struct kv_txn *txn, struct omen_error *e
             status = kv_delete(txn, TABLE_BLOCKS, change.key, error);
             continue;
         }
-        status = kv_put(txn, TABLE_BLOCKS, change.key, change.count, &room, error);
+        status = check_replaced(save, txn, change.key, error);
+        if (status == OMEN_OK)
+            status = kv_put(txn, TABLE_BLOCKS, change.key, change.count, &room, error);
         if (status == OMEN_OK)
             memcpy(room, save->batch + at, change.count);
         at += (change.count + 15) / 16 * 16;

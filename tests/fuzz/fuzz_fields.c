@@ -74,7 +74,7 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 {
     struct input input = {bytes, count};
-    const struct image_source source = {get_piece, &input};
+    const struct image_source source = {.get = get_piece, .context = &input};
     struct fields *fields;
     const omen_status status = fields_load(&source, &fields);
     if (status != OMEN_OK) {

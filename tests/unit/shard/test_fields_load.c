@@ -273,7 +273,7 @@ START_TEST(loading_reads_names_and_types_and_the_rest_when_a_field_is_asked_for)
     save(&store, store.slots, table);
     fields_close(store.fields);
     struct asking asking = {image_table_source(table), 0};
-    const struct image_source source = {count_get, &asking};
+    const struct image_source source = {.get = count_get, .context = &asking};
     ck_assert_int_eq(fields_load(&source, &store.fields), OMEN_OK);
     ck_assert_uint_eq(asking.gets, 1);
     ck_assert_uint_eq(fields_count(store.fields), FIELDS);

@@ -277,6 +277,42 @@ START_TEST(damaged_piece_is_found)
 }
 END_TEST
 
+// What is put may be made of what was there: a good checksum would hide for ever that it was damaged.
+START_TEST(piece_in_place_of_a_damaged_one_is_refused)
+{
+    struct kv *kv = store_open(KV_WRITE);
+    struct manifest second = first;
+    struct omen_error error = {.text = ""};
+    const uint32_t array = _i == 0 ? IMAGE_ROWS : IMAGE_ERASED; // in place; under a new version
+    struct blocks_save *save = save_open(kv, &first);
+    put(save, array, 3, 5000);
+    finish(save, &first);
+    const uint64_t key = (uint64_t)array << 56 | (uint64_t)1 << 32 | 3;
+    struct kv_txn *txn = store_begin_read(kv);
+    static char value[8192];
+    struct kv_value found;
+    void *room;
+    ck_assert_int_eq(kv_get(txn, TABLE_BLOCKS, key, &found, NULL), OMEN_OK);
+    const size_t count = found.count;
+    memcpy(value, found.bytes, count);
+    kv_abort(txn);
+    value[BLOCK_HEAD_BYTES + 4000] ^= 4;
+    txn = store_begin_write(kv);
+    ck_assert_int_eq(kv_put(txn, TABLE_BLOCKS, key, count, &room, NULL), OMEN_OK);
+    memcpy(room, value, count);
+    store_commit(txn);
+
+    second.checkpoint = 2;
+    save = save_open(kv, &second);
+    put(save, array, 3, 5000);
+    ck_assert_int_eq(blocks_save_finish(save, &second, &error), OMEN_E_CORRUPT);
+    ck_assert_ptr_nonnull(strstr(error.text, "checksum"));
+    blocks_save_close(save);
+    check_manifest(kv, &first);
+    kv_close(kv);
+}
+END_TEST
+
 START_TEST(records_come_back_and_keep_their_limit)
 {
     static unsigned char record[65537];
@@ -377,6 +413,7 @@ suite(void)
     tcase_add_test(tcase, clean_erases_what_no_manifest_names);
     tcase_add_test(tcase, log_commits_between_two_puts);
     tcase_add_test(tcase, damaged_piece_is_found);
+    tcase_add_loop_test(tcase, piece_in_place_of_a_damaged_one_is_refused, 0, 2);
     tcase_add_test(tcase, records_come_back_and_keep_their_limit);
     tcase_add_test(tcase, damaged_record_is_found);
     tcase_add_test(tcase, failed_allocation_changes_nothing);
