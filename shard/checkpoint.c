@@ -11,11 +11,15 @@
 
 #include "base/alloc.h"
 
-#define HELD_MAX 8u                        // pieces copied in one stay under the write lock
-#define LOG_BYTES_MIN ((uint64_t)16 << 20) // of log that make a checkpoint due
+#define HELD_MAX 8u // pieces copied in one stay under the write lock
+// Of log that make a checkpoint due: an eighth of what the rows have, which is what the file needs besides.
+#define LOG_BYTES_MIN ((uint64_t)4 << 20)
+#define LOG_BYTES_USUAL ((uint64_t)16 << 20)
 #define LOG_BYTES_MAX ((uint64_t)64 << 20)
-#define LINK_SHARE                                                                                 \
-    4u // a checkpoint writes nearly all links anew, so it waits for a log of so many-th of them
+#define LOG_SHARE 8u
+#define LOG_AHEAD 2u // times that, and writers wait for the checkpoint that is being made
+#define TABLE_BYTES                                                                                \
+    24u // of log a row where there are many: each checkpoint puts the whole table of ids, a quarter of it
 
 struct held {
     uint32_t array, piece;
@@ -48,16 +52,45 @@ static omen_status put_changed(struct save *save, struct omen_error *error);
 static omen_status put_heads(struct save *save);
 static omen_status finish(struct save *save, struct omen_error *error);
 
+// Bytes of log that make a checkpoint due.
+static uint64_t
+log_bytes_wanted(const struct shard *shard, const struct manifest *manifest)
+{
+    const uint64_t rows = manifest->rows;
+    const uint64_t share = rows * shard->row_bytes / LOG_SHARE;
+    uint64_t wanted = share < LOG_BYTES_USUAL ? share : LOG_BYTES_USUAL;
+    if (wanted < rows * TABLE_BYTES)
+        wanted = rows * TABLE_BYTES;
+    if (wanted < LOG_BYTES_MIN)
+        return LOG_BYTES_MIN;
+    return wanted < LOG_BYTES_MAX ? wanted : LOG_BYTES_MAX;
+}
+
+static bool
+writes_a_file(const struct shard *shard)
+{
+    return shard->journal != NULL && shard->options.read_only == 0;
+}
+
 bool
 checkpoint_due(struct shard *shard)
 {
-    if (shard->journal == NULL || shard->options.read_only != 0)
-        return false;
     struct manifest manifest;
+    if (!writes_a_file(shard))
+        return false;
     const uint64_t bytes = journal_tail(shard->journal, &manifest);
-    uint64_t wanted = (uint64_t)manifest.rows * shard->options.m * 6 / LINK_SHARE;
-    wanted = wanted < LOG_BYTES_MIN ? LOG_BYTES_MIN : wanted;
-    return bytes >= (wanted < LOG_BYTES_MAX ? wanted : LOG_BYTES_MAX);
+    return bytes >= log_bytes_wanted(shard, &manifest);
+}
+
+void
+checkpoint_wait(struct shard *shard)
+{
+    struct manifest manifest;
+    if (!writes_a_file(shard) ||
+        journal_tail(shard->journal, &manifest) < LOG_AHEAD * log_bytes_wanted(shard, &manifest))
+        return;
+    lock_acquire(&shard->upkeep);
+    lock_release(&shard->upkeep);
 }
 
 bool

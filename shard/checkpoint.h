@@ -18,6 +18,8 @@ struct shard_head {
 
 // Whether enough was written since the last one. From any thread.
 bool checkpoint_due(struct shard *shard);
+// For who has written and holds nothing: where the log is far longer than that, until the checkpoint is made that somebody is at.
+void checkpoint_wait(struct shard *shard);
 // Whether anything changed since. With nobody beside it.
 bool checkpoint_worthwhile(struct shard *shard);
 // While others write: takes `upkeep`, and puts all links only now and then (hnsw_save_begin_grown). On failure the file holds

@@ -19,8 +19,10 @@ checkpoint_settle(struct shard *shard)
     (void)!settle(shard, &settled, &ignored);
     if (settled > 0) {
         struct hnsw *hnsw = shard->target->hnsw;
+        lock_acquire(&shard->writers); // without workers the writer links, and whoever resumes does
         linkers_pause(&shard->linkers);
         linkers_resume(&shard->linkers, hnsw);
+        lock_release(&shard->writers);
         epoch_wait(&shard->gate);
         hnsw_settled_release(hnsw);
     }

@@ -5,6 +5,7 @@
 // Whoever finds no leader leads: it takes what has queued up, prepares all of it, makes it durable in one commit, applies
 // it in order, and hands on to the first of those that have come meanwhile. Nobody waits for a timer.
 #include "base/os_wait.h"
+#include "shard/checkpoint.h"
 #include "shard/keeper.h"
 #include "shard/shard_log.h"
 #include "shard/write.h"
@@ -93,6 +94,8 @@ write_rows(struct shard *shard, const omen_batch *given, enum batch_mode mode,
         write_alone(shard, &write);
     if (write.status == OMEN_OK && shard->journal != NULL)
         bound_tail(shard);
+    if (write.status == OMEN_OK)
+        checkpoint_wait(shard);
     return write.status;
 }
 
