@@ -17,6 +17,7 @@
 
 #define DATA_MAGIC 0xBEEFC0DEu
 #define DATA_MAGIC_AT 16u
+#define DATA_COMMIT_AT (DATA_HEAD_BYTES - 8u)
 #define DATA_VERSION 1u
 #define DATA_HEAD_BYTES 152u // a page's head and LMDB's meta
 #define PAGE_META 0x08u
@@ -121,30 +122,43 @@ kv_directory_data(int directory_fd, const struct kv_config *config, int *fd,
     return status;
 }
 
-// LMDB makes both heads by one write of two pages.
+// Whether a part of a page holds nothing, or at its page's begin a head that no commit has replaced.
+static bool
+part_unfinished(const uint8_t *part, size_t count, bool begins, bool *has_head)
+{
+    size_t head_bytes = 0;
+    uint32_t magic;
+    uint64_t commit;
+    if (begins && count >= DATA_HEAD_BYTES) {
+        memcpy(&magic, part + DATA_MAGIC_AT, sizeof magic);
+        memcpy(&commit, part + DATA_COMMIT_AT, sizeof commit);
+        if (magic == DATA_MAGIC && commit == 0)
+            head_bytes = DATA_HEAD_BYTES;
+    }
+    *has_head = head_bytes > 0;
+    for (size_t i = head_bytes; i < count; i++)
+        if (part[i] != 0)
+            return false;
+    return true;
+}
+
+// LMDB makes both heads by one write of two pages, of which a full disk takes the first part.
 bool
 kv_directory_unfinished(int fd)
 {
-    static const uint8_t zeros[DATA_HEAD_BYTES];
     const uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE), bytes = kv_file_bytes(fd);
-    bool lacks_head = false;
-    for (uint64_t at = 0; bytes == 2 * page_bytes && at < bytes; at += 512) {
+    uint32_t heads = 0;
+    if (bytes == 0 || bytes > 2 * page_bytes || bytes % 512 != 0)
+        return false;
+    for (uint64_t at = 0; at < bytes; at += 512) {
         uint8_t part[512];
-        size_t head_bytes = 0;
-        if (pread(fd, part, sizeof part, (off_t)at) != (ssize_t)sizeof part)
+        bool has_head;
+        if (pread(fd, part, sizeof part, (off_t)at) != (ssize_t)sizeof part ||
+            !part_unfinished(part, sizeof part, at % page_bytes == 0, &has_head))
             return false;
-        if (at % page_bytes == 0 && memcmp(part, zeros, sizeof zeros) == 0) {
-            lacks_head = true;
-        } else if (at % page_bytes == 0) {
-            uint32_t magic;
-            memcpy(&magic, part + DATA_MAGIC_AT, sizeof magic);
-            head_bytes = magic == DATA_MAGIC ? DATA_HEAD_BYTES : 0;
-        }
-        for (size_t i = head_bytes; i < sizeof part; i++)
-            if (part[i] != 0)
-                return false;
+        heads += has_head;
     }
-    return lacks_head;
+    return heads < 2;
 }
 
 // Both of LMDB's heads, of which it takes the newer one; it writes them whole when it makes the file.

@@ -118,8 +118,8 @@ OMEN_MUST_CHECK omen_status kv_directory_open(const struct kv_config *config, in
 // Opens data.mdb in it and makes sure that it can be LMDB's. *fd is -1 where the status is not OMEN_OK.
 OMEN_MUST_CHECK omen_status kv_directory_data(int directory_fd, const struct kv_config *config,
                                               int *fd, struct omen_error *error);
-// Whether a file holds nothing but zeros and at most one of LMDB's two heads: what is left when the power failed while it was
-// made, before the sync that comes before anything else is written.
+// Whether a file holds nothing but zeros and at most one of LMDB's two heads, which no commit has replaced: what is left when
+// the power failed or the disk was full while it was made, before the sync that comes before anything else is written.
 bool kv_directory_unfinished(int fd);
 // Whether a store can be made here: nothing else may be in it.
 OMEN_MUST_CHECK omen_status kv_directory_empty(int directory_fd, const char *path,

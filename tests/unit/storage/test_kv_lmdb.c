@@ -479,6 +479,19 @@ START_TEST(store_whose_making_lost_power_is_made_anew)
     ck_assert_ptr_nonnull(file);
     ck_assert_uint_eq(fread(heads, 1, 2 * page, file), 2 * page);
     fclose(file);
+    static uint8_t cut[sizeof heads];
+    memcpy(cut, heads, 2 * page);
+    memset(cut, 0, 512);
+    write_file("data.mdb", cut,
+               2 * page); // of a store that has commits: no new one takes its place
+    ck_assert_int_eq(try_open(KV_WRITE, &error), OMEN_E_INVALID);
+    memcpy(heads + page, heads, page); // the first one was not written again since it was made
+    heads[page] = 1;
+    for (size_t bytes = 512; bytes <= page; bytes += 512) { // of a disk that was full
+        write_file("data.mdb", heads, bytes);
+        ck_assert_int_ne(try_open(KV_READ, &error), OMEN_OK);
+        ck_assert_msg(try_open(KV_WRITE, &error) == OMEN_OK, "%d: %s", (int)bytes, error.text);
+    }
     for (int lost = 0; lost < 3; lost++) {
         uint8_t torn[sizeof heads];
         memcpy(torn, heads, 2 * page);
