@@ -146,6 +146,33 @@ START_TEST(rows_that_come_when_all_others_are_erased_are_found_at_once)
 }
 END_TEST
 
+// The pool keeps what may be an answer, and erased rows may not: those nearest to a query crowd nobody out.
+START_TEST(erased_rows_nearest_to_a_query_leave_room_for_the_living)
+{
+    world_init(&world, 96, METRIC_L2, VECTOR_F32);
+    world_build(&world, 3000);
+    struct prng prng = {.state = 7};
+    uint32_t right = 0;
+    for (int q = 0; q < 30; q++) {
+        float vector[96];
+        struct hit nearest[20], found[10];
+        law_draw(&world.law, &prng, vector);
+        const struct hnsw_query many = world_query(vector, 20, 0),
+                                ten = world_query(vector, 10, 10);
+        const uint32_t count = hnsw_scan(world.hnsw, &many, world.scratch, nearest);
+        for (uint32_t i = 0; i < count; i++)
+            hnsw_erase(world.hnsw, nearest[i].slot);
+        hnsw_scan(world.hnsw, &ten, world.scratch, nearest);
+        ck_assert_uint_eq(hnsw_search(world.hnsw, &ten, world.scratch, found), 10);
+        for (uint32_t i = 0; i < 10; i++)
+            right += found[i].distance <= nearest[9].distance;
+        world_drain(&world);
+    }
+    ck_assert_msg(right >= 270, "%u of 300; 178 where erased rows count as answers", right);
+    world_fini(&world);
+}
+END_TEST
+
 START_TEST(a_search_where_half_of_all_rows_were_erased_still_finds_k)
 {
     world_init(&world, 96, METRIC_L2, VECTOR_F32);
@@ -221,6 +248,7 @@ hnsw_erase_suite(void)
                         2 * PATTERNS);
     tcase_add_test(tcase, rows_that_come_among_erased_ones_are_linked_and_found);
     tcase_add_loop_test(tcase, rows_that_come_when_all_others_are_erased_are_found_at_once, 0, 3);
+    tcase_add_test(tcase, erased_rows_nearest_to_a_query_leave_room_for_the_living);
     tcase_add_test(tcase, a_search_where_half_of_all_rows_were_erased_still_finds_k);
     tcase_add_loop_test(tcase, everything_can_be_erased_and_the_index_used_again, 0, 3);
     tcase_add_test(tcase, repaired_rows_are_linked_to_by_few);
