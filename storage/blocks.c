@@ -33,12 +33,11 @@ bad_block(uint64_t key, const char *what, struct omen_error *error)
 }
 
 omen_status
-block_check_head(uint64_t key, const struct kv_value *value, struct block_head *head,
+block_check_head(uint64_t key, const struct kv_value *value, const struct block_head *head,
                  struct omen_error *error)
 {
     if (value->count < sizeof *head)
         return bad_block(key, "it is shorter than its head", error);
-    memcpy(head, value->bytes, sizeof *head);
     if (head->magic != BLOCK_MAGIC)
         return bad_block(key, "it does not begin as one", error);
     if (head->format > BLOCK_FORMAT)
@@ -58,7 +57,9 @@ block_check_head(uint64_t key, const struct kv_value *value, struct block_head *
 omen_status
 block_check(uint64_t key, const struct kv_value *value, struct omen_error *error)
 {
-    struct block_head head;
+    struct block_head head = {0};
+    if (value->count >= sizeof head)
+        memcpy(&head, value->bytes, sizeof head);
     const omen_status status = block_check_head(key, value, &head, error);
     if (status != OMEN_OK)
         return status;
@@ -99,7 +100,7 @@ get(void *context, uint32_t array, uint32_t piece, size_t *count)
     struct block_head head;
     const void *pinned;
     struct omen_error *error = load->status == OMEN_OK ? &load->error : NULL;
-    omen_status status = kv_get(load->txn, TABLE_BLOCKS, key, &value, error);
+    omen_status status = kv_get_head(load->txn, TABLE_BLOCKS, key, &value, &head, error);
     if (status == OMEN_OK)
         status = block_check_head(key, &value, &head, error);
     if (status == OMEN_OK)

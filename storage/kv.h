@@ -67,11 +67,18 @@ struct kv_value {
     const void *
         bytes; // valid until the transaction ends, or for a write transaction until its next put or delete
     size_t count;
+    bool alone; // on its pages, as kv_pin wants it; where that can be asked
 };
 
 // OMEN_E_NOT_FOUND without touching *error.
 OMEN_MUST_CHECK omen_status kv_get(struct kv_txn *txn, uint32_t table, uint64_t key,
                                    struct kv_value *value, struct omen_error *error);
+// The same, and the first KV_HEAD_BYTES of a value that has so many. They are read and not looked at where they are mapped,
+// which costs a page fault: 0.5 us instead of 3.5.
+#define KV_HEAD_BYTES 48u
+OMEN_MUST_CHECK omen_status kv_get_head(struct kv_txn *txn, uint32_t table, uint64_t key,
+                                        struct kv_value *value, void *head,
+                                        struct omen_error *error);
 // The first key at or after *key, which is set to it; OMEN_E_NOT_FOUND when there is none.
 OMEN_MUST_CHECK omen_status kv_next(struct kv_txn *txn, uint32_t table, uint64_t *key,
                                     struct kv_value *value, struct omen_error *error);

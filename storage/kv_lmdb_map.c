@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/assert.h"
@@ -115,19 +116,39 @@ page_find(struct kv *kv, const uint8_t *theirs, uint64_t *number, const uint8_t 
     return OMEN_OK;
 }
 
+// A page's head and what is behind it in a page of a large value.
+struct page_begin {
+    struct page_head head;
+    uint8_t value[KV_HEAD_BYTES];
+};
+
+// From the file where the value's head is asked for, so that the page need not be touched.
+static void
+page_begin_read(const struct kv_file *file, uint64_t number, const uint8_t *page,
+                const void *value_head, struct page_begin *begin)
+{
+    const off_t at = (off_t)(number * file->page_bytes);
+    if (value_head == NULL)
+        memcpy(&begin->head, page, sizeof begin->head);
+    else if (pread(file->data_fd, begin, sizeof *begin, at) != (ssize_t)sizeof *begin)
+        memcpy(begin, page, sizeof *begin);
+}
+
 omen_status
-kv_map_find(struct kv *kv, const MDB_val *found, struct kv_value *value, struct omen_error *error)
+kv_map_find(struct kv *kv, const MDB_val *found, struct kv_value *value, void *value_head,
+            struct omen_error *error)
 {
     struct kv_file *file = &kv->file;
     const uint8_t *at = found->mv_data;
     const size_t in_page = (uintptr_t)at & (file->page_bytes - 1);
-    struct page_head head;
+    struct page_begin begin;
     uint64_t number = 0;
     const uint8_t *page = NULL;
     omen_status status = page_find(kv, at - in_page, &number, &page, error);
     if (status != OMEN_OK)
         return status;
-    memcpy(&head, page, sizeof head);
+    page_begin_read(file, number, page, value_head, &begin);
+    const struct page_head head = begin.head;
     const uint64_t pages = (head.flags & PAGE_OVERFLOW) != 0 ? head.pages : 1;
     const bool plausible = in_page >= PAGE_HEAD_BYTES &&
                            number < UINT64_MAX / file->page_bytes - pages &&
@@ -147,6 +168,11 @@ kv_map_find(struct kv *kv, const MDB_val *found, struct kv_value *value, struct 
     page = atomic_load_explicit(&file->map, memory_order_acquire)->base + number * file->page_bytes;
     value->bytes = page + in_page;
     value->count = found->mv_size;
+    value->alone =
+        (head.flags & PAGE_OVERFLOW) != 0; // and behind its head: else it is not plausible
+    if (value_head != NULL && value->count >= KV_HEAD_BYTES)
+        memcpy(value_head, (head.flags & PAGE_OVERFLOW) != 0 ? begin.value : page + in_page,
+               KV_HEAD_BYTES);
     return OMEN_OK;
 }
 
@@ -217,9 +243,7 @@ kv_pin(struct kv_txn *txn, const struct kv_value *value, const void **pinned,
        struct omen_error *error)
 {
     ASSERT(!txn->writes);
-    const size_t in_page = (uintptr_t)value->bytes & (txn->kv->file.page_bytes - 1);
-    const struct page_head *head = (const void *)((const uint8_t *)value->bytes - in_page);
-    if (in_page != PAGE_HEAD_BYTES || (head->flags & PAGE_OVERFLOW) == 0)
+    if (!value->alone)
         return error_set(error, OMEN_E_INVALID, "a value of %zu bytes shares its page: it may move",
                          value->count);
     *pinned = value->bytes; // kv_get and its like gave an address in our map already

@@ -391,6 +391,16 @@ kv_get(struct kv_txn *txn, uint32_t table, uint64_t key, struct kv_value *value,
 }
 
 omen_status
+kv_get_head(struct kv_txn *txn, uint32_t table, uint64_t key, struct kv_value *value, void *head,
+            struct omen_error *error)
+{
+    const omen_status status = kv_get(txn, table, key, value, error);
+    if (status == OMEN_OK && value->count >= KV_HEAD_BYTES)
+        memcpy(head, value->bytes, KV_HEAD_BYTES);
+    return status;
+}
+
+omen_status
 kv_next(struct kv_txn *txn, uint32_t table, uint64_t *key, struct kv_value *value,
         struct omen_error *error)
 {
