@@ -7,7 +7,7 @@
 
 struct omen_error {
     omen_status status;
-    char text[256]; // NUL-terminated UTF-8; a longer one ends in "..."
+    char text[256]; // NUL-terminated UTF-8; a longer one has "..." for its middle
 };
 
 // Fills *error (NULL is allowed: nobody wants to know) and returns `status`, so that a caller can write

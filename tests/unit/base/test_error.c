@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "base/utf8.h"
 #include "tests/lib/check_main.h"
 
 START_TEST(the_status_comes_back_and_the_sentence_is_kept)
@@ -46,7 +47,16 @@ START_TEST(the_longest_sentence_fits_and_one_byte_more_is_cut_with_dots)
     long_text[sizeof error.text] = '\0';
     error_set(&error, OMEN_E_INVALID, "%s", long_text);
     ck_assert_uint_eq(strlen(error.text), sizeof error.text - 1);
-    ck_assert_str_eq(error.text + sizeof error.text - 5, "x...");
+    ck_assert_ptr_nonnull(strstr(error.text, "x...x"));
+
+    // A path with characters of two bytes, which are not cut in half.
+    for (size_t i = 0; i + 1 < sizeof long_text; i += 2)
+        memcpy(long_text + i, "\xc3\xb8", 2);
+    long_text[sizeof long_text - 1] = '\0';
+    error_set(&error, OMEN_E_INVALID, "%s%s: not a directory", _i == 0 ? "" : "/", long_text);
+    ck_assert(utf8_valid(error.text, strlen(error.text)));
+    ck_assert_ptr_nonnull(strstr(error.text, "...\xc3\xb8"));
+    ck_assert_str_eq(error.text + strlen(error.text) - 17, ": not a directory");
 }
 END_TEST
 
@@ -78,7 +88,7 @@ error_suite(void)
     tcase_add_test(tcase, the_status_comes_back_and_the_sentence_is_kept);
     tcase_add_test(tcase, null_gives_the_status_alone);
     tcase_add_test(tcase, a_sentence_may_quote_the_one_it_replaces);
-    tcase_add_test(tcase, the_longest_sentence_fits_and_one_byte_more_is_cut_with_dots);
+    tcase_add_loop_test(tcase, the_longest_sentence_fits_and_one_byte_more_is_cut_with_dots, 0, 2);
     tcase_add_test(tcase, what_it_is_about_is_said_once);
     tcase_add_test(tcase, plain_says_what_the_status_says);
     suite_add_tcase(suite, tcase);
