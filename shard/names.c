@@ -212,9 +212,10 @@ names_add(struct names *names, const char *text, size_t bytes)
     copy[bytes + 1] = '\0';
     names->granules = place + granules_of(bytes);
     memcpy(arena_row(&names->places, (uint32_t)key), &place, sizeof place);
-    atomic_store_explicit(&names->count, key + 1, memory_order_release);
     const uint64_t half = hash_bytes(text, bytes) >> 32;
     table_insert(atomic_load_explicit(&names->table, memory_order_relaxed), half << 32 | key);
+    // Last: whoever sees the count finds the text.
+    atomic_store_explicit(&names->count, key + 1, memory_order_release);
     return key;
 }
 
