@@ -19,6 +19,7 @@
 
 #define PLACE_EMPTY UINT32_MAX
 #define VERSION_ANY UINT64_MAX
+#define FIND_AHEAD 12u // ids
 
 static omen_status resolve_kind(const struct pending *pending, struct batch *batch,
                                 struct omen_error *error);
@@ -263,6 +264,8 @@ resolve_rows(struct shard *shard, struct batch *batch, struct omen_error *error)
                          "if_versions: points of an index in memory have no versions; open it with "
                          "a path");
     for (size_t i = 0; i < batch->given->count; i++) {
+        if (i + FIND_AHEAD < batch->given->count)
+            idmap_will_find(generation->ids, batch->keys[i + FIND_AHEAD]);
         const bool new_text = batch->keys[i] == BATCH_NEW_TEXT;
         batch->old[i] = new_text ? IDMAP_NONE : idmap_find(generation->ids, batch->keys[i]);
         if (conditional) {

@@ -412,6 +412,14 @@ idmap_find(const struct idmap *map, uint64_t id)
     }
 }
 
+void
+idmap_will_find(const struct idmap *map, uint64_t id)
+{
+    const struct table *table = atomic_load_explicit(&map->table, memory_order_acquire);
+    if (table->entries != NULL)
+        prefetch_line(&table->entries[place_of(mix64(id), table->capacity)]);
+}
+
 uint32_t
 idmap_count(const struct idmap *map)
 {

@@ -42,6 +42,8 @@ uint32_t idmap_put(struct idmap *map, uint32_t slot);
 // Returns the slot where the id was found, or IDMAP_NONE.
 uint32_t idmap_remove(struct idmap *map, uint64_t id);
 uint32_t idmap_find(const struct idmap *map, uint64_t id);
+// Asks for what a find of the id will read first: for who finds many, a few ahead. In a large table each is a miss.
+void idmap_will_find(const struct idmap *map, uint64_t id);
 
 uint32_t idmap_count(const struct idmap *map); // entries
 size_t idmap_bytes(const struct idmap *map);   // our memory; for the writer
