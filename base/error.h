@@ -21,4 +21,9 @@ omen_status error_about(struct omen_error *error, omen_status status, const char
 // error_set with the status's own text.
 omen_status error_set_plain(struct omen_error *error, omen_status status);
 
+#ifdef __clang_analyzer__ // which looks into one file at a time, and would believe that a failure returns OMEN_OK
+#define error_set(error, status, ...) (error_set(error, status, __VA_ARGS__), (status))
+#define error_set_plain(error, status) (error_set_plain(error, status), (status))
+#endif
+
 #endif

@@ -88,7 +88,8 @@ select_equal_instant(const struct meant *meant)
     if (seconds < INT64_MIN / 2 || seconds > INT64_MAX / 2)
         return false;
     for (int day = 0; day < 3; day++)
-        if (!instant_print((struct instant){seconds + (day - 1) * DAY_SECONDS, 0}, dates[day]))
+        if (!instant_print((struct instant){seconds + (int64_t)(day - 1) * DAY_SECONDS, 0},
+                           dates[day]))
             return false;
     for (int day = 0; day < 3; day++)
         select_beginning(meant, dates[day], DATE_BYTES);

@@ -13,7 +13,7 @@
 #include "shard/fields.h"
 #include "shard/fields_int.h"
 
-#define VARINT_MAX 10u
+#define VARINT_MAX ((size_t)10)
 
 struct fields_frozen {
     uint8_t *bytes;

@@ -241,7 +241,7 @@ op_decode(const void *bytes, size_t count, struct op_rows *out, void **memory,
           struct omen_error *error)
 {
     struct rest rest = {.at = bytes, .count = count};
-    struct head head;
+    struct head head = {0};
     *out = (struct op_rows){0};
     *memory = NULL;
     omen_status status = read_head(&rest, &head, error);

@@ -22,7 +22,7 @@
 #define DATA_HEAD_BYTES 152u // a page's head and LMDB's meta
 #define PAGE_META 0x08u
 // Places for KV_READERS_MAX readers, nearly; LMDB makes no fewer than its file has room for.
-#define LOCK_FILE_BYTES (KV_READERS_MAX * 64)
+#define LOCK_FILE_BYTES ((off_t)KV_READERS_MAX * 64)
 
 static omen_status directory_check(int fd, const char *path, struct omen_error *error);
 static omen_status data_check(int fd, const char *path, struct omen_error *error);

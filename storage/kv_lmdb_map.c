@@ -198,7 +198,7 @@ map_grow(struct kv *kv, uint64_t end, struct omen_error *error)
         struct kv_map *map = map_make(file->data_fd, 2 * kv_file_bytes(file->data_fd));
         if (map == NULL) {
             status = error_set(error, OMEN_E_NO_MEMORY, "no address space for a map of %llu bytes",
-                               (unsigned long long)(2 * end));
+                               2ull * end);
         } else {
             map->older = newest;
             atomic_store_explicit(&file->map, map, memory_order_release);

@@ -143,6 +143,7 @@ static inline void
 world_reserve(struct world *world, uint32_t count)
 {
     world_open(world);
+    ck_assert_ptr_nonnull(world->hnsw);
     ck_assert_int_eq(hnsw_reserve(world->hnsw, world->hnsw->appended + count), OMEN_OK);
 }
 

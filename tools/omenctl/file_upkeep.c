@@ -77,7 +77,8 @@ compact_open(struct call *call, omen_index_t index, struct doc *doc)
                                                  path, (unsigned long long)stats.deleted);
         if (code != EXIT_FINE)
             return code;
-        status = omen_flush(index); // first: links that are made later would make the file grow again
+        status =
+            omen_flush(index); // first: links that are made later would make the file grow again
         if (status == OMEN_OK)
             status = omen_compact(index);
         doc_bytes(doc, root, "file_bytes", file_bytes_at(path));

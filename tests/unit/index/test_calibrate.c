@@ -67,9 +67,9 @@ START_TEST(stops_and_beams_grow_with_target_and_depth)
     }
     struct hnsw_query last = world_query(NULL, 10, 0);
     calibration_apply(&calibration, 0.5, &last);
-    for (double target = 0.55; target < 0.999; target += 0.01) {
+    for (int percent = 55; percent < 100; percent++) {
         struct hnsw_query query = world_query(NULL, 10, 0);
-        calibration_apply(&calibration, target, &query);
+        calibration_apply(&calibration, percent * 0.01, &query);
         ck_assert_float_ge(query.stop, last.stop);
         ck_assert_uint_ge(query.beam, last.beam);
         last = query;

@@ -47,7 +47,7 @@ open_with_ages(void)
 START_TEST(deadline_bounds_looking_into_payloads_and_spoils_no_later_answer)
 {
     static const char *const filters[] = {"age = 1", "not age = 0", "age = 1 or age = 7"};
-    const omen_index_t index = open_with_ages();
+    omen_index_t index = open_with_ages();
     omen_query_options query = OMEN_QUERY_OPTIONS_INIT;
     omen_query_report report;
     float vector[DIM] = {0};
@@ -77,7 +77,7 @@ END_TEST
 
 START_TEST(deadline_bounds_a_calibration_and_goes_on_without)
 {
-    const omen_index_t index = open_with_ages();
+    omen_index_t index = open_with_ages();
     omen_query_options query = OMEN_QUERY_OPTIONS_INIT;
     omen_query_report report;
     float vector[DIM] = {0};

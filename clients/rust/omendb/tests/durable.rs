@@ -188,7 +188,11 @@ fn damage_is_an_error_and_no_crash() {
     let file = folder.path().join("data.mdb");
     std::fs::write(&file, vec![0x5a; 8192]).unwrap();
     let error = Index::open(folder.path()).unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Invalid | ErrorKind::Version), "{:?}", error);
+    assert!(
+        matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Invalid | ErrorKind::Version),
+        "{:?}",
+        error
+    );
     assert_eq!(std::fs::read(&file).unwrap(), vec![0x5a; 8192]);
 }
 
