@@ -155,6 +155,8 @@ OMEN_API omen_status omen_set_payloads(omen_index_t index, const omen_batch *bat
 /* Unknown ids are skipped; *deleted (may be NULL) says how many were there. */
 OMEN_API omen_status omen_delete(omen_index_t index, const uint64_t *ids, size_t count, size_t *deleted);
 OMEN_API omen_status omen_delete_text(omen_index_t index, const char *const *ids, size_t count, size_t *deleted);
+/* What matches when the call begins, in the order of writing and a million (2^20) points at a time: each such part is
+ * deleted whole or not at all, and durable before the next one. After a failure *deleted says how many points are gone. */
 OMEN_API omen_status omen_delete_where(omen_index_t index, const char *filter, size_t *deleted);
 
 /* ---- ids ---- */

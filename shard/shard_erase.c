@@ -5,11 +5,16 @@
 // First the rows that are there are collected, then the log has their ids, then nothing can fail; a search that begins
 // after the call never answers a deleted row. A reader that found a row before may find its payload gone; it looks
 // afterwards whether the row was erased meanwhile.
+//
+// A filter may match more points than one commit should hold: those go in parts.
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/limits.h"
 #include "shard/shard_log.h"
+
+#define PART_KEYS                                                                                  \
+    ((size_t)1 << 20) // of the longest texts: a quarter of what an entry of the log may have
 
 // Keys that lead to rows, to be deleted together. One may be there twice.
 struct doomed {
@@ -19,8 +24,8 @@ struct doomed {
 
 static omen_status doomed_open(struct doomed *doomed, size_t room, struct omen_error *error);
 static void doom(struct shard *shard, struct doomed *doomed, uint64_t key);
-static omen_status erase(struct shard *shard, struct doomed *doomed, size_t *deleted,
-                         struct omen_error *error);
+static omen_status erase(struct shard *shard, const struct doomed *doomed, size_t part_keys,
+                         size_t *deleted, struct omen_error *error);
 static size_t erase_rows(struct shard *shard, const struct doomed *doomed);
 
 omen_status
@@ -37,7 +42,7 @@ shard_delete(struct shard *shard, const uint64_t *ids, size_t count, size_t *del
     lock_acquire(&shard->writers);
     for (size_t i = 0; i < count; i++)
         doom(shard, &doomed, ids[i]);
-    status = erase(shard, &doomed, deleted, error);
+    status = erase(shard, &doomed, SIZE_MAX, deleted, error);
     lock_release(&shard->writers);
     mem_free(doomed.keys);
     return status;
@@ -69,7 +74,7 @@ shard_delete_text(struct shard *shard, const char *const *ids, size_t count, siz
             doom(shard, &doomed, key);
     }
     if (status == OMEN_OK)
-        status = erase(shard, &doomed, deleted, error);
+        status = erase(shard, &doomed, SIZE_MAX, deleted, error);
     lock_release(&shard->writers);
     mem_free(doomed.keys);
     return status;
@@ -105,7 +110,7 @@ shard_delete_where(struct shard *shard, const char *filter, size_t *deleted,
                 const uint32_t slot = w * 64 + (uint32_t)__builtin_ctzll(word);
                 doom(shard, &doomed, idmap_id(visit.generation->ids, slot));
             }
-        status = erase(shard, &doomed, deleted, error);
+        status = erase(shard, &doomed, PART_KEYS, deleted, error);
     }
     visit_end(&visit);
     lock_release(&shard->writers);
@@ -142,20 +147,28 @@ doom(struct shard *shard, struct doomed *doomed, uint64_t key)
         doomed->keys[doomed->count++] = key;
 }
 
+// In parts of at most `part_keys`; *deleted counts what was deleted, after a failure too.
 static omen_status
-erase(struct shard *shard, struct doomed *doomed, size_t *deleted, struct omen_error *error)
+erase(struct shard *shard, const struct doomed *doomed, size_t part_keys, size_t *deleted,
+      struct omen_error *error)
 {
     if (doomed->count == 0)
         return OMEN_OK;
     omen_status status = idmap_own(shard_target(shard)->ids);
     if (status != OMEN_OK)
         return error_set_plain(error, status);
-    status = shard_log_delete(shard, doomed->keys, doomed->count, error);
-    if (status != OMEN_OK)
-        return status;
-    *deleted = erase_rows(shard, doomed);
-    shard_written(shard, *deleted);
-    return OMEN_OK;
+    for (size_t done = 0; done < doomed->count && status == OMEN_OK;) {
+        const size_t left = doomed->count - done;
+        const struct doomed part = {.keys = doomed->keys + done,
+                                    .count = left < part_keys ? left : part_keys};
+        status = shard_log_delete(shard, part.keys, part.count, error);
+        if (status == OMEN_OK)
+            *deleted += erase_rows(shard, &part);
+        done += part.count;
+    }
+    if (*deleted > 0 || status == OMEN_OK)
+        shard_written(shard, *deleted);
+    return status;
 }
 
 static size_t
