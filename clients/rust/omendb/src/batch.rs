@@ -162,6 +162,60 @@ impl RawPayloads {
     }
 }
 
+/// The version of a point of an index that lies in a folder. It changes with every write to the point, and no version
+/// comes twice. Under [`Durability::Interval`](crate::Durability::Interval) those of writes that a crash took away are
+/// given again: ask anew after one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Version(u64);
+
+impl Version {
+    /// A version that was kept as a number. Nothing for 0 and `u64::MAX`, which no point ever has.
+    pub fn new(number: u64) -> Option<Self> {
+        (number != NOT_THERE && number != ANY).then_some(Self(number))
+    }
+
+    /// The number, to be kept somewhere else.
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// What must be so for a row to be written, and with it its whole batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IfVersion {
+    /// Nothing: the point may be there or not.
+    Any,
+    /// The point is not there.
+    Absent,
+    /// The point is there and was not written since it had this version.
+    Is(Version),
+}
+
+// What C has for them.
+const NOT_THERE: u64 = 0;
+const ANY: u64 = u64::MAX;
+
+impl IfVersion {
+    pub(crate) fn to_raw(self) -> u64 {
+        match self {
+            Self::Any => ANY,
+            Self::Absent => NOT_THERE,
+            Self::Is(version) => version.0,
+        }
+    }
+}
+
+impl From<Version> for IfVersion {
+    fn from(version: Version) -> Self {
+        Self::Is(version)
+    }
+}
+
+/// Conditions as C takes them.
+pub(crate) fn raw_versions<V: Copy + Into<IfVersion>>(versions: &[V]) -> Vec<u64> {
+    versions.iter().map(|&version| version.into().to_raw()).collect()
+}
+
 /// Rows to be written together: all of them, or, if anything is wrong with one, none.
 ///
 /// ```
@@ -178,12 +232,13 @@ pub struct Batch<'a> {
     pub(crate) vectors: Vectors<'a>,
     pub(crate) ids: Option<Ids<'a>>,
     pub(crate) payloads: Option<Vec<Option<&'a [u8]>>>,
+    pub(crate) if_versions: Option<Vec<u64>>,
 }
 
 impl<'a> Batch<'a> {
     /// Vectors without payloads, which the index numbers on.
     pub fn new(vectors: impl Into<Vectors<'a>>) -> Self {
-        Self { vectors: vectors.into(), ids: None, payloads: None }
+        Self { vectors: vectors.into(), ids: None, payloads: None, if_versions: None }
     }
 
     /// One id a row.
@@ -195,6 +250,30 @@ impl<'a> Batch<'a> {
     /// One payload a row, borrowed: `Vec<u8>`, `&[u8]`, or an `Option` of either.
     pub fn payloads<P: Payload>(mut self, payloads: &'a [P]) -> Self {
         self.payloads = Some(payloads.iter().map(Payload::bytes).collect());
+        self
+    }
+
+    /// One condition a row: the batch is written if all of them hold, and else it is an error that names the first row
+    /// whose does not ([`ErrorKind::Conflict`]). Takes [`Version`]s too. Only of an index that lies in a folder.
+    ///
+    /// ```
+    /// use omendb::{Batch, ErrorKind, IfVersion, Index, With};
+    ///
+    /// # let folder = std::env::temp_dir().join(format!("omendb-if-versions-{}", std::process::id()));
+    /// let index = Index::builder(2).path(&folder).open()?;
+    /// index.add(Batch::new(&[[1.0_f32, 0.0]]).ids(7_u64).if_versions(&[IfVersion::Absent]))?;
+    ///
+    /// let read = index.get(7_u64, With::Vectors)?; // and then changed by who read it
+    /// let version = read.get(0).and_then(|point| point.version()).expect("it is there");
+    /// let change = Batch::new(&[[1.0_f32, 1.0]]).ids(7_u64).if_versions(&[version]);
+    /// index.upsert(&change)?;
+    /// assert_eq!(index.upsert(&change).unwrap_err().kind(), ErrorKind::Conflict); // it has another one now
+    /// # drop(index);
+    /// # std::fs::remove_dir_all(&folder).ok();
+    /// # Ok::<(), omendb::Error>(())
+    /// ```
+    pub fn if_versions<V: Copy + Into<IfVersion>>(mut self, versions: &[V]) -> Self {
+        self.if_versions = Some(raw_versions(versions));
         self
     }
 }

@@ -24,6 +24,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub struct Error {
     kind: ErrorKind,
     message: String,
+    deleted: usize,
 }
 
 impl Error {
@@ -37,8 +38,18 @@ impl Error {
         &self.message
     }
 
+    /// How many points were deleted, durably, before [`Index::delete_where`](crate::Index::delete_where) failed; 0 of any
+    /// other call.
+    pub fn deleted(&self) -> usize {
+        self.deleted
+    }
+
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), deleted: 0 }
+    }
+
+    pub(crate) fn with_deleted(self, deleted: usize) -> Self {
+        Self { deleted, ..self }
     }
 }
 
@@ -141,7 +152,7 @@ kinds! {
     Version = OMEN_E_VERSION,
     /// Another process holds the index.
     Locked = OMEN_E_LOCKED,
-    /// What is stored contradicts what was asked for.
+    /// A point has another version than a conditional write asks for ([`Batch::if_versions`](crate::Batch::if_versions)).
     Conflict = OMEN_E_CONFLICT,
 }
 
@@ -165,4 +176,20 @@ pub(crate) fn check(status: sys::omen_status) -> Result<()> {
         message = text_of(unsafe { sys::omen_strerror(status) });
     }
     Err(Error::new(ErrorKind::from_status(status), message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delete_that_failed_on_the_way_says_how_many_points_are_gone() {
+        let error = Error::new(ErrorKind::DiskFull, "no room");
+        assert_eq!(error.deleted(), 0);
+        let partial = error.with_deleted(1 << 20);
+        assert_eq!(
+            (partial.kind(), partial.message(), partial.deleted()),
+            (ErrorKind::DiskFull, "no room", 1 << 20)
+        );
+    }
 }

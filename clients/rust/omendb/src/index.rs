@@ -9,7 +9,7 @@ use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::path::Path;
 use std::ptr::NonNull;
 
-use crate::batch::{Batch, IdList, Ids, Payload, RawPayloads, Texts};
+use crate::batch::{raw_versions, Batch, IdList, Ids, IfVersion, Payload, RawPayloads, Texts};
 use crate::error::{check, Error, ErrorKind, Result};
 use crate::options::{path_text, Builder, DType, Metric};
 use crate::stats::Stats;
@@ -160,6 +160,10 @@ impl Index {
         if let Some(payloads) = &batch.payloads {
             check_count(rows.count, payloads.len(), "payloads")?;
         }
+        let if_versions = batch.if_versions.as_deref();
+        if let Some(versions) = if_versions {
+            check_count(rows.count, versions.len(), "versions")?;
+        }
         let payloads = batch.payloads.as_ref().map(|all| RawPayloads::of(all.iter().copied()));
         let mut ids_out = vec![0; rows.count];
         let mut raw = sys::omen_batch {
@@ -168,6 +172,7 @@ impl Index {
             stride: rows.stride,
             dtype: rows.dtype.to_raw(),
             ids_out: ids_out.as_mut_ptr(),
+            if_versions: if_versions.map_or(std::ptr::null(), <[u64]>::as_ptr),
             ..Default::default()
         };
         self.call_with(&mut raw, batch.ids.as_ref(), payloads.as_ref(), call)?;
@@ -184,11 +189,37 @@ impl Index {
     /// # Ok::<(), omendb::Error>(())
     /// ```
     pub fn set_payloads<'a, P: Payload>(&self, ids: impl Into<Ids<'a>>, payloads: &[P]) -> Result<()> {
-        let ids = ids.into();
+        self.replace_payloads(&ids.into(), payloads, None)
+    }
+
+    /// The same, if every point is as it must be: as [`Batch::if_versions`].
+    pub fn set_payloads_if<'a, P, V>(
+        &self,
+        ids: impl Into<Ids<'a>>,
+        payloads: &[P],
+        versions: &[V],
+    ) -> Result<()>
+    where
+        P: Payload,
+        V: Copy + Into<IfVersion>,
+    {
+        self.replace_payloads(&ids.into(), payloads, Some(&raw_versions(versions)))
+    }
+
+    fn replace_payloads<P: Payload>(
+        &self,
+        ids: &Ids<'_>,
+        payloads: &[P],
+        if_versions: Option<&[u64]>,
+    ) -> Result<()> {
         check_count(ids.len(), payloads.len(), "payloads")?;
         let payloads = RawPayloads::of(payloads.iter().map(Payload::bytes));
         let mut raw = sys::omen_batch { count: ids.len(), ..Default::default() };
-        self.call_with(&mut raw, Some(&ids), Some(&payloads), sys::omen_set_payloads)
+        if let Some(versions) = if_versions {
+            check_count(ids.len(), versions.len(), "versions")?;
+            raw.if_versions = versions.as_ptr();
+        }
+        self.call_with(&mut raw, Some(ids), Some(&payloads), sys::omen_set_payloads)
     }
 
     /// Puts ids and payloads into `raw`, all of `raw.count`, and makes the call while they live.
@@ -235,13 +266,17 @@ impl Index {
         Ok(deleted)
     }
 
-    /// Deletes the points that match a filter, and says how many there were.
+    /// Deletes the points that match a filter when the call begins, and says how many there were. In the order of writing
+    /// and a million (2^20) points at a time: each such part is deleted whole or not at all, and durable before the
+    /// next one. After a failure [`Error::deleted`] says how many points are gone.
     pub fn delete_where(&self, filter: &str) -> Result<usize> {
         let filter = filter_text(filter)?;
         let mut deleted = 0;
         // SAFETY: the filter lives until the call is over.
-        check(unsafe { sys::omen_delete_where(self.raw(), filter.as_ptr(), &mut deleted) })?;
-        Ok(deleted)
+        match check(unsafe { sys::omen_delete_where(self.raw(), filter.as_ptr(), &mut deleted) }) {
+            Ok(()) => Ok(deleted),
+            Err(error) => Err(error.with_deleted(deleted)),
+        }
     }
 
     // ---- ids ----

@@ -14,7 +14,7 @@ mod stats;
 pub mod sys;
 mod vectors;
 
-pub use batch::{Batch, Ids, Payload};
+pub use batch::{Batch, Ids, IfVersion, Payload, Version};
 pub use error::{Error, ErrorKind, Result};
 pub use index::{version, Backend, FieldType, Index, Progress};
 pub use options::{Algorithm, Builder, DType, Durability, Metric, Quantization};

@@ -5,7 +5,7 @@ use std::fmt;
 use std::ptr::{null_mut, NonNull};
 use std::slice::from_raw_parts;
 
-use crate::batch::{IdList, Ids};
+use crate::batch::{IdList, Ids, Version};
 use crate::error::{check, Error, ErrorKind, Result};
 use crate::index::{filter_text, pointer_of, Index};
 use crate::options::DType;
@@ -171,6 +171,12 @@ impl<'p> Point<'p> {
         unsafe { sys::omen_points_distance(self.raw(), self.i) }
     }
 
+    /// Its version, for [`Batch::if_versions`](crate::Batch::if_versions). An index in memory has none.
+    pub fn version(&self) -> Option<Version> {
+        // SAFETY: as above.
+        Version::new(unsafe { sys::omen_points_version(self.raw(), self.i) })
+    }
+
     /// Its vector, where vectors were asked for.
     pub fn vector(&self) -> Option<Vector<'p>> {
         Some(match self.points.dtype {
@@ -216,6 +222,7 @@ impl fmt::Debug for Point<'_> {
         f.debug_struct("Point")
             .field("id", &self.id())
             .field("distance", &self.distance())
+            .field("version", &self.version())
             .finish_non_exhaustive()
     }
 }

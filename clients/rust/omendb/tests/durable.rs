@@ -2,7 +2,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use omendb::{Algorithm, Batch, Durability, ErrorKind, FieldType, Index, Metric, Search, With};
+use omendb::{
+    Algorithm, Batch, Durability, ErrorKind, FieldType, IfVersion, Index, Metric, Search, Version, With,
+};
 
 /// A folder of a test's own, gone with the test. The index itself is to make it.
 struct Folder(PathBuf);
@@ -99,6 +101,123 @@ fn the_file_says_what_the_index_is() {
     assert_eq!(options.open().unwrap().len().unwrap(), 1);
 }
 
+fn version(index: &Index, id: u64) -> Option<Version> {
+    index.get(id, With::Ids).unwrap().get(0).map(|point| point.version().unwrap())
+}
+
+/// Point 1 becomes (0, to), if.
+fn add(index: &Index, to: f32, version: impl Into<IfVersion>) -> omendb::Result<Vec<u64>> {
+    index.add(Batch::new(&[[0.0, to]]).ids(1_u64).if_versions(&[version.into()]))
+}
+
+fn upsert(index: &Index, to: f32, version: impl Into<IfVersion>) -> omendb::Result<Vec<u64>> {
+    index.upsert(Batch::new(&[[0.0, to]]).ids(1_u64).if_versions(&[version.into()]))
+}
+
+#[test]
+fn a_write_under_a_condition_happens_to_the_version_that_was_read() {
+    let folder = Folder::new("versions");
+    let index = open(&folder);
+    assert_eq!(version(&index, 1), None);
+    add(&index, 1.0, IfVersion::Absent).unwrap();
+    let first = version(&index, 1).unwrap();
+    assert_eq!(kind(add(&index, 2.0, IfVersion::Absent)), ErrorKind::Conflict);
+    assert_eq!(kind(add(&index, 2.0, IfVersion::Any)), ErrorKind::Exists);
+    assert_eq!(version(&index, 1), Some(first), "what was refused has changed nothing");
+
+    upsert(&index, 2.0, first).unwrap();
+    let second = version(&index, 1).unwrap();
+    assert_ne!(first, second);
+    let late = upsert(&index, 3.0, first).unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::Conflict);
+    assert!(late.message().contains("row 0"), "{}", late);
+    upsert(&index, 4.0, IfVersion::Any).unwrap();
+    assert_ne!(version(&index, 1), Some(second));
+
+    let points = index.get(1_u64, With::Vectors).unwrap();
+    assert_eq!(points.get(0).unwrap().vector_as::<f32>(), Some(&[0.0, 4.0][..]));
+    assert_eq!(index.delete(1_u64).unwrap(), 1);
+    assert_eq!(kind(upsert(&index, 5.0, second)), ErrorKind::Conflict);
+    upsert(&index, 5.0, IfVersion::Absent).unwrap();
+    let last = version(&index, 1).unwrap();
+    assert!(last != first && last != second, "no version comes twice");
+    drop(index);
+    assert_eq!(version(&open(&folder), 1), Some(last));
+}
+
+#[test]
+fn one_row_in_conflict_stops_its_batch() {
+    let folder = Folder::new("conflict");
+    let index = open(&folder);
+    fill(&index, 3);
+    let rows = [[9.0_f32, 9.0]; 3];
+    let ids = [0_u64, 1, 7];
+    let batch = Batch::new(&rows).ids(&ids);
+    let zero = version(&index, 0).unwrap();
+    let wrong = [zero.into(), IfVersion::Absent, IfVersion::Absent];
+    let error = index.upsert(batch.clone().if_versions(&wrong)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert!(error.message().contains("row 1"), "{}", error);
+    assert!(!index.contains(7));
+    assert_eq!(version(&index, 0), Some(zero));
+    index.upsert(batch.clone().if_versions(&[zero.into(), IfVersion::Any, IfVersion::Absent])).unwrap();
+    assert!(index.contains(7));
+    let few = index.upsert(batch.if_versions(&[IfVersion::Any])).unwrap_err();
+    assert_eq!(few.message(), "the batch has 3 rows and 1 versions");
+}
+
+#[test]
+fn payloads_are_replaced_under_a_condition() {
+    let folder = Folder::new("payload-versions");
+    let index = open(&folder);
+    fill(&index, 2);
+    let ids = [0, 1];
+    let read = [version(&index, 0).unwrap(), version(&index, 1).unwrap()];
+    index.set_payloads_if(&ids, &[year(1901), year(1902)], &read).unwrap();
+    assert_eq!(index.count(Some("year < 1950")).unwrap(), 2);
+    let late = index.set_payloads_if(&ids, &[year(1801), year(1802)], &read);
+    assert_eq!(kind(late), ErrorKind::Conflict);
+    assert_eq!(index.count(Some("year < 1850")).unwrap(), 0);
+    let few = index.set_payloads_if(&ids, &[year(1801), year(1802)], &read[..1]).unwrap_err();
+    assert_eq!(few.message(), "the batch has 2 rows and 1 versions");
+    index.set_payloads_if(&ids, &[year(1801), year(1802)], &[IfVersion::Any; 2]).unwrap();
+    assert_eq!(index.count(Some("year < 1850")).unwrap(), 2);
+}
+
+#[test]
+fn of_writers_that_count_under_conditions_none_is_lost() {
+    let folder = Folder::new("counting");
+    let index = open(&folder);
+    add(&index, 0.0, IfVersion::Absent).unwrap();
+    let count_once = || loop {
+        let points = index.get(1_u64, With::Vectors).unwrap();
+        let read = points.get(0).unwrap();
+        let row = [[0.0, read.vector_as::<f32>().unwrap()[1] + 1.0]];
+        let change = Batch::new(&row).ids(1_u64).if_versions(&[read.version().unwrap()]);
+        match index.upsert(change) {
+            Ok(_) => return,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Conflict),
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| (0..10).for_each(|_| count_once()));
+        }
+    });
+    let points = index.get(1_u64, With::Vectors).unwrap();
+    assert_eq!(points.get(0).unwrap().vector_as::<f32>(), Some(&[0.0, 30.0][..]));
+}
+
+#[test]
+fn an_index_in_memory_has_no_versions() {
+    let index = Index::builder(2).metric(Metric::L2).open().unwrap();
+    fill(&index, 1);
+    assert_eq!(index.get(0_u64, With::Ids).unwrap().get(0).unwrap().version(), None);
+    assert_eq!(kind(upsert(&index, 1.0, IfVersion::Any)), ErrorKind::Unsupported);
+    assert_eq!((Version::new(0), Version::new(u64::MAX)), (None, None));
+    assert_eq!(Version::new(7).map(Version::get), Some(7));
+}
+
 #[test]
 fn a_folder_is_open_once_in_a_process() {
     let folder = Folder::new("readers");
@@ -114,7 +233,8 @@ fn a_folder_is_open_once_in_a_process() {
     assert_eq!(reader.search(&[4.0_f32, 0.0], 1).unwrap()[0].id, 4);
     assert_eq!(kind(reader.add(&[[1.0_f32, 2.0]])), ErrorKind::ReadOnly);
     assert_eq!(kind(reader.delete(1_u64)), ErrorKind::ReadOnly);
-    assert_eq!(kind(reader.delete_where("year > 0")), ErrorKind::ReadOnly);
+    let refused = reader.delete_where("year > 0").unwrap_err();
+    assert_eq!((refused.kind(), refused.deleted()), (ErrorKind::ReadOnly, 0));
     assert_eq!(reader.len().unwrap(), 10);
 }
 

@@ -255,3 +255,57 @@ fn calls_are_those_of_the_header() {
     assert!(calls.len() > 30);
     assert_eq!(calls_of_sys(), calls);
 }
+
+/// Struct to its fields, each as "name: type", as the header has them. Function pointers are only named.
+fn fields_of_header(text: &str) -> BTreeMap<String, Vec<String>> {
+    let mut structs = BTreeMap::new();
+    for part in bare(text).split("typedef struct ").skip(1) {
+        let body = match part.split_once('{') {
+            Some((name, body)) if !name.contains(';') => body.split_once('}').unwrap().0,
+            _ => continue, // a handle
+        };
+        let mut fields = Vec::new();
+        for declaration in body.split(';').map(str::trim).filter(|declaration| !declaration.is_empty()) {
+            if let Some((_, rest)) = declaration.split_once("(*") {
+                fields.push(rest.split_once(')').unwrap().0.to_string());
+                continue;
+            }
+            let names: Vec<&str> = declaration.split(',').collect();
+            let first = words(names[0]).last().unwrap();
+            let made = rust_type(&names[0][..names[0].trim_end().len() - first.len()]);
+            fields.extend(names.iter().map(|name| format!("{}: {}", words(name).last().unwrap(), made)));
+        }
+        structs.insert(words(part).next().unwrap().to_string(), fields);
+    }
+    structs
+}
+
+/// The same of sys.rs.
+fn fields_of_sys() -> BTreeMap<String, Vec<String>> {
+    let text = include_str!("../src/sys.rs");
+    let mut structs = BTreeMap::new();
+    for part in text.split("pub struct ").skip(1) {
+        let (name, body) = part.split_once(" {").unwrap();
+        let fields =
+            body.split_once("\n}").unwrap().0.lines().filter_map(|line| line.trim().strip_prefix("pub "));
+        let fields = fields.map(|field| {
+            let field = field.trim_end_matches(',');
+            field.split_once(": Option<").map_or(field, |(function, _)| function).to_string()
+        });
+        if name.starts_with("omen_") {
+            structs.insert(name.to_string(), fields.collect());
+        }
+    }
+    structs
+}
+
+#[test]
+fn fields_have_the_types_of_the_header() {
+    let header = match header() {
+        Some(header) => header,
+        None => return,
+    };
+    let structs = fields_of_header(&std::fs::read_to_string(header).unwrap());
+    assert!(structs.len() > 6);
+    assert_eq!(fields_of_sys(), structs);
+}
