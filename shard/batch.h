@@ -24,6 +24,8 @@ struct pending {
     bool grouped;
     uint64_t *touched;
     size_t room, touches;
+    // With max_memory: what was used before the first of them, and what they will need.
+    uint64_t used_bytes, wanted_bytes;
 };
 
 struct batch {

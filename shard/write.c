@@ -20,11 +20,11 @@
 
 #define CHUNK_BYTES 65536u // of converted rows, between two appends
 
-static omen_status check(struct shard *shard, const struct pending *pending, struct write *write);
+static omen_status check(struct shard *shard, struct pending *pending, struct write *write);
 static omen_status check_vectors(struct shard *shard, const struct vector_rows *rows,
                                  struct omen_error *error);
-static omen_status check_room(struct shard *shard, const struct pending *pending,
-                              const struct write *write, struct omen_error *error);
+static omen_status check_room(struct shard *shard, struct pending *pending, struct write *write,
+                              struct omen_error *error);
 static omen_status reserve(struct shard *shard, const struct pending *pending, struct write *write);
 static omen_status stage(struct shard *shard, struct staged *staged);
 static omen_status encode(struct shard *shard, struct write *write);
@@ -132,7 +132,7 @@ write_cancel(struct shard *shard, struct write *write)
 }
 
 static omen_status
-check(struct shard *shard, const struct pending *pending, struct write *write)
+check(struct shard *shard, struct pending *pending, struct write *write)
 {
     const omen_batch *given = write->given;
     omen_status status = batch_check_payloads(shard, given, &write->sums, write->error);
@@ -161,8 +161,10 @@ check_vectors(struct shard *shard, const struct vector_rows *rows, struct omen_e
     return status;
 }
 
+// Of the bytes that are used, those are counted that were before the first of the group made room: the room that an earlier one
+// made is part of what it wants.
 static omen_status
-check_room(struct shard *shard, const struct pending *pending, const struct write *write,
+check_room(struct shard *shard, struct pending *pending, struct write *write,
            struct omen_error *error)
 {
     const struct batch *batch = &write->batch;
@@ -183,9 +185,12 @@ check_room(struct shard *shard, const struct pending *pending, const struct writ
         row += 8 * (uint64_t)options->m;
     if (options->algorithm == OMEN_HNSW && options->quantization == OMEN_QUANTIZE_INT8)
         row += options->dimension;
-    const uint64_t used = shard_bytes(shard);
+    if (pending->used_bytes == 0)
+        pending->used_bytes = shard_bytes(shard); // never 0
+    const uint64_t used = pending->used_bytes + pending->wanted_bytes;
     const uint64_t wanted =
         row * batch->given->count + sums->bytes + 4ull * sums->count + batch->new_bytes;
+    write->wanted_bytes = wanted;
     if (used + wanted > options->max_memory)
         return error_set(error, OMEN_E_NO_MEMORY,
                          "max_memory is %llu bytes: %llu are used, and these rows need about %llu",
@@ -334,6 +339,7 @@ touch(struct pending *pending, const struct write *write)
     pending->payload_bytes += write->sums.bytes;
     pending->texts += batch->new_texts;
     pending->text_bytes += batch->new_bytes;
+    pending->wanted_bytes += write->wanted_bytes;
     pending->next_id = batch->next_id;
     pending->kind = batch->kind;
     return OMEN_OK;

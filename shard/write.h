@@ -25,6 +25,7 @@ struct write {
     omen_status status;
     struct batch batch;
     struct payload_sums sums;
+    uint64_t wanted_bytes; // of memory; with max_memory
     struct field_rows rows;
     struct staged staged;
     struct op_parts parts; // with a log
