@@ -21,6 +21,9 @@ struct journal_pending {
     char bytes[];
 };
 
+static omen_status open_at(struct journal *journal, const struct kv_config *config,
+                           const struct journal_options *wanted, struct journal_options *kept,
+                           struct omen_error *error);
 static omen_status open_records(struct journal *journal, const struct journal_options *wanted,
                                 struct journal_options *kept, struct omen_error *error);
 static omen_status make_records(struct journal *journal, const struct journal_options *wanted,
@@ -45,8 +48,33 @@ journal_open(struct journal *journal, const omen_options *options,
         .tables = table_names,
         .table_count = TABLE_COUNT,
     };
+    return open_at(journal, &config, wanted, kept, error);
+}
+
+omen_status
+journal_make(struct journal *journal, const char *path, const struct journal_options *wanted,
+             struct omen_error *error)
+{
+    *journal = (struct journal){0};
+    struct journal_options kept;
+    const struct kv_config config = {
+        .path = path, .mode = KV_NEW, .tables = table_names, .table_count = TABLE_COUNT};
+    return open_at(journal, &config, wanted, &kept, error);
+}
+
+omen_status
+journal_publish(struct journal *journal, struct omen_error *error)
+{
+    return kv_publish(journal->kv, error);
+}
+
+static omen_status
+open_at(struct journal *journal, const struct kv_config *config,
+        const struct journal_options *wanted, struct journal_options *kept,
+        struct omen_error *error)
+{
     lock_init(&journal->lock);
-    omen_status status = kv_open(&config, &journal->kv, error);
+    omen_status status = kv_open(config, &journal->kv, error);
     if (status == OMEN_OK)
         status = open_records(journal, wanted, kept, error);
     if (status == OMEN_OK)
@@ -88,7 +116,6 @@ open_records(struct journal *journal, const struct journal_options *wanted,
         return status;
     if (journal->read_only || wanted->dimension == 0)
         return error_set(error, OMEN_E_NOT_FOUND, "its maker has not finished making it");
-    journal->made = true;
     *kept = *wanted;
     return make_records(journal, wanted, error);
 }

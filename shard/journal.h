@@ -42,8 +42,8 @@ struct journal {
     struct log log;
     struct journal_format format;
     struct manifest manifest; // of the last checkpoint
-    bool read_only, made;     // made: the file is new
-    struct lock lock;         // of the log and the draft
+    bool read_only;
+    struct lock lock; // of the log and the draft
     struct log_draft *draft;
     // Entries accepted but not committed (DURABLE_INTERVAL), oldest first.
     struct journal_pending *pending, *pending_last;
@@ -58,6 +58,12 @@ struct journal {
 OMEN_MUST_CHECK omen_status journal_open(struct journal *journal, const omen_options *options,
                                          const struct journal_options *wanted,
                                          struct journal_options *kept, struct omen_error *error);
+// Makes one where nothing is, else OMEN_E_EXISTS. Nothing is there for others before journal_publish, after which only
+// journal_close may follow.
+OMEN_MUST_CHECK omen_status journal_make(struct journal *journal, const char *path,
+                                         const struct journal_options *wanted,
+                                         struct omen_error *error);
+OMEN_MUST_CHECK omen_status journal_publish(struct journal *journal, struct omen_error *error);
 void journal_close(struct journal *journal); // commits what is pending, as far as it can
 
 // Whether an operation is small enough for the log.

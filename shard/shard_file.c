@@ -46,29 +46,23 @@ shard_copy(struct shard *shard, const char *path, struct omen_error *error)
     return status == OMEN_OK ? OMEN_OK : error_about(error, status, path);
 }
 
-// A new file, into which everything is put at once.
+// A new file, into which everything is put at once; before all of it is there, there is none.
 static omen_status
 copy_memory(struct shard *shard, const char *path, struct omen_error *error)
 {
-    omen_options options = shard->options;
     struct journal journal;
-    struct journal_options kept;
-    const struct journal_options wanted = shard_options_to_keep(&options);
-    options.path = path;
-    options.read_only = 0;
-    omen_status status = journal_open(&journal, &options, &wanted, &kept, error);
+    const struct journal_options wanted = shard_options_to_keep(&shard->options);
+    omen_status status = journal_make(&journal, path, &wanted, error);
     if (status == OMEN_OK) {
-        if (journal.made) {
-            lock_acquire(&shard->upkeep);
-            lock_acquire(&shard->writers);
-            hnsw_touch_all(shard->target->hnsw);
-            generation_unsaved(shard->target); // nothing of an index in memory is lent
-            lock_release(&shard->writers);
-            status = checkpoint_into(shard, &journal, error);
-            lock_release(&shard->upkeep);
-        } else {
-            status = error_set(error, OMEN_E_EXISTS, "an index is there already");
-        }
+        lock_acquire(&shard->upkeep);
+        lock_acquire(&shard->writers);
+        hnsw_touch_all(shard->target->hnsw);
+        generation_unsaved(shard->target); // nothing of an index in memory is lent
+        lock_release(&shard->writers);
+        status = checkpoint_into(shard, &journal, error);
+        lock_release(&shard->upkeep);
+        if (status == OMEN_OK)
+            status = journal_publish(&journal, error);
         journal_close(&journal);
     }
     return status == OMEN_OK ? OMEN_OK : error_about(error, status, path);

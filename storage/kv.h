@@ -30,10 +30,11 @@ enum kv_mode {
     KV_WRITE,    // opens or makes; OMEN_E_LOCKED when another process, or this one, writes to it
     KV_EXISTING, // as KV_WRITE, but OMEN_E_NOT_FOUND when there is none
     KV_READ,     // OMEN_E_NOT_FOUND when there is none
+    KV_NEW,      // makes one where nothing is, else OMEN_E_EXISTS; see kv_publish
 };
 
 struct kv_config {
-    const char *path; // a directory; made when it is missing and the mode is KV_WRITE
+    const char *path; // a directory; made when it is missing and the mode is KV_WRITE or KV_NEW
     enum kv_mode mode;
     const char *const *
         tables; // names, 1..KV_TABLES_MAX; borrowed until kv_close; a table's number is its place here
@@ -49,6 +50,10 @@ struct kv_config {
 OMEN_MUST_CHECK omen_status kv_open(const struct kv_config *config, struct kv **out,
                                     struct omen_error *error);
 void kv_close(struct kv *kv); // accepts NULL; no transaction may be open. Pinned values are gone
+
+// What was opened with KV_NEW is durable now, and there for others; before, a kv_close or a kill leaves nothing that counts, and
+// whoever opens the path waits. By one thread; only kv_close may follow.
+OMEN_MUST_CHECK omen_status kv_publish(struct kv *kv, struct omen_error *error);
 
 OMEN_MUST_CHECK omen_status kv_begin_read(struct kv *kv, struct kv_txn **out,
                                           struct omen_error *error);

@@ -33,9 +33,8 @@
 
 #define COPY_BYTES ((uint64_t)4 << 20) // of a transaction
 
-static omen_status file_make(struct kv *kv, struct kv_file *file, int directory_fd,
-                             const char *directory, const char *name, unsigned flags,
-                             struct omen_error *error);
+static omen_status file_copy(struct kv *kv, struct kv_file *file, const struct kv_place *place,
+                             unsigned flags, struct omen_error *error);
 static omen_status copy_tables(struct kv *kv, struct kv_file *to, struct omen_error *error);
 static omen_status copy_table(struct kv_txn *from, uint32_t table, struct kv_file *to,
                               struct omen_error *error);
@@ -61,7 +60,8 @@ kv_copy(struct kv *kv, const char *path, struct omen_error *error)
     else if (kv_directory_empty(fd, path, error) != OMEN_OK)
         status = error_set(error, OMEN_E_EXISTS, "%s: something is there already", path);
     if (status == OMEN_OK) {
-        status = file_make(kv, &file, fd, absolute, KV_COPY_FILE, MDB_NOLOCK, error);
+        const struct kv_place place = {fd, absolute, KV_COPY_FILE};
+        status = file_copy(kv, &file, &place, MDB_NOLOCK, error);
         if (status == OMEN_OK && renameat(fd, KV_COPY_FILE, fd, KV_DATA_FILE) != 0)
             status = kv_failed(error, errno, path);
         kv_file_close(&file);
@@ -77,39 +77,27 @@ kv_copy(struct kv *kv, const char *path, struct omen_error *error)
 
 // A complete and durable copy. `file` is to be closed also after a failure.
 static omen_status
-file_make(struct kv *kv, struct kv_file *file, int directory_fd, const char *directory,
-          const char *name, unsigned flags, struct omen_error *error)
+file_copy(struct kv *kv, struct kv_file *file, const struct kv_place *place, unsigned flags,
+          struct omen_error *error)
 {
-    char path[PATH_MAX];
     MDB_envinfo info;
-    if (snprintf(path, sizeof path, "%s/%s", directory, name) >= (int)sizeof path)
-        return error_set(error, OMEN_E_INVALID, "%s: the path is too long", directory);
-    (void)unlinkat(directory_fd, name, 0);
-    file->data_fd = openat(directory_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (file->data_fd < 0)
-        return kv_failed(error, errno, path);
-    int code = kv_lock_file(file->data_fd);
-    if (code != 0)
-        return kv_failed(error, code, path);
     mdb_env_info(kv->file.env, &info);
     // Not of the old map's size: a store that is shrunk again and again would get a larger one each time.
     uint64_t map_bytes = 2 * ((uint64_t)info.me_last_pgno + 1) * kv->file.page_bytes;
     map_bytes = map_bytes < KV_MAP_BYTES_MIN ? KV_MAP_BYTES_MIN : map_bytes;
     omen_status status = OMEN_OK;
     if (flags != MDB_NOLOCK)
-        status = kv_directory_lock_file(directory_fd, KV_SHRUNK_LOCK_FILE, error);
-    if (status != OMEN_OK)
-        return status;
-    status =
-        kv_file_open(kv, file, KV_WRITE, path, flags | MDB_NOSUBDIR | MDB_NOSYNC, map_bytes, error);
+        status = kv_directory_lock_file(place->directory_fd, KV_SHRUNK_LOCK_FILE, error);
+    if (status == OMEN_OK)
+        status = kv_file_make(kv, file, place, flags, map_bytes, error);
     if (status == OMEN_OK)
         status = copy_tables(kv, file, error);
     if (status != OMEN_OK)
         return status;
-    code = mdb_env_sync(file->env, 1);
+    int code = mdb_env_sync(file->env, 1);
     if (code == 0)
         code = mdb_env_set_flags(file->env, MDB_NOSYNC, 0);
-    return code == 0 ? OMEN_OK : kv_failed(error, code, path);
+    return code == 0 ? OMEN_OK : kv_failed(error, code, place->directory);
 }
 
 static omen_status
@@ -189,7 +177,8 @@ kv_shrink(struct kv *kv, struct omen_error *error)
         status = error_set(error, OMEN_E_IO, "%s: another file is there now", kv->path);
     if (status == OMEN_OK) {
         (void)unlinkat(kv->directory_fd, KV_SHRUNK_LOCK_FILE, 0);
-        status = file_make(kv, &next, kv->directory_fd, kv->path, KV_SHRUNK_FILE, 0, error);
+        const struct kv_place place = {kv->directory_fd, kv->path, KV_SHRUNK_FILE};
+        status = file_copy(kv, &next, &place, 0, error);
         // Who began to read meanwhile does so in the file that would be closed.
         rwlock_acquire_exclusive(&kv->gate);
         if (status == OMEN_OK && atomic_load(&kv->open_transactions) != 0)

@@ -40,7 +40,7 @@ kv_directory_open(const struct kv_config *config, int *fd, bool *made, struct om
         if (errno != ENOENT)
             return error_set(error, errno == EACCES ? OMEN_E_READ_ONLY : OMEN_E_INVALID, "%s: %s",
                              path, strerror(errno));
-        if (config->mode != KV_WRITE)
+        if (config->mode != KV_WRITE && config->mode != KV_NEW)
             return error_set(error, OMEN_E_NOT_FOUND, "%s: nothing is there", path);
         if (mkdir(path, 0777) != 0 && errno != EEXIST) {
             const omen_status status = errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG

@@ -73,6 +73,8 @@ struct kv {
     uint64_t begun;           // write transactions, to look for dead readers now and then
     _Atomic uint64_t commits; // of this handle
     struct kv_map *old_maps;  // of the file before it was shrunk
+    const char *unpublished;  // the file that goes with the handle, or NULL
+    bool made_directory;      // which goes with it
     struct kv *next;          // in the list of this process's open stores
 };
 
@@ -107,6 +109,14 @@ uint64_t kv_file_bytes(int fd); // 0 when it cannot be told
 // Opens LMDB's environment on a file and the tables in it, which are made where the mode allows.
 OMEN_MUST_CHECK omen_status kv_file_open(const struct kv *kv, struct kv_file *file,
                                          enum kv_mode mode, const char *path, unsigned flags,
+                                         uint64_t map_bytes, struct omen_error *error);
+// The same on a new file, whatever had its name; with `flags` of LMDB's.
+struct kv_place {
+    int directory_fd;
+    const char *directory, *name;
+};
+OMEN_MUST_CHECK omen_status kv_file_make(const struct kv *kv, struct kv_file *file,
+                                         const struct kv_place *place, unsigned flags,
                                          uint64_t map_bytes, struct omen_error *error);
 void kv_file_close(struct kv_file *file);
 int kv_lock_file(int fd); // the writer's lock, which goes with the open file: 0 or an errno

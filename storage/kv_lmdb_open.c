@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -27,6 +28,9 @@ static struct kv *stores; // open ones of this process
 
 static omen_status open_held(struct kv *kv, const struct kv_config *config,
                              struct omen_error *error);
+static omen_status open_new(struct kv *kv, const struct kv_config *config,
+                            struct omen_error *error);
+static omen_status keep_path(struct kv *kv, const char *path, struct omen_error *error);
 static bool can_lock(const struct kv *kv);
 static omen_status claim(struct kv *kv, const char *path, struct omen_error *error);
 static omen_status tables_open(const struct kv *kv, struct kv_file *file, enum kv_mode mode,
@@ -56,10 +60,15 @@ kv_open(const struct kv_config *config, struct kv **out, struct omen_error *erro
 
     bool made;
     omen_status status = kv_directory_open(config, &kv->directory_fd, &made, error);
+    const bool new = config->mode == KV_NEW;
     if (status == OMEN_OK) {
-        const int code = kv_directory_hold(kv->directory_fd, LOCK_SH);
-        status = code == 0 ? open_held(kv, config, error) : kv_failed(error, code, config->path);
-        (void)kv_directory_hold(kv->directory_fd, LOCK_UN);
+        const int code = kv_directory_hold(kv->directory_fd, new ? LOCK_EX : LOCK_SH);
+        if (code != 0)
+            status = kv_failed(error, code, config->path);
+        else
+            status = new ? open_new(kv, config, error) : open_held(kv, config, error);
+        if (!new)
+            (void)kv_directory_hold(kv->directory_fd, LOCK_UN);
     }
     if (status != OMEN_OK) {
         kv_release(kv);
@@ -67,7 +76,44 @@ kv_open(const struct kv_config *config, struct kv **out, struct omen_error *erro
             rmdir(config->path); // leaves it where something is in it
         return status;
     }
+    kv->made_directory = made;
     *out = kv;
+    return OMEN_OK;
+}
+
+// The directory is held alone until it is published, or closed: nobody sees what is in it before.
+static omen_status
+open_new(struct kv *kv, const struct kv_config *config, struct omen_error *error)
+{
+    omen_status status = keep_path(kv, config->path, error);
+    if (status != OMEN_OK)
+        return status;
+    if (kv_directory_empty(kv->directory_fd, config->path, error) != OMEN_OK)
+        return error_set(error, OMEN_E_EXISTS, "%s: something is there already", config->path);
+    const struct kv_place place = {kv->directory_fd, kv->path, KV_COPY_FILE};
+    kv->unpublished = KV_COPY_FILE;
+    status = kv_file_make(kv, &kv->file, &place, MDB_NOLOCK, config->map_bytes, error);
+    return status == OMEN_OK ? claim(kv, config->path, error) : status;
+}
+
+omen_status
+kv_publish(struct kv *kv, struct omen_error *error)
+{
+    ASSERT(kv->unpublished != NULL && atomic_load(&kv->open_transactions) == 0);
+    omen_status status = kv_usable(kv, error);
+    if (status != OMEN_OK)
+        return status;
+    const int code = mdb_env_sync(kv->file.env, 1);
+    if (code != 0)
+        return kv_failed(error, kv_full_or(kv->file.data_fd, 0, code), kv->path);
+    if (renameat(kv->directory_fd, kv->unpublished, kv->directory_fd, KV_DATA_FILE) != 0)
+        return kv_failed(error, errno, kv->path);
+    kv->unpublished = KV_DATA_FILE;
+    status = kv_directory_sync(kv->directory_fd, error);
+    if (status != OMEN_OK)
+        return status;
+    kv->unpublished = NULL;
+    (void)kv_directory_hold(kv->directory_fd, LOCK_UN);
     return OMEN_OK;
 }
 
@@ -97,24 +143,33 @@ open_held(struct kv *kv, const struct kv_config *config, struct omen_error *erro
         (void)unlinkat(kv->directory_fd, KV_SHRUNK_FILE, 0);
         (void)unlinkat(kv->directory_fd, KV_SHRUNK_LOCK_FILE, 0);
     }
-    char absolute[PATH_MAX];
-    if (realpath(config->path, absolute) == NULL)
-        return kv_failed(error, errno, config->path);
-    const size_t bytes = strlen(absolute) + 1;
-    kv->path = mem_alloc(bytes);
-    if (kv->path == NULL)
-        return error_set_plain(error, OMEN_E_NO_MEMORY);
-    memcpy(kv->path, absolute, bytes);
+    status = keep_path(kv, config->path, error);
+    if (status != OMEN_OK)
+        return status;
     const bool fresh = kv_file_bytes(kv->file.data_fd) == 0;
     const unsigned flags = kv->mode == KV_READ && !can_lock(kv) ? MDB_NOLOCK : 0;
     if (flags == 0)
         status = kv_directory_lock_file(kv->directory_fd, KV_LOCK_FILE, error);
     if (status != OMEN_OK)
         return status;
-    status = kv_file_open(kv, &kv->file, kv->mode, absolute, flags, config->map_bytes, error);
+    status = kv_file_open(kv, &kv->file, kv->mode, kv->path, flags, config->map_bytes, error);
     if (status == OMEN_OK && fresh)
         status = kv_directory_sync(kv->directory_fd, error);
     return status;
+}
+
+static omen_status
+keep_path(struct kv *kv, const char *path, struct omen_error *error)
+{
+    char absolute[PATH_MAX];
+    if (realpath(path, absolute) == NULL)
+        return kv_failed(error, errno, path);
+    const size_t bytes = strlen(absolute) + 1;
+    kv->path = mem_alloc(bytes);
+    if (kv->path == NULL)
+        return error_set_plain(error, OMEN_E_NO_MEMORY);
+    memcpy(kv->path, absolute, bytes);
+    return OMEN_OK;
 }
 
 // A reader takes a place in LMDB's lock file, if it may write there.
@@ -203,6 +258,25 @@ kv_file_open(const struct kv *kv, struct kv_file *file, enum kv_mode mode, const
         ftruncate(file->data_fd, (off_t)bytes) == 0) // made longer here, and in vain
         return was_cut(file, bytes, error);
     return status;
+}
+
+omen_status
+kv_file_make(const struct kv *kv, struct kv_file *file, const struct kv_place *place,
+             unsigned flags, uint64_t map_bytes, struct omen_error *error)
+{
+    char path[PATH_MAX];
+    if (snprintf(path, sizeof path, "%s/%s", place->directory, place->name) >= (int)sizeof path)
+        return error_set(error, OMEN_E_INVALID, "%s: the path is too long", place->directory);
+    (void)unlinkat(place->directory_fd, place->name, 0);
+    file->data_fd =
+        openat(place->directory_fd, place->name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (file->data_fd < 0)
+        return kv_failed(error, errno, path);
+    const int code = kv_lock_file(file->data_fd);
+    if (code != 0)
+        return kv_failed(error, code, path);
+    return kv_file_open(kv, file, KV_WRITE, path, flags | MDB_NOSUBDIR | MDB_NOSYNC, map_bytes,
+                        error);
 }
 
 // A writer that was killed between writing a head and telling the lock file its number leaves a lock file, where a
@@ -326,6 +400,11 @@ static void
 kv_release(struct kv *kv)
 {
     kv_shrunk(kv);
+    if (kv->unpublished != NULL) {
+        (void)unlinkat(kv->directory_fd, kv->unpublished, 0);
+        if (kv->made_directory)
+            (void)rmdir(kv->path);
+    }
     kv_file_close(&kv->file);
     if (kv->directory_fd >= 0)
         close(kv->directory_fd);

@@ -44,7 +44,7 @@ struct disk {
 struct kv {
     struct disk *disk;
     enum kv_mode mode;
-    bool failed;
+    bool failed, unpublished;
     struct lock writer;
     struct kv_txn *transactions;
     uint64_t commits;
@@ -247,7 +247,9 @@ kv_open(const struct kv_config *config, struct kv **out, struct omen_error *erro
     omen_status status = OMEN_OK;
     if (disk != NULL && disk->open)
         status = error_set(error, OMEN_E_LOCKED, "%s: already open in this process", config->path);
-    else if (disk == NULL && config->mode != KV_WRITE)
+    else if (disk != NULL && config->mode == KV_NEW)
+        status = error_set(error, OMEN_E_EXISTS, "%s: something is there already", config->path);
+    else if (disk == NULL && config->mode != KV_WRITE && config->mode != KV_NEW)
         status = error_set(error, OMEN_E_NOT_FOUND, "%s: nothing is there", config->path);
     else if (disk == NULL)
         disk = disk_make(config->path, NULL);
@@ -257,10 +259,31 @@ kv_open(const struct kv_config *config, struct kv **out, struct omen_error *erro
         kv->mode = config->mode;
         lock_init(&kv->writer);
         disk->open = true;
+        kv->unpublished = config->mode == KV_NEW;
         *out = kv;
     }
     lock_release(&sim_lock);
     return status;
+}
+
+omen_status
+kv_publish(struct kv *kv, struct omen_error *error)
+{
+    (void)error;
+    ASSERT(kv->unpublished && kv->transactions == NULL);
+    kv->unpublished = false;
+    return OMEN_OK;
+}
+
+static void
+disk_remove(struct disk *disk)
+{
+    struct disk **link = &disks;
+    while (*link != disk)
+        link = &(*link)->next;
+    *link = disk->next;
+    state_let_go(disk->state);
+    free(disk);
 }
 
 void
@@ -271,6 +294,8 @@ kv_close(struct kv *kv)
     ASSERT(kv->transactions == NULL);
     lock_acquire(&sim_lock);
     kv->disk->open = false;
+    if (kv->unpublished)
+        disk_remove(kv->disk);
     lock_release(&sim_lock);
     lock_fini(&kv->writer);
     free(kv);

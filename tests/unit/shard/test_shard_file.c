@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -227,6 +228,97 @@ START_TEST(a_field_that_could_not_be_declared_is_not_there_after_kill_9)
 }
 END_TEST
 
+static void
+open_memory(void)
+{
+    omen_options options = OMEN_OPTIONS_INIT;
+    struct prng prng;
+    prng_init(&prng, 4);
+    options.dimension = MODEL_DIM;
+    options.threads = 1;
+    ck_assert_int_eq(omen_open(&options, &shared), OMEN_OK);
+    for (uint64_t id = 0; id < 4 * PAD; id += PAD)
+        upsert(&prng, id, PAD);
+}
+
+static void
+check_copy(const char *path)
+{
+    omen_options options = OMEN_OPTIONS_INIT;
+    omen_index_t copy;
+    uint64_t count;
+    options.path = path;
+    ck_assert_msg(omen_open(&options, &copy) == OMEN_OK, "%s", omen_error_message());
+    ck_assert_int_eq(omen_count(copy, NULL, &count), OMEN_OK);
+    ck_assert_uint_eq(count, 4 * PAD);
+    ck_assert_msg(omen_verify(copy) == OMEN_OK, "%s", omen_error_message());
+    omen_close(copy);
+}
+
+// A folder that was there stays, empty.
+START_TEST(a_copy_of_memory_that_fails_leaves_nothing)
+{
+    const char *path = folder_path(&folder, "copy");
+    omen_status status = OMEN_E_NO_MEMORY;
+    open_memory();
+    if (_i == 1)
+        ck_assert_int_eq(mkdir(path, 0777), 0);
+    uint64_t nth = 1;
+    for (; status != OMEN_OK; nth += 1 + nth / 16) {
+        mem_fail_after(nth);
+        status = omen_copy(shared, path);
+        mem_fail_after(0);
+        if (status == OMEN_OK)
+            break;
+        ck_assert_int_eq(status, OMEN_E_NO_MEMORY);
+        ck_assert_int_eq(access(path, F_OK), _i == 1 ? 0 : -1);
+        if (_i == 1) {
+            ck_assert_int_eq(rmdir(path), 0); // nothing is in it
+            ck_assert_int_eq(mkdir(path, 0777), 0);
+        }
+    }
+    ck_assert_uint_gt(nth, 10);
+    check_copy(path);
+    ck_assert_int_eq(omen_copy(shared, path), OMEN_E_EXISTS);
+    omen_close(shared);
+}
+END_TEST
+
+// The kernel kills it where the copy would grow beyond a limit.
+START_TEST(a_copy_of_memory_that_is_killed_leaves_no_index)
+{
+    const char *path = folder_path(&folder, "copy");
+    omen_options options = OMEN_OPTIONS_INIT;
+    omen_index_t index;
+    uint32_t killed = 0;
+    int state = -1;
+    open_memory();
+    options.path = path;
+    options.read_only = 1;
+    for (rlim_t bytes = 16384; state != 0; bytes += bytes / 2) {
+        const pid_t child = fork();
+        ck_assert_int_ge(child, 0);
+        if (child == 0) {
+            const struct rlimit limit = {.rlim_cur = bytes, .rlim_max = RLIM_INFINITY};
+            const struct rlimit no_core = {0};
+            (void)signal(SIGXFSZ, SIG_DFL);
+            if (setrlimit(RLIMIT_CORE, &no_core) != 0 || setrlimit(RLIMIT_FSIZE, &limit) != 0)
+                _exit(2);
+            _exit(omen_copy(shared, path) == OMEN_OK ? 0 : 1);
+        }
+        ck_assert_int_eq(waitpid(child, &state, 0), child);
+        if (state == 0)
+            break;
+        ck_assert(WIFSIGNALED(state) && WTERMSIG(state) == SIGXFSZ);
+        ck_assert_int_eq(omen_open(&options, &index), OMEN_E_NOT_FOUND);
+        killed++;
+    }
+    ck_assert_uint_gt(killed, 3);
+    check_copy(path);
+    omen_close(shared);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -238,6 +330,8 @@ suite(void)
     tcase_add_test(tcase, a_checkpoint_that_is_cut_leaves_no_part_of_a_write);
     tcase_add_test(tcase, slots_that_were_used_again_are_there_after_kill_9);
     tcase_add_test(tcase, a_field_that_could_not_be_declared_is_not_there_after_kill_9);
+    tcase_add_loop_test(tcase, a_copy_of_memory_that_fails_leaves_nothing, 0, 2);
+    tcase_add_test(tcase, a_copy_of_memory_that_is_killed_leaves_no_index);
     suite_add_tcase(all, tcase);
     return all;
 }

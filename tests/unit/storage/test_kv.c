@@ -363,6 +363,36 @@ START_TEST(copy_and_shrink_keep_every_entry)
 }
 END_TEST
 
+START_TEST(a_new_store_is_there_once_it_is_published_and_else_not_at_all)
+{
+    struct omen_error error = {.text = ""};
+    for (int published = 0; published < 2; published++) {
+        struct kv *kv = store_open(KV_NEW);
+        struct kv_txn *txn = store_begin_write(kv);
+        store_put(txn, TABLE_META, 7, 3000);
+        store_commit(txn);
+        if (published != 0)
+            ck_assert_msg(kv_publish(kv, &error) == OMEN_OK, "%s", error.text);
+        kv_close(kv);
+        kv = NULL;
+        const struct kv_config config = store_config(KV_READ);
+        ck_assert_int_eq(kv_open(&config, &kv, &error),
+                         published != 0 ? OMEN_OK : OMEN_E_NOT_FOUND);
+        if (published != 0) {
+            txn = store_begin_read(kv);
+            store_check_value(txn, TABLE_META, 7, 3000);
+            kv_abort(txn);
+        }
+        kv_close(kv);
+    }
+    struct kv *kv;
+    const struct kv_config config = store_config(KV_NEW);
+    ck_assert_int_eq(kv_open(&config, &kv, &error), OMEN_E_EXISTS);
+    kv = store_open(KV_WRITE);
+    kv_close(kv);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -383,6 +413,7 @@ suite(void)
     tcase_add_test(tcase, transaction_puts_what_it_said_and_no_more);
     tcase_add_test(tcase, modes_open_what_they_may);
     tcase_add_test(tcase, copy_and_shrink_keep_every_entry);
+    tcase_add_test(tcase, a_new_store_is_there_once_it_is_published_and_else_not_at_all);
     suite_add_tcase(suite, tcase);
     return suite;
 }
