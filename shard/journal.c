@@ -347,6 +347,7 @@ journal_checkpointed(struct journal *journal, const struct manifest *manifest,
     lock_acquire(&journal->lock);
     journal->manifest = *manifest;
     const omen_status status = log_trim(&journal->log, manifest->seq, error);
+    atomic_store(&journal->untrimmed, status != OMEN_OK);
     lock_release(&journal->lock);
     return status;
 }

@@ -50,6 +50,7 @@ struct journal {
     size_t pending_bytes;
     _Atomic uint64_t accepted_seq; // the last entry given a number
     _Atomic int broken;            // status that ended writing, or 0
+    _Atomic bool untrimmed; // the last checkpoint could not erase the log that it made needless
     bool interval, stalled; // stalled: what is pending could not be committed; writers try first
 };
 

@@ -10,7 +10,8 @@
 
 #define INTERVAL_MS_DEFAULT 200u
 #define IDLE_NS 5000000000ull
-#define RETRY_NS 5000000000ull // after a checkpoint that failed: most of its work was in vain
+// After a checkpoint that failed, or did not make the log shorter: most of its work was in vain.
+#define RETRY_NS 5000000000ull
 
 struct keeper {
     struct shard *shard;
@@ -75,6 +76,14 @@ is_idle(struct keeper *keeper)
     return idle;
 }
 
+// The time before which there is no other checkpoint. One that left the log as it was would be due again at once.
+static uint64_t
+retry_after(const struct shard *shard, omen_status status)
+{
+    const bool failed = status != OMEN_OK || atomic_load(&shard->journal->untrimmed);
+    return failed ? os_clock_ns() + RETRY_NS : 0;
+}
+
 // One piece of upkeep, the most pressing first.
 static bool
 keep(void *context)
@@ -86,12 +95,12 @@ keep(void *context)
         (void)!journal_sync(shard->journal, &error);
     if (checkpoint_due(shard) && os_clock_ns() >= keeper->retry_ns) {
         const omen_status status = checkpoint_grown(shard, &error);
-        keeper->retry_ns = status == OMEN_OK ? 0 : os_clock_ns() + RETRY_NS;
+        keeper->retry_ns = retry_after(shard, status);
         if (status == OMEN_OK)
             checkpoint_settle(shard);
     } else if (is_idle(keeper)) {
         const omen_status status = checkpoint(shard, &error);
-        keeper->retry_ns = status == OMEN_OK ? 0 : os_clock_ns() + RETRY_NS;
+        keeper->retry_ns = retry_after(shard, status);
     }
     const uint32_t ticket = epoch_enter(&shard->gate);
     const bool more = hnsw_promote_next(shard_generation(shard)->hnsw);

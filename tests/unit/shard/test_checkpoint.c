@@ -3,6 +3,7 @@
 
 #include <sched.h>
 
+#include "base/os_clock.h"
 #include "base/prng.h"
 #include "tests/lib/check_main.h"
 #include "tests/lib/folder.h"
@@ -161,6 +162,67 @@ START_TEST(a_log_that_outgrows_its_share_is_cut_by_itself)
 }
 END_TEST
 
+// Until the keeper has begun to look after it once more.
+static void
+wait_for_keeper(struct journal *journal)
+{
+    bool pending = true;
+    while (pending) {
+        sched_yield();
+        lock_acquire(&journal->lock);
+        pending = journal->pending != NULL;
+        lock_release(&journal->lock);
+    }
+}
+
+static void
+damage_log(struct kv *kv)
+{
+    struct omen_error error;
+    struct kv_txn *txn;
+    struct kv_value value;
+    uint64_t key = 0;
+    void *room;
+    ck_assert_int_eq(kv_begin_write(kv, &txn, &error), OMEN_OK);
+    ck_assert_int_eq(kv_next(txn, TABLE_LOG, &key, &value, &error), OMEN_OK);
+    ck_assert_int_eq(kv_put(txn, TABLE_LOG, key, 100, &room, &error), OMEN_OK);
+    memset(room, 0, 100);
+    ck_assert_int_eq(kv_commit(txn, &error), OMEN_OK);
+}
+
+START_TEST(a_log_that_cannot_be_cut_does_not_make_checkpoints_follow_each_other)
+{
+    enum { LOOKS = 40 };
+    omen_options options = OMEN_OPTIONS_INIT;
+    struct manifest manifest;
+    options.path = image;
+    options.dimension = DIM;
+    options.algorithm = OMEN_FLAT;
+    options.durability = OMEN_DURABLE_INTERVAL;
+    options.interval_ms = 1;
+    omen_close(shared);
+    ck_assert_msg(omen_open(&options, &shared) == OMEN_OK, "%s", omen_error_message());
+    struct journal *journal = ((struct shard *)(void *)shared)->journal;
+    put(0, 1, 0);
+    wait_for_keeper(journal);
+    damage_log(journal->kv);
+    for (uint32_t round = 0; round < 8; round++) // 6 MB
+        put(0, ROWS, 0);
+    do {
+        sched_yield();
+        ck_assert_uint_ge(journal_tail(journal, &manifest), (uint64_t)4 << 20);
+    } while (manifest.checkpoint == 0);
+    const uint64_t begun_ns = os_clock_ns();
+    for (uint32_t look = 0; look < LOOKS; look++) {
+        put(0, 1, 0);
+        wait_for_keeper(journal);
+    }
+    ck_assert_uint_ge(journal_tail(journal, &manifest), (uint64_t)4 << 20);
+    const uint64_t seconds = (os_clock_ns() - begun_ns) / 1000000000;
+    ck_assert_uint_le(manifest.checkpoint, 3 + seconds / 5);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -169,6 +231,7 @@ suite(void)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, a_kill_behind_a_checkpoint_beside_writers_loses_nothing);
     tcase_add_test(tcase, a_log_that_outgrows_its_share_is_cut_by_itself);
+    tcase_add_test(tcase, a_log_that_cannot_be_cut_does_not_make_checkpoints_follow_each_other);
     suite_add_tcase(suite, tcase);
     return suite;
 }
