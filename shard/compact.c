@@ -8,7 +8,7 @@
 //
 // It is due by itself when deleted rows are more than a quarter: so one that lives is copied at most three times for each
 // row that was deleted, and no search walks through more than a third too many. The writer that notices leaves it to
-// a linking worker, or does it where there is none.
+// a linking worker, or does it where there is none; or leaves it to the keeper, or the next writer, where it would have to wait.
 #include <string.h>
 
 #include "base/alloc.h"
@@ -48,14 +48,12 @@ shard_compact(struct shard *shard, struct omen_error *error)
 void
 compact_when_due(struct shard *shard)
 {
-    if (!is_due(shard))
-        return;
-    if (linkers_have_workers(&shard->linkers)) {
-        atomic_store_explicit(&shard->compaction_due, 1, memory_order_release);
-        return;
-    }
-    // Taken against the order of the locks, hence without waiting: whoever calibrates holds it, and another write will come.
-    if (!lock_try(&shard->upkeep))
+    // The lock is taken against the order of the locks, hence without waiting. Where whoever calibrates holds it, the next write looks
+    // again, or the keeper does.
+    const bool due = is_due(shard);
+    const bool here = due && !linkers_have_workers(&shard->linkers) && lock_try(&shard->upkeep);
+    atomic_store_explicit(&shard->compaction_due, due && !here ? 1 : 0, memory_order_release);
+    if (!here)
         return;
     struct omen_error error;
     (void)!compact(shard, &error);

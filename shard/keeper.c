@@ -102,6 +102,8 @@ keep(void *context)
         const omen_status status = checkpoint(shard, &error);
         keeper->retry_ns = retry_after(shard, status);
     }
+    if (!linkers_have_workers(&shard->linkers))
+        (void)compact_spare(shard);
     const uint32_t ticket = epoch_enter(&shard->gate);
     const bool more = hnsw_promote_next(shard_generation(shard)->hnsw);
     epoch_leave(&shard->gate, ticket);

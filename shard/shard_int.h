@@ -79,7 +79,7 @@ struct shard {
     _Atomic bool aims;               // at options.target_recall by default, until an ef is set
     _Atomic uint64_t version;        // of the rows: +1 after every change that a filter can see
     _Atomic uint64_t replacing;      // odd: old and new rows of some ids can both be found
-    _Atomic uint32_t compaction_due; // 1: for a worker to do
+    _Atomic uint32_t compaction_due; // 1: for a worker to do, or who comes first
     uint64_t next_id;                // under `writers`, like the rest
     uint64_t applied_seq;            // the last entry of the log that was applied
     struct journal *journal;         // NULL: in memory only
@@ -133,9 +133,9 @@ uint64_t shard_bytes(struct shard *shard);
 void shard_changed(struct shard *shard); // a new version
 
 // ---- compact.c ----
-// After rows were erased, under `writers` and outside of the gate: compacts, or has it done, when it is time to.
+// After rows were erased, or while `compaction_due`, under `writers` and outside of the gate: compacts, or has it done, when it is time to.
 void compact_when_due(struct shard *shard);
-bool compact_spare(void *context); // the worker's part: a linkers_spare_fn
+bool compact_spare(void *context); // the worker's or keeper's part: a linkers_spare_fn
 // While the log is applied, with nobody linking; under `writers`. Searches may see the target, or another generation.
 OMEN_MUST_CHECK omen_status compact_target(struct shard *shard, struct omen_error *error);
 

@@ -77,7 +77,7 @@ write_entry(struct shard *shard, enum op_type type, struct op_parts *parts,
 void
 shard_written(struct shard *shard, size_t erased)
 {
-    if (erased > 0)
+    if (erased > 0 || atomic_load_explicit(&shard->compaction_due, memory_order_relaxed) != 0)
         compact_when_due(shard);
     linkers_wake(&shard->linkers);
     if (shard->keeper != NULL && checkpoint_due(shard))

@@ -7,7 +7,9 @@
 #include <stdatomic.h>
 
 #include "base/alloc.h"
+#include "shard/shard_int.h"
 #include "tests/lib/check_main.h"
+#include "tests/lib/folder.h"
 #include "tests/lib/shard_fixture.h"
 
 #define POINTS 4000u
@@ -180,6 +182,50 @@ START_TEST(workers_compact_beside_searches_and_writes)
 }
 END_TEST
 
+// A quarter deleted while somebody else holds what compaction needs.
+static void
+delete_beside_upkeep(void)
+{
+    struct shard *shard = (struct shard *)(void *)index_of;
+    upsert_all();
+    lock_acquire(&shard->upkeep);
+    delete_range(0, QUARTER + 1);
+    ck_assert_uint_eq(stats_now().deleted, QUARTER + 1);
+    lock_release(&shard->upkeep);
+}
+
+START_TEST(compaction_that_had_to_wait_is_done_by_the_next_write)
+{
+    const uint64_t id = POINTS;
+    open_with(1, 0);
+    delete_beside_upkeep();
+    omen_batch batch = batch_of(1, &id);
+    batch.vectors = &(const float[4]){1, 2, 3, 4};
+    ck_assert_int_eq(omen_add(index_of, &batch), OMEN_OK);
+    ck_assert_uint_eq(stats_now().deleted, 0);
+    verify(POINTS - QUARTER);
+}
+END_TEST
+
+START_TEST(compaction_that_had_to_wait_is_done_by_the_keeper)
+{
+    struct folder folder;
+    omen_options options = options_of(OMEN_L2, OMEN_F32);
+    folder_init(&folder);
+    options.path = folder_path(&folder, "shard");
+    options.interval_ms = 5;
+    options.m = 8;
+    options.ef_construction = 20;
+    open_index(&options);
+    delete_beside_upkeep();
+    await_compaction();
+    verify(POINTS - QUARTER - 1);
+    omen_close(index_of);
+    folder_fini(&folder);
+    index_of = NULL;
+}
+END_TEST
+
 // ---- a scroll beside compactions ----
 
 #define SHOWN 60u
@@ -261,6 +307,8 @@ suite(void)
     tcase_add_test(tcase, no_second_copy_is_made_past_max_memory);
     tcase_add_test(tcase, compaction_that_fails_leaves_the_delete_done_and_is_tried_later);
     tcase_add_test(tcase, workers_compact_beside_searches_and_writes);
+    tcase_add_test(tcase, compaction_that_had_to_wait_is_done_by_the_next_write);
+    tcase_add_test(tcase, compaction_that_had_to_wait_is_done_by_the_keeper);
     tcase_add_test(tcase, cursor_survives_the_compaction_beside_it);
     tcase_set_timeout(tcase, 60);
     suite_add_tcase(suite, tcase);
