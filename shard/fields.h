@@ -111,7 +111,8 @@ struct fields_origin {
 };
 OMEN_MUST_CHECK omen_status fields_rebuild_from(struct fields *fields,
                                                 const struct fields_origin *origin);
-// Brings in one field that is pending; from any thread. OMEN_E_NOT_FOUND when none is. While it works filters on
+// Brings in one field that is pending; from any thread. OMEN_E_NOT_FOUND when none is. One that is damaged is left to who asks
+// for it, with OMEN_E_BUSY: payloads are looked into inside the gate only, or by the writer. While it works filters on
 // indexed fields and writes wait: some tens of nanoseconds for each distinct value.
 OMEN_MUST_CHECK omen_status fields_load_next(struct fields *fields);
 // What the image says of this slot does not hold any more; allowed while everything is pending. For who applies

@@ -42,6 +42,7 @@ struct field {
     struct field_index *index; // exchanged when it is loaded
     enum field_type type;
     enum field_load load;
+    bool damaged;        // pending, and to be made of the payloads
     bool was_stored;     // its content came from an image, so that it may contradict the payloads
     uint64_t content_at; // in the image
     uint64_t content_bytes;

@@ -36,9 +36,12 @@ struct reading {
     uint32_t length;
 };
 
+enum rebuilding { REBUILD_NOW, REBUILD_LATER };
+
 static omen_status load_head(struct fields *fields);
 static omen_status read_head(struct fields *fields, struct stream *stream, size_t first_bytes);
-static omen_status load_field(struct fields *fields, struct field *field);
+static omen_status load_field(struct fields *fields, struct field *field,
+                              enum rebuilding rebuilding);
 static omen_status rebuild(const struct fields *fields, struct field *field);
 static omen_status copy_content(const struct fields *fields, const struct field *field,
                                 uint8_t **out);
@@ -151,7 +154,7 @@ omen_status
 fields_settle(struct fields *fields, struct field *field)
 {
     rwlock_acquire_exclusive(&fields->lock);
-    const omen_status status = load_field(fields, field);
+    const omen_status status = load_field(fields, field, REBUILD_NOW);
     rwlock_release_exclusive(&fields->lock);
     return status;
 }
@@ -174,15 +177,15 @@ fields_load_next(struct fields *fields)
     omen_status status = OMEN_E_NOT_FOUND;
     rwlock_acquire_exclusive(&fields->lock);
     for (uint32_t i = 0; i < fields->count && status == OMEN_E_NOT_FOUND; i++)
-        if (fields->list[i]->load == FIELD_PENDING)
-            status = load_field(fields, fields->list[i]);
+        if (fields->list[i]->load == FIELD_PENDING && !fields->list[i]->damaged)
+            status = load_field(fields, fields->list[i], REBUILD_LATER);
     rwlock_release_exclusive(&fields->lock);
     return status;
 }
 
 // Under the lock.
 static omen_status
-load_field(struct fields *fields, struct field *field)
+load_field(struct fields *fields, struct field *field, enum rebuilding rebuilding)
 {
     if (field->load != FIELD_PENDING)
         return field->load == FIELD_LOADED ? OMEN_OK : OMEN_E_CORRUPT;
@@ -201,9 +204,10 @@ load_field(struct fields *fields, struct field *field)
     if (status == OMEN_E_NO_MEMORY || status == OMEN_E_CORRUPT) {
         field_index_close(reading.index);
         slot_set_fini(&reading.present);
-        if (status == OMEN_E_CORRUPT && fields->origin.payloads != NULL)
-            status = rebuild(fields, field);
-        if (status == OMEN_E_NO_MEMORY)
+        field->damaged = status == OMEN_E_CORRUPT && fields->origin.payloads != NULL;
+        if (field->damaged)
+            status = rebuilding == REBUILD_NOW ? rebuild(fields, field) : OMEN_E_BUSY;
+        if (status == OMEN_E_NO_MEMORY || status == OMEN_E_BUSY)
             return status; // it stays pending
     } else {
         field_index_close(field->index);

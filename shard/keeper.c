@@ -104,8 +104,9 @@ keep(void *context)
     }
     if (!linkers_have_workers(&shard->linkers))
         (void)compact_spare(shard);
+    const bool fields = shard_load_field(shard);
     const uint32_t ticket = epoch_enter(&shard->gate);
-    const bool more = hnsw_promote_next(shard_generation(shard)->hnsw);
+    const bool links = hnsw_promote_next(shard_generation(shard)->hnsw);
     epoch_leave(&shard->gate, ticket);
-    return more;
+    return fields || links;
 }

@@ -1,4 +1,4 @@
-// shard/keeper.h -- the thread that looks after a durable shard: commits what waits, checkpoints, promotes.
+// shard/keeper.h -- the thread that looks after a durable shard: commits what waits, checkpoints, promotes, brings in fields.
 //
 // Shape:   handle; private to shard/.
 #ifndef OMEN_SHARD_KEEPER_H

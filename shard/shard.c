@@ -160,6 +160,16 @@ shard_changed(struct shard *shard)
     atomic_fetch_add_explicit(&shard->version, 1, memory_order_release);
 }
 
+bool
+shard_load_field(struct shard *shard)
+{
+    if (!lock_try(&shard->upkeep))
+        return false;
+    const omen_status status = fields_load_next(shard->target->fields);
+    lock_release(&shard->upkeep);
+    return status == OMEN_OK || status == OMEN_E_CORRUPT || status == OMEN_E_BUSY;
+}
+
 omen_status
 visit_begin(struct shard *shard, struct visit *visit, struct omen_error *error)
 {

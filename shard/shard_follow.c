@@ -98,7 +98,10 @@ look(void *context)
         epoch_leave(&shard->gate, ticket);
         shard->follower->fetched = true;
     }
-    return false;
+    shard_follow_hold(shard); // who applies the log may compact
+    const bool more = shard_load_field(shard);
+    shard_follow_let_go(shard);
+    return more;
 }
 
 // After a writer was killed between writing a head and LMDB's lock file, that head is seen here but by no transaction, until

@@ -131,6 +131,9 @@ OMEN_MUST_CHECK omen_status shard_may_write(const struct shard *shard, struct om
 // Bytes that count against max_memory. Under `writers`.
 uint64_t shard_bytes(struct shard *shard);
 void shard_changed(struct shard *shard); // a new version
+// Brings in one of the field indexes that are still in the file, unless somebody is at upkeep. True: there may be another.
+// Outside of the gate, for which upserts wait.
+bool shard_load_field(struct shard *shard);
 
 // ---- compact.c ----
 // After rows were erased, or while `compaction_due`, under `writers` and outside of the gate: compacts, or has it done, when it is time to.

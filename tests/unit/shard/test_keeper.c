@@ -1,0 +1,150 @@
+// tests/unit/shard/test_keeper.c -- what a shard does by itself, with nobody asking.
+//
+// Labels: tsan
+#include "shard/keeper.h"
+
+#include <sched.h>
+
+#include "shard/fields_int.h"
+#include "shard/journal.h"
+#include "tests/lib/check_main.h"
+#include "tests/lib/folder.h"
+#include "tests/lib/shard_model.h"
+#include "tests/lib/shard_world.h"
+
+#define POINTS 500u
+
+static struct folder folder;
+static omen_options options;
+static omen_index_t shared;
+static struct model_point points[POINTS];
+
+static void
+open_shared(int read_only)
+{
+    options.read_only = read_only;
+    ck_assert_msg(omen_open(&options, &shared) == OMEN_OK, "%s", omen_error_message());
+}
+
+// A file with two field indexes.
+static void
+setup(void)
+{
+    struct prng prng;
+    struct model_batch batch;
+    folder_init(&folder);
+    options = (omen_options)OMEN_OPTIONS_INIT;
+    options.path = folder_path(&folder, "shard");
+    options.dimension = MODEL_DIM;
+    options.interval_ms = 5;
+    prng_init(&prng, 3);
+    for (uint32_t i = 0; i < POINTS; i++)
+        model_draw(&prng, i, &points[i]);
+    open_shared(0);
+    ck_assert_int_eq(omen_field_index(shared, "age", OMEN_FIELD_INTEGER), OMEN_OK);
+    ck_assert_int_eq(omen_field_index(shared, "city", OMEN_FIELD_KEYWORD), OMEN_OK);
+    model_batch_init(&batch, points, POINTS);
+    ck_assert_int_eq(omen_upsert(shared, &batch.batch), OMEN_OK);
+    model_batch_fini(&batch);
+}
+
+static void
+teardown(void)
+{
+    omen_close(shared);
+    folder_fini(&folder);
+}
+
+static uint32_t
+pending(uint32_t *damaged)
+{
+    struct shard *shard = (struct shard *)(void *)shared;
+    *damaged = 0;
+    lock_acquire(&shard->upkeep);
+    struct fields *fields = shard->target->fields;
+    rwlock_acquire_shared(&fields->lock);
+    const uint32_t count = fields->pending;
+    for (uint32_t i = 0; i < fields->count; i++)
+        *damaged += fields->list[i]->damaged;
+    rwlock_release_shared(&fields->lock);
+    lock_release(&shard->upkeep);
+    return count;
+}
+
+static void
+check_filter(void)
+{
+    const struct model_filter filter = {.low = 40, .city = "Oslo"};
+    uint64_t expected = 0, count;
+    for (uint32_t i = 0; i < POINTS; i++)
+        expected += model_match(&points[i], &filter);
+    ck_assert_int_eq(omen_count(shared, "age >= 40 and city == 'Oslo'", &count), OMEN_OK);
+    ck_assert_uint_eq(count, expected);
+}
+
+// Check ends the test when it never comes.
+START_TEST(fields_come_in_by_themselves_after_opening)
+{
+    uint32_t damaged;
+    for (int asks_first = 0; asks_first < 2; asks_first++) {
+        omen_close(shared);
+        open_shared(_i);
+        if (asks_first != 0)
+            check_filter();
+        while (pending(&damaged) > 0)
+            sched_yield();
+        check_filter();
+    }
+}
+END_TEST
+
+// The last byte of the fields' only piece.
+static void
+damage_fields(struct kv *kv)
+{
+    struct omen_error error;
+    struct kv_txn *txn;
+    struct kv_value value;
+    uint64_t key = (uint64_t)IMAGE_FIELDS << 56, bytes;
+    char copy[65536];
+    void *room;
+    ck_assert_int_eq(kv_begin_write(kv, &txn, &error), OMEN_OK);
+    ck_assert_int_eq(kv_next(txn, TABLE_BLOCKS, &key, &value, &error), OMEN_OK);
+    ck_assert_uint_eq(key >> 56, IMAGE_FIELDS);
+    ck_assert_uint_le(value.count, sizeof copy);
+    memcpy(copy, value.bytes, value.count);
+    memcpy(&bytes, copy + 16, sizeof bytes); // of the piece: its head has 48
+    copy[48 + bytes - 1] ^= 1;
+    const size_t count = value.count;
+    ck_assert_int_eq(kv_put(txn, TABLE_BLOCKS, key, count, &room, &error), OMEN_OK);
+    memcpy(room, copy, count);
+    ck_assert_int_eq(kv_commit(txn, &error), OMEN_OK);
+}
+
+START_TEST(damaged_fields_are_left_to_who_asks_for_them)
+{
+    uint32_t damaged = 0;
+    ck_assert_int_eq(omen_flush(shared), OMEN_OK);
+    damage_fields(((struct shard *)(void *)shared)->journal->kv);
+    omen_close(shared);
+    open_shared(_i);
+    while (pending(&damaged) != damaged || damaged == 0)
+        sched_yield();
+    check_filter();
+    ck_assert_uint_eq(pending(&damaged), 0);
+}
+END_TEST
+
+static Suite *
+suite(void)
+{
+    Suite *all = suite_create("shard/keeper");
+    TCase *tcase = tcase_create("keeper");
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_loop_test(tcase, fields_come_in_by_themselves_after_opening, 0, 2);
+    tcase_add_loop_test(tcase, damaged_fields_are_left_to_who_asks_for_them, 0, 2);
+    suite_add_tcase(all, tcase);
+    return all;
+}
+
+CHECK_MAIN(suite)
