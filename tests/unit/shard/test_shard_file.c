@@ -9,11 +9,14 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "shard/journal.h"
+#include "shard/shard_int.h"
 #include "tests/lib/check_main.h"
 #include "tests/lib/folder.h"
 #include "tests/lib/shard_world.h"
 
 #define COMPACTIONS 12
+#define FREED ((size_t)6 << 20)
 #define PAD 400u // points that come and go, so that there is something to compact
 
 static struct folder folder;
@@ -228,6 +231,109 @@ START_TEST(a_field_that_could_not_be_declared_is_not_there_after_kill_9)
 }
 END_TEST
 
+// Leaves pages free in the file; returns its bytes.
+static uint64_t
+make_free_pages(struct kv *kv)
+{
+    struct omen_error error;
+    struct kv_usage usage;
+    const uint64_t key = 1000; // of no record
+    for (int puts = 1; puts >= 0; puts--) {
+        struct kv_txn *txn;
+        void *room;
+        ck_assert_int_eq(kv_begin_write(kv, &txn, &error), OMEN_OK);
+        if (puts != 0)
+            ck_assert_int_eq(kv_put(txn, TABLE_META, key, FREED, &room, &error), OMEN_OK);
+        else
+            ck_assert_int_eq(kv_delete(txn, TABLE_META, key, &error), OMEN_OK);
+        if (puts != 0)
+            memset(room, 0, FREED);
+        ck_assert_int_eq(kv_commit(txn, &error), OMEN_OK);
+    }
+    ck_assert_int_eq(kv_usage(kv, &usage, &error), OMEN_OK);
+    ck_assert_uint_ge(usage.file_bytes, FREED);
+    return usage.file_bytes;
+}
+
+static uint64_t
+file_bytes(struct kv *kv)
+{
+    struct omen_error error;
+    struct kv_usage usage;
+    ck_assert_int_eq(kv_usage(kv, &usage, &error), OMEN_OK);
+    return usage.file_bytes;
+}
+
+static void
+check_points(const struct model_point *points, uint32_t count)
+{
+    uint64_t ids[PAD];
+    omen_points_t found;
+    ck_assert_msg(omen_verify(shared) == OMEN_OK, "%s", omen_error_message());
+    for (uint32_t i = 0; i < count; i++)
+        ids[i] = i;
+    ck_assert_int_eq(omen_get(shared, ids, count, OMEN_WITH_VECTOR | OMEN_WITH_PAYLOAD, &found),
+                     OMEN_OK);
+    for (uint32_t i = 0; i < count; i++) {
+        uint8_t payload[MODEL_PAYLOAD_MAX];
+        const size_t expected = model_payload(payload, points[i].age, points[i].city);
+        size_t bytes;
+        ck_assert_mem_eq(omen_points_vector(found, i), points[i].vector, sizeof points[i].vector);
+        const void *is = omen_points_payload(found, i, &bytes);
+        ck_assert_uint_eq(bytes, expected);
+        ck_assert_mem_eq(is, payload, bytes);
+    }
+    omen_points_free(found);
+}
+
+// Where the small file could not be mapped, everything is read on from the maps of the old one, until the next is.
+START_TEST(a_shrunk_file_that_could_not_be_mapped_is_shrunk_again)
+{
+    static struct model_point points[PAD];
+    struct model_batch batch;
+    omen_options options = OMEN_OPTIONS_INIT;
+    struct prng prng;
+    uint32_t unmapped = 0;
+    omen_status status = OMEN_E_NO_MEMORY;
+    prng_init(&prng, 8);
+    options.path = folder_path(&folder, "shard");
+    options.dimension = MODEL_DIM;
+    options.threads = 1;
+    options.interval_ms = 3600 * 1000;
+    for (uint32_t i = 0; i < PAD; i++) {
+        model_draw(&prng, i, &points[i]);
+        points[i].city = model_cities[i % 4];
+    }
+    ck_assert_int_eq(omen_open(&options, &shared), OMEN_OK);
+    model_batch_init(&batch, points, PAD);
+    ck_assert_int_eq(omen_add(shared, &batch.batch), OMEN_OK);
+    model_batch_fini(&batch);
+    omen_close(shared);
+    ck_assert_int_eq(omen_open(&options, &shared), OMEN_OK); // now the file is mapped
+    struct kv *kv = ((struct shard *)(void *)shared)->journal->kv;
+    for (uint64_t nth = 1; status != OMEN_OK; nth += 1 + nth / 24) {
+        const uint64_t before = make_free_pages(kv);
+        mem_fail_after(nth);
+        status = omen_compact(shared);
+        mem_fail_after(0);
+        check_points(points, PAD);
+        if (status == OMEN_OK || file_bytes(kv) == before)
+            continue;
+        ck_assert_int_eq(status, OMEN_E_NO_MEMORY);
+        unmapped++;
+        (void)make_free_pages(kv);
+        ck_assert_msg(omen_compact(shared) == OMEN_OK, "%s", omen_error_message());
+        ck_assert_uint_lt(file_bytes(kv), FREED);
+        check_points(points, PAD);
+    }
+    ck_assert_uint_gt(unmapped, 3);
+    omen_close(shared);
+    ck_assert_int_eq(omen_open(&options, &shared), OMEN_OK);
+    check_points(points, PAD);
+    omen_close(shared);
+}
+END_TEST
+
 static void
 open_memory(void)
 {
@@ -330,6 +436,7 @@ suite(void)
     tcase_add_test(tcase, a_checkpoint_that_is_cut_leaves_no_part_of_a_write);
     tcase_add_test(tcase, slots_that_were_used_again_are_there_after_kill_9);
     tcase_add_test(tcase, a_field_that_could_not_be_declared_is_not_there_after_kill_9);
+    tcase_add_test(tcase, a_shrunk_file_that_could_not_be_mapped_is_shrunk_again);
     tcase_add_loop_test(tcase, a_copy_of_memory_that_fails_leaves_nothing, 0, 2);
     tcase_add_test(tcase, a_copy_of_memory_that_is_killed_leaves_no_index);
     suite_add_tcase(all, tcase);
