@@ -21,11 +21,13 @@
 #define DATA_VERSION 1u
 #define DATA_HEAD_BYTES 152u // a page's head and LMDB's meta
 #define PAGE_META 0x08u
+#define LOCK_FORMAT 0x00010001u // the head of LMDB's lock file is a struct lock_head
 // Places for KV_READERS_MAX readers, nearly; LMDB makes no fewer than its file has room for.
 #define LOCK_FILE_BYTES ((off_t)KV_READERS_MAX * 64)
 
 static omen_status directory_check(int fd, const char *path, struct omen_error *error);
 static omen_status data_check(int fd, const char *path, struct omen_error *error);
+static omen_status data_make(int directory_fd, const char *path, int *fd, struct omen_error *error);
 
 omen_status
 kv_directory_open(const struct kv_config *config, int *fd, bool *made, struct omen_error *error)
@@ -100,10 +102,9 @@ kv_directory_data(int directory_fd, const struct kv_config *config, int *fd,
         if (config->mode != KV_WRITE)
             return error_set(error, OMEN_E_NOT_FOUND, "%s: no %s is there", config->path,
                              KV_DATA_FILE);
-        const omen_status status = kv_directory_empty(directory_fd, config->path, error);
+        const omen_status status = data_make(directory_fd, config->path, fd, error);
         if (status != OMEN_OK)
             return status;
-        *fd = openat(directory_fd, KV_DATA_FILE, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     }
     if (*fd < 0)
         return error_set(error, errno == EISDIR ? OMEN_E_INVALID : kv_failed(NULL, errno, ""),
@@ -120,6 +121,44 @@ kv_directory_data(int directory_fd, const struct kv_config *config, int *fd,
         *fd = -1;
     }
     return status;
+}
+
+// A lock file that is there is of a store that is gone. While nobody else is between opening one file and the other, it goes
+// too, and first: an empty data file beside it would be taken for one that was cut (kv_directory_lock_used).
+static omen_status
+data_make(int directory_fd, const char *path, int *fd, struct omen_error *error)
+{
+    const int code = kv_directory_hold(directory_fd, LOCK_EX);
+    if (code != 0)
+        return kv_failed(error, code, path);
+    omen_status status = OMEN_OK;
+    if (faccessat(directory_fd, KV_DATA_FILE, F_OK, 0) != 0) {
+        status = kv_directory_empty(directory_fd, path, error);
+        if (status == OMEN_OK)
+            (void)unlinkat(directory_fd, KV_LOCK_FILE, 0);
+    }
+    if (status == OMEN_OK)
+        *fd = openat(directory_fd, KV_DATA_FILE, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    const int failed = errno;
+    (void)kv_directory_hold(directory_fd, LOCK_SH);
+    errno = failed;
+    return status;
+}
+
+bool
+kv_directory_lock_used(int directory_fd)
+{
+    struct lock_head {
+        uint32_t magic, format;
+        pthread_mutex_t mutex;
+        size_t commit; // the number of the last one; 0 while the file is made
+    } head;
+    const int fd = openat(directory_fd, KV_LOCK_FILE, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    const bool whole = pread(fd, &head, sizeof head, 0) == (ssize_t)sizeof head;
+    close(fd);
+    return whole && head.magic == DATA_MAGIC && head.format == LOCK_FORMAT && head.commit > 0;
 }
 
 // Whether a part of a page holds nothing, or at its page's begin a head that no commit has replaced.

@@ -132,6 +132,8 @@ OMEN_MUST_CHECK omen_status kv_directory_data(int directory_fd, const struct kv_
 // Whether a file holds nothing but zeros and at most one of LMDB's two heads, which no commit has replaced: what is left when
 // the power failed or the disk was full while it was made, before the sync that comes before anything else is written.
 bool kv_directory_unfinished(int fd);
+// Whether LMDB's lock file there says that something was committed. False where it cannot be told.
+bool kv_directory_lock_used(int directory_fd);
 // Whether a store can be made here: nothing else may be in it.
 OMEN_MUST_CHECK omen_status kv_directory_empty(int directory_fd, const char *path,
                                                struct omen_error *error);

@@ -135,8 +135,14 @@ open_held(struct kv *kv, const struct kv_config *config, struct omen_error *erro
     if (status != OMEN_OK)
         return status;
     // Now nobody else is making it.
-    if (kv->mode != KV_READ && kv_directory_unfinished(kv->file.data_fd) &&
-        ftruncate(kv->file.data_fd, 0) != 0)
+    const bool unfinished = kv->mode != KV_READ && kv_directory_unfinished(kv->file.data_fd);
+    const bool fresh = unfinished || kv_file_bytes(kv->file.data_fd) == 0;
+    if (fresh && kv_directory_lock_used(kv->directory_fd))
+        return error_set(error, OMEN_E_CORRUPT,
+                         "%s/%s: empty, but %s is of a store that held something: it was cut; "
+                         "without both files a new one can be made",
+                         config->path, KV_DATA_FILE, KV_LOCK_FILE);
+    if (unfinished && ftruncate(kv->file.data_fd, 0) != 0)
         return kv_failed(error, errno, config->path);
 
     if (kv->mode != KV_READ) { // of a kv_shrink that was killed
@@ -146,7 +152,6 @@ open_held(struct kv *kv, const struct kv_config *config, struct omen_error *erro
     status = keep_path(kv, config->path, error);
     if (status != OMEN_OK)
         return status;
-    const bool fresh = kv_file_bytes(kv->file.data_fd) == 0;
     const unsigned flags = kv->mode == KV_READ && !can_lock(kv) ? MDB_NOLOCK : 0;
     if (flags == 0)
         status = kv_directory_lock_file(kv->directory_fd, KV_LOCK_FILE, error);

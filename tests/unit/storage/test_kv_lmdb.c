@@ -450,6 +450,68 @@ START_TEST(store_of_other_tables_is_refused)
 }
 END_TEST
 
+static void
+path_in_store(char *path, size_t room, const char *name)
+{
+    (void)snprintf(path, room, "%s/%s", store_path, name);
+}
+
+START_TEST(empty_file_beside_the_lock_file_of_a_store_is_refused_as_cut)
+{
+    struct omen_error error;
+    struct stat stat_of;
+    char data[400], lock[400];
+    path_in_store(data, sizeof data, "data.mdb");
+    path_in_store(lock, sizeof lock, "lock.mdb");
+    struct kv *kv = store_open(KV_WRITE);
+    put_one(kv, 1, 5000);
+    kv_close(kv);
+    ck_assert_int_eq(truncate(data, 0), 0);
+    ck_assert_int_eq(try_open(KV_READ, &error), OMEN_E_NOT_FOUND);
+    for (int tries = 0; tries < 2; tries++) {
+        ck_assert_int_eq(try_open(KV_WRITE, &error), OMEN_E_CORRUPT);
+        ck_assert_ptr_nonnull(strstr(error.text, "data.mdb: empty, but lock.mdb"));
+        ck_assert_int_eq(stat(data, &stat_of), 0);
+        ck_assert_int_eq(stat_of.st_size, 0);
+    }
+    // Who takes the file away wants a new one, which may be killed at once.
+    ck_assert_int_eq(unlink(data), 0);
+    kv = store_open(KV_WRITE);
+    kv_close(kv);
+    ck_assert_int_eq(truncate(data, 0), 0);
+    ck_assert_int_eq(unlink(lock), 0);
+    ck_assert_int_eq(try_open(KV_WRITE, &error), OMEN_OK);
+}
+END_TEST
+
+// By the kernel, at the first byte.
+START_TEST(maker_that_was_killed_beside_an_old_lock_file_can_be_followed)
+{
+    struct omen_error error;
+    char data[400], lock[400];
+    path_in_store(data, sizeof data, "data.mdb");
+    path_in_store(lock, sizeof lock, "lock.mdb");
+    struct kv *kv = store_open(KV_WRITE);
+    put_one(kv, 1, 5000);
+    kv_close(kv);
+    ck_assert_int_eq(unlink(data), 0);
+    const pid_t child = fork();
+    int state;
+    ck_assert_int_ge(child, 0);
+    if (child == 0) {
+        const struct rlimit limit = {.rlim_cur = 0, .rlim_max = RLIM_INFINITY};
+        (void)signal(SIGXFSZ, SIG_DFL);
+        if (setrlimit(RLIMIT_CORE, &limit) == 0 && setrlimit(RLIMIT_FSIZE, &limit) == 0)
+            (void)!try_open(KV_WRITE, &error);
+        _exit(0);
+    }
+    ck_assert_int_eq(waitpid(child, &state, 0), child);
+    ck_assert(WIFSIGNALED(state) && WTERMSIG(state) == SIGXFSZ);
+    ck_assert_int_eq(access(data, F_OK), 0);
+    ck_assert_int_eq(try_open(KV_WRITE, &error), OMEN_OK);
+}
+END_TEST
+
 START_TEST(maker_that_was_killed_at_once_leaves_nothing_in_the_way)
 {
     struct omen_error error;
@@ -467,6 +529,16 @@ START_TEST(maker_that_was_killed_at_once_leaves_nothing_in_the_way)
 END_TEST
 
 // Both heads are one write. A disk that lost its power has any sectors of it, and nothing else yet.
+// What a maker leaves, whose lock file knows of no commit.
+static void
+leave_unfinished(const void *bytes, size_t count)
+{
+    char lock[400];
+    path_in_store(lock, sizeof lock, "lock.mdb");
+    (void)unlink(lock);
+    write_file("data.mdb", bytes, count);
+}
+
 START_TEST(store_whose_making_lost_power_is_made_anew)
 {
     static uint8_t heads[2 * 65536];
@@ -488,7 +560,7 @@ START_TEST(store_whose_making_lost_power_is_made_anew)
     memcpy(heads + page, heads, page); // the first one was not written again since it was made
     heads[page] = 1;
     for (size_t bytes = 512; bytes <= page; bytes += 512) { // of a disk that was full
-        write_file("data.mdb", heads, bytes);
+        leave_unfinished(heads, bytes);
         ck_assert_int_ne(try_open(KV_READ, &error), OMEN_OK);
         ck_assert_msg(try_open(KV_WRITE, &error) == OMEN_OK, "%d: %s", (int)bytes, error.text);
     }
@@ -499,7 +571,7 @@ START_TEST(store_whose_making_lost_power_is_made_anew)
             memset(torn, 0, 512);
         if (lost != 0)
             memset(torn + page, 0, 512);
-        write_file("data.mdb", torn, 2 * page);
+        leave_unfinished(torn, 2 * page);
         ck_assert_int_ne(try_open(KV_READ, &error), OMEN_OK);
         ck_assert_msg(try_open(KV_WRITE, &error) == OMEN_OK, "%s", error.text);
         torn[2 * page - 1] = 1; // something else
@@ -808,6 +880,8 @@ suite(void)
     tcase_add_test(tcase, something_else_at_the_path_is_named_and_left_alone);
     tcase_add_test(tcase, store_of_other_tables_is_refused);
     tcase_add_test(tcase, maker_that_was_killed_at_once_leaves_nothing_in_the_way);
+    tcase_add_test(tcase, empty_file_beside_the_lock_file_of_a_store_is_refused_as_cut);
+    tcase_add_test(tcase, maker_that_was_killed_beside_an_old_lock_file_can_be_followed);
     tcase_add_test(tcase, store_whose_making_lost_power_is_made_anew);
     tcase_add_test(tcase, damaged_heads_never_crash);
     tcase_add_test(tcase, damaged_trees_never_crash);
