@@ -370,7 +370,7 @@ START_TEST(a_copy_of_memory_that_fails_leaves_nothing)
     if (_i == 1)
         ck_assert_int_eq(mkdir(path, 0777), 0);
     uint64_t nth = 1;
-    for (; status != OMEN_OK; nth += 1 + nth / 16) {
+    for (; status != OMEN_OK; nth += 1 + nth / 8) {
         mem_fail_after(nth);
         status = omen_copy(shared, path);
         mem_fail_after(0);
