@@ -108,13 +108,20 @@ arena_fini(struct arena *arena)
     *arena = (struct arena){0};
 }
 
+// It may have been filled and settled since, and stays lent then.
+static bool
+is_begun(const struct arena *arena)
+{
+    return atomic_load_explicit(&arena->lent[arena->begun_rows >> arena->shift],
+                                memory_order_acquire) == ARENA_BEGUN;
+}
+
 omen_status
 arena_reserve(struct arena *arena, uint32_t slots)
 {
     const uint32_t want = pieces_of(arena, slots);
     ASSERT(want <= arena->pieces_max);
-    if (slots > arena->begun_rows && (arena->begun_rows & arena->mask) != 0 &&
-        arena_is_lent(arena, arena->begun_rows) &&
+    if (slots > arena->begun_rows && (arena->begun_rows & arena->mask) != 0 && is_begun(arena) &&
         !own_piece(arena, arena->begun_rows >> arena->shift))
         return OMEN_E_NO_MEMORY;
     if (arena->reserved >= want && !grows_huge(arena, slots))
@@ -278,12 +285,15 @@ own_piece(struct arena *arena, uint32_t piece)
 {
     lock_acquire(&arena->lock);
     bool ours = true;
-    if (atomic_load_explicit(&arena->lent[piece], memory_order_relaxed) != 0) {
+    const uint8_t lent = atomic_load_explicit(&arena->lent[piece], memory_order_relaxed);
+    if (lent != 0) {
         uint8_t *place = own_place(arena, piece);
         ours = place != NULL;
-        if (ours) {
+        if (ours && lent != ARENA_SETTLED) { // else it is there yet, and somebody may read it
             pages_will_need(arena_piece(arena, piece), lent_bytes(arena, piece));
             memcpy(place, arena_piece(arena, piece), lent_bytes(arena, piece));
+        }
+        if (ours) {
             atomic_store_explicit(&arena->pieces[piece], place, memory_order_release);
             atomic_store_explicit(&arena->lent[piece], 0, memory_order_release);
         }

@@ -355,6 +355,49 @@ START_TEST(a_last_piece_that_is_not_whole_is_copied_when_the_next_row_comes)
 }
 END_TEST
 
+START_TEST(a_piece_that_a_load_began_stays_settled_when_more_rows_come)
+{
+    struct arena arena;
+    const uint32_t rows = SOME_ROWS + 7, more = SOME_ROWS + PIECE_ROWS, piece = rows / PIECE_ROWS;
+    size_t count;
+    table_fill(rows);
+    ck_assert_int_eq(arena_init(&arena, WIDE, 10000), OMEN_OK);
+    ck_assert_int_eq(arena_load(&arena, IMAGE_ROWS, rows, &source), OMEN_OK);
+    fill(&arena, rows, more - rows);
+    ck_assert_int_eq(arena_save(&arena, IMAGE_ROWS, more, &sink), OMEN_OK);
+    const void *bytes = image_table_piece(table, IMAGE_ROWS, piece, &count);
+    ck_assert(arena_settle(&arena, piece, bytes));
+    arena_settled_release(&arena, piece);
+    fill(&arena, more, 1);
+    ck_assert_ptr_eq(arena_row(&arena, piece * PIECE_ROWS), bytes);
+    ck_assert(arena_is_lent(&arena, rows));
+    check_filled(&arena, more + 1);
+    arena_fini(&arena);
+    image_table_close(table);
+}
+END_TEST
+
+START_TEST(a_settled_piece_that_becomes_ours_at_once_is_not_written_to)
+{
+    struct arena arena;
+    uint8_t *elsewhere = mem_alloc_aligned(64, PIECE_ROWS * WIDE);
+    ck_assert_ptr_nonnull(elsewhere);
+    memset(elsewhere, 0xee, PIECE_ROWS * WIDE); // so that a copy would be seen
+    table_fill(SOME_ROWS);
+    ck_assert_int_eq(arena_init(&arena, WIDE, 10000), OMEN_OK);
+    fill(&arena, 0, SOME_ROWS);
+    ck_assert_int_eq(arena_save(&arena, IMAGE_ROWS, SOME_ROWS, &sink), OMEN_OK);
+    const uint8_t *old = arena_row(&arena, 3);
+    ck_assert(arena_settle(&arena, 0, elsewhere));
+    ck_assert_ptr_eq(arena_own(&arena, 3), old);
+    arena_settled_release(&arena, 0); // no longer settled
+    check_filled(&arena, SOME_ROWS);
+    arena_fini(&arena);
+    mem_free(elsewhere);
+    image_table_close(table);
+}
+END_TEST
+
 START_TEST(memory_of_ours_reserved_for_lent_pieces_makes_owning_them_certain)
 {
     struct arena arena;
@@ -561,6 +604,8 @@ arena_suite(void)
     tcase_add_test(tcase, a_last_piece_that_is_not_whole_is_copied_when_the_next_row_comes);
     tcase_add_test(tcase, memory_of_ours_reserved_for_lent_pieces_makes_owning_them_certain);
     tcase_add_test(tcase, promotion_makes_every_piece_ours_and_settling_gives_them_back);
+    tcase_add_test(tcase, a_piece_that_a_load_began_stays_settled_when_more_rows_come);
+    tcase_add_test(tcase, a_settled_piece_that_becomes_ours_at_once_is_not_written_to);
     tcase_add_test(tcase, pieces_that_are_missing_or_short_are_refused);
     tcase_add_test(tcase, more_rows_than_there_may_be_are_refused);
     tcase_add_test(tcase, loading_and_reserving_survive_refused_memory);
