@@ -126,7 +126,7 @@ OMEN_API omen_status omen_open(const omen_options *options, omen_index_t *out); 
 OMEN_API omen_status omen_options_of(omen_index_t index, omen_options *out);
 OMEN_API void        omen_close(omen_index_t index);                            /* accepts NULL */
 /* Waits until every added vector is linked into the graph. With a path: makes everything durable, and the next opening
- * shorter. */
+ * shorter. Who only reads a path links nothing: OMEN_E_READ_ONLY, as of omen_build. */
 OMEN_API omen_status omen_flush(omen_index_t index);
 
 /* ---- writing: a batch is applied whole or not at all ---- */

@@ -29,6 +29,9 @@ shard_build(struct shard *shard, const omen_build_options *options, struct omen_
                              (int)options->backend);
         watch = (struct linkers_watch){.progress = options->progress, .context = options->context};
     }
+    if (shard->follower !=
+        NULL) // whoever writes the file links; what is here ends with its checkpoint
+        return error_set_plain(error, OMEN_E_READ_ONLY);
     struct reader *reader;
     omen_status status = readers_take(&shard->readers, 0, &reader);
     if (status != OMEN_OK)

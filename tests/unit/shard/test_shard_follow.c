@@ -132,6 +132,27 @@ end_all(pid_t child)
     ck_assert_msg(WIFEXITED(ended) && WEXITSTATUS(ended) == 0, "the reader ended with %d", ended);
 }
 
+START_TEST(who_only_reads_links_nothing)
+{
+    omen_statistics statistics = {.struct_size = sizeof statistics};
+    omen_options options = OMEN_OPTIONS_INIT;
+    omen_index_t reader;
+    open_writer();
+    add_ids(0, 100);
+    omen_close(writer);
+    options.path = folder_path(&folder, "shard");
+    options.read_only = 1;
+    ck_assert_int_eq(omen_open(&options, &reader), OMEN_OK);
+    ck_assert_int_eq(omen_build(reader, NULL), OMEN_E_READ_ONLY);
+    ck_assert_int_eq(omen_flush(reader), OMEN_E_READ_ONLY);
+    ck_assert_int_eq(omen_stats(reader, &statistics), OMEN_OK);
+    ck_assert_uint_eq(statistics.count, 100);
+    ck_assert_int_eq(omen_build(reader, NULL), OMEN_E_READ_ONLY);
+    ck_assert_int_eq(omen_verify(reader), OMEN_OK);
+    omen_close(reader);
+}
+END_TEST
+
 static void
 scroll_over_a_checkpoint(void)
 {
@@ -208,6 +229,7 @@ suite(void)
     Suite *suite = suite_create("shard/shard_follow");
     TCase *tcase = tcase_create("cursors");
     tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, who_only_reads_links_nothing);
     tcase_add_test(tcase, a_scroll_goes_on_over_a_checkpoint);
     tcase_add_test(tcase, regress_a_cursor_of_the_readers_own_numbering_is_not_one_of_the_files);
     suite_add_tcase(suite, tcase);
