@@ -201,6 +201,9 @@ save_begin(struct save *save, struct omen_error *error)
         save_end(save, false);
         return status;
     }
+    // A piece that was not whole when it was loaded is ours since a row came behind it, which the counts above include. The
+    // first transaction that puts it sets the pages free that it lay in, and a later one of this checkpoint may use them.
+    checkpoint_wait_for_holders(shard);
     blocks_save_behind(save->blocks, sync_first, save->journal);
     save->sink = blocks_save_sink(save->blocks);
     return OMEN_OK;

@@ -29,6 +29,9 @@ OMEN_MUST_CHECK omen_status checkpoint_grown(struct shard *shard, struct omen_er
 OMEN_MUST_CHECK omen_status checkpoint(struct shard *shard, struct omen_error *error);
 // After one: rows that are in the file are read from there, and their memory is given back. Takes `upkeep`.
 void checkpoint_settle(struct shard *shard);
+// Returns when nobody has an address in hand any more that he found before the call (settle.c says who may). For who holds
+// `upkeep`; takes `writers`.
+void checkpoint_wait_for_holders(struct shard *shard);
 // The same as checkpoint for who holds `upkeep`, and into a journal that may be another one.
 OMEN_MUST_CHECK omen_status checkpoint_into(struct shard *shard, struct journal *journal,
                                             struct omen_error *error);

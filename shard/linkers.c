@@ -57,8 +57,11 @@ void
 linkers_fini(struct linkers *linkers)
 {
     pool_close(linkers->pool);
-    for (uint32_t i = 0; i < THREADS_MAX; i++)
+    linkers->pool = NULL; // a checkpoint at the end still waits for steps, of which there are none
+    for (uint32_t i = 0; i < THREADS_MAX; i++) {
         scratch_close(linkers->scratches[i]);
+        linkers->scratches[i] = NULL;
+    }
 }
 
 omen_status
@@ -158,6 +161,16 @@ linkers_resume(struct linkers *linkers, struct hnsw *hnsw)
     atomic_store(&linkers->paused, 0);
     os_wake_all(&linkers->paused);
     linkers_wake(linkers);
+}
+
+void
+linkers_wait(struct linkers *linkers)
+{
+    linkers_pause(linkers);
+    atomic_store(&linkers->paused, 0);
+    os_wake_all(&linkers->paused);
+    if (linkers->pool != NULL)
+        pool_wake(linkers->pool); // who came meanwhile went away again
 }
 
 size_t

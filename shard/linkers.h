@@ -63,6 +63,8 @@ OMEN_MUST_CHECK omen_status linkers_drain(struct linkers *linkers,
 // From pause to resume nobody is inside a step. The calls take turns.
 void linkers_pause(struct linkers *linkers);
 void linkers_resume(struct linkers *linkers, struct hnsw *hnsw);
+// Returns when every step that was under way at the call has ended. In turn with those two.
+void linkers_wait(struct linkers *linkers);
 size_t linkers_bytes(const struct linkers *linkers); // of scratch memory; between the two
 
 #endif
