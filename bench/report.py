@@ -77,7 +77,8 @@ def assemble(folder, target=RESULTS):
         "# Results\n\nWritten by `make bench` and the programs in `bench/`; nothing here is typed by hand. Ratios are\n"
         "of one run on one machine; absolute figures of two machines do not compare.\n"
     )
-    target.write_text("\n".join([head] + [(folder / f"{name}.md").read_text() for name in names]))
+    whole = "\n".join([head] + [(folder / f"{name}.md").read_text() for name in names])
+    target.write_text("".join(line.rstrip() + "\n" for line in whole.splitlines()))
 
 
 # ---- curves ----
