@@ -5,6 +5,7 @@
 #define OMEN_BENCH_DRIVER_H
 #include "omendb.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,18 @@ check(omen_status status, const char *what)
 {
     if (status != OMEN_OK)
         die("%s: %s: %s", what, omen_strerror(status), omen_error_message());
+}
+
+// What an option was given.
+static inline size_t
+number(const char *text, const char *name)
+{
+    char *end;
+    errno = 0;
+    const unsigned long long value = strtoull(text, &end, 10);
+    if (errno != 0 || end == text || *end != '\0')
+        die("%s: %s is not a number", name, text);
+    return (size_t)value;
 }
 
 static inline double

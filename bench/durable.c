@@ -102,17 +102,6 @@ map_rows(const char *path, size_t width, int populate)
     return (struct rows){at, bytes / (width * sizeof(float)), width};
 }
 
-static size_t
-number(const char *text, const char *name)
-{
-    char *end;
-    errno = 0;
-    const unsigned long long value = strtoull(text, &end, 10);
-    if (errno != 0 || end == text || *end != '\0')
-        die("%s: %s is not a number", name, text);
-    return (size_t)value;
-}
-
 static struct settings
 parse(int count, char **words)
 {
@@ -160,19 +149,28 @@ parse(int count, char **words)
 
 // ---- what the kernel knows ----
 
+// The number behind a name in a file about this process; 0 where it cannot be read.
+static unsigned long long
+kernel_says(const char *path, const char *name)
+{
+    char line[128];
+    unsigned long long value = 0;
+    const size_t length = strlen(name);
+    FILE *file = fopen(path, "r");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL)
+        if (strncmp(line, name, length) == 0)
+            value = strtoull(line + length, NULL, 10);
+    if (file != NULL)
+        fclose(file);
+    return value;
+}
+
 // Bytes this process gave to the system to write, which are whole pages. (What it counts as written besides, write_bytes, are
 // the folios of the page cache that got dirty: up to 2 MiB for a page, of which only that goes to the disk.)
 static unsigned long long
 written_bytes(void)
 {
-    char line[128];
-    unsigned long long value = 0;
-    FILE *file = fopen("/proc/self/io", "r");
-    while (file != NULL && fgets(line, sizeof line, file) != NULL)
-        (void)sscanf(line, "wchar: %llu", &value);
-    if (file != NULL)
-        fclose(file);
-    return value;
+    return kernel_says("/proc/self/io", "wchar:");
 }
 
 static unsigned long long
@@ -189,14 +187,7 @@ file_bytes(const char *folder)
 static unsigned long long
 anonymous_bytes(void)
 {
-    char line[128];
-    unsigned long long kib = 0;
-    FILE *file = fopen("/proc/self/status", "r");
-    while (file != NULL && fgets(line, sizeof line, file) != NULL)
-        (void)sscanf(line, "RssAnon: %llu", &kib);
-    if (file != NULL)
-        fclose(file);
-    return kib * 1024;
+    return 1024 * kernel_says("/proc/self/status", "RssAnon:");
 }
 
 // ---- the index ----

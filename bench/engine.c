@@ -73,17 +73,6 @@ map_matrix(const char *path, size_t width, size_t rows_max)
     return (struct matrix){rows, rows_max > 0 && rows_max < count ? rows_max : count, width};
 }
 
-static size_t
-number(const char *text, const char *name)
-{
-    char *end;
-    errno = 0;
-    const unsigned long long value = strtoull(text, &end, 10);
-    if (errno != 0 || end == text || *end != '\0')
-        die("%s: %s is not a number", name, text);
-    return (size_t)value;
-}
-
 static omen_metric
 metric_of(const char *name)
 {
