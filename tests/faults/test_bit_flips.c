@@ -37,12 +37,6 @@ struct seen {
 static struct seen before;
 static const char new_text[] = "a new one";
 
-static void
-must(omen_status status)
-{
-    ck_assert_msg(status == OMEN_OK, "%d: %s", status, omen_error_message());
-}
-
 // A status that says that something is damaged, or that it is not what it was.
 static bool
 refused(omen_status status)

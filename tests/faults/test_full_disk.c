@@ -36,12 +36,6 @@ teardown(void)
 }
 
 static void
-must(omen_status status)
-{
-    ck_assert_msg(status == OMEN_OK, "%d: %s", status, omen_error_message());
-}
-
-static void
 check_full(omen_status status, const char *what)
 {
     ck_assert_msg(status == OMEN_E_DISK_FULL, "%s: %d %s", what, status, omen_error_message());

@@ -46,12 +46,6 @@ teardown(void)
     folder_fini(&folder);
 }
 
-static void
-must(omen_status status)
-{
-    ck_assert_msg(status == OMEN_OK, "%d: %s", status, omen_error_message());
-}
-
 // The error's text names `part`.
 static void
 check_refused(omen_status status, omen_status expected, const char *part)

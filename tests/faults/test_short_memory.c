@@ -47,12 +47,6 @@ copy_store(const char *from, const char *to)
 }
 
 static void
-must(omen_status status)
-{
-    ck_assert_msg(status == OMEN_OK, "%d: %s", status, omen_error_message());
-}
-
-static void
 make_base(enum short_base base, bool graph)
 {
     fault_world_init(world, kept[base], 5);

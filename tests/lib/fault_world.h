@@ -39,6 +39,12 @@ enum fault_op {
 };
 
 static inline void
+must(omen_status status)
+{
+    ck_assert_msg(status == OMEN_OK, "%d: %s", status, omen_error_message());
+}
+
+static inline void
 fault_world_init(struct fault_world *world, const char *path, uint64_t seed)
 {
     prng_init(&world->prng, seed);
