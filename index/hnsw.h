@@ -179,7 +179,7 @@ OMEN_MUST_CHECK omen_status hnsw_load(const struct hnsw_config *config,
 // Copies one more piece of links or codes to huge pages of ours; false when none is left, or no memory. Any thread.
 bool hnsw_promote_next(struct hnsw *hnsw);
 // Has links and codes fetched from the disk in large reads, for who does not promote them. Any thread.
-void hnsw_will_need(const struct hnsw *hnsw);
+void hnsw_will_need(struct hnsw *hnsw);
 // Lets rows that were saved be read from the source, in turn with saves; returns how many pieces. When nobody who began
 // before it is inside any more, hnsw_settled_release gives their memory back; pointers from hnsw_row end then.
 uint32_t hnsw_settle(struct hnsw *hnsw, const struct image_source *source);

@@ -220,24 +220,29 @@ hnsw_load(const struct hnsw_config *config, const struct image_source *source, s
     return OMEN_OK;
 }
 
-void
-hnsw_will_need(const struct hnsw *hnsw)
+// What a search touches at every step, the first most of all.
+static struct arena *
+promoted_arena(struct hnsw *hnsw, uint32_t i)
 {
-    arena_will_need(&hnsw->graph.rows);
-    arena_will_need(&hnsw->high);
-    arena_will_need(&hnsw->meta);
-    arena_will_need(&hnsw->low);
+    struct arena *const arenas[HNSW_PROMOTED] = {&hnsw->graph.rows, &hnsw->high, &hnsw->meta,
+                                                 &hnsw->low};
+    return arenas[i];
+}
+
+void
+hnsw_will_need(struct hnsw *hnsw)
+{
+    for (uint32_t i = 0; i < HNSW_PROMOTED; i++)
+        arena_will_need(promoted_arena(hnsw, i));
 }
 
 bool
 hnsw_promote_next(struct hnsw *hnsw)
 {
-    struct arena *const arenas[HNSW_PROMOTED] = {&hnsw->graph.rows, &hnsw->high, &hnsw->meta,
-                                                 &hnsw->low};
     bool promoted = false;
     lock_acquire(&hnsw->promote_lock);
     for (uint32_t i = 0; i < HNSW_PROMOTED && !promoted && !hnsw->config.flat; i++)
-        promoted = arena_promote(arenas[i], &hnsw->promoted[i]);
+        promoted = arena_promote(promoted_arena(hnsw, i), &hnsw->promoted[i]);
     lock_release(&hnsw->promote_lock);
     return promoted;
 }
