@@ -22,9 +22,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -33,63 +31,53 @@
 
 #define COPY_BYTES ((uint64_t)4 << 20) // of a transaction
 
-static omen_status file_copy(struct kv *kv, struct kv_file *file, const struct kv_place *place,
-                             unsigned flags, struct omen_error *error);
 static omen_status copy_tables(struct kv *kv, struct kv_file *to, struct omen_error *error);
 static omen_status copy_table(struct kv_txn *from, uint32_t table, struct kv_file *to,
                               struct omen_error *error);
 static omen_status swap(struct kv *kv, struct omen_error *error);
 static void keep_maps(struct kv *kv, struct kv_file *old);
 
-omen_status
-kv_copy(struct kv *kv, const char *path, struct omen_error *error)
-{
-    const struct kv_config target = {.path = path, .mode = KV_WRITE};
-    struct kv_file file = {.data_fd = -1};
-    char absolute[PATH_MAX];
-    int fd;
-    bool made;
-    omen_status status = kv_usable(kv, error);
-    if (status == OMEN_OK)
-        status = kv_directory_open(&target, &fd, &made, error);
-    if (status != OMEN_OK)
-        return status;
-    const int code = kv_directory_hold(fd, LOCK_EX);
-    if (code != 0 || realpath(path, absolute) == NULL)
-        status = kv_failed(error, code != 0 ? code : errno, path);
-    else if (kv_directory_empty(fd, path, error) != OMEN_OK)
-        status = error_set(error, OMEN_E_EXISTS, "%s: something is there already", path);
-    if (status == OMEN_OK) {
-        const struct kv_place place = {fd, absolute, KV_COPY_FILE};
-        status = file_copy(kv, &file, &place, MDB_NOLOCK, error);
-        if (status == OMEN_OK && renameat(fd, KV_COPY_FILE, fd, KV_DATA_FILE) != 0)
-            status = kv_failed(error, errno, path);
-        kv_file_close(&file);
-        (void)unlinkat(fd, KV_COPY_FILE, 0); // where it still has that name
-    }
-    if (status == OMEN_OK)
-        status = kv_directory_sync(fd, error);
-    close(fd);
-    if (status != OMEN_OK && made)
-        rmdir(path);
-    return status;
-}
-
-// A complete and durable copy. `file` is to be closed also after a failure.
-static omen_status
-file_copy(struct kv *kv, struct kv_file *file, const struct kv_place *place, unsigned flags,
-          struct omen_error *error)
+// To begin with. Not of the old map's size: a store that is shrunk again and again would get a larger one each time.
+static uint64_t
+copy_map_bytes(const struct kv *kv)
 {
     MDB_envinfo info;
     mdb_env_info(kv->file.env, &info);
-    // Not of the old map's size: a store that is shrunk again and again would get a larger one each time.
-    uint64_t map_bytes = 2 * ((uint64_t)info.me_last_pgno + 1) * kv->file.page_bytes;
-    map_bytes = map_bytes < KV_MAP_BYTES_MIN ? KV_MAP_BYTES_MIN : map_bytes;
-    omen_status status = OMEN_OK;
-    if (flags != MDB_NOLOCK)
-        status = kv_directory_lock_file(place->directory_fd, KV_SHRUNK_LOCK_FILE, error);
+    const uint64_t bytes = 2 * ((uint64_t)info.me_last_pgno + 1) * kv->file.page_bytes;
+    return bytes < KV_MAP_BYTES_MIN ? KV_MAP_BYTES_MIN : bytes;
+}
+
+omen_status
+kv_copy(struct kv *kv, const char *path, struct omen_error *error)
+{
+    struct kv *copy;
+    omen_status status = kv_usable(kv, error);
+    if (status != OMEN_OK)
+        return status;
+    const struct kv_config config = {.path = path,
+                                     .mode = KV_NEW,
+                                     .tables = kv->tables,
+                                     .table_count = kv->table_count,
+                                     .map_bytes = copy_map_bytes(kv)};
+    status = kv_open(&config, &copy, error);
+    if (status != OMEN_OK)
+        return status;
+    status = copy_tables(kv, &copy->file, error);
     if (status == OMEN_OK)
-        status = kv_file_make(kv, file, place, flags, map_bytes, error);
+        status = kv_publish(copy, error);
+    kv_close(copy);
+    return status;
+}
+
+// The complete and durable file that will take the store's place. `file` is to be closed also after a failure.
+static omen_status
+make_shrunk(struct kv *kv, struct kv_file *file, struct omen_error *error)
+{
+    const struct kv_place place = {kv->directory_fd, kv->path, KV_SHRUNK_FILE};
+    (void)unlinkat(kv->directory_fd, KV_SHRUNK_LOCK_FILE, 0);
+    omen_status status = kv_directory_lock_file(kv->directory_fd, KV_SHRUNK_LOCK_FILE, error);
+    if (status == OMEN_OK)
+        status = kv_file_make(kv, file, &place, 0, copy_map_bytes(kv), error);
     if (status == OMEN_OK)
         status = copy_tables(kv, file, error);
     if (status != OMEN_OK)
@@ -97,7 +85,7 @@ file_copy(struct kv *kv, struct kv_file *file, const struct kv_place *place, uns
     int code = mdb_env_sync(file->env, 1);
     if (code == 0)
         code = mdb_env_set_flags(file->env, MDB_NOSYNC, 0);
-    return code == 0 ? OMEN_OK : kv_failed(error, code, place->directory);
+    return code == 0 ? OMEN_OK : kv_failed(error, code, kv->path);
 }
 
 static omen_status
@@ -176,9 +164,7 @@ kv_shrink(struct kv *kv, struct omen_error *error)
     else if (kv_moved(kv))
         status = error_set(error, OMEN_E_IO, "%s: another file is there now", kv->path);
     if (status == OMEN_OK) {
-        (void)unlinkat(kv->directory_fd, KV_SHRUNK_LOCK_FILE, 0);
-        const struct kv_place place = {kv->directory_fd, kv->path, KV_SHRUNK_FILE};
-        status = file_copy(kv, &next, &place, 0, error);
+        status = make_shrunk(kv, &next, error);
         // Who began to read meanwhile does so in the file that would be closed.
         rwlock_acquire_exclusive(&kv->gate);
         if (status == OMEN_OK && atomic_load(&kv->open_transactions) != 0)
