@@ -192,7 +192,9 @@ count_votes(struct raft *raft)
 {
     switch (quorum_vote(&raft->group, raft->ballots)) {
     case QUORUM_WON:
-        if (raft->state == RAFT_PRE_CANDIDATE)
+        if (!election_promotable(raft)) // it was removed meanwhile
+            election_become_follower(raft, raft->term, RAFT_NODE_NONE);
+        else if (raft->state == RAFT_PRE_CANDIDATE)
             begin(raft, CAMPAIGN_REAL);
         else
             become_leader(raft);

@@ -11,6 +11,7 @@ static void apply_change(struct raft *raft, const struct raft_entry *entry);
 static void leave_joint(struct raft *raft);
 static void persist(struct raft *raft);
 static void send_held(struct raft *raft);
+static void send_all(struct raft *raft);
 static void send_to(struct raft *raft, uint32_t member);
 static bool send_append(struct raft *raft, uint32_t member, bool empty_too);
 static bool emit(struct raft *raft, uint32_t member, struct raft_msg msg);
@@ -61,14 +62,15 @@ output_finish(struct raft *raft, uint64_t now_ns)
 {
     struct raft_output *out = raft->out;
     const uint64_t applied = raft->applied;
+    // What is sent borrows entries, so from here on none may move. (Without memory for one more there is none to move for.)
+    (void)!tail_reserve(&raft->tail, 1);
+    send_all(raft); // before members are removed, so that they learn of it
     apply(raft);
     leave_joint(raft);
     persist(raft);
     send_held(raft);
-    for (uint32_t i = 0; raft->state == RAFT_LEADER && i < raft->group.count; i++)
-        if (raft->group.members[i].id != raft->config.id)
-            send_to(raft, i);
-    if (raft->applied > applied) // the entries' array is at rest now
+    send_all(raft);
+    if (raft->applied > applied)
         out->commit = tail_span(&raft->tail, applied + 1, raft->applied, UINT64_MAX);
     if (raft->handed > 0 && out->append.count > 0)
         out->append.entries = tail_at(&raft->tail, raft->handed - out->append.count + 1);
@@ -133,7 +135,8 @@ leave_joint(struct raft *raft)
 {
     if (raft->state != RAFT_LEADER || !raft->leave_due || !raft->group.auto_leave ||
         raft->applied < raft->pending_change || raft->transferee != RAFT_NODE_NONE ||
-        raft_self(raft) == RAFT_MEMBERS_MAX)
+        raft_self(raft) == RAFT_MEMBERS_MAX || !tail_fits(&raft->tail, 1, 0) ||
+        !tail_has_slot(&raft->tail))
         return;
     if (replicate_own(raft, RAFT_ENTRY_CHANGE, (struct raft_entry){0})) {
         raft->pending_change = tail_last(&raft->tail);
@@ -193,6 +196,14 @@ send_held(struct raft *raft)
         kept++;
     }
     raft->outbox_count = kept;
+}
+
+static void
+send_all(struct raft *raft)
+{
+    for (uint32_t i = 0; raft->state == RAFT_LEADER && i < raft->group.count; i++)
+        if (raft->group.members[i].id != raft->config.id)
+            send_to(raft, i);
 }
 
 static void

@@ -6,9 +6,6 @@
 #include "base/assert.h"
 #include "raft/raft.h"
 
-// Counted with each entry's bytes where bytes are limited, so that empty entries are not free.
-#define RAFT_ENTRY_OVERHEAD 24u
-
 // What a leader has to send to a member; output.c does when there is room.
 enum raft_want {
     WANT_APPEND = 1,      // one APPEND, empty if there is nothing new: it carries the commit

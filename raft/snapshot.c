@@ -74,6 +74,10 @@ snapshot_made(struct raft *raft, uint64_t position, uint64_t total_bytes)
     raft->offer = raft->making;
     raft->offer.total_bytes = total_bytes;
     raft->making = (struct raft_snapshot_offer){0};
+    for (uint32_t i = 0; raft->state == RAFT_LEADER && i < raft->group.count; i++)
+        if (raft->progress[i].state == RAFT_STREAM &&
+            raft->progress[i].snapshot_position != position) // of the one that this replaces
+            progress_stream(&raft->progress[i], position);
 }
 
 void

@@ -60,7 +60,7 @@ tail_span(const struct raft_tail *tail, uint64_t from, uint64_t through, uint64_
     uint64_t sum = 0;
     for (uint64_t position = from; position <= through && span.count < RAFT_ENTRIES_MAX;
          position++) {
-        sum += tail_at(tail, position)->byte_count;
+        sum += tail_at(tail, position)->byte_count + RAFT_ENTRY_OVERHEAD;
         if (sum > bytes && span.count > 0)
             break;
         span.count++;

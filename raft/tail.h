@@ -6,6 +6,9 @@
 #define OMEN_RAFT_TAIL_H
 #include "raft/raft_msg.h"
 
+// Counted with each entry's bytes where bytes are limited, so that empty entries are not free.
+#define RAFT_ENTRY_OVERHEAD 24u
+
 struct raft_tail {
     struct raft_entry *entries; // positions base_position + 1, ... are entries[begin], ...
     uint32_t begin, count, capacity;
@@ -48,6 +51,12 @@ struct raft_span tail_span(const struct raft_tail *tail, uint64_t from, uint64_t
 // Room for `entries` more with `bytes` together: whether the bounds allow it, and whether there is memory for the array.
 bool tail_fits(const struct raft_tail *tail, uint32_t entries, uint64_t bytes);
 bool tail_reserve(struct raft_tail *tail, uint32_t entries);
+// Whether one more, without bytes, moves nothing and needs no memory.
+static inline bool
+tail_has_slot(const struct raft_tail *tail)
+{
+    return tail->begin + tail->count < tail->capacity;
+}
 
 // Appends a copy; its position must be the next. False: the bounds, or no memory; nothing happened.
 bool tail_append(struct raft_tail *tail, const struct raft_entry *entry);

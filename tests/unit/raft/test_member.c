@@ -6,7 +6,7 @@
 #include "base/prng.h"
 #include "base/text.h"
 #include "tests/lib/check_main.h"
-#include "tests/lib/story.h"
+#include "tools/raft-interact/story.h"
 
 static struct raft_change
 change_of(const char *input)

@@ -6,7 +6,7 @@
 #include "base/prng.h"
 #include "base/text.h"
 #include "tests/lib/check_main.h"
-#include "tests/lib/story.h"
+#include "tools/raft-interact/story.h"
 
 // A table row: ids in the order in which its numbers are given, and the configuration they make.
 struct row {

@@ -1,4 +1,4 @@
-// tests/lib/story.h -- reads scripts: a command with arguments, lines of input, "----", and what is expected.
+// tools/raft-interact/story.h -- reads scripts: a command with arguments, lines of input, "----", and what is expected.
 //
 // Shape: shell.
 //
@@ -7,8 +7,8 @@
 //     lines of input
 //     ----
 //     the expected text, up to an empty line
-#ifndef OMEN_TESTS_STORY_H
-#define OMEN_TESTS_STORY_H
+#ifndef OMEN_TOOLS_STORY_H
+#define OMEN_TOOLS_STORY_H
 #include <ctype.h>
 #include <stdbool.h>
 #include <stdio.h>
