@@ -53,7 +53,8 @@ struct cluster_peer {
     bool up;
     uint64_t now_ns, wake_ns, number;
     struct cluster_disk cache, durable;
-    uint64_t made_state;    // of the snapshot it made
+    uint64_t made_state;    // of the snapshot it makes
+    uint64_t offered_state; // of the one it has made
     uint64_t staging_state; // of the one it gets
     uint64_t snapshot_wanted;
     uint64_t applied_count; // since it started
@@ -202,7 +203,7 @@ cluster_obey(struct cluster *cluster, struct cluster_peer *peer, const struct ra
     if (out->sync)
         peer->number = out->persist_number;
     for (uint32_t i = 0; i < out->msg_count; i++)
-        cluster_send(cluster, &out->msgs[i], peer->made_state);
+        cluster_send(cluster, &out->msgs[i], peer->offered_state);
     for (uint32_t i = 0; i < out->commit.count; i++)
         cluster_apply(cluster, peer, &out->commit.entries[i]);
     ck_assert_uint_eq(disk->applied, out->applied);
@@ -368,6 +369,7 @@ cluster_settle(struct cluster *cluster, uint32_t i)
         in.snapshot.position = peer->snapshot_wanted;
         in.snapshot.total_bytes = sizeof peer->made_state;
         peer->snapshot_wanted = 0;
+        peer->offered_state = peer->made_state;
         cluster_step(cluster, i, in);
         moved = true;
     }

@@ -46,7 +46,7 @@ world_send(struct flights *flights, const struct node *from, const struct raft_m
     }
     if (msg->kind == RAFT_SNAPSHOT) {
         const struct state_text *source =
-            from->made.position == msg->position ? &from->made : &from->state;
+            from->offer.position == msg->position ? &from->offer : &from->state;
         flight->msg.chunk = copy(source->text + msg->offset, msg->chunk_bytes);
         flight->msg.chunk_hash = hash_bytes(flight->msg.chunk, msg->chunk_bytes);
     }
@@ -77,11 +77,11 @@ obey(struct node *node, const struct raft_output *out)
     for (uint32_t i = 0; i < out->msg_count; i++)
         world_send(&node->outbox, node, &out->msgs[i]);
     if (out->chunk != NULL) {
-        memcpy(node->made.text + out->chunk->offset, out->chunk->chunk, out->chunk->chunk_bytes);
-        node->made.text[out->chunk->offset + out->chunk->chunk_bytes] = 0;
+        memcpy(node->staging + out->chunk->offset, out->chunk->chunk, out->chunk->chunk_bytes);
+        node->staging[out->chunk->offset + out->chunk->chunk_bytes] = 0;
     }
     if (out->install) {
-        memcpy(node->state.text, node->made.text, sizeof node->state.text);
+        memcpy(node->state.text, node->staging, sizeof node->state.text);
         node->state.position = out->applied - out->commit.count;
         node->state.term = node->raft.tail.base_term;
     }
@@ -191,6 +191,7 @@ world_process(struct world *world, struct node *node)
         in.snapshot.position = node->snapshot_wanted;
         in.snapshot.total_bytes = strlen(node->made.text);
         node->snapshot_wanted = 0;
+        node->offer = node->made;
         world_step(node, &in);
     }
     if (wake)

@@ -37,8 +37,10 @@ struct node {
     uint64_t persist_number, persisted;
     uint64_t wake_ns;
     struct flights outbox;
-    struct state_text state; // as applied
-    struct state_text made;  // as when a snapshot was asked for last
+    struct state_text state;  // as applied
+    struct state_text made;   // as when a snapshot was asked for last
+    struct state_text offer;  // as when one was made last
+    char staging[WORLD_TEXT]; // of the one that arrives
     uint64_t snapshot_wanted;
 };
 
