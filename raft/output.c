@@ -12,6 +12,7 @@ static void leave_joint(struct raft *raft);
 static void persist(struct raft *raft);
 static void send_held(struct raft *raft);
 static void send_all(struct raft *raft);
+static bool begin_snapshots(struct raft *raft);
 static void send_to(struct raft *raft, uint32_t member);
 static bool send_append(struct raft *raft, uint32_t member, bool empty_too);
 static bool emit(struct raft *raft, uint32_t member, struct raft_msg msg);
@@ -70,6 +71,8 @@ output_finish(struct raft *raft, uint64_t now_ns)
     persist(raft);
     send_held(raft);
     send_all(raft);
+    if (begin_snapshots(raft))
+        send_all(raft);
     if (raft->applied > applied)
         out->commit = tail_span(&raft->tail, applied + 1, raft->applied, UINT64_MAX);
     if (raft->handed > 0 && out->append.count > 0)
@@ -206,6 +209,20 @@ send_all(struct raft *raft)
             send_to(raft, i);
 }
 
+// After this output's entries are applied: what is made is the state of then.
+static bool
+begin_snapshots(struct raft *raft)
+{
+    bool any = false;
+    for (uint32_t i = 0; raft->state == RAFT_LEADER && i < raft->group.count; i++) {
+        if ((raft->progress[i].wants & WANT_SNAPSHOT) == 0)
+            continue;
+        raft->progress[i].wants &= (uint8_t)~WANT_SNAPSHOT;
+        any |= snapshot_begin(raft, i);
+    }
+    return any;
+}
+
 static void
 send_to(struct raft *raft, uint32_t member)
 {
@@ -255,7 +272,7 @@ send_append(struct raft *raft, uint32_t member, bool empty_too)
         .commit = raft->commit,
     };
     if (!tail_term(&raft->tail, msg.position, &msg.log_term)) {
-        snapshot_begin(raft, member);
+        progress->wants |= WANT_SNAPSHOT;
         return false;
     }
     if (progress->state != RAFT_REPLICATE || !progress_full(progress, &raft->config)) {

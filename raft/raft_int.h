@@ -12,6 +12,7 @@ enum raft_want {
     WANT_MORE = 2,        // APPENDs while there are entries and room on the way
     WANT_HEARTBEAT = 4,   //
     WANT_TIMEOUT_NOW = 8, //
+    WANT_SNAPSHOT = 16,   // the log does not reach back to what it has
 };
 
 enum raft_campaign { CAMPAIGN_PRE, CAMPAIGN_REAL, CAMPAIGN_TRANSFER };

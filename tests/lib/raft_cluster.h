@@ -352,8 +352,9 @@ static inline void
 cluster_deliver(struct cluster *cluster, struct cluster_flight *flight)
 {
     const uint64_t from = flight->msg.from, to = flight->msg.to;
-    if (to >= 1 && to <= cluster->count && cluster->peers[to - 1].up &&
-        !cluster->cut[from - 1][to - 1])
+    const bool cut = from >= 1 && from <= cluster->count && to >= 1 && to <= cluster->count &&
+                     cluster->cut[from - 1][to - 1];
+    if (to >= 1 && to <= cluster->count && cluster->peers[to - 1].up && !cut)
         cluster_step(cluster, (uint32_t)to - 1,
                      (struct raft_input){.kind = RAFT_IN_MESSAGE, .message = &flight->msg});
     cluster_free_flight(flight);

@@ -174,12 +174,62 @@ odd_number(struct prng *prng)
                                    : odd[prng_below(prng, sizeof odd / sizeof odd[0])];
 }
 
+struct odd_message {
+    struct raft_msg msg;
+    struct raft_entry entries[4];
+    struct raft_group group;
+};
+
+static void
+make_odd(struct odd_message *odd, struct prng *prng, uint64_t term)
+{
+    static const uint8_t bytes[64] = {1, 2, 3};
+    const uint32_t chunk = prng_below(prng, 8);
+    odd->group = (struct raft_group){.count = prng_below(prng, 4)};
+    for (uint32_t i = 0; i < odd->group.count; i++)
+        odd->group.members[i] =
+            (struct raft_member){odd_number(prng), (uint8_t)prng_below(prng, 17)};
+    odd->msg = (struct raft_msg){
+        .kind = (enum raft_msg_kind)prng_below(prng, RAFT_MSG_KINDS + 2),
+        .from = prng_below(prng, 8) == 0 ? odd_number(prng) : 2 + prng_below(prng, 2),
+        .to = prng_below(prng, 16) == 0 ? odd_number(prng) : 1,
+        .term = prng_below(prng, 3) == 0 ? odd_number(prng) : term,
+        .position = odd_number(prng),
+        .log_term = odd_number(prng),
+        .commit = odd_number(prng),
+        .hint = odd_number(prng),
+        .context = odd_number(prng),
+        .reject = prng_below(prng, 2) == 0,
+        .transfer = prng_below(prng, 2) == 0,
+        .entries = prng_below(prng, 8) == 0 ? NULL : odd->entries,
+        .entry_count = prng_below(prng, 5),
+        .offset = odd_number(prng),
+        .total_bytes = odd_number(prng),
+        .chunk = bytes,
+        .chunk_bytes = chunk,
+        .chunk_hash = prng_below(prng, 8) == 0 ? 0 : hash_bytes(bytes, chunk),
+        .group = prng_below(prng, 8) == 0 ? NULL : &odd->group,
+    };
+    if (odd->msg.term >= RAFT_NUMBER_MAX / 2 && prng_below(prng, 8) > 0)
+        odd->msg.term = term + 1; // else it would be the last term soon
+    const bool possible = prng_below(prng, 2) == 0;
+    for (uint32_t i = 0; i < 4; i++)
+        odd->entries[i] = (struct raft_entry){
+            .position = possible ? odd->msg.position + 1 + i : odd_number(prng),
+            .term = possible ? odd->msg.term : odd_number(prng),
+            .kind = (enum raft_entry_kind)prng_below(prng, possible ? 2 : 3),
+            .byte_count = prng_below(prng, 64),
+            .bytes = bytes,
+        };
+}
+
 START_TEST(random_messages_break_no_invariant)
 {
     struct prng prng;
     prng_init(&prng, (uint64_t)_i);
     static struct raft raft;
     static struct raft_output out;
+    static struct odd_message odd;
     struct raft_config config = cluster_config();
     config.id = 1;
     raft_init(&raft, &config, 1);
@@ -188,46 +238,8 @@ START_TEST(random_messages_break_no_invariant)
     struct raft_input in = {.kind = RAFT_IN_START, .durable = &durable};
     raft_step(&raft, &in, &out);
     for (int step = 0; step < 3000; step++) {
-        static const uint8_t bytes[64] = {1, 2, 3};
-        struct raft_entry entries[4];
-        for (uint32_t i = 0; i < 4; i++)
-            entries[i] = (struct raft_entry){odd_number(&prng), odd_number(&prng),
-                                             (enum raft_entry_kind)prng_below(&prng, 3),
-                                             prng_below(&prng, 64), bytes};
-        struct raft_group group = {.count = prng_below(&prng, 4)};
-        for (uint32_t i = 0; i < group.count; i++)
-            group.members[i] =
-                (struct raft_member){odd_number(&prng), (uint8_t)prng_below(&prng, 17)};
-        const uint32_t chunk = prng_below(&prng, 8);
-        struct raft_msg msg = {
-            .kind = (enum raft_msg_kind)prng_below(&prng, RAFT_MSG_KINDS + 2),
-            .from = prng_below(&prng, 8) == 0 ? odd_number(&prng) : 2 + prng_below(&prng, 2),
-            .to = prng_below(&prng, 16) == 0 ? odd_number(&prng) : 1,
-            .term = prng_below(&prng, 3) == 0 ? odd_number(&prng) : raft.term,
-            .position = odd_number(&prng),
-            .log_term = odd_number(&prng),
-            .commit = odd_number(&prng),
-            .hint = odd_number(&prng),
-            .context = odd_number(&prng),
-            .reject = prng_below(&prng, 2) == 0,
-            .transfer = prng_below(&prng, 2) == 0,
-            .entries = prng_below(&prng, 8) == 0 ? NULL : entries,
-            .entry_count = prng_below(&prng, 5),
-            .offset = odd_number(&prng),
-            .total_bytes = odd_number(&prng),
-            .chunk = bytes,
-            .chunk_bytes = chunk,
-            .chunk_hash = prng_below(&prng, 8) == 0 ? 0 : hash_bytes(bytes, chunk),
-            .group = prng_below(&prng, 8) == 0 ? NULL : &group,
-        };
-        if (prng_below(&prng, 2) == 0) // entries that could be
-            for (uint32_t i = 0; i < 4; i++) {
-                entries[i].position = msg.position + 1 + i;
-                entries[i].term = msg.term;
-            }
-        if (msg.term >= RAFT_NUMBER_MAX / 2 && prng_below(&prng, 8) > 0)
-            msg.term = raft.term + 1; // else it would be the last term soon
-        in = (struct raft_input){.kind = RAFT_IN_MESSAGE, .message = &msg};
+        make_odd(&odd, &prng, raft.term);
+        in = (struct raft_input){.kind = RAFT_IN_MESSAGE, .message = &odd.msg};
         in.now_ns = (uint64_t)step * 300;
         raft_step(&raft, &in, &out);
         raft_check(&raft);
@@ -239,7 +251,7 @@ START_TEST(random_messages_break_no_invariant)
         }
         if (prng_below(&prng, 16) == 0) {
             in = (struct raft_input){.kind = RAFT_IN_PROPOSE, .now_ns = in.now_ns};
-            in.proposal.bytes = bytes;
+            in.proposal.bytes = (const uint8_t *)"proposal";
             in.proposal.count = 8;
             raft_step(&raft, &in, &out);
             raft_check(&raft);

@@ -123,9 +123,9 @@ START_TEST(leader_without_memory_for_its_first_entry_steps_down)
 {
     struct raft_config config = cluster_config();
     config.pre_vote = false;
+    mem_fail_after(1); // from the beginning: later it needs none
     struct cluster *cluster = cluster_open(1, 1, &config, 1);
     cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_CAMPAIGN});
-    mem_fail_after(1);
     cluster_sync(cluster, 0);
     mem_fail_after(0);
     ck_assert_int_eq(cluster->peers[0].raft.state, RAFT_FOLLOWER);
