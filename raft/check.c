@@ -54,7 +54,7 @@ check_log(const struct raft *raft)
     ASSERT(raft->applied_told == raft->applied);
     ASSERT(raft->commit <= tail_last(tail));
     ASSERT(raft->stable <= raft->handed);
-    ASSERT(raft->handed <= tail_last(tail));
+    ASSERT(raft->handed == tail_last(tail));
     ASSERT(tail->begin + tail->count <= tail->capacity);
     ASSERT(tail->count <= tail->entries_max && tail->bytes <= tail->bytes_max);
     uint64_t term = tail->base_term, bytes = 0;
@@ -73,6 +73,7 @@ check_durability(const struct raft *raft)
 {
     ASSERT(raft->persisted <= raft->persist_last);
     ASSERT(raft->install_number <= raft->persist_last);
+    ASSERT(raft->ballot_number <= raft->persist_last);
     ASSERT(raft->persist_count <= RAFT_PERSISTS_MAX);
     uint64_t number = raft->persisted;
     for (uint32_t i = 0; i < raft->persist_count; i++) {

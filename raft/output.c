@@ -10,6 +10,7 @@ static void apply(struct raft *raft);
 static void apply_change(struct raft *raft, const struct raft_entry *entry);
 static void leave_joint(struct raft *raft);
 static void persist(struct raft *raft);
+static bool depends_on_log(enum raft_msg_kind kind);
 static void send_held(struct raft *raft);
 static void send_all(struct raft *raft);
 static bool begin_snapshots(struct raft *raft);
@@ -162,7 +163,7 @@ persist(struct raft *raft)
     out->compact_through = raft->compact_through;
     out->append = tail_span(&raft->tail, raft->handed + 1, last, UINT64_MAX);
     raft->handed += out->append.count;
-    raft->more |= raft->handed < last;
+    ASSERT(raft->handed == last); // a step appends no more than RAFT_ENTRIES_MAX
     out->sync = ballot || out->install || out->truncate_from != 0 || out->append.count > 0;
     if (out->sync) {
         raft->persist_last++;
@@ -172,13 +173,23 @@ persist(struct raft *raft)
         raft->persists[at] = (struct raft_persist){raft->persist_last, raft->handed};
         if (out->install)
             raft->install_number = raft->persist_last;
+        if (ballot)
+            raft->ballot_number = raft->persist_last;
     }
     out->persist_number = raft->persist_last;
     for (uint32_t i = 0; i < raft->outbox_count; i++)
         if (raft->outbox[i].number == UINT64_MAX)
-            raft->outbox[i].number = raft->persist_last;
+            raft->outbox[i].number =
+                depends_on_log(raft->outbox[i].msg.kind) ? raft->persist_last : raft->ballot_number;
     raft->installing = false;
     raft->truncate_from = raft->compact_through = 0;
+}
+
+// Whether it speaks for what is in the log, or for a vote; the others speak for a term only.
+static bool
+depends_on_log(enum raft_msg_kind kind)
+{
+    return kind == RAFT_APPEND_RESP || kind == RAFT_VOTE || kind == RAFT_VOTE_RESP;
 }
 
 static void

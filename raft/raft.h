@@ -264,6 +264,7 @@ struct raft {
 
     struct raft_hard_state hard_state; // as given to the shell
     uint64_t persist_last, persisted;
+    uint64_t ballot_number;                          // of the output with the present term and vote
     struct raft_persist persists[RAFT_PERSISTS_MAX]; // ring of what is on its way
     uint32_t persist_first, persist_count;
     struct raft_held outbox[RAFT_OUTBOX_MAX]; // in order
