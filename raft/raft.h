@@ -66,7 +66,8 @@ struct raft_hard_state {
     uint64_t term, vote, commit;
 };
 
-// What a node finds on its disk.
+// What a node finds on its disk. A group that begins with members must begin as behind a snapshot (base_position >= 1): those
+// who join later get the first configuration, which no entry holds, by one. Who joins begins with nothing at all.
 struct raft_durable {
     struct raft_hard_state hard_state;
     uint64_t applied;                  // and of that moment the group

@@ -294,7 +294,8 @@ cluster_crash(struct cluster *cluster, uint32_t i)
     cluster->peers[i].up = false;
 }
 
-// The first `voters` of `count` peers are the group; the rest know nobody.
+// The first `voters` of `count` peers are the group; the rest know nobody. They must get the first configuration, which no
+// entry holds, by a snapshot: then the log begins at 2.
 static inline struct cluster *
 cluster_open(uint32_t count, uint32_t voters, const struct raft_config *config, uint64_t seed)
 {
@@ -304,6 +305,10 @@ cluster_open(uint32_t count, uint32_t voters, const struct raft_config *config, 
     cluster->seed = seed;
     for (uint32_t i = 0; i < count; i++) {
         struct cluster_disk *disk = &cluster->peers[i].durable;
+        if (count > voters && i < voters) {
+            disk->base_position = disk->last = disk->applied = disk->hard_state.commit = 1;
+            cluster->committed_last = 1;
+        }
         for (uint32_t v = 0; i < voters && v < voters; v++)
             disk->group.members[disk->group.count++] = (struct raft_member){v + 1, RAFT_VOTER};
         cluster_start(cluster, i);
