@@ -60,14 +60,15 @@ output_persisted(struct raft *raft, uint64_t number)
 }
 
 void
-output_finish(struct raft *raft, uint64_t now_ns)
+output_finish(struct raft *raft, const struct raft_input *in)
 {
     struct raft_output *out = raft->out;
     const uint64_t applied = raft->applied;
     // What is sent borrows entries, so from here on none may move. (Without memory for one more there is none to move for.)
     (void)!tail_reserve(&raft->tail, 1);
     send_all(raft); // before members are removed, so that they learn of it
-    apply(raft);
+    if (in->kind == RAFT_IN_WAKE || in->kind == RAFT_IN_START)
+        apply(raft);
     leave_joint(raft);
     persist(raft);
     send_held(raft);
@@ -91,10 +92,10 @@ output_finish(struct raft *raft, uint64_t now_ns)
     out->lead = raft->lead;
     if (raft->applied < raft->commit && raft->applied < raft->stable)
         raft->more = true;
-    out->wake_ns = raft->more ? now_ns : next_wake(raft);
+    out->wake_ns = raft->more ? in->now_ns : next_wake(raft);
 }
 
-// Only what is durable here, see raft.h.
+// Only what is durable here, and only when nothing else is to be done first, see raft.h.
 static void
 apply(struct raft *raft)
 {

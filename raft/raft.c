@@ -61,7 +61,7 @@ raft_step(struct raft *raft, const struct raft_input *in, struct raft_output *ou
     if (raft->started) {
         move_clock(raft, in->now_ns);
         take(raft, in);
-        output_finish(raft, in->now_ns);
+        output_finish(raft, in);
     }
     raft->out = NULL;
 }

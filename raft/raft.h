@@ -11,7 +11,8 @@
 // order) before the next begins. Where out.sync is set it answers with PERSISTED{out.persist_number} when that and everything
 // before it is durable. What depends on durability is kept back here until then: answers to a leader or candidate, requests
 // for votes (their term must not be forgotten), and the leader's own vote on what is committed.
-// Entries are applied only when they are durable here, so that a log is never shorter than what was applied.
+// Entries are applied only when they are durable here, so that a log is never shorter than what was applied; and only by a
+// WAKE (asked for at once, wake_ns = now), so that what a turn's messages commit is one span and one transaction.
 //
 // docs/internals/raft.md tells the protocol; the papers are Ongaro & Ousterhout 2014 ("the paper") and Ongaro's thesis.
 #ifndef OMEN_RAFT_RAFT_H

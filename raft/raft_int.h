@@ -88,6 +88,6 @@ void receive(struct raft *raft, const struct raft_msg *msg);
 // ---- output.c ----
 void output_hold(struct raft *raft, struct raft_msg msg); // an answer or a request for a vote
 void output_persisted(struct raft *raft, uint64_t number);
-void output_finish(struct raft *raft, uint64_t now_ns);
+void output_finish(struct raft *raft, const struct raft_input *in);
 
 #endif

@@ -170,7 +170,6 @@ was_held(const struct raft_msg *msg)
 void
 world_process(struct world *world, struct node *node)
 {
-    const bool wake = node->wake_ns <= node->now_ns;
     node->dirty = false;
     join(&world->flights, &node->outbox);
     if (node->persisted < node->persist_number) {
@@ -194,7 +193,7 @@ world_process(struct world *world, struct node *node)
         node->offer = node->made;
         world_step(node, &in);
     }
-    if (wake)
+    if (node->wake_ns <= node->now_ns)
         world_step(node, &(struct raft_input){.kind = RAFT_IN_WAKE});
 }
 

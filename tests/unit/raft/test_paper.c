@@ -217,6 +217,7 @@ START_TEST(s5_3_leader_appends_replicates_and_commits_by_majority)
                                                    .term = 1,
                                                    .position = 2});
             ck_assert_uint_eq(cluster->peers[0].raft.commit, acks + 1 > size / 2 ? 2 : 1);
+            cluster_settle(cluster, 0);
             ck_assert_uint_eq(cluster->peers[0].raft.applied, cluster->peers[0].raft.commit);
             cluster_close(cluster);
         }

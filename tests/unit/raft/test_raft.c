@@ -209,6 +209,8 @@ START_TEST(commit_is_given_out_in_bounded_parts)
         cluster_propose(cluster, 0, "a");
     cluster_sync(cluster, 0);
     ck_assert_uint_eq(cluster->peers[0].raft.commit, 6);
+    ck_assert_uint_eq(cluster->peers[0].wake_ns, cluster->peers[0].now_ns);
+    cluster_settle(cluster, 0);
     ck_assert_uint_eq(cluster->peers[0].raft.applied, 2);
     ck_assert_uint_eq(cluster->peers[0].wake_ns, cluster->peers[0].now_ns);
     cluster_run(cluster);
@@ -250,7 +252,7 @@ START_TEST(committed_bytes_that_are_no_change_change_nothing)
                                        .commit = 2,
                                        .entries = entries,
                                        .entry_count = 2});
-    cluster_sync(cluster, 0);
+    cluster_settle(cluster, 0);
     ck_assert_uint_eq(cluster->peers[0].raft.applied, 2);
     ck_assert(cluster_noted(&cluster->peers[0], RAFT_NOTE_CHANGE_FAILED));
     ck_assert_mem_eq(&cluster->peers[0].raft.group, &before, sizeof before);
