@@ -56,8 +56,7 @@ replicate_commit(struct raft *raft)
     for (uint32_t i = 0; i < raft->group.count; i++)
         reached[i] = raft->progress[i].match;
     const uint64_t position = quorum_position(&raft->group, reached);
-    uint64_t term;
-    if (position <= raft->commit || !tail_term(&raft->tail, position, &term) || term != raft->term)
+    if (position <= raft->commit || tail_at(&raft->tail, position)->term != raft->term)
         return false;
     raft->commit = position;
     read_term_committed(raft);
@@ -185,10 +184,7 @@ store(struct raft *raft, const struct raft_msg *msg)
     if (known == msg->entry_count)
         return true;
     const uint64_t from = msg->entries[known].position;
-    if (from <= raft->commit) { // no honest leader takes back what is committed
-        raft_note(raft, RAFT_NOTE_MESSAGE_REFUSED, (uint64_t)msg->kind, msg->from);
-        return false;
-    }
+    ASSERT(from > raft->commit); // msg->position is not below it
     uint32_t more = msg->entry_count - known;
     for (uint32_t i = known; i < msg->entry_count; i++)
         bytes += msg->entries[i].byte_count;
@@ -219,12 +215,10 @@ store(struct raft *raft, const struct raft_msg *msg)
 void
 replicate_truncated(struct raft *raft, uint64_t from)
 {
-    ASSERT(from > raft->commit);
-    if (raft->handed >= from) {
-        raft->handed = from - 1;
-        if (raft->truncate_from == 0 || raft->truncate_from > from)
-            raft->truncate_from = from;
-    }
+    ASSERT(from > raft->commit && from <= raft->handed);
+    ASSERT(raft->truncate_from == 0);
+    raft->handed = from - 1;
+    raft->truncate_from = from;
     if (raft->stable >= from)
         raft->stable = from - 1;
     for (uint32_t i = 0; i < raft->persist_count; i++) {
@@ -261,7 +255,7 @@ agree_below(const struct raft *raft, uint64_t position, uint64_t term)
     uint64_t own;
     if (position > tail_last(&raft->tail))
         return position;
-    while (tail_term(&raft->tail, position, &own) && own > term && position > 0)
+    while (tail_term(&raft->tail, position, &own) && own > term)
         position--;
     return position;
 }

@@ -28,8 +28,8 @@ snapshot_begin(struct raft *raft, uint32_t member)
     }
     if (raft->making.position == 0) {
         uint64_t term;
-        if (raft->applied == 0 || !tail_term(&raft->tail, raft->applied, &term))
-            return false;
+        const bool known = tail_term(&raft->tail, raft->applied, &term);
+        ASSERT(known && raft->applied > 0); // something was compacted
         raft->making = (struct raft_snapshot_offer){
             .position = raft->applied,
             .term = term,
