@@ -21,6 +21,7 @@ static void count_votes(struct raft *raft);
 static void tick_leader(struct raft *raft);
 static bool change_unapplied(const struct raft *raft);
 static void abort_transfer(struct raft *raft);
+static void mind_disk(struct raft *raft);
 
 void
 election_tick(struct raft *raft)
@@ -58,10 +59,30 @@ tick_leader(struct raft *raft)
         if (raft->transferee != RAFT_NODE_NONE)
             abort_transfer(raft);
     }
+    mind_disk(raft);
     if (raft->heartbeat_elapsed >= raft->config.heartbeat_ticks) {
         raft->heartbeat_elapsed = 0;
         read_beat(raft);
         replicate_want_all(raft, WANT_HEARTBEAT);
+    }
+}
+
+// A leader whose disk has not answered for an election timeout slows everybody down: somebody who has it all shall lead.
+static void
+mind_disk(struct raft *raft)
+{
+    raft->disk_ticks = raft->persist_count > 0 ? raft->disk_ticks + 1 : 0;
+    if (raft->disk_ticks < raft->config.election_ticks || raft->transferee != RAFT_NODE_NONE)
+        return;
+    for (uint32_t i = 0; i < raft->group.count; i++) {
+        const struct raft_progress *progress = &raft->progress[i];
+        if (i == raft_self(raft) || (raft->group.members[i].roles & RAFT_VOTER) == 0 ||
+            !progress->recent_active || progress->match < tail_last(&raft->tail))
+            continue;
+        raft_note(raft, RAFT_NOTE_DISK_SLOW, raft->disk_ticks, raft->group.members[i].id);
+        raft->disk_ticks = 0;
+        election_transfer(raft, raft->group.members[i].id);
+        return;
     }
 }
 
@@ -70,6 +91,28 @@ abort_transfer(struct raft *raft)
 {
     raft_note(raft, RAFT_NOTE_TRANSFER_ABORTED, raft->transferee, 0);
     raft->transferee = RAFT_NODE_NONE;
+}
+
+enum raft_answer
+election_transfer(struct raft *raft, uint64_t to)
+{
+    if (raft->state != RAFT_LEADER)
+        return RAFT_ANSWER_NOT_LEADER;
+    const uint32_t member = member_find(&raft->group, to);
+    if (member == RAFT_MEMBERS_MAX || !member_votes(raft->group.members[member].roles))
+        return RAFT_ANSWER_INVALID;
+    if (raft->transferee == to)
+        return RAFT_ANSWER_OK;
+    if (to == raft->config.id) {
+        raft->transferee = RAFT_NODE_NONE;
+        return RAFT_ANSWER_OK;
+    }
+    raft->election_elapsed = 0; // it has an election timeout's time
+    raft->transferee = to;
+    raft->lease_void = true;
+    raft->progress[member].wants |=
+        raft->progress[member].match == tail_last(&raft->tail) ? WANT_TIMEOUT_NOW : WANT_APPEND;
+    return RAFT_ANSWER_OK;
 }
 
 bool
@@ -251,6 +294,7 @@ reset(struct raft *raft, uint64_t term)
     raft->transferee = RAFT_NODE_NONE;
     raft->pending_change = 0;
     raft->leave_due = false;
+    raft->disk_ticks = 0;
     raft->uncommitted_bytes = 0;
     read_drop_all(raft);
     const uint32_t self = raft_self(raft);

@@ -37,6 +37,7 @@ output_persisted(struct raft *raft, uint64_t number)
     if (number <= raft->persisted)
         return;
     raft->persisted = number;
+    raft->disk_ticks = 0;
     while (raft->persist_count > 0) {
         const struct raft_persist *first = &raft->persists[raft->persist_first];
         if (first->number > number)

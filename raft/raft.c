@@ -20,7 +20,6 @@ static void move_clock(struct raft *raft, uint64_t now_ns);
 static enum raft_answer propose(struct raft *raft, enum raft_entry_kind kind, const uint8_t *bytes,
                                 uint32_t count);
 static enum raft_answer propose_change(struct raft *raft, const struct raft_change *change);
-static enum raft_answer transfer(struct raft *raft, uint64_t to);
 static void report_unreachable(struct raft *raft, uint64_t peer);
 
 void
@@ -95,7 +94,7 @@ take(struct raft *raft, const struct raft_input *in)
         out->answer = propose_change(raft, in->change);
         break;
     case RAFT_IN_TRANSFER:
-        out->answer = transfer(raft, in->peer);
+        out->answer = election_transfer(raft, in->peer);
         break;
     case RAFT_IN_COMPACT:
         snapshot_compact(raft, in->position);
@@ -237,28 +236,6 @@ propose_change(struct raft *raft, const struct raft_change *change)
     if (answer == RAFT_ANSWER_OK)
         raft->pending_change = tail_last(&raft->tail);
     return answer;
-}
-
-static enum raft_answer
-transfer(struct raft *raft, uint64_t to)
-{
-    if (raft->state != RAFT_LEADER)
-        return RAFT_ANSWER_NOT_LEADER;
-    const uint32_t member = member_find(&raft->group, to);
-    if (member == RAFT_MEMBERS_MAX || !member_votes(raft->group.members[member].roles))
-        return RAFT_ANSWER_INVALID;
-    if (raft->transferee == to)
-        return RAFT_ANSWER_OK;
-    if (to == raft->config.id) {
-        raft->transferee = RAFT_NODE_NONE;
-        return RAFT_ANSWER_OK;
-    }
-    raft->election_elapsed = 0; // it has an election timeout's time
-    raft->transferee = to;
-    raft->lease_void = true;
-    raft->progress[member].wants |=
-        raft->progress[member].match == tail_last(&raft->tail) ? WANT_TIMEOUT_NOW : WANT_APPEND;
-    return RAFT_ANSWER_OK;
 }
 
 static void

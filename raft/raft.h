@@ -147,6 +147,7 @@ enum raft_note_kind {
     RAFT_NOTE_LOG_LOST, // a: commit that the leader b believes we have. A disk was wiped or restored
     RAFT_NOTE_RESTORED,         // a: position of the snapshot
     RAFT_NOTE_TRANSFER_ABORTED, // a: to whom
+    RAFT_NOTE_DISK_SLOW,        // a: ticks without an answer, b: who shall lead instead
 };
 
 struct raft_note {
@@ -275,6 +276,7 @@ struct raft {
     uint64_t tick_at_ns; // of the last tick
     uint64_t tick_count;
     uint32_t election_elapsed, heartbeat_elapsed, random_ticks;
+    uint32_t disk_ticks; // of a leader since its disk answered last, while it should
 
     struct raft_read_wait reads[RAFT_READS_MAX]; // in order of arrival
     uint32_t read_count;

@@ -32,6 +32,7 @@ void election_become_follower(struct raft *raft, uint64_t term, uint64_t lead);
 void election_receive_request(struct raft *raft, const struct raft_msg *msg);
 void election_receive_answer(struct raft *raft, const struct raft_msg *msg);
 void election_own_vote_durable(struct raft *raft, uint64_t term);
+enum raft_answer election_transfer(struct raft *raft, uint64_t to);
 bool election_promotable(const struct raft *raft);
 
 // ---- replicate.c ----

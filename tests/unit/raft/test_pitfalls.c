@@ -546,6 +546,27 @@ START_TEST(p12_leader_with_a_slow_disk_can_hand_over)
 }
 END_TEST
 
+START_TEST(p12_leader_whose_disk_does_not_answer_hands_over)
+{
+    struct cluster *cluster = three();
+    cluster_elect(cluster, 0);
+    cluster->hold_sync = true;
+    cluster_propose(cluster, 0, "a");
+    for (int t = 0; t < 12; t++) {
+        cluster_tick(cluster, 0);
+        for (int round = 0; round < 6; round++) {
+            cluster_sync(cluster, 1);
+            cluster_sync(cluster, 2);
+            cluster_run(cluster);
+        }
+    }
+    ck_assert(cluster_noted(&cluster->peers[0], RAFT_NOTE_DISK_SLOW));
+    ck_assert_int_eq(cluster->peers[0].raft.state, RAFT_FOLLOWER);
+    ck_assert_uint_eq(cluster_leader(cluster), 1);
+    cluster_close(cluster);
+}
+END_TEST
+
 // ---- 13 ----
 
 START_TEST(p13_every_entry_is_applied_once_whatever_is_lost)
@@ -692,6 +713,7 @@ suite(void)
     tcase_add_loop_test(c, p11_leader_that_hears_nobody_gives_way, 0, 10);
     tcase_add_test(c, p12_heartbeats_do_not_wait_for_the_leaders_disk);
     tcase_add_test(c, p12_leader_with_a_slow_disk_can_hand_over);
+    tcase_add_test(c, p12_leader_whose_disk_does_not_answer_hands_over);
     tcase_add_test(c, p13_every_entry_is_applied_once_whatever_is_lost);
     tcase_add_test(c, p14_uncommitted_bytes_are_bounded);
     tcase_add_test(c, p14_waiting_reads_are_bounded_and_answered_when_the_leader_falls);
