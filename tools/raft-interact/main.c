@@ -2,14 +2,14 @@
 //
 // Shape: shell.
 //
-//     raft-interact < script.txt
+//     raft-interact [--lines] < script.txt
 //
 // The commands are those of etcd's raft, asynchronous storage aside: add-nodes N voters=() learners=() index= inflight=
 // prevote= checkquorum= read-only= max-committed-size-per-ready= step-down-on-removal= disable-conf-change-validation=
 // content=, campaign, propose, propose-conf-change, stabilize, deliver-msgs, process-ready, tick-heartbeat, tick-election,
 // set-randomized-election-timeout, transfer-leadership, forget-leader, send-snapshot, report-unreachable, compact; those that
 // only print there (status, raft-log, raft-state, log-level) do nothing. One line of JSON per command; `quiescent` says that
-// no message is on its way and no node has anything to do.
+// no message is on its way and no node has anything to do. With --lines a line of raft_describe per node instead.
 #include "tools/raft-interact/story.h"
 #include "tools/raft-interact/world.h"
 
@@ -381,22 +381,44 @@ print_node(const struct raft *raft)
     putchar('}');
 }
 
+static void
+print_state(const struct world *world, const struct story_step *step, unsigned n)
+{
+    printf("{\"n\":%u,\"cmd\":\"%s\",\"quiescent\":%s,\"nodes\":{", n, step->command,
+           world_quiescent(world) ? "true" : "false");
+    for (unsigned i = 0; i < world->count; i++) {
+        if (i > 0)
+            putchar(',');
+        print_node(&world->nodes[i]->raft);
+    }
+    printf("}}\n");
+}
+
+// A line a node, and an empty one.
+static void
+print_lines(const struct world *world)
+{
+    char line[1024];
+    for (unsigned i = 0; i < world->count; i++) {
+        raft_describe(&world->nodes[i]->raft, line, sizeof line);
+        printf("%s\n", line);
+    }
+    printf("\n");
+}
+
 int
-main(void)
+main(int argc, char **argv)
 {
     struct world world = {0};
     struct story story = {.file = stdin};
     static struct story_step step;
+    const bool lines = argc > 1 && strcmp(argv[1], "--lines") == 0;
     for (unsigned n = 1; story_next(&story, &step); n++) {
         command(&world, &step);
-        printf("{\"n\":%u,\"cmd\":\"%s\",\"quiescent\":%s,\"nodes\":{", n, step.command,
-               world_quiescent(&world) ? "true" : "false");
-        for (unsigned i = 0; i < world.count; i++) {
-            if (i > 0)
-                putchar(',');
-            print_node(&world.nodes[i]->raft);
-        }
-        printf("}}\n");
+        if (lines)
+            print_lines(&world);
+        else
+            print_state(&world, &step, n);
     }
     world_close(&world);
     return 0;
