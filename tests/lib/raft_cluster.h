@@ -78,6 +78,9 @@ struct cluster {
         uint64_t term, hash;
     } committed[CLUSTER_LOG];
     uint64_t committed_last;
+    uint64_t commit_max; // of all leaders
+    bool
+        reads_checked; // read_id is commit_max of when it was asked: the answer must not be below it
     uint64_t seed;
 };
 
@@ -214,6 +217,9 @@ cluster_obey(struct cluster *cluster, struct cluster_peer *peer, const struct ra
         peer->snapshot_wanted = out->snapshot_wanted;
         peer->made_state = disk->state;
     }
+    for (uint32_t i = 0; i < out->read_count && cluster->reads_checked; i++)
+        if (out->reads[i].answer == RAFT_ANSWER_OK)
+            ck_assert_uint_ge(out->reads[i].position, out->reads[i].read_id);
     for (uint32_t i = 0; i < out->read_count && peer->read_count < RAFT_READS_MAX; i++)
         peer->reads[peer->read_count++] = out->reads[i];
     for (uint32_t i = 0; i < out->note_count; i++)
@@ -251,6 +257,8 @@ cluster_step(struct cluster *cluster, uint32_t i, struct raft_input in)
     raft_check(&peer->raft);
     cluster_obey(cluster, peer, &out);
     cluster_check_leader(cluster, peer);
+    if (peer->raft.state == RAFT_LEADER && peer->raft.commit > cluster->commit_max)
+        cluster->commit_max = peer->raft.commit;
 }
 
 static inline void

@@ -58,7 +58,9 @@ disturb(struct cluster *cluster, struct prng *prng)
         break;
     case 6:
         if (peer->up)
-            cluster_step(cluster, i, (struct raft_input){.kind = RAFT_IN_READ_INDEX});
+            cluster_step(
+                cluster, i,
+                (struct raft_input){.kind = RAFT_IN_READ_INDEX, .read_id = cluster->commit_max});
         break;
     case 7:
         if (peer->up && prng_below(prng, 4) == 0)
@@ -139,6 +141,7 @@ START_TEST(random_schedule_breaks_no_property_and_heals)
     config.tail_retain = prng_below(&prng, 10);
     const uint32_t count = 3 + prng_below(&prng, 3);
     struct cluster *cluster = cluster_open(count, 3, &config, (uint64_t)_i);
+    cluster->reads_checked = true;
     for (int step = 0; step < 6000; step++) {
         const uint32_t i = prng_below(&prng, count);
         const uint32_t what = prng_below(&prng, 100);

@@ -64,6 +64,23 @@ START_TEST(disk_that_contradicts_itself_starts_nothing)
     bad.group.members[0].roles = 0;
     ck_assert_int_eq(started_with(&bad), RAFT_ANSWER_INVALID);
     bad = good;
+    bad.base_position = bad.applied = RAFT_NUMBER_MAX;
+    ck_assert_int_eq(started_with(&bad), RAFT_ANSWER_INVALID);
+    bad = good;
+    bad.base_term = RAFT_NUMBER_MAX;
+    ck_assert_int_eq(started_with(&bad), RAFT_ANSWER_INVALID);
+    struct raft_entry odd[] = {entries[0], entries[1]};
+    bad = good;
+    bad.entries = odd;
+    odd[1].position = 7;
+    ck_assert_int_eq(started_with(&bad), RAFT_ANSWER_INVALID);
+    odd[1].position = 5;
+    odd[1].byte_count = RAFT_ENTRY_BYTES_MAX + 1;
+    ck_assert_int_eq(started_with(&bad), RAFT_ANSWER_INVALID);
+    odd[1].byte_count = 0;
+    odd[1].kind = (enum raft_entry_kind)2;
+    ck_assert_int_eq(started_with(&bad), RAFT_ANSWER_INVALID);
+    bad = good;
     bad.hard_state.term = RAFT_NUMBER_MAX;
     ck_assert_int_eq(started_with(&bad), RAFT_ANSWER_INVALID);
 }
