@@ -12,12 +12,15 @@ disturb(struct cluster *cluster, struct prng *prng)
 {
     const uint32_t i = prng_below(prng, cluster->count);
     struct cluster_peer *peer = &cluster->peers[i];
-    switch (prng_below(prng, 12)) {
-    case 0: // crash, or come back
+    for (uint32_t j = 0; j < cluster->count && prng_below(prng, 3) == 0; j++)
+        if (!cluster->peers[j].up)
+            cluster_start(cluster, j);
+    if (prng_below(prng, 4) == 0)
+        memset(cluster->cut, 0, sizeof cluster->cut);
+    switch (prng_below(prng, 10)) {
+    case 0:
         if (peer->up)
             cluster_crash(cluster, i);
-        else
-            cluster_start(cluster, i);
         break;
     case 1:
         if (peer->up && peer->raft.state == RAFT_LEADER) {
@@ -45,8 +48,11 @@ disturb(struct cluster *cluster, struct prng *prng)
                 cluster, i,
                 (struct raft_input){.kind = RAFT_IN_COMPACT, .position = prng_below(prng, 400)});
         break;
-    case 4: // one way
-        cluster->cut[i][prng_below(prng, cluster->count)] ^= true;
+    case 4: // one way, or both
+        if (prng_below(prng, 2) == 0)
+            cluster->cut[i][prng_below(prng, cluster->count)] = true;
+        else
+            cluster_isolate(cluster, i, true);
         break;
     case 5:
         if (peer->up) {
@@ -55,12 +61,6 @@ disturb(struct cluster *cluster, struct prng *prng)
             in.report.peer = prng_below(prng, cluster->count + 1);
             cluster_step(cluster, i, in);
         }
-        break;
-    case 6:
-        if (peer->up)
-            cluster_step(
-                cluster, i,
-                (struct raft_input){.kind = RAFT_IN_READ_INDEX, .read_id = cluster->commit_max});
         break;
     case 7:
         if (peer->up && prng_below(prng, 4) == 0)
@@ -71,11 +71,24 @@ disturb(struct cluster *cluster, struct prng *prng)
             peer->now_ns += 40 * CLUSTER_TICK_NS;
         break;
     default:
-        if (peer->up && cluster->committed_last < 500 &&
-            tail_last(&peer->raft.tail) < CLUSTER_LOG - 100)
-            cluster_propose(cluster, i, "abcdefgh");
         break;
     }
+}
+
+static void
+load(struct cluster *cluster, struct prng *prng)
+{
+    const uint32_t i = prng_below(prng, cluster->count);
+    struct cluster_peer *peer = &cluster->peers[i];
+    if (!peer->up || peer->raft.state != RAFT_LEADER)
+        return;
+    peer->read_count = 0;
+    if (prng_below(prng, 2) == 0)
+        cluster_step(
+            cluster, i,
+            (struct raft_input){.kind = RAFT_IN_READ_INDEX, .read_id = cluster->commit_max});
+    else if (cluster->committed_last < 500 && tail_last(&peer->raft.tail) < CLUSTER_LOG - 200)
+        cluster_propose(cluster, i, "abcdefgh");
 }
 
 static void
@@ -142,18 +155,20 @@ START_TEST(random_schedule_breaks_no_property_and_heals)
     const uint32_t count = 3 + prng_below(&prng, 3);
     struct cluster *cluster = cluster_open(count, 3, &config, (uint64_t)_i);
     cluster->reads_checked = true;
-    for (int step = 0; step < 6000; step++) {
+    for (int step = 0; step < 12000; step++) {
         const uint32_t i = prng_below(&prng, count);
-        const uint32_t what = prng_below(&prng, 100);
-        if (what < 50)
+        const uint32_t what = prng_below(&prng, 1000);
+        if (what < 500)
             network(cluster, &prng);
-        else if (what < 70)
+        else if (what < 650)
             cluster_sync(cluster, i);
-        else if (what < 85)
+        else if (what < 800)
             cluster_tick(cluster, i);
-        else if (what < 93)
+        else if (what < 930)
             cluster_settle(cluster, i);
-        else if (cluster->flight_count < 4000)
+        else if (what < 985)
+            load(cluster, &prng);
+        else
             disturb(cluster, &prng);
         if (step % 100 == 0)
             cluster_match_logs(cluster);
