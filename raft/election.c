@@ -213,7 +213,25 @@ election_receive_request(struct raft *raft, const struct raft_msg *msg)
             raft->vote = msg->from;
         }
     }
+    const uint32_t self = raft_self(raft);
+    if (answer.reject &&
+        (self == RAFT_MEMBERS_MAX || !member_votes(raft->group.members[self].roles))) {
+        // Who asks may lack nothing but the news that we were removed, and our vote, which it will not get.
+        answer.commit = raft->commit;
+        answer.log_term = 0;
+        (void)tail_term(&raft->tail, raft->commit, &answer.log_term);
+    }
     output_hold(raft, answer);
+}
+
+// What a node that was removed says is committed: the same entry is here, so all before it is the same.
+static void
+learn_commit(struct raft *raft, const struct raft_msg *msg)
+{
+    uint64_t term;
+    if (msg->reject && msg->commit > raft->commit && msg->log_term > 0 &&
+        tail_term(&raft->tail, msg->commit, &term) && term == msg->log_term)
+        raft->commit = msg->commit;
 }
 
 void
@@ -225,6 +243,7 @@ election_receive_answer(struct raft *raft, const struct raft_msg *msg)
         return;
     if (msg->term != raft->term + (pre && !msg->reject ? 1 : 0))
         return; // of an earlier election
+    learn_commit(raft, msg);
     if (raft->ballots[from] == BALLOT_NONE)
         raft->ballots[from] = msg->reject ? BALLOT_NO : BALLOT_YES;
     count_votes(raft);

@@ -116,13 +116,17 @@ replicate_receive_append_resp(struct raft *raft, const struct raft_msg *msg, uin
         return;
     }
     if (!progress_advance(progress, msg->position) &&
-        !(progress->match == msg->position && progress->state == RAFT_PROBE))
+        !(progress->match == msg->position && progress->state != RAFT_REPLICATE))
         return;
     if (progress->state == RAFT_PROBE ||
-        (progress->state == RAFT_STREAM && progress->match + 1 >= tail_first(&raft->tail)))
+        (progress->state == RAFT_STREAM && progress->match + 1 >= tail_first(&raft->tail))) {
         progress_replicate(progress);
-    else if (progress->state == RAFT_REPLICATE)
+    } else if (progress->state == RAFT_REPLICATE) {
         progress_freed(progress, msg->position);
+    } else if (progress->match >= progress->snapshot_position) {
+        progress_probe(progress); // it has the snapshot, but not what was compacted meanwhile
+        progress->wants |= WANT_APPEND;
+    }
 
     if (replicate_commit(raft))
         replicate_want_all(raft, WANT_APPEND);
