@@ -83,11 +83,12 @@ struct raft_msg {
         position; // APPEND: of the entry before. *VOTE: the last. APPEND_RESP: durable, or what was rejected.
                   // SNAPSHOT*: of the snapshot
     uint64_t log_term; // of the entry at `position`; of a rejected APPEND_RESP: at `hint`
-    uint64_t commit;   // APPEND, HEARTBEAT
-    uint64_t hint;     // rejected APPEND_RESP: where the follower may agree
-    uint64_t context;  // HEARTBEAT*: the newest read round, returned as it came
-    bool reject;       // *RESP
-    bool transfer;     // VOTE: by order of the leader, so its lease does not count
+    uint64_t
+        commit; // APPEND, HEARTBEAT; refused *VOTE_RESP of a node that was removed, then log_term is its term
+    uint64_t hint;                    // rejected APPEND_RESP: where the follower may agree
+    uint64_t context;                 // HEARTBEAT*: the newest read round, returned as it came
+    bool reject;                      // *RESP
+    bool transfer;                    // VOTE: by order of the leader, so its lease does not count
     const struct raft_entry *entries; // APPEND; borrowed
     uint32_t entry_count;
     // SNAPSHOT: `chunk_bytes` at `offset` of `total_bytes`. SNAPSHOT_RESP: `offset` is the next one wanted. The machine

@@ -230,7 +230,57 @@ START_TEST(many_writes_on_their_way_are_taken_together)
 }
 END_TEST
 
+START_TEST(follower_with_a_snapshot_and_not_what_was_compacted_since_gets_another)
+{
+    const struct raft_config config = cluster_config();
+    struct cluster *cluster = led(3, &config);
+    struct raft *raft = &cluster->peers[0].raft;
+    for (int i = 0; i < 5; i++)
+        cluster_propose(cluster, 0, "a");
+    cluster_run(cluster);
+    cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_COMPACT, .position = 6});
+    raft->offer = (struct raft_snapshot_offer){
+        .position = 3, .term = 1, .total_bytes = 8, .group = raft->group};
+    struct raft_progress *progress = &raft->progress[2];
+    progress->state = RAFT_STREAM; // whose last answer was lost
+    progress->snapshot_position = progress->match = 3;
+    progress->next = 4;
+    progress->inflight_count = 0;
+    progress->inflight_bytes = 0;
+    progress->chunk_sent = true;
+    deliver(cluster, (struct raft_msg){
+                         .kind = RAFT_APPEND_RESP, .from = 3, .to = 1, .term = 1, .position = 3});
+    ck_assert_int_eq(progress->state, RAFT_STREAM);
+    ck_assert_uint_eq(progress->snapshot_position, 6);
+    cluster_close(cluster);
+}
+END_TEST
+
 // ---- elections ----
+
+START_TEST(refusal_of_a_removed_node_brings_the_commit_that_removed_it)
+{
+    const struct raft_config config = cluster_config();
+    struct cluster *cluster = led(2, &config);
+    cluster_change(cluster, 0, RAFT_REMOVE, 1);
+    cluster_propose(cluster, 0, "a"); // which makes its log the longer one
+    while (cluster->flight_count > 1)
+        cluster_free_flight(cluster_take(cluster, 1));
+    cluster_deliver(cluster, cluster_take(cluster, 0)); // the removal, and no more
+    cluster_sync(cluster, 0);
+    cluster_sync(cluster, 1);
+    cluster->cut[0][1] = true;
+    cluster_run(cluster);
+    ck_assert_uint_eq(cluster->peers[0].raft.group.count, 1);
+    ck_assert_int_eq(cluster->peers[0].raft.state, RAFT_FOLLOWER);
+    ck_assert_uint_eq(cluster->peers[1].raft.group.count, 2);
+    cluster->cut[0][1] = false;
+    cluster_elapse(cluster, 60);
+    ck_assert_uint_eq(cluster->peers[1].raft.group.count, 1);
+    ck_assert_int_eq(cluster->peers[1].raft.state, RAFT_LEADER);
+    cluster_close(cluster);
+}
+END_TEST
 
 START_TEST(candidate_that_was_removed_does_not_lead)
 {
@@ -375,8 +425,10 @@ suite(void)
     tcase_add_test(c, full_outbox_loses_answers_and_says_so);
     tcase_add_test(c, many_writes_on_their_way_are_taken_together);
     tcase_add_test(c, proposal_over_the_limit_is_refused);
+    tcase_add_test(c, follower_with_a_snapshot_and_not_what_was_compacted_since_gets_another);
     suite_add_tcase(s, c);
     TCase *e = tcase_create("election");
+    tcase_add_test(e, refusal_of_a_removed_node_brings_the_commit_that_removed_it);
     tcase_add_test(e, candidate_that_was_removed_does_not_lead);
     tcase_add_test(e, own_vote_of_an_election_that_is_over_does_not_count);
     tcase_add_test(e, answers_of_other_elections_and_of_strangers_do_not_count);
