@@ -247,7 +247,7 @@ hear(struct gossip *g, const struct gossip_input *in, struct gossip_output *out)
         probe_hear_nack(g, msg);
         break;
     case GOSSIP_ASK:
-        sync_hear_ask(g, out, msg);
+        sync_hear_ask(g, msg);
         break;
     case GOSSIP_STATE:
         sync_hear_state(g, msg);

@@ -114,6 +114,8 @@ struct gossip_stream {
     bool used, want; // want: the first piece asks for the other's state
     uint32_t slot;   // the next to be sent
     struct gossip_address to;
+    struct gossip_id id; // of who asked
+    uint64_t boot;
 };
 
 struct gossip_counters {

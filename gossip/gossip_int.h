@@ -112,7 +112,7 @@ bool send_claim(struct gossip_send *send, const struct gossip_claim *claim);
 
 // ---- sync.c ----
 void sync_run(struct gossip *g, struct gossip_output *out);
-void sync_hear_ask(struct gossip *g, struct gossip_output *out, const struct gossip_msg *msg);
+void sync_hear_ask(struct gossip *g, const struct gossip_msg *msg);
 void sync_hear_state(struct gossip *g, const struct gossip_msg *msg);
 void sync_soon(struct gossip *g); // within a period
 uint64_t random_ns(struct gossip *g, uint64_t bound);

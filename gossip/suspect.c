@@ -21,7 +21,7 @@ suspicion_init(const struct gossip *g, struct gossip_suspicion *suspicion)
     suspicion->start_ns = g->now_ns;
     suspicion->min_ns = (g->timing.probe_ns * g->timing.suspicion >> 8) * tens >> 8;
     suspicion->needed = g->timing.suspicion - 2;
-    if (living < suspicion->needed + 3) // k others besides the suspect and us
+    if (living < suspicion->needed + 2) // k others besides the suspect and us
         suspicion->needed = 0;
     suspicion->count = suspicion->said = 0;
 }

@@ -100,35 +100,41 @@ ask(struct gossip *g, struct gossip_output *out, const struct gossip_address *to
 }
 
 static void
-stream_begin(struct gossip *g, const struct gossip_address *to, bool want)
+stream_begin(struct gossip *g, const struct gossip_msg *msg, bool want)
 {
     struct gossip_stream *free_one = NULL;
     for (uint32_t i = 0; i < GOSSIP_STREAMS_MAX; i++) {
         struct gossip_stream *stream = &g->streams[i];
-        if (stream->used && gossip_address_equal(&stream->to, to))
+        if (stream->used && gossip_address_equal(&stream->to, &msg->from_address))
             return; // it is on its way
         if (!stream->used)
             free_one = stream;
     }
     if (free_one == NULL)
         return; // it asks again
-    *free_one = (struct gossip_stream){.used = true, .want = want, .slot = SLOT_SELF, .to = *to};
+    *free_one = (struct gossip_stream){
+        .used = true,
+        .want = want,
+        .slot = SLOT_SELF,
+        .to = msg->from_address,
+        .id = msg->from,
+        .boot = msg->from_boot,
+    };
     g->stream_count++;
 }
 
 void
-sync_hear_ask(struct gossip *g, struct gossip_output *out, const struct gossip_msg *msg)
+sync_hear_ask(struct gossip *g, const struct gossip_msg *msg)
 {
-    (void)out;
     if (msg->digest != state_digest(g))
-        stream_begin(g, &msg->from_address, true);
+        stream_begin(g, msg, true);
 }
 
 void
 sync_hear_state(struct gossip *g, const struct gossip_msg *msg)
 {
     if ((msg->flags & GOSSIP_FLAG_WANT) != 0)
-        stream_begin(g, &msg->from_address, false);
+        stream_begin(g, msg, false);
 }
 
 static void
@@ -139,6 +145,14 @@ stream_piece(struct gossip *g, struct gossip_output *out, struct gossip_stream *
     send->msg.flags = stream->want ? GOSSIP_FLAG_WANT : 0;
     stream->want = false;
     struct gossip_claim claim;
+    if (stream->slot == SLOT_SELF) {
+        // First what is thought of the other: it refutes before it answers with its own state.
+        const uint32_t about = send_about(g, stream->id, stream->boot);
+        if (about != SLOT_NONE) {
+            claim_of(g, about, &claim);
+            send_claim(send, &claim);
+        }
+    }
     for (; stream->slot <= g->member_slots; stream->slot++) {
         if (!member_at(g, stream->slot)->used)
             continue;

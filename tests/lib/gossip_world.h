@@ -73,6 +73,7 @@ struct world {
     uint64_t datagrams, bytes, control_bytes, steps;
     uint64_t false_deaths; // somebody up was declared dead, by whoever was the first to say so
     uint64_t false_hearers;
+    uint64_t excused; // of this host a death is not false
     uint32_t packet_bytes_max;
 };
 
@@ -246,7 +247,7 @@ world_note(struct world *world, struct world_node *node, const struct gossip_not
     if (note->kind != GOSSIP_NOTE_DEAD)
         return;
     const uint64_t host = note->id.low - 1;
-    if (host >= world->config.count)
+    if (host >= world->config.count || host == world->excused)
         return;
     const struct world_node *subject = &world->nodes[host];
     if (gossip_id_equal(subject->id, note->id) && subject->up && subject->paused_until_ns == 0) {
@@ -432,6 +433,7 @@ world_open(const struct world_config *config)
     world->config = *config;
     prng_init(&world->prng, config->seed);
     world->now_ns = WORLD_SECOND;
+    world->excused = UINT64_MAX;
     world->nodes = calloc(config->count, sizeof *world->nodes);
     world->cut = calloc(config->count, config->count);
     ASSERT(world->nodes != NULL && world->cut != NULL);

@@ -79,7 +79,7 @@ START_TEST(those_told_least_go_first)
     struct alone *alone = open_with(20);
     alone_run_answered(alone, 60 * ALONE_SECOND);
     alone_news(alone, 1, alone_claim(2, GOSSIP_ALIVE, 1, 1));
-    alone_run_answered(alone, ALONE_SECOND / 4);
+    alone_run_answered(alone, ALONE_SECOND / 10);
     alone_news(alone, 1, alone_claim(3, GOSSIP_ALIVE, 1, 1));
     alone->gossip.gossip_ns = alone->now_ns;
     alone_step(alone, (struct gossip_input){.kind = GOSSIP_IN_WAKE});
