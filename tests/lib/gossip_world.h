@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "base/assert.h"
+#include "base/text.h"
 #include "gossip/gossip.h"
 
 #define WORLD_MS 1000000ull
@@ -75,6 +76,7 @@ struct world {
     uint64_t false_hearers;
     uint64_t excused; // of this host a death is not false
     uint32_t packet_bytes_max;
+    struct text *story; // where notes are written; NULL: nowhere
 };
 
 // ---- the queue of events: a heap by (time, order of making) ----
@@ -240,16 +242,32 @@ world_watch_one(struct world *world, uint32_t host)
     node->knows = knows;
 }
 
-static inline void
-world_note(struct world *world, struct world_node *node, const struct gossip_note *note)
+static inline const char *
+world_note_name(enum gossip_note_kind kind)
 {
+    static const char *const names[] = {"alive",      "suspect", "dead",      "left",
+                                        "refuted",    "late",    "foreign",   "twin",
+                                        "superseded", "gone",    "no memory", "full"};
+    return names[kind];
+}
+
+static inline void
+world_note(struct world *world, uint32_t host, const struct gossip_note *note)
+{
+    struct world_node *node = &world->nodes[host];
     node->notes[note->kind]++;
+    if (world->story != NULL)
+        text_add(world->story, "%llu.%03llu node %u: %s %llu (%llu)\n",
+                 (unsigned long long)(world->now_ns / WORLD_SECOND),
+                 (unsigned long long)(world->now_ns / WORLD_MS % 1000), host,
+                 world_note_name(note->kind), (unsigned long long)note->id.low - 1,
+                 (unsigned long long)note->number);
     if (note->kind != GOSSIP_NOTE_DEAD)
         return;
-    const uint64_t host = note->id.low - 1;
-    if (host >= world->config.count || host == world->excused)
+    const uint64_t of = note->id.low - 1;
+    if (of >= world->config.count || of == world->excused)
         return;
-    const struct world_node *subject = &world->nodes[host];
+    const struct world_node *subject = &world->nodes[of];
     if (gossip_id_equal(subject->id, note->id) && subject->up && subject->paused_until_ns == 0) {
         world->false_deaths += note->number;
         world->false_hearers++;
@@ -274,7 +292,7 @@ world_step(struct world *world, uint32_t host, struct gossip_input in)
     for (uint32_t i = 0; i < out->send_count; i++)
         world_transmit(world, host, &out->sends[i]);
     for (uint32_t i = 0; i < out->note_count; i++)
-        world_note(world, node, &out->notes[i]);
+        world_note(world, host, &out->notes[i]);
     if (world->watching && out->members_changed)
         world_watch_one(world, host);
     node->wake_ns = out->wake_ns;
