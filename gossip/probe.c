@@ -147,6 +147,17 @@ answer(struct gossip *g, struct gossip_output *out, const struct gossip_msg *msg
     return send;
 }
 
+// An accusation that we refuted before may be all that the other has heard: the answer says it again.
+static bool
+accuses_us(const struct gossip *g, const struct gossip_msg *msg)
+{
+    for (uint32_t i = 0; i < msg->claim_count; i++)
+        if (msg->claims[i].state != GOSSIP_ALIVE &&
+            gossip_id_equal(msg->claims[i].subject, g->self.id))
+            return true;
+    return false;
+}
+
 void
 probe_hear_ping(struct gossip *g, struct gossip_output *out, const struct gossip_input *in)
 {
@@ -156,7 +167,8 @@ probe_hear_ping(struct gossip *g, struct gossip_output *out, const struct gossip
     struct gossip_send *send = answer(g, out, msg, for_us ? GOSSIP_ACK : GOSSIP_NEWS);
     send->lane = in->lane;
     // Who looks for another process at our address hears who is here now.
-    send_fill(g, send, for_us ? send_about(g, msg->from, msg->from_boot) : SLOT_SELF);
+    const bool about_us = !for_us || accuses_us(g, msg);
+    send_fill(g, send, about_us ? SLOT_SELF : send_about(g, msg->from, msg->from_boot));
 }
 
 void

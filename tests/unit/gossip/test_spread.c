@@ -110,6 +110,29 @@ START_TEST(suspect_hears_of_it_first_when_it_is_pinged)
 }
 END_TEST
 
+START_TEST(accusing_ping_is_refuted_in_its_answer_however_often)
+{
+    struct alone *alone = open_with(5);
+    alone_news(alone, 1, alone_claim(ALONE_NUMBER, GOSSIP_SUSPECT, 10, 0));
+    alone_run_answered(alone, 30 * ALONE_SECOND); // told to all, and no news any more
+    ck_assert_uint_eq(alone->gossip.queue_count, 0);
+    for (uint32_t i = 0; i < 3; i++) {
+        alone_msg(alone, 2, GOSSIP_PING);
+        alone->msg.target = alone_id(ALONE_NUMBER);
+        alone->msg.target_boot = 10;
+        alone->msg.claims[alone->msg.claim_count++] =
+            alone_claim(ALONE_NUMBER, GOSSIP_SUSPECT, 10, 0);
+        alone_say(alone);
+        const struct gossip_claim *claim =
+            alone_said_of(&alone->last[GOSSIP_ACK].msg, ALONE_NUMBER);
+        ck_assert_ptr_nonnull(claim);
+        ck_assert_uint_eq(claim->state, GOSSIP_ALIVE);
+        ck_assert_uint_eq(claim->incarnation, 1);
+    }
+    alone_close(alone);
+}
+END_TEST
+
 START_TEST(whoever_we_think_dead_hears_it_when_it_speaks_to_us)
 {
     struct alone *alone = open_with(5);
@@ -222,6 +245,7 @@ suite(void)
     suite_add_tcase(s, queue);
     TCase *who = tcase_create("who");
     tcase_add_test(who, suspect_hears_of_it_first_when_it_is_pinged);
+    tcase_add_test(who, accusing_ping_is_refuted_in_its_answer_however_often);
     tcase_add_test(who, whoever_we_think_dead_hears_it_when_it_speaks_to_us);
     tcase_add_test(who, suspectors_take_turns_so_that_all_become_known);
     tcase_add_test(who, the_dead_are_told_for_a_while);
