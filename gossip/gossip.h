@@ -111,8 +111,9 @@ struct gossip_relay {
 };
 
 struct gossip_stream {
-    bool used, want; // want: the first piece asks for the other's state
-    uint32_t slot;   // the next to be sent
+    bool used;
+    uint8_t flags; // of the first piece
+    uint32_t slot; // the next to be sent
     struct gossip_address to;
     struct gossip_id id; // of who asked
     uint64_t boot;

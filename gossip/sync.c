@@ -100,7 +100,7 @@ ask(struct gossip *g, struct gossip_output *out, const struct gossip_address *to
 }
 
 static void
-stream_begin(struct gossip *g, const struct gossip_msg *msg, bool want)
+stream_begin(struct gossip *g, const struct gossip_msg *msg, uint8_t flags)
 {
     struct gossip_stream *free_one = NULL;
     for (uint32_t i = 0; i < GOSSIP_STREAMS_MAX; i++) {
@@ -114,7 +114,7 @@ stream_begin(struct gossip *g, const struct gossip_msg *msg, bool want)
         return; // it asks again
     *free_one = (struct gossip_stream){
         .used = true,
-        .want = want,
+        .flags = flags,
         .slot = SLOT_SELF,
         .to = msg->from_address,
         .id = msg->from,
@@ -127,14 +127,14 @@ void
 sync_hear_ask(struct gossip *g, const struct gossip_msg *msg)
 {
     if (msg->digest != state_digest(g))
-        stream_begin(g, msg, true);
+        stream_begin(g, msg, GOSSIP_FLAG_WANT);
 }
 
 void
 sync_hear_state(struct gossip *g, const struct gossip_msg *msg)
 {
     if ((msg->flags & GOSSIP_FLAG_WANT) != 0)
-        stream_begin(g, msg, false);
+        stream_begin(g, msg, 0);
 }
 
 static void
@@ -142,8 +142,8 @@ stream_piece(struct gossip *g, struct gossip_output *out, struct gossip_stream *
 {
     struct gossip_send *send = send_begin(g, out, &stream->to, GOSSIP_STATE);
     send->lane = GOSSIP_LANE_CONTROL;
-    send->msg.flags = stream->want ? GOSSIP_FLAG_WANT : 0;
-    stream->want = false;
+    send->msg.flags = stream->flags;
+    stream->flags = 0;
     struct gossip_claim claim;
     if (stream->slot == SLOT_SELF) {
         // First what is thought of the other: it refutes before it answers with its own state.
