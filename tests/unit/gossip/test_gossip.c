@@ -251,6 +251,82 @@ START_TEST(new_metadata_reach_everybody)
 }
 END_TEST
 
+// One thing happens to somebody.
+static void
+do_harm(struct world *world, struct prng *prng)
+{
+    const uint32_t n = world->config.count, host = prng_below(prng, n), other = prng_below(prng, n);
+    struct world_node *node = &world->nodes[host];
+    struct gossip_meta meta = world_meta(host);
+    switch (prng_below(prng, 8)) {
+    case 0:
+    case 1:
+        if (node->up)
+            world_crash(world, host);
+        else
+            world_start(world, host);
+        break;
+    case 2:
+        if (node->up)
+            world_pause(world, host, prng_below(prng, 40) * WORLD_SECOND);
+        break;
+    case 3:
+        world_cut(world, host, other, host != other);
+        break;
+    case 4:
+        world_cut(world, host, other, false);
+        break;
+    case 5:
+        world_split(world, host, prng_below(prng, 2) == 0);
+        break;
+    case 6:
+        if (!node->up) {
+            node->id = world_id(100 + prng_below(prng, 1000000));
+            node->peer_count = 0;
+        }
+        break;
+    default:
+        meta.load = prng_below(prng, 1000);
+        if (node->up)
+            world_step(world, host, (struct gossip_input){.kind = GOSSIP_IN_META, .meta = &meta});
+        break;
+    }
+}
+
+START_TEST(whatever_happened_all_agree_again_when_it_ends)
+{
+    struct prng prng;
+    prng_init(&prng, (uint64_t)_i + 1000);
+    struct world *world = world_open(&(struct world_config){
+        .count = 3 + prng_below(&prng, 12),
+        .seed = (uint64_t)_i,
+        .loss_permille = prng_below(&prng, 200),
+        .profile = _i % 2 == 0 ? GOSSIP_LAN : GOSSIP_FAST,
+        .no_fallback = prng_below(&prng, 2) == 0,
+        .check = true,
+    });
+    for (uint32_t host = 0; host < world->config.count; host++)
+        world_start(world, host);
+    for (uint32_t i = 0; i < 60; i++) {
+        do_harm(world, &prng);
+        world_run(world, prng_below(&prng, 20000) * WORLD_MS);
+    }
+    world->config.loss_permille = 0;
+    world_split(world, world->config.count, false);
+    for (uint32_t a = 0; a < world->config.count; a++) {
+        for (uint32_t b = 0; b < world->config.count; b++)
+            world_cut(world, a, b, false);
+        if (!world->nodes[a].up)
+            world_start(world, a);
+    }
+    CLAIM(world_run_agreed(world, 300 * WORLD_SECOND), "seed %d", _i);
+    world_count(world);
+    world_run(world, 300 * WORLD_SECOND);
+    CLAIM(world_agreed(world) && world->false_hearers == 0, "seed %d: and so it stays", _i);
+    world_close(world);
+}
+END_TEST
+
 // ---- hostile fields ----
 
 static struct gossip_id
@@ -384,6 +460,7 @@ suite(void)
     tcase_add_loop_test(faults, crashed_cluster_finds_itself_from_persisted_peers, 0, 5);
     tcase_add_loop_test(faults, deaf_node_dies_and_returns_when_it_hears_again, 0, 5);
     tcase_add_loop_test(faults, one_broken_link_kills_nobody, 0, 5);
+    tcase_add_loop_test(faults, whatever_happened_all_agree_again_when_it_ends, 0, 40);
     tcase_add_loop_test(faults, two_clusters_that_meet_never_merge, 0, 5);
     suite_add_tcase(s, faults);
     TCase *hostile = tcase_create("hostile");
