@@ -127,6 +127,7 @@ START_TEST(many_suspects_end_each_at_its_time)
     struct alone *alone = open_with(30);
     for (uint32_t number = 1; number <= 20; number++) {
         suspect_by(alone, number, 25);
+        alone_ack(alone);
         alone->now_ns += ALONE_SECOND / 20;
     }
     for (uint32_t number = 1; number <= 20; number += 2)
