@@ -84,7 +84,7 @@ check_suspects(const struct gossip *g)
         ASSERT(suspicion->deadline_ns >= suspicion->start_ns + suspicion->min_ns);
         ASSERT(suspicion->deadline_ns <=
                suspicion->start_ns + suspicion->min_ns * g->timing.suspicion_worst);
-        ASSERT(g->suspect_ns <= suspicion->deadline_ns);
+        ASSERT(g->suspect_ns <= suspicion->deadline_ns && g->suspect_ns <= suspicion->call_ns);
         for (uint32_t i = 0; i < suspicion->count; i++)
             ASSERT(!gossip_id_equal(suspicion->by[i], member->id));
         ASSERT(++count <= g->counts[GOSSIP_SUSPECT]);

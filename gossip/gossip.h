@@ -67,6 +67,7 @@ struct gossip_config {
 
 struct gossip_suspicion {
     uint64_t start_ns, min_ns, deadline_ns;
+    uint64_t call_ns; // the suspect is pinged then, and hears what is said of it
     struct gossip_id by[GOSSIP_SUSPECTORS_MAX];
     uint32_t count;  // of them
     uint32_t needed; // confirmations that shrink the deadline to the minimum
@@ -169,7 +170,7 @@ struct gossip {
     uint64_t tick_ns;    // end of the protocol period
     uint64_t grace_ns;   // until then accusations of others are not believed: they may be old
     uint64_t relay_ns;   // no relay is due before
-    uint64_t suspect_ns; // no suspicion ends before
+    uint64_t suspect_ns; // no suspicion ends, and no suspect is called, before
     uint64_t gossip_ns;  // the next round
     uint64_t sync_ns;    // the next comparison of states
     uint64_t rejoin_ns;  // the next try to reach the lost

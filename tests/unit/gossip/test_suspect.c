@@ -109,6 +109,25 @@ START_TEST(suspect_that_is_silent_is_dead_when_its_time_is_up)
 }
 END_TEST
 
+START_TEST(suspect_is_called_until_it_answers)
+{
+    struct alone *alone = open_with(10);
+    alone_run_answered(alone, 30 * ALONE_SECOND);
+    const uint64_t probes = alone->gossip.counters.probes;
+    const uint32_t pings = alone->said[GOSSIP_PING];
+    suspect_by(alone, 1, 2);
+    alone_run_answered(alone, 10 * ALONE_SECOND);
+    const uint64_t probed = alone->gossip.counters.probes - probes;
+    ck_assert_uint_eq(alone->said[GOSSIP_PING] - pings - probed, 9); // every 1.04 s
+    alone_news(alone, 1, alone_claim(1, GOSSIP_ALIVE, 1, 1));
+    const uint64_t later = alone->gossip.counters.probes;
+    const uint32_t after = alone->said[GOSSIP_PING];
+    alone_run_answered(alone, 10 * ALONE_SECOND);
+    ck_assert_uint_eq(alone->said[GOSSIP_PING] - after, alone->gossip.counters.probes - later);
+    alone_close(alone);
+}
+END_TEST
+
 START_TEST(suspicion_of_a_newer_incarnation_begins_again)
 {
     struct alone *alone = open_with(10);
@@ -153,6 +172,7 @@ suite(void)
     TCase *ends = tcase_create("ends");
     tcase_add_test(ends, suspect_that_refutes_lives_on);
     tcase_add_test(ends, suspect_that_is_silent_is_dead_when_its_time_is_up);
+    tcase_add_test(ends, suspect_is_called_until_it_answers);
     tcase_add_test(ends, suspicion_of_a_newer_incarnation_begins_again);
     tcase_add_test(ends, many_suspects_end_each_at_its_time);
     suite_add_tcase(s, ends);
