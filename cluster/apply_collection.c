@@ -78,7 +78,7 @@ apply_collection_alter(struct map *map, const struct command_alter *alter)
         if (shard->collection != collection->id || shard->min_insync == min_insync)
             continue;
         shard->min_insync = min_insync;
-        shard_open_when_born(shard);
+        shard_open_when_born(map, shard);
         shard->cfg_ver++;
         shard->version = map->version + 1;
     }

@@ -66,13 +66,13 @@ step_born(struct map *map, struct shard *shard, const struct shard_step *step)
         return OMEN_E_CONFLICT;
     replica->uuid = step->replica;
     replica->role = shard->status == SHARD_CREATING ? REPLICA_IN_SYNC : REPLICA_LEARNER;
-    shard_open_when_born(shard);
+    shard_open_when_born(map, shard);
     change_members(map, shard);
     return OMEN_OK;
 }
 
 void
-shard_open_when_born(struct shard *shard)
+shard_open_when_born(const struct map *map, struct shard *shard)
 {
     if (shard->status != SHARD_CREATING || shard->replica_count == 0)
         return;
@@ -80,8 +80,15 @@ shard_open_when_born(struct shard *shard)
     if (in_sync < shard->replica_count || in_sync < shard->min_insync)
         return;
     shard->status = SHARD_OPEN;
-    shard->primary = shard->replicas[0].uuid;
-    shard->term = 1;
+    shard_begin_term(map, shard, shard->replicas[0].uuid);
+}
+
+void
+shard_begin_term(const struct map *map, struct shard *shard, struct cluster_uuid primary)
+{
+    shard->primary = primary;
+    shard->primary_boot = map_node(map, shard_replica(shard, primary)->node)->boot;
+    shard->term++;
 }
 
 static omen_status
@@ -104,7 +111,8 @@ step_remove(struct map *map, struct shard *shard, const struct shard_step *step)
     if (replica == NULL)
         return OMEN_E_NOT_FOUND;
     if (replica->role != REPLICA_IN_SYNC || shard->status == SHARD_RETIRED ||
-        shard->status == SHARD_CREATING || !can_spare(shard, replica))
+        shard->status == SHARD_CREATING ||
+        (shard->status != SHARD_CHILD && !can_spare(shard, replica)))
         return OMEN_E_CONFLICT;
     replica->role = REPLICA_LEARNER;
     change_members(map, shard);
@@ -117,12 +125,11 @@ step_drop(struct map *map, struct shard *shard, const struct shard_step *step)
     struct replica *replica = shard_replica_on_own(shard, step->node);
     if (replica == NULL)
         return OMEN_E_NOT_FOUND;
-    // A shard that was never open loses nothing with a copy.
-    if (shard->status != SHARD_CREATING && replica->role == REPLICA_IN_SYNC &&
-        !can_spare(shard, replica))
+    // A shard that was never open, or is a child, loses nothing with a copy.
+    if (shard->term > 0 && replica->role == REPLICA_IN_SYNC && !can_spare(shard, replica))
         return OMEN_E_CONFLICT;
     shard_replica_remove(shard, replica);
-    shard_open_when_born(shard);
+    shard_open_when_born(map, shard);
     change_members(map, shard);
     return OMEN_OK;
 }
@@ -143,27 +150,28 @@ step_lost(struct map *map, struct shard *shard, const struct shard_step *step)
         shard->primary = (struct cluster_uuid){0};
     bar(shard, step->replica);
     shard_replica_remove(shard, replica);
-    shard_open_when_born(shard);
+    shard_open_when_born(map, shard);
     change_members(map, shard);
     return OMEN_OK;
 }
 
-// The old primary leaves the set in the same entry where the others are enough, so that it cannot hold up writes.
+// The old primary leaves the set in the same entry where the others are enough, so that it cannot hold up writes. One that
+// was restarted may follow itself: it is another process, and begins a term of its own.
 static omen_status
 step_promote(struct map *map, struct shard *shard, const struct shard_step *step)
 {
     const struct replica *replica = shard_replica(shard, step->replica);
     if (replica == NULL)
         return OMEN_E_NOT_FOUND;
-    if (replica->role != REPLICA_IN_SYNC || uuid_equal(shard->primary, step->replica) ||
-        (shard->status != SHARD_OPEN && shard->status != SHARD_SPLITTING) ||
-        (step->kind == STEP_TRANSFER && uuid_is_none(shard->primary)))
+    if (replica->role != REPLICA_IN_SYNC ||
+        (shard->status != SHARD_OPEN && shard->status != SHARD_SPLITTING))
         return OMEN_E_CONFLICT;
     struct replica *old = shard_replica_own(shard, shard->primary);
-    shard->primary = step->replica;
+    if (step->kind == STEP_TRANSFER && (old == NULL || old == replica))
+        return OMEN_E_CONFLICT;
+    shard_begin_term(map, shard, step->replica);
     if (step->kind == STEP_PROMOTE && old != NULL && can_spare(shard, old))
         old->role = REPLICA_LEARNER;
-    shard->term++;
     change_members(map, shard);
     return OMEN_OK;
 }
@@ -203,8 +211,7 @@ step_force(struct map *map, struct shard *shard, const struct shard_step *step)
     struct replica *only = shard_replica_own(shard, step->replica);
     only->role = REPLICA_IN_SYNC;
     only->leaving = 0;
-    shard->primary = step->replica;
-    shard->term++;
+    shard_begin_term(map, shard, step->replica);
     shard->unclean += shard->unclean < UINT32_MAX;
     change_members(map, shard);
     return OMEN_OK;

@@ -72,9 +72,9 @@ child_open(struct map *map, struct shard *child, const struct shard *parent)
         if (child->replicas[i].role == REPLICA_IN_SYNC)
             chosen = &child->replicas[i];
     ASSERT(chosen != NULL);
-    child->primary = chosen->uuid;
-    child->term = parent->term + 1;
+    child->term = parent->term;
     child->status = SHARD_OPEN;
+    shard_begin_term(map, child, chosen->uuid);
     child->cfg_ver++;
     child->version = map->version + 1;
 }

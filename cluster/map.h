@@ -120,6 +120,7 @@ struct shard {
     struct cluster_uuid wanted;  // the primary shall hand over to it
     struct cluster_uuid
         barred[SHARD_BARRED_MAX]; // may hold writes that were given up; never members again
+    uint64_t primary_boot;        // of its node when the term began: a newer one is another process
     uint32_t unclean;             // times it was forced
     uint8_t status;               // enum shard_status
     uint8_t min_insync;

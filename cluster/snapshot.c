@@ -120,6 +120,7 @@ shard_row(struct codec *codec, struct shard *row)
     codec_u64(codec, &row->children[1], UINT64_MAX);
     codec_uuid(codec, &row->primary);
     codec_uuid(codec, &row->wanted);
+    codec_u64(codec, &row->primary_boot, UINT64_MAX);
     codec_u32(codec, &row->unclean, UINT32_MAX);
     codec_u8(codec, &row->status, SHARD_CREATING, SHARD_RETIRED);
     codec_u8(codec, &row->min_insync, 1, MAP_REPLICATION_MAX);
