@@ -50,7 +50,7 @@ successor(const struct plan *plan, const struct shard *shard)
             continue;
         struct contender one = {.replica = replica,
                                 .primaries = row->primaries,
-                                .stays = plan_stays(plan, shard, replica)};
+                                .stays = plan_stays(plan, replica)};
         look_up_seen(plan, shard->id, &one);
         if (goes_before(&one, &best))
             best = one;

@@ -41,7 +41,7 @@ see_through(struct plan *plan, uint32_t s)
     for (uint32_t i = 0; i < child->replica_count; i++) {
         const struct replica *replica = &child->replicas[i];
         const struct replica *source = shard_replica_on(parent, replica->node);
-        if (plan_stays(plan, child, replica) && source != NULL && source->role == REPLICA_IN_SYNC)
+        if (plan_stays(plan, replica) && source != NULL && source->role == REPLICA_IN_SYNC)
             continue;
         const struct shard_step step = {.kind = STEP_DROP, .node = replica->node};
         if (!plan_add(plan, s, step, later++))
@@ -51,7 +51,7 @@ see_through(struct plan *plan, uint32_t s)
     for (uint32_t i = 0; i < parent->replica_count; i++) {
         const struct replica *source = &parent->replicas[i];
         const uint32_t row = plan_row(plan, source->node);
-        if (source->role != REPLICA_IN_SYNC || !plan_stays(plan, parent, source) ||
+        if (source->role != REPLICA_IN_SYNC || !plan_stays(plan, source) ||
             !plan->state->nodes[row].eligible || shard_replica_on(child, source->node) != NULL)
             continue;
         const struct shard_step step = {.kind = STEP_ASSIGN, .node = source->node};

@@ -40,14 +40,14 @@ tidy_creating(struct plan *plan, const struct outlook *look)
     for (uint32_t i = 0; i < look->shard->replica_count; i++) {
         const struct replica *replica = &look->shard->replicas[i];
         const bool alive = plan_is_alive(plan, replica);
-        if (alive && plan_stays(plan, look->shard, replica))
+        if (alive && plan_stays(plan, replica))
             continue;
         uint32_t rows[SHARD_REPLICAS_MAX];
         const struct place_query query = {look->shard->id, rows,
                                           plan_members(plan, look->shard, NULL, rows), look->units};
         const bool elsewhere =
             place_pick(plan->state->nodes, plan->map->node_count, &query) != PLACE_NONE;
-        if (elsewhere || !plan_stays(plan, look->shard, replica)) {
+        if (elsewhere || !plan_stays(plan, replica)) {
             drop(plan, look, replica);
             return;
         }
@@ -84,7 +84,7 @@ prefer_another(struct plan *plan, const struct outlook *look)
         const struct replica *replica = &look->shard->replicas[i];
         const struct rebalance_row *row = &plan->state->rows[plan_row(plan, replica->node)];
         if (replica->role != REPLICA_IN_SYNC || !row->alive || row->lease_void ||
-            !plan_stays(plan, look->shard, replica) || row->primaries >= fewest ||
+            !plan_stays(plan, replica) || row->primaries >= fewest ||
             uuid_equal(replica->uuid, look->shard->primary))
             continue;
         best = replica;
@@ -105,7 +105,7 @@ tidy_leaving(struct plan *plan, const struct outlook *look)
 {
     for (uint32_t i = 0; i < look->shard->replica_count; i++) {
         const struct replica *replica = &look->shard->replicas[i];
-        if (plan_stays(plan, look->shard, replica))
+        if (plan_stays(plan, replica))
             continue;
         if (uuid_equal(replica->uuid, look->shard->primary) && replica->role == REPLICA_IN_SYNC) {
             if (plan_is_alive(plan, replica) && prefer_another(plan, look))
@@ -145,7 +145,7 @@ tidy_surplus(struct plan *plan, const struct outlook *look)
     uint64_t lowest = UINT64_MAX;
     for (uint32_t i = 0; i < look->shard->replica_count; i++) {
         const struct replica *replica = &look->shard->replicas[i];
-        if (!plan_stays(plan, look->shard, replica) ||
+        if (!plan_stays(plan, replica) ||
             (!uuid_is_none(replica->uuid) && (uuid_equal(replica->uuid, look->shard->primary) ||
                                               uuid_equal(replica->uuid, look->shard->wanted))))
             continue;
@@ -173,7 +173,7 @@ repair_one(struct plan *plan, struct outlook *look)
     uint32_t count = plan_members(plan, look->shard, NULL, rows);
     for (uint32_t i = 0; i < look->shard->replica_count;
          i++) // and those that do not stay are in the way
-        if (!plan_stays(plan, look->shard, &look->shard->replicas[i]))
+        if (!plan_stays(plan, &look->shard->replicas[i]))
             rows[count++] = plan_row(plan, look->shard->replicas[i].node);
     const bool creating = look->shard->status == SHARD_CREATING;
     for (uint32_t later = 0; look->staying < look->replication; later++) {

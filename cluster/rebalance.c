@@ -216,10 +216,9 @@ plan_units(const struct plan *plan, uint32_t index)
 }
 
 bool
-plan_stays(const struct plan *plan, const struct shard *shard, const struct replica *replica)
+plan_stays(const struct plan *plan, const struct replica *replica)
 {
     const struct rebalance_row *row = &plan->state->rows[plan_row(plan, replica->node)];
-    (void)shard;
     return row->stays && !replica->leaving;
 }
 
@@ -241,7 +240,7 @@ plan_look(const struct plan *plan, uint32_t index)
                            .units = plan_units(plan, index)};
     for (uint32_t i = 0; i < shard->replica_count; i++) {
         const struct replica *replica = &shard->replicas[i];
-        if (!plan_stays(plan, shard, replica)) {
+        if (!plan_stays(plan, replica)) {
             look.leaving++;
             continue;
         }
@@ -258,7 +257,7 @@ plan_members(const struct plan *plan, const struct shard *shard, const struct re
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < shard->replica_count; i++)
-        if (&shard->replicas[i] != but && plan_stays(plan, shard, &shard->replicas[i]))
+        if (&shard->replicas[i] != but && plan_stays(plan, &shard->replicas[i]))
             rows[count++] = plan_row(plan, shard->replicas[i].node);
     return count;
 }

@@ -39,7 +39,7 @@ bool plan_is_touched(const struct plan *plan, uint32_t index);
 
 // The row of a node in the tables; every replica's node has one.
 uint32_t plan_row(const struct plan *plan, uint32_t node);
-bool plan_stays(const struct plan *plan, const struct shard *shard, const struct replica *replica);
+bool plan_stays(const struct plan *plan, const struct replica *replica);
 bool plan_is_alive(const struct plan *plan, const struct replica *replica);
 
 // The rows of the copies that stay, but for `but`.
