@@ -4,6 +4,7 @@
 #ifndef OMEN_TESTS_CLUSTER_WORLD_H
 #define OMEN_TESTS_CLUSTER_WORLD_H
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
