@@ -16,7 +16,8 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 {
     uint8_t *sealed = malloc(count + 8);
     ASSERT(sealed != NULL);
-    memcpy(sealed, bytes, count);
+    if (count > 0)
+        memcpy(sealed, bytes, count);
     const uint64_t checksum = hash_bytes(bytes, count);
     for (uint32_t i = 0; i < 8; i++)
         sealed[count + i] = (uint8_t)(checksum >> (56 - 8 * i));

@@ -264,6 +264,35 @@ world_obey(struct world *world)
     return happened;
 }
 
+// Copies of a shard that are in sync on living nodes.
+static inline uint32_t
+world_safe(const struct world *world, const struct shard *shard)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < shard->replica_count; i++)
+        count += shard->replicas[i].role == REPLICA_IN_SYNC && world->alive[shard->replicas[i].node];
+    return count;
+}
+
+// What the rebalancer promises about its own command: no shard has fewer safe copies than its replication because of it. A
+// promotion puts the old primary out of sync, whose process is gone.
+static inline void
+world_expect_safe(const struct world *world, const struct command *command)
+{
+    for (uint32_t i = 0; i < command->steps.count; i++) {
+        const struct shard_step *step = &command->steps.steps[i];
+        const struct shard *shard = map_shard(&world->map, step->shard);
+        if (step->kind != STEP_DROP || shard == NULL || shard->term == 0)
+            continue;
+        const struct replica *replica = shard_replica_on(shard, step->node);
+        const bool counts = replica != NULL && replica->role == REPLICA_IN_SYNC &&
+                            world->alive[step->node];
+        const uint32_t replication = map_collection(&world->map, shard->collection)->replication;
+        ck_assert_msg(!counts || world_safe(world, shard) > replication,
+                      "shard %llu drops a copy that it needs", (unsigned long long)shard->id);
+    }
+}
+
 // One look of the rebalancer; its command is applied. Whether there was one.
 static inline bool
 world_rebalance(struct world *world, const uint32_t *units)
@@ -285,6 +314,7 @@ world_rebalance(struct world *world, const uint32_t *units)
     ck_assert_uint_gt(world->output.wake_ns, world->now_ns);
     if (world->output.command.kind == 0)
         return false;
+    world_expect_safe(world, &world->output.command);
     const struct command_result result = world_apply(world, &world->output.command);
     ck_assert_msg(result.refused == 0, "%u steps of %u refused: status %d", result.refused,
                   world->output.command.steps.count, result.status);
