@@ -75,8 +75,7 @@ world_apply(struct world *world, const struct command *command)
     struct command_result result;
     ck_assert_int_eq(command_encode(command, bytes, sizeof bytes, &count), OMEN_OK);
     const uint64_t version = world->map.version;
-    ck_assert_int_eq(cluster_apply(&world->map, ++world->position, bytes, count, &result),
-                     OMEN_OK);
+    ck_assert_int_eq(cluster_apply(&world->map, ++world->position, bytes, count, &result), OMEN_OK);
     map_check(&world->map);
     ck_assert_uint_ge(world->map.version, version); // the map never goes back
     return result;
@@ -167,9 +166,9 @@ world_shard(struct world *world, uint8_t nodes, uint8_t replication)
             OMEN_OK);
     for (uint32_t node = 1; node <= nodes; node++)
         ck_assert_int_eq(
-            world_step(world, shard,
-                       (struct shard_step){
-                           .kind = STEP_BORN, .node = node, .replica = world_uuid(world)}),
+            world_step(
+                world, shard,
+                (struct shard_step){.kind = STEP_BORN, .node = node, .replica = world_uuid(world)}),
             OMEN_OK);
     return shard;
 }
@@ -270,7 +269,8 @@ world_safe(const struct world *world, const struct shard *shard)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < shard->replica_count; i++)
-        count += shard->replicas[i].role == REPLICA_IN_SYNC && world->alive[shard->replicas[i].node];
+        count +=
+            shard->replicas[i].role == REPLICA_IN_SYNC && world->alive[shard->replicas[i].node];
     return count;
 }
 
@@ -285,8 +285,8 @@ world_expect_safe(const struct world *world, const struct command *command)
         if (step->kind != STEP_DROP || shard == NULL || shard->term == 0)
             continue;
         const struct replica *replica = shard_replica_on(shard, step->node);
-        const bool counts = replica != NULL && replica->role == REPLICA_IN_SYNC &&
-                            world->alive[step->node];
+        const bool counts =
+            replica != NULL && replica->role == REPLICA_IN_SYNC && world->alive[step->node];
         const uint32_t replication = map_collection(&world->map, shard->collection)->replication;
         ck_assert_msg(!counts || world_safe(world, shard) > replication,
                       "shard %llu drops a copy that it needs", (unsigned long long)shard->id);
@@ -301,8 +301,7 @@ world_rebalance(struct world *world, const uint32_t *units)
     uint32_t count = 0;
     for (uint32_t i = 0; i < world->map.node_count; i++) {
         const uint32_t node = world->map.nodes[i].number;
-        health[count++] =
-            (struct node_health){node, world->alive[node], world->lease_void[node]};
+        health[count++] = (struct node_health){node, world->alive[node], world->lease_void[node]};
     }
     const struct rebalance_input input = {.now_ns = world->now_ns,
                                           .map = &world->map,

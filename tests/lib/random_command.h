@@ -146,8 +146,7 @@ random_command(struct prng *prng, const struct map *map, struct command *command
         command->kind = COMMAND_STEPS;
     command->time_ms = map->clock_ms + prng_below(prng, 1000);
     if (prng_below(prng, 3) == 0)
-        command->op =
-            (struct cluster_uuid){map->clock_ms << 16, 1 + prng_below(prng, 100)};
+        command->op = (struct cluster_uuid){map->clock_ms << 16, 1 + prng_below(prng, 100)};
     random_body(prng, map, command);
 }
 

@@ -157,11 +157,13 @@ cluster_apply_suite(void)
 {
     Suite *suite = suite_create("cluster/apply");
     TCase *tcase = tcase_create("apply");
-    tcase_add_loop_test(tcase, random_commands_keep_every_invariant_and_give_the_same_map_twice, 0, 20);
+    tcase_add_loop_test(tcase, random_commands_keep_every_invariant_and_give_the_same_map_twice, 0,
+                        20);
     tcase_add_loop_test(tcase, a_map_from_a_snapshot_goes_on_as_the_one_it_was_taken_from, 0, 10);
     tcase_add_test(tcase, bytes_that_are_no_command_change_the_position_only);
     tcase_add_test(tcase, an_entry_that_was_applied_is_not_applied_again);
-    tcase_add_loop_test(tcase, without_memory_nothing_is_done_and_the_entry_can_be_given_again, 0, 8);
+    tcase_add_loop_test(tcase, without_memory_nothing_is_done_and_the_entry_can_be_given_again, 0,
+                        8);
     suite_add_tcase(suite, tcase);
     return suite;
 }

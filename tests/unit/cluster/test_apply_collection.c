@@ -28,7 +28,8 @@ START_TEST(shards_divide_the_hash_space_without_gap_or_overlap)
 {
     static const uint32_t counts[] = {1, 2, 3, 7, 64, 1000, MAP_COLLECTION_SHARDS_MAX};
     world_init(&world, 1);
-    const uint64_t id = world_collection(&world, "docs", counts[_i], 1); // map_check looks at the ranges
+    const uint64_t id =
+        world_collection(&world, "docs", counts[_i], 1); // map_check looks at the ranges
     ck_assert_uint_eq(world.map.shard_count, counts[_i]);
     const uint64_t width = world.map.shards[0].last;
     for (uint32_t i = 0; i < world.map.shard_count; i++) {

@@ -22,9 +22,9 @@ on_node(enum step_kind kind, uint32_t node)
 static omen_status
 on_replica(enum step_kind kind, uint32_t node)
 {
-    return world_step(&world, shard,
-                      (struct shard_step){.kind = (uint8_t)kind,
-                                          .replica = world_replica(&world, shard, node)});
+    return world_step(
+        &world, shard,
+        (struct shard_step){.kind = (uint8_t)kind, .replica = world_replica(&world, shard, node)});
 }
 
 // `nodes` nodes, of which the first `copies` hold the shard.
@@ -64,9 +64,9 @@ START_TEST(a_shard_opens_when_the_one_it_waits_for_is_dropped)
     for (uint32_t node = 1; node <= 3; node++)
         on_node(STEP_ASSIGN, node);
     for (uint32_t node = 1; node <= 2; node++)
-        world_step(&world, shard,
-                   (struct shard_step){
-                       .kind = STEP_BORN, .node = node, .replica = world_uuid(&world)});
+        world_step(
+            &world, shard,
+            (struct shard_step){.kind = STEP_BORN, .node = node, .replica = world_uuid(&world)});
     ck_assert_int_eq(on_node(STEP_DROP, 3), OMEN_OK);
     ck_assert_uint_eq(row()->status, SHARD_OPEN);
     world_fini(&world);
@@ -130,8 +130,7 @@ START_TEST(a_copy_of_an_open_shard_is_a_learner_until_the_primary_adds_it)
 {
     begin(3, 2, 2);
     ck_assert_int_eq(on_node(STEP_ASSIGN, 3), OMEN_OK);
-    ck_assert_int_eq(world_step(&world, shard,
-                                (struct shard_step){.kind = STEP_BORN, .node = 3}),
+    ck_assert_int_eq(world_step(&world, shard, (struct shard_step){.kind = STEP_BORN, .node = 3}),
                      OMEN_E_INVALID); // without a name
     ck_assert_int_eq(world_step(&world, shard,
                                 (struct shard_step){.kind = STEP_BORN,
@@ -139,15 +138,13 @@ START_TEST(a_copy_of_an_open_shard_is_a_learner_until_the_primary_adds_it)
                                                     .replica = world_replica(&world, shard, 1)}),
                      OMEN_E_CONFLICT); // with another's
     ck_assert_int_eq(world_step(&world, shard,
-                                (struct shard_step){.kind = STEP_BORN,
-                                                    .node = 3,
-                                                    .replica = world_uuid(&world)}),
+                                (struct shard_step){
+                                    .kind = STEP_BORN, .node = 3, .replica = world_uuid(&world)}),
                      OMEN_OK);
     ck_assert_uint_eq(shard_replica_on(row(), 3)->role, REPLICA_LEARNER);
     ck_assert_int_eq(world_step(&world, shard,
-                                (struct shard_step){.kind = STEP_BORN,
-                                                    .node = 3,
-                                                    .replica = world_uuid(&world)}),
+                                (struct shard_step){
+                                    .kind = STEP_BORN, .node = 3, .replica = world_uuid(&world)}),
                      OMEN_E_CONFLICT); // born twice
     ck_assert_int_eq(on_replica(STEP_PROMOTE, 3), OMEN_E_CONFLICT);
     ck_assert_int_eq(on_replica(STEP_REMOVE, 3), OMEN_E_CONFLICT);
@@ -293,8 +290,7 @@ START_TEST(a_lost_copy_leaves_even_below_min_insync_and_never_comes_back)
     ck_assert_int_eq(on_replica(STEP_PROMOTE, 2), OMEN_OK);
     ck_assert_int_eq(on_node(STEP_ASSIGN, 1), OMEN_OK);
     ck_assert_int_eq(world_step(&world, shard,
-                                (struct shard_step){
-                                    .kind = STEP_BORN, .node = 1, .replica = lost}),
+                                (struct shard_step){.kind = STEP_BORN, .node = 1, .replica = lost}),
                      OMEN_E_CONFLICT);
     world_fini(&world);
 }
@@ -313,10 +309,9 @@ START_TEST(force_leaves_one_copy_and_bars_the_others)
     ck_assert_uint_eq(row()->barred_count, 2);
     ck_assert(uuid_equal(row()->primary, world_replica(&world, shard, 3)));
     on_node(STEP_ASSIGN, 1);
-    ck_assert_int_eq(
-        world_step(&world, shard,
-                   (struct shard_step){.kind = STEP_BORN, .node = 1, .replica = old}),
-        OMEN_E_CONFLICT);
+    ck_assert_int_eq(world_step(&world, shard,
+                                (struct shard_step){.kind = STEP_BORN, .node = 1, .replica = old}),
+                     OMEN_E_CONFLICT);
     world_fini(&world);
 }
 END_TEST
@@ -378,7 +373,8 @@ cluster_apply_shard_suite(void)
     tcase_add_test(tcase, nobody_is_removed_below_min_insync);
     tcase_add_test(tcase, the_primary_is_neither_removed_nor_dropped);
     tcase_add_test(tcase, the_last_copy_in_sync_stays);
-    tcase_add_test(tcase, a_promotion_begins_a_term_and_drops_the_old_primary_where_the_rest_is_enough);
+    tcase_add_test(tcase,
+                   a_promotion_begins_a_term_and_drops_the_old_primary_where_the_rest_is_enough);
     tcase_add_test(tcase, a_restarted_primary_follows_itself_in_a_term_of_its_own);
     tcase_add_test(tcase, a_transfer_keeps_the_old_primary_in_sync_and_fulfils_the_wish);
     tcase_add_test(tcase, a_wish_ends_when_its_object_is_removed);

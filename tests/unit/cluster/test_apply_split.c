@@ -34,13 +34,13 @@ static void
 fill_child(uint32_t i, uint32_t node)
 {
     const uint64_t id = child(i)->id;
-    ck_assert_int_eq(
-        world_step(&world, id, (struct shard_step){.kind = STEP_ASSIGN, .node = node}), OMEN_OK);
-    ck_assert_int_eq(world_step(&world, id,
-                                (struct shard_step){.kind = STEP_BORN,
-                                                    .node = node,
-                                                    .replica = world_uuid(&world)}),
+    ck_assert_int_eq(world_step(&world, id, (struct shard_step){.kind = STEP_ASSIGN, .node = node}),
                      OMEN_OK);
+    ck_assert_int_eq(
+        world_step(
+            &world, id,
+            (struct shard_step){.kind = STEP_BORN, .node = node, .replica = world_uuid(&world)}),
+        OMEN_OK);
     ck_assert_uint_eq(shard_replica_on(child(i), node)->role, REPLICA_LEARNER);
     ck_assert_int_eq(world_step(&world, id,
                                 (struct shard_step){.kind = STEP_ADD,
@@ -51,11 +51,11 @@ fill_child(uint32_t i, uint32_t node)
 static omen_status
 cut(uint64_t off)
 {
-    return world_step(&world, parent,
-                      (struct shard_step){.kind = STEP_CUT,
-                                          .value = 500,
-                                          .child_cfg_ver = {child(0)->cfg_ver,
-                                                            child(1)->cfg_ver + off}});
+    return world_step(
+        &world, parent,
+        (struct shard_step){.kind = STEP_CUT,
+                            .value = 500,
+                            .child_cfg_ver = {child(0)->cfg_ver, child(1)->cfg_ver + off}});
 }
 
 static uint64_t
@@ -162,10 +162,10 @@ START_TEST(a_child_may_lose_all_its_copies_and_is_filled_again)
     begin();
     fill_child(0, 1);
     const uint64_t id = child(0)->id;
-    ck_assert_int_eq(world_step(&world, id,
-                                (struct shard_step){.kind = STEP_LOST,
-                                                    .replica = world_replica(&world, id, 1)}),
-                     OMEN_OK);
+    ck_assert_int_eq(
+        world_step(&world, id,
+                   (struct shard_step){.kind = STEP_LOST, .replica = world_replica(&world, id, 1)}),
+        OMEN_OK);
     fill_child(0, 1);
     ck_assert_int_eq(world_step(&world, id,
                                 (struct shard_step){.kind = STEP_REMOVE,
@@ -218,11 +218,10 @@ START_TEST(a_retired_shard_takes_no_copies)
     ck_assert_int_eq(
         world_step(&world, parent, (struct shard_step){.kind = STEP_ASSIGN, .node = 3}),
         OMEN_E_CONFLICT);
-    ck_assert_int_eq(
-        world_step(&world, parent,
-                   (struct shard_step){.kind = STEP_REMOVE,
-                                       .replica = world_replica(&world, parent, 2)}),
-        OMEN_E_CONFLICT);
+    ck_assert_int_eq(world_step(&world, parent,
+                                (struct shard_step){.kind = STEP_REMOVE,
+                                                    .replica = world_replica(&world, parent, 2)}),
+                     OMEN_E_CONFLICT);
     world_fini(&world);
 }
 END_TEST
@@ -234,8 +233,7 @@ START_TEST(a_full_table_of_shards_refuses_a_split)
     parent = world_shard(&world, 1, 1);
     for (uint32_t i = 0; i < 16; i++) {
         const char name[] = {'c', (char)('a' + i), 0};
-        world_collection(&world, name,
-                         MAP_COLLECTION_SHARDS_MAX - (i == 0), 1);
+        world_collection(&world, name, MAP_COLLECTION_SHARDS_MAX - (i == 0), 1);
     }
     ck_assert_int_eq(split_at(5), OMEN_E_FULL);
     world_fini(&world);

@@ -42,8 +42,8 @@ START_TEST(every_hash_is_routed_to_the_shard_whose_range_has_it)
             continue;
         ck_assert_ptr_eq(map_route(published, id, shard->first), shard);
         ck_assert_ptr_eq(map_route(published, id, shard->last), shard);
-        ck_assert_ptr_eq(
-            map_route(published, id, shard->first + (shard->last - shard->first) / 2), shard);
+        ck_assert_ptr_eq(map_route(published, id, shard->first + (shard->last - shard->first) / 2),
+                         shard);
     }
     ck_assert_ptr_null(map_route(published, 0, 5));
     ck_assert_ptr_null(map_route(published, 999, 5));

@@ -604,7 +604,8 @@ cluster_rebalance_suite(void)
     tcase_add_test(tcase, a_draining_node_becomes_empty_by_one_move_a_copy);
     tcase_add_test(tcase, a_drain_without_another_node_waits_and_harms_nobody);
     tcase_add_test(tcase, one_entry_promotes_all_shards_of_a_dead_node);
-    tcase_add_test(tcase, a_node_that_gossip_holds_for_dead_keeps_its_shards_until_its_lease_is_void);
+    tcase_add_test(tcase,
+                   a_node_that_gossip_holds_for_dead_keeps_its_shards_until_its_lease_is_void);
     tcase_add_test(tcase, a_restarted_primary_gets_a_new_term);
     tcase_add_test(tcase, the_copy_that_is_known_to_have_the_most_is_promoted);
     tcase_add_test(tcase, a_shard_without_anyone_to_promote_is_an_orphan_until_somebody_returns);
@@ -620,7 +621,8 @@ cluster_rebalance_suite(void)
     tcase_add_test(tcase, a_leader_that_begins_anew_at_every_look_comes_to_the_same_end);
     tcase_add_test(tcase, a_proposal_is_repeated_after_a_while_and_not_before);
     tcase_add_test(tcase, more_steps_than_a_command_holds_go_into_the_next);
-    tcase_add_loop_test(tcase, after_any_churn_everything_is_whole_again_and_then_nothing_moves, 0, 60);
+    tcase_add_loop_test(tcase, after_any_churn_everything_is_whole_again_and_then_nothing_moves, 0,
+                        60);
     suite_add_tcase(suite, tcase);
     return suite;
 }
