@@ -128,6 +128,31 @@ zones_are_uneven(const struct plan *plan, const struct outlook *look)
     return most > 1 && least < most - 1;
 }
 
+// Of the copies that share their zone with the most others, the one on the fullest node.
+static const struct replica *
+crowded_copy(const struct plan *plan, const struct outlook *look)
+{
+    const struct rebalance *state = plan->state;
+    const struct replica *crowded = NULL;
+    uint32_t most = 0;
+    uint64_t fullest = 0;
+    for (uint32_t i = 0; i < look->shard->replica_count; i++) {
+        const struct replica *replica = &look->shard->replicas[i];
+        uint32_t rows[SHARD_REPLICAS_MAX], beside = 0;
+        const uint32_t row = plan_row(plan, replica->node);
+        const uint32_t others = plan_members(plan, look->shard, replica, rows);
+        for (uint32_t m = 0; m < others; m++)
+            beside += state->nodes[rows[m]].zone == state->nodes[row].zone;
+        const uint64_t fill = place_fill(&state->nodes[row], 0);
+        if (crowded == NULL || beside > most || (beside == most && fill > fullest)) {
+            crowded = replica;
+            most = beside;
+            fullest = fill;
+        }
+    }
+    return crowded;
+}
+
 static bool
 move_for_zones(struct plan *plan)
 {
@@ -135,17 +160,10 @@ move_for_zones(struct plan *plan)
         const struct outlook look = plan_look(plan, s);
         if (!is_calm(plan, &look) || !zones_are_uneven(plan, &look))
             continue;
-        for (uint32_t i = look.shard->replica_count; i-- > 0;) {
-            const struct replica *replica = &look.shard->replicas[i];
-            uint32_t rows[SHARD_REPLICAS_MAX], beside = 0;
-            const uint32_t others = plan_members(plan, look.shard, replica, rows);
-            const uint16_t zone = plan->state->nodes[plan_row(plan, replica->node)].zone;
-            for (uint32_t m = 0; m < others; m++)
-                beside += plan->state->nodes[rows[m]].zone == zone;
-            const uint32_t to = beside > 0 ? better_place(plan, &look, replica) : PLACE_NONE;
-            if (to != PLACE_NONE)
-                return move_to(plan, &look, replica, to);
-        }
+        const struct replica *replica = crowded_copy(plan, &look);
+        const uint32_t to = better_place(plan, &look, replica);
+        if (to != PLACE_NONE)
+            return move_to(plan, &look, replica, to);
     }
     return false;
 }

@@ -176,6 +176,10 @@ repair_one(struct plan *plan, struct outlook *look)
         if (!plan_stays(plan, &look->shard->replicas[i]))
             rows[count++] = plan_row(plan, look->shard->replicas[i].node);
     const bool creating = look->shard->status == SHARD_CREATING;
+    if (plan->output->command.steps.count + SHARD_REPLICAS_MAX > COMMAND_STEPS_MAX) {
+        plan->full = true; // all copies of a new shard in one entry, or it would open with some
+        return;
+    }
     for (uint32_t later = 0; look->staying < look->replication; later++) {
         const struct place_query query = {look->shard->id, rows, count, look->units};
         const uint32_t row = look->shard->replica_count + later < SHARD_REPLICAS_MAX
