@@ -75,7 +75,7 @@ begin(void)
     X(map->aliases[1].name = map->collections[0].name, "an alias hides a collection")              \
     X(map->aliases[0].version = map->version + 1, "an alias is newer than the map")                \
     X(map->shards[1].id = map->shards[0].id, "shards are out of order")                            \
-    X(map->shards[3].id = map->next_id, "shards are out of order")                                 \
+    X(map->next_id = map->shards[3].id, "shards are out of order")                                 \
     X(map->shards[0].status = 6, "a shard's facts are out of range")                               \
     X(map->shards[0].version = map->version + 1, "a shard is newer than the map")                  \
     X(map->shards[0].cfg_ver = 0, "a shard is newer than the map")                                 \
@@ -107,7 +107,7 @@ begin(void)
     X(map->shards[0].children[0] = 1, "a childless shard has children")                            \
     X(map->shards[0].last--, "a hash has no shard")                                                \
     X(map->shards[0].collection = map->shards[1].collection, "a hash has no shard")                \
-    X(map->shards[2].status = SHARD_RETIRED, "a shard has a term before it opens, or none after")  \
+    X(map->shards[2].status = SHARD_RETIRED, "a splitting shard has lost a child")                 \
     X(map->jobs[1].id = map->jobs[0].id, "jobs are out of order")                                  \
     X(map->jobs[0].kind = 0, "a job's facts are out of range")                                     \
     X(map->jobs[0].shard = 99, "a job has no shard")                                               \

@@ -214,17 +214,17 @@ run(void *context, const char *line, struct text *answer)
     }
 }
 
-int
-main(int argc, char **argv)
+static bool rewrite;
+
+START_TEST(every_story_goes_as_written)
 {
     const char *const folder = "tests/script/cluster";
-    struct script script = {.command = run};
+    const struct script script = {.command = run, .rewrite = rewrite};
     struct dirent **entries;
     const int count = scandir(folder, &entries, NULL, alphasort);
-    bool good = count > 2;
+    bool good = true;
     uint32_t files = 0;
-    for (int i = 1; i < argc; i++)
-        script.rewrite |= strcmp(argv[i], "--rewrite") == 0;
+    ck_assert_int_gt(count, 0);
     for (int i = 0; i < count; i++) {
         char path[600];
         if (strstr(entries[i]->d_name, ".txt") != NULL) {
@@ -236,8 +236,25 @@ main(int argc, char **argv)
         }
         free(entries[i]);
     }
-    if (count >= 0)
-        free(entries);
-    printf("%u scripts, %s\n", files, good ? "all as expected" : "not all as expected");
-    return good && files > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    free(entries);
+    ck_assert_uint_gt(files, 0);
+    ck_assert(good);
+}
+END_TEST
+
+static Suite *
+cluster_script_suite(void)
+{
+    Suite *suite = suite_create("cluster/script");
+    TCase *tcase = tcase_create("script");
+    tcase_add_test(tcase, every_story_goes_as_written);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}
+
+int
+main(int argc, char **argv)
+{
+    rewrite = argc > 1 && strcmp(argv[1], "--rewrite") == 0;
+    return check_main(cluster_script_suite);
 }
