@@ -53,6 +53,50 @@ random_step(struct prng *prng, const struct map *map)
     return step;
 }
 
+// The bodies that have nothing to do with nodes and shards.
+static inline void
+random_rest(struct prng *prng, const struct map *map, struct command *command)
+{
+    switch (command->kind) {
+    case COMMAND_JOB_CREATE:
+    case COMMAND_JOB_CLAIM:
+    case COMMAND_JOB_RENEW:
+    case COMMAND_JOB_END:
+        command->job.job = random_near(prng, map->next_id);
+        command->job.expected = VERSION_ANY;
+        command->job.shard = random_near(prng, map->next_id);
+        command->job.owner = prng_below(prng, 5);
+        command->job.lease_ms = prng_below(prng, 10000);
+        command->job.kind = (uint8_t)prng_below(prng, 5);
+        command->job.state = (uint8_t)prng_below(prng, 5);
+        break;
+    case COMMAND_KEY_PUT:
+    case COMMAND_KEY_DROP:
+        command->key.expected = random_near(prng, map->version);
+        command->key.name = random_name(prng);
+        if (command->kind == COMMAND_KEY_PUT) {
+            command->key.glob = random_name(prng);
+            command->key.role = KEY_WRITE;
+        }
+        break;
+    case COMMAND_SETTING_PUT:
+    case COMMAND_SETTING_DROP:
+        command->setting.expected = random_near(prng, map->version);
+        command->setting.name = random_name(prng);
+        break;
+    case COMMAND_FEATURES:
+        command->features = prng_below(prng, 4);
+        break;
+    case COMMAND_LEASE_PROFILE:
+    case COMMAND_LEASE_SETTLE:
+        command->lease.expected = random_near(prng, map->version);
+        command->lease.profile = (uint8_t)(1 + prng_below(prng, 2));
+        break;
+    default:
+        break;
+    }
+}
+
 static inline void
 random_body(struct prng *prng, const struct map *map, struct command *command)
 {
@@ -97,41 +141,8 @@ random_body(struct prng *prng, const struct map *map, struct command *command)
         for (uint32_t i = 0; i < command->steps.count; i++)
             command->steps.steps[i] = random_step(prng, map);
         break;
-    case COMMAND_JOB_CREATE:
-    case COMMAND_JOB_CLAIM:
-    case COMMAND_JOB_RENEW:
-    case COMMAND_JOB_END:
-        command->job.job = random_near(prng, map->next_id);
-        command->job.expected = VERSION_ANY;
-        command->job.shard = random_near(prng, map->next_id);
-        command->job.owner = prng_below(prng, 5);
-        command->job.lease_ms = prng_below(prng, 10000);
-        command->job.kind = (uint8_t)prng_below(prng, 5);
-        command->job.state = (uint8_t)prng_below(prng, 5);
-        break;
-    case COMMAND_KEY_PUT:
-    case COMMAND_KEY_DROP:
-        command->key.expected = random_near(prng, map->version);
-        command->key.name = random_name(prng);
-        if (command->kind == COMMAND_KEY_PUT) {
-            command->key.glob = random_name(prng);
-            command->key.role = KEY_WRITE;
-        }
-        break;
-    case COMMAND_SETTING_PUT:
-    case COMMAND_SETTING_DROP:
-        command->setting.expected = random_near(prng, map->version);
-        command->setting.name = random_name(prng);
-        break;
-    case COMMAND_FEATURES:
-        command->features = prng_below(prng, 4);
-        break;
-    case COMMAND_LEASE_PROFILE:
-    case COMMAND_LEASE_SETTLE:
-        command->lease.expected = random_near(prng, map->version);
-        command->lease.profile = (uint8_t)(1 + prng_below(prng, 2));
-        break;
     default:
+        random_rest(prng, map, command);
         break;
     }
 }

@@ -8,6 +8,7 @@
 #ifndef OMEN_TESTS_SCRIPT_H
 #define OMEN_TESTS_SCRIPT_H
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,7 @@ struct script_file {
     const char *path;
     uint32_t line;
     bool failed;
+    bool between; // rewriting, an empty line is due before the next
 };
 
 static inline bool
@@ -51,7 +53,8 @@ script_compare(const struct script *script, struct script_file *file, const char
     while (script_next(file, line, sizeof line) && line[0] != '\0')
         text_add(&text, "%s\n", line);
     if (script->rewrite) {
-        fprintf(file->out, "%s\n", answer);
+        fprintf(file->out, "%s", answer);
+        file->between = true;
     } else if (strcmp(expected, answer) != 0) {
         fprintf(stderr, "%s:%u: expected\n%s-- and got\n%s", file->path, first, expected, answer);
         file->failed = true;
@@ -76,7 +79,8 @@ script_run(const struct script *script, const char *path)
     text_init(&text, answer, sizeof answer);
     while (script_next(&file, line, sizeof line)) {
         if (script->rewrite)
-            fprintf(file.out, "%s\n", line);
+            fprintf(file.out, file.between ? "\n%s\n" : "%s\n", line);
+        file.between = false;
         if (strcmp(line, "----") == 0) {
             script_compare(script, &file, answer);
             text_init(&text, answer, sizeof answer);
