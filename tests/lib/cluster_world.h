@@ -29,6 +29,7 @@ struct world {
     struct rebalance rebalance;
     struct rebalance_output output;
     uint64_t steps[STEP_KINDS_END]; // applied
+    bool by_width;                  // a shard is as large as its range: 256 the whole
 };
 
 static inline struct map_name
@@ -303,6 +304,11 @@ world_rebalance(struct world *world, const uint32_t *units)
         const uint32_t node = world->map.nodes[i].number;
         health[count++] = (struct node_health){node, world->alive[node], world->lease_void[node]};
     }
+    static uint32_t widths[MAP_SHARDS_MAX];
+    for (uint32_t i = 0; i < world->map.shard_count && world->by_width; i++)
+        widths[i] = (uint32_t)((world->map.shards[i].last - world->map.shards[i].first) >> 56) + 1;
+    if (world->by_width)
+        units = widths;
     const struct rebalance_input input = {.now_ns = world->now_ns,
                                           .map = &world->map,
                                           .health = health,

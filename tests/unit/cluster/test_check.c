@@ -116,7 +116,72 @@ begin(void)
     X(map->settings[0].name = map->settings[1].name, "settings are out of order")                  \
     X(map->settings[0].version = map->version + 1, "a setting is newer than the map")              \
     X(map->sessions[0].op.low = 0, "sessions are out of order")                                    \
-    X(map->sessions[0].applied_ms = 1, "sessions are out of order")
+    X(map->sessions[0].applied_ms = 1, "sessions are out of order")                                \
+    X(map->next_id = 1ull << 62, "the next id is out of range")                                    \
+    X(map->node_count = MAP_NODES_MAX + 1, "too many rows")                                        \
+    X(map->collection_count = MAP_COLLECTIONS_MAX + 1, "too many rows")                            \
+    X(map->alias_count = MAP_ALIASES_MAX + 1, "too many rows")                                     \
+    X(map->shard_count = MAP_SHARDS_MAX + 1, "too many rows")                                      \
+    X(map->job_count = MAP_JOBS_MAX + 1, "too many rows")                                          \
+    X(map->key_count = MAP_KEYS_MAX + 1, "too many rows")                                          \
+    X(map->setting_count = MAP_SETTINGS_MAX + 1, "too many rows")                                  \
+    X(map->session_count = SESSIONS_MAX + 1, "too many rows")                                      \
+    X(map->leases.profile = 0, "no such lease profile")                                            \
+    X(map->leases.previous = 9, "no such lease profile")                                           \
+    X(map->nodes[0].number = 0, "nodes are out of order")                                          \
+    X(map->nodes[0].uuid = (struct cluster_uuid){0}, "two nodes have one uuid")                    \
+    X(map->nodes[0].state = 5, "no such node state")                                               \
+    X(map->nodes[0].weight = MAP_WEIGHT_MAX + 1, "a node's facts are out of range")                \
+    X(map->nodes[0].roles = 8, "a node's facts are out of range")                                  \
+    X(map->collections[0].name.count = 0, "two collections have one name")                         \
+    X(map->collections[0].dimension = MAP_DIMENSION_MAX + 1,                                       \
+      "a collection's facts are out of range")                                                     \
+    X(map->collections[0].replication = 0, "a collection's facts are out of range")                \
+    X(map->collections[0].replication = 8, "a collection's facts are out of range")                \
+    X(map->collections[0].min_insync = 0, "a collection's facts are out of range")                 \
+    X(map->aliases[0].name.count = 0, "aliases are out of order")                                  \
+    X(map->shards[0].status = 0, "a shard's facts are out of range")                               \
+    X(map->shards[0].replica_count = SHARD_REPLICAS_MAX + 1, "a shard's facts are out of range")   \
+    X(map->shards[0].barred_count = SHARD_BARRED_MAX + 1, "a shard's facts are out of range")      \
+    X(map->shards[0].term = 1ull << 62, "a shard is newer than the map")                           \
+    X(map->shards[0].cfg_ver = 1ull << 62, "a shard is newer than the map")                        \
+    X(map->shards[0].replicas[0].role = 4, "no such role of a replica")                            \
+    X(map->shards[0].replicas[0].uuid.low = 0,                                                     \
+      "a replica without a name is not pending, or one with a name is")                            \
+    X(map->shards[0].wanted = map->shards[0].replicas[1].uuid;                                     \
+      map->shards[0].replicas[1].role = REPLICA_LEARNER, "the wanted primary is not in sync")      \
+    X(map->shards[1].wanted = map->shards[1].replicas[0].uuid;                                     \
+      map->shards[1].primary.low = 0, "the wanted primary is not in sync")                         \
+    X(map->shards[1].children[1] = 999, "a splitting shard has lost a child")                      \
+    X(map->shards[2].status = SHARD_CREATING, "a splitting shard has lost a child")                \
+    X(map->shards[3].status = SHARD_CREATING, "a splitting shard has lost a child")                \
+    X(map->shards[2].parent = 99, "a splitting shard has lost a child")                            \
+    X(map->shards[3].parent = 99, "a splitting shard has lost a child")                            \
+    X(map->shards[2].first = 1, "two children do not make up their parent")                        \
+    X(map->shards[3].last--, "two children do not make up their parent")                           \
+    X(map->shards[1].status = SHARD_OPEN; map->shards[1].children[0] = 0;                          \
+      map->shards[1].children[1] = 0, "a child has no parent")                                     \
+    X(map->shards[1].status = SHARD_RETIRED, "a child has no parent")                              \
+    X(map->shards[0].children[1] = 1, "a childless shard has children")                            \
+    X(map->shards[3].status = SHARD_OPEN;                                                          \
+      map->shards[3].term = 1, "no copy of a shard is in sync")                                    \
+    X(map->jobs[1].id = map->next_id, "jobs are out of order")                                     \
+    X(map->jobs[0].kind = 9, "a job's facts are out of range")                                     \
+    X(map->jobs[0].state = 0, "a job's facts are out of range")                                    \
+    X(map->jobs[0].state = 9, "a job's facts are out of range")                                    \
+    X(map->jobs[0].progress = 1001, "a job's facts are out of range")                              \
+    X(map->jobs[0].version = map->version + 1, "a job's facts are out of range")                   \
+    X(map->jobs[0].lease_until_ms = UINT64_MAX, "a job's facts are out of range")                  \
+    X(map->keys[0].name.count = 0, "keys are out of order")                                        \
+    X(map->keys[0].role = 9, "a key's facts are out of range")                                     \
+    X(map->keys[0].version = map->version + 1, "a key's facts are out of range")                   \
+    X(map->settings[0].name.count = 0, "settings are out of order")                                \
+    X(map->sessions[1].applied_ms = 0; map->clock_ms = 5;                                          \
+      map->sessions[0].applied_ms = 5, "sessions are out of order")                                \
+    X(map->shards[3].status = SHARD_OPEN; map->shards[3].term = 1;                                 \
+      map->shards[3].replicas[0] = map->shards[1].replicas[0]; map->shards[3].replica_count = 1;   \
+      map->shards[1].status = SHARD_RETIRED; map->shards[2] = map->shards[3]; map->shards[2].id--; \
+      map->shards[2].first = 0, "a hash has two shards")
 
 #define COUNT(damage, sentence) +1
 enum { DAMAGES_COUNT = 0 DAMAGES(COUNT) };

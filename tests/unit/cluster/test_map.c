@@ -74,6 +74,21 @@ START_TEST(a_published_map_stays_as_it_was)
 }
 END_TEST
 
+START_TEST(a_description_names_replicas_by_their_whole_uuid)
+{
+    char text[2000];
+    world_init(&world, 1);
+    world_node(&world, "a", 1);
+    const uint64_t shard = world_shard(&world, 0, 1);
+    world_step(&world, shard, (struct shard_step){.kind = STEP_ASSIGN, .node = 1});
+    world_step(&world, shard,
+               (struct shard_step){.kind = STEP_BORN, .node = 1, .replica = {0xab, 0xcd}});
+    map_describe(&world.map, text, sizeof text);
+    ck_assert_ptr_nonnull(strstr(text, "n1=00000000000000ab00000000000000cd*"));
+    world_fini(&world);
+}
+END_TEST
+
 START_TEST(an_empty_map_is_published_and_routes_nothing)
 {
     world_init(&world, 1);
@@ -119,6 +134,7 @@ cluster_map_suite(void)
     tcase_add_test(tcase, names_are_short_and_plain);
     tcase_add_loop_test(tcase, every_hash_is_routed_to_the_shard_whose_range_has_it, 0, 8);
     tcase_add_test(tcase, a_published_map_stays_as_it_was);
+    tcase_add_test(tcase, a_description_names_replicas_by_their_whole_uuid);
     tcase_add_test(tcase, an_empty_map_is_published_and_routes_nothing);
     tcase_add_test(tcase, publishing_without_memory_says_so);
     tcase_add_test(tcase, a_replica_without_a_name_is_found_by_its_node_only);

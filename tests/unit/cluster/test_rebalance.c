@@ -562,11 +562,10 @@ random_event(void)
     }
 }
 
-START_TEST(after_any_churn_everything_is_whole_again_and_then_nothing_moves)
+static void
+churn(uint32_t events)
 {
-    begin(6, 3, 30, 3);
-    prng_init(&world.prng, (uint64_t)_i);
-    for (uint32_t event = 0; event < 150; event++) {
+    for (uint32_t event = 0; event < events; event++) {
         random_event();
         for (uint32_t round = prng_below(&world.prng, 6); round > 0; round--) {
             world_rebalance(&world, NULL);
@@ -575,6 +574,12 @@ START_TEST(after_any_churn_everything_is_whole_again_and_then_nothing_moves)
             world.now_ns += 1000000000ull;
         }
     }
+}
+
+// Faults stop: everybody is back.
+static void
+calm_down(void)
+{
     for (uint32_t i = 0; i < world.map.node_count; i++) {
         const struct map_node *node = &world.map.nodes[i];
         world.alive[node->number] = node->state != NODE_GONE;
@@ -585,11 +590,113 @@ START_TEST(after_any_churn_everything_is_whole_again_and_then_nothing_moves)
     while (world.map.next_node < 12)
         world_node(&world, "za", 100);
     settle();
-    expect_whole();
+}
+
+static void
+expect_rest(int seed)
+{
     for (uint32_t round = 0; round < 100; round++) {
-        ck_assert_msg(!world_rebalance(&world, NULL), "seed %d moves again", _i);
+        ck_assert_msg(!world_rebalance(&world, NULL), "seed %d moves again", seed);
         world.now_ns += 1000000000ull;
     }
+}
+
+START_TEST(after_any_churn_everything_is_whole_again_and_then_nothing_moves)
+{
+    begin(6, 3, 30, 3);
+    prng_init(&world.prng, (uint64_t)_i);
+    churn(150);
+    calm_down();
+    expect_whole();
+    expect_rest(_i);
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(shards_are_split_through_any_churn)
+{
+    world_init(&world, 1);
+    world.by_width = true;
+    world.rebalance.config.splits_max = 3;
+    world.rebalance.config.split_units = 20;
+    for (uint32_t i = 0; i < 5; i++)
+        world_node(&world, i % 2 ? "za" : "zb", 100);
+    world_collection(&world, "docs", 8, 2); // 32 units each: once
+    prng_init(&world.prng, (uint64_t)_i);
+    churn(100);
+    calm_down();
+    expect_whole();
+    ck_assert_uint_eq(world.map.shard_count, 16);
+    expect_rest(_i);
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(a_node_that_dies_before_it_made_a_new_copy_is_replaced_at_once)
+{
+    world_init(&world, 1);
+    for (uint32_t i = 0; i < 3; i++)
+        world_node(&world, "a", 100);
+    world_collection(&world, "docs", 1, 2);
+    ck_assert(world_rebalance(&world, NULL));
+    world.alive[world.map.shards[0].replicas[0].node] = false;
+    settle();
+    expect_whole();
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(a_new_copy_waits_for_its_node_where_there_is_no_other)
+{
+    world_init(&world, 1);
+    world_node(&world, "a", 100);
+    world_node(&world, "a", 100);
+    world_collection(&world, "docs", 1, 2);
+    ck_assert(world_rebalance(&world, NULL));
+    world.alive[2] = false;
+    settle();
+    ck_assert_uint_eq(world.map.shards[0].status, SHARD_CREATING);
+    char line[200];
+    rebalance_describe(&world.rebalance, line, sizeof line);
+    ck_assert_str_eq(line, "rebalance moving=0 transferring=0 splitting=0 dead=2");
+    world.alive[2] = true;
+    settle();
+    expect_whole();
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(a_child_loses_the_copy_whose_source_is_gone)
+{
+    begin(4, 1, 1, 2);
+    const uint64_t parent = world.map.shards[0].id;
+    world_step(&world, parent, (struct shard_step){.kind = STEP_SPLIT, .value = 1ull << 62});
+    ck_assert(world_rebalance(&world, NULL)); // copies of the children
+    ck_assert_uint_eq(world.output.notes[REBALANCE_ASSIGNED], 4);
+    const struct shard *shard = map_shard(&world.map, parent);
+    const struct replica *second =
+        &shard->replicas[uuid_equal(shard->replicas[0].uuid, shard->primary)];
+    world_step(&world, parent, (struct shard_step){.kind = STEP_REMOVE, .replica = second->uuid});
+    ck_assert(world_rebalance(&world, NULL));
+    ck_assert_uint_eq(world.output.notes[REBALANCE_DROPPED], 2);
+    settle();
+    expect_whole();
+    ck_assert_uint_eq(world.map.shard_count, 2);
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(a_wish_for_a_primary_that_died_is_taken_back)
+{
+    begin(3, 1, 1, 3);
+    const struct shard *shard = &world.map.shards[0];
+    const struct replica *other =
+        &shard->replicas[uuid_equal(shard->replicas[0].uuid, shard->primary)];
+    const uint32_t node = other->node;
+    world_step(&world, shard->id, (struct shard_step){.kind = STEP_PREFER, .replica = other->uuid});
+    world.alive[node] = false;
+    ck_assert(world_rebalance(&world, NULL));
+    ck_assert(uuid_is_none(shard->wanted));
     world_fini(&world);
 }
 END_TEST
@@ -625,6 +732,11 @@ cluster_rebalance_suite(void)
     tcase_add_test(tcase, more_steps_than_a_command_holds_go_into_the_next);
     tcase_add_loop_test(tcase, after_any_churn_everything_is_whole_again_and_then_nothing_moves, 0,
                         60);
+    tcase_add_loop_test(tcase, shards_are_split_through_any_churn, 0, 60);
+    tcase_add_test(tcase, a_node_that_dies_before_it_made_a_new_copy_is_replaced_at_once);
+    tcase_add_test(tcase, a_new_copy_waits_for_its_node_where_there_is_no_other);
+    tcase_add_test(tcase, a_child_loses_the_copy_whose_source_is_gone);
+    tcase_add_test(tcase, a_wish_for_a_primary_that_died_is_taken_back);
     suite_add_tcase(suite, tcase);
     return suite;
 }
