@@ -148,8 +148,6 @@ begin(void)
     X(map->shards[0].replicas[0].role = 4, "no such role of a replica")                            \
     X(map->shards[0].replicas[0].uuid.low = 0,                                                     \
       "a replica without a name is not pending, or one with a name is")                            \
-    X(map->shards[0].wanted = map->shards[0].replicas[1].uuid;                                     \
-      map->shards[0].replicas[1].role = REPLICA_LEARNER, "the wanted primary is not in sync")      \
     X(map->shards[1].wanted = map->shards[1].replicas[0].uuid;                                     \
       map->shards[1].primary.low = 0, "the wanted primary is not in sync")                         \
     X(map->shards[1].children[1] = 999, "a splitting shard has lost a child")                      \
@@ -163,8 +161,6 @@ begin(void)
       map->shards[1].children[1] = 0, "a child has no parent")                                     \
     X(map->shards[1].status = SHARD_RETIRED, "a child has no parent")                              \
     X(map->shards[0].children[1] = 1, "a childless shard has children")                            \
-    X(map->shards[3].status = SHARD_OPEN;                                                          \
-      map->shards[3].term = 1, "no copy of a shard is in sync")                                    \
     X(map->jobs[1].id = map->next_id, "jobs are out of order")                                     \
     X(map->jobs[0].kind = 9, "a job's facts are out of range")                                     \
     X(map->jobs[0].state = 0, "a job's facts are out of range")                                    \
