@@ -76,12 +76,14 @@ place_pick(const struct place_node *nodes, uint32_t count, const struct place_qu
     struct candidate best = {.row = PLACE_NONE};
     for (uint32_t row = 0; row < count; row++) {
         struct candidate one = {.row = row, .fill = place_fill(&nodes[row], query->units)};
-        bool is_member = false;
+        bool is_out = !nodes[row].eligible;
         for (uint32_t i = 0; i < query->member_count; i++) {
-            is_member |= query->members[i] == row;
+            is_out |= query->members[i] == row;
             one.in_zone += nodes[query->members[i]].zone == nodes[row].zone;
         }
-        if (!nodes[row].eligible || is_member)
+        for (uint32_t i = 0; i < query->excluded_count; i++)
+            is_out |= query->excluded[i] == row;
+        if (is_out)
             continue;
         if (best.row == PLACE_NONE || is_better(nodes, query, &one, &best))
             best = one;

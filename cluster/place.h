@@ -29,7 +29,9 @@ struct place_query {
     uint64_t shard;
     const uint32_t *members; // rows of nodes that have a copy already
     uint32_t member_count;
-    uint32_t units; // that the copy will add
+    uint32_t units;           // that the copy will add
+    const uint32_t *excluded; // rows that cannot have it, and whose zones do not count
+    uint32_t excluded_count;
 };
 
 uint64_t place_key(struct cluster_uuid uuid);

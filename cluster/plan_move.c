@@ -75,7 +75,7 @@ better_place(const struct plan *plan, const struct outlook *look, const struct r
     uint32_t rows[SHARD_REPLICAS_MAX];
     const uint32_t others = plan_members(plan, look->shard, replica, rows);
     const uint32_t from = plan_row(plan, replica->node);
-    const struct place_query query = {look->shard->id, rows, others, look->units};
+    const struct place_query query = {look->shard->id, rows, others, look->units, NULL, 0};
     const uint32_t to = place_pick(state->nodes, plan->map->node_count, &query);
     if (to == PLACE_NONE || to == from)
         return PLACE_NONE;

@@ -43,8 +43,9 @@ tidy_creating(struct plan *plan, const struct outlook *look)
         if (alive && plan_stays(plan, replica))
             continue;
         uint32_t rows[SHARD_REPLICAS_MAX];
-        const struct place_query query = {look->shard->id, rows,
-                                          plan_members(plan, look->shard, NULL, rows), look->units};
+        const struct place_query query = {
+            look->shard->id, rows, plan_members(plan, look->shard, NULL, rows),
+            look->units,     NULL, 0};
         const bool elsewhere =
             place_pick(plan->state->nodes, plan->map->node_count, &query) != PLACE_NONE;
         if (elsewhere || !plan_stays(plan, replica)) {
@@ -169,19 +170,19 @@ tidy_surplus(struct plan *plan, const struct outlook *look)
 static void
 repair_one(struct plan *plan, struct outlook *look)
 {
-    uint32_t rows[SHARD_REPLICAS_MAX];
+    uint32_t rows[SHARD_REPLICAS_MAX], going[SHARD_REPLICAS_MAX], going_count = 0;
     uint32_t count = plan_members(plan, look->shard, NULL, rows);
-    for (uint32_t i = 0; i < look->shard->replica_count;
-         i++) // and those that do not stay are in the way
+    for (uint32_t i = 0; i < look->shard->replica_count; i++) // in the way, but no copies any more
         if (!plan_stays(plan, &look->shard->replicas[i]))
-            rows[count++] = plan_row(plan, look->shard->replicas[i].node);
+            going[going_count++] = plan_row(plan, look->shard->replicas[i].node);
     const bool creating = look->shard->status == SHARD_CREATING;
     if (plan->output->command.steps.count + SHARD_REPLICAS_MAX > COMMAND_STEPS_MAX) {
         plan->full = true; // all copies of a new shard in one entry, or it would open with some
         return;
     }
     for (uint32_t later = 0; look->staying < look->replication; later++) {
-        const struct place_query query = {look->shard->id, rows, count, look->units};
+        const struct place_query query = {look->shard->id, rows,  count,
+                                          look->units,     going, going_count};
         const uint32_t row = look->shard->replica_count + later < SHARD_REPLICAS_MAX
                                  ? place_pick(plan->state->nodes, plan->map->node_count, &query)
                                  : PLACE_NONE;

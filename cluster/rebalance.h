@@ -77,7 +77,7 @@ enum rebalance_note {
 };
 
 struct rebalance_output {
-    struct command command; // to propose; kind 0: none
+    struct command command; // to propose, once it is stamped with the time; kind 0: none
     uint64_t wake_ns;
     uint32_t notes[REBALANCE_NOTES]; // how many of each
 };

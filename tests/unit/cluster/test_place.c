@@ -23,7 +23,7 @@ make(struct place_node *nodes, uint32_t count)
 static uint32_t
 pick(const struct place_node *nodes, uint32_t count, uint64_t shard, uint32_t units)
 {
-    const struct place_query query = {shard, NULL, 0, units};
+    const struct place_query query = {shard, NULL, 0, units, NULL, 0};
     return place_pick(nodes, count, &query);
 }
 
@@ -94,9 +94,20 @@ START_TEST(a_zone_without_a_copy_comes_before_an_empty_node)
     nodes[2].zone = nodes[3].zone = 1;
     nodes[2].load = nodes[3].load = 1000;
     const uint32_t member = 0;
-    const struct place_query query = {7, &member, 1, 1};
+    const struct place_query query = {7, &member, 1, 1, NULL, 0};
     const uint32_t row = place_pick(nodes, 4, &query);
     ck_assert(row == 2 || row == 3);
+}
+END_TEST
+
+START_TEST(an_excluded_node_gets_nothing_and_its_zone_does_not_count)
+{
+    struct place_node nodes[4];
+    make(nodes, 4);
+    nodes[2].zone = nodes[3].zone = 1;
+    const uint32_t member = 0, excluded = 2;
+    const struct place_query query = {7, &member, 1, 1, &excluded, 1};
+    ck_assert_uint_eq(place_pick(nodes, 4, &query), 3);
 }
 END_TEST
 
@@ -118,7 +129,7 @@ START_TEST(nobody_eligible_is_nobody)
     make(nodes, 2);
     nodes[0].eligible = false;
     const uint32_t member = 1;
-    const struct place_query query = {7, &member, 1, 1};
+    const struct place_query query = {7, &member, 1, 1, NULL, 0};
     ck_assert_uint_eq(place_pick(nodes, 2, &query), PLACE_NONE);
     ck_assert_uint_eq(place_pick(nodes, 0, &query), PLACE_NONE);
 }
@@ -134,6 +145,7 @@ cluster_place_suite(void)
     tcase_add_test(tcase, a_node_that_goes_moves_its_own_shards_only);
     tcase_add_test(tcase, a_weight_that_grows_moves_shards_to_it_only);
     tcase_add_test(tcase, a_zone_without_a_copy_comes_before_an_empty_node);
+    tcase_add_test(tcase, an_excluded_node_gets_nothing_and_its_zone_does_not_count);
     tcase_add_test(tcase, the_least_full_for_its_weight_comes_before_the_draw);
     tcase_add_test(tcase, nobody_eligible_is_nobody);
     suite_add_tcase(suite, tcase);

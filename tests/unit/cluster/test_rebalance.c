@@ -290,6 +290,63 @@ START_TEST(copies_of_a_dead_node_are_replaced_after_the_delay_and_not_before)
 }
 END_TEST
 
+START_TEST(copies_of_a_dead_node_are_replaced_in_its_zone_and_nothing_else_moves)
+{
+    begin(9, 3, 60, 3);
+    kill_node(1);
+    settle();
+    world.now_ns += 61000000000ull;
+    const uint64_t assigned = world.steps[STEP_ASSIGN];
+    const uint32_t copies = tally_of(1).copies;
+    settle();
+    ck_assert_uint_eq(tally_of(1).copies, 0);
+    ck_assert_uint_eq(tally_of(4).copies + tally_of(7).copies, 60); // of zone a
+    ck_assert_uint_eq(world.steps[STEP_ASSIGN] - assigned, copies);
+    ck_assert_uint_eq(world.steps[STEP_MOVE], 0);
+    world_fini(&world);
+}
+END_TEST
+
+// The fewest moves after which any two of `count` nodes differ by one copy at most.
+static uint32_t
+fewest_moves(uint32_t count)
+{
+    uint32_t copies[WORLD_NODES_MAX], total = 0, moves = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        copies[i] = tally_of(i + 1).copies;
+        total += copies[i];
+    }
+    for (uint32_t i = 0; i < count; i++) // the fullest first: they may keep one more
+        for (uint32_t j = i + 1; j < count; j++)
+            if (copies[j] > copies[i]) {
+                const uint32_t swapped = copies[i];
+                copies[i] = copies[j];
+                copies[j] = swapped;
+            }
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t share = total / count + (i < total % count);
+        moves += copies[i] > share ? copies[i] - share : 0;
+    }
+    return moves;
+}
+
+START_TEST(new_nodes_are_filled_by_no_more_moves_than_it_takes)
+{
+    struct prng prng;
+    prng_init(&prng, (uint64_t)_i);
+    const uint32_t before = 3 + prng_below(&prng, 8), added = 1 + prng_below(&prng, 4);
+    begin(before, 1, 5 + prng_below(&prng, 80), (uint8_t)(1 + prng_below(&prng, 3)));
+    for (uint32_t i = 0; i < added; i++)
+        world_node(&world, "za", 100);
+    const uint32_t fewest = fewest_moves(before + added);
+    settle();
+    expect_whole();
+    expect_level((struct tally){1, UINT32_MAX});
+    ck_assert_uint_eq(world.steps[STEP_MOVE], fewest);
+    world_fini(&world);
+}
+END_TEST
+
 START_TEST(a_node_that_returns_in_time_moves_nothing)
 {
     begin(4, 1, 40, 2);
@@ -719,6 +776,8 @@ cluster_rebalance_suite(void)
     tcase_add_test(tcase, the_copy_that_is_known_to_have_the_most_is_promoted);
     tcase_add_test(tcase, a_shard_without_anyone_to_promote_is_an_orphan_until_somebody_returns);
     tcase_add_test(tcase, copies_of_a_dead_node_are_replaced_after_the_delay_and_not_before);
+    tcase_add_test(tcase, copies_of_a_dead_node_are_replaced_in_its_zone_and_nothing_else_moves);
+    tcase_add_loop_test(tcase, new_nodes_are_filled_by_no_more_moves_than_it_takes, 0, 60);
     tcase_add_test(tcase, a_node_that_returns_in_time_moves_nothing);
     tcase_add_test(tcase, a_move_whose_target_dies_is_taken_back);
     tcase_add_test(tcase, no_more_shards_than_allowed_have_a_copy_on_its_way);
