@@ -47,7 +47,7 @@ step_cut(struct map *map, struct shard *shard, const struct shard_step *step)
     for (uint32_t i = 0; i < 2; i++) {
         children[i] = map_shard_own(map, shard->children[i]);
         if (children[i] == NULL || children[i]->cfg_ver != step->child_cfg_ver[i] ||
-            shard_in_sync(children[i]) < children[i]->min_insync || shard_in_sync(children[i]) == 0)
+            shard_in_sync(children[i]) < children[i]->min_insync)
             return OMEN_E_CONFLICT;
     }
     for (uint32_t i = 0; i < 2; i++) {

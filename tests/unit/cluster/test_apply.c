@@ -109,7 +109,10 @@ START_TEST(an_entry_that_was_applied_is_not_applied_again)
 {
     struct command_result result;
     world_init(&world, 1);
-    const struct command command = create_command("docs", 1, 1);
+    struct command command =
+        command_of(COMMAND_SETTING_PUT); // which could be done any number of times
+    command.setting.expected = VERSION_ANY;
+    command.setting.name = name_of("color");
     uint8_t bytes[200];
     size_t count;
     ck_assert_int_eq(command_encode(&command, bytes, sizeof bytes, &count), OMEN_OK);
