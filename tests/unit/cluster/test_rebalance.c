@@ -406,6 +406,25 @@ START_TEST(no_more_shards_than_allowed_have_a_copy_on_its_way)
 }
 END_TEST
 
+START_TEST(missing_copies_of_many_shards_are_made_a_few_at_a_time)
+{
+    begin(4, 1, 40, 1);
+    struct command command = command_of(COMMAND_COLLECTION_ALTER);
+    command.alter = (struct command_alter){world.map.collections[0].id, VERSION_ANY, 2, 0};
+    ck_assert_int_eq(world_apply(&world, &command).status, OMEN_OK);
+    for (uint32_t made = 0; made < 40; made += world.rebalance.config.moves_max) {
+        ck_assert(world_rebalance(&world, NULL));
+        ck_assert_uint_eq(world.output.notes[REBALANCE_ASSIGNED], world.rebalance.config.moves_max);
+        while (world_obey(&world))
+            continue;
+        world.now_ns += 1000000000ull;
+    }
+    settle();
+    expect_whole();
+    world_fini(&world);
+}
+END_TEST
+
 START_TEST(a_new_zone_gets_a_copy_of_every_shard)
 {
     begin(4, 1, 12, 2);
@@ -781,6 +800,7 @@ cluster_rebalance_suite(void)
     tcase_add_test(tcase, a_node_that_returns_in_time_moves_nothing);
     tcase_add_test(tcase, a_move_whose_target_dies_is_taken_back);
     tcase_add_test(tcase, no_more_shards_than_allowed_have_a_copy_on_its_way);
+    tcase_add_test(tcase, missing_copies_of_many_shards_are_made_a_few_at_a_time);
     tcase_add_test(tcase, a_new_zone_gets_a_copy_of_every_shard);
     tcase_add_test(tcase, a_lower_replication_drops_what_is_too_much_and_a_higher_one_adds);
     tcase_add_test(tcase, a_large_shard_is_split_beside_its_copies);
