@@ -81,12 +81,13 @@ member_propose(struct step *step, enum replica_change_kind kind, struct replica_
     step->out->change = replica->change;
 }
 
-// After an ACK: a learner that has caught up counts from here on, and is proposed when it has all that is committed.
+// After an ACK: a learner that has caught up counts from here on, and is proposed when it has all that is committed, and this
+// term's beginning. Not only when open: with too few in sync the term could never open.
 void
 member_ready(struct step *step, struct replica_peer *peer)
 {
     struct replica *replica = step->replica;
-    if (!replica_is_open(replica) || peer->in_sync || peer->diverged ||
+    if (replica->role != REPLICA_PRIMARY || peer->in_sync || peer->diverged ||
         peer->state != REPLICA_STREAM || !meta_learner(&replica->meta, peer->uuid))
         return;
     if (!peer->pending && replica->last_seq - peer->match <= REPLICA_LAG_MAX)

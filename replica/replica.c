@@ -101,6 +101,9 @@ static bool
 entries_are_sound(const struct replica_msg *msg)
 {
     uint64_t term = msg->prev_term, stamp_ms = 0;
+    const bool leads = msg->kind == REPLICA_APPEND || msg->kind == REPLICA_NEED_SNAPSHOT;
+    if (leads && (msg->prev_seq == 0) != (msg->prev_term == 0))
+        return false;
     if (msg->entry_count > REPLICA_ENTRIES_MAX || (msg->entry_count > 0 && msg->entries == NULL))
         return false;
     for (uint32_t i = 0; i < msg->entry_count; i++) {
@@ -125,8 +128,7 @@ msg_is_sound(const struct replica *replica, const struct replica_msg *msg)
            replica_uuid_equal(msg->to, replica->config.uuid) && !replica_uuid_is_none(msg->from) &&
            !replica_uuid_equal(msg->from, replica->config.uuid) && msg->term < REPLICA_NUMBER_MAX &&
            msg->cfg_ver < REPLICA_NUMBER_MAX && msg->seq < REPLICA_NUMBER_MAX &&
-           msg->prev_seq < REPLICA_NUMBER_MAX && msg->prev_term <= msg->term &&
-           (msg->prev_seq == 0) == (msg->prev_term == 0) && msg->commit < REPLICA_NUMBER_MAX &&
+           msg->prev_seq < REPLICA_NUMBER_MAX && msg->prev_term <= msg->term && msg->round < REPLICA_NUMBER_MAX && msg->commit < REPLICA_NUMBER_MAX &&
            msg->chunk < REPLICA_CHUNKS_MAX && msg->chunk_count <= REPLICA_CHUNKS_MAX &&
            msg->byte_count <= REPLICA_CHUNK_BYTES_MAX &&
            (msg->byte_count == 0 || msg->bytes != NULL) &&
