@@ -29,14 +29,15 @@ send_ack(struct step *step)
     struct replica *replica = step->replica;
     const bool early = REPLICA_BUG(replica, ACK_BEFORE_FSYNC);
     if (replica_uuid_is_none(replica->leader) ||
-        (replica->durable_promised != replica->promised && !early))
-        return;
+        (replica->durable_promised != replica->promised && !early) || replica->agreed_seq == 0)
+        return; // nothing to say yet
     struct replica_msg *ack = msg_add(step, REPLICA_ACK, replica->leader);
     if (ack == NULL)
         return;
     ack->term = replica->promised;
     ack->seq = replica->agreed_seq < replica->durable_seq || early ? replica->agreed_seq
                                                                    : replica->durable_seq;
+    ack->prev_seq = replica->agreed_seq;
     ack->commit = replica->commit_seq;
 }
 

@@ -122,7 +122,7 @@ peer_ack(struct step *step, const struct replica_msg *msg)
     struct replica *replica = step->replica;
     struct replica_peer *peer = peer_find(replica, msg->from);
     if (replica->role != REPLICA_PRIMARY || msg->term != replica->promised || peer == NULL ||
-        msg->seq > replica->last_seq) {
+        msg->prev_seq > replica->last_seq || msg->seq > msg->prev_seq) {
         replica->counters.fenced_msgs++;
         return;
     }
@@ -135,7 +135,7 @@ peer_ack(struct step *step, const struct replica_msg *msg)
         peer->commit_known = msg->commit;
     if (peer->state != REPLICA_STREAM) {
         peer->state = REPLICA_STREAM;
-        peer->next = peer->match + 1;
+        peer->next = (msg->prev_seq > peer->match ? msg->prev_seq : peer->match) + 1;
     } else if (peer->next <= peer->match) {
         peer->next = peer->match + 1;
     }

@@ -128,7 +128,8 @@ msg_is_sound(const struct replica *replica, const struct replica_msg *msg)
            replica_uuid_equal(msg->to, replica->config.uuid) && !replica_uuid_is_none(msg->from) &&
            !replica_uuid_equal(msg->from, replica->config.uuid) && msg->term < REPLICA_NUMBER_MAX &&
            msg->cfg_ver < REPLICA_NUMBER_MAX && msg->seq < REPLICA_NUMBER_MAX &&
-           msg->prev_seq < REPLICA_NUMBER_MAX && msg->prev_term <= msg->term && msg->round < REPLICA_NUMBER_MAX && msg->commit < REPLICA_NUMBER_MAX &&
+           msg->prev_seq < REPLICA_NUMBER_MAX && msg->prev_term <= msg->term &&
+           msg->round < REPLICA_NUMBER_MAX && msg->commit < REPLICA_NUMBER_MAX &&
            msg->chunk < REPLICA_CHUNKS_MAX && msg->chunk_count <= REPLICA_CHUNKS_MAX &&
            msg->byte_count <= REPLICA_CHUNK_BYTES_MAX &&
            (msg->byte_count == 0 || msg->bytes != NULL) &&

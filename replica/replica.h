@@ -291,7 +291,7 @@ struct replica_answer {
     uint64_t request;
     omen_status status; // OMEN_E_TIMEOUT: it may have happened
     enum replica_outcome outcome;
-    uint64_t term, seq; // the token
+    uint64_t term, seq; // the token; term 0: done long ago
 };
 
 // A stretch of the log, wanted for a peer.

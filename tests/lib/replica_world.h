@@ -50,7 +50,7 @@ struct world_node {
     struct replica_entry log[WORLD_LOG]; // with what is not durable
     struct world_commit pending[WORLD_PENDING];
     uint32_t pending_count;
-    struct replica_log_read reads[REPLICA_MEMBERS_MAX];
+    struct replica_log_read reads[64];
     uint32_t read_count;
     struct world_read strong[8];
     uint32_t strong_count;
@@ -83,7 +83,9 @@ struct world {
     struct world_result results[WORLD_LOG];
     uint64_t op_seq[WORLD_OPS]; // where it was committed
     uint64_t acked_max, next_op, next_request, uuids;
-    uint32_t cut; // bit a*4+b: what a sends to b is lost
+    uint32_t alone;       // a node that hears nothing and nobody hears; WORLD_NODES: none
+    bool paused;          // and it does nothing
+    uint32_t cut;         // bit a*4+b: what a sends to b is lost
     uint32_t loss, peace; // percent of messages; turns for one that may bring a fault
     uint64_t acks, strong_reads, promotions, adds, removes, installs, wipes, crashes, leases;
     const char *broken;
@@ -174,15 +176,14 @@ world_start(struct world *world, uint32_t at)
     struct world_disk *disk = &node->disk;
     static struct replica_term terms[WORLD_LOG];
     static struct dedupe_op ops[WORLD_LOG];
-    struct replica_disk given = {.promised = disk->promised,
-                                 .first_seq = disk->first_seq,
-                                 .last_seq = disk->last_seq,
-                                 .commit_seq = disk->commit_seq > disk->applied_seq
-                                                   ? disk->commit_seq
-                                                   : disk->applied_seq,
-                                 .applied_seq = disk->applied_seq,
-                                 .terms = terms,
-                                 .ops = ops};
+    struct replica_disk given = {
+        .promised = disk->promised,
+        .first_seq = disk->first_seq,
+        .last_seq = disk->last_seq,
+        .commit_seq = disk->commit_seq > disk->applied_seq ? disk->commit_seq : disk->applied_seq,
+        .applied_seq = disk->applied_seq,
+        .terms = terms,
+        .ops = ops};
     for (uint64_t seq = 1; seq <= disk->last_seq; seq++) {
         const struct replica_entry *entry = &disk->log[seq];
         if (seq + 1 >= disk->first_seq &&
@@ -260,8 +261,8 @@ world_send(struct world *world, const struct replica_msg *msg)
     const uint32_t from = world_node_of(world, msg->from), to = world_node_of(world, msg->to);
     if (from == WORLD_NODES || to == WORLD_NODES || (world->cut >> (from * 4 + to) & 1) != 0)
         return;
-    const uint32_t slot = world->net_count < WORLD_NET ? world->net_count++
-                                                       : world_below(world, WORLD_NET);
+    const uint32_t slot =
+        world->net_count < WORLD_NET ? world->net_count++ : world_below(world, WORLD_NET);
     world->net[slot].msg = *msg;
     for (uint32_t i = 0; i < msg->entry_count; i++)
         world->net[slot].entries[i] = msg->entries[i];
@@ -303,7 +304,8 @@ world_answer(struct world *world, uint32_t at, const struct replica_answer *answ
         return;
     struct world_result *result = &world->results[answer->seq];
     const uint64_t op = answer->request & 0xffff;
-    if (!result->known || result->op != op || result->term != answer->term)
+    if (!result->known || result->op != op ||
+        (answer->term != 0 && result->term != answer->term)) // 0: older than the copy remembers
         world_fail(world, "an answer names a place that holds something else");
     result->acked = true;
     world->acks++;
@@ -349,7 +351,7 @@ world_output(struct world *world, uint32_t at)
                 node->strong[j].seen = node->disk.applied_seq;
             }
     for (uint32_t i = 0; i < out->read_count; i++)
-        if (node->read_count < REPLICA_MEMBERS_MAX)
+        if (node->read_count < 64)
             node->reads[node->read_count++] = out->reads[i];
     if (out->change.kind != REPLICA_CHANGE_NONE && world->change_count < WORLD_CHANGES)
         world->changes[world->change_count++] = out->change;
@@ -449,13 +451,13 @@ world_control(struct world *world)
     struct replica_meta *meta = &world->meta;
     const uint32_t old = world_node_of(world, meta->primary);
     const bool lost = old == WORLD_NODES || !world->nodes[old].up ||
-                      world->nodes[old].boot != world->primary_boot;
+                      world->nodes[old].boot != world->primary_boot || world->alone == old;
     const bool may = old == WORLD_NODES || world->nodes[old].boot > world->primary_boot ||
                      world->now_ns >= world->nodes[old].guard_ns;
     if (may && (lost || (!world->calm && world_below(world, 10) == 0))) {
         const struct replica_uuid uuid = meta->in_sync[world_below(world, meta->in_sync_count)];
         const uint32_t at = world_node_of(world, uuid);
-        if (at < WORLD_NODES && world->nodes[at].up)
+        if (at < WORLD_NODES && world->nodes[at].up && at != world->alone)
             world_promote(world, uuid, world_below(world, 2) == 0);
         return;
     }
@@ -532,8 +534,9 @@ world_entries(struct world *world, uint32_t at)
                                .reader_term = read.term,
                                .entries = entries};
     memmove(node->reads, node->reads + 1, --node->read_count * sizeof *node->reads);
-    for (uint64_t seq = read.first_seq; in.entry_count < read.count && seq <= node->replica.last_seq &&
-                                        seq >= node->replica.first_seq;
+    for (uint64_t seq = read.first_seq;
+         in.entry_count < read.count && seq <= node->replica.last_seq &&
+         seq >= node->replica.first_seq;
          seq++)
         entries[in.entry_count++] = node->log[seq];
     world_step(world, at, &in);
@@ -545,11 +548,13 @@ world_serve(struct world *world, uint32_t at)
     struct world_node *node = &world->nodes[at];
     const struct replica_serve serve = node->serve;
     static const uint8_t bytes[4] = "data";
-    struct replica_input in = {.uuid = serve.uuid, .snapshot = serve.snapshot, .chunk = serve.chunk};
+    struct replica_input in = {
+        .uuid = serve.uuid, .snapshot = serve.snapshot, .chunk = serve.chunk};
     node->serve.kind = REPLICA_SERVE_NONE;
     switch (serve.kind) {
     case REPLICA_SERVE_SNAPSHOT:
-        if (node->snapshot->last_seq + 1 < node->replica.first_seq || node->snapshot->last_seq == 0 ||
+        if (node->snapshot->last_seq + 1 < node->replica.first_seq ||
+            node->snapshot->last_seq == 0 ||
             !replica_uuid_equal(node->snapshot->uuid, node->disk.uuid)) {
             *node->snapshot = node->disk;
             node->snapshot->last_seq = node->disk.applied_seq;
@@ -598,7 +603,8 @@ world_propose(struct world *world, uint32_t at)
 {
     struct world_node *node = &world->nodes[at];
     uint64_t op = world->next_op;
-    if ((world->calm && world_below(world, 16) != 0) || node->replica.last_seq > WORLD_LOG - 200 || world->next_op > WORLD_OPS - 100)
+    if ((world->calm && world_below(world, 16) != 0) || node->replica.last_seq > WORLD_LOG - 200 ||
+        world->next_op > WORLD_OPS - 100)
         return;
     if (world->next_op == 0 || world_below(world, 3) != 0)
         op = ++world->next_op;
@@ -635,7 +641,8 @@ world_reads_done(struct world *world, uint32_t at)
     for (uint32_t i = 0; i < node->strong_count; i++) {
         if (!node->strong[i].served)
             continue;
-        struct replica_input in = {.kind = REPLICA_IN_READ_DONE, .request = node->strong[i].request};
+        struct replica_input in = {.kind = REPLICA_IN_READ_DONE,
+                                   .request = node->strong[i].request};
         node->strong[i].served = false;
         world_step(world, at, &in);
         return;
@@ -657,6 +664,42 @@ world_lease(struct world *world, uint32_t at)
     world->leases++;
 }
 
+// The primary, most likely, while others go on without it.
+static void
+world_isolate(struct world *world)
+{
+    const uint32_t primary = world_node_of(world, world->meta.primary);
+    world->alone = primary < WORLD_NODES && world_below(world, 4) != 0
+                       ? primary
+                       : world_below(world, WORLD_NODES);
+    world->paused = world_below(world, 2) == 0;
+    world->cut = 0;
+    for (uint32_t i = 0; i < WORLD_NODES; i++)
+        world->cut |= 1u << (world->alone * 4 + i) | 1u << (i * 4 + world->alone);
+}
+
+// A node that was stopped in the middle of a turn goes on with the time that it had read before.
+static void
+world_heal(struct world *world)
+{
+    const uint32_t at = world->alone;
+    world->alone = WORLD_NODES;
+    world->cut = 0;
+    if (at == WORLD_NODES || !world->nodes[at].up || !world->paused)
+        return;
+    struct world_node *node = &world->nodes[at];
+    if (node->strong_count < 8) {
+        const uint64_t request = ++world->next_request << 16;
+        node->strong[node->strong_count++] =
+            (struct world_read){.request = request, .floor = world->acked_max};
+        struct replica_input in = {
+            .kind = REPLICA_IN_READ, .request = request, .now_ns = node->now_ns};
+        world_step(world, at, &in);
+    }
+    for (uint32_t i = 0; i < 8; i++)
+        world_reads_done(world, at);
+}
+
 static void
 world_faults(struct world *world, uint32_t at)
 {
@@ -668,8 +711,10 @@ world_faults(struct world *world, uint32_t at)
         world_wipe(world, at);
     else if (draw < 16)
         world->cut = (uint32_t)prng_next(&world->prng) & (uint32_t)prng_next(&world->prng) & 0xffff;
+    else if (draw < 30)
+        world_isolate(world);
     else if (draw < 60)
-        world->cut = 0;
+        world_heal(world);
     else if (draw < 140 && node->up && node->replica.applied_seq > 8) {
         struct replica_input in = {.kind = REPLICA_IN_TRIMMED,
                                    .seq = node->disk.applied_seq - world_below(world, 8)};
@@ -698,7 +743,8 @@ world_node_turn(struct world *world, uint32_t at)
     case 0:
     case 1:
         if (node->pending_count > 0) {
-            in = (struct replica_input){.kind = REPLICA_IN_PERSISTED, .ticket = node->pending[0].ticket};
+            in = (struct replica_input){.kind = REPLICA_IN_PERSISTED,
+                                        .ticket = node->pending[0].ticket};
             world_persist(world, at);
             world_step(world, at, &in);
         }
@@ -718,14 +764,16 @@ world_node_turn(struct world *world, uint32_t at)
         break;
     case 5:
         in = (struct replica_input){.kind = REPLICA_IN_META, .meta = &world->meta};
-        if (world->calm || world_below(world, 4) == 0)
+        if (world->alone != at && (world->calm || world_below(world, 4) == 0))
             world_step(world, at, &in);
         break;
     case 6:
         if (node->serve.kind != REPLICA_SERVE_NONE)
             world_serve(world, at);
-        else if (world_below(world, 8) == 0 || (world->calm && world_below(world, 3) == 0))
-            world_lease(world, at);
+        else if (world_below(world, 8) == 0 || (world->calm && world_below(world, 3) == 0)) {
+            if (world->alone != at)
+                world_lease(world, at);
+        }
         break;
     default:
         if (world->now_ns >= node->wake_ns)
@@ -741,8 +789,10 @@ world_turn(struct world *world)
     world->now_ns += world_below(world, 2 * (uint32_t)WORLD_MS);
     for (uint32_t i = 0; i < 3; i++)
         world_deliver(world);
-    if (world->nodes[at].up)
+    if (world->nodes[at].up && (world->alone != at || !world->paused))
         world_node_turn(world, at);
+    else if (world->nodes[at].up)
+        return;
     else if (world_below(world, world->calm ? 4 : 20) == 0)
         world_start(world, at);
     if (world->change_count > 0 && world_below(world, 8) == 0) {
@@ -765,6 +815,7 @@ world_open(struct world *world, uint64_t seed, int bug)
     prng_init(&world->prng, seed);
     world->now_ns = 1000 * WORLD_MS;
     world->bug = bug;
+    world->alone = WORLD_NODES;
     world->loss = world_below(world, 30);
     world->peace = 1u << world_below(world, 5);
     for (uint32_t i = 0; i < WORLD_NODES; i++) {
@@ -816,7 +867,7 @@ world_run(struct world *world, uint32_t turns)
             world_check(world);
     }
     world->calm = true;
-    world->cut = 0;
+    world_heal(world);
     for (uint32_t i = 0; i < 60000 && world->broken == NULL && !world_is_whole(world); i++)
         world_turn(world);
     if (world->broken == NULL && !world_is_whole(world))

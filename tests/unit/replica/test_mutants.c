@@ -42,6 +42,7 @@ is_caught(int bug, uint64_t seed)
         if (broken != NULL && getenv("REPLICA_TABLE") != NULL)
             printf("  %s\n", broken);
         fflush(stdout);
+        world_close(&world);
         _exit(broken != NULL);
     }
     int status = 0;

@@ -12,7 +12,8 @@ static void
 say(const struct world *it, unsigned seed)
 {
     char line[1024];
-    printf("seed %u: %s acks=%llu reads=%llu promotions=%llu adds=%llu removes=%llu installs=%llu wipes=%llu crashes=%llu cfg=%llu\n",
+    printf("seed %u: %s acks=%llu reads=%llu promotions=%llu adds=%llu removes=%llu installs=%llu "
+           "wipes=%llu crashes=%llu cfg=%llu\n",
            seed, it->broken != NULL ? it->broken : "ok", (unsigned long long)it->acks,
            (unsigned long long)it->strong_reads, (unsigned long long)it->promotions,
            (unsigned long long)it->adds, (unsigned long long)it->removes,
