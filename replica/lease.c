@@ -45,8 +45,8 @@ grant(struct lease *lease, struct lease_row *row, struct lease_output *out)
 {
     row->asked = false;
     row->granted_ns = lease->now_ns;
-    out->grants[out->grant_count++] =
-        (struct lease_grant){row->node, row->boot, row->sent_ns, lease->config.lease_ns};
+    out->grants[out->grant_count++] = (struct lease_grant){
+        row->node, row->boot, row->sent_ns, lease->config.lease_ns, lease->map_version};
 }
 
 static void
@@ -75,6 +75,8 @@ on_round(struct lease *lease, const struct lease_input *in, struct lease_output 
     if (!lease->leads || in->round != lease->round_sent)
         return; // of an earlier time as leader
     lease->round_confirmed = in->round;
+    if (in->map_version > lease->map_version)
+        lease->map_version = in->map_version;
     for (uint32_t i = 0; i < lease->row_count; i++)
         if (lease->rows[i].asked && lease->rows[i].round <= in->round)
             grant(lease, &lease->rows[i], out);

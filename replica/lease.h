@@ -6,6 +6,7 @@
 // Units:   nanoseconds of this node's monotonic clock; `sent_ns` is of the asking node's, and goes back as it came.
 //
 // While a node holds a lease nobody else is made primary of its shards, so its primaries may answer strong reads from memory.
+// It counts only for replicas that know the metadata as of the grant: else a deposed primary's node would hold one again.
 // A lease counts from when it was asked for, and is granted after a round that began later: so the leader was still one then. A new
 // leader cannot know what the old one granted, and waits a whole guard first; the guard is longer than the lease by what clocks may
 // differ in rate.
@@ -38,6 +39,7 @@ struct lease {
     bool leads;
     uint64_t now_ns, since_ns; // since_ns: it leads
     uint64_t round, round_sent, round_confirmed;
+    uint64_t map_version;
     struct lease_row rows[LEASE_NODES_MAX];
     uint32_t row_count;
     uint64_t refused; // questions
@@ -55,10 +57,12 @@ struct lease_input {
     uint64_t now_ns;
     enum lease_input_kind kind;
     uint64_t node, boot, sent_ns, round;
+    uint64_t map_version; // ROUND: of the metadata that this leader has
 };
 
 struct lease_grant {
     uint64_t node, boot, sent_ns, lease_ns;
+    uint64_t map_version; // the lease counts for who knows the metadata as of here
 };
 
 struct lease_output {

@@ -40,6 +40,7 @@ enum replica_bug {
     REPLICA_BUG_RESUME_SAME_TERM,
     REPLICA_BUG_LEASE_IGNORE,
     REPLICA_BUG_LEASE_NO_RECHECK,
+    REPLICA_BUG_LEASE_OLD_VIEW,
     REPLICA_BUG_APPLY_UNCOMMITTED,
     REPLICA_BUG_NO_DEDUPE,
     REPLICA_BUGS_END,
@@ -272,6 +273,7 @@ struct replica_input {
         uint64_t request; // READ, READ_DONE
         struct {
             uint64_t boot, sent_ns, lease_ns; // LEASE
+            uint64_t known_ver;               // cfg_ver as of the grant, or later
         };
         struct { // everything else names what it needs
             struct replica_uuid uuid;

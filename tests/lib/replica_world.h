@@ -57,7 +57,7 @@ struct world_node {
     struct replica_serve serve; // a snapshot's errand
     struct world_disk *snapshot;
     uint64_t snapshot_of; // learner: node + 1 it came from
-    uint64_t lease_sent_ns, wake_ns;
+    uint64_t lease_sent_ns, lease_ver, wake_ns;
 };
 
 struct world_msg {
@@ -656,10 +656,12 @@ world_lease(struct world *world, uint32_t at)
     struct replica_input in = {.kind = REPLICA_IN_LEASE,
                                .boot = node->boot,
                                .sent_ns = node->lease_sent_ns,
-                               .lease_ns = WORLD_LEASE_NS};
+                               .lease_ns = WORLD_LEASE_NS,
+                               .known_ver = node->lease_ver};
     if (node->lease_sent_ns != 0)
         world_step(world, at, &in);
     node->lease_sent_ns = world->now_ns;
+    node->lease_ver = world->meta.cfg_ver;
     node->guard_ns = world->now_ns + WORLD_GUARD_NS;
     world->leases++;
 }
@@ -771,7 +773,7 @@ world_node_turn(struct world *world, uint32_t at)
         if (node->serve.kind != REPLICA_SERVE_NONE)
             world_serve(world, at);
         else if (world_below(world, 8) == 0 || (world->calm && world_below(world, 3) == 0)) {
-            if (world->alone != at)
+            if (world->alone != at || !world->paused) // its map may lag behind its lease
                 world_lease(world, at);
         }
         break;

@@ -23,6 +23,7 @@ static const char *const names[REPLICA_BUGS_END] = {
     [REPLICA_BUG_RESUME_SAME_TERM] = "resume_same_term",
     [REPLICA_BUG_LEASE_IGNORE] = "lease_ignore",
     [REPLICA_BUG_LEASE_NO_RECHECK] = "lease_no_recheck",
+    [REPLICA_BUG_LEASE_OLD_VIEW] = "lease_old_view",
     [REPLICA_BUG_APPLY_UNCOMMITTED] = "apply_uncommitted",
     [REPLICA_BUG_NO_DEDUPE] = "no_dedupe",
 };
