@@ -28,7 +28,7 @@ say(const struct world *it, unsigned seed)
 START_TEST(nothing_acknowledged_is_lost_whatever_happens)
 {
     const char *alone = getenv("REPLICA_SEED");
-    const unsigned seed = alone != NULL ? (unsigned)atoi(alone) : (unsigned)_i;
+    const unsigned seed = alone != NULL ? (unsigned)strtoul(alone, NULL, 10) : (unsigned)_i;
     world_open(&world, seed, 0);
     const char *broken = world_run(&world, 4000);
     if (alone != NULL || broken != NULL)
@@ -45,7 +45,7 @@ replica_suite(void)
     TCase *tcase = tcase_create("seeds");
     const char *seeds = getenv("REPLICA_SEEDS");
     tcase_add_loop_test(tcase, nothing_acknowledged_is_lost_whatever_happens, 0,
-                        seeds != NULL ? atoi(seeds) : 60);
+                        seeds != NULL ? (int)strtol(seeds, NULL, 10) : 60);
     suite_add_tcase(suite, tcase);
     return suite;
 }
