@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "tests/lib/check_main.h"
+#include "tests/lib/lease_world.h"
 #include "tests/lib/replica_world.h"
 
 #define SEEDS_MAX 1000u
@@ -62,6 +63,18 @@ START_TEST(a_deliberate_error_is_caught_within_a_thousand_seeds)
 }
 END_TEST
 
+START_TEST(a_lease_that_no_quorum_confirmed_is_caught)
+{
+    static struct lease_world leases;
+    const struct lease_config config = {
+        .lease_ns = 100 * LEASE_MS, .guard_ns = 120 * LEASE_MS, .bug_grant_unconfirmed = true};
+    uint64_t seed = 0;
+    while (seed < SEEDS_MAX && lease_run(seed, &config, &leases) == NULL)
+        seed++;
+    ck_assert_msg(seed < SEEDS_MAX, "lease_grant_unconfirmed was not caught");
+}
+END_TEST
+
 static Suite *
 mutants_suite(void)
 {
@@ -70,6 +83,7 @@ mutants_suite(void)
     tcase_set_timeout(tcase, 600);
     tcase_add_loop_test(tcase, a_deliberate_error_is_caught_within_a_thousand_seeds,
                         REPLICA_BUG_NONE + 1, REPLICA_BUGS_END);
+    tcase_add_test(tcase, a_lease_that_no_quorum_confirmed_is_caught);
     suite_add_tcase(suite, tcase);
     return suite;
 }
