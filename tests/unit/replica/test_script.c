@@ -104,9 +104,10 @@ command(void *context, const char *line, struct text *answer)
     (void)context;
     sscanf(line, "%15s %llu %llu %llu %llu %llu %llu %llu", name, &n[0], &n[1], &n[2], &n[3], &n[4],
            &n[5], &n[6]);
-    if (strcmp(name, "open") == 0)
+    if (strcmp(name, "open") == 0) {
+        replica_fini(&one.replica); // the story before
         alone_open(&one, n[0], n[1]);
-    else if (strcmp(name, "meta") == 0)
+    } else if (strcmp(name, "meta") == 0)
         meta(n[0], n[1], (uint32_t)n[2]);
     else if (strcmp(name, "append") == 0)
         alone_append(&one, n[0], n[1], n[2], n[3], n[4], (uint32_t)n[5], n[6]);
@@ -138,6 +139,7 @@ START_TEST(every_story_goes_as_written)
         free(names[i]);
     }
     free(names);
+    replica_fini(&one.replica);
 }
 END_TEST
 
