@@ -168,28 +168,55 @@ move_for_zones(struct plan *plan)
     return false;
 }
 
-// One copy off this node. Those that are not primary first: they go without a handing over.
+// One copy off this node: to the emptiest node that any of its copies can go to, since a copy that goes to another leaves that
+// one to be filled by somebody else, which may be a move more than it takes. Of these, one that is not primary: it
+// goes without a handing over. No node is emptier than `emptiest`.
 static bool
-move_off(struct plan *plan, uint32_t from)
+move_off(struct plan *plan, uint32_t from, uint32_t emptiest)
 {
-    const uint32_t node = plan->state->nodes[from].number;
-    for (uint32_t pass = 0; pass < 2; pass++) {
-        for (uint32_t s = 0; s < plan->map->shard_count; s++) {
-            const struct replica *replica = shard_replica_on(&plan->map->shards[s], node);
-            if (replica == NULL ||
-                uuid_equal(replica->uuid, plan->map->shards[s].primary) != (pass > 0))
-                continue;
-            const struct outlook look = plan_look(plan, s);
-            if (!is_calm(plan, &look))
-                continue;
-            const uint32_t to = better_place(plan, &look, replica);
-            if (to != PLACE_NONE)
-                return move_to(plan, &look, replica, to);
-        }
+    const struct rebalance *state = plan->state;
+    const uint32_t node = state->nodes[from].number;
+    const uint64_t least_fill = place_fill(&state->nodes[emptiest], 0);
+    struct outlook best = {0};
+    uint32_t best_to = PLACE_NONE;
+    uint64_t best_fill = UINT64_MAX;
+    bool best_leads = false;
+    for (uint32_t s = 0; s < plan->map->shard_count; s++) {
+        const struct replica *replica = shard_replica_on(&plan->map->shards[s], node);
+        if (replica == NULL)
+            continue;
+        const struct outlook look = plan_look(plan, s);
+        if (!is_calm(plan, &look))
+            continue;
+        const uint32_t to = better_place(plan, &look, replica);
+        if (to == PLACE_NONE)
+            continue;
+        const bool leads = uuid_equal(replica->uuid, look.shard->primary);
+        const uint64_t fill = place_fill(&state->nodes[to], 0);
+        if (fill > best_fill || (fill == best_fill && leads >= best_leads))
+            continue;
+        best = look;
+        best_to = to;
+        best_fill = fill;
+        best_leads = leads;
+        if (!leads && fill == least_fill)
+            break;
     }
-    return false;
+    return best_to != PLACE_NONE &&
+           move_to(plan, &best, shard_replica_on(best.shard, node), best_to);
 }
 
+// Whether a node is above its share even without one of its units.
+static bool
+has_surplus(const struct rebalance *state, uint32_t row)
+{
+    const struct place_node *node = &state->nodes[row];
+    return node->load > 0 &&
+           (wide)(node->load - 1) * state->weight_total >= (wide)state->load_total * node->weight;
+}
+
+// The fullest node gives. When it cannot, because its copies lie on all emptier nodes or are on their way, the next gives what is
+// above its share; what would bring it below waits for what is on its way, which may let the fullest give after all.
 static bool
 move_for_load(struct plan *plan)
 {
@@ -202,6 +229,7 @@ move_for_load(struct plan *plan)
             (emptiest == PLACE_NONE ||
              place_fill(&state->nodes[i], 0) < place_fill(&state->nodes[emptiest], 0)))
             emptiest = i;
+    bool is_blocked = false;
     for (;;) {
         uint32_t fullest = PLACE_NONE;
         for (uint32_t i = 0; i < count; i++)
@@ -211,9 +239,12 @@ move_for_load(struct plan *plan)
                 fullest = i;
         if (fullest == PLACE_NONE || !load_is_worth_it(plan, fullest, emptiest, 1))
             return false;
-        if (move_off(plan, fullest))
+        if (is_blocked && state->moving > 0 && !has_surplus(state, fullest))
+            return false;
+        if (move_off(plan, fullest, emptiest))
             return true;
         tried[fullest] = true;
+        is_blocked = true;
     }
 }
 
