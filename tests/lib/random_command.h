@@ -1,6 +1,6 @@
 // tests/lib/random_command.h -- commands drawn at random: mostly sensible ones, some hostile.
 //
-// Shape: shell.
+// Shape: shell. Each draw is a statement: in what order the values of a list are worked out is the compiler's choice.
 #ifndef OMEN_TESTS_RANDOM_COMMAND_H
 #define OMEN_TESTS_RANDOM_COMMAND_H
 #include <string.h>
@@ -103,12 +103,12 @@ random_body(struct prng *prng, const struct map *map, struct command *command)
     const struct cluster_uuid uuid = {0, 1 + prng_below(prng, 10)};
     switch (command->kind) {
     case COMMAND_NODE_REGISTER:
-        command->node = (struct command_node){.uuid = uuid,
-                                              .boot = prng_below(prng, 50),
-                                              .features = prng_next(prng) | 3,
-                                              .weight = (uint16_t)prng_below(prng, 5),
-                                              .roles = (uint8_t)prng_below(prng, 8),
-                                              .zone = random_name(prng)};
+        command->node.uuid = uuid;
+        command->node.boot = prng_below(prng, 50);
+        command->node.features = prng_next(prng) | 3;
+        command->node.weight = (uint16_t)prng_below(prng, 5);
+        command->node.roles = (uint8_t)prng_below(prng, 8);
+        command->node.zone = random_name(prng);
         break;
     case COMMAND_NODE_STATE:
     case COMMAND_NODE_FORGET:
@@ -132,9 +132,12 @@ random_body(struct prng *prng, const struct map *map, struct command *command)
         break;
     case COMMAND_ALIASES:
         command->aliases.count = prng_below(prng, 4);
-        for (uint32_t i = 0; i < command->aliases.count; i++)
-            command->aliases.changes[i] = (struct alias_change){
-                random_name(prng), random_near(prng, map->next_id), VERSION_ANY};
+        for (uint32_t i = 0; i < command->aliases.count; i++) {
+            struct alias_change *change = &command->aliases.changes[i];
+            change->name = random_name(prng);
+            change->collection = random_near(prng, map->next_id);
+            change->expected = VERSION_ANY;
+        }
         break;
     case COMMAND_STEPS:
         command->steps.count = prng_below(prng, 6);

@@ -50,8 +50,10 @@ START_TEST(changed_bytes_are_refused_or_are_another_command)
         size_t count, second;
         random_command(&world.prng, &world.map, &command);
         ck_assert_int_eq(command_encode(&command, bytes, sizeof bytes, &count), OMEN_OK);
-        for (uint32_t change = 1 + prng_below(&world.prng, 3); change > 0; change--)
-            bytes[prng_below(&world.prng, (uint32_t)count)] = (uint8_t)prng_next(&world.prng);
+        for (uint32_t change = 1 + prng_below(&world.prng, 3); change > 0; change--) {
+            const uint32_t at = prng_below(&world.prng, (uint32_t)count);
+            bytes[at] = (uint8_t)prng_next(&world.prng);
+        }
         if (command_decode(bytes, count, &decoded) != OMEN_OK)
             continue;
         ck_assert_int_eq(command_encode(&decoded, again, sizeof again, &second), OMEN_OK);

@@ -125,9 +125,11 @@ START_TEST(hostile_bytes_with_a_good_checksum_are_refused_or_a_sound_map)
     prng_init(&world.prng, (uint64_t)_i);
     for (uint32_t i = 0; i < 4000; i++) {
         memcpy(changed, bytes, count);
-        for (uint32_t change = 1 + prng_below(&world.prng, 3); change > 0; change--)
-            changed[prng_below(&world.prng, (uint32_t)count - 8)] =
-                (uint8_t)(prng_next(&world.prng) >> prng_below(&world.prng, 8));
+        for (uint32_t change = 1 + prng_below(&world.prng, 3); change > 0; change--) {
+            const uint32_t at = prng_below(&world.prng, (uint32_t)count - 8);
+            const uint64_t value = prng_next(&world.prng);
+            changed[at] = (uint8_t)(value >> prng_below(&world.prng, 8));
+        }
         seal(changed, count);
         if (snapshot_decode(changed, count, &loaded) != OMEN_OK)
             continue;

@@ -21,8 +21,10 @@ START_TEST(greatest_claim_wins_in_every_order_of_arrival)
     for (int round = 0; round < 100; round++) {
         struct gossip_claim claims[6], greatest = alone_claim(1, GOSSIP_ALIVE, 1, 0);
         for (uint32_t i = 0; i < 6; i++) {
-            claims[i] = alone_claim(1, (enum gossip_state)prng_below(&prng, 4),
-                                    1 + prng_below(&prng, 2), prng_below(&prng, 3));
+            const enum gossip_state state = (enum gossip_state)prng_below(&prng, 4);
+            const uint64_t boot = 1 + prng_below(&prng, 2);
+            const uint32_t incarnation = prng_below(&prng, 3);
+            claims[i] = alone_claim(1, state, boot, incarnation);
             const struct gossip_claim *c = &claims[i];
             const uint64_t a = c->boot << 32 | (uint64_t)c->incarnation << 8 | c->state;
             const uint64_t b =

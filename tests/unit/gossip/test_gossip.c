@@ -297,14 +297,12 @@ START_TEST(whatever_happened_all_agree_again_when_it_ends)
 {
     struct prng prng;
     prng_init(&prng, (uint64_t)_i + 1000);
-    struct world *world = world_open(&(struct world_config){
-        .count = 3 + prng_below(&prng, 12),
-        .seed = (uint64_t)_i,
-        .loss_permille = prng_below(&prng, 200),
-        .profile = _i % 2 == 0 ? GOSSIP_LAN : GOSSIP_FAST,
-        .no_fallback = prng_below(&prng, 2) == 0,
-        .check = true,
-    });
+    struct world_config config = {
+        .seed = (uint64_t)_i, .profile = _i % 2 == 0 ? GOSSIP_LAN : GOSSIP_FAST, .check = true};
+    config.count = 3 + prng_below(&prng, 12);
+    config.loss_permille = prng_below(&prng, 200);
+    config.no_fallback = prng_below(&prng, 2) == 0;
+    struct world *world = world_open(&config);
     for (uint32_t host = 0; host < world->config.count; host++)
         world_start(world, host);
     for (uint32_t i = 0; i < 60; i++) {
@@ -335,8 +333,8 @@ odd_id(struct prng *prng)
     static const uint64_t edges[] = {0, 1, UINT64_MAX};
     if (prng_below(prng, 3) != 0)
         return world_id(prng_below(prng, 6));
-    return (struct gossip_id){.high = edges[prng_below(prng, 3)],
-                              .low = edges[prng_below(prng, 3)]};
+    const uint64_t high = edges[prng_below(prng, 3)];
+    return (struct gossip_id){.high = high, .low = edges[prng_below(prng, 3)]};
 }
 
 static uint64_t

@@ -24,21 +24,21 @@ random_address(struct prng *prng)
 static struct gossip_id
 random_id(struct prng *prng)
 {
-    return (struct gossip_id){.high = prng_next(prng), .low = prng_next(prng) | 1};
+    const uint64_t high = prng_next(prng); // each draw is a statement: lists have no order
+    return (struct gossip_id){.high = high, .low = prng_next(prng) | 1};
 }
 
 static struct gossip_meta
 random_meta(struct prng *prng)
 {
-    struct gossip_meta meta = {
-        .address = random_address(prng),
-        .client = random_address(prng),
-        .map_version = prng_next(prng),
-        .load = (uint32_t)prng_next(prng),
-        .roles = (uint8_t)prng_next(prng),
-        .zone_bytes = (uint8_t)prng_below(prng, GOSSIP_ZONE_BYTES_MAX + 1),
-        .data_bytes = (uint8_t)prng_below(prng, GOSSIP_DATA_BYTES_MAX + 1),
-    };
+    struct gossip_meta meta = {0};
+    meta.address = random_address(prng);
+    meta.client = random_address(prng);
+    meta.map_version = prng_next(prng);
+    meta.load = (uint32_t)prng_next(prng);
+    meta.roles = (uint8_t)prng_next(prng);
+    meta.zone_bytes = (uint8_t)prng_below(prng, GOSSIP_ZONE_BYTES_MAX + 1);
+    meta.data_bytes = (uint8_t)prng_below(prng, GOSSIP_DATA_BYTES_MAX + 1);
     memset(meta.zone, 'z', meta.zone_bytes);
     memset(meta.data, 'd', meta.data_bytes);
     return meta;
@@ -47,13 +47,12 @@ random_meta(struct prng *prng)
 static struct gossip_claim
 random_claim(struct prng *prng)
 {
-    struct gossip_claim claim = {
-        .state = (uint8_t)prng_below(prng, 4),
-        .has_meta = (uint8_t)prng_below(prng, 2),
-        .incarnation = prng_below(prng, GOSSIP_INCARNATION_MAX) + 1,
-        .boot = prng_next(prng),
-        .subject = random_id(prng),
-    };
+    struct gossip_claim claim = {0};
+    claim.state = (uint8_t)prng_below(prng, 4);
+    claim.has_meta = (uint8_t)prng_below(prng, 2);
+    claim.incarnation = prng_below(prng, GOSSIP_INCARNATION_MAX) + 1;
+    claim.boot = prng_next(prng);
+    claim.subject = random_id(prng);
     if (claim.state == GOSSIP_ALIVE)
         claim.has_meta = 1;
     if (claim.state == GOSSIP_SUSPECT)
@@ -169,8 +168,10 @@ START_TEST(damaged_messages_are_refused_or_valid)
     for (int i = 0; i < 2000; i++) {
         random_msg(&prng, &in, 6);
         const size_t count = gossip_msg_encode(&in, bytes);
-        for (uint32_t flips = 1 + prng_below(&prng, 3); flips > 0; flips--)
-            bytes[prng_below(&prng, (uint32_t)count)] = (uint8_t)prng_next(&prng);
+        for (uint32_t flips = 1 + prng_below(&prng, 3); flips > 0; flips--) {
+            const uint32_t at = prng_below(&prng, (uint32_t)count);
+            bytes[at] = (uint8_t)prng_next(&prng);
+        }
         if (gossip_msg_decode(bytes, count, &out) != OMEN_OK)
             continue;
         CLAIM(gossip_msg_valid(&out), "not valid");
