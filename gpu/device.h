@@ -168,7 +168,7 @@ struct device_ops {
 
     // On success the caller owns *out. OMEN_E_UNSUPPORTED: there is no such device here, or no driver that runs it.
     omen_status (*open)(uint32_t ordinal, struct device **out, struct omen_error *error);
-    void (*close)(struct device *device); // accepts NULL; ends all memory that it gave
+    void (*close)(struct device *device); // accepts NULL; all memory that it gave was freed
     void (*facts)(struct device *device, struct device_facts *facts);
     const char *(*trouble)(const struct device *device); // of the last failure; "" before
 

@@ -164,18 +164,17 @@ cuda_trouble(const struct device *device)
     return device->trouble;
 }
 
+// From the pool as well: a build takes and gives back gigabytes at every stage, and the pool has them at hand.
 static omen_status
 cuda_alloc(struct device *device, size_t bytes, void **memory)
 {
-    *memory = NULL;
-    return cuda_status(device, cudaMalloc(memory, bytes > 0 ? bytes : 1), "device memory");
+    return cuda_take(device, bytes, memory);
 }
 
 static void
 cuda_free(struct device *device, void *memory)
 {
-    if (memory != NULL)
-        (void)cuda_status(device, cudaFree(memory), "freeing device memory");
+    cuda_drop(device, memory);
 }
 
 static omen_status
