@@ -20,4 +20,5 @@ target_include_directories(omendb_gpu PRIVATE ${PROJECT_SOURCE_DIR})
 # No contraction: what the oracle rounds twice is rounded twice here.
 target_compile_options(omendb_gpu PRIVATE --fmad=false -lineinfo -Xptxas -warn-spills -Xcompiler -Wall)
 target_link_libraries(omendb_gpu PRIVATE CUDA::cudart_static $<TARGET_FILE:omen_base>)
+target_link_options(omendb_gpu PRIVATE -Wl,-z,defs -Wl,--exclude-libs,ALL)
 add_dependencies(omendb_gpu omen_base)

@@ -16,17 +16,17 @@
 
 #define VERIFY_ROWS 16384u // of one unit of work
 
-const char *const build_stage_names[BUILD_STAGES] = {
+const char *const gpu_build_stage_names[GPU_BUILD_STAGES] = {
     "upload",      "assign", "group", "leaves",   "merge",  "prune", "reverse",
     "prune again", "reach",  "pack",  "download", "repair", "verify"};
 
 // One build in progress. Device memory is taken when a stage begins to need it and freed after the last that does.
 struct build {
-    const struct build_config *config;
-    const struct build_input *input;
+    const struct gpu_build_config *config;
+    const struct gpu_build_input *input;
     const struct device_ops *ops;
     struct device *device;
-    struct build_report *report;
+    struct gpu_build_report *report;
     uint32_t count, stride, leaders, tiles;
     uint64_t bytes; // taken of the device now
     // Of the device.
@@ -38,21 +38,21 @@ struct build {
     uint8_t *blocks;
 };
 
-struct build_config
-build_config_default(uint32_t count, uint32_t links)
+struct gpu_build_config
+gpu_build_config_for(uint32_t count, uint32_t links)
 {
-    return (struct build_config){.links_max = links * 2,
-                                 .link_width = link_width_for(count),
-                                 .chosen_max = links + links / 2,
-                                 .list = DEVICE_LIST_MAX,
-                                 .fanout = 8,
-                                 .leaf_rows = 1024,
-                                 .leaf_max = 4096,
-                                 .leaf_keep = 16,
-                                 .exact_rows = 65536,
-                                 .alpha2 = 1.0f,
-                                 .threads = 1,
-                                 .seed = 1};
+    return (struct gpu_build_config){.links_max = links * 2,
+                                     .link_width = link_width_for(count),
+                                     .chosen_max = links + links / 2,
+                                     .list = DEVICE_LIST_MAX,
+                                     .fanout = 8,
+                                     .leaf_rows = 1024,
+                                     .leaf_max = 4096,
+                                     .leaf_keep = 16,
+                                     .exact_rows = 65536,
+                                     .alpha2 = 1.0f,
+                                     .threads = 1,
+                                     .seed = 1};
 }
 
 static uint32_t
@@ -62,7 +62,7 @@ stride_of(uint32_t row_bytes)
 }
 
 static uint32_t
-leaders_of(const struct build_config *config, uint32_t count)
+leaders_of(const struct gpu_build_config *config, uint32_t count)
 {
     if (count <= config->exact_rows)
         return 0;
@@ -72,7 +72,7 @@ leaders_of(const struct build_config *config, uint32_t count)
 }
 
 uint64_t
-build_device_bytes(const struct build_config *config, uint32_t count, uint32_t row_bytes)
+gpu_build_bytes(const struct gpu_build_config *config, uint32_t count, uint32_t row_bytes)
 {
     const uint64_t n = count, key = sizeof(uint64_t);
     const uint64_t rows = n * (stride_of(row_bytes) + sizeof(struct byte_meta));
@@ -141,7 +141,7 @@ rows_of(const struct build *build)
 static omen_status
 upload(struct build *build)
 {
-    const struct build_input *in = build->input;
+    const struct gpu_build_input *in = build->input;
     const struct device_ops *ops = build->ops;
     uint32_t largest = 0;
     for (uint32_t i = 0; i < in->piece_count; i++)
@@ -155,7 +155,7 @@ upload(struct build *build)
         status = take(build, plane * 2, &staged);
     uint32_t row = 0;
     for (uint32_t i = 0; i < in->piece_count && status == OMEN_OK; i++) {
-        const struct build_piece *piece = &in->pieces[i];
+        const struct gpu_build_piece *piece = &in->pieces[i];
         const size_t bytes = (size_t)piece->count * in->row_bytes;
         status = ops->put(build->device, staged, piece->high, bytes);
         if (status == OMEN_OK)
@@ -220,7 +220,7 @@ draw_leaders(struct build *build)
 static omen_status
 assign(struct build *build)
 {
-    const struct build_config *config = build->config;
+    const struct gpu_build_config *config = build->config;
     omen_status status = draw_leaders(build);
     if (status == OMEN_OK)
         status =
@@ -283,7 +283,7 @@ make_tiles(struct build *build, const uint32_t *starts, struct device_tile *tile
 static omen_status
 group(struct build *build)
 {
-    const struct build_config *config = build->config;
+    const struct gpu_build_config *config = build->config;
     const size_t starts_bytes = ((size_t)build->leaders + 1) * sizeof(uint32_t);
     omen_status status =
         take(build, (size_t)build->count * config->fanout * sizeof(uint32_t), &build->places);
@@ -351,7 +351,7 @@ leaves(struct build *build)
 static omen_status
 merge(struct build *build)
 {
-    const struct build_config *config = build->config;
+    const struct gpu_build_config *config = build->config;
     omen_status status =
         take(build, (size_t)build->count * config->list * sizeof(uint64_t), &build->candidates);
     const struct device_merge merged = {.keys = build->leaf_keys,
@@ -497,30 +497,30 @@ verify(const struct build *build, const uint8_t *blocks, struct omen_error *erro
 
 // ---- the whole ----
 static omen_status
-run_stage(struct build *build, enum build_stage stage)
+run_stage(struct build *build, enum gpu_build_stage stage)
 {
-    const struct build_config *config = build->config;
+    const struct gpu_build_config *config = build->config;
     const bool exact = build->leaders == 0;
     switch (stage) {
-    case BUILD_UPLOAD:
+    case GPU_BUILD_UPLOAD:
         return upload(build);
-    case BUILD_ASSIGN:
+    case GPU_BUILD_ASSIGN:
         return exact ? exact_lists(build) : assign(build);
-    case BUILD_GROUP:
+    case GPU_BUILD_GROUP:
         return exact ? OMEN_OK : group(build);
-    case BUILD_LEAVES:
+    case GPU_BUILD_LEAVES:
         return exact ? OMEN_OK : leaves(build);
-    case BUILD_MERGE:
+    case GPU_BUILD_MERGE:
         return exact ? OMEN_OK : merge(build);
-    case BUILD_PRUNE:
+    case GPU_BUILD_PRUNE:
         return choose(build, config->chosen_max, 0, &build->chosen);
-    case BUILD_REVERSE:
+    case GPU_BUILD_REVERSE:
         return reverse(build);
-    case BUILD_PRUNE_AGAIN:
+    case GPU_BUILD_PRUNE_AGAIN:
         return choose(build, config->links_max, config->links_max, &build->links);
-    case BUILD_REACH:
+    case GPU_BUILD_REACH:
         return reach(build);
-    case BUILD_PACK:
+    case GPU_BUILD_PACK:
         return pack(build);
     default:
         return OMEN_OK;
@@ -530,7 +530,7 @@ run_stage(struct build *build, enum build_stage stage)
 static omen_status
 download(struct build *build, uint8_t *blocks)
 {
-    const struct build_config *config = build->config;
+    const struct gpu_build_config *config = build->config;
     const size_t bytes = (size_t)build->count *
                          link_row_bytes(config->links_max, (enum link_width)config->link_width);
     return build->ops->get(build->device, blocks, build->blocks, bytes);
@@ -542,15 +542,15 @@ run_device(struct build *build, uint8_t *blocks, const _Atomic uint32_t *cancel)
 {
     const struct device_ops *ops = build->ops;
     omen_status status = ops->mark(build->device, 0);
-    for (uint32_t stage = 0; stage <= BUILD_DOWNLOAD && status == OMEN_OK; stage++) {
+    for (uint32_t stage = 0; stage <= GPU_BUILD_DOWNLOAD && status == OMEN_OK; stage++) {
         if (cancel != NULL && atomic_load_explicit(cancel, memory_order_relaxed) != 0)
             return OMEN_E_CANCELLED;
-        status = stage == BUILD_DOWNLOAD ? download(build, blocks)
-                                         : run_stage(build, (enum build_stage)stage);
+        status = stage == GPU_BUILD_DOWNLOAD ? download(build, blocks)
+                                             : run_stage(build, (enum gpu_build_stage)stage);
         if (status == OMEN_OK)
             status = ops->mark(build->device, stage + 1);
     }
-    for (uint32_t stage = 0; stage <= BUILD_DOWNLOAD && status == OMEN_OK; stage++)
+    for (uint32_t stage = 0; stage <= GPU_BUILD_DOWNLOAD && status == OMEN_OK; stage++)
         status = ops->between(build->device, stage, stage + 1, &build->report->stage_ms[stage]);
     return status;
 }
@@ -562,14 +562,14 @@ ms_since(uint64_t ns)
 }
 
 omen_status
-build_graph(const struct device_handle *handle, const struct build_config *config,
-            const struct build_input *input, uint8_t *blocks, const _Atomic uint32_t *cancel,
-            struct build_report *report, struct omen_error *error)
+gpu_build_run(const struct device_handle *handle, const struct gpu_build_config *config,
+              const struct gpu_build_input *input, uint8_t *blocks, const _Atomic uint32_t *cancel,
+              struct gpu_build_report *report, struct omen_error *error)
 {
     ASSERT(config->chosen_max <= config->links_max && config->links_max <= config->list);
     ASSERT(config->list <= DEVICE_LIST_MAX);
     ASSERT(config->fanout * config->leaf_keep <= DEVICE_MERGE_MAX);
-    *report = (struct build_report){0};
+    *report = (struct gpu_build_report){0};
     struct build build = {.config = config,
                           .input = input,
                           .ops = handle->ops,
@@ -589,7 +589,7 @@ build_graph(const struct device_handle *handle, const struct build_config *confi
     const uint64_t repairing = os_clock_ns();
     if (status == OMEN_OK)
         status = repair(&build, blocks);
-    report->stage_ms[BUILD_REPAIR] = ms_since(repairing);
+    report->stage_ms[GPU_BUILD_REPAIR] = ms_since(repairing);
     if (status == OMEN_E_UNSUPPORTED)
         (void)error_set(error, status, "%u of %u rows are not reached from row %u",
                         report->unreached, build.count, config->entry);
@@ -600,7 +600,7 @@ build_graph(const struct device_handle *handle, const struct build_config *confi
     const uint64_t verifying = os_clock_ns();
     if (status == OMEN_OK)
         status = verify(&build, blocks, error);
-    report->stage_ms[BUILD_VERIFY] = ms_since(verifying);
+    report->stage_ms[GPU_BUILD_VERIFY] = ms_since(verifying);
     drop_all(&build);
     report->total_ms = ms_since(begun);
     return status;

@@ -4,9 +4,14 @@
 #ifndef OMEN_GPU_CUDA_INT_CUH
 #define OMEN_GPU_CUDA_INT_CUH
 #include <cuda_runtime.h>
+#include <stddef.h>
 #include <stdint.h>
 
+extern "C" {
+#include "base/alloc.h"
+#include "base/error.h"
 #include "gpu/device.h"
+}
 
 struct device {
     int ordinal;

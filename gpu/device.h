@@ -23,13 +23,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/error.h"
-#include "base/status.h"
-#include "index/kernel/kernel.h"
-
 #ifdef __cplusplus
 extern "C" {
 #endif
+#include "base/error.h"
+#include "base/status.h"
+#include "index/kernel/kernel.h"
 
 #define DEVICE_ABI 1u
 #define DEVICE_NONE UINT64_MAX

@@ -199,7 +199,6 @@ queue_near(const struct walk &walk, int32_t (&sums)[2][8][4])
     return left;
 }
 
-template <int registers>
 static __device__ __forceinline__ void
 begin_lists(const struct walk &walk, uint32_t first)
 {
@@ -223,6 +222,107 @@ begin_lists(const struct walk &walk, uint32_t first)
             walk.in.keys[(size_t)lists->place[p] * walk.in.k + r] = KEY_NONE;
 }
 
+// Turn t is chunk t % chunks of base tile t / chunks; what is copied is STAGES - 1 turns ahead of what is multiplied.
+struct copying {
+    uint32_t turns, next, chunk, base_first;
+    uint32_t own[2], base[2]; // the rows of which this thread copies pieces
+};
+
+template <bool resident>
+static __device__ __forceinline__ void
+copy_next(const struct walk &walk, struct copying &copying)
+{
+    if (copying.next < copying.turns) {
+        const uint32_t stage = copying.next % STAGES, quarter = threadIdx.x / CHUNK_PIECES;
+        if (!resident)
+            copy_chunk(walk.a + stage * CHUNK_TILE, walk.in.queries, copying.own, copying.chunk);
+        copy_chunk(walk.b + stage * CHUNK_TILE, walk.in.base, copying.base, copying.chunk);
+        copying.chunk++;
+        if (copying.chunk == walk.chunks) {
+            copying.chunk = 0;
+            copying.base_first += TILE;
+            copying.base[0] = base_row_of(walk, copying.base_first + quarter);
+            copying.base[1] = base_row_of(walk, copying.base_first + quarter + TILE / 2);
+        }
+    }
+    copying.next++;
+    copy_commit();
+}
+
+template <bool resident>
+static __device__ __forceinline__ void
+begin_copying(const struct walk &walk, struct copying &copying)
+{
+    const uint32_t quarter = threadIdx.x / CHUNK_PIECES;
+    copying.turns = (walk.tile.base_count + TILE - 1) / TILE * walk.chunks;
+    copying.next = copying.chunk = copying.base_first = 0;
+#pragma unroll
+    for (uint32_t half = 0; half < 2; half++) {
+        copying.own[half] = walk.lists->row[quarter + half * (TILE / 2)];
+        copying.base[half] = base_row_of(walk, quarter + half * (TILE / 2));
+    }
+    if (resident)
+        for (uint32_t c = 0; c < walk.chunks; c++)
+            copy_chunk(walk.a + c * CHUNK_TILE, walk.in.queries, copying.own, c);
+    for (uint32_t s = 0; s + 1 < STAGES; s++)
+        copy_next<resident>(walk, copying);
+}
+
+template <bool ip, int registers>
+static __device__ __forceinline__ void
+finish_tile(const struct walk &walk, int32_t (&sums)[2][8][4], uint32_t base_left)
+{
+    measure<ip>(walk, sums, base_left);
+    while (__syncthreads_or(queue_near(walk, sums))) {
+        flush_from<registers>(walk, FLUSH_FROM);
+        __syncthreads();
+    }
+}
+
+template <bool ip, int registers, bool resident>
+static __device__ __forceinline__ void
+walk_base(const struct walk &walk)
+{
+    struct copying copying;
+    begin_copying<resident>(walk, copying);
+    int32_t sums[2][8][4];
+    uint32_t chunk = 0, base_first = 0;
+    for (uint32_t turn = 0; turn < copying.turns; turn++) {
+        copy_wait<STAGES - 2>();
+        __syncthreads();
+        copy_next<resident>(walk, copying);
+        // Asked for before the products and needed behind them.
+        uint32_t base_row = 0;
+        struct byte_meta base_meta = {0.0f, 0.0f};
+        const bool ends = chunk + 1 == walk.chunks;
+        if (ends && threadIdx.x < TILE) {
+            base_row = base_row_of(walk, base_first + threadIdx.x);
+            base_meta = walk.in.base.metas[base_row];
+        }
+        if (chunk == 0)
+#pragma unroll
+            for (uint32_t i = 0; i < 64; i++)
+                sums[i / 32][i / 4 % 8][i % 4] = 0;
+        const uint32_t stage = turn % STAGES;
+        multiply_chunk(sums, walk.a + (resident ? chunk : stage) * CHUNK_TILE,
+                       walk.b + stage * CHUNK_TILE);
+        chunk++;
+        if (!ends)
+            continue;
+        chunk = 0;
+        if (threadIdx.x < TILE) {
+            walk.lists->base_row[threadIdx.x] = base_row;
+            walk.lists->base_factor[threadIdx.x] = base_meta.factor;
+            walk.lists->base_norm[threadIdx.x] = base_meta.norm;
+        }
+        __syncthreads();
+        finish_tile<ip, registers>(walk, sums, walk.tile.base_count - base_first);
+        base_first += TILE;
+    }
+    copy_wait<0>();
+    __syncthreads();
+}
+
 template <bool ip, int registers, bool resident>
 static __global__ void
 __launch_bounds__(THREADS, 2) nearest_kernel(struct device_nearest in, uint32_t chunks)
@@ -242,76 +342,8 @@ __launch_bounds__(THREADS, 2) nearest_kernel(struct device_nearest in, uint32_t 
         walk.tile.base_first = 0;
         walk.tile.base_count = in.base.count;
     }
-    begin_lists<registers>(walk, walk.tile.first);
-    const uint32_t quarter = threadIdx.x / CHUNK_PIECES;
-    const uint32_t own[2] = {walk.lists->row[quarter], walk.lists->row[quarter + TILE / 2]};
-    if (resident)
-        for (uint32_t c = 0; c < chunks; c++)
-            copy_chunk(walk.a + c * CHUNK_TILE, in.queries, own, c);
-
-    // Turn t is chunk t % chunks of base tile t / chunks. `next` runs STAGES - 1 turns ahead.
-    const uint32_t turns = (walk.tile.base_count + TILE - 1) / TILE * chunks;
-    uint32_t next = 0, next_chunk = 0, next_base = 0;
-    uint32_t base[2] = {base_row_of(walk, quarter), base_row_of(walk, quarter + TILE / 2)};
-    auto copy_next = [&]() {
-        if (next < turns) {
-            const uint32_t stage = next % STAGES;
-            if (!resident)
-                copy_chunk(walk.a + stage * CHUNK_TILE, in.queries, own, next_chunk);
-            copy_chunk(walk.b + stage * CHUNK_TILE, in.base, base, next_chunk);
-            next_chunk++;
-            if (next_chunk == chunks) {
-                next_chunk = 0;
-                next_base += TILE;
-                base[0] = base_row_of(walk, next_base + quarter);
-                base[1] = base_row_of(walk, next_base + quarter + TILE / 2);
-            }
-        }
-        next++;
-        copy_commit();
-    };
-    for (uint32_t s = 0; s + 1 < STAGES; s++)
-        copy_next();
-
-    int32_t sums[2][8][4];
-    uint32_t chunk = 0, base_first = 0;
-    for (uint32_t turn = 0; turn < turns; turn++) {
-        copy_wait<STAGES - 2>();
-        __syncthreads();
-        copy_next();
-        uint32_t base_row = 0;
-        struct byte_meta base_meta = {0.0f, 0.0f};
-        const bool ends = chunk + 1 == chunks;
-        if (ends && threadIdx.x < TILE) {
-            base_row = base_row_of(walk, base_first + threadIdx.x);
-            base_meta = in.base.metas[base_row];
-        }
-        if (chunk == 0)
-#pragma unroll
-            for (uint32_t i = 0; i < 64; i++)
-                sums[i / 32][i / 4 % 8][i % 4] = 0;
-        const uint32_t stage = turn % STAGES;
-        multiply_chunk(sums, walk.a + (resident ? chunk : stage) * CHUNK_TILE,
-                       walk.b + stage * CHUNK_TILE);
-        chunk++;
-        if (!ends)
-            continue;
-        chunk = 0;
-        if (threadIdx.x < TILE) {
-            walk.lists->base_row[threadIdx.x] = base_row;
-            walk.lists->base_factor[threadIdx.x] = base_meta.factor;
-            walk.lists->base_norm[threadIdx.x] = base_meta.norm;
-        }
-        __syncthreads();
-        measure<ip>(walk, sums, walk.tile.base_count - base_first);
-        while (__syncthreads_or(queue_near(walk, sums))) {
-            flush_from<registers>(walk, FLUSH_FROM);
-            __syncthreads();
-        }
-        base_first += TILE;
-    }
-    copy_wait<0>();
-    __syncthreads();
+    begin_lists(walk, walk.tile.first);
+    walk_base<ip, registers, resident>(walk);
     flush_from<registers>(walk, 1);
 }
 

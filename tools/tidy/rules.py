@@ -41,7 +41,7 @@ HOMES = {
     r"roaring/.*": ("shard/",),
     r"lmdb\.h": ("storage/kv_lmdb",),
     r"zstd\.h": ("storage/",),
-    r"cuda.*": ("gpu/",),
+    r"cuda.*|cub/.*": ("gpu/",),
     r"nng/.*": ("wire/bus_nng.c", "wire/rpc_nng.c"),
     r"msgpack(\.h|/.*)": ("wire/codec.c",),
     r"sodium\.h": ("wire/seal.c",),
