@@ -45,6 +45,9 @@ omen_status cuda_prune(struct device *device, const struct device_prune *prune);
 omen_status cuda_reverse(struct device *device, const struct device_reverse *reverse);
 omen_status cuda_reach(struct device *device, const struct device_reach *reach);
 omen_status cuda_pack(struct device *device, const struct device_pack *pack);
+omen_status cuda_walk(struct device *device, const struct device_walk *walk);
+omen_status cuda_rerank(struct device *device, const struct device_rerank *rerank);
+omen_status cuda_knn(struct device *device, const struct device_knn *knn);
 
 // ---- small device functions ----
 #define KEY_NONE 0xffffffffffffffffull

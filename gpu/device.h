@@ -39,6 +39,9 @@ extern "C" {
 #define DEVICE_MARKS_MAX 64u
 
 struct device; // opaque
+struct device_walk;
+struct device_rerank;
+struct device_knn;
 
 struct device_facts {
     char name[256]; // "NVIDIA H100 80GB HBM3", "cpu"
@@ -194,6 +197,11 @@ struct device_ops {
     omen_status (*reverse)(struct device *device, const struct device_reverse *reverse);
     omen_status (*reach)(struct device *device, const struct device_reach *reach);
     omen_status (*pack)(struct device *device, const struct device_pack *pack);
+
+    // Searches: gpu/search.h.
+    omen_status (*walk)(struct device *device, const struct device_walk *walk);
+    omen_status (*rerank)(struct device *device, const struct device_rerank *rerank);
+    omen_status (*knn)(struct device *device, const struct device_knn *knn);
 };
 
 // The plain half; always there.

@@ -246,6 +246,7 @@ static const struct device_ops cuda_ops = {
     cuda_put,     cuda_get,   cuda_fill,    cuda_wait,       cuda_mark,
     cuda_between, cuda_join,  cuda_gather,  cuda_nearest,    cuda_group,
     cuda_merge,   cuda_prune, cuda_reverse, cuda_reach,      cuda_pack,
+    cuda_walk,    cuda_rerank, cuda_knn,
 };
 
 extern "C" __attribute__((visibility("default"))) const struct device_ops *
