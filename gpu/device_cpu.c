@@ -10,6 +10,7 @@
 #include "base/assert.h"
 #include "base/os_clock.h"
 #include "gpu/device.h"
+#include "gpu/search.h"
 #include "index/codec.h"
 #include "index/graph.h"
 #include "index/nearest.h"
@@ -447,4 +448,7 @@ const struct device_ops device_cpu = {
     .reverse = cpu_reverse,
     .reach = cpu_reach,
     .pack = cpu_pack,
+    .walk = device_cpu_walk,
+    .rerank = device_cpu_rerank,
+    .knn = device_cpu_knn,
 };

@@ -30,7 +30,8 @@ extern "C" {
 // What a query's code is multiplied with: struct byte_query's numbers.
 struct device_query {
     float offset, scale, norm_scale;
-    float margin; // for rerank: how much farther than the k-th a row may lie by its code and still be among the k
+    float
+        margin; // for rerank: how much farther than the k-th a row may lie by its code and still be among the k
 };
 
 struct device_work {
@@ -43,22 +44,24 @@ struct device_work {
 // the one that leads, and the walk ends when what is next in line is farther than the beam-th of them.
 struct device_walk {
     struct device_rows rows;
-    const uint8_t *blocks; // of links: rows.count x link_row_bytes(links_max, width); links not below rows.count are none
-    uint32_t links_max;    // 1..LINK_ROW_MAX
-    uint32_t width;        // bytes a link: enum link_width
+    const uint8_t *
+        blocks; // of links: rows.count x link_row_bytes(links_max, width); links not below rows.count are none
+    uint32_t links_max;      // 1..LINK_ROW_MAX
+    uint32_t width;          // bytes a link: enum link_width
     const uint32_t *entries; // where walks begin; each below rows.count
     uint32_t entry_count;    // >= 1
     const uint32_t *erased;  // a bit a row: may not answer, but leads on; NULL: none
     const uint32_t *allowed; // a bit a row; NULL: all
-    const int8_t *codes;     // count x rows.stride: of the queries, in their components' natural order
+    const int8_t *codes; // count x rows.stride: of the queries, in their components' natural order
     const struct device_query *queries;
     uint32_t count;
     uint32_t beam;    // 1..kept
     uint32_t kept;    // 32, 64, 128, 256 or 512
     uint32_t parents; // 1..DEVICE_PARENTS_MAX
     uint32_t stop_k;  // 1..kept, used with stop
-    float stop;       // 0: none; else a node farther than this times the stop_k-th's distance is not followed
-    uint64_t *keys;   // count x kept, sorted, filled up with DEVICE_NONE
+    float
+        stop; // 0: none; else a node farther than this times the stop_k-th's distance is not followed
+    uint64_t *keys;           // count x kept, sorted, filled up with DEVICE_NONE
     struct device_work *work; // count, or NULL; evaluations depend on what was forgotten
 };
 

@@ -177,8 +177,7 @@ rerank_one(const struct device_rerank *rerank, uint32_t q)
             continue;
         if (++seen == rerank->k)
             limit = nearest_distance(keys[i]) + rerank->queries[q].margin;
-        nearest_insert(&best,
-                       ordered_key(exact_distance(&rerank->vectors, prepared, row), row));
+        nearest_insert(&best, ordered_key(exact_distance(&rerank->vectors, prepared, row), row));
     }
     for (uint32_t i = 0; i < rerank->k; i++)
         hits[i] = i < best.count ? ordered_hit(list[i]) : (struct hit){INFINITY, UINT32_MAX};
