@@ -179,97 +179,163 @@ random_walk(const struct random_world *world)
                                 .stop = shape->stop};
 }
 
+// The world's arrays as the device has them.
+struct random_copy {
+    struct device_walk walk;
+    void *vectors;
+    float *prepared;
+    struct hit *hits;
+    void *memory[12];
+};
+
+static inline struct random_copy
+random_copy_make(const struct device_handle *device, const struct random_world *world)
+{
+    const struct random_shape *shape = &world->shape;
+    const uint32_t n = shape->rows, q = shape->queries;
+    struct random_copy copy = {.walk = random_walk(world)};
+    void **m = copy.memory;
+    m[0] = on_device(device, world->codes, n * world->stride);
+    m[1] = on_device(device, world->metas, n * sizeof *world->metas);
+    m[2] = on_device(device, world->blocks, n * world->block_bytes);
+    m[3] = on_device(device, world->entries, shape->entries * sizeof *world->entries);
+    m[4] = on_device(device, world->erased, world->bit_bytes);
+    m[5] = on_device(device, world->allowed, world->bit_bytes);
+    m[6] = on_device(device, world->query_codes, q * world->stride);
+    m[7] = on_device(device, world->queries, q * sizeof *world->queries);
+    m[8] = on_device(device, NULL, (size_t)q * shape->kept * sizeof(uint64_t));
+    m[9] = on_device(device, world->vectors, n * world->vector_bytes);
+    m[10] = on_device(device, world->prepared, (size_t)q * shape->dim * sizeof(float));
+    m[11] = on_device(device, NULL, (size_t)q * shape->k * sizeof(struct hit));
+    copy.walk.rows.codes = m[0];
+    copy.walk.rows.metas = m[1];
+    copy.walk.blocks = m[2];
+    copy.walk.entries = m[3];
+    copy.walk.erased = shape->erased ? m[4] : NULL;
+    copy.walk.allowed = shape->allowed ? m[5] : NULL;
+    copy.walk.codes = m[6];
+    copy.walk.queries = m[7];
+    copy.walk.keys = m[8];
+    copy.vectors = m[9];
+    copy.prepared = m[10];
+    copy.hits = m[11];
+    return copy;
+}
+
+static inline void
+random_copy_free(const struct device_handle *device, const struct random_copy *copy)
+{
+    for (size_t i = 0; i < sizeof copy->memory / sizeof *copy->memory; i++)
+        device->ops->free(device->device, copy->memory[i]);
+}
+
+// What a walk left differently; `keys` gets the oracle's.
+static inline uint64_t
+walk_differences(const struct device_handle *device, const struct random_world *world,
+                 const struct random_copy *copy, uint64_t *keys)
+{
+    const size_t count = (size_t)world->shape.queries * world->shape.kept;
+    uint64_t *theirs = take(count * sizeof *theirs), differences = 0;
+    struct device_walk walk = random_walk(world);
+    walk.keys = keys;
+    must(device_cpu_walk(NULL, &walk), "the oracle's walk");
+    must(device->ops->fill(device->device, copy->walk.keys, 0xa5, count * sizeof *theirs), "fill");
+    must(device->ops->walk(device->device, &copy->walk), "walk");
+    must(device->ops->get(device->device, theirs, copy->walk.keys, count * sizeof *theirs), "walk");
+    for (size_t i = 0; i < count; i++)
+        differences += keys[i] != theirs[i];
+    mem_free(theirs);
+    return differences;
+}
+
+static inline uint64_t
+hit_differences(const struct device_handle *device, const struct random_copy *copy,
+                const struct hit *hits, size_t count)
+{
+    struct hit *theirs = take(count * sizeof *theirs);
+    uint64_t differences = 0;
+    must(device->ops->get(device->device, theirs, copy->hits, count * sizeof *theirs), "hits");
+    for (size_t i = 0; i < count; i++)
+        differences += memcmp(&hits[i], &theirs[i], sizeof *hits) != 0;
+    must(device->ops->fill(device->device, copy->hits, 0xa5, count * sizeof *theirs), "fill");
+    mem_free(theirs);
+    return differences;
+}
+
+static inline uint64_t
+rerank_differences(const struct device_handle *device, const struct random_world *world,
+                   const struct random_copy *copy, const uint64_t *keys)
+{
+    const struct random_shape *shape = &world->shape;
+    const size_t count = (size_t)shape->queries * shape->k;
+    struct hit *hits = take(count * sizeof *hits);
+    struct device_rerank rerank = {
+        .vectors = {world->vectors, shape->rows, shape->dim, shape->type, shape->metric},
+        .prepared = world->prepared,
+        .queries = world->queries,
+        .erased = shape->erased ? world->erased : NULL,
+        .allowed = shape->allowed ? world->allowed : NULL,
+        .keys = keys,
+        .count = shape->queries,
+        .width = shape->kept,
+        .k = shape->k,
+        .hits = hits};
+    must(device_cpu_rerank(NULL, &rerank), "the oracle's rerank");
+    must(device->ops->put(device->device, copy->walk.keys, keys,
+                          (size_t)shape->queries * shape->kept * sizeof *keys),
+         "put");
+    rerank.vectors.rows = copy->vectors;
+    rerank.prepared = copy->prepared;
+    rerank.queries = copy->walk.queries;
+    rerank.erased = copy->walk.erased;
+    rerank.allowed = copy->walk.allowed;
+    rerank.keys = copy->walk.keys;
+    rerank.hits = copy->hits;
+    must(device->ops->rerank(device->device, &rerank), "rerank");
+    const uint64_t differences = hit_differences(device, copy, hits, count);
+    mem_free(hits);
+    return differences;
+}
+
+static inline uint64_t
+knn_differences(const struct device_handle *device, const struct random_world *world,
+                const struct random_copy *copy)
+{
+    const struct random_shape *shape = &world->shape;
+    const size_t count = (size_t)shape->queries * shape->k;
+    struct hit *hits = take(count * sizeof *hits);
+    struct device_knn knn = {
+        .vectors = {world->vectors, shape->rows, shape->dim, shape->type, shape->metric},
+        .prepared = world->prepared,
+        .erased = shape->erased ? world->erased : NULL,
+        .allowed = shape->allowed ? world->allowed : NULL,
+        .count = shape->queries,
+        .k = shape->k,
+        .hits = hits};
+    must(device_cpu_knn(NULL, &knn), "the oracle's knn");
+    knn.vectors.rows = copy->vectors;
+    knn.prepared = copy->prepared;
+    knn.erased = copy->walk.erased;
+    knn.allowed = copy->walk.allowed;
+    knn.hits = copy->hits;
+    must(device->ops->knn(device->device, &knn), "knn");
+    const uint64_t differences = hit_differences(device, copy, hits, count);
+    mem_free(hits);
+    return differences;
+}
+
 // How many of the answers of walk, rerank and knn differ from the oracle's.
 static inline uint64_t
 random_differences(const struct device_handle *device, const struct random_world *world)
 {
     const struct random_shape *shape = &world->shape;
-    const struct device_ops *ops = device->ops;
-    const uint32_t n = shape->rows, q = shape->queries;
-    const size_t key_bytes = (size_t)q * shape->kept * sizeof(uint64_t);
-    const size_t hit_bytes = (size_t)q * shape->k * sizeof(struct hit);
-    uint64_t *keys = take(key_bytes), *ours = take(key_bytes);
-    struct hit *hits = take(hit_bytes), *own = take(hit_bytes);
-
-    struct device_walk walk = random_walk(world);
-    walk.keys = ours;
-    must(device_cpu_walk(NULL, &walk), "the oracle's walk");
-    walk.rows.codes = on_device(device, world->codes, n * world->stride);
-    walk.rows.metas = on_device(device, world->metas, n * sizeof *world->metas);
-    walk.blocks = on_device(device, world->blocks, n * world->block_bytes);
-    walk.entries = on_device(device, world->entries, shape->entries * sizeof *world->entries);
-    uint32_t *erased = on_device(device, world->erased, world->bit_bytes);
-    uint32_t *allowed = on_device(device, world->allowed, world->bit_bytes);
-    walk.erased = shape->erased ? erased : NULL;
-    walk.allowed = shape->allowed ? allowed : NULL;
-    walk.codes = on_device(device, world->query_codes, q * world->stride);
-    walk.queries = on_device(device, world->queries, q * sizeof *world->queries);
-    walk.keys = on_device(device, NULL, key_bytes);
-    must(ops->fill(device->device, walk.keys, 0xa5, key_bytes), "fill");
-    must(ops->walk(device->device, &walk), "walk");
-    must(ops->get(device->device, keys, walk.keys, key_bytes), "walk");
-    uint64_t differences = 0;
-    for (size_t i = 0; i < (size_t)q * shape->kept; i++)
-        differences += keys[i] != ours[i];
-
-    struct device_rerank rerank = {
-        .vectors = {world->vectors, n, shape->dim, shape->type, shape->metric},
-        .prepared = world->prepared,
-        .queries = world->queries,
-        .erased = shape->erased ? world->erased : NULL,
-        .allowed = shape->allowed ? world->allowed : NULL,
-        .keys = ours,
-        .count = q,
-        .width = shape->kept,
-        .k = shape->k,
-        .hits = own};
-    must(device_cpu_rerank(NULL, &rerank), "the oracle's rerank");
-    void *vectors = on_device(device, world->vectors, n * world->vector_bytes);
-    float *prepared =
-        on_device(device, world->prepared, (size_t)q * shape->dim * sizeof *world->prepared);
-    struct hit *device_hits = on_device(device, NULL, hit_bytes);
-    rerank.vectors.rows = vectors;
-    rerank.prepared = prepared;
-    rerank.queries = walk.queries;
-    rerank.erased = walk.erased;
-    rerank.allowed = walk.allowed;
-    must(ops->put(device->device, walk.keys, ours, key_bytes), "put");
-    rerank.keys = walk.keys;
-    rerank.hits = device_hits;
-    must(ops->fill(device->device, device_hits, 0xa5, hit_bytes), "fill");
-    must(ops->rerank(device->device, &rerank), "rerank");
-    must(ops->get(device->device, hits, device_hits, hit_bytes), "rerank");
-    for (size_t i = 0; i < (size_t)q * shape->k; i++)
-        differences += memcmp(&hits[i], &own[i], sizeof *hits) != 0;
-
-    struct device_knn knn = {.vectors = {world->vectors, n, shape->dim, shape->type, shape->metric},
-                             .prepared = world->prepared,
-                             .erased = shape->erased ? world->erased : NULL,
-                             .allowed = shape->allowed ? world->allowed : NULL,
-                             .count = q,
-                             .k = shape->k,
-                             .hits = own};
-    must(device_cpu_knn(NULL, &knn), "the oracle's knn");
-    knn.vectors.rows = vectors;
-    knn.prepared = prepared;
-    knn.erased = walk.erased;
-    knn.allowed = walk.allowed;
-    knn.hits = device_hits;
-    must(ops->fill(device->device, device_hits, 0xa5, hit_bytes), "fill");
-    must(ops->knn(device->device, &knn), "knn");
-    must(ops->get(device->device, hits, device_hits, hit_bytes), "knn");
-    for (size_t i = 0; i < (size_t)q * shape->k; i++)
-        differences += memcmp(&hits[i], &own[i], sizeof *hits) != 0;
-
-    const void *const all[] = {walk.rows.codes, walk.rows.metas, walk.blocks, walk.entries,
-                               erased,          allowed,         walk.codes,  walk.queries,
-                               walk.keys,       vectors,         prepared,    device_hits};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        ops->free(device->device, (void *)(uintptr_t)all[i]);
+    uint64_t *keys = take((size_t)shape->queries * shape->kept * sizeof *keys);
+    const struct random_copy copy = random_copy_make(device, world);
+    uint64_t differences = walk_differences(device, world, &copy, keys);
+    differences += rerank_differences(device, world, &copy, keys);
+    differences += knn_differences(device, world, &copy);
+    random_copy_free(device, &copy);
     mem_free(keys);
-    mem_free(ours);
-    mem_free(hits);
-    mem_free(own);
     return differences;
 }
 
