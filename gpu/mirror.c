@@ -34,8 +34,9 @@ struct room {
 struct gpu_mirror {
     struct device_handle device;
     const struct hnsw *hnsw;
+    enum mirror_of of;
     struct mirror_shape shape;
-    struct device_rows rows;
+    struct device_rows rows; // of MIRROR_ROWS all zeros, stride too
     struct device_vectors vectors;
     uint8_t *blocks;
     uint32_t *entries, *erased, *allowed;
@@ -104,11 +105,14 @@ upload_piece(struct gpu_mirror *mirror, const struct upload *piece, uint32_t fir
     const size_t plane = (size_t)count * shape->row_bytes;
     const size_t block = link_row_bytes(shape->links_max, (enum link_width)shape->link_bytes);
     const size_t row = (size_t)shape->dim * vector_type_bytes(shape->type);
+    uint8_t *vectors = (uint8_t *)(uintptr_t)mirror->vectors.rows;
+    hnsw_mirror_rows(mirror->hnsw, first, count, piece->rows);
+    omen_status status = ops->put(device, vectors + first * row, piece->rows, count * row);
+    if (mirror->of == MIRROR_ROWS)
+        return status == OMEN_OK ? ops->wait(device) : status;
     hnsw_mirror_codes(mirror->hnsw, first, count, piece->high, piece->low, piece->metas);
     hnsw_mirror_links(mirror->hnsw, first, count, piece->blocks);
-    hnsw_mirror_rows(mirror->hnsw, first, count, piece->rows);
     struct byte_meta *metas = (struct byte_meta *)(uintptr_t)mirror->rows.metas;
-    uint8_t *vectors = (uint8_t *)(uintptr_t)mirror->vectors.rows;
     const struct device_join join = {
         .high = piece->device_high,
         .low = piece->device_low,
@@ -117,15 +121,14 @@ upload_piece(struct gpu_mirror *mirror, const struct upload *piece, uint32_t fir
         .stride = mirror->rows.stride,
         .codes = (int8_t *)(uintptr_t)mirror->rows.codes + (size_t)first * mirror->rows.stride,
     };
-    omen_status status = ops->put(device, piece->device_high, piece->high, plane);
+    if (status == OMEN_OK)
+        status = ops->put(device, piece->device_high, piece->high, plane);
     if (status == OMEN_OK)
         status = ops->put(device, piece->device_low, piece->low, plane);
     if (status == OMEN_OK)
         status = ops->put(device, metas + first, piece->metas, count * sizeof *metas);
     if (status == OMEN_OK)
         status = ops->put(device, mirror->blocks + first * block, piece->blocks, count * block);
-    if (status == OMEN_OK)
-        status = ops->put(device, vectors + first * row, piece->rows, count * row);
     if (status == OMEN_OK)
         status = ops->join(device, &join);
     return status == OMEN_OK ? ops->wait(device) : status;
@@ -169,56 +172,69 @@ bit_bytes(const struct gpu_mirror *mirror)
     return (size_t)bitmap_words(mirror->shape.rows) * sizeof(uint64_t);
 }
 
+// What walks want besides rows.
 static omen_status
-fill_in(struct gpu_mirror *mirror)
+take_graph(struct gpu_mirror *mirror)
 {
     const struct mirror_shape *shape = &mirror->shape;
     const size_t rows = shape->rows;
+    const size_t block = link_row_bytes(shape->links_max, (enum link_width)shape->link_bytes);
     mirror->rows = (struct device_rows){
         .count = shape->rows,
         .stride = (shape->row_bytes * 2 + DEVICE_STRIDE - 1) / DEVICE_STRIDE * DEVICE_STRIDE,
         .ip = shape->ip,
         .radius2 = shape->radius2,
     };
-    mirror->vectors = (struct device_vectors){
-        .count = shape->rows, .dim = shape->dim, .type = shape->type, .metric = shape->metric};
     uint32_t *slots = mem_alloc(MIRROR_ENTRIES_MAX * sizeof *slots);
     if (slots == NULL)
         return OMEN_E_NO_MEMORY;
     mirror->entry_count = hnsw_mirror_entries(mirror->hnsw, shape->rows, slots);
-    omen_status status = take(mirror, rows * mirror->rows.stride, &mirror->rows.codes);
+    omen_status status = mirror->entry_count > 0 ? OMEN_OK : OMEN_E_UNSUPPORTED; // nothing lives
+    if (status == OMEN_OK)
+        status = take(mirror, rows * mirror->rows.stride, &mirror->rows.codes);
     if (status == OMEN_OK)
         status = take(mirror, rows * sizeof(struct byte_meta), &mirror->rows.metas);
     if (status == OMEN_OK)
-        status = take(mirror,
-                      rows * link_row_bytes(shape->links_max, (enum link_width)shape->link_bytes),
-                      &mirror->blocks);
-    if (status == OMEN_OK)
-        status =
-            take(mirror, rows * shape->dim * vector_type_bytes(shape->type), &mirror->vectors.rows);
+        status = take(mirror, rows * block, &mirror->blocks);
     if (status == OMEN_OK)
         status = take(mirror, MIRROR_ENTRIES_MAX * sizeof *slots, &mirror->entries);
-    if (status == OMEN_OK)
-        status = take(mirror, bit_bytes(mirror), &mirror->erased);
-    if (status == OMEN_OK)
-        status = take(mirror, bit_bytes(mirror), &mirror->allowed);
     if (status == OMEN_OK)
         status = mirror->device.ops->put(mirror->device.device, mirror->entries, slots,
                                          mirror->entry_count * sizeof *slots);
     if (status == OMEN_OK)
         status = mirror->device.ops->wait(mirror->device.device);
     mem_free(slots);
+    return status;
+}
+
+static omen_status
+fill_in(struct gpu_mirror *mirror)
+{
+    const struct mirror_shape *shape = &mirror->shape;
+    mirror->vectors = (struct device_vectors){
+        .count = shape->rows, .dim = shape->dim, .type = shape->type, .metric = shape->metric};
+    omen_status status = mirror->of == MIRROR_GRAPH ? take_graph(mirror) : OMEN_OK;
+    if (status == OMEN_OK)
+        status = take(mirror, (size_t)shape->rows * shape->dim * vector_type_bytes(shape->type),
+                      &mirror->vectors.rows);
+    if (status == OMEN_OK)
+        status = take(mirror, bit_bytes(mirror), &mirror->erased);
+    if (status == OMEN_OK)
+        status = take(mirror, bit_bytes(mirror), &mirror->allowed);
     return status == OMEN_OK ? upload_rows(mirror) : status;
 }
 
 omen_status
-gpu_mirror_open(const struct device_handle *device, const struct hnsw *hnsw,
+gpu_mirror_open(const struct device_handle *device, const struct hnsw *hnsw, enum mirror_of of,
                 struct gpu_mirror **out, struct omen_error *error)
 {
     *out = NULL;
     struct mirror_shape shape;
-    if (!hnsw_mirror_shape(hnsw, &shape))
-        return error_set(error, OMEN_E_UNSUPPORTED,
+    if (!hnsw_mirror_shape(hnsw, of, &shape))
+        return of == MIRROR_ROWS
+                   ? error_set(error, OMEN_E_UNSUPPORTED, "there is no row to copy")
+                   : error_set(
+                         error, OMEN_E_UNSUPPORTED,
                          "searches on a device want a graph over 8-bit codes; this index has %s",
                          hnsw_founded(hnsw) ? hnsw_code_name(hnsw) : "none yet");
     struct gpu_mirror *mirror = mem_alloc_zero(1, sizeof *mirror);
@@ -226,10 +242,9 @@ gpu_mirror_open(const struct device_handle *device, const struct hnsw *hnsw,
         return error_set_plain(error, OMEN_E_NO_MEMORY);
     mirror->device = *device;
     mirror->hnsw = hnsw;
+    mirror->of = of;
     mirror->shape = shape;
-    omen_status status = fill_in(mirror);
-    if (status == OMEN_OK && mirror->entry_count == 0)
-        status = OMEN_E_UNSUPPORTED;
+    const omen_status status = fill_in(mirror);
     if (status != OMEN_OK) {
         (void)say(mirror, status, "copying the index to the device", error);
         gpu_mirror_close(mirror);
@@ -321,10 +336,15 @@ code_query(const struct round *round, uint32_t at, struct scratch *scratch)
     const uint32_t dim = mirror->shape.dim, stride = mirror->rows.stride;
     uint8_t *chunk = (uint8_t *)mirror->staged.memory + at / CHUNK_QUERIES * round->layout.bytes;
     const uint32_t i = at % CHUNK_QUERIES;
+    const float *vector = round->batch->vectors + (size_t)(round->first + at) * dim;
+    float *prepared = (float *)(void *)(chunk + round->layout.prepared) + (size_t)i * dim;
     struct mirror_query query;
-    hnsw_mirror_query(mirror->hnsw, round->batch->vectors + (size_t)(round->first + at) * dim,
-                      scratch, (float *)(void *)(chunk + round->layout.prepared) + (size_t)i * dim,
-                      (int8_t *)chunk + (size_t)i * stride, stride, &query);
+    if (mirror->of == MIRROR_ROWS) {
+        hnsw_mirror_prepare(mirror->hnsw, vector, prepared);
+        return;
+    }
+    hnsw_mirror_query(mirror->hnsw, vector, scratch, prepared, (int8_t *)chunk + (size_t)i * stride,
+                      stride, &query);
     ((struct device_query *)(void *)(chunk + round->layout.queries))[i] =
         (struct device_query){query.offset, query.scale, query.norm_scale, query.margin};
 }
@@ -587,7 +607,7 @@ run(struct gpu_mirror *mirror, struct gpu_batch *batch, bool scan, struct omen_e
                               .batch = batch,
                               .first = first,
                               .count = left < ROUND_QUERIES ? left : ROUND_QUERIES,
-                              .scan = scan || few,
+                              .scan = scan || few || mirror->of == MIRROR_ROWS,
                               .filtered = batch->allowed != NULL};
         plan_walk(&round);
         status = round_run(&round, error);

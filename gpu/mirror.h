@@ -15,10 +15,11 @@
 
 struct gpu_mirror; // opaque
 
-// OMEN_E_UNSUPPORTED: rows of this index are not coded, or none is linked. OMEN_E_NO_MEMORY, also of the device's.
+// OMEN_E_UNSUPPORTED: there is no row, or for MIRROR_GRAPH none that is coded and linked. OMEN_E_NO_MEMORY, also of the
+// device's.
 OMEN_MUST_CHECK omen_status gpu_mirror_open(const struct device_handle *device,
-                                            const struct hnsw *hnsw, struct gpu_mirror **out,
-                                            struct omen_error *error);
+                                            const struct hnsw *hnsw, enum mirror_of of,
+                                            struct gpu_mirror **out, struct omen_error *error);
 void gpu_mirror_close(struct gpu_mirror *mirror); // accepts NULL
 
 uint32_t gpu_mirror_rows(const struct gpu_mirror *mirror);  // slots below it are in the copy
@@ -37,6 +38,7 @@ struct gpu_batch {
     struct hit *hits;           // count x k, nearest first; where there are fewer: HNSW_NONE
     uint64_t evaluations, hops; // added to
 };
+// A copy of MIRROR_ROWS compares every row.
 // OMEN_E_INVALID: k or the beam is above DEVICE_KEPT_MAX. OMEN_E_INTERNAL: the device failed; the mirror is to be closed.
 OMEN_MUST_CHECK omen_status gpu_mirror_search(struct gpu_mirror *mirror, struct gpu_batch *batch,
                                               struct omen_error *error);

@@ -15,9 +15,16 @@
 _Static_assert(MIRROR_ENTRIES_MAX == ENTRIES_MAX, "all entries fit");
 
 bool
-hnsw_mirror_shape(const struct hnsw *hnsw, struct mirror_shape *shape)
+hnsw_mirror_shape(const struct hnsw *hnsw, enum mirror_of of, struct mirror_shape *shape)
 {
-    *shape = (struct mirror_shape){0};
+    *shape = (struct mirror_shape){
+        .rows = atomic_load_explicit(&hnsw->published, memory_order_acquire),
+        .dim = hnsw->config.dim,
+        .type = hnsw->config.type,
+        .metric = hnsw->config.metric,
+    };
+    if (of == MIRROR_ROWS)
+        return shape->rows > 0;
     if (hnsw_kind(hnsw) != CODE_NIBBLE)
         return false;
     *shape = (struct mirror_shape){
@@ -94,6 +101,12 @@ natural_order(const struct codec *codec, const int8_t *components, int8_t *codes
         memcpy(codes + (size_t)start * 2, block, w);
         memcpy(codes + (size_t)start * 2 + w, block + 64, w);
     }
+}
+
+void
+hnsw_mirror_prepare(const struct hnsw *hnsw, const float *vector, float *prepared)
+{
+    codec_prepare(&hnsw->codec, vector, VECTOR_F32, prepared);
 }
 
 void

@@ -14,6 +14,11 @@
 
 #define MIRROR_ENTRIES_MAX 4096u
 
+enum mirror_of {
+    MIRROR_GRAPH, // rows, codes and links of what is linked: for walks
+    MIRROR_ROWS,  // of all there is the rows: for comparing every one
+};
+
 struct mirror_shape {
     uint32_t rows; // slots below it
     uint32_t dim;
@@ -25,8 +30,8 @@ struct mirror_shape {
     float radius2;
 };
 
-// False where rows are not coded, or none is linked: there is nothing to copy.
-bool hnsw_mirror_shape(const struct hnsw *hnsw, struct mirror_shape *shape);
+// False where there is nothing to copy: no row, or for walks none that is coded and linked.
+bool hnsw_mirror_shape(const struct hnsw *hnsw, enum mirror_of of, struct mirror_shape *shape);
 
 // Of `count` slots from `first` on, all below shape.rows, one behind the other.
 void hnsw_mirror_codes(const struct hnsw *hnsw, uint32_t first, uint32_t count, uint8_t *high,
@@ -45,6 +50,9 @@ struct mirror_query {
 // (scratch_fit).
 void hnsw_mirror_query(const struct hnsw *hnsw, const float *vector, struct scratch *scratch,
                        float *prepared, int8_t *codes, uint32_t stride, struct mirror_query *query);
+
+// The same without a code: what comparing rows wants.
+void hnsw_mirror_prepare(const struct hnsw *hnsw, const float *vector, float *prepared);
 
 // Makes `count` hits, found among slots below `rows`, the answer of the whole index: without those erased since, and with the
 // nearest of the rows from there on. `hits` has room for query->k, which count is not above; returns how many.

@@ -459,7 +459,7 @@ lab_run(struct lab *lab)
 {
     struct omen_error error = {0};
     uint64_t start = os_clock_ns();
-    if (gpu_mirror_open(&lab->device, lab->hnsw, &lab->mirror, &error) != OMEN_OK) {
+    if (gpu_mirror_open(&lab->device, lab->hnsw, MIRROR_GRAPH, &lab->mirror, &error) != OMEN_OK) {
         fprintf(stderr, "%s\n", error.text);
         exit(1);
     }

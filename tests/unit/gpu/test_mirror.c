@@ -19,7 +19,7 @@ open_mirror(uint32_t dim, enum metric metric, enum vector_type type, uint32_t ro
     world_init(&world, dim, metric, type);
     world_build(&world, rows);
     ck_assert_int_eq(device_open(DEVICE_NEVER, &device, &error), OMEN_OK);
-    ck_assert_int_eq(gpu_mirror_open(&device, world.hnsw, &mirror, &error), OMEN_OK);
+    ck_assert_int_eq(gpu_mirror_open(&device, world.hnsw, MIRROR_GRAPH, &mirror, &error), OMEN_OK);
     ck_assert_uint_eq(gpu_mirror_rows(mirror), rows);
     for (uint32_t q = 0; q < BATCH; q++)
         law_draw(&world.law, &world.law.queries, vectors + (size_t)q * dim);
@@ -111,6 +111,28 @@ START_TEST(knn_of_a_copy_is_the_scan_of_the_index)
 }
 END_TEST
 
+// An index of so few dimensions has no code.
+START_TEST(rows_are_copied_where_there_is_no_code)
+{
+    struct omen_error error;
+    world_init(&world, 7, METRIC_COSINE, VECTOR_F32);
+    world_build(&world, 1500);
+    ck_assert_int_eq(device_open(DEVICE_NEVER, &device, &error), OMEN_OK);
+    ck_assert_int_eq(gpu_mirror_open(&device, world.hnsw, MIRROR_GRAPH, &mirror, &error),
+                     OMEN_E_UNSUPPORTED);
+    ck_assert_ptr_nonnull(strstr(error.text, "exact"));
+    ck_assert_int_eq(gpu_mirror_open(&device, world.hnsw, MIRROR_ROWS, &mirror, &error), OMEN_OK);
+    for (uint32_t q = 0; q < BATCH; q++)
+        law_draw(&world.law, &world.law.queries, vectors + (size_t)q * 7);
+    struct gpu_batch batch = make_batch(10);
+    double ours, own;
+    ck_assert_int_eq(gpu_mirror_search(mirror, &batch, &error), OMEN_OK);
+    recalls(&batch, &ours, &own);
+    ck_assert_double_ge(ours, 1.0 - 1e-9);
+    close_mirror();
+}
+END_TEST
+
 START_TEST(what_is_erased_or_does_not_pass_is_not_answered)
 {
     static uint64_t words[3000 / 64 + 1];
@@ -185,11 +207,12 @@ START_TEST(what_a_device_cannot_do_is_said)
     world_init(&world, 64, METRIC_L2, VECTOR_F32);
     world_add(&world, 100);
     ck_assert_int_eq(device_open(DEVICE_NEVER, &device, &error), OMEN_OK);
-    ck_assert_int_eq(gpu_mirror_open(&device, world.hnsw, &mirror, &error), OMEN_E_UNSUPPORTED);
+    ck_assert_int_eq(gpu_mirror_open(&device, world.hnsw, MIRROR_GRAPH, &mirror, &error),
+                     OMEN_E_UNSUPPORTED);
     ck_assert_ptr_null(mirror);
     ck_assert_ptr_nonnull(strstr(error.text, "none yet"));
     world_build(&world, 1500);
-    ck_assert_int_eq(gpu_mirror_open(&device, world.hnsw, &mirror, &error), OMEN_OK);
+    ck_assert_int_eq(gpu_mirror_open(&device, world.hnsw, MIRROR_GRAPH, &mirror, &error), OMEN_OK);
     struct gpu_batch batch = make_batch(DEVICE_KEPT_MAX + 1);
     ck_assert_int_eq(gpu_mirror_search(mirror, &batch, &error), OMEN_E_INVALID);
     ck_assert_ptr_nonnull(strstr(error.text, "ef is 513"));
@@ -204,6 +227,7 @@ mirror_suite(void)
     TCase *tests = tcase_create("mirror");
     tcase_add_loop_test(tests, a_copy_answers_as_well_as_the_index, 0, KINDS);
     tcase_add_loop_test(tests, knn_of_a_copy_is_the_scan_of_the_index, 0, KINDS);
+    tcase_add_test(tests, rows_are_copied_where_there_is_no_code);
     tcase_add_loop_test(tests, what_is_erased_or_does_not_pass_is_not_answered, 0, 4);
     tcase_add_test(tests, what_happened_since_the_copy_is_put_right_at_the_end);
     tcase_add_test(tests, batches_longer_than_a_chunk_are_answered_whole);
