@@ -30,13 +30,14 @@ twin_make(const struct both *both, const void *host, size_t bytes)
                         .oracle = device_memory(both->oracle, bytes),
                         .bytes = bytes};
     if (host != NULL) {
-        must_device(both->tested, both->tested->ops->put(both->tested->device, twin.tested, host, bytes),
-                    "put");
+        must_device(both->tested,
+                    both->tested->ops->put(both->tested->device, twin.tested, host, bytes), "put");
         must_device(both->tested, both->tested->ops->wait(both->tested->device), "wait");
         memcpy(twin.oracle, host, bytes);
     } else { // what nobody writes differs
         must_device(both->tested,
-                    both->tested->ops->fill(both->tested->device, twin.tested, 0xa5, bytes), "fill");
+                    both->tested->ops->fill(both->tested->device, twin.tested, 0xa5, bytes),
+                    "fill");
         memset(twin.oracle, 0x5a, bytes);
     }
     return twin;
@@ -263,10 +264,10 @@ check_nearest(const struct both *both)
     static const struct {
         uint32_t queries, base, stride, k, self, ip;
     } cases[] = {
-        {1, 1, 64, 1, 0, 0},       {1, 1, 64, 3, 1, 0},       {5, 3, 64, 10, 0, 0},
-        {128, 128, 64, 10, 1, 0},  {127, 129, 64, 10, 1, 0},  {300, 1000, 128, 64, 1, 0},
-        {200, 3000, 128, 10, 1, 1}, {130, 700, 768, 64, 1, 0}, {100, 300, 320, 33, 0, 0},
-        {64, 500, 4096, 16, 1, 1}, {257, 2049, 192, 32, 1, 0}, {1024, 20000, 128, 64, 1, 0},
+        {1, 1, 64, 1, 0, 0},        {1, 1, 64, 3, 1, 0},        {5, 3, 64, 10, 0, 0},
+        {128, 128, 64, 10, 1, 0},   {127, 129, 64, 10, 1, 0},   {300, 1000, 128, 64, 1, 0},
+        {200, 3000, 128, 10, 1, 1}, {130, 700, 768, 64, 1, 0},  {100, 300, 320, 33, 0, 0},
+        {64, 500, 4096, 16, 1, 1},  {257, 2049, 192, 32, 1, 0}, {1024, 20000, 128, 64, 1, 0},
     };
     bool same = true;
     for (size_t c = 0; c < sizeof cases / sizeof cases[0] && same; c++) {
@@ -401,7 +402,8 @@ check_tiles(const struct both *both)
 static bool
 check_group(const struct both *both)
 {
-    static const uint32_t cases[][3] = {{1, 1, 1}, {1000, 1, 3}, {30000, 3, 777}, {100000, 8, 4096}};
+    static const uint32_t cases[][3] = {
+        {1, 1, 1}, {1000, 1, 3}, {30000, 3, 777}, {100000, 8, 4096}};
     bool same = true;
     for (size_t c = 0; c < sizeof cases / sizeof cases[0] && same; c++) {
         const uint32_t count = cases[c][0], fanout = cases[c][1], groups = cases[c][2];
@@ -411,10 +413,10 @@ check_group(const struct both *both)
         struct twin keys = twin_make(both, grouped.keys, all * sizeof(uint64_t));
         struct twin places = twin_make(both, NULL, all * sizeof(uint32_t));
         struct twin starts = twin_make(both, NULL, (groups + 1u) * sizeof(uint32_t));
-        const struct device_group of_tested = {keys.tested, count,        fanout, groups,
-                                               places.tested, starts.tested};
-        const struct device_group of_oracle = {keys.oracle, count,        fanout, groups,
-                                               places.oracle, starts.oracle};
+        const struct device_group of_tested = {keys.tested, count,         fanout,
+                                               groups,      places.tested, starts.tested};
+        const struct device_group of_oracle = {keys.oracle, count,         fanout,
+                                               groups,      places.oracle, starts.oracle};
         RUN_BOTH(both, group, &of_tested, &of_oracle);
         const size_t bytes = places.bytes;
         places.bytes = ((const uint32_t *)starts.oracle)[groups] * sizeof(uint32_t);
@@ -487,9 +489,9 @@ check_prune(const struct both *both)
     static const struct {
         uint32_t count, stride, width, keep, whole, ip;
         float alpha2;
-    } cases[] = {{40, 64, 64, 24, 0, 0, 1.0f},    {2000, 128, 64, 24, 0, 0, 1.0f},
+    } cases[] = {{40, 64, 64, 24, 0, 0, 1.0f},     {2000, 128, 64, 24, 0, 0, 1.0f},
                  {2000, 128, 64, 32, 32, 0, 1.0f}, {1500, 64, 20, 32, 0, 1, 1.44f},
-                 {1500, 64, 30, 32, 32, 1, 1.0f}, {700, 768, 64, 64, 0, 0, 1.2f},
+                 {1500, 64, 30, 32, 32, 1, 1.0f},  {700, 768, 64, 64, 0, 0, 1.2f},
                  {300, 1088, 50, 2, 0, 0, 1.0f}};
     bool same = true;
     for (size_t c = 0; c < sizeof cases / sizeof cases[0] && same; c++) {
@@ -540,8 +542,7 @@ made_links(const struct both *both, uint32_t count, uint32_t keep)
                 to = prng_below(&prng, count / 10 + 1);
             to %= count;
             const uint64_t low = row < to ? row : to, high = row < to ? to : row;
-            const uint64_t key =
-                nearest_key((float)(mix64(low << 32 | high) % 16), to);
+            const uint64_t key = nearest_key((float)(mix64(low << 32 | high) % 16), to);
             bool there = to == row;
             for (uint32_t j = 0; j < list.count; j++)
                 there |= list.keys[j] == key;
@@ -610,16 +611,18 @@ check_reach(const struct both *both)
 static bool
 check_pack(const struct both *both)
 {
-    static const uint32_t cases[][3] = {{24, 24, LINKS_24}, {32, 32, LINKS_24}, {32, 48, LINKS_32},
-                                        {64, 128, LINKS_24}};
+    static const uint32_t cases[][3] = {
+        {24, 24, LINKS_24}, {32, 32, LINKS_24}, {32, 48, LINKS_32}, {64, 128, LINKS_24}};
     bool same = true;
     for (size_t c = 0; c < sizeof cases / sizeof cases[0] && same; c++) {
         const uint32_t count = 3001, keep = cases[c][0], most = cases[c][1], width = cases[c][2];
         struct twin links = made_links(both, count, keep);
         const uint32_t bytes = link_row_bytes(most, (enum link_width)width);
         struct twin blocks = twin_make(both, NULL, (size_t)count * bytes);
-        const struct device_pack of_tested = {links.tested, count, keep, most, width, blocks.tested};
-        const struct device_pack of_oracle = {links.oracle, count, keep, most, width, blocks.oracle};
+        const struct device_pack of_tested = {links.tested, count, keep,
+                                              most,         width, blocks.tested};
+        const struct device_pack of_oracle = {links.oracle, count, keep,
+                                              most,         width, blocks.oracle};
         RUN_BOTH(both, pack, &of_tested, &of_oracle);
         char what[64];
         snprintf(what, sizeof what, "pack, %u of %u links of %u bytes", keep, most, width);
@@ -646,16 +649,18 @@ check_build(const struct both *both)
         config.leaf_rows = 300;
         config.leaf_max = 500;
         config.entry = 17;
-        const size_t bytes =
-            (size_t)lab.count * link_row_bytes(config.links_max, (enum link_width)config.link_width);
+        const size_t bytes = (size_t)lab.count *
+                             link_row_bytes(config.links_max, (enum link_width)config.link_width);
         uint8_t *got = mem_alloc(bytes), *want = mem_alloc(bytes);
         struct gpu_build_report report;
         struct omen_error error;
         if (got == NULL || want == NULL)
             die("no memory for blocks");
-        if (gpu_build_run(both->oracle, &config, &input.input, want, NULL, &report, &error) != OMEN_OK)
+        if (gpu_build_run(both->oracle, &config, &input.input, want, NULL, &report, &error) !=
+            OMEN_OK)
             die("building with the oracle: %s", error.text);
-        if (gpu_build_run(both->tested, &config, &input.input, got, NULL, &report, &error) != OMEN_OK)
+        if (gpu_build_run(both->tested, &config, &input.input, got, NULL, &report, &error) !=
+            OMEN_OK)
             die("building: %s", error.text);
         size_t wrong = 0;
         for (size_t i = 0; i < bytes; i++)
@@ -676,7 +681,7 @@ bool
 check_op(const char *name, const struct device_handle *tested, const struct device_handle *oracle)
 {
     static bool (*const checks[])(const struct both *) = {
-        check_copy,  check_join,    check_gather, check_nearest, check_tiles, check_group,
+        check_copy,  check_join,  check_gather,  check_nearest, check_tiles, check_group,
         check_merge, check_prune, check_reverse, check_reach,   check_pack,  check_build};
     const struct both both = {tested, oracle};
     for (uint32_t i = 0; op_names[i] != NULL; i++)
