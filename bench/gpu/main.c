@@ -232,7 +232,9 @@ configure(const struct stage *stage, int from, struct gpu_build_config *config)
     };
     for (int i = from; i < stage->word_count; i++) {
         const char *equal = strchr(stage->words[i], '=');
-        bool known = false;
+        bool known = strncmp(stage->words[i], "alpha2=", 7) == 0;
+        if (known)
+            config->alpha2 = strtof(equal + 1, NULL);
         for (size_t k = 0; equal != NULL && k < sizeof knobs / sizeof knobs[0]; k++)
             if (strncmp(stage->words[i], knobs[k].name, (size_t)(equal - stage->words[i])) == 0 &&
                 strlen(knobs[k].name) == (size_t)(equal - stage->words[i])) {
