@@ -274,6 +274,12 @@ gpu_mirror_close(struct gpu_mirror *mirror)
     mem_free(mirror);
 }
 
+enum mirror_of
+gpu_mirror_has(const struct gpu_mirror *mirror)
+{
+    return mirror->of;
+}
+
 uint32_t
 gpu_mirror_rows(const struct gpu_mirror *mirror)
 {

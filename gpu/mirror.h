@@ -22,6 +22,7 @@ OMEN_MUST_CHECK omen_status gpu_mirror_open(const struct device_handle *device,
                                             struct gpu_mirror **out, struct omen_error *error);
 void gpu_mirror_close(struct gpu_mirror *mirror); // accepts NULL
 
+enum mirror_of gpu_mirror_has(const struct gpu_mirror *mirror);
 uint32_t gpu_mirror_rows(const struct gpu_mirror *mirror);  // slots below it are in the copy
 uint64_t gpu_mirror_bytes(const struct gpu_mirror *mirror); // of the device's memory
 
