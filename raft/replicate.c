@@ -7,6 +7,7 @@
 #include "raft/raft_int.h"
 
 static uint64_t agree_below(const struct raft *raft, uint64_t position, uint64_t term);
+static uint32_t stored_of(const struct raft *raft, const struct raft_msg *msg);
 static bool store(struct raft *raft, const struct raft_msg *msg);
 static void reject_append(struct raft *raft, const struct raft_msg *msg);
 static void commit_to(struct raft *raft, uint64_t position);
@@ -167,24 +168,36 @@ replicate_receive_append(struct raft *raft, const struct raft_msg *msg)
             reject_append(raft, msg);
             return;
         }
-        if (!store(raft, msg))
-            return; // as if it were lost
-        answer.position = msg->position + msg->entry_count;
+        // A beginning of the entries may be there even where memory ran out. Its commit counts also then: who has a change of
+        // the configuration must know that the one before it is committed, see docs/internals/raft.md.
+        const bool whole = store(raft, msg);
+        answer.position = msg->position + (whole ? msg->entry_count : stored_of(raft, msg));
         commit_to(raft, msg->commit < answer.position ? msg->commit : answer.position);
+        if (!whole)
+            return; // as if it were lost
     }
     output_hold(raft, answer);
+}
+
+// How many of the message's entries are in the log.
+static uint32_t
+stored_of(const struct raft *raft, const struct raft_msg *msg)
+{
+    uint64_t term;
+    uint32_t count = 0;
+    while (count < msg->entry_count &&
+           tail_term(&raft->tail, msg->entries[count].position, &term) &&
+           term == msg->entries[count].term)
+        count++;
+    return count;
 }
 
 // Entries that are there already are left alone: an older APPEND that comes late must not shorten the log.
 static bool
 store(struct raft *raft, const struct raft_msg *msg)
 {
-    uint32_t known = 0;
-    uint64_t bytes = 0, term;
-    while (known < msg->entry_count &&
-           tail_term(&raft->tail, msg->entries[known].position, &term) &&
-           term == msg->entries[known].term)
-        known++;
+    const uint32_t known = stored_of(raft, msg);
+    uint64_t bytes = 0;
     if (known == msg->entry_count)
         return true;
     const uint64_t from = msg->entries[known].position;

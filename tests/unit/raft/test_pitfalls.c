@@ -1,6 +1,7 @@
 // tests/unit/raft/test_pitfalls.c -- mistakes that others made, by their number in docs/internals/raft.md, as claims.
 //
 // Shape: shell.
+#include "base/alloc.h"
 #include "tests/lib/raft_cluster.h"
 
 static struct cluster *
@@ -149,6 +150,41 @@ START_TEST(p3_a_new_leader_waits_for_all_that_it_inherited)
     ck_assert_uint_eq(raft->pending_change, 2);
     ck_assert_int_eq(cluster_change(cluster, 0, RAFT_ADD_LEARNER, 5), RAFT_ANSWER_BUSY);
     cluster_close(cluster);
+}
+END_TEST
+
+START_TEST(p3_who_has_a_change_knows_that_the_one_before_is_committed)
+{
+    // Else it could lead by the configuration of before both, whose majorities those of after both need not meet. The
+    // memory for what comes behind the change is refused, so that the message counts as lost.
+    uint8_t bytes[RAFT_CHANGE_BYTES_MAX];
+    const struct raft_change change = {.count = 1, .items = {{RAFT_ADD_VOTER, 4}}};
+    const uint32_t count = member_encode(&change, bytes);
+    const struct raft_entry entries[] = {
+        {.position = 1, .term = 1, .kind = RAFT_ENTRY_CHANGE, .bytes = bytes, .byte_count = count},
+        {.position = 2, .term = 1, .kind = RAFT_ENTRY_CHANGE, .bytes = bytes, .byte_count = count},
+        {.position = 3, .term = 1, .bytes = bytes, .byte_count = 1},
+    };
+    struct raft_msg append = {.kind = RAFT_APPEND,
+                              .from = 2,
+                              .to = 1,
+                              .term = 1,
+                              .commit = 1,
+                              .entries = entries,
+                              .entry_count = 3};
+    for (unsigned nth = 1; nth <= 6; nth++) {
+        struct cluster *cluster = three();
+        const struct raft *raft = &cluster->peers[0].raft;
+        mem_fail_after(nth);
+        cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_MESSAGE, .message = &append});
+        mem_fail_after(0);
+        const uint64_t last = tail_last(&raft->tail);
+        ck_assert_uint_eq(raft->commit, last < 1 ? last : 1);
+        cluster_sync(cluster, 0);
+        ck_assert_uint_eq(cluster->peers[0].durable.hard_state.commit, raft->commit);
+        ck_assert_uint_eq(cluster_count_kind(cluster, RAFT_APPEND_RESP), last == 3);
+        cluster_close(cluster);
+    }
 }
 END_TEST
 
@@ -694,6 +730,7 @@ suite(void)
     tcase_add_test(c, p2_what_was_applied_is_committed_after_a_restart);
     tcase_add_test(c, p3_no_change_is_proposed_before_the_term_has_an_applied_entry);
     tcase_add_test(c, p3_a_new_leader_waits_for_all_that_it_inherited);
+    tcase_add_test(c, p3_who_has_a_change_knows_that_the_one_before_is_committed);
     tcase_add_test(c, p4_node_with_an_unapplied_change_does_not_campaign);
     tcase_add_test(c, p4_learner_votes_for_who_knows_that_it_was_promoted);
     tcase_add_test(c, p5_sync_that_fails_is_never_acknowledged);
