@@ -97,7 +97,7 @@ take(struct raft *raft, const struct raft_input *in)
         out->answer = election_transfer(raft, in->peer);
         break;
     case RAFT_IN_COMPACT:
-        snapshot_compact(raft, in->position);
+        snapshot_compact(raft, in->position, COMPACT_POLITELY);
         break;
     case RAFT_IN_REPORT:
         if (in->report.kind == RAFT_REPORT_UNREACHABLE)

@@ -73,7 +73,9 @@ bool snapshot_chunk(struct raft *raft, uint32_t member, struct raft_msg *msg);
 void snapshot_made(struct raft *raft, uint64_t position, uint64_t total_bytes);
 void snapshot_failed(struct raft *raft, uint64_t peer);
 void snapshot_tick(struct raft *raft);
-void snapshot_compact(struct raft *raft, uint64_t through);
+// POLITELY waits for snapshots that are on their way: what is behind them would be missing there.
+enum snapshot_compaction { COMPACT_POLITELY, COMPACT_NOW };
+void snapshot_compact(struct raft *raft, uint64_t through, enum snapshot_compaction how);
 
 // ---- read.c ----
 void read_request(struct raft *raft, uint64_t read_id);

@@ -34,7 +34,10 @@ replicate_make_room(struct raft *raft, uint32_t entries, uint64_t bytes)
 {
     if (tail_fits(&raft->tail, entries, bytes))
         return true;
-    snapshot_compact(raft, raft->applied);
+    snapshot_compact(raft, raft->applied, COMPACT_POLITELY);
+    if (tail_fits(&raft->tail, entries, bytes))
+        return true;
+    snapshot_compact(raft, raft->applied, COMPACT_NOW); // one that is slow must not stop them all
     if (tail_fits(&raft->tail, entries, bytes))
         return true;
     raft_note(raft, RAFT_NOTE_TAIL_FULL, tail_last(&raft->tail), 0);
