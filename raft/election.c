@@ -123,11 +123,21 @@ election_promotable(const struct raft *raft)
            raft->install_number <= raft->persisted;
 }
 
+// A node that starts may have answered a heartbeat just before it stopped, and a new term makes it forget its leader: neither
+// ends the lease that it helped to make.
+bool
+election_bound(const struct raft *raft)
+{
+    return raft->config.reads == RAFT_READS_LEASE &&
+           raft->tick_count - raft->heard_tick < raft->config.election_ticks;
+}
+
 void
 election_campaign(struct raft *raft, enum raft_campaign campaign)
 {
     if (raft->state == RAFT_LEADER || !election_promotable(raft) || change_unapplied(raft) ||
-        raft->term + 1 >= RAFT_NUMBER_MAX)
+        raft->term + 1 >= RAFT_NUMBER_MAX ||
+        (campaign != CAMPAIGN_TRANSFER && election_bound(raft)))
         return;
     begin(raft, campaign);
 }

@@ -34,6 +34,8 @@ void election_receive_answer(struct raft *raft, const struct raft_msg *msg);
 void election_own_vote_durable(struct raft *raft, uint64_t term);
 enum raft_answer election_transfer(struct raft *raft, uint64_t to);
 bool election_promotable(const struct raft *raft);
+// Whether a leader's lease may count on this node's not voting for another one, itself included.
+bool election_bound(const struct raft *raft);
 
 // ---- replicate.c ----
 // Appends an entry of the own term and wants it sent. False: no room or no memory, and nothing happened.

@@ -109,6 +109,8 @@ settle_term(struct raft *raft, const struct raft_msg *msg)
         answer_stale(raft, msg);
         return false;
     }
+    if (request && !msg->transfer && election_bound(raft))
+        return false; // a lease may count on us
     if (msg->term == raft->term)
         return true;
     if (request && !msg->transfer && raft->config.check_quorum && raft->lead != RAFT_NODE_NONE &&
@@ -149,6 +151,7 @@ receive_from_leader(struct raft *raft, const struct raft_msg *msg)
     if (raft->state != RAFT_FOLLOWER)
         election_become_follower(raft, msg->term, msg->from);
     raft->election_elapsed = 0;
+    raft->heard_tick = raft->tick_count;
     raft->lead = msg->from;
     if (msg->kind == RAFT_APPEND)
         replicate_receive_append(raft, msg);

@@ -392,6 +392,60 @@ leased(void)
     return cluster;
 }
 
+// Whether peer i gives a vote for the term after its own to peer `from`.
+static bool
+votes_for(struct cluster *cluster, uint32_t i, uint64_t from)
+{
+    const struct raft *raft = &cluster->peers[i].raft;
+    deliver(cluster, (struct raft_msg){.kind = RAFT_VOTE,
+                                       .from = from,
+                                       .to = i + 1,
+                                       .term = raft->term + 1,
+                                       .position = 99,
+                                       .log_term = raft->term});
+    return raft->vote == from;
+}
+
+START_TEST(p9_restarted_follower_keeps_the_promise_that_a_lease_stands_on)
+{
+    struct cluster *cluster = leased();
+    cluster_isolate(cluster, 2, true);
+    cluster_elapse(cluster, 1); // confirmed by peer 1 alone
+    cluster_crash(cluster, 1);
+    cluster_start(cluster, 1);
+    ck_assert_int_eq(read_now(cluster, 0), RAFT_ANSWER_OK);
+    cluster_isolate(cluster, 2, false);
+    ck_assert(!votes_for(cluster, 1, 3));
+    cluster_step(cluster, 1, (struct raft_input){.kind = RAFT_IN_CAMPAIGN});
+    ck_assert_int_eq(cluster->peers[1].raft.state, RAFT_FOLLOWER);
+    cluster->cut[0][1] = true;
+    for (int t = 0; t < 10; t++)
+        cluster_tick(cluster, 1);
+    ck_assert(votes_for(cluster, 1, 3));
+    cluster_close(cluster);
+}
+END_TEST
+
+START_TEST(p9_newer_term_does_not_end_the_promise_that_a_lease_stands_on)
+{
+    struct cluster *cluster = leased();
+    const uint64_t term = cluster->peers[1].raft.term + 5;
+    deliver(cluster, (struct raft_msg){.kind = RAFT_PRE_VOTE_RESP, // to a question of long ago
+                                       .from = 3,
+                                       .to = 2,
+                                       .term = term,
+                                       .reject = true});
+    ck_assert_uint_eq(cluster->peers[1].raft.lead, RAFT_NODE_NONE);
+    ck_assert_int_eq(read_now(cluster, 0), RAFT_ANSWER_OK);
+    deliver(
+        cluster,
+        (struct raft_msg){
+            .kind = RAFT_VOTE, .from = 3, .to = 2, .term = term, .position = 99, .log_term = term});
+    ck_assert_uint_eq(cluster->peers[1].raft.vote, RAFT_NODE_NONE);
+    cluster_close(cluster);
+}
+END_TEST
+
 START_TEST(p9_stopped_leader_finds_its_lease_gone)
 {
     struct cluster *cluster = leased();
@@ -740,6 +794,8 @@ suite(void)
     tcase_add_test(c, p7_torn_chunk_is_refused_and_asked_for_again);
     tcase_add_test(c, p8_node_that_lost_its_log_says_so_and_commits_nothing);
     tcase_add_test(c, p9_stopped_leader_finds_its_lease_gone);
+    tcase_add_test(c, p9_restarted_follower_keeps_the_promise_that_a_lease_stands_on);
+    tcase_add_test(c, p9_newer_term_does_not_end_the_promise_that_a_lease_stands_on);
     tcase_add_test(c, p9_transfer_voids_the_lease_for_the_term);
     tcase_add_test(c, p9_step_takes_at_most_an_election_timeout_of_ticks);
     tcase_add_test(c, p10_snapshot_older_than_the_commit_is_ignored);
