@@ -125,7 +125,8 @@ settle_term(struct raft *raft, const struct raft_msg *msg)
 }
 
 // A leader of an older term whom nobody answers would not learn that it is none: with pre_vote or check_quorum nobody may be
-// so rude as to campaign. A pre-candidate that was away learns the term from a rejection.
+// so rude as to campaign. A candidate that was away learns the term from a rejection: alone it might never catch up
+// with one that campaigns again and again.
 static void
 answer_stale(struct raft *raft, const struct raft_msg *msg)
 {
@@ -134,8 +135,8 @@ answer_stale(struct raft *raft, const struct raft_msg *msg)
     if (polite && (msg->kind == RAFT_HEARTBEAT || msg->kind == RAFT_APPEND)) {
         answer.kind = RAFT_APPEND_RESP;
         output_hold(raft, answer);
-    } else if (msg->kind == RAFT_PRE_VOTE) {
-        answer.kind = RAFT_PRE_VOTE_RESP;
+    } else if (msg->kind == RAFT_PRE_VOTE || msg->kind == RAFT_VOTE) {
+        answer.kind = msg->kind == RAFT_VOTE ? RAFT_VOTE_RESP : RAFT_PRE_VOTE_RESP;
         answer.reject = true;
         output_hold(raft, answer);
     }
