@@ -12,6 +12,7 @@
 // A pre-candidate asks without changing its term, so that a node which was cut off does not depose a leader that the others
 // hear. With check_quorum, who heard a leader within an election timeout votes for nobody, unless that leader itself ordered
 // the election (transfer).
+#include "base/bug.h"
 #include "raft/raft_int.h"
 
 static void begin(struct raft *raft, enum raft_campaign campaign);
@@ -295,7 +296,7 @@ become_leader(struct raft *raft)
 {
     // Its entry commits what earlier terms left (5.4.2). Where there is no memory for it, another one shall lead.
     reset(raft, raft->term);
-    raft->pending_change = tail_last(&raft->tail);
+    raft->pending_change = bug(BUG_SINGLE_CHANGE_BUG) ? 0 : tail_last(&raft->tail);
     raft->state = RAFT_LEADER;
     raft->lead = raft->config.id;
     const uint32_t self = raft_self(raft);

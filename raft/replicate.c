@@ -4,6 +4,7 @@
 //
 // A leader counts its own entries only when they are durable (replicate_own_durable). What a follower has is what it says is
 // durable there. An entry is committed when a majority has it and it is of the leader's term (5.4.2).
+#include "base/bug.h"
 #include "raft/raft_int.h"
 
 static uint64_t agree_below(const struct raft *raft, uint64_t position, uint64_t term);
@@ -60,7 +61,8 @@ replicate_commit(struct raft *raft)
     for (uint32_t i = 0; i < raft->group.count; i++)
         reached[i] = raft->progress[i].match;
     const uint64_t position = quorum_position(&raft->group, reached);
-    if (position <= raft->commit || tail_at(&raft->tail, position)->term != raft->term)
+    if (position <= raft->commit ||
+        (tail_at(&raft->tail, position)->term != raft->term && !bug(BUG_COMMIT_OLD_TERM)))
         return false;
     raft->commit = position;
     read_term_committed(raft);
