@@ -129,8 +129,7 @@ election_promotable(const struct raft *raft)
 bool
 election_bound(const struct raft *raft)
 {
-    return raft->config.reads == RAFT_READS_LEASE &&
-           raft->tick_count - raft->heard_tick < raft->config.election_ticks;
+    return raft->config.reads == RAFT_READS_LEASE && raft->tick_count < raft->bound_tick;
 }
 
 void

@@ -501,16 +501,10 @@ cluster_drop_all(struct cluster *cluster)
         cluster_free_flight(cluster_take(cluster, 0));
 }
 
-// Has peer i elected, with time standing still, but for the timeout in which with leases who starts gives no vote.
+// Has peer i elected, with time standing still.
 static inline void
 cluster_elect(struct cluster *cluster, uint32_t i)
 {
-    const bool leases = cluster->config.reads == RAFT_READS_LEASE;
-    for (uint32_t t = 0; leases && t < cluster->config.election_ticks; t++)
-        for (uint32_t j = 0; j < cluster->count; j++)
-            cluster_tick(cluster, j);
-    if (leases)
-        cluster_drop_all(cluster);
     cluster_step(cluster, i, (struct raft_input){.kind = RAFT_IN_CAMPAIGN});
     cluster_run(cluster);
     cluster_must(cluster->peers[i].raft.state == RAFT_LEADER);
