@@ -27,7 +27,7 @@ static void
 send_ack(struct step *step)
 {
     struct replica *replica = step->replica;
-    const bool early = REPLICA_BUG(replica, ACK_BEFORE_FSYNC);
+    const bool early = bug(BUG_ACK_BEFORE_FSYNC);
     if (replica_uuid_is_none(replica->leader) ||
         (replica->durable_promised != replica->promised && !early) || replica->agreed_seq == 0)
         return; // nothing to say yet
@@ -47,7 +47,7 @@ accept_leader(struct step *step, const struct replica_msg *msg)
 {
     struct replica *replica = step->replica;
     const bool old = msg->term < known_term(replica);
-    if (old && !REPLICA_BUG(replica, SKIP_PROMISE)) {
+    if (old && !bug(BUG_SKIP_PROMISE)) {
         replica->counters.fenced_msgs++;
         send_nack(step, msg, replica->last_seq);
         return false;
@@ -139,7 +139,7 @@ take_entries(struct step *step, const struct replica_msg *msg)
     if (agreed > replica->agreed_seq)
         replica->agreed_seq = agreed;
     commit_to(step, msg->commit < replica->agreed_seq ? msg->commit : replica->agreed_seq);
-    if (!step->dirty || REPLICA_BUG(replica, ACK_BEFORE_FSYNC))
+    if (!step->dirty || bug(BUG_ACK_BEFORE_FSYNC))
         send_ack(step);
 }
 

@@ -15,8 +15,7 @@
 static bool
 has_lease(const struct step *step)
 {
-    return step->in->now_ns < step->replica->lease_until_ns ||
-           REPLICA_BUG(step->replica, LEASE_IGNORE);
+    return step->in->now_ns < step->replica->lease_until_ns || bug(BUG_LEASE_IGNORE);
 }
 
 void
@@ -62,7 +61,7 @@ read_done(struct step *step)
             continue;
         if (replica->reads_lost)
             return; // it is answered so
-        if (read->by_lease && !has_lease(step) && !REPLICA_BUG(replica, LEASE_NO_RECHECK)) {
+        if (read->by_lease && !has_lease(step) && !bug(BUG_LEASE_NO_RECHECK)) {
             read->by_lease = false;
             read->state = READ_CONFIRM;
             read->round = replica->round + 1;

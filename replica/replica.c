@@ -206,7 +206,7 @@ on_lease(struct step *step)
     const struct replica_input *in = step->in;
     if (in->boot != replica->config.boot || in->sent_ns > in->now_ns)
         return; // asked for by a process that is no more
-    if (in->known_ver > replica->meta.cfg_ver && !REPLICA_BUG(replica, LEASE_OLD_VIEW))
+    if (in->known_ver > replica->meta.cfg_ver && !bug(BUG_LEASE_OLD_VIEW))
         return; // somebody else may be primary since: then the node's lease says nothing about us
     if (in->sent_ns + in->lease_ns > replica->lease_until_ns)
         replica->lease_until_ns = in->sent_ns + in->lease_ns;

@@ -3,6 +3,7 @@
 // Shape: machine; private to replica/.
 #ifndef OMEN_REPLICA_REPLICA_INT_H
 #define OMEN_REPLICA_REPLICA_INT_H
+#include "base/bug.h"
 #include "replica/replica.h"
 
 // A step under way.

@@ -90,7 +90,6 @@ struct world {
     uint64_t acks, strong_reads, promotions, adds, removes, installs, wipes, crashes, leases;
     const char *broken;
     bool calm; // no more faults
-    int bug;
     struct replica_output out;
 };
 
@@ -207,9 +206,6 @@ world_start(struct world *world, uint32_t at)
                                     .idle_ns = 10 * WORLD_MS,
                                     .ops_max = 2048,
                                     .window_ms = 1u << 30};
-#ifdef OMEN_TESTING
-    config.bug = (enum replica_bug)world->bug;
-#endif
     replica_fini(&node->replica);
     replica_init(&node->replica, &config, at);
     memcpy(node->log, disk->log, sizeof node->log);
@@ -811,12 +807,11 @@ world_turn(struct world *world)
 }
 
 static void
-world_open(struct world *world, uint64_t seed, int bug)
+world_open(struct world *world, uint64_t seed)
 {
     memset(world, 0, sizeof *world);
     prng_init(&world->prng, seed);
     world->now_ns = 1000 * WORLD_MS;
-    world->bug = bug;
     world->alone = WORLD_NODES;
     world->loss = world_below(world, 30);
     world->peace = 1u << world_below(world, 5);
