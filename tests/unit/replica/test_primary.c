@@ -239,6 +239,27 @@ START_TEST(a_lease_that_ran_out_while_reading_is_not_enough)
 }
 END_TEST
 
+START_TEST(a_lease_says_nothing_while_a_transfer_may_have_happened)
+{
+    alone_lead(&one);
+    lease(5, 1);
+    read_of(21);
+    alone_step(&one, (struct replica_input){.kind = REPLICA_IN_TRANSFER, .uuid = uuid_of(2)});
+    ck_assert_int_eq(one.out.change.kind, REPLICA_CHANGE_TRANSFER);
+    read_done(21);
+    ck_assert_uint_eq(one.out.answer_count, 0);
+    ck_assert_ptr_nonnull(alone_sent(&one, REPLICA_CONFIRM));
+    read_of(22);
+    ck_assert_uint_eq(one.out.serve_read_count, 0);
+    alone_wait(&one, 200 * MS); // it is not tried again
+    alone_meta(&one, 1, 1);     // and did not happen
+    lease(5, 2);
+    read_of(23);
+    ck_assert_uint_eq(one.out.serve_read_count, 1);
+    ck_assert_uint_eq(one.out.serve_reads[0], 23);
+}
+END_TEST
+
 START_TEST(a_lease_of_another_process_or_a_newer_map_is_none)
 {
     alone_lead(&one);
@@ -313,6 +334,7 @@ primary_suite(void)
     tcase_add_test(tcase, a_transfer_waits_until_everything_is_everywhere);
     tcase_add_test(tcase, a_strong_read_is_answered_under_the_lease);
     tcase_add_test(tcase, a_lease_that_ran_out_while_reading_is_not_enough);
+    tcase_add_test(tcase, a_lease_says_nothing_while_a_transfer_may_have_happened);
     tcase_add_test(tcase, a_lease_of_another_process_or_a_newer_map_is_none);
     tcase_add_test(tcase, without_a_lease_all_in_sync_are_asked);
     tcase_add_test(tcase, the_minority_of_a_checksum_is_removed);
