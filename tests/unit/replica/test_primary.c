@@ -174,6 +174,23 @@ START_TEST(the_dead_are_waited_for_a_quarter_unless_they_answer)
 }
 END_TEST
 
+START_TEST(a_copy_that_answers_and_makes_nothing_durable_is_removed)
+{
+    alone_lead(&one);
+    alone_propose(&one, 11, 1);
+    alone_persisted(&one);
+    alone_ack(&one, 2, 2);
+    for (uint32_t i = 0; i < 5; i++) {
+        ck_assert_int_eq(one.out.change.kind, REPLICA_CHANGE_NONE);
+        alone_wait(&one, 39 * MS);
+        alone_ack(&one, 3, 1);
+    }
+    alone_wait(&one, 5 * MS);
+    ck_assert_int_eq(one.out.change.kind, REPLICA_CHANGE_REMOVE);
+    ck_assert_uint_eq(one.out.change.uuid.low, 3);
+}
+END_TEST
+
 START_TEST(nobody_is_removed_below_the_minimum)
 {
     alone_lead(&one);
@@ -329,6 +346,7 @@ primary_suite(void)
     tcase_add_test(tcase, a_restarted_primary_does_not_go_on_in_its_term);
     tcase_add_test(tcase, a_silent_copy_counts_until_its_removal_is_seen);
     tcase_add_test(tcase, the_dead_are_waited_for_a_quarter_unless_they_answer);
+    tcase_add_test(tcase, a_copy_that_answers_and_makes_nothing_durable_is_removed);
     tcase_add_test(tcase, nobody_is_removed_below_the_minimum);
     tcase_add_test(tcase, a_learner_that_caught_up_counts_before_it_is_proposed);
     tcase_add_test(tcase, a_transfer_waits_until_everything_is_everywhere);
