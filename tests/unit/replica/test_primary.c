@@ -191,6 +191,29 @@ START_TEST(a_copy_that_answers_and_makes_nothing_durable_is_removed)
 }
 END_TEST
 
+START_TEST(a_dead_learner_whose_add_was_proposed_counts_until_it_is_in_and_removed)
+{
+    alone_lead(&one);
+    alone_ack(&one, 4, 1);
+    alone_propose(&one, 11, 1);
+    alone_persisted(&one);
+    alone_ack(&one, 2, 2);
+    alone_ack(&one, 3, 2);
+    alone_step(&one, (struct replica_input){.kind = REPLICA_IN_DEAD, .uuid = uuid_of(4)});
+    alone_wait(&one, 900 * MS);
+    ck_assert_int_eq(one.out.change.kind, REPLICA_CHANGE_ADD); // it may have been lost
+    ck_assert_uint_eq(one.replica.commit_seq, 1);
+    one.meta.in_sync[one.meta.in_sync_count++] = uuid_of(4);
+    one.meta.learner_count = 0;
+    alone_meta(&one, 1, 1);
+    ck_assert_int_eq(one.out.change.kind, REPLICA_CHANGE_REMOVE);
+    ck_assert_uint_eq(one.out.change.uuid.low, 4);
+    one.meta.in_sync_count--;
+    alone_meta(&one, 1, 1);
+    ck_assert_uint_eq(one.replica.commit_seq, 2);
+}
+END_TEST
+
 START_TEST(nobody_is_removed_below_the_minimum)
 {
     alone_lead(&one);
@@ -347,6 +370,7 @@ primary_suite(void)
     tcase_add_test(tcase, a_silent_copy_counts_until_its_removal_is_seen);
     tcase_add_test(tcase, the_dead_are_waited_for_a_quarter_unless_they_answer);
     tcase_add_test(tcase, a_copy_that_answers_and_makes_nothing_durable_is_removed);
+    tcase_add_test(tcase, a_dead_learner_whose_add_was_proposed_counts_until_it_is_in_and_removed);
     tcase_add_test(tcase, nobody_is_removed_below_the_minimum);
     tcase_add_test(tcase, a_learner_that_caught_up_counts_before_it_is_proposed);
     tcase_add_test(tcase, a_transfer_waits_until_everything_is_everywhere);
