@@ -39,7 +39,7 @@ primary_consider(struct step *step)
     const struct replica_meta *meta = &replica->meta;
     if (replica->role != REPLICA_BACKUP || meta->cfg_ver == 0 ||
         !replica_uuid_equal(meta->primary, replica->config.uuid) ||
-        meta->term < replica->promised || replica->ops_short)
+        meta->term < replica->promised || replica->ops_short || replica->download.installing)
         return;
     if (meta->term == replica->promised) {
         if (bug(BUG_RESUME_SAME_TERM)) {

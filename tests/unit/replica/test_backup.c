@@ -150,6 +150,18 @@ START_TEST(a_confirmation_needs_the_promise_on_the_disk)
 }
 END_TEST
 
+START_TEST(a_full_table_of_operations_learns_what_is_committed_and_goes_on)
+{
+    alone_open(&one, 1, 2);
+    alone_append(&one, 2, 1, 0, 0, 1, 64, 0); // all that there is room for
+    alone_persisted(&one);
+    alone_append(&one, 2, 1, 64, 1, 1, 1, 64);
+    ck_assert_uint_eq(one.replica.last_seq, 65);
+    ck_assert_uint_eq(one.replica.counters.no_memory, 0);
+    replica_fini(&one.replica);
+}
+END_TEST
+
 START_TEST(any_message_at_all_is_survived)
 {
     struct prng prng;
@@ -217,6 +229,7 @@ backup_suite(void)
     tcase_add_test(tcase, only_what_is_committed_and_durable_is_applied);
     tcase_add_test(tcase, a_commit_beyond_what_agrees_is_not_believed);
     tcase_add_test(tcase, a_confirmation_needs_the_promise_on_the_disk);
+    tcase_add_test(tcase, a_full_table_of_operations_learns_what_is_committed_and_goes_on);
     tcase_add_loop_test(tcase, any_message_at_all_is_survived, 0, 8);
     suite_add_tcase(suite, tcase);
     return suite;
