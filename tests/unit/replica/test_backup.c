@@ -162,6 +162,19 @@ START_TEST(a_full_table_of_operations_learns_what_is_committed_and_goes_on)
 }
 END_TEST
 
+START_TEST(metadata_that_name_a_copy_twice_or_none_are_refused)
+{
+    alone_open(&one, 1, 2);
+    one.meta.learners[0] = uuid_of(3);
+    alone_meta(&one, 2, 3);
+    ck_assert_uint_eq(one.replica.meta.term, 1);
+    one.meta.learners[0] = uuid_of(0);
+    alone_meta(&one, 2, 3);
+    ck_assert_uint_eq(one.replica.meta.term, 1);
+    ck_assert_uint_eq(one.replica.counters.refused_meta, 2);
+}
+END_TEST
+
 START_TEST(any_message_at_all_is_survived)
 {
     struct prng prng;
@@ -230,6 +243,7 @@ backup_suite(void)
     tcase_add_test(tcase, a_commit_beyond_what_agrees_is_not_believed);
     tcase_add_test(tcase, a_confirmation_needs_the_promise_on_the_disk);
     tcase_add_test(tcase, a_full_table_of_operations_learns_what_is_committed_and_goes_on);
+    tcase_add_test(tcase, metadata_that_name_a_copy_twice_or_none_are_refused);
     tcase_add_loop_test(tcase, any_message_at_all_is_survived, 0, 8);
     suite_add_tcase(suite, tcase);
     return suite;
