@@ -243,18 +243,6 @@ primary_transfer(struct step *step)
     replica->transfer_ns = step->in->now_ns + replica->config.shrink_ns;
 }
 
-// Whether every copy of E has the log up to `seq`, on its disk.
-bool
-primary_is_whole(const struct replica *replica, uint64_t seq)
-{
-    if (replica->durable_seq < seq)
-        return false;
-    for (uint32_t i = 0; i < replica->peer_count; i++)
-        if (primary_counts(replica, &replica->peers[i]) && replica->peers[i].match < seq)
-            return false;
-    return true;
-}
-
 // The commit rule: durable here and on all of E, which has at least min_insync members; and only at entries of this term.
 void
 primary_advance(struct step *step)
