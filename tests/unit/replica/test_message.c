@@ -1,6 +1,6 @@
 // tests/unit/replica/test_message.c -- what breaks a limit is dropped, whatever else is in it; so are metadata that cannot be.
 //
-// Shape: shell. Each row of `wrong` breaks one limit of a message that is taken without it.
+// Shape: shell. Each case breaks one limit of a message that is taken without it.
 #include "tests/lib/check_main.h"
 #include "tests/lib/replica_alone.h"
 
@@ -32,18 +32,22 @@ good_append(void)
                                 .bucket_count = 2};
 }
 
-// One limit after the other; false: there are no more.
+// One limit of the message itself after the other; false: there are no more.
 static bool
-break_limit(struct replica_msg *msg, int which)
+break_number(struct replica_msg *msg, int which)
 {
     uint64_t *const numbers[] = {&msg->term,     &msg->cfg_ver, &msg->seq,
                                  &msg->prev_seq, &msg->round,   &msg->commit};
-    const int number_count = (int)(sizeof numbers / sizeof *numbers);
-    if (which < 2 * number_count) {
-        *numbers[which / 2] = which % 2 == 0 ? REPLICA_NUMBER_MAX : UINT64_MAX;
-        return true;
-    }
-    switch (which - 2 * number_count) {
+    if (which >= 2 * (int)(sizeof numbers / sizeof *numbers))
+        return false;
+    *numbers[which / 2] = which % 2 == 0 ? REPLICA_NUMBER_MAX : UINT64_MAX;
+    return true;
+}
+
+static bool
+break_field(struct replica_msg *msg, int which)
+{
+    switch (which) {
     case 0:
         msg->kind = (enum replica_msg_kind)0;
         break;
@@ -92,31 +96,41 @@ break_limit(struct replica_msg *msg, int which)
     case 15:
         msg->entries = NULL;
         break;
-    case 16:
+    default:
+        return false;
+    }
+    return true;
+}
+
+static bool
+break_entry(struct replica_msg *msg, int which)
+{
+    switch (which) {
+    case 0:
         entries[1].seq = 3;
         break;
-    case 17:
+    case 1:
         entries[0].term = 0;
         break;
-    case 18:
+    case 2:
         entries[2].term = 2;
         break;
-    case 19:
+    case 3:
         entries[1].stamp_ms = 0;
         break;
-    case 20:
+    case 4:
         entries[1].kind = (enum replica_entry_kind)0;
         break;
-    case 21:
+    case 5:
         entries[1].kind = (enum replica_entry_kind)(REPLICA_ENTRY_CHECKSUM + 1);
         break;
-    case 22:
+    case 6:
         entries[1].byte_count = REPLICA_ENTRY_BYTES_MAX + 1;
         break;
-    case 23:
+    case 7:
         entries[1].bytes = NULL;
         break;
-    case 24:
+    case 8:
         msg->term = 3;
         entries[1].term = 2;
         break; // and the third has 1 again
@@ -132,10 +146,11 @@ give(const struct replica_msg *msg)
     alone_step(&one, (struct replica_input){.kind = REPLICA_IN_MESSAGE, .message = msg});
 }
 
-START_TEST(a_message_that_breaks_one_limit_is_dropped)
+static void
+refuse_all(bool (*break_limit)(struct replica_msg *msg, int which))
 {
-    alone_open(&one, 1, 2);
     int which = 0;
+    alone_open(&one, 1, 2);
     for (struct replica_msg msg = good_append(); break_limit(&msg, which); msg = good_append()) {
         give(&msg);
         which++;
@@ -143,9 +158,17 @@ START_TEST(a_message_that_breaks_one_limit_is_dropped)
         ck_assert_uint_eq(one.replica.last_seq, 0);
         ck_assert_uint_eq(one.out.msg_count, 0);
     }
+    ck_assert_int_gt(which, 8);
     const struct replica_msg msg = good_append();
     give(&msg);
     ck_assert_uint_eq(one.replica.last_seq, 3);
+}
+
+START_TEST(a_message_that_breaks_one_limit_is_dropped)
+{
+    refuse_all(break_number);
+    refuse_all(break_field);
+    refuse_all(break_entry);
 }
 END_TEST
 
@@ -162,7 +185,6 @@ START_TEST(nothing_is_heard_before_the_start)
 }
 END_TEST
 
-// False: there are no more.
 static bool
 break_meta(struct replica_meta *meta, int which)
 {
