@@ -260,6 +260,37 @@ START_TEST(it_leads_nothing_while_its_environment_is_replaced)
 }
 END_TEST
 
+START_TEST(it_is_installed_when_nothing_of_the_old_log_is_under_way)
+{
+    open_learner();
+    need(3);
+    head(9, 9, 1); // its promise is not durable yet
+    good_chunk(0);
+    ck_assert_int_eq(one.out.serve.kind, REPLICA_SERVE_NONE);
+    alone_persisted(&one);
+    ck_assert_int_eq(one.out.serve.kind, REPLICA_SERVE_INSTALL);
+    chunk(9, 0, hash_bytes(bytes, 4), 4);
+    head(9, 9, 1);
+    ck_assert_int_eq(one.out.serve.kind, REPLICA_SERVE_NONE);
+    alone_wait(&one, 900 * MS);
+    ck_assert_uint_eq(one.out.msg_count, 0);
+}
+END_TEST
+
+START_TEST(what_another_than_the_source_sends_is_ignored)
+{
+    open_learner();
+    need(3);
+    alone_message(&one, (struct replica_msg){.kind = REPLICA_SNAPSHOT_HEAD,
+                                             .from = uuid_of(4),
+                                             .term = 1,
+                                             .snapshot = 8,
+                                             .seq = 9,
+                                             .chunk_count = 1});
+    ck_assert_uint_eq(one.replica.download.snapshot, 0);
+}
+END_TEST
+
 START_TEST(who_agrees_with_the_log_that_begins_late_says_where)
 {
     open_learner();
@@ -337,6 +368,8 @@ catchup_suite(void)
     tcase_add_test(tcase, a_source_that_never_answers_is_given_up);
     tcase_add_test(tcase, a_bad_snapshot_leaves_the_copy_as_it_was);
     tcase_add_test(tcase, it_leads_nothing_while_its_environment_is_replaced);
+    tcase_add_test(tcase, it_is_installed_when_nothing_of_the_old_log_is_under_way);
+    tcase_add_test(tcase, what_another_than_the_source_sends_is_ignored);
     tcase_add_test(tcase, who_agrees_with_the_log_that_begins_late_says_where);
     tcase_add_test(tcase, only_learners_get_snapshots_and_only_from_who_is_in_sync);
     tcase_add_test(tcase, what_the_shell_made_or_read_is_sent);
