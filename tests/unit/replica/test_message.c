@@ -150,6 +150,7 @@ static void
 refuse_all(bool (*break_limit)(struct replica_msg *msg, int which))
 {
     int which = 0;
+    replica_fini(&one.replica); // of the limits before
     alone_open(&one, 1, 2);
     for (struct replica_msg msg = good_append(); break_limit(&msg, which); msg = good_append()) {
         give(&msg);

@@ -225,6 +225,7 @@ START_TEST(a_transfer_goes_to_who_is_in_sync_and_ends_at_its_deadline)
     one.meta.learners[0] = uuid_of(2);
     alone_meta(&one, 1, 1);
     ck_assert_uint_eq(one.replica.transfer_to.low, 0);
+    replica_fini(&one.replica);
     alone_open(&one, 1, 2);
     alone_step(&one, (struct replica_input){.kind = REPLICA_IN_TRANSFER, .uuid = uuid_of(2)});
     ck_assert_uint_eq(one.replica.transfer_to.low, 0);
