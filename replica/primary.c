@@ -39,7 +39,7 @@ primary_consider(struct step *step)
     const struct replica_meta *meta = &replica->meta;
     if (replica->role != REPLICA_BACKUP || meta->cfg_ver == 0 ||
         !replica_uuid_equal(meta->primary, replica->config.uuid) ||
-        meta->term < replica->promised || replica->ops_short)
+        meta->term < replica->promised || replica->ops_short || replica->download.installing)
         return;
     if (meta->term == replica->promised) {
         if (bug(BUG_RESUME_SAME_TERM)) {
@@ -241,18 +241,6 @@ primary_transfer(struct step *step)
         return;
     replica->transfer_to = peer->uuid;
     replica->transfer_ns = step->in->now_ns + replica->config.shrink_ns;
-}
-
-// Whether every copy of E has the log up to `seq`, on its disk.
-bool
-primary_is_whole(const struct replica *replica, uint64_t seq)
-{
-    if (replica->durable_seq < seq)
-        return false;
-    for (uint32_t i = 0; i < replica->peer_count; i++)
-        if (primary_counts(replica, &replica->peers[i]) && replica->peers[i].match < seq)
-            return false;
-    return true;
 }
 
 // The commit rule: durable here and on all of E, which has at least min_insync members; and only at entries of this term.

@@ -12,10 +12,15 @@
 #include "base/assert.h"
 #include "replica/replica_int.h"
 
+// A transfer waits for no guard: from when it is proposed until its outcome is known somebody else may lead, and drop this copy
+// while its node's lease goes on.
 static bool
 has_lease(const struct step *step)
 {
-    return step->in->now_ns < step->replica->lease_until_ns || bug(BUG_LEASE_IGNORE);
+    const struct replica *replica = step->replica;
+    return (step->in->now_ns < replica->lease_until_ns &&
+            replica->change.kind != REPLICA_CHANGE_TRANSFER) ||
+           bug(BUG_LEASE_IGNORE);
 }
 
 void
