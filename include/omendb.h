@@ -217,8 +217,9 @@ typedef struct omen_query_options {
     omen_dtype         dtype;         /* of the query: OMEN_F32 or the index's own */
     size_t             stride;        /* omen_query_batch: bytes from query to query; 0: dense */
     omen_query_report *report;        /* NULL, or filled; for a batch the sums */
-    omen_backend       backend;       /* omen_query_batch: CUDA has a GPU search a copy of the index, which stays there
-                                       * for the next batch; it takes k and ef up to 512, no oversample and no deadline */
+    omen_backend       backend;       /* CUDA, in omen_query_batch and omen_knn_exact alone: a GPU searches a copy of the
+                                       * index, which stays there for the next batch; it takes k and ef up to 512, no
+                                       * oversample and no deadline */
 } omen_query_options;
 #define OMEN_QUERY_OPTIONS_INIT \
     { sizeof(omen_query_options), 10, 0, 0.0, 0, NULL, NULL, 0, 0, 0, 0, OMEN_F32, 0, NULL, OMEN_BACKEND_AUTO }

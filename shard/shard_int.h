@@ -60,9 +60,9 @@ struct write_queue {
     bool led;
 };
 
-struct journal;  // shard/journal.h
-struct keeper;   // shard/keeper.h
-struct follower; // shard/shard_follow.c
+struct journal;      // shard/journal.h
+struct keeper;       // shard/keeper.h
+struct follower;     // shard/shard_follow.c
 struct shard_device; // shard/shard_device.c
 
 struct shard {
@@ -195,6 +195,9 @@ struct search {
 // Checks options and prepares everything but the filter. Outside of the gate: it may calibrate.
 OMEN_MUST_CHECK omen_status search_init(struct shard *shard, const omen_query_options *options,
                                         struct search *search, struct omen_error *error);
+// The same for what no GPU does: where one is asked for, OMEN_E_UNSUPPORTED.
+OMEN_MUST_CHECK omen_status search_init_here(struct shard *shard, const omen_query_options *options,
+                                             struct search *search, struct omen_error *error);
 // Which rows may be hits; without a filter there is nothing to do.
 OMEN_MUST_CHECK omen_status search_filter(struct visit *visit, struct search *search,
                                           struct omen_error *error);

@@ -285,15 +285,23 @@ search_answer(struct visit *visit, struct search *search, const void *vector,
 }
 
 omen_status
+search_init_here(struct shard *shard, const omen_query_options *options, struct search *search,
+                 struct omen_error *error)
+{
+    if (options->backend == OMEN_BACKEND_CUDA)
+        return error_set(
+            error, OMEN_E_UNSUPPORTED,
+            "backend cuda is for batches of queries (omen_query_batch, omen_knn_exact)");
+    return search_init(shard, options, search, error);
+}
+
+omen_status
 shard_query(struct shard *shard, const void *vector, const omen_query_options *options,
             const struct answer *answer, struct omen_error *error)
 {
     struct search search;
     struct visit visit;
-    if (options->backend == OMEN_BACKEND_CUDA)
-        return error_set(error, OMEN_E_UNSUPPORTED,
-                         "backend cuda is for batches of queries, not for a single one");
-    omen_status status = search_init(shard, options, &search, error);
+    omen_status status = search_init_here(shard, options, &search, error);
     if (status == OMEN_OK)
         status = visit_begin(shard, &visit, error);
     if (status != OMEN_OK)

@@ -99,9 +99,31 @@ START_TEST(without_a_gpu_a_search_that_wants_one_says_why)
                      OMEN_E_UNSUPPORTED);
     ck_assert_ptr_nonnull(strstr(omen_error_message(), "no GPU"));
     ck_assert_ptr_nonnull(strstr(omen_error_message(), "/nowhere/omendb_gpu.so"));
+    omen_close(index_);
+}
+END_TEST
+
+static void
+is_refused(omen_status status)
+{
+    ck_assert_int_eq(status, OMEN_E_UNSUPPORTED);
+    ck_assert_ptr_nonnull(strstr(omen_error_message(), "backend cuda"));
+}
+
+// Never quietly done by the CPU, also where there is a device.
+START_TEST(a_gpu_is_asked_in_vain_for_anything_but_a_batch)
+{
+    open_index(PLAIN_DEVICE);
+    const omen_query_options options = options_of(OMEN_BACKEND_CUDA);
     uint32_t found;
-    ck_assert_int_eq(omen_query(index_, asked[0], &options, ids, distances, &found),
-                     OMEN_E_UNSUPPORTED);
+    omen_points_t points;
+    omen_recall recall = {.struct_size = sizeof recall};
+    omen_build_options build = OMEN_BUILD_OPTIONS_INIT;
+    build.backend = OMEN_BACKEND_CUDA;
+    is_refused(omen_query(index_, asked[0], &options, ids, distances, &found));
+    is_refused(omen_range(index_, asked[0], 1.0f, &options, &points));
+    is_refused(omen_measure_recall(index_, 10, &options, &recall));
+    is_refused(omen_build(index_, &build));
     omen_close(index_);
 }
 END_TEST
@@ -207,6 +229,7 @@ shard_device_suite(void)
     Suite *suite = suite_create("shard/shard_device");
     TCase *tests = tcase_create("device");
     tcase_add_test(tests, without_a_gpu_a_search_that_wants_one_says_why);
+    tcase_add_test(tests, a_gpu_is_asked_in_vain_for_anything_but_a_batch);
     tcase_add_test(tests, without_a_gpu_exact_neighbours_are_found_by_the_cpu);
     tcase_add_test(tests, a_device_answers_as_the_cpu_does);
     tcase_add_test(tests, what_is_written_between_batches_is_seen);
