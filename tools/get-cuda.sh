@@ -7,8 +7,10 @@
 # names that CMake and the linker look for (lib64, *.so), which are added.
 set -eu
 directory=${1:-build/cuda}
+python=python3
+[ ! -x build/venv/bin/python ] || python=build/venv/bin/python # a Debian without pip has one there
 mkdir -p "$directory"
-python3 -m pip install --quiet --disable-pip-version-check --no-input --no-deps --upgrade --target "$directory" \
+"$python" -m pip install --quiet --disable-pip-version-check --no-input --no-deps --upgrade --target "$directory" \
     nvidia-cuda-nvcc==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-crt==13.0.88 \
     nvidia-cuda-runtime==13.0.96 nvidia-cuda-cccl==13.0.85
 root=$(cd "$directory/nvidia/cu13" && pwd)
