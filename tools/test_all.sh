@@ -28,7 +28,7 @@ done
 # The GPU's plugin is only compiled, which takes no GPU: its toolkit comes from PyPI and is unpacked in build/cuda.
 if [ -x build/cuda/nvidia/cu13/bin/nvcc ] || tools/get-cuda.sh build/cuda >/dev/null; then
     echo "== building gpu"
-    [ -e build/gpu/build.ninja ] || cmake --preset gpu >/dev/null
+    [ -e build/plugin/build.ninja ] || cmake --preset gpu >/dev/null
     cmake --build --preset gpu --parallel "$jobs" -- --quiet
 else
     echo "no CUDA toolkit could be had: left out is compiling the GPU's plugin" >&2
