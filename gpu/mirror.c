@@ -408,8 +408,9 @@ issue(struct round *round)
     }
     uint64_t *keys = (uint64_t *)mirror->keys.memory + (size_t)chunk * CHUNK_QUERIES * round->kept;
     if (status == OMEN_OK)
-        status = issue_walk(round, count, sent, keys,
-                            (struct device_work *)mirror->work.memory + chunk * CHUNK_QUERIES);
+        status =
+            issue_walk(round, count, sent, keys,
+                       (struct device_work *)mirror->work.memory + (size_t)chunk * CHUNK_QUERIES);
     const struct device_rerank rerank = {
         .vectors = mirror->vectors,
         .prepared = prepared,

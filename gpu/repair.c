@@ -85,6 +85,7 @@ squeeze(const struct repair_rows *rows, uint32_t v, uint32_t u)
     uint32_t of_v[LINK_ROW_MAX], of_u[LINK_ROW_MAX];
     const uint32_t v_count = get_links(rows, v, of_v), u_count = get_links(rows, u, of_u);
     ASSERT(v != u && !contains(of_v, v_count, u));
+    ASSERT(rows->links_max > 0);
     if (v_count < rows->links_max) {
         put_link(rows, v, v_count, u);
         return;
