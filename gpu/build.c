@@ -81,8 +81,8 @@ gpu_build_bytes(const struct gpu_build_config *config, uint32_t count, uint32_t 
     if (leaders_of(config, count) > 0)
         leaves = n * config->fanout *
                  (key + 2 * key + config->leaf_keep * key); // assigned, sorting, lists
-    // Links offered the other way are sorted: a key and a number each, twice.
-    const uint64_t reverse = n * config->chosen_max * (key + 2 * 12u);
+    // Links offered the other way are sorted: a key and a number (12 bytes) each, twice.
+    const uint64_t reverse = n * config->chosen_max * (key + 24);
     const uint64_t lists = n * config->list * key;
     return rows + lists + (leaves > reverse ? leaves : reverse) + n * config->links_max * key;
 }
