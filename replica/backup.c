@@ -14,8 +14,6 @@ static void
 send_nack(struct step *step, const struct replica_msg *msg, uint64_t hint)
 {
     struct replica_msg *nack = msg_add(step, REPLICA_NACK, msg->from);
-    if (nack == NULL)
-        return;
     nack->term = known_term(step->replica);
     nack->prev_seq = msg->prev_seq;
     nack->seq = hint;
@@ -32,8 +30,6 @@ send_ack(struct step *step)
         (replica->durable_promised != replica->promised && !early) || replica->agreed_seq == 0)
         return; // nothing to say yet
     struct replica_msg *ack = msg_add(step, REPLICA_ACK, replica->leader);
-    if (ack == NULL)
-        return;
     ack->term = replica->promised;
     ack->seq = replica->agreed_seq < replica->durable_seq || early ? replica->agreed_seq
                                                                    : replica->durable_seq;
@@ -179,14 +175,11 @@ backup_confirm(struct step *step, const struct replica_msg *msg)
 {
     struct replica *replica = step->replica;
     if (msg->term != known_term(replica) || replica->durable_promised != msg->term ||
-        replica->promised != msg->term || replica->role != REPLICA_BACKUP ||
-        !replica_uuid_equal(msg->from, replica->leader)) {
+        replica->role != REPLICA_BACKUP || !replica_uuid_equal(msg->from, replica->leader)) {
         replica->counters.fenced_msgs++;
         return;
     }
     struct replica_msg *yes = msg_add(step, REPLICA_CONFIRM_ACK, msg->from);
-    if (yes == NULL)
-        return;
     yes->term = msg->term;
     yes->round = msg->round;
 }
@@ -208,7 +201,5 @@ catchup_need(struct step *step, const struct replica_msg *msg)
         return;
     *download = (struct replica_download){
         .source = msg->source, .active = true, .sent_ns = step->in->now_ns};
-    struct replica_msg *ask = msg_add(step, REPLICA_SNAPSHOT_ASK, msg->source);
-    if (ask != NULL)
-        ask->term = replica->promised;
+    msg_add(step, REPLICA_SNAPSHOT_ASK, msg->source);
 }

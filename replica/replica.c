@@ -44,12 +44,11 @@ struct replica_msg *
 msg_add(struct step *step, enum replica_msg_kind kind, struct replica_uuid to)
 {
     struct replica *replica = step->replica;
-    if (step->out->msg_count == REPLICA_MSGS_MAX) { // as if the network had lost it
+    struct replica_msg *msg = &step->unsent;
+    if (step->out->msg_count < REPLICA_MSGS_MAX)
+        msg = &step->out->msgs[step->out->msg_count++];
+    else
         replica->counters.dropped_msgs++;
-        step->again = true;
-        return NULL;
-    }
-    struct replica_msg *msg = &step->out->msgs[step->out->msg_count++];
     *msg = (struct replica_msg){.kind = kind,
                                 .from = replica->config.uuid,
                                 .to = to,

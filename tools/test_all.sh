@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 jobs=${JOBS:-$(nproc)}
 
-builds=()
+builds=(testing)
 if command -v clang-14 >/dev/null; then
     builds+=(asan tsan fuzz)
 else
