@@ -8,8 +8,8 @@
 static inline const char *
 sim_fault_name(enum sim_fault kind)
 {
-    static const char *const names[] = {"loss",  "double", "delay", "cut",  "split",
-                                        "pause", "crash",  "disk",  "clock"};
+    static const char *const names[] = {"loss",  "double", "delay", "cut",   "split",
+                                        "pause", "crash",  "disk",  "clock", "power"};
     return names[kind];
 }
 
@@ -52,6 +52,13 @@ sim_switch(struct sim *sim, uint32_t slot, bool on)
             sim_crash(sim, a);
         else
             sim_start(sim, a);
+        break;
+    case SIM_FAULT_POWER:
+        for (uint32_t i = 0; i < sim->options.nodes; i++)
+            if (on)
+                sim_crash(sim, i);
+            else
+                sim_start(sim, i);
         break;
     default:
         break;

@@ -33,6 +33,7 @@ enum sim_fault {
     SIM_FAULT_CRASH, // with unsynced transactions lost
     SIM_FAULT_DISK,  // slow
     SIM_FAULT_CLOCK, // the wall's jumps
+    SIM_FAULT_POWER, // all crash at once
     SIM_FAULT_KINDS,
 };
 
