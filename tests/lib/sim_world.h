@@ -392,4 +392,6 @@ sim_start(struct sim *sim, uint32_t at)
     sim_step(sim, at, (struct turn_input){.kind = TURN_IN_START, .durable = &durable});
 }
 
+#include "tests/lib/sim_check.h" // sim_observe
+
 #endif
