@@ -63,7 +63,7 @@ accept_leader(struct step *step, const struct replica_msg *msg)
         return false;
     }
     if (msg->cfg_ver > replica->meta.cfg_ver)
-        note(step, REPLICA_NOTE_WANT_META, msg->from, msg->cfg_ver);
+        note_add(step, REPLICA_NOTE_WANT_META, msg->from, msg->cfg_ver);
     if (msg->term > replica->promised)
         promise(step, msg->term);
     replica->leader = msg->from;
@@ -120,7 +120,7 @@ take_entries(struct step *step, const struct replica_msg *msg)
     replica->download = (struct replica_download){.active = false};
     if (conflict && msg->entries[held].seq <= replica->commit_seq) {
         replica->counters.conflicts++;
-        note(step, REPLICA_NOTE_CONFLICT, msg->from, msg->entries[held].seq);
+        note_add(step, REPLICA_NOTE_CONFLICT, msg->from, msg->entries[held].seq);
         return;
     }
     // First, because only what is committed makes room among the operations.
@@ -129,7 +129,7 @@ take_entries(struct step *step, const struct replica_msg *msg)
         const omen_status status = dedupe_reserve(&replica->ops, fresh, replica->commit_seq);
         if (status != OMEN_OK) {
             replica->counters.no_memory++;
-            note(step, REPLICA_NOTE_NO_MEMORY, msg->from, replica->last_seq);
+            note_add(step, REPLICA_NOTE_NO_MEMORY, msg->from, replica->last_seq);
             return;
         }
         if (conflict)
@@ -154,7 +154,7 @@ backup_append(struct step *step, const struct replica_msg *msg)
         take_entries(step, msg);
     } else if (msg->prev_seq <= replica->commit_seq) {
         replica->counters.conflicts++;
-        note(step, REPLICA_NOTE_CONFLICT, msg->from, msg->prev_seq);
+        note_add(step, REPLICA_NOTE_CONFLICT, msg->from, msg->prev_seq);
     } else if (msg->prev_seq > replica->last_seq) {
         send_nack(step, msg, replica->last_seq);
     } else {

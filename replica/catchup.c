@@ -85,7 +85,7 @@ on_chunk(struct step *step, const struct replica_msg *msg)
     }
     if (msg->hash != hash_bytes(msg->bytes, msg->byte_count)) {
         replica->counters.bad_chunks++;
-        note(step, REPLICA_NOTE_BAD_CHUNK, msg->from, msg->chunk);
+        note_add(step, REPLICA_NOTE_BAD_CHUNK, msg->from, msg->chunk);
         return; // asked for again
     }
     download->storing = true;

@@ -33,14 +33,14 @@ static void
 halt(struct step *step)
 {
     step->replica->halted = true;
-    note(step, REPLICA_NOTE_HALTED, step->replica->config.uuid, step->replica->check_seq);
+    note_add(step, REPLICA_NOTE_HALTED, step->replica->config.uuid, step->replica->check_seq);
 }
 
 static void
 expel(struct step *step, struct replica_peer *peer)
 {
     peer->diverged = true;
-    note(step, REPLICA_NOTE_DIVERGED, peer->uuid, step->replica->check_seq);
+    note_add(step, REPLICA_NOTE_DIVERGED, peer->uuid, step->replica->check_seq);
     struct replica_msg *msg = msg_add(step, REPLICA_BUCKETS_ASK, peer->uuid);
     msg->seq = step->replica->check_seq;
 }
@@ -69,7 +69,7 @@ compare(struct step *step)
                 expel(step, &replica->peers[i]);
         replica->check_seq = 0;
     } else {
-        note(step, REPLICA_NOTE_DIVERGED, replica->config.uuid, replica->check_seq);
+        note_add(step, REPLICA_NOTE_DIVERGED, replica->config.uuid, replica->check_seq);
         halt(step);
     }
 }

@@ -148,7 +148,7 @@ peer_nack(struct step *step, const struct replica_msg *msg)
         return;
     if (msg->term >
         replica->promised) { // somebody newer leads, or will: nothing more can be committed here
-        note(step, REPLICA_NOTE_WANT_META, msg->from, msg->cfg_ver);
+        note_add(step, REPLICA_NOTE_WANT_META, msg->from, msg->cfg_ver);
         replica->counters.fenced_msgs++;
         return;
     }

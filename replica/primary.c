@@ -51,7 +51,7 @@ primary_consider(struct step *step)
             member_sync(step);
         } else if (replica->stale_cfg_ver != meta->cfg_ver) {
             replica->stale_cfg_ver = meta->cfg_ver;
-            note(step, REPLICA_NOTE_NEEDS_TERM, replica->config.uuid, meta->term);
+            note_add(step, REPLICA_NOTE_NEEDS_TERM, replica->config.uuid, meta->term);
         }
         return;
     }
@@ -113,7 +113,7 @@ primary_end(struct step *step)
     replica->reads_lost = replica->read_count > 0;
     replica->check_seq = 0;
     replica->halted = false;
-    note(step, REPLICA_NOTE_STEPPED_DOWN, replica->config.uuid, replica->promised);
+    note_add(step, REPLICA_NOTE_STEPPED_DOWN, replica->config.uuid, replica->promised);
 }
 
 // Whether an operation may be taken at all.
@@ -125,7 +125,7 @@ admit(struct step *step)
     if (replica->role == REPLICA_BACKUP)
         return OMEN_E_STALE_MAP;
     if (in->cfg_ver > replica->meta.cfg_ver) {
-        note(step, REPLICA_NOTE_WANT_META, replica->config.uuid, in->cfg_ver);
+        note_add(step, REPLICA_NOTE_WANT_META, replica->config.uuid, in->cfg_ver);
         return OMEN_E_BUSY;
     }
     if (in->cfg_ver < replica->meta.cfg_ver)
@@ -133,7 +133,7 @@ admit(struct step *step)
     if (replica->halted)
         return OMEN_E_READ_ONLY;
     if (replica->meta.in_sync_count < replica->meta.min_insync) {
-        note(step, REPLICA_NOTE_BELOW_MIN, replica->config.uuid, replica->meta.in_sync_count);
+        note_add(step, REPLICA_NOTE_BELOW_MIN, replica->config.uuid, replica->meta.in_sync_count);
         return OMEN_E_BUSY;
     }
     if (!replica_is_open(replica) || !replica_uuid_is_none(replica->transfer_to) ||
@@ -263,4 +263,6 @@ primary_advance(struct step *step)
     commit_to(step, seq);
     if (!was_open)
         note(step, REPLICA_NOTE_OPEN, replica->config.uuid, replica->promised);
+    if (!was_open && replica_is_open(replica))
+        note_add(step, REPLICA_NOTE_OPEN, replica->config.uuid, replica->promised);
 }

@@ -106,7 +106,7 @@ confirmed(const struct replica *replica)
 }
 
 void
-read_confirmed(struct step *step, const struct replica_msg *msg)
+read_confirm_ack(struct step *step, const struct replica_msg *msg)
 {
     struct replica *replica = step->replica;
     struct replica_peer *peer = peer_find(replica, msg->from);

@@ -31,7 +31,7 @@ replica_fini(struct replica *replica)
 }
 
 void
-note(struct step *step, enum replica_note_kind kind, struct replica_uuid uuid, uint64_t number)
+note_add(struct step *step, enum replica_note_kind kind, struct replica_uuid uuid, uint64_t number)
 {
     if (step->out->note_count == REPLICA_NOTES_MAX) {
         step->replica->counters.notes_lost++;
@@ -181,7 +181,7 @@ on_message(struct step *step)
         backup_confirm(step, msg);
         break;
     case REPLICA_CONFIRM_ACK:
-        read_confirmed(step, msg);
+        read_confirm_ack(step, msg);
         break;
     case REPLICA_SNAPSHOT_ASK:
     case REPLICA_SNAPSHOT_HEAD:
