@@ -62,10 +62,7 @@ lead_old_log(uint64_t first, uint64_t last)
                                       .terms = terms,
                                       .term_count = 1};
     alone_open(&one, 1, 2);
-    const struct replica_config config = one.replica.config;
-    replica_fini(&one.replica);
-    replica_init(&one.replica, &config, 1);
-    alone_step(&one, (struct replica_input){.kind = REPLICA_IN_START, .disk = &disk});
+    alone_restart(&one, &disk);
     alone_meta(&one, 2, 1);
     alone_persisted(&one);
 }

@@ -130,9 +130,7 @@ START_TEST(a_restarted_primary_does_not_go_on_in_its_term)
     const struct replica_disk disk = {
         .promised = 1, .first_seq = 1, .last_seq = 1, .terms = &term, .term_count = 1};
     alone_open(&one, 1, 1);
-    const struct replica_config config = one.replica.config;
-    replica_init(&one.replica, &config, 1);
-    alone_step(&one, (struct replica_input){.kind = REPLICA_IN_START, .disk = &disk});
+    alone_restart(&one, &disk);
     alone_step(&one, (struct replica_input){.kind = REPLICA_IN_META, .meta = &one.meta});
     ck_assert_int_eq(one.replica.role, REPLICA_BACKUP);
     ck_assert_int_eq(one.out.notes[0].kind, REPLICA_NOTE_NEEDS_TERM);
