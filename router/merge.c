@@ -103,8 +103,7 @@ slot_of(const struct merge *merge, const struct merge_hit *hit)
     const uint64_t hash =
         hit->text_bytes > 0 ? hash_bytes(hit->text, hit->text_bytes) : mix64(hit->number);
     size_t at = (size_t)hash & merge->mask;
-    while (merge->table[at] != 0 &&
-           merge_id_compare(hit_named(merge, merge->table[at]), hit) != 0)
+    while (merge->table[at] != 0 && merge_id_compare(hit_named(merge, merge->table[at]), hit) != 0)
         at = (at + 1) & merge->mask;
     return &merge->table[at];
 }

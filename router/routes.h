@@ -26,10 +26,11 @@ struct route_copy {
 
 struct route {
     uint64_t collection;
-    uint64_t shard;         // not 0
-    uint64_t parent;        // of a split, 0 for none; tokens of the parent hold for the child
-    uint64_t first, last;   // hashes, both inclusive
-    uint64_t term, cfg_ver; // what a request must carry, so that a copy which knows better refuses it
+    uint64_t shard;       // not 0
+    uint64_t parent;      // of a split, 0 for none; tokens of the parent hold for the child
+    uint64_t first, last; // hashes, both inclusive
+    uint64_t term,
+        cfg_ver; // what a request must carry, so that a copy which knows better refuses it
     uint32_t copy_count;
     uint32_t primary; // of `copies`; ROUTE_NONE while there is none
     struct route_copy copies[ROUTE_COPIES_MAX];
