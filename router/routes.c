@@ -157,15 +157,6 @@ routes_find(const struct routes *routes, uint64_t collection, uint64_t hash)
     return row->collection == collection && row->first <= hash ? row : NULL;
 }
 
-const struct route *
-routes_of_shard(const struct routes *routes, uint64_t shard)
-{
-    for (uint32_t i = 0; i < routes->count; i++)
-        if (routes->rows[i].shard == shard)
-            return &routes->rows[i];
-    return NULL;
-}
-
 void
 routes_check(const struct routes *routes)
 {

@@ -61,9 +61,6 @@ const struct route *routes_find(const struct routes *routes, uint64_t collection
 // hash (a gap), or, for a collection that ends before it, belong to the next one.
 uint32_t routes_from(const struct routes *routes, uint64_t collection, uint64_t hash);
 
-// Whether the shard has a row; any collection, in O(rows).
-const struct route *routes_of_shard(const struct routes *routes, uint64_t shard);
-
 void routes_check(const struct routes *routes); // asserts all invariants
 
 #endif
