@@ -205,7 +205,8 @@ struct fanout_node {
     uint32_t outstanding; // sub-requests that were not answered
     uint32_t queue;       // it said
     bool dead, draining;
-    uint64_t latency_ns;     // a moving mean
+    uint64_t latency_ns;     // a moving mean, of which half is forgotten each second
+    uint64_t sampled_ns;     // when it was last added to
     uint64_t avoid_until_ns; // it said BUSY
 };
 

@@ -9,9 +9,11 @@
 
 #define NEVER UINT64_MAX
 #define NO_SLOT UINT32_MAX
-#define HEDGE_COST 1000u            // of one second try, in permille
-#define HEDGE_CREDIT_MAX 100000u    // so many are saved up for when they are needed
-#define QUEUE_MAX 65535u            // of a node, said or counted
+#define HEDGE_COST 1000u         // of one second try, in permille
+#define HEDGE_CREDIT_MAX 100000u // so many are saved up for when they are needed
+#define QUEUE_MAX 65535u         // of a node, said or counted
+#define FORGET_NS                                                                                  \
+    1000000000ull // a mean is half of it after that time, so that who was slow is tried again
 #define LATENCY_MAX_NS (1ull << 36) // a minute
 
 // A step under way.

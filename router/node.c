@@ -77,6 +77,7 @@ fanout_node_sample(struct fanout *fanout, uint32_t number, uint64_t took_ns)
         return;
     took_ns = fanout_min(took_ns, LATENCY_MAX_NS);
     node->latency_ns = node->latency_ns == 0 ? took_ns : (node->latency_ns * 7 + took_ns) / 8;
+    node->sampled_ns = fanout->now_ns;
 }
 
 // A quantile without a list: 19 steps up for what is above, one down for what is below, rest where 5 of 100 are above. The steps are
@@ -148,8 +149,9 @@ score(struct fanout *fanout, const struct route_copy *copy)
     const uint64_t weight = copy->near ? 100 : fanout->config.far_percent;
     if (node == NULL)
         return NEVER;
-    return (node->latency_ns + 1) * (fanout_min(node->outstanding, QUEUE_MAX) + node->queue + 1) *
-           weight;
+    const uint64_t halves = fanout_min((fanout->now_ns - node->sampled_ns) / FORGET_NS, 63);
+    return ((node->latency_ns >> halves) + 1) *
+           (fanout_min(node->outstanding, QUEUE_MAX) + node->queue + 1) * weight;
 }
 
 // Takes one at random out of the list; out of the first `near_count`, unless that is 0.

@@ -173,7 +173,8 @@ START_TEST(what_does_not_fit_into_a_step_goes_out_in_the_next_at_the_same_time)
     alone_drain(&alone);
     ck_assert_uint_eq(alone.send_count, 200);
     alone_wait(&alone, 1000 * MS - 1);
-    ck_assert_uint_eq(alone.answer_count, 1); // in time, with as many steps as it takes to call all back
+    ck_assert_uint_eq(alone.answer_count,
+                      1); // in time, with as many steps as it takes to call all back
     ck_assert_uint_ge(alone.cancel_count, 200);
     ck_assert_int_eq(alone.answers[0].status, OMEN_E_TIMEOUT);
 }

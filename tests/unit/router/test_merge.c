@@ -43,8 +43,7 @@ merge(uint32_t list_count, uint32_t k)
     const size_t words = merge_scratch_words(list_count, hits);
     ck_assert_uint_le(words, sizeof scratch / sizeof *scratch);
     memset(scratch, 0xa5, sizeof scratch);
-    const uint32_t count =
-        merge_hits(&(struct merge_input){lists, list_count, k}, scratch, merged);
+    const uint32_t count = merge_hits(&(struct merge_input){lists, list_count, k}, scratch, merged);
     for (size_t i = words; i < sizeof scratch / sizeof *scratch; i++)
         ck_assert_uint_eq(scratch[i], 0xa5a5a5a5a5a5a5a5ull); // no more than it said
     return count;
@@ -155,7 +154,8 @@ END_TEST
 START_TEST(numbers_come_before_texts_and_a_beginning_before_the_whole)
 {
     const struct merge_hit number = number_hit(0, UINT64_MAX, 1);
-    const struct merge_hit a = text_hit(0, "a", 1), ab = text_hit(0, "ab", 1), b = text_hit(0, "b", 1);
+    const struct merge_hit a = text_hit(0, "a", 1), ab = text_hit(0, "ab", 1),
+                           b = text_hit(0, "b", 1);
     ck_assert_int_lt(merge_id_compare(&number, &a), 0);
     ck_assert_int_gt(merge_id_compare(&a, &number), 0);
     ck_assert_int_lt(merge_id_compare(&a, &ab), 0);

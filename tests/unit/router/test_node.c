@@ -69,7 +69,7 @@ START_TEST(of_copies_that_are_alike_each_gets_its_share)
 }
 END_TEST
 
-START_TEST(a_slow_copy_still_gets_some_so_that_it_is_seen_to_be_quick_again)
+START_TEST(the_quicker_a_copy_the_more_it_gets)
 {
     struct routes *routes = alone_table(&alone, 1);
     struct route row = alone_row(1, 0, UINT64_MAX, 1, 3);
@@ -79,6 +79,19 @@ START_TEST(a_slow_copy_still_gets_some_so_that_it_is_seen_to_be_quick_again)
     search_many(100, (uint64_t[]){0, 3 * MS, MS, 2 * MS});
     ck_assert_uint_gt(asked[2], asked[3]);
     ck_assert_uint_gt(asked[3], asked[1]);
+}
+END_TEST
+
+START_TEST(a_copy_that_was_slow_is_tried_again_and_seen_to_be_quick)
+{
+    alone_shards(&alone, 1, 1, 2);
+    search_many(50, (uint64_t[]){0, 50 * MS, MS});
+    memset(asked, 0, sizeof asked);
+    search_many(10, (uint64_t[]){0, MS, MS});
+    ck_assert_uint_eq(asked[1], 0);
+    alone_wait(&alone, 20000 * MS); // nobody asks anything
+    search_many(50, (uint64_t[]){0, MS, MS});
+    ck_assert_uint_gt(asked[1], 20);
 }
 END_TEST
 
@@ -150,7 +163,8 @@ node_suite(void)
     tcase_add_test(tcase, a_near_copy_gets_most_while_all_are_alike);
     tcase_add_test(tcase, a_near_copy_that_is_slow_is_left_alone);
     tcase_add_loop_test(tcase, of_copies_that_are_alike_each_gets_its_share, 0, 2);
-    tcase_add_test(tcase, a_slow_copy_still_gets_some_so_that_it_is_seen_to_be_quick_again);
+    tcase_add_test(tcase, the_quicker_a_copy_the_more_it_gets);
+    tcase_add_test(tcase, a_copy_that_was_slow_is_tried_again_and_seen_to_be_quick);
     tcase_add_test(tcase, what_is_outstanding_weighs);
     tcase_add_test(tcase, a_queue_that_a_copy_tells_of_weighs);
     tcase_add_test(tcase, who_was_busy_is_left_alone_for_a_while);

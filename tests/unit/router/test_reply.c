@@ -118,9 +118,9 @@ END_TEST
 
 START_TEST(one_unsure_try_makes_a_write_unknown_whatever_the_others_said)
 {
-    static const omen_status unsure[] = {OMEN_E_TIMEOUT, OMEN_E_IO,      OMEN_E_CORRUPT,
-                                         OMEN_E_CLOSED,  OMEN_E_INTERNAL, OMEN_E_VERSION,
-                                         -12345,         7};
+    static const omen_status unsure[] = {
+        OMEN_E_TIMEOUT,  OMEN_E_IO,      OMEN_E_CORRUPT, OMEN_E_CLOSED,
+        OMEN_E_INTERNAL, OMEN_E_VERSION, -12345,         7};
     alone_shards(&alone, 1, 1, 1);
     alone_items(&alone, FANOUT_WRITE, 2, 10000 * MS);
     for (uint32_t i = 0; i < 8; i++) {

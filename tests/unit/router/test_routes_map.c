@@ -41,8 +41,8 @@ START_TEST(copies_in_sync_are_named_and_those_of_the_zone_are_near)
     const uint64_t shard = world_shard(&world, 2, 2);
     while (world_obey(&world))
         ;
-    ck_assert_int_eq(
-        world_step(&world, shard, (struct shard_step){.kind = STEP_ASSIGN, .node = 3}), OMEN_OK);
+    ck_assert_int_eq(world_step(&world, shard, (struct shard_step){.kind = STEP_ASSIGN, .node = 3}),
+                     OMEN_OK);
     struct routes routes = table_of("b");
     const struct route *row = &routes.rows[0];
     ck_assert_uint_eq(row->copy_count, 2); // the third is pending

@@ -229,8 +229,9 @@ END_TEST
 static void
 node_is(uint32_t node, bool dead, bool draining)
 {
-    alone_step(&alone, (struct fanout_input){
-                           .kind = FANOUT_IN_NODE, .node = node, .dead = dead, .draining = draining});
+    alone_step(&alone,
+               (struct fanout_input){
+                   .kind = FANOUT_IN_NODE, .node = node, .dead = dead, .draining = draining});
 }
 
 START_TEST(a_read_at_a_node_that_died_is_asked_for_elsewhere_at_once)

@@ -223,8 +223,8 @@ START_TEST(a_hedge_is_not_sent_where_it_cannot_help)
     case 1: // the other is dead
         alone_shards(&alone, 1, 1, 2);
         for (uint32_t node = 1; node <= 2; node++)
-            alone_step(&alone, (struct fanout_input){
-                                   .kind = FANOUT_IN_NODE, .node = node, .dead = true});
+            alone_step(&alone,
+                       (struct fanout_input){.kind = FANOUT_IN_NODE, .node = node, .dead = true});
         break;
     case 2: // no tries are left
         config.tries_max = 1;
