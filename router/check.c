@@ -17,7 +17,8 @@ check_part(const struct fanout *fanout, const struct fanout_request *request,
     ASSERT(part->state != FANOUT_PART_DONE || part->status == OMEN_OK);
     ASSERT(part->state != FANOUT_PART_FAILED || part->status != OMEN_OK);
     // Somebody is waited for, or something is due.
-    ASSERT(part->state != FANOUT_PART_WAITS || part->due_ns != NEVER || fanout_part_flies(part));
+    ASSERT(part->state != FANOUT_PART_WAITS || part->due_ns != NEVER || fanout_part_flies(part) ||
+           request->over);
     ASSERT(part->hits.count <= request->start.k);
     for (uint32_t i = 0; i < FANOUT_FLIGHTS_MAX; i++) {
         const struct fanout_flight *flight = &part->flights[i];

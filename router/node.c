@@ -69,6 +69,13 @@ fanout_nodes_set(struct fanout *fanout)
 
 // ---- how long answers take ----
 
+static uint64_t
+remembered(const struct fanout *fanout, const struct fanout_node *node)
+{
+    const uint64_t halves = (fanout->now_ns - node->sampled_ns) / FORGET_NS;
+    return node->latency_ns >> fanout_min(halves, 63);
+}
+
 void
 fanout_node_sample(struct fanout *fanout, uint32_t number, uint64_t took_ns)
 {
@@ -76,7 +83,8 @@ fanout_node_sample(struct fanout *fanout, uint32_t number, uint64_t took_ns)
     if (node == NULL)
         return;
     took_ns = fanout_min(took_ns, LATENCY_MAX_NS);
-    node->latency_ns = node->latency_ns == 0 ? took_ns : (node->latency_ns * 7 + took_ns) / 8;
+    const uint64_t before_ns = remembered(fanout, node);
+    node->latency_ns = before_ns == 0 ? took_ns : (before_ns * 7 + took_ns) / 8;
     node->sampled_ns = fanout->now_ns;
 }
 
@@ -149,8 +157,7 @@ score(struct fanout *fanout, const struct route_copy *copy)
     const uint64_t weight = copy->near ? 100 : fanout->config.far_percent;
     if (node == NULL)
         return NEVER;
-    const uint64_t halves = fanout_min((fanout->now_ns - node->sampled_ns) / FORGET_NS, 63);
-    return ((node->latency_ns >> halves) + 1) *
+    return (remembered(fanout, node) + 1) *
            (fanout_min(node->outstanding, QUEUE_MAX) + node->queue + 1) * weight;
 }
 

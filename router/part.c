@@ -88,96 +88,104 @@ piece_last(const struct routes *routes, uint64_t collection, uint64_t first, uin
     return row->first > first ? row->first - 1 : fanout_min(row->last, last);
 }
 
+// A piece that is to be made, while it is not known yet whether there is room for all.
+struct piece {
+    uint64_t first, last;
+    uint32_t items;
+    uint32_t at; // the part
+};
+
+// Writes at most `room` pieces; answers how many there are.
 static uint32_t
-piece_count(const struct routes *routes, uint64_t collection, const struct fanout_part *part)
+list_pieces(const struct fanout *fanout, const struct fanout_part *part, struct piece *pieces,
+            uint32_t room)
 {
-    uint32_t count = 1;
-    uint64_t last = piece_last(routes, collection, part->first, part->last);
-    for (; last < part->last; count++)
-        last = piece_last(routes, collection, last + 1, part->last);
-    return count;
+    const uint64_t collection = fanout->requests[part->request].start.collection;
+    uint64_t first = part->first;
+    for (uint32_t count = 0;; count++) {
+        const uint64_t last = piece_last(fanout->routes, collection, first, part->last);
+        if (count < room)
+            pieces[count] = (struct piece){first, last, 0, FANOUT_NO_PART};
+        if (last == part->last)
+            return count + 1;
+        first = last + 1;
+    }
+}
+
+static struct piece *
+piece_of(struct piece *pieces, uint32_t count, uint64_t hash)
+{
+    uint32_t low = 0, high = count - 1;
+    while (low < high) {
+        const uint32_t middle = low + (high - low) / 2;
+        if (pieces[middle].last < hash)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return &pieces[low];
+}
+
+// Pieces without an item have nothing to ask; without items at all every piece has. Answers how many are wanted.
+static uint32_t
+count_items(const struct fanout_request *request, const struct fanout_part *part,
+            struct piece *pieces, uint32_t count)
+{
+    const struct fanout_item *items = request->start.items;
+    uint32_t wanted = 0;
+    if (part->item_count == 0)
+        return count;
+    for (uint32_t i = 0, at = part->item_first; i < part->item_count; i++, at = items[at].next)
+        wanted += piece_of(pieces, count, items[at].hash)->items++ == 0;
+    return wanted;
 }
 
 // The items of the whole go to the piece that each lies in; their order stays.
 static void
-deal_items(struct fanout *fanout, struct fanout_item *items, uint32_t first, uint32_t none,
-           const uint32_t *pieces, uint32_t count)
+deal_items(struct fanout *fanout, struct fanout_request *request, uint32_t first,
+           struct piece *pieces, uint32_t count)
 {
-    for (uint32_t i = first, next = none; i != none; i = next) {
+    struct fanout_item *items = request->start.items;
+    const uint32_t none = request->start.item_count;
+    for (uint32_t i = first, next; i != none; i = next) {
+        struct fanout_part *part = &fanout->parts[piece_of(pieces, count, items[i].hash)->at];
         next = items[i].next;
-        uint32_t low = 0, high = count - 1;
-        while (low < high) {
-            const uint32_t middle = low + (high - low) / 2;
-            if (fanout->parts[pieces[middle]].last < items[i].hash)
-                low = middle + 1;
-            else
-                high = middle;
-        }
-        struct fanout_part *piece = &fanout->parts[pieces[low]];
         items[i].next = none;
-        if (piece->item_count++ == 0)
-            piece->item_first = i;
+        if (part->item_count++ == 0)
+            part->item_first = i;
         else
-            items[piece->item_last].next = i;
-        piece->item_last = i;
+            items[part->item_last].next = i;
+        part->item_last = i;
     }
 }
 
-// Pieces without an item have nothing to ask. One has some, and the place of the whole must stay taken: it moves there.
 static void
-drop_empty(struct fanout *fanout, struct fanout_request *request, const uint32_t *pieces,
-           uint32_t count)
-{
-    const uint32_t behind = fanout->parts[pieces[count - 1]].next;
-    uint32_t kept = 0, tail = pieces[0];
-    for (uint32_t i = 0; i < count; i++) {
-        if (fanout->parts[pieces[i]].item_count > 0) {
-            const uint32_t place = kept++ == 0 ? pieces[0] : pieces[i];
-            fanout->parts[place] = fanout->parts[pieces[i]];
-            if (place != tail)
-                fanout->parts[tail].next = place;
-            tail = place;
-            if (place == pieces[i])
-                continue;
-        }
-        if (i > 0)
-            fanout_part_free(fanout, pieces[i]);
-    }
-    ASSERT(kept > 0);
-    fanout->parts[tail].next = behind;
-    request->part_count -= count - kept;
-    request->waiting -= count - kept;
-}
-
-static void
-make_pieces(struct fanout *fanout, uint32_t at, uint32_t *pieces, uint32_t count)
+make_pieces(struct fanout *fanout, uint32_t at, struct piece *pieces, uint32_t count)
 {
     struct fanout_request *request = fanout_request_of(fanout, &fanout->parts[at]);
     struct fanout_part whole = fanout->parts[at];
     struct fanout_part *previous = NULL;
-    uint64_t first = whole.first;
-    const uint32_t none = request->start.item_count, items = whole.item_first;
+    const uint32_t items = whole.item_first;
     const bool has_items = whole.item_count > 0;
     whole.item_count = 0;
-    whole.item_first = whole.item_last = none;
     for (uint32_t i = 0; i < count; i++) {
-        pieces[i] = i == 0 ? at : fanout_part_new(fanout);
-        struct fanout_part *piece = &fanout->parts[pieces[i]];
+        if (has_items && pieces[i].items == 0)
+            continue;
+        pieces[i].at = previous == NULL ? at : fanout_part_new(fanout);
+        struct fanout_part *piece = &fanout->parts[pieces[i].at];
         *piece = whole;
-        piece->first = first;
-        piece->last = piece_last(fanout->routes, request->start.collection, first, whole.last);
-        first = piece->last + 1;
-        if (previous != NULL)
-            previous->next = pieces[i];
+        piece->first = pieces[i].first;
+        piece->last = pieces[i].last;
+        if (previous != NULL) {
+            previous->next = pieces[i].at;
+            request->part_count++;
+            request->waiting++;
+        }
         previous = piece;
     }
     previous->next = whole.next;
-    request->part_count += count - 1;
-    request->waiting += count - 1;
-    if (has_items) {
-        deal_items(fanout, request->start.items, items, none, pieces, count);
-        drop_empty(fanout, request, pieces, count);
-    }
+    if (has_items)
+        deal_items(fanout, request, items, pieces, count);
 }
 
 bool
@@ -185,12 +193,14 @@ fanout_part_cut(struct fanout_turn *turn, uint32_t at)
 {
     struct fanout *fanout = turn->fanout;
     const struct fanout_request *request = fanout_request_of(fanout, &fanout->parts[at]);
-    const uint32_t count =
-        piece_count(fanout->routes, request->start.collection, &fanout->parts[at]);
+    const uint32_t count = list_pieces(fanout, &fanout->parts[at], NULL, 0);
     if (count == 1)
         return true;
-    uint32_t *pieces = fanout_scratch(fanout, count * sizeof *pieces);
-    if (pieces == NULL || !fanout_parts_reserve(fanout, count - 1))
+    struct piece *pieces = fanout_scratch(fanout, count * sizeof *pieces);
+    if (pieces == NULL)
+        return false;
+    list_pieces(fanout, &fanout->parts[at], pieces, count);
+    if (!fanout_parts_reserve(fanout, count_items(request, &fanout->parts[at], pieces, count) - 1))
         return false;
     struct fanout_part *part = &fanout->parts[at];
     for (uint32_t i = 0; i < FANOUT_FLIGHTS_MAX; i++)

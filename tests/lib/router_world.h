@@ -313,14 +313,15 @@ world_check_merge(struct world *world, const struct world_request *request, uint
                           (hit[-1].distance == hit->distance && hit[-1].number < hit->number),
                       "hits are sorted, and each is there once");
     }
+    uint32_t nearest = 0; // those that are no farther than the last
     for (uint32_t p = 0; p < WORLD_POINTS * 4; p++) {
         const struct merge_hit *last = count > 0 ? &request->hits[count - 1] : NULL;
         expected += best[p] != NULL;
-        world_require(world,
-                      best[p] == NULL || count < request->k || last->distance > best[p]->distance ||
-                          (last->distance == best[p]->distance && last->number >= p),
-                      "nothing nearer was left out");
+        nearest += best[p] != NULL && last != NULL &&
+                   (best[p]->distance < last->distance ||
+                    (best[p]->distance == last->distance && p <= last->number));
     }
+    world_require(world, nearest == count, "nothing nearer was left out");
     world_require(world, count == (expected < request->k ? expected : request->k),
                   "as many hits as there are");
 }

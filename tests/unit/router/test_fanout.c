@@ -144,8 +144,8 @@ END_TEST
 START_TEST(without_memory_a_request_is_busy_and_leaves_nothing)
 {
     alone_shards(&alone, 1, 100, 1);
-    for (uint64_t n = 1; n <= 3; n++) {
-        mem_fail_after(n); // the first parts, the scratch, more parts
+    for (uint64_t i = 0; i < 3; i++) {
+        mem_fail_after(i == 0 ? 1 : 2); // the first parts; the scratch behind them; more parts
         alone_search(&alone, FANOUT_ANY, false, 1000 * MS);
         mem_fail_after(0);
         expect_refused(OMEN_E_BUSY);
