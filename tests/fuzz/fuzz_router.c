@@ -77,6 +77,7 @@ reply(uint64_t now_ns, uint8_t how, const uint8_t *bytes, size_t count)
     struct fanout_reply given;
     memset(&given, 0, sizeof given);
     memcpy(&given, bytes, count < sizeof given ? count : sizeof given);
+    given.draining = how / 4 % 2 == 1; // a decoder makes a bool one
     memcpy(hits, bytes, count < sizeof hits ? count : sizeof hits);
     memcpy(statuses, bytes, count < sizeof statuses ? count : sizeof statuses);
     if (sent_count > 0 && how % 8 != 0) {

@@ -44,8 +44,10 @@ merge(uint32_t list_count, uint32_t k)
     ck_assert_uint_le(words, sizeof scratch / sizeof *scratch);
     memset(scratch, 0xa5, sizeof scratch);
     const uint32_t count = merge_hits(&(struct merge_input){lists, list_count, k}, scratch, merged);
+    bool kept = true; // no more than it said
     for (size_t i = words; i < sizeof scratch / sizeof *scratch; i++)
-        ck_assert_uint_eq(scratch[i], 0xa5a5a5a5a5a5a5a5ull); // no more than it said
+        kept &= scratch[i] == 0xa5a5a5a5a5a5a5a5ull;
+    ck_assert(kept);
     return count;
 }
 
