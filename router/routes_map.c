@@ -21,9 +21,9 @@ row_of(const struct map *map, const struct shard *shard, const struct map_name *
                         .cfg_ver = shard->cfg_ver,
                         .primary = ROUTE_NONE};
     for (uint32_t i = 0; i < shard->replica_count; i++) {
-        const struct replica *replica = &shard->replicas[i];
+        const struct map_replica *replica = &shard->replicas[i];
         const struct map_node *node = map_node(map, replica->node);
-        if (replica->role != REPLICA_IN_SYNC || node == NULL)
+        if (replica->role != MAP_REPLICA_IN_SYNC || node == NULL)
             continue;
         if (uuid_equal(replica->uuid, shard->primary))
             row.primary = row.copy_count;

@@ -60,9 +60,10 @@ struct write_queue {
     bool led;
 };
 
-struct journal;  // shard/journal.h
-struct keeper;   // shard/keeper.h
-struct follower; // shard/shard_follow.c
+struct journal;      // shard/journal.h
+struct keeper;       // shard/keeper.h
+struct follower;     // shard/shard_follow.c
+struct shard_device; // shard/shard_device.c
 
 struct shard {
     omen_options options; // path is NULL; ef_search is `ef` below
@@ -93,6 +94,8 @@ struct shard {
     struct readers readers;
     struct filter_cache filters;
     struct tuning tuning;
+    struct lock device_lock;
+    struct shard_device *device; // under it; NULL until a search asks for a GPU
     _Atomic(struct renumbering *) renumberings[RENUMBERINGS_MAX]; // by number, modulo
 };
 
@@ -150,7 +153,8 @@ struct visit {
     uint64_t replacing; // as it was when the visit began
     uint32_t ticket;
 };
-// On failure nothing is held. `visit_leave` gives the gate back, `visit_end` then the reader.
+// On failure nothing is held. `visit_leave` gives the gate back, `visit_end` then the reader; one that may have had a filter
+// ends with visit_finish (below).
 OMEN_MUST_CHECK omen_status visit_begin(struct shard *shard, struct visit *visit,
                                         struct omen_error *error);
 void visit_leave(struct visit *visit);
@@ -175,8 +179,8 @@ OMEN_MUST_CHECK omen_status filter_view_make(struct visit *visit, struct filter_
 // The same without the cache: the answer is in the reader's memory until visit_end.
 OMEN_MUST_CHECK omen_status filter_view_compute(struct visit *visit, struct filter_view *view,
                                                 struct omen_error *error);
-// After visit_leave, before visit_end.
-void filter_view_keep(struct visit *visit, const struct filter_view *view);
+// Gives the gate back, keeps for others what `view` computed in this visit (NULL: nothing), and gives the reader back.
+void visit_finish(struct visit *visit, const struct filter_view *view);
 
 // ---- searching (shard_read.c) ----
 struct search {
@@ -192,6 +196,9 @@ struct search {
 // Checks options and prepares everything but the filter. Outside of the gate: it may calibrate.
 OMEN_MUST_CHECK omen_status search_init(struct shard *shard, const omen_query_options *options,
                                         struct search *search, struct omen_error *error);
+// The same for what no GPU does: where one is asked for, OMEN_E_UNSUPPORTED.
+OMEN_MUST_CHECK omen_status search_init_here(struct shard *shard, const omen_query_options *options,
+                                             struct search *search, struct omen_error *error);
 // Which rows may be hits; without a filter there is nothing to do.
 OMEN_MUST_CHECK omen_status search_filter(struct visit *visit, struct search *search,
                                           struct omen_error *error);
@@ -210,6 +217,27 @@ OMEN_MUST_CHECK omen_status search_run(struct visit *visit, struct search *searc
                                        const struct search_query *query, uint32_t *found,
                                        struct omen_error *error);
 void search_report(const struct search *search, omen_query_report *report); // report may be NULL
+// Of two hits with one id the older leaves; room for places is there. Returns how many stay.
+uint32_t search_drop_older(struct visit *visit, uint32_t found);
+// The first `found` hits to the answer's k places.
+void search_answer_fill(const struct visit *visit, uint32_t found, uint32_t k,
+                        const struct answer *answer);
+// One query from its vector to its answer.
+OMEN_MUST_CHECK omen_status search_answer(struct visit *visit, struct search *search,
+                                          const void *vector, const struct answer *answer,
+                                          struct omen_error *error);
+
+// ---- searching on a GPU (shard_device.c) ----
+struct device_queries {
+    const struct queries *queries;
+    const struct answers *answers;
+    size_t stride; // bytes from query to query
+};
+// OMEN_E_UNSUPPORTED, and why, where there is none or it cannot.
+OMEN_MUST_CHECK omen_status shard_query_device(struct shard *shard,
+                                               const struct device_queries *asked,
+                                               struct search *search, struct omen_error *error);
+void shard_device_close(struct shard *shard); // nobody searches
 
 // ---- recall (shard_recall.c) ----
 void tuning_init(struct tuning *tuning);

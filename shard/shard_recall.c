@@ -264,10 +264,7 @@ sample_all(struct shard *shard, uint32_t samples, struct sampling *sampling,
         if (there && status == OMEN_OK)
             status = sample_one(&visit, sampling, slot, error);
         last = there ? slot : last;
-        visit_leave(&visit);
-        if (there && status == OMEN_OK && sampling->search.view.key.form != FILTER_FORM_NONE)
-            filter_view_keep(&visit, &sampling->search.view);
-        visit_end(&visit);
+        visit_finish(&visit, there && status == OMEN_OK ? &sampling->search.view : NULL);
     }
     return status;
 }
@@ -293,7 +290,7 @@ shard_measure_recall(struct shard *shard, uint32_t samples, const omen_query_opt
         return error_set(error, OMEN_E_INVALID, "samples is %u; it must be 1..%u", samples,
                          SAMPLES_MAX);
     struct sampling sampling = {0};
-    omen_status status = search_init(shard, options, &sampling.search, error);
+    omen_status status = search_init_here(shard, options, &sampling.search, error);
     if (status != OMEN_OK)
         return status;
     sampling.exact = sampling.search;
