@@ -176,6 +176,9 @@ propose_change(const struct replica_change *change, struct copies_output *out)
     case REPLICA_CHANGE_TRANSFER:
         step.kind = STEP_TRANSFER;
         break;
+    case REPLICA_CHANGE_LOST:
+        step.kind = STEP_LOST;
+        break;
     }
     command_one(out, step);
 }

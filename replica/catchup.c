@@ -32,7 +32,7 @@ static void
 on_ask(struct step *step, const struct replica_msg *msg)
 {
     struct replica *replica = step->replica;
-    if (!meta_in_sync(&replica->meta, replica->config.uuid) ||
+    if (!meta_in_sync(&replica->meta, replica->config.uuid) || replica->rotten ||
         !meta_learner(&replica->meta, msg->from)) {
         replica->counters.fenced_msgs++;
         return;

@@ -134,7 +134,7 @@ void
 replica_describe(const struct replica *replica, char *line, size_t cap)
 {
     static const char *const roles[] = {"idle", "backup", "opening", "primary"};
-    static const char *const changes[] = {"", "add", "remove", "transfer"};
+    static const char *const changes[] = {"", "add", "remove", "transfer", "lost"};
     struct text text;
     text_init(&text, line, cap);
     text_add(&text,
@@ -156,6 +156,8 @@ replica_describe(const struct replica *replica, char *line, size_t cap)
         text_add(&text, " waits=%u reads=%u", replica->wait_count, replica->read_count);
     if (replica->halted)
         text_add(&text, " halted");
+    if (replica->rotten)
+        text_add(&text, " rotten");
     if (replica->download.active)
         text_add(&text, " download=%u/%u", replica->download.chunk, replica->download.chunk_count);
 }

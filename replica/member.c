@@ -124,6 +124,11 @@ shrink(struct step *step, struct replica_peer *peer)
         primary_advance(step);
         return;
     }
+    if (peer->diverged) { // in sync or not, and even if too few are left: nothing that it has is worth anything
+        if (replica->change.kind == REPLICA_CHANGE_NONE)
+            member_propose(step, REPLICA_CHANGE_LOST, peer->uuid);
+        return;
+    }
     // One whose ADD is on its way is dropped when it is in: the proposal goes out again until newer metadata are seen.
     if (!peer->in_sync || replica->change.kind != REPLICA_CHANGE_NONE ||
         replica->meta.in_sync_count <= replica->meta.min_insync)

@@ -44,7 +44,8 @@ primary_consider(struct step *step)
     const struct replica_meta *meta = &replica->meta;
     if (replica->role != REPLICA_BACKUP || meta->cfg_ver == 0 ||
         !replica_uuid_equal(meta->primary, replica->config.uuid) ||
-        meta->term < replica->promised || replica->ops_short || replica->download.installing)
+        meta->term < replica->promised || replica->ops_short || replica->rotten ||
+        replica->download.installing)
         return;
     const bool restarted = meta->primary_boot != 0 && meta->primary_boot != replica->config.boot;
     if (meta->term == replica->promised || restarted) {

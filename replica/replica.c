@@ -314,8 +314,11 @@ dispatch(struct step *step)
     case REPLICA_IN_INSTALLED:
         catchup_input(step);
         break;
+    case REPLICA_IN_CORRUPT:
+        checksum_corrupt(step);
+        break;
     case REPLICA_IN_RESUME:
-        step->replica->halted = false;
+        step->replica->halted = step->replica->rotten = false;
         step->replica->check_seq = 0;
         break;
     case REPLICA_IN_WAKE:
@@ -335,6 +338,7 @@ settle(struct step *step)
             peer_timers(step, &replica->peers[i]);
         member_timers(step);
     }
+    checksum_timers(step);
     catchup_timers(step);
     apply_more(step);
     answers_advance(step);

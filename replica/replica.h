@@ -104,6 +104,7 @@ enum replica_change_kind {
     REPLICA_CHANGE_ADD,
     REPLICA_CHANGE_REMOVE,
     REPLICA_CHANGE_TRANSFER,
+    REPLICA_CHANGE_LOST, // what it holds is wrong, so it counts as gone; another is made
 };
 
 // A proposal to the metadata: a compare-and-set on cfg_ver (I11).
@@ -177,6 +178,8 @@ struct replica {
     uint64_t check_seq;      // of the checksum whose roots are compared
     struct replica_sum own_root;
     bool own_root_known, halted; // halted: copies differ and nobody can say which is right
+    bool rotten;                 // what this copy holds is wrong: it leads no more, and is to go
+    uint64_t rotten_sent_ns;
 
     struct replica_counters counters;
 };
@@ -203,7 +206,8 @@ enum replica_input_kind {
     REPLICA_IN_CHUNK_READ,     // source: for `uuid`
     REPLICA_IN_CHUNK_STORED,   // learner
     REPLICA_IN_INSTALLED,      // learner: what the disk has now; no disk: it was bad
-    REPLICA_IN_RESUME,         // operator: a halted primary goes on
+    REPLICA_IN_CORRUPT,        // bytes of this copy fail their own checksums
+    REPLICA_IN_RESUME,         // operator: a halted primary goes on; what it holds is right
     REPLICA_IN_WAKE,
 };
 
@@ -306,7 +310,8 @@ enum replica_note_kind {
     REPLICA_NOTE_WANT_META,  // somebody knows version `number`
     REPLICA_NOTE_CONFLICT,   // a primary wants committed entries cut off: refused
     REPLICA_NOTE_DIVERGED,   // the sum of `uuid` at `number` is not that of the others
-    REPLICA_NOTE_HALTED,     // nobody can say which copy is right
+    REPLICA_NOTE_HALTED,     // nobody can say which copy is right, or it is not this one
+    REPLICA_NOTE_CORRUPT,    // bytes of this copy fail their own checksums
     REPLICA_NOTE_BELOW_MIN,  // fewer copies in sync than writes need
     REPLICA_NOTE_BAD_CHUNK,
     REPLICA_NOTE_NO_MEMORY,

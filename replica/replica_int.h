@@ -89,6 +89,8 @@ void catchup_timers(struct step *step);
 
 // checksum.c
 void checksum_root(struct step *step);
+void checksum_corrupt(struct step *step);
+void checksum_timers(struct step *step);
 void checksum_message(struct step *step, const struct replica_msg *msg);
 void checksum_buckets(struct step *step);
 

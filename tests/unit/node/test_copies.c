@@ -229,6 +229,30 @@ START_TEST(a_copy_that_the_map_names_and_the_disk_lacks_is_reported_lost)
 }
 END_TEST
 
+START_TEST(a_copy_whose_bytes_are_bad_is_reported_lost_and_goes)
+{
+    const struct cluster_uuid uuid = make_one();
+    commanded(STEP_BORN);
+    take_step((struct shard_step){.kind = STEP_ASSIGN, .node = number_of(HERE + 1)});
+    take_step((struct shard_step){.kind = STEP_BORN, .node = number_of(HERE), .replica = uuid});
+    take_step(
+        (struct shard_step){.kind = STEP_BORN, .node = number_of(HERE + 1), .replica = {2, 2}});
+    give_map();
+    for (int i = 0; i < 5; i++)
+        wake();
+    step((struct copies_input){.kind = COPIES_IN_REPLICA,
+                               .uuid = uuid,
+                               .replica = &(struct replica_input){.kind = REPLICA_IN_CORRUPT}});
+    const struct shard_step *lost = commanded(STEP_LOST);
+    ck_assert(uuid_equal(lost->replica, uuid));
+    ck_assert_uint_eq(lost->cfg_ver, map.shards[0].cfg_ver);
+    take_step(*lost);
+    give_map();
+    wake();
+    ck_assert(uuid_equal(out.drop, uuid));
+}
+END_TEST
+
 START_TEST(what_is_held_and_cannot_be_kept_in_memory_is_said)
 {
     mem_fail_after(1);
@@ -280,6 +304,7 @@ copies_suite(void)
     tcase_add_test(tcase, a_copy_that_a_newer_map_does_not_name_goes);
     tcase_add_test(tcase, a_map_that_is_older_than_a_copy_takes_nothing_and_reports_nothing);
     tcase_add_test(tcase, a_copy_that_the_map_names_and_the_disk_lacks_is_reported_lost);
+    tcase_add_test(tcase, a_copy_whose_bytes_are_bad_is_reported_lost_and_goes);
     tcase_add_test(tcase, what_is_held_and_cannot_be_kept_in_memory_is_said);
     tcase_add_test(tcase, an_old_environment_is_not_taken_for_a_new_copy);
     tcase_add_test(tcase, a_lease_is_told_behind_the_map_that_it_is_good_for);
