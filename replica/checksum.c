@@ -5,8 +5,8 @@
 // The copies that differ from most count as lost: they go, and are made anew out of one of the others. The primary is no exception:
 // it stops first, so that whoever follows it waits for no guard. Where there is no "most" the shard stops taking writes
 // and strong reads until an operator says which copy is right. A copy whose own bytes fail their checksums knows it
-// without a vote, so two copies are enough for that. Until it has gone it serves no snapshot and begins no term:
-// what is wrong must not be copied.
+// without a vote, so two copies are enough for that. Until it has gone it serves no snapshot, for what is wrong must not be
+// copied; and where it is the last in sync it leads, without reads and writes, until its log has brought another in.
 #include "base/assert.h"
 #include "replica/replica_int.h"
 

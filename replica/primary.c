@@ -44,8 +44,7 @@ primary_consider(struct step *step)
     const struct replica_meta *meta = &replica->meta;
     if (replica->role != REPLICA_BACKUP || meta->cfg_ver == 0 ||
         !replica_uuid_equal(meta->primary, replica->config.uuid) ||
-        meta->term < replica->promised || replica->ops_short || replica->rotten ||
-        replica->download.installing)
+        meta->term < replica->promised || replica->ops_short || replica->download.installing)
         return;
     const bool restarted = meta->primary_boot != 0 && meta->primary_boot != replica->config.boot;
     if (meta->term == replica->promised || restarted) {
@@ -84,7 +83,7 @@ primary_begin(struct step *step)
     replica->change = (struct replica_change){.kind = REPLICA_CHANGE_NONE};
     replica->transfer_to = (struct replica_uuid){0, 0};
     replica->check_seq = 0;
-    replica->halted = false;
+    replica->halted = replica->rotten; // its log may be what the others need
     replica->round = 0;
     log_append(step, entry, 1);
     replica->start_seq = entry->seq;

@@ -178,7 +178,7 @@ struct replica {
     uint64_t check_seq;      // of the checksum whose roots are compared
     struct replica_sum own_root;
     bool own_root_known, halted; // halted: copies differ and nobody can say which is right
-    bool rotten;                 // what this copy holds is wrong: it leads no more, and is to go
+    bool rotten;                 // what this copy holds is wrong: it answers nothing, and is to go
     uint64_t rotten_sent_ns;
 
     struct replica_counters counters;

@@ -4,13 +4,13 @@
 #ifndef OMEN_TESTS_SIM_FAULT_H
 #define OMEN_TESTS_SIM_FAULT_H
 #include "tests/lib/sim_check.h"
-#include "tests/lib/sim_data.h"
+#include "tests/lib/sim_verify.h"
 
 static inline const char *
 sim_fault_name(enum sim_fault kind)
 {
     static const char *const names[] = {"loss",  "double", "delay", "cut",   "split", "pause",
-                                        "crash", "disk",   "clock", "power", "wipe"};
+                                        "crash", "disk",   "clock", "power", "wipe",  "rot"};
     return names[kind];
 }
 
@@ -32,12 +32,14 @@ sim_may_wipe(struct sim *sim)
         const struct shard *shard = &map->shards[s];
         if (shard->min_insync < 2 || shard_in_sync(shard) < 2 || shard->term == 0)
             return false;
-        for (uint32_t i = 0; i < shard->replica_count; i++)
-            if (shard->replicas[i].role == MAP_REPLICA_IN_SYNC &&
-                sim_env_anywhere(sim, shard->replicas[i].uuid) == NULL)
+        for (uint32_t i = 0; i < shard->replica_count; i++) {
+            const struct sim_env *env = sim_env_anywhere(sim, shard->replicas[i].uuid);
+            if (env == NULL ? shard->replicas[i].role == MAP_REPLICA_IN_SYNC
+                            : sim_env_is_rotten(env))
                 return false;
+        }
     }
-    return map != NULL && map->version >= sim->map_seen && map->shard_count == SIM_SHARDS;
+    return map != NULL && map->version >= sim->map_seen && map->shard_count >= SIM_SHARDS;
 }
 
 static inline void
@@ -125,6 +127,10 @@ sim_fault_begin(struct sim *sim)
                sim_fault_name((enum sim_fault)kind), a + 1, length / SIM_MS);
     if (kind == SIM_FAULT_PAUSE) {
         sim->nodes[a].paused_until_ns = sim->now_ns + length;
+        return;
+    }
+    if (kind == SIM_FAULT_ROT) {
+        sim_rot_begin(sim, a);
         return;
     }
     if (kind == SIM_FAULT_CLOCK) {

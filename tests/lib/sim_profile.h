@@ -25,6 +25,9 @@ static const struct sim_profile sim_profiles[] = {
      true},
     // A network that loses, doubles and reorders; copies come and go.
     {"net", SIM_NET | SIM_BIT(CRASH), 700, 4000, 150, 30, true, false, false},
+    // Disks that rot, and copies that are made anew meanwhile.
+    {"rot", SIM_BIT(ROT) | SIM_BIT(CRASH) | SIM_BIT(CUT) | SIM_BIT(DISK) | SIM_BIT(PAUSE), 500,
+     2500, 150, 30, true, false, true},
 };
 
 static inline const struct sim_profile *

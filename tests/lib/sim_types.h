@@ -19,8 +19,9 @@
 #define SIM_KEYS 4u
 #define SIM_EPOCH_MS UINT64_C(1700000000000)
 #define SIM_FAULTS_OPEN 16u
-#define SIM_ENVS_MAX 16u
-#define SIM_SHARDS 2u
+#define SIM_ENVS_MAX 40u
+#define SIM_SHARDS 2u     // at first
+#define SIM_LINES_MAX 64u // of shards that ever were
 #define SIM_DATA_CLIENTS 8u
 
 enum sim_fault {
@@ -35,6 +36,7 @@ enum sim_fault {
     SIM_FAULT_CLOCK, // the wall's jumps
     SIM_FAULT_POWER, // all crash at once
     SIM_FAULT_WIPE,  // a crash, and the copies' disk comes back empty
+    SIM_FAULT_ROT,   // what is on a copy's disk changes silently
     SIM_FAULT_KINDS,
 };
 
@@ -87,15 +89,26 @@ struct sim_turn_packet {
 
 // What is known of one shard, from what its copies applied: by seq.
 struct sim_done {
-    uint64_t term, op, sum;
+    uint64_t term, op;
     uint32_t key;
     bool known, acked;
 };
 
+struct sim_sum { // of what a shard holds at a place
+    uint64_t sum;
+    struct replica_sum root;
+    bool known;
+};
+
 struct sim_shard_history {
     uint64_t id;
-    struct sim_done *rows;
+    struct sim_range range;
+    uint64_t parent, base, end; // where its line begins (once it has joined), and where it ended
+    bool joined, ended;
+    struct sim_done *rows; // by seq, those behind `base`
     uint64_t last, room;
+    struct sim_sum *sums; // by seq, all of them
+    uint64_t sum_room;
     struct replica_uuid *primaries; // by term
     uint64_t primary_room;
     uint64_t opened; // terms
@@ -122,9 +135,9 @@ struct sim_data_client {
     bool busy;
     struct sim_request request;
     uint64_t floor, tries;
-    uint64_t tokens[SIM_SHARDS]; // it has seen so much
-    struct sim_cell seen;        // by the read that is under way
-    uint32_t slot;               // of the shard
+    uint64_t tokens[SIM_SHARDS][SIM_SHARD_KEYS]; // it has seen so much
+    struct sim_cell seen;                        // by the read that is under way
+    uint32_t slot;                               // of the shard
 };
 
 struct sim_packet {
@@ -189,8 +202,10 @@ struct sim {
     struct copies_output copies_out;
     uint64_t env_serial, request_serial;
     struct sim_data_client data[SIM_DATA_CLIENTS];
-    struct sim_shard_history shards[SIM_SHARDS];
+    struct sim_shard_history shards[SIM_LINES_MAX];
     uint32_t shard_count;
+    uint64_t lines_version; // of the map that the lines are read of
+    uint64_t cuts, rots, rots_voted, rots_verified, buckets_named;
     struct sim_write_op *writes;
     uint64_t write_count, write_room;
     uint64_t data_floors[SIM_SHARDS][SIM_SHARD_KEYS];

@@ -208,8 +208,9 @@ close_sim(struct sim *sim)
     free(sim->leaders);
     free(sim->ops);
     free(sim->writes);
-    for (uint32_t s = 0; s < SIM_SHARDS; s++) {
+    for (uint32_t s = 0; s < sim->shard_count; s++) {
         free(sim->shards[s].rows);
+        free(sim->shards[s].sums);
         free(sim->shards[s].primaries);
     }
 }
@@ -269,9 +270,11 @@ report(const struct sim *sim)
         changes += map->shards[s].cfg_ver;
     printf(" data %" PRIu64 "/%" PRIu64 "/%" PRIu64 "/%" PRIu64 "/%" PRIu64 " retries %" PRIu64
            " shard-terms %" PRIu64 " changes %" PRIu64 " shard-installs %" PRIu64 " wipes %" PRIu64
-           "\n",
+           " cuts %" PRIu64 " rots %" PRIu64 " voted %" PRIu64 " verified %" PRIu64
+           " buckets %" PRIu64 "\n",
            sim->data_done[0], sim->data_done[1], sim->data_done[2], sim->data_done[3],
-           sim->data_done[4], sim->data_retries, opened, changes, sim->shard_installs, sim->wipes);
+           sim->data_done[4], sim->data_retries, opened, changes, sim->shard_installs, sim->wipes,
+           sim->cuts, sim->rots, sim->rots_voted, sim->rots_verified, sim->buckets_named);
 }
 
 static void
