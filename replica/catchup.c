@@ -33,7 +33,7 @@ on_ask(struct step *step, const struct replica_msg *msg)
 {
     struct replica *replica = step->replica;
     if (!meta_in_sync(&replica->meta, replica->config.uuid) || replica->rotten ||
-        !meta_learner(&replica->meta, msg->from)) {
+        (!meta_learner(&replica->meta, msg->from) && !child_learner(&replica->meta, msg->from))) {
         replica->counters.fenced_msgs++;
         return;
     }

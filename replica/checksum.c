@@ -19,7 +19,8 @@ sum_equal(struct replica_sum a, struct replica_sum b)
 static bool
 votes(const struct replica *replica, const struct replica_peer *peer)
 {
-    return peer->in_sync && !peer->diverged && peer->root_seq == replica->check_seq;
+    return peer->child == 0 && peer->in_sync && !peer->diverged &&
+           peer->root_seq == replica->check_seq;
 }
 
 static uint32_t
@@ -83,7 +84,8 @@ compare(struct step *step)
         return;
     for (uint32_t i = 0; i < replica->peer_count; i++) {
         const struct replica_peer *peer = &replica->peers[i];
-        if (peer->in_sync && !peer->diverged && peer->root_seq != replica->check_seq)
+        if (peer->child == 0 && peer->in_sync && !peer->diverged &&
+            peer->root_seq != replica->check_seq)
             return;
         count += votes(replica, peer);
     }

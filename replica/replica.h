@@ -27,6 +27,9 @@
 // What a backup may lack when it is sent entries before it has answered, and when it is taken in.
 #define REPLICA_WINDOW 4096u
 #define REPLICA_LAG_MAX 64u
+// Of a shard that is split.
+#define REPLICA_CHILDREN 2u
+#define REPLICA_PEERS_MAX ((1 + REPLICA_CHILDREN) * REPLICA_MEMBERS_MAX)
 
 struct replica_config {
     struct replica_uuid uuid; // not none; born with the copy's environment
@@ -40,7 +43,17 @@ struct replica_config {
     uint64_t window_ms; // an operation is remembered for that long
 };
 
-// What the metadata say about the shard. A set of uuids, never of addresses (I8).
+// A half of a shard that is being split: its copies are filled by the parent's primary.
+struct replica_child {
+    uint64_t shard, cfg_ver;
+    struct replica_uuid in_sync[REPLICA_MEMBERS_MAX];
+    struct replica_uuid learners[REPLICA_MEMBERS_MAX];
+    uint32_t in_sync_count, learner_count;
+    uint32_t unborn; // copies that have no name yet
+};
+
+// What the metadata say about the shard. A set of uuids, never of addresses (I8). A copy of a child hears of its parent's primary
+// and term until the cut, and of a cfg_ver that grows with the versions of both.
 struct replica_meta {
     uint64_t cfg_ver; // grows with every change; 0: nothing is known
     uint64_t term;    // grows with every new primary
@@ -50,6 +63,9 @@ struct replica_meta {
     struct replica_uuid in_sync[REPLICA_MEMBERS_MAX]; // the primary among them
     struct replica_uuid learners[REPLICA_MEMBERS_MAX];
     uint32_t in_sync_count, learner_count, min_insync;
+    struct replica_child children[REPLICA_CHILDREN];
+    uint32_t child_count; // 0, or 2 while it is split
+    bool retired;         // it was split: its children answer
 };
 
 enum replica_role {
@@ -65,7 +81,8 @@ enum replica_peer_state { REPLICA_PROBE, REPLICA_STREAM, REPLICA_SNAPSHOT };
 struct replica_peer {
     struct replica_uuid uuid;
     enum replica_peer_state state;
-    bool in_sync;      // by the metadata
+    uint32_t child;    // 1 or 2: it is a copy of that child, not of this shard
+    bool in_sync;      // by the metadata, of its shard
     bool pending;      // counts in E although the metadata do not have it in sync
     bool add_proposed; // so it counts until the metadata say what came of it
     bool dead;         // says the failure detector
@@ -104,6 +121,7 @@ enum replica_change_kind {
     REPLICA_CHANGE_ADD,
     REPLICA_CHANGE_REMOVE,
     REPLICA_CHANGE_TRANSFER,
+    REPLICA_CHANGE_CUT,  // the children answer behind `seq`
     REPLICA_CHANGE_LOST, // what it holds is wrong, so it counts as gone; another is made
 };
 
@@ -112,6 +130,14 @@ struct replica_change {
     enum replica_change_kind kind;
     struct replica_uuid uuid;
     uint64_t shard, cfg_ver, term;
+    uint64_t seq, child_cfg_ver[REPLICA_CHILDREN]; // CUT
+};
+
+struct replica_split { // replica/split.c
+    struct replica_change change;
+    uint64_t sent_ns;
+    uint64_t again_ns; // stopped: until then; else: not before
+    bool stopped, proposed;
 };
 
 struct replica_download { // a snapshot that is coming
@@ -159,11 +185,12 @@ struct replica {
     struct replica_download download;
 
     // as a primary
-    struct replica_peer peers[REPLICA_MEMBERS_MAX];
+    struct replica_peer peers[REPLICA_PEERS_MAX];
     uint32_t peer_count;
     uint64_t start_seq; // of TERM_START
     struct replica_change change;
     uint64_t change_sent_ns;
+    struct replica_split split;
     struct replica_uuid transfer_to;
     uint64_t transfer_ns;                         // deadline
     struct replica_wait waits[REPLICA_WAITS_MAX]; // by seq
@@ -344,7 +371,7 @@ struct replica_output {
     uint64_t serve_reads[REPLICA_READS_MAX];
     struct replica_change change; //    propose to the metadata
     uint32_t read_count;          //    read from the log, then ENTRIES
-    struct replica_log_read reads[REPLICA_MEMBERS_MAX];
+    struct replica_log_read reads[REPLICA_PEERS_MAX];
     struct replica_serve serve;
     uint64_t wake_ns; // 4. step again (kind WAKE) no later than this; UINT64_MAX: never
     uint32_t note_count;

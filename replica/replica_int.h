@@ -69,6 +69,14 @@ void member_ready(struct step *step, struct replica_peer *peer);
 void member_propose(struct step *step, enum replica_change_kind kind, struct replica_uuid uuid);
 void member_sync(struct step *step); // the peers are those of the metadata
 
+bool peer_is_lost(struct step *step, const struct replica_peer *peer);
+
+// split.c
+const struct replica_child *child_of(const struct replica_meta *meta, struct replica_uuid uuid);
+bool child_learner(const struct replica_meta *meta, struct replica_uuid uuid);
+void split_sync(struct step *step); // as member_sync
+void split_timers(struct step *step);
+
 // read.c
 void read_begin(struct step *step);
 void read_done(struct step *step);

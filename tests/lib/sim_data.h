@@ -9,6 +9,7 @@
 #ifndef OMEN_TESTS_SIM_DATA_H
 #define OMEN_TESTS_SIM_DATA_H
 #include "tests/lib/sim_copies.h"
+#include "tests/lib/sim_plan.h"
 
 // ---- what copies do ----
 
@@ -434,6 +435,8 @@ sim_operator(struct sim *sim)
         command.collection.shards = SIM_SHARDS;
         command.collection.replication = (uint8_t)(2 + sim->options.seed / 2 % 2);
     }
+    if (command.kind == 0 && !sim_plan(sim, map, &command))
+        command.kind = 0;
     if (command.kind != 0)
         sim_wish(sim, at, &command);
 }

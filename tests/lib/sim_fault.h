@@ -30,7 +30,10 @@ sim_may_wipe(struct sim *sim)
     const struct map *map = sim_newest_map(sim);
     for (uint32_t s = 0; map != NULL && s < map->shard_count; s++) {
         const struct shard *shard = &map->shards[s];
-        if (shard->min_insync < 2 || shard_in_sync(shard) < 2 || shard->term == 0)
+        if (shard->status == SHARD_RETIRED)
+            continue;
+        if (shard->min_insync < 2 ||
+            (shard->status != SHARD_CHILD && (shard_in_sync(shard) < 2 || shard->term == 0)))
             return false;
         for (uint32_t i = 0; i < shard->replica_count; i++) {
             const struct sim_env *env = sim_env_anywhere(sim, shard->replicas[i].uuid);

@@ -49,9 +49,9 @@ sim_join(struct sim *sim, struct sim_shard_history *child, uint64_t base)
     child->joined = true;
     child->base = child->last = base;
     child->acked_max = parent->acked_max;
+    sim->cuts += !parent->ended;
     parent->ended = true;
     parent->end = base;
-    sim->cuts++;
 }
 
 // Each map that anybody has: every key has one shard in it, and no more.

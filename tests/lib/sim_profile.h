@@ -13,21 +13,23 @@
 
 // The first is the default.
 static const struct sim_profile sim_profiles[] = {
-    {"all", SIM_ALL_FAULTS, 1600, 5200, 150, 30, false, false, false},
+    {"all", SIM_ALL_FAULTS, 1600, 5200, 150, 30, false, false, false, 50},
     // Crashes and slow disks: what is said before it is durable shows.
     {"disks", SIM_BIT(CRASH) | SIM_BIT(DISK) | SIM_BIT(POWER) | SIM_BIT(WIPE) | SIM_BIT(CUT), 900,
-     3000, 150, 20, true, false, false},
+     3000, 150, 20, true, false, false, 0},
     // Nodes that sleep or are cut off longer than their leases, while others go on.
     {"leases", SIM_BIT(PAUSE) | SIM_BIT(SPLIT) | SIM_BIT(CUT) | SIM_BIT(DISK), 1600, 6000, 700, 60,
-     true, false, true},
+     true, false, true, 0},
     // Leaders of the metadata that do not notice that they are cut off.
     {"deposed", SIM_BIT(SPLIT) | SIM_BIT(CUT) | SIM_BIT(PAUSE), 2500, 8000, 500, 60, true, true,
-     true},
+     true, 0},
     // A network that loses, doubles and reorders; copies come and go.
-    {"net", SIM_NET | SIM_BIT(CRASH), 700, 4000, 150, 30, true, false, false},
+    {"net", SIM_NET | SIM_BIT(CRASH), 700, 4000, 150, 30, true, false, false, 0},
     // Disks that rot, and copies that are made anew meanwhile.
     {"rot", SIM_BIT(ROT) | SIM_BIT(CRASH) | SIM_BIT(CUT) | SIM_BIT(DISK) | SIM_BIT(PAUSE), 500,
-     2500, 150, 30, true, false, true},
+     2500, 150, 30, true, false, true, 0},
+    // Shards that are split and moved all the time, on a network and disks that fail.
+    {"splits", SIM_ALL_FAULTS & ~SIM_BIT(ROT), 1600, 4000, 150, 30, true, false, true, 250},
 };
 
 static inline const struct sim_profile *

@@ -20,7 +20,8 @@
 #define SIM_EPOCH_MS UINT64_C(1700000000000)
 #define SIM_FAULTS_OPEN 16u
 #define SIM_ENVS_MAX 40u
-#define SIM_SHARDS 2u     // at first
+#define SIM_SHARDS 2u // at first
+#define SIM_SPLITS_MAX 24u
 #define SIM_LINES_MAX 64u // of shards that ever were
 #define SIM_DATA_CLIENTS 8u
 
@@ -51,6 +52,8 @@ struct sim_profile {
     bool fast_leases;
     bool no_check_quorum; // leaders that hear nobody go on: safe as well
     bool quiet_settings;  // next to no commands beside those of the shards
+    uint32_t
+        splits; // permille of the operator's looks that bring a split, a move, or the end of one
 };
 
 struct sim_options {
@@ -205,7 +208,7 @@ struct sim {
     struct sim_shard_history shards[SIM_LINES_MAX];
     uint32_t shard_count;
     uint64_t lines_version; // of the map that the lines are read of
-    uint64_t cuts, rots, rots_voted, rots_verified, buckets_named;
+    uint64_t splits, moves, cuts, rots, rots_voted, rots_verified, buckets_named;
     struct sim_write_op *writes;
     uint64_t write_count, write_room;
     uint64_t data_floors[SIM_SHARDS][SIM_SHARD_KEYS];
