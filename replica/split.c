@@ -131,11 +131,11 @@ cut(struct step *step)
 {
     struct replica *replica = step->replica;
     struct replica_split *split = &replica->split;
-    if (least(replica) == replica->last_seq && is_whole(replica) &&
+    if ((least(replica) == replica->last_seq || bug(BUG_CUT_EARLY)) && is_whole(replica) &&
         split->change.kind == REPLICA_CHANGE_NONE &&
         step->out->change.kind == REPLICA_CHANGE_NONE) {
         split->proposed = true;
-        replica->reads_lost = replica->read_count > 0;
+        replica->reads_lost = replica->read_count > 0 && !bug(BUG_CUT_READ_ON);
         propose(step,
                 &(struct replica_change){.kind = REPLICA_CHANGE_CUT,
                                          .uuid = replica->config.uuid,

@@ -30,6 +30,9 @@ static const struct sim_profile sim_profiles[] = {
      2500, 150, 30, true, false, true, 0},
     // Shards that are split and moved all the time, on a network and disks that fail.
     {"splits", SIM_ALL_FAULTS & ~SIM_BIT(ROT), 1600, 4000, 150, 30, true, false, true, 250},
+    // The same, seldom, and with nodes that are cut off longer than a split takes, whose clients read.
+    {"halves", SIM_BIT(SPLIT) | SIM_BIT(CUT) | SIM_BIT(PAUSE), 700, 5000, 400, 75, false, false,
+     true, 40},
 };
 
 static inline const struct sim_profile *

@@ -326,6 +326,7 @@ static const struct tooth {
     {BUG_APPLY_UNCOMMITTED, "net"},    {BUG_NO_DEDUPE, "net"},
     {BUG_VOTE_NOT_PERSISTED, "disks"}, {BUG_READINDEX_CTX_REUSE, "deposed"},
     {BUG_COMMIT_OLD_TERM, "disks"},    {BUG_FORGET_TOMBSTONE, "rot"},
+    {BUG_CUT_EARLY, "splits"},         {BUG_CUT_READ_ON, "halves"},
 };
 
 static int
