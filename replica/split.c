@@ -108,7 +108,10 @@ is_whole(const struct replica *replica)
             child->unborn > 0)
             return false;
     }
-    return true;
+    for (uint32_t i = 0; i < replica->peer_count; i++)
+        if (replica->peers[i].child != 0 && replica->peers[i].state != REPLICA_STREAM)
+            return false;
+    return !replica->halted;
 }
 
 static void
@@ -118,7 +121,7 @@ consider_cut(struct step *step)
     struct replica_split *split = &replica->split;
     wake_by(step, split->again_ns > step->in->now_ns ? split->again_ns : UINT64_MAX);
     if (step->in->now_ns < split->again_ns || !is_whole(replica) || !replica_is_open(replica) ||
-        replica->halted || !replica_uuid_is_none(replica->transfer_to) ||
+        !replica_uuid_is_none(replica->transfer_to) ||
         replica->change.kind != REPLICA_CHANGE_NONE || split->change.kind != REPLICA_CHANGE_NONE ||
         replica->last_seq - least(replica) > REPLICA_LAG_MAX)
         return;

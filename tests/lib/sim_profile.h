@@ -30,9 +30,8 @@ static const struct sim_profile sim_profiles[] = {
      2500, 150, 30, true, false, true, 0},
     // Shards that are split and moved all the time, on a network and disks that fail.
     {"splits", SIM_ALL_FAULTS & ~SIM_BIT(ROT), 1600, 4000, 150, 30, true, false, true, 250},
-    // The same, seldom, and with nodes that are cut off longer than a split takes, whose clients read.
-    {"halves", SIM_BIT(SPLIT) | SIM_BIT(CUT) | SIM_BIT(PAUSE), 700, 5000, 400, 75, false, false,
-     true, 40},
+    // The same, seldom, and with nodes that do not hear from the metadata's leader while they hear each other; their clients read.
+    {"halves", SIM_BIT(CUT) | SIM_BIT(PAUSE), 400, 6000, 500, 75, true, false, true, 30},
 };
 
 static inline const struct sim_profile *
