@@ -139,7 +139,7 @@ void
 replica_describe(const struct replica *replica, char *line, size_t cap)
 {
     static const char *const roles[] = {"idle", "backup", "opening", "primary"};
-    static const char *const changes[] = {"", "add", "remove", "transfer", "cut", "lost"};
+    static const char *const changes[] = {"", "add", "remove", "transfer", "cut", "abort", "lost"};
     struct text text;
     text_init(&text, line, cap);
     text_add(&text,

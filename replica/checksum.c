@@ -100,6 +100,7 @@ compare(struct step *step)
     for (uint32_t i = 0; i < replica->peer_count; i++)
         if (votes(replica, &replica->peers[i]) && !sum_equal(replica->peers[i].root, sum))
             expel(step, &replica->peers[i]);
+    split_agreed(replica, sum);
     replica->check_seq = 0;
 }
 
@@ -158,7 +159,9 @@ on_root(struct step *step, const struct replica_msg *msg)
 {
     struct replica *replica = step->replica;
     struct replica_peer *peer = peer_find(replica, msg->from);
-    if (peer == NULL || msg->seq != replica->check_seq || replica->check_seq == 0)
+    const uint64_t wanted =
+        peer != NULL && peer->child != 0 ? replica->split.check_seq : replica->check_seq;
+    if (peer == NULL || msg->seq != wanted || wanted == 0)
         return;
     peer->root_seq = msg->seq;
     peer->root = msg->sum;

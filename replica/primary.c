@@ -228,17 +228,24 @@ primary_propose(struct step *step)
 }
 
 void
-primary_checksum(struct step *step)
+primary_check(struct step *step)
 {
     struct replica *replica = step->replica;
-    if (!replica_is_open(replica) || replica->split.stopped || !persist_room(replica) ||
-        replica->last_seq >= LAST_SEQ_MAX)
-        return;
     step->out->entries[0] = entry_after(step, 0);
     step->out->entries[0].kind = REPLICA_ENTRY_CHECKSUM;
     replica->check_seq = step->out->entries[0].seq;
     replica->own_root_known = false;
     lead_entries(step, 1);
+}
+
+void
+primary_checksum(struct step *step)
+{
+    const struct replica *replica = step->replica;
+    if (!replica_is_open(replica) || replica->split.stopped || !persist_room(replica) ||
+        replica->last_seq >= LAST_SEQ_MAX)
+        return;
+    primary_check(step);
 }
 
 // Stops the intake; the change is proposed when everything is everywhere (member.c).

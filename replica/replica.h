@@ -121,8 +121,9 @@ enum replica_change_kind {
     REPLICA_CHANGE_ADD,
     REPLICA_CHANGE_REMOVE,
     REPLICA_CHANGE_TRANSFER,
-    REPLICA_CHANGE_CUT,  // the children answer behind `seq`
-    REPLICA_CHANGE_LOST, // what it holds is wrong, so it counts as gone; another is made
+    REPLICA_CHANGE_CUT,   // the children answer behind `seq`
+    REPLICA_CHANGE_ABORT, // the children are not what this shard is: they go
+    REPLICA_CHANGE_LOST,  // what it holds is wrong, so it counts as gone; another is made
 };
 
 // A proposal to the metadata: a compare-and-set on cfg_ver (I11).
@@ -136,8 +137,10 @@ struct replica_change {
 struct replica_split { // replica/split.c
     struct replica_change change;
     uint64_t sent_ns;
-    uint64_t again_ns; // stopped: until then; else: not before
-    bool stopped, proposed;
+    uint64_t again_ns;       // stopped: until then; else: not before
+    uint64_t check_seq;      // of the CHECKSUM before the cut
+    struct replica_sum root; // what most copies of this shard have there, once they agreed
+    bool stopped, agreed, proposed;
 };
 
 struct replica_download { // a snapshot that is coming
@@ -227,7 +230,7 @@ enum replica_input_kind {
     REPLICA_IN_ALIVE,
     REPLICA_IN_TRANSFER,
     REPLICA_IN_CHECKSUM,
-    REPLICA_IN_ROOT,
+    REPLICA_IN_ROOT, // the buckets added up, high and low each: so those of two halves make the whole's
     REPLICA_IN_BUCKETS,
     REPLICA_IN_SNAPSHOT_READY, // source: one was made for `uuid`, or not (snapshot 0)
     REPLICA_IN_CHUNK_READ,     // source: for `uuid`
@@ -339,6 +342,7 @@ enum replica_note_kind {
     REPLICA_NOTE_DIVERGED,   // the sum of `uuid` at `number` is not that of the others
     REPLICA_NOTE_HALTED,     // nobody can say which copy is right, or it is not this one
     REPLICA_NOTE_CORRUPT,    // bytes of this copy fail their own checksums
+    REPLICA_NOTE_HALVES,     // the halves of a split hold something else than the whole
     REPLICA_NOTE_BELOW_MIN,  // fewer copies in sync than writes need
     REPLICA_NOTE_BAD_CHUNK,
     REPLICA_NOTE_NO_MEMORY,

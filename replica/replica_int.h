@@ -48,6 +48,7 @@ void primary_persisted(struct step *step);
 void primary_end(struct step *step);
 void primary_propose(struct step *step);
 void primary_checksum(struct step *step);
+void primary_check(struct step *step);    // there is room, and nothing is appended in this step yet
 void primary_consider(struct step *step); // whether to begin
 void primary_transfer(struct step *step);
 void primary_advance(struct step *step);
@@ -76,6 +77,7 @@ const struct replica_child *child_of(const struct replica_meta *meta, struct rep
 bool child_learner(const struct replica_meta *meta, struct replica_uuid uuid);
 void split_sync(struct step *step); // as member_sync
 void split_timers(struct step *step);
+void split_agreed(struct replica *replica, struct replica_sum root); // at check_seq
 
 // read.c
 void read_begin(struct step *step);

@@ -4,8 +4,9 @@
 //
 //   filling --a child's copy streams: follow--> ADD to the child    filling --one is silent: follow--> REMOVE of it
 //   filling --both halves have all their copies in sync, and lag little: consider_cut--> stopped (no intake)
-//   stopped --all is committed, and durable on every copy in sync of both: cut--> proposed
-//   stopped --deadline--> filling, after a pause
+//   stopped --all is committed, and durable on every copy in sync of both: cut--> a CHECKSUM, the last entry of this shard
+//   stopped --that is everywhere as well, and the halves' sums make up the whole's: verdict--> proposed
+//   stopped --they do not: verdict--> ABORT                         stopped --deadline--> filling, after a pause
 //   proposed --newer metadata: split_sync--> filling, if the cut was too late; retired (primary_end), if it was not
 //
 // A child's copies have the parent's log up to the cut, entry by entry, so they are peers like learners are; only that they never
@@ -13,6 +14,9 @@
 // From when it is proposed until its outcome is known another shard may answer for every key, and no lease and no copy of
 // this shard would know: so nothing is read and nothing is written meanwhile. Any newer version of the three tells,
 // because what was proposed at older ones can no more succeed.
+//
+// All copies of a child may come out of one: where that one was wrong they agree with each other, and no vote would ever find it. So
+// the parent's copies vote once more, on the very last state, and what they agree on must be what the halves add up to.
 #include "base/assert.h"
 #include "replica/replica_int.h"
 
@@ -41,6 +45,13 @@ child_learner(const struct replica_meta *meta, struct replica_uuid uuid)
     return false;
 }
 
+static void
+go_on(struct replica_split *split)
+{
+    split->stopped = split->proposed = split->agreed = false;
+    split->check_seq = 0;
+}
+
 void
 split_sync(struct step *step)
 {
@@ -53,7 +64,7 @@ split_sync(struct step *step)
     if (!open)
         split->change = (struct replica_change){.kind = REPLICA_CHANGE_NONE};
     if (split->proposed || replica->meta.child_count == 0)
-        split->stopped = split->proposed = false;
+        go_on(split);
 }
 
 static void
@@ -129,26 +140,81 @@ consider_cut(struct step *step)
     split->again_ns = step->in->now_ns + replica->config.shrink_ns;
 }
 
+void
+split_agreed(struct replica *replica, struct replica_sum root)
+{
+    struct replica_split *split = &replica->split;
+    if (replica->check_seq != split->check_seq)
+        return;
+    split->agreed = true;
+    split->root = root;
+}
+
+enum verdict { NOT_YET, HALVES_FIT, HALVES_DIFFER };
+
+// Each copy in sync of the one with each of the other.
+static enum verdict
+verdict(const struct replica *replica)
+{
+    const struct replica_split *split = &replica->split;
+    enum verdict verdict = HALVES_FIT;
+    for (uint32_t i = 0; i < replica->peer_count; i++) {
+        const struct replica_peer *low = &replica->peers[i];
+        if (low->child != 0 && low->in_sync && low->root_seq != split->check_seq)
+            return NOT_YET;
+        for (uint32_t j = 0; low->child == 1 && low->in_sync && j < replica->peer_count; j++) {
+            const struct replica_peer *high = &replica->peers[j];
+            if (high->child == 2 && high->in_sync && high->root_seq == split->check_seq &&
+                (low->root.high + high->root.high != split->root.high ||
+                 low->root.low + high->root.low != split->root.low))
+                verdict = HALVES_DIFFER;
+        }
+    }
+    return split->agreed ? verdict : NOT_YET;
+}
+
+// Everything is everywhere. Nothing is appended in this step: it would not be durable.
+static void
+decide(struct step *step)
+{
+    struct replica *replica = step->replica;
+    struct replica_split *split = &replica->split;
+    struct replica_change change = {
+        .uuid = replica->config.uuid,
+        .shard = replica->config.shard,
+        .cfg_ver = replica->meta.cfg_ver,
+        .seq = replica->last_seq,
+        .child_cfg_ver = {replica->meta.children[0].cfg_ver, replica->meta.children[1].cfg_ver}};
+    if (split->check_seq == 0 && !bug(BUG_CUT_EARLY)) {
+        if (persist_room(replica)) {
+            primary_check(step);
+            split->check_seq = replica->check_seq;
+        }
+        return;
+    }
+    const enum verdict said = bug(BUG_CUT_EARLY) ? HALVES_FIT : verdict(replica);
+    if (said == HALVES_DIFFER) {
+        change.kind = REPLICA_CHANGE_ABORT;
+        note_add(step, REPLICA_NOTE_HALVES, replica->config.uuid, split->check_seq);
+        propose(step, &change);
+    } else if (said == HALVES_FIT) {
+        change.kind = REPLICA_CHANGE_CUT;
+        split->proposed = true;
+        replica->reads_lost = replica->read_count > 0 && !bug(BUG_CUT_READ_ON);
+        propose(step, &change);
+    }
+}
+
 static void
 cut(struct step *step)
 {
     struct replica *replica = step->replica;
     struct replica_split *split = &replica->split;
-    if ((least(replica) == replica->last_seq || bug(BUG_CUT_EARLY)) && is_whole(replica) &&
-        split->change.kind == REPLICA_CHANGE_NONE &&
-        step->out->change.kind == REPLICA_CHANGE_NONE) {
-        split->proposed = true;
-        replica->reads_lost = replica->read_count > 0 && !bug(BUG_CUT_READ_ON);
-        propose(step,
-                &(struct replica_change){.kind = REPLICA_CHANGE_CUT,
-                                         .uuid = replica->config.uuid,
-                                         .shard = replica->config.shard,
-                                         .cfg_ver = replica->meta.cfg_ver,
-                                         .seq = replica->last_seq,
-                                         .child_cfg_ver = {replica->meta.children[0].cfg_ver,
-                                                           replica->meta.children[1].cfg_ver}});
-    } else if (step->in->now_ns >= split->again_ns) {
-        split->stopped = false;
+    if (is_whole(replica) && (least(replica) == replica->last_seq || bug(BUG_CUT_EARLY)) &&
+        split->change.kind == REPLICA_CHANGE_NONE && step->out->change.kind == REPLICA_CHANGE_NONE)
+        decide(step);
+    if (!split->proposed && step->in->now_ns >= split->again_ns) {
+        go_on(split);
         split->again_ns = step->in->now_ns + replica->config.shrink_ns;
     }
     wake_by(step, split->again_ns);

@@ -65,6 +65,44 @@ halves_ack_all(struct alone *alone, uint64_t seq)
         halves_ack(alone, copies[i], seq);
 }
 
+static inline void
+halves_root(struct alone *alone, uint64_t from, uint64_t sum)
+{
+    const struct replica_msg root = {
+        .kind = REPLICA_ROOT, .seq = alone->replica.split.check_seq, .sum = {sum, sum}};
+    halves_message(alone, from, root);
+}
+
+// The CHECKSUM before a cut is everywhere, and this shard's own copies say that they hold 9.
+static inline void
+halves_vote(struct alone *alone)
+{
+    const uint64_t seq = alone->replica.last_seq;
+    alone_persisted(alone);
+    alone_ack(alone, 2, seq);
+    alone_ack(alone, 3, seq);
+    halves_ack_all(alone, seq);
+    alone_applied(alone);
+    alone_step(alone, (struct replica_input){.kind = REPLICA_IN_ROOT, .seq = seq, .sum = {9, 9}});
+    for (uint64_t copy = 2; copy <= 3; copy++)
+        alone_message(alone, (struct replica_msg){.kind = REPLICA_ROOT,
+                                                  .from = uuid_of(copy),
+                                                  .term = alone->replica.promised,
+                                                  .seq = seq,
+                                                  .sum = {9, 9}});
+}
+
+// All that is needed for a cut, behind a place that everybody has; what is proposed then is in alone->out.
+static inline void
+halves_compare(struct alone *alone, uint64_t low, uint64_t high)
+{
+    halves_vote(alone);
+    halves_root(alone, 11, low);
+    halves_root(alone, 12, low);
+    halves_root(alone, 21, high);
+    halves_root(alone, 22, high);
+}
+
 static inline bool
 halves_wants(const struct alone *alone, enum replica_change_kind kind)
 {

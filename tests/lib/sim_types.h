@@ -208,7 +208,7 @@ struct sim {
     struct sim_shard_history shards[SIM_LINES_MAX];
     uint32_t shard_count;
     uint64_t lines_version; // of the map that the lines are read of
-    uint64_t splits, moves, cuts, rots, rots_voted, rots_verified, buckets_named;
+    uint64_t splits, moves, cuts, rots, rots_voted, rots_verified, buckets_named, halves;
     struct sim_write_op *writes;
     uint64_t write_count, write_room;
     uint64_t data_floors[SIM_SHARDS][SIM_SHARD_KEYS];

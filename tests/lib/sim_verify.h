@@ -105,6 +105,20 @@ sim_compare(struct sim *sim, const struct sim_env *env, const struct replica_ser
 
 // ---- who found it ----
 
+// Whether a copy of a child of that shard holds what is wrong: it came out of its parent so.
+static inline bool
+sim_half_is_rotten(struct sim *sim, uint64_t parent)
+{
+    for (uint32_t n = 0; n < sim->options.nodes; n++)
+        for (uint32_t e = 0; e < SIM_ENVS_MAX; e++) {
+            const struct sim_env *env = &sim->nodes[n].envs[e];
+            if (env->used && env->rot.kind == SIM_ROT_STATE &&
+                sim_history(sim, env->env.shard)->parent == parent)
+                return true;
+        }
+    return false;
+}
+
 static inline void
 sim_read_notes(struct sim *sim)
 {
@@ -115,6 +129,11 @@ sim_read_notes(struct sim *sim)
         const struct sim_env *env = sim_env_anywhere(sim, uuid);
         if (note->kind == REPLICA_NOTE_CORRUPT)
             sim->rots_verified++;
+        if (note->kind == REPLICA_NOTE_HALVES) {
+            SIM_REQUIRE(sim, sim_half_is_rotten(sim, sim->copies_out.shard),
+                        "a split is given up only where a half is wrong");
+            sim->halves++;
+        }
         if (note->kind != REPLICA_NOTE_DIVERGED || env == NULL)
             continue;
         bool halted = false; // by a tie: then it says nothing about who it is

@@ -320,7 +320,19 @@ push(struct cluster_uuid uuid, enum replica_input_kind kind)
     return errand;
 }
 
-// The log has one entry so far.
+static uint64_t check_at; // where the CHECKSUM stands that comes before a cut
+
+// What the halves hold adds up to what their parent holds.
+static void
+say_root(void)
+{
+    struct errand *errand = push(out.uuid, REPLICA_IN_ROOT);
+    const uint64_t sum = out.shard == map.shards[0].id ? 9 : out.shard == map.shards[1].id ? 4 : 5;
+    errand->in.seq = check_at;
+    errand->in.sum = (struct replica_sum){sum, sum};
+}
+
+// Whoever reads the log wants its first entry: what comes later is sent when it is written.
 static void
 obey(void)
 {
@@ -340,6 +352,10 @@ obey(void)
         errand->msg.entries = errand->entries;
         errand->in.message = &errand->msg;
     }
+    if (said->append_count > 0 && said->append[0].kind == REPLICA_ENTRY_CHECKSUM)
+        check_at = said->append[0].seq;
+    if (said->apply_last == check_at && check_at != 0)
+        say_root();
     if (said->apply_last != 0)
         push(out.uuid, REPLICA_IN_APPLIED)->in.seq = said->apply_last;
     for (uint32_t i = 0; i < said->read_count; i++) {
@@ -387,6 +403,7 @@ static void
 open_parent(void)
 {
     errand_first = errand_count = 0;
+    check_at = 0;
     const struct cluster_uuid uuid = make_one();
     take_step((struct shard_step){.kind = STEP_BORN, .node = number_of(HERE), .replica = uuid});
     give_map();
@@ -455,7 +472,7 @@ START_TEST(a_split_ends_with_two_shards_that_go_on_where_their_parent_ended)
         give_map();
     }
     ck_assert(run_until(STEP_CUT));
-    ck_assert_uint_eq(out.command.steps.steps[0].value, 1);
+    ck_assert_uint_eq(out.command.steps.steps[0].value, 2);
     ck_assert_uint_eq(out.command.steps.steps[0].child_cfg_ver[1], map.shards[2].cfg_ver);
     const uint64_t told = copy_of(1)->meta.cfg_ver;
     apply(out.command);
@@ -466,7 +483,7 @@ START_TEST(a_split_ends_with_two_shards_that_go_on_where_their_parent_ended)
     ck_assert_int_eq(copy_of(0)->role, REPLICA_BACKUP);
     for (uint32_t c = 1; c <= 2; c++) {
         ck_assert(replica_is_open(copy_of(c)));
-        ck_assert_uint_eq(copy_of(c)->start_seq, 2);
+        ck_assert_uint_eq(copy_of(c)->start_seq, 3);
         ck_assert_uint_eq(copy_of(c)->meta.term, 2);
     }
     const struct replica_uuid old = copy_of(0)->config.uuid;

@@ -36,6 +36,8 @@ cut(void)
 {
     halves_open(&one, 2);
     halves_ack_all(&one, 1);
+    ck_assert_int_eq(one.out.append[0].kind, REPLICA_ENTRY_CHECKSUM);
+    halves_compare(&one, 4, 5);
     ck_assert(halves_wants(&one, REPLICA_CHANGE_CUT));
 }
 
@@ -121,7 +123,7 @@ START_TEST(a_cut_names_the_last_place_and_the_versions_of_all_three)
     cut();
     ck_assert_uint_eq(one.out.change.shard, 7);
     ck_assert_uint_eq(one.out.change.cfg_ver, one.meta.cfg_ver);
-    ck_assert_uint_eq(one.out.change.seq, 1);
+    ck_assert_uint_eq(one.out.change.seq, 2);
     ck_assert_uint_eq(one.out.change.child_cfg_ver[0], 5);
     ck_assert_uint_eq(one.out.change.child_cfg_ver[1], 5);
     alone_wait(&one, 4 * one.replica.config.retry_ns);
@@ -158,9 +160,12 @@ START_TEST(a_cut_waits_without_intake_until_all_is_everywhere)
     ck_assert(one.replica.split.stopped && halves_wants(&one, REPLICA_CHANGE_NONE));
     propose(2);
     ck_assert_int_eq(one.out.answers[0].status, OMEN_E_BUSY);
+    ck_assert_uint_eq(one.replica.last_seq, 2);
     halves_ack(&one, 22, 2);
+    ck_assert_int_eq(one.out.append[0].kind, REPLICA_ENTRY_CHECKSUM);
+    halves_compare(&one, 4, 5);
     ck_assert(halves_wants(&one, REPLICA_CHANGE_CUT));
-    ck_assert_uint_eq(one.out.change.seq, 2);
+    ck_assert_uint_eq(one.out.change.seq, 3);
 }
 END_TEST
 
@@ -181,6 +186,79 @@ START_TEST(intake_that_waited_in_vain_goes_on_for_a_while)
 }
 END_TEST
 
+START_TEST(halves_that_do_not_add_up_end_the_split)
+{
+    halves_open(&one, 2);
+    halves_ack_all(&one, 1);
+    halves_compare(&one, 4, 6);
+    ck_assert(halves_wants(&one, REPLICA_CHANGE_ABORT));
+    ck_assert_uint_eq(one.out.change.shard, 7);
+    ck_assert_uint_eq(one.out.change.cfg_ver, one.meta.cfg_ver);
+    ck_assert_uint_eq(one.out.note_count, 1);
+    ck_assert_int_eq(one.out.notes[0].kind, REPLICA_NOTE_HALVES);
+    ck_assert(!one.replica.split.proposed);
+    alone_wait(&one, one.replica.config.shrink_ns); // the parent goes on meanwhile
+    propose(2);
+    ck_assert_uint_eq(one.out.answer_count, 0);
+}
+END_TEST
+
+START_TEST(one_copy_of_a_half_that_differs_ends_the_split_too)
+{
+    halves_open(&one, 2);
+    halves_ack_all(&one, 1);
+    halves_vote(&one);
+    halves_root(&one, 11, 4);
+    halves_root(&one, 12, 5);
+    halves_root(&one, 21, 5);
+    ck_assert(halves_wants(&one, REPLICA_CHANGE_NONE));
+    halves_root(&one, 22, 5);
+    ck_assert(halves_wants(&one, REPLICA_CHANGE_ABORT));
+}
+END_TEST
+
+START_TEST(no_cut_without_the_sum_of_every_copy)
+{
+    halves_open(&one, 2);
+    halves_ack_all(&one, 1);
+    halves_vote(&one);
+    halves_root(&one, 11, 4);
+    halves_root(&one, 12, 4);
+    halves_root(&one, 21, 5);
+    ck_assert(halves_wants(&one, REPLICA_CHANGE_NONE));
+    alone_wait(&one, one.replica.config.shrink_ns);
+    ck_assert(!one.replica.split.stopped);
+    ck_assert_uint_eq(one.replica.split.check_seq, 0);
+    alone_wait(&one, one.replica.config.shrink_ns); // another try
+    ck_assert_uint_eq(one.replica.split.check_seq, 3);
+    ck_assert_uint_eq(one.replica.last_seq, 3);
+}
+END_TEST
+
+START_TEST(a_parent_whose_own_copies_disagree_is_not_cut)
+{
+    halves_open(&one, 2);
+    halves_ack_all(&one, 1);
+    alone_persisted(&one);
+    alone_ack(&one, 2, 2);
+    alone_ack(&one, 3, 2);
+    halves_ack_all(&one, 2);
+    alone_step(&one, (struct replica_input){.kind = REPLICA_IN_ROOT, .seq = 2, .sum = {8, 8}});
+    for (uint64_t copy = 2; copy <= 3; copy++)
+        alone_message(
+            &one,
+            (struct replica_msg){
+                .kind = REPLICA_ROOT, .from = uuid_of(copy), .term = 1, .seq = 2, .sum = {9, 9}});
+    ck_assert(one.replica.halted && one.replica.rotten);
+    ck_assert(halves_wants(&one, REPLICA_CHANGE_LOST));
+    halves_root(&one, 11, 4);
+    halves_root(&one, 12, 4);
+    halves_root(&one, 21, 4);
+    halves_root(&one, 22, 4);
+    ck_assert(!one.replica.split.proposed);
+}
+END_TEST
+
 START_TEST(nothing_is_read_or_written_from_a_cut_to_its_outcome)
 {
     halves_open(&one, 2);
@@ -190,10 +268,8 @@ START_TEST(nothing_is_read_or_written_from_a_cut_to_its_outcome)
                                             .lease_ns = 1000 * MS});
     alone_step(&one, (struct replica_input){.kind = REPLICA_IN_READ, .request = 20});
     ck_assert_uint_eq(one.out.serve_read_count, 1);
-    halves_ack(&one, 11, 1);
-    halves_ack(&one, 12, 1);
-    halves_ack(&one, 21, 1);
-    halves_ack(&one, 22, 1);
+    halves_ack_all(&one, 1);
+    halves_compare(&one, 4, 5);
     ck_assert(halves_wants(&one, REPLICA_CHANGE_CUT));
     ck_assert_int_eq(one.out.answers[0].status, OMEN_E_STALE_MAP); // the read that was under way
     alone_step(&one, (struct replica_input){.kind = REPLICA_IN_READ, .request = 21});
@@ -218,7 +294,7 @@ START_TEST(a_cut_that_was_too_late_lets_the_parent_go_on)
     ck_assert(!one.replica.split.proposed && !one.replica.split.stopped);
     propose(2);
     ck_assert_uint_eq(one.out.answer_count, 0);
-    ck_assert_uint_eq(one.replica.last_seq, 2);
+    ck_assert_uint_eq(one.replica.last_seq, 3);
 }
 END_TEST
 
@@ -369,6 +445,10 @@ split_suite(void)
     tcase_add_test(tcase, no_cut_before_a_child_has_all_its_copies);
     tcase_add_test(tcase, a_cut_waits_without_intake_until_all_is_everywhere);
     tcase_add_test(tcase, intake_that_waited_in_vain_goes_on_for_a_while);
+    tcase_add_test(tcase, halves_that_do_not_add_up_end_the_split);
+    tcase_add_test(tcase, one_copy_of_a_half_that_differs_ends_the_split_too);
+    tcase_add_test(tcase, no_cut_without_the_sum_of_every_copy);
+    tcase_add_test(tcase, a_parent_whose_own_copies_disagree_is_not_cut);
     tcase_add_test(tcase, nothing_is_read_or_written_from_a_cut_to_its_outcome);
     tcase_add_test(tcase, a_cut_that_was_too_late_lets_the_parent_go_on);
     tcase_add_test(tcase, a_parent_that_was_cut_answers_nothing_and_leads_no_more);
