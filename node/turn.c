@@ -328,10 +328,12 @@ apply(struct turn *turn, struct turn_output *out)
     return TURN_RUNS;
 }
 
+// Also where raft, out of room, lets a part of its log go that no checkpoint covers yet: the two are one transaction.
 static enum turn_halt
 checkpoint(struct turn *turn, struct turn_output *out)
 {
-    if (turn->applied - turn->checkpoint_position < turn->config.checkpoint_entries)
+    if (turn->applied - turn->checkpoint_position < turn->config.checkpoint_entries &&
+        out->raft.compact_through <= turn->checkpoint_position)
         return TURN_RUNS;
     if (!turn_encode(turn, &turn->checkpoint))
         return TURN_HALT_NO_MEMORY;

@@ -163,17 +163,17 @@ sim_disk_sync(struct sim_disk *disk)
         ASSERT(write->entries[i].position == disk->base_position + disk->entry_count + 1);
         disk->entries[disk->entry_count++] = write->entries[i];
     }
-    if (write->compact_through != 0) {
-        ASSERT(write->compact_through <= disk->map_position); // the checkpoint came first
-        const uint64_t at = write->compact_through - disk->base_position - 1;
-        sim_disk_cut_head(disk, write->compact_through, disk->entries[at].term);
-    }
     if (write->map_bytes > 0) {
         free(disk->map);
         disk->map = write->map;
         disk->map_bytes = write->map_bytes;
         disk->map_position = write->map_position;
         disk->group = write->group;
+    }
+    if (write->compact_through != 0) {
+        ASSERT(write->compact_through <= disk->map_position); // the checkpoint came first, or with it
+        const uint64_t at = write->compact_through - disk->base_position - 1;
+        sim_disk_cut_head(disk, write->compact_through, disk->entries[at].term);
     }
     free(write->entries);
     return write->answered ? write->persist_number : 0;

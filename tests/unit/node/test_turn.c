@@ -391,6 +391,56 @@ START_TEST(a_grant_that_cannot_be_is_ignored)
 }
 END_TEST
 
+START_TEST(a_log_that_is_full_goes_only_with_a_checkpoint_that_covers_it)
+{
+    begin(100000); // far more than the tail has room for
+    for (uint64_t op = 1; op <= 700; op++) {
+        put(op, "a");
+        settle(); // sim_disk_sync asserts it of every transaction
+    }
+    ck_assert_uint_gt(disk.base_position, 1);
+    ck_assert_uint_le(disk.base_position, disk.map_position);
+    put(701, "b");
+    settle();
+    sim_disk_crash(&disk, 0);
+    turn_fini(&turn);
+    start(100000);
+    settle();
+    lead();
+    is_set_to("b");
+    end();
+}
+END_TEST
+
+START_TEST(a_look_at_1024_nodes_is_no_million_comparisons)
+{
+    begin_in_map();
+    for (uint32_t i = 1; i <= MAP_NODES_MAX; i++) {
+        struct command command = {.kind = COMMAND_NODE_REGISTER};
+        command.node.uuid = (struct cluster_uuid){0, i};
+        command.node.boot = 1;
+        command.node.weight = 1;
+        command.node.roles = NODE_DATA;
+        command.node.zone = (struct map_name){.count = 1, .bytes = "z"};
+        step((struct turn_input){.kind = TURN_IN_PROPOSE, .command = &command});
+        ck_assert_int_eq(out.raft.answer, RAFT_ANSWER_OK);
+        settle();
+    }
+    ck_assert_uint_eq(turn.map.node_count, MAP_NODES_MAX);
+    turn.plan_at_ns = now_ns;
+    step((struct turn_input){.kind = TURN_IN_WAKE});
+    settle(); // all have their rows
+    ck_assert_uint_eq(turn.lease.row_count, LEASE_NODES_MAX);
+    const uint64_t before = turn.lease.compared;
+    turn.plan_at_ns = now_ns;
+    step((struct turn_input){.kind = TURN_IN_WAKE});
+    ck_assert_uint_gt(turn.plan_at_ns, now_ns);
+    ck_assert_uint_gt(turn.lease.compared, before);
+    ck_assert_uint_le(turn.lease.compared - before, 2 * 11 * MAP_NODES_MAX);
+    end();
+}
+END_TEST
+
 static Suite *
 node_turn_suite(void)
 {
@@ -408,6 +458,8 @@ node_turn_suite(void)
     tcase_add_test(tcase, a_grant_names_the_end_of_its_leaders_log_not_what_is_applied);
     tcase_add_test(tcase, a_lease_counts_when_the_log_is_applied_through_its_position);
     tcase_add_test(tcase, a_grant_that_cannot_be_is_ignored);
+    tcase_add_test(tcase, a_log_that_is_full_goes_only_with_a_checkpoint_that_covers_it);
+    tcase_add_test(tcase, a_look_at_1024_nodes_is_no_million_comparisons);
     suite_add_tcase(suite, tcase);
     return suite;
 }
