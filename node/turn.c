@@ -132,6 +132,16 @@ dispatch(struct turn *turn, const struct turn_input *in, struct turn_output *out
         raft.read_id = in->read_id;
         turn_step_raft(turn, &raft, out);
         break;
+    case TURN_IN_CHANGE:
+        raft.kind = RAFT_IN_CONF_CHANGE;
+        raft.change = in->change;
+        turn_step_raft(turn, &raft, out);
+        break;
+    case TURN_IN_TRANSFER:
+        raft.kind = RAFT_IN_TRANSFER;
+        raft.peer = in->member;
+        turn_step_raft(turn, &raft, out);
+        break;
     case TURN_IN_WAKE:
         wake(turn, in, out);
         break;

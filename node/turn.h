@@ -60,8 +60,10 @@ enum turn_input_kind {
     TURN_IN_RAFT,
     TURN_IN_GOSSIP,
     TURN_IN_PERSISTED,
-    TURN_IN_PROPOSE, // out.raft.answer; later, when it is applied, one of out.results
-    TURN_IN_READ,    // out.raft.answer; later one of out.raft.reads
+    TURN_IN_PROPOSE,  // out.raft.answer; later, when it is applied, one of out.results
+    TURN_IN_READ,     // out.raft.answer; later one of out.raft.reads
+    TURN_IN_CHANGE,   // of the members of raft's group, by an operator; out.raft.answer
+    TURN_IN_TRANSFER, // another member shall lead; out.raft.answer
     TURN_IN_MSG,
     TURN_IN_WISH, // a command that this node wants: it goes to the leader, if there is one
     TURN_IN_WAKE,
@@ -77,11 +79,13 @@ struct turn_input {
         struct {
             const struct gossip_msg *message;
             enum gossip_lane lane;
-        } gossip;                      // GOSSIP
-        uint64_t persist_number;       // PERSISTED
-        const struct command *command; // PROPOSE; time_ms is stamped here. WISH
-        uint64_t read_id;              // READ; below TURN_READ_LEASE
-        const struct turn_msg *msg;    // MSG; every field may be anything
+        } gossip;                         // GOSSIP
+        uint64_t persist_number;          // PERSISTED
+        const struct command *command;    // PROPOSE; time_ms is stamped here. WISH
+        uint64_t read_id;                 // READ; below TURN_READ_LEASE
+        const struct raft_change *change; // CHANGE
+        uint64_t member;                  // TRANSFER
+        const struct turn_msg *msg;       // MSG; every field may be anything
     };
 };
 

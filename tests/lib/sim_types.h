@@ -22,6 +22,8 @@
 #define SIM_ENVS_MAX 16u
 #define SIM_SHARDS 2u
 #define SIM_DATA_CLIENTS 8u
+#define SIM_MEMBER_LIVES 16u // a node's number in raft's group grows by it when its disk is lost
+#define SIM_NOWHERE UINT32_MAX
 
 enum sim_fault {
     SIM_FAULT_LOSS,
@@ -35,6 +37,7 @@ enum sim_fault {
     SIM_FAULT_CLOCK, // the wall's jumps
     SIM_FAULT_POWER, // all crash at once
     SIM_FAULT_WIPE,  // a crash, and the copies' disk comes back empty
+    SIM_FAULT_LOST,  // a crash, and the metadata's disk comes back empty
     SIM_FAULT_KINDS,
 };
 
@@ -49,6 +52,8 @@ struct sim_profile {
     bool fast_leases;
     bool no_check_quorum; // leaders that hear nobody go on: safe as well
     bool quiet_settings;  // next to no commands beside those of the shards
+    uint32_t members_ms;  // between two changes of raft's group, at most; 0: there are none
+    bool members_hot;     // and at once when somebody begins to lead, and splits when there was one
 };
 
 struct sim_options {
@@ -63,6 +68,8 @@ struct sim_options {
 
 struct sim_node {
     struct turn turn;
+    uint64_t raft_id;  // at + 1, and more with every disk that was lost
+    uint64_t led_term; // the newest
     struct sim_disk disk;
     bool up;
     uint64_t paused_until_ns;
@@ -157,6 +164,19 @@ struct sim_client {
     bool read_ready;
 };
 
+// What the log says of raft's group, by position.
+struct sim_config {
+    uint64_t hash, term;
+    bool changed;
+};
+
+struct sim_members {
+    struct raft_group group; // as of the last position that anybody applied
+    struct sim_config *configs;
+    uint64_t config_room, changed_at;
+    uint64_t changes, transfers, refused, lost; // counted
+};
+
 struct sim {
     struct sim_options options;
     struct prng prng;
@@ -197,6 +217,9 @@ struct sim {
     uint64_t leases_changed_ns;
     uint64_t map_seen; // the newest version, by who checked
     uint64_t data_done[5], data_retries, shard_installs, wipes;
+    struct sim_members members;
+    uint64_t words;   // of the failure detector to copies
+    uint64_t shrinks; // members that an in-sync set lost
 };
 
 #define SIM_REQUIRE(sim, condition, claim)                                                         \
@@ -248,6 +271,15 @@ static inline void
 sim_mix(struct sim *sim, uint64_t word)
 {
     sim->hash = mix64(sim->hash + 0x9e3779b97f4a7c15ull + word);
+}
+
+// Of whom that number in raft's group is; SIM_NOWHERE: nobody's, or that of a disk that was lost.
+static inline uint32_t
+sim_at_of(const struct sim *sim, uint64_t member)
+{
+    const uint64_t at = (member - 1) % SIM_MEMBER_LIVES;
+    const bool known = member != 0 && at < sim->options.nodes && sim->nodes[at].raft_id == member;
+    return known ? (uint32_t)at : SIM_NOWHERE;
 }
 
 static inline bool

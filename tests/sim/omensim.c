@@ -16,7 +16,9 @@
 
 #include "base/bug.h"
 #include "tests/lib/sim_fault.h"
+#include "tests/lib/sim_member.h"
 #include "tests/lib/sim_profile.h"
+#include "tests/lib/sim_summary.h"
 
 #define LIVENESS_NS (30 * SIM_SECOND)
 
@@ -131,6 +133,9 @@ take(struct sim *sim, struct sim_event *event)
     case SIM_UPKEEP:
         sim_upkeep(sim);
         break;
+    case SIM_MEMBERS:
+        sim_members_event(sim, event);
+        break;
     case SIM_FAULT:
         sim_fault_event(sim);
         break;
@@ -167,12 +172,19 @@ open_sim(struct sim *sim, const struct sim_options *options)
     memset(sim, 0, sizeof *sim);
     sim->options = *options;
     prng_init(&sim->prng, options->seed);
-    struct raft_group group = {.count = options->nodes};
-    for (uint32_t i = 0; i < options->nodes; i++)
+    // Where members change the group begins with 1, 3 or 5, and the others join it.
+    const uint32_t drawn = 1 + 2 * (uint32_t)(options->seed % 3);
+    const bool grows = options->profile->members_ms != 0 && drawn < options->nodes;
+    const struct raft_group none = {0};
+    struct raft_group group = {.count = grows ? drawn : options->nodes};
+    for (uint32_t i = 0; i < group.count; i++)
         group.members[i] = (struct raft_member){i + 1, RAFT_VOTER};
+    for (uint32_t i = 0; i < options->nodes; i++)
+        sim->nodes[i].raft_id = i + 1;
+    sim->members.group = group;
     for (uint32_t i = 0; i < options->nodes; i++) {
         struct sim_node *node = &sim->nodes[i];
-        sim_disk_init(&node->disk, &group);
+        sim_disk_init(&node->disk, i < group.count ? &group : &none);
         node->rate = 950 + prng_below(&sim->prng, 101);
         for (uint32_t p = 0; p < options->nodes; p++)
             node->disk.peers[node->disk.peer_count++] = sim_address(p);
@@ -185,6 +197,8 @@ open_sim(struct sim *sim, const struct sim_options *options)
     sim_operator(sim);
     sim_upkeep(sim);
     sim_push(&sim->heap, (struct sim_event){.at_ns = 2 * SIM_SECOND, .kind = SIM_FAULT});
+    if (options->profile->members_ms != 0)
+        sim_push(&sim->heap, (struct sim_event){.at_ns = SIM_SECOND, .kind = SIM_MEMBERS});
 }
 
 static void
@@ -208,6 +222,7 @@ close_sim(struct sim *sim)
     free(sim->leaders);
     free(sim->ops);
     free(sim->writes);
+    free(sim->members.configs);
     for (uint32_t s = 0; s < SIM_SHARDS; s++) {
         free(sim->shards[s].rows);
         free(sim->shards[s].primaries);
@@ -238,6 +253,7 @@ check_liveness(struct sim *sim)
             printf("%s\n", line);
         }
     }
+    sim_check_members(sim);
     sim_check_whole(sim);
     sim_match_logs(sim);
     for (uint64_t op = 1; op <= sim->op_count; op++) {
@@ -269,13 +285,14 @@ report(const struct sim *sim)
         changes += map->shards[s].cfg_ver;
     printf(" data %" PRIu64 "/%" PRIu64 "/%" PRIu64 "/%" PRIu64 "/%" PRIu64 " retries %" PRIu64
            " shard-terms %" PRIu64 " changes %" PRIu64 " shard-installs %" PRIu64 " wipes %" PRIu64
-           "\n",
+           " members %" PRIu64 " refused %" PRIu64 " transfers %" PRIu64 " lost %" PRIu64 "\n",
            sim->data_done[0], sim->data_done[1], sim->data_done[2], sim->data_done[3],
-           sim->data_done[4], sim->data_retries, opened, changes, sim->shard_installs, sim->wipes);
+           sim->data_done[4], sim->data_retries, opened, changes, sim->shard_installs, sim->wipes,
+           sim->members.changes, sim->members.refused, sim->members.transfers, sim->members.lost);
 }
 
 static void
-run_seed(const struct sim_options *options)
+run_seed(const struct sim_options *options, struct sim_summary *summary)
 {
     struct sim *sim = malloc(sizeof *sim);
     ASSERT(sim != NULL);
@@ -284,6 +301,8 @@ run_seed(const struct sim_options *options)
     sim_calm(sim);
     check_liveness(sim);
     report(sim);
+    if (summary != NULL)
+        sim_summary_add(summary, sim);
     close_sim(sim);
     free(sim);
 }
@@ -298,7 +317,7 @@ fails(const struct sim_options *options)
     if (child == 0) {
         if (freopen("/dev/null", "w", stdout) == NULL || freopen("/dev/null", "w", stderr) == NULL)
             _exit(2);
-        run_seed(options);
+        run_seed(options, NULL);
         _exit(0);
     }
     int status;
@@ -382,7 +401,7 @@ minimise(struct sim_options *options)
         if (shorter.seconds > 2 && fails(&shorter))
             *options = shorter;
     }
-    run_seed(options);
+    run_seed(options, NULL);
 }
 
 static uint64_t
@@ -477,6 +496,7 @@ main(int argc, char **argv)
     take_options(&wanted, argc, argv);
     if (wanted.teeth)
         return find(wanted.tooth, wanted.count, &wanted.options);
+    struct sim_summary summary = {0};
     for (uint64_t i = 0; i < wanted.count; i++) {
         struct sim_options one = wanted.options;
         one.seed += i;
@@ -485,7 +505,10 @@ main(int argc, char **argv)
         if (wanted.smaller)
             minimise(&one);
         else
-            run_seed(&one);
+            run_seed(&one, &summary);
     }
+    if (summary.count > 1)
+        sim_summary_print(&summary);
+    free(summary.rows);
     return 0;
 }
