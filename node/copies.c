@@ -61,6 +61,7 @@ copies_step(struct copies *copies, const struct copies_input *in, struct copies_
     case COPIES_IN_LEASE:
         copies->lease_sent_ns = in->sent_ns;
         copies->lease_ns = in->lease_ns;
+        copies->current = true;
         for (uint32_t i = 0; i < copies->count; i++)
             copies->rows[i]->leased = false;
         break;

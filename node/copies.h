@@ -9,12 +9,14 @@
 // them at the next WAKEs, which are then due at once.
 //
 //      the map has a pending replica here --> make an environment (out.make) --MADE--> held --COMMAND born--> a member
-//      held --the map does not name it, and is newer than it--> told to go (out.drop), and forgotten
+//      held --a map that is newer than it does not name it, and a lease came--> told to go (out.drop), and forgotten
 //      the map names one here that is not held --> COMMAND lost
 //      held: REPLICA_CHANGE_* --> COMMAND add, remove, transfer; a compare-and-swap on the cfg_ver that the replica saw
 //
 // After a start the map may be older than what was made under it, because the log is applied again; so an environment
-// carries the position that the map had then.
+// carries the position that the map had then. That is not enough for one to go: between then and when the map names it there are
+// maps that are newer than the environment and do not name it yet, and a start may meet them when the environment is full. But a
+// lease counts for who knows all that was committed when it was asked for, so the maps behind the first one are none of those.
 #ifndef OMEN_NODE_COPIES_H
 #define OMEN_NODE_COPIES_H
 #include "cluster/map.h"
@@ -113,6 +115,7 @@ struct copies {
     uint64_t map_version, map_position;
     uint32_t node; // its number in the map; 0: not there
     uint64_t lease_sent_ns, lease_ns, lease_seen;
+    bool current;       // a lease came: the map is newer than any that an earlier process knew
     uint32_t shrink_ms; // of the map's lease times
     struct copy **rows; // ascending by uuid; owned
     uint32_t count, room;

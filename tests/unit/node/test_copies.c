@@ -88,6 +88,15 @@ begin(void)
     now_ns = 1000 * MS;
 }
 
+static void
+give_lease(void)
+{
+    struct copies_input lease = {.kind = COPIES_IN_LEASE};
+    lease.sent_ns = now_ns;
+    lease.lease_ns = 1000 * MS;
+    step(lease);
+}
+
 // Two nodes and a collection of one shard, which nobody holds.
 static void
 setup(void)
@@ -183,6 +192,7 @@ START_TEST(a_copy_that_a_newer_map_does_not_name_goes)
     ck_assert_ptr_nonnull(copies_find(&copies, uuid));
     take_step((struct shard_step){.kind = STEP_DROP, .node = number_of(HERE)});
     give_map();
+    give_lease();
     wake();
     ck_assert(uuid_equal(out.drop, uuid));
     ck_assert_uint_eq(copies.count, 0);
@@ -205,12 +215,36 @@ START_TEST(a_map_that_is_older_than_a_copy_takes_nothing_and_reports_nothing)
         .kind = STEP_BORN, .node = number_of(HERE), .replica = {2, 2}}); // gone since
     hold((struct cluster_uuid){2, 3}, map.position + 10);
     give_map();
+    give_lease();
     for (int i = 0; i < 5; i++) {
         wake();
         ck_assert(uuid_is_none(out.drop));
         ck_assert_int_eq(out.command.kind, 0);
     }
     ck_assert_uint_eq(copies.count, 1);
+}
+END_TEST
+
+START_TEST(a_copy_in_use_outlives_a_start_under_the_maps_that_do_not_name_it_yet)
+{
+    const struct cluster_uuid uuid = {2, 3};
+    take_step((struct shard_step){.kind = STEP_ASSIGN, .node = number_of(HERE)});
+    const uint64_t made = map.position; // under the map of here
+    add_node(HERE + 2, 1);
+    hold(uuid, made); // it was named later, and promised something
+    give_map();
+    for (int i = 0; i < 5; i++) {
+        wake();
+        ck_assert(uuid_is_none(out.drop));
+    }
+    take_step((struct shard_step){.kind = STEP_BORN, .node = number_of(HERE), .replica = uuid});
+    give_map();
+    give_lease();
+    for (int i = 0; i < 5; i++) {
+        wake();
+        ck_assert(!uuid_equal(out.drop, uuid));
+    }
+    ck_assert(copies_find(&copies, uuid)->named);
 }
 END_TEST
 
@@ -244,6 +278,7 @@ START_TEST(an_old_environment_is_not_taken_for_a_new_copy)
     hold((struct cluster_uuid){2, 2}, 1); // promised something: it was a member once
     take_step((struct shard_step){.kind = STEP_ASSIGN, .node = number_of(HERE)});
     give_map();
+    give_lease();
     wake();
     ck_assert(uuid_equal(out.drop, (struct cluster_uuid){2, 2}));
     wake();
@@ -257,10 +292,7 @@ START_TEST(a_lease_is_told_behind_the_map_that_it_is_good_for)
     commanded(STEP_BORN);
     take_step((struct shard_step){.kind = STEP_BORN, .node = number_of(HERE), .replica = uuid});
     give_map();
-    struct copies_input lease = {.kind = COPIES_IN_LEASE};
-    lease.sent_ns = now_ns;
-    lease.lease_ns = 1000 * MS;
-    step(lease);
+    give_lease();
     for (int i = 0; i < 5; i++)
         wake();
     const struct replica *replica = &copies_find(&copies, uuid)->replica;
@@ -279,6 +311,7 @@ copies_suite(void)
     tcase_add_test(tcase, a_name_is_asked_for_again_until_the_map_has_it);
     tcase_add_test(tcase, a_copy_that_a_newer_map_does_not_name_goes);
     tcase_add_test(tcase, a_map_that_is_older_than_a_copy_takes_nothing_and_reports_nothing);
+    tcase_add_test(tcase, a_copy_in_use_outlives_a_start_under_the_maps_that_do_not_name_it_yet);
     tcase_add_test(tcase, a_copy_that_the_map_names_and_the_disk_lacks_is_reported_lost);
     tcase_add_test(tcase, what_is_held_and_cannot_be_kept_in_memory_is_said);
     tcase_add_test(tcase, an_old_environment_is_not_taken_for_a_new_copy);
