@@ -327,8 +327,7 @@ fails(const struct sim_options *options)
 }
 
 #ifdef OMEN_TESTING
-// Where an error shows best. Not here: stale_route and forget_tombstone have no place in these machines yet, and the simulation
-// changes no members of raft's group (single_change_bug; tests/unit/raft/test_mutants.c finds it).
+// Where an error shows best. Not here: stale_route and forget_tombstone have no place in these machines yet.
 static const struct tooth {
     enum bug bug;
     const char *profile;
@@ -340,7 +339,7 @@ static const struct tooth {
     {BUG_LEASE_OLD_VIEW, "leases"},    {BUG_LEASE_GRANT_UNCONFIRMED, "deposed"},
     {BUG_APPLY_UNCOMMITTED, "net"},    {BUG_NO_DEDUPE, "net"},
     {BUG_VOTE_NOT_PERSISTED, "disks"}, {BUG_READINDEX_CTX_REUSE, "deposed"},
-    {BUG_COMMIT_OLD_TERM, "disks"},
+    {BUG_COMMIT_OLD_TERM, "disks"},    {BUG_SINGLE_CHANGE_BUG, "members"},
 };
 
 static int
