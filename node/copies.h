@@ -51,6 +51,7 @@ enum copies_input_kind {
     COPIES_IN_LEASE,   // of this node, good for the map that was given last
     COPIES_IN_MADE,    // the environment of out.make is durable
     COPIES_IN_REPLICA, // for the replica `uuid`
+    COPIES_IN_WORD,    // of the failure detector, of another node
     COPIES_IN_WAKE,
 };
 
@@ -66,6 +67,10 @@ struct copies_input {
             uint64_t sent_ns, lease_ns; // LEASE
         };
         struct replica_input *replica; // REPLICA; its times are set here
+        struct {
+            struct cluster_uuid node;
+            bool dead;
+        } word; // WORD
     };
 };
 
@@ -90,10 +95,11 @@ struct copy_member {
 
 struct copy {
     struct copies_env env;
-    bool made;   // and so there is a replica
-    bool named;  // by the map
-    bool told;   // of the newest row
-    bool leased; // it was told of the newest lease
+    bool made;          // and so there is a replica
+    bool named;         // by the map
+    bool told;          // of the newest row
+    bool leased;        // it was told of the newest lease
+    uint16_t words_due; // bits of members: what the failure detector says of them
     uint64_t wake_ns;
     uint64_t born_at_ns; // when the command may go out again
     struct shard row;    // of the map
@@ -108,6 +114,8 @@ struct copy_gap {
 };
 
 #define COPIES_GAPS_MAX 64u // more are seen at a later map
+#define COPIES_DEAD_MAX                                                                            \
+    64u // of more the oldest is forgotten: its copies are waited for as those of the living
 
 struct copies {
     struct copies_config config;
@@ -121,6 +129,8 @@ struct copies {
     uint32_t count, room;
     struct copy_gap gaps[COPIES_GAPS_MAX];
     uint32_t gap_count;
+    struct cluster_uuid dead[COPIES_DEAD_MAX]; // nodes, in the order in which it was said
+    uint32_t dead_count;
     uint64_t gaps_at_ns; // when a command for them may go out again
 };
 

@@ -72,7 +72,7 @@ turn_step(struct turn *turn, const struct turn_input *in, struct turn_output *ou
     out->results = NULL;
     out->result_count = 0;
     out->raft_stepped = out->gossip_stepped = false;
-    out->send_count = 0;
+    out->send_count = out->word_count = 0;
     out->lease = (struct turn_lease){0};
     ASSERT(turn->started == (in->kind != TURN_IN_START));
     dispatch(turn, in, out);
@@ -291,6 +291,12 @@ step_gossip(struct turn *turn, const struct gossip_input *in, struct turn_output
     gossip_step(&turn->gossip, in, &out->gossip);
     out->gossip_stepped = true;
     turn->gossip_wake_ns = out->gossip.wake_ns;
+    for (uint32_t i = 0; i < out->gossip.note_count; i++) {
+        const struct gossip_note *note = &out->gossip.notes[i];
+        const bool dead = note->kind == GOSSIP_NOTE_DEAD || note->kind == GOSSIP_NOTE_LEFT;
+        if (dead || note->kind == GOSSIP_NOTE_ALIVE)
+            out->words[out->word_count++] = (struct turn_word){{note->id.high, note->id.low}, dead};
+    }
 }
 
 static enum turn_halt

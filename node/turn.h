@@ -122,6 +122,12 @@ struct turn_lease {
     uint64_t sent_ns, lease_ns; // 0: none that is new
 };
 
+// What the failure detector has come to believe of a node. It may be wrong, and a word may be lost: it only shortens waits.
+struct turn_word {
+    struct cluster_uuid node;
+    bool dead;
+};
+
 // The shell obeys the numbered steps in order.
 struct turn_output {
     enum turn_halt halt;
@@ -134,6 +140,8 @@ struct turn_output {
     const struct turn_result *results;
     uint32_t result_count;
     struct turn_lease lease;
+    struct turn_word words[GOSSIP_NOTES_MAX]; // for the copies of this node
+    uint32_t word_count;
     // 4. Step again (kind WAKE) no later than this.
     uint64_t wake_ns;
     bool raft_stepped, gossip_stepped; // else the machine's output is empty
