@@ -23,7 +23,8 @@ sim_cut_halves(struct sim *sim, uint32_t side, bool on)
                 sim->cut[a][b] = on;
 }
 
-// Whether every copy in sync of every shard is there, and writes want two: then one disk may be lost, and nothing with it.
+// Whether every copy of every shard is there, and writes want two: then one disk may be lost, and nothing with it. Learners as
+// well: that one is in sync may have been decided, or be on its way.
 static inline bool
 sim_may_wipe(struct sim *sim)
 {
@@ -33,7 +34,7 @@ sim_may_wipe(struct sim *sim)
         if (shard->min_insync < 2 || shard_in_sync(shard) < 2 || shard->term == 0)
             return false;
         for (uint32_t i = 0; i < shard->replica_count; i++)
-            if (shard->replicas[i].role == MAP_REPLICA_IN_SYNC &&
+            if (shard->replicas[i].role != MAP_REPLICA_PENDING &&
                 sim_env_anywhere(sim, shard->replicas[i].uuid) == NULL)
                 return false;
     }

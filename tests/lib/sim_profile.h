@@ -19,7 +19,8 @@ static const struct sim_profile sim_profiles[] = {
      .length_ms = 5200,
      .patient = 150,
      .strong = 30,
-     .members_ms = 5000},
+     .members_ms = 5000,
+     .rumours_ms = 3000},
     // Crashes and slow disks: what is said before it is durable shows.
     {.name = "disks",
      .fault_mask = SIM_BIT(CRASH) | SIM_BIT(DISK) | SIM_BIT(POWER) | SIM_BIT(WIPE) | SIM_BIT(CUT),

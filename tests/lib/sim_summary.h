@@ -20,7 +20,8 @@
     X(transfers)                                                                                   \
     X(disks_lost)                                                                                  \
     X(words)                                                                                       \
-    X(shrinks)
+    X(shrinks)                                                                                     \
+    X(shrinks_early)
 
 enum sim_counted {
 #define SIM_COUNTED_NUMBER(name) SIM_COUNTED_##name,
@@ -68,6 +69,7 @@ sim_summary_add(struct sim_summary *summary, const struct sim *sim)
     row[SIM_COUNTED_disks_lost] = sim->members.lost;
     row[SIM_COUNTED_words] = sim->words;
     row[SIM_COUNTED_shrinks] = sim->shrinks;
+    row[SIM_COUNTED_shrinks_early] = sim->shrinks_early;
 }
 
 static inline bool

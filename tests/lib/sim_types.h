@@ -53,6 +53,7 @@ struct sim_profile {
     bool no_check_quorum; // leaders that hear nobody go on: safe as well
     bool quiet_settings;  // next to no commands beside those of the shards
     uint32_t members_ms;  // between two changes of raft's group, at most; 0: there are none
+    uint32_t rumours_ms;  // between two made-up words of the failure detector, at most; 0: none
     bool members_hot;     // and at once when somebody begins to lead, and splits when there was one
 };
 
@@ -82,8 +83,9 @@ struct sim_node {
     uint64_t map_version; // of this life
     struct copies copies;
     struct sim_env envs[SIM_ENVS_MAX];
-    uint64_t copies_wake_ns; // of the event that is queued
-    uint64_t fed_version;    // of the map, that the copies know
+    uint64_t copies_wake_ns;       // of the event that is queued
+    uint64_t fed_version;          // of the map, that the copies know
+    bool said_dead[SIM_NODES_MAX]; // what the copies were told last
 };
 
 struct sim_turn_packet {
@@ -218,8 +220,8 @@ struct sim {
     uint64_t map_seen; // the newest version, by who checked
     uint64_t data_done[5], data_retries, shard_installs, wipes;
     struct sim_members members;
-    uint64_t words;   // of the failure detector to copies
-    uint64_t shrinks; // members that an in-sync set lost
+    uint64_t words;                  // of the failure detector to copies
+    uint64_t shrinks, shrinks_early; // copies that are to leave the set; before the whole wait
 };
 
 #define SIM_REQUIRE(sim, condition, claim)                                                         \

@@ -158,5 +158,6 @@ sim_start(struct sim *sim, uint32_t at)
 
 #include "tests/lib/sim_check.h" // sim_observe
 #include "tests/lib/sim_data.h"  // sim_copies_start, sim_feed
+#include "tests/lib/sim_word.h"
 
 #endif

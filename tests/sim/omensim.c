@@ -82,6 +82,9 @@ deliver_any(struct sim *sim, const struct sim_event *event)
     case SIM_REPLY:
         sim_take_reply(sim, event->packet);
         break;
+    case SIM_WORD:
+        sim_word_event(sim, event);
+        break;
     case SIM_REPLICA:
     case SIM_COPIES:
     case SIM_ERRAND:
@@ -132,6 +135,9 @@ take(struct sim *sim, struct sim_event *event)
         break;
     case SIM_UPKEEP:
         sim_upkeep(sim);
+        break;
+    case SIM_RUMOUR:
+        sim_rumour(sim);
         break;
     case SIM_MEMBERS:
         sim_members_event(sim, event);
@@ -197,6 +203,8 @@ open_sim(struct sim *sim, const struct sim_options *options)
     sim_operator(sim);
     sim_upkeep(sim);
     sim_push(&sim->heap, (struct sim_event){.at_ns = 2 * SIM_SECOND, .kind = SIM_FAULT});
+    if (options->profile->rumours_ms != 0)
+        sim_push(&sim->heap, (struct sim_event){.at_ns = SIM_SECOND, .kind = SIM_RUMOUR});
     if (options->profile->members_ms != 0)
         sim_push(&sim->heap, (struct sim_event){.at_ns = SIM_SECOND, .kind = SIM_MEMBERS});
 }
