@@ -431,5 +431,6 @@ sim_feed(struct sim *sim, uint32_t at)
 }
 
 #include "tests/lib/sim_data.h" // sim_shard_applied and its like
+#include "tests/lib/sim_word.h" // sim_send_words
 
 #endif

@@ -6,6 +6,8 @@
 #include "tests/lib/sim_check.h"
 #include "tests/lib/sim_data.h"
 
+static inline void sim_match_logs(struct sim *sim); // sim_check.h
+
 static inline const char *
 sim_fault_name(enum sim_fault kind)
 {

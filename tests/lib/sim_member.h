@@ -9,7 +9,12 @@
 // because majorities of configurations that are two changes apart need not meet.
 #ifndef OMEN_TESTS_SIM_MEMBER_H
 #define OMEN_TESTS_SIM_MEMBER_H
-#include "tests/lib/sim_fault.h"
+#include "tests/lib/sim_world.h"
+
+static inline void sim_fault_open(struct sim *sim, enum sim_fault kind, uint32_t a, uint32_t b,
+                                  uint64_t length); // sim_fault.h
+static inline uint32_t sim_side(struct sim *sim);
+static inline uint64_t sim_hot_length(struct sim *sim);
 
 #define SIM_VOTERS_MIN 2u
 #define SIM_MEMBER_HOT 1u // of an event: at once, to a leader that is new
@@ -277,5 +282,7 @@ sim_members_event(struct sim *sim, const struct sim_event *event)
     else
         sim_change_members(sim, at, hot);
 }
+
+#include "tests/lib/sim_fault.h"
 
 #endif

@@ -156,8 +156,9 @@ sim_start(struct sim *sim, uint32_t at)
     sim_step(sim, at, (struct turn_input){.kind = TURN_IN_START, .durable = &durable});
 }
 
-#include "tests/lib/sim_check.h" // sim_observe
-#include "tests/lib/sim_data.h"  // sim_copies_start, sim_feed
+#include "tests/lib/sim_check.h"  // sim_observe
+#include "tests/lib/sim_data.h"   // sim_copies_start, sim_feed
+#include "tests/lib/sim_member.h" // sim_members_observe
 #include "tests/lib/sim_word.h"
 
 #endif
