@@ -65,7 +65,6 @@ static const struct sim_profile sim_profiles[] = {
      .patient = 150,
      .strong = 30,
      .fast_leases = true,
-     .quiet_settings = true,
      .members_ms = 500,
      .members_hot = true},
 };
