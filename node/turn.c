@@ -48,6 +48,7 @@ turn_init(struct turn *turn, const struct turn_config *config, uint64_t seed)
     const uint64_t rebalance_seed = prng_next(&prng);
     rebalance_init(&turn->rebalance, &config->rebalance, rebalance_seed);
     turn->raft_wake_ns = turn->gossip_wake_ns = UINT64_MAX;
+    turn->own_at = UINT32_MAX;
 }
 
 void
@@ -388,6 +389,8 @@ turn_check(const struct turn *turn)
     ASSERT(turn->raft.tail.base_position <= turn->checkpoint_position);
     ASSERT(turn->compact_due <= turn->checkpoint_position);
     ASSERT(turn->told_version <= turn->map.version);
+    const struct gossip_id id = turn->config.gossip.id;
+    ASSERT(turn_own(turn) == map_node_by_uuid(&turn->map, (struct cluster_uuid){id.high, id.low}));
 }
 
 void

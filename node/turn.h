@@ -176,6 +176,8 @@ struct turn {
     bool started;
 
     // as any node
+    uint64_t own_version;               // of the map in which it looked for itself
+    uint32_t own_at;                    // and where it was; UINT32_MAX: it is not there
     uint64_t register_at_ns, ask_at_ns; // the next time
     struct turn_msg grant;              // kind 0: none that waits for its position
     struct command wish;
