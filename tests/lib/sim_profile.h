@@ -20,7 +20,8 @@ static const struct sim_profile sim_profiles[] = {
      .patient = 150,
      .strong = 30,
      .members_ms = 5000,
-     .rumours_ms = 3000},
+     .rumours_ms = 3000,
+     .admin_ms = 5000},
     // Crashes and slow disks: what is said before it is durable shows.
     {.name = "disks",
      .fault_mask = SIM_BIT(CRASH) | SIM_BIT(DISK) | SIM_BIT(POWER) | SIM_BIT(WIPE) | SIM_BIT(CUT),

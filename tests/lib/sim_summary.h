@@ -19,6 +19,8 @@
     X(member_changes)                                                                              \
     X(transfers)                                                                                   \
     X(disks_lost)                                                                                  \
+    X(drains)                                                                                      \
+    X(preferred)                                                                                   \
     X(words)                                                                                       \
     X(shrinks)                                                                                     \
     X(shrinks_early)
@@ -67,6 +69,8 @@ sim_summary_add(struct sim_summary *summary, const struct sim *sim)
     row[SIM_COUNTED_member_changes] = sim->members.changes;
     row[SIM_COUNTED_transfers] = sim->members.transfers;
     row[SIM_COUNTED_disks_lost] = sim->members.lost;
+    row[SIM_COUNTED_drains] = sim->drains;
+    row[SIM_COUNTED_preferred] = sim->preferred;
     row[SIM_COUNTED_words] = sim->words;
     row[SIM_COUNTED_shrinks] = sim->shrinks;
     row[SIM_COUNTED_shrinks_early] = sim->shrinks_early;

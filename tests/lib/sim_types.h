@@ -54,6 +54,7 @@ struct sim_profile {
     bool quiet_settings;  // next to no commands beside those of the shards
     uint32_t members_ms;  // between two changes of raft's group, at most; 0: there are none
     uint32_t rumours_ms;  // between two made-up words of the failure detector, at most; 0: none
+    uint32_t admin_ms;    // between two wishes of an operator about shards, at most; 0: none
     bool members_hot;     // and at once when somebody begins to lead, and splits when there was one
 };
 
@@ -220,6 +221,7 @@ struct sim {
     uint64_t map_seen; // the newest version, by who checked
     uint64_t data_done[5], data_retries, shard_installs, wipes;
     struct sim_members members;
+    uint64_t drains, preferred;      // by an operator
     uint64_t words;                  // of the failure detector to copies
     uint64_t shrinks, shrinks_early; // copies that are to leave the set; before the whole wait
 };

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/bug.h"
+#include "tests/lib/sim_admin.h"
 #include "tests/lib/sim_fault.h"
 #include "tests/lib/sim_member.h"
 #include "tests/lib/sim_profile.h"
@@ -136,6 +137,9 @@ take(struct sim *sim, struct sim_event *event)
     case SIM_UPKEEP:
         sim_upkeep(sim);
         break;
+    case SIM_ADMIN:
+        sim_admin_event(sim);
+        break;
     case SIM_RUMOUR:
         sim_rumour(sim);
         break;
@@ -203,6 +207,8 @@ open_sim(struct sim *sim, const struct sim_options *options)
     sim_operator(sim);
     sim_upkeep(sim);
     sim_push(&sim->heap, (struct sim_event){.at_ns = 2 * SIM_SECOND, .kind = SIM_FAULT});
+    if (options->profile->admin_ms != 0)
+        sim_push(&sim->heap, (struct sim_event){.at_ns = 5 * SIM_SECOND, .kind = SIM_ADMIN});
     if (options->profile->rumours_ms != 0)
         sim_push(&sim->heap, (struct sim_event){.at_ns = SIM_SECOND, .kind = SIM_RUMOUR});
     if (options->profile->members_ms != 0)
