@@ -194,6 +194,8 @@ void exact_range(const struct hnsw *hnsw, const struct hnsw_query *query,
 // The same for slots in a list; each is a slot that may answer.
 void exact_slots(const struct hnsw *hnsw, const struct row_query *exact, const uint32_t *slots,
                  uint32_t count, struct hit_heap *heap);
+// The same for hits that were found elsewhere.
+void exact_hits(const struct hit *hits, uint32_t count, struct hit_heap *heap);
 // Puts the heap in order and copies at most k; returns how many.
 uint32_t hits_finish(struct hit_heap *heap, uint32_t k, struct hit *out);
 bool may_answer(const struct hnsw *hnsw, const struct hnsw_query *query, uint32_t slot);
@@ -217,16 +219,17 @@ struct walk {
     bool beside_erased; // of those that a walk meets some may be erased
     uint64_t deadline_ns;
     // Of a filtered walk: who may answer (else NULL), how many comparisons are worth it, and how many that pass were
-    // met, which ends the use of failing rows as bridges once it reaches k.
+    // met: the first ends the use of failing rows as bridges.
     const struct bitmap *allowed;
     uint64_t evaluations_max;
     uint32_t excluded; // a slot to be walked around, or HNSW_NONE
     uint32_t passed;
     // Of a walk over all rows that collects those that may answer `members_of`, else NULL: how many of them it looks
-    // for, and after how many comparisons too few that passed end it (0: asked already).
+    // for, and after how many comparisons fewer than `probe_passes` that passed end it (0: asked already).
     const struct hnsw_query *members_of;
     uint32_t members_wanted;
     uint64_t probe_at;
+    uint32_t probe_passes;
     bool strayed; // it was ended so
     uint64_t evaluations, hops;
     bool cut;
