@@ -77,6 +77,15 @@ START_TEST(first_bytes_of_wide_rows_lose_no_recall)
                       glanced, whole);
         ck_assert_double_ge(glanced, 0.7);
     }
+    for (uint32_t slot = 0; slot < 3000;
+         slot += 10) { // an estimate of nothing is never above the bound
+        float vector[784];
+        vector_to_f32(VECTOR_F32, hnsw_row(world.hnsw, slot), 784, vector);
+        const struct hnsw_query query = world_query(vector, 1, 64);
+        struct hit hit;
+        ck_assert_uint_eq(hnsw_search(world.hnsw, &query, world.scratch, &hit), 1);
+        ck_assert_uint_eq(hit.slot, slot);
+    }
     world_fini(&world);
 }
 END_TEST
