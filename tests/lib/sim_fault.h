@@ -6,11 +6,14 @@
 #include "tests/lib/sim_check.h"
 #include "tests/lib/sim_verify.h"
 
+static inline void sim_match_logs(struct sim *sim); // sim_check.h
+
 static inline const char *
 sim_fault_name(enum sim_fault kind)
 {
     static const char *const names[] = {"loss",  "double", "delay", "cut",   "split", "pause",
-                                        "crash", "disk",   "clock", "power", "wipe",  "rot"};
+                                        "crash", "disk",   "clock", "power", "wipe",  "lost",
+                                        "rot"};
     return names[kind];
 }
 
@@ -23,7 +26,8 @@ sim_cut_halves(struct sim *sim, uint32_t side, bool on)
                 sim->cut[a][b] = on;
 }
 
-// Whether every copy in sync of every shard is there, and writes want two: then one disk may be lost, and nothing with it.
+// Whether every copy of every shard is there, and writes want two: then one disk may be lost, and nothing with it. Learners as
+// well: that one is in sync may have been decided, or be on its way.
 static inline bool
 sim_may_wipe(struct sim *sim)
 {
@@ -37,7 +41,7 @@ sim_may_wipe(struct sim *sim)
             return false;
         for (uint32_t i = 0; i < shard->replica_count; i++) {
             const struct sim_env *env = sim_env_anywhere(sim, shard->replicas[i].uuid);
-            if (env == NULL ? shard->replicas[i].role == MAP_REPLICA_IN_SYNC
+            if (env == NULL ? shard->replicas[i].role != MAP_REPLICA_PENDING
                             : sim_env_is_rotten(env))
                 return false;
         }
@@ -56,6 +60,45 @@ sim_wipe(struct sim *sim, uint32_t at)
         sim_env_fini(&sim->nodes[at].envs[i]);
         sim->wipes++;
     }
+}
+
+// Whether the group can do without one disk: the newest leader has no change under way and all its voters know so, on their disks.
+static inline bool
+sim_may_lose(const struct sim *sim, uint32_t at)
+{
+    const struct turn *leader = NULL;
+    uint64_t term = 0;
+    for (uint32_t i = 0; i < sim->options.nodes; i++) {
+        const struct sim_node *node = &sim->nodes[i];
+        const uint64_t its = node->up ? node->turn.raft.term : node->disk.hard_state.term;
+        term = its > term ? its : term;
+        if (node->up && node->turn.raft.state == RAFT_LEADER &&
+            (leader == NULL || its > leader->raft.term))
+            leader = &node->turn;
+    }
+    if (leader == NULL || leader->raft.term < term ||
+        leader->raft.pending_change > leader->applied || leader->applied < sim->history_last)
+        return false;
+    const struct raft_group *group = &leader->group;
+    for (uint32_t i = 0; i < group->count; i++) {
+        const uint32_t member = sim_at_of(sim, group->members[i].id);
+        if (group->members[i].roles != RAFT_VOTER || member == SIM_NOWHERE ||
+            (member != at && sim->nodes[member].disk.hard_state.commit < sim->members.changed_at))
+            return false;
+    }
+    return group->count >= 3;
+}
+
+static inline void
+sim_lose(struct sim *sim, uint32_t at)
+{
+    const bool may = sim_may_lose(sim, at);
+    sim_crash(sim, at);
+    if (!may)
+        return;
+    sim_disk_lose(&sim->nodes[at].disk);
+    sim->nodes[at].raft_id += SIM_MEMBER_LIVES;
+    sim->members.lost++;
 }
 
 static inline void
@@ -95,6 +138,12 @@ sim_switch(struct sim *sim, uint32_t slot, bool on)
         else
             sim_start(sim, a);
         break;
+    case SIM_FAULT_LOST:
+        if (on)
+            sim_lose(sim, a);
+        else
+            sim_start(sim, a);
+        break;
     case SIM_FAULT_POWER:
         for (uint32_t i = 0; i < sim->options.nodes; i++)
             if (on)
@@ -107,6 +156,47 @@ sim_switch(struct sim *sim, uint32_t slot, bool on)
     }
 }
 
+static inline uint32_t
+sim_side(struct sim *sim) // of a split: bits of nodes, some and not all
+{
+    return 1 + prng_below(&sim->prng, (1u << sim->options.nodes) - 2);
+}
+
+static inline uint64_t
+sim_hot_length(struct sim *sim)
+{
+    return SIM_MS * (500 + prng_below(&sim->prng, 2500));
+}
+
+// False: not this kind.
+static inline bool
+sim_fault_counts(struct sim *sim, enum sim_fault kind, uint32_t at, uint64_t length)
+{
+    if ((sim->options.fault_mask >> kind & 1) == 0)
+        return false;
+    sim->fault_count[kind]++;
+    if (sim->options.trace)
+        printf("%12.6f fault %s node %u for %" PRIu64 " ms\n", (double)sim->now_ns / 1e9,
+               sim_fault_name(kind), at + 1, length / SIM_MS);
+    return true;
+}
+
+static inline void
+sim_fault_open(struct sim *sim, enum sim_fault kind, uint32_t a, uint32_t b, uint64_t length)
+{
+    uint32_t slot = 0;
+    while (slot < SIM_FAULTS_OPEN && sim->faults[slot].open)
+        slot++;
+    if (slot == SIM_FAULTS_OPEN || !sim_fault_counts(sim, kind, a, length))
+        return;
+    sim->faults[slot].kind = kind;
+    sim->faults[slot].a = a;
+    sim->faults[slot].b = b;
+    sim_switch(sim, slot, true);
+    sim_push(&sim->heap,
+             (struct sim_event){.at_ns = sim->now_ns + length, .kind = SIM_HEAL, .at = slot});
+}
+
 static inline void
 sim_fault_begin(struct sim *sim)
 {
@@ -115,37 +205,23 @@ sim_fault_begin(struct sim *sim)
         kind = (kind + 1) % SIM_FAULT_KINDS;
     const uint32_t a = prng_below(&sim->prng, sim->options.nodes);
     const uint32_t other = 1 + prng_below(&sim->prng, sim->options.nodes - 1);
-    const uint32_t side = 1 + prng_below(&sim->prng, (1u << sim->options.nodes) - 2);
+    const uint32_t side = sim_side(sim);
     const uint64_t length =
         SIM_MS * (200 + prng_below(&sim->prng, sim->options.profile->length_ms));
     const int64_t jump = (int64_t)prng_below(&sim->prng, 600000) - 300000;
-    uint32_t slot = 0;
-    while (slot < SIM_FAULTS_OPEN && sim->faults[slot].open)
-        slot++;
-    if (slot == SIM_FAULTS_OPEN || (sim->options.fault_mask >> kind & 1) == 0)
+    if (kind != SIM_FAULT_PAUSE && kind != SIM_FAULT_CLOCK && kind != SIM_FAULT_ROT) {
+        const uint32_t b = kind == SIM_FAULT_SPLIT ? side : (a + other) % sim->options.nodes;
+        sim_fault_open(sim, (enum sim_fault)kind, a, b, length);
         return;
-    sim->fault_count[kind]++;
-    if (sim->options.trace)
-        printf("%12.6f fault %s node %u for %" PRIu64 " ms\n", (double)sim->now_ns / 1e9,
-               sim_fault_name((enum sim_fault)kind), a + 1, length / SIM_MS);
-    if (kind == SIM_FAULT_PAUSE) {
+    }
+    if (!sim_fault_counts(sim, (enum sim_fault)kind, a, length))
+        return;
+    if (kind == SIM_FAULT_PAUSE)
         sim->nodes[a].paused_until_ns = sim->now_ns + length;
-        return;
-    }
-    if (kind == SIM_FAULT_ROT) {
+    else if (kind == SIM_FAULT_ROT)
         sim_rot_begin(sim, a);
-        return;
-    }
-    if (kind == SIM_FAULT_CLOCK) {
+    else
         sim->nodes[a].wall_off_ms = jump;
-        return;
-    }
-    sim->faults[slot].kind = (enum sim_fault)kind;
-    sim->faults[slot].a = a;
-    sim->faults[slot].b = kind == SIM_FAULT_SPLIT ? side : (a + other) % sim->options.nodes;
-    sim_switch(sim, slot, true);
-    sim_push(&sim->heap,
-             (struct sim_event){.at_ns = sim->now_ns + length, .kind = SIM_HEAL, .at = slot});
 }
 
 static inline void

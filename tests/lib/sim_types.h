@@ -24,6 +24,8 @@
 #define SIM_SPLITS_MAX 24u
 #define SIM_LINES_MAX 64u // of shards that ever were
 #define SIM_DATA_CLIENTS 8u
+#define SIM_MEMBER_LIVES 16u // a node's number in raft's group grows by it when its disk is lost
+#define SIM_NOWHERE UINT32_MAX
 
 enum sim_fault {
     SIM_FAULT_LOSS,
@@ -37,6 +39,7 @@ enum sim_fault {
     SIM_FAULT_CLOCK, // the wall's jumps
     SIM_FAULT_POWER, // all crash at once
     SIM_FAULT_WIPE,  // a crash, and the copies' disk comes back empty
+    SIM_FAULT_LOST,  // a crash, and the metadata's disk comes back empty
     SIM_FAULT_ROT,   // what is on a copy's disk changes silently
     SIM_FAULT_KINDS,
 };
@@ -52,8 +55,11 @@ struct sim_profile {
     bool fast_leases;
     bool no_check_quorum; // leaders that hear nobody go on: safe as well
     bool quiet_settings;  // next to no commands beside those of the shards
-    uint32_t
-        splits; // permille of the operator's looks that bring a split, a move, or the end of one
+    uint32_t members_ms;  // between two changes of raft's group, at most; 0: there are none
+    uint32_t rumours_ms;  // between two made-up words of the failure detector, at most; 0: none
+    uint32_t admin_ms;    // between two wishes of an operator about shards, at most; 0: none
+    bool members_hot;     // and at once when somebody begins to lead, and splits when there was one
+    uint32_t splits;      // permille of the operator's looks that split or move a shard, or end it
 };
 
 struct sim_options {
@@ -68,6 +74,8 @@ struct sim_options {
 
 struct sim_node {
     struct turn turn;
+    uint64_t raft_id;  // at + 1, and more with every disk that was lost
+    uint64_t led_term; // the newest
     struct sim_disk disk;
     bool up;
     uint64_t paused_until_ns;
@@ -80,8 +88,9 @@ struct sim_node {
     uint64_t map_version; // of this life
     struct copies copies;
     struct sim_env envs[SIM_ENVS_MAX];
-    uint64_t copies_wake_ns; // of the event that is queued
-    uint64_t fed_version;    // of the map, that the copies know
+    uint64_t copies_wake_ns;       // of the event that is queued
+    uint64_t fed_version;          // of the map, that the copies know
+    bool said_dead[SIM_NODES_MAX]; // what the copies were told last
 };
 
 struct sim_turn_packet {
@@ -173,6 +182,19 @@ struct sim_client {
     bool read_ready;
 };
 
+// What the log says of raft's group, by position.
+struct sim_config {
+    uint64_t hash, term;
+    bool changed;
+};
+
+struct sim_members {
+    struct raft_group group; // as of the last position that anybody applied
+    struct sim_config *configs;
+    uint64_t config_room, changed_at;
+    uint64_t changes, transfers, refused, lost; // counted
+};
+
 struct sim {
     struct sim_options options;
     struct prng prng;
@@ -215,6 +237,10 @@ struct sim {
     uint64_t leases_changed_ns;
     uint64_t map_seen; // the newest version, by who checked
     uint64_t data_done[5], data_retries, shard_installs, wipes;
+    struct sim_members members;
+    uint64_t drains, preferred;      // by an operator
+    uint64_t words;                  // of the failure detector to copies
+    uint64_t shrinks, shrinks_early; // copies that are to leave the set; before the whole wait
 };
 
 #define SIM_REQUIRE(sim, condition, claim)                                                         \
@@ -266,6 +292,15 @@ static inline void
 sim_mix(struct sim *sim, uint64_t word)
 {
     sim->hash = mix64(sim->hash + 0x9e3779b97f4a7c15ull + word);
+}
+
+// Of whom that number in raft's group is; SIM_NOWHERE: nobody's, or that of a disk that was lost.
+static inline uint32_t
+sim_at_of(const struct sim *sim, uint64_t member)
+{
+    const uint64_t at = (member - 1) % SIM_MEMBER_LIVES;
+    const bool known = member != 0 && at < sim->options.nodes && sim->nodes[at].raft_id == member;
+    return known ? (uint32_t)at : SIM_NOWHERE;
 }
 
 static inline bool

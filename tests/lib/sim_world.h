@@ -10,8 +10,9 @@
 #define OMEN_TESTS_SIM_WORLD_H
 #include "tests/lib/sim_net.h"
 
-static inline void sim_observe(struct sim *sim, uint32_t at);      // tests/lib/sim_check.h
-static inline void sim_copies_start(struct sim *sim, uint32_t at); // tests/lib/sim_copies.h
+static inline void sim_observe(struct sim *sim, uint32_t at);         // tests/lib/sim_check.h
+static inline void sim_members_observe(struct sim *sim, uint32_t at); // tests/lib/sim_member.h
+static inline void sim_copies_start(struct sim *sim, uint32_t at);    // tests/lib/sim_copies.h
 static inline void sim_envs_crash(struct sim *sim, uint32_t at);
 static inline void sim_feed(struct sim *sim, uint32_t at);
 
@@ -84,6 +85,7 @@ sim_step(struct sim *sim, uint32_t at, struct turn_input in)
     sim->installs += sim->out.raft.install;
     sim_set_wake(sim, at);
     sim_observe(sim, at);
+    sim_members_observe(sim, at);
     if (sim->options.lying_disk && sim->out.raft.sync)
         sim_push(&sim->heap, (struct sim_event){.at_ns = sim->now_ns + 1000,
                                                 .kind = SIM_LIE,
@@ -97,7 +99,7 @@ static inline struct turn_config
 sim_turn_config(const struct sim *sim, uint32_t at)
 {
     struct turn_config config = {
-        .raft = {.id = at + 1,
+        .raft = {.id = sim->nodes[at].raft_id,
                  .tick_ns = 20 * SIM_MS,
                  .election_ticks = 15,
                  .heartbeat_ticks = 3,
@@ -154,7 +156,9 @@ sim_start(struct sim *sim, uint32_t at)
     sim_step(sim, at, (struct turn_input){.kind = TURN_IN_START, .durable = &durable});
 }
 
-#include "tests/lib/sim_check.h" // sim_observe
-#include "tests/lib/sim_data.h"  // sim_copies_start, sim_feed
+#include "tests/lib/sim_check.h"  // sim_observe
+#include "tests/lib/sim_data.h"   // sim_copies_start, sim_feed
+#include "tests/lib/sim_member.h" // sim_members_observe
+#include "tests/lib/sim_word.h"
 
 #endif
