@@ -186,6 +186,8 @@ sim_answer(struct sim *sim, uint32_t at)
             if (out->raft.reads[i].read_id == client->op &&
                 out->raft.reads[i].answer == RAFT_ANSWER_OK) {
                 client->wait_position = out->raft.reads[i].position;
+                SIM_REQUIRE(sim, client->wait_position >= client->wait_floor,
+                            "a read knows all that anybody knew to be committed when it began");
                 client->read_ready = true;
             }
         if (client->reading) {
@@ -213,6 +215,8 @@ sim_observe(struct sim *sim, uint32_t at)
     for (uint32_t i = 0; i < out->result_count; i++)
         sim_applied(sim, &out->raft.commit.entries[i], &out->results[i]);
     sim_check_leader(sim, &node->turn.raft);
+    if (node->turn.raft.commit > sim->committed)
+        sim->committed = node->turn.raft.commit;
     SIM_REQUIRE(sim, node->turn.map.version >= node->map_version, "the map never goes back");
     node->map_version = node->turn.map.version;
     sim_answer(sim, at);
@@ -248,6 +252,7 @@ sim_try(struct sim *sim, uint32_t c)
         client->node = prng_below(&sim->prng, sim->options.nodes);
     } else if (client->reading) {
         client->op = ++sim->read_count << 8 | c; // each try is another read
+        client->wait_floor = sim->committed;
         sim_step(sim, client->node,
                  (struct turn_input){.kind = TURN_IN_READ, .read_id = client->op});
     } else {

@@ -71,6 +71,8 @@ sim_switch(struct sim *sim, uint32_t slot, bool on)
         break;
     case SIM_FAULT_CUT:
         sim->cut[a][b] = on;
+        if (sim->options.profile->pairs)
+            sim->cut[b][a] = on;
         break;
     case SIM_FAULT_SPLIT:
         sim_cut_halves(sim, b, on);
@@ -102,6 +104,66 @@ sim_switch(struct sim *sim, uint32_t slot, bool on)
     }
 }
 
+// Amid a turn: then what came meanwhile is taken by the clock of before.
+static inline void
+sim_pause(struct sim *sim, uint32_t at, uint64_t length)
+{
+    struct sim_node *node = &sim->nodes[at];
+    const bool amid = sim->options.profile->amid_turn > 0 && node->paused_until_ns <= sim->now_ns &&
+                      node->held_until_ns <= sim->now_ns &&
+                      sim_chance(sim, sim->options.profile->amid_turn);
+    node->paused_until_ns = sim->now_ns + length;
+    node->held_until_ns = 0;
+    if (amid) {
+        node->held_ns = sim->now_ns;
+        node->held_until_ns = node->paused_until_ns + SIM_TURN_NS;
+    }
+}
+
+// A crash of a moment: what came late still arrives.
+static inline void
+sim_fall(struct sim *sim, uint32_t at)
+{
+    uint32_t slot = 0;
+    while (slot < SIM_FAULTS_OPEN && sim->faults[slot].open)
+        slot++;
+    if (sim->calm || slot == SIM_FAULTS_OPEN || !sim->nodes[at].up)
+        return;
+    const uint64_t length = SIM_MS * (5 + prng_below(&sim->prng, sim_chance(sim, 500) ? 30 : 500));
+    sim->fault_count[SIM_FAULT_CRASH]++;
+    if (sim->options.trace)
+        printf("%12.6f fall of node %u for %" PRIu64 " ms\n", (double)sim->now_ns / 1e9, at + 1,
+               length / SIM_MS);
+    sim->faults[slot].kind = SIM_FAULT_CRASH;
+    sim->faults[slot].a = at;
+    sim_switch(sim, slot, true);
+    sim_push(&sim->heap,
+             (struct sim_event){.at_ns = sim->now_ns + length, .kind = SIM_HEAL, .at = slot});
+}
+
+// Faults that aim: at who has just voted, and at who has just begun to lead.
+static inline void
+sim_stumble(struct sim *sim, uint32_t at)
+{
+    const struct sim_profile *profile = sim->options.profile;
+    struct sim_node *node = &sim->nodes[at];
+    const struct raft_output *out = &sim->out.raft;
+    uint32_t chance = 0;
+    for (uint32_t i = 0; i < out->msg_count; i++)
+        if (out->msgs[i].kind == RAFT_VOTE_RESP && !out->msgs[i].reject)
+            chance = profile->voters_fall;
+    const bool leads = node->turn.raft.state == RAFT_LEADER;
+    if (leads && !node->led)
+        chance = profile->leaders_fall;
+    node->led = leads;
+    if (chance == 0 || sim->calm || !sim_chance(sim, chance))
+        return;
+    const uint64_t after = prng_below(&sim->prng, sim_chance(sim, 500) ? 2000000 : 40000000);
+    sim_push(&sim->heap,
+             (struct sim_event){
+                 .at_ns = sim->now_ns + after, .kind = SIM_FALL, .at = at, .number = node->life});
+}
+
 static inline void
 sim_fault_begin(struct sim *sim)
 {
@@ -111,8 +173,8 @@ sim_fault_begin(struct sim *sim)
     const uint32_t a = prng_below(&sim->prng, sim->options.nodes);
     const uint32_t other = 1 + prng_below(&sim->prng, sim->options.nodes - 1);
     const uint32_t side = 1 + prng_below(&sim->prng, (1u << sim->options.nodes) - 2);
-    const uint64_t length =
-        SIM_MS * (200 + prng_below(&sim->prng, sim->options.profile->length_ms));
+    const uint64_t length = SIM_MS * (sim_usual(sim->options.profile->short_ms, 200) +
+                                      prng_below(&sim->prng, sim->options.profile->length_ms));
     const int64_t jump = (int64_t)prng_below(&sim->prng, 600000) - 300000;
     uint32_t slot = 0;
     while (slot < SIM_FAULTS_OPEN && sim->faults[slot].open)
@@ -124,7 +186,7 @@ sim_fault_begin(struct sim *sim)
         printf("%12.6f fault %s node %u for %" PRIu64 " ms\n", (double)sim->now_ns / 1e9,
                sim_fault_name((enum sim_fault)kind), a + 1, length / SIM_MS);
     if (kind == SIM_FAULT_PAUSE) {
-        sim->nodes[a].paused_until_ns = sim->now_ns + length;
+        sim_pause(sim, a, length);
         return;
     }
     if (kind == SIM_FAULT_CLOCK) {
@@ -161,7 +223,7 @@ sim_calm(struct sim *sim)
             sim_switch(sim, slot, false);
     memset(sim->cut, 0, sizeof sim->cut);
     for (uint32_t i = 0; i < sim->options.nodes; i++) {
-        sim->nodes[i].paused_until_ns = 0;
+        sim->nodes[i].paused_until_ns = sim->nodes[i].held_until_ns = 0;
         sim_start(sim, i);
     }
 }

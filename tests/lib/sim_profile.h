@@ -13,18 +13,47 @@
 
 // The first is the default.
 static const struct sim_profile sim_profiles[] = {
-    {"all", SIM_ALL_FAULTS, 1600, 5200, 150, 30, false, false, false},
+    {.name = "all",
+     .fault_mask = SIM_ALL_FAULTS,
+     .gap_ms = 1600,
+     .length_ms = 5200,
+     .patient = 150,
+     .strong = 30},
     // Crashes and slow disks: what is said before it is durable shows.
-    {"disks", SIM_BIT(CRASH) | SIM_BIT(DISK) | SIM_BIT(POWER) | SIM_BIT(WIPE) | SIM_BIT(CUT), 900,
-     3000, 150, 20, true, false, false},
+    {.name = "disks",
+     .fault_mask = SIM_BIT(CRASH) | SIM_BIT(DISK) | SIM_BIT(POWER) | SIM_BIT(WIPE) | SIM_BIT(CUT),
+     .gap_ms = 900,
+     .length_ms = 3000,
+     .patient = 150,
+     .strong = 20,
+     .fast_leases = true},
     // Nodes that sleep or are cut off longer than their leases, while others go on.
-    {"leases", SIM_BIT(PAUSE) | SIM_BIT(SPLIT) | SIM_BIT(CUT) | SIM_BIT(DISK), 1600, 6000, 700, 60,
-     true, false, true},
+    {.name = "leases",
+     .fault_mask = SIM_BIT(PAUSE) | SIM_BIT(SPLIT) | SIM_BIT(CUT) | SIM_BIT(DISK),
+     .gap_ms = 1600,
+     .length_ms = 6000,
+     .patient = 700,
+     .strong = 60,
+     .fast_leases = true,
+     .quiet_settings = true},
     // Leaders of the metadata that do not notice that they are cut off.
-    {"deposed", SIM_BIT(SPLIT) | SIM_BIT(CUT) | SIM_BIT(PAUSE), 2500, 8000, 500, 60, true, true,
-     true},
+    {.name = "deposed",
+     .fault_mask = SIM_BIT(SPLIT) | SIM_BIT(CUT) | SIM_BIT(PAUSE),
+     .gap_ms = 2500,
+     .length_ms = 8000,
+     .patient = 500,
+     .strong = 60,
+     .fast_leases = true,
+     .no_check_quorum = true,
+     .quiet_settings = true},
     // A network that loses, doubles and reorders; copies come and go.
-    {"net", SIM_NET | SIM_BIT(CRASH), 700, 4000, 150, 30, true, false, false},
+    {.name = "net",
+     .fault_mask = SIM_NET | SIM_BIT(CRASH),
+     .gap_ms = 700,
+     .length_ms = 4000,
+     .patient = 150,
+     .strong = 30,
+     .fast_leases = true},
 };
 
 static inline const struct sim_profile *

@@ -3,12 +3,12 @@
 // Shape: shell.
 //
 //   omensim --seed N [--count C] [--profile P] [--nodes 3..7] [--seconds S] [--hours H] [--faults MASK] [--trace] [--minimise]
-//           [--lying-disk] [--teeth [NAME]]
+//           [--outcomes] [--lying-disk] [--teeth [NAME]]
 //
 // Faults for S seconds, then none: within 30 s every client's operation must be done, every node have the same map, and gossip
 // find all alive. Ends with 1 where a claim of tests/lib/sim_check.h is broken, and prints the options that replay it.
 // --teeth is for a build with OMEN_TESTING (omensim_bugs): each deliberate error of base/bug.h, or the one named, until a seed
-// of its profile finds it.
+// of its profile finds it. --outcomes leaves out what tests/lib/sim_rules.h looks at.
 // --minimise then leaves out kinds of faults, and time, as long as the seed goes on failing. --lying-disk is a defect put in on
 // purpose, which the checkers must find.
 #include <sys/wait.h>
@@ -30,6 +30,7 @@ deliver(struct sim *sim, const struct sim_event *event)
     if (event->kind == SIM_RAFT) {
         in.kind = TURN_IN_RAFT;
         in.raft = &packet->msg;
+        sim_rules_hear(sim, at, packet);
     } else if (event->kind == SIM_GOSSIP) {
         in.kind = TURN_IN_GOSSIP;
         in.gossip.message = &packet->gossip;
@@ -98,11 +99,14 @@ static void
 defer(struct sim *sim, struct sim_event *event)
 {
     struct sim_node *node = &sim->nodes[event->at];
+    uint64_t until_ns = node->paused_until_ns;
+    if (node->held_until_ns > until_ns) // who comes first out of several mailboxes is chance
+        until_ns += prng_below(&sim->prng, SIM_TURN_NS);
     if (event->kind == SIM_WAKE && event->at_ns == node->wake_at_ns)
-        node->wake_at_ns = node->paused_until_ns;
+        node->wake_at_ns = until_ns;
     if (event->kind == SIM_COPIES && event->at_ns == node->copies_wake_ns)
-        node->copies_wake_ns = node->paused_until_ns;
-    event->at_ns = node->paused_until_ns;
+        node->copies_wake_ns = until_ns;
+    event->at_ns = until_ns;
     sim_push(&sim->heap, *event);
 }
 
@@ -133,6 +137,10 @@ take(struct sim *sim, struct sim_event *event)
         break;
     case SIM_FAULT:
         sim_fault_event(sim);
+        break;
+    case SIM_FALL:
+        if (event->number == sim->nodes[event->at].life)
+            sim_fall(sim, event->at);
         break;
     case SIM_HEAL:
         if (sim->faults[event->at].open)
@@ -453,6 +461,8 @@ take_options(struct wanted *wanted, int argc, char **argv)
             wanted->options.trace = true;
         } else if (strcmp(option, "--minimise") == 0) {
             wanted->smaller = true;
+        } else if (strcmp(option, "--outcomes") == 0) {
+            wanted->options.outcomes = true;
         } else if (strcmp(option, "--lying-disk") == 0) {
             wanted->options.lying_disk = true;
         } else if (strcmp(option, "--teeth") == 0) {
