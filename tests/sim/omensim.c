@@ -323,13 +323,13 @@ static const struct tooth {
     const char *profile;
 } teeth[] = {
     {BUG_ACK_BEFORE_REPLICA, "disks"}, {BUG_ACK_BEFORE_FSYNC, "disks"},
-    {BUG_SKIP_PROMISE, "net"},         {BUG_SHRINK_EARLY, "net"},
+    {BUG_SKIP_PROMISE, "routes"},      {BUG_SHRINK_EARLY, "net"},
     {BUG_NO_PENDING_ADD, "disks"},     {BUG_RESUME_SAME_TERM, "disks"},
-    {BUG_LEASE_IGNORE, "leases"},      {BUG_LEASE_NO_RECHECK, "leases"},
-    {BUG_LEASE_OLD_VIEW, "leases"},    {BUG_LEASE_GRANT_UNCONFIRMED, "deposed"},
+    {BUG_LEASE_IGNORE, "leases"},      {BUG_LEASE_NO_RECHECK, "routes"},
+    {BUG_LEASE_OLD_VIEW, "routes"},    {BUG_LEASE_GRANT_UNCONFIRMED, "deposed"},
     {BUG_APPLY_UNCOMMITTED, "net"},    {BUG_NO_DEDUPE, "net"},
-    {BUG_VOTE_NOT_PERSISTED, "disks"}, {BUG_READINDEX_CTX_REUSE, "deposed"},
-    {BUG_COMMIT_OLD_TERM, "disks"},
+    {BUG_VOTE_NOT_PERSISTED, "votes"}, {BUG_READINDEX_CTX_REUSE, "reads"},
+    {BUG_COMMIT_OLD_TERM, "ends"},
 };
 
 static int
