@@ -284,7 +284,7 @@ sim_begin(struct sim *sim, uint32_t c)
     if (sim->stopped)
         return;
     client->busy = true;
-    client->reading = sim_chance(sim, 500);
+    client->reading = sim_chance(sim, sim_usual(sim->options.profile->looks, 500));
     client->key = prng_below(&sim->prng, SIM_KEYS);
     client->floor = sim->floors[client->key];
     if (!client->reading) {

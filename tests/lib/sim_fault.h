@@ -167,9 +167,11 @@ sim_stumble(struct sim *sim, uint32_t at)
 static inline void
 sim_fault_begin(struct sim *sim)
 {
-    uint32_t kind = prng_below(&sim->prng, SIM_FAULT_KINDS);
-    while ((sim->options.profile->fault_mask >> kind & 1) == 0)
-        kind = (kind + 1) % SIM_FAULT_KINDS;
+    const uint32_t mask = sim->options.profile->fault_mask;
+    uint32_t kind = 0;
+    for (uint32_t left = prng_below(&sim->prng, (uint32_t)__builtin_popcount(mask));; kind++)
+        if ((mask >> kind & 1) != 0 && left-- == 0)
+            break;
     const uint32_t a = prng_below(&sim->prng, sim->options.nodes);
     const uint32_t other = 1 + prng_below(&sim->prng, sim->options.nodes - 1);
     const uint32_t side = 1 + prng_below(&sim->prng, (1u << sim->options.nodes) - 2);

@@ -63,6 +63,8 @@ struct sim_profile {
         amid_turn; // permille of the pauses that come when a turn has read its clock, and not its mailbox
     uint32_t voters_fall;  // permille of the nodes that crash soon after a vote
     uint32_t leaders_fall; // permille of the leaders that crash soon after their election
+    uint32_t looks;        // permille of the operations on settings that are reads
+    bool queues;           // what was sent before a cut still arrives
     bool pairs;            // a cut is of both directions
 };
 

@@ -152,7 +152,8 @@ take(struct sim *sim, struct sim_event *event)
             return;
         }
         if (sim->nodes[event->at].up &&
-            (event->packet == NULL || !sim->cut[event->from][event->at]))
+            (event->packet == NULL || sim->options.profile->queues ||
+             !sim->cut[event->from][event->at]))
             deliver_any(sim, event);
         break;
     }
