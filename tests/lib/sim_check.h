@@ -74,13 +74,27 @@ sim_check_leader(struct sim *sim, const struct raft *raft)
         sim->leader_terms++;
         // One whose votes came late may find that a later term went on without it.
         for (uint64_t at = tail_first(&raft->tail);
-             at <= sim->history_last && sim->history[at].term < raft->term; at++)
+             at <= sim->committed && sim->commits[at].by < raft->term; at++)
             SIM_REQUIRE(sim,
                         at <= tail_last(&raft->tail) &&
-                            tail_at(&raft->tail, at)->term == sim->history[at].term,
+                            tail_at(&raft->tail, at)->term == sim->commits[at].term,
                         "a leader has what was committed before its term");
     }
     SIM_REQUIRE(sim, *leader == raft->config.id, "a term has one leader");
+}
+
+// Who counts is the first that knows. A snapshot brings none that nobody knew.
+static inline void
+sim_note_commit(struct sim *sim, const struct raft *raft)
+{
+    sim->commits =
+        sim_grow(sim->commits, &sim->commit_room, raft->commit + 1, sizeof *sim->commits);
+    while (sim->committed < raft->commit) {
+        struct sim_commit *commit = &sim->commits[++sim->committed];
+        commit->by = raft->term;
+        if (sim->committed >= tail_first(&raft->tail))
+            commit->term = tail_at(&raft->tail, sim->committed)->term;
+    }
 }
 
 static inline void
@@ -215,8 +229,7 @@ sim_observe(struct sim *sim, uint32_t at)
     for (uint32_t i = 0; i < out->result_count; i++)
         sim_applied(sim, &out->raft.commit.entries[i], &out->results[i]);
     sim_check_leader(sim, &node->turn.raft);
-    if (node->turn.raft.commit > sim->committed)
-        sim->committed = node->turn.raft.commit;
+    sim_note_commit(sim, &node->turn.raft);
     SIM_REQUIRE(sim, node->turn.map.version >= node->map_version, "the map never goes back");
     node->map_version = node->turn.map.version;
     sim_answer(sim, at);

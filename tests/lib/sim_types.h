@@ -182,6 +182,11 @@ struct sim_entry {
     uint64_t op; // of a client, 0: none
 };
 
+struct sim_commit {
+    uint64_t term; // of the entry
+    uint64_t by;   // of who counted its copies
+};
+
 struct sim_op {
     uint64_t position; // where it took effect, 0: nowhere
     uint64_t time_ms;
@@ -223,7 +228,8 @@ struct sim {
     struct sim_op *ops;
     uint64_t op_count, op_room;
     uint64_t floors[SIM_KEYS];
-    uint64_t committed; // as far as anybody knows
+    struct sim_commit *commits;      // by position
+    uint64_t committed, commit_room; // as far as anybody knows
     uint64_t read_count;
     // Counted.
     uint64_t ops_done, writes_done, fault_count[SIM_FAULT_KINDS], installs, retries, lost_writes;

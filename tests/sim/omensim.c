@@ -151,9 +151,8 @@ take(struct sim *sim, struct sim_event *event)
             defer(sim, event);
             return;
         }
-        if (sim->nodes[event->at].up &&
-            (event->packet == NULL || sim->options.profile->queues ||
-             !sim->cut[event->from][event->at]))
+        if (sim->nodes[event->at].up && (event->packet == NULL || sim->options.profile->queues ||
+                                         !sim->cut[event->from][event->at]))
             deliver_any(sim, event);
         break;
     }
@@ -214,6 +213,7 @@ close_sim(struct sim *sim)
     }
     free(sim->heap.events);
     free(sim->history);
+    free(sim->commits);
     free(sim->leaders);
     free(sim->ops);
     free(sim->writes);
