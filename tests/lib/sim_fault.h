@@ -120,48 +120,89 @@ sim_pause(struct sim *sim, uint32_t at, uint64_t length)
     }
 }
 
-// A crash of a moment: what came late still arrives.
-static inline void
-sim_fall(struct sim *sim, uint32_t at)
+// False: enough are open.
+static inline bool
+sim_aim(struct sim *sim, enum sim_fault kind, uint32_t at, uint64_t length)
 {
     uint32_t slot = 0;
     while (slot < SIM_FAULTS_OPEN && sim->faults[slot].open)
         slot++;
-    if (sim->calm || slot == SIM_FAULTS_OPEN || !sim->nodes[at].up)
-        return;
-    const uint64_t length = SIM_MS * (5 + prng_below(&sim->prng, sim_chance(sim, 500) ? 30 : 500));
-    sim->fault_count[SIM_FAULT_CRASH]++;
+    if (sim->calm || slot == SIM_FAULTS_OPEN || (sim->options.fault_mask >> kind & 1) == 0)
+        return false;
+    sim->fault_count[kind]++;
     if (sim->options.trace)
-        printf("%12.6f fall of node %u for %" PRIu64 " ms\n", (double)sim->now_ns / 1e9, at + 1,
-               length / SIM_MS);
-    sim->faults[slot].kind = SIM_FAULT_CRASH;
+        printf("%12.6f fault %s aims at node %u for %" PRIu64 " ms\n", (double)sim->now_ns / 1e9,
+               sim_fault_name(kind), at + 1, length / SIM_MS);
+    sim->faults[slot].kind = kind;
     sim->faults[slot].a = at;
+    sim->faults[slot].b = 1u << at; // of a split
     sim_switch(sim, slot, true);
     sim_push(&sim->heap,
              (struct sim_event){.at_ns = sim->now_ns + length, .kind = SIM_HEAL, .at = slot});
+    return true;
 }
 
-// Faults that aim: at who has just voted, and at who has just begun to lead.
+// A crash of a moment: what came late still arrives.
+static inline void
+sim_fall(struct sim *sim, uint32_t at)
+{
+    if (sim->nodes[at].up)
+        sim_aim(sim, SIM_FAULT_CRASH, at,
+                SIM_MS * (5 + prng_below(&sim->prng, sim_chance(sim, 500) ? 30 : 500)));
+}
+
+static inline void
+sim_fall_within(struct sim *sim, uint32_t at, uint32_t ns)
+{
+    sim_push(&sim->heap, (struct sim_event){.at_ns = sim->now_ns + 1 + prng_below(&sim->prng, ns),
+                                            .kind = SIM_FALL,
+                                            .at = at,
+                                            .number = sim->nodes[at].life});
+}
+
+static inline void
+sim_fall_soon(struct sim *sim, uint32_t at)
+{
+    sim_fall_within(sim, at, sim_chance(sim, 500) ? 2000000 : 40000000);
+}
+
+// Of somebody who has just begun to lead.
+static inline void
+sim_stumble_leader(struct sim *sim, uint32_t at)
+{
+    const struct sim_profile *profile = sim->options.profile;
+    struct sim_node *node = &sim->nodes[at];
+    if (profile->leaders_alone > 0 && sim_chance(sim, profile->leaders_alone))
+        sim_aim(sim, SIM_FAULT_SPLIT, at, SIM_MS * (200 + prng_below(&sim->prng, 800)));
+    else if (profile->leaders_fall == 0 || !sim_chance(sim, profile->leaders_fall))
+        return;
+    else if (sim_chance(sim, 500))
+        sim_fall_soon(sim, at);
+    else
+        node->fall_above = node->turn.raft.commit;
+}
+
+// Faults that aim: at who has just voted, begun to lead, or counted for the first time.
 static inline void
 sim_stumble(struct sim *sim, uint32_t at)
 {
     const struct sim_profile *profile = sim->options.profile;
     struct sim_node *node = &sim->nodes[at];
     const struct raft_output *out = &sim->out.raft;
-    uint32_t chance = 0;
-    for (uint32_t i = 0; i < out->msg_count; i++)
-        if (out->msgs[i].kind == RAFT_VOTE_RESP && !out->msgs[i].reject)
-            chance = profile->voters_fall;
     const bool leads = node->turn.raft.state == RAFT_LEADER;
-    if (leads && !node->led)
-        chance = profile->leaders_fall;
+    if (!leads)
+        node->fall_above = 0;
+    else if (!node->led)
+        sim_stumble_leader(sim, at);
     node->led = leads;
-    if (chance == 0 || sim->calm || !sim_chance(sim, chance))
-        return;
-    const uint64_t after = prng_below(&sim->prng, sim_chance(sim, 500) ? 2000000 : 40000000);
-    sim_push(&sim->heap,
-             (struct sim_event){
-                 .at_ns = sim->now_ns + after, .kind = SIM_FALL, .at = at, .number = node->life});
+    if (node->fall_above != 0 && node->turn.raft.commit > node->fall_above) {
+        node->fall_above = 0;
+        sim_fall_within(sim, at, 1000);
+    }
+    for (uint32_t i = 0; profile->voters_fall > 0 && i < out->msg_count; i++)
+        if (out->msgs[i].kind == RAFT_VOTE_RESP && !out->msgs[i].reject &&
+            sim_chance(sim, profile->voters_fall))
+            sim_fall_soon(sim, at);
 }
 
 static inline void

@@ -68,17 +68,18 @@ static const struct sim_profile sim_profiles[] = {
      .late_ms = 150,
      .voters_fall = 400,
      .leaders_fall = 600},
-    // The paper's figure 8: leaders fall before what they wrote is everywhere, so that nodes have ends of several terms; one
-    // leads again, counts an old entry, and falls before its own is durable (commit_old_term).
+    // The paper's figure 8: leaders are cut off with what they just wrote, so that nodes have ends of several terms; one leads
+    // again and counts its old entry while its new one is not on its disk, falls, and who has a newer end leads
+    // (commit_old_term).
     {.name = "ends",
      .fault_mask = SIM_BIT(DISK) | SIM_BIT(SPLIT) | SIM_BIT(CRASH),
-     .gap_ms = 900,
-     .length_ms = 2000,
+     .gap_ms = 700,
+     .length_ms = 1500,
      .patient = 150,
      .strong = 30,
      .fast_leases = true,
-     .short_ms = 20,
-     .leaders_fall = 700},
+     .leaders_alone = 500,
+     .leaders_fall = 600},
     // A leader is cut off while answers to it are still on their way; it does not notice, and takes reads that began when others
     // led already (readindex_ctx_reuse).
     {.name = "reads",

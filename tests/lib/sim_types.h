@@ -61,11 +61,13 @@ struct sim_profile {
         sticky; // permille of their tries that go where the one before went, whatever the map says now
     uint32_t
         amid_turn; // permille of the pauses that come when a turn has read its clock, and not its mailbox
-    uint32_t voters_fall;  // permille of the nodes that crash soon after a vote
-    uint32_t leaders_fall; // permille of the leaders that crash soon after their election
-    uint32_t looks;        // permille of the operations on settings that are reads
-    bool queues;           // what was sent before a cut still arrives
-    bool pairs;            // a cut is of both directions
+    uint32_t voters_fall;   // permille of the nodes that crash soon after a vote
+    uint32_t leaders_alone; // permille of the leaders that are cut off at once
+    uint32_t
+        leaders_fall; // permille of the leaders that crash soon after their election, or with their first commit
+    uint32_t looks; // permille of the operations on settings that are reads
+    bool queues;    // what was sent before a cut still arrives
+    bool pairs;     // a cut is of both directions
 };
 
 struct sim_options {
@@ -92,6 +94,8 @@ struct sim_node {
     struct turn turn;
     struct sim_disk disk;
     bool up, led;
+    uint64_t
+        fall_above; // it shall fall when it has counted copies of what is behind that; 0: it shall not
     uint64_t paused_until_ns;
     uint64_t held_ns, held_until_ns; // by what time it goes until then: it was stopped amid a turn
     uint64_t life;                   // grows with every start
