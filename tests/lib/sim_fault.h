@@ -176,7 +176,7 @@ sim_stumble_leader(struct sim *sim, uint32_t at)
         sim_aim(sim, SIM_FAULT_SPLIT, at, SIM_MS * (200 + prng_below(&sim->prng, 800)));
     else if (profile->leaders_fall == 0 || !sim_chance(sim, profile->leaders_fall))
         return;
-    else if (sim_chance(sim, 500))
+    else if (sim_chance(sim, 300))
         sim_fall_soon(sim, at);
     else
         node->fall_above = node->turn.raft.commit;

@@ -73,13 +73,15 @@ static const struct sim_profile sim_profiles[] = {
     // (commit_old_term).
     {.name = "ends",
      .fault_mask = SIM_BIT(DISK) | SIM_BIT(SPLIT) | SIM_BIT(CRASH),
-     .gap_ms = 700,
+     .gap_ms = 500,
      .length_ms = 1500,
      .patient = 150,
      .strong = 30,
      .fast_leases = true,
+     .nodes = 3,
+     .slow_ms = 300,
      .leaders_alone = 500,
-     .leaders_fall = 600},
+     .leaders_fall = 900},
     // A leader is cut off while answers to it are still on their way; it does not notice, and takes reads that began when others
     // led already (readindex_ctx_reuse).
     {.name = "reads",

@@ -52,6 +52,7 @@ struct sim_profile {
     bool no_check_quorum; // leaders that hear nobody go on: safe as well
     bool quiet_settings;  // next to no commands beside those of the shards
     // What follows has a usual value where it is 0, or is left out.
+    uint32_t nodes;       // 3 or 5 by the seed
     uint32_t short_ms;    // of a fault, at least
     uint32_t late_ms;     // of a message that is delayed, at most
     uint32_t slow_ms;     // of a disk that is slow, at most

@@ -297,6 +297,13 @@ run_seed(const struct sim_options *options)
     free(sim);
 }
 
+static void
+choose_nodes(struct sim_options *options)
+{
+    if (options->nodes == 0)
+        options->nodes = sim_usual(options->profile->nodes, 3 + 2 * (uint32_t)(options->seed % 2));
+}
+
 // In a process of its own, silent.
 static bool
 fails(const struct sim_options *options)
@@ -352,7 +359,8 @@ find(const char *name, uint64_t seeds, const struct sim_options *given)
         bool found = false;
         while (!found && tried < seeds) {
             options.seed = given->seed + tried++;
-            options.nodes = given->nodes != 0 ? given->nodes : 3 + 2 * (uint32_t)(options.seed % 2);
+            options.nodes = given->nodes;
+            choose_nodes(&options);
             found = fails(&options);
         }
         missed += !found;
@@ -491,8 +499,7 @@ main(int argc, char **argv)
     for (uint64_t i = 0; i < wanted.count; i++) {
         struct sim_options one = wanted.options;
         one.seed += i;
-        if (one.nodes == 0)
-            one.nodes = 3 + 2 * (uint32_t)(one.seed % 2);
+        choose_nodes(&one);
         if (wanted.smaller)
             minimise(&one);
         else
