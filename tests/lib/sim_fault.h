@@ -104,22 +104,6 @@ sim_switch(struct sim *sim, uint32_t slot, bool on)
     }
 }
 
-// Amid a turn: then what came meanwhile is taken by the clock of before.
-static inline void
-sim_pause(struct sim *sim, uint32_t at, uint64_t length)
-{
-    struct sim_node *node = &sim->nodes[at];
-    const bool amid = sim->options.profile->amid_turn > 0 && node->paused_until_ns <= sim->now_ns &&
-                      node->held_until_ns <= sim->now_ns &&
-                      sim_chance(sim, sim->options.profile->amid_turn);
-    node->paused_until_ns = sim->now_ns + length;
-    node->held_until_ns = 0;
-    if (amid) {
-        node->held_ns = sim->now_ns;
-        node->held_until_ns = node->paused_until_ns + SIM_TURN_NS;
-    }
-}
-
 // False: enough are open.
 static inline bool
 sim_aim(struct sim *sim, enum sim_fault kind, uint32_t at, uint64_t length)
@@ -140,6 +124,24 @@ sim_aim(struct sim *sim, enum sim_fault kind, uint32_t at, uint64_t length)
     sim_push(&sim->heap,
              (struct sim_event){.at_ns = sim->now_ns + length, .kind = SIM_HEAL, .at = slot});
     return true;
+}
+
+// Amid a turn: then what came meanwhile is taken by the clock of before. Half of them hear nobody until a moment after that.
+static inline void
+sim_pause(struct sim *sim, uint32_t at, uint64_t length)
+{
+    struct sim_node *node = &sim->nodes[at];
+    const bool amid = sim->options.profile->amid_turn > 0 && node->paused_until_ns <= sim->now_ns &&
+                      node->held_until_ns <= sim->now_ns &&
+                      sim_chance(sim, sim->options.profile->amid_turn);
+    node->paused_until_ns = sim->now_ns + length;
+    node->held_until_ns = 0;
+    if (amid) {
+        node->held_ns = sim->now_ns;
+        node->held_until_ns = node->paused_until_ns + SIM_TURN_NS;
+        if (sim_chance(sim, 500))
+            sim_aim(sim, SIM_FAULT_SPLIT, at, length + 20 * SIM_MS);
+    }
 }
 
 // A crash of a moment: what came late still arrives.
