@@ -78,13 +78,27 @@ sim_check_leader(struct sim *sim, const struct raft *raft)
         sim->leader_terms++;
         // One whose votes came late may find that a later term went on without it.
         for (uint64_t at = tail_first(&raft->tail);
-             at <= sim->history_last && sim->history[at].term < raft->term; at++)
+             at <= sim->committed && sim->commits[at].by < raft->term; at++)
             SIM_REQUIRE(sim,
                         at <= tail_last(&raft->tail) &&
-                            tail_at(&raft->tail, at)->term == sim->history[at].term,
+                            tail_at(&raft->tail, at)->term == sim->commits[at].term,
                         "a leader has what was committed before its term");
     }
     SIM_REQUIRE(sim, *leader == raft->config.id, "a term has one leader");
+}
+
+// Who counts is the first that knows. A snapshot brings none that nobody knew.
+static inline void
+sim_note_commit(struct sim *sim, const struct raft *raft)
+{
+    sim->commits =
+        sim_grow(sim->commits, &sim->commit_room, raft->commit + 1, sizeof *sim->commits);
+    while (sim->committed < raft->commit) {
+        struct sim_commit *commit = &sim->commits[++sim->committed];
+        commit->by = raft->term;
+        if (sim->committed >= tail_first(&raft->tail))
+            commit->term = tail_at(&raft->tail, sim->committed)->term;
+    }
 }
 
 static inline void
@@ -190,6 +204,8 @@ sim_answer(struct sim *sim, uint32_t at)
             if (out->raft.reads[i].read_id == client->op &&
                 out->raft.reads[i].answer == RAFT_ANSWER_OK) {
                 client->wait_position = out->raft.reads[i].position;
+                SIM_REQUIRE(sim, client->wait_position >= client->wait_floor,
+                            "a read knows all that anybody knew to be committed when it began");
                 client->read_ready = true;
             }
         if (client->reading) {
@@ -217,6 +233,7 @@ sim_observe(struct sim *sim, uint32_t at)
     for (uint32_t i = 0; i < out->result_count; i++)
         sim_applied(sim, &out->raft.commit.entries[i], &out->results[i]);
     sim_check_leader(sim, &node->turn.raft);
+    sim_note_commit(sim, &node->turn.raft);
     SIM_REQUIRE(sim, node->turn.map.version >= node->map_version, "the map never goes back");
     node->map_version = node->turn.map.version;
     sim_answer(sim, at);
@@ -252,6 +269,7 @@ sim_try(struct sim *sim, uint32_t c)
         client->node = prng_below(&sim->prng, sim->options.nodes);
     } else if (client->reading) {
         client->op = ++sim->read_count << 8 | c; // each try is another read
+        client->wait_floor = sim->committed;
         sim_step(sim, client->node,
                  (struct turn_input){.kind = TURN_IN_READ, .read_id = client->op});
     } else {
@@ -283,7 +301,7 @@ sim_begin(struct sim *sim, uint32_t c)
     if (sim->stopped)
         return;
     client->busy = true;
-    client->reading = sim_chance(sim, 500);
+    client->reading = sim_chance(sim, sim_usual(sim->options.profile->looks, 500));
     client->key = prng_below(&sim->prng, SIM_KEYS);
     client->floor = sim->floors[client->key];
     if (!client->reading) {

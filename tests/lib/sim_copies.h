@@ -108,7 +108,7 @@ static inline uint64_t
 sim_disk_delay(struct sim *sim, uint32_t at)
 {
     const uint64_t ns = SIM_MS / 2 + prng_below(&sim->prng, 4000000);
-    return sim->slow_disk[at] > 0 ? ns + prng_below(&sim->prng, 150000000) : ns;
+    return sim->slow_disk[at] > 0 ? ns + sim_slow(sim) : ns;
 }
 
 static inline void

@@ -149,6 +149,7 @@ sim_shard_serve(struct sim *sim, const struct sim_env *env, uint64_t request)
     if (client == NULL)
         return true;
     client->seen = env->table.cells[client->request.key];
+    client->seen_through = env->applied_seq;
     return sim_env_reads(env, client->request.key);
 }
 
@@ -233,10 +234,11 @@ sim_take_request(struct sim *sim, uint32_t at, const struct sim_request *request
 static inline void
 sim_data_think(struct sim *sim, uint32_t c)
 {
-    sim_push(&sim->heap,
-             (struct sim_event){.at_ns = sim->now_ns + SIM_MS * (5 + prng_below(&sim->prng, 150)),
-                                .kind = SIM_DATA,
-                                .at = c});
+    const uint32_t think_ms = sim_usual(sim->options.profile->think_ms, 150);
+    sim_push(&sim->heap, (struct sim_event){
+                             .at_ns = sim->now_ns + SIM_MS * (5 + prng_below(&sim->prng, think_ms)),
+                             .kind = SIM_DATA,
+                             .at = c});
 }
 
 static inline void
@@ -272,6 +274,36 @@ sim_pick_copy(struct sim *sim, const struct shard *shard, enum sim_data_kind kin
 }
 
 static inline void
+sim_data_send(struct sim *sim, uint32_t c, uint32_t to)
+{
+    const struct sim_request *request = &sim->data[c].request;
+    for (uint32_t copies = sim_copies(sim, request->router, to); copies > 0; copies--)
+        sim_push(&sim->heap, (struct sim_event){.at_ns = sim->now_ns + sim_delay(sim),
+                                                .kind = SIM_REQUEST,
+                                                .at = to,
+                                                .from = request->router,
+                                                .packet = sim_copy(request, sizeof *request)});
+    const struct sim_profile *profile = sim->options.profile;
+    const bool patient = !sim->stopped && sim_chance(sim, profile->patient);
+    sim_data_later(sim, c, (patient ? 9000 : sim_usual(profile->patience_ms, 800)) * SIM_MS);
+}
+
+// A router whose map is old goes where it went before.
+static inline bool
+sim_data_by_habit(struct sim *sim, struct sim_data_client *client)
+{
+    struct sim_request *request = &client->request;
+    const struct sim_route *route = &client->routes[client->slot][request->key];
+    if (sim->options.profile->sticky == 0 || request->kind >= SIM_READ_BOUNDED || !route->known ||
+        sim->stopped || !sim_chance(sim, sim->options.profile->sticky))
+        return false;
+    request->shard = route->shard;
+    request->cfg_ver = route->cfg_ver;
+    request->copy = route->copy;
+    return true;
+}
+
+static inline void
 sim_data_try(struct sim *sim, uint32_t c)
 {
     struct sim_data_client *client = &sim->data[c];
@@ -280,8 +312,13 @@ sim_data_try(struct sim *sim, uint32_t c)
     const struct sim_node *node = &sim->nodes[router];
     client->tries++;
     client->seen = (struct sim_cell){0};
+    client->seen_through = 0;
     request->router = router;
     request->id = ++sim->request_serial * SIM_DATA_CLIENTS + c;
+    if (sim_data_by_habit(sim, client)) {
+        sim_data_send(sim, c, client->routes[client->slot][request->key].to);
+        return;
+    }
     const struct shard *shard = NULL;
     const struct map_replica *copy = NULL;
     if (node->up && node->paused_until_ns <= sim->now_ns)
@@ -297,14 +334,10 @@ sim_data_try(struct sim *sim, uint32_t c)
     request->cfg_ver = shard->cfg_ver;
     request->copy = copy->uuid;
     const uint32_t to = (uint32_t)target->uuid.low - 1;
-    for (uint32_t copies = sim_copies(sim, router, to); copies > 0; copies--)
-        sim_push(&sim->heap, (struct sim_event){.at_ns = sim->now_ns + sim_delay(sim),
-                                                .kind = SIM_REQUEST,
-                                                .at = to,
-                                                .from = router,
-                                                .packet = sim_copy(request, sizeof *request)});
-    const bool patient = !sim->stopped && sim_chance(sim, sim->options.profile->patient);
-    sim_data_later(sim, c, (patient ? 9000 : 800) * SIM_MS);
+    if (request->kind < SIM_READ_BOUNDED)
+        client->routes[client->slot][request->key] =
+            (struct sim_route){shard->id, shard->cfg_ver, copy->uuid, to, true};
+    sim_data_send(sim, c, to);
 }
 
 static inline void
@@ -325,6 +358,7 @@ sim_data_begin(struct sim *sim, uint32_t c)
                                                 : SIM_UPSERT;
     client->request.token = client->tokens[client->slot][client->request.key];
     client->floor = sim->data_floors[client->slot][client->request.key];
+    client->begun_at = sim_line_last(sim, client->slot, client->request.key);
     if (client->request.kind <= SIM_DELETE) {
         client->request.op = ++sim->write_count;
         sim->writes =
@@ -347,6 +381,8 @@ sim_data_done(struct sim *sim, uint32_t c, const struct sim_request *reply)
     } else if (reply->kind == SIM_READ_STRONG) {
         SIM_REQUIRE(sim, effect >= client->floor,
                     "I10: a strong read sees all that was done on its key before it began");
+        SIM_REQUIRE(sim, client->seen_through >= client->begun_at,
+                    "I10: a strong read sees all that any copy had applied when it began");
     }
     if (reply->kind == SIM_READ_BOUNDED)
         SIM_REQUIRE(sim, reply->seq >= reply->token,

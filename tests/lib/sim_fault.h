@@ -11,9 +11,9 @@ static inline void sim_match_logs(struct sim *sim); // sim_check.h
 static inline const char *
 sim_fault_name(enum sim_fault kind)
 {
-    static const char *const names[] = {"loss",  "double", "delay", "cut",   "split", "pause",
-                                        "crash", "disk",   "clock", "power", "wipe",  "lost",
-                                        "rot"};
+    static const char *const names[] = {"loss",  "double", "delay", "cut",   "split",
+                                        "pause", "crash",  "disk",  "clock", "power",
+                                        "wipe",  "lost",   "rot"};
     return names[kind];
 }
 
@@ -119,6 +119,8 @@ sim_switch(struct sim *sim, uint32_t slot, bool on)
         break;
     case SIM_FAULT_CUT:
         sim->cut[a][b] = on;
+        if (sim->options.profile->pairs)
+            sim->cut[b][a] = on;
         break;
     case SIM_FAULT_SPLIT:
         sim_cut_halves(sim, b, on);
@@ -181,33 +183,125 @@ sim_fault_counts(struct sim *sim, enum sim_fault kind, uint32_t at, uint64_t len
     return true;
 }
 
-static inline void
+// False: enough are open, or it is not this kind.
+static inline bool
 sim_fault_open(struct sim *sim, enum sim_fault kind, uint32_t a, uint32_t b, uint64_t length)
 {
     uint32_t slot = 0;
     while (slot < SIM_FAULTS_OPEN && sim->faults[slot].open)
         slot++;
     if (slot == SIM_FAULTS_OPEN || !sim_fault_counts(sim, kind, a, length))
-        return;
+        return false;
     sim->faults[slot].kind = kind;
     sim->faults[slot].a = a;
     sim->faults[slot].b = b;
     sim_switch(sim, slot, true);
     sim_push(&sim->heap,
              (struct sim_event){.at_ns = sim->now_ns + length, .kind = SIM_HEAL, .at = slot});
+    return true;
+}
+
+// At somebody; of a split, cut off alone. False: none was opened.
+static inline bool
+sim_aim(struct sim *sim, enum sim_fault kind, uint32_t at, uint64_t length)
+{
+    return !sim->calm && sim_fault_open(sim, kind, at, 1u << at, length);
+}
+
+// Amid a turn: then what came meanwhile is taken by the clock of before. Half of them hear nobody until a moment after that.
+static inline void
+sim_pause(struct sim *sim, uint32_t at, uint64_t length)
+{
+    struct sim_node *node = &sim->nodes[at];
+    const bool amid = sim->options.profile->amid_turn > 0 && node->paused_until_ns <= sim->now_ns &&
+                      node->held_until_ns <= sim->now_ns &&
+                      sim_chance(sim, sim->options.profile->amid_turn);
+    node->paused_until_ns = sim->now_ns + length;
+    node->held_until_ns = 0;
+    if (amid) {
+        node->held_ns = sim->now_ns;
+        node->held_until_ns = node->paused_until_ns + SIM_TURN_NS;
+        if (sim_chance(sim, 500))
+            sim_aim(sim, SIM_FAULT_SPLIT, at, length + 20 * SIM_MS);
+    }
+}
+
+// A crash of a moment: what came late still arrives.
+static inline void
+sim_fall(struct sim *sim, uint32_t at)
+{
+    if (sim->nodes[at].up)
+        sim_aim(sim, SIM_FAULT_CRASH, at,
+                SIM_MS * (5 + prng_below(&sim->prng, sim_chance(sim, 500) ? 30 : 500)));
+}
+
+static inline void
+sim_fall_within(struct sim *sim, uint32_t at, uint32_t ns)
+{
+    sim_push(&sim->heap, (struct sim_event){.at_ns = sim->now_ns + 1 + prng_below(&sim->prng, ns),
+                                            .kind = SIM_FALL,
+                                            .at = at,
+                                            .number = sim->nodes[at].life});
+}
+
+static inline void
+sim_fall_soon(struct sim *sim, uint32_t at)
+{
+    sim_fall_within(sim, at, sim_chance(sim, 500) ? 2000000 : 40000000);
+}
+
+// Of somebody who has just begun to lead.
+static inline void
+sim_stumble_leader(struct sim *sim, uint32_t at)
+{
+    const struct sim_profile *profile = sim->options.profile;
+    struct sim_node *node = &sim->nodes[at];
+    if (profile->leaders_alone > 0 && sim_chance(sim, profile->leaders_alone))
+        sim_aim(sim, SIM_FAULT_SPLIT, at, SIM_MS * (200 + prng_below(&sim->prng, 800)));
+    else if (profile->leaders_fall == 0 || !sim_chance(sim, profile->leaders_fall))
+        return;
+    else if (sim_chance(sim, 300))
+        sim_fall_soon(sim, at);
+    else
+        node->fall_above = node->turn.raft.commit;
+}
+
+// Faults that aim: at who has just voted, begun to lead, or counted for the first time.
+static inline void
+sim_stumble(struct sim *sim, uint32_t at)
+{
+    const struct sim_profile *profile = sim->options.profile;
+    struct sim_node *node = &sim->nodes[at];
+    const struct raft_output *out = &sim->out.raft;
+    const bool leads = node->turn.raft.state == RAFT_LEADER;
+    if (!leads)
+        node->fall_above = 0;
+    else if (!node->led)
+        sim_stumble_leader(sim, at);
+    node->led = leads;
+    if (node->fall_above != 0 && node->turn.raft.commit > node->fall_above) {
+        node->fall_above = 0;
+        sim_fall_within(sim, at, 1000);
+    }
+    for (uint32_t i = 0; profile->voters_fall > 0 && i < out->msg_count; i++)
+        if (out->msgs[i].kind == RAFT_VOTE_RESP && !out->msgs[i].reject &&
+            sim_chance(sim, profile->voters_fall))
+            sim_fall_soon(sim, at);
 }
 
 static inline void
 sim_fault_begin(struct sim *sim)
 {
-    uint32_t kind = prng_below(&sim->prng, SIM_FAULT_KINDS);
-    while ((sim->options.profile->fault_mask >> kind & 1) == 0)
-        kind = (kind + 1) % SIM_FAULT_KINDS;
+    const uint32_t mask = sim->options.profile->fault_mask;
+    uint32_t kind = 0;
+    for (uint32_t left = prng_below(&sim->prng, (uint32_t)__builtin_popcount(mask));; kind++)
+        if ((mask >> kind & 1) != 0 && left-- == 0)
+            break;
     const uint32_t a = prng_below(&sim->prng, sim->options.nodes);
     const uint32_t other = 1 + prng_below(&sim->prng, sim->options.nodes - 1);
     const uint32_t side = sim_side(sim);
-    const uint64_t length =
-        SIM_MS * (200 + prng_below(&sim->prng, sim->options.profile->length_ms));
+    const uint64_t length = SIM_MS * (sim_usual(sim->options.profile->short_ms, 200) +
+                                      prng_below(&sim->prng, sim->options.profile->length_ms));
     const int64_t jump = (int64_t)prng_below(&sim->prng, 600000) - 300000;
     if (kind != SIM_FAULT_PAUSE && kind != SIM_FAULT_CLOCK && kind != SIM_FAULT_ROT) {
         const uint32_t b = kind == SIM_FAULT_SPLIT ? side : (a + other) % sim->options.nodes;
@@ -217,7 +311,7 @@ sim_fault_begin(struct sim *sim)
     if (!sim_fault_counts(sim, (enum sim_fault)kind, a, length))
         return;
     if (kind == SIM_FAULT_PAUSE)
-        sim->nodes[a].paused_until_ns = sim->now_ns + length;
+        sim_pause(sim, a, length);
     else if (kind == SIM_FAULT_ROT)
         sim_rot_begin(sim, a);
     else
@@ -246,7 +340,7 @@ sim_calm(struct sim *sim)
             sim_switch(sim, slot, false);
     memset(sim->cut, 0, sizeof sim->cut);
     for (uint32_t i = 0; i < sim->options.nodes; i++) {
-        sim->nodes[i].paused_until_ns = 0;
+        sim->nodes[i].paused_until_ns = sim->nodes[i].held_until_ns = 0;
         sim_start(sim, i);
     }
 }

@@ -21,6 +21,7 @@ enum sim_event_kind {
     SIM_TIMEOUT, // client `at` gives up waiting
     SIM_FAULT,   // the next fault
     SIM_HEAL,    // fault `at` ends
+    SIM_FALL,    // node `at` crashes for a moment
     SIM_TURN_MSG,
     SIM_WISH, // of somebody at node `at`
     SIM_REPLICA,

@@ -37,6 +37,20 @@ sim_done_at(struct sim *sim, struct sim_shard_history *history, uint64_t seq)
     return seq < line->room ? &line->rows[seq] : &nothing;
 }
 
+// What of the log of a key was applied somewhere.
+static inline uint64_t
+sim_line_last(const struct sim *sim, uint32_t slot, uint32_t key)
+{
+    uint64_t last = 0;
+    for (uint32_t i = 0; i < sim->shard_count; i++) {
+        const struct sim_shard_history *history = &sim->shards[i];
+        if ((history->parent == 0 || history->joined) && history->range.first >> 63 == slot &&
+            sim_covers(history->range, key) && history->last > last)
+            last = history->last;
+    }
+    return last;
+}
+
 // The cut is known: from here on the child answers, and its parent is at its end.
 static inline void
 sim_join(struct sim *sim, struct sim_shard_history *child, uint64_t base)

@@ -6,10 +6,11 @@
 #include "tests/lib/sim_types.h"
 
 static inline struct sim_packet *
-sim_copy_raft(const struct raft_msg *msg)
+sim_copy_raft(const struct raft_msg *msg, uint64_t sent_ns)
 {
     struct sim_packet *packet = malloc(sizeof *packet);
     ASSERT(packet != NULL);
+    packet->sent_ns = sent_ns;
     packet->msg = *msg;
     if (msg->group != NULL) {
         packet->group = *msg->group;
@@ -43,8 +44,9 @@ static inline uint64_t
 sim_delay(struct sim *sim)
 {
     uint64_t ns = 200000 + prng_below(&sim->prng, 800000);
+    const uint32_t late_ms = sim_usual(sim->options.profile->late_ms, 60);
     if (sim_chance(sim, sim->slow_net > 0 ? 300 : 10))
-        ns += prng_below(&sim->prng, 60000000);
+        ns += prng_below(&sim->prng, late_ms * 1000000);
     return ns;
 }
 
@@ -71,7 +73,7 @@ sim_send(struct sim *sim, uint32_t from)
                                                     .kind = SIM_RAFT,
                                                     .at = to,
                                                     .from = from,
-                                                    .packet = sim_copy_raft(msg)});
+                                                    .packet = sim_copy_raft(msg, sim->now_ns)});
     }
     for (uint32_t i = 0; i < out->gossip.send_count; i++) {
         const struct gossip_send *send = &out->gossip.sends[i];

@@ -98,6 +98,63 @@ static const struct sim_profile sim_profiles[] = {
      .fast_leases = true,
      .quiet_settings = true,
      .splits = 30},
+    // Who votes forgets it: two candidates of a term, the disk of one slow, so that its request comes when the node that
+    // voted for the other has crashed and is back. Then a term has two leaders (vote_not_persisted).
+    {.name = "votes",
+     .fault_mask = SIM_BIT(DISK) | SIM_BIT(DELAY) | SIM_BIT(CRASH) | SIM_BIT(CUT),
+     .gap_ms = 500,
+     .length_ms = 2500,
+     .patient = 150,
+     .strong = 30,
+     .fast_leases = true,
+     .quiet_settings = true,
+     .short_ms = 20,
+     .late_ms = 150,
+     .voters_fall = 400,
+     .leaders_fall = 600},
+    // The paper's figure 8: leaders are cut off with what they just wrote, so that nodes have ends of several terms; one leads
+    // again and counts its old entry while its new one is not on its disk, falls, and who has a newer end leads
+    // (commit_old_term).
+    {.name = "ends",
+     .fault_mask = SIM_BIT(DISK) | SIM_BIT(SPLIT) | SIM_BIT(CRASH),
+     .gap_ms = 500,
+     .length_ms = 1500,
+     .patient = 150,
+     .strong = 30,
+     .fast_leases = true,
+     .nodes = 3,
+     .slow_ms = 300,
+     .leaders_alone = 500,
+     .leaders_fall = 900},
+    // A leader is cut off while answers to it are still on their way; it does not notice, and takes reads that began when others
+    // led already (readindex_ctx_reuse).
+    {.name = "reads",
+     .fault_mask = SIM_BIT(SPLIT) | SIM_BIT(DELAY),
+     .gap_ms = 600,
+     .length_ms = 1500,
+     .patient = 150,
+     .strong = 30,
+     .fast_leases = true,
+     .no_check_quorum = true,
+     .late_ms = 1500,
+     .looks = 900,
+     .queues = true},
+    // Clients that go where they went before find copies that were deposed: by a transfer, or while their node could not be
+    // heard. The node stops between clock and mailbox (lease_no_recheck), is granted a lease before it has heard of what was
+    // decided (lease_old_view), or reaches copies that have promised a newer term (skip_promise).
+    {.name = "routes",
+     .fault_mask = SIM_BIT(PAUSE) | SIM_BIT(CUT) | SIM_BIT(SPLIT) | SIM_BIT(DISK),
+     .gap_ms = 1200,
+     .length_ms = 5000,
+     .patient = 50,
+     .strong = 50,
+     .fast_leases = true,
+     .quiet_settings = true,
+     .think_ms = 40,
+     .patience_ms = 400,
+     .sticky = 700,
+     .amid_turn = 700,
+     .pairs = true},
 };
 
 static inline const struct sim_profile *

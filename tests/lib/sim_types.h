@@ -8,6 +8,7 @@
 
 #include "base/hash.h"
 #include "base/prng.h"
+#include "raft/quorum.h"
 #include "tests/lib/sim_disk.h"
 #include "tests/lib/sim_heap.h"
 #include "tests/lib/sim_shard.h"
@@ -20,7 +21,8 @@
 #define SIM_EPOCH_MS UINT64_C(1700000000000)
 #define SIM_FAULTS_OPEN 16u
 #define SIM_ENVS_MAX 40u
-#define SIM_SHARDS 2u // at first
+#define SIM_TURN_NS 300000u // less than two messages take
+#define SIM_SHARDS 2u       // at first
 #define SIM_SPLITS_MAX 24u
 #define SIM_LINES_MAX 64u // of shards that ever were
 #define SIM_DATA_CLIENTS 8u
@@ -60,6 +62,24 @@ struct sim_profile {
     uint32_t admin_ms;    // between two wishes of an operator about shards, at most; 0: none
     bool members_hot;     // and at once when somebody begins to lead, and splits when there was one
     uint32_t splits;      // permille of the operator's looks that split or move a shard, or end it
+    // What follows has a usual value where it is 0, or is left out.
+    uint32_t nodes;       // 3 or 5 by the seed
+    uint32_t short_ms;    // of a fault, at least
+    uint32_t late_ms;     // of a message that is delayed, at most
+    uint32_t slow_ms;     // of a disk that is slow, at most
+    uint32_t think_ms;    // between two operations of a client of the shards, at most
+    uint32_t patience_ms; // of a client of the shards that does not wait long
+    uint32_t
+        sticky; // permille of their tries that go where the one before went, whatever the map says now
+    uint32_t
+        amid_turn; // permille of the pauses that come when a turn has read its clock, and not its mailbox
+    uint32_t voters_fall;   // permille of the nodes that crash soon after a vote
+    uint32_t leaders_alone; // permille of the leaders that are cut off at once
+    uint32_t
+        leaders_fall; // permille of the leaders that crash soon after their election, or with their first commit
+    uint32_t looks; // permille of the operations on settings that are reads
+    bool queues;    // what was sent before a cut still arrives
+    bool pairs;     // a cut is of both directions
 };
 
 struct sim_options {
@@ -70,6 +90,16 @@ struct sim_options {
     const struct sim_profile *profile;
     bool trace;
     bool lying_disk; // says PERSISTED at once: the checkers must see it
+    bool outcomes;   // what clients and copies see is checked, not the rules that it follows from
+};
+
+// What is remembered of a node's raft from step to step, see tests/lib/sim_rules.h.
+struct sim_rules {
+    uint64_t term, commit;
+    bool leads;
+    uint64_t heard_ns[RAFT_MEMBERS_MAX]; // when the newest answer that came from a member was sent
+    uint64_t read_ids[RAFT_READS_MAX], read_ns[RAFT_READS_MAX], read_floors[RAFT_READS_MAX];
+    uint32_t read_count;
 };
 
 struct sim_node {
@@ -77,9 +107,12 @@ struct sim_node {
     uint64_t raft_id;  // at + 1, and more with every disk that was lost
     uint64_t led_term; // the newest
     struct sim_disk disk;
-    bool up;
+    bool up, led;
+    uint64_t
+        fall_above; // it shall fall when it has counted copies of what is behind that; 0: it shall not
     uint64_t paused_until_ns;
-    uint64_t life; // grows with every start
+    uint64_t held_ns, held_until_ns; // by what time it goes until then: it was stopped amid a turn
+    uint64_t life;                   // grows with every start
     uint64_t boot;
     uint64_t rate; // of the monotonic clock, permille
     int64_t wall_off_ms;
@@ -91,6 +124,7 @@ struct sim_node {
     uint64_t copies_wake_ns;       // of the event that is queued
     uint64_t fed_version;          // of the map, that the copies know
     bool said_dead[SIM_NODES_MAX]; // what the copies were told last
+    struct sim_rules rules;
 };
 
 struct sim_turn_packet {
@@ -143,16 +177,27 @@ struct sim_request {
     uint64_t term, seq, seen;
 };
 
+struct sim_route { // of a client's last try by a map
+    uint64_t shard, cfg_ver;
+    struct cluster_uuid copy;
+    uint32_t to;
+    bool known;
+};
+
 struct sim_data_client {
     bool busy;
     struct sim_request request;
     uint64_t floor, tries;
     uint64_t tokens[SIM_SHARDS][SIM_SHARD_KEYS]; // it has seen so much
     struct sim_cell seen;                        // by the read that is under way
-    uint32_t slot;                               // of the shard
+    uint64_t seen_through;                       // what of the log that one had
+    uint64_t begun_at; // what of the key's log was applied somewhere when the operation began
+    struct sim_route routes[SIM_SHARDS][SIM_SHARD_KEYS];
+    uint32_t slot; // of the shard
 };
 
 struct sim_packet {
+    uint64_t sent_ns;
     struct raft_msg msg;
     struct raft_group group;
     struct gossip_msg gossip;
@@ -164,6 +209,11 @@ struct sim_entry {
     uint64_t version, value; // what applying it answered
     int status;
     uint64_t op; // of a client, 0: none
+};
+
+struct sim_commit {
+    uint64_t term; // of the entry
+    uint64_t by;   // of who counted its copies
 };
 
 struct sim_op {
@@ -179,6 +229,7 @@ struct sim_client {
     uint32_t key, node, tries;
     uint64_t floor; // effects that the operation must see
     uint64_t wait_life, wait_position, wait_term;
+    uint64_t wait_floor; // what a read that is under way must know of
     bool read_ready;
 };
 
@@ -219,6 +270,8 @@ struct sim {
     struct sim_op *ops;
     uint64_t op_count, op_room;
     uint64_t floors[SIM_KEYS];
+    struct sim_commit *commits;      // by position
+    uint64_t committed, commit_room; // as far as anybody knows
     uint64_t read_count;
     // Counted.
     uint64_t ops_done, writes_done, fault_count[SIM_FAULT_KINDS], installs, retries, lost_writes;
@@ -252,9 +305,10 @@ struct sim {
 static inline void
 sim_print_options(const struct sim *sim, FILE *file)
 {
-    fprintf(file, "--seed %" PRIu64 " --profile %s --nodes %u --seconds %u --faults 0x%x%s",
+    fprintf(file, "--seed %" PRIu64 " --profile %s --nodes %u --seconds %u --faults 0x%x%s%s",
             sim->options.seed, sim->options.profile->name, sim->options.nodes, sim->options.seconds,
-            sim->options.fault_mask, sim->options.lying_disk ? " --lying-disk" : "");
+            sim->options.fault_mask, sim->options.lying_disk ? " --lying-disk" : "",
+            sim->options.outcomes ? " --outcomes" : "");
 }
 
 // What every node has, for who looks for the cause.
@@ -303,6 +357,19 @@ sim_at_of(const struct sim *sim, uint64_t member)
     return known ? (uint32_t)at : SIM_NOWHERE;
 }
 
+// Of a profile: 0 is the usual.
+static inline uint32_t
+sim_usual(uint32_t given, uint32_t usual)
+{
+    return given != 0 ? given : usual;
+}
+
+static inline uint64_t
+sim_slow(struct sim *sim) // what a slow disk takes longer
+{
+    return prng_below(&sim->prng, sim_usual(sim->options.profile->slow_ms, 150) * 1000000);
+}
+
 static inline bool
 sim_chance(struct sim *sim, uint32_t permille)
 {
@@ -312,7 +379,8 @@ sim_chance(struct sim *sim, uint32_t permille)
 static inline uint64_t
 sim_node_time(const struct sim *sim, uint32_t at)
 {
-    return sim->now_ns / 1000 * sim->nodes[at].rate;
+    const struct sim_node *node = &sim->nodes[at];
+    return (sim->now_ns < node->held_until_ns ? node->held_ns : sim->now_ns) / 1000 * node->rate;
 }
 
 static inline uint64_t

@@ -12,6 +12,8 @@
 
 static inline void sim_observe(struct sim *sim, uint32_t at);         // tests/lib/sim_check.h
 static inline void sim_members_observe(struct sim *sim, uint32_t at); // tests/lib/sim_member.h
+static inline void sim_rules_observe(struct sim *sim, uint32_t at);   // tests/lib/sim_rules.h
+static inline void sim_stumble(struct sim *sim, uint32_t at);         // tests/lib/sim_fault.h
 static inline void sim_copies_start(struct sim *sim, uint32_t at);    // tests/lib/sim_copies.h
 static inline void sim_envs_crash(struct sim *sim, uint32_t at);
 static inline void sim_feed(struct sim *sim, uint32_t at);
@@ -30,7 +32,7 @@ sim_crash(struct sim *sim, uint32_t at)
     turn_fini(&node->turn);
     copies_fini(&node->copies);
     node->up = false;
-    node->paused_until_ns = 0;
+    node->paused_until_ns = node->held_until_ns = 0;
     node->life++;
 }
 
@@ -40,7 +42,7 @@ sim_write(struct sim *sim, uint32_t at)
     struct sim_node *node = &sim->nodes[at];
     uint64_t done = sim->now_ns + SIM_MS + prng_below(&sim->prng, 8000000);
     if (sim->slow_disk[at] > 0)
-        done += prng_below(&sim->prng, 150000000);
+        done += sim_slow(sim);
     if (done <= node->last_done_ns)
         done = node->last_done_ns + 1;
     if (!sim_disk_write(&node->disk, &node->turn, &sim->out, done))
@@ -86,6 +88,8 @@ sim_step(struct sim *sim, uint32_t at, struct turn_input in)
     sim_set_wake(sim, at);
     sim_observe(sim, at);
     sim_members_observe(sim, at);
+    sim_rules_observe(sim, at);
+    sim_stumble(sim, at);
     if (sim->options.lying_disk && sim->out.raft.sync)
         sim_push(&sim->heap, (struct sim_event){.at_ns = sim->now_ns + 1000,
                                                 .kind = SIM_LIE,
@@ -148,6 +152,7 @@ sim_start(struct sim *sim, uint32_t at)
     node->life++;
     node->wake_at_ns = UINT64_MAX;
     node->map_version = 0;
+    node->rules = (struct sim_rules){0};
     const struct turn_config config = sim_turn_config(sim, at);
     turn_init(&node->turn, &config, prng_next(&sim->prng));
     node->up = true;
@@ -159,6 +164,7 @@ sim_start(struct sim *sim, uint32_t at)
 #include "tests/lib/sim_check.h"  // sim_observe
 #include "tests/lib/sim_data.h"   // sim_copies_start, sim_feed
 #include "tests/lib/sim_member.h" // sim_members_observe
+#include "tests/lib/sim_rules.h"  // sim_rules_observe
 #include "tests/lib/sim_word.h"
 
 #endif

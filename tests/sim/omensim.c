@@ -3,12 +3,12 @@
 // Shape: shell.
 //
 //   omensim --seed N [--count C] [--profile P] [--nodes 3..7] [--seconds S] [--hours H] [--faults MASK] [--trace] [--minimise]
-//           [--lying-disk] [--teeth [NAME]]
+//           [--outcomes] [--lying-disk] [--teeth [NAME]]
 //
 // Faults for S seconds, then none: within 30 s every client's operation must be done, every node have the same map, and gossip
 // find all alive. Ends with 1 where a claim of tests/lib/sim_check.h is broken, and prints the options that replay it.
 // --teeth is for a build with OMEN_TESTING (omensim_bugs): each deliberate error of base/bug.h, or the one named, until a seed
-// of its profile finds it.
+// of its profile finds it. --outcomes leaves out what tests/lib/sim_rules.h looks at.
 // --minimise then leaves out kinds of faults, and time, as long as the seed goes on failing. --lying-disk is a defect put in on
 // purpose, which the checkers must find.
 #include <sys/wait.h>
@@ -33,6 +33,7 @@ deliver(struct sim *sim, const struct sim_event *event)
     if (event->kind == SIM_RAFT) {
         in.kind = TURN_IN_RAFT;
         in.raft = &packet->msg;
+        sim_rules_hear(sim, at, packet);
     } else if (event->kind == SIM_GOSSIP) {
         in.kind = TURN_IN_GOSSIP;
         in.gossip.message = &packet->gossip;
@@ -104,11 +105,14 @@ static void
 defer(struct sim *sim, struct sim_event *event)
 {
     struct sim_node *node = &sim->nodes[event->at];
+    uint64_t until_ns = node->paused_until_ns;
+    if (node->held_until_ns > until_ns) // who comes first out of several mailboxes is chance
+        until_ns += prng_below(&sim->prng, SIM_TURN_NS);
     if (event->kind == SIM_WAKE && event->at_ns == node->wake_at_ns)
-        node->wake_at_ns = node->paused_until_ns;
+        node->wake_at_ns = until_ns;
     if (event->kind == SIM_COPIES && event->at_ns == node->copies_wake_ns)
-        node->copies_wake_ns = node->paused_until_ns;
-    event->at_ns = node->paused_until_ns;
+        node->copies_wake_ns = until_ns;
+    event->at_ns = until_ns;
     sim_push(&sim->heap, *event);
 }
 
@@ -149,6 +153,10 @@ take(struct sim *sim, struct sim_event *event)
     case SIM_FAULT:
         sim_fault_event(sim);
         break;
+    case SIM_FALL:
+        if (event->number == sim->nodes[event->at].life)
+            sim_fall(sim, event->at);
+        break;
     case SIM_HEAL:
         if (sim->faults[event->at].open)
             sim_switch(sim, event->at, false);
@@ -158,8 +166,8 @@ take(struct sim *sim, struct sim_event *event)
             defer(sim, event);
             return;
         }
-        if (sim->nodes[event->at].up &&
-            (event->packet == NULL || !sim->cut[event->from][event->at]))
+        if (sim->nodes[event->at].up && (event->packet == NULL || sim->options.profile->queues ||
+                                         !sim->cut[event->from][event->at]))
             deliver_any(sim, event);
         break;
     }
@@ -233,6 +241,7 @@ close_sim(struct sim *sim)
     }
     free(sim->heap.events);
     free(sim->history);
+    free(sim->commits);
     free(sim->leaders);
     free(sim->ops);
     free(sim->writes);
@@ -326,6 +335,13 @@ run_seed(const struct sim_options *options, struct sim_summary *summary)
     free(sim);
 }
 
+static void
+choose_nodes(struct sim_options *options)
+{
+    if (options->nodes == 0)
+        options->nodes = sim_usual(options->profile->nodes, 3 + 2 * (uint32_t)(options->seed % 2));
+}
+
 // In a process of its own, silent.
 static bool
 fails(const struct sim_options *options)
@@ -352,13 +368,13 @@ static const struct tooth {
     const char *profile;
 } teeth[] = {
     {BUG_ACK_BEFORE_REPLICA, "disks"}, {BUG_ACK_BEFORE_FSYNC, "disks"},
-    {BUG_SKIP_PROMISE, "net"},         {BUG_SHRINK_EARLY, "net"},
+    {BUG_SKIP_PROMISE, "routes"},      {BUG_SHRINK_EARLY, "net"},
     {BUG_NO_PENDING_ADD, "disks"},     {BUG_RESUME_SAME_TERM, "disks"},
-    {BUG_LEASE_IGNORE, "leases"},      {BUG_LEASE_NO_RECHECK, "leases"},
-    {BUG_LEASE_OLD_VIEW, "leases"},    {BUG_LEASE_GRANT_UNCONFIRMED, "deposed"},
+    {BUG_LEASE_IGNORE, "leases"},      {BUG_LEASE_NO_RECHECK, "routes"},
+    {BUG_LEASE_OLD_VIEW, "routes"},    {BUG_LEASE_GRANT_UNCONFIRMED, "deposed"},
     {BUG_APPLY_UNCOMMITTED, "net"},    {BUG_NO_DEDUPE, "net"},
-    {BUG_VOTE_NOT_PERSISTED, "disks"}, {BUG_READINDEX_CTX_REUSE, "deposed"},
-    {BUG_COMMIT_OLD_TERM, "disks"},    {BUG_SINGLE_CHANGE_BUG, "members"},
+    {BUG_VOTE_NOT_PERSISTED, "votes"}, {BUG_READINDEX_CTX_REUSE, "reads"},
+    {BUG_COMMIT_OLD_TERM, "ends"},     {BUG_SINGLE_CHANGE_BUG, "members"},
     {BUG_FORGET_TOMBSTONE, "rot"},     {BUG_CUT_EARLY, "splits"},
     {BUG_CUT_READ_ON, "halves"},
 };
@@ -382,7 +398,8 @@ find(const char *name, uint64_t seeds, const struct sim_options *given)
         bool found = false;
         while (!found && tried < seeds) {
             options.seed = given->seed + tried++;
-            options.nodes = given->nodes != 0 ? given->nodes : 3 + 2 * (uint32_t)(options.seed % 2);
+            options.nodes = given->nodes;
+            choose_nodes(&options);
             found = fails(&options);
         }
         missed += !found;
@@ -492,6 +509,8 @@ take_options(struct wanted *wanted, int argc, char **argv)
             wanted->options.trace = true;
         } else if (strcmp(option, "--minimise") == 0) {
             wanted->smaller = true;
+        } else if (strcmp(option, "--outcomes") == 0) {
+            wanted->options.outcomes = true;
         } else if (strcmp(option, "--lying-disk") == 0) {
             wanted->options.lying_disk = true;
         } else if (strcmp(option, "--teeth") == 0) {
@@ -520,8 +539,7 @@ main(int argc, char **argv)
     for (uint64_t i = 0; i < wanted.count; i++) {
         struct sim_options one = wanted.options;
         one.seed += i;
-        if (one.nodes == 0)
-            one.nodes = 3 + 2 * (uint32_t)(one.seed % 2);
+        choose_nodes(&one);
         if (wanted.smaller)
             minimise(&one);
         else
