@@ -12,6 +12,7 @@ static inline void sim_shard_answer(struct sim *sim, uint32_t at, const struct s
                                     const struct replica_answer *answer);
 static inline void sim_shard_serve(struct sim *sim, const struct sim_env *env, uint64_t request);
 static inline void sim_copies_step(struct sim *sim, uint32_t at, struct copies_input in);
+static inline void sim_router_feed(struct sim *sim, uint32_t at); // sim_router.h
 
 // ---- packets ----
 
@@ -416,6 +417,7 @@ sim_feed(struct sim *sim, uint32_t at)
         node->fed_version = node->turn.map.version;
         sim_copies_step(sim, at,
                         (struct copies_input){.kind = COPIES_IN_MAP, .map = &node->turn.map});
+        sim_router_feed(sim, at);
     }
     if (lease.lease_ns != 0) {
         struct copies_input in = {.kind = COPIES_IN_LEASE};

@@ -10,6 +10,14 @@
 #define OMEN_TESTS_SIM_DATA_H
 #include "tests/lib/sim_copies.h"
 
+// Of what routers send (tests/lib/sim_serve.h, sim_caller_check.h): their numbers, and the high half of their op_ids.
+#define SIM_SUBS_HIGH (UINT64_C(1) << 62)
+#define SIM_CALL_OPS 10u
+static inline void sim_sub_serve(struct sim *sim, const struct sim_env *env, uint64_t request);
+static inline void sim_sub_answer(struct sim *sim, uint32_t at, const struct sim_env *env,
+                                  const struct replica_answer *answer);
+static inline void sim_call_applied(struct sim *sim, uint64_t seq, const struct sim_row *row);
+
 static inline struct sim_shard_history *
 sim_history(struct sim *sim, uint64_t shard)
 {
@@ -34,10 +42,20 @@ sim_shard_applied(struct sim *sim, const struct sim_env *env, uint64_t seq)
     if (!done->known) {
         SIM_REQUIRE(sim, seq == history->last + 1,
                     "nobody applies what is behind a gap of a shard");
-        *done = (struct sim_done){row->term, op, env->sum, row->bytes[0], true, false};
+        *done = (struct sim_done){.term = row->term,
+                                  .op = op,
+                                  .sum = env->sum,
+                                  .key = row->bytes[0],
+                                  .mask = sim_row_mask(row),
+                                  .known = true,
+                                  .erased = row->bytes[1] != 0};
         history->last = seq;
         if (op == 0)
             return;
+        if (row->op_id.high == SIM_CALL_OPS) {
+            sim_call_applied(sim, seq, row);
+            return;
+        }
         struct sim_write_op *write = &sim->writes[op];
         SIM_REQUIRE(sim, write->seq == 0, "exactly once: an operation is done once");
         write->seq = seq;
@@ -138,7 +156,9 @@ static inline void
 sim_shard_serve(struct sim *sim, const struct sim_env *env, uint64_t request)
 {
     struct sim_data_client *client = sim_waiting(sim, request);
-    if (client != NULL)
+    if (request >= SIM_SUBS_HIGH)
+        sim_sub_serve(sim, env, request);
+    else if (client != NULL)
         client->seen = env->cells[client->request.key];
 }
 
@@ -146,6 +166,10 @@ static inline void
 sim_shard_answer(struct sim *sim, uint32_t at, const struct sim_env *env,
                  const struct replica_answer *answer)
 {
+    if (answer->request >= SIM_SUBS_HIGH) {
+        sim_sub_answer(sim, at, env, answer);
+        return;
+    }
     struct sim_shard_history *history = sim_history(sim, env->env.shard);
     struct sim_data_client *client = sim_waiting(sim, answer->request);
     const bool read = client != NULL && client->request.kind >= SIM_READ_STRONG;

@@ -23,6 +23,9 @@ static const struct sim_profile sim_profiles[] = {
     // Leaders of the metadata that do not notice that they are cut off.
     {"deposed", SIM_BIT(SPLIT) | SIM_BIT(CUT) | SIM_BIT(PAUSE), 2500, 8000, 500, 60, true, true,
      true},
+    // Primaries that move while routers are cut off from the map.
+    {"routes", SIM_BIT(CUT) | SIM_BIT(SPLIT) | SIM_BIT(PAUSE) | SIM_BIT(CRASH), 900, 4000, 100, 20,
+     true, false, true},
     // A network that loses, doubles and reorders; copies come and go.
     {"net", SIM_NET | SIM_BIT(CRASH), 700, 4000, 150, 30, true, false, false},
 };

@@ -13,7 +13,8 @@
 
 #define SIM_SHARD_KEYS 4u
 #define SIM_CHUNK_BYTES 4096u
-#define SIM_PAYLOAD_BYTES 16u // key, whether it erases, number of the write
+#define SIM_PAYLOAD_BYTES                                                                          \
+    16u // key, whether it erases, keys where they are several, of which shard; number of the write
 
 struct sim_row {
     uint64_t term, stamp_ms;
@@ -165,6 +166,16 @@ sim_env_sync(struct sim_env *env)
     return ticket.ticket;
 }
 
+// The keys that it writes: the one of the first byte, or those of the third.
+static inline uint32_t
+sim_row_mask(const struct sim_row *row)
+{
+    if (row->kind != REPLICA_ENTRY_OP)
+        return 0;
+    ASSERT(row->bytes[0] < SIM_SHARD_KEYS && row->bytes[2] < 1u << SIM_SHARD_KEYS);
+    return row->bytes[2] != 0 ? row->bytes[2] : 1u << row->bytes[0];
+}
+
 static inline void
 sim_env_apply_row(struct sim_env *env, uint64_t seq)
 {
@@ -175,8 +186,10 @@ sim_env_apply_row(struct sim_env *env, uint64_t seq)
         return;
     uint64_t op;
     memcpy(&op, row->bytes + 8, sizeof op);
-    ASSERT(row->bytes[0] < SIM_SHARD_KEYS);
-    env->cells[row->bytes[0]] = (struct sim_cell){seq, op, row->bytes[1] != 0};
+    const uint32_t mask = sim_row_mask(row);
+    for (uint32_t key = 0; key < SIM_SHARD_KEYS; key++)
+        if (mask >> key & 1)
+            env->cells[key] = (struct sim_cell){seq, op, row->bytes[1] != 0};
 }
 
 static inline void

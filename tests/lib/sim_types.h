@@ -15,6 +15,7 @@
 #define SIM_MS UINT64_C(1000000)
 #define SIM_SECOND (1000 * SIM_MS)
 #define SIM_NODES_MAX 7u
+#define SIM_PLACES_MAX (SIM_NODES_MAX + 1u) // the nodes, and a router of its own
 #define SIM_CLIENTS 6u
 #define SIM_KEYS 4u
 #define SIM_EPOCH_MS UINT64_C(1700000000000)
@@ -89,7 +90,8 @@ struct sim_turn_packet {
 struct sim_done {
     uint64_t term, op, sum;
     uint32_t key;
-    bool known, acked;
+    uint32_t mask; // keys that it writes
+    bool known, acked, erased;
 };
 
 struct sim_shard_history {
@@ -164,7 +166,7 @@ struct sim {
     uint64_t now_ns, hash, events;
     struct sim_node nodes[SIM_NODES_MAX];
     struct sim_client clients[SIM_CLIENTS];
-    bool cut[SIM_NODES_MAX][SIM_NODES_MAX];
+    bool cut[SIM_PLACES_MAX][SIM_PLACES_MAX];
     uint32_t loss, doubled, slow_net, slow_disk[SIM_NODES_MAX]; // open faults of each
     struct {
         enum sim_fault kind;
@@ -197,6 +199,7 @@ struct sim {
     uint64_t leases_changed_ns;
     uint64_t map_seen; // the newest version, by who checked
     uint64_t data_done[5], data_retries, shard_installs, wipes;
+    struct sim_routers *routers; // tests/lib/sim_router.h
 };
 
 #define SIM_REQUIRE(sim, condition, claim)                                                         \

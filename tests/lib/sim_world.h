@@ -14,6 +14,8 @@ static inline void sim_observe(struct sim *sim, uint32_t at);      // tests/lib/
 static inline void sim_copies_start(struct sim *sim, uint32_t at); // tests/lib/sim_copies.h
 static inline void sim_envs_crash(struct sim *sim, uint32_t at);
 static inline void sim_feed(struct sim *sim, uint32_t at);
+static inline void sim_router_open(struct sim *sim, uint32_t at); // tests/lib/sim_router.h
+static inline void sim_router_close(struct sim *sim, uint32_t at);
 
 static inline void
 sim_crash(struct sim *sim, uint32_t at)
@@ -28,6 +30,7 @@ sim_crash(struct sim *sim, uint32_t at)
     sim_envs_crash(sim, at);
     turn_fini(&node->turn);
     copies_fini(&node->copies);
+    sim_router_close(sim, at);
     node->up = false;
     node->paused_until_ns = 0;
     node->life++;
@@ -149,6 +152,7 @@ sim_start(struct sim *sim, uint32_t at)
     const struct turn_config config = sim_turn_config(sim, at);
     turn_init(&node->turn, &config, prng_next(&sim->prng));
     node->up = true;
+    sim_router_open(sim, at);
     const struct turn_durable durable = sim_disk_read(&node->disk);
     sim_copies_start(sim, at);
     sim_step(sim, at, (struct turn_input){.kind = TURN_IN_START, .durable = &durable});
@@ -156,5 +160,6 @@ sim_start(struct sim *sim, uint32_t at)
 
 #include "tests/lib/sim_check.h" // sim_observe
 #include "tests/lib/sim_data.h"  // sim_copies_start, sim_feed
+#include "tests/lib/sim_router.h"
 
 #endif

@@ -112,6 +112,10 @@ take(struct sim *sim, struct sim_event *event)
     sim->now_ns = event->at_ns;
     sim->events++;
     sim_mix(sim, event->at_ns ^ (uint64_t)event->kind << 56 ^ (uint64_t)event->at << 48);
+    if (event->kind >= SIM_SUB) {
+        sim_routers_event(sim, event);
+        return;
+    }
     switch (event->kind) {
     case SIM_CLIENT:
         sim_begin(sim, event->at);
@@ -167,6 +171,7 @@ open_sim(struct sim *sim, const struct sim_options *options)
     memset(sim, 0, sizeof *sim);
     sim->options = *options;
     prng_init(&sim->prng, options->seed);
+    sim_routers_open(sim);
     struct raft_group group = {.count = options->nodes};
     for (uint32_t i = 0; i < options->nodes; i++)
         group.members[i] = (struct raft_member){i + 1, RAFT_VOTER};
@@ -194,6 +199,7 @@ close_sim(struct sim *sim)
         struct sim_event event = sim_pop(&sim->heap);
         sim_free_packet(&event);
     }
+    sim_routers_close(sim);
     for (uint32_t i = 0; i < sim->options.nodes; i++) {
         if (sim->nodes[i].up) {
             turn_fini(&sim->nodes[i].turn);
@@ -217,9 +223,11 @@ close_sim(struct sim *sim)
 static void
 check_liveness(struct sim *sim)
 {
-    const uint64_t done = sim->ops_done;
+    const uint64_t done = sim->ops_done, found = sim->routers->answered[FANOUT_SEARCH];
     run_until(sim, sim->now_ns + LIVENESS_NS / 2);
     SIM_REQUIRE(sim, sim->ops_done > done, "without faults operations go on");
+    SIM_REQUIRE(sim, sim->routers->answered[FANOUT_SEARCH] > found,
+                "without faults searches go on");
     sim->stopped = true;
     run_until(sim, sim->now_ns + LIVENESS_NS / 2);
     for (uint32_t c = 0; c < SIM_CLIENTS; c++)
@@ -239,6 +247,7 @@ check_liveness(struct sim *sim)
         }
     }
     sim_check_whole(sim);
+    sim_routers_check(sim);
     sim_match_logs(sim);
     for (uint64_t op = 1; op <= sim->op_count; op++) {
         const uint64_t at = sim->ops[op].position;
@@ -284,6 +293,7 @@ run_seed(const struct sim_options *options)
     sim_calm(sim);
     check_liveness(sim);
     report(sim);
+    sim_routers_report(sim);
     close_sim(sim);
     free(sim);
 }
@@ -321,7 +331,7 @@ static const struct tooth {
     {BUG_LEASE_OLD_VIEW, "leases"},    {BUG_LEASE_GRANT_UNCONFIRMED, "deposed"},
     {BUG_APPLY_UNCOMMITTED, "net"},    {BUG_NO_DEDUPE, "net"},
     {BUG_VOTE_NOT_PERSISTED, "disks"}, {BUG_READINDEX_CTX_REUSE, "deposed"},
-    {BUG_COMMIT_OLD_TERM, "disks"},
+    {BUG_COMMIT_OLD_TERM, "disks"},    {BUG_STALE_ROUTE, "routes"},
 };
 
 static int
