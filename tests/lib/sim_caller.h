@@ -210,7 +210,9 @@ sim_caller_try(struct sim *sim, uint32_t c)
     sim_router_hints(sim, at);
     const bool patient =
         !sim->stopped && sim_caller_draw(sim, 1000) < sim->options.profile->patient;
-    const uint64_t length_ns = (patient ? 6000 : 300 + sim_caller_draw(sim, 900)) * SIM_MS;
+    const bool hasty = !sim->stopped && !patient && sim_caller_draw(sim, 3) == 0;
+    const uint64_t length_ns =
+        (patient ? 6000 : (hasty ? 20 : 300) + sim_caller_draw(sim, hasty ? 150 : 900)) * SIM_MS;
     struct sim_call *call = sim_call_new(sim, c, place);
     call->start.deadline_ns = sim_place_time(sim, at) + length_ns;
     caller->call = call->id;
