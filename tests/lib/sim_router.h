@@ -15,7 +15,7 @@
 #define SIM_NUMBERS_MAX 64u // of nodes in the map
 
 // Lent to a fan-out.
-struct sim_table {
+struct sim_routes {
     struct routes routes;
     uint32_t places[SIM_NUMBERS_MAX]; // of a node by its number, one more; 0: nobody
 };
@@ -55,7 +55,7 @@ struct sim_sub_cancel {
 
 struct sim_map_packet {
     uint64_t life; // of who asks
-    struct sim_table table;
+    struct sim_routes table;
     uint32_t row_count;
     struct route rows[];
 };
@@ -82,7 +82,7 @@ struct sim_call {
 
 struct sim_place {
     struct fanout *fanout; // NULL: down
-    struct sim_table *table;
+    struct sim_routes *table;
     struct sim_call *calls;
     struct sim_sub *subs; // of this node's copies, under way
     uint64_t life, wake_ns, rate;
@@ -298,7 +298,7 @@ sim_router_open(struct sim *sim, uint32_t at)
 }
 
 static inline void
-sim_table_free(struct sim_table *table)
+sim_routes_free(struct sim_routes *table)
 {
     if (table != NULL)
         routes_fini(&table->routes);
@@ -337,27 +337,27 @@ sim_router_close(struct sim *sim, uint32_t at)
     while (place->calls != NULL)
         sim_call_free(place, place->calls);
     sim_subs_free(place);
-    sim_table_free(place->table);
+    sim_routes_free(place->table);
     place->table = NULL;
 }
 
 // ---- maps ----
 
-static inline struct sim_table *
-sim_table_new(void)
+static inline struct sim_routes *
+sim_routes_new(void)
 {
-    struct sim_table *table = calloc(1, sizeof *table);
+    struct sim_routes *table = calloc(1, sizeof *table);
     ASSERT(table != NULL);
     return table;
 }
 
 static inline void
-sim_router_give(struct sim *sim, uint32_t at, struct sim_table *table)
+sim_router_give(struct sim *sim, uint32_t at, struct sim_routes *table)
 {
     struct sim_place *place = &sim->routers->places[at];
-    struct sim_table *before = place->table;
+    struct sim_routes *before = place->table;
     if (before != NULL && before->routes.version >= table->routes.version) {
-        sim_table_free(table);
+        sim_routes_free(table);
         return;
     }
     place->table = table;
@@ -365,14 +365,14 @@ sim_router_give(struct sim *sim, uint32_t at, struct sim_table *table)
     sim_router_step(sim, at,
                     (struct fanout_input){.kind = FANOUT_IN_ROUTES, .routes = &table->routes}, NULL,
                     NULL);
-    sim_table_free(before);
+    sim_routes_free(before);
 }
 
 // The table of a node's map, for whoever is in `zone`.
-static inline struct sim_table *
-sim_table_of(const struct map *map, char zone)
+static inline struct sim_routes *
+sim_routes_of(const struct map *map, char zone)
 {
-    struct sim_table *table = sim_table_new();
+    struct sim_routes *table = sim_routes_new();
     const struct map_name name = {.count = 1, .bytes = {zone}};
     const struct map *published;
     omen_status status = map_publish(map, &published);
@@ -391,13 +391,13 @@ sim_table_of(const struct map *map, char zone)
 static inline void
 sim_router_feed(struct sim *sim, uint32_t at)
 {
-    sim_router_give(sim, at, sim_table_of(&sim->nodes[at].turn.map, 'z'));
+    sim_router_give(sim, at, sim_routes_of(&sim->nodes[at].turn.map, 'z'));
 }
 
 static inline void
 sim_map_ask(struct sim *sim, uint32_t at, uint32_t from, uint64_t life)
 {
-    struct sim_table *table = sim_table_of(&sim->nodes[at].turn.map, 'y');
+    struct sim_routes *table = sim_routes_of(&sim->nodes[at].turn.map, 'y');
     const size_t bytes =
         sizeof(struct sim_map_packet) + table->routes.count * sizeof *table->routes.rows;
     struct sim_map_packet *packet = calloc(1, bytes);
@@ -410,7 +410,7 @@ sim_map_ask(struct sim *sim, uint32_t at, uint32_t from, uint64_t life)
     if (sim_copies(sim, at, from) > 0)
         sim_router_send(sim, SIM_MAP, at, from, packet, bytes);
     free(packet);
-    sim_table_free(table);
+    sim_routes_free(table);
 }
 
 static inline void
@@ -418,7 +418,7 @@ sim_map_take(struct sim *sim, uint32_t at, const struct sim_map_packet *packet)
 {
     if (packet->life != sim->routers->places[at].life || packet->table.routes.version == 0)
         return;
-    struct sim_table *table = sim_table_new();
+    struct sim_routes *table = sim_routes_new();
     memcpy(table->places, packet->table.places, sizeof table->places);
     routes_init(&table->routes, packet->table.routes.version);
     omen_status status = OMEN_OK;
