@@ -118,7 +118,7 @@ sim_caller_is_done(struct sim *sim, struct sim_caller *caller, const struct sim_
     return true;
 }
 
-static inline void
+void
 sim_call_answered(struct sim *sim, uint32_t at, struct sim_call *call,
                   const struct fanout_answer *answer)
 {

@@ -35,7 +35,7 @@ sim_report_of(const struct fanout_report *reports, uint32_t count, uint32_t poin
 }
 
 // The entry of a call's operation was applied for the first time.
-static inline void
+void
 sim_call_applied(struct sim *sim, uint64_t seq, const struct sim_row *row)
 {
     struct sim_call_op *op = &sim->routers->ops[row->op_id.low];

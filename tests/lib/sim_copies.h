@@ -3,6 +3,7 @@
 // Shape: shell, simulated.
 #ifndef OMEN_TESTS_SIM_COPIES_H
 #define OMEN_TESTS_SIM_COPIES_H
+#include "tests/lib/sim_hooks.h"
 #include "tests/lib/sim_net.h"
 
 static inline void sim_shard_applied(struct sim *sim, const struct sim_env *env,
@@ -12,7 +13,6 @@ static inline void sim_shard_answer(struct sim *sim, uint32_t at, const struct s
                                     const struct replica_answer *answer);
 static inline void sim_shard_serve(struct sim *sim, const struct sim_env *env, uint64_t request);
 static inline void sim_copies_step(struct sim *sim, uint32_t at, struct copies_input in);
-static inline void sim_router_feed(struct sim *sim, uint32_t at); // sim_router.h
 
 // ---- packets ----
 

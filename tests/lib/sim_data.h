@@ -9,14 +9,7 @@
 #ifndef OMEN_TESTS_SIM_DATA_H
 #define OMEN_TESTS_SIM_DATA_H
 #include "tests/lib/sim_copies.h"
-
-// Of what routers send (tests/lib/sim_serve.h, sim_caller_check.h): their numbers, and the high half of their op_ids.
-#define SIM_SUBS_HIGH (UINT64_C(1) << 62)
-#define SIM_CALL_OPS 10u
-static inline void sim_sub_serve(struct sim *sim, const struct sim_env *env, uint64_t request);
-static inline void sim_sub_answer(struct sim *sim, uint32_t at, const struct sim_env *env,
-                                  const struct replica_answer *answer);
-static inline void sim_call_applied(struct sim *sim, uint64_t seq, const struct sim_row *row);
+#include "tests/lib/sim_hooks.h"
 
 static inline struct sim_shard_history *
 sim_history(struct sim *sim, uint64_t shard)

@@ -5,7 +5,6 @@
 #define OMEN_TESTS_SIM_FAULT_H
 #include "tests/lib/sim_check.h"
 #include "tests/lib/sim_data.h"
-#include "tests/lib/sim_routers.h"
 
 static inline const char *
 sim_fault_name(enum sim_fault kind)

@@ -105,8 +105,8 @@ struct sim_routers {
     uint64_t answered[4], partial, failed; // by kind
 };
 
-static inline void sim_call_answered(struct sim *sim, uint32_t at, struct sim_call *call,
-                                     const struct fanout_answer *answer); // sim_caller.h
+void sim_call_answered(struct sim *sim, uint32_t at, struct sim_call *call,
+                       const struct fanout_answer *answer); // sim_caller.h
 
 static inline uint64_t
 sim_place_time(const struct sim *sim, uint32_t at)
@@ -271,7 +271,7 @@ sim_router_step(struct sim *sim, uint32_t at, struct fanout_input in, struct sim
 
 // ---- lives ----
 
-static inline void
+void
 sim_router_open(struct sim *sim, uint32_t at)
 {
     struct sim_place *place = &sim->routers->places[at];
@@ -317,7 +317,7 @@ sim_subs_free(struct sim_place *place)
 }
 
 // With all that it knows. Its clients hear nothing.
-static inline void
+void
 sim_router_close(struct sim *sim, uint32_t at)
 {
     struct sim_place *place = &sim->routers->places[at];
@@ -388,7 +388,7 @@ sim_routes_of(const struct map *map, char zone)
 }
 
 // A node has applied a newer map.
-static inline void
+void
 sim_router_feed(struct sim *sim, uint32_t at)
 {
     sim_router_give(sim, at, sim_routes_of(&sim->nodes[at].turn.map, 'z'));

@@ -5,7 +5,7 @@
 #define OMEN_TESTS_SIM_ROUTERS_H
 #include "tests/lib/sim_caller.h"
 
-static inline void
+void
 sim_routers_open(struct sim *sim)
 {
     struct sim_routers *routers = calloc(1, sizeof *routers);
@@ -22,7 +22,7 @@ sim_routers_open(struct sim *sim)
     sim_push(&sim->heap, (struct sim_event){.at_ns = 2 * SIM_SECOND, .kind = SIM_ROUTER_FAULT});
 }
 
-static inline void
+void
 sim_routers_close(struct sim *sim)
 {
     for (uint32_t i = 0; i < sim->routers->count; i++)
@@ -33,7 +33,7 @@ sim_routers_close(struct sim *sim)
 }
 
 // No more faults.
-static inline void
+void
 sim_routers_calm(struct sim *sim)
 {
     sim->routers->places[sim->routers->count - 1].paused_until_ns = 0;
@@ -87,7 +87,7 @@ sim_router_arrive(struct sim *sim, struct sim_event *event)
         free(event->packet);
 }
 
-static inline void
+void
 sim_routers_event(struct sim *sim, struct sim_event *event)
 {
     switch (event->kind) {
@@ -110,8 +110,14 @@ sim_routers_event(struct sim *sim, struct sim_event *event)
     }
 }
 
+uint64_t
+sim_routers_found(const struct sim *sim)
+{
+    return sim->routers->answered[FANOUT_SEARCH];
+}
+
 // After the faults.
-static inline void
+void
 sim_routers_check(struct sim *sim)
 {
     const struct sim_routers *routers = sim->routers;
@@ -127,7 +133,7 @@ sim_routers_check(struct sim *sim)
     }
 }
 
-static inline void
+void
 sim_routers_report(struct sim *sim)
 {
     struct sim_routers *routers = sim->routers;

@@ -127,7 +127,7 @@ sim_sub_free(struct sim_place *place, struct sim_sub *sub)
 }
 
 // A replica says that this strong read is to be done now; it may say so again.
-static inline void
+void
 sim_sub_serve(struct sim *sim, const struct sim_env *env, uint64_t request)
 {
     struct sim_sub *sub = NULL;
@@ -157,7 +157,7 @@ sim_sub_acked(struct sim *sim, const struct sim_env *env, const struct sim_sub *
     sim_check_acked(sim, history, answer->seq);
 }
 
-static inline void
+void
 sim_sub_answer(struct sim *sim, uint32_t at, const struct sim_env *env,
                const struct replica_answer *answer)
 {

@@ -8,14 +8,13 @@
 // hash, on every run and build type.
 #ifndef OMEN_TESTS_SIM_WORLD_H
 #define OMEN_TESTS_SIM_WORLD_H
+#include "tests/lib/sim_hooks.h"
 #include "tests/lib/sim_net.h"
 
 static inline void sim_observe(struct sim *sim, uint32_t at);      // tests/lib/sim_check.h
 static inline void sim_copies_start(struct sim *sim, uint32_t at); // tests/lib/sim_copies.h
 static inline void sim_envs_crash(struct sim *sim, uint32_t at);
 static inline void sim_feed(struct sim *sim, uint32_t at);
-static inline void sim_router_open(struct sim *sim, uint32_t at); // tests/lib/sim_router.h
-static inline void sim_router_close(struct sim *sim, uint32_t at);
 
 static inline void
 sim_crash(struct sim *sim, uint32_t at)
@@ -160,6 +159,5 @@ sim_start(struct sim *sim, uint32_t at)
 
 #include "tests/lib/sim_check.h" // sim_observe
 #include "tests/lib/sim_data.h"  // sim_copies_start, sim_feed
-#include "tests/lib/sim_router.h"
 
 #endif

@@ -223,11 +223,10 @@ close_sim(struct sim *sim)
 static void
 check_liveness(struct sim *sim)
 {
-    const uint64_t done = sim->ops_done, found = sim->routers->answered[FANOUT_SEARCH];
+    const uint64_t done = sim->ops_done, found = sim_routers_found(sim);
     run_until(sim, sim->now_ns + LIVENESS_NS / 2);
     SIM_REQUIRE(sim, sim->ops_done > done, "without faults operations go on");
-    SIM_REQUIRE(sim, sim->routers->answered[FANOUT_SEARCH] > found,
-                "without faults searches go on");
+    SIM_REQUIRE(sim, sim_routers_found(sim) > found, "without faults searches go on");
     sim->stopped = true;
     run_until(sim, sim->now_ns + LIVENESS_NS / 2);
     for (uint32_t c = 0; c < SIM_CLIENTS; c++)
