@@ -317,7 +317,7 @@ fails(const struct sim_options *options)
 }
 
 #ifdef OMEN_TESTING
-// Where an error shows best. Not here: stale_route and forget_tombstone have no place in these machines yet, and the simulation
+// Where an error shows best. Not here: forget_tombstone has no place in these machines yet, and the simulation
 // changes no members of raft's group (single_change_bug; tests/unit/raft/test_mutants.c finds it).
 static const struct tooth {
     enum bug bug;
