@@ -135,14 +135,14 @@ enum tier { TIER_READY, TIER_BUSY, TIER_DEAD, TIER_ASKED, TIER_REFUSED, TIERS };
 
 // The lower the better; whom there is no better than is still asked.
 static enum tier
-tier_of(struct fanout *fanout, const struct fanout_part *part, uint32_t number)
+tier_of(const struct fanout *fanout, const struct fanout_part *part, const struct route_copy *copy)
 {
-    const struct fanout_node *node = fanout_node_find(fanout, number);
-    if (fanout_has_refused(part, number))
+    const struct fanout_node *node = &fanout->nodes[copy->place];
+    if (fanout_has_refused(part, copy->node))
         return TIER_REFUSED;
-    if (flies_to(part, number))
+    if (part->tries > 0 && flies_to(part, copy->node))
         return TIER_ASKED;
-    if (node == NULL || node->dead)
+    if (node->dead)
         return TIER_DEAD;
     if (node->draining || node->avoid_until_ns > fanout->now_ns)
         return TIER_BUSY;
@@ -151,12 +151,10 @@ tier_of(struct fanout *fanout, const struct fanout_part *part, uint32_t number)
 
 // At most 2^36 * 2^17 * 1000.
 static uint64_t
-score(struct fanout *fanout, const struct route_copy *copy)
+score(const struct fanout *fanout, const struct route_copy *copy)
 {
-    const struct fanout_node *node = fanout_node_find(fanout, copy->node);
+    const struct fanout_node *node = &fanout->nodes[copy->place];
     const uint64_t weight = copy->near ? 100 : fanout->config.far_percent;
-    if (node == NULL)
-        return NEVER;
     return (remembered(fanout, node) + 1) *
            (fanout_min(node->outstanding, QUEUE_MAX) + node->queue + 1) * weight;
 }
@@ -191,7 +189,7 @@ choose_any(struct fanout *fanout, const struct fanout_part *part, const struct r
     enum tier best = TIERS;
     for (uint32_t i = 0; i < row->copy_count; i++) {
         const struct route_copy *copy = &row->copies[i];
-        const enum tier tier = tier_of(fanout, part, copy->node);
+        const enum tier tier = tier_of(fanout, part, copy);
         if (tier > worst || tier > best)
             continue;
         if (tier < best) {

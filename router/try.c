@@ -116,7 +116,7 @@ send(struct fanout_turn *turn, uint32_t at, const struct route *row, const struc
                                      .after_seq = token.seq,
                                      .sent_ns = fanout->now_ns,
                                      .lapse_ns = lapse_at(fanout, request)};
-    fanout_node_find(fanout, copy->node)->outstanding++; // every copy of the table has its node
+    fanout->nodes[copy->place].outstanding++;
     fanout->counters.sends++;
     if (part->tries++ == 0)
         earn_hedge(fanout, request, part, row);
@@ -189,8 +189,8 @@ route(struct fanout_turn *turn, uint32_t at)
         return NULL;
     }
     struct fanout_part *part = &fanout->parts[at];
-    const struct route *row =
-        routes_find(fanout->routes, fanout_request_of(fanout, part)->start.collection, part->first);
+    const struct route *row = routes_find_near(
+        fanout->routes, fanout_request_of(fanout, part)->start.collection, part->first, part->row);
     if (row == NULL) {
         part->status = OMEN_E_STALE_MAP;
         part->stale = true;
@@ -289,7 +289,8 @@ uint64_t
 fanout_part_advance(struct fanout_turn *turn, uint32_t at)
 {
     struct fanout *fanout = turn->fanout;
-    part_lapse(fanout, &fanout->parts[at]);
+    if (fanout->parts[at].tries > 0)
+        part_lapse(fanout, &fanout->parts[at]);
     if (fanout->parts[at].due_ns <= fanout->now_ns)
         part_try(turn, at);
     if (fanout->parts[at].state == FANOUT_PART_WAITS &&

@@ -3,6 +3,7 @@
 // Shape: shell, simulated.
 #ifndef OMEN_TESTS_SIM_COPIES_H
 #define OMEN_TESTS_SIM_COPIES_H
+#include "tests/lib/sim_hooks.h"
 #include "tests/lib/sim_line.h"
 
 static inline void sim_shard_applied(struct sim *sim, const struct sim_env *env,
@@ -453,6 +454,7 @@ sim_feed(struct sim *sim, uint32_t at)
         sim_read_lines(sim, &node->turn.map);
         sim_copies_step(sim, at,
                         (struct copies_input){.kind = COPIES_IN_MAP, .map = &node->turn.map});
+        sim_router_feed(sim, at);
     }
     if (lease.lease_ns != 0) {
         struct copies_input in = {.kind = COPIES_IN_LEASE};

@@ -9,6 +9,7 @@
 #ifndef OMEN_TESTS_SIM_DATA_H
 #define OMEN_TESTS_SIM_DATA_H
 #include "tests/lib/sim_copies.h"
+#include "tests/lib/sim_hooks.h"
 #include "tests/lib/sim_plan.h"
 
 // ---- what copies do ----
@@ -44,10 +45,19 @@ sim_shard_applied(struct sim *sim, const struct sim_env *env, uint64_t seq)
     SIM_REQUIRE(sim, seq == history->last + 1, "nobody applies what is behind a gap of a shard");
     SIM_REQUIRE(sim, !history->ended || seq <= history->end,
                 "a shard that was cut commits nothing more");
-    *done = (struct sim_done){row->term, op, row->bytes[0], true, false};
+    *done = (struct sim_done){.term = row->term,
+                              .op = op,
+                              .key = row->bytes[0],
+                              .mask = sim_row_mask(row),
+                              .known = true,
+                              .erased = row->bytes[1] != 0};
     history->last = seq;
     if (op == 0)
         return;
+    if (row->op_id.high == SIM_CALL_OPS) {
+        sim_call_applied(sim, seq, row);
+        return;
+    }
     struct sim_write_op *write = &sim->writes[op];
     SIM_REQUIRE(sim, write->seq == 0, "exactly once: an operation is done once");
     write->seq = seq;
@@ -146,6 +156,8 @@ static inline bool
 sim_shard_serve(struct sim *sim, const struct sim_env *env, uint64_t request)
 {
     struct sim_data_client *client = sim_waiting(sim, request);
+    if (request >= SIM_SUBS_HIGH)
+        return sim_sub_serve(sim, env, request);
     if (client == NULL)
         return true;
     client->seen = env->table.cells[client->request.key];
@@ -157,6 +169,10 @@ static inline void
 sim_shard_answer(struct sim *sim, uint32_t at, const struct sim_env *env,
                  const struct replica_answer *answer)
 {
+    if (answer->request >= SIM_SUBS_HIGH) {
+        sim_sub_answer(sim, at, env, answer);
+        return;
+    }
     struct sim_shard_history *history = sim_history(sim, env->env.shard);
     struct sim_data_client *client = sim_waiting(sim, answer->request);
     const bool read = client != NULL && client->request.kind >= SIM_READ_STRONG;

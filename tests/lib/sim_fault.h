@@ -20,8 +20,8 @@ sim_fault_name(enum sim_fault kind)
 static inline void
 sim_cut_halves(struct sim *sim, uint32_t side, bool on)
 {
-    for (uint32_t a = 0; a < sim->options.nodes; a++)
-        for (uint32_t b = 0; b < sim->options.nodes; b++)
+    for (uint32_t a = 0; a <= sim->options.nodes; a++) // the last is the router
+        for (uint32_t b = 0; b <= sim->options.nodes; b++)
             if ((side >> a & 1) != (side >> b & 1))
                 sim->cut[a][b] = on;
 }
@@ -343,6 +343,7 @@ sim_calm(struct sim *sim)
         sim->nodes[i].paused_until_ns = sim->nodes[i].held_until_ns = 0;
         sim_start(sim, i);
     }
+    sim_routers_calm(sim);
 }
 
 #endif

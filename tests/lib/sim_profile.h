@@ -50,6 +50,15 @@ static const struct sim_profile sim_profiles[] = {
      .fast_leases = true,
      .no_check_quorum = true,
      .quiet_settings = true},
+    // Primaries that move while routers are cut off from the map.
+    {.name = "routers",
+     .fault_mask = SIM_BIT(CUT) | SIM_BIT(SPLIT) | SIM_BIT(PAUSE) | SIM_BIT(CRASH),
+     .gap_ms = 900,
+     .length_ms = 4000,
+     .patient = 100,
+     .strong = 20,
+     .fast_leases = true,
+     .quiet_settings = true},
     // A network that loses, doubles and reorders; copies come and go.
     {.name = "net",
      .fault_mask = SIM_NET | SIM_BIT(CRASH),

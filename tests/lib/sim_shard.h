@@ -13,7 +13,8 @@
 #include "tests/lib/sim_rot.h"
 
 #define SIM_CHUNK_BYTES 4096u
-#define SIM_PAYLOAD_BYTES 16u // key, whether it erases, number of the write
+#define SIM_PAYLOAD_BYTES                                                                          \
+    16u // key, whether it erases, keys where they are several, of which shard; number of the write
 
 struct sim_row {
     uint64_t term, stamp_ms;
@@ -171,32 +172,32 @@ sim_env_sync(struct sim_env *env)
     return ticket.ticket;
 }
 
-// What stands at seq, for the table; false: nothing, or nothing for this shard.
-static inline bool
-sim_env_row(const struct sim_env *env, uint64_t seq, uint32_t *key, struct sim_cell *cell)
+// The keys that it writes: the one of the first byte, or those of the third.
+static inline uint32_t
+sim_row_mask(const struct sim_row *row)
 {
-    const struct sim_row *row = &env->log[seq];
     if (row->kind != REPLICA_ENTRY_OP)
-        return false;
-    ASSERT(row->bytes[0] < SIM_SHARD_KEYS);
-    *key = row->bytes[0];
-    *cell = (struct sim_cell){.seq = seq, .erased = row->bytes[1]};
-    memcpy(&cell->op, row->bytes + 8, sizeof cell->op);
-    return sim_covers(env->range, *key);
+        return 0;
+    ASSERT(row->bytes[0] < SIM_SHARD_KEYS && row->bytes[2] < 1u << SIM_SHARD_KEYS);
+    return row->bytes[2] != 0 ? row->bytes[2] : 1u << row->bytes[0];
 }
 
 static inline void
 sim_env_apply_row(struct sim_env *env, uint64_t seq)
 {
     const struct sim_row *row = &env->log[seq];
-    uint32_t key;
-    struct sim_cell cell;
+    const uint32_t mask = sim_row_mask(row);
+    struct sim_cell cell = {.seq = seq, .erased = row->bytes[1]};
+    memcpy(&cell.op, row->bytes + 8, sizeof cell.op);
+    bool ours = row->kind != REPLICA_ENTRY_OP;
     env->applied_seq = seq;
-    if (sim_env_row(env, seq, &key, &cell))
-        env->table.cells[key] = cell;
-    else if (row->kind == REPLICA_ENTRY_OP)
-        return; // the other half's
-    env->sum = mix64(env->sum ^ hash_bytes(row->bytes, row->byte_count) ^ row->op_id.low) + seq;
+    for (uint32_t key = 0; key < SIM_SHARD_KEYS; key++)
+        if ((mask >> key & 1) != 0 && sim_covers(env->range, key)) {
+            env->table.cells[key] = cell;
+            ours = true;
+        }
+    if (ours) // and not the other half's alone
+        env->sum = mix64(env->sum ^ hash_bytes(row->bytes, row->byte_count) ^ row->op_id.low) + seq;
 }
 
 // As if no more had been applied. What was applied before stays as it was, right or wrong.

@@ -16,6 +16,7 @@
 #define SIM_MS UINT64_C(1000000)
 #define SIM_SECOND (1000 * SIM_MS)
 #define SIM_NODES_MAX 7u
+#define SIM_PLACES_MAX (SIM_NODES_MAX + 1u) // the nodes, and a router of its own
 #define SIM_CLIENTS 6u
 #define SIM_KEYS 4u
 #define SIM_EPOCH_MS UINT64_C(1700000000000)
@@ -137,7 +138,8 @@ struct sim_turn_packet {
 struct sim_done {
     uint64_t term, op;
     uint32_t key;
-    bool known, acked;
+    uint32_t mask; // keys that it writes
+    bool known, acked, erased;
 };
 
 struct sim_sum { // of what a shard holds at a place
@@ -253,7 +255,7 @@ struct sim {
     uint64_t now_ns, hash, events;
     struct sim_node nodes[SIM_NODES_MAX];
     struct sim_client clients[SIM_CLIENTS];
-    bool cut[SIM_NODES_MAX][SIM_NODES_MAX];
+    bool cut[SIM_PLACES_MAX][SIM_PLACES_MAX];
     uint32_t loss, doubled, slow_net, slow_disk[SIM_NODES_MAX]; // open faults of each
     struct {
         enum sim_fault kind;
@@ -294,6 +296,7 @@ struct sim {
     uint64_t drains, preferred;      // by an operator
     uint64_t words;                  // of the failure detector to copies
     uint64_t shrinks, shrinks_early; // copies that are to leave the set; before the whole wait
+    struct sim_routers *routers;     // tests/lib/sim_router.h
 };
 
 #define SIM_REQUIRE(sim, condition, claim)                                                         \

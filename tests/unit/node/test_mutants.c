@@ -1,7 +1,9 @@
-// tests/unit/node/test_mutants.c -- a snapshot that forgets what was deleted is caught by comparing what both ends hold.
+// tests/unit/node/test_mutants.c -- a snapshot that forgets what was deleted is caught by comparing what both ends hold, and
+// a read that an old map routed by who is asked.
 //
 // Shape: shell. Links the machines with OMEN_TESTING. NODE_TABLE=1 prints how many seeds it took.
 #include "base/prng.h"
+#include "node/admit.h"
 #include "tests/lib/check_main.h"
 #include "tests/lib/mutants.h"
 #include "tests/lib/sim_table.h"
@@ -54,6 +56,29 @@ START_TEST(a_half_takes_its_own_keys_only)
 }
 END_TEST
 
+START_TEST(a_read_that_was_routed_by_an_old_map_is_answered_only_by_mistake)
+{
+    struct copy copy = {.env = {.uuid = {1, 2}, .shard = 7},
+                        .made = true,
+                        .named = true,
+                        .row = {.id = 7, .last = 200, .cfg_ver = 9, .status = SHARD_RETIRED}};
+    struct copy *rows[] = {&copy};
+    const struct copies copies = {.rows = rows, .count = 1, .room = 1, .node = 1};
+    struct fanout_send request = {.kind = FANOUT_SEARCH,
+                                  .consistency = FANOUT_STRONG,
+                                  .copy_high = 1,
+                                  .copy_low = 2,
+                                  .shard = 7,
+                                  .cfg_ver = 8,
+                                  .last = 200};
+    ck_assert_int_eq(copies_admit(&copies, &request).status, OMEN_E_STALE_MAP);
+    bug_choose(BUG_STALE_ROUTE);
+    ck_assert_int_eq(copies_admit(&copies, &request).how, ADMIT_SERVE);
+    request.kind = FANOUT_WRITE;
+    ck_assert_int_eq(copies_admit(&copies, &request).status, OMEN_E_STALE_MAP);
+}
+END_TEST
+
 static Suite *
 mutants_suite(void)
 {
@@ -62,6 +87,7 @@ mutants_suite(void)
     tcase_add_test(tcase, a_snapshot_that_forgets_what_was_deleted_is_caught);
     tcase_add_loop_test(tcase, a_snapshot_with_what_was_deleted_makes_both_ends_alike, 0, 200);
     tcase_add_test(tcase, a_half_takes_its_own_keys_only);
+    tcase_add_test(tcase, a_read_that_was_routed_by_an_old_map_is_answered_only_by_mistake);
     suite_add_tcase(suite, tcase);
     return suite;
 }
