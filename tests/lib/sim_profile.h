@@ -97,16 +97,20 @@ static const struct sim_profile sim_profiles[] = {
      .fast_leases = true,
      .quiet_settings = true,
      .splits = 250},
-    // The same, seldom, and with nodes that do not hear from the metadata's leader while they hear each other; their clients read.
+    // The same, seldom, and with nodes that do not hear from the metadata's leader while they hear each other; their clients read,
+    // where they read before (cut_read_on).
     {.name = "halves",
      .fault_mask = SIM_BIT(CUT) | SIM_BIT(PAUSE),
      .gap_ms = 400,
      .length_ms = 6000,
-     .patient = 500,
-     .strong = 75,
+     .patient = 50,
+     .strong = 60,
      .fast_leases = true,
      .quiet_settings = true,
-     .splits = 30},
+     .think_ms = 40,
+     .patience_ms = 400,
+     .sticky = 700,
+     .splits = 60},
     // Who votes forgets it: two candidates of a term, the disk of one slow, so that its request comes when the node that
     // voted for the other has crashed and is back. Then a term has two leaders (vote_not_persisted).
     {.name = "votes",
