@@ -41,8 +41,8 @@ sim_rules_hear(struct sim *sim, uint32_t at, const struct sim_packet *packet)
     const struct raft *raft = &sim->nodes[at].turn.raft;
     if (packet->msg.kind != RAFT_HEARTBEAT_RESP || packet->msg.term != raft->term)
         return;
-    const uint32_t from = member_find(&raft->group, packet->msg.from);
-    if (from < RAFT_MEMBERS_MAX && packet->sent_ns > rules->heard_ns[from])
+    const uint32_t from = sim_at_of(sim, packet->msg.from);
+    if (from != SIM_NOWHERE && packet->sent_ns > rules->heard_ns[from])
         rules->heard_ns[from] = packet->sent_ns;
 }
 
@@ -60,11 +60,14 @@ sim_rules_reads(const struct sim *sim, struct sim_rules *rules, const struct tur
                 const struct raft_output *out)
 {
     const struct raft *raft = &turn->raft;
-    uint64_t heard[RAFT_MEMBERS_MAX];
-    memcpy(heard, rules->heard_ns, sizeof heard);
-    const uint32_t self = member_find(&raft->group, raft->config.id);
-    if (self < RAFT_MEMBERS_MAX)
-        heard[self] = sim->now_ns;
+    uint64_t heard[RAFT_MEMBERS_MAX] = {0};
+    for (uint32_t i = 0; i < raft->group.count; i++) {
+        const uint32_t member = sim_at_of(sim, raft->group.members[i].id);
+        if (raft->group.members[i].id == raft->config.id)
+            heard[i] = sim->now_ns;
+        else if (member != SIM_NOWHERE)
+            heard[i] = rules->heard_ns[member];
+    }
     const uint64_t confirmed_ns = quorum_position(&raft->group, heard);
     for (uint32_t i = 0; i < out->read_count; i++) {
         const uint32_t read = sim_rules_find(rules, out->reads[i].read_id);
