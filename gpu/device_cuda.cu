@@ -81,6 +81,8 @@ static cudaError_t
 device_fill_in(struct device *device)
 {
     int shared = 0;
+    const char *by = getenv("OMEN_GPU_NEAREST");
+    device->nearest_by = by != NULL && strcmp(by, "mma") == 0 ? NEAREST_BY_MMA : NEAREST_BY_BEST;
     cudaError_t code = cudaSetDevice(device->ordinal);
     if (code == cudaSuccess)
         code = cudaDeviceGetAttribute(&device->processors, cudaDevAttrMultiProcessorCount,
@@ -117,13 +119,14 @@ cuda_open(uint32_t ordinal, struct device **out, struct omen_error *error)
     if (device == NULL)
         return error_set(error, OMEN_E_NO_MEMORY, "no memory for a device");
     device->ordinal = (int)ordinal;
-    int major = 0;
-    (void)cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device->ordinal);
-    if (major < 8) {
+    (void)cudaDeviceGetAttribute(&device->major, cudaDevAttrComputeCapabilityMajor,
+                                 device->ordinal);
+    if (device->major < 8) {
+        (void)error_set(error, OMEN_E_UNSUPPORTED,
+                        "CUDA device %u has compute capability %d.x; 8.0 is needed", ordinal,
+                        device->major);
         mem_free(device);
-        return error_set(error, OMEN_E_UNSUPPORTED,
-                         "CUDA device %u has compute capability %d.x; 8.0 is needed", ordinal,
-                         major);
+        return OMEN_E_UNSUPPORTED;
     }
     code = device_fill_in(device);
     if (code != cudaSuccess) {
