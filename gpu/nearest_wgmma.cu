@@ -129,16 +129,16 @@ __launch_bounds__(TILE) columns_kernel(struct device_rows base, struct tile_colu
 }
 
 #if HOPPER_CODE
-struct block {
-    uint64_t queries_came, came[STAGES_MAX], left[STAGES_MAX];
+struct barriers {
+    uint64_t queries, came[STAGES_MAX], left[STAGES_MAX];
 };
 
 struct view {
-    uint8_t *queries, *stages; // chunks x GROUPS x GROUP_BYTES; stages x STAGE_BYTES
+    uint32_t queries, stages; // addresses: chunks x GROUPS x GROUP_BYTES; stages x STAGE_BYTES
+    uint32_t queries_came, came, left;
     struct tile_columns *columns; // stages + 1
     uint64_t *queues;             // GROUPS x 64 x QUEUE
     struct query *own;            // GROUPS x 64
-    struct block *block;
 };
 
 // ---- what walks have in common ----
@@ -165,28 +165,27 @@ copy_all(const struct plan &plan, const struct view &view, const CUtensorMap *qu
          const CUtensorMap *base)
 {
     const bool one = threadIdx.x % GROUP_THREADS == 0;
-    struct block *const block = view.block;
     if (one) {
-        barrier_expect(&block->queries_came, plan.chunks * groups * GROUP_BYTES);
+        barrier_expect(view.queries_came, plan.chunks * groups * GROUP_BYTES);
         for (uint32_t c = 0; c < plan.chunks; c++)
             for (uint32_t g = 0; g < groups; g++)
                 copy_box(view.queries + (c * groups + g) * GROUP_BYTES, queries, c * STAGE_WIDTH,
-                         (blockIdx.x * groups + g) * GROUP_ROWS, &block->queries_came);
+                         (blockIdx.x * groups + g) * GROUP_ROWS, view.queries_came);
     }
+    const uint32_t columns = kept_address(view.columns);
     uint32_t stage = 0, parity = 0, slot = 0;
     uint32_t walk = first_walk(plan);
     do {
         const uint32_t step = walk == 0 ? plan.sample_step : 1;
         for (uint32_t t = 0; t < plan.tiles && one; t += step) {
             for (uint32_t c = 0; c < plan.chunks; c++) {
-                barrier_wait(&block->left[stage], parity ^ 1);
-                barrier_expect(&block->came[stage],
-                               STAGE_BYTES + (c == 0 ? sizeof(struct tile_columns) : 0));
+                const uint32_t came = view.came + stage * 8;
+                barrier_wait(view.left + stage * 8, parity ^ 1);
+                barrier_expect(came, STAGE_BYTES + (c == 0 ? sizeof(struct tile_columns) : 0));
+                copy_box(view.stages + stage * STAGE_BYTES, base, c * STAGE_WIDTH, t * TILE, came);
                 if (c == 0)
-                    copy_bytes(&view.columns[slot], &plan.columns[t], sizeof(struct tile_columns),
-                               &block->came[stage]);
-                copy_box(view.stages + stage * STAGE_BYTES, base, c * STAGE_WIDTH, t * TILE,
-                         &block->came[stage]);
+                    copy_bytes(columns + slot * sizeof(struct tile_columns), &plan.columns[t],
+                               sizeof(struct tile_columns), came);
                 stage = stage + 1 == plan.stages ? 0 : stage + 1;
                 parity ^= stage == 0 ? 1 : 0;
             }
@@ -303,31 +302,27 @@ flush_queues(const struct plan &plan, const uint64_t *queues, const struct query
 }
 
 // ---- a tile's products ----
-// Eight products of rows that may be near: a bit for each that is.
+// Eight products of rows that may be near: a bit for each that is. `metas`: of the lane's first column among them.
 template <bool ip>
 static __device__ __forceinline__ uint32_t
-look_closer(const struct asked &asked, const struct tile_columns *columns,
-            const int32_t (&sums)[PRODUCTS], uint32_t block)
+look_closer(const struct asked &asked, const struct byte_meta *metas,
+            const int32_t (&part)[BLOCK_PRODUCTS])
 {
     uint32_t near = 0;
 #pragma unroll
     for (uint32_t i = 0; i < BLOCK_PRODUCTS; i += 4) {
-        const uint32_t n = (block * BLOCK_PRODUCTS + i) / 4;
-        const float4 two =
-            *(const float4 *)&columns->metas[n * 8 + threadIdx.x % QUAD * 2]; // factor, norm
+        const float4 two = *(const float4 *)&metas[i * 2]; // factor, norm
 #pragma unroll
         for (uint32_t e = 0; e < 2; e++) {
             const float factor = e != 0 ? two.z : two.x, norm = e != 0 ? two.w : two.y;
-            const float low = column_low(norm, ip);
-            const float high = column_high(norm, ip);
+            const float low = column_low(norm, ip), high = column_high(norm, ip);
 #pragma unroll
             for (uint32_t h = 0; h < 2; h++) {
                 float rest = __fmaf_rn(low, asked.scale[h], asked.bar[h]);
                 if (ip)
                     rest = __fmaf_rn(-asked.lean[h], high, rest);
                 const float over =
-                    __fmaf_rn(__int2float_rn(sums[block * BLOCK_PRODUCTS + i + h * 2 + e]), factor,
-                              -rest);
+                    __fmaf_rn(__int2float_rn(part[i + h * 2 + e]), factor, -rest);
                 near |= over < 0.0f ? 0u : 1u << (i + h * 2 + e); // not a number: near
             }
         }
@@ -335,24 +330,30 @@ look_closer(const struct asked &asked, const struct tile_columns *columns,
     return near;
 }
 
-#define PICK1(i)                                                                                   \
-    case i:                                                                                        \
-        return sums[i];
-#define PICK4(i) PICK1(i) PICK1(i + 1) PICK1(i + 2) PICK1(i + 3)
-#define PICK16(i) PICK4(i) PICK4(i + 4) PICK4(i + 8) PICK4(i + 12)
+#define PART(b)                                                                                    \
+    case b:                                                                                        \
+        _Pragma("unroll") for (uint32_t i = 0; i < BLOCK_PRODUCTS; i++) part[i] =                  \
+            sums[(b)*BLOCK_PRODUCTS + i];                                                          \
+        break;
 
-// sums[i], i the same in all lanes: registers have no numbers at run time.
-static __device__ __forceinline__ int32_t
-pick(const int32_t (&sums)[PRODUCTS], uint32_t i)
+// A block of the products, the same in all lanes: registers have no numbers at run time.
+static __device__ __forceinline__ void
+pick_part(const int32_t (&sums)[PRODUCTS], uint32_t block, int32_t (&part)[BLOCK_PRODUCTS])
 {
-    switch (i) {
-        PICK16(0)
-        PICK16(16)
-        PICK16(32)
-        PICK16(48)
+    switch (block) {
+        PART(0) PART(1) PART(2) PART(3) PART(4) PART(5) PART(6)
     default:
-        return 0;
+        PART(7)
     }
+}
+
+static __device__ __forceinline__ int32_t
+pick_one(const int32_t (&part)[BLOCK_PRODUCTS], uint32_t i)
+{
+    const int32_t a = (i & 1) != 0 ? part[1] : part[0], b = (i & 1) != 0 ? part[3] : part[2];
+    const int32_t c = (i & 1) != 0 ? part[5] : part[4], d = (i & 1) != 0 ? part[7] : part[6];
+    const int32_t ab = (i & 2) != 0 ? b : a, cd = (i & 2) != 0 ? d : c;
+    return (i & 4) != 0 ? cd : ab;
 }
 
 // What is near enough of one place of the products goes to the queues; true when one could not take the next four.
@@ -383,30 +384,32 @@ template <bool ip>
 static __device__ __forceinline__ void
 look(const struct plan &plan, struct asked &asked, const struct tile_columns *columns,
      uint64_t *queues, const struct query *own, uint32_t first, uint32_t k, uint32_t t,
-     const int32_t (&sums)[PRODUCTS])
+     int32_t bar0, int32_t bar1, const int32_t (&sums)[PRODUCTS])
 {
-    const float4 extremes = *(const float4 *)&columns->recip_min;
-    const int32_t bar0 = tile_bar<ip>(asked, 0, extremes), bar1 = tile_bar<ip>(asked, 1, extremes);
-    uint32_t near[2] = {0, 0};
+    uint32_t mine = 0;
 #pragma unroll
     for (uint32_t block = 0; block < PRODUCTS / BLOCK_PRODUCTS; block++) {
         const uint32_t i = block * BLOCK_PRODUCTS;
         const int32_t most0 = max(max(sums[i], sums[i + 1]), max(sums[i + 4], sums[i + 5]));
         const int32_t most1 = max(max(sums[i + 2], sums[i + 3]), max(sums[i + 6], sums[i + 7]));
-        if (__any_sync(WARP_ALL, most0 >= bar0 || most1 >= bar1))
-            near[block / 4] |= look_closer<ip>(asked, columns, sums, block)
-                               << (block % 4 * BLOCK_PRODUCTS);
+        mine |= most0 >= bar0 || most1 >= bar1 ? 1u << block : 0u;
     }
+    uint32_t blocks = __reduce_or_sync(WARP_ALL, mine);
 #pragma unroll 1
-    for (uint32_t half = 0; half < 2; half++) {
-        const uint32_t bits = half != 0 ? near[1] : near[0];
+    while (blocks != 0) {
+        const uint32_t block = __ffs((int)blocks) - 1;
+        blocks &= blocks - 1;
+        const uint32_t column = block * 16 + threadIdx.x % QUAD * 2;
+        int32_t part[BLOCK_PRODUCTS];
+        pick_part(sums, block, part);
+        const uint32_t bits = look_closer<ip>(asked, &columns->metas[column], part);
         uint32_t hot = __reduce_or_sync(WARP_ALL, bits);
+#pragma unroll 1
         while (hot != 0) {
-            const uint32_t bit = __ffs((int)hot) - 1, i = half * 32 + bit;
+            const uint32_t i = __ffs((int)hot) - 1, at = column + i / 4 * 8 + i % 2;
             hot &= hot - 1;
-            const uint32_t column = i / 4 * 8 + threadIdx.x % QUAD * 2 + i % 2;
-            if (queue_near<ip>(plan, asked, queues, own, (bits >> bit & 1) != 0, i / 2 % 2,
-                           pick(sums, i), t * TILE + column, columns->metas[column]))
+            if (queue_near<ip>(plan, asked, queues, own, (bits >> i & 1) != 0, i / 2 % 2,
+                               pick_one(part, i), t * TILE + at, columns->metas[at]))
                 flush_queues<ip>(plan, queues, own, first, k, FLUSH_FROM, asked);
         }
     }
@@ -417,20 +420,19 @@ struct turning {
     uint32_t stage, parity, slot;
 };
 
-// All chunks of a tile.
+// Asks for the products of all chunks of a tile; returns the last one's stage, which they still read.
 template <uint32_t groups>
-static __device__ __forceinline__ void
+static __device__ __forceinline__ uint32_t
 multiply_tile(const struct plan &plan, const struct view &view, uint32_t group,
               struct turning &turning, int32_t (&sums)[PRODUCTS])
 {
     const bool one = threadIdx.x % 32 == 0;
-    struct block *const block = view.block;
     uint32_t before = 0;
     for (uint32_t c = 0; c < plan.chunks; c++) {
-        barrier_wait(&block->came[turning.stage], turning.parity);
-        __syncwarp();
         const uint64_t a = tile_descriptor(view.queries + (c * groups + group) * GROUP_BYTES);
         const uint64_t b = tile_descriptor(view.stages + turning.stage * STAGE_BYTES);
+        barrier_wait(view.came + turning.stage * 8, turning.parity);
+        __syncwarp();
         products_stand(sums);
         products_begin();
 #pragma unroll
@@ -441,16 +443,13 @@ multiply_tile(const struct plan &plan, const struct view &view, uint32_t group,
         if (c > 0) {
             products_wait<1>();
             if (one)
-                barrier_arrive(&block->left[before]);
+                barrier_arrive(view.left + before * 8);
         }
         before = turning.stage;
         turning.stage = turning.stage + 1 == plan.stages ? 0 : turning.stage + 1;
         turning.parity ^= turning.stage == 0 ? 1 : 0;
     }
-    products_wait<0>();
-    products_stand(sums);
-    if (one)
-        barrier_arrive(&block->left[before]);
+    return before;
 }
 
 // Between walks: 0 is followed by 1, which begins with what 0 gave; 1 by 2, for the lists that are not full. True when one of
@@ -497,7 +496,7 @@ multiply_all(const struct plan &plan, const struct view &view)
     struct turning turning = {0, 0, 0};
     if (ordered && group >= 2) // two at a time: the first two have their turn
         turn_pass(1 + (group + 2) % groups, 2 * GROUP_THREADS);
-    barrier_wait(&view.block->queries_came, 0);
+    barrier_wait(view.queries_came, 0);
     uint32_t walk = first_walk(plan);
     bool wanted = false;
     do {
@@ -507,10 +506,18 @@ multiply_all(const struct plan &plan, const struct view &view)
             int32_t sums[PRODUCTS];
             if (ordered)
                 turn_come(1 + group, 2 * GROUP_THREADS);
-            multiply_tile<groups>(plan, view, group, turning, sums);
+            const uint32_t stage = multiply_tile<groups>(plan, view, group, turning, sums);
+            const struct tile_columns *const columns = &view.columns[turning.slot];
+            const float4 extremes = *(const float4 *)&columns->recip_min;
+            const int32_t bar0 = tile_bar<ip>(asked, 0, extremes);
+            const int32_t bar1 = tile_bar<ip>(asked, 1, extremes);
+            products_wait<0>();
+            products_stand(sums);
+            if (threadIdx.x % 32 == 0)
+                barrier_arrive(view.left + stage * 8);
             if (ordered)
                 turn_pass(1 + (group + 2) % groups, 2 * GROUP_THREADS);
-            look<ip>(plan, asked, &view.columns[turning.slot], queues, own, first, k, t, sums);
+            look<ip>(plan, asked, columns, queues, own, first, k, t, bar0, bar1, sums);
             turning.slot = turning.slot == plan.stages ? 0 : turning.slot + 1;
         }
         flush_queues<ip>(plan, queues, own, first, k, 1, asked);
@@ -528,19 +535,23 @@ __launch_bounds__((groups + 1) * GROUP_THREADS, 1)
 {
 #if HOPPER_CODE
     extern __shared__ __align__(1024) uint8_t shared[];
-    __shared__ struct block block; // its presence tells the host that this is not the empty kernel
+    __shared__ struct barriers barriers; // tells the host that this is not the empty kernel
     struct view view;
-    view.block = &block;
-    view.queries = shared + (1024 - shared_address(shared) % 1024) % 1024;
-    view.stages = view.queries + plan.chunks * groups * GROUP_BYTES;
-    view.queues = (uint64_t *)(view.stages + plan.stages * STAGE_BYTES);
+    uint8_t *const tiles = shared + (1024 - shared_address(shared) % 1024) % 1024;
+    uint8_t *const stages = tiles + plan.chunks * groups * GROUP_BYTES;
+    view.queries = kept_address(tiles);
+    view.stages = kept_address(stages);
+    view.queries_came = kept_address(&barriers.queries);
+    view.came = view.queries_came + offsetof(struct barriers, came);
+    view.left = view.queries_came + offsetof(struct barriers, left);
+    view.queues = (uint64_t *)(stages + plan.stages * STAGE_BYTES);
     view.columns = (struct tile_columns *)(view.queues + groups * GROUP_ROWS * QUEUE);
     view.own = (struct query *)(view.columns + plan.stages + 1);
     if (threadIdx.x == 0) {
-        barrier_init(&block.queries_came, 1);
+        barrier_init(view.queries_came, 1);
         for (uint32_t s = 0; s < plan.stages; s++) {
-            barrier_init(&block.came[s], 1);
-            barrier_init(&block.left[s], groups * 4);
+            barrier_init(view.came + s * 8, 1);
+            barrier_init(view.left + s * 8, groups * 4);
         }
         barriers_known();
     }

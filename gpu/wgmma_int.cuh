@@ -16,12 +16,20 @@
 #endif
 
 #if HOPPER_CODE
-// ---- barriers ----
-static __device__ __forceinline__ void
-barrier_init(uint64_t *barrier, uint32_t arrivals)
+// ---- barriers, by their addresses in shared memory ----
+// An address that the compiler keeps: else it derives it anew from the block's place in its cluster, which takes 50 clocks.
+static __device__ __forceinline__ uint32_t
+kept_address(const void *memory)
 {
-    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;\n" ::"r"(shared_address(barrier)),
-                 "r"(arrivals)
+    uint32_t kept;
+    asm volatile("mov.u32 %0, %1;\n" : "=r"(kept) : "r"(shared_address(memory)));
+    return kept;
+}
+
+static __device__ __forceinline__ void
+barrier_init(uint32_t barrier, uint32_t arrivals)
+{
+    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;\n" ::"r"(barrier), "r"(arrivals)
                  : "memory");
 }
 
@@ -34,34 +42,31 @@ barriers_known(void)
 }
 
 static __device__ __forceinline__ void
-barrier_arrive(uint64_t *barrier)
+barrier_arrive(uint32_t barrier)
 {
-    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];\n" ::"r"(shared_address(barrier))
-                 : "memory");
+    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];\n" ::"r"(barrier) : "memory");
 }
 
 // Arrives, and says that so many bytes are on their way.
 static __device__ __forceinline__ void
-barrier_expect(uint64_t *barrier, uint32_t bytes)
+barrier_expect(uint32_t barrier, uint32_t bytes)
 {
-    asm volatile(
-        "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;\n" ::"r"(shared_address(barrier)),
-        "r"(bytes)
-        : "memory");
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;\n" ::"r"(barrier),
+                 "r"(bytes)
+                 : "memory");
 }
 
 // Waits for the end of the phase of this parity.
 static __device__ __forceinline__ void
-barrier_wait(uint64_t *barrier, uint32_t parity)
+barrier_wait(uint32_t barrier, uint32_t parity)
 {
-    const uint32_t address = shared_address(barrier);
     uint32_t done;
     do {
         asm volatile("{\n.reg .pred p;\n"
                      "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n"
                      "selp.u32 %0, 1, 0, p;\n}\n"
                      : "=r"(done)
-                     : "r"(address), "r"(parity)
+                     : "r"(barrier), "r"(parity)
                      : "memory");
     } while (done == 0);
 }
@@ -69,21 +74,21 @@ barrier_wait(uint64_t *barrier, uint32_t parity)
 // ---- copies ----
 // A box of the tensor, whose first byte is at `column` of row `row`; what is outside of the tensor arrives as zeros.
 static __device__ __forceinline__ void
-copy_box(void *to, const CUtensorMap *from, uint32_t column, uint32_t row, uint64_t *barrier)
+copy_box(uint32_t to, const CUtensorMap *from, uint32_t column, uint32_t row, uint32_t barrier)
 {
     asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes "
-                 "[%0], [%1, {%2, %3}], [%4];\n" ::"r"(shared_address(to)),
-                 "l"(from), "r"(column), "r"(row), "r"(shared_address(barrier))
+                 "[%0], [%1, {%2, %3}], [%4];\n" ::"r"(to),
+                 "l"(from), "r"(column), "r"(row), "r"(barrier)
                  : "memory");
 }
 
 // `bytes` and both addresses are multiples of 16.
 static __device__ __forceinline__ void
-copy_bytes(void *to, const void *from, uint32_t bytes, uint64_t *barrier)
+copy_bytes(uint32_t to, const void *from, uint32_t bytes, uint32_t barrier)
 {
     asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes "
-                 "[%0], [%1], %2, [%3];\n" ::"r"(shared_address(to)),
-                 "l"(from), "r"(bytes), "r"(shared_address(barrier))
+                 "[%0], [%1], %2, [%3];\n" ::"r"(to),
+                 "l"(from), "r"(bytes), "r"(barrier)
                  : "memory");
 }
 
@@ -92,9 +97,9 @@ copy_bytes(void *to, const void *from, uint32_t bytes, uint64_t *barrier)
 
 // Rows of 128 bytes as copy_box leaves them (pieces of 16 swapped within eight rows); tiles begin at multiples of 1024.
 static __device__ __forceinline__ uint64_t
-tile_descriptor(const void *tile)
+tile_descriptor(uint32_t tile)
 {
-    return (uint64_t)((shared_address(tile) & 0x3ffffu) >> 4) | 1ull << 16 | 64ull << 32 |
+    return (uint64_t)((tile & 0x3ffffu) >> 4) | 1ull << 16 | 64ull << 32 |
            1ull << 62;
 }
 
