@@ -77,10 +77,13 @@ list_take(uint64_t *list, uint32_t k, uint64_t key)
 {
     const uint32_t lane = threadIdx.x % 32;
     uint64_t queue[1] = {key}, keys[registers];
-    sort_keys<1>(queue);
 #pragma unroll
-    for (uint32_t r = 0; r < registers; r++)
-        keys[r] = r * 32 + lane < k ? list[r * 32 + lane] : ~0ull;
+    for (uint32_t r = 0; r < registers; r++) { // volatile: on its way while the queue is sorted
+        const uint32_t at = r * 32 + lane;
+        keys[r] = *(const volatile uint64_t *)&list[at < k ? at : k - 1];
+        keys[r] = at < k ? keys[r] : ~0ull;
+    }
+    sort_keys<1>(queue);
     // The least of a sorted list and a sorted queue that runs the other way rise and then fall.
     const uint64_t turned = __shfl_sync(WARP_ALL, queue[0], 31 - lane);
     keys[registers - 1] = key_min(keys[registers - 1], turned);

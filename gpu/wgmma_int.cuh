@@ -95,12 +95,18 @@ copy_bytes(uint32_t to, const void *from, uint32_t bytes, uint32_t barrier)
 // ---- products ----
 #define PRODUCTS 64u // of a thread: 64 rows x 128 columns in a warpgroup
 
-// Rows of 128 bytes as copy_box leaves them (pieces of 16 swapped within eight rows); tiles begin at multiples of 1024.
-static __device__ __forceinline__ uint64_t
-tile_descriptor(uint32_t tile)
+// Rows of 128 bytes as copy_box leaves them (pieces of 16 swapped within eight rows), in tiles that begin at multiples of 1024; a
+// descriptor's low half counts in 16 bytes.
+static __device__ __forceinline__ uint32_t
+descriptor_low(uint32_t tile)
 {
-    return (uint64_t)((tile & 0x3ffffu) >> 4) | 1ull << 16 | 64ull << 32 |
-           1ull << 62;
+    return tile >> 4 | 1u << 16;
+}
+
+static __device__ __forceinline__ uint64_t
+descriptor(uint32_t low)
+{
+    return (uint64_t)(64u | 1u << 30) << 32 | low;
 }
 
 // The compiler may move nothing of the products across it.
@@ -150,17 +156,39 @@ multiply_group(int32_t (&sums)[PRODUCTS], uint64_t a, uint64_t b, uint32_t add)
                  : "l"(a), "l"(b), "r"(add));
 }
 
-// Barrier `number` (not 0) among so many threads: those that come wait, those that pass do not.
-static __device__ __forceinline__ void
-turn_come(uint32_t number, uint32_t threads)
+static __device__ __forceinline__ uint32_t
+shared_get(uint32_t address)
 {
-    asm volatile("bar.sync %0, %1;\n" ::"r"(number), "r"(threads) : "memory");
+    uint32_t value;
+    asm volatile("ld.volatile.shared.u32 %0, [%1];\n" : "=r"(value) : "r"(address) : "memory");
+    return value;
 }
 
 static __device__ __forceinline__ void
-turn_pass(uint32_t number, uint32_t threads)
+shared_put(uint32_t address, uint32_t value)
 {
-    asm volatile("bar.arrive %0, %1;\n" ::"r"(number), "r"(threads) : "memory");
+    asm volatile("st.volatile.shared.u32 [%0], %1;\n" ::"r"(address), "r"(value) : "memory");
+}
+
+static __device__ __forceinline__ void
+store_if(uint32_t wanted, uint32_t to, uint32_t value)
+{
+    asm volatile(
+        "{\n.reg .pred p;\nsetp.ne.u32 p, %0, 0;\n@p st.shared.u32 [%1], %2;\n}\n" ::"r"(wanted),
+        "r"(to), "r"(value)
+        : "memory");
+}
+
+// Stores eight of the products where `wanted` is not 0: without a jump, for which the other lanes would wait.
+static __device__ __forceinline__ void
+store_8_if(uint32_t wanted, uint32_t to, const int32_t *sums)
+{
+    asm volatile("{\n.reg .pred p;\nsetp.ne.u32 p, %0, 0;\n"
+                 "@p st.shared.v4.s32 [%1], {%2,%3,%4,%5};\n"
+                 "@p st.shared.v4.s32 [%1+16], {%6,%7,%8,%9};\n}\n" ::"r"(wanted),
+                 "r"(to), "r"(sums[0]), "r"(sums[1]), "r"(sums[2]), "r"(sums[3]), "r"(sums[4]),
+                 "r"(sums[5]), "r"(sums[6]), "r"(sums[7])
+                 : "memory");
 }
 
 // How many registers a thread of this warpgroup may have from here on.

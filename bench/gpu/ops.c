@@ -317,15 +317,16 @@ check_nearest(const struct both *both)
         uint32_t queries, base, stride, k, self, ip;
         enum fill fill;
     } cases[] = {
-        {1, 1, 64, 1, 0, 0, FILL_PLAIN},        {1, 1, 64, 3, 1, 0, FILL_PLAIN},
-        {5, 3, 64, 10, 0, 0, FILL_PLAIN},       {128, 128, 64, 10, 1, 0, FILL_PLAIN},
-        {127, 129, 64, 10, 1, 0, FILL_PLAIN},   {300, 1000, 128, 64, 1, 0, FILL_PLAIN},
-        {200, 3000, 128, 10, 1, 1, FILL_PLAIN}, {130, 700, 768, 64, 1, 0, FILL_PLAIN},
-        {100, 300, 320, 33, 0, 0, FILL_PLAIN},  {64, 500, 4096, 16, 1, 1, FILL_PLAIN},
-        {257, 2049, 192, 32, 1, 0, FILL_PLAIN}, {1024, 20000, 128, 64, 1, 0, FILL_PLAIN},
-        {270, 5000, 256, 64, 0, 1, FILL_PLAIN}, {129, 3000, 1024, 40, 1, 1, FILL_PLAIN},
-        {300, 2000, 128, 20, 1, 0, FILL_ZEROS}, {140, 900, 448, 64, 1, 1, FILL_ZEROS},
-        {70, 270000, 64, 64, 1, 0, FILL_PLAIN}, {70, 270000, 64, 64, 1, 0, FILL_UNEVEN},
+        {1, 1, 64, 1, 0, 0, FILL_PLAIN},          {1, 1, 64, 3, 1, 0, FILL_PLAIN},
+        {5, 3, 64, 10, 0, 0, FILL_PLAIN},         {128, 128, 64, 10, 1, 0, FILL_PLAIN},
+        {127, 129, 64, 10, 1, 0, FILL_PLAIN},     {300, 1000, 128, 64, 1, 0, FILL_PLAIN},
+        {200, 3000, 128, 10, 1, 1, FILL_PLAIN},   {130, 700, 768, 64, 1, 0, FILL_PLAIN},
+        {100, 300, 320, 33, 0, 0, FILL_PLAIN},    {64, 500, 4096, 16, 1, 1, FILL_PLAIN},
+        {257, 2049, 192, 32, 1, 0, FILL_PLAIN},   {1024, 20000, 128, 64, 1, 0, FILL_PLAIN},
+        {270, 5000, 256, 64, 0, 1, FILL_PLAIN},   {129, 3000, 1024, 40, 1, 1, FILL_PLAIN},
+        {300, 2000, 128, 20, 1, 0, FILL_ZEROS},   {140, 900, 448, 64, 1, 1, FILL_ZEROS},
+        {70, 270000, 64, 64, 1, 0, FILL_PLAIN},   {70, 270000, 64, 64, 1, 0, FILL_UNEVEN},
+        {20, 263000, 320, 12, 1, 0, FILL_UNEVEN},
     };
     bool same = true;
     for (size_t c = 0; c < sizeof cases / sizeof cases[0] && same; c++) {
