@@ -720,4 +720,5 @@ const struct kernels kernels_avx2 = {
     .butterfly = avx2_butterfly,
     .encode = avx2_encode,
     .finite = avx2_finite,
+    .tiles = &tiles_avx2,
 };

@@ -675,4 +675,5 @@ const struct kernels kernels_avx512 = {
     .butterfly = avx512_butterfly,
     .encode = avx512_encode,
     .finite = avx512_finite,
+    .tiles = &tiles_avx512,
 };

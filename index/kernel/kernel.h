@@ -16,6 +16,7 @@
 #define OMEN_INDEX_KERNEL_H
 #include <stdint.h>
 
+#include "index/kernel/tile.h"
 #include "index/metric.h"
 
 // The first bytes of a high-plane row lend their lowest bit to two f16 numbers
@@ -106,6 +107,9 @@ struct kernels {
 
     // 1 when every component is finite. `type` is VECTOR_F32, F16 or BF16; integers are always finite.
     int (*finite)(const void *row, uint32_t dim, enum vector_type type);
+
+    // Of bulk builds.
+    const struct tile_kernels *tiles;
 };
 
 extern const struct kernels kernels_scalar;

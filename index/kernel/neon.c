@@ -636,4 +636,5 @@ const struct kernels kernels_neon = {
     .butterfly = neon_butterfly,
     .encode = neon_encode,
     .finite = neon_finite,
+    .tiles = &tiles_neon,
 };

@@ -340,4 +340,5 @@ const struct kernels kernels_scalar = {
     .butterfly = scalar_butterfly,
     .encode = scalar_encode,
     .finite = scalar_finite,
+    .tiles = &tiles_scalar,
 };
