@@ -68,6 +68,8 @@ struct tile_gram {
 // What a row's reservoir holds: for each of up to RESERVOIR_SLOTS hashes the smallest candidate. A candidate is
 // key << 40 | hash << 32 | id, with 16 bits of key and 8 of hash, and that is their order.
 #define RESERVOIR_SLOTS 64u
+#define TILE_SKETCH 8u     // components of a sketch, and bits of a hash
+#define TILE_KEY_SHIFT 15u // from a tile's key to a candidate's
 struct reservoir {
     uint32_t ids[RESERVOIR_SLOTS];
     uint16_t keys[RESERVOIR_SLOTS];
@@ -95,6 +97,7 @@ struct tile_kernels {
     void (*floats)(const struct tile_floats *tile, float *out);
     // Row 0 alone against `groups` groups of columns.
     void (*bytes_one)(const struct tile_bytes *tile, uint32_t groups, float *out);
+    void (*floats_one)(const struct tile_floats *tile, uint32_t groups, float *out);
 
     // Takes a tile's distances into the best of its rows and, where the row is not among the tile's columns or before
     // them, of its columns. A row is not its own neighbour.
@@ -106,6 +109,10 @@ struct tile_kernels {
     // The TILE_LANES smallest, in order, of TILE_ASSIGN_BEST.
     void (*assign_finish)(const uint32_t *best, uint32_t *out);
 
+    // Candidates from keys of a leaf: member `key & TILE_ID_MASK` is row ids[member], whose sketch of TILE_SKETCH floats is
+    // compared with the owner's, one bit of the hash each.
+    void (*candidates)(const uint32_t *keys, uint32_t count, const uint32_t *ids,
+                       const float *sketches, const float *own, uint64_t *out);
     // Offers candidates to a reservoir; returns its new head. What it holds afterwards does not depend on their order.
     uint32_t (*keep)(struct reservoir *reservoir, uint32_t head, const uint64_t *candidates,
                      uint32_t count);

@@ -80,15 +80,30 @@ avx2_bytes_one(const struct tile_bytes *tile, uint32_t groups, float *out)
     rows_of_bytes(tile, 0, 1, groups, out);
 }
 
+static void
+avx2_candidates(const uint32_t *keys, uint32_t count, const uint32_t *ids, const float *sketches,
+                const float *own, uint64_t *out)
+{
+    const __m256 mine = _mm256_loadu_ps(own);
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t member = keys[i] & TILE_ID_MASK;
+        const __m256 theirs = _mm256_loadu_ps(sketches + (size_t)member * TILE_SKETCH);
+        const uint64_t hash = (uint64_t)_mm256_movemask_ps(_mm256_cmp_ps(theirs, mine, _CMP_GE_OQ));
+        out[i] = (uint64_t)(keys[i] >> TILE_KEY_SHIFT) << 40 | hash << 32 | ids[member];
+    }
+}
+
 const struct tile_kernels tiles_avx2 = {
     .pack_bytes = plain_pack_bytes,
     .bytes = avx2_bytes,
     .floats = plain_floats,
     .bytes_one = avx2_bytes_one,
+    .floats_one = plain_floats_one,
     .gram = plain_gram,
     .gram_finish = plain_gram_finish,
     .assign = plain_assign,
     .assign_finish = plain_assign_finish,
+    .candidates = avx2_candidates,
     .keep = plain_keep,
     .order = plain_order,
     .occlude = plain_occlude,

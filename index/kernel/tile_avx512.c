@@ -232,6 +232,22 @@ avx512_floats(const struct tile_floats *tile, float *out)
     }
 }
 
+static void
+avx512_floats_one(const struct tile_floats *tile, uint32_t groups, float *out)
+{
+    for (uint32_t g = 0; g < groups; g++) {
+        const float *columns = tile->columns + (size_t)g * tile->count * TILE_LANES;
+        __m512 sum = _mm512_setzero_ps();
+        for (uint32_t i = 0; i < tile->count; i++, columns += TILE_LANES) {
+            const __m512 apart =
+                _mm512_sub_ps(_mm512_set1_ps(tile->rows[0][i]), _mm512_loadu_ps(columns));
+            sum = _mm512_add_ps(sum, _mm512_mul_ps(apart, apart));
+        }
+        _mm512_storeu_ps(out + g * TILE_LANES,
+                         _mm512_add_ps(sum, _mm512_loadu_ps(tile->adds + g * TILE_LANES)));
+    }
+}
+
 INLINE __m512i
 lanes(void)
 {
@@ -458,6 +474,19 @@ avx512_keep(struct reservoir *reservoir, uint32_t head, const uint64_t *candidat
     return head;
 }
 
+static void
+avx512_candidates(const uint32_t *keys, uint32_t count, const uint32_t *ids, const float *sketches,
+                  const float *own, uint64_t *out)
+{
+    const __m256 mine = _mm256_loadu_ps(own);
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t member = keys[i] & TILE_ID_MASK;
+        const __m256 theirs = _mm256_loadu_ps(sketches + (size_t)member * TILE_SKETCH);
+        const uint64_t hash = _mm256_cmp_ps_mask(theirs, mine, _CMP_GE_OQ);
+        out[i] = (uint64_t)(keys[i] >> TILE_KEY_SHIFT) << 40 | hash << 32 | ids[member];
+    }
+}
+
 // A value's place is how many are smaller.
 static void
 avx512_order(const uint64_t *values, uint32_t count, uint8_t *order)
@@ -497,10 +526,12 @@ const struct tile_kernels tiles_avx512 = {
     .bytes = avx512_bytes,
     .floats = avx512_floats,
     .bytes_one = avx512_bytes_one,
+    .floats_one = avx512_floats_one,
     .gram = avx512_gram,
     .gram_finish = avx512_gram_finish,
     .assign = avx512_assign,
     .assign_finish = avx512_assign_finish,
+    .candidates = avx512_candidates,
     .keep = avx512_keep,
     .order = avx512_order,
     .occlude = avx512_occlude,

@@ -74,20 +74,32 @@ plain_bytes_one(const struct tile_bytes *tile, uint32_t groups, float *out)
 }
 
 static inline void
+plain_row_of_floats(const struct tile_floats *tile, uint32_t row, uint32_t groups, float *out)
+{
+    for (uint32_t group = 0; group < groups; group++) {
+        const float *at = tile->columns + (size_t)group * tile->count * TILE_LANES;
+        float sums[TILE_LANES] = {0};
+        for (uint32_t i = 0; i < tile->count; i++, at += TILE_LANES)
+            for (uint32_t lane = 0; lane < TILE_LANES; lane++) {
+                const float apart = tile->rows[row][i] - at[lane];
+                sums[lane] += apart * apart;
+            }
+        for (uint32_t lane = 0; lane < TILE_LANES; lane++)
+            *out++ = sums[lane] + tile->adds[group * TILE_LANES + lane];
+    }
+}
+
+static inline void
 plain_floats(const struct tile_floats *tile, float *out)
 {
     for (uint32_t row = 0; row < TILE_ROWS; row++)
-        for (uint32_t group = 0; group < TILE_GROUPS; group++) {
-            const float *at = tile->columns + (size_t)group * tile->count * TILE_LANES;
-            float sums[TILE_LANES] = {0};
-            for (uint32_t i = 0; i < tile->count; i++, at += TILE_LANES)
-                for (uint32_t lane = 0; lane < TILE_LANES; lane++) {
-                    const float apart = tile->rows[row][i] - at[lane];
-                    sums[lane] += apart * apart;
-                }
-            for (uint32_t lane = 0; lane < TILE_LANES; lane++)
-                *out++ = sums[lane] + tile->adds[group * TILE_LANES + lane];
-        }
+        plain_row_of_floats(tile, row, TILE_GROUPS, out + (size_t)row * TILE_COLUMNS);
+}
+
+static inline void
+plain_floats_one(const struct tile_floats *tile, uint32_t groups, float *out)
+{
+    plain_row_of_floats(tile, 0, groups, out);
 }
 
 // Puts a key among the `depth` smallest of its lane; best[0] are the smallest, TILE_LANES apart.
@@ -164,6 +176,20 @@ static inline void
 plain_assign_finish(const uint32_t *best, uint32_t *out)
 {
     plain_smallest(best, TILE_ASSIGN_BEST, out);
+}
+
+static inline void
+plain_candidates(const uint32_t *keys, uint32_t count, const uint32_t *ids, const float *sketches,
+                 const float *own, uint64_t *out)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t member = keys[i] & TILE_ID_MASK;
+        const float *theirs = sketches + (size_t)member * TILE_SKETCH;
+        uint32_t hash = 0;
+        for (uint32_t bit = 0; bit < TILE_SKETCH; bit++)
+            hash |= (uint32_t)(theirs[bit] >= own[bit]) << bit;
+        out[i] = (uint64_t)(keys[i] >> TILE_KEY_SHIFT) << 40 | (uint64_t)hash << 32 | ids[member];
+    }
 }
 
 // The largest key and hash of a full reservoir, above its count.

@@ -158,6 +158,10 @@ START_TEST(every_table_measures_floats_alike)
     for (uint32_t t = 1; t < tables; t++) {
         list[t]->tiles->floats(&tile, out);
         CLAIM(memcmp(out, want, sizeof out) == 0, "%s: floats", list[t]->name);
+        memset(out, 0, sizeof out);
+        list[t]->tiles->floats_one(&tile, TILE_GROUPS, out);
+        CLAIM(memcmp(out, want, TILE_COLUMNS * sizeof *out) == 0, "%s: one row of floats",
+              list[t]->name);
     }
     free(columns);
     free(rows);
@@ -230,6 +234,36 @@ START_TEST(every_table_assigns_to_the_same_leaders)
                                           out[t] + (size_t)r * TILE_LANES);
         CLAIM(memcmp(best[t], best[0], sizeof best[t]) == 0, "%s: best", list[t]->name);
         CLAIM(memcmp(out[t], out[0], sizeof out[t]) == 0, "%s: the end", list[t]->name);
+    }
+}
+END_TEST
+
+START_TEST(every_table_makes_the_same_candidates)
+{
+    enum { COUNT = 40, MEMBERS = 100 };
+    const struct kernels *list[4];
+    const uint32_t tables = kernels_list(list);
+    uint64_t seed = 77, out[COUNT];
+    uint32_t keys[COUNT], ids[MEMBERS];
+    float sketches[MEMBERS * TILE_SKETCH];
+    for (uint32_t i = 0; i < MEMBERS; i++)
+        ids[i] = (uint32_t)random_next(&seed);
+    for (uint32_t i = 0; i < MEMBERS * TILE_SKETCH; i++)
+        sketches[i] = (float)(random_next(&seed) % 5);
+    for (uint32_t i = 0; i < COUNT; i++)
+        keys[i] =
+            (uint32_t)(random_next(&seed) >> 43) << 10 | (uint32_t)(random_next(&seed) % MEMBERS);
+    for (uint32_t t = 0; t < tables; t++) {
+        list[t]->tiles->candidates(keys, COUNT, ids, sketches, sketches + 3 * TILE_SKETCH, out);
+        for (uint32_t i = 0; i < COUNT; i++) {
+            const uint32_t member = keys[i] & TILE_ID_MASK;
+            ck_assert_uint_eq((uint32_t)out[i], ids[member]);
+            ck_assert_uint_eq(out[i] >> 40, keys[i] >> TILE_KEY_SHIFT);
+            for (uint32_t bit = 0; bit < TILE_SKETCH; bit++)
+                CLAIM((out[i] >> (32 + bit) & 1) ==
+                          (sketches[member * TILE_SKETCH + bit] >= sketches[3 * TILE_SKETCH + bit]),
+                      "%s: bit %u of candidate %u", list[t]->name, bit, i);
+        }
     }
 }
 END_TEST
@@ -339,6 +373,7 @@ suite(void)
     TCase *lists = tcase_create("lists");
     tcase_add_loop_test(lists, a_reservoir_holds_the_nearest_of_each_hash_in_any_order_of_coming, 0,
                         20);
+    tcase_add_test(lists, every_table_makes_the_same_candidates);
     tcase_add_loop_test(lists, every_table_orders_and_occludes_alike, 0, 65);
     suite_add_tcase(suite, lists);
     return suite;
