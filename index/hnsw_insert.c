@@ -83,7 +83,8 @@ neighbours_least(const struct hnsw *hnsw)
 }
 
 // Behind `count` chosen links: the nearest of the pool, from `from` on, that were erased. Walks still begin and pass there
-// until those are repaired, and would not come to a row that only few others, far away, link to.
+// until those are repaired, and would not come to a row that only few others, far away, link to. A chosen one may have been
+// erased since.
 static uint32_t
 add_erased(const struct hnsw *hnsw, const struct nearest *pool, uint32_t from, uint32_t *chosen,
            uint32_t count)
@@ -91,7 +92,8 @@ add_erased(const struct hnsw *hnsw, const struct nearest *pool, uint32_t from, u
     const uint32_t most = count + neighbours_least(hnsw);
     for (uint32_t i = from; i < pool->count && count < most && count < hnsw->graph.links_max; i++) {
         const uint32_t slot = nearest_slot(pool->keys[i]);
-        if (atomic_bit_test(hnsw->linked, slot) && atomic_bit_test(hnsw->erased, slot))
+        if (atomic_bit_test(hnsw->linked, slot) && atomic_bit_test(hnsw->erased, slot) &&
+            !links_contain(chosen, count, slot))
             chosen[count++] = slot;
     }
     return count;

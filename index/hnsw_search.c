@@ -49,6 +49,15 @@ prefetch_codes(const struct walk *walk, const uint32_t *slots, uint32_t count)
         prefetch_lines(arena_row(arena, slots[i]), bytes);
 }
 
+// Whether these may answer is asked when they are compared. A filter is seldom in a near cache: many queries bring one
+// of their own.
+static inline void
+prefetch_bits(const struct bitmap *allowed, const uint32_t *slots, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        prefetch_line(allowed->words + (slots[i] >> 6));
+}
+
 static uint32_t
 measure_exact(const struct walk *walk, const uint32_t *slots, uint32_t count, float bound,
               float *out)
@@ -228,6 +237,8 @@ follow(struct walk *walk, uint32_t slot, struct batch *batch)
     }
     batch->count = fresh;
     prefetch_codes(walk, batch->slots, fresh);
+    if (walk->members_of != NULL)
+        prefetch_bits(walk->members_of->allowed, batch->slots, fresh);
     walk->hops++;
 }
 

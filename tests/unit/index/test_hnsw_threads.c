@@ -2,6 +2,7 @@
 //
 // Labels: tsan
 #include <pthread.h>
+#include <sched.h>
 
 #include "tests/lib/index_world.h"
 
@@ -150,6 +151,57 @@ START_TEST(linkers_that_found_together_found_one_code)
 }
 END_TEST
 
+// One row comes and the oldest goes, so that whoever links finds few that live and takes in dead ones: among them one that
+// was alive when it was chosen.
+#define FEW 12u
+#define PASSED 64u
+#define ROUNDS 60u
+
+static void *
+replace_rows(void *unused)
+{
+    (void)unused;
+    float values[8];
+    for (uint32_t i = 0; i < PASSED; i++) {
+        law_draw(&world.law, &world.law.rows, values);
+        world_put(&world, values);
+        while (hnsw_tail(world.hnsw) > 1)
+            sched_yield();
+        hnsw_erase(world.hnsw, i);
+    }
+    atomic_store(&over, true);
+    return NULL;
+}
+
+static void
+replace_rows_beside_linkers(void)
+{
+    pthread_t threads[LINKERS + 1];
+    world_reserve(&world, PASSED);
+    atomic_store(&over, false);
+    for (int i = 0; i < LINKERS; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, work_off, NULL), 0);
+    ck_assert_int_eq(pthread_create(&threads[LINKERS], NULL, replace_rows, NULL), 0);
+    for (int i = 0; i <= LINKERS; i++)
+        pthread_join(threads[i], NULL);
+}
+
+START_TEST(rows_linked_while_their_neighbours_are_erased_link_to_none_twice)
+{
+    world_init(&world, 8, METRIC_L2, VECTOR_F32);
+    world_build(&world, FIRST);
+    for (uint32_t slot = 0; slot < FIRST - FEW; slot++)
+        hnsw_erase(world.hnsw, slot);
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        world_compact(&world);
+        replace_rows_beside_linkers();
+        ck_assert_uint_eq(hnsw_live(world.hnsw), FEW);
+        world_check(&world);
+    }
+    world_fini(&world);
+}
+END_TEST
+
 static Suite *
 hnsw_threads_suite(void)
 {
@@ -157,6 +209,7 @@ hnsw_threads_suite(void)
     TCase *tcase = tcase_create("hnsw_threads");
     tcase_add_loop_test(tcase, everybody_at_once_leaves_a_sound_index, 0, 3);
     tcase_add_test(tcase, linkers_that_found_together_found_one_code);
+    tcase_add_test(tcase, rows_linked_while_their_neighbours_are_erased_link_to_none_twice);
     suite_add_tcase(suite, tcase);
     return suite;
 }
