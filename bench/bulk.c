@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/alloc.h"
 #include "base/os_clock.h"
@@ -177,13 +178,24 @@ seconds_since(uint64_t began)
     return (double)(os_clock_ns() - began) * 1e-9;
 }
 
+// Of all threads: what others on the machine take is not in it.
+static double
+cpu_seconds(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
 static void
 print_stages(const struct options *options, const struct hnsw_bulk_report *report, double all,
-             double install)
+             double install, double cpu)
 {
     const double per = 1e-3 * options->threads / options->rows; // microseconds of a thread, a row
-    printf("%.0f vectors/s: %u rows x %u in %.3f s, %u threads, kernel %s\n", options->rows / all,
-           options->rows, options->dim, all, options->threads, kernels_best()->name);
+    printf("%.0f vectors/s: %u rows x %u in %.3f s, %u threads, kernel %s; %.2f us of processor a "
+           "row\n",
+           options->rows / all, options->rows, options->dim, all, options->threads,
+           kernels_best()->name, cpu * 1e6 / options->rows);
     printf("  us x thread a row: found %.2f encode %.2f", (double)report->found_ns * per,
            (double)report->encode_ns * per);
     for (int stage = 0; stage < BUILD_STAGES; stage++)
@@ -217,14 +229,16 @@ bulk(const struct options *options, struct hnsw *hnsw)
     const struct hnsw_bulk_options how = {.threads = options->threads,
                                           .memory_max = (size_t)options->memory * options->rows};
     const uint64_t began = os_clock_ns();
+    const double cpu = cpu_seconds();
     if (hnsw_bulk_make(hnsw, &how, &report, &made) != OMEN_OK || made == NULL)
         fail("the build failed");
     const uint64_t put = os_clock_ns();
     if (hnsw_bulk_install(made) != OMEN_OK)
         fail("the graph is not sound");
     const double install = seconds_since(put), all = seconds_since(began);
+    const double spent = cpu_seconds() - cpu;
     hnsw_bulk_close(made);
-    print_stages(options, &report, all, install);
+    print_stages(options, &report, all, install, spent);
 }
 
 struct insertion {

@@ -88,12 +88,9 @@ workers_close(struct build *build)
 int32_t
 row_start(const struct build *build, const void *row)
 {
-    const int8_t *bytes = row;
-    int32_t sum = 0;
-    if (build->rows.kind == BUILD_BYTES)
-        for (uint32_t i = 0; i < build->rows.width; i++)
-            sum += bytes[i];
-    return -128 * sum;
+    if (build->rows.kind == BUILD_FLOATS)
+        return 0;
+    return -128 * build->tiles->sum_bytes(row, build->rows.width);
 }
 
 void

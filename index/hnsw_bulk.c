@@ -89,7 +89,8 @@ read_code(const void *context, uint32_t row, void *components, struct tile_numbe
     if (w > 0)
         memmove(joined + whole + w, joined + whole + 64, w);
     int8_t *out = components;
-    for (uint32_t i = 0; i < bulk->width; i++)
+    const uint32_t width = codec->width; // by value: what is written might be anything
+    for (uint32_t i = 0; i < width; i++)
         out[i] = (int8_t)(joined[i] ^ 0x80);
     const struct byte_meta meta = meta_of(hnsw, slot);
     *numbers = codec->metric == METRIC_IP

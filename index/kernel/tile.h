@@ -88,6 +88,7 @@ reservoir_bound(uint32_t head)
 }
 
 struct tile_kernels {
+    int32_t (*sum_bytes)(const int8_t *row, uint32_t bytes);
     // Packs rows `stride` bytes apart; what fills up the last group repeats the last row. `bytes` is a multiple of 4, and
     // of each row the bytes up to the next multiple of 64 may be read.
     void (*pack_bytes)(const int8_t *rows, uint32_t stride, uint32_t count, uint32_t bytes,

@@ -94,6 +94,7 @@ avx2_candidates(const uint32_t *keys, uint32_t count, const uint32_t *ids, const
 }
 
 const struct tile_kernels tiles_avx2 = {
+    .sum_bytes = plain_sum_bytes,
     .pack_bytes = plain_pack_bytes,
     .bytes = avx2_bytes,
     .floats = plain_floats,

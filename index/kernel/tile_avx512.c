@@ -40,6 +40,20 @@ transpose16(__m512i *r)
         r[i] = t[i];
 }
 
+static int32_t
+avx512_sum_bytes(const int8_t *row, uint32_t bytes)
+{
+    const __m512i ones = _mm512_set1_epi8(1);
+    __m512i sum = _mm512_setzero_si512();
+    uint32_t b = 0;
+    for (; b + 64 <= bytes; b += 64)
+        sum = _mm512_dpbusd_epi32(sum, ones, _mm512_loadu_si512(row + b));
+    if (b < bytes)
+        sum = _mm512_dpbusd_epi32(sum, ones,
+                                  _mm512_maskz_loadu_epi8((1ull << (bytes - b)) - 1, row + b));
+    return _mm512_reduce_add_epi32(sum);
+}
+
 static void
 avx512_pack_bytes(const int8_t *rows, uint32_t stride, uint32_t count, uint32_t bytes, uint8_t *out)
 {
@@ -327,40 +341,44 @@ avx512_assign(const float *distances, uint32_t column, uint32_t *best)
     }
 }
 
-// Bitonic networks (Batcher 1968) on 16 words.
-INLINE __m512i
-exchange(__m512i v, int distance, __mmask16 upper)
-{
-    const __m512i other =
-        _mm512_permutexvar_epi32(_mm512_xor_si512(lanes(), _mm512_set1_epi32(distance)), v);
-    return _mm512_mask_max_epu32(_mm512_min_epu32(v, other), upper, v, other);
-}
+// Bitonic networks (Batcher 1968) on 16 words. In a step each lane meets the one `distance` apart; the lanes of `upper` keep the
+// larger. A step of runs of `run` lanes that it puts in alternate order has its mask from UPPER, which is constant.
+#define UPPER_LANE(lane, run, distance)                                                            \
+    (((((lane) & (distance)) != 0) == (((lane) & (run)) == 0)) << (lane))
+#define UPPER_FOUR(lane, run, distance)                                                            \
+    (UPPER_LANE(lane, run, distance) | UPPER_LANE((lane) + 1, run, distance) |                     \
+     UPPER_LANE((lane) + 2, run, distance) | UPPER_LANE((lane) + 3, run, distance))
+#define UPPER(run, distance)                                                                       \
+    ((__mmask16)(UPPER_FOUR(0, run, distance) | UPPER_FOUR(4, run, distance) |                     \
+                 UPPER_FOUR(8, run, distance) | UPPER_FOUR(12, run, distance)))
+#define STEP(v, run, distance)                                                                     \
+    exchange(v, _mm512_xor_si512(lanes(), _mm512_set1_epi32(distance)), UPPER(run, distance))
 
-// The lanes that keep the larger in a step of runs of `run` that exchanges over `distance`.
-INLINE __mmask16
-upper_lanes(int run, int distance)
+INLINE __m512i
+exchange(__m512i v, __m512i partner, __mmask16 upper)
 {
-    int mask = 0;
-    for (int lane = 0; lane < 16; lane++)
-        if (((lane & distance) != 0) == ((lane & run) == 0))
-            mask |= 1 << lane;
-    return (__mmask16)mask;
+    const __m512i other = _mm512_permutexvar_epi32(partner, v);
+    return _mm512_mask_max_epu32(_mm512_min_epu32(v, other), upper, v, other);
 }
 
 INLINE __m512i
 merge16(__m512i v)
 {
-    for (int distance = 8; distance > 0; distance /= 2)
-        v = exchange(v, distance, upper_lanes(16, distance));
-    return v;
+    v = STEP(v, 16, 8);
+    v = STEP(v, 16, 4);
+    v = STEP(v, 16, 2);
+    return STEP(v, 16, 1);
 }
 
 INLINE __m512i
 sort16(__m512i v)
 {
-    for (int run = 2; run < 16; run *= 2)
-        for (int distance = run / 2; distance > 0; distance /= 2)
-            v = exchange(v, distance, upper_lanes(run, distance));
+    v = STEP(v, 2, 1);
+    v = STEP(v, 4, 2);
+    v = STEP(v, 4, 1);
+    v = STEP(v, 8, 4);
+    v = STEP(v, 8, 2);
+    v = STEP(v, 8, 1);
     return merge16(v);
 }
 
@@ -522,6 +540,7 @@ avx512_occlude(const float *between, const float *own, float *nearest)
 }
 
 const struct tile_kernels tiles_avx512 = {
+    .sum_bytes = avx512_sum_bytes,
     .pack_bytes = avx512_pack_bytes,
     .bytes = avx512_bytes,
     .floats = avx512_floats,

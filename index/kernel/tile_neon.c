@@ -55,6 +55,7 @@ neon_bytes_one(const struct tile_bytes *tile, uint32_t groups, float *out)
 }
 
 const struct tile_kernels tiles_neon = {
+    .sum_bytes = plain_sum_bytes,
     .pack_bytes = plain_pack_bytes,
     .bytes = neon_bytes,
     .floats = plain_floats,

@@ -22,6 +22,15 @@ plain_key(float distance, uint32_t id)
     return (plain_bits(distance) & ~TILE_ID_MASK) | id;
 }
 
+static inline int32_t
+plain_sum_bytes(const int8_t *row, uint32_t bytes)
+{
+    int32_t sum = 0;
+    for (uint32_t i = 0; i < bytes; i++)
+        sum += row[i];
+    return sum;
+}
+
 static inline void
 plain_pack_bytes(const int8_t *rows, uint32_t stride, uint32_t count, uint32_t bytes, uint8_t *out)
 {

@@ -107,6 +107,10 @@ START_TEST(every_table_packs_and_measures_bytes_alike)
             list[t]->tiles->pack_bytes(world.columns, STRIDE, count, bytes, packed);
             CLAIM(memcmp(packed, world.packed, used) == 0, "%s packs otherwise", list[t]->name);
         }
+    for (uint32_t t = 0; t < tables; t++)
+        for (uint32_t r = 0; r < TILE_ROWS; r++)
+            ck_assert_int_eq(list[t]->tiles->sum_bytes(world.tile.rows[r], bytes),
+                             sum_of(world.tile.rows[r], bytes));
     tiles_scalar.pack_bytes(world.columns, STRIDE, TILE_COLUMNS, bytes, world.packed);
     for (uint32_t t = 1; t < tables; t++)
         for (int extras = 0; extras < 2; extras++) {
