@@ -36,13 +36,13 @@ bitmap_clear(struct bitmap *bitmap, uint32_t i)
     bitmap->words[i >> 6] &= ~(1ull << (i & 63));
 }
 
+// How many bits are set.
+uint64_t words_population(const uint64_t *words, uint32_t count);
+
 static inline uint64_t
 bitmap_population(const struct bitmap *bitmap)
 {
-    uint64_t population = 0;
-    for (uint32_t w = 0; w < bitmap_words(bitmap->count); w++)
-        population += (uint64_t)__builtin_popcountll(bitmap->words[w]);
-    return population;
+    return words_population(bitmap->words, bitmap_words(bitmap->count));
 }
 
 // The atomic twin: words shared between one or more writers and any number of readers. Who sees a bit set also sees

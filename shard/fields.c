@@ -147,6 +147,7 @@ field_open(const struct field_spec *spec)
 void
 field_close(struct field *field)
 {
+    field_drop_column(field);
     field_index_close(field->index);
     slot_set_fini(&field->present);
     mem_free(field);
@@ -343,7 +344,7 @@ fields_bytes(struct fields *fields)
     for (uint32_t i = 0; i < fields->count; i++) {
         const struct field *field = fields->list[i];
         bytes += sizeof *field + field->name_bytes + slot_set_bytes(&field->present) +
-                 field_index_bytes(field->index);
+                 field_index_bytes(field->index) + field_column_bytes(atomic_load(&field->column));
     }
     rwlock_release_shared(&fields->lock);
     return bytes;
@@ -420,6 +421,7 @@ static void
 add_row(struct field *field, struct field_payload row, uint32_t slot)
 {
     struct row_walk walk = {.field = field, .slot = slot};
+    atomic_store_explicit(&field->column_tried, false, memory_order_relaxed);
     (void)walk_row(&walk, row, visit_add);
     if (walk.present) {
         const bool added = slot_set_add(&field->present, slot);
@@ -499,8 +501,13 @@ visit_add(void *context, const struct msgpack_value *value)
 {
     struct row_walk *walk = context;
     struct field_key key;
-    if (key_of(walk, value, &key) == FIELD_KEY_OK)
-        walk->count += field_index_add(walk->field->index, &key, walk->slot);
+    if (key_of(walk, value, &key) == FIELD_KEY_OK &&
+        field_index_add(walk->field->index, &key, walk->slot)) {
+        struct field_column *column = atomic_load(&walk->field->column);
+        if (column != NULL && !field_column_add(column, &key, walk->slot))
+            field_drop_column(walk->field);
+        walk->count++;
+    }
     return false;
 }
 
@@ -509,7 +516,12 @@ visit_remove(void *context, const struct msgpack_value *value)
 {
     struct row_walk *walk = context;
     struct field_key key;
-    if (key_of(walk, value, &key) == FIELD_KEY_OK)
-        walk->count += field_index_remove(walk->field->index, &key, walk->slot);
+    if (key_of(walk, value, &key) == FIELD_KEY_OK &&
+        field_index_remove(walk->field->index, &key, walk->slot)) {
+        struct field_column *column = atomic_load(&walk->field->column);
+        if (column != NULL)
+            field_column_remove(column, walk->slot);
+        walk->count++;
+    }
     return false;
 }

@@ -17,9 +17,12 @@
 //            (rows + 7) / 8 bytes of bits
 #ifndef OMEN_SHARD_FIELDS_INT_H
 #define OMEN_SHARD_FIELDS_INT_H
+#include <stdatomic.h>
+
 #include "base/image.h"
 #include "base/limits.h"
 #include "base/os_rwlock.h"
+#include "shard/field_column.h"
 #include "shard/field_index.h"
 #include "shard/fields.h"
 #include "shard/slot_set.h"
@@ -48,6 +51,9 @@ struct field {
     uint64_t content_bytes;
     struct slot_set present; // slots with any value but null, NaN included
     uint64_t multi_rows;     // slots with more than one value: two bounds may be met by two of them
+    // Of the index, for ranges; NULL: none is made yet. Readers make it under the shared lock, one at a time.
+    _Atomic(struct field_column *) column;
+    atomic_bool column_tried; // since the last row was put
     uint32_t name_bytes;
     char name[];
 };
@@ -83,6 +89,12 @@ field_low_base(enum field_type type)
 }
 
 struct field *field_open(const struct field_spec *spec); // NULL: no memory
+
+// words |= the slots below `slots` with a value in the range. Under the lock, which may be shared.
+void field_select_range(const struct fields *fields, struct field *field,
+                        const struct field_range *range, uint64_t *words, uint32_t slots);
+// Under the exclusive lock, or while nobody else sees the field.
+void field_drop_column(struct field *field);
 // Puts a slot below `limit` into a field that nobody sees yet. OMEN_E_FIELD_TYPE, and *wrong is why; OMEN_E_NO_MEMORY.
 OMEN_MUST_CHECK omen_status field_fill(struct field *field, const struct field_payload *payload,
                                        uint32_t slot, uint32_t limit, struct msgpack_value *wrong);

@@ -210,6 +210,7 @@ load_field(struct fields *fields, struct field *field, enum rebuilding rebuildin
         if (status == OMEN_E_NO_MEMORY || status == OMEN_E_BUSY)
             return status; // it stays pending
     } else {
+        ASSERT(atomic_load(&field->column) == NULL); // a pending field answers no range
         field_index_close(field->index);
         field->index = reading.index;
         field->present = reading.present;

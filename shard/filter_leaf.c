@@ -113,7 +113,7 @@ static void
 select_bounds(struct plan *plan, uint32_t node, uint64_t *out)
 {
     const struct filter_node *leaf = filter_node(plan->filter, node);
-    const struct field *field = plan->field[node];
+    struct field *field = plan->field[node];
     struct field_range range = {0};
     bool possible = add_bound(field, leaf, &range);
     if (field->multi_rows == 0 && plan->below_and[node]) {
@@ -128,7 +128,7 @@ select_bounds(struct plan *plan, uint32_t node, uint64_t *out)
     }
     memset(out, 0, plan->word_count * sizeof out[0]);
     if (possible)
-        field_index_range(field->index, &range, out, plan->slots);
+        field_select_range(plan->fields, field, &range, out, plan->slots);
 }
 
 static bool

@@ -37,7 +37,6 @@ static void invert(const struct plan *plan, uint64_t *bits);
 static void trim(const struct plan *plan, uint64_t *bits);
 static void plan_lock(struct plan *plan);
 static void plan_unlock(struct plan *plan);
-static uint32_t population(const uint64_t *words, uint32_t count);
 
 void
 filter_buffer_init(struct filter_buffer *buffer)
@@ -91,7 +90,7 @@ filter_select(const struct filter *filter, const struct filter_rows *rows,
                (plan.word_count - plan.decided_words) * sizeof plan.words[0]);
     *out = (struct filter_selection){
         .allowed = {.words = plan.words, .count = slots},
-        .count = population(plan.words, plan.decided_words),
+        .count = (uint32_t)words_population(plan.words, plan.decided_words),
         .scanned = plan.indexed[root] != INDEXED_ALL,
         .cut = cut,
     };
@@ -391,28 +390,4 @@ plan_unlock(struct plan *plan)
 {
     if (!plan->held)
         rwlock_release_shared(&plan->fields->lock);
-}
-
-#if defined(__x86_64__)
-__attribute__((target("popcnt"))) static uint32_t
-population_popcnt(const uint64_t *words, uint32_t count)
-{
-    uint64_t bits = 0;
-    for (uint32_t w = 0; w < count; w++)
-        bits += (uint64_t)__builtin_popcountll(words[w]);
-    return (uint32_t)bits;
-}
-#endif
-
-// The baseline of x86-64 has no instruction for it, and the library's table costs ten times as
-// much.
-static uint32_t
-population(const uint64_t *words, uint32_t count)
-{
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("popcnt"))
-        return population_popcnt(words, count);
-#endif
-    const struct bitmap bitmap = {.words = (uint64_t *)(uintptr_t)words, .count = count * 64};
-    return (uint32_t)bitmap_population(&bitmap);
 }

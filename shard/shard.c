@@ -32,6 +32,11 @@ shard_build(struct shard *shard, const omen_build_options *options, struct omen_
     if (shard->follower !=
         NULL) // whoever writes the file links; what is here ends with its checkpoint
         return error_set_plain(error, OMEN_E_READ_ONLY);
+    bool cancelled = false;
+    (void)bulk_build(shard, &watch, &cancelled);
+    if (cancelled)
+        return error_set(error, OMEN_E_CANCELLED,
+                         "the progress function stopped the build; linking goes on");
     struct reader *reader;
     omen_status status = readers_take(&shard->readers, 0, &reader);
     if (status != OMEN_OK)

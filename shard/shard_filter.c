@@ -64,11 +64,8 @@ filter_view_keep(struct visit *visit, const struct filter_view *view)
 static void
 mask_dead(const struct generation *generation, struct filter_answer *answer)
 {
-    uint32_t count = 0;
-    for (uint32_t w = 0; w < bitmap_words(answer->allowed.count); w++) {
+    for (uint32_t w = 0; w < bitmap_words(answer->allowed.count); w++)
         answer->allowed.words[w] &=
             ~atomic_load_explicit(&generation->dead[w], memory_order_relaxed);
-        count += (uint32_t)__builtin_popcountll(answer->allowed.words[w]);
-    }
-    answer->count = count;
+    answer->count = (uint32_t)bitmap_population(&answer->allowed);
 }

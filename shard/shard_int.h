@@ -80,6 +80,10 @@ struct shard {
     _Atomic uint64_t version;        // of the rows: +1 after every change that a filter can see
     _Atomic uint64_t replacing;      // odd: old and new rows of some ids can both be found
     _Atomic uint32_t compaction_due; // 1: for a worker to do, or who comes first
+    _Atomic uint32_t bulk_due;       // the same
+    _Atomic uint32_t bulk_after;     // rows in the tail; after a build that came to nothing
+    _Atomic uint32_t bulk_builds;    // that were put in place
+    _Atomic bool closing;            // what is long is given up
     uint64_t next_id;                // under `writers`, like the rest
     uint64_t applied_seq;            // the last entry of the log that was applied
     struct journal *journal;         // NULL: in memory only
@@ -141,6 +145,14 @@ void compact_when_due(struct shard *shard);
 bool compact_spare(void *context); // the worker's or keeper's part: a linkers_spare_fn
 // While the log is applied, with nobody linking; under `writers`. Searches may see the target, or another generation.
 OMEN_MUST_CHECK omen_status compact_target(struct shard *shard, struct omen_error *error);
+
+// ---- bulk.c ----
+// Links all rows at once where so many are not linked that it is worth it; false where it is not, or where it came to nothing
+// and rows are linked one by one as ever. Outside of the gate and of locks. *cancelled: `watch` said so.
+bool bulk_build(struct shard *shard, const struct linkers_watch *watch, bool *cancelled);
+// After rows were added, under `writers`: links them at once, or has it done, when it is time to.
+void bulk_when_due(struct shard *shard);
+bool shard_spare(void *context); // what workers do besides linking: a linkers_spare_fn
 
 // ---- a reader and the gate, together ----
 struct visit {

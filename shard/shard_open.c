@@ -41,6 +41,10 @@ shard_open(const omen_options *options, struct shard **out, struct omen_error *e
     tuning_init(&shard->tuning);
     atomic_init(&shard->kind, ID_KIND_NONE);
     atomic_init(&shard->compaction_due, 0);
+    atomic_init(&shard->bulk_due, 0);
+    atomic_init(&shard->bulk_after, 0);
+    atomic_init(&shard->bulk_builds, 0);
+    atomic_init(&shard->closing, false);
     atomic_init(&shard->recall, -1.0);
     linkers_init(&shard->linkers, NULL, 1, 1); // anew when the options are known
 
@@ -61,6 +65,7 @@ shard_close(struct shard *shard)
 {
     if (shard == NULL)
         return;
+    atomic_store_explicit(&shard->closing, true, memory_order_relaxed);
     shard_follow_stop(shard);
     keeper_close(shard->keeper);
     linkers_fini(&shard->linkers);
@@ -171,7 +176,7 @@ begin(struct shard *shard)
     atomic_store_explicit(&shard->generation, generation, memory_order_release);
     linkers_init(&shard->linkers, generation->hnsw, shard->options.threads,
                  shard->options.ef_construction);
-    linkers_spare(&shard->linkers, compact_spare, shard);
+    linkers_spare(&shard->linkers, shard_spare, shard);
 }
 
 static omen_status

@@ -1,7 +1,7 @@
 #!/bin/sh
 # tools/setup.sh -- installs what is missing, and says nothing when nothing is.
 #
-# usage: tools/setup.sh GROUP...      build, test, python, rust, lint, run, bench
+# usage: tools/setup.sh GROUP...      build, test, python, rust, lint, spec, run, bench
 #        tools/setup.sh --venv STAMP REQUIREMENTS...
 #
 # The groups are Debian packages; they are installed with apt-get, as root or by sudo, and only when one is
@@ -24,10 +24,11 @@ packages_of() {
     python) echo python3 python3-venv python3-dev ;;
     rust) command -v cargo >/dev/null || echo cargo rustc ;; # a cargo of one's own is as good
     lint) echo clang-format-14 clang-tidy-14 python3 shellcheck ;;
+    spec) echo default-jre-headless ;;
     run) echo dataset-fashion-mnist ;;
     bench) echo dataset-fashion-mnist ;;
     *)
-        echo "tools/setup.sh: no group '$1' (build, test, python, rust, lint, run, bench)" >&2
+        echo "tools/setup.sh: no group '$1' (build, test, python, rust, lint, spec, run, bench)" >&2
         exit 2
         ;;
     esac

@@ -707,6 +707,25 @@ avx2_finite(const void *row, uint32_t dim, enum vector_type type)
         avx2_integer_##metric##_i8, avx2_integer_##metric##_u8                                     \
     }
 
+static void
+avx2_within(const uint8_t *bytes, uint32_t word_count, uint8_t first, uint8_t last, uint64_t *words)
+{
+    const __m256i low = _mm256_set1_epi8((char)first);
+    const __m256i most = _mm256_set1_epi8((char)(last - first));
+    if (first > last)
+        return;
+    for (uint32_t w = 0; w < word_count; w++) {
+        uint64_t word = 0;
+        for (uint32_t i = 0; i < 64; i += 32) {
+            const __m256i at = _mm256_loadu_si256((const __m256i *)(bytes + w * 64u + i));
+            const __m256i above = _mm256_sub_epi8(at, low);
+            const __m256i inside = _mm256_cmpeq_epi8(_mm256_min_epu8(above, most), above);
+            word |= (uint64_t)(uint32_t)_mm256_movemask_epi8(inside) << i;
+        }
+        words[w] |= word;
+    }
+}
+
 const struct kernels kernels_avx2 = {
     .name = "avx2",
     .nibble = avx2_nibble,
@@ -720,5 +739,6 @@ const struct kernels kernels_avx2 = {
     .butterfly = avx2_butterfly,
     .encode = avx2_encode,
     .finite = avx2_finite,
+    .within = avx2_within,
     .tiles = &tiles_avx2,
 };

@@ -662,6 +662,17 @@ avx512_finite(const void *row, uint32_t dim, enum vector_type type)
         avx512_integer_##metric##_i8, avx512_integer_##metric##_u8                                 \
     }
 
+static void
+avx512_within(const uint8_t *bytes, uint32_t word_count, uint8_t first, uint8_t last,
+              uint64_t *words)
+{
+    const __m512i low = _mm512_set1_epi8((char)first), high = _mm512_set1_epi8((char)last);
+    for (uint32_t w = 0; w < word_count; w++) {
+        const __m512i at = _mm512_loadu_si512(bytes + w * 64u);
+        words[w] |= _mm512_mask_cmple_epu8_mask(_mm512_cmpge_epu8_mask(at, low), at, high);
+    }
+}
+
 const struct kernels kernels_avx512 = {
     .name = "avx512",
     .nibble = avx512_nibble,
@@ -675,5 +686,6 @@ const struct kernels kernels_avx512 = {
     .butterfly = avx512_butterfly,
     .encode = avx512_encode,
     .finite = avx512_finite,
+    .within = avx512_within,
     .tiles = &tiles_avx512,
 };

@@ -108,6 +108,10 @@ struct kernels {
     // 1 when every component is finite. `type` is VECTOR_F32, F16 or BF16; integers are always finite.
     int (*finite)(const void *row, uint32_t dim, enum vector_type type);
 
+    // Sets bit i % 64 of words[i / 64] where first <= bytes[i] <= last, for i < word_count * 64; other bits stay.
+    void (*within)(const uint8_t *bytes, uint32_t word_count, uint8_t first, uint8_t last,
+                   uint64_t *words);
+
     // Of bulk builds.
     const struct tile_kernels *tiles;
 };

@@ -623,6 +623,24 @@ neon_finite(const void *row, uint32_t dim, enum vector_type type)
         neon_integer_##metric##_i8, neon_integer_##metric##_u8                                     \
     }
 
+static void
+neon_within(const uint8_t *bytes, uint32_t word_count, uint8_t first, uint8_t last, uint64_t *words)
+{
+    static const uint8_t weights[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+    const uint8x16_t low = vdupq_n_u8(first), high = vdupq_n_u8(last), weight = vld1q_u8(weights);
+    for (uint32_t w = 0; w < word_count; w++) {
+        uint64_t word = 0;
+        for (uint32_t i = 0; i < 64; i += 16) {
+            const uint8x16_t at = vld1q_u8(bytes + w * 64u + i);
+            const uint8x16_t inside = vandq_u8(vcgeq_u8(at, low), vcleq_u8(at, high));
+            const uint8x16_t bits = vandq_u8(inside, weight);
+            word |= (uint64_t)vaddv_u8(vget_low_u8(bits)) << i;
+            word |= (uint64_t)vaddv_u8(vget_high_u8(bits)) << (i + 8);
+        }
+        words[w] |= word;
+    }
+}
+
 const struct kernels kernels_neon = {
     .name = "neon",
     .nibble = neon_nibble,
@@ -636,5 +654,6 @@ const struct kernels kernels_neon = {
     .butterfly = neon_butterfly,
     .encode = neon_encode,
     .finite = neon_finite,
+    .within = neon_within,
     .tiles = &tiles_neon,
 };

@@ -327,6 +327,15 @@ scalar_finite(const void *row, uint32_t dim, enum vector_type type)
         scalar_integer_##metric##_i8, scalar_integer_##metric##_u8                                 \
     }
 
+static void
+scalar_within(const uint8_t *bytes, uint32_t word_count, uint8_t first, uint8_t last,
+              uint64_t *words)
+{
+    for (uint32_t w = 0; w < word_count; w++)
+        for (uint32_t i = 0; i < 64; i++)
+            words[w] |= (uint64_t)(bytes[w * 64u + i] >= first && bytes[w * 64u + i] <= last) << i;
+}
+
 const struct kernels kernels_scalar = {
     .name = "scalar",
     .nibble = scalar_nibble,
@@ -340,5 +349,6 @@ const struct kernels kernels_scalar = {
     .butterfly = scalar_butterfly,
     .encode = scalar_encode,
     .finite = scalar_finite,
+    .within = scalar_within,
     .tiles = &tiles_scalar,
 };

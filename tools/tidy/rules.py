@@ -255,8 +255,8 @@ UNFINISHED = re.compile(r"\b(?:TODO|FIXME|XXX|HACK)\b(?!\W{0,2}#\d+)")
 
 def rule_unfinished(source: Source) -> Iterator[Finding]:
     """What is left to do has an issue's number."""
-    if source.path.startswith("tools/tidy/") or source.suffix == ".md":
-        return
+    if source.path.startswith(("tools/tidy/", "tests/script/etcd/")) or source.suffix == ".md":
+        return  # the second: data files of others, copied as they are
     for number, line in enumerate(source.lines, 1):
         if match := UNFINISHED.search(line):
             yield number, f"{match.group()} without an issue's number (#12)"

@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/limits.h"
 #include "base/os_clock.h"
+#include "shard/fields_int.h"
 #include "tests/lib/check_main.h"
 #include "tests/lib/field_store.h"
 
@@ -412,33 +413,69 @@ END_TEST
 
 struct shared {
     struct store store;
+    uint32_t slots;
     const struct filter *filter;
     _Atomic bool stop;
     _Atomic uint64_t selections;
 };
 
-// Every row is {n: i, even: i is even}, so this filter lets nothing through, whatever is put or
-// removed meanwhile.
+// Every row is {n: i, even: i is even} or {n: i, even: i lies in the range}, so these filters let nothing through, whatever
+// is put or removed meanwhile. The second asks for so much that a column is made, kept up to date and made anew.
+static const struct {
+    const char *filter;
+    uint32_t slots, below, puts;
+} beside[2] = {
+    {"(n in [0, 2, 4, 6, 8] and even != true) or (n in [1, 3, 5, 7, 9] and even)", 2000, 10, 500},
+    {"n >= 2000 and n < 8000 and even != true", 8000, 10000, 16000},
+};
+
+static bool
+even_of(int which, uint32_t n)
+{
+    return which == 0 ? n % 2 == 0 : n >= 2000 && n < 8000;
+}
+
+static void
+select_nothing(struct shared *shared, struct filter_buffer *buffer)
+{
+    struct filter_selection selection;
+    const struct filter_rows rows = {shared->store.fields, shared->store.payloads, shared->slots,
+                                     0};
+    const uint32_t ticket = epoch_enter(&shared->store.gate);
+    if (filter_select(shared->filter, &rows, buffer, &selection) != OMEN_OK || selection.count != 0)
+        abort();
+    epoch_leave(&shared->store.gate, ticket);
+    atomic_fetch_add(&shared->selections, 1);
+}
+
 static void *
 select_always(void *context)
 {
     struct shared *shared = context;
     struct filter_buffer buffer;
     filter_buffer_init(&buffer);
-    while (!atomic_load(&shared->stop)) {
-        struct filter_selection selection;
-        const uint32_t ticket = epoch_enter(&shared->store.gate);
-        if (filter_select(
-                shared->filter,
-                &(const struct filter_rows){shared->store.fields, shared->store.payloads, 2000, 0},
-                &buffer, &selection) != OMEN_OK ||
-            selection.count != 0)
-            abort();
-        epoch_leave(&shared->store.gate, ticket);
-        atomic_fetch_add(&shared->selections, 1);
-    }
+    while (!atomic_load(&shared->stop))
+        select_nothing(shared, &buffer);
     filter_buffer_fini(&buffer);
     return NULL;
+}
+
+static void
+put_or_remove(struct store *store, struct prng *prng, int which)
+{
+    const uint32_t slot = prng_below(prng, beside[which].slots);
+    const uint32_t n = prng_below(prng, beside[which].below);
+    struct packer packer = {.count = 0};
+    if (prng_below(prng, 5) == 0 && slot < store->slots) {
+        store_remove(store, slot);
+        return;
+    }
+    pack_map(&packer, 2);
+    pack_text(&packer, "n");
+    pack_int(&packer, n);
+    pack_text(&packer, "even");
+    pack_bool(&packer, even_of(which, n));
+    store_put(store, slot, &packer);
 }
 
 START_TEST(readers_beside_a_writer_judge_rows_whole)
@@ -447,35 +484,24 @@ START_TEST(readers_beside_a_writer_judge_rows_whole)
     pthread_t readers[2];
     struct prng prng;
     prng_init(&prng, 2);
-    store_open(&shared.store, 2000);
+    shared.slots = beside[_i].slots;
+    store_open(&shared.store, shared.slots);
     store_field(&shared.store, "n", FIELD_INTEGER);
     store_field(&shared.store, "even", FIELD_BOOL);
-    struct filter *filter =
-        parse("(n in [0, 2, 4, 6, 8] and even != true) or (n in [1, 3, 5, 7, 9] and even)");
+    struct filter *filter = parse(beside[_i].filter);
     shared.filter = filter;
     for (int i = 0; i < 2; i++)
         ck_assert_int_eq(pthread_create(&readers[i], NULL, select_always, &shared), 0);
     do {
-        for (int i = 0; i < 500; i++) {
-            const uint32_t slot = prng_below(&prng, 2000);
-            const uint32_t n = prng_below(&prng, 10);
-            struct packer packer;
-            if (prng_below(&prng, 5) == 0 && slot < shared.store.slots) {
-                store_remove(&shared.store, slot);
-                continue;
-            }
-            packer.count = 0;
-            pack_map(&packer, 2);
-            pack_text(&packer, "n");
-            pack_int(&packer, n);
-            pack_text(&packer, "even");
-            pack_bool(&packer, n % 2 == 0);
-            store_put(&shared.store, slot, &packer);
-        }
+        for (uint32_t i = 0; i < beside[_i].puts; i++)
+            put_or_remove(&shared.store, &prng, _i);
     } while (atomic_load(&shared.selections) < 200);
     atomic_store(&shared.stop, true);
     for (int i = 0; i < 2; i++)
         ck_assert_int_eq(pthread_join(readers[i], NULL), 0);
+    select_nothing(&shared, &shared.store.buffer);
+    ck_assert((atomic_load(&fields_find(shared.store.fields, "n", 1)->column) != NULL) ==
+              (_i == 1));
     filter_close(filter);
     store_close(&shared.store);
 }
@@ -502,7 +528,7 @@ filter_plan_suite(void)
     tcase_add_test(fields, failing_allocations_of_opening_declaring_and_selecting_are_reported);
     suite_add_tcase(suite, fields);
     TCase *threads = tcase_create("threads");
-    tcase_add_test(threads, readers_beside_a_writer_judge_rows_whole);
+    tcase_add_loop_test(threads, readers_beside_a_writer_judge_rows_whole, 0, 2);
     suite_add_tcase(suite, threads);
     return suite;
 }

@@ -268,6 +268,32 @@ START_TEST(integers_are_always_finite)
 }
 END_TEST
 
+// Of every byte, at every place of a word, between bounds that touch, cross and reach the ends.
+START_TEST(within_sets_the_bits_of_bytes_between_two_others)
+{
+    static const uint8_t bounds[][2] = {{0, 0},     {0, 255}, {255, 255}, {7, 9},
+                                        {127, 128}, {200, 3}, {1, 254},   {64, 64}};
+    const struct kernels *list[4];
+    const uint32_t tables = kernels_list(list);
+    struct block bytes = block_open(256 * 3, 1);
+    for (uint32_t i = 0; i < 256 * 3; i++)
+        bytes.bytes[i] = (uint8_t)(i * 37 + i / 256);
+    for (uint32_t t = 0; t < tables; t++)
+        for (uint32_t b = 0; b < 8; b++) {
+            uint64_t words[13] = {[0] = 1, [12] = 42};
+            list[t]->within(bytes.bytes, 12, bounds[b][0], bounds[b][1], words);
+            for (uint32_t i = 0; i < 256 * 3; i++) {
+                const uint8_t byte = bytes.bytes[i];
+                const uint64_t want = (byte >= bounds[b][0] && byte <= bounds[b][1]) || i == 0;
+                CLAIM((words[i / 64] >> (i % 64) & 1) == want, "%s, byte %u, %u to %u",
+                      list[t]->name, byte, bounds[b][0], bounds[b][1]);
+            }
+            ck_assert_uint_eq(words[12], 42);
+        }
+    block_close(bytes);
+}
+END_TEST
+
 static Suite *
 rows_suite(void)
 {
@@ -281,6 +307,7 @@ rows_suite(void)
     tcase_add_test(tcase, exact_widens_every_short_float);
     tcase_add_test(tcase, finite_finds_a_bad_component_wherever_it_is);
     tcase_add_test(tcase, integers_are_always_finite);
+    tcase_add_test(tcase, within_sets_the_bits_of_bytes_between_two_others);
     suite_add_tcase(suite, tcase);
     return suite;
 }

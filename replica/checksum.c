@@ -1,0 +1,170 @@
+// replica/checksum.c -- copies compare what they hold: a CHECKSUM entry, and everybody's sum at exactly that place (I12).
+//
+// Shape: machine.
+//
+// The copies that differ from most are dropped from the in-sync set and rebuilt. Where there is no "most" the shard stops taking
+// writes and strong reads until an operator says which copy is right.
+#include "base/assert.h"
+#include "replica/replica_int.h"
+
+static bool
+sum_equal(struct replica_sum a, struct replica_sum b)
+{
+    return a.high == b.high && a.low == b.low;
+}
+
+static bool
+votes(const struct replica *replica, const struct replica_peer *peer)
+{
+    return peer->in_sync && !peer->diverged && peer->root_seq == replica->check_seq;
+}
+
+static uint32_t
+votes_for(const struct replica *replica, struct replica_sum sum)
+{
+    uint32_t count = sum_equal(replica->own_root, sum) ? 1 : 0;
+    for (uint32_t i = 0; i < replica->peer_count; i++)
+        if (votes(replica, &replica->peers[i]) && sum_equal(replica->peers[i].root, sum))
+            count++;
+    return count;
+}
+
+static void
+halt(struct step *step)
+{
+    step->replica->halted = true;
+    note(step, REPLICA_NOTE_HALTED, step->replica->config.uuid, step->replica->check_seq);
+}
+
+static void
+expel(struct step *step, struct replica_peer *peer)
+{
+    peer->diverged = true;
+    note(step, REPLICA_NOTE_DIVERGED, peer->uuid, step->replica->check_seq);
+    struct replica_msg *msg = msg_add(step, REPLICA_BUCKETS_ASK, peer->uuid);
+    if (msg != NULL)
+        msg->seq = step->replica->check_seq;
+}
+
+// When all in-sync copies have said it.
+static void
+compare(struct step *step)
+{
+    struct replica *replica = step->replica;
+    uint32_t count = 1;
+    if (replica->check_seq == 0 || !replica->own_root_known || replica->halted)
+        return;
+    for (uint32_t i = 0; i < replica->peer_count; i++) {
+        const struct replica_peer *peer = &replica->peers[i];
+        if (peer->in_sync && !peer->diverged && peer->root_seq != replica->check_seq)
+            return;
+        count += votes(replica, peer);
+    }
+    const uint32_t own = votes_for(replica, replica->own_root);
+    if (own == count) {
+        replica->check_seq = 0;
+    } else if (2 * own > count) {
+        for (uint32_t i = 0; i < replica->peer_count; i++)
+            if (votes(replica, &replica->peers[i]) &&
+                !sum_equal(replica->peers[i].root, replica->own_root))
+                expel(step, &replica->peers[i]);
+        replica->check_seq = 0;
+    } else {
+        note(step, REPLICA_NOTE_DIVERGED, replica->config.uuid, replica->check_seq);
+        halt(step);
+    }
+}
+
+void
+checksum_root(struct step *step)
+{
+    struct replica *replica = step->replica;
+    if (replica->role == REPLICA_PRIMARY && step->in->seq == replica->check_seq) {
+        replica->own_root = step->in->sum;
+        replica->own_root_known = true;
+        compare(step);
+    } else if (replica->role == REPLICA_BACKUP && !replica_uuid_is_none(replica->leader)) {
+        struct replica_msg *msg = msg_add(step, REPLICA_ROOT, replica->leader);
+        if (msg == NULL)
+            return;
+        msg->term = replica->promised;
+        msg->seq = step->in->seq;
+        msg->sum = step->in->sum;
+    }
+}
+
+static void
+on_root(struct step *step, const struct replica_msg *msg)
+{
+    struct replica *replica = step->replica;
+    struct replica_peer *peer = peer_find(replica, msg->from);
+    if (peer == NULL || msg->seq != replica->check_seq || replica->check_seq == 0)
+        return;
+    peer->root_seq = msg->seq;
+    peer->root = msg->sum;
+    compare(step);
+}
+
+static void
+on_buckets(struct step *step, const struct replica_msg *msg)
+{
+    const uint32_t next = msg->chunk + msg->bucket_count;
+    const struct replica_peer *peer = peer_find(step->replica, msg->from);
+    if (peer == NULL || !peer->diverged || msg->bucket_count == 0)
+        return;
+    step->out->serve = (struct replica_serve){.kind = REPLICA_SERVE_COMPARE,
+                                              .uuid = msg->from,
+                                              .seq = msg->seq,
+                                              .chunk = msg->chunk,
+                                              .buckets = msg->buckets,
+                                              .bucket_count = msg->bucket_count};
+    if (next >= REPLICA_BUCKETS)
+        return;
+    struct replica_msg *ask = msg_add(step, REPLICA_BUCKETS_ASK, msg->from);
+    if (ask == NULL)
+        return;
+    ask->seq = msg->seq;
+    ask->chunk = next;
+}
+
+void
+checksum_message(struct step *step, const struct replica_msg *msg)
+{
+    const struct replica *replica = step->replica;
+    const bool leads = replica->role == REPLICA_PRIMARY;
+    if (msg->term != replica->promised || leads == (msg->kind == REPLICA_BUCKETS_ASK))
+        return;
+    if (msg->kind == REPLICA_ROOT)
+        on_root(step, msg);
+    else if (msg->kind == REPLICA_BUCKETS_ARE)
+        on_buckets(step, msg);
+    else if (replica_uuid_equal(msg->from, replica->leader))
+        step->out->serve = (struct replica_serve){
+            .kind = REPLICA_SERVE_BUCKETS, .uuid = msg->from, .seq = msg->seq, .chunk = msg->chunk};
+}
+
+void
+checksum_buckets(struct step *step)
+{
+    const struct replica_input *in = step->in;
+    ASSERT(in->bucket_count <= REPLICA_BUCKETS_PER_MSG);
+    struct replica_msg *msg = msg_add(step, REPLICA_BUCKETS_ARE, in->uuid);
+    if (msg == NULL)
+        return;
+    msg->term = step->replica->promised;
+    msg->seq = in->seq;
+    msg->chunk = in->chunk;
+    msg->buckets = in->buckets;
+    msg->bucket_count = in->bucket_count;
+}
+
+uint32_t
+replica_buckets_differ(const struct replica_sum *a, const struct replica_sum *b, uint32_t count,
+                       uint32_t *out)
+{
+    uint32_t differ = 0;
+    for (uint32_t i = 0; i < count; i++)
+        if (!sum_equal(a[i], b[i]))
+            out[differ++] = i;
+    return differ;
+}

@@ -1,0 +1,58 @@
+// replica/dedupe.h -- which operations the log holds already, so that one that is sent twice is done once.
+//
+// Shape:   value; grows on the heap up to `room_max` operations.
+// Threads: one at a time.
+//
+// It mirrors the log: an operation enters when its entry is appended, leaves when the entry is cut off again, and is forgotten when
+// newer ones need the room or its stamp is older than the window. So it is the same on every copy that has the same log, and a
+// new primary knows what the old one accepted. Only what is committed is forgotten.
+#ifndef OMEN_REPLICA_DEDUPE_H
+#define OMEN_REPLICA_DEDUPE_H
+#include "base/status.h"
+#include "replica/replica_msg.h"
+
+#define DEDUPE_OPS_MAX (1u << 20)
+#define DEDUPE_WINDOW_MS 600000u
+
+struct dedupe_op {
+    struct replica_uuid id;
+    uint64_t seq;
+    uint64_t stamp_ms;
+};
+
+struct dedupe_slot {
+    struct dedupe_op op;
+    uint32_t next; // in its bucket: slot + 1
+};
+
+struct dedupe {
+    struct dedupe_slot *slots; // a ring of `room`, a power of two, ordered by seq
+    uint32_t *heads;           // [room]: slot + 1
+    uint32_t room, room_max;
+    uint32_t first, count;
+    uint64_t window_ms;
+};
+
+void dedupe_init(struct dedupe *dedupe, uint32_t room_max, uint64_t window_ms);
+void dedupe_fini(struct dedupe *dedupe);
+void dedupe_clear(struct dedupe *dedupe);
+
+// The place of the operation in the log; 0 when it is not known.
+uint64_t dedupe_find(const struct dedupe *dedupe, struct replica_uuid id);
+
+// Makes room for `count` more, forgetting what is at or below `commit` where it has to. OMEN_E_BUSY: too much of it is not
+// committed. OMEN_E_NO_MEMORY: nothing was changed but what was forgotten.
+OMEN_MUST_CHECK omen_status dedupe_reserve(struct dedupe *dedupe, uint32_t count, uint64_t commit);
+
+// There is room, and its seq is above that of every other.
+void dedupe_add(struct dedupe *dedupe, const struct dedupe_op *op);
+
+// Entries above `seq` were cut off.
+void dedupe_cut(struct dedupe *dedupe, uint64_t seq);
+
+// Forgets what is at or below `commit` and older than the window at `stamp_ms`.
+void dedupe_expire(struct dedupe *dedupe, uint64_t commit, uint64_t stamp_ms);
+
+void dedupe_check(const struct dedupe *dedupe);
+
+#endif

@@ -1,0 +1,160 @@
+// shard/bulk.c -- links made at once where a batch is large against what is there.
+//
+// Shape: handle.
+//
+// A row linked alone costs a walk; a row of a bulk build costs a fifteenth of that, but all rows that live are built, the
+// linked ones too. So it is worth it from a fifth of the rows on, and not for a few thousand, which are linked in a moment.
+//
+// `upkeep` is held all the while: no compaction, no checkpoint, and the generation stays. Linkers are paused. Searches and
+// writes go on; what is written is found in the tail. Where the build has no room within max_memory it makes do with what there
+// is, and where that is too little the rows are linked one by one.
+#include "base/assert.h"
+#include "base/os_cpu.h"
+#include "index/hnsw_bulk.h"
+#include "shard/shard_int.h"
+
+#define TAIL_MIN 8192u
+#define TAIL_SHARE 5u // of all rows, one in so many
+
+struct bulk_watch {
+    struct shard *shard;
+    const struct linkers_watch *watch; // may be NULL
+    uint64_t rows;
+    bool cancelled;
+};
+
+static bool
+is_worth_it(const struct shard *shard, const struct hnsw *hnsw)
+{
+    const uint32_t tail = hnsw_tail(hnsw), rows = hnsw_count(hnsw);
+    return hnsw_founded(hnsw) && tail >= TAIL_MIN && tail >= rows / TAIL_SHARE &&
+           tail > atomic_load_explicit(&shard->bulk_after, memory_order_relaxed);
+}
+
+// In rows, as whoever waits for linking counts.
+static int
+report(void *context, uint64_t done, uint64_t total)
+{
+    struct bulk_watch *bulk = context;
+    if (atomic_load_explicit(&bulk->shard->closing, memory_order_relaxed))
+        return 1;
+    if (bulk->watch == NULL || bulk->watch->progress == NULL)
+        return 0;
+    const uint64_t rows = (uint64_t)((double)bulk->rows * (double)done / (double)total);
+    bulk->cancelled = bulk->watch->progress(bulk->watch->context, rows, bulk->rows) != 0;
+    return bulk->cancelled;
+}
+
+static uint32_t
+threads_of(const struct shard *shard)
+{
+    const uint32_t asked = shard->options.threads, there = os_cpu_count();
+    return asked != 0 ? asked : there < THREADS_MAX ? there : THREADS_MAX;
+}
+
+// What of max_memory is left, under `writers`; 0: there is no limit. False: nothing.
+static bool
+memory_left(struct shard *shard, size_t *left)
+{
+    const uint64_t limit = shard->options.max_memory;
+    *left = 0;
+    if (limit == 0)
+        return true;
+    const uint64_t used = shard_bytes(shard);
+    *left = used < limit ? (size_t)(limit - used) : 0;
+    return *left > 0;
+}
+
+// Under `upkeep`, with linkers paused.
+static bool
+build_and_install(struct shard *shard, struct hnsw *hnsw, size_t memory, struct bulk_watch *watch)
+{
+    struct hnsw_bulk *bulk;
+    struct hnsw_bulk_report ignored;
+    const struct hnsw_bulk_options options = {
+        .threads = threads_of(shard), .memory_max = memory, .progress = report, .context = watch};
+    watch->rows = hnsw_count(hnsw);
+    omen_status status = hnsw_bulk_make(hnsw, &options, &ignored, &bulk);
+    if (status == OMEN_OK && bulk != NULL) {
+        status = hnsw_bulk_install(bulk);
+        ASSERT(status == OMEN_OK); // else we wrote what is no graph
+        hnsw_bulk_close(bulk);
+        atomic_fetch_add_explicit(&shard->bulk_builds, 1, memory_order_relaxed);
+        return true;
+    }
+    // In vain, which is dear: the next try by itself waits for twice as many.
+    if (status != OMEN_OK && status != OMEN_E_CANCELLED)
+        atomic_store_explicit(&shard->bulk_after, 2 * hnsw_tail(hnsw), memory_order_relaxed);
+    return false;
+}
+
+// Under `upkeep`.
+static bool
+build(struct shard *shard, const struct linkers_watch *watch, bool *cancelled)
+{
+    struct bulk_watch bulk = {.shard = shard, .watch = watch};
+    bool built = false;
+    lock_acquire(&shard->writers);
+    struct hnsw *hnsw = shard->target->hnsw;
+    size_t memory = 0;
+    const bool due = is_worth_it(shard, hnsw) && memory_left(shard, &memory);
+    if (due)
+        linkers_pause(&shard->linkers);
+    lock_release(&shard->writers);
+    if (due) {
+        built = build_and_install(shard, hnsw, memory, &bulk);
+        lock_acquire(&shard->writers);
+        linkers_resume(&shard->linkers, hnsw);
+        lock_release(&shard->writers);
+    }
+    *cancelled = bulk.cancelled;
+    return built;
+}
+
+bool
+bulk_build(struct shard *shard, const struct linkers_watch *watch, bool *cancelled)
+{
+    lock_acquire(&shard->upkeep);
+    const bool built = build(shard, watch, cancelled);
+    lock_release(&shard->upkeep);
+    return built;
+}
+
+void
+bulk_when_due(struct shard *shard)
+{
+    struct hnsw *hnsw = shard->target->hnsw;
+    if (shard->target != shard_generation(shard) || !is_worth_it(shard, hnsw))
+        return;
+    if (linkers_have_workers(&shard->linkers)) {
+        atomic_store_explicit(&shard->bulk_due, 1, memory_order_release);
+        return;
+    }
+    // The writer links. The lock is taken against the order of the locks, hence without waiting: where somebody has it, these rows
+    // are linked one by one.
+    size_t memory;
+    struct bulk_watch watch = {.shard = shard};
+    if (shard->options.threads != 1 || !memory_left(shard, &memory) || !lock_try(&shard->upkeep))
+        return;
+    linkers_pause(&shard->linkers);
+    (void)build_and_install(shard, hnsw, memory, &watch);
+    linkers_resume(&shard->linkers, hnsw);
+    lock_release(&shard->upkeep);
+}
+
+// Does not wait for whoever is at upkeep: there are rows to be linked meanwhile.
+bool
+shard_spare(void *context)
+{
+    struct shard *shard = context;
+    if (compact_spare(context))
+        return true;
+    if (atomic_load_explicit(&shard->bulk_due, memory_order_relaxed) == 0 ||
+        !lock_try(&shard->upkeep))
+        return false;
+    bool cancelled;
+    const bool built = atomic_exchange_explicit(&shard->bulk_due, 0, memory_order_acquire) != 0 &&
+                       build(shard, NULL, &cancelled);
+    lock_release(&shard->upkeep);
+    return built;
+}

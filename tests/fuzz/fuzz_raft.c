@@ -1,0 +1,168 @@
+// tests/fuzz/fuzz_raft.c -- any bytes as inputs of a raft node: whatever arrives, its invariants hold.
+#include <stdint.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/hash.h"
+#include "raft/raft.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count);
+
+struct source {
+    const uint8_t *bytes;
+    size_t left;
+};
+
+static uint8_t
+byte(struct source *source)
+{
+    if (source->left == 0)
+        return 0;
+    source->left--;
+    return *source->bytes++;
+}
+
+// Small in most cases, so that it comes near to what is there.
+static uint64_t
+number(struct source *source)
+{
+    const uint8_t first = byte(source);
+    return first < 240   ? first % 24
+           : first < 248 ? RAFT_NUMBER_MAX - 4 + first % 8
+                         : UINT64_MAX - first % 8;
+}
+
+struct message {
+    struct raft_msg msg;
+    struct raft_entry entries[4];
+    struct raft_group group;
+};
+
+static void
+read_message(struct source *source, struct message *message)
+{
+    static const uint8_t text[32] = {1, 2, 3};
+    struct raft_msg *msg = &message->msg;
+    memset(message, 0, sizeof *message);
+    msg->kind = (enum raft_msg_kind)(byte(source) % (RAFT_MSG_KINDS + 1));
+    msg->from = byte(source) % 5;
+    msg->to = 1;
+    msg->term = number(source);
+    msg->position = number(source);
+    msg->log_term = number(source);
+    msg->commit = number(source);
+    msg->hint = number(source);
+    msg->context = number(source);
+    const uint8_t flags = byte(source);
+    msg->reject = (flags & 1) != 0;
+    msg->transfer = (flags & 2) != 0;
+    msg->entry_count = flags >> 2 & 3;
+    msg->entries = message->entries;
+    for (uint32_t i = 0; i < msg->entry_count; i++)
+        message->entries[i] = (struct raft_entry){
+            .position = (flags & 128) != 0 ? number(source) : msg->position + 1 + i,
+            .term = number(source),
+            .kind = (enum raft_entry_kind)(byte(source) % 3),
+            .bytes = text,
+            .byte_count = byte(source) % sizeof text,
+        };
+    if (msg->kind != RAFT_SNAPSHOT)
+        return;
+    msg->group = &message->group;
+    message->group.count = byte(source) % 5;
+    message->group.auto_leave = (flags & 16) != 0;
+    for (uint32_t i = 0; i < message->group.count; i++)
+        message->group.members[i] = (struct raft_member){i + 1, byte(source)};
+    msg->offset = number(source);
+    msg->total_bytes = number(source);
+    msg->chunk = text;
+    msg->chunk_bytes = byte(source) % 8;
+    msg->chunk_hash = (flags & 32) != 0 ? 0 : hash_bytes(text, msg->chunk_bytes);
+}
+
+static struct raft_input
+read_input(struct source *source, struct message *message, struct raft_change *change,
+           const struct raft *raft)
+{
+    struct raft_input in = {.kind =
+                                (enum raft_input_kind)(1 + byte(source) % (RAFT_INPUT_KINDS - 1))};
+    in.now_ns = raft->tick_at_ns + number(source) % 4096;
+    switch (in.kind) {
+    case RAFT_IN_MESSAGE:
+        read_message(source, message);
+        in.message = &message->msg;
+        break;
+    case RAFT_IN_PERSISTED:
+        in.persist_number = raft->persist_last;
+        break;
+    case RAFT_IN_PROPOSE:
+        in.proposal.bytes = (const uint8_t *)"proposal";
+        in.proposal.count = 8;
+        break;
+    case RAFT_IN_CONF_CHANGE:
+        memset(change, 0, sizeof *change);
+        change->transition = (enum raft_transition)(byte(source) % 4);
+        change->count = byte(source) % 4;
+        for (uint32_t i = 0; i < change->count; i++)
+            change->items[i] = (struct raft_change_item){(enum raft_change_kind)(byte(source) % 5),
+                                                         number(source)};
+        in.change = change;
+        break;
+    case RAFT_IN_REPORT:
+        in.report.kind = (enum raft_report)(byte(source) % 2);
+        in.report.peer = number(source);
+        break;
+    case RAFT_IN_SNAPSHOT:
+        in.snapshot.position = raft->making.position;
+        in.snapshot.total_bytes = number(source) % 64;
+        break;
+    default:
+        in.position = number(source);
+        break;
+    }
+    return in;
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
+{
+    static struct raft raft;
+    static struct raft_output out;
+    static struct message message;
+    static struct raft_change change;
+    struct source source = {bytes, count};
+    const uint8_t flags = byte(&source);
+    const struct raft_config config = {
+        .id = 1,
+        .tick_ns = 1000,
+        .election_ticks = 3,
+        .heartbeat_ticks = 1,
+        .pre_vote = (flags & 1) != 0,
+        .check_quorum = (flags & 2) != 0,
+        .step_down_on_removal = (flags & 4) != 0,
+        .reads = (flags & 2) != 0 && (flags & 8) != 0 ? RAFT_READS_LEASE : RAFT_READS_SAFE,
+        .inflight_max = 2,
+        .inflight_bytes_max = 64,
+        .append_bytes_max = 64,
+        .apply_bytes_max = 64,
+        .uncommitted_bytes_max = 64,
+        .chunk_bytes = 4,
+        .tail_entries_max = 16,
+        .tail_bytes_max = RAFT_ENTRY_BYTES_MAX,
+        .tail_retain = 2,
+    };
+    raft_init(&raft, &config, flags);
+    struct raft_durable durable = {0};
+    for (uint32_t i = 0; i < (flags >> 4) % 4; i++)
+        durable.group.members[durable.group.count++] = (struct raft_member){i + 1, RAFT_VOTER};
+    const struct raft_input start = {.kind = RAFT_IN_START, .durable = &durable};
+    raft_step(&raft, &start, &out);
+    raft_check(&raft);
+    while (source.left > 0) {
+        const struct raft_input in = read_input(&source, &message, &change, &raft);
+        raft_step(&raft, &in, &out);
+        raft_check(&raft);
+    }
+    raft_fini(&raft);
+    return 0;
+}

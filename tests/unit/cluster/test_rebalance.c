@@ -1,0 +1,843 @@
+// tests/unit/cluster/test_rebalance.c -- what the rebalancer promises: enough copies, few moves, an end, and the same again.
+//
+// Shape: shell. The nodes of tests/lib/cluster_world.h obey; every drop is checked against the replication there.
+#include "cluster/rebalance.h"
+
+#include "tests/lib/check_main.h"
+#include "tests/lib/cluster_world.h"
+
+enum { ROUNDS = 3000 };
+
+static struct world world;
+
+struct tally {
+    uint32_t copies, primaries;
+};
+
+static struct tally
+tally_of(uint32_t node)
+{
+    struct tally tally = {0};
+    for (uint32_t i = 0; i < world.map.shard_count; i++) {
+        const struct shard *shard = &world.map.shards[i];
+        const struct replica *replica = shard_replica_on(shard, node);
+        tally.copies += replica != NULL;
+        tally.primaries += replica != NULL && uuid_equal(replica->uuid, shard->primary);
+    }
+    return tally;
+}
+
+static void
+expect_whole(void)
+{
+    for (uint32_t i = 0; i < world.map.shard_count; i++) {
+        const struct shard *shard = &world.map.shards[i];
+        const uint32_t replication = map_collection(&world.map, shard->collection)->replication;
+        ck_assert_uint_eq(shard->status, SHARD_OPEN);
+        ck_assert_uint_eq(shard->replica_count, replication);
+        ck_assert_uint_eq(world_safe(&world, shard), replication);
+        for (uint32_t r = 0; r < replication; r++)
+            ck_assert_uint_eq(map_node(&world.map, shard->replicas[r].node)->state, NODE_UP);
+        ck_assert(uuid_is_none(shard->wanted) && !uuid_is_none(shard->primary));
+    }
+}
+
+// Of nodes with one weight: the copies and the primaries of any two differ by at most these.
+static void
+expect_level(struct tally most)
+{
+    struct tally low = {UINT32_MAX, UINT32_MAX}, high = {0, 0};
+    for (uint32_t i = 0; i < world.map.node_count; i++) {
+        if (world.map.nodes[i].state != NODE_UP)
+            continue;
+        const struct tally tally = tally_of(world.map.nodes[i].number);
+        low.copies = tally.copies < low.copies ? tally.copies : low.copies;
+        low.primaries = tally.primaries < low.primaries ? tally.primaries : low.primaries;
+        high.copies = tally.copies > high.copies ? tally.copies : high.copies;
+        high.primaries = tally.primaries > high.primaries ? tally.primaries : high.primaries;
+    }
+    ck_assert_msg(high.copies - low.copies <= most.copies, "copies %u..%u", low.copies,
+                  high.copies);
+    ck_assert_msg(high.primaries - low.primaries <= most.primaries, "primaries %u..%u",
+                  low.primaries, high.primaries);
+}
+
+static void
+settle(void)
+{
+    ck_assert_uint_lt(world_settle(&world, ROUNDS), ROUNDS);
+}
+
+static void
+begin(uint32_t nodes, uint32_t zones, uint32_t shards, uint8_t replication)
+{
+    world_init(&world, 1);
+    for (uint32_t i = 0; i < nodes; i++) {
+        const char zone[] = {'z', (char)('a' + i % zones), 0};
+        world_node(&world, zone, 100);
+    }
+    world_collection(&world, "docs", shards, replication);
+    settle();
+}
+
+START_TEST(a_new_collection_is_level_and_open_after_one_look)
+{
+    begin(5, 5, 40, 3);
+    expect_whole();
+    expect_level((struct tally){1, 2});
+    ck_assert_uint_eq(world.steps[STEP_ASSIGN], 120);
+    ck_assert_uint_eq(world.steps[STEP_MOVE], 0);
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(copies_of_a_shard_are_in_as_many_zones_as_there_are)
+{
+    begin(9, (uint32_t)_i + 2, 50, 3); // 2, 3, 4 zones
+    for (uint32_t i = 0; i < world.map.shard_count; i++) {
+        const struct shard *shard = &world.map.shards[i];
+        bool seen[26] = {false};
+        uint32_t zones = 0;
+        for (uint32_t r = 0; r < shard->replica_count; r++) {
+            const char zone = map_node(&world.map, shard->replicas[r].node)->zone.bytes[1];
+            zones += !seen[zone - 'a'];
+            seen[zone - 'a'] = true;
+        }
+        ck_assert_uint_eq(zones, _i == 0 ? 2 : 3);
+    }
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(a_new_node_gets_its_share_by_the_fewest_moves)
+{
+    begin(4, 1, 50, 2); // 25 copies each
+    const uint32_t node = world_node(&world, "za", 100);
+    settle();
+    expect_whole();
+    ck_assert_uint_eq(tally_of(node).copies, 20); // 100 copies on 5 nodes
+    ck_assert_uint_eq(world.steps[STEP_MOVE], 20);
+    expect_level((struct tally){1, 2});
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(copies_follow_the_weights)
+{
+    world_init(&world, 1);
+    for (uint32_t i = 0; i < 4; i++)
+        world_node(&world, "a", (uint16_t)(i < 2 ? 300 : 100));
+    world_collection(&world, "docs", 80, 1);
+    settle();
+    expect_whole();
+    for (uint32_t node = 1; node <= 4; node++) {
+        const uint32_t copies = tally_of(node).copies;
+        ck_assert_msg(copies >= (node < 3 ? 29u : 9u) && copies <= (node < 3 ? 31u : 11u), "%u",
+                      copies);
+    }
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(a_draining_node_becomes_empty_by_hardly_more_moves_than_copies)
+{
+    begin(5, 1, 40, 3);
+    const uint32_t copies = tally_of(2).copies;
+    const uint64_t assigned = world.steps[STEP_ASSIGN];
+    ck_assert_int_eq(world_node_state(&world, 2, NODE_DRAINING), OMEN_OK);
+    settle();
+    ck_assert_uint_eq(tally_of(2).copies, 0);
+    const uint64_t moves = world.steps[STEP_ASSIGN] - assigned + world.steps[STEP_MOVE];
+    ck_assert_uint_ge(moves, copies);
+    ck_assert_uint_le(moves, copies + 2); // to level what had no better place when it went
+    ck_assert_int_eq(world_node_state(&world, 2, NODE_GONE), OMEN_OK);
+    expect_whole();
+    expect_level((struct tally){1, 2});
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(a_drain_without_another_node_waits_and_harms_nobody)
+{
+    begin(3, 1, 10, 3);
+    world_node_state(&world, 3, NODE_DRAINING);
+    settle();
+    ck_assert_uint_eq(tally_of(3).copies, 10);
+    ck_assert_uint_eq(tally_of(3).primaries, 0); // but it leads no more
+    ck_assert_uint_eq(world.output.notes[REBALANCE_HOMELESS], 10);
+    for (uint32_t i = 0; i < world.map.shard_count; i++)
+        ck_assert_uint_eq(world_safe(&world, &world.map.shards[i]), 3);
+    world_fini(&world);
+}
+END_TEST
+
+static void
+kill_node(uint32_t node)
+{
+    world.alive[node] = false;
+    world.lease_void[node] = true;
+}
+
+START_TEST(one_entry_promotes_all_shards_of_a_dead_node)
+{
+    begin(4, 1, 100, 3);
+    const uint32_t primaries = tally_of(1).primaries;
+    kill_node(1);
+    ck_assert(world_rebalance(&world, NULL));
+    ck_assert_uint_eq(world.output.notes[REBALANCE_PROMOTED], primaries);
+    ck_assert_uint_eq(tally_of(1).primaries, 0);
+    for (uint32_t i = 0; i < world.map.shard_count; i++)
+        ck_assert(world_primary_works(&world, &world.map.shards[i]));
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(a_node_that_gossip_holds_for_dead_keeps_its_shards_until_its_lease_is_void)
+{
+    begin(3, 1, 10, 3);
+    world.alive[1] = false;
+    const uint32_t primaries = tally_of(1).primaries;
+    ck_assert_uint_gt(primaries, 0);
+    world_rebalance(&world, NULL);
+    ck_assert_uint_eq(tally_of(1).primaries, primaries);
+    world.lease_void[1] = true;
+    world_rebalance(&world, NULL);
+    ck_assert_uint_eq(tally_of(1).primaries, 0);
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(a_restarted_primary_gets_a_new_term)
+{
+    begin(1, 1, 3, 1);
+    struct command command = command_of(COMMAND_NODE_REGISTER);
+    const struct map_node *node = map_node(&world.map, 1);
+    command.node = (struct command_node){.uuid = node->uuid,
+                                         .boot = 2,
+                                         .features = 7,
+                                         .weight = 100,
+                                         .roles = NODE_DATA,
+                                         .zone = node->zone};
+    ck_assert_int_eq(world_apply(&world, &command).status, OMEN_OK);
+    settle();
+    for (uint32_t i = 0; i < world.map.shard_count; i++)
+        ck_assert_uint_eq(world.map.shards[i].term, 2);
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(the_copy_that_is_known_to_have_the_most_is_promoted)
+{
+    begin(3, 1, 1, 3);
+    const struct shard *shard = &world.map.shards[0];
+    const uint32_t old = shard_replica(shard, shard->primary)->node;
+    const uint32_t other = old == 3 ? 2 : 3;
+    struct node_health health[3];
+    for (uint32_t i = 0; i < 3; i++)
+        health[i] = (struct node_health){i + 1, i + 1 != old, i + 1 == old};
+    for (uint64_t term = 1; term <= 2; term++) {
+        const struct replica_seen seen[] = {
+            {shard->id, world_replica(&world, shard->id, other), term, term == 1 ? 100 : 1},
+            {shard->id, world_replica(&world, shard->id, 6 - old - other), 1, 99}};
+        struct rebalance_input input = {.now_ns = world.now_ns,
+                                        .map = &world.map,
+                                        .health = health,
+                                        .health_count = 3,
+                                        .seen = seen,
+                                        .seen_count = 2};
+        rebalance_init(&world.rebalance, &world.rebalance.config, 1);
+        rebalance_step(&world.rebalance, &input, &world.output);
+        ck_assert_uint_eq(world.output.command.steps.count, 1);
+        ck_assert(uuid_equal(world.output.command.steps.steps[0].replica,
+                             world_replica(&world, shard->id, other)));
+    }
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(a_shard_without_anyone_to_promote_is_an_orphan_until_somebody_returns)
+{
+    begin(2, 1, 4, 2);
+    kill_node(1);
+    kill_node(2);
+    world_rebalance(&world, NULL);
+    ck_assert_uint_eq(world.output.notes[REBALANCE_ORPHANED], 4);
+    world.alive[2] = true;
+    world.lease_void[2] = false;
+    settle();
+    ck_assert_uint_eq(tally_of(2).primaries, 4);
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(copies_of_a_dead_node_are_replaced_after_the_delay_and_not_before)
+{
+    begin(4, 1, 40, 2);
+    const uint64_t assigned = world.steps[STEP_ASSIGN];
+    kill_node(1);
+    for (uint32_t second = 0; second < 59; second++) {
+        world_rebalance(&world, NULL);
+        while (world_obey(&world))
+            continue;
+        world.now_ns += 1000000000ull;
+    }
+    ck_assert_uint_eq(world.steps[STEP_ASSIGN], assigned);
+    world.now_ns += 2000000000ull;
+    settle();
+    ck_assert_uint_eq(tally_of(1).copies, 0);
+    ck_assert_uint_gt(world.steps[STEP_ASSIGN], assigned);
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(copies_of_a_dead_node_are_replaced_in_its_zone_and_nothing_else_moves)
+{
+    begin(9, 3, 60, 3);
+    kill_node(1);
+    settle();
+    world.now_ns += 61000000000ull;
+    const uint64_t assigned = world.steps[STEP_ASSIGN];
+    const uint32_t copies = tally_of(1).copies;
+    settle();
+    ck_assert_uint_eq(tally_of(1).copies, 0);
+    ck_assert_uint_eq(tally_of(4).copies + tally_of(7).copies, 60); // of zone a
+    ck_assert_uint_eq(world.steps[STEP_ASSIGN] - assigned, copies);
+    ck_assert_uint_eq(world.steps[STEP_MOVE], 0);
+    world_fini(&world);
+}
+END_TEST
+
+// The fewest moves after which any two of `count` nodes differ by one copy at most.
+static uint32_t
+fewest_moves(uint32_t count)
+{
+    uint32_t copies[WORLD_NODES_MAX], total = 0, moves = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        copies[i] = tally_of(i + 1).copies;
+        total += copies[i];
+    }
+    for (uint32_t i = 0; i < count; i++) // the fullest first: they may keep one more
+        for (uint32_t j = i + 1; j < count; j++)
+            if (copies[j] > copies[i]) {
+                const uint32_t swapped = copies[i];
+                copies[i] = copies[j];
+                copies[j] = swapped;
+            }
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t share = total / count + (i < total % count);
+        moves += copies[i] > share ? copies[i] - share : 0;
+    }
+    return moves;
+}
+
+START_TEST(new_nodes_are_filled_by_no_more_moves_than_it_takes)
+{
+    struct prng prng;
+    prng_init(&prng, (uint64_t)_i);
+    const uint32_t before = 3 + prng_below(&prng, 8), added = 1 + prng_below(&prng, 4);
+    const uint32_t shards = 5 + prng_below(&prng, 80);
+    const uint8_t replication = (uint8_t)(1 + prng_below(&prng, 3));
+    begin(before, 1, shards, replication);
+    for (uint32_t i = 0; i < added; i++)
+        world_node(&world, "za", 100);
+    const uint32_t fewest = fewest_moves(before + added);
+    settle();
+    expect_whole();
+    expect_level((struct tally){1, UINT32_MAX});
+    ck_assert_uint_eq(world.steps[STEP_MOVE], fewest);
+    world_fini(&world);
+}
+END_TEST
+
+// Two of the worlds in which a greedy choice costs a move: what the fullest node has left lies on the emptiest already, or is
+// on its way.
+START_TEST(a_node_that_is_full_gives_before_one_that_has_its_share)
+{
+    begin(_i == 0 ? 3 : 4, 1, _i == 0 ? 39 : 6, 3);
+    const uint32_t before = world.map.node_count;
+    for (uint32_t i = 0; i < 3; i++)
+        world_node(&world, "za", 100);
+    const uint32_t fewest = fewest_moves(before + 3);
+    settle();
+    expect_whole();
+    expect_level((struct tally){1, UINT32_MAX});
+    ck_assert_uint_eq(world.steps[STEP_MOVE], fewest);
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(a_node_that_returns_in_time_moves_nothing)
+{
+    begin(4, 1, 40, 2);
+    const uint64_t assigned = world.steps[STEP_ASSIGN];
+    kill_node(1);
+    for (uint32_t i = 0; i < 20; i++) {
+        world_rebalance(&world, NULL);
+        world_obey(&world);
+        world.now_ns += 1000000000ull;
+    }
+    world.alive[1] = true;
+    world.lease_void[1] = false;
+    settle();
+    expect_whole();
+    ck_assert_uint_eq(world.steps[STEP_ASSIGN], assigned);
+    ck_assert_uint_eq(world.steps[STEP_MOVE], 0);
+    expect_level((struct tally){1, 2});
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(a_move_whose_target_dies_is_taken_back)
+{
+    begin(2, 1, 10, 1);
+    const uint32_t node = world_node(&world, "za", 100);
+    ck_assert(world_rebalance(&world, NULL)); // moves are planned
+    ck_assert_uint_gt(world.output.notes[REBALANCE_MOVED], 0);
+    world.alive[node] = false;
+    world.now_ns += 1;
+    world_rebalance(&world, NULL);
+    world.now_ns += 61000000000ull;
+    settle();
+    expect_whole();
+    ck_assert_uint_gt(world.steps[STEP_KEEP], 0);
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(no_more_shards_than_allowed_have_a_copy_on_its_way)
+{
+    begin(4, 1, 60, 2);
+    world_node(&world, "za", 100);
+    world_node(&world, "za", 100);
+    bool busy = true;
+    for (uint32_t round = 0; busy && round < ROUNDS; round++) {
+        busy = world_rebalance(&world, NULL);
+        uint32_t moving = 0;
+        for (uint32_t i = 0; i < world.map.shard_count; i++)
+            moving += shard_in_sync(&world.map.shards[i]) < world.map.shards[i].replica_count;
+        ck_assert_uint_le(moving, world.rebalance.config.moves_max);
+        busy |= world_obey(&world);
+        world.now_ns += 1000000000ull;
+    }
+    ck_assert(!busy);
+    expect_level((struct tally){1, 2});
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(missing_copies_of_many_shards_are_made_a_few_at_a_time)
+{
+    begin(4, 1, 40, 1);
+    struct command command = command_of(COMMAND_COLLECTION_ALTER);
+    command.alter = (struct command_alter){world.map.collections[0].id, VERSION_ANY, 2, 0};
+    ck_assert_int_eq(world_apply(&world, &command).status, OMEN_OK);
+    for (uint32_t made = 0; made < 40; made += world.rebalance.config.moves_max) {
+        ck_assert(world_rebalance(&world, NULL));
+        ck_assert_uint_eq(world.output.notes[REBALANCE_ASSIGNED], world.rebalance.config.moves_max);
+        while (world_obey(&world))
+            continue;
+        world.now_ns += 1000000000ull;
+    }
+    settle();
+    expect_whole();
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(a_new_zone_gets_a_copy_of_every_shard)
+{
+    begin(4, 1, 12, 2);
+    world_node(&world, "zb", 100);
+    world_node(&world, "zb", 100);
+    settle();
+    expect_whole();
+    ck_assert_uint_eq(tally_of(5).copies + tally_of(6).copies, 12);
+    ck_assert_uint_eq(world.steps[STEP_MOVE], 12);
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(a_lower_replication_drops_what_is_too_much_and_a_higher_one_adds)
+{
+    begin(4, 2, 20, 3);
+    struct command command = command_of(COMMAND_COLLECTION_ALTER);
+    command.alter = (struct command_alter){world.map.collections[0].id, VERSION_ANY, 2, 1};
+    ck_assert_int_eq(world_apply(&world, &command).status, OMEN_OK);
+    settle();
+    expect_whole();
+    expect_level((struct tally){1, 2});
+    command.alter.replication = 4;
+    ck_assert_int_eq(world_apply(&world, &command).status, OMEN_OK);
+    settle();
+    expect_whole();
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(a_large_shard_is_split_beside_its_copies)
+{
+    world_init(&world, 1);
+    world.rebalance.config.split_units = 100;
+    for (uint32_t i = 0; i < 3; i++)
+        world_node(&world, "a", 100);
+    world_collection(&world, "docs", 2, 2);
+    settle();
+    uint32_t units[16] = {100, 5};
+    bool busy = true;
+    for (uint32_t round = 0; busy && round < 200; round++) {
+        if (map_shard(&world.map, 2) == NULL || world.map.shards[0].status != SHARD_OPEN ||
+            world.map.shards[0].id != 2)
+            units[0] = 5;
+        busy = world_rebalance(&world, units);
+        busy |= world_obey(&world);
+        world.now_ns += 1000000000ull;
+    }
+    ck_assert(!busy);
+    ck_assert_uint_eq(world.map.shard_count, 3);
+    ck_assert_uint_eq(world.steps[STEP_CUT], 1);
+    ck_assert_uint_eq(world.steps[STEP_PURGE], 1);
+    expect_whole();
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(loads_that_tremble_move_nothing)
+{
+    begin(4, 1, 80, 2);
+    uint32_t units[80];
+    for (uint32_t i = 0; i < 80; i++)
+        units[i] = 1000;
+    world.rebalance.config.slack_permille = 100;
+    for (uint32_t round = 0; round < 200; round++) {
+        for (uint32_t i = 0; i < 80; i++)
+            units[i] = 980 + prng_below(&world.prng, 40);
+        ck_assert(!world_rebalance(&world, units));
+        world.now_ns += 1000000000ull;
+    }
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(shards_of_many_sizes_are_levelled_and_then_left_alone)
+{
+    begin(5, 1, 60, 2);
+    prng_init(&world.prng, (uint64_t)_i);
+    uint32_t units[60], round = 0;
+    uint64_t load[6] = {0}, total = 0, largest = 0;
+    for (uint32_t i = 0; i < 60; i++) {
+        units[i] = 1 + prng_below(&world.prng, 200);
+        largest = units[i] > largest ? units[i] : largest;
+    }
+    for (bool busy = true; busy; round++) {
+        ck_assert_uint_lt(round, ROUNDS);
+        busy = world_rebalance(&world, units);
+        busy |= world_obey(&world);
+        world.now_ns += 1000000000ull;
+    }
+    expect_whole();
+    for (uint32_t i = 0; i < 60; i++)
+        for (uint32_t r = 0; r < 2; r++) {
+            load[world.map.shards[i].replicas[r].node] += units[i];
+            total += units[i];
+        }
+    for (uint32_t node = 1; node <= 5; node++)
+        ck_assert_uint_le(load[node], total / 5 + largest);
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(a_leader_that_begins_anew_at_every_look_comes_to_the_same_end)
+{
+    begin(4, 1, 30, 2);
+    world_node(&world, "za", 100);
+    world_node_state(&world, 1, NODE_DRAINING);
+    bool busy = true;
+    for (uint32_t round = 0; busy && round < ROUNDS; round++) {
+        const struct rebalance_config config = world.rebalance.config;
+        rebalance_init(&world.rebalance, &config, round);
+        busy = world_rebalance(&world, NULL);
+        busy |= world_obey(&world);
+        world.now_ns += 1000000000ull;
+    }
+    ck_assert(!busy);
+    expect_whole();
+    ck_assert_uint_eq(tally_of(1).copies, 0);
+    expect_level((struct tally){1, 2});
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(a_proposal_is_repeated_after_a_while_and_not_before)
+{
+    world_init(&world, 1);
+    world_node(&world, "a", 100);
+    world_collection(&world, "docs", 1, 1);
+    const struct node_health health = {1, true, false};
+    struct rebalance_input input = {.map = &world.map, .health = &health, .health_count = 1};
+    for (uint32_t i = 0; i < 3; i++) {
+        rebalance_step(&world.rebalance, &input, &world.output);
+        ck_assert_uint_eq(world.output.command.kind, i == 1 ? 0 : COMMAND_STEPS);
+        ck_assert_uint_eq(world.output.wake_ns, i == 2 ? 2000000000u : 1000000000u);
+        input.now_ns = i == 0 ? 999999999u : 1000000000u;
+    }
+    char line[200];
+    rebalance_describe(&world.rebalance, line, sizeof line);
+    ck_assert_str_eq(line, "rebalance moving=0 transferring=0 splitting=0 dead=");
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(more_steps_than_a_command_holds_go_into_the_next)
+{
+    begin(2, 1, 600, 2);
+    expect_whole();
+    ck_assert_uint_eq(world.steps[STEP_ASSIGN], 1200);
+    kill_node(1);
+    const uint32_t primaries = tally_of(1).primaries;
+    ck_assert_uint_gt(primaries, COMMAND_STEPS_MAX);
+    ck_assert(world_rebalance(&world, NULL));
+    ck_assert_uint_eq(world.output.command.steps.count, COMMAND_STEPS_MAX);
+    ck_assert(world_rebalance(&world, NULL));
+    ck_assert_uint_eq(tally_of(1).primaries, 0);
+    world_fini(&world);
+}
+END_TEST
+
+// A node dies, returns, comes, drains, goes; a collection is altered; the leader changes.
+static void
+random_event(void)
+{
+    const uint32_t node = 1 + prng_below(&world.prng, world.map.next_node - 1);
+    const struct map_node *row = map_node(&world.map, node);
+    switch (prng_below(&world.prng, 12)) {
+    case 0:
+    case 1:
+        world.alive[node] = false;
+        world.lease_void[node] = true;
+        break;
+    case 2:
+        world.alive[node] = false;
+        break;
+    case 3:
+    case 4:
+    case 5:
+        if (row != NULL && row->state != NODE_GONE)
+            world.alive[node] = true;
+        world.lease_void[node] = false;
+        break;
+    case 6:
+        if (world.map.next_node < WORLD_NODES_MAX - 1) {
+            const char zone[] = {'z', (char)('a' + prng_below(&world.prng, 3)), 0};
+            world_node(&world, zone, (uint16_t)(100 + 100 * prng_below(&world.prng, 2)));
+        }
+        break;
+    case 7:
+        if (row != NULL)
+            world_node_state(&world, node, NODE_DRAINING);
+        break;
+    case 8:
+        if (row != NULL)
+            world_node_state(&world, node, row->state == NODE_DRAINING ? NODE_UP : NODE_GONE);
+        break;
+    case 9:
+        world.now_ns += (uint64_t)prng_below(&world.prng, 90) * 1000000000ull;
+        break;
+    case 10: {
+        struct command command = command_of(COMMAND_COLLECTION_ALTER);
+        command.alter = (struct command_alter){world.map.collections[0].id, VERSION_ANY,
+                                               (uint8_t)(2 + prng_below(&world.prng, 2)), 0};
+        world_apply(&world, &command);
+        break;
+    }
+    default: {
+        const struct rebalance_config config = world.rebalance.config;
+        rebalance_init(&world.rebalance, &config, prng_next(&world.prng));
+        break;
+    }
+    }
+}
+
+static void
+churn(uint32_t events)
+{
+    for (uint32_t event = 0; event < events; event++) {
+        random_event();
+        for (uint32_t round = prng_below(&world.prng, 6); round > 0; round--) {
+            world_rebalance(&world, NULL);
+            if (prng_below(&world.prng, 4) > 0)
+                world_obey(&world);
+            world.now_ns += 1000000000ull;
+        }
+    }
+}
+
+// Faults stop: everybody is back.
+static void
+calm_down(void)
+{
+    for (uint32_t i = 0; i < world.map.node_count; i++) {
+        const struct map_node *node = &world.map.nodes[i];
+        world.alive[node->number] = node->state != NODE_GONE;
+        world.lease_void[node->number] = false;
+        if (node->state == NODE_DRAINING)
+            world_node_state(&world, node->number, NODE_UP);
+    }
+    while (world.map.next_node < 12)
+        world_node(&world, "za", 100);
+    settle();
+}
+
+static void
+expect_rest(int seed)
+{
+    for (uint32_t round = 0; round < 100; round++) {
+        ck_assert_msg(!world_rebalance(&world, NULL), "seed %d moves again", seed);
+        world.now_ns += 1000000000ull;
+    }
+}
+
+START_TEST(after_any_churn_everything_is_whole_again_and_then_nothing_moves)
+{
+    begin(6, 3, 30, 3);
+    prng_init(&world.prng, (uint64_t)_i);
+    churn(150);
+    calm_down();
+    expect_whole();
+    expect_rest(_i);
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(shards_are_split_through_any_churn)
+{
+    world_init(&world, 1);
+    world.by_width = true;
+    world.rebalance.config.splits_max = 3;
+    world.rebalance.config.split_units = 20;
+    for (uint32_t i = 0; i < 5; i++)
+        world_node(&world, i % 2 ? "za" : "zb", 100);
+    world_collection(&world, "docs", 8, 2); // 32 units each: once
+    prng_init(&world.prng, (uint64_t)_i);
+    churn(100);
+    calm_down();
+    expect_whole();
+    ck_assert_uint_eq(world.map.shard_count, 16);
+    expect_rest(_i);
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(a_node_that_dies_before_it_made_a_new_copy_is_replaced_at_once)
+{
+    world_init(&world, 1);
+    for (uint32_t i = 0; i < 3; i++)
+        world_node(&world, "a", 100);
+    world_collection(&world, "docs", 1, 2);
+    ck_assert(world_rebalance(&world, NULL));
+    world.alive[world.map.shards[0].replicas[0].node] = false;
+    settle();
+    expect_whole();
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(a_new_copy_waits_for_its_node_where_there_is_no_other)
+{
+    world_init(&world, 1);
+    world_node(&world, "a", 100);
+    world_node(&world, "a", 100);
+    world_collection(&world, "docs", 1, 2);
+    ck_assert(world_rebalance(&world, NULL));
+    world.alive[2] = false;
+    settle();
+    ck_assert_uint_eq(world.map.shards[0].status, SHARD_CREATING);
+    char line[200];
+    rebalance_describe(&world.rebalance, line, sizeof line);
+    ck_assert_str_eq(line, "rebalance moving=0 transferring=0 splitting=0 dead=2");
+    world.alive[2] = true;
+    settle();
+    expect_whole();
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(a_child_loses_the_copy_whose_source_is_gone)
+{
+    begin(4, 1, 1, 2);
+    const uint64_t parent = world.map.shards[0].id;
+    world_step(&world, parent, (struct shard_step){.kind = STEP_SPLIT, .value = 1ull << 62});
+    ck_assert(world_rebalance(&world, NULL)); // copies of the children
+    ck_assert_uint_eq(world.output.notes[REBALANCE_ASSIGNED], 4);
+    const struct shard *shard = map_shard(&world.map, parent);
+    const struct replica *second =
+        &shard->replicas[uuid_equal(shard->replicas[0].uuid, shard->primary)];
+    world_step(&world, parent, (struct shard_step){.kind = STEP_REMOVE, .replica = second->uuid});
+    ck_assert(world_rebalance(&world, NULL));
+    ck_assert_uint_eq(world.output.notes[REBALANCE_DROPPED], 2);
+    settle();
+    expect_whole();
+    ck_assert_uint_eq(world.map.shard_count, 2);
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(a_wish_for_a_primary_that_died_is_taken_back)
+{
+    begin(3, 1, 1, 3);
+    const struct shard *shard = &world.map.shards[0];
+    const struct replica *other =
+        &shard->replicas[uuid_equal(shard->replicas[0].uuid, shard->primary)];
+    const uint32_t node = other->node;
+    world_step(&world, shard->id, (struct shard_step){.kind = STEP_PREFER, .replica = other->uuid});
+    world.alive[node] = false;
+    ck_assert(world_rebalance(&world, NULL));
+    ck_assert(uuid_is_none(shard->wanted));
+    world_fini(&world);
+}
+END_TEST
+
+static Suite *
+cluster_rebalance_suite(void)
+{
+    Suite *suite = suite_create("cluster/rebalance");
+    TCase *tcase = tcase_create("rebalance");
+    tcase_add_test(tcase, a_new_collection_is_level_and_open_after_one_look);
+    tcase_add_loop_test(tcase, copies_of_a_shard_are_in_as_many_zones_as_there_are, 0, 3);
+    tcase_add_test(tcase, a_new_node_gets_its_share_by_the_fewest_moves);
+    tcase_add_test(tcase, copies_follow_the_weights);
+    tcase_add_test(tcase, a_draining_node_becomes_empty_by_hardly_more_moves_than_copies);
+    tcase_add_test(tcase, a_drain_without_another_node_waits_and_harms_nobody);
+    tcase_add_test(tcase, one_entry_promotes_all_shards_of_a_dead_node);
+    tcase_add_test(tcase,
+                   a_node_that_gossip_holds_for_dead_keeps_its_shards_until_its_lease_is_void);
+    tcase_add_test(tcase, a_restarted_primary_gets_a_new_term);
+    tcase_add_test(tcase, the_copy_that_is_known_to_have_the_most_is_promoted);
+    tcase_add_test(tcase, a_shard_without_anyone_to_promote_is_an_orphan_until_somebody_returns);
+    tcase_add_test(tcase, copies_of_a_dead_node_are_replaced_after_the_delay_and_not_before);
+    tcase_add_test(tcase, copies_of_a_dead_node_are_replaced_in_its_zone_and_nothing_else_moves);
+    tcase_add_loop_test(tcase, new_nodes_are_filled_by_no_more_moves_than_it_takes, 0, 200);
+    tcase_add_loop_test(tcase, a_node_that_is_full_gives_before_one_that_has_its_share, 0, 2);
+    tcase_add_test(tcase, a_node_that_returns_in_time_moves_nothing);
+    tcase_add_test(tcase, a_move_whose_target_dies_is_taken_back);
+    tcase_add_test(tcase, no_more_shards_than_allowed_have_a_copy_on_its_way);
+    tcase_add_test(tcase, missing_copies_of_many_shards_are_made_a_few_at_a_time);
+    tcase_add_test(tcase, a_new_zone_gets_a_copy_of_every_shard);
+    tcase_add_test(tcase, a_lower_replication_drops_what_is_too_much_and_a_higher_one_adds);
+    tcase_add_test(tcase, a_large_shard_is_split_beside_its_copies);
+    tcase_add_test(tcase, loads_that_tremble_move_nothing);
+    tcase_add_loop_test(tcase, shards_of_many_sizes_are_levelled_and_then_left_alone, 0, 20);
+    tcase_add_test(tcase, a_leader_that_begins_anew_at_every_look_comes_to_the_same_end);
+    tcase_add_test(tcase, a_proposal_is_repeated_after_a_while_and_not_before);
+    tcase_add_test(tcase, more_steps_than_a_command_holds_go_into_the_next);
+    tcase_add_loop_test(tcase, after_any_churn_everything_is_whole_again_and_then_nothing_moves, 0,
+                        60);
+    tcase_add_loop_test(tcase, shards_are_split_through_any_churn, 0, 60);
+    tcase_add_test(tcase, a_node_that_dies_before_it_made_a_new_copy_is_replaced_at_once);
+    tcase_add_test(tcase, a_new_copy_waits_for_its_node_where_there_is_no_other);
+    tcase_add_test(tcase, a_child_loses_the_copy_whose_source_is_gone);
+    tcase_add_test(tcase, a_wish_for_a_primary_that_died_is_taken_back);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}
+
+CHECK_MAIN(cluster_rebalance_suite)

@@ -1,0 +1,726 @@
+// tests/unit/raft/test_pitfalls.c -- mistakes that others made, by their number in docs/internals/raft.md, as claims.
+//
+// Shape: shell.
+#include "tests/lib/raft_cluster.h"
+
+static struct cluster *
+three(void)
+{
+    const struct raft_config config = cluster_config();
+    return cluster_open(3, 3, &config, 1);
+}
+
+static struct cluster *
+alone(void)
+{
+    const struct raft_config config = cluster_config();
+    return cluster_open(1, 1, &config, 1);
+}
+
+static void
+deliver(struct cluster *cluster, struct raft_msg msg)
+{
+    cluster_deliver(cluster, cluster_copy(&msg, 0));
+}
+
+static void
+elapse_without_sync(struct cluster *cluster, uint32_t i)
+{
+    for (int t = 0; t < 25; t++)
+        cluster_tick(cluster, i);
+}
+
+// ---- 1 ----
+
+START_TEST(p1_vote_leaves_only_when_it_is_durable)
+{
+    struct cluster *cluster = three();
+    const struct raft_msg ask = {.kind = RAFT_VOTE, .from = 2, .to = 1, .term = 5};
+    deliver(cluster, ask);
+    ck_assert_uint_eq(cluster->peers[0].raft.vote, 2);
+    ck_assert_uint_eq(cluster->flight_count, 0);
+    cluster_sync(cluster, 0);
+    ck_assert_uint_eq(cluster_count_kind(cluster, RAFT_VOTE_RESP), 1);
+    cluster_close(cluster);
+}
+END_TEST
+
+START_TEST(p1_vote_that_was_not_durable_was_never_given)
+{
+    struct cluster *cluster = three();
+    deliver(cluster, (struct raft_msg){.kind = RAFT_VOTE, .from = 2, .to = 1, .term = 5});
+    cluster_crash(cluster, 0);
+    cluster_start(cluster, 0);
+    ck_assert_uint_eq(cluster->flight_count, 0);
+    deliver(cluster, (struct raft_msg){.kind = RAFT_VOTE, .from = 3, .to = 1, .term = 5});
+    cluster_sync(cluster, 0);
+    ck_assert_uint_eq(cluster->flight_count, 1);
+    ck_assert(!cluster->flights[0]->msg.reject);
+    cluster_close(cluster);
+}
+END_TEST
+
+START_TEST(p1_durable_vote_survives_a_crash)
+{
+    struct cluster *cluster = three();
+    deliver(cluster, (struct raft_msg){.kind = RAFT_VOTE, .from = 2, .to = 1, .term = 5});
+    cluster_sync(cluster, 0);
+    cluster_drop_all(cluster);
+    cluster_crash(cluster, 0);
+    cluster_start(cluster, 0);
+    deliver(cluster, (struct raft_msg){.kind = RAFT_VOTE, .from = 3, .to = 1, .term = 5});
+    cluster_sync(cluster, 0);
+    ck_assert_uint_eq(cluster->flight_count, 1);
+    ck_assert(cluster->flights[0]->msg.reject);
+    cluster_close(cluster);
+}
+END_TEST
+
+START_TEST(p1_candidate_asks_for_votes_only_when_its_term_is_durable)
+{
+    struct cluster *cluster = three();
+    cluster->hold_sync = true;
+    cluster->peers[0].raft.config.pre_vote = false;
+    cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_CAMPAIGN});
+    ck_assert_int_eq(cluster->peers[0].raft.state, RAFT_CANDIDATE);
+    ck_assert_uint_eq(cluster->flight_count, 0);
+    cluster_sync(cluster, 0);
+    ck_assert_uint_eq(cluster_count_kind(cluster, RAFT_VOTE), 2);
+    cluster_close(cluster);
+}
+END_TEST
+
+// ---- 2 ----
+
+START_TEST(p2_what_was_applied_is_committed_after_a_restart)
+{
+    struct cluster *cluster = alone();
+    cluster_elect(cluster, 0);
+    cluster_propose(cluster, 0, "a");
+    cluster_run(cluster);
+    ck_assert_uint_eq(cluster->peers[0].cache.applied, 2);
+    cluster->peers[0].durable = cluster->peers[0].cache;
+    cluster->peers[0].durable.hard_state.commit = 0; // a commit alone is not synced
+    cluster_crash(cluster, 0);
+    cluster_start(cluster, 0);
+    ck_assert_uint_eq(cluster->peers[0].raft.commit, 2);
+    ck_assert_uint_eq(cluster->peers[0].raft.applied, 2);
+    cluster_close(cluster);
+}
+END_TEST
+
+// ---- 3 ----
+
+START_TEST(p3_no_change_is_proposed_before_the_term_has_an_applied_entry)
+{
+    struct cluster *cluster = three();
+    cluster->peers[0].raft.config.pre_vote = false;
+    cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_CAMPAIGN});
+    cluster_sync(cluster, 0);
+    deliver(cluster, (struct raft_msg){.kind = RAFT_VOTE_RESP, .from = 2, .to = 1, .term = 1});
+    ck_assert_int_eq(cluster->peers[0].raft.state, RAFT_LEADER);
+    // Its predecessor may have left a change that it is about to commit.
+    cluster->peers[0].raft.pending_change = 1;
+    ck_assert_int_eq(cluster_change(cluster, 0, RAFT_ADD_VOTER, 4), RAFT_ANSWER_BUSY);
+    cluster_run(cluster);
+    ck_assert_int_eq(cluster_change(cluster, 0, RAFT_ADD_VOTER, 4), RAFT_ANSWER_OK);
+    ck_assert_int_eq(cluster_change(cluster, 0, RAFT_ADD_VOTER, 5), RAFT_ANSWER_BUSY);
+    cluster_close(cluster);
+}
+END_TEST
+
+START_TEST(p3_a_new_leader_waits_for_all_that_it_inherited)
+{
+    struct cluster *cluster = three();
+    cluster_elect(cluster, 0);
+    cluster->hold_sync = true;
+    cluster_change(cluster, 0, RAFT_ADD_LEARNER, 4);
+    cluster_drop_all(cluster);
+    cluster_sync(cluster, 0); // it has it, uncommitted
+    cluster_drop_all(cluster);
+    struct raft *raft = &cluster->peers[0].raft;
+    deliver(cluster, (struct raft_msg){.kind = RAFT_HEARTBEAT_RESP, .from = 2, .to = 1, .term = 3});
+    ck_assert_int_eq(raft->state, RAFT_FOLLOWER);
+    raft->config.pre_vote = false;
+    cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_CAMPAIGN});
+    cluster_sync(cluster, 0);
+    deliver(cluster, (struct raft_msg){.kind = RAFT_VOTE_RESP, .from = 2, .to = 1, .term = 4});
+    ck_assert_int_eq(raft->state, RAFT_LEADER);
+    ck_assert_uint_eq(raft->pending_change, 2);
+    ck_assert_int_eq(cluster_change(cluster, 0, RAFT_ADD_LEARNER, 5), RAFT_ANSWER_BUSY);
+    cluster_close(cluster);
+}
+END_TEST
+
+// ---- 4 ----
+
+START_TEST(p4_node_with_an_unapplied_change_does_not_campaign)
+{
+    struct cluster *cluster = three();
+    cluster_elect(cluster, 0);
+    struct raft *raft = &cluster->peers[1].raft;
+    uint8_t bytes[RAFT_CHANGE_BYTES_MAX];
+    const struct raft_change change = {.count = 1, .items = {{RAFT_ADD_LEARNER, 4}}};
+    const struct raft_entry entry = {
+        .position = 2,
+        .term = 1,
+        .kind = RAFT_ENTRY_CHANGE,
+        .bytes = bytes,
+        .byte_count = member_encode(&change, bytes),
+    };
+    deliver(cluster, (struct raft_msg){.kind = RAFT_APPEND,
+                                       .from = 1,
+                                       .to = 2,
+                                       .term = 1,
+                                       .position = 1,
+                                       .log_term = 1,
+                                       .commit = 2,
+                                       .entries = &entry,
+                                       .entry_count = 1});
+    ck_assert_uint_eq(raft->commit, 2);
+    ck_assert_uint_eq(raft->applied, 1); // its disk is slow
+    cluster_step(cluster, 1, (struct raft_input){.kind = RAFT_IN_CAMPAIGN});
+    ck_assert_int_eq(raft->state, RAFT_FOLLOWER);
+    cluster_close(cluster);
+}
+END_TEST
+
+START_TEST(p4_learner_votes_for_who_knows_that_it_was_promoted)
+{
+    const struct raft_config config = cluster_config();
+    struct cluster *cluster = cluster_open(2, 1, &config, 1);
+    cluster_elect(cluster, 0);
+    cluster_change(cluster, 0, RAFT_ADD_LEARNER, 2);
+    cluster_run(cluster);
+    cluster_elapse(cluster, 3);
+    ck_assert_uint_eq(cluster->peers[1].raft.group.count, 2);
+    struct raft *raft = &cluster->peers[1].raft;
+    ck_assert_uint_eq(raft->group.members[1].roles, RAFT_LEARNER);
+    cluster_step(cluster, 1, (struct raft_input){.kind = RAFT_IN_FORGET_LEADER});
+    deliver(cluster, (struct raft_msg){.kind = RAFT_VOTE,
+                                       .from = 3,
+                                       .to = 2,
+                                       .term = raft->term + 1,
+                                       .position = 99,
+                                       .log_term = raft->term});
+    ck_assert_uint_eq(raft->vote, 3);
+    cluster_step(cluster, 1, (struct raft_input){.kind = RAFT_IN_CAMPAIGN});
+    ck_assert_int_eq(raft->state, RAFT_FOLLOWER); // but it is no candidate
+    cluster_close(cluster);
+}
+END_TEST
+
+// ---- 5, 6 ----
+
+START_TEST(p5_sync_that_fails_is_never_acknowledged)
+{
+    struct cluster *cluster = three();
+    cluster_elect(cluster, 0);
+    cluster->hold_sync = true; // from here on no sync succeeds
+    cluster_propose(cluster, 0, "a");
+    cluster_run(cluster);
+    for (uint32_t i = 0; i < 3; i++)
+        ck_assert_uint_eq(cluster->peers[i].raft.commit, 1);
+    cluster_crash(cluster, 1);
+    cluster_start(cluster, 1);
+    ck_assert_uint_eq(tail_last(&cluster->peers[1].raft.tail), 1); // as read from the disk
+    cluster_close(cluster);
+}
+END_TEST
+
+START_TEST(p6_leader_alone_commits_only_what_is_durable)
+{
+    struct cluster *cluster = alone();
+    cluster_elect(cluster, 0);
+    cluster->hold_sync = true;
+    ck_assert_int_eq(cluster_propose(cluster, 0, "a"), RAFT_ANSWER_OK);
+    ck_assert_uint_eq(cluster->peers[0].raft.commit, 1);
+    cluster_sync(cluster, 0);
+    ck_assert_uint_eq(cluster->peers[0].raft.commit, 2);
+    cluster_close(cluster);
+}
+END_TEST
+
+START_TEST(p6_leaders_own_ack_counts_only_when_durable)
+{
+    struct cluster *cluster = three();
+    cluster_elect(cluster, 0);
+    cluster_isolate(cluster, 2, true);
+    cluster->hold_sync = true;
+    cluster_propose(cluster, 0, "a");
+    cluster_run(cluster);
+    cluster_sync(cluster, 1); // the follower has it
+    cluster_run(cluster);
+    ck_assert_uint_eq(cluster->peers[0].raft.progress[1].match, 2);
+    ck_assert_uint_eq(cluster->peers[0].raft.commit, 1);
+    cluster_sync(cluster, 0);
+    ck_assert_uint_eq(cluster->peers[0].raft.commit, 2);
+    cluster_close(cluster);
+}
+END_TEST
+
+START_TEST(p6_durability_of_a_truncated_entry_is_not_that_of_its_successor)
+{
+    struct cluster *cluster = three();
+    struct raft *raft = &cluster->peers[0].raft;
+    const struct raft_entry old = {.position = 1, .term = 1}, young = {.position = 1, .term = 2};
+    deliver(
+        cluster,
+        (struct raft_msg){
+            .kind = RAFT_APPEND, .from = 2, .to = 1, .term = 1, .entries = &old, .entry_count = 1});
+    const uint64_t number = cluster->peers[0].number;
+    deliver(cluster, (struct raft_msg){.kind = RAFT_APPEND,
+                                       .from = 3,
+                                       .to = 1,
+                                       .term = 2,
+                                       .entries = &young,
+                                       .entry_count = 1});
+    cluster_step(cluster, 0,
+                 (struct raft_input){.kind = RAFT_IN_PERSISTED, .persist_number = number});
+    ck_assert_uint_eq(raft->stable, 0);
+    ck_assert_uint_eq(raft->handed, 1);
+    cluster_close(cluster);
+}
+END_TEST
+
+// ---- 7 ----
+
+START_TEST(p7_torn_chunk_is_refused_and_asked_for_again)
+{
+    struct cluster *cluster = three();
+    const struct raft_group group = {.count = 1, .members = {{1, RAFT_VOTER}}};
+    const uint8_t bytes[] = {1, 2, 3, 4};
+    struct raft_msg chunk = {.kind = RAFT_SNAPSHOT,
+                             .from = 2,
+                             .to = 1,
+                             .term = 2,
+                             .position = 9,
+                             .log_term = 1,
+                             .total_bytes = 8,
+                             .chunk = bytes,
+                             .chunk_bytes = 4,
+                             .chunk_hash = hash_bytes(bytes, 4),
+                             .group = &group};
+    struct raft_input in = {.kind = RAFT_IN_MESSAGE, .message = &chunk};
+    chunk.chunk_hash++;
+    cluster_step(cluster, 0, in);
+    ck_assert(cluster_noted(&cluster->peers[0], RAFT_NOTE_MESSAGE_REFUSED));
+    ck_assert_uint_eq(cluster->peers[0].raft.incoming_offset, 0);
+    chunk.chunk_hash--;
+    cluster_step(cluster, 0, in);
+    ck_assert_uint_eq(cluster->peers[0].raft.incoming_offset, 4);
+    cluster_sync(cluster, 0);
+    cluster_drop_all(cluster);
+    cluster_step(cluster, 0, in); // doubled: not written twice, and what is wanted is said
+    ck_assert_uint_eq(cluster->flight_count, 1);
+    ck_assert_uint_eq(cluster->flights[0]->msg.offset, 4);
+    ck_assert_uint_eq(cluster->peers[0].raft.applied, 0);
+    chunk.offset = 4;
+    cluster_step(cluster, 0, in);
+    ck_assert_uint_eq(cluster->peers[0].raft.applied, 9);
+    cluster_close(cluster);
+}
+END_TEST
+
+// ---- 8 ----
+
+START_TEST(p8_node_that_lost_its_log_says_so_and_commits_nothing)
+{
+    struct cluster *cluster = three();
+    deliver(cluster,
+            (struct raft_msg){.kind = RAFT_HEARTBEAT, .from = 2, .to = 1, .term = 1, .commit = 7});
+    ck_assert_uint_eq(cluster->peers[0].raft.commit, 0);
+    ck_assert(cluster_noted(&cluster->peers[0], RAFT_NOTE_LOG_LOST));
+    cluster_close(cluster);
+}
+END_TEST
+
+// ---- 9 ----
+
+static enum raft_answer
+read_now(struct cluster *cluster, uint32_t i)
+{
+    cluster->peers[i].read_count = 0;
+    cluster_step(cluster, i, (struct raft_input){.kind = RAFT_IN_READ_INDEX, .read_id = 77});
+    return cluster->peers[i].read_count == 1 ? cluster->peers[i].reads[0].answer : RAFT_ANSWER_NONE;
+}
+
+static struct cluster *
+leased(void)
+{
+    struct raft_config config = cluster_config();
+    config.reads = RAFT_READS_LEASE;
+    struct cluster *cluster = cluster_open(3, 3, &config, 1);
+    cluster_elect(cluster, 0);
+    cluster_elapse(cluster, 3);
+    return cluster;
+}
+
+START_TEST(p9_stopped_leader_finds_its_lease_gone)
+{
+    struct cluster *cluster = leased();
+    ck_assert_int_eq(read_now(cluster, 0), RAFT_ANSWER_OK);
+    cluster->peers[0].now_ns += 100 * CLUSTER_TICK_NS; // SIGSTOP
+    ck_assert_int_eq(read_now(cluster, 0), RAFT_ANSWER_NONE);
+    cluster_close(cluster);
+}
+END_TEST
+
+START_TEST(p9_transfer_voids_the_lease_for_the_term)
+{
+    struct cluster *cluster = leased();
+    cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_TRANSFER, .peer = 2});
+    cluster_drop_all(cluster);
+    ck_assert_int_eq(read_now(cluster, 0), RAFT_ANSWER_NONE);
+    for (int t = 0; t < 12; t++) { // aborted
+        cluster_elapse(cluster, 1);
+        cluster_run(cluster);
+    }
+    ck_assert_uint_eq(cluster->peers[0].raft.transferee, RAFT_NODE_NONE);
+    ck_assert_int_eq(cluster->peers[0].raft.state, RAFT_LEADER);
+    ck_assert_int_eq(read_now(cluster, 0), RAFT_ANSWER_NONE);
+    cluster_close(cluster);
+}
+END_TEST
+
+START_TEST(p9_step_takes_at_most_an_election_timeout_of_ticks)
+{
+    struct cluster *cluster = three();
+    cluster->peers[0].now_ns += 1000000ull * CLUSTER_TICK_NS;
+    cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_WAKE});
+    ck_assert_uint_le(cluster->peers[0].raft.election_elapsed, 10);
+    ck_assert_uint_eq(cluster->peers[0].raft.term, 0);
+    cluster_close(cluster);
+}
+END_TEST
+
+// ---- 10 ----
+
+START_TEST(p10_snapshot_older_than_the_commit_is_ignored)
+{
+    struct cluster *cluster = three();
+    cluster_elect(cluster, 0);
+    cluster_propose(cluster, 0, "a");
+    cluster_run(cluster);
+    struct raft *raft = &cluster->peers[1].raft;
+    const struct raft_group group = {.count = 1, .members = {{2, RAFT_VOTER}}};
+    deliver(cluster, (struct raft_msg){.kind = RAFT_SNAPSHOT,
+                                       .from = 1,
+                                       .to = 2,
+                                       .term = 1,
+                                       .position = 1,
+                                       .log_term = 1,
+                                       .group = &group});
+    ck_assert_uint_eq(raft->commit, 2);
+    ck_assert_uint_eq(tail_last(&raft->tail), 2);
+    ck_assert_uint_eq(raft->group.count, 3);
+    cluster_close(cluster);
+}
+END_TEST
+
+START_TEST(p10_snapshot_brings_its_configuration)
+{
+    struct cluster *cluster = three();
+    const struct raft_group group = {.count = 2, .members = {{1, RAFT_LEARNER}, {9, RAFT_VOTER}}};
+    struct raft_msg msg = {.kind = RAFT_SNAPSHOT,
+                           .from = 9,
+                           .to = 1,
+                           .term = 4,
+                           .position = 5,
+                           .log_term = 3,
+                           .group = &group};
+    deliver(cluster, msg);
+    ck_assert_mem_eq(&cluster->peers[0].raft.group, &group, sizeof group);
+    ck_assert_mem_eq(&cluster->peers[0].cache.group, &group, sizeof group);
+    cluster_close(cluster);
+}
+END_TEST
+
+START_TEST(p10_node_does_not_campaign_on_a_snapshot_that_is_not_durable)
+{
+    struct cluster *cluster = three();
+    const struct raft_group group = {.count = 1, .members = {{1, RAFT_VOTER}}};
+    deliver(cluster, (struct raft_msg){.kind = RAFT_SNAPSHOT,
+                                       .from = 9,
+                                       .to = 1,
+                                       .term = 4,
+                                       .position = 5,
+                                       .log_term = 3,
+                                       .group = &group});
+    cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_CAMPAIGN});
+    ck_assert_int_eq(cluster->peers[0].raft.state, RAFT_FOLLOWER);
+    cluster_sync(cluster, 0);
+    cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_CAMPAIGN});
+    ck_assert_int_eq(cluster->peers[0].raft.state, RAFT_CANDIDATE);
+    cluster_close(cluster);
+}
+END_TEST
+
+START_TEST(p10_rejection_never_takes_next_below_what_matches)
+{
+    struct cluster *cluster = three();
+    cluster_elect(cluster, 0);
+    for (uint64_t position = 0; position < 5; position++)
+        for (uint64_t hint = 0; hint < 5; hint++) {
+            deliver(cluster, (struct raft_msg){.kind = RAFT_APPEND_RESP,
+                                               .from = 2,
+                                               .to = 1,
+                                               .term = 1,
+                                               .position = position,
+                                               .reject = true,
+                                               .hint = hint});
+            const struct raft_progress *progress = &cluster->peers[0].raft.progress[1];
+            ck_assert_uint_ge(progress->next, progress->match + 1);
+        }
+    cluster_close(cluster);
+}
+END_TEST
+
+// ---- 11 ----
+
+START_TEST(p11_node_that_hears_nobody_deposes_nobody)
+{
+    const struct raft_config config = cluster_config();
+    struct cluster *cluster = cluster_open(3, 3, &config, (uint64_t)_i);
+    cluster_elect(cluster, 0);
+    cluster->cut[0][2] = cluster->cut[1][2] = true; // for good; all hear it
+    const uint64_t term = cluster->peers[0].raft.term;
+    cluster_elapse(cluster, 200);
+    ck_assert_int_eq(cluster->peers[0].raft.state, RAFT_LEADER);
+    ck_assert_uint_eq(cluster->peers[0].raft.term, term);
+    ck_assert_int_eq(cluster_propose(cluster, 0, "a"), RAFT_ANSWER_OK);
+    cluster_run(cluster);
+    ck_assert_uint_eq(cluster->peers[0].raft.commit, 2);
+    cluster_close(cluster);
+}
+END_TEST
+
+START_TEST(p11_leader_that_hears_nobody_gives_way)
+{
+    const struct raft_config config = cluster_config();
+    struct cluster *cluster = cluster_open(3, 3, &config, (uint64_t)_i);
+    cluster_elect(cluster, 0);
+    cluster->cut[1][0] = cluster->cut[2][0] = true; // all hear it
+    cluster_elapse(cluster, 200);
+    ck_assert_int_ne(cluster->peers[0].raft.state, RAFT_LEADER);
+    const uint32_t leader = cluster_leader(cluster);
+    ck_assert(leader == 1 || leader == 2);
+    const uint64_t term = cluster->peers[leader].raft.term;
+    cluster_elapse(cluster, 200);
+    ck_assert_uint_eq(cluster_leader(cluster), leader); // and it stays so
+    ck_assert_uint_eq(cluster->peers[leader].raft.term, term);
+    cluster_close(cluster);
+}
+END_TEST
+
+// ---- 12 ----
+
+START_TEST(p12_heartbeats_do_not_wait_for_the_leaders_disk)
+{
+    struct cluster *cluster = three();
+    cluster_elect(cluster, 0);
+    cluster->hold_sync = true;
+    cluster_propose(cluster, 0, "a");
+    cluster_drop_all(cluster);
+    cluster_tick(cluster, 0);
+    ck_assert_uint_eq(cluster_count_kind(cluster, RAFT_HEARTBEAT), 2);
+    cluster_close(cluster);
+}
+END_TEST
+
+START_TEST(p12_leader_with_a_slow_disk_can_hand_over)
+{
+    struct cluster *cluster = three();
+    cluster_elect(cluster, 0);
+    cluster->hold_sync = true;
+    cluster_propose(cluster, 0, "a"); // on its way to the others, not durable here
+    cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_TRANSFER, .peer = 2});
+    for (int round = 0; round < 10; round++) {
+        cluster_sync(cluster, 1);
+        cluster_sync(cluster, 2);
+        cluster_run(cluster);
+    }
+    ck_assert_int_eq(cluster->peers[1].raft.state, RAFT_LEADER);
+    ck_assert_uint_ge(cluster->peers[1].raft.commit, 2);
+    cluster_close(cluster);
+}
+END_TEST
+
+START_TEST(p12_leader_whose_disk_does_not_answer_hands_over)
+{
+    struct cluster *cluster = three();
+    cluster_elect(cluster, 0);
+    cluster->hold_sync = true;
+    cluster_propose(cluster, 0, "a");
+    for (int t = 0; t < 12; t++) {
+        cluster_tick(cluster, 0);
+        for (int round = 0; round < 6; round++) {
+            cluster_sync(cluster, 1);
+            cluster_sync(cluster, 2);
+            cluster_run(cluster);
+        }
+    }
+    ck_assert(cluster_noted(&cluster->peers[0], RAFT_NOTE_DISK_SLOW));
+    ck_assert_int_eq(cluster->peers[0].raft.state, RAFT_FOLLOWER);
+    ck_assert_uint_eq(cluster_leader(cluster), 1);
+    cluster_close(cluster);
+}
+END_TEST
+
+// ---- 13 ----
+
+START_TEST(p13_every_entry_is_applied_once_whatever_is_lost)
+{
+    struct cluster *cluster = alone();
+    cluster_elect(cluster, 0);
+    for (int i = 0; i < 20; i++) {
+        cluster_propose(cluster, 0, "a");
+        if (i % 3 == 0)
+            cluster_sync(cluster, 0);
+        if (i % 5 == 4) {
+            cluster_crash(cluster, 0); // with `applied` and the state of one moment
+            cluster_start(cluster, 0); // cluster_apply asserts that positions follow
+            cluster_run(cluster);
+            cluster_elect(cluster, 0);
+        }
+    }
+    cluster_run(cluster);
+    ck_assert_uint_eq(cluster->peers[0].cache.applied, cluster->peers[0].raft.commit);
+    cluster_close(cluster);
+}
+END_TEST
+
+// ---- 14 ----
+
+START_TEST(p14_uncommitted_bytes_are_bounded)
+{
+    struct raft_config config = cluster_config();
+    config.uncommitted_bytes_max = 10;
+    struct cluster *cluster = cluster_open(3, 3, &config, 1);
+    cluster_elect(cluster, 0);
+    cluster_isolate(cluster, 0, true);
+    ck_assert_int_eq(cluster_propose(cluster, 0, "12345678"), RAFT_ANSWER_OK);
+    ck_assert_int_eq(cluster_propose(cluster, 0, "123"), RAFT_ANSWER_BUSY);
+    ck_assert_int_eq(cluster_propose(cluster, 0, "12"), RAFT_ANSWER_OK);
+    cluster_drop_all(cluster);
+    cluster_isolate(cluster, 0, false);
+    cluster_elapse(cluster, 3);
+    ck_assert_uint_eq(cluster->peers[0].raft.commit, 3);
+    ck_assert_int_eq(cluster_propose(cluster, 0, "123"), RAFT_ANSWER_OK);
+    cluster_close(cluster);
+}
+END_TEST
+
+START_TEST(p14_waiting_reads_are_bounded_and_answered_when_the_leader_falls)
+{
+    struct cluster *cluster = three();
+    cluster_elect(cluster, 0);
+    cluster_isolate(cluster, 0, true);
+    for (uint32_t i = 0; i < RAFT_READS_MAX; i++) {
+        cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_READ_INDEX, .read_id = i});
+        ck_assert_int_eq(cluster->peers[0].answer, RAFT_ANSWER_OK);
+    }
+    cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_READ_INDEX, .read_id = 999});
+    ck_assert_int_eq(cluster->peers[0].answer, RAFT_ANSWER_BUSY);
+    cluster_elapse(cluster, 25);
+    ck_assert_int_ne(cluster->peers[0].raft.state, RAFT_LEADER);
+    ck_assert_uint_eq(cluster->peers[0].read_count, RAFT_READS_MAX);
+    for (uint32_t i = 0; i < RAFT_READS_MAX; i++) {
+        ck_assert_uint_eq(cluster->peers[0].reads[i].read_id, i);
+        ck_assert_int_eq(cluster->peers[0].reads[i].answer, RAFT_ANSWER_NOT_LEADER);
+    }
+    cluster_close(cluster);
+}
+END_TEST
+
+START_TEST(p14_removed_node_does_not_campaign)
+{
+    struct cluster *cluster = three();
+    cluster_elect(cluster, 0);
+    ck_assert_int_eq(cluster_change(cluster, 0, RAFT_REMOVE, 3), RAFT_ANSWER_OK);
+    cluster_run(cluster);
+    ck_assert_uint_eq(cluster->peers[2].raft.group.count, 2); // it learned of it
+    elapse_without_sync(cluster, 2);
+    elapse_without_sync(cluster, 2);
+    ck_assert_int_eq(cluster->peers[2].raft.state, RAFT_FOLLOWER);
+    ck_assert_uint_eq(cluster->peers[2].raft.term, 1);
+    cluster_close(cluster);
+}
+END_TEST
+
+START_TEST(p14_one_snapshot_serves_all_who_wait)
+{
+    const struct raft_config config = cluster_config();
+    struct cluster *cluster = cluster_open(5, 5, &config, 1);
+    cluster_elect(cluster, 0);
+    cluster_isolate(cluster, 3, true);
+    cluster_isolate(cluster, 4, true);
+    for (int i = 0; i < 5; i++)
+        cluster_propose(cluster, 0, "a");
+    cluster_run(cluster);
+    cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_COMPACT, .position = 6});
+    cluster_isolate(cluster, 3, false);
+    cluster_isolate(cluster, 4, false);
+    for (uint32_t t = 0; t < 2; t++) {
+        cluster_tick(cluster, 0);
+        while (cluster->flight_count > 0)
+            cluster_deliver(cluster, cluster_take(cluster, 0));
+        for (uint32_t i = 1; i < 5; i++)
+            cluster_sync(cluster, i);
+    }
+    while (cluster->flight_count > 0)
+        cluster_deliver(cluster, cluster_take(cluster, 0));
+    ck_assert_uint_eq(cluster->peers[0].raft.making.position, 6);
+    ck_assert_int_eq(cluster->peers[0].raft.progress[3].state, RAFT_STREAM);
+    ck_assert_int_eq(cluster->peers[0].raft.progress[4].state, RAFT_STREAM);
+    cluster_run(cluster);
+    for (uint32_t i = 3; i < 5; i++) {
+        ck_assert_uint_eq(cluster->peers[i].raft.applied, 6);
+        ck_assert_uint_eq(cluster->peers[i].cache.state, cluster->peers[0].cache.state);
+    }
+    cluster_close(cluster);
+}
+END_TEST
+
+static Suite *
+suite(void)
+{
+    Suite *s = suite_create("raft/pitfalls");
+    TCase *c = tcase_create("pitfalls");
+    tcase_add_test(c, p1_vote_leaves_only_when_it_is_durable);
+    tcase_add_test(c, p1_vote_that_was_not_durable_was_never_given);
+    tcase_add_test(c, p1_durable_vote_survives_a_crash);
+    tcase_add_test(c, p1_candidate_asks_for_votes_only_when_its_term_is_durable);
+    tcase_add_test(c, p2_what_was_applied_is_committed_after_a_restart);
+    tcase_add_test(c, p3_no_change_is_proposed_before_the_term_has_an_applied_entry);
+    tcase_add_test(c, p3_a_new_leader_waits_for_all_that_it_inherited);
+    tcase_add_test(c, p4_node_with_an_unapplied_change_does_not_campaign);
+    tcase_add_test(c, p4_learner_votes_for_who_knows_that_it_was_promoted);
+    tcase_add_test(c, p5_sync_that_fails_is_never_acknowledged);
+    tcase_add_test(c, p6_leader_alone_commits_only_what_is_durable);
+    tcase_add_test(c, p6_leaders_own_ack_counts_only_when_durable);
+    tcase_add_test(c, p6_durability_of_a_truncated_entry_is_not_that_of_its_successor);
+    tcase_add_test(c, p7_torn_chunk_is_refused_and_asked_for_again);
+    tcase_add_test(c, p8_node_that_lost_its_log_says_so_and_commits_nothing);
+    tcase_add_test(c, p9_stopped_leader_finds_its_lease_gone);
+    tcase_add_test(c, p9_transfer_voids_the_lease_for_the_term);
+    tcase_add_test(c, p9_step_takes_at_most_an_election_timeout_of_ticks);
+    tcase_add_test(c, p10_snapshot_older_than_the_commit_is_ignored);
+    tcase_add_test(c, p10_snapshot_brings_its_configuration);
+    tcase_add_test(c, p10_node_does_not_campaign_on_a_snapshot_that_is_not_durable);
+    tcase_add_test(c, p10_rejection_never_takes_next_below_what_matches);
+    tcase_add_loop_test(c, p11_node_that_hears_nobody_deposes_nobody, 0, 10);
+    tcase_add_loop_test(c, p11_leader_that_hears_nobody_gives_way, 0, 10);
+    tcase_add_test(c, p12_heartbeats_do_not_wait_for_the_leaders_disk);
+    tcase_add_test(c, p12_leader_with_a_slow_disk_can_hand_over);
+    tcase_add_test(c, p12_leader_whose_disk_does_not_answer_hands_over);
+    tcase_add_test(c, p13_every_entry_is_applied_once_whatever_is_lost);
+    tcase_add_test(c, p14_uncommitted_bytes_are_bounded);
+    tcase_add_test(c, p14_waiting_reads_are_bounded_and_answered_when_the_leader_falls);
+    tcase_add_test(c, p14_removed_node_does_not_campaign);
+    tcase_add_test(c, p14_one_snapshot_serves_all_who_wait);
+    suite_add_tcase(s, c);
+    return s;
+}
+
+CHECK_MAIN(suite)

@@ -1,0 +1,106 @@
+// tests/unit/replica/test_lease.c -- leases are granted by who certainly leads, and nobody is promoted while one holds.
+//
+// Shape: shell.
+#include "tests/lib/check_main.h"
+#include "tests/lib/lease_world.h"
+
+static const struct lease_config lan = {.lease_ns = 100 * LEASE_MS, .guard_ns = 120 * LEASE_MS};
+static struct lease_world world;
+static struct lease lease;
+static struct lease_output out;
+
+static void
+step(struct lease_input in)
+{
+    lease_step(&lease, &in, &out);
+    lease_check(&lease);
+}
+
+static struct lease_input
+ask(uint64_t now_ms, uint64_t boot)
+{
+    return (struct lease_input){.kind = LEASE_IN_ASK,
+                                .node = 1,
+                                .boot = boot,
+                                .now_ns = now_ms * LEASE_MS,
+                                .sent_ns = now_ms * LEASE_MS};
+}
+
+static void
+lead(void)
+{
+    lease_init(&lease, &lan);
+    step((struct lease_input){.kind = LEASE_IN_LEAD, .now_ns = LEASE_MS});
+}
+
+START_TEST(no_promotion_while_a_lease_holds_whoever_leads)
+{
+    const char *broken = lease_run((uint64_t)_i, &lan, &world);
+    ck_assert_msg(broken == NULL, "seed %d: %s", _i, broken);
+    ck_assert_uint_gt(world.grants, 0);
+}
+END_TEST
+
+START_TEST(a_question_waits_for_a_round_that_began_after_it)
+{
+    lead();
+    step(ask(2, 1));
+    const uint64_t first = out.round;
+    ck_assert_uint_ne(first, 0);
+    step(ask(3, 1));
+    ck_assert_uint_eq(out.round + out.grant_count, 0);
+    step((struct lease_input){.kind = LEASE_IN_ROUND, .round = first, .now_ns = 4 * LEASE_MS});
+    ck_assert_uint_eq(out.grant_count, 0);
+    ck_assert_uint_eq(out.round, first + 1);
+    step((struct lease_input){.kind = LEASE_IN_ROUND, .round = out.round, .now_ns = 5 * LEASE_MS});
+    ck_assert_uint_eq(out.grants[0].sent_ns, 3 * LEASE_MS);
+}
+END_TEST
+
+START_TEST(a_new_leader_waits_one_guard_before_it_promotes)
+{
+    lead();
+    step((struct lease_input){
+        .kind = LEASE_IN_BOOT, .node = 9, .boot = 1, .now_ns = 120 * LEASE_MS});
+    ck_assert(!lease_may_promote(&lease, 1, 1));
+    step((struct lease_input){
+        .kind = LEASE_IN_BOOT, .node = 9, .boot = 1, .now_ns = 121 * LEASE_MS});
+    ck_assert(lease_may_promote(&lease, 1, 1));
+}
+END_TEST
+
+START_TEST(a_newer_process_voids_the_lease_of_the_old_one)
+{
+    lead();
+    step((struct lease_input){.kind = LEASE_IN_BOOT, .node = 1, .boot = 2, .now_ns = 2 * LEASE_MS});
+    ck_assert(lease_may_promote(&lease, 1, 1));
+    ck_assert(!lease_may_promote(&lease, 1, 2));
+    step(ask(3, 1));
+    ck_assert_uint_eq(lease.refused, 1);
+}
+END_TEST
+
+START_TEST(who_does_not_lead_grants_and_promotes_nothing)
+{
+    lease_init(&lease, &lan);
+    step(ask(500, 1));
+    ck_assert_uint_eq(out.round + out.grant_count, 0);
+    ck_assert(!lease_may_promote(&lease, 1, 1));
+}
+END_TEST
+
+static Suite *
+lease_suite(void)
+{
+    Suite *suite = suite_create("replica/lease");
+    TCase *tcase = tcase_create("lease");
+    tcase_add_loop_test(tcase, no_promotion_while_a_lease_holds_whoever_leads, 0, 50);
+    tcase_add_test(tcase, a_question_waits_for_a_round_that_began_after_it);
+    tcase_add_test(tcase, a_new_leader_waits_one_guard_before_it_promotes);
+    tcase_add_test(tcase, a_newer_process_voids_the_lease_of_the_old_one);
+    tcase_add_test(tcase, who_does_not_lead_grants_and_promotes_nothing);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}
+
+CHECK_MAIN(lease_suite)

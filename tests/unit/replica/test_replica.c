@@ -1,0 +1,53 @@
+// tests/unit/replica/test_replica.c -- whole lives of a shard's copies on a bad network, by seed.
+//
+// Shape: shell. REPLICA_SEEDS=n runs n more seeds; REPLICA_SEED=n that one alone, and says what happened.
+#include <stdio.h>
+
+#include "tests/lib/check_main.h"
+#include "tests/lib/replica_world.h"
+
+static struct world world;
+
+static void
+say(const struct world *it, unsigned seed)
+{
+    char line[1024];
+    printf("seed %u: %s acks=%llu reads=%llu promotions=%llu adds=%llu removes=%llu installs=%llu "
+           "wipes=%llu crashes=%llu cfg=%llu\n",
+           seed, it->broken != NULL ? it->broken : "ok", (unsigned long long)it->acks,
+           (unsigned long long)it->strong_reads, (unsigned long long)it->promotions,
+           (unsigned long long)it->adds, (unsigned long long)it->removes,
+           (unsigned long long)it->installs, (unsigned long long)it->wipes,
+           (unsigned long long)it->crashes, (unsigned long long)it->meta.cfg_ver);
+    for (uint32_t i = 0; i < WORLD_NODES; i++) {
+        replica_describe(&it->nodes[i].replica, line, sizeof line);
+        printf("  %s %s\n", it->nodes[i].up ? "up  " : "down", line);
+    }
+}
+
+START_TEST(nothing_acknowledged_is_lost_whatever_happens)
+{
+    const char *alone = getenv("REPLICA_SEED");
+    const unsigned seed = alone != NULL ? (unsigned)strtoul(alone, NULL, 10) : (unsigned)_i;
+    world_open(&world, seed, 0);
+    const char *broken = world_run(&world, 4000);
+    if (alone != NULL || broken != NULL)
+        say(&world, seed);
+    ck_assert_msg(broken == NULL, "seed %u: %s", seed, broken);
+    world_close(&world);
+}
+END_TEST
+
+static Suite *
+replica_suite(void)
+{
+    Suite *suite = suite_create("replica/replica");
+    TCase *tcase = tcase_create("seeds");
+    const char *seeds = getenv("REPLICA_SEEDS");
+    tcase_add_loop_test(tcase, nothing_acknowledged_is_lost_whatever_happens, 0,
+                        seeds != NULL ? (int)strtol(seeds, NULL, 10) : 60);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}
+
+CHECK_MAIN(replica_suite)
