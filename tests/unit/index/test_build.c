@@ -70,7 +70,7 @@ START_TEST(any_number_of_threads_and_any_memory_make_the_same_graph)
 {
     struct build_world world;
     struct build_config config = config_of(1);
-    build_world_init(&world, 9000, 40);
+    build_world_init(&world, 4000, 40);
     if (_i == 1)
         build_world_quantize(&world, 30.0f);
     build(&world, &config);
@@ -101,7 +101,7 @@ START_TEST(every_table_of_kernels_makes_the_same_graph)
     const uint32_t tables = kernels_list(list);
     struct build_world world;
     struct build_config config = config_of(1);
-    build_world_init(&world, 2500, dims[_i / 2]);
+    build_world_init(&world, 1500, dims[_i / 2]);
     if (_i % 2 == 1)
         build_world_quantize(&world, 30.0f);
     uint64_t hash = 0;
@@ -132,7 +132,7 @@ END_TEST
 START_TEST(rows_of_any_length_are_built)
 {
     static const uint32_t dims[] = {2, 3, 7, 100, 784, 1536, 4096};
-    const uint32_t dim = dims[_i / 2], count = dim > 1000 ? 1300 : 3000;
+    const uint32_t dim = dims[_i / 2], count = dim > 1000 ? 1100 : 2000;
     struct build_world world;
     const struct build_config config = config_of(2);
     build_world_init(&world, count, dim);
