@@ -85,6 +85,7 @@ apply_new(struct map *map, const struct command *command, uint64_t hash,
           struct command_result *result)
 {
     if (command->kind == COMMAND_CLOCK_SET) {
+        jobs_shift(map, command->time_ms);
         map->clock_ms = command->time_ms;
         map->session_count = 0;
         result->version = ++map->version;

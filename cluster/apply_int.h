@@ -29,6 +29,8 @@ omen_status apply_collection_drop(struct map *map, const struct command_alter *a
 omen_status apply_aliases(struct map *map, const struct command_aliases *aliases);
 
 omen_status apply_job(struct map *map, const struct command *command, uint64_t *value);
+// The map's clock is about to be set: what runs keeps as much of its lease as it had left.
+void jobs_shift(struct map *map, uint64_t clock_ms);
 omen_status apply_key_put(struct map *map, const struct command_key *key);
 omen_status apply_key_drop(struct map *map, const struct command_key *key);
 omen_status apply_setting_put(struct map *map, const struct command_setting *setting);

@@ -88,6 +88,20 @@ job_change(struct map *map, const struct command *command)
     return OMEN_OK;
 }
 
+// A lease that was given while the clock was a year ahead would otherwise hold its job for a year.
+void
+jobs_shift(struct map *map, uint64_t clock_ms)
+{
+    for (uint32_t i = 0; i < map->job_count; i++) {
+        struct job *job = &map->jobs[i];
+        if (job->state != JOB_RUNNING)
+            continue;
+        const uint64_t left = job_is_held(map, job) ? job->lease_until_ms - map->clock_ms : 0;
+        job->lease_until_ms = clock_ms + left;
+        job->version = map->version + 1;
+    }
+}
+
 // ---- keys ----
 
 omen_status

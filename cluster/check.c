@@ -160,14 +160,16 @@ check_family(const struct map *map, const struct shard *shard)
         HOLDS(low->first == shard->first && high->last == shard->last &&
                   low->last + 1 == high->first && low->first <= low->last,
               "two children do not make up their parent");
+        HOLDS(low->collection == shard->collection && high->collection == shard->collection,
+              "a child is of another collection than its parent");
     } else if (shard->status == SHARD_CHILD) {
         const struct shard *parent = map_shard(map, shard->parent);
         HOLDS(parent != NULL && parent->status == SHARD_SPLITTING &&
                   (parent->children[0] == shard->id || parent->children[1] == shard->id),
               "a child has no parent");
-    } else if (shard->status != SHARD_RETIRED) {
-        HOLDS(shard->children[0] == 0 && shard->children[1] == 0, "a childless shard has children");
     }
+    if (shard->status != SHARD_SPLITTING && shard->status != SHARD_RETIRED)
+        HOLDS(shard->children[0] == 0 && shard->children[1] == 0, "a childless shard has children");
     return NULL;
 }
 

@@ -36,7 +36,7 @@
 #define MAP_WEIGHT_MAX 10000u // a node's capacity, in units that the operator chooses
 #define MAP_REPLICATION_MAX 7u
 #define SHARD_REPLICAS_MAX 12u // members of a shard, those that come and go included
-#define SHARD_BARRED_MAX 8u
+#define SHARD_BARRED_MAX 12u   // more than one force leaves behind
 
 #define VERSION_ANY UINT64_MAX // as the expected version of a command: whichever it is
 

@@ -4,6 +4,7 @@
 #include "cluster/rebalance_int.h"
 
 static void see_through(struct plan *plan, uint32_t s);
+static void give_up(struct plan *plan, uint32_t s);
 static void purge(struct plan *plan, uint32_t s);
 static void begin(struct plan *plan, uint32_t s);
 
@@ -16,6 +17,9 @@ plan_splits(struct plan *plan)
         switch (plan->map->shards[s].status) {
         case SHARD_CHILD:
             see_through(plan, s);
+            break;
+        case SHARD_SPLITTING:
+            give_up(plan, s);
             break;
         case SHARD_RETIRED:
             purge(plan, s);
@@ -59,6 +63,20 @@ see_through(struct plan *plan, uint32_t s)
             return;
         plan_note(plan, REBALANCE_ASSIGNED);
     }
+}
+
+// A primary that is to go gets no children beside it and hands over to nobody while it splits: each would wait for the other.
+static void
+give_up(struct plan *plan, uint32_t s)
+{
+    const struct shard *shard = &plan->map->shards[s];
+    const struct replica *primary = shard_replica(shard, shard->primary);
+    if (primary == NULL || plan_stays(plan, primary) ||
+        !plan_add(plan, s, (struct shard_step){.kind = STEP_ABORT}, 0))
+        return;
+    plan_note(plan, REBALANCE_ABORTED);
+    for (uint32_t i = 0; i < 2; i++) // they are gone when their steps would be applied
+        plan_touch(plan, (uint32_t)(map_shard(plan->map, shard->children[i]) - plan->map->shards));
 }
 
 static void

@@ -79,7 +79,8 @@ prefer_another(struct plan *plan, const struct outlook *look)
 {
     const struct replica *best = NULL;
     uint64_t fewest = UINT64_MAX;
-    if (!uuid_is_none(look->shard->wanted) || look->shard->status != SHARD_OPEN)
+    if (!uuid_is_none(look->shard->wanted) || look->shard->status != SHARD_OPEN ||
+        plan->state->transferring >= plan->state->config.transfers_max)
         return false;
     for (uint32_t i = 0; i < look->shard->replica_count; i++) {
         const struct replica *replica = &look->shard->replicas[i];

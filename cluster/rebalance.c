@@ -142,7 +142,8 @@ set_nodes(struct plan *plan)
             !alive && now - dead_since(state, node->number, now) >= state->config.replace_delay_ns;
         state->rows[i] = (struct rebalance_row){.alive = alive,
                                                 .lease_void = health != NULL && health->lease_void,
-                                                .stays = node->state == NODE_UP && !replaced};
+                                                .stays = node->state == NODE_UP && !replaced &&
+                                                         (node->roles & NODE_DATA) != 0};
         state->nodes[i] = (struct place_node){.key = place_key(node->uuid),
                                               .number = node->number,
                                               .weight = node->weight,
@@ -268,6 +269,12 @@ plan_is_touched(const struct plan *plan, uint32_t index)
     return (plan->state->touched[index / 64] >> (index % 64) & 1) != 0;
 }
 
+void
+plan_touch(struct plan *plan, uint32_t index)
+{
+    plan->state->touched[index / 64] |= 1ull << (index % 64);
+}
+
 bool
 plan_add(struct plan *plan, uint32_t index, struct shard_step step, uint32_t later)
 {
@@ -279,7 +286,7 @@ plan_add(struct plan *plan, uint32_t index, struct shard_step step, uint32_t lat
     step.shard = plan->map->shards[index].id;
     step.cfg_ver = plan->map->shards[index].cfg_ver + later;
     steps->steps[steps->count++] = step;
-    plan->state->touched[index / 64] |= 1ull << (index % 64);
+    plan_touch(plan, index);
     return true;
 }
 

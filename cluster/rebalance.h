@@ -17,6 +17,7 @@
 //      primary's node dead or restarted: promote (plan_promotions)
 //      primaries uneven: prefer (plan_primaries), and the primary transfers
 //      too large: split (plan_splits); its children: assign beside the parent's copies; cut by the primary: purge
+//      splitting, and the primary is to go: abort (plan_splits); it is split where it will be
 //
 // Why it ends: a move is planned only if it makes the zones of a shard more even, or leaves them and makes the sum of
 // load^2 / weight smaller; drops follow from moves. Both sums cannot shrink for ever, and nothing else makes them grow
@@ -73,6 +74,7 @@ enum rebalance_note {
     REBALANCE_PREFERRED, // primaries that shall hand over
     REBALANCE_SPLIT,     // shards that are split
     REBALANCE_PURGED,    // shards that were split
+    REBALANCE_ABORTED,   // splits that were given up
     REBALANCE_NOTES,
 };
 
@@ -91,7 +93,7 @@ struct dead_node {
 struct rebalance_row {
     uint64_t primaries;
     bool alive, lease_void;
-    bool stays; // up, and not dead for longer than the delay
+    bool stays; // up, for data, and not dead for longer than the delay
 };
 
 struct rebalance {

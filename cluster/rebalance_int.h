@@ -36,6 +36,7 @@ void plan_splits(struct plan *plan);
 struct outlook plan_look(const struct plan *plan, uint32_t index);
 uint32_t plan_units(const struct plan *plan, uint32_t index);
 bool plan_is_touched(const struct plan *plan, uint32_t index);
+void plan_touch(struct plan *plan, uint32_t index);
 
 // The row of a node in the tables; every replica's node has one.
 uint32_t plan_row(const struct plan *plan, uint32_t node);

@@ -132,47 +132,67 @@ hear_of_stranger(struct gossip *g, struct gossip_output *out, const struct gossi
         suspect_begin(g, out, slot, claim->by);
 }
 
+// How the member is changed by a claim, apart from its state.
+struct change {
+    bool moved; // to another address
+    bool born;  // another process than the one that was there, or one that was held for dead
+};
+
+static struct change
+take_facts(struct gossip *g, uint32_t slot, const struct gossip_claim *claim)
+{
+    struct gossip_member *member = member_at(g, slot);
+    const struct change change = {
+        .moved = claim->has_meta != 0 &&
+                 !gossip_address_equal(&member->meta.address, &claim->meta.address),
+        .born = claim->boot != member->boot || !member_living(member),
+    };
+    member->boot = claim->boot;
+    member->incarnation = claim->incarnation;
+    if (claim->has_meta != 0)
+        member->meta = claim->meta;
+    if (change.moved) {
+        g->peers_changed = true;
+        seed_drop(g, &claim->meta.address);
+    }
+    return change;
+}
+
+// The claim has it that the member is there, alive or suspect.
+static void
+note_change(struct gossip *g, struct gossip_output *out, uint32_t slot, struct change change)
+{
+    if (change.born)
+        note_member(g, out, GOSSIP_NOTE_ALIVE, slot, member_at(g, slot)->boot);
+    if (change.moved || change.born)
+        supersede(g, out, slot);
+}
+
 static void
 take_alive(struct gossip *g, struct gossip_output *out, uint32_t slot,
            const struct gossip_claim *claim)
 {
-    struct gossip_member *member = member_at(g, slot);
-    const bool moved = !gossip_address_equal(&member->meta.address, &claim->meta.address);
-    const bool born = claim->boot != member->boot || !member_living(member);
-    member->boot = claim->boot;
-    member->incarnation = claim->incarnation;
-    member->meta = claim->meta;
+    const struct change change = take_facts(g, slot, claim);
     member_set_state(g, out, slot, GOSSIP_ALIVE);
     queue_put(g, slot);
-    if (moved) {
-        g->peers_changed = true;
-        seed_drop(g, &claim->meta.address);
-    }
-    if (born)
-        note_member(g, out, GOSSIP_NOTE_ALIVE, slot, claim->boot);
-    if (moved || born)
-        supersede(g, out, slot);
+    note_change(g, out, slot, change);
 }
 
 static void
 take_accusation(struct gossip *g, struct gossip_output *out, uint32_t slot,
                 const struct gossip_msg *msg, const struct gossip_claim *claim)
 {
-    struct gossip_member *member = member_at(g, slot);
-    const bool doubtful =
-        claim->state == GOSSIP_DEAD && is_whole_state(msg) && member_living(member);
+    const bool lived = member_living(member_at(g, slot));
+    const bool doubtful = claim->state == GOSSIP_DEAD && is_whole_state(msg) && lived;
     const struct gossip_id by = claim->state == GOSSIP_SUSPECT ? claim->by : msg->from;
     if (gossip_id_equal(by, claim->subject))
         return; // it is there to say so
-    member->boot = claim->boot;
-    member->incarnation = claim->incarnation;
-    if (claim->has_meta != 0)
-        member->meta = claim->meta;
+    const struct change change = take_facts(g, slot, claim);
     if (claim->state == GOSSIP_SUSPECT || doubtful) {
         suspect_begin(g, out, slot, by);
+        note_change(g, out, slot, change);
         return;
     }
-    const bool lived = member_living(member);
     take_dead(g, out, slot);
     queue_put(g, slot);
     if (lived)

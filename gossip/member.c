@@ -87,10 +87,31 @@ members_grow(struct gossip *g)
     return true;
 }
 
+// The table is full: who has been dead the longest, or left, goes. Not the dead of a moment ago: the last that others still say of
+// them is that they live. And not for another dead one, which would only take turns with it.
+static void
+drop_longest_dead(struct gossip *g, struct gossip_output *out)
+{
+    uint32_t longest = SLOT_NONE;
+    uint64_t since_ns = g->now_ns;
+    for (uint32_t i = 0; i < g->order_count; i++) {
+        const struct gossip_member *member = member_see(g, g->order[i]);
+        if (member_living(member) || member->since_ns >= since_ns)
+            continue;
+        longest = g->order[i];
+        since_ns = member->since_ns;
+    }
+    if (longest != SLOT_NONE && g->now_ns - since_ns > g->timing.dead_gossip_ns)
+        member_drop(g, out, longest);
+}
+
 // A slot to use, or SLOT_NONE.
 static uint32_t
-slot_take(struct gossip *g, struct gossip_output *out, struct gossip_id who)
+slot_take(struct gossip *g, struct gossip_output *out, const struct gossip_claim *claim)
 {
+    const struct gossip_id who = claim->subject;
+    if (g->order_count == g->members_max && claim->state <= GOSSIP_SUSPECT)
+        drop_longest_dead(g, out);
     if (g->free_slot != 0) {
         const uint32_t slot = g->free_slot;
         g->free_slot = member_at(g, slot)->queue_next;
@@ -113,7 +134,7 @@ uint32_t
 member_add(struct gossip *g, struct gossip_output *out, const struct gossip_claim *claim)
 {
     ASSERT(claim->has_meta != 0);
-    const uint32_t slot = slot_take(g, out, claim->subject);
+    const uint32_t slot = slot_take(g, out, claim);
     if (slot == SLOT_NONE)
         return SLOT_NONE;
     struct gossip_member *member = member_at(g, slot);

@@ -12,6 +12,7 @@
 // A pre-candidate asks without changing its term, so that a node which was cut off does not depose a leader that the others
 // hear. With check_quorum, who heard a leader within an election timeout votes for nobody, unless that leader itself ordered
 // the election (transfer).
+#include "base/bug.h"
 #include "raft/raft_int.h"
 
 static void begin(struct raft *raft, enum raft_campaign campaign);
@@ -123,11 +124,20 @@ election_promotable(const struct raft *raft)
            raft->install_number <= raft->persisted;
 }
 
+// A node that starts may have answered a heartbeat just before it stopped, and a new term makes it forget its leader: neither
+// ends the lease that it helped to make.
+bool
+election_bound(const struct raft *raft)
+{
+    return raft->config.reads == RAFT_READS_LEASE && raft->tick_count < raft->bound_tick;
+}
+
 void
 election_campaign(struct raft *raft, enum raft_campaign campaign)
 {
     if (raft->state == RAFT_LEADER || !election_promotable(raft) || change_unapplied(raft) ||
-        raft->term + 1 >= RAFT_NUMBER_MAX)
+        raft->term + 1 >= RAFT_NUMBER_MAX ||
+        (campaign != CAMPAIGN_TRANSFER && election_bound(raft)))
         return;
     begin(raft, campaign);
 }
@@ -285,7 +295,7 @@ become_leader(struct raft *raft)
 {
     // Its entry commits what earlier terms left (5.4.2). Where there is no memory for it, another one shall lead.
     reset(raft, raft->term);
-    raft->pending_change = tail_last(&raft->tail);
+    raft->pending_change = bug(BUG_SINGLE_CHANGE_BUG) ? 0 : tail_last(&raft->tail);
     raft->state = RAFT_LEADER;
     raft->lead = raft->config.id;
     const uint32_t self = raft_self(raft);

@@ -4,6 +4,7 @@
 //
 // Steps only change the state and mark what is wanted; here it becomes an output, as much as fits. What does not fit waits for
 // the WAKE that the output then asks for at once.
+#include "base/bug.h"
 #include "raft/raft_int.h"
 
 static void apply(struct raft *raft);
@@ -159,6 +160,8 @@ persist(struct raft *raft)
     const bool ballot = now.term != raft->hard_state.term || now.vote != raft->hard_state.vote;
     out->hard_state_changed = ballot || now.commit != raft->hard_state.commit;
     out->hard_state = raft->hard_state = now;
+    if (bug(BUG_VOTE_NOT_PERSISTED))
+        out->hard_state.vote = RAFT_NODE_NONE;
     out->chunk = raft->chunk;
     out->install = raft->installing;
     out->truncate_from = raft->truncate_from;

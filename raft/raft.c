@@ -97,7 +97,7 @@ take(struct raft *raft, const struct raft_input *in)
         out->answer = election_transfer(raft, in->peer);
         break;
     case RAFT_IN_COMPACT:
-        snapshot_compact(raft, in->position);
+        snapshot_compact(raft, in->position, COMPACT_POLITELY);
         break;
     case RAFT_IN_REPORT:
         if (in->report.kind == RAFT_REPORT_UNREACHABLE)
@@ -148,6 +148,8 @@ start(struct raft *raft, const struct raft_durable *durable, uint64_t now_ns)
     raft->handed = raft->stable = tail_last(&raft->tail);
     raft->group = durable->group;
     raft->tick_at_ns = now_ns;
+    if (raft->term > 0) // before its first term it answered nobody
+        raft->bound_tick = raft->config.election_ticks;
     raft->started = true;
     raft->out->answer = RAFT_ANSWER_OK;
     election_become_follower(raft, raft->term, RAFT_NODE_NONE);

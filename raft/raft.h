@@ -283,6 +283,8 @@ struct raft {
     uint64_t read_round;                    // the newest; unique for this node's life
     uint64_t lease_round, lease_round_tick; // a round whose confirmation extends the lease
     uint64_t lease_tick;                    // the lease counts from here
+    uint64_t
+        bound_tick; // with leases no vote before: a timeout after a leader was heard, or the start
     bool lease_held, lease_void; // void: a transfer began in this term, so others may vote at once
 
     struct raft_snapshot_offer offer;    // what can be streamed

@@ -34,6 +34,8 @@ void election_receive_answer(struct raft *raft, const struct raft_msg *msg);
 void election_own_vote_durable(struct raft *raft, uint64_t term);
 enum raft_answer election_transfer(struct raft *raft, uint64_t to);
 bool election_promotable(const struct raft *raft);
+// Whether a leader's lease may count on this node's not voting for another one, itself included.
+bool election_bound(const struct raft *raft);
 
 // ---- replicate.c ----
 // Appends an entry of the own term and wants it sent. False: no room or no memory, and nothing happened.
@@ -73,7 +75,9 @@ bool snapshot_chunk(struct raft *raft, uint32_t member, struct raft_msg *msg);
 void snapshot_made(struct raft *raft, uint64_t position, uint64_t total_bytes);
 void snapshot_failed(struct raft *raft, uint64_t peer);
 void snapshot_tick(struct raft *raft);
-void snapshot_compact(struct raft *raft, uint64_t through);
+// POLITELY waits for snapshots that are on their way: what is behind them would be missing there.
+enum snapshot_compaction { COMPACT_POLITELY, COMPACT_NOW };
+void snapshot_compact(struct raft *raft, uint64_t through, enum snapshot_compaction how);
 
 // ---- read.c ----
 void read_request(struct raft *raft, uint64_t read_id);

@@ -9,6 +9,7 @@
 //
 // A lease (config.reads) spares the round while one that was begun not long ago is confirmed. It is void for the rest of a
 // term in which a transfer began: then others may be elected at once.
+#include "base/bug.h"
 #include "raft/raft_int.h"
 
 static bool is_single(const struct raft *raft);
@@ -52,7 +53,10 @@ static void
 begin_round(struct raft *raft, struct raft_read_wait *read)
 {
     read->position = raft->commit;
-    read->round = ++raft->read_round;
+    const bool on_its_way = raft->read_count > 0 && raft->reads[0].round != 0;
+    if (!(bug(BUG_READINDEX_CTX_REUSE) && on_its_way))
+        raft->read_round++;
+    read->round = raft->read_round;
     replicate_want_all(raft, WANT_HEARTBEAT);
 }
 

@@ -109,6 +109,8 @@ settle_term(struct raft *raft, const struct raft_msg *msg)
         answer_stale(raft, msg);
         return false;
     }
+    if (request && !msg->transfer && election_bound(raft))
+        return false; // a lease may count on us
     if (msg->term == raft->term)
         return true;
     if (request && !msg->transfer && raft->config.check_quorum && raft->lead != RAFT_NODE_NONE &&
@@ -123,7 +125,8 @@ settle_term(struct raft *raft, const struct raft_msg *msg)
 }
 
 // A leader of an older term whom nobody answers would not learn that it is none: with pre_vote or check_quorum nobody may be
-// so rude as to campaign. A pre-candidate that was away learns the term from a rejection.
+// so rude as to campaign. A candidate that was away learns the term from a rejection: alone it might never catch up
+// with one that campaigns again and again.
 static void
 answer_stale(struct raft *raft, const struct raft_msg *msg)
 {
@@ -132,8 +135,8 @@ answer_stale(struct raft *raft, const struct raft_msg *msg)
     if (polite && (msg->kind == RAFT_HEARTBEAT || msg->kind == RAFT_APPEND)) {
         answer.kind = RAFT_APPEND_RESP;
         output_hold(raft, answer);
-    } else if (msg->kind == RAFT_PRE_VOTE) {
-        answer.kind = RAFT_PRE_VOTE_RESP;
+    } else if (msg->kind == RAFT_PRE_VOTE || msg->kind == RAFT_VOTE) {
+        answer.kind = msg->kind == RAFT_VOTE ? RAFT_VOTE_RESP : RAFT_PRE_VOTE_RESP;
         answer.reject = true;
         output_hold(raft, answer);
     }
@@ -149,6 +152,7 @@ receive_from_leader(struct raft *raft, const struct raft_msg *msg)
     if (raft->state != RAFT_FOLLOWER)
         election_become_follower(raft, msg->term, msg->from);
     raft->election_elapsed = 0;
+    raft->bound_tick = raft->tick_count + raft->config.election_ticks;
     raft->lead = msg->from;
     if (msg->kind == RAFT_APPEND)
         replicate_receive_append(raft, msg);

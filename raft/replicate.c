@@ -4,9 +4,11 @@
 //
 // A leader counts its own entries only when they are durable (replicate_own_durable). What a follower has is what it says is
 // durable there. An entry is committed when a majority has it and it is of the leader's term (5.4.2).
+#include "base/bug.h"
 #include "raft/raft_int.h"
 
 static uint64_t agree_below(const struct raft *raft, uint64_t position, uint64_t term);
+static uint32_t stored_of(const struct raft *raft, const struct raft_msg *msg);
 static bool store(struct raft *raft, const struct raft_msg *msg);
 static void reject_append(struct raft *raft, const struct raft_msg *msg);
 static void commit_to(struct raft *raft, uint64_t position);
@@ -33,7 +35,10 @@ replicate_make_room(struct raft *raft, uint32_t entries, uint64_t bytes)
 {
     if (tail_fits(&raft->tail, entries, bytes))
         return true;
-    snapshot_compact(raft, raft->applied);
+    snapshot_compact(raft, raft->applied, COMPACT_POLITELY);
+    if (tail_fits(&raft->tail, entries, bytes))
+        return true;
+    snapshot_compact(raft, raft->applied, COMPACT_NOW); // one that is slow must not stop them all
     if (tail_fits(&raft->tail, entries, bytes))
         return true;
     raft_note(raft, RAFT_NOTE_TAIL_FULL, tail_last(&raft->tail), 0);
@@ -56,7 +61,8 @@ replicate_commit(struct raft *raft)
     for (uint32_t i = 0; i < raft->group.count; i++)
         reached[i] = raft->progress[i].match;
     const uint64_t position = quorum_position(&raft->group, reached);
-    if (position <= raft->commit || tail_at(&raft->tail, position)->term != raft->term)
+    if (position <= raft->commit ||
+        (tail_at(&raft->tail, position)->term != raft->term && !bug(BUG_COMMIT_OLD_TERM)))
         return false;
     raft->commit = position;
     read_term_committed(raft);
@@ -167,24 +173,36 @@ replicate_receive_append(struct raft *raft, const struct raft_msg *msg)
             reject_append(raft, msg);
             return;
         }
-        if (!store(raft, msg))
-            return; // as if it were lost
-        answer.position = msg->position + msg->entry_count;
+        // A beginning of the entries may be there even where memory ran out. Its commit counts also then: who has a change of
+        // the configuration must know that the one before it is committed, see docs/internals/raft.md.
+        const bool whole = store(raft, msg);
+        answer.position = msg->position + (whole ? msg->entry_count : stored_of(raft, msg));
         commit_to(raft, msg->commit < answer.position ? msg->commit : answer.position);
+        if (!whole)
+            return; // as if it were lost
     }
     output_hold(raft, answer);
+}
+
+// How many of the message's entries are in the log.
+static uint32_t
+stored_of(const struct raft *raft, const struct raft_msg *msg)
+{
+    uint64_t term;
+    uint32_t count = 0;
+    while (count < msg->entry_count &&
+           tail_term(&raft->tail, msg->entries[count].position, &term) &&
+           term == msg->entries[count].term)
+        count++;
+    return count;
 }
 
 // Entries that are there already are left alone: an older APPEND that comes late must not shorten the log.
 static bool
 store(struct raft *raft, const struct raft_msg *msg)
 {
-    uint32_t known = 0;
-    uint64_t bytes = 0, term;
-    while (known < msg->entry_count &&
-           tail_term(&raft->tail, msg->entries[known].position, &term) &&
-           term == msg->entries[known].term)
-        known++;
+    const uint32_t known = stored_of(raft, msg);
+    uint64_t bytes = 0;
     if (known == msg->entry_count)
         return true;
     const uint64_t from = msg->entries[known].position;

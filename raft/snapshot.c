@@ -10,6 +10,7 @@
 
 static void answer_chunk(struct raft *raft, const struct raft_msg *msg, uint64_t offset);
 static void restore(struct raft *raft);
+static bool knows(const struct raft_snapshot_offer *offer, uint64_t id);
 static bool is_streaming(const struct raft *raft, uint64_t position);
 
 // ---- the leader's side ----
@@ -21,7 +22,8 @@ snapshot_begin(struct raft *raft, uint32_t member)
     if (!progress->recent_active)
         return false; // it would be for nobody
     struct raft_snapshot_offer *offer = &raft->offer;
-    const bool usable = offer->position > 0 && offer->position >= raft->tail.base_position;
+    const bool usable = offer->position > 0 && offer->position >= raft->tail.base_position &&
+                        knows(offer, raft->group.members[member].id);
     if (usable && (offer->position == raft->applied || is_streaming(raft, offer->position))) {
         progress_stream(progress, offer->position);
         return true;
@@ -37,8 +39,17 @@ snapshot_begin(struct raft *raft, uint32_t member)
         };
         raft->making_told = false;
     }
+    if (!knows(&raft->making, raft->group.members[member].id))
+        return false; // then the next one
     progress_stream(progress, raft->making.position);
     return true;
+}
+
+// Who joined after the snapshot does not take it: it would be in a group of others.
+static bool
+knows(const struct raft_snapshot_offer *offer, uint64_t id)
+{
+    return member_find(&offer->group, id) < RAFT_MEMBERS_MAX;
 }
 
 bool
@@ -137,18 +148,20 @@ is_streaming(const struct raft *raft, uint64_t position)
     return false;
 }
 
-// Forgets applied entries, but for the last ones, and for those behind a snapshot that is on its way: it would be for nothing.
+// Forgets applied entries, but for the last ones, and (POLITELY) for those behind a snapshot that is on its way: it would be
+// for nothing.
 void
-snapshot_compact(struct raft *raft, uint64_t through)
+snapshot_compact(struct raft *raft, uint64_t through, enum snapshot_compaction how)
 {
     const uint64_t most = raft->applied_told > raft->config.tail_retain
                               ? raft->applied_told - raft->config.tail_retain
                               : 0;
     if (through > most)
         through = most;
-    if (raft->offer.position < through && is_streaming(raft, raft->offer.position))
+    const bool polite = how == COMPACT_POLITELY;
+    if (polite && raft->offer.position < through && is_streaming(raft, raft->offer.position))
         through = raft->offer.position;
-    if (raft->making.position != 0 && raft->making.position < through)
+    if (polite && raft->making.position != 0 && raft->making.position < through)
         through = raft->making.position;
     if (through <= raft->tail.base_position)
         return;

@@ -27,7 +27,7 @@ static void
 send_ack(struct step *step)
 {
     struct replica *replica = step->replica;
-    const bool early = REPLICA_BUG(replica, ACK_BEFORE_FSYNC);
+    const bool early = bug(BUG_ACK_BEFORE_FSYNC);
     if (replica_uuid_is_none(replica->leader) ||
         (replica->durable_promised != replica->promised && !early) || replica->agreed_seq == 0)
         return; // nothing to say yet
@@ -47,7 +47,7 @@ accept_leader(struct step *step, const struct replica_msg *msg)
 {
     struct replica *replica = step->replica;
     const bool old = msg->term < known_term(replica);
-    if (old && !REPLICA_BUG(replica, SKIP_PROMISE)) {
+    if (old && !bug(BUG_SKIP_PROMISE)) {
         replica->counters.fenced_msgs++;
         send_nack(step, msg, replica->last_seq);
         return false;
@@ -119,11 +119,16 @@ take_entries(struct step *step, const struct replica_msg *msg)
     bool conflict;
     const uint32_t held = entries_held(replica, msg, &conflict);
     const uint32_t fresh = msg->entry_count - held;
+    const uint64_t held_seq = msg->prev_seq + held;
+    // What is acknowledged from here on must not be replaced by what is older.
+    replica->download = (struct replica_download){.active = false};
     if (conflict && msg->entries[held].seq <= replica->commit_seq) {
         replica->counters.conflicts++;
         note(step, REPLICA_NOTE_CONFLICT, msg->from, msg->entries[held].seq);
         return;
     }
+    // First, because only what is committed makes room among the operations.
+    commit_to(step, msg->commit < held_seq ? msg->commit : held_seq);
     if (fresh > 0) {
         const omen_status status = dedupe_reserve(&replica->ops, fresh, replica->commit_seq);
         if (status != OMEN_OK) {
@@ -139,7 +144,7 @@ take_entries(struct step *step, const struct replica_msg *msg)
     if (agreed > replica->agreed_seq)
         replica->agreed_seq = agreed;
     commit_to(step, msg->commit < replica->agreed_seq ? msg->commit : replica->agreed_seq);
-    if (!step->dirty || REPLICA_BUG(replica, ACK_BEFORE_FSYNC))
+    if (!step->dirty || bug(BUG_ACK_BEFORE_FSYNC))
         send_ack(step);
 }
 
@@ -198,7 +203,8 @@ catchup_need(struct step *step, const struct replica_msg *msg)
         send_nack(step, msg, msg->prev_seq);
         return;
     }
-    if (download->active || !meta_learner(&replica->meta, replica->config.uuid))
+    if (download->active || !meta_learner(&replica->meta, replica->config.uuid) ||
+        replica_uuid_is_none(msg->source) || replica_uuid_equal(msg->source, replica->config.uuid))
         return;
     *download = (struct replica_download){
         .source = msg->source, .active = true, .sent_ns = step->in->now_ns};

@@ -21,9 +21,6 @@
 struct lease_config {
     uint64_t lease_ns;
     uint64_t guard_ns; // above lease_ns
-#ifdef OMEN_TESTING
-    bool bug_grant_unconfirmed;
-#endif
 };
 
 struct lease_row {

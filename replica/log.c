@@ -180,7 +180,7 @@ apply_more(struct step *step)
 {
     struct replica *replica = step->replica;
     uint64_t limit = less(replica->commit_seq, replica->durable_seq);
-    if (REPLICA_BUG(replica, APPLY_UNCOMMITTED))
+    if (bug(BUG_APPLY_UNCOMMITTED))
         limit = replica->durable_seq;
     if (replica->role == REPLICA_IDLE || replica->download.installing ||
         replica->applying_seq >= limit)

@@ -123,11 +123,9 @@ shrink(struct step *step, struct replica_peer *peer)
         primary_advance(step);
         return;
     }
-    const bool stuck = peer->add_proposed && replica->change.kind == REPLICA_CHANGE_ADD &&
-                       replica_uuid_equal(replica->change.uuid, peer->uuid);
-    if (!stuck && (!peer->in_sync || replica->change.kind != REPLICA_CHANGE_NONE))
-        return;
-    if (peer->in_sync && replica->meta.in_sync_count <= replica->meta.min_insync)
+    // One whose ADD is on its way is dropped when it is in: the proposal goes out again until newer metadata are seen.
+    if (!peer->in_sync || replica->change.kind != REPLICA_CHANGE_NONE ||
+        replica->meta.in_sync_count <= replica->meta.min_insync)
         return;
     member_propose(step, REPLICA_CHANGE_REMOVE, peer->uuid);
 }

@@ -126,7 +126,9 @@ peer_ack(struct step *step, const struct replica_msg *msg)
         replica->counters.fenced_msgs++;
         return;
     }
-    peer->heard_ns = step->in->now_ns;
+    // One that answers and makes nothing durable, because its disk hangs, is as silent as one that does not answer.
+    if (msg->seq > peer->match || peer->match == replica->last_seq)
+        peer->heard_ns = step->in->now_ns;
     peer->dead = false;
     peer->waiting = false;
     if (msg->seq > peer->match)

@@ -23,10 +23,10 @@ replica_is_open(const struct replica *replica)
 bool
 primary_counts(const struct replica *replica, const struct replica_peer *peer)
 {
-    if (REPLICA_BUG(replica, SHRINK_EARLY) && replica->change.kind == REPLICA_CHANGE_REMOVE &&
+    if (bug(BUG_SHRINK_EARLY) && replica->change.kind == REPLICA_CHANGE_REMOVE &&
         replica_uuid_equal(replica->change.uuid, peer->uuid))
         return false;
-    if (REPLICA_BUG(replica, NO_PENDING_ADD))
+    if (bug(BUG_NO_PENDING_ADD))
         return peer->in_sync;
     return peer->in_sync || peer->pending;
 }
@@ -39,10 +39,10 @@ primary_consider(struct step *step)
     const struct replica_meta *meta = &replica->meta;
     if (replica->role != REPLICA_BACKUP || meta->cfg_ver == 0 ||
         !replica_uuid_equal(meta->primary, replica->config.uuid) ||
-        meta->term < replica->promised || replica->ops_short)
+        meta->term < replica->promised || replica->ops_short || replica->download.installing)
         return;
     if (meta->term == replica->promised) {
-        if (REPLICA_BUG(replica, RESUME_SAME_TERM)) {
+        if (bug(BUG_RESUME_SAME_TERM)) {
             replica->role = REPLICA_PRIMARY;
             replica->start_seq = replica->commit_seq;
             member_sync(step);
@@ -146,7 +146,7 @@ admit(struct step *step)
 static uint64_t
 place_of(const struct step *step, uint32_t fresh, struct replica_uuid id)
 {
-    if (replica_uuid_is_none(id) || REPLICA_BUG(step->replica, NO_DEDUPE))
+    if (replica_uuid_is_none(id) || bug(BUG_NO_DEDUPE))
         return 0;
     for (uint32_t i = 0; i < fresh; i++)
         if (replica_uuid_equal(step->out->entries[i].op_id, id))
@@ -243,18 +243,6 @@ primary_transfer(struct step *step)
     replica->transfer_ns = step->in->now_ns + replica->config.shrink_ns;
 }
 
-// Whether every copy of E has the log up to `seq`, on its disk.
-bool
-primary_is_whole(const struct replica *replica, uint64_t seq)
-{
-    if (replica->durable_seq < seq)
-        return false;
-    for (uint32_t i = 0; i < replica->peer_count; i++)
-        if (primary_counts(replica, &replica->peers[i]) && replica->peers[i].match < seq)
-            return false;
-    return true;
-}
-
 // The commit rule: durable here and on all of E, which has at least min_insync members; and only at entries of this term.
 void
 primary_advance(struct step *step)
@@ -265,7 +253,7 @@ primary_advance(struct step *step)
     uint64_t seq = replica->durable_seq;
     for (uint32_t i = 0; i < replica->peer_count; i++)
         if (primary_counts(replica, &replica->peers[i]) && replica->peers[i].match < seq &&
-            !REPLICA_BUG(replica, ACK_BEFORE_REPLICA))
+            !bug(BUG_ACK_BEFORE_REPLICA))
             seq = replica->peers[i].match;
     if (replica->meta.in_sync_count < replica->meta.min_insync || seq < replica->start_seq)
         return;

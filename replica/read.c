@@ -12,11 +12,15 @@
 #include "base/assert.h"
 #include "replica/replica_int.h"
 
+// A transfer waits for no guard: from when it is proposed until its outcome is known somebody else may lead, and drop this copy
+// while its node's lease goes on.
 static bool
 has_lease(const struct step *step)
 {
-    return step->in->now_ns < step->replica->lease_until_ns ||
-           REPLICA_BUG(step->replica, LEASE_IGNORE);
+    const struct replica *replica = step->replica;
+    return (step->in->now_ns < replica->lease_until_ns &&
+            replica->change.kind != REPLICA_CHANGE_TRANSFER) ||
+           bug(BUG_LEASE_IGNORE);
 }
 
 void
@@ -62,7 +66,7 @@ read_done(struct step *step)
             continue;
         if (replica->reads_lost)
             return; // it is answered so
-        if (read->by_lease && !has_lease(step) && !REPLICA_BUG(replica, LEASE_NO_RECHECK)) {
+        if (read->by_lease && !has_lease(step) && !bug(BUG_LEASE_NO_RECHECK)) {
             read->by_lease = false;
             read->state = READ_CONFIRM;
             read->round = replica->round + 1;

@@ -67,14 +67,33 @@ wake_by(struct step *step, uint64_t at_ns)
 }
 
 // ---- metadata ----
+static bool
+members_are_sound(const struct replica_meta *meta)
+{
+    struct replica_uuid all[REPLICA_MEMBERS_MAX];
+    uint32_t count = 0;
+    if (meta->in_sync_count > REPLICA_MEMBERS_MAX ||
+        meta->learner_count > REPLICA_MEMBERS_MAX - meta->in_sync_count)
+        return false;
+    for (uint32_t i = 0; i < meta->in_sync_count + meta->learner_count; i++) {
+        const struct replica_uuid uuid =
+            i < meta->in_sync_count ? meta->in_sync[i] : meta->learners[i - meta->in_sync_count];
+        for (uint32_t j = 0; j < count; j++)
+            if (replica_uuid_equal(all[j], uuid))
+                return false;
+        if (replica_uuid_is_none(uuid))
+            return false;
+        all[count++] = uuid;
+    }
+    return true;
+}
+
 // They are the cluster's own, but a bug there must not break the shard here.
 static bool
 meta_is_sound(const struct replica *replica, const struct replica_meta *meta)
 {
     return meta->cfg_ver > replica->meta.cfg_ver && meta->term >= replica->meta.term &&
-           meta->in_sync_count <= REPLICA_MEMBERS_MAX &&
-           meta->learner_count <= REPLICA_MEMBERS_MAX - meta->in_sync_count &&
-           meta->min_insync >= 1 && meta_in_sync(meta, meta->primary) &&
+           members_are_sound(meta) && meta->min_insync >= 1 && meta_in_sync(meta, meta->primary) &&
            meta->term < REPLICA_NUMBER_MAX &&
            (meta->term > replica->meta.term ||
             replica_uuid_equal(meta->primary, replica->meta.primary));
@@ -206,7 +225,7 @@ on_lease(struct step *step)
     const struct replica_input *in = step->in;
     if (in->boot != replica->config.boot || in->sent_ns > in->now_ns)
         return; // asked for by a process that is no more
-    if (in->known_ver > replica->meta.cfg_ver && !REPLICA_BUG(replica, LEASE_OLD_VIEW))
+    if (in->known_ver > replica->meta.cfg_ver && !bug(BUG_LEASE_OLD_VIEW))
         return; // somebody else may be primary since: then the node's lease says nothing about us
     if (in->sent_ns + in->lease_ns > replica->lease_until_ns)
         replica->lease_until_ns = in->sent_ns + in->lease_ns;

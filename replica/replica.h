@@ -28,28 +28,6 @@
 #define REPLICA_WINDOW 4096u
 #define REPLICA_LAG_MAX 64u
 
-#ifdef OMEN_TESTING
-// Deliberate errors, to see that the tests have teeth.
-enum replica_bug {
-    REPLICA_BUG_NONE,
-    REPLICA_BUG_ACK_BEFORE_REPLICA,
-    REPLICA_BUG_ACK_BEFORE_FSYNC,
-    REPLICA_BUG_SKIP_PROMISE,
-    REPLICA_BUG_SHRINK_EARLY,
-    REPLICA_BUG_NO_PENDING_ADD,
-    REPLICA_BUG_RESUME_SAME_TERM,
-    REPLICA_BUG_LEASE_IGNORE,
-    REPLICA_BUG_LEASE_NO_RECHECK,
-    REPLICA_BUG_LEASE_OLD_VIEW,
-    REPLICA_BUG_APPLY_UNCOMMITTED,
-    REPLICA_BUG_NO_DEDUPE,
-    REPLICA_BUGS_END,
-};
-#define REPLICA_BUG(replica, name) ((replica)->config.bug == REPLICA_BUG_##name)
-#else
-#define REPLICA_BUG(replica, name) false
-#endif
-
 struct replica_config {
     struct replica_uuid uuid; // not none; born with the copy's environment
     uint64_t shard;
@@ -60,9 +38,6 @@ struct replica_config {
     uint64_t idle_ns;   // a backup hears of a new commit no later than this
     uint32_t ops_max;   // 1..DEDUPE_OPS_MAX
     uint64_t window_ms; // an operation is remembered for that long
-#ifdef OMEN_TESTING
-    enum replica_bug bug;
-#endif
 };
 
 // What the metadata say about the shard. A set of uuids, never of addresses (I8).

@@ -3,6 +3,7 @@
 // Shape: machine; private to replica/.
 #ifndef OMEN_REPLICA_REPLICA_INT_H
 #define OMEN_REPLICA_REPLICA_INT_H
+#include "base/bug.h"
 #include "replica/replica.h"
 
 // A step under way.
@@ -47,7 +48,6 @@ void primary_end(struct step *step);
 void primary_propose(struct step *step);
 void primary_checksum(struct step *step);
 void primary_consider(struct step *step); // whether to begin
-bool primary_is_whole(const struct replica *replica, uint64_t seq);
 void primary_transfer(struct step *step);
 void primary_advance(struct step *step);
 bool primary_counts(const struct replica *replica, const struct replica_peer *peer);

@@ -86,11 +86,11 @@ struct world {
     uint32_t alone;       // a node that hears nothing and nobody hears; WORLD_NODES: none
     bool paused;          // and it does nothing
     uint32_t cut;         // bit a*4+b: what a sends to b is lost
+    uint64_t shrink_ns;   // longer than a lease, or shorter
     uint32_t loss, peace; // percent of messages; turns for one that may bring a fault
     uint64_t acks, strong_reads, promotions, adds, removes, installs, wipes, crashes, leases;
     const char *broken;
     bool calm; // no more faults
-    int bug;
     struct replica_output out;
 };
 
@@ -203,13 +203,10 @@ world_start(struct world *world, uint32_t at)
                                     .shard = 7,
                                     .boot = ++node->boot,
                                     .retry_ns = 20 * WORLD_MS,
-                                    .shrink_ns = 200 * WORLD_MS,
+                                    .shrink_ns = world->shrink_ns,
                                     .idle_ns = 10 * WORLD_MS,
                                     .ops_max = 2048,
                                     .window_ms = 1u << 30};
-#ifdef OMEN_TESTING
-    config.bug = (enum replica_bug)world->bug;
-#endif
     replica_fini(&node->replica);
     replica_init(&node->replica, &config, at);
     memcpy(node->log, disk->log, sizeof node->log);
@@ -433,9 +430,8 @@ world_change(struct world *world, const struct replica_change *change)
         meta->in_sync[meta->in_sync_count++] = change->uuid;
         world->adds++;
         world_meta_changed(world);
-    } else if (change->kind == REPLICA_CHANGE_REMOVE && !in) {
-        world_meta_changed(world);
-    } else if (change->kind == REPLICA_CHANGE_REMOVE && meta->in_sync_count > meta->min_insync &&
+    } else if (change->kind == REPLICA_CHANGE_REMOVE && in &&
+               meta->in_sync_count > meta->min_insync &&
                !replica_uuid_equal(change->uuid, meta->primary)) {
         world_take(meta->in_sync, &meta->in_sync_count, change->uuid);
         meta->learners[meta->learner_count++] = change->uuid;
@@ -495,6 +491,7 @@ world_wipe(struct world *world, uint32_t at)
     if (others == 0)
         return;
     world_crash(world, at);
+    world->change_count = 0; // a removal that it had proposed could make it the last one
     memset(&node->disk, 0, sizeof node->disk);
     node->disk.uuid = (struct replica_uuid){1, ++world->uuids};
     node->disk.first_seq = 1;
@@ -811,13 +808,13 @@ world_turn(struct world *world)
 }
 
 static void
-world_open(struct world *world, uint64_t seed, int bug)
+world_open(struct world *world, uint64_t seed)
 {
     memset(world, 0, sizeof *world);
     prng_init(&world->prng, seed);
     world->now_ns = 1000 * WORLD_MS;
-    world->bug = bug;
     world->alone = WORLD_NODES;
+    world->shrink_ns = world_below(world, 2) == 0 ? 2 * WORLD_LEASE_NS : WORLD_LEASE_NS / 3;
     world->loss = world_below(world, 30);
     world->peace = 1u << world_below(world, 5);
     for (uint32_t i = 0; i < WORLD_NODES; i++) {

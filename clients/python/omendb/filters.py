@@ -167,7 +167,7 @@ def _condition(key: Any, value: Any) -> str:
     if key == "not":
         return f"not ({_conjunction(value)})"
     if key in _COMBINING:
-        if not isinstance(value, (list, tuple)) or not value:
+        if not isinstance(value, list | tuple) or not value:
             raise FilterError(f"filter: {key!r} takes a list of conditions, not {value!r}")
         return "(" + f" {key} ".join(f"({_conjunction(part)})" for part in value) + ")"
     name = _name(key)
@@ -175,7 +175,7 @@ def _condition(key: Any, value: Any) -> str:
         if not value:
             raise FilterError(f"filter: {key!r} has an empty dict of operators")
         return "(" + " and ".join(_operation(name, operator, operand) for operator, operand in value.items()) + ")"
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, list | tuple):
         return f"{name} in {_list(value)}"
     return f"{name} == {_value(value)}"
 
@@ -202,7 +202,7 @@ def _name(name: str) -> str:
 
 
 def _list(values: Any) -> str:
-    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
         raise FilterError(f"filter: in takes a list, not {values!r}")
     return "[" + ", ".join(_value(value) for value in values) + "]"
 

@@ -58,6 +58,24 @@ START_TEST(a_job_belongs_to_one_node_while_its_lease_lasts)
 }
 END_TEST
 
+START_TEST(a_clock_that_is_set_leaves_a_lease_what_was_left_of_it)
+{
+    begin();
+    const uint64_t held = create(world.map.shards[0].id, JOB_BUILD).value;
+    const uint64_t over = create(world.map.shards[1].id, JOB_BUILD).value;
+    job(COMMAND_JOB_CLAIM, over, 1, 1000000, 0);
+    job(COMMAND_JOB_CLAIM, held, 1, 1001500, 0);
+    struct command command = command_of(COMMAND_CLOCK_SET);
+    command.time_ms = 5000;
+    world_apply(&world, &command);
+    ck_assert_uint_eq(map_job(&world.map, held)->version, world.map.version);
+    ck_assert_int_eq(job(COMMAND_JOB_CLAIM, over, 2, 5000, 0), OMEN_OK);
+    ck_assert_int_eq(job(COMMAND_JOB_CLAIM, held, 2, 5999, 0), OMEN_E_CONFLICT);
+    ck_assert_int_eq(job(COMMAND_JOB_CLAIM, held, 2, 6000, 0), OMEN_OK);
+    world_fini(&world);
+}
+END_TEST
+
 START_TEST(a_job_that_is_given_back_waits_for_another)
 {
     begin();
@@ -179,6 +197,7 @@ cluster_apply_misc_suite(void)
     Suite *suite = suite_create("cluster/apply_misc");
     TCase *tcase = tcase_create("apply_misc");
     tcase_add_test(tcase, a_job_belongs_to_one_node_while_its_lease_lasts);
+    tcase_add_test(tcase, a_clock_that_is_set_leaves_a_lease_what_was_left_of_it);
     tcase_add_test(tcase, a_job_that_is_given_back_waits_for_another);
     tcase_add_test(tcase, a_job_has_a_kind_a_shard_and_no_twin);
     tcase_add_test(tcase, jobs_that_ended_make_room_and_others_do_not);

@@ -316,6 +316,23 @@ START_TEST(force_leaves_one_copy_and_bars_the_others)
 }
 END_TEST
 
+START_TEST(force_bars_all_others_however_many_there_are)
+{
+    begin(SHARD_REPLICAS_MAX, SHARD_REPLICAS_MAX, MAP_REPLICATION_MAX);
+    const struct shard before = *row();
+    ck_assert_int_eq(on_replica(STEP_FORCE, 12), OMEN_OK);
+    for (uint32_t node = 1; node < SHARD_REPLICAS_MAX; node++) {
+        on_node(STEP_ASSIGN, node);
+        const struct cluster_uuid old = shard_replica_on(&before, node)->uuid;
+        ck_assert_int_eq(
+            world_step(&world, shard,
+                       (struct shard_step){.kind = STEP_BORN, .node = node, .replica = old}),
+            OMEN_E_CONFLICT);
+    }
+    world_fini(&world);
+}
+END_TEST
+
 START_TEST(the_oldest_barred_names_give_way)
 {
     begin(2, 2, 2);
@@ -382,6 +399,7 @@ cluster_apply_shard_suite(void)
     tcase_add_test(tcase, a_copy_is_not_moved_twice);
     tcase_add_test(tcase, a_lost_copy_leaves_even_below_min_insync_and_never_comes_back);
     tcase_add_test(tcase, force_leaves_one_copy_and_bars_the_others);
+    tcase_add_test(tcase, force_bars_all_others_however_many_there_are);
     tcase_add_test(tcase, the_oldest_barred_names_give_way);
     tcase_add_test(tcase, one_entry_promotes_many_shards_and_a_late_step_stops_none_of_the_others);
     suite_add_tcase(suite, tcase);

@@ -195,6 +195,43 @@ START_TEST(a_child_opens_on_another_node_where_the_parents_primary_has_no_copy)
 }
 END_TEST
 
+START_TEST(a_child_opens_on_a_copy_that_has_caught_up)
+{
+    begin();
+    for (uint32_t i = 0; i < 2; i++) { // beside the parent's primary is one that has not
+        const uint64_t id = child(i)->id;
+        world_step(&world, id, (struct shard_step){.kind = STEP_ASSIGN, .node = 1});
+        world_step(
+            &world, id,
+            (struct shard_step){.kind = STEP_BORN, .node = 1, .replica = world_uuid(&world)});
+        fill_child(i, 2);
+    }
+    ck_assert_int_eq(cut(0), OMEN_OK);
+    for (uint32_t i = 0; i < 2; i++)
+        ck_assert_uint_eq(shard_replica(child(i), child(i)->primary)->node, 2);
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(nobody_cuts_for_a_primary_that_was_lost)
+{
+    begin();
+    fill_child(0, 1);
+    fill_child(1, 1);
+    ck_assert_int_eq(world_step(&world, parent,
+                                (struct shard_step){.kind = STEP_LOST,
+                                                    .replica = world_replica(&world, parent, 1)}),
+                     OMEN_OK);
+    ck_assert_int_eq(cut(0), OMEN_E_CONFLICT);
+    ck_assert_int_eq(world_step(&world, parent,
+                                (struct shard_step){.kind = STEP_PROMOTE,
+                                                    .replica = world_replica(&world, parent, 2)}),
+                     OMEN_OK);
+    ck_assert_int_eq(cut(0), OMEN_OK);
+    world_fini(&world);
+}
+END_TEST
+
 START_TEST(a_shard_being_split_is_not_forced_and_wants_no_other_primary)
 {
     begin();
@@ -252,6 +289,8 @@ cluster_apply_split_suite(void)
     tcase_add_test(tcase, an_aborted_split_leaves_the_parent_as_it_was);
     tcase_add_test(tcase, a_child_may_lose_all_its_copies_and_is_filled_again);
     tcase_add_test(tcase, a_child_opens_on_another_node_where_the_parents_primary_has_no_copy);
+    tcase_add_test(tcase, a_child_opens_on_a_copy_that_has_caught_up);
+    tcase_add_test(tcase, nobody_cuts_for_a_primary_that_was_lost);
     tcase_add_test(tcase, a_shard_being_split_is_not_forced_and_wants_no_other_primary);
     tcase_add_test(tcase, a_retired_shard_takes_no_copies);
     tcase_add_test(tcase, a_full_table_of_shards_refuses_a_split);

@@ -105,6 +105,11 @@ begin(void)
     X(map->shards[1].children[0] = 1, "a splitting shard has lost a child")                        \
     X(map->shards[2].last++, "two children do not make up their parent")                           \
     X(map->shards[0].children[0] = 1, "a childless shard has children")                            \
+    X(map->shards[2].children[1] = 1, "a childless shard has children")                            \
+    X(map->shards[2].collection = map->shards[0].collection,                                       \
+      "a child is of another collection than its parent")                                          \
+    X(map->shards[3].collection = map->shards[0].collection,                                       \
+      "a child is of another collection than its parent")                                          \
     X(map->shards[0].last--, "a hash has no shard")                                                \
     X(map->shards[0].collection = map->shards[1].collection, "a hash has no shard")                \
     X(map->shards[2].status = SHARD_RETIRED, "a splitting shard has lost a child")                 \

@@ -52,6 +52,34 @@ START_TEST(every_hash_is_routed_to_the_shard_whose_range_has_it)
 }
 END_TEST
 
+// Children lie behind younger collections' shards in the map, so the order of routes is not that of rows.
+START_TEST(the_children_of_a_split_are_routed_among_younger_collections)
+{
+    world_init(&world, 1);
+    world_node(&world, "a", 1);
+    const uint64_t first = world_collection(&world, "a", 4, 1);
+    const uint64_t second = world_collection(&world, "b", 4, 1);
+    world.by_width = true; // 64 units each
+    world.rebalance.config.split_units = 33;
+    for (bool busy = true; busy; world.now_ns += 1000000000ull) {
+        busy = world_rebalance(&world, NULL);
+        busy |= world_obey(&world);
+        const struct map *published;
+        ck_assert_int_eq(map_publish(&world.map, &published), OMEN_OK);
+        for (uint64_t hash = 0; hash < 256; hash++) {
+            const uint64_t at = hash << 56;
+            const struct shard *a = map_route(published, first, at);
+            const struct shard *b = map_route(published, second, at);
+            ck_assert(a->collection == first && a->first <= at && at <= a->last);
+            ck_assert(b->collection == second && b->first <= at && at <= b->last);
+        }
+        map_publish_end(published);
+    }
+    ck_assert_uint_eq(world.steps[STEP_CUT], 8);
+    world_fini(&world);
+}
+END_TEST
+
 START_TEST(a_published_map_stays_as_it_was)
 {
     world_init(&world, 1);
@@ -133,6 +161,7 @@ cluster_map_suite(void)
     TCase *tcase = tcase_create("map");
     tcase_add_test(tcase, names_are_short_and_plain);
     tcase_add_loop_test(tcase, every_hash_is_routed_to_the_shard_whose_range_has_it, 0, 8);
+    tcase_add_test(tcase, the_children_of_a_split_are_routed_among_younger_collections);
     tcase_add_test(tcase, a_published_map_stays_as_it_was);
     tcase_add_test(tcase, a_description_names_replicas_by_their_whole_uuid);
     tcase_add_test(tcase, an_empty_map_is_published_and_routes_nothing);

@@ -157,6 +157,65 @@ START_TEST(a_draining_node_becomes_empty_by_hardly_more_moves_than_copies)
 }
 END_TEST
 
+START_TEST(a_drain_hands_over_a_few_primaries_at_a_time)
+{
+    begin(3, 1, 90, 2);
+    const uint32_t primaries = tally_of(2).primaries;
+    ck_assert_uint_gt(primaries, world.rebalance.config.transfers_max);
+    ck_assert_int_eq(world_node_state(&world, 2, NODE_DRAINING), OMEN_OK);
+    for (uint32_t round = 0; round < ROUNDS && tally_of(2).copies > 0; round++) {
+        world_rebalance(&world, NULL);
+        uint32_t wanted = 0;
+        for (uint32_t i = 0; i < world.map.shard_count; i++)
+            wanted += !uuid_is_none(world.map.shards[i].wanted);
+        ck_assert_uint_le(wanted, world.rebalance.config.transfers_max);
+        world_obey(&world);
+        world.now_ns += 1000000000ull;
+    }
+    ck_assert_uint_eq(tally_of(2).copies, 0);
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(a_node_that_holds_no_data_any_more_becomes_empty)
+{
+    begin(4, 1, 20, 2);
+    const struct map_node *node = map_node(&world.map, 2);
+    struct command command = command_of(COMMAND_NODE_REGISTER);
+    command.node = (struct command_node){.uuid = node->uuid,
+                                         .boot = 2,
+                                         .features = 7,
+                                         .weight = 100,
+                                         .roles = NODE_ROUTER,
+                                         .zone = node->zone};
+    ck_assert_int_eq(world_apply(&world, &command).status, OMEN_OK);
+    settle();
+    ck_assert_uint_eq(tally_of(2).copies, 0);
+    expect_whole();
+    world_fini(&world);
+}
+END_TEST
+
+// The primary of a shard that is being split is on the node that shall become empty, or its only copy is.
+START_TEST(a_drain_ends_though_a_shard_is_being_split)
+{
+    begin(4, 1, 1, (uint8_t)(1 + _i));
+    world.by_width = true; // 256 units
+    world.rebalance.config.split_units = 200;
+    const struct shard *shard = &world.map.shards[0];
+    const uint32_t node = shard_replica(shard, shard->primary)->node;
+    ck_assert_int_eq(
+        world_step(&world, shard->id, (struct shard_step){.kind = STEP_SPLIT, .value = 1ull << 63}),
+        OMEN_OK);
+    ck_assert_int_eq(world_node_state(&world, node, NODE_DRAINING), OMEN_OK);
+    settle();
+    ck_assert_uint_eq(tally_of(node).copies, 0);
+    expect_whole();
+    ck_assert_uint_eq(world.map.shard_count, 2); // split again, where it will be
+    world_fini(&world);
+}
+END_TEST
+
 START_TEST(a_drain_without_another_node_waits_and_harms_nobody)
 {
     begin(3, 1, 10, 3);
@@ -806,6 +865,9 @@ cluster_rebalance_suite(void)
     tcase_add_test(tcase, a_new_node_gets_its_share_by_the_fewest_moves);
     tcase_add_test(tcase, copies_follow_the_weights);
     tcase_add_test(tcase, a_draining_node_becomes_empty_by_hardly_more_moves_than_copies);
+    tcase_add_test(tcase, a_drain_hands_over_a_few_primaries_at_a_time);
+    tcase_add_test(tcase, a_node_that_holds_no_data_any_more_becomes_empty);
+    tcase_add_loop_test(tcase, a_drain_ends_though_a_shard_is_being_split, 0, 3);
     tcase_add_test(tcase, a_drain_without_another_node_waits_and_harms_nobody);
     tcase_add_test(tcase, one_entry_promotes_all_shards_of_a_dead_node);
     tcase_add_test(tcase,

@@ -159,6 +159,28 @@ START_TEST(new_boot_generation_revives_whatever_was_said_of_the_old)
 }
 END_TEST
 
+// A new process may be heard of by an accusation first, from who knew it before us.
+START_TEST(accused_new_process_is_noted_to_be_there_and_supersedes)
+{
+    const struct gossip_config config = alone_config();
+    struct alone *alone = alone_open(&config);
+    alone_meet(alone, 3);
+    alone_news(alone, 3, alone_claim(1, GOSSIP_DEAD, 1, 0));
+    const uint32_t noted = alone->notes[GOSSIP_NOTE_ALIVE];
+    struct gossip_claim claim = alone_claim(1, GOSSIP_SUSPECT, 2, 0);
+    claim.has_meta = 1;
+    claim.meta.address = alone_address(2);
+    alone_msg(alone, 3, GOSSIP_STATE);
+    alone->msg.claims[alone->msg.claim_count++] = claim;
+    alone_say(alone);
+    ck_assert_int_eq(alone_see(alone, 1)->state, GOSSIP_SUSPECT);
+    ck_assert_uint_eq(alone->notes[GOSSIP_NOTE_ALIVE], noted + 1);
+    ck_assert_int_eq(alone_see(alone, 2)->state, GOSSIP_DEAD); // its address is the new one's
+    ck_assert(alone_see(alone, 2)->superseded);
+    alone_close(alone);
+}
+END_TEST
+
 START_TEST(new_process_on_an_old_address_supersedes_the_old_one)
 {
     struct alone *alone = open_with(3);
@@ -304,6 +326,7 @@ suite(void)
     tcase_add_test(self, twin_with_our_boot_is_noted);
     suite_add_tcase(s, self);
     TCase *address = tcase_create("address");
+    tcase_add_test(address, accused_new_process_is_noted_to_be_there_and_supersedes);
     tcase_add_test(address, new_process_on_an_old_address_supersedes_the_old_one);
     tcase_add_test(address, older_process_on_an_address_supersedes_nobody);
     tcase_add_test(address, superseded_members_are_dropped_after_a_while);

@@ -56,6 +56,32 @@ START_TEST(more_members_than_the_limit_are_refused_and_said)
 }
 END_TEST
 
+// Nodes that come and go under ever new ids would otherwise fill the table with their dead.
+START_TEST(who_lives_takes_the_place_of_the_longest_dead)
+{
+    struct gossip_config config = alone_config();
+    config.members_max = 3;
+    struct alone *alone = alone_open(&config);
+    alone_meet(alone, 3);
+    alone_news(alone, 1, alone_claim(3, GOSSIP_DEAD, 1, 0));
+    alone->now_ns += ALONE_SECOND;
+    alone_news(alone, 1, alone_claim(2, GOSSIP_DEAD, 1, 0));
+    alone_news(alone, 1, alone_claim(4, GOSSIP_ALIVE, 1, 0)); // the dead are told so still
+    ck_assert_ptr_null(alone_see(alone, 4));
+    ck_assert_uint_eq(alone->notes[GOSSIP_NOTE_FULL], 1);
+    alone->now_ns += 40 * ALONE_SECOND;
+    struct gossip_claim dead = alone_claim(5, GOSSIP_DEAD, 1, 0);
+    dead.has_meta = 1;
+    alone_news(alone, 1, dead); // one dead for another is no gain
+    ck_assert_ptr_null(alone_see(alone, 5));
+    alone_news(alone, 1, alone_claim(4, GOSSIP_ALIVE, 1, 0));
+    ck_assert_ptr_nonnull(alone_see(alone, 4));
+    ck_assert_ptr_null(alone_see(alone, 3));
+    ck_assert_ptr_nonnull(alone_see(alone, 2));
+    alone_close(alone);
+}
+END_TEST
+
 START_TEST(refused_memory_drops_the_claim_and_a_later_one_succeeds)
 {
     const struct gossip_config config = alone_config();
@@ -159,6 +185,7 @@ suite(void)
     TCase *table = tcase_create("table");
     tcase_add_loop_test(table, members_come_and_go_as_in_a_plain_list, 0, 5);
     tcase_add_test(table, more_members_than_the_limit_are_refused_and_said);
+    tcase_add_test(table, who_lives_takes_the_place_of_the_longest_dead);
     tcase_add_test(table, refused_memory_drops_the_claim_and_a_later_one_succeeds);
     tcase_add_test(table, growth_refused_keeps_all_who_were_there);
     tcase_add_test(table, everybody_wanted_is_picked_and_nobody_else);

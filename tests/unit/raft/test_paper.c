@@ -67,12 +67,25 @@ START_TEST(s5_1_message_of_an_older_term_is_ignored)
 {
     struct cluster *cluster = of(3);
     cluster_elect(cluster, 0);
-    const struct raft_entry entry = {.position = 1, .term = 0};
-    (void)entry;
     deliver(cluster, (struct raft_msg){.kind = RAFT_APPEND, .from = 3, .to = 2, .term = 9});
     deliver(cluster, (struct raft_msg){.kind = RAFT_APPEND, .from = 1, .to = 2, .term = 2});
     ck_assert_uint_eq(cluster->peers[1].raft.term, 9);
     ck_assert_uint_eq(cluster->peers[1].raft.lead, 3);
+    cluster_close(cluster);
+}
+END_TEST
+
+START_TEST(s5_1_candidate_of_an_older_term_learns_the_newer_one)
+{
+    struct cluster *cluster = of(3);
+    deliver(cluster, (struct raft_msg){.kind = RAFT_APPEND, .from = 3, .to = 2, .term = 9});
+    cluster_sync(cluster, 1);
+    cluster_drop_all(cluster);
+    cluster->cut[0][2] = cluster->cut[2][0] = true;
+    campaign(cluster, 0);
+    cluster_run(cluster);
+    ck_assert_uint_eq(cluster->peers[0].raft.term, 9);
+    ck_assert_int_eq(cluster->peers[0].raft.state, RAFT_FOLLOWER);
     cluster_close(cluster);
 }
 END_TEST
@@ -757,6 +770,7 @@ suite(void)
     TCase *c = tcase_create("sections");
     tcase_add_test(c, s5_1_any_state_follows_a_newer_term);
     tcase_add_test(c, s5_1_message_of_an_older_term_is_ignored);
+    tcase_add_test(c, s5_1_candidate_of_an_older_term_learns_the_newer_one);
     tcase_add_test(c, s5_2_node_starts_as_follower);
     tcase_add_test(c, s5_2_leader_sends_heartbeats_each_interval);
     tcase_add_test(c, s5_2_follower_campaigns_after_one_to_two_timeouts_that_vary);

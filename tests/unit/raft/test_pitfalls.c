@@ -1,6 +1,7 @@
 // tests/unit/raft/test_pitfalls.c -- mistakes that others made, by their number in docs/internals/raft.md, as claims.
 //
 // Shape: shell.
+#include "base/alloc.h"
 #include "tests/lib/raft_cluster.h"
 
 static struct cluster *
@@ -149,6 +150,41 @@ START_TEST(p3_a_new_leader_waits_for_all_that_it_inherited)
     ck_assert_uint_eq(raft->pending_change, 2);
     ck_assert_int_eq(cluster_change(cluster, 0, RAFT_ADD_LEARNER, 5), RAFT_ANSWER_BUSY);
     cluster_close(cluster);
+}
+END_TEST
+
+START_TEST(p3_who_has_a_change_knows_that_the_one_before_is_committed)
+{
+    // Else it could lead by the configuration of before both, whose majorities those of after both need not meet. The
+    // memory for what comes behind the change is refused, so that the message counts as lost.
+    uint8_t bytes[RAFT_CHANGE_BYTES_MAX];
+    const struct raft_change change = {.count = 1, .items = {{RAFT_ADD_VOTER, 4}}};
+    const uint32_t count = member_encode(&change, bytes);
+    const struct raft_entry entries[] = {
+        {.position = 1, .term = 1, .kind = RAFT_ENTRY_CHANGE, .bytes = bytes, .byte_count = count},
+        {.position = 2, .term = 1, .kind = RAFT_ENTRY_CHANGE, .bytes = bytes, .byte_count = count},
+        {.position = 3, .term = 1, .bytes = bytes, .byte_count = 1},
+    };
+    struct raft_msg append = {.kind = RAFT_APPEND,
+                              .from = 2,
+                              .to = 1,
+                              .term = 1,
+                              .commit = 1,
+                              .entries = entries,
+                              .entry_count = 3};
+    for (unsigned nth = 1; nth <= 6; nth++) {
+        struct cluster *cluster = three();
+        const struct raft *raft = &cluster->peers[0].raft;
+        mem_fail_after(nth);
+        cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_MESSAGE, .message = &append});
+        mem_fail_after(0);
+        const uint64_t last = tail_last(&raft->tail);
+        ck_assert_uint_eq(raft->commit, last < 1 ? last : 1);
+        cluster_sync(cluster, 0);
+        ck_assert_uint_eq(cluster->peers[0].durable.hard_state.commit, raft->commit);
+        ck_assert_uint_eq(cluster_count_kind(cluster, RAFT_APPEND_RESP), last == 3);
+        cluster_close(cluster);
+    }
 }
 END_TEST
 
@@ -355,6 +391,60 @@ leased(void)
     cluster_elapse(cluster, 3);
     return cluster;
 }
+
+// Whether peer i gives a vote for the term after its own to peer `from`.
+static bool
+votes_for(struct cluster *cluster, uint32_t i, uint64_t from)
+{
+    const struct raft *raft = &cluster->peers[i].raft;
+    deliver(cluster, (struct raft_msg){.kind = RAFT_VOTE,
+                                       .from = from,
+                                       .to = i + 1,
+                                       .term = raft->term + 1,
+                                       .position = 99,
+                                       .log_term = raft->term});
+    return raft->vote == from;
+}
+
+START_TEST(p9_restarted_follower_keeps_the_promise_that_a_lease_stands_on)
+{
+    struct cluster *cluster = leased();
+    cluster_isolate(cluster, 2, true);
+    cluster_elapse(cluster, 1); // confirmed by peer 1 alone
+    cluster_crash(cluster, 1);
+    cluster_start(cluster, 1);
+    ck_assert_int_eq(read_now(cluster, 0), RAFT_ANSWER_OK);
+    cluster_isolate(cluster, 2, false);
+    ck_assert(!votes_for(cluster, 1, 3));
+    cluster_step(cluster, 1, (struct raft_input){.kind = RAFT_IN_CAMPAIGN});
+    ck_assert_int_eq(cluster->peers[1].raft.state, RAFT_FOLLOWER);
+    cluster->cut[0][1] = true;
+    for (int t = 0; t < 10; t++)
+        cluster_tick(cluster, 1);
+    ck_assert(votes_for(cluster, 1, 3));
+    cluster_close(cluster);
+}
+END_TEST
+
+START_TEST(p9_newer_term_does_not_end_the_promise_that_a_lease_stands_on)
+{
+    struct cluster *cluster = leased();
+    const uint64_t term = cluster->peers[1].raft.term + 5;
+    deliver(cluster, (struct raft_msg){.kind = RAFT_PRE_VOTE_RESP, // to a question of long ago
+                                       .from = 3,
+                                       .to = 2,
+                                       .term = term,
+                                       .reject = true});
+    ck_assert_uint_eq(cluster->peers[1].raft.lead, RAFT_NODE_NONE);
+    ck_assert_int_eq(read_now(cluster, 0), RAFT_ANSWER_OK);
+    deliver(
+        cluster,
+        (struct raft_msg){
+            .kind = RAFT_VOTE, .from = 3, .to = 2, .term = term, .position = 99, .log_term = term});
+    ck_assert_uint_eq(cluster->peers[1].raft.vote, RAFT_NODE_NONE);
+    cluster_close(cluster);
+}
+END_TEST
 
 START_TEST(p9_stopped_leader_finds_its_lease_gone)
 {
@@ -694,6 +784,7 @@ suite(void)
     tcase_add_test(c, p2_what_was_applied_is_committed_after_a_restart);
     tcase_add_test(c, p3_no_change_is_proposed_before_the_term_has_an_applied_entry);
     tcase_add_test(c, p3_a_new_leader_waits_for_all_that_it_inherited);
+    tcase_add_test(c, p3_who_has_a_change_knows_that_the_one_before_is_committed);
     tcase_add_test(c, p4_node_with_an_unapplied_change_does_not_campaign);
     tcase_add_test(c, p4_learner_votes_for_who_knows_that_it_was_promoted);
     tcase_add_test(c, p5_sync_that_fails_is_never_acknowledged);
@@ -703,6 +794,8 @@ suite(void)
     tcase_add_test(c, p7_torn_chunk_is_refused_and_asked_for_again);
     tcase_add_test(c, p8_node_that_lost_its_log_says_so_and_commits_nothing);
     tcase_add_test(c, p9_stopped_leader_finds_its_lease_gone);
+    tcase_add_test(c, p9_restarted_follower_keeps_the_promise_that_a_lease_stands_on);
+    tcase_add_test(c, p9_newer_term_does_not_end_the_promise_that_a_lease_stands_on);
     tcase_add_test(c, p9_transfer_voids_the_lease_for_the_term);
     tcase_add_test(c, p9_step_takes_at_most_an_election_timeout_of_ticks);
     tcase_add_test(c, p10_snapshot_older_than_the_commit_is_ignored);

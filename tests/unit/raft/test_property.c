@@ -1,183 +1,13 @@
-// tests/unit/raft/test_property.c -- random schedules: losses, doubles, disorder, cuts, crashes that lose what is not synced.
+// tests/unit/raft/test_property.c -- storms (tests/lib/raft_storm.h) by seed, and messages of random fields.
 //
 // Shape: shell.
 //
-// The cluster asserts the paper's four safety properties in every step; raft_check asserts the machine's invariants. When the
-// faults stop, the group must elect a leader, commit what is proposed and be alike everywhere within a bounded time.
-#include "base/prng.h"
-#include "tests/lib/raft_cluster.h"
+// The cluster asserts the paper's four safety properties in every step; raft_check asserts the machine's invariants.
+#include "tests/lib/raft_storm.h"
 
-static void
-disturb(struct cluster *cluster, struct prng *prng)
+START_TEST(storm_breaks_no_property_and_the_group_heals)
 {
-    const uint32_t i = prng_below(prng, cluster->count);
-    struct cluster_peer *peer = &cluster->peers[i];
-    for (uint32_t j = 0; j < cluster->count && prng_below(prng, 3) == 0; j++)
-        if (!cluster->peers[j].up)
-            cluster_start(cluster, j);
-    if (prng_below(prng, 4) == 0)
-        memset(cluster->cut, 0, sizeof cluster->cut);
-    switch (prng_below(prng, 10)) {
-    case 0:
-        if (peer->up)
-            cluster_crash(cluster, i);
-        break;
-    case 1:
-        if (peer->up && peer->raft.state == RAFT_LEADER) {
-            const struct raft_change change = {
-                .transition = (enum raft_transition)prng_below(prng, 3),
-                .count = prng_below(prng, 3),
-                .items = {{(enum raft_change_kind)prng_below(prng, 3),
-                           1 + prng_below(prng, cluster->count)},
-                          {(enum raft_change_kind)prng_below(prng, 3),
-                           1 + prng_below(prng, cluster->count)}},
-            };
-            cluster_step(cluster, i,
-                         (struct raft_input){.kind = RAFT_IN_CONF_CHANGE, .change = &change});
-        }
-        break;
-    case 2:
-        if (peer->up)
-            cluster_step(cluster, i,
-                         (struct raft_input){.kind = RAFT_IN_TRANSFER,
-                                             .peer = 1 + prng_below(prng, cluster->count)});
-        break;
-    case 3:
-        if (peer->up)
-            cluster_step(
-                cluster, i,
-                (struct raft_input){.kind = RAFT_IN_COMPACT, .position = prng_below(prng, 400)});
-        break;
-    case 4: // one way, or both
-        if (prng_below(prng, 2) == 0)
-            cluster->cut[i][prng_below(prng, cluster->count)] = true;
-        else
-            cluster_isolate(cluster, i, true);
-        break;
-    case 5:
-        if (peer->up) {
-            struct raft_input in = {.kind = RAFT_IN_REPORT};
-            in.report.kind = (enum raft_report)prng_below(prng, 2);
-            in.report.peer = prng_below(prng, cluster->count + 1);
-            cluster_step(cluster, i, in);
-        }
-        break;
-    case 7:
-        if (peer->up && prng_below(prng, 4) == 0)
-            cluster_step(cluster, i, (struct raft_input){.kind = RAFT_IN_FORGET_LEADER});
-        break;
-    case 8: // was stopped
-        if (prng_below(prng, 8) == 0)
-            peer->now_ns += 40 * CLUSTER_TICK_NS;
-        break;
-    default:
-        break;
-    }
-}
-
-static void
-load(struct cluster *cluster, struct prng *prng)
-{
-    const uint32_t i = prng_below(prng, cluster->count);
-    struct cluster_peer *peer = &cluster->peers[i];
-    if (!peer->up || peer->raft.state != RAFT_LEADER)
-        return;
-    peer->read_count = 0;
-    if (prng_below(prng, 2) == 0)
-        cluster_step(
-            cluster, i,
-            (struct raft_input){.kind = RAFT_IN_READ_INDEX, .read_id = cluster->commit_max});
-    else if (cluster->committed_last < 500 && tail_last(&peer->raft.tail) < CLUSTER_LOG - 200)
-        cluster_propose(cluster, i, "abcdefgh");
-}
-
-static void
-network(struct cluster *cluster, struct prng *prng)
-{
-    if (cluster->flight_count == 0)
-        return;
-    const uint32_t at = prng_below(prng, 3) == 0 ? prng_below(prng, cluster->flight_count) : 0;
-    const uint32_t fate = prng_below(prng, 20);
-    struct cluster_flight *flight = cluster_take(cluster, at);
-    if (fate == 0) {
-        cluster_free_flight(flight);
-        return;
-    }
-    if (fate == 1 && cluster->flight_count < CLUSTER_FLIGHTS / 2) { // doubled, and late
-        uint64_t state = 0;
-        if (flight->msg.kind != RAFT_SNAPSHOT)
-            cluster_send(cluster, &flight->msg, state);
-    }
-    cluster_deliver(cluster, flight);
-}
-
-static void
-heal(struct cluster *cluster)
-{
-    memset(cluster->cut, 0, sizeof cluster->cut);
-    for (uint32_t i = 0; i < cluster->count; i++)
-        if (!cluster->peers[i].up)
-            cluster_start(cluster, i);
-    cluster_run(cluster);
-    uint32_t ticks = 0;
-    while (cluster_leader(cluster) == RAFT_MEMBERS_MAX) {
-        cluster_elapse(cluster, 1);
-        ck_assert_uint_lt(++ticks, 1000);
-    }
-    cluster_elapse(cluster, 100);
-    const uint32_t leader = cluster_leader(cluster);
-    ck_assert_uint_lt(leader, RAFT_MEMBERS_MAX);
-    const uint64_t commit = cluster->peers[leader].raft.commit;
-    ck_assert_int_eq(cluster_propose(cluster, leader, "last"), RAFT_ANSWER_OK);
-    cluster_elapse(cluster, 60);
-    const struct cluster_peer *lead = &cluster->peers[leader];
-    ck_assert_uint_gt(lead->raft.commit, commit);
-    for (uint32_t m = 0; m < lead->raft.group.count; m++) {
-        const struct cluster_peer *peer = &cluster->peers[lead->raft.group.members[m].id - 1];
-        ck_assert_uint_eq(peer->cache.applied, lead->cache.applied);
-        ck_assert_uint_eq(peer->cache.state, lead->cache.state);
-        ck_assert_mem_eq(&peer->cache.group, &lead->cache.group, sizeof lead->cache.group);
-    }
-}
-
-START_TEST(random_schedule_breaks_no_property_and_heals)
-{
-    struct prng prng;
-    prng_init(&prng, (uint64_t)_i);
-    struct raft_config config = cluster_config();
-    config.pre_vote = prng_below(&prng, 3) > 0;
-    config.check_quorum =
-        !config.pre_vote || prng_below(&prng, 2) == 0; // else removed nodes disturb
-    config.inflight_max = 1 + prng_below(&prng, 8);
-    config.append_bytes_max = 1 + prng_below(&prng, 200);
-    config.apply_bytes_max = 1 + prng_below(&prng, 100);
-    config.tail_retain = prng_below(&prng, 10);
-    const uint32_t count = 3 + prng_below(&prng, 3);
-    struct cluster *cluster = cluster_open(count, 3, &config, (uint64_t)_i);
-    cluster->reads_checked = true;
-    for (int step = 0; step < 12000; step++) {
-        const uint32_t i = prng_below(&prng, count);
-        const uint32_t what = prng_below(&prng, 1000);
-        if (what < 500)
-            network(cluster, &prng);
-        else if (what < 650)
-            cluster_sync(cluster, i);
-        else if (what < 800)
-            cluster_tick(cluster, i);
-        else if (what < 930)
-            cluster_settle(cluster, i);
-        else if (what < 985)
-            load(cluster, &prng);
-        else
-            disturb(cluster, &prng);
-        if (step % 100 == 0)
-            cluster_match_logs(cluster);
-        while (cluster->flight_count > 4000)
-            network(cluster, &prng);
-    }
-    heal(cluster);
-    cluster_match_logs(cluster);
-    cluster_close(cluster);
+    storm_run((uint64_t)_i);
 }
 END_TEST
 
@@ -301,7 +131,7 @@ suite(void)
 {
     Suite *s = suite_create("raft/property");
     TCase *schedules = tcase_create("schedules");
-    tcase_add_loop_test(schedules, random_schedule_breaks_no_property_and_heals, 0, 60);
+    tcase_add_loop_test(schedules, storm_breaks_no_property_and_the_group_heals, 0, 400);
     tcase_add_test(schedules, same_seed_and_inputs_give_the_same_bytes);
     suite_add_tcase(s, schedules);
     TCase *hostile = tcase_create("hostile");

@@ -277,6 +277,189 @@ START_TEST(committed_bytes_that_are_no_change_change_nothing)
 }
 END_TEST
 
+START_TEST(unchecked_change_that_comes_to_nothing_changes_nothing)
+{
+    struct raft_config config = cluster_config();
+    config.changes_unchecked = true;
+    struct cluster *cluster = cluster_open(3, 3, &config, 1);
+    cluster_elect(cluster, 0);
+    const struct raft_change leave = {0};
+    struct raft_change odd = {.transition = (enum raft_transition)7, .count = 1};
+    cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_CONF_CHANGE, .change = &odd});
+    ck_assert_int_eq(cluster->peers[0].answer, RAFT_ANSWER_INVALID);
+    cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_CONF_CHANGE, .change = &leave});
+    ck_assert_int_eq(cluster->peers[0].answer, RAFT_ANSWER_OK);
+    cluster_run(cluster);
+    ck_assert(cluster_noted(&cluster->peers[0], RAFT_NOTE_CHANGE_FAILED));
+    ck_assert_uint_eq(cluster->peers[0].raft.group.count, 3);
+    cluster_close(cluster);
+}
+END_TEST
+
+// ---- hostile values, field by field ----
+
+static struct raft_entry hostile_entry;
+static struct raft_group hostile_group;
+
+static void
+spoil_any(struct raft_msg *msg, int field)
+{
+    switch (field) {
+    case 0:
+        msg->kind = (enum raft_msg_kind)0;
+        break;
+    case 1:
+        msg->kind = RAFT_MSG_KINDS;
+        break;
+    case 2:
+        msg->from = RAFT_NODE_NONE;
+        break;
+    case 3:
+        msg->from = msg->to;
+        break;
+    case 4:
+        msg->to = 2;
+        break;
+    case 5:
+        msg->term = 0;
+        break;
+    case 6:
+        msg->term = RAFT_NUMBER_MAX;
+        break;
+    case 7:
+        msg->position = RAFT_NUMBER_MAX;
+        break;
+    case 8:
+        msg->commit = RAFT_NUMBER_MAX;
+        break;
+    case 9:
+        msg->hint = RAFT_NUMBER_MAX;
+        break;
+    case 10:
+        msg->log_term = RAFT_NUMBER_MAX;
+        break;
+    default:
+        msg->log_term = msg->term + 1;
+        break;
+    }
+}
+
+static void
+spoil_entries(struct raft_msg *msg, int field)
+{
+    struct raft_entry *entry = &hostile_entry;
+    switch (field) {
+    case 0:
+        msg->entry_count = RAFT_ENTRIES_MAX + 1;
+        break;
+    case 1:
+        msg->entries = NULL;
+        break;
+    case 2:
+        msg->position = RAFT_NUMBER_MAX - 1;
+        break;
+    case 3:
+        entry->position = 2;
+        break;
+    case 4:
+        entry->term = msg->term + 1;
+        break;
+    case 5:
+        entry->term = 0;
+        break;
+    case 6:
+        entry->byte_count = RAFT_ENTRY_BYTES_MAX + 1;
+        break;
+    case 7:
+        entry->bytes = NULL;
+        break;
+    default:
+        entry->kind = (enum raft_entry_kind)2;
+        break;
+    }
+}
+
+static void
+spoil_snapshot(struct raft_msg *msg, int field)
+{
+    switch (field) {
+    case 0:
+        msg->position = 0;
+        break;
+    case 1:
+        msg->log_term = 0;
+        break;
+    case 2:
+        msg->group = NULL;
+        break;
+    case 3:
+        hostile_group.members[0].roles = RAFT_FRESH;
+        break;
+    case 4:
+        msg->chunk_bytes = RAFT_CHUNK_BYTES_MAX + 1;
+        break;
+    case 5:
+        msg->total_bytes = RAFT_NUMBER_MAX;
+        break;
+    case 6:
+        msg->offset = msg->total_bytes + 1;
+        break;
+    case 7:
+        msg->offset = msg->total_bytes - 1;
+        break;
+    case 8:
+        msg->chunk = NULL;
+        break;
+    default:
+        msg->chunk_hash++;
+        break;
+    }
+}
+
+START_TEST(message_with_any_field_out_of_its_limits_is_refused)
+{
+    static const uint8_t bytes[4] = {1, 2, 3, 4};
+    static const struct {
+        void (*spoil)(struct raft_msg *, int);
+        int fields;
+        enum raft_msg_kind kind;
+    } parts[] = {{spoil_any, 12, RAFT_APPEND},
+                 {spoil_entries, 9, RAFT_APPEND},
+                 {spoil_any, 12, RAFT_SNAPSHOT},
+                 {spoil_snapshot, 10, RAFT_SNAPSHOT}};
+    const struct raft_config config = cluster_config();
+    for (size_t part = 0; part < sizeof parts / sizeof parts[0]; part++)
+        for (int field = -1; field < parts[part].fields; field++) {
+            const bool append = parts[part].kind == RAFT_APPEND;
+            struct cluster *cluster = cluster_open(3, 3, &config, 1);
+            hostile_entry = (struct raft_entry){
+                .position = 1, .term = 1, .bytes = bytes, .byte_count = sizeof bytes};
+            hostile_group = (struct raft_group){.count = 1, .members = {{1, RAFT_VOTER}}};
+            struct raft_msg msg = {.kind = parts[part].kind, .from = 2, .to = 1, .term = 1};
+            if (append) {
+                msg.entries = &hostile_entry;
+                msg.entry_count = 1;
+            } else {
+                msg.position = 9;
+                msg.log_term = 1;
+                msg.group = &hostile_group;
+                msg.total_bytes = 8;
+                msg.chunk = bytes;
+                msg.chunk_bytes = sizeof bytes;
+                msg.chunk_hash = hash_bytes(bytes, sizeof bytes);
+            }
+            if (field >= 0)
+                parts[part].spoil(&msg, field);
+            cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_MESSAGE, .message = &msg});
+            ck_assert_msg(cluster_noted(&cluster->peers[0], RAFT_NOTE_MESSAGE_REFUSED) ==
+                              (field >= 0),
+                          "part %zu, field %d", part, field);
+            ck_assert_uint_eq(cluster->peers[0].raft.term, field < 0); // nothing came of it
+            cluster_close(cluster);
+        }
+}
+END_TEST
+
 START_TEST(unreachable_follower_is_probed)
 {
     const struct raft_config config = cluster_config();
@@ -366,6 +549,8 @@ suite(void)
     tcase_add_test(c, commit_is_given_out_in_bounded_parts);
     tcase_add_test(c, change_that_would_come_to_nothing_is_refused);
     tcase_add_test(c, committed_bytes_that_are_no_change_change_nothing);
+    tcase_add_test(c, unchecked_change_that_comes_to_nothing_changes_nothing);
+    tcase_add_test(c, message_with_any_field_out_of_its_limits_is_refused);
     tcase_add_test(c, unreachable_follower_is_probed);
     tcase_add_test(c, snapshot_that_failed_is_tried_again);
     tcase_add_test(c, quiet_node_wakes_for_its_timeout_and_a_leader_for_its_heartbeat);

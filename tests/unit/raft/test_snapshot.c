@@ -149,6 +149,78 @@ START_TEST(second_follower_joins_the_stream_that_there_is)
 }
 END_TEST
 
+START_TEST(member_that_joined_after_the_snapshot_waits_for_the_next_one)
+{
+    const bool is_made = _i == 1; // or is still being made
+    const struct raft_config config = cluster_config();
+    struct cluster *cluster = cluster_open(5, 4, &config, 1);
+    struct raft *raft = &cluster->peers[0].raft;
+    cluster_elect(cluster, 0);
+    cluster_isolate(cluster, 2, true);
+    cluster_propose(cluster, 0, "a");
+    cluster_run(cluster);
+    const uint64_t position = raft->applied;
+    cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_COMPACT, .position = position});
+    cluster_isolate(cluster, 2, false);
+    for (int round = 0; round < 20 && cluster->peers[0].snapshot_wanted == 0; round++) {
+        cluster_tick(cluster, 0);
+        exchange(cluster, 3);
+    }
+    if (is_made)
+        made(cluster, position);
+    cluster_drop_all(cluster); // a chunk is lost, but the snapshot is there
+    ck_assert_int_eq(raft->progress[2].state, RAFT_STREAM);
+    ck_assert_int_eq(cluster_change(cluster, 0, RAFT_ADD_VOTER, 5), RAFT_ANSWER_OK);
+    for (int round = 0; round < 4; round++) {
+        exchange(cluster, 3);
+        cluster_tick(cluster, 0);
+    }
+    ck_assert_uint_eq(raft->group.count, 5);
+    ck_assert_int_eq(raft->progress[4].state, is_made ? RAFT_STREAM : RAFT_PROBE);
+    if (!is_made)
+        made(cluster, position);
+    cluster_elapse(cluster, 40);
+    for (uint32_t i = 2; i < 5; i++)
+        ck_assert_uint_eq(cluster->peers[i].raft.applied, raft->applied);
+    ck_assert_uint_eq(cluster->peers[4].raft.group.count, 5);
+    cluster_close(cluster);
+}
+END_TEST
+
+START_TEST(full_tail_does_not_wait_for_a_slow_stream)
+{
+    struct raft_config config = cluster_config();
+    config.tail_entries_max = 16;
+    struct cluster *cluster = cluster_open(3, 3, &config, 1);
+    struct raft *raft = &cluster->peers[0].raft;
+    cluster_elect(cluster, 0);
+    cluster_isolate(cluster, 2, true);
+    for (int i = 0; i < 3; i++)
+        cluster_propose(cluster, 0, "a");
+    cluster_run(cluster);
+    cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_COMPACT, .position = 4});
+    cluster_isolate(cluster, 2, false);
+    for (int round = 0; round < 20 && cluster->peers[0].snapshot_wanted == 0; round++) {
+        cluster_tick(cluster, 0);
+        exchange(cluster, 3);
+    }
+    made(cluster, 4);
+    for (int i = 0; i < 40; i++) { // while its chunks are lost one by one
+        for (uint32_t at = 0; at < cluster->flight_count; at++)
+            if (cluster->flights[at]->msg.kind == RAFT_SNAPSHOT)
+                cluster_free_flight(cluster_take(cluster, at--));
+        exchange(cluster, 3);
+        cluster_tick(cluster, 0);
+        cluster_settle(cluster, 1);
+        ck_assert_int_eq(raft->progress[2].state, RAFT_STREAM);
+        ck_assert_int_eq(cluster_propose(cluster, 0, "b"), RAFT_ANSWER_OK);
+    }
+    cluster_elapse(cluster, 40);
+    ck_assert_uint_eq(cluster->peers[2].raft.applied, raft->applied);
+    cluster_close(cluster);
+}
+END_TEST
+
 START_TEST(answers_that_fit_no_stream_are_ignored)
 {
     struct cluster *cluster = wanted(3);
@@ -348,6 +420,8 @@ suite(void)
     tcase_add_test(leader, snapshot_of_another_position_than_was_asked_for_is_not_taken);
     tcase_add_test(leader, compaction_waits_for_a_snapshot_that_is_made_or_on_its_way);
     tcase_add_test(leader, second_follower_joins_the_stream_that_there_is);
+    tcase_add_loop_test(leader, member_that_joined_after_the_snapshot_waits_for_the_next_one, 0, 2);
+    tcase_add_test(leader, full_tail_does_not_wait_for_a_slow_stream);
     tcase_add_test(leader, answers_that_fit_no_stream_are_ignored);
     tcase_add_test(leader, older_acknowledgement_does_not_end_a_stream_and_a_newer_one_does);
     tcase_add_test(leader, failure_to_send_makes_the_leader_probe);

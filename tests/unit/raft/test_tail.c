@@ -52,6 +52,22 @@ START_TEST(bounds_are_kept)
 }
 END_TEST
 
+START_TEST(span_has_no_more_entries_than_a_message_may_have)
+{
+    struct raft_tail tail;
+    tail_init(&tail, 4096, 100);
+    ck_assert(tail_reserve(&tail, 1500)); // more than one doubling
+    for (uint64_t position = 1; position <= 1500; position++) {
+        const struct raft_entry one = entry(position, 1, 0);
+        ck_assert(tail_append(&tail, &one));
+    }
+    ck_assert_uint_eq(tail_span(&tail, 1, 1500, UINT64_MAX).count, RAFT_ENTRIES_MAX);
+    tail_truncate(&tail, 1501); // nothing is there
+    ck_assert_uint_eq(tail_last(&tail), 1500);
+    tail_fini(&tail);
+}
+END_TEST
+
 START_TEST(span_has_one_entry_in_any_case_and_no_more_bytes_than_asked)
 {
     struct raft_tail tail;
@@ -141,6 +157,7 @@ suite(void)
     tcase_add_test(c, new_tail_is_empty_and_position_0_has_term_0);
     tcase_add_test(c, bounds_are_kept);
     tcase_add_test(c, span_has_one_entry_in_any_case_and_no_more_bytes_than_asked);
+    tcase_add_test(c, span_has_no_more_entries_than_a_message_may_have);
     tcase_add_test(c, refused_allocation_changes_nothing);
     tcase_add_loop_test(c, random_use_agrees_with_a_plain_list, 0, 10);
     suite_add_tcase(s, c);

@@ -1,6 +1,7 @@
 // tests/unit/replica/test_backup.c -- what a copy that follows accepts, and what it says when.
 //
 // Shape: shell.
+#include "base/alloc.h"
 #include "tests/lib/check_main.h"
 #include "tests/lib/replica_alone.h"
 
@@ -150,6 +151,104 @@ START_TEST(a_confirmation_needs_the_promise_on_the_disk)
 }
 END_TEST
 
+START_TEST(a_full_table_of_operations_learns_what_is_committed_and_goes_on)
+{
+    alone_open(&one, 1, 2);
+    alone_append(&one, 2, 1, 0, 0, 1, 64, 0); // all that there is room for
+    alone_persisted(&one);
+    alone_append(&one, 2, 1, 64, 1, 1, 1, 64);
+    ck_assert_uint_eq(one.replica.last_seq, 65);
+    ck_assert_uint_eq(one.replica.counters.no_memory, 0);
+    replica_fini(&one.replica);
+}
+END_TEST
+
+START_TEST(metadata_that_name_a_copy_twice_or_none_are_refused)
+{
+    alone_open(&one, 1, 2);
+    one.meta.learners[0] = uuid_of(3);
+    alone_meta(&one, 2, 3);
+    ck_assert_uint_eq(one.replica.meta.term, 1);
+    one.meta.learners[0] = uuid_of(0);
+    alone_meta(&one, 2, 3);
+    ck_assert_uint_eq(one.replica.meta.term, 1);
+    ck_assert_uint_eq(one.replica.counters.refused_meta, 2);
+}
+END_TEST
+
+START_TEST(a_promise_alone_acknowledges_nothing)
+{
+    alone_open(&one, 1, 2);
+    alone_append(&one, 2, 1, 5, 1, 1, 1, 0); // a gap, but the term is promised
+    ck_assert_uint_ne(one.out.ticket, 0);
+    alone_persisted(&one);
+    ck_assert_ptr_null(alone_sent(&one, REPLICA_ACK));
+}
+END_TEST
+
+START_TEST(what_a_new_primary_did_not_confirm_is_not_acknowledged_to_it)
+{
+    alone_open(&one, 1, 2);
+    alone_append(&one, 2, 1, 0, 0, 1, 4, 0);
+    alone_persisted(&one);
+    alone_append(&one, 3, 2, 2, 1, 2, 0, 0);
+    alone_persisted(&one);
+    ck_assert_uint_eq(alone_sent(&one, REPLICA_ACK)->seq, 2);
+    ck_assert_uint_eq(one.replica.durable_seq, 4);
+}
+END_TEST
+
+START_TEST(a_primary_of_this_term_listens_to_no_other)
+{
+    alone_lead(&one);
+    alone_append(&one, 2, 1, 1, 1, 1, 1, 1);
+    alone_message(&one, (struct replica_msg){
+                            .kind = REPLICA_CONFIRM, .from = uuid_of(2), .term = 1, .round = 1});
+    ck_assert_uint_eq(one.out.msg_count, 0);
+    ck_assert_uint_eq(one.replica.last_seq, 1);
+    ck_assert_uint_eq(one.replica.counters.fenced_msgs, 2);
+    replica_fini(&one.replica);
+}
+END_TEST
+
+START_TEST(memory_that_is_refused_leaves_the_log_as_it_was)
+{
+    alone_open(&one, 1, 2);
+    mem_fail_after(1);
+    alone_append(&one, 2, 1, 0, 0, 1, 3, 0);
+    mem_fail_after(0);
+    ck_assert_uint_eq(one.replica.last_seq, 0);
+    ck_assert_uint_eq(one.replica.counters.no_memory, 1);
+    ck_assert_int_eq(one.out.notes[0].kind, REPLICA_NOTE_NO_MEMORY);
+    alone_append(&one, 2, 1, 0, 0, 1, 3, 0); // it comes again
+    ck_assert_uint_eq(one.replica.last_seq, 3);
+    replica_fini(&one.replica);
+}
+END_TEST
+
+START_TEST(a_copy_that_could_not_load_its_operations_does_not_lead)
+{
+    const struct replica_term term = {1, 1};
+    const struct dedupe_op op = {{1, 1}, 1, 0};
+    const struct replica_disk disk = {.promised = 1,
+                                      .first_seq = 1,
+                                      .last_seq = 1,
+                                      .terms = &term,
+                                      .term_count = 1,
+                                      .ops = &op,
+                                      .op_count = 1};
+    alone_open(&one, 1, 2);
+    const struct replica_config config = one.replica.config;
+    replica_init(&one.replica, &config, 1);
+    mem_fail_after(1);
+    alone_step(&one, (struct replica_input){.kind = REPLICA_IN_START, .disk = &disk});
+    mem_fail_after(0);
+    alone_meta(&one, 2, 1);
+    ck_assert_int_eq(one.replica.role, REPLICA_BACKUP);
+    replica_fini(&one.replica);
+}
+END_TEST
+
 START_TEST(any_message_at_all_is_survived)
 {
     struct prng prng;
@@ -217,6 +316,13 @@ backup_suite(void)
     tcase_add_test(tcase, only_what_is_committed_and_durable_is_applied);
     tcase_add_test(tcase, a_commit_beyond_what_agrees_is_not_believed);
     tcase_add_test(tcase, a_confirmation_needs_the_promise_on_the_disk);
+    tcase_add_test(tcase, a_full_table_of_operations_learns_what_is_committed_and_goes_on);
+    tcase_add_test(tcase, metadata_that_name_a_copy_twice_or_none_are_refused);
+    tcase_add_test(tcase, a_promise_alone_acknowledges_nothing);
+    tcase_add_test(tcase, what_a_new_primary_did_not_confirm_is_not_acknowledged_to_it);
+    tcase_add_test(tcase, a_primary_of_this_term_listens_to_no_other);
+    tcase_add_test(tcase, memory_that_is_refused_leaves_the_log_as_it_was);
+    tcase_add_test(tcase, a_copy_that_could_not_load_its_operations_does_not_lead);
     tcase_add_loop_test(tcase, any_message_at_all_is_survived, 0, 8);
     suite_add_tcase(suite, tcase);
     return suite;

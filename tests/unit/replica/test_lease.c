@@ -89,6 +89,53 @@ START_TEST(who_does_not_lead_grants_and_promotes_nothing)
 }
 END_TEST
 
+START_TEST(an_answer_to_another_round_grants_nothing)
+{
+    lead();
+    step(ask(2, 1));
+    step((struct lease_input){.kind = LEASE_IN_ROUND, .round = out.round + 1, .now_ns = LEASE_MS});
+    ck_assert_uint_eq(out.grant_count, 0);
+    step((struct lease_input){.kind = LEASE_IN_FOLLOW, .now_ns = 3 * LEASE_MS});
+    step((struct lease_input){.kind = LEASE_IN_ROUND, .round = lease.round_sent});
+    step((struct lease_input){.kind = LEASE_IN_BOOT, .node = 1, .boot = 2});
+    ck_assert_uint_eq(out.grant_count, 0);
+    ck_assert_uint_eq(lease.row_count, 0);
+}
+END_TEST
+
+START_TEST(a_node_that_has_no_row_gets_no_lease_and_may_be_replaced)
+{
+    struct lease_input in = ask(2, 1);
+    lead();
+    for (in.node = 1; in.node <= LEASE_NODES_MAX; in.node++)
+        step(in);
+    ck_assert_uint_eq(lease.refused, 0);
+    step(in);
+    ck_assert_uint_eq(lease.refused, 1);
+    in.kind = LEASE_IN_BOOT;
+    step(in);
+    in.now_ns = 200 * LEASE_MS;
+    step(in);
+    ck_assert(lease_may_promote(&lease, in.node, 1));
+}
+END_TEST
+
+START_TEST(an_older_process_than_the_one_that_was_heard_changes_nothing)
+{
+    char line[128];
+    lead();
+    step(ask(2, 2));
+    step((struct lease_input){.kind = LEASE_IN_BOOT, .node = 1, .boot = 1, .now_ns = 3 * LEASE_MS});
+    lease_describe(&lease, line, sizeof line);
+    ck_assert_str_eq(line, "lease leads round=1/2 1.2?");
+    step((struct lease_input){.kind = LEASE_IN_ROUND, .round = 2, .now_ns = 4 * LEASE_MS});
+    ck_assert_uint_eq(out.grant_count, 1);
+    step((struct lease_input){.kind = LEASE_IN_FOLLOW, .now_ns = 4 * LEASE_MS});
+    lease_describe(&lease, line, sizeof line);
+    ck_assert_str_eq(line, "lease follows round=3/3");
+}
+END_TEST
+
 static Suite *
 lease_suite(void)
 {
@@ -99,6 +146,9 @@ lease_suite(void)
     tcase_add_test(tcase, a_new_leader_waits_one_guard_before_it_promotes);
     tcase_add_test(tcase, a_newer_process_voids_the_lease_of_the_old_one);
     tcase_add_test(tcase, who_does_not_lead_grants_and_promotes_nothing);
+    tcase_add_test(tcase, an_answer_to_another_round_grants_nothing);
+    tcase_add_test(tcase, a_node_that_has_no_row_gets_no_lease_and_may_be_replaced);
+    tcase_add_test(tcase, an_older_process_than_the_one_that_was_heard_changes_nothing);
     suite_add_tcase(suite, tcase);
     return suite;
 }

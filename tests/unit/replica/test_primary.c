@@ -174,6 +174,46 @@ START_TEST(the_dead_are_waited_for_a_quarter_unless_they_answer)
 }
 END_TEST
 
+START_TEST(a_copy_that_answers_and_makes_nothing_durable_is_removed)
+{
+    alone_lead(&one);
+    alone_propose(&one, 11, 1);
+    alone_persisted(&one);
+    alone_ack(&one, 2, 2);
+    for (uint32_t i = 0; i < 5; i++) {
+        ck_assert_int_eq(one.out.change.kind, REPLICA_CHANGE_NONE);
+        alone_wait(&one, 39 * MS);
+        alone_ack(&one, 3, 1);
+    }
+    alone_wait(&one, 5 * MS);
+    ck_assert_int_eq(one.out.change.kind, REPLICA_CHANGE_REMOVE);
+    ck_assert_uint_eq(one.out.change.uuid.low, 3);
+}
+END_TEST
+
+START_TEST(a_dead_learner_whose_add_was_proposed_counts_until_it_is_in_and_removed)
+{
+    alone_lead(&one);
+    alone_ack(&one, 4, 1);
+    alone_propose(&one, 11, 1);
+    alone_persisted(&one);
+    alone_ack(&one, 2, 2);
+    alone_ack(&one, 3, 2);
+    alone_step(&one, (struct replica_input){.kind = REPLICA_IN_DEAD, .uuid = uuid_of(4)});
+    alone_wait(&one, 900 * MS);
+    ck_assert_int_eq(one.out.change.kind, REPLICA_CHANGE_ADD); // it may have been lost
+    ck_assert_uint_eq(one.replica.commit_seq, 1);
+    one.meta.in_sync[one.meta.in_sync_count++] = uuid_of(4);
+    one.meta.learner_count = 0;
+    alone_meta(&one, 1, 1);
+    ck_assert_int_eq(one.out.change.kind, REPLICA_CHANGE_REMOVE);
+    ck_assert_uint_eq(one.out.change.uuid.low, 4);
+    one.meta.in_sync_count--;
+    alone_meta(&one, 1, 1);
+    ck_assert_uint_eq(one.replica.commit_seq, 2);
+}
+END_TEST
+
 START_TEST(nobody_is_removed_below_the_minimum)
 {
     alone_lead(&one);
@@ -236,6 +276,27 @@ START_TEST(a_lease_that_ran_out_while_reading_is_not_enough)
     read_done(21);
     ck_assert_uint_eq(one.out.answer_count, 0);
     ck_assert_ptr_nonnull(alone_sent(&one, REPLICA_CONFIRM));
+}
+END_TEST
+
+START_TEST(a_lease_says_nothing_while_a_transfer_may_have_happened)
+{
+    alone_lead(&one);
+    lease(5, 1);
+    read_of(21);
+    alone_step(&one, (struct replica_input){.kind = REPLICA_IN_TRANSFER, .uuid = uuid_of(2)});
+    ck_assert_int_eq(one.out.change.kind, REPLICA_CHANGE_TRANSFER);
+    read_done(21);
+    ck_assert_uint_eq(one.out.answer_count, 0);
+    ck_assert_ptr_nonnull(alone_sent(&one, REPLICA_CONFIRM));
+    read_of(22);
+    ck_assert_uint_eq(one.out.serve_read_count, 0);
+    alone_wait(&one, 200 * MS); // it is not tried again
+    alone_meta(&one, 1, 1);     // and did not happen
+    lease(5, 2);
+    read_of(23);
+    ck_assert_uint_eq(one.out.serve_read_count, 1);
+    ck_assert_uint_eq(one.out.serve_reads[0], 23);
 }
 END_TEST
 
@@ -308,11 +369,14 @@ primary_suite(void)
     tcase_add_test(tcase, a_restarted_primary_does_not_go_on_in_its_term);
     tcase_add_test(tcase, a_silent_copy_counts_until_its_removal_is_seen);
     tcase_add_test(tcase, the_dead_are_waited_for_a_quarter_unless_they_answer);
+    tcase_add_test(tcase, a_copy_that_answers_and_makes_nothing_durable_is_removed);
+    tcase_add_test(tcase, a_dead_learner_whose_add_was_proposed_counts_until_it_is_in_and_removed);
     tcase_add_test(tcase, nobody_is_removed_below_the_minimum);
     tcase_add_test(tcase, a_learner_that_caught_up_counts_before_it_is_proposed);
     tcase_add_test(tcase, a_transfer_waits_until_everything_is_everywhere);
     tcase_add_test(tcase, a_strong_read_is_answered_under_the_lease);
     tcase_add_test(tcase, a_lease_that_ran_out_while_reading_is_not_enough);
+    tcase_add_test(tcase, a_lease_says_nothing_while_a_transfer_may_have_happened);
     tcase_add_test(tcase, a_lease_of_another_process_or_a_newer_map_is_none);
     tcase_add_test(tcase, without_a_lease_all_in_sync_are_asked);
     tcase_add_test(tcase, the_minority_of_a_checksum_is_removed);

@@ -29,7 +29,7 @@ START_TEST(nothing_acknowledged_is_lost_whatever_happens)
 {
     const char *alone = getenv("REPLICA_SEED");
     const unsigned seed = alone != NULL ? (unsigned)strtoul(alone, NULL, 10) : (unsigned)_i;
-    world_open(&world, seed, 0);
+    world_open(&world, seed);
     const char *broken = world_run(&world, 4000);
     if (alone != NULL || broken != NULL)
         say(&world, seed);
