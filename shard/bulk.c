@@ -2,8 +2,8 @@
 //
 // Shape: handle.
 //
-// A row linked alone costs a walk; a row of a bulk build costs a fifteenth of that, but all rows that live are built, the
-// linked ones too. So it is worth it from a fifth of the rows on, and not for a few thousand, which are linked in a moment.
+// A row linked alone costs a walk; a row of a bulk build costs much less, but all rows that live are built, the linked ones
+// too. So it is worth it from a fifth of the rows on, and not for a few thousand, which are linked in a moment.
 //
 // `upkeep` is held all the while: no compaction, no checkpoint, and the generation stays. Linkers are paused. Searches and
 // writes go on; what is written is found in the tail. Where the build has no room within max_memory it makes do with what there
