@@ -26,7 +26,7 @@ build/build.ninja:
 	@cmake --preset release
 
 # ---- Python: an environment with pinned packages; the wheel, installed into it ----
-engine_sources := $(shell find base index storage shard include clients/python cmake CMakeLists.txt -type f \
+engine_sources := $(shell find base index storage gpu shard include clients/python cmake CMakeLists.txt -type f \
                     -not -path '*/__pycache__/*' -not -path '*.egg-info/*' -not -path '*/tests/*')
 wheel := build/dist/.wheel
 

@@ -9,7 +9,7 @@
 #include "cluster/apply_int.h"
 
 static void change_members(struct map *map, struct shard *shard);
-static bool can_spare(const struct shard *shard, const struct replica *replica);
+static bool can_spare(const struct shard *shard, const struct map_replica *replica);
 static bool is_barred(const struct shard *shard, struct cluster_uuid uuid);
 static void bar(struct shard *shard, struct cluster_uuid uuid);
 
@@ -24,7 +24,7 @@ step_assign(struct map *map, struct shard *shard, const struct shard_step *step)
         return OMEN_E_CONFLICT;
     if (shard->replica_count == SHARD_REPLICAS_MAX)
         return OMEN_E_FULL;
-    struct replica *leaving = NULL;
+    struct map_replica *leaving = NULL;
     if (step->kind == STEP_MOVE) {
         leaving = shard_replica_on_own(shard, step->from);
         if (leaving == NULL)
@@ -34,7 +34,7 @@ step_assign(struct map *map, struct shard *shard, const struct shard_step *step)
         leaving->leaving = 1;
     }
     shard->replicas[shard->replica_count++] =
-        (struct replica){.node = step->node, .role = REPLICA_PENDING};
+        (struct map_replica){.node = step->node, .role = MAP_REPLICA_PENDING};
     change_members(map, shard);
     return OMEN_OK;
 }
@@ -42,7 +42,7 @@ step_assign(struct map *map, struct shard *shard, const struct shard_step *step)
 static omen_status
 step_keep(struct map *map, struct shard *shard, const struct shard_step *step)
 {
-    struct replica *replica = shard_replica_on_own(shard, step->node);
+    struct map_replica *replica = shard_replica_on_own(shard, step->node);
     if (replica == NULL)
         return OMEN_E_NOT_FOUND;
     if (!replica->leaving)
@@ -56,16 +56,16 @@ step_keep(struct map *map, struct shard *shard, const struct shard_step *step)
 static omen_status
 step_born(struct map *map, struct shard *shard, const struct shard_step *step)
 {
-    struct replica *replica = shard_replica_on_own(shard, step->node);
+    struct map_replica *replica = shard_replica_on_own(shard, step->node);
     if (replica == NULL)
         return OMEN_E_NOT_FOUND;
     if (uuid_is_none(step->replica))
         return OMEN_E_INVALID;
-    if (replica->role != REPLICA_PENDING || is_barred(shard, step->replica) ||
+    if (replica->role != MAP_REPLICA_PENDING || is_barred(shard, step->replica) ||
         shard_replica(shard, step->replica) != NULL)
         return OMEN_E_CONFLICT;
     replica->uuid = step->replica;
-    replica->role = shard->status == SHARD_CREATING ? REPLICA_IN_SYNC : REPLICA_LEARNER;
+    replica->role = shard->status == SHARD_CREATING ? MAP_REPLICA_IN_SYNC : MAP_REPLICA_LEARNER;
     shard_open_when_born(map, shard);
     change_members(map, shard);
     return OMEN_OK;
@@ -94,12 +94,12 @@ shard_begin_term(const struct map *map, struct shard *shard, struct cluster_uuid
 static omen_status
 step_add(struct map *map, struct shard *shard, const struct shard_step *step)
 {
-    struct replica *replica = shard_replica_own(shard, step->replica);
+    struct map_replica *replica = shard_replica_own(shard, step->replica);
     if (replica == NULL)
         return OMEN_E_NOT_FOUND;
-    if (replica->role != REPLICA_LEARNER || shard->status == SHARD_RETIRED)
+    if (replica->role != MAP_REPLICA_LEARNER || shard->status == SHARD_RETIRED)
         return OMEN_E_CONFLICT;
-    replica->role = REPLICA_IN_SYNC;
+    replica->role = MAP_REPLICA_IN_SYNC;
     change_members(map, shard);
     return OMEN_OK;
 }
@@ -107,14 +107,14 @@ step_add(struct map *map, struct shard *shard, const struct shard_step *step)
 static omen_status
 step_remove(struct map *map, struct shard *shard, const struct shard_step *step)
 {
-    struct replica *replica = shard_replica_own(shard, step->replica);
+    struct map_replica *replica = shard_replica_own(shard, step->replica);
     if (replica == NULL)
         return OMEN_E_NOT_FOUND;
-    if (replica->role != REPLICA_IN_SYNC || shard->status == SHARD_RETIRED ||
+    if (replica->role != MAP_REPLICA_IN_SYNC || shard->status == SHARD_RETIRED ||
         shard->status == SHARD_CREATING ||
         (shard->status != SHARD_CHILD && !can_spare(shard, replica)))
         return OMEN_E_CONFLICT;
-    replica->role = REPLICA_LEARNER;
+    replica->role = MAP_REPLICA_LEARNER;
     change_members(map, shard);
     return OMEN_OK;
 }
@@ -122,11 +122,11 @@ step_remove(struct map *map, struct shard *shard, const struct shard_step *step)
 static omen_status
 step_drop(struct map *map, struct shard *shard, const struct shard_step *step)
 {
-    struct replica *replica = shard_replica_on_own(shard, step->node);
+    struct map_replica *replica = shard_replica_on_own(shard, step->node);
     if (replica == NULL)
         return OMEN_E_NOT_FOUND;
     // A shard that was never open, or is a child, loses nothing with a copy.
-    if (shard->term > 0 && replica->role == REPLICA_IN_SYNC && !can_spare(shard, replica))
+    if (shard->term > 0 && replica->role == MAP_REPLICA_IN_SYNC && !can_spare(shard, replica))
         return OMEN_E_CONFLICT;
     shard_replica_remove(shard, replica);
     shard_open_when_born(map, shard);
@@ -140,10 +140,10 @@ step_drop(struct map *map, struct shard *shard, const struct shard_step *step)
 static omen_status
 step_lost(struct map *map, struct shard *shard, const struct shard_step *step)
 {
-    struct replica *replica = shard_replica_own(shard, step->replica);
+    struct map_replica *replica = shard_replica_own(shard, step->replica);
     if (replica == NULL)
         return OMEN_E_NOT_FOUND;
-    if (replica->role == REPLICA_IN_SYNC && shard_in_sync(shard) == 1 &&
+    if (replica->role == MAP_REPLICA_IN_SYNC && shard_in_sync(shard) == 1 &&
         shard->status != SHARD_CHILD && shard->status != SHARD_CREATING)
         return OMEN_E_CONFLICT;
     if (uuid_equal(shard->primary, step->replica))
@@ -160,18 +160,18 @@ step_lost(struct map *map, struct shard *shard, const struct shard_step *step)
 static omen_status
 step_promote(struct map *map, struct shard *shard, const struct shard_step *step)
 {
-    const struct replica *replica = shard_replica(shard, step->replica);
+    const struct map_replica *replica = shard_replica(shard, step->replica);
     if (replica == NULL)
         return OMEN_E_NOT_FOUND;
-    if (replica->role != REPLICA_IN_SYNC ||
+    if (replica->role != MAP_REPLICA_IN_SYNC ||
         (shard->status != SHARD_OPEN && shard->status != SHARD_SPLITTING))
         return OMEN_E_CONFLICT;
-    struct replica *old = shard_replica_own(shard, shard->primary);
+    struct map_replica *old = shard_replica_own(shard, shard->primary);
     if (step->kind == STEP_TRANSFER && (old == NULL || old == replica))
         return OMEN_E_CONFLICT;
     shard_begin_term(map, shard, step->replica);
     if (step->kind == STEP_PROMOTE && old != NULL && can_spare(shard, old))
-        old->role = REPLICA_LEARNER;
+        old->role = MAP_REPLICA_LEARNER;
     change_members(map, shard);
     return OMEN_OK;
 }
@@ -180,12 +180,12 @@ step_promote(struct map *map, struct shard *shard, const struct shard_step *step
 static omen_status
 step_prefer(struct map *map, struct shard *shard, const struct shard_step *step)
 {
-    const struct replica *replica = shard_replica(shard, step->replica);
+    const struct map_replica *replica = shard_replica(shard, step->replica);
     if (!uuid_is_none(step->replica) && replica == NULL)
         return OMEN_E_NOT_FOUND;
     if (uuid_equal(shard->wanted, step->replica) || shard->status != SHARD_OPEN ||
         (replica != NULL &&
-         (replica->role != REPLICA_IN_SYNC || uuid_equal(shard->primary, step->replica))))
+         (replica->role != MAP_REPLICA_IN_SYNC || uuid_equal(shard->primary, step->replica))))
         return OMEN_E_CONFLICT;
     shard->wanted = step->replica;
     shard->version = map->version + 1;
@@ -196,20 +196,20 @@ step_prefer(struct map *map, struct shard *shard, const struct shard_step *step)
 static omen_status
 step_force(struct map *map, struct shard *shard, const struct shard_step *step)
 {
-    const struct replica *chosen = shard_replica(shard, step->replica);
+    const struct map_replica *chosen = shard_replica(shard, step->replica);
     if (chosen == NULL)
         return OMEN_E_NOT_FOUND;
     if (shard->status != SHARD_OPEN)
         return OMEN_E_CONFLICT; // a split is aborted first
     for (uint32_t i = shard->replica_count; i-- > 0;) {
-        struct replica *replica = &shard->replicas[i];
+        struct map_replica *replica = &shard->replicas[i];
         if (uuid_equal(replica->uuid, step->replica) || uuid_is_none(replica->uuid))
             continue;
         bar(shard, replica->uuid);
         shard_replica_remove(shard, replica);
     }
-    struct replica *only = shard_replica_own(shard, step->replica);
-    only->role = REPLICA_IN_SYNC;
+    struct map_replica *only = shard_replica_own(shard, step->replica);
+    only->role = MAP_REPLICA_IN_SYNC;
     only->leaving = 0;
     shard_begin_term(map, shard, step->replica);
     shard->unclean += shard->unclean < UINT32_MAX;
@@ -268,8 +268,8 @@ apply_step(struct map *map, const struct shard_step *step, uint64_t *value)
 static void
 change_members(struct map *map, struct shard *shard)
 {
-    const struct replica *wanted = shard_replica(shard, shard->wanted);
-    if (wanted == NULL || wanted->role != REPLICA_IN_SYNC ||
+    const struct map_replica *wanted = shard_replica(shard, shard->wanted);
+    if (wanted == NULL || wanted->role != MAP_REPLICA_IN_SYNC ||
         uuid_equal(shard->wanted, shard->primary))
         shard->wanted = (struct cluster_uuid){0};
     shard->cfg_ver++;
@@ -278,7 +278,7 @@ change_members(struct map *map, struct shard *shard)
 
 // Whether writes go on without it: it is not the primary, and the others are enough.
 static bool
-can_spare(const struct shard *shard, const struct replica *replica)
+can_spare(const struct shard *shard, const struct map_replica *replica)
 {
     return !uuid_equal(shard->primary, replica->uuid) &&
            shard_in_sync(shard) > (shard->min_insync > 1 ? shard->min_insync : 1u);

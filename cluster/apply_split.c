@@ -64,12 +64,12 @@ step_cut(struct map *map, struct shard *shard, const struct shard_step *step)
 static void
 child_open(struct map *map, struct shard *child, const struct shard *parent)
 {
-    const struct replica *old = shard_replica(parent, parent->primary);
-    const struct replica *chosen = old != NULL ? shard_replica_on(child, old->node) : NULL;
-    if (chosen != NULL && chosen->role != REPLICA_IN_SYNC)
+    const struct map_replica *old = shard_replica(parent, parent->primary);
+    const struct map_replica *chosen = old != NULL ? shard_replica_on(child, old->node) : NULL;
+    if (chosen != NULL && chosen->role != MAP_REPLICA_IN_SYNC)
         chosen = NULL;
     for (uint32_t i = 0; i < child->replica_count && chosen == NULL; i++)
-        if (child->replicas[i].role == REPLICA_IN_SYNC)
+        if (child->replicas[i].role == MAP_REPLICA_IN_SYNC)
             chosen = &child->replicas[i];
     ASSERT(chosen != NULL);
     child->term = parent->term;

@@ -130,16 +130,17 @@ static const char *
 check_replicas(const struct map *map, const struct shard *shard)
 {
     for (uint32_t i = 0; i < shard->replica_count; i++) {
-        const struct replica *replica = &shard->replicas[i];
-        HOLDS(replica->role >= REPLICA_PENDING && replica->role <= REPLICA_IN_SYNC &&
+        const struct map_replica *replica = &shard->replicas[i];
+        HOLDS(replica->role >= MAP_REPLICA_PENDING && replica->role <= MAP_REPLICA_IN_SYNC &&
                   replica->leaving <= 1,
               "no such role of a replica");
-        HOLDS((replica->role == REPLICA_PENDING) == uuid_is_none(replica->uuid),
+        HOLDS((replica->role == MAP_REPLICA_PENDING) == uuid_is_none(replica->uuid),
               "a replica without a name is not pending, or one with a name is");
         const struct map_node *node = map_node(map, replica->node);
         HOLDS(node != NULL && node->state != NODE_GONE, "a replica is on a node that is gone");
         HOLDS(shard_replica_on(shard, replica->node) == replica, "two replicas are on one node");
-        HOLDS(replica->role == REPLICA_PENDING || shard_replica(shard, replica->uuid) == replica,
+        HOLDS(replica->role == MAP_REPLICA_PENDING ||
+                  shard_replica(shard, replica->uuid) == replica,
               "two replicas have one name");
         for (uint32_t b = 0; b < shard->barred_count; b++)
             HOLDS(!uuid_equal(shard->barred[b], replica->uuid), "a barred replica is a member");
@@ -178,15 +179,15 @@ check_primary(const struct shard *shard)
 {
     const bool new = shard->status == SHARD_CREATING || shard->status == SHARD_CHILD;
     HOLDS(new == (shard->term == 0), "a shard has a term before it opens, or none after");
-    const struct replica *primary = shard_replica(shard, shard->primary);
+    const struct map_replica *primary = shard_replica(shard, shard->primary);
     HOLDS(uuid_is_none(shard->primary) ||
-              (!new &&primary != NULL && primary->role == REPLICA_IN_SYNC),
+              (!new &&primary != NULL && primary->role == MAP_REPLICA_IN_SYNC),
           "the primary is not in sync");
     HOLDS(new || shard->status == SHARD_RETIRED || shard_in_sync(shard) > 0,
           "no copy of a shard is in sync");
-    const struct replica *wanted = shard_replica(shard, shard->wanted);
+    const struct map_replica *wanted = shard_replica(shard, shard->wanted);
     HOLDS(uuid_is_none(shard->wanted) ||
-              (wanted != NULL && wanted != primary && wanted->role == REPLICA_IN_SYNC &&
+              (wanted != NULL && wanted != primary && wanted->role == MAP_REPLICA_IN_SYNC &&
                shard->status == SHARD_OPEN),
           "the wanted primary is not in sync");
     return NULL;

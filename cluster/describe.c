@@ -117,11 +117,11 @@ describe_shard(struct text *text, const struct shard *shard)
              (unsigned long long)shard->cfg_ver, shard->min_insync,
              (unsigned long long)shard->version);
     for (uint32_t i = 0; i < shard->replica_count; i++) {
-        const struct replica *replica = &shard->replicas[i];
+        const struct map_replica *replica = &shard->replicas[i];
         text_add(text, " n%u=", replica->node);
-        if (replica->role != REPLICA_PENDING)
+        if (replica->role != MAP_REPLICA_PENDING)
             add_uuid(text, replica->uuid);
-        if (replica->role != REPLICA_IN_SYNC)
+        if (replica->role != MAP_REPLICA_IN_SYNC)
             text_add(text, "(%s)", replica_roles[replica->role]);
         if (replica->leaving)
             text_add(text, "(leaving)");

@@ -89,12 +89,12 @@ struct map_alias {
 };
 
 // A replica is assigned to a node, and has no name until the node has made its environment.
-enum replica_role { REPLICA_PENDING = 1, REPLICA_LEARNER, REPLICA_IN_SYNC };
+enum map_replica_role { MAP_REPLICA_PENDING = 1, MAP_REPLICA_LEARNER, MAP_REPLICA_IN_SYNC };
 
-struct replica {
+struct map_replica {
     struct cluster_uuid uuid; // none while pending
     uint32_t node;
-    uint8_t role;    // enum replica_role
+    uint8_t role;    // enum map_replica_role
     uint8_t leaving; // 0 or 1: it is being replaced, and does not count
 };
 
@@ -126,7 +126,7 @@ struct shard {
     uint8_t min_insync;
     uint8_t barred_count;
     uint8_t replica_count;
-    struct replica replicas[SHARD_REPLICAS_MAX]; // in the order in which they were assigned
+    struct map_replica replicas[SHARD_REPLICAS_MAX]; // in the order in which they were assigned
 };
 
 enum job_kind { JOB_BUILD = 1, JOB_MOVE, JOB_SPLIT, JOB_VERIFY };
@@ -233,8 +233,8 @@ const struct shard *map_route(const struct map *published, uint64_t collection, 
 struct lease_times map_lease_times(const struct map *map);
 
 // Of one shard.
-const struct replica *shard_replica(const struct shard *shard, struct cluster_uuid uuid);
-const struct replica *shard_replica_on(const struct shard *shard, uint32_t node);
+const struct map_replica *shard_replica(const struct shard *shard, struct cluster_uuid uuid);
+const struct map_replica *shard_replica_on(const struct shard *shard, uint32_t node);
 uint32_t shard_in_sync(const struct shard *shard);
 static inline bool
 shard_is_routed(const struct shard *shard)

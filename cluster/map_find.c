@@ -194,13 +194,13 @@ map_shard_remove(struct map *map, uint64_t id)
             rows_remove(map->jobs, &map->job_count, sizeof *map->jobs, i);
 }
 
-const struct replica *
+const struct map_replica *
 shard_replica(const struct shard *shard, struct cluster_uuid uuid)
 {
     return shard_replica_own((struct shard *)shard, uuid);
 }
 
-struct replica *
+struct map_replica *
 shard_replica_own(struct shard *shard, struct cluster_uuid uuid)
 {
     for (uint32_t i = 0; i < shard->replica_count; i++)
@@ -209,13 +209,13 @@ shard_replica_own(struct shard *shard, struct cluster_uuid uuid)
     return NULL;
 }
 
-const struct replica *
+const struct map_replica *
 shard_replica_on(const struct shard *shard, uint32_t node)
 {
     return shard_replica_on_own((struct shard *)shard, node);
 }
 
-struct replica *
+struct map_replica *
 shard_replica_on_own(struct shard *shard, uint32_t node)
 {
     for (uint32_t i = 0; i < shard->replica_count; i++)
@@ -229,18 +229,18 @@ shard_in_sync(const struct shard *shard)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < shard->replica_count; i++)
-        count += shard->replicas[i].role == REPLICA_IN_SYNC;
+        count += shard->replicas[i].role == MAP_REPLICA_IN_SYNC;
     return count;
 }
 
 void
-shard_replica_remove(struct shard *shard, struct replica *replica)
+shard_replica_remove(struct shard *shard, struct map_replica *replica)
 {
     const uint32_t at = (uint32_t)(replica - shard->replicas);
     ASSERT(at < shard->replica_count);
     shard->replica_count--;
     memmove(replica, replica + 1, (shard->replica_count - at) * sizeof *replica);
-    shard->replicas[shard->replica_count] = (struct replica){0};
+    shard->replicas[shard->replica_count] = (struct map_replica){0};
 }
 
 bool

@@ -69,7 +69,7 @@ load_is_worth_it(const struct plan *plan, uint32_t from, uint32_t to, uint32_t u
 
 // Where the copy lies better, or PLACE_NONE.
 static uint32_t
-better_place(const struct plan *plan, const struct outlook *look, const struct replica *replica)
+better_place(const struct plan *plan, const struct outlook *look, const struct map_replica *replica)
 {
     const struct rebalance *state = plan->state;
     uint32_t rows[SHARD_REPLICAS_MAX];
@@ -91,7 +91,8 @@ better_place(const struct plan *plan, const struct outlook *look, const struct r
 }
 
 static bool
-move_to(struct plan *plan, const struct outlook *look, const struct replica *replica, uint32_t to)
+move_to(struct plan *plan, const struct outlook *look, const struct map_replica *replica,
+        uint32_t to)
 {
     struct rebalance *state = plan->state;
     const struct shard_step step = {
@@ -129,15 +130,15 @@ zones_are_uneven(const struct plan *plan, const struct outlook *look)
 }
 
 // Of the copies that share their zone with the most others, the one on the fullest node.
-static const struct replica *
+static const struct map_replica *
 crowded_copy(const struct plan *plan, const struct outlook *look)
 {
     const struct rebalance *state = plan->state;
-    const struct replica *crowded = NULL;
+    const struct map_replica *crowded = NULL;
     uint32_t most = 0;
     uint64_t fullest = 0;
     for (uint32_t i = 0; i < look->shard->replica_count; i++) {
-        const struct replica *replica = &look->shard->replicas[i];
+        const struct map_replica *replica = &look->shard->replicas[i];
         uint32_t rows[SHARD_REPLICAS_MAX], beside = 0;
         const uint32_t row = plan_row(plan, replica->node);
         const uint32_t others = plan_members(plan, look->shard, replica, rows);
@@ -160,7 +161,7 @@ move_for_zones(struct plan *plan)
         const struct outlook look = plan_look(plan, s);
         if (!is_calm(plan, &look) || !zones_are_uneven(plan, &look))
             continue;
-        const struct replica *replica = crowded_copy(plan, &look);
+        const struct map_replica *replica = crowded_copy(plan, &look);
         const uint32_t to = better_place(plan, &look, replica);
         if (to != PLACE_NONE)
             return move_to(plan, &look, replica, to);
@@ -182,7 +183,7 @@ move_off(struct plan *plan, uint32_t from, uint32_t emptiest)
     uint64_t best_fill = UINT64_MAX;
     bool best_leads = false;
     for (uint32_t s = 0; s < plan->map->shard_count; s++) {
-        const struct replica *replica = shard_replica_on(&plan->map->shards[s], node);
+        const struct map_replica *replica = shard_replica_on(&plan->map->shards[s], node);
         if (replica == NULL)
             continue;
         const struct outlook look = plan_look(plan, s);
@@ -250,16 +251,16 @@ move_for_load(struct plan *plan)
 
 // ---- primaries ----
 
-static const struct replica *
+static const struct map_replica *
 better_primary(const struct plan *plan, const struct outlook *look, uint32_t from)
 {
     const struct rebalance *state = plan->state;
     const struct levelling all = {state->primaries_total, state->weight_total, 1,
                                   state->config.slack_permille};
     const struct share old = {state->rows[from].primaries, state->nodes[from].weight};
-    const struct replica *best = NULL;
+    const struct map_replica *best = NULL;
     for (uint32_t i = 0; i < look->shard->replica_count; i++) {
-        const struct replica *replica = &look->shard->replicas[i];
+        const struct map_replica *replica = &look->shard->replicas[i];
         const uint32_t row = plan_row(plan, replica->node);
         const struct share new = {state->rows[row].primaries, state->nodes[row].weight};
         if (row == from || state->rows[row].lease_void || !is_worth_it(old, new, &all))
@@ -277,7 +278,7 @@ static void
 take_back(struct plan *plan, uint32_t s)
 {
     const struct shard *shard = &plan->map->shards[s];
-    const struct replica *wanted = shard_replica(shard, shard->wanted);
+    const struct map_replica *wanted = shard_replica(shard, shard->wanted);
     if (wanted != NULL && !plan_is_alive(plan, wanted))
         plan_add(plan, s, (struct shard_step){.kind = STEP_PREFER}, 0);
 }
@@ -291,12 +292,12 @@ plan_primaries(struct plan *plan)
             continue;
         take_back(plan, s);
         const struct outlook look = plan_look(plan, s);
-        const struct replica *primary = shard_replica(look.shard, look.shard->primary);
+        const struct map_replica *primary = shard_replica(look.shard, look.shard->primary);
         if (state->transferring >= state->config.transfers_max || !is_calm(plan, &look) ||
             primary == NULL)
             continue;
         const uint32_t from = plan_row(plan, primary->node);
-        const struct replica *better = better_primary(plan, &look, from);
+        const struct map_replica *better = better_primary(plan, &look, from);
         if (better == NULL ||
             !plan_add(plan, s, (struct shard_step){.kind = STEP_PREFER, .replica = better->uuid},
                       0))

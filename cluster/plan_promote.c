@@ -8,7 +8,7 @@
 #include "cluster/rebalance_int.h"
 
 struct contender {
-    const struct replica *replica;
+    const struct map_replica *replica;
     uint64_t last_term, last_seq, primaries;
     bool stays;
 };
@@ -39,14 +39,14 @@ goes_before(const struct contender *one, const struct contender *best)
     return one->primaries < best->primaries;
 }
 
-static const struct replica *
+static const struct map_replica *
 successor(const struct plan *plan, const struct shard *shard)
 {
     struct contender best = {0};
     for (uint32_t i = 0; i < shard->replica_count; i++) {
-        const struct replica *replica = &shard->replicas[i];
+        const struct map_replica *replica = &shard->replicas[i];
         const struct rebalance_row *row = &plan->state->rows[plan_row(plan, replica->node)];
-        if (replica->role != REPLICA_IN_SYNC || !row->alive || row->lease_void)
+        if (replica->role != MAP_REPLICA_IN_SYNC || !row->alive || row->lease_void)
             continue;
         struct contender one = {
             .replica = replica, .primaries = row->primaries, .stays = plan_stays(plan, replica)};
@@ -60,7 +60,7 @@ successor(const struct plan *plan, const struct shard *shard)
 static bool
 primary_is_gone(const struct plan *plan, const struct shard *shard)
 {
-    const struct replica *primary = shard_replica(shard, shard->primary);
+    const struct map_replica *primary = shard_replica(shard, shard->primary);
     if (primary == NULL)
         return true;
     const uint32_t row = plan_row(plan, primary->node);
@@ -75,7 +75,7 @@ plan_promotions(struct plan *plan)
         if ((shard->status != SHARD_OPEN && shard->status != SHARD_SPLITTING) ||
             !primary_is_gone(plan, shard))
             continue;
-        const struct replica *next = successor(plan, shard);
+        const struct map_replica *next = successor(plan, shard);
         if (next == NULL) {
             plan_note(plan, REBALANCE_ORPHANED);
             continue;

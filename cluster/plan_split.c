@@ -43,9 +43,9 @@ see_through(struct plan *plan, uint32_t s)
     if (parent == NULL) // map_verify says that there is one
         return;
     for (uint32_t i = 0; i < child->replica_count; i++) {
-        const struct replica *replica = &child->replicas[i];
-        const struct replica *source = shard_replica_on(parent, replica->node);
-        if (plan_stays(plan, replica) && source != NULL && source->role == REPLICA_IN_SYNC)
+        const struct map_replica *replica = &child->replicas[i];
+        const struct map_replica *source = shard_replica_on(parent, replica->node);
+        if (plan_stays(plan, replica) && source != NULL && source->role == MAP_REPLICA_IN_SYNC)
             continue;
         const struct shard_step step = {.kind = STEP_DROP, .node = replica->node};
         if (!plan_add(plan, s, step, later++))
@@ -53,9 +53,9 @@ see_through(struct plan *plan, uint32_t s)
         plan_note(plan, REBALANCE_DROPPED);
     }
     for (uint32_t i = 0; i < parent->replica_count; i++) {
-        const struct replica *source = &parent->replicas[i];
+        const struct map_replica *source = &parent->replicas[i];
         const uint32_t row = plan_row(plan, source->node);
-        if (source->role != REPLICA_IN_SYNC || !plan_stays(plan, source) ||
+        if (source->role != MAP_REPLICA_IN_SYNC || !plan_stays(plan, source) ||
             !plan->state->nodes[row].eligible || shard_replica_on(child, source->node) != NULL)
             continue;
         const struct shard_step step = {.kind = STEP_ASSIGN, .node = source->node};
@@ -70,7 +70,7 @@ static void
 give_up(struct plan *plan, uint32_t s)
 {
     const struct shard *shard = &plan->map->shards[s];
-    const struct replica *primary = shard_replica(shard, shard->primary);
+    const struct map_replica *primary = shard_replica(shard, shard->primary);
     if (primary == NULL || plan_stays(plan, primary) ||
         !plan_add(plan, s, (struct shard_step){.kind = STEP_ABORT}, 0))
         return;

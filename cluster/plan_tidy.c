@@ -26,7 +26,7 @@ plan_tidy(struct plan *plan)
 }
 
 static void
-drop(struct plan *plan, const struct outlook *look, const struct replica *replica)
+drop(struct plan *plan, const struct outlook *look, const struct map_replica *replica)
 {
     const struct shard_step step = {.kind = STEP_DROP, .node = replica->node};
     if (plan_add(plan, look->index, step, 0))
@@ -38,7 +38,7 @@ static void
 tidy_creating(struct plan *plan, const struct outlook *look)
 {
     for (uint32_t i = 0; i < look->shard->replica_count; i++) {
-        const struct replica *replica = &look->shard->replicas[i];
+        const struct map_replica *replica = &look->shard->replicas[i];
         const bool alive = plan_is_alive(plan, replica);
         if (alive && plan_stays(plan, replica))
             continue;
@@ -60,7 +60,7 @@ tidy_open(struct plan *plan, const struct outlook *look)
 {
     const struct shard *shard = look->shard;
     for (uint32_t i = 0; i < shard->replica_count && look->staying < look->replication; i++) {
-        const struct replica *replica = &shard->replicas[i];
+        const struct map_replica *replica = &shard->replicas[i];
         if (replica->leaving && plan->state->rows[plan_row(plan, replica->node)].stays) {
             plan_add(plan, look->index,
                      (struct shard_step){.kind = STEP_KEEP, .node = replica->node}, 0);
@@ -77,15 +77,15 @@ tidy_open(struct plan *plan, const struct outlook *look)
 static bool
 prefer_another(struct plan *plan, const struct outlook *look)
 {
-    const struct replica *best = NULL;
+    const struct map_replica *best = NULL;
     uint64_t fewest = UINT64_MAX;
     if (!uuid_is_none(look->shard->wanted) || look->shard->status != SHARD_OPEN ||
         plan->state->transferring >= plan->state->config.transfers_max)
         return false;
     for (uint32_t i = 0; i < look->shard->replica_count; i++) {
-        const struct replica *replica = &look->shard->replicas[i];
+        const struct map_replica *replica = &look->shard->replicas[i];
         const struct rebalance_row *row = &plan->state->rows[plan_row(plan, replica->node)];
-        if (replica->role != REPLICA_IN_SYNC || !row->alive || row->lease_void ||
+        if (replica->role != MAP_REPLICA_IN_SYNC || !row->alive || row->lease_void ||
             !plan_stays(plan, replica) || row->primaries >= fewest ||
             uuid_equal(replica->uuid, look->shard->primary))
             continue;
@@ -106,15 +106,16 @@ static bool
 tidy_leaving(struct plan *plan, const struct outlook *look)
 {
     for (uint32_t i = 0; i < look->shard->replica_count; i++) {
-        const struct replica *replica = &look->shard->replicas[i];
+        const struct map_replica *replica = &look->shard->replicas[i];
         if (plan_stays(plan, replica))
             continue;
-        if (uuid_equal(replica->uuid, look->shard->primary) && replica->role == REPLICA_IN_SYNC) {
+        if (uuid_equal(replica->uuid, look->shard->primary) &&
+            replica->role == MAP_REPLICA_IN_SYNC) {
             if (plan_is_alive(plan, replica) && prefer_another(plan, look))
                 return true;
             continue;
         }
-        if (replica->role != REPLICA_IN_SYNC || look->safe >= look->replication) {
+        if (replica->role != MAP_REPLICA_IN_SYNC || look->safe >= look->replication) {
             drop(plan, look, replica);
             return true;
         }
@@ -125,11 +126,11 @@ tidy_leaving(struct plan *plan, const struct outlook *look)
 // How badly a copy is needed, least first: one that is pending, a learner, one in sync; of each the last that came. Of those in
 // sync: where most of its zone are, then on the fullest node.
 static uint64_t
-worth(const struct plan *plan, const struct outlook *look, const struct replica *replica)
+worth(const struct plan *plan, const struct outlook *look, const struct map_replica *replica)
 {
     const uint32_t row = plan_row(plan, replica->node);
-    if (replica->role != REPLICA_IN_SYNC)
-        return (plan_is_alive(plan, replica) ? 2u : 0u) + (replica->role == REPLICA_LEARNER);
+    if (replica->role != MAP_REPLICA_IN_SYNC)
+        return (plan_is_alive(plan, replica) ? 2u : 0u) + (replica->role == MAP_REPLICA_LEARNER);
     uint32_t rows[SHARD_REPLICAS_MAX], in_zone = 0;
     const uint32_t count = plan_members(plan, look->shard, replica, rows);
     for (uint32_t i = 0; i < count; i++)
@@ -143,16 +144,16 @@ worth(const struct plan *plan, const struct outlook *look, const struct replica 
 static void
 tidy_surplus(struct plan *plan, const struct outlook *look)
 {
-    const struct replica *least = NULL;
+    const struct map_replica *least = NULL;
     uint64_t lowest = UINT64_MAX;
     for (uint32_t i = 0; i < look->shard->replica_count; i++) {
-        const struct replica *replica = &look->shard->replicas[i];
+        const struct map_replica *replica = &look->shard->replicas[i];
         if (!plan_stays(plan, replica) ||
             (!uuid_is_none(replica->uuid) && (uuid_equal(replica->uuid, look->shard->primary) ||
                                               uuid_equal(replica->uuid, look->shard->wanted))))
             continue;
-        const bool is_safe = replica->role == REPLICA_IN_SYNC && plan_is_alive(plan, replica);
-        if (replica->role == REPLICA_IN_SYNC && look->safe - is_safe < look->replication)
+        const bool is_safe = replica->role == MAP_REPLICA_IN_SYNC && plan_is_alive(plan, replica);
+        if (replica->role == MAP_REPLICA_IN_SYNC && look->safe - is_safe < look->replication)
             continue;
         const uint64_t value = worth(plan, look, replica);
         if (value <= lowest) {

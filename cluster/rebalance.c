@@ -187,7 +187,7 @@ set_shards(struct plan *plan)
             if (!shard->replicas[i].leaving)
                 state->nodes[plan_row(plan, shard->replicas[i].node)].load += units;
         const bool wanted = !uuid_is_none(shard->wanted);
-        const struct replica *primary =
+        const struct map_replica *primary =
             shard_replica(shard, wanted ? shard->wanted : shard->primary);
         if (primary != NULL)
             state->rows[plan_row(plan, primary->node)].primaries++;
@@ -217,14 +217,14 @@ plan_units(const struct plan *plan, uint32_t index)
 }
 
 bool
-plan_stays(const struct plan *plan, const struct replica *replica)
+plan_stays(const struct plan *plan, const struct map_replica *replica)
 {
     const struct rebalance_row *row = &plan->state->rows[plan_row(plan, replica->node)];
     return row->stays && !replica->leaving;
 }
 
 bool
-plan_is_alive(const struct plan *plan, const struct replica *replica)
+plan_is_alive(const struct plan *plan, const struct map_replica *replica)
 {
     return plan->state->rows[plan_row(plan, replica->node)].alive;
 }
@@ -240,20 +240,20 @@ plan_look(const struct plan *plan, uint32_t index)
                            .replication = collection->replication,
                            .units = plan_units(plan, index)};
     for (uint32_t i = 0; i < shard->replica_count; i++) {
-        const struct replica *replica = &shard->replicas[i];
+        const struct map_replica *replica = &shard->replicas[i];
         if (!plan_stays(plan, replica)) {
             look.leaving++;
             continue;
         }
         look.staying++;
-        look.on_their_way += replica->role != REPLICA_IN_SYNC;
-        look.safe += replica->role == REPLICA_IN_SYNC && plan_is_alive(plan, replica);
+        look.on_their_way += replica->role != MAP_REPLICA_IN_SYNC;
+        look.safe += replica->role == MAP_REPLICA_IN_SYNC && plan_is_alive(plan, replica);
     }
     return look;
 }
 
 uint32_t
-plan_members(const struct plan *plan, const struct shard *shard, const struct replica *but,
+plan_members(const struct plan *plan, const struct shard *shard, const struct map_replica *but,
              uint32_t *rows)
 {
     uint32_t count = 0;

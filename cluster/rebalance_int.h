@@ -40,12 +40,12 @@ void plan_touch(struct plan *plan, uint32_t index);
 
 // The row of a node in the tables; every replica's node has one.
 uint32_t plan_row(const struct plan *plan, uint32_t node);
-bool plan_stays(const struct plan *plan, const struct replica *replica);
-bool plan_is_alive(const struct plan *plan, const struct replica *replica);
+bool plan_stays(const struct plan *plan, const struct map_replica *replica);
+bool plan_is_alive(const struct plan *plan, const struct map_replica *replica);
 
 // The rows of the copies that stay, but for `but`.
-uint32_t plan_members(const struct plan *plan, const struct shard *shard, const struct replica *but,
-                      uint32_t *rows);
+uint32_t plan_members(const struct plan *plan, const struct shard *shard,
+                      const struct map_replica *but, uint32_t *rows);
 
 // Puts a step at the end, for the shard's present cfg_ver and `later` more, and touches the shard. False: no room.
 bool plan_add(struct plan *plan, uint32_t index, struct shard_step step, uint32_t later);

@@ -129,10 +129,10 @@ shard_row(struct codec *codec, struct shard *row)
         codec_uuid(codec, &row->barred[i]);
     codec_u8(codec, &row->replica_count, 0, SHARD_REPLICAS_MAX);
     for (uint32_t i = 0; i < row->replica_count && !codec->failed; i++) {
-        struct replica *replica = &row->replicas[i];
+        struct map_replica *replica = &row->replicas[i];
         codec_uuid(codec, &replica->uuid);
         codec_u32(codec, &replica->node, UINT32_MAX);
-        codec_u8(codec, &replica->role, REPLICA_PENDING, REPLICA_IN_SYNC);
+        codec_u8(codec, &replica->role, MAP_REPLICA_PENDING, MAP_REPLICA_IN_SYNC);
         codec_u8(codec, &replica->leaving, 0, 1);
     }
 }

@@ -27,7 +27,7 @@ check_members(const struct gossip *g)
         used++;
         ASSERT(member->state <= GOSSIP_LEFT);
         counts[member->state]++;
-        ASSERT(member_find(g, member->id) == slot);
+        ASSERT(member_slot(g, member->id) == slot);
         ASSERT(!gossip_id_equal(member->id, g->self.id));
         ASSERT(member->order_at < g->order_count && g->order[member->order_at] == slot);
         ASSERT(gossip_meta_valid(&member->meta));

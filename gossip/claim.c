@@ -216,7 +216,7 @@ void
 claim_hear(struct gossip *g, struct gossip_output *out, const struct gossip_msg *msg,
            const struct gossip_claim *claim)
 {
-    const uint32_t slot = member_find(g, claim->subject);
+    const uint32_t slot = member_slot(g, claim->subject);
     if (slot == SLOT_SELF) {
         hear_of_self(g, out, claim);
         return;

@@ -169,7 +169,7 @@ leave(struct gossip *g)
 static void
 forget(struct gossip *g, struct gossip_output *out, struct gossip_id id)
 {
-    const uint32_t slot = member_find(g, id);
+    const uint32_t slot = member_slot(g, id);
     if (slot == SLOT_NONE || slot == SLOT_SELF || member_at(g, slot)->state != GOSSIP_DEAD)
         return;
     member_set_state(g, out, slot, GOSSIP_LEFT);

@@ -49,7 +49,7 @@ sends_left(const struct gossip_output *out)
 }
 
 // ---- member.c ----
-uint32_t member_find(const struct gossip *g,
+uint32_t member_slot(const struct gossip *g,
                      struct gossip_id id); // its slot, SLOT_SELF, or SLOT_NONE
 
 // A member like the claim (which has metadata), ALIVE, in no list but the probing order. SLOT_NONE where there is no

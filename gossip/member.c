@@ -18,7 +18,7 @@ table_home(const struct gossip *g, struct gossip_id id)
 }
 
 uint32_t
-member_find(const struct gossip *g, struct gossip_id id)
+member_slot(const struct gossip *g, struct gossip_id id)
 {
     if (gossip_id_equal(id, g->self.id))
         return SLOT_SELF;
@@ -305,7 +305,7 @@ log2_fixed(uint32_t x)
 const struct gossip_member *
 gossip_find(const struct gossip *gossip, struct gossip_id id)
 {
-    const uint32_t slot = member_find(gossip, id);
+    const uint32_t slot = member_slot(gossip, id);
     return slot == SLOT_NONE ? NULL : member_see(gossip, slot);
 }
 

@@ -71,7 +71,7 @@ probe_indirect(struct gossip *g, struct gossip_output *out)
 {
     if (sends_left(out) < GOSSIP_HELPERS_MAX + 1)
         return; // at the next wake, which is now
-    const uint32_t target = member_find(g, g->probe.id);
+    const uint32_t target = member_slot(g, g->probe.id);
     if (target == SLOT_NONE || !member_living(member_at(g, target))) {
         g->probe.phase = GOSSIP_PROBE_NONE;
         return;
@@ -111,7 +111,7 @@ static void
 probe_failed(struct gossip *g, struct gossip_output *out)
 {
     const struct gossip_probe *probe = &g->probe;
-    const uint32_t slot = member_find(g, probe->id);
+    const uint32_t slot = member_slot(g, probe->id);
     g->probe.phase = GOSSIP_PROBE_NONE;
     if (slot == SLOT_NONE || !member_living(member_at(g, slot)) ||
         member_at(g, slot)->boot != probe->boot)
@@ -213,7 +213,7 @@ probe_hear_request(struct gossip *g, struct gossip_output *out, const struct gos
         send_fill(g, answer(g, out, msg, GOSSIP_ACK), send_about(g, msg->from, msg->from_boot));
         return;
     }
-    const uint32_t slot = member_find(g, msg->target);
+    const uint32_t slot = member_slot(g, msg->target);
     if (slot == SLOT_NONE || slot == SLOT_SELF || g->relay_count == GOSSIP_RELAYS_MAX ||
         member_at(g, slot)->state == GOSSIP_LEFT || member_at(g, slot)->boot != msg->target_boot) {
         const uint32_t about = slot == SLOT_NONE || member_at(g, slot)->boot <= msg->target_boot

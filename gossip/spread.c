@@ -105,7 +105,7 @@ send_claim(struct gossip_send *send, const struct gossip_claim *claim)
 uint32_t
 send_about(const struct gossip *g, struct gossip_id id, uint64_t boot)
 {
-    const uint32_t slot = member_find(g, id);
+    const uint32_t slot = member_slot(g, id);
     if (slot == SLOT_NONE || slot == SLOT_SELF)
         return SLOT_NONE;
     const struct gossip_member *member = member_see(g, slot);

@@ -186,6 +186,8 @@ OMEN_API const void *omen_points_payload(omen_points_t points, size_t i, size_t 
 OMEN_API void        omen_points_free(omen_points_t points);              /* accepts NULL */
 
 /* ---- searching ---- */
+/* Who does it. CUDA: a GPU, or OMEN_E_UNSUPPORTED and why not. */
+typedef enum { OMEN_BACKEND_AUTO = 0, OMEN_BACKEND_CPU = 1, OMEN_BACKEND_CUDA = 2 } omen_backend;
 typedef struct omen_query_report {
     uint64_t evaluations;      /* distances computed on codes */
     uint64_t exact_distances;  /* distances computed on the vectors themselves */
@@ -215,8 +217,12 @@ typedef struct omen_query_options {
     omen_dtype         dtype;         /* of the query: OMEN_F32 or the index's own */
     size_t             stride;        /* omen_query_batch: bytes from query to query; 0: dense */
     omen_query_report *report;        /* NULL, or filled; for a batch the sums */
+    omen_backend       backend;       /* CUDA, in omen_query_batch and omen_knn_exact alone: a GPU searches a copy of the
+                                       * index, which stays there for the next batch; it takes k and ef up to 512, no
+                                       * oversample and no deadline */
 } omen_query_options;
-#define OMEN_QUERY_OPTIONS_INIT { sizeof(omen_query_options), 10, 0, 0.0, 0, NULL, NULL, 0, 0, 0, 0, OMEN_F32, 0, NULL }
+#define OMEN_QUERY_OPTIONS_INIT \
+    { sizeof(omen_query_options), 10, 0, 0.0, 0, NULL, NULL, 0, 0, 0, 0, OMEN_F32, 0, NULL, OMEN_BACKEND_AUTO }
 
 /* Writes at most k ids and distances, nearest first, equal distances by older row; *found says how many.
  * options may be NULL. */
@@ -225,6 +231,10 @@ OMEN_API omen_status omen_query(omen_index_t index, const void *vector, const om
 /* count queries; ids and distances are count x k; where there are fewer hits: UINT64_MAX and infinity. */
 OMEN_API omen_status omen_query_batch(omen_index_t index, const void *vectors, size_t count,
                                       const omen_query_options *options, uint64_t *ids, float *distances);
+/* The exact nearest of count queries, by comparing every row, as omen_query_batch with `exact`: ground truth, or a small
+ * collection. With backend AUTO a GPU does it where there is one and the work is large enough for it. */
+OMEN_API omen_status omen_knn_exact(omen_index_t index, const void *vectors, size_t count,
+                                    const omen_query_options *options, uint64_t *ids, float *distances);
 /* Every point found within `radius` (a distance of the index's metric), nearest first, at most 10000. Without `ef` and
  * target_recall it looks farther until twice as far changes hardly anything: that finds 98 of 100 points on random
  * data and more where there is structure. With one of them it looks no farther than that, but twice as far as it
@@ -259,7 +269,6 @@ OMEN_API omen_status omen_measure_recall(omen_index_t index, uint32_t samples, c
 OMEN_API omen_status omen_calibrate(omen_index_t index);
 
 /* ---- upkeep ---- */
-typedef enum { OMEN_BACKEND_AUTO = 0, OMEN_BACKEND_CPU = 1, OMEN_BACKEND_CUDA = 2 } omen_backend;
 typedef struct omen_build_options {
     size_t       struct_size;
     omen_backend backend;

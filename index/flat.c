@@ -59,6 +59,13 @@ heap_put(struct hit_heap *heap, float distance, uint32_t slot)
     }
 }
 
+void
+exact_hits(const struct hit *hits, uint32_t count, struct hit_heap *heap)
+{
+    for (uint32_t i = 0; i < count; i++)
+        heap_put(heap, hits[i].distance, hits[i].slot);
+}
+
 bool
 may_answer(const struct hnsw *hnsw, const struct hnsw_query *query, uint32_t slot)
 {

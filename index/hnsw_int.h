@@ -194,6 +194,8 @@ void exact_range(const struct hnsw *hnsw, const struct hnsw_query *query,
 // The same for slots in a list; each is a slot that may answer.
 void exact_slots(const struct hnsw *hnsw, const struct row_query *exact, const uint32_t *slots,
                  uint32_t count, struct hit_heap *heap);
+// The same for hits that were found elsewhere.
+void exact_hits(const struct hit *hits, uint32_t count, struct hit_heap *heap);
 // Puts the heap in order and copies at most k; returns how many.
 uint32_t hits_finish(struct hit_heap *heap, uint32_t k, struct hit *out);
 bool may_answer(const struct hnsw *hnsw, const struct hnsw_query *query, uint32_t slot);

@@ -14,8 +14,6 @@ static void
 send_nack(struct step *step, const struct replica_msg *msg, uint64_t hint)
 {
     struct replica_msg *nack = msg_add(step, REPLICA_NACK, msg->from);
-    if (nack == NULL)
-        return;
     nack->term = known_term(step->replica);
     nack->prev_seq = msg->prev_seq;
     nack->seq = hint;
@@ -32,8 +30,6 @@ send_ack(struct step *step)
         (replica->durable_promised != replica->promised && !early) || replica->agreed_seq == 0)
         return; // nothing to say yet
     struct replica_msg *ack = msg_add(step, REPLICA_ACK, replica->leader);
-    if (ack == NULL)
-        return;
     ack->term = replica->promised;
     ack->seq = replica->agreed_seq < replica->durable_seq || early ? replica->agreed_seq
                                                                    : replica->durable_seq;
@@ -67,7 +63,7 @@ accept_leader(struct step *step, const struct replica_msg *msg)
         return false;
     }
     if (msg->cfg_ver > replica->meta.cfg_ver)
-        note(step, REPLICA_NOTE_WANT_META, msg->from, msg->cfg_ver);
+        note_add(step, REPLICA_NOTE_WANT_META, msg->from, msg->cfg_ver);
     if (msg->term > replica->promised)
         promise(step, msg->term);
     replica->leader = msg->from;
@@ -124,7 +120,7 @@ take_entries(struct step *step, const struct replica_msg *msg)
     replica->download = (struct replica_download){.active = false};
     if (conflict && msg->entries[held].seq <= replica->commit_seq) {
         replica->counters.conflicts++;
-        note(step, REPLICA_NOTE_CONFLICT, msg->from, msg->entries[held].seq);
+        note_add(step, REPLICA_NOTE_CONFLICT, msg->from, msg->entries[held].seq);
         return;
     }
     // First, because only what is committed makes room among the operations.
@@ -133,7 +129,7 @@ take_entries(struct step *step, const struct replica_msg *msg)
         const omen_status status = dedupe_reserve(&replica->ops, fresh, replica->commit_seq);
         if (status != OMEN_OK) {
             replica->counters.no_memory++;
-            note(step, REPLICA_NOTE_NO_MEMORY, msg->from, replica->last_seq);
+            note_add(step, REPLICA_NOTE_NO_MEMORY, msg->from, replica->last_seq);
             return;
         }
         if (conflict)
@@ -158,7 +154,7 @@ backup_append(struct step *step, const struct replica_msg *msg)
         take_entries(step, msg);
     } else if (msg->prev_seq <= replica->commit_seq) {
         replica->counters.conflicts++;
-        note(step, REPLICA_NOTE_CONFLICT, msg->from, msg->prev_seq);
+        note_add(step, REPLICA_NOTE_CONFLICT, msg->from, msg->prev_seq);
     } else if (msg->prev_seq > replica->last_seq) {
         send_nack(step, msg, replica->last_seq);
     } else {
@@ -179,14 +175,11 @@ backup_confirm(struct step *step, const struct replica_msg *msg)
 {
     struct replica *replica = step->replica;
     if (msg->term != known_term(replica) || replica->durable_promised != msg->term ||
-        replica->promised != msg->term || replica->role != REPLICA_BACKUP ||
-        !replica_uuid_equal(msg->from, replica->leader)) {
+        replica->role != REPLICA_BACKUP || !replica_uuid_equal(msg->from, replica->leader)) {
         replica->counters.fenced_msgs++;
         return;
     }
     struct replica_msg *yes = msg_add(step, REPLICA_CONFIRM_ACK, msg->from);
-    if (yes == NULL)
-        return;
     yes->term = msg->term;
     yes->round = msg->round;
 }
@@ -208,7 +201,5 @@ catchup_need(struct step *step, const struct replica_msg *msg)
         return;
     *download = (struct replica_download){
         .source = msg->source, .active = true, .sent_ns = step->in->now_ns};
-    struct replica_msg *ask = msg_add(step, REPLICA_SNAPSHOT_ASK, msg->source);
-    if (ask != NULL)
-        ask->term = replica->promised;
+    msg_add(step, REPLICA_SNAPSHOT_ASK, msg->source);
 }

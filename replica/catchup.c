@@ -18,9 +18,6 @@ ask_chunk(struct step *step)
     struct replica_download *download = &step->replica->download;
     download->sent_ns = step->in->now_ns;
     struct replica_msg *msg = msg_add(step, REPLICA_SNAPSHOT_ASK, download->source);
-    if (msg == NULL)
-        return;
-    msg->term = step->replica->promised;
     msg->snapshot = download->snapshot;
     msg->chunk = download->chunk;
 }
@@ -36,7 +33,7 @@ on_ask(struct step *step, const struct replica_msg *msg)
 {
     struct replica *replica = step->replica;
     if (!meta_in_sync(&replica->meta, replica->config.uuid) ||
-        !meta_learner(&replica->meta, msg->from) || step->out->serve.kind != REPLICA_SERVE_NONE) {
+        !meta_learner(&replica->meta, msg->from)) {
         replica->counters.fenced_msgs++;
         return;
     }
@@ -88,7 +85,7 @@ on_chunk(struct step *step, const struct replica_msg *msg)
     }
     if (msg->hash != hash_bytes(msg->bytes, msg->byte_count)) {
         replica->counters.bad_chunks++;
-        note(step, REPLICA_NOTE_BAD_CHUNK, msg->from, msg->chunk);
+        note_add(step, REPLICA_NOTE_BAD_CHUNK, msg->from, msg->chunk);
         return; // asked for again
     }
     download->storing = true;
@@ -118,9 +115,6 @@ send_head(struct step *step)
 {
     const struct replica_input *in = step->in;
     struct replica_msg *msg = msg_add(step, REPLICA_SNAPSHOT_HEAD, in->uuid);
-    if (msg == NULL)
-        return;
-    msg->term = step->replica->promised;
     msg->snapshot = in->snapshot;
     msg->seq = in->seq;
     msg->prev_term = in->snapshot_term;
@@ -133,9 +127,6 @@ send_chunk(struct step *step)
     const struct replica_input *in = step->in;
     ASSERT(in->byte_count <= REPLICA_CHUNK_BYTES_MAX);
     struct replica_msg *msg = msg_add(step, REPLICA_CHUNK, in->uuid);
-    if (msg == NULL)
-        return;
-    msg->term = step->replica->promised;
     msg->snapshot = in->snapshot;
     msg->chunk = in->chunk;
     msg->bytes = in->bytes;
@@ -168,7 +159,7 @@ consider_install(struct step *step)
 {
     struct replica *replica = step->replica;
     struct replica_download *download = &replica->download;
-    if (!download->active || download->snapshot == 0 || download->installing ||
+    if (download->snapshot == 0 || download->installing ||
         download->chunk < download->chunk_count || step->dirty || replica->ticket_count > 0 ||
         replica->applying_seq != replica->applied_seq ||
         step->out->serve.kind != REPLICA_SERVE_NONE)

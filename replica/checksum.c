@@ -33,17 +33,16 @@ static void
 halt(struct step *step)
 {
     step->replica->halted = true;
-    note(step, REPLICA_NOTE_HALTED, step->replica->config.uuid, step->replica->check_seq);
+    note_add(step, REPLICA_NOTE_HALTED, step->replica->config.uuid, step->replica->check_seq);
 }
 
 static void
 expel(struct step *step, struct replica_peer *peer)
 {
     peer->diverged = true;
-    note(step, REPLICA_NOTE_DIVERGED, peer->uuid, step->replica->check_seq);
+    note_add(step, REPLICA_NOTE_DIVERGED, peer->uuid, step->replica->check_seq);
     struct replica_msg *msg = msg_add(step, REPLICA_BUCKETS_ASK, peer->uuid);
-    if (msg != NULL)
-        msg->seq = step->replica->check_seq;
+    msg->seq = step->replica->check_seq;
 }
 
 // When all in-sync copies have said it.
@@ -70,7 +69,7 @@ compare(struct step *step)
                 expel(step, &replica->peers[i]);
         replica->check_seq = 0;
     } else {
-        note(step, REPLICA_NOTE_DIVERGED, replica->config.uuid, replica->check_seq);
+        note_add(step, REPLICA_NOTE_DIVERGED, replica->config.uuid, replica->check_seq);
         halt(step);
     }
 }
@@ -85,9 +84,6 @@ checksum_root(struct step *step)
         compare(step);
     } else if (replica->role == REPLICA_BACKUP && !replica_uuid_is_none(replica->leader)) {
         struct replica_msg *msg = msg_add(step, REPLICA_ROOT, replica->leader);
-        if (msg == NULL)
-            return;
-        msg->term = replica->promised;
         msg->seq = step->in->seq;
         msg->sum = step->in->sum;
     }
@@ -121,8 +117,6 @@ on_buckets(struct step *step, const struct replica_msg *msg)
     if (next >= REPLICA_BUCKETS)
         return;
     struct replica_msg *ask = msg_add(step, REPLICA_BUCKETS_ASK, msg->from);
-    if (ask == NULL)
-        return;
     ask->seq = msg->seq;
     ask->chunk = next;
 }
@@ -149,9 +143,6 @@ checksum_buckets(struct step *step)
     const struct replica_input *in = step->in;
     ASSERT(in->bucket_count <= REPLICA_BUCKETS_PER_MSG);
     struct replica_msg *msg = msg_add(step, REPLICA_BUCKETS_ARE, in->uuid);
-    if (msg == NULL)
-        return;
-    msg->term = step->replica->promised;
     msg->seq = in->seq;
     msg->chunk = in->chunk;
     msg->buckets = in->buckets;

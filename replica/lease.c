@@ -1,6 +1,7 @@
 // replica/lease.c -- a question waits for the round that begins after it; one round serves all who wait.
 //
 //   LEAD -> leads, nothing is granted by us yet   ASK -> waits   ROUND -> grants   FOLLOW -> forgets who waits
+//   NODE, GONE -> who may ask, as the map says; whoever leads
 //
 // Shape: machine.
 #include "replica/lease.h"
@@ -16,16 +17,37 @@ lease_init(struct lease *lease, const struct lease_config *config)
     *lease = (struct lease){.config = *config};
 }
 
-static struct lease_row *
-row_of(struct lease *lease, uint64_t node)
+static const struct lease_row *
+row_of(const struct lease *lease, uint64_t node)
 {
     for (uint32_t i = 0; i < lease->row_count; i++)
         if (lease->rows[i].node == node)
             return &lease->rows[i];
-    if (lease->row_count == LEASE_NODES_MAX)
-        return NULL;
-    lease->rows[lease->row_count] = (struct lease_row){.node = node};
-    return &lease->rows[lease->row_count++];
+    return NULL;
+}
+
+static struct lease_row *
+row_own(struct lease *lease, uint64_t node)
+{
+    const struct lease_row *row = row_of(lease, node);
+    return row != NULL ? &lease->rows[row - lease->rows] : NULL;
+}
+
+// Whether a lease that it was granted may still hold.
+static bool
+is_held(const struct lease *lease, const struct lease_row *row)
+{
+    return row->granted_ns != 0 && lease->now_ns - row->granted_ns < lease->config.guard_ns;
+}
+
+static void
+forget_gone(struct lease *lease)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < lease->row_count; i++)
+        if (!lease->rows[i].gone || is_held(lease, &lease->rows[i]))
+            lease->rows[kept++] = lease->rows[i];
+    lease->row_count = kept;
 }
 
 static void
@@ -34,7 +56,7 @@ begin_round(struct lease *lease, struct lease_output *out)
     if (lease->round_sent != lease->round_confirmed)
         return; // those who came meanwhile get the next
     for (uint32_t i = 0; i < lease->row_count; i++)
-        if (lease->rows[i].asked && lease->rows[i].round > lease->round_sent) {
+        if (lease->rows[i].asked) {
             lease->round_sent = ++lease->round;
             out->round = lease->round;
             return;
@@ -53,13 +75,11 @@ grant(struct lease *lease, struct lease_row *row, struct lease_output *out)
 static void
 on_ask(struct lease *lease, const struct lease_input *in, struct lease_output *out)
 {
-    struct lease_row *row = lease->leads ? row_of(lease, in->node) : NULL;
-    if (row == NULL || in->boot < row->boot) {
+    struct lease_row *row = lease->leads ? row_own(lease, in->node) : NULL;
+    if (row == NULL || row->gone || in->boot != row->boot) {
         lease->refused++;
         return;
     }
-    if (in->boot > row->boot)
-        *row = (struct lease_row){.node = in->node, .boot = in->boot};
     row->sent_ns = in->sent_ns;
     row->round = lease->round + 1;
     row->asked = true;
@@ -83,11 +103,47 @@ on_round(struct lease *lease, const struct lease_input *in, struct lease_output 
 }
 
 static void
-on_boot(struct lease *lease, const struct lease_input *in)
+on_node(struct lease *lease, const struct lease_input *in)
 {
-    struct lease_row *row = lease->leads ? row_of(lease, in->node) : NULL;
-    if (row != NULL && in->boot > row->boot)
+    struct lease_row *row = row_own(lease, in->node);
+    if (row == NULL) {
+        forget_gone(lease);
+        if (lease->row_count == LEASE_NODES_MAX) {
+            lease->refused++;
+            return;
+        }
+        row = &lease->rows[lease->row_count++];
         *row = (struct lease_row){.node = in->node, .boot = in->boot};
+    }
+    if (in->boot > row->boot)
+        *row = (struct lease_row){.node = in->node, .boot = in->boot};
+    row->gone = false;
+}
+
+static void
+on_gone(struct lease *lease, const struct lease_input *in)
+{
+    struct lease_row *row = row_own(lease, in->node);
+    if (row == NULL)
+        return;
+    row->gone = true;
+    row->asked = false;
+    forget_gone(lease);
+}
+
+// Rounds go on counting: an old answer fits no new question. What another leader granted, or this one before, is not known: the
+// first guard is for that.
+static void
+on_role(struct lease *lease, const struct lease_input *in)
+{
+    lease->leads = in->kind == LEASE_IN_LEAD;
+    lease->since_ns = lease->now_ns;
+    lease->round_sent = lease->round_confirmed = ++lease->round;
+    for (uint32_t i = 0; i < lease->row_count; i++) {
+        struct lease_row *row = &lease->rows[i];
+        *row = (struct lease_row){.node = row->node, .boot = row->boot, .gone = row->gone};
+    }
+    forget_gone(lease);
 }
 
 void
@@ -100,10 +156,7 @@ lease_step(struct lease *lease, const struct lease_input *in, struct lease_outpu
     switch (in->kind) {
     case LEASE_IN_LEAD:
     case LEASE_IN_FOLLOW:
-        lease->leads = in->kind == LEASE_IN_LEAD;
-        lease->since_ns = lease->now_ns;
-        lease->row_count = 0; // rounds go on counting: an old answer fits no new question
-        lease->round_sent = lease->round_confirmed = ++lease->round;
+        on_role(lease, in);
         break;
     case LEASE_IN_ASK:
         on_ask(lease, in, out);
@@ -111,8 +164,11 @@ lease_step(struct lease *lease, const struct lease_input *in, struct lease_outpu
     case LEASE_IN_ROUND:
         on_round(lease, in, out);
         break;
-    case LEASE_IN_BOOT:
-        on_boot(lease, in);
+    case LEASE_IN_NODE:
+        on_node(lease, in);
+        break;
+    case LEASE_IN_GONE:
+        on_gone(lease, in);
         break;
     }
 }
@@ -122,27 +178,26 @@ lease_may_promote(const struct lease *lease, uint64_t node, uint64_t boot)
 {
     if (!lease->leads)
         return false;
-    const struct lease_row *row = NULL;
-    for (uint32_t i = 0; i < lease->row_count; i++)
-        if (lease->rows[i].node == node)
-            row = &lease->rows[i];
+    const struct lease_row *row = row_of(lease, node);
     if (row != NULL && row->boot > boot)
         return true; // the process that may hold a lease is no more
     if (lease->now_ns - lease->since_ns < lease->config.guard_ns)
         return false;
-    return row == NULL || row->granted_ns == 0 ||
-           lease->now_ns - row->granted_ns >= lease->config.guard_ns;
+    return row == NULL || !is_held(lease, row);
 }
 
 void
 lease_check(const struct lease *lease)
 {
     ASSERT(lease->round_confirmed <= lease->round_sent && lease->round_sent <= lease->round);
-    ASSERT(lease->leads || lease->row_count == 0);
     ASSERT(lease->since_ns <= lease->now_ns);
     for (uint32_t i = 0; i < lease->row_count; i++) {
-        ASSERT(lease->rows[i].granted_ns <= lease->now_ns);
-        ASSERT(!lease->rows[i].asked || lease->rows[i].round <= lease->round + 1);
+        const struct lease_row *row = &lease->rows[i];
+        ASSERT(lease->leads || (!row->asked && row->granted_ns == 0));
+        ASSERT(row->granted_ns <= lease->now_ns);
+        ASSERT(!row->asked ||
+               (row->round > lease->round_confirmed && row->round <= lease->round + 1));
+        ASSERT(!row->gone || (!row->asked && row->granted_ns != 0));
     }
 }
 
@@ -153,7 +208,12 @@ lease_describe(const struct lease *lease, char *line, size_t cap)
     text_init(&text, line, cap);
     text_add(&text, "lease %s round=%llu/%llu", lease->leads ? "leads" : "follows",
              (unsigned long long)lease->round_confirmed, (unsigned long long)lease->round_sent);
-    for (uint32_t i = 0; i < lease->row_count; i++)
-        text_add(&text, " %llu.%llu%s", (unsigned long long)lease->rows[i].node,
-                 (unsigned long long)lease->rows[i].boot, lease->rows[i].asked ? "?" : "");
+    for (uint32_t i = 0; i < lease->row_count; i++) {
+        const struct lease_row *row = &lease->rows[i];
+        text_add(&text, " %llu.%llu%s", (unsigned long long)row->node,
+                 (unsigned long long)row->boot,
+                 row->gone    ? " gone"
+                 : row->asked ? "?"
+                              : "");
+    }
 }

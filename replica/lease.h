@@ -10,13 +10,14 @@
 // A lease counts from when it was asked for, and is granted after a round that began later: so the leader was still one then. A new
 // leader cannot know what the old one granted, and waits a whole guard first; the guard is longer than the lease by what clocks may
 // differ in rate.
+// Rows are made by the map alone: who is not in it, or asks as another process than the map has, is refused and leaves no trace.
 #ifndef OMEN_REPLICA_LEASE_H
 #define OMEN_REPLICA_LEASE_H
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define LEASE_NODES_MAX 256u
+#define LEASE_NODES_MAX 1024u // as many as the map of the cluster has
 
 struct lease_config {
     uint64_t lease_ns;
@@ -29,6 +30,7 @@ struct lease_row {
     uint64_t sent_ns;    // of the question
     uint64_t round;      // that must be confirmed first
     bool asked;
+    bool gone; // from the map; kept until what it was granted has run out
 };
 
 struct lease {
@@ -39,7 +41,7 @@ struct lease {
     uint64_t map_version;
     struct lease_row rows[LEASE_NODES_MAX];
     uint32_t row_count;
-    uint64_t refused; // questions
+    uint64_t refused; // questions; and nodes for which there was no row
 };
 
 enum lease_input_kind {
@@ -47,7 +49,8 @@ enum lease_input_kind {
     LEASE_IN_FOLLOW, // or does not any more
     LEASE_IN_ASK,    // a node wants a lease; untrusted
     LEASE_IN_ROUND, // a quorum answered heartbeats that were sent after `round` was asked for, in the same term
-    LEASE_IN_BOOT, // a process `boot` of the node was heard of: what an older one holds is void
+    LEASE_IN_NODE, // the map has the node, in its process `boot`: what an older one holds is void
+    LEASE_IN_GONE, // the map has the node no more
 };
 
 struct lease_input {

@@ -182,8 +182,7 @@ apply_more(struct step *step)
     uint64_t limit = less(replica->commit_seq, replica->durable_seq);
     if (bug(BUG_APPLY_UNCOMMITTED))
         limit = replica->durable_seq;
-    if (replica->role == REPLICA_IDLE || replica->download.installing ||
-        replica->applying_seq >= limit)
+    if (replica->download.installing || replica->applying_seq >= limit)
         return;
     step->out->apply_first = replica->applying_seq + 1;
     step->out->apply_last = limit;

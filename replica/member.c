@@ -31,8 +31,9 @@ keep_or_add(struct step *step, struct replica_peer *next, uint32_t *count, struc
 {
     struct replica *replica = step->replica;
     const struct replica_peer *peer = peer_find(replica, uuid);
-    if (replica_uuid_equal(uuid, replica->config.uuid) || *count == REPLICA_MEMBERS_MAX)
+    if (replica_uuid_equal(uuid, replica->config.uuid))
         return;
+    ASSERT(*count < REPLICA_MEMBERS_MAX);
     struct replica_peer *to = &next[(*count)++];
     *to = peer != NULL ? *peer
                        : (struct replica_peer){.uuid = uuid,
@@ -61,8 +62,7 @@ member_sync(struct step *step)
     for (uint32_t i = 0; i < count; i++)
         replica->peers[i] = next[i];
     replica->peer_count = count;
-    if (replica->change.kind != REPLICA_CHANGE_NONE && meta->cfg_ver > replica->change.cfg_ver)
-        replica->change = (struct replica_change){.kind = REPLICA_CHANGE_NONE};
+    replica->change = (struct replica_change){.kind = REPLICA_CHANGE_NONE};
     for (uint32_t i = 0; i < count; i++)
         peer_pump(step, &replica->peers[i]);
     primary_advance(step);
@@ -87,8 +87,7 @@ void
 member_ready(struct step *step, struct replica_peer *peer)
 {
     struct replica *replica = step->replica;
-    if (replica->role != REPLICA_PRIMARY || peer->in_sync || peer->diverged ||
-        peer->state != REPLICA_STREAM || !meta_learner(&replica->meta, peer->uuid))
+    if (peer->in_sync || peer->diverged || peer->state != REPLICA_STREAM)
         return;
     if (!peer->pending && replica->last_seq - peer->match <= REPLICA_LAG_MAX)
         peer->pending = true;

@@ -11,7 +11,8 @@
 static uint64_t
 base_of(const struct replica *replica)
 {
-    const uint64_t known = replica->term_count > 0 ? replica->terms[0].first_seq : 0;
+    ASSERT(replica->term_count > 0); // of a primary: it has begun one
+    const uint64_t known = replica->terms[0].first_seq;
     const uint64_t trimmed = replica->first_seq - 1;
     if (trimmed == 0)
         return 0; // everything is there
@@ -24,8 +25,6 @@ peer_send(struct step *step, struct replica_peer *peer, const struct replica_ent
 {
     const struct replica *replica = step->replica;
     struct replica_msg *msg = msg_add(step, REPLICA_APPEND, peer->uuid);
-    if (msg == NULL)
-        return;
     msg->prev_seq = peer->next - 1;
     msg->prev_term = replica_term_at(replica, msg->prev_seq);
     msg->commit = replica->commit_seq;
@@ -42,8 +41,6 @@ static void
 send_need(struct step *step, struct replica_peer *peer)
 {
     struct replica_msg *msg = msg_add(step, REPLICA_NEED_SNAPSHOT, peer->uuid);
-    if (msg == NULL)
-        return;
     msg->prev_seq = base_of(step->replica);
     msg->prev_term = replica_term_at(step->replica, msg->prev_seq);
     msg->source = step->replica->config.uuid;
@@ -91,19 +88,15 @@ peer_entries(struct step *step)
     const struct replica_input *in = step->in;
     struct replica_peer *peer = peer_find(replica, in->reader);
     ASSERT(in->entry_count <= REPLICA_ENTRIES_MAX);
-    if (peer == NULL || !peer->reading || in->reader_term != replica->promised ||
-        replica->role != REPLICA_PRIMARY)
+    if (peer == NULL || !peer->reading || in->reader_term != replica->promised)
         return;
     peer->reading = false;
-    if (in->entry_count == 0 || in->entries[0].seq != peer->next || peer->waiting ||
-        peer->state == REPLICA_SNAPSHOT) {
-        if (in->entry_count == 0)
-            step->again = true; // trimmed: the next look finds it out
-        else
-            peer_pump(step, peer);
+    if (in->entry_count == 0) {
+        step->again = true; // trimmed: the next look finds it out
         return;
     }
-    peer_send(step, peer, in->entries, in->entry_count);
+    if (in->entries[0].seq == peer->next)
+        peer_send(step, peer, in->entries, in->entry_count);
     peer_pump(step, peer);
 }
 
@@ -155,15 +148,14 @@ peer_nack(struct step *step, const struct replica_msg *msg)
         return;
     if (msg->term >
         replica->promised) { // somebody newer leads, or will: nothing more can be committed here
-        note(step, REPLICA_NOTE_WANT_META, msg->from, msg->cfg_ver);
+        note_add(step, REPLICA_NOTE_WANT_META, msg->from, msg->cfg_ver);
         replica->counters.fenced_msgs++;
         return;
     }
     if (msg->term < replica->promised || msg->prev_seq > replica->last_seq)
         return;
     if (peer->state == REPLICA_SNAPSHOT) {
-        if (msg->seq >= base_of(replica) && msg->seq <= replica->last_seq &&
-            msg->seq >= peer->match)
+        if (msg->seq >= base_of(replica) && msg->seq <= replica->last_seq)
             probe_from(step, peer, msg->seq + 1);
         return;
     }

@@ -4,6 +4,9 @@
 #include "base/assert.h"
 #include "replica/replica_int.h"
 
+// One more batch still has numbers that messages may carry.
+#define LAST_SEQ_MAX (REPLICA_NUMBER_MAX - REPLICA_ENTRIES_MAX)
+
 struct replica_peer *
 peer_find(struct replica *replica, struct replica_uuid uuid)
 {
@@ -48,14 +51,14 @@ primary_consider(struct step *step)
             member_sync(step);
         } else if (replica->stale_cfg_ver != meta->cfg_ver) {
             replica->stale_cfg_ver = meta->cfg_ver;
-            note(step, REPLICA_NOTE_NEEDS_TERM, replica->config.uuid, meta->term);
+            note_add(step, REPLICA_NOTE_NEEDS_TERM, replica->config.uuid, meta->term);
         }
         return;
     }
-    if (step->dirty || step->out->append != NULL || !persist_room(replica))
-        step->again = true;
-    else
+    if (persist_room(replica))
         primary_begin(step);
+    else
+        step->again = true;
 }
 
 // Keeps the whole log and begins the term behind it. Nothing leaves before the promise is durable: else a crash would let it
@@ -110,7 +113,7 @@ primary_end(struct step *step)
     replica->reads_lost = replica->read_count > 0;
     replica->check_seq = 0;
     replica->halted = false;
-    note(step, REPLICA_NOTE_STEPPED_DOWN, replica->config.uuid, replica->promised);
+    note_add(step, REPLICA_NOTE_STEPPED_DOWN, replica->config.uuid, replica->promised);
 }
 
 // Whether an operation may be taken at all.
@@ -119,10 +122,10 @@ admit(struct step *step)
 {
     struct replica *replica = step->replica;
     const struct replica_input *in = step->in;
-    if (replica->role == REPLICA_BACKUP || replica->role == REPLICA_IDLE)
+    if (replica->role == REPLICA_BACKUP)
         return OMEN_E_STALE_MAP;
     if (in->cfg_ver > replica->meta.cfg_ver) {
-        note(step, REPLICA_NOTE_WANT_META, replica->config.uuid, in->cfg_ver);
+        note_add(step, REPLICA_NOTE_WANT_META, replica->config.uuid, in->cfg_ver);
         return OMEN_E_BUSY;
     }
     if (in->cfg_ver < replica->meta.cfg_ver)
@@ -130,14 +133,14 @@ admit(struct step *step)
     if (replica->halted)
         return OMEN_E_READ_ONLY;
     if (replica->meta.in_sync_count < replica->meta.min_insync) {
-        note(step, REPLICA_NOTE_BELOW_MIN, replica->config.uuid, replica->meta.in_sync_count);
+        note_add(step, REPLICA_NOTE_BELOW_MIN, replica->config.uuid, replica->meta.in_sync_count);
         return OMEN_E_BUSY;
     }
     if (!replica_is_open(replica) || !replica_uuid_is_none(replica->transfer_to) ||
-        replica->waits_lost || !persist_room(replica) || step->out->append != NULL ||
+        replica->waits_lost || !persist_room(replica) ||
         replica->wait_count + in->proposal_count > REPLICA_WAITS_MAX ||
         replica->last_seq - replica->commit_seq + in->proposal_count > REPLICA_WINDOW ||
-        replica->last_seq >= REPLICA_NUMBER_MAX - REPLICA_ENTRIES_MAX)
+        replica->last_seq >= LAST_SEQ_MAX)
         return OMEN_E_BUSY;
     return dedupe_reserve(&replica->ops, in->proposal_count, replica->commit_seq);
 }
@@ -221,8 +224,7 @@ void
 primary_checksum(struct step *step)
 {
     struct replica *replica = step->replica;
-    if (!replica_is_open(replica) || !persist_room(replica) || step->out->append != NULL ||
-        replica->last_seq >= REPLICA_NUMBER_MAX)
+    if (!replica_is_open(replica) || !persist_room(replica) || replica->last_seq >= LAST_SEQ_MAX)
         return;
     step->out->entries[0] = entry_after(step, 0);
     step->out->entries[0].kind = REPLICA_ENTRY_CHECKSUM;
@@ -259,6 +261,8 @@ primary_advance(struct step *step)
         return;
     const bool was_open = replica_is_open(replica);
     commit_to(step, seq);
-    if (!was_open && replica_is_open(replica))
+    if (!was_open)
         note(step, REPLICA_NOTE_OPEN, replica->config.uuid, replica->promised);
+    if (!was_open && replica_is_open(replica))
+        note_add(step, REPLICA_NOTE_OPEN, replica->config.uuid, replica->promised);
 }

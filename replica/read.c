@@ -28,7 +28,7 @@ read_begin(struct step *step)
 {
     struct replica *replica = step->replica;
     omen_status status = OMEN_OK;
-    if (replica->role == REPLICA_BACKUP || replica->role == REPLICA_IDLE)
+    if (replica->role == REPLICA_BACKUP)
         status = OMEN_E_STALE_MAP;
     else if (!replica_is_open(replica) || replica->reads_lost || replica->halted ||
              replica->meta.in_sync_count < replica->meta.min_insync ||
@@ -90,9 +90,7 @@ ask_all(struct step *step)
     for (uint32_t i = 0; i < replica->peer_count; i++) {
         if (!primary_counts(replica, &replica->peers[i]))
             continue;
-        struct replica_msg *msg = msg_add(step, REPLICA_CONFIRM, replica->peers[i].uuid);
-        if (msg != NULL)
-            msg->round = replica->round;
+        msg_add(step, REPLICA_CONFIRM, replica->peers[i].uuid)->round = replica->round;
     }
 }
 
@@ -108,7 +106,7 @@ confirmed(const struct replica *replica)
 }
 
 void
-read_confirmed(struct step *step, const struct replica_msg *msg)
+read_confirm_ack(struct step *step, const struct replica_msg *msg)
 {
     struct replica *replica = step->replica;
     struct replica_peer *peer = peer_find(replica, msg->from);

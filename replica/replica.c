@@ -31,7 +31,7 @@ replica_fini(struct replica *replica)
 }
 
 void
-note(struct step *step, enum replica_note_kind kind, struct replica_uuid uuid, uint64_t number)
+note_add(struct step *step, enum replica_note_kind kind, struct replica_uuid uuid, uint64_t number)
 {
     if (step->out->note_count == REPLICA_NOTES_MAX) {
         step->replica->counters.notes_lost++;
@@ -44,12 +44,11 @@ struct replica_msg *
 msg_add(struct step *step, enum replica_msg_kind kind, struct replica_uuid to)
 {
     struct replica *replica = step->replica;
-    if (step->out->msg_count == REPLICA_MSGS_MAX) { // as if the network had lost it
+    struct replica_msg *msg = &step->unsent;
+    if (step->out->msg_count < REPLICA_MSGS_MAX)
+        msg = &step->out->msgs[step->out->msg_count++];
+    else
         replica->counters.dropped_msgs++;
-        step->again = true;
-        return NULL;
-    }
-    struct replica_msg *msg = &step->out->msgs[step->out->msg_count++];
     *msg = (struct replica_msg){.kind = kind,
                                 .from = replica->config.uuid,
                                 .to = to,
@@ -182,7 +181,7 @@ on_message(struct step *step)
         backup_confirm(step, msg);
         break;
     case REPLICA_CONFIRM_ACK:
-        read_confirmed(step, msg);
+        read_confirm_ack(step, msg);
         break;
     case REPLICA_SNAPSHOT_ASK:
     case REPLICA_SNAPSHOT_HEAD:

@@ -11,13 +11,17 @@ struct step {
     struct replica *replica;
     const struct replica_input *in;
     struct replica_output *out;
-    bool dirty; // something is to be made durable
-    bool again; // something did not fit: WAKE at once
+    bool dirty;                // something is to be made durable
+    bool again;                // something did not fit: WAKE at once
+    struct replica_msg unsent; // one that did not fit is written here
 };
 
 // replica.c
 void note(struct step *step, enum replica_note_kind kind, struct replica_uuid uuid,
           uint64_t number);
+// The next message to be filled in, addressed. One that does not fit goes nowhere, as if the network had lost it.
+void note_add(struct step *step, enum replica_note_kind kind, struct replica_uuid uuid,
+              uint64_t number);
 // The next message to be filled in, addressed; NULL when they do not fit.
 struct replica_msg *msg_add(struct step *step, enum replica_msg_kind kind, struct replica_uuid to);
 bool meta_in_sync(const struct replica_meta *meta, struct replica_uuid uuid);
@@ -71,7 +75,7 @@ void member_sync(struct step *step); // the peers are those of the metadata
 // read.c
 void read_begin(struct step *step);
 void read_done(struct step *step);
-void read_confirmed(struct step *step, const struct replica_msg *msg);
+void read_confirm_ack(struct step *step, const struct replica_msg *msg);
 void read_advance(struct step *step);
 void read_timers(struct step *step);
 

@@ -405,24 +405,42 @@ omen_query(omen_index_t index, const void *vector, const omen_query_options *opt
     return shard_query(shard_of(index), vector, full, &answer, &last_error);
 }
 
-omen_status
-omen_query_batch(omen_index_t index, const void *vectors, size_t count,
-                 const omen_query_options *options, uint64_t *ids, float *distances)
+typedef omen_status (*batch_fn)(struct shard *shard, const struct queries *queries,
+                                const omen_query_options *options, const struct answers *answers,
+                                struct omen_error *error);
+
+static omen_status
+query_many(batch_fn run, omen_index_t index, const struct queries *queries,
+           const omen_query_options *options, const struct answers *answers)
 {
     omen_query_options room;
     const omen_query_options *full;
     if (index == NULL)
         return refuse_null("index");
-    if (vectors == NULL && count > 0)
+    if (queries->vectors == NULL && queries->count > 0)
         return refuse_null("vectors");
-    if (ids == NULL && count > 0)
+    if (answers->ids == NULL && queries->count > 0)
         return refuse_null("ids");
     const omen_status status = fit_query(options, &room, &full);
-    if (status != OMEN_OK)
-        return status;
+    return status == OMEN_OK ? run(shard_of(index), queries, full, answers, &last_error) : status;
+}
+
+omen_status
+omen_query_batch(omen_index_t index, const void *vectors, size_t count,
+                 const omen_query_options *options, uint64_t *ids, float *distances)
+{
     const struct queries queries = {.vectors = vectors, .count = count};
     const struct answers answers = {.ids = ids, .distances = distances};
-    return shard_query_batch(shard_of(index), &queries, full, &answers, &last_error);
+    return query_many(shard_query_batch, index, &queries, options, &answers);
+}
+
+omen_status
+omen_knn_exact(omen_index_t index, const void *vectors, size_t count,
+               const omen_query_options *options, uint64_t *ids, float *distances)
+{
+    const struct queries queries = {.vectors = vectors, .count = count};
+    const struct answers answers = {.ids = ids, .distances = distances};
+    return query_many(shard_knn_exact, index, &queries, options, &answers);
 }
 
 omen_status

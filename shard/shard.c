@@ -22,7 +22,8 @@ shard_build(struct shard *shard, const omen_build_options *options, struct omen_
     struct linkers_watch watch = {0};
     if (options != NULL) {
         if (options->backend == OMEN_BACKEND_CUDA)
-            return error_set(error, OMEN_E_UNSUPPORTED, "backend cuda: this build has no GPU part");
+            return error_set(error, OMEN_E_UNSUPPORTED,
+                             "backend cuda searches batches; an index is linked by the CPU");
         if (options->backend != OMEN_BACKEND_AUTO && options->backend != OMEN_BACKEND_CPU)
             return error_set(error, OMEN_E_INVALID,
                              "backend %d: there are 0 (auto), 1 (cpu) and 2 (cuda)",

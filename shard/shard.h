@@ -82,6 +82,11 @@ OMEN_MUST_CHECK omen_status shard_query_batch(struct shard *shard, const struct 
                                               const omen_query_options *options,
                                               const struct answers *answers,
                                               struct omen_error *error);
+// shard_device.c: every row compared, on a GPU where options->backend says so, or is auto, there is one, and it is worth it.
+OMEN_MUST_CHECK omen_status shard_knn_exact(struct shard *shard, const struct queries *queries,
+                                            const omen_query_options *options,
+                                            const struct answers *answers,
+                                            struct omen_error *error);
 OMEN_MUST_CHECK omen_status shard_range(struct shard *shard, const void *vector, float radius,
                                         const omen_query_options *options, struct points **out,
                                         struct omen_error *error);

@@ -60,9 +60,10 @@ struct write_queue {
     bool led;
 };
 
-struct journal;  // shard/journal.h
-struct keeper;   // shard/keeper.h
-struct follower; // shard/shard_follow.c
+struct journal;      // shard/journal.h
+struct keeper;       // shard/keeper.h
+struct follower;     // shard/shard_follow.c
+struct shard_device; // shard/shard_device.c
 
 struct shard {
     omen_options options; // path is NULL; ef_search is `ef` below
@@ -97,6 +98,8 @@ struct shard {
     struct readers readers;
     struct filter_cache filters;
     struct tuning tuning;
+    struct lock device_lock;
+    struct shard_device *device; // under it; NULL until a search asks for a GPU
     _Atomic(struct renumbering *) renumberings[RENUMBERINGS_MAX]; // by number, modulo
 };
 
@@ -204,6 +207,9 @@ struct search {
 // Checks options and prepares everything but the filter. Outside of the gate: it may calibrate.
 OMEN_MUST_CHECK omen_status search_init(struct shard *shard, const omen_query_options *options,
                                         struct search *search, struct omen_error *error);
+// The same for what no GPU does: where one is asked for, OMEN_E_UNSUPPORTED.
+OMEN_MUST_CHECK omen_status search_init_here(struct shard *shard, const omen_query_options *options,
+                                             struct search *search, struct omen_error *error);
 // Which rows may be hits; without a filter there is nothing to do.
 OMEN_MUST_CHECK omen_status search_filter(struct visit *visit, struct search *search,
                                           struct omen_error *error);
@@ -222,6 +228,27 @@ OMEN_MUST_CHECK omen_status search_run(struct visit *visit, struct search *searc
                                        const struct search_query *query, uint32_t *found,
                                        struct omen_error *error);
 void search_report(const struct search *search, omen_query_report *report); // report may be NULL
+// Of two hits with one id the older leaves; room for places is there. Returns how many stay.
+uint32_t search_drop_older(struct visit *visit, uint32_t found);
+// The first `found` hits to the answer's k places.
+void search_answer_fill(const struct visit *visit, uint32_t found, uint32_t k,
+                        const struct answer *answer);
+// One query from its vector to its answer.
+OMEN_MUST_CHECK omen_status search_answer(struct visit *visit, struct search *search,
+                                          const void *vector, const struct answer *answer,
+                                          struct omen_error *error);
+
+// ---- searching on a GPU (shard_device.c) ----
+struct device_queries {
+    const struct queries *queries;
+    const struct answers *answers;
+    size_t stride; // bytes from query to query
+};
+// OMEN_E_UNSUPPORTED, and why, where there is none or it cannot.
+OMEN_MUST_CHECK omen_status shard_query_device(struct shard *shard,
+                                               const struct device_queries *asked,
+                                               struct search *search, struct omen_error *error);
+void shard_device_close(struct shard *shard); // nobody searches
 
 // ---- recall (shard_recall.c) ----
 void tuning_init(struct tuning *tuning);

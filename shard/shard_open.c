@@ -36,6 +36,7 @@ shard_open(const omen_options *options, struct shard **out, struct omen_error *e
     lock_init(&shard->upkeep);
     lock_init(&shard->writers);
     lock_init(&shard->queue.lock);
+    lock_init(&shard->device_lock);
     readers_init(&shard->readers);
     filter_cache_init(&shard->filters, &shard->gate);
     tuning_init(&shard->tuning);
@@ -73,6 +74,7 @@ shard_close(struct shard *shard)
         struct omen_error ignored; // the log has what the checkpoint would have had
         (void)!checkpoint(shard, &ignored);
     }
+    shard_device_close(shard);
     epoch_wait(&shard->gate); // what is retired ends before what it belongs to
     generation_close(shard->target);
     shard_follow_end(shard);
@@ -85,6 +87,7 @@ shard_close(struct shard *shard)
     for (uint32_t i = 0; i < RENUMBERINGS_MAX; i++)
         mem_free(atomic_load(&shard->renumberings[i]));
     epoch_fini(&shard->gate);
+    lock_fini(&shard->device_lock);
     lock_fini(&shard->queue.lock);
     lock_fini(&shard->writers);
     lock_fini(&shard->upkeep);

@@ -116,7 +116,7 @@ shard_range(struct shard *shard, const void *vector, float radius,
     *out = NULL;
     if (isnan(radius))
         return error_set(error, OMEN_E_INVALID, "radius is NaN");
-    omen_status status = search_init(shard, options, &search, error);
+    omen_status status = search_init_here(shard, options, &search, error);
     if (status == OMEN_OK)
         status = visit_begin(shard, &visit, error);
     if (status != OMEN_OK)

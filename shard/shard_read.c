@@ -25,7 +25,6 @@
 
 static omen_status check_query(const struct shard *shard, const omen_query_options *options,
                                struct omen_error *error);
-static uint32_t drop_older_rows(struct visit *visit, uint32_t found);
 
 // ---- what every search does ----
 
@@ -138,7 +137,7 @@ search_run(struct visit *visit, struct search *search, const struct search_query
             break; // the second time round there may be 2 k of them
         if (reader_fit_places(visit->reader, full) != OMEN_OK)
             return error_set_plain(error, OMEN_E_NO_MEMORY);
-        *found = drop_older_rows(visit, full);
+        *found = search_drop_older(visit, full);
         if (*found >= query->k || full < inner.k || inner.k > query->k || inner.k == TOPK_MAX)
             break;
         inner.k = query->k > TOPK_MAX / 2 ? TOPK_MAX : 2 * query->k;
@@ -200,14 +199,19 @@ check_query(const struct shard *shard, const omen_query_options *options, struct
     if (options->threads > THREADS_MAX)
         return error_set(error, OMEN_E_INVALID, "threads is %u; it must be at most %u",
                          options->threads, THREADS_MAX);
+    if (options->backend != OMEN_BACKEND_AUTO && options->backend != OMEN_BACKEND_CPU &&
+        options->backend != OMEN_BACKEND_CUDA)
+        return error_set(error, OMEN_E_INVALID,
+                         "backend %d: there are 0 (auto), 1 (cpu) and 2 (cuda)",
+                         (int)options->backend);
     if (options->deadline_us > UINT64_MAX / 2000)
         return error_set(error, OMEN_E_INVALID, "deadline_us is beyond any clock");
     return OMEN_OK;
 }
 
 // Of two hits with one id the larger slot is the newer row. Keeps the order of the hits.
-static uint32_t
-drop_older_rows(struct visit *visit, uint32_t found)
+uint32_t
+search_drop_older(struct visit *visit, uint32_t found)
 {
     struct reader *reader = visit->reader;
     const uint32_t mask = reader->places_room - 1;
@@ -240,8 +244,9 @@ drop_older_rows(struct visit *visit, uint32_t found)
 
 // ---- one query ----
 
-static void
-answer_fill(const struct visit *visit, uint32_t found, uint32_t k, const struct answer *answer)
+void
+search_answer_fill(const struct visit *visit, uint32_t found, uint32_t k,
+                   const struct answer *answer)
 {
     const struct hit *hits = visit->reader->hits;
     for (uint32_t i = 0; i < found; i++)
@@ -261,9 +266,9 @@ answer_fill(const struct visit *visit, uint32_t found, uint32_t k, const struct 
 }
 
 // In the gate.
-static omen_status
-answer_one(struct visit *visit, struct search *search, const void *vector,
-           const struct answer *answer, struct omen_error *error)
+omen_status
+search_answer(struct visit *visit, struct search *search, const void *vector,
+              const struct answer *answer, struct omen_error *error)
 {
     struct search_query query = {
         .k = search->k, .excluded = HNSW_NONE, .exact = search->options->exact != 0};
@@ -274,9 +279,20 @@ answer_one(struct visit *visit, struct search *search, const void *vector,
         status = search_run(visit, search, &query, &found, error);
     if (status != OMEN_OK)
         return status;
-    answer_fill(visit, found, search->k, answer);
+    search_answer_fill(visit, found, search->k, answer);
     readers_count(&visit->shard->readers, visit_hint(visit), &before, &search->work);
     return OMEN_OK;
+}
+
+omen_status
+search_init_here(struct shard *shard, const omen_query_options *options, struct search *search,
+                 struct omen_error *error)
+{
+    if (options->backend == OMEN_BACKEND_CUDA)
+        return error_set(
+            error, OMEN_E_UNSUPPORTED,
+            "backend cuda is for batches of queries (omen_query_batch, omen_knn_exact)");
+    return search_init(shard, options, search, error);
 }
 
 omen_status
@@ -285,7 +301,7 @@ shard_query(struct shard *shard, const void *vector, const omen_query_options *o
 {
     struct search search;
     struct visit visit;
-    omen_status status = search_init(shard, options, &search, error);
+    omen_status status = search_init_here(shard, options, &search, error);
     if (status == OMEN_OK)
         status = visit_begin(shard, &visit, error);
     if (status != OMEN_OK)
@@ -293,7 +309,7 @@ shard_query(struct shard *shard, const void *vector, const omen_query_options *o
     const bool filtered = search.view.key.form != FILTER_FORM_NONE;
     status = search_filter(&visit, &search, error);
     if (status == OMEN_OK)
-        status = answer_one(&visit, &search, vector, answer, error);
+        status = search_answer(&visit, &search, vector, answer, error);
     visit_leave(&visit);
     if (status == OMEN_OK && filtered)
         filter_view_keep(&visit, &search.view);
@@ -339,8 +355,8 @@ batch_chunk(struct batch_search *batch, size_t first, size_t end, struct search 
         };
         *at = i;
         status =
-            answer_one(&visit, search, (const char *)batch->queries->vectors + i * batch->stride,
-                       &answer, error);
+            search_answer(&visit, search, (const char *)batch->queries->vectors + i * batch->stride,
+                          &answer, error);
     }
     visit_leave(&visit);
     if (status == OMEN_OK && filtered)
@@ -401,12 +417,17 @@ shard_query_batch(struct shard *shard, const struct queries *queries,
     if (queries->count > (size_t)UINT32_MAX * CHUNK_QUERIES)
         return error_set(error, OMEN_E_INVALID, "count is %zu; a batch has at most %zu queries",
                          queries->count, (size_t)UINT32_MAX * CHUNK_QUERIES);
+    const size_t stride = options->stride != 0 ? options->stride : row_bytes;
+    if (options->backend == OMEN_BACKEND_CUDA) {
+        const struct device_queries asked = {queries, answers, stride};
+        return shard_query_device(shard, &asked, &search, error);
+    }
     struct batch_search batch = {
         .shard = shard,
         .queries = queries,
         .answers = answers,
         .search = &search,
-        .stride = options->stride != 0 ? options->stride : row_bytes,
+        .stride = stride,
         .sum = search,
         .first_failure = SIZE_MAX,
         .error = error,

@@ -293,7 +293,7 @@ shard_measure_recall(struct shard *shard, uint32_t samples, const omen_query_opt
         return error_set(error, OMEN_E_INVALID, "samples is %u; it must be 1..%u", samples,
                          SAMPLES_MAX);
     struct sampling sampling = {0};
-    omen_status status = search_init(shard, options, &sampling.search, error);
+    omen_status status = search_init_here(shard, options, &sampling.search, error);
     if (status != OMEN_OK)
         return status;
     sampling.exact = sampling.search;

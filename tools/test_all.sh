@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 jobs=${JOBS:-$(nproc)}
 
-builds=()
+builds=(testing)
 if command -v clang-14 >/dev/null; then
     builds+=(asan tsan fuzz)
 else
@@ -24,6 +24,15 @@ for build in "${builds[@]}"; do
     [ -e "build/$build/build.ninja" ] || cmake --preset "$build" >/dev/null
     cmake --build --preset "$build" --parallel "$jobs" -- --quiet
 done
+
+# The GPU's plugin is only compiled, which takes no GPU: its toolkit comes from PyPI and is unpacked in build/cuda.
+if [ -x build/cuda/nvidia/cu13/bin/nvcc ] || tools/get-cuda.sh build/cuda >/dev/null; then
+    echo "== building gpu"
+    [ -e build/plugin/build.ninja ] || cmake --preset gpu >/dev/null
+    cmake --build --preset gpu --parallel "$jobs" -- --quiet
+else
+    echo "no CUDA toolkit could be had: left out is compiling the GPU's plugin" >&2
+fi
 
 # ctest reads build/ci, which leads it into every build's tests.
 mkdir -p build/ci

@@ -130,8 +130,10 @@ fail_anywhere(uint64_t seed, omen_durability durability)
     const uint32_t share = (uint32_t)(count / (IMAGES * faults_more())) + 1;
     for (size_t at = 0; at <= count; at++) {
         const bool edge = (at < count && disk_is_sync(at)) || (at > 0 && disk_is_sync(at - 1));
-        if (prng_below(&prng, edge ? share : 4 * share) == 0)
-            check_image(at, (enum disk_keeps)prng_below(&prng, 4), prng_next(&prng));
+        if (prng_below(&prng, edge ? share : 4 * share) != 0)
+            continue;
+        const enum disk_keeps keeps = (enum disk_keeps)prng_below(&prng, 4);
+        check_image(at, keeps, prng_next(&prng));
     }
     printf("seed %d: %llu images of %zu operations\n", (int)seed, (unsigned long long)opened,
            count);

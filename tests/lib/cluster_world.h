@@ -177,7 +177,7 @@ world_shard(struct world *world, uint8_t nodes, uint8_t replication)
 static inline struct cluster_uuid
 world_replica(const struct world *world, uint64_t shard, uint32_t node)
 {
-    const struct replica *replica = shard_replica_on(map_shard(&world->map, shard), node);
+    const struct map_replica *replica = shard_replica_on(map_shard(&world->map, shard), node);
     ck_assert_ptr_nonnull(replica);
     return replica->uuid;
 }
@@ -187,7 +187,7 @@ world_replica(const struct world *world, uint64_t shard, uint32_t node)
 static inline bool
 world_primary_works(const struct world *world, const struct shard *shard)
 {
-    const struct replica *primary = shard_replica(shard, shard->primary);
+    const struct map_replica *primary = shard_replica(shard, shard->primary);
     return primary != NULL && world->alive[primary->node] &&
            map_node(&world->map, primary->node)->boot == shard->primary_boot;
 }
@@ -197,8 +197,8 @@ static inline bool
 world_obey_one(struct world *world, const struct shard *shard)
 {
     for (uint32_t i = 0; i < shard->replica_count; i++) {
-        const struct replica *replica = &shard->replicas[i];
-        if (replica->role == REPLICA_PENDING && world->alive[replica->node])
+        const struct map_replica *replica = &shard->replicas[i];
+        if (replica->role == MAP_REPLICA_PENDING && world->alive[replica->node])
             return world_step(world, shard->id,
                               (struct shard_step){.kind = STEP_BORN,
                                                   .node = replica->node,
@@ -209,12 +209,12 @@ world_obey_one(struct world *world, const struct shard *shard)
     if (leader->status == SHARD_RETIRED || !world_primary_works(world, leader))
         return false;
     for (uint32_t i = 0; i < shard->replica_count; i++) {
-        const struct replica *replica = &shard->replicas[i];
-        if (replica->role == REPLICA_LEARNER && world->alive[replica->node])
+        const struct map_replica *replica = &shard->replicas[i];
+        if (replica->role == MAP_REPLICA_LEARNER && world->alive[replica->node])
             return world_step(world, shard->id,
                               (struct shard_step){.kind = STEP_ADD, .replica = replica->uuid}) ==
                    OMEN_OK;
-        if (replica->role == REPLICA_IN_SYNC && !world->alive[replica->node] &&
+        if (replica->role == MAP_REPLICA_IN_SYNC && !world->alive[replica->node] &&
             world_step(world, shard->id,
                        (struct shard_step){.kind = STEP_REMOVE, .replica = replica->uuid}) ==
                 OMEN_OK)
@@ -237,9 +237,10 @@ world_cut(struct world *world, const struct shard *shard)
     for (uint32_t i = 0; i < 2; i++) {
         children[i] = map_shard(&world->map, shard->children[i]);
         for (uint32_t r = 0; r < shard->replica_count; r++) {
-            const struct replica *there = shard_replica_on(children[i], shard->replicas[r].node);
-            if (shard->replicas[r].role == REPLICA_IN_SYNC &&
-                (there == NULL || there->role != REPLICA_IN_SYNC))
+            const struct map_replica *there =
+                shard_replica_on(children[i], shard->replicas[r].node);
+            if (shard->replicas[r].role == MAP_REPLICA_IN_SYNC &&
+                (there == NULL || there->role != MAP_REPLICA_IN_SYNC))
                 return false;
         }
     }
@@ -271,7 +272,7 @@ world_safe(const struct world *world, const struct shard *shard)
     uint32_t count = 0;
     for (uint32_t i = 0; i < shard->replica_count; i++)
         count +=
-            shard->replicas[i].role == REPLICA_IN_SYNC && world->alive[shard->replicas[i].node];
+            shard->replicas[i].role == MAP_REPLICA_IN_SYNC && world->alive[shard->replicas[i].node];
     return count;
 }
 
@@ -285,9 +286,9 @@ world_expect_safe(const struct world *world, const struct command *command)
         const struct shard *shard = map_shard(&world->map, step->shard);
         if (step->kind != STEP_DROP || shard == NULL || shard->term == 0)
             continue;
-        const struct replica *replica = shard_replica_on(shard, step->node);
+        const struct map_replica *replica = shard_replica_on(shard, step->node);
         const bool counts =
-            replica != NULL && replica->role == REPLICA_IN_SYNC && world->alive[step->node];
+            replica != NULL && replica->role == MAP_REPLICA_IN_SYNC && world->alive[step->node];
         const uint32_t replication = map_collection(&world->map, shard->collection)->replication;
         ck_assert_msg(!counts || world_safe(world, shard) > replication,
                       "shard %llu drops a copy that it needs", (unsigned long long)shard->id);

@@ -43,6 +43,9 @@ lease_run(uint64_t seed, const struct lease_config *config, struct lease_world *
     prng_init(&world->prng, seed);
     lease_init(&world->leaders[0], config);
     lease_init(&world->leaders[1], config);
+    for (uint32_t at = 0; at < 2; at++)
+        lease_world_step(world, at,
+                         (struct lease_input){.kind = LEASE_IN_NODE, .node = 1, .boot = 1});
     lease_world_step(world, 0, (struct lease_input){.kind = LEASE_IN_LEAD});
     for (uint32_t i = 0; i < 5000 && world->broken == NULL; i++) {
         const uint32_t at = prng_below(&world->prng, 2);

@@ -52,10 +52,11 @@ world_open(struct world *world, uint64_t seed, const char *path)
 static inline struct model_filter
 world_draw_filter(struct world *world, char *text, size_t capacity)
 {
-    const struct model_filter filter = {
-        .low = prng_below(&world->prng, 2) == 0 ? 0 : 1 + prng_below(&world->prng, 99),
-        .city = prng_below(&world->prng, 2) == 0 ? NULL : model_cities[prng_below(&world->prng, 4)],
-    };
+    struct model_filter filter = {0};
+    if (prng_below(&world->prng, 2) != 0)
+        filter.low = 1 + prng_below(&world->prng, 99);
+    if (prng_below(&world->prng, 2) != 0)
+        filter.city = model_cities[prng_below(&world->prng, 4)];
     if (filter.low > 0 && filter.city != NULL)
         (void)snprintf(text, capacity, "age >= %u and city == '%s'", filter.low, filter.city);
     else if (filter.low > 0)

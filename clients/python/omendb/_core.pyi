@@ -137,6 +137,7 @@ class Index:
         target_recall: float | None = None,
         exact: bool = False,
         threads: int = 0,
+        backend: Literal["auto", "cpu", "cuda"] = "auto",
     ) -> Any: ...
     def range_search(
         self,
@@ -174,6 +175,14 @@ class Index:
     ) -> Any: ...
     def knn_query(
         self, data: _Vectors, k: int = 1, num_threads: int = -1, filter: _Filter | None = None
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]: ...
+    def knn_exact(
+        self,
+        q: _Vectors,
+        k: int = 10,
+        filter: _Filter | None = None,
+        threads: int = 0,
+        backend: Literal["auto", "cpu", "cuda"] = "auto",
     ) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]: ...
     def close(self) -> None: ...
     def __len__(self) -> int: ...

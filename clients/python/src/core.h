@@ -213,11 +213,12 @@ typedef PyObject *index_method(PyObject *self, PyObject *const *args, Py_ssize_t
 // ---- index_write.c ----
 index_method index_add, index_upsert, index_set_payloads, index_delete, index_add_items;
 // ---- index_read.c ----
-index_method index_search, index_range_search, index_knn_query;
+index_method index_search, index_range_search, index_knn_query, index_knn_exact;
 // ---- index_points.c ----
 index_method index_get, index_scroll, index_count;
 int index_contains(PyObject *self, PyObject *id);
 // ---- index_upkeep.c ----
+int arg_backend(PyObject *argument, omen_backend *out); // "auto", "cpu" or "cuda"; -1: raised
 index_method index_index_field, index_build, index_recall, index_copy, index_set_ef;
 PyObject *index_flush(PyObject *self, PyObject *unused);
 PyObject *index_compact(PyObject *self, PyObject *unused);

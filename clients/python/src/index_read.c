@@ -1,4 +1,4 @@
-// clients/python/src/index_read.c -- search, range_search, knn_query.
+// clients/python/src/index_read.c -- search, range_search, knn_query, knn_exact.
 //
 // Shape: shell. One query's path is short on purpose: no tuple, no dict, no numpy, one allocation
 // for the answer.
@@ -13,7 +13,7 @@ struct query {
     omen_query_report report;
 };
 
-enum { ARG_Q, ARG_K, ARG_FILTER, ARG_EF, ARG_TARGET_RECALL, ARG_EXACT, ARG_THREADS };
+enum { ARG_Q, ARG_K, ARG_FILTER, ARG_EF, ARG_TARGET_RECALL, ARG_EXACT, ARG_THREADS, ARG_BACKEND };
 
 static int
 read_options(struct query *query, PyObject *const *given)
@@ -22,7 +22,8 @@ read_options(struct query *query, PyObject *const *given)
     if (arg_k(given[ARG_K], &options->k) < 0 || arg_u32(given[ARG_EF], "ef", 1, &options->ef) < 0 ||
         arg_double(given[ARG_TARGET_RECALL], "target_recall", &options->target_recall) < 0 ||
         arg_bool(given[ARG_EXACT], &options->exact) < 0 ||
-        arg_u32(given[ARG_THREADS], "threads", 0, &options->threads) < 0)
+        arg_u32(given[ARG_THREADS], "threads", 0, &options->threads) < 0 ||
+        arg_backend(given[ARG_BACKEND], &options->backend) < 0)
         return -1;
     return 0;
 }
@@ -127,8 +128,11 @@ warn(uint32_t warnings)
     return result;
 }
 
+typedef omen_status (*batch_fn)(omen_index_t index, const void *vectors, size_t count,
+                                const omen_query_options *options, uint64_t *ids, float *distances);
+
 static PyObject *
-search_many(struct index *self, struct query *query)
+search_many(struct index *self, struct query *query, batch_fn run)
 {
     const struct block_shape shape = {
         'q', 2, {(Py_ssize_t)query->rows.count, (Py_ssize_t)query->options.k}};
@@ -144,8 +148,8 @@ search_many(struct index *self, struct query *query)
     omen_status status = OMEN_OK;
     Py_BEGIN_ALLOW_THREADS
     if (query->rows.count > 0)
-        status = omen_query_batch(handle, query->rows.data, query->rows.count, &query->options,
-                                  ids->data, distances->data);
+        status = run(handle, query->rows.data, query->rows.count, &query->options, ids->data,
+                     distances->data);
     Py_END_ALLOW_THREADS
     if (status != OMEN_OK)
         raise_status(status);
@@ -164,13 +168,18 @@ PyObject *
 index_search(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names)
 {
     static struct args_spec spec = {
-        "search", {"q", "k", "filter", "ef", "target_recall", "exact", "threads"}, 1, 7, {NULL}};
+        "search",
+        {"q", "k", "filter", "ef", "target_recall", "exact", "threads", "backend"},
+        1,
+        8,
+        {NULL}};
     PyObject *given[ARGS_MAX];
     struct query query;
     struct index *self = (struct index *)object;
     if (args_parse(&spec, args, count, names, given) < 0 || query_open(&query, self, given) < 0)
         return NULL;
-    PyObject *result = query.rows.single ? search_one(self, &query) : search_many(self, &query);
+    PyObject *result =
+        query.rows.single ? search_one(self, &query) : search_many(self, &query, omen_query_batch);
     query_close(&query);
     return result;
 }
@@ -196,7 +205,30 @@ index_knn_query(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObj
     if (threads > 0)
         query.options.threads = threads > (long)K_MAX ? K_MAX : (uint32_t)threads;
     if (threads != -1 || PyErr_Occurred() == NULL)
-        result = search_many(self, &query);
+        result = search_many(self, &query, omen_query_batch);
+    query_close(&query);
+    return result;
+}
+
+// Two arrays, of one vector too.
+PyObject *
+index_knn_exact(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names)
+{
+    static struct args_spec spec = {
+        "knn_exact", {"q", "k", "filter", "threads", "backend"}, 1, 5, {NULL}};
+    PyObject *given[ARGS_MAX];
+    if (args_parse(&spec, args, count, names, given) < 0)
+        return NULL;
+    PyObject *wanted[ARGS_MAX] = {[ARG_Q] = given[0],
+                                  [ARG_K] = given[1],
+                                  [ARG_FILTER] = given[2],
+                                  [ARG_THREADS] = given[3],
+                                  [ARG_BACKEND] = given[4]};
+    struct query query;
+    struct index *self = (struct index *)object;
+    if (query_open(&query, self, wanted) < 0)
+        return NULL;
+    PyObject *result = search_many(self, &query, omen_knn_exact);
     query_close(&query);
     return result;
 }

@@ -184,8 +184,8 @@ report_progress(void *context, uint64_t linked, uint64_t total)
     return stop ? 1 : 0;
 }
 
-static int
-read_backend(PyObject *argument, omen_backend *out)
+int
+arg_backend(PyObject *argument, omen_backend *out)
 {
     static const char *const names[] = {"auto", "cpu", "cuda"};
     if (!arg_given(argument))
@@ -209,7 +209,7 @@ index_build(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject 
     struct index *self = (struct index *)object;
     omen_build_options options = OMEN_BUILD_OPTIONS_INIT;
     if (args_parse(&spec, args, count, names, given) < 0 ||
-        read_backend(given[0], &options.backend) < 0)
+        arg_backend(given[0], &options.backend) < 0)
         return NULL;
     struct progress progress = {.function = arg_given(given[1]) ? given[1] : NULL};
     if (progress.function != NULL && !PyCallable_Check(progress.function)) {

@@ -55,7 +55,7 @@ static PyMethodDef index_methods[] = {
      "count($self, /, filter=None)\n--\n\nHow many points there are, or how many match a filter."},
     {"search", FAST(index_search),
      "search($self, /, q, k=10, filter=None, ef=None, target_recall=None, exact=False, "
-     "threads=0)\n--\n\n"
+     "threads=0, backend='auto')\n--\n\n"
      "The k nearest points.\n\n"
      "q: one vector gives Hits; rows of them give (ids, distances), two arrays of shape (n, k), "
      "filled with\n"
@@ -63,7 +63,8 @@ static PyMethodDef index_methods[] = {
      "parallel.\n"
      "filter: 'age >= 30 and city in [\"Oslo\"]', {'age': {'gte': 30}}, or F.age >= 30.\n"
      "ef: how far to look; target_recall: look as far as this recall needs; exact: look at "
-     "everything.\n\n"
+     "everything.\n"
+     "backend: 'cuda' has a GPU search rows of queries in a copy of the index.\n\n"
      "Distances: l2 is squared, ip is 1 - <q, x>, cosine is 1 - cos; smaller is nearer."},
     {"range_search", FAST(index_range_search),
      "range_search($self, /, q, radius, filter=None, ef=None, target_recall=None, "
@@ -115,6 +116,11 @@ static PyMethodDef index_methods[] = {
     {"knn_query", FAST(index_knn_query),
      "knn_query($self, /, data, k=1, num_threads=-1, filter=None)\n--\n\n"
      "search() under hnswlib's name: always two arrays, (labels, distances)."},
+    {"knn_exact", FAST(index_knn_exact),
+     "knn_exact($self, /, q, k=10, filter=None, threads=0, backend='auto')\n--\n\n"
+     "The exact nearest, by comparing every point: (ids, distances), two arrays. With backend "
+     "'auto' a GPU does it\n"
+     "where there is one and the work is large enough; 'cuda' wants one, 'cpu' none."},
     {"close", index_close, METH_NOARGS,
      "close($self, /)\n--\n\nFrees the index, or closes its file. Calls that run in other threads "
      "end first; later ones raise\n"

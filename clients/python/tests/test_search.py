@@ -132,7 +132,7 @@ def test_bad_options_have_their_own_error(index, vectors, arguments, error):
 
 def test_arguments_are_counted():
     with Index(dimension=2) as index:
-        for call in (lambda: index.search(), lambda: index.search(*range(8)), lambda: index.search([1, 2], q=[1, 2])):
+        for call in (lambda: index.search(), lambda: index.search(*range(9)), lambda: index.search([1, 2], q=[1, 2])):
             with pytest.raises(TypeError, match="search"):
                 call()
 
@@ -213,3 +213,31 @@ def test_one_search_needs_no_numpy():
         "assert 'numpy' not in sys.modules; h.ids; assert 'numpy' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_search_that_wants_a_gpu_says_why_there_is_none(monkeypatch):
+    monkeypatch.setenv("OMEN_GPU_PLUGIN", "/nowhere/omendb_gpu.so")
+    rng = np.random.default_rng(8)
+    with Index(dimension=64) as index:
+        index.add(rng.standard_normal((2000, 64), dtype=np.float32))
+        queries = rng.standard_normal((20, 64), dtype=np.float32)
+        with pytest.raises(errors.UnsupportedError, match="no GPU"):
+            index.search(queries, backend="cuda")
+        with pytest.raises(errors.UnsupportedError, match="no GPU"):
+            index.knn_exact(queries, backend="cuda")
+        with pytest.raises(errors.InvalidError, match="backend is 'tpu'"):
+            index.search(queries, backend="tpu")
+
+
+def test_exact_neighbours_are_those_of_an_exact_search():
+    rng = np.random.default_rng(9)
+    with Index(dimension=48) as index:
+        index.add(rng.standard_normal((1500, 48), dtype=np.float32))
+        queries = rng.standard_normal((20, 48), dtype=np.float32)
+        ids, distances = index.knn_exact(queries, k=7)
+        expected_ids, expected_distances = index.search(queries, k=7, exact=True)
+        assert (ids == expected_ids).all()
+        assert (distances == expected_distances).all()
+        single = index.knn_exact(queries[0], k=7, backend="cpu")
+        assert single[0].shape == (1, 7)
+        assert (single[0] == ids[:1]).all()

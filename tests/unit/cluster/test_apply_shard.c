@@ -141,7 +141,7 @@ START_TEST(a_copy_of_an_open_shard_is_a_learner_until_the_primary_adds_it)
                                 (struct shard_step){
                                     .kind = STEP_BORN, .node = 3, .replica = world_uuid(&world)}),
                      OMEN_OK);
-    ck_assert_uint_eq(shard_replica_on(row(), 3)->role, REPLICA_LEARNER);
+    ck_assert_uint_eq(shard_replica_on(row(), 3)->role, MAP_REPLICA_LEARNER);
     ck_assert_int_eq(world_step(&world, shard,
                                 (struct shard_step){
                                     .kind = STEP_BORN, .node = 3, .replica = world_uuid(&world)}),
@@ -159,7 +159,7 @@ START_TEST(nobody_is_removed_below_min_insync)
 {
     begin(3, 3, 3); // min_insync 2
     ck_assert_int_eq(on_replica(STEP_REMOVE, 3), OMEN_OK);
-    ck_assert_uint_eq(shard_replica_on(row(), 3)->role, REPLICA_LEARNER);
+    ck_assert_uint_eq(shard_replica_on(row(), 3)->role, MAP_REPLICA_LEARNER);
     ck_assert_int_eq(on_replica(STEP_REMOVE, 2), OMEN_E_CONFLICT);
     ck_assert_int_eq(on_node(STEP_DROP, 2), OMEN_E_CONFLICT);
     ck_assert_int_eq(on_node(STEP_DROP, 3), OMEN_OK);
@@ -190,10 +190,10 @@ START_TEST(a_promotion_begins_a_term_and_drops_the_old_primary_where_the_rest_is
     begin(3, 3, 3);
     ck_assert_int_eq(on_replica(STEP_PROMOTE, 2), OMEN_OK);
     ck_assert_uint_eq(row()->term, 2);
-    ck_assert_uint_eq(shard_replica_on(row(), 1)->role, REPLICA_LEARNER);
+    ck_assert_uint_eq(shard_replica_on(row(), 1)->role, MAP_REPLICA_LEARNER);
     ck_assert_int_eq(on_replica(STEP_PROMOTE, 3), OMEN_OK); // 2 of 2 in sync: it stays
     ck_assert_uint_eq(row()->term, 3);
-    ck_assert_uint_eq(shard_replica_on(row(), 2)->role, REPLICA_IN_SYNC);
+    ck_assert_uint_eq(shard_replica_on(row(), 2)->role, MAP_REPLICA_IN_SYNC);
     world_fini(&world);
 }
 END_TEST
@@ -258,7 +258,7 @@ START_TEST(a_move_marks_the_old_copy_and_can_be_taken_back)
     step.from = 2;
     ck_assert_int_eq(world_step(&world, shard, step), OMEN_OK);
     ck_assert_uint_eq(shard_replica_on(row(), 2)->leaving, 1);
-    ck_assert_uint_eq(shard_replica_on(row(), 3)->role, REPLICA_PENDING);
+    ck_assert_uint_eq(shard_replica_on(row(), 3)->role, MAP_REPLICA_PENDING);
     ck_assert_int_eq(on_node(STEP_DROP, 3), OMEN_OK);
     ck_assert_int_eq(on_node(STEP_KEEP, 2), OMEN_OK);
     ck_assert_int_eq(on_node(STEP_KEEP, 2), OMEN_E_CONFLICT);

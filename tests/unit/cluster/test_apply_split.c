@@ -41,7 +41,7 @@ fill_child(uint32_t i, uint32_t node)
             &world, id,
             (struct shard_step){.kind = STEP_BORN, .node = node, .replica = world_uuid(&world)}),
         OMEN_OK);
-    ck_assert_uint_eq(shard_replica_on(child(i), node)->role, REPLICA_LEARNER);
+    ck_assert_uint_eq(shard_replica_on(child(i), node)->role, MAP_REPLICA_LEARNER);
     ck_assert_int_eq(world_step(&world, id,
                                 (struct shard_step){.kind = STEP_ADD,
                                                     .replica = world_replica(&world, id, node)}),

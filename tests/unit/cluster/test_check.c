@@ -84,7 +84,7 @@ begin(void)
     X(map->shards[0].last = 0; map->shards[0].first = 1, "a shard's range is empty")               \
     X(map->shards[0].replicas[0].role = 0, "no such role of a replica")                            \
     X(map->shards[0].replicas[0].leaving = 2, "no such role of a replica")                         \
-    X(map->shards[0].replicas[0].role = REPLICA_PENDING,                                           \
+    X(map->shards[0].replicas[0].role = MAP_REPLICA_PENDING,                                       \
       "a replica without a name is not pending, or one with a name is")                            \
     X(map->shards[0].replicas[0].node = 77, "a replica is on a node that is gone")                 \
     X(map->nodes[0].state = NODE_GONE, "a replica is on a node that is gone")                      \
@@ -98,7 +98,7 @@ begin(void)
     X(map->shards[2].term = 1, "a shard has a term before it opens, or none after")                \
     X(map->shards[0].primary.low++, "the primary is not in sync")                                  \
     X(map->shards[2].primary.low++, "the primary is not in sync")                                  \
-    X(map->shards[1].replicas[0].role = REPLICA_LEARNER;                                           \
+    X(map->shards[1].replicas[0].role = MAP_REPLICA_LEARNER;                                       \
       map->shards[1].primary.low = 0, "no copy of a shard is in sync")                             \
     X(map->shards[0].wanted = map->shards[0].primary, "the wanted primary is not in sync")         \
     X(map->shards[0].wanted.low = 9, "the wanted primary is not in sync")                          \

@@ -20,7 +20,7 @@ tally_of(uint32_t node)
     struct tally tally = {0};
     for (uint32_t i = 0; i < world.map.shard_count; i++) {
         const struct shard *shard = &world.map.shards[i];
-        const struct replica *replica = shard_replica_on(shard, node);
+        const struct map_replica *replica = shard_replica_on(shard, node);
         tally.copies += replica != NULL;
         tally.primaries += replica != NULL && uuid_equal(replica->uuid, shard->primary);
     }
@@ -828,7 +828,7 @@ START_TEST(a_child_loses_the_copy_whose_source_is_gone)
     ck_assert(world_rebalance(&world, NULL)); // copies of the children
     ck_assert_uint_eq(world.output.notes[REBALANCE_ASSIGNED], 4);
     const struct shard *shard = map_shard(&world.map, parent);
-    const struct replica *second =
+    const struct map_replica *second =
         &shard->replicas[uuid_equal(shard->replicas[0].uuid, shard->primary)];
     world_step(&world, parent, (struct shard_step){.kind = STEP_REMOVE, .replica = second->uuid});
     ck_assert(world_rebalance(&world, NULL));
@@ -844,7 +844,7 @@ START_TEST(a_wish_for_a_primary_that_died_is_taken_back)
 {
     begin(3, 1, 1, 3);
     const struct shard *shard = &world.map.shards[0];
-    const struct replica *other =
+    const struct map_replica *other =
         &shard->replicas[uuid_equal(shard->replicas[0].uuid, shard->primary)];
     const uint32_t node = other->node;
     world_step(&world, shard->id, (struct shard_step){.kind = STEP_PREFER, .replica = other->uuid});

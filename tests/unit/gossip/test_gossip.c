@@ -356,7 +356,9 @@ odd_message(struct prng *prng, struct gossip_msg *msg, const struct gossip *goss
     msg->flags = (uint8_t)prng_below(prng, 2);
     msg->cluster = gossip->cluster;
     msg->from = odd_id(prng);
-    msg->from_boot = odd_number(prng) / (1 + prng_below(prng, 2) * 1000);
+    msg->from_boot = odd_number(prng);
+    if (prng_below(prng, 2) != 0)
+        msg->from_boot /= 1001;
     msg->from_address = world_address(prng_below(prng, 8));
     msg->target = odd_id(prng);
     msg->target_boot = odd_number(prng);

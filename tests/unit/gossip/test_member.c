@@ -19,7 +19,7 @@ START_TEST(members_come_and_go_as_in_a_plain_list)
     for (int i = 0; i < 3000; i++) {
         const uint32_t number = prng_below(&prng, 60);
         const struct gossip_claim claim = alone_claim(number, GOSSIP_ALIVE, 1, 0);
-        const uint32_t slot = member_find(g, claim.subject);
+        const uint32_t slot = member_slot(g, claim.subject);
         CLAIM((slot != SLOT_NONE) == there[number], "%u", number);
         if (there[number]) {
             member_drop(g, &alone->out, slot);
@@ -147,14 +147,14 @@ START_TEST(everybody_wanted_is_picked_and_nobody_else)
     struct gossip *g = &alone->gossip;
     alone_meet(alone, 30);
     alone_news(alone, 1, alone_claim(30, GOSSIP_DEAD, 1, 0));
-    const uint32_t one = member_find(g, alone_id(1)), dead = member_find(g, alone_id(30));
+    const uint32_t one = member_slot(g, alone_id(1)), dead = member_slot(g, alone_id(30));
     uint32_t times[64] = {0};
     for (int i = 0; i < 3000; i++)
         times[member_pick(g, WANT_LIVING, &one, 1)]++;
     ck_assert_uint_eq(times[one], 0);
     ck_assert_uint_eq(times[dead], 0);
     for (uint32_t number = 2; number < 30; number++)
-        ck_assert_uint_gt(times[member_find(g, alone_id(number))], 40);
+        ck_assert_uint_gt(times[member_slot(g, alone_id(number))], 40);
     for (int i = 0; i < 50; i++)
         ck_assert_uint_eq(member_pick(g, WANT_LOST, NULL, 0), dead);
     ck_assert_uint_eq(member_pick(g, WANT_LOST, &dead, 1), SLOT_NONE);

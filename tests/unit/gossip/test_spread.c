@@ -159,7 +159,7 @@ START_TEST(suspectors_take_turns_so_that_all_become_known)
         claim.by = alone_id(by);
         alone_news(alone, by, claim);
     }
-    const uint32_t slot = member_find(&alone->gossip, alone_id(1));
+    const uint32_t slot = member_slot(&alone->gossip, alone_id(1));
     bool named[5] = {0};
     for (int i = 0; i < 3; i++) {
         struct gossip_claim claim;

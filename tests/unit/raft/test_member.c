@@ -155,13 +155,12 @@ START_TEST(random_changes_leave_a_valid_configuration_and_one_voter_apart)
     prng_init(&prng, (uint64_t)_i);
     struct raft_group group = {0};
     for (int round = 0; round < 300; round++) {
-        struct raft_change change = {
-            .transition = (enum raft_transition)prng_below(&prng, 3),
-            .count = prng_below(&prng, 4),
-        };
-        for (uint32_t i = 0; i < change.count; i++)
-            change.items[i] = (struct raft_change_item){(enum raft_change_kind)prng_below(&prng, 4),
-                                                        prng_below(&prng, 6)};
+        struct raft_change change = {.transition = (enum raft_transition)prng_below(&prng, 3)};
+        change.count = prng_below(&prng, 4);
+        for (uint32_t i = 0; i < change.count; i++) {
+            const enum raft_change_kind kind = (enum raft_change_kind)prng_below(&prng, 4);
+            change.items[i] = (struct raft_change_item){kind, prng_below(&prng, 6)};
+        }
         const struct raft_group before = group;
         const enum member_status status = member_change(&group, &change, &group);
         if (status != MEMBER_OK)

@@ -34,41 +34,40 @@ make_odd(struct odd_message *odd, struct prng *prng, uint64_t term)
     static const uint8_t bytes[64] = {1, 2, 3};
     const uint32_t chunk = prng_below(prng, 8);
     odd->group = (struct raft_group){.count = prng_below(prng, 4)};
-    for (uint32_t i = 0; i < odd->group.count; i++)
-        odd->group.members[i] =
-            (struct raft_member){odd_number(prng), (uint8_t)prng_below(prng, 17)};
-    odd->msg = (struct raft_msg){
-        .kind = (enum raft_msg_kind)prng_below(prng, RAFT_MSG_KINDS + 2),
-        .from = prng_below(prng, 8) == 0 ? odd_number(prng) : 2 + prng_below(prng, 2),
-        .to = prng_below(prng, 16) == 0 ? odd_number(prng) : 1,
-        .term = prng_below(prng, 3) == 0 ? odd_number(prng) : term,
-        .position = odd_number(prng),
-        .log_term = odd_number(prng),
-        .commit = odd_number(prng),
-        .hint = odd_number(prng),
-        .context = odd_number(prng),
-        .reject = prng_below(prng, 2) == 0,
-        .transfer = prng_below(prng, 2) == 0,
-        .entries = prng_below(prng, 8) == 0 ? NULL : odd->entries,
-        .entry_count = prng_below(prng, 5),
-        .offset = odd_number(prng),
-        .total_bytes = odd_number(prng),
-        .chunk = bytes,
-        .chunk_bytes = chunk,
-        .chunk_hash = prng_below(prng, 8) == 0 ? 0 : hash_bytes(bytes, chunk),
-        .group = prng_below(prng, 8) == 0 ? NULL : &odd->group,
-    };
-    if (odd->msg.term >= RAFT_NUMBER_MAX / 2 && prng_below(prng, 8) > 0)
-        odd->msg.term = term + 1; // else it would be the last term soon
+    for (uint32_t i = 0; i < odd->group.count; i++) {
+        odd->group.members[i].id = odd_number(prng);
+        odd->group.members[i].roles = (uint8_t)prng_below(prng, 17);
+    }
+    struct raft_msg *msg = &odd->msg;
+    *msg = (struct raft_msg){.chunk = bytes, .chunk_bytes = chunk};
+    msg->kind = (enum raft_msg_kind)prng_below(prng, RAFT_MSG_KINDS + 2);
+    msg->from = prng_below(prng, 8) == 0 ? odd_number(prng) : 2 + prng_below(prng, 2);
+    msg->to = prng_below(prng, 16) == 0 ? odd_number(prng) : 1;
+    msg->term = prng_below(prng, 3) == 0 ? odd_number(prng) : term;
+    msg->position = odd_number(prng);
+    msg->log_term = odd_number(prng);
+    msg->commit = odd_number(prng);
+    msg->hint = odd_number(prng);
+    msg->context = odd_number(prng);
+    msg->reject = prng_below(prng, 2) == 0;
+    msg->transfer = prng_below(prng, 2) == 0;
+    msg->entries = prng_below(prng, 8) == 0 ? NULL : odd->entries;
+    msg->entry_count = prng_below(prng, 5);
+    msg->offset = odd_number(prng);
+    msg->total_bytes = odd_number(prng);
+    msg->chunk_hash = prng_below(prng, 8) == 0 ? 0 : hash_bytes(bytes, chunk);
+    msg->group = prng_below(prng, 8) == 0 ? NULL : &odd->group;
+    if (msg->term >= RAFT_NUMBER_MAX / 2 && prng_below(prng, 8) > 0)
+        msg->term = term + 1; // else it would be the last term soon
     const bool possible = prng_below(prng, 2) == 0;
-    for (uint32_t i = 0; i < 4; i++)
-        odd->entries[i] = (struct raft_entry){
-            .position = possible ? odd->msg.position + 1 + i : odd_number(prng),
-            .term = possible ? odd->msg.term : odd_number(prng),
-            .kind = (enum raft_entry_kind)prng_below(prng, possible ? 2 : 3),
-            .byte_count = prng_below(prng, 64),
-            .bytes = bytes,
-        };
+    for (uint32_t i = 0; i < 4; i++) {
+        struct raft_entry *entry = &odd->entries[i];
+        *entry = (struct raft_entry){.bytes = bytes};
+        entry->position = possible ? msg->position + 1 + i : odd_number(prng);
+        entry->term = possible ? msg->term : odd_number(prng);
+        entry->kind = (enum raft_entry_kind)prng_below(prng, possible ? 2 : 3);
+        entry->byte_count = prng_below(prng, 64);
+    }
 }
 
 START_TEST(random_messages_break_no_invariant)

@@ -282,12 +282,13 @@ START_TEST(any_message_at_all_is_survived)
             msg.round = prng_below(&prng, 3);
             msg.cfg_ver = prng_below(&prng, 3);
         }
-        for (uint32_t j = 0; j < 4; j++)
-            entries[j] =
-                (struct replica_entry){.seq = msg.prev_seq + j + 1,
-                                       .term = prng_below(&prng, 4),
-                                       .kind = prng_below(&prng, 5),
-                                       .op_id = {prng_below(&prng, 2), prng_below(&prng, 9)}};
+        for (uint32_t j = 0; j < 4; j++) {
+            entries[j] = (struct replica_entry){.seq = msg.prev_seq + j + 1};
+            entries[j].term = prng_below(&prng, 4);
+            entries[j].kind = prng_below(&prng, 5);
+            entries[j].op_id.high = prng_below(&prng, 2);
+            entries[j].op_id.low = prng_below(&prng, 9);
+        }
         alone_message(&one, msg);
         if (prng_below(&prng, 3) == 0)
             alone_persisted(&one);

@@ -346,6 +346,25 @@ START_TEST(what_the_shell_made_or_read_is_sent)
 }
 END_TEST
 
+START_TEST(it_is_installed_when_nothing_is_being_applied_or_promised)
+{
+    open_learner();
+    alone_append(&one, 2, 1, 0, 0, 1, 1, 1);
+    alone_persisted(&one);
+    ck_assert_uint_eq(one.out.apply_last, 1);
+    need(3);
+    head(9, 9, 1);
+    good_chunk(0);
+    ck_assert_int_eq(one.out.serve.kind, REPLICA_SERVE_NONE); // 1 is being applied
+    alone_append(&one, 3, 2, 20, 1, 2, 1, 1); // nothing that could be taken, but a newer term
+    ck_assert_uint_eq(one.out.promised, 2);
+    alone_applied(&one);
+    ck_assert_int_eq(one.out.serve.kind, REPLICA_SERVE_NONE);
+    alone_persisted(&one);
+    ck_assert_int_eq(one.out.serve.kind, REPLICA_SERVE_INSTALL);
+}
+END_TEST
+
 static void
 teardown(void)
 {
@@ -373,6 +392,7 @@ catchup_suite(void)
     tcase_add_test(tcase, who_agrees_with_the_log_that_begins_late_says_where);
     tcase_add_test(tcase, only_learners_get_snapshots_and_only_from_who_is_in_sync);
     tcase_add_test(tcase, what_the_shell_made_or_read_is_sent);
+    tcase_add_test(tcase, it_is_installed_when_nothing_is_being_applied_or_promised);
     suite_add_tcase(suite, tcase);
     return suite;
 }

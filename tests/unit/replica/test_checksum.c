@@ -225,6 +225,15 @@ START_TEST(the_buckets_that_differ_are_named)
 }
 END_TEST
 
+START_TEST(a_sum_that_was_not_asked_for_compares_nothing)
+{
+    alone_lead(&one);
+    own_root(0, 5); // of no place, as when nothing is compared
+    ck_assert(!one.replica.halted);
+    ck_assert_uint_eq(one.out.note_count, 0);
+}
+END_TEST
+
 static void
 teardown(void)
 {
@@ -247,6 +256,7 @@ checksum_suite(void)
     tcase_add_test(tcase, a_copy_that_follows_tells_its_leader_its_sum_and_its_buckets);
     tcase_add_test(tcase, only_an_open_primary_begins_a_comparison);
     tcase_add_test(tcase, the_buckets_that_differ_are_named);
+    tcase_add_test(tcase, a_sum_that_was_not_asked_for_compares_nothing);
     suite_add_tcase(suite, tcase);
     return suite;
 }

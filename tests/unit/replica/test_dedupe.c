@@ -65,6 +65,25 @@ START_TEST(refused_memory_changes_nothing)
 }
 END_TEST
 
+START_TEST(an_empty_table_knows_nothing)
+{
+    dedupe_init(&table, 100, 600);
+    ck_assert_uint_eq(dedupe_find(&table, (struct replica_uuid){7, 1}), 0);
+    dedupe_expire(&table, 1, 1);
+    ck_assert_uint_eq(table.count, 0);
+}
+END_TEST
+
+START_TEST(an_operation_of_a_clock_that_was_ahead_is_kept)
+{
+    dedupe_init(&table, 100, 600);
+    add(1, 5000);
+    dedupe_expire(&table, 1, 1000);
+    ck_assert_uint_eq(dedupe_find(&table, (struct replica_uuid){7, 1}), 1);
+    dedupe_fini(&table);
+}
+END_TEST
+
 static Suite *
 dedupe_suite(void)
 {
@@ -74,6 +93,8 @@ dedupe_suite(void)
     tcase_add_test(tcase, what_is_not_committed_is_never_forgotten);
     tcase_add_test(tcase, an_operation_is_remembered_for_the_window);
     tcase_add_test(tcase, refused_memory_changes_nothing);
+    tcase_add_test(tcase, an_empty_table_knows_nothing);
+    tcase_add_test(tcase, an_operation_of_a_clock_that_was_ahead_is_kept);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -207,6 +207,80 @@ START_TEST(the_start_of_the_65th_term_pushes_the_first_out)
 }
 END_TEST
 
+START_TEST(who_acknowledges_nothing_is_sent_one_window_and_no_more)
+{
+    const uint64_t last = REPLICA_WINDOW; // with TERM_START
+    lead_old_log(1, last - 1);
+    ack(4, 2, 0, 0);
+    uint64_t first = 1;
+    for (; one.out.read_count > 0; first += REPLICA_ENTRIES_MAX) {
+        ck_assert_uint_eq(one.out.reads[0].reader.low, 4);
+        ck_assert_uint_eq(one.out.reads[0].first_seq, first);
+        entries(4, 2, first, REPLICA_ENTRIES_MAX);
+    }
+    ck_assert_uint_eq(first, last + 1);
+    ck_assert(!peer_of(4)->pending); // too far behind to count
+    ack(2, 2, last, last);
+    ack(3, 2, last, last);
+    alone_propose(&one, 11, 1);
+    ck_assert_ptr_nonnull(alone_sent(&one, REPLICA_APPEND));
+    for (uint32_t i = 0; i < one.out.msg_count; i++)
+        ck_assert_uint_ne(one.out.msgs[i].to.low, 4);
+    ack(4, 2, last, last);
+    ck_assert_uint_eq(one.out.reads[0].first_seq, last + 1);
+    ck_assert(peer_of(4)->pending);
+}
+END_TEST
+
+START_TEST(acknowledgements_that_were_late_spare_what_they_cover)
+{
+    lead_old_log(1, 8);
+    nack(2, 2, 9, 0);
+    entries(2, 2, 1, 3);
+    ack(2, 2, 3, 3);
+    ck_assert_uint_eq(one.out.reads[0].first_seq, 4);
+    ack(2, 2, 6, 6); // of what was sent before the refusal
+    entries(2, 2, 4, 2);
+    ck_assert_ptr_null(alone_sent(&one, REPLICA_APPEND));
+    ck_assert_uint_eq(one.out.reads[0].first_seq, 7);
+}
+END_TEST
+
+START_TEST(a_place_beyond_the_log_ends_no_snapshot)
+{
+    lead_old_log(6, 8);
+    nack(2, 2, 9, 2);
+    nack(2, 2, 5, 10);
+    ck_assert_int_eq(peer_of(2)->state, REPLICA_SNAPSHOT);
+}
+END_TEST
+
+START_TEST(a_log_that_has_no_numbers_left_takes_nothing)
+{
+    const struct replica_proposal proposal = {.request = 1};
+    const uint64_t last = REPLICA_NUMBER_MAX - REPLICA_ENTRIES_MAX;
+    lead_old_log(last, last - 1);
+    ack(2, 2, last, last);
+    ack(3, 2, last, last);
+    ck_assert(replica_is_open(&one.replica));
+    alone_step(&one, (struct replica_input){.kind = REPLICA_IN_PROPOSE,
+                                            .proposals = &proposal,
+                                            .proposal_count = 1,
+                                            .cfg_ver = one.replica.meta.cfg_ver});
+    ck_assert_int_eq(one.out.answers[0].status, OMEN_E_BUSY);
+    alone_step(&one, (struct replica_input){.kind = REPLICA_IN_CHECKSUM});
+    ck_assert_uint_eq(one.out.append_count, 0);
+}
+END_TEST
+
+START_TEST(a_trim_beyond_what_is_applied_is_not_believed)
+{
+    lead_old_log(3, 8);
+    alone_step(&one, (struct replica_input){.kind = REPLICA_IN_TRIMMED, .seq = 4});
+    ck_assert_uint_eq(one.replica.first_seq, 3);
+}
+END_TEST
+
 static void
 teardown(void)
 {
@@ -229,6 +303,11 @@ peer_suite(void)
     tcase_add_test(tcase, no_more_is_read_at_once_than_fits_a_message);
     tcase_add_test(tcase, who_ends_before_the_log_begins_needs_a_snapshot);
     tcase_add_test(tcase, the_start_of_the_65th_term_pushes_the_first_out);
+    tcase_add_test(tcase, who_acknowledges_nothing_is_sent_one_window_and_no_more);
+    tcase_add_test(tcase, acknowledgements_that_were_late_spare_what_they_cover);
+    tcase_add_test(tcase, a_place_beyond_the_log_ends_no_snapshot);
+    tcase_add_test(tcase, a_log_that_has_no_numbers_left_takes_nothing);
+    tcase_add_test(tcase, a_trim_beyond_what_is_applied_is_not_believed);
     suite_add_tcase(suite, tcase);
     return suite;
 }

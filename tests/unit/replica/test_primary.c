@@ -309,6 +309,38 @@ START_TEST(a_lease_of_another_process_or_a_newer_map_is_none)
 }
 END_TEST
 
+START_TEST(a_lease_from_the_future_is_none_and_an_older_one_takes_nothing_away)
+{
+    struct replica_input in = {.kind = REPLICA_IN_LEASE,
+                               .boot = 5,
+                               .sent_ns = 1001 * MS,
+                               .lease_ns = 100 * MS,
+                               .known_ver = 1};
+    alone_lead(&one);
+    alone_step(&one, in);
+    ck_assert_uint_eq(one.replica.lease_until_ns, 0);
+    lease(5, 1);
+    in.sent_ns = 990 * MS;
+    alone_step(&one, in);
+    ck_assert_uint_eq(one.replica.lease_until_ns, 1100 * MS);
+}
+END_TEST
+
+START_TEST(a_read_waits_until_what_was_committed_before_it_is_applied)
+{
+    alone_lead(&one);
+    lease(5, 1);
+    alone_propose(&one, 11, 1);
+    alone_persisted(&one);
+    alone_ack(&one, 2, 2);
+    alone_ack(&one, 3, 2);
+    read_of(21);
+    ck_assert_uint_eq(one.out.serve_read_count, 0);
+    alone_applied(&one);
+    ck_assert_uint_eq(one.out.serve_reads[0], 21);
+}
+END_TEST
+
 START_TEST(without_a_lease_all_in_sync_are_asked)
 {
     alone_lead(&one);
@@ -378,6 +410,8 @@ primary_suite(void)
     tcase_add_test(tcase, a_lease_that_ran_out_while_reading_is_not_enough);
     tcase_add_test(tcase, a_lease_says_nothing_while_a_transfer_may_have_happened);
     tcase_add_test(tcase, a_lease_of_another_process_or_a_newer_map_is_none);
+    tcase_add_test(tcase, a_lease_from_the_future_is_none_and_an_older_one_takes_nothing_away);
+    tcase_add_test(tcase, a_read_waits_until_what_was_committed_before_it_is_applied);
     tcase_add_test(tcase, without_a_lease_all_in_sync_are_asked);
     tcase_add_test(tcase, the_minority_of_a_checksum_is_removed);
     tcase_add_test(tcase, refused_memory_refuses_the_proposal_and_nothing_else);

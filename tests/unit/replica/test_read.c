@@ -189,6 +189,59 @@ START_TEST(answers_that_do_not_fit_come_at_the_next_wake)
 }
 END_TEST
 
+START_TEST(a_new_term_takes_nothing_before_all_of_the_old_one_were_told)
+{
+    alone_lead(&one);
+    one.replica.ops.room_max = DEDUPE_OPS_MAX;
+    for (uint32_t i = 0; i < REPLICA_WAITS_MAX / REPLICA_ENTRIES_MAX; i++) {
+        propose_many(REPLICA_ENTRIES_MAX);
+        alone_persisted(&one);
+    }
+    alone_step(&one, (struct replica_input){.kind = REPLICA_IN_LEASE,
+                                            .boot = 5,
+                                            .sent_ns = one.now_ns,
+                                            .lease_ns = 100 * MS,
+                                            .known_ver = 1});
+    read_of(21);
+    ck_assert_uint_eq(one.out.serve_reads[0], 21);
+    alone_meta(&one, 2, 2);
+    alone_meta(&one, 3, 1);
+    alone_persisted(&one);
+    read_done(21); // it was read, but the answers before it come first
+    alone_ack(&one, 2, one.replica.last_seq);
+    alone_ack(&one, 3, one.replica.last_seq);
+    ck_assert(replica_is_open(&one.replica));
+    propose_many(1);
+    ck_assert_int_eq(one.out.answers[0].status, OMEN_E_BUSY);
+    read_of(22);
+    ck_assert_int_eq(one.out.answers[0].status, OMEN_E_BUSY);
+    while (one.replica.wait_count > 0)
+        alone_wait(&one, 0);
+    alone_wait(&one, 0);
+    ck_assert_uint_eq(one.replica.read_count, 0);
+    propose_many(1);
+    ck_assert_uint_eq(one.out.answer_count, 0);
+}
+END_TEST
+
+START_TEST(no_more_than_a_window_waits_to_be_committed)
+{
+    struct replica_proposal proposals[REPLICA_ENTRIES_MAX];
+    memset(proposals, 0, sizeof proposals);
+    for (uint32_t i = 0; i < REPLICA_ENTRIES_MAX; i++)
+        proposals[i].primary_only = true; // answered, and so not waited for
+    alone_lead(&one);
+    one.replica.ops.room_max = DEDUPE_OPS_MAX;
+    for (uint32_t i = 0; i < REPLICA_WINDOW / REPLICA_ENTRIES_MAX; i++) {
+        propose(REPLICA_ENTRIES_MAX, proposals);
+        alone_persisted(&one);
+        ck_assert_int_eq(one.out.answers[0].status, OMEN_OK);
+    }
+    propose(1, proposals);
+    ck_assert_int_eq(one.out.answers[0].status, OMEN_E_BUSY);
+}
+END_TEST
+
 START_TEST(a_disk_that_takes_no_more_commits_stops_the_intake)
 {
     alone_lead(&one);
@@ -223,6 +276,10 @@ START_TEST(a_transfer_goes_to_who_is_in_sync_and_ends_at_its_deadline)
     alone_step(&one, (struct replica_input){.kind = REPLICA_IN_TRANSFER, .uuid = uuid_of(2)});
     one.meta.in_sync[1] = uuid_of(4); // it fell out
     one.meta.learners[0] = uuid_of(2);
+    alone_meta(&one, 1, 1);
+    ck_assert_uint_eq(one.replica.transfer_to.low, 0);
+    alone_step(&one, (struct replica_input){.kind = REPLICA_IN_TRANSFER, .uuid = uuid_of(3)});
+    one.meta.in_sync_count = 2; // or left altogether
     alone_meta(&one, 1, 1);
     ck_assert_uint_eq(one.replica.transfer_to.low, 0);
     replica_fini(&one.replica);
@@ -269,6 +326,8 @@ read_suite(void)
     tcase_add_test(tcase, an_entry_that_is_too_large_is_refused_alone);
     tcase_add_test(tcase, proposals_that_nobody_could_remember_are_refused);
     tcase_add_test(tcase, answers_that_do_not_fit_come_at_the_next_wake);
+    tcase_add_test(tcase, a_new_term_takes_nothing_before_all_of_the_old_one_were_told);
+    tcase_add_test(tcase, no_more_than_a_window_waits_to_be_committed);
     tcase_add_test(tcase, a_disk_that_takes_no_more_commits_stops_the_intake);
     tcase_add_test(tcase, a_transfer_goes_to_who_is_in_sync_and_ends_at_its_deadline);
     tcase_add_test(tcase, the_log_is_kept_for_who_lacks_it);

@@ -83,8 +83,8 @@ static void
 expect_same_ranges(uint32_t rounds, uint32_t slots)
 {
     for (uint32_t i = 0; i < rounds; i++) {
-        struct field_range range = {.low_bound = (enum field_bound)prng_below(&world.prng, 3),
-                                    .high_bound = (enum field_bound)prng_below(&world.prng, 3)};
+        struct field_range range = {.low_bound = (enum field_bound)prng_below(&world.prng, 3)};
+        range.high_bound = (enum field_bound)prng_below(&world.prng, 3);
         struct field_key *bounds[2] = {&range.low, &range.high};
         for (uint32_t side = 0; side < 2; side++) {
             const struct field_key key = draw(prng_below(&world.prng, SLOTS));

@@ -167,8 +167,9 @@ expect_answers(const struct field_index *index, enum field_type type, uint32_t (
     for (int i = 0; i < 20; i++) {
         const uint32_t low = prng_below(prng, 2 * VALUES);
         const uint32_t high = i % 4 == 0 ? low + prng_below(prng, 3) : prng_below(prng, 2 * VALUES);
-        expect_range(index, type, rows, low, high, (enum field_bound)prng_below(prng, 3),
-                     (enum field_bound)prng_below(prng, 3));
+        const enum field_bound low_bound = (enum field_bound)prng_below(prng, 3);
+        const enum field_bound high_bound = (enum field_bound)prng_below(prng, 3);
+        expect_range(index, type, rows, low, high, low_bound, high_bound);
         char text[KEY_BYTES];
         const struct field_key key = key_at(type, low, text);
         const struct slot_set *set = field_index_find(index, &key);

@@ -130,7 +130,8 @@ pack_wide(struct packer *packer, struct prng *prng)
         text[i] = "ab\xc3"[prng_below(prng, 3)];
     for (uint32_t i = 0; i < 16; i++)
         uuid[i] = (uint8_t)(prng_below(prng, 4) == 0 ? prng_next(prng) : 0);
-    const int64_t integer = (int64_t)(prng_next(prng) >> prng_below(prng, 64));
+    const uint32_t shift = prng_below(prng, 64);
+    const int64_t integer = (int64_t)(prng_next(prng) >> shift);
     packer->count = 0;
     pack_map(packer, 6);
     pack_text(packer, "integer");
@@ -138,15 +139,16 @@ pack_wide(struct packer *packer, struct prng *prng)
     pack_text(packer, "keyword");
     pack_string(packer, text, length);
     pack_text(packer, "float");
+    const int exponent = (int)prng_below(prng, 200) - 100;
     if (prng_below(prng, 2) == 0)
         pack_uint(packer, prng_next(prng) | 1ull << 63);
     else
-        pack_double(packer,
-                    ldexp((double)(int64_t)prng_next(prng), (int)prng_below(prng, 200) - 100));
+        pack_double(packer, ldexp((double)(int64_t)prng_next(prng), exponent));
     pack_text(packer, "bool");
     pack_bool(packer, prng_below(prng, 2) == 0);
     pack_text(packer, "datetime");
-    pack_time(packer, (int64_t)prng_below(prng, 50) - 25, prng_below(prng, 1000000000));
+    const int64_t seconds = (int64_t)prng_below(prng, 50) - 25;
+    pack_time(packer, seconds, prng_below(prng, 1000000000));
     pack_text(packer, "uuid");
     pack_binary(packer, uuid, sizeof uuid);
 }

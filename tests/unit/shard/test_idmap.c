@@ -317,8 +317,10 @@ START_TEST(damaged_bytes_never_lead_out_of_the_map)
     ck_assert_int_eq(load(ROWS, table, &loaded), OMEN_E_CORRUPT);
     if (_i < 3) // no EMPTY anywhere
         memset(bytes, array == IMAGE_ID_TABLE ? 1 : 0xff, count);
-    for (uint32_t n = 0; n < 2000; n++)
-        bytes[prng_below(&prng, (uint32_t)count)] ^= (uint8_t)prng_next(&prng);
+    for (uint32_t n = 0; n < 2000; n++) {
+        const uint32_t at = prng_below(&prng, (uint32_t)count);
+        bytes[at] ^= (uint8_t)prng_next(&prng);
+    }
     image_table_set(table, array, 0, bytes, count);
     if (load(ROWS, table, &loaded) == OMEN_OK) {
         for (int owned = 0; owned < 2; owned++) {

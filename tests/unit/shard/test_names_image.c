@@ -216,8 +216,10 @@ START_TEST(damaged_bytes_lead_to_no_text_or_to_a_key_that_has_it)
     ck_assert_int_eq(load(&names), OMEN_E_CORRUPT);
     if (_i < 4) // a table without EMPTY, lengths and places that are all the same
         memset(bytes, 1, whole);
-    for (uint32_t n = 0; n < (uint32_t)_i * 30; n++)
-        bytes[prng_below(&prng, (uint32_t)whole)] ^= (uint8_t)(1u << prng_below(&prng, 8));
+    for (uint32_t n = 0; n < (uint32_t)_i * 30; n++) {
+        const uint32_t place = prng_below(&prng, (uint32_t)whole);
+        bytes[place] ^= (uint8_t)(1u << prng_below(&prng, 8));
+    }
     image_table_set(table, array, piece, bytes, whole);
     if (load(&names) == OMEN_OK) {
         use(names, false);

@@ -27,8 +27,8 @@ static void
 fill(struct world *world, struct prng *prng)
 {
     struct op_rows *rows = &world->rows;
-    *rows = (struct op_rows){.kind = prng_below(prng, 2) != 0 ? ID_KIND_TEXT : ID_KIND_INTEGER,
-                             .count = 1 + prng_below(prng, ROWS_MAX)};
+    *rows = (struct op_rows){.kind = prng_below(prng, 2) != 0 ? ID_KIND_TEXT : ID_KIND_INTEGER};
+    rows->count = 1 + prng_below(prng, ROWS_MAX);
     for (size_t i = 0; i < rows->count; i++) {
         world->ids[i] = prng_next(prng) >> 1;
         const size_t bytes = 1 + prng_below(prng, ID_TEXT_BYTES_MAX);

@@ -393,8 +393,10 @@ START_TEST(damaged_bytes_are_no_payloads_and_are_reported)
         use(payloads);
         payloads_close(payloads);
     }
-    for (uint32_t n = 0; n < 1 + (uint32_t)_i / 3 * 50; n++)
-        bytes[prng_below(&prng, (uint32_t)whole)] ^= (uint8_t)(1u << prng_below(&prng, 8));
+    for (uint32_t n = 0; n < 1 + (uint32_t)_i / 3 * 50; n++) {
+        const uint32_t place = prng_below(&prng, (uint32_t)whole);
+        bytes[place] ^= (uint8_t)(1u << prng_below(&prng, 8));
+    }
     image_table_set(table, array, piece, bytes, whole);
     if (load(SLOTS, &payloads) == OMEN_OK) {
         if (array == IMAGE_PAYLOAD_AT)

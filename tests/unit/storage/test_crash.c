@@ -227,9 +227,11 @@ START_TEST(what_was_committed_is_found_and_nothing_else)
     ck_assert_int_eq(log_init(&world.log, world.kv, TABLE_LOG, 0, NULL), OMEN_OK);
     for (uint32_t step = 0; step < STEPS; step++) {
         const uint32_t what = draw(100);
-        if (draw(12) == 0)
-            kv_sim_fail_commit(1 + draw(3), draw(2) == 0 ? OMEN_E_DISK_FULL : OMEN_E_IO,
-                               draw(2) == 0 ? KV_SIM_LOST : KV_SIM_KEPT);
+        if (draw(12) == 0) {
+            const uint32_t nth = 1 + draw(3);
+            const omen_status status = draw(2) == 0 ? OMEN_E_DISK_FULL : OMEN_E_IO;
+            kv_sim_fail_commit(nth, status, draw(2) == 0 ? KV_SIM_LOST : KV_SIM_KEPT);
+        }
         if (what < 45)
             append();
         else if (what < 70)

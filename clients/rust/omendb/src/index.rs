@@ -86,16 +86,28 @@ pub enum FieldType {
     Uuid,
 }
 
-/// What links new vectors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// What does the work: links new vectors ([`Index::build_with`]), or searches a batch
+/// ([`Search::backend`](crate::Search::backend)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Backend {
     /// The engine chooses.
+    #[default]
     Auto,
     /// This machine's processor.
     Cpu,
-    /// A GPU.
+    /// A GPU, or [`ErrorKind::Unsupported`] and why not.
     Cuda,
+}
+
+impl Backend {
+    pub(crate) fn to_raw(self) -> sys::omen_backend {
+        match self {
+            Self::Auto => sys::OMEN_BACKEND_AUTO,
+            Self::Cpu => sys::OMEN_BACKEND_CPU,
+            Self::Cuda => sys::OMEN_BACKEND_CUDA,
+        }
+    }
 }
 
 type WriteCall = unsafe extern "C" fn(sys::omen_index_t, *const sys::omen_batch) -> sys::omen_status;
@@ -382,11 +394,7 @@ impl Index {
     {
         let mut watch = Watch { progress: &mut progress, panic: None };
         let raw = sys::omen_build_options {
-            backend: match backend {
-                Backend::Auto => sys::OMEN_BACKEND_AUTO,
-                Backend::Cpu => sys::OMEN_BACKEND_CPU,
-                Backend::Cuda => sys::OMEN_BACKEND_CUDA,
-            },
+            backend: backend.to_raw(),
             progress: Some(report_progress),
             context: (&mut watch as *mut Watch<'_>).cast(),
             ..Default::default()

@@ -2,10 +2,11 @@
 
 use std::ffi::CString;
 use std::mem::{size_of, zeroed};
+use std::os::raw::c_void;
 use std::time::Duration;
 
 use crate::error::{check, Error, ErrorKind, Result};
-use crate::index::{filter_text, Index};
+use crate::index::{filter_text, Backend, Index};
 use crate::points::Points;
 use crate::sys;
 use crate::vectors::{Element, Rows, Vectors};
@@ -37,6 +38,7 @@ pub struct Search {
     oversample: u32,
     deadline: Option<Duration>,
     threads: u32,
+    backend: Backend,
 }
 
 impl Search {
@@ -93,6 +95,14 @@ impl Search {
         self
     }
 
+    /// Who searches a batch. With [`Backend::Cuda`] a GPU does, in a copy of the index that stays there for the next
+    /// batch and sees what was written since; it takes k and `ef` up to 512, no `oversample` and no `deadline`. Anything but
+    /// [`Index::search_batch`] and [`Index::knn_exact`] refuses it.
+    pub fn backend(mut self, backend: Backend) -> Self {
+        self.backend = backend;
+        self
+    }
+
     /// The options in C; its pointers are into `self`.
     fn to_raw(&self, k: u32) -> Result<sys::omen_query_options> {
         let filter = match &self.filter {
@@ -111,6 +121,7 @@ impl Search {
             oversample: self.oversample,
             deadline_us: self.deadline.map_or(0, micros),
             threads: self.threads,
+            backend: self.backend.to_raw(),
             ..Default::default()
         })
     }
@@ -300,6 +311,16 @@ pub struct Recall {
     pub evaluations: f64,
 }
 
+/// A call of C's that answers a batch.
+type BatchCall = unsafe extern "C" fn(
+    sys::omen_index_t,
+    *const c_void,
+    usize,
+    *const sys::omen_query_options,
+    *mut u64,
+    *mut f32,
+) -> sys::omen_status;
+
 fn check_k(k: usize) -> Result<u32> {
     if (1..=K_MAX).contains(&k) {
         return Ok(k as u32);
@@ -380,11 +401,40 @@ impl Index {
         k: usize,
         options: &Search,
     ) -> Result<BatchHits> {
-        let rows = queries.into().resolve(self.dimension())?;
+        self.batch_hits(sys::omen_query_batch, queries.into(), k, options)
+    }
+
+    /// The k nearest points of each query, found by comparing every point: the truth to measure by, or the answer where
+    /// there are few points. With [`Backend::Auto`] a GPU does it where there is one and the work is large enough.
+    ///
+    /// ```
+    /// # let index = omendb::Index::builder(2).open()?;
+    /// # index.add(&[[1.0_f32, 0.0], [0.0, 1.0]])?;
+    /// let nearest = index.knn_exact(&[[1.0_f32, 0.1], [0.1, 1.0]], 1, &Default::default())?;
+    /// assert_eq!(nearest.ids(), [0, 1]);
+    /// # Ok::<(), omendb::Error>(())
+    /// ```
+    pub fn knn_exact<'a>(
+        &self,
+        queries: impl Into<Vectors<'a>>,
+        k: usize,
+        options: &Search,
+    ) -> Result<BatchHits> {
+        self.batch_hits(sys::omen_knn_exact, queries.into(), k, options)
+    }
+
+    fn batch_hits(
+        &self,
+        call: BatchCall,
+        queries: Vectors<'_>,
+        k: usize,
+        options: &Search,
+    ) -> Result<BatchHits> {
+        let rows = queries.resolve(self.dimension())?;
         check_k(k)?;
         let room = product(rows.count, k)?;
         let (mut ids, mut distances) = (vec![0; room], vec![0.0; room]);
-        let report = self.query_batch(&rows, k, options, &mut ids, &mut distances)?;
+        let report = self.query_batch(call, &rows, options, (k, &mut ids, &mut distances))?;
         Ok(BatchHits { k, ids, distances, report })
     }
 
@@ -403,17 +453,18 @@ impl Index {
         let room = product(rows.count, k)?;
         check_room(room, ids.len(), "ids")?;
         check_room(room, distances.len(), "distances")?;
-        self.query_batch(&rows, k, options, ids, distances)
+        self.query_batch(sys::omen_query_batch, &rows, options, (k, ids, distances))
     }
 
+    /// The answer is k, and ids and distances with room for k a query.
     fn query_batch(
         &self,
+        call: BatchCall,
         rows: &Rows,
-        k: usize,
         options: &Search,
-        ids: &mut [u64],
-        distances: &mut [f32],
+        answer: (usize, &mut [u64], &mut [f32]),
     ) -> Result<Report> {
+        let (k, ids, distances) = answer;
         let mut report = empty_report();
         let mut raw = options.to_raw(check_k(k)?)?;
         raw.dtype = rows.dtype.to_raw();
@@ -421,14 +472,7 @@ impl Index {
         raw.report = &mut report;
         // SAFETY: the rows were resolved to lie inside of their slice; ids and distances have room for count x k.
         check(unsafe {
-            sys::omen_query_batch(
-                self.raw(),
-                rows.data,
-                rows.count,
-                &raw,
-                ids.as_mut_ptr(),
-                distances.as_mut_ptr(),
-            )
+            call(self.raw(), rows.data, rows.count, &raw, ids.as_mut_ptr(), distances.as_mut_ptr())
         })?;
         Ok(Report::of(&report))
     }

@@ -159,6 +159,7 @@ pub struct omen_query_options {
     pub dtype: omen_dtype,
     pub stride: usize,
     pub report: *mut omen_query_report,
+    pub backend: omen_backend,
 }
 
 #[repr(C)]
@@ -288,6 +289,14 @@ extern "C" {
         ids: *mut u64,
         distances: *mut f32,
     ) -> omen_status;
+    pub fn omen_knn_exact(
+        index: omen_index_t,
+        vectors: *const c_void,
+        count: usize,
+        options: *const omen_query_options,
+        ids: *mut u64,
+        distances: *mut f32,
+    ) -> omen_status;
     pub fn omen_range(
         index: omen_index_t,
         vector: *const c_void,
@@ -375,6 +384,7 @@ impl Default for omen_query_options {
             dtype: OMEN_F32,
             stride: 0,
             report: null_mut(),
+            backend: OMEN_BACKEND_AUTO,
         }
     }
 }

@@ -87,6 +87,24 @@ fn every_way_to_search_finds_the_same() {
 }
 
 #[test]
+fn knn_exact_is_an_exact_search_of_a_batch() {
+    let (index, vectors) = filled(700);
+    let queries = &vectors[..6 * DIMENSION];
+    let exact = index.search_batch(queries, 5, &Search::new().exact(true)).unwrap();
+    for options in [Search::new(), Search::new().ef(1).backend(Backend::Cpu)] {
+        let nearest = index.knn_exact(queries, 5, &options).unwrap();
+        assert_eq!((nearest.ids(), nearest.distances()), (exact.ids(), exact.distances()));
+        assert_eq!(nearest.report().strategy, Strategy::Exact);
+    }
+    let filtered = index.knn_exact(queries, 9, &Search::new().filter("i == 7")).unwrap();
+    assert!(
+        (0..6).all(|row| filtered.row(row).count() == 7 && filtered.row(row).all(|hit| hit.id % 100 == 7))
+    );
+    assert_eq!(kind(index.knn_exact(queries, 0, &Search::new())), ErrorKind::K);
+    assert_eq!(kind(index.knn_exact(&queries[1..], 5, &Search::new())), ErrorKind::Dimension);
+}
+
+#[test]
 fn fewer_points_than_k_are_fewer_hits() {
     let (index, _) = filled(3);
     assert_eq!(index.search(&[0.0_f32; DIMENSION], 10).unwrap().len(), 3);

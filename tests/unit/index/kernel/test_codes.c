@@ -103,12 +103,14 @@ codes_open(struct codes *codes, uint32_t row_bytes, enum fill query, enum fill r
         }
         // Ordinary numbers in most rows, or filled codes would all have a factor of zero or NaN,
         // which hide the product.
+        const uint16_t factor = float_to_half(random_float(&seed));
+        const uint16_t norm = float_to_half(random_float(&seed));
         if (r % 4 != 3)
-            set_meta(codes->high_blocks[r].bytes, float_to_half(random_float(&seed)),
-                     float_to_half(random_float(&seed)));
+            set_meta(codes->high_blocks[r].bytes, factor, norm);
         codes->high[r] = codes->high_blocks[r].bytes;
         codes->low[r] = codes->low_blocks[r].bytes;
-        codes->metas[r] = (struct byte_meta){random_float(&seed), random_float(&seed) * 50};
+        const float byte_factor = random_float(&seed);
+        codes->metas[r] = (struct byte_meta){byte_factor, random_float(&seed) * 50};
         codes->meta[r] = &codes->metas[r];
     }
 }
@@ -149,12 +151,12 @@ static void
 check_nibble_counts(const struct kernels *table, const struct codes *codes)
 {
     uint64_t seed = codes->row_bytes;
-    const struct nibble_query query = {.components = (const int8_t *)codes->components.bytes,
-                                       .row_bytes = codes->row_bytes,
-                                       .offset = random_float(&seed) + 1,
-                                       .factor_scale = random_float(&seed) / 100,
-                                       .norm_scale = random_float(&seed) + 1,
-                                       .center = 7.5f * (float)codes->component_sum};
+    struct nibble_query query = {.components = (const int8_t *)codes->components.bytes,
+                                 .row_bytes = codes->row_bytes,
+                                 .center = 7.5f * (float)codes->component_sum};
+    query.offset = random_float(&seed) + 1;
+    query.factor_scale = random_float(&seed) / 100;
+    query.norm_scale = random_float(&seed) + 1;
     float out[32];
     const uint8_t *rows[32];
     memcpy(rows, codes->high, sizeof rows);
@@ -204,12 +206,12 @@ static void
 check_byte_counts(const struct kernels *table, const struct codes *codes)
 {
     uint64_t seed = codes->row_bytes;
-    const struct byte_query query = {.components = (const int8_t *)codes->components.bytes,
-                                     .row_bytes = codes->row_bytes,
-                                     .offset = random_float(&seed) + 1,
-                                     .scale = random_float(&seed) / 100,
-                                     .norm_scale = random_float(&seed) + 1,
-                                     .center = 128 * codes->component_sum};
+    struct byte_query query = {.components = (const int8_t *)codes->components.bytes,
+                               .row_bytes = codes->row_bytes,
+                               .center = 128 * codes->component_sum};
+    query.offset = random_float(&seed) + 1;
+    query.scale = random_float(&seed) / 100;
+    query.norm_scale = random_float(&seed) + 1;
     float want[ROWS_MAX];
     kernels_scalar.byte(&query, codes->high, codes->low, codes->meta, ROWS_MAX, want);
     for (uint32_t count = 0; count <= ROWS_MAX; count += count < 34 ? 1 : 19) {

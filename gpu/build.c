@@ -1,0 +1,608 @@
+// gpu/build.c -- a graph over many coded rows at once: which operations a device does in which order.
+//
+// Shape: handle.
+#include "gpu/build.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/os_clock.h"
+#include "base/pool.h"
+#include "base/prng.h"
+#include "gpu/repair.h"
+#include "index/graph.h"
+#include "index/graph_verify.h"
+
+#define VERIFY_ROWS 16384u // of one unit of work
+
+const char *const gpu_build_stage_names[GPU_BUILD_STAGES] = {
+    "upload",      "assign", "group", "leaves",   "merge",  "prune", "reverse",
+    "prune again", "reach",  "pack",  "download", "repair", "verify"};
+
+// One build in progress. Device memory is taken when a stage begins to need it and freed after the last that does.
+struct build {
+    const struct gpu_build_config *config;
+    const struct gpu_build_input *input;
+    const struct device_ops *ops;
+    struct device *device;
+    struct gpu_build_report *report;
+    uint32_t count, stride, leaders, tiles;
+    uint64_t bytes; // taken of the device now
+    // Of the device.
+    int8_t *codes, *leader_codes;
+    struct byte_meta *metas, *leader_metas;
+    uint64_t *assigned, *leaf_keys, *candidates, *chosen, *links;
+    uint32_t *places, *starts, *seen;
+    struct device_tile *tile_memory;
+    uint8_t *blocks;
+};
+
+struct gpu_build_config
+gpu_build_config_for(uint32_t count, uint32_t links)
+{
+    return (struct gpu_build_config){.links_max = links * 2,
+                                     .link_width = link_width_for(count),
+                                     .chosen_max = links + links / 2,
+                                     .list = DEVICE_LIST_MAX,
+                                     .fanout = 8,
+                                     .leaf_rows = 1024,
+                                     .leaf_max = 4096,
+                                     .leaf_keep = 16,
+                                     .exact_rows = 65536,
+                                     .alpha2 =
+                                         1.2f, // at 1.0 a walk of the same beam finds 1 point less
+                                     .threads = 1,
+                                     .seed = 1};
+}
+
+static uint32_t
+stride_of(uint32_t row_bytes)
+{
+    return (row_bytes * 2 + DEVICE_STRIDE - 1) / DEVICE_STRIDE * DEVICE_STRIDE;
+}
+
+static uint32_t
+leaders_of(const struct gpu_build_config *config, uint32_t count)
+{
+    if (count <= config->exact_rows)
+        return 0;
+    const uint64_t leaders =
+        ((uint64_t)count * config->fanout + config->leaf_rows - 1) / config->leaf_rows;
+    return leaders < config->fanout ? config->fanout : leaders > count ? count : (uint32_t)leaders;
+}
+
+uint64_t
+gpu_build_bytes(const struct gpu_build_config *config, uint32_t count, uint32_t row_bytes)
+{
+    const uint64_t n = count, key = sizeof(uint64_t);
+    const uint64_t rows = n * (stride_of(row_bytes) + sizeof(struct byte_meta));
+    uint64_t leaves = 0; // the stages up to merge
+    if (leaders_of(config, count) > 0)
+        leaves = n * config->fanout *
+                 (key + 2 * key + config->leaf_keep * key); // assigned, sorting, lists
+    // Links offered the other way are sorted: a key and a number (12 bytes) each, twice.
+    const uint64_t reverse = n * config->chosen_max * (key + 24);
+    const uint64_t lists = n * config->list * key;
+    return rows + lists + (leaves > reverse ? leaves : reverse) + n * config->links_max * key;
+}
+
+// ---- memory of the device ----
+static omen_status
+take(struct build *build, size_t bytes, void *pointer)
+{
+    void *memory = NULL;
+    const omen_status status = build->ops->alloc(build->device, bytes, &memory);
+    memcpy(pointer, &memory, sizeof memory);
+    if (status == OMEN_OK) {
+        build->bytes += bytes;
+        if (build->bytes > build->report->device_bytes)
+            build->report->device_bytes = build->bytes;
+    }
+    return status;
+}
+
+static void
+drop(struct build *build, void *pointer, size_t bytes)
+{
+    void *memory;
+    memcpy(&memory, pointer, sizeof memory);
+    if (memory != NULL) {
+        build->ops->free(build->device, memory);
+        build->bytes -= bytes;
+    }
+    memory = NULL;
+    memcpy(pointer, &memory, sizeof memory);
+}
+
+static void
+drop_all(struct build *build)
+{
+    void *all[] = {&build->codes,        &build->leader_codes, &build->metas,
+                   &build->leader_metas, &build->assigned,     &build->leaf_keys,
+                   &build->candidates,   &build->chosen,       &build->links,
+                   &build->places,       &build->starts,       &build->seen,
+                   &build->tile_memory,  &build->blocks};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        drop(build, all[i], 0);
+}
+
+static struct device_rows
+rows_of(const struct build *build)
+{
+    return (struct device_rows){.codes = build->codes,
+                                .metas = build->metas,
+                                .count = build->count,
+                                .stride = build->stride,
+                                .ip = build->input->ip,
+                                .radius2 = build->input->radius2};
+}
+
+// ---- stages ----
+static omen_status
+upload(struct build *build)
+{
+    const struct gpu_build_input *in = build->input;
+    const struct device_ops *ops = build->ops;
+    uint32_t largest = 0;
+    for (uint32_t i = 0; i < in->piece_count; i++)
+        largest = in->pieces[i].count > largest ? in->pieces[i].count : largest;
+    const size_t plane = (size_t)largest * in->row_bytes;
+    uint8_t *staged = NULL;
+    omen_status status = take(build, (size_t)build->count * build->stride, &build->codes);
+    if (status == OMEN_OK)
+        status = take(build, (size_t)build->count * sizeof *build->metas, &build->metas);
+    if (status == OMEN_OK)
+        status = take(build, plane * 2, &staged);
+    uint32_t row = 0;
+    for (uint32_t i = 0; i < in->piece_count && status == OMEN_OK; i++) {
+        const struct gpu_build_piece *piece = &in->pieces[i];
+        const size_t bytes = (size_t)piece->count * in->row_bytes;
+        status = ops->put(build->device, staged, piece->high, bytes);
+        if (status == OMEN_OK)
+            status = ops->put(build->device, staged + plane, piece->low, bytes);
+        if (status == OMEN_OK)
+            status = ops->put(build->device, build->metas + row, piece->metas,
+                              piece->count * sizeof *piece->metas);
+        const struct device_join join = {.high = staged,
+                                         .low = staged + plane,
+                                         .count = piece->count,
+                                         .row_bytes = in->row_bytes,
+                                         .stride = build->stride,
+                                         .codes = build->codes + (size_t)row * build->stride};
+        if (status == OMEN_OK)
+            status = ops->join(build->device, &join);
+        row += piece->count;
+    }
+    if (status == OMEN_OK)
+        status = ops->wait(build->device); // the staged bytes are freed
+    drop(build, &staged, plane * 2);
+    return status;
+}
+
+// One row of each of as many equal stretches of the rows: different ones, evenly spread, and drawn.
+static omen_status
+draw_leaders(struct build *build)
+{
+    const uint32_t leaders = build->leaders;
+    uint32_t *const numbers = mem_alloc((size_t)leaders * sizeof *numbers);
+    uint32_t *on_device = NULL;
+    if (numbers == NULL)
+        return OMEN_E_NO_MEMORY;
+    struct prng prng;
+    prng_init(&prng, build->config->seed);
+    for (uint32_t i = 0; i < leaders; i++) {
+        const uint32_t from = (uint32_t)((uint64_t)i * build->count / leaders);
+        const uint32_t end = (uint32_t)((uint64_t)(i + 1) * build->count / leaders);
+        numbers[i] = from + prng_below(&prng, end - from);
+    }
+    const size_t bytes = (size_t)leaders * sizeof *numbers;
+    omen_status status = take(build, bytes, &on_device);
+    if (status == OMEN_OK)
+        status = take(build, (size_t)leaders * build->stride, &build->leader_codes);
+    if (status == OMEN_OK)
+        status = take(build, leaders * sizeof *build->leader_metas, &build->leader_metas);
+    if (status == OMEN_OK)
+        status = build->ops->put(build->device, on_device, numbers, bytes);
+    const struct device_gather gather = {.rows = rows_of(build),
+                                         .numbers = on_device,
+                                         .count = leaders,
+                                         .codes = build->leader_codes,
+                                         .metas = build->leader_metas};
+    if (status == OMEN_OK)
+        status = build->ops->gather(build->device, &gather);
+    if (status == OMEN_OK)
+        status = build->ops->wait(build->device);
+    drop(build, &on_device, bytes);
+    mem_free(numbers);
+    return status;
+}
+
+static omen_status
+assign(struct build *build)
+{
+    const struct gpu_build_config *config = build->config;
+    omen_status status = draw_leaders(build);
+    if (status == OMEN_OK)
+        status =
+            take(build, (size_t)build->count * config->fanout * sizeof(uint64_t), &build->assigned);
+    struct device_rows leaders = rows_of(build);
+    leaders.codes = build->leader_codes;
+    leaders.metas = build->leader_metas;
+    leaders.count = build->leaders;
+    const struct device_nearest nearest = {
+        .queries = rows_of(build), .base = leaders, .k = config->fanout, .keys = build->assigned};
+    build->report->assign_pairs = (uint64_t)build->count * build->leaders;
+    return status == OMEN_OK ? build->ops->nearest(build->device, &nearest) : status;
+}
+
+// With few rows: the exactly nearest of each.
+static omen_status
+exact_lists(struct build *build)
+{
+    const omen_status status = take(
+        build, (size_t)build->count * build->config->list * sizeof(uint64_t), &build->candidates);
+    const struct device_nearest nearest = {.queries = rows_of(build),
+                                           .base = rows_of(build),
+                                           .k = build->config->list,
+                                           .skip_self = 1,
+                                           .keys = build->candidates};
+    build->report->leaf_pairs = (uint64_t)build->count * build->count;
+    return status == OMEN_OK ? build->ops->nearest(build->device, &nearest) : status;
+}
+
+// Tiles of the groups, to `tiles` (NULL: only counted). A group that is too large is cut into equal parts.
+static uint32_t
+make_tiles(struct build *build, const uint32_t *starts, struct device_tile *tiles)
+{
+    const uint32_t most = build->config->leaf_max;
+    uint32_t count = 0;
+    build->report->leaf_pairs = 0;
+    build->report->cut = 0;
+    for (uint32_t g = 0; g < build->leaders; g++) {
+        const uint32_t size = starts[g + 1] - starts[g];
+        if (size < 2)
+            continue;
+        const uint32_t parts = (size + most - 1) / most;
+        build->report->cut += parts > 1;
+        for (uint32_t p = 0; p < parts; p++) {
+            const uint32_t from = starts[g] + (uint32_t)((uint64_t)size * p / parts);
+            const uint32_t end = starts[g] + (uint32_t)((uint64_t)size * (p + 1) / parts);
+            build->report->leaf_pairs += (uint64_t)(end - from) * (end - from);
+            for (uint32_t at = from; at < end; at += DEVICE_TILE_ROWS, count++)
+                if (tiles != NULL)
+                    tiles[count] = (struct device_tile){
+                        .first = at,
+                        .count = end - at < DEVICE_TILE_ROWS ? end - at : DEVICE_TILE_ROWS,
+                        .base_first = from,
+                        .base_count = end - from};
+        }
+    }
+    return count;
+}
+
+static omen_status
+group(struct build *build)
+{
+    const struct gpu_build_config *config = build->config;
+    const size_t starts_bytes = ((size_t)build->leaders + 1) * sizeof(uint32_t);
+    omen_status status =
+        take(build, (size_t)build->count * config->fanout * sizeof(uint32_t), &build->places);
+    if (status == OMEN_OK)
+        status = take(build, starts_bytes, &build->starts);
+    const struct device_group groups = {.keys = build->assigned,
+                                        .count = build->count,
+                                        .fanout = config->fanout,
+                                        .groups = build->leaders,
+                                        .places = build->places,
+                                        .starts = build->starts};
+    if (status == OMEN_OK)
+        status = build->ops->group(build->device, &groups);
+    uint32_t *const starts = mem_alloc(starts_bytes);
+    if (status == OMEN_OK)
+        status = starts == NULL
+                     ? OMEN_E_NO_MEMORY
+                     : build->ops->get(build->device, starts, build->starts, starts_bytes);
+    if (status == OMEN_OK) {
+        drop(build, &build->assigned, (size_t)build->count * config->fanout * sizeof(uint64_t));
+        build->tiles = make_tiles(build, starts, NULL);
+        const size_t bytes = (size_t)build->tiles * sizeof(struct device_tile);
+        struct device_tile *tiles = mem_alloc(bytes);
+        status = tiles == NULL ? OMEN_E_NO_MEMORY : take(build, bytes, &build->tile_memory);
+        if (status == OMEN_OK) {
+            (void)make_tiles(build, starts, tiles);
+            status = build->ops->put(build->device, build->tile_memory, tiles, bytes);
+        }
+        if (status == OMEN_OK)
+            status = build->ops->wait(build->device);
+        mem_free(tiles);
+    }
+    mem_free(starts);
+    build->report->tiles = build->tiles;
+    return status;
+}
+
+static size_t
+leaf_bytes(const struct build *build)
+{
+    return (size_t)build->count * build->config->fanout * build->config->leaf_keep *
+           sizeof(uint64_t);
+}
+
+static omen_status
+leaves(struct build *build)
+{
+    omen_status status = take(build, leaf_bytes(build), &build->leaf_keys);
+    if (status == OMEN_OK)
+        status = build->ops->fill(build->device, build->leaf_keys, 0xff, leaf_bytes(build));
+    const struct device_nearest nearest = {.queries = rows_of(build),
+                                           .base = rows_of(build),
+                                           .places = build->places,
+                                           .tiles = build->tile_memory,
+                                           .tile_count = build->tiles,
+                                           .fanout = build->config->fanout,
+                                           .k = build->config->leaf_keep,
+                                           .skip_self = 1,
+                                           .keys = build->leaf_keys};
+    if (status == OMEN_OK && build->tiles > 0)
+        status = build->ops->nearest(build->device, &nearest);
+    return status;
+}
+
+static omen_status
+merge(struct build *build)
+{
+    const struct gpu_build_config *config = build->config;
+    omen_status status =
+        take(build, (size_t)build->count * config->list * sizeof(uint64_t), &build->candidates);
+    const struct device_merge merged = {.keys = build->leaf_keys,
+                                        .count = build->count,
+                                        .width = config->fanout * config->leaf_keep,
+                                        .kept = config->list,
+                                        .merged = build->candidates};
+    if (status == OMEN_OK)
+        status = build->ops->merge(build->device, &merged);
+    if (status == OMEN_OK)
+        status = build->ops->wait(build->device);
+    drop(build, &build->leaf_keys, leaf_bytes(build));
+    drop(build, &build->places, (size_t)build->count * config->fanout * sizeof(uint32_t));
+    return status;
+}
+
+static omen_status
+choose(struct build *build, uint32_t keep, uint32_t whole, uint64_t **out)
+{
+    const omen_status status = take(build, (size_t)build->count * keep * sizeof(uint64_t), out);
+    const struct device_prune prune = {.rows = rows_of(build),
+                                       .candidates = build->candidates,
+                                       .width = build->config->list,
+                                       .keep = keep,
+                                       .whole = whole,
+                                       .alpha2 = build->config->alpha2,
+                                       .chosen = *out};
+    return status == OMEN_OK ? build->ops->prune(build->device, &prune) : status;
+}
+
+// The candidates' memory is used again.
+static omen_status
+reverse(struct build *build)
+{
+    const struct device_reverse offered = {.links = build->chosen,
+                                           .count = build->count,
+                                           .keep = build->config->chosen_max,
+                                           .width = build->config->list,
+                                           .candidates = build->candidates};
+    return build->ops->reverse(build->device, &offered);
+}
+
+static omen_status
+pack(struct build *build)
+{
+    const uint32_t bytes =
+        link_row_bytes(build->config->links_max, (enum link_width)build->config->link_width);
+    const omen_status status = take(build, (size_t)build->count * bytes, &build->blocks);
+    const struct device_pack packed = {.links = build->links,
+                                       .count = build->count,
+                                       .keep = build->config->links_max,
+                                       .links_max = build->config->links_max,
+                                       .width = build->config->link_width,
+                                       .blocks = build->blocks};
+    return status == OMEN_OK ? build->ops->pack(build->device, &packed) : status;
+}
+
+static omen_status
+reach(struct build *build)
+{
+    omen_status status =
+        take(build, ((size_t)build->count + 31) / 32 * sizeof(uint32_t), &build->seen);
+    uint32_t reached = 0;
+    const struct device_reach reached_from = {.links = build->links,
+                                              .count = build->count,
+                                              .keep = build->config->links_max,
+                                              .entry = build->config->entry,
+                                              .seen = build->seen,
+                                              .reached = &reached,
+                                              .steps = &build->report->steps};
+    if (status == OMEN_OK)
+        status = build->ops->reach(build->device, &reached_from);
+    build->report->unreached = build->count - reached;
+    return status;
+}
+
+// Gives what no walk meets a link, in the blocks on the host.
+static omen_status
+repair(struct build *build, uint8_t *blocks)
+{
+    if (build->report->unreached == 0)
+        return OMEN_OK;
+    const size_t words = ((size_t)build->count + 31) / 32;
+    uint32_t *const seen = mem_alloc(words * sizeof *seen);
+    omen_status status =
+        seen == NULL ? OMEN_E_NO_MEMORY
+                     : build->ops->get(build->device, seen, build->seen, words * sizeof *seen);
+    const struct repair_rows rows = {.blocks = blocks,
+                                     .count = build->count,
+                                     .links_max = build->config->links_max,
+                                     .width = build->config->link_width,
+                                     .seen = seen};
+    struct repair_report done = {0};
+    if (status == OMEN_OK)
+        status = repair_unreached(&rows, &done);
+    build->report->repaired = done.linked;
+    build->report->stranded = done.stranded;
+    mem_free(seen);
+    return status;
+}
+
+// ---- verification ----
+struct verify {
+    struct link_rows rows;
+    struct omen_error *errors; // a unit of work each
+};
+
+static void
+verify_unit(void *context, uint32_t index, uint32_t worker)
+{
+    (void)worker;
+    struct verify *verify = context;
+    struct link_rows rows = verify->rows;
+    rows.first = index * VERIFY_ROWS;
+    const uint32_t left = verify->rows.count - rows.first;
+    rows.count = left < VERIFY_ROWS ? left : VERIFY_ROWS;
+    rows.bytes += (size_t)rows.first * link_row_bytes(rows.links_max, rows.width);
+    verify->errors[index].status = graph_verify(&rows, &verify->errors[index]);
+}
+
+static omen_status
+verify(const struct build *build, const uint8_t *blocks, struct omen_error *error)
+{
+    const uint32_t units = (build->count + VERIFY_ROWS - 1) / VERIFY_ROWS;
+    struct verify context = {.rows = {.bytes = blocks,
+                                      .count = build->count,
+                                      .links_max = build->config->links_max,
+                                      .width = (enum link_width)build->config->link_width,
+                                      .slots = build->count},
+                             .errors = mem_alloc_zero(units, sizeof *context.errors)};
+    if (context.errors == NULL)
+        return error_set_plain(error, OMEN_E_NO_MEMORY);
+    pool_run(build->config->threads, units, verify_unit, &context);
+    omen_status status = OMEN_OK;
+    for (uint32_t i = 0; i < units && status == OMEN_OK; i++) {
+        status = context.errors[i].status;
+        if (status != OMEN_OK)
+            (void)error_set(error, status, "%s", context.errors[i].text);
+    }
+    mem_free(context.errors);
+    return status;
+}
+
+// ---- the whole ----
+static omen_status
+run_stage(struct build *build, enum gpu_build_stage stage)
+{
+    const struct gpu_build_config *config = build->config;
+    const bool exact = build->leaders == 0;
+    switch (stage) {
+    case GPU_BUILD_UPLOAD:
+        return upload(build);
+    case GPU_BUILD_ASSIGN:
+        return exact ? exact_lists(build) : assign(build);
+    case GPU_BUILD_GROUP:
+        return exact ? OMEN_OK : group(build);
+    case GPU_BUILD_LEAVES:
+        return exact ? OMEN_OK : leaves(build);
+    case GPU_BUILD_MERGE:
+        return exact ? OMEN_OK : merge(build);
+    case GPU_BUILD_PRUNE:
+        return choose(build, config->chosen_max, 0, &build->chosen);
+    case GPU_BUILD_REVERSE:
+        return reverse(build);
+    case GPU_BUILD_PRUNE_AGAIN:
+        return choose(build, config->links_max, config->links_max, &build->links);
+    case GPU_BUILD_REACH:
+        return reach(build);
+    case GPU_BUILD_PACK:
+        return pack(build);
+    default:
+        return OMEN_OK;
+    }
+}
+
+static omen_status
+download(struct build *build, uint8_t *blocks)
+{
+    const struct gpu_build_config *config = build->config;
+    const size_t bytes = (size_t)build->count *
+                         link_row_bytes(config->links_max, (enum link_width)config->link_width);
+    return build->ops->get(build->device, blocks, build->blocks, bytes);
+}
+
+// The stages on the device; their times are read when all are done.
+static omen_status
+run_device(struct build *build, uint8_t *blocks, const _Atomic uint32_t *cancel)
+{
+    const struct device_ops *ops = build->ops;
+    omen_status status = ops->mark(build->device, 0);
+    for (uint32_t stage = 0; stage <= GPU_BUILD_DOWNLOAD && status == OMEN_OK; stage++) {
+        if (cancel != NULL && atomic_load_explicit(cancel, memory_order_relaxed) != 0)
+            return OMEN_E_CANCELLED;
+        status = stage == GPU_BUILD_DOWNLOAD ? download(build, blocks)
+                                             : run_stage(build, (enum gpu_build_stage)stage);
+        if (status == OMEN_OK)
+            status = ops->mark(build->device, stage + 1);
+    }
+    for (uint32_t stage = 0; stage <= GPU_BUILD_DOWNLOAD && status == OMEN_OK; stage++)
+        status = ops->between(build->device, stage, stage + 1, &build->report->stage_ms[stage]);
+    return status;
+}
+
+static float
+ms_since(uint64_t ns)
+{
+    return (float)((double)(os_clock_ns() - ns) * 1e-6);
+}
+
+omen_status
+gpu_build_run(const struct device_handle *handle, const struct gpu_build_config *config,
+              const struct gpu_build_input *input, uint8_t *blocks, const _Atomic uint32_t *cancel,
+              struct gpu_build_report *report, struct omen_error *error)
+{
+    ASSERT(config->chosen_max <= config->links_max && config->links_max <= config->list);
+    ASSERT(config->list <= DEVICE_LIST_MAX);
+    ASSERT(config->fanout * config->leaf_keep <= DEVICE_MERGE_MAX);
+    *report = (struct gpu_build_report){0};
+    struct build build = {.config = config,
+                          .input = input,
+                          .ops = handle->ops,
+                          .device = handle->device,
+                          .report = report,
+                          .stride = stride_of(input->row_bytes)};
+    for (uint32_t i = 0; i < input->piece_count; i++)
+        build.count += input->pieces[i].count;
+    if (build.count == 0)
+        return error_set(error, OMEN_E_INVALID, "no rows to build a graph of");
+    ASSERT(config->entry < build.count);
+    ASSERT((uint64_t)build.count * config->fanout <= UINT32_MAX);
+    build.leaders = report->leaders = leaders_of(config, build.count);
+
+    const uint64_t begun = os_clock_ns();
+    omen_status status = run_device(&build, blocks, cancel);
+    const uint64_t repairing = os_clock_ns();
+    if (status == OMEN_OK)
+        status = repair(&build, blocks);
+    report->stage_ms[GPU_BUILD_REPAIR] = ms_since(repairing);
+    if (status == OMEN_E_UNSUPPORTED)
+        (void)error_set(error, status, "%u of %u rows are not reached from row %u",
+                        report->unreached, build.count, config->entry);
+    else if (status != OMEN_OK)
+        (void)error_set(error, status, "building on %s: %s", build.ops->name,
+                        status == OMEN_E_INTERNAL ? build.ops->trouble(build.device)
+                                                  : status_text(status));
+    const uint64_t verifying = os_clock_ns();
+    if (status == OMEN_OK)
+        status = verify(&build, blocks, error);
+    report->stage_ms[GPU_BUILD_VERIFY] = ms_since(verifying);
+    drop_all(&build);
+    report->total_ms = ms_since(begun);
+    return status;
+}

@@ -1,0 +1,97 @@
+// gpu/build.h -- a graph over many coded rows at once, by a device.
+//
+// Shape:   handle for the length of one call. It decides what is computed in which order; the device computes.
+// Threads: one for the device; graph_verify runs on `threads` of them at the end.
+// Memory:  host: the caller's blocks, a bit a row, and a few words a leader. Device: gpu_build_bytes().
+//
+// Leaders are drawn from the rows; each row goes to its `fanout` nearest leaders; within the group of a leader all pairs are
+// compared and each row keeps its `leaf_keep` nearest there (the randomly overlapping partition of HCNNG and PiPNN). The
+// lists of a row are merged, links are chosen among them by occlusion, the chosen ones offer themselves the other way, full
+// rows choose anew. Up to `exact_rows` rows one list of the exactly nearest takes the place of leaders and groups. What no
+// walk from `entry` meets is given a link. The graph is the same for the same rows and configuration on every device.
+#ifndef OMEN_GPU_BUILD_H
+#define OMEN_GPU_BUILD_H
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "gpu/device.h"
+
+struct gpu_build_config {
+    uint32_t links_max;  // of a row: 1..DEVICE_LIST_MAX (2 M)
+    uint32_t link_width; // bytes: enum link_width
+    uint32_t chosen_max; // links of its own that a row chooses, at most links_max
+    uint32_t list;       // candidates of a row, chosen_max..DEVICE_LIST_MAX
+    uint32_t fanout;     // leaders of a row, 1..32
+    uint32_t leaf_rows;  // rows of a leader on the average
+    uint32_t leaf_max;   // a larger group is cut
+    uint32_t
+        leaf_keep; // nearest that a row keeps of a group; fanout * leaf_keep <= DEVICE_MERGE_MAX
+    uint32_t exact_rows;
+    float alpha2;   // see struct device_prune
+    uint32_t entry; // a row
+    uint32_t threads;
+    uint64_t seed;
+};
+
+// Planes and metas of some rows, one piece after the other; host memory, pinned where speed matters.
+struct gpu_build_piece {
+    const uint8_t *high, *low;
+    const struct byte_meta *metas;
+    uint32_t count;
+};
+
+struct gpu_build_input {
+    const struct gpu_build_piece *pieces;
+    uint32_t piece_count;
+    uint32_t row_bytes; // of a plane
+    uint32_t ip;
+    float radius2;
+};
+
+enum gpu_build_stage {
+    GPU_BUILD_UPLOAD, // planes to the device, and joined
+    GPU_BUILD_ASSIGN, // rows to leaders; with few rows: the exact lists
+    GPU_BUILD_GROUP,
+    GPU_BUILD_LEAVES,
+    GPU_BUILD_MERGE,
+    GPU_BUILD_PRUNE,
+    GPU_BUILD_REVERSE,
+    GPU_BUILD_PRUNE_AGAIN,
+    GPU_BUILD_REACH,
+    GPU_BUILD_PACK,
+    GPU_BUILD_DOWNLOAD,
+    GPU_BUILD_REPAIR, // host
+    GPU_BUILD_VERIFY, // host
+    GPU_BUILD_STAGES
+};
+extern const char *const gpu_build_stage_names[GPU_BUILD_STAGES];
+
+struct gpu_build_report {
+    float stage_ms[GPU_BUILD_STAGES];
+    float total_ms;                    // of the whole call
+    uint64_t assign_pairs, leaf_pairs; // distances
+    uint64_t device_bytes;
+    uint32_t leaders, tiles, cut; // cut: groups above leaf_max
+    uint32_t unreached, steps;    // before repair; the longest way from the entry
+    uint32_t repaired, stranded;  // stranded: linked from rows that are no neighbours
+};
+
+// For a numbering of `count` rows with M links a row.
+struct gpu_build_config gpu_build_config_for(uint32_t count, uint32_t links);
+
+// Device bytes that a build of `count` rows takes.
+uint64_t gpu_build_bytes(const struct gpu_build_config *config, uint32_t count, uint32_t row_bytes);
+
+// Fills `blocks` (host, rows x link_row_bytes) with rows that pass graph_verify. `cancel` may be NULL; set, it ends the build
+// with OMEN_E_CANCELLED. OMEN_E_NO_MEMORY: of the device, or of the host. OMEN_E_UNSUPPORTED: most rows are not reached from
+// the entry, as happens with many equal rows: the caller links them otherwise.
+OMEN_MUST_CHECK omen_status gpu_build_run(const struct device_handle *handle,
+                                          const struct gpu_build_config *config,
+                                          const struct gpu_build_input *input, uint8_t *blocks,
+                                          const _Atomic uint32_t *cancel,
+                                          struct gpu_build_report *report,
+                                          struct omen_error *error);
+
+#endif

@@ -1,0 +1,303 @@
+// node/turn.c -- gives an input to the machine that it is for, and what that machine says to the others.
+//
+// Shape: machine.
+//
+//      (not started) --START--> running        start
+//      running --any--> running                step_raft, step_gossip, wake
+//      running --no memory, bad bytes--> halted (the shell ends it; a start goes on from the disk)
+#include "node/turn.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "node/turn_int.h"
+
+static void start(struct turn *turn, const struct turn_input *in, struct turn_output *out);
+static void propose(struct turn *turn, const struct turn_input *in, struct turn_output *out);
+static void wake(struct turn *turn, const struct turn_input *in, struct turn_output *out);
+static void step_raft(struct turn *turn, const struct raft_input *in, struct turn_output *out);
+static void step_gossip(struct turn *turn, const struct gossip_input *in, struct turn_output *out);
+static enum turn_halt obey_raft(struct turn *turn, struct turn_output *out);
+static enum turn_halt apply(struct turn *turn, struct turn_output *out);
+static enum turn_halt checkpoint(struct turn *turn, struct turn_output *out);
+static bool has_duty(const struct turn *turn);
+
+void
+turn_init(struct turn *turn, const struct turn_config *config, uint64_t seed)
+{
+    ASSERT(config->checkpoint_entries > 0);
+    ASSERT(config->raft.apply_bytes_max <= TURN_APPLY_BYTES_MAX);
+    memset(turn, 0, sizeof *turn);
+    turn->config = *config;
+    struct prng prng;
+    prng_init(&prng, seed);
+    const uint64_t raft_seed = prng_next(&prng);
+    raft_init(&turn->raft, &config->raft, raft_seed);
+    const uint64_t gossip_seed = prng_next(&prng);
+    gossip_init(&turn->gossip, &config->gossip, gossip_seed);
+    map_init(&turn->map);
+    turn->raft_wake_ns = turn->gossip_wake_ns = UINT64_MAX;
+}
+
+void
+turn_fini(struct turn *turn)
+{
+    raft_fini(&turn->raft);
+    gossip_fini(&turn->gossip);
+    map_fini(&turn->map);
+    turn_bytes_fini(&turn->checkpoint);
+    turn_bytes_fini(&turn->offers[0]);
+    turn_bytes_fini(&turn->offers[1]);
+    turn_bytes_fini(&turn->staged);
+    mem_free(turn->results);
+    turn->results = NULL;
+}
+
+void
+turn_step(struct turn *turn, const struct turn_input *in, struct turn_output *out)
+{
+    out->halt = TURN_RUNS;
+    out->checkpoint = (struct turn_checkpoint){0};
+    out->results = NULL;
+    out->result_count = 0;
+    out->raft_stepped = out->gossip_stepped = false;
+    ASSERT(turn->started == (in->kind != TURN_IN_START));
+    struct raft_input raft = {.now_ns = in->now_ns};
+    switch (in->kind) {
+    case TURN_IN_START:
+        start(turn, in, out);
+        break;
+    case TURN_IN_RAFT:
+        raft.kind = RAFT_IN_MESSAGE;
+        raft.message = in->raft;
+        step_raft(turn, &raft, out);
+        break;
+    case TURN_IN_GOSSIP: {
+        struct gossip_input gossip = {.now_ns = in->now_ns, .kind = GOSSIP_IN_MESSAGE};
+        gossip.message = in->gossip.message;
+        gossip.lane = in->gossip.lane;
+        step_gossip(turn, &gossip, out);
+        break;
+    }
+    case TURN_IN_PERSISTED:
+        raft.kind = RAFT_IN_PERSISTED;
+        raft.persist_number = in->persist_number;
+        step_raft(turn, &raft, out);
+        break;
+    case TURN_IN_PROPOSE:
+        propose(turn, in, out);
+        break;
+    case TURN_IN_READ:
+        raft.kind = RAFT_IN_READ_INDEX;
+        raft.read_id = in->read_id;
+        step_raft(turn, &raft, out);
+        break;
+    case TURN_IN_WAKE:
+        wake(turn, in, out);
+        break;
+    }
+    if (!out->raft_stepped)
+        memset(&out->raft, 0, sizeof out->raft);
+    if (!out->gossip_stepped) {
+        out->gossip.persist_peers = out->gossip.members_changed = false;
+        out->gossip.send_count = out->gossip.note_count = 0;
+    }
+    const uint64_t first =
+        turn->raft_wake_ns < turn->gossip_wake_ns ? turn->raft_wake_ns : turn->gossip_wake_ns;
+    out->wake_ns = has_duty(turn) ? in->now_ns : first;
+}
+
+static void
+start(struct turn *turn, const struct turn_input *in, struct turn_output *out)
+{
+    const struct turn_durable *durable = in->durable;
+    if (durable->map_bytes > 0) {
+        const omen_status status = snapshot_decode(durable->map, durable->map_bytes, &turn->map);
+        if (status != OMEN_OK) {
+            out->halt = status == OMEN_E_NO_MEMORY ? TURN_HALT_NO_MEMORY : TURN_HALT_CORRUPT;
+            return;
+        }
+    }
+    turn->applied = turn->checkpoint_position = durable->raft.applied;
+    if (turn->map.position > turn->applied) {
+        out->halt = TURN_HALT_CORRUPT;
+        return;
+    }
+    turn->group = durable->raft.group;
+    turn->started = true;
+    const struct raft_input raft = {
+        .now_ns = in->now_ns, .kind = RAFT_IN_START, .durable = &durable->raft};
+    step_raft(turn, &raft, out);
+    if (!turn->raft.started) {
+        out->halt = TURN_HALT_INVALID;
+        return;
+    }
+    struct gossip_input gossip = {.now_ns = in->now_ns, .kind = GOSSIP_IN_START};
+    gossip.peers = durable->peers;
+    gossip.peer_count = durable->peer_count;
+    step_gossip(turn, &gossip, out);
+}
+
+static void
+propose(struct turn *turn, const struct turn_input *in, struct turn_output *out)
+{
+    uint8_t bytes[COMMAND_BYTES_MAX];
+    size_t count;
+    struct command command = *in->command;
+    command.time_ms = in->wall_ms;
+    if (command_encode(&command, bytes, sizeof bytes, &count) != OMEN_OK) {
+        memset(&out->raft, 0, sizeof out->raft);
+        out->raft.answer = RAFT_ANSWER_INVALID;
+        out->raft_stepped = true;
+        return;
+    }
+    struct raft_input raft = {.now_ns = in->now_ns, .kind = RAFT_IN_PROPOSE};
+    raft.proposal.bytes = bytes;
+    raft.proposal.count = (uint32_t)count;
+    step_raft(turn, &raft, out);
+}
+
+// A duty goes before raft's own time, which runs on in any step.
+static void
+wake(struct turn *turn, const struct turn_input *in, struct turn_output *out)
+{
+    struct raft_input raft = {.now_ns = in->now_ns, .kind = RAFT_IN_WAKE};
+    if (turn->made_due != 0) {
+        const uint32_t at = turn->offers[0].position == turn->made_due ? 0 : 1;
+        raft.kind = RAFT_IN_SNAPSHOT;
+        raft.snapshot.position = turn->made_due;
+        raft.snapshot.total_bytes = turn->offers[at].count;
+        turn->made_due = 0;
+        step_raft(turn, &raft, out);
+    } else if (turn->compact_due != 0) {
+        raft.kind = RAFT_IN_COMPACT;
+        raft.position = turn->compact_due;
+        turn->compact_due = 0;
+        step_raft(turn, &raft, out);
+    } else if (turn->raft_wake_ns <= in->now_ns) {
+        step_raft(turn, &raft, out);
+    }
+    if (out->halt != TURN_RUNS)
+        return;
+    struct gossip_input gossip = {.now_ns = in->now_ns, .kind = GOSSIP_IN_WAKE};
+    struct gossip_meta meta = turn->config.gossip.meta;
+    meta.map_version = turn->map.version;
+    if (turn->told_version != turn->map.version) {
+        gossip.kind = GOSSIP_IN_META;
+        gossip.meta = &meta;
+        turn->told_version = turn->map.version;
+        step_gossip(turn, &gossip, out);
+    } else if (turn->gossip_wake_ns <= in->now_ns) {
+        step_gossip(turn, &gossip, out);
+    }
+}
+
+static void
+step_raft(struct turn *turn, const struct raft_input *in, struct turn_output *out)
+{
+    raft_step(&turn->raft, in, &out->raft);
+    out->raft_stepped = true;
+    turn->raft_wake_ns = out->raft.wake_ns;
+    out->halt = obey_raft(turn, out);
+}
+
+static void
+step_gossip(struct turn *turn, const struct gossip_input *in, struct turn_output *out)
+{
+    gossip_step(&turn->gossip, in, &out->gossip);
+    out->gossip_stepped = true;
+    turn->gossip_wake_ns = out->gossip.wake_ns;
+}
+
+static enum turn_halt
+obey_raft(struct turn *turn, struct turn_output *out)
+{
+    enum turn_halt halt = turn_receive_snapshot(turn, out);
+    if (halt == TURN_RUNS)
+        halt = apply(turn, out);
+    if (halt == TURN_RUNS && out->raft.snapshot_wanted != 0)
+        halt = turn_make_snapshot(turn, out->raft.snapshot_wanted);
+    if (halt == TURN_RUNS)
+        halt = checkpoint(turn, out);
+    if (halt == TURN_RUNS)
+        turn_fill_chunks(turn, &out->raft);
+    return halt;
+}
+
+static enum turn_halt
+apply(struct turn *turn, struct turn_output *out)
+{
+    const struct raft_span *commit = &out->raft.commit;
+    if (commit->count > turn->result_room) {
+        struct turn_result *grown =
+            mem_resize(turn->results, commit->count * sizeof *turn->results);
+        if (grown == NULL)
+            return TURN_HALT_NO_MEMORY;
+        turn->results = grown;
+        turn->result_room = commit->count;
+    }
+    for (uint32_t i = 0; i < commit->count; i++) {
+        const struct raft_entry *entry = &commit->entries[i];
+        ASSERT(entry->position == turn->applied + 1);
+        struct turn_result *result = &turn->results[i];
+        *result = (struct turn_result){.term = entry->term, .position = entry->position};
+        const size_t count = entry->kind == RAFT_ENTRY_NORMAL ? entry->byte_count : 0;
+        if (cluster_apply(&turn->map, entry->position, entry->bytes, count, &result->result) ==
+            OMEN_E_NO_MEMORY)
+            return TURN_HALT_NO_MEMORY;
+        turn->applied = entry->position;
+    }
+    if (out->raft.group != NULL)
+        turn->group = *out->raft.group;
+    out->results = turn->results;
+    out->result_count = commit->count;
+    return TURN_RUNS;
+}
+
+static enum turn_halt
+checkpoint(struct turn *turn, struct turn_output *out)
+{
+    if (turn->applied - turn->checkpoint_position < turn->config.checkpoint_entries)
+        return TURN_RUNS;
+    if (!turn_encode(turn, &turn->checkpoint))
+        return TURN_HALT_NO_MEMORY;
+    turn->checkpoint_position = turn->compact_due = turn->applied;
+    out->checkpoint = (struct turn_checkpoint){turn->checkpoint.bytes, turn->checkpoint.count,
+                                               turn->applied, &turn->group};
+    return TURN_RUNS;
+}
+
+static bool
+has_duty(const struct turn *turn)
+{
+    return turn->made_due != 0 || turn->compact_due != 0 ||
+           (turn->started && turn->told_version != turn->map.version);
+}
+
+void
+turn_check(const struct turn *turn)
+{
+    raft_check(&turn->raft);
+    gossip_check(&turn->gossip);
+    map_check(&turn->map);
+    if (!turn->started)
+        return;
+    ASSERT(turn->applied == turn->raft.applied);
+    ASSERT(turn->map.position <= turn->applied);
+    ASSERT(turn->checkpoint_position <= turn->applied);
+    ASSERT(turn->raft.tail.base_position <= turn->checkpoint_position);
+    ASSERT(turn->compact_due <= turn->checkpoint_position);
+    ASSERT(turn->told_version <= turn->map.version);
+}
+
+void
+turn_describe(const struct turn *turn, char *line, size_t cap)
+{
+    char raft[512];
+    raft_describe(&turn->raft, raft, sizeof raft);
+    snprintf(line, cap, "%s map=%llu@%llu checkpoint=%llu living=%u", raft,
+             (unsigned long long)turn->map.version, (unsigned long long)turn->applied,
+             (unsigned long long)turn->checkpoint_position, gossip_living(&turn->gossip));
+}

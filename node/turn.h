@@ -1,0 +1,139 @@
+// node/turn.h -- one turn of a node's metadata: gossip, the raft group and the cluster map, wired together.
+//
+// Shape:   machine. The daemon and the simulator link this file; neither adds a decision to it.
+// Threads: one.
+// Memory:  the machines' own, and on the heap the encoded map (checkpoint, snapshots) and the results of a turn.
+// Time:    now_ns of the inputs is monotonic; wall_ms is what a leader stamps commands with, and may be wrong.
+//
+// A turn takes one input. It steps raft at most once, gossip at most once, and applies at most config.raft.apply_bytes_max of
+// committed commands; what is left goes on at the next WAKE, which is then due at once. A checkpoint encodes the whole map, once
+// in config.checkpoint_entries.
+//
+//      raft commits ----> cluster_apply ----> the map's version ----> gossip's metadata
+//                              |
+//                              +--> every checkpoint_entries a checkpoint; when it was handed out, the log may go through it
+//
+// What a disk holds is a checkpoint (the map's bytes, their position and the group of then) and the log behind it. Outputs
+// become durable in order, whole or not at all; so no log is compacted that its checkpoint does not cover. Between checkpoints
+// the applied position is not stored: a start applies the log from the checkpoint on again, as raft commits it.
+#ifndef OMEN_NODE_TURN_H
+#define OMEN_NODE_TURN_H
+#include "cluster/apply.h"
+#include "cluster/snapshot.h"
+#include "gossip/gossip.h"
+#include "raft/raft.h"
+
+#define TURN_APPLY_BYTES_MAX (4u << 20)
+
+struct turn_config {
+    struct raft_config raft; // apply_bytes_max <= TURN_APPLY_BYTES_MAX
+    struct gossip_config gossip;
+    uint32_t checkpoint_entries; // >= 1
+};
+
+struct turn_durable {
+    struct raft_durable raft; // `applied` and `group` are those of the checkpoint
+    const uint8_t *map;       // the checkpoint; map_bytes 0: the empty map
+    size_t map_bytes;
+    const struct gossip_address *peers;
+    uint32_t peer_count;
+};
+
+enum turn_input_kind {
+    TURN_IN_START, // first, once
+    TURN_IN_RAFT,
+    TURN_IN_GOSSIP,
+    TURN_IN_PERSISTED,
+    TURN_IN_PROPOSE, // out.raft.answer; later, when it is applied, one of out.results
+    TURN_IN_READ,    // out.raft.answer; later one of out.raft.reads
+    TURN_IN_WAKE,
+};
+
+struct turn_input {
+    uint64_t now_ns;
+    uint64_t wall_ms;
+    enum turn_input_kind kind;
+    union {
+        const struct turn_durable *durable; // START; borrowed for the turn, as are all pointers
+        const struct raft_msg *raft;        // RAFT
+        struct {
+            const struct gossip_msg *message;
+            enum gossip_lane lane;
+        } gossip;                      // GOSSIP
+        uint64_t persist_number;       // PERSISTED
+        const struct command *command; // PROPOSE; time_ms is stamped here
+        uint64_t read_id;              // READ
+    };
+};
+
+// Why a node must end and start again from its disk. Nothing of that output may be done.
+enum turn_halt {
+    TURN_RUNS,
+    TURN_HALT_NO_MEMORY, // a committed command could not be applied, or a snapshot not be kept
+    TURN_HALT_CORRUPT,   // the checkpoint, or a snapshot that a leader sent, is no map
+    TURN_HALT_INVALID,   // the log on the disk is none
+};
+
+struct turn_checkpoint {
+    const uint8_t *bytes;
+    size_t count; // 0: none
+    uint64_t position;
+    const struct raft_group *group;
+};
+
+struct turn_result {
+    uint64_t term;
+    struct command_result result;
+    uint64_t position; // of this entry; result.position differs where the command was a repetition
+};
+
+// The shell obeys the numbered steps in order.
+struct turn_output {
+    enum turn_halt halt;
+    // 1. Make durable in one transaction: what raft.h says of step 1, and the checkpoint.
+    struct turn_checkpoint checkpoint;
+    // 2. Send raft.msgs (chunks are filled in) and gossip.sends.
+    // 3. Applied: map is the new one.
+    const struct turn_result *results;
+    uint32_t result_count;
+    // 4. Step again (kind WAKE) no later than this.
+    uint64_t wake_ns;
+    bool raft_stepped, gossip_stepped; // else the machine's output is empty
+    struct raft_output raft;
+    struct gossip_output gossip;
+};
+
+struct turn_bytes {
+    uint8_t *bytes;
+    size_t count, room;
+    uint64_t position; // of the map that they encode
+};
+
+// Fields are for node/ and tests.
+struct turn {
+    struct turn_config config;
+    struct raft raft;
+    struct gossip gossip;
+    struct map map;
+    uint64_t applied;
+    struct raft_group group; // as of `applied`
+    uint64_t raft_wake_ns, gossip_wake_ns;
+    uint64_t told_version; // of the map, by gossip
+    uint64_t compact_due;  // 0, or through where the log may go
+    uint64_t made_due;     // 0, or the position of a snapshot that raft waits for
+    struct turn_bytes checkpoint;
+    struct turn_bytes offers[2]; // what raft streams, and what it will
+    struct turn_bytes staged;    // what a leader streams to us
+    uint64_t checkpoint_position;
+    struct turn_result *results;
+    uint32_t result_room;
+    bool started;
+};
+
+void turn_init(struct turn *turn, const struct turn_config *config, uint64_t seed);
+void turn_fini(struct turn *turn);
+void turn_step(struct turn *turn, const struct turn_input *in, struct turn_output *out);
+void turn_check(const struct turn *turn);                            // asserts all invariants
+void turn_describe(const struct turn *turn, char *line, size_t cap); // one stable line
+
+#endif

@@ -1,0 +1,128 @@
+// tests/lib/sim_fault.h -- what goes wrong in a simulation, and when it ends.
+//
+// Shape: shell, simulated.
+#ifndef OMEN_TESTS_SIM_FAULT_H
+#define OMEN_TESTS_SIM_FAULT_H
+#include "tests/lib/sim_check.h"
+
+static inline const char *
+sim_fault_name(enum sim_fault kind)
+{
+    static const char *const names[] = {"loss",  "double", "delay", "cut",   "split",
+                                        "pause", "crash",  "disk",  "clock", "power"};
+    return names[kind];
+}
+
+static inline void
+sim_cut_halves(struct sim *sim, uint32_t side, bool on)
+{
+    for (uint32_t a = 0; a < sim->options.nodes; a++)
+        for (uint32_t b = 0; b < sim->options.nodes; b++)
+            if ((side >> a & 1) != (side >> b & 1))
+                sim->cut[a][b] = on;
+}
+
+static inline void
+sim_switch(struct sim *sim, uint32_t slot, bool on)
+{
+    const uint32_t a = sim->faults[slot].a, b = sim->faults[slot].b;
+    const uint32_t one = on ? 1u : UINT32_MAX;
+    sim->faults[slot].open = on;
+    switch (sim->faults[slot].kind) {
+    case SIM_FAULT_LOSS:
+        sim->loss += one;
+        break;
+    case SIM_FAULT_DOUBLE:
+        sim->doubled += one;
+        break;
+    case SIM_FAULT_DELAY:
+        sim->slow_net += one;
+        break;
+    case SIM_FAULT_CUT:
+        sim->cut[a][b] = on;
+        break;
+    case SIM_FAULT_SPLIT:
+        sim_cut_halves(sim, b, on);
+        break;
+    case SIM_FAULT_DISK:
+        sim->slow_disk[a] += one;
+        break;
+    case SIM_FAULT_CRASH:
+        if (on)
+            sim_crash(sim, a);
+        else
+            sim_start(sim, a);
+        break;
+    case SIM_FAULT_POWER:
+        for (uint32_t i = 0; i < sim->options.nodes; i++)
+            if (on)
+                sim_crash(sim, i);
+            else
+                sim_start(sim, i);
+        break;
+    default:
+        break;
+    }
+}
+
+static inline void
+sim_fault_begin(struct sim *sim)
+{
+    const uint32_t kind = prng_below(&sim->prng, SIM_FAULT_KINDS);
+    const uint32_t a = prng_below(&sim->prng, sim->options.nodes);
+    const uint32_t other = 1 + prng_below(&sim->prng, sim->options.nodes - 1);
+    const uint32_t side = 1 + prng_below(&sim->prng, (1u << sim->options.nodes) - 2);
+    const uint64_t length = SIM_MS * (200 + prng_below(&sim->prng, 5000));
+    const int64_t jump = (int64_t)prng_below(&sim->prng, 600000) - 300000;
+    uint32_t slot = 0;
+    while (slot < SIM_FAULTS_OPEN && sim->faults[slot].open)
+        slot++;
+    if (slot == SIM_FAULTS_OPEN || (sim->options.fault_mask >> kind & 1) == 0)
+        return;
+    sim->fault_count[kind]++;
+    if (sim->options.trace)
+        printf("%12.6f fault %s node %u for %" PRIu64 " ms\n", (double)sim->now_ns / 1e9,
+               sim_fault_name((enum sim_fault)kind), a + 1, length / SIM_MS);
+    if (kind == SIM_FAULT_PAUSE) {
+        sim->nodes[a].paused_until_ns = sim->now_ns + length;
+        return;
+    }
+    if (kind == SIM_FAULT_CLOCK) {
+        sim->nodes[a].wall_off_ms = jump;
+        return;
+    }
+    sim->faults[slot].kind = (enum sim_fault)kind;
+    sim->faults[slot].a = a;
+    sim->faults[slot].b = kind == SIM_FAULT_SPLIT ? side : (a + other) % sim->options.nodes;
+    sim_switch(sim, slot, true);
+    sim_push(&sim->heap,
+             (struct sim_event){.at_ns = sim->now_ns + length, .kind = SIM_HEAL, .at = slot});
+}
+
+static inline void
+sim_fault_event(struct sim *sim)
+{
+    if (sim->calm)
+        return;
+    sim_match_logs(sim);
+    sim_fault_begin(sim);
+    sim_push(&sim->heap, (struct sim_event){.at_ns = sim->now_ns +
+                                                     SIM_MS * (100 + prng_below(&sim->prng, 1500)),
+                                            .kind = SIM_FAULT});
+}
+
+static inline void
+sim_calm(struct sim *sim)
+{
+    sim->calm = true;
+    for (uint32_t slot = 0; slot < SIM_FAULTS_OPEN; slot++)
+        if (sim->faults[slot].open)
+            sim_switch(sim, slot, false);
+    memset(sim->cut, 0, sizeof sim->cut);
+    for (uint32_t i = 0; i < sim->options.nodes; i++) {
+        sim->nodes[i].paused_until_ns = 0;
+        sim_start(sim, i);
+    }
+}
+
+#endif

@@ -1,0 +1,84 @@
+// tests/lib/sim_heap.h -- what happens next in a simulation: a heap of events by time, and of one time by order of making.
+//
+// Shape: value; its array grows.
+#ifndef OMEN_TESTS_SIM_HEAP_H
+#define OMEN_TESTS_SIM_HEAP_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+
+enum sim_event_kind {
+    SIM_WAKE,    // node `at`
+    SIM_RAFT,    // `packet` arrives at node `at`
+    SIM_GOSSIP,  // the same
+    SIM_SYNC,    // the first transaction of node `at` is durable
+    SIM_START,   // node `at` comes back
+    SIM_LIE,     // node `at` is told that `from` is durable, which it may not be
+    SIM_CLIENT,  // client `at` thinks
+    SIM_TIMEOUT, // client `at` gives up waiting
+    SIM_FAULT,   // the next fault
+    SIM_HEAL,    // fault `at` ends
+    SIM_EVENT_KINDS,
+};
+
+struct sim_event {
+    uint64_t at_ns, serial;
+    uint64_t number; // WAKE, SYNC: life of the node; TIMEOUT: try of the client
+    enum sim_event_kind kind;
+    uint32_t at, from;
+    void *packet;
+};
+
+struct sim_heap {
+    struct sim_event *events;
+    size_t count, room;
+    uint64_t serial;
+};
+
+static inline bool
+sim_before(const struct sim_event *a, const struct sim_event *b)
+{
+    return a->at_ns != b->at_ns ? a->at_ns < b->at_ns : a->serial < b->serial;
+}
+
+static inline void
+sim_push(struct sim_heap *heap, struct sim_event event)
+{
+    if (heap->count == heap->room) {
+        heap->room = heap->room == 0 ? 1024 : heap->room * 2;
+        heap->events = realloc(heap->events, heap->room * sizeof *heap->events);
+        ASSERT(heap->events != NULL);
+    }
+    event.serial = heap->serial++;
+    size_t at = heap->count++;
+    for (; at > 0 && sim_before(&event, &heap->events[(at - 1) / 2]); at = (at - 1) / 2)
+        heap->events[at] = heap->events[(at - 1) / 2];
+    heap->events[at] = event;
+}
+
+static inline struct sim_event
+sim_pop(struct sim_heap *heap)
+{
+    const struct sim_event top = heap->events[0];
+    const struct sim_event last = heap->events[--heap->count];
+    size_t at = 0;
+    for (;;) {
+        size_t child = 2 * at + 1;
+        if (child >= heap->count)
+            break;
+        if (child + 1 < heap->count && sim_before(&heap->events[child + 1], &heap->events[child]))
+            child++;
+        if (!sim_before(&heap->events[child], &last))
+            break;
+        heap->events[at] = heap->events[child];
+        at = child;
+    }
+    if (heap->count > 0)
+        heap->events[at] = last;
+    return top;
+}
+
+#endif

@@ -1,0 +1,270 @@
+// tests/unit/node/test_turn.c -- one node, a group by itself: what a turn says, and what a start makes of it.
+//
+// Shape: shell.
+#include "base/alloc.h"
+#include "tests/lib/check_main.h"
+#include "tests/lib/sim_disk.h"
+
+#define MS UINT64_C(1000000)
+
+static struct turn turn;
+static struct turn_output out;
+static struct sim_disk disk;
+static uint64_t now_ns;
+static uint64_t applied_results;
+
+static struct turn_config
+config_of(uint32_t checkpoint_entries)
+{
+    struct turn_config config = {
+        .raft = {.id = 1,
+                 .tick_ns = 10 * MS,
+                 .election_ticks = 10,
+                 .heartbeat_ticks = 1,
+                 .pre_vote = true,
+                 .check_quorum = true,
+                 .inflight_max = 8,
+                 .inflight_bytes_max = 1u << 20,
+                 .append_bytes_max = 4096,
+                 .apply_bytes_max = 4096,
+                 .uncommitted_bytes_max = 1u << 20,
+                 .chunk_bytes = 64,
+                 .tail_entries_max = 512,
+                 .tail_bytes_max = 1u << 20},
+        .gossip = {.cluster = {1, 2}, .id = {0, 1}, .boot = 1, .members_max = 8},
+        .checkpoint_entries = checkpoint_entries,
+    };
+    config.gossip.meta.address.port = config.gossip.meta.client.port = 7700;
+    config.gossip.meta.address.ip[15] = config.gossip.meta.client.ip[15] = 1;
+    config.gossip.meta.roles = 1;
+    return config;
+}
+
+static void
+step(struct turn_input in)
+{
+    in.now_ns = now_ns;
+    in.wall_ms = 1700000000000;
+    turn_step(&turn, &in, &out);
+    if (out.halt != TURN_RUNS)
+        return;
+    turn_check(&turn);
+    applied_results += out.result_count;
+    sim_disk_write(&disk, &turn, &out, 0);
+}
+
+// Makes durable and wakes until nothing is due now.
+static void
+settle(void)
+{
+    for (int round = 0; round < 1000; round++) {
+        if (disk.write_count > 0) {
+            struct turn_input in = {.kind = TURN_IN_PERSISTED};
+            in.persist_number = sim_disk_sync(&disk);
+            if (in.persist_number != 0)
+                step(in);
+        } else if (out.wake_ns <= now_ns) {
+            step((struct turn_input){.kind = TURN_IN_WAKE});
+        } else {
+            return;
+        }
+    }
+    ck_abort_msg("a turn that never comes to rest");
+}
+
+static void
+start(uint32_t checkpoint_entries)
+{
+    const struct turn_config config = config_of(checkpoint_entries);
+    turn_init(&turn, &config, 7);
+    const struct turn_durable durable = sim_disk_read(&disk);
+    step((struct turn_input){.kind = TURN_IN_START, .durable = &durable});
+}
+
+static void
+lead(void)
+{
+    for (int tick = 0; tick < 100 && turn.raft.state != RAFT_LEADER; tick++) {
+        now_ns += 10 * MS;
+        step((struct turn_input){.kind = TURN_IN_WAKE});
+        settle();
+    }
+    ck_assert_int_eq(turn.raft.state, RAFT_LEADER);
+}
+
+static void
+begin(uint32_t checkpoint_entries)
+{
+    const struct raft_group group = {.members = {{1, RAFT_VOTER}}, .count = 1};
+    now_ns = MS;
+    applied_results = 0;
+    sim_disk_init(&disk, &group);
+    start(checkpoint_entries);
+    settle();
+    lead();
+}
+
+static void
+end(void)
+{
+    turn_fini(&turn);
+    sim_disk_fini(&disk);
+}
+
+static void
+put(uint64_t op, const char *value)
+{
+    struct command command;
+    memset(&command, 0, sizeof command);
+    command.kind = COMMAND_SETTING_PUT;
+    command.op = (struct cluster_uuid){UINT64_C(1700000000000) << 16, op};
+    command.setting.expected = VERSION_ANY;
+    ck_assert(map_name_set(&command.setting.name, "key", 3));
+    command.setting.value.count = (uint8_t)strlen(value);
+    memcpy(command.setting.value.bytes, value, strlen(value));
+    step((struct turn_input){.kind = TURN_IN_PROPOSE, .command = &command});
+    ck_assert_int_eq(out.raft.answer, RAFT_ANSWER_OK);
+}
+
+static void
+is_set_to(const char *value)
+{
+    struct map_name name;
+    ck_assert(map_name_set(&name, "key", 3));
+    const struct setting *setting = map_setting(&turn.map, &name);
+    ck_assert_ptr_nonnull(setting);
+    ck_assert_uint_eq(setting->value.count, strlen(value));
+    ck_assert_mem_eq(setting->value.bytes, value, strlen(value));
+}
+
+START_TEST(nothing_is_applied_before_it_is_durable)
+{
+    begin(100);
+    const uint64_t before = applied_results;
+    put(1, "a");
+    for (int i = 0; i < 20; i++) {
+        now_ns += MS;
+        step((struct turn_input){.kind = TURN_IN_WAKE});
+    }
+    ck_assert_uint_eq(applied_results, before);
+    settle();
+    ck_assert_uint_eq(applied_results, before + 1);
+    is_set_to("a");
+    end();
+}
+END_TEST
+
+START_TEST(the_version_of_the_map_is_gossiped)
+{
+    begin(100);
+    put(1, "a");
+    settle();
+    ck_assert_uint_gt(turn.map.version, 0);
+    now_ns += 5000 * MS; // gossip announces changes together
+    step((struct turn_input){.kind = TURN_IN_WAKE});
+    settle();
+    ck_assert_uint_eq(turn.gossip.self.meta.map_version, turn.map.version);
+    end();
+}
+END_TEST
+
+START_TEST(a_log_is_compacted_only_behind_a_durable_checkpoint)
+{
+    begin(8);
+    for (uint64_t op = 1; op <= 40; op++) {
+        put(op, "a");
+        settle(); // sim_disk_sync asserts it of every transaction
+    }
+    ck_assert_uint_gt(disk.base_position, 1);
+    ck_assert_uint_le(disk.base_position, disk.map_position);
+    end();
+}
+END_TEST
+
+START_TEST(a_start_from_the_disk_has_all_that_was_acknowledged)
+{
+    begin(8);
+    for (uint64_t op = 1; op <= 37; op++) {
+        put(op, op == 37 ? "last" : "a");
+        settle();
+    }
+    const uint64_t version = turn.map.version;
+    put(38, "lost"); // and not made durable
+    sim_disk_crash(&disk, 0);
+    turn_fini(&turn);
+    start(8);
+    settle();
+    lead();
+    ck_assert_uint_eq(turn.map.version, version);
+    is_set_to("last");
+    end();
+}
+END_TEST
+
+START_TEST(a_repeated_command_answers_with_its_first_position)
+{
+    begin(100);
+    put(1, "a");
+    const uint64_t first = out.raft.answer_position;
+    settle();
+    put(1, "a");
+    const uint64_t second = out.raft.answer_position;
+    bool seen = false;
+    for (int i = 0; i < 100 && !seen; i++) {
+        step(
+            (struct turn_input){.kind = disk.write_count > 0 ? TURN_IN_PERSISTED : TURN_IN_WAKE,
+                                .persist_number = disk.write_count > 0 ? sim_disk_sync(&disk) : 0});
+        if (out.result_count == 1 && out.results[0].position == second) {
+            ck_assert_uint_eq(out.results[0].result.position, first);
+            seen = true;
+        }
+    }
+    ck_assert(seen);
+    end();
+}
+END_TEST
+
+START_TEST(a_checkpoint_that_is_no_map_halts_the_node)
+{
+    const struct raft_group group = {.members = {{1, RAFT_VOTER}}, .count = 1};
+    sim_disk_init(&disk, &group);
+    disk.map = sim_copy("not a map", 9);
+    disk.map_bytes = 9;
+    start(8);
+    ck_assert_int_eq(out.halt, TURN_HALT_CORRUPT);
+    end();
+}
+END_TEST
+
+START_TEST(a_committed_command_without_memory_halts_the_node)
+{
+    begin(100);
+    put(1, "a");
+    ck_assert_uint_eq(disk.write_count, 1);
+    struct turn_input in = {.kind = TURN_IN_PERSISTED, .persist_number = sim_disk_sync(&disk)};
+    step(in);
+    mem_fail_after(1);
+    step((struct turn_input){.kind = TURN_IN_WAKE});
+    mem_fail_after(0);
+    ck_assert_int_eq(out.halt, TURN_HALT_NO_MEMORY);
+    end();
+}
+END_TEST
+
+static Suite *
+node_turn_suite(void)
+{
+    Suite *suite = suite_create("node/turn");
+    TCase *tcase = tcase_create("turn");
+    tcase_add_test(tcase, nothing_is_applied_before_it_is_durable);
+    tcase_add_test(tcase, the_version_of_the_map_is_gossiped);
+    tcase_add_test(tcase, a_log_is_compacted_only_behind_a_durable_checkpoint);
+    tcase_add_test(tcase, a_start_from_the_disk_has_all_that_was_acknowledged);
+    tcase_add_test(tcase, a_repeated_command_answers_with_its_first_position);
+    tcase_add_test(tcase, a_checkpoint_that_is_no_map_halts_the_node);
+    tcase_add_test(tcase, a_committed_command_without_memory_halts_the_node);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}
+
+CHECK_MAIN(node_turn_suite)
