@@ -262,7 +262,5 @@ primary_advance(struct step *step)
     const bool was_open = replica_is_open(replica);
     commit_to(step, seq);
     if (!was_open)
-        note(step, REPLICA_NOTE_OPEN, replica->config.uuid, replica->promised);
-    if (!was_open && replica_is_open(replica))
         note_add(step, REPLICA_NOTE_OPEN, replica->config.uuid, replica->promised);
 }

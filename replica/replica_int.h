@@ -17,12 +17,9 @@ struct step {
 };
 
 // replica.c
-void note(struct step *step, enum replica_note_kind kind, struct replica_uuid uuid,
-          uint64_t number);
-// The next message to be filled in, addressed. One that does not fit goes nowhere, as if the network had lost it.
 void note_add(struct step *step, enum replica_note_kind kind, struct replica_uuid uuid,
               uint64_t number);
-// The next message to be filled in, addressed; NULL when they do not fit.
+// The next message to be filled in, addressed. One that does not fit goes nowhere, as if the network had lost it.
 struct replica_msg *msg_add(struct step *step, enum replica_msg_kind kind, struct replica_uuid to);
 bool meta_in_sync(const struct replica_meta *meta, struct replica_uuid uuid);
 bool meta_learner(const struct replica_meta *meta, struct replica_uuid uuid);
