@@ -211,7 +211,7 @@ print_stages(const struct options *options, const struct hnsw_bulk_report *repor
     printf("  build memory %.0f bytes a row, %u passes, %llu leaves of %.0f, %.1f leaves a row, "
            "%.0f pairs a row, "
            "%u twins, chosen again %.1f %%, unreached %u, links given %u, draws %u, chopped %llu\n",
-           (double)report->build.memory_peak / options->rows, report->build.passes,
+           (double)report->memory_peak / options->rows, report->build.passes,
            (unsigned long long)report->build.leaves,
            (double)report->build.members / (double)report->build.leaves,
            (double)report->build.members / options->rows,

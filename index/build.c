@@ -3,7 +3,8 @@
 // Shape: handle.
 //
 // Reservoirs are two thirds of the memory. With less than they take, the leaves are gone through several times, each time
-// for the reservoirs of some of the rows; which leaf a row is in does not depend on that. A graph in which too many rows
+// for the reservoirs of some of the rows; which leaf a row is in does not depend on that. All memory is counted before it
+// is taken, so a limit is kept whatever the estimates said. A graph in which too many rows
 // cannot be reached was unlucky with its leaders: it is made again with others.
 #include "index/build.h"
 
@@ -17,6 +18,8 @@
 #define DRAWS_MAX 3u
 #define PASSES_MAX 32u
 #define PROGRESS_NS 50000000u // between two calls of a progress function
+#define PAGE_BYTES ((size_t)4096)
+#define PAGES_BEGUN 16u // and not filled: one an array
 
 struct build_config
 build_config_for(uint32_t links_max)
@@ -47,18 +50,49 @@ build_graph_close(struct build_graph *graph)
 
 // ---- memory ----
 
+static size_t
+whole_pages(size_t bytes)
+{
+    return bytes > 0 ? (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES : PAGE_BYTES;
+}
+
+// Counts bytes as taken, where the limit has room for them.
+static bool
+take(struct build *build, size_t bytes)
+{
+    const size_t limit = build->config.memory_max;
+    const size_t now =
+        atomic_fetch_add_explicit(&build->memory_now, bytes, memory_order_relaxed) + bytes;
+    if (limit != 0 && now > limit) {
+        atomic_fetch_sub_explicit(&build->memory_now, bytes, memory_order_relaxed);
+        build_fail(build, OMEN_E_NO_MEMORY);
+        return false;
+    }
+    size_t peak = atomic_load_explicit(&build->memory_peak, memory_order_relaxed);
+    while (now > peak && !atomic_compare_exchange_weak(&build->memory_peak, &peak, now))
+        ;
+    return true;
+}
+
+static void
+give_back(struct build *build, size_t bytes)
+{
+    atomic_fetch_sub_explicit(&build->memory_now, bytes, memory_order_relaxed);
+}
+
 void *
 build_alloc(struct build *build, size_t bytes)
 {
-    void *memory = pages_alloc(bytes > 0 ? bytes : 1);
+    const size_t whole = whole_pages(bytes);
+    if (!take(build, whole))
+        return NULL;
+    void *memory = pages_alloc(whole);
     if (memory == NULL) {
+        give_back(build, whole);
         build_fail(build, OMEN_E_NO_MEMORY);
         return NULL;
     }
-    pages_make_huge(memory, bytes);
-    build->memory_now += bytes;
-    if (build->memory_now > build->report->memory_peak)
-        build->report->memory_peak = build->memory_now;
+    pages_make_huge(memory, whole);
     return memory;
 }
 
@@ -67,38 +101,83 @@ build_free(struct build *build, void *memory, size_t bytes)
 {
     if (memory == NULL)
         return;
-    pages_free(memory, bytes > 0 ? bytes : 1);
-    build->memory_now -= bytes;
+    pages_free(memory, whole_pages(bytes));
+    give_back(build, whole_pages(bytes));
 }
 
-// Bytes a row that stay from the first split on, and those of its reservoir.
-static size_t
-row_bytes(const struct build_config *config)
+void *
+build_heap(struct build *build, size_t bytes)
 {
-    return config->links_max * sizeof(uint32_t) + 1 + config->fanout[0] * sizeof(uint32_t) +
-           sizeof(uint32_t);
+    if (!take(build, bytes))
+        return NULL;
+    void *memory = mem_alloc(bytes);
+    if (memory == NULL) {
+        give_back(build, bytes);
+        build_fail(build, OMEN_E_NO_MEMORY);
+    }
+    return memory;
 }
 
+void
+build_heap_free(struct build *build, void *memory, size_t bytes)
+{
+    if (memory == NULL)
+        return;
+    mem_free(memory);
+    give_back(build, bytes);
+}
+
+// Of a row: its links and how many they are.
+static size_t
+links_bytes(const struct build *build)
+{
+    return build->config.links_max * sizeof(uint32_t) + 1;
+}
+
+static const size_t twins_bytes = 2 * sizeof(uint32_t); // of a row: which one it equals, or not
 static const size_t reservoir_bytes = sizeof(struct reservoir) + sizeof(uint32_t);
 
-struct build_memory
-build_memory(uint32_t count, const struct build_config *config)
+// What is there in every stage after the first.
+static size_t
+always_bytes(const struct build *build)
 {
-    const size_t reverse = config->links_max * sizeof(uint32_t) + 1 + sizeof(uint64_t) +
-                           config->chosen * sizeof(uint32_t);
-    const size_t part = row_bytes(config) + reservoir_bytes / PASSES_MAX + 1;
-    return (struct build_memory){
-        .least = count * (part > reverse ? part : reverse),
-        .most = count * (row_bytes(config) + reservoir_bytes),
-    };
+    return workers_bytes(build) + (PAGES_BEGUN + build->config.threads) * PAGE_BYTES +
+           build->source->count * (links_bytes(build) + twins_bytes);
+}
+
+// What is there beside reservoirs.
+static size_t
+held_bytes(const struct build *build)
+{
+    return always_bytes(build) + split_bytes(build) + split_bytes_apart(build);
+}
+
+static size_t
+larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+struct build_memory
+build_memory(const struct build_rows *rows, const struct build_config *config)
+{
+    struct build build = {.source = rows, .rows = *rows, .config = *config};
+    workers_shape(&build);
+    const size_t count = rows->count, always = always_bytes(&build), held = held_bytes(&build);
+    const size_t split = always + split_bytes(&build) + split_bytes_besides(&build);
+    const size_t part = held + (count / PASSES_MAX + 1) * reservoir_bytes;
+    const size_t reverse = always + count * (sizeof(uint64_t) + config->chosen * sizeof(uint32_t));
+    const size_t least = larger(larger(split, part), reverse);
+    return (struct build_memory){.least = least,
+                                 .most = larger(least, held + (count + 1) * reservoir_bytes)};
 }
 
 // Over so many parts of the rows the leaves are gone through.
 static uint32_t
 passes_for(const struct build *build)
 {
-    const size_t rows = build->rows.count, held = rows * row_bytes(&build->config);
-    const size_t all = rows * reservoir_bytes, limit = build->config.memory_max;
+    const size_t limit = build->config.memory_max, held = held_bytes(build) + reservoir_bytes;
+    const size_t all = build->rows.count * reservoir_bytes;
     if (limit == 0 || limit >= held + all)
         return 1;
     const size_t left = limit > held ? limit - held : 1;
@@ -163,7 +242,7 @@ add_twins(struct build *build)
 {
     if (build->twin_of == NULL)
         return;
-    (void)!build_add_twins(build); // the build's status has it
+    build_add_twins(build);
     build->rows = *build->source;
 }
 
@@ -173,10 +252,20 @@ reach_all(struct build *build)
     build->whole = build_reach(build, build->rows.count);
 }
 
+// Room for the links of all rows, those of twins too.
 static void
-free_links(struct build *build, uint32_t rows)
+open_links(struct build *build)
 {
-    build_free(build, build->links, (size_t)rows * build->config.links_max * sizeof(uint32_t));
+    const size_t rows = build->source->count;
+    build->links = build_alloc(build, rows * build->config.links_max * sizeof *build->links);
+    build->counts = build_alloc(build, rows);
+}
+
+static void
+free_links(struct build *build)
+{
+    const size_t rows = build->source->count;
+    build_free(build, build->links, rows * build->config.links_max * sizeof *build->links);
     build_free(build, build->counts, rows);
     build->links = NULL;
     build->counts = NULL;
@@ -186,14 +275,12 @@ free_links(struct build *build, uint32_t rows)
 static bool
 draw_graph(struct build *build, uint64_t seed)
 {
-    const uint32_t rows = build->rows.count, passes = passes_for(build);
     build->seed = seed;
     build->report->draws++;
-    build->report->passes = passes;
-    build->links =
-        build_alloc(build, (size_t)rows * build->config.links_max * sizeof *build->links);
-    build->counts = build_alloc(build, rows);
+    open_links(build);
     timed(build, BUILD_PARTITION, build_split);
+    const uint32_t passes = passes_for(build); // of clusters as large as they are
+    build->report->passes = passes;
     for (uint32_t pass = 0; pass < passes && !build_stopped(build); pass++)
         one_pass(build, pass, passes);
     split_close(build);
@@ -211,8 +298,7 @@ draw_until_good(struct build *build)
         build->rows = rows;
         if (draw_graph(build, mix64(build->config.seed + draw)))
             return;
-        const uint32_t made = build->rows.count;
-        free_links(build, made);
+        free_links(build);
         if (build_stopped(build))
             return;
     }
@@ -226,6 +312,7 @@ build_close(struct build *build)
     build_free(build, build->members,
                (size_t)(build->source->count - build->report->twins) * sizeof *build->members);
     workers_close(build);
+    build->report->memory_peak = atomic_load(&build->memory_peak);
 }
 
 omen_status
@@ -246,7 +333,7 @@ build_run(const struct build_rows *rows, const struct build_config *config, stru
     *report = (struct build_report){0};
     if (rows->count == 0)
         return OMEN_OK;
-    if (config->memory_max != 0 && config->memory_max < build_memory(rows->count, config).least)
+    if (config->memory_max != 0 && config->memory_max < build_memory(rows, config).least)
         return OMEN_E_NO_MEMORY;
     struct build build = {.source = rows,
                           .rows = *rows,

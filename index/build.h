@@ -3,7 +3,8 @@
 // Shape:   handle that lives for one call.
 // Threads: build_run takes as many as it is told and returns when all have ended. `read` and `prefetch` are called from all
 //          of them; `progress` from the caller's only.
-// Memory:  build_memory says how much a build takes; with memory_max it goes over the rows several times and takes less.
+// Memory:  build_memory says how much a build takes; with memory_max it goes over the rows several times and takes less. All
+//          that it takes is counted before it is taken, its result and what each thread works with too.
 //
 // Rows are put in overlapping leaves of near ones (partition), all rows of a leaf are compared with each other (tiles), what
 // is near goes to each row's reservoir, of which the row chooses its links (PiPNN, arXiv 2602.21247).
@@ -48,7 +49,7 @@ struct build_config {
     uint32_t leaf_near; // of a leaf, that a row takes for candidates; at most TILE_LANES
     uint64_t seed;
     uint32_t threads;  // 1..THREADS_MAX
-    size_t memory_max; // 0: as much as is fastest
+    size_t memory_max; // never more than that; 0: as much as is fastest
     // Called now and then; non-zero ends the build with OMEN_E_CANCELLED. May be NULL.
     int (*progress)(void *context, uint64_t done, uint64_t total);
     void *context;
@@ -90,15 +91,16 @@ struct build_graph {
 };
 void build_graph_close(struct build_graph *graph); // accepts all zeros
 
-// Every row can be reached from row 0. OMEN_E_NO_MEMORY, OMEN_E_CANCELLED; OMEN_E_UNSUPPORTED where links that lead everywhere
+// Every row can be reached from row 0. OMEN_E_NO_MEMORY (also where memory_max is too small), OMEN_E_CANCELLED; OMEN_E_UNSUPPORTED where links that lead everywhere
 // could not be made of these rows (far too many are as good as equal). Then *out is all zeros. `report` may be NULL.
 OMEN_MUST_CHECK omen_status build_run(const struct build_rows *rows,
                                       const struct build_config *config, struct build_graph *out,
                                       struct build_report *report);
-// The least memory_max that a build keeps to, and what it takes without one; beside its result and a few MB a thread.
+// The least memory_max that is not refused at once, and one that spares no time to raise. Where one leader is the nearest of very
+// many rows (more than one in three, of a thousand leaders), a build may find the least too small on its way.
 struct build_memory {
     size_t least, most;
 };
-struct build_memory build_memory(uint32_t count, const struct build_config *config);
+struct build_memory build_memory(const struct build_rows *rows, const struct build_config *config);
 
 #endif

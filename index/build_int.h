@@ -69,7 +69,7 @@ struct build {
 
     uint64_t seed; // of this draw
     struct build_worker *workers;
-    size_t memory_now;
+    _Atomic size_t memory_now, memory_peak;
     bool whole; // everything is reached
     struct build_report *report;
 
@@ -86,14 +86,19 @@ build_stopped(struct build *build)
 }
 
 // ---- build.c ----
-// Zeroed memory in huge pages, counted; NULL, and the build's status says so, when there is none.
+// Zeroed memory in huge pages, counted; NULL, and the build's status says so, when there is none or the limit has no room.
 void *build_alloc(struct build *build, size_t bytes);
 void build_free(struct build *build, void *memory, size_t bytes);
+// The same of the heap, not zeroed; from any thread.
+void *build_heap(struct build *build, size_t bytes);
+void build_heap_free(struct build *build, void *memory, size_t bytes);
 void build_fail(struct build *build, omen_status status);
 // Counts units of work as done, and lets the caller's thread (worker 0) report it.
 void build_done(struct build *build, uint32_t worker, uint64_t units);
 
 // ---- build_rows.c ----
+void workers_shape(struct build *build); // what the rows' length makes of leaves and strides
+size_t workers_bytes(const struct build *build); // of all of them
 OMEN_MUST_CHECK omen_status workers_open(struct build *build);
 void workers_close(struct build *build);
 static inline void *
@@ -130,13 +135,18 @@ int32_t row_start(const struct build *build, const void *row);
 // ---- build_same.c ----
 // Finds equal rows of the source: fills members and twin_of, or leaves them NULL.
 void build_same(struct build *build);
-// Gives each twin its place in the graph of all rows, which takes the place of that without.
-OMEN_MUST_CHECK omen_status build_add_twins(struct build *build);
+// Gives each twin its place in the graph, which is that of all rows afterwards.
+void build_add_twins(struct build *build);
 
 // ---- build_partition.c ----
 void build_split(struct build *build);  // the first split
 void build_leaves(struct build *build); // of this pass
 void split_close(struct build *build);
+// What the first split leaves until split_close, what it takes besides, and what it takes to take its clusters apart: as large as
+// they are, or before there are any as large as they might be.
+size_t split_bytes(const struct build *build);
+size_t split_bytes_besides(const struct build *build);
+size_t split_bytes_apart(const struct build *build);
 
 // ---- build_leaf.c ----
 void leaf_run(struct build *build, struct build_worker *worker, const uint32_t *ids,

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
 #include "base/pool.h"
 #include "base/prng.h"
 #include "index/build_int.h"
@@ -26,6 +25,10 @@
 #define BLOCK_ROWS 3072u // that one thread assigns before it takes the next
 #define COUNTERS 64u     // parts of the rows that are counted and put apart from each other
 #define NO_LEADER UINT16_MAX
+// Splits below the second that a cluster's memory is estimated for: each has fewer rows than the one above
+#define DEEPER 2u
+#define LARGEST_TIMES                                                                              \
+    8u // what the largest cluster may be of the mean one, as long as there is none
 
 // How many leaders a cluster gets, and to how many of them a row goes.
 struct spread {
@@ -236,18 +239,30 @@ split_now(struct build *build, struct first_split *split)
     pool_run(threads, COUNTERS, put_part, split);
 }
 
+// Rows that fit one leaf are not split.
+static struct spread
+first_spread(const struct build *build)
+{
+    const uint32_t rows = build->rows.count;
+    return rows <= build->leaf_rows ? (struct spread){1, 1} : spread_of(build, rows, 0);
+}
+
+static size_t
+starts_bytes(const struct spread *spread)
+{
+    return ((size_t)spread->leaders + 1) * sizeof(uint64_t);
+}
+
 void
 build_split(struct build *build)
 {
     const uint32_t rows = build->rows.count;
-    struct first_split split = {.build = build, .spread = spread_of(build, rows, 0)};
-    if (rows <= build->leaf_rows)
-        split.spread = (struct spread){1, 1};
+    struct first_split split = {.build = build, .spread = first_spread(build)};
     const size_t assigned_bytes = (size_t)rows * split.spread.fanout * sizeof *split.assigned;
     build->leaders = split.spread.leaders;
     split.assigned = build_alloc(build, assigned_bytes);
     split.places = build_alloc(build, places_bytes(&split));
-    build->starts = build_alloc(build, ((size_t)build->leaders + 1) * sizeof *build->starts);
+    build->starts = build_alloc(build, starts_bytes(&split.spread));
     build->clusters = build_alloc(build, clusters_bytes(build, split.spread.fanout));
     build->order = build_alloc(build, (size_t)rows * sizeof *build->order);
     if (!build_stopped(build))
@@ -259,14 +274,27 @@ build_split(struct build *build)
 void
 split_close(struct build *build)
 {
-    const uint32_t rows = build->rows.count;
-    const struct spread spread =
-        rows <= build->leaf_rows ? (struct spread){1, 1} : spread_of(build, rows, 0);
-    build_free(build, build->starts, ((size_t)build->leaders + 1) * sizeof *build->starts);
+    const struct spread spread = first_spread(build);
+    build_free(build, build->starts, starts_bytes(&spread));
     build_free(build, build->clusters, clusters_bytes(build, spread.fanout));
-    build_free(build, build->order, (size_t)rows * sizeof *build->order);
+    build_free(build, build->order, (size_t)build->rows.count * sizeof *build->order);
     build->starts = NULL;
     build->clusters = build->order = NULL;
+}
+
+size_t
+split_bytes(const struct build *build)
+{
+    const struct spread spread = first_spread(build);
+    return starts_bytes(&spread) + clusters_bytes(build, spread.fanout + 1);
+}
+
+size_t
+split_bytes_besides(const struct build *build)
+{
+    const struct first_split split = {.spread = first_spread(build)};
+    return places_bytes(&split) +
+           (size_t)build->rows.count * split.spread.fanout * sizeof *split.assigned;
 }
 
 // ---- further splits ----
@@ -348,11 +376,36 @@ pend(struct build *build, struct build_worker *worker, const uint32_t *ids, uint
     }
 }
 
-// What taking one apart needs: the assignment of its rows, its children's rows, and where each child begins.
+// What taking one apart needs: its children's rows, where each child begins, and the assignment of its rows.
 struct children {
-    uint16_t *assigned;
     uint32_t *ids, *starts; // one more start than there are children
+    uint16_t *assigned;
 };
+
+static size_t
+children_bytes(uint64_t rows, const struct spread *spread)
+{
+    return rows * spread->fanout * (sizeof(uint32_t) + sizeof(uint16_t)) +
+           ((size_t)spread->leaders + 2) * sizeof(uint32_t);
+}
+
+size_t
+split_bytes_apart(const struct build *build)
+{
+    const uint64_t rows = build->rows.count;
+    const struct spread first = first_spread(build);
+    uint64_t largest = rows * first.fanout / first.leaders * LARGEST_TIMES;
+    largest = largest < rows ? largest : rows;
+    for (uint32_t i = 0; build->starts != NULL && i < build->leaders; i++) {
+        const uint64_t count = build->starts[i + 1] - build->starts[i];
+        largest = i == 0 || count > largest ? count : largest;
+    }
+    if (largest <= build->leaf_rows)
+        return 0;
+    const struct spread second = spread_of(build, largest, 1), deeper = {LEADERS_MAX, 1};
+    return build->config.threads *
+           (children_bytes(largest, &second) + DEEPER * children_bytes(largest, &deeper));
+}
 
 static void
 sort_children(const struct cluster *cluster, const struct spread *spread,
@@ -415,17 +468,15 @@ take_apart(struct build *build, struct build_worker *worker, const struct cluste
     }
     const struct spread spread = spread_of(build, cluster->count, cluster->level);
     const size_t all = (size_t)cluster->count * spread.fanout;
-    struct children children = {
-        .assigned = mem_alloc(all * sizeof *children.assigned),
-        .ids = mem_alloc(all * sizeof *children.ids),
-        .starts = mem_alloc(((size_t)spread.leaders + 2) * sizeof *children.starts)};
-    if (children.assigned == NULL || children.ids == NULL || children.starts == NULL)
-        build_fail(build, OMEN_E_NO_MEMORY);
-    else
-        split_cluster(build, worker, cluster, &spread, &children);
-    mem_free(children.assigned);
-    mem_free(children.ids);
-    mem_free(children.starts);
+    const size_t bytes = children_bytes(cluster->count, &spread);
+    uint32_t *const memory = build_heap(build, bytes);
+    if (memory == NULL)
+        return;
+    uint32_t *const starts = memory + all;
+    const struct children children = {
+        .ids = memory, .starts = starts, .assigned = (uint16_t *)(starts + spread.leaders + 2)};
+    split_cluster(build, worker, cluster, &spread, &children);
+    build_heap_free(build, memory, bytes);
 }
 
 // ---- all clusters of the first split ----

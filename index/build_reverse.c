@@ -5,7 +5,6 @@
 // Links are sorted by where they lead to (counted, then put), so every row knows who chose it. It takes them all where there
 // is room, in the order of their numbers; else it chooses anew, of its own and theirs, as many at a time as can be compared.
 // What a row does depends on lists that nobody changes, so threads share nothing.
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/pool.h"
@@ -75,28 +74,21 @@ place_counts(struct reverse *reverse)
     return at;
 }
 
-static int
-by_number(const void *a, const void *b)
-{
-    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
-}
-
-// Most lists are short and nearly in order.
+// Shell's sort, by Knuth's steps: in place, and as good as inserting where lists are short and nearly in order, as most are.
 static void
 sort_rows(uint32_t *rows, size_t count)
 {
-    if (count > CHOOSE_MAX) {
-        qsort(rows, count, sizeof *rows, by_number);
-        return;
-    }
-    for (size_t i = 1; i < count; i++) {
-        const uint32_t row = rows[i];
-        size_t at = i;
-        for (; at > 0 && rows[at - 1] > row; at--)
-            rows[at] = rows[at - 1];
-        rows[at] = row;
-    }
+    size_t step = 1;
+    while (step < count / 9)
+        step = 3 * step + 1;
+    for (; step > 0; step /= 3)
+        for (size_t i = step; i < count; i++) {
+            const uint32_t row = rows[i];
+            size_t at = i;
+            for (; at >= step && rows[at - step] > row; at -= step)
+                rows[at] = rows[at - step];
+            rows[at] = row;
+        }
 }
 
 static bool

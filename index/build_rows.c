@@ -48,8 +48,8 @@ worker_lay_out(const struct build *build, struct build_worker *worker, uint8_t *
     return at;
 }
 
-omen_status
-workers_open(struct build *build)
+void
+workers_shape(struct build *build)
 {
     build->stride = (build->rows.width * component_bytes(build) + 63) / 64 * 64;
     size_t fit = WORKER_BYTES / build->stride / TILE_COLUMNS * TILE_COLUMNS;
@@ -57,6 +57,19 @@ workers_open(struct build *build)
     build->rows_room = fit < TILE_IDS ? (uint32_t)fit : TILE_IDS;
     build->leaf_rows =
         build->config.leaf_rows < build->rows_room ? build->config.leaf_rows : build->rows_room;
+}
+
+size_t
+workers_bytes(const struct build *build)
+{
+    struct build_worker none;
+    return build->config.threads * (sizeof none + worker_lay_out(build, &none, NULL));
+}
+
+omen_status
+workers_open(struct build *build)
+{
+    workers_shape(build);
     build->workers = mem_alloc_zero(build->config.threads, sizeof *build->workers);
     if (build->workers == NULL)
         return OMEN_E_NO_MEMORY;

@@ -10,7 +10,6 @@
 // rows of one part of the hashes, so nobody waits for anybody.
 #include <string.h>
 
-#include "base/alloc.h"
 #include "base/pool.h"
 #include "base/prng.h"
 #include "index/build_int.h"
@@ -95,11 +94,10 @@ find_twins(void *context, uint32_t part, uint32_t worker)
         count += same->hashes[row] % PARTS == part;
     while (room < 2 * (uint64_t)count)
         room *= 2;
-    uint32_t *table = mem_alloc_zero(room, sizeof *table);
-    if (table == NULL) {
-        build_fail(build, OMEN_E_NO_MEMORY);
+    uint32_t *table = build_heap(build, room * sizeof *table);
+    if (table == NULL)
         return;
-    }
+    memset(table, 0, room * sizeof *table);
     for (uint32_t row = 0; row < rows; row++) {
         const uint64_t hash = same->hashes[row];
         if (hash % PARTS != part)
@@ -117,7 +115,7 @@ find_twins(void *context, uint32_t part, uint32_t worker)
         else
             twins++;
     }
-    mem_free(table);
+    build_heap_free(build, table, room * sizeof *table);
     atomic_fetch_add_explicit(&same->twins, twins, memory_order_relaxed);
 }
 
@@ -182,8 +180,6 @@ build_same(struct build *build)
 
 struct tree {
     struct build *build;
-    uint32_t *links; // of all rows
-    uint8_t *counts;
     uint32_t *starts; // of each member's twins in `twins`, two more than there are members
     uint32_t *twins;
     uint32_t children; // of a row, at most
@@ -213,48 +209,58 @@ nth(const struct tree *tree, uint32_t member, const uint32_t *twins, uint32_t n)
     return n == 0 ? tree->build->members[member] : twins[n - 1];
 }
 
-// Links of the n-th of `count` rows that are equal: its parent, its children, then its member's links.
+// A member, the rows that are equal to it, and its links.
+struct family {
+    uint32_t member, count; // of rows, the member's too
+    const uint32_t *twins;
+    uint32_t links[LINK_ROW_MAX], links_count;
+};
+
+// Links of the n-th of them: its parent, its children, then its member's links.
 static void
-link_one(struct tree *tree, uint32_t member, const uint32_t *twins, uint32_t count, uint32_t n)
+link_one(struct tree *tree, const struct family *family, uint32_t n)
 {
     const struct build *build = tree->build;
-    const uint32_t links_max = build->config.links_max, row = nth(tree, member, twins, n);
-    uint32_t *const links = tree->links + (size_t)row * links_max;
+    const uint32_t links_max = build->config.links_max;
+    const uint32_t row = nth(tree, family->member, family->twins, n);
+    uint32_t *const links = build->links + (size_t)row * links_max;
     uint32_t made = 0;
     if (n > 0)
-        links[made++] = nth(tree, member, twins, (n - 1) / tree->children);
+        links[made++] = nth(tree, family->member, family->twins, (n - 1) / tree->children);
     for (uint64_t child = (uint64_t)n * tree->children + 1;
-         child < count && child <= (uint64_t)(n + 1) * tree->children; child++)
-        links[made++] = nth(tree, member, twins, (uint32_t)child);
-    const uint32_t *own = build->links + (size_t)member * links_max;
-    for (uint32_t i = 0; i < build->counts[member] && made < links_max; i++)
-        links[made++] = build->members[own[i]];
-    tree->counts[row] = (uint8_t)made;
+         child < family->count && child <= (uint64_t)(n + 1) * tree->children; child++)
+        links[made++] = nth(tree, family->member, family->twins, (uint32_t)child);
+    for (uint32_t i = 0; i < family->links_count && made < links_max; i++)
+        links[made++] = family->links[i];
+    build->counts[row] = (uint8_t)made;
 }
 
+// In place, from the last member to the first: a member's row and its twins' do not lie before its place among the members.
 static void
 link_trees(struct tree *tree)
 {
-    uint32_t first = 0;
-    for (uint32_t member = 0; member < tree->build->rows.count; member++) {
-        const uint32_t end = tree->starts[member + 1];
-        for (uint32_t n = 0; n <= end - first; n++)
-            link_one(tree, member, tree->twins + first, end - first + 1, n);
-        first = end;
+    const struct build *build = tree->build;
+    for (uint32_t member = build->rows.count; member-- > 0;) {
+        const uint32_t first = tree->starts[member];
+        struct family family = {.member = member,
+                                .count = tree->starts[member + 1] - first + 1,
+                                .twins = tree->twins + first,
+                                .links_count = build->counts[member]};
+        const uint32_t *own = build->links + (size_t)member * build->config.links_max;
+        for (uint32_t i = 0; i < family.links_count; i++)
+            family.links[i] = build->members[own[i]];
+        for (uint32_t n = 0; n < family.count; n++)
+            link_one(tree, &family, n);
     }
 }
 
-omen_status
+void
 build_add_twins(struct build *build)
 {
     const uint32_t rows = build->source->count, members = build->rows.count;
-    const uint32_t links_max = build->config.links_max;
-    const size_t row_links = links_max * sizeof(uint32_t);
-    struct tree tree = {.build = build, .children = links_max / TREE_SHARE};
+    struct tree tree = {.build = build, .children = build->config.links_max / TREE_SHARE};
     tree.children = tree.children > 0 ? tree.children : 1;
     uint32_t *place_of = build_alloc(build, (size_t)rows * sizeof *place_of);
-    tree.links = build_alloc(build, rows * row_links);
-    tree.counts = build_alloc(build, rows);
     tree.starts = build_alloc(build, ((size_t)members + 2) * sizeof *tree.starts);
     tree.twins = build_alloc(build, ((size_t)(rows - members) + 1) * sizeof *tree.twins);
     if (!build_stopped(build)) {
@@ -266,9 +272,4 @@ build_add_twins(struct build *build)
     build_free(build, place_of, (size_t)rows * sizeof *place_of);
     build_free(build, tree.starts, ((size_t)members + 2) * sizeof *tree.starts);
     build_free(build, tree.twins, ((size_t)(rows - members) + 1) * sizeof *tree.twins);
-    build_free(build, build->links, members * row_links);
-    build_free(build, build->counts, members);
-    build->links = tree.links;
-    build->counts = tree.counts;
-    return atomic_load(&build->status);
 }

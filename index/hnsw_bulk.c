@@ -27,11 +27,12 @@
 struct hnsw_bulk {
     struct hnsw *hnsw;
     struct hnsw_bulk_options options;
-    uint32_t rows;   // slots below it are looked at
-    uint32_t count;  // that live: the rows that are built
-    uint32_t *slots; // of each; NULL: row i is slot i
-    float *sketches; // of each, TILE_SKETCH; NULL: a code's own components are as good
-    uint32_t width;  // components that are compared
+    uint32_t rows;       // slots below it are looked at
+    uint32_t count;      // that live: the rows that are built
+    uint32_t *slots;     // of each; NULL: row i is slot i
+    float *sketches;     // of each, TILE_SKETCH; NULL: a code's own components are as good
+    uint32_t width;      // components that are compared
+    size_t codes_before; // bytes
     struct build_graph graph;
     struct scratch **scratches; // one a thread
     _Atomic int status;
@@ -250,16 +251,27 @@ scratches_close(struct hnsw_bulk *bulk)
     bulk->scratches = NULL;
 }
 
+static void
+count_rows(struct hnsw_bulk *bulk)
+{
+    for (uint32_t slot = 0; slot < bulk->rows; slot++)
+        bulk->count += !atomic_bit_test(bulk->hnsw->erased, slot);
+}
+
+static size_t
+slots_bytes(const struct hnsw_bulk *bulk)
+{
+    return bulk->count < bulk->rows ? ((size_t)bulk->count + 1) * sizeof *bulk->slots : 0;
+}
+
 // Lists what lives, where not everything does.
 static omen_status
 list_rows(struct hnsw_bulk *bulk)
 {
     const struct hnsw *hnsw = bulk->hnsw;
-    for (uint32_t slot = 0; slot < bulk->rows; slot++)
-        bulk->count += !atomic_bit_test(hnsw->erased, slot);
     if (bulk->count == bulk->rows)
         return OMEN_OK;
-    bulk->slots = mem_alloc(((size_t)bulk->count + 1) * sizeof *bulk->slots);
+    bulk->slots = mem_alloc(slots_bytes(bulk));
     if (bulk->slots == NULL)
         return OMEN_E_NO_MEMORY;
     // Others erase meanwhile: what was counted may be one that is dead now, never more than there is room for.
@@ -274,37 +286,91 @@ list_rows(struct hnsw_bulk *bulk)
 static size_t
 sketches_bytes(const struct hnsw_bulk *bulk)
 {
-    return (size_t)bulk->count * TILE_SKETCH * sizeof *bulk->sketches;
+    return hnsw_kind(bulk->hnsw) == CODE_EXACT
+               ? (size_t)bulk->rows * TILE_SKETCH * sizeof *bulk->sketches
+               : 0;
+}
+
+static omen_status
+make_sketches(struct hnsw_bulk *bulk)
+{
+    if (hnsw_kind(bulk->hnsw) != CODE_EXACT)
+        return OMEN_OK;
+    bulk->sketches = pages_alloc(sketches_bytes(bulk));
+    if (bulk->sketches == NULL)
+        return OMEN_E_NO_MEMORY;
+    pool_run(bulk->options.threads, (bulk->count + BLOCK_ROWS - 1) / BLOCK_ROWS, sketch_block,
+             bulk);
+    return OMEN_OK;
+}
+
+static size_t
+codes_bytes(const struct hnsw *hnsw)
+{
+    struct hnsw_memory memory;
+    hnsw_memory(hnsw, &memory);
+    return memory.codes;
+}
+
+// What is taken beside the build's own: codes too, which the index keeps and has not counted.
+static size_t
+bytes_besides(const struct hnsw_bulk *bulk)
+{
+    const size_t codes = codes_bytes(bulk->hnsw);
+    size_t bytes = sizeof *bulk + slots_bytes(bulk) + sketches_bytes(bulk);
+    for (uint32_t i = 0; i < bulk->options.threads; i++)
+        bytes += scratch_bytes(bulk->scratches[i]);
+    return bytes + (codes > bulk->codes_before ? codes - bulk->codes_before : 0);
+}
+
+static struct build_config
+config_of(const struct hnsw_bulk *bulk)
+{
+    struct build_config config = build_config_for(bulk->hnsw->graph.links_max);
+    config.seed = bulk->hnsw->config.seed;
+    config.threads = bulk->options.threads;
+    config.progress = bulk->options.progress;
+    config.context = bulk->options.context;
+    return config;
+}
+
+// Everything is there that rows are read from.
+static omen_status
+make_readable(struct hnsw_bulk *bulk)
+{
+    const omen_status status = list_rows(bulk);
+    if (status != OMEN_OK)
+        return status;
+    pool_run(bulk->options.threads, (bulk->rows + BLOCK_ROWS - 1) / BLOCK_ROWS, code_block, bulk);
+    return make_sketches(bulk);
 }
 
 static omen_status
 make(struct hnsw_bulk *bulk, struct hnsw_bulk_report *report)
 {
-    struct hnsw *hnsw = bulk->hnsw;
-    const uint32_t threads = bulk->options.threads;
     const uint64_t began = os_clock_ns();
-    if (!hnsw_found(hnsw, bulk->scratches[0]))
+    const size_t limit = bulk->options.memory_max;
+    if (!hnsw_found(bulk->hnsw, bulk->scratches[0]))
         return OMEN_E_NO_MEMORY;
     report->found_ns = os_clock_ns() - began;
-    pool_run(threads, (bulk->rows + BLOCK_ROWS - 1) / BLOCK_ROWS, code_block, bulk);
-    omen_status status = list_rows(bulk);
+    count_rows(bulk);
+    struct build_config config = config_of(bulk);
+    struct build_rows rows = rows_of(bulk);
+    const size_t besides = bytes_besides(bulk);
+    report->memory = build_memory(&rows, &config);
+    report->memory.least += besides;
+    report->memory.most += besides;
+    if (limit != 0 && limit < report->memory.least)
+        return OMEN_E_NO_MEMORY;
+    config.memory_max = limit != 0 ? limit - besides : 0;
+    omen_status status = make_readable(bulk);
+    report->encode_ns = os_clock_ns() - began - report->found_ns;
     if (status != OMEN_OK)
         return status;
-    const struct build_rows rows = rows_of(bulk);
-    if (hnsw_kind(hnsw) == CODE_EXACT) {
-        bulk->sketches = pages_alloc(sketches_bytes(bulk));
-        if (bulk->sketches == NULL)
-            return OMEN_E_NO_MEMORY;
-        pool_run(threads, (bulk->count + BLOCK_ROWS - 1) / BLOCK_ROWS, sketch_block, bulk);
-    }
-    report->encode_ns = os_clock_ns() - began - report->found_ns;
-    struct build_config config = build_config_for(hnsw->graph.links_max);
-    config.seed = hnsw->config.seed;
-    config.threads = threads;
-    config.memory_max = bulk->options.memory_max;
-    config.progress = bulk->options.progress;
-    config.context = bulk->options.context;
-    return build_run(&rows, &config, &bulk->graph, &report->build);
+    rows = rows_of(bulk); // some may have been erased since they were counted
+    status = build_run(&rows, &config, &bulk->graph, &report->build);
+    report->memory_peak = besides + report->build.memory_peak;
+    return status;
 }
 
 omen_status
@@ -321,6 +387,7 @@ hnsw_bulk_make(struct hnsw *hnsw, const struct hnsw_bulk_options *options,
     bulk->hnsw = hnsw;
     bulk->options = *options;
     bulk->rows = hnsw_count(hnsw);
+    bulk->codes_before = codes_bytes(hnsw);
     omen_status status = scratches_open(bulk);
     if (status == OMEN_OK)
         status = make(bulk, report);
@@ -339,8 +406,7 @@ hnsw_bulk_close(struct hnsw_bulk *bulk)
     if (bulk == NULL)
         return;
     build_graph_close(&bulk->graph);
-    if (bulk->sketches != NULL)
-        pages_free(bulk->sketches, sketches_bytes(bulk));
+    pages_free(bulk->sketches, sketches_bytes(bulk));
     mem_free(bulk->slots);
     mem_free(bulk);
 }

@@ -3,7 +3,7 @@
 // Shape:   handle; part of index/hnsw.h, apart because few need it.
 // Threads: from hnsw_bulk_make's call to hnsw_bulk_install's return nobody links, repairs or compacts; during the latter nobody
 //          saves either. Searches, appends, publishes and erases go on.
-// Memory:  index/build.h.
+// Memory:  all that is taken is counted, as in index/build.h: codes of rows that had none, too.
 #ifndef OMEN_INDEX_HNSW_BULK_H
 #define OMEN_INDEX_HNSW_BULK_H
 #include "index/build.h"
@@ -12,8 +12,9 @@
 struct hnsw_bulk; // opaque
 
 struct hnsw_bulk_options {
-    uint32_t threads;  // 1..THREADS_MAX, the caller's among them
-    size_t memory_max; // of the build, beside the index; 0: as much as is fastest
+    uint32_t threads; // 1..THREADS_MAX, the caller's among them
+    size_t
+        memory_max; // beside the index as it is at the call, never more than that; 0: as much as is fastest
     int (*progress)(void *context, uint64_t done, uint64_t total); // as of struct build_config
     void *context;
 };
@@ -21,6 +22,8 @@ struct hnsw_bulk_options {
 struct hnsw_bulk_report {
     uint32_t rows;
     uint64_t found_ns, encode_ns;
+    struct build_memory memory; // that would have been right; also where less was given
+    size_t memory_peak;         // of all
     struct build_report build;
 };
 

@@ -91,6 +91,13 @@ build_world_fini(struct build_world *world)
     free(world->bytes);
 }
 
+static inline struct build_memory
+build_world_memory(const struct build_world *world, const struct build_config *config)
+{
+    const struct build_rows rows = build_world_rows(world);
+    return build_memory(&rows, config);
+}
+
 static inline omen_status
 build_world_run(struct build_world *world, const struct build_config *config)
 {

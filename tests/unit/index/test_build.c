@@ -78,7 +78,7 @@ START_TEST(any_number_of_threads_and_any_memory_make_the_same_graph)
     config.threads = 3;
     build(&world, &config);
     ck_assert_uint_eq(build_world_hash(&world), hash);
-    const struct build_memory memory = build_memory(world.count, &config);
+    const struct build_memory memory = build_world_memory(&world, &config);
     config.memory_max = (memory.least + memory.most) / 2;
     build(&world, &config);
     ck_assert_uint_gt(world.report.passes, 1);
@@ -87,9 +87,6 @@ START_TEST(any_number_of_threads_and_any_memory_make_the_same_graph)
     build(&world, &config);
     ck_assert_uint_gt(world.report.passes, 4);
     ck_assert_uint_eq(build_world_hash(&world), hash);
-    config.memory_max = memory.least - 1;
-    ck_assert_int_eq(build_world_run(&world, &config), OMEN_E_NO_MEMORY);
-    ck_assert_ptr_null(world.graph.links);
     build_world_fini(&world);
 }
 END_TEST
@@ -151,6 +148,57 @@ copy_row(struct build_world *world, uint32_t from, uint32_t to)
     memcpy(world->floats + (size_t)to * world->dim, world->floats + (size_t)from * world->dim,
            world->dim * sizeof *world->floats);
 }
+
+// Without twins, with a few (all that is known of them is there, and nearly all rows are built), and with many.
+START_TEST(a_limit_of_memory_is_kept_and_one_below_the_least_is_refused)
+{
+    static const uint32_t firsts[] = {12000, 11990, 6000};
+    struct build_world world;
+    struct build_config config = config_of(1 + (uint32_t)_i % 2 * 2);
+    build_world_init(&world, 12000, 24);
+    for (uint32_t row = firsts[_i / 2]; row < world.count; row++)
+        copy_row(&world, row - firsts[_i / 2], row);
+    if (_i % 2 == 1)
+        build_world_quantize(&world, 40.0f);
+    const struct build_memory memory = build_world_memory(&world, &config);
+    const size_t limits[] = {memory.least, (memory.least + memory.most) / 2, memory.most};
+    for (uint32_t i = 0; i < 3; i++) {
+        config.memory_max = limits[i];
+        build(&world, &config);
+        ck_assert_uint_le(world.report.memory_peak, limits[i]);
+    }
+    ck_assert_uint_eq(world.report.passes, 1);
+    config.memory_max = memory.least - 1;
+    ck_assert_int_eq(build_world_run(&world, &config), OMEN_E_NO_MEMORY);
+    ck_assert_ptr_null(world.graph.links);
+    build_world_fini(&world);
+}
+END_TEST
+
+// Near-copies of one row are all nearest to one leader: the cluster is larger than was thought.
+START_TEST(a_limit_that_turns_out_too_small_is_kept)
+{
+    struct build_world world;
+    struct build_config config = config_of(2);
+    build_world_init(&world, 12000, 24);
+    struct prng prng;
+    prng_init(&prng, 3);
+    for (uint32_t row = 1; row < world.count; row++) {
+        if (row % 10 != 0)
+            copy_row(&world, 0, row);
+        world.floats[(size_t)row * world.dim] += 1e-3f * world_gauss(&prng);
+    }
+    const struct build_memory memory = build_world_memory(&world, &config);
+    for (config.memory_max = memory.least; config.memory_max < memory.most;
+         config.memory_max += (memory.most - memory.least) / 8) {
+        const omen_status status = build_world_run(&world, &config);
+        ck_assert(status == OMEN_OK || status == OMEN_E_NO_MEMORY);
+        ck_assert_uint_le(world.report.memory_peak, config.memory_max);
+        ck_assert_int_eq(world.graph.links != NULL, status == OMEN_OK);
+    }
+    build_world_fini(&world);
+}
+END_TEST
 
 START_TEST(equal_rows_are_found_and_keep_nobody_away)
 {
@@ -297,6 +345,8 @@ suite(void)
     TCase *ends = tcase_create("ends");
     tcase_add_test(ends, a_progress_function_that_says_so_ends_the_build);
     tcase_add_test(ends, refused_memory_leaves_nothing_behind);
+    tcase_add_loop_test(ends, a_limit_of_memory_is_kept_and_one_below_the_least_is_refused, 0, 6);
+    tcase_add_test(ends, a_limit_that_turns_out_too_small_is_kept);
     suite_add_tcase(suite, ends);
     return suite;
 }

@@ -239,6 +239,56 @@ START_TEST(refused_memory_leaves_the_index_as_it_was)
 }
 END_TEST
 
+// Of an index without codes yet, coded and not, whole and with erased rows: codes, lists and sketches count.
+START_TEST(a_limit_of_memory_is_kept_and_one_below_the_least_is_refused)
+{
+    struct world world;
+    struct hnsw_bulk *made;
+    struct hnsw_bulk_options options = {.threads = 2, .memory_max = 1};
+    world_init(&world, 64, METRIC_L2, VECTOR_F32);
+    world.config.quantization = _i < 2 ? HNSW_QUANTIZE_INT8 : HNSW_QUANTIZE_NONE;
+    world_add(&world, 6000);
+    for (uint32_t slot = 0; slot < 100 && _i % 2 == 1; slot++)
+        hnsw_erase(world.hnsw, slot * 9);
+    ck_assert_int_eq(hnsw_bulk_make(world.hnsw, &options, &report, &made), OMEN_E_NO_MEMORY);
+    // The codes are counted from here on, so that there is less to take.
+    ck_assert_int_eq(hnsw_bulk_make(world.hnsw, &options, &report, &made), OMEN_E_NO_MEMORY);
+    const size_t least = report.memory.least;
+    options.memory_max = least - 1;
+    ck_assert_int_eq(hnsw_bulk_make(world.hnsw, &options, &report, &made), OMEN_E_NO_MEMORY);
+    ck_assert_ptr_null(made);
+    ck_assert_uint_eq(hnsw_linked(world.hnsw), 0);
+    ck_assert_uint_eq(report.memory.least, least);
+    options.memory_max = least;
+    ck_assert_int_eq(hnsw_bulk_make(world.hnsw, &options, &report, &made), OMEN_OK);
+    ck_assert_uint_le(report.memory_peak, least);
+    ck_assert_uint_gt(report.build.passes, 1);
+    ck_assert_int_eq(hnsw_bulk_install(made), OMEN_OK);
+    hnsw_bulk_close(made);
+    check_recall(&world, 64, 0.97);
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(codes_that_the_index_gets_are_counted)
+{
+    struct world world;
+    struct hnsw_bulk *made;
+    struct hnsw_memory before, after;
+    const struct hnsw_bulk_options options = {.threads = 1, .memory_max = 1};
+    world_init(&world, 256, METRIC_L2, VECTOR_F32);
+    world_add(&world, 3000);
+    hnsw_memory(world.hnsw, &before);
+    ck_assert_int_eq(hnsw_bulk_make(world.hnsw, &options, &report, &made), OMEN_E_NO_MEMORY);
+    const size_t first = report.memory.least;
+    hnsw_memory(world.hnsw, &after);
+    ck_assert_int_eq(hnsw_bulk_make(world.hnsw, &options, &report, &made), OMEN_E_NO_MEMORY);
+    ck_assert_uint_ge(after.codes - before.codes, (size_t)3000 * 256);
+    ck_assert_uint_ge(first - report.memory.least, after.codes - before.codes);
+    world_fini(&world);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -254,6 +304,8 @@ suite(void)
     tcase_add_test(beside, an_index_of_erased_rows_only_is_left_without_links);
     tcase_add_test(beside, searches_go_on_while_links_are_made_and_put_in_place);
     tcase_add_loop_test(beside, refused_memory_leaves_the_index_as_it_was, 0, 2);
+    tcase_add_loop_test(beside, a_limit_of_memory_is_kept_and_one_below_the_least_is_refused, 0, 4);
+    tcase_add_test(beside, codes_that_the_index_gets_are_counted);
     suite_add_tcase(suite, beside);
     return suite;
 }
