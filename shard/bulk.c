@@ -6,8 +6,8 @@
 // too. So it is worth it from a fifth of the rows on, and not for a few thousand, which are linked in a moment.
 //
 // `upkeep` is held all the while: no compaction, no checkpoint, and the generation stays. Linkers are paused. Searches and
-// writes go on; what is written is found in the tail. Where the build has no room within max_memory it makes do with what there
-// is, and where that is too little the rows are linked one by one.
+// writes go on; what is written is found in the tail. Under max_memory the build may have half of what is left, which counts as
+// used meanwhile; it makes do with less than it would take, and where that is too little the rows are linked one by one.
 #include "base/assert.h"
 #include "base/os_cpu.h"
 #include "index/hnsw_bulk.h"
@@ -23,12 +23,20 @@ struct bulk_watch {
     bool cancelled;
 };
 
+// Rows of the tail that were saved with links have them as soon as they are offered, and do not count.
 static bool
-is_worth_it(const struct shard *shard, const struct hnsw *hnsw)
+is_worth_it(const struct hnsw *hnsw)
 {
-    const uint32_t tail = hnsw_tail(hnsw), rows = hnsw_count(hnsw);
-    return hnsw_founded(hnsw) && tail >= TAIL_MIN && tail >= rows / TAIL_SHARE &&
-           tail > atomic_load_explicit(&shard->bulk_after, memory_order_relaxed);
+    const uint32_t tail = hnsw_tail_uncoded(hnsw), rows = hnsw_count(hnsw);
+    return hnsw_founded(hnsw) && tail >= TAIL_MIN && tail >= rows / TAIL_SHARE;
+}
+
+// The same by itself: after a build that came to nothing not before there are twice as many rows.
+static bool
+is_due(const struct shard *shard, const struct hnsw *hnsw)
+{
+    return is_worth_it(hnsw) &&
+           hnsw_tail(hnsw) > atomic_load_explicit(&shard->bulk_after, memory_order_relaxed);
 }
 
 // In rows, as whoever waits for linking counts.
@@ -52,17 +60,24 @@ threads_of(const struct shard *shard)
     return asked != 0 ? asked : there < THREADS_MAX ? there : THREADS_MAX;
 }
 
-// What of max_memory is left, under `writers`; 0: there is no limit. False: nothing.
+// Under `writers`. How much a build may take; 0: there is no limit. False: nothing. It counts as used until memory_return.
 static bool
-memory_left(struct shard *shard, size_t *left)
+memory_take(struct shard *shard, size_t *memory)
 {
     const uint64_t limit = shard->options.max_memory;
-    *left = 0;
+    *memory = 0;
     if (limit == 0)
         return true;
     const uint64_t used = shard_bytes(shard);
-    *left = used < limit ? (size_t)(limit - used) : 0;
-    return *left > 0;
+    *memory = used < limit ? (size_t)(limit - used) / 2 : 0;
+    atomic_store_explicit(&shard->bulk_bytes, *memory, memory_order_relaxed);
+    return *memory > 0;
+}
+
+static void
+memory_return(struct shard *shard)
+{
+    atomic_store_explicit(&shard->bulk_bytes, 0, memory_order_relaxed);
 }
 
 // Under `upkeep`, with linkers paused.
@@ -75,33 +90,36 @@ build_and_install(struct shard *shard, struct hnsw *hnsw, size_t memory, struct 
         .threads = threads_of(shard), .memory_max = memory, .progress = report, .context = watch};
     watch->rows = hnsw_count(hnsw);
     omen_status status = hnsw_bulk_make(hnsw, &options, &ignored, &bulk);
-    if (status == OMEN_OK && bulk != NULL) {
+    const bool made = status == OMEN_OK && bulk != NULL;
+    if (made) {
         status = hnsw_bulk_install(bulk);
         ASSERT(status == OMEN_OK); // else we wrote what is no graph
         hnsw_bulk_close(bulk);
         atomic_fetch_add_explicit(&shard->bulk_builds, 1, memory_order_relaxed);
-        return true;
-    }
-    // In vain, which is dear: the next try by itself waits for twice as many.
-    if (status != OMEN_OK && status != OMEN_E_CANCELLED)
+        atomic_store_explicit(&shard->bulk_after, 0, memory_order_relaxed);
+    } else if (status != OMEN_OK && status != OMEN_E_CANCELLED) {
+        // In vain, which is dear: the next try by itself waits for twice as many.
         atomic_store_explicit(&shard->bulk_after, 2 * hnsw_tail(hnsw), memory_order_relaxed);
-    return false;
+    }
+    memory_return(shard);
+    return made;
 }
 
-// Under `upkeep`.
+// Under `upkeep`. `by_itself`: nobody asked for it.
 static bool
-build(struct shard *shard, const struct linkers_watch *watch, bool *cancelled)
+build(struct shard *shard, bool by_itself, const struct linkers_watch *watch, bool *cancelled)
 {
     struct bulk_watch bulk = {.shard = shard, .watch = watch};
     bool built = false;
     lock_acquire(&shard->writers);
     struct hnsw *hnsw = shard->target->hnsw;
     size_t memory = 0;
-    const bool due = is_worth_it(shard, hnsw) && memory_left(shard, &memory);
-    if (due)
+    const bool worth = by_itself ? is_due(shard, hnsw) : is_worth_it(hnsw);
+    const bool begun = worth && memory_take(shard, &memory);
+    if (begun)
         linkers_pause(&shard->linkers);
     lock_release(&shard->writers);
-    if (due) {
+    if (begun) {
         built = build_and_install(shard, hnsw, memory, &bulk);
         lock_acquire(&shard->writers);
         linkers_resume(&shard->linkers, hnsw);
@@ -115,7 +133,7 @@ bool
 bulk_build(struct shard *shard, const struct linkers_watch *watch, bool *cancelled)
 {
     lock_acquire(&shard->upkeep);
-    const bool built = build(shard, watch, cancelled);
+    const bool built = build(shard, false, watch, cancelled);
     lock_release(&shard->upkeep);
     return built;
 }
@@ -124,9 +142,9 @@ void
 bulk_when_due(struct shard *shard)
 {
     struct hnsw *hnsw = shard->target->hnsw;
-    if (shard->target != shard_generation(shard) || !is_worth_it(shard, hnsw))
+    if (shard->target != shard_generation(shard) || !is_due(shard, hnsw))
         return;
-    if (linkers_have_workers(&shard->linkers)) {
+    if (shard->options.threads != 1) {
         atomic_store_explicit(&shard->bulk_due, 1, memory_order_release);
         return;
     }
@@ -134,11 +152,13 @@ bulk_when_due(struct shard *shard)
     // are linked one by one.
     size_t memory;
     struct bulk_watch watch = {.shard = shard};
-    if (shard->options.threads != 1 || !memory_left(shard, &memory) || !lock_try(&shard->upkeep))
+    if (!lock_try(&shard->upkeep))
         return;
-    linkers_pause(&shard->linkers);
-    (void)build_and_install(shard, hnsw, memory, &watch);
-    linkers_resume(&shard->linkers, hnsw);
+    if (memory_take(shard, &memory)) {
+        linkers_pause(&shard->linkers);
+        (void)build_and_install(shard, hnsw, memory, &watch);
+        linkers_resume(&shard->linkers, hnsw);
+    }
     lock_release(&shard->upkeep);
 }
 
@@ -154,7 +174,7 @@ shard_spare(void *context)
         return false;
     bool cancelled;
     const bool built = atomic_exchange_explicit(&shard->bulk_due, 0, memory_order_acquire) != 0 &&
-                       build(shard, NULL, &cancelled);
+                       build(shard, true, NULL, &cancelled);
     lock_release(&shard->upkeep);
     return built;
 }

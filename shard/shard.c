@@ -160,7 +160,8 @@ shard_bytes(struct shard *shard)
     generation_memory(shard_generation(shard), &memory);
     return memory.hnsw.links + memory.hnsw.codes + memory.hnsw.rows + memory.hnsw.other +
            payloads_bytes(shard_generation(shard)->payloads) + memory.ids + memory.fields +
-           memory.other + names_bytes(shard_generation(shard)->names) + sizeof *shard;
+           memory.other + names_bytes(shard_generation(shard)->names) + sizeof *shard +
+           atomic_load_explicit(&shard->bulk_bytes, memory_order_relaxed);
 }
 
 void

@@ -84,6 +84,7 @@ struct shard {
     _Atomic uint32_t bulk_due;       // the same
     _Atomic uint32_t bulk_after;     // rows in the tail; after a build that came to nothing
     _Atomic uint32_t bulk_builds;    // that were put in place
+    _Atomic uint64_t bulk_bytes;     // of max_memory, that one may take now
     _Atomic bool closing;            // what is long is given up
     uint64_t next_id;                // under `writers`, like the rest
     uint64_t applied_seq;            // the last entry of the log that was applied
@@ -153,7 +154,7 @@ OMEN_MUST_CHECK omen_status compact_target(struct shard *shard, struct omen_erro
 // Links all rows at once where so many are not linked that it is worth it; false where it is not, or where it came to nothing
 // and rows are linked one by one as ever. Outside of the gate and of locks. *cancelled: `watch` said so.
 bool bulk_build(struct shard *shard, const struct linkers_watch *watch, bool *cancelled);
-// After rows were added, under `writers`: links them at once, or has it done, when it is time to.
+// After rows were added, or at the end of opening, under `writers`: links them at once, or has it done, when it is time to.
 void bulk_when_due(struct shard *shard);
 bool shard_spare(void *context); // what workers do besides linking: a linkers_spare_fn
 

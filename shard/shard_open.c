@@ -45,6 +45,7 @@ shard_open(const omen_options *options, struct shard **out, struct omen_error *e
     atomic_init(&shard->bulk_due, 0);
     atomic_init(&shard->bulk_after, 0);
     atomic_init(&shard->bulk_builds, 0);
+    atomic_init(&shard->bulk_bytes, 0);
     atomic_init(&shard->closing, false);
     atomic_init(&shard->recall, -1.0);
     linkers_init(&shard->linkers, NULL, 1, 1); // anew when the options are known
@@ -343,8 +344,14 @@ open_file(struct shard *shard, struct omen_error *error)
     if (status != OMEN_OK)
         return blame(options, status, error);
     begin(shard);
-    if (options->algorithm == OMEN_HNSW && hnsw_founded(shard->target->hnsw))
+    if (options->algorithm == OMEN_HNSW && hnsw_founded(shard->target->hnsw)) {
+        if (options->threads != 1) { // else a writer would link, and none is here
+            lock_acquire(&shard->writers);
+            bulk_when_due(shard);
+            lock_release(&shard->writers);
+        }
         status = linkers_reserve(&shard->linkers);
+    }
     if (status == OMEN_OK)
         status = keeper_open(shard, &shard->keeper);
     if (status != OMEN_OK)

@@ -2,11 +2,12 @@
 //
 // Labels: tsan
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/prng.h"
-#include "index/hnsw.h"
+#include "index/hnsw_bulk.h"
 #include "shard/shard_int.h"
 #include "tests/lib/check_main.h"
 #include "tests/lib/folder.h"
@@ -168,6 +169,109 @@ START_TEST(a_limit_of_memory_that_leaves_no_room_links_row_by_row)
 }
 END_TEST
 
+// Linkers stand still, so that rows are in the tail until the test lets them go; a bulk build does not wait for that.
+static struct shard *
+stop_linkers(void)
+{
+    struct shard *shard = (struct shard *)(void *)index_of;
+    lock_acquire(&shard->writers);
+    linkers_pause(&shard->linkers);
+    lock_release(&shard->writers);
+    return shard;
+}
+
+static void
+let_linkers_go(struct shard *shard)
+{
+    lock_acquire(&shard->writers);
+    linkers_resume(&shard->linkers, shard->target->hnsw);
+    lock_release(&shard->writers);
+}
+
+static uint64_t
+used(struct shard *shard)
+{
+    lock_acquire(&shard->writers);
+    const uint64_t bytes = shard_bytes(shard);
+    lock_release(&shard->writers);
+    return bytes;
+}
+
+// A build may have half of what is left, and that suffices or not to the byte.
+START_TEST(a_build_has_half_of_the_memory_that_is_left)
+{
+    open_with(2, NULL, 0);
+    struct shard *shard = stop_linkers();
+    atomic_store(&shard->bulk_after, UINT32_MAX); // not by itself
+    add(0, LARGE);
+    struct hnsw_bulk *made;
+    struct hnsw_bulk_report report;
+    const struct hnsw_bulk_options options = {.threads = 2, .memory_max = 1};
+    for (int turn = 0; turn < 2; turn++) // the second has codes
+        ck_assert_int_eq(hnsw_bulk_make(shard->target->hnsw, &options, &report, &made),
+                         OMEN_E_NO_MEMORY);
+    const uint64_t before = used(shard);
+    bool cancelled;
+    shard->options.max_memory = before + 2 * report.memory.least - 1;
+    ck_assert(!bulk_build(shard, NULL, &cancelled));
+    ck_assert_uint_eq(used(shard), before);
+    shard->options.max_memory++;
+    ck_assert(bulk_build(shard, NULL, &cancelled));
+    ck_assert_uint_le(used(shard), shard->options.max_memory);
+    let_linkers_go(shard);
+    check_index(LARGE);
+}
+END_TEST
+
+START_TEST(a_build_that_failed_keeps_nobody_from_asking_for_one)
+{
+    open_with(2, NULL, 0);
+    struct shard *shard = stop_linkers();
+    add(0, SMALL);
+    shard->options.max_memory = used(shard) + LARGE * 300; // rows fit, a build does not
+    add(SMALL, LARGE);
+    while (atomic_load(&shard->bulk_after) == 0)
+        (void)sched_yield();
+    ck_assert_uint_ge(atomic_load(&shard->bulk_after), 2 * LARGE);
+    bool cancelled;
+    ck_assert(!bulk_build(shard, NULL, &cancelled)); // there is still no room
+    lock_acquire(&shard->writers);
+    shard->options.max_memory = 0;
+    bulk_when_due(shard); // nor does it try again by itself
+    lock_release(&shard->writers);
+    ck_assert_uint_eq(atomic_load(&shard->bulk_due), 0);
+    ck_assert(bulk_build(shard, NULL, &cancelled));
+    ck_assert_uint_eq(atomic_load(&shard->bulk_after), 0); // and is as good as new
+    let_linkers_go(shard);
+    check_index(SMALL + LARGE);
+}
+END_TEST
+
+START_TEST(a_large_tail_is_linked_at_once_when_an_index_is_opened)
+{
+    struct folder folder;
+    folder_init(&folder);
+    open_with(2, folder.path, 0);
+    struct shard *shard = stop_linkers();
+    atomic_store(&shard->bulk_after, UINT32_MAX);
+    add(0, LARGE);
+    omen_close(index_of);
+    open_with(2, folder.path, 0);
+    check_index(LARGE); // found meanwhile
+    while (stats_now().tail > 0)
+        (void)sched_yield();
+    ck_assert_uint_eq(builds(), 1);
+    check_index(LARGE);
+    omen_close(index_of);
+    open_with(2, folder.path, 0); // and not again
+    ck_assert_int_eq(omen_build(index_of, NULL), OMEN_OK);
+    ck_assert_uint_eq(builds(), 0);
+    omen_close(index_of);
+    index_of = NULL;
+    folder_fini(&folder);
+}
+END_TEST
+
 START_TEST(what_was_linked_at_once_is_there_after_reopening)
 {
     struct folder folder;
@@ -251,6 +355,9 @@ suite(void)
     tcase_add_loop_test(cases, a_large_batch_is_linked_whole_and_found, 0, 2);
     tcase_add_test(cases, one_linking_thread_makes_the_same_answers_of_large_batches);
     tcase_add_test(cases, a_limit_of_memory_that_leaves_no_room_links_row_by_row);
+    tcase_add_test(cases, a_build_has_half_of_the_memory_that_is_left);
+    tcase_add_test(cases, a_build_that_failed_keeps_nobody_from_asking_for_one);
+    tcase_add_test(cases, a_large_tail_is_linked_at_once_when_an_index_is_opened);
     tcase_add_test(cases, what_was_linked_at_once_is_there_after_reopening);
     tcase_add_test(cases, writes_and_searches_go_on_meanwhile);
     suite_add_tcase(suite, cases);
