@@ -29,6 +29,7 @@ build_config_for(uint32_t links_max)
                                  .fanout = {12, 2},
                                  .leaf_rows = 1000,
                                  .leaf_near = 8,
+                                 .relaxed = 1.44f, // as inserted links
                                  .threads = 1};
 }
 

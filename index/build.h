@@ -47,6 +47,9 @@ struct build_config {
         [2]; // leaves' parents that a row belongs to at the first split, and at the second; then one
     uint32_t leaf_rows; // 2..TILE_IDS; less where rows are long
     uint32_t leaf_near; // of a leaf, that a row takes for candidates; at most TILE_LANES
+    // Places that are left go to candidates that are at most so much farther from the row than from a chosen one (squares); 0: to
+    // none.
+    float relaxed;
     uint64_t seed;
     uint32_t threads;  // 1..THREADS_MAX
     size_t memory_max; // never more than that; 0: as much as is fastest
