@@ -7,6 +7,7 @@
 // fields.
 #include "base/filter.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -107,6 +108,12 @@ compare(const struct filter_node *leaf, const struct msgpack_value *raw, const s
     return meaning.kind == wanted->kind;
 }
 
+static int
+compare_meanings(const void *a, const void *b)
+{
+    return value_meaning_compare(a, b);
+}
+
 // Beside in_values, which has found the plain ones, and some of the others.
 static bool
 in_meanings(const struct filter_node *leaf, const struct msgpack_value *raw)
@@ -114,42 +121,25 @@ in_meanings(const struct filter_node *leaf, const struct msgpack_value *raw)
     if (leaf->value_count == 0 || leaf->meanings[0].kind == MEANING_PLAIN)
         return false;
     const struct value_meaning meaning = value_meaning_of_msgpack(raw);
-    if (meaning.kind == MEANING_PLAIN)
-        return false;
-    uint32_t low = 0;
-    uint32_t high = leaf->value_count;
-    while (low < high) {
-        const uint32_t middle = low + (high - low) / 2;
-        const int order = value_meaning_compare(&leaf->meanings[middle], &meaning);
-        if (order == 0)
-            return true;
-        if (order < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return false;
+    return meaning.kind != MEANING_PLAIN &&
+           bsearch(&meaning, leaf->meanings, leaf->value_count, sizeof leaf->meanings[0],
+                   compare_meanings) != NULL;
+}
+
+static int
+compare_values(const void *a, const void *b)
+{
+    return filter_value_order(a, b);
 }
 
 static bool
 in_values(const struct filter_node *leaf, const struct value *value)
 {
-    if (value->kind == VALUE_NULL || value->kind == VALUE_OTHER ||
+    if (leaf->value_count == 0 || value->kind == VALUE_NULL || value->kind == VALUE_OTHER ||
         (value->kind == VALUE_FLOAT && !value_is_number(value)))
         return false;
-    uint32_t low = 0;
-    uint32_t high = leaf->value_count;
-    while (low < high) {
-        const uint32_t middle = low + (high - low) / 2;
-        const int order = filter_value_order(&leaf->values[middle], value);
-        if (order == 0)
-            return true;
-        if (order < 0)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return false;
+    return bsearch(value, leaf->values, leaf->value_count, sizeof leaf->values[0],
+                   compare_values) != NULL;
 }
 
 static bool

@@ -219,16 +219,17 @@ struct walk {
     bool beside_erased; // of those that a walk meets some may be erased
     uint64_t deadline_ns;
     // Of a filtered walk: who may answer (else NULL), how many comparisons are worth it, and how many that pass were
-    // met, which ends the use of failing rows as bridges once it reaches k.
+    // met: the first ends the use of failing rows as bridges.
     const struct bitmap *allowed;
     uint64_t evaluations_max;
     uint32_t excluded; // a slot to be walked around, or HNSW_NONE
     uint32_t passed;
     // Of a walk over all rows that collects those that may answer `members_of`, else NULL: how many of them it looks
-    // for, and after how many comparisons too few that passed end it (0: asked already).
+    // for, and after how many comparisons fewer than `probe_passes` that passed end it (0: asked already).
     const struct hnsw_query *members_of;
     uint32_t members_wanted;
     uint64_t probe_at;
+    uint32_t probe_passes;
     bool strayed; // it was ended so
     uint64_t evaluations, hops;
     bool cut;

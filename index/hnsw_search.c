@@ -26,7 +26,6 @@
 #define FILTER_DIRECT 100u // so few rows that a filter lets through are compared as they are
 #define FILTER_BATCH 32u   // rows that pass and are looked for behind failing ones
 #define ROWS_BEHIND 8u     // failing rows whose links are on their way
-#define PROBE_PASSES 8u    // of the 32 that a filter of no place lets through by then
 #define BRIDGES 4u
 #define DETOURS 1u
 #define ANSWERS_COUNTED                                                                            \
@@ -301,7 +300,7 @@ follow_filtered(struct walk *walk, uint32_t slot, struct batch *batch)
         }
     }
     walk->passed += fresh;
-    if (fresh == 0 && walk->passed < walk->k)
+    if (fresh == 0 && walk->passed == 0)
         for (; fresh < failed && fresh < BRIDGES; fresh++)
             batch->slots[fresh] = failing[fresh];
     batch->count = fresh;
@@ -368,7 +367,7 @@ compare_members(struct walk *walk, struct nearest *pool, const struct batch *bat
     walk->evaluations += batch->count;
     if (walk->probe_at != 0 && walk->evaluations >= walk->probe_at) {
         walk->probe_at = 0;
-        walk->strayed = walk->passed < PROBE_PASSES;
+        walk->strayed = walk->passed < walk->probe_passes;
     }
     return first;
 }

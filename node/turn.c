@@ -14,20 +14,25 @@
 #include "base/assert.h"
 #include "node/turn_int.h"
 
+static void dispatch(struct turn *turn, const struct turn_input *in, struct turn_output *out);
 static void start(struct turn *turn, const struct turn_input *in, struct turn_output *out);
-static void propose(struct turn *turn, const struct turn_input *in, struct turn_output *out);
+static void take_msg(struct turn *turn, const struct turn_input *in, struct turn_output *out);
+static void wish(struct turn *turn, const struct command *command, struct turn_output *out);
 static void wake(struct turn *turn, const struct turn_input *in, struct turn_output *out);
-static void step_raft(struct turn *turn, const struct raft_input *in, struct turn_output *out);
 static void step_gossip(struct turn *turn, const struct gossip_input *in, struct turn_output *out);
 static enum turn_halt obey_raft(struct turn *turn, struct turn_output *out);
 static enum turn_halt apply(struct turn *turn, struct turn_output *out);
 static enum turn_halt checkpoint(struct turn *turn, struct turn_output *out);
 static bool has_duty(const struct turn *turn);
+static uint64_t earlier(uint64_t a, uint64_t b);
+
+#define MS UINT64_C(1000000)
 
 void
 turn_init(struct turn *turn, const struct turn_config *config, uint64_t seed)
 {
     ASSERT(config->checkpoint_entries > 0);
+    ASSERT(config->rebalance.interval_ns > 0 && config->rebalance.retry_ns > 0);
     ASSERT(config->raft.apply_bytes_max <= TURN_APPLY_BYTES_MAX);
     memset(turn, 0, sizeof *turn);
     turn->config = *config;
@@ -38,6 +43,10 @@ turn_init(struct turn *turn, const struct turn_config *config, uint64_t seed)
     const uint64_t gossip_seed = prng_next(&prng);
     gossip_init(&turn->gossip, &config->gossip, gossip_seed);
     map_init(&turn->map);
+    const struct lease_times times = map_lease_times(&turn->map);
+    lease_init(&turn->lease, &(struct lease_config){times.lease_ms * MS, times.guard_ms * MS});
+    const uint64_t rebalance_seed = prng_next(&prng);
+    rebalance_init(&turn->rebalance, &config->rebalance, rebalance_seed);
     turn->raft_wake_ns = turn->gossip_wake_ns = UINT64_MAX;
 }
 
@@ -63,7 +72,29 @@ turn_step(struct turn *turn, const struct turn_input *in, struct turn_output *ou
     out->results = NULL;
     out->result_count = 0;
     out->raft_stepped = out->gossip_stepped = false;
+    out->send_count = 0;
+    out->lease = (struct turn_lease){0};
     ASSERT(turn->started == (in->kind != TURN_IN_START));
+    dispatch(turn, in, out);
+    if (turn->started && out->halt == TURN_RUNS) {
+        turn_lead_settle(turn, in->now_ns, out);
+        turn_member_settle(turn, in->now_ns, out);
+    }
+    if (!out->raft_stepped)
+        memset(&out->raft, 0, sizeof out->raft);
+    if (!out->gossip_stepped) {
+        out->gossip.persist_peers = out->gossip.members_changed = false;
+        out->gossip.send_count = out->gossip.note_count = 0;
+    }
+    uint64_t first = earlier(turn->raft_wake_ns, turn->gossip_wake_ns);
+    if (turn->started)
+        first = earlier(first, earlier(turn_member_wake_ns(turn), turn_lead_wake_ns(turn)));
+    out->wake_ns = has_duty(turn) ? in->now_ns : first;
+}
+
+static void
+dispatch(struct turn *turn, const struct turn_input *in, struct turn_output *out)
+{
     struct raft_input raft = {.now_ns = in->now_ns};
     switch (in->kind) {
     case TURN_IN_START:
@@ -72,7 +103,7 @@ turn_step(struct turn *turn, const struct turn_input *in, struct turn_output *ou
     case TURN_IN_RAFT:
         raft.kind = RAFT_IN_MESSAGE;
         raft.message = in->raft;
-        step_raft(turn, &raft, out);
+        turn_step_raft(turn, &raft, out);
         break;
     case TURN_IN_GOSSIP: {
         struct gossip_input gossip = {.now_ns = in->now_ns, .kind = GOSSIP_IN_MESSAGE};
@@ -84,29 +115,66 @@ turn_step(struct turn *turn, const struct turn_input *in, struct turn_output *ou
     case TURN_IN_PERSISTED:
         raft.kind = RAFT_IN_PERSISTED;
         raft.persist_number = in->persist_number;
-        step_raft(turn, &raft, out);
+        turn_step_raft(turn, &raft, out);
         break;
     case TURN_IN_PROPOSE:
-        propose(turn, in, out);
+        turn_propose(turn, in, in->command, out);
+        break;
+    case TURN_IN_WISH:
+        wish(turn, in->command, out);
+        break;
+    case TURN_IN_MSG:
+        take_msg(turn, in, out);
         break;
     case TURN_IN_READ:
+        ASSERT(in->read_id < TURN_READ_LEASE);
         raft.kind = RAFT_IN_READ_INDEX;
         raft.read_id = in->read_id;
-        step_raft(turn, &raft, out);
+        turn_step_raft(turn, &raft, out);
         break;
     case TURN_IN_WAKE:
         wake(turn, in, out);
         break;
     }
-    if (!out->raft_stepped)
-        memset(&out->raft, 0, sizeof out->raft);
-    if (!out->gossip_stepped) {
-        out->gossip.persist_peers = out->gossip.members_changed = false;
-        out->gossip.send_count = out->gossip.note_count = 0;
+}
+
+struct turn_send *
+turn_send(struct turn_output *out)
+{
+    if (out->send_count == TURN_SENDS_MAX)
+        return NULL;
+    struct turn_send *send = &out->sends[out->send_count++];
+    *send = (struct turn_send){0};
+    return send;
+}
+
+static void
+wish(struct turn *turn, const struct command *command, struct turn_output *out)
+{
+    struct turn_send *send = turn->raft.lead != 0 ? turn_send(out) : NULL;
+    if (send == NULL)
+        return;
+    send->member = turn->raft.lead;
+    send->msg = (struct turn_msg){.kind = TURN_MSG_COMMAND, .command = command};
+}
+
+static void
+take_msg(struct turn *turn, const struct turn_input *in, struct turn_output *out)
+{
+    switch (in->msg->kind) {
+    case TURN_MSG_COMMAND:
+        if (turn->raft.state == RAFT_LEADER && in->msg->command != NULL)
+            turn_propose(turn, in, in->msg->command, out);
+        break;
+    case TURN_MSG_LEASE_ASK:
+        turn_lease_ask(turn, in, out);
+        break;
+    case TURN_MSG_LEASE_GRANT:
+        turn_granted(turn, in);
+        break;
+    case TURN_MSG_KINDS:
+        break;
     }
-    const uint64_t first =
-        turn->raft_wake_ns < turn->gossip_wake_ns ? turn->raft_wake_ns : turn->gossip_wake_ns;
-    out->wake_ns = has_duty(turn) ? in->now_ns : first;
 }
 
 static void
@@ -129,7 +197,7 @@ start(struct turn *turn, const struct turn_input *in, struct turn_output *out)
     turn->started = true;
     const struct raft_input raft = {
         .now_ns = in->now_ns, .kind = RAFT_IN_START, .durable = &durable->raft};
-    step_raft(turn, &raft, out);
+    turn_step_raft(turn, &raft, out);
     if (!turn->raft.started) {
         out->halt = TURN_HALT_INVALID;
         return;
@@ -140,12 +208,13 @@ start(struct turn *turn, const struct turn_input *in, struct turn_output *out)
     step_gossip(turn, &gossip, out);
 }
 
-static void
-propose(struct turn *turn, const struct turn_input *in, struct turn_output *out)
+void
+turn_propose(struct turn *turn, const struct turn_input *in, const struct command *given,
+             struct turn_output *out)
 {
     uint8_t bytes[COMMAND_BYTES_MAX];
     size_t count;
-    struct command command = *in->command;
+    struct command command = *given;
     command.time_ms = in->wall_ms;
     if (command_encode(&command, bytes, sizeof bytes, &count) != OMEN_OK) {
         memset(&out->raft, 0, sizeof out->raft);
@@ -156,7 +225,7 @@ propose(struct turn *turn, const struct turn_input *in, struct turn_output *out)
     struct raft_input raft = {.now_ns = in->now_ns, .kind = RAFT_IN_PROPOSE};
     raft.proposal.bytes = bytes;
     raft.proposal.count = (uint32_t)count;
-    step_raft(turn, &raft, out);
+    turn_step_raft(turn, &raft, out);
 }
 
 // A duty goes before raft's own time, which runs on in any step.
@@ -170,15 +239,18 @@ wake(struct turn *turn, const struct turn_input *in, struct turn_output *out)
         raft.snapshot.position = turn->made_due;
         raft.snapshot.total_bytes = turn->offers[at].count;
         turn->made_due = 0;
-        step_raft(turn, &raft, out);
+        turn_step_raft(turn, &raft, out);
     } else if (turn->compact_due != 0) {
         raft.kind = RAFT_IN_COMPACT;
         raft.position = turn->compact_due;
         turn->compact_due = 0;
-        step_raft(turn, &raft, out);
+        turn_step_raft(turn, &raft, out);
     } else if (turn->raft_wake_ns <= in->now_ns) {
-        step_raft(turn, &raft, out);
+        turn_step_raft(turn, &raft, out);
+    } else {
+        turn_lead_wake(turn, in, out);
     }
+    turn_member_wake(turn, in, out);
     if (out->halt != TURN_RUNS)
         return;
     struct gossip_input gossip = {.now_ns = in->now_ns, .kind = GOSSIP_IN_WAKE};
@@ -194,8 +266,8 @@ wake(struct turn *turn, const struct turn_input *in, struct turn_output *out)
     }
 }
 
-static void
-step_raft(struct turn *turn, const struct raft_input *in, struct turn_output *out)
+void
+turn_step_raft(struct turn *turn, const struct raft_input *in, struct turn_output *out)
 {
     raft_step(&turn->raft, in, &out->raft);
     out->raft_stepped = true;
@@ -269,6 +341,12 @@ checkpoint(struct turn *turn, struct turn_output *out)
     return TURN_RUNS;
 }
 
+static uint64_t
+earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 static bool
 has_duty(const struct turn *turn)
 {
@@ -282,6 +360,8 @@ turn_check(const struct turn *turn)
     raft_check(&turn->raft);
     gossip_check(&turn->gossip);
     map_check(&turn->map);
+    lease_check(&turn->lease);
+    rebalance_check(&turn->rebalance);
     if (!turn->started)
         return;
     ASSERT(turn->applied == turn->raft.applied);

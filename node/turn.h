@@ -1,4 +1,4 @@
-// node/turn.h -- one turn of a node's metadata: gossip, the raft group and the cluster map, wired together.
+// node/turn.h -- one turn of a node's metadata: gossip, the raft group, the cluster map and the leases, wired together.
 //
 // Shape:   machine. The daemon and the simulator link this file; neither adds a decision to it.
 // Threads: one.
@@ -13,22 +13,38 @@
 //                              |
 //                              +--> every checkpoint_entries a checkpoint; when it was handed out, the log may go through it
 //
+//      any node:   not in the map, or an older boot of it --COMMAND--> leader        (node/turn_member.c)
+//                  every renew_ms --ASK--> leader --GRANT--> lease, once the log is applied through its position
+//      the leader: ASK --> raft's read round --> GRANT; who lives, whose guard has run out, the map --> rebalance --> propose
+//                                                                                   (node/turn_lead.c)
+//
 // What a disk holds is a checkpoint (the map's bytes, their position and the group of then) and the log behind it. Outputs
 // become durable in order, whole or not at all; so no log is compacted that its checkpoint does not cover. Between checkpoints
 // the applied position is not stored: a start applies the log from the checkpoint on again, as raft commits it.
 #ifndef OMEN_NODE_TURN_H
 #define OMEN_NODE_TURN_H
 #include "cluster/apply.h"
+#include "cluster/rebalance.h"
 #include "cluster/snapshot.h"
 #include "gossip/gossip.h"
+#include "node/turn_msg.h"
 #include "raft/raft.h"
+#include "replica/lease.h"
 
 #define TURN_APPLY_BYTES_MAX (4u << 20)
+#define TURN_SENDS_MAX (LEASE_NODES_MAX + 4u)
+// Names of raft's reads that are rounds of leases; a shell's own are below.
+#define TURN_READ_LEASE (UINT64_C(1) << 63)
 
 struct turn_config {
     struct raft_config raft; // apply_bytes_max <= TURN_APPLY_BYTES_MAX
     struct gossip_config gossip;
     uint32_t checkpoint_entries; // >= 1
+    struct rebalance_config rebalance;
+    // How the node is written into the map, under gossip's id and boot. Weight 0: it is not.
+    uint16_t weight;
+    uint8_t roles;
+    struct map_name zone;
 };
 
 struct turn_durable {
@@ -46,6 +62,8 @@ enum turn_input_kind {
     TURN_IN_PERSISTED,
     TURN_IN_PROPOSE, // out.raft.answer; later, when it is applied, one of out.results
     TURN_IN_READ,    // out.raft.answer; later one of out.raft.reads
+    TURN_IN_MSG,
+    TURN_IN_WISH, // a command that this node wants: it goes to the leader, if there is one
     TURN_IN_WAKE,
 };
 
@@ -61,8 +79,9 @@ struct turn_input {
             enum gossip_lane lane;
         } gossip;                      // GOSSIP
         uint64_t persist_number;       // PERSISTED
-        const struct command *command; // PROPOSE; time_ms is stamped here
-        uint64_t read_id;              // READ
+        const struct command *command; // PROPOSE; time_ms is stamped here. WISH
+        uint64_t read_id;              // READ; below TURN_READ_LEASE
+        const struct turn_msg *msg;    // MSG; every field may be anything
     };
 };
 
@@ -87,15 +106,30 @@ struct turn_result {
     uint64_t position; // of this entry; result.position differs where the command was a repetition
 };
 
+// To the member of raft's group, or to the node of the map; it may be this one. Nothing of it depends on durability.
+struct turn_send {
+    uint64_t member; // 0: to `node`
+    struct cluster_uuid node;
+    struct turn_msg msg; // what it points to is borrowed until the next turn
+};
+
+// For replicas on this node that know the map of out.map's version, or a later one.
+struct turn_lease {
+    uint64_t sent_ns, lease_ns; // 0: none that is new
+};
+
 // The shell obeys the numbered steps in order.
 struct turn_output {
     enum turn_halt halt;
     // 1. Make durable in one transaction: what raft.h says of step 1, and the checkpoint.
     struct turn_checkpoint checkpoint;
-    // 2. Send raft.msgs (chunks are filled in) and gossip.sends.
+    // 2. Send raft.msgs (chunks are filled in), gossip.sends, and these.
+    uint32_t send_count;
+    struct turn_send sends[TURN_SENDS_MAX];
     // 3. Applied: map is the new one.
     const struct turn_result *results;
     uint32_t result_count;
+    struct turn_lease lease;
     // 4. Step again (kind WAKE) no later than this.
     uint64_t wake_ns;
     bool raft_stepped, gossip_stepped; // else the machine's output is empty
@@ -128,6 +162,26 @@ struct turn {
     struct turn_result *results;
     uint32_t result_room;
     bool started;
+
+    // as any node
+    uint64_t register_at_ns, ask_at_ns; // the next time
+    struct turn_msg grant;              // kind 0: none that waits for its position
+    struct command wish;
+    // as the leader
+    struct lease lease;
+    uint64_t lead_term;   // that the lease leads in
+    uint64_t round_due;   // of the lease, to be asked of raft
+    uint64_t round_at_ns; // not before
+    uint64_t
+        round_heard; // a quorum answered; it counts when the log is applied through round_position
+    uint64_t round_position;
+    uint64_t plan_at_ns;   // the next look at the map
+    uint64_t look_at_ns;   // not before, although it has changed
+    uint64_t plan_version; // that was looked at
+    struct rebalance rebalance;
+    struct node_health health[MAP_NODES_MAX];
+    struct rebalance_output plan;
+    struct lease_output lease_out;
 };
 
 void turn_init(struct turn *turn, const struct turn_config *config, uint64_t seed);

@@ -16,4 +16,26 @@ enum turn_halt turn_make_snapshot(struct turn *turn, uint64_t position);
 // Gives the chunks their bytes; drops those of a snapshot that is no more.
 void turn_fill_chunks(const struct turn *turn, struct raft_output *out);
 
+// turn.c
+void turn_step_raft(struct turn *turn, const struct raft_input *in, struct turn_output *out);
+void turn_propose(struct turn *turn, const struct turn_input *in, const struct command *command,
+                  struct turn_output *out);
+// The next message to be filled in; NULL when they do not fit, as if it were lost.
+struct turn_send *turn_send(struct turn_output *out);
+
+// turn_member.c
+void turn_member_wake(struct turn *turn, const struct turn_input *in, struct turn_output *out);
+void turn_granted(struct turn *turn, const struct turn_input *in);
+// What has become of a grant, after the log was applied.
+void turn_member_settle(struct turn *turn, uint64_t now_ns, struct turn_output *out);
+uint64_t turn_member_wake_ns(const struct turn *turn);
+const struct map_node *turn_own(const struct turn *turn);
+
+// turn_lead.c
+void turn_lead_settle(struct turn *turn, uint64_t now_ns, struct turn_output *out);
+void turn_lease_ask(struct turn *turn, const struct turn_input *in, struct turn_output *out);
+// Steps raft, where something is due.
+void turn_lead_wake(struct turn *turn, const struct turn_input *in, struct turn_output *out);
+uint64_t turn_lead_wake_ns(const struct turn *turn);
+
 #endif

@@ -106,8 +106,10 @@ is_lost(struct step *step, const struct replica_peer *peer)
     const uint64_t wait_ns = peer->dead ? replica->config.shrink_ns / 4 : replica->config.shrink_ns;
     if (peer->match >= replica->last_seq)
         return false;
+    if (step->in->now_ns >= peer->heard_ns + wait_ns)
+        return true; // and if it cannot be removed now, newer metadata will say when
     wake_by(step, peer->heard_ns + wait_ns);
-    return step->in->now_ns >= peer->heard_ns + wait_ns;
+    return false;
 }
 
 // I9, and writes stop rather than that copies become too few.

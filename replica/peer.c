@@ -183,7 +183,8 @@ peer_timers(struct step *step, struct replica_peer *peer)
     } else if (outstanding && !peer->reading) {
         if (now_ns >= retry_ns)
             probe_from(step, peer, peer->match + 1);
-        wake_by(step, peer->sent_ns + replica->config.retry_ns);
+        if (!peer->reading) // else ENTRIES wakes it
+            wake_by(step, peer->sent_ns + replica->config.retry_ns);
     } else if (!peer->reading && peer->next > replica->last_seq &&
                peer->commit_known < replica->commit_seq) {
         if (now_ns >= idle_ns)

@@ -34,7 +34,9 @@ primary_counts(const struct replica *replica, const struct replica_peer *peer)
     return peer->in_sync || peer->pending;
 }
 
-// A restarted primary does not go on in its term: what it had sent may be on others and not here any more.
+// A restarted primary does not go on in its term: what it had sent may be on others and not here any more. Nor does it begin one
+// that an earlier process of its node was named for: whoever heard of the newer boot waits for no guard, so its lease is worth
+// nothing in that term.
 void
 primary_consider(struct step *step)
 {
@@ -44,8 +46,9 @@ primary_consider(struct step *step)
         !replica_uuid_equal(meta->primary, replica->config.uuid) ||
         meta->term < replica->promised || replica->ops_short || replica->download.installing)
         return;
-    if (meta->term == replica->promised) {
-        if (bug(BUG_RESUME_SAME_TERM)) {
+    const bool restarted = meta->primary_boot != 0 && meta->primary_boot != replica->config.boot;
+    if (meta->term == replica->promised || restarted) {
+        if (bug(BUG_RESUME_SAME_TERM) && meta->term == replica->promised) {
             replica->role = REPLICA_PRIMARY;
             replica->start_seq = replica->commit_seq;
             member_sync(step);

@@ -45,6 +45,8 @@ struct replica_meta {
     uint64_t cfg_ver; // grows with every change; 0: nothing is known
     uint64_t term;    // grows with every new primary
     struct replica_uuid primary;
+    uint64_t
+        primary_boot; // of its node when the term began; another process of it waits for a new term. 0: any
     struct replica_uuid in_sync[REPLICA_MEMBERS_MAX]; // the primary among them
     struct replica_uuid learners[REPLICA_MEMBERS_MAX];
     uint32_t in_sync_count, learner_count, min_insync;

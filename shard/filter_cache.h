@@ -11,9 +11,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/bitmap.h"
 #include "base/epoch.h"
+#include "base/limits.h"
 #include "base/os_lock.h"
 
 #define FILTER_CACHE_PLACES 8u
@@ -29,6 +31,14 @@ struct filter_key {
     uint32_t generation;
     uint64_t version;
 };
+
+// One byte above the limit is counted, so that what is too long is seen to be.
+static inline struct filter_key
+filter_key_of_text(const char *text)
+{
+    return (struct filter_key){
+        .form = FILTER_FORM_TEXT, .bytes = text, .count = strnlen(text, FILTER_TEXT_BYTES_MAX + 1)};
+}
 
 struct filter_answer {
     struct bitmap allowed;

@@ -278,7 +278,6 @@ shard_query_device(struct shard *shard, const struct device_queries *asked, stru
         status = visit_begin(shard, &visit, error);
     if (status != OMEN_OK)
         return status;
-    const bool filtered = search->view.key.form != FILTER_FORM_NONE;
     status = search_filter(&visit, search, error);
     struct piece piece = {.visit = &visit,
                           .search = search,
@@ -289,10 +288,7 @@ shard_query_device(struct shard *shard, const struct device_queries *asked, stru
     if (status == OMEN_OK && asked->queries->count > 0)
         status = batch_run(&piece, error);
     lock_release(&shard->device_lock);
-    visit_leave(&visit);
-    if (status == OMEN_OK && filtered)
-        filter_view_keep(&visit, &search->view);
-    visit_end(&visit);
+    visit_finish(&visit, status == OMEN_OK ? &search->view : NULL);
     if (status == OMEN_OK)
         search_report(search, search->options->report);
     return status;

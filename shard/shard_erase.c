@@ -88,9 +88,7 @@ shard_delete_where(struct shard *shard, const char *filter, size_t *deleted,
     omen_status status = shard_may_write(shard, error);
     if (status != OMEN_OK)
         return status;
-    struct filter_view view = {.key = {.form = FILTER_FORM_TEXT,
-                                       .bytes = filter,
-                                       .count = strnlen(filter, FILTER_TEXT_BYTES_MAX + 1)}};
+    struct filter_view view = {.key = filter_key_of_text(filter)};
     struct doomed doomed = {0};
     struct visit visit;
     lock_acquire(&shard->writers);

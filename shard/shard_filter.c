@@ -53,12 +53,14 @@ filter_view_compute(struct visit *visit, struct filter_view *view, struct omen_e
 }
 
 void
-filter_view_keep(struct visit *visit, const struct filter_view *view)
+visit_finish(struct visit *visit, const struct filter_view *view)
 {
     struct shard *shard = visit->shard;
-    if (view->fresh && !view->cut &&
+    visit_leave(visit);
+    if (view != NULL && view->fresh && !view->cut &&
         view->key.version == atomic_load_explicit(&shard->version, memory_order_relaxed))
         filter_cache_keep(&shard->filters, &view->key, &view->answer);
+    visit_end(visit);
 }
 
 static void

@@ -166,7 +166,8 @@ struct visit {
     uint64_t replacing; // as it was when the visit began
     uint32_t ticket;
 };
-// On failure nothing is held. `visit_leave` gives the gate back, `visit_end` then the reader.
+// On failure nothing is held. `visit_leave` gives the gate back, `visit_end` then the reader; one that may have had a filter
+// ends with visit_finish (below).
 OMEN_MUST_CHECK omen_status visit_begin(struct shard *shard, struct visit *visit,
                                         struct omen_error *error);
 void visit_leave(struct visit *visit);
@@ -191,8 +192,8 @@ OMEN_MUST_CHECK omen_status filter_view_make(struct visit *visit, struct filter_
 // The same without the cache: the answer is in the reader's memory until visit_end.
 OMEN_MUST_CHECK omen_status filter_view_compute(struct visit *visit, struct filter_view *view,
                                                 struct omen_error *error);
-// After visit_leave, before visit_end.
-void filter_view_keep(struct visit *visit, const struct filter_view *view);
+// Gives the gate back, keeps for others what `view` computed in this visit (NULL: nothing), and gives the reader back.
+void visit_finish(struct visit *visit, const struct filter_view *view);
 
 // ---- searching (shard_read.c) ----
 struct search {

@@ -230,9 +230,7 @@ shard_scroll(struct shard *shard, struct scroll *scroll, struct points **out,
     struct filter_view view = {0};
     struct visit visit;
     if (scroll->filter != NULL)
-        view.key = (struct filter_key){.form = FILTER_FORM_TEXT,
-                                       .bytes = scroll->filter,
-                                       .count = strnlen(scroll->filter, FILTER_TEXT_BYTES_MAX + 1)};
+        view.key = filter_key_of_text(scroll->filter);
     status = points_open(&config, out);
     if (status != OMEN_OK)
         return error_set_plain(error, status);
@@ -242,10 +240,7 @@ shard_scroll(struct shard *shard, struct scroll *scroll, struct points **out,
             status = filter_view_make(&visit, &view, error);
         if (status == OMEN_OK && scroll->cursor != CURSOR_END)
             status = scroll_rows(&visit, scroll, &view, *out, error);
-        visit_leave(&visit);
-        if (status == OMEN_OK && scroll->filter != NULL)
-            filter_view_keep(&visit, &view);
-        visit_end(&visit);
+        visit_finish(&visit, status == OMEN_OK ? &view : NULL);
     }
     if (status == OMEN_OK)
         return OMEN_OK;
@@ -279,16 +274,11 @@ shard_count(struct shard *shard, const char *filter, uint64_t *count, struct ome
     if (filter == NULL) {
         *count = idmap_count(visit.generation->ids);
     } else {
-        view.key = (struct filter_key){.form = FILTER_FORM_TEXT,
-                                       .bytes = filter,
-                                       .count = strnlen(filter, FILTER_TEXT_BYTES_MAX + 1)};
+        view.key = filter_key_of_text(filter);
         status = filter_view_make(&visit, &view, error);
         if (status == OMEN_OK)
             *count = count_shown(&visit, &view.answer);
     }
-    visit_leave(&visit);
-    if (status == OMEN_OK && filter != NULL)
-        filter_view_keep(&visit, &view);
-    visit_end(&visit);
+    visit_finish(&visit, status == OMEN_OK ? &view : NULL);
     return status;
 }

@@ -122,17 +122,13 @@ shard_range(struct shard *shard, const void *vector, float radius,
     if (status != OMEN_OK)
         return status;
     uint32_t count = 0;
-    const bool filtered = search.view.key.form != FILTER_FORM_NONE;
     status = search_filter(&visit, &search, error);
     if (status == OMEN_OK)
         status = range_hits(&visit, &search, vector, radius, &count, error);
     if (status == OMEN_OK)
         status = range_points(&visit, count, out, error);
     readers_count(&shard->readers, visit_hint(&visit), &(struct hnsw_work){0}, &search.work);
-    visit_leave(&visit);
-    if (status == OMEN_OK && filtered)
-        filter_view_keep(&visit, &search.view);
-    visit_end(&visit);
+    visit_finish(&visit, status == OMEN_OK ? &search.view : NULL);
     if (status == OMEN_OK)
         search_report(&search, options->report);
     return status;

@@ -40,10 +40,7 @@ search_init(struct shard *shard, const omen_query_options *options, struct searc
         search->deadline_ns = os_clock_ns() + options->deadline_us * 1000;
     search->view.deadline_ns = search->deadline_ns;
     if (options->filter != NULL)
-        search->view.key =
-            (struct filter_key){.form = FILTER_FORM_TEXT,
-                                .bytes = options->filter,
-                                .count = strnlen(options->filter, FILTER_TEXT_BYTES_MAX + 1)};
+        search->view.key = filter_key_of_text(options->filter);
     else if (options->filter_map != NULL)
         search->view.key = (struct filter_key){.form = FILTER_FORM_MAP,
                                                .bytes = options->filter_map,
@@ -306,14 +303,10 @@ shard_query(struct shard *shard, const void *vector, const omen_query_options *o
         status = visit_begin(shard, &visit, error);
     if (status != OMEN_OK)
         return status;
-    const bool filtered = search.view.key.form != FILTER_FORM_NONE;
     status = search_filter(&visit, &search, error);
     if (status == OMEN_OK)
         status = search_answer(&visit, &search, vector, answer, error);
-    visit_leave(&visit);
-    if (status == OMEN_OK && filtered)
-        filter_view_keep(&visit, &search.view);
-    visit_end(&visit);
+    visit_finish(&visit, status == OMEN_OK ? &search.view : NULL);
     if (status == OMEN_OK)
         search_report(&search, options->report);
     return status;
@@ -344,7 +337,6 @@ batch_chunk(struct batch_search *batch, size_t first, size_t end, struct search 
     omen_status status = visit_begin(batch->shard, &visit, error);
     if (status != OMEN_OK)
         return status;
-    const bool filtered = search->view.key.form != FILTER_FORM_NONE;
     status = search_filter(&visit, search, error);
     const uint32_t k = search->k;
     for (size_t i = first; i < end && status == OMEN_OK; i++) {
@@ -358,10 +350,7 @@ batch_chunk(struct batch_search *batch, size_t first, size_t end, struct search 
             search_answer(&visit, search, (const char *)batch->queries->vectors + i * batch->stride,
                           &answer, error);
     }
-    visit_leave(&visit);
-    if (status == OMEN_OK && filtered)
-        filter_view_keep(&visit, &search->view);
-    visit_end(&visit);
+    visit_finish(&visit, status == OMEN_OK ? &search->view : NULL);
     return status;
 }
 

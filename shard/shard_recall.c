@@ -264,10 +264,7 @@ sample_all(struct shard *shard, uint32_t samples, struct sampling *sampling,
         if (there && status == OMEN_OK)
             status = sample_one(&visit, sampling, slot, error);
         last = there ? slot : last;
-        visit_leave(&visit);
-        if (there && status == OMEN_OK && sampling->search.view.key.form != FILTER_FORM_NONE)
-            filter_view_keep(&visit, &sampling->search.view);
-        visit_end(&visit);
+        visit_finish(&visit, there && status == OMEN_OK ? &sampling->search.view : NULL);
     }
     return status;
 }

@@ -355,13 +355,13 @@ cluster_crash(struct cluster *cluster, uint32_t i)
 }
 
 // The first `voters` of `count` peers are the group; the rest know nobody. They must get the first configuration, which no
-// entry holds, by a snapshot: then the log begins at 2.
+// entry holds, by a snapshot: then the log begins at 2. No configuration: cluster_config.
 static inline struct cluster *
 cluster_open(uint32_t count, uint32_t voters, const struct raft_config *config, uint64_t seed)
 {
     struct cluster *cluster = calloc(1, sizeof *cluster);
     cluster->count = count;
-    cluster->config = *config;
+    cluster->config = config != NULL ? *config : cluster_config();
     cluster->seed = seed;
     for (uint32_t i = 0; i < count; i++) {
         struct cluster_disk *disk = &cluster->peers[i].durable;
@@ -423,6 +423,13 @@ cluster_deliver(struct cluster *cluster, struct cluster_flight *flight)
         cluster_step(cluster, (uint32_t)to - 1,
                      (struct raft_input){.kind = RAFT_IN_MESSAGE, .message = &flight->msg});
     cluster_free_flight(flight);
+}
+
+// A message that no peer sent.
+static inline void
+cluster_hear(struct cluster *cluster, struct raft_msg msg)
+{
+    cluster_deliver(cluster, cluster_copy(&msg, 0));
 }
 
 static inline bool
@@ -508,6 +515,15 @@ cluster_elect(struct cluster *cluster, uint32_t i)
     cluster_step(cluster, i, (struct raft_input){.kind = RAFT_IN_CAMPAIGN});
     cluster_run(cluster);
     cluster_must(cluster->peers[i].raft.state == RAFT_LEADER);
+}
+
+// A new one, with peer 0 elected.
+static inline struct cluster *
+cluster_led(uint32_t count, uint32_t voters, const struct raft_config *config)
+{
+    struct cluster *cluster = cluster_open(count, voters, config, 1);
+    cluster_elect(cluster, 0);
+    return cluster;
 }
 
 static inline enum raft_answer

@@ -66,6 +66,16 @@ alone_open(struct alone *alone, uint64_t term, uint64_t primary)
     alone_meta(alone, term, primary);
 }
 
+// The process ended, and another begins with what is on the disk.
+static inline void
+alone_restart(struct alone *alone, const struct replica_disk *disk)
+{
+    const struct replica_config config = alone->replica.config;
+    replica_fini(&alone->replica);
+    replica_init(&alone->replica, &config, 1);
+    alone_step(alone, (struct replica_input){.kind = REPLICA_IN_START, .disk = disk});
+}
+
 static inline void
 alone_persisted(struct alone *alone)
 {

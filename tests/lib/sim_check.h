@@ -11,20 +11,6 @@
 #define OMEN_TESTS_SIM_CHECK_H
 #include "tests/lib/sim_world.h"
 
-// Room for `count` elements more than 0.
-static inline void *
-sim_grow(void *array, uint64_t *room, uint64_t count, size_t bytes)
-{
-    if (count <= *room)
-        return array;
-    const uint64_t more = count * 2 + 1024;
-    array = realloc(array, more * bytes);
-    ASSERT(array != NULL);
-    memset((uint8_t *)array + *room * bytes, 0, (more - *room) * bytes);
-    *room = more;
-    return array;
-}
-
 static inline uint64_t
 sim_entry_hash(const struct raft_entry *entry)
 {
@@ -138,7 +124,8 @@ sim_map_hash(const struct map *map)
 static inline void
 sim_think(struct sim *sim, uint32_t c)
 {
-    const uint32_t spread = sim->options.seconds > 200 ? 600 : 100; // sessions are kept for 600 s
+    const bool few = sim->options.seconds > 200 || sim->options.profile->quiet_settings;
+    const uint32_t spread = few ? 600 : 100; // sessions are kept for 600 s
     sim_push(&sim->heap, (struct sim_event){.at_ns = sim->now_ns +
                                                      SIM_MS * (10 + prng_below(&sim->prng, spread)),
                                             .kind = SIM_CLIENT,

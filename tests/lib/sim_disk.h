@@ -55,6 +55,20 @@ sim_copy(const void *bytes, size_t count)
     return copy;
 }
 
+// Room for `count` elements more than 0.
+static inline void *
+sim_grow(void *array, uint64_t *room, uint64_t count, size_t bytes)
+{
+    if (count <= *room)
+        return array;
+    const uint64_t more = count * 2 + 1024;
+    array = realloc(array, more * bytes);
+    ASSERT(array != NULL);
+    memset((uint8_t *)array + *room * bytes, 0, (more - *room) * bytes);
+    *room = more;
+    return array;
+}
+
 static inline void
 sim_drop_entries(struct raft_entry *entries, uint32_t count)
 {

@@ -4,12 +4,13 @@
 #ifndef OMEN_TESTS_SIM_FAULT_H
 #define OMEN_TESTS_SIM_FAULT_H
 #include "tests/lib/sim_check.h"
+#include "tests/lib/sim_data.h"
 
 static inline const char *
 sim_fault_name(enum sim_fault kind)
 {
-    static const char *const names[] = {"loss",  "double", "delay", "cut",   "split",
-                                        "pause", "crash",  "disk",  "clock", "power"};
+    static const char *const names[] = {"loss",  "double", "delay", "cut",   "split", "pause",
+                                        "crash", "disk",   "clock", "power", "wipe"};
     return names[kind];
 }
 
@@ -20,6 +21,36 @@ sim_cut_halves(struct sim *sim, uint32_t side, bool on)
         for (uint32_t b = 0; b < sim->options.nodes; b++)
             if ((side >> a & 1) != (side >> b & 1))
                 sim->cut[a][b] = on;
+}
+
+// Whether every copy in sync of every shard is there, and writes want two: then one disk may be lost, and nothing with it.
+static inline bool
+sim_may_wipe(struct sim *sim)
+{
+    const struct map *map = sim_newest_map(sim);
+    for (uint32_t s = 0; map != NULL && s < map->shard_count; s++) {
+        const struct shard *shard = &map->shards[s];
+        if (shard->min_insync < 2 || shard_in_sync(shard) < 2 || shard->term == 0)
+            return false;
+        for (uint32_t i = 0; i < shard->replica_count; i++)
+            if (shard->replicas[i].role == MAP_REPLICA_IN_SYNC &&
+                sim_env_anywhere(sim, shard->replicas[i].uuid) == NULL)
+                return false;
+    }
+    return map != NULL && map->version >= sim->map_seen && map->shard_count == SIM_SHARDS;
+}
+
+static inline void
+sim_wipe(struct sim *sim, uint32_t at)
+{
+    const bool may = sim_may_wipe(sim);
+    sim_crash(sim, at);
+    for (uint32_t i = 0; may && i < SIM_ENVS_MAX; i++) {
+        if (!sim->nodes[at].envs[i].used)
+            continue;
+        sim_env_fini(&sim->nodes[at].envs[i]);
+        sim->wipes++;
+    }
 }
 
 static inline void
@@ -53,6 +84,12 @@ sim_switch(struct sim *sim, uint32_t slot, bool on)
         else
             sim_start(sim, a);
         break;
+    case SIM_FAULT_WIPE:
+        if (on)
+            sim_wipe(sim, a);
+        else
+            sim_start(sim, a);
+        break;
     case SIM_FAULT_POWER:
         for (uint32_t i = 0; i < sim->options.nodes; i++)
             if (on)
@@ -68,11 +105,14 @@ sim_switch(struct sim *sim, uint32_t slot, bool on)
 static inline void
 sim_fault_begin(struct sim *sim)
 {
-    const uint32_t kind = prng_below(&sim->prng, SIM_FAULT_KINDS);
+    uint32_t kind = prng_below(&sim->prng, SIM_FAULT_KINDS);
+    while ((sim->options.profile->fault_mask >> kind & 1) == 0)
+        kind = (kind + 1) % SIM_FAULT_KINDS;
     const uint32_t a = prng_below(&sim->prng, sim->options.nodes);
     const uint32_t other = 1 + prng_below(&sim->prng, sim->options.nodes - 1);
     const uint32_t side = 1 + prng_below(&sim->prng, (1u << sim->options.nodes) - 2);
-    const uint64_t length = SIM_MS * (200 + prng_below(&sim->prng, 5000));
+    const uint64_t length =
+        SIM_MS * (200 + prng_below(&sim->prng, sim->options.profile->length_ms));
     const int64_t jump = (int64_t)prng_below(&sim->prng, 600000) - 300000;
     uint32_t slot = 0;
     while (slot < SIM_FAULTS_OPEN && sim->faults[slot].open)
@@ -105,10 +145,11 @@ sim_fault_event(struct sim *sim)
     if (sim->calm)
         return;
     sim_match_logs(sim);
+    sim_check_shards(sim);
     sim_fault_begin(sim);
-    sim_push(&sim->heap, (struct sim_event){.at_ns = sim->now_ns +
-                                                     SIM_MS * (100 + prng_below(&sim->prng, 1500)),
-                                            .kind = SIM_FAULT});
+    const uint64_t gap_ms = 100 + prng_below(&sim->prng, sim->options.profile->gap_ms);
+    sim_push(&sim->heap,
+             (struct sim_event){.at_ns = sim->now_ns + SIM_MS * gap_ms, .kind = SIM_FAULT});
 }
 
 static inline void

@@ -21,12 +21,25 @@ enum sim_event_kind {
     SIM_TIMEOUT, // client `at` gives up waiting
     SIM_FAULT,   // the next fault
     SIM_HEAL,    // fault `at` ends
+    SIM_TURN_MSG,
+    SIM_WISH, // of somebody at node `at`
+    SIM_REPLICA,
+    SIM_COPIES,   // the copies of node `at` wake
+    SIM_ERRAND,   // of a replica at node `at`
+    SIM_ENV_SYNC, // the first transaction of environment `number` is durable
+    SIM_ENV_MADE,
+    SIM_REQUEST,  // `packet` of a data client arrives at node `at`
+    SIM_REPLY,    // and its answer at node `at`, which hands it over
+    SIM_DATA,     // data client `at` thinks
+    SIM_GIVE_UP,  // data client `at` gives up waiting
+    SIM_OPERATOR, // looks after the cluster
+    SIM_UPKEEP,   // logs are trimmed
     SIM_EVENT_KINDS,
 };
 
 struct sim_event {
     uint64_t at_ns, serial;
-    uint64_t number; // WAKE, SYNC: life of the node; TIMEOUT: try of the client
+    uint64_t number; // WAKE, COPIES, SYNC: life of the node; TIMEOUT, GIVE_UP: try of the client
     enum sim_event_kind kind;
     uint32_t at, from;
     void *packet;

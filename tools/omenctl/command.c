@@ -415,8 +415,9 @@ call_has(const struct call *call, const char *option)
     return call_value(call, option) != NULL;
 }
 
-bool
-call_u64(const struct call *call, const char *option, uint64_t max, uint64_t *out)
+// Without the option *out stays as it is.
+static bool
+whole_number(const struct call *call, const char *option, uint64_t min, uint64_t max, uint64_t *out)
 {
     const char *text = call_value(call, option);
     char *end = NULL;
@@ -424,9 +425,10 @@ call_u64(const struct call *call, const char *option, uint64_t max, uint64_t *ou
         return true;
     errno = 0;
     const uint64_t value = strtoull(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || value > max) {
-        (void)call_fail(call, EXIT_USAGE, "--%s is '%s', not a number in 0..%" PRIu64, option, text,
-                        max);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || value < min ||
+        value > max) {
+        (void)call_fail(call, EXIT_USAGE, "--%s is '%s', not a number in %" PRIu64 "..%" PRIu64,
+                        option, text, min, max);
         return false;
     }
     *out = value;
@@ -434,22 +436,18 @@ call_u64(const struct call *call, const char *option, uint64_t max, uint64_t *ou
 }
 
 bool
+call_u64(const struct call *call, const char *option, uint64_t max, uint64_t *out)
+{
+    return whole_number(call, option, 0, max, out);
+}
+
+bool
 call_u32(const struct call *call, const char *option, uint32_t min, uint32_t max, uint32_t *out)
 {
-    const char *text = call_value(call, option);
-    char *end = NULL;
-    if (text == NULL)
-        return true;
-    errno = 0;
-    const unsigned long long value = strtoull(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || value < min ||
-        value > max) {
-        (void)call_fail(call, EXIT_USAGE, "--%s is '%s', not a number in %" PRIu32 "..%" PRIu32,
-                        option, text, min, max);
-        return false;
-    }
+    uint64_t value = *out;
+    const bool good = whole_number(call, option, min, max, &value);
     *out = (uint32_t)value;
-    return true;
+    return good;
 }
 
 bool

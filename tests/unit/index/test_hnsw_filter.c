@@ -276,6 +276,37 @@ START_TEST(a_walk_that_meets_nobody_who_passes_begins_anew_early)
 }
 END_TEST
 
+// Rows near the query that fail lead nowhere once some that pass are known, and must not fill the list in their place.
+START_TEST(a_walk_among_far_rows_is_not_lost_in_near_ones)
+{
+    teardown();
+    world_init(&world, 96, METRIC_L2, VECTOR_F32);
+    world.config.quantization = HNSW_QUANTIZE_NONE; // long rows are not walked over where they fail
+    world.law.clusters = 4;
+    world_build(&world, ROWS);
+    law_draw(&world.law, &world.law.rows, anchor);
+    allow_by_distance(0.5, false);
+    struct prng prng = world.law.queries;
+    struct hnsw_work work = {0};
+    double sum = 0.0;
+    for (uint32_t q = 0; q < 60; q++) {
+        float vector[96];
+        struct hit hits[10];
+        law_draw(&world.law, &prng, vector);
+        for (uint32_t i = 0; i < 96; i++)
+            vector[i] = anchor[i] + 0.1f * (vector[i] - anchor[i]);
+        struct hnsw_query query = filtered(vector, 10, 10);
+        query.work = &work;
+        ck_assert_uint_eq(hnsw_search(world.hnsw, &query, world.scratch, hits), 10);
+        ck_assert_uint_eq(work.strategy, HNSW_WALKED_FILTERED);
+        query.work = NULL;
+        sum += world_ask(&world, &query);
+    }
+    ck_assert_msg(work.evaluations / 60 < 500, "%u comparisons", (uint32_t)(work.evaluations / 60));
+    ck_assert_msg(sum / 60 >= 0.5, "recall %g", sum / 60);
+}
+END_TEST
+
 START_TEST(rows_that_are_walked_themselves_obey_filters_too)
 {
     teardown();
@@ -332,6 +363,7 @@ hnsw_filter_suite(void)
     tcase_add_test(tcase, a_walk_that_meets_nobody_who_passes_begins_anew_early);
     // What changes the index comes last, for runs without a process each.
     tcase_add_test(tcase, erased_excluded_and_unlinked_rows_are_told_apart_under_a_filter);
+    tcase_add_test(tcase, a_walk_among_far_rows_is_not_lost_in_near_ones);
     tcase_add_test(tcase, rows_that_are_walked_themselves_obey_filters_too);
     suite_add_tcase(suite, tcase);
     return suite;

@@ -12,6 +12,11 @@ static struct turn_output out;
 static struct sim_disk disk;
 static uint64_t now_ns;
 static uint64_t applied_results;
+static struct turn_send sent[16]; // by the turns since it was looked at
+static struct command sent_command;
+static uint32_t sent_count;
+static struct turn_lease lease;
+static uint16_t weight; // of the node in the map; 0: it stays out of it
 
 static struct turn_config
 config_of(uint32_t checkpoint_entries)
@@ -37,6 +42,11 @@ config_of(uint32_t checkpoint_entries)
     config.gossip.meta.address.port = config.gossip.meta.client.port = 7700;
     config.gossip.meta.address.ip[15] = config.gossip.meta.client.ip[15] = 1;
     config.gossip.meta.roles = 1;
+    config.weight = weight;
+    config.roles = NODE_DATA;
+    config.rebalance = (struct rebalance_config){.interval_ns = 1000 * MS, .retry_ns = 500 * MS};
+    config.zone.count = 1;
+    config.zone.bytes[0] = 'z';
     return config;
 }
 
@@ -49,6 +59,16 @@ step(struct turn_input in)
     if (out.halt != TURN_RUNS)
         return;
     turn_check(&turn);
+    for (uint32_t i = 0; i < out.send_count && sent_count < 16; i++) {
+        sent[sent_count] = out.sends[i];
+        if (out.sends[i].msg.command != NULL) {
+            sent_command = *out.sends[i].msg.command;
+            sent[sent_count].msg.command = &sent_command;
+        }
+        sent_count++;
+    }
+    if (out.lease.lease_ns != 0)
+        lease = out.lease;
     applied_results += out.result_count;
     sim_disk_write(&disk, &turn, &out, 0);
 }
@@ -251,6 +271,126 @@ START_TEST(a_committed_command_without_memory_halts_the_node)
 }
 END_TEST
 
+// What was said is heard; the last of that kind is returned.
+static struct turn_send
+hear(enum turn_msg_kind kind)
+{
+    for (int round = 0; round < 200; round++) {
+        for (uint32_t i = 0; i < sent_count; i++) {
+            const struct turn_send send = sent[i];
+            sent[i] = sent[--sent_count];
+            if (send.msg.kind == kind)
+                return send;
+            step((struct turn_input){.kind = TURN_IN_MSG, .msg = &send.msg});
+            settle();
+            break;
+        }
+        now_ns += 10 * MS;
+        step((struct turn_input){.kind = TURN_IN_WAKE});
+        settle();
+    }
+    ck_abort_msg("nobody says %d", (int)kind);
+}
+
+static void
+begin_in_map(void)
+{
+    weight = 1;
+    sent_count = 0;
+    lease = (struct turn_lease){0};
+    begin(1000);
+}
+
+START_TEST(a_node_writes_itself_into_the_map_once)
+{
+    begin_in_map();
+    const struct turn_send wish = hear(TURN_MSG_COMMAND);
+    ck_assert_uint_eq(wish.member, 1);
+    ck_assert_int_eq(wish.msg.command->kind, COMMAND_NODE_REGISTER);
+    step((struct turn_input){.kind = TURN_IN_MSG, .msg = &wish.msg});
+    settle();
+    ck_assert_uint_eq(turn.map.node_count, 1);
+    ck_assert_uint_eq(turn.map.nodes[0].boot, 1);
+    hear(TURN_MSG_LEASE_ASK);
+    ck_assert_uint_eq(turn.map.node_count, 1);
+    end();
+}
+END_TEST
+
+START_TEST(a_lease_is_asked_for_granted_and_held)
+{
+    begin_in_map();
+    const struct turn_send grant = hear(TURN_MSG_LEASE_GRANT);
+    ck_assert(uuid_equal(grant.node, (struct cluster_uuid){0, 1}));
+    ck_assert_uint_eq(grant.msg.boot, 1);
+    step((struct turn_input){.kind = TURN_IN_MSG, .msg = &grant.msg});
+    ck_assert_uint_eq(lease.sent_ns, grant.msg.sent_ns);
+    ck_assert_uint_eq(lease.lease_ns, map_lease_times(&turn.map).lease_ms * MS);
+    end();
+}
+END_TEST
+
+START_TEST(a_grant_names_the_end_of_its_leaders_log_not_what_is_applied)
+{
+    begin_in_map();
+    const struct turn_send ask = hear(TURN_MSG_LEASE_ASK);
+    sent_count = 0;
+    put(1, "a"); // not durable yet
+    const uint64_t last = tail_last(&turn.raft.tail);
+    step((struct turn_input){.kind = TURN_IN_MSG, .msg = &ask.msg});
+    for (int i = 0; i < 10 && sent_count == 0; i++)
+        step((struct turn_input){.kind = TURN_IN_WAKE});
+    ck_assert_uint_eq(sent_count, 1);
+    ck_assert_int_eq(sent[0].msg.kind, TURN_MSG_LEASE_GRANT);
+    ck_assert_uint_gt(last, turn.applied);
+    ck_assert_uint_eq(sent[0].msg.position, last);
+    end();
+}
+END_TEST
+
+START_TEST(a_lease_counts_when_the_log_is_applied_through_its_position)
+{
+    begin_in_map();
+    hear(TURN_MSG_LEASE_ASK);
+    const struct turn_msg grant = {.kind = TURN_MSG_LEASE_GRANT,
+                                   .boot = 1,
+                                   .sent_ns = now_ns,
+                                   .lease_ns = 1000 * MS,
+                                   .position = turn.applied + 1};
+    step((struct turn_input){.kind = TURN_IN_MSG, .msg = &grant});
+    settle();
+    ck_assert_uint_eq(lease.lease_ns, 0);
+    put(1, "a");
+    settle();
+    ck_assert_uint_eq(lease.lease_ns, 1000 * MS);
+    end();
+}
+END_TEST
+
+START_TEST(a_grant_that_cannot_be_is_ignored)
+{
+    begin_in_map();
+    hear(TURN_MSG_LEASE_ASK);
+    const struct turn_msg good = {
+        .kind = TURN_MSG_LEASE_GRANT, .boot = 1, .sent_ns = now_ns, .lease_ns = 1000 * MS};
+    struct turn_msg bad = good;
+    bad.boot = 2;
+    step((struct turn_input){.kind = TURN_IN_MSG, .msg = &bad});
+    bad = good;
+    bad.sent_ns = now_ns + 1;
+    step((struct turn_input){.kind = TURN_IN_MSG, .msg = &bad});
+    bad = good;
+    bad.lease_ns = UINT64_MAX / 2;
+    step((struct turn_input){.kind = TURN_IN_MSG, .msg = &bad});
+    bad.kind = TURN_MSG_KINDS;
+    step((struct turn_input){.kind = TURN_IN_MSG, .msg = &bad});
+    ck_assert_uint_eq(lease.lease_ns, 0);
+    step((struct turn_input){.kind = TURN_IN_MSG, .msg = &good});
+    ck_assert_uint_eq(lease.lease_ns, 1000 * MS);
+    end();
+}
+END_TEST
+
 static Suite *
 node_turn_suite(void)
 {
@@ -263,6 +403,11 @@ node_turn_suite(void)
     tcase_add_test(tcase, a_repeated_command_answers_with_its_first_position);
     tcase_add_test(tcase, a_checkpoint_that_is_no_map_halts_the_node);
     tcase_add_test(tcase, a_committed_command_without_memory_halts_the_node);
+    tcase_add_test(tcase, a_node_writes_itself_into_the_map_once);
+    tcase_add_test(tcase, a_lease_is_asked_for_granted_and_held);
+    tcase_add_test(tcase, a_grant_names_the_end_of_its_leaders_log_not_what_is_applied);
+    tcase_add_test(tcase, a_lease_counts_when_the_log_is_applied_through_its_position);
+    tcase_add_test(tcase, a_grant_that_cannot_be_is_ignored);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -12,12 +12,6 @@ of(uint32_t count)
 }
 
 static void
-deliver(struct cluster *cluster, struct raft_msg msg)
-{
-    cluster_deliver(cluster, cluster_copy(&msg, 0));
-}
-
-static void
 campaign(struct cluster *cluster, uint32_t i)
 {
     cluster_step(cluster, i, (struct raft_input){.kind = RAFT_IN_CAMPAIGN});
@@ -31,12 +25,12 @@ fill(struct cluster *cluster, uint32_t i, const uint64_t *terms, uint32_t count,
     struct raft_entry entries[16] = {{0}};
     for (uint32_t e = 0; e < count; e++)
         entries[e] = (struct raft_entry){.position = e + 1, .term = terms[e]};
-    deliver(cluster, (struct raft_msg){.kind = RAFT_APPEND,
-                                       .from = 99,
-                                       .to = i + 1,
-                                       .term = term,
-                                       .entries = entries,
-                                       .entry_count = count});
+    cluster_hear(cluster, (struct raft_msg){.kind = RAFT_APPEND,
+                                            .from = 99,
+                                            .to = i + 1,
+                                            .term = term,
+                                            .entries = entries,
+                                            .entry_count = count});
     cluster_sync(cluster, i);
     cluster_drop_all(cluster);
     ck_assert_uint_eq(tail_last(&cluster->peers[i].raft.tail), count);
@@ -53,7 +47,8 @@ START_TEST(s5_1_any_state_follows_a_newer_term)
             campaign(cluster, 0);
         if (state > 1)
             cluster_run(cluster);
-        deliver(cluster, (struct raft_msg){.kind = RAFT_APPEND, .from = 2, .to = 1, .term = 8});
+        cluster_hear(cluster,
+                     (struct raft_msg){.kind = RAFT_APPEND, .from = 2, .to = 1, .term = 8});
         ck_assert_int_eq(raft->state, RAFT_FOLLOWER);
         ck_assert_uint_eq(raft->term, 8);
         ck_assert_uint_eq(raft->lead, 2);
@@ -67,8 +62,8 @@ START_TEST(s5_1_message_of_an_older_term_is_ignored)
 {
     struct cluster *cluster = of(3);
     cluster_elect(cluster, 0);
-    deliver(cluster, (struct raft_msg){.kind = RAFT_APPEND, .from = 3, .to = 2, .term = 9});
-    deliver(cluster, (struct raft_msg){.kind = RAFT_APPEND, .from = 1, .to = 2, .term = 2});
+    cluster_hear(cluster, (struct raft_msg){.kind = RAFT_APPEND, .from = 3, .to = 2, .term = 9});
+    cluster_hear(cluster, (struct raft_msg){.kind = RAFT_APPEND, .from = 1, .to = 2, .term = 2});
     ck_assert_uint_eq(cluster->peers[1].raft.term, 9);
     ck_assert_uint_eq(cluster->peers[1].raft.lead, 3);
     cluster_close(cluster);
@@ -78,7 +73,7 @@ END_TEST
 START_TEST(s5_1_candidate_of_an_older_term_learns_the_newer_one)
 {
     struct cluster *cluster = of(3);
-    deliver(cluster, (struct raft_msg){.kind = RAFT_APPEND, .from = 3, .to = 2, .term = 9});
+    cluster_hear(cluster, (struct raft_msg){.kind = RAFT_APPEND, .from = 3, .to = 2, .term = 9});
     cluster_sync(cluster, 1);
     cluster_drop_all(cluster);
     cluster->cut[0][2] = cluster->cut[2][0] = true;
@@ -118,8 +113,9 @@ START_TEST(s5_2_follower_campaigns_after_one_to_two_timeouts_that_vary)
     uint32_t kinds = 0;
     for (int round = 0; round < 300; round++) {
         struct raft *raft = &cluster->peers[0].raft;
-        deliver(cluster, (struct raft_msg){
-                             .kind = RAFT_HEARTBEAT, .from = 2, .to = 1, .term = raft->term + 1});
+        cluster_hear(
+            cluster,
+            (struct raft_msg){.kind = RAFT_HEARTBEAT, .from = 2, .to = 1, .term = raft->term + 1});
         uint32_t ticks = 0;
         while (raft->state == RAFT_FOLLOWER) {
             cluster_tick(cluster, 0);
@@ -155,11 +151,11 @@ START_TEST(s5_2_majority_of_yes_makes_a_leader_and_of_no_a_follower)
             struct cluster *cluster = of(size);
             campaign(cluster, 0);
             for (uint32_t i = 1; i < size; i++)
-                deliver(cluster, (struct raft_msg){.kind = RAFT_VOTE_RESP,
-                                                   .from = i + 1,
-                                                   .to = 1,
-                                                   .term = 1,
-                                                   .reject = i > yes});
+                cluster_hear(cluster, (struct raft_msg){.kind = RAFT_VOTE_RESP,
+                                                        .from = i + 1,
+                                                        .to = 1,
+                                                        .term = 1,
+                                                        .reject = i > yes});
             ck_assert_int_eq(cluster->peers[0].raft.state,
                              yes + 1 > size / 2 ? RAFT_LEADER : RAFT_FOLLOWER);
             cluster_close(cluster);
@@ -171,8 +167,8 @@ START_TEST(s5_2_missing_votes_leave_a_candidate_that_tries_again)
 {
     struct cluster *cluster = of(5);
     campaign(cluster, 0);
-    deliver(cluster, (struct raft_msg){.kind = RAFT_VOTE_RESP, .from = 2, .to = 1, .term = 1});
-    deliver(cluster, (struct raft_msg){.kind = RAFT_VOTE_RESP, .from = 2, .to = 1, .term = 1});
+    cluster_hear(cluster, (struct raft_msg){.kind = RAFT_VOTE_RESP, .from = 2, .to = 1, .term = 1});
+    cluster_hear(cluster, (struct raft_msg){.kind = RAFT_VOTE_RESP, .from = 2, .to = 1, .term = 1});
     ck_assert_int_eq(cluster->peers[0].raft.state, RAFT_CANDIDATE);
     for (int t = 0; t < 20; t++)
         cluster_tick(cluster, 0);
@@ -187,8 +183,9 @@ START_TEST(s5_2_one_vote_a_term_first_come_first_served)
     struct cluster *cluster = of(3);
     struct raft *raft = &cluster->peers[0].raft;
     for (uint64_t from = 2; from <= 3; from++)
-        deliver(cluster, (struct raft_msg){.kind = RAFT_VOTE, .from = from, .to = 1, .term = 1});
-    deliver(cluster, (struct raft_msg){.kind = RAFT_VOTE, .from = 2, .to = 1, .term = 1});
+        cluster_hear(cluster,
+                     (struct raft_msg){.kind = RAFT_VOTE, .from = from, .to = 1, .term = 1});
+    cluster_hear(cluster, (struct raft_msg){.kind = RAFT_VOTE, .from = 2, .to = 1, .term = 1});
     cluster_sync(cluster, 0);
     ck_assert_uint_eq(raft->vote, 2);
     ck_assert_uint_eq(cluster->flight_count, 3);
@@ -203,7 +200,7 @@ START_TEST(s5_2_candidate_gives_way_to_the_leader_of_its_term)
 {
     struct cluster *cluster = of(3);
     campaign(cluster, 0);
-    deliver(cluster, (struct raft_msg){.kind = RAFT_APPEND, .from = 2, .to = 1, .term = 1});
+    cluster_hear(cluster, (struct raft_msg){.kind = RAFT_APPEND, .from = 2, .to = 1, .term = 1});
     ck_assert_int_eq(cluster->peers[0].raft.state, RAFT_FOLLOWER);
     ck_assert_uint_eq(cluster->peers[0].raft.lead, 2);
     ck_assert_uint_eq(cluster->peers[0].raft.term, 1);
@@ -224,11 +221,11 @@ START_TEST(s5_3_leader_appends_replicates_and_commits_by_majority)
             cluster_drop_all(cluster);
             cluster_sync(cluster, 0);
             for (uint32_t i = 1; i <= acks; i++)
-                deliver(cluster, (struct raft_msg){.kind = RAFT_APPEND_RESP,
-                                                   .from = i + 1,
-                                                   .to = 1,
-                                                   .term = 1,
-                                                   .position = 2});
+                cluster_hear(cluster, (struct raft_msg){.kind = RAFT_APPEND_RESP,
+                                                        .from = i + 1,
+                                                        .to = 1,
+                                                        .term = 1,
+                                                        .position = 2});
             ck_assert_uint_eq(cluster->peers[0].raft.commit, acks + 1 > size / 2 ? 2 : 1);
             cluster_settle(cluster, 0);
             ck_assert_uint_eq(cluster->peers[0].raft.applied, cluster->peers[0].raft.commit);
@@ -265,12 +262,12 @@ START_TEST(s5_3_follower_rejects_what_does_not_follow_its_log)
     for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
         struct cluster *cluster = of(3);
         fill(cluster, 0, terms, 2, 2);
-        deliver(cluster, (struct raft_msg){.kind = RAFT_APPEND,
-                                           .from = 2,
-                                           .to = 1,
-                                           .term = 3,
-                                           .position = cases[c].position,
-                                           .log_term = cases[c].log_term});
+        cluster_hear(cluster, (struct raft_msg){.kind = RAFT_APPEND,
+                                                .from = 2,
+                                                .to = 1,
+                                                .term = 3,
+                                                .position = cases[c].position,
+                                                .log_term = cases[c].log_term});
         cluster_sync(cluster, 0);
         ck_assert_uint_eq(cluster->flight_count, 1);
         ck_assert_int_eq(cluster->flights[0]->msg.reject, cases[c].reject);
@@ -300,14 +297,14 @@ START_TEST(s5_3_follower_replaces_a_conflicting_end_and_keeps_the_rest)
         for (uint32_t i = 0; i < 2; i++)
             entries[i] = (struct raft_entry){.position = cases[c].position + 1 + i,
                                              .term = cases[c].entries[i]};
-        deliver(cluster, (struct raft_msg){.kind = RAFT_APPEND,
-                                           .from = 2,
-                                           .to = 1,
-                                           .term = 4,
-                                           .position = cases[c].position,
-                                           .log_term = cases[c].log_term,
-                                           .entries = entries,
-                                           .entry_count = cases[c].count});
+        cluster_hear(cluster, (struct raft_msg){.kind = RAFT_APPEND,
+                                                .from = 2,
+                                                .to = 1,
+                                                .term = 4,
+                                                .position = cases[c].position,
+                                                .log_term = cases[c].log_term,
+                                                .entries = entries,
+                                                .entry_count = cases[c].count});
         const struct raft_tail *tail = &cluster->peers[0].raft.tail;
         ck_assert_uint_eq(tail_last(tail), cases[c].last);
         for (uint64_t at = 1; at <= tail_last(tail); at++)
@@ -339,7 +336,8 @@ START_TEST(s5_3_leader_brings_the_followers_of_figure_7_in_line)
         fill(cluster, 1, followers[c].terms, followers[c].count, followers[c].term);
         campaign(cluster, 0);
         cluster_drop_all(cluster);
-        deliver(cluster, (struct raft_msg){.kind = RAFT_VOTE_RESP, .from = 3, .to = 1, .term = 8});
+        cluster_hear(cluster,
+                     (struct raft_msg){.kind = RAFT_VOTE_RESP, .from = 3, .to = 1, .term = 8});
         ck_assert_int_eq(cluster->peers[0].raft.state, RAFT_LEADER);
         cluster->cut[2][0] = cluster->cut[0][2] = true;
         cluster_run(cluster);
@@ -362,7 +360,7 @@ START_TEST(s5_3_rejections_skip_a_term_at_a_time)
     fill(cluster, 1, follower, 12, 4);
     campaign(cluster, 0);
     cluster_drop_all(cluster);
-    deliver(cluster, (struct raft_msg){.kind = RAFT_VOTE_RESP, .from = 3, .to = 1, .term = 6});
+    cluster_hear(cluster, (struct raft_msg){.kind = RAFT_VOTE_RESP, .from = 3, .to = 1, .term = 6});
     cluster->cut[0][2] = true;
     uint32_t rejected = 0;
     for (int round = 0; round < 20; round++) {
@@ -391,12 +389,12 @@ START_TEST(s5_4_1_voter_denies_who_knows_less)
     for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
         struct cluster *cluster = of(3);
         fill(cluster, 0, terms, 3, 2);
-        deliver(cluster, (struct raft_msg){.kind = RAFT_VOTE,
-                                           .from = 2,
-                                           .to = 1,
-                                           .term = 9,
-                                           .position = cases[c].position,
-                                           .log_term = cases[c].log_term});
+        cluster_hear(cluster, (struct raft_msg){.kind = RAFT_VOTE,
+                                                .from = 2,
+                                                .to = 1,
+                                                .term = 9,
+                                                .position = cases[c].position,
+                                                .log_term = cases[c].log_term});
         cluster_sync(cluster, 0);
         ck_assert_uint_eq(cluster->flight_count, 1);
         ck_assert_int_eq(cluster->flights[0]->msg.reject, cases[c].reject);
@@ -413,12 +411,12 @@ START_TEST(s5_4_2_leader_commits_older_terms_only_by_an_entry_of_its_own)
     fill(cluster, 0, terms, 2, 2);
     campaign(cluster, 0);
     cluster_drop_all(cluster);
-    deliver(cluster, (struct raft_msg){.kind = RAFT_VOTE_RESP, .from = 2, .to = 1, .term = 3});
+    cluster_hear(cluster, (struct raft_msg){.kind = RAFT_VOTE_RESP, .from = 2, .to = 1, .term = 3});
     cluster_sync(cluster, 0);
     for (uint64_t at = 1; at <= 3; at++) {
-        deliver(cluster,
-                (struct raft_msg){
-                    .kind = RAFT_APPEND_RESP, .from = 2, .to = 1, .term = 3, .position = at});
+        cluster_hear(cluster,
+                     (struct raft_msg){
+                         .kind = RAFT_APPEND_RESP, .from = 2, .to = 1, .term = 3, .position = at});
         ck_assert_uint_eq(cluster->peers[0].raft.commit, at == 3 ? 3 : 0);
     }
     cluster_close(cluster);
@@ -446,8 +444,7 @@ END_TEST
 
 START_TEST(s5_6_some_leader_is_elected_in_a_few_timeouts)
 {
-    struct raft_config config = cluster_config();
-    struct cluster *cluster = cluster_open(5, 5, &config, (uint64_t)_i);
+    struct cluster *cluster = cluster_open(5, 5, NULL, (uint64_t)_i);
     cluster_elapse(cluster, 100);
     ck_assert_uint_lt(cluster_leader(cluster), 5);
     cluster_close(cluster);
@@ -458,9 +455,7 @@ END_TEST
 
 START_TEST(s6_joint_configuration_needs_both_majorities)
 {
-    struct raft_config config = cluster_config();
-    struct cluster *cluster = cluster_open(5, 3, &config, 1);
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(5, 3, NULL);
     struct raft_change change = {
         .transition = RAFT_TRANSITION_EXPLICIT,
         .count = 4,
@@ -488,9 +483,7 @@ END_TEST
 
 START_TEST(s6_joint_configuration_is_left_by_itself_when_implicit)
 {
-    struct raft_config config = cluster_config();
-    struct cluster *cluster = cluster_open(4, 3, &config, 1);
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(4, 3, NULL);
     const struct raft_change change = {.transition = RAFT_TRANSITION_AUTO,
                                        .count = 2,
                                        .items = {{RAFT_ADD_VOTER, 4}, {RAFT_ADD_LEARNER, 3}}};
@@ -510,9 +503,7 @@ END_TEST
 
 START_TEST(s6_leader_that_removes_itself_steps_down_when_that_is_committed)
 {
-    struct raft_config config = cluster_config();
-    struct cluster *cluster = cluster_open(3, 3, &config, 1);
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(3, 3, NULL);
     cluster_change(cluster, 0, RAFT_REMOVE, 1);
     ck_assert_int_eq(cluster->peers[0].raft.state, RAFT_LEADER);
     cluster_run(cluster);
@@ -526,9 +517,7 @@ END_TEST
 
 START_TEST(s6_new_server_catches_up_as_learner_without_a_vote)
 {
-    struct raft_config config = cluster_config();
-    struct cluster *cluster = cluster_open(2, 1, &config, 1);
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(2, 1, NULL);
     cluster_propose(cluster, 0, "a");
     cluster_run(cluster);
     cluster_change(cluster, 0, RAFT_ADD_LEARNER, 2);
@@ -546,12 +535,11 @@ END_TEST
 
 START_TEST(s6_who_hears_a_leader_votes_for_nobody)
 {
-    struct raft_config config = cluster_config();
-    struct cluster *cluster = cluster_open(3, 3, &config, 1);
-    cluster_elect(cluster, 0);
-    deliver(cluster,
-            (struct raft_msg){
-                .kind = RAFT_VOTE, .from = 3, .to = 2, .term = 9, .position = 9, .log_term = 8});
+    struct cluster *cluster = cluster_led(3, 3, NULL);
+    cluster_hear(
+        cluster,
+        (struct raft_msg){
+            .kind = RAFT_VOTE, .from = 3, .to = 2, .term = 9, .position = 9, .log_term = 8});
     ck_assert_uint_eq(cluster->peers[1].raft.term, 1);
     ck_assert_uint_eq(cluster->flight_count, 0);
     cluster_close(cluster);
@@ -562,9 +550,7 @@ END_TEST
 
 START_TEST(s3_10_transfer_elects_the_target_and_refuses_proposals_meanwhile)
 {
-    struct raft_config config = cluster_config();
-    struct cluster *cluster = cluster_open(3, 3, &config, 1);
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(3, 3, NULL);
     cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_TRANSFER, .peer = 3});
     ck_assert_int_eq(cluster_propose(cluster, 0, "a"), RAFT_ANSWER_BUSY);
     cluster_run(cluster);
@@ -576,9 +562,7 @@ END_TEST
 
 START_TEST(s3_10_transfer_is_given_up_after_an_election_timeout)
 {
-    struct raft_config config = cluster_config();
-    struct cluster *cluster = cluster_open(3, 3, &config, 1);
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(3, 3, NULL);
     cluster_isolate(cluster, 2, true);
     cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_TRANSFER, .peer = 3});
     cluster_elapse(cluster, 11);
@@ -590,9 +574,7 @@ END_TEST
 
 START_TEST(s3_10_learner_stranger_and_follower_refuse_a_transfer)
 {
-    struct raft_config config = cluster_config();
-    struct cluster *cluster = cluster_open(4, 3, &config, 1);
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(4, 3, NULL);
     cluster_change(cluster, 0, RAFT_ADD_LEARNER, 4);
     cluster_run(cluster);
     static const uint64_t bad[] = {0, 4, 9};
@@ -612,9 +594,7 @@ END_TEST
 
 START_TEST(s6_2_follower_names_the_leader)
 {
-    struct raft_config config = cluster_config();
-    struct cluster *cluster = cluster_open(3, 3, &config, 1);
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(3, 3, NULL);
     ck_assert_int_eq(cluster_propose(cluster, 1, "a"), RAFT_ANSWER_NOT_LEADER);
     ck_assert_uint_eq(cluster->peers[1].raft.lead, 1);
     ck_assert_int_eq(cluster_change(cluster, 1, RAFT_REMOVE, 1), RAFT_ANSWER_NOT_LEADER);
@@ -626,9 +606,7 @@ END_TEST
 
 START_TEST(s6_4_read_waits_for_a_round_that_began_after_it)
 {
-    struct raft_config config = cluster_config();
-    struct cluster *cluster = cluster_open(3, 3, &config, 1);
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(3, 3, NULL);
     cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_READ_INDEX, .read_id = 5});
     const uint64_t first = cluster->flights[0]->msg.context;
     cluster_drop_all(cluster);
@@ -638,15 +616,15 @@ START_TEST(s6_4_read_waits_for_a_round_that_began_after_it)
     cluster_drop_all(cluster);
     const struct raft_msg answer = {
         .kind = RAFT_HEARTBEAT_RESP, .from = 2, .to = 1, .term = 1, .context = first};
-    deliver(cluster, answer);
+    cluster_hear(cluster, answer);
     ck_assert_uint_eq(cluster->peers[0].read_count, 1); // the other one began later
     ck_assert_uint_eq(cluster->peers[0].reads[0].read_id, 5);
     ck_assert_uint_eq(cluster->peers[0].reads[0].position, 1);
-    deliver(cluster, answer);
+    cluster_hear(cluster, answer);
     ck_assert_uint_eq(cluster->peers[0].read_count, 1);
     struct raft_msg forged = answer;
     forged.context = second + 1;
-    deliver(cluster, forged);
+    cluster_hear(cluster, forged);
     ck_assert_uint_eq(cluster->peers[0].read_count, 1); // a round that never was
     cluster_elapse(cluster, 1);
     ck_assert_uint_eq(cluster->peers[0].read_count, 2);
@@ -659,7 +637,7 @@ START_TEST(s6_4_new_leader_answers_no_read_before_its_term_committed)
     struct cluster *cluster = of(3);
     campaign(cluster, 0);
     cluster_drop_all(cluster);
-    deliver(cluster, (struct raft_msg){.kind = RAFT_VOTE_RESP, .from = 2, .to = 1, .term = 1});
+    cluster_hear(cluster, (struct raft_msg){.kind = RAFT_VOTE_RESP, .from = 2, .to = 1, .term = 1});
     cluster_drop_all(cluster);
     cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_READ_INDEX, .read_id = 5});
     ck_assert_int_eq(cluster->peers[0].answer, RAFT_ANSWER_OK);
@@ -689,9 +667,7 @@ END_TEST
 
 START_TEST(s7_follower_behind_the_log_gets_a_snapshot_in_chunks_and_goes_on)
 {
-    struct raft_config config = cluster_config();
-    struct cluster *cluster = cluster_open(3, 3, &config, 1);
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(3, 3, NULL);
     cluster_isolate(cluster, 2, true);
     for (int i = 0; i < 8; i++)
         cluster_propose(cluster, 0, "a");
@@ -715,9 +691,7 @@ END_TEST
 
 START_TEST(s7_lost_chunk_goes_out_again)
 {
-    struct raft_config config = cluster_config();
-    struct cluster *cluster = cluster_open(3, 3, &config, 1);
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(3, 3, NULL);
     cluster_isolate(cluster, 2, true);
     cluster_propose(cluster, 0, "a");
     cluster_run(cluster);
@@ -750,8 +724,7 @@ START_TEST(s7_compaction_leaves_a_tail_and_nothing_unapplied_goes)
 {
     struct raft_config config = cluster_config();
     config.tail_retain = 3;
-    struct cluster *cluster = cluster_open(1, 1, &config, 1);
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(1, 1, &config);
     for (int i = 0; i < 8; i++)
         cluster_propose(cluster, 0, "a");
     cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_COMPACT, .position = 9});

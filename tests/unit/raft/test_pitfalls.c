@@ -4,26 +4,6 @@
 #include "base/alloc.h"
 #include "tests/lib/raft_cluster.h"
 
-static struct cluster *
-three(void)
-{
-    const struct raft_config config = cluster_config();
-    return cluster_open(3, 3, &config, 1);
-}
-
-static struct cluster *
-alone(void)
-{
-    const struct raft_config config = cluster_config();
-    return cluster_open(1, 1, &config, 1);
-}
-
-static void
-deliver(struct cluster *cluster, struct raft_msg msg)
-{
-    cluster_deliver(cluster, cluster_copy(&msg, 0));
-}
-
 static void
 elapse_without_sync(struct cluster *cluster, uint32_t i)
 {
@@ -35,9 +15,9 @@ elapse_without_sync(struct cluster *cluster, uint32_t i)
 
 START_TEST(p1_vote_leaves_only_when_it_is_durable)
 {
-    struct cluster *cluster = three();
+    struct cluster *cluster = cluster_open(3, 3, NULL, 1);
     const struct raft_msg ask = {.kind = RAFT_VOTE, .from = 2, .to = 1, .term = 5};
-    deliver(cluster, ask);
+    cluster_hear(cluster, ask);
     ck_assert_uint_eq(cluster->peers[0].raft.vote, 2);
     ck_assert_uint_eq(cluster->flight_count, 0);
     cluster_sync(cluster, 0);
@@ -48,12 +28,12 @@ END_TEST
 
 START_TEST(p1_vote_that_was_not_durable_was_never_given)
 {
-    struct cluster *cluster = three();
-    deliver(cluster, (struct raft_msg){.kind = RAFT_VOTE, .from = 2, .to = 1, .term = 5});
+    struct cluster *cluster = cluster_open(3, 3, NULL, 1);
+    cluster_hear(cluster, (struct raft_msg){.kind = RAFT_VOTE, .from = 2, .to = 1, .term = 5});
     cluster_crash(cluster, 0);
     cluster_start(cluster, 0);
     ck_assert_uint_eq(cluster->flight_count, 0);
-    deliver(cluster, (struct raft_msg){.kind = RAFT_VOTE, .from = 3, .to = 1, .term = 5});
+    cluster_hear(cluster, (struct raft_msg){.kind = RAFT_VOTE, .from = 3, .to = 1, .term = 5});
     cluster_sync(cluster, 0);
     ck_assert_uint_eq(cluster->flight_count, 1);
     ck_assert(!cluster->flights[0]->msg.reject);
@@ -63,13 +43,13 @@ END_TEST
 
 START_TEST(p1_durable_vote_survives_a_crash)
 {
-    struct cluster *cluster = three();
-    deliver(cluster, (struct raft_msg){.kind = RAFT_VOTE, .from = 2, .to = 1, .term = 5});
+    struct cluster *cluster = cluster_open(3, 3, NULL, 1);
+    cluster_hear(cluster, (struct raft_msg){.kind = RAFT_VOTE, .from = 2, .to = 1, .term = 5});
     cluster_sync(cluster, 0);
     cluster_drop_all(cluster);
     cluster_crash(cluster, 0);
     cluster_start(cluster, 0);
-    deliver(cluster, (struct raft_msg){.kind = RAFT_VOTE, .from = 3, .to = 1, .term = 5});
+    cluster_hear(cluster, (struct raft_msg){.kind = RAFT_VOTE, .from = 3, .to = 1, .term = 5});
     cluster_sync(cluster, 0);
     ck_assert_uint_eq(cluster->flight_count, 1);
     ck_assert(cluster->flights[0]->msg.reject);
@@ -79,7 +59,7 @@ END_TEST
 
 START_TEST(p1_candidate_asks_for_votes_only_when_its_term_is_durable)
 {
-    struct cluster *cluster = three();
+    struct cluster *cluster = cluster_open(3, 3, NULL, 1);
     cluster->hold_sync = true;
     cluster->peers[0].raft.config.pre_vote = false;
     cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_CAMPAIGN});
@@ -95,8 +75,7 @@ END_TEST
 
 START_TEST(p2_what_was_applied_is_committed_after_a_restart)
 {
-    struct cluster *cluster = alone();
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(1, 1, NULL);
     cluster_propose(cluster, 0, "a");
     cluster_run(cluster);
     ck_assert_uint_eq(cluster->peers[0].cache.applied, 2);
@@ -114,11 +93,11 @@ END_TEST
 
 START_TEST(p3_no_change_is_proposed_before_the_term_has_an_applied_entry)
 {
-    struct cluster *cluster = three();
+    struct cluster *cluster = cluster_open(3, 3, NULL, 1);
     cluster->peers[0].raft.config.pre_vote = false;
     cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_CAMPAIGN});
     cluster_sync(cluster, 0);
-    deliver(cluster, (struct raft_msg){.kind = RAFT_VOTE_RESP, .from = 2, .to = 1, .term = 1});
+    cluster_hear(cluster, (struct raft_msg){.kind = RAFT_VOTE_RESP, .from = 2, .to = 1, .term = 1});
     ck_assert_int_eq(cluster->peers[0].raft.state, RAFT_LEADER);
     // Its predecessor may have left a change that it is about to commit.
     cluster->peers[0].raft.pending_change = 1;
@@ -132,20 +111,20 @@ END_TEST
 
 START_TEST(p3_a_new_leader_waits_for_all_that_it_inherited)
 {
-    struct cluster *cluster = three();
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(3, 3, NULL);
     cluster->hold_sync = true;
     cluster_change(cluster, 0, RAFT_ADD_LEARNER, 4);
     cluster_drop_all(cluster);
     cluster_sync(cluster, 0); // it has it, uncommitted
     cluster_drop_all(cluster);
     struct raft *raft = &cluster->peers[0].raft;
-    deliver(cluster, (struct raft_msg){.kind = RAFT_HEARTBEAT_RESP, .from = 2, .to = 1, .term = 3});
+    cluster_hear(cluster,
+                 (struct raft_msg){.kind = RAFT_HEARTBEAT_RESP, .from = 2, .to = 1, .term = 3});
     ck_assert_int_eq(raft->state, RAFT_FOLLOWER);
     raft->config.pre_vote = false;
     cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_CAMPAIGN});
     cluster_sync(cluster, 0);
-    deliver(cluster, (struct raft_msg){.kind = RAFT_VOTE_RESP, .from = 2, .to = 1, .term = 4});
+    cluster_hear(cluster, (struct raft_msg){.kind = RAFT_VOTE_RESP, .from = 2, .to = 1, .term = 4});
     ck_assert_int_eq(raft->state, RAFT_LEADER);
     ck_assert_uint_eq(raft->pending_change, 2);
     ck_assert_int_eq(cluster_change(cluster, 0, RAFT_ADD_LEARNER, 5), RAFT_ANSWER_BUSY);
@@ -173,7 +152,7 @@ START_TEST(p3_who_has_a_change_knows_that_the_one_before_is_committed)
                               .entries = entries,
                               .entry_count = 3};
     for (unsigned nth = 1; nth <= 6; nth++) {
-        struct cluster *cluster = three();
+        struct cluster *cluster = cluster_open(3, 3, NULL, 1);
         const struct raft *raft = &cluster->peers[0].raft;
         mem_fail_after(nth);
         cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_MESSAGE, .message = &append});
@@ -192,8 +171,7 @@ END_TEST
 
 START_TEST(p4_node_with_an_unapplied_change_does_not_campaign)
 {
-    struct cluster *cluster = three();
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(3, 3, NULL);
     struct raft *raft = &cluster->peers[1].raft;
     uint8_t bytes[RAFT_CHANGE_BYTES_MAX];
     const struct raft_change change = {.count = 1, .items = {{RAFT_ADD_LEARNER, 4}}};
@@ -204,15 +182,15 @@ START_TEST(p4_node_with_an_unapplied_change_does_not_campaign)
         .bytes = bytes,
         .byte_count = member_encode(&change, bytes),
     };
-    deliver(cluster, (struct raft_msg){.kind = RAFT_APPEND,
-                                       .from = 1,
-                                       .to = 2,
-                                       .term = 1,
-                                       .position = 1,
-                                       .log_term = 1,
-                                       .commit = 2,
-                                       .entries = &entry,
-                                       .entry_count = 1});
+    cluster_hear(cluster, (struct raft_msg){.kind = RAFT_APPEND,
+                                            .from = 1,
+                                            .to = 2,
+                                            .term = 1,
+                                            .position = 1,
+                                            .log_term = 1,
+                                            .commit = 2,
+                                            .entries = &entry,
+                                            .entry_count = 1});
     ck_assert_uint_eq(raft->commit, 2);
     ck_assert_uint_eq(raft->applied, 1); // its disk is slow
     cluster_step(cluster, 1, (struct raft_input){.kind = RAFT_IN_CAMPAIGN});
@@ -223,9 +201,7 @@ END_TEST
 
 START_TEST(p4_learner_votes_for_who_knows_that_it_was_promoted)
 {
-    const struct raft_config config = cluster_config();
-    struct cluster *cluster = cluster_open(2, 1, &config, 1);
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(2, 1, NULL);
     cluster_change(cluster, 0, RAFT_ADD_LEARNER, 2);
     cluster_run(cluster);
     cluster_elapse(cluster, 3);
@@ -233,12 +209,12 @@ START_TEST(p4_learner_votes_for_who_knows_that_it_was_promoted)
     struct raft *raft = &cluster->peers[1].raft;
     ck_assert_uint_eq(raft->group.members[1].roles, RAFT_LEARNER);
     cluster_step(cluster, 1, (struct raft_input){.kind = RAFT_IN_FORGET_LEADER});
-    deliver(cluster, (struct raft_msg){.kind = RAFT_VOTE,
-                                       .from = 3,
-                                       .to = 2,
-                                       .term = raft->term + 1,
-                                       .position = 99,
-                                       .log_term = raft->term});
+    cluster_hear(cluster, (struct raft_msg){.kind = RAFT_VOTE,
+                                            .from = 3,
+                                            .to = 2,
+                                            .term = raft->term + 1,
+                                            .position = 99,
+                                            .log_term = raft->term});
     ck_assert_uint_eq(raft->vote, 3);
     cluster_step(cluster, 1, (struct raft_input){.kind = RAFT_IN_CAMPAIGN});
     ck_assert_int_eq(raft->state, RAFT_FOLLOWER); // but it is no candidate
@@ -250,8 +226,7 @@ END_TEST
 
 START_TEST(p5_sync_that_fails_is_never_acknowledged)
 {
-    struct cluster *cluster = three();
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(3, 3, NULL);
     cluster->hold_sync = true; // from here on no sync succeeds
     cluster_propose(cluster, 0, "a");
     cluster_run(cluster);
@@ -266,8 +241,7 @@ END_TEST
 
 START_TEST(p6_leader_alone_commits_only_what_is_durable)
 {
-    struct cluster *cluster = alone();
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(1, 1, NULL);
     cluster->hold_sync = true;
     ck_assert_int_eq(cluster_propose(cluster, 0, "a"), RAFT_ANSWER_OK);
     ck_assert_uint_eq(cluster->peers[0].raft.commit, 1);
@@ -279,8 +253,7 @@ END_TEST
 
 START_TEST(p6_leaders_own_ack_counts_only_when_durable)
 {
-    struct cluster *cluster = three();
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(3, 3, NULL);
     cluster_isolate(cluster, 2, true);
     cluster->hold_sync = true;
     cluster_propose(cluster, 0, "a");
@@ -297,20 +270,20 @@ END_TEST
 
 START_TEST(p6_durability_of_a_truncated_entry_is_not_that_of_its_successor)
 {
-    struct cluster *cluster = three();
+    struct cluster *cluster = cluster_open(3, 3, NULL, 1);
     struct raft *raft = &cluster->peers[0].raft;
     const struct raft_entry old = {.position = 1, .term = 1}, young = {.position = 1, .term = 2};
-    deliver(
+    cluster_hear(
         cluster,
         (struct raft_msg){
             .kind = RAFT_APPEND, .from = 2, .to = 1, .term = 1, .entries = &old, .entry_count = 1});
     const uint64_t number = cluster->peers[0].number;
-    deliver(cluster, (struct raft_msg){.kind = RAFT_APPEND,
-                                       .from = 3,
-                                       .to = 1,
-                                       .term = 2,
-                                       .entries = &young,
-                                       .entry_count = 1});
+    cluster_hear(cluster, (struct raft_msg){.kind = RAFT_APPEND,
+                                            .from = 3,
+                                            .to = 1,
+                                            .term = 2,
+                                            .entries = &young,
+                                            .entry_count = 1});
     cluster_step(cluster, 0,
                  (struct raft_input){.kind = RAFT_IN_PERSISTED, .persist_number = number});
     ck_assert_uint_eq(raft->stable, 0);
@@ -323,7 +296,7 @@ END_TEST
 
 START_TEST(p7_torn_chunk_is_refused_and_asked_for_again)
 {
-    struct cluster *cluster = three();
+    struct cluster *cluster = cluster_open(3, 3, NULL, 1);
     const struct raft_group group = {.count = 1, .members = {{1, RAFT_VOTER}}};
     const uint8_t bytes[] = {1, 2, 3, 4};
     struct raft_msg chunk = {.kind = RAFT_SNAPSHOT,
@@ -362,9 +335,9 @@ END_TEST
 
 START_TEST(p8_node_that_lost_its_log_says_so_and_commits_nothing)
 {
-    struct cluster *cluster = three();
-    deliver(cluster,
-            (struct raft_msg){.kind = RAFT_HEARTBEAT, .from = 2, .to = 1, .term = 1, .commit = 7});
+    struct cluster *cluster = cluster_open(3, 3, NULL, 1);
+    cluster_hear(cluster, (struct raft_msg){
+                              .kind = RAFT_HEARTBEAT, .from = 2, .to = 1, .term = 1, .commit = 7});
     ck_assert_uint_eq(cluster->peers[0].raft.commit, 0);
     ck_assert(cluster_noted(&cluster->peers[0], RAFT_NOTE_LOG_LOST));
     cluster_close(cluster);
@@ -386,8 +359,7 @@ leased(void)
 {
     struct raft_config config = cluster_config();
     config.reads = RAFT_READS_LEASE;
-    struct cluster *cluster = cluster_open(3, 3, &config, 1);
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(3, 3, &config);
     cluster_elapse(cluster, 3);
     return cluster;
 }
@@ -397,12 +369,12 @@ static bool
 votes_for(struct cluster *cluster, uint32_t i, uint64_t from)
 {
     const struct raft *raft = &cluster->peers[i].raft;
-    deliver(cluster, (struct raft_msg){.kind = RAFT_VOTE,
-                                       .from = from,
-                                       .to = i + 1,
-                                       .term = raft->term + 1,
-                                       .position = 99,
-                                       .log_term = raft->term});
+    cluster_hear(cluster, (struct raft_msg){.kind = RAFT_VOTE,
+                                            .from = from,
+                                            .to = i + 1,
+                                            .term = raft->term + 1,
+                                            .position = 99,
+                                            .log_term = raft->term});
     return raft->vote == from;
 }
 
@@ -430,14 +402,14 @@ START_TEST(p9_newer_term_does_not_end_the_promise_that_a_lease_stands_on)
 {
     struct cluster *cluster = leased();
     const uint64_t term = cluster->peers[1].raft.term + 5;
-    deliver(cluster, (struct raft_msg){.kind = RAFT_PRE_VOTE_RESP, // to a question of long ago
-                                       .from = 3,
-                                       .to = 2,
-                                       .term = term,
-                                       .reject = true});
+    cluster_hear(cluster, (struct raft_msg){.kind = RAFT_PRE_VOTE_RESP, // to a question of long ago
+                                            .from = 3,
+                                            .to = 2,
+                                            .term = term,
+                                            .reject = true});
     ck_assert_uint_eq(cluster->peers[1].raft.lead, RAFT_NODE_NONE);
     ck_assert_int_eq(read_now(cluster, 0), RAFT_ANSWER_OK);
-    deliver(
+    cluster_hear(
         cluster,
         (struct raft_msg){
             .kind = RAFT_VOTE, .from = 3, .to = 2, .term = term, .position = 99, .log_term = term});
@@ -475,7 +447,7 @@ END_TEST
 
 START_TEST(p9_step_takes_at_most_an_election_timeout_of_ticks)
 {
-    struct cluster *cluster = three();
+    struct cluster *cluster = cluster_open(3, 3, NULL, 1);
     cluster->peers[0].now_ns += 1000000ull * CLUSTER_TICK_NS;
     cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_WAKE});
     ck_assert_uint_le(cluster->peers[0].raft.election_elapsed, 10);
@@ -488,19 +460,18 @@ END_TEST
 
 START_TEST(p10_snapshot_older_than_the_commit_is_ignored)
 {
-    struct cluster *cluster = three();
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(3, 3, NULL);
     cluster_propose(cluster, 0, "a");
     cluster_run(cluster);
     struct raft *raft = &cluster->peers[1].raft;
     const struct raft_group group = {.count = 1, .members = {{2, RAFT_VOTER}}};
-    deliver(cluster, (struct raft_msg){.kind = RAFT_SNAPSHOT,
-                                       .from = 1,
-                                       .to = 2,
-                                       .term = 1,
-                                       .position = 1,
-                                       .log_term = 1,
-                                       .group = &group});
+    cluster_hear(cluster, (struct raft_msg){.kind = RAFT_SNAPSHOT,
+                                            .from = 1,
+                                            .to = 2,
+                                            .term = 1,
+                                            .position = 1,
+                                            .log_term = 1,
+                                            .group = &group});
     ck_assert_uint_eq(raft->commit, 2);
     ck_assert_uint_eq(tail_last(&raft->tail), 2);
     ck_assert_uint_eq(raft->group.count, 3);
@@ -510,7 +481,7 @@ END_TEST
 
 START_TEST(p10_snapshot_brings_its_configuration)
 {
-    struct cluster *cluster = three();
+    struct cluster *cluster = cluster_open(3, 3, NULL, 1);
     const struct raft_group group = {.count = 2, .members = {{1, RAFT_LEARNER}, {9, RAFT_VOTER}}};
     struct raft_msg msg = {.kind = RAFT_SNAPSHOT,
                            .from = 9,
@@ -519,7 +490,7 @@ START_TEST(p10_snapshot_brings_its_configuration)
                            .position = 5,
                            .log_term = 3,
                            .group = &group};
-    deliver(cluster, msg);
+    cluster_hear(cluster, msg);
     ck_assert_mem_eq(&cluster->peers[0].raft.group, &group, sizeof group);
     ck_assert_mem_eq(&cluster->peers[0].cache.group, &group, sizeof group);
     cluster_close(cluster);
@@ -528,15 +499,15 @@ END_TEST
 
 START_TEST(p10_node_does_not_campaign_on_a_snapshot_that_is_not_durable)
 {
-    struct cluster *cluster = three();
+    struct cluster *cluster = cluster_open(3, 3, NULL, 1);
     const struct raft_group group = {.count = 1, .members = {{1, RAFT_VOTER}}};
-    deliver(cluster, (struct raft_msg){.kind = RAFT_SNAPSHOT,
-                                       .from = 9,
-                                       .to = 1,
-                                       .term = 4,
-                                       .position = 5,
-                                       .log_term = 3,
-                                       .group = &group});
+    cluster_hear(cluster, (struct raft_msg){.kind = RAFT_SNAPSHOT,
+                                            .from = 9,
+                                            .to = 1,
+                                            .term = 4,
+                                            .position = 5,
+                                            .log_term = 3,
+                                            .group = &group});
     cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_CAMPAIGN});
     ck_assert_int_eq(cluster->peers[0].raft.state, RAFT_FOLLOWER);
     cluster_sync(cluster, 0);
@@ -548,17 +519,16 @@ END_TEST
 
 START_TEST(p10_rejection_never_takes_next_below_what_matches)
 {
-    struct cluster *cluster = three();
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(3, 3, NULL);
     for (uint64_t position = 0; position < 5; position++)
         for (uint64_t hint = 0; hint < 5; hint++) {
-            deliver(cluster, (struct raft_msg){.kind = RAFT_APPEND_RESP,
-                                               .from = 2,
-                                               .to = 1,
-                                               .term = 1,
-                                               .position = position,
-                                               .reject = true,
-                                               .hint = hint});
+            cluster_hear(cluster, (struct raft_msg){.kind = RAFT_APPEND_RESP,
+                                                    .from = 2,
+                                                    .to = 1,
+                                                    .term = 1,
+                                                    .position = position,
+                                                    .reject = true,
+                                                    .hint = hint});
             const struct raft_progress *progress = &cluster->peers[0].raft.progress[1];
             ck_assert_uint_ge(progress->next, progress->match + 1);
         }
@@ -570,8 +540,7 @@ END_TEST
 
 START_TEST(p11_node_that_hears_nobody_deposes_nobody)
 {
-    const struct raft_config config = cluster_config();
-    struct cluster *cluster = cluster_open(3, 3, &config, (uint64_t)_i);
+    struct cluster *cluster = cluster_open(3, 3, NULL, (uint64_t)_i);
     cluster_elect(cluster, 0);
     cluster->cut[0][2] = cluster->cut[1][2] = true; // for good; all hear it
     const uint64_t term = cluster->peers[0].raft.term;
@@ -587,8 +556,7 @@ END_TEST
 
 START_TEST(p11_leader_that_hears_nobody_gives_way)
 {
-    const struct raft_config config = cluster_config();
-    struct cluster *cluster = cluster_open(3, 3, &config, (uint64_t)_i);
+    struct cluster *cluster = cluster_open(3, 3, NULL, (uint64_t)_i);
     cluster_elect(cluster, 0);
     cluster->cut[1][0] = cluster->cut[2][0] = true; // all hear it
     cluster_elapse(cluster, 200);
@@ -607,8 +575,7 @@ END_TEST
 
 START_TEST(p12_heartbeats_do_not_wait_for_the_leaders_disk)
 {
-    struct cluster *cluster = three();
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(3, 3, NULL);
     cluster->hold_sync = true;
     cluster_propose(cluster, 0, "a");
     cluster_drop_all(cluster);
@@ -620,8 +587,7 @@ END_TEST
 
 START_TEST(p12_leader_with_a_slow_disk_can_hand_over)
 {
-    struct cluster *cluster = three();
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(3, 3, NULL);
     cluster->hold_sync = true;
     cluster_propose(cluster, 0, "a"); // on its way to the others, not durable here
     cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_TRANSFER, .peer = 2});
@@ -638,8 +604,7 @@ END_TEST
 
 START_TEST(p12_leader_whose_disk_does_not_answer_hands_over)
 {
-    struct cluster *cluster = three();
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(3, 3, NULL);
     cluster->hold_sync = true;
     cluster_propose(cluster, 0, "a");
     for (int t = 0; t < 12; t++) {
@@ -661,8 +626,7 @@ END_TEST
 
 START_TEST(p13_every_entry_is_applied_once_whatever_is_lost)
 {
-    struct cluster *cluster = alone();
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(1, 1, NULL);
     for (int i = 0; i < 20; i++) {
         cluster_propose(cluster, 0, "a");
         if (i % 3 == 0)
@@ -686,8 +650,7 @@ START_TEST(p14_uncommitted_bytes_are_bounded)
 {
     struct raft_config config = cluster_config();
     config.uncommitted_bytes_max = 10;
-    struct cluster *cluster = cluster_open(3, 3, &config, 1);
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(3, 3, &config);
     cluster_isolate(cluster, 0, true);
     ck_assert_int_eq(cluster_propose(cluster, 0, "12345678"), RAFT_ANSWER_OK);
     ck_assert_int_eq(cluster_propose(cluster, 0, "123"), RAFT_ANSWER_BUSY);
@@ -703,8 +666,7 @@ END_TEST
 
 START_TEST(p14_waiting_reads_are_bounded_and_answered_when_the_leader_falls)
 {
-    struct cluster *cluster = three();
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(3, 3, NULL);
     cluster_isolate(cluster, 0, true);
     for (uint32_t i = 0; i < RAFT_READS_MAX; i++) {
         cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_READ_INDEX, .read_id = i});
@@ -725,8 +687,7 @@ END_TEST
 
 START_TEST(p14_removed_node_does_not_campaign)
 {
-    struct cluster *cluster = three();
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(3, 3, NULL);
     ck_assert_int_eq(cluster_change(cluster, 0, RAFT_REMOVE, 3), RAFT_ANSWER_OK);
     cluster_run(cluster);
     ck_assert_uint_eq(cluster->peers[2].raft.group.count, 2); // it learned of it
@@ -740,9 +701,7 @@ END_TEST
 
 START_TEST(p14_one_snapshot_serves_all_who_wait)
 {
-    const struct raft_config config = cluster_config();
-    struct cluster *cluster = cluster_open(5, 5, &config, 1);
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(5, 5, NULL);
     cluster_isolate(cluster, 3, true);
     cluster_isolate(cluster, 4, true);
     for (int i = 0; i < 5; i++)

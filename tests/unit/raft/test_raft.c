@@ -4,12 +4,6 @@
 #include "base/alloc.h"
 #include "tests/lib/raft_cluster.h"
 
-static void
-deliver(struct cluster *cluster, struct raft_msg msg)
-{
-    cluster_deliver(cluster, cluster_copy(&msg, 0));
-}
-
 static enum raft_answer
 started_with(const struct raft_durable *durable)
 {
@@ -100,9 +94,7 @@ END_TEST
 
 START_TEST(committed_entries_are_applied_at_start)
 {
-    const struct raft_config config = cluster_config();
-    struct cluster *cluster = cluster_open(1, 1, &config, 1);
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(1, 1, NULL);
     cluster_propose(cluster, 0, "a");
     cluster_sync(cluster, 0); // committed and applied, of which the disk knows nothing
     struct cluster_disk *disk = &cluster->peers[0].durable;
@@ -117,9 +109,7 @@ END_TEST
 
 START_TEST(refused_memory_refuses_proposals_and_drops_messages)
 {
-    const struct raft_config config = cluster_config();
-    struct cluster *cluster = cluster_open(3, 3, &config, 1);
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(3, 3, NULL);
     mem_fail_after(1);
     const enum raft_answer answer = cluster_propose(cluster, 0, "a");
     mem_fail_after(0);
@@ -156,8 +146,7 @@ START_TEST(full_tail_forgets_what_is_applied_and_then_refuses)
 {
     struct raft_config config = cluster_config();
     config.tail_entries_max = 16;
-    struct cluster *cluster = cluster_open(1, 1, &config, 1);
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(1, 1, &config);
     for (int i = 0; i < 100; i++) {
         ck_assert_int_eq(cluster_propose(cluster, 0, "a"), RAFT_ANSWER_OK);
         cluster_run(cluster);
@@ -181,8 +170,7 @@ START_TEST(more_messages_than_fit_go_on_at_the_next_wake)
     struct raft_config config = cluster_config();
     config.append_bytes_max = 1; // an entry a message
     config.inflight_max = RAFT_INFLIGHTS_MAX;
-    struct cluster *cluster = cluster_open(2, 2, &config, 1);
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(2, 2, &config);
     cluster_isolate(cluster, 1, true);
     for (int i = 0; i < 150; i++)
         cluster_propose(cluster, 0, "a");
@@ -201,8 +189,7 @@ START_TEST(inflight_messages_are_bounded_by_count_and_by_bytes)
         struct raft_config config = cluster_config();
         config.inflight_max = by_bytes ? 100 : 3;
         config.inflight_bytes_max = by_bytes ? 24 : 1u << 20;
-        struct cluster *cluster = cluster_open(2, 2, &config, 1);
-        cluster_elect(cluster, 0);
+        struct cluster *cluster = cluster_led(2, 2, &config);
         for (int i = 0; i < 10; i++)
             cluster_propose(cluster, 0, "12345678");
         uint32_t full = 0;
@@ -220,8 +207,7 @@ START_TEST(commit_is_given_out_in_bounded_parts)
 {
     struct raft_config config = cluster_config();
     config.apply_bytes_max = 1;
-    struct cluster *cluster = cluster_open(1, 1, &config, 1);
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(1, 1, &config);
     for (int i = 0; i < 5; i++)
         cluster_propose(cluster, 0, "a");
     cluster_sync(cluster, 0);
@@ -238,9 +224,7 @@ END_TEST
 
 START_TEST(change_that_would_come_to_nothing_is_refused)
 {
-    const struct raft_config config = cluster_config();
-    struct cluster *cluster = cluster_open(3, 3, &config, 1);
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(3, 3, NULL);
     const struct raft_change leave = {0};
     cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_CONF_CHANGE, .change = &leave});
     ck_assert_int_eq(cluster->peers[0].answer, RAFT_ANSWER_INVALID);
@@ -254,21 +238,20 @@ END_TEST
 
 START_TEST(committed_bytes_that_are_no_change_change_nothing)
 {
-    const struct raft_config config = cluster_config();
-    struct cluster *cluster = cluster_open(3, 3, &config, 1);
+    struct cluster *cluster = cluster_open(3, 3, NULL, 1);
     const uint8_t junk[] = {9, 9, 9};
     const struct raft_entry entries[] = {
         {.position = 1, .term = 1, .kind = RAFT_ENTRY_CHANGE, .bytes = junk, .byte_count = 3},
         {.position = 2, .term = 1, .kind = RAFT_ENTRY_CHANGE}, // leaves no joint configuration
     };
     const struct raft_group before = cluster->peers[0].raft.group;
-    deliver(cluster, (struct raft_msg){.kind = RAFT_APPEND,
-                                       .from = 2,
-                                       .to = 1,
-                                       .term = 1,
-                                       .commit = 2,
-                                       .entries = entries,
-                                       .entry_count = 2});
+    cluster_hear(cluster, (struct raft_msg){.kind = RAFT_APPEND,
+                                            .from = 2,
+                                            .to = 1,
+                                            .term = 1,
+                                            .commit = 2,
+                                            .entries = entries,
+                                            .entry_count = 2});
     cluster_settle(cluster, 0);
     ck_assert_uint_eq(cluster->peers[0].raft.applied, 2);
     ck_assert(cluster_noted(&cluster->peers[0], RAFT_NOTE_CHANGE_FAILED));
@@ -281,8 +264,7 @@ START_TEST(unchecked_change_that_comes_to_nothing_changes_nothing)
 {
     struct raft_config config = cluster_config();
     config.changes_unchecked = true;
-    struct cluster *cluster = cluster_open(3, 3, &config, 1);
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(3, 3, &config);
     const struct raft_change leave = {0};
     struct raft_change odd = {.transition = (enum raft_transition)7, .count = 1};
     cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_CONF_CHANGE, .change = &odd});
@@ -427,11 +409,10 @@ START_TEST(message_with_any_field_out_of_its_limits_is_refused)
                  {spoil_entries, 9, RAFT_APPEND},
                  {spoil_any, 12, RAFT_SNAPSHOT},
                  {spoil_snapshot, 10, RAFT_SNAPSHOT}};
-    const struct raft_config config = cluster_config();
     for (size_t part = 0; part < sizeof parts / sizeof parts[0]; part++)
         for (int field = -1; field < parts[part].fields; field++) {
             const bool append = parts[part].kind == RAFT_APPEND;
-            struct cluster *cluster = cluster_open(3, 3, &config, 1);
+            struct cluster *cluster = cluster_open(3, 3, NULL, 1);
             hostile_entry = (struct raft_entry){
                 .position = 1, .term = 1, .bytes = bytes, .byte_count = sizeof bytes};
             hostile_group = (struct raft_group){.count = 1, .members = {{1, RAFT_VOTER}}};
@@ -462,9 +443,7 @@ END_TEST
 
 START_TEST(unreachable_follower_is_probed)
 {
-    const struct raft_config config = cluster_config();
-    struct cluster *cluster = cluster_open(3, 3, &config, 1);
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(3, 3, NULL);
     struct raft_input in = {.kind = RAFT_IN_REPORT};
     in.report.kind = RAFT_REPORT_UNREACHABLE;
     in.report.peer = 2;
@@ -478,9 +457,7 @@ END_TEST
 
 START_TEST(snapshot_that_failed_is_tried_again)
 {
-    const struct raft_config config = cluster_config();
-    struct cluster *cluster = cluster_open(3, 3, &config, 1);
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(3, 3, NULL);
     cluster_isolate(cluster, 2, true);
     cluster_propose(cluster, 0, "a");
     cluster_run(cluster);
@@ -507,8 +484,7 @@ END_TEST
 
 START_TEST(quiet_node_wakes_for_its_timeout_and_a_leader_for_its_heartbeat)
 {
-    const struct raft_config config = cluster_config();
-    struct cluster *cluster = cluster_open(3, 3, &config, 1);
+    struct cluster *cluster = cluster_open(3, 3, NULL, 1);
     const struct cluster_peer *peer = &cluster->peers[0];
     ck_assert_uint_eq(peer->wake_ns, peer->raft.random_ticks * (uint64_t)CLUSTER_TICK_NS);
     cluster_elect(cluster, 0);
@@ -519,8 +495,7 @@ END_TEST
 
 START_TEST(state_is_told_in_a_line)
 {
-    const struct raft_config config = cluster_config();
-    struct cluster *cluster = cluster_open(2, 2, &config, 1);
+    struct cluster *cluster = cluster_open(2, 2, NULL, 1);
     char line[512];
     cluster_elect(cluster, 0);
     raft_describe(&cluster->peers[0].raft, line, sizeof line);

@@ -4,35 +4,21 @@
 #include "tests/lib/raft_cluster.h"
 
 static void
-deliver(struct cluster *cluster, struct raft_msg msg)
-{
-    cluster_deliver(cluster, cluster_copy(&msg, 0));
-}
-
-static void
 transfer(struct cluster *cluster, uint64_t to)
 {
     cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_TRANSFER, .peer = to});
 }
 
-static struct cluster *
-led(uint32_t count, const struct raft_config *config)
-{
-    struct cluster *cluster = cluster_open(count, count, config, 1);
-    cluster_elect(cluster, 0);
-    return cluster;
-}
-
 START_TEST(removal_of_a_member_commits_what_it_held_up)
 {
-    const struct raft_config config = cluster_config();
-    struct cluster *cluster = led(2, &config);
+    struct cluster *cluster = cluster_led(2, 2, NULL);
     cluster_change(cluster, 0, RAFT_REMOVE, 2);
     cluster_propose(cluster, 0, "a");
     cluster_drop_all(cluster);
     cluster_sync(cluster, 0);
-    deliver(cluster, (struct raft_msg){
-                         .kind = RAFT_APPEND_RESP, .from = 2, .to = 1, .term = 1, .position = 2});
+    cluster_hear(
+        cluster,
+        (struct raft_msg){.kind = RAFT_APPEND_RESP, .from = 2, .to = 1, .term = 1, .position = 2});
     ck_assert_uint_eq(cluster->peers[0].raft.commit, 2);
     cluster_settle(cluster, 0);
     ck_assert_uint_eq(cluster->peers[0].raft.commit, 3);
@@ -42,8 +28,7 @@ END_TEST
 
 START_TEST(removal_of_the_target_aborts_the_transfer)
 {
-    const struct raft_config config = cluster_config();
-    struct cluster *cluster = led(3, &config);
+    struct cluster *cluster = cluster_led(3, 3, NULL);
     cluster_change(cluster, 0, RAFT_REMOVE, 3);
     transfer(cluster, 3);
     transfer(cluster, 3); // twice is once
@@ -60,8 +45,7 @@ END_TEST
 START_TEST(demotion_of_the_target_aborts_the_transfer_and_another_change_does_not)
 {
     for (int demote = 0; demote < 2; demote++) {
-        const struct raft_config config = cluster_config();
-        struct cluster *cluster = led(3, &config);
+        struct cluster *cluster = cluster_led(3, 3, NULL);
         cluster_change(cluster, 0, RAFT_ADD_LEARNER, demote ? 3 : 2);
         transfer(cluster, 3);
         cluster->cut[0][2] = true;
@@ -76,7 +60,7 @@ START_TEST(removed_leader_that_stays_takes_no_proposals_and_does_not_count)
 {
     struct raft_config config = cluster_config();
     config.step_down_on_removal = false;
-    struct cluster *cluster = led(3, &config);
+    struct cluster *cluster = cluster_led(3, 3, &config);
     cluster_change(cluster, 0, RAFT_REMOVE, 1);
     cluster_propose(cluster, 0, "a");
     cluster_propose(cluster, 0, "b");
@@ -93,8 +77,7 @@ END_TEST
 
 START_TEST(joint_configuration_is_left_after_a_transfer_was_given_up)
 {
-    const struct raft_config config = cluster_config();
-    struct cluster *cluster = led(4, &config);
+    struct cluster *cluster = cluster_led(4, 4, NULL);
     const struct raft_change change = {.count = 2,
                                        .items = {{RAFT_ADD_LEARNER, 3}, {RAFT_REMOVE, 4}}};
     cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_CONF_CHANGE, .change = &change});
@@ -123,16 +106,16 @@ START_TEST(follower_with_a_full_tail_drops_what_does_not_fit)
         entries[i] = (struct raft_entry){.position = i + 1, .term = 1};
     struct raft_msg append = {
         .kind = RAFT_APPEND, .from = 2, .to = 1, .term = 1, .entries = entries, .entry_count = 17};
-    deliver(cluster, append);
+    cluster_hear(cluster, append);
     ck_assert_uint_eq(tail_last(&cluster->peers[0].raft.tail), 0);
     ck_assert(cluster_noted(&cluster->peers[0], RAFT_NOTE_TAIL_FULL));
     append.entry_count = 16;
-    deliver(cluster, append);
+    cluster_hear(cluster, append);
     ck_assert_uint_eq(tail_last(&cluster->peers[0].raft.tail), 16);
     for (uint32_t i = 0; i < 20; i++)
         entries[i].term = 2; // as many in place of those
     append.term = 2;
-    deliver(cluster, append);
+    cluster_hear(cluster, append);
     ck_assert_uint_eq(tail_last(&cluster->peers[0].raft.tail), 16);
     ck_assert_uint_eq(tail_last_term(&cluster->peers[0].raft.tail), 2);
     cluster_close(cluster);
@@ -141,21 +124,21 @@ END_TEST
 
 START_TEST(rejection_behind_a_compacted_log_hints_without_a_term)
 {
-    const struct raft_config config = cluster_config();
-    struct cluster *cluster = cluster_open(3, 3, &config, 1);
+    struct cluster *cluster = cluster_open(3, 3, NULL, 1);
     const struct raft_group one = {.count = 1, .members = {{1, RAFT_VOTER}}};
-    deliver(cluster, (struct raft_msg){.kind = RAFT_SNAPSHOT,
-                                       .from = 2,
-                                       .to = 1,
-                                       .term = 5,
-                                       .position = 7,
-                                       .log_term = 4,
-                                       .group = &one});
+    cluster_hear(cluster, (struct raft_msg){.kind = RAFT_SNAPSHOT,
+                                            .from = 2,
+                                            .to = 1,
+                                            .term = 5,
+                                            .position = 7,
+                                            .log_term = 4,
+                                            .group = &one});
     cluster_sync(cluster, 0);
     cluster_drop_all(cluster);
-    deliver(cluster,
-            (struct raft_msg){
-                .kind = RAFT_APPEND, .from = 2, .to = 1, .term = 5, .position = 8, .log_term = 3});
+    cluster_hear(
+        cluster,
+        (struct raft_msg){
+            .kind = RAFT_APPEND, .from = 2, .to = 1, .term = 5, .position = 8, .log_term = 3});
     ck_assert_uint_eq(cluster->flight_count, 1);
     ck_assert(cluster->flights[0]->msg.reject);
     ck_assert_uint_eq(cluster->flights[0]->msg.hint, 6);
@@ -169,7 +152,7 @@ START_TEST(heartbeats_that_do_not_fit_go_with_the_next_wake)
     struct raft_config config = cluster_config();
     config.append_bytes_max = 1;
     config.inflight_max = RAFT_INFLIGHTS_MAX;
-    struct cluster *cluster = led(3, &config);
+    struct cluster *cluster = cluster_led(3, 3, &config);
     struct raft *raft = &cluster->peers[0].raft;
     cluster_isolate(cluster, 1, true);
     for (int i = 0; i < 100; i++)
@@ -193,11 +176,11 @@ END_TEST
 
 START_TEST(full_outbox_loses_answers_and_says_so)
 {
-    const struct raft_config config = cluster_config();
-    struct cluster *cluster = cluster_open(3, 3, &config, 1);
+    struct cluster *cluster = cluster_open(3, 3, NULL, 1);
     cluster->hold_sync = true;
     for (uint32_t i = 0; i <= RAFT_OUTBOX_MAX; i++)
-        deliver(cluster, (struct raft_msg){.kind = RAFT_APPEND, .from = 2, .to = 1, .term = 1});
+        cluster_hear(cluster,
+                     (struct raft_msg){.kind = RAFT_APPEND, .from = 2, .to = 1, .term = 1});
     ck_assert_uint_eq(cluster->peers[0].raft.outbox_count, RAFT_OUTBOX_MAX);
     ck_assert(cluster_noted(&cluster->peers[0], RAFT_NOTE_OUTBOX_FULL));
     cluster_sync(cluster, 0);
@@ -210,8 +193,7 @@ END_TEST
 
 START_TEST(many_writes_on_their_way_are_taken_together)
 {
-    const struct raft_config config = cluster_config();
-    struct cluster *cluster = led(1, &config);
+    struct cluster *cluster = cluster_led(1, 1, NULL);
     for (uint32_t i = 0; i < RAFT_PERSISTS_MAX + 10; i++)
         cluster_propose(cluster, 0, "a");
     struct raft *raft = &cluster->peers[0].raft;
@@ -232,8 +214,7 @@ END_TEST
 
 START_TEST(follower_with_a_snapshot_and_not_what_was_compacted_since_gets_another)
 {
-    const struct raft_config config = cluster_config();
-    struct cluster *cluster = led(3, &config);
+    struct cluster *cluster = cluster_led(3, 3, NULL);
     struct raft *raft = &cluster->peers[0].raft;
     for (int i = 0; i < 5; i++)
         cluster_propose(cluster, 0, "a");
@@ -248,8 +229,9 @@ START_TEST(follower_with_a_snapshot_and_not_what_was_compacted_since_gets_anothe
     progress->inflight_count = 0;
     progress->inflight_bytes = 0;
     progress->chunk_sent = true;
-    deliver(cluster, (struct raft_msg){
-                         .kind = RAFT_APPEND_RESP, .from = 3, .to = 1, .term = 1, .position = 3});
+    cluster_hear(
+        cluster,
+        (struct raft_msg){.kind = RAFT_APPEND_RESP, .from = 3, .to = 1, .term = 1, .position = 3});
     ck_assert_int_eq(progress->state, RAFT_STREAM);
     ck_assert_uint_eq(progress->snapshot_position, 6);
     cluster_close(cluster);
@@ -260,8 +242,7 @@ END_TEST
 
 START_TEST(refusal_of_a_removed_node_brings_the_commit_that_removed_it)
 {
-    const struct raft_config config = cluster_config();
-    struct cluster *cluster = led(2, &config);
+    struct cluster *cluster = cluster_led(2, 2, NULL);
     cluster_change(cluster, 0, RAFT_REMOVE, 1);
     cluster_propose(cluster, 0, "a"); // which makes its log the longer one
     while (cluster->flight_count > 1)
@@ -295,12 +276,12 @@ START_TEST(candidate_that_was_removed_does_not_lead)
                                      .kind = RAFT_ENTRY_CHANGE,
                                      .bytes = bytes,
                                      .byte_count = member_encode(&change, bytes)};
-    deliver(cluster, (struct raft_msg){.kind = RAFT_APPEND,
-                                       .from = 2,
-                                       .to = 1,
-                                       .term = 1,
-                                       .entries = &entry,
-                                       .entry_count = 1});
+    cluster_hear(cluster, (struct raft_msg){.kind = RAFT_APPEND,
+                                            .from = 2,
+                                            .to = 1,
+                                            .term = 1,
+                                            .entries = &entry,
+                                            .entry_count = 1});
     cluster_sync(cluster, 0);
     cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_CAMPAIGN});
     ck_assert_int_eq(raft->state, RAFT_CANDIDATE);
@@ -309,8 +290,8 @@ START_TEST(candidate_that_was_removed_does_not_lead)
     ck_assert_uint_eq(raft->group.count, 2);
     cluster_sync(cluster, 0);
     for (uint64_t from = 2; from <= 3; from++)
-        deliver(cluster,
-                (struct raft_msg){.kind = RAFT_VOTE_RESP, .from = from, .to = 1, .term = 2});
+        cluster_hear(cluster,
+                     (struct raft_msg){.kind = RAFT_VOTE_RESP, .from = from, .to = 1, .term = 2});
     ck_assert_int_eq(raft->state, RAFT_FOLLOWER);
     cluster_close(cluster);
 }
@@ -322,7 +303,7 @@ START_TEST(own_vote_of_an_election_that_is_over_does_not_count)
     config.pre_vote = false;
     struct cluster *cluster = cluster_open(3, 3, &config, 1);
     cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_CAMPAIGN});
-    deliver(cluster, (struct raft_msg){.kind = RAFT_APPEND, .from = 2, .to = 1, .term = 1});
+    cluster_hear(cluster, (struct raft_msg){.kind = RAFT_APPEND, .from = 2, .to = 1, .term = 1});
     cluster_sync(cluster, 0);
     ck_assert_int_eq(cluster->peers[0].raft.state, RAFT_FOLLOWER);
     cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_CAMPAIGN});
@@ -336,18 +317,21 @@ END_TEST
 
 START_TEST(answers_of_other_elections_and_of_strangers_do_not_count)
 {
-    const struct raft_config config = cluster_config();
-    struct cluster *cluster = cluster_open(3, 3, &config, 1);
+    struct cluster *cluster = cluster_open(3, 3, NULL, 1);
     struct raft *raft = &cluster->peers[0].raft;
     cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_CAMPAIGN});
     ck_assert_int_eq(raft->state, RAFT_PRE_CANDIDATE);
-    deliver(cluster, (struct raft_msg){.kind = RAFT_PRE_VOTE_RESP, .from = 2, .to = 1, .term = 7});
-    deliver(cluster, (struct raft_msg){.kind = RAFT_PRE_VOTE_RESP, .from = 9, .to = 1, .term = 1});
-    deliver(cluster, (struct raft_msg){.kind = RAFT_VOTE_RESP, .from = 2, .to = 1, .term = 0});
+    cluster_hear(cluster,
+                 (struct raft_msg){.kind = RAFT_PRE_VOTE_RESP, .from = 2, .to = 1, .term = 7});
+    cluster_hear(cluster,
+                 (struct raft_msg){.kind = RAFT_PRE_VOTE_RESP, .from = 9, .to = 1, .term = 1});
+    cluster_hear(cluster, (struct raft_msg){.kind = RAFT_VOTE_RESP, .from = 2, .to = 1, .term = 0});
     ck_assert_int_eq(raft->state, RAFT_PRE_CANDIDATE);
-    deliver(cluster, (struct raft_msg){.kind = RAFT_PRE_VOTE_RESP, .from = 2, .to = 1, .term = 1});
+    cluster_hear(cluster,
+                 (struct raft_msg){.kind = RAFT_PRE_VOTE_RESP, .from = 2, .to = 1, .term = 1});
     ck_assert_int_eq(raft->state, RAFT_CANDIDATE);
-    deliver(cluster, (struct raft_msg){.kind = RAFT_TIMEOUT_NOW, .from = 2, .to = 1, .term = 1});
+    cluster_hear(cluster,
+                 (struct raft_msg){.kind = RAFT_TIMEOUT_NOW, .from = 2, .to = 1, .term = 1});
     ck_assert_uint_eq(raft->term, 1); // it has begun already
     cluster_close(cluster);
 }
@@ -355,10 +339,10 @@ END_TEST
 
 START_TEST(no_term_comes_after_the_last)
 {
-    const struct raft_config config = cluster_config();
-    struct cluster *cluster = cluster_open(3, 3, &config, 1);
-    deliver(cluster, (struct raft_msg){
-                         .kind = RAFT_HEARTBEAT, .from = 2, .to = 1, .term = RAFT_NUMBER_MAX - 1});
+    struct cluster *cluster = cluster_open(3, 3, NULL, 1);
+    cluster_hear(
+        cluster,
+        (struct raft_msg){.kind = RAFT_HEARTBEAT, .from = 2, .to = 1, .term = RAFT_NUMBER_MAX - 1});
     for (int t = 0; t < 40; t++)
         cluster_tick(cluster, 0);
     cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_CAMPAIGN});
@@ -372,7 +356,7 @@ START_TEST(forgotten_leader_is_no_reason_to_refuse_a_vote_but_with_leases_it_is_
     for (int leases = 0; leases < 2; leases++) {
         struct raft_config config = cluster_config();
         config.reads = leases ? RAFT_READS_LEASE : RAFT_READS_SAFE;
-        struct cluster *cluster = led(3, &config);
+        struct cluster *cluster = cluster_led(3, 3, &config);
         for (uint32_t i = 0; i < 2; i++) // the leader does not forget itself
             cluster_step(cluster, i, (struct raft_input){.kind = RAFT_IN_FORGET_LEADER});
         ck_assert_uint_eq(cluster->peers[0].raft.lead, 1);
@@ -384,8 +368,7 @@ END_TEST
 
 START_TEST(clock_that_stands_or_goes_back_is_borne)
 {
-    const struct raft_config config = cluster_config();
-    struct cluster *cluster = led(3, &config);
+    struct cluster *cluster = cluster_led(3, 3, NULL);
     cluster->peers[0].now_ns = 50 * CLUSTER_TICK_NS;
     cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_WAKE});
     const uint64_t ticks = cluster->peers[0].raft.tick_count;
@@ -398,8 +381,7 @@ END_TEST
 
 START_TEST(proposal_over_the_limit_is_refused)
 {
-    const struct raft_config config = cluster_config();
-    struct cluster *cluster = led(1, &config);
+    struct cluster *cluster = cluster_led(1, 1, NULL);
     struct raft_input in = {.kind = RAFT_IN_PROPOSE};
     in.proposal.bytes = (const uint8_t *)"";
     in.proposal.count = RAFT_ENTRY_BYTES_MAX + 1;

@@ -3,12 +3,6 @@
 // Shape: shell.
 #include "tests/lib/raft_cluster.h"
 
-static void
-deliver(struct cluster *cluster, struct raft_msg msg)
-{
-    cluster_deliver(cluster, cluster_copy(&msg, 0));
-}
-
 // Delivers everything, has followers sync, and does neither for the leader's snapshot.
 static void
 exchange(struct cluster *cluster, int rounds)
@@ -25,9 +19,7 @@ exchange(struct cluster *cluster, int rounds)
 static struct cluster *
 behind(int entries)
 {
-    const struct raft_config config = cluster_config();
-    struct cluster *cluster = cluster_open(4, 4, &config, 1);
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(4, 4, NULL);
     cluster_isolate(cluster, 2, true);
     for (int i = 0; i < entries; i++)
         cluster_propose(cluster, 0, "a");
@@ -76,9 +68,7 @@ made(struct cluster *cluster, uint64_t position)
 
 START_TEST(follower_that_is_away_gets_no_snapshot)
 {
-    const struct raft_config config = cluster_config();
-    struct cluster *cluster = cluster_open(3, 3, &config, 1);
-    cluster_elect(cluster, 0);
+    struct cluster *cluster = cluster_led(3, 3, NULL);
     cluster_isolate(cluster, 2, true);
     cluster_propose(cluster, 0, "a");
     cluster_run(cluster);
@@ -140,8 +130,8 @@ START_TEST(second_follower_joins_the_stream_that_there_is)
     cluster_drop_all(cluster);
     struct raft *raft = &cluster->peers[0].raft;
     forget(cluster, 3);
-    deliver(cluster,
-            (struct raft_msg){.kind = RAFT_HEARTBEAT_RESP, .from = 4, .to = 1, .term = raft->term});
+    cluster_hear(cluster, (struct raft_msg){
+                              .kind = RAFT_HEARTBEAT_RESP, .from = 4, .to = 1, .term = raft->term});
     ck_assert_int_eq(raft->progress[3].state, RAFT_STREAM);
     ck_assert_uint_eq(raft->progress[3].snapshot_position, 4);
     ck_assert_uint_eq(cluster_count_kind(cluster, RAFT_SNAPSHOT), 1);
@@ -152,8 +142,7 @@ END_TEST
 START_TEST(member_that_joined_after_the_snapshot_waits_for_the_next_one)
 {
     const bool is_made = _i == 1; // or is still being made
-    const struct raft_config config = cluster_config();
-    struct cluster *cluster = cluster_open(5, 4, &config, 1);
+    struct cluster *cluster = cluster_open(5, 4, NULL, 1);
     struct raft *raft = &cluster->peers[0].raft;
     cluster_elect(cluster, 0);
     cluster_isolate(cluster, 2, true);
@@ -231,25 +220,25 @@ START_TEST(answers_that_fit_no_stream_are_ignored)
                               .term = raft->term,
                               .position = 4,
                               .offset = 3};
-    deliver(cluster, answer); // not made yet
+    cluster_hear(cluster, answer); // not made yet
     ck_assert_uint_eq(raft->progress[2].chunk_offset, 0);
     made(cluster, 4);
     cluster_drop_all(cluster);
     answer.position = 3;
-    deliver(cluster, answer);
+    cluster_hear(cluster, answer);
     answer.position = 4;
     answer.offset = 9;
-    deliver(cluster, answer);
+    cluster_hear(cluster, answer);
     answer.offset = 0; // doubled
-    deliver(cluster, answer);
+    cluster_hear(cluster, answer);
     ck_assert_uint_eq(raft->progress[2].chunk_offset, 0);
     ck_assert_uint_eq(cluster->flight_count, 0);
     answer.from = 2; // gets none
     answer.offset = 3;
-    deliver(cluster, answer);
+    cluster_hear(cluster, answer);
     ck_assert_uint_eq(raft->progress[1].chunk_offset, 0);
     answer.from = 3;
-    deliver(cluster, answer);
+    cluster_hear(cluster, answer);
     ck_assert_uint_eq(raft->progress[2].chunk_offset, 3);
     ck_assert_uint_eq(cluster_count_kind(cluster, RAFT_SNAPSHOT), 1);
     cluster_close(cluster);
@@ -262,11 +251,11 @@ START_TEST(older_acknowledgement_does_not_end_a_stream_and_a_newer_one_does)
     struct raft *raft = &cluster->peers[0].raft;
     struct raft_msg ack = {
         .kind = RAFT_APPEND_RESP, .from = 3, .to = 1, .term = raft->term, .position = 2};
-    deliver(cluster, ack);
+    cluster_hear(cluster, ack);
     ck_assert_int_eq(raft->progress[2].state, RAFT_STREAM);
     ck_assert_uint_eq(raft->progress[2].match, 2);
     ack.position = 4;
-    deliver(cluster, ack);
+    cluster_hear(cluster, ack);
     ck_assert_int_eq(raft->progress[2].state, RAFT_REPLICATE);
     cluster_close(cluster);
 }
@@ -308,8 +297,8 @@ START_TEST(newer_snapshot_replaces_one_that_nobody_takes)
     cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_COMPACT, .position = 5});
     ck_assert_uint_eq(raft->tail.base_position, 5);
     forget(cluster, 3);
-    deliver(cluster,
-            (struct raft_msg){.kind = RAFT_HEARTBEAT_RESP, .from = 4, .to = 1, .term = raft->term});
+    cluster_hear(cluster, (struct raft_msg){
+                              .kind = RAFT_HEARTBEAT_RESP, .from = 4, .to = 1, .term = raft->term});
     ck_assert_uint_eq(raft->making.position, 5);
     made(cluster, 5);
     ck_assert_uint_eq(raft->progress[2].snapshot_position, 5);
@@ -324,22 +313,21 @@ static const struct raft_group one = {.count = 1, .members = {{1, RAFT_VOTER}}};
 
 START_TEST(snapshot_of_what_the_log_has_only_commits)
 {
-    const struct raft_config config = cluster_config();
-    struct cluster *cluster = cluster_open(3, 3, &config, 1);
+    struct cluster *cluster = cluster_open(3, 3, NULL, 1);
     const struct raft_entry entries[] = {{.position = 1, .term = 1}, {.position = 2, .term = 1}};
-    deliver(cluster, (struct raft_msg){.kind = RAFT_APPEND,
-                                       .from = 2,
-                                       .to = 1,
-                                       .term = 1,
-                                       .entries = entries,
-                                       .entry_count = 2});
-    deliver(cluster, (struct raft_msg){.kind = RAFT_SNAPSHOT,
-                                       .from = 2,
-                                       .to = 1,
-                                       .term = 1,
-                                       .position = 2,
-                                       .log_term = 1,
-                                       .group = &one});
+    cluster_hear(cluster, (struct raft_msg){.kind = RAFT_APPEND,
+                                            .from = 2,
+                                            .to = 1,
+                                            .term = 1,
+                                            .entries = entries,
+                                            .entry_count = 2});
+    cluster_hear(cluster, (struct raft_msg){.kind = RAFT_SNAPSHOT,
+                                            .from = 2,
+                                            .to = 1,
+                                            .term = 1,
+                                            .position = 2,
+                                            .log_term = 1,
+                                            .group = &one});
     ck_assert_uint_eq(cluster->peers[0].raft.commit, 2);
     ck_assert_uint_eq(cluster->peers[0].raft.tail.count, 2);
     ck_assert_uint_eq(cluster->peers[0].raft.group.count, 3);
@@ -349,16 +337,15 @@ END_TEST
 
 START_TEST(snapshot_of_a_group_without_us_is_not_taken)
 {
-    const struct raft_config config = cluster_config();
-    struct cluster *cluster = cluster_open(3, 3, &config, 1);
+    struct cluster *cluster = cluster_open(3, 3, NULL, 1);
     const struct raft_group others = {.count = 1, .members = {{9, RAFT_VOTER}}};
-    deliver(cluster, (struct raft_msg){.kind = RAFT_SNAPSHOT,
-                                       .from = 2,
-                                       .to = 1,
-                                       .term = 1,
-                                       .position = 2,
-                                       .log_term = 1,
-                                       .group = &others});
+    cluster_hear(cluster, (struct raft_msg){.kind = RAFT_SNAPSHOT,
+                                            .from = 2,
+                                            .to = 1,
+                                            .term = 1,
+                                            .position = 2,
+                                            .log_term = 1,
+                                            .group = &others});
     ck_assert_uint_eq(cluster->peers[0].raft.applied, 0);
     ck_assert_uint_eq(cluster->peers[0].raft.tail.base_position, 0);
     cluster_close(cluster);
@@ -367,8 +354,7 @@ END_TEST
 
 START_TEST(another_snapshot_begins_anew_and_needs_its_beginning)
 {
-    const struct raft_config config = cluster_config();
-    struct cluster *cluster = cluster_open(3, 3, &config, 1);
+    struct cluster *cluster = cluster_open(3, 3, NULL, 1);
     const struct raft *raft = &cluster->peers[0].raft;
     struct raft_msg chunk = {.kind = RAFT_SNAPSHOT,
                              .from = 2,
@@ -379,7 +365,7 @@ START_TEST(another_snapshot_begins_anew_and_needs_its_beginning)
                              .total_bytes = 8,
                              .chunk_bytes = 3,
                              .group = &one};
-    deliver(cluster, chunk);
+    cluster_hear(cluster, chunk);
     ck_assert_uint_eq(raft->incoming_offset, 3);
     struct raft_msg other = chunk;
     other.offset = 3;
@@ -392,7 +378,7 @@ START_TEST(another_snapshot_begins_anew_and_needs_its_beginning)
         wrong.total_bytes = field == 3 ? 7 : 8;
         cluster_sync(cluster, 0);
         cluster_drop_all(cluster);
-        deliver(cluster, wrong);
+        cluster_hear(cluster, wrong);
         ck_assert_uint_eq(raft->incoming_offset, 3);
         ck_assert_uint_eq(cluster->flight_count, 1);
         ck_assert_int_eq(cluster->flights[0]->msg.kind, RAFT_SNAPSHOT_RESP);
@@ -400,11 +386,11 @@ START_TEST(another_snapshot_begins_anew_and_needs_its_beginning)
     }
     struct raft_msg empty = other;
     empty.chunk_bytes = 0;
-    deliver(cluster, empty); // would go on for ever
+    cluster_hear(cluster, empty); // would go on for ever
     ck_assert_uint_eq(raft->incoming_offset, 3);
     other.offset = 0;
     other.position = 6;
-    deliver(cluster, other);
+    cluster_hear(cluster, other);
     ck_assert_uint_eq(raft->incoming.position, 6);
     ck_assert_uint_eq(raft->incoming_offset, 3);
     cluster_close(cluster);

@@ -238,10 +238,8 @@ START_TEST(a_copy_that_could_not_load_its_operations_does_not_lead)
                                       .ops = &op,
                                       .op_count = 1};
     alone_open(&one, 1, 2);
-    const struct replica_config config = one.replica.config;
-    replica_init(&one.replica, &config, 1);
     mem_fail_after(1);
-    alone_step(&one, (struct replica_input){.kind = REPLICA_IN_START, .disk = &disk});
+    alone_restart(&one, &disk);
     mem_fail_after(0);
     alone_meta(&one, 2, 1);
     ck_assert_int_eq(one.replica.role, REPLICA_BACKUP);

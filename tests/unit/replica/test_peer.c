@@ -62,13 +62,38 @@ lead_old_log(uint64_t first, uint64_t last)
                                       .terms = terms,
                                       .term_count = 1};
     alone_open(&one, 1, 2);
-    const struct replica_config config = one.replica.config;
-    replica_fini(&one.replica);
-    replica_init(&one.replica, &config, 1);
-    alone_step(&one, (struct replica_input){.kind = REPLICA_IN_START, .disk = &disk});
+    alone_restart(&one, &disk);
     alone_meta(&one, 2, 1);
     alone_persisted(&one);
 }
+
+START_TEST(a_silent_copy_that_cannot_be_spared_does_not_keep_its_primary_awake)
+{
+    alone_lead(&one);
+    one.meta.min_insync = 3;
+    alone_meta(&one, 1, 1);
+    alone_propose(&one, 1, 1);
+    alone_persisted(&one);
+    for (int i = 0; i < 20; i++) { // longer than shrink_ns
+        alone_wait(&one, 20 * MS);
+        ck_assert_int_eq(one.out.change.kind, REPLICA_CHANGE_NONE);
+        ck_assert_uint_gt(one.out.wake_ns, one.now_ns);
+    }
+}
+END_TEST
+
+START_TEST(a_primary_that_reads_its_log_for_a_copy_sleeps_until_it_has_read)
+{
+    alone_lead(&one);
+    alone_propose(&one, 1, 1);
+    alone_persisted(&one);
+    alone_wait(&one, 20 * MS);
+    ck_assert_uint_gt(one.out.read_count, 0);
+    ck_assert_uint_gt(one.out.wake_ns, one.now_ns);
+    alone_wait(&one, 20 * MS);
+    ck_assert_uint_gt(one.out.wake_ns, one.now_ns);
+}
+END_TEST
 
 START_TEST(an_ack_that_cannot_be_is_ignored)
 {
@@ -293,6 +318,8 @@ peer_suite(void)
     Suite *suite = suite_create("replica/peer");
     TCase *tcase = tcase_create("peer");
     tcase_add_checked_fixture(tcase, NULL, teardown);
+    tcase_add_test(tcase, a_silent_copy_that_cannot_be_spared_does_not_keep_its_primary_awake);
+    tcase_add_test(tcase, a_primary_that_reads_its_log_for_a_copy_sleeps_until_it_has_read);
     tcase_add_test(tcase, an_ack_that_cannot_be_is_ignored);
     tcase_add_test(tcase, a_refusal_that_cannot_be_or_is_late_changes_nothing);
     tcase_add_test(tcase, a_refusal_at_a_newer_term_asks_for_the_metadata);

@@ -29,6 +29,19 @@ read_done(uint64_t request)
     alone_step(&one, (struct replica_input){.kind = REPLICA_IN_READ_DONE, .request = request});
 }
 
+START_TEST(a_term_that_an_earlier_process_was_named_for_is_not_begun)
+{
+    alone_open(&one, 1, 2);
+    one.meta.primary_boot = 4; // this process is 5
+    alone_meta(&one, 2, 1);
+    ck_assert_int_eq(one.replica.role, REPLICA_BACKUP);
+    ck_assert_int_eq(one.out.notes[0].kind, REPLICA_NOTE_NEEDS_TERM);
+    one.meta.primary_boot = 5;
+    alone_meta(&one, 3, 1);
+    ck_assert_int_eq(one.replica.role, REPLICA_OPENING);
+}
+END_TEST
+
 START_TEST(nothing_leaves_before_the_promise_is_durable)
 {
     alone_open(&one, 1, 1);
@@ -130,9 +143,7 @@ START_TEST(a_restarted_primary_does_not_go_on_in_its_term)
     const struct replica_disk disk = {
         .promised = 1, .first_seq = 1, .last_seq = 1, .terms = &term, .term_count = 1};
     alone_open(&one, 1, 1);
-    const struct replica_config config = one.replica.config;
-    replica_init(&one.replica, &config, 1);
-    alone_step(&one, (struct replica_input){.kind = REPLICA_IN_START, .disk = &disk});
+    alone_restart(&one, &disk);
     alone_step(&one, (struct replica_input){.kind = REPLICA_IN_META, .meta = &one.meta});
     ck_assert_int_eq(one.replica.role, REPLICA_BACKUP);
     ck_assert_int_eq(one.out.notes[0].kind, REPLICA_NOTE_NEEDS_TERM);
@@ -391,6 +402,7 @@ primary_suite(void)
 {
     Suite *suite = suite_create("replica/primary");
     TCase *tcase = tcase_create("primary");
+    tcase_add_test(tcase, a_term_that_an_earlier_process_was_named_for_is_not_begun);
     tcase_add_test(tcase, nothing_leaves_before_the_promise_is_durable);
     tcase_add_test(tcase, it_is_open_when_its_term_start_is_committed);
     tcase_add_test(tcase, a_write_is_done_when_all_in_sync_have_it_and_it_is_applied);

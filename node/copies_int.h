@@ -1,0 +1,20 @@
+// node/copies_int.h -- what the files of the held copies share.
+//
+// Shape: machine.
+#ifndef OMEN_NODE_COPIES_INT_H
+#define OMEN_NODE_COPIES_INT_H
+#include "node/copies.h"
+
+// copies.c
+struct copy *copies_add(struct copies *copies, const struct copies_env *env); // NULL: no memory
+void copies_remove(struct copies *copies, uint32_t at);
+
+// copies_map.c
+void copies_read_map(struct copies *copies, const struct map *map);
+// What its replica is told of the row. False: nothing, nobody leads the shard.
+bool copy_meta(const struct copy *copy, struct replica_meta *meta);
+struct cluster_uuid copy_node_of(const struct copy *copy, struct replica_uuid uuid);
+bool copy_is_pending(const struct copies *copies, const struct copy *copy);
+bool copy_may_go(const struct copies *copies, const struct copy *copy);
+
+#endif

@@ -1,0 +1,162 @@
+// node/turn_lead.c -- what the leader of the metadata does beside raft: gives leases, and has the map put right.
+//
+// Shape: machine.
+//
+// A grant names the end of the leader's log, not its map: a promotion that it has proposed and not yet applied may name another
+// primary for a shard of the node that asks. For the same reason a look at the guards and the proposal that rests on it are
+// one turn, without a grant between them.
+#include "node/turn_int.h"
+
+#define MS UINT64_C(1000000)
+#define PAUSE_NS (20 * MS) // between two looks, and two tries of a round
+
+static void
+step_lease(struct turn *turn, struct lease_input in, uint64_t now_ns, struct turn_output *out)
+{
+    struct lease_output *said = &turn->lease_out;
+    in.now_ns = now_ns;
+    lease_step(&turn->lease, &in, said);
+    if (said->round != 0)
+        turn->round_due = said->round;
+    for (uint32_t i = 0; i < said->grant_count; i++) {
+        const struct lease_grant *grant = &said->grants[i];
+        const struct map_node *node = map_node(&turn->map, (uint32_t)grant->node);
+        struct turn_send *send = node != NULL ? turn_send(out) : NULL;
+        if (send == NULL)
+            continue;
+        send->node = node->uuid;
+        send->msg = (struct turn_msg){.kind = TURN_MSG_LEASE_GRANT,
+                                      .boot = grant->boot,
+                                      .sent_ns = grant->sent_ns,
+                                      .lease_ns = grant->lease_ns,
+                                      .position = grant->map_version};
+    }
+}
+
+static void
+lead_or_follow(struct turn *turn, uint64_t now_ns, struct turn_output *out)
+{
+    const bool leads = turn->raft.state == RAFT_LEADER;
+    if (leads == turn->lease.leads && (!leads || turn->lead_term == turn->raft.term))
+        return;
+    turn->lead_term = turn->raft.term;
+    turn->round_due = turn->round_heard = 0;
+    turn->plan_at_ns = now_ns;
+    const struct lease_input in = {.kind = leads ? LEASE_IN_LEAD : LEASE_IN_FOLLOW};
+    step_lease(turn, in, now_ns, out);
+    const uint64_t seed = prng_next(&turn->rebalance.prng);
+    rebalance_init(&turn->rebalance, &turn->config.rebalance, seed);
+}
+
+// A round counts when what was committed before it is applied here: then no lease is as long as an older map allowed.
+void
+turn_lead_settle(struct turn *turn, uint64_t now_ns, struct turn_output *out)
+{
+    const struct lease_times times = map_lease_times(&turn->map);
+    turn->lease.config.lease_ns = times.lease_ms * MS;
+    turn->lease.config.guard_ns = times.guard_ms * MS;
+    lead_or_follow(turn, now_ns, out);
+    for (uint32_t i = 0; out->raft_stepped && i < out->raft.read_count; i++) {
+        const struct raft_read *read = &out->raft.reads[i];
+        if (read->read_id < TURN_READ_LEASE || !turn->lease.leads)
+            continue;
+        if (read->answer == RAFT_ANSWER_OK) {
+            turn->round_heard = read->read_id - TURN_READ_LEASE;
+            turn->round_position = read->position;
+        } else {
+            turn->round_due = read->read_id - TURN_READ_LEASE;
+            turn->round_at_ns = now_ns + PAUSE_NS;
+        }
+    }
+    if (turn->round_heard == 0 || turn->applied < turn->round_position)
+        return;
+    const struct lease_input in = {.kind = LEASE_IN_ROUND,
+                                   .round = turn->round_heard,
+                                   .map_version = tail_last(&turn->raft.tail)};
+    turn->round_heard = 0;
+    step_lease(turn, in, now_ns, out);
+}
+
+void
+turn_lease_ask(struct turn *turn, const struct turn_input *in, struct turn_output *out)
+{
+    const struct map_node *node = map_node(&turn->map, in->msg->node);
+    if (node == NULL || node->boot != in->msg->boot)
+        return; // a process that is no more, or one that the map does not have yet
+    const struct lease_input ask = {.kind = LEASE_IN_ASK,
+                                    .node = in->msg->node,
+                                    .boot = in->msg->boot,
+                                    .sent_ns = in->msg->sent_ns};
+    step_lease(turn, ask, in->now_ns, out);
+}
+
+static void
+look_at_nodes(struct turn *turn, uint64_t now_ns, struct turn_output *out)
+{
+    for (uint32_t i = 0; i < turn->map.node_count; i++) {
+        const struct map_node *node = &turn->map.nodes[i];
+        step_lease(
+            turn,
+            (struct lease_input){.kind = LEASE_IN_BOOT, .node = node->number, .boot = node->boot},
+            now_ns, out);
+        const struct gossip_member *member =
+            gossip_find(&turn->gossip, (struct gossip_id){node->uuid.high, node->uuid.low});
+        turn->health[i] = (struct node_health){
+            .node = node->number,
+            .alive = member != NULL && member->state <= GOSSIP_SUSPECT,
+            .lease_void = lease_may_promote(&turn->lease, node->number, node->boot)};
+    }
+}
+
+static void
+plan(struct turn *turn, const struct turn_input *in, struct turn_output *out)
+{
+    look_at_nodes(turn, in->now_ns, out);
+    const struct rebalance_input look = {.now_ns = in->now_ns,
+                                         .map = &turn->map,
+                                         .health = turn->health,
+                                         .health_count = turn->map.node_count};
+    rebalance_step(&turn->rebalance, &look, &turn->plan);
+    turn->plan_at_ns = turn->plan.wake_ns;
+    turn->plan_version = turn->map.version;
+    turn->look_at_ns = in->now_ns + PAUSE_NS;
+    if (turn->plan.command.kind != 0)
+        turn_propose(turn, in, &turn->plan.command, out);
+}
+
+static uint64_t
+plan_wake_ns(const struct turn *turn)
+{
+    const bool changed = turn->plan_version != turn->map.version;
+    return changed && turn->look_at_ns < turn->plan_at_ns ? turn->look_at_ns : turn->plan_at_ns;
+}
+
+void
+turn_lead_wake(struct turn *turn, const struct turn_input *in, struct turn_output *out)
+{
+    if (!turn->lease.leads)
+        return;
+    if (turn->round_due != 0 && turn->round_at_ns <= in->now_ns) {
+        const struct raft_input raft = {.now_ns = in->now_ns,
+                                        .kind = RAFT_IN_READ_INDEX,
+                                        .read_id = TURN_READ_LEASE + turn->round_due};
+        turn->round_due = 0;
+        const uint64_t round = raft.read_id - TURN_READ_LEASE;
+        turn_step_raft(turn, &raft, out);
+        if (out->raft.answer != RAFT_ANSWER_OK) {
+            turn->round_due = round;
+            turn->round_at_ns = in->now_ns + PAUSE_NS;
+        }
+    } else if (plan_wake_ns(turn) <= in->now_ns) {
+        plan(turn, in, out);
+    }
+}
+
+uint64_t
+turn_lead_wake_ns(const struct turn *turn)
+{
+    if (!turn->lease.leads)
+        return UINT64_MAX;
+    const uint64_t plan_ns = plan_wake_ns(turn);
+    return turn->round_due != 0 && turn->round_at_ns < plan_ns ? turn->round_at_ns : plan_ns;
+}

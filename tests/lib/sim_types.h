@@ -1,0 +1,281 @@
+// tests/lib/sim_types.h -- what a simulated cluster consists of, and what it says when a claim is broken.
+//
+// Shape: shell, simulated.
+#ifndef OMEN_TESTS_SIM_TYPES_H
+#define OMEN_TESTS_SIM_TYPES_H
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/hash.h"
+#include "base/prng.h"
+#include "tests/lib/sim_disk.h"
+#include "tests/lib/sim_heap.h"
+#include "tests/lib/sim_shard.h"
+
+#define SIM_MS UINT64_C(1000000)
+#define SIM_SECOND (1000 * SIM_MS)
+#define SIM_NODES_MAX 7u
+#define SIM_CLIENTS 6u
+#define SIM_KEYS 4u
+#define SIM_EPOCH_MS UINT64_C(1700000000000)
+#define SIM_FAULTS_OPEN 16u
+#define SIM_ENVS_MAX 16u
+#define SIM_SHARDS 2u
+#define SIM_DATA_CLIENTS 8u
+
+enum sim_fault {
+    SIM_FAULT_LOSS,
+    SIM_FAULT_DOUBLE,
+    SIM_FAULT_DELAY,
+    SIM_FAULT_CUT,   // one direction between two
+    SIM_FAULT_SPLIT, // two halves
+    SIM_FAULT_PAUSE,
+    SIM_FAULT_CRASH, // with unsynced transactions lost
+    SIM_FAULT_DISK,  // slow
+    SIM_FAULT_CLOCK, // the wall's jumps
+    SIM_FAULT_POWER, // all crash at once
+    SIM_FAULT_WIPE,  // a crash, and the copies' disk comes back empty
+    SIM_FAULT_KINDS,
+};
+
+// What a run is like beside its seed; the table is in tests/lib/sim_profile.h.
+struct sim_profile {
+    const char *name;
+    uint32_t fault_mask; // bits of enum sim_fault
+    uint32_t gap_ms;     // between two faults, at most
+    uint32_t length_ms;  // of a fault, at most
+    uint32_t patient;    // permille of the operations that wait long for an answer
+    uint32_t strong;     // percent of the operations that are strong reads
+    bool fast_leases;
+    bool no_check_quorum; // leaders that hear nobody go on: safe as well
+    bool quiet_settings;  // next to no commands beside those of the shards
+};
+
+struct sim_options {
+    uint64_t seed;
+    uint32_t nodes;
+    uint32_t seconds;    // with faults
+    uint32_t fault_mask; // bits of enum sim_fault
+    const struct sim_profile *profile;
+    bool trace;
+    bool lying_disk; // says PERSISTED at once: the checkers must see it
+};
+
+struct sim_node {
+    struct turn turn;
+    struct sim_disk disk;
+    bool up;
+    uint64_t paused_until_ns;
+    uint64_t life; // grows with every start
+    uint64_t boot;
+    uint64_t rate; // of the monotonic clock, permille
+    int64_t wall_off_ms;
+    uint64_t wake_at_ns; // of the event that is queued; UINT64_MAX: none
+    uint64_t last_done_ns;
+    uint64_t map_version; // of this life
+    struct copies copies;
+    struct sim_env envs[SIM_ENVS_MAX];
+    uint64_t copies_wake_ns; // of the event that is queued
+    uint64_t fed_version;    // of the map, that the copies know
+};
+
+struct sim_turn_packet {
+    struct turn_msg msg;
+    size_t count; // of the command
+    uint8_t bytes[];
+};
+
+// What is known of one shard, from what its copies applied: by seq.
+struct sim_done {
+    uint64_t term, op, sum;
+    uint32_t key;
+    bool known, acked;
+};
+
+struct sim_shard_history {
+    uint64_t id;
+    struct sim_done *rows;
+    uint64_t last, room;
+    struct replica_uuid *primaries; // by term
+    uint64_t primary_room;
+    uint64_t opened; // terms
+    uint64_t acked_max;
+};
+
+struct sim_write_op {
+    uint64_t shard, seq; // where it took effect, 0: nowhere yet
+    bool done;
+};
+
+enum sim_data_kind { SIM_UPSERT, SIM_DELETE, SIM_READ_STRONG, SIM_READ_BOUNDED, SIM_READ_ANY };
+
+struct sim_request {
+    uint64_t id, shard, cfg_ver, op, token;
+    struct cluster_uuid copy;
+    uint32_t client, key, router;
+    enum sim_data_kind kind;
+    omen_status status; // of the answer
+    uint64_t term, seq, seen;
+};
+
+struct sim_data_client {
+    bool busy;
+    struct sim_request request;
+    uint64_t floor, tries;
+    uint64_t tokens[SIM_SHARDS]; // it has seen so much
+    struct sim_cell seen;        // by the read that is under way
+    uint32_t slot;               // of the shard
+};
+
+struct sim_packet {
+    struct raft_msg msg;
+    struct raft_group group;
+    struct gossip_msg gossip;
+    enum gossip_lane lane;
+};
+
+struct sim_entry {
+    uint64_t term, hash;
+    uint64_t version, value; // what applying it answered
+    int status;
+    uint64_t op; // of a client, 0: none
+};
+
+struct sim_op {
+    uint64_t position; // where it took effect, 0: nowhere
+    uint64_t time_ms;
+    uint32_t key;
+    bool done; // acknowledged
+};
+
+struct sim_client {
+    bool busy, reading;
+    uint64_t op; // of a write: number; of a read: its id
+    uint32_t key, node, tries;
+    uint64_t floor; // effects that the operation must see
+    uint64_t wait_life, wait_position, wait_term;
+    bool read_ready;
+};
+
+struct sim {
+    struct sim_options options;
+    struct prng prng;
+    struct sim_heap heap;
+    uint64_t now_ns, hash, events;
+    struct sim_node nodes[SIM_NODES_MAX];
+    struct sim_client clients[SIM_CLIENTS];
+    bool cut[SIM_NODES_MAX][SIM_NODES_MAX];
+    uint32_t loss, doubled, slow_net, slow_disk[SIM_NODES_MAX]; // open faults of each
+    struct {
+        enum sim_fault kind;
+        uint32_t a, b;
+        bool open;
+    } faults[SIM_FAULTS_OPEN];
+    bool calm;    // no more faults
+    bool stopped; // clients begin nothing more
+    // What has happened, for the checkers.
+    struct sim_entry *history; // by position
+    uint64_t history_last, history_room;
+    uint64_t *leaders; // by term
+    uint64_t leader_room, leader_terms;
+    struct sim_op *ops;
+    uint64_t op_count, op_room;
+    uint64_t floors[SIM_KEYS];
+    uint64_t read_count;
+    // Counted.
+    uint64_t ops_done, writes_done, fault_count[SIM_FAULT_KINDS], installs, retries, lost_writes;
+    struct turn_output out;
+    // The shards.
+    struct copies_output copies_out;
+    uint64_t env_serial, request_serial;
+    struct sim_data_client data[SIM_DATA_CLIENTS];
+    struct sim_shard_history shards[SIM_SHARDS];
+    uint32_t shard_count;
+    struct sim_write_op *writes;
+    uint64_t write_count, write_room;
+    uint64_t data_floors[SIM_SHARDS][SIM_SHARD_KEYS];
+    uint64_t leases_changed_ns;
+    uint64_t map_seen; // the newest version, by who checked
+    uint64_t data_done[5], data_retries, shard_installs, wipes;
+};
+
+#define SIM_REQUIRE(sim, condition, claim)                                                         \
+    do {                                                                                           \
+        if (!(condition))                                                                          \
+            sim_violation(sim, claim, __FILE__, __LINE__);                                         \
+    } while (0)
+
+static inline void
+sim_print_options(const struct sim *sim, FILE *file)
+{
+    fprintf(file, "--seed %" PRIu64 " --profile %s --nodes %u --seconds %u --faults 0x%x%s",
+            sim->options.seed, sim->options.profile->name, sim->options.nodes, sim->options.seconds,
+            sim->options.fault_mask, sim->options.lying_disk ? " --lying-disk" : "");
+}
+
+// What every node has, for who looks for the cause.
+static inline void
+sim_print_state(const struct sim *sim)
+{
+    static char text[65536];
+    for (uint32_t i = 0; i < sim->options.nodes; i++) {
+        const struct sim_node *node = &sim->nodes[i];
+        if (!node->up)
+            continue;
+        turn_describe(&node->turn, text, sizeof text);
+        printf("node %u %s\n", i + 1, text);
+        map_describe(&node->turn.map, text, sizeof text);
+        printf("%s\n", text);
+        copies_describe(&node->copies, text, sizeof text);
+        printf("%s\n", text);
+    }
+}
+
+__attribute__((noreturn)) static inline void
+sim_violation(const struct sim *sim, const char *claim, const char *file, int line)
+{
+    printf("VIOLATION at %.6f s: %s (%s:%d)\n  omensim ", (double)sim->now_ns / 1e9, claim, file,
+           line);
+    sim_print_options(sim, stdout);
+    printf("\n");
+    if (sim->options.trace)
+        sim_print_state(sim);
+    fflush(stdout);
+    exit(1);
+}
+
+static inline void
+sim_mix(struct sim *sim, uint64_t word)
+{
+    sim->hash = mix64(sim->hash + 0x9e3779b97f4a7c15ull + word);
+}
+
+static inline bool
+sim_chance(struct sim *sim, uint32_t permille)
+{
+    return prng_below(&sim->prng, 1000) < permille;
+}
+
+static inline uint64_t
+sim_node_time(const struct sim *sim, uint32_t at)
+{
+    return sim->now_ns / 1000 * sim->nodes[at].rate;
+}
+
+static inline uint64_t
+sim_node_wall(const struct sim *sim, uint32_t at)
+{
+    return (uint64_t)((int64_t)(SIM_EPOCH_MS + sim->now_ns / SIM_MS) + sim->nodes[at].wall_off_ms);
+}
+
+static inline struct gossip_address
+sim_address(uint32_t at)
+{
+    struct gossip_address address = {.port = 7700};
+    address.ip[10] = address.ip[11] = 0xff;
+    address.ip[12] = 10;
+    address.ip[15] = (uint8_t)(at + 1);
+    return address;
+}
+
+#endif

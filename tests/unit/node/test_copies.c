@@ -1,0 +1,290 @@
+// tests/unit/node/test_copies.c -- what a node makes of the map: which copies it makes, names, tells, drops and reports lost.
+//
+// Shape: shell.
+#include "base/alloc.h"
+#include "cluster/apply.h"
+#include "node/copies.h"
+#include "tests/lib/check_main.h"
+
+#define MS UINT64_C(1000000)
+#define HERE 7u // the low half of this node's uuid; the other node is the next
+
+static struct copies copies;
+static struct copies_output out;
+static struct map map;
+static uint64_t now_ns, position;
+
+static void
+apply(struct command command)
+{
+    static uint8_t bytes[COMMAND_BYTES_MAX];
+    size_t count;
+    struct command_result result;
+    ck_assert_int_eq(command_encode(&command, bytes, sizeof bytes, &count), OMEN_OK);
+    ck_assert_int_eq(cluster_apply(&map, ++position, bytes, count, &result), OMEN_OK);
+    ck_assert_int_eq(result.status, OMEN_OK);
+}
+
+static void
+add_node(uint64_t low, uint64_t boot)
+{
+    struct command command = {.kind = COMMAND_NODE_REGISTER};
+    command.node.uuid = (struct cluster_uuid){1, low};
+    command.node.boot = boot;
+    command.node.weight = 1;
+    command.node.roles = NODE_DATA;
+    ck_assert(map_name_set(&command.node.zone, "z", 1));
+    apply(command);
+    const struct map_node *node = map_node_by_uuid(&map, command.node.uuid);
+    command = (struct command){.kind = COMMAND_NODE_STATE};
+    command.node_state = (struct command_node_state){
+        .expected = VERSION_ANY, .node = node->number, .state = NODE_UP};
+    if (node->state == NODE_JOINING)
+        apply(command);
+}
+
+static void
+take_step(struct shard_step step)
+{
+    struct command command = {.kind = COMMAND_STEPS};
+    step.shard = map.shards[0].id;
+    step.cfg_ver = map.shards[0].cfg_ver;
+    command.steps.count = 1;
+    command.steps.steps[0] = step;
+    apply(command);
+}
+
+static void
+step(struct copies_input in)
+{
+    in.now_ns = now_ns;
+    in.wall_ms = 1700000000000;
+    copies_step(&copies, &in, &out);
+    copies_check(&copies);
+}
+
+static void
+give_map(void)
+{
+    step((struct copies_input){.kind = COPIES_IN_MAP, .map = &map});
+}
+
+static void
+wake(void)
+{
+    step((struct copies_input){.kind = COPIES_IN_WAKE});
+}
+
+static void
+begin(void)
+{
+    const struct copies_config config = {.node = {1, HERE},
+                                         .boot = 5,
+                                         .retry_ns = 100 * MS,
+                                         .idle_ns = 10 * MS,
+                                         .ops_max = 64,
+                                         .window_ms = DEDUPE_WINDOW_MS};
+    copies_init(&copies, &config, 1);
+    now_ns = 1000 * MS;
+}
+
+// Two nodes and a collection of one shard, which nobody holds.
+static void
+setup(void)
+{
+    position = 0;
+    map_init(&map);
+    add_node(HERE, 5);
+    add_node(HERE + 1, 1);
+    struct command command = {.kind = COMMAND_COLLECTION_CREATE};
+    ck_assert(map_name_set(&command.collection.name, "c", 1));
+    command.collection.dimension = 4;
+    command.collection.links_max = 16;
+    command.collection.build_beam = 64;
+    command.collection.shards = 1;
+    command.collection.replication = 1;
+    apply(command);
+    begin();
+}
+
+static void
+teardown(void)
+{
+    copies_fini(&copies);
+    map_fini(&map);
+}
+
+static uint32_t
+number_of(uint64_t low)
+{
+    return map_node_by_uuid(&map, (struct cluster_uuid){1, low})->number;
+}
+
+// The copy that is made here for the shard, and durable.
+static struct cluster_uuid
+make_one(void)
+{
+    take_step((struct shard_step){.kind = STEP_ASSIGN, .node = number_of(HERE)});
+    give_map();
+    wake();
+    const struct copies_env made = out.make;
+    ck_assert(!uuid_is_none(made.uuid));
+    ck_assert_uint_eq(made.shard, map.shards[0].id);
+    ck_assert_uint_eq(made.position, map.position);
+    give_map();
+    step((struct copies_input){.kind = COPIES_IN_MADE, .uuid = made.uuid});
+    return made.uuid;
+}
+
+static const struct shard_step *
+commanded(enum step_kind kind)
+{
+    for (int i = 0; i < 20; i++) {
+        if (out.command.kind == COMMAND_STEPS && out.command.steps.steps[0].kind == kind)
+            return &out.command.steps.steps[0];
+        wake();
+    }
+    ck_abort_msg("nobody wants step %d", (int)kind);
+}
+
+START_TEST(a_pending_copy_is_made_then_named_then_leads)
+{
+    const struct cluster_uuid uuid = make_one();
+    const struct shard_step *born = commanded(STEP_BORN);
+    ck_assert(uuid_equal(born->replica, uuid));
+    take_step(
+        (struct shard_step){.kind = STEP_BORN, .node = number_of(HERE), .replica = born->replica});
+    ck_assert_int_eq(map.shards[0].status, SHARD_OPEN);
+    give_map();
+    for (int i = 0; i < 5; i++)
+        wake();
+    ck_assert_int_eq(copies_find(&copies, uuid)->replica.role, REPLICA_OPENING);
+    ck_assert_ptr_eq(copies_of_shard(&copies, map.shards[0].id), copies_find(&copies, uuid));
+}
+END_TEST
+
+START_TEST(a_name_is_asked_for_again_until_the_map_has_it)
+{
+    make_one();
+    commanded(STEP_BORN);
+    wake();
+    ck_assert_int_eq(out.command.kind, 0);
+    ck_assert_uint_gt(out.wake_ns, now_ns);
+    now_ns += 100 * MS;
+    wake();
+    ck_assert_int_eq(out.command.steps.steps[0].kind, STEP_BORN);
+}
+END_TEST
+
+START_TEST(a_copy_that_a_newer_map_does_not_name_goes)
+{
+    const struct cluster_uuid uuid = make_one();
+    give_map();
+    ck_assert_ptr_nonnull(copies_find(&copies, uuid));
+    take_step((struct shard_step){.kind = STEP_DROP, .node = number_of(HERE)});
+    give_map();
+    wake();
+    ck_assert(uuid_equal(out.drop, uuid));
+    ck_assert_uint_eq(copies.count, 0);
+}
+END_TEST
+
+static void
+hold(struct cluster_uuid uuid, uint64_t at)
+{
+    const struct copies_durable held = {
+        .env = {.uuid = uuid, .shard = map.shards[0].id, .position = at},
+        .disk = {.promised = 3, .first_seq = 1}};
+    step((struct copies_input){.kind = COPIES_IN_HELD, .held = &held});
+}
+
+START_TEST(a_map_that_is_older_than_a_copy_takes_nothing_and_reports_nothing)
+{
+    take_step((struct shard_step){.kind = STEP_ASSIGN, .node = number_of(HERE)});
+    take_step((struct shard_step){
+        .kind = STEP_BORN, .node = number_of(HERE), .replica = {2, 2}}); // gone since
+    hold((struct cluster_uuid){2, 3}, map.position + 10);
+    give_map();
+    for (int i = 0; i < 5; i++) {
+        wake();
+        ck_assert(uuid_is_none(out.drop));
+        ck_assert_int_eq(out.command.kind, 0);
+    }
+    ck_assert_uint_eq(copies.count, 1);
+}
+END_TEST
+
+START_TEST(a_copy_that_the_map_names_and_the_disk_lacks_is_reported_lost)
+{
+    take_step((struct shard_step){.kind = STEP_ASSIGN, .node = number_of(HERE)});
+    take_step((struct shard_step){.kind = STEP_BORN, .node = number_of(HERE), .replica = {2, 2}});
+    give_map();
+    const struct shard_step *lost = commanded(STEP_LOST);
+    ck_assert(uuid_equal(lost->replica, (struct cluster_uuid){2, 2}));
+    ck_assert_uint_eq(lost->cfg_ver, map.shards[0].cfg_ver);
+    wake();
+    ck_assert_int_eq(out.command.kind, 0); // not again before retry_ns
+    now_ns += 100 * MS;
+    ck_assert_ptr_nonnull(commanded(STEP_LOST));
+}
+END_TEST
+
+START_TEST(what_is_held_and_cannot_be_kept_in_memory_is_said)
+{
+    mem_fail_after(1);
+    hold((struct cluster_uuid){2, 2}, 1);
+    mem_fail_after(0);
+    ck_assert(out.refused);
+    ck_assert_uint_eq(copies.count, 0);
+}
+END_TEST
+
+START_TEST(an_old_environment_is_not_taken_for_a_new_copy)
+{
+    hold((struct cluster_uuid){2, 2}, 1); // promised something: it was a member once
+    take_step((struct shard_step){.kind = STEP_ASSIGN, .node = number_of(HERE)});
+    give_map();
+    wake();
+    ck_assert(uuid_equal(out.drop, (struct cluster_uuid){2, 2}));
+    wake();
+    ck_assert(!uuid_is_none(out.make.uuid));
+}
+END_TEST
+
+START_TEST(a_lease_is_told_behind_the_map_that_it_is_good_for)
+{
+    const struct cluster_uuid uuid = make_one();
+    commanded(STEP_BORN);
+    take_step((struct shard_step){.kind = STEP_BORN, .node = number_of(HERE), .replica = uuid});
+    give_map();
+    struct copies_input lease = {.kind = COPIES_IN_LEASE};
+    lease.sent_ns = now_ns;
+    lease.lease_ns = 1000 * MS;
+    step(lease);
+    for (int i = 0; i < 5; i++)
+        wake();
+    const struct replica *replica = &copies_find(&copies, uuid)->replica;
+    ck_assert_uint_eq(replica->meta.cfg_ver, map.shards[0].cfg_ver);
+    ck_assert_uint_eq(replica->lease_until_ns, now_ns + 1000 * MS);
+}
+END_TEST
+
+static Suite *
+copies_suite(void)
+{
+    Suite *suite = suite_create("node/copies");
+    TCase *tcase = tcase_create("copies");
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(tcase, a_pending_copy_is_made_then_named_then_leads);
+    tcase_add_test(tcase, a_name_is_asked_for_again_until_the_map_has_it);
+    tcase_add_test(tcase, a_copy_that_a_newer_map_does_not_name_goes);
+    tcase_add_test(tcase, a_map_that_is_older_than_a_copy_takes_nothing_and_reports_nothing);
+    tcase_add_test(tcase, a_copy_that_the_map_names_and_the_disk_lacks_is_reported_lost);
+    tcase_add_test(tcase, what_is_held_and_cannot_be_kept_in_memory_is_said);
+    tcase_add_test(tcase, an_old_environment_is_not_taken_for_a_new_copy);
+    tcase_add_test(tcase, a_lease_is_told_behind_the_map_that_it_is_good_for);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}
+
+CHECK_MAIN(copies_suite)
