@@ -77,12 +77,22 @@ turn_lead_settle(struct turn *turn, uint64_t now_ns, struct turn_output *out)
     step_lease(turn, in, now_ns, out);
 }
 
+// What the map says of a node.
+static void
+tell_lease(struct turn *turn, enum lease_input_kind kind, uint64_t node, uint64_t boot,
+           uint64_t now_ns, struct turn_output *out)
+{
+    const struct lease_input in = {.kind = kind, .node = node, .boot = boot};
+    step_lease(turn, in, now_ns, out);
+}
+
 void
 turn_lease_ask(struct turn *turn, const struct turn_input *in, struct turn_output *out)
 {
     const struct map_node *node = map_node(&turn->map, in->msg->node);
     if (node == NULL || node->boot != in->msg->boot)
         return; // a process that is no more, or one that the map does not have yet
+    tell_lease(turn, LEASE_IN_NODE, node->number, node->boot, in->now_ns, out);
     const struct lease_input ask = {.kind = LEASE_IN_ASK,
                                     .node = in->msg->node,
                                     .boot = in->msg->boot,
@@ -93,12 +103,14 @@ turn_lease_ask(struct turn *turn, const struct turn_input *in, struct turn_outpu
 static void
 look_at_nodes(struct turn *turn, uint64_t now_ns, struct turn_output *out)
 {
+    for (uint32_t i = turn->lease.row_count; i-- > 0;) {
+        const struct lease_row row = turn->lease.rows[i];
+        if (map_node(&turn->map, (uint32_t)row.node) == NULL)
+            tell_lease(turn, LEASE_IN_GONE, row.node, row.boot, now_ns, out);
+    }
     for (uint32_t i = 0; i < turn->map.node_count; i++) {
         const struct map_node *node = &turn->map.nodes[i];
-        step_lease(
-            turn,
-            (struct lease_input){.kind = LEASE_IN_BOOT, .node = node->number, .boot = node->boot},
-            now_ns, out);
+        tell_lease(turn, LEASE_IN_NODE, node->number, node->boot, now_ns, out);
         const struct gossip_member *member =
             gossip_find(&turn->gossip, (struct gossip_id){node->uuid.high, node->uuid.low});
         turn->health[i] = (struct node_health){

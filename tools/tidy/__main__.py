@@ -19,7 +19,7 @@ import rules
 TEXT_SUFFIXES = {".c", ".h", ".cu", ".py", ".pyi", ".sh", ".cmake", ".json", ".toml", ".md", ".txt", ".yml", ".map",
                  ".in", ""}
 SKIPPED_FOLDERS = {".git", "build", "__pycache__"}
-HEADER_FOLDERS = ("base", "cluster", "gossip", "gpu", "index", "raft", "replica", "shard", "include", "tests/lib")
+HEADER_FOLDERS = ("base", "cluster", "gossip", "gpu", "index", "raft", "replica", "router", "shard", "include", "tests/lib")
 FLAGS = ("-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Werror", "-fsyntax-only",
          "-I.", "-Iinclude", "-x", "c")
 

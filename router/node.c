@@ -1,0 +1,251 @@
+// router/node.c -- what the answers say about nodes, and which copy is asked for the next part.
+//
+// Shape: machine.
+//
+// Power of two choices: of two copies drawn at random the better is asked. One of them is drawn in our own zone where there is
+// one. Always asking the best would send every router to the same copy until all of them hear that it is slow.
+#include "router/fanout_int.h"
+
+static uint32_t
+node_place(const struct fanout *fanout, uint32_t number)
+{
+    uint32_t low = 0, high = fanout->node_count;
+    while (low < high) {
+        const uint32_t middle = low + (high - low) / 2;
+        if (fanout->nodes[middle].number < number)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+struct fanout_node *
+fanout_node_find(struct fanout *fanout, uint32_t number)
+{
+    const uint32_t at = node_place(fanout, number);
+    return at < fanout->node_count && fanout->nodes[at].number == number ? &fanout->nodes[at]
+                                                                         : NULL;
+}
+
+static void
+count_outstanding(struct fanout *fanout)
+{
+    for (uint32_t i = 0; i < fanout->node_count; i++)
+        fanout->nodes[i].outstanding = 0;
+    for (uint32_t i = 0; i < fanout->part_room; i++)
+        for (uint32_t j = 0; j < FANOUT_FLIGHTS_MAX; j++) {
+            const struct fanout_flight *flight = &fanout->parts[i].flights[j];
+            struct fanout_node *node =
+                flight->attempt == 0 ? NULL : fanout_node_find(fanout, flight->node);
+            if (node != NULL)
+                node->outstanding++;
+        }
+}
+
+// Both are ascending. Who left the table is forgotten; who is new has no past. In place: first those that stay move together,
+// then all move, from behind, to where they belong.
+void
+fanout_nodes_set(struct fanout *fanout)
+{
+    const struct routes *routes = fanout->routes;
+    struct fanout_node *nodes = fanout->nodes;
+    uint32_t kept = 0;
+    for (uint32_t i = 0, j = 0; i < fanout->node_count; i++) {
+        while (j < routes->node_count && routes->nodes[j] < nodes[i].number)
+            j++;
+        if (j < routes->node_count && routes->nodes[j] == nodes[i].number)
+            nodes[kept++] = nodes[i];
+    }
+    for (uint32_t i = routes->node_count; i-- > 0;) {
+        if (kept > 0 && nodes[kept - 1].number == routes->nodes[i])
+            nodes[i] = nodes[--kept];
+        else
+            nodes[i] = (struct fanout_node){.number = routes->nodes[i]};
+    }
+    fanout->node_count = routes->node_count;
+    count_outstanding(fanout);
+}
+
+// ---- how long answers take ----
+
+static uint64_t
+remembered(const struct fanout *fanout, const struct fanout_node *node)
+{
+    const uint64_t halves = (fanout->now_ns - node->sampled_ns) / FORGET_NS;
+    return node->latency_ns >> fanout_min(halves, 63);
+}
+
+void
+fanout_node_sample(struct fanout *fanout, uint32_t number, uint64_t took_ns)
+{
+    struct fanout_node *node = fanout_node_find(fanout, number);
+    if (node == NULL)
+        return;
+    took_ns = fanout_min(took_ns, LATENCY_MAX_NS);
+    const uint64_t before_ns = remembered(fanout, node);
+    node->latency_ns = before_ns == 0 ? took_ns : (before_ns * 7 + took_ns) / 8;
+    node->sampled_ns = fanout->now_ns;
+}
+
+// A quantile without a list: 19 steps up for what is above, one down for what is below, rest where 5 of 100 are above. The steps are
+// a part of where it is, so that it gets there from afar and then does not wander much.
+void
+fanout_slow_sample(struct fanout *fanout, enum fanout_kind kind, uint64_t took_ns)
+{
+    if (kind == FANOUT_WRITE)
+        return; // never asked for twice
+    uint64_t *slow_ns = &fanout->slow_ns[kind - FANOUT_SEARCH];
+    const uint64_t pace_ns = *slow_ns / 512 + 1;
+    if (took_ns > *slow_ns)
+        *slow_ns = fanout_min(*slow_ns + 19 * pace_ns, LATENCY_MAX_NS);
+    else
+        *slow_ns -= fanout_min(pace_ns, *slow_ns);
+}
+
+uint64_t
+fanout_hedge_delay(const struct fanout *fanout, enum fanout_kind kind)
+{
+    const uint64_t delay_ns =
+        fanout_min(fanout->slow_ns[kind - FANOUT_SEARCH], fanout->config.hedge_max_ns);
+    return delay_ns > fanout->config.hedge_min_ns ? delay_ns : fanout->config.hedge_min_ns;
+}
+
+// ---- the choice ----
+
+bool
+fanout_has_refused(const struct fanout_part *part, uint32_t node)
+{
+    for (uint32_t i = 0; i < part->refused_count; i++)
+        if (part->refused[i] == node)
+            return true;
+    return false;
+}
+
+static bool
+flies_to(const struct fanout_part *part, uint32_t node)
+{
+    for (uint32_t i = 0; i < FANOUT_FLIGHTS_MAX; i++)
+        if (part->flights[i].attempt != 0 && part->flights[i].node == node)
+            return true;
+    return false;
+}
+
+enum tier { TIER_READY, TIER_BUSY, TIER_DEAD, TIER_ASKED, TIER_REFUSED, TIERS };
+
+// The lower the better; whom there is no better than is still asked.
+static enum tier
+tier_of(struct fanout *fanout, const struct fanout_part *part, uint32_t number)
+{
+    const struct fanout_node *node = fanout_node_find(fanout, number);
+    if (fanout_has_refused(part, number))
+        return TIER_REFUSED;
+    if (flies_to(part, number))
+        return TIER_ASKED;
+    if (node == NULL || node->dead)
+        return TIER_DEAD;
+    if (node->draining || node->avoid_until_ns > fanout->now_ns)
+        return TIER_BUSY;
+    return TIER_READY;
+}
+
+// At most 2^36 * 2^17 * 1000.
+static uint64_t
+score(struct fanout *fanout, const struct route_copy *copy)
+{
+    const struct fanout_node *node = fanout_node_find(fanout, copy->node);
+    const uint64_t weight = copy->near ? 100 : fanout->config.far_percent;
+    if (node == NULL)
+        return NEVER;
+    return (remembered(fanout, node) + 1) *
+           (fanout_min(node->outstanding, QUEUE_MAX) + node->queue + 1) * weight;
+}
+
+// Takes one at random out of the list; out of the first `near_count`, unless that is 0.
+static const struct route_copy *
+draw(struct fanout *fanout, const struct route_copy **list, uint32_t *count, uint32_t near_count)
+{
+    const uint32_t at = prng_below(&fanout->prng, near_count > 0 ? near_count : *count);
+    const struct route_copy *copy = list[at];
+    list[at] = list[--*count];
+    return copy;
+}
+
+static const struct route_copy *
+better_of_two(struct fanout *fanout, const struct route_copy **list, uint32_t count,
+              uint32_t near_count)
+{
+    const struct route_copy *one = draw(fanout, list, &count, near_count);
+    if (count == 0)
+        return one;
+    const struct route_copy *other = draw(fanout, list, &count, 0);
+    return score(fanout, other) < score(fanout, one) ? other : one;
+}
+
+static const struct route_copy *
+choose_any(struct fanout *fanout, const struct fanout_part *part, const struct route *row,
+           enum tier worst)
+{
+    const struct route_copy *list[ROUTE_COPIES_MAX];
+    uint32_t count = 0, near_count = 0;
+    enum tier best = TIERS;
+    for (uint32_t i = 0; i < row->copy_count; i++) {
+        const struct route_copy *copy = &row->copies[i];
+        const enum tier tier = tier_of(fanout, part, copy->node);
+        if (tier > worst || tier > best)
+            continue;
+        if (tier < best) {
+            best = tier;
+            count = near_count = 0;
+        }
+        list[count++] = copy;
+        if (copy->near) { // those in front of the list
+            list[count - 1] = list[near_count];
+            list[near_count++] = copy;
+        }
+    }
+    return count == 0 ? NULL : better_of_two(fanout, list, count, near_count);
+}
+
+static bool
+only_primary(const struct fanout *fanout, const struct fanout_part *part, const struct route *row)
+{
+    const struct fanout_request *request = &fanout->requests[part->request];
+    if (fanout_is_for_primary(request))
+        return true;
+    return request->start.consistency == FANOUT_SESSION && request->lineage_lost &&
+           fanout_token_for(request, row).seq == 0;
+}
+
+// When all have refused they are asked again: a pause was made.
+const struct route_copy *
+fanout_choose(struct fanout *fanout, struct fanout_part *part, const struct route *row,
+              enum fanout_try how)
+{
+    if (only_primary(fanout, part, row)) {
+        if (row->primary == ROUTE_NONE || how == FANOUT_TRY_HEDGE)
+            return NULL;
+        part->refused_count = 0;
+        return &row->copies[row->primary];
+    }
+    if (how == FANOUT_TRY_HEDGE)
+        return choose_any(fanout, part, row, TIER_READY);
+    const struct route_copy *copy = choose_any(fanout, part, row, TIER_REFUSED);
+    if (copy != NULL && fanout_has_refused(part, copy->node))
+        part->refused_count = 0;
+    return copy;
+}
+
+// Whether somebody has not refused yet, so that no pause is due.
+bool
+fanout_has_other(struct fanout *fanout, const struct fanout_part *part)
+{
+    const struct fanout_request *request = fanout_request_of(fanout, part);
+    const struct route *row = routes_find(fanout->routes, request->start.collection, part->first);
+    if (row == NULL || only_primary(fanout, part, row))
+        return false;
+    for (uint32_t i = 0; i < row->copy_count; i++)
+        if (!fanout_has_refused(part, row->copies[i].node))
+            return true;
+    return false;
+}
