@@ -5,31 +5,14 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "raft/raft.h"
+#include "tests/lib/fuzz_source.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count);
 
-struct source {
-    const uint8_t *bytes;
-    size_t left;
-};
-
-static uint8_t
-byte(struct source *source)
-{
-    if (source->left == 0)
-        return 0;
-    source->left--;
-    return *source->bytes++;
-}
-
-// Small in most cases, so that it comes near to what is there.
 static uint64_t
 number(struct source *source)
 {
-    const uint8_t first = byte(source);
-    return first < 240   ? first % 24
-           : first < 248 ? RAFT_NUMBER_MAX - 4 + first % 8
-                         : UINT64_MAX - first % 8;
+    return source_number(source, RAFT_NUMBER_MAX);
 }
 
 struct message {
@@ -44,8 +27,8 @@ read_message(struct source *source, struct message *message)
     static const uint8_t text[32] = {1, 2, 3};
     struct raft_msg *msg = &message->msg;
     memset(message, 0, sizeof *message);
-    msg->kind = (enum raft_msg_kind)(byte(source) % (RAFT_MSG_KINDS + 1));
-    msg->from = byte(source) % 5;
+    msg->kind = (enum raft_msg_kind)(source_byte(source) % (RAFT_MSG_KINDS + 1));
+    msg->from = source_byte(source) % 5;
     msg->to = 1;
     msg->term = number(source);
     msg->position = number(source);
@@ -53,7 +36,7 @@ read_message(struct source *source, struct message *message)
     msg->commit = number(source);
     msg->hint = number(source);
     msg->context = number(source);
-    const uint8_t flags = byte(source);
+    const uint8_t flags = source_byte(source);
     msg->reject = (flags & 1) != 0;
     msg->transfer = (flags & 2) != 0;
     msg->entry_count = flags >> 2 & 3;
@@ -62,21 +45,21 @@ read_message(struct source *source, struct message *message)
         message->entries[i] = (struct raft_entry){
             .position = (flags & 128) != 0 ? number(source) : msg->position + 1 + i,
             .term = number(source),
-            .kind = (enum raft_entry_kind)(byte(source) % 3),
+            .kind = (enum raft_entry_kind)(source_byte(source) % 3),
             .bytes = text,
-            .byte_count = byte(source) % sizeof text,
+            .byte_count = source_byte(source) % sizeof text,
         };
     if (msg->kind != RAFT_SNAPSHOT)
         return;
     msg->group = &message->group;
-    message->group.count = byte(source) % 5;
+    message->group.count = source_byte(source) % 5;
     message->group.auto_leave = (flags & 16) != 0;
     for (uint32_t i = 0; i < message->group.count; i++)
-        message->group.members[i] = (struct raft_member){i + 1, byte(source)};
+        message->group.members[i] = (struct raft_member){i + 1, source_byte(source)};
     msg->offset = number(source);
     msg->total_bytes = number(source);
     msg->chunk = text;
-    msg->chunk_bytes = byte(source) % 8;
+    msg->chunk_bytes = source_byte(source) % 8;
     msg->chunk_hash = (flags & 32) != 0 ? 0 : hash_bytes(text, msg->chunk_bytes);
 }
 
@@ -84,8 +67,8 @@ static struct raft_input
 read_input(struct source *source, struct message *message, struct raft_change *change,
            const struct raft *raft)
 {
-    struct raft_input in = {.kind =
-                                (enum raft_input_kind)(1 + byte(source) % (RAFT_INPUT_KINDS - 1))};
+    struct raft_input in = {
+        .kind = (enum raft_input_kind)(1 + source_byte(source) % (RAFT_INPUT_KINDS - 1))};
     in.now_ns = raft->tick_at_ns + number(source) % 4096;
     switch (in.kind) {
     case RAFT_IN_MESSAGE:
@@ -101,15 +84,15 @@ read_input(struct source *source, struct message *message, struct raft_change *c
         break;
     case RAFT_IN_CONF_CHANGE:
         memset(change, 0, sizeof *change);
-        change->transition = (enum raft_transition)(byte(source) % 4);
-        change->count = byte(source) % 4;
+        change->transition = (enum raft_transition)(source_byte(source) % 4);
+        change->count = source_byte(source) % 4;
         for (uint32_t i = 0; i < change->count; i++)
-            change->items[i] = (struct raft_change_item){(enum raft_change_kind)(byte(source) % 5),
-                                                         number(source)};
+            change->items[i] = (struct raft_change_item){
+                (enum raft_change_kind)(source_byte(source) % 5), number(source)};
         in.change = change;
         break;
     case RAFT_IN_REPORT:
-        in.report.kind = (enum raft_report)(byte(source) % 2);
+        in.report.kind = (enum raft_report)(source_byte(source) % 2);
         in.report.peer = number(source);
         break;
     case RAFT_IN_SNAPSHOT:
@@ -131,7 +114,7 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
     static struct message message;
     static struct raft_change change;
     struct source source = {bytes, count};
-    const uint8_t flags = byte(&source);
+    const uint8_t flags = source_byte(&source);
     const struct raft_config config = {
         .id = 1,
         .tick_ns = 1000,

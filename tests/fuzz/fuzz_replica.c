@@ -7,44 +7,27 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "replica/replica.h"
+#include "tests/lib/fuzz_source.h"
 
 #define UUIDS 6u
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count);
-
-struct source {
-    const uint8_t *bytes;
-    size_t left;
-};
 
 static struct replica replica;
 static struct replica_output out;
 static struct replica_meta meta;
 static uint64_t now_ns;
 
-static uint8_t
-byte(struct source *source)
-{
-    if (source->left == 0)
-        return 0;
-    source->left--;
-    return *source->bytes++;
-}
-
-// Small in most cases, so that it comes near to what is there.
 static uint64_t
 number(struct source *source)
 {
-    const uint8_t first = byte(source);
-    return first < 240   ? first % 24
-           : first < 248 ? REPLICA_NUMBER_MAX - 4 + first % 8
-                         : UINT64_MAX - first % 8;
+    return source_number(source, REPLICA_NUMBER_MAX);
 }
 
 static struct replica_uuid
 uuid(struct source *source)
 {
-    return (struct replica_uuid){0, byte(source) % UUIDS};
+    return (struct replica_uuid){0, source_byte(source) % UUIDS};
 }
 
 static void
@@ -60,7 +43,7 @@ step(struct replica_input in)
 static void
 newer_meta(struct source *source)
 {
-    const uint8_t flags = byte(source);
+    const uint8_t flags = source_byte(source);
     const uint32_t in_sync = 1 + flags % 4;
     meta.cfg_ver++;
     meta.in_sync_count = meta.learner_count = 0;
@@ -85,20 +68,20 @@ message(struct source *source)
     static const uint8_t bytes[32] = {1, 2, 3};
     static const struct replica_sum sums[8];
     struct replica_entry entries[4];
-    const uint8_t flags = byte(source);
-    struct replica_msg msg = {.kind =
-                                  (enum replica_msg_kind)(byte(source) % (REPLICA_MSG_KINDS + 1)),
-                              .from = uuid(source),
-                              .to = {0, 1 + (flags == 255)},
-                              .shard = 7 + (flags == 254),
-                              .term = number(source),
-                              .cfg_ver = number(source),
-                              .seq = number(source),
-                              .prev_seq = number(source),
-                              .prev_term = number(source),
-                              .commit = number(source),
-                              .entry_count = flags & 3,
-                              .entries = entries};
+    const uint8_t flags = source_byte(source);
+    struct replica_msg msg = {
+        .kind = (enum replica_msg_kind)(source_byte(source) % (REPLICA_MSG_KINDS + 1)),
+        .from = uuid(source),
+        .to = {0, 1 + (flags == 255)},
+        .shard = 7 + (flags == 254),
+        .term = number(source),
+        .cfg_ver = number(source),
+        .seq = number(source),
+        .prev_seq = number(source),
+        .prev_term = number(source),
+        .commit = number(source),
+        .entry_count = flags & 3,
+        .entries = entries};
     const bool others = (flags & 4) != 0;
     if (others) {
         msg.round = number(source);
@@ -120,9 +103,9 @@ message(struct source *source)
         entries[i] = (struct replica_entry){
             .seq = (flags & 16) != 0 ? number(source) : msg.prev_seq + 1 + i,
             .term = (flags & 32) != 0 ? number(source) : msg.term,
-            .kind = (enum replica_entry_kind)(byte(source) % 5),
+            .kind = (enum replica_entry_kind)(source_byte(source) % 5),
             .stamp_ms = (flags & 64) != 0 ? number(source) : 0,
-            .op_id = {0, byte(source) % 32},
+            .op_id = {0, source_byte(source) % 32},
             .bytes = bytes,
             .byte_count = (flags & 128) != 0 ? (uint32_t)number(source) : 3,
         };
@@ -135,11 +118,11 @@ propose(struct source *source)
     struct replica_proposal proposals[3];
     struct replica_input in = {.kind = REPLICA_IN_PROPOSE,
                                .proposals = proposals,
-                               .proposal_count = 1 + byte(source) % 3,
-                               .cfg_ver = meta.cfg_ver - (byte(source) == 255)};
+                               .proposal_count = 1 + source_byte(source) % 3,
+                               .cfg_ver = meta.cfg_ver - (source_byte(source) == 255)};
     for (uint32_t i = 0; i < in.proposal_count; i++)
         proposals[i] = (struct replica_proposal){
-            .request = i, .op_id = {0, byte(source) % 32}, .primary_only = i == 1};
+            .request = i, .op_id = {0, source_byte(source) % 32}, .primary_only = i == 1};
     step(in);
 }
 
@@ -172,22 +155,22 @@ obey(struct source *source)
                                .chunk = said.serve.chunk,
                                .seq = replica.applied_seq};
     if (said.read_count > 0) {
-        entries_of(&said.reads[0], byte(source) % 8);
+        entries_of(&said.reads[0], source_byte(source) % 8);
         return;
     }
     switch (said.serve.kind) {
     case REPLICA_SERVE_SNAPSHOT:
         in.kind = REPLICA_IN_SNAPSHOT_READY;
-        in.chunk_count = byte(source) % 4;
+        in.chunk_count = source_byte(source) % 4;
         break;
     case REPLICA_SERVE_CHUNK:
         in.kind = REPLICA_IN_CHUNK_READ;
         in.bytes = bytes;
-        in.byte_count = byte(source) % 5;
+        in.byte_count = source_byte(source) % 5;
         break;
     case REPLICA_SERVE_STORE:
         in.kind = REPLICA_IN_CHUNK_STORED;
-        in.status = byte(source) % 8 == 0 ? OMEN_E_IO : OMEN_OK;
+        in.status = source_byte(source) % 8 == 0 ? OMEN_E_IO : OMEN_OK;
         break;
     case REPLICA_SERVE_BUCKETS:
         in.kind = REPLICA_IN_BUCKETS;
@@ -212,14 +195,14 @@ install(struct source *source)
                                       .term_count = 1};
     const bool good = replica.download.installing && term.term > 0 && term.term <= replica.promised;
     step((struct replica_input){.kind = REPLICA_IN_INSTALLED,
-                                .disk = good && byte(source) % 4 != 0 ? &disk : NULL});
+                                .disk = good && source_byte(source) % 4 != 0 ? &disk : NULL});
 }
 
 static void
 shell(struct source *source)
 {
     struct replica_input in = {.kind = REPLICA_IN_WAKE, .uuid = uuid(source)};
-    switch (byte(source) % 12) {
+    switch (source_byte(source) % 12) {
     case 0:
         in = (struct replica_input){.kind = REPLICA_IN_PERSISTED, .ticket = replica.tickets_made};
         break;
@@ -231,7 +214,7 @@ shell(struct source *source)
         in.seq = number(source);
         break;
     case 3:
-        in = (struct replica_input){.kind = REPLICA_IN_READ, .request = byte(source)};
+        in = (struct replica_input){.kind = REPLICA_IN_READ, .request = source_byte(source)};
         break;
     case 4:
         in = (struct replica_input){.kind = REPLICA_IN_LEASE,
@@ -240,7 +223,7 @@ shell(struct source *source)
                                     .known_ver = number(source)};
         break;
     case 5:
-        in.kind = byte(source) % 2 == 0 ? REPLICA_IN_DEAD : REPLICA_IN_ALIVE;
+        in.kind = source_byte(source) % 2 == 0 ? REPLICA_IN_DEAD : REPLICA_IN_ALIVE;
         break;
     case 6:
         in.kind = REPLICA_IN_TRANSFER;
@@ -259,7 +242,7 @@ shell(struct source *source)
         install(source);
         return;
     default:
-        now_ns += 1 + byte(source);
+        now_ns += 1 + source_byte(source);
         break;
     }
     step(in);
@@ -284,7 +267,7 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
     step((struct replica_input){.kind = REPLICA_IN_START, .disk = &disk});
     newer_meta(&source);
     while (source.left > 0) {
-        switch (byte(&source) % 8) {
+        switch (source_byte(&source) % 8) {
         case 0:
             newer_meta(&source);
             break;

@@ -2,15 +2,13 @@
 //
 // Shape: shell. Links the machine with OMEN_TESTING. REPLICA_TABLE=1 prints how many seeds each took.
 #include <stdio.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include <stdlib.h>
 
-#include "base/bug.h"
 #include "tests/lib/check_main.h"
 #include "tests/lib/lease_world.h"
+#include "tests/lib/mutants.h"
 #include "tests/lib/replica_world.h"
 
-#define SEEDS_MAX 1000u
 #define TURNS 6000u
 
 static struct world world;
@@ -22,38 +20,20 @@ static const enum bug bugs[] = {
     BUG_LEASE_OLD_VIEW,     BUG_APPLY_UNCOMMITTED, BUG_NO_DEDUPE,
 };
 
-// In a process of its own, because an assert may be what catches it.
 static bool
-is_caught(enum bug which, uint64_t seed)
+finds(uint64_t seed)
 {
-    fflush(stdout);
-    const pid_t child = fork();
-    ck_assert_int_ge(child, 0);
-    if (child == 0) {
-        if (getenv("REPLICA_TABLE") == NULL && freopen("/dev/null", "w", stderr) == NULL)
-            _exit(2);
-        bug_choose(which);
-        world_open(&world, seed);
-        const char *broken = world_run(&world, TURNS);
-        if (broken != NULL && getenv("REPLICA_TABLE") != NULL)
-            printf("  %s\n", broken);
-        fflush(stdout);
-        world_close(&world);
-        _exit(broken != NULL);
-    }
-    int status = 0;
-    ck_assert_int_eq(waitpid(child, &status, 0), child);
-    return !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+    world_open(&world, seed);
+    const char *broken = world_run(&world, TURNS);
+    if (broken != NULL && getenv("REPLICA_TABLE") != NULL)
+        printf("  %s\n", broken);
+    world_close(&world);
+    return broken != NULL;
 }
 
 START_TEST(a_deliberate_error_is_caught_within_a_thousand_seeds)
 {
-    uint32_t seed = 0;
-    while (seed < SEEDS_MAX && !is_caught(bugs[_i], seed))
-        seed++;
-    if (getenv("REPLICA_TABLE") != NULL)
-        printf("%s: %u\n", bug_name(bugs[_i]), seed + 1);
-    ck_assert_msg(seed < SEEDS_MAX, "%s was not caught", bug_name(bugs[_i]));
+    mutant_check(bugs[_i], finds, "REPLICA_TABLE");
 }
 END_TEST
 
@@ -63,9 +43,9 @@ START_TEST(a_lease_that_no_quorum_confirmed_is_caught)
     const struct lease_config config = {.lease_ns = 100 * LEASE_MS, .guard_ns = 120 * LEASE_MS};
     uint64_t seed = 0;
     bug_choose(BUG_LEASE_GRANT_UNCONFIRMED);
-    while (seed < SEEDS_MAX && lease_run(seed, &config, &leases) == NULL)
+    while (seed < MUTANT_SEEDS_MAX && lease_run(seed, &config, &leases) == NULL)
         seed++;
-    ck_assert_msg(seed < SEEDS_MAX, "lease_grant_unconfirmed was not caught");
+    ck_assert_msg(seed < MUTANT_SEEDS_MAX, "lease_grant_unconfirmed was not caught");
 }
 END_TEST
 

@@ -5,22 +5,7 @@
 
 #include "base/alloc.h"
 #include "tests/lib/check_main.h"
-#include "tests/lib/router_alone.h"
-
-static struct alone alone;
-
-static void
-setup(void)
-{
-    const struct fanout_config config = alone_config();
-    alone_open(&alone, &config);
-}
-
-static void
-teardown(void)
-{
-    alone_close(&alone);
-}
+#include "tests/lib/router_fixture.h"
 
 static struct merge_hit
 hit(float distance, uint64_t number)

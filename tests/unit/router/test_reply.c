@@ -6,22 +6,7 @@
 #include <math.h>
 
 #include "tests/lib/check_main.h"
-#include "tests/lib/router_alone.h"
-
-static struct alone alone;
-
-static void
-setup(void)
-{
-    const struct fanout_config config = alone_config();
-    alone_open(&alone, &config);
-}
-
-static void
-teardown(void)
-{
-    alone_close(&alone);
-}
+#include "tests/lib/router_fixture.h"
 
 // ---- writes and reads by id ----
 

@@ -3,22 +3,7 @@
 // Shape: shell.
 #include "router/fanout.h"
 #include "tests/lib/check_main.h"
-#include "tests/lib/router_alone.h"
-
-static struct alone alone;
-
-static void
-setup(void)
-{
-    const struct fanout_config config = alone_config();
-    alone_open(&alone, &config);
-}
-
-static void
-teardown(void)
-{
-    alone_close(&alone);
-}
+#include "tests/lib/router_fixture.h"
 
 // The shard 1 has become 11 and 12, which meet at the middle of the hashes.
 static void
