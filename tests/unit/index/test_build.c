@@ -152,10 +152,10 @@ copy_row(struct build_world *world, uint32_t from, uint32_t to)
 // Without twins, with a few (all that is known of them is there, and nearly all rows are built), and with many.
 START_TEST(a_limit_of_memory_is_kept_and_one_below_the_least_is_refused)
 {
-    static const uint32_t firsts[] = {12000, 11990, 6000};
+    static const uint32_t firsts[] = {5000, 4990, 2500};
     struct build_world world;
     struct build_config config = config_of(1 + (uint32_t)_i % 2 * 2);
-    build_world_init(&world, 12000, 24);
+    build_world_init(&world, 5000, 24);
     for (uint32_t row = firsts[_i / 2]; row < world.count; row++)
         copy_row(&world, row - firsts[_i / 2], row);
     if (_i % 2 == 1)
@@ -180,7 +180,7 @@ START_TEST(a_limit_that_turns_out_too_small_is_kept)
 {
     struct build_world world;
     struct build_config config = config_of(2);
-    build_world_init(&world, 12000, 24);
+    build_world_init(&world, 5000, 24);
     struct prng prng;
     prng_init(&prng, 3);
     for (uint32_t row = 1; row < world.count; row++) {
