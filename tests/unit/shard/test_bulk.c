@@ -340,6 +340,34 @@ START_TEST(writes_and_searches_go_on_meanwhile)
 }
 END_TEST
 
+static void *
+verify_on(void *context)
+{
+    const _Atomic bool *stop = context;
+    do
+        ck_assert_int_eq(omen_verify(index_of), OMEN_OK);
+    while (!atomic_load(stop));
+    return NULL;
+}
+
+START_TEST(an_index_is_sound_at_every_moment_of_a_build)
+{
+    _Atomic bool stop = false;
+    pthread_t thread;
+    open_with(2, NULL, 0);
+    add(0, LARGE);
+    ck_assert_int_eq(omen_build(index_of, NULL), OMEN_OK);
+    ck_assert_int_eq(pthread_create(&thread, NULL, verify_on, &stop), 0);
+    for (uint32_t turn = 1; turn < 4; turn++) {
+        add(turn * LARGE, LARGE);
+        ck_assert_int_eq(omen_build(index_of, NULL), OMEN_OK);
+    }
+    atomic_store(&stop, true);
+    pthread_join(thread, NULL);
+    check_index(4 * LARGE);
+}
+END_TEST
+
 static void
 close_index(void)
 {
@@ -360,6 +388,7 @@ suite(void)
     tcase_add_test(cases, a_large_tail_is_linked_at_once_when_an_index_is_opened);
     tcase_add_test(cases, what_was_linked_at_once_is_there_after_reopening);
     tcase_add_test(cases, writes_and_searches_go_on_meanwhile);
+    tcase_add_test(cases, an_index_is_sound_at_every_moment_of_a_build);
     suite_add_tcase(suite, cases);
     return suite;
 }
