@@ -269,6 +269,24 @@ START_TEST(clusters_far_apart_hang_together)
 }
 END_TEST
 
+// As many as may be given a link: each looked for in all rows would take the square of the rows.
+START_TEST(many_clusters_far_apart_are_joined_in_a_few_looks_at_the_rows)
+{
+    struct build_world world;
+    const struct build_config config = config_of(2);
+    build_world_init(&world, 20000, 8);
+    for (uint32_t row = 0; row < world.count; row++)
+        for (uint32_t i = 0; i < world.dim; i++) {
+            float *const at = &world.floats[(size_t)row * world.dim + i];
+            *at = 0.1f * *at + 1e3f * (float)(mix64(row % 100 * world.dim + i) % 1000);
+        }
+    build(&world, &config);
+    ck_assert_uint_gt(world.report.links_given, 50);
+    ck_assert_uint_le(world.report.looks, 9);
+    build_world_fini(&world);
+}
+END_TEST
+
 struct watch {
     uint32_t calls, stop_at;
     uint64_t last;
@@ -341,6 +359,7 @@ suite(void)
     tcase_add_loop_test(hard, rows_that_are_all_equal_make_one_tree, 0, 2);
     tcase_add_test(hard, clumps_of_near_copies_are_left_again);
     tcase_add_test(hard, clusters_far_apart_hang_together);
+    tcase_add_test(hard, many_clusters_far_apart_are_joined_in_a_few_looks_at_the_rows);
     suite_add_tcase(suite, hard);
     TCase *ends = tcase_create("ends");
     tcase_add_test(ends, a_progress_function_that_says_so_ends_the_build);
