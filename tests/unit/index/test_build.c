@@ -112,6 +112,24 @@ START_TEST(every_table_of_kernels_makes_the_same_graph)
 }
 END_TEST
 
+START_TEST(leaves_may_be_small)
+{
+    static const uint32_t leaf_rows[] = {2, 20, 63, 64};
+    struct build_world world;
+    struct build_config config = config_of(2);
+    config.leaf_rows = leaf_rows[_i];
+    build_world_init(&world, 3000, 16);
+    // Of leaves of two no whole graph may come.
+    const omen_status status = build_world_run(&world, &config);
+    if (status == OMEN_OK)
+        build_world_check(&world);
+    else
+        ck_assert_int_eq(status, OMEN_E_UNSUPPORTED);
+    ck_assert(status == OMEN_OK || leaf_rows[_i] < 20);
+    build_world_fini(&world);
+}
+END_TEST
+
 START_TEST(another_seed_makes_another_graph)
 {
     struct build_world world;
@@ -348,6 +366,7 @@ suite(void)
     tcase_add_loop_test(graphs, few_rows_make_whole_graphs, 0, 2);
     tcase_add_test(graphs, no_rows_make_an_empty_graph);
     tcase_add_loop_test(graphs, rows_of_any_length_are_built, 0, 14);
+    tcase_add_loop_test(graphs, leaves_may_be_small, 0, 4);
     suite_add_tcase(suite, graphs);
     TCase *same = tcase_create("same");
     tcase_add_loop_test(same, any_number_of_threads_and_any_memory_make_the_same_graph, 0, 2);

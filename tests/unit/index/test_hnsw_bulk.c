@@ -239,6 +239,41 @@ START_TEST(refused_memory_leaves_the_index_as_it_was)
 }
 END_TEST
 
+struct asked {
+    uint32_t calls, stop_at;
+};
+
+static int
+stop_when_asked(void *context, uint64_t done, uint64_t total)
+{
+    struct asked *asked = context;
+    ck_assert_uint_le(done, total);
+    return ++asked->calls == asked->stop_at;
+}
+
+START_TEST(a_build_can_be_stopped_before_all_rows_are_coded)
+{
+    struct world world;
+    struct hnsw_bulk *made;
+    struct asked asked = {.stop_at = 1};
+    const struct hnsw_bulk_options options = {
+        .threads = 1, .progress = stop_when_asked, .context = &asked};
+    world_init(&world, 64, METRIC_L2, VECTOR_F32);
+    world.config.quantization = _i == 0 ? HNSW_QUANTIZE_INT8 : HNSW_QUANTIZE_NONE;
+    world_add(&world, 3000);
+    ck_assert_int_eq(hnsw_bulk_make(world.hnsw, &options, &report, &made), OMEN_E_CANCELLED);
+    ck_assert_ptr_null(made);
+    ck_assert_uint_eq(asked.calls, 1);
+    ck_assert_uint_eq(report.build.ns[BUILD_SAME], 0);
+    asked.calls = 1; // and then it is made, of rows that are coded in part
+    ck_assert_int_eq(hnsw_bulk_make(world.hnsw, &options, &report, &made), OMEN_OK);
+    ck_assert_int_eq(hnsw_bulk_install(made), OMEN_OK);
+    hnsw_bulk_close(made);
+    check_recall(&world, 64, 0.97);
+    world_fini(&world);
+}
+END_TEST
+
 // Of an index without codes yet, coded and not, whole and with erased rows: codes, lists and sketches count.
 START_TEST(a_limit_of_memory_is_kept_and_one_below_the_least_is_refused)
 {
@@ -303,6 +338,7 @@ suite(void)
     tcase_add_test(beside, links_that_are_there_are_replaced);
     tcase_add_test(beside, an_index_of_erased_rows_only_is_left_without_links);
     tcase_add_test(beside, searches_go_on_while_links_are_made_and_put_in_place);
+    tcase_add_loop_test(beside, a_build_can_be_stopped_before_all_rows_are_coded, 0, 2);
     tcase_add_loop_test(beside, refused_memory_leaves_the_index_as_it_was, 0, 2);
     tcase_add_loop_test(beside, a_limit_of_memory_is_kept_and_one_below_the_least_is_refused, 0, 4);
     tcase_add_test(beside, codes_that_the_index_gets_are_counted);
