@@ -434,15 +434,16 @@ hnsw_bulk_close(struct hnsw_bulk *bulk)
 
 // ---- putting in place ----
 
+// From the last row to the first: rows that were not linked are written before any row leads to them.
 static void
 put_block(void *context, uint32_t index, uint32_t worker)
 {
     (void)worker;
     struct hnsw_bulk *bulk = context;
     struct graph *graph = &bulk->hnsw->graph;
-    const uint32_t from = index * BLOCK_ROWS, left = bulk->count - from;
-    const uint32_t end = from + (left < BLOCK_ROWS ? left : BLOCK_ROWS);
-    for (uint32_t row = from; row < end; row++) {
+    const uint32_t end = bulk->count - index * BLOCK_ROWS;
+    const uint32_t from = end > BLOCK_ROWS ? end - BLOCK_ROWS : 0;
+    for (uint32_t row = end; row-- > from;) {
         const uint32_t *links = bulk->graph.links + (size_t)row * bulk->graph.links_max;
         const uint32_t count = bulk->graph.counts[row], slot = slot_of(bulk, row);
         uint32_t slots[LINK_ROW_MAX];
