@@ -85,6 +85,7 @@ struct build_report {
     uint32_t draws;           // of leaders, 1 but for bad luck
     uint32_t unreached;       // before some of them were given a link
     uint32_t links_given;     // so that all are reached
+    uint32_t looks;           // at all rows, for those that are not
 };
 
 struct build_graph {

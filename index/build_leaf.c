@@ -41,7 +41,8 @@ void
 leaf_run(struct build *build, struct build_worker *worker, const uint32_t *ids, uint32_t count)
 {
     ASSERT(count <= build->leaf_rows);
-    if (count < 2)
+    build_done(build, (uint32_t)(worker - build->workers), 0); // may be told to stop
+    if (count < 2 || build_stopped(build))
         return;
     rows_read(build, worker, ids, count, SKETCH_READ);
     for (uint32_t i = 0; i < count; i++)

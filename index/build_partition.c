@@ -445,7 +445,7 @@ split_cluster(struct build *build, struct build_worker *worker, const struct clu
                                       .parent = cluster->count,
                                       .level = cluster->level + 1,
                                       .seed = mix64(cluster->seed + leader + 1)};
-        if (child.count < SMALL_CLUSTER)
+        if (child.count < SMALL_CLUSTER && child.count <= build->leaf_rows)
             pend(build, worker, child.ids, child.count, &pending);
         else
             take_apart(build, worker, &child);

@@ -7,6 +7,8 @@
 // what is reached stays reached. Where a whole group links to nothing outside, its first row is linked from the nearest of
 // some rows that were met. It is meant for a row in a thousand, and for clusters too far apart to be near each other. Where
 // more than one row in a hundred needs a link of its own, the graph is not worth it.
+//
+// A look at all rows costs as much as following all links, so there are few of them, however many groups there are.
 #include <math.h>
 #include <string.h>
 
@@ -20,6 +22,10 @@
 #define GIVEN_FEW 8u
 #define GIVEN_SHARE 100u // of all rows, one in so many may be given a link
 #define FAR_DRAWS 256u   // of rows that were met, for a group that links to none
+#define LOOKS_NEAR 8u    // at all rows, for those that link to one that was met
+
+// Who gets a link in a look: rows that link to one that was met, or all that were not.
+enum reach_from { REACH_NEAR, REACH_FAR };
 
 struct reach {
     struct build *build;
@@ -186,11 +192,21 @@ far_giver(const struct reach *reach, uint32_t row)
 
 // One look at all rows; true when one was linked.
 static bool
-link_round(struct reach *reach)
+link_round(struct reach *reach, enum reach_from from)
 {
+    struct build *build = reach->build;
     const uint32_t before = reach->given;
+    build->report->looks++;
     for (uint32_t row = 0; row < reach->rows && reach->given <= reach->given_max; row++) {
-        const uint32_t met = was_met(reach, row) ? BUILD_NONE : giver(reach, row);
+        if (row % BLOCK_ROWS == 0)
+            build_done(build, 0, 0); // may be told to stop
+        if (build_stopped(build))
+            break;
+        if (was_met(reach, row))
+            continue;
+        uint32_t met = giver(reach, row);
+        if (met == BUILD_NONE && from == REACH_FAR)
+            met = far_giver(reach, row);
         if (met == BUILD_NONE)
             continue;
         give_link(reach, met, row);
@@ -202,16 +218,13 @@ link_round(struct reach *reach)
 static void
 link_all(struct reach *reach)
 {
-    uint32_t first = 0;
-    while (atomic_load_explicit(&reach->tail, memory_order_relaxed) < reach->rows &&
-           reach->given <= reach->given_max) {
-        if (link_round(reach))
-            continue;
-        while (was_met(reach, first))
-            first++;
-        give_link(reach, far_giver(reach, first), first);
-        meet_and_follow(reach, first);
+    for (uint32_t i = 0; i < LOOKS_NEAR; i++) {
+        if (atomic_load_explicit(&reach->tail, memory_order_relaxed) == reach->rows)
+            return;
+        if (!link_round(reach, REACH_NEAR))
+            break;
     }
+    (void)link_round(reach, REACH_FAR);
 }
 
 bool

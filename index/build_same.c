@@ -57,8 +57,11 @@ static void
 hash_block(void *context, uint32_t index, uint32_t worker_index)
 {
     const struct same *same = context;
-    const struct build *build = same->build;
+    struct build *build = same->build;
     struct build_worker *worker = &build->workers[worker_index];
+    build_done(build, worker_index, 0); // may be told to stop
+    if (build_stopped(build))
+        return;
     const uint32_t from = index * BLOCK_ROWS, left = build->source->count - from;
     const uint32_t end = from + (left < BLOCK_ROWS ? left : BLOCK_ROWS);
     for (uint32_t row = from; row < end; row++) {
@@ -89,10 +92,13 @@ find_twins(void *context, uint32_t part, uint32_t worker)
     struct same *same = context;
     struct build *build = same->build;
     const uint32_t rows = build->source->count;
-    uint32_t count = 0, room = 16, twins = 0;
+    uint32_t count = 0, twins = 0;
+    uint64_t room = 16;
+    if (build_stopped(build))
+        return;
     for (uint32_t row = 0; row < rows; row++)
         count += same->hashes[row] % PARTS == part;
-    while (room < 2 * (uint64_t)count)
+    while (room < (uint64_t)count * 2)
         room *= 2;
     uint32_t *table = build_heap(build, room * sizeof *table);
     if (table == NULL)
@@ -102,8 +108,8 @@ find_twins(void *context, uint32_t part, uint32_t worker)
         const uint64_t hash = same->hashes[row];
         if (hash % PARTS != part)
             continue;
-        uint32_t place = (uint32_t)(hash >> 32) & (room - 1), twin = row;
-        for (; table[place] != 0 && twin == row; place = (place + 1) & (room - 1)) {
+        uint32_t place = (uint32_t)(hash >> 32 & (room - 1)), twin = row;
+        for (; table[place] != 0 && twin == row; place = (uint32_t)((place + 1ull) & (room - 1))) {
             const uint32_t other = table[place] - 1;
             if (same->hashes[other] == hash &&
                 equal_rows(build, &build->workers[worker], other, row))

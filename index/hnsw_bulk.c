@@ -23,6 +23,7 @@
 #include "index/vector.h"
 
 #define BLOCK_ROWS 256u
+#define PROGRESS_NS 50000000u // between two calls of a progress function
 
 struct hnsw_bulk {
     struct hnsw *hnsw;
@@ -36,6 +37,7 @@ struct hnsw_bulk {
     struct build_graph graph;
     struct scratch **scratches; // one a thread
     _Atomic int status;
+    uint64_t asked_ns; // the caller's thread's: when it last asked whether to go on
 };
 
 static uint32_t
@@ -190,12 +192,28 @@ rows_of(struct hnsw_bulk *bulk)
 
 // ---- making ----
 
+// Whether to go on; the caller's thread asks now and then. Of what is there to do nothing is done yet.
+static bool
+goes_on(struct hnsw_bulk *bulk, uint32_t worker)
+{
+    const struct hnsw_bulk_options *options = &bulk->options;
+    const uint64_t now = worker == 0 && options->progress != NULL ? os_clock_ns() : 0;
+    if (now > bulk->asked_ns + PROGRESS_NS) {
+        bulk->asked_ns = now;
+        if (options->progress(options->context, 0, bulk->rows) != 0)
+            atomic_store(&bulk->status, OMEN_E_CANCELLED);
+    }
+    return atomic_load_explicit(&bulk->status, memory_order_relaxed) == OMEN_OK;
+}
+
 // Codes of rows that have none yet.
 static void
 code_block(void *context, uint32_t index, uint32_t worker)
 {
     struct hnsw_bulk *bulk = context;
     struct hnsw *hnsw = bulk->hnsw;
+    if (!goes_on(bulk, worker))
+        return;
     const uint32_t linked = atomic_load_explicit(&hnsw->linked_prefix, memory_order_relaxed);
     const uint32_t from = index * BLOCK_ROWS, left = bulk->rows - from;
     const uint32_t end = from + (left < BLOCK_ROWS ? left : BLOCK_ROWS);
@@ -208,8 +226,10 @@ code_block(void *context, uint32_t index, uint32_t worker)
 static void
 sketch_block(void *context, uint32_t index, uint32_t worker)
 {
-    const struct hnsw_bulk *bulk = context;
+    struct hnsw_bulk *bulk = context;
     const struct hnsw *hnsw = bulk->hnsw;
+    if (!goes_on(bulk, worker))
+        return;
     const uint32_t from = index * BLOCK_ROWS, left = bulk->count - from;
     const uint32_t end = from + (left < BLOCK_ROWS ? left : BLOCK_ROWS);
     float *const vector = bulk->scratches[worker]->vector;
@@ -338,11 +358,12 @@ config_of(const struct hnsw_bulk *bulk)
 static omen_status
 make_readable(struct hnsw_bulk *bulk)
 {
-    const omen_status status = list_rows(bulk);
+    omen_status status = list_rows(bulk);
     if (status != OMEN_OK)
         return status;
     pool_run(bulk->options.threads, (bulk->rows + BLOCK_ROWS - 1) / BLOCK_ROWS, code_block, bulk);
-    return make_sketches(bulk);
+    status = make_sketches(bulk);
+    return status != OMEN_OK ? status : atomic_load(&bulk->status);
 }
 
 static omen_status
@@ -413,15 +434,16 @@ hnsw_bulk_close(struct hnsw_bulk *bulk)
 
 // ---- putting in place ----
 
+// From the last row to the first: rows that were not linked are written before any row leads to them.
 static void
 put_block(void *context, uint32_t index, uint32_t worker)
 {
     (void)worker;
     struct hnsw_bulk *bulk = context;
     struct graph *graph = &bulk->hnsw->graph;
-    const uint32_t from = index * BLOCK_ROWS, left = bulk->count - from;
-    const uint32_t end = from + (left < BLOCK_ROWS ? left : BLOCK_ROWS);
-    for (uint32_t row = from; row < end; row++) {
+    const uint32_t end = bulk->count - index * BLOCK_ROWS;
+    const uint32_t from = end > BLOCK_ROWS ? end - BLOCK_ROWS : 0;
+    for (uint32_t row = end; row-- > from;) {
         const uint32_t *links = bulk->graph.links + (size_t)row * bulk->graph.links_max;
         const uint32_t count = bulk->graph.counts[row], slot = slot_of(bulk, row);
         uint32_t slots[LINK_ROW_MAX];

@@ -10,6 +10,7 @@
 // used meanwhile; it makes do with less than it would take, and where that is too little the rows are linked one by one.
 #include "base/assert.h"
 #include "base/os_cpu.h"
+#include "base/os_wait.h"
 #include "index/hnsw_bulk.h"
 #include "shard/shard_int.h"
 
@@ -39,6 +40,35 @@ is_due(const struct shard *shard, const struct hnsw *hnsw)
            hnsw_tail(hnsw) > atomic_load_explicit(&shard->bulk_after, memory_order_relaxed);
 }
 
+// For whoever waits for it (wait_for_other).
+static void
+tell(struct shard *shard, bool going, uint64_t done, uint64_t rows)
+{
+    atomic_store_explicit(&shard->bulk_done, done, memory_order_relaxed);
+    atomic_store_explicit(&shard->bulk_rows, rows, memory_order_relaxed);
+    atomic_store_explicit(&shard->bulk_going, going, memory_order_release);
+    atomic_fetch_add_explicit(&shard->bulk_turns, 1, memory_order_acq_rel);
+    os_wake_all(&shard->bulk_turns);
+}
+
+// While somebody else builds, `watch` is told how far that is; false when it says so.
+static bool
+wait_for_other(struct shard *shard, const struct linkers_watch *watch)
+{
+    if (watch == NULL || watch->progress == NULL)
+        return true;
+    for (;;) {
+        const uint32_t turns = atomic_load_explicit(&shard->bulk_turns, memory_order_acquire);
+        if (!atomic_load_explicit(&shard->bulk_going, memory_order_acquire))
+            return true;
+        const uint64_t rows = atomic_load_explicit(&shard->bulk_rows, memory_order_relaxed);
+        const uint64_t done = atomic_load_explicit(&shard->bulk_done, memory_order_relaxed);
+        if (watch->progress(watch->context, done < rows ? done : rows, rows) != 0)
+            return false;
+        os_wait(&shard->bulk_turns, turns);
+    }
+}
+
 // In rows, as whoever waits for linking counts.
 static int
 report(void *context, uint64_t done, uint64_t total)
@@ -46,9 +76,10 @@ report(void *context, uint64_t done, uint64_t total)
     struct bulk_watch *bulk = context;
     if (atomic_load_explicit(&bulk->shard->closing, memory_order_relaxed))
         return 1;
+    const uint64_t rows = (uint64_t)((double)bulk->rows * (double)done / (double)total);
+    tell(bulk->shard, true, rows, bulk->rows);
     if (bulk->watch == NULL || bulk->watch->progress == NULL)
         return 0;
-    const uint64_t rows = (uint64_t)((double)bulk->rows * (double)done / (double)total);
     bulk->cancelled = bulk->watch->progress(bulk->watch->context, rows, bulk->rows) != 0;
     return bulk->cancelled;
 }
@@ -89,6 +120,7 @@ build_and_install(struct shard *shard, struct hnsw *hnsw, size_t memory, struct 
     const struct hnsw_bulk_options options = {
         .threads = threads_of(shard), .memory_max = memory, .progress = report, .context = watch};
     watch->rows = hnsw_count(hnsw);
+    tell(shard, true, 0, watch->rows);
     omen_status status = hnsw_bulk_make(hnsw, &options, &ignored, &bulk);
     const bool made = status == OMEN_OK && bulk != NULL;
     if (made) {
@@ -102,6 +134,7 @@ build_and_install(struct shard *shard, struct hnsw *hnsw, size_t memory, struct 
         atomic_store_explicit(&shard->bulk_after, 2 * hnsw_tail(hnsw), memory_order_relaxed);
     }
     memory_return(shard);
+    tell(shard, false, watch->rows, watch->rows);
     return made;
 }
 
@@ -132,6 +165,9 @@ build(struct shard *shard, bool by_itself, const struct linkers_watch *watch, bo
 bool
 bulk_build(struct shard *shard, const struct linkers_watch *watch, bool *cancelled)
 {
+    *cancelled = !wait_for_other(shard, watch);
+    if (*cancelled)
+        return false;
     lock_acquire(&shard->upkeep);
     const bool built = build(shard, false, watch, cancelled);
     lock_release(&shard->upkeep);

@@ -85,13 +85,16 @@ struct shard {
     _Atomic uint32_t bulk_after;     // rows in the tail; after a build that came to nothing
     _Atomic uint32_t bulk_builds;    // that were put in place
     _Atomic uint64_t bulk_bytes;     // of max_memory, that one may take now
-    _Atomic bool closing;            // what is long is given up
-    uint64_t next_id;                // under `writers`, like the rest
-    uint64_t applied_seq;            // the last entry of the log that was applied
-    struct journal *journal;         // NULL: in memory only
-    struct keeper *keeper;           // NULL: nothing to keep
-    struct follower *follower;       // not NULL: another process writes
-    uint32_t compaction_after;       // deleted rows; after one that failed
+    _Atomic bool bulk_going;         // one is being made,
+    _Atomic uint32_t bulk_turns;     // goes on when it did, or ended,
+    _Atomic uint64_t bulk_done, bulk_rows; // and is so far
+    _Atomic bool closing;                  // what is long is given up
+    uint64_t next_id;                      // under `writers`, like the rest
+    uint64_t applied_seq;                  // the last entry of the log that was applied
+    struct journal *journal;               // NULL: in memory only
+    struct keeper *keeper;                 // NULL: nothing to keep
+    struct follower *follower;             // not NULL: another process writes
+    uint32_t compaction_after;             // deleted rows; after one that failed
     uint64_t unreached;
     double open_seconds;
     _Atomic double recall; // last measured; negative: never

@@ -46,6 +46,10 @@ shard_open(const omen_options *options, struct shard **out, struct omen_error *e
     atomic_init(&shard->bulk_after, 0);
     atomic_init(&shard->bulk_builds, 0);
     atomic_init(&shard->bulk_bytes, 0);
+    atomic_init(&shard->bulk_going, false);
+    atomic_init(&shard->bulk_turns, 0);
+    atomic_init(&shard->bulk_done, 0);
+    atomic_init(&shard->bulk_rows, 0);
     atomic_init(&shard->closing, false);
     atomic_init(&shard->recall, -1.0);
     linkers_init(&shard->linkers, NULL, 1, 1); // anew when the options are known

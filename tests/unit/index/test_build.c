@@ -112,6 +112,24 @@ START_TEST(every_table_of_kernels_makes_the_same_graph)
 }
 END_TEST
 
+START_TEST(leaves_may_be_small)
+{
+    static const uint32_t leaf_rows[] = {2, 20, 63, 64};
+    struct build_world world;
+    struct build_config config = config_of(2);
+    config.leaf_rows = leaf_rows[_i];
+    build_world_init(&world, 3000, 16);
+    // Of leaves of two no whole graph may come.
+    const omen_status status = build_world_run(&world, &config);
+    if (status == OMEN_OK)
+        build_world_check(&world);
+    else
+        ck_assert_int_eq(status, OMEN_E_UNSUPPORTED);
+    ck_assert(status == OMEN_OK || leaf_rows[_i] < 20);
+    build_world_fini(&world);
+}
+END_TEST
+
 START_TEST(another_seed_makes_another_graph)
 {
     struct build_world world;
@@ -269,6 +287,24 @@ START_TEST(clusters_far_apart_hang_together)
 }
 END_TEST
 
+// As many as may be given a link: each looked for in all rows would take the square of the rows.
+START_TEST(many_clusters_far_apart_are_joined_in_a_few_looks_at_the_rows)
+{
+    struct build_world world;
+    const struct build_config config = config_of(2);
+    build_world_init(&world, 20000, 8);
+    for (uint32_t row = 0; row < world.count; row++)
+        for (uint32_t i = 0; i < world.dim; i++) {
+            float *const at = &world.floats[(size_t)row * world.dim + i];
+            *at = 0.1f * *at + 1e3f * (float)(mix64(row % 100 * world.dim + i) % 1000);
+        }
+    build(&world, &config);
+    ck_assert_uint_gt(world.report.links_given, 50);
+    ck_assert_uint_le(world.report.looks, 9);
+    build_world_fini(&world);
+}
+END_TEST
+
 struct watch {
     uint32_t calls, stop_at;
     uint64_t last;
@@ -330,6 +366,7 @@ suite(void)
     tcase_add_loop_test(graphs, few_rows_make_whole_graphs, 0, 2);
     tcase_add_test(graphs, no_rows_make_an_empty_graph);
     tcase_add_loop_test(graphs, rows_of_any_length_are_built, 0, 14);
+    tcase_add_loop_test(graphs, leaves_may_be_small, 0, 4);
     suite_add_tcase(suite, graphs);
     TCase *same = tcase_create("same");
     tcase_add_loop_test(same, any_number_of_threads_and_any_memory_make_the_same_graph, 0, 2);
@@ -341,6 +378,7 @@ suite(void)
     tcase_add_loop_test(hard, rows_that_are_all_equal_make_one_tree, 0, 2);
     tcase_add_test(hard, clumps_of_near_copies_are_left_again);
     tcase_add_test(hard, clusters_far_apart_hang_together);
+    tcase_add_test(hard, many_clusters_far_apart_are_joined_in_a_few_looks_at_the_rows);
     suite_add_tcase(suite, hard);
     TCase *ends = tcase_create("ends");
     tcase_add_test(ends, a_progress_function_that_says_so_ends_the_build);

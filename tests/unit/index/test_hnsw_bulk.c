@@ -2,8 +2,10 @@
 //
 // Labels: tsan
 #include <pthread.h>
+#include <sched.h>
 
 #include "index/hnsw_bulk.h"
+#include "index/hnsw_int.h"
 #include "tests/lib/index_world.h"
 
 static struct hnsw_bulk_report report;
@@ -239,6 +241,94 @@ START_TEST(refused_memory_leaves_the_index_as_it_was)
 }
 END_TEST
 
+static void *
+install(void *context)
+{
+    ck_assert_int_eq(hnsw_bulk_install(context), OMEN_OK);
+    return NULL;
+}
+
+static bool
+links_beyond(const struct hnsw *hnsw, uint32_t slot, uint32_t first)
+{
+    uint32_t links[LINK_ROW_MAX], beyond = 0;
+    const uint32_t count = graph_read(&hnsw->graph, slot, hnsw_count(hnsw), links);
+    for (uint32_t i = 0; i < count; i++)
+        beyond += links[i] >= first;
+    return beyond > 0;
+}
+
+// Stopped by a lock in the middle of putting links in place, where one half of the rows has new links: those that no walk comes to
+// yet, so that none is led to a row without links.
+START_TEST(rows_that_were_linked_are_found_while_links_are_put_in_place)
+{
+    const uint32_t before = 2000;
+    struct world world;
+    struct hnsw_bulk *made;
+    pthread_t thread;
+    world_init(&world, 64, METRIC_L2, VECTOR_F32);
+    world_add(&world, before);
+    bulk(&world, 1);
+    world_add(&world, 4000); // fewer in all than there are locks and the one that is held
+    ck_assert_int_eq(make(&world, 1, &made), OMEN_OK);
+    const struct hnsw *hnsw = world.hnsw;
+    graph_lock(&hnsw->graph, before);
+    ck_assert_int_eq(pthread_create(&thread, NULL, install, made), 0);
+    while (!links_beyond(hnsw, before + 1, 0) && !links_beyond(hnsw, before - 1, before))
+        (void)sched_yield();
+    struct scratch *scratch;
+    ck_assert_int_eq(scratch_open(&scratch), OMEN_OK);
+    uint32_t found = 0;
+    for (uint32_t slot = 0; slot < before; slot++) {
+        struct hit hits[10];
+        const struct hnsw_query query = world_query((const float *)hnsw_row(hnsw, slot), 10, 32);
+        found += hnsw_search(hnsw, &query, scratch, hits) == 10 && hits[0].slot == slot;
+    }
+    scratch_close(scratch);
+    graph_unlock(&hnsw->graph, before);
+    pthread_join(thread, NULL);
+    hnsw_bulk_close(made);
+    ck_assert_msg(found >= before - 20, "%u of %u rows are found", found, before);
+    check_recall(&world, 64, 0.97);
+    world_fini(&world);
+}
+END_TEST
+
+struct asked {
+    uint32_t calls, stop_at;
+};
+
+static int
+stop_when_asked(void *context, uint64_t done, uint64_t total)
+{
+    struct asked *asked = context;
+    ck_assert_uint_le(done, total);
+    return ++asked->calls == asked->stop_at;
+}
+
+START_TEST(a_build_can_be_stopped_before_all_rows_are_coded)
+{
+    struct world world;
+    struct hnsw_bulk *made;
+    struct asked asked = {.stop_at = 1};
+    const struct hnsw_bulk_options options = {
+        .threads = 1, .progress = stop_when_asked, .context = &asked};
+    world_init(&world, 64, METRIC_L2, VECTOR_F32);
+    world.config.quantization = _i == 0 ? HNSW_QUANTIZE_INT8 : HNSW_QUANTIZE_NONE;
+    world_add(&world, 3000);
+    ck_assert_int_eq(hnsw_bulk_make(world.hnsw, &options, &report, &made), OMEN_E_CANCELLED);
+    ck_assert_ptr_null(made);
+    ck_assert_uint_eq(asked.calls, 1);
+    ck_assert_uint_eq(report.build.ns[BUILD_SAME], 0);
+    asked.calls = 1; // and then it is made, of rows that are coded in part
+    ck_assert_int_eq(hnsw_bulk_make(world.hnsw, &options, &report, &made), OMEN_OK);
+    ck_assert_int_eq(hnsw_bulk_install(made), OMEN_OK);
+    hnsw_bulk_close(made);
+    check_recall(&world, 64, 0.97);
+    world_fini(&world);
+}
+END_TEST
+
 // Of an index without codes yet, coded and not, whole and with erased rows: codes, lists and sketches count.
 START_TEST(a_limit_of_memory_is_kept_and_one_below_the_least_is_refused)
 {
@@ -303,6 +393,8 @@ suite(void)
     tcase_add_test(beside, links_that_are_there_are_replaced);
     tcase_add_test(beside, an_index_of_erased_rows_only_is_left_without_links);
     tcase_add_test(beside, searches_go_on_while_links_are_made_and_put_in_place);
+    tcase_add_test(beside, rows_that_were_linked_are_found_while_links_are_put_in_place);
+    tcase_add_loop_test(beside, a_build_can_be_stopped_before_all_rows_are_coded, 0, 2);
     tcase_add_loop_test(beside, refused_memory_leaves_the_index_as_it_was, 0, 2);
     tcase_add_loop_test(beside, a_limit_of_memory_is_kept_and_one_below_the_least_is_refused, 0, 4);
     tcase_add_test(beside, codes_that_the_index_gets_are_counted);

@@ -340,6 +340,82 @@ START_TEST(writes_and_searches_go_on_meanwhile)
 }
 END_TEST
 
+// A build that goes on until it is let go.
+struct held {
+    _Atomic bool begun, let_go;
+};
+
+static int
+hold(void *context, uint64_t linked, uint64_t total)
+{
+    struct held *held = context;
+    (void)linked;
+    (void)total;
+    atomic_store(&held->begun, true);
+    while (!atomic_load(&held->let_go))
+        (void)sched_yield();
+    return 0;
+}
+
+static void *
+build_held(void *context)
+{
+    omen_build_options options = OMEN_BUILD_OPTIONS_INIT;
+    options.progress = hold;
+    options.context = context;
+    ck_assert_int_eq(omen_build(index_of, &options), OMEN_OK);
+    return NULL;
+}
+
+START_TEST(who_asks_for_a_build_beside_another_is_told_how_far_it_is_and_may_leave)
+{
+    struct held held = {.begun = false};
+    struct calls calls = {.stop_at = 1};
+    pthread_t thread;
+    open_with(2, NULL, 0);
+    struct shard *shard = stop_linkers();
+    atomic_store(&shard->bulk_after, UINT32_MAX); // not by itself
+    add(0, LARGE);
+    ck_assert_int_eq(pthread_create(&thread, NULL, build_held, &held), 0);
+    while (!atomic_load(&held.begun))
+        (void)sched_yield();
+    ck_assert_int_eq(build(&calls), OMEN_E_CANCELLED);
+    atomic_store(&held.let_go, true);
+    let_linkers_go(shard);
+    pthread_join(thread, NULL);
+    ck_assert_uint_eq(builds(), 1);
+    check_index(LARGE);
+}
+END_TEST
+
+static void *
+verify_on(void *context)
+{
+    const _Atomic bool *stop = context;
+    do
+        ck_assert_int_eq(omen_verify(index_of), OMEN_OK);
+    while (!atomic_load(stop));
+    return NULL;
+}
+
+START_TEST(an_index_is_sound_at_every_moment_of_a_build)
+{
+    _Atomic bool stop = false;
+    pthread_t thread;
+    open_with(2, NULL, 0);
+    add(0, LARGE);
+    ck_assert_int_eq(omen_build(index_of, NULL), OMEN_OK);
+    ck_assert_int_eq(pthread_create(&thread, NULL, verify_on, &stop), 0);
+    for (uint32_t turn = 1; turn < 4; turn++) {
+        add(turn * LARGE, LARGE);
+        ck_assert_int_eq(omen_build(index_of, NULL), OMEN_OK);
+    }
+    atomic_store(&stop, true);
+    pthread_join(thread, NULL);
+    check_index(4 * LARGE);
+}
+END_TEST
+
 static void
 close_index(void)
 {
@@ -360,6 +436,8 @@ suite(void)
     tcase_add_test(cases, a_large_tail_is_linked_at_once_when_an_index_is_opened);
     tcase_add_test(cases, what_was_linked_at_once_is_there_after_reopening);
     tcase_add_test(cases, writes_and_searches_go_on_meanwhile);
+    tcase_add_test(cases, who_asks_for_a_build_beside_another_is_told_how_far_it_is_and_may_leave);
+    tcase_add_test(cases, an_index_is_sound_at_every_moment_of_a_build);
     suite_add_tcase(suite, cases);
     return suite;
 }
