@@ -217,6 +217,8 @@ struct walk {
     bool
         by_answers; // without a stop, the pool need not hold more than leads on or may be an answer
     bool beside_erased; // of those that a walk meets some may be erased
+    bool glances;       // codes that look far by their first bytes are not read to the end
+    bool homing;        // but while each batch has a new nearest
     uint64_t deadline_ns;
     // Of a filtered walk: who may answer (else NULL), how many comparisons are worth it, and how many that pass were
     // met: the first ends the use of failing rows as bridges.
