@@ -23,11 +23,12 @@ prefetch_line(const void *address)
 #endif
 }
 
-// Every line of `bytes` bytes.
+// Every line of `bytes` bytes, the last too where they do not begin with a line.
 static inline __attribute__((always_inline)) void
 prefetch_lines(const void *address, size_t bytes)
 {
-    for (size_t at = 0; at < bytes; at += 64)
+    const size_t before = (uintptr_t)address % 64;
+    for (size_t at = 0; at < before + bytes; at += 64)
         prefetch_line((const uint8_t *)address + at);
 }
 

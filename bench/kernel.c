@@ -73,6 +73,19 @@ run_nibble(const struct kernels *table)
 }
 
 static void
+run_glance(const struct kernels *table)
+{
+    const struct glance_query query = {.components = bench.components,
+                                       .bytes = bench.row_bytes / 64 * 64,
+                                       .offset = 1,
+                                       .factor_scale = 0.001f,
+                                       .own_scale = 0.001f,
+                                       .norm_scale = 1,
+                                       .center = 7};
+    table->glance(&query, bench.high, ROWS, 1);
+}
+
+static void
 run_byte(const struct kernels *table)
 {
     const struct byte_query query = {bench.components, bench.row_bytes, 1, 0.001f, 1, 7};
@@ -158,6 +171,7 @@ static const struct {
     void (*run)(const struct kernels *table);
 } kernels[] = {
     {"nibble", run_nibble},
+    {"glance", run_glance},
     {"byte", run_byte},
     {"join", run_join},
     {"dots", run_dots},

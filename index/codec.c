@@ -15,9 +15,17 @@
 #define ROUNDS 4u
 #define HALF_MAX 65504.0f // the largest f16
 #define LANES 16u         // looked at together
+#define GLANCE_LINES 6u   // of shorter rows the first bytes say too little, or save too little
+#define GLANCE_BYTES 192u // or a third of the row
+#define GLANCE_DEVIATIONS 2.5f
+#define GLANCE_NOISE 1.25f // rows differ in how wrong their codes are, by a fifth or so
+#define LENT_NOISE 6.0f    // what a component whose lowest bit is lent is wrong by beyond others
 
 static void draw_signs(struct codec *codec, uint64_t seed);
 static void lend_meta(uint8_t *high, uint16_t factor, uint16_t norm);
+static uint32_t glance_bytes(uint32_t row_bytes, enum metric metric);
+static struct glance_query codec_glance(const struct codec *codec, const int8_t *components,
+                                        float scale);
 
 omen_status
 codec_init(struct codec *codec, uint32_t dim, enum metric metric, enum vector_type type,
@@ -33,6 +41,7 @@ codec_init(struct codec *codec, uint32_t dim, enum metric metric, enum vector_ty
                             .row_bytes = width / 2,
                             .joined_bytes = (width / 2 + 63) / 64 * 128,
                             .hadamard = 64,
+                            .glance_bytes = glance_bytes(width / 2, metric),
                             .factor_unit = 1.0f,
                             .norm_unit = 1.0f};
     while (codec->hadamard * 2 <= width)
@@ -53,6 +62,16 @@ codec_fini(struct codec *codec)
     mem_free(codec->mean);
     mem_free(codec->signs);
     *codec = (struct codec){0};
+}
+
+// Under ip no distance is the sum of what the components differ by: the one that is never stored has a share of its own.
+static uint32_t
+glance_bytes(uint32_t row_bytes, enum metric metric)
+{
+    if (metric == METRIC_IP || row_bytes < GLANCE_LINES * 64)
+        return 0;
+    const uint32_t third = row_bytes / 3 / 64 * 64;
+    return third > GLANCE_BYTES ? third : GLANCE_BYTES;
 }
 
 static void
@@ -306,4 +325,40 @@ codec_query(const struct codec *codec, const float *rotated, float norm2, float 
                                       .scale = scale,
                                       .norm_scale = norm_scale,
                                       .center = 128 * sum};
+    query->glance = codec->glance_bytes > 0 ? codec_glance(codec, components, scale)
+                                            : (struct glance_query){.components = components};
+}
+
+// Of m of D rotated components |q - x|^2 is D/m times what these differ by, wrong by sqrt(2/m (1 - m/D)) of itself, as
+// far as components are normal and independent. A row is refused where that is above the bound by GLANCE_DEVIATIONS of
+// such errors.
+//
+// What is summed is |q - f u|^2, where f u = x + e: the code's own error must come off. It is perpendicular to x, so its
+// length is known from how wrong estimates are: |e|^2 = D high_error^2 |x|^2. Where the lowest bit is lent, a component is
+// wrong by one step more half the time: half a step squared in the mean, beside the twelfth of all others. All that lend
+// theirs are among the first, so what is theirs has a larger share in the part than in the whole.
+static struct glance_query
+codec_glance(const struct codec *codec, const int8_t *components, float scale)
+{
+    const uint32_t bytes = codec->glance_bytes;
+    const float looked_at = (float)(2 * bytes), all = (float)codec->width;
+    int32_t sum = 0, squares = 0;
+    for (uint32_t i = 0; i < 2 * bytes; i++) {
+        sum += components[i];
+        squares += components[i] * components[i];
+    }
+    const float error = sqrtf(2.0f / looked_at * (1.0f - looked_at / all));
+    const float slack = 1.0f + GLANCE_DEVIATIONS * error;
+    const float to_all = all / looked_at / slack; // the bound stays what it is
+    const float lent = LENT_NOISE * (float)NIBBLE_META_BYTES;
+    const float noise = GLANCE_NOISE * codec->high_error * codec->high_error * all *
+                        (all + lent * all / looked_at) / (all + lent);
+    const float step = scale / 2.0f; // of the query's components
+    return (struct glance_query){.components = components,
+                                 .bytes = bytes,
+                                 .offset = to_all * (step * step) * (float)squares,
+                                 .factor_scale = to_all * scale * codec->factor_unit,
+                                 .own_scale = to_all * codec->factor_unit * codec->factor_unit,
+                                 .norm_scale = noise / slack * codec->norm_unit,
+                                 .center = 7.5f * (float)sum};
 }

@@ -38,6 +38,7 @@ struct codec {
     uint32_t row_bytes;    // of one plane: width / 2
     uint32_t joined_bytes; // of a joined code (kernels->join): row_bytes rounded up to 64, times 2
     uint32_t hadamard;     // the largest power of two not above width
+    uint32_t glance_bytes; // of a high-plane row that a walk looks at first; 0: it reads them whole
     float *mean;           // dim; zeros under ip
     float *signs;          // 4 x width of +1 and -1
     float factor_unit, norm_unit; // what an f16 of 1 stands for
@@ -52,6 +53,7 @@ struct codec {
 struct code_query {
     struct nibble_query nibble;
     struct byte_query byte;
+    struct glance_query glance; // where the codec has glance_bytes
     // From a distance of the metric to one of the code: scale * distance + shift.
     float metric_scale, metric_shift;
     float spread2; // |q|^2, or R^2 under ip: what errors are relative to

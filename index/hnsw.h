@@ -51,7 +51,7 @@ enum hnsw_strategy {
 
 // What a search did; added to, never reset, by hnsw_search.
 struct hnsw_work {
-    uint64_t evaluations;     // distances on codes
+    uint64_t evaluations;     // distances on codes, of which some were told by their first bytes
     uint64_t exact_distances; // distances on rows
     uint64_t hops;            // nodes expanded
     uint64_t tail;            // tail rows scanned

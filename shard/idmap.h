@@ -5,7 +5,7 @@
 //          threads that are inside the epoch gate. Saves beside all of them, one at a time.
 // Memory:  8 bytes a slot for its id, and 4 bytes an entry of a table that is never less than 64 % full once it
 //          has grown: at most 14.3 bytes a row. idmap_reserve makes the room; after it nothing fails. What was loaded
-//          costs nothing until idmap_own.
+//          costs a bit a row until idmap_own, and what changes meanwhile as above.
 #ifndef OMEN_SHARD_IDMAP_H
 #define OMEN_SHARD_IDMAP_H
 #include <stdbool.h>
@@ -24,8 +24,8 @@ struct idmap; // opaque
 OMEN_MUST_CHECK omen_status idmap_open(uint32_t slots_max, struct epoch *gate, struct idmap **out);
 void idmap_close(struct idmap *map); // accepts NULL; no reader may be inside
 
-// Copies a table that was loaded to our memory, which every change needs: idmap_reserve does it, and who only removes
-// calls it before. OMEN_E_CORRUPT: the table is none. After a failure everything is as before.
+// Copies a table that was loaded, with all changes since, to our memory: idmap_reserve does it too when they are many.
+// OMEN_E_CORRUPT: the table is none. After a failure everything is as before.
 OMEN_MUST_CHECK omen_status idmap_own(struct idmap *map);
 
 // Makes room for the ids of all slots below `slots`, which is never less than before, and for `added` more entries.

@@ -116,11 +116,10 @@ shard_delete_where(struct shard *shard, const char *filter, size_t *deleted,
     return status;
 }
 
-omen_status
-shard_replay_delete(struct shard *shard, const struct op_rows *rows, struct omen_error *error)
+void
+shard_replay_delete(struct shard *shard, const struct op_rows *rows)
 {
-    const omen_status status = idmap_own(shard_target(shard)->ids);
-    for (size_t i = 0; i < rows->count && status == OMEN_OK; i++) {
+    for (size_t i = 0; i < rows->count; i++) {
         uint64_t key =
             rows->kind == ID_KIND_TEXT
                 ? names_find(shard_target(shard)->names, rows->texts[i], strlen(rows->texts[i]))
@@ -128,7 +127,6 @@ shard_replay_delete(struct shard *shard, const struct op_rows *rows, struct omen
         if (key != NAMES_NONE)
             (void)erase_rows(shard, &(struct doomed){.keys = &key, .count = 1});
     }
-    return status == OMEN_OK ? OMEN_OK : error_set_plain(error, status);
 }
 
 static omen_status
@@ -152,9 +150,7 @@ erase(struct shard *shard, const struct doomed *doomed, size_t part_keys, size_t
 {
     if (doomed->count == 0)
         return OMEN_OK;
-    omen_status status = idmap_own(shard_target(shard)->ids);
-    if (status != OMEN_OK)
-        return error_set_plain(error, status);
+    omen_status status = OMEN_OK;
     for (size_t done = 0; done < doomed->count && status == OMEN_OK;) {
         const size_t left = doomed->count - done;
         const struct doomed part = {.keys = doomed->keys + done,

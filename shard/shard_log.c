@@ -79,6 +79,7 @@ shard_written(struct shard *shard, size_t erased)
 {
     if (erased > 0 || atomic_load_explicit(&shard->compaction_due, memory_order_relaxed) != 0)
         compact_when_due(shard);
+    bulk_when_due(shard);
     linkers_wake(&shard->linkers);
     if (shard->keeper != NULL && checkpoint_due(shard))
         keeper_wake(shard->keeper);
@@ -135,7 +136,7 @@ replay_rows(struct shard *shard, const struct log_entry *entry, struct omen_erro
     batch.payloads = rows.payloads;
     batch.payload_bytes = rows.payload_bytes;
     if (entry->type == OP_DELETE)
-        status = shard_replay_delete(shard, &rows, error);
+        shard_replay_delete(shard, &rows);
     else if (entry->type == OP_PAYLOADS)
         status = shard_replay_payloads(shard, &batch, error);
     else if (rows.vectors == NULL || rows.row_bytes != shard->row_bytes)

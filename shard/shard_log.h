@@ -30,8 +30,7 @@ OMEN_MUST_CHECK omen_status shard_replay_payloads(struct shard *shard, const ome
                                                   struct omen_error *error);
 OMEN_MUST_CHECK omen_status shard_replay_field(struct shard *shard, const struct op_field *field,
                                                struct omen_error *error);
-OMEN_MUST_CHECK omen_status shard_replay_delete(struct shard *shard, const struct op_rows *rows,
-                                                struct omen_error *error);
+void shard_replay_delete(struct shard *shard, const struct op_rows *rows);
 
 // Before the log behind a checkpoint is applied to it: fields forget the rows that the entry changes. Nobody is beside it.
 OMEN_MUST_CHECK omen_status shard_forget(struct shard *shard, const struct log_entry *entry,

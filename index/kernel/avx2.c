@@ -131,15 +131,22 @@ meta_bits(const uint8_t *row)
     return _mm256_movemask_epi8(_mm256_slli_epi16(_mm256_loadu_si256((const __m256i *)row), 7));
 }
 
-INLINE __m128
-nibble4(const struct nibble_query *query, const uint8_t *const *rows)
+// The factors of four rows, then their norms.
+INLINE __m256
+meta4(const uint8_t *const *rows)
 {
-    const __m128 dot = _mm_cvtepi32_ps(nibble_dot4(query->components, rows, query->row_bytes));
     const __m128i bits = _mm_setr_epi32(meta_bits(rows[0]), meta_bits(rows[1]), meta_bits(rows[2]),
                                         meta_bits(rows[3]));
     const __m128i factors_first =
         _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
-    const __m256 meta = _mm256_cvtph_ps(_mm_shuffle_epi8(bits, factors_first));
+    return _mm256_cvtph_ps(_mm_shuffle_epi8(bits, factors_first));
+}
+
+INLINE __m128
+nibble4(const struct nibble_query *query, const uint8_t *const *rows)
+{
+    const __m128 dot = _mm_cvtepi32_ps(nibble_dot4(query->components, rows, query->row_bytes));
+    const __m256 meta = meta4(rows);
     const __m128 factor =
         _mm_mul_ps(_mm256_castps256_ps128(meta), _mm_set1_ps(query->factor_scale));
     const __m128 norm = _mm_mul_ps(_mm256_extractf128_ps(meta, 1), _mm_set1_ps(query->norm_scale));
@@ -162,6 +169,57 @@ avx2_nibble(const struct nibble_query *query, const uint8_t **rows, uint32_t cou
         _mm_storeu_ps(out + i, distance);
         below |= (uint32_t)_mm_movemask_ps(_mm_cmplt_ps(distance, limit)) << i;
     }
+    return count < 32 ? below & ((1u << count) - 1) : below;
+}
+
+// The nibbles n of one part of one row: their products with the query's, and n (n - 15). A pair of
+// those is at most 112 away from zero, so 16 bits hold what nibble_dot4 puts into them.
+INLINE void
+glance_row(__m256i *dot, __m256i *own, __m256i bytes, __m256i low, __m256i high)
+{
+    const __m256i fifteen = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
+    const __m256i l = low_nibbles(bytes), h = high_nibbles(bytes);
+    const __m256i squares = _mm256_add_epi16(_mm256_maddubs_epi16(l, _mm256_sub_epi8(l, fifteen)),
+                                             _mm256_maddubs_epi16(h, _mm256_sub_epi8(h, fifteen)));
+    *dot = _mm256_add_epi32(*dot, _mm256_madd_epi16(nibble_products(bytes, low, high), ones));
+    *own = _mm256_add_epi32(*own, _mm256_madd_epi16(squares, ones));
+}
+
+INLINE __m128
+glance4(const struct glance_query *query, const uint8_t *const *rows)
+{
+    struct sums dots = sums_zero(), owns = sums_zero();
+    for (uint32_t at = 0; at < query->bytes; at += 32) {
+        const __m256i *part = part_components(query->components, at);
+        const __m256i low = _mm256_loadu_si256(part), high = _mm256_loadu_si256(part + 2);
+        glance_row(&dots.a, &owns.a, load_part(rows[0], at, 32), low, high);
+        glance_row(&dots.b, &owns.b, load_part(rows[1], at, 32), low, high);
+        glance_row(&dots.c, &owns.c, load_part(rows[2], at, 32), low, high);
+        glance_row(&dots.d, &owns.d, load_part(rows[3], at, 32), low, high);
+    }
+    const __m128 dot = _mm_cvtepi32_ps(sums_reduce(dots));
+    const __m128 own =
+        _mm_add_ps(_mm_cvtepi32_ps(sums_reduce(owns)), _mm_set1_ps(112.5f * (float)query->bytes));
+    const __m256 meta = meta4(rows);
+    const __m128 factor = _mm256_castps256_ps128(meta);
+    const __m128 norm = _mm_mul_ps(_mm256_extractf128_ps(meta, 1), _mm_set1_ps(query->norm_scale));
+    const __m128 squares = _mm_add_ps(
+        _mm_mul_ps(_mm_mul_ps(factor, factor), _mm_mul_ps(own, _mm_set1_ps(query->own_scale))),
+        _mm_set1_ps(query->offset));
+    const __m128 product = _mm_mul_ps(_mm_mul_ps(factor, _mm_set1_ps(query->factor_scale)),
+                                      _mm_sub_ps(dot, _mm_set1_ps(query->center)));
+    return _mm_sub_ps(squares, _mm_add_ps(product, norm));
+}
+
+static uint32_t
+avx2_glance(const struct glance_query *query, const uint8_t **rows, uint32_t count, float bound)
+{
+    for (uint32_t i = count; (i & 3) != 0; i++)
+        rows[i] = rows[count - 1];
+    const __m128 limit = _mm_set1_ps(bound);
+    uint32_t below = 0;
+    for (uint32_t i = 0; i < count; i += 4)
+        below |= (uint32_t)_mm_movemask_ps(_mm_cmplt_ps(glance4(query, rows + i), limit)) << i;
     return count < 32 ? below & ((1u << count) - 1) : below;
 }
 
@@ -729,6 +787,7 @@ avx2_within(const uint8_t *bytes, uint32_t word_count, uint8_t first, uint8_t la
 const struct kernels kernels_avx2 = {
     .name = "avx2",
     .nibble = avx2_nibble,
+    .glance = avx2_glance,
     .byte = avx2_byte,
     .join = avx2_join,
     .dots = avx2_dots,
@@ -740,4 +799,5 @@ const struct kernels kernels_avx2 = {
     .encode = avx2_encode,
     .finite = avx2_finite,
     .within = avx2_within,
+    .tiles = &tiles_avx2,
 };

@@ -78,6 +78,17 @@ meta_bits2(const uint8_t *first, const uint8_t *second)
     return _mm512_test_epi8_mask(bytes, _mm512_set1_epi8(1));
 }
 
+// The factors of four rows, then their norms.
+INLINE __m256
+meta4(const uint8_t *const *rows)
+{
+    const __m128i bits = _mm_set_epi64x((long long)meta_bits2(rows[2], rows[3]),
+                                        (long long)meta_bits2(rows[0], rows[1]));
+    const __m128i factors_first =
+        _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+    return _mm256_cvtph_ps(_mm_shuffle_epi8(bits, factors_first));
+}
+
 // High nibbles are multiplied where they stand, 16 times too large, into a sum of their own: one
 // mask instead of a shift and a mask, and eight chains in flight instead of four.
 struct nibble_sums {
@@ -118,11 +129,7 @@ INLINE __m128
 nibble4(const struct nibble_query *query, const uint8_t *const *rows)
 {
     const __m128 dot = _mm_cvtepi32_ps(nibble_dot4(query->components, rows, query->row_bytes));
-    const __m128i bits = _mm_set_epi64x((long long)meta_bits2(rows[2], rows[3]),
-                                        (long long)meta_bits2(rows[0], rows[1]));
-    const __m128i factors_first =
-        _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
-    const __m256 meta = _mm256_cvtph_ps(_mm_shuffle_epi8(bits, factors_first));
+    const __m256 meta = meta4(rows);
     const __m128 factor =
         _mm_mul_ps(_mm256_castps256_ps128(meta), _mm_set1_ps(query->factor_scale));
     const __m128 norm = _mm_mul_ps(_mm256_extractf128_ps(meta, 1), _mm_set1_ps(query->norm_scale));
@@ -145,6 +152,62 @@ avx512_nibble(const struct nibble_query *query, const uint8_t **rows, uint32_t c
         _mm_storeu_ps(out + i, distance);
         below |= (uint32_t)_mm_movemask_ps(_mm_cmplt_ps(distance, limit)) << i;
     }
+    return count < 32 ? below & ((1u << count) - 1) : below;
+}
+
+// n (n - 15) is never above zero, and fits a signed byte's product: the unsigned side is the nibble.
+struct glance_sums {
+    __m512i dot[4], own[4];
+};
+
+INLINE void
+glance_block(struct glance_sums *sums, const int8_t *components, const uint8_t *const *rows,
+             uint32_t at)
+{
+    const __m512i fifteen = _mm512_set1_epi8(15);
+    const __m512i low = _mm512_loadu_si512(components + (size_t)at * 2);
+    const __m512i high = _mm512_loadu_si512(components + (size_t)at * 2 + 64);
+    for (uint32_t r = 0; r < 4; r++) {
+        const __m512i bytes = _mm512_loadu_si512(rows[r] + at);
+        const __m512i l = _mm512_and_si512(bytes, fifteen);
+        const __m512i h = _mm512_and_si512(_mm512_srli_epi16(bytes, 4), fifteen);
+        sums->dot[r] = _mm512_dpbusd_epi32(sums->dot[r], l, low);
+        sums->own[r] = _mm512_dpbusd_epi32(sums->own[r], l, _mm512_sub_epi8(l, fifteen));
+        sums->dot[r] = _mm512_dpbusd_epi32(sums->dot[r], h, high);
+        sums->own[r] = _mm512_dpbusd_epi32(sums->own[r], h, _mm512_sub_epi8(h, fifteen));
+    }
+}
+
+INLINE __m128
+glance4(const struct glance_query *query, const uint8_t *const *rows)
+{
+    const __m512i zero = _mm512_setzero_si512();
+    struct glance_sums sums = {{zero, zero, zero, zero}, {zero, zero, zero, zero}};
+    for (uint32_t at = 0; at < query->bytes; at += 64)
+        glance_block(&sums, query->components, rows, at);
+    const __m128 dot = _mm_cvtepi32_ps(reduce4_epi32(sums.dot));
+    const __m128 own = _mm_add_ps(_mm_cvtepi32_ps(reduce4_epi32(sums.own)),
+                                  _mm_set1_ps(112.5f * (float)query->bytes));
+    const __m256 meta = meta4(rows);
+    const __m128 factor = _mm256_castps256_ps128(meta);
+    const __m128 norm = _mm_mul_ps(_mm256_extractf128_ps(meta, 1), _mm_set1_ps(query->norm_scale));
+    const __m128 squares = _mm_add_ps(
+        _mm_mul_ps(_mm_mul_ps(factor, factor), _mm_mul_ps(own, _mm_set1_ps(query->own_scale))),
+        _mm_set1_ps(query->offset));
+    const __m128 product = _mm_mul_ps(_mm_mul_ps(factor, _mm_set1_ps(query->factor_scale)),
+                                      _mm_sub_ps(dot, _mm_set1_ps(query->center)));
+    return _mm_sub_ps(squares, _mm_add_ps(product, norm));
+}
+
+static uint32_t
+avx512_glance(const struct glance_query *query, const uint8_t **rows, uint32_t count, float bound)
+{
+    for (uint32_t i = count; (i & 3) != 0; i++)
+        rows[i] = rows[count - 1];
+    const __m128 limit = _mm_set1_ps(bound);
+    uint32_t below = 0;
+    for (uint32_t i = 0; i < count; i += 4)
+        below |= (uint32_t)_mm_movemask_ps(_mm_cmplt_ps(glance4(query, rows + i), limit)) << i;
     return count < 32 ? below & ((1u << count) - 1) : below;
 }
 
@@ -676,6 +739,7 @@ avx512_within(const uint8_t *bytes, uint32_t word_count, uint8_t first, uint8_t 
 const struct kernels kernels_avx512 = {
     .name = "avx512",
     .nibble = avx512_nibble,
+    .glance = avx512_glance,
     .byte = avx512_byte,
     .join = avx512_join,
     .dots = avx512_dots,
@@ -687,4 +751,5 @@ const struct kernels kernels_avx512 = {
     .encode = avx512_encode,
     .finite = avx512_finite,
     .within = avx512_within,
+    .tiles = &tiles_avx512,
 };

@@ -16,6 +16,7 @@
 #define OMEN_INDEX_KERNEL_H
 #include <stdint.h>
 
+#include "index/kernel/tile.h"
 #include "index/metric.h"
 
 // The first bytes of a high-plane row lend their lowest bit to two f16 numbers
@@ -31,6 +32,17 @@ struct nibble_query {
         factor_scale; // what the row's f16 factor is multiplied with (twice the query's scale, and units)
     float norm_scale; // what the row's f16 norm is multiplied with
     float center;     // 7.5 * sum of components
+};
+
+// A query against the first bytes of high-plane rows.
+struct glance_query {
+    const int8_t *components; // as above
+    uint32_t bytes;     // that are looked at: whole blocks, so a multiple of 64, and at least one
+    float offset;       // the squares of the query's first components
+    float factor_scale; // as above
+    float own_scale;    // what the squares of a row's first components are multiplied with
+    float norm_scale;   // the share of a row's norm that is taken off again
+    float center;       // 7.5 * sum of the first components
 };
 
 // A query against both planes.
@@ -66,6 +78,13 @@ struct kernels {
     // rows[count..] are set to rows[count-1] by the kernel when it needs them.
     uint32_t (*nibble)(const struct nibble_query *query, const uint8_t **rows, uint32_t count,
                        float bound, float *out);
+
+    // The mask of the rows that may be near by their first bytes, those where
+    //   ((factor_i * factor_i) * (own_i * own_scale) + offset)
+    //     - ((factor_i * factor_scale) * (dot_i - center) + norm_i * norm_scale) < bound,
+    // dot_i being as above and own_i the sum of (nibble - 7.5)^2, over `bytes` bytes. count <= 32; rows[] as above.
+    uint32_t (*glance)(const struct glance_query *query, const uint8_t **rows, uint32_t count,
+                       float bound);
 
     // out[i] = max(0, (meta_i.norm * norm_scale + offset) - meta_i.factor * scale * (dot_i - center)), dot_i over
     // 8-bit components. Any count.
@@ -110,6 +129,9 @@ struct kernels {
     // Sets bit i % 64 of words[i / 64] where first <= bytes[i] <= last, for i < word_count * 64; other bits stay.
     void (*within)(const uint8_t *bytes, uint32_t word_count, uint8_t first, uint8_t last,
                    uint64_t *words);
+
+    // Of bulk builds.
+    const struct tile_kernels *tiles;
 };
 
 extern const struct kernels kernels_scalar;

@@ -103,20 +103,31 @@ meta_pairs(const uint8_t *row)
                      vshlq_u8(vandq_u8(vld1q_u8(row + 16), one), places));
 }
 
-INLINE float32x4_t
-nibble4(const struct nibble_query *query, const uint8_t *const *rows)
+// Of four rows.
+struct meta4 {
+    float32x4_t factors, norms;
+};
+
+INLINE struct meta4
+meta4(const uint8_t *const *rows)
 {
-    const float32x4_t dot = vcvtq_f32_s32(nibble_dot4(query->components, rows, query->row_bytes));
     const uint8x16_t first = vpaddq_u8(meta_pairs(rows[0]), meta_pairs(rows[1]));
     const uint8x16_t last = vpaddq_u8(meta_pairs(rows[2]), meta_pairs(rows[3]));
     const uint16x8_t meta =
         vreinterpretq_u16_u8(vpaddq_u8(first, last)); // factor, norm, factor, ...
     const uint16x4_t factors = vget_low_u16(vuzp1q_u16(meta, meta));
     const uint16x4_t norms = vget_low_u16(vuzp2q_u16(meta, meta));
-    const float32x4_t factor =
-        vmulq_n_f32(vcvt_f32_f16(vreinterpret_f16_u16(factors)), query->factor_scale);
-    const float32x4_t norm =
-        vmulq_n_f32(vcvt_f32_f16(vreinterpret_f16_u16(norms)), query->norm_scale);
+    return (struct meta4){vcvt_f32_f16(vreinterpret_f16_u16(factors)),
+                          vcvt_f32_f16(vreinterpret_f16_u16(norms))};
+}
+
+INLINE float32x4_t
+nibble4(const struct nibble_query *query, const uint8_t *const *rows)
+{
+    const float32x4_t dot = vcvtq_f32_s32(nibble_dot4(query->components, rows, query->row_bytes));
+    const struct meta4 meta = meta4(rows);
+    const float32x4_t factor = vmulq_n_f32(meta.factors, query->factor_scale);
+    const float32x4_t norm = vmulq_n_f32(meta.norms, query->norm_scale);
     return max_zero(vsubq_f32(vaddq_f32(norm, vdupq_n_f32(query->offset)),
                               vmulq_f32(factor, vsubq_f32(dot, vdupq_n_f32(query->center)))));
 }
@@ -134,6 +145,54 @@ neon_nibble(const struct nibble_query *query, const uint8_t **rows, uint32_t cou
         vst1q_f32(out + i, distance);
         below |= lane_bits(vcltq_f32(distance, limit)) << i;
     }
+    return count < 32 ? below & ((1u << count) - 1) : below;
+}
+
+#define GLANCE_ROW(r)                                                                              \
+    do {                                                                                           \
+        const uint8x16_t bytes_ = vld1q_u8(rows[r] + at);                                          \
+        const int8x16_t l_ = low_nibbles(bytes_), h_ = high_nibbles(bytes_);                       \
+        dots[r] = vdotq_s32(vdotq_s32(dots[r], l_, low), h_, high);                                \
+        owns[r] =                                                                                  \
+            vdotq_s32(vdotq_s32(owns[r], l_, vsubq_s8(l_, fifteen)), h_, vsubq_s8(h_, fifteen));   \
+    } while (0)
+
+INLINE float32x4_t
+glance4(const struct glance_query *query, const uint8_t *const *rows)
+{
+    const int32x4_t zero = vdupq_n_s32(0);
+    const int8x16_t fifteen = vdupq_n_s8(15);
+    int32x4_t dots[4] = {zero, zero, zero, zero}, owns[4] = {zero, zero, zero, zero};
+    for (uint32_t at = 0; at < query->bytes; at += 16) {
+        const int8_t *part = part_components(query->components, at);
+        const int8x16_t low = vld1q_s8(part), high = vld1q_s8(part + 64);
+        GLANCE_ROW(0);
+        GLANCE_ROW(1);
+        GLANCE_ROW(2);
+        GLANCE_ROW(3);
+    }
+    const float32x4_t dot = vcvtq_f32_s32(reduce4_s32(dots[0], dots[1], dots[2], dots[3]));
+    const float32x4_t own =
+        vaddq_f32(vcvtq_f32_s32(reduce4_s32(owns[0], owns[1], owns[2], owns[3])),
+                  vdupq_n_f32(112.5f * (float)query->bytes));
+    const struct meta4 meta = meta4(rows);
+    const float32x4_t squares = vaddq_f32(
+        vmulq_f32(vmulq_f32(meta.factors, meta.factors), vmulq_n_f32(own, query->own_scale)),
+        vdupq_n_f32(query->offset));
+    const float32x4_t product = vmulq_f32(vmulq_n_f32(meta.factors, query->factor_scale),
+                                          vsubq_f32(dot, vdupq_n_f32(query->center)));
+    return vsubq_f32(squares, vaddq_f32(product, vmulq_n_f32(meta.norms, query->norm_scale)));
+}
+
+static uint32_t
+neon_glance(const struct glance_query *query, const uint8_t **rows, uint32_t count, float bound)
+{
+    for (uint32_t i = count; (i & 3) != 0; i++)
+        rows[i] = rows[count - 1];
+    const float32x4_t limit = vdupq_n_f32(bound);
+    uint32_t below = 0;
+    for (uint32_t i = 0; i < count; i += 4)
+        below |= lane_bits(vcltq_f32(glance4(query, rows + i), limit)) << i;
     return count < 32 ? below & ((1u << count) - 1) : below;
 }
 
@@ -644,6 +703,7 @@ neon_within(const uint8_t *bytes, uint32_t word_count, uint8_t first, uint8_t la
 const struct kernels kernels_neon = {
     .name = "neon",
     .nibble = neon_nibble,
+    .glance = neon_glance,
     .byte = neon_byte,
     .join = neon_join,
     .dots = neon_dots,
@@ -655,4 +715,5 @@ const struct kernels kernels_neon = {
     .encode = neon_encode,
     .finite = neon_finite,
     .within = neon_within,
+    .tiles = &tiles_neon,
 };

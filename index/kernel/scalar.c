@@ -58,6 +58,35 @@ scalar_nibble(const struct nibble_query *query, const uint8_t **rows, uint32_t c
     return below;
 }
 
+// The sum of n (n - 15) over the nibbles n, which is that of (n - 7.5)^2 less 56.25 for each.
+static int32_t
+nibble_own(const uint8_t *row, uint32_t bytes)
+{
+    int32_t sum = 0;
+    for (uint32_t j = 0; j < bytes; j++) {
+        const int32_t low = row[j] & 15, high = row[j] >> 4;
+        sum += low * (low - 15) + high * (high - 15);
+    }
+    return sum;
+}
+
+static uint32_t
+scalar_glance(const struct glance_query *query, const uint8_t **rows, uint32_t count, float bound)
+{
+    uint32_t below = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t bits = meta_bits(rows[i]);
+        const float factor = half_to_float((uint16_t)bits);
+        const float norm = half_to_float((uint16_t)(bits >> 16)) * query->norm_scale;
+        const float dot = (float)nibble_dot(query->components, rows[i], query->bytes);
+        const float own = (float)nibble_own(rows[i], query->bytes) + 112.5f * (float)query->bytes;
+        const float squares = (factor * factor) * (own * query->own_scale) + query->offset;
+        const float product = (factor * query->factor_scale) * (dot - query->center);
+        below |= (uint32_t)(squares - (product + norm) < bound) << i;
+    }
+    return below;
+}
+
 // The 8-bit component in the low nibble of byte j. In the first 32 bytes the high plane's lowest bit is lent out,
 // and the low plane holds bits 4..1 instead of 3..0.
 static int32_t
@@ -339,6 +368,7 @@ scalar_within(const uint8_t *bytes, uint32_t word_count, uint8_t first, uint8_t 
 const struct kernels kernels_scalar = {
     .name = "scalar",
     .nibble = scalar_nibble,
+    .glance = scalar_glance,
     .byte = scalar_byte,
     .join = scalar_join,
     .dots = scalar_dots,
@@ -350,4 +380,5 @@ const struct kernels kernels_scalar = {
     .encode = scalar_encode,
     .finite = scalar_finite,
     .within = scalar_within,
+    .tiles = &tiles_scalar,
 };

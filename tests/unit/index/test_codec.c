@@ -101,6 +101,13 @@ estimate(const struct coded *coded, const struct code_query *query, const struct
     out[0] = rough[0];
 }
 
+static int
+by_size(const void *a, const void *b)
+{
+    const float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
 static double
 l2(const float *a, const float *b, uint32_t dim)
 {
@@ -358,6 +365,81 @@ START_TEST(estimates_are_near_and_unbiased)
 }
 END_TEST
 
+// Rows below the bound of a walk, which is what the 20th nearest of ROWS is: how many are refused by their first bytes; and
+// how many of those that lie farther than twice the bound.
+struct glances {
+    uint32_t near, near_refused, far, far_refused;
+};
+
+static void
+glance_at_all(struct coded *coded, const struct code_query *query, uint8_t *planes,
+              struct glances *glances)
+{
+    static float distances[ROWS], sorted[ROWS];
+    const uint32_t row_bytes = coded->codec.row_bytes;
+    for (uint32_t r = 0; r < ROWS; r++) {
+        const uint8_t *rows[4] = {planes + (size_t)r * row_bytes};
+        float rough[4];
+        coded->codec.kernels->nibble(&query->nibble, rows, 1, INFINITY, rough);
+        distances[r] = sorted[r] = rough[0];
+    }
+    qsort(sorted, ROWS, sizeof *sorted, by_size);
+    const float bound = sorted[20];
+    for (uint32_t r = 0; r < ROWS; r++) {
+        const uint8_t *rows[4] = {planes + (size_t)r * row_bytes};
+        const uint32_t refused = coded->codec.kernels->glance(&query->glance, rows, 1, bound) == 0;
+        glances->near += distances[r] < bound;
+        glances->near_refused += distances[r] < bound && refused;
+        glances->far += distances[r] > 2 * bound;
+        glances->far_refused += distances[r] > 2 * bound && refused;
+    }
+}
+
+START_TEST(first_bytes_refuse_what_is_far_and_hardly_anything_else)
+{
+    static const uint32_t wide[] = {768, 784, 1024, 1536, 3072};
+    struct coded coded;
+    coded_open(&coded, wide[_i], _i % 2 == 0 ? METRIC_L2 : METRIC_COSINE);
+    const uint32_t row_bytes = coded.codec.row_bytes;
+    uint8_t *planes = malloc((size_t)ROWS * row_bytes);
+    ck_assert_ptr_nonnull(planes);
+    for (uint32_t r = 0; r < ROWS; r++) {
+        encode(&coded, r);
+        memcpy(planes + (size_t)r * row_bytes, coded.high, row_bytes);
+    }
+    coded.codec.high_error = 0.14f / sqrtf((float)coded.codec.width); // hnsw_found.c measures it
+    struct glances glances = {0};
+    for (uint32_t q = 0; q < ROWS; q++) {
+        const struct code_query query = ask(&coded, row_of(&coded, q), ASKER_USER);
+        glance_at_all(&coded, &query, planes, &glances);
+    }
+    ck_assert_uint_ge(glances.near, 19 * ROWS);
+    ck_assert_msg(glances.near_refused * 500 <= glances.near, "%u of %u near rows were refused",
+                  glances.near_refused, glances.near);
+    ck_assert_uint_gt(glances.far, 10 * ROWS);
+    ck_assert_msg(glances.far_refused * 100 >= glances.far * 99, "only %u of %u far rows were",
+                  glances.far_refused, glances.far);
+    free(planes);
+    coded_close(&coded);
+}
+END_TEST
+
+START_TEST(short_rows_and_products_are_read_whole)
+{
+    static const struct {
+        uint32_t dim, bytes;
+        enum metric metric;
+    } of[] = {{736, 0, METRIC_L2},    {768, 192, METRIC_COSINE}, {784, 192, METRIC_L2},
+              {1536, 256, METRIC_L2}, {3072, 512, METRIC_L2},    {1536, 0, METRIC_IP}};
+    for (size_t i = 0; i < sizeof of / sizeof of[0]; i++) {
+        struct codec codec;
+        ck_assert_int_eq(codec_init(&codec, of[i].dim, of[i].metric, VECTOR_F32, 1), OMEN_OK);
+        ck_assert_uint_eq(codec.glance_bytes, of[i].bytes);
+        codec_fini(&codec);
+    }
+}
+END_TEST
+
 START_TEST(a_row_is_near_itself)
 {
     struct coded coded;
@@ -489,6 +571,8 @@ codec_suite(void)
     tcase_add_loop_test(tcase, planes_joined_are_the_code, 0, DIMS);
     tcase_add_loop_test(tcase, lent_bits_hold_factor_and_norm, 0, DIMS);
     tcase_add_loop_test(tcase, estimates_are_near_and_unbiased, DIMS_CODED, DIMS);
+    tcase_add_loop_test(tcase, first_bytes_refuse_what_is_far_and_hardly_anything_else, 0, 5);
+    tcase_add_test(tcase, short_rows_and_products_are_read_whole);
     tcase_add_loop_test(tcase, a_row_is_near_itself, DIMS_CODED, DIMS);
     tcase_add_loop_test(tcase, products_are_distances_of_vectors_with_one_more_component,
                         DIMS_CODED, DIMS);

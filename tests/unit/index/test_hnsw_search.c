@@ -60,6 +60,36 @@ START_TEST(recall_grows_with_the_beam)
 }
 END_TEST
 
+// The same graph, asked with and without.
+START_TEST(first_bytes_of_wide_rows_lose_no_recall)
+{
+    static const uint32_t beams[] = {10, 24, 64};
+    world_init(&world, 784, METRIC_L2, VECTOR_F32);
+    world_build(&world, 3000);
+    const uint32_t bytes = world.hnsw->codec.glance_bytes;
+    ck_assert_uint_eq(bytes, 192);
+    for (size_t b = 0; b < sizeof beams / sizeof beams[0]; b++) {
+        const double glanced = world_recall(&world, 100, 10, beams[b]);
+        world.hnsw->codec.glance_bytes = 0;
+        const double whole = world_recall(&world, 100, 10, beams[b]);
+        world.hnsw->codec.glance_bytes = bytes;
+        ck_assert_msg(glanced >= whole - 0.005, "beam %u: recall %g, %g by whole codes", beams[b],
+                      glanced, whole);
+        ck_assert_double_ge(glanced, 0.7);
+    }
+    for (uint32_t slot = 0; slot < 3000;
+         slot += 10) { // an estimate of nothing is never above the bound
+        float vector[784];
+        vector_to_f32(VECTOR_F32, hnsw_row(world.hnsw, slot), 784, vector);
+        const struct hnsw_query query = world_query(vector, 1, 64);
+        struct hit hit;
+        ck_assert_uint_eq(hnsw_search(world.hnsw, &query, world.scratch, &hit), 1);
+        ck_assert_uint_eq(hit.slot, slot);
+    }
+    world_fini(&world);
+}
+END_TEST
+
 START_TEST(every_row_finds_itself)
 {
     world_init(&world, 96, (enum metric)_i, VECTOR_F32);
@@ -416,6 +446,7 @@ hnsw_search_suite(void)
     tcase_add_loop_test(tcase, any_k_and_beam_are_answered_as_far_as_there_are_rows, 0, 15);
     tcase_add_test(tcase, one_row_is_the_answer_to_everything);
     tcase_add_test(tcase, recall_grows_with_the_beam);
+    tcase_add_test(tcase, first_bytes_of_wide_rows_lose_no_recall);
     tcase_add_loop_test(tcase, every_row_finds_itself, 0, 3);
     tcase_add_test(tcase, rows_are_found_before_they_are_linked);
     tcase_add_test(tcase, an_erased_row_never_answers_linked_or_not);

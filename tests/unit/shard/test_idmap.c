@@ -223,43 +223,114 @@ START_TEST(of_two_slots_with_one_id_the_later_is_found)
 }
 END_TEST
 
-// An array of slots by id through many rounds of writing, saving and loading; what came after a save is gone.
+// An array of slots by id.
+struct model {
+    uint32_t where[IDS], live, next;
+    uint64_t erased[SLOTS / 64 + 1];
+};
+
+static void
+change(struct model *model, struct prng *prng)
+{
+    const uint32_t i = prng_below(prng, IDS), before = model->where[i];
+    if (prng_below(prng, 3) == 0) {
+        ck_assert_uint_eq(idmap_remove(map, id_of(i)), before);
+        model->where[i] = IDMAP_NONE;
+        model->live -= before != IDMAP_NONE;
+    } else {
+        ck_assert_int_eq(idmap_reserve(map, model->next + 1, 1), OMEN_OK);
+        idmap_name(map, model->next, id_of(i));
+        ck_assert_uint_eq(idmap_put(map, model->next), before);
+        model->where[i] = model->next++;
+        model->live += before == IDMAP_NONE;
+    }
+    if (before != IDMAP_NONE)
+        model->erased[before / 64] |= 1ull << before % 64;
+}
+
+static void
+expect(const struct model *model)
+{
+    ck_assert_uint_eq(idmap_count(map), model->live);
+    for (uint32_t i = 0; i < IDS; i++)
+        ck_assert_uint_eq(idmap_find(map, id_of(i)), model->where[i]);
+}
+
+// Through many rounds of writing, saving and loading; what came after a save is gone. Changes over a loaded table are few
+// enough to leave it where it lies, or many.
 START_TEST(random_operations_with_saves_between_answer_as_an_array_does)
 {
-    uint32_t where[IDS], next = 0;
-    uint64_t erased[SLOTS / 64 + 1] = {0};
+    static struct model model;
     struct image_table *table = image_table_open();
     struct prng prng;
     prng_init(&prng, 100 + (uint64_t)_i);
-    memset(where, 0xff, sizeof where);
-    for (uint32_t round = 0; round < 30; round++) {
-        const uint32_t changes = prng_below(&prng, 1300);
+    model = (struct model){0};
+    memset(model.where, 0xff, sizeof model.where);
+    for (uint32_t round = 0; round < 50; round++) {
+        const uint32_t changes = prng_below(&prng, prng_below(&prng, 2) == 0 ? 100 : 1000);
         for (uint32_t n = 0; n < changes; n++) {
-            const uint32_t i = prng_below(&prng, IDS), before = where[i];
-            if (prng_below(&prng, 3) == 0) {
-                ck_assert_int_eq(idmap_own(map), OMEN_OK);
-                ck_assert_uint_eq(idmap_remove(map, id_of(i)), before);
-                where[i] = IDMAP_NONE;
-            } else {
-                ck_assert_int_eq(idmap_reserve(map, next + 1, 1), OMEN_OK);
-                idmap_name(map, next, id_of(i));
-                ck_assert_uint_eq(idmap_put(map, next), before);
-                where[i] = next++;
-            }
-            if (before != IDMAP_NONE)
-                erased[before / 64] |= 1ull << before % 64;
+            change(&model, &prng);
+            if (n < 8)
+                expect(&model);
         }
         ck_assert_int_eq(idmap_own(map), OMEN_OK);
-        ck_assert_int_eq(save(map, next, erased, table), OMEN_OK);
-        if (prng_below(&prng, 2) == 0) {
+        expect(&model);
+        for (uint32_t n = 0; n < 100; n++) // in what was two tables
+            change(&model, &prng);
+        ck_assert_int_eq(save(map, model.next, model.erased, table), OMEN_OK);
+        if (prng_below(&prng, 4) > 0) {
             idmap_close(map);
             const struct image_source source = image_table_source(table);
-            ck_assert_int_eq(idmap_load(SLOTS, &gate, next, &source, &map), OMEN_OK);
+            ck_assert_int_eq(idmap_load(SLOTS, &gate, model.next, &source, &map), OMEN_OK);
         }
-        for (uint32_t i = 0; i < IDS; i++)
-            ck_assert_uint_eq(idmap_find(map, id_of(i)), where[i]);
+        expect(&model);
     }
     image_table_close(table);
+}
+END_TEST
+
+// A thousand ids are removed, a thousand put elsewhere, a thousand are new, and some of each removed and put again.
+START_TEST(few_changes_leave_a_loaded_table_where_it_lies)
+{
+    struct idmap *filled = fill(ROWS), *loaded;
+    struct image_table *table = image_table_open();
+    uint64_t *erased = calloc(ROWS / 64 + 1, sizeof *erased);
+    ck_assert_int_eq(save(filled, ROWS, erased, table), OMEN_OK);
+    idmap_close(filled);
+    ck_assert_int_eq(load(ROWS, table, &loaded), OMEN_OK);
+    const size_t before = idmap_bytes(loaded);
+    ck_assert_int_eq(idmap_reserve(loaded, ROWS + 3000, 3000), OMEN_OK);
+    for (uint32_t i = 0; i < 1000; i++) {
+        ck_assert_uint_eq(idmap_remove(loaded, id_of(i)), i);
+        idmap_name(loaded, ROWS + i, id_of(1000 + i));
+        ck_assert_uint_eq(idmap_put(loaded, ROWS + i), 1000 + i);
+        idmap_name(loaded, ROWS + 1000 + i, id_of(ROWS + i));
+        ck_assert_uint_eq(idmap_put(loaded, ROWS + 1000 + i), IDMAP_NONE);
+    }
+    for (uint32_t i = 0; i < 500; i++) {
+        idmap_name(loaded, ROWS + 2000 + i, id_of(i)); // removed below, put above
+        ck_assert_uint_eq(idmap_put(loaded, ROWS + 2000 + i), IDMAP_NONE);
+        ck_assert_uint_eq(idmap_remove(loaded, id_of(1000 + i)), ROWS + i); // in both
+        ck_assert_uint_eq(idmap_remove(loaded, id_of(ROWS + i)), ROWS + 1000 + i);
+    }
+    ck_assert_uint_lt(idmap_bytes(loaded),
+                      before + 4 * IMAGE_PIECE_BYTES); // the table has 5 pieces
+    for (int owned = 0; owned < 2; owned++) {
+        ck_assert_uint_eq(idmap_count(loaded), ROWS - 500 - 500 + 500);
+        for (uint32_t i = 0; i < ROWS + 2000; i++) {
+            uint32_t slot = i < ROWS ? i : i < ROWS + 1000 ? i + 1000 : IDMAP_NONE;
+            if (i < 2000)
+                slot = i < 500 ? ROWS + 2000 + i : i < 1500 ? IDMAP_NONE : ROWS + i - 1000;
+            else if (i >= ROWS && i < ROWS + 500)
+                slot = IDMAP_NONE;
+            ck_assert_uint_eq(idmap_find(loaded, id_of(i)), slot);
+        }
+        ck_assert_int_eq(idmap_own(loaded), OMEN_OK);
+    }
+    ck_assert_uint_gt(idmap_bytes(loaded), before + 4 * IMAGE_PIECE_BYTES);
+    idmap_close(loaded);
+    image_table_close(table);
+    free(erased);
 }
 END_TEST
 
@@ -431,6 +502,53 @@ START_TEST(a_loaded_map_is_read_written_and_saved_at_once)
 }
 END_TEST
 
+// Of the first 6000 ids every third is put elsewhere, every third removed.
+static void *
+look_beside_changes(void *context)
+{
+    struct world *world = context;
+    for (uint32_t i = 0; atomic_load(&world->stop) == 0; i = (i + 1) % 6000) {
+        const uint32_t ticket = epoch_enter(&gate);
+        const uint32_t slot = idmap_find(world->map, id_of(i));
+        if (slot != i && (i % 3 == 0 || slot != (i % 3 == 1 ? 60000 + i : IDMAP_NONE)))
+            abort();
+        epoch_leave(&gate, ticket);
+    }
+    return NULL;
+}
+
+START_TEST(a_reader_beside_changes_of_a_loaded_map_finds_the_old_or_the_new)
+{
+    struct idmap *filled = fill(60000);
+    struct image_table *table = image_table_open();
+    uint64_t *erased = calloc(60000 / 64 + 1, sizeof *erased);
+    struct world world = {0};
+    ck_assert_int_eq(save(filled, 60000, erased, table), OMEN_OK);
+    idmap_close(filled);
+    ck_assert_int_eq(load(60000, table, &world.map), OMEN_OK);
+    pthread_t reader;
+    ck_assert_int_eq(pthread_create(&reader, NULL, look_beside_changes, &world), 0);
+    for (uint32_t i = 0; i < 6000; i++) {
+        ck_assert_int_eq(idmap_reserve(world.map, 60001 + i, 1), OMEN_OK);
+        idmap_name(world.map, 60000 + i, id_of(i));
+        if (i % 3 == 1)
+            ck_assert_uint_eq(idmap_put(world.map, 60000 + i), i);
+        if (i % 3 == 2)
+            ck_assert_uint_eq(idmap_remove(world.map, id_of(i)), i);
+    }
+    ck_assert_int_eq(idmap_own(world.map), OMEN_OK);
+    atomic_store(&world.stop, 1);
+    ck_assert_int_eq(pthread_join(reader, NULL), 0);
+    for (uint32_t i = 0; i < 6000; i++)
+        ck_assert_uint_eq(idmap_find(world.map, id_of(i)), i % 3 == 0   ? i
+                                                           : i % 3 == 1 ? 60000 + i
+                                                                        : IDMAP_NONE);
+    idmap_close(world.map);
+    image_table_close(table);
+    free(erased);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -447,7 +565,9 @@ suite(void)
     tcase_add_test(disk, what_is_loaded_is_as_of_the_erased_bits);
     tcase_add_test(disk, an_empty_map_and_one_without_live_rows_are_saved_too);
     tcase_add_test(disk, of_two_slots_with_one_id_the_later_is_found);
-    tcase_add_loop_test(disk, random_operations_with_saves_between_answer_as_an_array_does, 0, 8);
+    tcase_add_loop_test(disk, random_operations_with_saves_between_answer_as_an_array_does, 0, 4);
+    tcase_add_test(disk, few_changes_leave_a_loaded_table_where_it_lies);
+    tcase_add_test(disk, a_reader_beside_changes_of_a_loaded_map_finds_the_old_or_the_new);
     tcase_add_test(disk, a_save_that_failed_is_made_up_for_by_the_next);
     tcase_add_loop_test(disk, damaged_bytes_never_lead_out_of_the_map, 0, 9);
     tcase_add_test(disk, refused_memory_leaves_a_loaded_map_as_it_was);

@@ -169,6 +169,70 @@ check_nibble_counts(const struct kernels *table, const struct codes *codes)
     check_nibble(table, &query, codes->high, 30, NAN);
 }
 
+// What the contract says of one row: a row is below no bound that is its own number, and below the next larger.
+static float
+glance_number(const struct glance_query *query, const uint8_t *row)
+{
+    uint32_t bits = 0;
+    int32_t dot = 0;
+    float own = 0;
+    for (uint32_t j = 0; j < NIBBLE_META_BYTES; j++)
+        bits |= (uint32_t)(row[j] & 1) << j;
+    for (uint32_t j = 0; j < query->bytes; j++) {
+        const int8_t *block = query->components + j / 64 * 128 + j % 64;
+        const float low = (float)(row[j] & 15) - 7.5f, high = (float)(row[j] >> 4) - 7.5f;
+        dot += (row[j] & 15) * block[0] + (row[j] >> 4) * block[64];
+        own += low * low + high * high; // quarters: exact
+    }
+    const float factor = half_to_float((uint16_t)bits);
+    const float norm = half_to_float((uint16_t)(bits >> 16));
+    return ((factor * factor) * (own * query->own_scale) + query->offset) -
+           ((factor * query->factor_scale) * ((float)dot - query->center) +
+            norm * query->norm_scale);
+}
+
+// `numbers` are those of the rows.
+static void
+check_glance(const struct kernels *table, const struct glance_query *query,
+             const uint8_t *const *high, const float *numbers, uint32_t count, float bound)
+{
+    uint32_t want = 0;
+    for (uint32_t i = 0; i < count; i++)
+        want |= (uint32_t)(numbers[i] < bound) << i;
+    struct block rows = block_open((count + 3) / 4 * 4 * sizeof(uint8_t *), 0);
+    memcpy(rows.bytes, high, count * sizeof *high);
+    CLAIM(table->glance(query, (const uint8_t **)rows.base, count, bound) == want,
+          "%s, %u bytes, %u rows, bound %g", table->name, query->bytes, count, (double)bound);
+    block_close(rows);
+}
+
+static void
+check_glance_counts(const struct kernels *table, const struct codes *codes)
+{
+    uint64_t seed = codes->row_bytes;
+    float numbers[32];
+    if (codes->row_bytes < 64)
+        return;
+    struct glance_query query = {.components = (const int8_t *)codes->components.bytes,
+                                 .bytes = codes->row_bytes / 64 * 64,
+                                 .offset = random_float(&seed) + 1,
+                                 .factor_scale = random_float(&seed) / 100,
+                                 .own_scale = random_float(&seed) / 100,
+                                 .norm_scale = random_float(&seed) / 10};
+    for (uint32_t i = 0; i < query.bytes * 2; i++)
+        query.center += 7.5f * (float)query.components[i];
+    for (uint32_t i = 0; i < 32; i++)
+        numbers[i] = glance_number(&query, codes->high[i]);
+    for (uint32_t count = 1; count <= 32; count++) {
+        const float own = numbers[count - 1];
+        check_glance(table, &query, codes->high, numbers, count, own);
+        check_glance(table, &query, codes->high, numbers, count, nextafterf(own, INFINITY));
+    }
+    check_glance(table, &query, codes->high, numbers, 0, INFINITY);
+    check_glance(table, &query, codes->high, numbers, 32, INFINITY);
+    check_glance(table, &query, codes->high, numbers, 31, NAN);
+}
+
 typedef void (*codes_check)(const struct kernels *table, const struct codes *codes);
 
 static void
@@ -189,7 +253,7 @@ check_all_lengths(codes_check check, uint32_t rows)
             const enum fill query = (enum fill)(pair / FILL_COUNT);
             const enum fill row = (enum fill)(pair % FILL_COUNT);
             codes_open(&codes, row_bytes, query, row, rows);
-            for (uint32_t t = 1; t < tables; t++)
+            for (uint32_t t = check == check_glance_counts ? 0 : 1; t < tables; t++)
                 check(list[t], &codes);
             codes_close(&codes, rows);
         }
@@ -199,6 +263,13 @@ check_all_lengths(codes_check check, uint32_t rows)
 START_TEST(nibble_is_the_oracle_for_every_length_and_count)
 {
     check_all_lengths(check_nibble_counts, 32);
+}
+END_TEST
+
+// The oracle among them: the test restates what it computes.
+START_TEST(glance_is_what_the_contract_says_for_every_length_and_count)
+{
+    check_all_lengths(check_glance_counts, 32);
 }
 END_TEST
 
@@ -364,6 +435,7 @@ codes_suite(void)
     TCase *tcase = tcase_create("codes");
     tcase_add_test(tcase, nibble_is_the_oracle_for_every_length_and_count);
     tcase_add_test(tcase, nibble_reads_every_half_as_the_oracle_does);
+    tcase_add_test(tcase, glance_is_what_the_contract_says_for_every_length_and_count);
     tcase_add_test(tcase, byte_is_the_oracle_for_every_length_and_count);
     tcase_add_test(tcase, join_is_the_oracle_and_fills_its_whole_room);
     tcase_add_test(tcase, joined_codes_have_the_product_that_byte_uses);
