@@ -2,6 +2,7 @@
 //
 // Shape: shell. All work goes through one stream, which is what makes the order of operations that of the calls.
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "gpu/cuda_int.cuh"
