@@ -96,11 +96,14 @@ struct sim_options {
 
 // What is remembered of a node's raft from step to step, see tests/lib/sim_rules.h.
 struct sim_rules {
+    struct raft_group group; // after the step before
     uint64_t term, commit;
     bool leads;
+    uint64_t heard_id[RAFT_MEMBERS_MAX]; // by node: its number in raft's group then
     uint64_t heard_ns[RAFT_MEMBERS_MAX]; // when the newest answer that came from a member was sent
     uint64_t read_ids[RAFT_READS_MAX], read_ns[RAFT_READS_MAX], read_floors[RAFT_READS_MAX];
     uint32_t read_count;
+    bool read_confirmed[RAFT_READS_MAX];
 };
 
 struct sim_node {
