@@ -6,6 +6,8 @@
 // have theirs until they are purged. What they would answer is old and looks sound. Therefore cfg_ver, which grows with every
 // change of a shard, must be the same on both sides. That of a write is looked at once more by the replica, for which the
 // newest map may not be the same one.
+//
+// A child of a split answers when it has applied what its parent had: then tokens of whatever shard it comes from hold for it.
 #include "node/admit.h"
 
 #include "base/bug.h"
@@ -56,7 +58,8 @@ copies_admit(const struct copies *copies, const struct fanout_send *request)
         return (struct admission){ADMIT_WRITE, OMEN_OK};
     if (request->consistency == FANOUT_STRONG)
         return (struct admission){ADMIT_READ, OMEN_OK};
-    if (request->consistency == FANOUT_SESSION && copy->replica.applied_seq < request->after_seq)
+    if (copy->replica.applied_seq < copy->row.base_seq ||
+        (request->consistency == FANOUT_SESSION && copy->replica.applied_seq < request->after_seq))
         return refuse(OMEN_E_BUSY);
     return (struct admission){ADMIT_SERVE, OMEN_OK};
 }

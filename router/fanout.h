@@ -259,9 +259,9 @@ struct fanout_request {
     uint32_t parts; // the first
     uint32_t part_count, waiting;
     uint32_t attempts;        // of all parts: a number is never used twice in a request
-    uint64_t lineage_version; // of the table by which `lineage_lost` was found out
-    bool lineage_lost; // a token is of a shard that nobody comes from any more: ask primaries
-    bool over;         // no part is looked at any more; cancels and the answer go out
+    uint64_t lineage_version; // of the table by which `lost_shard` was found out
+    uint64_t lost_shard;      // the newest that a token is of and no row is or comes from; 0: none
+    bool over;                // no part is looked at any more; cancels and the answer go out
     omen_status
         over_with; // CANCELLED, TIMEOUT, or what a shard said about the request itself; OK: the parts say it
     uint64_t over_shard;

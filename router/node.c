@@ -125,7 +125,7 @@ fanout_has_refused(const struct fanout_part *part, uint32_t node)
 static bool
 flies_to(const struct fanout_part *part, uint32_t node)
 {
-    for (uint32_t i = 0; i < FANOUT_FLIGHTS_MAX; i++)
+    for (uint32_t i = 0; i < fanout_places(part); i++)
         if (part->flights[i].attempt != 0 && part->flights[i].node == node)
             return true;
     return false;
@@ -140,7 +140,7 @@ tier_of(const struct fanout *fanout, const struct fanout_part *part, const struc
     const struct fanout_node *node = &fanout->nodes[copy->place];
     if (fanout_has_refused(part, copy->node))
         return TIER_REFUSED;
-    if (part->tries > 0 && flies_to(part, copy->node))
+    if (flies_to(part, copy->node))
         return TIER_ASKED;
     if (node->dead)
         return TIER_DEAD;
@@ -205,14 +205,21 @@ choose_any(struct fanout *fanout, const struct fanout_part *part, const struct r
     return count == 0 ? NULL : better_of_two(fanout, list, count, near_count);
 }
 
+// Ids of shards grow, so a child is newer than whoever it comes from. A token of a shard that is newer than the row and nowhere in the
+// table may be of a child of it that this table does not have yet: then the row's copies may all be behind what the client has
+// seen, and the primary too, if its map is as old. A strong read finds out. (A token of an older one is of no child of it, and is
+// outdone by all copies of its own children, which have applied what their parent had before they answer.)
+bool
+fanout_is_outdone(const struct fanout_request *request, const struct route *row)
+{
+    return request->start.consistency == FANOUT_SESSION && request->lost_shard > row->shard;
+}
+
 static bool
 only_primary(const struct fanout *fanout, const struct fanout_part *part, const struct route *row)
 {
     const struct fanout_request *request = &fanout->requests[part->request];
-    if (fanout_is_for_primary(request))
-        return true;
-    return request->start.consistency == FANOUT_SESSION && request->lineage_lost &&
-           fanout_token_for(request, row).seq == 0;
+    return fanout_is_for_primary(request) || fanout_is_outdone(request, row);
 }
 
 // When all have refused they are asked again: a pause was made.

@@ -64,7 +64,7 @@ fanout_part_free(struct fanout *fanout, uint32_t at)
 bool
 fanout_part_flies(const struct fanout_part *part)
 {
-    for (uint32_t i = 0; i < FANOUT_FLIGHTS_MAX; i++)
+    for (uint32_t i = 0; i < fanout_places(part); i++)
         if (part->flights[i].attempt != 0)
             return true;
     return false;
@@ -73,7 +73,7 @@ fanout_part_flies(const struct fanout_part *part)
 bool
 fanout_part_hopes(const struct fanout_part *part)
 {
-    for (uint32_t i = 0; i < FANOUT_FLIGHTS_MAX; i++)
+    for (uint32_t i = 0; i < fanout_places(part); i++)
         if (part->flights[i].attempt != 0 && !part->flights[i].lapsed)
             return true;
     return false;
@@ -217,7 +217,7 @@ fanout_part_cut(struct fanout_turn *turn, uint32_t at)
     if (!fanout_parts_reserve(fanout, count_items(request, &fanout->parts[at], pieces, count) - 1))
         return false;
     struct fanout_part *part = &fanout->parts[at];
-    for (uint32_t i = 0; i < FANOUT_FLIGHTS_MAX; i++)
+    for (uint32_t i = 0; i < fanout_places(part); i++)
         if (part->flights[i].attempt != 0)
             fanout_flight_drop(turn, at, &part->flights[i]);
     part->shard = 0;

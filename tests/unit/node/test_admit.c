@@ -155,6 +155,16 @@ START_TEST(a_session_is_answered_by_who_has_applied_what_it_has_seen)
 }
 END_TEST
 
+START_TEST(a_child_answers_when_it_has_applied_what_its_parent_had)
+{
+    copy.row.base_seq = 51;
+    request.consistency = FANOUT_ANY;
+    claim_refused(OMEN_E_BUSY);
+    copy.replica.applied_seq = 51;
+    claim_how(ADMIT_SERVE);
+}
+END_TEST
+
 static Suite *
 admit_suite(void)
 {
@@ -170,6 +180,7 @@ admit_suite(void)
     tcase_add_test(tcase, hashes_that_are_not_all_the_shards_are_refused);
     tcase_add_test(tcase, who_is_not_primary_refuses_writes_and_strong_reads_only);
     tcase_add_test(tcase, a_session_is_answered_by_who_has_applied_what_it_has_seen);
+    tcase_add_test(tcase, a_child_answers_when_it_has_applied_what_its_parent_had);
     suite_add_tcase(suite, tcase);
     return suite;
 }
