@@ -13,7 +13,8 @@
 
 struct sim_caller {
     bool busy;
-    bool unsure; // some try may have been obeyed
+    bool unsure;      // some try may have been obeyed
+    uint32_t applied; // points that some try was said to have written
     struct fanout_start start;
     uint64_t op, query, tries, call;
     bool erases;
@@ -103,9 +104,12 @@ sim_caller_is_done(struct sim *sim, struct sim_caller *caller, const struct sim_
     uint32_t missed = 0;
     for (uint32_t i = 0; i < call->start.item_count; i++) {
         caller->unsure |= call->items[i].outcome == FANOUT_UNKNOWN;
+        if (call->items[i].outcome == FANOUT_APPLIED)
+            caller->applied |= 1u << call->points[i];
         if (call->items[i].outcome == FANOUT_NOT_APPLIED)
             missed |= 1u << call->points[i];
     }
+    missed &= ~caller->applied; // by an earlier try: of that this one knows nothing
     if (missed == 0 || caller->unsure)
         return missed == 0 && answer->status == OMEN_OK;
     if (sim_caller_draw(sim, 2) == 0)
@@ -231,6 +235,7 @@ sim_caller_begin(struct sim *sim, uint32_t c)
     const uint32_t draw = sim_caller_draw(sim, 100), how = sim_caller_draw(sim, 100);
     caller->busy = true;
     caller->unsure = false;
+    caller->applied = 0;
     caller->start = (struct fanout_start){.kind = draw < 35   ? FANOUT_WRITE
                                                   : draw < 55 ? FANOUT_GET
                                                               : FANOUT_SEARCH,

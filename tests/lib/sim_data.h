@@ -568,4 +568,6 @@ sim_check_whole(struct sim *sim)
     sim_check_shards(sim);
 }
 
+#include "tests/lib/sim_verify.h" // sim_compare and its like
+
 #endif

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/bug.h"
-#include "base/hash.h"
+#include "base/prng.h"
 #include "replica/replica_msg.h"
 
 #define SIM_SHARD_KEYS 4u // of a collection's first shards each

@@ -288,6 +288,7 @@ START_TEST(a_copy_whose_bytes_are_bad_is_reported_lost_and_goes)
     ck_assert_uint_eq(lost->cfg_ver, map.shards[0].cfg_ver);
     take_step(*lost);
     give_map();
+    give_lease();
     wake();
     ck_assert(uuid_equal(out.drop, uuid));
 }
@@ -439,6 +440,7 @@ open_parent(void)
     const struct cluster_uuid uuid = make_one();
     take_step((struct shard_step){.kind = STEP_BORN, .node = number_of(HERE), .replica = uuid});
     give_map();
+    give_lease();
     ck_assert(!run_until(STEP_KINDS_END));
     ck_assert(replica_is_open(&copies_find(&copies, uuid)->replica));
 }
