@@ -8,6 +8,7 @@
 // A snapshot is the table and the rows as bytes, in chunks.
 #ifndef OMEN_TESTS_SIM_SHARD_H
 #define OMEN_TESTS_SIM_SHARD_H
+#include "base/hash.h"
 #include "node/copies.h"
 #include "tests/lib/sim_disk.h"
 #include "tests/lib/sim_rot.h"
