@@ -59,8 +59,10 @@ on_head(struct step *step, const struct replica_msg *msg)
     struct replica_download *download = &replica->download;
     if (!from_source(replica, msg) || download->snapshot != 0)
         return;
-    if (msg->snapshot == 0 || msg->seq <= replica->commit_seq || msg->chunk_count == 0) {
-        give_up(replica); // not now, or too old for us: the primary says again that we need one
+    // Of a term that is not promised yet, it would put entries into the log for which an older primary could still have ours.
+    if (msg->snapshot == 0 || msg->seq <= replica->commit_seq || msg->chunk_count == 0 ||
+        msg->prev_term > replica->promised) {
+        give_up(replica); // not now, or not for us: the primary says again that we need one
         return;
     }
     download->snapshot = msg->snapshot;
