@@ -222,7 +222,7 @@ START_TEST(regress_a_snapshot_of_a_term_that_is_not_promised_is_not_taken)
     need(3);
     alone_message(&one, (struct replica_msg){.kind = REPLICA_SNAPSHOT_HEAD,
                                              .from = uuid_of(3),
-                                             .term = 1,
+                                             .term = one.replica.promised + 1,
                                              .snapshot = 9,
                                              .seq = 9,
                                              .prev_term = one.replica.promised + 1,
