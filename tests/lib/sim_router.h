@@ -86,9 +86,10 @@ struct sim_place {
     struct sim_call *calls;
     struct sim_sub *subs; // of this node's copies, under way
     uint64_t life, wake_ns, rate;
-    uint32_t dead;            // nodes that the fan-out was told to be, by bits
-    uint64_t paused_until_ns; // of the last place; of others the node says it
-    uint64_t deferred_ns;     // until when something had to wait for the end of a pause
+    uint32_t dead;                    // nodes that the fan-out was told to be, by bits
+    uint64_t paused_until_ns;         // of the last place; of others the node says it
+    uint64_t heard_version, heard_ns; // of the newest map that the fan-out knows of
+    uint64_t deferred_ns;             // until when something had to wait for the end of a pause
 };
 
 struct sim_routers {
@@ -250,6 +251,10 @@ sim_router_step(struct sim *sim, uint32_t at, struct fanout_input in, struct sim
     fanout_check(place->fanout);
     sim_mix(sim, out->wake_ns ^ (uint64_t)out->send_count << 48 ^
                      (uint64_t)out->answer_count << 40 ^ (uint64_t)out->cancel_count << 32);
+    if (place->heard_version != place->fanout->heard_version) {
+        place->heard_version = place->fanout->heard_version;
+        place->heard_ns = sim->now_ns;
+    }
     if (begun != NULL)
         begun->number = out->started;
     const bool taken = out->taken;
