@@ -157,7 +157,7 @@ look_at_all(struct fanout_turn *turn)
         fanout->wake_ns = fanout_min(fanout->wake_ns, fanout->wakes[i]);
 }
 
-// Said again after a while: who fetches it may have failed.
+// Said again after a while, requests or none: who fetches it may have failed.
 static void
 want_map(struct fanout_turn *turn)
 {
