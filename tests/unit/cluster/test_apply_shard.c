@@ -16,7 +16,7 @@ row(void)
 static omen_status
 on_node(enum step_kind kind, uint32_t node)
 {
-    return world_step(&world, shard, (struct shard_step){.kind = (uint8_t)kind, .node = node});
+    return world_step(&world, shard, (struct shard_step){.kind = kind, .node = node});
 }
 
 static omen_status
@@ -24,7 +24,7 @@ on_replica(enum step_kind kind, uint32_t node)
 {
     return world_step(
         &world, shard,
-        (struct shard_step){.kind = (uint8_t)kind, .replica = world_replica(&world, shard, node)});
+        (struct shard_step){.kind = kind, .replica = world_replica(&world, shard, node)});
 }
 
 // `nodes` nodes, of which the first `copies` hold the shard.
@@ -76,11 +76,11 @@ END_TEST
 START_TEST(a_step_that_saw_another_configuration_is_refused)
 {
     begin(3, 2, 2);
-    for (uint8_t kind = 1; kind < STEP_KINDS_END; kind++)
+    for (uint32_t kind = 1; kind < STEP_KINDS_END; kind++)
         for (uint64_t off = 0; off < 2; off++)
             ck_assert_int_eq(
                 world_step(&world, shard,
-                           (struct shard_step){.kind = kind,
+                           (struct shard_step){.kind = (uint8_t)kind,
                                                .cfg_ver = row()->cfg_ver - 1 + off * 2,
                                                .node = 3,
                                                .replica = world_replica(&world, shard, 2)}),
@@ -92,12 +92,13 @@ END_TEST
 START_TEST(a_step_of_an_unknown_shard_node_or_replica_is_refused)
 {
     begin(1, 1, 1);
-    for (uint8_t kind = 1; kind < STEP_KINDS_END; kind++) {
-        ck_assert_int_eq(world_step(&world, 999, (struct shard_step){.kind = kind, .cfg_ver = 1}),
-                         OMEN_E_NOT_FOUND);
+    for (uint32_t kind = 1; kind < STEP_KINDS_END; kind++) {
+        ck_assert_int_eq(
+            world_step(&world, 999, (struct shard_step){.kind = (uint8_t)kind, .cfg_ver = 1}),
+            OMEN_E_NOT_FOUND);
         const omen_status status = world_step(
             &world, shard,
-            (struct shard_step){.kind = kind, .node = 99, .from = 99, .replica = {7, 7}});
+            (struct shard_step){.kind = (uint8_t)kind, .node = 99, .from = 99, .replica = {7, 7}});
         ck_assert_int_ne(status, OMEN_OK);
     }
     world_fini(&world);

@@ -160,10 +160,10 @@ START_TEST(kinds_have_names)
 {
     ck_assert_str_eq(command_kind_name(COMMAND_STEPS), "steps");
     ck_assert_str_eq(step_kind_name(STEP_CUT), "cut");
-    for (uint8_t kind = 1; kind < COMMAND_KINDS_END; kind++)
-        ck_assert_str_ne(command_kind_name(kind), "?");
-    for (uint8_t kind = 1; kind < STEP_KINDS_END; kind++)
-        ck_assert_str_ne(step_kind_name(kind), "?");
+    for (uint32_t kind = 1; kind < COMMAND_KINDS_END; kind++)
+        ck_assert_str_ne(command_kind_name((uint8_t)kind), "?");
+    for (uint32_t kind = 1; kind < STEP_KINDS_END; kind++)
+        ck_assert_str_ne(step_kind_name((uint8_t)kind), "?");
     ck_assert_str_eq(command_kind_name(0), "?");
     ck_assert_str_eq(command_kind_name(200), "?");
     ck_assert_str_eq(step_kind_name(0), "?");
