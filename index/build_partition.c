@@ -83,7 +83,7 @@ assign(const struct build *build, struct build_worker *worker, const uint32_t *i
     _Alignas(64) uint32_t best[TILE_ROWS * TILE_ASSIGN_BEST];
     for (uint64_t first = 0; first < count; first += TILE_ROWS) {
         const uint32_t left = count - first < TILE_ROWS ? (uint32_t)(count - first) : TILE_ROWS;
-        for (uint64_t i = first + TILE_ROWS; i < first + 2 * TILE_ROWS && i < count; i++)
+        for (uint64_t i = first + TILE_ROWS; i < first + (uint64_t)2 * TILE_ROWS && i < count; i++)
             rows->prefetch(rows->context, ids[i]);
         struct tile_side side;
         read_ahead(build, worker, ids + first, left, &side);
@@ -160,7 +160,8 @@ count_part(void *context, uint32_t counter, uint32_t worker)
     (void)worker;
     const struct first_split *split = context;
     const uint32_t leaders = split->spread.leaders, fanout = split->spread.fanout;
-    uint64_t *any = split->places + (size_t)counter * leaders, *near = any + COUNTERS * leaders;
+    uint64_t *any = split->places + (size_t)counter * leaders,
+             *near = any + (size_t)COUNTERS * leaders;
     for (uint32_t i = part_start(split->build, counter); i < part_start(split->build, counter + 1);
          i++) {
         const uint16_t *to = split->assigned + (size_t)i * fanout;
@@ -178,7 +179,8 @@ put_part(void *context, uint32_t counter, uint32_t worker)
     const struct first_split *split = context;
     const struct build *build = split->build;
     const uint32_t leaders = split->spread.leaders, fanout = split->spread.fanout;
-    uint64_t *any = split->places + (size_t)counter * leaders, *near = any + COUNTERS * leaders;
+    uint64_t *any = split->places + (size_t)counter * leaders,
+             *near = any + (size_t)COUNTERS * leaders;
     for (uint32_t i = part_start(build, counter); i < part_start(build, counter + 1); i++) {
         const uint16_t *to = split->assigned + (size_t)i * fanout;
         for (uint32_t k = 0; k < fanout; k++)
@@ -411,6 +413,7 @@ static void
 sort_children(const struct cluster *cluster, const struct spread *spread,
               const struct children *children)
 {
+    ASSERT(spread->fanout > 0);
     const uint64_t all = (uint64_t)cluster->count * spread->fanout;
     uint32_t *const starts = children->starts;
     memset(starts, 0, ((size_t)spread->leaders + 2) * sizeof *starts);

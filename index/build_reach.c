@@ -161,7 +161,7 @@ far_giver(const struct reach *reach, uint32_t row)
     const struct build *build = reach->build;
     struct build_worker *worker = &build->workers[0];
     struct prng prng;
-    uint32_t best = 0, drawn[TILE_COLUMNS];
+    uint32_t best = 0, drawn[TILE_COLUMNS] = {0};
     float nearest = INFINITY;
     prng_init(&prng, mix64(build->seed ^ row));
     build->rows.read(build->rows.context, row, worker->ahead, &worker->ahead_numbers[0], NULL);

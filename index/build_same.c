@@ -74,6 +74,12 @@ hash_block(void *context, uint32_t index, uint32_t worker_index)
 }
 
 static bool
+equal_numbers(const struct tile_numbers *a, const struct tile_numbers *b)
+{
+    return a->scale == b->scale && a->add == b->add && a->extra == b->extra;
+}
+
+static bool
 equal_rows(const struct build *build, struct build_worker *worker, uint32_t a, uint32_t b)
 {
     read_row(build, worker, a, 0);
@@ -81,8 +87,7 @@ equal_rows(const struct build *build, struct build_worker *worker, uint32_t a, u
     return memcmp(worker_row(build, worker->ahead, 0), worker_row(build, worker->ahead, 1),
                   row_bytes(build)) == 0 &&
            (build->rows.kind == BUILD_FLOATS ||
-            memcmp(&worker->ahead_numbers[0], &worker->ahead_numbers[1],
-                   sizeof worker->ahead_numbers[0]) == 0);
+            equal_numbers(&worker->ahead_numbers[0], &worker->ahead_numbers[1]));
 }
 
 // Rows of one part of the hashes, by open addressing; a place holds 1 + row.

@@ -134,7 +134,7 @@ largest_magnitude(const float *values, uint32_t count)
     for (uint32_t i = 0; i < count; i += LANES)
         for (uint32_t q = 0; q < LANES / 4; q++) {
             quad bits;
-            memcpy(&bits, values + i + q * 4, sizeof bits);
+            memcpy(&bits, values + i + (size_t)q * 4, sizeof bits);
             bits &= INT32_MAX;
             const quad larger = bits > largest[q];
             largest[q] = (bits & larger) | (largest[q] & ~larger);

@@ -775,7 +775,7 @@ avx2_within(const uint8_t *bytes, uint32_t word_count, uint8_t first, uint8_t la
     for (uint32_t w = 0; w < word_count; w++) {
         uint64_t word = 0;
         for (uint32_t i = 0; i < 64; i += 32) {
-            const __m256i at = _mm256_loadu_si256((const __m256i *)(bytes + w * 64u + i));
+            const __m256i at = _mm256_loadu_si256((const __m256i *)(bytes + (size_t)w * 64 + i));
             const __m256i above = _mm256_sub_epi8(at, low);
             const __m256i inside = _mm256_cmpeq_epi8(_mm256_min_epu8(above, most), above);
             word |= (uint64_t)(uint32_t)_mm256_movemask_epi8(inside) << i;

@@ -731,7 +731,7 @@ avx512_within(const uint8_t *bytes, uint32_t word_count, uint8_t first, uint8_t 
 {
     const __m512i low = _mm512_set1_epi8((char)first), high = _mm512_set1_epi8((char)last);
     for (uint32_t w = 0; w < word_count; w++) {
-        const __m512i at = _mm512_loadu_si512(bytes + w * 64u);
+        const __m512i at = _mm512_loadu_si512(bytes + (size_t)w * 64);
         words[w] |= _mm512_mask_cmple_epu8_mask(_mm512_cmpge_epu8_mask(at, low), at, high);
     }
 }

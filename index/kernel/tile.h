@@ -14,6 +14,7 @@
 // a number below TILE_IDS. Distances are not below zero, so their bits are in their order.
 #ifndef OMEN_INDEX_KERNEL_TILE_H
 #define OMEN_INDEX_KERNEL_TILE_H
+#include <stddef.h>
 #include <stdint.h>
 
 #define TILE_ROWS 6u
@@ -53,8 +54,8 @@ struct tile_floats {
 
 // Of each member of a leaf: the two smallest keys of each lane, from tiles where it is a row, and of each of TILE_ROWS
 // buckets (the place of the row in its tile), from tiles where it is a column.
-#define TILE_ROW_BEST (2u * TILE_LANES)
-#define TILE_COLUMN_BEST (2u * TILE_LANES * TILE_ROWS) // of a group of columns
+#define TILE_ROW_BEST ((size_t)2 * TILE_LANES)
+#define TILE_COLUMN_BEST ((size_t)2 * TILE_LANES * TILE_ROWS) // of a group of columns
 struct tile_gram {
     const float *distances;     // of the tile
     uint32_t row, rows, column; // members row .. row + rows - 1 against members from `column` on
@@ -63,7 +64,7 @@ struct tile_gram {
 };
 
 // The three smallest keys of each lane.
-#define TILE_ASSIGN_BEST (3u * TILE_LANES)
+#define TILE_ASSIGN_BEST ((size_t)3 * TILE_LANES)
 
 // What a row's reservoir holds: for each of up to RESERVOIR_SLOTS hashes the smallest candidate. A candidate is
 // key << 40 | hash << 32 | id, with 16 bits of key and 8 of hash, and that is their order.

@@ -18,7 +18,7 @@ dots8(const int8_t *const *rows, uint32_t count, const uint8_t *columns, uint32_
       __m256i *sums)
 {
     const __m256i low = _mm256_set1_epi16(255);
-    for (uint32_t b = 0; b < bytes; b += 4, columns += 4 * TILE_LANES) {
+    for (uint32_t b = 0; b < bytes; b += 4, columns += (size_t)4 * TILE_LANES) {
         const __m256i eight = _mm256_loadu_si256((const __m256i *)columns);
         const __m256i even = _mm256_and_si256(eight, low), odd = _mm256_srli_epi16(eight, 8);
         for (uint32_t r = 0; r < count; r++) {

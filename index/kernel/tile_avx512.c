@@ -16,11 +16,11 @@ INLINE void
 transpose16(__m512i *r)
 {
     __m512i t[16];
-    for (int i = 0; i < 8; i++) {
+    for (size_t i = 0; i < 8; i++) {
         t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
         t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
     }
-    for (int i = 0; i < 4; i++) {
+    for (size_t i = 0; i < 4; i++) {
         r[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
         r[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
         r[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
@@ -241,8 +241,9 @@ avx512_floats(const struct tile_floats *tile, float *out)
         for (uint32_t r = 0; r < 3; r++)
             for (uint32_t g = 0; g < TILE_GROUPS; g++)
                 _mm512_storeu_ps(
-                    out + (size_t)(first + r) * TILE_COLUMNS + g * TILE_LANES,
-                    _mm512_add_ps(sums[r][g], _mm512_loadu_ps(tile->adds + g * TILE_LANES)));
+                    out + (size_t)(first + r) * TILE_COLUMNS + (size_t)g * TILE_LANES,
+                    _mm512_add_ps(sums[r][g],
+                                  _mm512_loadu_ps(tile->adds + (size_t)g * TILE_LANES)));
     }
 }
 
@@ -257,8 +258,8 @@ avx512_floats_one(const struct tile_floats *tile, uint32_t groups, float *out)
                 _mm512_sub_ps(_mm512_set1_ps(tile->rows[0][i]), _mm512_loadu_ps(columns));
             sum = _mm512_add_ps(sum, _mm512_mul_ps(apart, apart));
         }
-        _mm512_storeu_ps(out + g * TILE_LANES,
-                         _mm512_add_ps(sum, _mm512_loadu_ps(tile->adds + g * TILE_LANES)));
+        _mm512_storeu_ps(out + (size_t)g * TILE_LANES,
+                         _mm512_add_ps(sum, _mm512_loadu_ps(tile->adds + (size_t)g * TILE_LANES)));
     }
 }
 
@@ -295,7 +296,7 @@ avx512_gram(const struct tile_gram *gram)
         for (uint32_t g = 0; g < TILE_GROUPS; g++) {
             const uint32_t column = gram->column + g * TILE_LANES;
             const __m512 distances =
-                _mm512_load_ps(gram->distances + (size_t)r * TILE_COLUMNS + g * TILE_LANES);
+                _mm512_load_ps(gram->distances + (size_t)r * TILE_COLUMNS + (size_t)g * TILE_LANES);
             __m512i keys =
                 keys16(distances, _mm512_add_epi32(lanes(), _mm512_set1_epi32((int)column)));
             if (among) {
@@ -324,12 +325,13 @@ avx512_assign(const float *distances, uint32_t column, uint32_t *best)
 {
     for (uint32_t row = 0; row < TILE_ROWS; row++, best += TILE_ASSIGN_BEST) {
         __m512i first = _mm512_loadu_si512(best), second = _mm512_loadu_si512(best + TILE_LANES),
-                third = _mm512_loadu_si512(best + 2 * TILE_LANES);
+                third = _mm512_loadu_si512(best + (size_t)2 * TILE_LANES);
         for (uint32_t g = 0; g < TILE_GROUPS; g++) {
-            const __m512i ids =
-                _mm512_add_epi32(lanes(), _mm512_set1_epi32((int)(column + g * TILE_LANES)));
+            const __m512i ids = _mm512_add_epi32(
+                lanes(), _mm512_set1_epi32((int)(column + (size_t)g * TILE_LANES)));
             const __m512i keys = keys16(
-                _mm512_load_ps(distances + (size_t)row * TILE_COLUMNS + g * TILE_LANES), ids);
+                _mm512_load_ps(distances + (size_t)row * TILE_COLUMNS + (size_t)g * TILE_LANES),
+                ids);
             const __m512i past = _mm512_max_epu32(first, keys);
             first = _mm512_min_epu32(first, keys);
             third = _mm512_min_epu32(third, _mm512_max_epu32(second, past));
@@ -337,7 +339,7 @@ avx512_assign(const float *distances, uint32_t column, uint32_t *best)
         }
         _mm512_storeu_si512(best, first);
         _mm512_storeu_si512(best + TILE_LANES, second);
-        _mm512_storeu_si512(best + 2 * TILE_LANES, third);
+        _mm512_storeu_si512(best + (size_t)2 * TILE_LANES, third);
     }
 }
 
@@ -419,7 +421,7 @@ avx512_assign_finish(const uint32_t *best, uint32_t *out)
 {
     const __m512i two =
         smaller16(sort16(_mm512_loadu_si512(best)), sort16(_mm512_loadu_si512(best + TILE_LANES)));
-    const __m512i all = smaller16(two, sort16(_mm512_loadu_si512(best + 2 * TILE_LANES)));
+    const __m512i all = smaller16(two, sort16(_mm512_loadu_si512(best + (size_t)2 * TILE_LANES)));
     _mm512_storeu_si512(out, drop_infinite(all));
 }
 
@@ -514,7 +516,7 @@ avx512_order(const uint64_t *values, uint32_t count, uint8_t *order)
     for (uint32_t v = 0; v < vectors; v++) {
         const uint32_t left = count - v * 8;
         const __mmask8 there = (__mmask8)(left >= 8 ? 255u : (1u << left) - 1);
-        all[v] = _mm512_mask_loadu_epi64(_mm512_set1_epi64(-1), there, values + v * 8);
+        all[v] = _mm512_mask_loadu_epi64(_mm512_set1_epi64(-1), there, values + (size_t)v * 8);
     }
     for (uint32_t i = 0; i < count; i++) {
         const __m512i one = _mm512_set1_epi64((long long)values[i]);
@@ -529,7 +531,7 @@ static uint64_t
 avx512_occlude(const float *between, const float *own, float *nearest)
 {
     uint64_t farther = 0;
-    for (uint32_t g = 0; g < 4; g++) {
+    for (size_t g = 0; g < 4; g++) {
         const __m512 near =
             _mm512_min_ps(_mm512_loadu_ps(between + g * 16), _mm512_loadu_ps(nearest + g * 16));
         _mm512_storeu_ps(nearest + g * 16, near);

@@ -115,7 +115,7 @@ plain_floats_one(const struct tile_floats *tile, uint32_t groups, float *out)
 static inline void
 plain_sink(uint32_t *best, uint32_t depth, uint32_t key)
 {
-    for (uint32_t i = 0; i < depth; i++) {
+    for (size_t i = 0; i < depth; i++) {
         const uint32_t there = best[i * TILE_LANES];
         best[i * TILE_LANES] = key < there ? key : there;
         key = key < there ? there : key;
@@ -164,11 +164,11 @@ static inline void
 plain_gram_finish(const uint32_t *row_best, const uint32_t *column_best, uint32_t *out)
 {
     for (uint32_t member = 0; member < TILE_LANES; member++) {
-        uint32_t keys[TILE_ROW_BEST + 2 * TILE_ROWS];
+        uint32_t keys[TILE_ROW_BEST + (size_t)2 * TILE_ROWS];
         memcpy(keys, row_best + (size_t)member * TILE_ROW_BEST, TILE_ROW_BEST * sizeof *keys);
-        for (uint32_t i = 0; i < 2 * TILE_ROWS; i++)
-            keys[TILE_ROW_BEST + i] = column_best[(size_t)i * TILE_LANES + member];
-        plain_smallest(keys, TILE_ROW_BEST + 2 * TILE_ROWS, out + (size_t)member * TILE_LANES);
+        for (size_t i = 0; i < (size_t)2 * TILE_ROWS; i++)
+            keys[TILE_ROW_BEST + i] = column_best[i * TILE_LANES + member];
+        plain_smallest(keys, sizeof keys / sizeof *keys, out + (size_t)member * TILE_LANES);
     }
 }
 
