@@ -61,8 +61,12 @@ copies_step(struct copies *copies, const struct copies_input *in, struct copies_
     case COPIES_IN_LEASE:
         copies->lease_sent_ns = in->sent_ns;
         copies->lease_ns = in->lease_ns;
+        copies->current = true;
         for (uint32_t i = 0; i < copies->count; i++)
             copies->rows[i]->leased = false;
+        break;
+    case COPIES_IN_WORD:
+        copies_hear(copies, in->word.node, in->word.dead);
         break;
     case COPIES_IN_MADE:
         if (copy != NULL && !copy->made)
@@ -236,21 +240,28 @@ tell_one(struct copies *copies, struct copy *copy, const struct copies_input *in
 {
     struct replica_meta meta;
     struct replica_input given = {0};
-    if (!copy->made || !copy->named || (copy->told && copy->leased))
+    if (!copy->made || !copy->named || (copy->told && copy->leased && copy->words_due == 0))
         return false;
     if (!copy->told) {
         copy->told = true;
+        copy->words_due = copy_members_dead(copies, copy); // who is a peer only now, too
         given.kind = REPLICA_IN_META;
         given.meta = &meta;
         if (!copy_meta(copy, &meta))
             return false;
-    } else {
+    } else if (!copy->leased) {
         copy->leased = true;
         given.kind = REPLICA_IN_LEASE;
         given.boot = copies->config.boot;
         given.sent_ns = copies->lease_sent_ns;
         given.lease_ns = copies->lease_ns;
         given.known_ver = copy->row.cfg_ver;
+    } else {
+        const uint32_t at = (uint32_t)__builtin_ctz(copy->words_due);
+        const struct copy_member *member = &copy->members[at];
+        copy->words_due &= (uint16_t)(copy->words_due - 1);
+        given.kind = copies_is_dead(copies, member->node) ? REPLICA_IN_DEAD : REPLICA_IN_ALIVE;
+        given.uuid = (struct replica_uuid){member->uuid.high, member->uuid.low};
     }
     step_copy(copies, copy, in, &given, out);
     return true;
@@ -329,7 +340,7 @@ wake_of(const struct copies *copies, const struct copy *copy)
         return 0;
     if (!copy->made || !copy->named)
         return copy->made ? copy->wake_ns : UINT64_MAX;
-    if (!copy->told || !copy->leased)
+    if (!copy->told || !copy->leased || copy->words_due != 0)
         return 0;
     const bool wishes = copy_is_pending(copies, copy) || wants_transfer(copy);
     return wishes && copy->born_at_ns < copy->wake_ns ? copy->born_at_ns : copy->wake_ns;
@@ -351,10 +362,12 @@ void
 copies_check(const struct copies *copies)
 {
     ASSERT(copies->count <= copies->room && copies->gap_count <= COPIES_GAPS_MAX);
+    ASSERT(copies->dead_count <= COPIES_DEAD_MAX);
     for (uint32_t i = 0; i < copies->count; i++) {
         const struct copy *copy = copies->rows[i];
         ASSERT(i == 0 || compare(copies->rows[i - 1]->env.uuid, copy->env.uuid) < 0);
         ASSERT(!copy->named || copy->row.id == copy->env.shard);
+        ASSERT(copy->words_due >> SHARD_REPLICAS_MAX == 0);
         if (copy->made)
             replica_check(&copy->replica);
     }

@@ -9,12 +9,14 @@
 // them at the next WAKEs, which are then due at once.
 //
 //      the map has a pending replica here --> make an environment (out.make) --MADE--> held --COMMAND born--> a member
-//      held --the map does not name it, and is newer than it--> told to go (out.drop), and forgotten
+//      held --a map that is newer than it does not name it, and a lease came--> told to go (out.drop), and forgotten
 //      the map names one here that is not held --> COMMAND lost
 //      held: REPLICA_CHANGE_* --> COMMAND add, remove, transfer; a compare-and-swap on the cfg_ver that the replica saw
 //
 // After a start the map may be older than what was made under it, because the log is applied again; so an environment
-// carries the position that the map had then.
+// carries the position that the map had then. That is not enough for one to go: between then and when the map names it there are
+// maps that are newer than the environment and do not name it yet, and a start may meet them when the environment is full. But a
+// lease counts for who knows all that was committed when it was asked for, so the maps behind the first one are none of those.
 #ifndef OMEN_NODE_COPIES_H
 #define OMEN_NODE_COPIES_H
 #include "cluster/map.h"
@@ -49,6 +51,7 @@ enum copies_input_kind {
     COPIES_IN_LEASE,   // of this node, good for the map that was given last
     COPIES_IN_MADE,    // the environment of out.make is durable
     COPIES_IN_REPLICA, // for the replica `uuid`
+    COPIES_IN_WORD,    // of the failure detector, of another node
     COPIES_IN_WAKE,
 };
 
@@ -64,6 +67,10 @@ struct copies_input {
             uint64_t sent_ns, lease_ns; // LEASE
         };
         struct replica_input *replica; // REPLICA; its times are set here
+        struct {
+            struct cluster_uuid node;
+            bool dead;
+        } word; // WORD
     };
 };
 
@@ -88,10 +95,11 @@ struct copy_member {
 
 struct copy {
     struct copies_env env;
-    bool made;   // and so there is a replica
-    bool named;  // by the map
-    bool told;   // of the newest row
-    bool leased; // it was told of the newest lease
+    bool made;          // and so there is a replica
+    bool named;         // by the map
+    bool told;          // of the newest row
+    bool leased;        // it was told of the newest lease
+    uint16_t words_due; // bits of members: what the failure detector says of them
     uint64_t wake_ns;
     uint64_t born_at_ns; // when the command may go out again
     struct shard row;    // of the map
@@ -106,6 +114,8 @@ struct copy_gap {
 };
 
 #define COPIES_GAPS_MAX 64u // more are seen at a later map
+#define COPIES_DEAD_MAX                                                                            \
+    64u // of more the oldest is forgotten: its copies are waited for as those of the living
 
 struct copies {
     struct copies_config config;
@@ -113,11 +123,14 @@ struct copies {
     uint64_t map_version, map_position;
     uint32_t node; // its number in the map; 0: not there
     uint64_t lease_sent_ns, lease_ns, lease_seen;
+    bool current;       // a lease came: the map is newer than any that an earlier process knew
     uint32_t shrink_ms; // of the map's lease times
     struct copy **rows; // ascending by uuid; owned
     uint32_t count, room;
     struct copy_gap gaps[COPIES_GAPS_MAX];
     uint32_t gap_count;
+    struct cluster_uuid dead[COPIES_DEAD_MAX]; // nodes, in the order in which it was said
+    uint32_t dead_count;
     uint64_t gaps_at_ns; // when a command for them may go out again
 };
 

@@ -15,6 +15,11 @@ void copies_read_map(struct copies *copies, const struct map *map);
 bool copy_meta(const struct copy *copy, struct replica_meta *meta);
 struct cluster_uuid copy_node_of(const struct copy *copy, struct replica_uuid uuid);
 bool copy_is_pending(const struct copies *copies, const struct copy *copy);
+// Nodes that the failure detector holds for dead; and which members of a copy are on them, as bits.
+void copies_hear(struct copies *copies, struct cluster_uuid node, bool dead);
+bool copies_is_dead(const struct copies *copies, struct cluster_uuid node);
+uint16_t copy_members_on(const struct copy *copy, struct cluster_uuid node);
+uint16_t copy_members_dead(const struct copies *copies, const struct copy *copy);
 bool copy_may_go(const struct copies *copies, const struct copy *copy);
 
 #endif

@@ -27,11 +27,13 @@ copy_is_pending(const struct copies *copies, const struct copy *copy)
     return copy->named && here != NULL && here->role == MAP_REPLICA_PENDING;
 }
 
-// The map is newer than the environment: the one under which it was made has a pending copy instead of it.
+// The map is newer than the environment: the one under which it was made has a pending copy instead of it. And newer than all that
+// was known before this start, of which some that are newer than the environment had the pending copy still.
 bool
 copy_may_go(const struct copies *copies, const struct copy *copy)
 {
-    return !copy->named && copies->map_version > 0 && copies->map_position > copy->env.position;
+    return !copy->named && copies->current && copies->map_version > 0 &&
+           copies->map_position > copy->env.position;
 }
 
 static void

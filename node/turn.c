@@ -48,6 +48,7 @@ turn_init(struct turn *turn, const struct turn_config *config, uint64_t seed)
     const uint64_t rebalance_seed = prng_next(&prng);
     rebalance_init(&turn->rebalance, &config->rebalance, rebalance_seed);
     turn->raft_wake_ns = turn->gossip_wake_ns = UINT64_MAX;
+    turn->own_at = UINT32_MAX;
 }
 
 void
@@ -72,7 +73,7 @@ turn_step(struct turn *turn, const struct turn_input *in, struct turn_output *ou
     out->results = NULL;
     out->result_count = 0;
     out->raft_stepped = out->gossip_stepped = false;
-    out->send_count = 0;
+    out->send_count = out->word_count = 0;
     out->lease = (struct turn_lease){0};
     ASSERT(turn->started == (in->kind != TURN_IN_START));
     dispatch(turn, in, out);
@@ -130,6 +131,16 @@ dispatch(struct turn *turn, const struct turn_input *in, struct turn_output *out
         ASSERT(in->read_id < TURN_READ_LEASE);
         raft.kind = RAFT_IN_READ_INDEX;
         raft.read_id = in->read_id;
+        turn_step_raft(turn, &raft, out);
+        break;
+    case TURN_IN_CHANGE:
+        raft.kind = RAFT_IN_CONF_CHANGE;
+        raft.change = in->change;
+        turn_step_raft(turn, &raft, out);
+        break;
+    case TURN_IN_TRANSFER:
+        raft.kind = RAFT_IN_TRANSFER;
+        raft.peer = in->member;
         turn_step_raft(turn, &raft, out);
         break;
     case TURN_IN_WAKE:
@@ -281,6 +292,12 @@ step_gossip(struct turn *turn, const struct gossip_input *in, struct turn_output
     gossip_step(&turn->gossip, in, &out->gossip);
     out->gossip_stepped = true;
     turn->gossip_wake_ns = out->gossip.wake_ns;
+    for (uint32_t i = 0; i < out->gossip.note_count; i++) {
+        const struct gossip_note *note = &out->gossip.notes[i];
+        const bool dead = note->kind == GOSSIP_NOTE_DEAD || note->kind == GOSSIP_NOTE_LEFT;
+        if (dead || note->kind == GOSSIP_NOTE_ALIVE)
+            out->words[out->word_count++] = (struct turn_word){{note->id.high, note->id.low}, dead};
+    }
 }
 
 static enum turn_halt
@@ -328,10 +345,12 @@ apply(struct turn *turn, struct turn_output *out)
     return TURN_RUNS;
 }
 
+// Also where raft, out of room, lets a part of its log go that no checkpoint covers yet: the two are one transaction.
 static enum turn_halt
 checkpoint(struct turn *turn, struct turn_output *out)
 {
-    if (turn->applied - turn->checkpoint_position < turn->config.checkpoint_entries)
+    if (turn->applied - turn->checkpoint_position < turn->config.checkpoint_entries &&
+        out->raft.compact_through <= turn->checkpoint_position)
         return TURN_RUNS;
     if (!turn_encode(turn, &turn->checkpoint))
         return TURN_HALT_NO_MEMORY;
@@ -357,9 +376,15 @@ has_duty(const struct turn *turn)
 void
 turn_check(const struct turn *turn)
 {
+    map_check(&turn->map);
+    turn_check_step(turn);
+}
+
+void
+turn_check_step(const struct turn *turn)
+{
     raft_check(&turn->raft);
     gossip_check(&turn->gossip);
-    map_check(&turn->map);
     lease_check(&turn->lease);
     rebalance_check(&turn->rebalance);
     if (!turn->started)
@@ -370,6 +395,8 @@ turn_check(const struct turn *turn)
     ASSERT(turn->raft.tail.base_position <= turn->checkpoint_position);
     ASSERT(turn->compact_due <= turn->checkpoint_position);
     ASSERT(turn->told_version <= turn->map.version);
+    const struct gossip_id id = turn->config.gossip.id;
+    ASSERT(turn_own(turn) == map_node_by_uuid(&turn->map, (struct cluster_uuid){id.high, id.low}));
 }
 
 void

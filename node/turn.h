@@ -60,8 +60,10 @@ enum turn_input_kind {
     TURN_IN_RAFT,
     TURN_IN_GOSSIP,
     TURN_IN_PERSISTED,
-    TURN_IN_PROPOSE, // out.raft.answer; later, when it is applied, one of out.results
-    TURN_IN_READ,    // out.raft.answer; later one of out.raft.reads
+    TURN_IN_PROPOSE,  // out.raft.answer; later, when it is applied, one of out.results
+    TURN_IN_READ,     // out.raft.answer; later one of out.raft.reads
+    TURN_IN_CHANGE,   // of the members of raft's group, by an operator; out.raft.answer
+    TURN_IN_TRANSFER, // another member shall lead; out.raft.answer
     TURN_IN_MSG,
     TURN_IN_WISH, // a command that this node wants: it goes to the leader, if there is one
     TURN_IN_WAKE,
@@ -77,11 +79,13 @@ struct turn_input {
         struct {
             const struct gossip_msg *message;
             enum gossip_lane lane;
-        } gossip;                      // GOSSIP
-        uint64_t persist_number;       // PERSISTED
-        const struct command *command; // PROPOSE; time_ms is stamped here. WISH
-        uint64_t read_id;              // READ; below TURN_READ_LEASE
-        const struct turn_msg *msg;    // MSG; every field may be anything
+        } gossip;                         // GOSSIP
+        uint64_t persist_number;          // PERSISTED
+        const struct command *command;    // PROPOSE; time_ms is stamped here. WISH
+        uint64_t read_id;                 // READ; below TURN_READ_LEASE
+        const struct raft_change *change; // CHANGE
+        uint64_t member;                  // TRANSFER
+        const struct turn_msg *msg;       // MSG; every field may be anything
     };
 };
 
@@ -118,6 +122,12 @@ struct turn_lease {
     uint64_t sent_ns, lease_ns; // 0: none that is new
 };
 
+// What the failure detector has come to believe of a node. It may be wrong, and a word may be lost: it only shortens waits.
+struct turn_word {
+    struct cluster_uuid node;
+    bool dead;
+};
+
 // The shell obeys the numbered steps in order.
 struct turn_output {
     enum turn_halt halt;
@@ -130,6 +140,8 @@ struct turn_output {
     const struct turn_result *results;
     uint32_t result_count;
     struct turn_lease lease;
+    struct turn_word words[GOSSIP_NOTES_MAX]; // for the copies of this node
+    uint32_t word_count;
     // 4. Step again (kind WAKE) no later than this.
     uint64_t wake_ns;
     bool raft_stepped, gossip_stepped; // else the machine's output is empty
@@ -164,6 +176,8 @@ struct turn {
     bool started;
 
     // as any node
+    uint64_t own_version;               // of the map in which it looked for itself
+    uint32_t own_at;                    // and where it was; UINT32_MAX: it is not there
     uint64_t register_at_ns, ask_at_ns; // the next time
     struct turn_msg grant;              // kind 0: none that waits for its position
     struct command wish;
@@ -187,7 +201,9 @@ struct turn {
 void turn_init(struct turn *turn, const struct turn_config *config, uint64_t seed);
 void turn_fini(struct turn *turn);
 void turn_step(struct turn *turn, const struct turn_input *in, struct turn_output *out);
-void turn_check(const struct turn *turn);                            // asserts all invariants
+void turn_check(const struct turn *turn); // asserts all invariants
+void turn_check_step(
+    const struct turn *turn); // all but the map's, which changes only with what is applied
 void turn_describe(const struct turn *turn, char *line, size_t cap); // one stable line
 
 #endif

@@ -17,20 +17,27 @@ lease_init(struct lease *lease, const struct lease_config *config)
     *lease = (struct lease){.config = *config};
 }
 
-static const struct lease_row *
-row_of(const struct lease *lease, uint64_t node)
+// Where the node's row is, or would be.
+static uint32_t
+place_of(struct lease *lease, uint64_t node)
 {
-    for (uint32_t i = 0; i < lease->row_count; i++)
-        if (lease->rows[i].node == node)
-            return &lease->rows[i];
-    return NULL;
+    uint32_t low = 0, high = lease->row_count;
+    while (low < high) {
+        const uint32_t middle = low + (high - low) / 2;
+        lease->compared++;
+        if (lease->rows[middle].node < node)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
 }
 
 static struct lease_row *
-row_own(struct lease *lease, uint64_t node)
+row_of(struct lease *lease, uint64_t node)
 {
-    const struct lease_row *row = row_of(lease, node);
-    return row != NULL ? &lease->rows[row - lease->rows] : NULL;
+    const uint32_t at = place_of(lease, node);
+    return at < lease->row_count && lease->rows[at].node == node ? &lease->rows[at] : NULL;
 }
 
 // Whether a lease that it was granted may still hold.
@@ -40,6 +47,7 @@ is_held(const struct lease *lease, const struct lease_row *row)
     return row->granted_ns != 0 && lease->now_ns - row->granted_ns < lease->config.guard_ns;
 }
 
+// Of those that left the map: what they were granted has run out.
 static void
 forget_gone(struct lease *lease)
 {
@@ -53,20 +61,23 @@ forget_gone(struct lease *lease)
 static void
 begin_round(struct lease *lease, struct lease_output *out)
 {
-    if (lease->round_sent != lease->round_confirmed)
+    if (lease->asked_count == 0 || lease->round_sent != lease->round_confirmed)
         return; // those who came meanwhile get the next
-    for (uint32_t i = 0; i < lease->row_count; i++)
-        if (lease->rows[i].asked) {
-            lease->round_sent = ++lease->round;
-            out->round = lease->round;
-            return;
-        }
+    lease->round_sent = ++lease->round;
+    out->round = lease->round;
+}
+
+static void
+stop_asking(struct lease *lease, struct lease_row *row)
+{
+    lease->asked_count -= row->asked;
+    row->asked = false;
 }
 
 static void
 grant(struct lease *lease, struct lease_row *row, struct lease_output *out)
 {
-    row->asked = false;
+    stop_asking(lease, row);
     row->granted_ns = lease->now_ns;
     out->grants[out->grant_count++] = (struct lease_grant){
         row->node, row->boot, row->sent_ns, lease->config.lease_ns, lease->map_version};
@@ -75,13 +86,14 @@ grant(struct lease *lease, struct lease_row *row, struct lease_output *out)
 static void
 on_ask(struct lease *lease, const struct lease_input *in, struct lease_output *out)
 {
-    struct lease_row *row = lease->leads ? row_own(lease, in->node) : NULL;
+    struct lease_row *row = lease->leads ? row_of(lease, in->node) : NULL;
     if (row == NULL || row->gone || in->boot != row->boot) {
         lease->refused++;
         return;
     }
     row->sent_ns = in->sent_ns;
     row->round = lease->round + 1;
+    lease->asked_count += !row->asked;
     row->asked = true;
     if (bug(BUG_LEASE_GRANT_UNCONFIRMED))
         grant(lease, row, out);
@@ -102,33 +114,50 @@ on_round(struct lease *lease, const struct lease_input *in, struct lease_output 
     begin_round(lease, out);
 }
 
+static struct lease_row *
+new_row(struct lease *lease, uint64_t node, uint64_t boot)
+{
+    if (lease->row_count == LEASE_NODES_MAX)
+        forget_gone(lease);
+    if (lease->row_count == LEASE_NODES_MAX)
+        return NULL;
+    const uint32_t at = place_of(lease, node);
+    for (uint32_t i = lease->row_count++; i > at; i--)
+        lease->rows[i] = lease->rows[i - 1];
+    lease->rows[at] = (struct lease_row){.node = node, .boot = boot};
+    return &lease->rows[at];
+}
+
 static void
 on_node(struct lease *lease, const struct lease_input *in)
 {
-    struct lease_row *row = row_own(lease, in->node);
+    struct lease_row *row = row_of(lease, in->node);
+    if (row == NULL)
+        row = new_row(lease, in->node, in->boot);
     if (row == NULL) {
-        forget_gone(lease);
-        if (lease->row_count == LEASE_NODES_MAX) {
-            lease->refused++;
-            return;
-        }
-        row = &lease->rows[lease->row_count++];
+        lease->refused++;
+        return;
+    }
+    if (in->boot > row->boot) {
+        stop_asking(lease, row);
         *row = (struct lease_row){.node = in->node, .boot = in->boot};
     }
-    if (in->boot > row->boot)
-        *row = (struct lease_row){.node = in->node, .boot = in->boot};
     row->gone = false;
 }
 
 static void
 on_gone(struct lease *lease, const struct lease_input *in)
 {
-    struct lease_row *row = row_own(lease, in->node);
+    struct lease_row *row = row_of(lease, in->node);
     if (row == NULL)
         return;
     row->gone = true;
-    row->asked = false;
-    forget_gone(lease);
+    stop_asking(lease, row);
+    if (is_held(lease, row))
+        return;
+    lease->row_count--;
+    for (uint32_t i = (uint32_t)(row - lease->rows); i < lease->row_count; i++)
+        lease->rows[i] = lease->rows[i + 1];
 }
 
 // Rounds go on counting: an old answer fits no new question. What another leader granted, or this one before, is not known: the
@@ -139,6 +168,7 @@ on_role(struct lease *lease, const struct lease_input *in)
     lease->leads = in->kind == LEASE_IN_LEAD;
     lease->since_ns = lease->now_ns;
     lease->round_sent = lease->round_confirmed = ++lease->round;
+    lease->asked_count = 0;
     for (uint32_t i = 0; i < lease->row_count; i++) {
         struct lease_row *row = &lease->rows[i];
         *row = (struct lease_row){.node = row->node, .boot = row->boot, .gone = row->gone};
@@ -174,7 +204,7 @@ lease_step(struct lease *lease, const struct lease_input *in, struct lease_outpu
 }
 
 bool
-lease_may_promote(const struct lease *lease, uint64_t node, uint64_t boot)
+lease_may_promote(struct lease *lease, uint64_t node, uint64_t boot)
 {
     if (!lease->leads)
         return false;
@@ -191,14 +221,18 @@ lease_check(const struct lease *lease)
 {
     ASSERT(lease->round_confirmed <= lease->round_sent && lease->round_sent <= lease->round);
     ASSERT(lease->since_ns <= lease->now_ns);
+    uint32_t asked = 0;
     for (uint32_t i = 0; i < lease->row_count; i++) {
         const struct lease_row *row = &lease->rows[i];
+        asked += row->asked;
+        ASSERT(i == 0 || lease->rows[i - 1].node < row->node);
         ASSERT(lease->leads || (!row->asked && row->granted_ns == 0));
         ASSERT(row->granted_ns <= lease->now_ns);
         ASSERT(!row->asked ||
                (row->round > lease->round_confirmed && row->round <= lease->round + 1));
         ASSERT(!row->gone || (!row->asked && row->granted_ns != 0));
     }
+    ASSERT(asked == lease->asked_count);
 }
 
 void

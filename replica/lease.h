@@ -39,9 +39,11 @@ struct lease {
     uint64_t now_ns, since_ns; // since_ns: it leads
     uint64_t round, round_sent, round_confirmed;
     uint64_t map_version;
-    struct lease_row rows[LEASE_NODES_MAX];
+    struct lease_row rows[LEASE_NODES_MAX]; // ascending by node
     uint32_t row_count;
-    uint64_t refused; // questions; and nodes for which there was no row
+    uint32_t asked_count; // rows that wait for a round
+    uint64_t refused;     // questions; and nodes for which there was no row
+    uint64_t compared;    // rows, to find one: a look at n nodes takes n times log n
 };
 
 enum lease_input_kind {
@@ -77,6 +79,6 @@ void lease_check(const struct lease *lease);
 void lease_describe(const struct lease *lease, char *line, size_t cap);
 
 // Whether a shard whose primary is on this node, in its process `boot` when it became that, may get another.
-bool lease_may_promote(const struct lease *lease, uint64_t node, uint64_t boot);
+bool lease_may_promote(struct lease *lease, uint64_t node, uint64_t boot);
 
 #endif

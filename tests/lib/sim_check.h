@@ -11,6 +11,9 @@
 #define OMEN_TESTS_SIM_CHECK_H
 #include "tests/lib/sim_world.h"
 
+static inline void sim_members_applied(struct sim *sim,
+                                       const struct raft_entry *entry); // tests/lib/sim_member.h
+
 static inline uint64_t
 sim_entry_hash(const struct raft_entry *entry)
 {
@@ -44,6 +47,7 @@ sim_applied(struct sim *sim, const struct raft_entry *entry, const struct turn_r
                                    result->result.position,
                                    result->result.status,
                                    sim_entry_op(entry)};
+        sim_members_applied(sim, entry);
         if (seen->op != 0 && result->result.status == OMEN_OK) {
             struct sim_op *op = &sim->ops[seen->op];
             SIM_REQUIRE(sim, op->position == 0 || op->position == result->result.position,
@@ -277,9 +281,9 @@ sim_try(struct sim *sim, uint32_t c)
         if (sim->out.raft.answer != RAFT_ANSWER_OK) {
             wait = 20 * SIM_MS + prng_below(&sim->prng, 50000000);
             client->wait_position = 0;
-            const uint64_t lead = sim->out.raft.lead;
-            client->node = lead > 0 && lead <= sim->options.nodes && sim_chance(sim, 800)
-                               ? (uint32_t)lead - 1
+            const uint32_t lead = sim_at_of(sim, sim->out.raft.lead);
+            client->node = lead != SIM_NOWHERE && sim_chance(sim, 800)
+                               ? lead
                                : prng_below(&sim->prng, sim->options.nodes);
         }
     }

@@ -12,6 +12,8 @@ static inline void sim_shard_answer(struct sim *sim, uint32_t at, const struct s
                                     const struct replica_answer *answer);
 static inline void sim_shard_serve(struct sim *sim, const struct sim_env *env, uint64_t request);
 static inline void sim_copies_step(struct sim *sim, uint32_t at, struct copies_input in);
+static inline void sim_send_words(struct sim *sim, uint32_t at); // sim_word.h
+static inline void sim_check_shrink(struct sim *sim, uint32_t at, struct sim_env *env);
 
 // ---- packets ----
 
@@ -157,6 +159,7 @@ sim_copies_start(struct sim *sim, uint32_t at)
     copies_init(&node->copies, &config, prng_next(&sim->prng));
     node->copies_wake_ns = UINT64_MAX;
     node->fed_version = 0;
+    memset(node->said_dead, 0, sizeof node->said_dead);
     for (uint32_t i = 0; i < SIM_ENVS_MAX; i++) {
         const struct sim_env *env = &node->envs[i];
         if (!env->used)
@@ -239,6 +242,7 @@ sim_replica_output(struct sim *sim, uint32_t at)
     ASSERT(env != NULL);
     if (sim_env_write(env, &out->replica))
         sim_env_event(sim, at, env, SIM_ENV_SYNC);
+    sim_check_shrink(sim, at, env);
     sim_replica_send(sim, at);
     sim_replica_apply(sim, at, env);
     for (uint32_t i = 0; i < out->replica.answer_count; i++)
@@ -412,6 +416,7 @@ sim_feed(struct sim *sim, uint32_t at)
 {
     struct sim_node *node = &sim->nodes[at];
     const struct turn_lease lease = sim->out.lease;
+    sim_send_words(sim, at);
     if (node->fed_version != node->turn.map.version) {
         node->fed_version = node->turn.map.version;
         sim_copies_step(sim, at,
@@ -426,5 +431,6 @@ sim_feed(struct sim *sim, uint32_t at)
 }
 
 #include "tests/lib/sim_data.h" // sim_shard_applied and its like
+#include "tests/lib/sim_word.h" // sim_send_words
 
 #endif

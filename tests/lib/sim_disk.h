@@ -84,7 +84,8 @@ sim_disk_init(struct sim_disk *disk, const struct raft_group *group)
     disk->writes = calloc(SIM_WRITES_MAX, sizeof *disk->writes);
     ASSERT(disk->entries != NULL && disk->writes != NULL);
     disk->group = *group;
-    disk->base_position = disk->hard_state.commit = disk->map_position = 1; // behind a snapshot
+    if (group->count > 0) // who joins begins with nothing, the others behind a snapshot
+        disk->base_position = disk->hard_state.commit = disk->map_position = 1;
 }
 
 // What out says of step 1, to be durable at done_ns. False: nothing.
@@ -163,17 +164,18 @@ sim_disk_sync(struct sim_disk *disk)
         ASSERT(write->entries[i].position == disk->base_position + disk->entry_count + 1);
         disk->entries[disk->entry_count++] = write->entries[i];
     }
-    if (write->compact_through != 0) {
-        ASSERT(write->compact_through <= disk->map_position); // the checkpoint came first
-        const uint64_t at = write->compact_through - disk->base_position - 1;
-        sim_disk_cut_head(disk, write->compact_through, disk->entries[at].term);
-    }
     if (write->map_bytes > 0) {
         free(disk->map);
         disk->map = write->map;
         disk->map_bytes = write->map_bytes;
         disk->map_position = write->map_position;
         disk->group = write->group;
+    }
+    if (write->compact_through != 0) {
+        ASSERT(write->compact_through <=
+               disk->map_position); // the checkpoint came first, or with it
+        const uint64_t at = write->compact_through - disk->base_position - 1;
+        sim_disk_cut_head(disk, write->compact_through, disk->entries[at].term);
     }
     free(write->entries);
     return write->answered ? write->persist_number : 0;
@@ -220,6 +222,18 @@ sim_disk_fini(struct sim_disk *disk)
     free(disk->entries);
     free(disk->writes);
     free(disk->map);
+}
+
+// All but the list of peers, which is in the configuration as well.
+static inline void
+sim_disk_lose(struct sim_disk *disk)
+{
+    struct sim_disk fresh;
+    sim_disk_init(&fresh, &(struct raft_group){0});
+    memcpy(fresh.peers, disk->peers, sizeof fresh.peers);
+    fresh.peer_count = disk->peer_count;
+    sim_disk_fini(disk);
+    *disk = fresh;
 }
 
 #endif

@@ -3,14 +3,19 @@
 // Shape: shell, simulated.
 #ifndef OMEN_TESTS_SIM_FAULT_H
 #define OMEN_TESTS_SIM_FAULT_H
+#include "tests/lib/sim_aim.h"
 #include "tests/lib/sim_check.h"
 #include "tests/lib/sim_data.h"
+
+static inline void sim_pause(struct sim *sim, uint32_t at, uint64_t length); // tests/lib/sim_aim.h
+
+static inline void sim_match_logs(struct sim *sim); // sim_check.h
 
 static inline const char *
 sim_fault_name(enum sim_fault kind)
 {
     static const char *const names[] = {"loss",  "double", "delay", "cut",   "split", "pause",
-                                        "crash", "disk",   "clock", "power", "wipe"};
+                                        "crash", "disk",   "clock", "power", "wipe",  "lost"};
     return names[kind];
 }
 
@@ -23,7 +28,8 @@ sim_cut_halves(struct sim *sim, uint32_t side, bool on)
                 sim->cut[a][b] = on;
 }
 
-// Whether every copy in sync of every shard is there, and writes want two: then one disk may be lost, and nothing with it.
+// Whether every copy of every shard is there, and writes want two: then one disk may be lost, and nothing with it. Learners as
+// well: that one is in sync may have been decided, or be on its way.
 static inline bool
 sim_may_wipe(struct sim *sim)
 {
@@ -33,7 +39,7 @@ sim_may_wipe(struct sim *sim)
         if (shard->min_insync < 2 || shard_in_sync(shard) < 2 || shard->term == 0)
             return false;
         for (uint32_t i = 0; i < shard->replica_count; i++)
-            if (shard->replicas[i].role == MAP_REPLICA_IN_SYNC &&
+            if (shard->replicas[i].role != MAP_REPLICA_PENDING &&
                 sim_env_anywhere(sim, shard->replicas[i].uuid) == NULL)
                 return false;
     }
@@ -51,6 +57,45 @@ sim_wipe(struct sim *sim, uint32_t at)
         sim_env_fini(&sim->nodes[at].envs[i]);
         sim->wipes++;
     }
+}
+
+// Whether the group can do without one disk: the newest leader has no change under way and all its voters know so, on their disks.
+static inline bool
+sim_may_lose(const struct sim *sim, uint32_t at)
+{
+    const struct turn *leader = NULL;
+    uint64_t term = 0;
+    for (uint32_t i = 0; i < sim->options.nodes; i++) {
+        const struct sim_node *node = &sim->nodes[i];
+        const uint64_t its = node->up ? node->turn.raft.term : node->disk.hard_state.term;
+        term = its > term ? its : term;
+        if (node->up && node->turn.raft.state == RAFT_LEADER &&
+            (leader == NULL || its > leader->raft.term))
+            leader = &node->turn;
+    }
+    if (leader == NULL || leader->raft.term < term ||
+        leader->raft.pending_change > leader->applied || leader->applied < sim->history_last)
+        return false;
+    const struct raft_group *group = &leader->group;
+    for (uint32_t i = 0; i < group->count; i++) {
+        const uint32_t member = sim_at_of(sim, group->members[i].id);
+        if (group->members[i].roles != RAFT_VOTER || member == SIM_NOWHERE ||
+            (member != at && sim->nodes[member].disk.hard_state.commit < sim->members.changed_at))
+            return false;
+    }
+    return group->count >= 3;
+}
+
+static inline void
+sim_lose(struct sim *sim, uint32_t at)
+{
+    const bool may = sim_may_lose(sim, at);
+    sim_crash(sim, at);
+    if (!may)
+        return;
+    sim_disk_lose(&sim->nodes[at].disk);
+    sim->nodes[at].raft_id += SIM_MEMBER_LIVES;
+    sim->members.lost++;
 }
 
 static inline void
@@ -92,6 +137,12 @@ sim_switch(struct sim *sim, uint32_t slot, bool on)
         else
             sim_start(sim, a);
         break;
+    case SIM_FAULT_LOST:
+        if (on)
+            sim_lose(sim, a);
+        else
+            sim_start(sim, a);
+        break;
     case SIM_FAULT_POWER:
         for (uint32_t i = 0; i < sim->options.nodes; i++)
             if (on)
@@ -104,107 +155,45 @@ sim_switch(struct sim *sim, uint32_t slot, bool on)
     }
 }
 
-// False: enough are open.
+static inline uint32_t
+sim_side(struct sim *sim) // of a split: bits of nodes, some and not all
+{
+    return 1 + prng_below(&sim->prng, (1u << sim->options.nodes) - 2);
+}
+
+static inline uint64_t
+sim_hot_length(struct sim *sim)
+{
+    return SIM_MS * (500 + prng_below(&sim->prng, 2500));
+}
+
+// False: not this kind.
 static inline bool
-sim_aim(struct sim *sim, enum sim_fault kind, uint32_t at, uint64_t length)
+sim_fault_counts(struct sim *sim, enum sim_fault kind, uint32_t at, uint64_t length)
+{
+    if ((sim->options.fault_mask >> kind & 1) == 0)
+        return false;
+    sim->fault_count[kind]++;
+    if (sim->options.trace)
+        printf("%12.6f fault %s node %u for %" PRIu64 " ms\n", (double)sim->now_ns / 1e9,
+               sim_fault_name(kind), at + 1, length / SIM_MS);
+    return true;
+}
+
+static inline void
+sim_fault_open(struct sim *sim, enum sim_fault kind, uint32_t a, uint32_t b, uint64_t length)
 {
     uint32_t slot = 0;
     while (slot < SIM_FAULTS_OPEN && sim->faults[slot].open)
         slot++;
-    if (sim->calm || slot == SIM_FAULTS_OPEN || (sim->options.fault_mask >> kind & 1) == 0)
-        return false;
-    sim->fault_count[kind]++;
-    if (sim->options.trace)
-        printf("%12.6f fault %s aims at node %u for %" PRIu64 " ms\n", (double)sim->now_ns / 1e9,
-               sim_fault_name(kind), at + 1, length / SIM_MS);
+    if (slot == SIM_FAULTS_OPEN || !sim_fault_counts(sim, kind, a, length))
+        return;
     sim->faults[slot].kind = kind;
-    sim->faults[slot].a = at;
-    sim->faults[slot].b = 1u << at; // of a split
+    sim->faults[slot].a = a;
+    sim->faults[slot].b = b;
     sim_switch(sim, slot, true);
     sim_push(&sim->heap,
              (struct sim_event){.at_ns = sim->now_ns + length, .kind = SIM_HEAL, .at = slot});
-    return true;
-}
-
-// Amid a turn: then what came meanwhile is taken by the clock of before. Half of them hear nobody until a moment after that.
-static inline void
-sim_pause(struct sim *sim, uint32_t at, uint64_t length)
-{
-    struct sim_node *node = &sim->nodes[at];
-    const bool amid = sim->options.profile->amid_turn > 0 && node->paused_until_ns <= sim->now_ns &&
-                      node->held_until_ns <= sim->now_ns &&
-                      sim_chance(sim, sim->options.profile->amid_turn);
-    node->paused_until_ns = sim->now_ns + length;
-    node->held_until_ns = 0;
-    if (amid) {
-        node->held_ns = sim->now_ns;
-        node->held_until_ns = node->paused_until_ns + SIM_TURN_NS;
-        if (sim_chance(sim, 500))
-            sim_aim(sim, SIM_FAULT_SPLIT, at, length + 20 * SIM_MS);
-    }
-}
-
-// A crash of a moment: what came late still arrives.
-static inline void
-sim_fall(struct sim *sim, uint32_t at)
-{
-    if (sim->nodes[at].up)
-        sim_aim(sim, SIM_FAULT_CRASH, at,
-                SIM_MS * (5 + prng_below(&sim->prng, sim_chance(sim, 500) ? 30 : 500)));
-}
-
-static inline void
-sim_fall_within(struct sim *sim, uint32_t at, uint32_t ns)
-{
-    sim_push(&sim->heap, (struct sim_event){.at_ns = sim->now_ns + 1 + prng_below(&sim->prng, ns),
-                                            .kind = SIM_FALL,
-                                            .at = at,
-                                            .number = sim->nodes[at].life});
-}
-
-static inline void
-sim_fall_soon(struct sim *sim, uint32_t at)
-{
-    sim_fall_within(sim, at, sim_chance(sim, 500) ? 2000000 : 40000000);
-}
-
-// Of somebody who has just begun to lead.
-static inline void
-sim_stumble_leader(struct sim *sim, uint32_t at)
-{
-    const struct sim_profile *profile = sim->options.profile;
-    struct sim_node *node = &sim->nodes[at];
-    if (profile->leaders_alone > 0 && sim_chance(sim, profile->leaders_alone))
-        sim_aim(sim, SIM_FAULT_SPLIT, at, SIM_MS * (200 + prng_below(&sim->prng, 800)));
-    else if (profile->leaders_fall == 0 || !sim_chance(sim, profile->leaders_fall))
-        return;
-    else if (sim_chance(sim, 300))
-        sim_fall_soon(sim, at);
-    else
-        node->fall_above = node->turn.raft.commit;
-}
-
-// Faults that aim: at who has just voted, begun to lead, or counted for the first time.
-static inline void
-sim_stumble(struct sim *sim, uint32_t at)
-{
-    const struct sim_profile *profile = sim->options.profile;
-    struct sim_node *node = &sim->nodes[at];
-    const struct raft_output *out = &sim->out.raft;
-    const bool leads = node->turn.raft.state == RAFT_LEADER;
-    if (!leads)
-        node->fall_above = 0;
-    else if (!node->led)
-        sim_stumble_leader(sim, at);
-    node->led = leads;
-    if (node->fall_above != 0 && node->turn.raft.commit > node->fall_above) {
-        node->fall_above = 0;
-        sim_fall_within(sim, at, 1000);
-    }
-    for (uint32_t i = 0; profile->voters_fall > 0 && i < out->msg_count; i++)
-        if (out->msgs[i].kind == RAFT_VOTE_RESP && !out->msgs[i].reject &&
-            sim_chance(sim, profile->voters_fall))
-            sim_fall_soon(sim, at);
 }
 
 static inline void
@@ -217,33 +206,21 @@ sim_fault_begin(struct sim *sim)
             break;
     const uint32_t a = prng_below(&sim->prng, sim->options.nodes);
     const uint32_t other = 1 + prng_below(&sim->prng, sim->options.nodes - 1);
-    const uint32_t side = 1 + prng_below(&sim->prng, (1u << sim->options.nodes) - 2);
+    const uint32_t side = sim_side(sim);
     const uint64_t length = SIM_MS * (sim_usual(sim->options.profile->short_ms, 200) +
                                       prng_below(&sim->prng, sim->options.profile->length_ms));
     const int64_t jump = (int64_t)prng_below(&sim->prng, 600000) - 300000;
-    uint32_t slot = 0;
-    while (slot < SIM_FAULTS_OPEN && sim->faults[slot].open)
-        slot++;
-    if (slot == SIM_FAULTS_OPEN || (sim->options.fault_mask >> kind & 1) == 0)
+    if (kind != SIM_FAULT_PAUSE && kind != SIM_FAULT_CLOCK) {
+        const uint32_t b = kind == SIM_FAULT_SPLIT ? side : (a + other) % sim->options.nodes;
+        sim_fault_open(sim, (enum sim_fault)kind, a, b, length);
         return;
-    sim->fault_count[kind]++;
-    if (sim->options.trace)
-        printf("%12.6f fault %s node %u for %" PRIu64 " ms\n", (double)sim->now_ns / 1e9,
-               sim_fault_name((enum sim_fault)kind), a + 1, length / SIM_MS);
-    if (kind == SIM_FAULT_PAUSE) {
+    }
+    if (!sim_fault_counts(sim, (enum sim_fault)kind, a, length))
+        return;
+    if (kind == SIM_FAULT_PAUSE)
         sim_pause(sim, a, length);
-        return;
-    }
-    if (kind == SIM_FAULT_CLOCK) {
+    else
         sim->nodes[a].wall_off_ms = jump;
-        return;
-    }
-    sim->faults[slot].kind = (enum sim_fault)kind;
-    sim->faults[slot].a = a;
-    sim->faults[slot].b = kind == SIM_FAULT_SPLIT ? side : (a + other) % sim->options.nodes;
-    sim_switch(sim, slot, true);
-    sim_push(&sim->heap,
-             (struct sim_event){.at_ns = sim->now_ns + length, .kind = SIM_HEAL, .at = slot});
 }
 
 static inline void

@@ -35,6 +35,10 @@ enum sim_event_kind {
     SIM_GIVE_UP,  // data client `at` gives up waiting
     SIM_OPERATOR, // looks after the cluster
     SIM_UPKEEP,   // logs are trimmed
+    SIM_WORD,     // of the failure detector about node `from` comes to the copies of node `at`
+    SIM_RUMOUR,   // the same, made up
+    SIM_ADMIN,    // of the shards, by an operator
+    SIM_MEMBERS,  // of raft's group change
     SIM_EVENT_KINDS,
 };
 

@@ -65,9 +65,9 @@ sim_send(struct sim *sim, uint32_t from)
     const struct turn_output *out = &sim->out;
     for (uint32_t i = 0; i < out->raft.msg_count; i++) {
         const struct raft_msg *msg = &out->raft.msgs[i];
-        if (msg->to == 0 || msg->to > sim->options.nodes)
+        const uint32_t to = sim_at_of(sim, msg->to);
+        if (to == SIM_NOWHERE)
             continue;
-        const uint32_t to = (uint32_t)msg->to - 1;
         for (uint32_t copies = sim_copies(sim, from, to); copies > 0; copies--)
             sim_push(&sim->heap, (struct sim_event){.at_ns = sim->now_ns + sim_delay(sim),
                                                     .kind = SIM_RAFT,
@@ -103,8 +103,9 @@ sim_send_turn(struct sim *sim, uint32_t from)
     const struct turn_output *out = &sim->out;
     for (uint32_t i = 0; i < out->send_count; i++) {
         const struct turn_send *send = &out->sends[i];
-        const uint64_t number = send->member != 0 ? send->member : send->node.low;
-        if (number == 0 || number > sim->options.nodes)
+        const uint32_t to =
+            send->member != 0 ? sim_at_of(sim, send->member) : (uint32_t)send->node.low - 1;
+        if (to >= sim->options.nodes)
             continue;
         static uint8_t bytes[COMMAND_BYTES_MAX];
         size_t count = 0;
@@ -113,7 +114,6 @@ sim_send_turn(struct sim *sim, uint32_t from)
                 command_encode(send->msg.command, bytes, sizeof bytes, &count);
             ASSERT(status == OMEN_OK);
         }
-        const uint32_t to = (uint32_t)number - 1;
         for (uint32_t copies = sim_copies(sim, from, to); copies > 0; copies--) {
             struct sim_turn_packet *packet = malloc(sizeof *packet + count);
             ASSERT(packet != NULL);

@@ -41,8 +41,8 @@ sim_rules_hear(struct sim *sim, uint32_t at, const struct sim_packet *packet)
     const struct raft *raft = &sim->nodes[at].turn.raft;
     if (packet->msg.kind != RAFT_HEARTBEAT_RESP || packet->msg.term != raft->term)
         return;
-    const uint32_t from = member_find(&raft->group, packet->msg.from);
-    if (from < RAFT_MEMBERS_MAX && packet->sent_ns > rules->heard_ns[from])
+    const uint32_t from = sim_at_of(sim, packet->msg.from);
+    if (from != SIM_NOWHERE && packet->sent_ns > rules->heard_ns[from])
         rules->heard_ns[from] = packet->sent_ns;
 }
 
@@ -61,10 +61,12 @@ sim_rules_reads(const struct sim *sim, struct sim_rules *rules, const struct tur
 {
     const struct raft *raft = &turn->raft;
     uint64_t heard[RAFT_MEMBERS_MAX];
-    memcpy(heard, rules->heard_ns, sizeof heard);
-    const uint32_t self = member_find(&raft->group, raft->config.id);
-    if (self < RAFT_MEMBERS_MAX)
-        heard[self] = sim->now_ns;
+    for (uint32_t i = 0; i < raft->group.count; i++) {
+        const uint32_t member = sim_at_of(sim, raft->group.members[i].id);
+        heard[i] = member != SIM_NOWHERE ? rules->heard_ns[member] : 0;
+        if (raft->group.members[i].id == raft->config.id)
+            heard[i] = sim->now_ns;
+    }
     const uint64_t confirmed_ns = quorum_position(&raft->group, heard);
     for (uint32_t i = 0; i < out->read_count; i++) {
         const uint32_t read = sim_rules_find(rules, out->reads[i].read_id);
@@ -104,7 +106,8 @@ sim_rules_observe(struct sim *sim, uint32_t at)
     for (uint32_t i = 0; i < sim->out.raft.msg_count; i++)
         sim_rules_said(sim, node, &sim->out.raft.msgs[i]);
     const bool leads = raft->state == RAFT_LEADER;
-    if (leads && rules->leads && rules->term == raft->term && raft->commit > rules->commit)
+    if (leads && rules->leads && rules->term == raft->term && raft->commit > rules->commit &&
+        raft->commit >= tail_first(&raft->tail))
         SIM_REQUIRE(sim, tail_at(&raft->tail, raft->commit)->term == raft->term,
                     "a leader counts copies of entries of its own term only");
     if (sim->out.raft_stepped)

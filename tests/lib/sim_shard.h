@@ -36,8 +36,9 @@ struct sim_ticket {
 };
 
 struct sim_env {
-    bool used, unmade; // unmade: the environment itself is not durable yet
-    uint64_t serial;   // another with every crash
+    bool used, unmade;   // unmade: the environment itself is not durable yet
+    uint64_t serial;     // another with every crash
+    uint64_t shrunk_cfg; // that a copy was to leave
     uint64_t last_done_ns;
     struct copies_env env;
     uint64_t promised, commit_seq, first_seq, last_seq, applied_seq;

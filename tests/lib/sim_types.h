@@ -24,6 +24,8 @@
 #define SIM_TURN_NS 300000u // less than two messages take
 #define SIM_SHARDS 2u
 #define SIM_DATA_CLIENTS 8u
+#define SIM_MEMBER_LIVES 16u // a node's number in raft's group grows by it when its disk is lost
+#define SIM_NOWHERE UINT32_MAX
 
 enum sim_fault {
     SIM_FAULT_LOSS,
@@ -37,6 +39,7 @@ enum sim_fault {
     SIM_FAULT_CLOCK, // the wall's jumps
     SIM_FAULT_POWER, // all crash at once
     SIM_FAULT_WIPE,  // a crash, and the copies' disk comes back empty
+    SIM_FAULT_LOST,  // a crash, and the metadata's disk comes back empty
     SIM_FAULT_KINDS,
 };
 
@@ -51,6 +54,10 @@ struct sim_profile {
     bool fast_leases;
     bool no_check_quorum; // leaders that hear nobody go on: safe as well
     bool quiet_settings;  // next to no commands beside those of the shards
+    uint32_t members_ms;  // between two changes of raft's group, at most; 0: there are none
+    uint32_t rumours_ms;  // between two made-up words of the failure detector, at most; 0: none
+    uint32_t admin_ms;    // between two wishes of an operator about shards, at most; 0: none
+    bool members_hot;     // and at once when somebody begins to lead, and splits when there was one
     // What follows has a usual value where it is 0, or is left out.
     uint32_t nodes;       // 3 or 5 by the seed
     uint32_t short_ms;    // of a fault, at least
@@ -79,6 +86,7 @@ struct sim_options {
     const struct sim_profile *profile;
     bool trace;
     bool lying_disk; // says PERSISTED at once: the checkers must see it
+    bool brief;      // says nothing of seeds in which nothing is wrong
     bool outcomes;   // what clients and copies see is checked, not the rules that it follows from
 };
 
@@ -86,13 +94,15 @@ struct sim_options {
 struct sim_rules {
     uint64_t term, commit;
     bool leads;
-    uint64_t heard_ns[RAFT_MEMBERS_MAX]; // when the newest answer that came from a member was sent
+    uint64_t heard_ns[SIM_NODES_MAX]; // when the newest answer that came from a node was sent
     uint64_t read_ids[RAFT_READS_MAX], read_ns[RAFT_READS_MAX], read_floors[RAFT_READS_MAX];
     uint32_t read_count;
 };
 
 struct sim_node {
     struct turn turn;
+    uint64_t raft_id;  // at + 1, and more with every disk that was lost
+    uint64_t led_term; // the newest
     struct sim_disk disk;
     bool up, led;
     uint64_t
@@ -105,12 +115,14 @@ struct sim_node {
     int64_t wall_off_ms;
     uint64_t wake_at_ns; // of the event that is queued; UINT64_MAX: none
     uint64_t last_done_ns;
-    uint64_t map_version; // of this life
+    uint64_t map_version;     // of this life
+    uint64_t checked_applied; // when the whole map was looked at
     struct copies copies;
     struct sim_env envs[SIM_ENVS_MAX];
-    uint64_t copies_wake_ns; // of the event that is queued
-    uint64_t fed_version;    // of the map, that the copies know
     struct sim_rules rules;
+    uint64_t copies_wake_ns;       // of the event that is queued
+    uint64_t fed_version;          // of the map, that the copies know
+    bool said_dead[SIM_NODES_MAX]; // what the copies were told last
 };
 
 struct sim_turn_packet {
@@ -209,6 +221,19 @@ struct sim_client {
     bool read_ready;
 };
 
+// What the log says of raft's group, by position.
+struct sim_config {
+    uint64_t hash, term;
+    bool changed;
+};
+
+struct sim_members {
+    struct raft_group group; // as of the last position that anybody applied
+    struct sim_config *configs;
+    uint64_t config_room, changed_at;
+    uint64_t changes, transfers, refused, lost; // counted
+};
+
 struct sim {
     struct sim_options options;
     struct prng prng;
@@ -251,6 +276,10 @@ struct sim {
     uint64_t leases_changed_ns;
     uint64_t map_seen; // the newest version, by who checked
     uint64_t data_done[5], data_retries, shard_installs, wipes;
+    struct sim_members members;
+    uint64_t drains, preferred;      // by an operator
+    uint64_t words;                  // of the failure detector to copies
+    uint64_t shrinks, shrinks_early; // copies that are to leave the set; before the whole wait
 };
 
 #define SIM_REQUIRE(sim, condition, claim)                                                         \
@@ -260,12 +289,12 @@ struct sim {
     } while (0)
 
 static inline void
-sim_print_options(const struct sim *sim, FILE *file)
+sim_print_options(const struct sim_options *options, FILE *file)
 {
     fprintf(file, "--seed %" PRIu64 " --profile %s --nodes %u --seconds %u --faults 0x%x%s%s",
-            sim->options.seed, sim->options.profile->name, sim->options.nodes, sim->options.seconds,
-            sim->options.fault_mask, sim->options.lying_disk ? " --lying-disk" : "",
-            sim->options.outcomes ? " --outcomes" : "");
+            options->seed, options->profile->name, options->nodes, options->seconds,
+            options->fault_mask, options->lying_disk ? " --lying-disk" : "",
+            options->outcomes ? " --outcomes" : "");
 }
 
 // What every node has, for who looks for the cause.
@@ -291,7 +320,7 @@ sim_violation(const struct sim *sim, const char *claim, const char *file, int li
 {
     printf("VIOLATION at %.6f s: %s (%s:%d)\n  omensim ", (double)sim->now_ns / 1e9, claim, file,
            line);
-    sim_print_options(sim, stdout);
+    sim_print_options(&sim->options, stdout);
     printf("\n");
     if (sim->options.trace)
         sim_print_state(sim);
@@ -316,6 +345,15 @@ static inline uint64_t
 sim_slow(struct sim *sim) // what a slow disk takes longer
 {
     return prng_below(&sim->prng, sim_usual(sim->options.profile->slow_ms, 150) * 1000000);
+}
+
+// Of whom that number in raft's group is; SIM_NOWHERE: nobody's, or that of a disk that was lost.
+static inline uint32_t
+sim_at_of(const struct sim *sim, uint64_t member)
+{
+    const uint64_t at = (member - 1) % SIM_MEMBER_LIVES;
+    const bool known = member != 0 && at < sim->options.nodes && sim->nodes[at].raft_id == member;
+    return known ? (uint32_t)at : SIM_NOWHERE;
 }
 
 static inline bool

@@ -10,10 +10,11 @@
 #define OMEN_TESTS_SIM_WORLD_H
 #include "tests/lib/sim_net.h"
 
-static inline void sim_observe(struct sim *sim, uint32_t at);       // tests/lib/sim_check.h
-static inline void sim_rules_observe(struct sim *sim, uint32_t at); // tests/lib/sim_rules.h
-static inline void sim_stumble(struct sim *sim, uint32_t at);       // tests/lib/sim_fault.h
-static inline void sim_copies_start(struct sim *sim, uint32_t at);  // tests/lib/sim_copies.h
+static inline void sim_observe(struct sim *sim, uint32_t at);         // tests/lib/sim_check.h
+static inline void sim_rules_observe(struct sim *sim, uint32_t at);   // tests/lib/sim_rules.h
+static inline void sim_stumble(struct sim *sim, uint32_t at);         // tests/lib/sim_aim.h
+static inline void sim_members_observe(struct sim *sim, uint32_t at); // tests/lib/sim_member.h
+static inline void sim_copies_start(struct sim *sim, uint32_t at);    // tests/lib/sim_copies.h
 static inline void sim_envs_crash(struct sim *sim, uint32_t at);
 static inline void sim_feed(struct sim *sim, uint32_t at);
 
@@ -75,7 +76,11 @@ sim_step(struct sim *sim, uint32_t at, struct turn_input in)
     in.wall_ms = sim_node_wall(sim, at);
     turn_step(&node->turn, &in, &sim->out);
     SIM_REQUIRE(sim, sim->out.halt == TURN_RUNS, "a node with good bytes and memory never halts");
-    turn_check(&node->turn);
+    if (node->turn.applied != node->checked_applied || in.kind == TURN_IN_START)
+        turn_check(&node->turn);
+    else
+        turn_check_step(&node->turn);
+    node->checked_applied = node->turn.applied;
     sim_write(sim, at);
     sim_send(sim, at);
     sim_send_turn(sim, at);
@@ -87,6 +92,7 @@ sim_step(struct sim *sim, uint32_t at, struct turn_input in)
     sim_set_wake(sim, at);
     sim_observe(sim, at);
     sim_rules_observe(sim, at);
+    sim_members_observe(sim, at);
     sim_stumble(sim, at);
     if (sim->options.lying_disk && sim->out.raft.sync)
         sim_push(&sim->heap, (struct sim_event){.at_ns = sim->now_ns + 1000,
@@ -101,7 +107,7 @@ static inline struct turn_config
 sim_turn_config(const struct sim *sim, uint32_t at)
 {
     struct turn_config config = {
-        .raft = {.id = at + 1,
+        .raft = {.id = sim->nodes[at].raft_id,
                  .tick_ns = 20 * SIM_MS,
                  .election_ticks = 15,
                  .heartbeat_ticks = 3,
@@ -159,8 +165,10 @@ sim_start(struct sim *sim, uint32_t at)
     sim_step(sim, at, (struct turn_input){.kind = TURN_IN_START, .durable = &durable});
 }
 
-#include "tests/lib/sim_check.h" // sim_observe
-#include "tests/lib/sim_data.h"  // sim_copies_start, sim_feed
-#include "tests/lib/sim_rules.h" // sim_rules_observe
+#include "tests/lib/sim_check.h"  // sim_observe
+#include "tests/lib/sim_data.h"   // sim_copies_start, sim_feed
+#include "tests/lib/sim_member.h" // sim_members_observe
+#include "tests/lib/sim_rules.h"  // sim_rules_observe
+#include "tests/lib/sim_word.h"
 
 #endif

@@ -3,20 +3,22 @@
 // Shape: shell.
 //
 //   omensim --seed N [--count C] [--profile P] [--nodes 3..7] [--seconds S] [--hours H] [--faults MASK] [--trace] [--minimise]
-//           [--outcomes] [--lying-disk] [--teeth [NAME]]
+//           [--outcomes] [--lying-disk] [--brief] [--draw TEXT] [--again FILE] [--teeth [NAME]]
 //
 // Faults for S seconds, then none: within 30 s every client's operation must be done, every node have the same map, and gossip
 // find all alive. Ends with 1 where a claim of tests/lib/sim_check.h is broken, and prints the options that replay it.
 // --teeth is for a build with OMEN_TESTING (omensim_bugs): each deliberate error of base/bug.h, or the one named, until a seed
 // of its profile finds it. --outcomes leaves out what tests/lib/sim_rules.h looks at.
+// --draw goes through the profiles from a seed that the text gives, --again first repeats each line of options in a file. --brief
+// says only what is wrong, and at the end what all did in the middle.
 // --minimise then leaves out kinds of faults, and time, as long as the seed goes on failing. --lying-disk is a defect put in on
 // purpose, which the checkers must find.
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include "base/bug.h"
+#include "tests/lib/sim_admin.h"
+#include "tests/lib/sim_batch.h"
 #include "tests/lib/sim_fault.h"
+#include "tests/lib/sim_member.h"
 #include "tests/lib/sim_profile.h"
+#include "tests/lib/sim_teeth.h"
 
 #define LIVENESS_NS (30 * SIM_SECOND)
 
@@ -81,6 +83,9 @@ deliver_any(struct sim *sim, const struct sim_event *event)
     case SIM_REPLY:
         sim_take_reply(sim, event->packet);
         break;
+    case SIM_WORD:
+        sim_word_event(sim, event);
+        break;
     case SIM_REPLICA:
     case SIM_COPIES:
     case SIM_ERRAND:
@@ -135,6 +140,15 @@ take(struct sim *sim, struct sim_event *event)
     case SIM_UPKEEP:
         sim_upkeep(sim);
         break;
+    case SIM_ADMIN:
+        sim_admin_event(sim);
+        break;
+    case SIM_RUMOUR:
+        sim_rumour(sim);
+        break;
+    case SIM_MEMBERS:
+        sim_members_event(sim, event);
+        break;
     case SIM_FAULT:
         sim_fault_event(sim);
         break;
@@ -175,12 +189,19 @@ open_sim(struct sim *sim, const struct sim_options *options)
     memset(sim, 0, sizeof *sim);
     sim->options = *options;
     prng_init(&sim->prng, options->seed);
-    struct raft_group group = {.count = options->nodes};
-    for (uint32_t i = 0; i < options->nodes; i++)
+    // Where members change the group begins with 1, 3 or 5, and the others join it.
+    const uint32_t drawn = 1 + 2 * (uint32_t)(options->seed % 3);
+    const bool grows = options->profile->members_ms != 0 && drawn < options->nodes;
+    const struct raft_group none = {0};
+    struct raft_group group = {.count = grows ? drawn : options->nodes};
+    for (uint32_t i = 0; i < group.count; i++)
         group.members[i] = (struct raft_member){i + 1, RAFT_VOTER};
+    for (uint32_t i = 0; i < options->nodes; i++)
+        sim->nodes[i].raft_id = i + 1;
+    sim->members.group = group;
     for (uint32_t i = 0; i < options->nodes; i++) {
         struct sim_node *node = &sim->nodes[i];
-        sim_disk_init(&node->disk, &group);
+        sim_disk_init(&node->disk, i < group.count ? &group : &none);
         node->rate = 950 + prng_below(&sim->prng, 101);
         for (uint32_t p = 0; p < options->nodes; p++)
             node->disk.peers[node->disk.peer_count++] = sim_address(p);
@@ -193,6 +214,12 @@ open_sim(struct sim *sim, const struct sim_options *options)
     sim_operator(sim);
     sim_upkeep(sim);
     sim_push(&sim->heap, (struct sim_event){.at_ns = 2 * SIM_SECOND, .kind = SIM_FAULT});
+    if (options->profile->admin_ms != 0)
+        sim_push(&sim->heap, (struct sim_event){.at_ns = 5 * SIM_SECOND, .kind = SIM_ADMIN});
+    if (options->profile->rumours_ms != 0)
+        sim_push(&sim->heap, (struct sim_event){.at_ns = SIM_SECOND, .kind = SIM_RUMOUR});
+    if (options->profile->members_ms != 0)
+        sim_push(&sim->heap, (struct sim_event){.at_ns = SIM_SECOND, .kind = SIM_MEMBERS});
 }
 
 static void
@@ -217,6 +244,7 @@ close_sim(struct sim *sim)
     free(sim->leaders);
     free(sim->ops);
     free(sim->writes);
+    free(sim->members.configs);
     for (uint32_t s = 0; s < SIM_SHARDS; s++) {
         free(sim->shards[s].rows);
         free(sim->shards[s].primaries);
@@ -247,6 +275,7 @@ check_liveness(struct sim *sim)
             printf("%s\n", line);
         }
     }
+    sim_check_members(sim);
     sim_check_whole(sim);
     sim_match_logs(sim);
     for (uint64_t op = 1; op <= sim->op_count; op++) {
@@ -278,13 +307,14 @@ report(const struct sim *sim)
         changes += map->shards[s].cfg_ver;
     printf(" data %" PRIu64 "/%" PRIu64 "/%" PRIu64 "/%" PRIu64 "/%" PRIu64 " retries %" PRIu64
            " shard-terms %" PRIu64 " changes %" PRIu64 " shard-installs %" PRIu64 " wipes %" PRIu64
-           "\n",
+           " members %" PRIu64 " refused %" PRIu64 " transfers %" PRIu64 " lost %" PRIu64 "\n",
            sim->data_done[0], sim->data_done[1], sim->data_done[2], sim->data_done[3],
-           sim->data_done[4], sim->data_retries, opened, changes, sim->shard_installs, sim->wipes);
+           sim->data_done[4], sim->data_retries, opened, changes, sim->shard_installs, sim->wipes,
+           sim->members.changes, sim->members.refused, sim->members.transfers, sim->members.lost);
 }
 
 static void
-run_seed(const struct sim_options *options)
+sim_run_seed(const struct sim_options *options, uint64_t row[SIM_COUNTED_KINDS])
 {
     struct sim *sim = malloc(sizeof *sim);
     ASSERT(sim != NULL);
@@ -292,114 +322,34 @@ run_seed(const struct sim_options *options)
     run_until(sim, options->seconds * SIM_SECOND);
     sim_calm(sim);
     check_liveness(sim);
-    report(sim);
+    if (!options->brief)
+        report(sim);
+    sim_summary_count(row, sim);
     close_sim(sim);
     free(sim);
 }
 
 static void
-choose_nodes(struct sim_options *options)
-{
-    if (options->nodes == 0)
-        options->nodes = sim_usual(options->profile->nodes, 3 + 2 * (uint32_t)(options->seed % 2));
-}
-
-// In a process of its own, silent.
-static bool
-fails(const struct sim_options *options)
-{
-    fflush(stdout);
-    const pid_t child = fork();
-    ASSERT(child >= 0);
-    if (child == 0) {
-        if (freopen("/dev/null", "w", stdout) == NULL || freopen("/dev/null", "w", stderr) == NULL)
-            _exit(2);
-        run_seed(options);
-        _exit(0);
-    }
-    int status;
-    const pid_t ended = waitpid(child, &status, 0);
-    ASSERT(ended == child);
-    return !WIFEXITED(status) || WEXITSTATUS(status) == 1;
-}
-
-#ifdef OMEN_TESTING
-// Where an error shows best. Not here: stale_route and forget_tombstone have no place in these machines yet, and the simulation
-// changes no members of raft's group (single_change_bug; tests/unit/raft/test_mutants.c finds it).
-static const struct tooth {
-    enum bug bug;
-    const char *profile;
-} teeth[] = {
-    {BUG_ACK_BEFORE_REPLICA, "disks"}, {BUG_ACK_BEFORE_FSYNC, "disks"},
-    {BUG_SKIP_PROMISE, "routes"},      {BUG_SHRINK_EARLY, "net"},
-    {BUG_NO_PENDING_ADD, "disks"},     {BUG_RESUME_SAME_TERM, "disks"},
-    {BUG_LEASE_IGNORE, "leases"},      {BUG_LEASE_NO_RECHECK, "routes"},
-    {BUG_LEASE_OLD_VIEW, "routes"},    {BUG_LEASE_GRANT_UNCONFIRMED, "deposed"},
-    {BUG_APPLY_UNCOMMITTED, "net"},    {BUG_NO_DEDUPE, "net"},
-    {BUG_VOTE_NOT_PERSISTED, "votes"}, {BUG_READINDEX_CTX_REUSE, "reads"},
-    {BUG_COMMIT_OLD_TERM, "ends"},
-};
-
-static int
-find(const char *name, uint64_t seeds, const struct sim_options *given)
-{
-    int missed = 0;
-    if (name != NULL && bug_parse(name) == BUGS_END) {
-        fprintf(stderr, "omensim: there is no error '%s'\n", name);
-        return 2;
-    }
-    for (size_t i = 0; i < sizeof teeth / sizeof *teeth; i++) {
-        if (name != NULL && teeth[i].bug != bug_parse(name))
-            continue;
-        struct sim_options options = *given;
-        options.profile = sim_profile_named(teeth[i].profile);
-        options.fault_mask = options.profile->fault_mask;
-        bug_choose(teeth[i].bug);
-        uint64_t tried = 0;
-        bool found = false;
-        while (!found && tried < seeds) {
-            options.seed = given->seed + tried++;
-            options.nodes = given->nodes;
-            choose_nodes(&options);
-            found = fails(&options);
-        }
-        missed += !found;
-        printf("| %s | %s | %s%" PRIu64 " |\n", bug_name(teeth[i].bug), teeth[i].profile,
-               found ? "" : "not in ", tried);
-        fflush(stdout);
-    }
-    return missed > 0;
-}
-#else
-static int
-find(const char *name, uint64_t seeds, const struct sim_options *given)
-{
-    (void)name, (void)seeds, (void)given;
-    fprintf(stderr, "omensim: --teeth needs a build with OMEN_TESTING (omensim_bugs)\n");
-    return 2;
-}
-#endif
-
-static void
 minimise(struct sim_options *options)
 {
-    if (!fails(options)) {
+    if (!sim_seed_fails(options)) {
         printf("seed %" PRIu64 " does not fail\n", options->seed);
         return;
     }
     for (uint32_t kind = 0; kind < SIM_FAULT_KINDS; kind++) {
         struct sim_options fewer = *options;
         fewer.fault_mask &= ~(1u << kind);
-        if (fewer.fault_mask != options->fault_mask && fails(&fewer))
+        if (fewer.fault_mask != options->fault_mask && sim_seed_fails(&fewer))
             *options = fewer;
     }
     for (uint32_t less = options->seconds / 2; less > 0; less /= 2) {
         struct sim_options shorter = *options;
         shorter.seconds -= less;
-        if (shorter.seconds > 2 && fails(&shorter))
+        if (shorter.seconds > 2 && sim_seed_fails(&shorter))
             *options = shorter;
     }
-    run_seed(options);
+    uint64_t row[SIM_COUNTED_KINDS];
+    sim_run_seed(options, row);
 }
 
 static uint64_t
@@ -432,7 +382,7 @@ struct wanted {
     struct sim_options options;
     uint64_t count;
     bool smaller, teeth;
-    const char *tooth;
+    const char *tooth, *draw, *again;
 };
 
 // An option with a value; false: it is none of these.
@@ -452,6 +402,10 @@ take_value(struct wanted *wanted, const char *option, const char *next)
         options->seconds = 3600 * (uint32_t)number(option, next, 1, 100);
     else if (strcmp(option, "--profile") == 0)
         options->profile = profile(next);
+    else if (strcmp(option, "--draw") == 0 && next != NULL)
+        wanted->draw = next;
+    else if (strcmp(option, "--again") == 0 && next != NULL)
+        wanted->again = next;
     else if (strcmp(option, "--faults") == 0)
         options->fault_mask = (uint32_t)number(option, next, 0, SIM_ALL_FAULTS);
     else
@@ -470,6 +424,8 @@ take_options(struct wanted *wanted, int argc, char **argv)
             wanted->options.trace = true;
         } else if (strcmp(option, "--minimise") == 0) {
             wanted->smaller = true;
+        } else if (strcmp(option, "--brief") == 0) {
+            wanted->options.brief = true;
         } else if (strcmp(option, "--outcomes") == 0) {
             wanted->options.outcomes = true;
         } else if (strcmp(option, "--lying-disk") == 0) {
@@ -485,25 +441,73 @@ take_options(struct wanted *wanted, int argc, char **argv)
     }
 }
 
+static struct wanted
+nothing_wanted(void)
+{
+    return (struct wanted){.options = {.seed = 1, .seconds = 60, .fault_mask = SIM_ALL_FAULTS},
+                           .count = 1};
+}
+
+static void
+run_wanted(struct sim_batch *batch, const struct wanted *wanted)
+{
+    const uint64_t profiles = sizeof sim_profiles / sizeof *sim_profiles;
+    struct sim_options one = wanted->options;
+    if (wanted->draw != NULL) // seeds that a person can type
+        one.seed = hash_bytes(wanted->draw, strlen(wanted->draw)) % 1000000000;
+    for (uint64_t i = 0; i < wanted->count; i++, one.seed++) {
+        one.nodes = wanted->options.nodes;
+        if (wanted->draw != NULL)
+            one.profile = &sim_profiles[i % profiles];
+        if (one.profile == NULL)
+            one.profile = &sim_profiles[0];
+        sim_choose_nodes(&one);
+        uint64_t row[SIM_COUNTED_KINDS];
+        if (wanted->smaller)
+            minimise(&one);
+        else if (wanted->count == 1 && !one.brief)
+            sim_run_seed(&one, row); // in this process, for a debugger
+        else
+            sim_batch_run(batch, &one);
+    }
+}
+
+// A line of the file is what a failing seed printed behind "omensim"; '#' begins a remark.
+static void
+run_again(struct sim_batch *batch, const struct wanted *given)
+{
+    FILE *file = fopen(given->again, "r");
+    if (file == NULL) {
+        fprintf(stderr, "omensim: there is no file '%s'\n", given->again);
+        exit(2);
+    }
+    char line[512];
+    while (fgets(line, sizeof line, file) != NULL) {
+        char *words[32] = {"omensim"}, *rest = NULL;
+        int count = 1;
+        line[strcspn(line, "#\n")] = 0;
+        for (char *word = strtok_r(line, " ", &rest); word != NULL && count < 32;
+             word = strtok_r(NULL, " ", &rest))
+            words[count++] = word;
+        struct wanted wanted = nothing_wanted();
+        take_options(&wanted, count, words);
+        wanted.options.brief = given->options.brief;
+        if (count > 1)
+            run_wanted(batch, &wanted);
+    }
+    fclose(file);
+}
+
 int
 main(int argc, char **argv)
 {
-    struct wanted wanted = {.options = {.seed = 1,
-                                        .seconds = 60,
-                                        .profile = &sim_profiles[0],
-                                        .fault_mask = SIM_ALL_FAULTS},
-                            .count = 1};
+    struct wanted wanted = nothing_wanted();
+    struct sim_batch batch = {0};
     take_options(&wanted, argc, argv);
     if (wanted.teeth)
-        return find(wanted.tooth, wanted.count, &wanted.options);
-    for (uint64_t i = 0; i < wanted.count; i++) {
-        struct sim_options one = wanted.options;
-        one.seed += i;
-        choose_nodes(&one);
-        if (wanted.smaller)
-            minimise(&one);
-        else
-            run_seed(&one);
-    }
-    return 0;
+        return sim_teeth(wanted.tooth, wanted.count, &wanted.options);
+    if (wanted.again != NULL)
+        run_again(&batch, &wanted);
+    run_wanted(&batch, &wanted);
+    return sim_batch_end(&batch) ? 0 : 1;
 }

@@ -88,6 +88,15 @@ begin(void)
     now_ns = 1000 * MS;
 }
 
+static void
+give_lease(void)
+{
+    struct copies_input lease = {.kind = COPIES_IN_LEASE};
+    lease.sent_ns = now_ns;
+    lease.lease_ns = 1000 * MS;
+    step(lease);
+}
+
 // Two nodes and a collection of one shard, which nobody holds.
 static void
 setup(void)
@@ -183,6 +192,7 @@ START_TEST(a_copy_that_a_newer_map_does_not_name_goes)
     ck_assert_ptr_nonnull(copies_find(&copies, uuid));
     take_step((struct shard_step){.kind = STEP_DROP, .node = number_of(HERE)});
     give_map();
+    give_lease();
     wake();
     ck_assert(uuid_equal(out.drop, uuid));
     ck_assert_uint_eq(copies.count, 0);
@@ -205,12 +215,36 @@ START_TEST(a_map_that_is_older_than_a_copy_takes_nothing_and_reports_nothing)
         .kind = STEP_BORN, .node = number_of(HERE), .replica = {2, 2}}); // gone since
     hold((struct cluster_uuid){2, 3}, map.position + 10);
     give_map();
+    give_lease();
     for (int i = 0; i < 5; i++) {
         wake();
         ck_assert(uuid_is_none(out.drop));
         ck_assert_int_eq(out.command.kind, 0);
     }
     ck_assert_uint_eq(copies.count, 1);
+}
+END_TEST
+
+START_TEST(a_copy_in_use_outlives_a_start_under_the_maps_that_do_not_name_it_yet)
+{
+    const struct cluster_uuid uuid = {2, 3};
+    take_step((struct shard_step){.kind = STEP_ASSIGN, .node = number_of(HERE)});
+    const uint64_t made = map.position; // under the map of here
+    add_node(HERE + 2, 1);
+    hold(uuid, made); // it was named later, and promised something
+    give_map();
+    for (int i = 0; i < 5; i++) {
+        wake();
+        ck_assert(uuid_is_none(out.drop));
+    }
+    take_step((struct shard_step){.kind = STEP_BORN, .node = number_of(HERE), .replica = uuid});
+    give_map();
+    give_lease();
+    for (int i = 0; i < 5; i++) {
+        wake();
+        ck_assert(!uuid_equal(out.drop, uuid));
+    }
+    ck_assert(copies_find(&copies, uuid)->named);
 }
 END_TEST
 
@@ -244,6 +278,7 @@ START_TEST(an_old_environment_is_not_taken_for_a_new_copy)
     hold((struct cluster_uuid){2, 2}, 1); // promised something: it was a member once
     take_step((struct shard_step){.kind = STEP_ASSIGN, .node = number_of(HERE)});
     give_map();
+    give_lease();
     wake();
     ck_assert(uuid_equal(out.drop, (struct cluster_uuid){2, 2}));
     wake();
@@ -257,15 +292,137 @@ START_TEST(a_lease_is_told_behind_the_map_that_it_is_good_for)
     commanded(STEP_BORN);
     take_step((struct shard_step){.kind = STEP_BORN, .node = number_of(HERE), .replica = uuid});
     give_map();
-    struct copies_input lease = {.kind = COPIES_IN_LEASE};
-    lease.sent_ns = now_ns;
-    lease.lease_ns = 1000 * MS;
-    step(lease);
+    give_lease();
     for (int i = 0; i < 5; i++)
         wake();
     const struct replica *replica = &copies_find(&copies, uuid)->replica;
     ck_assert_uint_eq(replica->meta.cfg_ver, map.shards[0].cfg_ver);
     ck_assert_uint_eq(replica->lease_until_ns, now_ns + 1000 * MS);
+}
+END_TEST
+
+static void
+tell(uint64_t low, bool dead)
+{
+    struct copies_input word = {.kind = COPIES_IN_WORD};
+    word.word.node = (struct cluster_uuid){1, low};
+    word.word.dead = dead;
+    step(word);
+}
+
+static void
+note_command(struct command *last)
+{
+    if (out.command.kind != 0)
+        *last = out.command;
+}
+
+// Wakes until nothing is due, with a disk that is always done; what was commanded last is kept.
+static void
+rest(void)
+{
+    struct command last = {0};
+    do {
+        wake();
+        note_command(&last);
+        while (out.stepped && out.replica.ticket != 0) {
+            struct replica_input done = {.kind = REPLICA_IN_PERSISTED,
+                                         .ticket = out.replica.ticket};
+            step((struct copies_input){
+                .kind = COPIES_IN_REPLICA, .uuid = out.uuid, .replica = &done});
+            note_command(&last);
+        }
+    } while (out.wake_ns <= now_ns);
+    out.command = last;
+}
+
+// The primary is here and the other node's copy in sync, which is silent.
+static void
+lead_two(void)
+{
+    const struct cluster_uuid uuid = make_one();
+    take_step((struct shard_step){.kind = STEP_BORN, .node = number_of(HERE), .replica = uuid});
+    take_step((struct shard_step){.kind = STEP_ASSIGN, .node = number_of(HERE + 1)});
+    take_step(
+        (struct shard_step){.kind = STEP_BORN, .node = number_of(HERE + 1), .replica = {2, 2}});
+    take_step((struct shard_step){.kind = STEP_ADD, .replica = {2, 2}});
+    give_map();
+    rest();
+    ck_assert_uint_eq(copies_of_shard(&copies, map.shards[0].id)->replica.peer_count, 1);
+}
+
+static const struct replica_peer *
+the_peer(void)
+{
+    return &copies_of_shard(&copies, map.shards[0].id)->replica.peers[0];
+}
+
+static bool
+is_being_removed(void)
+{
+    return out.command.kind == COMMAND_STEPS && out.command.steps.steps[0].kind == STEP_REMOVE;
+}
+
+START_TEST(a_silent_copy_is_waited_for_the_whole_time_without_a_word)
+{
+    lead_two();
+    now_ns += 1999 * MS;
+    rest();
+    ck_assert(!is_being_removed());
+    now_ns += 1 * MS;
+    rest();
+    ck_assert(is_being_removed());
+}
+END_TEST
+
+START_TEST(a_silent_copy_of_a_dead_node_is_waited_for_a_quarter_of_the_time)
+{
+    lead_two();
+    tell(HERE + 1, true);
+    ck_assert_uint_le(out.wake_ns, now_ns);
+    now_ns += 499 * MS;
+    rest();
+    ck_assert(the_peer()->dead);
+    ck_assert(!is_being_removed());
+    now_ns += 1 * MS;
+    rest();
+    ck_assert(is_being_removed());
+    ck_assert(uuid_equal(out.command.steps.steps[0].replica, (struct cluster_uuid){2, 2}));
+}
+END_TEST
+
+START_TEST(a_word_that_is_taken_back_shortens_nothing)
+{
+    lead_two();
+    tell(HERE + 1, true);
+    rest();
+    ck_assert(the_peer()->dead);
+    tell(HERE + 1, false);
+    rest();
+    ck_assert(!the_peer()->dead);
+    now_ns += 1999 * MS;
+    rest();
+    ck_assert(!is_being_removed());
+}
+END_TEST
+
+START_TEST(a_word_from_before_a_copy_was_primary_counts_when_it_is)
+{
+    tell(HERE + 1, true);
+    lead_two();
+    ck_assert(the_peer()->dead);
+}
+END_TEST
+
+START_TEST(of_more_dead_than_are_kept_the_first_are_forgotten)
+{
+    for (uint64_t low = 100; low < 100 + COPIES_DEAD_MAX + 1; low++)
+        tell(low, true);
+    tell(101, true); // said before
+    ck_assert_uint_eq(copies.dead_count, COPIES_DEAD_MAX);
+    ck_assert_uint_eq(copies.dead[0].low, 101);
+    tell(120, false);
+    ck_assert_uint_eq(copies.dead_count, COPIES_DEAD_MAX - 1);
 }
 END_TEST
 
@@ -279,10 +436,16 @@ copies_suite(void)
     tcase_add_test(tcase, a_name_is_asked_for_again_until_the_map_has_it);
     tcase_add_test(tcase, a_copy_that_a_newer_map_does_not_name_goes);
     tcase_add_test(tcase, a_map_that_is_older_than_a_copy_takes_nothing_and_reports_nothing);
+    tcase_add_test(tcase, a_copy_in_use_outlives_a_start_under_the_maps_that_do_not_name_it_yet);
     tcase_add_test(tcase, a_copy_that_the_map_names_and_the_disk_lacks_is_reported_lost);
     tcase_add_test(tcase, what_is_held_and_cannot_be_kept_in_memory_is_said);
     tcase_add_test(tcase, an_old_environment_is_not_taken_for_a_new_copy);
     tcase_add_test(tcase, a_lease_is_told_behind_the_map_that_it_is_good_for);
+    tcase_add_test(tcase, a_silent_copy_is_waited_for_the_whole_time_without_a_word);
+    tcase_add_test(tcase, a_silent_copy_of_a_dead_node_is_waited_for_a_quarter_of_the_time);
+    tcase_add_test(tcase, a_word_that_is_taken_back_shortens_nothing);
+    tcase_add_test(tcase, a_word_from_before_a_copy_was_primary_counts_when_it_is);
+    tcase_add_test(tcase, of_more_dead_than_are_kept_the_first_are_forgotten);
     suite_add_tcase(suite, tcase);
     return suite;
 }

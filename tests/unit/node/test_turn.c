@@ -391,6 +391,125 @@ START_TEST(a_grant_that_cannot_be_is_ignored)
 }
 END_TEST
 
+START_TEST(an_operator_changes_the_members_and_hands_over)
+{
+    begin(100);
+    struct raft_change change = {.count = 1, .items = {{RAFT_ADD_LEARNER, 2}}};
+    struct turn_input in = {.kind = TURN_IN_CHANGE};
+    in.change = &change;
+    step(in);
+    ck_assert_int_eq(out.raft.answer, RAFT_ANSWER_OK);
+    settle();
+    ck_assert_uint_eq(turn.group.count, 2);
+    ck_assert_uint_eq(turn.group.members[1].id, 2);
+    ck_assert_uint_eq(turn.group.members[1].roles, RAFT_LEARNER);
+    in = (struct turn_input){.kind = TURN_IN_TRANSFER};
+    in.member = 9; // nobody
+    step(in);
+    ck_assert_int_eq(out.raft.answer, RAFT_ANSWER_INVALID);
+    in.member = 1; // it leads already
+    step(in);
+    ck_assert_int_eq(out.raft.answer, RAFT_ANSWER_OK);
+    ck_assert_int_eq(turn.raft.state, RAFT_LEADER);
+    end();
+}
+END_TEST
+
+static void
+claim_of_node_2(uint8_t state, uint32_t incarnation)
+{
+    struct gossip_msg msg = {
+        .cluster = {1, 2}, .from = {0, 3}, .from_boot = 1, .kind = GOSSIP_NEWS, .claim_count = 1};
+    msg.from_address.port = 7700;
+    msg.from_address.ip[15] = 3;
+    struct gossip_claim *claim = &msg.claims[0];
+    *claim = (struct gossip_claim){
+        .state = state, .incarnation = incarnation, .boot = 1, .subject = {0, 2}};
+    claim->has_meta = state == GOSSIP_ALIVE;
+    if (claim->has_meta) {
+        claim->meta.address.port = claim->meta.client.port = 7700;
+        claim->meta.address.ip[15] = claim->meta.client.ip[15] = 2;
+    }
+    struct turn_input in = {.kind = TURN_IN_GOSSIP};
+    in.gossip.message = &msg;
+    step(in);
+}
+
+static void
+is_said(bool dead)
+{
+    ck_assert_uint_eq(out.word_count, 1);
+    ck_assert(uuid_equal(out.words[0].node, (struct cluster_uuid){0, 2}));
+    ck_assert(out.words[0].dead == dead);
+}
+
+START_TEST(what_gossip_believes_of_a_node_is_said_once)
+{
+    begin(100);
+    claim_of_node_2(GOSSIP_ALIVE, 1);
+    is_said(false);
+    claim_of_node_2(GOSSIP_ALIVE, 1);
+    ck_assert_uint_eq(out.word_count, 0);
+    claim_of_node_2(GOSSIP_DEAD, 1);
+    is_said(true);
+    step((struct turn_input){.kind = TURN_IN_WAKE});
+    ck_assert_uint_eq(out.word_count, 0);
+    claim_of_node_2(GOSSIP_ALIVE, 3);
+    is_said(false);
+    end();
+}
+END_TEST
+
+START_TEST(a_log_that_is_full_goes_only_with_a_checkpoint_that_covers_it)
+{
+    begin(100000); // far more than the tail has room for
+    for (uint64_t op = 1; op <= 700; op++) {
+        put(op, "a");
+        settle(); // sim_disk_sync asserts it of every transaction
+    }
+    ck_assert_uint_gt(disk.base_position, 1);
+    ck_assert_uint_le(disk.base_position, disk.map_position);
+    put(701, "b");
+    settle();
+    sim_disk_crash(&disk, 0);
+    turn_fini(&turn);
+    start(100000);
+    settle();
+    lead();
+    is_set_to("b");
+    end();
+}
+END_TEST
+
+START_TEST(a_look_at_1024_nodes_is_no_million_comparisons)
+{
+    begin_in_map();
+    for (uint32_t i = 1; i <= MAP_NODES_MAX; i++) {
+        struct command command = {.kind = COMMAND_NODE_REGISTER};
+        command.node.uuid = (struct cluster_uuid){0, i};
+        command.node.boot = 1;
+        command.node.weight = 1;
+        command.node.roles = NODE_DATA;
+        command.node.zone = (struct map_name){.count = 1, .bytes = "z"};
+        step((struct turn_input){.kind = TURN_IN_PROPOSE, .command = &command});
+        ck_assert_int_eq(out.raft.answer, RAFT_ANSWER_OK);
+        settle();
+    }
+    ck_assert_uint_eq(turn.map.node_count, MAP_NODES_MAX);
+    turn.plan_at_ns = now_ns;
+    step((struct turn_input){.kind = TURN_IN_WAKE});
+    settle(); // all have their rows
+    ck_assert_uint_eq(turn.lease.row_count, LEASE_NODES_MAX);
+    const uint64_t before = turn.lease.compared;
+    turn.plan_at_ns = now_ns;
+    step((struct turn_input){.kind = TURN_IN_WAKE});
+    ck_assert_uint_gt(turn.plan_at_ns, now_ns);
+    ck_assert_uint_gt(turn.lease.compared, before);
+    ck_assert_uint_le(turn.lease.compared - before, 2 * 11 * MAP_NODES_MAX);
+    end();
+}
+END_TEST
+
 static Suite *
 node_turn_suite(void)
 {
@@ -408,6 +527,10 @@ node_turn_suite(void)
     tcase_add_test(tcase, a_grant_names_the_end_of_its_leaders_log_not_what_is_applied);
     tcase_add_test(tcase, a_lease_counts_when_the_log_is_applied_through_its_position);
     tcase_add_test(tcase, a_grant_that_cannot_be_is_ignored);
+    tcase_add_test(tcase, an_operator_changes_the_members_and_hands_over);
+    tcase_add_test(tcase, what_gossip_believes_of_a_node_is_said_once);
+    tcase_add_test(tcase, a_log_that_is_full_goes_only_with_a_checkpoint_that_covers_it);
+    tcase_add_test(tcase, a_look_at_1024_nodes_is_no_million_comparisons);
     suite_add_tcase(suite, tcase);
     return suite;
 }

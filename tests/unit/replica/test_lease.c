@@ -169,6 +169,7 @@ START_TEST(a_node_that_left_the_map_is_not_replaced_while_its_lease_holds)
     ck_assert_uint_eq(lease.row_count, 2);
     gone(2, 250); // that had none
     gone(2, 250);
+    gone(1, 250);
     ck_assert(lease_may_promote(&lease, 1, 1));
     ck_assert_uint_eq(lease.row_count, 0);
 }
@@ -206,6 +207,48 @@ START_TEST(a_node_that_has_no_row_gets_no_lease_and_may_be_replaced)
 }
 END_TEST
 
+START_TEST(a_look_at_all_nodes_compares_a_row_for_each_halving)
+{
+    lead();
+    for (uint64_t i = LEASE_NODES_MAX; i > 0; i--)
+        node(i, 1, 2);
+    ck_assert_uint_eq(lease.row_count, LEASE_NODES_MAX);
+    const uint64_t before = lease.compared;
+    for (uint64_t i = 1; i <= LEASE_NODES_MAX; i++) {
+        node(i, 1, 3);
+        ck_assert(!lease_may_promote(&lease, i, 1)); // the guard of a new leader
+    }
+    ck_assert_uint_le(lease.compared - before, 2 * 11 * LEASE_NODES_MAX);
+    const uint64_t looked = lease.compared;
+    for (uint64_t i = 1; i <= LEASE_NODES_MAX; i++)
+        gone(i, 4);
+    ck_assert_uint_eq(lease.row_count, 0);
+    ck_assert_uint_le(lease.compared - looked, 11 * LEASE_NODES_MAX);
+}
+END_TEST
+
+START_TEST(all_nodes_that_ask_at_once_share_two_rounds)
+{
+    uint64_t granted = 0;
+    lead();
+    for (uint64_t i = 2; i <= LEASE_NODES_MAX; i++)
+        node(i, 1, 2);
+    const uint64_t before = lease.compared, first = lease.round;
+    struct lease_input in = ask(3, 1);
+    for (in.node = 1; in.node <= LEASE_NODES_MAX; in.node++)
+        step(in);
+    ck_assert_uint_le(lease.compared - before, 11 * LEASE_NODES_MAX);
+    for (int round = 0; round < 2; round++) { // the first question began the first of them
+        step((struct lease_input){
+            .kind = LEASE_IN_ROUND, .round = lease.round_sent, .now_ns = 4 * LEASE_MS});
+        granted += out.grant_count;
+    }
+    ck_assert_uint_eq(granted, LEASE_NODES_MAX);
+    ck_assert_uint_eq(lease.round, first + 2);
+    ck_assert_uint_eq(lease.asked_count, 0);
+}
+END_TEST
+
 START_TEST(an_older_process_than_the_one_that_was_heard_changes_nothing)
 {
     char line[128];
@@ -239,6 +282,8 @@ lease_suite(void)
     tcase_add_test(tcase, a_node_that_left_the_map_is_not_replaced_while_its_lease_holds);
     tcase_add_test(tcase, a_node_that_came_back_to_the_map_may_ask_again);
     tcase_add_test(tcase, a_node_that_has_no_row_gets_no_lease_and_may_be_replaced);
+    tcase_add_test(tcase, a_look_at_all_nodes_compares_a_row_for_each_halving);
+    tcase_add_test(tcase, all_nodes_that_ask_at_once_share_two_rounds);
     tcase_add_test(tcase, an_older_process_than_the_one_that_was_heard_changes_nothing);
     suite_add_tcase(suite, tcase);
     return suite;
