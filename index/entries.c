@@ -107,6 +107,30 @@ entries_load(struct hnsw *hnsw, const uint32_t *slots, uint32_t count, uint64_t 
     lock_release(&entries->lock);
 }
 
+// In place, one after the other: whoever scans them meanwhile has some of either sample. A row that was erased while the others
+// were being made stays out, unless nothing else is there; who repairs it finds it.
+void
+entries_draw(struct hnsw *hnsw, const uint32_t *slots, uint32_t count)
+{
+    struct entries *entries = &hnsw->entries;
+    const uint32_t most = entries_wanted(count);
+    lock_acquire(&entries->lock);
+    struct prng prng = {.state = entries->drawn};
+    uint32_t made = 0;
+    for (uint32_t i = 0; i < most; i++) {
+        // One of each part of the rows, so none comes twice.
+        const uint32_t from = (uint32_t)((uint64_t)count * i / most);
+        const uint32_t end = (uint32_t)((uint64_t)count * (i + 1) / most);
+        const uint32_t row = i == 0 ? 0 : from + prng_below(&prng, end - from);
+        const uint32_t slot = slots != NULL ? slots[row] : row;
+        if (i == 0 || !atomic_bit_test(hnsw->erased, slot))
+            entry_put(hnsw, made++, slot);
+    }
+    entries->drawn = prng.state;
+    atomic_store_explicit(&entries->count, made, memory_order_release);
+    lock_release(&entries->lock);
+}
+
 void
 entries_note_linked(struct hnsw *hnsw, uint32_t slot, uint32_t nth)
 {

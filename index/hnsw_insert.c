@@ -17,7 +17,6 @@
 #define WIDER 4u // times the beam, where those that were found are dead
 
 static uint32_t claim(struct hnsw *hnsw);
-static void encode(struct hnsw *hnsw, uint32_t slot, struct scratch *scratch);
 static void link_row(struct hnsw *hnsw, uint32_t slot, struct scratch *scratch);
 static bool link_chosen(struct hnsw *hnsw, uint32_t slot, struct scratch *scratch);
 static void finish(struct hnsw *hnsw, uint32_t slot);
@@ -67,7 +66,7 @@ link_one(struct hnsw *hnsw, struct scratch *scratch)
         return false;
     const bool erased = atomic_bit_test(hnsw->erased, slot);
     if (slot >= hnsw->chosen)
-        encode(hnsw, slot, scratch);
+        hnsw_encode(hnsw, slot, scratch);
     if (!erased && !(slot < hnsw->chosen && link_chosen(hnsw, slot, scratch)))
         link_row(hnsw, slot, scratch);
     finish(hnsw, slot);
@@ -149,8 +148,8 @@ claim(struct hnsw *hnsw)
     return slot;
 }
 
-static void
-encode(struct hnsw *hnsw, uint32_t slot, struct scratch *scratch)
+void
+hnsw_encode(struct hnsw *hnsw, uint32_t slot, struct scratch *scratch)
 {
     const struct codec *codec = &hnsw->codec;
     struct byte_meta meta = {0};

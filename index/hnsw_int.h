@@ -284,6 +284,8 @@ links_contain(const uint32_t *links, uint32_t count, uint32_t slot)
 }
 
 // ---- hnsw_insert.c ----
+// Writes a row's code, and what belongs to it; the scratch fits.
+void hnsw_encode(struct hnsw *hnsw, uint32_t slot, struct scratch *scratch);
 // The scratch of a linker made large enough; false when memory is short.
 bool scratch_ready(struct scratch *scratch, const struct hnsw *hnsw);
 // Lets `node` link to `target` as well; where its row is full, chooses anew. True when the link is there afterwards.
@@ -316,6 +318,8 @@ omen_status entries_init(struct entries *entries, size_t row_bytes, uint64_t see
 void entries_fini(struct entries *entries);
 // Takes over saved entries; all lead to linked rows.
 void entries_load(struct hnsw *hnsw, const uint32_t *slots, uint32_t count, uint64_t drawn);
+// Draws them anew from rows that are all linked; the first is the first row's. `slots` of the rows, or NULL: 0, 1, ...
+void entries_draw(struct hnsw *hnsw, const uint32_t *slots, uint32_t count);
 // Called when a row was linked (n-th; nothing happens when it was erased meanwhile) or repaired away.
 void entries_note_linked(struct hnsw *hnsw, uint32_t slot, uint32_t nth);
 void entries_note_erased(struct hnsw *hnsw, uint32_t slot);

@@ -125,8 +125,9 @@ linkers_drain(struct linkers *linkers, const struct linkers_watch *watch, struct
         if (did == LINKERS_NO_MEMORY)
             return OMEN_E_NO_MEMORY;
         if (did == LINKERS_PAUSED) {
-            while (atomic_load(&linkers->paused) != 0)
-                os_wait(&linkers->paused, 1);
+            for (uint32_t paused = atomic_load(&linkers->paused); paused != 0;
+                 paused = atomic_load(&linkers->paused))
+                os_wait(&linkers->paused, paused);
             continue;
         }
         if (written_past(linkers, &found))
@@ -149,8 +150,16 @@ linkers_drain(struct linkers *linkers, const struct linkers_watch *watch, struct
 void
 linkers_pause(struct linkers *linkers)
 {
-    atomic_store(&linkers->paused, 1);
+    atomic_fetch_add(&linkers->paused, 1);
     wait_until_quiet(linkers);
+}
+
+static void
+go_on(struct linkers *linkers)
+{
+    const uint32_t before = atomic_fetch_sub(&linkers->paused, 1);
+    ASSERT(before > 0);
+    os_wake_all(&linkers->paused);
 }
 
 void
@@ -158,8 +167,7 @@ linkers_resume(struct linkers *linkers, struct hnsw *hnsw)
 {
     if (atomic_exchange(&linkers->hnsw, hnsw) != hnsw)
         atomic_fetch_add(&linkers->exchanges, 1);
-    atomic_store(&linkers->paused, 0);
-    os_wake_all(&linkers->paused);
+    go_on(linkers);
     linkers_wake(linkers);
 }
 
@@ -167,8 +175,7 @@ void
 linkers_wait(struct linkers *linkers)
 {
     linkers_pause(linkers);
-    atomic_store(&linkers->paused, 0);
-    os_wake_all(&linkers->paused);
+    go_on(linkers);
     if (linkers->pool != NULL)
         pool_wake(linkers->pool); // who came meanwhile went away again
 }

@@ -23,12 +23,12 @@ typedef bool (*linkers_spare_fn)(void *context);
 struct linkers {
     _Atomic(struct hnsw *) hnsw; // borrowed; changed while paused
     _Atomic uint32_t exchanges;  // of hnsw
-    _Atomic uint32_t paused;
-    _Atomic uint32_t active;  // threads inside a step
-    _Atomic uint32_t waiting; // threads that wait for `active` to change
-    uint32_t threads;         // as asked for; 1: the writer links
-    uint32_t beam;            // of building
-    linkers_spare_fn spare;   // or NULL
+    _Atomic uint32_t paused;     // how many want it so
+    _Atomic uint32_t active;     // threads inside a step
+    _Atomic uint32_t waiting;    // threads that wait for `active` to change
+    uint32_t threads;            // as asked for; 1: the writer links
+    uint32_t beam;               // of building
+    linkers_spare_fn spare;      // or NULL
     void *spare_context;
     _Atomic(struct pool *) pool;            // NULL until needed
     struct scratch *scratches[THREADS_MAX]; // of workers; [0] is the writer's when it links
@@ -60,7 +60,7 @@ OMEN_MUST_CHECK omen_status linkers_drain(struct linkers *linkers,
                                           const struct linkers_watch *watch,
                                           struct scratch *scratch);
 
-// From pause to resume nobody is inside a step. The calls take turns.
+// From pause to resume nobody is inside a step. The calls take turns; another may pause and resume between the two.
 void linkers_pause(struct linkers *linkers);
 void linkers_resume(struct linkers *linkers, struct hnsw *hnsw);
 // Returns when every step that was under way at the call has ended. In turn with those two.

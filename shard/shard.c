@@ -33,6 +33,11 @@ shard_build(struct shard *shard, const omen_build_options *options, struct omen_
     if (shard->follower !=
         NULL) // whoever writes the file links; what is here ends with its checkpoint
         return error_set_plain(error, OMEN_E_READ_ONLY);
+    bool cancelled = false;
+    (void)bulk_build(shard, &watch, &cancelled);
+    if (cancelled)
+        return error_set(error, OMEN_E_CANCELLED,
+                         "the progress function stopped the build; linking goes on");
     struct reader *reader;
     omen_status status = readers_take(&shard->readers, 0, &reader);
     if (status != OMEN_OK)
@@ -47,6 +52,7 @@ shard_build(struct shard *shard, const omen_build_options *options, struct omen_
 omen_status
 shard_verify(struct shard *shard, struct omen_error *error)
 {
+    lock_acquire(&shard->upkeep); // a bulk build puts links in place without the other
     lock_acquire(&shard->writers);
     linkers_pause(&shard->linkers);
     const struct generation *generation = shard_generation(shard);
@@ -61,6 +67,7 @@ shard_verify(struct shard *shard, struct omen_error *error)
     shard->unreached = unreached;
     linkers_resume(&shard->linkers, generation->hnsw);
     lock_release(&shard->writers);
+    lock_release(&shard->upkeep);
     return status == OMEN_OK ? shard_file_verify(shard, error) : status;
 }
 
@@ -155,7 +162,8 @@ shard_bytes(struct shard *shard)
     generation_memory(shard_generation(shard), &memory);
     return memory.hnsw.links + memory.hnsw.codes + memory.hnsw.rows + memory.hnsw.other +
            payloads_bytes(shard_generation(shard)->payloads) + memory.ids + memory.fields +
-           memory.other + names_bytes(shard_generation(shard)->names) + sizeof *shard;
+           memory.other + names_bytes(shard_generation(shard)->names) + sizeof *shard +
+           atomic_load_explicit(&shard->bulk_bytes, memory_order_relaxed);
 }
 
 void

@@ -81,12 +81,20 @@ struct shard {
     _Atomic uint64_t version;        // of the rows: +1 after every change that a filter can see
     _Atomic uint64_t replacing;      // odd: old and new rows of some ids can both be found
     _Atomic uint32_t compaction_due; // 1: for a worker to do, or who comes first
-    uint64_t next_id;                // under `writers`, like the rest
-    uint64_t applied_seq;            // the last entry of the log that was applied
-    struct journal *journal;         // NULL: in memory only
-    struct keeper *keeper;           // NULL: nothing to keep
-    struct follower *follower;       // not NULL: another process writes
-    uint32_t compaction_after;       // deleted rows; after one that failed
+    _Atomic uint32_t bulk_due;       // the same
+    _Atomic uint32_t bulk_after;     // rows in the tail; after a build that came to nothing
+    _Atomic uint32_t bulk_builds;    // that were put in place
+    _Atomic uint64_t bulk_bytes;     // of max_memory, that one may take now
+    _Atomic bool bulk_going;         // one is being made,
+    _Atomic uint32_t bulk_turns;     // goes on when it did, or ended,
+    _Atomic uint64_t bulk_done, bulk_rows; // and is so far
+    _Atomic bool closing;                  // what is long is given up
+    uint64_t next_id;                      // under `writers`, like the rest
+    uint64_t applied_seq;                  // the last entry of the log that was applied
+    struct journal *journal;               // NULL: in memory only
+    struct keeper *keeper;                 // NULL: nothing to keep
+    struct follower *follower;             // not NULL: another process writes
+    uint32_t compaction_after;             // deleted rows; after one that failed
     uint64_t unreached;
     double open_seconds;
     _Atomic double recall; // last measured; negative: never
@@ -144,6 +152,14 @@ void compact_when_due(struct shard *shard);
 bool compact_spare(void *context); // the worker's or keeper's part: a linkers_spare_fn
 // While the log is applied, with nobody linking; under `writers`. Searches may see the target, or another generation.
 OMEN_MUST_CHECK omen_status compact_target(struct shard *shard, struct omen_error *error);
+
+// ---- bulk.c ----
+// Links all rows at once where so many are not linked that it is worth it; false where it is not, or where it came to nothing
+// and rows are linked one by one as ever. Outside of the gate and of locks. *cancelled: `watch` said so.
+bool bulk_build(struct shard *shard, const struct linkers_watch *watch, bool *cancelled);
+// After rows were added, or at the end of opening, under `writers`: links them at once, or has it done, when it is time to.
+void bulk_when_due(struct shard *shard);
+bool shard_spare(void *context); // what workers do besides linking: a linkers_spare_fn
 
 // ---- a reader and the gate, together ----
 struct visit {

@@ -42,6 +42,15 @@ shard_open(const omen_options *options, struct shard **out, struct omen_error *e
     tuning_init(&shard->tuning);
     atomic_init(&shard->kind, ID_KIND_NONE);
     atomic_init(&shard->compaction_due, 0);
+    atomic_init(&shard->bulk_due, 0);
+    atomic_init(&shard->bulk_after, 0);
+    atomic_init(&shard->bulk_builds, 0);
+    atomic_init(&shard->bulk_bytes, 0);
+    atomic_init(&shard->bulk_going, false);
+    atomic_init(&shard->bulk_turns, 0);
+    atomic_init(&shard->bulk_done, 0);
+    atomic_init(&shard->bulk_rows, 0);
+    atomic_init(&shard->closing, false);
     atomic_init(&shard->recall, -1.0);
     linkers_init(&shard->linkers, NULL, 1, 1); // anew when the options are known
 
@@ -62,6 +71,7 @@ shard_close(struct shard *shard)
 {
     if (shard == NULL)
         return;
+    atomic_store_explicit(&shard->closing, true, memory_order_relaxed);
     shard_follow_stop(shard);
     keeper_close(shard->keeper);
     linkers_fini(&shard->linkers);
@@ -174,7 +184,7 @@ begin(struct shard *shard)
     atomic_store_explicit(&shard->generation, generation, memory_order_release);
     linkers_init(&shard->linkers, generation->hnsw, shard->options.threads,
                  shard->options.ef_construction);
-    linkers_spare(&shard->linkers, compact_spare, shard);
+    linkers_spare(&shard->linkers, shard_spare, shard);
 }
 
 static omen_status
@@ -338,8 +348,14 @@ open_file(struct shard *shard, struct omen_error *error)
     if (status != OMEN_OK)
         return blame(options, status, error);
     begin(shard);
-    if (options->algorithm == OMEN_HNSW && hnsw_founded(shard->target->hnsw))
+    if (options->algorithm == OMEN_HNSW && hnsw_founded(shard->target->hnsw)) {
+        if (options->threads != 1) { // else a writer would link, and none is here
+            lock_acquire(&shard->writers);
+            bulk_when_due(shard);
+            lock_release(&shard->writers);
+        }
         status = linkers_reserve(&shard->linkers);
+    }
     if (status == OMEN_OK)
         status = keeper_open(shard, &shard->keeper);
     if (status != OMEN_OK)

@@ -799,4 +799,5 @@ const struct kernels kernels_avx2 = {
     .encode = avx2_encode,
     .finite = avx2_finite,
     .within = avx2_within,
+    .tiles = &tiles_avx2,
 };

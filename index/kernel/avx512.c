@@ -751,4 +751,5 @@ const struct kernels kernels_avx512 = {
     .encode = avx512_encode,
     .finite = avx512_finite,
     .within = avx512_within,
+    .tiles = &tiles_avx512,
 };

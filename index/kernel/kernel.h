@@ -16,6 +16,7 @@
 #define OMEN_INDEX_KERNEL_H
 #include <stdint.h>
 
+#include "index/kernel/tile.h"
 #include "index/metric.h"
 
 // The first bytes of a high-plane row lend their lowest bit to two f16 numbers
@@ -128,6 +129,9 @@ struct kernels {
     // Sets bit i % 64 of words[i / 64] where first <= bytes[i] <= last, for i < word_count * 64; other bits stay.
     void (*within)(const uint8_t *bytes, uint32_t word_count, uint8_t first, uint8_t last,
                    uint64_t *words);
+
+    // Of bulk builds.
+    const struct tile_kernels *tiles;
 };
 
 extern const struct kernels kernels_scalar;

@@ -715,4 +715,5 @@ const struct kernels kernels_neon = {
     .encode = neon_encode,
     .finite = neon_finite,
     .within = neon_within,
+    .tiles = &tiles_neon,
 };

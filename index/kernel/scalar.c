@@ -380,4 +380,5 @@ const struct kernels kernels_scalar = {
     .encode = scalar_encode,
     .finite = scalar_finite,
     .within = scalar_within,
+    .tiles = &tiles_scalar,
 };

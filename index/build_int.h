@@ -1,0 +1,169 @@
+// index/build_int.h -- what the stages of a bulk build share; nobody else includes it.
+//
+// Shape: handle. build.c runs the stages; build_rows.c reads and measures rows; build_same.c finds equal ones;
+// build_partition.c splits; build_leaf.c compares the rows of a leaf; build_choose.c chooses links; build_reverse.c adds
+// their other direction; build_reach.c makes everything reachable.
+#ifndef OMEN_INDEX_BUILD_INT_H
+#define OMEN_INDEX_BUILD_INT_H
+#include <stdatomic.h>
+
+#include "base/assert.h"
+#include "base/limits.h"
+#include "index/build.h"
+#include "index/graph.h"
+
+#define BUILD_NONE UINT32_MAX
+#define LEAF_CANDIDATES_MAX 48u // of a member, its own nearest and those that it is near to
+#define CHOOSE_MAX 64u          // candidates of which a row chooses
+
+// What a thread works with.
+struct build_worker {
+    // Rows that were read, `stride` apart, and the same packed as columns.
+    void *rows;
+    void *columns;
+    struct tile_numbers *numbers; // of rows
+    float *scales, *adds, *extras;
+    int32_t *starts;
+    float *sketches; // TILE_SKETCH of each
+    void *ahead;     // TILE_ROWS more rows, and what goes with them
+    struct tile_numbers ahead_numbers[TILE_ROWS];
+    int32_t ahead_starts[TILE_ROWS];
+
+    // Of a leaf's members.
+    uint32_t *row_best, *column_best;
+    uint32_t *nearest; // TILE_LANES keys
+    uint32_t *lists;   // LEAF_CANDIDATES_MAX keys
+    uint8_t *list_counts;
+
+    void *memory; // of all of these
+    uint64_t leaves, members, chopped, pairs;
+};
+
+struct build {
+    const struct build_rows *source;
+    struct build_rows rows; // the source without twins
+    struct build_config config;
+    const struct tile_kernels *tiles;
+    size_t stride;      // bytes from a row to the next in a worker's memory
+    uint32_t rows_room; // rows that a worker has room for, a multiple of TILE_COLUMNS
+    uint32_t leaf_rows; // as rows are long
+
+    // Of the rows that are built, in `rows`' numbers.
+    uint32_t *members; // row -> row of the source; NULL: the same
+    uint32_t
+        *twin_of; // of the source: the row that it is equal to, or itself; NULL: no two are equal
+
+    // The first split, by leader: `lists` from starts[leader] to starts[leader + 1].
+    uint32_t leaders;
+    uint64_t *starts;
+    uint32_t *clusters;
+    uint32_t *order; // of rows: near ones follow each other
+
+    // Rows [first, end) have reservoirs in this pass.
+    uint32_t first, end;
+    struct reservoir *reservoirs;
+    _Atomic uint32_t *heads; // bit 7: somebody is at it
+
+    uint32_t *links; // links_max of each row
+    uint8_t *counts;
+
+    uint64_t seed; // of this draw
+    struct build_worker *workers;
+    _Atomic size_t memory_now, memory_peak;
+    bool whole; // everything is reached
+    struct build_report *report;
+
+    _Atomic int status; // of the first thing that went wrong
+    _Atomic uint64_t done;
+    uint64_t total; // what `done` is when all is over
+    uint64_t reported_ns;
+};
+
+static inline bool
+build_stopped(struct build *build)
+{
+    return atomic_load_explicit(&build->status, memory_order_relaxed) != OMEN_OK;
+}
+
+// ---- build.c ----
+// Zeroed memory in huge pages, counted; NULL, and the build's status says so, when there is none or the limit has no room.
+void *build_alloc(struct build *build, size_t bytes);
+void build_free(struct build *build, void *memory, size_t bytes);
+// The same of the heap, not zeroed; from any thread.
+void *build_heap(struct build *build, size_t bytes);
+void build_heap_free(struct build *build, void *memory, size_t bytes);
+void build_fail(struct build *build, omen_status status);
+// Counts units of work as done, and lets the caller's thread (worker 0) report it.
+void build_done(struct build *build, uint32_t worker, uint64_t units);
+
+// ---- build_rows.c ----
+void workers_shape(struct build *build); // what the rows' length makes of leaves and strides
+size_t workers_bytes(const struct build *build); // of all of them
+OMEN_MUST_CHECK omen_status workers_open(struct build *build);
+void workers_close(struct build *build);
+static inline void *
+worker_row(const struct build *build, void *rows, uint32_t i)
+{
+    return (uint8_t *)rows + (size_t)i * build->stride;
+}
+// Reads `count` rows into the worker's memory, their sketches too where `sketch` says so.
+enum build_sketch { SKETCH_NONE, SKETCH_READ };
+void rows_read(const struct build *build, struct build_worker *worker, const uint32_t *ids,
+               uint32_t count, enum build_sketch sketch);
+// Packs the first `count` of them as columns, and fills up to whole tiles with columns that are infinitely far.
+void rows_pack(const struct build *build, struct build_worker *worker, uint32_t count);
+// Distances from rows `at[0..TILE_ROWS)` of `rows` (with numbers and starts of the same places) to a tile of columns.
+struct tile_side {
+    void *rows;
+    const struct tile_numbers *numbers;
+    const int32_t *starts;
+    uint32_t at[TILE_ROWS];
+};
+// The columns that rows_pack made, by default the worker's.
+struct tile_packed {
+    const void *columns;
+    const float *scales, *adds, *extras;
+};
+struct tile_packed worker_packed(const struct build_worker *worker);
+void tile_measure(const struct build *build, const struct tile_side *side,
+                  const struct tile_packed *packed, uint32_t column, float *out);
+// Distances from one row to the packed columns of `groups` <= TILE_GROUPS groups.
+void row_measure(const struct build *build, const struct tile_side *side,
+                 const struct tile_packed *packed, uint32_t groups, float *out);
+int32_t row_start(const struct build *build, const void *row);
+
+// ---- build_same.c ----
+// Finds equal rows of the source: fills members and twin_of, or leaves them NULL.
+void build_same(struct build *build);
+// Gives each twin its place in the graph, which is that of all rows afterwards.
+void build_add_twins(struct build *build);
+
+// ---- build_partition.c ----
+void build_split(struct build *build);  // the first split
+void build_leaves(struct build *build); // of this pass
+void split_close(struct build *build);
+// What the first split leaves until split_close, what it takes besides, and what it takes to take its clusters apart: as large as
+// they are, or before there are any as large as they might be.
+size_t split_bytes(const struct build *build);
+size_t split_bytes_besides(const struct build *build);
+size_t split_bytes_apart(const struct build *build);
+
+// ---- build_leaf.c ----
+void leaf_run(struct build *build, struct build_worker *worker, const uint32_t *ids,
+              uint32_t count);
+
+// ---- build_choose.c ----
+// Of `count` <= CHOOSE_MAX candidates the links of `owner`, nearest first; returns how many.
+uint32_t choose(const struct build *build, struct build_worker *worker, uint32_t owner,
+                const uint32_t *candidates, uint32_t count, uint32_t keep, uint32_t *out);
+// Every row of this pass chooses of its reservoir.
+void build_choose(struct build *build);
+
+// ---- build_reverse.c ----
+void build_reverse(struct build *build);
+
+// ---- build_reach.c ----
+// Gives rows that links do not lead to from row 0 a link; false where too many need one, and then not all have it.
+OMEN_MUST_CHECK bool build_reach(struct build *build, uint32_t rows);
+
+#endif

@@ -1,0 +1,174 @@
+// index/build_leaf.c -- compares all rows of a leaf with each other and offers what is near to their reservoirs.
+//
+// Shape: handle.
+//
+// Half of the tiles are enough: a tile off the diagonal serves its rows and its columns. Of a member the best few keys are
+// kept lane by lane, and sorted once at the end; a member that has more than two of its nearest in one lane loses the
+// third, which costs no recall that could be measured.
+//
+// A reservoir is visited once for all of a leaf's candidates. It lies anywhere in memory, so its head is asked for well
+// before, and its lines only where the head says that something can enter.
+#include <string.h>
+
+#include "base/prefetch.h"
+#include "index/build_int.h"
+
+#define SMALL_LEAF                                                                                 \
+    128u // of fewer members each takes fewer: they are not near because they are alone
+#define SMALL_NEAR 4u
+#define HEADS_AHEAD 12u
+#define AHEAD 6u // members whose candidates are made before the first reservoir is touched
+#define HEAD_BUSY 128u
+
+static void leaf_gram(const struct build *build, struct build_worker *worker, uint32_t count);
+static void leaf_lists(struct build_worker *worker, uint32_t count, uint32_t near);
+static void leaf_offer(struct build *build, struct build_worker *worker, const uint32_t *ids,
+                       uint32_t count);
+
+// How many of its nearest a member takes. Where all rows are one leaf there is no other to find neighbours in.
+static uint32_t
+near_of(const struct build *build, uint32_t count)
+{
+    uint32_t near = build->config.leaf_near;
+    if (count == build->rows.count)
+        near = TILE_LANES;
+    else if (count < SMALL_LEAF && near > SMALL_NEAR)
+        near = SMALL_NEAR;
+    return near < count ? near : count - 1;
+}
+
+void
+leaf_run(struct build *build, struct build_worker *worker, const uint32_t *ids, uint32_t count)
+{
+    ASSERT(count <= build->leaf_rows);
+    build_done(build, (uint32_t)(worker - build->workers), 0); // may be told to stop
+    if (count < 2 || build_stopped(build))
+        return;
+    rows_read(build, worker, ids, count, SKETCH_READ);
+    for (uint32_t i = 0; i < count; i++)
+        worker->starts[i] = row_start(build, worker_row(build, worker->rows, i));
+    rows_pack(build, worker, count);
+    leaf_gram(build, worker, count);
+    leaf_lists(worker, count, near_of(build, count));
+    leaf_offer(build, worker, ids, count);
+    worker->leaves++;
+    worker->members += count;
+    worker->pairs += (uint64_t)count * (count - 1) / 2;
+}
+
+static void
+leaf_gram(const struct build *build, struct build_worker *worker, uint32_t count)
+{
+    _Alignas(64) float distances[TILE_ROWS * TILE_COLUMNS];
+    const uint32_t groups = (count + TILE_LANES - 1) / TILE_LANES;
+    const struct tile_packed packed = worker_packed(worker);
+    memset(worker->row_best, 255, (size_t)groups * TILE_LANES * TILE_ROW_BEST * sizeof(uint32_t));
+    const uint32_t tiles = (count + TILE_COLUMNS - 1) / TILE_COLUMNS;
+    memset(worker->column_best, 255,
+           (size_t)tiles * TILE_GROUPS * TILE_COLUMN_BEST * sizeof(uint32_t));
+    struct tile_side side = {
+        .rows = worker->rows, .numbers = worker->numbers, .starts = worker->starts};
+    for (uint32_t column = 0; column < count; column += TILE_COLUMNS)
+        for (uint32_t row = column; row < count; row += TILE_ROWS) {
+            const uint32_t left = count - row;
+            for (uint32_t r = 0; r < TILE_ROWS; r++)
+                side.at[r] = r < left ? row + r : count - 1;
+            tile_measure(build, &side, &packed, column, distances);
+            const struct tile_gram gram = {.distances = distances,
+                                           .row = row,
+                                           .rows = left < TILE_ROWS ? left : TILE_ROWS,
+                                           .column = column,
+                                           .row_best = worker->row_best,
+                                           .column_best = worker->column_best};
+            build->tiles->gram(&gram);
+        }
+    for (uint32_t group = 0; group < groups; group++)
+        build->tiles->gram_finish(worker->row_best + (size_t)group * TILE_LANES * TILE_ROW_BEST,
+                                  worker->column_best + (size_t)group * TILE_COLUMN_BEST,
+                                  worker->nearest + (size_t)group * TILE_LANES * TILE_LANES);
+}
+
+// A member's candidates: its own nearest, and those whose nearest it is among.
+static void
+leaf_lists(struct build_worker *worker, uint32_t count, uint32_t near)
+{
+    memset(worker->list_counts, 0, count);
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t *nearest = worker->nearest + (size_t)i * TILE_LANES;
+        for (uint32_t k = 0; k < near && nearest[k] != TILE_NO_KEY; k++) {
+            const uint32_t key = nearest[k], other = key & TILE_ID_MASK;
+            uint8_t *const own = &worker->list_counts[i], *const theirs =
+                                                              &worker->list_counts[other];
+            if (*own < LEAF_CANDIDATES_MAX)
+                worker->lists[(size_t)i * LEAF_CANDIDATES_MAX + (*own)++] = key;
+            const uint32_t back = (key & ~TILE_ID_MASK) | i;
+            const uint32_t last = worker->nearest[(size_t)other * TILE_LANES + near - 1];
+            if (back > last && *theirs < LEAF_CANDIDATES_MAX - near)
+                worker->lists[(size_t)other * LEAF_CANDIDATES_MAX + (*theirs)++] = back;
+        }
+    }
+}
+
+struct offer {
+    uint64_t candidates[LEAF_CANDIDATES_MAX];
+    uint32_t count;
+};
+
+// Makes a member's candidates; none where none may enter.
+static void
+offer_make(const struct build *build, const struct build_worker *worker, const uint32_t *ids,
+           uint32_t member, struct offer *offer)
+{
+    const uint32_t row = ids[member] - build->first;
+    offer->count = worker->list_counts[member];
+    if (offer->count == 0)
+        return;
+    build->tiles->candidates(worker->lists + (size_t)member * LEAF_CANDIDATES_MAX, offer->count,
+                             ids, worker->sketches, worker->sketches + (size_t)member * TILE_SKETCH,
+                             offer->candidates);
+    uint64_t least = UINT64_MAX;
+    for (uint32_t i = 0; i < offer->count; i++)
+        least = offer->candidates[i] < least ? offer->candidates[i] : least;
+    const uint32_t head =
+        atomic_load_explicit(&build->heads[row], memory_order_relaxed) & ~HEAD_BUSY;
+    if ((uint32_t)(least >> 32) > reservoir_bound(head)) {
+        offer->count = 0;
+        return;
+    }
+    prefetch_lines(&build->reservoirs[row], sizeof build->reservoirs[row]);
+}
+
+static void
+offer_put(struct build *build, uint32_t row, const struct offer *offer)
+{
+    _Atomic uint32_t *const at = &build->heads[row];
+    uint32_t head;
+    do
+        head = atomic_fetch_or_explicit(at, HEAD_BUSY, memory_order_acquire);
+    while ((head & HEAD_BUSY) != 0);
+    head = build->tiles->keep(&build->reservoirs[row], head, offer->candidates, offer->count);
+    atomic_store_explicit(at, head, memory_order_release);
+}
+
+static bool
+in_pass(const struct build *build, uint32_t row)
+{
+    return row >= build->first && row < build->end;
+}
+
+static void
+leaf_offer(struct build *build, struct build_worker *worker, const uint32_t *ids, uint32_t count)
+{
+    struct offer offers[AHEAD];
+    for (uint32_t i = 0; i < count + AHEAD; i++) {
+        if (i >= AHEAD) {
+            const uint32_t row = ids[i - AHEAD];
+            if (in_pass(build, row) && offers[i % AHEAD].count > 0)
+                offer_put(build, row - build->first, &offers[i % AHEAD]);
+        }
+        if (i + HEADS_AHEAD < count && in_pass(build, ids[i + HEADS_AHEAD]))
+            prefetch_line((const void *)&build->heads[ids[i + HEADS_AHEAD] - build->first]);
+        if (i < count && in_pass(build, ids[i]))
+            offer_make(build, worker, ids, i, &offers[i % AHEAD]);
+    }
+}

@@ -1,0 +1,179 @@
+// index/build_reverse.c -- the other direction of each link.
+//
+// Shape: handle.
+//
+// Links are sorted by where they lead to (counted, then put), so every row knows who chose it. It takes them all where there
+// is room, in the order of their numbers; else it chooses anew, of its own and theirs, as many at a time as can be compared.
+// What a row does depends on lists that nobody changes, so threads share nothing.
+#include <string.h>
+
+#include "base/pool.h"
+#include "index/build_int.h"
+
+#define BLOCK_ROWS 1024u
+#define KEEP_MAX                                                                                   \
+    (CHOOSE_MAX * 3 / 4) // of a row that chooses anew: the rest is room for the next that come
+
+struct reverse {
+    struct build *build;
+    _Atomic uint64_t *
+        ends; // of each row: first how many chose it, then where its part of `from` begins, at last ends
+    uint32_t *from;
+    _Atomic uint32_t chosen_again;
+};
+
+static void
+block_range(const struct build *build, uint32_t index, uint32_t *from, uint32_t *end)
+{
+    *from = index * BLOCK_ROWS;
+    const uint32_t left = build->rows.count - *from;
+    *end = *from + (left < BLOCK_ROWS ? left : BLOCK_ROWS);
+}
+
+static void
+count_block(void *context, uint32_t index, uint32_t worker)
+{
+    (void)worker;
+    struct reverse *reverse = context;
+    const struct build *build = reverse->build;
+    uint32_t from, end;
+    block_range(build, index, &from, &end);
+    for (uint32_t row = from; row < end; row++)
+        for (uint32_t i = 0; i < build->counts[row]; i++)
+            atomic_fetch_add_explicit(
+                &reverse->ends[build->links[(size_t)row * build->config.links_max + i]], 1,
+                memory_order_relaxed);
+}
+
+static void
+put_block(void *context, uint32_t index, uint32_t worker)
+{
+    (void)worker;
+    struct reverse *reverse = context;
+    const struct build *build = reverse->build;
+    uint32_t from, end;
+    block_range(build, index, &from, &end);
+    for (uint32_t row = from; row < end; row++)
+        for (uint32_t i = 0; i < build->counts[row]; i++) {
+            const uint32_t to = build->links[(size_t)row * build->config.links_max + i];
+            reverse->from[atomic_fetch_add_explicit(&reverse->ends[to], 1, memory_order_relaxed)] =
+                row;
+        }
+}
+
+// From counts to starts; returns how many links there are.
+static uint64_t
+place_counts(struct reverse *reverse)
+{
+    uint64_t at = 0;
+    for (uint32_t row = 0; row < reverse->build->rows.count; row++) {
+        const uint64_t count = atomic_load_explicit(&reverse->ends[row], memory_order_relaxed);
+        atomic_store_explicit(&reverse->ends[row], at, memory_order_relaxed);
+        at += count;
+    }
+    return at;
+}
+
+// Shell's sort, by Knuth's steps: in place, and as good as inserting where lists are short and nearly in order, as most are.
+static void
+sort_rows(uint32_t *rows, size_t count)
+{
+    size_t step = 1;
+    while (step < count / 9)
+        step = 3 * step + 1;
+    for (; step > 0; step /= 3)
+        for (size_t i = step; i < count; i++) {
+            const uint32_t row = rows[i];
+            size_t at = i;
+            for (; at >= step && rows[at - step] > row; at -= step)
+                rows[at] = rows[at - step];
+            rows[at] = row;
+        }
+}
+
+static bool
+contains(const uint32_t *rows, uint32_t count, uint32_t row)
+{
+    bool there = false;
+    for (uint32_t i = 0; i < count; i++)
+        there |= rows[i] == row;
+    return there;
+}
+
+// Takes those of `rows` into the row's links; true when it had to choose.
+static bool
+take(struct reverse *reverse, struct build_worker *worker, uint32_t row, const uint32_t *rows,
+     size_t count)
+{
+    struct build *build = reverse->build;
+    const uint32_t links_max = build->config.links_max;
+    uint32_t *const links = build->links + (size_t)row * links_max;
+    uint32_t own = build->counts[row], more = 0;
+    for (size_t i = 0; i < count; i++)
+        more += !contains(links, own, rows[i]);
+    if (own + more <= links_max) {
+        const uint32_t before = own;
+        for (size_t i = 0; i < count; i++)
+            if (!contains(links, before, rows[i]))
+                links[own++] = rows[i];
+        build->counts[row] = (uint8_t)own;
+        return false;
+    }
+    uint32_t candidates[CHOOSE_MAX];
+    const uint32_t keep = links_max < KEEP_MAX ? links_max : KEEP_MAX;
+    uint32_t held = own < CHOOSE_MAX ? own : CHOOSE_MAX;
+    memcpy(candidates, links, held * sizeof *candidates);
+    for (size_t i = 0; i < count || held > keep;) {
+        for (; i < count && held < CHOOSE_MAX; i++)
+            if (!contains(candidates, held, rows[i]))
+                candidates[held++] = rows[i];
+        uint32_t chosen[CHOOSE_MAX];
+        held = choose(build, worker, row, candidates, held, keep, chosen);
+        memcpy(candidates, chosen, held * sizeof *candidates);
+    }
+    memcpy(links, candidates, held * sizeof *links);
+    build->counts[row] = (uint8_t)held;
+    return true;
+}
+
+static void
+take_block(void *context, uint32_t index, uint32_t worker)
+{
+    struct reverse *reverse = context;
+    struct build *build = reverse->build;
+    if (build_stopped(build))
+        return;
+    uint32_t from, end, again = 0;
+    block_range(build, index, &from, &end);
+    for (uint32_t row = from; row < end; row++) {
+        const uint64_t first =
+            row > 0 ? atomic_load_explicit(&reverse->ends[row - 1], memory_order_relaxed) : 0;
+        const uint64_t last = atomic_load_explicit(&reverse->ends[row], memory_order_relaxed);
+        uint32_t *const rows = reverse->from + first;
+        sort_rows(rows, (size_t)(last - first));
+        again += take(reverse, &build->workers[worker], row, rows, (size_t)(last - first));
+    }
+    atomic_fetch_add_explicit(&reverse->chosen_again, again, memory_order_relaxed);
+    build_done(build, worker, end - from);
+}
+
+void
+build_reverse(struct build *build)
+{
+    const uint32_t blocks = (build->rows.count + BLOCK_ROWS - 1) / BLOCK_ROWS;
+    const size_t ends_bytes = (size_t)build->rows.count * sizeof(uint64_t);
+    struct reverse reverse = {.build = build, .ends = build_alloc(build, ends_bytes)};
+    size_t from_bytes = 0;
+    if (reverse.ends != NULL) {
+        pool_run(build->config.threads, blocks, count_block, &reverse);
+        from_bytes = ((size_t)place_counts(&reverse) + 1) * sizeof *reverse.from;
+        reverse.from = build_alloc(build, from_bytes);
+    }
+    if (reverse.from != NULL) {
+        pool_run(build->config.threads, blocks, put_block, &reverse);
+        pool_run(build->config.threads, blocks, take_block, &reverse);
+    }
+    build->report->chosen_again = atomic_load(&reverse.chosen_again);
+    build_free(build, (void *)reverse.ends, ends_bytes);
+    build_free(build, reverse.from, from_bytes);
+}

@@ -1,0 +1,208 @@
+// index/build_rows.c -- reads rows into a worker's memory, packs them, measures them.
+//
+// Shape: handle.
+#include <math.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "index/build_int.h"
+
+#define ROWS_AHEAD 8u           // prefetched
+#define WORKER_BYTES (8u << 20) // of rows; where rows are long, leaves are smaller
+#define ROWS_LEAST TILE_COLUMNS
+
+static size_t
+component_bytes(const struct build *build)
+{
+    return build->rows.kind == BUILD_BYTES ? 1 : sizeof(float);
+}
+
+// Takes the next part of a block of memory; a NULL base only counts.
+static void *
+part(uint8_t *base, size_t *at, size_t bytes)
+{
+    void *const there = base != NULL ? base + *at : NULL;
+    *at += (bytes + 63) / 64 * 64;
+    return there;
+}
+
+static size_t
+worker_lay_out(const struct build *build, struct build_worker *worker, uint8_t *base)
+{
+    const size_t room = build->rows_room;
+    size_t at = 0;
+    worker->rows = part(base, &at, room * build->stride);
+    worker->columns = part(base, &at, room * build->stride);
+    worker->ahead = part(base, &at, TILE_ROWS * build->stride);
+    worker->numbers = part(base, &at, room * sizeof *worker->numbers);
+    worker->scales = part(base, &at, room * sizeof(float));
+    worker->adds = part(base, &at, room * sizeof(float));
+    worker->extras = part(base, &at, room * sizeof(float));
+    worker->starts = part(base, &at, room * sizeof(int32_t));
+    worker->sketches = part(base, &at, room * TILE_SKETCH * sizeof(float));
+    worker->row_best = part(base, &at, room * TILE_ROW_BEST * sizeof(uint32_t));
+    worker->column_best = part(base, &at, room / TILE_LANES * TILE_COLUMN_BEST * sizeof(uint32_t));
+    worker->nearest = part(base, &at, room * TILE_LANES * sizeof(uint32_t));
+    worker->lists = part(base, &at, room * LEAF_CANDIDATES_MAX * sizeof(uint32_t));
+    worker->list_counts = part(base, &at, room);
+    return at;
+}
+
+void
+workers_shape(struct build *build)
+{
+    build->stride = (build->rows.width * component_bytes(build) + 63) / 64 * 64;
+    size_t fit = WORKER_BYTES / build->stride / TILE_COLUMNS * TILE_COLUMNS;
+    fit = fit < ROWS_LEAST ? ROWS_LEAST : fit;
+    build->rows_room = fit < TILE_IDS ? (uint32_t)fit : TILE_IDS;
+    build->leaf_rows =
+        build->config.leaf_rows < build->rows_room ? build->config.leaf_rows : build->rows_room;
+}
+
+size_t
+workers_bytes(const struct build *build)
+{
+    struct build_worker none;
+    return build->config.threads * (sizeof none + worker_lay_out(build, &none, NULL));
+}
+
+omen_status
+workers_open(struct build *build)
+{
+    workers_shape(build);
+    build->workers = mem_alloc_zero(build->config.threads, sizeof *build->workers);
+    if (build->workers == NULL)
+        return OMEN_E_NO_MEMORY;
+    for (uint32_t i = 0; i < build->config.threads; i++) {
+        struct build_worker *worker = &build->workers[i];
+        worker->memory = build_alloc(build, worker_lay_out(build, worker, NULL));
+        if (worker->memory == NULL)
+            return OMEN_E_NO_MEMORY;
+        (void)worker_lay_out(build, worker, worker->memory);
+    }
+    return OMEN_OK;
+}
+
+void
+workers_close(struct build *build)
+{
+    for (uint32_t i = 0; build->workers != NULL && i < build->config.threads; i++) {
+        struct build_worker *worker = &build->workers[i], empty = {0};
+        build_free(build, worker->memory, worker_lay_out(build, &empty, NULL));
+        build->report->leaves += worker->leaves;
+        build->report->members += worker->members;
+        build->report->chopped += worker->chopped;
+        build->report->pairs += worker->pairs;
+    }
+    mem_free(build->workers);
+    build->workers = NULL;
+}
+
+int32_t
+row_start(const struct build *build, const void *row)
+{
+    if (build->rows.kind == BUILD_FLOATS)
+        return 0;
+    return -128 * build->tiles->sum_bytes(row, build->rows.width);
+}
+
+void
+rows_read(const struct build *build, struct build_worker *worker, const uint32_t *ids,
+          uint32_t count, enum build_sketch sketch)
+{
+    const struct build_rows *rows = &build->rows;
+    for (uint32_t i = 0; i < ROWS_AHEAD && i < count; i++)
+        rows->prefetch(rows->context, ids[i]);
+    for (uint32_t i = 0; i < count; i++) {
+        if (i + ROWS_AHEAD < count)
+            rows->prefetch(rows->context, ids[i + ROWS_AHEAD]);
+        rows->read(rows->context, ids[i], worker_row(build, worker->rows, i), &worker->numbers[i],
+                   sketch == SKETCH_READ ? worker->sketches + (size_t)i * TILE_SKETCH : NULL);
+        worker->scales[i] = worker->numbers[i].scale;
+        worker->adds[i] = rows->kind == BUILD_BYTES ? worker->numbers[i].add : 0.0f;
+        worker->extras[i] = worker->numbers[i].extra;
+    }
+}
+
+static void
+pack_floats(const struct build *build, const struct build_worker *worker, uint32_t count)
+{
+    float *out = worker->columns;
+    for (uint32_t first = 0; first < count; first += TILE_LANES)
+        for (uint32_t i = 0; i < build->rows.width; i++)
+            for (uint32_t lane = 0; lane < TILE_LANES; lane++) {
+                const uint32_t row = first + lane < count ? first + lane : count - 1;
+                *out++ = ((const float *)worker_row(build, worker->rows, row))[i];
+            }
+}
+
+void
+rows_pack(const struct build *build, struct build_worker *worker, uint32_t count)
+{
+    const uint32_t tiles = (count + TILE_COLUMNS - 1) / TILE_COLUMNS * TILE_COLUMNS;
+    const uint32_t groups = (count + TILE_LANES - 1) / TILE_LANES * TILE_LANES;
+    const size_t column = build->rows.width * component_bytes(build);
+    if (build->rows.kind == BUILD_BYTES)
+        build->tiles->pack_bytes(worker->rows, (uint32_t)build->stride, count, build->rows.width,
+                                 worker->columns);
+    else
+        pack_floats(build, worker, count);
+    memset((uint8_t *)worker->columns + groups * column, 0, (tiles - groups) * column);
+    for (uint32_t i = count; i < tiles; i++) {
+        worker->scales[i] = worker->extras[i] = 0.0f;
+        worker->adds[i] = INFINITY;
+    }
+}
+
+struct tile_packed
+worker_packed(const struct build_worker *worker)
+{
+    return (struct tile_packed){worker->columns, worker->scales, worker->adds, worker->extras};
+}
+
+static void
+measure(const struct build *build, const struct tile_side *side, const struct tile_packed *packed,
+        uint32_t column, uint32_t rows, uint32_t groups, float *out)
+{
+    const size_t skip = (size_t)column * build->rows.width;
+    if (build->rows.kind == BUILD_FLOATS) {
+        struct tile_floats tile = {.columns = (const float *)packed->columns + skip,
+                                   .count = build->rows.width,
+                                   .adds = packed->adds + column};
+        for (uint32_t r = 0; r < rows; r++)
+            tile.rows[r] = worker_row(build, side->rows, side->at[r]);
+        if (rows == 1)
+            build->tiles->floats_one(&tile, groups, out);
+        else
+            build->tiles->floats(&tile, out);
+        return;
+    }
+    struct tile_bytes tile = {.columns = (const uint8_t *)packed->columns + skip,
+                              .bytes = build->rows.width,
+                              .scales = packed->scales + column,
+                              .adds = packed->adds + column,
+                              .extras = build->rows.extras ? packed->extras + column : NULL};
+    for (uint32_t r = 0; r < rows; r++) {
+        tile.rows[r] = worker_row(build, side->rows, side->at[r]);
+        tile.starts[r] = side->starts[side->at[r]];
+        tile.numbers[r] = side->numbers[side->at[r]];
+    }
+    if (rows == 1)
+        build->tiles->bytes_one(&tile, groups, out);
+    else
+        build->tiles->bytes(&tile, out);
+}
+
+void
+tile_measure(const struct build *build, const struct tile_side *side,
+             const struct tile_packed *packed, uint32_t column, float *out)
+{
+    measure(build, side, packed, column, TILE_ROWS, TILE_GROUPS, out);
+}
+
+void
+row_measure(const struct build *build, const struct tile_side *side,
+            const struct tile_packed *packed, uint32_t groups, float *out)
+{
+    measure(build, side, packed, 0, 1, groups, out);
+}

@@ -1,0 +1,41 @@
+// index/hnsw_bulk.h -- the links of an index made at once, and put in place of those it has.
+//
+// Shape:   handle; part of index/hnsw.h, apart because few need it.
+// Threads: from hnsw_bulk_make's call to hnsw_bulk_install's return nobody links, repairs or compacts; during the latter nobody
+//          saves either. Searches, appends, publishes and erases go on.
+// Memory:  all that is taken is counted, as in index/build.h: codes of rows that had none, too.
+#ifndef OMEN_INDEX_HNSW_BULK_H
+#define OMEN_INDEX_HNSW_BULK_H
+#include "index/build.h"
+#include "index/hnsw.h"
+
+struct hnsw_bulk; // opaque
+
+struct hnsw_bulk_options {
+    uint32_t threads; // 1..THREADS_MAX, the caller's among them
+    size_t
+        memory_max; // beside the index as it is at the call, never more than that; 0: as much as is fastest
+    int (*progress)(void *context, uint64_t done, uint64_t total); // as of struct build_config
+    void *context;
+};
+
+struct hnsw_bulk_report {
+    uint32_t rows;
+    uint64_t found_ns, encode_ns;
+    struct build_memory memory; // that would have been right; also where less was given
+    size_t memory_peak;         // of all
+    struct build_report build;
+};
+
+// Makes links of all live rows that are published. *out is NULL where there is nothing to be linked (too few rows, or a flat
+// index), and after a failure: OMEN_E_NO_MEMORY, OMEN_E_CANCELLED, OMEN_E_UNSUPPORTED (index/build.h); the index is then as it
+// was, and linking row by row goes on. Else the caller owns it and ends it with hnsw_bulk_close.
+OMEN_MUST_CHECK omen_status hnsw_bulk_make(struct hnsw *hnsw,
+                                           const struct hnsw_bulk_options *options,
+                                           struct hnsw_bulk_report *report, struct hnsw_bulk **out);
+// Rows that were there at make are linked afterwards, by these links alone. OMEN_E_INTERNAL where a row that was written fails
+// graph_verify, which is a fault of ours.
+OMEN_MUST_CHECK omen_status hnsw_bulk_install(struct hnsw_bulk *bulk);
+void hnsw_bulk_close(struct hnsw_bulk *bulk); // accepts NULL
+
+#endif

@@ -1,0 +1,72 @@
+// index/kernel/tile_neon.c -- tiles with the dot-product extension.
+//
+// Shape: kernel.
+//
+// sdot multiplies signed bytes, so the columns' bias is taken off again: what is left of the start is zero.
+#include <arm_neon.h>
+
+#include "index/kernel/tile_plain.h"
+
+static void
+neon_rows(const struct tile_bytes *tile, uint32_t rows, uint32_t groups, float *out)
+{
+    const int8x16_t bias = vdupq_n_s8((int8_t)0x80);
+    for (uint32_t group = 0; group < groups; group++) {
+        const uint8_t *at = tile->columns + (size_t)group * tile->bytes * TILE_LANES;
+        int32x4_t sums[TILE_ROWS][4];
+        for (uint32_t row = 0; row < rows; row++)
+            for (uint32_t q = 0; q < 4; q++)
+                sums[row][q] = vdupq_n_s32(0);
+        for (uint32_t b = 0; b < tile->bytes; b += 4, at += 64) {
+            int8x16_t columns[4];
+            for (uint32_t q = 0; q < 4; q++)
+                columns[q] = veorq_s8(vld1q_s8((const int8_t *)at + q * 16), bias);
+            for (uint32_t row = 0; row < rows; row++) {
+                int32_t unit;
+                memcpy(&unit, tile->rows[row] + b, sizeof unit);
+                const int8x16_t one = vreinterpretq_s8_s32(vdupq_n_s32(unit));
+                for (uint32_t q = 0; q < 4; q++)
+                    sums[row][q] = vdotq_s32(sums[row][q], columns[q], one);
+            }
+        }
+        for (uint32_t row = 0; row < rows; row++)
+            for (uint32_t q = 0; q < 4; q++) {
+                int32_t dots[4];
+                vst1q_s32(dots, sums[row][q]);
+                for (uint32_t lane = 0; lane < 4; lane++) {
+                    const uint32_t column = group * TILE_LANES + q * 4 + lane;
+                    out[(size_t)row * TILE_COLUMNS + column] =
+                        plain_distance(tile, row, column, dots[lane]);
+                }
+            }
+    }
+}
+
+static void
+neon_bytes(const struct tile_bytes *tile, float *out)
+{
+    neon_rows(tile, TILE_ROWS, TILE_GROUPS, out);
+}
+
+static void
+neon_bytes_one(const struct tile_bytes *tile, uint32_t groups, float *out)
+{
+    neon_rows(tile, 1, groups, out);
+}
+
+const struct tile_kernels tiles_neon = {
+    .sum_bytes = plain_sum_bytes,
+    .pack_bytes = plain_pack_bytes,
+    .bytes = neon_bytes,
+    .floats = plain_floats,
+    .bytes_one = neon_bytes_one,
+    .floats_one = plain_floats_one,
+    .gram = plain_gram,
+    .gram_finish = plain_gram_finish,
+    .assign = plain_assign,
+    .assign_finish = plain_assign_finish,
+    .candidates = plain_candidates,
+    .keep = plain_keep,
+    .order = plain_order,
+    .occlude = plain_occlude,
+};

@@ -1,0 +1,216 @@
+// shard/bulk.c -- links made at once where a batch is large against what is there.
+//
+// Shape: handle.
+//
+// A row linked alone costs a walk; a row of a bulk build costs much less, but all rows that live are built, the linked ones
+// too. So it is worth it from a fifth of the rows on, and not for a few thousand, which are linked in a moment.
+//
+// `upkeep` is held all the while: no compaction, no checkpoint, and the generation stays. Linkers are paused. Searches and
+// writes go on; what is written is found in the tail. Under max_memory the build may have half of what is left, which counts as
+// used meanwhile; it makes do with less than it would take, and where that is too little the rows are linked one by one.
+#include "base/assert.h"
+#include "base/os_cpu.h"
+#include "base/os_wait.h"
+#include "index/hnsw_bulk.h"
+#include "shard/shard_int.h"
+
+#define TAIL_MIN 8192u
+#define TAIL_SHARE 5u // of all rows, one in so many
+
+struct bulk_watch {
+    struct shard *shard;
+    const struct linkers_watch *watch; // may be NULL
+    uint64_t rows;
+    bool cancelled;
+};
+
+// Rows of the tail that were saved with links have them as soon as they are offered, and do not count.
+static bool
+is_worth_it(const struct hnsw *hnsw)
+{
+    const uint32_t tail = hnsw_tail_uncoded(hnsw), rows = hnsw_count(hnsw);
+    return hnsw_founded(hnsw) && tail >= TAIL_MIN && tail >= rows / TAIL_SHARE;
+}
+
+// The same by itself: after a build that came to nothing not before there are twice as many rows.
+static bool
+is_due(const struct shard *shard, const struct hnsw *hnsw)
+{
+    return is_worth_it(hnsw) &&
+           hnsw_tail(hnsw) > atomic_load_explicit(&shard->bulk_after, memory_order_relaxed);
+}
+
+// For whoever waits for it (wait_for_other).
+static void
+tell(struct shard *shard, bool going, uint64_t done, uint64_t rows)
+{
+    atomic_store_explicit(&shard->bulk_done, done, memory_order_relaxed);
+    atomic_store_explicit(&shard->bulk_rows, rows, memory_order_relaxed);
+    atomic_store_explicit(&shard->bulk_going, going, memory_order_release);
+    atomic_fetch_add_explicit(&shard->bulk_turns, 1, memory_order_acq_rel);
+    os_wake_all(&shard->bulk_turns);
+}
+
+// While somebody else builds, `watch` is told how far that is; false when it says so.
+static bool
+wait_for_other(struct shard *shard, const struct linkers_watch *watch)
+{
+    if (watch == NULL || watch->progress == NULL)
+        return true;
+    for (;;) {
+        const uint32_t turns = atomic_load_explicit(&shard->bulk_turns, memory_order_acquire);
+        if (!atomic_load_explicit(&shard->bulk_going, memory_order_acquire))
+            return true;
+        const uint64_t rows = atomic_load_explicit(&shard->bulk_rows, memory_order_relaxed);
+        const uint64_t done = atomic_load_explicit(&shard->bulk_done, memory_order_relaxed);
+        if (watch->progress(watch->context, done < rows ? done : rows, rows) != 0)
+            return false;
+        os_wait(&shard->bulk_turns, turns);
+    }
+}
+
+// In rows, as whoever waits for linking counts.
+static int
+report(void *context, uint64_t done, uint64_t total)
+{
+    struct bulk_watch *bulk = context;
+    if (atomic_load_explicit(&bulk->shard->closing, memory_order_relaxed))
+        return 1;
+    const uint64_t rows = (uint64_t)((double)bulk->rows * (double)done / (double)total);
+    tell(bulk->shard, true, rows, bulk->rows);
+    if (bulk->watch == NULL || bulk->watch->progress == NULL)
+        return 0;
+    bulk->cancelled = bulk->watch->progress(bulk->watch->context, rows, bulk->rows) != 0;
+    return bulk->cancelled;
+}
+
+static uint32_t
+threads_of(const struct shard *shard)
+{
+    const uint32_t asked = shard->options.threads, there = os_cpu_count();
+    return asked != 0 ? asked : there < THREADS_MAX ? there : THREADS_MAX;
+}
+
+// Under `writers`. How much a build may take; 0: there is no limit. False: nothing. It counts as used until memory_return.
+static bool
+memory_take(struct shard *shard, size_t *memory)
+{
+    const uint64_t limit = shard->options.max_memory;
+    *memory = 0;
+    if (limit == 0)
+        return true;
+    const uint64_t used = shard_bytes(shard);
+    *memory = used < limit ? (size_t)(limit - used) / 2 : 0;
+    atomic_store_explicit(&shard->bulk_bytes, *memory, memory_order_relaxed);
+    return *memory > 0;
+}
+
+static void
+memory_return(struct shard *shard)
+{
+    atomic_store_explicit(&shard->bulk_bytes, 0, memory_order_relaxed);
+}
+
+// Under `upkeep`, with linkers paused.
+static bool
+build_and_install(struct shard *shard, struct hnsw *hnsw, size_t memory, struct bulk_watch *watch)
+{
+    struct hnsw_bulk *bulk;
+    struct hnsw_bulk_report ignored;
+    const struct hnsw_bulk_options options = {
+        .threads = threads_of(shard), .memory_max = memory, .progress = report, .context = watch};
+    watch->rows = hnsw_count(hnsw);
+    tell(shard, true, 0, watch->rows);
+    omen_status status = hnsw_bulk_make(hnsw, &options, &ignored, &bulk);
+    const bool made = status == OMEN_OK && bulk != NULL;
+    if (made) {
+        status = hnsw_bulk_install(bulk);
+        ASSERT(status == OMEN_OK); // else we wrote what is no graph
+        hnsw_bulk_close(bulk);
+        atomic_fetch_add_explicit(&shard->bulk_builds, 1, memory_order_relaxed);
+        atomic_store_explicit(&shard->bulk_after, 0, memory_order_relaxed);
+    } else if (status != OMEN_OK && status != OMEN_E_CANCELLED) {
+        // In vain, which is dear: the next try by itself waits for twice as many.
+        atomic_store_explicit(&shard->bulk_after, 2 * hnsw_tail(hnsw), memory_order_relaxed);
+    }
+    memory_return(shard);
+    tell(shard, false, watch->rows, watch->rows);
+    return made;
+}
+
+// Under `upkeep`. `by_itself`: nobody asked for it.
+static bool
+build(struct shard *shard, bool by_itself, const struct linkers_watch *watch, bool *cancelled)
+{
+    struct bulk_watch bulk = {.shard = shard, .watch = watch};
+    bool built = false;
+    lock_acquire(&shard->writers);
+    struct hnsw *hnsw = shard->target->hnsw;
+    size_t memory = 0;
+    const bool worth = by_itself ? is_due(shard, hnsw) : is_worth_it(hnsw);
+    const bool begun = worth && memory_take(shard, &memory);
+    if (begun)
+        linkers_pause(&shard->linkers);
+    lock_release(&shard->writers);
+    if (begun) {
+        built = build_and_install(shard, hnsw, memory, &bulk);
+        lock_acquire(&shard->writers);
+        linkers_resume(&shard->linkers, hnsw);
+        lock_release(&shard->writers);
+    }
+    *cancelled = bulk.cancelled;
+    return built;
+}
+
+bool
+bulk_build(struct shard *shard, const struct linkers_watch *watch, bool *cancelled)
+{
+    *cancelled = !wait_for_other(shard, watch);
+    if (*cancelled)
+        return false;
+    lock_acquire(&shard->upkeep);
+    const bool built = build(shard, false, watch, cancelled);
+    lock_release(&shard->upkeep);
+    return built;
+}
+
+void
+bulk_when_due(struct shard *shard)
+{
+    struct hnsw *hnsw = shard->target->hnsw;
+    if (shard->target != shard_generation(shard) || !is_due(shard, hnsw))
+        return;
+    if (shard->options.threads != 1) {
+        atomic_store_explicit(&shard->bulk_due, 1, memory_order_release);
+        return;
+    }
+    // The writer links. The lock is taken against the order of the locks, hence without waiting: where somebody has it, these rows
+    // are linked one by one.
+    size_t memory;
+    struct bulk_watch watch = {.shard = shard};
+    if (!lock_try(&shard->upkeep))
+        return;
+    if (memory_take(shard, &memory)) {
+        linkers_pause(&shard->linkers);
+        (void)build_and_install(shard, hnsw, memory, &watch);
+        linkers_resume(&shard->linkers, hnsw);
+    }
+    lock_release(&shard->upkeep);
+}
+
+// Does not wait for whoever is at upkeep: there are rows to be linked meanwhile.
+bool
+shard_spare(void *context)
+{
+    struct shard *shard = context;
+    if (compact_spare(context))
+        return true;
+    if (atomic_load_explicit(&shard->bulk_due, memory_order_relaxed) == 0 ||
+        !lock_try(&shard->upkeep))
+        return false;
+    bool cancelled;
+    const bool built = atomic_exchange_explicit(&shard->bulk_due, 0, memory_order_acquire) != 0 &&
+                       build(shard, true, NULL, &cancelled);
+    lock_release(&shard->upkeep);
+    return built;
+}

@@ -1,0 +1,404 @@
+// tests/unit/index/test_hnsw_bulk.c -- links made at once: as good as inserted ones, beside searches and writes.
+//
+// Labels: tsan
+#include <pthread.h>
+#include <sched.h>
+
+#include "index/hnsw_bulk.h"
+#include "index/hnsw_int.h"
+#include "tests/lib/index_world.h"
+
+static struct hnsw_bulk_report report;
+
+static omen_status
+make(struct world *world, uint32_t threads, struct hnsw_bulk **out)
+{
+    const struct hnsw_bulk_options options = {.threads = threads};
+    return hnsw_bulk_make(world->hnsw, &options, &report, out);
+}
+
+static void
+bulk(struct world *world, uint32_t threads)
+{
+    struct hnsw_bulk *made;
+    ck_assert_int_eq(make(world, threads, &made), OMEN_OK);
+    ck_assert_ptr_nonnull(made);
+    ck_assert_int_eq(hnsw_bulk_install(made), OMEN_OK);
+    hnsw_bulk_close(made);
+}
+
+static void
+check_recall(struct world *world, uint32_t beam, double least)
+{
+    ck_assert_uint_eq(world_check(world), 0);
+    const double recall = world_recall(world, 60, 10, beam);
+    ck_assert_msg(recall >= least, "recall %g", recall);
+}
+
+struct kind {
+    uint32_t dim;
+    enum metric metric;
+    enum vector_type type;
+    enum hnsw_quantization quantization;
+    const char *code;
+};
+
+static const struct kind kinds[] = {
+    {96, METRIC_L2, VECTOR_F32, HNSW_QUANTIZE_INT8, "nibble+byte"},
+    {96, METRIC_COSINE, VECTOR_F32, HNSW_QUANTIZE_INT8, "nibble+byte"},
+    {96, METRIC_IP, VECTOR_F32, HNSW_QUANTIZE_INT8, "nibble+byte"},
+    {100, METRIC_L2, VECTOR_F16, HNSW_QUANTIZE_INT8, "nibble+byte"},
+    {160, METRIC_COSINE, VECTOR_BF16, HNSW_QUANTIZE_INT8, "nibble+byte"},
+    {2, METRIC_L2, VECTOR_F32, HNSW_QUANTIZE_INT8, "exact"},
+    {20, METRIC_COSINE, VECTOR_F32, HNSW_QUANTIZE_INT8, "exact"},
+    {20, METRIC_IP, VECTOR_F32, HNSW_QUANTIZE_INT8, "exact"},
+    {64, METRIC_L2, VECTOR_F32, HNSW_QUANTIZE_NONE, "exact"},
+    {64, METRIC_IP, VECTOR_F32, HNSW_QUANTIZE_NONE, "exact"},
+    {64, METRIC_L2, VECTOR_U8, HNSW_QUANTIZE_INT8, "exact"},
+    {64, METRIC_COSINE, VECTOR_U8, HNSW_QUANTIZE_INT8, "exact"},
+    {64, METRIC_L2, VECTOR_I8, HNSW_QUANTIZE_INT8, "exact"},
+    {64, METRIC_COSINE, VECTOR_I8, HNSW_QUANTIZE_INT8, "exact"},
+    {64, METRIC_IP, VECTOR_I8, HNSW_QUANTIZE_INT8, "exact"},
+};
+enum { KINDS = sizeof kinds / sizeof kinds[0] };
+
+START_TEST(rows_of_every_kind_are_found_by_links_made_at_once)
+{
+    const struct kind *kind = &kinds[_i];
+    struct world world;
+    world_init(&world, kind->dim, kind->metric, kind->type);
+    world.config.quantization = kind->quantization;
+    world_add(&world, 4000);
+    bulk(&world, 2);
+    ck_assert_str_eq(hnsw_code_name(world.hnsw), kind->code);
+    ck_assert_uint_eq(hnsw_tail(world.hnsw), 0);
+    ck_assert_uint_eq(hnsw_linked(world.hnsw), 4000);
+    check_recall(&world, 64, 0.97);
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(links_of_any_number_are_made)
+{
+    static const uint16_t links[] = {2, 4, 16, 32, 64};
+    struct world world;
+    world_init(&world, 64, METRIC_L2, VECTOR_F32);
+    world.config.links = links[_i];
+    world_add(&world, 3000);
+    bulk(&world, 1);
+    check_recall(&world, 100, links[_i] < 8 ? 0.7 : 0.97);
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(too_few_rows_and_flat_indexes_have_nothing_to_build)
+{
+    struct world world;
+    struct hnsw_bulk *made;
+    world_init(&world, 64, METRIC_L2, VECTOR_F32);
+    world.config.flat = _i == 1;
+    world_open(&world);
+    for (uint32_t rows = 0; rows < HNSW_FOUND_ROWS; rows += HNSW_FOUND_ROWS - 1) {
+        world_add(&world, rows);
+        ck_assert_int_eq(make(&world, 2, &made), OMEN_OK);
+        ck_assert_ptr_null(made);
+    }
+    world_check(&world);
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(what_comes_and_goes_meanwhile_is_linked_and_repaired_afterwards)
+{
+    struct world world;
+    struct hnsw_bulk *made;
+    world_init(&world, 64, METRIC_L2, VECTOR_F32);
+    world_add(&world, 3000);
+    for (uint32_t slot = 0; slot < 300; slot++)
+        hnsw_erase(world.hnsw, slot * 7);
+    ck_assert_int_eq(make(&world, 2, &made), OMEN_OK);
+    ck_assert_uint_eq(report.rows, 2700);
+    world_add(&world, 500);
+    for (uint32_t slot = 0; slot < 200; slot++)
+        hnsw_erase(world.hnsw, slot * 13 + 1);
+    ck_assert_int_eq(hnsw_bulk_install(made), OMEN_OK);
+    hnsw_bulk_close(made);
+    ck_assert_uint_eq(hnsw_tail(world.hnsw), 500);
+    world_check(&world);
+    world_drain(&world);
+    ck_assert(hnsw_idle(world.hnsw));
+    check_recall(&world, 64, 0.97);
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(links_that_are_there_are_replaced)
+{
+    struct world world;
+    world_init(&world, 64, METRIC_L2, VECTOR_F32);
+    world_build(&world, 1500);
+    for (uint32_t slot = 0; slot < 400; slot++)
+        hnsw_erase(world.hnsw, slot);
+    world_drain(&world);
+    world_add(&world, 2500);
+    bulk(&world, 2);
+    ck_assert_uint_eq(report.rows, 3600);
+    ck_assert(hnsw_idle(world.hnsw));
+    check_recall(&world, 64, 0.97);
+    world_add(&world, 300); // and others are inserted among them
+    world_drain(&world);
+    check_recall(&world, 64, 0.97);
+    world_compact(&world);
+    check_recall(&world, 64, 0.97);
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(an_index_of_erased_rows_only_is_left_without_links)
+{
+    struct world world;
+    world_init(&world, 64, METRIC_L2, VECTOR_F32);
+    world_add(&world, 1200);
+    for (uint32_t slot = 0; slot < 1200; slot++)
+        hnsw_erase(world.hnsw, slot);
+    bulk(&world, 2);
+    ck_assert_uint_eq(world_check(&world), 0);
+    world_add(&world, 1500);
+    bulk(&world, 2);
+    check_recall(&world, 64, 0.97);
+    world_fini(&world);
+}
+END_TEST
+
+struct searcher {
+    struct world *world;
+    _Atomic bool stop;
+    uint32_t searches;
+};
+
+static void *
+search_on(void *context)
+{
+    struct searcher *searcher = context;
+    struct world *world = searcher->world;
+    struct scratch *scratch;
+    ck_assert_int_eq(scratch_open(&scratch), OMEN_OK);
+    struct law law = world->law; // the queries' stream is this thread's
+    while (!atomic_load(&searcher->stop) || searcher->searches == 0) {
+        float vector[64];
+        struct hit hits[10];
+        law_draw(&law, &law.queries, vector);
+        const struct hnsw_query query = world_query(vector, 10, 32);
+        const uint32_t count = hnsw_search(world->hnsw, &query, scratch, hits);
+        CLAIM(count == 10, "%u hits", count);
+        world_check_hits(world, &query, hits, count);
+        searcher->searches++;
+    }
+    scratch_close(scratch);
+    return NULL;
+}
+
+START_TEST(searches_go_on_while_links_are_made_and_put_in_place)
+{
+    struct world world;
+    struct searcher searcher = {.world = &world};
+    pthread_t thread;
+    world_init(&world, 64, METRIC_L2, VECTOR_F32);
+    world_build(&world, 1500);
+    world_add(&world, 1500);
+    ck_assert_int_eq(pthread_create(&thread, NULL, search_on, &searcher), 0);
+    for (int turn = 0; turn < 3; turn++)
+        bulk(&world, 2);
+    atomic_store(&searcher.stop, true);
+    pthread_join(thread, NULL);
+    ck_assert_uint_gt(searcher.searches, 0);
+    check_recall(&world, 64, 0.97);
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(refused_memory_leaves_the_index_as_it_was)
+{
+    struct world world;
+    struct hnsw_bulk *made = NULL;
+    const struct hnsw_bulk_options options = {.threads = 1};
+    world_init(&world, 64, METRIC_L2, VECTOR_F32);
+    world.config.quantization = _i == 0 ? HNSW_QUANTIZE_INT8 : HNSW_QUANTIZE_NONE;
+    world_add(&world, 1300);
+    hnsw_erase(world.hnsw, 5);
+    for (uint64_t n = 1; made == NULL; n++) {
+        mem_fail_after(n);
+        const omen_status status = hnsw_bulk_make(world.hnsw, &options, &report, &made);
+        mem_fail_after(0);
+        ck_assert_int_eq(status, made != NULL ? OMEN_OK : OMEN_E_NO_MEMORY);
+        ck_assert_uint_eq(hnsw_linked(world.hnsw), 0);
+        ck_assert_uint_lt(n, 2000);
+    }
+    ck_assert_int_eq(hnsw_bulk_install(made), OMEN_OK);
+    hnsw_bulk_close(made);
+    check_recall(&world, 64, 0.97);
+    world_fini(&world);
+}
+END_TEST
+
+static void *
+install(void *context)
+{
+    ck_assert_int_eq(hnsw_bulk_install(context), OMEN_OK);
+    return NULL;
+}
+
+static bool
+links_beyond(const struct hnsw *hnsw, uint32_t slot, uint32_t first)
+{
+    uint32_t links[LINK_ROW_MAX], beyond = 0;
+    const uint32_t count = graph_read(&hnsw->graph, slot, hnsw_count(hnsw), links);
+    for (uint32_t i = 0; i < count; i++)
+        beyond += links[i] >= first;
+    return beyond > 0;
+}
+
+// Stopped by a lock in the middle of putting links in place, where one half of the rows has new links: those that no walk comes to
+// yet, so that none is led to a row without links.
+START_TEST(rows_that_were_linked_are_found_while_links_are_put_in_place)
+{
+    const uint32_t before = 2000;
+    struct world world;
+    struct hnsw_bulk *made;
+    pthread_t thread;
+    world_init(&world, 64, METRIC_L2, VECTOR_F32);
+    world_add(&world, before);
+    bulk(&world, 1);
+    world_add(&world, 4000); // fewer in all than there are locks and the one that is held
+    ck_assert_int_eq(make(&world, 1, &made), OMEN_OK);
+    const struct hnsw *hnsw = world.hnsw;
+    graph_lock(&hnsw->graph, before);
+    ck_assert_int_eq(pthread_create(&thread, NULL, install, made), 0);
+    while (!links_beyond(hnsw, before + 1, 0) && !links_beyond(hnsw, before - 1, before))
+        (void)sched_yield();
+    struct scratch *scratch;
+    ck_assert_int_eq(scratch_open(&scratch), OMEN_OK);
+    uint32_t found = 0;
+    for (uint32_t slot = 0; slot < before; slot++) {
+        struct hit hits[10];
+        const struct hnsw_query query = world_query((const float *)hnsw_row(hnsw, slot), 10, 32);
+        found += hnsw_search(hnsw, &query, scratch, hits) == 10 && hits[0].slot == slot;
+    }
+    scratch_close(scratch);
+    graph_unlock(&hnsw->graph, before);
+    pthread_join(thread, NULL);
+    hnsw_bulk_close(made);
+    ck_assert_msg(found >= before - 20, "%u of %u rows are found", found, before);
+    check_recall(&world, 64, 0.97);
+    world_fini(&world);
+}
+END_TEST
+
+struct asked {
+    uint32_t calls, stop_at;
+};
+
+static int
+stop_when_asked(void *context, uint64_t done, uint64_t total)
+{
+    struct asked *asked = context;
+    ck_assert_uint_le(done, total);
+    return ++asked->calls == asked->stop_at;
+}
+
+START_TEST(a_build_can_be_stopped_before_all_rows_are_coded)
+{
+    struct world world;
+    struct hnsw_bulk *made;
+    struct asked asked = {.stop_at = 1};
+    const struct hnsw_bulk_options options = {
+        .threads = 1, .progress = stop_when_asked, .context = &asked};
+    world_init(&world, 64, METRIC_L2, VECTOR_F32);
+    world.config.quantization = _i == 0 ? HNSW_QUANTIZE_INT8 : HNSW_QUANTIZE_NONE;
+    world_add(&world, 3000);
+    ck_assert_int_eq(hnsw_bulk_make(world.hnsw, &options, &report, &made), OMEN_E_CANCELLED);
+    ck_assert_ptr_null(made);
+    ck_assert_uint_eq(asked.calls, 1);
+    ck_assert_uint_eq(report.build.ns[BUILD_SAME], 0);
+    asked.calls = 1; // and then it is made, of rows that are coded in part
+    ck_assert_int_eq(hnsw_bulk_make(world.hnsw, &options, &report, &made), OMEN_OK);
+    ck_assert_int_eq(hnsw_bulk_install(made), OMEN_OK);
+    hnsw_bulk_close(made);
+    check_recall(&world, 64, 0.97);
+    world_fini(&world);
+}
+END_TEST
+
+// Of an index without codes yet, coded and not, whole and with erased rows: codes, lists and sketches count.
+START_TEST(a_limit_of_memory_is_kept_and_one_below_the_least_is_refused)
+{
+    struct world world;
+    struct hnsw_bulk *made;
+    struct hnsw_bulk_options options = {.threads = 2, .memory_max = 1};
+    world_init(&world, 64, METRIC_L2, VECTOR_F32);
+    world.config.quantization = _i < 2 ? HNSW_QUANTIZE_INT8 : HNSW_QUANTIZE_NONE;
+    world_add(&world, 6000);
+    for (uint32_t slot = 0; slot < 100 && _i % 2 == 1; slot++)
+        hnsw_erase(world.hnsw, slot * 9);
+    ck_assert_int_eq(hnsw_bulk_make(world.hnsw, &options, &report, &made), OMEN_E_NO_MEMORY);
+    // The codes are counted from here on, so that there is less to take.
+    ck_assert_int_eq(hnsw_bulk_make(world.hnsw, &options, &report, &made), OMEN_E_NO_MEMORY);
+    const size_t least = report.memory.least;
+    options.memory_max = least - 1;
+    ck_assert_int_eq(hnsw_bulk_make(world.hnsw, &options, &report, &made), OMEN_E_NO_MEMORY);
+    ck_assert_ptr_null(made);
+    ck_assert_uint_eq(hnsw_linked(world.hnsw), 0);
+    ck_assert_uint_eq(report.memory.least, least);
+    options.memory_max = least;
+    ck_assert_int_eq(hnsw_bulk_make(world.hnsw, &options, &report, &made), OMEN_OK);
+    ck_assert_uint_le(report.memory_peak, least);
+    ck_assert_uint_gt(report.build.passes, 1);
+    ck_assert_int_eq(hnsw_bulk_install(made), OMEN_OK);
+    hnsw_bulk_close(made);
+    check_recall(&world, 64, 0.97);
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(codes_that_the_index_gets_are_counted)
+{
+    struct world world;
+    struct hnsw_bulk *made;
+    struct hnsw_memory before, after;
+    const struct hnsw_bulk_options options = {.threads = 1, .memory_max = 1};
+    world_init(&world, 256, METRIC_L2, VECTOR_F32);
+    world_add(&world, 3000);
+    hnsw_memory(world.hnsw, &before);
+    ck_assert_int_eq(hnsw_bulk_make(world.hnsw, &options, &report, &made), OMEN_E_NO_MEMORY);
+    const size_t first = report.memory.least;
+    hnsw_memory(world.hnsw, &after);
+    ck_assert_int_eq(hnsw_bulk_make(world.hnsw, &options, &report, &made), OMEN_E_NO_MEMORY);
+    ck_assert_uint_ge(after.codes - before.codes, (size_t)3000 * 256);
+    ck_assert_uint_ge(first - report.memory.least, after.codes - before.codes);
+    world_fini(&world);
+}
+END_TEST
+
+static Suite *
+suite(void)
+{
+    Suite *suite = suite_create("hnsw_bulk");
+    TCase *made = tcase_create("made");
+    tcase_add_loop_test(made, rows_of_every_kind_are_found_by_links_made_at_once, 0, KINDS);
+    tcase_add_loop_test(made, links_of_any_number_are_made, 0, 5);
+    tcase_add_loop_test(made, too_few_rows_and_flat_indexes_have_nothing_to_build, 0, 2);
+    suite_add_tcase(suite, made);
+    TCase *beside = tcase_create("beside");
+    tcase_add_test(beside, what_comes_and_goes_meanwhile_is_linked_and_repaired_afterwards);
+    tcase_add_test(beside, links_that_are_there_are_replaced);
+    tcase_add_test(beside, an_index_of_erased_rows_only_is_left_without_links);
+    tcase_add_test(beside, searches_go_on_while_links_are_made_and_put_in_place);
+    tcase_add_test(beside, rows_that_were_linked_are_found_while_links_are_put_in_place);
+    tcase_add_loop_test(beside, a_build_can_be_stopped_before_all_rows_are_coded, 0, 2);
+    tcase_add_loop_test(beside, refused_memory_leaves_the_index_as_it_was, 0, 2);
+    tcase_add_loop_test(beside, a_limit_of_memory_is_kept_and_one_below_the_least_is_refused, 0, 4);
+    tcase_add_test(beside, codes_that_the_index_gets_are_counted);
+    suite_add_tcase(suite, beside);
+    return suite;
+}
+CHECK_MAIN(suite)

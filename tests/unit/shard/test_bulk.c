@@ -1,0 +1,444 @@
+// tests/unit/shard/test_bulk.c -- a large batch is linked at once, beside searches and writes; a small one is not.
+//
+// Labels: tsan
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "base/prng.h"
+#include "index/hnsw_bulk.h"
+#include "shard/shard_int.h"
+#include "tests/lib/check_main.h"
+#include "tests/lib/folder.h"
+#include "tests/lib/shard_fixture.h"
+
+#define DIM 16u
+#define LARGE 9000u // of rows: linked at once
+#define SMALL 1500u
+
+// Threads 2 has workers; they link a large batch at once by themselves, if nobody is faster.
+static void
+open_with(uint32_t threads, const char *path, uint64_t max_memory)
+{
+    omen_options options = options_of(OMEN_L2, OMEN_F32);
+    options.dimension = DIM;
+    options.threads = threads;
+    options.max_memory = max_memory;
+    options.path = path;
+    options.m = 8;
+    options.ef_construction = 20;
+    open_index(&options);
+}
+
+static void
+vector_of(uint64_t id, float *out)
+{
+    struct prng prng;
+    prng_init(&prng, id);
+    for (uint32_t i = 0; i < DIM; i++)
+        out[i] = prng_unit(&prng);
+}
+
+static void
+add(uint64_t first, uint32_t count)
+{
+    float *vectors = malloc((size_t)count * DIM * sizeof *vectors);
+    uint64_t *ids = malloc((size_t)count * sizeof *ids);
+    for (uint32_t i = 0; i < count; i++) {
+        ids[i] = first + i;
+        vector_of(first + i, vectors + (size_t)i * DIM);
+    }
+    omen_batch batch = batch_of(count, ids);
+    batch.vectors = vectors;
+    ck_assert_int_eq(omen_upsert(index_of, &batch), OMEN_OK);
+    free(vectors);
+    free(ids);
+}
+
+static omen_statistics
+stats_now(void)
+{
+    omen_statistics stats = {.struct_size = sizeof stats};
+    ck_assert_int_eq(omen_stats(index_of, &stats), OMEN_OK);
+    return stats;
+}
+
+// Every row asked for finds itself; the index is sound.
+static void
+check_index(uint64_t rows_there)
+{
+    ck_assert_int_eq(omen_verify(index_of), OMEN_OK);
+    ck_assert_uint_eq(count_of(index_of), rows_there);
+    uint32_t found = 0;
+    for (uint64_t id = 0; id < 200; id++) {
+        float vector[DIM];
+        uint64_t ids[10];
+        omen_query_options options = OMEN_QUERY_OPTIONS_INIT;
+        options.k = 10;
+        options.ef = 64;
+        vector_of(id * (rows_there / 200), vector);
+        ck_assert_int_eq(omen_query(index_of, vector, &options, ids, NULL, NULL), OMEN_OK);
+        found += ids[0] == id * (rows_there / 200);
+    }
+    ck_assert_uint_ge(found, 198);
+}
+
+static uint32_t
+builds(void)
+{
+    return atomic_load(&((struct shard *)(void *)index_of)->bulk_builds);
+}
+
+struct calls {
+    _Atomic uint32_t count;
+    uint32_t stop_at;
+    uint64_t last;
+};
+
+static int
+watch(void *context, uint64_t linked, uint64_t total)
+{
+    struct calls *calls = context;
+    ck_assert_uint_le(linked, total);
+    calls->last = linked;
+    return atomic_fetch_add(&calls->count, 1) + 1 == calls->stop_at;
+}
+
+static omen_status
+build(struct calls *calls)
+{
+    omen_build_options options = OMEN_BUILD_OPTIONS_INIT;
+    options.progress = watch;
+    options.context = calls;
+    return omen_build(index_of, &options);
+}
+
+START_TEST(a_large_batch_is_linked_whole_and_found)
+{
+    struct calls calls = {.stop_at = 0};
+    open_with(_i == 0 ? 1 : 2, NULL, 0);
+    add(0, LARGE);
+    ck_assert_int_eq(build(&calls), OMEN_OK);
+    ck_assert_uint_eq(calls.last, LARGE);
+    ck_assert_uint_eq(builds(), 1);
+    ck_assert_uint_eq(stats_now().tail, 0);
+    check_index(LARGE);
+    add(LARGE, SMALL); // and what comes then is linked among them
+    ck_assert_int_eq(omen_build(index_of, NULL), OMEN_OK);
+    ck_assert_uint_eq(builds(), 1);
+    add(LARGE + SMALL, LARGE);
+    ck_assert_int_eq(omen_build(index_of, NULL), OMEN_OK);
+    ck_assert_uint_eq(builds(), 2);
+    check_index(2 * LARGE + SMALL);
+}
+END_TEST
+
+START_TEST(one_linking_thread_makes_the_same_answers_of_large_batches)
+{
+    static uint64_t ids[2][100][10];
+    for (int turn = 0; turn < 2; turn++) {
+        open_with(1, NULL, 0);
+        add(0, LARGE);
+        add(LARGE, SMALL);
+        ck_assert_uint_eq(stats_now().tail, 0);
+        for (uint64_t q = 0; q < 100; q++) {
+            float vector[DIM];
+            omen_query_options options = OMEN_QUERY_OPTIONS_INIT;
+            options.k = 10;
+            options.ef = 12;
+            vector_of(1000000 + q, vector);
+            ck_assert_int_eq(omen_query(index_of, vector, &options, ids[turn][q], NULL, NULL),
+                             OMEN_OK);
+        }
+        if (turn == 0)
+            omen_close(index_of);
+    }
+    ck_assert_mem_eq(ids[0], ids[1], sizeof ids[0]);
+}
+END_TEST
+
+START_TEST(a_limit_of_memory_that_leaves_no_room_links_row_by_row)
+{
+    open_with(1, NULL, 5u << 19);
+    add(0, LARGE);
+    ck_assert_int_eq(omen_build(index_of, NULL), OMEN_OK);
+    ck_assert_uint_eq(stats_now().tail, 0);
+    ck_assert_uint_eq(builds(), 0);
+    check_index(LARGE);
+}
+END_TEST
+
+// Linkers stand still, so that rows are in the tail until the test lets them go; a bulk build does not wait for that.
+static struct shard *
+stop_linkers(void)
+{
+    struct shard *shard = (struct shard *)(void *)index_of;
+    lock_acquire(&shard->writers);
+    linkers_pause(&shard->linkers);
+    lock_release(&shard->writers);
+    return shard;
+}
+
+static void
+let_linkers_go(struct shard *shard)
+{
+    lock_acquire(&shard->writers);
+    linkers_resume(&shard->linkers, shard->target->hnsw);
+    lock_release(&shard->writers);
+}
+
+static uint64_t
+used(struct shard *shard)
+{
+    lock_acquire(&shard->writers);
+    const uint64_t bytes = shard_bytes(shard);
+    lock_release(&shard->writers);
+    return bytes;
+}
+
+// A build may have half of what is left, and that suffices or not to the byte.
+START_TEST(a_build_has_half_of_the_memory_that_is_left)
+{
+    open_with(2, NULL, 0);
+    struct shard *shard = stop_linkers();
+    atomic_store(&shard->bulk_after, UINT32_MAX); // not by itself
+    add(0, LARGE);
+    struct hnsw_bulk *made;
+    struct hnsw_bulk_report report;
+    const struct hnsw_bulk_options options = {.threads = 2, .memory_max = 1};
+    for (int turn = 0; turn < 2; turn++) // the second has codes
+        ck_assert_int_eq(hnsw_bulk_make(shard->target->hnsw, &options, &report, &made),
+                         OMEN_E_NO_MEMORY);
+    const uint64_t before = used(shard);
+    bool cancelled;
+    shard->options.max_memory = before + 2 * report.memory.least - 1;
+    ck_assert(!bulk_build(shard, NULL, &cancelled));
+    ck_assert_uint_eq(used(shard), before);
+    shard->options.max_memory++;
+    ck_assert(bulk_build(shard, NULL, &cancelled));
+    ck_assert_uint_le(used(shard), shard->options.max_memory);
+    let_linkers_go(shard);
+    check_index(LARGE);
+}
+END_TEST
+
+START_TEST(a_build_that_failed_keeps_nobody_from_asking_for_one)
+{
+    open_with(2, NULL, 0);
+    struct shard *shard = stop_linkers();
+    add(0, SMALL);
+    shard->options.max_memory = used(shard) + LARGE * 300; // rows fit, a build does not
+    add(SMALL, LARGE);
+    while (atomic_load(&shard->bulk_after) == 0)
+        (void)sched_yield();
+    ck_assert_uint_ge(atomic_load(&shard->bulk_after), 2 * LARGE);
+    bool cancelled;
+    ck_assert(!bulk_build(shard, NULL, &cancelled)); // there is still no room
+    lock_acquire(&shard->writers);
+    shard->options.max_memory = 0;
+    bulk_when_due(shard); // nor does it try again by itself
+    lock_release(&shard->writers);
+    ck_assert_uint_eq(atomic_load(&shard->bulk_due), 0);
+    ck_assert(bulk_build(shard, NULL, &cancelled));
+    ck_assert_uint_eq(atomic_load(&shard->bulk_after), 0); // and is as good as new
+    let_linkers_go(shard);
+    check_index(SMALL + LARGE);
+}
+END_TEST
+
+START_TEST(a_large_tail_is_linked_at_once_when_an_index_is_opened)
+{
+    struct folder folder;
+    folder_init(&folder);
+    open_with(2, folder.path, 0);
+    struct shard *shard = stop_linkers();
+    atomic_store(&shard->bulk_after, UINT32_MAX);
+    add(0, LARGE);
+    omen_close(index_of);
+    open_with(2, folder.path, 0);
+    check_index(LARGE); // found meanwhile
+    while (stats_now().tail > 0)
+        (void)sched_yield();
+    ck_assert_uint_eq(builds(), 1);
+    check_index(LARGE);
+    omen_close(index_of);
+    open_with(2, folder.path, 0); // and not again
+    ck_assert_int_eq(omen_build(index_of, NULL), OMEN_OK);
+    ck_assert_uint_eq(builds(), 0);
+    omen_close(index_of);
+    index_of = NULL;
+    folder_fini(&folder);
+}
+END_TEST
+
+START_TEST(what_was_linked_at_once_is_there_after_reopening)
+{
+    struct folder folder;
+    folder_init(&folder);
+    open_with(2, folder.path, 0);
+    add(0, LARGE);
+    ck_assert_int_eq(omen_build(index_of, NULL), OMEN_OK);
+    omen_close(index_of);
+    open_with(2, folder.path, 0);
+    ck_assert_uint_eq(stats_now().tail, 0);
+    check_index(LARGE);
+    add(LARGE, LARGE);
+    ck_assert_int_eq(omen_build(index_of, NULL), OMEN_OK);
+    ck_assert_int_eq(omen_compact(index_of), OMEN_OK);
+    check_index(2 * LARGE);
+    omen_close(index_of);
+    open_with(2, folder.path, 0);
+    check_index(2 * LARGE);
+    omen_close(index_of);
+    index_of = NULL;
+    folder_fini(&folder);
+}
+END_TEST
+
+struct writer {
+    _Atomic bool stop;
+    uint64_t next;
+};
+
+static void *
+write_on(void *context)
+{
+    struct writer *writer = context;
+    while ((!atomic_load(&writer->stop) && writer->next < LARGE + SMALL) || writer->next == LARGE) {
+        add(writer->next, 20);
+        writer->next += 20;
+        size_t deleted;
+        ck_assert_int_eq(omen_delete(index_of, &(uint64_t){writer->next - 5}, 1, &deleted),
+                         OMEN_OK);
+        add(writer->next - 5, 1);
+        float vector[DIM];
+        uint64_t ids[10];
+        vector_of(writer->next - 3, vector);
+        omen_query_options options = OMEN_QUERY_OPTIONS_INIT;
+        options.k = 10;
+        ck_assert_int_eq(omen_query(index_of, vector, &options, ids, NULL, NULL), OMEN_OK);
+        ck_assert_uint_eq(ids[0], writer->next - 3); // what was acknowledged is found at once
+    }
+    return NULL;
+}
+
+START_TEST(writes_and_searches_go_on_meanwhile)
+{
+    struct writer writer = {.next = LARGE};
+    pthread_t thread;
+    open_with(2, NULL, 0);
+    add(0, LARGE);
+    ck_assert_int_eq(pthread_create(&thread, NULL, write_on, &writer), 0);
+    ck_assert_int_eq(omen_build(index_of, NULL), OMEN_OK);
+    ck_assert_int_eq(omen_verify(index_of), OMEN_OK);
+    ck_assert_int_eq(omen_compact(index_of), OMEN_OK);
+    atomic_store(&writer.stop, true);
+    pthread_join(thread, NULL);
+    ck_assert_int_eq(omen_build(index_of, NULL), OMEN_OK);
+    check_index(writer.next);
+}
+END_TEST
+
+// A build that goes on until it is let go.
+struct held {
+    _Atomic bool begun, let_go;
+};
+
+static int
+hold(void *context, uint64_t linked, uint64_t total)
+{
+    struct held *held = context;
+    (void)linked;
+    (void)total;
+    atomic_store(&held->begun, true);
+    while (!atomic_load(&held->let_go))
+        (void)sched_yield();
+    return 0;
+}
+
+static void *
+build_held(void *context)
+{
+    omen_build_options options = OMEN_BUILD_OPTIONS_INIT;
+    options.progress = hold;
+    options.context = context;
+    ck_assert_int_eq(omen_build(index_of, &options), OMEN_OK);
+    return NULL;
+}
+
+START_TEST(who_asks_for_a_build_beside_another_is_told_how_far_it_is_and_may_leave)
+{
+    struct held held = {.begun = false};
+    struct calls calls = {.stop_at = 1};
+    pthread_t thread;
+    open_with(2, NULL, 0);
+    struct shard *shard = stop_linkers();
+    atomic_store(&shard->bulk_after, UINT32_MAX); // not by itself
+    add(0, LARGE);
+    ck_assert_int_eq(pthread_create(&thread, NULL, build_held, &held), 0);
+    while (!atomic_load(&held.begun))
+        (void)sched_yield();
+    ck_assert_int_eq(build(&calls), OMEN_E_CANCELLED);
+    atomic_store(&held.let_go, true);
+    let_linkers_go(shard);
+    pthread_join(thread, NULL);
+    ck_assert_uint_eq(builds(), 1);
+    check_index(LARGE);
+}
+END_TEST
+
+static void *
+verify_on(void *context)
+{
+    const _Atomic bool *stop = context;
+    do
+        ck_assert_int_eq(omen_verify(index_of), OMEN_OK);
+    while (!atomic_load(stop));
+    return NULL;
+}
+
+START_TEST(an_index_is_sound_at_every_moment_of_a_build)
+{
+    _Atomic bool stop = false;
+    pthread_t thread;
+    open_with(2, NULL, 0);
+    add(0, LARGE);
+    ck_assert_int_eq(omen_build(index_of, NULL), OMEN_OK);
+    ck_assert_int_eq(pthread_create(&thread, NULL, verify_on, &stop), 0);
+    for (uint32_t turn = 1; turn < 4; turn++) {
+        add(turn * LARGE, LARGE);
+        ck_assert_int_eq(omen_build(index_of, NULL), OMEN_OK);
+    }
+    atomic_store(&stop, true);
+    pthread_join(thread, NULL);
+    check_index(4 * LARGE);
+}
+END_TEST
+
+static void
+close_index(void)
+{
+    omen_close(index_of);
+}
+
+static Suite *
+suite(void)
+{
+    Suite *suite = suite_create("bulk");
+    TCase *cases = tcase_create("bulk");
+    tcase_add_checked_fixture(cases, NULL, close_index);
+    tcase_add_loop_test(cases, a_large_batch_is_linked_whole_and_found, 0, 2);
+    tcase_add_test(cases, one_linking_thread_makes_the_same_answers_of_large_batches);
+    tcase_add_test(cases, a_limit_of_memory_that_leaves_no_room_links_row_by_row);
+    tcase_add_test(cases, a_build_has_half_of_the_memory_that_is_left);
+    tcase_add_test(cases, a_build_that_failed_keeps_nobody_from_asking_for_one);
+    tcase_add_test(cases, a_large_tail_is_linked_at_once_when_an_index_is_opened);
+    tcase_add_test(cases, what_was_linked_at_once_is_there_after_reopening);
+    tcase_add_test(cases, writes_and_searches_go_on_meanwhile);
+    tcase_add_test(cases, who_asks_for_a_build_beside_another_is_told_how_far_it_is_and_may_leave);
+    tcase_add_test(cases, an_index_is_sound_at_every_moment_of_a_build);
+    suite_add_tcase(suite, cases);
+    return suite;
+}
+CHECK_MAIN(suite)
