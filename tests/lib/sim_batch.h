@@ -17,8 +17,8 @@ struct sim_batch {
     uint64_t failed;
 };
 
-// Runs it through and counts what happened. Ends the process where a claim is broken.
-static void sim_run_seed(const struct sim_options *options, uint64_t row[SIM_COUNTED_KINDS]);
+// tests/sim/omensim.c: runs it through and counts what happened. Ends the process where a claim is broken.
+void sim_run_seed(const struct sim_options *options, uint64_t row[SIM_COUNTED_KINDS]);
 
 static inline void
 sim_silence(void)

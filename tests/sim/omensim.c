@@ -313,7 +313,7 @@ report(const struct sim *sim)
            sim->members.changes, sim->members.refused, sim->members.transfers, sim->members.lost);
 }
 
-static void
+void
 sim_run_seed(const struct sim_options *options, uint64_t row[SIM_COUNTED_KINDS])
 {
     struct sim *sim = malloc(sizeof *sim);
