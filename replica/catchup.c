@@ -59,8 +59,11 @@ on_head(struct step *step, const struct replica_msg *msg)
     struct replica_download *download = &replica->download;
     if (!from_source(replica, msg) || download->snapshot != 0)
         return;
-    if (msg->snapshot == 0 || msg->seq <= replica->commit_seq || msg->chunk_count == 0) {
-        give_up(replica); // not now, or too old for us: the primary says again that we need one
+    // Not now, or too old for us: the primary says again that we need one. Or of a term that we have not promised: its log
+    // would be that of a newer primary, and an older one's entries would be taken behind it. The newer one will be heard.
+    if (msg->snapshot == 0 || msg->seq <= replica->commit_seq || msg->chunk_count == 0 ||
+        msg->prev_term > replica->promised) {
+        give_up(replica);
         return;
     }
     download->snapshot = msg->snapshot;
