@@ -105,8 +105,12 @@ defer(struct sim *sim, struct sim_event *event)
 {
     struct sim_node *node = &sim->nodes[event->at];
     uint64_t until_ns = node->paused_until_ns;
-    if (node->held_until_ns > until_ns) // who comes first out of several mailboxes is chance
+    if (until_ns <= sim->now_ns) {
+        until_ns = node->held_until_ns; // of the next turn, which looks at the clock again
+    } else if (node->held_until_ns > until_ns) {
+        event->amid = true; // who comes first out of several mailboxes is chance
         until_ns += prng_below(&sim->prng, SIM_TURN_NS);
+    }
     if (event->kind == SIM_WAKE && event->at_ns == node->wake_at_ns)
         node->wake_at_ns = until_ns;
     if (event->kind == SIM_COPIES && event->at_ns == node->copies_wake_ns)
@@ -161,7 +165,9 @@ take(struct sim *sim, struct sim_event *event)
             sim_switch(sim, event->at, false);
         break;
     default:
-        if (sim->nodes[event->at].up && sim->nodes[event->at].paused_until_ns > sim->now_ns) {
+        if (sim->nodes[event->at].up &&
+            (sim->nodes[event->at].paused_until_ns > sim->now_ns ||
+             (sim->nodes[event->at].held_until_ns > sim->now_ns && !event->amid))) {
             defer(sim, event);
             return;
         }
