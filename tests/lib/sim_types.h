@@ -218,7 +218,7 @@ struct sim_client {
     uint64_t floor; // effects that the operation must see
     uint64_t wait_life, wait_position, wait_term;
     uint64_t wait_floor; // what a read that is under way must know of
-    bool read_ready;
+    bool read_ready, refused;
 };
 
 // What the log says of raft's group, by position.
