@@ -230,10 +230,10 @@ sim_observe(struct sim *sim, uint32_t at)
 {
     struct sim_node *node = &sim->nodes[at];
     const struct turn_output *out = &sim->out;
+    sim_note_commit(sim, &node->turn.raft);
     for (uint32_t i = 0; i < out->result_count; i++)
         sim_applied(sim, &out->raft.commit.entries[i], &out->results[i]);
     sim_check_leader(sim, &node->turn.raft);
-    sim_note_commit(sim, &node->turn.raft);
     SIM_REQUIRE(sim, node->turn.map.version >= node->map_version, "the map never goes back");
     node->map_version = node->turn.map.version;
     sim_answer(sim, at);
