@@ -22,6 +22,8 @@
     X(LEASE_OLD_VIEW, "lease_old_view")                                                            \
     X(APPLY_UNCOMMITTED, "apply_uncommitted")                                                      \
     X(NO_DEDUPE, "no_dedupe")                                                                      \
+    X(CUT_EARLY, "cut_early")                                                                      \
+    X(CUT_READ_ON, "cut_read_on")                                                                  \
     X(STALE_ROUTE, "stale_route")                                                                  \
     X(FORGET_TOMBSTONE, "forget_tombstone")                                                        \
     X(VOTE_NOT_PERSISTED, "vote_not_persisted")                                                    \

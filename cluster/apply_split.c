@@ -75,7 +75,7 @@ child_open(struct map *map, struct shard *child, const struct shard *parent)
     child->term = parent->term;
     child->status = SHARD_OPEN;
     shard_begin_term(map, child, chosen->uuid);
-    child->cfg_ver++;
+    child->cfg_ver += parent->cfg_ver + 1; // above the sum of both, which its copies were told
     child->version = map->version + 1;
 }
 

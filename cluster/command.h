@@ -55,7 +55,7 @@ enum step_kind {
     STEP_FORCE,    // operator: `replica` is the only copy from now on; writes may be lost
     STEP_SPLIT,    // controller: at hash `value`, which is the second child's first
     STEP_CUT, // primary, after it stopped and drained at seq `value`: the children answer from now on
-    STEP_ABORT, // controller or operator: the children go away
+    STEP_ABORT, // controller, operator, or the primary whose children do not add up to it: they go away
     STEP_PURGE, // controller: a retired shard goes away
     STEP_KINDS_END,
 };

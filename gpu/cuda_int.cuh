@@ -13,12 +13,20 @@ extern "C" {
 #include "gpu/device.h"
 }
 
+// What `nearest` multiplies with; OMEN_GPU_NEAREST=mma takes what every device has, for comparisons.
+enum nearest_by {
+    NEAREST_BY_BEST,
+    NEAREST_BY_MMA,
+};
+
 struct device {
     int ordinal;
     cudaStream_t stream;
     cudaMemPool_t pool; // of scratch memory: kept between operations, given back at close
     cudaEvent_t marks[DEVICE_MARKS_MAX];
     int processors;
+    int major; // of the compute capability
+    enum nearest_by nearest_by;
     size_t shared_max; // bytes of shared memory one block may ask for
     void *cells;       // 4 KiB of device memory for counters
     void *host_cells;  // as much pinned host memory
@@ -39,6 +47,9 @@ void cuda_drop(struct device *device, void *memory);
 omen_status cuda_join(struct device *device, const struct device_join *join);
 omen_status cuda_gather(struct device *device, const struct device_gather *gather);
 omen_status cuda_nearest(struct device *device, const struct device_nearest *nearest);
+// With wgmma (Hopper): whether this call can be made so, and the call.
+bool cuda_nearest_wgmma_can(const struct device *device, const struct device_nearest *nearest);
+omen_status cuda_nearest_wgmma(struct device *device, const struct device_nearest *nearest);
 omen_status cuda_group(struct device *device, const struct device_group *group);
 omen_status cuda_merge(struct device *device, const struct device_merge *merge);
 omen_status cuda_prune(struct device *device, const struct device_prune *prune);

@@ -2,6 +2,7 @@
 //
 // Shape: shell. All work goes through one stream, which is what makes the order of operations that of the calls.
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "gpu/cuda_int.cuh"
@@ -81,6 +82,8 @@ static cudaError_t
 device_fill_in(struct device *device)
 {
     int shared = 0;
+    const char *by = getenv("OMEN_GPU_NEAREST");
+    device->nearest_by = by != NULL && strcmp(by, "mma") == 0 ? NEAREST_BY_MMA : NEAREST_BY_BEST;
     cudaError_t code = cudaSetDevice(device->ordinal);
     if (code == cudaSuccess)
         code = cudaDeviceGetAttribute(&device->processors, cudaDevAttrMultiProcessorCount,
@@ -117,13 +120,14 @@ cuda_open(uint32_t ordinal, struct device **out, struct omen_error *error)
     if (device == NULL)
         return error_set(error, OMEN_E_NO_MEMORY, "no memory for a device");
     device->ordinal = (int)ordinal;
-    int major = 0;
-    (void)cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device->ordinal);
-    if (major < 8) {
+    (void)cudaDeviceGetAttribute(&device->major, cudaDevAttrComputeCapabilityMajor,
+                                 device->ordinal);
+    if (device->major < 8) {
+        (void)error_set(error, OMEN_E_UNSUPPORTED,
+                        "CUDA device %u has compute capability %d.x; 8.0 is needed", ordinal,
+                        device->major);
         mem_free(device);
-        return error_set(error, OMEN_E_UNSUPPORTED,
-                         "CUDA device %u has compute capability %d.x; 8.0 is needed", ordinal,
-                         major);
+        return OMEN_E_UNSUPPORTED;
     }
     code = device_fill_in(device);
     if (code != cudaSuccess) {
@@ -241,12 +245,11 @@ cuda_between(struct device *device, uint32_t from, uint32_t to, float *ms)
 }
 
 static const struct device_ops cuda_ops = {
-    DEVICE_ABI,   "cuda",     cuda_open,    cuda_close,      cuda_facts,
-    cuda_trouble, cuda_alloc, cuda_free,    cuda_host_alloc, cuda_host_free,
-    cuda_put,     cuda_get,   cuda_fill,    cuda_wait,       cuda_mark,
-    cuda_between, cuda_join,  cuda_gather,  cuda_nearest,    cuda_group,
-    cuda_merge,   cuda_prune, cuda_reverse, cuda_reach,      cuda_pack,
-    cuda_walk,    cuda_rerank, cuda_knn,
+    DEVICE_ABI,   "cuda",     cuda_open,       cuda_close,     cuda_facts,   cuda_trouble,
+    cuda_alloc,   cuda_free,  cuda_host_alloc, cuda_host_free, cuda_put,     cuda_get,
+    cuda_fill,    cuda_wait,  cuda_mark,       cuda_between,   cuda_join,    cuda_gather,
+    cuda_nearest, cuda_group, cuda_merge,      cuda_prune,     cuda_reverse, cuda_reach,
+    cuda_pack,    cuda_walk,  cuda_rerank,     cuda_knn,
 };
 
 extern "C" __attribute__((visibility("default"))) const struct device_ops *

@@ -59,25 +59,9 @@ flush_place(const struct walk &walk, uint32_t i)
     struct shared_lists *lists = walk.lists;
     const uint32_t lane = threadIdx.x % 32, k = walk.in.k;
     const uint32_t count = min(lists->queued[i], QUEUE);
-    uint64_t queue[1] = {lane < count ? lists->queue[i][lane] : KEY_NONE};
-    sort_keys<1>(queue);
-    uint64_t *const list = walk.in.keys + (size_t)lists->place[i] * k;
-    uint64_t keys[registers];
-#pragma unroll
-    for (uint32_t r = 0; r < registers; r++)
-        keys[r] = r * 32 + lane < k ? list[r * 32 + lane] : KEY_NONE;
-    // The least of a sorted list and a sorted queue that runs the other way rise and then fall.
-    const uint64_t turned = __shfl_sync(WARP_ALL, queue[0], 31 - lane);
-    keys[registers - 1] = key_min(keys[registers - 1], turned);
-    sort_bitonic<registers>(keys);
-    uint64_t last = 0;
-#pragma unroll
-    for (uint32_t r = 0; r < registers; r++) {
-        if (r * 32 + lane < k)
-            list[r * 32 + lane] = keys[r];
-        const uint64_t here = __shfl_sync(WARP_ALL, keys[r], (k - 1) % 32);
-        last = (k - 1) / 32 == r ? here : last;
-    }
+    const uint64_t key = lane < count ? lists->queue[i][lane] : KEY_NONE;
+    const uint64_t last =
+        list_take<registers>(walk.in.keys + (size_t)lists->place[i] * k, k, key);
     if (lane == 0) {
         lists->limit[i] = last == KEY_NONE ? __int_as_float(0x7f800000) : key_distance(last);
         lists->queued[i] = 0;
@@ -387,6 +371,8 @@ cuda_nearest(struct device *device, const struct device_nearest *in)
                                            (size_t)in->queries.count * in->k * sizeof *in->keys,
                                            device->stream),
                            "nearest of nothing");
+    if (device->nearest_by != NEAREST_BY_MMA && cuda_nearest_wgmma_can(device, in))
+        return cuda_nearest_wgmma(device, in);
     if (in->queries.ip != 0)
         return in->k <= 32 ? launch_for<true, 1>(device, in) : launch_for<true, 2>(device, in);
     return in->k <= 32 ? launch_for<false, 1>(device, in) : launch_for<false, 2>(device, in);

@@ -69,4 +69,34 @@ sort_bitonic(uint64_t (&keys)[registers])
         sort_step<registers>(keys, registers * 32, stride);
 }
 
+// Puts a warp's keys, one a lane, into a sorted list of k <= registers * 32 in memory; returns the list's last key. Lane l reads
+// what lane l wrote.
+template <int registers>
+static __device__ __forceinline__ uint64_t
+list_take(uint64_t *list, uint32_t k, uint64_t key)
+{
+    const uint32_t lane = threadIdx.x % 32;
+    uint64_t queue[1] = {key}, keys[registers];
+#pragma unroll
+    for (uint32_t r = 0; r < registers; r++) { // volatile: on its way while the queue is sorted
+        const uint32_t at = r * 32 + lane;
+        keys[r] = *(const volatile uint64_t *)&list[at < k ? at : k - 1];
+        keys[r] = at < k ? keys[r] : ~0ull;
+    }
+    sort_keys<1>(queue);
+    // The least of a sorted list and a sorted queue that runs the other way rise and then fall.
+    const uint64_t turned = __shfl_sync(WARP_ALL, queue[0], 31 - lane);
+    keys[registers - 1] = key_min(keys[registers - 1], turned);
+    sort_bitonic<registers>(keys);
+    uint64_t last = 0;
+#pragma unroll
+    for (uint32_t r = 0; r < registers; r++) {
+        if (r * 32 + lane < k)
+            list[r * 32 + lane] = keys[r];
+        const uint64_t here = __shfl_sync(WARP_ALL, keys[r], (k - 1) % 32);
+        last = (k - 1) / 32 == r ? here : last;
+    }
+    return last;
+}
+
 #endif

@@ -180,6 +180,18 @@ propose_change(const struct replica_change *change, struct copies_output *out)
     case REPLICA_CHANGE_TRANSFER:
         step.kind = STEP_TRANSFER;
         break;
+    case REPLICA_CHANGE_CUT:
+        step.kind = STEP_CUT;
+        step.value = change->seq;
+        step.child_cfg_ver[0] = change->child_cfg_ver[0];
+        step.child_cfg_ver[1] = change->child_cfg_ver[1];
+        break;
+    case REPLICA_CHANGE_ABORT:
+        step.kind = STEP_ABORT;
+        break;
+    case REPLICA_CHANGE_LOST:
+        step.kind = STEP_LOST;
+        break;
     }
     command_one(out, step);
 }

@@ -11,7 +11,8 @@
 //      the map has a pending replica here --> make an environment (out.make) --MADE--> held --COMMAND born--> a member
 //      held --a map that is newer than it does not name it, and a lease came--> told to go (out.drop), and forgotten
 //      the map names one here that is not held --> COMMAND lost
-//      held: REPLICA_CHANGE_* --> COMMAND add, remove, transfer; a compare-and-swap on the cfg_ver that the replica saw
+//      held: REPLICA_CHANGE_* --> COMMAND add, remove, transfer, cut, lost; a compare-and-swap on the cfg_ver that the replica saw
+//      a copy of a child --> a learner of its parent's primary, until the map has the cut; then of its own shard
 //
 // After a start the map may be older than what was made under it, because the log is applied again; so an environment
 // carries the position that the map had then. That is not enough for one to go: between then and when the map names it there are
@@ -93,6 +94,11 @@ struct copy_member {
     struct cluster_uuid uuid, node;
 };
 
+struct copy_row { // of the map
+    struct shard row;
+    struct copy_member members[SHARD_REPLICAS_MAX];
+};
+
 struct copy {
     struct copies_env env;
     bool made;          // and so there is a replica
@@ -104,6 +110,8 @@ struct copy {
     uint64_t born_at_ns; // when the command may go out again
     struct shard row;    // of the map
     struct copy_member members[SHARD_REPLICAS_MAX];
+    struct copy_row kin[REPLICA_CHILDREN]; // the children, while it is split; of a child its parent
+    uint32_t kin_count;
     struct replica replica; // while made
 };
 

@@ -37,16 +37,50 @@ copy_may_go(const struct copies *copies, const struct copy *copy)
 }
 
 static void
-take_row(const struct map *map, struct copy *copy, const struct shard *shard)
+take_members(const struct map *map, const struct shard *shard, struct copy_member *members)
 {
-    copy->named = true;
-    copy->told = copy->told && copy->row.version == shard->version;
-    copy->row = *shard;
     for (uint32_t i = 0; i < shard->replica_count; i++) {
         const struct map_node *node = map_node(map, shard->replicas[i].node);
-        copy->members[i] = (struct copy_member){
-            shard->replicas[i].uuid, node != NULL ? node->uuid : (struct cluster_uuid){0}};
+        members[i] = (struct copy_member){shard->replicas[i].uuid,
+                                          node != NULL ? node->uuid : (struct cluster_uuid){0}};
     }
+}
+
+// Of what a split has to do with the shard. True: it is as it was.
+static bool
+take_kin(const struct map *map, struct copy *copy, const struct shard *shard)
+{
+    uint64_t ids[REPLICA_CHILDREN];
+    uint32_t count = 0;
+    bool same = true;
+    if (shard->status == SHARD_CHILD)
+        ids[count++] = shard->parent;
+    for (uint32_t i = 0; shard->status == SHARD_SPLITTING && i < REPLICA_CHILDREN; i++)
+        ids[count++] = shard->children[i];
+    for (uint32_t i = 0; i < count; i++) {
+        const struct shard *row = map_shard(map, ids[i]);
+        struct copy_row *kin = &copy->kin[i];
+        if (row == NULL) { // map_verify says that there is one
+            count = 0;
+            break;
+        }
+        same = same && kin->row.id == row->id && kin->row.version == row->version;
+        kin->row = *row;
+        take_members(map, row, kin->members);
+    }
+    same = same && copy->kin_count == count;
+    copy->kin_count = count;
+    return same;
+}
+
+static void
+take_row(const struct map *map, struct copy *copy, const struct shard *shard)
+{
+    const bool same = take_kin(map, copy, shard);
+    copy->named = true;
+    copy->told = copy->told && same && copy->row.version == shard->version;
+    copy->row = *shard;
+    take_members(map, shard, copy->members);
 }
 
 // The environment for a pending copy: made for it, and so empty. What an earlier one holds is of no use.
@@ -109,35 +143,65 @@ replica_uuid_of(struct cluster_uuid uuid)
     return (struct replica_uuid){uuid.high, uuid.low};
 }
 
+// Of one role, as many as fit beside the `taken` others.
+static uint32_t
+take_uuids(const struct shard *row, uint8_t role, uint32_t taken, struct replica_uuid *uuids)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < row->replica_count; i++)
+        if (row->replicas[i].role == role && taken + count < REPLICA_MEMBERS_MAX)
+            uuids[count++] = replica_uuid_of(row->replicas[i].uuid);
+    return count;
+}
+
+static void
+take_child(const struct shard *row, struct replica_child *child)
+{
+    *child = (struct replica_child){.shard = row->id, .cfg_ver = row->cfg_ver};
+    child->in_sync_count = take_uuids(row, MAP_REPLICA_IN_SYNC, 0, child->in_sync);
+    child->learner_count =
+        take_uuids(row, MAP_REPLICA_LEARNER, child->in_sync_count, child->learners);
+    for (uint32_t i = 0; i < row->replica_count; i++)
+        child->unborn += row->replicas[i].role == MAP_REPLICA_PENDING;
+}
+
+// A copy of a child has its parent's primary until the cut; beside it, in sync are those that the child has so.
 bool
 copy_meta(const struct copy *copy, struct replica_meta *meta)
 {
     const struct shard *row = &copy->row;
-    *meta = (struct replica_meta){.cfg_ver = row->cfg_ver,
-                                  .term = row->term,
-                                  .primary = replica_uuid_of(row->primary),
-                                  .primary_boot = row->primary_boot,
-                                  .min_insync = row->min_insync};
-    const struct map_replica *primary = shard_replica(row, row->primary);
-    for (uint32_t i = 0; i < row->replica_count; i++) {
-        const struct map_replica *replica = &row->replicas[i];
-        if (replica->role == MAP_REPLICA_IN_SYNC && meta->in_sync_count < REPLICA_MEMBERS_MAX)
-            meta->in_sync[meta->in_sync_count++] = replica_uuid_of(replica->uuid);
-    }
-    for (uint32_t i = 0; i < row->replica_count; i++) {
-        const struct map_replica *replica = &row->replicas[i];
-        if (replica->role == MAP_REPLICA_LEARNER &&
-            meta->in_sync_count + meta->learner_count < REPLICA_MEMBERS_MAX)
-            meta->learners[meta->learner_count++] = replica_uuid_of(replica->uuid);
-    }
-    return primary != NULL && !uuid_is_none(row->primary);
+    const bool child = row->status == SHARD_CHILD && copy->kin_count > 0;
+    const struct shard *lead = child ? &copy->kin[0].row : row;
+    *meta = (struct replica_meta){.cfg_ver = row->cfg_ver + (child ? lead->cfg_ver : 0),
+                                  .term = lead->term,
+                                  .primary = replica_uuid_of(lead->primary),
+                                  .primary_boot = lead->primary_boot,
+                                  .min_insync = row->min_insync,
+                                  .retired = row->status == SHARD_RETIRED};
+    if (child)
+        meta->in_sync[meta->in_sync_count++] = meta->primary;
+    meta->in_sync_count += take_uuids(row, MAP_REPLICA_IN_SYNC, meta->in_sync_count,
+                                      meta->in_sync + meta->in_sync_count);
+    meta->learner_count = take_uuids(row, MAP_REPLICA_LEARNER, meta->in_sync_count, meta->learners);
+    for (uint32_t i = 0; !child && i < copy->kin_count; i++)
+        take_child(&copy->kin[i].row, &meta->children[meta->child_count++]);
+    return shard_replica(lead, lead->primary) != NULL && !uuid_is_none(lead->primary);
+}
+
+static struct cluster_uuid
+node_of(const struct copy_member *members, uint32_t count, struct replica_uuid uuid)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (replica_uuid_equal(replica_uuid_of(members[i].uuid), uuid))
+            return members[i].node;
+    return (struct cluster_uuid){0};
 }
 
 struct cluster_uuid
 copy_node_of(const struct copy *copy, struct replica_uuid uuid)
 {
-    for (uint32_t i = 0; i < copy->row.replica_count; i++)
-        if (replica_uuid_equal(replica_uuid_of(copy->members[i].uuid), uuid))
-            return copy->members[i].node;
-    return (struct cluster_uuid){0};
+    struct cluster_uuid node = node_of(copy->members, copy->row.replica_count, uuid);
+    for (uint32_t i = 0; i < copy->kin_count && uuid_is_none(node); i++)
+        node = node_of(copy->kin[i].members, copy->kin[i].row.replica_count, uuid);
+    return node;
 }

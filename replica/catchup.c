@@ -32,8 +32,8 @@ static void
 on_ask(struct step *step, const struct replica_msg *msg)
 {
     struct replica *replica = step->replica;
-    if (!meta_in_sync(&replica->meta, replica->config.uuid) ||
-        !meta_learner(&replica->meta, msg->from)) {
+    if (!meta_in_sync(&replica->meta, replica->config.uuid) || replica->rotten ||
+        (!meta_learner(&replica->meta, msg->from) && !child_learner(&replica->meta, msg->from))) {
         replica->counters.fenced_msgs++;
         return;
     }
@@ -59,11 +59,10 @@ on_head(struct step *step, const struct replica_msg *msg)
     struct replica_download *download = &replica->download;
     if (!from_source(replica, msg) || download->snapshot != 0)
         return;
-    // Not now, or too old for us: the primary says again that we need one. Or of a term that we have not promised: its log
-    // would be that of a newer primary, and an older one's entries would be taken behind it. The newer one will be heard.
+    // Of a term that is not promised yet, it would put entries into the log for which an older primary could still have ours.
     if (msg->snapshot == 0 || msg->seq <= replica->commit_seq || msg->chunk_count == 0 ||
         msg->prev_term > replica->promised) {
-        give_up(replica);
+        give_up(replica); // not now, or not for us: the primary says again that we need one
         return;
     }
     download->snapshot = msg->snapshot;

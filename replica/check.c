@@ -34,8 +34,11 @@ check_peers(const struct replica *replica)
         ASSERT(peer->match <= replica->last_seq);
         ASSERT(peer->next > peer->match && peer->next <= replica->last_seq + 1);
         ASSERT(!(peer->in_sync && peer->pending));
-        ASSERT(!peer->add_proposed || peer->pending);                      // I9
-        ASSERT(peer->in_sync == meta_in_sync(&replica->meta, peer->uuid)); // I8, I9
+        ASSERT(!peer->add_proposed || peer->pending); // I9
+        ASSERT(peer->child == 0 || (!peer->pending && child_of(&replica->meta, peer->uuid)));
+        ASSERT(peer->in_sync == (peer->child == 0
+                                     ? meta_in_sync(&replica->meta, peer->uuid) // I8, I9
+                                     : !child_learner(&replica->meta, peer->uuid)));
         ASSERT(!replica_uuid_equal(peer->uuid, replica->config.uuid));
     }
 }
@@ -48,7 +51,9 @@ check_primary(const struct replica *replica)
     ASSERT(replica->role == REPLICA_OPENING || replica->durable_promised == replica->promised);
     ASSERT(replica->start_seq <= replica->last_seq);
     ASSERT(replica->change.kind == REPLICA_CHANGE_NONE ||
-           replica->change.cfg_ver == replica->meta.cfg_ver); // I11
+           replica->change.cfg_ver == replica->meta.cfg_ver);     // I11
+    ASSERT(!replica->split.proposed || (replica->split.stopped && // and so nothing came behind it
+                                        replica->split.change.seq == replica->last_seq));
     check_peers(replica);
 }
 
@@ -134,7 +139,7 @@ void
 replica_describe(const struct replica *replica, char *line, size_t cap)
 {
     static const char *const roles[] = {"idle", "backup", "opening", "primary"};
-    static const char *const changes[] = {"", "add", "remove", "transfer"};
+    static const char *const changes[] = {"", "add", "remove", "transfer", "cut", "abort", "lost"};
     struct text text;
     text_init(&text, line, cap);
     text_add(&text,
@@ -156,6 +161,8 @@ replica_describe(const struct replica *replica, char *line, size_t cap)
         text_add(&text, " waits=%u reads=%u", replica->wait_count, replica->read_count);
     if (replica->halted)
         text_add(&text, " halted");
+    if (replica->rotten)
+        text_add(&text, " rotten");
     if (replica->download.active)
         text_add(&text, " download=%u/%u", replica->download.chunk, replica->download.chunk_count);
 }

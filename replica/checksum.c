@@ -2,8 +2,11 @@
 //
 // Shape: machine.
 //
-// The copies that differ from most are dropped from the in-sync set and rebuilt. Where there is no "most" the shard stops taking
-// writes and strong reads until an operator says which copy is right.
+// The copies that differ from most count as lost: they go, and are made anew out of one of the others. The primary is no exception:
+// it stops first, so that whoever follows it waits for no guard. Where there is no "most" the shard stops taking writes
+// and strong reads until an operator says which copy is right. A copy whose own bytes fail their checksums knows it
+// without a vote, so two copies are enough for that. Until it has gone it serves no snapshot, for what is wrong must not be
+// copied; and where it is the last in sync it leads, without reads and writes, until its log has brought another in.
 #include "base/assert.h"
 #include "replica/replica_int.h"
 
@@ -16,7 +19,8 @@ sum_equal(struct replica_sum a, struct replica_sum b)
 static bool
 votes(const struct replica *replica, const struct replica_peer *peer)
 {
-    return peer->in_sync && !peer->diverged && peer->root_seq == replica->check_seq;
+    return peer->child == 0 && peer->in_sync && !peer->diverged &&
+           peer->root_seq == replica->check_seq;
 }
 
 static uint32_t
@@ -36,6 +40,16 @@ halt(struct step *step)
     note_add(step, REPLICA_NOTE_HALTED, step->replica->config.uuid, step->replica->check_seq);
 }
 
+// What was read of it may be wrong as well.
+static void
+rot(struct step *step)
+{
+    struct replica *replica = step->replica;
+    replica->rotten = true;
+    replica->rotten_sent_ns = 0;
+    replica->reads_lost = replica->read_count > 0;
+}
+
 static void
 expel(struct step *step, struct replica_peer *peer)
 {
@@ -45,33 +59,84 @@ expel(struct step *step, struct replica_peer *peer)
     msg->seq = step->replica->check_seq;
 }
 
+// The sum that more than half of `count` copies have. False: none.
+static bool
+majority(const struct replica *replica, uint32_t count, struct replica_sum *sum)
+{
+    *sum = replica->own_root;
+    for (uint32_t i = 0; 2 * votes_for(replica, *sum) <= count; i++) {
+        if (i == replica->peer_count)
+            return false;
+        if (votes(replica, &replica->peers[i]))
+            *sum = replica->peers[i].root;
+    }
+    return true;
+}
+
 // When all in-sync copies have said it.
 static void
 compare(struct step *step)
 {
     struct replica *replica = step->replica;
+    struct replica_sum sum;
     uint32_t count = 1;
     if (replica->check_seq == 0 || !replica->own_root_known || replica->halted)
         return;
     for (uint32_t i = 0; i < replica->peer_count; i++) {
         const struct replica_peer *peer = &replica->peers[i];
-        if (peer->in_sync && !peer->diverged && peer->root_seq != replica->check_seq)
+        if (peer->child == 0 && peer->in_sync && !peer->diverged &&
+            peer->root_seq != replica->check_seq)
             return;
         count += votes(replica, peer);
     }
-    const uint32_t own = votes_for(replica, replica->own_root);
-    if (own == count) {
-        replica->check_seq = 0;
-    } else if (2 * own > count) {
-        for (uint32_t i = 0; i < replica->peer_count; i++)
-            if (votes(replica, &replica->peers[i]) &&
-                !sum_equal(replica->peers[i].root, replica->own_root))
-                expel(step, &replica->peers[i]);
-        replica->check_seq = 0;
-    } else {
+    const bool decided = majority(replica, count, &sum);
+    if (!decided || !sum_equal(replica->own_root, sum)) {
         note_add(step, REPLICA_NOTE_DIVERGED, replica->config.uuid, replica->check_seq);
         halt(step);
+        if (decided)
+            rot(step);
+        return;
     }
+    for (uint32_t i = 0; i < replica->peer_count; i++)
+        if (votes(replica, &replica->peers[i]) && !sum_equal(replica->peers[i].root, sum))
+            expel(step, &replica->peers[i]);
+    split_agreed(replica, sum);
+    replica->check_seq = 0;
+}
+
+void
+checksum_corrupt(struct step *step)
+{
+    struct replica *replica = step->replica;
+    if (replica->rotten)
+        return;
+    note_add(step, REPLICA_NOTE_CORRUPT, replica->config.uuid, replica->applied_seq);
+    rot(step);
+    if (replica->role == REPLICA_PRIMARY || replica->role == REPLICA_OPENING)
+        halt(step);
+}
+
+// Until the metadata do not name it any more. Its shell drops what it holds then.
+void
+checksum_timers(struct step *step)
+{
+    struct replica *replica = step->replica;
+    const struct replica_uuid own = replica->config.uuid;
+    if (!replica->rotten ||
+        (!meta_in_sync(&replica->meta, own) && !meta_learner(&replica->meta, own)))
+        return;
+    const uint64_t pause_ns = 4 * replica->config.retry_ns;
+    const bool due =
+        replica->rotten_sent_ns == 0 || step->in->now_ns >= replica->rotten_sent_ns + pause_ns;
+    if (due && step->out->change.kind == REPLICA_CHANGE_NONE) {
+        replica->rotten_sent_ns = step->in->now_ns;
+        step->out->change = (struct replica_change){.kind = REPLICA_CHANGE_LOST,
+                                                    .uuid = own,
+                                                    .shard = replica->config.shard,
+                                                    .cfg_ver = replica->meta.cfg_ver,
+                                                    .term = replica->promised};
+    }
+    wake_by(step, due ? step->in->now_ns + pause_ns : replica->rotten_sent_ns + pause_ns);
 }
 
 void
@@ -94,7 +159,9 @@ on_root(struct step *step, const struct replica_msg *msg)
 {
     struct replica *replica = step->replica;
     struct replica_peer *peer = peer_find(replica, msg->from);
-    if (peer == NULL || msg->seq != replica->check_seq || replica->check_seq == 0)
+    const uint64_t wanted =
+        peer != NULL && peer->child != 0 ? replica->split.check_seq : replica->check_seq;
+    if (peer == NULL || msg->seq != wanted || wanted == 0)
         return;
     peer->root_seq = msg->seq;
     peer->root = msg->sum;

@@ -25,44 +25,67 @@ meta_learner(const struct replica_meta *meta, struct replica_uuid uuid)
     return false;
 }
 
+struct place { // of a copy, in the metadata
+    uint32_t child;
+    bool in_sync;
+};
+
 static void
 keep_or_add(struct step *step, struct replica_peer *next, uint32_t *count, struct replica_uuid uuid,
-            bool in_sync)
+            struct place place)
 {
     struct replica *replica = step->replica;
     const struct replica_peer *peer = peer_find(replica, uuid);
     if (replica_uuid_equal(uuid, replica->config.uuid))
         return;
-    ASSERT(*count < REPLICA_MEMBERS_MAX);
+    ASSERT(*count < REPLICA_PEERS_MAX);
     struct replica_peer *to = &next[(*count)++];
     *to = peer != NULL ? *peer
                        : (struct replica_peer){.uuid = uuid,
                                                .next = replica->last_seq + 1,
                                                .heard_ns = step->in->now_ns,
                                                .sent_ns = step->in->now_ns};
-    if (peer != NULL && peer->in_sync && !in_sync)
+    if (peer != NULL && peer->in_sync && !place.in_sync)
         to->pending = false; // it is out, and that is known
-    to->in_sync = in_sync;
-    to->add_proposed = false; // what was proposed at an older version has come, or never will
-    if (in_sync)
+    to->child = place.child;
+    to->in_sync = place.in_sync;
+    if (replica->change.cfg_ver != replica->meta.cfg_ver)
+        to->add_proposed = false; // what was proposed at an older version has come, or never will
+    if (place.in_sync)
         to->pending = false;
+}
+
+// Only the children's may be newer: then what was proposed for this shard is still on its way.
+static void
+keep_or_add_all(struct step *step, struct replica_peer *next, uint32_t *count)
+{
+    const struct replica_meta *meta = &step->replica->meta;
+    for (uint32_t i = 0; i < meta->in_sync_count; i++)
+        keep_or_add(step, next, count, meta->in_sync[i], (struct place){0, true});
+    for (uint32_t i = 0; i < meta->learner_count; i++)
+        keep_or_add(step, next, count, meta->learners[i], (struct place){0, false});
+    for (uint32_t c = 0; c < meta->child_count; c++) {
+        const struct replica_child *child = &meta->children[c];
+        for (uint32_t i = 0; i < child->in_sync_count; i++)
+            keep_or_add(step, next, count, child->in_sync[i], (struct place){c + 1, true});
+        for (uint32_t i = 0; i < child->learner_count; i++)
+            keep_or_add(step, next, count, child->learners[i], (struct place){c + 1, false});
+    }
 }
 
 void
 member_sync(struct step *step)
 {
     struct replica *replica = step->replica;
-    const struct replica_meta *meta = &replica->meta;
-    struct replica_peer next[REPLICA_MEMBERS_MAX];
+    struct replica_peer next[REPLICA_PEERS_MAX];
     uint32_t count = 0;
-    for (uint32_t i = 0; i < meta->in_sync_count; i++)
-        keep_or_add(step, next, &count, meta->in_sync[i], true);
-    for (uint32_t i = 0; i < meta->learner_count; i++)
-        keep_or_add(step, next, &count, meta->learners[i], false);
+    keep_or_add_all(step, next, &count);
     for (uint32_t i = 0; i < count; i++)
         replica->peers[i] = next[i];
     replica->peer_count = count;
-    replica->change = (struct replica_change){.kind = REPLICA_CHANGE_NONE};
+    if (replica->change.cfg_ver != replica->meta.cfg_ver)
+        replica->change = (struct replica_change){.kind = REPLICA_CHANGE_NONE};
+    split_sync(step);
     for (uint32_t i = 0; i < count; i++)
         peer_pump(step, &replica->peers[i]);
     primary_advance(step);
@@ -87,7 +110,7 @@ void
 member_ready(struct step *step, struct replica_peer *peer)
 {
     struct replica *replica = step->replica;
-    if (peer->in_sync || peer->diverged || peer->state != REPLICA_STREAM)
+    if (peer->child != 0 || peer->in_sync || peer->diverged || peer->state != REPLICA_STREAM)
         return;
     if (!peer->pending && replica->last_seq - peer->match <= REPLICA_LAG_MAX)
         peer->pending = true;
@@ -99,8 +122,8 @@ member_ready(struct step *step, struct replica_peer *peer)
 }
 
 // Silent while it owes an ACK. The failure detector shortens the wait, and one who answered within it stays.
-static bool
-is_lost(struct step *step, const struct replica_peer *peer)
+bool
+peer_is_lost(struct step *step, const struct replica_peer *peer)
 {
     const struct replica *replica = step->replica;
     const uint64_t wait_ns = peer->dead ? replica->config.shrink_ns / 4 : replica->config.shrink_ns;
@@ -117,11 +140,16 @@ static void
 shrink(struct step *step, struct replica_peer *peer)
 {
     struct replica *replica = step->replica;
-    if (!peer->diverged && !is_lost(step, peer))
+    if (peer->child != 0 || (!peer->diverged && !peer_is_lost(step, peer)))
         return;
     if (peer->pending && !peer->add_proposed) {
         peer->pending = false; // nobody was asked: it cannot be in sync
         primary_advance(step);
+        return;
+    }
+    if (peer->diverged) { // in sync or not, and even if too few are left: nothing that it has is worth anything
+        if (replica->change.kind == REPLICA_CHANGE_NONE)
+            member_propose(step, REPLICA_CHANGE_LOST, peer->uuid);
         return;
     }
     // One whose ADD is on its way is dropped when it is in: the proposal goes out again until newer metadata are seen.

@@ -52,7 +52,7 @@ want_entries(struct step *step, struct replica_peer *peer)
 {
     const struct replica *replica = step->replica;
     const uint64_t left = replica->last_seq - peer->next + 1;
-    ASSERT(step->out->read_count < REPLICA_MEMBERS_MAX);
+    ASSERT(step->out->read_count < REPLICA_PEERS_MAX);
     peer->reading = true;
     step->out->reads[step->out->read_count++] = (struct replica_log_read){
         .reader = peer->uuid,

@@ -26,6 +26,8 @@ replica_is_open(const struct replica *replica)
 bool
 primary_counts(const struct replica *replica, const struct replica_peer *peer)
 {
+    if (peer->child != 0)
+        return false;
     if (bug(BUG_SHRINK_EARLY) && replica->change.kind == REPLICA_CHANGE_REMOVE &&
         replica_uuid_equal(replica->change.uuid, peer->uuid))
         return false;
@@ -42,7 +44,7 @@ primary_consider(struct step *step)
 {
     struct replica *replica = step->replica;
     const struct replica_meta *meta = &replica->meta;
-    if (replica->role != REPLICA_BACKUP || meta->cfg_ver == 0 ||
+    if (replica->role != REPLICA_BACKUP || meta->cfg_ver == 0 || meta->retired ||
         !replica_uuid_equal(meta->primary, replica->config.uuid) ||
         meta->term < replica->promised || replica->ops_short || replica->download.installing)
         return;
@@ -82,8 +84,9 @@ primary_begin(struct step *step)
     replica->peer_count = 0;
     replica->change = (struct replica_change){.kind = REPLICA_CHANGE_NONE};
     replica->transfer_to = (struct replica_uuid){0, 0};
+    replica->split = (struct replica_split){0};
     replica->check_seq = 0;
-    replica->halted = false;
+    replica->halted = replica->rotten; // its log may be what the others need
     replica->round = 0;
     log_append(step, entry, 1);
     replica->start_seq = entry->seq;
@@ -112,6 +115,7 @@ primary_end(struct step *step)
     replica->peer_count = 0;
     replica->change = (struct replica_change){.kind = REPLICA_CHANGE_NONE};
     replica->transfer_to = (struct replica_uuid){0, 0};
+    replica->split = (struct replica_split){0};
     replica->waits_lost = replica->wait_count > 0;
     replica->reads_lost = replica->read_count > 0;
     replica->check_seq = 0;
@@ -140,7 +144,7 @@ admit(struct step *step)
         return OMEN_E_BUSY;
     }
     if (!replica_is_open(replica) || !replica_uuid_is_none(replica->transfer_to) ||
-        replica->waits_lost || !persist_room(replica) ||
+        replica->waits_lost || replica->split.stopped || !persist_room(replica) ||
         replica->wait_count + in->proposal_count > REPLICA_WAITS_MAX ||
         replica->last_seq - replica->commit_seq + in->proposal_count > REPLICA_WINDOW ||
         replica->last_seq >= LAST_SEQ_MAX)
@@ -224,16 +228,24 @@ primary_propose(struct step *step)
 }
 
 void
-primary_checksum(struct step *step)
+primary_check(struct step *step)
 {
     struct replica *replica = step->replica;
-    if (!replica_is_open(replica) || !persist_room(replica) || replica->last_seq >= LAST_SEQ_MAX)
-        return;
     step->out->entries[0] = entry_after(step, 0);
     step->out->entries[0].kind = REPLICA_ENTRY_CHECKSUM;
     replica->check_seq = step->out->entries[0].seq;
     replica->own_root_known = false;
     lead_entries(step, 1);
+}
+
+void
+primary_checksum(struct step *step)
+{
+    const struct replica *replica = step->replica;
+    if (!replica_is_open(replica) || replica->split.stopped || !persist_room(replica) ||
+        replica->last_seq >= LAST_SEQ_MAX)
+        return;
+    primary_check(step);
 }
 
 // Stops the intake; the change is proposed when everything is everywhere (member.c).
@@ -242,7 +254,8 @@ primary_transfer(struct step *step)
 {
     struct replica *replica = step->replica;
     const struct replica_peer *peer = peer_find(replica, step->in->uuid);
-    if (replica->role != REPLICA_PRIMARY || peer == NULL || !peer->in_sync || peer->diverged)
+    if (replica->role != REPLICA_PRIMARY || peer == NULL || !peer->in_sync || peer->child != 0 ||
+        peer->diverged || replica->split.stopped)
         return;
     replica->transfer_to = peer->uuid;
     replica->transfer_ns = step->in->now_ns + replica->config.shrink_ns;

@@ -31,6 +31,7 @@ read_begin(struct step *step)
     if (replica->role == REPLICA_BACKUP)
         status = OMEN_E_STALE_MAP;
     else if (!replica_is_open(replica) || replica->reads_lost || replica->halted ||
+             (replica->split.proposed && !bug(BUG_CUT_READ_ON)) ||
              replica->meta.in_sync_count < replica->meta.min_insync ||
              replica->read_count == REPLICA_READS_MAX)
         status = OMEN_E_BUSY;

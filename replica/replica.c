@@ -49,10 +49,11 @@ msg_add(struct step *step, enum replica_msg_kind kind, struct replica_uuid to)
         msg = &step->out->msgs[step->out->msg_count++];
     else
         replica->counters.dropped_msgs++;
+    const struct replica_child *child = child_of(&replica->meta, to);
     *msg = (struct replica_msg){.kind = kind,
                                 .from = replica->config.uuid,
                                 .to = to,
-                                .shard = replica->config.shard,
+                                .shard = child != NULL ? child->shard : replica->config.shard,
                                 .term = replica->promised,
                                 .cfg_ver = replica->meta.cfg_ver};
     return msg;
@@ -66,32 +67,67 @@ wake_by(struct step *step, uint64_t at_ns)
 }
 
 // ---- metadata ----
+// Adds `count` of `uuids` to those seen before. False: one is none, or was there.
+static bool
+all_new(struct replica_uuid *seen, uint32_t *seen_count, const struct replica_uuid *uuids,
+        uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        for (uint32_t j = 0; j < *seen_count; j++)
+            if (replica_uuid_equal(seen[j], uuids[i]))
+                return false;
+        if (replica_uuid_is_none(uuids[i]))
+            return false;
+        seen[(*seen_count)++] = uuids[i];
+    }
+    return true;
+}
+
 static bool
 members_are_sound(const struct replica_meta *meta)
 {
-    struct replica_uuid all[REPLICA_MEMBERS_MAX];
+    struct replica_uuid seen[REPLICA_PEERS_MAX];
     uint32_t count = 0;
     if (meta->in_sync_count > REPLICA_MEMBERS_MAX ||
-        meta->learner_count > REPLICA_MEMBERS_MAX - meta->in_sync_count)
+        meta->learner_count > REPLICA_MEMBERS_MAX - meta->in_sync_count ||
+        !all_new(seen, &count, meta->in_sync, meta->in_sync_count) ||
+        !all_new(seen, &count, meta->learners, meta->learner_count) ||
+        (meta->child_count != 0 && meta->child_count != REPLICA_CHILDREN))
         return false;
-    for (uint32_t i = 0; i < meta->in_sync_count + meta->learner_count; i++) {
-        const struct replica_uuid uuid =
-            i < meta->in_sync_count ? meta->in_sync[i] : meta->learners[i - meta->in_sync_count];
-        for (uint32_t j = 0; j < count; j++)
-            if (replica_uuid_equal(all[j], uuid))
-                return false;
-        if (replica_uuid_is_none(uuid))
+    for (uint32_t c = 0; c < meta->child_count; c++) {
+        const struct replica_child *child = &meta->children[c];
+        if (child->in_sync_count > REPLICA_MEMBERS_MAX ||
+            child->learner_count > REPLICA_MEMBERS_MAX - child->in_sync_count ||
+            !all_new(seen, &count, child->in_sync, child->in_sync_count) ||
+            !all_new(seen, &count, child->learners, child->learner_count))
             return false;
-        all[count++] = uuid;
     }
     return true;
+}
+
+// Of the shard itself, or of its children while it stays as it was.
+static bool
+is_newer(const struct replica_meta *meta, const struct replica_meta *known)
+{
+    uint64_t more = 0;
+    if (meta->cfg_ver != known->cfg_ver)
+        return meta->cfg_ver > known->cfg_ver;
+    if (meta->child_count != REPLICA_CHILDREN || known->child_count != REPLICA_CHILDREN)
+        return false;
+    for (uint32_t c = 0; c < REPLICA_CHILDREN; c++) {
+        const struct replica_child *child = &meta->children[c], *old = &known->children[c];
+        if (child->shard != old->shard || child->cfg_ver < old->cfg_ver)
+            return false;
+        more += child->cfg_ver - old->cfg_ver;
+    }
+    return more > 0;
 }
 
 // They are the cluster's own, but a bug there must not break the shard here.
 static bool
 meta_is_sound(const struct replica *replica, const struct replica_meta *meta)
 {
-    return meta->cfg_ver > replica->meta.cfg_ver && meta->term >= replica->meta.term &&
+    return is_newer(meta, &replica->meta) && meta->term >= replica->meta.term &&
            members_are_sound(meta) && meta->min_insync >= 1 && meta_in_sync(meta, meta->primary) &&
            meta->term < REPLICA_NUMBER_MAX &&
            (meta->term > replica->meta.term ||
@@ -108,7 +144,7 @@ on_meta(struct step *step)
     }
     replica->meta = *step->in->meta;
     const bool leads = replica->role == REPLICA_PRIMARY || replica->role == REPLICA_OPENING;
-    if (leads && replica->meta.term > replica->promised)
+    if (leads && (replica->meta.term > replica->promised || replica->meta.retired))
         primary_end(step);
     else if (leads)
         member_sync(step);
@@ -138,12 +174,20 @@ entries_are_sound(const struct replica_msg *msg)
     return true;
 }
 
+// Of this shard, or of a copy of a child of it.
+static bool
+shard_is_right(const struct replica *replica, const struct replica_msg *msg)
+{
+    const struct replica_child *child = child_of(&replica->meta, msg->from);
+    return msg->shard == (child != NULL ? child->shard : replica->config.shard);
+}
+
 static bool
 msg_is_sound(const struct replica *replica, const struct replica_msg *msg)
 {
     return msg->kind >= REPLICA_APPEND && msg->kind < REPLICA_MSG_KINDS &&
-           msg->shard == replica->config.shard &&
-           replica_uuid_equal(msg->to, replica->config.uuid) && !replica_uuid_is_none(msg->from) &&
+           shard_is_right(replica, msg) && replica_uuid_equal(msg->to, replica->config.uuid) &&
+           !replica_uuid_is_none(msg->from) &&
            !replica_uuid_equal(msg->from, replica->config.uuid) && msg->term < REPLICA_NUMBER_MAX &&
            msg->cfg_ver < REPLICA_NUMBER_MAX && msg->seq < REPLICA_NUMBER_MAX &&
            msg->prev_seq < REPLICA_NUMBER_MAX && msg->prev_term <= msg->term &&
@@ -314,8 +358,11 @@ dispatch(struct step *step)
     case REPLICA_IN_INSTALLED:
         catchup_input(step);
         break;
+    case REPLICA_IN_CORRUPT:
+        checksum_corrupt(step);
+        break;
     case REPLICA_IN_RESUME:
-        step->replica->halted = false;
+        step->replica->halted = step->replica->rotten = false;
         step->replica->check_seq = 0;
         break;
     case REPLICA_IN_WAKE:
@@ -334,7 +381,9 @@ settle(struct step *step)
         for (uint32_t i = 0; i < replica->peer_count; i++)
             peer_timers(step, &replica->peers[i]);
         member_timers(step);
+        split_timers(step);
     }
+    checksum_timers(step);
     catchup_timers(step);
     apply_more(step);
     answers_advance(step);

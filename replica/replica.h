@@ -27,6 +27,9 @@
 // What a backup may lack when it is sent entries before it has answered, and when it is taken in.
 #define REPLICA_WINDOW 4096u
 #define REPLICA_LAG_MAX 64u
+// Of a shard that is split.
+#define REPLICA_CHILDREN 2u
+#define REPLICA_PEERS_MAX ((1 + REPLICA_CHILDREN) * REPLICA_MEMBERS_MAX)
 
 struct replica_config {
     struct replica_uuid uuid; // not none; born with the copy's environment
@@ -40,7 +43,17 @@ struct replica_config {
     uint64_t window_ms; // an operation is remembered for that long
 };
 
-// What the metadata say about the shard. A set of uuids, never of addresses (I8).
+// A half of a shard that is being split: its copies are filled by the parent's primary.
+struct replica_child {
+    uint64_t shard, cfg_ver;
+    struct replica_uuid in_sync[REPLICA_MEMBERS_MAX];
+    struct replica_uuid learners[REPLICA_MEMBERS_MAX];
+    uint32_t in_sync_count, learner_count;
+    uint32_t unborn; // copies that have no name yet
+};
+
+// What the metadata say about the shard. A set of uuids, never of addresses (I8). A copy of a child hears of its parent's primary
+// and term until the cut, and of a cfg_ver that grows with the versions of both.
 struct replica_meta {
     uint64_t cfg_ver; // grows with every change; 0: nothing is known
     uint64_t term;    // grows with every new primary
@@ -50,6 +63,9 @@ struct replica_meta {
     struct replica_uuid in_sync[REPLICA_MEMBERS_MAX]; // the primary among them
     struct replica_uuid learners[REPLICA_MEMBERS_MAX];
     uint32_t in_sync_count, learner_count, min_insync;
+    struct replica_child children[REPLICA_CHILDREN];
+    uint32_t child_count; // 0, or 2 while it is split
+    bool retired;         // it was split: its children answer
 };
 
 enum replica_role {
@@ -65,7 +81,8 @@ enum replica_peer_state { REPLICA_PROBE, REPLICA_STREAM, REPLICA_SNAPSHOT };
 struct replica_peer {
     struct replica_uuid uuid;
     enum replica_peer_state state;
-    bool in_sync;      // by the metadata
+    uint32_t child;    // 1 or 2: it is a copy of that child, not of this shard
+    bool in_sync;      // by the metadata, of its shard
     bool pending;      // counts in E although the metadata do not have it in sync
     bool add_proposed; // so it counts until the metadata say what came of it
     bool dead;         // says the failure detector
@@ -104,6 +121,9 @@ enum replica_change_kind {
     REPLICA_CHANGE_ADD,
     REPLICA_CHANGE_REMOVE,
     REPLICA_CHANGE_TRANSFER,
+    REPLICA_CHANGE_CUT,   // the children answer behind `seq`
+    REPLICA_CHANGE_ABORT, // the children are not what this shard is: they go
+    REPLICA_CHANGE_LOST,  // what it holds is wrong, so it counts as gone; another is made
 };
 
 // A proposal to the metadata: a compare-and-set on cfg_ver (I11).
@@ -111,6 +131,16 @@ struct replica_change {
     enum replica_change_kind kind;
     struct replica_uuid uuid;
     uint64_t shard, cfg_ver, term;
+    uint64_t seq, child_cfg_ver[REPLICA_CHILDREN]; // CUT
+};
+
+struct replica_split { // replica/split.c
+    struct replica_change change;
+    uint64_t sent_ns;
+    uint64_t again_ns;       // stopped: until then; else: not before
+    uint64_t check_seq;      // of the CHECKSUM before the cut
+    struct replica_sum root; // what most copies of this shard have there, once they agreed
+    bool stopped, agreed, proposed;
 };
 
 struct replica_download { // a snapshot that is coming
@@ -158,11 +188,12 @@ struct replica {
     struct replica_download download;
 
     // as a primary
-    struct replica_peer peers[REPLICA_MEMBERS_MAX];
+    struct replica_peer peers[REPLICA_PEERS_MAX];
     uint32_t peer_count;
     uint64_t start_seq; // of TERM_START
     struct replica_change change;
     uint64_t change_sent_ns;
+    struct replica_split split;
     struct replica_uuid transfer_to;
     uint64_t transfer_ns;                         // deadline
     struct replica_wait waits[REPLICA_WAITS_MAX]; // by seq
@@ -177,6 +208,8 @@ struct replica {
     uint64_t check_seq;      // of the checksum whose roots are compared
     struct replica_sum own_root;
     bool own_root_known, halted; // halted: copies differ and nobody can say which is right
+    bool rotten;                 // what this copy holds is wrong: it answers nothing, and is to go
+    uint64_t rotten_sent_ns;
 
     struct replica_counters counters;
 };
@@ -197,13 +230,14 @@ enum replica_input_kind {
     REPLICA_IN_ALIVE,
     REPLICA_IN_TRANSFER,
     REPLICA_IN_CHECKSUM,
-    REPLICA_IN_ROOT,
+    REPLICA_IN_ROOT, // the buckets added up, high and low each: so those of two halves make the whole's
     REPLICA_IN_BUCKETS,
     REPLICA_IN_SNAPSHOT_READY, // source: one was made for `uuid`, or not (snapshot 0)
     REPLICA_IN_CHUNK_READ,     // source: for `uuid`
     REPLICA_IN_CHUNK_STORED,   // learner
     REPLICA_IN_INSTALLED,      // learner: what the disk has now; no disk: it was bad
-    REPLICA_IN_RESUME,         // operator: a halted primary goes on
+    REPLICA_IN_CORRUPT,        // bytes of this copy fail their own checksums
+    REPLICA_IN_RESUME,         // operator: a halted primary goes on; what it holds is right
     REPLICA_IN_WAKE,
 };
 
@@ -306,7 +340,9 @@ enum replica_note_kind {
     REPLICA_NOTE_WANT_META,  // somebody knows version `number`
     REPLICA_NOTE_CONFLICT,   // a primary wants committed entries cut off: refused
     REPLICA_NOTE_DIVERGED,   // the sum of `uuid` at `number` is not that of the others
-    REPLICA_NOTE_HALTED,     // nobody can say which copy is right
+    REPLICA_NOTE_HALTED,     // nobody can say which copy is right, or it is not this one
+    REPLICA_NOTE_CORRUPT,    // bytes of this copy fail their own checksums
+    REPLICA_NOTE_HALVES,     // the halves of a split hold something else than the whole
     REPLICA_NOTE_BELOW_MIN,  // fewer copies in sync than writes need
     REPLICA_NOTE_BAD_CHUNK,
     REPLICA_NOTE_NO_MEMORY,
@@ -339,7 +375,7 @@ struct replica_output {
     uint64_t serve_reads[REPLICA_READS_MAX];
     struct replica_change change; //    propose to the metadata
     uint32_t read_count;          //    read from the log, then ENTRIES
-    struct replica_log_read reads[REPLICA_MEMBERS_MAX];
+    struct replica_log_read reads[REPLICA_PEERS_MAX];
     struct replica_serve serve;
     uint64_t wake_ns; // 4. step again (kind WAKE) no later than this; UINT64_MAX: never
     uint32_t note_count;

@@ -48,6 +48,7 @@ void primary_persisted(struct step *step);
 void primary_end(struct step *step);
 void primary_propose(struct step *step);
 void primary_checksum(struct step *step);
+void primary_check(struct step *step);    // there is room, and nothing is appended in this step yet
 void primary_consider(struct step *step); // whether to begin
 void primary_transfer(struct step *step);
 void primary_advance(struct step *step);
@@ -69,6 +70,15 @@ void member_ready(struct step *step, struct replica_peer *peer);
 void member_propose(struct step *step, enum replica_change_kind kind, struct replica_uuid uuid);
 void member_sync(struct step *step); // the peers are those of the metadata
 
+bool peer_is_lost(struct step *step, const struct replica_peer *peer);
+
+// split.c
+const struct replica_child *child_of(const struct replica_meta *meta, struct replica_uuid uuid);
+bool child_learner(const struct replica_meta *meta, struct replica_uuid uuid);
+void split_sync(struct step *step); // as member_sync
+void split_timers(struct step *step);
+void split_agreed(struct replica *replica, struct replica_sum root); // at check_seq
+
 // read.c
 void read_begin(struct step *step);
 void read_done(struct step *step);
@@ -89,6 +99,8 @@ void catchup_timers(struct step *step);
 
 // checksum.c
 void checksum_root(struct step *step);
+void checksum_corrupt(struct step *step);
+void checksum_timers(struct step *step);
 void checksum_message(struct step *step, const struct replica_msg *msg);
 void checksum_buckets(struct step *step);
 

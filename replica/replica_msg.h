@@ -72,7 +72,7 @@ enum replica_msg_kind {
 struct replica_msg {
     enum replica_msg_kind kind;
     struct replica_uuid from, to;
-    uint64_t shard;
+    uint64_t shard;   // the child's, where a parent and a copy of its child talk
     uint64_t term;    // of the sender; that of the primary in every message of and to a primary
     uint64_t cfg_ver; // of the metadata that the sender knows
     uint64_t seq;

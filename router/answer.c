@@ -151,7 +151,7 @@ drop_flights(struct fanout_turn *turn, const struct fanout_request *request)
     if (request->start.kind == FANOUT_WRITE)
         return true; // they are what makes an outcome unknown
     for (uint32_t at = request->parts; at != FANOUT_NO_PART; at = fanout->parts[at].next)
-        for (uint32_t i = 0; i < FANOUT_FLIGHTS_MAX; i++) {
+        for (uint32_t i = 0; i < fanout_places(&fanout->parts[at]); i++) {
             struct fanout_flight *flight = &fanout->parts[at].flights[i];
             if (flight->attempt == 0)
                 continue;
@@ -171,7 +171,7 @@ forget(struct fanout *fanout, uint32_t slot)
     for (uint32_t at = request->parts, next; at != FANOUT_NO_PART; at = next) {
         struct fanout_part *part = &fanout->parts[at];
         next = part->next;
-        for (uint32_t i = 0; i < FANOUT_FLIGHTS_MAX; i++)
+        for (uint32_t i = 0; i < fanout_places(part); i++)
             if (part->flights[i].attempt != 0)
                 fanout_flight_end(fanout, &part->flights[i]);
         fanout_part_free(fanout, at);

@@ -23,6 +23,7 @@ check_part(const struct fanout *fanout, const struct fanout_request *request,
     for (uint32_t i = 0; i < FANOUT_FLIGHTS_MAX; i++) {
         const struct fanout_flight *flight = &part->flights[i];
         ASSERT(flight->attempt <= request->attempts);
+        ASSERT(flight->attempt == 0 || i < fanout_places(part));
         ASSERT(flight->attempt == 0 || (flight->node != 0 && flight->shard != 0));
         for (uint32_t j = 0; j < i; j++)
             ASSERT(flight->attempt == 0 || flight->attempt != part->flights[j].attempt);

@@ -157,16 +157,19 @@ look_at_all(struct fanout_turn *turn)
         fanout->wake_ns = fanout_min(fanout->wake_ns, fanout->wakes[i]);
 }
 
-// Said again after a while: who fetches it may have failed.
+// Said again after a while, requests or none: who fetches it may have failed.
 static void
 want_map(struct fanout_turn *turn)
 {
     struct fanout *fanout = turn->fanout;
     const uint64_t version = fanout->routes == NULL ? 0 : fanout->routes->version;
-    if (fanout->heard_version <= version || fanout->now_ns < fanout->wanted_ns)
+    if (fanout->heard_version <= version)
         return;
-    turn->out->want_version = fanout->heard_version;
-    fanout->wanted_ns = fanout->now_ns + fanout->config.retry_ns;
+    if (fanout->now_ns >= fanout->wanted_ns) {
+        turn->out->want_version = fanout->heard_version;
+        fanout->wanted_ns = fanout->now_ns + fanout->config.retry_ns;
+    }
+    turn->out->wake_ns = fanout_min(turn->out->wake_ns, fanout->wanted_ns);
 }
 
 void

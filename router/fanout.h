@@ -239,6 +239,7 @@ struct fanout_part {
     struct merge_list hits;
     omen_status status; // DONE: OK; else of the last refusal
     uint32_t request;   // slot
+    uint32_t row;       // of the table, where it was when the part was cut
     uint32_t next;      // of the request in the order of hashes, or free
     uint32_t item_first, item_last, item_count;
     uint32_t tries;
@@ -246,8 +247,8 @@ struct fanout_part {
     enum fanout_part_state state;
     bool stale;                         // refused, because one of us has an old map
     bool maybe;                         // a write whose sub-request may have been obeyed
+    uint32_t refused_count;             // of those behind it; pieces begin with none
     uint32_t refused[ROUTE_COPIES_MAX]; // nodes that refused since the last pause
-    uint32_t refused_count;
     struct fanout_flight flights[FANOUT_FLIGHTS_MAX];
 };
 
@@ -258,9 +259,9 @@ struct fanout_request {
     uint32_t parts; // the first
     uint32_t part_count, waiting;
     uint32_t attempts;        // of all parts: a number is never used twice in a request
-    uint64_t lineage_version; // of the table by which `lineage_lost` was found out
-    bool lineage_lost; // a token is of a shard that nobody comes from any more: ask primaries
-    bool over;         // no part is looked at any more; cancels and the answer go out
+    uint64_t lineage_version; // of the table by which `lost_shard` was found out
+    uint64_t lost_shard;      // the newest that a token is of and no row is or comes from; 0: none
+    bool over;                // no part is looked at any more; cancels and the answer go out
     omen_status
         over_with; // CANCELLED, TIMEOUT, or what a shard said about the request itself; OK: the parts say it
     uint64_t over_shard;

@@ -37,6 +37,13 @@ fanout_request_of(struct fanout *fanout, const struct fanout_part *part)
     return &fanout->requests[part->request];
 }
 
+// A flight takes the first free place, so behind the number of tries all are free.
+static inline uint32_t
+fanout_places(const struct fanout_part *part)
+{
+    return part->tries < FANOUT_FLIGHTS_MAX ? part->tries : FANOUT_FLIGHTS_MAX;
+}
+
 // Whether nobody but the primary may be asked.
 static inline bool
 fanout_is_for_primary(const struct fanout_request *request)
@@ -70,6 +77,8 @@ const struct route_copy *fanout_choose(struct fanout *fanout, struct fanout_part
                                        const struct route *row, enum fanout_try how);
 bool fanout_has_other(struct fanout *fanout, const struct fanout_part *part);
 bool fanout_has_refused(const struct fanout_part *part, uint32_t node);
+// Whether the client may have seen more than the row's copies have: only a strong read will do.
+bool fanout_is_outdone(const struct fanout_request *request, const struct route *row);
 
 // try.c: sub-requests
 uint64_t fanout_part_advance(struct fanout_turn *turn,

@@ -125,7 +125,7 @@ fanout_has_refused(const struct fanout_part *part, uint32_t node)
 static bool
 flies_to(const struct fanout_part *part, uint32_t node)
 {
-    for (uint32_t i = 0; i < FANOUT_FLIGHTS_MAX; i++)
+    for (uint32_t i = 0; i < fanout_places(part); i++)
         if (part->flights[i].attempt != 0 && part->flights[i].node == node)
             return true;
     return false;
@@ -135,14 +135,14 @@ enum tier { TIER_READY, TIER_BUSY, TIER_DEAD, TIER_ASKED, TIER_REFUSED, TIERS };
 
 // The lower the better; whom there is no better than is still asked.
 static enum tier
-tier_of(struct fanout *fanout, const struct fanout_part *part, uint32_t number)
+tier_of(const struct fanout *fanout, const struct fanout_part *part, const struct route_copy *copy)
 {
-    const struct fanout_node *node = fanout_node_find(fanout, number);
-    if (fanout_has_refused(part, number))
+    const struct fanout_node *node = &fanout->nodes[copy->place];
+    if (fanout_has_refused(part, copy->node))
         return TIER_REFUSED;
-    if (flies_to(part, number))
+    if (flies_to(part, copy->node))
         return TIER_ASKED;
-    if (node == NULL || node->dead)
+    if (node->dead)
         return TIER_DEAD;
     if (node->draining || node->avoid_until_ns > fanout->now_ns)
         return TIER_BUSY;
@@ -151,12 +151,10 @@ tier_of(struct fanout *fanout, const struct fanout_part *part, uint32_t number)
 
 // At most 2^36 * 2^17 * 1000.
 static uint64_t
-score(struct fanout *fanout, const struct route_copy *copy)
+score(const struct fanout *fanout, const struct route_copy *copy)
 {
-    const struct fanout_node *node = fanout_node_find(fanout, copy->node);
+    const struct fanout_node *node = &fanout->nodes[copy->place];
     const uint64_t weight = copy->near ? 100 : fanout->config.far_percent;
-    if (node == NULL)
-        return NEVER;
     return (remembered(fanout, node) + 1) *
            (fanout_min(node->outstanding, QUEUE_MAX) + node->queue + 1) * weight;
 }
@@ -191,7 +189,7 @@ choose_any(struct fanout *fanout, const struct fanout_part *part, const struct r
     enum tier best = TIERS;
     for (uint32_t i = 0; i < row->copy_count; i++) {
         const struct route_copy *copy = &row->copies[i];
-        const enum tier tier = tier_of(fanout, part, copy->node);
+        const enum tier tier = tier_of(fanout, part, copy);
         if (tier > worst || tier > best)
             continue;
         if (tier < best) {
@@ -207,14 +205,21 @@ choose_any(struct fanout *fanout, const struct fanout_part *part, const struct r
     return count == 0 ? NULL : better_of_two(fanout, list, count, near_count);
 }
 
+// Ids of shards grow, so a child is newer than whoever it comes from. A token of a shard that is newer than the row and nowhere in the
+// table may be of a child of it that this table does not have yet: then the row's copies may all be behind what the client has
+// seen, and the primary too, if its map is as old. A strong read finds out. (A token of an older one is of no child of it, and is
+// outdone by all copies of its own children, which have applied what their parent had before they answer.)
+bool
+fanout_is_outdone(const struct fanout_request *request, const struct route *row)
+{
+    return request->start.consistency == FANOUT_SESSION && request->lost_shard > row->shard;
+}
+
 static bool
 only_primary(const struct fanout *fanout, const struct fanout_part *part, const struct route *row)
 {
     const struct fanout_request *request = &fanout->requests[part->request];
-    if (fanout_is_for_primary(request))
-        return true;
-    return request->start.consistency == FANOUT_SESSION && request->lineage_lost &&
-           fanout_token_for(request, row).seq == 0;
+    return fanout_is_for_primary(request) || fanout_is_outdone(request, row);
 }
 
 // When all have refused they are asked again: a pause was made.

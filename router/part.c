@@ -4,6 +4,8 @@
 //
 // A request begins as one part that covers all hashes and has all items; a table of a newer version cuts again what was refused
 // under the older one. The first piece keeps the place of the whole, the others follow it in the request's list.
+#include <string.h>
+
 #include "base/alloc.h"
 #include "router/fanout_int.h"
 
@@ -51,7 +53,10 @@ void
 fanout_part_free(struct fanout *fanout, uint32_t at)
 {
     ASSERT(fanout->parts[at].state != FANOUT_PART_FREE);
-    fanout->parts[at] = (struct fanout_part){.next = fanout->part_free};
+    // Nothing of it is in the air; the rest is written when it is used again.
+    ASSERT(!fanout_part_flies(&fanout->parts[at]));
+    fanout->parts[at].state = FANOUT_PART_FREE;
+    fanout->parts[at].next = fanout->part_free;
     fanout->part_free = at;
     fanout->parts_used--;
 }
@@ -59,7 +64,7 @@ fanout_part_free(struct fanout *fanout, uint32_t at)
 bool
 fanout_part_flies(const struct fanout_part *part)
 {
-    for (uint32_t i = 0; i < FANOUT_FLIGHTS_MAX; i++)
+    for (uint32_t i = 0; i < fanout_places(part); i++)
         if (part->flights[i].attempt != 0)
             return true;
     return false;
@@ -68,7 +73,7 @@ fanout_part_flies(const struct fanout_part *part)
 bool
 fanout_part_hopes(const struct fanout_part *part)
 {
-    for (uint32_t i = 0; i < FANOUT_FLIGHTS_MAX; i++)
+    for (uint32_t i = 0; i < fanout_places(part); i++)
         if (part->flights[i].attempt != 0 && !part->flights[i].lapsed)
             return true;
     return false;
@@ -76,11 +81,11 @@ fanout_part_hopes(const struct fanout_part *part)
 
 // ---- cutting ----
 
-// The last hash of the piece that begins at `first`: of one row, or of a gap.
+// The last hash of the piece that begins at `first`: of one row, or of a gap. `at` is that of routes_from.
 static uint64_t
-piece_last(const struct routes *routes, uint64_t collection, uint64_t first, uint64_t last)
+piece_last(const struct routes *routes, uint64_t collection, uint32_t at, uint64_t first,
+           uint64_t last)
 {
-    const uint32_t at = routes_from(routes, collection, first);
     if (at == routes->count || routes->rows[at].collection != collection ||
         routes->rows[at].first > last)
         return last;
@@ -92,7 +97,8 @@ piece_last(const struct routes *routes, uint64_t collection, uint64_t first, uin
 struct piece {
     uint64_t first, last;
     uint32_t items;
-    uint32_t at; // the part
+    uint32_t at;  // the part
+    uint32_t row; // of the table; for a gap the next one
 };
 
 // Writes at most `room` pieces; answers how many there are.
@@ -101,14 +107,17 @@ list_pieces(const struct fanout *fanout, const struct fanout_part *part, struct 
             uint32_t room)
 {
     const uint64_t collection = fanout->requests[part->request].start.collection;
+    const struct routes *routes = fanout->routes;
     uint64_t first = part->first;
+    uint32_t row = routes_from(routes, collection, first);
     for (uint32_t count = 0;; count++) {
-        const uint64_t last = piece_last(fanout->routes, collection, first, part->last);
+        const uint64_t last = piece_last(routes, collection, row, first, part->last);
         if (count < room)
-            pieces[count] = (struct piece){first, last, 0, FANOUT_NO_PART};
+            pieces[count] = (struct piece){first, last, 0, FANOUT_NO_PART, row};
         if (last == part->last)
             return count + 1;
         first = last + 1;
+        row += row < routes->count && routes->rows[row].last == last;
     }
 }
 
@@ -173,9 +182,10 @@ make_pieces(struct fanout *fanout, uint32_t at, struct piece *pieces, uint32_t c
             continue;
         pieces[i].at = previous == NULL ? at : fanout_part_new(fanout);
         struct fanout_part *piece = &fanout->parts[pieces[i].at];
-        *piece = whole;
+        memcpy(piece, &whole, offsetof(struct fanout_part, refused)); // nothing is in the air
         piece->first = pieces[i].first;
         piece->last = pieces[i].last;
+        piece->row = pieces[i].row;
         if (previous != NULL) {
             previous->next = pieces[i].at;
             request->part_count++;
@@ -193,6 +203,10 @@ fanout_part_cut(struct fanout_turn *turn, uint32_t at)
 {
     struct fanout *fanout = turn->fanout;
     const struct fanout_request *request = fanout_request_of(fanout, &fanout->parts[at]);
+    const struct route *row = routes_find_near(fanout->routes, request->start.collection,
+                                               fanout->parts[at].first, fanout->parts[at].row);
+    if (row != NULL && row->last >= fanout->parts[at].last)
+        return true; // mostly
     const uint32_t count = list_pieces(fanout, &fanout->parts[at], NULL, 0);
     if (count == 1)
         return true;
@@ -203,7 +217,7 @@ fanout_part_cut(struct fanout_turn *turn, uint32_t at)
     if (!fanout_parts_reserve(fanout, count_items(request, &fanout->parts[at], pieces, count) - 1))
         return false;
     struct fanout_part *part = &fanout->parts[at];
-    for (uint32_t i = 0; i < FANOUT_FLIGHTS_MAX; i++)
+    for (uint32_t i = 0; i < fanout_places(part); i++)
         if (part->flights[i].attempt != 0)
             fanout_flight_drop(turn, at, &part->flights[i]);
     part->shard = 0;

@@ -82,7 +82,7 @@ static void
 drop_flights(struct fanout_turn *turn, uint32_t at)
 {
     struct fanout_part *part = &turn->fanout->parts[at];
-    for (uint32_t i = 0; i < FANOUT_FLIGHTS_MAX; i++)
+    for (uint32_t i = 0; i < fanout_places(part); i++)
         if (part->flights[i].attempt != 0)
             fanout_flight_drop(turn, at, &part->flights[i]);
 }
@@ -190,7 +190,7 @@ flight_of(struct fanout *fanout, const struct fanout_reply *reply)
     struct fanout_part *part = &fanout->parts[reply->part];
     if (part->state != FANOUT_PART_WAITS || part->request != slot)
         return NULL;
-    for (uint32_t i = 0; i < FANOUT_FLIGHTS_MAX; i++)
+    for (uint32_t i = 0; i < fanout_places(part); i++)
         if (part->flights[i].attempt == reply->attempt && part->flights[i].node == reply->node)
             return &part->flights[i];
     return NULL;

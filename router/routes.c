@@ -111,6 +111,19 @@ list_nodes(struct routes *routes)
     return OMEN_OK;
 }
 
+// Whoever chooses a copy then need not search for its node.
+static void
+note_places(struct routes *routes)
+{
+    for (uint32_t i = 0; i < routes->count; i++)
+        for (uint32_t j = 0; j < routes->rows[i].copy_count; j++) {
+            struct route_copy *copy = &routes->rows[i].copies[j];
+            const uint32_t *found = bsearch(&copy->node, routes->nodes, routes->node_count,
+                                            sizeof *routes->nodes, node_compare);
+            copy->place = (uint16_t)(found - routes->nodes);
+        }
+}
+
 omen_status
 routes_seal(struct routes *routes)
 {
@@ -126,6 +139,7 @@ routes_seal(struct routes *routes)
         routes->node_count = 0;
         return status;
     }
+    note_places(routes);
     routes->sealed = true;
     return OMEN_OK;
 }
@@ -157,6 +171,17 @@ routes_find(const struct routes *routes, uint64_t collection, uint64_t hash)
     return row->collection == collection && row->first <= hash ? row : NULL;
 }
 
+const struct route *
+routes_find_near(const struct routes *routes, uint64_t collection, uint64_t hash, uint32_t hint)
+{
+    if (hint < routes->count) {
+        const struct route *row = &routes->rows[hint];
+        if (row->collection == collection && row->first <= hash && row->last >= hash)
+            return row;
+    }
+    return routes_find(routes, collection, hash);
+}
+
 void
 routes_check(const struct routes *routes)
 {
@@ -167,4 +192,8 @@ routes_check(const struct routes *routes)
     ASSERT(rows_are_sound(routes));
     for (uint32_t i = 1; i < routes->node_count; i++)
         ASSERT(routes->nodes[i - 1] < routes->nodes[i]);
+    for (uint32_t i = 0; i < routes->count; i++)
+        for (uint32_t j = 0; j < routes->rows[i].copy_count; j++)
+            ASSERT(routes->nodes[routes->rows[i].copies[j].place] ==
+                   routes->rows[i].copies[j].node);
 }

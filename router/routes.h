@@ -22,6 +22,7 @@ struct route_copy {
     uint64_t high, low; // its uuid
     uint32_t node;      // not 0
     bool near;          // in the zone of whoever asks
+    uint16_t place;     // of the node in the table's `nodes`; written when it is sealed
 };
 
 struct route {
@@ -56,6 +57,10 @@ OMEN_MUST_CHECK omen_status routes_seal(struct routes *routes);
 
 // Of a sealed one. The row that answers for the hash; NULL when none does.
 const struct route *routes_find(const struct routes *routes, uint64_t collection, uint64_t hash);
+
+// The same, where it is likely the row at `hint`, which may be anything.
+const struct route *routes_find_near(const struct routes *routes, uint64_t collection,
+                                     uint64_t hash, uint32_t hint);
 
 // The first row of the collection that ends at the hash or behind it; `count` when there is none. The row may begin behind the
 // hash (a gap), or, for a collection that ends before it, belong to the next one.

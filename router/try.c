@@ -116,33 +116,33 @@ send(struct fanout_turn *turn, uint32_t at, const struct route *row, const struc
                                      .after_seq = token.seq,
                                      .sent_ns = fanout->now_ns,
                                      .lapse_ns = lapse_at(fanout, request)};
-    fanout_node_find(fanout, copy->node)->outstanding++; // every copy of the table has its node
+    fanout->nodes[copy->place].outstanding++;
     fanout->counters.sends++;
     if (part->tries++ == 0)
         earn_hedge(fanout, request, part, row);
     part->shard = row->shard;
     part->due_ns = NEVER;
-    turn->out->sends[turn->out->send_count++] =
-        (struct fanout_send){.request = request->number,
-                             .part = at,
-                             .attempt = flight->attempt,
-                             .node = copy->node,
-                             .kind = request->start.kind,
-                             .consistency = request->start.consistency,
-                             .copy_high = copy->high,
-                             .copy_low = copy->low,
-                             .shard = row->shard,
-                             .term = row->term,
-                             .cfg_ver = row->cfg_ver,
-                             .map_version = fanout->routes->version,
-                             .first = part->first,
-                             .last = part->last,
-                             .deadline_ns = request->give_up_ns,
-                             .after_term = token.term,
-                             .after_seq = token.seq,
-                             .op_id = request->start.op_id,
-                             .item_first = part->item_first,
-                             .item_count = part->item_count};
+    turn->out->sends[turn->out->send_count++] = (struct fanout_send){
+        .request = request->number,
+        .part = at,
+        .attempt = flight->attempt,
+        .node = copy->node,
+        .kind = request->start.kind,
+        .consistency = fanout_is_outdone(request, row) ? FANOUT_STRONG : request->start.consistency,
+        .copy_high = copy->high,
+        .copy_low = copy->low,
+        .shard = row->shard,
+        .term = row->term,
+        .cfg_ver = row->cfg_ver,
+        .map_version = fanout->routes->version,
+        .first = part->first,
+        .last = part->last,
+        .deadline_ns = request->give_up_ns,
+        .after_term = token.term,
+        .after_seq = token.seq,
+        .op_id = request->start.op_id,
+        .item_first = part->item_first,
+        .item_count = part->item_count};
 }
 
 // Doubles with each refusal, half of it by chance: those who were refused together do not come back together.
@@ -189,8 +189,8 @@ route(struct fanout_turn *turn, uint32_t at)
         return NULL;
     }
     struct fanout_part *part = &fanout->parts[at];
-    const struct route *row =
-        routes_find(fanout->routes, fanout_request_of(fanout, part)->start.collection, part->first);
+    const struct route *row = routes_find_near(
+        fanout->routes, fanout_request_of(fanout, part)->start.collection, part->first, part->row);
     if (row == NULL) {
         part->status = OMEN_E_STALE_MAP;
         part->stale = true;
@@ -198,7 +198,7 @@ route(struct fanout_turn *turn, uint32_t at)
     return row;
 }
 
-// Somebody may come from a shard that was split twice since: which of the rows that is cannot be told, but primaries have it all.
+// The shard of a token may have been split twice since, or come from one that this table still has: see fanout_is_outdone.
 static void
 trace_lineage(const struct fanout *fanout, struct fanout_request *request)
 {
@@ -206,7 +206,7 @@ trace_lineage(const struct fanout *fanout, struct fanout_request *request)
     if (request->lineage_version == routes->version)
         return;
     request->lineage_version = routes->version;
-    request->lineage_lost = false;
+    request->lost_shard = 0;
     for (uint32_t i = 0; i < request->start.token_count; i++) {
         const uint64_t shard = request->start.tokens[i].shard;
         bool found = false;
@@ -215,7 +215,8 @@ trace_lineage(const struct fanout *fanout, struct fanout_request *request)
              !found;
              at++)
             found = routes->rows[at].shard == shard || routes->rows[at].parent == shard;
-        request->lineage_lost |= !found;
+        if (!found && shard > request->lost_shard)
+            request->lost_shard = shard;
     }
 }
 
@@ -273,7 +274,7 @@ static void
 part_lapse(struct fanout *fanout, struct fanout_part *part)
 {
     bool lapsed = false;
-    for (uint32_t i = 0; i < FANOUT_FLIGHTS_MAX; i++) {
+    for (uint32_t i = 0; i < fanout_places(part); i++) {
         struct fanout_flight *flight = &part->flights[i];
         if (flight->attempt == 0 || flight->lapsed || flight->lapse_ns > fanout->now_ns)
             continue;
@@ -297,7 +298,7 @@ fanout_part_advance(struct fanout_turn *turn, uint32_t at)
         part_hedge(turn, at);
     const struct fanout_part *part = &fanout->parts[at];
     uint64_t wake_ns = fanout_min(part->due_ns, part->hedge_ns);
-    for (uint32_t i = 0; i < FANOUT_FLIGHTS_MAX; i++)
+    for (uint32_t i = 0; i < fanout_places(part); i++)
         if (part->flights[i].attempt != 0 && !part->flights[i].lapsed)
             wake_ns = fanout_min(wake_ns, part->flights[i].lapse_ns);
     return part->state == FANOUT_PART_WAITS ? wake_ns : NEVER;

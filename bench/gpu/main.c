@@ -3,7 +3,7 @@
 // usage: omen_gpu_check [--cpu] [--threads N] STAGE
 //   facts                    the device, and what copies it makes a second
 //   op NAME                  one operation against the plain half (ops: their names)
-//   nearest QUERIES ROWS DIM K   distances a second by brute force
+//   nearest QUERIES ROWS DIM K [P]   distances a second by brute force, of rows whose factors lie up to P per cent apart
 //   build ROWS DIM           rows a second from pinned codes to verified blocks; then searches of the graph
 //   compare ROWS DIM         the graph beside the one that the CPU's inserter makes of the same rows
 //
@@ -152,11 +152,26 @@ run_facts(const struct stage *stage)
 }
 
 // ---- nearest ----
+// One number of all keys: two kernels that give the same one gave the same keys.
+static void
+print_keys(const struct stage *stage, const void *keys, size_t count)
+{
+    uint64_t *host = pinned_memory(&stage->device, count * sizeof *host), sum = 0;
+    must_device(&stage->device,
+                stage->device.ops->get(stage->device.device, host, keys, count * sizeof *host),
+                "keys");
+    for (size_t i = 0; i < count; i++)
+        sum = mix64(sum ^ host[i]);
+    printf("  keys: %016llx\n", (unsigned long long)sum);
+    stage->device.ops->host_free(stage->device.device, host);
+}
+
 static void
 run_nearest(const struct stage *stage)
 {
     const uint32_t queries = number(stage, 1), rows = number(stage, 2), dim = number(stage, 3);
     const uint32_t stride = (dim + DEVICE_STRIDE - 1) / DEVICE_STRIDE * DEVICE_STRIDE;
+    const uint32_t apart = stage->word_count > 5 ? number(stage, 5) : 0;
     const struct device_ops *ops = stage->device.ops;
     int8_t *codes = mem_alloc((size_t)rows * stride);
     struct byte_meta *metas = mem_alloc(rows * sizeof *metas);
@@ -168,8 +183,12 @@ run_nearest(const struct stage *stage)
         const uint64_t bits = prng_next(&prng);
         memcpy(codes + i, &bits, 8);
     }
-    for (uint32_t i = 0; i < rows; i++)
-        metas[i] = (struct byte_meta){0.01f, 0.0001f * 5461.0f * (float)stride};
+    for (uint32_t i = 0; i < rows; i++) { // all of one length, as under cosine
+        const float part = 1.0f - (float)apart * 0.01f * prng_unit(&prng);
+        for (uint32_t c = 0; c < stride && apart > 0; c++)
+            codes[(size_t)i * stride + c] = (int8_t)((float)codes[(size_t)i * stride + c] * part);
+        metas[i] = (struct byte_meta){0.01f / part, 0.0001f * 5461.0f * (float)stride};
+    }
     struct device_nearest in = {.k = number(stage, 4), .skip_self = 1};
     in.base =
         (struct device_rows){.codes = device_copy(&stage->device, codes, (size_t)rows * stride),
@@ -189,15 +208,16 @@ run_nearest(const struct stage *stage)
         if (i > 0)
             times[i - 1] = (double)ms;
     }
+    print_keys(stage, in.keys, (size_t)queries * in.k);
     struct device_facts facts;
     ops->facts(stage->device.device, &facts);
     const double ms = median(times, RUNS), pairs = (double)queries * rows;
     const double tops = pairs * stride * 2.0 / ms * 1e-9;
     // 4,096 multiplications and additions of bytes a clock and processor on Hopper.
     const double limit = facts.processors * (double)facts.clock_khz * 8192.0 * 1e-9;
-    printf("| nearest %u of %u x %u, k %u | %.2f ms | %.1f G distances/s | %.0f TOPS | %.0f %% of "
-           "%.0f |\n",
-           queries, rows, dim, in.k, ms, pairs / ms * 1e-6, tops,
+    printf("| nearest %u of %u x %u, k %u, factors within %u %% | %.2f ms | %.1f G distances/s | "
+           "%.0f TOPS | %.0f %% of %.0f |\n",
+           queries, rows, dim, in.k, apart, ms, pairs / ms * 1e-6, tops,
            limit > 0.0 ? tops / limit * 100.0 : 0.0, limit);
 }
 

@@ -117,12 +117,8 @@ struct made {
 
 // Rows around a few centres; every seventh is equal to another one.
 static void
-made_rows(const struct both *both, uint32_t count, uint32_t stride, uint32_t ip, struct made *made)
+fill_plain(int8_t *codes, struct byte_meta *metas, uint32_t count, uint32_t stride, uint32_t ip)
 {
-    int8_t *codes = mem_alloc((size_t)count * stride + 1);
-    struct byte_meta *metas = mem_alloc(count * sizeof *metas + 1);
-    if (codes == NULL || metas == NULL)
-        die("no memory for rows");
     struct prng prng;
     prng_init(&prng, 77 + count + stride);
     for (uint32_t i = 0; i < count; i++) {
@@ -147,6 +143,56 @@ made_rows(const struct both *both, uint32_t count, uint32_t stride, uint32_t ip,
         if (ip)
             metas[i].norm = prng_unit(&prng) * 20.0f - 4.0f;
     }
+}
+
+// All far from all but two rows of each 64th tile of 128: who looks at those tiles first is misled.
+static void
+fill_uneven(int8_t *codes, struct byte_meta *metas, uint32_t count, uint32_t stride)
+{
+    struct prng prng;
+    prng_init(&prng, 3 + count + stride);
+    for (uint32_t i = 0; i < count; i++) {
+        const int32_t centre = i / 128 % 64 == 0 && i % 128 < 2 ? 60 : -60;
+        uint64_t norm2 = 0;
+        for (uint32_t c = 0; c < stride; c++) {
+            const int32_t value = centre + (int32_t)prng_below(&prng, 41) - 20;
+            codes[(size_t)i * stride + c] = (int8_t)value;
+            norm2 += (uint64_t)(value * value);
+        }
+        metas[i] = (struct byte_meta){0.01f, 0.0001f * (float)norm2};
+    }
+}
+
+// Every third row is zero, and has a factor of zero; every fifth's factor is small.
+static void
+fill_zeros(int8_t *codes, struct byte_meta *metas, uint32_t count, uint32_t stride, uint32_t ip)
+{
+    fill_plain(codes, metas, count, stride, ip);
+    for (uint32_t i = 0; i < count; i++)
+        if (i % 3 == 1) {
+            memset(codes + (size_t)i * stride, 0, stride);
+            metas[i] = (struct byte_meta){0.0f, 0.0f};
+        } else if (i % 5 == 0) {
+            metas[i].factor *= 1e-20f;
+        }
+}
+
+enum fill { FILL_PLAIN, FILL_UNEVEN, FILL_ZEROS };
+
+static void
+made_rows_so(const struct both *both, uint32_t count, uint32_t stride, uint32_t ip, enum fill fill,
+             struct made *made)
+{
+    int8_t *codes = mem_alloc((size_t)count * stride + 1);
+    struct byte_meta *metas = mem_alloc(count * sizeof *metas + 1);
+    if (codes == NULL || metas == NULL)
+        die("no memory for rows");
+    if (fill == FILL_UNEVEN)
+        fill_uneven(codes, metas, count, stride);
+    else if (fill == FILL_ZEROS)
+        fill_zeros(codes, metas, count, stride, ip);
+    else
+        fill_plain(codes, metas, count, stride, ip);
     *made = (struct made){.codes = twin_make(both, codes, (size_t)count * stride),
                           .metas = twin_make(both, metas, count * sizeof *metas),
                           .count = count,
@@ -154,6 +200,12 @@ made_rows(const struct both *both, uint32_t count, uint32_t stride, uint32_t ip,
                           .ip = ip};
     mem_free(codes);
     mem_free(metas);
+}
+
+static void
+made_rows(const struct both *both, uint32_t count, uint32_t stride, uint32_t ip, struct made *made)
+{
+    made_rows_so(both, count, stride, ip, FILL_PLAIN, made);
 }
 
 static void
@@ -263,18 +315,25 @@ check_nearest(const struct both *both)
 {
     static const struct {
         uint32_t queries, base, stride, k, self, ip;
+        enum fill fill;
     } cases[] = {
-        {1, 1, 64, 1, 0, 0},        {1, 1, 64, 3, 1, 0},        {5, 3, 64, 10, 0, 0},
-        {128, 128, 64, 10, 1, 0},   {127, 129, 64, 10, 1, 0},   {300, 1000, 128, 64, 1, 0},
-        {200, 3000, 128, 10, 1, 1}, {130, 700, 768, 64, 1, 0},  {100, 300, 320, 33, 0, 0},
-        {64, 500, 4096, 16, 1, 1},  {257, 2049, 192, 32, 1, 0}, {1024, 20000, 128, 64, 1, 0},
+        {1, 1, 64, 1, 0, 0, FILL_PLAIN},          {1, 1, 64, 3, 1, 0, FILL_PLAIN},
+        {5, 3, 64, 10, 0, 0, FILL_PLAIN},         {128, 128, 64, 10, 1, 0, FILL_PLAIN},
+        {127, 129, 64, 10, 1, 0, FILL_PLAIN},     {300, 1000, 128, 64, 1, 0, FILL_PLAIN},
+        {200, 3000, 128, 10, 1, 1, FILL_PLAIN},   {130, 700, 768, 64, 1, 0, FILL_PLAIN},
+        {100, 300, 320, 33, 0, 0, FILL_PLAIN},    {64, 500, 4096, 16, 1, 1, FILL_PLAIN},
+        {257, 2049, 192, 32, 1, 0, FILL_PLAIN},   {1024, 20000, 128, 64, 1, 0, FILL_PLAIN},
+        {270, 5000, 256, 64, 0, 1, FILL_PLAIN},   {129, 3000, 1024, 40, 1, 1, FILL_PLAIN},
+        {300, 2000, 128, 20, 1, 0, FILL_ZEROS},   {140, 900, 448, 64, 1, 1, FILL_ZEROS},
+        {70, 270000, 64, 64, 1, 0, FILL_PLAIN},   {70, 270000, 64, 64, 1, 0, FILL_UNEVEN},
+        {20, 263000, 320, 12, 1, 0, FILL_UNEVEN},
     };
     bool same = true;
     for (size_t c = 0; c < sizeof cases / sizeof cases[0] && same; c++) {
         struct made made;
-        made_rows(both, cases[c].base, cases[c].stride, cases[c].ip, &made);
+        made_rows_so(both, cases[c].base, cases[c].stride, cases[c].ip, cases[c].fill, &made);
         struct made asked;
-        made_rows(both, cases[c].queries, cases[c].stride, cases[c].ip, &asked);
+        made_rows_so(both, cases[c].queries, cases[c].stride, cases[c].ip, cases[c].fill, &asked);
         struct twin keys =
             twin_make(both, NULL, (size_t)cases[c].queries * cases[c].k * sizeof(uint64_t));
         struct device_nearest of_tested = {.queries = rows_on(&asked, TESTED),
@@ -288,9 +347,9 @@ check_nearest(const struct both *both)
         of_oracle.keys = keys.oracle;
         RUN_BOTH(both, nearest, &of_tested, &of_oracle);
         char what[128];
-        snprintf(what, sizeof what, "nearest, %u of %u rows of %u, k %u, self %u, ip %u",
+        snprintf(what, sizeof what, "nearest, %u of %u rows of %u, k %u, self %u, ip %u, rows %d",
                  cases[c].queries, cases[c].base, cases[c].stride, cases[c].k, cases[c].self,
-                 cases[c].ip);
+                 cases[c].ip, (int)cases[c].fill);
         same = twin_same(both, &keys, 8, cases[c].k, what);
         twin_end(both, &keys);
         made_end(both, &made);

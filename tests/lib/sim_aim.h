@@ -8,7 +8,7 @@
 #define OMEN_TESTS_SIM_AIM_H
 #include "tests/lib/sim_world.h"
 
-static inline void sim_fault_open(struct sim *sim, enum sim_fault kind, uint32_t a, uint32_t b,
+static inline bool sim_fault_open(struct sim *sim, enum sim_fault kind, uint32_t a, uint32_t b,
                                   uint64_t length); // tests/lib/sim_fault.h
 
 // Amid a turn: then what came meanwhile is taken by the clock of before. Half of them hear nobody until a moment after that.

@@ -3,14 +3,21 @@
 // Shape: shell, simulated.
 #ifndef OMEN_TESTS_SIM_COPIES_H
 #define OMEN_TESTS_SIM_COPIES_H
-#include "tests/lib/sim_net.h"
+#include "tests/lib/sim_hooks.h"
+#include "tests/lib/sim_line.h"
 
 static inline void sim_shard_applied(struct sim *sim, const struct sim_env *env,
                                      uint64_t seq); // sim_shard_check.h
 static inline void sim_shard_stepped(struct sim *sim, uint32_t at, const struct copy *copy);
 static inline void sim_shard_answer(struct sim *sim, uint32_t at, const struct sim_env *env,
                                     const struct replica_answer *answer);
-static inline void sim_shard_serve(struct sim *sim, const struct sim_env *env, uint64_t request);
+static inline bool sim_shard_serve(struct sim *sim, const struct sim_env *env, uint64_t request);
+static inline void sim_do_buckets(struct sim *sim, uint32_t at, const struct sim_env *env,
+                                  const struct replica_serve *serve); // sim_verify.h
+static inline void sim_compare(struct sim *sim, const struct sim_env *env,
+                               const struct replica_serve *serve);
+static inline void sim_read_notes(struct sim *sim);
+static inline void sim_ask_operator(struct sim *sim, uint32_t at, const struct copy *copy);
 static inline void sim_copies_step(struct sim *sim, uint32_t at, struct copies_input in);
 static inline void sim_send_words(struct sim *sim, uint32_t at); // sim_word.h
 static inline void sim_check_shrink(struct sim *sim, uint32_t at, struct sim_env *env);
@@ -21,13 +28,14 @@ struct sim_replica_packet {
     struct replica_msg msg;
     struct replica_entry entries[REPLICA_ENTRIES_MAX];
     uint8_t payloads[REPLICA_ENTRIES_MAX][SIM_PAYLOAD_BYTES];
+    struct replica_sum sums[REPLICA_BUCKETS_PER_MSG];
     uint8_t bytes[]; // of a chunk
 };
 
 static inline struct sim_replica_packet *
 sim_copy_replica(const struct replica_msg *msg)
 {
-    ASSERT(msg->bucket_count == 0);
+    const size_t sums = msg->bucket_count * sizeof *msg->buckets;
     struct sim_replica_packet *packet = malloc(sizeof *packet + msg->byte_count);
     ASSERT(packet != NULL);
     packet->msg = *msg;
@@ -41,6 +49,10 @@ sim_copy_replica(const struct replica_msg *msg)
     if (msg->byte_count > 0)
         memcpy(packet->bytes, msg->bytes, msg->byte_count);
     packet->msg.bytes = packet->bytes;
+    if (sums > 0) {
+        memcpy(packet->sums, msg->buckets, sums);
+        packet->msg.buckets = packet->sums;
+    }
     return packet;
 }
 
@@ -120,7 +132,7 @@ sim_env_make(struct sim *sim, uint32_t at, const struct copies_env *made)
     while (slot < SIM_ENVS_MAX && node->envs[slot].used)
         slot++;
     ASSERT(slot < SIM_ENVS_MAX);
-    sim_env_init(&node->envs[slot], made);
+    sim_env_init(&node->envs[slot], made, sim_history(sim, made->shard)->range);
     node->envs[slot].serial = ++sim->env_serial;
     node->envs[slot].unmade = true;
     sim_env_event(sim, at, &node->envs[slot], SIM_ENV_MADE);
@@ -200,10 +212,14 @@ sim_replica_apply(struct sim *sim, uint32_t at, struct sim_env *env)
     for (uint64_t seq = out->apply_first; seq <= out->apply_last; seq++) {
         sim_env_apply_row(env, seq);
         sim_shard_applied(sim, env, seq);
-        if (env->log[seq].kind == REPLICA_ENTRY_CHECKSUM)
-            sim_errand(
-                sim, at, env,
-                (struct sim_errand){.kind = REPLICA_IN_ROOT, .seq = seq, .request = env->sum});
+        if (env->log[seq].kind != REPLICA_ENTRY_CHECKSUM)
+            continue;
+        env->check_seq = seq;
+        env->checked = sim_rot_seen(&env->rot, &env->table);
+        const bool good = sim_env_verifies(env);
+        sim_errand(
+            sim, at, env,
+            (struct sim_errand){.kind = good ? REPLICA_IN_ROOT : REPLICA_IN_CORRUPT, .seq = seq});
     }
     sim_errand(sim, at, env,
                (struct sim_errand){.kind = REPLICA_IN_APPLIED, .seq = out->apply_last});
@@ -214,10 +230,10 @@ sim_replica_errands(struct sim *sim, uint32_t at, const struct sim_env *env)
 {
     const struct replica_output *out = &sim->copies_out.replica;
     for (uint32_t i = 0; i < out->serve_read_count; i++) {
-        sim_shard_serve(sim, env, out->serve_reads[i]);
-        sim_errand(
-            sim, at, env,
-            (struct sim_errand){.kind = REPLICA_IN_READ_DONE, .request = out->serve_reads[i]});
+        const bool good = sim_shard_serve(sim, env, out->serve_reads[i]);
+        sim_errand(sim, at, env,
+                   (struct sim_errand){.kind = good ? REPLICA_IN_READ_DONE : REPLICA_IN_CORRUPT,
+                                       .request = out->serve_reads[i]});
     }
     for (uint32_t i = 0; i < out->read_count; i++)
         sim_errand(sim, at, env,
@@ -227,10 +243,13 @@ sim_replica_errands(struct sim *sim, uint32_t at, const struct sim_env *env)
         [REPLICA_SERVE_CHUNK] = REPLICA_IN_CHUNK_READ,
         [REPLICA_SERVE_STORE] = REPLICA_IN_CHUNK_STORED,
         [REPLICA_SERVE_INSTALL] = REPLICA_IN_INSTALLED,
+        [REPLICA_SERVE_BUCKETS] = REPLICA_IN_BUCKETS,
     };
     const enum replica_serve_kind kind = out->serve.kind;
-    if (kind >= REPLICA_SERVE_SNAPSHOT && kind <= REPLICA_SERVE_INSTALL)
+    if (kind >= REPLICA_SERVE_SNAPSHOT && kind <= REPLICA_SERVE_BUCKETS)
         sim_errand(sim, at, env, (struct sim_errand){.kind = answers[kind], .serve = out->serve});
+    else if (kind == REPLICA_SERVE_COMPARE)
+        sim_compare(sim, env, &out->serve);
 }
 
 static inline void
@@ -248,6 +267,7 @@ sim_replica_output(struct sim *sim, uint32_t at)
     for (uint32_t i = 0; i < out->replica.answer_count; i++)
         sim_shard_answer(sim, at, env, &out->replica.answers[i]);
     sim_replica_errands(sim, at, env);
+    sim_read_notes(sim);
     sim_mix(sim, out->replica.ticket << 40 ^ out->replica.apply_last << 16 ^
                      out->replica.msg_count << 8 ^ out->replica.answer_count);
 }
@@ -305,8 +325,13 @@ sim_do_entries(struct sim *sim, uint32_t at, const struct sim_env *env,
     const struct copy *copy = copies_find(&sim->nodes[at].copies, env->env.uuid);
     for (uint64_t seq = read->first_seq;
          given.entry_count < read->count && seq >= env->first_seq && seq <= copy->replica.last_seq;
-         seq++)
+         seq++) {
+        if (env->rot.kind == SIM_ROT_ENTRY && env->rot.seq == seq) {
+            sim_errand(sim, at, env, (struct sim_errand){.kind = REPLICA_IN_CORRUPT});
+            break;
+        }
         entries[given.entry_count++] = sim_entry_of(&env->log[seq], seq);
+    }
     sim_replica_step(sim, at, env->env.uuid, given);
 }
 
@@ -318,7 +343,9 @@ sim_do_serve(struct sim *sim, uint32_t at, struct sim_env *env, const struct sim
     given.uuid = serve->uuid;
     given.snapshot = serve->snapshot;
     given.chunk = serve->chunk;
-    if (errand->kind == REPLICA_IN_SNAPSHOT_READY && env->applied_seq > 0) {
+    if (errand->kind == REPLICA_IN_SNAPSHOT_READY && !sim_env_verifies(env)) {
+        sim_errand(sim, at, env, (struct sim_errand){.kind = REPLICA_IN_CORRUPT});
+    } else if (errand->kind == REPLICA_IN_SNAPSHOT_READY && env->applied_seq > 0) {
         sim_env_make_snapshot(env);
         given.snapshot = env->snapshot_id;
         given.seq = env->snapshot_seq;
@@ -364,7 +391,12 @@ sim_do_errand(struct sim *sim, uint32_t at, const struct sim_errand *errand)
         sim_replica_step(sim, at, env->env.uuid, given);
     } else if (errand->kind == REPLICA_IN_ROOT) {
         given.seq = errand->seq;
-        given.sum = (struct replica_sum){errand->request, errand->request};
+        given.sum = sim_table_root(&env->checked);
+        if (env->check_seq == errand->seq)
+            sim_replica_step(sim, at, env->env.uuid, given);
+    } else if (errand->kind == REPLICA_IN_BUCKETS) {
+        sim_do_buckets(sim, at, env, &errand->serve);
+    } else if (errand->kind == REPLICA_IN_CORRUPT) {
         sim_replica_step(sim, at, env->env.uuid, given);
     } else if (errand->kind == REPLICA_IN_READ_DONE) {
         given.request = errand->request;
@@ -419,8 +451,10 @@ sim_feed(struct sim *sim, uint32_t at)
     sim_send_words(sim, at);
     if (node->fed_version != node->turn.map.version) {
         node->fed_version = node->turn.map.version;
+        sim_read_lines(sim, &node->turn.map);
         sim_copies_step(sim, at,
                         (struct copies_input){.kind = COPIES_IN_MAP, .map = &node->turn.map});
+        sim_router_feed(sim, at);
     }
     if (lease.lease_ns != 0) {
         struct copies_input in = {.kind = COPIES_IN_LEASE};

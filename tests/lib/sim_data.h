@@ -9,44 +9,59 @@
 #ifndef OMEN_TESTS_SIM_DATA_H
 #define OMEN_TESTS_SIM_DATA_H
 #include "tests/lib/sim_copies.h"
-
-static inline struct sim_shard_history *
-sim_history(struct sim *sim, uint64_t shard)
-{
-    for (uint32_t i = 0; i < sim->shard_count; i++)
-        if (sim->shards[i].id == shard)
-            return &sim->shards[i];
-    ASSERT(sim->shard_count < SIM_SHARDS);
-    sim->shards[sim->shard_count].id = shard;
-    return &sim->shards[sim->shard_count++];
-}
+#include "tests/lib/sim_hooks.h"
+#include "tests/lib/sim_plan.h"
 
 // ---- what copies do ----
 
 static inline void
+sim_shard_sum(struct sim *sim, struct sim_shard_history *history, const struct sim_env *env,
+              uint64_t seq)
+{
+    history->sums = sim_grow(history->sums, &history->sum_room, seq + 1, sizeof *history->sums);
+    struct sim_sum *sum = &history->sums[seq];
+    const struct replica_sum root = sim_table_root(&env->table);
+    if (!sum->known)
+        *sum = (struct sim_sum){env->sum, root, true};
+    SIM_REQUIRE(sim, sum->sum == env->sum && sum->root.low == root.low,
+                "I12: copies that applied as much hold the same");
+}
+
+static inline void
 sim_shard_applied(struct sim *sim, const struct sim_env *env, uint64_t seq)
 {
-    struct sim_shard_history *history = sim_history(sim, env->env.shard);
+    struct sim_shard_history *own = sim_history(sim, env->env.shard);
+    struct sim_shard_history *history = sim_line(sim, own, seq);
     history->rows = sim_grow(history->rows, &history->room, seq + 1, sizeof *history->rows);
     const struct sim_row *row = &env->log[seq];
     struct sim_done *done = &history->rows[seq];
     const uint64_t op = row->op_id.low;
-    if (!done->known) {
-        SIM_REQUIRE(sim, seq == history->last + 1,
-                    "nobody applies what is behind a gap of a shard");
-        *done = (struct sim_done){row->term, op, env->sum, row->bytes[0], true, false};
-        history->last = seq;
-        if (op == 0)
-            return;
-        struct sim_write_op *write = &sim->writes[op];
-        SIM_REQUIRE(sim, write->seq == 0, "exactly once: an operation is done once");
-        write->seq = seq;
-        write->shard = env->env.shard;
+    sim_shard_sum(sim, own, env, seq);
+    if (done->known) {
+        SIM_REQUIRE(sim, done->term == row->term && done->op == op,
+                    "I3, I4: copies apply the same entry at a place");
         return;
     }
-    SIM_REQUIRE(sim, done->term == row->term && done->op == op,
-                "I3, I4: copies apply the same entry at a place");
-    SIM_REQUIRE(sim, done->sum == env->sum, "I12: copies that applied as much hold the same");
+    SIM_REQUIRE(sim, seq == history->last + 1, "nobody applies what is behind a gap of a shard");
+    SIM_REQUIRE(sim, !history->ended || seq <= history->end,
+                "a shard that was cut commits nothing more");
+    *done = (struct sim_done){.term = row->term,
+                              .op = op,
+                              .key = row->bytes[0],
+                              .mask = sim_row_mask(row),
+                              .known = true,
+                              .erased = row->bytes[1] != 0};
+    history->last = seq;
+    if (op == 0)
+        return;
+    if (row->op_id.high == SIM_CALL_OPS) {
+        sim_call_applied(sim, seq, row);
+        return;
+    }
+    struct sim_write_op *write = &sim->writes[op];
+    SIM_REQUIRE(sim, write->seq == 0, "exactly once: an operation is done once");
+    write->seq = seq;
+    write->shard = history->id;
 }
 
 static inline void
@@ -91,25 +106,27 @@ sim_newest_map(const struct sim *sim)
     return newest;
 }
 
-// I2, against the disks. An environment that is being made has nothing that could count.
+// I2, against the disks. An environment that is being made has nothing that could count, nor has one of a child that does not answer.
 static inline void
-sim_check_acked(struct sim *sim, const struct sim_shard_history *history, uint64_t from)
+sim_check_acked(struct sim *sim, struct sim_shard_history *history, uint64_t from)
 {
     const struct map *map = sim_newest_map(sim);
     const struct shard *shard = map != NULL ? map_shard(map, history->id) : NULL;
     if (shard == NULL || map->version < sim->map_seen)
         return; // those who know a newer one are down
     sim->map_seen = map->version;
+    if (!shard_is_routed(shard))
+        return;
     for (uint32_t i = 0; i < shard->replica_count; i++) {
         if (shard->replicas[i].role != MAP_REPLICA_IN_SYNC)
             continue;
         const struct sim_env *env = sim_env_anywhere(sim, shard->replicas[i].uuid);
-        for (uint64_t seq = from; env != NULL && seq <= history->acked_max; seq++)
-            SIM_REQUIRE(
-                sim,
-                !history->rows[seq].acked ||
-                    (seq <= env->last_seq && env->rows[seq].term == history->rows[seq].term),
-                "I2: what was acknowledged is on the disk of every copy in sync");
+        for (uint64_t seq = from; env != NULL && seq <= history->acked_max; seq++) {
+            const struct sim_done *done = sim_done_at(sim, history, seq);
+            SIM_REQUIRE(sim,
+                        !done->acked || (seq <= env->last_seq && env->rows[seq].term == done->term),
+                        "I2: what was acknowledged is on the disk of every copy in sync");
+        }
     }
 }
 
@@ -134,27 +151,38 @@ sim_waiting(struct sim *sim, uint64_t id)
     return client->busy && client->request.id == id ? client : NULL;
 }
 
-static inline void
+// False: the record is bad, so nothing was read.
+static inline bool
 sim_shard_serve(struct sim *sim, const struct sim_env *env, uint64_t request)
 {
     struct sim_data_client *client = sim_waiting(sim, request);
-    if (client != NULL)
-        client->seen = env->cells[client->request.key];
-    if (client != NULL)
-        client->seen_through = env->applied_seq;
+    if (request >= SIM_SUBS_HIGH)
+        return sim_sub_serve(sim, env, request);
+    if (client == NULL)
+        return true;
+    client->seen = env->table.cells[client->request.key];
+    client->seen_through = env->applied_seq;
+    return sim_env_reads(env, client->request.key);
 }
 
 static inline void
 sim_shard_answer(struct sim *sim, uint32_t at, const struct sim_env *env,
                  const struct replica_answer *answer)
 {
+    if (answer->request >= SIM_SUBS_HIGH) {
+        sim_sub_answer(sim, at, env, answer);
+        return;
+    }
     struct sim_shard_history *history = sim_history(sim, env->env.shard);
     struct sim_data_client *client = sim_waiting(sim, answer->request);
     const bool read = client != NULL && client->request.kind >= SIM_READ_STRONG;
     if (answer->status == OMEN_OK && answer->outcome == REPLICA_COMMITTED && !read &&
         answer->request != 0 && client != NULL) {
-        struct sim_done *done = &history->rows[answer->seq];
-        SIM_REQUIRE(sim, answer->seq <= history->last && done->op == client->request.op,
+        struct sim_shard_history *line = sim_line(sim, history, answer->seq);
+        SIM_REQUIRE(sim, answer->seq <= line->last && line->rows != NULL,
+                    "an answer names a place that was reached");
+        struct sim_done *done = &line->rows[answer->seq];
+        SIM_REQUIRE(sim, done->op == client->request.op,
                     "an answer names the place of its operation");
         SIM_REQUIRE(sim, answer->term == 0 || answer->term == done->term,
                     "an answer names the term of its operation");
@@ -180,7 +208,7 @@ sim_take_request(struct sim *sim, uint32_t at, const struct sim_request *request
 {
     const struct copy *copy = copies_find(&sim->nodes[at].copies, request->copy);
     struct sim_request reply = *request;
-    if (copy == NULL || !copy->made) {
+    if (copy == NULL || !copy->made || copy->replica.rotten) {
         reply.status = OMEN_E_STALE_MAP;
         sim_reply(sim, at, &reply);
         return;
@@ -188,10 +216,14 @@ sim_take_request(struct sim *sim, uint32_t at, const struct sim_request *request
     if (request->kind >= SIM_READ_BOUNDED) {
         const struct sim_env *env = sim_env_find(&sim->nodes[at], request->copy);
         reply.seq = env->applied_seq;
-        reply.seen = env->cells[request->key].seq;
+        reply.seen = env->table.cells[request->key].seq;
         reply.status = OMEN_OK;
         if (request->kind == SIM_READ_BOUNDED && env->applied_seq < request->token)
             reply.status = OMEN_E_BUSY;
+        if (!sim_env_reads(env, request->key)) {
+            reply.status = OMEN_E_CORRUPT;
+            sim_errand(sim, at, env, (struct sim_errand){.kind = REPLICA_IN_CORRUPT});
+        }
         sim_reply(sim, at, &reply);
         return;
     }
@@ -235,9 +267,9 @@ sim_data_later(struct sim *sim, uint32_t c, uint64_t ns)
 }
 
 static inline const struct shard *
-sim_route(const struct map *map, uint32_t slot)
+sim_route(const struct map *map, uint32_t slot, uint32_t key)
 {
-    const uint64_t hash = slot == 0 ? 1 : UINT64_MAX;
+    const uint64_t hash = sim_key_hash(slot, key);
     for (uint32_t i = 0; i < map->shard_count; i++)
         if (shard_is_routed(&map->shards[i]) && map->shards[i].first <= hash &&
             map->shards[i].last >= hash)
@@ -277,7 +309,7 @@ static inline bool
 sim_data_by_habit(struct sim *sim, struct sim_data_client *client)
 {
     struct sim_request *request = &client->request;
-    const struct sim_route *route = &client->routes[client->slot];
+    const struct sim_route *route = &client->routes[client->slot][request->key];
     if (sim->options.profile->sticky == 0 || request->kind >= SIM_READ_BOUNDED || !route->known ||
         sim->stopped || !sim_chance(sim, sim->options.profile->sticky))
         return false;
@@ -300,13 +332,13 @@ sim_data_try(struct sim *sim, uint32_t c)
     request->router = router;
     request->id = ++sim->request_serial * SIM_DATA_CLIENTS + c;
     if (sim_data_by_habit(sim, client)) {
-        sim_data_send(sim, c, client->routes[client->slot].to);
+        sim_data_send(sim, c, client->routes[client->slot][request->key].to);
         return;
     }
     const struct shard *shard = NULL;
     const struct map_replica *copy = NULL;
     if (node->up && node->paused_until_ns <= sim->now_ns)
-        shard = sim_route(&node->turn.map, client->slot);
+        shard = sim_route(&node->turn.map, client->slot, request->key);
     if (shard != NULL && !uuid_is_none(shard->primary))
         copy = sim_pick_copy(sim, shard, request->kind);
     const struct map_node *target = copy != NULL ? map_node(&node->turn.map, copy->node) : NULL;
@@ -319,7 +351,7 @@ sim_data_try(struct sim *sim, uint32_t c)
     request->copy = copy->uuid;
     const uint32_t to = (uint32_t)target->uuid.low - 1;
     if (request->kind < SIM_READ_BOUNDED)
-        client->routes[client->slot] =
+        client->routes[client->slot][request->key] =
             (struct sim_route){shard->id, shard->cfg_ver, copy->uuid, to, true};
     sim_data_send(sim, c, to);
 }
@@ -340,10 +372,9 @@ sim_data_begin(struct sim *sim, uint32_t c)
                            : draw < strong + 15 ? SIM_READ_BOUNDED
                            : draw < strong + 20 ? SIM_READ_ANY
                                                 : SIM_UPSERT;
-    client->request.token = client->tokens[client->slot];
+    client->request.token = client->tokens[client->slot][client->request.key];
     client->floor = sim->data_floors[client->slot][client->request.key];
-    for (uint32_t s = 0; s < SIM_SHARDS; s++)
-        client->begun_at[s] = s < sim->shard_count ? sim->shards[s].last : 0;
+    client->begun_at = sim_line_last(sim, client->slot, client->request.key);
     if (client->request.kind <= SIM_DELETE) {
         client->request.op = ++sim->write_count;
         sim->writes =
@@ -366,8 +397,7 @@ sim_data_done(struct sim *sim, uint32_t c, const struct sim_request *reply)
     } else if (reply->kind == SIM_READ_STRONG) {
         SIM_REQUIRE(sim, effect >= client->floor,
                     "I10: a strong read sees all that was done on its key before it began");
-        const uint32_t s = (uint32_t)(sim_history(sim, reply->shard) - sim->shards);
-        SIM_REQUIRE(sim, client->seen_through >= client->begun_at[s],
+        SIM_REQUIRE(sim, client->seen_through >= client->begun_at,
                     "I10: a strong read sees all that any copy had applied when it began");
     }
     if (reply->kind == SIM_READ_BOUNDED)
@@ -375,8 +405,9 @@ sim_data_done(struct sim *sim, uint32_t c, const struct sim_request *reply)
                     "a bounded read sees what its client has seen before");
     if (reply->kind <= SIM_READ_STRONG && effect > *floor)
         *floor = effect;
-    if (reply->kind <= SIM_READ_BOUNDED && reply->seq > client->tokens[client->slot])
-        client->tokens[client->slot] = reply->seq;
+    uint64_t *token = &client->tokens[client->slot][reply->key];
+    if (reply->kind <= SIM_READ_BOUNDED && reply->seq > *token)
+        *token = reply->seq;
     sim->data_done[reply->kind]++;
     client->busy = false;
     sim_data_think(sim, c);
@@ -456,6 +487,8 @@ sim_operator(struct sim *sim)
         command.collection.shards = SIM_SHARDS;
         command.collection.replication = (uint8_t)(2 + sim->options.seed / 2 % 2);
     }
+    if (command.kind == 0 && !sim_plan(sim, map, &command))
+        command.kind = 0;
     if (command.kind != 0)
         sim_wish(sim, at, &command);
 }
@@ -468,13 +501,20 @@ sim_upkeep(struct sim *sim)
         return;
     const uint32_t at = prng_below(&sim->prng, sim->options.nodes);
     struct sim_node *node = &sim->nodes[at];
-    struct sim_env *env = &node->envs[prng_below(&sim->prng, SIM_ENVS_MAX)];
+    uint32_t slot = prng_below(&sim->prng, SIM_ENVS_MAX);
+    for (uint32_t i = 0; i < SIM_ENVS_MAX && !node->envs[slot].used; i++)
+        slot = (slot + 1) % SIM_ENVS_MAX;
+    struct sim_env *env = &node->envs[slot];
     sim_push(&sim->heap,
-             (struct sim_event){.at_ns = sim->now_ns + 10 * SIM_MS, .kind = SIM_UPKEEP});
+             (struct sim_event){.at_ns = sim->now_ns + 20 * SIM_MS, .kind = SIM_UPKEEP});
     const struct copy *copy =
         node->up && env->used ? copies_find(&node->copies, env->env.uuid) : NULL;
     if (copy == NULL || !copy->made || node->paused_until_ns > sim->now_ns)
         return;
+    if (copy->replica.halted && !copy->replica.rotten) {
+        sim_ask_operator(sim, at, copy);
+        return;
+    }
     const bool trims = sim_chance(sim, 800);
     struct replica_input given = {.kind = trims ? REPLICA_IN_TRIMMED : REPLICA_IN_CHECKSUM};
     const uint64_t applied = copy->replica.applied_seq, kept = prng_below(&sim->prng, 60);
@@ -501,7 +541,7 @@ static inline void
 sim_check_whole(struct sim *sim)
 {
     const struct map *map = sim_newest_map(sim);
-    SIM_REQUIRE(sim, map->shard_count == SIM_SHARDS, "the collection is there");
+    SIM_REQUIRE(sim, map->shard_count >= SIM_SHARDS, "the collection is there");
     for (uint32_t s = 0; s < map->shard_count; s++) {
         const struct shard *shard = &map->shards[s];
         const struct map_collection *collection = map_collection(map, shard->collection);
@@ -516,6 +556,8 @@ sim_check_whole(struct sim *sim)
             SIM_REQUIRE(sim, env != NULL, "the copies that the map names are there");
             SIM_REQUIRE(sim, env->applied_seq == history->last,
                         "without faults every copy has applied all");
+            SIM_REQUIRE(sim, !sim_env_is_rotten(env),
+                        "without faults what has rotted is found and made anew");
         }
     }
     for (uint32_t c = 0; c < SIM_DATA_CLIENTS; c++)
@@ -525,5 +567,7 @@ sim_check_whole(struct sim *sim)
                     "no acknowledged write to a shard is lost");
     sim_check_shards(sim);
 }
+
+#include "tests/lib/sim_verify.h" // sim_compare and its like
 
 #endif

@@ -5,7 +5,7 @@
 #define OMEN_TESTS_SIM_FAULT_H
 #include "tests/lib/sim_aim.h"
 #include "tests/lib/sim_check.h"
-#include "tests/lib/sim_data.h"
+#include "tests/lib/sim_verify.h"
 
 static inline void sim_pause(struct sim *sim, uint32_t at, uint64_t length); // tests/lib/sim_aim.h
 
@@ -14,16 +14,17 @@ static inline void sim_match_logs(struct sim *sim); // sim_check.h
 static inline const char *
 sim_fault_name(enum sim_fault kind)
 {
-    static const char *const names[] = {"loss",  "double", "delay", "cut",   "split", "pause",
-                                        "crash", "disk",   "clock", "power", "wipe",  "lost"};
+    static const char *const names[] = {"loss",  "double", "delay", "cut",   "split",
+                                        "pause", "crash",  "disk",  "clock", "power",
+                                        "wipe",  "lost",   "rot"};
     return names[kind];
 }
 
 static inline void
 sim_cut_halves(struct sim *sim, uint32_t side, bool on)
 {
-    for (uint32_t a = 0; a < sim->options.nodes; a++)
-        for (uint32_t b = 0; b < sim->options.nodes; b++)
+    for (uint32_t a = 0; a <= sim->options.nodes; a++) // the last is the router
+        for (uint32_t b = 0; b <= sim->options.nodes; b++)
             if ((side >> a & 1) != (side >> b & 1))
                 sim->cut[a][b] = on;
 }
@@ -36,14 +37,19 @@ sim_may_wipe(struct sim *sim)
     const struct map *map = sim_newest_map(sim);
     for (uint32_t s = 0; map != NULL && s < map->shard_count; s++) {
         const struct shard *shard = &map->shards[s];
-        if (shard->min_insync < 2 || shard_in_sync(shard) < 2 || shard->term == 0)
+        if (shard->status == SHARD_RETIRED)
+            continue;
+        if (shard->min_insync < 2 ||
+            (shard->status != SHARD_CHILD && (shard_in_sync(shard) < 2 || shard->term == 0)))
             return false;
-        for (uint32_t i = 0; i < shard->replica_count; i++)
-            if (shard->replicas[i].role != MAP_REPLICA_PENDING &&
-                sim_env_anywhere(sim, shard->replicas[i].uuid) == NULL)
+        for (uint32_t i = 0; i < shard->replica_count; i++) {
+            const struct sim_env *env = sim_env_anywhere(sim, shard->replicas[i].uuid);
+            if (env == NULL ? shard->replicas[i].role != MAP_REPLICA_PENDING
+                            : sim_env_is_rotten(env))
                 return false;
+        }
     }
-    return map != NULL && map->version >= sim->map_seen && map->shard_count == SIM_SHARDS;
+    return map != NULL && map->version >= sim->map_seen && map->shard_count >= SIM_SHARDS;
 }
 
 static inline void
@@ -180,20 +186,22 @@ sim_fault_counts(struct sim *sim, enum sim_fault kind, uint32_t at, uint64_t len
     return true;
 }
 
-static inline void
+// False: enough are open, or it is not this kind.
+static inline bool
 sim_fault_open(struct sim *sim, enum sim_fault kind, uint32_t a, uint32_t b, uint64_t length)
 {
     uint32_t slot = 0;
     while (slot < SIM_FAULTS_OPEN && sim->faults[slot].open)
         slot++;
     if (slot == SIM_FAULTS_OPEN || !sim_fault_counts(sim, kind, a, length))
-        return;
+        return false;
     sim->faults[slot].kind = kind;
     sim->faults[slot].a = a;
     sim->faults[slot].b = b;
     sim_switch(sim, slot, true);
     sim_push(&sim->heap,
              (struct sim_event){.at_ns = sim->now_ns + length, .kind = SIM_HEAL, .at = slot});
+    return true;
 }
 
 static inline void
@@ -210,7 +218,7 @@ sim_fault_begin(struct sim *sim)
     const uint64_t length = SIM_MS * (sim_usual(sim->options.profile->short_ms, 200) +
                                       prng_below(&sim->prng, sim->options.profile->length_ms));
     const int64_t jump = (int64_t)prng_below(&sim->prng, 600000) - 300000;
-    if (kind != SIM_FAULT_PAUSE && kind != SIM_FAULT_CLOCK) {
+    if (kind != SIM_FAULT_PAUSE && kind != SIM_FAULT_CLOCK && kind != SIM_FAULT_ROT) {
         const uint32_t b = kind == SIM_FAULT_SPLIT ? side : (a + other) % sim->options.nodes;
         sim_fault_open(sim, (enum sim_fault)kind, a, b, length);
         return;
@@ -219,6 +227,8 @@ sim_fault_begin(struct sim *sim)
         return;
     if (kind == SIM_FAULT_PAUSE)
         sim_pause(sim, a, length);
+    else if (kind == SIM_FAULT_ROT)
+        sim_rot_begin(sim, a);
     else
         sim->nodes[a].wall_off_ms = jump;
 }
@@ -248,6 +258,7 @@ sim_calm(struct sim *sim)
         sim->nodes[i].paused_until_ns = sim->nodes[i].held_until_ns = 0;
         sim_start(sim, i);
     }
+    sim_routers_calm(sim);
 }
 
 #endif

@@ -39,6 +39,17 @@ enum sim_event_kind {
     SIM_RUMOUR,   // the same, made up
     SIM_ADMIN,    // of the shards, by an operator
     SIM_MEMBERS,  // of raft's group change
+    // Of routers, from here on (tests/lib/sim_routers.h).
+    SIM_SUB, // `packet` of a router arrives at node `at`
+    SIM_SUB_CANCEL,
+    SIM_SUB_REPLY, // and its answer at place `at`
+    SIM_MAP_ASK,   // the last router wants a map of node `at`
+    SIM_MAP,
+    SIM_ROUTER_WAKE,
+    SIM_CALL_BEGIN, // caller `at` thinks
+    SIM_CALL_LATE,  // caller `at` hears nothing
+    SIM_ROUTER_FAULT,
+    SIM_ROUTER_HEAL,
     SIM_EVENT_KINDS,
 };
 

@@ -11,7 +11,7 @@
 #define OMEN_TESTS_SIM_MEMBER_H
 #include "tests/lib/sim_world.h"
 
-static inline void sim_fault_open(struct sim *sim, enum sim_fault kind, uint32_t a, uint32_t b,
+static inline bool sim_fault_open(struct sim *sim, enum sim_fault kind, uint32_t a, uint32_t b,
                                   uint64_t length); // sim_fault.h
 static inline uint32_t sim_side(struct sim *sim);
 static inline uint64_t sim_hot_length(struct sim *sim);

@@ -2,29 +2,26 @@
 //
 // Shape: value; on the heap.
 //
-// A row is an entry of the log. All of them stay in memory; those below first_seq count as trimmed. What is applied is a table of
-// keys: of each the newest write, an erased one too. Transactions become durable in their order; a crash loses some last
-// ones, and some of the applying. A snapshot is the rows as bytes, in chunks.
+// A row is an entry of the log. All of them stay in memory; those below first_seq count as trimmed. What is applied is a table
+// (tests/lib/sim_table.h) of the keys that the shard answers for: a child that is filled has all of its parent's log, and
+// half of its table. Transactions become durable in their order; a crash loses some last ones, and some of the applying.
+// A snapshot is the table and the rows as bytes, in chunks.
 #ifndef OMEN_TESTS_SIM_SHARD_H
 #define OMEN_TESTS_SIM_SHARD_H
 #include "base/hash.h"
 #include "node/copies.h"
 #include "tests/lib/sim_disk.h"
+#include "tests/lib/sim_rot.h"
 
-#define SIM_SHARD_KEYS 4u
 #define SIM_CHUNK_BYTES 4096u
-#define SIM_PAYLOAD_BYTES 16u // key, whether it erases, number of the write
+#define SIM_PAYLOAD_BYTES                                                                          \
+    16u // key, whether it erases, keys where they are several, of which shard; number of the write
 
 struct sim_row {
     uint64_t term, stamp_ms;
     struct replica_uuid op_id;
     uint32_t kind, byte_count;
     uint8_t bytes[SIM_PAYLOAD_BYTES];
-};
-
-struct sim_cell { // of a key
-    uint64_t seq, op;
-    bool erased;
 };
 
 struct sim_ticket {
@@ -46,19 +43,29 @@ struct sim_env {
     struct sim_row *rows;     // [row_room], by seq; the durable ones
     struct sim_row *log;      // the same with what is on its way
     uint64_t row_room;
-    struct sim_cell cells[SIM_SHARD_KEYS]; // as applied
-    uint64_t sum;                          // of what was applied, in its order
-    struct sim_ticket *tickets;            // [REPLICA_TICKETS_MAX]
+    struct sim_range range;
+    struct sim_table table;     // as applied
+    struct sim_rot rot;         // what of it is not what was written
+    uint64_t sum;               // of what was applied, in its order
+    uint64_t check_seq;         // of the newest CHECKSUM,
+    struct sim_table checked;   // and what was seen then
+    struct sim_ticket *tickets; // [REPLICA_TICKETS_MAX]
     uint32_t ticket_count;
     uint8_t *snapshot, *staged; // that it serves, and that it gets
     size_t snapshot_bytes, staged_bytes;
     uint64_t snapshot_id, snapshot_seq;
 };
 
+struct sim_snapshot_head {
+    struct sim_table table;
+    struct sim_rot rot; // a wrong state is copied as any other
+};
+
 static inline void
-sim_env_init(struct sim_env *env, const struct copies_env *made)
+sim_env_init(struct sim_env *env, const struct copies_env *made, struct sim_range range)
 {
-    *env = (struct sim_env){.used = true, .env = *made, .first_seq = 1, .row_room = 256};
+    *env = (struct sim_env){
+        .used = true, .env = *made, .range = range, .first_seq = 1, .row_room = 256};
     env->rows = calloc(env->row_room, sizeof *env->rows);
     env->log = calloc(env->row_room, sizeof *env->log);
     env->tickets = calloc(REPLICA_TICKETS_MAX, sizeof *env->tickets);
@@ -166,27 +173,61 @@ sim_env_sync(struct sim_env *env)
     return ticket.ticket;
 }
 
+// The keys that it writes: the one of the first byte, or those of the third.
+static inline uint32_t
+sim_row_mask(const struct sim_row *row)
+{
+    if (row->kind != REPLICA_ENTRY_OP)
+        return 0;
+    ASSERT(row->bytes[0] < SIM_SHARD_KEYS && row->bytes[2] < 1u << SIM_SHARD_KEYS);
+    return row->bytes[2] != 0 ? row->bytes[2] : 1u << row->bytes[0];
+}
+
 static inline void
 sim_env_apply_row(struct sim_env *env, uint64_t seq)
 {
     const struct sim_row *row = &env->log[seq];
-    env->sum = mix64(env->sum ^ hash_bytes(row->bytes, row->byte_count) ^ row->op_id.low) + seq;
+    const uint32_t mask = sim_row_mask(row);
+    struct sim_cell cell = {.seq = seq, .erased = row->bytes[1]};
+    memcpy(&cell.op, row->bytes + 8, sizeof cell.op);
+    bool ours = row->kind != REPLICA_ENTRY_OP;
     env->applied_seq = seq;
-    if (row->kind != REPLICA_ENTRY_OP)
-        return;
-    uint64_t op;
-    memcpy(&op, row->bytes + 8, sizeof op);
-    ASSERT(row->bytes[0] < SIM_SHARD_KEYS);
-    env->cells[row->bytes[0]] = (struct sim_cell){seq, op, row->bytes[1] != 0};
+    for (uint32_t key = 0; key < SIM_SHARD_KEYS; key++)
+        if ((mask >> key & 1) != 0 && sim_covers(env->range, key)) {
+            env->table.cells[key] = cell;
+            ours = true;
+        }
+    if (ours) // and not the other half's alone
+        env->sum = mix64(env->sum ^ hash_bytes(row->bytes, row->byte_count) ^ row->op_id.low) + seq;
 }
 
+// As if no more had been applied. What was applied before stays as it was, right or wrong.
 static inline void
-sim_env_replay(struct sim_env *env, uint64_t through)
+sim_env_go_back(struct sim_env *env, uint64_t through)
 {
+    const struct sim_table was = env->table;
     env->sum = env->applied_seq = 0;
-    memset(env->cells, 0, sizeof env->cells);
+    env->table = (struct sim_table){0};
     for (uint64_t seq = 1; seq <= through; seq++)
         sim_env_apply_row(env, seq);
+    for (uint32_t key = 0; key < SIM_SHARD_KEYS; key++)
+        if (was.cells[key].seq <= through)
+            env->table.cells[key] = was.cells[key];
+    if (env->check_seq > through)
+        env->check_seq = 0;
+}
+
+static inline bool
+sim_env_is_rotten(const struct sim_env *env)
+{
+    return sim_rot_is_there(&env->rot, &env->table, env->first_seq);
+}
+
+// Whether everything there has the checksum that was kept with it.
+static inline bool
+sim_env_verifies(const struct sim_env *env)
+{
+    return !sim_env_is_rotten(env) || env->rot.kind == SIM_ROT_STATE;
 }
 
 // The first `kept` of what is on its way became durable; what was applied goes back to `applied`.
@@ -198,7 +239,7 @@ sim_env_crash(struct sim_env *env, uint32_t kept, uint64_t applied)
     while (env->ticket_count > 0)
         free(env->tickets[--env->ticket_count].rows);
     memcpy(env->log, env->rows, env->row_room * sizeof *env->log);
-    sim_env_replay(env, applied);
+    sim_env_go_back(env, applied);
     env->staged_bytes = 0;
     env->snapshot_id = 0;
 }
@@ -230,6 +271,13 @@ sim_env_read(const struct sim_env *env)
     return disk;
 }
 
+// Whether the record of a key is good.
+static inline bool
+sim_env_reads(const struct sim_env *env, uint32_t key)
+{
+    return env->rot.kind != SIM_ROT_RECORD || env->rot.key != key || !sim_env_is_rotten(env);
+}
+
 // ---- snapshots ----
 
 static inline void
@@ -239,9 +287,16 @@ sim_env_make_snapshot(struct sim_env *env)
         return; // still good
     env->snapshot_seq = env->applied_seq;
     env->snapshot_id = env->applied_seq;
-    env->snapshot_bytes = env->applied_seq * sizeof *env->log;
-    free(env->snapshot);
-    env->snapshot = sim_copy(env->log + 1, env->snapshot_bytes);
+    const size_t bytes = env->applied_seq * sizeof *env->log;
+    struct sim_snapshot_head head;
+    memset(&head, 0, sizeof head);
+    head.table = sim_table_save(&env->table);
+    head.rot = env->rot;
+    env->snapshot_bytes = sizeof head + bytes;
+    env->snapshot = realloc(env->snapshot, env->snapshot_bytes);
+    ASSERT(env->snapshot != NULL);
+    memcpy(env->snapshot, &head, sizeof head);
+    memcpy(env->snapshot + sizeof head, env->log + 1, bytes);
 }
 
 static inline uint32_t
@@ -266,17 +321,25 @@ sim_env_store(struct sim_env *env, const struct replica_serve *serve)
 static inline bool
 sim_env_install(struct sim_env *env, uint64_t seq)
 {
-    if (env->staged_bytes != seq * sizeof *env->rows)
+    const size_t bytes = seq * sizeof *env->rows;
+    struct sim_snapshot_head head;
+    if (env->staged_bytes != sizeof head + bytes)
         return false;
     ASSERT(env->ticket_count == 0);
     sim_env_reserve(env, seq);
-    memcpy(env->rows + 1, env->staged, env->staged_bytes);
-    memcpy(env->log + 1, env->staged, env->staged_bytes);
+    memcpy(&head, env->staged, sizeof head);
+    memcpy(env->rows + 1, env->staged + sizeof head, bytes);
+    memcpy(env->log + 1, env->staged + sizeof head, bytes);
     env->last_seq = env->commit_seq = env->applied_durable = seq;
     env->first_seq = seq + 1;
     env->staged_bytes = 0;
     env->snapshot_id = 0;
-    sim_env_replay(env, seq);
+    struct sim_table table = env->table;
+    sim_table_load(&table, &head.table, env->range);
+    sim_env_go_back(env, seq);
+    env->table = table;
+    if (head.rot.kind == SIM_ROT_STATE && sim_covers(env->range, head.rot.key))
+        env->rot = head.rot;
     return true;
 }
 

@@ -8,7 +8,7 @@
 #include "tests/lib/sim_profile.h"
 
 #ifdef OMEN_TESTING
-// Where an error shows best. Not here: stale_route and forget_tombstone have no place in these machines yet.
+// Where an error shows best.
 static const struct sim_tooth {
     enum bug bug;
     const char *profile;
@@ -21,6 +21,8 @@ static const struct sim_tooth {
     {BUG_APPLY_UNCOMMITTED, "net"},    {BUG_NO_DEDUPE, "net"},
     {BUG_VOTE_NOT_PERSISTED, "votes"}, {BUG_READINDEX_CTX_REUSE, "reads"},
     {BUG_COMMIT_OLD_TERM, "ends"},     {BUG_SINGLE_CHANGE_BUG, "members"},
+    {BUG_FORGET_TOMBSTONE, "rot"},     {BUG_CUT_EARLY, "splits"},
+    {BUG_CUT_READ_ON, "halves"},       {BUG_STALE_ROUTE, "routers"},
 };
 
 static inline int

@@ -16,13 +16,16 @@
 #define SIM_MS UINT64_C(1000000)
 #define SIM_SECOND (1000 * SIM_MS)
 #define SIM_NODES_MAX 7u
+#define SIM_PLACES_MAX (SIM_NODES_MAX + 1u) // the nodes, and a router of its own
 #define SIM_CLIENTS 6u
 #define SIM_KEYS 4u
 #define SIM_EPOCH_MS UINT64_C(1700000000000)
 #define SIM_FAULTS_OPEN 16u
-#define SIM_ENVS_MAX 16u
+#define SIM_ENVS_MAX 40u
 #define SIM_TURN_NS 300000u // less than two messages take
-#define SIM_SHARDS 2u
+#define SIM_SHARDS 2u       // at first
+#define SIM_SPLITS_MAX 24u
+#define SIM_LINES_MAX 64u // of shards that ever were
 #define SIM_DATA_CLIENTS 8u
 #define SIM_MEMBER_LIVES 16u // a node's number in raft's group grows by it when its disk is lost
 #define SIM_NOWHERE UINT32_MAX
@@ -40,6 +43,7 @@ enum sim_fault {
     SIM_FAULT_POWER, // all crash at once
     SIM_FAULT_WIPE,  // a crash, and the copies' disk comes back empty
     SIM_FAULT_LOST,  // a crash, and the metadata's disk comes back empty
+    SIM_FAULT_ROT,   // what is on a copy's disk changes silently
     SIM_FAULT_KINDS,
 };
 
@@ -58,6 +62,7 @@ struct sim_profile {
     uint32_t rumours_ms;  // between two made-up words of the failure detector, at most; 0: none
     uint32_t admin_ms;    // between two wishes of an operator about shards, at most; 0: none
     bool members_hot;     // and at once when somebody begins to lead, and splits when there was one
+    uint32_t splits;      // permille of the operator's looks that split or move a shard, or end it
     // What follows has a usual value where it is 0, or is left out.
     uint32_t nodes;       // 3 or 5 by the seed
     uint32_t short_ms;    // of a fault, at least
@@ -92,11 +97,14 @@ struct sim_options {
 
 // What is remembered of a node's raft from step to step, see tests/lib/sim_rules.h.
 struct sim_rules {
+    struct raft_group group; // after the step before
     uint64_t term, commit;
     bool leads;
-    uint64_t heard_ns[SIM_NODES_MAX]; // when the newest answer that came from a node was sent
+    uint64_t heard_id[SIM_NODES_MAX]; // by node: its number in raft's group then
+    uint64_t heard_ns[SIM_NODES_MAX]; // when the newest answer that came from that member was sent
     uint64_t read_ids[RAFT_READS_MAX], read_ns[RAFT_READS_MAX], read_floors[RAFT_READS_MAX];
     uint32_t read_count;
+    bool read_confirmed[RAFT_READS_MAX];
 };
 
 struct sim_node {
@@ -119,10 +127,10 @@ struct sim_node {
     uint64_t checked_applied; // when the whole map was looked at
     struct copies copies;
     struct sim_env envs[SIM_ENVS_MAX];
-    struct sim_rules rules;
     uint64_t copies_wake_ns;       // of the event that is queued
     uint64_t fed_version;          // of the map, that the copies know
     bool said_dead[SIM_NODES_MAX]; // what the copies were told last
+    struct sim_rules rules;
 };
 
 struct sim_turn_packet {
@@ -133,15 +141,27 @@ struct sim_turn_packet {
 
 // What is known of one shard, from what its copies applied: by seq.
 struct sim_done {
-    uint64_t term, op, sum;
+    uint64_t term, op;
     uint32_t key;
-    bool known, acked;
+    uint32_t mask; // keys that it writes
+    bool known, acked, erased;
+};
+
+struct sim_sum { // of what a shard holds at a place
+    uint64_t sum;
+    struct replica_sum root;
+    bool known;
 };
 
 struct sim_shard_history {
     uint64_t id;
-    struct sim_done *rows;
+    struct sim_range range;
+    uint64_t parent, base, end; // where its line begins (once it has joined), and where it ended
+    bool joined, ended;
+    struct sim_done *rows; // by seq, those behind `base`
     uint64_t last, room;
+    struct sim_sum *sums; // by seq, all of them
+    uint64_t sum_room;
     struct replica_uuid *primaries; // by term
     uint64_t primary_room;
     uint64_t opened; // terms
@@ -175,12 +195,11 @@ struct sim_data_client {
     bool busy;
     struct sim_request request;
     uint64_t floor, tries;
-    uint64_t tokens[SIM_SHARDS]; // it has seen so much
-    struct sim_cell seen;        // by the read that is under way
-    uint64_t seen_through;       // what of the log that one had
-    uint64_t
-        begun_at[SIM_SHARDS]; // what of each log was applied somewhere when the operation began
-    struct sim_route routes[SIM_SHARDS];
+    uint64_t tokens[SIM_SHARDS][SIM_SHARD_KEYS]; // it has seen so much
+    struct sim_cell seen;                        // by the read that is under way
+    uint64_t seen_through;                       // what of the log that one had
+    uint64_t begun_at; // what of the key's log was applied somewhere when the operation began
+    struct sim_route routes[SIM_SHARDS][SIM_SHARD_KEYS];
     uint32_t slot; // of the shard
 };
 
@@ -241,7 +260,7 @@ struct sim {
     uint64_t now_ns, hash, events;
     struct sim_node nodes[SIM_NODES_MAX];
     struct sim_client clients[SIM_CLIENTS];
-    bool cut[SIM_NODES_MAX][SIM_NODES_MAX];
+    bool cut[SIM_PLACES_MAX][SIM_PLACES_MAX];
     uint32_t loss, doubled, slow_net, slow_disk[SIM_NODES_MAX]; // open faults of each
     struct {
         enum sim_fault kind;
@@ -268,8 +287,10 @@ struct sim {
     struct copies_output copies_out;
     uint64_t env_serial, request_serial;
     struct sim_data_client data[SIM_DATA_CLIENTS];
-    struct sim_shard_history shards[SIM_SHARDS];
+    struct sim_shard_history shards[SIM_LINES_MAX];
     uint32_t shard_count;
+    uint64_t lines_version; // of the map that the lines are read of
+    uint64_t splits, moves, cuts, rots, rots_voted, rots_verified, buckets_named, halves;
     struct sim_write_op *writes;
     uint64_t write_count, write_room;
     uint64_t data_floors[SIM_SHARDS][SIM_SHARD_KEYS];
@@ -280,6 +301,7 @@ struct sim {
     uint64_t drains, preferred;      // by an operator
     uint64_t words;                  // of the failure detector to copies
     uint64_t shrinks, shrinks_early; // copies that are to leave the set; before the whole wait
+    struct sim_routers *routers;     // tests/lib/sim_router.h
 };
 
 #define SIM_REQUIRE(sim, condition, claim)                                                         \
@@ -334,6 +356,15 @@ sim_mix(struct sim *sim, uint64_t word)
     sim->hash = mix64(sim->hash + 0x9e3779b97f4a7c15ull + word);
 }
 
+// Of whom that number in raft's group is; SIM_NOWHERE: nobody's, or that of a disk that was lost.
+static inline uint32_t
+sim_at_of(const struct sim *sim, uint64_t member)
+{
+    const uint64_t at = (member - 1) % SIM_MEMBER_LIVES;
+    const bool known = member != 0 && at < sim->options.nodes && sim->nodes[at].raft_id == member;
+    return known ? (uint32_t)at : SIM_NOWHERE;
+}
+
 // Of a profile: 0 is the usual.
 static inline uint32_t
 sim_usual(uint32_t given, uint32_t usual)
@@ -345,15 +376,6 @@ static inline uint64_t
 sim_slow(struct sim *sim) // what a slow disk takes longer
 {
     return prng_below(&sim->prng, sim_usual(sim->options.profile->slow_ms, 150) * 1000000);
-}
-
-// Of whom that number in raft's group is; SIM_NOWHERE: nobody's, or that of a disk that was lost.
-static inline uint32_t
-sim_at_of(const struct sim *sim, uint64_t member)
-{
-    const uint64_t at = (member - 1) % SIM_MEMBER_LIVES;
-    const bool known = member != 0 && at < sim->options.nodes && sim->nodes[at].raft_id == member;
-    return known ? (uint32_t)at : SIM_NOWHERE;
 }
 
 static inline bool

@@ -64,8 +64,9 @@ static inline void
 sim_check_shrink(struct sim *sim, uint32_t at, struct sim_env *env)
 {
     const struct replica_change *change = &sim->copies_out.replica.change;
-    if (change->kind != REPLICA_CHANGE_REMOVE || change->cfg_ver == env->shrunk_cfg)
-        return;
+    if (change->kind != REPLICA_CHANGE_REMOVE || change->shard != env->env.shard ||
+        change->cfg_ver == env->shrunk_cfg)
+        return; // sent again, or of a child
     env->shrunk_cfg = change->cfg_ver;
     sim->shrinks++;
     const struct copies *copies = &sim->nodes[at].copies;

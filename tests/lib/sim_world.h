@@ -8,6 +8,7 @@
 // hash, on every run and build type.
 #ifndef OMEN_TESTS_SIM_WORLD_H
 #define OMEN_TESTS_SIM_WORLD_H
+#include "tests/lib/sim_hooks.h"
 #include "tests/lib/sim_net.h"
 
 static inline void sim_observe(struct sim *sim, uint32_t at);         // tests/lib/sim_check.h
@@ -31,6 +32,7 @@ sim_crash(struct sim *sim, uint32_t at)
     sim_envs_crash(sim, at);
     turn_fini(&node->turn);
     copies_fini(&node->copies);
+    sim_router_close(sim, at);
     node->up = false;
     node->paused_until_ns = node->held_until_ns = 0;
     node->life++;
@@ -160,6 +162,7 @@ sim_start(struct sim *sim, uint32_t at)
     const struct turn_config config = sim_turn_config(sim, at);
     turn_init(&node->turn, &config, prng_next(&sim->prng));
     node->up = true;
+    sim_router_open(sim, at);
     const struct turn_durable durable = sim_disk_read(&node->disk);
     sim_copies_start(sim, at);
     sim_step(sim, at, (struct turn_input){.kind = TURN_IN_START, .durable = &durable});

@@ -125,6 +125,10 @@ take(struct sim *sim, struct sim_event *event)
     sim->now_ns = event->at_ns;
     sim->events++;
     sim_mix(sim, event->at_ns ^ (uint64_t)event->kind << 56 ^ (uint64_t)event->at << 48);
+    if (event->kind >= SIM_SUB) {
+        sim_routers_event(sim, event);
+        return;
+    }
     switch (event->kind) {
     case SIM_CLIENT:
         sim_begin(sim, event->at);
@@ -195,6 +199,7 @@ open_sim(struct sim *sim, const struct sim_options *options)
     memset(sim, 0, sizeof *sim);
     sim->options = *options;
     prng_init(&sim->prng, options->seed);
+    sim_routers_open(sim);
     // Where members change the group begins with 1, 3 or 5, and the others join it.
     const uint32_t drawn = 1 + 2 * (uint32_t)(options->seed % 3);
     const bool grows = options->profile->members_ms != 0 && drawn < options->nodes;
@@ -235,6 +240,7 @@ close_sim(struct sim *sim)
         struct sim_event event = sim_pop(&sim->heap);
         sim_free_packet(&event);
     }
+    sim_routers_close(sim);
     for (uint32_t i = 0; i < sim->options.nodes; i++) {
         if (sim->nodes[i].up) {
             turn_fini(&sim->nodes[i].turn);
@@ -251,8 +257,9 @@ close_sim(struct sim *sim)
     free(sim->ops);
     free(sim->writes);
     free(sim->members.configs);
-    for (uint32_t s = 0; s < SIM_SHARDS; s++) {
+    for (uint32_t s = 0; s < sim->shard_count; s++) {
         free(sim->shards[s].rows);
+        free(sim->shards[s].sums);
         free(sim->shards[s].primaries);
     }
 }
@@ -260,9 +267,10 @@ close_sim(struct sim *sim)
 static void
 check_liveness(struct sim *sim)
 {
-    const uint64_t done = sim->ops_done;
+    const uint64_t done = sim->ops_done, found = sim_routers_found(sim);
     run_until(sim, sim->now_ns + LIVENESS_NS / 2);
     SIM_REQUIRE(sim, sim->ops_done > done, "without faults operations go on");
+    SIM_REQUIRE(sim, sim_routers_found(sim) > found, "without faults searches go on");
     sim->stopped = true;
     run_until(sim, sim->now_ns + LIVENESS_NS / 2);
     for (uint32_t c = 0; c < SIM_CLIENTS; c++)
@@ -283,6 +291,7 @@ check_liveness(struct sim *sim)
     }
     sim_check_members(sim);
     sim_check_whole(sim);
+    sim_routers_check(sim);
     sim_match_logs(sim);
     for (uint64_t op = 1; op <= sim->op_count; op++) {
         const uint64_t at = sim->ops[op].position;
@@ -313,10 +322,14 @@ report(const struct sim *sim)
         changes += map->shards[s].cfg_ver;
     printf(" data %" PRIu64 "/%" PRIu64 "/%" PRIu64 "/%" PRIu64 "/%" PRIu64 " retries %" PRIu64
            " shard-terms %" PRIu64 " changes %" PRIu64 " shard-installs %" PRIu64 " wipes %" PRIu64
-           " members %" PRIu64 " refused %" PRIu64 " transfers %" PRIu64 " lost %" PRIu64 "\n",
+           " splits %" PRIu64 " moves %" PRIu64 " cuts %" PRIu64 " rots %" PRIu64 " voted %" PRIu64
+           " verified %" PRIu64 " buckets %" PRIu64 " halves %" PRIu64 " members %" PRIu64
+           " refused %" PRIu64 " transfers %" PRIu64 " lost %" PRIu64 "\n",
            sim->data_done[0], sim->data_done[1], sim->data_done[2], sim->data_done[3],
            sim->data_done[4], sim->data_retries, opened, changes, sim->shard_installs, sim->wipes,
-           sim->members.changes, sim->members.refused, sim->members.transfers, sim->members.lost);
+           sim->splits, sim->moves, sim->cuts, sim->rots, sim->rots_voted, sim->rots_verified,
+           sim->buckets_named, sim->halves, sim->members.changes, sim->members.refused,
+           sim->members.transfers, sim->members.lost);
 }
 
 void
@@ -328,8 +341,10 @@ sim_run_seed(const struct sim_options *options, uint64_t row[SIM_COUNTED_KINDS])
     run_until(sim, options->seconds * SIM_SECOND);
     sim_calm(sim);
     check_liveness(sim);
-    if (!options->brief)
+    if (!options->brief) {
         report(sim);
+        sim_routers_report(sim);
+    }
     sim_summary_count(row, sim);
     close_sim(sim);
     free(sim);

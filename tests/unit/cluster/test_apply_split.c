@@ -108,6 +108,22 @@ START_TEST(the_parent_answers_until_the_cut_and_the_children_from_then_on)
 }
 END_TEST
 
+START_TEST(a_cut_gives_children_versions_above_what_their_copies_were_told)
+{
+    begin();
+    for (uint32_t i = 0; i < 2; i++)
+        for (uint32_t node = 1; node <= 2; node++)
+            fill_child(i, node);
+    // The versions of a child and its parent, added up: so that whatever changes of the two, it grows.
+    const uint64_t told[2] = {child(0)->cfg_ver + map_shard(&world.map, parent)->cfg_ver,
+                              child(1)->cfg_ver + map_shard(&world.map, parent)->cfg_ver};
+    ck_assert_int_eq(cut(0), OMEN_OK);
+    ck_assert_uint_gt(child(0)->cfg_ver, told[0]);
+    ck_assert_uint_gt(child(1)->cfg_ver, told[1]);
+    world_fini(&world);
+}
+END_TEST
+
 START_TEST(a_child_that_changed_since_the_primary_looked_stops_the_cut)
 {
     begin();
@@ -284,6 +300,7 @@ cluster_apply_split_suite(void)
     TCase *tcase = tcase_create("apply_split");
     tcase_add_test(tcase, a_split_at_the_edge_or_outside_is_refused);
     tcase_add_test(tcase, the_parent_answers_until_the_cut_and_the_children_from_then_on);
+    tcase_add_test(tcase, a_cut_gives_children_versions_above_what_their_copies_were_told);
     tcase_add_test(tcase, a_child_that_changed_since_the_primary_looked_stops_the_cut);
     tcase_add_test(tcase, a_new_primary_of_the_parent_stops_the_old_ones_cut);
     tcase_add_test(tcase, an_aborted_split_leaves_the_parent_as_it_was);

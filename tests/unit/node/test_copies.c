@@ -44,14 +44,20 @@ add_node(uint64_t low, uint64_t boot)
 }
 
 static void
-take_step(struct shard_step step)
+take_step_of(uint32_t shard, struct shard_step step)
 {
     struct command command = {.kind = COMMAND_STEPS};
-    step.shard = map.shards[0].id;
-    step.cfg_ver = map.shards[0].cfg_ver;
+    step.shard = map.shards[shard].id;
+    step.cfg_ver = map.shards[shard].cfg_ver;
     command.steps.count = 1;
     command.steps.steps[0] = step;
     apply(command);
+}
+
+static void
+take_step(struct shard_step step)
+{
+    take_step_of(0, step);
 }
 
 static void
@@ -263,6 +269,31 @@ START_TEST(a_copy_that_the_map_names_and_the_disk_lacks_is_reported_lost)
 }
 END_TEST
 
+START_TEST(a_copy_whose_bytes_are_bad_is_reported_lost_and_goes)
+{
+    const struct cluster_uuid uuid = make_one();
+    commanded(STEP_BORN);
+    take_step((struct shard_step){.kind = STEP_ASSIGN, .node = number_of(HERE + 1)});
+    take_step((struct shard_step){.kind = STEP_BORN, .node = number_of(HERE), .replica = uuid});
+    take_step(
+        (struct shard_step){.kind = STEP_BORN, .node = number_of(HERE + 1), .replica = {2, 2}});
+    give_map();
+    for (int i = 0; i < 5; i++)
+        wake();
+    step((struct copies_input){.kind = COPIES_IN_REPLICA,
+                               .uuid = uuid,
+                               .replica = &(struct replica_input){.kind = REPLICA_IN_CORRUPT}});
+    const struct shard_step *lost = commanded(STEP_LOST);
+    ck_assert(uuid_equal(lost->replica, uuid));
+    ck_assert_uint_eq(lost->cfg_ver, map.shards[0].cfg_ver);
+    take_step(*lost);
+    give_map();
+    give_lease();
+    wake();
+    ck_assert(uuid_equal(out.drop, uuid));
+}
+END_TEST
+
 START_TEST(what_is_held_and_cannot_be_kept_in_memory_is_said)
 {
     mem_fail_after(1);
@@ -298,6 +329,218 @@ START_TEST(a_lease_is_told_behind_the_map_that_it_is_good_for)
     const struct replica *replica = &copies_find(&copies, uuid)->replica;
     ck_assert_uint_eq(replica->meta.cfg_ver, map.shards[0].cfg_ver);
     ck_assert_uint_eq(replica->lease_until_ns, now_ns + 1000 * MS);
+}
+END_TEST
+
+// ---- a split, with all three copies here: what they ask of their shell comes back at once ----
+
+struct errand {
+    struct cluster_uuid uuid;
+    struct replica_input in;
+    struct replica_msg msg;
+    struct replica_entry entries[2];
+};
+
+static struct errand errands[256];
+static uint32_t errand_first, errand_count;
+
+static struct errand *
+push(struct cluster_uuid uuid, enum replica_input_kind kind)
+{
+    ck_assert_uint_lt(errand_count, 256);
+    struct errand *errand = &errands[(errand_first + errand_count++) % 256];
+    *errand = (struct errand){.uuid = uuid, .in = {.kind = kind}};
+    return errand;
+}
+
+static uint64_t check_at; // where the CHECKSUM stands that comes before a cut
+
+// What the halves hold adds up to what their parent holds.
+static void
+say_root(void)
+{
+    struct errand *errand = push(out.uuid, REPLICA_IN_ROOT);
+    const uint64_t sum = out.shard == map.shards[0].id ? 9 : out.shard == map.shards[1].id ? 4 : 5;
+    errand->in.seq = check_at;
+    errand->in.sum = (struct replica_sum){sum, sum};
+}
+
+// Whoever reads the log wants its first entry: what comes later is sent when it is written.
+static void
+obey(void)
+{
+    const struct replica_output *said = &out.replica;
+    if (!out.stepped)
+        return;
+    if (said->ticket != 0)
+        push(out.uuid, REPLICA_IN_PERSISTED)->in.ticket = said->ticket;
+    for (uint32_t i = 0; i < said->msg_count; i++) {
+        const struct replica_msg *msg = &said->msgs[i];
+        struct errand *errand =
+            push((struct cluster_uuid){msg->to.high, msg->to.low}, REPLICA_IN_MESSAGE);
+        ck_assert_uint_le(msg->entry_count, 2);
+        errand->msg = *msg;
+        for (uint32_t e = 0; e < msg->entry_count; e++)
+            errand->entries[e] = msg->entries[e];
+        errand->msg.entries = errand->entries;
+        errand->in.message = &errand->msg;
+    }
+    if (said->append_count > 0 && said->append[0].kind == REPLICA_ENTRY_CHECKSUM)
+        check_at = said->append[0].seq;
+    if (said->apply_last == check_at && check_at != 0)
+        say_root();
+    if (said->apply_last != 0)
+        push(out.uuid, REPLICA_IN_APPLIED)->in.seq = said->apply_last;
+    for (uint32_t i = 0; i < said->read_count; i++) {
+        struct errand *errand = push(out.uuid, REPLICA_IN_ENTRIES);
+        ck_assert_uint_eq(said->reads[i].first_seq, 1);
+        errand->entries[0] =
+            (struct replica_entry){.seq = 1, .term = 1, .kind = REPLICA_ENTRY_TERM_START};
+        errand->in.reader = said->reads[i].reader;
+        errand->in.reader_term = said->reads[i].term;
+        errand->in.entries = errand->entries;
+        errand->in.entry_count = 1;
+    }
+}
+
+static bool
+asks_for(enum step_kind kind)
+{
+    return out.command.kind == COMMAND_STEPS && out.command.steps.steps[0].kind == kind;
+}
+
+// Until somebody wants that step, or for a while.
+static bool
+run_until(enum step_kind kind)
+{
+    for (int i = 0; i < 400; i++) {
+        if (errand_count > 0) {
+            struct errand *errand = &errands[errand_first];
+            errand_first = (errand_first + 1) % 256;
+            errand_count--;
+            step((struct copies_input){
+                .kind = COPIES_IN_REPLICA, .uuid = errand->uuid, .replica = &errand->in});
+        } else {
+            now_ns += MS;
+            wake();
+        }
+        obey();
+        if (asks_for(kind))
+            return true;
+    }
+    return false;
+}
+
+// The parent is map.shards[0], and open.
+static void
+open_parent(void)
+{
+    errand_first = errand_count = 0;
+    check_at = 0;
+    const struct cluster_uuid uuid = make_one();
+    take_step((struct shard_step){.kind = STEP_BORN, .node = number_of(HERE), .replica = uuid});
+    give_map();
+    give_lease();
+    ck_assert(!run_until(STEP_KINDS_END));
+    ck_assert(replica_is_open(&copies_find(&copies, uuid)->replica));
+}
+
+// Two children, with a copy of each here.
+static void
+begin_split(void)
+{
+    take_step((struct shard_step){.kind = STEP_SPLIT, .value = UINT64_C(1) << 63});
+    for (uint32_t c = 1; c <= 2; c++) {
+        take_step_of(c, (struct shard_step){.kind = STEP_ASSIGN, .node = number_of(HERE)});
+        give_map();
+        for (int i = 0; i < 10 && uuid_is_none(out.make.uuid); i++)
+            wake();
+        const struct cluster_uuid uuid = out.make.uuid;
+        ck_assert(!uuid_is_none(uuid));
+        give_map();
+        step((struct copies_input){.kind = COPIES_IN_MADE, .uuid = uuid});
+        take_step_of(
+            c, (struct shard_step){.kind = STEP_BORN, .node = number_of(HERE), .replica = uuid});
+        give_map();
+    }
+}
+
+static const struct replica *
+copy_of(uint32_t shard)
+{
+    const struct copy *copy = copies_of_shard(&copies, map.shards[shard].id);
+    ck_assert_ptr_nonnull(copy);
+    return &copy->replica;
+}
+
+START_TEST(a_copy_of_a_child_learns_from_its_parents_primary)
+{
+    open_parent();
+    begin_split();
+    ck_assert(run_until(STEP_ADD));
+    const struct replica_meta *parent = &copy_of(0)->meta, *child = &copy_of(1)->meta;
+    ck_assert_uint_eq(child->term, parent->term);
+    ck_assert(replica_uuid_equal(child->primary, copy_of(0)->config.uuid));
+    ck_assert_uint_eq(child->cfg_ver, map.shards[0].cfg_ver + map.shards[1].cfg_ver);
+    ck_assert_uint_eq(child->learner_count, 1);
+    ck_assert(replica_uuid_equal(child->learners[0], copy_of(1)->config.uuid));
+    ck_assert_uint_eq(parent->child_count, 2);
+    ck_assert_uint_eq(parent->children[1].shard, map.shards[2].id);
+    ck_assert(replica_uuid_equal(parent->children[1].learners[0], copy_of(2)->config.uuid));
+    apply(out.command);
+    give_map();
+    ck_assert(run_until(STEP_ADD)); // the parent was told that its child has changed
+    ck_assert_uint_eq(copy_of(0)->meta.cfg_ver, map.shards[0].cfg_ver);
+    ck_assert_uint_eq(
+        copy_of(0)->meta.children[0].in_sync_count + copy_of(0)->meta.children[1].in_sync_count, 1);
+}
+END_TEST
+
+START_TEST(a_split_ends_with_two_shards_that_go_on_where_their_parent_ended)
+{
+    open_parent();
+    begin_split();
+    for (int i = 0; i < 2; i++) {
+        ck_assert(run_until(STEP_ADD));
+        apply(out.command);
+        give_map();
+    }
+    ck_assert(run_until(STEP_CUT));
+    ck_assert_uint_eq(out.command.steps.steps[0].value, 2);
+    ck_assert_uint_eq(out.command.steps.steps[0].child_cfg_ver[1], map.shards[2].cfg_ver);
+    const uint64_t told = copy_of(1)->meta.cfg_ver;
+    apply(out.command);
+    ck_assert_int_eq(map.shards[0].status, SHARD_RETIRED);
+    ck_assert_uint_gt(map.shards[1].cfg_ver, told);
+    give_map();
+    ck_assert(!run_until(STEP_KINDS_END));
+    ck_assert_int_eq(copy_of(0)->role, REPLICA_BACKUP);
+    for (uint32_t c = 1; c <= 2; c++) {
+        ck_assert(replica_is_open(copy_of(c)));
+        ck_assert_uint_eq(copy_of(c)->start_seq, 3);
+        ck_assert_uint_eq(copy_of(c)->meta.term, 2);
+    }
+    const struct replica_uuid old = copy_of(0)->config.uuid;
+    take_step((struct shard_step){.kind = STEP_PURGE});
+    give_map();
+    wake();
+    ck_assert(uuid_equal(out.drop, (struct cluster_uuid){old.high, old.low}));
+    ck_assert_uint_eq(copies.count, 2);
+}
+END_TEST
+
+START_TEST(a_split_that_is_given_up_leaves_the_parent_alone)
+{
+    open_parent();
+    begin_split();
+    ck_assert(run_until(STEP_ADD));
+    take_step((struct shard_step){.kind = STEP_ABORT});
+    give_map();
+    ck_assert(!run_until(STEP_KINDS_END));
+    ck_assert_uint_eq(copies.count, 1);
+    ck_assert(replica_is_open(copy_of(0)));
+    ck_assert_uint_eq(copy_of(0)->meta.child_count, 0);
+    ck_assert_uint_eq(copy_of(0)->peer_count, 0);
 }
 END_TEST
 
@@ -438,9 +681,13 @@ copies_suite(void)
     tcase_add_test(tcase, a_map_that_is_older_than_a_copy_takes_nothing_and_reports_nothing);
     tcase_add_test(tcase, a_copy_in_use_outlives_a_start_under_the_maps_that_do_not_name_it_yet);
     tcase_add_test(tcase, a_copy_that_the_map_names_and_the_disk_lacks_is_reported_lost);
+    tcase_add_test(tcase, a_copy_whose_bytes_are_bad_is_reported_lost_and_goes);
     tcase_add_test(tcase, what_is_held_and_cannot_be_kept_in_memory_is_said);
     tcase_add_test(tcase, an_old_environment_is_not_taken_for_a_new_copy);
     tcase_add_test(tcase, a_lease_is_told_behind_the_map_that_it_is_good_for);
+    tcase_add_test(tcase, a_copy_of_a_child_learns_from_its_parents_primary);
+    tcase_add_test(tcase, a_split_ends_with_two_shards_that_go_on_where_their_parent_ended);
+    tcase_add_test(tcase, a_split_that_is_given_up_leaves_the_parent_alone);
     tcase_add_test(tcase, a_silent_copy_is_waited_for_the_whole_time_without_a_word);
     tcase_add_test(tcase, a_silent_copy_of_a_dead_node_is_waited_for_a_quarter_of_the_time);
     tcase_add_test(tcase, a_word_that_is_taken_back_shortens_nothing);

@@ -216,6 +216,21 @@ START_TEST(a_source_without_a_snapshot_ends_the_download)
 }
 END_TEST
 
+START_TEST(regress_a_snapshot_of_a_term_that_is_not_promised_is_not_taken)
+{
+    open_learner();
+    need(3);
+    alone_message(&one, (struct replica_msg){.kind = REPLICA_SNAPSHOT_HEAD,
+                                             .from = uuid_of(3),
+                                             .term = one.replica.promised + 1,
+                                             .snapshot = 9,
+                                             .seq = 9,
+                                             .prev_term = one.replica.promised + 1,
+                                             .chunk_count = 2});
+    ck_assert(!one.replica.download.active);
+}
+END_TEST
+
 START_TEST(a_source_that_never_answers_is_given_up)
 {
     open_learner();
@@ -405,6 +420,7 @@ catchup_suite(void)
     tcase_add_test(tcase, a_damaged_chunk_is_asked_for_again);
     tcase_add_test(tcase, chunks_that_were_not_asked_for_are_ignored);
     tcase_add_test(tcase, a_source_without_a_snapshot_ends_the_download);
+    tcase_add_test(tcase, regress_a_snapshot_of_a_term_that_is_not_promised_is_not_taken);
     tcase_add_test(tcase, a_source_that_never_answers_is_given_up);
     tcase_add_test(tcase, a_bad_snapshot_leaves_the_copy_as_it_was);
     tcase_add_test(tcase, it_leads_nothing_while_its_environment_is_replaced);

@@ -144,6 +144,87 @@ START_TEST(who_differs_is_never_taken_in_again)
 }
 END_TEST
 
+START_TEST(who_differs_is_proposed_as_lost_even_where_too_few_are_left)
+{
+    begin();
+    one.meta.min_insync = 3;
+    alone_meta(&one, 1, 1);
+    own_root(2, 5);
+    root_of(2, 2, 5);
+    root_of(3, 2, 6);
+    ck_assert_int_eq(one.out.change.kind, REPLICA_CHANGE_LOST);
+    ck_assert_uint_eq(one.out.change.uuid.low, 3);
+    one.meta.in_sync_count =
+        2; // somebody else was faster, and it is a learner: it is to go all the same
+    one.meta.learners[one.meta.learner_count++] = uuid_of(3);
+    alone_meta(&one, 1, 1);
+    ck_assert_int_eq(one.out.change.kind, REPLICA_CHANGE_LOST);
+    ck_assert_uint_eq(one.out.change.uuid.low, 3);
+}
+END_TEST
+
+START_TEST(a_primary_that_most_contradict_stops_and_proposes_itself_as_lost)
+{
+    char line[512];
+    begin();
+    root_of(2, 2, 5);
+    root_of(3, 2, 5);
+    own_root(2, 6);
+    ck_assert(one.replica.halted && one.replica.rotten);
+    ck_assert_uint_eq(notes_of(REPLICA_NOTE_DIVERGED), 1);
+    ck_assert_int_eq(one.out.change.kind, REPLICA_CHANGE_LOST);
+    ck_assert_uint_eq(one.out.change.uuid.low, 1);
+    replica_describe(&one.replica, line, sizeof line);
+    ck_assert_ptr_nonnull(strstr(line, " rotten"));
+    alone_wait(&one, one.replica.config.retry_ns); // not every time
+    ck_assert_int_eq(one.out.change.kind, REPLICA_CHANGE_NONE);
+    alone_wait(&one, 4 * one.replica.config.retry_ns);
+    ck_assert_int_eq(one.out.change.kind, REPLICA_CHANGE_LOST);
+    alone_meta(&one, 2,
+               1); // as the last in sync, say: it brings in others by its log, and that is all
+    ck_assert_int_eq(one.replica.role, REPLICA_OPENING);
+    ck_assert(one.replica.halted);
+}
+END_TEST
+
+START_TEST(a_copy_whose_bytes_are_bad_needs_no_vote_and_serves_nothing)
+{
+    alone_lead(&one);
+    alone_step(&one, (struct replica_input){.kind = REPLICA_IN_READ, .request = 21});
+    ck_assert_uint_eq(one.out.answer_count, 0);
+    alone_step(&one, (struct replica_input){.kind = REPLICA_IN_CORRUPT});
+    ck_assert_uint_eq(notes_of(REPLICA_NOTE_CORRUPT), 1);
+    ck_assert_uint_eq(one.out.answer_count, 1); // what it read may be wrong
+    ck_assert_int_eq(one.out.answers[0].status, OMEN_E_STALE_MAP);
+    ck_assert_int_eq(one.out.change.kind, REPLICA_CHANGE_LOST);
+    alone_step(&one, (struct replica_input){.kind = REPLICA_IN_CORRUPT});
+    ck_assert_uint_eq(one.out.note_count, 0); // known
+    alone_propose(&one, 11, 1);
+    ck_assert_int_eq(one.out.answers[0].status, OMEN_E_READ_ONLY);
+    one.meta.learners[one.meta.learner_count++] = uuid_of(4);
+    alone_meta(&one, 1, 1);
+    alone_message(
+        &one, (struct replica_msg){.kind = REPLICA_SNAPSHOT_ASK, .from = uuid_of(4), .term = 1});
+    ck_assert_int_eq(one.out.serve.kind, REPLICA_SERVE_NONE);
+    alone_step(&one,
+               (struct replica_input){.kind = REPLICA_IN_RESUME}); // the operator knows better
+    alone_message(
+        &one, (struct replica_msg){.kind = REPLICA_SNAPSHOT_ASK, .from = uuid_of(4), .term = 1});
+    ck_assert_int_eq(one.out.serve.kind, REPLICA_SERVE_SNAPSHOT);
+}
+END_TEST
+
+START_TEST(a_bad_copy_that_the_metadata_do_not_name_asks_for_nothing)
+{
+    alone_open(&one, 1, 2);
+    one.meta.in_sync[0] = uuid_of(5);
+    alone_meta(&one, 1, 2);
+    alone_step(&one, (struct replica_input){.kind = REPLICA_IN_CORRUPT});
+    ck_assert(one.replica.rotten && !one.replica.halted);
+    ck_assert_int_eq(one.out.change.kind, REPLICA_CHANGE_NONE);
+}
+END_TEST
+
 START_TEST(its_buckets_are_fetched_to_the_last)
 {
     static const struct replica_sum sums[REPLICA_BUCKETS_PER_MSG];
@@ -252,6 +333,10 @@ checksum_suite(void)
     tcase_add_test(tcase, a_halted_shard_takes_nothing_until_the_operator_resumes_it);
     tcase_add_test(tcase, who_differs_has_no_vote_in_the_next_comparison_and_gets_no_shard);
     tcase_add_test(tcase, who_differs_is_never_taken_in_again);
+    tcase_add_test(tcase, who_differs_is_proposed_as_lost_even_where_too_few_are_left);
+    tcase_add_test(tcase, a_primary_that_most_contradict_stops_and_proposes_itself_as_lost);
+    tcase_add_test(tcase, a_copy_whose_bytes_are_bad_needs_no_vote_and_serves_nothing);
+    tcase_add_test(tcase, a_bad_copy_that_the_metadata_do_not_name_asks_for_nothing);
     tcase_add_test(tcase, its_buckets_are_fetched_to_the_last);
     tcase_add_test(tcase, a_copy_that_follows_tells_its_leader_its_sum_and_its_buckets);
     tcase_add_test(tcase, only_an_open_primary_begins_a_comparison);

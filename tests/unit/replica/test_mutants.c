@@ -7,6 +7,7 @@
 #include "tests/lib/check_main.h"
 #include "tests/lib/lease_world.h"
 #include "tests/lib/mutants.h"
+#include "tests/lib/replica_halves.h"
 #include "tests/lib/replica_world.h"
 
 #define TURNS 6000u
@@ -49,6 +50,49 @@ START_TEST(a_lease_that_no_quorum_confirmed_is_caught)
 }
 END_TEST
 
+// A cut is proposed, or a read goes on, although a copy of a child lacks what is committed. There is nothing to draw.
+static bool
+cuts_too_early(uint64_t seed)
+{
+    static struct alone one;
+    (void)seed;
+    halves_open(&one, 2);
+    alone_propose(&one, 1, 1);
+    alone_persisted(&one);
+    alone_ack(&one, 2, 2);
+    alone_ack(&one, 3, 2);
+    halves_ack_all(&one, 1);
+    return one.out.change.kind == REPLICA_CHANGE_CUT;
+}
+
+static bool
+reads_behind_a_cut(uint64_t seed)
+{
+    static struct alone one;
+    (void)seed;
+    halves_open(&one, 2);
+    halves_ack_all(&one, 1);
+    halves_compare(&one, 4, 5);
+    alone_step(&one, (struct replica_input){.kind = REPLICA_IN_READ, .request = 21});
+    return one.out.answer_count == 0;
+}
+
+START_TEST(a_cut_before_all_is_everywhere_is_caught)
+{
+    bug_choose(BUG_NONE);
+    ck_assert(!cuts_too_early(0));
+    mutant_check(BUG_CUT_EARLY, cuts_too_early, "REPLICA_TABLE");
+}
+END_TEST
+
+START_TEST(a_read_while_a_cut_is_on_its_way_is_caught)
+{
+    bug_choose(BUG_NONE);
+    ck_assert(!reads_behind_a_cut(0));
+    mutant_check(BUG_CUT_READ_ON, reads_behind_a_cut, "REPLICA_TABLE");
+}
+END_TEST
+
 static Suite *
 mutants_suite(void)
 {
@@ -58,6 +102,8 @@ mutants_suite(void)
     tcase_add_loop_test(tcase, a_deliberate_error_is_caught_within_a_thousand_seeds, 0,
                         (int)(sizeof bugs / sizeof *bugs));
     tcase_add_test(tcase, a_lease_that_no_quorum_confirmed_is_caught);
+    tcase_add_test(tcase, a_cut_before_all_is_everywhere_is_caught);
+    tcase_add_test(tcase, a_read_while_a_cut_is_on_its_way_is_caught);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -367,7 +367,7 @@ START_TEST(without_a_lease_all_in_sync_are_asked)
 }
 END_TEST
 
-START_TEST(the_minority_of_a_checksum_is_removed)
+START_TEST(the_minority_of_a_checksum_counts_as_lost)
 {
     alone_lead(&one);
     alone_step(&one, (struct replica_input){.kind = REPLICA_IN_CHECKSUM});
@@ -378,7 +378,7 @@ START_TEST(the_minority_of_a_checksum_is_removed)
     root.from = uuid_of(3);
     root.sum.low = 2;
     alone_message(&one, root);
-    ck_assert_int_eq(one.out.change.kind, REPLICA_CHANGE_REMOVE);
+    ck_assert_int_eq(one.out.change.kind, REPLICA_CHANGE_LOST);
     ck_assert_uint_eq(one.out.change.uuid.low, 3);
     ck_assert_ptr_nonnull(alone_sent(&one, REPLICA_BUCKETS_ASK));
 }
@@ -425,7 +425,7 @@ primary_suite(void)
     tcase_add_test(tcase, a_lease_from_the_future_is_none_and_an_older_one_takes_nothing_away);
     tcase_add_test(tcase, a_read_waits_until_what_was_committed_before_it_is_applied);
     tcase_add_test(tcase, without_a_lease_all_in_sync_are_asked);
-    tcase_add_test(tcase, the_minority_of_a_checksum_is_removed);
+    tcase_add_test(tcase, the_minority_of_a_checksum_counts_as_lost);
     tcase_add_test(tcase, refused_memory_refuses_the_proposal_and_nothing_else);
     suite_add_tcase(suite, tcase);
     return suite;

@@ -131,6 +131,23 @@ START_TEST(the_newest_version_wins_although_an_older_one_lies_nearer)
 }
 END_TEST
 
+START_TEST(where_the_nearest_are_all_old_those_behind_them_are_found)
+{
+    struct merge_hit old[HITS], new[HITS];
+    for (uint32_t i = 0; i < HITS; i++) {
+        old[i] = number_hit((float)i, i, 1);
+        new[i] = number_hit(1000.0f + (float)i, i, 2);
+    }
+    lists[0] = (struct merge_list){old, HITS};
+    lists[1] = (struct merge_list){new, HITS};
+    ck_assert_uint_eq(merge(2, 3), 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        ck_assert_uint_eq(merged[i].number, i);
+        ck_assert_uint_eq(merged[i].version, 2);
+    }
+}
+END_TEST
+
 START_TEST(the_same_version_from_two_owners_is_one_hit)
 {
     const struct merge_hit one[] = {number_hit(1, 7, 3)};
@@ -217,6 +234,7 @@ merge_suite(void)
     TCase *tcase = tcase_create("merge");
     tcase_add_loop_test(tcase, merging_is_sorting_everything, 0, 300);
     tcase_add_test(tcase, the_newest_version_wins_although_an_older_one_lies_nearer);
+    tcase_add_test(tcase, where_the_nearest_are_all_old_those_behind_them_are_found);
     tcase_add_test(tcase, the_same_version_from_two_owners_is_one_hit);
     tcase_add_test(tcase, equal_distances_come_in_the_order_of_ids);
     tcase_add_test(tcase, numbers_come_before_texts_and_a_beginning_before_the_whole);

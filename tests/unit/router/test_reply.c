@@ -308,6 +308,27 @@ START_TEST(who_names_a_newer_map_makes_it_wanted_and_asked_for_again_after_a_whi
 }
 END_TEST
 
+START_TEST(a_map_that_was_asked_for_in_vain_is_asked_for_again_when_no_request_is_left)
+{
+    alone_shards(&alone, 5, 1, 1);
+    alone_search(&alone, FANOUT_ANY, false, 1000 * MS);
+    const struct fanout_send sent = alone.sends[0];
+    alone_reply(&alone, &sent, (struct fanout_reply){.map_version = 8});
+    ck_assert_uint_eq(alone.out.want_version, 8);
+    ck_assert_uint_eq(alone.fanout.request_count, 0);
+    const uint64_t due_ns = alone.out.wake_ns;
+    ck_assert_uint_ne(due_ns, UINT64_MAX);
+    alone.now_ns = due_ns;
+    alone_step(&alone, (struct fanout_input){.kind = FANOUT_IN_WAKE});
+    ck_assert_uint_eq(alone.out.want_version, 8);
+    alone_shards(&alone, 8, 1, 1);
+    alone.now_ns += 1000 * MS;
+    alone_step(&alone, (struct fanout_input){.kind = FANOUT_IN_WAKE});
+    ck_assert_uint_eq(alone.out.want_version, 0);
+    ck_assert_uint_eq(alone.out.wake_ns, UINT64_MAX);
+}
+END_TEST
+
 // ---- hostile ----
 
 START_TEST(an_answer_that_nobody_waits_for_is_dropped)
@@ -444,6 +465,8 @@ reply_suite(void)
     tcase_add_test(tcase, a_search_without_hits_leaves_the_answers_to_the_shell);
     tcase_add_loop_test(tcase, reads_go_elsewhere_when_a_copy_is_broken, 0, 9);
     tcase_add_test(tcase, who_names_a_newer_map_makes_it_wanted_and_asked_for_again_after_a_while);
+    tcase_add_test(tcase,
+                   a_map_that_was_asked_for_in_vain_is_asked_for_again_when_no_request_is_left);
     tcase_add_loop_test(tcase, an_answer_that_nobody_waits_for_is_dropped, 0, 8);
     tcase_add_loop_test(tcase, an_answer_that_makes_no_sense_is_that_of_a_broken_copy, 0, 7);
     tcase_add_loop_test(tcase, statuses_that_do_not_fit_the_items_are_not_taken, 0, 2);

@@ -95,6 +95,8 @@ START_TEST(a_table_finds_what_a_walk_over_its_rows_finds)
                     hash <= routes.rows[i].last)
                     found = &routes.rows[i];
             ck_assert_ptr_eq(routes_find(&routes, collection, hash), found);
+            for (uint32_t hint = 0; hint < routes.count + 2; hint++)
+                ck_assert_ptr_eq(routes_find_near(&routes, collection, hash, hint), found);
         }
 }
 END_TEST

@@ -343,17 +343,33 @@ START_TEST(a_copy_that_is_behind_the_session_is_not_believed)
 }
 END_TEST
 
-START_TEST(a_token_of_a_shard_that_nobody_comes_from_asks_the_primaries_of_the_others)
+START_TEST(a_token_of_a_shard_that_is_newer_than_the_table_makes_a_sessions_reads_strong)
 {
     const struct fanout_token tokens[] = {{99, 4, 40}, {12, 5, 50}};
     give_children();
     for (uint32_t i = 0; i < 20; i++) {
         search_after(tokens, 2);
-        ck_assert_uint_eq(alone.sends[0].node, 1); // shard 11 may come from it
-        ck_assert_uint_eq(alone.sends[0].after_seq, 0);
+        for (uint32_t j = 0; j < 2; j++) { // either may have been split into 98 and 99 since
+            ck_assert_uint_eq(alone.sends[j].node, 1);
+            ck_assert_int_eq(alone.sends[j].consistency, FANOUT_STRONG);
+        }
+        ck_assert_uint_eq(alone.sends[1].after_seq, 50);
         alone_says(&alone, 0, OMEN_E_INVALID);
         ck_assert_uint_eq(alone.answer_count, 1);
     }
+}
+END_TEST
+
+START_TEST(a_token_of_a_shard_that_was_split_twice_since_asks_any_copy)
+{
+    const struct fanout_token tokens[] = {{5, 4, 40}};
+    give_children();
+    search_after(tokens, 1);
+    ck_assert_int_eq(alone.sends[0].consistency, FANOUT_SESSION);
+    ck_assert_int_eq(alone.sends[1].consistency, FANOUT_SESSION);
+    alone_says(&alone, 0, OMEN_E_BUSY); // then another copy, not the primary again
+    ck_assert_uint_eq(alone.send_count, 3);
+    ck_assert_uint_ne(alone.sends[2].node, alone.sends[0].node);
 }
 END_TEST
 
@@ -382,7 +398,8 @@ try_suite(void)
     tcase_add_test(tcase, a_session_asks_for_what_it_has_seen_of_the_shard_or_of_its_parent);
     tcase_add_test(tcase, a_copy_that_is_behind_the_session_is_not_believed);
     tcase_add_test(tcase,
-                   a_token_of_a_shard_that_nobody_comes_from_asks_the_primaries_of_the_others);
+                   a_token_of_a_shard_that_is_newer_than_the_table_makes_a_sessions_reads_strong);
+    tcase_add_test(tcase, a_token_of_a_shard_that_was_split_twice_since_asks_any_copy);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -1,0 +1,331 @@
+// tests/lib/sim_caller.h -- clients that search, read and write through routers, and the process of the last router among faults.
+//
+// Shape: shell, simulated.
+//
+// A client takes any router, says how long it waits, and goes to another where it hears nothing: the answer may be lost, and the
+// router be gone. A write goes out under its op_id until all of it is applied; now and then it is given up, where it was said
+// that nothing of the rest was done.
+#ifndef OMEN_TESTS_SIM_CALLER_H
+#define OMEN_TESTS_SIM_CALLER_H
+#include "tests/lib/sim_caller_check.h"
+
+#define SIM_CALLERS 6u
+
+struct sim_caller {
+    bool busy;
+    bool unsure;      // some try may have been obeyed
+    uint32_t applied; // points that some try was said to have written
+    struct fanout_start start;
+    uint64_t op, query, tries, call;
+    bool erases;
+    uint32_t place, points[SIM_POINTS];
+    uint64_t floors[SIM_POINTS];
+    struct fanout_token tokens[SIM_LINES_MAX];
+    uint32_t token_count;
+};
+
+static inline uint32_t
+sim_caller_draw(struct sim *sim, uint32_t bound)
+{
+    return prng_below(&sim->routers->prng, bound);
+}
+
+static inline void
+sim_caller_think(struct sim *sim, uint32_t c)
+{
+    const uint64_t ns = SIM_MS * (5 + sim_caller_draw(sim, 120));
+    sim_push(&sim->heap,
+             (struct sim_event){.at_ns = sim->now_ns + ns, .kind = SIM_CALL_BEGIN, .at = c});
+}
+
+static inline void
+sim_caller_later(struct sim *sim, uint32_t c, uint64_t ns)
+{
+    sim_push(&sim->heap, (struct sim_event){.at_ns = sim->now_ns + ns,
+                                            .kind = SIM_CALL_LATE,
+                                            .at = c,
+                                            .number = sim->routers->callers[c].tries});
+}
+
+// ---- what a client makes of an answer ----
+
+static inline void
+sim_caller_floor(struct sim *sim, uint32_t point, uint64_t seq)
+{
+    uint64_t *floor = &sim->data_floors[point / SIM_SHARD_KEYS][point % SIM_SHARD_KEYS];
+    if (seq > *floor)
+        *floor = seq;
+}
+
+static inline void
+sim_caller_token(struct sim_caller *caller, const struct fanout_report *report)
+{
+    uint32_t i = 0;
+    while (i < caller->token_count && caller->tokens[i].shard != report->shard)
+        i++;
+    ASSERT(i < SIM_LINES_MAX);
+    if (i == caller->token_count)
+        caller->tokens[caller->token_count++] = (struct fanout_token){.shard = report->shard};
+    if (report->seq > caller->tokens[i].seq)
+        caller->tokens[i] = (struct fanout_token){report->shard, report->term, report->seq};
+}
+
+// Whoever comes after must see as much.
+static inline void
+sim_caller_learn(struct sim *sim, struct sim_caller *caller, const struct sim_call *call,
+                 const struct fanout_answer *answer)
+{
+    const struct fanout_report *reports = &sim->routers->out.reports[answer->report_first];
+    for (uint32_t i = 0; i < answer->report_count; i++)
+        if (reports[i].status == OMEN_OK)
+            sim_caller_token(caller, &reports[i]);
+    for (uint32_t i = 0; i < call->start.item_count; i++)
+        if (call->items[i].outcome == FANOUT_APPLIED)
+            sim_caller_floor(sim, call->points[i],
+                             sim->routers->ops[call->op].effect[call->points[i]]);
+    if (call->start.kind != FANOUT_SEARCH || call->start.consistency != FANOUT_STRONG)
+        return;
+    for (uint32_t point = 0; point < SIM_POINTS && answer->report_count > 0; point++) {
+        const struct fanout_report *report = sim_report_of(reports, answer->report_count, point);
+        uint64_t seq = 0;
+        if (report->status == OMEN_OK)
+            sim_point_state(sim, report->shard, point, report->seq, &seq);
+        sim_caller_floor(sim, point, seq);
+    }
+}
+
+// Whether the client is content. A write may be given up where nothing of the rest was done, and then never is.
+static inline bool
+sim_caller_is_done(struct sim *sim, struct sim_caller *caller, const struct sim_call *call,
+                   const struct fanout_answer *answer)
+{
+    if (call->start.kind != FANOUT_WRITE)
+        return answer->status == OMEN_OK;
+    uint32_t missed = 0;
+    for (uint32_t i = 0; i < call->start.item_count; i++) {
+        caller->unsure |= call->items[i].outcome == FANOUT_UNKNOWN;
+        if (call->items[i].outcome == FANOUT_APPLIED)
+            caller->applied |= 1u << call->points[i];
+        if (call->items[i].outcome == FANOUT_NOT_APPLIED)
+            missed |= 1u << call->points[i];
+    }
+    missed &= ~caller->applied; // by an earlier try: of that this one knows nothing
+    if (missed == 0 || caller->unsure)
+        return missed == 0 && answer->status == OMEN_OK;
+    if (sim_caller_draw(sim, 2) == 0)
+        return false;
+    sim->routers->ops[call->op].never |= missed;
+    for (uint32_t point = 0; point < SIM_POINTS; point++)
+        SIM_REQUIRE(sim,
+                    (missed >> point & 1) == 0 || sim->routers->ops[call->op].effect[point] == 0,
+                    "what a router says was not applied is not");
+    return true;
+}
+
+void
+sim_call_answered(struct sim *sim, uint32_t at, struct sim_call *call,
+                  const struct fanout_answer *answer)
+{
+    struct sim_caller *caller = &sim->routers->callers[call->caller];
+    sim_check_answer(sim, at, call, answer);
+    if (!caller->busy || caller->call != call->id)
+        return; // it went elsewhere
+    if (!sim->stopped && sim_caller_draw(sim, 100) < 3)
+        return; // lost on its way
+    caller->call = 0;
+    caller->tries++;
+    sim_caller_learn(sim, caller, call, answer);
+    if (!sim_caller_is_done(sim, caller, call, answer)) {
+        sim->routers->failed++;
+        sim_caller_later(sim, call->caller, (10 + sim_caller_draw(sim, 60)) * SIM_MS);
+        return;
+    }
+    sim->routers->answered[call->start.kind]++;
+    sim->routers->partial += answer->failed_count > 0 && call->start.kind == FANOUT_SEARCH;
+    caller->busy = false;
+    sim_caller_think(sim, call->caller);
+}
+
+// ---- what it wants ----
+
+static inline struct sim_call *
+sim_call_new(struct sim *sim, uint32_t c, struct sim_place *place)
+{
+    const struct sim_caller *caller = &sim->routers->callers[c];
+    struct sim_call *call = calloc(1, sizeof *call);
+    ASSERT(call != NULL);
+    *call = (struct sim_call){.next = place->calls,
+                              .id = ++sim->routers->serial,
+                              .caller = c,
+                              .start = caller->start,
+                              .begun_ns = sim->now_ns,
+                              .op = caller->op,
+                              .query = caller->query,
+                              .erases = caller->erases};
+    memcpy(call->floors, caller->floors, sizeof call->floors);
+    memcpy(call->tokens, caller->tokens, sizeof call->tokens);
+    memcpy(call->points, caller->points, sizeof call->points);
+    for (uint32_t i = 0; i < call->start.item_count; i++)
+        call->items[i].hash = sim_point_hash(call->points[i]);
+    call->start.client = call->id;
+    call->start.collection =
+        place->table->routes.count > 0 ? place->table->routes.rows[0].collection : 1;
+    call->start.items = call->start.item_count > 0 ? call->items : NULL;
+    call->start.tokens = call->tokens;
+    call->start.token_count = caller->token_count;
+    call->start.hits = call->start.k > 0 ? call->hits : NULL;
+    place->calls = call;
+    return call;
+}
+
+// What the node's failure detector says goes to its fan-out.
+static inline void
+sim_router_hints(struct sim *sim, uint32_t at)
+{
+    struct sim_place *place = &sim->routers->places[at];
+    for (uint32_t i = 0; at < sim->options.nodes && i < sim->options.nodes; i++) {
+        const struct gossip_member *member =
+            gossip_find(&sim->nodes[at].turn.gossip, (struct gossip_id){0x6f6d656e, i + 1});
+        const bool dead = member != NULL && member->state >= GOSSIP_DEAD;
+        const uint32_t number = sim_place_number(place, i);
+        if (number == 0 || dead == (place->dead >> i & 1))
+            continue;
+        place->dead ^= 1u << i;
+        struct fanout_input in = {.kind = FANOUT_IN_NODE};
+        in.node = number;
+        in.dead = dead;
+        sim_router_step(sim, at, in, NULL, NULL);
+    }
+}
+
+static inline void
+sim_caller_try(struct sim *sim, uint32_t c)
+{
+    struct sim_caller *caller = &sim->routers->callers[c];
+    const uint32_t last = sim->routers->count - 1;
+    const uint32_t at = sim_caller_draw(sim, 3) == 0 ? last : sim_caller_draw(sim, last);
+    struct sim_place *place = &sim->routers->places[at];
+    caller->tries++;
+    caller->place = at;
+    if (place->fanout == NULL || place->table == NULL || sim_place_pause(sim, at) > sim->now_ns) {
+        sim_caller_later(sim, c, 50 * SIM_MS);
+        return;
+    }
+    sim_router_hints(sim, at);
+    const bool patient =
+        !sim->stopped && sim_caller_draw(sim, 1000) < sim->options.profile->patient;
+    const bool hasty = !sim->stopped && !patient && sim_caller_draw(sim, 3) == 0;
+    const uint64_t length_ns =
+        (patient ? 6000 : (hasty ? 20 : 300) + sim_caller_draw(sim, hasty ? 150 : 900)) * SIM_MS;
+    struct sim_call *call = sim_call_new(sim, c, place);
+    call->start.deadline_ns = sim_place_time(sim, at) + length_ns;
+    caller->call = call->id;
+    // Clocks differ by 5 %; an answer that needed no sub-request comes within this step.
+    sim_caller_later(sim, c, length_ns + length_ns / 15 + 20 * SIM_MS);
+    sim_router_step(sim, at, (struct fanout_input){.kind = FANOUT_IN_START, .start = &call->start},
+                    call, NULL);
+}
+
+static inline void
+sim_caller_begin(struct sim *sim, uint32_t c)
+{
+    struct sim_caller *caller = &sim->routers->callers[c];
+    if (sim->stopped)
+        return;
+    const uint32_t draw = sim_caller_draw(sim, 100), how = sim_caller_draw(sim, 100);
+    caller->busy = true;
+    caller->unsure = false;
+    caller->applied = 0;
+    caller->start = (struct fanout_start){.kind = draw < 35   ? FANOUT_WRITE
+                                                  : draw < 55 ? FANOUT_GET
+                                                              : FANOUT_SEARCH,
+                                          .consistency = how < 50   ? FANOUT_STRONG
+                                                         : how < 80 ? FANOUT_SESSION
+                                                                    : FANOUT_ANY};
+    caller->erases = sim_caller_draw(sim, 4) == 0;
+    caller->query = prng_next(&sim->routers->prng);
+    uint32_t mask = sim_caller_draw(sim, 1u << SIM_POINTS) & sim_caller_draw(sim, 1u << SIM_POINTS);
+    mask |= 1u << sim_caller_draw(sim, SIM_POINTS);
+    for (uint32_t point = 0; caller->start.kind != FANOUT_SEARCH && point < SIM_POINTS; point++)
+        if (mask >> point & 1)
+            caller->points[caller->start.item_count++] = point;
+    for (uint32_t point = 0; point < SIM_POINTS; point++)
+        caller->floors[point] = sim->data_floors[point / SIM_SHARD_KEYS][point % SIM_SHARD_KEYS];
+    if (caller->start.kind == FANOUT_SEARCH) {
+        caller->start.k = 1 + sim_caller_draw(sim, SIM_POINTS);
+        caller->start.partial = sim_caller_draw(sim, 2) == 0;
+    }
+    if (caller->start.kind == FANOUT_WRITE) {
+        struct sim_routers *routers = sim->routers;
+        caller->op = ++routers->op_count;
+        routers->ops =
+            sim_grow(routers->ops, &routers->op_room, routers->op_count + 1, sizeof *routers->ops);
+        caller->start.op_id = (struct fanout_op){SIM_CALL_OPS, caller->op};
+    }
+    sim_caller_try(sim, c);
+}
+
+// It hears nothing any more, or a while after a refusal has passed.
+static inline void
+sim_caller_late(struct sim *sim, uint32_t c, uint64_t tries)
+{
+    struct sim_caller *caller = &sim->routers->callers[c];
+    const struct sim_place *place = &sim->routers->places[caller->place];
+    if (!caller->busy || caller->tries != tries)
+        return;
+    const struct sim_call *call = place->calls;
+    while (call != NULL && call->id != caller->call)
+        call = call->next;
+    if (caller->call != 0 && call != NULL)
+        SIM_REQUIRE(sim, place->deferred_ns > call->begun_ns, "every request ends by its deadline");
+    caller->unsure |= caller->call != 0;
+    caller->call = 0;
+    sim_caller_try(sim, c);
+}
+
+// ---- the last router's process, and all ----
+
+static inline void
+sim_router_fault(struct sim *sim)
+{
+    static const uint32_t kinds[] = {SIM_FAULT_CUT, SIM_FAULT_CUT, SIM_FAULT_PAUSE,
+                                     SIM_FAULT_CRASH};
+    if (sim->calm)
+        return;
+    const uint32_t at = sim->routers->count - 1, kind = kinds[sim_caller_draw(sim, 4)];
+    const uint32_t node = sim_caller_draw(sim, at), way = sim_caller_draw(sim, 2);
+    const uint64_t ns = (100 + sim_caller_draw(sim, 2000)) * SIM_MS;
+    sim_push(&sim->heap, (struct sim_event){.at_ns = sim->now_ns + ns, .kind = SIM_ROUTER_FAULT});
+    if ((sim->options.fault_mask & sim->options.profile->fault_mask & 1u << kind) == 0)
+        return;
+    struct sim_event heal = {.at_ns = sim->now_ns + ns, .kind = SIM_ROUTER_HEAL};
+    if (kind == SIM_FAULT_PAUSE) {
+        sim->routers->places[at].paused_until_ns = sim->now_ns + ns / 2;
+    } else if (kind == SIM_FAULT_CUT) {
+        heal.at = way == 0 ? node : at;
+        heal.from = way == 0 ? at : node;
+        sim->cut[heal.from][heal.at] = true;
+    } else {
+        sim_router_close(sim, at);
+        sim->routers->restarts++;
+    }
+    sim_push(&sim->heap, heal);
+}
+
+// Where it has no table yet it asks for one; later its fan-out says when.
+static inline void
+sim_router_start(struct sim *sim)
+{
+    const uint32_t at = sim->routers->count - 1;
+    struct sim_place *place = &sim->routers->places[at];
+    if (place->fanout == NULL)
+        sim_router_open(sim, at);
+    if (place->table != NULL)
+        return;
+    if (sim_place_pause(sim, at) <= sim->now_ns)
+        sim_router_fetch(sim, at);
+    sim_push(&sim->heap,
+             (struct sim_event){.at_ns = sim->now_ns + 100 * SIM_MS, .kind = SIM_ROUTER_HEAL});
+}
+
+#endif
