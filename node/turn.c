@@ -376,9 +376,15 @@ has_duty(const struct turn *turn)
 void
 turn_check(const struct turn *turn)
 {
+    map_check(&turn->map);
+    turn_check_step(turn);
+}
+
+void
+turn_check_step(const struct turn *turn)
+{
     raft_check(&turn->raft);
     gossip_check(&turn->gossip);
-    map_check(&turn->map);
     lease_check(&turn->lease);
     rebalance_check(&turn->rebalance);
     if (!turn->started)

@@ -201,7 +201,9 @@ struct turn {
 void turn_init(struct turn *turn, const struct turn_config *config, uint64_t seed);
 void turn_fini(struct turn *turn);
 void turn_step(struct turn *turn, const struct turn_input *in, struct turn_output *out);
-void turn_check(const struct turn *turn);                            // asserts all invariants
+void turn_check(const struct turn *turn); // asserts all invariants
+void turn_check_step(
+    const struct turn *turn); // all but the map's, which changes only with what is applied
 void turn_describe(const struct turn *turn, char *line, size_t cap); // one stable line
 
 #endif

@@ -230,10 +230,10 @@ sim_observe(struct sim *sim, uint32_t at)
 {
     struct sim_node *node = &sim->nodes[at];
     const struct turn_output *out = &sim->out;
+    sim_note_commit(sim, &node->turn.raft);
     for (uint32_t i = 0; i < out->result_count; i++)
         sim_applied(sim, &out->raft.commit.entries[i], &out->results[i]);
     sim_check_leader(sim, &node->turn.raft);
-    sim_note_commit(sim, &node->turn.raft);
     SIM_REQUIRE(sim, node->turn.map.version >= node->map_version, "the map never goes back");
     node->map_version = node->turn.map.version;
     sim_answer(sim, at);
@@ -264,7 +264,8 @@ sim_try(struct sim *sim, uint32_t c)
     client->read_ready = false;
     client->wait_life = node->life;
     uint64_t wait = 700 * SIM_MS;
-    if (!node->up || node->paused_until_ns > sim->now_ns) {
+    const bool away = !node->up || node->paused_until_ns > sim->now_ns;
+    if (away) {
         wait = 50 * SIM_MS;
         client->node = prng_below(&sim->prng, sim->options.nodes);
     } else if (client->reading) {
@@ -278,14 +279,15 @@ sim_try(struct sim *sim, uint32_t c)
                  (struct turn_input){.kind = TURN_IN_PROPOSE, .command = &command});
         client->wait_position = sim->out.raft.answer_position;
         client->wait_term = sim->out.raft.term;
-        if (sim->out.raft.answer != RAFT_ANSWER_OK) {
-            wait = 20 * SIM_MS + prng_below(&sim->prng, 50000000);
-            client->wait_position = 0;
-            const uint32_t lead = sim_at_of(sim, sim->out.raft.lead);
-            client->node = lead != SIM_NOWHERE && sim_chance(sim, 800)
-                               ? lead
-                               : prng_below(&sim->prng, sim->options.nodes);
-        }
+    }
+    client->refused = !away && client->busy && sim->out.raft.answer != RAFT_ANSWER_OK;
+    if (client->refused) {
+        wait = 20 * SIM_MS + prng_below(&sim->prng, 50000000);
+        client->wait_position = 0;
+        const uint32_t lead = sim_at_of(sim, sim->out.raft.lead);
+        client->node = lead != SIM_NOWHERE && sim_chance(sim, 800)
+                           ? lead
+                           : prng_below(&sim->prng, sim->options.nodes);
     }
     if (client->busy)
         sim_push(&sim->heap, (struct sim_event){.at_ns = sim->now_ns + wait,
@@ -320,7 +322,7 @@ sim_timeout(struct sim *sim, uint32_t c, uint64_t tries)
     if (!client->busy || client->tries != tries)
         return;
     sim->retries++;
-    if (client->wait_position != 0 || client->reading)
+    if (client->wait_position != 0 || (client->reading && !client->refused))
         client->node = prng_below(&sim->prng, sim->options.nodes);
     sim_try(sim, c);
 }

@@ -58,6 +58,7 @@ struct sim_event {
     uint64_t number; // WAKE, COPIES, SYNC: life of the node; TIMEOUT, GIVE_UP: try of the client
     enum sim_event_kind kind;
     uint32_t at, from;
+    bool amid; // it was in the mailbox of a turn that was stopped
     void *packet;
 };
 

@@ -60,7 +60,8 @@ sim_members_applied(struct sim *sim, const struct raft_entry *entry)
                                 sizeof *members->configs);
     for (uint32_t i = 0; i < sim->options.nodes; i++) {
         const struct raft *raft = &sim->nodes[i].turn.raft;
-        if (!sim->nodes[i].up || raft->state != RAFT_LEADER || raft->term <= entry->term ||
+        if (!sim->nodes[i].up || raft->state != RAFT_LEADER ||
+            raft->term <= sim->commits[entry->position].by || // it may be one that was left behind
             entry->position < tail_first(&raft->tail))
             continue;
         SIM_REQUIRE(sim,

@@ -22,6 +22,11 @@ static const struct sim_profile sim_profiles[] = {
      .members_ms = 5000,
      .rumours_ms = 3000,
      .admin_ms = 5000,
+     .sticky = 150,
+     .amid_turn = 200,
+     .voters_fall = 50,
+     .leaders_alone = 50,
+     .leaders_fall = 100,
      .splits = 50},
     // Crashes and slow disks: what is said before it is durable shows.
     {.name = "disks",
@@ -67,6 +72,22 @@ static const struct sim_profile sim_profiles[] = {
      .patient = 150,
      .strong = 30,
      .fast_leases = true},
+    // A primary's node stops between its clock and its mailbox for longer than its lease, and others lead; a client that goes
+    // where it went before asks it meanwhile. When it goes on it takes the read by the time of before, and hears nobody who
+    // knows better: that the lease is over is seen only when the shard was read (lease_no_recheck).
+    {.name = "amid",
+     .fault_mask = SIM_BIT(PAUSE) | SIM_BIT(SPLIT),
+     .gap_ms = 3000,
+     .length_ms = 2500,
+     .patient = 50,
+     .strong = 60,
+     .fast_leases = true,
+     .quiet_settings = true,
+     .short_ms = 1500,
+     .think_ms = 40,
+     .patience_ms = 400,
+     .sticky = 900,
+     .amid_turn = 1000},
     // Raft's group changes all the time, most of all when somebody has just begun to lead.
     {.name = "members",
      .fault_mask = SIM_BIT(SPLIT) | SIM_BIT(CUT) | SIM_BIT(PAUSE) | SIM_BIT(CRASH) | SIM_BIT(DISK) |
@@ -153,9 +174,9 @@ static const struct sim_profile sim_profiles[] = {
      .looks = 900,
      .queues = true},
     // Clients that go where they went before find copies that were deposed: by a transfer, or while their node could not be
-    // heard. The node stops between clock and mailbox (lease_no_recheck), is granted a lease before it has heard of what was
-    // decided (lease_old_view), or reaches copies that have promised a newer term (skip_promise).
-    {.name = "routes",
+    // heard. Its node is granted a lease before it has heard of what was decided (lease_old_view), or it reaches copies that
+    // have promised a newer term (skip_promise).
+    {.name = "habits",
      .fault_mask = SIM_BIT(PAUSE) | SIM_BIT(CUT) | SIM_BIT(SPLIT) | SIM_BIT(DISK),
      .gap_ms = 1200,
      .length_ms = 5000,

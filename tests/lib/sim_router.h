@@ -122,6 +122,13 @@ sim_place_pause(const struct sim *sim, uint32_t at)
                                    : sim->routers->places[at].paused_until_ns;
 }
 
+// Until when a node goes by the clock of before: what comes meanwhile is the next turn's (sim_pause in tests/lib/sim_aim.h).
+static inline uint64_t
+sim_place_held(const struct sim *sim, uint32_t at)
+{
+    return at < sim->options.nodes ? sim->nodes[at].held_until_ns : 0;
+}
+
 static inline void
 sim_router_send(struct sim *sim, enum sim_event_kind kind, uint32_t from, uint32_t to,
                 const void *packet, size_t bytes)

@@ -73,12 +73,14 @@ static inline void
 sim_router_arrive(struct sim *sim, struct sim_event *event)
 {
     struct sim_place *place = &sim->routers->places[event->at];
-    const uint64_t pause = sim_place_pause(sim, event->at);
+    const uint64_t pause = sim_place_pause(sim, event->at), held = sim_place_held(sim, event->at);
     const bool up = place->fanout != NULL;
-    if (up && pause > sim->now_ns) {
+    if (up && (pause > sim->now_ns || (held > sim->now_ns && !event->amid))) {
+        const uint64_t until = pause > sim->now_ns ? pause : held;
+        event->amid = pause > sim->now_ns && held > pause;
         if (event->kind == SIM_ROUTER_WAKE && event->at_ns == place->wake_ns)
-            place->wake_ns = pause;
-        event->at_ns = place->deferred_ns = pause;
+            place->wake_ns = until;
+        event->at_ns = place->deferred_ns = until;
         sim_push(&sim->heap, *event);
         return;
     }

@@ -127,7 +127,8 @@ sim_rules_observe(struct sim *sim, uint32_t at)
     for (uint32_t i = 0; i < sim->out.raft.msg_count; i++)
         sim_rules_said(sim, node, &sim->out.raft.msgs[i]);
     const bool leads = raft->state == RAFT_LEADER;
-    if (leads && rules->leads && rules->term == raft->term && raft->commit > rules->commit)
+    if (leads && rules->leads && rules->term == raft->term && raft->commit > rules->commit &&
+        raft->commit >= tail_first(&raft->tail))
         SIM_REQUIRE(sim, tail_at(&raft->tail, raft->commit)->term == raft->term,
                     "a leader counts copies of entries of its own term only");
     if (sim->out.raft_stepped)

@@ -6,7 +6,7 @@
 // more of at least five kinds.
 #ifndef OMEN_TESTS_SIM_SUMMARY_H
 #define OMEN_TESTS_SIM_SUMMARY_H
-#include "tests/lib/sim_types.h"
+#include "tests/lib/sim_fault.h"
 
 #define SIM_COUNTED(X)                                                                             \
     X(seconds)                                                                                     \
@@ -29,7 +29,8 @@ enum sim_counted {
 #define SIM_COUNTED_NUMBER(name) SIM_COUNTED_##name,
     SIM_COUNTED(SIM_COUNTED_NUMBER)
 #undef SIM_COUNTED_NUMBER
-        SIM_COUNTED_KINDS,
+        SIM_COUNTED_OTHERS, // faults by kind follow
+    SIM_COUNTED_KINDS = SIM_COUNTED_OTHERS + SIM_FAULT_KINDS,
 };
 
 struct sim_summary {
@@ -47,12 +48,9 @@ sim_counted_name(enum sim_counted which)
 }
 
 static inline void
-sim_summary_add(struct sim_summary *summary, const struct sim *sim)
+sim_summary_count(uint64_t row[SIM_COUNTED_KINDS], const struct sim *sim)
 {
-    const uint64_t rows = summary->count + 1;
-    summary->rows =
-        sim_grow(summary->rows, &summary->room, rows * SIM_COUNTED_KINDS, sizeof *summary->rows);
-    uint64_t *row = summary->rows + summary->count++ * SIM_COUNTED_KINDS;
+    memset(row, 0, SIM_COUNTED_KINDS * sizeof *row);
     row[SIM_COUNTED_seconds] = sim->now_ns / SIM_SECOND;
     row[SIM_COUNTED_events] = sim->events;
     row[SIM_COUNTED_operations] = sim->ops_done;
@@ -61,6 +59,7 @@ sim_summary_add(struct sim_summary *summary, const struct sim *sim)
     for (uint32_t kind = 0; kind < SIM_FAULT_KINDS; kind++) {
         row[SIM_COUNTED_faults] += sim->fault_count[kind];
         row[SIM_COUNTED_kinds] += sim->fault_count[kind] > 0;
+        row[SIM_COUNTED_OTHERS + kind] = sim->fault_count[kind];
     }
     row[SIM_COUNTED_failovers] = sim->leader_terms > 0 ? sim->leader_terms - 1 : 0;
     for (uint32_t s = 0; s < sim->shard_count; s++)
@@ -74,6 +73,17 @@ sim_summary_add(struct sim_summary *summary, const struct sim *sim)
     row[SIM_COUNTED_words] = sim->words;
     row[SIM_COUNTED_shrinks] = sim->shrinks;
     row[SIM_COUNTED_shrinks_early] = sim->shrinks_early;
+}
+
+// Of a seed that ran in another process.
+static inline void
+sim_summary_row(struct sim_summary *summary, const uint64_t row[SIM_COUNTED_KINDS])
+{
+    const uint64_t rows = summary->count + 1;
+    summary->rows =
+        sim_grow(summary->rows, &summary->room, rows * SIM_COUNTED_KINDS, sizeof *summary->rows);
+    memcpy(summary->rows + summary->count++ * SIM_COUNTED_KINDS, row,
+           SIM_COUNTED_KINDS * sizeof *row);
 }
 
 static inline bool
@@ -90,6 +100,20 @@ sim_compare_counts(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+// How often each kind of fault came, in all seeds together.
+static inline void
+sim_summary_faults(const struct sim_summary *summary)
+{
+    printf("faults");
+    for (uint32_t kind = 0; kind < SIM_FAULT_KINDS; kind++) {
+        uint64_t sum = 0;
+        for (uint64_t i = 0; i < summary->count; i++)
+            sum += summary->rows[i * SIM_COUNTED_KINDS + SIM_COUNTED_OTHERS + kind];
+        printf(" %s %" PRIu64, sim_fault_name((enum sim_fault)kind), sum);
+    }
+    printf("\n");
+}
+
 // Ends the summary. Of an even number of seeds the lower middle.
 static inline void
 sim_summary_print(struct sim_summary *summary)
@@ -100,7 +124,7 @@ sim_summary_print(struct sim_summary *summary)
     printf("seeds %" PRIu64 " of which count %" PRIu64 "; medians", summary->count, counting);
     uint64_t *column = calloc(summary->count + 1, sizeof *column);
     ASSERT(column != NULL);
-    for (uint32_t kind = 0; kind < SIM_COUNTED_KINDS; kind++) {
+    for (uint32_t kind = 0; kind < SIM_COUNTED_OTHERS; kind++) {
         for (uint64_t i = 0; i < summary->count; i++)
             column[i] = summary->rows[i * SIM_COUNTED_KINDS + kind];
         qsort(column, summary->count, sizeof *column, sim_compare_counts);
@@ -108,6 +132,7 @@ sim_summary_print(struct sim_summary *summary)
                column[(summary->count - 1) / 2]);
     }
     printf("\n");
+    sim_summary_faults(summary);
     free(column);
     free(summary->rows);
     *summary = (struct sim_summary){0};

@@ -91,6 +91,7 @@ struct sim_options {
     const struct sim_profile *profile;
     bool trace;
     bool lying_disk; // says PERSISTED at once: the checkers must see it
+    bool brief;      // says nothing of seeds in which nothing is wrong
     bool outcomes;   // what clients and copies see is checked, not the rules that it follows from
 };
 
@@ -99,8 +100,8 @@ struct sim_rules {
     struct raft_group group; // after the step before
     uint64_t term, commit;
     bool leads;
-    uint64_t heard_id[RAFT_MEMBERS_MAX]; // by node: its number in raft's group then
-    uint64_t heard_ns[RAFT_MEMBERS_MAX]; // when the newest answer that came from a member was sent
+    uint64_t heard_id[SIM_NODES_MAX]; // by node: its number in raft's group then
+    uint64_t heard_ns[SIM_NODES_MAX]; // when the newest answer that came from that member was sent
     uint64_t read_ids[RAFT_READS_MAX], read_ns[RAFT_READS_MAX], read_floors[RAFT_READS_MAX];
     uint32_t read_count;
     bool read_confirmed[RAFT_READS_MAX];
@@ -122,7 +123,8 @@ struct sim_node {
     int64_t wall_off_ms;
     uint64_t wake_at_ns; // of the event that is queued; UINT64_MAX: none
     uint64_t last_done_ns;
-    uint64_t map_version; // of this life
+    uint64_t map_version;     // of this life
+    uint64_t checked_applied; // when the whole map was looked at
     struct copies copies;
     struct sim_env envs[SIM_ENVS_MAX];
     uint64_t copies_wake_ns;       // of the event that is queued
@@ -235,7 +237,7 @@ struct sim_client {
     uint64_t floor; // effects that the operation must see
     uint64_t wait_life, wait_position, wait_term;
     uint64_t wait_floor; // what a read that is under way must know of
-    bool read_ready;
+    bool read_ready, refused;
 };
 
 // What the log says of raft's group, by position.
@@ -309,12 +311,12 @@ struct sim {
     } while (0)
 
 static inline void
-sim_print_options(const struct sim *sim, FILE *file)
+sim_print_options(const struct sim_options *options, FILE *file)
 {
     fprintf(file, "--seed %" PRIu64 " --profile %s --nodes %u --seconds %u --faults 0x%x%s%s",
-            sim->options.seed, sim->options.profile->name, sim->options.nodes, sim->options.seconds,
-            sim->options.fault_mask, sim->options.lying_disk ? " --lying-disk" : "",
-            sim->options.outcomes ? " --outcomes" : "");
+            options->seed, options->profile->name, options->nodes, options->seconds,
+            options->fault_mask, options->lying_disk ? " --lying-disk" : "",
+            options->outcomes ? " --outcomes" : "");
 }
 
 // What every node has, for who looks for the cause.
@@ -340,7 +342,7 @@ sim_violation(const struct sim *sim, const char *claim, const char *file, int li
 {
     printf("VIOLATION at %.6f s: %s (%s:%d)\n  omensim ", (double)sim->now_ns / 1e9, claim, file,
            line);
-    sim_print_options(sim, stdout);
+    sim_print_options(&sim->options, stdout);
     printf("\n");
     if (sim->options.trace)
         sim_print_state(sim);

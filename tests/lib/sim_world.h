@@ -12,9 +12,9 @@
 #include "tests/lib/sim_net.h"
 
 static inline void sim_observe(struct sim *sim, uint32_t at);         // tests/lib/sim_check.h
-static inline void sim_members_observe(struct sim *sim, uint32_t at); // tests/lib/sim_member.h
 static inline void sim_rules_observe(struct sim *sim, uint32_t at);   // tests/lib/sim_rules.h
-static inline void sim_stumble(struct sim *sim, uint32_t at);         // tests/lib/sim_fault.h
+static inline void sim_stumble(struct sim *sim, uint32_t at);         // tests/lib/sim_aim.h
+static inline void sim_members_observe(struct sim *sim, uint32_t at); // tests/lib/sim_member.h
 static inline void sim_copies_start(struct sim *sim, uint32_t at);    // tests/lib/sim_copies.h
 static inline void sim_envs_crash(struct sim *sim, uint32_t at);
 static inline void sim_feed(struct sim *sim, uint32_t at);
@@ -78,7 +78,11 @@ sim_step(struct sim *sim, uint32_t at, struct turn_input in)
     in.wall_ms = sim_node_wall(sim, at);
     turn_step(&node->turn, &in, &sim->out);
     SIM_REQUIRE(sim, sim->out.halt == TURN_RUNS, "a node with good bytes and memory never halts");
-    turn_check(&node->turn);
+    if (node->turn.applied != node->checked_applied || in.kind == TURN_IN_START)
+        turn_check(&node->turn);
+    else
+        turn_check_step(&node->turn);
+    node->checked_applied = node->turn.applied;
     sim_write(sim, at);
     sim_send(sim, at);
     sim_send_turn(sim, at);
@@ -89,8 +93,8 @@ sim_step(struct sim *sim, uint32_t at, struct turn_input in)
     sim->installs += sim->out.raft.install;
     sim_set_wake(sim, at);
     sim_observe(sim, at);
-    sim_members_observe(sim, at);
     sim_rules_observe(sim, at);
+    sim_members_observe(sim, at);
     sim_stumble(sim, at);
     if (sim->options.lying_disk && sim->out.raft.sync)
         sim_push(&sim->heap, (struct sim_event){.at_ns = sim->now_ns + 1000,

@@ -3,23 +3,22 @@
 // Shape: shell.
 //
 //   omensim --seed N [--count C] [--profile P] [--nodes 3..7] [--seconds S] [--hours H] [--faults MASK] [--trace] [--minimise]
-//           [--outcomes] [--lying-disk] [--teeth [NAME]]
+//           [--outcomes] [--lying-disk] [--brief] [--draw TEXT] [--again FILE] [--teeth [NAME]]
 //
 // Faults for S seconds, then none: within 30 s every client's operation must be done, every node have the same map, and gossip
 // find all alive. Ends with 1 where a claim of tests/lib/sim_check.h is broken, and prints the options that replay it.
 // --teeth is for a build with OMEN_TESTING (omensim_bugs): each deliberate error of base/bug.h, or the one named, until a seed
 // of its profile finds it. --outcomes leaves out what tests/lib/sim_rules.h looks at.
+// --draw goes through the profiles from a seed that the text gives, --again first repeats each line of options in a file. --brief
+// says only what is wrong, and at the end what all did in the middle.
 // --minimise then leaves out kinds of faults, and time, as long as the seed goes on failing. --lying-disk is a defect put in on
 // purpose, which the checkers must find.
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include "base/bug.h"
 #include "tests/lib/sim_admin.h"
+#include "tests/lib/sim_batch.h"
 #include "tests/lib/sim_fault.h"
 #include "tests/lib/sim_member.h"
 #include "tests/lib/sim_profile.h"
-#include "tests/lib/sim_summary.h"
+#include "tests/lib/sim_teeth.h"
 
 #define LIVENESS_NS (30 * SIM_SECOND)
 
@@ -106,8 +105,12 @@ defer(struct sim *sim, struct sim_event *event)
 {
     struct sim_node *node = &sim->nodes[event->at];
     uint64_t until_ns = node->paused_until_ns;
-    if (node->held_until_ns > until_ns) // who comes first out of several mailboxes is chance
+    if (until_ns <= sim->now_ns) {
+        until_ns = node->held_until_ns; // of the next turn, which looks at the clock again
+    } else if (node->held_until_ns > until_ns) {
+        event->amid = true; // who comes first out of several mailboxes is chance
         until_ns += prng_below(&sim->prng, SIM_TURN_NS);
+    }
     if (event->kind == SIM_WAKE && event->at_ns == node->wake_at_ns)
         node->wake_at_ns = until_ns;
     if (event->kind == SIM_COPIES && event->at_ns == node->copies_wake_ns)
@@ -166,7 +169,9 @@ take(struct sim *sim, struct sim_event *event)
             sim_switch(sim, event->at, false);
         break;
     default:
-        if (sim->nodes[event->at].up && sim->nodes[event->at].paused_until_ns > sim->now_ns) {
+        if (sim->nodes[event->at].up &&
+            (sim->nodes[event->at].paused_until_ns > sim->now_ns ||
+             (sim->nodes[event->at].held_until_ns > sim->now_ns && !event->amid))) {
             defer(sim, event);
             return;
         }
@@ -327,8 +332,8 @@ report(const struct sim *sim)
            sim->members.transfers, sim->members.lost);
 }
 
-static void
-run_seed(const struct sim_options *options, struct sim_summary *summary)
+void
+sim_run_seed(const struct sim_options *options, uint64_t row[SIM_COUNTED_KINDS])
 {
     struct sim *sim = malloc(sizeof *sim);
     ASSERT(sim != NULL);
@@ -336,118 +341,36 @@ run_seed(const struct sim_options *options, struct sim_summary *summary)
     run_until(sim, options->seconds * SIM_SECOND);
     sim_calm(sim);
     check_liveness(sim);
-    report(sim);
-    sim_routers_report(sim);
-    if (summary != NULL)
-        sim_summary_add(summary, sim);
+    if (!options->brief) {
+        report(sim);
+        sim_routers_report(sim);
+    }
+    sim_summary_count(row, sim);
     close_sim(sim);
     free(sim);
 }
 
 static void
-choose_nodes(struct sim_options *options)
-{
-    if (options->nodes == 0)
-        options->nodes = sim_usual(options->profile->nodes, 3 + 2 * (uint32_t)(options->seed % 2));
-}
-
-// In a process of its own, silent.
-static bool
-fails(const struct sim_options *options)
-{
-    fflush(stdout);
-    const pid_t child = fork();
-    ASSERT(child >= 0);
-    if (child == 0) {
-        if (freopen("/dev/null", "w", stdout) == NULL || freopen("/dev/null", "w", stderr) == NULL)
-            _exit(2);
-        run_seed(options, NULL);
-        _exit(0);
-    }
-    int status;
-    const pid_t ended = waitpid(child, &status, 0);
-    ASSERT(ended == child);
-    return !WIFEXITED(status) || WEXITSTATUS(status) == 1;
-}
-
-#ifdef OMEN_TESTING
-// Where an error shows best.
-static const struct tooth {
-    enum bug bug;
-    const char *profile;
-} teeth[] = {
-    {BUG_ACK_BEFORE_REPLICA, "disks"}, {BUG_ACK_BEFORE_FSYNC, "disks"},
-    {BUG_SKIP_PROMISE, "routes"},      {BUG_SHRINK_EARLY, "net"},
-    {BUG_NO_PENDING_ADD, "disks"},     {BUG_RESUME_SAME_TERM, "disks"},
-    {BUG_LEASE_IGNORE, "leases"},      {BUG_LEASE_NO_RECHECK, "routes"},
-    {BUG_LEASE_OLD_VIEW, "routes"},    {BUG_LEASE_GRANT_UNCONFIRMED, "deposed"},
-    {BUG_APPLY_UNCOMMITTED, "net"},    {BUG_NO_DEDUPE, "net"},
-    {BUG_VOTE_NOT_PERSISTED, "votes"}, {BUG_READINDEX_CTX_REUSE, "reads"},
-    {BUG_COMMIT_OLD_TERM, "ends"},     {BUG_SINGLE_CHANGE_BUG, "members"},
-    {BUG_FORGET_TOMBSTONE, "rot"},     {BUG_CUT_EARLY, "splits"},
-    {BUG_CUT_READ_ON, "halves"},       {BUG_STALE_ROUTE, "routers"},
-};
-
-static int
-find(const char *name, uint64_t seeds, const struct sim_options *given)
-{
-    int missed = 0;
-    if (name != NULL && bug_parse(name) == BUGS_END) {
-        fprintf(stderr, "omensim: there is no error '%s'\n", name);
-        return 2;
-    }
-    for (size_t i = 0; i < sizeof teeth / sizeof *teeth; i++) {
-        if (name != NULL && teeth[i].bug != bug_parse(name))
-            continue;
-        struct sim_options options = *given;
-        options.profile = sim_profile_named(teeth[i].profile);
-        options.fault_mask = options.profile->fault_mask;
-        bug_choose(teeth[i].bug);
-        uint64_t tried = 0;
-        bool found = false;
-        while (!found && tried < seeds) {
-            options.seed = given->seed + tried++;
-            options.nodes = given->nodes;
-            choose_nodes(&options);
-            found = fails(&options);
-        }
-        missed += !found;
-        printf("| %s | %s | %s%" PRIu64 " |\n", bug_name(teeth[i].bug), teeth[i].profile,
-               found ? "" : "not in ", tried);
-        fflush(stdout);
-    }
-    return missed > 0;
-}
-#else
-static int
-find(const char *name, uint64_t seeds, const struct sim_options *given)
-{
-    (void)name, (void)seeds, (void)given;
-    fprintf(stderr, "omensim: --teeth needs a build with OMEN_TESTING (omensim_bugs)\n");
-    return 2;
-}
-#endif
-
-static void
 minimise(struct sim_options *options)
 {
-    if (!fails(options)) {
+    if (!sim_seed_fails(options)) {
         printf("seed %" PRIu64 " does not fail\n", options->seed);
         return;
     }
     for (uint32_t kind = 0; kind < SIM_FAULT_KINDS; kind++) {
         struct sim_options fewer = *options;
         fewer.fault_mask &= ~(1u << kind);
-        if (fewer.fault_mask != options->fault_mask && fails(&fewer))
+        if (fewer.fault_mask != options->fault_mask && sim_seed_fails(&fewer))
             *options = fewer;
     }
     for (uint32_t less = options->seconds / 2; less > 0; less /= 2) {
         struct sim_options shorter = *options;
         shorter.seconds -= less;
-        if (shorter.seconds > 2 && fails(&shorter))
+        if (shorter.seconds > 2 && sim_seed_fails(&shorter))
             *options = shorter;
     }
-    run_seed(options, NULL);
+    uint64_t row[SIM_COUNTED_KINDS];
+    sim_run_seed(options, row);
 }
 
 static uint64_t
@@ -480,7 +403,7 @@ struct wanted {
     struct sim_options options;
     uint64_t count;
     bool smaller, teeth;
-    const char *tooth;
+    const char *tooth, *draw, *again;
 };
 
 // An option with a value; false: it is none of these.
@@ -500,6 +423,10 @@ take_value(struct wanted *wanted, const char *option, const char *next)
         options->seconds = 3600 * (uint32_t)number(option, next, 1, 100);
     else if (strcmp(option, "--profile") == 0)
         options->profile = profile(next);
+    else if (strcmp(option, "--draw") == 0 && next != NULL)
+        wanted->draw = next;
+    else if (strcmp(option, "--again") == 0 && next != NULL)
+        wanted->again = next;
     else if (strcmp(option, "--faults") == 0)
         options->fault_mask = (uint32_t)number(option, next, 0, SIM_ALL_FAULTS);
     else
@@ -518,6 +445,8 @@ take_options(struct wanted *wanted, int argc, char **argv)
             wanted->options.trace = true;
         } else if (strcmp(option, "--minimise") == 0) {
             wanted->smaller = true;
+        } else if (strcmp(option, "--brief") == 0) {
+            wanted->options.brief = true;
         } else if (strcmp(option, "--outcomes") == 0) {
             wanted->options.outcomes = true;
         } else if (strcmp(option, "--lying-disk") == 0) {
@@ -533,29 +462,73 @@ take_options(struct wanted *wanted, int argc, char **argv)
     }
 }
 
+static struct wanted
+nothing_wanted(void)
+{
+    return (struct wanted){.options = {.seed = 1, .seconds = 60, .fault_mask = SIM_ALL_FAULTS},
+                           .count = 1};
+}
+
+static void
+run_wanted(struct sim_batch *batch, const struct wanted *wanted)
+{
+    const uint64_t profiles = sizeof sim_profiles / sizeof *sim_profiles;
+    struct sim_options one = wanted->options;
+    if (wanted->draw != NULL) // seeds that a person can type
+        one.seed = hash_bytes(wanted->draw, strlen(wanted->draw)) % 1000000000;
+    for (uint64_t i = 0; i < wanted->count; i++, one.seed++) {
+        one.nodes = wanted->options.nodes;
+        if (wanted->draw != NULL)
+            one.profile = &sim_profiles[i % profiles];
+        if (one.profile == NULL)
+            one.profile = &sim_profiles[0];
+        sim_choose_nodes(&one);
+        uint64_t row[SIM_COUNTED_KINDS];
+        if (wanted->smaller)
+            minimise(&one);
+        else if (wanted->count == 1 && !one.brief)
+            sim_run_seed(&one, row); // in this process, for a debugger
+        else
+            sim_batch_run(batch, &one);
+    }
+}
+
+// A line of the file is what a failing seed printed behind "omensim"; '#' begins a remark.
+static void
+run_again(struct sim_batch *batch, const struct wanted *given)
+{
+    FILE *file = fopen(given->again, "r");
+    if (file == NULL) {
+        fprintf(stderr, "omensim: there is no file '%s'\n", given->again);
+        exit(2);
+    }
+    char line[512];
+    while (fgets(line, sizeof line, file) != NULL) {
+        char *words[32] = {"omensim"}, *rest = NULL;
+        int count = 1;
+        line[strcspn(line, "#\n")] = 0;
+        for (char *word = strtok_r(line, " ", &rest); word != NULL && count < 32;
+             word = strtok_r(NULL, " ", &rest))
+            words[count++] = word;
+        struct wanted wanted = nothing_wanted();
+        take_options(&wanted, count, words);
+        wanted.options.brief = given->options.brief;
+        if (count > 1)
+            run_wanted(batch, &wanted);
+    }
+    fclose(file);
+}
+
 int
 main(int argc, char **argv)
 {
-    struct wanted wanted = {.options = {.seed = 1,
-                                        .seconds = 60,
-                                        .profile = &sim_profiles[0],
-                                        .fault_mask = SIM_ALL_FAULTS},
-                            .count = 1};
+    struct wanted wanted = nothing_wanted();
+    struct sim_batch batch = {0};
     take_options(&wanted, argc, argv);
     if (wanted.teeth)
-        return find(wanted.tooth, wanted.count, &wanted.options);
-    struct sim_summary summary = {0};
-    for (uint64_t i = 0; i < wanted.count; i++) {
-        struct sim_options one = wanted.options;
-        one.seed += i;
-        choose_nodes(&one);
-        if (wanted.smaller)
-            minimise(&one);
-        else
-            run_seed(&one, &summary);
-    }
-    if (summary.count > 1)
-        sim_summary_print(&summary);
-    free(summary.rows);
-    return 0;
+        return sim_teeth(wanted.tooth, wanted.count, &wanted.options);
+    if (wanted.again != NULL)
+        run_again(&batch, &wanted);
+    run_wanted(&batch, &wanted);
+    return sim_batch_end(&batch) ? 0 : 1;
 }

@@ -306,6 +306,27 @@ START_TEST(what_another_than_the_source_sends_is_ignored)
 }
 END_TEST
 
+// Found by the simulator, seed 1242 of its profile `amid`.
+START_TEST(a_snapshot_of_a_term_that_was_not_promised_is_not_taken)
+{
+    open_learner();
+    need(3);
+    alone_message(&one, (struct replica_msg){.kind = REPLICA_SNAPSHOT_HEAD,
+                                             .from = uuid_of(3),
+                                             .term = 2,
+                                             .snapshot = 9,
+                                             .seq = 9,
+                                             .prev_term = 2,
+                                             .chunk_count = 1});
+    ck_assert(!one.replica.download.active);
+    ck_assert_uint_eq(one.replica.promised, 1);
+    need(3); // and again when the primary says so
+    ck_assert(one.replica.download.active);
+    head(9, 9, 1);
+    ck_assert_uint_eq(one.replica.download.snapshot, 9);
+}
+END_TEST
+
 START_TEST(who_agrees_with_the_log_that_begins_late_says_where)
 {
     open_learner();
@@ -405,6 +426,7 @@ catchup_suite(void)
     tcase_add_test(tcase, it_leads_nothing_while_its_environment_is_replaced);
     tcase_add_test(tcase, it_is_installed_when_nothing_of_the_old_log_is_under_way);
     tcase_add_test(tcase, what_another_than_the_source_sends_is_ignored);
+    tcase_add_test(tcase, a_snapshot_of_a_term_that_was_not_promised_is_not_taken);
     tcase_add_test(tcase, who_agrees_with_the_log_that_begins_late_says_where);
     tcase_add_test(tcase, only_learners_get_snapshots_and_only_from_who_is_in_sync);
     tcase_add_test(tcase, what_the_shell_made_or_read_is_sent);
