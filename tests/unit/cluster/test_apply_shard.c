@@ -16,7 +16,7 @@ row(void)
 static omen_status
 on_node(enum step_kind kind, uint32_t node)
 {
-    return world_step(&world, shard, (struct shard_step){.kind = kind, .node = node});
+    return world_step(&world, shard, (struct shard_step){.kind = (uint8_t)kind, .node = node});
 }
 
 static omen_status
@@ -24,7 +24,7 @@ on_replica(enum step_kind kind, uint32_t node)
 {
     return world_step(
         &world, shard,
-        (struct shard_step){.kind = kind, .replica = world_replica(&world, shard, node)});
+        (struct shard_step){.kind = (uint8_t)kind, .replica = world_replica(&world, shard, node)});
 }
 
 // `nodes` nodes, of which the first `copies` hold the shard.
