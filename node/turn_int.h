@@ -18,7 +18,7 @@ void turn_fill_chunks(const struct turn *turn, struct raft_output *out);
 
 // turn.c
 void turn_step_raft(struct turn *turn, const struct raft_input *in, struct turn_output *out);
-void turn_propose(struct turn *turn, const struct turn_input *in, const struct command *command,
+void turn_propose(struct turn *turn, const struct turn_input *in, const struct command *given,
                   struct turn_output *out);
 // The next message to be filled in; NULL when they do not fit, as if it were lost.
 struct turn_send *turn_send(struct turn_output *out);

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/assert.h"
 #include "router/fanout_int.h"
 
 void
@@ -146,6 +147,7 @@ look_at_all(struct fanout_turn *turn)
 {
     struct fanout *fanout = turn->fanout;
     const uint32_t count = fanout->config.requests_max;
+    ASSERT(count > 0);
     for (uint32_t i = 0; i < count; i++) {
         const uint32_t slot = (fanout->scan + i) % count;
         if (fanout->wakes[slot] <= fanout->now_ns)

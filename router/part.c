@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/assert.h"
 #include "router/fanout_int.h"
 
 #define ROOM_FIRST 64u
@@ -193,6 +194,7 @@ make_pieces(struct fanout *fanout, uint32_t at, struct piece *pieces, uint32_t c
         }
         previous = piece;
     }
+    ASSERT(previous != NULL);
     previous->next = whole.next;
     if (has_items)
         deal_items(fanout, request, items, pieces, count);

@@ -340,6 +340,15 @@ START_TEST(a_change_of_a_child_leaves_what_this_shard_has_on_its_way)
 }
 END_TEST
 
+static bool
+equal_children(const struct replica_child *a, const struct replica_child *b)
+{
+    return a->shard == b->shard && a->cfg_ver == b->cfg_ver &&
+           a->in_sync_count == b->in_sync_count && a->learner_count == b->learner_count &&
+           a->unborn == b->unborn && memcmp(a->in_sync, b->in_sync, sizeof a->in_sync) == 0 &&
+           memcmp(a->learners, b->learners, sizeof a->learners) == 0;
+}
+
 START_TEST(metadata_of_children_that_are_older_or_unsound_are_refused)
 {
     halves_open(&one, 1);
@@ -375,7 +384,11 @@ START_TEST(metadata_of_children_that_are_older_or_unsound_are_refused)
             break;
         }
         halves_meta(&one);
-        ck_assert_msg(memcmp(&one.replica.meta, &good, sizeof good) == 0, "case %d", i);
+        ck_assert_msg(one.replica.meta.cfg_ver == good.cfg_ver &&
+                          one.replica.meta.child_count == good.child_count &&
+                          equal_children(&one.replica.meta.children[0], &good.children[0]) &&
+                          equal_children(&one.replica.meta.children[1], &good.children[1]),
+                      "case %d", i);
     }
 }
 END_TEST

@@ -98,7 +98,7 @@ START_TEST(a_large_batch_is_found_as_well_as_small_ones)
     law.norms = kinds[_i].norms;
     for (uint32_t i = 0; i < ROWS; i++)
         law_draw(&law, &law.rows, vectors + (size_t)i * DIM);
-    const omen_index_t at_once = open_with(kinds[_i].metric), by_one = open_with(kinds[_i].metric);
+    omen_index_t at_once = open_with(kinds[_i].metric), by_one = open_with(kinds[_i].metric);
     add(at_once, 0, ROWS);
     for (uint32_t first = 0; first < ROWS; first += BATCH)
         add(by_one, first, BATCH);
