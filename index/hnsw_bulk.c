@@ -197,9 +197,8 @@ static bool
 goes_on(struct hnsw_bulk *bulk, uint32_t worker)
 {
     const struct hnsw_bulk_options *options = &bulk->options;
-    const uint64_t now = worker == 0 && options->progress != NULL ? os_clock_ns() : 0;
-    if (now > bulk->asked_ns + PROGRESS_NS) {
-        bulk->asked_ns = now;
+    if (worker == 0 && options->progress != NULL && os_clock_ns() > bulk->asked_ns + PROGRESS_NS) {
+        bulk->asked_ns = os_clock_ns();
         if (options->progress(options->context, 0, bulk->rows) != 0)
             atomic_store(&bulk->status, OMEN_E_CANCELLED);
     }
