@@ -36,7 +36,7 @@ sim_caller_draw(struct sim *sim, uint32_t bound)
 static inline uint64_t
 sim_caller_rest(struct sim *sim, const struct sim_caller *caller)
 {
-    const uint32_t most_ms = caller->keyed ? sim_usual(sim->options.profile->think_ms, 150) : 120;
+    const uint32_t most_ms = caller->keyed ? sim_usual(sim->options.profile->think_ms, 100) : 120;
     return SIM_MS * (5 + sim_caller_draw(sim, most_ms));
 }
 
@@ -47,7 +47,7 @@ sim_caller_patience(struct sim *sim, const struct sim_caller *caller)
     const struct sim_profile *profile = sim->options.profile;
     const bool patient = !sim->stopped && sim_caller_draw(sim, 1000) < profile->patient;
     if (caller->keyed)
-        return SIM_MS * (patient ? 9000 : sim_usual(profile->patience_ms, 800));
+        return SIM_MS * (patient ? 9000 : sim_usual(profile->patience_ms, 500));
     if (patient)
         return SIM_MS * 6000;
     const bool hasty = !sim->stopped && sim_caller_draw(sim, 3) == 0;

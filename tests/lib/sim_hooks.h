@@ -12,6 +12,7 @@ void sim_routers_check(struct sim *sim);
 void sim_routers_report(struct sim *sim);
 void sim_routers_close(struct sim *sim);
 uint64_t sim_routers_found(const struct sim *sim); // searches that were answered
+uint64_t sim_routers_done(const struct sim *sim);  // all requests but those for one key
 
 // An event of kind SIM_SUB or above, with its packet.
 void sim_routers_event(struct sim *sim, struct sim_event *event);

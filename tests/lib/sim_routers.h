@@ -128,6 +128,13 @@ sim_routers_found(const struct sim *sim)
     return sim->routers->answered[FANOUT_SEARCH];
 }
 
+uint64_t
+sim_routers_done(const struct sim *sim)
+{
+    const uint64_t *answered = sim->routers->answered;
+    return answered[FANOUT_SEARCH] + answered[FANOUT_GET] + answered[FANOUT_WRITE];
+}
+
 // After the faults.
 void
 sim_routers_check(struct sim *sim)
