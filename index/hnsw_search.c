@@ -233,13 +233,9 @@ follow(struct walk *walk, uint32_t slot, struct batch *batch)
     struct scratch *scratch = walk->scratch;
     uint32_t links[LINK_ROW_MAX];
     uint32_t count = graph_read(&walk->hnsw->graph, slot, walk->limit, links);
-    uint32_t fresh = 0;
     if (walk->excluded != HNSW_NONE)
         count = detour(walk, slot, links, count);
-    for (uint32_t i = 0; i < count; i++) {
-        batch->slots[fresh] = links[i];
-        fresh += !scratch_visit(scratch, links[i]);
-    }
+    const uint32_t fresh = scratch_visit_all(scratch, links, count, batch->slots);
     batch->count = fresh;
     batch->sifted = walk->homing;
     prefetch_codes(walk, batch->slots, fresh);
