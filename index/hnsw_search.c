@@ -355,6 +355,7 @@ sift(struct walk *walk, const struct nearest *pool, struct batch *batch)
 static inline uint32_t
 compare(struct walk *walk, struct nearest *pool, struct batch *batch)
 {
+    const struct kernels *kernels = walk->hnsw->kernels;
     float distances[BATCH_MAX];
     uint32_t first = UINT32_MAX;
     if (walk->glances && !batch->sifted)
@@ -362,15 +363,12 @@ compare(struct walk *walk, struct nearest *pool, struct batch *batch)
     float bound = pool_bound(walk, pool);
     for (uint32_t from = 0; from < batch->count; from += BATCH_MAX) {
         const uint32_t count = batch->count - from < BATCH_MAX ? batch->count - from : BATCH_MAX;
-        uint32_t below = walk_measure(walk, batch->slots + from, count, bound, distances);
-        for (; below != 0; below &= below - 1) {
-            const uint32_t i = (uint32_t)__builtin_ctz(below);
-            const uint32_t place =
-                nearest_insert(pool, nearest_key(distances[i], batch->slots[from + i]));
-            if (place < first) {
-                first = place;
-                graph_prefetch(&walk->hnsw->graph, batch->slots[from + i]);
-            }
+        const uint32_t below = walk_measure(walk, batch->slots + from, count, bound, distances);
+        const uint32_t place = kernels->insert(pool->keys, &pool->count, pool->capacity, distances,
+                                               batch->slots + from, below);
+        if (place < first) {
+            first = place;
+            graph_prefetch(&walk->hnsw->graph, nearest_slot(pool->keys[place]));
         }
         bound = pool_bound(walk, pool);
     }
