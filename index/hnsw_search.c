@@ -59,6 +59,15 @@ prefetch_codes(const struct walk *walk, struct batch *batch)
     }
 }
 
+// Who is among the first k once the way to the query is over is nearly always an answer. Long rows, which codes are long for,
+// are asked for while the walk leaves room; all at its end they would be waited for.
+static inline void
+prefetch_row(const struct walk *walk, uint32_t slot)
+{
+    if (walk->glances)
+        prefetch_lines(arena_row(&walk->hnsw->rows, slot), walk->hnsw->row_bytes);
+}
+
 // Whether these may answer is asked when they are compared. A filter is seldom in a near cache: many queries bring one
 // of their own.
 static inline void
@@ -419,8 +428,8 @@ walk_run(struct walk *walk)
     uint32_t depth = 1;
     for (;;) {
         while (flying < depth && !walk_over(walk, pool, next)) {
-            const uint32_t slot = nearest_slot(pool->keys[next]);
-            pool->keys[next] |= NEAREST_FLAG;
+            const uint32_t place = next, slot = nearest_slot(pool->keys[place]);
+            pool->keys[place] |= NEAREST_FLAG;
             next = next_open(pool, next);
             for (uint32_t ahead = next, seen = 0; ahead < pool->count && seen < LINKS_AHEAD;
                  ahead++)
@@ -429,6 +438,8 @@ walk_run(struct walk *walk)
                     seen++;
                 }
             walk->homing = depth == 1;
+            if (!walk->homing && place < walk->k)
+                prefetch_row(walk, slot);
             if (walk->allowed == NULL)
                 follow(walk, slot, &ring[(oldest + flying) % RING]);
             else
