@@ -15,6 +15,7 @@
 
 #include "index/kernel/cosine.h"
 #include "index/kernel/four.h"
+#include "index/kernel/insert.h"
 #include "index/kernel/integer.h"
 #include "index/kernel/kernel.h"
 
@@ -706,6 +707,7 @@ const struct kernels kernels_neon = {
     .byte = neon_byte,
     .join = neon_join,
     .dots = neon_dots,
+    .insert = insert_plain,
     .exact = {EXACT_ROW(cosine), EXACT_ROW(l2), EXACT_ROW(ip)},
     .integer = {INTEGER_ROW(cosine), INTEGER_ROW(l2), INTEGER_ROW(ip)},
     .unpack = neon_unpack,
