@@ -141,15 +141,17 @@ mark_of(const struct merge_hit *hit)
 static void
 compare_all(struct merge *merge, const struct merge_input *in)
 {
-    for (uint32_t list = 0; list < in->list_count; list++)
-        for (uint32_t i = 0; i < in->lists[list].count; i++) {
-            const struct merge_hit *hit = &in->lists[list].hits[i];
-            if (merge->marks[mark_of(hit)] == 0)
+    for (uint32_t list = 0; list < in->list_count; list++) {
+        const struct merge_hit *hits = in->lists[list].hits;
+        const uint32_t count = in->lists[list].count;
+        for (uint32_t i = 0; i < count; i++) {
+            if (merge->marks[mark_of(&hits[i])] == 0)
                 continue; // mostly
-            uint64_t *slot = slot_of(merge, hit);
-            if (*slot != 0 && is_newer(hit, hit_named(merge, *slot)))
+            uint64_t *slot = slot_of(merge, &hits[i]);
+            if (*slot != 0 && is_newer(&hits[i], hit_named(merge, *slot)))
                 *slot = hit_name(list, i);
         }
+    }
 }
 
 // ---- the heap of lists ----
