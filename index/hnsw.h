@@ -158,7 +158,7 @@ OMEN_MUST_CHECK omen_status hnsw_save_begin(struct hnsw *hnsw, struct hnsw_save 
 // The same for less: what only grows, and the links only now and then. Whoever loads it has the rows that were linked since
 // the last time in the tail, and is soon done with linking them.
 OMEN_MUST_CHECK omen_status hnsw_save_begin_grown(struct hnsw *hnsw, struct hnsw_save **out);
-// Such a save was the last one.
+// The links that were saved last are not all that there were to save: such a save left some out, or all were made anew since.
 bool hnsw_links_behind(const struct hnsw *hnsw);
 uint32_t hnsw_save_rows(const struct hnsw_save *save);   // rows below it are in it
 uint32_t hnsw_save_linked(const struct hnsw_save *save); // and linked; the others are the tail

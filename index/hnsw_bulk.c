@@ -500,6 +500,7 @@ hnsw_bulk_install(struct hnsw_bulk *bulk)
     pool_run(bulk->options.threads, (bulk->count + BLOCK_ROWS - 1) / BLOCK_ROWS, put_block, bulk);
     note_left_out(bulk);
     note_linked(bulk);
-    hnsw->kept_linked = 0; // the next save puts all links
+    hnsw->kept_linked = 0;             // the next save puts all links,
+    atomic_store(&hnsw->behind, true); // and is worthwhile
     return atomic_load(&bulk->status);
 }

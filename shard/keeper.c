@@ -56,7 +56,8 @@ keeper_wake(struct keeper *keeper)
         timer_wake(keeper->timer);
 }
 
-// Whether nobody has written for a while, all is linked, and the last checkpoint left links out.
+// Whether nobody has written for a while, all is linked, and the file's links are not those: the last checkpoint left some out, or
+// all were made at once since.
 static bool
 is_idle(struct keeper *keeper)
 {

@@ -3,11 +3,15 @@
 // Labels: tsan
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/prng.h"
 #include "index/hnsw_bulk.h"
+#include "shard/journal.h"
 #include "shard/shard_int.h"
 #include "tests/lib/check_main.h"
 #include "tests/lib/folder.h"
@@ -296,6 +300,49 @@ START_TEST(what_was_linked_at_once_is_there_after_reopening)
 }
 END_TEST
 
+// What is in the file of links.
+static uint32_t
+linked_in_file(void)
+{
+    struct manifest manifest;
+    (void)journal_tail(((struct shard *)(void *)index_of)->journal, &manifest);
+    return manifest.linked;
+}
+
+// The log is too short to make a checkpoint due. By itself or asked for.
+static void
+build_and_die(const char *path, bool asked)
+{
+    open_with(2, path, 0);
+    add(0, LARGE);
+    if (asked)
+        ck_assert_int_eq(omen_build(index_of, NULL), OMEN_OK);
+    while (linked_in_file() != LARGE) // Check ends the test when that never comes
+        (void)sched_yield();
+    (void)raise(SIGKILL);
+}
+
+START_TEST(a_built_graph_is_in_the_file_once_the_writer_is_idle)
+{
+    struct folder folder;
+    folder_init(&folder);
+    const pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0)
+        build_and_die(folder.path, _i == 1);
+    int state;
+    ck_assert_int_eq(waitpid(child, &state, 0), child);
+    ck_assert(WIFSIGNALED(state) && WTERMSIG(state) == SIGKILL);
+    open_with(2, folder.path, 0);
+    ck_assert_uint_eq(stats_now().tail, 0);
+    check_index(LARGE);
+    ck_assert_uint_eq(builds(), 0);
+    omen_close(index_of);
+    index_of = NULL;
+    folder_fini(&folder);
+}
+END_TEST
+
 struct writer {
     _Atomic bool stop;
     uint64_t next;
@@ -435,6 +482,7 @@ suite(void)
     tcase_add_test(cases, a_build_that_failed_keeps_nobody_from_asking_for_one);
     tcase_add_test(cases, a_large_tail_is_linked_at_once_when_an_index_is_opened);
     tcase_add_test(cases, what_was_linked_at_once_is_there_after_reopening);
+    tcase_add_loop_test(cases, a_built_graph_is_in_the_file_once_the_writer_is_idle, 0, 2);
     tcase_add_test(cases, writes_and_searches_go_on_meanwhile);
     tcase_add_test(cases, who_asks_for_a_build_beside_another_is_told_how_far_it_is_and_may_leave);
     tcase_add_test(cases, an_index_is_sound_at_every_moment_of_a_build);
