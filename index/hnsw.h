@@ -85,6 +85,10 @@ void hnsw_close(struct hnsw *hnsw); // accepts NULL; nobody may be inside
 
 // Makes room for `count` slots in all. OMEN_E_FULL past slots_max, OMEN_E_NO_MEMORY; then nothing changed.
 OMEN_MUST_CHECK omen_status hnsw_reserve(struct hnsw *hnsw, uint32_t count);
+// The same, and rows that are not linked soon cost no memory for links before they are.
+OMEN_MUST_CHECK omen_status hnsw_expect(struct hnsw *hnsw, uint32_t count);
+// Makes the memory of reserved slots [from, to) that hnsw_append will write to, beside it. Any thread.
+void hnsw_populate(const struct hnsw *hnsw, uint32_t from, uint32_t to);
 
 // Copies `count` rows (config.type, `stride` bytes apart) into the next slots and gives the first one's number.
 // The rows are not visible before hnsw_publish. Room must be reserved; rows must be valid (finite, and not zero
