@@ -95,6 +95,7 @@ keep(void *context)
     if (shard->journal->interval)
         (void)!journal_sync(shard->journal, &error);
     if (checkpoint_due(shard) && os_clock_ns() >= keeper->retry_ns) {
+        compact_before_checkpoint(shard);
         const omen_status status = checkpoint_grown(shard, &error);
         keeper->retry_ns = retry_after(shard, status);
         if (status == OMEN_OK)
