@@ -56,10 +56,11 @@ struct build {
     // The first split, by leader: `lists` from starts[leader] to starts[leader + 1].
     uint32_t leaders;
     uint64_t *starts;
-    uint32_t *clusters;
-    uint32_t *order; // of rows: near ones follow each other
+    uint32_t *clusters;       // places
+    uint32_t *order;          // place -> row: near ones follow each other
+    struct build_rows by_row; // while `rows` are called by their places
 
-    // Rows [first, end) have reservoirs in this pass.
+    // The rows of places [first, end) have reservoirs in this pass.
     uint32_t first, end;
     struct reservoir *reservoirs;
     _Atomic uint32_t *heads; // bit 7: somebody is at it

@@ -110,7 +110,8 @@ struct first_split {
     struct spread spread;
     struct tile_packed packed;
     uint16_t *assigned;
-    uint64_t *places; // of each counter and leader, next to be taken; [COUNTERS][leaders], twice
+    uint64_t
+        *counts; // of each counter and leader, then the place to be taken next; [COUNTERS][leaders]
 };
 
 static void
@@ -153,73 +154,139 @@ part_start(const struct build *build, uint32_t counter)
     return (uint32_t)((uint64_t)build->rows.count * counter / COUNTERS);
 }
 
-// Counts where rows go: to any leader, and to their nearest.
+static uint64_t *
+counts_of(const struct first_split *split, uint32_t counter)
+{
+    return split->counts + (size_t)counter * split->spread.leaders;
+}
+
+static uint32_t
+nearest_leader(const struct first_split *split, uint32_t row)
+{
+    const uint16_t leader = split->assigned[(size_t)row * split->spread.fanout];
+    return leader == NO_LEADER ? 0 : leader;
+}
+
+// How many rows of the part are nearest to each leader; then the rows leader by leader, which is their order.
 static void
-count_part(void *context, uint32_t counter, uint32_t worker)
+count_nearest(void *context, uint32_t counter, uint32_t worker)
 {
     (void)worker;
     const struct first_split *split = context;
-    const uint32_t leaders = split->spread.leaders, fanout = split->spread.fanout;
-    uint64_t *any = split->places + (size_t)counter * leaders,
-             *near = any + (size_t)COUNTERS * leaders;
-    for (uint32_t i = part_start(split->build, counter); i < part_start(split->build, counter + 1);
-         i++) {
-        const uint16_t *to = split->assigned + (size_t)i * fanout;
-        for (uint32_t k = 0; k < fanout; k++)
-            if (to[k] != NO_LEADER)
-                any[to[k]]++;
-        near[to[0] == NO_LEADER ? 0 : to[0]]++;
-    }
+    uint64_t *counts = counts_of(split, counter);
+    const uint32_t end = part_start(split->build, counter + 1);
+    for (uint32_t row = part_start(split->build, counter); row < end; row++)
+        counts[nearest_leader(split, row)]++;
 }
 
 static void
-put_part(void *context, uint32_t counter, uint32_t worker)
+put_nearest(void *context, uint32_t counter, uint32_t worker)
+{
+    (void)worker;
+    const struct first_split *split = context;
+    uint64_t *places = counts_of(split, counter);
+    const uint32_t end = part_start(split->build, counter + 1);
+    for (uint32_t row = part_start(split->build, counter); row < end; row++)
+        split->build->order[places[nearest_leader(split, row)]++] = row;
+}
+
+// The same of all leaders that a row goes to, by places in that order.
+static void
+count_any(void *context, uint32_t counter, uint32_t worker)
 {
     (void)worker;
     const struct first_split *split = context;
     const struct build *build = split->build;
-    const uint32_t leaders = split->spread.leaders, fanout = split->spread.fanout;
-    uint64_t *any = split->places + (size_t)counter * leaders,
-             *near = any + (size_t)COUNTERS * leaders;
-    for (uint32_t i = part_start(build, counter); i < part_start(build, counter + 1); i++) {
-        const uint16_t *to = split->assigned + (size_t)i * fanout;
+    const uint32_t fanout = split->spread.fanout, end = part_start(build, counter + 1);
+    uint64_t *counts = counts_of(split, counter);
+    for (uint32_t place = part_start(build, counter); place < end; place++) {
+        const uint16_t *to = split->assigned + (size_t)build->order[place] * fanout;
         for (uint32_t k = 0; k < fanout; k++)
             if (to[k] != NO_LEADER)
-                build->clusters[any[to[k]]++] = i;
-        build->order[near[to[0] == NO_LEADER ? 0 : to[0]]++] = i;
+                counts[to[k]]++;
     }
 }
 
-// From counts to places: leader by leader, and in each in the order of the rows.
 static void
-place_counts(const struct first_split *split, uint64_t *counts, uint64_t *starts)
+put_any(void *context, uint32_t counter, uint32_t worker)
+{
+    (void)worker;
+    const struct first_split *split = context;
+    const struct build *build = split->build;
+    const uint32_t fanout = split->spread.fanout, end = part_start(build, counter + 1);
+    uint64_t *places = counts_of(split, counter);
+    for (uint32_t place = part_start(build, counter); place < end; place++) {
+        const uint16_t *to = split->assigned + (size_t)build->order[place] * fanout;
+        for (uint32_t k = 0; k < fanout; k++)
+            if (to[k] != NO_LEADER)
+                build->clusters[places[to[k]]++] = place;
+    }
+}
+
+// From counts to places: leader by leader, and in each part by part. starts[leader] is where the leader's begin.
+static void
+place_counts(const struct first_split *split, uint64_t *starts)
 {
     const uint32_t leaders = split->spread.leaders;
     uint64_t at = 0;
     for (uint32_t leader = 0; leader < leaders; leader++) {
-        if (starts != NULL)
-            starts[leader] = at;
+        starts[leader] = at;
         for (uint32_t counter = 0; counter < COUNTERS; counter++) {
-            uint64_t *const count = &counts[(size_t)counter * leaders + leader];
+            uint64_t *const count = counts_of(split, counter) + leader;
             const uint64_t next = at + *count;
             *count = at;
             at = next;
         }
     }
-    if (starts != NULL)
-        starts[leaders] = at;
+    starts[leaders] = at;
 }
 
 static size_t
-places_bytes(const struct first_split *split)
+counts_bytes(const struct first_split *split)
 {
-    return (size_t)2 * COUNTERS * split->spread.leaders * sizeof(uint64_t);
+    return (size_t)COUNTERS * split->spread.leaders * sizeof(uint64_t);
 }
 
 static size_t
 clusters_bytes(const struct build *build, uint32_t fanout)
 {
     return (size_t)build->rows.count * fanout * sizeof(uint32_t);
+}
+
+// Puts leaders in an order in which near ones follow each other, going from each to the nearest that is left. So rows whose places
+// follow each other are near, and a pass over some of them finds few leaves that it has a part in. The leaders are packed.
+static void
+chain_leaders(const struct build *build, struct build_worker *worker, uint32_t *leaders,
+              uint32_t count)
+{
+    _Alignas(64) float distances[LEADERS_MAX + TILE_COLUMNS];
+    uint32_t chain[LEADERS_MAX], at = 0;
+    bool taken[LEADERS_MAX] = {false};
+    const struct tile_packed packed = worker_packed(worker);
+    struct tile_side side = {
+        .rows = worker->rows, .numbers = worker->numbers, .starts = worker->starts};
+    for (uint32_t i = 0; i < count; i++) {
+        chain[i] = leaders[at];
+        taken[at] = true;
+        side.at[0] = at;
+        worker->starts[at] = row_start(build, worker_row(build, worker->rows, at));
+        row_measure(build, &side, &packed, (count + TILE_LANES - 1) / TILE_LANES, distances);
+        float nearest = INFINITY;
+        for (uint32_t j = 0; j < count; j++)
+            if (!taken[j] && !(distances[j] > nearest)) {
+                nearest = distances[j];
+                at = j;
+            }
+    }
+    memcpy(leaders, chain, count * sizeof *leaders);
+}
+
+static void
+pack_leaders(const struct build *build, struct build_worker *worker, const uint32_t *leaders,
+             uint32_t count)
+{
+    rows_read(build, worker, leaders, count, SKETCH_NONE);
+    rows_pack(build, worker, count);
 }
 
 // The leaders' columns lie in worker 0's memory, which nobody else needs before the leaves.
@@ -229,16 +296,20 @@ split_now(struct build *build, struct first_split *split)
     const uint32_t threads = build->config.threads, rows = build->rows.count;
     uint32_t leaders[LEADERS_MAX];
     draw_leaders(build, leaders, split->spread.leaders);
-    rows_read(build, &build->workers[0], leaders, split->spread.leaders, SKETCH_NONE);
-    rows_pack(build, &build->workers[0], split->spread.leaders);
+    pack_leaders(build, &build->workers[0], leaders, split->spread.leaders);
+    chain_leaders(build, &build->workers[0], leaders, split->spread.leaders);
+    pack_leaders(build, &build->workers[0], leaders, split->spread.leaders);
     split->packed = worker_packed(&build->workers[0]);
     pool_run(threads, (rows + BLOCK_ROWS - 1) / BLOCK_ROWS, assign_block, split);
     if (build_stopped(build))
         return;
-    pool_run(threads, COUNTERS, count_part, split);
-    place_counts(split, split->places, build->starts);
-    place_counts(split, split->places + (size_t)COUNTERS * split->spread.leaders, NULL);
-    pool_run(threads, COUNTERS, put_part, split);
+    pool_run(threads, COUNTERS, count_nearest, split);
+    place_counts(split, build->starts);
+    pool_run(threads, COUNTERS, put_nearest, split);
+    memset(split->counts, 0, counts_bytes(split));
+    pool_run(threads, COUNTERS, count_any, split);
+    place_counts(split, build->starts);
+    pool_run(threads, COUNTERS, put_any, split);
 }
 
 // Rows that fit one leaf are not split.
@@ -263,14 +334,14 @@ build_split(struct build *build)
     const size_t assigned_bytes = (size_t)rows * split.spread.fanout * sizeof *split.assigned;
     build->leaders = split.spread.leaders;
     split.assigned = build_alloc(build, assigned_bytes);
-    split.places = build_alloc(build, places_bytes(&split));
+    split.counts = build_alloc(build, counts_bytes(&split));
     build->starts = build_alloc(build, starts_bytes(&split.spread));
     build->clusters = build_alloc(build, clusters_bytes(build, split.spread.fanout));
     build->order = build_alloc(build, (size_t)rows * sizeof *build->order);
     if (!build_stopped(build))
         split_now(build, &split);
     build_free(build, split.assigned, assigned_bytes);
-    build_free(build, split.places, places_bytes(&split));
+    build_free(build, split.counts, counts_bytes(&split));
 }
 
 void
@@ -295,7 +366,7 @@ size_t
 split_bytes_besides(const struct build *build)
 {
     const struct first_split split = {.spread = first_spread(build)};
-    return places_bytes(&split) +
+    return counts_bytes(&split) +
            (size_t)build->rows.count * split.spread.fanout * sizeof *split.assigned;
 }
 
@@ -434,8 +505,7 @@ split_cluster(struct build *build, struct build_worker *worker, const struct clu
 {
     uint32_t leaders[LEADERS_MAX];
     draw_from(cluster, spread->leaders, leaders);
-    rows_read(build, worker, leaders, spread->leaders, SKETCH_NONE);
-    rows_pack(build, worker, spread->leaders);
+    pack_leaders(build, worker, leaders, spread->leaders);
     const struct tile_packed packed = worker_packed(worker);
     assign(build, worker, cluster->ids, cluster->count, &packed, spread, children->assigned);
     sort_children(cluster, spread, children);
@@ -484,6 +554,16 @@ take_apart(struct build *build, struct build_worker *worker, const struct cluste
 
 // ---- all clusters of the first split ----
 
+// Whether one of the places is of this pass. They are in order.
+static bool
+in_pass(const struct build *build, const uint32_t *places, uint32_t count)
+{
+    uint32_t first = 0;
+    while (first < count && places[first] < build->first)
+        first++;
+    return first < count && places[first] < build->end;
+}
+
 struct leaves {
     struct build *build;
     uint32_t largest[LEADERS_MAX]; // leaders, by the size of their clusters
@@ -503,7 +583,7 @@ cluster_run(void *context, uint32_t index, uint32_t worker)
                                     .parent = build->rows.count,
                                     .level = 1,
                                     .seed = mix64(build->seed + leader + 1)};
-    if (cluster.count > 0)
+    if (in_pass(build, cluster.ids, cluster.count))
         take_apart(build, &build->workers[worker], &cluster);
     build_done(build, worker, cluster.count);
 }
@@ -518,6 +598,22 @@ by_size(const void *a, const void *b, void *context)
     return size_x != size_y ? (size_x < size_y) - (size_x > size_y) : (x > y) - (x < y);
 }
 
+static void
+read_place(const void *context, uint32_t place, void *components, struct tile_numbers *numbers,
+           float *sketch)
+{
+    const struct build *build = context;
+    build->by_row.read(build->by_row.context, build->order[place], components, numbers, sketch);
+}
+
+static void
+prefetch_place(const void *context, uint32_t place)
+{
+    const struct build *build = context;
+    build->by_row.prefetch(build->by_row.context, build->order[place]);
+}
+
+// Rows are called by their places meanwhile.
 void
 build_leaves(struct build *build)
 {
@@ -525,5 +621,10 @@ build_leaves(struct build *build)
     for (uint32_t i = 0; i < build->leaders; i++)
         leaves.largest[i] = i;
     qsort_r(leaves.largest, build->leaders, sizeof *leaves.largest, by_size, build);
+    build->by_row = build->rows;
+    build->rows.context = build;
+    build->rows.read = read_place;
+    build->rows.prefetch = prefetch_place;
     pool_run(build->config.threads, build->leaders, cluster_run, &leaves);
+    build->rows = build->by_row;
 }
