@@ -8,6 +8,8 @@
 //
 // Rows that were erased before are left out: nothing leads to them any more, which is all that repairing would do. What is erased
 // or appended meanwhile is repaired or linked afterwards, as ever.
+#include <math.h>
+
 #include "base/alloc.h"
 #include "base/os_clock.h"
 #include "base/pool.h"
@@ -171,6 +173,10 @@ config_of(const struct hnsw_bulk *bulk)
     struct build_config config = build_config_for(bulk->hnsw->graph.links_max);
     config.seed = bulk->hnsw->config.seed;
     config.threads = bulk->options.threads;
+    // Queries under ip are not like the rows: what is near to one may be far apart. With less overlap they find less (of 9,000
+    // rows, ef 10, some 4 points of recall; under the other metrics 0.4, and nothing at ef 32).
+    if (bulk->hnsw->config.metric == METRIC_IP)
+        config.fanout_far = INFINITY;
     config.progress = bulk->options.progress;
     config.context = bulk->options.context;
     return config;
