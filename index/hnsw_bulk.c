@@ -16,6 +16,7 @@
 #include "index/hnsw_bulk_int.h"
 
 #define PROGRESS_NS 50000000u // between two calls of a progress function
+#define MORE_SHARE 16u        // of what is there, so much may come before the build begins
 
 // Whether to go on; the caller's thread asks now and then. Of what is there to do nothing is done yet.
 static bool
@@ -205,7 +206,7 @@ make(struct hnsw_bulk *bulk, struct hnsw_bulk_report *report)
     report->found_ns = os_clock_ns() - began;
     count_rows(bulk);
     struct build_config config = config_of(bulk);
-    struct build_rows rows = bulk_rows(bulk);
+    struct build_rows rows = bulk_rows(bulk, hnsw_kind(bulk->hnsw));
     const size_t besides = bytes_besides(bulk);
     report->memory = build_memory(&rows, &config);
     report->memory.least += besides;
@@ -217,10 +218,46 @@ make(struct hnsw_bulk *bulk, struct hnsw_bulk_report *report)
     report->encode_ns = os_clock_ns() - began - report->found_ns;
     if (status != OMEN_OK)
         return status;
-    rows = bulk_rows(bulk); // some may have been erased since they were counted
+    rows =
+        bulk_rows(bulk, hnsw_kind(bulk->hnsw)); // some may have been erased since they were counted
     status = build_run(&rows, &config, &bulk->graph, &report->build);
     report->memory_peak = besides + report->build.memory_peak;
     return status;
+}
+
+// What rows and codes of one kind take at most; codes that are there are not taken again.
+static size_t
+most_of(struct hnsw_bulk *bulk, enum code_kind kind)
+{
+    const struct hnsw *hnsw = bulk->hnsw;
+    const struct build_config config = config_of(bulk);
+    const struct build_rows rows = bulk_rows(bulk, kind);
+    const size_t sketch = kind == CODE_EXACT ? TILE_SKETCH * sizeof(float) : 0;
+    const size_t code = hnsw_kind(hnsw) != CODE_NONE ? 0
+                        : kind == CODE_NIBBLE
+                            ? (size_t)2 * hnsw->codec.row_bytes + sizeof(struct byte_meta)
+                            : sizeof(struct byte_meta);
+    return build_memory(&rows, &config).most + bulk->rows * (sizeof *bulk->slots + sketch + code);
+}
+
+size_t
+hnsw_bulk_most(struct hnsw *hnsw, uint32_t threads)
+{
+    const uint32_t rows = hnsw_count(hnsw);
+    struct hnsw_bulk bulk = {
+        .hnsw = hnsw, .options = {.threads = threads}, .rows = rows, .count = rows};
+    size_t most = SIZE_MAX;
+    if (scratches_open(&bulk) == OMEN_OK) {
+        const enum code_kind kind = hnsw_kind(hnsw);
+        const size_t coded = kind != CODE_EXACT ? most_of(&bulk, CODE_NIBBLE) : 0;
+        const size_t exact = kind != CODE_NIBBLE ? most_of(&bulk, CODE_EXACT) : 0;
+        most = coded > exact ? coded : exact;
+        for (uint32_t i = 0; i < threads; i++)
+            most += scratch_bytes(bulk.scratches[i]);
+        most += most / MORE_SHARE;
+    }
+    scratches_close(&bulk);
+    return most;
 }
 
 omen_status

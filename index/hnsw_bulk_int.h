@@ -31,6 +31,7 @@ bulk_slot(const struct hnsw_bulk *bulk, uint32_t row)
 }
 
 // ---- hnsw_bulk_rows.c ----
-struct build_rows bulk_rows(struct hnsw_bulk *bulk);
+// As rows with such codes are compared.
+struct build_rows bulk_rows(struct hnsw_bulk *bulk, enum code_kind kind);
 
 #endif

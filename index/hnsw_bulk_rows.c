@@ -124,12 +124,12 @@ read_floats(const void *context, uint32_t row, void *components, struct tile_num
 }
 
 struct build_rows
-bulk_rows(struct hnsw_bulk *bulk)
+bulk_rows(struct hnsw_bulk *bulk, enum code_kind kind)
 {
     const struct hnsw_config *config = &bulk->hnsw->config;
     const bool ip = config->metric == METRIC_IP;
     struct build_rows rows = {.context = bulk, .count = bulk->count, .prefetch = prefetch_row};
-    if (hnsw_kind(bulk->hnsw) == CODE_NIBBLE) {
+    if (kind == CODE_NIBBLE) {
         rows.kind = BUILD_BYTES;
         rows.width = bulk->hnsw->codec.width;
         rows.extras = ip;
