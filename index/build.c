@@ -25,10 +25,10 @@ struct build_config
 build_config_for(uint32_t links_max)
 {
     return (struct build_config){.links_max = links_max,
-                                 .chosen = links_max - links_max / 4,
+                                 .chosen = links_max - links_max * 5 / 16,
                                  .fanout = {12, 2},
-                                 .fanout_sure = 4,
-                                 .fanout_far = 1.1f,
+                                 .fanout_sure = 3,
+                                 .fanout_far = 1.15f,
                                  .leaf_rows = 768,
                                  .leaf_near = 8,
                                  .relaxed = 1.44f, // as inserted links
