@@ -190,10 +190,8 @@ decide(struct step *step)
         .seq = replica->last_seq,
         .child_cfg_ver = {replica->meta.children[0].cfg_ver, replica->meta.children[1].cfg_ver}};
     if (split->check_seq == 0 && !bug(BUG_CUT_EARLY)) {
-        if (persist_room(replica)) {
-            primary_check(step);
-            split->check_seq = replica->check_seq;
-        }
+        primary_check(step); // nothing is on its way to the disk, so there is room
+        split->check_seq = replica->check_seq;
         return;
     }
     const enum verdict said = bug(BUG_CUT_EARLY) ? HALVES_FIT : verdict(replica);

@@ -121,6 +121,76 @@ START_TEST(a_change_that_is_told_again_goes_before_a_cut)
 }
 END_TEST
 
+START_TEST(one_that_streamed_and_is_silent_is_not_proposed_to_its_child)
+{
+    halves_open(&one, 0);
+    halves_ack(&one, 21, 1);
+    ck_assert(halves_wants(&one, REPLICA_CHANGE_ADD));
+    halves_ack(&one, 11, 1); // it is its turn next
+    write_many(1);
+    alone_wait(&one, one.replica.config.shrink_ns);
+    halves_ack(&one, 21, 2);
+    one.meta.children[1].in_sync[one.meta.children[1].in_sync_count++] = uuid_of(21);
+    one.meta.children[1].learners[0] = uuid_of(22);
+    one.meta.children[1].learner_count = 1;
+    one.meta.children[1].cfg_ver++;
+    halves_meta(&one);
+    ck_assert(halves_wants(&one, REPLICA_CHANGE_NONE));
+    halves_ack(&one, 11, 2);
+    ck_assert(halves_wants(&one, REPLICA_CHANGE_ADD));
+    ck_assert_uint_eq(one.out.change.uuid.low, 11);
+}
+END_TEST
+
+START_TEST(a_copy_that_still_learns_goes_before_a_cut)
+{
+    halves_open(&one, 2);
+    one.meta.children[0].learners[one.meta.children[0].learner_count++] = uuid_of(13);
+    one.meta.children[0].cfg_ver++;
+    halves_meta(&one);
+    halves_ack_all(&one, 1);
+    ck_assert(!one.replica.split.stopped);
+    halves_ack(&one, 13, 1);
+    ck_assert(halves_wants(&one, REPLICA_CHANGE_ADD));
+    one.meta.children[0].learner_count = 0;
+    one.meta.children[0].in_sync[one.meta.children[0].in_sync_count++] = uuid_of(13);
+    one.meta.children[0].cfg_ver++;
+    halves_meta(&one);
+    ck_assert(one.replica.split.stopped);
+}
+END_TEST
+
+START_TEST(the_vote_of_this_shards_own_copies_goes_before_a_cut)
+{
+    halves_open(&one, 2);
+    halves_ack_all(&one, 1);
+    alone_persisted(&one);
+    alone_ack(&one, 2, 2);
+    alone_ack(&one, 3, 2);
+    halves_ack_all(&one, 2);
+    halves_root(&one, 11, 4);
+    halves_root(&one, 12, 4);
+    halves_root(&one, 21, 5);
+    halves_root(&one, 22, 5);
+    ck_assert(halves_wants(&one, REPLICA_CHANGE_NONE));
+    halves_vote(&one);
+    ck_assert(halves_wants(&one, REPLICA_CHANGE_CUT));
+}
+END_TEST
+
+START_TEST(children_come_with_a_newer_version_of_their_parent)
+{
+    alone_lead(&one);
+    one.meta.child_count = REPLICA_CHILDREN;
+    for (uint32_t c = 0; c < REPLICA_CHILDREN; c++)
+        one.meta.children[c] = halves_child(HALVES_FIRST + c, 2);
+    halves_meta(&one);
+    ck_assert_uint_eq(one.replica.meta.child_count, 0);
+    alone_meta(&one, 1, 1);
+    ck_assert_uint_eq(one.replica.meta.child_count, REPLICA_CHILDREN);
+}
+END_TEST
+
 START_TEST(a_lost_copy_of_this_shard_is_told_before_a_change_of_a_child_is_told_again)
 {
     halves_open(&one, 0);
@@ -191,6 +261,10 @@ split_waits_suite(void)
     tcase_add_test(tcase, a_change_of_this_shards_own_copies_goes_before_a_cut);
     tcase_add_test(tcase, a_change_of_a_child_goes_before_a_cut);
     tcase_add_test(tcase, a_change_that_is_told_again_goes_before_a_cut);
+    tcase_add_test(tcase, one_that_streamed_and_is_silent_is_not_proposed_to_its_child);
+    tcase_add_test(tcase, a_copy_that_still_learns_goes_before_a_cut);
+    tcase_add_test(tcase, the_vote_of_this_shards_own_copies_goes_before_a_cut);
+    tcase_add_test(tcase, children_come_with_a_newer_version_of_their_parent);
     tcase_add_test(tcase,
                    a_lost_copy_of_this_shard_is_told_before_a_change_of_a_child_is_told_again);
     tcase_add_test(tcase, halves_that_differ_in_either_word_of_their_sums_end_the_split);
