@@ -75,7 +75,8 @@ replicate_own_durable(struct raft *raft)
     const uint32_t self = raft_self(raft);
     if (raft->state != RAFT_LEADER || self == RAFT_MEMBERS_MAX)
         return; // a leader that was removed does not count
-    if (progress_advance(&raft->progress[self], raft->stable) && replicate_commit(raft))
+    (void)progress_advance(&raft->progress[self], raft->stable);
+    if (replicate_commit(raft))
         replicate_want_all(raft, WANT_APPEND);
 }
 

@@ -57,8 +57,8 @@ snapshot_chunk(struct raft *raft, uint32_t member, struct raft_msg *msg)
 {
     struct raft_progress *progress = &raft->progress[member];
     const struct raft_snapshot_offer *offer = &raft->offer;
-    if (progress->state != RAFT_STREAM || progress->chunk_sent ||
-        progress->snapshot_position != offer->position)
+    ASSERT(progress->state == RAFT_STREAM);
+    if (progress->chunk_sent || progress->snapshot_position != offer->position)
         return false;
     uint64_t count = offer->total_bytes - progress->chunk_offset;
     if (count > raft->config.chunk_bytes)
