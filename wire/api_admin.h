@@ -321,14 +321,14 @@ struct api_key_made {
     struct wire_text name, api_key; // said once, stored nowhere
 };
 
-struct api_key {
+struct api_key_info {
     struct wire_text name, collections;
     uint8_t role;
     uint64_t expires_ms;
 };
 
 struct api_keys {
-    struct wire_list keys; // api_key
+    struct wire_list keys; // api_key_info
 };
 
 struct api_key_revoke {
@@ -345,6 +345,6 @@ extern const struct shape api_nothing, api_of_collection, api_maybe_collection, 
 extern const struct shape api_collection_create, api_field, api_collection, api_collections,
     api_collection_drop, api_collection_update, api_stats, api_index_field, api_drop_field,
     api_build, api_alias_set, api_alias, api_aliases, api_alias_drop, api_job, api_jobs,
-    api_key_create, api_key_made, api_key, api_keys, api_key_revoke;
+    api_key_create, api_key_made, api_key_info, api_keys, api_key_revoke;
 
 #endif

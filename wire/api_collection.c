@@ -181,16 +181,16 @@ static const struct field api_key_made_rows[] = {
 };
 SHAPE(api_key_made);
 
-static const struct field api_key_rows[] = {
-    ROW(api_key, name, FIELD_NAME, MUST),
-    ROW(api_key, collections, FIELD_TEXT, WITHIN(1, WIRE_NAME_BYTES_MAX)),
-    ROW(api_key, role, FIELD_WORD, MUST, ONE_OF(key_roles)),
-    ROW(api_key, expires_ms, FIELD_U64, UP_TO(UINT64_MAX)),
+static const struct field api_key_info_rows[] = {
+    ROW(api_key_info, name, FIELD_NAME, MUST),
+    ROW(api_key_info, collections, FIELD_TEXT, WITHIN(1, WIRE_NAME_BYTES_MAX)),
+    ROW(api_key_info, role, FIELD_WORD, MUST, ONE_OF(key_roles)),
+    ROW(api_key_info, expires_ms, FIELD_U64, UP_TO(UINT64_MAX)),
 };
-SHAPE(api_key);
+SHAPE(api_key_info);
 
 static const struct field api_keys_rows[] = {
-    ROW(api_keys, keys, FIELD_LIST, MUST, UP_TO(LIST_MAX), OF(api_key)),
+    ROW(api_keys, keys, FIELD_LIST, MUST, UP_TO(LIST_MAX), OF(api_key_info)),
 };
 SHAPE(api_keys);
 

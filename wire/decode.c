@@ -36,11 +36,11 @@ void
 decode_init(struct decode *decode, struct wire_bytes frame, const struct decode_limits *limits,
             struct omen_error *error)
 {
+    static const uint8_t nothing;
+    const uint8_t *start = frame.count > 0 ? frame.bytes : &nothing; // NULL has no end to look for
     ASSERT(limits->depth_max <= DECODE_DEPTH_MAX);
-    *decode = (struct decode){.reader = {frame.bytes, frame.bytes + frame.count},
-                              .start = frame.bytes,
-                              .limits = *limits,
-                              .error = error};
+    *decode = (struct decode){
+        .reader = {start, start + frame.count}, .start = start, .limits = *limits, .error = error};
     if (frame.count > limits->bytes_max)
         decode_fail(decode, OMEN_E_INVALID, "has %" PRIu32 " bytes, more than %" PRIu32,
                     frame.count, limits->bytes_max);

@@ -154,23 +154,43 @@ random_list(struct prng *prng, struct wire_pool *pool, const struct field *field
     return list;
 }
 
-static inline void
-random_field(struct prng *prng, struct wire_pool *pool, const struct field *field, void *at)
+static inline struct wire_filter
+random_filter(struct prng *prng, struct wire_pool *pool)
+{
+    const struct wire_text text = random_text(prng, pool, 1, 99);
+    if (prng_below(prng, 2) == 0)
+        return (struct wire_filter){FILTER_FORM_TEXT, {(const uint8_t *)text.bytes, text.count}};
+    return (struct wire_filter){FILTER_FORM_MAP, random_map(prng, pool)};
+}
+
+static inline bool
+random_number(struct prng *prng, const struct field *field, void *at)
 {
     const uint64_t number = random_within(prng, field->least, field->most);
     switch ((enum field_kind)field->kind) {
     case FIELD_BOOL:
         *(uint8_t *)at = (uint8_t)prng_below(prng, 2);
-        return;
+        return true;
     case FIELD_U32:
         *(uint32_t *)at = (uint32_t)number;
-        return;
+        return true;
     case FIELD_U64:
         *(uint64_t *)at = number;
-        return;
+        return true;
     case FIELD_MAYBE:
         *(struct wire_maybe *)at = (struct wire_maybe){number, 1};
+        return true;
+    default:
+        return false;
+    }
+}
+
+static inline void
+random_field(struct prng *prng, struct wire_pool *pool, const struct field *field, void *at)
+{
+    if (random_number(prng, field, at))
         return;
+    switch ((enum field_kind)field->kind) {
     case FIELD_I64:
         *(int64_t *)at = (int64_t)prng_next(prng);
         return;
@@ -213,16 +233,9 @@ random_field(struct prng *prng, struct wire_pool *pool, const struct field *fiel
     case FIELD_ANY:
         *(struct wire_bytes *)at = random_map(prng, pool);
         return;
-    case FIELD_FILTER: {
-        const struct wire_text text = random_text(prng, pool, 1, 99);
-        if (prng_below(prng, 2) == 0)
-            *(struct wire_filter *)at =
-                (struct wire_filter){FILTER_FORM_TEXT, {(const uint8_t *)text.bytes, text.count}};
-        else
-            *(struct wire_filter *)at =
-                (struct wire_filter){FILTER_FORM_MAP, random_map(prng, pool)};
+    case FIELD_FILTER:
+        *(struct wire_filter *)at = random_filter(prng, pool);
         return;
-    }
     case FIELD_INSIDE:
         random_struct(prng, pool, field->shape, at);
         return;
