@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "index/kernel/cosine.h"
+#include "index/kernel/four.h"
 #include "index/kernel/integer.h"
 #include "index/kernel/kernel.h"
 #include "index/nearest.h"
@@ -85,9 +86,7 @@ meta4(const uint8_t *const *rows)
 {
     const __m128i bits = _mm_set_epi64x((long long)meta_bits2(rows[2], rows[3]),
                                         (long long)meta_bits2(rows[0], rows[1]));
-    const __m128i factors_first =
-        _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
-    return _mm256_cvtph_ps(_mm_shuffle_epi8(bits, factors_first));
+    return four_meta(bits);
 }
 
 // High nibbles are multiplied where they stand, 16 times too large, into a sum of their own: one
@@ -129,23 +128,15 @@ nibble_dot4(const int8_t *components, const uint8_t *const *rows, uint32_t row_b
 INLINE __m128
 nibble4(const struct nibble_query *query, const uint8_t *const *rows)
 {
-    const __m128 dot = _mm_cvtepi32_ps(nibble_dot4(query->components, rows, query->row_bytes));
-    const __m256 meta = meta4(rows);
-    const __m128 factor =
-        _mm_mul_ps(_mm256_castps256_ps128(meta), _mm_set1_ps(query->factor_scale));
-    const __m128 norm = _mm_mul_ps(_mm256_extractf128_ps(meta, 1), _mm_set1_ps(query->norm_scale));
-    const __m128 distance =
-        _mm_sub_ps(_mm_add_ps(norm, _mm_set1_ps(query->offset)),
-                   _mm_mul_ps(factor, _mm_sub_ps(dot, _mm_set1_ps(query->center))));
-    return _mm_max_ps(distance, _mm_setzero_ps());
+    const __m128i dots = nibble_dot4(query->components, rows, query->row_bytes);
+    return four_nibble(query, dots, meta4(rows));
 }
 
 static uint32_t
 avx512_nibble(const struct nibble_query *query, const uint8_t **rows, uint32_t count, float bound,
               float *out)
 {
-    for (uint32_t i = count; (i & 3) != 0; i++)
-        rows[i] = rows[count - 1];
+    four_fill(rows, count);
     const __m128 limit = _mm_set1_ps(bound);
     uint32_t below = 0;
     for (uint32_t i = 0; i < count; i += 4) {
@@ -153,7 +144,7 @@ avx512_nibble(const struct nibble_query *query, const uint8_t **rows, uint32_t c
         _mm_storeu_ps(out + i, distance);
         below |= (uint32_t)_mm_movemask_ps(_mm_cmplt_ps(distance, limit)) << i;
     }
-    return count < 32 ? below & ((1u << count) - 1) : below;
+    return four_asked(below, count);
 }
 
 // Where a key is put, every other key stays or moves up by one: keys[i] = max(keys[i - 1], min(keys[i], key)). So nothing
@@ -229,30 +220,19 @@ glance4(const struct glance_query *query, const uint8_t *const *rows)
     struct glance_sums sums = {{zero, zero, zero, zero}, {zero, zero, zero, zero}};
     for (uint32_t at = 0; at < query->bytes; at += 64)
         glance_block(&sums, query->components, rows, at);
-    const __m128 dot = _mm_cvtepi32_ps(reduce4_epi32(sums.dot));
-    const __m128 own = _mm_add_ps(_mm_cvtepi32_ps(reduce4_epi32(sums.own)),
-                                  _mm_set1_ps(112.5f * (float)query->bytes));
-    const __m256 meta = meta4(rows);
-    const __m128 factor = _mm256_castps256_ps128(meta);
-    const __m128 norm = _mm_mul_ps(_mm256_extractf128_ps(meta, 1), _mm_set1_ps(query->norm_scale));
-    const __m128 squares = _mm_add_ps(
-        _mm_mul_ps(_mm_mul_ps(factor, factor), _mm_mul_ps(own, _mm_set1_ps(query->own_scale))),
-        _mm_set1_ps(query->offset));
-    const __m128 product = _mm_mul_ps(_mm_mul_ps(factor, _mm_set1_ps(query->factor_scale)),
-                                      _mm_sub_ps(dot, _mm_set1_ps(query->center)));
-    return _mm_sub_ps(squares, _mm_add_ps(product, norm));
+    const __m128i dot = reduce4_epi32(sums.dot), own = reduce4_epi32(sums.own);
+    return four_glance(query, dot, own, meta4(rows));
 }
 
 static uint32_t
 avx512_glance(const struct glance_query *query, const uint8_t **rows, uint32_t count, float bound)
 {
-    for (uint32_t i = count; (i & 3) != 0; i++)
-        rows[i] = rows[count - 1];
+    four_fill(rows, count);
     const __m128 limit = _mm_set1_ps(bound);
     uint32_t below = 0;
     for (uint32_t i = 0; i < count; i += 4)
         below |= (uint32_t)_mm_movemask_ps(_mm_cmplt_ps(glance4(query, rows + i), limit)) << i;
-    return count < 32 ? below & ((1u << count) - 1) : below;
+    return four_asked(below, count);
 }
 
 // The 8-bit components of one block. Selecting bits with the ternary operation joins two nibbles at

@@ -36,28 +36,9 @@ open_with(uint32_t threads, const char *path, uint64_t max_memory)
 }
 
 static void
-vector_of(uint64_t id, float *out)
-{
-    struct prng prng;
-    prng_init(&prng, id);
-    for (uint32_t i = 0; i < DIM; i++)
-        out[i] = prng_unit(&prng);
-}
-
-static void
 add(uint64_t first, uint32_t count)
 {
-    float *vectors = malloc((size_t)count * DIM * sizeof *vectors);
-    uint64_t *ids = malloc((size_t)count * sizeof *ids);
-    for (uint32_t i = 0; i < count; i++) {
-        ids[i] = first + i;
-        vector_of(first + i, vectors + (size_t)i * DIM);
-    }
-    omen_batch batch = batch_of(count, ids);
-    batch.vectors = vectors;
-    ck_assert_int_eq(omen_upsert(index_of, &batch), OMEN_OK);
-    free(vectors);
-    free(ids);
+    add_drawn(first, count, DIM);
 }
 
 static omen_statistics
@@ -81,7 +62,7 @@ check_index(uint64_t rows_there)
         omen_query_options options = OMEN_QUERY_OPTIONS_INIT;
         options.k = 10;
         options.ef = 64;
-        vector_of(id * (rows_there / 200), vector);
+        vector_drawn(id * (rows_there / 200), DIM, vector);
         ck_assert_int_eq(omen_query(index_of, vector, &options, ids, NULL, NULL), OMEN_OK);
         found += ids[0] == id * (rows_there / 200);
     }
@@ -151,7 +132,7 @@ START_TEST(one_linking_thread_makes_the_same_answers_of_large_batches)
             omen_query_options options = OMEN_QUERY_OPTIONS_INIT;
             options.k = 10;
             options.ef = 12;
-            vector_of(1000000 + q, vector);
+            vector_drawn(1000000 + q, DIM, vector);
             ck_assert_int_eq(omen_query(index_of, vector, &options, ids[turn][q], NULL, NULL),
                              OMEN_OK);
         }
@@ -400,7 +381,7 @@ write_on(void *context)
         add(writer->next - 5, 1);
         float vector[DIM];
         uint64_t ids[10];
-        vector_of(writer->next - 3, vector);
+        vector_drawn(writer->next - 3, DIM, vector);
         omen_query_options options = OMEN_QUERY_OPTIONS_INIT;
         options.k = 10;
         ck_assert_int_eq(omen_query(index_of, vector, &options, ids, NULL, NULL), OMEN_OK);

@@ -2,12 +2,10 @@
 //
 // Labels: tsan
 #include <pthread.h>
-#include <signal.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
 
 #include "tests/lib/check_main.h"
 #include "tests/lib/folder.h"
+#include "tests/lib/process.h"
 #include "tests/lib/shard_world.h"
 
 static struct folder folder;
@@ -56,9 +54,7 @@ END_TEST
 // The model lies in memory that outlives the child; each child does some operations and dies by its own hand.
 START_TEST(random_operations_survive_kill_9)
 {
-    struct world *world =
-        mmap(NULL, sizeof *world, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    ck_assert_ptr_ne(world, MAP_FAILED);
+    struct world *world = process_share(sizeof *world);
     const char *path = folder_path(&folder, "shard");
     for (int life = 0; life < 8; life++) {
         const pid_t child = fork();
@@ -74,14 +70,12 @@ START_TEST(random_operations_survive_kill_9)
                 world_step(world);
             (void)raise(SIGKILL);
         }
-        int state;
-        ck_assert_int_eq(waitpid(child, &state, 0), child);
-        ck_assert(WIFSIGNALED(state) && WTERMSIG(state) == SIGKILL);
+        ck_assert(process_was_killed(child, (uint64_t)life));
     }
     world_reopen(world, path);
     check_all(world);
     omen_close(world->index);
-    (void)munmap(world, sizeof *world);
+    process_unshare(world, sizeof *world);
 }
 END_TEST
 
@@ -90,9 +84,7 @@ END_TEST
 static void
 wait_child(pid_t child)
 {
-    int state;
-    ck_assert_int_eq(waitpid(child, &state, 0), child);
-    ck_assert_msg(WIFEXITED(state) && WEXITSTATUS(state) == 0, "the child ended with %d", state);
+    ck_assert(!process_was_killed(child, 1));
 }
 
 static void
@@ -111,9 +103,7 @@ hear(int pipe_end)
 // The reader is asked after each operation of the writer, and must know of it.
 START_TEST(a_reader_in_another_process_is_complete_and_fresh)
 {
-    struct world *world =
-        mmap(NULL, sizeof *world, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    ck_assert_ptr_ne(world, MAP_FAILED);
+    struct world *world = process_share(sizeof *world);
     const char *path = folder_path(&folder, "shard");
     int ask[2], answer[2];
     ck_assert_int_eq(pipe(ask), 0);
@@ -158,7 +148,7 @@ START_TEST(a_reader_in_another_process_is_complete_and_fresh)
     (void)close(answer[0]);
     wait_child(child);
     omen_close(world->index);
-    (void)munmap(world, sizeof *world);
+    process_unshare(world, sizeof *world);
 }
 END_TEST
 
@@ -352,9 +342,7 @@ START_TEST(what_an_interval_may_lose_a_flush_keeps)
         }
         (void)raise(SIGKILL);
     }
-    int state;
-    ck_assert_int_eq(waitpid(child, &state, 0), child);
-    ck_assert(WIFSIGNALED(state) && WTERMSIG(state) == SIGKILL);
+    ck_assert(process_was_killed(child, 1));
     omen_index_t index;
     ck_assert_int_eq(omen_open(&options, &index), OMEN_OK);
     ck_assert_int_eq(omen_contains(index, 0), 1);
