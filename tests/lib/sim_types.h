@@ -29,6 +29,7 @@
 #define SIM_DATA_CLIENTS 8u
 #define SIM_MEMBER_LIVES 16u // a node's number in raft's group grows by it when its disk is lost
 #define SIM_NOWHERE UINT32_MAX
+#define SIM_ZONES_MAX 3u
 
 enum sim_fault {
     SIM_FAULT_LOSS,
@@ -363,6 +364,12 @@ sim_at_of(const struct sim *sim, uint64_t member)
     const uint64_t at = (member - 1) % SIM_MEMBER_LIVES;
     const bool known = member != 0 && at < sim->options.nodes && sim->nodes[at].raft_id == member;
     return known ? (uint32_t)at : SIM_NOWHERE;
+}
+
+static inline uint32_t
+sim_zone(const struct sim *sim, uint32_t at)
+{
+    return at % (1 + (uint32_t)(sim->options.seed / 5 % SIM_ZONES_MAX));
 }
 
 // Of a profile: 0 is the usual.
