@@ -59,7 +59,7 @@ struct sim_profile {
     bool fast_leases;
     bool no_check_quorum; // leaders that hear nobody go on: safe as well
     bool quiet_settings;  // next to no commands beside those of the shards
-    uint32_t members_ms;  // between two changes of raft's group, at most; 0: there are none
+    uint32_t members_ms;  // between two changes of raft's group by an operator, at most; 0: none
     uint32_t rumours_ms;  // between two made-up words of the failure detector, at most; 0: none
     uint32_t admin_ms;    // between two wishes of an operator about shards, at most; 0: none
     bool members_hot;     // and at once when somebody begins to lead, and splits when there was one
