@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "index/kernel/cosine.h"
+#include "index/kernel/insert.h"
 #include "index/kernel/integer.h"
 #include "index/kernel/kernel.h"
 
@@ -791,6 +792,7 @@ const struct kernels kernels_avx2 = {
     .byte = avx2_byte,
     .join = avx2_join,
     .dots = avx2_dots,
+    .insert = insert_plain,
     .exact = {EXACT_ROW(cosine), EXACT_ROW(l2), EXACT_ROW(ip)},
     .integer = {INTEGER_ROW(cosine), INTEGER_ROW(l2), INTEGER_ROW(ip)},
     .unpack = avx2_unpack,

@@ -13,6 +13,7 @@
 #include "index/kernel/cosine.h"
 #include "index/kernel/integer.h"
 #include "index/kernel/kernel.h"
+#include "index/nearest.h"
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -153,6 +154,49 @@ avx512_nibble(const struct nibble_query *query, const uint8_t **rows, uint32_t c
         below |= (uint32_t)_mm_movemask_ps(_mm_cmplt_ps(distance, limit)) << i;
     }
     return count < 32 ? below & ((1u << count) - 1) : below;
+}
+
+// Where a key is put, every other key stays or moves up by one: keys[i] = max(keys[i - 1], min(keys[i], key)). So nothing
+// is searched for, and no jump depends on where the place is; only of long lists the first part is skipped.
+#define INSERT_SKIP 64u
+
+INLINE __m512i
+insert_one(__m512i at, __m512i before, __m512i key, uint32_t *place)
+{
+    *place += (uint32_t)__builtin_popcount(_mm512_cmplt_epu64_mask(at, key));
+    return _mm512_max_epu64(_mm512_alignr_epi64(at, before, 7), _mm512_min_epu64(at, key));
+}
+
+static uint32_t
+avx512_insert(uint64_t *keys, uint32_t *count, uint32_t capacity, const float *distances,
+              const uint32_t *slots, uint32_t below)
+{
+    const __m512i none = _mm512_set1_epi64(-1);
+    uint32_t held = *count, first = UINT32_MAX;
+    for (; below != 0; below &= below - 1) {
+        const uint32_t b = (uint32_t)__builtin_ctz(below);
+        const uint64_t key = nearest_key(distances[b], slots[b]);
+        if (held == capacity && (held == 0 || key >= keys[held - 1]))
+            continue;
+        uint32_t i = 0;
+        for (uint32_t last = INSERT_SKIP - 1; last < held; last += INSERT_SKIP)
+            i += keys[last] < key ? INSERT_SKIP : 0;
+        uint32_t place = i;
+        __m512i before = i > 0 ? _mm512_loadu_si512(keys + i - 8) : _mm512_setzero_si512();
+        const __m512i wanted = _mm512_set1_epi64((long long)key);
+        for (; i + 8 <= held; i += 8) {
+            const __m512i at = _mm512_loadu_si512(keys + i);
+            _mm512_storeu_si512(keys + i, insert_one(at, before, wanted, &place));
+            before = at;
+        }
+        const __mmask8 keep = (__mmask8)((1u << (held - i)) - 1);
+        const __m512i at = _mm512_mask_loadu_epi64(none, keep, keys + i);
+        _mm512_storeu_si512(keys + i, insert_one(at, before, wanted, &place));
+        held += held < capacity;
+        first = place < first ? place : first;
+    }
+    *count = held;
+    return first;
 }
 
 // n (n - 15) is never above zero, and fits a signed byte's product: the unsigned side is the nibble.
@@ -743,6 +787,7 @@ const struct kernels kernels_avx512 = {
     .byte = avx512_byte,
     .join = avx512_join,
     .dots = avx512_dots,
+    .insert = avx512_insert,
     .exact = {EXACT_ROW(cosine), EXACT_ROW(l2), EXACT_ROW(ip)},
     .integer = {INTEGER_ROW(cosine), INTEGER_ROW(l2), INTEGER_ROW(ip)},
     .unpack = avx512_unpack,

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "index/kernel/cosine.h"
+#include "index/kernel/insert.h"
 #include "index/kernel/integer.h"
 #include "index/kernel/kernel.h"
 
@@ -707,6 +708,7 @@ const struct kernels kernels_neon = {
     .byte = neon_byte,
     .join = neon_join,
     .dots = neon_dots,
+    .insert = insert_plain,
     .exact = {EXACT_ROW(cosine), EXACT_ROW(l2), EXACT_ROW(ip)},
     .integer = {INTEGER_ROW(cosine), INTEGER_ROW(l2), INTEGER_ROW(ip)},
     .unpack = neon_unpack,
