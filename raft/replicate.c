@@ -111,6 +111,7 @@ replicate_receive_append_resp(struct raft *raft, const struct raft_msg *msg, uin
 {
     struct raft_progress *progress = &raft->progress[from];
     progress->recent_active = true;
+    progress->heard_tick = raft->tick_count;
     if (msg->reject) {
         uint64_t hint = msg->hint;
         if (msg->log_term > 0)
@@ -149,6 +150,7 @@ replicate_receive_heartbeat_resp(struct raft *raft, const struct raft_msg *msg, 
 {
     struct raft_progress *progress = &raft->progress[from];
     progress->recent_active = true;
+    progress->heard_tick = raft->tick_count;
     progress->paused =
         false; // so that a follower whose answers were lost gets at least empty APPENDs
     if (progress->match < tail_last(&raft->tail) || progress->state == RAFT_PROBE)

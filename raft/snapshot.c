@@ -116,6 +116,7 @@ snapshot_receive_resp(struct raft *raft, const struct raft_msg *msg, uint32_t fr
 {
     struct raft_progress *progress = &raft->progress[from];
     progress->recent_active = true;
+    progress->heard_tick = raft->tick_count;
     if (progress->state != RAFT_STREAM || msg->position != progress->snapshot_position ||
         progress->snapshot_position != raft->offer.position ||
         msg->offset > raft->offer.total_bytes)
