@@ -216,7 +216,7 @@ struct walk {
     float stop;        // 0: none
     float slack; // what lies within it of the k-th is kept in any case: codes may be wrong by it
     bool
-        by_answers; // without a stop, the pool need not hold more than leads on or may be an answer
+        by_answers; // without a stop, the lists need not hold more than leads on or may be an answer
     bool beside_erased; // of those that a walk meets some may be erased
     bool glances;       // codes that look far by their first bytes are not read to the end
     bool homing;        // but while each batch has a new nearest
