@@ -177,6 +177,7 @@ collect(struct walk *walk, const struct hnsw_query *query, float share)
     *members = (struct nearest){.keys = members->keys, .capacity = walk->capacity};
     walk->members_of = query;
     walk->members_wanted = wanted;
+    walk->by_answers = query->rerank == 0;
     walk->evaluations_max = query->allowed_count;
     walk_enter(walk, 1, NULL);
     const float probed = PROBE_EXPECTED / share, due = probed * collect_share(walk);
@@ -202,6 +203,7 @@ begin_anew(struct walk *walk)
     scratch->pool.count = 0;
     scratch->pool.capacity = walk->capacity;
     walk->passed = 0;
+    walk->by_answers = false;
     walk->strayed = false;
 }
 

@@ -80,7 +80,8 @@ struct hnsw {
     uint32_t kept_linked;
     uint32_t kept_words;
     uint64_t *kept_repaired;
-    _Atomic bool behind; // rows from there on are in the file and not whole
+    _Atomic bool
+        behind; // rows from there on are in the file and not whole, or all links were made anew since
 
     uint32_t appended, reserved; // the caller's write lock
 
@@ -215,7 +216,7 @@ struct walk {
     float stop;        // 0: none
     float slack; // what lies within it of the k-th is kept in any case: codes may be wrong by it
     bool
-        by_answers; // without a stop, the pool need not hold more than leads on or may be an answer
+        by_answers; // without a stop, the lists need not hold more than leads on or may be an answer
     bool beside_erased; // of those that a walk meets some may be erased
     bool glances;       // codes that look far by their first bytes are not read to the end
     bool homing;        // but while each batch has a new nearest

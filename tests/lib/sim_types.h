@@ -28,6 +28,7 @@
 #define SIM_LINES_MAX 64u    // of shards that ever were
 #define SIM_MEMBER_LIVES 16u // a node's number in raft's group grows by it when its disk is lost
 #define SIM_NOWHERE UINT32_MAX
+#define SIM_ZONES_MAX 3u
 
 enum sim_fault {
     SIM_FAULT_LOSS,
@@ -57,7 +58,7 @@ struct sim_profile {
     bool fast_leases;
     bool no_check_quorum; // leaders that hear nobody go on: safe as well
     bool quiet_settings;  // next to no commands beside those of the shards
-    uint32_t members_ms;  // between two changes of raft's group, at most; 0: there are none
+    uint32_t members_ms;  // between two changes of raft's group by an operator, at most; 0: none
     uint32_t rumours_ms;  // between two made-up words of the failure detector, at most; 0: none
     uint32_t admin_ms;    // between two wishes of an operator about shards, at most; 0: none
     bool members_hot;     // and at once when somebody begins to lead, and splits when there was one
@@ -325,6 +326,12 @@ sim_at_of(const struct sim *sim, uint64_t member)
     const uint64_t at = (member - 1) % SIM_MEMBER_LIVES;
     const bool known = member != 0 && at < sim->options.nodes && sim->nodes[at].raft_id == member;
     return known ? (uint32_t)at : SIM_NOWHERE;
+}
+
+static inline uint32_t
+sim_zone(const struct sim *sim, uint32_t at)
+{
+    return at % (1 + (uint32_t)(sim->options.seed / 5 % SIM_ZONES_MAX));
 }
 
 // Of a profile: 0 is the usual.

@@ -188,7 +188,7 @@ open_sim(struct sim *sim, const struct sim_options *options)
     sim->options = *options;
     prng_init(&sim->prng, options->seed);
     sim_routers_open(sim);
-    // Where members change the group begins with 1, 3 or 5, and the others join it.
+    // Where members change the group begins with 1, 3 or 5, and grows by itself.
     const uint32_t drawn = 1 + 2 * (uint32_t)(options->seed % 3);
     const bool grows = options->profile->members_ms != 0 && drawn < options->nodes;
     const struct raft_group none = {0};

@@ -225,6 +225,36 @@ START_TEST(a_bad_copy_that_the_metadata_do_not_name_asks_for_nothing)
 }
 END_TEST
 
+START_TEST(a_bad_copy_that_learns_is_proposed_as_lost_too)
+{
+    alone_open(&one, 1, 2);
+    one.meta.in_sync[0] = uuid_of(2);
+    one.meta.in_sync[1] = uuid_of(3);
+    one.meta.in_sync_count = 2;
+    one.meta.learners[0] = uuid_of(1);
+    alone_meta(&one, 1, 2);
+    alone_step(&one, (struct replica_input){.kind = REPLICA_IN_CORRUPT});
+    ck_assert_int_eq(one.out.change.kind, REPLICA_CHANGE_LOST);
+    ck_assert_uint_eq(one.out.change.uuid.low, 1);
+}
+END_TEST
+
+START_TEST(a_change_that_is_due_goes_before_the_report_of_bad_bytes)
+{
+    alone_lead(&one);
+    alone_propose(&one, 1, 1);
+    alone_persisted(&one);
+    alone_ack(&one, 2, 2);
+    one.now_ns += one.replica.config.shrink_ns;
+    alone_step(&one, (struct replica_input){.kind = REPLICA_IN_CORRUPT});
+    ck_assert_int_eq(one.out.change.kind, REPLICA_CHANGE_REMOVE);
+    ck_assert_uint_eq(one.out.change.uuid.low, 3);
+    alone_wait(&one, 1);
+    ck_assert_int_eq(one.out.change.kind, REPLICA_CHANGE_LOST);
+    ck_assert_uint_eq(one.out.change.uuid.low, 1);
+}
+END_TEST
+
 START_TEST(its_buckets_are_fetched_to_the_last)
 {
     static const struct replica_sum sums[REPLICA_BUCKETS_PER_MSG];
@@ -422,6 +452,8 @@ checksum_suite(void)
     tcase_add_test(tcase, a_primary_that_most_contradict_stops_and_proposes_itself_as_lost);
     tcase_add_test(tcase, a_copy_whose_bytes_are_bad_needs_no_vote_and_serves_nothing);
     tcase_add_test(tcase, a_bad_copy_that_the_metadata_do_not_name_asks_for_nothing);
+    tcase_add_test(tcase, a_bad_copy_that_learns_is_proposed_as_lost_too);
+    tcase_add_test(tcase, a_change_that_is_due_goes_before_the_report_of_bad_bytes);
     tcase_add_test(tcase, its_buckets_are_fetched_to_the_last);
     tcase_add_test(tcase, a_copy_that_follows_tells_its_leader_its_sum_and_its_buckets);
     tcase_add_test(tcase, only_an_open_primary_begins_a_comparison);
