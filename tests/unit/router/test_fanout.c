@@ -186,6 +186,15 @@ START_TEST(what_does_not_fit_into_a_step_goes_out_in_the_next_at_the_same_time)
 }
 END_TEST
 
+START_TEST(a_search_of_as_many_shards_as_a_step_sends_goes_out_in_one)
+{
+    alone_shards(&alone, 1, FANOUT_SENDS_MAX, 2);
+    alone_search(&alone, FANOUT_ANY, false, 1000 * MS);
+    ck_assert_uint_eq(alone.send_count, FANOUT_SENDS_MAX);
+    ck_assert_uint_gt(alone.out.wake_ns, alone.now_ns);
+}
+END_TEST
+
 START_TEST(more_shards_than_reports_are_counted_and_the_failed_ones_are_told_first)
 {
     alone_shards(&alone, 1, FANOUT_REPORTS_MAX + 100, 1);
@@ -297,6 +306,7 @@ fanout_suite(void)
     tcase_add_test(tcase, without_memory_to_merge_a_search_says_so);
     tcase_add_test(tcase, no_ids_are_answered_with_nothing);
     tcase_add_test(tcase, what_does_not_fit_into_a_step_goes_out_in_the_next_at_the_same_time);
+    tcase_add_test(tcase, a_search_of_as_many_shards_as_a_step_sends_goes_out_in_one);
     tcase_add_test(tcase, more_shards_than_reports_are_counted_and_the_failed_ones_are_told_first);
     tcase_add_test(tcase, many_that_end_together_are_answered_in_as_many_steps_as_it_takes);
     tcase_add_test(tcase, a_client_that_went_away_is_answered_once_and_nobody_works_for_it);
