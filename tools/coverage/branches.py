@@ -57,7 +57,9 @@ def count(build: pathlib.Path, root: pathlib.Path, folders: Sequence[str]) -> li
 def read(build: pathlib.Path, notes: Sequence[pathlib.Path]) -> list[dict]:
     """What gcov says of each object: a document each, in one line each."""
     done = subprocess.run(["gcov", "--json-format", "--branch-probabilities", "--stdout", *notes], cwd=build,
-                          capture_output=True, text=True, check=True)
+                          capture_output=True, text=True, check=False)
+    if done.returncode != 0:  # counts of another build, mostly
+        raise NothingToReadError(f"gcov cannot read {build}: {done.stderr.strip()}")
     return [json.loads(line) for line in done.stdout.splitlines() if line]
 
 

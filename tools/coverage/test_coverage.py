@@ -134,6 +134,14 @@ class TestWhole(unittest.TestCase):
         self.assertEqual((file.taken, file.total), (4, 4))
 
 
+    def test_counts_that_gcov_cannot_read_are_an_error_in_its_words(self) -> None:
+        subprocess.run([self.root / "main"], check=False)
+        (counts,) = self.root.rglob("sign*.gcda")
+        counts.write_bytes(b"nothing of the kind")
+        with self.assertRaisesRegex(branches.NothingToReadError, "gcov cannot read .*sign.c.gcda"):
+            branches.count(self.root / "build", self.root, ("raft",))
+
+
 class TestCommand(unittest.TestCase):
     def test_a_build_that_is_not_there_ends_with_2_and_says_what_to_do(self) -> None:
         done = subprocess.run([sys.executable, TOOL, "--build", "/nonexistent"], capture_output=True, text=True, check=False)
