@@ -71,7 +71,9 @@ def rows_of(label, name, index, queries, truth, repeats, bars):
 def run(name, options):
     dataset = data.load(name)
     total = min(options.rows or len(dataset.base), len(dataset.base))
-    base, queries = dataset.base[:total], dataset.query[: options.queries]
+    base, asked = dataset.base[:total], dataset.query[: 2 * options.queries]
+    # The index calibrates by what it was asked lately, so after the churn others come.
+    queries, later = asked[: len(asked) // 2], asked[len(asked) // 2 :]
     late = int(total * CHURN / (1 + CHURN))  # these come in the churn
     live = np.arange(total - late)
     index = omendb.Index(dimension=dataset.dim, metric=dataset.metric)
@@ -91,12 +93,12 @@ def run(name, options):
     index.flush()
     measure.pin(measure.CORES[-1:])
     live = np.setdiff1d(np.arange(total), away)
-    more, judged = rows_of("after 20 % churn", name, index, queries, truth(queries, live), options.repeat, True)
+    more, judged = rows_of("after 20 % churn", name, index, later, truth(later, live), options.repeat, True)
     rows, verdicts = rows + more, verdicts + judged
     # Last, because the index remembers what it was asked lately and calibrates by it: who comes after the strangers
     # gets more than was asked for.
     odd = strangers(queries, base, dataset.metric)
-    for label, of in (("out of distribution", odd), ("fresh, after those", queries)):
+    for label, of in (("out of distribution", odd), ("the first, after those", queries)):
         more, _ = rows_of(label, name, index, of, truth(of, live), options.repeat, False)
         rows += more
     measure.pin()

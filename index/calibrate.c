@@ -6,8 +6,8 @@
 // queries; the smallest stop whose mean recall is at the target wins, interpolated between two rungs. The rungs are
 // fixed and few: recall is smooth in the stop, and a search costs far less than the scan it is compared with.
 //
-// Mean recall itself is aimed at, not a lower bound of it: the sample's error at 400 queries of 10 is about half a
-// point at 0.95, and a bound would make every search pay for it. Rows as queries are asked for as if they were
+// Mean recall itself is aimed at, not a lower bound of it: the sample's error at 1,200 queries of 10 is about a third of a
+// point at 0.9, and a bound would make every search pay for it. Rows as queries are asked for as if they were
 // not there, yet their neighbours' links were chosen when they were; so they are a little harder than
 // strangers from the same law.
 #include "index/calibrate.h"
@@ -21,8 +21,11 @@
 #include "index/hnsw_int.h"
 #include "index/vector.h"
 
-#define ROW_QUERIES 400u
-#define RUNGS 21u
+#define ROW_QUERIES 1200u
+#define ROW_QUERIES_LATE                                                                           \
+    400u // once recall is above RECALL_LATE: searches are longer, and differ less
+#define RECALL_LATE 0.97
+#define RUNGS 25u
 #define BEAM_LAST 2048u       // of a search for up to 10
 #define PLAIN_BEAM_LEAST 200u // before anything was measured
 
@@ -30,22 +33,25 @@ static const float targets[CALIBRATE_TARGETS] = {0.80f, 0.90f, 0.95f, 0.98f, 0.9
 static const uint32_t depths[CALIBRATE_DEPTHS] = {1, 10, 100};
 
 // The ladder: a stop, and the bound on the pool that it is measured with. The first rungs are for data on which even
-// the quickest search finds more than was asked for.
+// the search that ends at the k-th finds more than was asked for; they end before it. A shorter pool would do as well, but
+// comes in whole places: from three to four recall rises by four points at 50,000 x 784.
 struct rung {
     float stop;
     uint32_t beam; // up to k = 10; beyond in proportion to k
 };
 static const struct rung ladder[RUNGS] = {
-    {1.0f, 3},     {1.0f, 4},     {1.0001f, 6}, {1.001f, 8},  {1.004f, 10}, {1.01f, 14},
-    {1.02f, 20},   {1.035f, 28},  {1.05f, 36},  {1.065f, 48}, {1.08f, 64},  {1.10f, 88},
-    {1.12f, 128},  {1.14f, 180},  {1.17f, 260}, {1.20f, 360}, {1.24f, 500}, {1.29f, 700},
-    {1.36f, 1000}, {1.45f, 1400}, {1.6f, 2048},
+    {0.60f, 4},   {0.70f, 6},   {0.80f, 8},    {0.85f, 10},   {0.88f, 10},
+    {0.91f, 10},  {0.94f, 10},  {0.97f, 10},   {1.0f, 12},    {1.01f, 14},
+    {1.02f, 20},  {1.035f, 28}, {1.05f, 36},   {1.065f, 48},  {1.08f, 64},
+    {1.10f, 88},  {1.12f, 128}, {1.14f, 180},  {1.17f, 260},  {1.20f, 360},
+    {1.24f, 500}, {1.29f, 700}, {1.36f, 1000}, {1.45f, 1400}, {1.6f, 2048},
 };
 
 struct sample {
     float *vectors;     // count x dim
     uint32_t *excluded; // the row itself, or HNSW_NONE
     uint32_t count;
+    uint32_t late;     // of them are asked where searches are long
     struct hit *truth; // count x 100
     uint32_t *found;   // how many of them there are
     uint64_t deadline_ns;
@@ -66,7 +72,8 @@ is_late(const struct sample *sample)
     return sample->deadline_ns != 0 && os_clock_ns() >= sample->deadline_ns;
 }
 
-// Rows drawn from the linked live ones, then the users' queries.
+// The users' queries, then rows drawn from the linked live ones. What is true is told by all codes and the rows that they
+// lead to: of the nearest ten that misses one in a thousand, and costs an eighth of comparing all rows.
 static omen_status
 sample_open(const struct hnsw *hnsw, const struct calibrate_queries *queries, uint64_t seed,
             struct scratch *scratch, struct sample *sample)
@@ -81,9 +88,15 @@ sample_open(const struct hnsw *hnsw, const struct calibrate_queries *queries, ui
     if (sample->vectors == NULL || sample->excluded == NULL || sample->truth == NULL ||
         sample->found == NULL)
         return OMEN_E_NO_MEMORY;
+    for (uint32_t i = 0; i < queries->count; i++)
+        sample->excluded[i] = HNSW_NONE;
+    if (queries->count > 0)
+        memcpy(sample->vectors, queries->vectors,
+               (size_t)queries->count * dim * sizeof *sample->vectors);
+    sample->count = queries->count;
     struct prng prng;
     prng_init(&prng, seed);
-    for (uint32_t tries = 0; tries < 4 * ROW_QUERIES && sample->count < ROW_QUERIES; tries++) {
+    for (uint32_t tries = 0; tries < 4 * ROW_QUERIES && sample->count < most; tries++) {
         const uint32_t slot = prng_below(&prng, rows);
         if (atomic_bit_test(hnsw->erased, slot))
             continue;
@@ -91,18 +104,15 @@ sample_open(const struct hnsw *hnsw, const struct calibrate_queries *queries, ui
                       sample->vectors + (size_t)sample->count * dim);
         sample->excluded[sample->count++] = slot;
     }
-    for (uint32_t i = 0; i < queries->count; i++) {
-        memcpy(sample->vectors + (size_t)sample->count * dim, queries->vectors + (size_t)i * dim,
-               dim * sizeof *sample->vectors);
-        sample->excluded[sample->count++] = HNSW_NONE;
-    }
+    sample->late = queries->count + ROW_QUERIES_LATE;
     const uint32_t k = depths[CALIBRATE_DEPTHS - 1];
     for (uint32_t i = 0; i < sample->count; i++) {
         const struct hnsw_query query = {.vector = sample->vectors + (size_t)i * dim,
                                          .k = k,
                                          .excluded = sample->excluded[i],
+                                         .every_code = true,
                                          .deadline_ns = sample->deadline_ns};
-        sample->found[i] = hnsw_scan(hnsw, &query, scratch, sample->truth + (size_t)i * k);
+        sample->found[i] = hnsw_search(hnsw, &query, scratch, sample->truth + (size_t)i * k);
         if (is_late(sample)) // the scan may have been cut
             return OMEN_E_TIMEOUT;
     }
@@ -117,15 +127,17 @@ rung_beam(const struct rung *rung, uint32_t k)
 }
 
 // Mean recall at k of one rung. An answer counts when it is no farther than the k-th true one, so that equal distances
-// are not held against the index.
+// are not held against the index. `before` is that of the rung before.
 static double
 rung_recall(const struct hnsw *hnsw, const struct sample *sample, const struct rung *rung,
-            uint32_t k, struct scratch *scratch, struct hit *hits)
+            uint32_t k, double before, struct scratch *scratch, struct hit *hits)
 {
     const uint32_t width = depths[CALIBRATE_DEPTHS - 1];
+    const uint32_t count =
+        before >= RECALL_LATE && sample->late < sample->count ? sample->late : sample->count;
     double sum = 0.0;
     uint32_t asked = 0;
-    for (uint32_t i = 0; i < sample->count && !is_late(sample); i++) {
+    for (uint32_t i = 0; i < count && !is_late(sample); i++) {
         const struct hit *truth = sample->truth + (size_t)i * width;
         const uint32_t wanted = sample->found[i] < k ? sample->found[i] : k;
         if (wanted == 0)
@@ -184,8 +196,9 @@ calibrate(const struct hnsw *hnsw, const struct calibrate_queries *queries, uint
             double recalls[RUNGS];
             uint32_t rungs = 0;
             do {
+                const double before = rungs > 0 ? recalls[rungs - 1] : 0.0;
                 recalls[rungs] =
-                    rung_recall(hnsw, &sample, &ladder[rungs], depths[d], scratch, hits);
+                    rung_recall(hnsw, &sample, &ladder[rungs], depths[d], before, scratch, hits);
                 status = is_late(&sample) ? OMEN_E_TIMEOUT : OMEN_OK;
             } while (recalls[rungs++] < (double)targets[CALIBRATE_TARGETS - 1] && rungs < RUNGS &&
                      status == OMEN_OK);

@@ -16,7 +16,7 @@
 #define CALIBRATE_DEPTHS 3u  // k = 1, 10, 100
 
 struct calibration {
-    float stop[CALIBRATE_DEPTHS][CALIBRATE_TARGETS];    // 1 and above
+    float stop[CALIBRATE_DEPTHS][CALIBRATE_TARGETS];    // 0.6 and above
     uint32_t beam[CALIBRATE_DEPTHS][CALIBRATE_TARGETS]; // the bound on the pool that goes with it
     uint32_t rows;                                      // live rows when it was measured; 0: never
 };

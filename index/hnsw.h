@@ -67,14 +67,16 @@ struct hnsw_query {
         beam; // the paper's ef: how many of the nearest have their links followed; 0: k. Below k it
               // is not raised: a quick search still finds k, not the best k
     uint32_t rerank; // candidates compared exactly; 0: chosen from k
-    float stop; // 0: by beam alone; else, >= 1, leave when the next candidate is farther than this
-                // times the k-th, or the 10th for a smaller k (squared distances on codes)
+    float stop; // 0: by beam alone; else leave when the next candidate is farther than this times
+        // the k-th, or the 10th for a smaller k (squared distances on codes); below 1: sooner
     const struct bitmap
         *allowed; // borrowed; NULL means every live slot may answer. How to walk is chosen from
                   // allowed_count: scan the few, two hops in the middle, plain when most pass
     uint32_t allowed_count; // bits set in `allowed`
     uint32_t excluded; // a slot that is treated as if it were not there, or HNSW_NONE; so a row of
                        // the index can serve as a query that the index does not know
+    bool every_code;   // compare all codes and walk nowhere: next to exact, at a fraction of a
+                       // scan's bytes
     uint64_t deadline_ns;   // of os_clock_ns(); 0: none
     struct hnsw_work *work; // may be NULL
 };

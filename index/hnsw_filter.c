@@ -48,8 +48,7 @@
 // A filter up to this size, of 262,144 rows, is asked for whole: 512 lines at most.
 #define BITS_AHEAD_BYTES 32768u
 
-// Compares what [0, tail_from) holds of the filter by codes; leaves the pool.
-static void
+void
 scan_codes(struct walk *walk, const struct hnsw_query *query, uint32_t tail_from)
 {
     const struct hnsw *hnsw = walk->hnsw;
@@ -58,12 +57,12 @@ scan_codes(struct walk *walk, const struct hnsw_query *query, uint32_t tail_from
     const struct bitmap *allowed = query->allowed;
     uint32_t slots[2][BATCH_MAX], counts[2] = {0, 0}, turn = 0, since_clock = 0;
     float distances[BATCH_MAX];
-    const uint32_t end = tail_from < allowed->count ? tail_from : allowed->count;
+    const uint32_t end = allowed == NULL || tail_from < allowed->count ? tail_from : allowed->count;
     pool->count = 0;
     for (uint32_t word = 0; word <= bitmap_words(end); word++) {
         uint64_t bits = 0;
         if (word < bitmap_words(end))
-            bits = allowed->words[word] &
+            bits = (allowed != NULL ? allowed->words[word] : UINT64_MAX) &
                    ~atomic_load_explicit(&hnsw->erased[word], memory_order_relaxed);
         if (word == end / 64)
             bits &= (1ull << (end & 63)) - 1;

@@ -261,6 +261,8 @@ void rerank(const struct walk *walk, const struct hnsw_query *query, const struc
             uint32_t tail_from, struct hit_heap *heap);
 
 // ---- hnsw_filter.c ----
+// Leaves in the pool what is nearest by codes of [0, tail_from), of those that a filter lets through where there is one.
+void scan_codes(struct walk *walk, const struct hnsw_query *query, uint32_t tail_from);
 // The walk, or the scan, of a query with a filter; puts its finds into the heap, the tail's apart from a scan's.
 enum hnsw_strategy filter_search(struct walk *walk, const struct hnsw_query *query,
                                  const struct row_query *exact, uint32_t tail_from,

@@ -608,6 +608,10 @@ hnsw_search(const struct hnsw *hnsw, const struct hnsw_query *query, struct scra
     enum hnsw_strategy strategy = HNSW_WALKED;
     if (query->allowed != NULL) {
         strategy = filter_search(&walk, query, &exact, tail_from, &heap);
+    } else if (query->every_code) {
+        strategy = HNSW_SCANNED;
+        scan_codes(&walk, query, tail_from);
+        rerank(&walk, query, &exact, tail_from, &heap);
     } else {
         walk_enter(&walk, ENTRIES_TAKEN, NULL);
         walk_run(&walk);

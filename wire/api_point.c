@@ -152,7 +152,7 @@ static const char *const results[] = {"matrix", "hits", NULL};
         ROW(type, ef, FIELD_U32, UP_TO(BEAM_MAX)),                                                 \
         ROW(type, oversample, FIELD_U32, UP_TO(BEAM_MAX)), WITH(type),                             \
         ROW(type, exact, FIELD_BOOL), ROW(type, partial, FIELD_BOOL)
-#define K_ROW(type) ROW(type, k, FIELD_U32, WITHIN(1, TOPK_MAX))
+#define K_ROW(type) ROW(type, k, FIELD_U32, WITHIN(1, TOPK_MAX), .beyond = -OMEN_E_K)
 
 static const struct field api_query_search_rows[] = {
     READ_ROWS(api_query_search),         ROW(api_query_search, vector, FIELD_VECTOR),

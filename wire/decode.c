@@ -222,6 +222,12 @@ decode_bool(struct decode *decode)
 uint64_t
 decode_u64(struct decode *decode, uint64_t least, uint64_t most)
 {
+    return decode_u64_or(decode, least, most, OMEN_E_INVALID);
+}
+
+uint64_t
+decode_u64_or(struct decode *decode, uint64_t least, uint64_t most, omen_status status)
+{
     struct msgpack_value value;
     const struct msgpack_reader before = decode->reader;
     const uint32_t nodes = decode->nodes;
@@ -233,11 +239,11 @@ decode_u64(struct decode *decode, uint64_t least, uint64_t most)
         return number;
     take_back(decode, before, nodes);
     if (negative)
-        decode_fail(decode, OMEN_E_INVALID, "is %" PRIi64 ", expected %" PRIu64 "..%" PRIu64,
-                    value.integer, least, most);
+        decode_fail(decode, status, "is %" PRIi64 ", expected %" PRIu64 "..%" PRIu64, value.integer,
+                    least, most);
     else
-        decode_fail(decode, OMEN_E_INVALID, "is %" PRIu64 ", expected %" PRIu64 "..%" PRIu64,
-                    number, least, most);
+        decode_fail(decode, status, "is %" PRIu64 ", expected %" PRIu64 "..%" PRIu64, number, least,
+                    most);
     return 0;
 }
 

@@ -80,6 +80,8 @@ void decode_close(struct decode *decode);
 // Scalars, of exactly this kind.
 bool decode_bool(struct decode *decode);
 uint64_t decode_u64(struct decode *decode, uint64_t least, uint64_t most);
+// The same, where a number outside has a status of its own.
+uint64_t decode_u64_or(struct decode *decode, uint64_t least, uint64_t most, omen_status status);
 int64_t decode_i64(struct decode *decode);
 double decode_real(struct decode *decode); // finite; an integer counts as one
 struct wire_text decode_text(struct decode *decode, uint32_t least, uint32_t most); // UTF-8

@@ -104,9 +104,10 @@ struct shape;
 
 struct field {
     const char *key;
-    uint8_t kind;  // enum field_kind
-    uint8_t flags; // enum field_flags
-    uint16_t at;   // offset in the struct
+    uint8_t kind;   // enum field_kind
+    uint8_t flags;  // enum field_flags
+    uint16_t at;    // offset in the struct
+    uint8_t beyond; // a status with its sign turned, of a number beyond the limits; 0: INVALID
     uint64_t least, most;
     union {
         const struct shape *shape;

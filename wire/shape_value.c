@@ -12,7 +12,8 @@
 static void
 number_read(struct decode *decode, const struct field *field, void *at)
 {
-    const uint64_t number = decode_u64(decode, field->least, field->most);
+    const omen_status status = field->beyond != 0 ? -field->beyond : OMEN_E_INVALID;
+    const uint64_t number = decode_u64_or(decode, field->least, field->most, status);
     switch (field->kind) {
     case FIELD_U32:
         *(uint32_t *)at = (uint32_t)number;

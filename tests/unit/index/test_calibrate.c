@@ -42,11 +42,9 @@ START_TEST(strangers_get_the_recall_that_was_asked_for)
             const double recall = held_out_recall(targets[t], k, 200);
             ck_assert_msg(recall >= targets[t] - 0.015, "k %u, target %g: recall %g", k, targets[t],
                           recall);
-            // Nothing is shorter than the shortest walk, which may reach more in a small set.
-            const float stop = calibration.stop[k == 10 ? 1 : 2][t + 1];
-            ck_assert_msg(recall <= targets[t] + 0.03 || stop <= 1.0001f,
-                          "k %u, target %g: recall %g at stop %g", k, targets[t], recall,
-                          (double)stop);
+            // Rows of this law, left out, find three points less than strangers at 0.9.
+            ck_assert_msg(recall <= targets[t] + 0.05, "k %u, target %g: recall %g", k, targets[t],
+                          recall);
         }
     }
     world_fini(&world);
@@ -59,7 +57,7 @@ START_TEST(stops_and_beams_grow_with_target_and_depth)
     world_build(&world, ROWS);
     measure();
     for (uint32_t d = 0; d < CALIBRATE_DEPTHS; d++) {
-        ck_assert_float_ge(calibration.stop[d][0], 1.0f);
+        ck_assert_float_ge(calibration.stop[d][0], 0.6f);
         for (uint32_t t = 1; t < CALIBRATE_TARGETS; t++) {
             ck_assert_float_ge(calibration.stop[d][t], calibration.stop[d][t - 1]);
             ck_assert_uint_ge(calibration.beam[d][t], calibration.beam[d][t - 1]);

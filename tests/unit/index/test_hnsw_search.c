@@ -151,6 +151,32 @@ START_TEST(an_erased_row_never_answers_linked_or_not)
 }
 END_TEST
 
+START_TEST(comparing_every_code_is_next_to_exact_and_reads_few_rows)
+{
+    world_init(&world, 64, (enum metric)_i, VECTOR_F32);
+    world_build(&world, 3000);
+    world_add(&world, 50); // the tail is compared by rows
+    for (uint32_t slot = 0; slot < 3000; slot += 7)
+        hnsw_erase(world.hnsw, slot);
+    double sum = 0.0;
+    struct hnsw_work work = {0};
+    for (uint32_t slot = 1; slot < 701; slot += 7) {
+        float vector[64];
+        vector_to_f32(VECTOR_F32, hnsw_row(world.hnsw, slot), 64, vector);
+        struct hnsw_query query = world_query(vector, 10, 0);
+        query.every_code = true;
+        query.excluded = slot;
+        query.work = &work;
+        sum += world_ask(&world, &query);
+        ck_assert_uint_eq(work.strategy, HNSW_SCANNED);
+    }
+    ck_assert_double_ge(sum / 100, 0.998);
+    ck_assert_uint_eq(work.evaluations, 100 * (3000 - 429 - 1)); // a code each of those that live
+    ck_assert_uint_eq(work.hops, 0);
+    world_fini(&world);
+}
+END_TEST
+
 // Calibration and recall() ask rows in place of strangers.
 START_TEST(rows_left_out_find_about_what_strangers_find)
 {
@@ -474,6 +500,7 @@ hnsw_search_suite(void)
     tcase_add_loop_test(tcase, every_row_finds_itself, 0, 3);
     tcase_add_test(tcase, rows_are_found_before_they_are_linked);
     tcase_add_test(tcase, an_erased_row_never_answers_linked_or_not);
+    tcase_add_loop_test(tcase, comparing_every_code_is_next_to_exact_and_reads_few_rows, 0, 3);
     tcase_add_test(tcase, rows_left_out_find_about_what_strangers_find);
     tcase_add_test(tcase, an_excluded_row_is_as_if_it_were_not_there);
     tcase_add_loop_test(tcase, equal_rows_are_all_reached_and_come_in_order, 0, 3);

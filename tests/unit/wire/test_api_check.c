@@ -270,6 +270,23 @@ START_TEST(an_id_out_of_range_says_so)
 }
 END_TEST
 
+START_TEST(a_k_out_of_range_says_so)
+{
+    static const struct {
+        int64_t k;
+        omen_status status;
+    } cases[] = {
+        {-1, OMEN_E_K}, {0, OMEN_E_K}, {1, OMEN_OK}, {TOPK_MAX, OMEN_OK}, {TOPK_MAX + 1, OMEN_E_K}};
+    struct api_query_search search;
+    begin("k");
+    encode_i64(&encode, cases[_i].k);
+    ck_assert_int_eq(read_shape(&api_query_search, &search), cases[_i].status);
+    begin("k");
+    encode_word(&encode, "ten");
+    ck_assert_int_eq(read_shape(&api_query_search, &search), OMEN_E_INVALID);
+}
+END_TEST
+
 // Keys of maps are texts in some languages.
 START_TEST(a_token_may_have_texts_for_keys)
 {
@@ -320,6 +337,7 @@ api_check_suite(void)
     tcase_add_test(tcase, rows_of_a_batch_may_differ_in_form);
     tcase_add_loop_test(tcase, a_batch_has_as_many_rows_as_it_may, 0, 4);
     tcase_add_loop_test(tcase, an_id_out_of_range_says_so, 0, 3);
+    tcase_add_loop_test(tcase, a_k_out_of_range_says_so, 0, 5);
     tcase_add_loop_test(tcase, a_token_may_have_texts_for_keys, 0, 3);
     tcase_add_test(tcase, an_alias_is_another_name_of_its_key);
     suite_add_tcase(suite, tcase);

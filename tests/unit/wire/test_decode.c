@@ -200,6 +200,22 @@ START_TEST(depth_is_limited_for_what_is_read_and_for_what_is_passed_over)
 }
 END_TEST
 
+START_TEST(what_is_passed_over_is_as_deep_as_where_it_lies)
+{
+    for (uint32_t inside = 2; inside < 4; inside++) {
+        packed.count = 0;
+        for (uint32_t i = 0; i < 2 + inside; i++)
+            pack_array(&packed, 1);
+        pack_int(&packed, 1);
+        struct decode decode = begin(&tight);
+        ck_assert_uint_eq(decode_array(&decode), 1);
+        ck_assert_uint_eq(decode_array(&decode), 1);
+        ck_assert_uint_eq(decode_raw(&decode).count, inside == 2 ? 3 : 0);
+        ck_assert_int_eq(decode.status == OMEN_OK, inside == 2);
+    }
+}
+END_TEST
+
 START_TEST(objects_are_limited_and_what_is_raw_is_one)
 {
     for (uint32_t extra = 0; extra < 2; extra++) {
@@ -368,6 +384,7 @@ decode_suite(void)
     tcase_add_loop_test(tcase, a_count_needs_a_byte_for_each_object_before_anybody_believes_it, 0,
                         8);
     tcase_add_test(tcase, depth_is_limited_for_what_is_read_and_for_what_is_passed_over);
+    tcase_add_test(tcase, what_is_passed_over_is_as_deep_as_where_it_lies);
     tcase_add_test(tcase, objects_are_limited_and_what_is_raw_is_one);
     tcase_add_test(tcase, a_message_is_not_longer_than_its_limit);
     tcase_add_test(tcase, numbers_become_floats);

@@ -3,6 +3,9 @@
 // tests/golden/wire/ has a request and an answer of every method, one message behind the other. The files are kept for ever: who
 // adds a key that may be missing leaves them alone, and who breaks one of them breaks somebody's program. A method that is
 // new goes into files of its own. They were made by this test: OMEN_GOLDEN=write makes those that are missing.
+//
+// Libraries: msgpackc
+#include <msgpack.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -82,6 +85,27 @@ read_and_write(const struct rpc_message *message, uint32_t number)
     }
 }
 
+// Another reader sees one object, whole, and writes it to the same bytes.
+static void
+check_by_msgpack_c(const uint8_t *bytes, size_t count)
+{
+    msgpack_unpacked unpacked;
+    msgpack_sbuffer buffer;
+    msgpack_packer packer;
+    size_t at = 0;
+    msgpack_unpacked_init(&unpacked);
+    msgpack_sbuffer_init(&buffer);
+    msgpack_packer_init(&packer, &buffer, msgpack_sbuffer_write);
+    ck_assert_int_eq(msgpack_unpack_next(&unpacked, (const char *)bytes, count, &at),
+                     MSGPACK_UNPACK_SUCCESS);
+    ck_assert_uint_eq(at, count);
+    ck_assert_int_eq(msgpack_pack_object(&packer, unpacked.data), 0);
+    ck_assert_uint_eq(buffer.size, count);
+    ck_assert(memcmp(buffer.data, bytes, count) == 0);
+    msgpack_sbuffer_destroy(&buffer);
+    msgpack_unpacked_destroy(&unpacked);
+}
+
 static void
 check_file(const char *path, enum rpc_kind kind)
 {
@@ -102,6 +126,7 @@ check_file(const char *path, enum rpc_kind kind)
         read_and_write(&rpc, messages);
         ck_assert_uint_eq(encode.count, message);
         ck_assert(memcmp(encode.bytes, bytes + at, message) == 0);
+        check_by_msgpack_c(bytes + at, message);
     }
     ck_assert_uint_eq(messages, 54); // of the version that made them
     free(bytes);

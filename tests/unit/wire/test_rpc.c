@@ -151,6 +151,32 @@ START_TEST(what_is_no_message_is_refused_and_nobody_is_answered)
 }
 END_TEST
 
+// Each would be sound if only its kind had so many elements.
+START_TEST(a_message_has_as_many_elements_as_its_kind)
+{
+    static const struct {
+        int64_t kind;
+        uint32_t count;
+    } cases[] = {{0, 3}, {0, 4}, {1, 3}, {1, 4}, {2, 3}, {2, 4}};
+    const int64_t kind = cases[_i].kind;
+    pack_head(cases[_i].count, kind);
+    if (kind != 2)
+        pack_int(&packed, 1);
+    if (kind == 1)
+        pack_nil(&packed);
+    else
+        pack_text(&packed, "system.ping");
+    if (kind == 2 && cases[_i].count == 4) // one more than it should have
+        pack_nil(&packed);
+    if (cases[_i].count == 4 || kind == 2)
+        pack_array(&packed, 0);
+    const bool right = cases[_i].count == (kind == 2 ? 3 : 4);
+    ck_assert_int_eq(read_packed(), right ? OMEN_OK : OMEN_E_INVALID);
+    if (!right)
+        ck_assert_ptr_nonnull(strstr(error.text, "elements, expected"));
+}
+END_TEST
+
 START_TEST(a_request_that_is_wrong_behind_its_number_can_be_answered)
 {
     pack_head(4, 0);
@@ -352,6 +378,7 @@ rpc_suite(void)
     tcase_add_test(tcase, a_request_is_read_and_written_as_the_specification_has_it);
     tcase_add_test(tcase, an_answer_comes_back_with_the_number_of_its_request);
     tcase_add_loop_test(tcase, what_is_no_message_is_refused_and_nobody_is_answered, 0, 6);
+    tcase_add_loop_test(tcase, a_message_has_as_many_elements_as_its_kind, 0, 6);
     tcase_add_loop_test(tcase, a_request_that_is_wrong_behind_its_number_can_be_answered, 0, 2);
     tcase_add_test(tcase, a_notification_has_no_number);
     tcase_add_loop_test(tcase, params_may_be_missing_nil_or_a_map_without_its_array, 0, 5);
