@@ -8,6 +8,7 @@
 
 #define HITS 4u
 #define ITEMS 6u
+#define REPLIES 4096u // more are not heard
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count);
 
@@ -16,7 +17,9 @@ static struct fanout_output out;
 static struct fanout_send sent[16]; // the latest
 static uint32_t sent_count, open_count;
 static struct fanout_item items[ITEMS];
-static struct merge_hit merged[8], hits[HITS];
+static struct merge_hit merged[8];
+static struct merge_hit lent[REPLIES][HITS]; // to the machine, until it has merged them
+static uint32_t reply_count;
 static omen_status statuses[ITEMS];
 
 static void
@@ -75,10 +78,14 @@ static void
 reply(uint64_t now_ns, uint8_t how, const uint8_t *bytes, size_t count)
 {
     struct fanout_reply given;
+    if (reply_count == REPLIES)
+        return;
+    struct merge_hit *hits = lent[reply_count++];
+    memset(hits, 0, sizeof lent[0]);
     memset(&given, 0, sizeof given);
     memcpy(&given, bytes, count < sizeof given ? count : sizeof given);
     given.draining = how / 4 % 2 == 1; // a decoder makes a bool one
-    memcpy(hits, bytes, count < sizeof hits ? count : sizeof hits);
+    memcpy(hits, bytes, count < sizeof lent[0] ? count : sizeof lent[0]);
     memcpy(statuses, bytes, count < sizeof statuses ? count : sizeof statuses);
     if (sent_count > 0 && how % 8 != 0) {
         const struct fanout_send *to = &sent[how / 8 % 16];
@@ -119,7 +126,7 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
                                          .far_percent = 100};
     struct routes tables[] = {table(1, 2), table(2, 3), table(3, 5)};
     uint64_t now_ns = 1;
-    sent_count = open_count = 0;
+    sent_count = open_count = reply_count = 0;
     fanout_init(&fanout, &config, count);
     step((struct fanout_input){.now_ns = now_ns, .kind = FANOUT_IN_ROUTES, .routes = &tables[0]});
     while (count > 2) {
