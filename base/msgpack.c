@@ -25,7 +25,6 @@ static bool read_raw(struct msgpack_reader *reader, enum msgpack_kind kind, uint
 static bool read_container(struct msgpack_reader *reader, enum msgpack_kind kind, uint64_t count,
                            struct msgpack_value *value);
 static bool read_big_endian(struct msgpack_reader *reader, uint32_t bytes, uint64_t *out);
-static uint64_t load_big_endian(const uint8_t *bytes, uint32_t count);
 
 bool
 msgpack_next(struct msgpack_reader *reader, struct msgpack_value *value)
@@ -178,18 +177,9 @@ read_big_endian(struct msgpack_reader *reader, uint32_t bytes, uint64_t *out)
 {
     if ((uint64_t)(reader->end - reader->at) < bytes)
         return false;
-    *out = load_big_endian(reader->at, bytes);
+    *out = msgpack_big_endian(reader->at, bytes);
     reader->at += bytes;
     return true;
-}
-
-static uint64_t
-load_big_endian(const uint8_t *bytes, uint32_t count)
-{
-    uint64_t value = 0;
-    for (uint32_t i = 0; i < count; i++)
-        value = value << 8 | bytes[i];
-    return value;
 }
 
 // The three layouts of the specification: 32 bits of seconds; 30 bits of nanoseconds and 34 of
@@ -202,16 +192,16 @@ msgpack_read_timestamp(const struct msgpack_value *value, int64_t *seconds, uint
     const uint8_t *bytes = value->raw.bytes;
     switch (value->raw.length) {
     case 4:
-        *seconds = (int64_t)load_big_endian(bytes, 4);
+        *seconds = (int64_t)msgpack_big_endian(bytes, 4);
         *nanoseconds = 0;
         return true;
     case 8:
-        *seconds = (int64_t)(load_big_endian(bytes, 8) & 0x3ffffffffull);
-        *nanoseconds = (uint32_t)(load_big_endian(bytes, 8) >> 34);
+        *seconds = (int64_t)(msgpack_big_endian(bytes, 8) & 0x3ffffffffull);
+        *nanoseconds = (uint32_t)(msgpack_big_endian(bytes, 8) >> 34);
         break;
     case 12:
-        *seconds = (int64_t)load_big_endian(bytes + 4, 8);
-        *nanoseconds = (uint32_t)load_big_endian(bytes, 4);
+        *seconds = (int64_t)msgpack_big_endian(bytes + 4, 8);
+        *nanoseconds = (uint32_t)msgpack_big_endian(bytes, 4);
         break;
     default:
         return false;

@@ -14,6 +14,16 @@
 
 #include "base/error.h"
 
+// As all numbers of msgpack lie. At most 8 bytes.
+static inline uint64_t
+msgpack_big_endian(const uint8_t *bytes, uint32_t count)
+{
+    uint64_t value = 0;
+    for (uint32_t i = 0; i < count; i++)
+        value = value << 8 | bytes[i];
+    return value;
+}
+
 enum msgpack_kind {
     MSGPACK_NIL,
     MSGPACK_BOOL,

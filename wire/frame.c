@@ -9,6 +9,7 @@
 #include "wire/frame.h"
 
 #include "base/assert.h"
+#include "base/msgpack.h"
 
 struct head {
     uint32_t bytes;   // of the head itself
@@ -130,15 +131,6 @@ head_bytes(uint8_t first)
     return first >= 0xc0 && first < 0xe0 ? bytes[first - 0xc0] : 1;
 }
 
-static uint64_t
-big_endian(const uint8_t *bytes, uint32_t count)
-{
-    uint64_t value = 0;
-    for (uint32_t i = 0; i < count; i++)
-        value = value << 8 | bytes[i];
-    return value;
-}
-
 static struct head
 head_of(const uint8_t *bytes)
 {
@@ -153,16 +145,16 @@ head_of(const uint8_t *bytes)
     } else if (first >= 0xa0 && first < 0xc0) {
         head.body = first & 0x1f;
     } else if (first >= 0xc4 && first <= 0xc6) {
-        head.body = big_endian(bytes + 1, head.bytes - 1);
+        head.body = msgpack_big_endian(bytes + 1, head.bytes - 1);
     } else if (first >= 0xc7 && first <= 0xc9) {
-        head.body = big_endian(bytes + 1, head.bytes - 2);
+        head.body = msgpack_big_endian(bytes + 1, head.bytes - 2);
     } else if (first >= 0xd4 && first <= 0xd8) {
         head.body = 1ull << (first - 0xd4);
     } else if (first >= 0xd9 && first <= 0xdb) {
-        head.body = big_endian(bytes + 1, head.bytes - 1);
+        head.body = msgpack_big_endian(bytes + 1, head.bytes - 1);
     } else if (first >= 0xdc && first <= 0xdf) {
         head.kind = first >= 0xde ? HEAD_MAP : HEAD_ARRAY;
-        head.objects = big_endian(bytes + 1, head.bytes - 1) << (first >= 0xde);
+        head.objects = msgpack_big_endian(bytes + 1, head.bytes - 1) << (first >= 0xde);
     }
     return head;
 }
