@@ -43,8 +43,8 @@ START_TEST(strangers_get_the_recall_that_was_asked_for)
             ck_assert_msg(recall >= targets[t] - 0.015, "k %u, target %g: recall %g", k, targets[t],
                           recall);
             // Rows of this law, left out, find three points less than strangers at 0.9.
-            ck_assert_msg(recall <= targets[t] + 0.05, "k %u, target %g: recall %g", k, targets[t],
-                          recall);
+            ck_assert_msg(recall <= targets[t] + (t == 0 ? 0.05 : 0.03),
+                          "k %u, target %g: recall %g", k, targets[t], recall);
         }
     }
     world_fini(&world);
