@@ -3,11 +3,11 @@
 #include "wire/node_codec.h"
 
 #include <stddef.h>
-#include <stdlib.h>
 
 #include "cluster/command.h"
 #include "router/fanout.h"
 #include "tests/lib/check_main.h"
+#include "tests/lib/codec_claims.h"
 #include "tests/lib/wire_messages.h"
 
 static struct encode encode, again;
@@ -151,31 +151,44 @@ random_of(int kind, struct prng *prng)
     }
 }
 
-static struct wire_bytes
-written(void)
+static int drawn; // which kind
+
+static void
+draw(struct prng *prng)
 {
-    return (struct wire_bytes){encode.bytes, (uint32_t)encode.count};
+    random_of(drawn, prng);
+}
+
+static void
+write_one(struct encode *to)
+{
+    write_kind(drawn, to, &one);
 }
 
 static bool
-writes_alike(int kind)
+read_other(struct wire_bytes bytes)
 {
-    encode_reset(&again);
-    write_kind(kind, &again, &other);
-    return again.count == encode.count && memcmp(again.bytes, encode.bytes, again.count) == 0;
+    return read_kind(drawn, bytes, &other);
+}
+
+static void
+write_other(struct encode *to)
+{
+    write_kind(drawn, to, &other);
+}
+
+static const struct codec_claims codec = {draw, write_one, read_other, write_other, NULL};
+
+static struct wire_bytes
+written(void)
+{
+    return codec_written(&encode);
 }
 
 START_TEST(what_is_written_is_read_as_it_was)
 {
-    struct prng prng;
-    prng_init(&prng, (uint64_t)_i);
-    for (uint32_t round = 0; round < 300; round++) {
-        encode_reset(&encode);
-        random_of(_i, &prng);
-        write_kind(_i, &encode, &one);
-        ck_assert(read_kind(_i, written(), &other));
-        ck_assert(writes_alike(_i));
-    }
+    drawn = _i;
+    codec_reads_what_it_wrote(&codec, &encode, &again, (uint64_t)_i, 300);
 }
 END_TEST
 
@@ -200,33 +213,15 @@ END_TEST
 
 START_TEST(every_cut_and_every_byte_more_is_refused)
 {
-    struct prng prng;
-    prng_init(&prng, (uint64_t)_i);
-    random_of(_i % KINDS, &prng);
-    write_kind(_i % KINDS, &encode, &one);
-    for (uint32_t count = 0; count < encode.count; count++) {
-        uint8_t *copy = malloc(count > 0 ? count : 1);
-        memcpy(copy, encode.bytes, count);
-        ck_assert(!read_kind(_i % KINDS, (struct wire_bytes){copy, count}, &other));
-        free(copy);
-    }
-    encode_plain(&encode, 0, 1);
-    ck_assert(!read_kind(_i % KINDS, written(), &other));
+    drawn = _i % KINDS;
+    codec_refuses_cuts(&codec, &encode, (uint64_t)_i);
 }
 END_TEST
 
 START_TEST(every_flipped_bit_is_refused_or_another_message)
 {
-    struct prng prng;
-    prng_init(&prng, (uint64_t)_i);
-    random_of(_i % KINDS, &prng);
-    write_kind(_i % KINDS, &encode, &one);
-    for (size_t bit = 0; bit < 8 * encode.count; bit++) {
-        encode.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
-        if (read_kind(_i % KINDS, written(), &other))
-            ck_assert(writes_alike(_i % KINDS));
-        encode.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
-    }
+    drawn = _i % KINDS;
+    codec_knows_flips(&codec, &encode, &again, (uint64_t)_i);
 }
 END_TEST
 

@@ -2,9 +2,8 @@
 // another message.
 #include "wire/raft_codec.h"
 
-#include <stdlib.h>
-
 #include "tests/lib/check_main.h"
+#include "tests/lib/codec_claims.h"
 #include "tests/lib/wire_messages.h"
 
 static struct encode encode, again;
@@ -27,71 +26,60 @@ tidy_up(void)
     encode_fini(&again);
 }
 
-static bool
-read_copy(size_t count)
+static void
+draw(struct prng *prng)
 {
-    uint8_t *copy = malloc(count > 0 ? count : 1);
-    memcpy(copy, encode.bytes, count);
-    const bool sound = raft_msg_read((struct wire_bytes){copy, (uint32_t)count}, &other);
-    free(copy);
-    return sound;
+    pool.used = 0;
+    random_raft(prng, &pool, &one);
 }
+
+static void
+write_one(struct encode *to)
+{
+    raft_msg_write(to, &one.msg);
+}
+
+static bool
+read_other(struct wire_bytes bytes)
+{
+    return raft_msg_read(bytes, &other);
+}
+
+static void
+write_other(struct encode *to)
+{
+    raft_msg_write(to, &other.msg);
+}
+
+static bool
+is_same(void)
+{
+    return same_raft(&one.msg, &other.msg);
+}
+
+static const struct codec_claims codec = {draw, write_one, read_other, write_other, is_same};
 
 static bool
 reads(void)
 {
-    return raft_msg_read((struct wire_bytes){encode.bytes, (uint32_t)encode.count}, &other);
+    return read_other(codec_written(&encode));
 }
 
 START_TEST(what_is_written_is_read_as_it_was)
 {
-    struct prng prng;
-    prng_init(&prng, (uint64_t)_i);
-    for (uint32_t round = 0; round < 100; round++) {
-        pool.used = 0;
-        encode_reset(&encode);
-        encode_reset(&again);
-        random_raft(&prng, &pool, &one);
-        raft_msg_write(&encode, &one.msg);
-        ck_assert(reads());
-        ck_assert(same_raft(&one.msg, &other.msg));
-        raft_msg_write(&again, &other.msg);
-        ck_assert_uint_eq(again.count, encode.count);
-        ck_assert(memcmp(again.bytes, encode.bytes, again.count) == 0);
-    }
+    codec_reads_what_it_wrote(&codec, &encode, &again, (uint64_t)_i, 100);
 }
 END_TEST
 
 START_TEST(every_cut_and_every_byte_more_is_refused)
 {
-    struct prng prng;
-    prng_init(&prng, (uint64_t)_i);
-    random_raft(&prng, &pool, &one);
-    raft_msg_write(&encode, &one.msg);
-    for (size_t count = 0; count < encode.count; count++)
-        ck_assert(!read_copy(count));
-    encode_plain(&encode, 0, 1);
-    ck_assert(!read_copy(encode.count));
+    codec_refuses_cuts(&codec, &encode, (uint64_t)_i);
 }
 END_TEST
 
-// A message has one encoding, so what is read from flipped bits is written to these bytes again.
 START_TEST(every_flipped_bit_is_refused_or_another_message)
 {
-    struct prng prng;
-    prng_init(&prng, (uint64_t)_i);
-    random_raft(&prng, &pool, &one);
-    raft_msg_write(&encode, &one.msg);
-    for (size_t bit = 0; bit < 8 * encode.count; bit++) {
-        encode.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
-        if (reads()) {
-            encode_reset(&again);
-            raft_msg_write(&again, &other.msg);
-            ck_assert_uint_eq(again.count, encode.count);
-            ck_assert(memcmp(again.bytes, encode.bytes, again.count) == 0);
-        }
-        encode.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
-    }
+    codec_knows_flips(&codec, &encode, &again, (uint64_t)_i);
 }
 END_TEST
 
