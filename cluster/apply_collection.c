@@ -42,7 +42,7 @@ apply_collection_create(struct map *map, const struct command_collection *wanted
                                           .min_insync = min_insync};
     for (uint32_t i = 0; i < wanted->shards; i++) {
         const uint64_t behind = i + 1 < wanted->shards ? range_first(i + 1, wanted->shards) : 0;
-        struct shard *shard =
+        struct map_shard *shard =
             map_shard_new(map, collection->id, range_first(i, wanted->shards), behind - 1);
         shard->min_insync = min_insync;
     }
@@ -74,7 +74,7 @@ apply_collection_alter(struct map *map, const struct command_alter *alter)
     collection->min_insync = min_insync;
     collection->version = map->version + 1;
     for (uint32_t i = 0; i < map->shard_count; i++) {
-        struct shard *shard = &map->shards[i];
+        struct map_shard *shard = &map->shards[i];
         if (shard->collection != collection->id || shard->min_insync == min_insync)
             continue;
         shard->min_insync = min_insync;

@@ -40,17 +40,17 @@ omen_status apply_setting_drop(struct map *map, const struct command_setting *se
 omen_status apply_step(struct map *map, const struct shard_step *step, uint64_t *value);
 
 // Begins a new term of a shard, with this member as its primary.
-void shard_begin_term(const struct map *map, struct shard *shard, struct cluster_uuid primary);
+void shard_begin_term(const struct map *map, struct map_shard *shard, struct cluster_uuid primary);
 
 // Opens a shard that is being created when all of its copies are there and they are enough.
-void shard_open_when_born(const struct map *map, struct shard *shard);
+void shard_open_when_born(const struct map *map, struct map_shard *shard);
 
 // apply_split.c. `shard` is the one that the step names; it may move or go.
-omen_status step_split(struct map *map, struct shard *shard, const struct shard_step *step,
+omen_status step_split(struct map *map, struct map_shard *shard, const struct shard_step *step,
                        uint64_t *value);
-omen_status step_cut(struct map *map, struct shard *shard, const struct shard_step *step);
-omen_status step_abort(struct map *map, struct shard *shard);
-omen_status step_purge(struct map *map, struct shard *shard);
+omen_status step_cut(struct map *map, struct map_shard *shard, const struct shard_step *step);
+omen_status step_abort(struct map *map, struct map_shard *shard);
+omen_status step_purge(struct map *map, struct map_shard *shard);
 
 // The default for a replication: what survives one failure and keeps taking writes.
 uint8_t min_insync_default(uint8_t replication);

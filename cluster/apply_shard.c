@@ -8,13 +8,13 @@
 #include "base/assert.h"
 #include "cluster/apply_int.h"
 
-static void change_members(struct map *map, struct shard *shard);
-static bool can_spare(const struct shard *shard, const struct map_replica *replica);
-static bool is_barred(const struct shard *shard, struct cluster_uuid uuid);
-static void bar(struct shard *shard, struct cluster_uuid uuid);
+static void change_members(struct map *map, struct map_shard *shard);
+static bool can_spare(const struct map_shard *shard, const struct map_replica *replica);
+static bool is_barred(const struct map_shard *shard, struct cluster_uuid uuid);
+static void bar(struct map_shard *shard, struct cluster_uuid uuid);
 
 static omen_status
-step_assign(struct map *map, struct shard *shard, const struct shard_step *step)
+step_assign(struct map *map, struct map_shard *shard, const struct shard_step *step)
 {
     const struct map_node *node = map_node(map, step->node);
     if (node == NULL)
@@ -40,7 +40,7 @@ step_assign(struct map *map, struct shard *shard, const struct shard_step *step)
 }
 
 static omen_status
-step_keep(struct map *map, struct shard *shard, const struct shard_step *step)
+step_keep(struct map *map, struct map_shard *shard, const struct shard_step *step)
 {
     struct map_replica *replica = shard_replica_on_own(shard, step->node);
     if (replica == NULL)
@@ -54,7 +54,7 @@ step_keep(struct map *map, struct shard *shard, const struct shard_step *step)
 
 // A shard that never was open has nothing that a new copy could lack.
 static omen_status
-step_born(struct map *map, struct shard *shard, const struct shard_step *step)
+step_born(struct map *map, struct map_shard *shard, const struct shard_step *step)
 {
     struct map_replica *replica = shard_replica_on_own(shard, step->node);
     if (replica == NULL)
@@ -72,7 +72,7 @@ step_born(struct map *map, struct shard *shard, const struct shard_step *step)
 }
 
 void
-shard_open_when_born(const struct map *map, struct shard *shard)
+shard_open_when_born(const struct map *map, struct map_shard *shard)
 {
     if (shard->status != SHARD_CREATING || shard->replica_count == 0)
         return;
@@ -84,7 +84,7 @@ shard_open_when_born(const struct map *map, struct shard *shard)
 }
 
 void
-shard_begin_term(const struct map *map, struct shard *shard, struct cluster_uuid primary)
+shard_begin_term(const struct map *map, struct map_shard *shard, struct cluster_uuid primary)
 {
     shard->primary = primary;
     shard->primary_boot = map_node(map, shard_replica(shard, primary)->node)->boot;
@@ -92,7 +92,7 @@ shard_begin_term(const struct map *map, struct shard *shard, struct cluster_uuid
 }
 
 static omen_status
-step_add(struct map *map, struct shard *shard, const struct shard_step *step)
+step_add(struct map *map, struct map_shard *shard, const struct shard_step *step)
 {
     struct map_replica *replica = shard_replica_own(shard, step->replica);
     if (replica == NULL)
@@ -105,7 +105,7 @@ step_add(struct map *map, struct shard *shard, const struct shard_step *step)
 }
 
 static omen_status
-step_remove(struct map *map, struct shard *shard, const struct shard_step *step)
+step_remove(struct map *map, struct map_shard *shard, const struct shard_step *step)
 {
     struct map_replica *replica = shard_replica_own(shard, step->replica);
     if (replica == NULL)
@@ -120,7 +120,7 @@ step_remove(struct map *map, struct shard *shard, const struct shard_step *step)
 }
 
 static omen_status
-step_drop(struct map *map, struct shard *shard, const struct shard_step *step)
+step_drop(struct map *map, struct map_shard *shard, const struct shard_step *step)
 {
     struct map_replica *replica = shard_replica_on_own(shard, step->node);
     if (replica == NULL)
@@ -138,7 +138,7 @@ step_drop(struct map *map, struct shard *shard, const struct shard_step *step)
 // for the one that cannot answer. The last one is the operator's to give up. Only a child, which answers nobody
 // yet and is filled again from its parent, may lose all.
 static omen_status
-step_lost(struct map *map, struct shard *shard, const struct shard_step *step)
+step_lost(struct map *map, struct map_shard *shard, const struct shard_step *step)
 {
     struct map_replica *replica = shard_replica_own(shard, step->replica);
     if (replica == NULL)
@@ -158,7 +158,7 @@ step_lost(struct map *map, struct shard *shard, const struct shard_step *step)
 // The old primary leaves the set in the same entry where the others are enough, so that it cannot hold up writes. One that
 // was restarted may follow itself: it is another process, and begins a term of its own.
 static omen_status
-step_promote(struct map *map, struct shard *shard, const struct shard_step *step)
+step_promote(struct map *map, struct map_shard *shard, const struct shard_step *step)
 {
     const struct map_replica *replica = shard_replica(shard, step->replica);
     if (replica == NULL)
@@ -178,7 +178,7 @@ step_promote(struct map *map, struct shard *shard, const struct shard_step *step
 
 // Changes no member, so it makes no new cfg_ver: what the primary has on its way stays good.
 static omen_status
-step_prefer(struct map *map, struct shard *shard, const struct shard_step *step)
+step_prefer(struct map *map, struct map_shard *shard, const struct shard_step *step)
 {
     const struct map_replica *replica = shard_replica(shard, step->replica);
     if (!uuid_is_none(step->replica) && replica == NULL)
@@ -194,7 +194,7 @@ step_prefer(struct map *map, struct shard *shard, const struct shard_step *step)
 
 // The others may hold writes that are given up hereby, or lack some that are kept: none of them comes back as it is.
 static omen_status
-step_force(struct map *map, struct shard *shard, const struct shard_step *step)
+step_force(struct map *map, struct map_shard *shard, const struct shard_step *step)
 {
     const struct map_replica *chosen = shard_replica(shard, step->replica);
     if (chosen == NULL)
@@ -220,7 +220,7 @@ step_force(struct map *map, struct shard *shard, const struct shard_step *step)
 omen_status
 apply_step(struct map *map, const struct shard_step *step, uint64_t *value)
 {
-    struct shard *shard = map_shard_own(map, step->shard);
+    struct map_shard *shard = map_shard_own(map, step->shard);
     if (shard == NULL)
         return OMEN_E_NOT_FOUND;
     if (shard->cfg_ver != step->cfg_ver)
@@ -266,7 +266,7 @@ apply_step(struct map *map, const struct shard_step *step, uint64_t *value)
 
 // A wish for a primary that cannot be fulfilled any more ends with what made it so.
 static void
-change_members(struct map *map, struct shard *shard)
+change_members(struct map *map, struct map_shard *shard)
 {
     const struct map_replica *wanted = shard_replica(shard, shard->wanted);
     if (wanted == NULL || wanted->role != MAP_REPLICA_IN_SYNC ||
@@ -278,14 +278,14 @@ change_members(struct map *map, struct shard *shard)
 
 // Whether writes go on without it: it is not the primary, and the others are enough.
 static bool
-can_spare(const struct shard *shard, const struct map_replica *replica)
+can_spare(const struct map_shard *shard, const struct map_replica *replica)
 {
     return !uuid_equal(shard->primary, replica->uuid) &&
            shard_in_sync(shard) > (shard->min_insync > 1 ? shard->min_insync : 1u);
 }
 
 static bool
-is_barred(const struct shard *shard, struct cluster_uuid uuid)
+is_barred(const struct map_shard *shard, struct cluster_uuid uuid)
 {
     for (uint32_t i = 0; i < shard->barred_count; i++)
         if (uuid_equal(shard->barred[i], uuid))
@@ -295,7 +295,7 @@ is_barred(const struct shard *shard, struct cluster_uuid uuid)
 
 // The oldest gives way: its environment was told to go many changes ago.
 static void
-bar(struct shard *shard, struct cluster_uuid uuid)
+bar(struct map_shard *shard, struct cluster_uuid uuid)
 {
     if (shard->barred_count == SHARD_BARRED_MAX) {
         for (uint32_t i = 1; i < SHARD_BARRED_MAX; i++)

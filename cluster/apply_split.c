@@ -10,11 +10,11 @@
 #include "base/assert.h"
 #include "cluster/apply_int.h"
 
-static void children_remove(struct map *map, struct shard *parent);
-static void child_open(struct map *map, struct shard *child, const struct shard *parent);
+static void children_remove(struct map *map, struct map_shard *parent);
+static void child_open(struct map *map, struct map_shard *child, const struct map_shard *parent);
 
 omen_status
-step_split(struct map *map, struct shard *shard, const struct shard_step *step, uint64_t *value)
+step_split(struct map *map, struct map_shard *shard, const struct shard_step *step, uint64_t *value)
 {
     if (shard->status != SHARD_OPEN)
         return OMEN_E_CONFLICT;
@@ -22,8 +22,8 @@ step_split(struct map *map, struct shard *shard, const struct shard_step *step, 
         return OMEN_E_INVALID;
     if (map->shard_count + 2 > MAP_SHARDS_MAX)
         return OMEN_E_FULL;
-    struct shard *low = map_shard_new(map, shard->collection, shard->first, step->value - 1);
-    struct shard *high = map_shard_new(map, shard->collection, step->value, shard->last);
+    struct map_shard *low = map_shard_new(map, shard->collection, shard->first, step->value - 1);
+    struct map_shard *high = map_shard_new(map, shard->collection, step->value, shard->last);
     low->status = high->status = SHARD_CHILD;
     low->parent = high->parent = shard->id;
     low->min_insync = high->min_insync = shard->min_insync;
@@ -39,11 +39,11 @@ step_split(struct map *map, struct shard *shard, const struct shard_step *step, 
 
 // No child may answer with fewer copies than its writes would need.
 omen_status
-step_cut(struct map *map, struct shard *shard, const struct shard_step *step)
+step_cut(struct map *map, struct map_shard *shard, const struct shard_step *step)
 {
     if (shard->status != SHARD_SPLITTING || uuid_is_none(shard->primary))
         return OMEN_E_CONFLICT;
-    struct shard *children[2];
+    struct map_shard *children[2];
     for (uint32_t i = 0; i < 2; i++) {
         children[i] = map_shard_own(map, shard->children[i]);
         if (children[i] == NULL || children[i]->cfg_ver != step->child_cfg_ver[i] ||
@@ -62,7 +62,7 @@ step_cut(struct map *map, struct shard *shard, const struct shard_step *step)
 
 // Where the parent's primary was, if it can be: there are the clients' connections, and the newest of caches.
 static void
-child_open(struct map *map, struct shard *child, const struct shard *parent)
+child_open(struct map *map, struct map_shard *child, const struct map_shard *parent)
 {
     const struct map_replica *old = shard_replica(parent, parent->primary);
     const struct map_replica *chosen = old != NULL ? shard_replica_on(child, old->node) : NULL;
@@ -80,7 +80,7 @@ child_open(struct map *map, struct shard *child, const struct shard *parent)
 }
 
 omen_status
-step_abort(struct map *map, struct shard *shard)
+step_abort(struct map *map, struct map_shard *shard)
 {
     if (shard->status != SHARD_SPLITTING)
         return OMEN_E_CONFLICT;
@@ -96,7 +96,7 @@ step_abort(struct map *map, struct shard *shard)
 }
 
 static void
-children_remove(struct map *map, struct shard *parent)
+children_remove(struct map *map, struct map_shard *parent)
 {
     const uint64_t children[2] = {parent->children[0], parent->children[1]};
     for (uint32_t i = 0; i < 2; i++)
@@ -104,7 +104,7 @@ children_remove(struct map *map, struct shard *parent)
 }
 
 omen_status
-step_purge(struct map *map, struct shard *shard)
+step_purge(struct map *map, struct map_shard *shard)
 {
     if (shard->status != SHARD_RETIRED)
         return OMEN_E_CONFLICT;

@@ -127,7 +127,7 @@ check_aliases(const struct map *map)
 // ---- shards ----
 
 static const char *
-check_replicas(const struct map *map, const struct shard *shard)
+check_replicas(const struct map *map, const struct map_shard *shard)
 {
     for (uint32_t i = 0; i < shard->replica_count; i++) {
         const struct map_replica *replica = &shard->replicas[i];
@@ -149,11 +149,11 @@ check_replicas(const struct map *map, const struct shard *shard)
 }
 
 static const char *
-check_family(const struct map *map, const struct shard *shard)
+check_family(const struct map *map, const struct map_shard *shard)
 {
     if (shard->status == SHARD_SPLITTING) {
-        const struct shard *low = map_shard(map, shard->children[0]);
-        const struct shard *high = map_shard(map, shard->children[1]);
+        const struct map_shard *low = map_shard(map, shard->children[0]);
+        const struct map_shard *high = map_shard(map, shard->children[1]);
         HOLDS(low != NULL && high != NULL && low->status == SHARD_CHILD &&
                   high->status == SHARD_CHILD && low->parent == shard->id &&
                   high->parent == shard->id,
@@ -164,7 +164,7 @@ check_family(const struct map *map, const struct shard *shard)
         HOLDS(low->collection == shard->collection && high->collection == shard->collection,
               "a child is of another collection than its parent");
     } else if (shard->status == SHARD_CHILD) {
-        const struct shard *parent = map_shard(map, shard->parent);
+        const struct map_shard *parent = map_shard(map, shard->parent);
         HOLDS(parent != NULL && parent->status == SHARD_SPLITTING &&
                   (parent->children[0] == shard->id || parent->children[1] == shard->id),
               "a child has no parent");
@@ -175,7 +175,7 @@ check_family(const struct map *map, const struct shard *shard)
 }
 
 static const char *
-check_primary(const struct shard *shard)
+check_primary(const struct map_shard *shard)
 {
     const bool new = shard->status == SHARD_CREATING || shard->status == SHARD_CHILD;
     HOLDS(new == (shard->term == 0), "a shard has a term before it opens, or none after");
@@ -197,7 +197,7 @@ static const char *
 check_shards(const struct map *map)
 {
     for (uint32_t i = 0; i < map->shard_count; i++) {
-        const struct shard *shard = &map->shards[i];
+        const struct map_shard *shard = &map->shards[i];
         HOLDS(shard->id > (i > 0 ? map->shards[i - 1].id : 0) && shard->id < map->next_id,
               "shards are out of order");
         HOLDS(shard->status >= SHARD_CREATING && shard->status <= SHARD_RETIRED &&
@@ -224,11 +224,11 @@ check_shards(const struct map *map)
 
 // The routed shard of a collection that begins at a hash. They mostly lie in order, so the search goes on where the last one
 // ended.
-static const struct shard *
+static const struct map_shard *
 shard_from(const struct map *map, uint64_t collection, uint64_t first, uint32_t *at)
 {
     for (uint32_t i = 0; i < map->shard_count; i++) {
-        const struct shard *shard = &map->shards[*at];
+        const struct map_shard *shard = &map->shards[*at];
         *at = *at + 1 < map->shard_count ? *at + 1 : 0;
         if (shard->collection == collection && shard->first == first && shard_is_routed(shard))
             return shard;
@@ -246,7 +246,7 @@ check_ranges(const struct map *map)
     for (uint32_t c = 0; c < map->collection_count; c++) {
         uint64_t next = 0;
         do {
-            const struct shard *shard = shard_from(map, map->collections[c].id, next, &at);
+            const struct map_shard *shard = shard_from(map, map->collections[c].id, next, &at);
             HOLDS(shard != NULL, "a hash has no shard");
             HOLDS(++reached <= routed, "a hash has two shards");
             next = shard->last + 1;

@@ -12,7 +12,7 @@ static const char *const job_kinds[] = {"?", "build", "move", "split", "verify"}
 static const char *const job_states[] = {"?", "waiting", "running", "done", "failed"};
 static const char *const key_roles[] = {"?", "read", "write", "manage", "admin"};
 
-static void describe_shard(struct text *text, const struct shard *shard);
+static void describe_shard(struct text *text, const struct map_shard *shard);
 
 static void
 add_name(struct text *text, const struct map_name *name)
@@ -108,7 +108,7 @@ map_describe(const struct map *map, char *bytes, size_t capacity)
 
 // The range by its first 16 bits, which is enough to tell shards apart.
 static void
-describe_shard(struct text *text, const struct shard *shard)
+describe_shard(struct text *text, const struct map_shard *shard)
 {
     text_add(text, "shard %llu of %llu %04llx..%04llx %s term=%llu cfg=%llu min=%u v=%llu:",
              (unsigned long long)shard->id, (unsigned long long)shard->collection,

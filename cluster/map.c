@@ -152,20 +152,20 @@ static int
 route_compare(const void *a, const void *b, void *context)
 {
     const struct map *map = context;
-    const struct shard *left = &map->shards[*(const uint32_t *)a];
-    const struct shard *right = &map->shards[*(const uint32_t *)b];
+    const struct map_shard *left = &map->shards[*(const uint32_t *)a];
+    const struct map_shard *right = &map->shards[*(const uint32_t *)b];
     if (left->collection != right->collection)
         return left->collection < right->collection ? -1 : 1;
     return left->first < right->first ? -1 : left->first > right->first;
 }
 
-const struct shard *
+const struct map_shard *
 map_route(const struct map *published, uint64_t collection, uint64_t hash)
 {
     uint32_t low = 0, high = published->route_count; // the first that begins behind the hash
     while (low < high) {
         const uint32_t middle = low + (high - low) / 2;
-        const struct shard *shard = &published->shards[published->routes[middle]];
+        const struct map_shard *shard = &published->shards[published->routes[middle]];
         const bool behind =
             shard->collection != collection ? shard->collection > collection : shard->first > hash;
         if (behind)
@@ -175,7 +175,7 @@ map_route(const struct map *published, uint64_t collection, uint64_t hash)
     }
     if (low == 0)
         return NULL;
-    const struct shard *shard = &published->shards[published->routes[low - 1]];
+    const struct map_shard *shard = &published->shards[published->routes[low - 1]];
     return shard->collection == collection && hash <= shard->last ? shard : NULL;
 }
 

@@ -106,7 +106,7 @@ enum shard_status {
     SHARD_RETIRED,      // not routed any more; its children are
 };
 
-struct shard {
+struct map_shard {
     uint64_t id; // given by the map, never again
     uint64_t collection;
     uint64_t first, last; // hashes, both inclusive
@@ -188,7 +188,7 @@ struct map {
     struct map_node *nodes;             // number
     struct map_collection *collections; // id
     struct map_alias *aliases;          // name
-    struct shard *shards;               // id
+    struct map_shard *shards;           // id
     struct job *jobs;                   // id
     struct api_key *keys;               // name
     struct setting *settings;           // name
@@ -219,7 +219,7 @@ const struct map_collection *map_collection(const struct map *map, uint64_t id);
 const struct map_collection *map_collection_named(const struct map *map,
                                                   const struct map_name *name);
 const struct map_alias *map_alias(const struct map *map, const struct map_name *name);
-const struct shard *map_shard(const struct map *map, uint64_t id);
+const struct map_shard *map_shard(const struct map *map, uint64_t id);
 const struct job *map_job(const struct map *map, uint64_t id);
 const struct api_key *map_key(const struct map *map, const struct map_name *name);
 const struct setting *map_setting(const struct map *map, const struct map_name *name);
@@ -228,16 +228,16 @@ const struct setting *map_setting(const struct map *map, const struct map_name *
 const struct map_collection *map_resolve(const struct map *map, const struct map_name *name);
 
 // The shard that answers for a hash, of a published map; NULL when there is no such collection.
-const struct shard *map_route(const struct map *published, uint64_t collection, uint64_t hash);
+const struct map_shard *map_route(const struct map *published, uint64_t collection, uint64_t hash);
 
 struct lease_times map_lease_times(const struct map *map);
 
 // Of one shard.
-const struct map_replica *shard_replica(const struct shard *shard, struct cluster_uuid uuid);
-const struct map_replica *shard_replica_on(const struct shard *shard, uint32_t node);
-uint32_t shard_in_sync(const struct shard *shard);
+const struct map_replica *shard_replica(const struct map_shard *shard, struct cluster_uuid uuid);
+const struct map_replica *shard_replica_on(const struct map_shard *shard, uint32_t node);
+uint32_t shard_in_sync(const struct map_shard *shard);
 static inline bool
-shard_is_routed(const struct shard *shard)
+shard_is_routed(const struct map_shard *shard)
 {
     return shard->status <= SHARD_SPLITTING;
 }

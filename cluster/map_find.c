@@ -155,31 +155,31 @@ map_lease_times(const struct map *map)
 
 // ---- shards ----
 
-struct shard *
+struct map_shard *
 map_shard_own(struct map *map, uint64_t id)
 {
     const uint32_t at = rows_at_id(map->shards, map->shard_count, sizeof *map->shards, id);
     return at < map->shard_count && map->shards[at].id == id ? &map->shards[at] : NULL;
 }
 
-const struct shard *
+const struct map_shard *
 map_shard(const struct map *map, uint64_t id)
 {
     return map_shard_own((struct map *)map, id);
 }
 
-struct shard *
+struct map_shard *
 map_shard_new(struct map *map, uint64_t collection, uint64_t first, uint64_t last)
 {
     ASSERT(map->shard_count < map->shard_room);
-    struct shard *shard = &map->shards[map->shard_count++];
-    *shard = (struct shard){.id = map->next_id++,
-                            .collection = collection,
-                            .first = first,
-                            .last = last,
-                            .version = map->version + 1,
-                            .cfg_ver = 1,
-                            .status = SHARD_CREATING};
+    struct map_shard *shard = &map->shards[map->shard_count++];
+    *shard = (struct map_shard){.id = map->next_id++,
+                                .collection = collection,
+                                .first = first,
+                                .last = last,
+                                .version = map->version + 1,
+                                .cfg_ver = 1,
+                                .status = SHARD_CREATING};
     return shard;
 }
 
@@ -195,13 +195,13 @@ map_shard_remove(struct map *map, uint64_t id)
 }
 
 const struct map_replica *
-shard_replica(const struct shard *shard, struct cluster_uuid uuid)
+shard_replica(const struct map_shard *shard, struct cluster_uuid uuid)
 {
-    return shard_replica_own((struct shard *)shard, uuid);
+    return shard_replica_own((struct map_shard *)shard, uuid);
 }
 
 struct map_replica *
-shard_replica_own(struct shard *shard, struct cluster_uuid uuid)
+shard_replica_own(struct map_shard *shard, struct cluster_uuid uuid)
 {
     for (uint32_t i = 0; i < shard->replica_count; i++)
         if (uuid_equal(shard->replicas[i].uuid, uuid) && !uuid_is_none(uuid))
@@ -210,13 +210,13 @@ shard_replica_own(struct shard *shard, struct cluster_uuid uuid)
 }
 
 const struct map_replica *
-shard_replica_on(const struct shard *shard, uint32_t node)
+shard_replica_on(const struct map_shard *shard, uint32_t node)
 {
-    return shard_replica_on_own((struct shard *)shard, node);
+    return shard_replica_on_own((struct map_shard *)shard, node);
 }
 
 struct map_replica *
-shard_replica_on_own(struct shard *shard, uint32_t node)
+shard_replica_on_own(struct map_shard *shard, uint32_t node)
 {
     for (uint32_t i = 0; i < shard->replica_count; i++)
         if (shard->replicas[i].node == node)
@@ -225,7 +225,7 @@ shard_replica_on_own(struct shard *shard, uint32_t node)
 }
 
 uint32_t
-shard_in_sync(const struct shard *shard)
+shard_in_sync(const struct map_shard *shard)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < shard->replica_count; i++)
@@ -234,7 +234,7 @@ shard_in_sync(const struct shard *shard)
 }
 
 void
-shard_replica_remove(struct shard *shard, struct map_replica *replica)
+shard_replica_remove(struct map_shard *shard, struct map_replica *replica)
 {
     const uint32_t at = (uint32_t)(replica - shard->replicas);
     ASSERT(at < shard->replica_count);

@@ -20,15 +20,16 @@ void rows_remove(void *rows, uint32_t *count, size_t row_bytes, uint32_t at);
 // As in map.h, for changing them.
 struct map_node *map_node_own(struct map *map, uint32_t number);
 struct map_collection *map_collection_own(struct map *map, uint64_t id);
-struct shard *map_shard_own(struct map *map, uint64_t id);
+struct map_shard *map_shard_own(struct map *map, uint64_t id);
 struct job *map_job_own(struct map *map, uint64_t id);
-struct map_replica *shard_replica_own(struct shard *shard, struct cluster_uuid uuid);
-struct map_replica *shard_replica_on_own(struct shard *shard, uint32_t node);
+struct map_replica *shard_replica_own(struct map_shard *shard, struct cluster_uuid uuid);
+struct map_replica *shard_replica_on_own(struct map_shard *shard, uint32_t node);
 
 // At the end of the shards: ids only grow.
-struct shard *map_shard_new(struct map *map, uint64_t collection, uint64_t first, uint64_t last);
+struct map_shard *map_shard_new(struct map *map, uint64_t collection, uint64_t first,
+                                uint64_t last);
 void map_shard_remove(struct map *map, uint64_t id); // and its jobs
-void shard_replica_remove(struct shard *shard, struct map_replica *replica);
+void shard_replica_remove(struct map_shard *shard, struct map_replica *replica);
 
 // Whether a node holds, or is about to hold, a replica.
 bool map_node_is_used(const struct map *map, uint32_t number);

@@ -277,7 +277,7 @@ better_primary(const struct plan *plan, const struct outlook *look, uint32_t fro
 static void
 take_back(struct plan *plan, uint32_t s)
 {
-    const struct shard *shard = &plan->map->shards[s];
+    const struct map_shard *shard = &plan->map->shards[s];
     const struct map_replica *wanted = shard_replica(shard, shard->wanted);
     if (wanted != NULL && !plan_is_alive(plan, wanted))
         plan_add(plan, s, (struct shard_step){.kind = STEP_PREFER}, 0);

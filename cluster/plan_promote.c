@@ -40,7 +40,7 @@ goes_before(const struct contender *one, const struct contender *best)
 }
 
 static const struct map_replica *
-successor(const struct plan *plan, const struct shard *shard)
+successor(const struct plan *plan, const struct map_shard *shard)
 {
     struct contender best = {0};
     for (uint32_t i = 0; i < shard->replica_count; i++) {
@@ -58,7 +58,7 @@ successor(const struct plan *plan, const struct shard *shard)
 }
 
 static bool
-primary_is_gone(const struct plan *plan, const struct shard *shard)
+primary_is_gone(const struct plan *plan, const struct map_shard *shard)
 {
     const struct map_replica *primary = shard_replica(shard, shard->primary);
     if (primary == NULL)
@@ -71,7 +71,7 @@ void
 plan_promotions(struct plan *plan)
 {
     for (uint32_t s = 0; s < plan->map->shard_count && !plan->full; s++) {
-        const struct shard *shard = &plan->map->shards[s];
+        const struct map_shard *shard = &plan->map->shards[s];
         if ((shard->status != SHARD_OPEN && shard->status != SHARD_SPLITTING) ||
             !primary_is_gone(plan, shard))
             continue;

@@ -37,8 +37,8 @@ plan_splits(struct plan *plan)
 static void
 see_through(struct plan *plan, uint32_t s)
 {
-    const struct shard *child = &plan->map->shards[s];
-    const struct shard *parent = map_shard(plan->map, child->parent);
+    const struct map_shard *child = &plan->map->shards[s];
+    const struct map_shard *parent = map_shard(plan->map, child->parent);
     uint32_t later = 0;
     if (parent == NULL) // map_verify says that there is one
         return;
@@ -69,7 +69,7 @@ see_through(struct plan *plan, uint32_t s)
 static void
 give_up(struct plan *plan, uint32_t s)
 {
-    const struct shard *shard = &plan->map->shards[s];
+    const struct map_shard *shard = &plan->map->shards[s];
     const struct map_replica *primary = shard_replica(shard, shard->primary);
     if (primary == NULL || plan_stays(plan, primary) ||
         !plan_add(plan, s, (struct shard_step){.kind = STEP_ABORT}, 0))
@@ -91,7 +91,7 @@ begin(struct plan *plan, uint32_t s)
 {
     struct rebalance *state = plan->state;
     const struct outlook look = plan_look(plan, s);
-    const struct shard *shard = look.shard;
+    const struct map_shard *shard = look.shard;
     if (state->config.split_units == 0 || look.units < state->config.split_units ||
         state->splitting >= state->config.splits_max || shard->first == shard->last ||
         look.leaving > 0 || look.on_their_way > 0 || look.safe < look.replication ||

@@ -58,7 +58,7 @@ tidy_creating(struct plan *plan, const struct outlook *look)
 static void
 tidy_open(struct plan *plan, const struct outlook *look)
 {
-    const struct shard *shard = look->shard;
+    const struct map_shard *shard = look->shard;
     for (uint32_t i = 0; i < shard->replica_count && look->staying < look->replication; i++) {
         const struct map_replica *replica = &shard->replicas[i];
         if (replica->leaving && plan->state->rows[plan_row(plan, replica->node)].stays) {

@@ -179,7 +179,7 @@ set_shards(struct plan *plan)
 {
     struct rebalance *state = plan->state;
     for (uint32_t s = 0; s < plan->map->shard_count; s++) {
-        const struct shard *shard = &plan->map->shards[s];
+        const struct map_shard *shard = &plan->map->shards[s];
         if (!shard_is_routed(shard))
             continue;
         const uint32_t units = plan_units(plan, s);
@@ -232,7 +232,7 @@ plan_is_alive(const struct plan *plan, const struct map_replica *replica)
 struct outlook
 plan_look(const struct plan *plan, uint32_t index)
 {
-    const struct shard *shard = &plan->map->shards[index];
+    const struct map_shard *shard = &plan->map->shards[index];
     const struct map_collection *collection = map_collection(plan->map, shard->collection);
     ASSERT(collection != NULL); // map_verify
     struct outlook look = {.shard = shard,
@@ -253,7 +253,7 @@ plan_look(const struct plan *plan, uint32_t index)
 }
 
 uint32_t
-plan_members(const struct plan *plan, const struct shard *shard, const struct map_replica *but,
+plan_members(const struct plan *plan, const struct map_shard *shard, const struct map_replica *but,
              uint32_t *rows)
 {
     uint32_t count = 0;

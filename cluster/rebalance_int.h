@@ -16,7 +16,7 @@ struct plan {
 
 // A shard as the planner sees it. `stays` means: on a node that stays, and not leaving.
 struct outlook {
-    const struct shard *shard;
+    const struct map_shard *shard;
     uint32_t index; // in the map
     uint32_t replication;
     uint32_t units;
@@ -44,7 +44,7 @@ bool plan_stays(const struct plan *plan, const struct map_replica *replica);
 bool plan_is_alive(const struct plan *plan, const struct map_replica *replica);
 
 // The rows of the copies that stay, but for `but`.
-uint32_t plan_members(const struct plan *plan, const struct shard *shard,
+uint32_t plan_members(const struct plan *plan, const struct map_shard *shard,
                       const struct map_replica *but, uint32_t *rows);
 
 // Puts a step at the end, for the shard's present cfg_ver and `later` more, and touches the shard. False: no room.

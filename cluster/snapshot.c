@@ -105,7 +105,7 @@ alias_row(struct codec *codec, struct map_alias *row)
 }
 
 static void
-shard_row(struct codec *codec, struct shard *row)
+shard_row(struct codec *codec, struct map_shard *row)
 {
     codec_u64(codec, &row->id, UINT64_MAX);
     codec_u64(codec, &row->collection, UINT64_MAX);

@@ -28,7 +28,7 @@ is_for_primary(const struct fanout_send *request)
 static bool
 fits(const struct copy *copy, const struct fanout_send *request)
 {
-    const struct shard *row = &copy->row;
+    const struct map_shard *row = &copy->row;
     const struct map_replica *replica = shard_replica(row, copy->env.uuid);
     if (!copy->named || replica == NULL || replica->role != MAP_REPLICA_IN_SYNC)
         return false;

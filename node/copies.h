@@ -96,7 +96,7 @@ struct copy_member {
 };
 
 struct copy_row { // of the map
-    struct shard row;
+    struct map_shard row;
     struct copy_member members[SHARD_REPLICAS_MAX];
 };
 
@@ -110,8 +110,8 @@ struct copy {
     bool leased;        // it was told of the newest lease
     uint16_t words_due; // bits of members: what the failure detector says of them
     uint64_t wake_ns;
-    uint64_t born_at_ns; // when the command may go out again
-    struct shard row;    // of the map
+    uint64_t born_at_ns;  // when the command may go out again
+    struct map_shard row; // of the map
     struct copy_member members[SHARD_REPLICAS_MAX];
     struct copy_row kin[REPLICA_CHILDREN]; // the children, while it is split; of a child its parent
     uint32_t kin_count;

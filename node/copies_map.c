@@ -38,7 +38,7 @@ copy_may_go(const struct copies *copies, const struct copy *copy)
 }
 
 static void
-take_members(const struct map *map, const struct shard *shard, struct copy_member *members)
+take_members(const struct map *map, const struct map_shard *shard, struct copy_member *members)
 {
     for (uint32_t i = 0; i < shard->replica_count; i++) {
         const struct map_node *node = map_node(map, shard->replicas[i].node);
@@ -49,7 +49,7 @@ take_members(const struct map *map, const struct shard *shard, struct copy_membe
 
 // Of what a split has to do with the shard. True: it is as it was.
 static bool
-take_kin(const struct map *map, struct copy *copy, const struct shard *shard)
+take_kin(const struct map *map, struct copy *copy, const struct map_shard *shard)
 {
     uint64_t ids[REPLICA_CHILDREN];
     uint32_t count = 0;
@@ -59,7 +59,7 @@ take_kin(const struct map *map, struct copy *copy, const struct shard *shard)
     for (uint32_t i = 0; shard->status == SHARD_SPLITTING && i < REPLICA_CHILDREN; i++)
         ids[count++] = shard->children[i];
     for (uint32_t i = 0; i < count; i++) {
-        const struct shard *row = map_shard(map, ids[i]);
+        const struct map_shard *row = map_shard(map, ids[i]);
         struct copy_row *kin = &copy->kin[i];
         if (row == NULL) { // map_verify says that there is one
             count = 0;
@@ -75,7 +75,7 @@ take_kin(const struct map *map, struct copy *copy, const struct shard *shard)
 }
 
 static void
-take_row(const struct map *map, struct copy *copy, const struct shard *shard)
+take_row(const struct map *map, struct copy *copy, const struct map_shard *shard)
 {
     const bool same = take_kin(map, copy, shard);
     copy->named = true;
@@ -117,7 +117,7 @@ is_newer(const struct copies *copies, uint64_t shard)
 }
 
 static void
-read_shard(struct copies *copies, const struct map *map, const struct shard *shard)
+read_shard(struct copies *copies, const struct map *map, const struct map_shard *shard)
 {
     const struct map_replica *here = shard_replica_on(shard, copies->node);
     if (here == NULL)
@@ -159,7 +159,7 @@ replica_uuid_of(struct cluster_uuid uuid)
 
 // Of one role, as many as fit beside the `taken` others.
 static uint32_t
-take_uuids(const struct shard *row, uint8_t role, uint32_t taken, struct replica_uuid *uuids)
+take_uuids(const struct map_shard *row, uint8_t role, uint32_t taken, struct replica_uuid *uuids)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < row->replica_count; i++)
@@ -169,7 +169,7 @@ take_uuids(const struct shard *row, uint8_t role, uint32_t taken, struct replica
 }
 
 static void
-take_child(const struct shard *row, struct replica_child *child)
+take_child(const struct map_shard *row, struct replica_child *child)
 {
     *child = (struct replica_child){.shard = row->id, .cfg_ver = row->cfg_ver};
     child->in_sync_count = take_uuids(row, MAP_REPLICA_IN_SYNC, 0, child->in_sync);
@@ -183,9 +183,9 @@ take_child(const struct shard *row, struct replica_child *child)
 bool
 copy_meta(const struct copy *copy, struct replica_meta *meta)
 {
-    const struct shard *row = &copy->row;
+    const struct map_shard *row = &copy->row;
     const bool child = row->status == SHARD_CHILD && copy->kin_count > 0;
-    const struct shard *lead = child ? &copy->kin[0].row : row;
+    const struct map_shard *lead = child ? &copy->kin[0].row : row;
     *meta = (struct replica_meta){.cfg_ver = row->cfg_ver + (child ? lead->cfg_ver : 0),
                                   .term = lead->term,
                                   .primary = replica_uuid_of(lead->primary),

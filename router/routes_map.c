@@ -10,7 +10,7 @@ _Static_assert(ROUTES_NODES_MAX == MAP_NODES_MAX, "every node can hold a copy");
 _Static_assert(ROUTE_COPIES_MAX == SHARD_REPLICAS_MAX, "every member can be in sync");
 
 static struct route
-row_of(const struct map *map, const struct shard *shard, const struct map_name *zone)
+row_of(const struct map *map, const struct map_shard *shard, const struct map_name *zone)
 {
     struct route row = {.collection = shard->collection,
                         .shard = shard->id,

@@ -144,7 +144,7 @@ static inline omen_status
 world_step(struct world *world, uint64_t shard, struct shard_step step)
 {
     struct command command = command_of(COMMAND_STEPS);
-    const struct shard *row = map_shard(&world->map, shard);
+    const struct map_shard *row = map_shard(&world->map, shard);
     step.shard = shard;
     if (step.cfg_ver == 0 && row != NULL)
         step.cfg_ver = row->cfg_ver;
@@ -185,7 +185,7 @@ world_replica(const struct world *world, uint64_t shard, uint32_t node)
 // ---- nodes that obey ----
 
 static inline bool
-world_primary_works(const struct world *world, const struct shard *shard)
+world_primary_works(const struct world *world, const struct map_shard *shard)
 {
     const struct map_replica *primary = shard_replica(shard, shard->primary);
     return primary != NULL && world->alive[primary->node] &&
@@ -194,7 +194,7 @@ world_primary_works(const struct world *world, const struct shard *shard)
 
 // What the nodes propose about one shard, if anything: one thing.
 static inline bool
-world_obey_one(struct world *world, const struct shard *shard)
+world_obey_one(struct world *world, const struct map_shard *shard)
 {
     for (uint32_t i = 0; i < shard->replica_count; i++) {
         const struct map_replica *replica = &shard->replicas[i];
@@ -204,7 +204,7 @@ world_obey_one(struct world *world, const struct shard *shard)
                                                   .node = replica->node,
                                                   .replica = world_uuid(world)}) == OMEN_OK;
     }
-    const struct shard *leader =
+    const struct map_shard *leader =
         shard->status == SHARD_CHILD ? map_shard(&world->map, shard->parent) : shard;
     if (leader->status == SHARD_RETIRED || !world_primary_works(world, leader))
         return false;
@@ -229,9 +229,9 @@ world_obey_one(struct world *world, const struct shard *shard)
 
 // Whether both children have a copy beside each of the parent's: then the primary cuts.
 static inline bool
-world_cut(struct world *world, const struct shard *shard)
+world_cut(struct world *world, const struct map_shard *shard)
 {
-    const struct shard *children[2];
+    const struct map_shard *children[2];
     if (shard->status != SHARD_SPLITTING || !world_primary_works(world, shard))
         return false;
     for (uint32_t i = 0; i < 2; i++) {
@@ -267,7 +267,7 @@ world_obey(struct world *world)
 
 // Copies of a shard that are in sync on living nodes.
 static inline uint32_t
-world_safe(const struct world *world, const struct shard *shard)
+world_safe(const struct world *world, const struct map_shard *shard)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < shard->replica_count; i++)
@@ -283,7 +283,7 @@ world_expect_safe(const struct world *world, const struct command *command)
 {
     for (uint32_t i = 0; i < command->steps.count; i++) {
         const struct shard_step *step = &command->steps.steps[i];
-        const struct shard *shard = map_shard(&world->map, step->shard);
+        const struct map_shard *shard = map_shard(&world->map, step->shard);
         if (step->kind != STEP_DROP || shard == NULL || shard->term == 0)
             continue;
         const struct map_replica *replica = shard_replica_on(shard, step->node);

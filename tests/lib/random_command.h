@@ -34,7 +34,7 @@ static inline struct shard_step
 random_step(struct prng *prng, const struct map *map)
 {
     struct shard_step step = {.kind = (uint8_t)(1 + prng_below(prng, STEP_KINDS_END - 1))};
-    const struct shard *shard =
+    const struct map_shard *shard =
         map->shard_count > 0 ? &map->shards[prng_below(prng, map->shard_count)] : NULL;
     step.shard = shard != NULL && prng_below(prng, 20) > 0 ? shard->id : prng_next(prng);
     step.cfg_ver = shard != NULL && prng_below(prng, 10) > 0 ? shard->cfg_ver : prng_next(prng);
@@ -47,7 +47,7 @@ random_step(struct prng *prng, const struct map *map)
         step.replica = (struct cluster_uuid){0, 1 + prng_below(prng, 1000)};
     step.value = prng_next(prng);
     for (uint32_t i = 0; i < 2 && shard != NULL; i++) {
-        const struct shard *child = map_shard(map, shard->children[i]);
+        const struct map_shard *child = map_shard(map, shard->children[i]);
         step.child_cfg_ver[i] = child != NULL ? child->cfg_ver : 0;
     }
     return step;

@@ -44,7 +44,7 @@ sim_want_drain(struct sim *sim, const struct map *map, struct command *command)
 static inline bool
 sim_want_primary(struct sim *sim, const struct map *map, struct command *command)
 {
-    const struct shard *shard = &map->shards[prng_below(&sim->prng, map->shard_count)];
+    const struct map_shard *shard = &map->shards[prng_below(&sim->prng, map->shard_count)];
     if (shard->replica_count == 0)
         return false;
     const struct map_replica *one = &shard->replicas[prng_below(&sim->prng, shard->replica_count)];

@@ -100,7 +100,7 @@ static inline void
 sim_check_acked(struct sim *sim, struct sim_shard_history *history, uint64_t from)
 {
     const struct map *map = sim_newest_map(sim);
-    const struct shard *shard = map != NULL ? map_shard(map, history->id) : NULL;
+    const struct map_shard *shard = map != NULL ? map_shard(map, history->id) : NULL;
     if (shard == NULL || map->version < sim->map_seen)
         return; // those who know a newer one are down
     sim->map_seen = map->version;
@@ -227,7 +227,7 @@ sim_check_whole(struct sim *sim)
     const struct map *map = sim_newest_map(sim);
     SIM_REQUIRE(sim, map->shard_count >= SIM_SHARDS, "the collection is there");
     for (uint32_t s = 0; s < map->shard_count; s++) {
-        const struct shard *shard = &map->shards[s];
+        const struct map_shard *shard = &map->shards[s];
         const struct map_collection *collection = map_collection(map, shard->collection);
         const struct sim_shard_history *history = sim_history(sim, shard->id);
         SIM_REQUIRE(sim, shard->status == SHARD_OPEN, "without faults every shard is open");

@@ -36,7 +36,7 @@ sim_may_wipe(struct sim *sim)
 {
     const struct map *map = sim_newest_map(sim);
     for (uint32_t s = 0; map != NULL && s < map->shard_count; s++) {
-        const struct shard *shard = &map->shards[s];
+        const struct map_shard *shard = &map->shards[s];
         if (shard->status == SHARD_RETIRED)
             continue;
         if (shard->min_insync < 2 ||

@@ -77,7 +77,7 @@ sim_read_lines(struct sim *sim, const struct map *map)
         return;
     sim->lines_version = map->version;
     for (uint32_t i = 0; i < map->shard_count; i++) {
-        const struct shard *shard = &map->shards[i];
+        const struct map_shard *shard = &map->shards[i];
         struct sim_shard_history *history = sim_history(sim, shard->id);
         history->range = (struct sim_range){shard->first, shard->last};
         history->parent = shard->parent;

@@ -9,7 +9,7 @@
 #include "tests/lib/sim_line.h"
 
 static inline bool
-sim_plan_split(const struct shard *shard, struct shard_step *step)
+sim_plan_split(const struct map_shard *shard, struct shard_step *step)
 {
     const struct sim_range range = {shard->first, shard->last};
     uint32_t keys = 0;
@@ -21,7 +21,7 @@ sim_plan_split(const struct shard *shard, struct shard_step *step)
 }
 
 static inline bool
-sim_plan_move(struct sim *sim, const struct map *map, const struct shard *shard,
+sim_plan_move(struct sim *sim, const struct map *map, const struct map_shard *shard,
               struct shard_step *step)
 {
     if (shard->status > SHARD_SPLITTING || shard->status == SHARD_CREATING ||
@@ -40,7 +40,7 @@ sim_plan(struct sim *sim, const struct map *map, struct command *command)
     const uint32_t permille = sim->options.profile->splits;
     if (sim->calm || permille == 0 || map->shard_count < SIM_SHARDS || !sim_chance(sim, permille))
         return false;
-    const struct shard *shard = &map->shards[prng_below(&sim->prng, map->shard_count)];
+    const struct map_shard *shard = &map->shards[prng_below(&sim->prng, map->shard_count)];
     struct shard_step step = {.shard = shard->id, .cfg_ver = shard->cfg_ver};
     const uint32_t draw = prng_below(&sim->prng, 10);
     bool wanted;

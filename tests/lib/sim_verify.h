@@ -15,7 +15,7 @@ static inline bool
 sim_rot_may(struct sim *sim, const struct sim_env *env, enum sim_rot_kind kind)
 {
     const struct map *map = sim_newest_map(sim);
-    const struct shard *shard = map != NULL ? map_shard(map, env->env.shard) : NULL;
+    const struct map_shard *shard = map != NULL ? map_shard(map, env->env.shard) : NULL;
     if (shard == NULL || map->version < sim->map_seen || shard->status != SHARD_OPEN ||
         shard_in_sync(shard) < 3 || shard_replica(shard, env->env.uuid) == NULL)
         return false;
@@ -150,7 +150,7 @@ static inline void
 sim_ask_operator(struct sim *sim, uint32_t at, const struct copy *copy)
 {
     bool wrong = false;
-    const struct shard *shard = &copy->row;
+    const struct map_shard *shard = &copy->row;
     for (uint32_t i = 0; i < shard->replica_count; i++) {
         const struct sim_env *env = sim_env_anywhere(sim, shard->replicas[i].uuid);
         if (env == NULL || !sim_env_is_rotten(env))

@@ -33,7 +33,7 @@ START_TEST(shards_divide_the_hash_space_without_gap_or_overlap)
     ck_assert_uint_eq(world.map.shard_count, counts[_i]);
     const uint64_t width = world.map.shards[0].last;
     for (uint32_t i = 0; i < world.map.shard_count; i++) {
-        const struct shard *shard = &world.map.shards[i];
+        const struct map_shard *shard = &world.map.shards[i];
         ck_assert_uint_le(shard->last - shard->first > width ? shard->last - shard->first - width
                                                              : width - (shard->last - shard->first),
                           1);

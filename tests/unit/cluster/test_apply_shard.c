@@ -7,7 +7,7 @@
 static struct world world;
 static uint64_t shard;
 
-static const struct shard *
+static const struct map_shard *
 row(void)
 {
     return map_shard(&world.map, shard);
@@ -320,7 +320,7 @@ END_TEST
 START_TEST(force_bars_all_others_however_many_there_are)
 {
     begin(SHARD_REPLICAS_MAX, SHARD_REPLICAS_MAX, MAP_REPLICATION_MAX);
-    const struct shard before = *row();
+    const struct map_shard before = *row();
     ck_assert_int_eq(on_replica(STEP_FORCE, 12), OMEN_OK);
     for (uint32_t node = 1; node < SHARD_REPLICAS_MAX; node++) {
         on_node(STEP_ASSIGN, node);
@@ -358,7 +358,7 @@ START_TEST(one_entry_promotes_many_shards_and_a_late_step_stops_none_of_the_othe
     world_settle(&world, 100);
     struct command command = command_of(COMMAND_STEPS);
     for (uint32_t i = 0; i < world.map.shard_count; i++) {
-        const struct shard *one = &world.map.shards[i];
+        const struct map_shard *one = &world.map.shards[i];
         const uint32_t other = uuid_equal(one->replicas[0].uuid, one->primary) ? 1 : 0;
         command.steps.steps[command.steps.count++] =
             (struct shard_step){.kind = STEP_PROMOTE,

@@ -13,7 +13,7 @@ split_at(uint64_t at)
     return world_step(&world, parent, (struct shard_step){.kind = STEP_SPLIT, .value = at});
 }
 
-static const struct shard *
+static const struct map_shard *
 child(uint32_t i)
 {
     return map_shard(&world.map, map_shard(&world.map, parent)->children[i]);
@@ -63,7 +63,7 @@ routed(uint64_t hash)
 {
     const struct map *published;
     ck_assert_int_eq(map_publish(&world.map, &published), OMEN_OK);
-    const struct shard *shard = map_route(published, world.map.collections[0].id, hash);
+    const struct map_shard *shard = map_route(published, world.map.collections[0].id, hash);
     const uint64_t id = shard != NULL ? shard->id : 0;
     map_publish_end(published);
     return id;

@@ -41,7 +41,7 @@ START_TEST(every_hash_is_routed_to_the_shard_whose_range_has_it)
     const struct map *published;
     ck_assert_int_eq(map_publish(&world.map, &published), OMEN_OK);
     for (uint32_t i = 0; i < published->shard_count; i++) {
-        const struct shard *shard = &published->shards[i];
+        const struct map_shard *shard = &published->shards[i];
         if (shard->collection != id)
             continue;
         ck_assert_ptr_eq(map_route(published, id, shard->first), shard);
@@ -72,8 +72,8 @@ START_TEST(the_children_of_a_split_are_routed_among_younger_collections)
         ck_assert_int_eq(map_publish(&world.map, &published), OMEN_OK);
         for (uint64_t hash = 0; hash < 256; hash++) {
             const uint64_t at = hash << 56;
-            const struct shard *a = map_route(published, first, at);
-            const struct shard *b = map_route(published, second, at);
+            const struct map_shard *a = map_route(published, first, at);
+            const struct map_shard *b = map_route(published, second, at);
             ck_assert(a->collection == first && a->first <= at && at <= a->last);
             ck_assert(b->collection == second && b->first <= at && at <= b->last);
         }

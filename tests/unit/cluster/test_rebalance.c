@@ -19,7 +19,7 @@ tally_of(uint32_t node)
 {
     struct tally tally = {0};
     for (uint32_t i = 0; i < world.map.shard_count; i++) {
-        const struct shard *shard = &world.map.shards[i];
+        const struct map_shard *shard = &world.map.shards[i];
         const struct map_replica *replica = shard_replica_on(shard, node);
         tally.copies += replica != NULL;
         tally.primaries += replica != NULL && uuid_equal(replica->uuid, shard->primary);
@@ -31,7 +31,7 @@ static void
 expect_whole(void)
 {
     for (uint32_t i = 0; i < world.map.shard_count; i++) {
-        const struct shard *shard = &world.map.shards[i];
+        const struct map_shard *shard = &world.map.shards[i];
         const uint32_t replication = map_collection(&world.map, shard->collection)->replication;
         ck_assert_uint_eq(shard->status, SHARD_OPEN);
         ck_assert_uint_eq(shard->replica_count, replication);
@@ -95,7 +95,7 @@ START_TEST(copies_of_a_shard_are_in_as_many_zones_as_there_are)
 {
     begin(9, (uint32_t)_i + 2, 50, 3); // 2, 3, 4 zones
     for (uint32_t i = 0; i < world.map.shard_count; i++) {
-        const struct shard *shard = &world.map.shards[i];
+        const struct map_shard *shard = &world.map.shards[i];
         bool seen[26] = {false};
         uint32_t zones = 0;
         for (uint32_t r = 0; r < shard->replica_count; r++) {
@@ -202,7 +202,7 @@ START_TEST(a_drain_ends_though_a_shard_is_being_split)
     begin(4, 1, 1, (uint8_t)(1 + _i));
     world.by_width = true; // 256 units
     world.rebalance.config.split_units = 200;
-    const struct shard *shard = &world.map.shards[0];
+    const struct map_shard *shard = &world.map.shards[0];
     const uint32_t node = shard_replica(shard, shard->primary)->node;
     ck_assert_int_eq(
         world_step(&world, shard->id, (struct shard_step){.kind = STEP_SPLIT, .value = 1ull << 63}),
@@ -288,7 +288,7 @@ END_TEST
 START_TEST(the_copy_that_is_known_to_have_the_most_is_promoted)
 {
     begin(3, 1, 1, 3);
-    const struct shard *shard = &world.map.shards[0];
+    const struct map_shard *shard = &world.map.shards[0];
     const uint32_t old = shard_replica(shard, shard->primary)->node;
     const uint32_t other = old == 3 ? 2 : 3;
     struct node_health health[3];
@@ -827,7 +827,7 @@ START_TEST(a_child_loses_the_copy_whose_source_is_gone)
     world_step(&world, parent, (struct shard_step){.kind = STEP_SPLIT, .value = 1ull << 62});
     ck_assert(world_rebalance(&world, NULL)); // copies of the children
     ck_assert_uint_eq(world.output.notes[REBALANCE_ASSIGNED], 4);
-    const struct shard *shard = map_shard(&world.map, parent);
+    const struct map_shard *shard = map_shard(&world.map, parent);
     const struct map_replica *second =
         &shard->replicas[uuid_equal(shard->replicas[0].uuid, shard->primary)];
     world_step(&world, parent, (struct shard_step){.kind = STEP_REMOVE, .replica = second->uuid});
@@ -843,7 +843,7 @@ END_TEST
 START_TEST(a_wish_for_a_primary_that_died_is_taken_back)
 {
     begin(3, 1, 1, 3);
-    const struct shard *shard = &world.map.shards[0];
+    const struct map_shard *shard = &world.map.shards[0];
     const struct map_replica *other =
         &shard->replicas[uuid_equal(shard->replicas[0].uuid, shard->primary)];
     const uint32_t node = other->node;

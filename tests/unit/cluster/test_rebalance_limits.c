@@ -197,7 +197,7 @@ END_TEST
 START_TEST(a_shard_that_lost_its_primary_gets_another)
 {
     begin(3, 2, 3);
-    const struct shard *shard = &world.map.shards[0];
+    const struct map_shard *shard = &world.map.shards[0];
     const uint32_t old = shard_replica(shard, shard->primary)->node;
     const uint32_t best = old == 3 ? 2 : 3;
     ck_assert_int_eq(world_step(&world, shard->id,
@@ -227,7 +227,7 @@ END_TEST
 START_TEST(an_orphan_is_neither_split_on_nor_led_elsewhere)
 {
     begin(2, 1, 2);
-    const struct shard *shard = &world.map.shards[0];
+    const struct map_shard *shard = &world.map.shards[0];
     world_step(&world, shard->id, (struct shard_step){.kind = STEP_SPLIT, .value = 1ull << 63});
     const uint32_t other =
         shard->replicas[uuid_equal(shard->replicas[0].uuid, shard->primary)].node;

@@ -127,7 +127,7 @@ run_step(const char *line, struct text *answer)
     char name[16] = "";
     unsigned long long id = 0;
     sscanf(line, "step %15s %llu", name, &id);
-    const struct shard *shard = map_shard(&world.map, id);
+    const struct map_shard *shard = map_shard(&world.map, id);
     struct command command = command_of(COMMAND_STEPS);
     command.steps.count = 1;
     struct shard_step *step = &command.steps.steps[0];
@@ -142,7 +142,7 @@ run_step(const char *line, struct text *answer)
         if (strcmp(step_kind_name(kind), name) == 0)
             step->kind = kind;
     for (uint32_t i = 0; i < 2 && shard != NULL; i++) {
-        const struct shard *child = map_shard(&world.map, shard->children[i]);
+        const struct map_shard *child = map_shard(&world.map, shard->children[i]);
         step->child_cfg_ver[i] = child != NULL ? child->cfg_ver : 0;
     }
     say(answer, world_apply(&world, &command));

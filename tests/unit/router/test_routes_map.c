@@ -20,9 +20,9 @@ table_of(const char *zone)
     ck_assert_uint_eq(routes.version, published->version);
     ck_assert_uint_eq(routes.count, published->route_count);
     for (uint32_t i = 0; i < published->shard_count; i++) {
-        const struct shard *shard = &published->shards[i];
+        const struct map_shard *shard = &published->shards[i];
         const struct route *found = routes_find(&routes, shard->collection, shard->first);
-        const struct shard *expected = map_route(published, shard->collection, shard->first);
+        const struct map_shard *expected = map_route(published, shard->collection, shard->first);
         ck_assert_uint_eq(found->shard, expected->id);
         ck_assert_uint_eq(found->cfg_ver, expected->cfg_ver);
         ck_assert_uint_eq(found->term, expected->term);
