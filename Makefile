@@ -3,6 +3,7 @@
 #   make                 what is missing is installed, release is built into build/
 #   make run             the demo: real vectors, recall, speed, memory, a file that opens at once
 #   make test            everything that belongs to CI; `ctest --preset release` runs a part
+#   make coverage        which branches of the machines the tests take; fails below 95 %
 #   make bench           recall/QPS curves beside the installed peers; QUICK=1 takes 3 minutes
 #   make python          the wheel, into build/dist/
 #   make lint            formatters and static checks
@@ -17,7 +18,7 @@ export DATA QUICK
 
 build := cmake --build --parallel $(JOBS) --preset
 
-.PHONY: all run test bench python lint format spec install package clean
+.PHONY: all run test coverage bench python lint format spec install package clean
 all: build/build.ninja
 	@$(build) release
 
@@ -61,6 +62,15 @@ bench: all $(wheel) build/venv/.bench
 test: all $(wheel)
 	@tools/setup.sh test rust
 	@JOBS=$(JOBS) tools/test_all.sh
+
+# What earlier runs took is forgotten first.
+coverage:
+	@tools/setup.sh build
+	@[ -e build/coverage/build.ninja ] || cmake --preset coverage
+	@$(build) coverage
+	@find build/coverage -name '*.gcda' -delete
+	@ctest --preset coverage --parallel $(JOBS)
+	@python3 tools/coverage
 
 lint: all
 	@tools/setup.sh lint

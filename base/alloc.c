@@ -15,6 +15,9 @@
 // Headers may be older than the kernel.
 #define MADV_COLLAPSE 25
 #endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
 #define SMALL_PAGE_BYTES ((size_t)4096)
 #define WORTH_FETCHING_BYTES ((size_t)32768)
 
@@ -181,6 +184,13 @@ pages_free(void *memory, size_t bytes)
     ASSERT((uintptr_t)memory % HUGE_PAGE_BYTES == 0);
     const int failed = munmap(memory, round_up(bytes > 0 ? bytes : 1, SMALL_PAGE_BYTES));
     ASSERT(failed == 0);
+}
+
+void
+pages_populate(void *memory, size_t bytes)
+{
+    const uintptr_t from = (uintptr_t)memory / SMALL_PAGE_BYTES * SMALL_PAGE_BYTES;
+    (void)madvise((void *)from, (uintptr_t)memory + bytes - from, MADV_POPULATE_WRITE);
 }
 
 void

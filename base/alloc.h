@@ -34,6 +34,9 @@ void pages_free(void *memory, size_t bytes);
 void pages_make_huge(void *memory, size_t bytes);
 // After that, one which may have been touched before: what is there moves to a huge page, beside whoever uses it.
 void pages_join(void *memory);
+// Makes the pages of such memory that are not there yet, as a write to each would, beside whoever uses it: a thread that has
+// nothing else to do spares one that has. Where the kernel cannot (before 5.14), or has no memory, the writes do it.
+void pages_populate(void *memory, size_t bytes);
 // Gives back the whole pages within such memory, which read as zeros from then on.
 void pages_forget(void *memory, size_t bytes);
 

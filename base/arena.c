@@ -145,6 +145,17 @@ arena_reserve(struct arena *arena, uint32_t slots)
     return status;
 }
 
+void
+arena_populate(const struct arena *arena, uint32_t from, uint32_t to)
+{
+    for (uint32_t slot = from; slot < to;) {
+        const uint32_t end = (slot | arena->mask) + 1 < to ? (slot | arena->mask) + 1 : to;
+        if (!arena_is_lent(arena, slot))
+            pages_populate(arena_row(arena, slot), (size_t)(end - slot) * arena->row_bytes);
+        slot = end;
+    }
+}
+
 omen_status
 arena_reserve_own(struct arena *arena, uint32_t slots)
 {

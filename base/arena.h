@@ -57,6 +57,10 @@ void arena_fini(struct arena *arena); // an arena of all zeros is accepted
 // Room for slots below `slots` (at most slots_max). After OMEN_E_NO_MEMORY what was there still is.
 OMEN_MUST_CHECK omen_status arena_reserve(struct arena *arena, uint32_t slots);
 
+// Makes the memory that rows [from, to), which are reserved, will be written to: pages_populate. Lent ones are left out. From
+// anywhere.
+void arena_populate(const struct arena *arena, uint32_t from, uint32_t to);
+
 // Our own memory for slots below `slots` as well where they are lent: arena_own cannot fail for them afterwards.
 OMEN_MUST_CHECK omen_status arena_reserve_own(struct arena *arena, uint32_t slots);
 

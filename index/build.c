@@ -25,9 +25,11 @@ struct build_config
 build_config_for(uint32_t links_max)
 {
     return (struct build_config){.links_max = links_max,
-                                 .chosen = links_max - links_max / 4,
+                                 .chosen = links_max - links_max * 5 / 16,
                                  .fanout = {12, 2},
-                                 .leaf_rows = 1000,
+                                 .fanout_sure = 3,
+                                 .fanout_far = 1.15f,
+                                 .leaf_rows = 768,
                                  .leaf_near = 8,
                                  .relaxed = 1.44f, // as inserted links
                                  .threads = 1};
@@ -138,12 +140,13 @@ links_bytes(const struct build *build)
 static const size_t twins_bytes = 2 * sizeof(uint32_t); // of a row: which one it equals, or not
 static const size_t reservoir_bytes = sizeof(struct reservoir) + sizeof(uint32_t);
 
-// What is there in every stage after the first.
+// What is there in every stage after the first. That no row has a twin is known when there are clusters.
 static size_t
 always_bytes(const struct build *build)
 {
+    const bool none = build->starts != NULL && build->twin_of == NULL;
     return workers_bytes(build) + (PAGES_BEGUN + build->config.threads) * PAGE_BYTES +
-           build->source->count * (links_bytes(build) + twins_bytes);
+           build->source->count * (links_bytes(build) + (none ? 0 : twins_bytes));
 }
 
 // What is there beside reservoirs.
@@ -326,6 +329,7 @@ build_run(const struct build_rows *rows, const struct build_config *config, stru
     ASSERT(config->leaf_near >= 1 && config->leaf_near <= TILE_LANES);
     ASSERT(config->leaf_rows >= 2 && config->leaf_rows <= TILE_IDS);
     ASSERT(config->fanout[0] >= 1 && config->fanout[0] <= TILE_LANES);
+    ASSERT(config->fanout_sure >= 1 && config->fanout_far >= 1.0f);
     ASSERT(config->fanout[1] >= 1 && config->fanout[1] <= TILE_LANES);
     ASSERT(rows->kind == BUILD_FLOATS || rows->width % 4 == 0);
     struct build_report unwanted;

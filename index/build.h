@@ -45,6 +45,10 @@ struct build_config {
         chosen; // of which so many are chosen by the row itself; others' choices fill up the rest
     uint32_t fanout
         [2]; // leaves' parents that a row belongs to at the first split, and at the second; then one
+    // Of the first split's, after so many a row goes to those only that are at most so much farther from it (squares) than the
+    // last of them.
+    uint32_t fanout_sure;
+    float fanout_far;
     uint32_t leaf_rows; // 2..TILE_IDS; less where rows are long
     uint32_t leaf_near; // of a leaf, that a row takes for candidates; at most TILE_LANES
     // Places that are left go to candidates that are at most so much farther from the row than from a chosen one (squares); 0: to

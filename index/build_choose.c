@@ -13,7 +13,6 @@
 #include <string.h>
 
 #include "base/pool.h"
-#include "base/prefetch.h"
 #include "index/build_int.h"
 
 #define BLOCK_ROWS 256u
@@ -119,27 +118,17 @@ choose(const struct build *build, struct build_worker *worker, uint32_t owner,
     return chosen;
 }
 
-// What will be read soon: the reservoir of the row after next, the rows in that of the next.
-static void
-look_ahead(const struct build *build, uint32_t place)
+// The rows in the reservoir of a place of this pass; returns how many.
+static uint32_t
+candidates_of(const struct build *build, uint32_t place, uint32_t *rows)
 {
-    const struct build_rows *rows = &build->rows;
-    if (place + 2 < rows->count) {
-        const uint32_t row = build->order[place + 2];
-        if (row >= build->first && row < build->end)
-            prefetch_lines(build->reservoirs[row - build->first].ids,
-                           sizeof build->reservoirs->ids);
-    }
-    if (place + 1 < rows->count) {
-        const uint32_t row = build->order[place + 1];
-        if (row < build->first || row >= build->end)
-            return;
-        const struct reservoir *reservoir = &build->reservoirs[row - build->first];
-        const uint32_t count = reservoir_count(
-            atomic_load_explicit(&build->heads[row - build->first], memory_order_relaxed));
-        for (uint32_t i = 0; i < count; i++)
-            rows->prefetch(rows->context, reservoir->ids[i]);
-    }
+    const uint32_t at = place - build->first;
+    const uint32_t *places = build->reservoirs[at].ids;
+    const uint32_t count =
+        reservoir_count(atomic_load_explicit(&build->heads[at], memory_order_relaxed));
+    for (uint32_t i = 0; i < count; i++)
+        rows[i] = build->order[places[i]];
+    return count;
 }
 
 static void
@@ -148,29 +137,28 @@ choose_block(void *context, uint32_t index, uint32_t worker)
     struct build *build = context;
     if (build_stopped(build))
         return;
-    const uint32_t from = index * BLOCK_ROWS, links_max = build->config.links_max;
-    const uint32_t left = build->rows.count - from;
+    const uint32_t from = build->first + index * BLOCK_ROWS, links_max = build->config.links_max;
+    const uint32_t left = build->end - from;
     const uint32_t end = from + (left < BLOCK_ROWS ? left : BLOCK_ROWS);
-    uint32_t done = 0;
+    uint32_t rows[2][RESERVOIR_SLOTS], counts[2];
+    counts[from % 2] = candidates_of(build, from, rows[from % 2]);
     for (uint32_t place = from; place < end; place++) {
-        const uint32_t row = build->order[place];
-        look_ahead(build, place);
-        if (row < build->first || row >= build->end)
-            continue;
-        const struct reservoir *reservoir = &build->reservoirs[row - build->first];
-        const uint32_t count = reservoir_count(
-            atomic_load_explicit(&build->heads[row - build->first], memory_order_relaxed));
+        const uint32_t next = place + 1, row = build->order[place];
+        if (next < end) { // what will be read then
+            counts[next % 2] = candidates_of(build, next, rows[next % 2]);
+            for (uint32_t i = 0; i < counts[next % 2]; i++)
+                build->rows.prefetch(build->rows.context, rows[next % 2][i]);
+        }
         build->counts[row] =
-            (uint8_t)choose(build, &build->workers[worker], row, reservoir->ids, count,
+            (uint8_t)choose(build, &build->workers[worker], row, rows[place % 2], counts[place % 2],
                             build->config.chosen, build->links + (size_t)row * links_max);
-        done++;
     }
-    build_done(build, worker, done);
+    build_done(build, worker, end - from);
 }
 
 void
 build_choose(struct build *build)
 {
-    const uint32_t blocks = (build->rows.count + BLOCK_ROWS - 1) / BLOCK_ROWS;
+    const uint32_t blocks = (build->end - build->first + BLOCK_ROWS - 1) / BLOCK_ROWS;
     pool_run(build->config.threads, blocks, choose_block, build);
 }

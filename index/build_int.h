@@ -1,7 +1,7 @@
 // index/build_int.h -- what the stages of a bulk build share; nobody else includes it.
 //
 // Shape: handle. build.c runs the stages; build_rows.c reads and measures rows; build_same.c finds equal ones;
-// build_partition.c splits; build_leaf.c compares the rows of a leaf; build_choose.c chooses links; build_reverse.c adds
+// build_partition.c and build_apart.c split; build_leaf.c compares the rows of a leaf; build_choose.c chooses links; build_reverse.c adds
 // their other direction; build_reach.c makes everything reachable.
 #ifndef OMEN_INDEX_BUILD_INT_H
 #define OMEN_INDEX_BUILD_INT_H
@@ -56,10 +56,11 @@ struct build {
     // The first split, by leader: `lists` from starts[leader] to starts[leader + 1].
     uint32_t leaders;
     uint64_t *starts;
-    uint32_t *clusters;
-    uint32_t *order; // of rows: near ones follow each other
+    uint32_t *clusters;       // places
+    uint32_t *order;          // place -> row: near ones follow each other
+    struct build_rows by_row; // while `rows` are called by their places
 
-    // Rows [first, end) have reservoirs in this pass.
+    // The rows of places [first, end) have reservoirs in this pass.
     uint32_t first, end;
     struct reservoir *reservoirs;
     _Atomic uint32_t *heads; // bit 7: somebody is at it
@@ -139,13 +140,32 @@ void build_same(struct build *build);
 void build_add_twins(struct build *build);
 
 // ---- build_partition.c ----
-void build_split(struct build *build);  // the first split
-void build_leaves(struct build *build); // of this pass
+void build_split(struct build *build); // the first split
 void split_close(struct build *build);
-// What the first split leaves until split_close, what it takes besides, and what it takes to take its clusters apart: as large as
-// they are, or before there are any as large as they might be.
+// What the first split leaves until split_close, as large as it is, or before it is made as large as it might be; and what it
+// takes besides.
 size_t split_bytes(const struct build *build);
 size_t split_bytes_besides(const struct build *build);
+
+#define LEADERS_MAX 1000u // below TILE_IDS
+#define NO_LEADER UINT16_MAX
+// How many leaders a cluster of `count` rows gets at the level-th split, and to how many of them a row goes.
+struct spread {
+    uint32_t leaders, fanout;
+};
+struct spread split_spread(const struct build *build, uint64_t count, uint32_t level);
+struct spread split_first(const struct build *build); // of all rows
+// Reads and packs leaders, for split_assign.
+void split_pack(const struct build *build, struct build_worker *worker, const uint32_t *leaders,
+                uint32_t count);
+// out[i * fanout + k]: the k-th nearest of the packed leaders to ids[i], or NO_LEADER.
+void split_assign(const struct build *build, struct build_worker *worker, const uint32_t *ids,
+                  uint64_t count, const struct tile_packed *packed, const struct spread *spread,
+                  uint16_t *out);
+
+// ---- build_apart.c ----
+void build_leaves(struct build *build); // of this pass
+// What it takes: as large as clusters are, or before there are any as large as they might be.
 size_t split_bytes_apart(const struct build *build);
 
 // ---- build_leaf.c ----

@@ -25,6 +25,21 @@ static void leaf_lists(struct build_worker *worker, uint32_t count, uint32_t nea
 static void leaf_offer(struct build *build, struct build_worker *worker, const uint32_t *ids,
                        uint32_t count);
 
+static bool
+in_pass(const struct build *build, uint32_t place)
+{
+    return place >= build->first && place < build->end;
+}
+
+static bool
+any_in_pass(const struct build *build, const uint32_t *ids, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (in_pass(build, ids[i]))
+            return true;
+    return false;
+}
+
 // How many of its nearest a member takes. Where all rows are one leaf there is no other to find neighbours in.
 static uint32_t
 near_of(const struct build *build, uint32_t count)
@@ -42,7 +57,7 @@ leaf_run(struct build *build, struct build_worker *worker, const uint32_t *ids, 
 {
     ASSERT(count <= build->leaf_rows);
     build_done(build, (uint32_t)(worker - build->workers), 0); // may be told to stop
-    if (count < 2 || build_stopped(build))
+    if (count < 2 || build_stopped(build) || !any_in_pass(build, ids, count))
         return;
     rows_read(build, worker, ids, count, SKETCH_READ);
     for (uint32_t i = 0; i < count; i++)
@@ -119,7 +134,7 @@ static void
 offer_make(const struct build *build, const struct build_worker *worker, const uint32_t *ids,
            uint32_t member, struct offer *offer)
 {
-    const uint32_t row = ids[member] - build->first;
+    const uint32_t at = ids[member] - build->first;
     offer->count = worker->list_counts[member];
     if (offer->count == 0)
         return;
@@ -130,30 +145,26 @@ offer_make(const struct build *build, const struct build_worker *worker, const u
     for (uint32_t i = 0; i < offer->count; i++)
         least = offer->candidates[i] < least ? offer->candidates[i] : least;
     const uint32_t head =
-        atomic_load_explicit(&build->heads[row], memory_order_relaxed) & ~HEAD_BUSY;
+        atomic_load_explicit(&build->heads[at], memory_order_relaxed) & ~HEAD_BUSY;
     if ((uint32_t)(least >> 32) > reservoir_bound(head)) {
         offer->count = 0;
         return;
     }
-    prefetch_lines(&build->reservoirs[row], sizeof build->reservoirs[row]);
+    prefetch_lines(&build->reservoirs[at], sizeof build->reservoirs[at]);
 }
 
 static void
-offer_put(struct build *build, uint32_t row, const struct offer *offer)
+offer_put(struct build *build, uint32_t place, const struct offer *offer)
 {
-    _Atomic uint32_t *const at = &build->heads[row];
+    const uint32_t place_in_pass = place - build->first;
+    _Atomic uint32_t *const at = &build->heads[place_in_pass];
     uint32_t head;
     do
         head = atomic_fetch_or_explicit(at, HEAD_BUSY, memory_order_acquire);
     while ((head & HEAD_BUSY) != 0);
-    head = build->tiles->keep(&build->reservoirs[row], head, offer->candidates, offer->count);
+    head = build->tiles->keep(&build->reservoirs[place_in_pass], head, offer->candidates,
+                              offer->count);
     atomic_store_explicit(at, head, memory_order_release);
-}
-
-static bool
-in_pass(const struct build *build, uint32_t row)
-{
-    return row >= build->first && row < build->end;
 }
 
 static void
@@ -162,9 +173,9 @@ leaf_offer(struct build *build, struct build_worker *worker, const uint32_t *ids
     struct offer offers[AHEAD];
     for (uint32_t i = 0; i < count + AHEAD; i++) {
         if (i >= AHEAD) {
-            const uint32_t row = ids[i - AHEAD];
-            if (in_pass(build, row) && offers[i % AHEAD].count > 0)
-                offer_put(build, row - build->first, &offers[i % AHEAD]);
+            const uint32_t place = ids[i - AHEAD];
+            if (in_pass(build, place) && offers[i % AHEAD].count > 0)
+                offer_put(build, place, &offers[i % AHEAD]);
         }
         if (i + HEADS_AHEAD < count && in_pass(build, ids[i + HEADS_AHEAD]))
             prefetch_line((const void *)&build->heads[ids[i + HEADS_AHEAD] - build->first]);

@@ -100,40 +100,77 @@ contains(const uint32_t *rows, uint32_t count, uint32_t row)
     return there;
 }
 
-// Takes those of `rows` into the row's links; true when it had to choose.
+// Chooses `keep` <= KEEP_MAX of `rows` and of the `held` candidates, which have room for CHOOSE_MAX: as many at a time as can be
+// compared, those that were chosen with the next. Returns how many the candidates are then.
+static uint32_t
+best_of(const struct reverse *reverse, struct build_worker *worker, uint32_t row,
+        const uint32_t *rows, size_t count, uint32_t keep, uint32_t *candidates, uint32_t held)
+{
+    for (size_t i = 0; i < count || held > keep;) {
+        for (; i < count && held < CHOOSE_MAX; i++)
+            candidates[held++] = rows[i];
+        uint32_t chosen[CHOOSE_MAX];
+        held = choose(reverse->build, worker, row, candidates, held, keep, chosen);
+        memcpy(candidates, chosen, held * sizeof *candidates);
+    }
+    return held;
+}
+
+// Moves those of `rows` that are not among `listed` to the front; returns how many they are.
+static size_t
+leave_out(uint32_t *rows, size_t count, const uint32_t *listed, uint32_t listed_count)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < count; i++)
+        if (!contains(listed, listed_count, rows[i]))
+            rows[left++] = rows[i];
+    return left;
+}
+
+// Fills the places that a row has left with the best of `rows`, and goes on with the others as long as all that are asked for
+// are worth it; returns how many links it has then.
+static uint32_t
+fill_places(const struct reverse *reverse, struct build_worker *worker, uint32_t row,
+            uint32_t *rows, size_t count)
+{
+    const uint32_t links_max = reverse->build->config.links_max;
+    uint32_t *const links = reverse->build->links + (size_t)row * links_max;
+    uint32_t own = reverse->build->counts[row], best, keep;
+    do {
+        uint32_t candidates[CHOOSE_MAX];
+        keep = links_max - own < KEEP_MAX ? links_max - own : KEEP_MAX;
+        best = best_of(reverse, worker, row, rows, count, keep, candidates, 0);
+        memcpy(links + own, candidates, best * sizeof *links);
+        own += best;
+        count = leave_out(rows, count, candidates, best);
+    } while (best == keep && own < links_max && count > 0);
+    return own;
+}
+
+// Takes `rows` into the row's links; true when it had to choose. Where all places cannot be chosen at once, its own stay.
 static bool
-take(struct reverse *reverse, struct build_worker *worker, uint32_t row, const uint32_t *rows,
+take(struct reverse *reverse, struct build_worker *worker, uint32_t row, uint32_t *rows,
      size_t count)
 {
     struct build *build = reverse->build;
     const uint32_t links_max = build->config.links_max;
     uint32_t *const links = build->links + (size_t)row * links_max;
-    uint32_t own = build->counts[row], more = 0;
-    for (size_t i = 0; i < count; i++)
-        more += !contains(links, own, rows[i]);
-    if (own + more <= links_max) {
-        const uint32_t before = own;
-        for (size_t i = 0; i < count; i++)
-            if (!contains(links, before, rows[i]))
-                links[own++] = rows[i];
-        build->counts[row] = (uint8_t)own;
-        return false;
+    uint32_t own = build->counts[row];
+    count = leave_out(rows, count, links, own);
+    const bool chooses = own + count > links_max;
+    if (!chooses) {
+        memcpy(links + own, rows, count * sizeof *links);
+        own += (uint32_t)count;
+    } else if (links_max > KEEP_MAX) {
+        own = fill_places(reverse, worker, row, rows, count);
+    } else {
+        uint32_t candidates[CHOOSE_MAX];
+        memcpy(candidates, links, own * sizeof *candidates);
+        own = best_of(reverse, worker, row, rows, count, links_max, candidates, own);
+        memcpy(links, candidates, own * sizeof *links);
     }
-    uint32_t candidates[CHOOSE_MAX];
-    const uint32_t keep = links_max < KEEP_MAX ? links_max : KEEP_MAX;
-    uint32_t held = own < CHOOSE_MAX ? own : CHOOSE_MAX;
-    memcpy(candidates, links, held * sizeof *candidates);
-    for (size_t i = 0; i < count || held > keep;) {
-        for (; i < count && held < CHOOSE_MAX; i++)
-            if (!contains(candidates, held, rows[i]))
-                candidates[held++] = rows[i];
-        uint32_t chosen[CHOOSE_MAX];
-        held = choose(build, worker, row, candidates, held, keep, chosen);
-        memcpy(candidates, chosen, held * sizeof *candidates);
-    }
-    memcpy(links, candidates, held * sizeof *links);
-    build->counts[row] = (uint8_t)held;
-    return true;
+    build->counts[row] = (uint8_t)own;
+    return chooses;
 }
 
 static void

@@ -45,7 +45,8 @@ void
 graph_clear(struct graph *graph, uint32_t first, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
-        memset(arena_row(&graph->rows, first + i), 0xff, graph->rows.row_bytes);
+        if (!arena_is_lent(&graph->rows, first + i)) // else it is empty, since nobody linked it
+            memset(arena_row(&graph->rows, first + i), 0xff, graph->rows.row_bytes);
 }
 
 void
@@ -126,14 +127,24 @@ lend_empty(struct graph *graph, uint32_t first, uint32_t end)
     const size_t bytes = arena_piece_bytes(&graph->rows);
     if (first >= end)
         return OMEN_OK;
-    graph->empty = mem_alloc_aligned(64, bytes);
-    if (graph->empty == NULL)
-        return OMEN_E_NO_MEMORY;
-    memset(graph->empty, 0xff, bytes);
+    if (graph->empty == NULL) {
+        graph->empty = mem_alloc_aligned(64, bytes);
+        if (graph->empty == NULL)
+            return OMEN_E_NO_MEMORY;
+        memset(graph->empty, 0xff, bytes);
+    }
     omen_status status = OMEN_OK;
     for (uint32_t piece = first; piece < end && status == OMEN_OK; piece++)
         status = arena_lend(&graph->rows, piece, graph->empty);
     return status;
+}
+
+omen_status
+graph_expect(struct graph *graph, uint32_t rows)
+{
+    const omen_status status = arena_reserve_own(&graph->rows, rows);
+    return status == OMEN_OK ? lend_empty(graph, graph->rows.reserved, rows >> graph->rows.shift)
+                             : status;
 }
 
 omen_status

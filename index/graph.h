@@ -64,6 +64,9 @@ void graph_fini(struct graph *graph); // accepts all zeros
 
 // Empties the rows of new slots, which nobody knows yet.
 void graph_clear(struct graph *graph, uint32_t first, uint32_t count);
+// Room for the rows below `rows`, where pieces of which none is there yet are one and the same empty one, until they are
+// written to: graph_clear has nothing to do there. After OMEN_E_NO_MEMORY nothing changed.
+OMEN_MUST_CHECK omen_status graph_expect(struct graph *graph, uint32_t rows);
 
 void graph_lock(const struct graph *graph, uint32_t slot);
 void graph_unlock(const struct graph *graph, uint32_t slot);

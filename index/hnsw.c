@@ -143,6 +143,21 @@ hnsw_reserve(struct hnsw *hnsw, uint32_t count)
     return status;
 }
 
+omen_status
+hnsw_expect(struct hnsw *hnsw, uint32_t count)
+{
+    omen_status status = count > hnsw->config.slots_max ? OMEN_E_FULL : OMEN_OK;
+    if (status == OMEN_OK && !hnsw->config.flat)
+        status = graph_expect(&hnsw->graph, count);
+    return status == OMEN_OK ? hnsw_reserve(hnsw, count) : status;
+}
+
+void
+hnsw_populate(const struct hnsw *hnsw, uint32_t from, uint32_t to)
+{
+    arena_populate(&hnsw->rows, from, to);
+}
+
 static void
 note_norm(struct hnsw *hnsw, const void *row)
 {

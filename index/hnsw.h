@@ -87,6 +87,10 @@ void hnsw_close(struct hnsw *hnsw); // accepts NULL; nobody may be inside
 
 // Makes room for `count` slots in all. OMEN_E_FULL past slots_max, OMEN_E_NO_MEMORY; then nothing changed.
 OMEN_MUST_CHECK omen_status hnsw_reserve(struct hnsw *hnsw, uint32_t count);
+// The same, and rows that are not linked soon cost no memory for links before they are.
+OMEN_MUST_CHECK omen_status hnsw_expect(struct hnsw *hnsw, uint32_t count);
+// Makes the memory of reserved slots [from, to) that hnsw_append will write to, beside it. Any thread.
+void hnsw_populate(const struct hnsw *hnsw, uint32_t from, uint32_t to);
 
 // Copies `count` rows (config.type, `stride` bytes apart) into the next slots and gives the first one's number.
 // The rows are not visible before hnsw_publish. Room must be reserved; rows must be valid (finite, and not zero
@@ -160,7 +164,7 @@ OMEN_MUST_CHECK omen_status hnsw_save_begin(struct hnsw *hnsw, struct hnsw_save 
 // The same for less: what only grows, and the links only now and then. Whoever loads it has the rows that were linked since
 // the last time in the tail, and is soon done with linking them.
 OMEN_MUST_CHECK omen_status hnsw_save_begin_grown(struct hnsw *hnsw, struct hnsw_save **out);
-// Such a save was the last one.
+// The links that were saved last are not all that there were to save: such a save left some out, or all were made anew since.
 bool hnsw_links_behind(const struct hnsw *hnsw);
 uint32_t hnsw_save_rows(const struct hnsw_save *save);   // rows below it are in it
 uint32_t hnsw_save_linked(const struct hnsw_save *save); // and linked; the others are the tail

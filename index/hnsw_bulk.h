@@ -33,6 +33,8 @@ struct hnsw_bulk_report {
 OMEN_MUST_CHECK omen_status hnsw_bulk_make(struct hnsw *hnsw,
                                            const struct hnsw_bulk_options *options,
                                            struct hnsw_bulk_report *report, struct hnsw_bulk **out);
+// As much memory as hnsw_bulk_make has a use for, a little more than less; SIZE_MAX where there is none to find that out.
+size_t hnsw_bulk_most(struct hnsw *hnsw, uint32_t threads);
 // Rows that were there at make are linked afterwards, by these links alone. OMEN_E_INTERNAL where a row that was written fails
 // graph_verify, which is a fault of ours.
 OMEN_MUST_CHECK omen_status hnsw_bulk_install(struct hnsw_bulk *bulk);

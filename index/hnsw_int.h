@@ -80,7 +80,8 @@ struct hnsw {
     uint32_t kept_linked;
     uint32_t kept_words;
     uint64_t *kept_repaired;
-    _Atomic bool behind; // rows from there on are in the file and not whole
+    _Atomic bool
+        behind; // rows from there on are in the file and not whole, or all links were made anew since
 
     uint32_t appended, reserved; // the caller's write lock
 

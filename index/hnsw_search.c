@@ -39,19 +39,33 @@
 
 struct batch {
     uint32_t slots[LINK_ROW_MAX];
+    const uint8_t
+        *rows[LINK_ROW_MAX + 3]; // where what is compared of each lies; kernels pad the last four
     uint32_t count;
     bool sifted; // what is far by its first bytes was taken out, and the rest asked for
 };
 
+// Finds where the codes of a batch lie, and asks for them.
 static inline void
-prefetch_codes(const struct walk *walk, const uint32_t *slots, uint32_t count)
+prefetch_codes(const struct walk *walk, struct batch *batch)
 {
     const struct hnsw *hnsw = walk->hnsw;
     const struct arena *arena = walk->kind == CODE_NIBBLE ? &hnsw->high : &hnsw->rows;
     const uint32_t bytes = walk->glances && !walk->homing ? walk->scratch->query.glance.bytes
                                                           : (uint32_t)arena->row_bytes;
-    for (uint32_t i = 0; i < count; i++)
-        prefetch_lines(arena_row(arena, slots[i]), bytes);
+    for (uint32_t i = 0; i < batch->count; i++) {
+        batch->rows[i] = arena_row(arena, batch->slots[i]);
+        prefetch_lines(batch->rows[i], bytes);
+    }
+}
+
+// Who is among the first k once the way to the query is over is nearly always an answer. Long rows, which codes are long for,
+// are asked for while the walk leaves room; all at its end they would be waited for.
+static inline void
+prefetch_row(const struct walk *walk, uint32_t slot)
+{
+    if (walk->glances)
+        prefetch_lines(arena_row(&walk->hnsw->rows, slot), walk->hnsw->row_bytes);
 }
 
 // Whether these may answer is asked when they are compared. A filter is seldom in a near cache: many queries bring one
@@ -64,14 +78,13 @@ prefetch_bits(const struct bitmap *allowed, const uint32_t *slots, uint32_t coun
 }
 
 static uint32_t
-measure_exact(const struct walk *walk, const uint32_t *slots, uint32_t count, float bound,
+measure_exact(const struct walk *walk, const uint8_t *const *rows, uint32_t count, float bound,
               float *out)
 {
-    const struct hnsw *hnsw = walk->hnsw;
-    const void *rows[BATCH_MAX] = {NULL};
+    const void *untyped[BATCH_MAX] = {NULL};
     for (uint32_t i = 0; i < count; i++)
-        rows[i] = arena_row(&hnsw->rows, slots[i]);
-    rows_measure(hnsw, &walk->exact, rows, count, out);
+        untyped[i] = rows[i];
+    rows_measure(walk->hnsw, &walk->exact, untyped, count, out);
     uint32_t below = 0;
     for (uint32_t i = 0; i < count; i++) {
         const float distance = out[i] + walk->shift;
@@ -81,17 +94,25 @@ measure_exact(const struct walk *walk, const uint32_t *slots, uint32_t count, fl
     return below;
 }
 
+// walk_measure of what lies there; kernels may write up to three rows behind the last.
+static inline uint32_t
+measure(const struct walk *walk, const uint8_t **rows, uint32_t count, float bound, float *out)
+{
+    return walk->kind == CODE_EXACT
+               ? measure_exact(walk, rows, count, bound, out)
+               : walk->hnsw->kernels->nibble(&walk->scratch->query.nibble, rows, count, bound, out);
+}
+
 uint32_t
 walk_measure(const struct walk *walk, const uint32_t *slots, uint32_t count, float bound,
              float *out)
 {
-    if (walk->kind == CODE_EXACT)
-        return measure_exact(walk, slots, count, bound, out);
     const struct hnsw *hnsw = walk->hnsw;
+    const struct arena *arena = walk->kind == CODE_EXACT ? &hnsw->rows : &hnsw->high;
     const uint8_t *rows[BATCH_MAX];
     for (uint32_t i = 0; i < count; i++)
-        rows[i] = arena_row(&hnsw->high, slots[i]);
-    return hnsw->kernels->nibble(&walk->scratch->query.nibble, rows, count, bound, out);
+        rows[i] = arena_row(arena, slots[i]);
+    return measure(walk, rows, count, bound, out);
 }
 
 void
@@ -241,16 +262,12 @@ follow(struct walk *walk, uint32_t slot, struct batch *batch)
     struct scratch *scratch = walk->scratch;
     uint32_t links[LINK_ROW_MAX];
     uint32_t count = graph_read(&walk->hnsw->graph, slot, walk->limit, links);
-    uint32_t fresh = 0;
     if (walk->excluded != HNSW_NONE)
         count = detour(walk, slot, links, count);
-    for (uint32_t i = 0; i < count; i++) {
-        batch->slots[fresh] = links[i];
-        fresh += !scratch_visit(scratch, links[i]);
-    }
+    const uint32_t fresh = scratch_visit_all(scratch, links, count, batch->slots);
     batch->count = fresh;
     batch->sifted = walk->homing;
-    prefetch_codes(walk, batch->slots, fresh);
+    prefetch_codes(walk, batch);
     if (walk->members_of != NULL)
         prefetch_bits(walk->members_of->allowed, batch->slots, fresh);
     walk->hops++;
@@ -300,7 +317,7 @@ follow_passing(struct walk *walk, uint32_t slot, struct batch *batch)
         fresh = take_passing(walk->scratch, pass, links + from, batch->slots, fresh);
     }
     batch->count = fresh;
-    prefetch_codes(walk, batch->slots, fresh);
+    prefetch_codes(walk, batch);
     walk->hops++;
 }
 
@@ -346,24 +363,8 @@ follow_filtered(struct walk *walk, uint32_t slot, struct batch *batch)
         for (; fresh < failed && fresh < BRIDGES; fresh++)
             batch->slots[fresh] = failing[fresh];
     batch->count = fresh;
-    prefetch_codes(walk, batch->slots, fresh);
+    prefetch_codes(walk, batch);
     walk->hops++;
-}
-
-// Those of at most BATCH_MAX rows that may be below the bound, by their first bytes, come first; what belongs to them is
-// written to `kept`, which may be `from`. Returns how many.
-static inline uint32_t
-keep_near(const struct walk *walk, const uint8_t **rows, const uint32_t *from, uint32_t count,
-          float bound, uint32_t *kept)
-{
-    uint32_t near = walk->hnsw->kernels->glance(&walk->scratch->query.glance, rows, count, bound);
-    uint32_t place = 0;
-    for (; near != 0; near &= near - 1, place++) {
-        const uint32_t i = (uint32_t)__builtin_ctz(near);
-        rows[place] = rows[i];
-        kept[place] = from[i];
-    }
-    return place;
 }
 
 // Takes out of a batch what looks far by its first bytes, and asks for the other bytes of the rest.
@@ -371,19 +372,18 @@ static inline void
 sift(struct walk *walk, const struct nearest *pool, struct batch *batch)
 {
     const struct hnsw *hnsw = walk->hnsw;
-    const uint32_t seen = walk->scratch->query.glance.bytes;
+    const struct glance_query *query = &walk->scratch->query.glance;
     const float bound = pool_bound(walk, pool);
     uint32_t kept = 0;
     for (uint32_t from = 0; from < batch->count; from += BATCH_MAX) {
         const uint32_t count = batch->count - from < BATCH_MAX ? batch->count - from : BATCH_MAX;
-        const uint8_t *rows[BATCH_MAX];
-        for (uint32_t i = 0; i < count; i++)
-            rows[i] = arena_row(&hnsw->high, batch->slots[from + i]);
-        const uint32_t near =
-            keep_near(walk, rows, batch->slots + from, count, bound, batch->slots + kept);
-        for (uint32_t i = 0; i < near; i++)
-            prefetch_lines(rows[i] + seen, hnsw->codec.row_bytes - seen);
-        kept += near;
+        uint32_t near = hnsw->kernels->glance(query, batch->rows + from, count, bound);
+        for (; near != 0; near &= near - 1, kept++) {
+            const uint32_t i = from + (uint32_t)__builtin_ctz(near);
+            batch->rows[kept] = batch->rows[i];
+            batch->slots[kept] = batch->slots[i];
+            prefetch_lines(batch->rows[kept] + query->bytes, hnsw->codec.row_bytes - query->bytes);
+        }
     }
     walk->evaluations += batch->count - kept; // refused, but looked at
     batch->count = kept;
@@ -394,6 +394,7 @@ sift(struct walk *walk, const struct nearest *pool, struct batch *batch)
 static inline uint32_t
 compare(struct walk *walk, struct nearest *pool, struct batch *batch)
 {
+    const struct kernels *kernels = walk->hnsw->kernels;
     float distances[BATCH_MAX];
     uint32_t first = UINT32_MAX;
     if (walk->glances && !batch->sifted)
@@ -401,15 +402,12 @@ compare(struct walk *walk, struct nearest *pool, struct batch *batch)
     float bound = pool_bound(walk, pool);
     for (uint32_t from = 0; from < batch->count; from += BATCH_MAX) {
         const uint32_t count = batch->count - from < BATCH_MAX ? batch->count - from : BATCH_MAX;
-        uint32_t below = walk_measure(walk, batch->slots + from, count, bound, distances);
-        for (; below != 0; below &= below - 1) {
-            const uint32_t i = (uint32_t)__builtin_ctz(below);
-            const uint32_t place =
-                nearest_insert(pool, nearest_key(distances[i], batch->slots[from + i]));
-            if (place < first) {
-                first = place;
-                graph_prefetch(&walk->hnsw->graph, batch->slots[from + i]);
-            }
+        const uint32_t below = measure(walk, batch->rows + from, count, bound, distances);
+        const uint32_t place = kernels->insert(pool->keys, &pool->count, pool->capacity, distances,
+                                               batch->slots + from, below);
+        if (place < first) {
+            first = place;
+            graph_prefetch(&walk->hnsw->graph, nearest_slot(pool->keys[place]));
         }
         bound = pool_bound(walk, pool);
     }
@@ -434,7 +432,7 @@ members_bound(const struct walk *walk, const struct nearest *pool)
 
 // The same where the rows that may answer are collected beside the pool, which leads on over all of them.
 static uint32_t
-compare_members(struct walk *walk, struct nearest *pool, const struct batch *batch)
+compare_members(struct walk *walk, struct nearest *pool, struct batch *batch)
 {
     struct nearest *members = &walk->scratch->members;
     const uint32_t wanted = walk->members_wanted;
@@ -443,7 +441,7 @@ compare_members(struct walk *walk, struct nearest *pool, const struct batch *bat
     for (uint32_t from = 0; from < batch->count; from += BATCH_MAX) {
         const uint32_t count = batch->count - from < BATCH_MAX ? batch->count - from : BATCH_MAX;
         uint32_t below =
-            walk_measure(walk, batch->slots + from, count, members_bound(walk, pool), distances);
+            measure(walk, batch->rows + from, count, members_bound(walk, pool), distances);
         for (; below != 0; below &= below - 1) {
             const uint32_t i = (uint32_t)__builtin_ctz(below);
             const uint32_t slot = batch->slots[from + i];
@@ -478,9 +476,10 @@ walk_run(struct walk *walk)
     uint32_t depth = 1;
     for (;;) {
         while (flying < depth && !walk_over(walk, pool, next)) {
-            const uint64_t key = pool->keys[next];
+            const uint32_t place = next;
+            const uint64_t key = pool->keys[place];
             const uint32_t slot = nearest_slot(key);
-            pool->keys[next] |= NEAREST_FLAG;
+            pool->keys[place] |= NEAREST_FLAG;
             next = next_open(pool, next);
             for (uint32_t ahead = next, seen = 0; ahead < pool->count && seen < LINKS_AHEAD;
                  ahead++)
@@ -489,6 +488,8 @@ walk_run(struct walk *walk)
                     seen++;
                 }
             walk->homing = depth == 1;
+            if (!walk->homing && place < walk->k)
+                prefetch_row(walk, slot);
             if (walk->members_of != NULL && !is_guided(walk, key))
                 follow_passing(walk, slot, &ring[(oldest + flying) % RING]);
             else if (walk->allowed == NULL)

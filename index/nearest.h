@@ -1,6 +1,6 @@
 // index/nearest.h -- a short sorted list of the nearest slots seen so far.
 //
-// Shape: value. The memory is the caller's: capacity + 1 keys.
+// Shape: value. The memory is the caller's: capacity + 1 keys, or capacity + NEAREST_SPARE where kernels insert.
 //
 // A key is one u64: the bits of a distance >= 0 (which sort like the number), then the slot, then a flag that the
 // owner may set ("its links were followed"). Sorted keys are sorted by distance, equal distances by slot. A slot has 31
@@ -16,6 +16,7 @@
 #include "base/limits.h"
 
 #define NEAREST_FLAG 1ull
+#define NEAREST_SPARE 8u
 _Static_assert(SLOTS_MAX < 1u << 31, "a key has 31 bits for a slot");
 
 struct nearest {

@@ -81,8 +81,8 @@ compare_fine(const struct walk *walk, const uint32_t *slots, uint32_t count, str
         meta[i] = (const struct byte_meta *)(const void *)arena_row(&hnsw->meta, slots[i]);
     }
     hnsw->kernels->byte(&walk->scratch->query.byte, high, low, meta, count, distances);
-    for (uint32_t i = 0; i < count; i++)
-        nearest_insert(fine, nearest_key(distances[i], slots[i]));
+    hnsw->kernels->insert(fine->keys, &fine->count, fine->capacity, distances, slots,
+                          (uint32_t)((1ull << count) - 1));
 }
 
 // The nearest by rough codes are nearly all among those that rows decide about. Asked for behind the first finer codes, which

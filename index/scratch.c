@@ -97,12 +97,14 @@ fit_lists(struct scratch *scratch, uint32_t k, uint32_t beam)
 {
     const uint32_t want = lists_room(k, beam), longer = want * POOL_TIMES;
     if (longer > scratch->pool_room) {
-        if (!renew(&scratch->pool.keys, (size_t)(longer + 1) * sizeof *scratch->pool.keys))
+        if (!renew(&scratch->pool.keys,
+                   (size_t)(longer + NEAREST_SPARE) * sizeof *scratch->pool.keys))
             return false;
         scratch->pool_room = longer;
     }
     if (want > scratch->members_room) {
-        if (!renew(&scratch->members.keys, (size_t)(want + 1) * sizeof *scratch->members.keys))
+        if (!renew(&scratch->members.keys,
+                   (size_t)(want + NEAREST_SPARE) * sizeof *scratch->members.keys))
             return false;
         scratch->members_room = want;
     }

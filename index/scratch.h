@@ -63,6 +63,27 @@ scratch_visit(struct scratch *scratch, uint32_t slot)
     return (before >> (slot & 63) & 1) != 0;
 }
 
+// Marks all of them and writes those that were not marked before to `fresh`; returns how many. What is counted stays in
+// registers: through the scratch each row would wait for what the one before stored.
+static inline uint32_t
+scratch_visit_all(struct scratch *scratch, const uint32_t *slots, uint32_t count, uint32_t *fresh)
+{
+    uint64_t *const visited = scratch->visited;
+    uint32_t *const touched = scratch->touched;
+    uint32_t touched_count = scratch->touched_count, fresh_count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t slot = slots[i];
+        const uint64_t before = visited[slot >> 6], bit = 1ull << (slot & 63);
+        visited[slot >> 6] = before | bit;
+        touched[touched_count] = slot >> 6;
+        touched_count += before == 0;
+        fresh[fresh_count] = slot;
+        fresh_count += (before & bit) == 0;
+    }
+    scratch->touched_count = touched_count;
+    return fresh_count;
+}
+
 static inline bool
 scratch_visited(const struct scratch *scratch, uint32_t slot)
 {

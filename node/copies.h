@@ -12,6 +12,7 @@
 //      held --a map that is newer than it does not name it, and a lease came--> told to go (out.drop), and forgotten
 //      the map names one here that is not held --> COMMAND lost
 //      held: REPLICA_CHANGE_* --> COMMAND add, remove, transfer, cut, lost; a compare-and-swap on the cfg_ver that the replica saw
+//      held, and filled by a primary whose map is newer: it waits for that map
 //      a copy of a child --> a learner of its parent's primary, until the map has the cut; then of its own shard
 //
 // After a start the map may be older than what was made under it, because the log is applied again; so an environment
@@ -103,6 +104,8 @@ struct copy {
     struct copies_env env;
     bool made;          // and so there is a replica
     bool named;         // by the map
+    bool awaited;       // a map had it pending, and none has its uuid yet
+    bool expected;      // awaited, and the map has a pending copy for it still
     bool told;          // of the newest row
     bool leased;        // it was told of the newest lease
     uint16_t words_due; // bits of members: what the failure detector says of them

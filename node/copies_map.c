@@ -28,11 +28,12 @@ copy_is_pending(const struct copies *copies, const struct copy *copy)
 }
 
 // The map is newer than the environment: the one under which it was made has a pending copy instead of it. And newer than all that
-// was known before this start, of which some that are newer than the environment had the pending copy still.
+// was known before this start, of which some that are newer than the environment had the pending copy still. Nor is it one that
+// its primary has filled already, by a map that has not come here.
 bool
 copy_may_go(const struct copies *copies, const struct copy *copy)
 {
-    return !copy->named && copies->current && copies->map_version > 0 &&
+    return !copy->named && !copy->expected && copies->current && copies->map_version > 0 &&
            copies->map_position > copy->env.position;
 }
 
@@ -96,6 +97,15 @@ fresh_for(const struct copies *copies, uint64_t shard)
     return NULL;
 }
 
+static struct copy *
+awaited_for(const struct copies *copies, uint64_t shard)
+{
+    for (uint32_t i = 0; i < copies->count; i++)
+        if (copies->rows[i]->awaited && copies->rows[i]->env.shard == shard)
+            return copies->rows[i];
+    return NULL;
+}
+
 static bool
 is_newer(const struct copies *copies, uint64_t shard)
 {
@@ -115,8 +125,12 @@ read_shard(struct copies *copies, const struct map *map, const struct shard *sha
     const bool pending = here->role == MAP_REPLICA_PENDING;
     struct copy *copy =
         pending ? fresh_for(copies, shard->id) : (struct copy *)copies_find(copies, here->uuid);
-    if (copy != NULL)
+    struct copy *awaited = pending ? awaited_for(copies, shard->id) : NULL;
+    if (copy != NULL) {
+        copy->awaited = pending;
         take_row(map, copy, shard);
+    } else if (awaited != NULL)
+        awaited->expected = true;
     else if (copies->gap_count < COPIES_GAPS_MAX && !is_newer(copies, shard->id))
         copies->gaps[copies->gap_count++] =
             (struct copy_gap){shard->id, shard->cfg_ver, here->uuid};
@@ -132,7 +146,7 @@ copies_read_map(struct copies *copies, const struct map *map)
     copies->shrink_ms = map_lease_times(map).shrink_ms;
     copies->gap_count = 0;
     for (uint32_t i = 0; i < copies->count; i++)
-        copies->rows[i]->named = false;
+        copies->rows[i]->named = copies->rows[i]->expected = false;
     for (uint32_t i = 0; i < map->shard_count && own != NULL; i++)
         read_shard(copies, map, &map->shards[i]);
 }

@@ -36,14 +36,16 @@ turn_init(struct turn *turn, const struct turn_config *config, uint64_t seed)
     ASSERT(config->raft.apply_bytes_max <= TURN_APPLY_BYTES_MAX);
     memset(turn, 0, sizeof *turn);
     turn->config = *config;
+    turn_voters_say(&turn->config);
     struct prng prng;
     prng_init(&prng, seed);
     const uint64_t raft_seed = prng_next(&prng);
     raft_init(&turn->raft, &config->raft, raft_seed);
     const uint64_t gossip_seed = prng_next(&prng);
-    gossip_init(&turn->gossip, &config->gossip, gossip_seed);
+    gossip_init(&turn->gossip, &turn->config.gossip, gossip_seed);
     map_init(&turn->map);
     const struct lease_times times = map_lease_times(&turn->map);
+    voters_init(&turn->voters, &config->voters);
     lease_init(&turn->lease, &(struct lease_config){times.lease_ms * MS, times.guard_ms * MS});
     const uint64_t rebalance_seed = prng_next(&prng);
     rebalance_init(&turn->rebalance, &config->rebalance, rebalance_seed);
@@ -387,6 +389,7 @@ turn_check_step(const struct turn *turn)
     gossip_check(&turn->gossip);
     lease_check(&turn->lease);
     rebalance_check(&turn->rebalance);
+    voters_check(&turn->voters);
     if (!turn->started)
         return;
     ASSERT(turn->applied == turn->raft.applied);

@@ -17,6 +17,11 @@
 //                  every renew_ms --ASK--> leader --GRANT--> lease, once the log is applied through its position
 //      the leader: ASK --> raft's read round --> GRANT; who lives, whose guard has run out, the map --> rebalance --> propose
 //                                                                                   (node/turn_lead.c)
+//                  raft's group, who answers it and who lives --> voters --> a change of the group, or another leader
+//                                                                                   (node/turn_voters.c)
+//
+// What a node says of itself by gossip begins (gossip_meta.data) with the number that it goes by in raft's group, 8 bytes
+// little-endian; where its weight is 0 it says none.
 //
 // What a disk holds is a checkpoint (the map's bytes, their position and the group of then) and the log behind it. Outputs
 // become durable in order, whole or not at all; so no log is compacted that its checkpoint does not cover. Between checkpoints
@@ -26,6 +31,7 @@
 #include "cluster/apply.h"
 #include "cluster/rebalance.h"
 #include "cluster/snapshot.h"
+#include "cluster/voters.h"
 #include "gossip/gossip.h"
 #include "node/turn_msg.h"
 #include "raft/raft.h"
@@ -41,6 +47,7 @@ struct turn_config {
     struct gossip_config gossip;
     uint32_t checkpoint_entries; // >= 1
     struct rebalance_config rebalance;
+    struct voters_config voters; // wanted 0: raft's group is an operator's to change
     // How the node is written into the map, under gossip's id and boot. Weight 0: it is not.
     uint16_t weight;
     uint8_t roles;
@@ -192,6 +199,10 @@ struct turn {
     uint64_t plan_at_ns;   // the next look at the map
     uint64_t look_at_ns;   // not before, although it has changed
     uint64_t plan_version; // that was looked at
+    uint64_t voters_at_ns; // the next look at raft's group
+    struct voters voters;
+    struct voters_member voters_members[VOTERS_MEMBERS_MAX];
+    struct voters_node voters_nodes[VOTERS_NODES_MAX];
     struct rebalance rebalance;
     struct node_health health[MAP_NODES_MAX];
     struct rebalance_output plan;

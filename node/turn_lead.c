@@ -46,6 +46,7 @@ lead_or_follow(struct turn *turn, uint64_t now_ns, struct turn_output *out)
     step_lease(turn, in, now_ns, out);
     const uint64_t seed = prng_next(&turn->rebalance.prng);
     rebalance_init(&turn->rebalance, &turn->config.rebalance, seed);
+    turn_voters_lead(turn, now_ns);
 }
 
 // A round counts when what was committed before it is applied here: then no lease is as long as an older map allowed.
@@ -161,6 +162,8 @@ turn_lead_wake(struct turn *turn, const struct turn_input *in, struct turn_outpu
         }
     } else if (plan_wake_ns(turn) <= in->now_ns) {
         plan(turn, in, out);
+    } else if (turn->voters_at_ns <= in->now_ns) {
+        turn_voters_wake(turn, in, out);
     }
 }
 
@@ -169,6 +172,7 @@ turn_lead_wake_ns(const struct turn *turn)
 {
     if (!turn->lease.leads)
         return UINT64_MAX;
-    const uint64_t plan_ns = plan_wake_ns(turn);
+    const uint64_t voters_ns = turn->voters_at_ns;
+    const uint64_t plan_ns = plan_wake_ns(turn) < voters_ns ? plan_wake_ns(turn) : voters_ns;
     return turn->round_due != 0 && turn->round_at_ns < plan_ns ? turn->round_at_ns : plan_ns;
 }

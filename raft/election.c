@@ -202,6 +202,7 @@ void
 election_receive_request(struct raft *raft, const struct raft_msg *msg)
 {
     const bool pre = msg->kind == RAFT_PRE_VOTE;
+    ASSERT(msg->term >= raft->term);
     struct raft_msg answer = {
         .kind = pre ? RAFT_PRE_VOTE_RESP : RAFT_VOTE_RESP,
         .to = msg->from,
@@ -215,7 +216,7 @@ election_receive_request(struct raft *raft, const struct raft_msg *msg)
     const uint64_t last_term = tail_last_term(&raft->tail);
     const bool newer = msg->log_term > last_term ||
                        (msg->log_term == last_term && msg->position >= tail_last(&raft->tail));
-    if (msg->term >= raft->term && free_to && newer) {
+    if (free_to && newer) {
         answer.reject = false;
         answer.term = msg->term;
         if (!pre) {

@@ -204,7 +204,8 @@ send_held(struct raft *raft)
     uint32_t kept = 0;
     for (uint32_t i = 0; i < raft->outbox_count; i++) {
         const struct raft_held *held = &raft->outbox[i];
-        const bool may = held->number <= raft->persisted && held->msg.to != raft->config.id;
+        const bool may = held->number <= raft->persisted;
+        ASSERT(!may || held->msg.to != raft->config.id); // output_persisted took it
         if (may && out->msg_count < RAFT_MSGS_MAX) {
             out->msgs[out->msg_count++] = held->msg;
             continue;

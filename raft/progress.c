@@ -37,9 +37,7 @@ progress_init(struct raft_progress *progress, uint64_t next)
 void
 progress_probe(struct raft_progress *progress)
 {
-    uint64_t next = progress->match + 1;
-    if (progress->state == RAFT_STREAM && progress->snapshot_position + 1 > next)
-        next = progress->snapshot_position + 1; // it may have arrived
+    const uint64_t next = progress->match + 1;
     enter(progress, RAFT_PROBE);
     progress->next = next;
     if (progress->sent_commit > next - 1)
@@ -165,6 +163,7 @@ progress_regroup(struct raft *raft, const struct raft_group *next)
         kept++;
     }
     const uint64_t last = tail_last(&raft->tail);
+    ASSERT(last > 0); // there is the change, or a snapshot
     for (uint32_t i = RAFT_MEMBERS_MAX; i-- > 0;) {
         if (i < next->count && (next->members[i].roles & RAFT_FRESH) == 0) {
             ASSERT(kept > 0);
@@ -176,7 +175,7 @@ progress_regroup(struct raft *raft, const struct raft_group *next)
             continue;
         }
         // A member that is not there is all zeros, so that the same state has the same bytes.
-        progress_init(&raft->progress[i], i < next->count ? (last > 0 ? last : 1) : 0);
+        progress_init(&raft->progress[i], i < next->count ? last : 0);
         raft->progress[i].recent_active = i < next->count;
         raft->ballots[i] = BALLOT_NONE;
     }

@@ -208,6 +208,7 @@ struct raft_progress {
     enum raft_progress_state state;
     uint8_t wants;              // enum raft_want: what to send it when there is room
     bool recent_active;         // heard of since the last check of the quorum
+    uint64_t heard_tick;        // when, last in this term; 0: not yet
     bool paused;                // nothing more until it answers
     bool chunk_sent;            // and not answered
     uint32_t chunk_ticks;       // since then

@@ -63,8 +63,7 @@ begin_round(struct raft *raft, struct raft_read_wait *read)
 void
 read_confirmed(struct raft *raft)
 {
-    if (raft->state != RAFT_LEADER)
-        return;
+    ASSERT(raft->state == RAFT_LEADER);
     uint64_t rounds[RAFT_MEMBERS_MAX];
     const uint32_t self = raft_self(raft);
     for (uint32_t i = 0; i < raft->group.count; i++)
@@ -138,7 +137,9 @@ static bool
 own_term_committed(const struct raft *raft)
 {
     uint64_t term;
-    return tail_term(&raft->tail, raft->commit, &term) && term == raft->term;
+    const bool known = tail_term(&raft->tail, raft->commit, &term);
+    ASSERT(known); // what is compacted was committed
+    return term == raft->term;
 }
 
 // The others vote for nobody within an election timeout of a heartbeat; a tick and a tenth is for clocks that run apart and

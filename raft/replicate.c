@@ -75,7 +75,8 @@ replicate_own_durable(struct raft *raft)
     const uint32_t self = raft_self(raft);
     if (raft->state != RAFT_LEADER || self == RAFT_MEMBERS_MAX)
         return; // a leader that was removed does not count
-    if (progress_advance(&raft->progress[self], raft->stable) && replicate_commit(raft))
+    (void)progress_advance(&raft->progress[self], raft->stable);
+    if (replicate_commit(raft))
         replicate_want_all(raft, WANT_APPEND);
 }
 
@@ -110,6 +111,7 @@ replicate_receive_append_resp(struct raft *raft, const struct raft_msg *msg, uin
 {
     struct raft_progress *progress = &raft->progress[from];
     progress->recent_active = true;
+    progress->heard_tick = raft->tick_count;
     if (msg->reject) {
         uint64_t hint = msg->hint;
         if (msg->log_term > 0)
@@ -148,6 +150,7 @@ replicate_receive_heartbeat_resp(struct raft *raft, const struct raft_msg *msg, 
 {
     struct raft_progress *progress = &raft->progress[from];
     progress->recent_active = true;
+    progress->heard_tick = raft->tick_count;
     progress->paused =
         false; // so that a follower whose answers were lost gets at least empty APPENDs
     if (progress->match < tail_last(&raft->tail) || progress->state == RAFT_PROBE)

@@ -57,8 +57,8 @@ snapshot_chunk(struct raft *raft, uint32_t member, struct raft_msg *msg)
 {
     struct raft_progress *progress = &raft->progress[member];
     const struct raft_snapshot_offer *offer = &raft->offer;
-    if (progress->state != RAFT_STREAM || progress->chunk_sent ||
-        progress->snapshot_position != offer->position)
+    ASSERT(progress->state == RAFT_STREAM);
+    if (progress->chunk_sent || progress->snapshot_position != offer->position)
         return false;
     uint64_t count = offer->total_bytes - progress->chunk_offset;
     if (count > raft->config.chunk_bytes)
@@ -116,6 +116,7 @@ snapshot_receive_resp(struct raft *raft, const struct raft_msg *msg, uint32_t fr
 {
     struct raft_progress *progress = &raft->progress[from];
     progress->recent_active = true;
+    progress->heard_tick = raft->tick_count;
     if (progress->state != RAFT_STREAM || msg->position != progress->snapshot_position ||
         progress->snapshot_position != raft->offer.position ||
         msg->offset > raft->offer.total_bytes)

@@ -25,14 +25,14 @@ static void
 send_ack(struct step *step)
 {
     struct replica *replica = step->replica;
-    const bool early = bug(BUG_ACK_BEFORE_FSYNC);
-    if (replica_uuid_is_none(replica->leader) ||
-        (replica->durable_promised != replica->promised && !early) || replica->agreed_seq == 0)
+    if (replica_uuid_is_none(replica->leader) || replica->agreed_seq == 0 ||
+        (replica->durable_promised != replica->promised && !bug(BUG_ACK_BEFORE_FSYNC)))
         return; // nothing to say yet
     struct replica_msg *ack = msg_add(step, REPLICA_ACK, replica->leader);
     ack->term = replica->promised;
-    ack->seq = replica->agreed_seq < replica->durable_seq || early ? replica->agreed_seq
-                                                                   : replica->durable_seq;
+    ack->seq = replica->agreed_seq;
+    if (ack->seq > replica->durable_seq && !bug(BUG_ACK_BEFORE_FSYNC))
+        ack->seq = replica->durable_seq;
     ack->prev_seq = replica->agreed_seq;
     ack->commit = replica->commit_seq;
 }
@@ -54,7 +54,7 @@ accept_leader(struct step *step, const struct replica_msg *msg)
         (msg->term == replica->promised && replica->role != REPLICA_BACKUP) ||
         (msg->term == replica->promised && !replica_uuid_is_none(replica->leader) &&
          !replica_uuid_equal(msg->from, replica->leader));
-    if (foreign && !old) {
+    if (foreign && !(bug(BUG_SKIP_PROMISE) && old)) {
         replica->counters.fenced_msgs++;
         return false;
     }

@@ -102,6 +102,42 @@ compare(struct step *step)
             expel(step, &replica->peers[i]);
     split_agreed(replica, sum);
     replica->check_seq = 0;
+    replica->vouched_cfg_ver = replica->check_cfg_ver;
+    for (uint32_t i = 0; i < replica->peer_count; i++)
+        if (replica->peers[i].state == REPLICA_SNAPSHOT)
+            replica->peers[i].sent_ns = 0; // what it waited for is there
+}
+
+// What is wrong in one copy and looks sound would be most copies' once a learner is filled from it, and the good one voted out. So
+// those in sync compare what they hold when the learner has come, before it gets a snapshot; unless nobody is there to compare with,
+// or one of them is silent, so that nothing is committed until the learner is in its place.
+bool
+checksum_vouches(struct step *step)
+{
+    struct replica *replica = step->replica;
+    const struct replica_meta *meta = &replica->meta;
+    bool able = meta->in_sync_count >= 2 && meta->in_sync_count >= meta->min_insync;
+    for (uint32_t i = 0; i < replica->peer_count; i++)
+        able &= replica->peers[i].child != 0 || !replica->peers[i].in_sync ||
+                !peer_is_lost(step, &replica->peers[i]);
+    if (!able || replica->vouched_cfg_ver == meta->cfg_ver)
+        return true;
+    replica->check_due = true;
+    return false;
+}
+
+// A root may have been lost on its way: then another checksum begins.
+static void
+begin_due(struct step *step)
+{
+    struct replica *replica = step->replica;
+    const uint64_t again_ns = replica->check_ns + 4 * replica->config.retry_ns;
+    if (!replica->check_due || step->out->append_count > 0 || replica->halted)
+        return; // a snapshot that still waits says so again
+    replica->check_due = false;
+    if (replica->check_seq == 0 || replica->check_cfg_ver != replica->meta.cfg_ver ||
+        step->in->now_ns >= again_ns)
+        primary_checksum(step);
 }
 
 void
@@ -122,6 +158,7 @@ checksum_timers(struct step *step)
 {
     struct replica *replica = step->replica;
     const struct replica_uuid own = replica->config.uuid;
+    begin_due(step);
     if (!replica->rotten ||
         (!meta_in_sync(&replica->meta, own) && !meta_learner(&replica->meta, own)))
         return;

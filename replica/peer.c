@@ -40,11 +40,13 @@ peer_send(struct step *step, struct replica_peer *peer, const struct replica_ent
 static void
 send_need(struct step *step, struct replica_peer *peer)
 {
+    peer->sent_ns = step->in->now_ns;
+    if (!peer->in_sync && !checksum_vouches(step)) // in sync: it says where its log ends
+        return;                                    // peer_timers asks again
     struct replica_msg *msg = msg_add(step, REPLICA_NEED_SNAPSHOT, peer->uuid);
     msg->prev_seq = base_of(step->replica);
     msg->prev_term = replica_term_at(step->replica, msg->prev_seq);
     msg->source = step->replica->config.uuid;
-    peer->sent_ns = step->in->now_ns;
 }
 
 static void

@@ -85,7 +85,8 @@ primary_begin(struct step *step)
     replica->change = (struct replica_change){.kind = REPLICA_CHANGE_NONE};
     replica->transfer_to = (struct replica_uuid){0, 0};
     replica->split = (struct replica_split){0};
-    replica->check_seq = 0;
+    replica->check_seq = replica->vouched_cfg_ver = 0;
+    replica->check_due = false;
     replica->halted = replica->rotten; // its log may be what the others need
     replica->round = 0;
     log_append(step, entry, 1);
@@ -234,6 +235,8 @@ primary_check(struct step *step)
     step->out->entries[0] = entry_after(step, 0);
     step->out->entries[0].kind = REPLICA_ENTRY_CHECKSUM;
     replica->check_seq = step->out->entries[0].seq;
+    replica->check_cfg_ver = replica->meta.cfg_ver;
+    replica->check_ns = step->in->now_ns;
     replica->own_root_known = false;
     lead_entries(step, 1);
 }

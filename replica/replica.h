@@ -204,8 +204,11 @@ struct replica {
     bool reads_lost;
     uint64_t round; // of CONFIRM, the newest
     uint64_t confirm_ns;
-    uint64_t lease_until_ns; // strong reads may be answered before
-    uint64_t check_seq;      // of the checksum whose roots are compared
+    uint64_t lease_until_ns;          // strong reads may be answered before
+    uint64_t check_seq;               // of the checksum whose roots are compared
+    uint64_t check_cfg_ver, check_ns; // when it began
+    uint64_t vouched_cfg_ver;         // under which a checksum began that all in sync agreed on
+    bool check_due;                   // a snapshot waits for one
     struct replica_sum own_root;
     bool own_root_known, halted; // halted: copies differ and nobody can say which is right
     bool rotten;                 // what this copy holds is wrong: it answers nothing, and is to go

@@ -98,6 +98,7 @@ void catchup_input(struct step *step);
 void catchup_timers(struct step *step);
 
 // checksum.c
+bool checksum_vouches(struct step *step); // for a snapshot; false: one is due
 void checksum_root(struct step *step);
 void checksum_corrupt(struct step *step);
 void checksum_timers(struct step *step);

@@ -96,7 +96,7 @@ follow(struct step *step, struct replica_peer *peer)
                                            .cfg_ver = child->cfg_ver});
 }
 
-// Of the copies of both halves that are in sync, the one that has least.
+// Of this copy and those of both halves, the one that has least.
 static uint64_t
 least(const struct replica *replica)
 {
@@ -104,7 +104,7 @@ least(const struct replica *replica)
         replica->durable_seq < replica->commit_seq ? replica->durable_seq : replica->commit_seq;
     for (uint32_t i = 0; i < replica->peer_count; i++) {
         const struct replica_peer *peer = &replica->peers[i];
-        if (peer->child != 0 && peer->in_sync && peer->match < seq)
+        if (peer->child != 0 && peer->match < seq)
             seq = peer->match;
     }
     return seq;
@@ -152,25 +152,29 @@ split_agreed(struct replica *replica, struct replica_sum root)
 
 enum verdict { NOT_YET, HALVES_FIT, HALVES_DIFFER };
 
-// Each copy in sync of the one with each of the other.
+// Each copy of the one with each of the other: is_whole says that all are in sync.
 static enum verdict
 verdict(const struct replica *replica)
 {
     const struct replica_split *split = &replica->split;
-    enum verdict verdict = HALVES_FIT;
+    for (uint32_t i = 0; i < replica->peer_count; i++) {
+        const struct replica_peer *peer = &replica->peers[i];
+        ASSERT(peer->child == 0 || peer->in_sync);
+        if (peer->child != 0 && peer->root_seq != split->check_seq)
+            return NOT_YET;
+    }
+    if (!split->agreed)
+        return NOT_YET;
     for (uint32_t i = 0; i < replica->peer_count; i++) {
         const struct replica_peer *low = &replica->peers[i];
-        if (low->child != 0 && low->in_sync && low->root_seq != split->check_seq)
-            return NOT_YET;
-        for (uint32_t j = 0; low->child == 1 && low->in_sync && j < replica->peer_count; j++) {
+        for (uint32_t j = 0; low->child == 1 && j < replica->peer_count; j++) {
             const struct replica_peer *high = &replica->peers[j];
-            if (high->child == 2 && high->in_sync && high->root_seq == split->check_seq &&
-                (low->root.high + high->root.high != split->root.high ||
-                 low->root.low + high->root.low != split->root.low))
-                verdict = HALVES_DIFFER;
+            if (high->child == 2 && (low->root.high + high->root.high != split->root.high ||
+                                     low->root.low + high->root.low != split->root.low))
+                return HALVES_DIFFER;
         }
     }
-    return split->agreed ? verdict : NOT_YET;
+    return HALVES_FIT;
 }
 
 // Everything is everywhere. Nothing is appended in this step: it would not be durable.
@@ -186,10 +190,8 @@ decide(struct step *step)
         .seq = replica->last_seq,
         .child_cfg_ver = {replica->meta.children[0].cfg_ver, replica->meta.children[1].cfg_ver}};
     if (split->check_seq == 0 && !bug(BUG_CUT_EARLY)) {
-        if (persist_room(replica)) {
-            primary_check(step);
-            split->check_seq = replica->check_seq;
-        }
+        primary_check(step); // nothing is on its way to the disk, so there is room
+        split->check_seq = replica->check_seq;
         return;
     }
     const enum verdict said = bug(BUG_CUT_EARLY) ? HALVES_FIT : verdict(replica);

@@ -120,7 +120,7 @@ look_at_parts(struct fanout_turn *turn, const struct fanout_request *request)
          at = fanout->parts[at].next) {
         if (fanout->parts[at].state != FANOUT_PART_WAITS)
             continue;
-        if (turn->out->send_count + 2 > FANOUT_SENDS_MAX)
+        if (turn->out->send_count == FANOUT_SENDS_MAX)
             return fanout->now_ns;
         wake_ns = fanout_min(wake_ns, fanout_part_advance(turn, at));
     }

@@ -245,11 +245,11 @@ struct fanout_part {
     uint32_t tries;
     uint32_t refusals; // in a row, for the pause before the next
     enum fanout_part_state state;
-    bool stale;                         // refused, because one of us has an old map
-    bool maybe;                         // a write whose sub-request may have been obeyed
-    uint32_t refused_count;             // of those behind it; pieces begin with none
-    uint32_t refused[ROUTE_COPIES_MAX]; // nodes that refused since the last pause
+    bool stale;             // refused, because one of us has an old map
+    bool maybe;             // a write whose sub-request may have been obeyed
+    uint32_t refused_count; // of those below; pieces begin with none
     struct fanout_flight flights[FANOUT_FLIGHTS_MAX];
+    uint32_t refused[ROUTE_COPIES_MAX]; // nodes that refused since the last pause
 };
 
 struct fanout_request {

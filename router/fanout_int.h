@@ -63,6 +63,13 @@ uint32_t fanout_part_new(struct fanout *fanout); // room was reserved
 void fanout_part_free(struct fanout *fanout, uint32_t at);
 // So that each piece lies in one row of the table, or in a gap of it. False: there is no room, and nothing was changed.
 bool fanout_part_cut(struct fanout_turn *turn, uint32_t at);
+// The row that has the part's first hash; NULL: it lies in a gap.
+static inline const struct route *
+fanout_row_of(const struct fanout *fanout, const struct fanout_part *part)
+{
+    const uint64_t collection = fanout->requests[part->request].start.collection;
+    return routes_find_near(fanout->routes, collection, part->first, part->row);
+}
 bool fanout_part_flies(const struct fanout_part *part); // something of it is unanswered
 bool fanout_part_hopes(const struct fanout_part *part); // and has not lapsed
 

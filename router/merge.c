@@ -10,7 +10,8 @@
 // table of all 640 took three times as long.
 //
 // The scratch is four arrays: the hash table of the candidates' ids, each with the hit that counts (list + 1 above, place below),
-// the candidates in their order, the heap of lists ordered by their next hit, and each list's place.
+// the candidates in their order, the heap of lists ordered by their next hit, and each list's place. An entry of the heap holds the
+// distance as a number that orders as it does, so hits are looked at only where two are equally far.
 #include "router/merge.h"
 
 #include <math.h>
@@ -21,17 +22,18 @@
 #include "base/limits.h"
 #include "base/prng.h"
 
-#define MARK_WORDS 16u
+#define MARK_BITS 10u
 
 struct merge {
     const struct merge_list *lists;
     uint64_t *table; // 0: free
     size_t mask;
     uint64_t *candidates;
-    uint64_t marks[MARK_WORDS]; // of the candidates' ids: a bit that says "perhaps"
-    uint64_t *heap;             // of list numbers, the nearest next hit first
-    uint64_t *next;             // place in each list
+    uint64_t *
+        heap; // of lists, the nearest next hit first: the order of its distance above, the list's number below
+    uint64_t *next; // place in each list
     uint32_t heap_count;
+    uint8_t marks[1u << MARK_BITS]; // of the candidates' ids: not 0 says "perhaps"
 };
 
 int
@@ -132,62 +134,83 @@ static inline uint32_t
 mark_of(const struct merge_hit *hit)
 {
     const uint64_t id = hit->text_bytes > 0 ? hash_bytes(hit->text, hit->text_bytes) : hit->number;
-    return (uint32_t)(id * 0x9e3779b97f4a7c15ull >> 32) % (MARK_WORDS * 64);
-}
-
-static inline bool
-is_marked(const struct merge *merge, const struct merge_hit *hit)
-{
-    const uint32_t mark = mark_of(hit);
-    return (merge->marks[mark / 64] >> mark % 64 & 1) != 0;
+    return (uint32_t)(id * 0x9e3779b97f4a7c15ull >> (64 - MARK_BITS));
 }
 
 // Who is no candidate's is left out.
 static void
 compare_all(struct merge *merge, const struct merge_input *in)
 {
-    for (uint32_t list = 0; list < in->list_count; list++)
-        for (uint32_t i = 0; i < in->lists[list].count; i++) {
-            const struct merge_hit *hit = &in->lists[list].hits[i];
-            if (!is_marked(merge, hit))
+    for (uint32_t list = 0; list < in->list_count; list++) {
+        const struct merge_hit *hits = in->lists[list].hits;
+        const uint32_t count = in->lists[list].count;
+        for (uint32_t i = 0; i < count; i++) {
+            if (merge->marks[mark_of(&hits[i])] == 0)
                 continue; // mostly
-            uint64_t *slot = slot_of(merge, hit);
-            if (*slot != 0 && is_newer(hit, hit_named(merge, *slot)))
+            uint64_t *slot = slot_of(merge, &hits[i]);
+            if (*slot != 0 && is_newer(&hits[i], hit_named(merge, *slot)))
                 *slot = hit_name(list, i);
         }
+    }
 }
 
 // ---- the heap of lists ----
 
 static const struct merge_hit *
-head_of(const struct merge *merge, uint64_t list)
+head_of(const struct merge *merge, uint64_t entry)
 {
+    const uint32_t list = (uint32_t)entry;
     return &merge->lists[list].hits[merge->next[list]];
+}
+
+// The bits of a distance so that they grow as it does. Both zeros are one.
+static inline uint64_t
+order_of(float distance)
+{
+    const float one_zero = distance + 0.0f;
+    uint32_t bits;
+    memcpy(&bits, &one_zero, sizeof bits);
+    return bits ^ (bits >> 31 != 0 ? UINT32_MAX : UINT32_C(1) << 31);
+}
+
+static inline uint64_t
+entry_of(const struct merge *merge, uint32_t list)
+{
+    return order_of(merge->lists[list].hits[merge->next[list]].distance) << 32 | list;
+}
+
+static inline bool
+entry_before(const struct merge *merge, uint64_t a, uint64_t b)
+{
+    if (a >> 32 != b >> 32)
+        return a < b;
+    return merge_id_compare(head_of(merge, a), head_of(merge, b)) < 0;
 }
 
 static void
 heap_sink(struct merge *merge, uint32_t at)
 {
-    const uint64_t list = merge->heap[at];
-    const struct merge_hit *hit = head_of(merge, list);
+    uint64_t *heap = merge->heap;
+    const uint64_t entry = heap[at];
     for (uint32_t child = at * 2 + 1; child < merge->heap_count; child = at * 2 + 1) {
-        if (child + 1 < merge->heap_count &&
-            hit_before(head_of(merge, merge->heap[child + 1]), head_of(merge, merge->heap[child])))
+        if (child + 1 < merge->heap_count && entry_before(merge, heap[child + 1], heap[child]))
             child++;
-        if (!hit_before(head_of(merge, merge->heap[child]), hit))
+        if (!entry_before(merge, heap[child], entry))
             break;
-        merge->heap[at] = merge->heap[child];
+        heap[at] = heap[child];
         at = child;
     }
-    merge->heap[at] = list;
+    heap[at] = entry;
 }
 
 static void
 heap_pop(struct merge *merge)
 {
-    const uint64_t list = merge->heap[0];
+    const uint32_t list = (uint32_t)merge->heap[0];
     if (++merge->next[list] == merge->lists[list].count)
         merge->heap[0] = merge->heap[--merge->heap_count];
+    else
+        merge->heap[0] = entry_of(merge, list);
     if (merge->heap_count > 0)
         heap_sink(merge, 0);
 }
@@ -202,7 +225,7 @@ begin(struct merge *merge, const struct merge_input *in, uint32_t candidates)
     for (uint32_t i = 0; i < in->list_count; i++) {
         merge->next[i] = 0;
         if (in->lists[i].count > 0)
-            merge->heap[merge->heap_count++] = i;
+            merge->heap[merge->heap_count++] = entry_of(merge, i);
     }
     for (uint32_t i = merge->heap_count / 2; i-- > 0;)
         heap_sink(merge, i);
@@ -214,11 +237,11 @@ take_candidates(struct merge *merge, uint32_t wanted)
 {
     uint32_t count = 0;
     for (; count < wanted && merge->heap_count > 0; count++) {
-        const uint64_t list = merge->heap[0];
-        uint64_t *slot = slot_of(merge, head_of(merge, list));
-        merge->candidates[count] = hit_name((uint32_t)list, merge->next[list]);
-        const uint32_t mark = mark_of(head_of(merge, list));
-        merge->marks[mark / 64] |= UINT64_C(1) << mark % 64;
+        const uint32_t list = (uint32_t)merge->heap[0];
+        const struct merge_hit *hit = head_of(merge, list);
+        uint64_t *slot = slot_of(merge, hit);
+        merge->candidates[count] = hit_name(list, merge->next[list]);
+        merge->marks[mark_of(hit)] = 1;
         if (*slot == 0)
             *slot = merge->candidates[count];
         heap_pop(merge);

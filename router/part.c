@@ -102,10 +102,22 @@ struct piece {
     uint32_t row; // of the table; for a gap the next one
 };
 
-// Writes at most `room` pieces; answers how many there are.
+// At most so many: each row that it meets, and the gaps around them.
 static uint32_t
-list_pieces(const struct fanout *fanout, const struct fanout_part *part, struct piece *pieces,
-            uint32_t room)
+count_pieces(const struct fanout *fanout, const struct fanout_part *part)
+{
+    const uint64_t collection = fanout->requests[part->request].start.collection;
+    const struct route *row = fanout_row_of(fanout, part);
+    if (row != NULL && row->last >= part->last)
+        return 1;
+    const uint32_t first = routes_from(fanout->routes, collection, part->first);
+    const uint32_t last = routes_from(fanout->routes, collection, part->last);
+    return (last - first + 1) * 2 + 1;
+}
+
+// Answers how many there are.
+static uint32_t
+list_pieces(const struct fanout *fanout, const struct fanout_part *part, struct piece *pieces)
 {
     const uint64_t collection = fanout->requests[part->request].start.collection;
     const struct routes *routes = fanout->routes;
@@ -113,8 +125,7 @@ list_pieces(const struct fanout *fanout, const struct fanout_part *part, struct 
     uint32_t row = routes_from(routes, collection, first);
     for (uint32_t count = 0;; count++) {
         const uint64_t last = piece_last(routes, collection, row, first, part->last);
-        if (count < room)
-            pieces[count] = (struct piece){first, last, 0, FANOUT_NO_PART, row};
+        pieces[count] = (struct piece){first, last, 0, FANOUT_NO_PART, row};
         if (last == part->last)
             return count + 1;
         first = last + 1;
@@ -183,7 +194,7 @@ make_pieces(struct fanout *fanout, uint32_t at, struct piece *pieces, uint32_t c
             continue;
         pieces[i].at = previous == NULL ? at : fanout_part_new(fanout);
         struct fanout_part *piece = &fanout->parts[pieces[i].at];
-        memcpy(piece, &whole, offsetof(struct fanout_part, refused)); // nothing is in the air
+        memcpy(piece, &whole, offsetof(struct fanout_part, flights)); // nothing is in the air
         piece->first = pieces[i].first;
         piece->last = pieces[i].last;
         piece->row = pieces[i].row;
@@ -205,17 +216,15 @@ fanout_part_cut(struct fanout_turn *turn, uint32_t at)
 {
     struct fanout *fanout = turn->fanout;
     const struct fanout_request *request = fanout_request_of(fanout, &fanout->parts[at]);
-    const struct route *row = routes_find_near(fanout->routes, request->start.collection,
-                                               fanout->parts[at].first, fanout->parts[at].row);
-    if (row != NULL && row->last >= fanout->parts[at].last)
-        return true; // mostly
-    const uint32_t count = list_pieces(fanout, &fanout->parts[at], NULL, 0);
-    if (count == 1)
+    const uint32_t room = count_pieces(fanout, &fanout->parts[at]);
+    if (room == 1)
         return true;
-    struct piece *pieces = fanout_scratch(fanout, count * sizeof *pieces);
+    struct piece *pieces = fanout_scratch(fanout, room * sizeof *pieces);
     if (pieces == NULL)
         return false;
-    list_pieces(fanout, &fanout->parts[at], pieces, count);
+    const uint32_t count = list_pieces(fanout, &fanout->parts[at], pieces);
+    if (count == 1)
+        return true;
     if (!fanout_parts_reserve(fanout, count_items(request, &fanout->parts[at], pieces, count) - 1))
         return false;
     struct fanout_part *part = &fanout->parts[at];

@@ -171,17 +171,6 @@ routes_find(const struct routes *routes, uint64_t collection, uint64_t hash)
     return row->collection == collection && row->first <= hash ? row : NULL;
 }
 
-const struct route *
-routes_find_near(const struct routes *routes, uint64_t collection, uint64_t hash, uint32_t hint)
-{
-    if (hint < routes->count) {
-        const struct route *row = &routes->rows[hint];
-        if (row->collection == collection && row->first <= hash && row->last >= hash)
-            return row;
-    }
-    return routes_find(routes, collection, hash);
-}
-
 void
 routes_check(const struct routes *routes)
 {

@@ -59,8 +59,16 @@ OMEN_MUST_CHECK omen_status routes_seal(struct routes *routes);
 const struct route *routes_find(const struct routes *routes, uint64_t collection, uint64_t hash);
 
 // The same, where it is likely the row at `hint`, which may be anything.
-const struct route *routes_find_near(const struct routes *routes, uint64_t collection,
-                                     uint64_t hash, uint32_t hint);
+static inline const struct route *
+routes_find_near(const struct routes *routes, uint64_t collection, uint64_t hash, uint32_t hint)
+{
+    if (hint < routes->count) {
+        const struct route *row = &routes->rows[hint];
+        if (row->collection == collection && row->first <= hash && row->last >= hash)
+            return row;
+    }
+    return routes_find(routes, collection, hash);
+}
 
 // The first row of the collection that ends at the hash or behind it; `count` when there is none. The row may begin behind the
 // hash (a gap), or, for a collection that ends before it, belong to the next one.

@@ -183,14 +183,16 @@ static const struct route *
 route(struct fanout_turn *turn, uint32_t at)
 {
     struct fanout *fanout = turn->fanout;
-    const bool tried = fanout->parts[at].tries > 0;
-    if (!(bug(BUG_STALE_ROUTE) && tried) && !fanout_part_cut(turn, at)) {
-        fanout->parts[at].status = OMEN_E_BUSY;
+    struct fanout_part *part = &fanout->parts[at];
+    const struct route *row = fanout_row_of(fanout, part);
+    if (row != NULL && row->last >= part->last)
+        return row; // mostly
+    if (!(bug(BUG_STALE_ROUTE) && part->tries > 0) && !fanout_part_cut(turn, at)) {
+        part->status = OMEN_E_BUSY;
         return NULL;
     }
-    struct fanout_part *part = &fanout->parts[at];
-    const struct route *row = routes_find_near(
-        fanout->routes, fanout_request_of(fanout, part)->start.collection, part->first, part->row);
+    part = &fanout->parts[at]; // they may have moved
+    row = fanout_row_of(fanout, part);
     if (row == NULL) {
         part->status = OMEN_E_STALE_MAP;
         part->stale = true;
@@ -256,6 +258,8 @@ part_hedge(struct fanout_turn *turn, uint32_t at)
     struct fanout *fanout = turn->fanout;
     struct fanout_part *part = &fanout->parts[at];
     const struct fanout_request *request = fanout_request_of(fanout, part);
+    if (turn->out->send_count == FANOUT_SENDS_MAX)
+        return; // in the next step
     part->hedge_ns = NEVER;
     if (fanout->hedge_credit < HEDGE_COST || part->tries == fanout->config.tries_max)
         return;
@@ -285,7 +289,7 @@ part_lapse(struct fanout *fanout, struct fanout_part *part)
         part->due_ns = fanout->now_ns;
 }
 
-// At most two sends.
+// At most two sends; where there is room for one of them the other waits for the next step.
 uint64_t
 fanout_part_advance(struct fanout_turn *turn, uint32_t at)
 {

@@ -7,7 +7,7 @@
 //
 // `upkeep` is held all the while: no compaction, no checkpoint, and the generation stays. Linkers are paused. Searches and
 // writes go on; what is written is found in the tail. Under max_memory the build may have half of what is left, which counts as
-// used meanwhile; it makes do with less than it would take, and where that is too little the rows are linked one by one.
+// used meanwhile, though no more than it has a use for; it makes do with less than it would take, and where that is too little the rows are linked one by one.
 #include "base/assert.h"
 #include "base/os_cpu.h"
 #include "base/os_wait.h"
@@ -100,7 +100,9 @@ memory_take(struct shard *shard, size_t *memory)
     if (limit == 0)
         return true;
     const uint64_t used = shard_bytes(shard);
-    *memory = used < limit ? (size_t)(limit - used) / 2 : 0;
+    const size_t half = used < limit ? (size_t)(limit - used) / 2 : 0;
+    const size_t most = hnsw_bulk_most(shard->target->hnsw, threads_of(shard));
+    *memory = half < most ? half : most;
     atomic_store_explicit(&shard->bulk_bytes, *memory, memory_order_relaxed);
     return *memory > 0;
 }

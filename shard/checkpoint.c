@@ -82,12 +82,18 @@ checkpoint_due(struct shard *shard)
     return bytes >= log_bytes_wanted(shard, &manifest);
 }
 
+// Behind a compaction the file holds two numberings until the checkpoint is made, so the log waits at half of that.
 void
 checkpoint_wait(struct shard *shard)
 {
     struct manifest manifest;
-    if (!writes_a_file(shard) ||
-        journal_tail(shard->journal, &manifest) < LOG_AHEAD * log_bytes_wanted(shard, &manifest))
+    if (!writes_a_file(shard))
+        return;
+    const uint64_t bytes = journal_tail(shard->journal, &manifest);
+    const uint32_t ticket = epoch_enter(&shard->gate);
+    const bool compacted = shard_generation(shard)->number != manifest.generation;
+    epoch_leave(&shard->gate, ticket);
+    if (bytes < (compacted ? 1 : LOG_AHEAD) * log_bytes_wanted(shard, &manifest))
         return;
     lock_acquire(&shard->upkeep);
     lock_release(&shard->upkeep);

@@ -9,6 +9,11 @@
 // It is due by itself when deleted rows are more than a quarter: so one that lives is copied at most three times for each
 // row that was deleted, and no search walks through more than a third too many. The writer that notices leaves it to
 // a linking worker, or does it where there is none; or leaves it to the keeper, or the next writer, where it would have to wait.
+//
+// A checkpoint would put deleted rows, and the next, after a compaction, everything anew beside them: the file would grow by both.
+// So before a checkpoint it is due earlier, where there are workers: without them the same calls give the same index. In a small
+// index the log that makes a checkpoint due replaces more than a tenth of the rows, and all of them are soon written: there
+// nearly each checkpoint of a log of nothing but upserts is one of a new numbering.
 #include <string.h>
 
 #include "base/alloc.h"
@@ -16,9 +21,12 @@
 #include "shard/shard_file.h"
 
 #define DUE_DEAD_MIN 1000u
-#define DUE_SHARE 4u // of all rows, one in so many
+#define DUE_SHARE 4u        // of all rows, one in so many
+#define DUE_SHARE_SAVED 6u  // the same before a checkpoint,
+#define DUE_SHARE_SMALL 12u // and where the rows have at most so many bytes
+#define SMALL_BYTES ((uint64_t)64 << 20)
 
-static bool is_due(struct shard *shard);
+static bool is_due(struct shard *shard, uint32_t share);
 static omen_status compact(struct shard *shard, struct omen_error *error);
 static omen_status next_generation(struct shard *shard, struct generation *from,
                                    struct generation **out, struct renumbering **renumbering,
@@ -50,7 +58,7 @@ compact_when_due(struct shard *shard)
 {
     // The lock is taken against the order of the locks, hence without waiting. Where whoever calibrates holds it, the next write looks
     // again, or the keeper does.
-    const bool due = is_due(shard);
+    const bool due = is_due(shard, DUE_SHARE);
     const bool here = due && !linkers_have_workers(&shard->linkers) && lock_try(&shard->upkeep);
     atomic_store_explicit(&shard->compaction_due, due && !here ? 1 : 0, memory_order_release);
     if (!here)
@@ -70,20 +78,35 @@ compact_spare(void *context)
     struct omen_error error;
     lock_acquire(&shard->upkeep);
     lock_acquire(&shard->writers);
-    if (is_due(shard))
+    if (is_due(shard, DUE_SHARE))
         (void)!compact(shard, &error);
     lock_release(&shard->writers);
     lock_release(&shard->upkeep);
     return true;
 }
 
+void
+compact_before_checkpoint(struct shard *shard)
+{
+    struct omen_error error;
+    if (!linkers_have_workers(&shard->linkers))
+        return;
+    lock_acquire(&shard->upkeep);
+    lock_acquire(&shard->writers);
+    const bool small = hnsw_count(shard->target->hnsw) * (uint64_t)shard->row_bytes <= SMALL_BYTES;
+    if (is_due(shard, small ? DUE_SHARE_SMALL : DUE_SHARE_SAVED))
+        (void)!compact(shard, &error);
+    lock_release(&shard->writers);
+    lock_release(&shard->upkeep);
+}
+
 // Under `writers`. Where the second copy would not fit into max_memory it is left to omen_compact.
 static bool
-is_due(struct shard *shard)
+is_due(struct shard *shard, uint32_t share)
 {
     const struct hnsw *hnsw = shard_generation(shard)->hnsw;
     const uint32_t rows = hnsw_count(hnsw), live = hnsw_live(hnsw), dead = rows - live;
-    if (dead < DUE_DEAD_MIN || dead <= rows / DUE_SHARE || dead < shard->compaction_after)
+    if (dead < DUE_DEAD_MIN || dead <= rows / share || dead < shard->compaction_after)
         return false;
     const uint64_t limit = shard->options.max_memory;
     if (limit == 0)

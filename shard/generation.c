@@ -56,6 +56,7 @@ generation_close(struct generation *generation)
 {
     if (generation == NULL)
         return;
+    ahead_end(&generation->ahead);
     fields_close(generation->fields);
     mem_free(generation->kept);
     versions_close(generation->versions);

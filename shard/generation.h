@@ -13,6 +13,7 @@
 #include "base/epoch.h"
 #include "base/status.h"
 #include "index/hnsw.h"
+#include "shard/ahead.h"
 #include "shard/fields.h"
 #include "shard/idmap.h"
 #include "shard/names.h"
@@ -31,6 +32,7 @@ struct generation {
     struct kept *kept; // what fields are still to be read from, or NULL (shard/generation_load.c)
     _Atomic uint64_t *dead; // a bit per slot: erased. What hnsw_erased says, by words
     size_t dead_bytes;      // of them usable
+    struct ahead ahead;     // while the log is applied, or longer
 };
 
 // With its index only, which it takes also on failure; NULL without memory. For generation_open and generation_load.

@@ -209,8 +209,9 @@ idmap_walk(const struct idmap *map, const struct table *table, uint64_t id, uint
     }
 }
 
-uint32_t
-idmap_put(struct idmap *map, uint32_t slot)
+// `found` is NULL, or what idmap_find says.
+static uint32_t
+put(struct idmap *map, uint32_t slot, const uint32_t *found)
 {
     struct table *table = ours(map);
     const uint64_t id = idmap_id(map, slot);
@@ -222,7 +223,7 @@ idmap_put(struct idmap *map, uint32_t slot)
         before = slot_of(table->slot_mask, entry);
     } else {
         if (table->lower != NULL)
-            before = idmap_find_loaded(map, table->lower, id);
+            before = found != NULL ? *found : idmap_find_loaded(map, table->lower, id);
         if (tomb != table->capacity) {
             place = tomb;
             map->tombs--;
@@ -234,6 +235,19 @@ idmap_put(struct idmap *map, uint32_t slot)
     atomic_store_explicit(&table->entries[place], tag_of(table->slot_mask, mix64(id)) | (slot + 1),
                           memory_order_release);
     return before;
+}
+
+uint32_t
+idmap_put(struct idmap *map, uint32_t slot)
+{
+    return put(map, slot, NULL);
+}
+
+void
+idmap_put_found(struct idmap *map, uint32_t slot, uint32_t found)
+{
+    const uint32_t before = put(map, slot, &found);
+    ASSERT(before == found);
 }
 
 static void

@@ -39,6 +39,8 @@ uint64_t idmap_id(const struct idmap *map, uint32_t slot);
 // From now on the id of `slot` is found there; returns the slot where it was found before, or IDMAP_NONE.
 // A reader that looks meanwhile finds the one or the other.
 uint32_t idmap_put(struct idmap *map, uint32_t slot);
+// The same for who knows that already: `found` is what idmap_find says. In a large table each look is a miss.
+void idmap_put_found(struct idmap *map, uint32_t slot, uint32_t found);
 // Returns the slot where the id was found, or IDMAP_NONE.
 uint32_t idmap_remove(struct idmap *map, uint64_t id);
 uint32_t idmap_find(const struct idmap *map, uint64_t id);

@@ -56,7 +56,8 @@ keeper_wake(struct keeper *keeper)
         timer_wake(keeper->timer);
 }
 
-// Whether nobody has written for a while, all is linked, and the last checkpoint left links out.
+// Whether nobody has written for a while, all is linked, and the file's links are not those: the last checkpoint left some out, or
+// all were made at once since.
 static bool
 is_idle(struct keeper *keeper)
 {
@@ -94,6 +95,7 @@ keep(void *context)
     if (shard->journal->interval)
         (void)!journal_sync(shard->journal, &error);
     if (checkpoint_due(shard) && os_clock_ns() >= keeper->retry_ns) {
+        compact_before_checkpoint(shard);
         const omen_status status = checkpoint_grown(shard, &error);
         keeper->retry_ns = retry_after(shard, status);
         if (status == OMEN_OK)

@@ -21,7 +21,10 @@ omen_status
 shard_flush(struct shard *shard, struct omen_error *error)
 {
     const omen_status status = shard_build(shard, NULL, error);
-    return status == OMEN_OK && writes_a_file(shard) ? checkpoint(shard, error) : status;
+    if (status != OMEN_OK || !writes_a_file(shard))
+        return status;
+    compact_before_checkpoint(shard);
+    return checkpoint(shard, error);
 }
 
 static omen_status

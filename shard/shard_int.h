@@ -150,6 +150,9 @@ bool shard_load_field(struct shard *shard);
 // After rows were erased, or while `compaction_due`, under `writers` and outside of the gate: compacts, or has it done, when it is time to.
 void compact_when_due(struct shard *shard);
 bool compact_spare(void *context); // the worker's or keeper's part: a linkers_spare_fn
+// When it is time to, or will be soon, so that the file does not grow by what is deleted. What fails leaves all as it was, and
+// is not tried again at once. Holding nothing.
+void compact_before_checkpoint(struct shard *shard);
 // While the log is applied, with nobody linking; under `writers`. Searches may see the target, or another generation.
 OMEN_MUST_CHECK omen_status compact_target(struct shard *shard, struct omen_error *error);
 

@@ -12,6 +12,8 @@
 
 #define GROUP_BYTES_MAX ((size_t)4 << 20) // then what is left is for the next commit
 #define GROUP_WRITES_MAX 256u
+// Of rows: for fewer, starting a thread takes as long as it saves
+#define AHEAD_BYTES_MIN ((uint64_t)2 << 20)
 #define TAIL_BYTES_MAX ((uint64_t)16 << 20) // of codes to be made
 
 enum turn { TURN_WAITING, TURN_LEADS, TURN_DONE };
@@ -59,8 +61,11 @@ make_room_behind(struct shard *shard, size_t count, uint32_t behind)
     const uint32_t rows = hnsw_count(generation->hnsw);
     const uint64_t wanted = (uint64_t)count + behind, left = shard->options.slots_max - rows;
     const uint32_t added = (uint32_t)(wanted < left ? wanted : left);
-    if (behind > 0)
-        (void)!generation_reserve(generation, rows + added, added);
+    if (behind == 0 || hnsw_expect(generation->hnsw, rows + added) != OMEN_OK ||
+        generation_reserve(generation, rows + added, added) != OMEN_OK)
+        return;
+    if (behind * (uint64_t)shard->row_bytes >= AHEAD_BYTES_MIN && added > count)
+        ahead_begin(&generation->ahead, generation->hnsw, rows + (uint32_t)count, rows + added);
 }
 
 omen_status

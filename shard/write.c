@@ -371,8 +371,7 @@ write_apply(struct shard *shard, struct write *write)
         atomic_fetch_add(&shard->replacing, 1);
     hnsw_publish(generation->hnsw);
     for (size_t i = 0; i < given->count; i++) {
-        const uint32_t before = idmap_put(generation->ids, first + (uint32_t)i);
-        ASSERT(before == batch->old[i]);
+        idmap_put_found(generation->ids, first + (uint32_t)i, batch->old[i]);
         if (given->ids_out != NULL)
             given->ids_out[i] = batch->keys[i];
     }

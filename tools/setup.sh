@@ -12,8 +12,8 @@ cd "$(dirname "$0")/.."
 packages_of() {
     case $1 in
     build)
-        echo gcc g++ libc6-dev make cmake ninja-build pkgconf liblmdb-dev libxxhash-dev
-        echo check libmsgpack-dev python3 # its unit tests are part of the build
+        echo gcc g++ libc6-dev make cmake ninja-build pkgconf liblmdb-dev libxxhash-dev libmsgpack-dev libsodium-dev
+        echo check python3 # its unit tests are part of the build
         ;;
     test)
         echo clang-14 libclang-rt-14-dev llvm-14 # the last names the functions in reports

@@ -13,6 +13,8 @@
 #include <string.h>
 
 #include "index/kernel/cosine.h"
+#include "index/kernel/four.h"
+#include "index/kernel/insert.h"
 #include "index/kernel/integer.h"
 #include "index/kernel/kernel.h"
 
@@ -137,31 +139,21 @@ meta4(const uint8_t *const *rows)
 {
     const __m128i bits = _mm_setr_epi32(meta_bits(rows[0]), meta_bits(rows[1]), meta_bits(rows[2]),
                                         meta_bits(rows[3]));
-    const __m128i factors_first =
-        _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
-    return _mm256_cvtph_ps(_mm_shuffle_epi8(bits, factors_first));
+    return four_meta(bits);
 }
 
 INLINE __m128
 nibble4(const struct nibble_query *query, const uint8_t *const *rows)
 {
-    const __m128 dot = _mm_cvtepi32_ps(nibble_dot4(query->components, rows, query->row_bytes));
-    const __m256 meta = meta4(rows);
-    const __m128 factor =
-        _mm_mul_ps(_mm256_castps256_ps128(meta), _mm_set1_ps(query->factor_scale));
-    const __m128 norm = _mm_mul_ps(_mm256_extractf128_ps(meta, 1), _mm_set1_ps(query->norm_scale));
-    const __m128 distance =
-        _mm_sub_ps(_mm_add_ps(norm, _mm_set1_ps(query->offset)),
-                   _mm_mul_ps(factor, _mm_sub_ps(dot, _mm_set1_ps(query->center))));
-    return _mm_max_ps(distance, _mm_setzero_ps());
+    const __m128i dots = nibble_dot4(query->components, rows, query->row_bytes);
+    return four_nibble(query, dots, meta4(rows));
 }
 
 static uint32_t
 avx2_nibble(const struct nibble_query *query, const uint8_t **rows, uint32_t count, float bound,
             float *out)
 {
-    for (uint32_t i = count; (i & 3) != 0; i++)
-        rows[i] = rows[count - 1];
+    four_fill(rows, count);
     const __m128 limit = _mm_set1_ps(bound);
     uint32_t below = 0;
     for (uint32_t i = 0; i < count; i += 4) {
@@ -169,7 +161,7 @@ avx2_nibble(const struct nibble_query *query, const uint8_t **rows, uint32_t cou
         _mm_storeu_ps(out + i, distance);
         below |= (uint32_t)_mm_movemask_ps(_mm_cmplt_ps(distance, limit)) << i;
     }
-    return count < 32 ? below & ((1u << count) - 1) : below;
+    return four_asked(below, count);
 }
 
 // The nibbles n of one part of one row: their products with the query's, and n (n - 15). A pair of
@@ -197,30 +189,19 @@ glance4(const struct glance_query *query, const uint8_t *const *rows)
         glance_row(&dots.c, &owns.c, load_part(rows[2], at, 32), low, high);
         glance_row(&dots.d, &owns.d, load_part(rows[3], at, 32), low, high);
     }
-    const __m128 dot = _mm_cvtepi32_ps(sums_reduce(dots));
-    const __m128 own =
-        _mm_add_ps(_mm_cvtepi32_ps(sums_reduce(owns)), _mm_set1_ps(112.5f * (float)query->bytes));
-    const __m256 meta = meta4(rows);
-    const __m128 factor = _mm256_castps256_ps128(meta);
-    const __m128 norm = _mm_mul_ps(_mm256_extractf128_ps(meta, 1), _mm_set1_ps(query->norm_scale));
-    const __m128 squares = _mm_add_ps(
-        _mm_mul_ps(_mm_mul_ps(factor, factor), _mm_mul_ps(own, _mm_set1_ps(query->own_scale))),
-        _mm_set1_ps(query->offset));
-    const __m128 product = _mm_mul_ps(_mm_mul_ps(factor, _mm_set1_ps(query->factor_scale)),
-                                      _mm_sub_ps(dot, _mm_set1_ps(query->center)));
-    return _mm_sub_ps(squares, _mm_add_ps(product, norm));
+    const __m128i dot = sums_reduce(dots), own = sums_reduce(owns);
+    return four_glance(query, dot, own, meta4(rows));
 }
 
 static uint32_t
 avx2_glance(const struct glance_query *query, const uint8_t **rows, uint32_t count, float bound)
 {
-    for (uint32_t i = count; (i & 3) != 0; i++)
-        rows[i] = rows[count - 1];
+    four_fill(rows, count);
     const __m128 limit = _mm_set1_ps(bound);
     uint32_t below = 0;
     for (uint32_t i = 0; i < count; i += 4)
         below |= (uint32_t)_mm_movemask_ps(_mm_cmplt_ps(glance4(query, rows + i), limit)) << i;
-    return count < 32 ? below & ((1u << count) - 1) : below;
+    return four_asked(below, count);
 }
 
 // Both planes of one part of one row, in 32 bits. In the part that lends its lowest bits (the first
@@ -791,6 +772,7 @@ const struct kernels kernels_avx2 = {
     .byte = avx2_byte,
     .join = avx2_join,
     .dots = avx2_dots,
+    .insert = insert_plain,
     .exact = {EXACT_ROW(cosine), EXACT_ROW(l2), EXACT_ROW(ip)},
     .integer = {INTEGER_ROW(cosine), INTEGER_ROW(l2), INTEGER_ROW(ip)},
     .unpack = avx2_unpack,

@@ -11,8 +11,10 @@
 #include <string.h>
 
 #include "index/kernel/cosine.h"
+#include "index/kernel/four.h"
 #include "index/kernel/integer.h"
 #include "index/kernel/kernel.h"
+#include "index/nearest.h"
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -84,9 +86,7 @@ meta4(const uint8_t *const *rows)
 {
     const __m128i bits = _mm_set_epi64x((long long)meta_bits2(rows[2], rows[3]),
                                         (long long)meta_bits2(rows[0], rows[1]));
-    const __m128i factors_first =
-        _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
-    return _mm256_cvtph_ps(_mm_shuffle_epi8(bits, factors_first));
+    return four_meta(bits);
 }
 
 // High nibbles are multiplied where they stand, 16 times too large, into a sum of their own: one
@@ -128,23 +128,15 @@ nibble_dot4(const int8_t *components, const uint8_t *const *rows, uint32_t row_b
 INLINE __m128
 nibble4(const struct nibble_query *query, const uint8_t *const *rows)
 {
-    const __m128 dot = _mm_cvtepi32_ps(nibble_dot4(query->components, rows, query->row_bytes));
-    const __m256 meta = meta4(rows);
-    const __m128 factor =
-        _mm_mul_ps(_mm256_castps256_ps128(meta), _mm_set1_ps(query->factor_scale));
-    const __m128 norm = _mm_mul_ps(_mm256_extractf128_ps(meta, 1), _mm_set1_ps(query->norm_scale));
-    const __m128 distance =
-        _mm_sub_ps(_mm_add_ps(norm, _mm_set1_ps(query->offset)),
-                   _mm_mul_ps(factor, _mm_sub_ps(dot, _mm_set1_ps(query->center))));
-    return _mm_max_ps(distance, _mm_setzero_ps());
+    const __m128i dots = nibble_dot4(query->components, rows, query->row_bytes);
+    return four_nibble(query, dots, meta4(rows));
 }
 
 static uint32_t
 avx512_nibble(const struct nibble_query *query, const uint8_t **rows, uint32_t count, float bound,
               float *out)
 {
-    for (uint32_t i = count; (i & 3) != 0; i++)
-        rows[i] = rows[count - 1];
+    four_fill(rows, count);
     const __m128 limit = _mm_set1_ps(bound);
     uint32_t below = 0;
     for (uint32_t i = 0; i < count; i += 4) {
@@ -152,7 +144,50 @@ avx512_nibble(const struct nibble_query *query, const uint8_t **rows, uint32_t c
         _mm_storeu_ps(out + i, distance);
         below |= (uint32_t)_mm_movemask_ps(_mm_cmplt_ps(distance, limit)) << i;
     }
-    return count < 32 ? below & ((1u << count) - 1) : below;
+    return four_asked(below, count);
+}
+
+// Where a key is put, every other key stays or moves up by one: keys[i] = max(keys[i - 1], min(keys[i], key)). So nothing
+// is searched for, and no jump depends on where the place is; only of long lists the first part is skipped.
+#define INSERT_SKIP 64u
+
+INLINE __m512i
+insert_one(__m512i at, __m512i before, __m512i key, uint32_t *place)
+{
+    *place += (uint32_t)__builtin_popcount(_mm512_cmplt_epu64_mask(at, key));
+    return _mm512_max_epu64(_mm512_alignr_epi64(at, before, 7), _mm512_min_epu64(at, key));
+}
+
+static uint32_t
+avx512_insert(uint64_t *keys, uint32_t *count, uint32_t capacity, const float *distances,
+              const uint32_t *slots, uint32_t below)
+{
+    const __m512i none = _mm512_set1_epi64(-1);
+    uint32_t held = *count, first = UINT32_MAX;
+    for (; below != 0; below &= below - 1) {
+        const uint32_t b = (uint32_t)__builtin_ctz(below);
+        const uint64_t key = nearest_key(distances[b], slots[b]);
+        if (held == capacity && (held == 0 || key >= keys[held - 1]))
+            continue;
+        uint32_t i = 0;
+        for (uint32_t last = INSERT_SKIP - 1; last < held; last += INSERT_SKIP)
+            i += keys[last] < key ? INSERT_SKIP : 0;
+        uint32_t place = i;
+        __m512i before = i > 0 ? _mm512_loadu_si512(keys + i - 8) : _mm512_setzero_si512();
+        const __m512i wanted = _mm512_set1_epi64((long long)key);
+        for (; i + 8 <= held; i += 8) {
+            const __m512i at = _mm512_loadu_si512(keys + i);
+            _mm512_storeu_si512(keys + i, insert_one(at, before, wanted, &place));
+            before = at;
+        }
+        const __mmask8 keep = (__mmask8)((1u << (held - i)) - 1);
+        const __m512i at = _mm512_mask_loadu_epi64(none, keep, keys + i);
+        _mm512_storeu_si512(keys + i, insert_one(at, before, wanted, &place));
+        held += held < capacity;
+        first = place < first ? place : first;
+    }
+    *count = held;
+    return first;
 }
 
 // n (n - 15) is never above zero, and fits a signed byte's product: the unsigned side is the nibble.
@@ -185,30 +220,19 @@ glance4(const struct glance_query *query, const uint8_t *const *rows)
     struct glance_sums sums = {{zero, zero, zero, zero}, {zero, zero, zero, zero}};
     for (uint32_t at = 0; at < query->bytes; at += 64)
         glance_block(&sums, query->components, rows, at);
-    const __m128 dot = _mm_cvtepi32_ps(reduce4_epi32(sums.dot));
-    const __m128 own = _mm_add_ps(_mm_cvtepi32_ps(reduce4_epi32(sums.own)),
-                                  _mm_set1_ps(112.5f * (float)query->bytes));
-    const __m256 meta = meta4(rows);
-    const __m128 factor = _mm256_castps256_ps128(meta);
-    const __m128 norm = _mm_mul_ps(_mm256_extractf128_ps(meta, 1), _mm_set1_ps(query->norm_scale));
-    const __m128 squares = _mm_add_ps(
-        _mm_mul_ps(_mm_mul_ps(factor, factor), _mm_mul_ps(own, _mm_set1_ps(query->own_scale))),
-        _mm_set1_ps(query->offset));
-    const __m128 product = _mm_mul_ps(_mm_mul_ps(factor, _mm_set1_ps(query->factor_scale)),
-                                      _mm_sub_ps(dot, _mm_set1_ps(query->center)));
-    return _mm_sub_ps(squares, _mm_add_ps(product, norm));
+    const __m128i dot = reduce4_epi32(sums.dot), own = reduce4_epi32(sums.own);
+    return four_glance(query, dot, own, meta4(rows));
 }
 
 static uint32_t
 avx512_glance(const struct glance_query *query, const uint8_t **rows, uint32_t count, float bound)
 {
-    for (uint32_t i = count; (i & 3) != 0; i++)
-        rows[i] = rows[count - 1];
+    four_fill(rows, count);
     const __m128 limit = _mm_set1_ps(bound);
     uint32_t below = 0;
     for (uint32_t i = 0; i < count; i += 4)
         below |= (uint32_t)_mm_movemask_ps(_mm_cmplt_ps(glance4(query, rows + i), limit)) << i;
-    return count < 32 ? below & ((1u << count) - 1) : below;
+    return four_asked(below, count);
 }
 
 // The 8-bit components of one block. Selecting bits with the ternary operation joins two nibbles at
@@ -743,6 +767,7 @@ const struct kernels kernels_avx512 = {
     .byte = avx512_byte,
     .join = avx512_join,
     .dots = avx512_dots,
+    .insert = avx512_insert,
     .exact = {EXACT_ROW(cosine), EXACT_ROW(l2), EXACT_ROW(ip)},
     .integer = {INTEGER_ROW(cosine), INTEGER_ROW(l2), INTEGER_ROW(ip)},
     .unpack = avx512_unpack,

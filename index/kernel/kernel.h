@@ -132,6 +132,12 @@ struct kernels {
 
     // Of bulk builds.
     const struct tile_kernels *tiles;
+
+    // Puts the keys (index/nearest.h) of the rows in the mask `below` into a sorted list of `*count` keys, which drops its
+    // last where it is full. Returns the lowest place that one was put at, UINT32_MAX where there is none. `keys` has
+    // room for capacity + NEAREST_SPARE; what lies behind the list may be anything, before and after.
+    uint32_t (*insert)(uint64_t *keys, uint32_t *count, uint32_t capacity, const float *distances,
+                       const uint32_t *slots, uint32_t below);
 };
 
 extern const struct kernels kernels_scalar;

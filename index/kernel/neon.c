@@ -14,6 +14,8 @@
 #include <string.h>
 
 #include "index/kernel/cosine.h"
+#include "index/kernel/four.h"
+#include "index/kernel/insert.h"
 #include "index/kernel/integer.h"
 #include "index/kernel/kernel.h"
 
@@ -136,8 +138,7 @@ static uint32_t
 neon_nibble(const struct nibble_query *query, const uint8_t **rows, uint32_t count, float bound,
             float *out)
 {
-    for (uint32_t i = count; (i & 3) != 0; i++)
-        rows[i] = rows[count - 1];
+    four_fill(rows, count);
     const float32x4_t limit = vdupq_n_f32(bound);
     uint32_t below = 0;
     for (uint32_t i = 0; i < count; i += 4) {
@@ -145,7 +146,7 @@ neon_nibble(const struct nibble_query *query, const uint8_t **rows, uint32_t cou
         vst1q_f32(out + i, distance);
         below |= lane_bits(vcltq_f32(distance, limit)) << i;
     }
-    return count < 32 ? below & ((1u << count) - 1) : below;
+    return four_asked(below, count);
 }
 
 #define GLANCE_ROW(r)                                                                              \
@@ -187,13 +188,12 @@ glance4(const struct glance_query *query, const uint8_t *const *rows)
 static uint32_t
 neon_glance(const struct glance_query *query, const uint8_t **rows, uint32_t count, float bound)
 {
-    for (uint32_t i = count; (i & 3) != 0; i++)
-        rows[i] = rows[count - 1];
+    four_fill(rows, count);
     const float32x4_t limit = vdupq_n_f32(bound);
     uint32_t below = 0;
     for (uint32_t i = 0; i < count; i += 4)
         below |= lane_bits(vcltq_f32(glance4(query, rows + i), limit)) << i;
-    return count < 32 ? below & ((1u << count) - 1) : below;
+    return four_asked(below, count);
 }
 
 // In the first 32 bytes a component of the low nibbles is 16 * (high & 14) + 2 * low.
@@ -707,6 +707,7 @@ const struct kernels kernels_neon = {
     .byte = neon_byte,
     .join = neon_join,
     .dots = neon_dots,
+    .insert = insert_plain,
     .exact = {EXACT_ROW(cosine), EXACT_ROW(l2), EXACT_ROW(ip)},
     .integer = {INTEGER_ROW(cosine), INTEGER_ROW(l2), INTEGER_ROW(ip)},
     .unpack = neon_unpack,

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "index/kernel/insert.h"
 #include "index/kernel/integer.h"
 #include "index/kernel/kernel.h"
 
@@ -372,6 +373,7 @@ const struct kernels kernels_scalar = {
     .byte = scalar_byte,
     .join = scalar_join,
     .dots = scalar_dots,
+    .insert = insert_plain,
     .exact = {EXACT_ROW(cosine), EXACT_ROW(l2), EXACT_ROW(ip)},
     .integer = {INTEGER_ROW(cosine), INTEGER_ROW(l2), INTEGER_ROW(ip)},
     .unpack = scalar_unpack,

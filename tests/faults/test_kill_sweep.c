@@ -5,17 +5,15 @@
 // Another process reads the index meanwhile, so that LMDB's lock file, with what was killed, is what the next writer
 // meets. That one finds what was acknowledged, or that and the whole of what was under way; and the reader sees whatever
 // it writes. OMEN_FAULTS=n tries n times as many; 20 all.
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
 
 #include "tests/lib/check_main.h"
 #include "tests/lib/disk.h"
 #include "tests/lib/fault_world.h"
 #include "tests/lib/faults.h"
 #include "tests/lib/folder.h"
+#include "tests/lib/process.h"
 
 static const enum fault_op story[] = {
     FAULT_ADD,      FAULT_FIRST,      FAULT_UPSERT,  FAULT_CHECKPOINT, FAULT_DELETE,
@@ -52,8 +50,7 @@ setup(void)
 {
     folder_init(&folder);
     (void)snprintf(path, sizeof path, "%s", folder_path(&folder, "shard"));
-    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    ck_assert_ptr_ne(shared, MAP_FAILED);
+    shared = process_share(sizeof *shared);
     world = malloc(sizeof *world);
 }
 
@@ -61,7 +58,7 @@ static void
 teardown(void)
 {
     free(world);
-    (void)munmap(shared, sizeof *shared);
+    process_unshare(shared, sizeof *shared);
     folder_fini(&folder);
 }
 
@@ -145,10 +142,8 @@ static void
 reader_end(pid_t reader)
 {
     const uint32_t end = END;
-    int ended;
     ck_assert_int_eq(write(ask[1], &end, sizeof end), (int)sizeof end);
-    ck_assert_int_eq(waitpid(reader, &ended, 0), reader);
-    ck_assert_msg(WIFEXITED(ended) && WEXITSTATUS(ended) == 0, "the reader ended with %d", ended);
+    ck_assert(!process_was_killed(reader, asked));
     (void)close(ask[1]);
     (void)close(answer[0]);
 }
@@ -210,16 +205,11 @@ write_until_killed(const struct plan *plan)
 static bool
 let_write(const struct plan *plan)
 {
-    int ended;
     const pid_t writer = fork();
     ck_assert_int_ge(writer, 0);
     if (writer == 0)
         write_until_killed(plan);
-    ck_assert_int_eq(waitpid(writer, &ended, 0), writer);
-    const bool killed = WIFSIGNALED(ended) && WTERMSIG(ended) == SIGKILL;
-    ck_assert_msg(killed || (WIFEXITED(ended) && WEXITSTATUS(ended) == 0), "n %d: writer failed",
-                  (int)plan->n);
-    return killed;
+    return process_was_killed(writer, plan->n);
 }
 
 static void

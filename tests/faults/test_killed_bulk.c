@@ -4,21 +4,16 @@
 //
 // A bulk build keeps checkpoints away, so all that was written since lies in the log alone. Who opens then has a large tail and
 // links it at once itself, and is killed as well. OMEN_FAULTS=n kills n times as often.
-#include <poll.h>
 #include <pthread.h>
-#include <sched.h>
-#include <signal.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
 
-#include "base/prng.h"
 #include "shard/shard_int.h"
 #include "tests/lib/check_main.h"
 #include "tests/lib/faults.h"
 #include "tests/lib/folder.h"
+#include "tests/lib/process.h"
+#include "tests/lib/shard_fixture.h"
 
 #define DIM 16u
 #define LARGE 20000u // of rows: linked at once, for long enough to be killed meanwhile
@@ -29,68 +24,44 @@
 // What outlives a writer.
 struct shared {
     _Atomic uint64_t acknowledged; // ids below it are there
-    _Atomic uint32_t building, built;
+    _Atomic int building, built;
     uint32_t hits; // writers that were killed before the build was over
 };
 
 static struct folder folder;
 static struct shared *shared;
-static omen_index_t index_of;
 
 static void
-setup(void)
+begin(void)
 {
     folder_init(&folder);
-    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    ck_assert_ptr_ne(shared, MAP_FAILED);
+    shared = process_share(sizeof *shared);
 }
 
 static void
-teardown(void)
+end(void)
 {
-    (void)munmap(shared, sizeof *shared);
+    process_unshare(shared, sizeof *shared);
     folder_fini(&folder);
 }
 
 static void
-open_index(void)
+open_writer(void)
 {
-    omen_options options = OMEN_OPTIONS_INIT;
+    omen_options options = options_of(OMEN_L2, OMEN_F32);
     options.path = folder.path;
     options.dimension = DIM;
-    options.metric = OMEN_L2;
     options.m = 8;
     options.ef_construction = 20;
     options.threads = 2;
-    ck_assert_msg(omen_open(&options, &index_of) == OMEN_OK, "%s", omen_error_message());
-}
-
-static void
-vector_of(uint64_t id, float *out)
-{
-    struct prng prng;
-    prng_init(&prng, id);
-    for (uint32_t i = 0; i < DIM; i++)
-        out[i] = prng_unit(&prng);
+    open_index(&options);
 }
 
 static void
 add(uint64_t first, uint32_t count)
 {
-    float *vectors = malloc((size_t)count * DIM * sizeof *vectors);
-    uint64_t *ids = malloc((size_t)count * sizeof *ids);
-    for (uint32_t i = 0; i < count; i++) {
-        ids[i] = first + i;
-        vector_of(first + i, vectors + (size_t)i * DIM);
-    }
-    omen_batch batch = OMEN_BATCH_INIT;
-    batch.count = count;
-    batch.vectors = vectors;
-    batch.ids = ids;
-    ck_assert_msg(omen_upsert(index_of, &batch) == OMEN_OK, "%s", omen_error_message());
+    add_drawn(first, count, DIM);
     atomic_store(&shared->acknowledged, first + count);
-    free(vectors);
-    free(ids);
 }
 
 static void *
@@ -120,7 +91,7 @@ check_rows(void)
         const size_t got = omen_points_count(points);
         ck_assert_uint_gt(got, 0);
         for (size_t i = 0; i < got; i++, next++) {
-            vector_of(next, vector);
+            vector_drawn(next, DIM, vector);
             if (omen_points_id(points, i) != next ||
                 memcmp(omen_points_vector(points, i), vector, sizeof vector) != 0)
                 ck_abort_msg("row %lu is not what was acknowledged", (unsigned long)next);
@@ -144,7 +115,7 @@ check_found(uint64_t seed)
         omen_query_options options = OMEN_QUERY_OPTIONS_INIT;
         options.k = 10;
         options.ef = 200;
-        vector_of(id, vector);
+        vector_drawn(id, DIM, vector);
         ck_assert_int_eq(omen_query(index_of, vector, &options, ids, NULL, NULL), OMEN_OK);
         ck_assert_msg(ids[0] == id, "row %lu does not find itself", (unsigned long)id);
     }
@@ -167,7 +138,7 @@ live(uint32_t life)
     pthread_t thread;
     omen_build_options options = OMEN_BUILD_OPTIONS_INIT;
     options.progress = watch;
-    open_index();
+    open_writer();
     if (life == 0) {
         atomic_store(&((struct shard *)(void *)index_of)->bulk_after, UINT32_MAX); // by us alone
         add(0, LARGE);
@@ -185,21 +156,14 @@ live(uint32_t life)
 static void
 kill_one(uint32_t life, uint32_t moment_ms)
 {
-    int ended;
     atomic_store(&shared->building, 0);
     atomic_store(&shared->built, 0);
     const pid_t writer = fork();
     ck_assert_int_ge(writer, 0);
     if (writer == 0)
         live(life);
-    while (atomic_load(&shared->building) == 0 && waitpid(writer, &ended, WNOHANG) == 0)
-        (void)sched_yield();
-    ck_assert_msg(atomic_load(&shared->building) == 1, "writer %u failed", life);
-    (void)poll(NULL, 0, (int)moment_ms); // not to wait for something: the moment is drawn
+    process_kill(writer, life, &shared->building, moment_ms);
     shared->hits += atomic_load(&shared->built) == 0;
-    (void)kill(writer, SIGKILL);
-    ck_assert_int_eq(waitpid(writer, &ended, 0), writer);
-    ck_assert_msg(WIFSIGNALED(ended) && WTERMSIG(ended) == SIGKILL, "writer %u failed", life);
 }
 
 START_TEST(a_writer_that_is_killed_in_a_bulk_build_takes_nothing_with_it)
@@ -209,7 +173,7 @@ START_TEST(a_writer_that_is_killed_in_a_bulk_build_takes_nothing_with_it)
     for (uint32_t life = 0; life < KILLS * faults_more(); life++)
         kill_one(life, life < 2 ? 0 : prng_below(&prng, MOMENT_MS));
     ck_assert_uint_ge(shared->hits, 2);
-    open_index();
+    open_writer();
     check_rows();
     check_found(1);
     ck_assert_int_eq(omen_build(index_of, NULL), OMEN_OK);
@@ -226,7 +190,7 @@ suite(void)
 {
     Suite *suite = suite_create("faults/killed_bulk");
     TCase *tcase = tcase_create("killed");
-    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_checked_fixture(tcase, begin, end);
     tcase_set_timeout(tcase, 0);
     tcase_add_test(tcase, a_writer_that_is_killed_in_a_bulk_build_takes_nothing_with_it);
     suite_add_tcase(suite, tcase);

@@ -4,16 +4,13 @@
 //
 // An index begins with a map of a gigabyte; a store can be asked for a small one, which then grows under the writer and
 // under a reader in another process. OMEN_FAULTS=n tries n times as many n.
-#include <sched.h>
-#include <signal.h>
 #include <stdatomic.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
 #include "tests/lib/check_main.h"
 #include "tests/lib/disk.h"
 #include "tests/lib/faults.h"
+#include "tests/lib/process.h"
 #include "tests/lib/store.h"
 
 #define KEYS 24u
@@ -33,14 +30,13 @@ static void
 setup(void)
 {
     store_setup();
-    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    ck_assert_ptr_ne(shared, MAP_FAILED);
+    shared = process_share(sizeof *shared);
 }
 
 static void
 teardown(void)
 {
-    (void)munmap(shared, sizeof *shared);
+    process_unshare(shared, sizeof *shared);
     store_teardown();
 }
 
@@ -169,7 +165,6 @@ write_on(uint64_t n)
 static bool
 kill_at(uint64_t n, enum disk_moment moment)
 {
-    int ended;
     store_teardown();
     store_setup();
     ck_assert_int_eq(mkdir(store_path, 0777), 0);
@@ -182,16 +177,11 @@ kill_at(uint64_t n, enum disk_moment moment)
     ck_assert_int_ge(writer, 0);
     if (writer == 0)
         write_until_killed(n, moment, reader);
-    ck_assert_int_eq(waitpid(writer, &ended, 0), writer);
-    const bool killed = WIFSIGNALED(ended) && WTERMSIG(ended) == SIGKILL;
-    ck_assert_msg(killed || (WIFEXITED(ended) && WEXITSTATUS(ended) == 0), "n %d: writer failed",
-                  (int)n);
+    const bool killed = process_was_killed(writer, n);
     write_on(n);
     wait_until_seen(atomic_load(&shared->committed), reader);
     atomic_store(&shared->stop, 1);
-    ck_assert_int_eq(waitpid(reader, &ended, 0), reader);
-    ck_assert_msg(WIFEXITED(ended) && WEXITSTATUS(ended) == 0, "n %d: reader ended with %d", (int)n,
-                  ended);
+    ck_assert(!process_was_killed(reader, n));
     return !killed;
 }
 

@@ -4,19 +4,14 @@
 //
 // Each writer goes on where the last one was killed, and is killed some microseconds after it opened: while it writes,
 // checkpoints, compacts, exchanges the file, closes or opens. OMEN_FAULTS=25 kills a thousand.
-#include <poll.h>
-#include <sched.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <time.h>
 
 #include "tests/lib/check_main.h"
 #include "tests/lib/fault_world.h"
 #include "tests/lib/faults.h"
 #include "tests/lib/folder.h"
+#include "tests/lib/process.h"
 
 #define KILLS 40u
 
@@ -38,14 +33,13 @@ setup(void)
 {
     folder_init(&folder);
     (void)snprintf(path, sizeof path, "%s", folder_path(&folder, "shard"));
-    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    ck_assert_ptr_ne(shared, MAP_FAILED);
+    shared = process_share(sizeof *shared);
 }
 
 static void
 teardown(void)
 {
-    (void)munmap(shared, sizeof *shared);
+    process_unshare(shared, sizeof *shared);
     folder_fini(&folder);
 }
 
@@ -122,25 +116,16 @@ START_TEST(a_killed_writer_takes_nothing_with_it)
     ck_assert_int_ge(reader, 0);
     if (reader == 0)
         read_until_told();
-    int ended;
     for (uint32_t life = 0; life < KILLS * faults_more(); life++) {
         atomic_store(&shared->open, 0);
         const pid_t writer = fork();
         ck_assert_int_ge(writer, 0);
         if (writer == 0)
             write_until_killed(life);
-        while (atomic_load(&shared->open) == 0 && waitpid(writer, &ended, WNOHANG) == 0)
-            (void)sched_yield();
-        ck_assert_msg(atomic_load(&shared->open) == 1, "writer %u could not go on", life);
-        (void)poll(NULL, 0,
-                   (int)prng_below(&prng, 250)); // not to wait for something: the moment is drawn
-        (void)kill(writer, SIGKILL);
-        ck_assert_int_eq(waitpid(writer, &ended, 0), writer);
-        ck_assert_msg(WIFSIGNALED(ended) && WTERMSIG(ended) == SIGKILL, "writer %u failed", life);
+        process_kill(writer, life, &shared->open, prng_below(&prng, 250));
     }
     atomic_store(&shared->stop, 1);
-    ck_assert_int_eq(waitpid(reader, &ended, 0), reader);
-    ck_assert_msg(WIFEXITED(ended) && WEXITSTATUS(ended) == 0, "the reader ended with %d", ended);
+    ck_assert(!process_was_killed(reader, KILLS));
     ck_assert_uint_gt(atomic_load(&shared->looks), 0);
     struct fault_world *world = malloc(sizeof *world);
     fault_world_init(world, path, 1);

@@ -15,21 +15,76 @@ number(struct source *source)
     return source_number(source, RAFT_NUMBER_MAX);
 }
 
+#define ENTRIES 4u
+#define TEXT 32u
+
 struct message {
     struct raft_msg msg;
-    struct raft_entry entries[4];
+    struct raft_entry entries[ENTRIES];
+    uint8_t texts[ENTRIES][TEXT];
     struct raft_group group;
 };
 
+// Mostly one of a few nodes, this one among them.
+static uint64_t
+node(struct source *source)
+{
+    const uint8_t first = source_byte(source);
+    return first < 240 ? first % 6 : UINT64_MAX - first % 8;
+}
+
+// A decoder gives as much as it says, unless that is more than the limit: then there need be nothing behind it.
+static uint32_t
+amount(struct source *source, uint32_t limit, uint32_t there)
+{
+    const uint32_t said = (uint32_t)number(source);
+    return said > limit ? said : said % (there + 1);
+}
+
+static void
+read_entries(struct source *source, struct message *message, uint8_t how)
+{
+    static const uint8_t kinds[] = {RAFT_ENTRY_NORMAL, RAFT_ENTRY_CHANGE, 2, 255};
+    struct raft_msg *msg = &message->msg;
+    msg->entry_count = (how & 1) != 0 ? amount(source, RAFT_ENTRIES_MAX, ENTRIES) : how >> 6;
+    msg->entries = (how & 2) != 0 && (how & 1) != 0 ? NULL : message->entries;
+    for (uint32_t i = 0; i < msg->entry_count && i < ENTRIES; i++) {
+        struct raft_entry *entry = &message->entries[i];
+        *entry = (struct raft_entry){
+            .position = (how & 4) != 0 ? number(source) : msg->position + 1 + i,
+            .term = (how & 8) != 0 ? number(source) : msg->term,
+            .kind = (enum raft_entry_kind)kinds[source_byte(source) % 4],
+            .byte_count = amount(source, RAFT_ENTRY_BYTES_MAX, TEXT),
+            .bytes = (how & 16) != 0 ? NULL : message->texts[i],
+        };
+        for (uint32_t byte = 0; byte < entry->byte_count && byte < TEXT; byte++)
+            message->texts[i][byte] = source_byte(source);
+    }
+}
+
+static void
+read_group(struct source *source, struct message *message, uint8_t how)
+{
+    struct raft_group *group = &message->group;
+    message->msg.group = (how & 32) != 0 ? NULL : group;
+    group->auto_leave = (how & 64) != 0;
+    group->count = amount(source, RAFT_MEMBERS_MAX, 5);
+    for (uint32_t i = 0; i < group->count && i < 5; i++)
+        group->members[i] =
+            (struct raft_member){(how & 128) != 0 ? node(source) : i + 1, source_byte(source)};
+}
+
+// Every field may be anything; bits of `how` say which are as they should be, or nothing would be heard.
 static void
 read_message(struct source *source, struct message *message)
 {
-    static const uint8_t text[32] = {1, 2, 3};
+    static const uint8_t chunk[8] = {1, 2, 3};
     struct raft_msg *msg = &message->msg;
     memset(message, 0, sizeof *message);
-    msg->kind = (enum raft_msg_kind)(source_byte(source) % (RAFT_MSG_KINDS + 1));
-    msg->from = source_byte(source) % 5;
-    msg->to = 1;
+    const uint8_t how = source_byte(source), kind = source_byte(source);
+    msg->kind = (enum raft_msg_kind)(kind < 240 ? kind % (RAFT_MSG_KINDS + 1) : kind);
+    msg->from = node(source);
+    msg->to = how == 255 ? number(source) : 1;
     msg->term = number(source);
     msg->position = number(source);
     msg->log_term = number(source);
@@ -39,28 +94,19 @@ read_message(struct source *source, struct message *message)
     const uint8_t flags = source_byte(source);
     msg->reject = (flags & 1) != 0;
     msg->transfer = (flags & 2) != 0;
-    msg->entry_count = flags >> 2 & 3;
-    msg->entries = message->entries;
-    for (uint32_t i = 0; i < msg->entry_count; i++)
-        message->entries[i] = (struct raft_entry){
-            .position = (flags & 128) != 0 ? number(source) : msg->position + 1 + i,
-            .term = number(source),
-            .kind = (enum raft_entry_kind)(source_byte(source) % 3),
-            .bytes = text,
-            .byte_count = source_byte(source) % sizeof text,
-        };
-    if (msg->kind != RAFT_SNAPSHOT)
+    if (msg->kind == RAFT_APPEND || (flags & 4) != 0)
+        read_entries(source, message, how);
+    if (msg->kind != RAFT_SNAPSHOT && msg->kind != RAFT_SNAPSHOT_RESP && (flags & 8) == 0)
         return;
-    msg->group = &message->group;
-    message->group.count = source_byte(source) % 5;
-    message->group.auto_leave = (flags & 16) != 0;
-    for (uint32_t i = 0; i < message->group.count; i++)
-        message->group.members[i] = (struct raft_member){i + 1, source_byte(source)};
+    read_group(source, message, how);
     msg->offset = number(source);
     msg->total_bytes = number(source);
-    msg->chunk = text;
-    msg->chunk_bytes = source_byte(source) % 8;
-    msg->chunk_hash = (flags & 32) != 0 ? 0 : hash_bytes(text, msg->chunk_bytes);
+    msg->chunk = (how & 16) != 0 ? NULL : chunk;
+    msg->chunk_bytes = amount(source, RAFT_CHUNK_BYTES_MAX, sizeof chunk);
+    if (msg->chunk != NULL && msg->chunk_bytes <= sizeof chunk && (how & 8) == 0)
+        msg->chunk_hash = hash_bytes(chunk, msg->chunk_bytes);
+    else
+        msg->chunk_hash = number(source);
 }
 
 static struct raft_input

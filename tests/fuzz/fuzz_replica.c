@@ -97,7 +97,7 @@ message(struct source *source)
             msg.bytes = NULL; // a codec gives as many bytes as it says
         msg.bucket_count = (uint32_t)number(source);
         msg.buckets = msg.bucket_count <= 8 ? sums : NULL;
-        msg.sum = (struct replica_sum){flags >> 6, 0};
+        msg.sum = (struct replica_sum){flags >> 6, flags >> 5};
     }
     for (uint32_t i = 0; i < msg.entry_count; i++)
         entries[i] = (struct replica_entry){
@@ -109,6 +109,14 @@ message(struct source *source)
             .bytes = bytes,
             .byte_count = (flags & 128) != 0 ? (uint32_t)number(source) : 3,
         };
+    if (flags == 253) // more than one message carries: there need be nothing behind it
+        msg.entry_count = REPLICA_ENTRIES_MAX + 1 + (uint32_t)number(source);
+    if (flags == 252)
+        msg.entries = NULL;
+    if (flags == 251)
+        entries[0].bytes = NULL;
+    if (flags == 250)
+        msg.kind = (enum replica_msg_kind)(255u << source_byte(source) % 25);
     step((struct replica_input){.kind = REPLICA_IN_MESSAGE, .message = &msg});
 }
 

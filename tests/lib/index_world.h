@@ -124,6 +124,12 @@ world_init(struct world *world, uint32_t dim, enum metric metric, enum vector_ty
 }
 
 static inline void
+world_init_usual(struct world *world)
+{
+    world_init(world, 64, METRIC_L2, VECTOR_F32);
+}
+
+static inline void
 world_fini(struct world *world)
 {
     hnsw_close(world->hnsw);
@@ -168,6 +174,16 @@ world_add(struct world *world, uint32_t count)
         law_draw(&world->law, &world->law.rows, values);
         world_put(world, values);
     }
+}
+
+// Adds rows, and erases one of `every` of them.
+static inline void
+world_add_erased(struct world *world, uint32_t count, uint32_t every)
+{
+    world_add(world, count);
+    for (uint32_t slot = hnsw_count(world->hnsw) - count; slot < hnsw_count(world->hnsw);
+         slot += every)
+        hnsw_erase(world->hnsw, slot);
 }
 
 static inline void
@@ -283,6 +299,15 @@ world_recall(const struct world *world, uint32_t queries, uint32_t k, uint32_t b
         sum += world_ask(world, &query);
     }
     return sum / queries;
+}
+
+// Whole, and as good as that.
+static inline void
+world_check_recall(const struct world *world, uint32_t queries, uint32_t beam, double least)
+{
+    ck_assert_uint_eq(world_check(world), 0);
+    const double recall = world_recall(world, queries, 10, beam);
+    ck_assert_msg(recall >= least, "recall %g", recall);
 }
 
 // Before the first row: another table of kernels than the best.

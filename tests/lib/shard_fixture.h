@@ -4,7 +4,9 @@
 #ifndef OMEN_TESTS_SHARD_FIXTURE_H
 #define OMEN_TESTS_SHARD_FIXTURE_H
 #include <check.h>
+#include <stdlib.h>
 
+#include "base/prng.h"
 #include "tests/lib/shard_model.h"
 
 #define ck_assert_says(call, expected, text)                                                       \
@@ -31,7 +33,7 @@ options_of(omen_metric metric, omen_dtype dtype)
 static inline void
 open_index(const omen_options *options)
 {
-    ck_assert_int_eq(omen_open(options, &index_of), OMEN_OK);
+    ck_assert_msg(omen_open(options, &index_of) == OMEN_OK, "%s", omen_error_message());
 }
 
 static inline omen_batch
@@ -65,6 +67,34 @@ count_of(omen_index_t index)
     uint64_t count = UINT64_MAX;
     ck_assert_int_eq(omen_count(index, NULL, &count), OMEN_OK);
     return count;
+}
+
+// ---- rows of any number of components: what they are follows from their id ----
+
+static inline void
+vector_drawn(uint64_t id, uint32_t dim, float *out)
+{
+    struct prng prng;
+    prng_init(&prng, id);
+    for (uint32_t i = 0; i < dim; i++)
+        out[i] = prng_unit(&prng);
+}
+
+// In one batch.
+static inline void
+add_drawn(uint64_t first, uint32_t count, uint32_t dim)
+{
+    float *vectors = malloc((size_t)count * dim * sizeof *vectors);
+    uint64_t *ids = malloc((size_t)count * sizeof *ids);
+    for (uint32_t i = 0; i < count; i++) {
+        ids[i] = first + i;
+        vector_drawn(first + i, dim, vectors + (size_t)i * dim);
+    }
+    omen_batch batch = batch_of(count, ids);
+    batch.vectors = vectors;
+    ck_assert_msg(omen_upsert(index_of, &batch) == OMEN_OK, "%s", omen_error_message());
+    free(vectors);
+    free(ids);
 }
 
 static inline TCase *

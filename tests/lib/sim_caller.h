@@ -1,4 +1,4 @@
-// tests/lib/sim_caller.h -- clients that search, read and write through routers, and the process of the last router among faults.
+// tests/lib/sim_caller.h -- clients go through routers, and the process of the last router is among faults.
 //
 // Shape: shell, simulated.
 //
@@ -7,33 +7,12 @@
 // that nothing of the rest was done.
 #ifndef OMEN_TESTS_SIM_CALLER_H
 #define OMEN_TESTS_SIM_CALLER_H
-#include "tests/lib/sim_caller_check.h"
-
-#define SIM_CALLERS 6u
-
-struct sim_caller {
-    bool busy;
-    bool unsure;      // some try may have been obeyed
-    uint32_t applied; // points that some try was said to have written
-    struct fanout_start start;
-    uint64_t op, query, tries, call;
-    bool erases;
-    uint32_t place, points[SIM_POINTS];
-    uint64_t floors[SIM_POINTS];
-    struct fanout_token tokens[SIM_LINES_MAX];
-    uint32_t token_count;
-};
-
-static inline uint32_t
-sim_caller_draw(struct sim *sim, uint32_t bound)
-{
-    return prng_below(&sim->routers->prng, bound);
-}
+#include "tests/lib/sim_caller_wants.h"
 
 static inline void
 sim_caller_think(struct sim *sim, uint32_t c)
 {
-    const uint64_t ns = SIM_MS * (5 + sim_caller_draw(sim, 120));
+    const uint64_t ns = sim_caller_rest(sim, &sim->routers->callers[c]);
     sim_push(&sim->heap,
              (struct sim_event){.at_ns = sim->now_ns + ns, .kind = SIM_CALL_BEGIN, .at = c});
 }
@@ -83,12 +62,12 @@ sim_caller_learn(struct sim *sim, struct sim_caller *caller, const struct sim_ca
         if (call->items[i].outcome == FANOUT_APPLIED)
             sim_caller_floor(sim, call->points[i],
                              sim->routers->ops[call->op].effect[call->points[i]]);
-    if (call->start.kind != FANOUT_SEARCH || call->start.consistency != FANOUT_STRONG)
+    if (call->start.kind == FANOUT_WRITE || call->start.consistency != FANOUT_STRONG)
         return;
-    for (uint32_t point = 0; point < SIM_POINTS && answer->report_count > 0; point++) {
+    for (uint32_t point = 0; point < SIM_POINTS; point++) {
         const struct fanout_report *report = sim_report_of(reports, answer->report_count, point);
         uint64_t seq = 0;
-        if (report->status == OMEN_OK)
+        if (report != NULL && report->status == OMEN_OK)
             sim_point_state(sim, report->shard, point, report->seq, &seq);
         sim_caller_floor(sim, point, seq);
     }
@@ -137,10 +116,14 @@ sim_call_answered(struct sim *sim, uint32_t at, struct sim_call *call,
     sim_caller_learn(sim, caller, call, answer);
     if (!sim_caller_is_done(sim, caller, call, answer)) {
         sim->routers->failed++;
+        sim->data_retries += caller->keyed;
         sim_caller_later(sim, call->caller, (10 + sim_caller_draw(sim, 60)) * SIM_MS);
         return;
     }
-    sim->routers->answered[call->start.kind]++;
+    if (!caller->keyed)
+        sim->routers->answered[call->start.kind]++;
+    else if (answer->status == OMEN_OK) // and not a write that was given up
+        sim->data_done[caller->data]++;
     sim->routers->partial += answer->failed_count > 0 && call->start.kind == FANOUT_SEARCH;
     caller->busy = false;
     sim_caller_think(sim, call->caller);
@@ -162,6 +145,8 @@ sim_call_new(struct sim *sim, uint32_t c, struct sim_place *place)
                               .op = caller->op,
                               .query = caller->query,
                               .erases = caller->erases};
+    for (uint32_t point = 0; point < SIM_POINTS; point++)
+        call->begun_at[point] = sim_line_last(sim, point / SIM_SHARD_KEYS, point % SIM_SHARD_KEYS);
     memcpy(call->floors, caller->floors, sizeof call->floors);
     memcpy(call->tokens, caller->tokens, sizeof call->tokens);
     memcpy(call->points, caller->points, sizeof call->points);
@@ -203,7 +188,8 @@ sim_caller_try(struct sim *sim, uint32_t c)
 {
     struct sim_caller *caller = &sim->routers->callers[c];
     const uint32_t last = sim->routers->count - 1;
-    const uint32_t at = sim_caller_draw(sim, 3) == 0 ? last : sim_caller_draw(sim, last);
+    const uint32_t at =
+        sim_caller_draw(sim, caller->keyed ? 8 : 3) == 0 ? last : sim_caller_draw(sim, last);
     struct sim_place *place = &sim->routers->places[at];
     caller->tries++;
     caller->place = at;
@@ -212,11 +198,7 @@ sim_caller_try(struct sim *sim, uint32_t c)
         return;
     }
     sim_router_hints(sim, at);
-    const bool patient =
-        !sim->stopped && sim_caller_draw(sim, 1000) < sim->options.profile->patient;
-    const bool hasty = !sim->stopped && !patient && sim_caller_draw(sim, 3) == 0;
-    const uint64_t length_ns =
-        (patient ? 6000 : (hasty ? 20 : 300) + sim_caller_draw(sim, hasty ? 150 : 900)) * SIM_MS;
+    const uint64_t length_ns = sim_caller_patience(sim, caller);
     struct sim_call *call = sim_call_new(sim, c, place);
     call->start.deadline_ns = sim_place_time(sim, at) + length_ns;
     caller->call = call->id;
@@ -232,36 +214,8 @@ sim_caller_begin(struct sim *sim, uint32_t c)
     struct sim_caller *caller = &sim->routers->callers[c];
     if (sim->stopped)
         return;
-    const uint32_t draw = sim_caller_draw(sim, 100), how = sim_caller_draw(sim, 100);
     caller->busy = true;
-    caller->unsure = false;
-    caller->applied = 0;
-    caller->start = (struct fanout_start){.kind = draw < 35   ? FANOUT_WRITE
-                                                  : draw < 55 ? FANOUT_GET
-                                                              : FANOUT_SEARCH,
-                                          .consistency = how < 50   ? FANOUT_STRONG
-                                                         : how < 80 ? FANOUT_SESSION
-                                                                    : FANOUT_ANY};
-    caller->erases = sim_caller_draw(sim, 4) == 0;
-    caller->query = prng_next(&sim->routers->prng);
-    uint32_t mask = sim_caller_draw(sim, 1u << SIM_POINTS) & sim_caller_draw(sim, 1u << SIM_POINTS);
-    mask |= 1u << sim_caller_draw(sim, SIM_POINTS);
-    for (uint32_t point = 0; caller->start.kind != FANOUT_SEARCH && point < SIM_POINTS; point++)
-        if (mask >> point & 1)
-            caller->points[caller->start.item_count++] = point;
-    for (uint32_t point = 0; point < SIM_POINTS; point++)
-        caller->floors[point] = sim->data_floors[point / SIM_SHARD_KEYS][point % SIM_SHARD_KEYS];
-    if (caller->start.kind == FANOUT_SEARCH) {
-        caller->start.k = 1 + sim_caller_draw(sim, SIM_POINTS);
-        caller->start.partial = sim_caller_draw(sim, 2) == 0;
-    }
-    if (caller->start.kind == FANOUT_WRITE) {
-        struct sim_routers *routers = sim->routers;
-        caller->op = ++routers->op_count;
-        routers->ops =
-            sim_grow(routers->ops, &routers->op_room, routers->op_count + 1, sizeof *routers->ops);
-        caller->start.op_id = (struct fanout_op){SIM_CALL_OPS, caller->op};
-    }
+    sim_caller_wants(sim, caller);
     sim_caller_try(sim, c);
 }
 
@@ -278,6 +232,7 @@ sim_caller_late(struct sim *sim, uint32_t c, uint64_t tries)
         call = call->next;
     if (caller->call != 0 && call != NULL)
         SIM_REQUIRE(sim, place->deferred_ns > call->begun_ns, "every request ends by its deadline");
+    sim->data_retries += caller->keyed && caller->call != 0;
     caller->unsure |= caller->call != 0;
     caller->call = 0;
     sim_caller_try(sim, c);

@@ -40,8 +40,8 @@ sim_call_applied(struct sim *sim, uint64_t seq, const struct sim_row *row)
 {
     struct sim_call_op *op = &sim->routers->ops[row->op_id.low];
     for (uint32_t key = 0; key < SIM_SHARD_KEYS; key++) {
-        const uint32_t point = row->bytes[3] * SIM_SHARD_KEYS + key;
-        if ((row->bytes[2] >> key & 1) == 0)
+        const uint32_t point = row->bytes[2] * SIM_SHARD_KEYS + key;
+        if ((row->bytes[0] >> key & 1) == 0)
             continue;
         SIM_REQUIRE(sim, op->effect[point] == 0,
                     "exactly once: an operation writes a point once, however it was routed");
@@ -105,14 +105,23 @@ sim_is_kin(struct sim *sim, uint64_t a, uint64_t b)
 }
 
 static inline void
+sim_check_strong(struct sim *sim, const struct sim_call *call, const struct fanout_report *report)
+{
+    for (uint32_t point = 0; point < SIM_POINTS; point++) {
+        if (!sim_point_within(point, report->first, report->last))
+            continue;
+        SIM_REQUIRE(sim, report->seq >= call->floors[point],
+                    "I10: a strong answer is of a state with all that was acknowledged before");
+        SIM_REQUIRE(sim, report->seq >= call->begun_at[point],
+                    "I10: a strong answer is of a state with all that any copy had applied before");
+    }
+}
+
+static inline void
 sim_check_states(struct sim *sim, const struct sim_call *call, const struct fanout_report *report)
 {
     if (call->start.kind != FANOUT_WRITE && call->start.consistency == FANOUT_STRONG)
-        for (uint32_t point = 0; point < SIM_POINTS; point++)
-            SIM_REQUIRE(sim,
-                        !sim_point_within(point, report->first, report->last) ||
-                            report->seq >= call->floors[point],
-                        "I10: a strong answer is of a state with all that was acknowledged before");
+        sim_check_strong(sim, call, report);
     if (call->start.kind != FANOUT_WRITE && call->start.consistency == FANOUT_SESSION)
         for (uint32_t i = 0; i < call->start.token_count; i++)
             SIM_REQUIRE(sim,

@@ -9,9 +9,6 @@
 static inline void sim_shard_applied(struct sim *sim, const struct sim_env *env,
                                      uint64_t seq); // sim_shard_check.h
 static inline void sim_shard_stepped(struct sim *sim, uint32_t at, const struct copy *copy);
-static inline void sim_shard_answer(struct sim *sim, uint32_t at, const struct sim_env *env,
-                                    const struct replica_answer *answer);
-static inline bool sim_shard_serve(struct sim *sim, const struct sim_env *env, uint64_t request);
 static inline void sim_do_buckets(struct sim *sim, uint32_t at, const struct sim_env *env,
                                   const struct replica_serve *serve); // sim_verify.h
 static inline void sim_compare(struct sim *sim, const struct sim_env *env,
@@ -230,7 +227,7 @@ sim_replica_errands(struct sim *sim, uint32_t at, const struct sim_env *env)
 {
     const struct replica_output *out = &sim->copies_out.replica;
     for (uint32_t i = 0; i < out->serve_read_count; i++) {
-        const bool good = sim_shard_serve(sim, env, out->serve_reads[i]);
+        const bool good = sim_sub_serve(sim, env, out->serve_reads[i]);
         sim_errand(sim, at, env,
                    (struct sim_errand){.kind = good ? REPLICA_IN_READ_DONE : REPLICA_IN_CORRUPT,
                                        .request = out->serve_reads[i]});
@@ -265,7 +262,7 @@ sim_replica_output(struct sim *sim, uint32_t at)
     sim_replica_send(sim, at);
     sim_replica_apply(sim, at, env);
     for (uint32_t i = 0; i < out->replica.answer_count; i++)
-        sim_shard_answer(sim, at, env, &out->replica.answers[i]);
+        sim_sub_answer(sim, at, env, &out->replica.answers[i]);
     sim_replica_errands(sim, at, env);
     sim_read_notes(sim);
     sim_mix(sim, out->replica.ticket << 40 ^ out->replica.apply_last << 16 ^

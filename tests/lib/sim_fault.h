@@ -83,13 +83,16 @@ sim_may_lose(const struct sim *sim, uint32_t at)
         leader->raft.pending_change > leader->applied || leader->applied < sim->history_last)
         return false;
     const struct raft_group *group = &leader->group;
+    uint32_t voters = 0;
     for (uint32_t i = 0; i < group->count; i++) {
         const uint32_t member = sim_at_of(sim, group->members[i].id);
-        if (group->members[i].roles != RAFT_VOTER || member == SIM_NOWHERE ||
+        voters += group->members[i].roles == RAFT_VOTER;
+        if (member_votes(group->members[i].roles) != (group->members[i].roles == RAFT_VOTER) ||
+            member == SIM_NOWHERE ||
             (member != at && sim->nodes[member].disk.hard_state.commit < sim->members.changed_at))
             return false;
     }
-    return group->count >= 3;
+    return voters >= 3;
 }
 
 static inline void

@@ -29,10 +29,6 @@ enum sim_event_kind {
     SIM_ERRAND,   // of a replica at node `at`
     SIM_ENV_SYNC, // the first transaction of environment `number` is durable
     SIM_ENV_MADE,
-    SIM_REQUEST,  // `packet` of a data client arrives at node `at`
-    SIM_REPLY,    // and its answer at node `at`, which hands it over
-    SIM_DATA,     // data client `at` thinks
-    SIM_GIVE_UP,  // data client `at` gives up waiting
     SIM_OPERATOR, // looks after the cluster
     SIM_UPKEEP,   // logs are trimmed
     SIM_WORD,     // of the failure detector about node `from` comes to the copies of node `at`
@@ -46,8 +42,9 @@ enum sim_event_kind {
     SIM_MAP_ASK,   // the last router wants a map of node `at`
     SIM_MAP,
     SIM_ROUTER_WAKE,
-    SIM_CALL_BEGIN, // caller `at` thinks
-    SIM_CALL_LATE,  // caller `at` hears nothing
+    SIM_ROUTER_LATE, // place `at` takes the newest map at last
+    SIM_CALL_BEGIN,  // caller `at` thinks
+    SIM_CALL_LATE,   // caller `at` hears nothing
     SIM_ROUTER_FAULT,
     SIM_ROUTER_HEAL,
     SIM_EVENT_KINDS,
@@ -55,7 +52,7 @@ enum sim_event_kind {
 
 struct sim_event {
     uint64_t at_ns, serial;
-    uint64_t number; // WAKE, COPIES, SYNC: life of the node; TIMEOUT, GIVE_UP: try of the client
+    uint64_t number; // WAKE, COPIES, SYNC: life of the node; TIMEOUT, CALL_LATE: try of the client
     enum sim_event_kind kind;
     uint32_t at, from;
     bool amid; // it was in the mailbox of a turn that was stopped

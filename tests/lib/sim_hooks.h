@@ -5,10 +5,6 @@
 #define OMEN_TESTS_SIM_HOOKS_H
 #include "tests/lib/sim_types.h"
 
-// Of what routers send: requests of replicas are above it, and op_ids have this high half.
-#define SIM_SUBS_HIGH (UINT64_C(1) << 62)
-#define SIM_CALL_OPS 10u
-
 // A simulation begins, has no more faults, and ends; what is left and what was counted.
 void sim_routers_open(struct sim *sim);
 void sim_routers_calm(struct sim *sim);
@@ -16,6 +12,7 @@ void sim_routers_check(struct sim *sim);
 void sim_routers_report(struct sim *sim);
 void sim_routers_close(struct sim *sim);
 uint64_t sim_routers_found(const struct sim *sim); // searches that were answered
+uint64_t sim_routers_done(const struct sim *sim);  // all requests but those for one key
 
 // An event of kind SIM_SUB or above, with its packet.
 void sim_routers_event(struct sim *sim, struct sim_event *event);
@@ -25,12 +22,12 @@ void sim_router_open(struct sim *sim, uint32_t at);
 void sim_router_close(struct sim *sim, uint32_t at);
 void sim_router_feed(struct sim *sim, uint32_t at);
 
-// A replica serves a read (false: a record is bad), and answers: requests above SIM_SUBS_HIGH.
+// A replica serves a read (false: a record is bad), and answers.
 bool sim_sub_serve(struct sim *sim, const struct sim_env *env, uint64_t request);
 void sim_sub_answer(struct sim *sim, uint32_t at, const struct sim_env *env,
                     const struct replica_answer *answer);
 
-// An entry under SIM_CALL_OPS was applied for the first time.
+// An entry with an operation of a client was applied for the first time.
 void sim_call_applied(struct sim *sim, uint64_t seq, const struct sim_row *row);
 
 #endif

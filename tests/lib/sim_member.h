@@ -1,12 +1,13 @@
-// tests/lib/sim_member.h -- the members of raft's group in a simulation: an operator who changes them, and what must hold meanwhile.
+// tests/lib/sim_member.h -- the members of raft's group in a simulation: who meddles with them, and what must hold meanwhile.
 //
 // Shape: shell, simulated.
 //
-// The operator speaks to anybody who believes that it leads, as operators do: hands leadership over; adds, promotes, demotes and
-// removes members one at a time or several jointly, left by itself or by another change; and in between puts the group right. A
-// node whose disk was lost comes back under another number: then the old one is replaced by the new one.
+// The leader puts the group right by itself (cluster/voters). An operator says how many shall vote, and meddles: he speaks to anybody
+// who believes that it leads, hands leadership over, and adds, promotes, demotes and removes members one at a time or several
+// jointly, left by itself or by another change. A node whose disk was lost comes back under another number.
 // Group by group: what the log says is what everybody has who applied as much of it; and a new leader lacks one change at most,
-// because majorities of configurations that are two changes apart need not meet.
+// because majorities of configurations that are two changes apart need not meet. Afterwards as many vote as are wanted, an odd number,
+// in as many zones as there are, and all others learn.
 #ifndef OMEN_TESTS_SIM_MEMBER_H
 #define OMEN_TESTS_SIM_MEMBER_H
 #include "tests/lib/sim_world.h"
@@ -38,14 +39,43 @@ sim_voters(const struct raft_group *group)
     return count;
 }
 
-static inline bool
-sim_group_is_whole(const struct sim *sim, const struct raft_group *group)
+static inline uint32_t
+sim_voters_wanted(const struct sim *sim, const struct turn *turn)
 {
-    uint32_t voters = 0;
+    struct map_name name;
+    const bool valid = map_name_set(&name, VOTERS_SETTING, sizeof VOTERS_SETTING - 1);
+    ASSERT(valid);
+    const struct setting *setting = map_setting(&turn->map, &name);
+    const uint32_t wanted =
+        setting != NULL ? (uint32_t)(setting->value.bytes[0] - '0') : turn->config.voters.wanted;
+    return wanted < sim->options.nodes ? wanted : (sim->options.nodes - 1) / 2 * 2 + 1;
+}
+
+static inline bool
+sim_group_is_spread(const struct sim *sim, const struct raft_group *group)
+{
+    uint32_t voters[SIM_ZONES_MAX] = {0}, learners[SIM_ZONES_MAX] = {0};
+    for (uint32_t i = 0; i < group->count; i++) {
+        const uint32_t zone = sim_zone(sim, sim_at_of(sim, group->members[i].id));
+        voters[zone] += group->members[i].roles == RAFT_VOTER;
+        learners[zone] += group->members[i].roles == RAFT_LEARNER;
+    }
+    for (uint32_t a = 0; a < SIM_ZONES_MAX; a++)
+        for (uint32_t b = 0; b < SIM_ZONES_MAX; b++)
+            if (learners[b] > 0 && voters[a] >= voters[b] + 2)
+                return false;
+    return true;
+}
+
+static inline bool
+sim_group_is_whole(const struct sim *sim, const struct turn *turn)
+{
+    const struct raft_group *group = &turn->group;
     for (uint32_t i = 0; i < group->count; i++)
-        voters += group->members[i].roles == RAFT_VOTER &&
-                  sim_at_of(sim, group->members[i].id) != SIM_NOWHERE;
-    return voters == sim->options.nodes && group->count == voters;
+        if (sim_at_of(sim, group->members[i].id) == SIM_NOWHERE)
+            return false;
+    return !member_is_joint(group) && group->count == sim->options.nodes &&
+           sim_voters(group) == sim_voters_wanted(sim, turn) && sim_group_is_spread(sim, group);
 }
 
 // ---- what must hold ----
@@ -122,8 +152,8 @@ static inline void
 sim_check_members(struct sim *sim)
 {
     for (uint32_t i = 0; i < sim->options.nodes; i++)
-        SIM_REQUIRE(sim, sim_group_is_whole(sim, &sim->nodes[i].turn.group),
-                    "without faults every node is a voter again");
+        SIM_REQUIRE(sim, sim_group_is_whole(sim, &sim->nodes[i].turn),
+                    "without faults as many vote as are wanted, and all others learn");
 }
 
 // ---- what the operator wants ----
@@ -132,45 +162,6 @@ static inline void
 sim_want(struct raft_change *change, enum raft_change_kind kind, uint64_t id)
 {
     change->items[change->count++] = (struct raft_change_item){kind, id};
-}
-
-// Out with a number that is nobody's any more, in with the one that its node has now.
-static inline bool
-sim_want_replaced(struct sim *sim, const struct raft_group *group, struct raft_change *change)
-{
-    for (uint32_t i = 0; i < group->count; i++) {
-        const uint64_t old = group->members[i].id;
-        if (sim_at_of(sim, old) != SIM_NOWHERE)
-            continue;
-        const uint64_t now = sim->nodes[(old - 1) % SIM_MEMBER_LIVES].raft_id;
-        const bool there = member_find(group, now) < RAFT_MEMBERS_MAX;
-        const bool joint = sim_chance(sim, 600);
-        if (!there)
-            sim_want(change, sim_chance(sim, 700) ? RAFT_ADD_VOTER : RAFT_ADD_LEARNER, now);
-        if (there || joint)
-            sim_want(change, RAFT_REMOVE, old);
-        return true;
-    }
-    return false;
-}
-
-static inline bool
-sim_want_whole(struct sim *sim, const struct raft_group *group, struct raft_change *change)
-{
-    const uint32_t first = prng_below(&sim->prng, sim->options.nodes);
-    const bool several = sim_chance(sim, 300);
-    const bool slowly = !sim->calm && sim_chance(sim, 400);
-    for (uint32_t i = 0; i < sim->options.nodes; i++) {
-        const uint64_t id = sim->nodes[(first + i) % sim->options.nodes].raft_id;
-        const uint32_t at = member_find(group, id);
-        if (at < RAFT_MEMBERS_MAX && group->members[at].roles == RAFT_VOTER)
-            continue;
-        const bool learns = slowly && at == RAFT_MEMBERS_MAX;
-        sim_want(change, learns ? RAFT_ADD_LEARNER : RAFT_ADD_VOTER, id);
-        if (!several)
-            return true;
-    }
-    return change->count > 0;
 }
 
 static inline bool
@@ -197,23 +188,39 @@ sim_want_other(struct sim *sim, const struct raft_group *group, struct raft_chan
     return true;
 }
 
-// False: nothing for now.
+// False: nothing for now. Where a disk was lost for good he leaves the group alone: what he took away might be what it needs.
 static inline bool
 sim_want_change(struct sim *sim, const struct turn *turn, struct raft_change *change)
 {
     const struct raft_group *group = &turn->group;
     struct raft_group next;
     *change = (struct raft_change){.transition = RAFT_TRANSITION_AUTO};
+    for (uint32_t i = 0; i < group->count; i++)
+        if (sim_at_of(sim, group->members[i].id) == SIM_NOWHERE)
+            return false;
     if (member_is_joint(group)) // without changes: leave it
-        return !group->auto_leave && (sim->calm || sim_chance(sim, 700));
-    if (sim_want_replaced(sim, group, change))
-        return true;
-    const bool young = turn->map.collection_count == 0;
-    if (sim_group_is_whole(sim, group) ? sim->calm || young
-                                       : sim->calm || young || sim_chance(sim, 450))
-        return sim_want_whole(sim, group, change);
+        return !group->auto_leave && sim_chance(sim, 400);
     return sim_want_other(sim, group, change) && member_change(group, change, &next) == MEMBER_OK &&
            sim_voters(&next) >= SIM_VOTERS_MIN;
+}
+
+// To any node: it goes to whoever leads.
+static inline void
+sim_set_voters(struct sim *sim)
+{
+    static struct command command;
+    const uint32_t at = prng_below(&sim->prng, sim->options.nodes);
+    const uint32_t draw = prng_below(&sim->prng, 10);
+    if (!sim->nodes[at].up || sim->nodes[at].paused_until_ns > sim->now_ns)
+        return;
+    command = (struct command){.kind = COMMAND_SETTING_PUT};
+    const bool valid =
+        map_name_set(&command.setting.name, VOTERS_SETTING, sizeof VOTERS_SETTING - 1);
+    ASSERT(valid);
+    command.setting.expected = VERSION_ANY;
+    command.setting.value.count = 1;
+    command.setting.value.bytes[0] = draw == 0 ? '1' : draw < 5 ? '3' : draw < 8 ? '5' : '7';
+    sim_wish(sim, at, &command);
 }
 
 static inline void
@@ -263,23 +270,25 @@ sim_members_event(struct sim *sim, const struct sim_event *event)
 {
     const bool hot = event->number == SIM_MEMBER_HOT;
     const struct sim_node *node = &sim->nodes[event->at];
-    uint32_t at = event->at;
-    if (hot &&
-        (!node->up || node->turn.raft.state != RAFT_LEADER || node->paused_until_ns > sim->now_ns))
+    const uint32_t gap_ms = 100 + sim->options.profile->members_ms;
+    if (sim->calm)
         return;
-    if (!hot) {
-        at = sim_any_leader(sim);
-        const bool hurry =
-            sim->calm || (at != SIM_NOWHERE && sim->nodes[at].turn.map.collection_count == 0);
-        const uint32_t gap_ms = hurry ? 200 : 100 + sim->options.profile->members_ms;
-        sim_push(&sim->heap,
-                 (struct sim_event){.at_ns = sim->now_ns + SIM_MS * prng_below(&sim->prng, gap_ms),
-                                    .kind = SIM_MEMBERS});
+    if (hot) {
+        if (node->up && node->turn.raft.state == RAFT_LEADER &&
+            node->paused_until_ns <= sim->now_ns)
+            sim_change_members(sim, event->at, hot);
+        return;
     }
-    if (at == SIM_NOWHERE)
-        return;
-    if (!hot && !sim->calm && sim_chance(sim, 250))
+    sim_push(&sim->heap,
+             (struct sim_event){.at_ns = sim->now_ns + SIM_MS * prng_below(&sim->prng, gap_ms),
+                                .kind = SIM_MEMBERS});
+    const uint32_t at = sim_any_leader(sim);
+    if (at == SIM_NOWHERE || sim->nodes[at].turn.map.collection_count == 0)
+        return; // the group is young
+    if (sim_chance(sim, 250))
         sim_hand_over(sim, at);
+    else if (sim_chance(sim, 300))
+        sim_set_voters(sim);
     else
         sim_change_members(sim, at, hot);
 }

@@ -22,7 +22,7 @@ static const struct sim_profile sim_profiles[] = {
      .members_ms = 5000,
      .rumours_ms = 3000,
      .admin_ms = 5000,
-     .sticky = 150,
+     .sticky = 50,
      .amid_turn = 200,
      .voters_fall = 50,
      .leaders_alone = 50,
@@ -72,8 +72,8 @@ static const struct sim_profile sim_profiles[] = {
      .patient = 150,
      .strong = 30,
      .fast_leases = true},
-    // A primary's node stops between its clock and its mailbox for longer than its lease, and others lead; a client that goes
-    // where it went before asks it meanwhile. When it goes on it takes the read by the time of before, and hears nobody who
+    // A primary's node stops between its clock and its mailbox for longer than its lease, and others lead; a router that is slow
+    // to take the newer map asks it meanwhile. When it goes on it takes the read by the time of before, and hears nobody who
     // knows better: that the lease is over is seen only when the shard was read (lease_no_recheck).
     {.name = "amid",
      .fault_mask = SIM_BIT(PAUSE) | SIM_BIT(SPLIT),
@@ -118,8 +118,8 @@ static const struct sim_profile sim_profiles[] = {
      .fast_leases = true,
      .quiet_settings = true,
      .splits = 250},
-    // The same, seldom, and with nodes that do not hear from the metadata's leader while they hear each other; their clients read,
-    // where they read before (cut_read_on).
+    // The same, seldom, and with nodes that do not hear from the metadata's leader while they hear each other; their routers go
+    // where they went before (cut_read_on).
     {.name = "halves",
      .fault_mask = SIM_BIT(CUT) | SIM_BIT(PAUSE),
      .gap_ms = 400,
@@ -173,7 +173,7 @@ static const struct sim_profile sim_profiles[] = {
      .late_ms = 1500,
      .looks = 900,
      .queues = true},
-    // Clients that go where they went before find copies that were deposed: by a transfer, or while their node could not be
+    // Routers that go where they went before find copies that were deposed: by a transfer, or while their node could not be
     // heard. Its node is granted a lease before it has heard of what was decided (lease_old_view), or it reaches copies that
     // have promised a newer term (skip_promise).
     {.name = "habits",

@@ -71,7 +71,8 @@ struct sim_call {
     uint64_t begun_ns; // of the simulation
     uint64_t op, query;
     bool erases;
-    uint64_t floors[SIM_POINTS]; // what had been done on each point before it began
+    uint64_t floors[SIM_POINTS];   // what had been done on each point before it began
+    uint64_t begun_at[SIM_POINTS]; // what of the point's log was applied somewhere then
     struct fanout_item items[SIM_POINTS];
     uint32_t points[SIM_POINTS];
     uint64_t seen[SIM_POINTS];
@@ -89,6 +90,7 @@ struct sim_place {
     uint32_t dead;                    // nodes that the fan-out was told to be, by bits
     uint64_t paused_until_ns;         // of the last place; of others the node says it
     uint64_t heard_version, heard_ns; // of the newest map that the fan-out knows of
+    uint64_t clings_until_ns;         // it is slow to take newer maps; 0: it is not
     uint64_t deferred_ns;             // until when something had to wait for the end of a pause
 };
 
@@ -213,7 +215,8 @@ sim_router_fetch(struct sim *sim, uint32_t at)
 {
     struct sim_place *place = &sim->routers->places[at];
     const uint32_t to = prng_below(&sim->routers->prng, sim->options.nodes);
-    if (at == sim->options.nodes && sim_copies(sim, at, to) > 0)
+    if (at == sim->options.nodes && place->clings_until_ns <= sim->now_ns &&
+        sim_copies(sim, at, to) > 0)
         sim_router_send(sim, SIM_MAP_ASK, at, to, &place->life, sizeof place->life);
 }
 
@@ -305,6 +308,7 @@ sim_router_open(struct sim *sim, uint32_t at)
     fanout_init(place->fanout, &config, prng_next(&sim->routers->prng));
     place->life++;
     place->wake_ns = UINT64_MAX;
+    place->clings_until_ns = 0;
     if (at < sim->options.nodes)
         place->rate = sim->nodes[at].rate;
 }
@@ -363,12 +367,47 @@ sim_routes_new(void)
     return table;
 }
 
+static inline bool
+sim_routes_differ(const struct routes *a, const struct routes *b)
+{
+    bool differ = a->count != b->count;
+    for (uint32_t i = 0; i < a->count && !differ; i++)
+        differ = a->rows[i].shard != b->rows[i].shard || a->rows[i].cfg_ver != b->rows[i].cfg_ver;
+    return differ;
+}
+
+// A router may be slow to take a newer map in which shards have changed; meanwhile it goes where it went before.
+static inline bool
+sim_router_clings(struct sim *sim, uint32_t at, const struct sim_routes *newer)
+{
+    struct sim_place *place = &sim->routers->places[at];
+    const struct sim_profile *profile = sim->options.profile;
+    if (place->clings_until_ns > sim->now_ns)
+        return true;
+    const bool begins = !sim->calm && place->table != NULL && place->clings_until_ns == 0 &&
+                        profile->sticky > 0 &&
+                        sim_routes_differ(&place->table->routes, &newer->routes) &&
+                        prng_below(&sim->routers->prng, 1000) < profile->sticky;
+    place->clings_until_ns = 0;
+    if (!begins)
+        return false;
+    place->clings_until_ns =
+        sim->now_ns + SIM_MS * (1 + prng_below(&sim->routers->prng, profile->length_ms));
+    sim_push(&sim->heap, (struct sim_event){.at_ns = place->clings_until_ns,
+                                            .kind = SIM_ROUTER_LATE,
+                                            .at = at,
+                                            .from = at,
+                                            .number = place->life});
+    return true;
+}
+
 static inline void
 sim_router_give(struct sim *sim, uint32_t at, struct sim_routes *table)
 {
     struct sim_place *place = &sim->routers->places[at];
     struct sim_routes *before = place->table;
-    if (before != NULL && before->routes.version >= table->routes.version) {
+    if ((before != NULL && before->routes.version >= table->routes.version) ||
+        sim_router_clings(sim, at, table)) {
         sim_routes_free(table);
         return;
     }
@@ -404,6 +443,15 @@ void
 sim_router_feed(struct sim *sim, uint32_t at)
 {
     sim_router_give(sim, at, sim_routes_of(&sim->nodes[at].turn.map, 'z'));
+}
+
+static inline void
+sim_router_late(struct sim *sim, uint32_t at)
+{
+    if (at < sim->options.nodes)
+        sim_router_feed(sim, at);
+    else
+        sim_router_fetch(sim, at);
 }
 
 static inline void

@@ -16,8 +16,10 @@ sim_routers_open(struct sim *sim)
     ASSERT(routers->callers != NULL);
     routers->count = sim->options.nodes + 1;
     routers->places[sim->options.nodes].rate = 950 + sim_caller_draw(sim, 101);
-    for (uint32_t c = 0; c < SIM_CALLERS; c++)
+    for (uint32_t c = 0; c < SIM_CALLERS; c++) {
+        routers->callers[c].keyed = c >= SIM_SEARCHERS;
         sim_caller_think(sim, c);
+    }
     sim_router_start(sim);
     sim_push(&sim->heap, (struct sim_event){.at_ns = 2 * SIM_SECOND, .kind = SIM_ROUTER_FAULT});
 }
@@ -38,6 +40,10 @@ sim_routers_calm(struct sim *sim)
 {
     sim->routers->places[sim->routers->count - 1].paused_until_ns = 0;
     sim_router_start(sim);
+    for (uint32_t i = 0; i < sim->routers->count; i++) {
+        sim->routers->places[i].clings_until_ns = 0;
+        sim_router_late(sim, i);
+    }
 }
 
 // True: the packet is somebody's.
@@ -59,6 +65,10 @@ sim_router_deliver(struct sim *sim, const struct sim_event *event)
         return false;
     case SIM_MAP:
         sim_map_take(sim, at, event->packet);
+        return false;
+    case SIM_ROUTER_LATE:
+        if (event->number == place->life && event->at_ns <= sim->now_ns)
+            sim_router_late(sim, at);
         return false;
     default:
         if (event->number != place->life || event->at_ns != place->wake_ns)
@@ -116,6 +126,13 @@ uint64_t
 sim_routers_found(const struct sim *sim)
 {
     return sim->routers->answered[FANOUT_SEARCH];
+}
+
+uint64_t
+sim_routers_done(const struct sim *sim)
+{
+    const uint64_t *answered = sim->routers->answered;
+    return answered[FANOUT_SEARCH] + answered[FANOUT_GET] + answered[FANOUT_WRITE];
 }
 
 // After the faults.

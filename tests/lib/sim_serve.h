@@ -200,10 +200,10 @@ sim_sub_answer(struct sim *sim, uint32_t at, const struct sim_env *env,
 static inline void
 sim_sub_propose(struct sim *sim, uint32_t at, const struct sim_sub *sub)
 {
-    uint8_t bytes[SIM_PAYLOAD_BYTES] = {(uint8_t)(sub->points[0] % SIM_SHARD_KEYS), sub->erases};
+    const uint32_t slot = sub->points[0] / SIM_SHARD_KEYS;
+    uint8_t bytes[SIM_PAYLOAD_BYTES] = {0, sub->erases, (uint8_t)slot};
     for (uint32_t i = 0; i < sub->send.item_count; i++)
-        bytes[2] |= (uint8_t)(1u << sub->points[i] % SIM_SHARD_KEYS);
-    bytes[3] = (uint8_t)(sub->points[0] / SIM_SHARD_KEYS);
+        bytes[0] |= (uint8_t)(1u << sub->points[i] % SIM_SHARD_KEYS);
     memcpy(bytes + 8, &sub->op, sizeof sub->op);
     const struct replica_proposal proposal = {.request = sub->id,
                                               .op_id = {sub->send.op_id.high, sub->send.op_id.low},
@@ -240,7 +240,7 @@ sim_sub_take(struct sim *sim, uint32_t at, struct sim_sub *sub)
         sim_sub_reply(sim, at, sub, &reply);
         return false;
     }
-    sub->id = SIM_SUBS_HIGH | ++sim->routers->serial;
+    sub->id = ++sim->routers->serial;
     sub->next = place->subs;
     place->subs = sub;
     if (admission.how == ADMIT_WRITE) {

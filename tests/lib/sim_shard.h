@@ -15,7 +15,7 @@
 
 #define SIM_CHUNK_BYTES 4096u
 #define SIM_PAYLOAD_BYTES                                                                          \
-    16u // key, whether it erases, keys where they are several, of which shard; number of the write
+    16u // keys by bits, whether it erases, of which shard; number of the write
 
 struct sim_row {
     uint64_t term, stamp_ms;
@@ -173,14 +173,14 @@ sim_env_sync(struct sim_env *env)
     return ticket.ticket;
 }
 
-// The keys that it writes: the one of the first byte, or those of the third.
+// The keys that it writes.
 static inline uint32_t
 sim_row_mask(const struct sim_row *row)
 {
     if (row->kind != REPLICA_ENTRY_OP)
         return 0;
-    ASSERT(row->bytes[0] < SIM_SHARD_KEYS && row->bytes[2] < 1u << SIM_SHARD_KEYS);
-    return row->bytes[2] != 0 ? row->bytes[2] : 1u << row->bytes[0];
+    ASSERT(row->bytes[0] != 0 && row->bytes[0] < 1u << SIM_SHARD_KEYS);
+    return row->bytes[0];
 }
 
 static inline void

@@ -7,6 +7,7 @@
 #ifndef OMEN_TESTS_SIM_SUMMARY_H
 #define OMEN_TESTS_SIM_SUMMARY_H
 #include "tests/lib/sim_fault.h"
+#include "tests/lib/sim_hooks.h"
 
 #define SIM_COUNTED(X)                                                                             \
     X(seconds)                                                                                     \
@@ -53,7 +54,7 @@ sim_summary_count(uint64_t row[SIM_COUNTED_KINDS], const struct sim *sim)
     memset(row, 0, SIM_COUNTED_KINDS * sizeof *row);
     row[SIM_COUNTED_seconds] = sim->now_ns / SIM_SECOND;
     row[SIM_COUNTED_events] = sim->events;
-    row[SIM_COUNTED_operations] = sim->ops_done;
+    row[SIM_COUNTED_operations] = sim->ops_done + sim_routers_done(sim);
     for (uint32_t kind = 0; kind < 5; kind++)
         row[SIM_COUNTED_operations] += sim->data_done[kind];
     for (uint32_t kind = 0; kind < SIM_FAULT_KINDS; kind++) {

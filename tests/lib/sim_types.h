@@ -25,10 +25,10 @@
 #define SIM_TURN_NS 300000u // less than two messages take
 #define SIM_SHARDS 2u       // at first
 #define SIM_SPLITS_MAX 24u
-#define SIM_LINES_MAX 64u // of shards that ever were
-#define SIM_DATA_CLIENTS 8u
+#define SIM_LINES_MAX 64u    // of shards that ever were
 #define SIM_MEMBER_LIVES 16u // a node's number in raft's group grows by it when its disk is lost
 #define SIM_NOWHERE UINT32_MAX
+#define SIM_ZONES_MAX 3u
 
 enum sim_fault {
     SIM_FAULT_LOSS,
@@ -58,7 +58,7 @@ struct sim_profile {
     bool fast_leases;
     bool no_check_quorum; // leaders that hear nobody go on: safe as well
     bool quiet_settings;  // next to no commands beside those of the shards
-    uint32_t members_ms;  // between two changes of raft's group, at most; 0: there are none
+    uint32_t members_ms;  // between two changes of raft's group by an operator, at most; 0: none
     uint32_t rumours_ms;  // between two made-up words of the failure detector, at most; 0: none
     uint32_t admin_ms;    // between two wishes of an operator about shards, at most; 0: none
     bool members_hot;     // and at once when somebody begins to lead, and splits when there was one
@@ -70,8 +70,7 @@ struct sim_profile {
     uint32_t slow_ms;     // of a disk that is slow, at most
     uint32_t think_ms;    // between two operations of a client of the shards, at most
     uint32_t patience_ms; // of a client of the shards that does not wait long
-    uint32_t
-        sticky; // permille of their tries that go where the one before went, whatever the map says now
+    uint32_t sticky;      // permille of the changes of shards that a router is slow to take
     uint32_t
         amid_turn; // permille of the pauses that come when a turn has read its clock, and not its mailbox
     uint32_t voters_fall;   // permille of the nodes that crash soon after a vote
@@ -142,7 +141,6 @@ struct sim_turn_packet {
 // What is known of one shard, from what its copies applied: by seq.
 struct sim_done {
     uint64_t term, op;
-    uint32_t key;
     uint32_t mask; // keys that it writes
     bool known, acked, erased;
 };
@@ -168,40 +166,8 @@ struct sim_shard_history {
     uint64_t acked_max;
 };
 
-struct sim_write_op {
-    uint64_t shard, seq; // where it took effect, 0: nowhere yet
-    bool done;
-};
-
-enum sim_data_kind { SIM_UPSERT, SIM_DELETE, SIM_READ_STRONG, SIM_READ_BOUNDED, SIM_READ_ANY };
-
-struct sim_request {
-    uint64_t id, shard, cfg_ver, op, token;
-    struct cluster_uuid copy;
-    uint32_t client, key, router;
-    enum sim_data_kind kind;
-    omen_status status; // of the answer
-    uint64_t term, seq, seen;
-};
-
-struct sim_route { // of a client's last try by a map
-    uint64_t shard, cfg_ver;
-    struct cluster_uuid copy;
-    uint32_t to;
-    bool known;
-};
-
-struct sim_data_client {
-    bool busy;
-    struct sim_request request;
-    uint64_t floor, tries;
-    uint64_t tokens[SIM_SHARDS][SIM_SHARD_KEYS]; // it has seen so much
-    struct sim_cell seen;                        // by the read that is under way
-    uint64_t seen_through;                       // what of the log that one had
-    uint64_t begun_at; // what of the key's log was applied somewhere when the operation began
-    struct sim_route routes[SIM_SHARDS][SIM_SHARD_KEYS];
-    uint32_t slot; // of the shard
-};
+// What a client of the shards may want of one key.
+enum sim_data_kind { SIM_UPSERT, SIM_DELETE, SIM_READ_STRONG, SIM_READ_SESSION, SIM_READ_ANY };
 
 struct sim_packet {
     uint64_t sent_ns;
@@ -285,14 +251,11 @@ struct sim {
     struct turn_output out;
     // The shards.
     struct copies_output copies_out;
-    uint64_t env_serial, request_serial;
-    struct sim_data_client data[SIM_DATA_CLIENTS];
+    uint64_t env_serial;
     struct sim_shard_history shards[SIM_LINES_MAX];
     uint32_t shard_count;
     uint64_t lines_version; // of the map that the lines are read of
     uint64_t splits, moves, cuts, rots, rots_voted, rots_verified, buckets_named, halves;
-    struct sim_write_op *writes;
-    uint64_t write_count, write_room;
     uint64_t data_floors[SIM_SHARDS][SIM_SHARD_KEYS];
     uint64_t leases_changed_ns;
     uint64_t map_seen; // the newest version, by who checked
@@ -363,6 +326,12 @@ sim_at_of(const struct sim *sim, uint64_t member)
     const uint64_t at = (member - 1) % SIM_MEMBER_LIVES;
     const bool known = member != 0 && at < sim->options.nodes && sim->nodes[at].raft_id == member;
     return known ? (uint32_t)at : SIM_NOWHERE;
+}
+
+static inline uint32_t
+sim_zone(const struct sim *sim, uint32_t at)
+{
+    return at % (1 + (uint32_t)(sim->options.seed / 5 % SIM_ZONES_MAX));
 }
 
 // Of a profile: 0 is the usual.

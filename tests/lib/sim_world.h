@@ -138,11 +138,19 @@ sim_turn_config(const struct sim *sim, uint32_t at)
                       .transfers_max = 2,
                       .splits_max = 1,
                       .slack_permille = 100},
+        .voters = {.wanted = sim->options.profile->members_ms == 0
+                                 ? VOTERS_WANTED_MAX
+                                 : 3 + 2 * (uint32_t)(sim->options.seed / 3 % 3),
+                   .members_max = VOTERS_MEMBERS_MAX,
+                   .replace_delay_ns = 4 * SIM_SECOND,
+                   .steady_ns = SIM_SECOND,
+                   .interval_ns = 500 * SIM_MS,
+                   .retry_ns = 300 * SIM_MS},
         .weight = 100,
         .roles = NODE_DATA,
     };
     config.zone.count = 1;
-    config.zone.bytes[0] = 'z';
+    config.zone.bytes[0] = (char)('x' + sim_zone(sim, at));
     config.gossip.meta.address = config.gossip.meta.client = sim_address(at);
     config.gossip.meta.roles = 1;
     return config;

@@ -77,12 +77,6 @@ deliver_any(struct sim *sim, const struct sim_event *event)
     case SIM_WISH:
         deliver_turn(sim, event);
         break;
-    case SIM_REQUEST:
-        sim_take_request(sim, event->at, event->packet);
-        break;
-    case SIM_REPLY:
-        sim_take_reply(sim, event->packet);
-        break;
     case SIM_WORD:
         sim_word_event(sim, event);
         break;
@@ -135,12 +129,6 @@ take(struct sim *sim, struct sim_event *event)
         break;
     case SIM_TIMEOUT:
         sim_timeout(sim, event->at, event->number);
-        break;
-    case SIM_DATA:
-        sim_data_begin(sim, event->at);
-        break;
-    case SIM_GIVE_UP:
-        sim_give_up(sim, event->at, event->number);
         break;
     case SIM_OPERATOR:
         sim_operator(sim);
@@ -200,7 +188,7 @@ open_sim(struct sim *sim, const struct sim_options *options)
     sim->options = *options;
     prng_init(&sim->prng, options->seed);
     sim_routers_open(sim);
-    // Where members change the group begins with 1, 3 or 5, and the others join it.
+    // Where members change the group begins with 1, 3 or 5, and grows by itself.
     const uint32_t drawn = 1 + 2 * (uint32_t)(options->seed % 3);
     const bool grows = options->profile->members_ms != 0 && drawn < options->nodes;
     const struct raft_group none = {0};
@@ -220,8 +208,6 @@ open_sim(struct sim *sim, const struct sim_options *options)
     }
     for (uint32_t c = 0; c < SIM_CLIENTS; c++)
         sim_think(sim, c);
-    for (uint32_t c = 0; c < SIM_DATA_CLIENTS; c++)
-        sim_data_think(sim, c);
     sim_operator(sim);
     sim_upkeep(sim);
     sim_push(&sim->heap, (struct sim_event){.at_ns = 2 * SIM_SECOND, .kind = SIM_FAULT});
@@ -255,7 +241,6 @@ close_sim(struct sim *sim)
     free(sim->commits);
     free(sim->leaders);
     free(sim->ops);
-    free(sim->writes);
     free(sim->members.configs);
     for (uint32_t s = 0; s < sim->shard_count; s++) {
         free(sim->shards[s].rows);

@@ -498,7 +498,10 @@ exit_code_of(omen_status status)
     case OMEN_E_NOT_FOUND:
         return EXIT_NOT_FOUND;
     case OMEN_E_TIMEOUT:
+    case OMEN_E_OP_EXPIRED:
         return EXIT_TIMEOUT;
+    case OMEN_E_AUTH:
+        return EXIT_AUTH;
     case OMEN_E_CORRUPT:
         return EXIT_CORRUPT;
     case OMEN_E_VERSION:

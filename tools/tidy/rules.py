@@ -43,7 +43,7 @@ HOMES = {
     r"zstd\.h": ("storage/",),
     r"cuda.*|cub/.*": ("gpu/",),
     r"nng/.*": ("wire/bus_nng.c", "wire/rpc_nng.c"),
-    r"msgpack(\.h|/.*)": ("wire/codec.c",),
+    r"msgpack(\.h|/.*)": ("wire/encode.c",),
     r"sodium\.h": ("wire/seal.c",),
     r"microhttpd\.h": ("node/http.c",),
     r"cyaml/.*": ("node/config.c",),

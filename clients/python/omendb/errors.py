@@ -202,6 +202,24 @@ class ConflictError(OmenError, RuntimeError):
     status = -31
 
 
+class OpExpiredError(OmenError, RuntimeError):
+    """Of a server: an operation's id is too old to know whether it was done."""
+
+    status = -32
+
+
+class AuthError(OmenError, PermissionError):
+    """Of a server: no key, an unknown one, or one that may not do this."""
+
+    status = -33
+
+
+class MethodError(OmenError, NotImplementedError):
+    """Of a server: no such method."""
+
+    status = -34
+
+
 class LayoutError(OmenError, ValueError):
     """The components of a vector do not lie side by side in memory."""
 

@@ -19,7 +19,7 @@
 
 #include "omendb.h"
 
-#define STATUS_COUNT 32  // statuses of omendb.h, OMEN_OK included
+#define STATUS_COUNT 35  // statuses of omendb.h, OMEN_OK included
 #define TEXT_ID_ROOM 256 // what omen_id_text may write
 #define K_MAX 10000u // of omen_query_options; checked here too, before the answer's memory is taken
 

@@ -183,7 +183,7 @@ static const char *const error_names[STATUS_COUNT] = {
     "IdKindError",     "KError",           "DtypeError",       "FilterError",    "FieldTypeError",
     "PayloadError",    "FullError",        "UnsupportedError", "ReadOnlyError",  "ClosedError",
     "CancelledError",  "InternalError",    "DiskError",        "DiskFullError",  "VersionError",
-    "LockedError",     "ConflictError"};
+    "LockedError",     "ConflictError",    "OpExpiredError",   "AuthError",      "MethodError"};
 
 struct import {
     const char *module;

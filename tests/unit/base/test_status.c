@@ -46,6 +46,9 @@ static const struct {
     {-29, "VERSION", ACT_REPORT},
     {-30, "LOCKED", ACT_REPORT},
     {-31, "CONFLICT", ACT_REPORT},
+    {-32, "OP_EXPIRED", ACT_REPORT},
+    {-33, "AUTH", ACT_REPORT},
+    {-34, "METHOD", ACT_REPORT},
 };
 #define FROZEN_COUNT ((int)(sizeof frozen / sizeof frozen[0]))
 

@@ -102,6 +102,36 @@ START_TEST(a_job_has_a_kind_a_shard_and_no_twin)
 }
 END_TEST
 
+START_TEST(a_job_that_ended_lets_another_of_its_kind_begin)
+{
+    begin();
+    const uint64_t shard = world.map.shards[0].id;
+    const uint64_t id = create(shard, JOB_BUILD).value;
+    ck_assert_int_eq(job(COMMAND_JOB_CLAIM, id, 1, 100, 0), OMEN_OK);
+    ck_assert_int_eq(create(shard, JOB_BUILD).status, OMEN_E_EXISTS);
+    ck_assert_int_eq(job(COMMAND_JOB_END, id, 1, 100, JOB_DONE), OMEN_OK);
+    ck_assert_int_eq(create(shard, JOB_BUILD).status, OMEN_OK);
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(a_claim_of_a_job_that_changed_meanwhile_is_refused)
+{
+    begin();
+    const uint64_t id = create(world.map.shards[0].id, JOB_BUILD).value;
+    struct command command = command_of(COMMAND_JOB_CLAIM);
+    command.time_ms = 100;
+    command.job = (struct command_job){
+        .job = id, .expected = map_job(&world.map, id)->version, .owner = 1, .lease_ms = 1000};
+    job(COMMAND_JOB_CLAIM, id, 2, 50, 0);
+    job(COMMAND_JOB_END, id, 2, 50, JOB_WAITING);
+    ck_assert_int_eq(world_apply(&world, &command).status, OMEN_E_CONFLICT);
+    command.job.expected = map_job(&world.map, id)->version;
+    ck_assert_int_eq(world_apply(&world, &command).status, OMEN_OK);
+    world_fini(&world);
+}
+END_TEST
+
 START_TEST(jobs_that_ended_make_room_and_others_do_not)
 {
     world_init(&world, 1);
@@ -200,6 +230,8 @@ cluster_apply_misc_suite(void)
     tcase_add_test(tcase, a_clock_that_is_set_leaves_a_lease_what_was_left_of_it);
     tcase_add_test(tcase, a_job_that_is_given_back_waits_for_another);
     tcase_add_test(tcase, a_job_has_a_kind_a_shard_and_no_twin);
+    tcase_add_test(tcase, a_job_that_ended_lets_another_of_its_kind_begin);
+    tcase_add_test(tcase, a_claim_of_a_job_that_changed_meanwhile_is_refused);
     tcase_add_test(tcase, jobs_that_ended_make_room_and_others_do_not);
     tcase_add_test(tcase, a_key_is_put_and_dropped_for_the_version_that_was_seen);
     tcase_add_test(tcase, keys_have_a_limit_and_stay_in_order);

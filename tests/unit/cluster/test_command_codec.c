@@ -127,8 +127,11 @@ START_TEST(a_field_beyond_its_limit_does_not_encode)
     ck_assert_int_eq(command_encode(&command, bytes, sizeof bytes, &count), OMEN_E_INVALID);
     command = command_of(COMMAND_SETTING_PUT);
     command.setting.name = name_of("a");
-    command.setting.value = (struct map_text){1, "\n"};
-    ck_assert_int_eq(command_encode(&command, bytes, sizeof bytes, &count), OMEN_E_INVALID);
+    static const struct map_text odd[] = {{1, "\n"}, {1, "\x7f"}, {1, "ab"}};
+    for (uint32_t i = 0; i < 3; i++) { // the last has bytes behind its end
+        command.setting.value = odd[i];
+        ck_assert_int_eq(command_encode(&command, bytes, sizeof bytes, &count), OMEN_E_INVALID);
+    }
     command = command_of(COMMAND_KEY_PUT);
     command.key.name = name_of("a");
     command.key.role = KEY_READ;

@@ -25,6 +25,10 @@ START_TEST(names_are_short_and_plain)
     }
     const struct map_name tail = {1, "ab"}; // bytes behind its end
     ck_assert(!map_name_is_valid(&tail));
+    const struct map_name none = {0, ""};
+    ck_assert(!map_name_is_valid(&none));
+    name.count = MAP_NAME_BYTES_MAX + 1;
+    ck_assert(!map_name_is_valid(&name));
 }
 END_TEST
 

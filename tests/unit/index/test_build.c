@@ -275,6 +275,27 @@ START_TEST(clumps_of_near_copies_are_left_again)
 }
 END_TEST
 
+// A row in the middle of others that are all as far from each other: everybody chooses it, and nobody is nearer to another.
+START_TEST(a_row_that_many_choose_fills_all_its_places)
+{
+    static const uint32_t links_max[] = {32, 64, 128};
+    struct build_world world;
+    struct build_config config = build_config_for(links_max[_i]);
+    config.threads = 2;
+    build_world_init(&world, 600, 256);
+    for (uint32_t row = 0; row < world.count; row++)
+        for (uint32_t i = 0; i < world.dim; i++) {
+            struct prng prng;
+            prng_init(&prng, mix64(row) + i);
+            world.floats[(size_t)row * world.dim + i] = row == 0 ? 0.0f : world_gauss(&prng);
+        }
+    build(&world, &config);
+    ck_assert_uint_gt(world.report.chosen_again, 0);
+    ck_assert_uint_eq(world.graph.counts[0], links_max[_i]);
+    build_world_fini(&world);
+}
+END_TEST
+
 // Clusters so far apart that no row has a neighbour in another.
 START_TEST(clusters_far_apart_hang_together)
 {
@@ -385,6 +406,7 @@ suite(void)
     tcase_add_loop_test(hard, equal_rows_are_found_and_keep_nobody_away, 0, 2);
     tcase_add_loop_test(hard, rows_that_are_all_equal_make_one_tree, 0, 2);
     tcase_add_test(hard, clumps_of_near_copies_are_left_again);
+    tcase_add_loop_test(hard, a_row_that_many_choose_fills_all_its_places, 0, 3);
     tcase_add_test(hard, clusters_far_apart_hang_together);
     tcase_add_test(hard, many_clusters_far_apart_are_joined_in_a_few_looks_at_the_rows);
     suite_add_tcase(suite, hard);

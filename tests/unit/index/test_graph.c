@@ -53,6 +53,35 @@ START_TEST(a_cleared_row_has_no_links)
 }
 END_TEST
 
+START_TEST(rows_that_are_expected_are_empty_and_take_memory_when_they_are_written)
+{
+    const uint32_t expected = 10000;
+    uint32_t links[LINK_ROW_MAX];
+    ck_assert_int_eq(graph_init(&graph, 32, 20000), OMEN_OK);
+    ck_assert_int_eq(arena_reserve(&graph.rows, SLOTS), OMEN_OK);
+    graph_clear(&graph, 0, SLOTS);
+    ck_assert_int_eq(graph_expect(&graph, expected), OMEN_OK);
+    ck_assert_int_eq(arena_reserve(&graph.rows, expected), OMEN_OK);
+    graph_clear(&graph, SLOTS, expected - SLOTS);
+    const uint32_t second = graph.rows.mask + 1, third = 2 * second;
+    ck_assert_uint_lt(third, expected);
+    ck_assert(!arena_is_lent(&graph.rows, 0)); // it was there
+    ck_assert(arena_is_lent(&graph.rows, second));
+    for (uint32_t slot = 0; slot < expected; slot++)
+        ck_assert_uint_eq(graph_read(&graph, slot, expected, links), 0);
+    const uint32_t link = 7;
+    graph_lock(&graph, third + 1);
+    graph_write_locked(&graph, third + 1, &link, 1);
+    graph_unlock(&graph, third + 1);
+    ck_assert(arena_is_lent(&graph.rows, second));
+    for (uint32_t slot = 0; slot < expected; slot++)
+        ck_assert_uint_eq(graph_read(&graph, slot, expected, links), slot == third + 1);
+    ck_assert_uint_eq(graph_read(&graph, third + 1, expected, links), 1);
+    ck_assert_uint_eq(links[0], link);
+    graph_fini(&graph);
+}
+END_TEST
+
 START_TEST(what_is_written_is_read_in_its_order)
 {
     const uint32_t links_max = open_graph(_i);
@@ -137,6 +166,7 @@ graph_suite(void)
     TCase *tcase = tcase_create("graph");
     tcase_add_test(tcase, links_are_wide_where_slots_do_not_fit_24_bits);
     tcase_add_loop_test(tcase, a_cleared_row_has_no_links, 0, CASES);
+    tcase_add_test(tcase, rows_that_are_expected_are_empty_and_take_memory_when_they_are_written);
     tcase_add_loop_test(tcase, what_is_written_is_read_in_its_order, 0, CASES);
     tcase_add_loop_test(tcase, appending_gives_the_row_that_writing_gives, 0, CASES);
     tcase_add_loop_test(tcase, links_not_below_the_limit_are_left_out, 0, CASES);

@@ -18,21 +18,19 @@ make(struct world *world, uint32_t threads, struct hnsw_bulk **out)
 }
 
 static void
-bulk(struct world *world, uint32_t threads)
+install(struct hnsw_bulk *made)
 {
-    struct hnsw_bulk *made;
-    ck_assert_int_eq(make(world, threads, &made), OMEN_OK);
     ck_assert_ptr_nonnull(made);
     ck_assert_int_eq(hnsw_bulk_install(made), OMEN_OK);
     hnsw_bulk_close(made);
 }
 
 static void
-check_recall(struct world *world, uint32_t beam, double least)
+bulk(struct world *world, uint32_t threads)
 {
-    ck_assert_uint_eq(world_check(world), 0);
-    const double recall = world_recall(world, 60, 10, beam);
-    ck_assert_msg(recall >= least, "recall %g", recall);
+    struct hnsw_bulk *made;
+    ck_assert_int_eq(make(world, threads, &made), OMEN_OK);
+    install(made);
 }
 
 struct kind {
@@ -73,7 +71,7 @@ START_TEST(rows_of_every_kind_are_found_by_links_made_at_once)
     ck_assert_str_eq(hnsw_code_name(world.hnsw), kind->code);
     ck_assert_uint_eq(hnsw_tail(world.hnsw), 0);
     ck_assert_uint_eq(hnsw_linked(world.hnsw), 4000);
-    check_recall(&world, 64, 0.97);
+    world_check_recall(&world, 60, 64, 0.97);
     world_fini(&world);
 }
 END_TEST
@@ -82,11 +80,11 @@ START_TEST(links_of_any_number_are_made)
 {
     static const uint16_t links[] = {2, 4, 16, 32, 64};
     struct world world;
-    world_init(&world, 64, METRIC_L2, VECTOR_F32);
+    world_init_usual(&world);
     world.config.links = links[_i];
     world_add(&world, 3000);
     bulk(&world, 1);
-    check_recall(&world, 100, links[_i] < 8 ? 0.7 : 0.97);
+    world_check_recall(&world, 60, 100, links[_i] < 8 ? 0.7 : 0.97);
     world_fini(&world);
 }
 END_TEST
@@ -95,7 +93,7 @@ START_TEST(too_few_rows_and_flat_indexes_have_nothing_to_build)
 {
     struct world world;
     struct hnsw_bulk *made;
-    world_init(&world, 64, METRIC_L2, VECTOR_F32);
+    world_init_usual(&world);
     world.config.flat = _i == 1;
     world_open(&world);
     for (uint32_t rows = 0; rows < HNSW_FOUND_ROWS; rows += HNSW_FOUND_ROWS - 1) {
@@ -112,7 +110,7 @@ START_TEST(what_comes_and_goes_meanwhile_is_linked_and_repaired_afterwards)
 {
     struct world world;
     struct hnsw_bulk *made;
-    world_init(&world, 64, METRIC_L2, VECTOR_F32);
+    world_init_usual(&world);
     world_add(&world, 3000);
     for (uint32_t slot = 0; slot < 300; slot++)
         hnsw_erase(world.hnsw, slot * 7);
@@ -121,13 +119,12 @@ START_TEST(what_comes_and_goes_meanwhile_is_linked_and_repaired_afterwards)
     world_add(&world, 500);
     for (uint32_t slot = 0; slot < 200; slot++)
         hnsw_erase(world.hnsw, slot * 13 + 1);
-    ck_assert_int_eq(hnsw_bulk_install(made), OMEN_OK);
-    hnsw_bulk_close(made);
+    install(made);
     ck_assert_uint_eq(hnsw_tail(world.hnsw), 500);
     world_check(&world);
     world_drain(&world);
     ck_assert(hnsw_idle(world.hnsw));
-    check_recall(&world, 64, 0.97);
+    world_check_recall(&world, 60, 64, 0.97);
     world_fini(&world);
 }
 END_TEST
@@ -135,7 +132,7 @@ END_TEST
 START_TEST(links_that_are_there_are_replaced)
 {
     struct world world;
-    world_init(&world, 64, METRIC_L2, VECTOR_F32);
+    world_init_usual(&world);
     world_build(&world, 1500);
     for (uint32_t slot = 0; slot < 400; slot++)
         hnsw_erase(world.hnsw, slot);
@@ -144,12 +141,12 @@ START_TEST(links_that_are_there_are_replaced)
     bulk(&world, 2);
     ck_assert_uint_eq(report.rows, 3600);
     ck_assert(hnsw_idle(world.hnsw));
-    check_recall(&world, 64, 0.97);
+    world_check_recall(&world, 60, 64, 0.97);
     world_add(&world, 300); // and others are inserted among them
     world_drain(&world);
-    check_recall(&world, 64, 0.97);
+    world_check_recall(&world, 60, 64, 0.97);
     world_compact(&world);
-    check_recall(&world, 64, 0.97);
+    world_check_recall(&world, 60, 64, 0.97);
     world_fini(&world);
 }
 END_TEST
@@ -157,15 +154,13 @@ END_TEST
 START_TEST(an_index_of_erased_rows_only_is_left_without_links)
 {
     struct world world;
-    world_init(&world, 64, METRIC_L2, VECTOR_F32);
-    world_add(&world, 1200);
-    for (uint32_t slot = 0; slot < 1200; slot++)
-        hnsw_erase(world.hnsw, slot);
+    world_init_usual(&world);
+    world_add_erased(&world, 1200, 1);
     bulk(&world, 2);
     ck_assert_uint_eq(world_check(&world), 0);
     world_add(&world, 1500);
     bulk(&world, 2);
-    check_recall(&world, 64, 0.97);
+    world_check_recall(&world, 60, 64, 0.97);
     world_fini(&world);
 }
 END_TEST
@@ -203,7 +198,7 @@ START_TEST(searches_go_on_while_links_are_made_and_put_in_place)
     struct world world;
     struct searcher searcher = {.world = &world};
     pthread_t thread;
-    world_init(&world, 64, METRIC_L2, VECTOR_F32);
+    world_init_usual(&world);
     world_build(&world, 1500);
     world_add(&world, 1500);
     ck_assert_int_eq(pthread_create(&thread, NULL, search_on, &searcher), 0);
@@ -212,7 +207,7 @@ START_TEST(searches_go_on_while_links_are_made_and_put_in_place)
     atomic_store(&searcher.stop, true);
     pthread_join(thread, NULL);
     ck_assert_uint_gt(searcher.searches, 0);
-    check_recall(&world, 64, 0.97);
+    world_check_recall(&world, 60, 64, 0.97);
     world_fini(&world);
 }
 END_TEST
@@ -222,7 +217,7 @@ START_TEST(refused_memory_leaves_the_index_as_it_was)
     struct world world;
     struct hnsw_bulk *made = NULL;
     const struct hnsw_bulk_options options = {.threads = 1};
-    world_init(&world, 64, METRIC_L2, VECTOR_F32);
+    world_init_usual(&world);
     world.config.quantization = _i == 0 ? HNSW_QUANTIZE_INT8 : HNSW_QUANTIZE_NONE;
     world_add(&world, 1300);
     hnsw_erase(world.hnsw, 5);
@@ -234,17 +229,16 @@ START_TEST(refused_memory_leaves_the_index_as_it_was)
         ck_assert_uint_eq(hnsw_linked(world.hnsw), 0);
         ck_assert_uint_lt(n, 2000);
     }
-    ck_assert_int_eq(hnsw_bulk_install(made), OMEN_OK);
-    hnsw_bulk_close(made);
-    check_recall(&world, 64, 0.97);
+    install(made);
+    world_check_recall(&world, 60, 64, 0.97);
     world_fini(&world);
 }
 END_TEST
 
 static void *
-install(void *context)
+install_beside(void *context)
 {
-    ck_assert_int_eq(hnsw_bulk_install(context), OMEN_OK);
+    install(context);
     return NULL;
 }
 
@@ -266,14 +260,14 @@ START_TEST(rows_that_were_linked_are_found_while_links_are_put_in_place)
     struct world world;
     struct hnsw_bulk *made;
     pthread_t thread;
-    world_init(&world, 64, METRIC_L2, VECTOR_F32);
+    world_init_usual(&world);
     world_add(&world, before);
     bulk(&world, 1);
     world_add(&world, 4000); // fewer in all than there are locks and the one that is held
     ck_assert_int_eq(make(&world, 1, &made), OMEN_OK);
     const struct hnsw *hnsw = world.hnsw;
     graph_lock(&hnsw->graph, before);
-    ck_assert_int_eq(pthread_create(&thread, NULL, install, made), 0);
+    ck_assert_int_eq(pthread_create(&thread, NULL, install_beside, made), 0);
     while (!links_beyond(hnsw, before + 1, 0) && !links_beyond(hnsw, before - 1, before))
         (void)sched_yield();
     struct scratch *scratch;
@@ -287,9 +281,8 @@ START_TEST(rows_that_were_linked_are_found_while_links_are_put_in_place)
     scratch_close(scratch);
     graph_unlock(&hnsw->graph, before);
     pthread_join(thread, NULL);
-    hnsw_bulk_close(made);
     ck_assert_msg(found >= before - 20, "%u of %u rows are found", found, before);
-    check_recall(&world, 64, 0.97);
+    world_check_recall(&world, 60, 64, 0.97);
     world_fini(&world);
 }
 END_TEST
@@ -313,7 +306,7 @@ START_TEST(a_build_can_be_stopped_before_all_rows_are_coded)
     struct asked asked = {.stop_at = 1};
     const struct hnsw_bulk_options options = {
         .threads = 1, .progress = stop_when_asked, .context = &asked};
-    world_init(&world, 64, METRIC_L2, VECTOR_F32);
+    world_init_usual(&world);
     world.config.quantization = _i == 0 ? HNSW_QUANTIZE_INT8 : HNSW_QUANTIZE_NONE;
     world_add(&world, 3000);
     ck_assert_int_eq(hnsw_bulk_make(world.hnsw, &options, &report, &made), OMEN_E_CANCELLED);
@@ -322,9 +315,8 @@ START_TEST(a_build_can_be_stopped_before_all_rows_are_coded)
     ck_assert_uint_eq(report.build.ns[BUILD_SAME], 0);
     asked.calls = 1; // and then it is made, of rows that are coded in part
     ck_assert_int_eq(hnsw_bulk_make(world.hnsw, &options, &report, &made), OMEN_OK);
-    ck_assert_int_eq(hnsw_bulk_install(made), OMEN_OK);
-    hnsw_bulk_close(made);
-    check_recall(&world, 64, 0.97);
+    install(made);
+    world_check_recall(&world, 60, 64, 0.97);
     world_fini(&world);
 }
 END_TEST
@@ -335,7 +327,7 @@ START_TEST(a_limit_of_memory_is_kept_and_one_below_the_least_is_refused)
     struct world world;
     struct hnsw_bulk *made;
     struct hnsw_bulk_options options = {.threads = 2, .memory_max = 1};
-    world_init(&world, 64, METRIC_L2, VECTOR_F32);
+    world_init_usual(&world);
     world.config.quantization = _i < 2 ? HNSW_QUANTIZE_INT8 : HNSW_QUANTIZE_NONE;
     world_add(&world, 6000);
     for (uint32_t slot = 0; slot < 100 && _i % 2 == 1; slot++)
@@ -353,9 +345,8 @@ START_TEST(a_limit_of_memory_is_kept_and_one_below_the_least_is_refused)
     ck_assert_int_eq(hnsw_bulk_make(world.hnsw, &options, &report, &made), OMEN_OK);
     ck_assert_uint_le(report.memory_peak, least);
     ck_assert_uint_gt(report.build.passes, 1);
-    ck_assert_int_eq(hnsw_bulk_install(made), OMEN_OK);
-    hnsw_bulk_close(made);
-    check_recall(&world, 64, 0.97);
+    install(made);
+    world_check_recall(&world, 60, 64, 0.97);
     world_fini(&world);
 }
 END_TEST

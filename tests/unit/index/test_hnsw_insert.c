@@ -76,9 +76,7 @@ START_TEST(rows_longer_than_the_founding_ones_are_found_by_product)
     }
     world_drain(&world);
     ck_assert_float_lt(world.hnsw->codec.radius2, bits_float(world.hnsw->norm_max2) / 2.0f);
-    ck_assert_uint_eq(world_check(&world), 0);
-    const double recall = world_recall(&world, 100, 10, 64);
-    ck_assert_msg(recall >= 0.97, "recall %g", recall);
+    world_check_recall(&world, 100, 64, 0.97);
     world_fini(&world);
 }
 END_TEST
@@ -86,7 +84,7 @@ END_TEST
 START_TEST(squeezing_a_row_in_twice_links_to_it_once)
 {
     struct world world;
-    world_init(&world, 64, METRIC_L2, VECTOR_F32);
+    world_init_usual(&world);
     world.config.links = 4;
     world_build(&world, 1100);
     for (uint32_t slot = 500; slot < 520; slot++)
@@ -142,13 +140,11 @@ START_TEST(rows_of_any_number_of_links_are_whole_and_found)
 {
     static const uint16_t links[] = {2, 3, 8, 15, 16, 17, 24, 32, 33, 48, 49, 64};
     struct world world;
-    world_init(&world, 64, METRIC_L2, VECTOR_F32);
+    world_init_usual(&world);
     world.config.links = links[_i];
     world_build(&world, 1500);
-    ck_assert_uint_eq(world_check(&world), 0);
     ck_assert_double_le(hnsw_links_mean(world.hnsw), 2.0 * links[_i]);
-    const double recall = world_recall(&world, 40, 10, 100), floor = links[_i] < 8 ? 0.5 : 0.95;
-    ck_assert_msg(recall >= floor, "links %u: recall %g", links[_i], recall);
+    world_check_recall(&world, 40, 100, links[_i] < 8 ? 0.5 : 0.95);
     world_fini(&world);
 }
 END_TEST
@@ -159,8 +155,7 @@ START_TEST(a_narrow_beam_still_links_everything)
     world_init(&world, 16, METRIC_L2, VECTOR_F32);
     world.config.build_beam = 8;
     world_build(&world, 3000);
-    ck_assert_uint_eq(world_check(&world), 0);
-    ck_assert_double_ge(world_recall(&world, 40, 10, 100), 0.9);
+    world_check_recall(&world, 40, 100, 0.9);
     world_fini(&world);
 }
 END_TEST
@@ -171,8 +166,7 @@ START_TEST(a_beam_beyond_all_rows_and_candidates_is_accepted)
     world_init(&world, 8, METRIC_L2, VECTOR_F32);
     world.config.build_beam = 2000;
     world_build(&world, 1100);
-    ck_assert_uint_eq(world_check(&world), 0);
-    ck_assert_double_ge(world_recall(&world, 20, 10, 30), 0.98);
+    world_check_recall(&world, 20, 30, 0.98);
     world_fini(&world);
 }
 END_TEST
@@ -180,10 +174,8 @@ END_TEST
 START_TEST(rows_erased_before_they_are_linked_get_no_links_and_lead_nobody_astray)
 {
     struct world world;
-    world_init(&world, 64, METRIC_L2, VECTOR_F32);
-    world_add(&world, 3000);
-    for (uint32_t slot = 0; slot < 3000; slot += 2)
-        hnsw_erase(world.hnsw, slot);
+    world_init_usual(&world);
+    world_add_erased(&world, 3000, 2);
     world_link(&world); // nothing is repaired yet
     world_check(&world);
     uint32_t links[LINK_ROW_MAX];
@@ -207,10 +199,8 @@ END_TEST
 START_TEST(linking_goes_on_where_all_the_first_rows_were_erased)
 {
     struct world world;
-    world_init(&world, 64, METRIC_L2, VECTOR_F32);
-    world_add(&world, 1100);
-    for (uint32_t slot = 0; slot < 1100; slot++)
-        hnsw_erase(world.hnsw, slot);
+    world_init_usual(&world);
+    world_add_erased(&world, 1100, 1);
     world_link(&world);
     world_check(&world);
     float vector[64];
@@ -219,9 +209,8 @@ START_TEST(linking_goes_on_where_all_the_first_rows_were_erased)
     const struct hnsw_query query = world_query(vector, 10, 50);
     ck_assert_uint_eq(hnsw_search(world.hnsw, &query, world.scratch, hits), 0);
     world_build(&world, 1500);
-    ck_assert_uint_eq(world_check(&world), 0);
     ck_assert_uint_eq(hnsw_live(world.hnsw), 1500);
-    ck_assert_double_ge(world_recall(&world, 30, 10, 64), 0.95);
+    world_check_recall(&world, 30, 64, 0.95);
     world_fini(&world);
 }
 END_TEST

@@ -317,6 +317,51 @@ START_TEST(an_old_environment_is_not_taken_for_a_new_copy)
 }
 END_TEST
 
+// Its primary has seen the map that names it; here comes an older one, with the pending copy still.
+START_TEST(a_copy_that_is_filled_before_the_map_names_it_stays)
+{
+    const struct cluster_uuid uuid = make_one();
+    commanded(STEP_BORN);
+    const struct replica_entry entry = {.seq = 1, .term = 1, .kind = REPLICA_ENTRY_TERM_START};
+    const struct replica_msg append = {.kind = REPLICA_APPEND,
+                                       .from = {9, 9},
+                                       .to = {uuid.high, uuid.low},
+                                       .shard = map.shards[0].id,
+                                       .term = 1,
+                                       .entries = &entry,
+                                       .entry_count = 1};
+    struct replica_input heard = {.kind = REPLICA_IN_MESSAGE, .message = &append};
+    step((struct copies_input){.kind = COPIES_IN_REPLICA, .uuid = uuid, .replica = &heard});
+    ck_assert_uint_eq(copies_find(&copies, uuid)->replica.last_seq, 1);
+    add_node(HERE + 2, 1);
+    give_map();
+    give_lease();
+    for (int i = 0; i < 5; i++) {
+        wake();
+        ck_assert(uuid_is_none(out.drop) && uuid_is_none(out.make.uuid));
+    }
+    take_step((struct shard_step){.kind = STEP_BORN, .node = number_of(HERE), .replica = uuid});
+    give_map();
+    ck_assert(copies_find(&copies, uuid)->named);
+}
+END_TEST
+
+START_TEST(a_copy_that_was_filled_and_is_not_expected_any_more_goes)
+{
+    const struct cluster_uuid uuid = make_one();
+    struct copy *copy = (struct copy *)copies_find(&copies, uuid);
+    copy->replica.promised = copy->replica.durable_promised = 1;
+    add_node(HERE + 2, 1);
+    give_map();
+    ck_assert(copy->expected && !copy->named);
+    take_step((struct shard_step){.kind = STEP_DROP, .node = number_of(HERE)});
+    give_map();
+    give_lease();
+    wake();
+    ck_assert(uuid_equal(out.drop, uuid));
+}
+END_TEST
+
 START_TEST(a_lease_is_told_behind_the_map_that_it_is_good_for)
 {
     const struct cluster_uuid uuid = make_one();
@@ -684,6 +729,8 @@ copies_suite(void)
     tcase_add_test(tcase, a_copy_whose_bytes_are_bad_is_reported_lost_and_goes);
     tcase_add_test(tcase, what_is_held_and_cannot_be_kept_in_memory_is_said);
     tcase_add_test(tcase, an_old_environment_is_not_taken_for_a_new_copy);
+    tcase_add_test(tcase, a_copy_that_is_filled_before_the_map_names_it_stays);
+    tcase_add_test(tcase, a_copy_that_was_filled_and_is_not_expected_any_more_goes);
     tcase_add_test(tcase, a_lease_is_told_behind_the_map_that_it_is_good_for);
     tcase_add_test(tcase, a_copy_of_a_child_learns_from_its_parents_primary);
     tcase_add_test(tcase, a_split_ends_with_two_shards_that_go_on_where_their_parent_ended);

@@ -17,6 +17,8 @@ static struct command sent_command;
 static uint32_t sent_count;
 static struct turn_lease lease;
 static uint16_t weight; // of the node in the map; 0: it stays out of it
+static uint32_t wanted; // voters; 0: nobody plans them
+static uint8_t number;  // in raft's group, that another node says is its; 0: it says none
 
 static struct turn_config
 config_of(uint32_t checkpoint_entries)
@@ -45,6 +47,12 @@ config_of(uint32_t checkpoint_entries)
     config.weight = weight;
     config.roles = NODE_DATA;
     config.rebalance = (struct rebalance_config){.interval_ns = 1000 * MS, .retry_ns = 500 * MS};
+    config.voters = (struct voters_config){.wanted = wanted,
+                                           .members_max = 8,
+                                           .replace_delay_ns = 5000 * MS,
+                                           .steady_ns = 1000 * MS,
+                                           .interval_ns = 500 * MS,
+                                           .retry_ns = 500 * MS};
     config.zone.count = 1;
     config.zone.bytes[0] = 'z';
     return config;
@@ -429,6 +437,9 @@ claim_of_node_2(uint8_t state, uint32_t incarnation)
     if (claim->has_meta) {
         claim->meta.address.port = claim->meta.client.port = 7700;
         claim->meta.address.ip[15] = claim->meta.client.ip[15] = 2;
+        claim->meta.roles = NODE_DATA;
+        claim->meta.data[0] = number;
+        claim->meta.data_bytes = number != 0 ? 8 : 0;
     }
     struct turn_input in = {.kind = TURN_IN_GOSSIP};
     in.gossip.message = &msg;
@@ -510,6 +521,61 @@ START_TEST(a_look_at_1024_nodes_is_no_million_comparisons)
 }
 END_TEST
 
+static void
+look_at_voters(void)
+{
+    for (int i = 0; i < 100; i++) {
+        now_ns += 10 * MS;
+        step((struct turn_input){.kind = TURN_IN_WAKE});
+        settle();
+    }
+}
+
+START_TEST(a_node_that_says_its_number_by_gossip_is_made_a_learner)
+{
+    weight = 100;
+    wanted = _i == 0 ? 0 : 3;
+    number = _i == 1 ? 0 : 2;
+    begin(100);
+    const struct gossip_meta *own = &turn.gossip.self.meta;
+    ck_assert_uint_eq(own->data_bytes, 8);
+    ck_assert_uint_eq(own->data[0], 1);
+    ck_assert_uint_eq(own->zone_bytes, 1);
+    ck_assert_uint_eq(own->zone[0], 'z');
+    claim_of_node_2(GOSSIP_ALIVE, 1);
+    look_at_voters();
+    const uint32_t at = member_find(&turn.raft.group, 2);
+    ck_assert(_i < 2 ? at == RAFT_MEMBERS_MAX : turn.raft.group.members[at].roles == RAFT_LEARNER);
+    ck_assert_int_eq(turn.raft.state, RAFT_LEADER);
+    weight = 0;
+    wanted = number = 0;
+    end();
+}
+END_TEST
+
+START_TEST(a_joint_group_is_left_and_a_learner_that_is_nobody_goes)
+{
+    weight = 100;
+    wanted = 3;
+    begin(100);
+    const struct raft_change change = {
+        .transition = RAFT_TRANSITION_EXPLICIT, .count = 1, .items = {{RAFT_ADD_LEARNER, 2}}};
+    step((struct turn_input){.kind = TURN_IN_CHANGE, .change = &change});
+    ck_assert_int_eq(out.raft.answer, RAFT_ANSWER_OK);
+    settle();
+    ck_assert(member_is_joint(&turn.raft.group));
+    look_at_voters();
+    ck_assert(!member_is_joint(&turn.raft.group));
+    ck_assert_uint_eq(turn.raft.group.count, 2);
+    for (int i = 0; i < 8; i++)
+        look_at_voters();
+    ck_assert_uint_eq(turn.raft.group.count, 1); // nobody goes by that number
+    weight = 0;
+    wanted = 0;
+    end();
+}
+END_TEST
+
 static Suite *
 node_turn_suite(void)
 {
@@ -530,6 +596,8 @@ node_turn_suite(void)
     tcase_add_test(tcase, an_operator_changes_the_members_and_hands_over);
     tcase_add_test(tcase, what_gossip_believes_of_a_node_is_said_once);
     tcase_add_test(tcase, a_log_that_is_full_goes_only_with_a_checkpoint_that_covers_it);
+    tcase_add_loop_test(tcase, a_node_that_says_its_number_by_gossip_is_made_a_learner, 0, 3);
+    tcase_add_test(tcase, a_joint_group_is_left_and_a_learner_that_is_nobody_goes);
     tcase_add_test(tcase, a_look_at_1024_nodes_is_no_million_comparisons);
     suite_add_tcase(suite, tcase);
     return suite;

@@ -225,6 +225,36 @@ START_TEST(a_bad_copy_that_the_metadata_do_not_name_asks_for_nothing)
 }
 END_TEST
 
+START_TEST(a_bad_copy_that_learns_is_proposed_as_lost_too)
+{
+    alone_open(&one, 1, 2);
+    one.meta.in_sync[0] = uuid_of(2);
+    one.meta.in_sync[1] = uuid_of(3);
+    one.meta.in_sync_count = 2;
+    one.meta.learners[0] = uuid_of(1);
+    alone_meta(&one, 1, 2);
+    alone_step(&one, (struct replica_input){.kind = REPLICA_IN_CORRUPT});
+    ck_assert_int_eq(one.out.change.kind, REPLICA_CHANGE_LOST);
+    ck_assert_uint_eq(one.out.change.uuid.low, 1);
+}
+END_TEST
+
+START_TEST(a_change_that_is_due_goes_before_the_report_of_bad_bytes)
+{
+    alone_lead(&one);
+    alone_propose(&one, 1, 1);
+    alone_persisted(&one);
+    alone_ack(&one, 2, 2);
+    one.now_ns += one.replica.config.shrink_ns;
+    alone_step(&one, (struct replica_input){.kind = REPLICA_IN_CORRUPT});
+    ck_assert_int_eq(one.out.change.kind, REPLICA_CHANGE_REMOVE);
+    ck_assert_uint_eq(one.out.change.uuid.low, 3);
+    alone_wait(&one, 1);
+    ck_assert_int_eq(one.out.change.kind, REPLICA_CHANGE_LOST);
+    ck_assert_uint_eq(one.out.change.uuid.low, 1);
+}
+END_TEST
+
 START_TEST(its_buckets_are_fetched_to_the_last)
 {
     static const struct replica_sum sums[REPLICA_BUCKETS_PER_MSG];
@@ -315,6 +345,91 @@ START_TEST(a_sum_that_was_not_asked_for_compares_nothing)
 }
 END_TEST
 
+// Learner 4 has nothing; the log begins at 3.
+static void
+lead_learner(void)
+{
+    alone_lead(&one);
+    alone_propose(&one, 1, 1);
+    alone_persisted(&one);
+    alone_ack(&one, 2, 2);
+    alone_ack(&one, 3, 2);
+    alone_applied(&one);
+    alone_step(&one, (struct replica_input){.kind = REPLICA_IN_TRIMMED, .seq = 2});
+    alone_message(&one, (struct replica_msg){.kind = REPLICA_NACK,
+                                             .from = uuid_of(4),
+                                             .term = 1,
+                                             .prev_seq = one.replica.peers[2].next - 1});
+    ck_assert_int_eq(one.replica.peers[2].state, REPLICA_SNAPSHOT);
+}
+
+// What one copy has wrong would be most copies' when the learner has it too.
+START_TEST(a_learner_gets_a_snapshot_when_all_in_sync_have_agreed)
+{
+    lead_learner();
+    ck_assert_ptr_null(alone_sent(&one, REPLICA_NEED_SNAPSHOT));
+    ck_assert_int_eq(one.out.append[0].kind, REPLICA_ENTRY_CHECKSUM);
+    own_root(3, 5);
+    root_of(2, 3, 5);
+    ck_assert_ptr_null(alone_sent(&one, REPLICA_NEED_SNAPSHOT));
+    root_of(3, 3, 5);
+    ck_assert_uint_eq(alone_sent(&one, REPLICA_NEED_SNAPSHOT)->to.low, 4);
+    alone_wait(&one, 20 * MS);
+    ck_assert_ptr_nonnull(alone_sent(&one, REPLICA_NEED_SNAPSHOT));
+    ck_assert_uint_eq(one.replica.check_seq, 0);
+    alone_meta(&one, 1, 1); // others may have come
+    alone_wait(&one, 20 * MS);
+    ck_assert_ptr_null(alone_sent(&one, REPLICA_NEED_SNAPSHOT));
+    ck_assert_uint_eq(one.replica.check_seq, 4);
+}
+END_TEST
+
+START_TEST(a_learner_gets_no_snapshot_where_copies_differ_and_nobody_can_say_which_is_right)
+{
+    lead_learner();
+    own_root(3, 5);
+    root_of(2, 3, 6);
+    root_of(3, 3, 7);
+    ck_assert(one.replica.halted);
+    for (int i = 0; i < 8; i++) {
+        alone_wait(&one, 20 * MS);
+        ck_assert_ptr_null(alone_sent(&one, REPLICA_NEED_SNAPSHOT));
+        ck_assert_uint_eq(one.out.append_count, 0);
+    }
+}
+END_TEST
+
+START_TEST(a_sum_that_was_lost_on_its_way_is_made_again)
+{
+    lead_learner();
+    own_root(3, 5);
+    root_of(2, 3, 5);
+    alone_persisted(&one);
+    for (int i = 0; i < 3; i++) {
+        alone_wait(&one, 20 * MS);
+        ck_assert_uint_eq(one.replica.check_seq, 3);
+    }
+    alone_wait(&one, 20 * MS);
+    ck_assert_uint_eq(one.replica.check_seq, 4);
+    ck_assert_int_eq(one.out.append[0].kind, REPLICA_ENTRY_CHECKSUM);
+}
+END_TEST
+
+START_TEST(where_one_is_silent_or_alone_a_learner_waits_for_no_sum)
+{
+    lead_learner();
+    for (int i = 0; i < 10; i++)
+        alone_wait(&one, 20 * MS); // 2 and 3 owe an ACK of the checksum
+    ck_assert_uint_eq(alone_sent(&one, REPLICA_NEED_SNAPSHOT)->to.low, 4);
+    replica_fini(&one.replica);
+    lead_learner();
+    one.meta.in_sync_count = one.meta.min_insync = 1;
+    alone_meta(&one, 1, 1);
+    alone_wait(&one, 20 * MS);
+    ck_assert_uint_eq(alone_sent(&one, REPLICA_NEED_SNAPSHOT)->to.low, 4);
+}
+END_TEST
+
 static void
 teardown(void)
 {
@@ -337,11 +452,18 @@ checksum_suite(void)
     tcase_add_test(tcase, a_primary_that_most_contradict_stops_and_proposes_itself_as_lost);
     tcase_add_test(tcase, a_copy_whose_bytes_are_bad_needs_no_vote_and_serves_nothing);
     tcase_add_test(tcase, a_bad_copy_that_the_metadata_do_not_name_asks_for_nothing);
+    tcase_add_test(tcase, a_bad_copy_that_learns_is_proposed_as_lost_too);
+    tcase_add_test(tcase, a_change_that_is_due_goes_before_the_report_of_bad_bytes);
     tcase_add_test(tcase, its_buckets_are_fetched_to_the_last);
     tcase_add_test(tcase, a_copy_that_follows_tells_its_leader_its_sum_and_its_buckets);
     tcase_add_test(tcase, only_an_open_primary_begins_a_comparison);
     tcase_add_test(tcase, the_buckets_that_differ_are_named);
     tcase_add_test(tcase, a_sum_that_was_not_asked_for_compares_nothing);
+    tcase_add_test(tcase, a_learner_gets_a_snapshot_when_all_in_sync_have_agreed);
+    tcase_add_test(
+        tcase, a_learner_gets_no_snapshot_where_copies_differ_and_nobody_can_say_which_is_right);
+    tcase_add_test(tcase, a_sum_that_was_lost_on_its_way_is_made_again);
+    tcase_add_test(tcase, where_one_is_silent_or_alone_a_learner_waits_for_no_sum);
     suite_add_tcase(suite, tcase);
     return suite;
 }

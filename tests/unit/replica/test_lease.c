@@ -207,6 +207,24 @@ START_TEST(a_node_that_has_no_row_gets_no_lease_and_may_be_replaced)
 }
 END_TEST
 
+START_TEST(a_full_table_forgets_who_left_not_before_its_lease_has_ended)
+{
+    const uint64_t another = LEASE_NODES_MAX + 1;
+    lead();
+    for (uint64_t i = 2; i <= LEASE_NODES_MAX; i++)
+        node(i, 1, 2);
+    grant(130);
+    gone(1, 140);
+    node(another, 1, 249);
+    ck_assert_uint_eq(lease.refused, 1);
+    ck_assert(!lease_may_promote(&lease, 1, 1));
+    node(another, 1, 250);
+    ck_assert_uint_eq(lease.refused, 1);
+    ck_assert_uint_eq(lease.row_count, LEASE_NODES_MAX);
+    ck_assert(lease_may_promote(&lease, 1, 1));
+}
+END_TEST
+
 START_TEST(a_look_at_all_nodes_compares_a_row_for_each_halving)
 {
     lead();
@@ -282,6 +300,7 @@ lease_suite(void)
     tcase_add_test(tcase, a_node_that_left_the_map_is_not_replaced_while_its_lease_holds);
     tcase_add_test(tcase, a_node_that_came_back_to_the_map_may_ask_again);
     tcase_add_test(tcase, a_node_that_has_no_row_gets_no_lease_and_may_be_replaced);
+    tcase_add_test(tcase, a_full_table_forgets_who_left_not_before_its_lease_has_ended);
     tcase_add_test(tcase, a_look_at_all_nodes_compares_a_row_for_each_halving);
     tcase_add_test(tcase, all_nodes_that_ask_at_once_share_two_rounds);
     tcase_add_test(tcase, an_older_process_than_the_one_that_was_heard_changes_nothing);

@@ -140,6 +140,27 @@ START_TEST(without_memory_a_request_is_busy_and_leaves_nothing)
 }
 END_TEST
 
+START_TEST(without_memory_to_merge_a_search_says_so)
+{
+    struct merge_hit lists[2][10];
+    for (uint32_t i = 0; i < 20; i++)
+        lists[i / 10][i % 10] = hit((float)i, i);
+    alone_shards(&alone, 1, 2, 1);
+    for (uint32_t again = 0; again < 2; again++) {
+        alone_search(&alone, FANOUT_ANY, false, 1000 * MS);
+        const struct fanout_send sends[] = {alone.sends[0], alone.sends[1]};
+        alone_reply(&alone, &sends[0], (struct fanout_reply){.hits = {lists[0], 10}});
+        mem_fail_after(again == 0 ? 1 : 0);
+        alone_reply(&alone, &sends[1], (struct fanout_reply){.hits = {lists[1], 10}});
+        mem_fail_after(0);
+        ck_assert_uint_eq(alone.answer_count, 1);
+        ck_assert_int_eq(alone.answers[0].status, again == 0 ? OMEN_E_NO_MEMORY : OMEN_OK);
+        ck_assert_uint_eq(alone.answers[0].hit_count, again == 0 ? 0 : 10);
+        ck_assert_uint_eq(alone.fanout.counters.no_memory, 1);
+    }
+}
+END_TEST
+
 START_TEST(no_ids_are_answered_with_nothing)
 {
     alone_shards(&alone, 1, 2, 1);
@@ -162,6 +183,15 @@ START_TEST(what_does_not_fit_into_a_step_goes_out_in_the_next_at_the_same_time)
                       1); // in time, with as many steps as it takes to call all back
     ck_assert_uint_ge(alone.cancel_count, 200);
     ck_assert_int_eq(alone.answers[0].status, OMEN_E_TIMEOUT);
+}
+END_TEST
+
+START_TEST(a_search_of_as_many_shards_as_a_step_sends_goes_out_in_one)
+{
+    alone_shards(&alone, 1, FANOUT_SENDS_MAX, 2);
+    alone_search(&alone, FANOUT_ANY, false, 1000 * MS);
+    ck_assert_uint_eq(alone.send_count, FANOUT_SENDS_MAX);
+    ck_assert_uint_gt(alone.out.wake_ns, alone.now_ns);
 }
 END_TEST
 
@@ -273,8 +303,10 @@ fanout_suite(void)
     tcase_add_test(tcase,
                    a_request_with_more_parts_than_there_is_room_for_is_busy_and_leaves_nothing);
     tcase_add_test(tcase, without_memory_a_request_is_busy_and_leaves_nothing);
+    tcase_add_test(tcase, without_memory_to_merge_a_search_says_so);
     tcase_add_test(tcase, no_ids_are_answered_with_nothing);
     tcase_add_test(tcase, what_does_not_fit_into_a_step_goes_out_in_the_next_at_the_same_time);
+    tcase_add_test(tcase, a_search_of_as_many_shards_as_a_step_sends_goes_out_in_one);
     tcase_add_test(tcase, more_shards_than_reports_are_counted_and_the_failed_ones_are_told_first);
     tcase_add_test(tcase, many_that_end_together_are_answered_in_as_many_steps_as_it_takes);
     tcase_add_test(tcase, a_client_that_went_away_is_answered_once_and_nobody_works_for_it);

@@ -170,6 +170,25 @@ START_TEST(equal_distances_come_in_the_order_of_ids)
 }
 END_TEST
 
+START_TEST(distances_of_either_sign_are_in_order_and_both_zeros_are_one)
+{
+    static const float order[] = {-INFINITY, -1e30f, -2.0f, -1e-40f, 0.0f,
+                                  1e-40f,    1e-3f,  2.0f,  1e30f,   INFINITY};
+    enum { KINDS = sizeof order / sizeof *order };
+    struct merge_hit some[KINDS], zeros[] = {number_hit(-0.0f, 3, 1), number_hit(-0.0f, 50, 1)};
+    for (uint32_t i = 0; i < KINDS; i++) {
+        some[i] = number_hit(order[i], 10 + i, 1);
+        lists[KINDS - i] = (struct merge_list){&some[i], 1};
+    }
+    lists[0] = (struct merge_list){zeros, 2};
+    ck_assert_uint_eq(merge(KINDS + 1, 100), KINDS + 2);
+    for (uint32_t i = 0; i < KINDS; i++)
+        ck_assert_uint_eq(merged[i + (i >= 4) + (i > 4)].number, 10 + i);
+    ck_assert_uint_eq(merged[4].number, 3); // by their ids, not by their signs
+    ck_assert_uint_eq(merged[6].number, 50);
+}
+END_TEST
+
 START_TEST(numbers_come_before_texts_and_a_beginning_before_the_whole)
 {
     const struct merge_hit number = number_hit(0, UINT64_MAX, 1);
@@ -237,6 +256,7 @@ merge_suite(void)
     tcase_add_test(tcase, where_the_nearest_are_all_old_those_behind_them_are_found);
     tcase_add_test(tcase, the_same_version_from_two_owners_is_one_hit);
     tcase_add_test(tcase, equal_distances_come_in_the_order_of_ids);
+    tcase_add_test(tcase, distances_of_either_sign_are_in_order_and_both_zeros_are_one);
     tcase_add_test(tcase, numbers_come_before_texts_and_a_beginning_before_the_whole);
     tcase_add_test(tcase, nothing_merged_is_nothing);
     tcase_add_test(tcase, what_comes_along_stays_with_its_hit);

@@ -171,6 +171,21 @@ START_TEST(hedges_stay_within_their_budget)
 }
 END_TEST
 
+// What lapses and what is asked for twice are due at once.
+START_TEST(another_try_and_a_second_one_both_go_out_where_a_step_has_room_for_one)
+{
+    struct fanout_config config = alone_config();
+    config.hedge_min_ns = config.hedge_max_ns = config.try_min_ns = config.try_max_ns = 10 * MS;
+    reopen(&config);
+    alone_shards(&alone, 1, FANOUT_SENDS_MAX - 1, 3);
+    alone_search(&alone, FANOUT_ANY, false, 1000 * MS);
+    ck_assert_uint_eq(alone.send_count, FANOUT_SENDS_MAX - 1);
+    alone_wait(&alone, 10 * MS);
+    ck_assert_uint_eq(alone.send_count, (FANOUT_SENDS_MAX - 1) * 3);
+    ck_assert_uint_eq(alone.fanout.counters.hedges, FANOUT_SENDS_MAX - 1);
+}
+END_TEST
+
 START_TEST(what_is_saved_for_hedges_is_bounded)
 {
     alone_shards(&alone, 1, 200, 2);
@@ -388,6 +403,7 @@ try_suite(void)
     tcase_add_test(tcase, when_no_try_is_left_the_last_ones_are_waited_for);
     tcase_add_test(tcase, a_slow_copy_is_hedged_once_and_the_loser_is_called_back);
     tcase_add_test(tcase, hedges_stay_within_their_budget);
+    tcase_add_test(tcase, another_try_and_a_second_one_both_go_out_where_a_step_has_room_for_one);
     tcase_add_test(tcase, what_is_saved_for_hedges_is_bounded);
     tcase_add_test(tcase, the_delay_of_hedges_follows_how_long_answers_take);
     tcase_add_loop_test(tcase, a_hedge_is_not_sent_where_it_cannot_help, 0, 5);

@@ -3,11 +3,15 @@
 // Labels: tsan
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/prng.h"
 #include "index/hnsw_bulk.h"
+#include "shard/journal.h"
 #include "shard/shard_int.h"
 #include "tests/lib/check_main.h"
 #include "tests/lib/folder.h"
@@ -32,28 +36,9 @@ open_with(uint32_t threads, const char *path, uint64_t max_memory)
 }
 
 static void
-vector_of(uint64_t id, float *out)
-{
-    struct prng prng;
-    prng_init(&prng, id);
-    for (uint32_t i = 0; i < DIM; i++)
-        out[i] = prng_unit(&prng);
-}
-
-static void
 add(uint64_t first, uint32_t count)
 {
-    float *vectors = malloc((size_t)count * DIM * sizeof *vectors);
-    uint64_t *ids = malloc((size_t)count * sizeof *ids);
-    for (uint32_t i = 0; i < count; i++) {
-        ids[i] = first + i;
-        vector_of(first + i, vectors + (size_t)i * DIM);
-    }
-    omen_batch batch = batch_of(count, ids);
-    batch.vectors = vectors;
-    ck_assert_int_eq(omen_upsert(index_of, &batch), OMEN_OK);
-    free(vectors);
-    free(ids);
+    add_drawn(first, count, DIM);
 }
 
 static omen_statistics
@@ -77,7 +62,7 @@ check_index(uint64_t rows_there)
         omen_query_options options = OMEN_QUERY_OPTIONS_INIT;
         options.k = 10;
         options.ef = 64;
-        vector_of(id * (rows_there / 200), vector);
+        vector_drawn(id * (rows_there / 200), DIM, vector);
         ck_assert_int_eq(omen_query(index_of, vector, &options, ids, NULL, NULL), OMEN_OK);
         found += ids[0] == id * (rows_there / 200);
     }
@@ -147,7 +132,7 @@ START_TEST(one_linking_thread_makes_the_same_answers_of_large_batches)
             omen_query_options options = OMEN_QUERY_OPTIONS_INIT;
             options.k = 10;
             options.ef = 12;
-            vector_of(1000000 + q, vector);
+            vector_drawn(1000000 + q, DIM, vector);
             ck_assert_int_eq(omen_query(index_of, vector, &options, ids[turn][q], NULL, NULL),
                              OMEN_OK);
         }
@@ -218,6 +203,45 @@ START_TEST(a_build_has_half_of_the_memory_that_is_left)
     shard->options.max_memory++;
     ck_assert(bulk_build(shard, NULL, &cancelled));
     ck_assert_uint_le(used(shard), shard->options.max_memory);
+    let_linkers_go(shard);
+    check_index(LARGE);
+}
+END_TEST
+
+static int
+note_bytes(void *context, uint64_t linked, uint64_t total)
+{
+    struct shard *shard = (void *)index_of;
+    uint64_t *most = context;
+    const uint64_t bytes = atomic_load(&shard->bulk_bytes);
+    ck_assert_uint_le(linked, total);
+    *most = bytes > *most ? bytes : *most;
+    return 0;
+}
+
+// Where there is memory for many builds, one does not keep half of it from writers.
+START_TEST(a_build_takes_no_more_memory_than_it_has_a_use_for)
+{
+    open_with(2, NULL, 0);
+    struct shard *shard = stop_linkers();
+    atomic_store(&shard->bulk_after, UINT32_MAX); // not by itself
+    add(0, LARGE);
+    const size_t most = hnsw_bulk_most(shard->target->hnsw, 2); // of rows without codes
+    struct hnsw_bulk *made;
+    struct hnsw_bulk_report report;
+    const struct hnsw_bulk_options options = {.threads = 2};
+    ck_assert_int_eq(hnsw_bulk_make(shard->target->hnsw, &options, &report, &made), OMEN_OK);
+    hnsw_bulk_close(made);
+    ck_assert_uint_ge(most, report.memory.most);
+    ck_assert_uint_le(most, report.memory.most * 5 / 4);
+    shard->options.max_memory = used(shard) + 8 * most;
+    uint64_t taken = 0;
+    bool cancelled;
+    const struct linkers_watch watch_bytes = {.progress = note_bytes, .context = &taken};
+    ck_assert(bulk_build(shard, &watch_bytes, &cancelled));
+    ck_assert_uint_gt(taken, 0);
+    ck_assert_uint_le(taken, most);
+    ck_assert_uint_eq(atomic_load(&shard->bulk_bytes), 0);
     let_linkers_go(shard);
     check_index(LARGE);
 }
@@ -296,6 +320,49 @@ START_TEST(what_was_linked_at_once_is_there_after_reopening)
 }
 END_TEST
 
+// What is in the file of links.
+static uint32_t
+linked_in_file(void)
+{
+    struct manifest manifest;
+    (void)journal_tail(((struct shard *)(void *)index_of)->journal, &manifest);
+    return manifest.linked;
+}
+
+// The log is too short to make a checkpoint due. By itself or asked for.
+static void
+build_and_die(const char *path, bool asked)
+{
+    open_with(2, path, 0);
+    add(0, LARGE);
+    if (asked)
+        ck_assert_int_eq(omen_build(index_of, NULL), OMEN_OK);
+    while (linked_in_file() != LARGE) // Check ends the test when that never comes
+        (void)sched_yield();
+    (void)raise(SIGKILL);
+}
+
+START_TEST(a_built_graph_is_in_the_file_once_the_writer_is_idle)
+{
+    struct folder folder;
+    folder_init(&folder);
+    const pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0)
+        build_and_die(folder.path, _i == 1);
+    int state;
+    ck_assert_int_eq(waitpid(child, &state, 0), child);
+    ck_assert(WIFSIGNALED(state) && WTERMSIG(state) == SIGKILL);
+    open_with(2, folder.path, 0);
+    ck_assert_uint_eq(stats_now().tail, 0);
+    check_index(LARGE);
+    ck_assert_uint_eq(builds(), 0);
+    omen_close(index_of);
+    index_of = NULL;
+    folder_fini(&folder);
+}
+END_TEST
+
 struct writer {
     _Atomic bool stop;
     uint64_t next;
@@ -314,7 +381,7 @@ write_on(void *context)
         add(writer->next - 5, 1);
         float vector[DIM];
         uint64_t ids[10];
-        vector_of(writer->next - 3, vector);
+        vector_drawn(writer->next - 3, DIM, vector);
         omen_query_options options = OMEN_QUERY_OPTIONS_INIT;
         options.k = 10;
         ck_assert_int_eq(omen_query(index_of, vector, &options, ids, NULL, NULL), OMEN_OK);
@@ -432,9 +499,11 @@ suite(void)
     tcase_add_test(cases, one_linking_thread_makes_the_same_answers_of_large_batches);
     tcase_add_test(cases, a_limit_of_memory_that_leaves_no_room_links_row_by_row);
     tcase_add_test(cases, a_build_has_half_of_the_memory_that_is_left);
+    tcase_add_test(cases, a_build_takes_no_more_memory_than_it_has_a_use_for);
     tcase_add_test(cases, a_build_that_failed_keeps_nobody_from_asking_for_one);
     tcase_add_test(cases, a_large_tail_is_linked_at_once_when_an_index_is_opened);
     tcase_add_test(cases, what_was_linked_at_once_is_there_after_reopening);
+    tcase_add_loop_test(cases, a_built_graph_is_in_the_file_once_the_writer_is_idle, 0, 2);
     tcase_add_test(cases, writes_and_searches_go_on_meanwhile);
     tcase_add_test(cases, who_asks_for_a_build_beside_another_is_told_how_far_it_is_and_may_leave);
     tcase_add_test(cases, an_index_is_sound_at_every_moment_of_a_build);

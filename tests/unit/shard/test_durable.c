@@ -2,12 +2,10 @@
 //
 // Labels: tsan
 #include <pthread.h>
-#include <signal.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
 
 #include "tests/lib/check_main.h"
 #include "tests/lib/folder.h"
+#include "tests/lib/process.h"
 #include "tests/lib/shard_world.h"
 
 static struct folder folder;
@@ -56,9 +54,7 @@ END_TEST
 // The model lies in memory that outlives the child; each child does some operations and dies by its own hand.
 START_TEST(random_operations_survive_kill_9)
 {
-    struct world *world =
-        mmap(NULL, sizeof *world, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    ck_assert_ptr_ne(world, MAP_FAILED);
+    struct world *world = process_share(sizeof *world);
     const char *path = folder_path(&folder, "shard");
     for (int life = 0; life < 8; life++) {
         const pid_t child = fork();
@@ -74,14 +70,12 @@ START_TEST(random_operations_survive_kill_9)
                 world_step(world);
             (void)raise(SIGKILL);
         }
-        int state;
-        ck_assert_int_eq(waitpid(child, &state, 0), child);
-        ck_assert(WIFSIGNALED(state) && WTERMSIG(state) == SIGKILL);
+        ck_assert(process_was_killed(child, (uint64_t)life));
     }
     world_reopen(world, path);
     check_all(world);
     omen_close(world->index);
-    (void)munmap(world, sizeof *world);
+    process_unshare(world, sizeof *world);
 }
 END_TEST
 
@@ -90,9 +84,7 @@ END_TEST
 static void
 wait_child(pid_t child)
 {
-    int state;
-    ck_assert_int_eq(waitpid(child, &state, 0), child);
-    ck_assert_msg(WIFEXITED(state) && WEXITSTATUS(state) == 0, "the child ended with %d", state);
+    ck_assert(!process_was_killed(child, 1));
 }
 
 static void
@@ -111,9 +103,7 @@ hear(int pipe_end)
 // The reader is asked after each operation of the writer, and must know of it.
 START_TEST(a_reader_in_another_process_is_complete_and_fresh)
 {
-    struct world *world =
-        mmap(NULL, sizeof *world, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    ck_assert_ptr_ne(world, MAP_FAILED);
+    struct world *world = process_share(sizeof *world);
     const char *path = folder_path(&folder, "shard");
     int ask[2], answer[2];
     ck_assert_int_eq(pipe(ask), 0);
@@ -158,7 +148,7 @@ START_TEST(a_reader_in_another_process_is_complete_and_fresh)
     (void)close(answer[0]);
     wait_child(child);
     omen_close(world->index);
-    (void)munmap(world, sizeof *world);
+    process_unshare(world, sizeof *world);
 }
 END_TEST
 
@@ -352,13 +342,82 @@ START_TEST(what_an_interval_may_lose_a_flush_keeps)
         }
         (void)raise(SIGKILL);
     }
-    int state;
-    ck_assert_int_eq(waitpid(child, &state, 0), child);
-    ck_assert(WIFSIGNALED(state) && WTERMSIG(state) == SIGKILL);
+    ck_assert(process_was_killed(child, 1));
     omen_index_t index;
     ck_assert_int_eq(omen_open(&options, &index), OMEN_OK);
     ck_assert_int_eq(omen_contains(index, 0), 1);
     ck_assert_int_eq(omen_contains(index, 1), 0);
+    omen_close(index);
+}
+END_TEST
+
+// ---- a long log ----
+
+enum {
+    LONG_DIM = 256,
+    LONG_BATCH = 100,
+    LONG_ROWS = 3800
+}; // not quite the 4 MiB that make a checkpoint due
+
+static void
+long_row(uint64_t id, float *row)
+{
+    struct prng prng;
+    prng_init(&prng, id);
+    for (uint32_t i = 0; i < LONG_DIM; i++)
+        row[i] = prng_unit(&prng);
+}
+
+static void
+write_long(const omen_options *options)
+{
+    static float rows[LONG_BATCH][LONG_DIM];
+    uint64_t ids[LONG_BATCH];
+    omen_index_t index;
+    ck_assert_int_eq(omen_open(options, &index), OMEN_OK);
+    for (uint64_t first = 0; first < LONG_ROWS; first += LONG_BATCH) {
+        omen_batch batch = OMEN_BATCH_INIT;
+        for (uint64_t i = 0; i < LONG_BATCH; i++) {
+            ids[i] = first + i;
+            long_row(first + i, rows[i]);
+        }
+        batch.count = LONG_BATCH;
+        batch.ids = ids;
+        batch.vectors = rows;
+        ck_assert_int_eq(omen_upsert(index, &batch), OMEN_OK);
+    }
+}
+
+// Its rows' memory is made by a thread while they are applied.
+START_TEST(every_row_of_a_long_log_is_there_after_kill_9)
+{
+    omen_options options = OMEN_OPTIONS_INIT;
+    omen_statistics stats = {.struct_size = sizeof stats};
+    omen_index_t index;
+    options.path = folder_path(&folder, "shard");
+    options.dimension = LONG_DIM;
+    options.metric = OMEN_L2;
+    const pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0) {
+        write_long(&options);
+        (void)raise(SIGKILL);
+    }
+    int state;
+    ck_assert_int_eq(waitpid(child, &state, 0), child);
+    ck_assert(WIFSIGNALED(state) && WTERMSIG(state) == SIGKILL);
+    ck_assert_int_eq(omen_open(&options, &index), OMEN_OK);
+    ck_assert_int_eq(omen_stats(index, &stats), OMEN_OK);
+    ck_assert_uint_eq(stats.count, LONG_ROWS);
+    for (uint64_t id = 0; id < LONG_ROWS; id++) {
+        float row[LONG_DIM];
+        omen_points_t points;
+        long_row(id, row);
+        ck_assert_int_eq(omen_get(index, &id, 1, OMEN_WITH_VECTOR, &points), OMEN_OK);
+        ck_assert_mem_eq(omen_points_vector(points, 0), row, sizeof row);
+        omen_points_free(points);
+    }
+    ck_assert_msg(omen_verify(index) == OMEN_OK, "%s", omen_error_message());
     omen_close(index);
 }
 END_TEST
@@ -373,6 +432,7 @@ suite(void)
     tcase_add_loop_test(tcase, random_operations_survive_closing_and_opening, 0, 8);
     tcase_add_loop_test(tcase, random_operations_survive_kill_9, 0, 8);
     tcase_add_loop_test(tcase, a_reader_in_another_process_is_complete_and_fresh, 0, 4);
+    tcase_add_test(tcase, every_row_of_a_long_log_is_there_after_kill_9);
     tcase_add_test(tcase, a_second_writer_is_refused_and_the_first_goes_on);
     tcase_add_test(tcase, writers_that_commit_together_lose_nothing);
     tcase_add_loop_test(tcase, a_copy_is_an_index_of_its_own, 0, 4);

@@ -135,6 +135,108 @@ START_TEST(damaged_fields_are_left_to_who_asks_for_them)
 }
 END_TEST
 
+// ---- deleted rows and checkpoints ----
+
+// A sixth of all rows, and not a quarter.
+enum { MANY = 6000, DELETED = 1200, PAYLOAD = 1000, PAYLOADS = 4800 };
+
+static omen_statistics
+stats_now(void)
+{
+    omen_statistics stats = {.struct_size = sizeof stats};
+    ck_assert_int_eq(omen_stats(shared, &stats), OMEN_OK);
+    return stats;
+}
+
+static struct manifest
+last_checkpoint(void)
+{
+    struct manifest manifest;
+    (void)journal_tail(((struct shard *)(void *)shared)->journal, &manifest);
+    return manifest;
+}
+
+// Two workers, and what is there is in the file.
+static void
+make_deleted(void)
+{
+    static float vectors[MANY][MODEL_DIM];
+    static uint64_t ids[MANY];
+    struct prng prng;
+    omen_batch batch = OMEN_BATCH_INIT;
+    size_t deleted;
+    omen_close(shared);
+    options.threads = 2;
+    open_shared(0);
+    prng_init(&prng, 9);
+    for (uint32_t i = 0; i < MANY; i++) {
+        ids[i] = 10000 + i;
+        for (uint32_t j = 0; j < MODEL_DIM; j++)
+            vectors[i][j] = prng_unit(&prng);
+    }
+    batch.count = MANY;
+    batch.ids = ids;
+    batch.vectors = vectors;
+    ck_assert_int_eq(omen_upsert(shared, &batch), OMEN_OK);
+    ck_assert_int_eq(omen_flush(shared), OMEN_OK);
+    ck_assert_int_eq(omen_delete(shared, ids, DELETED, &deleted), OMEN_OK);
+    ck_assert_uint_eq(stats_now().deleted, DELETED);
+}
+
+// Nearly 5 MiB of log.
+static void
+write_payloads(void)
+{
+    static uint8_t payload[PAYLOAD] = {
+        0x81, 0xa1, 't', 0xda, (PAYLOAD - 6) >> 8, (PAYLOAD - 6) & 0xff};
+    static const void *payloads[PAYLOADS];
+    static size_t bytes[PAYLOADS];
+    static uint64_t ids[PAYLOADS];
+    omen_batch batch = OMEN_BATCH_INIT;
+    memset(payload + 6, 'x', PAYLOAD - 6);
+    for (uint32_t i = 0; i < PAYLOADS; i++) {
+        ids[i] = 10000 + DELETED + i;
+        payloads[i] = payload;
+        bytes[i] = PAYLOAD;
+    }
+    batch.count = PAYLOADS;
+    batch.ids = ids;
+    batch.payloads = payloads;
+    batch.payload_bytes = bytes;
+    ck_assert_msg(omen_set_payloads(shared, &batch) == OMEN_OK, "%s", omen_error_message());
+}
+
+START_TEST(a_sixth_that_is_deleted_does_not_go_to_the_file)
+{
+    make_deleted();
+    if (_i == 0)
+        ck_assert_int_eq(omen_flush(shared), OMEN_OK);
+    else
+        write_payloads();
+    while (last_checkpoint().rows !=
+           POINTS + MANY - DELETED) // Check ends the test when it never comes
+        sched_yield();
+    ck_assert_uint_eq(stats_now().deleted, 0);
+    ck_assert_msg(omen_verify(shared) == OMEN_OK, "%s", omen_error_message());
+}
+END_TEST
+
+// What is left does not hold a second index.
+START_TEST(deleted_rows_go_to_the_file_where_a_compaction_has_no_room)
+{
+    make_deleted();
+    const uint64_t before = last_checkpoint().checkpoint;
+    struct shard *shard = (struct shard *)(void *)shared;
+    lock_acquire(&shard->writers);
+    shard->options.max_memory = 1;
+    lock_release(&shard->writers);
+    ck_assert_int_eq(omen_flush(shared), OMEN_OK);
+    ck_assert_uint_gt(last_checkpoint().checkpoint, before);
+    ck_assert_uint_eq(stats_now().deleted, DELETED);
+    ck_assert_uint_eq(last_checkpoint().rows, POINTS + MANY);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -143,6 +245,8 @@ suite(void)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_loop_test(tcase, fields_come_in_by_themselves_after_opening, 0, 2);
     tcase_add_loop_test(tcase, damaged_fields_are_left_to_who_asks_for_them, 0, 2);
+    tcase_add_loop_test(tcase, a_sixth_that_is_deleted_does_not_go_to_the_file, 0, 2);
+    tcase_add_test(tcase, deleted_rows_go_to_the_file_where_a_compaction_has_no_room);
     suite_add_tcase(all, tcase);
     return all;
 }

@@ -2,6 +2,7 @@
 //
 // Labels: tsan
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/resource.h>
@@ -16,18 +17,21 @@
 #include "tests/lib/shard_world.h"
 
 #define COMPACTIONS 12
+#define WRITES 1000u // at most, beside each
 #define FREED ((size_t)6 << 20)
 #define PAD 400u // points that come and go, so that there is something to compact
 
 static struct folder folder;
 static omen_index_t shared;
 static atomic_bool ending;
+static atomic_ullong allowed; // ids that the writer may have written, else it outruns what compacts
 
 static void
 setup(void)
 {
     folder_init(&folder);
     atomic_init(&ending, false);
+    atomic_init(&allowed, 0);
 }
 
 static void
@@ -57,8 +61,12 @@ write_on(void *argument)
     struct prng prng;
     uint64_t *written = argument;
     prng_init(&prng, 5);
-    while (!atomic_load(&ending))
-        upsert(&prng, (*written)++, 1);
+    while (!atomic_load(&ending)) {
+        if (*written < atomic_load(&allowed))
+            upsert(&prng, (*written)++, 1);
+        else
+            (void)sched_yield();
+    }
     return NULL;
 }
 
@@ -88,6 +96,7 @@ START_TEST(a_file_that_is_made_small_beside_a_writer_loses_nothing)
     ck_assert_msg(omen_open(&options, &shared) == OMEN_OK, "%s", omen_error_message());
     ck_assert_int_eq(pthread_create(&thread, NULL, write_on, &written), 0);
     for (int i = 0; i < COMPACTIONS; i++) {
+        atomic_fetch_add(&allowed, WRITES);
         upsert(&prng, 1u << 30, PAD);
         upsert(&prng, 1u << 30, PAD);
         ck_assert_msg(omen_compact(shared) == OMEN_OK, "%s", omen_error_message());
@@ -131,7 +140,7 @@ START_TEST(a_checkpoint_that_is_cut_leaves_no_part_of_a_write)
     for (uint64_t nth = 1; state != 0; nth++) {
         prng_init(&prng, 1);
         ck_assert_int_eq(omen_open(&options, &shared), OMEN_OK);
-        upsert(&prng, 0, PAD);
+        upsert(&prng, 0, PAD / 10);
         ck_assert_int_eq(omen_flush(shared), OMEN_OK);
         omen_close(shared);
         const pid_t child = fork();

@@ -154,6 +154,12 @@ kinds! {
     Locked = OMEN_E_LOCKED,
     /// A point has another version than a conditional write asks for ([`Batch::if_versions`](crate::Batch::if_versions)).
     Conflict = OMEN_E_CONFLICT,
+    /// Of a server: an operation's id is too old to know whether it was done.
+    OpExpired = OMEN_E_OP_EXPIRED,
+    /// Of a server: no key, an unknown one, or one that may not do this.
+    Auth = OMEN_E_AUTH,
+    /// Of a server: no such method.
+    Method = OMEN_E_METHOD,
 }
 
 /// The text at `text`, or nothing where it is NULL or not UTF-8 (a message cut in the middle of a letter is mended).

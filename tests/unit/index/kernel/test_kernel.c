@@ -60,6 +60,7 @@ START_TEST(every_table_is_whole)
         ck_assert(table->butterfly != NULL && table->encode != NULL);
         ck_assert(table->finite != NULL);
         ck_assert(table->within != NULL);
+        ck_assert(table->insert != NULL);
         for (uint32_t metric = 0; metric < 3; metric++) {
             for (uint32_t type = 0; type < 5; type++)
                 ck_assert(table->exact[metric][type] != NULL);

@@ -1,0 +1,151 @@
+// index/hnsw_bulk_rows.c -- what the rows of an index are compared by while links are made at once.
+//
+// Shape: handle.
+#include <math.h>
+#include <string.h>
+
+#include "base/prefetch.h"
+#include "index/hnsw_bulk_int.h"
+#include "index/vector.h"
+
+static struct byte_meta
+meta_of(const struct hnsw *hnsw, uint32_t slot)
+{
+    struct byte_meta meta;
+    memcpy(&meta, arena_row(&hnsw->meta, slot), sizeof meta);
+    return meta;
+}
+
+// Under ip `norm` is the component that is thought to be there besides, or says how much longer the row is than R (codec.h).
+static struct tile_numbers
+numbers_ip(const struct codec *codec, float factor, float norm)
+{
+    const float longer = norm < 0.0f ? norm * norm : 0.0f;
+    return (struct tile_numbers){
+        .scale = factor, .add = codec->radius2 + longer, .extra = norm > 0.0f ? norm : 0.0f};
+}
+
+static void
+prefetch_code(const void *context, uint32_t row)
+{
+    const struct hnsw_bulk *bulk = context;
+    const struct hnsw *hnsw = bulk->hnsw;
+    const uint32_t slot = bulk_slot(bulk, row);
+    prefetch_lines(arena_row(&hnsw->high, slot), hnsw->codec.row_bytes);
+    prefetch_lines(arena_row(&hnsw->low, slot), hnsw->codec.row_bytes);
+    prefetch_line(arena_row(&hnsw->meta, slot));
+}
+
+// Both planes joined, without the gaps of the last block. The components are rotated, so the first are directions as good as any.
+static void
+read_code(const void *context, uint32_t row, void *components, struct tile_numbers *numbers,
+          float *sketch)
+{
+    const struct hnsw_bulk *bulk = context;
+    const struct hnsw *hnsw = bulk->hnsw;
+    const struct codec *codec = &hnsw->codec;
+    const uint32_t slot = bulk_slot(bulk, row), row_bytes = codec->row_bytes;
+    const uint32_t whole = row_bytes / 64 * 128, w = row_bytes % 64;
+    uint8_t joined[VECTOR_DIM_MAX + 128];
+    hnsw->kernels->join(arena_row(&hnsw->high, slot), arena_row(&hnsw->low, slot), row_bytes,
+                        joined);
+    if (w > 0)
+        memmove(joined + whole + w, joined + whole + 64, w);
+    int8_t *out = components;
+    const uint32_t width = codec->width; // by value: what is written might be anything
+    for (uint32_t i = 0; i < width; i++)
+        out[i] = (int8_t)(joined[i] ^ 0x80);
+    const struct byte_meta meta = meta_of(hnsw, slot);
+    *numbers = codec->metric == METRIC_IP
+                   ? numbers_ip(codec, meta.factor, meta.norm)
+                   : (struct tile_numbers){.scale = meta.factor, .add = meta.norm};
+    for (uint32_t i = 0; sketch != NULL && i < TILE_SKETCH; i++)
+        sketch[i] = meta.factor * (float)out[i];
+}
+
+static void
+prefetch_row(const void *context, uint32_t row)
+{
+    const struct hnsw_bulk *bulk = context;
+    prefetch_lines(arena_row(&bulk->hnsw->rows, bulk_slot(bulk, row)), bulk->hnsw->row_bytes);
+}
+
+static void
+copy_sketch(const struct hnsw_bulk *bulk, uint32_t row, float *sketch)
+{
+    if (sketch != NULL)
+        memcpy(sketch, bulk->sketches + (size_t)row * TILE_SKETCH, TILE_SKETCH * sizeof *sketch);
+}
+
+// Rows of integers as they are; u8, of which L2 needs only differences, less 128.
+static void
+read_integers(const void *context, uint32_t row, void *components, struct tile_numbers *numbers,
+              float *sketch)
+{
+    const struct hnsw_bulk *bulk = context;
+    const struct hnsw *hnsw = bulk->hnsw;
+    const uint32_t slot = bulk_slot(bulk, row), dim = hnsw->config.dim;
+    const uint8_t *from = arena_row(&hnsw->rows, slot);
+    const uint8_t shift = hnsw->config.type == VECTOR_U8 ? 0x80 : 0;
+    int8_t *out = components;
+    uint32_t norm2 = 0; // at most 65,536 * 128^2
+    for (uint32_t i = 0; i < dim; i++)
+        out[i] = (int8_t)(from[i] ^ shift);
+    for (uint32_t i = 0; i < dim; i++)
+        norm2 += (uint32_t)(out[i] * out[i]);
+    for (uint32_t i = dim; i < bulk->width; i++)
+        out[i] = 0;
+    if (hnsw->config.metric == METRIC_IP)
+        *numbers = numbers_ip(&hnsw->codec, 1.0f, meta_of(hnsw, slot).norm);
+    else if (hnsw->config.metric == METRIC_COSINE)
+        *numbers = (struct tile_numbers){.scale = norm2 > 0 ? 1.0f / sqrtf((float)norm2) : 0.0f,
+                                         .add = 1.0f};
+    else
+        *numbers = (struct tile_numbers){.scale = 1.0f, .add = (float)norm2};
+    copy_sketch(bulk, row, sketch);
+}
+
+// Rows as floats, prepared; under ip with the component that is thought to be there besides.
+static void
+read_floats(const void *context, uint32_t row, void *components, struct tile_numbers *numbers,
+            float *sketch)
+{
+    const struct hnsw_bulk *bulk = context;
+    const struct hnsw *hnsw = bulk->hnsw;
+    const uint32_t slot = bulk_slot(bulk, row), dim = hnsw->config.dim;
+    float *out = components;
+    codec_prepare(&hnsw->codec, arena_row(&hnsw->rows, slot), hnsw->config.type, out);
+    if (hnsw->config.metric == METRIC_IP) {
+        const float norm = meta_of(hnsw, slot).norm;
+        out[dim] = norm > 0.0f ? norm : 0.0f;
+    }
+    *numbers = (struct tile_numbers){0};
+    copy_sketch(bulk, row, sketch);
+}
+
+struct build_rows
+bulk_rows(struct hnsw_bulk *bulk, enum code_kind kind)
+{
+    const struct hnsw_config *config = &bulk->hnsw->config;
+    const bool ip = config->metric == METRIC_IP;
+    struct build_rows rows = {.context = bulk, .count = bulk->count, .prefetch = prefetch_row};
+    if (kind == CODE_NIBBLE) {
+        rows.kind = BUILD_BYTES;
+        rows.width = bulk->hnsw->codec.width;
+        rows.extras = ip;
+        rows.read = read_code;
+        rows.prefetch = prefetch_code;
+    } else if (config->type == VECTOR_I8 ||
+               (config->type == VECTOR_U8 && config->metric == METRIC_L2)) {
+        rows.kind = BUILD_BYTES;
+        rows.width = (config->dim + 3) / 4 * 4;
+        rows.extras = ip;
+        rows.read = read_integers;
+    } else {
+        rows.kind = BUILD_FLOATS;
+        rows.width = config->dim + ip;
+        rows.read = read_floats;
+    }
+    bulk->width = rows.width;
+    return rows;
+}
