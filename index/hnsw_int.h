@@ -231,6 +231,7 @@ struct walk {
     // for, and after how many comparisons fewer than `probe_passes` that passed end it (0: asked already).
     const struct hnsw_query *members_of;
     uint32_t members_wanted;
+    uint32_t members_guiding; // what lies behind so many of them leads to those that pass alone
     uint64_t probe_at;
     uint32_t probe_passes;
     bool strayed; // it was ended so

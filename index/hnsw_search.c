@@ -294,6 +294,33 @@ take_passing(struct scratch *scratch, uint64_t pass, const uint32_t *links, uint
     return count;
 }
 
+// Before a walk that collects is where the members lie, it has met most rows that could lead it on. Of the last nodes' links it
+// compares those that pass alone.
+static inline bool
+is_guided(const struct walk *walk, uint64_t key)
+{
+    const struct nearest *members = &walk->scratch->members;
+    return members->count < walk->members_guiding ||
+           key <= members->keys[walk->members_guiding - 1];
+}
+
+static void
+follow_passing(struct walk *walk, uint32_t slot, struct batch *batch)
+{
+    const struct bitmap *allowed = walk->members_of->allowed;
+    const uint32_t limit = walk->limit < allowed->count ? walk->limit : allowed->count;
+    uint32_t links[LINK_ROW_MAX], fresh = 0;
+    const uint32_t count = graph_read(&walk->hnsw->graph, slot, limit, links);
+    for (uint32_t from = 0; from < count; from += 64) {
+        const uint32_t part = count - from < 64 ? count - from : 64;
+        const uint64_t pass = passing(allowed, links + from, part);
+        fresh = take_passing(walk->scratch, pass, links + from, batch->slots, fresh);
+    }
+    batch->count = fresh;
+    prefetch_codes(walk, batch);
+    walk->hops++;
+}
+
 // The same where only some rows may answer: those that pass, first of the node's own links, then of the failing
 // ones' links; and failing rows themselves where nobody passes.
 static void
@@ -449,7 +476,9 @@ walk_run(struct walk *walk)
     uint32_t depth = 1;
     for (;;) {
         while (flying < depth && !walk_over(walk, pool, next)) {
-            const uint32_t place = next, slot = nearest_slot(pool->keys[place]);
+            const uint32_t place = next;
+            const uint64_t key = pool->keys[place];
+            const uint32_t slot = nearest_slot(key);
             pool->keys[place] |= NEAREST_FLAG;
             next = next_open(pool, next);
             for (uint32_t ahead = next, seen = 0; ahead < pool->count && seen < LINKS_AHEAD;
@@ -461,7 +490,9 @@ walk_run(struct walk *walk)
             walk->homing = depth == 1;
             if (!walk->homing && place < walk->k)
                 prefetch_row(walk, slot);
-            if (walk->allowed == NULL)
+            if (walk->members_of != NULL && !is_guided(walk, key))
+                follow_passing(walk, slot, &ring[(oldest + flying) % RING]);
+            else if (walk->allowed == NULL)
                 follow(walk, slot, &ring[(oldest + flying) % RING]);
             else
                 follow_filtered(walk, slot, &ring[(oldest + flying) % RING]);
