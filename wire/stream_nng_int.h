@@ -32,8 +32,8 @@ struct stream {
     bool accepted;
     enum stream_end why;
 
-    struct chunk *first, *last; // to be sent; `sending` of them are in NNG's hands
-    uint32_t chunk_count, sending;
+    struct chunk *first, *last; // to be sent
+    bool sending;               // the first ones are in NNG's hands
     size_t queued, queue_bytes_max;
 
     struct { // of the receive callback alone
