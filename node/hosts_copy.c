@@ -262,6 +262,8 @@ host_disk_done(struct hosts *hosts, const struct disk_done *done)
         if (copy->state == HOST_MAKING)
             copy->state = HOST_OPEN;
         hosts_step(hosts, &(struct copies_input){.kind = COPIES_IN_MADE, .uuid = done->copy});
+        // It is the one that the map has as pending only for who reads the map when it is there, and the next may be long in coming.
+        hosts_step(hosts, &(struct copies_input){.kind = COPIES_IN_MAP, .map = hosts->map});
         break;
     case DISK_DROPPED:
         copy->unlogged = true;

@@ -13,6 +13,7 @@
 #include "base/os_lock.h"
 #include "node/disk.h"
 #include "node/notes.h"
+#include "tests/lib/hosted_model.h"
 
 #define DISK_LOGS_MAX 16u
 #define DISK_ENTRIES_MAX 32768u
@@ -59,6 +60,7 @@ disk_say(struct disk *disk, enum disk_done_kind kind, struct cluster_uuid copy, 
     ck_assert_ptr_nonnull(done);
     *done = (struct disk_done){.kind = kind, .copy = copy, .number = number};
     done->note.kind = NOTE_DISK;
+    model_happened();
     if (!disk->held) {
         loop_post(loop, &done->note);
         return;
