@@ -30,6 +30,8 @@ struct hosts_config {
     struct meta *meta;
     void *context;
     void (*halt)(void *context, const char *why); // the process must end; in the loop's thread
+    // A PEER_REPLY to a part of this node's own clients.
+    void (*reply)(void *context, const struct peer_head *head, struct wire_bytes body);
 };
 
 struct hosts_stats {

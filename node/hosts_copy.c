@@ -99,7 +99,10 @@ host_send(struct hosts *hosts, struct cluster_uuid to, const struct bus_frame *f
                                    .deadline_ms = frame->deadline_ms,
                                    .kind = frame->kind,
                                    .lane = frame->lane};
-    hosts_frame(hosts, to, hosts->config.boot, &head, frame->body);
+    if (frame->kind == PEER_REPLY)
+        hosts->config.reply(hosts->config.context, &head, frame->body);
+    else
+        hosts_frame(hosts, to, hosts->config.boot, &head, frame->body);
 }
 
 // Entries go over the lane for what is large whatever they weigh, or they would overtake each other.
