@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/hash.h"
+#include "base/os_log.h"
 #include "node/meta_int.h"
 #include "wire/node_codec.h"
 
@@ -122,6 +123,18 @@ send_raft(struct meta *meta, const struct raft_msg *msg)
     send_to(meta, meta_node_of(meta, msg->to), large ? PEER_BULK : PEER_CONTROL, PEER_RAFT);
 }
 
+// Whoever wished for it breaks a limit of cluster/command.h.
+static void
+log_refused(uint8_t kind)
+{
+    static struct log_site site;
+    struct log_line line;
+    if (!log_begin(&line, &site, LOG_LEVEL_ERROR, "meta.command_invalid"))
+        return;
+    log_text(&line, "kind", command_kind_name(kind));
+    log_end(&line);
+}
+
 static void
 send_turn(struct meta *meta, const struct turn_send *send)
 {
@@ -129,8 +142,10 @@ send_turn(struct meta *meta, const struct turn_send *send)
     size_t count = 0;
     const struct turn_msg *msg = &send->msg;
     if (msg->command != NULL &&
-        command_encode(msg->command, bytes, sizeof bytes, &count) != OMEN_OK)
-        return; // whoever wished for it breaks a limit
+        command_encode(msg->command, bytes, sizeof bytes, &count) != OMEN_OK) {
+        log_refused(msg->command->kind);
+        return;
+    }
     const struct wire_turn turn = {.kind = (uint8_t)msg->kind,
                                    .node = msg->node,
                                    .boot = msg->boot,
