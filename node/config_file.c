@@ -6,6 +6,7 @@
 // checked where those of the command line are. For those the line is looked up in the text: options stand at its left edge.
 #include <cyaml/cyaml.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -63,7 +64,7 @@ static const cyaml_schema_value_t schema = {
 // ---- what libcyaml has to say ----
 
 struct complaint {
-    char first[160]; // the newest that is no backtrace
+    char first[160]; // what is no backtrace
     uint32_t line;   // 0: not said
 };
 
@@ -84,7 +85,7 @@ complain(cyaml_log_t level, void *context, const char *format, va_list arguments
     }
     if (strstr(line, "Backtrace") == NULL && complaint->first[0] == '\0') {
         const char *said = strncmp(line, "Load: ", 6) == 0 ? line + 6 : line;
-        (void)snprintf(complaint->first, sizeof complaint->first, "%s", said);
+        (void)snprintf(complaint->first, sizeof complaint->first, "%.150s", said);
     }
 }
 
@@ -205,8 +206,8 @@ config_file_read(const char *path, struct config_file *out, struct omen_error *e
                                    .mem_fn = memory,
                                    .log_level = CYAML_LOG_ERROR,
                                    .flags = CYAML_CFG_NO_ALIAS};
-    char *text;
-    size_t count;
+    char *text = NULL;
+    size_t count = 0;
     const omen_status status = read_text(path, &text, &count, error);
     if (status != OMEN_OK)
         return status;
@@ -216,9 +217,15 @@ config_file_read(const char *path, struct config_file *out, struct omen_error *e
     if (failed == CYAML_OK)
         take((const struct whole *)data, text, out);
     (void)cyaml_free(&config, &schema, data, 0);
-    mem_free(text);
-    if (failed == CYAML_OK)
+    if (failed == CYAML_OK) {
+        mem_free(text);
         return OMEN_OK;
+    }
+    // It knows the line of what it read last, and not of a key that it does not know.
+    static const char unexpected[] = "Unexpected key: ";
+    if (strncmp(complaint.first, unexpected, sizeof unexpected - 1) == 0)
+        complaint.line = line_of(text, complaint.first + sizeof unexpected - 1);
+    mem_free(text);
     const char *said = complaint.first[0] != '\0' ? complaint.first : cyaml_strerror(failed);
     if (complaint.line == 0)
         return error_set(error, OMEN_E_INVALID, "%s: %s", path, said);
