@@ -9,6 +9,8 @@
 //      meta_propose, meta_wish, meta_change, meta_transfer -> turn --> struct meta_answer, to who asked
 //      turn --> struct meta_map, meta_lease, meta_word, meta_members --> the data loop
 //
+// A node that the map has as joining is brought up by itself: that it was started is what an operator says.
+//
 // A newer map is posted before the lease that is good for it, and before the answers to what changed it.
 #ifndef OMEN_NODE_META_H
 #define OMEN_NODE_META_H
@@ -32,6 +34,8 @@ struct meta_config {
     // The machine cannot go on; the process must end, and start again from its disk. In the loop's thread; after it nothing more is
     // said to anybody.
     void (*halt)(void *context, const char *why);
+    // A newer process of this node is there, and this one shall end. In the loop's thread.
+    void (*superseded)(void *context);
 };
 
 // To the data loop. Whoever takes a note frees it with mem_free.

@@ -59,7 +59,8 @@ struct meta {
     struct encode encode;
     struct raft_room room;
     struct gossip_msg gossip;
-    struct command command;
+    struct command command, up;       // up: what brings this node up
+    uint64_t up_at_ns;                // it may be said again
     struct gossip_address *addresses; // [GOSSIP_PEERS_MAX]
     struct meta_peer *peers;
     uint32_t peer_count, peer_room;

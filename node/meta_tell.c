@@ -132,12 +132,10 @@ answer(struct meta *meta, struct loop *to, struct meta_answer *note, enum meta_o
 void
 meta_answer_now(struct meta *meta, const struct meta_ask *ask, enum raft_answer said)
 {
-    static const enum meta_outcome outcomes[] = {[RAFT_ANSWER_NONE] = META_INVALID,
-                                                 [RAFT_ANSWER_OK] = META_DONE,
-                                                 [RAFT_ANSWER_NOT_LEADER] = META_NOT_LEADER,
-                                                 [RAFT_ANSWER_BUSY] = META_BUSY,
-                                                 [RAFT_ANSWER_NO_MEMORY] = META_BUSY,
-                                                 [RAFT_ANSWER_INVALID] = META_INVALID};
+    static const enum meta_outcome outcomes[] = {
+        [RAFT_ANSWER_NONE] = META_INVALID,          [RAFT_ANSWER_OK] = META_DONE,
+        [RAFT_ANSWER_NOT_LEADER] = META_NOT_LEADER, [RAFT_ANSWER_BUSY] = META_BUSY,
+        [RAFT_ANSWER_NO_MEMORY] = META_BUSY,        [RAFT_ANSWER_INVALID] = META_INVALID};
     answer(meta, ask->answer_to, ask->answer, outcomes[said]);
 }
 
@@ -288,8 +286,13 @@ void
 meta_log(struct meta *meta)
 {
     const struct raft *raft = &meta->turn.raft;
-    for (uint32_t i = 0; i < meta->out.gossip.note_count; i++)
+    bool superseded = false;
+    for (uint32_t i = 0; i < meta->out.gossip.note_count; i++) {
         log_gossip(&meta->out.gossip.notes[i]);
+        superseded |= meta->out.gossip.notes[i].kind == GOSSIP_NOTE_SUPERSEDED;
+    }
+    if (superseded)
+        meta->config.superseded(meta->config.context);
     for (uint32_t i = 0; i < meta->out.raft.note_count; i++)
         log_raft(&meta->out.raft.notes[i]);
     if (raft->lead == meta->logged_lead && raft->term == meta->logged_term)

@@ -52,6 +52,12 @@ halt(void *context, const char *why)
     atomic_fetch_add(&halts, 1);
 }
 
+static void
+superseded(void *context)
+{
+    halt(context, "superseded");
+}
+
 static struct gossip_address
 address_of_node(uint32_t at)
 {
@@ -222,7 +228,8 @@ start(struct node *node)
                                        .disk = node->disk,
                                        .bus = &node->bus,
                                        .seed = 7 + node->at + node->boot,
-                                       .halt = halt};
+                                       .halt = halt,
+                                       .superseded = superseded};
     struct meta *meta;
     ck_assert_int_eq(meta_open(&config, &meta), OMEN_OK);
     disk_started(node->disk);
@@ -303,6 +310,15 @@ has_nodes(struct node *node, uint64_t count)
                 node->map->nodes[i].boot != nodes[k].boot)
                 return false;
     return true;
+}
+
+static bool
+has_all_up(struct node *node, uint64_t count)
+{
+    uint32_t up = 0;
+    for (uint32_t i = 0; node->map != NULL && i < node->map->node_count; i++)
+        up += node->map->nodes[i].state == NODE_UP;
+    return up == count;
 }
 
 static bool
@@ -425,6 +441,7 @@ claim_whole(void)
 {
     for (uint32_t i = 0; i < NODES; i++) {
         wait_until(&nodes[i], has_nodes, NODES);
+        wait_until(&nodes[i], has_all_up, NODES);
         wait_until(&nodes[i], has_voters, NODES);
         wait_until(&nodes[i], has_lease, nodes[i].leases);
     }
