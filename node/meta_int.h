@@ -72,7 +72,9 @@ struct meta {
     uint64_t told_term, told_lead;
     uint32_t told_voters;
     bool told_anything, told_map;
-    uint64_t logged_lead, logged_term;
+    // As the operator was told.
+    uint64_t logged_lead, logged_term, logged_version;
+    uint32_t logged_nodes, logged_up, logged_voters;
     // Read by others.
     struct lock lock;
     struct cluster_uuid leader; // under `lock`

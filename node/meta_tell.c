@@ -282,6 +282,33 @@ log_raft(const struct raft_note *note)
     log_end(&line);
 }
 
+// Who is in the map, and who votes on it.
+static void
+log_nodes(struct meta *meta)
+{
+    const struct map *map = &meta->turn.map;
+    if (meta->logged_version == map->version && meta->logged_voters == voters(meta))
+        return;
+    uint32_t up = 0;
+    for (uint32_t i = 0; i < map->node_count; i++)
+        up += map->nodes[i].state == NODE_UP;
+    const bool same = meta->logged_nodes == map->node_count && meta->logged_up == up &&
+                      meta->logged_voters == voters(meta);
+    meta->logged_version = map->version;
+    meta->logged_nodes = map->node_count;
+    meta->logged_up = up;
+    meta->logged_voters = voters(meta);
+    static struct log_site site;
+    struct log_line line;
+    if (same || !log_begin(&line, &site, LOG_LEVEL_INFO, "meta.nodes"))
+        return;
+    log_number(&line, "nodes", map->node_count);
+    log_number(&line, "up", up);
+    log_number(&line, "voters", voters(meta));
+    log_number(&line, "version", map->version);
+    log_end(&line);
+}
+
 void
 meta_log(struct meta *meta)
 {
@@ -293,6 +320,7 @@ meta_log(struct meta *meta)
     }
     if (superseded)
         meta->config.superseded(meta->config.context);
+    log_nodes(meta);
     for (uint32_t i = 0; i < meta->out.raft.note_count; i++)
         log_raft(&meta->out.raft.notes[i]);
     if (raft->lead == meta->logged_lead && raft->term == meta->logged_term)
