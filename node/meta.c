@@ -81,6 +81,7 @@ meta_close(struct meta *meta)
     encode_fini(&meta->encode);
     mem_free(meta->peers);
     mem_free(meta->addresses);
+    mem_free(meta->keys);
     lock_fini(&meta->lock);
     mem_free(meta);
 }
@@ -170,6 +171,21 @@ meta_leader(struct meta *meta)
     const struct cluster_uuid leader = meta->leader;
     lock_release(&meta->lock);
     return leader;
+}
+
+bool
+meta_key(struct meta *meta, const struct map_name *name, struct api_key *out)
+{
+    bool found = false;
+    lock_acquire(&meta->lock);
+    const struct map keys = {.keys = meta->keys, .key_count = meta->key_count};
+    const struct api_key *key = map_key(&keys, name);
+    if (key != NULL) {
+        *out = *key;
+        found = true;
+    }
+    lock_release(&meta->lock);
+    return found;
 }
 
 void

@@ -112,6 +112,8 @@ void meta_wish(struct meta *meta, const struct command *command);
 
 // As last known; none: nobody.
 struct cluster_uuid meta_leader(struct meta *meta);
+// Of the newest map; false: it has none of that name.
+bool meta_key(struct meta *meta, const struct map_name *name, struct api_key *out);
 
 struct meta_stats {
     uint64_t term, lead, commit, applied, map_version; // lead: a number of raft's group, 0 none

@@ -79,6 +79,9 @@ struct meta {
     struct lock lock;
     struct cluster_uuid leader; // under `lock`
     struct meta_stats stats;    // under `lock`
+    struct api_key *keys;       // under `lock`: of the map of keys_version; owned
+    uint32_t key_count;         // under `lock`
+    uint64_t keys_version;
     uint64_t turns, frames, refused;
 };
 

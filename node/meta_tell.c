@@ -194,6 +194,27 @@ meta_give_up(struct meta *meta, uint64_t now_ns)
     memmove(meta->waits, meta->waits + late, meta->wait_count * sizeof meta->waits[0]);
 }
 
+// Where there is no memory the older ones hold on; at the next turn then.
+static void
+tell_keys(struct meta *meta)
+{
+    const struct map *map = &meta->turn.map;
+    if (meta->keys_version == map->version)
+        return;
+    const size_t bytes = map->key_count * sizeof *map->keys;
+    struct api_key *keys = mem_alloc(bytes);
+    if (keys == NULL)
+        return;
+    if (bytes > 0)
+        memcpy(keys, map->keys, bytes);
+    lock_acquire(&meta->lock);
+    mem_free(meta->keys);
+    meta->keys = keys;
+    meta->key_count = map->key_count;
+    lock_release(&meta->lock);
+    meta->keys_version = map->version;
+}
+
 static void
 tell_others(struct meta *meta)
 {
@@ -219,6 +240,7 @@ meta_tell(struct meta *meta)
 {
     if (meta->out.gossip.members_changed)
         meta_learn_peers(meta);
+    tell_keys(meta); // who hears of a map finds its keys
     if (meta->data != NULL) {
         if (tell_map(meta))
             tell_lease(meta);

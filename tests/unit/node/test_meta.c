@@ -561,6 +561,28 @@ START_TEST(when_the_leader_is_cut_off_another_leads_and_it_hears_of_what_was_don
 }
 END_TEST
 
+START_TEST(a_key_in_the_map_is_known_to_every_node)
+{
+    start_all();
+    claim_whole();
+    struct api_key key;
+    struct command command = {.kind = COMMAND_KEY_PUT};
+    ck_assert(map_name_set(&command.key.name, "ops", 3));
+    ck_assert(map_name_set(&command.key.glob, "all", 3));
+    command.key.role = KEY_READ;
+    command.key.hash_words[2] = 77;
+    ck_assert(!meta_key(nodes[1].meta, &command.key.name, &key));
+    const struct meta_answer answer = propose(node_of(leader_at(&nodes[0])), &command);
+    ck_assert_int_eq(answer.outcome, META_DONE);
+    ck_assert_int_eq(answer.result.status, OMEN_OK);
+    for (uint32_t i = 0; i < NODES; i++) {
+        wait_until(&nodes[i], has_version, answer.result.version);
+        ck_assert(meta_key(nodes[i].meta, &command.key.name, &key));
+        ck_assert_uint_eq(key.hash_words[2], 77);
+    }
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -571,6 +593,7 @@ suite(void)
     tcase_add_test(tcase, who_joins_becomes_a_voter_and_all_agree_on_the_map);
     tcase_add_test(tcase, a_proposal_at_a_follower_is_refused_and_says_who_leads);
     tcase_add_test(tcase, a_wish_of_any_node_reaches_the_leader);
+    tcase_add_test(tcase, a_key_in_the_map_is_known_to_every_node);
     tcase_add_test(tcase, a_node_that_is_started_again_comes_back_with_what_it_knew);
     tcase_add_test(tcase, all_that_are_started_again_go_on_where_they_were);
     tcase_add_test(tcase, when_the_leader_is_cut_off_another_leads_and_it_hears_of_what_was_done);
