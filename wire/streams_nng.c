@@ -205,17 +205,16 @@ dial_ended(void *argument)
     lock_acquire(&set->lock);
     const bool closing = set->closing;
     lock_release(&set->lock);
-    if (closing) {
-        nng_stream_free(nng);
-    } else if (reached) {
+    if (reached && !closing) {
         atomic_fetch_add(&set->dialed, 1);
         stream_begin(set, nng, dial->dialed, false);
     } else {
+        nng_stream_free(nng);
         atomic_fetch_add(&set->missed, 1);
         set->config.missed(set->config.context, dial->dialed);
     }
-    atomic_store(&dial->ended,
-                 true); // the last: the set's thread stops the operation, which waits for us
+    // The last: now the set's thread stops the operation, which waits for us.
+    atomic_store(&dial->ended, true);
     timer_wake(set->timer);
 }
 
