@@ -12,6 +12,7 @@
 #include "base/os_clock.h"
 #include "node/address.h"
 #include "tests/lib/check_main.h"
+#include "wire/bus.h"
 
 // How the node that is asked behaves.
 enum manners { WELCOMES, OTHER_KEY, NEWER, SAYS_NONSENSE, HANGS_UP, STAYS_SILENT, TELLS_HALF };
@@ -156,6 +157,66 @@ START_TEST(where_nobody_listens_nobody_answers)
 }
 END_TEST
 
+static void
+no_frame(void *context, struct wire_uuid from, uint64_t boot, const struct peer_head *head,
+         struct wire_bytes body)
+{
+    (void)context;
+    (void)from;
+    (void)boot;
+    (void)body;
+    ck_abort_msg("a frame of kind %u from who is of no cluster", head->kind);
+}
+
+static void
+no_datagram(void *context, const struct gossip_address *from, struct wire_bytes packet)
+{
+    (void)context;
+    (void)from;
+    ck_abort_msg("a datagram of %u bytes", packet.count);
+}
+
+static void
+no_word(void *context, struct wire_uuid node)
+{
+    (void)context;
+    ck_abort_msg("a word of node %llu", (unsigned long long)node.low);
+}
+
+START_TEST(a_real_bus_answers_and_lets_nothing_else_in)
+{
+    struct bus *bus;
+    const struct bus_config config = {
+        .ours = {.cluster = {1, 2}, .node = {3, 4}, .version_least = 1, .version_most = 1},
+        .frame = no_frame,
+        .datagram = no_datagram,
+        .up = no_word,
+        .down = no_word};
+    struct bus_config listens = config;
+    static const uint8_t key[32], other_key[32] = {1};
+    ck_assert_int_eq(seal_init(), OMEN_OK);
+    ck_assert_int_eq(address_of("127.0.0.1:0", 0, &listens.listen, &error), OMEN_OK);
+    ck_assert_msg(bus_open(&listens, &bus, &error) == OMEN_OK, "%s", error.text);
+    struct gossip_address there = listens.listen;
+    there.port = bus_port(bus);
+    for (uint32_t i = 0; i < 3; i++) {
+        ck_assert_msg(join_ask(&there, key, &ours, 30000, &theirs, &error) == OMEN_OK, "%s",
+                      error.text);
+        ck_assert_uint_eq(theirs.cluster.low, 2);
+    }
+    ck_assert_int_eq(join_ask(&there, other_key, &ours, 30000, &theirs, &error), OMEN_E_AUTH);
+    struct handshake stranger = ours;
+    stranger.cluster.low = 9;
+    ck_assert_int_ne(join_ask(&there, key, &stranger, 30000, &theirs, &error), OMEN_OK);
+    struct bus_stats stats;
+    bus_stats(bus, &stats);
+    ck_assert_uint_eq(stats.verdicts[HANDSHAKE_JOINS], 4);
+    ck_assert_uint_eq(stats.verdicts[HANDSHAKE_OTHER_CLUSTER], 1);
+    ck_assert_uint_eq(stats.verdicts[HANDSHAKE_FINE], 0);
+    bus_close(bus);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -165,6 +226,7 @@ suite(void)
     tcase_add_loop_test(tcase, what_went_wrong_is_said_with_the_address, 0,
                         (int)(sizeof refusals / sizeof refusals[0]));
     tcase_add_test(tcase, where_nobody_listens_nobody_answers);
+    tcase_add_test(tcase, a_real_bus_answers_and_lets_nothing_else_in);
     suite_add_tcase(suite, tcase);
     return suite;
 }
