@@ -422,12 +422,15 @@ logs_aside_get(struct kv_txn *txn, struct logs_name name, uint8_t **bytes, size_
     uint32_t slot;
     *bytes = NULL;
     *count = 0;
-    const omen_status status = logs_row_find(txn, name, &slot, &row, error);
+    omen_status status = logs_row_find(txn, name, &slot, &row, error);
     if (status != OMEN_OK)
         return status;
     if (row.aside == 0)
         return OMEN_E_NOT_FOUND;
-    return logs_value_get(txn, LOGS_RECORDS_MAX + slot, logs_owner(name), bytes, count, error);
+    status = logs_value_get(txn, LOGS_RECORDS_MAX + slot, logs_owner(name), bytes, count, error);
+    if (status == OMEN_E_NOT_FOUND)
+        return error_set(error, OMEN_E_CORRUPT, "logs: the record of log %u is missing", slot);
+    return status;
 }
 
 // ---- erasing what was forgotten ----

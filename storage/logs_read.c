@@ -203,20 +203,18 @@ logs_know(struct kv_txn *txn, struct logs_name name, struct logs_known *out,
         status = add_term(out, row.base_term, row.first_seq - 1);
     if (status == OMEN_OK)
         status = logs_reader_make(txn, slot, &row, row.first_seq, LOGS_HEADS, &reader, error);
-    while (status == OMEN_OK) {
+    for (uint64_t seq = row.first_seq; status == OMEN_OK && seq <= row.last_seq; seq++) {
         status = logs_reader_next(reader, &entry, error);
-        if (status != OMEN_OK)
-            break;
-        status = add_term(out, entry.term, entry.seq);
+        if (status == OMEN_OK)
+            status = add_term(out, entry.term, entry.seq);
         if (status != OMEN_OK || logs_name_is_none(entry.op))
             continue;
         const struct logs_op op = {entry.op, entry.seq, entry.stamp_ms};
         status = logs_known_add_op(out, &op);
     }
     logs_reader_close(reader);
-    if (reader != NULL && status == OMEN_E_NOT_FOUND)
-        return OMEN_OK;
-    logs_known_fini(out);
+    if (status != OMEN_OK)
+        logs_known_fini(out);
     return status;
 }
 
