@@ -220,20 +220,6 @@ logs_next(struct kv_txn *txn, uint32_t *at, struct logs_state *state, struct ome
 
 // ---- writing ----
 
-// Those that are there, or not erased yet.
-static uint32_t
-count_rows(struct kv_txn *txn)
-{
-    struct logs_row row;
-    struct kv_value value;
-    uint32_t rows = 0;
-    for (uint64_t key = 0; kv_next(txn, LOGS_ROWS, &key, &value, NULL) == OMEN_OK; key++)
-        if (key >= LOGS_SLOTS || logs_row_get(txn, (uint32_t)key, &row, NULL) != OMEN_OK ||
-            row.state != LOGS_FREE)
-            rows++;
-    return rows;
-}
-
 omen_status
 logs_make(struct kv_txn *txn, struct logs_name name, const void *note, uint32_t note_bytes,
           struct omen_error *error)
@@ -249,7 +235,7 @@ logs_make(struct kv_txn *txn, struct logs_name name, const void *note, uint32_t 
         return error_set(error, OMEN_E_EXISTS, "logs: there is such a log already");
     if (status != OMEN_E_NOT_FOUND)
         return status;
-    if (slot == LOGS_SLOTS || count_rows(txn) >= LOGS_MAX)
+    if (slot == LOGS_SLOTS)
         return error_set(error, OMEN_E_FULL, "logs: there are %u logs already", LOGS_MAX);
     row = (struct logs_row){
         .name = name, .state = LOGS_LIVE, .first_seq = 1, .note_bytes = note_bytes};

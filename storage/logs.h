@@ -17,7 +17,7 @@
 #define LOGS_ENTRY_BYTES_MAX ((size_t)16 << 20)
 #define LOGS_GROUP_ENTRIES_MAX 4096u
 #define LOGS_GROUP_BYTES_MAX ((size_t)1 << 30)
-#define LOGS_MAX 4096u // at a time
+#define LOGS_MAX 4096u // at a time; those that were dropped count until they are erased
 #define LOGS_NOTE_BYTES_MAX 128u
 #define LOGS_RECORD_BYTES_MAX ((size_t)64 << 20)
 #define LOGS_RECORDS_MAX 65536u // their numbers are below

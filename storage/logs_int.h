@@ -19,7 +19,7 @@ enum { LOGS_ROWS, LOGS_ENTRIES, LOGS_OPS, LOGS_RECORDS, LOGS_TABLES };
 #define LOGS_RECORD_MAGIC 0x534e4d4fu // "OMNS"
 #define LOGS_ENTRY_MAGIC 0x544e4d4fu  // "OMNT"
 
-#define LOGS_SLOT_BITS 16u
+#define LOGS_SLOT_BITS 12u
 #define LOGS_SLOTS ((uint32_t)1 << LOGS_SLOT_BITS)
 #define LOGS_NUMBER_BITS (64 - LOGS_SLOT_BITS)
 #define LOGS_NUMBER_MAX (((uint64_t)1 << LOGS_NUMBER_BITS) - 1)
@@ -71,7 +71,8 @@ struct logs_entry_head {
 _Static_assert(sizeof(struct logs_head) == 48 && sizeof(struct logs_row) == 248 &&
                    sizeof(struct logs_entry_head) == 56 && sizeof(struct logs_op) == 32,
                "part of the format");
-_Static_assert(sizeof(struct logs_head) + sizeof(struct logs_row) <= 512, "LOGS_CLEAN_BYTES");
+_Static_assert(LOGS_MAX == LOGS_SLOTS && sizeof(struct logs_head) + sizeof(struct logs_row) <= 512,
+               "LOGS_CLEAN_BYTES");
 _Static_assert(LOGS_TRIM_ENTRIES + LOGS_GROUP_ENTRIES_MAX <= ((uint32_t)1 << 20) / 48,
                "LOGS_TRIM_BYTES");
 _Static_assert(LOGS_RECORD_BYTES_MAX / LOGS_PART_ROOM < (1u << LOGS_RECORD_BITS) - 1,
