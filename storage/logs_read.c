@@ -29,7 +29,7 @@ static omen_status fetch(struct logs_reader *reader, uint64_t from, size_t count
 static omen_status part_bytes(struct logs_reader *reader, uint64_t part, const uint8_t **bytes,
                               struct omen_error *error);
 static omen_status add_term(struct logs_known *known, uint64_t term, uint64_t seq);
-static omen_status verify_log(struct kv_txn *txn, const struct logs_state *state,
+static omen_status verify_log(struct kv_txn *txn, uint32_t row_slot, const struct logs_state *state,
                               struct omen_error *error);
 
 omen_status
@@ -272,7 +272,7 @@ logs_verify(struct kv_txn *txn, struct omen_error *error)
     for (uint32_t at = 0; status == OMEN_OK;) {
         status = logs_next(txn, &at, &state, error);
         if (status == OMEN_OK)
-            status = verify_log(txn, &state, error);
+            status = verify_log(txn, at - 1, &state, error);
     }
     if (status != OMEN_E_NOT_FOUND)
         return status;
@@ -297,14 +297,22 @@ logs_verify(struct kv_txn *txn, struct omen_error *error)
 }
 
 static omen_status
-verify_log(struct kv_txn *txn, const struct logs_state *state, struct omen_error *error)
+verify_log(struct kv_txn *txn, uint32_t row_slot, const struct logs_state *state,
+           struct omen_error *error)
 {
+    struct logs_row row;
+    uint32_t slot;
     struct logs_known known;
     struct logs_reader *reader;
     struct logs_entry entry;
     uint8_t *bytes;
     size_t count;
-    omen_status status = logs_know(txn, state->name, &known, error);
+    omen_status status = logs_row_find(txn, state->name, &slot, &row, error);
+    if (status == OMEN_E_NOT_FOUND || (status == OMEN_OK && slot != row_slot))
+        status = error_set(error, OMEN_E_CORRUPT, "logs: row %u is not where its name belongs",
+                           row_slot);
+    if (status == OMEN_OK)
+        status = logs_know(txn, state->name, &known, error);
     if (status != OMEN_OK)
         return status;
     logs_known_fini(&known);
