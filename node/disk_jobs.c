@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "node/disk_int.h"
+#include "node/notes.h"
 
 static omen_status add_raft(struct disk_job *job, const struct turn_output *out);
 static omen_status add_entries(struct disk_job *job, const struct replica_output *out);
@@ -41,6 +42,7 @@ make(enum disk_job_kind kind, struct logs_name name, struct loop *loop, enum dis
         disk_job_release(job);
         return NULL;
     }
+    job->done->note.kind = NOTE_DISK;
     job->done->kind = says;
     job->done->copy = disk_uuid(name);
     return job;

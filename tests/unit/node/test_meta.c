@@ -12,7 +12,6 @@
 #include "base/os_wait.h"
 #include "tests/lib/bus_memory.h"
 #include "tests/lib/check_main.h"
-#include "tests/lib/disk_memory.h"
 #include "tests/lib/folder.h"
 
 #define MS UINT64_C(1000000)
