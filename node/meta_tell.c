@@ -73,13 +73,15 @@ claim_of(const struct gossip_member *member)
                                  .meta = member->meta};
 }
 
+// While the group goes over to another, those are needed that were there before.
 static uint32_t
 voters(const struct meta *meta)
 {
     const struct raft_group *group = &meta->turn.group;
+    const uint8_t role = member_is_joint(group) ? RAFT_OUTGOING : RAFT_VOTER;
     uint32_t count = 0;
     for (uint32_t i = 0; i < group->count; i++)
-        count += (group->members[i].roles & RAFT_VOTER) != 0;
+        count += (group->members[i].roles & role) != 0;
     return count;
 }
 
@@ -331,6 +333,21 @@ log_nodes(struct meta *meta)
     log_end(&line);
 }
 
+// The first of this process: from here on it may be primary of something.
+static void
+log_lease(struct meta *meta)
+{
+    struct log_line line;
+    if (meta->out.lease.lease_ns == 0 || meta->logged_lease)
+        return;
+    meta->logged_lease = true;
+    if (!log_begin(&line, NULL, LOG_LEVEL_INFO, "meta.lease"))
+        return;
+    log_number(&line, "ms", meta->out.lease.lease_ns / 1000000);
+    log_number(&line, "boot", meta->turn.config.gossip.boot);
+    log_end(&line);
+}
+
 void
 meta_log(struct meta *meta)
 {
@@ -343,6 +360,7 @@ meta_log(struct meta *meta)
     if (superseded)
         meta->config.superseded(meta->config.context);
     log_nodes(meta);
+    log_lease(meta);
     for (uint32_t i = 0; i < meta->out.raft.note_count; i++)
         log_raft(&meta->out.raft.notes[i]);
     if (raft->lead == meta->logged_lead && raft->term == meta->logged_term)
