@@ -2,8 +2,9 @@
 //
 // Shape: value.
 //
-// Two kinds have the same numbers: jobs of the map, which a node claims and ends, and shards in which a copy moves or which split
-// (node/admin.h). Of the latter nothing is kept when they are over: a shard in which nothing moves answers "done".
+// Three kinds have one sort of numbers: jobs of the map, which a node claims and ends; shards in which a copy moves or which split
+// (node/admin.h), of which nothing is kept when they are over, so that one in which nothing moves answers "done"; and a collection's
+// number, that optimize and build answer with when they are over (node/admin_gather.h).
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -138,12 +139,16 @@ admin_job_get(struct admin *a)
     struct job_texts texts;
     struct api_job row = {
         .job = ask->job, .shard = ask->job, .kind = JOB_SPLIT, .state = JOB_DONE, .permille = 1000};
-    if (job != NULL)
+    if (job != NULL) {
         row = job_row(a->map, job, &texts);
-    else if (shard != NULL)
+    } else if (shard != NULL) {
         row = motion_row(a->map, shard, &texts);
-    else if (!has_children(a->map, ask->job))
+    } else if (map_collection(a->map, ask->job) != NULL) {
+        row.kind = JOB_BUILD;
+        row.shard = 0;
+    } else if (!has_children(a->map, ask->job)) {
         return refuse_unknown(a, ask->job);
+    }
     return admin_answer(a, &row);
 }
 
