@@ -8,8 +8,8 @@
 >>> client = omendb.connect("omen://localhost:7700")
 >>> client.collection("docs").search(query, k=10)
 
-The engine is a native module and the client wants the package msgpack (`pip install omendb[client]`); where one of them is
-missing, the other works.
+The engine is a native module, and the client wants the package msgpack (`pip install omendb[client]`); where one of
+them is missing, the other works.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _no_tls(tls: Any) -> None:
 def connect(address: str, api_key: str | None = None, tls: Any = None, timeout: float = 10.0) -> Client:
     """A client of the cluster at omen://host:7700,host2:7700, connected to one of its nodes.
 
-    `timeout` is what a call may take in seconds, all its tries together; a call says another where it has a parameter for it.
+    `timeout` is what a call may take in seconds, all its tries together; some calls take another.
     """
     from .client import Client
 

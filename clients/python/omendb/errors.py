@@ -1,7 +1,8 @@
 """Every way a call can fail, one class each.
 
 All are OmenErrors, and each is also the built-in exception that fits best, so `except ValueError` works too.
-A call that fails has changed nothing, unless `outcome` says otherwise. `status` is the engine's number for the error (omendb.h).
+A call that fails has changed nothing, unless `outcome` says otherwise. `status` is the engine's number for the error
+(omendb.h).
 """
 
 from __future__ import annotations

@@ -16,13 +16,15 @@ _CLIENT: Final = "omendb-python"
 
 # What changes something and carries no operation's id: done again it might be done twice.
 _READS: Final = frozenset(
-    {
-        "system.ping", "system.health", "system.info", "system.metrics", "cluster.info", "cluster.members", "cluster.events",
-        "node.list", "node.get", "shard.list", "shard.get", "shard.verify", "collection.get", "collection.list",
-        "collection.stats", "alias.list", "point.get", "point.count", "point.scroll", "point.facet", "query.search",
-        "query.batch", "query.range", "query.recommend", "query.why_not", "recall.measure", "job.list", "job.get", "key.list",
-    }
-)  # fmt: skip
+    [
+        *("system.ping", "system.health", "system.info", "system.metrics"),
+        *("cluster.info", "cluster.members", "cluster.events", "node.list", "node.get"),
+        *("shard.list", "shard.get", "shard.verify", "job.list", "job.get", "key.list", "alias.list"),
+        *("collection.get", "collection.list", "collection.stats"),
+        *("point.get", "point.count", "point.scroll", "point.facet"),
+        *("query.search", "query.batch", "query.range", "query.recommend", "query.why_not", "recall.measure"),
+    ]
+)
 
 
 def hello(api_key: str | None) -> Params:
@@ -34,11 +36,8 @@ def hello(api_key: str | None) -> Params:
 def plain(method: str, params: Mapping[str, Any] | None = None) -> Call[dict[str, Any]]:
     """A method of the protocol as it is."""
     given = dict(params or {})
-    if method in _READS:
-        repeat = Repeat.READ
-    else:
-        repeat = Repeat.OPERATION if given.get("op_id") is not None else Repeat.ONCE
-    return Call(Params(method, given), dict, repeat)
+    writes = Repeat.OPERATION if given.get("op_id") is not None else Repeat.ONCE
+    return Call(Params(method, given), dict, Repeat.READ if method in _READS else writes)
 
 
 def once(method: str, params: Mapping[str, Any]) -> Call[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The client for asyncio: a cluster's nodes, and what is asked of the cluster itself; as client.py but for the waiting."""
+"""The client for asyncio: as client.py, but for the waiting."""
 
 from __future__ import annotations
 
@@ -108,7 +108,8 @@ class AsyncClient:
     def collection(self, name: str, consistency: str = "session") -> AsyncCollection:
         """A handle on a collection or an alias, which is not asked whether it is there.
 
-        `consistency`: "session" reads what this handle has written, "strong" what anybody has, "eventual" what any copy has.
+        `consistency`: "session" reads what this handle has written, "strong" what anybody has written, "eventual" what
+        any copy has.
         """
         return AsyncCollection(self, Requests(asks.name_of(name), self._limits, consistency))
 

@@ -42,8 +42,8 @@ class AsyncCollection:
     async def upsert(self, vectors: Any, ids: Any = None, payloads: Any = None, if_version: int | None = None) -> Any:
         """Points, new or in the place of those with the same ids. Returns the ids.
 
-        Many points go in several messages; each shard takes all of a message's points or none. Where some are refused the error
-        of the first is raised, and its `failed` has (row, error) of each; the others are written.
+        Many points go in several messages; each shard takes all of a message's points or none. Where some are refused
+        the error of the first is raised, and its `failed` has (row, error) of each; the others are written.
         """
         return await self._put(vectors, ids, payloads, None, if_version)
 
@@ -121,8 +121,8 @@ class AsyncCollection:
     ) -> Any:
         """The k nearest: Hits of one vector (or of the point `id`), arrays (ids, distances) of a matrix of them.
 
-        `partial`: an answer without the points of shards that cannot be reached is better than none. `threads` is the server's to
-        choose, and is here for code that is written for Index.
+        `partial`: an answer without the points of shards that cannot be reached is better than none. `threads` is the
+        server's to choose, and is here for code that is written for Index.
         """
         search = Search(k, filter, ef or self.ef, target_recall, exact, None, with_payload, with_vector, partial)
         array = None if q is None else vectors_of(q)
@@ -217,7 +217,10 @@ class AsyncCollection:
         return await self._client.run(self._requests.of_collection("collection.get"))
 
     async def stats(self) -> dict[str, Any]:
-        """Of all shards together: points, memory and disk in bytes, bytes_per_vector, recall; shards_failed did not answer."""
+        """Of all shards together: points, memory and disk in bytes, bytes_per_vector, recall.
+
+        `shards_failed` of them did not answer.
+        """
         return await self._client.run(self._requests.of_collection("collection.stats"))
 
     async def index_field(self, name: str, type: str) -> None:

@@ -123,7 +123,8 @@ class Client:
     def collection(self, name: str, consistency: str = "session") -> Collection:
         """A handle on a collection or an alias, which is not asked whether it is there.
 
-        `consistency`: "session" reads what this handle has written, "strong" what anybody has, "eventual" what any copy has.
+        `consistency`: "session" reads what this handle has written, "strong" what anybody has written, "eventual" what
+        any copy has.
         """
         return Collection(self, Requests(asks.name_of(name), self._limits, consistency))
 

@@ -1,7 +1,8 @@
 """One connection to a node, for blocking callers: requests of all threads go out at once, answers come in any order.
 
-There is no thread of its own. Of those who wait for an answer one reads, and hands to the others what is theirs; a single caller thus
-reads its own answer itself. The socket never blocks: every wait is a poll with what is left of the caller's time.
+There is no thread of its own. Of those who wait for an answer one reads, and hands to the others what is theirs; a
+single caller thus reads its own answer itself. The socket never blocks: every wait is a poll with what is left of the
+caller's time.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ class Connection:
             self._send_lock.release()
 
     def _make_room(self, deadline: float, begun: bool) -> None:
-        """Waits until more can be sent. The other side may want its answers read before it goes on: if nobody reads, we do."""
+        """Waits until more can be sent. The other side may want its answers read first: if nobody reads, we do."""
         with self._lock:
             reads = not self._reading
             self._reading = True

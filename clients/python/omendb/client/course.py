@@ -2,8 +2,8 @@
 
 - What the server says is final, unless it says that it may succeed later (`retryable`).
 - A connection that could not be made has done nothing: another node is asked.
-- One that broke after the request was sent leaves the outcome open. A read is asked again, and a write that carries an operation's id,
-  which the cluster does once however often it comes. Any other request is not.
+- One that broke after the request was sent leaves the outcome open. A read is asked again, and a write that carries an
+  operation's id, which the cluster does once however often it comes. Any other request is not.
 - When the time is up, it is up: nothing is begun that could not end.
 """
 
@@ -27,7 +27,7 @@ _RESERVE_PART: Final = 0.05  # of the time left, that the server is not told of:
 _RESERVE_MOST_SECONDS: Final = 0.1
 
 
-class TimeUp(Exception):  # noqa: N818
+class TimeUp(Exception):
     """There was no time left; the course of the request makes an error of it."""
 
 

@@ -1,7 +1,7 @@
 """The requests of a collection: what is asked for each method, and what its answer becomes.
 
-Both clients, the blocking one and the one for asyncio, send what is made here. A method that may need several messages, because
-a message has a limit, gives a list of calls.
+Both clients, the blocking one and the one for asyncio, send what is made here. A method that may need several messages,
+because a message has a limit, gives a list of calls.
 """
 
 from __future__ import annotations
@@ -330,7 +330,7 @@ def points_given(
     return given, array, payloads_of(payloads, len(given))
 
 
-def verify_copies(answer: Mapping[str, Any]) -> None:
+def verify_copies(answer: dict[str, Any]) -> None:
     """Raises a CorruptError where copies of a shard differ."""
     for shard in answer["shards"]:
         sums = {copy["checksum"] for copy in shard["copies"]}

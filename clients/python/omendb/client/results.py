@@ -26,7 +26,7 @@ class Facet(NamedTuple):
     """A value of a field, and how many points have it."""
 
     value: Any
-    count: int
+    points: int
 
 
 class Hits:

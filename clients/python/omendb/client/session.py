@@ -1,4 +1,4 @@
-"""What a session has seen: the last place of each shard's log, so that its reads come from copies that have it as well."""
+"""What a session has seen: the last place of each shard's log; its reads come from copies that have it as well."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ except ModuleNotFoundError as missing:  # pragma: no cover - the import of omend
 MESSAGE_BYTES_MAX: Final = 64 << 20  # of an answer; the server's own limit is far below
 
 VECTOR_CODES: Final = {"f4": 1, "f2": 2, "i1": 4, "u1": 5}  # of extensions, by numpy's dtype
-_VECTOR_DTYPES: Final = {1: np.dtype("<f4"), 2: np.dtype("<f2"), 4: np.dtype("i1"), 5: np.dtype("u1")}
+_VECTOR_DTYPES: Final[dict[int, Any]] = {1: np.dtype("<f4"), 2: np.dtype("<f2"), 4: np.dtype("i1"), 5: np.dtype("u1")}
 _BF16: Final = 3
 
 _ERRORS: Final[dict[str, type[OmenError]]] = {
@@ -83,7 +83,8 @@ def _default(value: Any) -> Any:
         return value.item()
     if isinstance(value, np.ndarray):
         return value.tolist()
-    for kind in (str, int, float, bytes, dict, list):
+    kinds: tuple[Any, ...] = (str, int, float, bytes, dict, list)
+    for kind in kinds:
         if isinstance(value, kind):
             return kind(value)
     if isinstance(value, Mapping):
@@ -184,9 +185,11 @@ def vector_of(value: Any) -> np.ndarray[Any, Any] | None:
     if value.code == _BF16:
         halves = np.frombuffer(value.data, dtype="<u2").astype(np.uint32)
         return (halves << 16).view(np.float32)
-    if value.code not in _VECTOR_DTYPES:
+    dtype = _VECTOR_DTYPES.get(value.code)
+    if dtype is None:
         raise errors.VersionError(f"a vector of a type that this client does not know: extension {value.code}")
-    return np.frombuffer(value.data, dtype=_VECTOR_DTYPES[value.code])
+    vector: np.ndarray[Any, Any] = np.frombuffer(value.data, dtype=dtype)
+    return vector
 
 
 # ---- errors ----
