@@ -11,7 +11,7 @@
 #include "base/assert.h"
 #include "base/limits.h"
 
-#define HEAD_BYTES 21u
+#define HEAD_BYTES FOUND_HIT_BYTES_MIN
 // What a row cannot exceed, since it lies in a frame.
 #define ROW_BYTES_MAX ((size_t)1 << 31)
 #define COUNT(rows) ((uint32_t)(sizeof(rows) / sizeof(rows)[0]))

@@ -10,6 +10,8 @@
 #include "wire/plain.h"
 #include "wire/shape.h"
 
+#define FOUND_HIT_BYTES_MIN 21u
+
 struct found { // of a part: what it took
     uint64_t shard;
     uint64_t took_us;

@@ -127,8 +127,7 @@ wire_reply_read(struct wire_bytes bytes, struct wire_reply *reply)
         reply->failures = plain_bytes(&plain, reply->item_count);
     if (reply->answer_bytes > 0)
         reply->answer = plain_bytes(&plain, reply->answer_bytes);
-    return plain_done(&plain) &&
-           (reply->failure == 0 || reply->answer_bytes <= WIRE_SENTENCE_BYTES_MAX);
+    return plain_done(&plain) && (reply->failure == 0 || reply->answer_bytes == 0);
 }
 
 void

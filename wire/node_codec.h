@@ -13,7 +13,6 @@
 #define WIRE_COMMAND_BYTES_MAX 20480u // cluster/command.h
 #define WIRE_MAP_PIECE_BYTES_MAX (8u << 20)
 #define WIRE_ITEMS_MAX 65536u // router/fanout.h
-#define WIRE_SENTENCE_BYTES_MAX 255u
 
 enum wire_turn_kind { WIRE_TURN_COMMAND = 1, WIRE_TURN_LEASE_ASK, WIRE_TURN_LEASE_GRANT };
 
@@ -44,8 +43,7 @@ struct wire_part {
     const uint8_t *ask; // a packed map, as method->ask has it
 };
 
-// What the copy says: wire/found.h of searches, wire/inner.h or method->answer of the rest, and for each item of the part how it
-// ended.
+// What the copy says: method->answer, and for each item of the part how it ended.
 struct wire_reply {
     uint8_t method;
     uint8_t draining; // 0 or 1
@@ -58,8 +56,7 @@ struct wire_reply {
     uint32_t answer_bytes;
     const uint8_t
         *failures; // one byte for each item: a status with its sign turned; NULL: there are none
-    // Where `failure` is not 0 a sentence of at most WIRE_SENTENCE_BYTES_MAX, UTF-8 or not; NULL: there is none.
-    const uint8_t *answer;
+    const uint8_t *answer; // a packed map; NULL where `failure` is not 0
 };
 
 struct wire_map_ask {

@@ -122,7 +122,7 @@ random_reply(struct prng *prng)
     reply->item_count = prng_below(prng, 20);
     reply->failures =
         reply->item_count > 0 ? random_bytes(prng, &pool, reply->item_count).bytes : NULL;
-    reply->answer_bytes = prng_below(prng, 30);
+    reply->answer_bytes = reply->failure == 0 ? prng_below(prng, 30) : 0;
     reply->answer =
         reply->answer_bytes > 0 ? random_bytes(prng, &pool, reply->answer_bytes).bytes : NULL;
 }
