@@ -388,16 +388,15 @@ front_gone(struct front *front, uint64_t now_ns, void *client)
     }
 }
 
-// A sentence is people's, so it goes on as it is where it is text.
+// A sentence goes on as it is where it is text.
 static void
-note_sentence(struct front_call *call, const struct wire_reply *reply, omen_status status)
+note_reason(struct front_call *call, const struct wire_reply *reply, omen_status status)
 {
-    char text[WIRE_SENTENCE_BYTES_MAX + 1];
-    const uint32_t count =
-        reply->answer_bytes < sizeof text ? reply->answer_bytes : (uint32_t)sizeof text - 1;
-    if (count == 0 || !utf8_valid(reply->answer, count))
+    char text[WIRE_REASON_BYTES_MAX + 1];
+    const uint32_t count = reply->reason_bytes;
+    if (count == 0 || count >= sizeof text || !utf8_valid(reply->reason, count))
         return;
-    memcpy(text, reply->answer, count);
+    memcpy(text, reply->reason, count);
     text[count] = '\0';
     error_set(&call->said, status, "%s", text);
 }
@@ -420,7 +419,7 @@ front_reply(struct front *front, uint64_t now_ns, uint32_t node, const struct wi
     if (status == OMEN_OK)
         status = front_hear(front, call, reply, lent, &statuses);
     else
-        note_sentence(call, reply, status);
+        note_reason(call, reply, status);
     const struct fanout_reply heard = {.request = reply->request,
                                        .part = reply->part,
                                        .attempt = reply->attempt,

@@ -292,7 +292,7 @@ omen_status
 front_ask(struct front *front, struct front_call *call, const struct rpc_request *request,
           struct omen_error *error)
 {
-    const struct rpc_message message = {.kind = RPC_REQUEST, .params = request->params};
+    const struct rpc_message message = rpc_request_message(request);
     if (is_write(call))
         call->start.kind = FANOUT_WRITE; // so that a refusal says that nothing was done
     omen_status status =
