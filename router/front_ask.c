@@ -248,6 +248,7 @@ ask_batch(struct front_call *call, struct omen_error *error)
     if (ask->result == API_MATRIX && ask->with != 0)
         return error_set(error, OMEN_E_INVALID,
                          "result 'matrix' has no place for what `with` asks for");
+    call->queries = (uint32_t)rows;
     return check_vectors(call, vectors, rows, error);
 }
 
