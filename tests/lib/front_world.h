@@ -44,6 +44,12 @@ struct fw {
     struct model model;
     struct fw_faults faults;
     bool hides_map; // the front does not get newer ones
+    uint64_t fail_at;     // the allocation of the next request's life that is refused; 0: none
+    bool short_of_memory; // an answer may fail to be written
+    uint64_t silent;      // a shard whose parts are lost
+    uint64_t garbled;     // a copy (its uuid's high half is the shard, the low one this) that answers any bytes
+    omen_status refusal;  // what every shard says, where it is not OK
+    const char *reason;
     struct fw_flight flights[FW_FLIGHTS_MAX];
     uint32_t flight_count;
     uint32_t parts_sent, parts_whole, cancels, releases, lent;
@@ -158,7 +164,7 @@ fw_part(void *context, uint32_t node, const struct wire_part *part, uint32_t dea
     fw->deadline_ms = deadline_ms;
     fw->last_part = *part;
     fw->last_part.ask = NULL;
-    if (prng_below(&fw->prng, 1000) < fw->faults.lost)
+    if (part->shard == fw->silent || prng_below(&fw->prng, 1000) < fw->faults.lost)
         return;
     fw_send(fw, node, part);
     if (part->kind != WIRE_PART_WRITE && prng_below(&fw->prng, 1000) < fw->faults.doubled)
@@ -180,10 +186,14 @@ fw_answer(void *context, void *client, uint32_t id, struct encode *message)
     struct fw *fw = context;
     struct omen_error error;
     ck_assert_ptr_eq(client, fw);
-    ck_assert_int_eq(message->status, OMEN_OK);
     encode_fini(&fw->message);
     fw->message = *message;
     fw->answers++;
+    if (fw->short_of_memory && message->status != OMEN_OK) {
+        fw->error = (struct rpc_error){.status = message->status};
+        return;
+    }
+    ck_assert_int_eq(message->status, OMEN_OK);
     const struct wire_bytes bytes = {message->bytes, (uint32_t)message->count};
     ck_assert_int_eq(rpc_read(bytes, &decode_answers, &fw->said, &error), OMEN_OK);
     ck_assert_uint_eq(fw->said.id, id);
@@ -319,6 +329,8 @@ fw_verdict(struct fw *fw, const struct wire_part *part)
     if (shard == NULL || !shard_is_routed(shard) || shard->cfg_ver != part->cfg_ver ||
         part->first < shard->first || part->last > shard->last)
         return OMEN_E_STALE_MAP;
+    if (fw->refusal != OMEN_OK)
+        return fw->refusal;
     return prng_below(&fw->prng, 1000) < fw->faults.busy ? OMEN_E_BUSY : OMEN_OK;
 }
 
@@ -358,6 +370,13 @@ fw_obey(struct fw *fw, const struct fw_flight *ask)
                                       .seq = done ? fw->model.seq : 0,
                                       .item_count = status == OMEN_OK ? reply.item_count : 0,
                                       .failures = reply.item_count > 0 ? back->failures : NULL};
+    if (status != OMEN_OK && fw->reason != NULL) {
+        back->reply.reason = (const uint8_t *)fw->reason;
+        back->reply.reason_bytes = (uint32_t)strlen(fw->reason);
+    }
+    if (status == OMEN_OK && part->copy_low == fw->garbled)
+        for (size_t i = 0; i < back->body.count; i++)
+            back->body.bytes[i] = (uint8_t)prng_next(&fw->prng);
     if (status == OMEN_OK) {
         back->reply.answer = back->body.bytes;
         back->reply.answer_bytes = (uint32_t)back->body.count;
@@ -425,6 +444,8 @@ fw_request(struct fw *fw, const struct wire_bytes *frame)
                                         .bytes = frame->count,
                                         .params = message.params,
                                         .session = fw->session};
+    if (fw->fail_at > 0)
+        mem_fail_once(fw->fail_at);
     front_request(fw->front, fw->now_ns, fw, &request);
     front_check(fw->front);
 }
