@@ -179,10 +179,11 @@ front_say(struct front *front, struct front_call *call, const void *answer)
     struct omen_error error;
     const bool write = call->start.kind == FANOUT_WRITE;
     if (message.status == OMEN_E_FULL)
-        error_set(&error, OMEN_E_FULL,
-                  "%s: the answer would have more than %u bytes; ask for fewer, or without payloads "
-                  "and vectors",
-                  call->method->name, WIRE_FRAME_BYTES_MAX);
+        error_set(
+            &error, OMEN_E_FULL,
+            "%s: the answer would have more than %u bytes; ask for fewer, or without payloads "
+            "and vectors",
+            call->method->name, WIRE_FRAME_BYTES_MAX);
     else
         error_set_plain(&error, message.status);
     encode_fini(&message);
@@ -315,8 +316,7 @@ front_map(struct front *front, uint64_t now_ns, const struct map *published)
     if (front->map != NULL && published->version <= front->map->version)
         return OMEN_OK;
     const uint32_t other = 1 - front->current;
-    const omen_status status =
-        routes_of_map(published, &front->config.zone, &front->routes[other]);
+    const omen_status status = routes_of_map(published, &front->config.zone, &front->routes[other]);
     if (status != OMEN_OK)
         return status;
     front->map = published;
@@ -341,8 +341,7 @@ front_node(struct front *front, uint64_t now_ns, uint32_t node, bool dead, bool 
 }
 
 void
-front_request(struct front *front, uint64_t now_ns, void *client,
-              const struct rpc_request *request)
+front_request(struct front *front, uint64_t now_ns, void *client, const struct rpc_request *request)
 {
     struct omen_error error;
     note_time(front, now_ns);

@@ -154,7 +154,8 @@ front_gather_points(struct front *front, struct front_call *call, struct wire_li
         return OMEN_E_NO_MEMORY;
     memset(points, 0, call->start.item_count * sizeof *points);
     for (const struct front_lent *lent = call->lent; lent != NULL; lent = lent->next) {
-        const struct wire_list *list = &((const struct api_points *)(const void *)&lent->body)->points;
+        const struct wire_list *list =
+            &((const struct api_points *)(const void *)&lent->body)->points;
         struct msgpack_reader reader = {list->packed, list->packed + list->packed_bytes};
         uint32_t item = lent->item_first;
         for (uint32_t i = 0; i < list->count; i++, item = call->items[item].next) {

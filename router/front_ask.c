@@ -179,9 +179,8 @@ op_of(struct front *front, const struct wire_uuid *given)
     if ((given->high | given->low) != 0)
         return (struct fanout_op){given->high, given->low};
     const uint64_t date_ms = front->config.date_ms(front->config.context);
-    return (struct fanout_op){
-        date_ms << 16 | UINT64_C(0x7000) | (prng_next(&front->prng) & 0xfff),
-        UINT64_C(1) << 63 | prng_next(&front->prng) >> 2};
+    return (struct fanout_op){date_ms << 16 | UINT64_C(0x7000) | (prng_next(&front->prng) & 0xfff),
+                              UINT64_C(1) << 63 | prng_next(&front->prng) >> 2};
 }
 
 static omen_status

@@ -107,7 +107,7 @@ front_hear(struct front *front, const struct front_call *call, const struct wire
     // If it is taken it is about these: the part keeps its items while its sub-request is in the air.
     lent->item_first = front->fanout.parts[reply->part].item_first;
     lent->item_count = front->fanout.parts[reply->part].item_count;
-    const bool sound = reply_shape(call->asks) == NULL ? read_found(front, call, lent)
-                                                       : read_map(call, lent);
+    const bool sound =
+        reply_shape(call->asks) == NULL ? read_found(front, call, lent) : read_map(call, lent);
     return sound && read_items(front, reply, statuses) ? OMEN_OK : OMEN_E_INTERNAL;
 }

@@ -16,9 +16,9 @@
 #include "wire/found.h"
 #include "wire/inner.h"
 
-#define FRONT_K 10u       // where a client gives none
-#define FRONT_PAGE 100u   // points of a page
-#define FRONT_FACETS 10u  // values
+#define FRONT_K 10u      // where a client gives none
+#define FRONT_PAGE 100u  // points of a page
+#define FRONT_FACETS 10u // values
 #define FRONT_SAMPLES 1000u
 
 // What all asks about points begin with.
@@ -42,7 +42,8 @@ struct front_lent {
 
 // Where the rows of a request lie in its frame: row i is at[i]..at[i + 1] behind the list's first byte.
 struct front_rows {
-    uint32_t *ids, *payloads, *vectors; // one block, which `ids` owns; NULL: not looked for yet, or none
+    uint32_t *ids, *payloads,
+        *vectors; // one block, which `ids` owns; NULL: not looked for yet, or none
 };
 
 struct front_call {
@@ -72,7 +73,7 @@ struct front_call {
     uint8_t round;
     uint64_t number; // of the fan-out; 0: nothing is under way
     struct fanout_start start;
-    struct fanout_item *items; // owned
+    struct fanout_item *items;   // owned
     struct fanout_token *tokens; // owned
     struct front_rows rows;
     struct front_lent *lent, **lent_end;
@@ -103,7 +104,7 @@ struct front {
     struct front_call *then; // want another round
     struct front_call *by_slot[FANOUT_REQUESTS_MAX];
     struct prng prng;
-    struct encode packed; // of the part that is sent
+    struct encode packed;       // of the part that is sent
     struct front_block *blocks; // of front_take; the newest first
     struct fanout_output out;
     struct fanout fanout;

@@ -19,8 +19,8 @@
 struct join {
     struct front *front;
     const struct front_call *call;
-    uint32_t count;        // of replies
-    struct plain *plains;  // where the next query's list begins, in each
+    uint32_t count;       // of replies
+    struct plain *plains; // where the next query's list begins, in each
     struct merge_list *lists;
     struct merge_hit *hits; // of all lists of a query
     struct merge_hit *merged;
@@ -69,8 +69,8 @@ join_begin(struct join *join, struct front *front, const struct front_call *call
     join->hits = front_take(front, most * sizeof *join->hits);
     join->merged = front_take(front, (most < call->k ? most : call->k) * sizeof *join->merged);
     join->scratch = front_take(front, words * sizeof *join->scratch);
-    if (join->plains == NULL || join->lists == NULL || join->hits == NULL ||
-        join->merged == NULL || join->scratch == NULL)
+    if (join->plains == NULL || join->lists == NULL || join->hits == NULL || join->merged == NULL ||
+        join->scratch == NULL)
         return OMEN_E_NO_MEMORY;
     uint32_t i = 0;
     for (const struct front_lent *lent = call->lent; lent != NULL; lent = lent->next, i++) {
@@ -105,8 +105,8 @@ is_excluded(const struct join *join, const struct merge_hit *hit)
 {
     if (join->excluded_count == 0)
         return false;
-    const uint64_t hash = hit->text_bytes > 0 ? hash_id_text(hit->text, hit->text_bytes)
-                                              : hash_id_u64(hit->number);
+    const uint64_t hash =
+        hit->text_bytes > 0 ? hash_id_text(hit->text, hit->text_bytes) : hash_id_u64(hit->number);
     return bsearch(&hash, join->excluded, join->excluded_count, sizeof hash, by_number) != NULL;
 }
 
@@ -220,9 +220,8 @@ omen_status
 front_say_hits(struct front *front, struct front_call *call, const struct front_told *told)
 {
     struct join join;
-    struct api_hits answer = {.token = told->token,
-                              .shards_failed = told->failed,
-                              .warnings = warnings_of(call)};
+    struct api_hits answer = {
+        .token = told->token, .shards_failed = told->failed, .warnings = warnings_of(call)};
     omen_status status = join_begin(&join, front, call);
     if (status != OMEN_OK)
         return status;
@@ -297,9 +296,8 @@ front_say_batch(struct front *front, struct front_call *call, const struct front
 {
     const struct api_query_batch *ask = (const void *)&call->ask;
     struct join join;
-    struct api_batch_hits answer = {.token = told->token,
-                                    .shards_failed = told->failed,
-                                    .warnings = warnings_of(call)};
+    struct api_batch_hits answer = {
+        .token = told->token, .shards_failed = told->failed, .warnings = warnings_of(call)};
     bool texts = false;
     for (const struct front_lent *lent = call->lent; lent != NULL; lent = lent->next)
         texts |= lent->texts;

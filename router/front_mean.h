@@ -12,8 +12,8 @@ enum mean_side { MEAN_POSITIVE, MEAN_NEGATIVE };
 
 struct mean {
     uint32_t dimension;
-    uint8_t metric;  // number of include/omendb.h
-    double *sums;    // 2 x dimension, zeros at first
+    uint8_t metric; // number of include/omendb.h
+    double *sums;   // 2 x dimension, zeros at first
     uint32_t counts[2];
 };
 

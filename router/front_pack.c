@@ -108,7 +108,7 @@ static uint8_t *
 raw_reserve(struct encode *encode, uint8_t dtype, uint32_t count)
 {
     const bool ext = dtype != WIRE_F32;
-    const uint8_t head[6] = {ext ? 0xc9 : 0xc6,      (uint8_t)(count >> 24), (uint8_t)(count >> 16),
+    const uint8_t head[6] = {ext ? 0xc9 : 0xc6,     (uint8_t)(count >> 24), (uint8_t)(count >> 16),
                              (uint8_t)(count >> 8), (uint8_t)count,         dtype};
     encode_raw(encode, head, ext ? 6 : 5);
     return encode_reserve(encode, count);

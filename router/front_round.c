@@ -31,8 +31,7 @@ asks(struct front_call *call, enum method_number method, enum fanout_kind kind,
         call->start.item_count = 0;
     } else
         call->start.partial = false;
-    return call->packed.status == OMEN_OK ? OMEN_OK
-                                          : error_set_plain(error, call->packed.status);
+    return call->packed.status == OMEN_OK ? OMEN_OK : error_set_plain(error, call->packed.status);
 }
 
 static struct wire_text
@@ -365,7 +364,8 @@ note_token(const struct front *front, struct front_call *call, const struct fano
     for (uint32_t i = 0; i < answer->report_count; i++) {
         const struct fanout_report *report = &front->out.reports[answer->report_first + i];
         if (report->shard != 0)
-            seen[call->seen_count++] = (struct wire_token){report->shard, report->term, report->seq};
+            seen[call->seen_count++] =
+                (struct wire_token){report->shard, report->term, report->seq};
     }
     return OMEN_OK;
 }
@@ -385,8 +385,8 @@ next_page(const struct front *front, struct front_call *call, const struct fanou
         encode_rewind(&call->points, before);
         return false;
     }
-    const omen_status status = call->points.status == OMEN_OK ? note_token(front, call, answer)
-                                                              : call->points.status;
+    const omen_status status =
+        call->points.status == OMEN_OK ? note_token(front, call, answer) : call->points.status;
     if (status != OMEN_OK) {
         error_set_plain(error, status);
         return false;

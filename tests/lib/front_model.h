@@ -137,8 +137,8 @@ model_search(const struct model *model, struct model_range range, const struct f
     uint32_t count = 0;
     for (uint32_t i = 0; i < model->count; i++)
         if (model_shows(&model->points[i], range, filter))
-            hits[count++] = (struct model_hit){
-                model_distance(model->points[i].vector, vector), &model->points[i]};
+            hits[count++] = (struct model_hit){model_distance(model->points[i].vector, vector),
+                                               &model->points[i]};
     qsort(hits, count, sizeof *hits, model_hit_compare);
     return count;
 }
@@ -152,7 +152,8 @@ model_filter(const struct wire_filter *from)
     struct omen_error error;
     omen_status status = OMEN_OK;
     if (from->form == FILTER_FORM_TEXT)
-        status = filter_parse_text((const char *)from->bytes.bytes, from->bytes.count, &filter, &error);
+        status =
+            filter_parse_text((const char *)from->bytes.bytes, from->bytes.count, &filter, &error);
     else if (from->form == FILTER_FORM_MAP)
         status = filter_parse_map(from->bytes.bytes, from->bytes.count, &filter, &error);
     ck_assert_msg(status == OMEN_OK, "%s", error.text);
@@ -401,7 +402,8 @@ model_read_why(struct model *model, const struct wire_part *part, const struct i
     model_vector(&ask->vector, 0, vector);
     if (part->kind == WIRE_PART_GET) {
         answer.there = point != NULL && point->there;
-        answer.passes = answer.there && model_shows(point, (struct model_range){0, UINT64_MAX}, filter);
+        answer.passes =
+            answer.there && model_shows(point, (struct model_range){0, UINT64_MAX}, filter);
         answer.distance = answer.there ? model_distance(point->vector, vector) : 0;
     } else {
         const uint32_t count = model_search(model, range, filter, vector, hits);
@@ -455,8 +457,7 @@ model_upsert_one(struct model *model, const struct api_point_upsert *ask, const 
         return OMEN_E_EXISTS;
     if (ask->mode == API_UPDATE && !point->there)
         return OMEN_E_NOT_FOUND;
-    if (ask->if_version.given != 0 &&
-        ask->if_version.value != (point->there ? point->version : 0))
+    if (ask->if_version.given != 0 && ask->if_version.value != (point->there ? point->version : 0))
         return OMEN_E_CONFLICT;
     if (ask->vectors.form != VECTORS_NONE)
         model_vector(&ask->vectors, row, point->vector);
@@ -577,8 +578,7 @@ model_obey(struct model *model, const struct wire_part *part, struct model_reply
     struct decode decode;
     struct omen_error error = {.text = ""};
     const struct method *method = method_at(part->method);
-    const struct shape *shape =
-        part->method == METHOD_QUERY_WHY_NOT ? &inner_why_ask : method->ask;
+    const struct shape *shape = part->method == METHOD_QUERY_WHY_NOT ? &inner_why_ask : method->ask;
     reply->item_count = 0;
     encode_init(&reply->answer, WIRE_FRAME_BYTES_MAX);
     decode_init(&decode, (struct wire_bytes){part->ask, part->ask_bytes}, &decode_after_hello,

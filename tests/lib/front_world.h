@@ -43,12 +43,13 @@ struct fw {
     const struct map *published; // the front's
     struct model model;
     struct fw_faults faults;
-    bool hides_map; // the front does not get newer ones
+    bool hides_map;       // the front does not get newer ones
     uint64_t fail_at;     // the allocation of the next request's life that is refused; 0: none
     bool short_of_memory; // an answer may fail to be written
     uint64_t silent;      // a shard whose parts are lost
-    uint64_t garbled;     // a copy (its uuid's high half is the shard, the low one this) that answers any bytes
-    omen_status refusal;  // what every shard says, where it is not OK
+    uint64_t
+        garbled; // a copy (its uuid's high half is the shard, the low one this) that answers any bytes
+    omen_status refusal; // what every shard says, where it is not OK
     const char *reason;
     struct fw_flight flights[FW_FLIGHTS_MAX];
     uint32_t flight_count;
@@ -90,10 +91,10 @@ fw_shard(struct fw *fw, uint64_t first, uint64_t last, uint64_t parent)
                                 .min_insync = 1,
                                 .replica_count = 2};
     for (uint32_t i = 0; i < 2; i++)
-        shard->replicas[i] = (struct map_replica){
-            .uuid = {shard->id, i + 1},
-            .node = 1 + (uint32_t)((shard->id + i) % FW_NODES),
-            .role = MAP_REPLICA_IN_SYNC};
+        shard->replicas[i] =
+            (struct map_replica){.uuid = {shard->id, i + 1},
+                                 .node = 1 + (uint32_t)((shard->id + i) % FW_NODES),
+                                 .role = MAP_REPLICA_IN_SYNC};
     shard->primary = shard->replicas[0].uuid;
     fw->map.version++;
 }

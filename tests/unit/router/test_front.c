@@ -63,8 +63,7 @@ fill(uint32_t count, bool texts)
         vectors[i * MODEL_DIM] = (float)i;
         payloads[i] = tag((char)('a' + i % 3));
     }
-    const struct api_point_upsert ask = {ASK,
-                                         .ids = {.count = count, .items = ids},
+    const struct api_point_upsert ask = {ASK, .ids = {.count = count, .items = ids},
                                          .vectors = raw(vectors, count * MODEL_DIM),
                                          .payloads = {.count = count, .items = payloads}};
     return fw_call(fw, METHOD_POINT_UPSERT, &ask);
@@ -114,8 +113,7 @@ START_TEST(rows_of_an_array_reach_their_ids)
         at += 5;
     }
     const struct api_point_upsert ask = {
-        ASK,
-        .ids = {.count = 20, .items = ids},
+        ASK, .ids = {.count = 20, .items = ids},
         .vectors = {.form = VECTORS_ROWS, .count = 20, .bytes = {bytes, at}}};
     const struct api_written *written = fw_call(fw, METHOD_POINT_UPSERT, &ask);
     ck_assert_ptr_nonnull(written);
@@ -130,8 +128,8 @@ START_TEST(a_search_answers_the_nearest_of_all_shards)
     open_of(LOOP_SHARDS(_i));
     ck_assert_ptr_nonnull(fill(POINTS, false));
     const float query[MODEL_DIM] = {20.2f, 0, 0, 0};
-    const struct api_query_search ask = {
-        ASK, .vector = raw(query, 4), .k = 5, .with = API_WITH_PAYLOAD | API_WITH_VECTOR};
+    const struct api_query_search ask = {ASK, .vector = raw(query, 4), .k = 5,
+                                         .with = API_WITH_PAYLOAD | API_WITH_VECTOR};
     const struct api_hits *hits = fw_call(fw, METHOD_QUERY_SEARCH, &ask);
     static const uint64_t expected[] = {20, 21, 19, 22, 18};
     struct list_cursor cursor;
@@ -170,8 +168,7 @@ START_TEST(a_search_by_id_does_not_find_the_point_itself)
     open_of(LOOP_SHARDS(_i));
     const bool texts = _i == 1;
     ck_assert_ptr_nonnull(fill(POINTS, texts));
-    const struct api_query_search ask = {
-        ASK, .id = texts ? text_id("p0") : number_id(0), .k = 2};
+    const struct api_query_search ask = {ASK, .id = texts ? text_id("p0") : number_id(0), .k = 2};
     const struct api_hits *hits = fw_call(fw, METHOD_QUERY_SEARCH, &ask);
     struct list_cursor cursor;
     struct api_hit hit;
@@ -203,9 +200,7 @@ START_TEST(a_filter_is_the_shards_to_apply)
     ck_assert_ptr_nonnull(fill(POINTS, false));
     const float query[MODEL_DIM] = {0};
     const struct api_query_search ask = {
-        ASK,
-        .vector = raw(query, 4),
-        .k = 3,
+        ASK, .vector = raw(query, 4), .k = 3,
         .filter = {.form = FILTER_FORM_TEXT, .bytes = {(const uint8_t *)"tag == 'b'", 10}}};
     const struct api_hits *hits = fw_call(fw, METHOD_QUERY_SEARCH, &ask);
     struct list_cursor cursor;
@@ -240,8 +235,8 @@ START_TEST(texts_and_payloads_of_a_batch_come_in_lists)
     open_of(LOOP_SHARDS(_i));
     ck_assert_ptr_nonnull(fill(5, true));
     const float queries[2 * MODEL_DIM] = {0, 0, 0, 0, 4, 0, 0, 0};
-    const struct api_query_batch ask = {
-        ASK, .vectors = raw(queries, 8), .k = 2, .with = API_WITH_PAYLOAD};
+    const struct api_query_batch ask = {ASK, .vectors = raw(queries, 8), .k = 2,
+                                        .with = API_WITH_PAYLOAD};
     const struct api_batch_hits *hits = fw_call(fw, METHOD_QUERY_BATCH, &ask);
     struct list_cursor cursor, inner;
     struct api_query_hits query;
@@ -256,8 +251,8 @@ START_TEST(texts_and_payloads_of_a_batch_come_in_lists)
         ck_assert(memcmp(hit.id.text, i == 0 ? "p0" : "p4", 2) == 0);
         ck_assert_uint_eq(hit.payload.count, 7);
     }
-    const struct api_query_batch matrix = {
-        ASK, .vectors = raw(queries, 8), .k = 2, .result = API_MATRIX};
+    const struct api_query_batch matrix = {ASK, .vectors = raw(queries, 8), .k = 2,
+                                           .result = API_MATRIX};
     ck_assert_ptr_null(fw_call(fw, METHOD_QUERY_BATCH, &matrix));
     ck_assert_int_eq(fw->error.status, OMEN_E_ID_KIND);
 }
@@ -325,8 +320,8 @@ START_TEST(why_not_tells_one_reason_from_another)
     ck_assert_uint_eq(why->found, 0);
     ck_assert_uint_eq(why->rank, 9);
     ck_assert_ptr_nonnull(memmem(why->reason.bytes, why->reason.count, "8 points are nearer", 19));
-    ask.filter =
-        (struct wire_filter){.form = FILTER_FORM_TEXT, .bytes = {(const uint8_t *)"tag == 'b'", 10}};
+    ask.filter = (struct wire_filter){.form = FILTER_FORM_TEXT,
+                                      .bytes = {(const uint8_t *)"tag == 'b'", 10}};
     why = fw_call(fw, METHOD_QUERY_WHY_NOT, &ask);
     ck_assert_ptr_nonnull(why);
     ck_assert_ptr_nonnull(memmem(why->reason.bytes, why->reason.count, "the filter", 10));
@@ -344,8 +339,8 @@ START_TEST(points_come_back_in_the_order_of_the_ids)
     struct wire_id ids[12];
     for (uint32_t i = 0; i < 12; i++)
         ids[i] = number_id(i % 4 == 3 ? 1000 + i : POINTS - 1 - i);
-    const struct api_point_get ask = {
-        ASK, .ids = {.count = 12, .items = ids}, .with = API_WITH_VECTOR};
+    const struct api_point_get ask = {ASK, .ids = {.count = 12, .items = ids},
+                                      .with = API_WITH_VECTOR};
     const struct api_points *points = fw_call(fw, METHOD_POINT_GET, &ask);
     struct list_cursor cursor;
     struct api_point point;
@@ -357,7 +352,8 @@ START_TEST(points_come_back_in_the_order_of_the_ids)
         if (i % 4 == 3)
             continue;
         ck_assert_uint_eq(point.id.number, POINTS - 1 - i);
-        ck_assert(memcmp(point.vector.bytes.bytes, &vectors[(POINTS - 1 - i) * MODEL_DIM], 16) == 0);
+        ck_assert(memcmp(point.vector.bytes.bytes, &vectors[(POINTS - 1 - i) * MODEL_DIM], 16) ==
+                  0);
         ck_assert_uint_eq(point.payload.count, 0);
     }
 }
@@ -371,8 +367,8 @@ START_TEST(a_count_is_of_all_shards)
     const struct api_count *count = fw_call(fw, METHOD_POINT_COUNT, &ask);
     ck_assert_ptr_nonnull(count);
     ck_assert_uint_eq(count->count, POINTS);
-    ask.filter =
-        (struct wire_filter){.form = FILTER_FORM_TEXT, .bytes = {(const uint8_t *)"tag == 'b'", 10}};
+    ask.filter = (struct wire_filter){.form = FILTER_FORM_TEXT,
+                                      .bytes = {(const uint8_t *)"tag == 'b'", 10}};
     count = fw_call(fw, METHOD_POINT_COUNT, &ask);
     ck_assert_ptr_nonnull(count);
     ck_assert_uint_eq(count->count, POINTS / 3);
@@ -464,8 +460,7 @@ START_TEST(deletes_and_patches_go_by_ids_or_by_a_filter)
     ck_assert_ptr_nonnull(written);
     ck_assert_uint_eq(written->count, 19);
     erase = (struct api_point_delete){
-        ASK,
-        .filter = {.form = FILTER_FORM_TEXT, .bytes = {(const uint8_t *)"tag == 'z'", 10}}};
+        ASK, .filter = {.form = FILTER_FORM_TEXT, .bytes = {(const uint8_t *)"tag == 'z'", 10}}};
     written = fw_call(fw, METHOD_POINT_DELETE, &erase);
     ck_assert_ptr_nonnull(written);
     ck_assert_uint_eq(written->count, 19);
@@ -482,10 +477,8 @@ START_TEST(rows_that_are_refused_are_named_with_their_place)
     open_of(LOOP_SHARDS(_i));
     ck_assert_ptr_nonnull(fill(10, false));
     struct wire_id ids[4] = {number_id(100), number_id(3), number_id(101), number_id(9)};
-    struct api_point_upsert ask = {ASK,
-                                   .ids = {.count = 4, .items = ids},
-                                   .vectors = raw(vectors, 4 * MODEL_DIM),
-                                   .mode = API_INSERT};
+    struct api_point_upsert ask = {ASK, .ids = {.count = 4, .items = ids},
+                                   .vectors = raw(vectors, 4 * MODEL_DIM), .mode = API_INSERT};
     const struct api_written *written = fw_call(fw, METHOD_POINT_UPSERT, &ask);
     struct list_cursor cursor;
     struct api_failed failed;
@@ -512,8 +505,7 @@ START_TEST(a_version_that_is_another_is_a_conflict)
     open_of(2);
     ck_assert_ptr_nonnull(fill(10, false));
     const struct wire_id id = number_id(3);
-    struct api_point_upsert ask = {ASK,
-                                   .ids = {.count = 1, .items = &id},
+    struct api_point_upsert ask = {ASK, .ids = {.count = 1, .items = &id},
                                    .vectors = raw(vectors, MODEL_DIM),
                                    .if_version = {.given = 1, .value = 99999}};
     ck_assert_ptr_null(fw_call(fw, METHOD_POINT_UPSERT, &ask));

@@ -39,8 +39,8 @@ raw(uint32_t count)
 static struct api_point_upsert
 upsert_of(const struct wire_id *ids, uint32_t count)
 {
-    return (struct api_point_upsert){
-        ASK, .ids = {.count = count, .items = ids}, .vectors = raw(count * MODEL_DIM)};
+    return (struct api_point_upsert){ASK, .ids = {.count = count, .items = ids},
+                                     .vectors = raw(count * MODEL_DIM)};
 }
 
 static const struct wire_id three[] = {
@@ -88,9 +88,10 @@ START_TEST(a_key_reaches_the_collections_of_its_glob_only)
         const char *glob, *name;
         bool fits;
     } cases[] = {
-        {"docs", "docs", true},   {"d*", "docs", true},  {"*s", "live", true}, {"d?cs", "docs", true},
-        {"*", "docs", true},      {"doc", "docs", false}, {"x*", "docs", false}, {"live", "live", false},
-        {"docs*x", "docs", false}, {"*c*", "docs", true},
+        {"docs", "docs", true}, {"d*", "docs", true},    {"*s", "live", true},
+        {"d?cs", "docs", true}, {"*", "docs", true},     {"doc", "docs", false},
+        {"x*", "docs", false},  {"live", "live", false}, {"docs*x", "docs", false},
+        {"*c*", "docs", true},
     };
     struct api_query_search ask = search();
     snprintf(fw->session.glob, sizeof fw->session.glob, "%s", cases[_i].glob);
@@ -231,8 +232,8 @@ START_TEST(ids_that_are_no_hits_count_in_k)
     ask.id = number_id(1);
     ask.k = 10000;
     refused(METHOD_QUERY_SEARCH, &ask, OMEN_E_K, "at most 9999");
-    const struct api_query_recommend recommend = {
-        ASK, .positive = {.count = 3, .items = three}, .k = 9998};
+    const struct api_query_recommend recommend = {ASK, .positive = {.count = 3, .items = three},
+                                                  .k = 9998};
     refused(METHOD_QUERY_RECOMMEND, &recommend, OMEN_E_K, "3 ids");
 }
 END_TEST
@@ -323,8 +324,7 @@ START_TEST(a_delete_by_filter_that_lacks_a_shard_is_unknown)
 {
     const struct api_point_upsert write = upsert_of(three, 3);
     const struct api_point_delete ask = {
-        ASK,
-        .deadline_ms = 200,
+        ASK, .deadline_ms = 200,
         .filter = {.form = FILTER_FORM_TEXT, .bytes = {(const uint8_t *)"not exists(a)", 13}}};
     ck_assert_ptr_nonnull(fw_call(fw, METHOD_POINT_UPSERT, &write));
     fw->silent = fw->shards[2].id;
@@ -485,8 +485,7 @@ START_TEST(every_refused_allocation_is_an_answer)
     for (uint32_t i = 0; i < 30; i++)
         ids[i] = number_id(i);
     const struct api_point_upsert write = {
-        ASK,
-        .ids = {.count = 30, .items = ids},
+        ASK, .ids = {.count = 30, .items = ids},
         .vectors = {.form = VECTORS_RAW,
                     .dtype = WIRE_F32,
                     .count = 30 * MODEL_DIM,
@@ -524,8 +523,7 @@ front_fault_suite(void)
     tcase_add_checked_fixture(tcase, fresh, tidy_up);
     tcase_add_test(tcase, a_collection_that_is_not_there_is_named);
     tcase_add_loop_test(tcase, a_key_reaches_the_collections_of_its_glob_only, 0, 10);
-    tcase_add_test(tcase,
-                   a_collection_beyond_the_glob_is_refused_alike_whether_it_is_there_or_not);
+    tcase_add_test(tcase, a_collection_beyond_the_glob_is_refused_alike_whether_it_is_there_or_not);
     tcase_add_test(tcase, vectors_of_another_kind_are_refused_with_both_numbers);
     tcase_add_test(tcase, ids_of_two_kinds_are_refused_with_their_places);
     tcase_add_loop_test(tcase, limits_are_refused_by_the_name_of_their_key, 0, 10);

@@ -268,8 +268,8 @@ get(void)
 {
     struct wire_id ids[BATCH];
     const uint32_t count = any_ids(ids);
-    const struct api_point_get ask = {
-        ASK, .deadline_ms = 1000, .ids = {.count = count, .items = ids}, .with = below(4)};
+    const struct api_point_get ask = {ASK, .deadline_ms = 1000,
+                                      .ids = {.count = count, .items = ids}, .with = below(4)};
     const struct api_points *points = ask_for(METHOD_POINT_GET, &ask);
     struct list_cursor cursor;
     struct api_point point;
@@ -312,8 +312,8 @@ count_points(void)
 static void
 facet(void)
 {
-    const struct api_point_facet ask = {
-        ASK, .deadline_ms = 1000, .field = fw_text("tag"), .filter = any_filter()};
+    const struct api_point_facet ask = {ASK, .deadline_ms = 1000, .field = fw_text("tag"),
+                                        .filter = any_filter()};
     const struct api_facets *facets = ask_for(METHOD_POINT_FACET, &ask);
     struct list_cursor cursor;
     struct api_facet value;
@@ -341,8 +341,8 @@ scroll(void)
 {
     static struct model_point *found[MODEL_POINTS_MAX];
     char text[32] = "";
-    struct api_point_scroll ask = {
-        ASK, .deadline_ms = 1000, .filter = any_filter(), .limit = 1 + below(30)};
+    struct api_point_scroll ask = {ASK, .deadline_ms = 1000, .filter = any_filter(),
+                                   .limit = 1 + below(30)};
     uint32_t count = 0;
     do {
         struct list_cursor cursor;
@@ -402,6 +402,24 @@ check_items(const struct wire_id *ids, uint32_t count, const struct api_written 
         ck_assert(listed[i] || was_done(&ids[i]));
 }
 
+// What was done was done with the item's own vector and payload.
+static void
+check_rows(const struct api_point_upsert *ask, const struct wire_id *ids,
+           const struct wire_bytes *payloads)
+{
+    for (uint32_t i = 0; i < ask->ids.count; i++) {
+        const struct model_op *did = model_did(&fw->model, op, id_hash(&ids[i]), id_hash(&ids[i]));
+        const struct model_point *point = model_find(&fw->model, &ids[i]);
+        float vector[MODEL_DIM];
+        if (did == NULL || did->status != OMEN_OK)
+            continue;
+        model_vector(&ask->vectors, i, vector);
+        ck_assert(memcmp(point->vector, vector, sizeof vector) == 0);
+        ck_assert_uint_eq(point->payload_bytes, payloads[i].count);
+        ck_assert(memcmp(point->payload, payloads[i].bytes, payloads[i].count) == 0);
+    }
+}
+
 static void
 upsert(void)
 {
@@ -420,6 +438,7 @@ upsert(void)
     const struct api_written *written = ask_for(METHOD_POINT_UPSERT, &ask);
     settle();
     check_items(ids, count, written);
+    check_rows(&ask, ids, payloads);
 }
 
 static void
@@ -428,15 +447,17 @@ erase_or_patch(bool patch)
     struct wire_id ids[BATCH];
     struct wire_list list = {.count = 0};
     const struct wire_filter by = any_filter();
-    const struct wire_bytes set = {(const uint8_t *)"\x81\xa3tag\xa1""d", 7};
+    const struct wire_bytes set = {(const uint8_t *)"\x81\xa3tag\xa1"
+                                                    "d",
+                                   7};
     if (by.form == FILTER_FORM_NONE)
         list = (struct wire_list){.count = any_ids(ids), .items = ids};
-    const struct api_point_delete del = {
-        ASK, .deadline_ms = 1000, .op_id = {1, ++op}, .ids = list, .filter = by};
-    const struct api_point_patch change = {
-        ASK, .deadline_ms = 1000, .op_id = {1, op}, .ids = list, .filter = by, .set = set};
-    const struct api_written *written = patch ? ask_for(METHOD_POINT_PATCH, &change)
-                                              : ask_for(METHOD_POINT_DELETE, &del);
+    const struct api_point_delete del = {ASK, .deadline_ms = 1000, .op_id = {1, ++op}, .ids = list,
+                                         .filter = by};
+    const struct api_point_patch change = {ASK,         .deadline_ms = 1000, .op_id = {1, op},
+                                           .ids = list, .filter = by,        .set = set};
+    const struct api_written *written =
+        patch ? ask_for(METHOD_POINT_PATCH, &change) : ask_for(METHOD_POINT_DELETE, &del);
     settle();
     if (list.count > 0)
         check_items(ids, list.count, written);
@@ -453,15 +474,14 @@ live(uint64_t seed)
     prng_init(&prng, seed);
     fw = fw_open(seed, 1 + below(6));
     texts = below(2) == 0;
-    const uint32_t level = below(4); // calm in a quarter of the lives
-    fw->faults = (struct fw_faults){.lost = 30 * level,
-                                    .lost_back = 30 * level,
-                                    .busy = 60 * level,
-                                    .late = 20 * level,
-                                    .doubled = 50 * level,
-                                    .unsure = 20 * level};
+    static const struct fw_faults levels[] = {
+        {.lost = 0},
+        {.lost = 30, .lost_back = 30, .busy = 60, .late = 20},
+        {.lost = 60, .lost_back = 60, .busy = 120, .late = 40, .doubled = 100, .unsure = 40},
+        {.lost = 350, .lost_back = 350, .busy = 200, .late = 100, .doubled = 100, .unsure = 300}};
+    fw->faults = levels[below(4)];
     for (uint32_t i = 0; i < REQUESTS; i++) {
-        static void (*const reads[])(void) = {search, search_by_id, batch,        range,
+        static void (*const reads[])(void) = {search, search_by_id, batch, range,
                                               get,    count_points, facet, scroll};
         switch (below(5)) {
         case 0:
