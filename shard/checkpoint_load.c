@@ -36,7 +36,6 @@ checkpoint_load(struct shard *shard, struct kv_txn *txn, const struct manifest *
     if (status == OMEN_OK && shard->outside != NULL && !shard->outside->sums_known)
         shard->outside->sums_known = sums_load(shard->outside->sums, &source);
     const omen_status found = blocks_load_status(load, error);
-    blocks_load_close(load);
     if (status == OMEN_OK)
         status = found;
     if (status == OMEN_OK && (hnsw_count(out->generation->hnsw) != manifest->rows ||
@@ -44,10 +43,12 @@ checkpoint_load(struct shard *shard, struct kv_txn *txn, const struct manifest *
         status = error_set(error, OMEN_E_CORRUPT, "its parts are of different checkpoints");
     if (status == OMEN_OK) {
         out->generation->number = manifest->generation;
+        out->blocks = load;
         return OMEN_OK;
     }
     generation_close(out->generation);
     out->generation = NULL;
+    blocks_load_close(load);
     return status;
 }
 
