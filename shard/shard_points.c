@@ -231,12 +231,16 @@ shard_scroll(struct shard *shard, struct scroll *scroll, struct points **out,
     struct visit visit;
     if (scroll->filter != NULL)
         view.key = filter_key_of_text(scroll->filter);
+    else if (scroll->filter_map != NULL)
+        view.key = (struct filter_key){.form = FILTER_FORM_MAP,
+                                       .bytes = scroll->filter_map,
+                                       .count = scroll->filter_map_bytes};
     status = points_open(&config, out);
     if (status != OMEN_OK)
         return error_set_plain(error, status);
     status = visit_begin(shard, &visit, error);
     if (status == OMEN_OK) {
-        if (scroll->filter != NULL)
+        if (view.key.form != FILTER_FORM_NONE)
             status = filter_view_make(&visit, &view, error);
         if (status == OMEN_OK && scroll->cursor != CURSOR_END)
             status = scroll_rows(&visit, scroll, &view, *out, error);
