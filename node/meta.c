@@ -125,7 +125,7 @@ ask_new(enum meta_ask_kind kind, struct loop *answer_to, void *tag)
     struct meta_ask *ask = meta_note_new(NOTE_META_ASK, sizeof *ask);
     ask->kind = kind;
     ask->answer_to = answer_to;
-    if (kind == META_WISH)
+    if (kind == META_WISH || kind == META_MEET)
         return ask;
     ask->answer = meta_note_new(NOTE_META_ANSWER, sizeof *ask->answer);
     ask->answer->tag = tag;
@@ -145,6 +145,14 @@ meta_wish(struct meta *meta, const struct command *command)
 {
     struct meta_ask *ask = ask_new(META_WISH, NULL, NULL);
     ask->command = *command;
+    loop_post(meta->loop, &ask->note);
+}
+
+void
+meta_meet(struct meta *meta, const struct gossip_address *address)
+{
+    struct meta_ask *ask = ask_new(META_MEET, NULL, NULL);
+    ask->meet = *address;
     loop_post(meta->loop, &ask->note);
 }
 
@@ -360,6 +368,9 @@ take_ask(struct meta *meta, const struct meta_ask *ask)
     case META_WISH:
         (void)step(meta, in);
         return;
+    case META_MEET:
+        (void)step(meta, (struct turn_input){.kind = TURN_IN_MEET, .meet = ask->meet});
+        return;
     case META_CHANGE:
         in = (struct turn_input){.kind = TURN_IN_CHANGE, .change = &ask->change};
         break;
@@ -382,12 +393,12 @@ take_start(struct meta *meta, const struct meta_start *start)
     os_wake_all(&meta->started);
 }
 
-// What a turn said before is told anew, but for leases and words, which come again by themselves.
+// It hears what there is, but for leases and words, which come again by themselves.
 static void
 take_feed(struct meta *meta, const struct meta_feed *feed)
 {
-    meta->data = feed->data;
-    meta->told_map = meta->told_anything = false;
+    ASSERT(meta->listener_count < META_LISTENERS_MAX);
+    meta->listeners[meta->listener_count++] = (struct meta_listener){.loop = feed->data};
     (void)step(meta, (struct turn_input){.kind = TURN_IN_WAKE});
 }
 

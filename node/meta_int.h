@@ -8,7 +8,7 @@
 #include "wire/encode.h"
 #include "wire/raft_codec.h"
 
-enum meta_ask_kind { META_PROPOSE, META_WISH, META_CHANGE, META_TRANSFER };
+enum meta_ask_kind { META_PROPOSE, META_WISH, META_CHANGE, META_TRANSFER, META_MEET };
 
 struct meta_ask {
     struct loop_note note; // NOTE_META_ASK
@@ -19,6 +19,7 @@ struct meta_ask {
     union {
         struct command command;
         struct raft_change change;
+        struct gossip_address meet;
     };
 };
 
@@ -46,6 +47,16 @@ struct meta_peer {
     struct gossip_address address; // that the bus was told
 };
 
+// A loop that is told of maps and the rest, and what it was told last.
+struct meta_listener {
+    struct loop *loop;
+    uint64_t version; // of the map
+    uint64_t members; // gossip's version of its members
+    uint64_t term, lead;
+    uint32_t voters;
+    bool anything, map;
+};
+
 struct meta {
     struct meta_config config;
     struct cluster_uuid self;
@@ -53,7 +64,8 @@ struct meta {
     _Atomic uint32_t started; // 1: it runs, 2: it does not
     enum turn_halt halted;
     // The loop's own from here on.
-    struct loop *data; // NULL: nobody listens yet
+    struct meta_listener listeners[META_LISTENERS_MAX];
+    uint32_t listener_count;
     struct turn turn;
     struct turn_output out;
     struct encode encode;
@@ -66,12 +78,6 @@ struct meta {
     uint32_t peer_count, peer_room;
     struct meta_wait waits[META_WAITS_MAX]; // in the order of their proposal
     uint32_t wait_count;
-    // As the data loop was told.
-    uint64_t told_version;
-    uint64_t told_members; // gossip's version of its members
-    uint64_t told_term, told_lead;
-    uint32_t told_voters;
-    bool told_anything, told_map;
     // As the operator was told.
     uint64_t logged_lead, logged_term, logged_version;
     uint32_t logged_nodes, logged_up, logged_voters;

@@ -19,28 +19,28 @@ meta_note_new(uint32_t kind, size_t bytes)
     return note;
 }
 
-// ---- to the data loop ----
+// ---- to the loops of this node ----
 
 // False: it is not told of the newest map; at the next turn then.
 static bool
-tell_map(struct meta *meta)
+tell_map(const struct meta *meta, struct meta_listener *to)
 {
     const uint64_t version = meta->turn.map.version;
-    if (version == 0 || (meta->told_map && meta->told_version == version))
+    if (version == 0 || (to->map && to->version == version))
         return true;
     const struct map *published;
     if (map_publish(&meta->turn.map, &published) != OMEN_OK)
         return false;
     struct meta_map *note = meta_note_new(NOTE_META_MAP, sizeof *note);
     note->map = published;
-    loop_post(meta->data, &note->note);
-    meta->told_version = version;
-    meta->told_map = true;
+    loop_post(to->loop, &note->note);
+    to->version = version;
+    to->map = true;
     return true;
 }
 
 static void
-tell_lease(struct meta *meta)
+tell_lease(const struct meta *meta, const struct meta_listener *to)
 {
     const struct turn_lease lease = meta->out.lease;
     if (lease.lease_ns == 0)
@@ -48,17 +48,17 @@ tell_lease(struct meta *meta)
     struct meta_lease *note = meta_note_new(NOTE_META_LEASE, sizeof *note);
     note->sent_ns = lease.sent_ns;
     note->lease_ns = lease.lease_ns;
-    loop_post(meta->data, &note->note);
+    loop_post(to->loop, &note->note);
 }
 
 static void
-tell_words(struct meta *meta)
+tell_words(const struct meta *meta, const struct meta_listener *to)
 {
     for (uint32_t i = 0; i < meta->out.word_count; i++) {
         struct meta_word *note = meta_note_new(NOTE_META_WORD, sizeof *note);
         note->node = meta->out.words[i].node;
         note->dead = meta->out.words[i].dead;
-        loop_post(meta->data, &note->note);
+        loop_post(to->loop, &note->note);
     }
 }
 
@@ -86,13 +86,12 @@ voters(const struct meta *meta)
 }
 
 static void
-tell_members(struct meta *meta)
+tell_members(const struct meta *meta, struct meta_listener *to)
 {
     const struct gossip *gossip = &meta->turn.gossip;
     const struct raft *raft = &meta->turn.raft;
-    if (meta->told_anything && meta->told_members == gossip->members_version &&
-        meta->told_term == raft->term && meta->told_lead == raft->lead &&
-        meta->told_voters == voters(meta))
+    if (to->anything && to->members == gossip->members_version && to->term == raft->term &&
+        to->lead == raft->lead && to->voters == voters(meta))
         return;
     uint32_t others = 0, cursor = 0;
     while (gossip_next(gossip, &cursor) != NULL)
@@ -108,12 +107,12 @@ tell_members(struct meta *meta)
     cursor = 0;
     while ((member = gossip_next(gossip, &cursor)) != NULL)
         note->members[note->count++] = claim_of(member);
-    loop_post(meta->data, &note->note);
-    meta->told_anything = true;
-    meta->told_members = gossip->members_version;
-    meta->told_term = raft->term;
-    meta->told_lead = raft->lead;
-    meta->told_voters = voters(meta);
+    loop_post(to->loop, &note->note);
+    to->anything = true;
+    to->members = gossip->members_version;
+    to->term = raft->term;
+    to->lead = raft->lead;
+    to->voters = voters(meta);
 }
 
 // ---- to who asked ----
@@ -243,11 +242,12 @@ meta_tell(struct meta *meta)
     if (meta->out.gossip.members_changed)
         meta_learn_peers(meta);
     tell_keys(meta); // who hears of a map finds its keys
-    if (meta->data != NULL) {
-        if (tell_map(meta))
-            tell_lease(meta);
-        tell_words(meta);
-        tell_members(meta);
+    for (uint32_t i = 0; i < meta->listener_count; i++) {
+        struct meta_listener *to = &meta->listeners[i];
+        if (tell_map(meta, to))
+            tell_lease(meta, to);
+        tell_words(meta, to);
+        tell_members(meta, to);
     }
     tell_answers(meta);
     tell_others(meta);
