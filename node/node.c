@@ -14,18 +14,26 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "base/os_clock.h"
 #include "base/os_log.h"
 #include "base/os_random.h"
 #include "node/address.h"
+#include "node/clients.h"
+#include "node/keys.h"
 #include "node/meta.h"
 #include "node/profile.h"
+#include "omendb.h"
+#include "wire/node_codec.h"
 
 struct node {
     struct node_config config;
     struct start start;
     struct bus *bus;
+    struct rpc_server *rpc;
     struct meta *meta;
+    struct clients *clients;
     _Atomic bool ready;
+    char cluster[START_UUID_BYTES];
 };
 
 // ---- ends from within ----
@@ -60,6 +68,14 @@ superseded(void *context)
 
 // ---- the bus ----
 
+// A part without a shard is about the map.
+static bool
+is_for_leader(struct wire_bytes body)
+{
+    struct wire_part part;
+    return wire_part_read(body, &part) && part.shard == 0;
+}
+
 static void
 take_frame(void *context, struct wire_uuid from, uint64_t boot, const struct peer_head *head,
            struct wire_bytes body)
@@ -74,6 +90,13 @@ take_frame(void *context, struct wire_uuid from, uint64_t boot, const struct pee
     case PEER_TURN:
     case PEER_MAP_ASK:
         meta_frame(node->meta, uuid, boot, head, body);
+        break;
+    case PEER_REPLY:
+        clients_frame(node->clients, uuid, boot, head, body);
+        break;
+    case PEER_PART:
+        if (is_for_leader(body))
+            clients_frame(node->clients, uuid, boot, head, body);
         break;
     default:
         break;
@@ -116,21 +139,74 @@ open_bus(struct node *node, struct omen_error *error)
     const omen_status status = bus_open(&config, &node->bus, error);
     if (status == OMEN_OK)
         return EXIT_DONE;
+    (void)error_about(error, status, "peer");
+    return status == OMEN_E_NO_MEMORY ? EXIT_NO_SYSTEM : EXIT_NO_ADDRESS;
+}
+
+// ---- clients ----
+
+static bool
+admit(void *context, struct wire_text said, struct rpc_session *session)
+{
+    struct node *node = context;
+    struct map_name name;
+    struct api_key key;
+    if (!keys_name(said, &name))
+        return false;
+    const bool known = keys_configured(node->config.config, &name, &key) ||
+                       (atomic_load(&node->ready) && meta_key(node->meta, &name, &key));
+    return known && keys_open(&key, said, os_ms_since_1970(), session);
+}
+
+static void
+welcome(void *context, struct api_welcome *said)
+{
+    struct node *node = context;
+    said->server = wire_text_of("omend");
+    said->version = wire_text_of(omen_version());
+    said->cluster = wire_text_of(node->cluster);
+}
+
+static void
+take_request(void *context, struct rpc_conn *conn, const struct rpc_request *request)
+{
+    struct node *node = context;
+    if (atomic_load(&node->ready))
+        clients_request(node->clients, conn, request);
+    else
+        clients_refuse_busy(conn, request);
+}
+
+static void
+lose_client(void *context, struct rpc_conn *conn)
+{
+    struct node *node = context;
+    if (atomic_load(&node->ready))
+        clients_gone(node->clients, conn);
+}
+
+static enum config_exit
+open_rpc(struct node *node, struct omen_error *error)
+{
+    const struct config *config = node->config.config;
+    char host[ADDRESS_TEXT_BYTES];
+    address_host(&config->listen, host);
+    const struct rpc_server_config rpc = {.host = host,
+                                          .port = config->listen.port,
+                                          .auth = config->key_count > 0,
+                                          .context = node,
+                                          .admit = admit,
+                                          .welcome = welcome,
+                                          .request = take_request,
+                                          .gone = lose_client};
+    const omen_status status = rpc_server_open(&rpc, &node->rpc, error);
+    if (status == OMEN_OK)
+        return EXIT_DONE;
+    (void)error_about(error, status, "listen");
     return status == OMEN_E_NO_MEMORY ? EXIT_NO_SYSTEM : EXIT_NO_ADDRESS;
 }
 
 // ---- the loops ----
-
-// What a node says of where it is: what an operator said, or where it listens.
-static struct gossip_address
-reached(const struct node *node, const struct gossip_address *listen, uint16_t port)
-{
-    struct gossip_address address = *listen;
-    if (address_is_any(listen))
-        memcpy(address.ip, node->config.config->advertise.ip, sizeof address.ip);
-    address.port = port;
-    return address;
-}
 
 static enum config_exit
 open_meta(struct node *node, const struct profile_place *place, struct omen_error *error)
@@ -171,6 +247,37 @@ open_meta(struct node *node, const struct profile_place *place, struct omen_erro
     return status == OMEN_E_NO_MEMORY ? EXIT_NO_SYSTEM : EXIT_BAD_DATA;
 }
 
+static enum config_exit
+open_clients(struct node *node, struct omen_error *error)
+{
+    const struct profile_place none = {.identity = node->start.identity};
+    const struct turn_config turn = profile_turn(node->config.config, &none);
+    const struct clients_config clients = {.identity = node->start.identity,
+                                           .zone = turn.zone,
+                                           .rebalance = &turn.rebalance,
+                                           .bus = node->bus,
+                                           .meta = node->meta};
+    const omen_status status = clients_open(&clients, &node->clients, error);
+    return status == OMEN_OK ? EXIT_DONE : EXIT_NO_SYSTEM;
+}
+
+// What a node says of where it is: what an operator said, or where it listens.
+static struct profile_place
+place_of(const struct node *node)
+{
+    const struct config *config = node->config.config;
+    const struct gossip_address *told = &config->advertise;
+    struct profile_place place = {
+        .identity = node->start.identity, .peer = config->peer, .client = config->listen};
+    if (!address_is_any(told))
+        memcpy(place.peer.ip, told->ip, sizeof told->ip);
+    place.peer.port = told->port != 0 ? told->port : bus_port(node->bus);
+    if (address_is_any(&place.client))
+        memcpy(place.client.ip, place.peer.ip, sizeof place.peer.ip);
+    place.client.port = rpc_server_port(node->rpc);
+    return place;
+}
+
 static void
 say_ready(const struct node *node, const struct profile_place *place)
 {
@@ -205,20 +312,21 @@ open_all(struct node *node, struct omen_error *error)
     enum config_exit failed = start_open(&start, &node->start, error);
     if (failed != EXIT_DONE || node->start.disk == NULL)
         return failed;
+    start_uuid_text(node->start.identity.cluster, node->cluster);
     failed = open_bus(node, error);
+    if (failed == EXIT_DONE)
+        failed = open_rpc(node, error);
     if (failed != EXIT_DONE)
         return failed;
-    const struct gossip_address *told = &config->advertise;
-    struct profile_place place = {.identity = node->start.identity};
-    place.peer = reached(node, &config->peer, told->port != 0 ? told->port : bus_port(node->bus));
-    if (!address_is_any(told))
-        memcpy(place.peer.ip, told->ip, sizeof told->ip);
-    place.client = reached(node, &config->listen, config->listen.port);
+    const struct profile_place place = place_of(node);
     failed = open_meta(node, &place, error);
+    if (failed == EXIT_DONE)
+        failed = open_clients(node, error);
     if (failed != EXIT_DONE)
         return failed;
     disk_started(node->start.disk);
     atomic_store(&node->ready, true);
+    meta_feed(node->meta, clients_loop(node->clients));
     say_ready(node, &place);
     return EXIT_DONE;
 }
@@ -247,11 +355,15 @@ node_close(struct node *node)
 {
     if (node == NULL)
         return;
+    rpc_server_close(node->rpc); // with what is under way answered, while it can be
     atomic_store(&node->ready, false);
+    if (node->clients != NULL)
+        clients_stop(node->clients);
     if (node->meta != NULL)
         meta_stop(node->meta);
     bus_close(node->bus);
     disk_close(node->start.disk);
+    clients_close(node->clients);
     meta_close(node->meta);
     mem_free(node);
 }

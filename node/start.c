@@ -114,11 +114,12 @@ draw_member(void)
     return UINT64_C(1) << 60 | word >> 4;
 }
 
-static void
-uuid_text(struct cluster_uuid uuid, char text[37])
+void
+start_uuid_text(struct cluster_uuid uuid, char text[START_UUID_BYTES])
 {
-    snprintf(text, 37, "%08" PRIx64 "-%04" PRIx64 "-%04" PRIx64 "-%04" PRIx64 "-%012" PRIx64,
-             uuid.high >> 32, uuid.high >> 16 & 0xffff, uuid.high & 0xffff, uuid.low >> 48,
+    snprintf(text, START_UUID_BYTES,
+             "%08" PRIx64 "-%04" PRIx64 "-%04" PRIx64 "-%04" PRIx64 "-%012" PRIx64, uuid.high >> 32,
+             uuid.high >> 16 & 0xffff, uuid.high & 0xffff, uuid.low >> 48,
              uuid.low & UINT64_C(0xffffffffffff));
 }
 
@@ -188,10 +189,10 @@ come_back(const struct start_config *config, const struct start *out, struct ome
         const struct cluster_uuid other = {theirs.cluster.high, theirs.cluster.low};
         if (uuid_equal(ours, other))
             return EXIT_DONE;
-        char where[ADDRESS_TEXT_BYTES], own[37], foreign[37];
+        char where[ADDRESS_TEXT_BYTES], own[START_UUID_BYTES], foreign[START_UUID_BYTES];
         address_text(&config->config->join[i], where);
-        uuid_text(ours, own);
-        uuid_text(other, foreign);
+        start_uuid_text(ours, own);
+        start_uuid_text(other, foreign);
         (void)error_set(error, OMEN_E_INVALID, "%s is of cluster %s, but %s is of cluster %s",
                         config->config->data, own, where, foreign);
         return EXIT_BAD_DATA;

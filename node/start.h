@@ -33,4 +33,7 @@ struct start {
 enum config_exit start_open(const struct start_config *config, struct start *out,
                             struct omen_error *error);
 
+#define START_UUID_BYTES 37u
+void start_uuid_text(struct cluster_uuid uuid, char text[START_UUID_BYTES]);
+
 #endif
