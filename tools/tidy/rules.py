@@ -25,7 +25,7 @@ ARROWS = {
     "shard": ("base", "index", "storage", "gpu/device.h", "gpu/build.h", "gpu/mirror.h", "include", "omendb.h"),
     "wire": ("base", *(f"{engine}/{engine}_msg.h" for engine in ENGINES)),
     "router": ("base", "cluster", "gossip", "wire"),
-    "node": ("base", *ENGINES, "shard", "wire", "router"),
+    "node": ("base", *ENGINES, "shard", "wire", "router", "include", "omendb.h"),
     "clients/c": ("base", "wire"),
     "clients/python": ("omendb.h",),
     "include": (),
