@@ -5,15 +5,14 @@
 // The client is another process with a plain blocking socket. "callback" answers at once on the thread that read the request;
 // "thread" hands it to another one, as a node's loop would be. Microseconds of one request: median and 99 of 100; and how many in a
 // second. On a machine with few cores the client takes a part of them.
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdatomic.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/os_lock.h"

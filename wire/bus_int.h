@@ -31,6 +31,7 @@ struct link { // a connection
     struct bus_peer
         *peer; // whom we dialed, under the bus's lock; NULL: forgotten meanwhile, or we were dialed
     struct handshake ours, theirs;
+    struct link *previous, *next; // of those that receive, under the bus's lock
     uint8_t hello[HANDSHAKE_HELLO_BYTES];
     uint8_t welcome[HANDSHAKE_WELCOME_BYTES];
 };
@@ -60,6 +61,7 @@ struct bus {
     struct lock lock;
     struct bus_peer *peers[PEER_BUCKETS]; // those without a uuid are in the first
     uint32_t strangers;                   // without a uuid
+    struct link *receiving;
     _Atomic uint64_t frames_in, frames_out, full, nobody, wrong_node;
     _Atomic uint64_t refusals[PEER_REFUSALS], verdicts[HANDSHAKE_VERDICTS];
 };
@@ -95,8 +97,10 @@ uint8_t *frame_bytes(const struct bus_frame *frame, size_t *count);
 
 // A dialed link is known: what waited goes, behind our CONFIRM, which the lane's memory has room for.
 void lane_ready(struct link *link, const uint8_t confirm[HANDSHAKE_CONFIRM_BYTES]);
-// This node has connected to us: it need not be waited for any longer.
-void peer_is_there(struct bus *bus, struct wire_uuid node);
+// A node has connected to us, and what it says is heard from now on: an older connection of its lane is left over from something
+// that it has lost, and our own lanes to it need not wait any longer.
+void lane_heard(struct link *link);
+void lane_unheard(struct link *link);
 // A dialed link is no more.
 void lane_lost(struct link *link);
 

@@ -100,6 +100,8 @@ link_end(void *owner, struct stream *stream, enum stream_end why)
 {
     (void)why;
     struct link *link = owner;
+    if (link->phase == LINK_RECEIVES)
+        lane_unheard(link);
     lane_lost(link);
     stream_release(stream);
     mem_free(link);
@@ -148,7 +150,7 @@ take_confirm(struct link *link, struct wire_bytes body)
     bus_count(&bus->verdicts[HANDSHAKE_FINE]);
     link->phase = LINK_RECEIVES;
     stream_deadline(link->stream, UINT64_MAX);
-    peer_is_there(bus, link->theirs.node);
+    lane_heard(link);
 }
 
 // Whether it is the node that was said to be there; who was dialed by address alone may be anyone of ours.

@@ -347,12 +347,34 @@ lane_ready(struct link *link, const uint8_t confirm[HANDSHAKE_CONFIRM_BYTES])
 }
 
 void
-peer_is_there(struct bus *bus, struct wire_uuid node)
+lane_heard(struct link *link)
 {
+    struct bus *bus = link->bus;
     lock_acquire(&bus->lock);
-    struct bus_peer *peer = peer_find(bus, node);
+    for (struct link *other = bus->receiving; other != NULL; other = other->next)
+        if (other->lane == link->lane && uuid_equal(other->theirs.node, link->theirs.node))
+            stream_close(other->stream, STREAM_CLOSED);
+    link->next = bus->receiving;
+    if (link->next != NULL)
+        link->next->previous = link;
+    bus->receiving = link;
+    struct bus_peer *peer = peer_find(bus, link->theirs.node);
     for (uint32_t i = 0; peer != NULL && i < 2; i++)
         peer->lanes[i].retry_ns = 0;
+    lock_release(&bus->lock);
+}
+
+void
+lane_unheard(struct link *link)
+{
+    struct bus *bus = link->bus;
+    lock_acquire(&bus->lock);
+    if (link->previous != NULL)
+        link->previous->next = link->next;
+    else
+        bus->receiving = link->next;
+    if (link->next != NULL)
+        link->next->previous = link->previous;
     lock_release(&bus->lock);
 }
 

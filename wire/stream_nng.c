@@ -133,7 +133,6 @@ drop_chunks(struct stream *stream)
         mem_free(chunk);
     }
     stream->last = NULL;
-    stream->chunk_count = 0;
     stream->queued = 0;
 }
 
@@ -316,12 +315,12 @@ stream_deadline(struct stream *stream, uint64_t at_ns)
 
 // ---- what goes ----
 
-// Whether it went to the end of the last piece, which is not being sent.
+// Whether it went to the end of the last piece. That may be in NNG's hands, which know how much of it they have.
 static bool
 gather(struct stream *stream, const uint8_t *bytes, size_t count)
 {
     struct chunk *last = stream->last;
-    if (last == NULL || stream->chunk_count == stream->sending || count > last->room - last->count)
+    if (last == NULL || count > last->room - last->count)
         return false;
     memcpy(last->bytes + last->count, bytes, count);
     last->count += count;
@@ -337,7 +336,7 @@ append(struct stream *stream, uint8_t *bytes, size_t count)
         return false;
     *chunk = (struct chunk){.bytes = bytes, .count = count, .room = count};
     // It waits, and others may come: room for them. Without memory it is as it is.
-    if (stream->sending > 0 && count <= SMALL_BYTES) {
+    if (stream->sending && count <= SMALL_BYTES) {
         uint8_t *larger = mem_resize(bytes, GATHER_BYTES);
         chunk->bytes = larger != NULL ? larger : bytes;
         chunk->room = larger != NULL ? GATHER_BYTES : count;
@@ -347,7 +346,6 @@ append(struct stream *stream, uint8_t *bytes, size_t count)
     else
         stream->first = chunk;
     stream->last = chunk;
-    stream->chunk_count++;
     stream->queued += count;
     return true;
 }
@@ -367,7 +365,7 @@ stream_write(struct stream *stream, uint8_t *bytes, size_t count)
         kept = append(stream, bytes, count);
         status = kept ? OMEN_OK : OMEN_E_NO_MEMORY;
     }
-    if (status == OMEN_OK && stream->sending == 0)
+    if (status == OMEN_OK && !stream->sending)
         send_next(stream);
     lock_release(&stream->lock);
     if (!kept)
@@ -385,7 +383,7 @@ send_next(struct stream *stream)
          chunk = chunk->next)
         iov[count++] =
             (nng_iov){.iov_buf = chunk->bytes + chunk->sent, .iov_len = chunk->count - chunk->sent};
-    stream->sending = count;
+    stream->sending = true;
     atomic_store_explicit(&stream->stalled_ns, os_clock_ns(), memory_order_relaxed);
     (void)nng_aio_set_iov(stream->send, count, iov);
     nng_stream_send(stream->nng, stream->send);
@@ -407,7 +405,6 @@ forget_sent(struct stream *stream, size_t count)
         stream->first = chunk->next;
         if (stream->first == NULL)
             stream->last = NULL;
-        stream->chunk_count--;
         mem_free(chunk->bytes);
         mem_free(chunk);
     }
@@ -425,7 +422,7 @@ sent(void *argument)
     lock_acquire(&stream->lock);
     if (!stream->closed) {
         atomic_fetch_add_explicit(&stream->set->bytes_out, went, memory_order_relaxed);
-        stream->sending = 0;
+        stream->sending = false;
         forget_sent(stream, went);
         if (stream->first != NULL)
             send_next(stream);

@@ -63,7 +63,8 @@ struct streams_config {
 
 struct streams_stats {
     uint64_t accepted, dialed, missed;
-    uint64_t crowded; // closed at once: accepted_max were there
+    uint64_t crowded;       // closed at once: accepted_max were there
+    uint64_t accept_failed; // no descriptor, no memory; tried again a tick later
     uint64_t ended[STREAM_ENDS];
     uint64_t bytes_in, bytes_out;
     uint32_t open;

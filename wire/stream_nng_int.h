@@ -32,8 +32,8 @@ struct stream {
     bool accepted;
     enum stream_end why;
 
-    struct chunk *first, *last; // to be sent; `sending` of them are in NNG's hands
-    uint32_t chunk_count, sending;
+    struct chunk *first, *last; // to be sent
+    bool sending;               // the first ones are in NNG's hands
     size_t queued, queue_bytes_max;
 
     struct { // of the receive callback alone
@@ -67,12 +67,12 @@ struct streams {
     bool deaf, closing; // no new connections; none at all
     nng_stream_listener *listener;
     nng_aio *accept;
-    _Atomic bool accept_failed; // tried again at the next tick
+    _Atomic bool accept_failed; // the last time
     uint16_t port;
     struct timer *timer;
     _Atomic uint32_t turns; // of the set's thread, for who waits
     _Atomic uint32_t accepted_open, open;
-    _Atomic uint64_t accepted, dialed, missed, crowded, bytes_in, bytes_out;
+    _Atomic uint64_t accepted, dialed, missed, crowded, accepts_failed, bytes_in, bytes_out;
     _Atomic uint64_t ended[STREAM_ENDS];
 };
 

@@ -154,6 +154,7 @@ streams_stats(const struct streams *set, struct streams_stats *out)
                                   .dialed = atomic_load(&set->dialed),
                                   .missed = atomic_load(&set->missed),
                                   .crowded = atomic_load(&set->crowded),
+                                  .accept_failed = atomic_load(&set->accepts_failed),
                                   .bytes_in = atomic_load(&set->bytes_in),
                                   .bytes_out = atomic_load(&set->bytes_out),
                                   .open = atomic_load(&set->open)};
@@ -171,6 +172,7 @@ accepted(void *argument)
     if (failed == NNG_ECLOSED || failed == NNG_ECANCELED)
         return;
     if (failed != 0) {
+        atomic_fetch_add(&set->accepts_failed, 1);
         atomic_store(&set->accept_failed, true);
         return;
     }

@@ -3,12 +3,15 @@
 // Shape: shell. All in one process, on loopback.
 #ifndef OMEN_TESTS_BUS_WORLD_H
 #define OMEN_TESTS_BUS_WORLD_H
+#include <sched.h>
 #include <stdatomic.h>
 
 #include "base/os_lock.h"
 #include "base/os_wait.h"
 #include "tests/lib/tcp_client.h"
 #include "wire/bus.h"
+
+#define YIELDS 2000u // until a frame that may have been lost is sent again
 
 #define NODES_MAX 3u
 #define ARRIVED_MAX 20000u
@@ -230,6 +233,18 @@ send_frame(uint32_t from, uint32_t to, enum peer_lane lane, uint64_t correlation
                                     .correlation = correlation,
                                     .body = body};
     return bus_send(nodes[from].bus, node_uuid(to), &frame);
+}
+
+// Sends such frames until one more has arrived there.
+static inline void
+send_until_heard(uint32_t from, uint32_t to, uint64_t correlation)
+{
+    const uint32_t before = atomic_load(&nodes[to].arrived_count);
+    while (atomic_load(&nodes[to].arrived_count) == before) {
+        (void)send_frame(from, to, PEER_CONTROL, correlation, (struct wire_bytes){0});
+        for (uint32_t i = 0; i < YIELDS && atomic_load(&nodes[to].arrived_count) == before; i++)
+            (void)sched_yield();
+    }
 }
 
 #endif

@@ -80,8 +80,8 @@ world_request(void *context, struct rpc_conn *conn, const struct rpc_request *re
     world.in_hand++;
     if (world.in_hand > world.in_hand_most)
         world.in_hand_most = world.in_hand;
-    lock_release(&world.lock);
     atomic_fetch_add(&world.asked_count, 1);
+    lock_release(&world.lock);
     os_wake_all(&world.asked_count);
 }
 

@@ -308,6 +308,38 @@ START_TEST(who_cannot_confirm_is_refused_and_who_can_is_heard_at_once)
 }
 END_TEST
 
+START_TEST(a_newer_connection_of_a_nodes_lane_ends_the_older_one)
+{
+    node_prepare(0);
+    node_open(0);
+    struct handshake ours = nodes[0].config.ours;
+    ours.node = node_uuid(1);
+    uint8_t hello[HANDSHAKE_HELLO_BYTES], welcome[HANDSHAKE_WELCOME_BYTES];
+    uint8_t confirm[HANDSHAKE_CONFIRM_BYTES];
+    uint8_t frame[PEER_HEAD_BYTES + HANDSHAKE_CONFIRM_BYTES];
+    struct tcp_client clients[3];
+    for (uint32_t i = 0; i < 3; i++) {
+        ours.node = node_uuid(i < 2 ? 1 : 2);
+        ours.boot = i;
+        clients[i] = tcp_connect(port_of(0));
+        shake(&clients[i], &ours, hello, welcome);
+        handshake_confirm(bus_keys.peer, hello, welcome, confirm);
+        write_frame(frame, PEER_CONFIRM, confirm, sizeof confirm);
+        tcp_send(&clients[i], frame, sizeof frame);
+        write_frame(frame, PEER_PING, confirm, 0);
+        tcp_send(&clients[i], frame, PEER_HEAD_BYTES);
+        bus_wait(&nodes[0].arrived_count, i + 1);
+    }
+    tcp_expect_end(&clients[0]);
+    tcp_send(&clients[1], frame, PEER_HEAD_BYTES);
+    bus_wait(&nodes[0].arrived_count, 4);
+    ck_assert_uint_eq(nodes[0].arrived[3].boot, 1);
+    for (uint32_t i = 0; i < 3; i++)
+        tcp_leave(&clients[i]);
+    nodes_close(1);
+}
+END_TEST
+
 START_TEST(who_does_not_shake_hands_in_time_is_closed)
 {
     node_prepare(0);
@@ -412,9 +444,7 @@ START_TEST(a_node_that_restarts_is_reached_again_and_comes_with_its_new_boot)
     nodes[1].config.ours.boot = 2;
     node_open(1);
     bus_know(nodes[1].bus, node_uuid(0), &first);
-    for (uint64_t i = 2; atomic_load(&nodes[1].arrived_count) < 2;
-         i++) // what is lost is sent again
-        (void)send_frame(0, 1, PEER_CONTROL, i, nothing);
+    send_until_heard(0, 1, 2); // what is lost meanwhile is sent again
     ck_assert_uint_ge(nodes[1].arrived[1].head.correlation, 2);
     bus_wait(&nodes[0].up_count, 2);
     ck_assert(send_frame(1, 0, PEER_CONTROL, 2, nothing));
@@ -436,6 +466,33 @@ START_TEST(a_node_that_moved_is_found_at_its_new_address)
     ck_assert(send_frame(0, 1, PEER_CONTROL, 2, nothing));
     bus_wait(&nodes[1].arrived_count, 2);
     nodes_close(3);
+}
+END_TEST
+
+START_TEST(nodes_talk_over_ipv6_as_well)
+{
+    const int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    const struct sockaddr_in6 own = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    const bool there_is = fd >= 0 && bind(fd, (const struct sockaddr *)&own, sizeof own) == 0;
+    if (fd >= 0)
+        (void)close(fd);
+    if (!there_is)
+        return; // this machine has none
+    for (uint32_t i = 0; i < 2; i++) {
+        node_prepare(i);
+        nodes[i].config.listen = (struct gossip_address){.ip = {[15] = 1}};
+        node_open(i);
+    }
+    const struct gossip_address there = {.ip = {[15] = 1}, .port = port_of(1)};
+    bus_know(nodes[0].bus, node_uuid(1), &there);
+    ck_assert(send_frame(0, 1, PEER_BULK, 1, nothing));
+    bus_wait(&nodes[1].arrived_count, 1);
+    static const uint8_t word[] = "news";
+    bus_datagram(nodes[0].bus, &there, (struct wire_bytes){word, sizeof word});
+    bus_wait(&nodes[1].datagram_count, 1);
+    const struct gossip_address here = {.ip = {[15] = 1}, .port = port_of(0)};
+    ck_assert(gossip_address_equal(&nodes[1].datagrams[0].from, &here));
+    nodes_close(2);
 }
 END_TEST
 
@@ -499,6 +556,27 @@ START_TEST(who_accepts_and_says_nothing_is_given_up_with_what_waited)
 }
 END_TEST
 
+START_TEST(without_memory_frames_are_lost_and_later_ones_arrive)
+{
+    nodes_open(2);
+    const struct gossip_address there = node_address(1);
+    uint32_t refusals = 0;
+    for (uint64_t n = 1; n <= 40; n++) {
+        if (n % 8 == 1)
+            bus_forget(nodes[0].bus, node_uuid(1)); // and all is made anew
+        mem_fail_once(1 + n % 8);
+        bus_know(nodes[0].bus, node_uuid(1), &there);
+        const bool taken = send_frame(0, 1, PEER_CONTROL, n, nothing);
+        refusals += !taken;
+        mem_fail_once(0);
+        bus_know(nodes[0].bus, node_uuid(1), &there);
+        send_until_heard(0, 1, n);
+    }
+    ck_assert_uint_gt(refusals, 0);
+    nodes_close(2);
+}
+END_TEST
+
 // ---- all at once ----
 
 #define STORM_THREADS 4u
@@ -532,11 +610,8 @@ START_TEST(in_a_storm_what_comes_is_whole_and_comes_once)
         ck_assert_int_eq(os_thread_start(&threads[i], storm_sender, (void *)i), 0);
     for (uint32_t i = 0; i < STORM_THREADS; i++)
         ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
-    for (uint32_t to = 0; to < 2; to++) { // the last ones, after all others of their lanes
-        const uint32_t before = atomic_load(&nodes[to].arrived_count);
-        while (atomic_load(&nodes[to].arrived_count) == before)
-            (void)send_frame(1 - to, to, PEER_CONTROL, UINT64_MAX, nothing);
-    }
+    for (uint32_t to = 0; to < 2; to++) // all is quiet afterwards, or nearly
+        send_until_heard(1 - to, to, UINT64_MAX);
     static bool came[STORM_THREADS][STORM_FRAMES];
     for (uint32_t to = 0; to < 2; to++) {
         lock_acquire(&nodes[to].lock);
@@ -572,14 +647,17 @@ bus_nng_suite(void)
     tcase_add_test(tests, another_node_than_the_expected_one_is_not_talked_to);
     tcase_add_test(tests, what_a_stranger_may_not_say_is_refused_and_counted);
     tcase_add_test(tests, who_cannot_confirm_is_refused_and_who_can_is_heard_at_once);
+    tcase_add_test(tests, a_newer_connection_of_a_nodes_lane_ends_the_older_one);
     tcase_add_test(tests, who_does_not_shake_hands_in_time_is_closed);
     tcase_add_test(tests, more_connections_than_may_be_are_closed_at_once);
     tcase_add_test(tests, to_who_is_unknown_or_forgotten_nothing_is_sent);
     tcase_add_test(tests, where_nobody_listens_frames_are_refused_for_a_while);
     tcase_add_test(tests, a_node_that_restarts_is_reached_again_and_comes_with_its_new_boot);
     tcase_add_test(tests, a_node_that_moved_is_found_at_its_new_address);
+    tcase_add_test(tests, nodes_talk_over_ipv6_as_well);
     tcase_add_test(tests, a_full_queue_says_false_and_what_was_taken_arrives);
     tcase_add_test(tests, who_accepts_and_says_nothing_is_given_up_with_what_waited);
+    tcase_add_test(tests, without_memory_frames_are_lost_and_later_ones_arrive);
     tcase_add_test(tests, in_a_storm_what_comes_is_whole_and_comes_once);
     suite_add_tcase(suite, tests);
     return suite;

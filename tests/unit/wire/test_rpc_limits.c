@@ -246,6 +246,31 @@ START_TEST(of_1025_connections_the_last_is_closed_and_a_place_that_is_left_is_gi
 }
 END_TEST
 
+START_TEST(where_descriptors_have_run_out_accepting_goes_on_when_there_are_some)
+{
+    world_open();
+    struct tcp_client first = world_connect();
+    world_ping(&first);
+    struct tcp_client second = {.fd = tcp_socket()};
+    const int next = dup(second.fd); // the descriptor that comes next
+    ck_assert_int_eq(close(next), 0);
+    struct rlimit limit, none;
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    none = limit;
+    none.rlim_cur = (rlim_t)next;
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    const struct sockaddr_in to = tcp_loopback(rpc_server_port(world.server));
+    ck_assert_int_eq(connect(second.fd, (const struct sockaddr *)&to, sizeof to), 0);
+    EVENTUALLY(stats.streams.accept_failed >= 2);
+    world_ping(&first); // goes on meanwhile
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    world_ping(&second);
+    tcp_leave(&first);
+    tcp_leave(&second);
+    world_close();
+}
+END_TEST
+
 START_TEST(a_client_that_closes_half_is_gone)
 {
     world.hold = true;
@@ -342,6 +367,60 @@ START_TEST(a_client_that_reads_nothing_for_too_long_is_closed_with_its_answer_un
 }
 END_TEST
 
+// ---- memory ----
+
+static void
+echo_if_it_can(void *context, struct rpc_conn *conn, const struct rpc_request *request)
+{
+    (void)context;
+    struct encode answer;
+    encode_init(&answer, 4096);
+    encode_array(&answer, 4);
+    encode_u64(&answer, RPC_ANSWER);
+    encode_u64(&answer, request->id);
+    encode_nil(&answer);
+    encode_raw(&answer, request->params.bytes, request->params.count);
+    rpc_conn_answer(conn, request->id, &answer);
+    mem_free(request->frame);
+    rpc_conn_release(conn);
+}
+
+START_TEST(without_memory_a_client_is_told_or_closed_and_the_next_one_is_served)
+{
+    world_open();
+    world.config.request = echo_if_it_can;
+    rpc_server_close(world.server);
+    struct omen_error error;
+    ck_assert_int_eq(rpc_server_open(&world.config, &world.server, &error), OMEN_OK);
+    const struct api_of_collection ask = {.collection = wire_text_of("docs")};
+    struct encode encode;
+    encode_init(&encode, 4096);
+    rpc_write_ask(&encode, 1, method_at(METHOD_COLLECTION_GET), &ask);
+    uint32_t closed = 0, told = 0, answered = 0;
+    for (uint64_t n = 1; n <= 12; n++) {
+        mem_fail_once(n);
+        struct tcp_client client = world_connect();
+        (void)tcp_try_send(&client, encode.bytes, encode.count);
+        uint8_t answer[4096]; // the client's own memory is none of the heap's
+        const ssize_t came = recv(client.fd, answer, sizeof answer, 0);
+        mem_fail_once(0);
+        closed += came <= 0;
+        told += came > 3 && answer[3] != 0xc0;
+        answered += came > 3 && answer[3] == 0xc0;
+        tcp_leave(&client);
+        struct tcp_client next = world_connect();
+        world_ping(&next);
+        tcp_leave(&next);
+    }
+    ck_assert_uint_gt(closed, 0);
+    ck_assert_uint_gt(told, 0);
+    ck_assert_uint_gt(answered, 0);
+    ck_assert_uint_eq(closed + told + answered, 12);
+    encode_fini(&encode);
+    world_close();
+}
+END_TEST
+
 static Suite *
 rpc_limits_suite(void)
 {
@@ -354,12 +433,14 @@ rpc_limits_suite(void)
     tcase_add_test(tests, garbage_closes_its_connection_and_no_other);
     tcase_add_test(tests,
                    of_1025_connections_the_last_is_closed_and_a_place_that_is_left_is_given_again);
+    tcase_add_test(tests, where_descriptors_have_run_out_accepting_goes_on_when_there_are_some);
     tcase_add_test(tests, a_client_that_closes_half_is_gone);
     tcase_add_test(tests, who_says_nothing_for_too_long_is_closed_also_in_the_middle_of_a_message);
     tcase_add_test(tests, beyond_the_limit_in_flight_nothing_is_read_until_half_are_answered);
     tcase_add_test(tests, a_client_that_does_not_read_is_closed_when_its_answers_are_too_many);
     tcase_add_test(tests,
                    a_client_that_reads_nothing_for_too_long_is_closed_with_its_answer_unread);
+    tcase_add_test(tests, without_memory_a_client_is_told_or_closed_and_the_next_one_is_served);
     suite_add_tcase(suite, tests);
     return suite;
 }
