@@ -389,7 +389,8 @@ front_gone(struct front *front, uint64_t now_ns, void *client)
 
 // A sentence goes on as it is where it is text.
 static void
-note_reason(struct front_call *call, const struct wire_reply *reply, omen_status status)
+note_reason(const struct front *front, struct front_call *call, const struct wire_reply *reply,
+            omen_status status)
 {
     char text[WIRE_REASON_BYTES_MAX + 1];
     const uint32_t count = reply->reason_bytes;
@@ -398,6 +399,8 @@ note_reason(struct front_call *call, const struct wire_reply *reply, omen_status
     memcpy(text, reply->reason, count);
     text[count] = '\0';
     error_set(&call->said, status, "%s", text);
+    if (reply->part < front->fanout.part_room)
+        call->said_shard = front->fanout.parts[reply->part].shard;
 }
 
 void
@@ -418,7 +421,7 @@ front_reply(struct front *front, uint64_t now_ns, uint32_t node, const struct wi
     if (status == OMEN_OK)
         status = front_hear(front, call, reply, lent, &statuses);
     else
-        note_reason(call, reply, status);
+        note_reason(front, call, reply, status);
     const struct fanout_reply heard = {.request = reply->request,
                                        .part = reply->part,
                                        .attempt = reply->attempt,

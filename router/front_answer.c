@@ -19,7 +19,10 @@ failure_of(const struct front_call *call, const struct fanout_answer *answer,
            struct omen_error *error)
 {
     const omen_status status = answer->status;
-    if (call->said.status == status)
+    if (call->said.status == status && call->start.item_count > 1 && answer->part_count > 1)
+        error_set(error, status, "%s (of those in shard %" PRIu64 ")", call->said.text,
+                  call->said_shard);
+    else if (call->said.status == status)
         *error = call->said;
     else if (answer->request == 0 && status == OMEN_E_NOT_FOUND)
         error_set(error, status, "no shard of the collection is open");
@@ -275,7 +278,7 @@ say_facets(struct front *front, struct front_call *call, const struct front_told
 
 // Each shard's measure counts as much as it has samples.
 static omen_status
-say_recall(struct front *front, struct front_call *call)
+say_recall(struct front *front, struct front_call *call, struct omen_error *error)
 {
     struct api_recall answer = {.recall = 0};
     double right = 0, evaluations = 0;
@@ -287,16 +290,15 @@ say_recall(struct front *front, struct front_call *call)
         answer.ef = recall->ef > answer.ef ? recall->ef : answer.ef;
         answer.k = recall->k;
     }
-    if (answer.samples > 0) {
-        const double trials = (double)answer.samples * (answer.k > 0 ? answer.k : 1);
-        const double z2 = WILSON_Z * WILSON_Z, share = right / answer.samples;
-        const double half =
-            WILSON_Z * sqrt(share * (1 - share) / trials + z2 / (4 * trials * trials));
-        answer.recall = fmin(1, share);
-        answer.low = fmax(0, (share + z2 / (2 * trials) - half) / (1 + z2 / trials));
-        answer.high = fmin(1, (share + z2 / (2 * trials) + half) / (1 + z2 / trials));
-        answer.evaluations = evaluations / answer.samples;
-    }
+    if (answer.samples == 0)
+        return error_set(error, OMEN_E_NOT_FOUND, "no point has a neighbour to be found");
+    const double trials = (double)answer.samples * (answer.k > 0 ? answer.k : 1);
+    const double z2 = WILSON_Z * WILSON_Z, share = fmin(1, right / answer.samples);
+    const double half = WILSON_Z * sqrt(share * (1 - share) / trials + z2 / (4 * trials * trials));
+    answer.recall = share;
+    answer.low = fmax(0, (share + z2 / (2 * trials) - half) / (1 + z2 / trials));
+    answer.high = fmin(1, (share + z2 / (2 * trials) + half) / (1 + z2 / trials));
+    answer.evaluations = evaluations / answer.samples;
     front_say(front, call, &answer);
     return OMEN_OK;
 }
@@ -321,7 +323,7 @@ say(struct front *front, struct front_call *call, const struct fanout_answer *an
     case METHOD_POINT_FACET:
         return say_facets(front, call, &told);
     case METHOD_RECALL_MEASURE:
-        return say_recall(front, call);
+        return say_recall(front, call, error);
     case METHOD_QUERY_WHY_NOT:
         return front_say_why_not(front, call);
     case METHOD_QUERY_BATCH:

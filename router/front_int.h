@@ -77,7 +77,9 @@ struct front_call {
     struct fanout_token *tokens; // owned
     struct front_rows rows;
     struct front_lent *lent, **lent_end;
-    struct omen_error said; // the last sentence of a copy that refused
+    struct omen_error
+        said; // the last sentence of a copy that refused, which counts rows among those of its part
+    uint64_t said_shard;
     // Of earlier rounds.
     uint64_t cursor;
     struct encode points; // of a page

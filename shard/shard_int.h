@@ -215,6 +215,20 @@ OMEN_MUST_CHECK omen_status filter_view_compute(struct visit *visit, struct filt
 // Gives the gate back, keeps for others what `view` computed in this visit (NULL: nothing), and gives the reader back.
 void visit_finish(struct visit *visit, const struct filter_view *view);
 
+// ---- points (shard_points.c) ----
+struct points_config shard_points_config(const struct shard *shard, int with, size_t room);
+// What `slot` holds, borrowed until the reader leaves the gate; not found when it was erased.
+struct point shard_point_at(const struct generation *generation, int with, uint32_t slot);
+// Is this row shown among the first `rows`? While an upsert exchanges rows, the one that its id leads to; unless that is beyond
+// them.
+bool shard_is_shown(const struct generation *generation, uint32_t slot, uint32_t rows);
+struct shard_count {
+    uint64_t count;
+    bool scanned; // payloads were looked at for the filter
+};
+OMEN_MUST_CHECK omen_status shard_count_by(struct shard *shard, const struct filter_key *key,
+                                           struct shard_count *out, struct omen_error *error);
+
 // ---- searching (shard_read.c) ----
 struct search {
     const omen_query_options *options;
