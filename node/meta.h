@@ -1,13 +1,15 @@
 // node/meta.h -- the metadata loop: node/turn on a thread, with the disk, the bus and the clock.
 //
 // Shape:   shell. Decides nothing: what turn.h and raft.h say of an output is done, in their order.
-// Threads: calls from any. What it says goes as notes to the loop that meta_feed named (the data loop), and to whoever asked.
+// Threads: calls from any. What it says goes as notes to the loops that meta_feed named, and to whoever asked.
 // Memory:  an answer's note is allocated with its question, so that a question that was taken is answered.
 //
 //      frames (raft, gossip, turn, map_ask), datagrams --> turn --> disk, bus
 //      disk_done ----------------------------------------> turn
 //      meta_propose, meta_wish, meta_change, meta_transfer -> turn --> struct meta_answer, to who asked
-//      turn --> struct meta_map, meta_lease, meta_word, meta_members --> the data loop
+//      turn --> struct meta_map, meta_lease, meta_word, meta_members --> the loops of this node
+//
+// A node that the map has as joining is brought up by itself: that it was started is what an operator says.
 //
 // A newer map is posted before the lease that is good for it, and before the answers to what changed it.
 #ifndef OMEN_NODE_META_H
@@ -17,6 +19,7 @@
 #include "node/turn.h"
 #include "wire/bus.h"
 
+#define META_LISTENERS_MAX 2u
 #define META_WAITS_MAX 4096u                     // proposals that wait for their entry
 #define META_WAIT_NS (UINT64_C(10) * 1000000000) // so long; then the outcome is not known
 
@@ -32,9 +35,11 @@ struct meta_config {
     // The machine cannot go on; the process must end, and start again from its disk. In the loop's thread; after it nothing more is
     // said to anybody.
     void (*halt)(void *context, const char *why);
+    // A newer process of this node is there, and this one shall end. In the loop's thread.
+    void (*superseded)(void *context);
 };
 
-// To the data loop. Whoever takes a note frees it with mem_free.
+// To those loops. Whoever takes a note frees it with mem_free.
 struct meta_map {
     struct loop_note note; // NOTE_META_MAP
     const struct map *map; // the taker's, who ends it with map_publish_end
@@ -77,18 +82,19 @@ struct meta_answer {
     omen_status status; // OMEN_OK for DONE; BUSY, INVALID, TIMEOUT
     struct cluster_uuid leader;
     struct command_result
-        result; // the published map of its version was posted before, where the asker is the data loop
+        result; // the published map of its version was posted before, where the asker is one of those loops
     uint64_t position;
 };
 
-// Starts the machine from what the disk had, and returns when it runs. OMEN_E_NO_MEMORY; OMEN_E_CORRUPT: what the disk had is no log, or no map.
+// Starts the machine from what the disk had, and returns when it runs. OMEN_E_NO_MEMORY; OMEN_E_CORRUPT: what the disk had is no
+// log, or no map.
 OMEN_MUST_CHECK omen_status meta_open(const struct meta_config *config, struct meta **out);
 // Ends the thread; what comes later is dropped. The rest of its memory goes with meta_close, when nobody calls any more.
 void meta_stop(struct meta *meta);
 void meta_close(struct meta *meta);        // accepts NULL
 struct loop *meta_loop(struct meta *meta); // for disk_done
 
-// From now on this loop is told of maps, leases, words and members, beginning with what there is.
+// From now on this loop is told of maps, leases, words and members, beginning with what there is. At most META_LISTENERS_MAX.
 void meta_feed(struct meta *meta, struct loop *data);
 
 // From the bus; copied.
@@ -102,11 +108,15 @@ void meta_propose(struct meta *meta, const struct command *command, struct loop 
 void meta_change(struct meta *meta, const struct raft_change *change, struct loop *answer_to,
                  void *tag);
 void meta_transfer(struct meta *meta, uint64_t member, struct loop *answer_to, void *tag);
+// Somebody of this cluster may be at that address.
+void meta_meet(struct meta *meta, const struct gossip_address *address);
 // A command that this node wants; it goes to the leader, if there is one. It may be lost: who wants it says so again.
 void meta_wish(struct meta *meta, const struct command *command);
 
 // As last known; none: nobody.
 struct cluster_uuid meta_leader(struct meta *meta);
+// Of the newest map; false: it has none of that name.
+bool meta_key(struct meta *meta, const struct map_name *name, struct api_key *out);
 
 struct meta_stats {
     uint64_t term, lead, commit, applied, map_version; // lead: a number of raft's group, 0 none

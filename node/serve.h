@@ -12,9 +12,9 @@
 #include "shard/hosted.h"
 #include "wire/node_codec.h"
 
-// How each item of the part ended: WIRE_ITEMS_MAX of them are room enough, part->item_count is not told.
+// How each item of the part ended; none where all are well.
 struct serve_items {
-    omen_status *statuses; // room for `room`
+    omen_status *statuses; // room for `room`: WIRE_BATCH_MAX is enough
     uint32_t room, count;
 };
 
@@ -23,11 +23,15 @@ OMEN_MUST_CHECK omen_status serve_read(struct hosted *hosted, const struct wire_
                                        struct encode *answer, struct serve_items *items,
                                        struct omen_error *error);
 
-// Kind WRITE: the entry to be proposed.
+// Kind WRITE: the entry to be proposed. op->bytes NULL: there is nothing to do, and it is done.
+//
+// What a filter lets through may be more than an entry holds. op->cursor is 0 for the first entry; after it UINT64_MAX says that this
+// is the last. Else it is applied, and the next is prepared with the cursor of the one before. Only the last one may
+// carry the part's op_id: a client that tries again after half of it must not be told that all was done.
 OMEN_MUST_CHECK omen_status serve_prepare(struct hosted *hosted, const struct wire_part *part,
                                           struct hosted_bytes *op, struct omen_error *error);
 
-// After it was applied.
+// After they were applied: `results` is of all entries of the part. OMEN_OK, or why nothing was done.
 OMEN_MUST_CHECK omen_status serve_written(const struct wire_part *part,
                                           const struct hosted_results *results,
                                           struct encode *answer, struct serve_items *items,

@@ -26,8 +26,9 @@ struct hosted_options {
     uint8_t metric, dtype, quantization; // as omen_options
     uint32_t m, ef_construction;         // 0: the default
     uint64_t first, last; // hashes of ids that it answers for. last 0: all, or as the file says
-    uint64_t base_seq;    // hosted_make: the number before its first entry; 0 but for tests and the log of another
-    uint32_t threads;     // that link; 0: one per core
+    uint64_t
+        base_seq; // hosted_make: the number before its first entry; 0 but for tests and the log of another
+    uint32_t threads; // that link; 0: one per core
     // hosted_open: what an embedded index has written since counts as applied. For who takes the file over as it is.
     bool adopt;
 };
@@ -42,7 +43,8 @@ void hosted_close(struct hosted *hosted);   // accepts NULL; after a last checkp
 void hosted_abandon(struct hosted *hosted); // without it, as if the process had been killed
 
 uint64_t hosted_applied(struct hosted *hosted); // the last entry, in memory
-uint64_t hosted_durable(struct hosted *hosted); // what a restart would find: the log may be trimmed up to here
+uint64_t hosted_durable(
+    struct hosted *hosted); // what a restart would find: the log may be trimmed up to here
 // For reads through shard/shard.h; what changes it is refused there.
 struct shard *hosted_shard(struct hosted *hosted);
 void hosted_range(struct hosted *hosted, uint64_t *first, uint64_t *last);
@@ -63,13 +65,13 @@ enum hosted_kind {
 
 struct hosted_ask {
     enum hosted_kind kind;
-    size_t count;              // of ids
-    const uint64_t *ids;       // or
-    const char *const *texts;  // with
-    const size_t *text_bytes;  // or NULL: NUL-terminated
-    const void *vectors;       // UPSERT, INSERT, UPDATE
+    size_t count;             // of ids
+    const uint64_t *ids;      // or
+    const char *const *texts; // with
+    const size_t *text_bytes; // or NULL: NUL-terminated
+    const void *vectors;      // UPSERT, INSERT, UPDATE
     omen_dtype dtype;
-    size_t stride;             // 0: dense
+    size_t stride;               // 0: dense
     const void *const *payloads; // per row one or NULL; NULL: none
     const size_t *payload_bytes;
     const uint64_t *if_versions; // NULL, or per row as in omen_batch

@@ -1,36 +1,71 @@
-// shard/hosted_snapshot.h -- a hosted shard as a whole, in chunks.
+// shard/hosted_snapshot.h -- a hosted shard on its way to another node: made at one copy, received, and put in another's place.
 //
-// Shape:   handle.
+// Shape:   handle, durable.
+// Threads: hosted_snapshot_read from any thread; the rest by one at a time. Reads, applying and checkpoints of the copy go on.
+//
+// A folder is used on either side, which must not be there before, in the file system of the copies: while something is in the
+// making nobody else sees it, and what is left of it after a crash is to be erased by whoever made it.
 #ifndef OMEN_SHARD_HOSTED_SNAPSHOT_H
 #define OMEN_SHARD_HOSTED_SNAPSHOT_H
 #include "shard/hosted.h"
 
-#define HOSTED_CHUNK_BYTES (1u << 20)
+#define HOSTED_CHUNK_BYTES ((size_t)1 << 20)
 
-struct hosted_snapshot; // opaque
+// ---- at the source ----
+struct hosted_snapshot; // opaque; owns its folder
 
+// A copy of the file, as of hosted_snapshot_seq. Then it is sealed, and can be read.
 OMEN_MUST_CHECK omen_status hosted_snapshot_make(struct hosted *hosted, const char *folder,
-                                                 const void *extra, size_t extra_bytes,
                                                  struct hosted_snapshot **out,
                                                  struct omen_error *error);
 uint64_t hosted_snapshot_seq(const struct hosted_snapshot *snapshot);
-uint32_t hosted_snapshot_chunk_count(const struct hosted_snapshot *snapshot);
-OMEN_MUST_CHECK omen_status hosted_snapshot_read(struct hosted_snapshot *snapshot, uint32_t chunk,
-                                                 void *buffer, size_t *count,
+// With bytes of the owner's, which belong to that entry: its terms and operations, say. Reads the whole file.
+OMEN_MUST_CHECK omen_status hosted_snapshot_seal(struct hosted_snapshot *snapshot,
+                                                 const void *extra, size_t extra_bytes,
                                                  struct omen_error *error);
-void hosted_snapshot_close(struct hosted_snapshot *snapshot); // accepts NULL
+void hosted_snapshot_close(struct hosted_snapshot *snapshot); // accepts NULL; erases its folder
 
-OMEN_MUST_CHECK omen_status hosted_receive_store(const char *folder, uint32_t chunk,
-                                                 const void *bytes, size_t count,
-                                                 struct omen_error *error);
-struct hosted_received {
-    uint64_t seq;
-    uint8_t *extra; // mem_free
-    size_t extra_bytes;
+uint32_t hosted_snapshot_chunks(const struct hosted_snapshot *snapshot);
+struct hosted_chunk {
+    uint32_t number; // 0, 1, ...
+    size_t count;
+    uint64_t hash; // hash_bytes of them
 };
-OMEN_MUST_CHECK omen_status hosted_receive_finish(const char *folder, struct hosted_received *out,
-                                                  struct omen_error *error);
-OMEN_MUST_CHECK omen_status hosted_install(const struct hosted_options *options, const char *folder,
-                                           struct omen_error *error);
+// Fills `bytes` (room for HOSTED_CHUNK_BYTES), chunk->count and chunk->hash.
+OMEN_MUST_CHECK omen_status hosted_snapshot_read(const struct hosted_snapshot *snapshot,
+                                                 struct hosted_chunk *chunk, void *bytes,
+                                                 struct omen_error *error);
+
+// ---- at the copy that is to have it ----
+struct hosted_receive; // opaque; owns its folder until it is installed
+
+OMEN_MUST_CHECK omen_status hosted_receive_open(const char *folder, struct hosted_receive **out,
+                                                struct omen_error *error);
+void hosted_receive_close(struct hosted_receive *receive); // accepts NULL; erases its folder
+// In their order; a chunk that came before may come again. OMEN_E_CORRUPT: it is not what was sent.
+OMEN_MUST_CHECK omen_status hosted_receive_store(struct hosted_receive *receive,
+                                                 const struct hosted_chunk *chunk,
+                                                 const void *bytes, struct omen_error *error);
+// Verifies that all is there and is what was sent, takes the points away that the copy does not answer for, and puts it in the
+// place of the copy, which nobody has open (or which there is none of). Durable; before, and after a failure, what was there is as it
+// was. OMEN_E_CORRUPT: it is to be fetched anew.
+struct hosted_place {
+    const char *path;     // of the copy
+    uint64_t first, last; // hashes that it answers for; last 0: those of the source
+};
+OMEN_MUST_CHECK omen_status hosted_receive_install(struct hosted_receive *receive,
+                                                   const struct hosted_place *place,
+                                                   struct omen_error *error);
+
+// What came with what is installed, until it is forgotten: so that whoever finds a copy that is ahead of its log after a crash can
+// finish. OMEN_E_NOT_FOUND: nothing. OMEN_E_CORRUPT.
+struct hosted_extra {
+    uint64_t seq;
+    void *bytes; // mem_free
+    size_t count;
+};
+OMEN_MUST_CHECK omen_status hosted_extra(const char *path, struct hosted_extra *out,
+                                         struct omen_error *error);
+OMEN_MUST_CHECK omen_status hosted_extra_forget(const char *path, struct omen_error *error);
 
 #endif

@@ -11,7 +11,9 @@
 #include "base/limits.h"
 #include "base/os_clock.h"
 #include "shard/checkpoint.h"
+#include "shard/heads.h"
 #include "shard/keeper.h"
+#include "shard/outside.h"
 #include "shard/shard_follow.h"
 #include "shard/shard_log.h"
 
@@ -26,12 +28,20 @@ static omen_status read_log(struct shard *shard, struct kv_txn *txn,
 omen_status
 shard_open(const omen_options *options, struct shard **out, struct omen_error *error)
 {
+    return shard_open_outside(options, NULL, out, error);
+}
+
+omen_status
+shard_open_outside(const omen_options *options, struct outside *outside, struct shard **out,
+                   struct omen_error *error)
+{
     *out = NULL;
     const uint64_t begun_ns = os_clock_ns();
     struct shard *shard = mem_alloc_zero(1, sizeof *shard);
     if (shard == NULL)
         return error_set_plain(error, OMEN_E_NO_MEMORY);
     shard->options = *options;
+    shard->outside = outside;
     epoch_init(&shard->gate);
     lock_init(&shard->upkeep);
     lock_init(&shard->writers);
@@ -75,7 +85,8 @@ shard_close(struct shard *shard)
     shard_follow_stop(shard);
     keeper_close(shard->keeper);
     linkers_fini(&shard->linkers);
-    if (shard->keeper != NULL && checkpoint_worthwhile(shard)) {
+    const bool abandoned = shard->outside != NULL && shard->outside->abandoned;
+    if (shard->keeper != NULL && !abandoned && checkpoint_worthwhile(shard)) {
         struct omen_error ignored; // the log has what the checkpoint would have had
         (void)!checkpoint(shard, &ignored);
     }
@@ -174,6 +185,7 @@ take(struct shard *shard, const struct loaded *loaded)
     struct generation *generation = loaded->generation;
     shard->target = generation;
     shard->next_id = loaded->head.next_id;
+    shard->mark = loaded->head.mark;
     atomic_store(&shard->kind, loaded->head.kind);
 }
 
@@ -267,6 +279,19 @@ blame(const omen_options *options, omen_status status, struct omen_error *error)
     return status == OMEN_OK ? OMEN_OK : error_about(error, status, options->path);
 }
 
+static omen_status
+apply_log(struct shard *shard, struct kv_txn *txn, const struct manifest *manifest,
+          struct omen_error *error)
+{
+    if (manifest->checkpoint != 0 && fields_count(shard->target->fields) > 0) {
+        // Payloads in the blocks may be newer than the checkpoint's field indexes; the log says which.
+        const omen_status forgotten = read_log(shard, txn, shard_forget, error);
+        if (forgotten != OMEN_OK)
+            return forgotten;
+    }
+    return shard_catch_up(shard, txn, error);
+}
+
 omen_status
 shard_load(struct shard *shard, struct kv_txn *txn, const struct manifest *manifest,
            struct omen_error *error)
@@ -279,13 +304,14 @@ shard_load(struct shard *shard, struct kv_txn *txn, const struct manifest *manif
         return manifest->checkpoint == 0 ? error_set_plain(error, status) : status;
     take(shard, &loaded);
     shard->applied_seq = manifest->seq;
-    if (manifest->checkpoint != 0 && fields_count(shard->target->fields) > 0) {
-        // Payloads in the blocks may be newer than the checkpoint's field indexes; the log says which.
-        const omen_status forgotten = read_log(shard, txn, shard_forget, error);
-        if (forgotten != OMEN_OK)
-            return forgotten;
-    }
-    return shard_catch_up(shard, txn, error);
+    struct heads heads;
+    heads_begin(&heads, loaded.blocks);
+    const omen_status applied = apply_log(shard, txn, manifest, error);
+    struct omen_error found;
+    const omen_status sound = heads_end(&heads, &found);
+    if (sound != OMEN_OK && error != NULL)
+        *error = found; // and whatever became of the log may come of it
+    return sound != OMEN_OK ? sound : applied;
 }
 
 // Hands every entry behind applied_seq, as it is now, to fn.

@@ -44,7 +44,8 @@ struct wire_part {
     const uint8_t *ask; // a packed map, as method->ask has it
 };
 
-// What the copy says: method->answer, and for each item of the part how it ended. Where it failed, perhaps a sentence for people.
+// What the copy says: wire/found.h of searches, wire/inner.h or method->answer of the rest, and for each item of the part how it
+// ended. Where it failed, perhaps a sentence for people.
 struct wire_reply {
     uint8_t method;
     uint8_t draining; // 0 or 1
