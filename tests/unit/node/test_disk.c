@@ -135,7 +135,8 @@ check_read(struct cluster_uuid copy, uint64_t first, uint32_t wanted, size_t byt
         ck_assert_int_eq(entry->kind, REPLICA_ENTRY_OP);
         ck_assert_uint_eq(entry->op_id.low, entry->seq);
         for (uint32_t k = 0; k < entry->byte_count; k++)
-            ck_assert_uint_eq(entry->bytes[k], byte_of(entry->seq, k));
+            if (entry->bytes[k] != byte_of(entry->seq, k))
+                ck_abort_msg("byte %u of entry %llu", k, (unsigned long long)entry->seq);
     }
     disk_entries_fini(&entries);
 }
@@ -770,6 +771,16 @@ limit_files(rlim_t bytes)
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
 }
 
+// No file grows beyond what the log's has.
+static void
+fill_disk(void)
+{
+    struct stat now_is;
+    (void)signal(SIGXFSZ, SIG_IGN);
+    ck_assert_int_eq(stat(folder_path(&folder, "log/data.mdb"), &now_is), 0);
+    limit_files((rlim_t)now_is.st_size);
+}
+
 static uint64_t
 full_wait(uint64_t more_than)
 {
@@ -784,14 +795,13 @@ full_wait(uint64_t more_than)
 // The limit of a file's size stands for the disk's.
 START_TEST(a_full_disk_is_waited_for_and_nothing_is_said_meanwhile)
 {
-    (void)signal(SIGXFSZ, SIG_IGN);
     make(one);
     make(two);
     uint64_t last = 0;
     for (uint32_t i = 0; i < 16; i++, last += 16)
         append_and_wait(one, last + 1, 16, 60000);
     const uint32_t before = atomic_load(&note_count);
-    limit_files(1u << 20); // there is more already
+    fill_disk();
     append(two, 1, 64, 70000);
     append(two, 65, 64, 70000);
     const uint64_t full = full_wait(0);
@@ -811,14 +821,13 @@ END_TEST
 
 START_TEST(on_a_full_disk_trims_go_first_and_make_room)
 {
-    (void)signal(SIGXFSZ, SIG_IGN);
     make(one);
     make(two);
     uint64_t last = 0;
     for (uint32_t i = 0; i < 32; i++, last += 16)
         append_and_wait(one, last + 1, 16, 60000);
     const uint32_t before = atomic_load(&note_count);
-    limit_files(1u << 20);
+    fill_disk();
     append(two, 1, 64, 70000);
     (void)full_wait(0);
     disk_trim(disk, one, &(struct disk_trim){.through = last}, notes_loop);
