@@ -18,6 +18,7 @@
 static struct disk_done notes[NOTES_MAX]; // in their order; below note_count
 static _Atomic uint32_t note_count;
 static struct loop *notes_loop;
+static void (*notes_heard)(const struct disk_done *done); // called in the loop's thread, or NULL
 static _Atomic uint32_t fatals;
 static char fatal_sentence[256];
 
@@ -29,6 +30,8 @@ notes_take(void *context, struct loop_note *note)
     ASSERT(at < NOTES_MAX); // Check's own are for the test's thread
     memcpy(&notes[at], note, sizeof notes[at]);
     mem_free(note);
+    if (notes_heard != NULL)
+        notes_heard(&notes[at]);
     atomic_store(&note_count, at + 1);
     os_wake_all(&note_count);
 }
