@@ -19,6 +19,8 @@
 
 #define RETRY_MS 200u
 #define CLEAN_PARTS 256u
+#define CLEAN_PARTS_FULL                                                                           \
+    4u // a commit that erases wants pages for itself, the more the more it erases
 
 static omen_status begin_life(struct disk *disk, struct omen_error *error);
 static bool is_erasing(const struct disk *disk, const struct disk_job *job);
@@ -283,6 +285,7 @@ finish(struct disk *disk, struct disk_job *taken)
 
 // ---- the thread ----
 
+// Where there is no room: first what erases, then erasing what was forgotten, then all of it, now and then.
 bool
 disk_work(void *context)
 {
@@ -290,13 +293,14 @@ disk_work(void *context)
     struct omen_error error = {.text = ""};
     const bool waits = disk->put_off && os_clock_ns() < disk->again_ns;
     struct disk_job *taken = disk->put_off ? take(disk, true) : NULL;
-    if (taken == NULL && !waits)
+    if (taken == NULL && !waits && !(disk->put_off && disk->clean_due))
         taken = take(disk, false);
     if (taken == NULL)
-        return !disk->put_off && clean_alone(disk);
+        return clean_alone(disk);
     const omen_status status = commit(disk, taken, &error);
     if (status == OMEN_OK) {
         finish(disk, taken);
+        disk->clean_due |= disk->put_off; // it may have been given up
         disk->put_off = false;
         return true;
     }
@@ -327,7 +331,8 @@ static omen_status
 clean(struct disk *disk, struct kv_txn *txn, struct omen_error *error)
 {
     bool done = true;
-    const omen_status status = logs_clean(txn, &disk->clean_at, CLEAN_PARTS, &done, error);
+    const uint32_t parts = disk->put_off ? CLEAN_PARTS_FULL : CLEAN_PARTS;
+    const omen_status status = logs_clean(txn, &disk->clean_at, parts, &done, error);
     if (status == OMEN_OK && done) {
         disk->clean_at = 0;
         disk->clean_due = false;
@@ -411,18 +416,21 @@ clean_alone(struct disk *disk)
     lock_release(&disk->lock);
     if (!disk->clean_due || dead)
         return false;
-    omen_status status = kv_begin_write_large(disk->kv, LOGS_CLEAN_BYTES, &txn, &error);
-    if (status != OMEN_OK)
-        return failed(disk, status, &error);
     const uint32_t at = disk->clean_at;
-    status = clean(disk, txn, &error);
-    if (status == OMEN_OK)
-        status = kv_commit(txn, &error);
-    else
-        kv_abort(txn);
-    if (status == OMEN_OK)
-        return disk->clean_due;
-    disk->clean_due = true; // what was not committed is still there
+    omen_status status = kv_begin_write_large(disk->kv, LOGS_CLEAN_BYTES, &txn, &error);
+    if (status == OMEN_OK) {
+        status = clean(disk, txn, &error);
+        if (status == OMEN_OK)
+            status = kv_commit(txn, &error);
+        else
+            kv_abort(txn);
+    }
+    if (status == OMEN_OK) {
+        if (!disk->clean_due)
+            disk->again_ns = 0; // what waits for room may have it now
+        return disk->clean_due || disk->put_off;
+    }
+    disk->clean_due = !disk->put_off; // it is still there, but twice is enough for now
     disk->clean_at = at;
     return failed(disk, status, &error);
 }

@@ -166,13 +166,14 @@ hand_over(struct disk_gather *gather, struct disk_entries *out, struct omen_erro
     size_t at = 0;
     for (uint32_t i = 0; i < gather->count; i++) {
         const struct logs_entry *from = &gather->entries[i];
-        out->entries[i] = (struct replica_entry){.seq = from->seq,
-                                                 .term = from->term,
-                                                 .stamp_ms = from->stamp_ms,
-                                                 .kind = (enum replica_entry_kind)from->kind,
-                                                 .byte_count = from->count,
-                                                 .op_id = {from->op.high, from->op.low},
-                                                 .bytes = gather->bytes + at};
+        out->entries[i] =
+            (struct replica_entry){.seq = from->seq,
+                                   .term = from->term,
+                                   .stamp_ms = from->stamp_ms,
+                                   .kind = (enum replica_entry_kind)from->kind,
+                                   .byte_count = from->count,
+                                   .op_id = {from->op.high, from->op.low},
+                                   .bytes = from->count > 0 ? gather->bytes + at : NULL};
         at += from->count;
     }
     out->count = gather->count;

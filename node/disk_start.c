@@ -98,7 +98,7 @@ read_log(struct disk *disk, struct kv_txn *txn, const struct logs_state *state,
                                                .term = from->term,
                                                .kind = (enum raft_entry_kind)from->kind,
                                                .byte_count = from->count,
-                                               .bytes = gather.bytes + at};
+                                               .bytes = from->count > 0 ? gather.bytes + at : NULL};
         at += from->count;
     }
     if (status == OMEN_OK) {
@@ -187,6 +187,8 @@ disk_start_copies(struct disk *disk, void (*fn)(void *context, const struct disk
             break;
     }
     kv_abort(txn);
+    if (status == OMEN_E_NO_MEMORY)
+        return error_set_plain(error, status);
     return status == OMEN_E_NOT_FOUND ? OMEN_OK : status;
 }
 

@@ -52,7 +52,7 @@ OMEN_MUST_CHECK omen_status logs_open(const char *path, struct kv **out, struct 
 static inline uint64_t
 logs_bytes(uint64_t count) // of a record, a group, or operations, with `count` bytes
 {
-    return (count / (LOGS_PART_BYTES - 48) + 1) * LOGS_PART_BYTES + LOGS_JOB_BYTES;
+    return count + (count / (LOGS_PART_BYTES - 48) + 1) * 48 + LOGS_JOB_BYTES;
 }
 
 // ---- a group in the making, in the owner's memory ----
