@@ -2,6 +2,7 @@
 //
 // Labels: tsan
 #include <pthread.h>
+#include <sched.h>
 
 #include "base/alloc.h"
 #include "shard/op.h"
@@ -440,6 +441,95 @@ START_TEST(a_checkpoint_that_is_made_beside_applying_is_of_exactly_one_entry)
 }
 END_TEST
 
+// ---- many points, with workers ----
+
+enum { MANY = 2400, BATCH = 240, BATCHES = 40 };
+
+// Batch number `batch`: ids at random, one of each; rows are new ones.
+static void
+prepare_many(struct hosted *hosted, struct prng *prng, struct hosted_bytes *bytes)
+{
+    static uint64_t ids[BATCH];
+    static float vectors[BATCH][WORLD_DIM];
+    const uint64_t stride = 1 + prng_below(prng, 7) * 2, first = prng_below(prng, MANY);
+    for (uint64_t i = 0; i < BATCH; i++) {
+        ids[i] = (first + i * stride) % MANY;
+        for (uint32_t c = 0; c < WORLD_DIM; c++)
+            vectors[i][c] = prng_unit(prng);
+    }
+    struct hosted_ask ask = {
+        .kind = HOSTED_UPSERT, .count = BATCH, .ids = ids, .vectors = vectors, .dtype = OMEN_F32};
+    if (prng_below(prng, 5) == 0)
+        ask.kind = HOSTED_DELETE;
+    while (hosted_prepare(hosted, &ask, bytes, &error) == OMEN_E_DUPLICATE_ID)
+        ask.count /= 2; // the stride came round
+    ck_assert_ptr_nonnull(bytes->bytes);
+}
+
+static void
+apply_many(struct world_copy *copy, const struct hosted_bytes *log, uint64_t last)
+{
+    while (hosted_applied(copy->hosted) < last) {
+        const uint64_t seq = hosted_applied(copy->hosted) + 1;
+        ck_assert_done(apply_one(copy->hosted, seq, log[seq].bytes, log[seq].count, NULL), error);
+    }
+}
+
+static void
+open_many(struct world_copy *copy)
+{
+    struct hosted_options options = world_options(copy);
+    options.threads = 2;
+    ck_assert_done(hosted_open(&options, &copy->hosted, &error), error);
+}
+
+START_TEST(copies_with_workers_and_compactions_of_their_own_hold_the_same)
+{
+    static struct hosted_bytes log[BATCHES + 1];
+    struct prng prng;
+    prng_init(&prng, 5);
+    for (uint32_t i = 0; i < WORLD_COPIES; i++) {
+        hosted_close(world->copies[i].hosted);
+        open_many(&world->copies[i]);
+    }
+    for (uint64_t seq = 1; seq <= BATCHES; seq++) {
+        prepare_many(world->copies[0].hosted, &prng, &log[seq]);
+        apply_many(&world->copies[0], log, seq);
+        if (seq % 9 == 0) {
+            apply_many(&world->copies[1], log, seq);
+            hosted_abandon(world->copies[1].hosted);
+            open_many(&world->copies[1]);
+        }
+        if (seq % 13 == 0)
+            ck_assert_done(hosted_checkpoint(world->copies[0].hosted, &error), error);
+    }
+    for (uint32_t i = 0; i < WORLD_COPIES; i++) {
+        apply_many(&world->copies[i], log, BATCHES);
+        ck_assert_done(hosted_verify(world->copies[i].hosted, &error), error);
+        ck_assert(
+            sum_equal(hosted_sum(world->copies[i].hosted), hosted_sum(world->copies[0].hosted)));
+    }
+    for (uint64_t seq = 1; seq <= BATCHES; seq++)
+        hosted_bytes_fini(&log[seq]);
+}
+END_TEST
+
+START_TEST(what_is_applied_becomes_durable_by_itself)
+{
+    struct world_copy *copy = &world->copies[0];
+    for (uint32_t i = 0; i < 5; i++)
+        world_write(world, copy->hosted);
+    world_write_empty(world);
+    world_apply(world, copy, world->last);
+    while (hosted_durable(copy->hosted) < world->last)
+        (void)sched_yield();
+    hosted_abandon(copy->hosted);
+    world_open_copy(copy);
+    ck_assert_uint_eq(hosted_applied(copy->hosted), world->last);
+    world_check(world, copy->hosted);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -459,6 +549,8 @@ suite(void)
     tcase_add_test(tcase,
                    points_beyond_what_there_is_room_for_are_refused_by_count_and_not_by_slots);
     tcase_add_test(tcase, a_checkpoint_that_is_made_beside_applying_is_of_exactly_one_entry);
+    tcase_add_test(tcase, copies_with_workers_and_compactions_of_their_own_hold_the_same);
+    tcase_add_test(tcase, what_is_applied_becomes_durable_by_itself);
     suite_add_tcase(suite, tcase);
     return suite;
 }
