@@ -1,6 +1,6 @@
 // node/serve.c -- a part of a request is read, and goes to what serves its method.
 //
-// Shape: functions on a hosted shard.
+// Shape: handle; functions on a hosted shard.
 #include "node/serve.h"
 
 #include <string.h>

@@ -1,6 +1,6 @@
 // node/serve.h -- what a copy does for a part of a client's request: reads, and what becomes an entry of its log.
 //
-// Shape:   functions on a hosted shard (shard/hosted.h).
+// Shape:   handle: functions on a hosted shard (shard/hosted.h).
 // Threads: any, many at once; they may take as long as the search does, so they are for pool workers.
 // Errors:  a status that goes back to the router, and in *error (never NULL) the sentence of it. Nothing was changed.
 //

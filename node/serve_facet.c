@@ -1,6 +1,6 @@
 // node/serve_facet.c -- which values a field has, and how many points have each.
 //
-// Shape: functions on a hosted shard.
+// Shape: handle; functions on a hosted shard.
 //
 // Payloads are gone through page by page, so nobody waits for it. A value counts once for each point that has it, however often it is in
 // an array. The most frequent are told, up to SERVE_VALUES_MAX: where a shard has more than that, the router's sums of rare

@@ -1,6 +1,6 @@
 // node/serve_points.c -- points of a shard by id, page by page, and counted.
 //
-// Shape: functions on a hosted shard.
+// Shape: handle; functions on a hosted shard.
 #include <string.h>
 
 #include "base/alloc.h"

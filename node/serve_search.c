@@ -1,6 +1,6 @@
 // node/serve_search.c -- searches of a shard: one query, many, everything within a radius, and how good they are.
 //
-// Shape: functions on a hosted shard.
+// Shape: handle; functions on a hosted shard.
 //
 // A client's deadline is the request's. Here a search that a client gave one may take three quarters of it and then answers with the
 // best so far, which is worth more than nothing in time.

@@ -1,6 +1,6 @@
 // node/serve_why.c -- how far a point is from a query, and how many points are nearer.
 //
-// Shape: functions on a hosted shard.
+// Shape: handle; functions on a hosted shard.
 //
 // A diagnosis, so it looks at everything: the second round compares every row that the filter lets through.
 #include <math.h>

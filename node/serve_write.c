@@ -1,6 +1,6 @@
 // node/serve_write.c -- a client's write as an entry of the shard's log, and what became of it.
 //
-// Shape: functions on a hosted shard.
+// Shape: handle; functions on a hosted shard.
 #include <stdlib.h>
 #include <string.h>
 

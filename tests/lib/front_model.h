@@ -11,6 +11,7 @@
 #include "base/assert.h"
 #include "base/filter.h"
 #include "base/hash.h"
+#include "base/limits.h"
 #include "wire/found.h"
 #include "wire/inner.h"
 #include "wire/node_codec.h"
