@@ -267,10 +267,11 @@ take_work(struct hosts *hosts, struct work *work)
         host_part_worked(hosts, work);
         break;
     case WORK_SNAPSHOT:
+    case WORK_SEAL:
     case WORK_CHUNK:
     case WORK_STORE:
-    case WORK_VERIFY:
     case WORK_INSTALL:
+    case WORK_FORGET:
         host_served(hosts, work);
         break;
     }
@@ -365,7 +366,6 @@ go_on(struct hosts *hosts, uint64_t now_ns)
             copy->again_ns = 0;
             if (copy->state == HOST_MAKING && copy->users == 0 && copy->hosted == NULL)
                 host_make_shard(hosts, copy);
-            host_snapshot_begin(hosts, copy);
             host_apply(hosts, copy);
             host_unused(hosts, copy);
         }

@@ -130,8 +130,8 @@ work_do_log(struct hosts *hosts, struct work *work)
 void
 host_apply(struct hosts *hosts, struct host_copy *copy)
 {
-    if (copy->applying || copy->snapshot_busy || !host_usable(copy) ||
-        copy->apply_next > copy->apply_last || copy->again_ns > os_clock_ns())
+    if (copy->applying || !host_usable(copy) || copy->apply_next > copy->apply_last ||
+        copy->again_ns > os_clock_ns())
         return;
     struct work *work = work_new(copy, WORK_APPLY);
     if (work == NULL) {
@@ -226,7 +226,6 @@ host_applied(struct hosts *hosts, struct work *work)
         host_again(hosts, copy);
     else if (work->status != OMEN_OK)
         host_corrupt(hosts, copy);
-    host_snapshot_begin(hosts, copy);
     host_apply(hosts, copy);
     host_unused(hosts, copy);
 }

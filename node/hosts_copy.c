@@ -60,6 +60,8 @@ host_copy_free(struct hosts *hosts, struct host_copy *copy)
     host_results_end(copy);
     work_free(copy->exclusive);
     hosted_close(copy->hosted);
+    hosted_receive_close(copy->receive);
+    host_image_free(copy->image);
     mem_free(copy->buckets);
     mem_free(copy);
 }
@@ -277,8 +279,7 @@ host_disk_done(struct hosts *hosts, const struct disk_done *done)
         hosts_give(hosts, copy->uuid,
                    (struct replica_input){.kind = REPLICA_IN_TRIMMED, .seq = done->number});
         break;
-    case DISK_PREPARED:
-        host_prepared(hosts, copy);
+    case DISK_PREPARED: // what comes with a snapshot's file does without it
         break;
     case DISK_INSTALLED:
         host_installed(hosts, copy);

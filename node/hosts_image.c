@@ -54,6 +54,21 @@ host_image_write(const struct replica *replica, size_t *count)
     return bytes;
 }
 
+struct replica_disk
+host_image_disk(const struct host_image *image, uint64_t promised)
+{
+    return (struct replica_disk){.promised = promised,
+                                 .first_seq = image->seq + 1,
+                                 .last_seq = image->seq,
+                                 .commit_seq = image->seq,
+                                 .applied_seq = image->seq,
+                                 .stamp_ms = image->stamp_ms,
+                                 .terms = image->terms,
+                                 .term_count = image->term_count,
+                                 .ops = image->ops,
+                                 .op_count = image->op_count};
+}
+
 void
 host_image_free(struct host_image *image)
 {

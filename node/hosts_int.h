@@ -84,10 +84,11 @@ enum work_kind {
     WORK_READ,    // a part
     WORK_PREPARE, // a part: what goes into the log
     WORK_SNAPSHOT,
+    WORK_SEAL, // with what the loop adds to it
     WORK_CHUNK,
     WORK_STORE,
-    WORK_VERIFY,  // what has come
-    WORK_INSTALL, // in the place of what was there
+    WORK_INSTALL, // what has come, in the place of what was there
+    WORK_FORGET,  // what came with it, when the log is as it says
 };
 
 struct work_results { // of the entries first..first + count - 1
@@ -112,15 +113,17 @@ struct work_log {
     struct disk_entries entries;
 };
 
-struct work_snapshot { // SNAPSHOT, CHUNK, STORE, INSTALL
+struct work_snapshot { // of any of those about snapshots
     struct replica_uuid uuid;
     uint64_t number; // of a snapshot
-    uint64_t seq;
-    uint32_t chunk, chunk_count;
-    uint8_t *bytes; // a chunk; the owner's extra
+    struct hosted_chunk chunk;
+    uint8_t *bytes; // owned: a chunk; what the copy adds
     size_t count;
-    struct hosted_snapshot *snapshot, *made; // that is read; that was made
-    struct host_image *image;                // of the copy, for an install
+    struct hosted_snapshot *snapshot; // that is read
+    struct hosted_snapshot *made;     // owned
+    struct hosted_receive *receive;   // owned
+    struct host_image *image;         // owned: what came with what is installed
+    uint64_t seq;                     // that it should be of
 };
 
 struct work {
@@ -162,7 +165,7 @@ void work_close(struct hosts *hosts); // what waits is thrown away
 void work_do_apply(struct hosts *hosts, struct work *work);    // hosts_apply.c
 void work_do_log(struct hosts *hosts, struct work *work);      // hosts_apply.c
 void work_do_part(struct work *work);                          // hosts_part.c
-void work_do_snapshot(struct hosts *hosts, struct work *work); // hosts_snapshot.c
+void work_do_snapshot(struct hosts *hosts, struct work *work); // hosts_exchange.c
 void work_do_shard(struct work *work);                         // hosts_shard.c
 
 // ---- copies (hosts_copy.c) ----
@@ -214,10 +217,11 @@ struct host_copy {
     uint32_t ready_count, part_count, proposed_count;
 
     struct host_snapshot snapshots[HOST_SNAPSHOTS_MAX];
-    struct replica_uuid snapshot_for; // who asked for the one that is wanted, or made
-    bool snapshot_wanted, snapshot_busy;
-    bool storing;             // a chunk that came
-    struct host_image *image; // of the snapshot that is put in place
+    struct replica_uuid snapshot_for; // who asked for the one that is made
+    bool snapshot_busy;
+    struct hosted_receive *receive; // what comes
+    bool receiving;                 // a worker has it
+    struct host_image *image;       // of the snapshot that is put in place
 
     struct host_mark marks[HOST_MARKS]; // a ring
     uint32_t mark_first, mark_count;
@@ -245,12 +249,20 @@ void host_send(struct hosts *hosts, struct cluster_uuid to, const struct bus_fra
 
 // ---- shards (hosts_shard.c) ----
 
+// What a copy's shell adds to a snapshot: what its log knew of terms and operations.
+struct host_image {
+    uint64_t seq, stamp_ms;
+    struct replica_term *terms;
+    struct dedupe_op *ops;
+    uint32_t term_count, op_count;
+};
+
 struct host_found { // by a start
     struct host_found *next;
     struct copies_durable durable; // with memory of its own
-    struct replica_disk install;   // a snapshot that was being put in place
+    struct host_image *image;      // of a snapshot that was being put in place
+    bool forgets;                  // it is in place
     struct host_copy *copy;
-    bool has_install, installed;
     omen_status status; // OMEN_OK, or it is lost
     struct omen_error error;
 };
@@ -289,21 +301,16 @@ void host_trim(struct hosts *hosts, struct host_copy *copy);
 
 // ---- snapshots (hosts_snapshot.c) ----
 
-// What a copy's shell adds to a snapshot: what its log knew of terms and operations.
-struct host_image {
-    uint64_t seq, stamp_ms;
-    struct replica_term *terms;
-    struct dedupe_op *ops;
-    uint32_t term_count, op_count;
-};
-
 void host_serve(struct hosts *hosts, struct host_copy *copy, const struct replica_serve *serve);
 void host_served(struct hosts *hosts, struct work *work);
-void host_snapshot_begin(struct hosts *hosts, struct host_copy *copy);
-void host_prepared(struct hosts *hosts, struct host_copy *copy);
 void host_installed(struct hosts *hosts, struct host_copy *copy);
 void host_snapshots_close(struct host_copy *copy);
 void host_snapshots_idle(struct host_copy *copy, uint64_t now_ns);
+void host_forget(struct hosts *hosts, struct host_copy *copy);
+// hosts_exchange.c: what came with a snapshot that is in place; OMEN_E_NOT_FOUND: nothing.
+omen_status host_image_of(const char *path, struct host_image **image, struct omen_error *error);
+// hosts_image.c
+struct replica_disk host_image_disk(const struct host_image *image, uint64_t promised); // borrows
 uint8_t *host_image_write(const struct replica *replica, size_t *count); // NULL: no memory
 // As of `seq`; NULL: no memory, or the bytes are none.
 struct host_image *host_image_read(const uint8_t *bytes, size_t count, uint64_t seq);
@@ -334,6 +341,11 @@ struct host_part {
     // what came of it
     struct omen_error error;
     struct hosted_bytes op;
+    // A write by a filter may be several entries, one after the other.
+    bool begun;                    // one of them is done, so that the rest decides nothing any more
+    uint64_t cursor;               // of the one that was proposed; UINT64_MAX: it is the last
+    struct hosted_results results; // of those that are done
+    struct replica_answer done;    // the last of them
     struct encode answer;
     uint8_t *failures; // of items, as they go over the wire
     uint32_t item_count;

@@ -64,6 +64,7 @@ part_free(struct hosts *hosts, struct host_part *part)
         copy->proposed_count -= part->state == PART_PROPOSED;
     }
     hosted_bytes_fini(&part->op);
+    hosted_results_fini(&part->results);
     encode_fini(&part->answer);
     mem_free(part->failures);
     mem_free(part->frame);
@@ -142,7 +143,8 @@ void
 host_end_with(struct hosts *hosts, struct host_part *part, omen_status status)
 {
     if (!part->gone)
-        refuse(hosts, part->frame, &part->part, status, &part->error);
+        refuse(hosts, part->frame, &part->part, part->begun ? OMEN_E_TIMEOUT : status,
+               &part->error);
     part_free(hosts, part);
 }
 

@@ -235,10 +235,7 @@ find_one(void *context, const struct disk_copy *found)
     hosts->found_count++;
     one->status = found->status;
     one->durable = found->durable;
-    one->has_install = found->install != NULL;
-    bool kept = keep_disk(&one->durable.disk, &found->durable.disk);
-    if (one->has_install)
-        kept = keep_disk(&one->install, found->install) && kept;
+    const bool kept = keep_disk(&one->durable.disk, &found->durable.disk);
     one->copy = host_copy_add(hosts, &found->durable.env);
     if (one->copy == NULL || !kept)
         hosts->find_status = OMEN_E_NO_MEMORY;
@@ -254,8 +251,14 @@ open_one(void *context, uint32_t index, uint32_t worker)
         one = one->next;
     const struct hosted_options options = {.path = one->copy->path,
                                            .threads = hosts->config.threads};
-    if (one->status == OMEN_OK)
-        one->status = hosted_open(&options, &one->copy->hosted, &one->error);
+    if (one->status != OMEN_OK)
+        return;
+    one->status = hosted_open(&options, &one->copy->hosted, &one->error);
+    if (one->status != OMEN_OK)
+        return;
+    const omen_status status = host_image_of(one->copy->path, &one->image, &one->error);
+    if (status != OMEN_E_NOT_FOUND)
+        one->status = status;
 }
 
 // Whether the shard may be as good as it was: then it must not be called lost.
@@ -266,16 +269,26 @@ is_passing(omen_status status)
            status == OMEN_E_DISK_FULL;
 }
 
-// Log and shard must go together.
+// Log and shard must go together. Where a snapshot was put in place and the log does not begin behind it, its log is what came with it:
+// what is in the old one may be of another history.
 static void
 match_one(struct host_found *one)
 {
     if (one->status != OMEN_OK)
         return;
     const uint64_t applied = hosted_applied(one->copy->hosted);
-    one->installed = one->has_install && one->install.applied_seq == applied;
-    struct replica_disk *disk = one->installed ? &one->install : &one->durable.disk;
-    one->status = one->installed ? OMEN_OK : disk_copy_applied(disk, applied);
+    struct replica_disk *disk = &one->durable.disk;
+    if (one->image != NULL && disk->first_seq > one->image->seq) {
+        host_image_free(one->image);
+        one->image = NULL;
+        one->forgets = true;
+    }
+    struct replica_disk image;
+    if (one->image != NULL) {
+        image = host_image_disk(one->image, disk->promised);
+        disk = &image;
+    }
+    one->status = disk_copy_applied(disk, applied);
     one->copy->apply_next = applied + 1;
     one->copy->apply_last = applied;
 }
@@ -346,13 +359,14 @@ hosts_give_found(struct hosts *hosts)
             continue;
         }
         copy->state = HOST_OPEN;
-        if (one->installed) {
-            disk_install(hosts->config.disk, copy->uuid, &one->install, hosts->loop);
-            const struct replica_disk before = one->durable.disk;
-            one->durable.disk = one->install;
-            one->install = before;
+        struct copies_durable held = one->durable;
+        if (one->image != NULL) {
+            held.disk = host_image_disk(one->image, one->durable.disk.promised);
+            disk_install(hosts->config.disk, copy->uuid, &held.disk, hosts->loop);
         }
-        hosts_step(hosts, &(struct copies_input){.kind = COPIES_IN_HELD, .held = &one->durable});
+        if (one->forgets)
+            host_forget(hosts, copy);
+        hosts_step(hosts, &(struct copies_input){.kind = COPIES_IN_HELD, .held = &held});
     }
 }
 
@@ -363,7 +377,7 @@ hosts_found_end(struct hosts *hosts)
         struct host_found *one = hosts->found;
         hosts->found = one->next;
         end_disk(&one->durable.disk);
-        end_disk(&one->install);
+        host_image_free(one->image);
         mem_free(one);
     }
 }

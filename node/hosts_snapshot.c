@@ -2,12 +2,10 @@
 //
 // Shape: shell.
 //
-// A snapshot is made while nothing is applied, out of what is applied, and stays for other learners as long as the log goes on behind it.
-// What came is verified, then the disk is told what its log will be, then the files are exchanged, then the log is: a crash
-// leaves the old shard with its log or the new one with its own.
+// A snapshot is made beside everything else and stays for other learners as long as the log goes on behind it. What the log knew of terms and
+// operations goes with it: the files are exchanged first, and a start that finds a shard which is ahead of its log makes the log
+// of that (hosts_shard.c).
 #include "node/hosts_int.h"
-
-#include <stdio.h>
 
 #define IDLE_NS (UINT64_C(60) * 1000000000)
 
@@ -97,66 +95,71 @@ serve_snapshot(struct hosts *hosts, struct host_copy *copy, struct replica_uuid 
     struct host_snapshot *snapshot = good_snapshot(copy, replica);
     if (snapshot != NULL)
         snapshot->used_ns = os_clock_ns();
-    if (snapshot != NULL || copy->snapshot_wanted || copy->snapshot_busy || !host_usable(copy) ||
-        replica->applied_seq == 0) {
+    const bool wanted =
+        snapshot == NULL && !copy->snapshot_busy && host_usable(copy) && replica->applied_seq > 0;
+    struct work *work = wanted ? work_new(copy, WORK_SNAPSHOT) : NULL;
+    if (work == NULL) { // it is there, or it is asked for again
         give_ready(hosts, copy, uuid, snapshot);
         return;
     }
-    copy->snapshot_wanted = true;
+    work->snapshot.number = hosts->config.boot << 32 | ++hosts->snapshot_serials;
     copy->snapshot_for = uuid;
-    host_snapshot_begin(hosts, copy);
-}
-
-void
-host_snapshot_begin(struct hosts *hosts, struct host_copy *copy)
-{
-    if (!copy->snapshot_wanted || copy->applying || copy->snapshot_busy || copy->again_ns != 0)
-        return;
-    if (!host_usable(copy)) {
-        copy->snapshot_wanted = false;
-        return;
-    }
-    struct work *work = work_new(copy, WORK_SNAPSHOT);
-    if (work != NULL)
-        work->snapshot.bytes = host_image_write(host_replica(hosts, copy), &work->snapshot.count);
-    if (work == NULL || work->snapshot.bytes == NULL) {
-        work_free(work);
-        host_again(hosts, copy);
-        return;
-    }
-    copy->snapshot_wanted = false;
     copy->snapshot_busy = true;
     copy->users++;
     work_post(hosts, work);
 }
 
+// What the log knows of it by now: a little more, which whoever gets it leaves away.
+static bool
+seal(struct hosts *hosts, struct host_copy *copy, struct work *made)
+{
+    struct work *work = work_new(copy, WORK_SEAL);
+    if (work != NULL)
+        work->snapshot.bytes = host_image_write(host_replica(hosts, copy), &work->snapshot.count);
+    if (work == NULL || work->snapshot.bytes == NULL) {
+        work_free(work);
+        return false;
+    }
+    work->snapshot.number = made->snapshot.number;
+    work->snapshot.made = made->snapshot.made;
+    made->snapshot.made = NULL;
+    copy->users++;
+    work_post(hosts, work);
+    return true;
+}
+
+static struct host_snapshot *
+keep_snapshot(struct hosts *hosts, struct host_copy *copy, struct work *work)
+{
+    const uint64_t seq = hosted_snapshot_seq(work->snapshot.made);
+    const uint64_t term = replica_term_at(host_replica(hosts, copy), seq);
+    struct host_snapshot *place = term != 0 ? snapshot_place(copy) : NULL;
+    if (place == NULL)
+        return NULL; // or so old that nobody could go on behind it
+    *place = (struct host_snapshot){.snapshot = work->snapshot.made,
+                                    .number = work->snapshot.number,
+                                    .seq = seq,
+                                    .term = term,
+                                    .chunk_count = hosted_snapshot_chunks(work->snapshot.made),
+                                    .used_ns = os_clock_ns()};
+    work->snapshot.made = NULL;
+    hosts->stats.snapshots_made++;
+    return place;
+}
+
 static void
 snapshot_made(struct hosts *hosts, struct host_copy *copy, struct work *work)
 {
+    const bool good = work->status == OMEN_OK && host_usable(copy);
+    if (good && work->kind == WORK_SNAPSHOT && seal(hosts, copy, work))
+        return;
     copy->snapshot_busy = false;
-    struct host_snapshot *place =
-        work->status == OMEN_OK && host_usable(copy) ? snapshot_place(copy) : NULL;
-    if (place != NULL) {
-        const uint64_t seq = hosted_snapshot_seq(work->snapshot.made);
-        *place =
-            (struct host_snapshot){.snapshot = work->snapshot.made,
-                                   .number = hosts->config.boot << 32 | ++hosts->snapshot_serials,
-                                   .seq = seq,
-                                   .term = replica_term_at(host_replica(hosts, copy), seq),
-                                   .chunk_count = hosted_snapshot_chunk_count(work->snapshot.made),
-                                   .used_ns = os_clock_ns()};
-        work->snapshot.made = NULL;
-        hosts->stats.snapshots_made++;
-        if (place->term == 0) { // so old that nobody could go on behind it
-            end_snapshot(place);
-            place = NULL;
-        }
-    }
+    if (copy->state != HOST_OPEN)
+        return;
+    const bool sealed = good && work->kind == WORK_SEAL;
+    give_ready(hosts, copy, copy->snapshot_for, sealed ? keep_snapshot(hosts, copy, work) : NULL);
     if (work->status == OMEN_E_CORRUPT)
         host_corrupt(hosts, copy);
-    else if (copy->state == HOST_OPEN)
-        give_ready(hosts, copy, copy->snapshot_for, place);
-    host_apply(hosts, copy);
 }
 
 // ---- chunks ----
@@ -188,7 +191,7 @@ serve_chunk(struct hosts *hosts, struct host_copy *copy, const struct replica_se
     snapshot->readers++;
     work->snapshot.uuid = serve->uuid;
     work->snapshot.number = serve->snapshot;
-    work->snapshot.chunk = serve->chunk;
+    work->snapshot.chunk.number = serve->chunk;
     work->snapshot.snapshot = snapshot->snapshot;
     copy->users++;
     work_post(hosts, work);
@@ -205,11 +208,11 @@ chunk_read(struct hosts *hosts, struct host_copy *copy, struct work *work)
     struct replica_input given = {.kind = REPLICA_IN_CHUNK_READ};
     given.uuid = work->snapshot.uuid;
     given.snapshot = work->snapshot.number;
-    given.chunk = work->snapshot.chunk;
+    given.chunk = work->snapshot.chunk.number;
     if (work->status == OMEN_OK) {
         given.bytes = work->snapshot.bytes;
-        given.byte_count = (uint32_t)work->snapshot.count;
-        given.hash = hash_bytes(given.bytes, given.byte_count);
+        given.byte_count = (uint32_t)work->snapshot.chunk.count;
+        given.hash = work->snapshot.chunk.hash;
     }
     hosts_give(hosts, copy->uuid, given);
 }
@@ -228,7 +231,7 @@ give_stored(struct hosts *hosts, struct host_copy *copy, uint32_t chunk, omen_st
 static void
 serve_store(struct hosts *hosts, struct host_copy *copy, const struct replica_serve *serve)
 {
-    struct work *work = copy->storing ? NULL : work_new(copy, WORK_STORE);
+    struct work *work = copy->receiving ? NULL : work_new(copy, WORK_STORE);
     if (work != NULL)
         work->snapshot.bytes = mem_alloc(serve->byte_count);
     if (work == NULL || work->snapshot.bytes == NULL) {
@@ -237,45 +240,24 @@ serve_store(struct hosts *hosts, struct host_copy *copy, const struct replica_se
         return;
     }
     memcpy(work->snapshot.bytes, serve->bytes, serve->byte_count);
-    work->snapshot.count = serve->byte_count;
-    work->snapshot.chunk = serve->chunk;
+    work->snapshot.chunk = (struct hosted_chunk){
+        .number = serve->chunk, .count = serve->byte_count, .hash = serve->hash};
+    work->snapshot.receive = copy->receive;
     work->path = copy->staging;
-    copy->storing = true;
+    copy->receive = NULL;
+    copy->receiving = true;
     copy->users++;
     work_post(hosts, work);
 }
 
 static void
-serve_install(struct hosts *hosts, struct host_copy *copy, const struct replica_serve *serve)
+was_stored(struct hosts *hosts, struct host_copy *copy, struct work *work)
 {
-    struct work *work =
-        copy->storing || !host_options(hosts, copy) ? NULL : work_new(copy, WORK_VERIFY);
-    if (work == NULL) {
-        struct replica_input given = {.kind = REPLICA_IN_INSTALLED};
-        given.disk = NULL;
-        hosts_give_later(hosts, copy, &given);
-        return;
-    }
-    work->path = copy->staging;
-    work->snapshot.seq = serve->seq;
-    copy->users++;
-    work_post(hosts, work);
-}
-
-static struct replica_disk
-disk_of(const struct hosts *hosts, const struct host_copy *copy)
-{
-    const struct host_image *image = copy->image;
-    return (struct replica_disk){.promised = host_replica(hosts, copy)->promised,
-                                 .first_seq = image->seq + 1,
-                                 .last_seq = image->seq,
-                                 .commit_seq = image->seq,
-                                 .applied_seq = image->seq,
-                                 .stamp_ms = image->stamp_ms,
-                                 .terms = image->terms,
-                                 .term_count = image->term_count,
-                                 .ops = image->ops,
-                                 .op_count = image->op_count};
+    copy->receiving = false;
+    copy->receive = work->snapshot.receive;
+    work->snapshot.receive = NULL;
+    if (copy->state == HOST_OPEN)
+        give_stored(hosts, copy, work->snapshot.chunk.number, work->status);
 }
 
 static void
@@ -287,35 +269,25 @@ give_installed(struct hosts *hosts, struct host_copy *copy, const struct replica
     copy->image = NULL;
 }
 
+// Nobody may have the shard meanwhile: the work waits for who has.
 static void
-was_verified(struct hosts *hosts, struct host_copy *copy, struct work *work)
+serve_install(struct hosts *hosts, struct host_copy *copy, const struct replica_serve *serve)
 {
-    copy->image = work->snapshot.image;
-    work->snapshot.image = NULL;
-    if (copy->image == NULL) {
-        give_installed(hosts, copy, NULL);
-        return;
-    }
-    const struct replica_disk disk = disk_of(hosts, copy);
-    copy->state = HOST_INSTALLING;
-    disk_prepare(hosts->config.disk, copy->uuid, &disk, hosts->loop);
-}
-
-void
-host_prepared(struct hosts *hosts, struct host_copy *copy)
-{
-    if (copy->state != HOST_INSTALLING)
-        return;
-    struct work *work = work_new(copy, WORK_INSTALL);
+    const bool whole = copy->receive != NULL && copy->state == HOST_OPEN;
+    struct work *work = whole && host_options(hosts, copy) ? work_new(copy, WORK_INSTALL) : NULL;
     if (work == NULL) {
-        copy->state = HOST_OPEN;
-        give_installed(hosts, copy, NULL);
+        struct replica_input given = {.kind = REPLICA_IN_INSTALLED};
+        given.disk = NULL;
+        hosts_give_later(hosts, copy, &given);
         return;
     }
     host_snapshots_close(copy);
-    work->path = copy->staging;
+    copy->state = HOST_INSTALLING;
     work->options = copy->options;
+    work->snapshot.seq = serve->seq;
+    work->snapshot.receive = copy->receive;
     work->opened = copy->hosted;
+    copy->receive = NULL;
     copy->hosted = NULL;
     copy->exclusive = work;
     host_unused(hosts, copy);
@@ -325,9 +297,12 @@ static void
 was_exchanged(struct hosts *hosts, struct host_copy *copy, struct work *work)
 {
     copy->hosted = work->opened;
+    copy->image = work->snapshot.image;
     work->opened = NULL;
+    work->snapshot.image = NULL;
     if (work->status == OMEN_OK) {
-        const struct replica_disk disk = disk_of(hosts, copy);
+        const struct replica_disk disk =
+            host_image_disk(copy->image, host_replica(hosts, copy)->promised);
         disk_install(hosts->config.disk, copy->uuid, &disk, hosts->loop);
         return;
     }
@@ -340,17 +315,32 @@ was_exchanged(struct hosts *hosts, struct host_copy *copy, struct work *work)
 void
 host_installed(struct hosts *hosts, struct host_copy *copy)
 {
-    if (copy->state != HOST_INSTALLING || copy->image == NULL)
-        return; // it was dropped; or a start has put it in place
-    const struct replica_disk disk = disk_of(hosts, copy);
-    copy->state = HOST_OPEN;
-    copy->apply_next = disk.applied_seq + 1;
-    copy->apply_last = disk.applied_seq;
-    copy->mark_count = 0;
-    copy->check_seq = 0;
-    host_results_end(copy);
-    hosts->stats.snapshots_installed++;
-    give_installed(hosts, copy, &disk);
+    if (copy->state == HOST_INSTALLING && copy->image != NULL) {
+        const struct replica_disk disk =
+            host_image_disk(copy->image, host_replica(hosts, copy)->promised);
+        copy->state = HOST_OPEN;
+        copy->apply_next = disk.applied_seq + 1;
+        copy->apply_last = disk.applied_seq;
+        copy->mark_count = 0;
+        copy->check_seq = 0;
+        host_results_end(copy);
+        hosts->stats.snapshots_installed++;
+        give_installed(hosts, copy, &disk);
+    }
+    if (copy->state == HOST_OPEN)
+        host_forget(hosts, copy);
+}
+
+// What came with a snapshot is of no use once the log is as it says. Where there is no memory the next start does it.
+void
+host_forget(struct hosts *hosts, struct host_copy *copy)
+{
+    struct work *work = work_new(copy, WORK_FORGET);
+    if (work == NULL)
+        return;
+    work->path = copy->path;
+    copy->users++;
+    work_post(hosts, work);
 }
 
 // ---- what a replica wants, and what came of it ----
@@ -388,83 +378,17 @@ host_served(struct hosts *hosts, struct work *work)
     struct host_copy *copy = host_copy_of(hosts, work);
     ASSERT(copy != NULL);
     copy->users--;
-    copy->storing = copy->storing && work->kind != WORK_STORE;
     if (work->kind == WORK_CHUNK) {
         chunk_read(hosts, copy, work);
-    } else if (copy->state == HOST_GOING) {
-        copy->hosted = copy->hosted != NULL ? copy->hosted : work->opened;
-        work->opened = NULL;
-    } else if (work->kind == WORK_SNAPSHOT) {
-        snapshot_made(hosts, copy, work);
     } else if (work->kind == WORK_STORE) {
-        give_stored(hosts, copy, work->snapshot.chunk, work->status);
-    } else if (work->kind == WORK_VERIFY) {
-        was_verified(hosts, copy, work);
-    } else {
+        was_stored(hosts, copy, work);
+    } else if (work->kind == WORK_INSTALL && copy->state == HOST_GOING) {
+        copy->hosted = work->opened;
+        work->opened = NULL;
+    } else if (work->kind == WORK_INSTALL) {
         was_exchanged(hosts, copy, work);
+    } else if (work->kind != WORK_FORGET) {
+        snapshot_made(hosts, copy, work);
     }
     host_unused(hosts, copy);
-}
-
-// ---- at the worker ----
-
-static omen_status
-read_chunk(struct work_snapshot *snapshot, struct omen_error *error)
-{
-    snapshot->bytes = mem_alloc(HOSTED_CHUNK_BYTES);
-    if (snapshot->bytes == NULL)
-        return OMEN_E_NO_MEMORY;
-    return hosted_snapshot_read(snapshot->snapshot, snapshot->chunk, snapshot->bytes,
-                                &snapshot->count, error);
-}
-
-static omen_status
-store_chunk(struct work *work)
-{
-    if (work->snapshot.chunk == 0)
-        host_remove(work->path); // of one that was given up
-    return hosted_receive_store(work->path, work->snapshot.chunk, work->snapshot.bytes,
-                                work->snapshot.count, &work->error);
-}
-
-static omen_status
-verify(struct work *work)
-{
-    struct hosted_received received = {0};
-    const omen_status status = hosted_receive_finish(work->path, &received, &work->error);
-    if (status == OMEN_OK && received.seq == work->snapshot.seq)
-        work->snapshot.image = host_image_read(received.extra, received.extra_bytes, received.seq);
-    mem_free(received.extra);
-    return status;
-}
-
-static omen_status
-exchange(struct work *work)
-{
-    hosted_abandon(work->opened);
-    work->opened = NULL;
-    const omen_status status = hosted_install(&work->options, work->path, &work->error);
-    return status == OMEN_OK ? hosted_open(&work->options, &work->opened, &work->error) : status;
-}
-
-void
-work_do_snapshot(struct hosts *hosts, struct work *work)
-{
-    struct work_snapshot *snapshot = &work->snapshot;
-    if (work->kind == WORK_SNAPSHOT) {
-        char folder[HOST_PATH_BYTES];
-        (void)snprintf(folder, sizeof folder, "%s/tmp/out-%llu-%llu", hosts->folder,
-                       (unsigned long long)work->serial,
-                       (unsigned long long)hosted_applied(work->hosted));
-        work->status = hosted_snapshot_make(work->hosted, folder, snapshot->bytes, snapshot->count,
-                                            &snapshot->made, &work->error);
-    } else if (work->kind == WORK_CHUNK) {
-        work->status = read_chunk(snapshot, &work->error);
-    } else if (work->kind == WORK_STORE) {
-        work->status = store_chunk(work);
-    } else if (work->kind == WORK_VERIFY) {
-        work->status = verify(work);
-    } else {
-        work->status = exchange(work);
-    }
 }

@@ -45,12 +45,14 @@ work_free(struct work *work)
     case WORK_PREPARE:
         break; // the part is in the loop's table
     case WORK_SNAPSHOT:
+    case WORK_SEAL:
     case WORK_CHUNK:
     case WORK_STORE:
-    case WORK_VERIFY:
     case WORK_INSTALL:
+    case WORK_FORGET:
         hosted_close(work->opened);
         hosted_snapshot_close(work->snapshot.made);
+        hosted_receive_close(work->snapshot.receive);
         host_image_free(work->snapshot.image);
         mem_free(work->snapshot.bytes);
         break;
@@ -112,10 +114,11 @@ perform(struct hosts *hosts, struct work *work)
         work_do_part(work);
         break;
     case WORK_SNAPSHOT:
+    case WORK_SEAL:
     case WORK_CHUNK:
     case WORK_STORE:
-    case WORK_VERIFY:
     case WORK_INSTALL:
+    case WORK_FORGET:
         work_do_snapshot(hosts, work);
         break;
     }

@@ -35,18 +35,67 @@ result_of(const struct host_copy *copy, uint64_t seq, struct hosted_results *out
     return false;
 }
 
+// What came of one of several entries is kept. False: no memory.
+static bool
+keep_result(struct host_part *part, const struct hosted_result *result)
+{
+    struct hosted_results *results = &part->results;
+    struct hosted_result *grown =
+        mem_resize(results->entries, (results->count + 1) * sizeof *grown);
+    if (grown == NULL)
+        return false;
+    results->entries = grown;
+    struct hosted_result *kept = &grown[results->count];
+    *kept = *result;
+    kept->failed = mem_alloc((result->failed_count + 1) * sizeof *result->failed);
+    if (kept->failed == NULL)
+        return false;
+    if (result->failed_count > 0)
+        memcpy(kept->failed, result->failed, result->failed_count * sizeof *result->failed);
+    results->count++;
+    return true;
+}
+
+static bool
+prepare_next(struct hosts *hosts, struct host_copy *copy, struct host_part *part)
+{
+    copy->proposed_count--;
+    part->op = (struct hosted_bytes){.cursor = part->cursor};
+    part->state = PART_WORKING;
+    return host_give_worker(hosts, copy, part);
+}
+
+static void
+was_written(struct hosts *hosts, struct host_copy *copy, struct host_part *part,
+            const struct replica_answer *answer)
+{
+    struct hosted_results results;
+    const bool known = result_of(copy, answer->seq, &results);
+    const bool last = part->cursor == UINT64_MAX;
+    if (last && !part->begun) {
+        host_end_written(hosts, part, known ? &results : NULL, answer);
+        return;
+    }
+    part->begun = true;
+    part->done = *answer;
+    const bool kept = known && results.entries[0].error.status == OMEN_OK &&
+                      keep_result(part, &results.entries[0]);
+    if (kept && last)
+        host_end_written(hosts, part, &part->results, answer);
+    else if (!kept || !prepare_next(hosts, copy, part))
+        host_end_with(hosts, part, OMEN_E_TIMEOUT);
+}
+
 void
 host_answer(struct hosts *hosts, struct host_copy *copy, const struct replica_answer *answer)
 {
     struct host_part *part = host_part_find(hosts, answer->request);
-    struct hosted_results results;
     if (part == NULL)
         return; // nobody waits for it any more
     if (answer->status != OMEN_OK) {
         host_end_with(hosts, part, answer->status);
     } else if (part->state == PART_PROPOSED) {
-        const bool known = result_of(copy, answer->seq, &results);
-        host_end_written(hosts, part, known ? &results : NULL, answer);
+        was_written(hosts, copy, part, answer);
     } else {
         const struct replica *replica = host_replica(hosts, copy);
         host_end_well(hosts, part, replica_term_at(replica, part->seq), part->seq);
@@ -102,11 +151,12 @@ propose(struct hosts *hosts, struct host_copy *copy, struct host_part **parts, u
         struct host_part *part = parts[i];
         ops[i] = part->op;
         part->op = (struct hosted_bytes){0};
+        part->cursor = ops[i].cursor;
         part->state = PART_PROPOSED;
-        proposals[i] = (struct replica_proposal){.request = part->id,
-                                                 .op_id = {part->part.op_high, part->part.op_low},
-                                                 .bytes = ops[i].bytes,
-                                                 .byte_count = (uint32_t)ops[i].count};
+        proposals[i] = (struct replica_proposal){
+            .request = part->id, .bytes = ops[i].bytes, .byte_count = (uint32_t)ops[i].count};
+        if (part->cursor == UINT64_MAX) // who tries again must not hear that half of it was all
+            proposals[i].op_id = (struct replica_uuid){part->part.op_high, part->part.op_low};
     }
     copy->proposed_count += count;
     hosts->stats.proposed += count;

@@ -27,8 +27,6 @@ struct disk_log {
     struct replica_term terms[REPLICA_TERMS_MAX];
     struct dedupe_op *ops; // [DISK_ENTRIES_MAX]
     uint32_t term_count, op_count;
-    bool prepared;
-    uint64_t prepared_seq;
 };
 
 struct disk {
@@ -258,29 +256,13 @@ disk_trim(struct disk *disk, struct cluster_uuid copy, const struct disk_trim *t
 }
 
 void
-disk_prepare(struct disk *disk, struct cluster_uuid copy, const struct replica_disk *now,
-             struct loop *loop)
-{
-    lock_acquire(&disk->lock);
-    struct disk_log *log = disk_log_of(disk, copy);
-    if (log != NULL) {
-        log->prepared = true;
-        log->prepared_seq = now->applied_seq;
-        disk_say(disk, DISK_PREPARED, copy, 0, loop);
-    }
-    lock_release(&disk->lock);
-}
-
-void
 disk_install(struct disk *disk, struct cluster_uuid copy, const struct replica_disk *now,
              struct loop *loop)
 {
     lock_acquire(&disk->lock);
     struct disk_log *log = disk_log_of(disk, copy);
     if (log != NULL) {
-        ck_assert(log->prepared && log->prepared_seq == now->applied_seq);
         disk_log_empty(log);
-        log->prepared = false;
         log->first_seq = now->applied_seq + 1;
         log->last_seq = log->commit_seq = now->applied_seq;
         log->stamp_ms = now->stamp_ms;

@@ -207,8 +207,11 @@ model_apply_one(struct model *model, const struct hosted_entry *entry, struct ho
     for (size_t i = 0; i + 1 < entry->count / 8; i += 2) {
         const uint64_t key = model_word(entry->bytes, i), value = model_word(entry->bytes, i + 1);
         const uint64_t hash = hash_id_u64(key);
-        if (key == MODEL_FAILS)
-            result->failed_count++;
+        if (key == MODEL_FAILS && result->failed == NULL) {
+            result->failed = mem_alloc_zero(1, sizeof *result->failed);
+            ck_assert_ptr_nonnull(result->failed);
+            result->failed_count = 1;
+        }
         if (key >= MODEL_KEYS || hash < model->first || hash > model->last)
             continue;
         model->cells[key] = (struct model_cell){value, entry->seq};
@@ -223,7 +226,7 @@ hosted_apply(struct hosted *hosted, const struct hosted_entries *entries,
     (void)error;
     struct hosted_result ignored;
     if (results != NULL) {
-        results->entries = calloc(entries->count, sizeof *results->entries);
+        results->entries = mem_alloc_zero(entries->count, sizeof *results->entries);
         ck_assert_ptr_nonnull(results->entries);
         results->count = entries->count;
     }
@@ -232,6 +235,8 @@ hosted_apply(struct hosted *hosted, const struct hosted_entries *entries,
         ck_assert_uint_eq(entries->entries[i].seq, hosted->now.applied + 1);
         model_apply_one(&hosted->now, &entries->entries[i],
                         results != NULL ? &results->entries[i] : &ignored);
+        if (results == NULL)
+            mem_free(ignored.failed);
     }
     lock_release(&hosted->lock);
     model_happened();
@@ -241,7 +246,9 @@ hosted_apply(struct hosted *hosted, const struct hosted_entries *entries,
 void
 hosted_results_fini(struct hosted_results *results)
 {
-    free(results->entries);
+    for (uint32_t i = 0; i < results->count; i++)
+        mem_free(results->entries[i].failed);
+    mem_free(results->entries);
     *results = (struct hosted_results){0};
 }
 
@@ -293,22 +300,33 @@ struct hosted_snapshot {
 };
 
 omen_status
-hosted_snapshot_make(struct hosted *hosted, const char *folder, const void *extra,
-                     size_t extra_bytes, struct hosted_snapshot **out, struct omen_error *error)
+hosted_snapshot_make(struct hosted *hosted, const char *folder, struct hosted_snapshot **out,
+                     struct omen_error *error)
 {
     (void)folder;
     (void)error;
     struct hosted_snapshot *snapshot = calloc(1, sizeof *snapshot);
     ck_assert_ptr_nonnull(snapshot);
-    snapshot->count = sizeof hosted->now + extra_bytes;
+    snapshot->count = sizeof hosted->now;
     snapshot->bytes = malloc(snapshot->count);
     ck_assert_ptr_nonnull(snapshot->bytes);
     lock_acquire(&hosted->lock);
     snapshot->seq = hosted->now.applied;
     memcpy(snapshot->bytes, &hosted->now, sizeof hosted->now);
     lock_release(&hosted->lock);
-    memcpy(snapshot->bytes + sizeof hosted->now, extra, extra_bytes);
     *out = snapshot;
+    return OMEN_OK;
+}
+
+omen_status
+hosted_snapshot_seal(struct hosted_snapshot *snapshot, const void *extra, size_t extra_bytes,
+                     struct omen_error *error)
+{
+    (void)error;
+    snapshot->bytes = realloc(snapshot->bytes, snapshot->count + extra_bytes);
+    ck_assert_ptr_nonnull(snapshot->bytes);
+    memcpy(snapshot->bytes + snapshot->count, extra, extra_bytes);
+    snapshot->count += extra_bytes;
     return OMEN_OK;
 }
 
@@ -319,19 +337,20 @@ hosted_snapshot_seq(const struct hosted_snapshot *snapshot)
 }
 
 uint32_t
-hosted_snapshot_chunk_count(const struct hosted_snapshot *snapshot)
+hosted_snapshot_chunks(const struct hosted_snapshot *snapshot)
 {
     return (uint32_t)((snapshot->count + MODEL_CHUNK - 1) / MODEL_CHUNK);
 }
 
 omen_status
-hosted_snapshot_read(struct hosted_snapshot *snapshot, uint32_t chunk, void *buffer, size_t *count,
-                     struct omen_error *error)
+hosted_snapshot_read(const struct hosted_snapshot *snapshot, struct hosted_chunk *chunk,
+                     void *bytes, struct omen_error *error)
 {
     (void)error;
-    const size_t from = (size_t)chunk * MODEL_CHUNK, left = snapshot->count - from;
-    *count = left < MODEL_CHUNK ? left : MODEL_CHUNK;
-    memcpy(buffer, snapshot->bytes + from, *count);
+    const size_t from = (size_t)chunk->number * MODEL_CHUNK, left = snapshot->count - from;
+    chunk->count = left < MODEL_CHUNK ? left : MODEL_CHUNK;
+    memcpy(bytes, snapshot->bytes + from, chunk->count);
+    chunk->hash = hash_bytes(bytes, chunk->count);
     return OMEN_OK;
 }
 
@@ -344,53 +363,96 @@ hosted_snapshot_close(struct hosted_snapshot *snapshot)
     free(snapshot);
 }
 
-static inline FILE *
-model_staged(const char *folder, const char *mode)
+struct hosted_receive {
+    uint8_t *bytes;
+    size_t count;
+};
+
+omen_status
+hosted_receive_open(const char *folder, struct hosted_receive **out, struct omen_error *error)
 {
-    char name[600];
-    (void)mkdir(folder, 0777);
-    (void)snprintf(name, sizeof name, "%s/staged", folder);
-    return fopen(name, mode);
+    (void)folder;
+    (void)error;
+    *out = calloc(1, sizeof **out);
+    ck_assert_ptr_nonnull(*out);
+    return OMEN_OK;
+}
+
+void
+hosted_receive_close(struct hosted_receive *receive)
+{
+    if (receive == NULL)
+        return;
+    free(receive->bytes);
+    free(receive);
 }
 
 omen_status
-hosted_receive_store(const char *folder, uint32_t chunk, const void *bytes, size_t count,
-                     struct omen_error *error)
+hosted_receive_store(struct hosted_receive *receive, const struct hosted_chunk *chunk,
+                     const void *bytes, struct omen_error *error)
 {
-    FILE *file = model_staged(folder, chunk == 0 ? "wb" : "ab");
-    ck_assert_ptr_nonnull(file);
-    const bool in_turn = ftell(file) == (long)(chunk * MODEL_CHUNK);
-    const bool whole = fwrite(bytes, 1, count, file) == count;
-    return fclose(file) == 0 && whole && in_turn ? OMEN_OK : error_set_plain(error, OMEN_E_IO);
+    if (receive->count != (size_t)chunk->number * MODEL_CHUNK ||
+        chunk->hash != hash_bytes(bytes, chunk->count))
+        return error_set_plain(error, OMEN_E_CORRUPT);
+    receive->bytes = realloc(receive->bytes, receive->count + chunk->count);
+    ck_assert_ptr_nonnull(receive->bytes);
+    memcpy(receive->bytes + receive->count, bytes, chunk->count);
+    receive->count += chunk->count;
+    return OMEN_OK;
+}
+
+static inline void
+model_extra_name(const char *path, char name[600])
+{
+    (void)snprintf(name, 600, "%s/extra", path);
 }
 
 omen_status
-hosted_receive_finish(const char *folder, struct hosted_received *out, struct omen_error *error)
+hosted_receive_install(struct hosted_receive *receive, const struct hosted_place *place,
+                       struct omen_error *error)
 {
     struct model model;
-    FILE *file = model_staged(folder, "rb");
+    char name[600];
+    if (receive->count < sizeof model)
+        return error_set_plain(error, OMEN_E_CORRUPT);
+    memcpy(&model, receive->bytes, sizeof model);
+    model.first = place->first;
+    model.last = place->last;
+    model_extra_name(place->path, name);
+    FILE *file = fopen(name, "wb");
     ck_assert_ptr_nonnull(file);
-    const bool whole = fread(&model, sizeof model, 1, file) == 1;
+    const size_t extra = receive->count - sizeof model;
+    const bool whole = fwrite(&model.applied, sizeof model.applied, 1, file) == 1 &&
+                       fwrite(receive->bytes + sizeof model, 1, extra, file) == extra;
+    return fclose(file) == 0 && whole && model_save(place->path, &model)
+               ? OMEN_OK
+               : error_set_plain(error, OMEN_E_IO);
+}
+
+omen_status
+hosted_extra(const char *path, struct hosted_extra *out, struct omen_error *error)
+{
+    char name[600];
     const size_t room = 1 << 20;
-    out->extra = mem_alloc(room);
-    ck_assert_ptr_nonnull(out->extra);
-    out->extra_bytes = fread(out->extra, 1, room, file);
-    out->seq = model.applied;
+    *out = (struct hosted_extra){0};
+    model_extra_name(path, name);
+    FILE *file = fopen(name, "rb");
+    if (file == NULL)
+        return error_set_plain(error, OMEN_E_NOT_FOUND);
+    out->bytes = mem_alloc(room);
+    ck_assert_ptr_nonnull(out->bytes);
+    const bool whole = fread(&out->seq, sizeof out->seq, 1, file) == 1;
+    out->count = fread(out->bytes, 1, room, file);
     (void)fclose(file);
     return whole ? OMEN_OK : error_set_plain(error, OMEN_E_CORRUPT);
 }
 
 omen_status
-hosted_install(const struct hosted_options *options, const char *folder, struct omen_error *error)
+hosted_extra_forget(const char *path, struct omen_error *error)
 {
-    struct model model;
-    FILE *file = model_staged(folder, "rb");
-    ck_assert_ptr_nonnull(file);
-    const bool whole = fread(&model, sizeof model, 1, file) == 1;
-    (void)fclose(file);
-    model.first = options->first;
-    model.last = options->last;
-    return whole && model_save(options->path, &model) ? OMEN_OK : error_set_plain(error, OMEN_E_IO);
+    char name[600];
+    model_extra_name(path, name);
+    return remove(name) == 0 ? OMEN_OK : error_set_plain(error, OMEN_E_IO);
 }
 
 // ---- parts ----
@@ -428,6 +490,7 @@ serve_prepare(struct hosted *hosted, const struct wire_part *part, struct hosted
     ck_assert_ptr_nonnull(op->bytes);
     memcpy(op->bytes, part->ask, part->ask_bytes);
     op->count = part->ask_bytes;
+    op->cursor = UINT64_MAX;
     return OMEN_OK;
 }
 
