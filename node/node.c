@@ -15,10 +15,12 @@
 
 #include "base/alloc.h"
 #include "base/os_clock.h"
+#include "base/os_cpu.h"
 #include "base/os_log.h"
 #include "base/os_random.h"
 #include "node/address.h"
 #include "node/clients.h"
+#include "node/hosts.h"
 #include "node/keys.h"
 #include "node/meta.h"
 #include "node/profile.h"
@@ -31,6 +33,7 @@ struct node {
     struct bus *bus;
     struct rpc_server *rpc;
     struct meta *meta;
+    struct hosts *hosts;
     struct clients *clients;
     _Atomic bool ready;
     char cluster[START_UUID_BYTES];
@@ -97,8 +100,11 @@ take_frame(void *context, struct wire_uuid from, uint64_t boot, const struct pee
     case PEER_PART:
         if (is_for_leader(body))
             clients_frame(node->clients, uuid, boot, head, body);
+        else
+            hosts_frame(node->hosts, uuid, boot, head, body);
         break;
     default:
+        hosts_frame(node->hosts, uuid, boot, head, body);
         break;
     }
 }
@@ -247,6 +253,44 @@ open_meta(struct node *node, const struct profile_place *place, struct omen_erro
     return status == OMEN_E_NO_MEMORY ? EXIT_NO_SYSTEM : EXIT_BAD_DATA;
 }
 
+// From this node's clients to its copies, and back.
+static void
+give_part(void *context, const struct peer_head *head, struct wire_bytes body)
+{
+    struct node *node = context;
+    const struct disk_identity *identity = &node->start.identity;
+    hosts_frame(node->hosts, identity->node, identity->boot, head, body);
+}
+
+static void
+give_reply(void *context, const struct peer_head *head, struct wire_bytes body)
+{
+    struct node *node = context;
+    const struct disk_identity *identity = &node->start.identity;
+    clients_frame(node->clients, identity->node, identity->boot, head, body);
+}
+
+static enum config_exit
+open_hosts(struct node *node, struct omen_error *error)
+{
+    const struct config *config = node->config.config;
+    const struct hosts_config hosts = {.node = node->start.identity.node,
+                                       .boot = node->start.identity.boot,
+                                       .folder = config->data,
+                                       .threads = config->threads != 0 ? config->threads
+                                                                       : os_cpu_count(),
+                                       .disk = node->start.disk,
+                                       .bus = node->bus,
+                                       .meta = node->meta,
+                                       .context = node,
+                                       .halt = halted,
+                                       .reply = give_reply};
+    const omen_status status = hosts_open(&hosts, &node->hosts, error);
+    if (status == OMEN_OK)
+        return EXIT_DONE;
+    return status == OMEN_E_NO_MEMORY ? EXIT_NO_SYSTEM : EXIT_BAD_DATA;
+}
+
 static enum config_exit
 open_clients(struct node *node, struct omen_error *error)
 {
@@ -256,7 +300,9 @@ open_clients(struct node *node, struct omen_error *error)
                                            .zone = turn.zone,
                                            .rebalance = &turn.rebalance,
                                            .bus = node->bus,
-                                           .meta = node->meta};
+                                           .meta = node->meta,
+                                           .context = node,
+                                           .part = give_part};
     const omen_status status = clients_open(&clients, &node->clients, error);
     return status == OMEN_OK ? EXIT_DONE : EXIT_NO_SYSTEM;
 }
@@ -321,11 +367,14 @@ open_all(struct node *node, struct omen_error *error)
     const struct profile_place place = place_of(node);
     failed = open_meta(node, &place, error);
     if (failed == EXIT_DONE)
+        failed = open_hosts(node, error);
+    if (failed == EXIT_DONE)
         failed = open_clients(node, error);
     if (failed != EXIT_DONE)
         return failed;
     disk_started(node->start.disk);
     atomic_store(&node->ready, true);
+    meta_feed(node->meta, hosts_loop(node->hosts));
     meta_feed(node->meta, clients_loop(node->clients));
     say_ready(node, &place);
     return EXIT_DONE;
@@ -359,11 +408,14 @@ node_close(struct node *node)
     atomic_store(&node->ready, false);
     if (node->clients != NULL)
         clients_stop(node->clients);
+    if (node->hosts != NULL)
+        hosts_stop(node->hosts);
     if (node->meta != NULL)
         meta_stop(node->meta);
     bus_close(node->bus);
     disk_close(node->start.disk);
     clients_close(node->clients);
+    hosts_close(node->hosts);
     meta_close(node->meta);
     mem_free(node);
 }
