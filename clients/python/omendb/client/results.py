@@ -78,11 +78,11 @@ def shards_failed(answer: Mapping[str, Any]) -> tuple[ShardFailed, ...]:
 
 
 def hits_of(answer: Mapping[str, Any]) -> Hits:
-    return Hits(answer["hits"], answer)
+    return Hits(answer.get("hits") or [], answer)
 
 
 def hits_of_each(answer: Mapping[str, Any]) -> list[Hits]:
-    return [Hits(query["hits"], answer) for query in answer["results"]]
+    return [Hits(query.get("hits") or [], answer) for query in answer.get("results") or ()]
 
 
 def matrices(answer: Mapping[str, Any], rows: int, k: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
