@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from collections import deque
 from typing import Any
 
@@ -157,7 +158,7 @@ class FakeServer:
                 raise Refusal("METHOD", f"no method '{method}'")
             complaint = tables[0].complaint(ask)
             if complaint:
-                raise Refusal("INVALID", f"{method}: {complaint}", "not_applied")
+                raise Refusal(complaint[0], f"{method}: {complaint[1]}", "not_applied")
             if method != "system.hello" and not session["greeted"]:
                 raise Refusal("AUTH", "say system.hello first")
             result = self._do(session, method, ask)
@@ -212,6 +213,9 @@ class FakeServer:
     def _system_health(self, session: dict[str, Any], ask: dict[str, Any]) -> dict[str, Any]:
         return {"live": True, "ready": True}
 
+    def _system_info(self, session: dict[str, Any], ask: dict[str, Any]) -> dict[str, Any]:
+        return {"server": "omend", "version": "0.1.0", "cluster": CLUSTER, "node": CLUSTER, "roles": ["data"]}
+
     def _cluster_info(self, session: dict[str, Any], ask: dict[str, Any]) -> dict[str, Any]:
         count = len(self.collections)
         return {
@@ -225,6 +229,15 @@ class FakeServer:
 
     def _node_list(self, session: dict[str, Any], ask: dict[str, Any]) -> dict[str, Any]:
         return {"nodes": [{"node": CLUSTER, "name": "a", "roles": ["data", "router"], "state": "up"}]}
+
+    def _node_get(self, session: dict[str, Any], ask: dict[str, Any]) -> dict[str, Any]:
+        raise Refusal("NOT_FOUND", f"no node '{ask['node']}' in the cluster")
+
+    def _shard_get(self, session: dict[str, Any], ask: dict[str, Any]) -> dict[str, Any]:
+        raise Refusal("NOT_FOUND", f"no shard {ask['shard']}")
+
+    def _job_get(self, session: dict[str, Any], ask: dict[str, Any]) -> dict[str, Any]:
+        raise Refusal("NOT_FOUND", f"no job {ask['job']}")
 
     def _shard_list(self, session: dict[str, Any], ask: dict[str, Any]) -> dict[str, Any]:
         of = [self._find(ask)] if "collection" in ask else list(self.collections.values())
@@ -251,10 +264,8 @@ class FakeServer:
             if not ask.get("if_not_exists") or known.dimension != ask["dimension"]:
                 raise Refusal("EXISTS", f"the collection '{ask['name']}' exists already", "not_applied")
             return known.row()
-        if ask.get("replicas", 1) > 1:
-            raise Refusal("INVALID", f"replicas is {ask['replicas']}, but the cluster has 1 nodes that can hold copies")
-        if not 1 <= ask["dimension"] <= 65536:
-            raise Refusal("INVALID", f"collection.create: dimension is {ask['dimension']}, expected 1..65536")
+        if ask.get("min_insync", 1) > 1 or ask.get("replicas", 1) > 1:
+            raise Refusal("INVALID", "replicas is more than 1, but the cluster has 1 nodes that can hold copies")
         self.collections[ask["name"]] = made = FakeCollection(self._next, ask)
         self._next += 1
         return made.row()
@@ -311,6 +322,10 @@ class FakeServer:
     def _key_create(self, session: dict[str, Any], ask: dict[str, Any]) -> dict[str, Any]:
         if ask["name"] in self.keys:
             raise Refusal("EXISTS", f"the key '{ask['name']}' exists already")
+        if 0 < ask.get("expires_ms", 0) < time.time() * 1000:
+            raise Refusal("INVALID", f"expires_ms is {ask['expires_ms']}, which lies in the past")
+        if " " in ask.get("collections", ""):
+            raise Refusal("INVALID", f"collections is '{ask['collections']}', expected a glob")
         self.keys[ask["name"]] = ask
         return {"name": ask["name"], "api_key": f"{ask['name']}.{'0' * 64}"}
 
