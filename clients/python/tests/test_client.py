@@ -515,6 +515,41 @@ def test_threads_share_a_connection_and_get_their_own_answers(docs, server):
     assert wrong == [] and server.connections == 1
 
 
+def test_when_the_one_who_reads_runs_out_of_time_another_reads_on(docs, server):
+    facets, counts = server.hold("point.facet"), server.hold("point.count")
+    outcomes = []
+
+    def reader() -> None:
+        try:
+            docs._client.run(docs._requests.count(None), timeout=0.3)
+        except errors.OmenTimeoutError:
+            outcomes.append("time was up")
+
+    first = threading.Thread(target=reader)
+    first.start()
+    others = [threading.Thread(target=lambda: outcomes.append(len(docs.facet("odd")))) for _ in range(3)]
+    for thread in others:
+        thread.start()
+    first.join(10)
+    assert outcomes == ["time was up"]
+    facets.set()
+    for thread in others:
+        thread.join(10)
+    assert outcomes == ["time was up", 2, 2, 2] and server.connections == 1
+    counts.set()
+
+
+def test_who_is_interrupted_while_it_reads_leaves_a_new_connection_to_the_others(docs, server, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    (connection,) = docs._client._connections.values()
+    monkeypatch.setattr(connection, "_poll", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        docs.count()
+    assert connection.closed and docs.count() == 10
+
+
 def test_an_answer_that_takes_long_holds_up_nobody(docs, server):
     held = server.hold("point.facet")
     found = []
