@@ -162,6 +162,8 @@ class FakeCollection:
             vector = known.vector if rows is None else rows[row]
             payload = (known.payload if known and mode == "update" else {}) if payloads is None else payloads[row] or {}
             self.points[id] = Point(id, vector, payload, self.seq + 1)
+        if len(failed) == len(ids) and len({each["name"] for each in failed}) == 1:
+            raise Refusal(failed[0]["name"], failed[0]["message"], "not_applied")
         self.seq += 1
         return {"count": len(ids) - len(failed), "token": self.token(), "failed": failed}
 
@@ -222,7 +224,7 @@ class FakeCollection:
 
     # ---- searches ----
 
-    def ranked(self, vector: np.ndarray, ask: dict[str, Any], without: Any = None) -> list[tuple[float, Point]]:
+    def ranked(self, vector: np.ndarray, without: Any, ask: dict[str, Any]) -> list[tuple[float, Point]]:
         found = [(self.distance(vector, point.vector), point) for point in self.passing(ask) if point.id != without]
         return sorted(found, key=lambda pair: (pair[0], str(pair[1].id)))
 
@@ -232,6 +234,7 @@ class FakeCollection:
         return {**shown, "distance": pair[0]}
 
     def query(self, ask: dict[str, Any]) -> tuple[np.ndarray, Any]:
+        """The vector, and the point that is not to be found."""
         if ("vector" in ask) == ("id" in ask):
             raise Refusal("INVALID", "has neither a vector nor an id")
         if "vector" in ask:
@@ -241,7 +244,7 @@ class FakeCollection:
         return self.points[ask["id"]].vector, ask["id"]
 
     def search(self, ask: dict[str, Any]) -> dict[str, Any]:
-        ranked = self.ranked(*self.query(ask)[:1], ask)[: ask.get("k", 10)]
+        ranked = self.ranked(*self.query(ask), ask)[: ask.get("k", 10)]
         answer: dict[str, Any] = {"hits": [self.hit(pair, ask) for pair in ranked], "token": self.token()}
         if ask.get("filter") is not None:
             answer["warnings"] = ["unindexed_field"]
@@ -250,12 +253,12 @@ class FakeCollection:
         return answer
 
     def range(self, ask: dict[str, Any]) -> dict[str, Any]:
-        ranked = [pair for pair in self.ranked(*self.query(ask)[:1], ask) if pair[0] <= ask["radius"]]
+        ranked = [pair for pair in self.ranked(*self.query(ask), ask) if pair[0] <= ask["radius"]]
         return {"hits": [self.hit(pair, ask) for pair in ranked[: ask.get("limit", 10_000)]], "token": self.token()}
 
     def batch(self, ask: dict[str, Any]) -> dict[str, Any]:
         k = ask.get("k", 10)
-        each = [self.ranked(row, ask)[:k] for row in self.vectors(ask["vectors"], None)]
+        each = [self.ranked(row, None, ask)[:k] for row in self.vectors(ask["vectors"], None)]
         integers = all(isinstance(point.id, int) for ranked in each for _, point in ranked)
         if ask.get("result") == "hits" or not integers:
             hits = [{"hits": [self.hit(pair, ask) for pair in ranked]} for ranked in each]
@@ -270,12 +273,13 @@ class FakeCollection:
     def recommend(self, ask: dict[str, Any]) -> dict[str, Any]:
         good = np.mean([self.points[id].vector for id in ask["positive"]], axis=0)
         bad = [self.points[id].vector for id in ask.get("negative", ())]
+        given = [*ask["positive"], *ask.get("negative", ())]
         vector = good + (good - np.mean(bad, axis=0) if bad else 0)
-        ranked = [pair for pair in self.ranked(vector, ask) if pair[1].id not in ask["positive"]]
+        ranked = [pair for pair in self.ranked(vector, None, ask) if pair[1].id not in given]
         return {"hits": [self.hit(pair, ask) for pair in ranked[: ask.get("k", 10)]], "token": self.token()}
 
     def why_not(self, ask: dict[str, Any]) -> dict[str, Any]:
-        ids = [point.id for _, point in self.ranked(self.vectors(ask["vector"], 1)[0], ask)]
+        ids = [point.id for _, point in self.ranked(self.vectors(ask["vector"], 1)[0], None, ask)]
         if ask["id"] not in ids:
             return {"found": False, "reason": "the filter does not let it through"}
         rank = ids.index(ask["id"]) + 1

@@ -138,7 +138,15 @@ class Requests:
                 },
             )
             if len(params) <= self.limits.frame_bytes or len(ids) == 1:
-                return [Call(params, lambda answer: self._refusals(answer, first_row), Repeat.OPERATION)]
+                rows = range(first_row, first_row + len(ids))
+                return [
+                    Call(
+                        params,
+                        lambda answer: self._refusals(answer, first_row),
+                        Repeat.OPERATION,
+                        lambda error: results.all_refused(error, rows),
+                    )
+                ]
         half = min(len(ids) // 2, self.limits.batch)
         halves = (slice(0, half), slice(half, len(ids)))
         return [
