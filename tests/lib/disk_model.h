@@ -87,6 +87,15 @@ disk_let_go(struct disk *disk)
     lock_release(&disk->lock);
 }
 
+static inline uint32_t
+disk_notes_held(struct disk *disk)
+{
+    lock_acquire(&disk->lock);
+    const uint32_t count = disk->note_count;
+    lock_release(&disk->lock);
+    return count;
+}
+
 static inline void
 disk_model_init(struct disk *disk)
 {

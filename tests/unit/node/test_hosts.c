@@ -243,7 +243,7 @@ START_TEST(writes_of_a_copy_that_goes_are_of_unknown_outcome)
     const struct cluster_uuid copy = world_replica(&hosts.world, hosts.shard, 1);
     disk_hold(&hosts.nodes[1].disk);
     const uint64_t in_log = hosts_write(1, 6, 60);
-    HOSTS_WAIT(hosts.nodes[1].disk.note_count > 0);
+    HOSTS_WAIT(disk_notes_held(&hosts.nodes[1].disk) > 0);
     const uint64_t ready = hosts_write(1, 7, 70);
     ck_assert_int_eq(hosts_map_step((struct shard_step){.kind = STEP_LOST, .replica = copy}),
                      OMEN_OK);
