@@ -45,6 +45,7 @@ enum image_array {
     IMAGE_PAYLOAD_HEAD = 53,
     IMAGE_NAME_HEAD = 54,
     IMAGE_ID_HEAD = 55,
+    IMAGE_SUMS = 56, // of what is held, where the log is a host's
 };
 
 static inline bool

@@ -3,13 +3,15 @@
 // Shape: handle.
 //
 // What must be as of one moment is copied under the write lock: counts, erased bits, field indexes. What only grows is
-// walked afterwards without it. What changes in place (payload places) is copied under it a few pieces at a time.
+// walked afterwards without it. What changes in place (payload places) is copied under it a few pieces at a time, or, where the
+// log is a host's, all of it at the moment (shard/outside.h).
 // The write lock is never waited for while a transaction is open: a writer holds it while it waits for one.
 #include "shard/checkpoint.h"
 
 #include <string.h>
 
 #include "base/alloc.h"
+#include "shard/outside.h"
 
 #define HELD_MAX 8u // pieces copied in one stay under the write lock
 // Of log that make a checkpoint due: an eighth of what the rows have, which is what the file needs besides.
@@ -39,6 +41,7 @@ struct save {
     struct image_sink sink;
     struct shard_head head;
     struct manifest manifest;
+    struct outside_save outside; // where the log is a host's: in place of `held`
     struct held held[HELD_MAX];
     uint32_t held_count;
 };
@@ -78,6 +81,8 @@ checkpoint_due(struct shard *shard)
     struct manifest manifest;
     if (!writes_a_file(shard))
         return false;
+    if (shard->outside != NULL)
+        return outside_due(shard->outside);
     const uint64_t bytes = journal_tail(shard->journal, &manifest);
     return bytes >= log_bytes_wanted(shard, &manifest);
 }
@@ -93,7 +98,9 @@ checkpoint_wait(struct shard *shard)
     const uint32_t ticket = epoch_enter(&shard->gate);
     const bool compacted = shard_generation(shard)->number != manifest.generation;
     epoch_leave(&shard->gate, ticket);
-    if (bytes < (compacted ? 1 : LOG_AHEAD) * log_bytes_wanted(shard, &manifest))
+    if (shard->outside != NULL
+            ? !outside_is_behind(shard->outside)
+            : bytes < (compacted ? 1 : LOG_AHEAD) * log_bytes_wanted(shard, &manifest))
         return;
     lock_acquire(&shard->upkeep);
     lock_release(&shard->upkeep);
@@ -190,7 +197,14 @@ save_begin(struct save *save, struct omen_error *error)
         .names = save->names.count,
         .rows = hnsw_count(generation->hnsw),
         .live = hnsw_live(generation->hnsw),
+        .mark = shard->mark,
     };
+    if (shard->outside != NULL) {
+        save->head.mark = shard->outside->mark;
+        save->head.mark.seq = shard->applied_seq;
+        if (status == OMEN_OK)
+            status = outside_save_begin(shard, save->head.rows, &save->outside);
+    }
     save->manifest = (struct manifest){
         .checkpoint = last.checkpoint + 1,
         .seq = shard->applied_seq,
@@ -237,6 +251,8 @@ save_end(struct save *save, bool saved)
     }
     for (uint32_t i = 0; i < HELD_MAX; i++)
         mem_free(save->held[i].bytes);
+    if (save->shard->outside != NULL)
+        outside_save_end(save->shard->outside, &save->outside, save->manifest.seq, saved);
 }
 
 static omen_status
@@ -304,6 +320,8 @@ put_changed(struct save *save, struct omen_error *error)
     const struct image_sink hold = {.put = hold_put, .drop = hold_drop, .context = save};
     struct generation_saving at = {0};
     bool more = true;
+    if (shard->outside != NULL)
+        return outside_save_put(&save->outside, &save->sink);
     while (more) {
         omen_status status = blocks_save_flush(save->blocks, error);
         if (status != OMEN_OK)
@@ -335,7 +353,10 @@ static omen_status
 finish(struct save *save, struct omen_error *error)
 {
     struct journal *journal = save->journal;
-    omen_status status = blocks_save_finish(save->blocks, &save->manifest, error);
+    const struct blocks_late_list late = outside_save_late(&save->outside);
+    omen_status status = save->shard->outside == NULL
+                             ? blocks_save_finish(save->blocks, &save->manifest, error)
+                             : blocks_save_finish_late(save->blocks, &save->manifest, &late, error);
     if (status != OMEN_OK)
         return status;
     // From here on it is the last checkpoint; what fails now is tried again after the next one.

@@ -4,6 +4,8 @@
 // Threads: one at a time (`upkeep`); searches, writers and linkers go on.
 #ifndef OMEN_SHARD_CHECKPOINT_H
 #define OMEN_SHARD_CHECKPOINT_H
+#include <stddef.h>
+
 #include "shard/journal.h"
 #include "shard/shard_int.h"
 
@@ -14,7 +16,9 @@ struct shard_head {
     uint64_t next_id;
     uint64_t names;
     uint32_t rows, live;
+    struct hosted_mark mark; // not in the first files
 };
+#define SHARD_HEAD_BYTES_MIN offsetof(struct shard_head, mark)
 
 // Whether enough was written since the last one. From any thread.
 bool checkpoint_due(struct shard *shard);

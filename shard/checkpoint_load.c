@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "shard/checkpoint.h"
+#include "shard/outside.h"
 #include "shard/shard_log.h"
 
 static omen_status read_head(const struct image_source *source, const struct manifest *manifest,
@@ -32,6 +33,8 @@ checkpoint_load(struct shard *shard, struct kv_txn *txn, const struct manifest *
         if (status != OMEN_OK)
             (void)error_set(error, status, "its %s: %s", part, status_text(status));
     }
+    if (status == OMEN_OK && shard->outside != NULL && !shard->outside->sums_known)
+        shard->outside->sums_known = sums_load(shard->outside->sums, &source);
     const omen_status found = blocks_load_status(load, error);
     if (status == OMEN_OK)
         status = found;
@@ -55,10 +58,11 @@ read_head(const struct image_source *source, const struct manifest *manifest,
 {
     size_t count = 0;
     const void *bytes = source->get(source->context, IMAGE_SHARD_HEAD, 0, &count);
-    if (bytes == NULL || count < sizeof *head)
+    if (bytes == NULL || count < SHARD_HEAD_BYTES_MIN)
         return error_set(error, OMEN_E_CORRUPT, "the head of checkpoint %llu is missing",
                          (unsigned long long)manifest->checkpoint);
-    memcpy(head, bytes, sizeof *head);
+    memset(head, 0, sizeof *head);
+    memcpy(head, bytes, count < sizeof *head ? count : sizeof *head);
     if (head->rows != manifest->rows || head->kind > ID_KIND_TEXT)
         return error_set(error, OMEN_E_CORRUPT, "the head of checkpoint %llu is of another",
                          (unsigned long long)manifest->checkpoint);

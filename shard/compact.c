@@ -42,15 +42,21 @@ static omen_status renumbering_open(const struct generation *generation, struct 
 omen_status
 shard_compact(struct shard *shard, struct omen_error *error)
 {
-    omen_status status = shard_may_write(shard, error);
-    if (status != OMEN_OK)
-        return status;
+    if (shard->options.read_only != 0)
+        return error_set_plain(error, OMEN_E_READ_ONLY);
+    const omen_status status = compact_for_room(shard, error);
+    return status == OMEN_OK ? shard_file_shrink(shard, error) : status;
+}
+
+omen_status
+compact_for_room(struct shard *shard, struct omen_error *error)
+{
     lock_acquire(&shard->upkeep);
     lock_acquire(&shard->writers);
-    status = compact(shard, error);
+    const omen_status status = compact(shard, error);
     lock_release(&shard->writers);
     lock_release(&shard->upkeep);
-    return status == OMEN_OK ? shard_file_shrink(shard, error) : status;
+    return status;
 }
 
 void

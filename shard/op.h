@@ -19,6 +19,7 @@ enum op_type {
     OP_PAYLOADS = 2, // payloads replaced
     OP_DELETE = 3,   // ids
     OP_FIELD = 4,    // a field index declared
+    OP_CHANGE = 5,   // rows changed where their conditions hold; only in the log of a host
 };
 
 // The rows of a write, of a change of payloads (no vectors) or of a delete (ids only).
@@ -52,6 +53,38 @@ void op_parts_fini(struct op_parts *parts); // accepts zeros
 // version wrote it. The arrays of `out` are in *memory (mem_free), what they point to is in `bytes`, which must be aligned to 8.
 OMEN_MUST_CHECK omen_status op_decode(const void *bytes, size_t count, struct op_rows *out,
                                       void **memory, struct omen_error *error);
+
+// What an entry of a host's log begins with; the operation follows. (The log of a file has the type beside the bytes.)
+struct op_begin {
+    uint16_t type; // enum op_type
+    uint16_t flags;
+    uint32_t reserved; // 0, like the flags
+};
+
+// Part of the format.
+enum op_mode {
+    OP_MODE_UPSERT = 1,
+    OP_MODE_INSERT = 2,   // points that are not there
+    OP_MODE_UPDATE = 3,   // points that are
+    OP_MODE_PAYLOADS = 4, // the whole payload of points that are there
+    OP_MODE_PATCH = 5,    // some keys of it
+    OP_MODE_DELETE = 6,   // what is not there is skipped
+};
+
+// Whether a row's condition holds is decided when it is applied, alike on every copy; the others are not changed by that.
+struct op_change {
+    enum op_mode mode;
+    struct op_rows rows;
+    const uint64_t *if_versions; // per row as in omen_batch; NULL: no conditions
+    const void *set, *unset;     // PATCH: a msgpack map, and an array of texts; NULL: none
+    size_t set_bytes, unset_bytes;
+};
+// The whole entry, with its op_begin, in memory of its own (mem_free).
+OMEN_MUST_CHECK omen_status op_encode_change(const struct op_change *change, void **bytes,
+                                             size_t *count);
+// Of what follows the op_begin; as op_decode.
+OMEN_MUST_CHECK omen_status op_decode_change(const void *bytes, size_t count, struct op_change *out,
+                                             void **memory, struct omen_error *error);
 
 struct op_field {
     const char *name; // NUL-terminated

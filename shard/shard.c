@@ -152,6 +152,8 @@ shard_may_write(const struct shard *shard, struct omen_error *error)
 {
     if (shard->options.read_only != 0)
         return error_set_plain(error, OMEN_E_READ_ONLY);
+    if (shard->outside != NULL)
+        return error_set(error, OMEN_E_READ_ONLY, "only the log of its host changes this copy");
     return OMEN_OK;
 }
 

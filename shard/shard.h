@@ -51,7 +51,9 @@ OMEN_MUST_CHECK omen_status shard_get(struct shard *shard, const struct id_list 
                                       struct points **out, struct omen_error *error);
 
 struct scroll {
-    const char *filter; // NULL: all
+    const char *filter;     // NULL: all
+    const void *filter_map; // or the dict form, as msgpack
+    size_t filter_map_bytes;
     int with;
     size_t limit;
     uint64_t cursor; // in and out

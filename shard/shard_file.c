@@ -133,6 +133,8 @@ shrink(struct shard *shard, struct omen_error *error)
     struct generation *old = shard->target;
     const uint64_t applied = shard->applied_seq, next_id = shard->next_id;
     struct kv_txn *txn;
+    if (shard->outside != NULL && journal->manifest.seq != applied)
+        return OMEN_E_BUSY; // an entry came behind the checkpoint, and no log here has it
     omen_status status = journal_sync(journal, error); // what is only in memory would be lost
     if (status == OMEN_OK)
         status = kv_shrink(journal->kv, error);

@@ -51,6 +51,15 @@ struct tuning {
     uint32_t recent_next;
 };
 
+// What a file says of the host that applies its log (shard/outside.h). Fixed layout, little-endian; grows at its end. An embedded
+// index keeps it as it is, so that who finds another seq than this knows that somebody else has written.
+struct hosted_mark {
+    uint32_t hosted; // 0: nobody has, ever
+    uint32_t reserved;
+    uint64_t seq;
+    uint64_t first, last; // hashes of ids that it answers for
+};
+
 struct write; // shard/write.h
 
 // Adds and upserts that wait for their commit (shard_write.c).
@@ -64,6 +73,7 @@ struct journal;      // shard/journal.h
 struct keeper;       // shard/keeper.h
 struct follower;     // shard/shard_follow.c
 struct shard_device; // shard/shard_device.c
+struct outside;      // shard/outside.h
 
 struct shard {
     omen_options options; // path is NULL; ef_search is `ef` below
@@ -94,6 +104,8 @@ struct shard {
     struct journal *journal;               // NULL: in memory only
     struct keeper *keeper;                 // NULL: nothing to keep
     struct follower *follower;             // not NULL: another process writes
+    struct outside *outside;               // not NULL: the log is a host's
+    struct hosted_mark mark;               // as the file has it
     uint32_t compaction_after;             // deleted rows; after one that failed
     uint64_t unreached;
     double open_seconds;
@@ -153,6 +165,8 @@ bool compact_spare(void *context); // the worker's or keeper's part: a linkers_s
 // When it is time to, or will be soon, so that the file does not grow by what is deleted. What fails leaves all as it was, and
 // is not tried again at once. Holding nothing.
 void compact_before_checkpoint(struct shard *shard);
+// Gives the slots of deleted rows back. Holding nothing.
+OMEN_MUST_CHECK omen_status compact_for_room(struct shard *shard, struct omen_error *error);
 // While the log is applied, with nobody linking; under `writers`. Searches may see the target, or another generation.
 OMEN_MUST_CHECK omen_status compact_target(struct shard *shard, struct omen_error *error);
 
@@ -200,6 +214,20 @@ OMEN_MUST_CHECK omen_status filter_view_compute(struct visit *visit, struct filt
                                                 struct omen_error *error);
 // Gives the gate back, keeps for others what `view` computed in this visit (NULL: nothing), and gives the reader back.
 void visit_finish(struct visit *visit, const struct filter_view *view);
+
+// ---- points (shard_points.c) ----
+struct points_config shard_points_config(const struct shard *shard, int with, size_t room);
+// What `slot` holds, borrowed until the reader leaves the gate; not found when it was erased.
+struct point shard_point_at(const struct generation *generation, int with, uint32_t slot);
+// Is this row shown among the first `rows`? While an upsert exchanges rows, the one that its id leads to; unless that is beyond
+// them.
+bool shard_is_shown(const struct generation *generation, uint32_t slot, uint32_t rows);
+struct shard_count {
+    uint64_t count;
+    bool scanned; // payloads were looked at for the filter
+};
+OMEN_MUST_CHECK omen_status shard_count_by(struct shard *shard, const struct filter_key *key,
+                                           struct shard_count *out, struct omen_error *error);
 
 // ---- searching (shard_read.c) ----
 struct search {

@@ -17,6 +17,8 @@ OMEN_MUST_CHECK omen_status shard_log_delete(struct shard *shard, const uint64_t
                                              size_t count, struct omen_error *error);
 // After an operation of a caller was applied: wakes whoever has work now. `erased` rows of it are dead.
 void shard_written(struct shard *shard, size_t erased);
+// And then, holding nothing: links where rows that are not linked are too many, and waits for a checkpoint that is late.
+void shard_writer_rests(struct shard *shard);
 
 // Applies one entry of the log.
 OMEN_MUST_CHECK omen_status shard_replay(struct shard *shard, const struct log_entry *entry,

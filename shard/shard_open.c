@@ -13,6 +13,7 @@
 #include "shard/checkpoint.h"
 #include "shard/heads.h"
 #include "shard/keeper.h"
+#include "shard/outside.h"
 #include "shard/shard_follow.h"
 #include "shard/shard_log.h"
 
@@ -27,12 +28,20 @@ static omen_status read_log(struct shard *shard, struct kv_txn *txn,
 omen_status
 shard_open(const omen_options *options, struct shard **out, struct omen_error *error)
 {
+    return shard_open_outside(options, NULL, out, error);
+}
+
+omen_status
+shard_open_outside(const omen_options *options, struct outside *outside, struct shard **out,
+                   struct omen_error *error)
+{
     *out = NULL;
     const uint64_t begun_ns = os_clock_ns();
     struct shard *shard = mem_alloc_zero(1, sizeof *shard);
     if (shard == NULL)
         return error_set_plain(error, OMEN_E_NO_MEMORY);
     shard->options = *options;
+    shard->outside = outside;
     epoch_init(&shard->gate);
     lock_init(&shard->upkeep);
     lock_init(&shard->writers);
@@ -76,7 +85,8 @@ shard_close(struct shard *shard)
     shard_follow_stop(shard);
     keeper_close(shard->keeper);
     linkers_fini(&shard->linkers);
-    if (shard->keeper != NULL && checkpoint_worthwhile(shard)) {
+    const bool abandoned = shard->outside != NULL && shard->outside->abandoned;
+    if (shard->keeper != NULL && !abandoned && checkpoint_worthwhile(shard)) {
         struct omen_error ignored; // the log has what the checkpoint would have had
         (void)!checkpoint(shard, &ignored);
     }
@@ -175,6 +185,7 @@ take(struct shard *shard, const struct loaded *loaded)
     struct generation *generation = loaded->generation;
     shard->target = generation;
     shard->next_id = loaded->head.next_id;
+    shard->mark = loaded->head.mark;
     atomic_store(&shard->kind, loaded->head.kind);
 }
 

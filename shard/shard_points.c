@@ -14,9 +14,6 @@
 #define CURSOR_END UINT64_MAX
 #define CURSOR_SLOT_BITS 32u
 
-static struct points_config config_of(const struct shard *shard, int with, size_t room);
-static struct point point_at(const struct generation *generation, int with, uint32_t slot);
-
 omen_status
 shard_id_text(struct shard *shard, uint64_t key, char *text, size_t capacity,
               struct omen_error *error)
@@ -84,7 +81,7 @@ shard_get(struct shard *shard, const struct id_list *ids, int with, struct point
     const omen_status refused = check_with(with, error);
     if (refused != OMEN_OK)
         return refused;
-    const struct points_config config = config_of(shard, with, ids->count);
+    const struct points_config config = shard_points_config(shard, with, ids->count);
     omen_status status = points_open(&config, out);
     for (size_t i = 0; i < ids->count && status == OMEN_OK; i++) {
         uint32_t ticket;
@@ -98,7 +95,7 @@ shard_get(struct shard *shard, const struct id_list *ids, int with, struct point
         const uint32_t slot = idmap_find(generation->ids, ids->ids[i]);
         struct point point = {.id = ids->ids[i]};
         if (slot != IDMAP_NONE)
-            point = point_at(generation, with, slot);
+            point = shard_point_at(generation, with, slot);
         status = points_add(*out, &point);
         epoch_leave(&shard->gate, ticket);
     }
@@ -109,8 +106,8 @@ shard_get(struct shard *shard, const struct id_list *ids, int with, struct point
     return error_set_plain(error, status);
 }
 
-static struct points_config
-config_of(const struct shard *shard, int with, size_t room)
+struct points_config
+shard_points_config(const struct shard *shard, int with, size_t room)
 {
     return (struct points_config){
         .room = room,
@@ -119,9 +116,8 @@ config_of(const struct shard *shard, int with, size_t room)
     };
 }
 
-// What `slot` holds, borrowed until the reader leaves the gate; not found when it was erased.
-static struct point
-point_at(const struct generation *generation, int with, uint32_t slot)
+struct point
+shard_point_at(const struct generation *generation, int with, uint32_t slot)
 {
     // First: a payload that is newer than its version makes a later if_version fail, the other way round it would hold.
     struct point point = {.version = generation_row_version(generation, slot),
@@ -174,10 +170,8 @@ cursor_slot(struct shard *shard, const struct generation *generation, uint64_t c
     return OMEN_OK;
 }
 
-// Does scrolling show this row? While an upsert exchanges rows, the one that its id leads to; unless that is beyond the
-// rows that this scroll goes through.
-static bool
-is_shown(const struct generation *generation, uint32_t slot, uint32_t rows)
+bool
+shard_is_shown(const struct generation *generation, uint32_t slot, uint32_t rows)
 {
     if (hnsw_erased(generation->hnsw, slot))
         return false;
@@ -203,9 +197,9 @@ scroll_rows(struct visit *visit, struct scroll *scroll, const struct filter_view
                 slot += 63;
             continue;
         }
-        if (!is_shown(generation, slot, rows))
+        if (!shard_is_shown(generation, slot, rows))
             continue;
-        const struct point point = point_at(generation, scroll->with, slot);
+        const struct point point = shard_point_at(generation, scroll->with, slot);
         if (point.found)
             status = points_add(points, &point);
         if (status != OMEN_OK)
@@ -226,17 +220,21 @@ shard_scroll(struct shard *shard, struct scroll *scroll, struct points **out,
         return status;
     if (scroll->limit == 0)
         return error_set(error, OMEN_E_INVALID, "limit is 0");
-    const struct points_config config = config_of(shard, scroll->with, scroll->limit);
+    const struct points_config config = shard_points_config(shard, scroll->with, scroll->limit);
     struct filter_view view = {0};
     struct visit visit;
     if (scroll->filter != NULL)
         view.key = filter_key_of_text(scroll->filter);
+    else if (scroll->filter_map != NULL)
+        view.key = (struct filter_key){.form = FILTER_FORM_MAP,
+                                       .bytes = scroll->filter_map,
+                                       .count = scroll->filter_map_bytes};
     status = points_open(&config, out);
     if (status != OMEN_OK)
         return error_set_plain(error, status);
     status = visit_begin(shard, &visit, error);
     if (status == OMEN_OK) {
-        if (scroll->filter != NULL)
+        if (view.key.form != FILTER_FORM_NONE)
             status = filter_view_make(&visit, &view, error);
         if (status == OMEN_OK && scroll->cursor != CURSOR_END)
             status = scroll_rows(&visit, scroll, &view, *out, error);
@@ -259,26 +257,40 @@ count_shown(const struct visit *visit, const struct filter_answer *answer)
         return answer->count;
     for (uint32_t slot = 0; slot < answer->allowed.count; slot++)
         count += bitmap_test(&answer->allowed, slot) &&
-                 is_shown(visit->generation, slot, answer->allowed.count);
+                 shard_is_shown(visit->generation, slot, answer->allowed.count);
     return count;
+}
+
+omen_status
+shard_count_by(struct shard *shard, const struct filter_key *key, struct shard_count *out,
+               struct omen_error *error)
+{
+    struct filter_view view = {.key = *key};
+    struct visit visit;
+    omen_status status = visit_begin(shard, &visit, error);
+    if (status != OMEN_OK)
+        return status;
+    *out = (struct shard_count){.count = 0};
+    if (key->form == FILTER_FORM_NONE) {
+        out->count = idmap_count(visit.generation->ids);
+    } else {
+        status = filter_view_make(&visit, &view, error);
+        if (status == OMEN_OK)
+            *out = (struct shard_count){count_shown(&visit, &view.answer), view.answer.scanned};
+    }
+    visit_finish(&visit, status == OMEN_OK && key->form != FILTER_FORM_NONE ? &view : NULL);
+    return status;
 }
 
 omen_status
 shard_count(struct shard *shard, const char *filter, uint64_t *count, struct omen_error *error)
 {
-    struct filter_view view = {0};
-    struct visit visit;
-    omen_status status = visit_begin(shard, &visit, error);
-    if (status != OMEN_OK)
-        return status;
-    if (filter == NULL) {
-        *count = idmap_count(visit.generation->ids);
-    } else {
-        view.key = filter_key_of_text(filter);
-        status = filter_view_make(&visit, &view, error);
-        if (status == OMEN_OK)
-            *count = count_shown(&visit, &view.answer);
-    }
-    visit_finish(&visit, status == OMEN_OK ? &view : NULL);
+    struct filter_key key = {.form = FILTER_FORM_NONE};
+    struct shard_count counted = {.count = 0};
+    if (filter != NULL)
+        key = filter_key_of_text(filter);
+    const omen_status status = shard_count_by(shard, &key, &counted, error);
+    if (status == OMEN_OK)
+        *count = counted.count;
     return status;
 }

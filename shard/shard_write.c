@@ -97,11 +97,17 @@ write_rows(struct shard *shard, const omen_batch *given, enum batch_mode mode,
         write_queued(shard, &write);
     else
         write_alone(shard, &write);
-    if (write.status == OMEN_OK && shard->journal != NULL)
-        bound_tail(shard);
     if (write.status == OMEN_OK)
-        checkpoint_wait(shard);
+        shard_writer_rests(shard);
     return write.status;
+}
+
+void
+shard_writer_rests(struct shard *shard)
+{
+    if (shard->journal != NULL)
+        bound_tail(shard);
+    checkpoint_wait(shard);
 }
 
 // Rows that are not linked are scanned by every search, and by the first after opening: a writer that is so far ahead links.

@@ -48,6 +48,20 @@ OMEN_MUST_CHECK omen_status blocks_save_flush(struct blocks_save *save, struct o
 OMEN_MUST_CHECK omen_status blocks_save_finish(struct blocks_save *save,
                                                const struct manifest *manifest,
                                                struct omen_error *error);
+// The same, and in that transaction these too, however many: so that they hold with this manifest, and none of them before.
+struct blocks_late {
+    uint32_t array, piece;
+    size_t count;      // 0: dropped
+    const void *bytes; // borrowed
+};
+struct blocks_late_list {
+    const struct blocks_late *pieces;
+    uint32_t count;
+};
+OMEN_MUST_CHECK omen_status blocks_save_finish_late(struct blocks_save *save,
+                                                    const struct manifest *manifest,
+                                                    const struct blocks_late_list *late,
+                                                    struct omen_error *error);
 void blocks_save_close(
     struct blocks_save *save); // accepts NULL; without _finish the manifest is as before
 const struct omen_error *

@@ -32,9 +32,13 @@ struct blocks_save {
 static omen_status put(void *context, uint32_t array, uint32_t piece, const void *bytes,
                        size_t count);
 static omen_status drop(void *context, uint32_t array, uint32_t piece);
+static uint64_t key_of(const struct blocks_save *save, const struct blocks_late *piece);
+static size_t value_bytes(const struct blocks_save *save, size_t count);
+static void fill_value(const struct blocks_save *save, const struct blocks_late *piece,
+                       char *value);
 static char *take(struct blocks_save *save, uint64_t key, size_t count, omen_status *status);
 static omen_status write_batch(struct blocks_save *save, const struct manifest *manifest,
-                               struct omen_error *error);
+                               const struct blocks_late_list *late, struct omen_error *error);
 static omen_status next_stale(struct kv_txn *txn, const struct manifest *manifest, uint64_t *key,
                               struct omen_error *error);
 
@@ -85,30 +89,46 @@ static omen_status
 put(void *context, uint32_t array, uint32_t piece, const void *bytes, size_t count)
 {
     struct blocks_save *save = context;
-    const uint32_t version = block_version(&save->next, array);
-    struct block_head head = {
-        .magic = BLOCK_MAGIC,
-        .format = BLOCK_FORMAT,
-        .array = (uint16_t)array,
-        .version = version,
-        .piece = piece,
-        .count = count,
-    };
+    const struct blocks_late given = {array, piece, count, bytes};
     omen_status status;
     if (count == 0 || count > IMAGE_PIECE_BYTES || array > 255)
         return error_set(&save->error, OMEN_E_INVALID, "a piece of %zu bytes of array %u", count,
                          array);
-    size_t whole = sizeof head + count;
-    if (whole < save->value_bytes_min)
-        whole = save->value_bytes_min;
-    char *value = take(save, block_key(array, version, piece), whole, &status);
-    if (value == NULL)
-        return status;
-    memcpy(value + sizeof head, bytes, count);
-    memset(value + sizeof head + count, 0, whole - sizeof head - count);
+    char *value = take(save, key_of(save, &given), value_bytes(save, count), &status);
+    if (value != NULL)
+        fill_value(save, &given, value);
+    return status;
+}
+
+static uint64_t
+key_of(const struct blocks_save *save, const struct blocks_late *piece)
+{
+    return block_key(piece->array, block_version(&save->next, piece->array), piece->piece);
+}
+
+static size_t
+value_bytes(const struct blocks_save *save, size_t count)
+{
+    const size_t whole = sizeof(struct block_head) + count;
+    return whole < save->value_bytes_min ? save->value_bytes_min : whole;
+}
+
+static void
+fill_value(const struct blocks_save *save, const struct blocks_late *piece, char *value)
+{
+    struct block_head head = {
+        .magic = BLOCK_MAGIC,
+        .format = BLOCK_FORMAT,
+        .array = (uint16_t)piece->array,
+        .version = block_version(&save->next, piece->array),
+        .piece = piece->piece,
+        .count = piece->count,
+    };
+    const size_t end = sizeof head + piece->count;
+    memcpy(value + sizeof head, piece->bytes, piece->count);
+    memset(value + end, 0, value_bytes(save, piece->count) - end);
     block_seal(&head, value + sizeof head); // of the copy: the original may change meanwhile
     memcpy(value, &head, sizeof head);
-    return OMEN_OK;
 }
 
 static omen_status
@@ -128,7 +148,7 @@ take(struct blocks_save *save, uint64_t key, size_t count, omen_status *status)
     _Static_assert(sizeof(struct change) % 16 == 0, "values are aligned in the batch");
     *status = OMEN_OK;
     if (whole > sizeof save->batch - save->used)
-        *status = write_batch(save, NULL, &save->error);
+        *status = write_batch(save, NULL, NULL, &save->error);
     if (*status != OMEN_OK)
         return NULL;
     const struct change change = {.key = key, .count = count};
@@ -180,19 +200,57 @@ write_changes(struct blocks_save *save, struct kv_txn *txn, struct omen_error *e
     return status;
 }
 
+static omen_status
+write_late(struct blocks_save *save, struct kv_txn *txn, const struct blocks_late_list *late,
+           struct omen_error *error)
+{
+    omen_status status = OMEN_OK;
+    for (uint32_t i = 0; i < late->count && status == OMEN_OK; i++) {
+        const struct blocks_late *piece = &late->pieces[i];
+        const uint64_t key = key_of(save, piece);
+        void *room;
+        if (piece->count == 0) {
+            status = kv_delete(txn, TABLE_BLOCKS, key, error);
+            continue;
+        }
+        status = check_replaced(save, txn, key, error);
+        if (status == OMEN_OK)
+            status = kv_put(txn, TABLE_BLOCKS, key, value_bytes(save, piece->count), &room, error);
+        if (status == OMEN_OK)
+            fill_value(save, piece, room);
+    }
+    return status;
+}
+
+// `late` is NULL, or what a transaction of usual size may have no room for.
+static omen_status
+begin_batch(struct blocks_save *save, const struct blocks_late_list *late, struct kv_txn **txn,
+            struct omen_error *error)
+{
+    uint64_t bytes = KV_WRITE_BYTES;
+    if (late == NULL)
+        return kv_begin_write(save->kv, txn, error);
+    for (uint32_t i = 0; i < late->count; i++)
+        bytes += value_bytes(save, late->pieces[i].count);
+    return kv_begin_write_large(save->kv, bytes, txn, error);
+}
+
 // After a failure the batch is kept: what is in it may be tried again.
 static omen_status
-write_batch(struct blocks_save *save, const struct manifest *manifest, struct omen_error *error)
+write_batch(struct blocks_save *save, const struct manifest *manifest,
+            const struct blocks_late_list *late, struct omen_error *error)
 {
     struct kv_txn *txn;
     if (save->used == 0 && manifest == NULL)
         return OMEN_OK;
     omen_status status = save->first != NULL ? save->first(save->first_context, error) : OMEN_OK;
     if (status == OMEN_OK)
-        status = kv_begin_write(save->kv, &txn, error);
+        status = begin_batch(save, late, &txn, error);
     if (status != OMEN_OK)
         return status;
     status = write_changes(save, txn, error);
+    if (status == OMEN_OK && late != NULL)
+        status = write_late(save, txn, late, error);
     if (status == OMEN_OK && manifest != NULL)
         status = meta_put(txn, META_MANIFEST, manifest, sizeof *manifest, error);
     if (status != OMEN_OK) {
@@ -208,14 +266,21 @@ write_batch(struct blocks_save *save, const struct manifest *manifest, struct om
 omen_status
 blocks_save_flush(struct blocks_save *save, struct omen_error *error)
 {
-    return write_batch(save, NULL, error);
+    return write_batch(save, NULL, NULL, error);
 }
 
 omen_status
 blocks_save_finish(struct blocks_save *save, const struct manifest *manifest,
                    struct omen_error *error)
 {
-    return write_batch(save, manifest, error);
+    return write_batch(save, manifest, NULL, error);
+}
+
+omen_status
+blocks_save_finish_late(struct blocks_save *save, const struct manifest *manifest,
+                        const struct blocks_late_list *late, struct omen_error *error)
+{
+    return write_batch(save, manifest, late, error);
 }
 
 omen_status

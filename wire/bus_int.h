@@ -19,6 +19,7 @@ enum link_phase {
     LINK_SENDS,         // and are known: frames go
     LINK_WANTS_HELLO,   // somebody connected
     LINK_WANTS_CONFIRM,
+    LINK_TOLD,     // of our cluster, which it is not of yet; it may say nothing
     LINK_RECEIVES, // and is known: frames come
 };
 

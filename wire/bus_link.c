@@ -129,11 +129,15 @@ is_fine(struct link *link, enum handshake_verdict verdict)
 static void
 take_hello(struct link *link, struct wire_bytes body)
 {
-    if (!is_fine(link, handshake_take_hello(&link->ours, body, &link->theirs)))
+    const enum handshake_verdict verdict = handshake_take_hello(&link->ours, body, &link->theirs);
+    if (verdict == HANDSHAKE_JOINS)
+        bus_count(&link->bus->verdicts[verdict]);
+    else if (!is_fine(link, verdict))
         return;
     memcpy(link->hello, body.bytes, sizeof link->hello);
     handshake_welcome(link->bus->keys.peer, &link->ours, link->hello, link->welcome);
-    link->phase = LINK_WANTS_CONFIRM;
+    // Who joins is told, and closes; if it does not, the handshake's deadline does.
+    link->phase = verdict == HANDSHAKE_JOINS ? LINK_TOLD : LINK_WANTS_CONFIRM;
     say(link, PEER_WELCOME, link->welcome, sizeof link->welcome);
 }
 

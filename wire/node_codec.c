@@ -58,6 +58,7 @@ static const struct plain_row reply_rows[] = {
     PLAIN_ROW(wire_reply, seq, NUMBER_MAX),
     PLAIN_ROW(wire_reply, item_count, WIRE_ITEMS_MAX),
     PLAIN_ROW(wire_reply, answer_bytes, WIRE_FRAME_BYTES_MAX),
+    PLAIN_ROW(wire_reply, reason_bytes, WIRE_REASON_BYTES_MAX),
 };
 
 static const struct plain_row map_ask_rows[] = {
@@ -105,8 +106,9 @@ wire_part_read(struct wire_bytes bytes, struct wire_part *part)
     *part = (struct wire_part){0};
     plain_rows_read(&plain, part_rows, COUNT(part_rows), part);
     part->ask = plain_bytes(&plain, part->ask_bytes);
-    return plain_done(&plain) && part->kind != 0 && part->shard != 0 && part->ask_bytes > 0 &&
-           part->first <= part->last;
+    const bool copy = (part->copy_high | part->copy_low) != 0;
+    return plain_done(&plain) && part->kind != 0 && (part->shard != 0 || !copy) &&
+           part->ask_bytes > 0 && part->first <= part->last;
 }
 
 void
@@ -115,6 +117,7 @@ wire_reply_write(struct encode *encode, const struct wire_reply *reply)
     plain_rows_write(encode, reply_rows, COUNT(reply_rows), reply);
     encode_raw(encode, reply->failures, reply->item_count);
     encode_raw(encode, reply->answer, reply->answer_bytes);
+    encode_raw(encode, reply->reason, reply->reason_bytes);
 }
 
 bool
@@ -127,7 +130,10 @@ wire_reply_read(struct wire_bytes bytes, struct wire_reply *reply)
         reply->failures = plain_bytes(&plain, reply->item_count);
     if (reply->answer_bytes > 0)
         reply->answer = plain_bytes(&plain, reply->answer_bytes);
-    return plain_done(&plain) && (reply->failure == 0 || reply->answer_bytes == 0);
+    if (reply->reason_bytes > 0)
+        reply->reason = plain_bytes(&plain, reply->reason_bytes);
+    return plain_done(&plain) && (reply->failure == 0 || reply->answer_bytes == 0) &&
+           (reply->failure != 0 || reply->reason_bytes == 0);
 }
 
 void

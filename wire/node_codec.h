@@ -12,7 +12,8 @@
 
 #define WIRE_COMMAND_BYTES_MAX 20480u // cluster/command.h
 #define WIRE_MAP_PIECE_BYTES_MAX (8u << 20)
-#define WIRE_ITEMS_MAX 65536u // router/fanout.h
+#define WIRE_ITEMS_MAX 65536u      // router/fanout.h
+#define WIRE_REASON_BYTES_MAX 255u // base/error.h
 
 enum wire_turn_kind { WIRE_TURN_COMMAND = 1, WIRE_TURN_LEASE_ASK, WIRE_TURN_LEASE_GRANT };
 
@@ -35,7 +36,7 @@ struct wire_part {
     uint32_t part, attempt;
     uint64_t request;
     uint64_t copy_high, copy_low;
-    uint64_t shard, term, cfg_ver, map_version;
+    uint64_t shard, term, cfg_ver, map_version; // shard 0: of no copy, for who leads the metadata
     uint64_t first, last;
     uint64_t after_term, after_seq;
     uint64_t op_high, op_low;
@@ -43,7 +44,8 @@ struct wire_part {
     const uint8_t *ask; // a packed map, as method->ask has it
 };
 
-// What the copy says: method->answer, and for each item of the part how it ended.
+// What the copy says: wire/found.h of searches, wire/inner.h or method->answer of the rest, and for each item of the part how it
+// ended. Where it failed, perhaps a sentence for people.
 struct wire_reply {
     uint8_t method;
     uint8_t draining; // 0 or 1
@@ -54,9 +56,11 @@ struct wire_reply {
     uint64_t map_version, term, seq;
     uint32_t item_count;
     uint32_t answer_bytes;
+    uint32_t reason_bytes; // 0 where `failure` is
     const uint8_t
         *failures; // one byte for each item: a status with its sign turned; NULL: there are none
     const uint8_t *answer; // a packed map; NULL where `failure` is not 0
+    const uint8_t *reason; // UTF-8, for people
 };
 
 struct wire_map_ask {

@@ -37,6 +37,7 @@ inside_array_name(uint32_t array)
         [IMAGE_PAYLOAD_HEAD] = "payload_head",
         [IMAGE_NAME_HEAD] = "name_head",
         [IMAGE_ID_HEAD] = "id_head",
+        [IMAGE_SUMS] = "sums",
     };
     return array < INSIDE_ARRAYS ? names[array] : NULL;
 }

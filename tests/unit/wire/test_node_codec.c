@@ -91,7 +91,8 @@ random_part(struct prng *prng)
     part->request = N(UINT64_MAX);
     part->copy_high = N(UINT64_MAX);
     part->copy_low = N(UINT64_MAX);
-    part->shard = random_within(prng, 1, PLAIN_MAX);
+    part->shard =
+        (part->copy_high | part->copy_low) == 0 ? N(PLAIN_MAX) : random_within(prng, 1, PLAIN_MAX);
     part->term = N(PLAIN_MAX);
     part->cfg_ver = N(PLAIN_MAX);
     part->map_version = N(PLAIN_MAX);
@@ -125,6 +126,9 @@ random_reply(struct prng *prng)
     reply->answer_bytes = reply->failure == 0 ? prng_below(prng, 30) : 0;
     reply->answer =
         reply->answer_bytes > 0 ? random_bytes(prng, &pool, reply->answer_bytes).bytes : NULL;
+    reply->reason_bytes = reply->failure != 0 ? prng_below(prng, 30) : 0;
+    reply->reason =
+        reply->reason_bytes > 0 ? random_bytes(prng, &pool, reply->reason_bytes).bytes : NULL;
 }
 
 static void
@@ -273,11 +277,21 @@ START_TEST(what_makes_no_sense_is_refused)
                              .ask = (const uint8_t *)"\x80",
                              .ask_bytes = 1};
     part.kind = _i == 1 ? 0 : part.kind;
-    part.shard = _i == 2 ? 0 : part.shard;
+    part.shard = _i == 2 || _i == 5 ? 0 : part.shard;
+    part.copy_low = _i == 2; // of no shard; without it the part is for who leads the metadata
     part.last = _i == 3 ? 1 : part.last;
     part.ask_bytes = _i == 4 ? 0 : part.ask_bytes;
     wire_part_write(&encode, &part);
-    ck_assert(wire_part_read(written(), &other.part) == (_i == 0));
+    ck_assert(wire_part_read(written(), &other.part) == (_i == 0 || _i == 5));
+}
+END_TEST
+
+START_TEST(a_reason_belongs_to_a_failure)
+{
+    struct wire_reply reply = {
+        .failure = (uint32_t)_i, .reason = (const uint8_t *)"why", .reason_bytes = 3};
+    wire_reply_write(&encode, &reply);
+    ck_assert(wire_reply_read(written(), &other.reply) == (_i == 1));
 }
 END_TEST
 
@@ -294,7 +308,8 @@ node_codec_suite(void)
     tcase_add_test(tcase, limits_are_those_of_the_machines);
     tcase_add_test(tcase, a_command_is_as_long_as_it_may_be);
     tcase_add_test(tcase, a_piece_lies_within_its_map);
-    tcase_add_loop_test(tcase, what_makes_no_sense_is_refused, 0, 5);
+    tcase_add_loop_test(tcase, what_makes_no_sense_is_refused, 0, 6);
+    tcase_add_loop_test(tcase, a_reason_belongs_to_a_failure, 0, 2);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -1,0 +1,69 @@
+// router/front.h -- clients' requests about points, on top of router/fanout: which collection and items, what each shard is asked,
+// and what the client is answered.
+//
+// Shape:   handle, in memory; knows no thread, socket or clock. Outputs are callbacks, which must not call back into the front.
+// Threads: one at a time: a front belongs to one loop.
+// Memory:  a request is two or three blocks on the heap, and keeps its frame and the replies that it needs until it is answered.
+// Errors:  every request is answered exactly once, at its deadline at the latest: with what was asked, or with an error that says
+//          what was wrong. The answer of a write says whether it was done.
+//
+// A client names a collection or an alias, gives ids, and waits at most `deadline_ms` (FRONT_DEADLINE_MS where it gives none). What
+// it asked stays in its frame: a shard that has all the items of a request is asked with the client's own bytes, a shard that has
+// some of them with a map of these. docs/internals/router.md says what happens with each method.
+#ifndef OMEN_ROUTER_FRONT_H
+#define OMEN_ROUTER_FRONT_H
+#include "cluster/map.h"
+#include "router/fanout.h"
+#include "wire/node_codec.h"
+#include "wire/rpc_server.h"
+
+#define FRONT_DEADLINE_MS 10000u
+
+struct front; // opaque
+
+struct front_config {
+    struct fanout_config fanout;
+    struct map_name zone; // of this node: its copies are near
+    uint64_t seed;        // nobody else's: operations that clients gave no id are named with it
+    void *context;
+    uint64_t (*date_ms)(void *context); // since 1970, for names of operations
+    // To a node by its number in the map. `part` and its `ask` are lent for the call.
+    void (*part)(void *context, uint32_t node, const struct wire_part *part, uint32_t deadline_ms);
+    // Nobody waits for that part any more.
+    void (*cancel)(void *context, uint32_t node, uint64_t request, uint32_t part, uint32_t attempt);
+    // A whole message, whose bytes are the callee's from now on (encode_fini). Once for each front_request, also after front_gone.
+    // One whose `status` is not OMEN_OK could not be written for want of memory: the connection is of no more use.
+    void (*answer)(void *context, void *client, uint32_t id, struct encode *message);
+    void (*want_map)(void *context, uint64_t version); // somebody knows one that new
+    void (*release)(void *context, void *owner);       // of a reply
+};
+
+// On success the caller owns *out and ends it with front_close, which answers nobody.
+OMEN_MUST_CHECK omen_status front_open(const struct front_config *config, struct front **out);
+void front_close(struct front *front); // accepts NULL
+
+// Lent until one of a newer version was given; older ones are ignored. OMEN_E_NO_MEMORY: the old one holds, which stays lent.
+OMEN_MUST_CHECK omen_status front_map(struct front *front, uint64_t now_ns,
+                                      const struct map *published);
+void front_node(struct front *front, uint64_t now_ns, uint32_t node, bool dead, bool draining);
+
+// Of one of the methods that are about points (front_takes). Takes the frame over.
+bool front_takes(const struct method *method);
+void front_request(struct front *front, uint64_t now_ns, void *client,
+                   const struct rpc_request *request);
+// What a client that is gone asked for is not looked for any longer; its writes are.
+void front_gone(struct front *front, uint64_t now_ns, void *client);
+
+// `node` is whom the bus heard it from. What the reply points to belongs to `owner`, which goes to release() when it is no longer
+// needed: in this call, or with an answer.
+void front_reply(struct front *front, uint64_t now_ns, uint32_t node,
+                 const struct wire_reply *reply, void *owner);
+
+uint64_t front_due(const struct front *front); // call front_wake no later; UINT64_MAX: never
+void front_wake(struct front *front, uint64_t now_ns);
+
+uint32_t front_pending(const struct front *front); // requests that were not answered
+const struct fanout_counters *front_counters(const struct front *front);
+void front_check(const struct front *front); // asserts all invariants
+
+#endif

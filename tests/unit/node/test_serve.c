@@ -1,0 +1,528 @@
+// tests/unit/node/test_serve.c -- a front over hosted shards in files: each method's way from a client's bytes to the rows and back.
+//
+// Shape: shell. One process: parts are proposed, applied and answered at once.
+#include "node/serve.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "tests/lib/check_main.h"
+#include "tests/lib/serve_world.h"
+
+#define POINTS 90u
+
+static struct folder folder;
+static struct sw *sw;
+
+static void
+setup(void)
+{
+    folder_init(&folder);
+    sw = NULL;
+}
+
+static void
+teardown(void)
+{
+    if (sw != NULL)
+        sw_close(sw);
+    folder_fini(&folder);
+}
+
+static void
+open_of(uint32_t shards, omen_dtype dtype)
+{
+    sw = sw_open(&folder, &(struct sw_config){
+                              .shards = shards, .metric = OMEN_L2, .dtype = dtype, .dimension = 4});
+}
+
+#define LOOP_SHARDS(i) ((i) == 0 ? 1u : 3u)
+#define ASK .collection = {"docs", 4}
+
+static float vectors[POINTS * 4];
+static uint8_t maps[POINTS][16];
+
+// {"n": i, "tag": "a".."c"}
+static struct wire_bytes
+payload_of(uint32_t i)
+{
+    const uint8_t map[] = {
+        0x82, 0xa1, 'n', 0xcc, (uint8_t)i, 0xa3, 't', 'a', 'g', 0xa1, (uint8_t)('a' + i % 3)};
+    memcpy(maps[i], map, sizeof map);
+    return (struct wire_bytes){maps[i], sizeof map};
+}
+
+static struct wire_vectors
+raw(const float *values, uint32_t count)
+{
+    return (struct wire_vectors){.form = VECTORS_RAW,
+                                 .dtype = WIRE_F32,
+                                 .count = count,
+                                 .bytes = {(const uint8_t *)values, count * 4}};
+}
+
+static struct wire_filter
+filter_of(const char *text)
+{
+    return (struct wire_filter){.form = FILTER_FORM_TEXT,
+                                .bytes = {(const uint8_t *)text, (uint32_t)strlen(text)}};
+}
+
+static struct wire_id ids[POINTS];
+static char names[POINTS][8];
+
+// Points at (i, 0, 0, 0).
+static const struct api_written *
+fill(bool texts)
+{
+    static struct wire_bytes payloads[POINTS];
+    for (uint32_t i = 0; i < POINTS; i++) {
+        snprintf(names[i], sizeof names[i], "p%02u", i);
+        ids[i] = texts ? (struct wire_id){.given = 1, .text = names[i], .text_bytes = 3}
+                       : (struct wire_id){.given = 1, .number = i};
+        vectors[4 * i] = (float)i;
+        payloads[i] = payload_of(i);
+    }
+    const struct api_point_upsert ask = {ASK, .ids = {.count = POINTS, .items = ids},
+                                         .vectors = raw(vectors, 4 * POINTS),
+                                         .payloads = {.count = POINTS, .items = payloads}};
+    return sw_call(sw, METHOD_POINT_UPSERT, &ask);
+}
+
+static void
+refused(enum method_number method, const void *ask, omen_status status, const char *words)
+{
+    ck_assert_ptr_null(sw_call(sw, method, ask));
+    ck_assert_msg(sw->error.status == status, "%d: %.*s", sw->error.status,
+                  (int)sw->error.message.count, sw->error.message.bytes);
+    ck_assert_msg(memmem(sw->error.message.bytes, sw->error.message.count, words, strlen(words)) !=
+                      NULL,
+                  "%.*s", (int)sw->error.message.count, sw->error.message.bytes);
+}
+
+static bool
+is_id(const struct wire_id *id, uint32_t i)
+{
+    return id->text_bytes > 0 ? memcmp(id->text, names[i], 3) == 0 : id->number == i;
+}
+
+START_TEST(what_was_written_is_found_read_counted_and_scrolled)
+{
+    open_of(LOOP_SHARDS(_i % 2), OMEN_F32);
+    const bool texts = _i >= 2;
+    const struct api_written *written = fill(texts);
+    struct list_cursor cursor;
+    struct api_hit hit;
+    ck_assert_ptr_nonnull(written);
+    ck_assert_uint_eq(written->count, POINTS);
+    const float query[4] = {20.2f, 0, 0, 0};
+    const struct api_query_search search = {ASK, .vector = raw(query, 4), .k = 4,
+                                            .with = API_WITH_PAYLOAD | API_WITH_VECTOR};
+    const struct api_hits *hits = sw_call(sw, METHOD_QUERY_SEARCH, &search);
+    static const uint32_t nearest[] = {20, 21, 19, 22};
+    ck_assert_ptr_nonnull(hits);
+    ck_assert_uint_eq(hits->hits.count, 4);
+    list_begin(&cursor, shape_field(&api_hits, "hits"), &hits->hits);
+    for (uint32_t i = 0; list_next(&cursor, &hit); i++) {
+        ck_assert(is_id(&hit.id, nearest[i]));
+        const float apart = (float)nearest[i] - 20.2f;
+        ck_assert_float_eq_tol(hit.distance, apart * apart, 1e-4f);
+        ck_assert_uint_eq(hit.payload.bytes[4], nearest[i]);
+        ck_assert(memcmp(hit.vector.bytes.bytes, &vectors[4 * nearest[i]], 16) == 0);
+        ck_assert_uint_gt(hit.version, 0);
+    }
+    struct wire_id some[] = {ids[7], {.given = 1, .number = 777777}, ids[3]};
+    const struct api_point_get get = {ASK, .ids = {.count = texts ? 1 : 3, .items = some},
+                                      .with = API_WITH_PAYLOAD};
+    const struct api_points *points = sw_call(sw, METHOD_POINT_GET, &get);
+    struct api_point point;
+    ck_assert_ptr_nonnull(points);
+    list_begin(&cursor, shape_field(&api_points, "points"), &points->points);
+    for (uint32_t i = 0; list_next(&cursor, &point); i++) {
+        ck_assert_uint_eq(point.absent, i == 1);
+        if (i != 1)
+            ck_assert_uint_eq(point.payload.bytes[4], i == 0 ? 7 : 3);
+    }
+    struct api_point_count ask = {ASK, .filter = filter_of("n >= 30 and n < 50")};
+    const struct api_count *count = sw_call(sw, METHOD_POINT_COUNT, &ask);
+    ck_assert_ptr_nonnull(count);
+    ck_assert_uint_eq(count->count, 20);
+    ck_assert_uint_eq(count->warnings, API_UNINDEXED_FIELD);
+}
+END_TEST
+
+START_TEST(pages_go_through_every_point_once)
+{
+    open_of(LOOP_SHARDS(_i % 2), OMEN_F32);
+    ck_assert_ptr_nonnull(fill(_i >= 2));
+    struct api_point_scroll ask = {ASK, .limit = 7, .filter = filter_of("tag != 'b'")};
+    bool seen[POINTS] = {false};
+    char text[32] = "";
+    uint32_t count = 0;
+    do {
+        struct list_cursor cursor;
+        struct api_point point;
+        ask.cursor = wire_text_of(text);
+        const struct api_page *page = sw_call(sw, METHOD_POINT_SCROLL, &ask);
+        ck_assert_ptr_nonnull(page);
+        list_begin(&cursor, shape_field(&api_page, "points"), &page->points);
+        for (; list_next(&cursor, &point); count++) {
+            uint32_t i = 0;
+            while (!is_id(&point.id, i))
+                i++;
+            ck_assert(!seen[i] && i % 3 != 1);
+            seen[i] = true;
+        }
+        memset(text, 0, sizeof text);
+        memcpy(text, page->cursor.count > 0 ? page->cursor.bytes : "", page->cursor.count);
+    } while (text[0] != '\0');
+    ck_assert_uint_eq(count, POINTS / 3 * 2);
+}
+END_TEST
+
+START_TEST(batches_ranges_and_neighbours_of_points_are_found)
+{
+    open_of(LOOP_SHARDS(_i % 2), OMEN_F32);
+    const bool texts = _i >= 2;
+    ck_assert_ptr_nonnull(fill(texts));
+    const float queries[8] = {0, 0, 0, 0, 80, 0, 0, 0};
+    struct list_cursor cursor;
+    struct api_hit hit;
+    struct api_query_batch batch = {ASK, .vectors = raw(queries, 8), .k = 3};
+    const struct api_batch_hits *many = sw_call(sw, METHOD_QUERY_BATCH, &batch);
+    ck_assert_ptr_nonnull(many);
+    if (!texts) {
+        static const int64_t expected[] = {0, 1, 2, 80, 79, 81};
+        ck_assert_uint_eq(many->ids.count, sizeof expected);
+        ck_assert(memcmp(many->ids.bytes, expected, sizeof expected) == 0);
+    } else
+        ck_assert_uint_eq(many->results.count, 2);
+    batch.with = API_WITH_PAYLOAD;
+    many = sw_call(sw, METHOD_QUERY_BATCH, &batch);
+    ck_assert_ptr_nonnull(many);
+    ck_assert_uint_eq(many->results.count, 2);
+    const struct api_query_range range = {ASK, .vector = raw(queries, 4), .radius = 9.5,
+                                          .with = API_WITH_PAYLOAD};
+    const struct api_hits *hits = sw_call(sw, METHOD_QUERY_RANGE, &range);
+    ck_assert_ptr_nonnull(hits);
+    ck_assert_uint_eq(hits->hits.count, 4);
+    list_begin(&cursor, shape_field(&api_hits, "hits"), &hits->hits);
+    for (uint32_t i = 0; list_next(&cursor, &hit); i++)
+        ck_assert_uint_eq(hit.payload.bytes[4], i);
+    const struct api_query_recommend like = {ASK, .positive = {.count = 2, .items = ids + 40},
+                                             .k = 2};
+    hits = sw_call(sw, METHOD_QUERY_RECOMMEND, &like);
+    ck_assert_ptr_nonnull(hits);
+    list_begin(&cursor, shape_field(&api_hits, "hits"), &hits->hits);
+    while (list_next(&cursor, &hit)) // 40 and 41 are given
+        ck_assert(is_id(&hit.id, 39) || is_id(&hit.id, 42));
+    const struct api_query_search of = {ASK, .id = ids[5], .k = 2};
+    hits = sw_call(sw, METHOD_QUERY_SEARCH, &of);
+    ck_assert_ptr_nonnull(hits);
+    list_begin(&cursor, shape_field(&api_hits, "hits"), &hits->hits);
+    while (list_next(&cursor, &hit))
+        ck_assert(is_id(&hit.id, 4) || is_id(&hit.id, 6));
+}
+END_TEST
+
+START_TEST(values_of_fields_are_counted)
+{
+    open_of(LOOP_SHARDS(_i), OMEN_F32);
+    ck_assert_ptr_nonnull(fill(false));
+    struct api_point_facet ask = {ASK, .field = wire_text_of("tag"), .filter = filter_of("n < 31")};
+    const struct api_facets *facets = sw_call(sw, METHOD_POINT_FACET, &ask);
+    struct list_cursor cursor;
+    struct api_facet facet;
+    ck_assert_ptr_nonnull(facets);
+    ck_assert_uint_eq(facets->values.count, 3);
+    list_begin(&cursor, shape_field(&api_facets, "values"), &facets->values);
+    for (uint32_t i = 0; list_next(&cursor, &facet); i++) {
+        ck_assert_uint_eq(facet.value.bytes[1], 'a' + i);
+        ck_assert_uint_eq(facet.count, i == 0 ? 11 : 10);
+    }
+    ask.field = wire_text_of("n");
+    ask.limit = 100;
+    facets = sw_call(sw, METHOD_POINT_FACET, &ask);
+    ck_assert_ptr_nonnull(facets);
+    ck_assert_uint_eq(facets->values.count, 31);
+    ask.field = wire_text_of("a..b");
+    refused(METHOD_POINT_FACET, &ask, OMEN_E_INVALID, "'a..b'");
+}
+END_TEST
+
+START_TEST(why_not_and_recall_are_measured)
+{
+    open_of(LOOP_SHARDS(_i), OMEN_F32);
+    ck_assert_ptr_nonnull(fill(false));
+    const float query[4] = {0};
+    struct api_query_why_not ask = {ASK, .vector = raw(query, 4), .id = ids[3], .k = 5};
+    const struct api_why_not *why = sw_call(sw, METHOD_QUERY_WHY_NOT, &ask);
+    ck_assert_ptr_nonnull(why);
+    ck_assert_uint_eq(why->found, 1);
+    ck_assert_uint_eq(why->rank, 4);
+    ck_assert_double_eq_tol(why->distance, 9, 1e-6);
+    ask.id = ids[50];
+    why = sw_call(sw, METHOD_QUERY_WHY_NOT, &ask);
+    ck_assert_ptr_nonnull(why);
+    ck_assert_uint_eq(why->found, 0);
+    ck_assert_uint_eq(why->rank, 51);
+    ask.filter = filter_of("n < 10");
+    why = sw_call(sw, METHOD_QUERY_WHY_NOT, &ask);
+    ck_assert_ptr_nonnull(why);
+    ck_assert_ptr_nonnull(memmem(why->reason.bytes, why->reason.count, "filter", 6));
+    const struct api_recall_measure measure = {ASK, .samples = 30, .k = 3};
+    const struct api_recall *recall = sw_call(sw, METHOD_RECALL_MEASURE, &measure);
+    ck_assert_ptr_nonnull(recall);
+    ck_assert_uint_ge(recall->samples, 27);
+    ck_assert(recall->recall > 0.9 && recall->low <= recall->recall && recall->high <= 1);
+}
+END_TEST
+
+START_TEST(an_empty_collection_answers_with_nothing)
+{
+    open_of(2, OMEN_F32);
+    const float query[4] = {0};
+    const struct api_query_search search = {ASK, .vector = raw(query, 4)};
+    const struct api_hits *hits = sw_call(sw, METHOD_QUERY_SEARCH, &search);
+    ck_assert_ptr_nonnull(hits);
+    ck_assert_uint_eq(hits->hits.count, 0);
+    const struct api_point_scroll scroll = {ASK};
+    const struct api_page *page = sw_call(sw, METHOD_POINT_SCROLL, &scroll);
+    ck_assert_ptr_nonnull(page);
+    ck_assert_uint_eq(page->points.count, 0);
+    ck_assert_uint_eq(page->cursor.count, 0);
+    const struct api_recall_measure measure = {ASK};
+    refused(METHOD_RECALL_MEASURE, &measure, OMEN_E_NOT_FOUND, "neighbour");
+}
+END_TEST
+
+START_TEST(modes_and_versions_decide_when_they_are_applied)
+{
+    open_of(LOOP_SHARDS(_i), OMEN_F32);
+    ck_assert_ptr_nonnull(fill(false));
+    const struct wire_id two[] = {{.given = 1, .number = 5}, {.given = 1, .number = 500}};
+    struct api_point_upsert ask = {ASK, .mode = API_INSERT, .ids = {.count = 2, .items = two},
+                                   .vectors = raw(vectors, 8)};
+    const struct api_written *written = sw_call(sw, METHOD_POINT_UPSERT, &ask);
+    struct list_cursor cursor;
+    struct api_failed failed;
+    ck_assert_ptr_nonnull(written);
+    ck_assert_uint_eq(written->count, 1);
+    list_begin(&cursor, shape_field(&api_written, "failed"), &written->failed);
+    ck_assert(list_next(&cursor, &failed));
+    ck_assert_uint_eq(failed.row, 0);
+    ck_assert(memcmp(failed.name.bytes, "EXISTS", 6) == 0);
+    ask.mode = API_UPDATE;
+    ask.ids = (struct wire_list){.count = 1, .items = &(struct wire_id){.given = 1, .number = 900}};
+    ask.vectors = raw(vectors, 4);
+    refused(METHOD_POINT_UPSERT, &ask, OMEN_E_NOT_FOUND, "point.upsert");
+    ck_assert_uint_eq(sw->error.outcome, API_NOT_APPLIED);
+    ask.mode = API_UPSERT;
+    ask.if_version = (struct wire_maybe){.given = 1, .value = 123456};
+    refused(METHOD_POINT_UPSERT, &ask, OMEN_E_CONFLICT, "version");
+    ask.if_version.value = 0; // it must not exist
+    ck_assert_ptr_nonnull(sw_call(sw, METHOD_POINT_UPSERT, &ask));
+    refused(METHOD_POINT_UPSERT, &ask, OMEN_E_CONFLICT, "version");
+}
+END_TEST
+
+START_TEST(payloads_are_patched_and_points_deleted)
+{
+    open_of(LOOP_SHARDS(_i), OMEN_F32);
+    ck_assert_ptr_nonnull(fill(false));
+    const struct wire_text name = wire_text_of("tag");
+    const struct api_point_patch patch = {ASK, .ids = {.count = 2, .items = ids},
+                                          .set = {(const uint8_t *)"\x81\xa1x\x05", 4},
+                                          .unset = {.count = 1, .items = &name}};
+    const struct api_written *written = sw_call(sw, METHOD_POINT_PATCH, &patch);
+    ck_assert_ptr_nonnull(written);
+    ck_assert_uint_eq(written->count, 2);
+    struct api_point_count ask = {ASK, .filter = filter_of("x == 5 and not exists(tag)")};
+    const struct api_count *count = sw_call(sw, METHOD_POINT_COUNT, &ask);
+    ck_assert_ptr_nonnull(count);
+    ck_assert_uint_eq(count->count, 2);
+    const struct wire_id three[] = {ids[0], ids[9], {.given = 1, .number = 4444}};
+    struct api_point_delete del = {ASK, .ids = {.count = 3, .items = three}};
+    written = sw_call(sw, METHOD_POINT_DELETE, &del);
+    ck_assert_ptr_nonnull(written);
+    ck_assert_uint_eq(written->count, 2);
+    ck_assert_uint_eq(written->failed.count, 0);
+    del = (struct api_point_delete){ASK, .filter = filter_of("n >= 50")};
+    written = sw_call(sw, METHOD_POINT_DELETE, &del);
+    ck_assert_ptr_nonnull(written);
+    ck_assert_uint_eq(written->count, 40);
+    ask.filter = (struct wire_filter){.form = FILTER_FORM_NONE};
+    count = sw_call(sw, METHOD_POINT_COUNT, &ask);
+    ck_assert_ptr_nonnull(count);
+    ck_assert_uint_eq(count->count, POINTS - 42);
+    const struct api_point_upsert payloads = {ASK, .mode = API_UPDATE,
+                                              .ids = {.count = 1, .items = ids + 20},
+                                              .payloads = {.count = 1, .items = &patch.set}};
+    written = sw_call(sw, METHOD_POINT_UPSERT, &payloads);
+    ck_assert_ptr_nonnull(written);
+    ask.filter = filter_of("x == 5");
+    count = sw_call(sw, METHOD_POINT_COUNT, &ask);
+    ck_assert_ptr_nonnull(count);
+    ck_assert_uint_eq(count->count, 2);
+}
+END_TEST
+
+START_TEST(what_a_shard_finds_wrong_is_said_in_its_words)
+{
+    open_of(LOOP_SHARDS(_i), OMEN_F32);
+    ck_assert_ptr_nonnull(fill(false));
+    float query[4] = {0, NAN, 0, 0};
+    struct api_query_search search = {ASK, .vector = raw(query, 4)};
+    refused(METHOD_QUERY_SEARCH, &search, OMEN_E_NOT_FINITE, "component 1");
+    query[1] = 0;
+    search.filter = filter_of("n ==");
+    refused(METHOD_QUERY_SEARCH, &search, OMEN_E_FILTER, "expected");
+    const struct wire_id text = {.given = 1, .text = "x", .text_bytes = 1};
+    struct api_point_upsert ask = {ASK, .ids = {.count = 1, .items = &text},
+                                   .vectors = raw(query, 4)};
+    if (_i == 0) { // the other shards are their own
+        refused(METHOD_POINT_UPSERT, &ask, OMEN_E_ID_KIND, "integer ids");
+        ck_assert_uint_eq(sw->error.outcome, API_NOT_APPLIED);
+    }
+    const struct wire_id twice[] = {ids[0], ids[0]};
+    ask.ids = (struct wire_list){.count = 2, .items = twice};
+    ask.vectors = raw(vectors, 8);
+    refused(METHOD_POINT_UPSERT, &ask, OMEN_E_DUPLICATE_ID, "id 0");
+    query[2] = INFINITY;
+    ask.ids.count = 1;
+    ask.vectors = raw(query, 4);
+    refused(METHOD_POINT_UPSERT, &ask, OMEN_E_NOT_FINITE, "component 2");
+}
+END_TEST
+
+START_TEST(arrays_of_numbers_become_what_the_collection_stores)
+{
+    static const omen_dtype dtypes[] = {OMEN_F32, OMEN_F16, OMEN_BF16, OMEN_I8, OMEN_U8};
+    open_of(2, dtypes[_i]);
+    // [[1, 2, 3, 4], [100, 0, 0, 0]]
+    static const uint8_t rows[] = {0x92, 0x94, 1, 2, 3, 4, 0x94, 100, 0, 0, 0};
+    const struct wire_id two[] = {{.given = 1, .number = 1}, {.given = 1, .number = 2}};
+    struct api_point_upsert ask = {
+        ASK, .ids = {.count = 2, .items = two},
+        .vectors = {.form = VECTORS_ROWS, .count = 2, .bytes = {rows, sizeof rows}}};
+    ck_assert_ptr_nonnull(sw_call(sw, METHOD_POINT_UPSERT, &ask));
+    const float query[4] = {1, 2, 3, 4};
+    const struct api_query_search search = {ASK, .vector = raw(query, 4), .k = 1};
+    const struct api_hits *hits = sw_call(sw, METHOD_QUERY_SEARCH, &search);
+    struct list_cursor cursor;
+    struct api_hit hit;
+    ck_assert_ptr_nonnull(hits);
+    list_begin(&cursor, shape_field(&api_hits, "hits"), &hits->hits);
+    ck_assert(list_next(&cursor, &hit));
+    ck_assert_uint_eq(hit.id.number, 1);
+    ck_assert_float_eq_tol(hit.distance, 0, 1e-6f);
+    static const uint8_t half[] = {0x91, 0x94, 0xca, 0x3f, 0, 0, 0, 0, 0, 0}; // 0.5
+    ask.ids.count = 1;
+    ask.vectors =
+        (struct wire_vectors){.form = VECTORS_ROWS, .count = 1, .bytes = {half, sizeof half}};
+    if (dtypes[_i] == OMEN_I8 || dtypes[_i] == OMEN_U8)
+        refused(METHOD_POINT_UPSERT, &ask, OMEN_E_DTYPE, "vectors[0]");
+    else
+        ck_assert_ptr_nonnull(sw_call(sw, METHOD_POINT_UPSERT, &ask));
+    static const uint8_t shorter[] = {0x91, 0x93, 1, 2, 3};
+    ask.vectors.bytes = (struct wire_bytes){shorter, sizeof shorter};
+    refused(METHOD_POINT_UPSERT, &ask, OMEN_E_DIMENSION, "vectors[0] has 3");
+}
+END_TEST
+
+START_TEST(equal_distances_come_by_id_from_every_shard)
+{
+    open_of(3, OMEN_F32);
+    static const float zeros[40 * 4];
+    struct wire_id some[40];
+    for (uint32_t i = 0; i < 40; i++)
+        some[i] = (struct wire_id){.given = 1, .number = 1000 - i};
+    const struct api_point_upsert ask = {ASK, .ids = {.count = 40, .items = some},
+                                         .vectors = raw(zeros, 160)};
+    ck_assert_ptr_nonnull(sw_call(sw, METHOD_POINT_UPSERT, &ask));
+    const struct api_query_search search = {ASK, .vector = raw(zeros, 4), .k = 40};
+    const struct api_hits *hits = sw_call(sw, METHOD_QUERY_SEARCH, &search);
+    struct list_cursor cursor;
+    struct api_hit hit;
+    ck_assert_ptr_nonnull(hits);
+    ck_assert_uint_eq(hits->hits.count, 40);
+    list_begin(&cursor, shape_field(&api_hits, "hits"), &hits->hits);
+    for (uint32_t i = 0; list_next(&cursor, &hit); i++)
+        ck_assert_uint_eq(hit.id.number, 961 + i);
+}
+END_TEST
+
+START_TEST(a_field_index_is_made_by_an_entry)
+{
+    open_of(1, OMEN_F32);
+    ck_assert_ptr_nonnull(fill(false));
+    const struct api_index_field field = {ASK, .field = wire_text_of("n"),
+                                          .type = OMEN_FIELD_INTEGER};
+    ck_assert_int_eq(sw_field(sw, &field), OMEN_OK);
+    const struct api_point_count ask = {ASK, .filter = filter_of("n < 10")};
+    const struct api_count *count = sw_call(sw, METHOD_POINT_COUNT, &ask);
+    ck_assert_ptr_nonnull(count);
+    ck_assert_uint_eq(count->count, 10);
+    ck_assert_uint_eq(count->warnings, 0);
+}
+END_TEST
+
+// Any part with any bytes: a status, and never more.
+START_TEST(parts_of_any_bytes_are_refused)
+{
+    struct prng prng;
+    open_of(1, OMEN_F32);
+    ck_assert_ptr_nonnull(fill(false));
+    prng_init(&prng, (uint64_t)_i + 1);
+    for (uint32_t i = 0; i < 3000; i++) {
+        uint8_t bytes[64];
+        omen_status statuses[64];
+        const uint32_t count = 1 + prng_below(&prng, sizeof bytes);
+        for (uint32_t j = 0; j < count; j++)
+            bytes[j] = (uint8_t)prng_next(&prng);
+        bytes[0] = (uint8_t)(0x80 | prng_below(&prng, 4));
+        const struct wire_part part = {.kind = (uint8_t)prng_below(&prng, 5),
+                                       .method = (uint8_t)prng_below(&prng, METHODS_END + 2),
+                                       .shard = 1,
+                                       .last = UINT64_MAX,
+                                       .ask = bytes,
+                                       .ask_bytes = count};
+        struct omen_error error;
+        struct encode answer;
+        struct hosted_bytes op = {.cursor = 0};
+        struct serve_items items = {statuses, 64, 0};
+        encode_init(&answer, 1 << 20);
+        const omen_status read = serve_read(sw->hosted[0], &part, &answer, &items, &error);
+        ck_assert(read <= OMEN_OK && (read == OMEN_OK || error.status == read));
+        const omen_status prepared = serve_prepare(sw->hosted[0], &part, &op, &error);
+        ck_assert(prepared <= OMEN_OK);
+        hosted_bytes_fini(&op);
+        encode_fini(&answer);
+    }
+}
+END_TEST
+
+static Suite *
+serve_suite(void)
+{
+    Suite *suite = suite_create("node/serve");
+    TCase *tcase = tcase_create("serve");
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_loop_test(tcase, what_was_written_is_found_read_counted_and_scrolled, 0, 4);
+    tcase_add_loop_test(tcase, pages_go_through_every_point_once, 0, 4);
+    tcase_add_loop_test(tcase, batches_ranges_and_neighbours_of_points_are_found, 0, 4);
+    tcase_add_loop_test(tcase, values_of_fields_are_counted, 0, 2);
+    tcase_add_loop_test(tcase, why_not_and_recall_are_measured, 0, 2);
+    tcase_add_test(tcase, an_empty_collection_answers_with_nothing);
+    tcase_add_loop_test(tcase, modes_and_versions_decide_when_they_are_applied, 0, 2);
+    tcase_add_loop_test(tcase, payloads_are_patched_and_points_deleted, 0, 2);
+    tcase_add_loop_test(tcase, what_a_shard_finds_wrong_is_said_in_its_words, 0, 2);
+    tcase_add_loop_test(tcase, arrays_of_numbers_become_what_the_collection_stores, 0, 5);
+    tcase_add_test(tcase, equal_distances_come_by_id_from_every_shard);
+    tcase_add_test(tcase, a_field_index_is_made_by_an_entry);
+    tcase_add_loop_test(tcase, parts_of_any_bytes_are_refused, 0, 3);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}
+
+CHECK_MAIN(serve_suite)
