@@ -1,0 +1,102 @@
+// wire/rpc_server.h -- clients' connections: msgpack-RPC over TCP, within limits that hold before anybody is known and afterwards.
+//
+// Shape:   shell.
+// Threads: callbacks come on the server's threads and must be short; of one connection `request` comes from one thread at a time,
+//          in the order of the requests. Answers and the rest from any thread, but rpc_server_close from a callback.
+//
+// Requests are pipelined: a client may have in_flight_max under way, answered in any order; what it sends beyond is not read until
+// half of them are. system.hello and system.ping are answered here, and whatever cannot be handed on: no such method, no right
+// to it, no hello yet where one is asked for, bytes that are no request.
+//
+// A connection ends when its client leaves (also by half: nobody could tell that from one who is gone), breaks the frame limits, does
+// not say hello in time, sends no whole message for idle_ms while none is answered, or does not read its answers.
+#ifndef OMEN_WIRE_RPC_SERVER_H
+#define OMEN_WIRE_RPC_SERVER_H
+#include "base/limits.h"
+#include "wire/encode.h"
+#include "wire/frame.h"
+#include "wire/rpc.h"
+#include "wire/stream_nng.h"
+
+struct rpc_server; // opaque
+struct rpc_conn;   // opaque, counted
+
+struct rpc_session {                    // what a connection may
+    uint8_t rights;                     // enum method_right: this one and those below it
+    uint8_t errors;                     // enum api_errors: the form of errors that it reads
+    bool greeted;                       // it said hello
+    char key[WIRE_NAME_BYTES_MAX + 1];  // name of its key; "": none
+    char glob[WIRE_NAME_BYTES_MAX + 1]; // of the collections that the key is for; "": all
+};
+
+struct rpc_request {
+    uint32_t id;
+    const struct method *method; // within the session's rights
+    uint8_t *frame;              // the taker's (mem_free); `params` points into it
+    size_t bytes;
+    struct wire_bytes params; // not looked at yet: rpc_request_message and rpc_read_ask
+    struct rpc_session session;
+};
+
+// Zeros are replaced by what the comments say.
+struct rpc_server_config {
+    const char *host; // a name or an IP address
+    uint16_t port;    // 0: any
+    bool
+        auth; // credentials are configured: a hello with a key is asked for; else everybody may everything
+    uint32_t connections_max;  // 1024; the one beyond is closed at once
+    uint32_t in_flight_max;    // of a connection: 64
+    uint32_t frame_bytes_max;  // of a request: WIRE_FRAME_BYTES_MAX, which is the most
+    uint32_t answer_bytes_max; // of all answers that a connection has not read: 64 MiB
+    uint32_t hello_ms;         // 5,000
+    uint32_t idle_ms;          // 300,000
+    uint32_t stall_ms;         // without a byte read while answers wait: 30,000
+    uint32_t drain_ms;         // rpc_server_close waits for answers so long: 1,000
+    uint32_t tick_ms;          // how late a time may be noticed: 100
+    void *context;
+    // Whether this key is valid: then *session has its rights, key and glob. Only where `auth`.
+    bool (*admit)(void *context, struct wire_text key, struct rpc_session *session);
+    // Fills in server, version and cluster; the texts are borrowed until it is called again. The limits are filled in already.
+    void (*welcome)(void *context, struct api_welcome *welcome);
+    // *conn is kept once for this request: rpc_conn_release, after its answer or instead of one.
+    void (*request)(void *context, struct rpc_conn *conn, const struct rpc_request *request);
+    // It is closed, no request comes of it any more, and nobody reads answers to those under way.
+    void (*gone)(void *context, struct rpc_conn *conn);
+};
+
+struct rpc_server_stats {
+    struct streams_stats streams;
+    uint64_t requests;                      // handed on
+    uint64_t refused_frames[FRAME_REASONS]; // connections closed by it
+    uint64_t no_message;                    // whole frames that are none; connections closed by it
+    uint64_t malformed;                     // requests answered so
+    uint64_t no_method, no_right, no_hello; // answered so
+    uint64_t refused_hellos, hellos;
+    uint64_t notes;   // notifications and answers, which nobody reads
+    uint64_t closing; // requests answered so
+};
+
+// OMEN_E_INVALID: one cannot listen there. OMEN_E_NO_MEMORY.
+OMEN_MUST_CHECK omen_status rpc_server_open(const struct rpc_server_config *config,
+                                            struct rpc_server **out, struct omen_error *error);
+// Accepts no one and no request any more, waits up to drain_ms for the answers to those under way, and closes all. When it returns, no
+// callback comes any more; who kept a connection may still answer it, into nothing. Accepts NULL.
+void rpc_server_close(struct rpc_server *server);
+uint16_t rpc_server_port(const struct rpc_server *server);
+void rpc_server_stats(const struct rpc_server *server, struct rpc_server_stats *out);
+
+void rpc_conn_keep(struct rpc_conn *conn);
+void rpc_conn_release(struct rpc_conn *conn);
+
+// Once for a request: a whole message by rpc_write_answer or rpc_write_error. *answer is taken and left empty; where writing it
+// failed (no memory, too large), the client is told that.
+void rpc_conn_answer(struct rpc_conn *conn, uint32_t id, struct encode *answer);
+
+// For rpc_read_ask.
+static inline struct rpc_message
+rpc_request_message(const struct rpc_request *request)
+{
+    return (struct rpc_message){.kind = RPC_REQUEST, .id = request->id, .params = request->params};
+}
+
+#endif
