@@ -5,6 +5,7 @@
 #include "shard/checkpoint.h"
 #include "shard/hosted_int.h"
 #include "shard/shard_log.h"
+#include "storage/parcel.h"
 
 static omen_status settle(struct hosted *hosted, const struct hosted_options *options,
                           struct omen_error *error);
@@ -61,8 +62,10 @@ hosted_open(const struct hosted_options *options, struct hosted **out, struct om
     wanted.threads = options->threads;
     omen_status status = sums_open(&hosted->outside.sums);
     if (status == OMEN_OK)
+        status = parcel_repair(options->path, error); // of one that was being installed
+    if (status == OMEN_OK)
         status = shard_open_outside(&wanted, &hosted->outside, &hosted->shard, error);
-    else
+    if (hosted->outside.sums == NULL)
         (void)error_set_plain(error, status);
     if (status == OMEN_OK)
         status = settle(hosted, options, error);

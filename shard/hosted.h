@@ -15,7 +15,7 @@
 #include "shard/sums.h"
 
 #define HOSTED_OP_BYTES_MAX ((size_t)8 << 20) // of an entry
-#define HOSTED_PART_POINTS 16384u             // of a filter, in one entry
+#define HOSTED_PART_POINTS 16384u // of a filter, deleted by one entry; an eighth patched
 
 struct hosted; // opaque
 

@@ -163,8 +163,9 @@ outside_save_put(struct outside_save *save, const struct image_sink *sink)
 struct blocks_late_list
 outside_save_late(const struct outside_save *save)
 {
-    return (struct blocks_late_list){.pieces = save->pieces + save->next,
-                                     .count = save->count - save->next};
+    const uint32_t count = save->count - save->next;
+    return (struct blocks_late_list){.pieces = count > 0 ? &save->pieces[save->next] : NULL,
+                                     .count = count};
 }
 
 void

@@ -60,9 +60,10 @@ read_container(const void *bytes, size_t count, enum msgpack_kind kind,
 {
     struct msgpack_value value = {0};
     *objects = 0;
-    *reader = (struct msgpack_reader){.at = bytes, .end = (const uint8_t *)bytes + count};
+    *reader = (struct msgpack_reader){0};
     if (count == 0)
         return true;
+    *reader = (struct msgpack_reader){.at = bytes, .end = (const uint8_t *)bytes + count};
     if (!msgpack_next(reader, &value) || value.kind != kind)
         return false;
     *objects = value.count;
