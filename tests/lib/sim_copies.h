@@ -9,6 +9,8 @@
 static inline void sim_shard_applied(struct sim *sim, const struct sim_env *env,
                                      uint64_t seq); // sim_shard_check.h
 static inline void sim_shard_stepped(struct sim *sim, uint32_t at, const struct copy *copy);
+static inline void sim_stumble_split(struct sim *sim, uint32_t at,
+                                     const struct copy *copy); // sim_aim.h
 static inline void sim_do_buckets(struct sim *sim, uint32_t at, const struct sim_env *env,
                                   const struct replica_serve *serve); // sim_verify.h
 static inline void sim_compare(struct sim *sim, const struct sim_env *env,
@@ -285,6 +287,7 @@ sim_copies_step(struct sim *sim, uint32_t at, struct copies_input in)
     if (out->stepped) {
         sim_replica_output(sim, at);
         sim_shard_stepped(sim, at, copies_find(&node->copies, out->uuid));
+        sim_stumble_split(sim, at, copies_find(&node->copies, out->uuid));
     }
     if (out->command.kind != 0)
         sim_wish(sim, at, &out->command);
