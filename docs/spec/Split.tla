@@ -107,9 +107,9 @@ ProposeCut(n) ==
   /\ UNCHANGED <<meta, view, log, prom, act, wrong, acked, leased, bad>>
 
 \* ---- the metadata ----
-Fits(x, m) == m.st = "fill" /\ (BUG = "split_no_cas" \/ (x.v = m.ver /\ x.c = m.cver))
+Fits(x, m) == m.st = "fill" /\ (x.v = m.ver \/ BUG = "split_no_cas") /\ (x.c = m.cver \/ BUG = "split_no_child_cas")
 \* those of older versions can never be applied, so they need not be kept
-Kept(m) == IF BUG \in {"split_no_cas", "split_no_bump"} THEN cuts ELSE {x \in cuts : Fits(x, m)}
+Kept(m) == IF BUG \in {"split_no_cas", "split_no_child_cas", "split_no_bump"} THEN cuts ELSE {x \in cuts : Fits(x, m)}
 Becomes(m) == meta' = m /\ cuts' = Kept(m) /\ UNCHANGED <<view, stop, acked, leased, bad>>
 \* whoever proposed it; a copy that was added may lag
 Change(q) ==
