@@ -335,7 +335,7 @@ search_one(void *context, uint32_t index, uint32_t worker)
 static void
 print_curve(struct asking *asking, const char *name)
 {
-    static const uint32_t beams[] = {16, 32, 64, 128, 256};
+    static const uint32_t beams[] = {16, 32, 64, 128, 256, 512, 1024};
     uint32_t unreached;
     char text[200] = "";
     if (hnsw_check(asking->hnsw, &unreached, text, sizeof text) != OMEN_OK)

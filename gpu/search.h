@@ -6,7 +6,7 @@
 //          host_alloc as well: a device reads and writes it where it is.
 // Exact:   walk and rerank and knn give bit for bit what the oracle gives: floats are added in one order.
 //
-// The walk is that of index/hnsw_search.c but for these: it is on all eight bits of the codes, since a device is bound by
+// The walk is that of index/hnsw_walk.c but for these: it is on all eight bits of the codes, since a device is bound by
 // its lists and not by bytes; it follows the links of `parents` nodes in one step; it begins at several entries; and its
 // set of visited rows forgets. That it may: a row that is met again either is in the list, where the same key is not put
 // twice, or was too far for it, and what a list holds only becomes nearer.

@@ -37,6 +37,10 @@
 #define COLLECT_SHARE 0.05f
 #define COLLECT_SHARE_LONG 0.6f
 #define LINES_SHORT 4u
+// Of the members that a walk looks for: as far as those failing rows lead on. At 90,000 x 384 a walk compares a fifth less
+// and takes 6 to 9 % less time for the same recall, at 10 % and at half; with a third it is as fast, but needs a longer
+// beam. A code of one line is compared in less time than the nodes take that are followed in its place (200,000 x 128).
+#define GUIDED_SHARE 0.6f
 // Looked at when a filter of no place would have let 32 through. Around here fewer pass than collecting is good for, or far
 // fewer than elsewhere.
 #define PROBE_EXPECTED 32.0f
@@ -144,12 +148,18 @@ count_members(const struct walk *walk, const struct hnsw_query *query)
     return members;
 }
 
+// Bytes of a comparison.
+static size_t
+code_bytes(const struct walk *walk)
+{
+    const struct hnsw *hnsw = walk->hnsw;
+    return walk->kind == CODE_NIBBLE ? hnsw->high.row_bytes : hnsw->rows.row_bytes;
+}
+
 static float
 collect_share(const struct walk *walk)
 {
-    const struct hnsw *hnsw = walk->hnsw;
-    const size_t bytes = walk->kind == CODE_NIBBLE ? hnsw->high.row_bytes : hnsw->rows.row_bytes;
-    return bytes <= (size_t)LINES_SHORT * 64 ? COLLECT_SHARE : COLLECT_SHARE_LONG;
+    return code_bytes(walk) <= (size_t)LINES_SHORT * 64 ? COLLECT_SHARE : COLLECT_SHARE_LONG;
 }
 
 static void
@@ -169,13 +179,16 @@ collect(struct walk *walk, const struct hnsw_query *query, float share)
     const uint32_t k = query->k;
     uint32_t wanted = k;
     if (walk->beam > k)
-        wanted += (uint32_t)((float)(walk->beam - k) * sqrtf(share));
+        wanted += (uint32_t)ceilf((float)(walk->beam - k) * sqrtf(share));
     const uint32_t room = scratch->pool_room;
     const float twice = 2.0f * (float)wanted / share;
     pool->capacity = twice < (float)room ? (uint32_t)twice : room;
     *members = (struct nearest){.keys = members->keys, .capacity = walk->capacity};
     walk->members_of = query;
     walk->members_wanted = wanted;
+    walk->members_guiding = wanted;
+    if (code_bytes(walk) > 64)
+        walk->members_guiding = (uint32_t)ceilf((float)wanted * GUIDED_SHARE);
     walk->by_answers = query->rerank == 0;
     walk->evaluations_max = query->allowed_count;
     walk_enter(walk, 1, NULL);

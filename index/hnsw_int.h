@@ -1,8 +1,8 @@
 // index/hnsw_int.h -- what the files of the index share; nobody else includes it.
 //
-// Shape: handle. hnsw.c opens, appends, founds; hnsw_search.c walks; hnsw_insert.c links; prune.c chooses links;
-// hnsw_erase.c repairs; hnsw_reach.c keeps everything reachable; hnsw_filter.c walks under a filter;
-// flat.c compares exactly; hnsw_check.c asserts.
+// Shape: handle. hnsw.c opens, appends, founds; hnsw_walk.c walks, hnsw_search.c makes a search of it; hnsw_insert.c links;
+// prune.c chooses links; hnsw_erase.c repairs; hnsw_reach.c keeps everything reachable; hnsw_filter.c walks under a
+// filter; flat.c compares exactly; hnsw_check.c asserts.
 #ifndef OMEN_INDEX_HNSW_INT_H
 #define OMEN_INDEX_HNSW_INT_H
 #include <stdatomic.h>
@@ -201,7 +201,7 @@ void exact_hits(const struct hit *hits, uint32_t count, struct hit_heap *heap);
 uint32_t hits_finish(struct hit_heap *heap, uint32_t k, struct hit *out);
 bool may_answer(const struct hnsw *hnsw, const struct hnsw_query *query, uint32_t slot);
 
-// ---- hnsw_search.c ----
+// ---- hnsw_walk.c, and walk_enter: hnsw_search.c ----
 struct walk {
     const struct hnsw *hnsw;
     struct scratch *scratch;
@@ -231,6 +231,7 @@ struct walk {
     // for, and after how many comparisons fewer than `probe_passes` that passed end it (0: asked already).
     const struct hnsw_query *members_of;
     uint32_t members_wanted;
+    uint32_t members_guiding; // what lies behind so many of them leads to those that pass alone
     uint64_t probe_at;
     uint32_t probe_passes;
     bool strayed; // it was ended so

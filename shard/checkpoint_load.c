@@ -33,7 +33,6 @@ checkpoint_load(struct shard *shard, struct kv_txn *txn, const struct manifest *
             (void)error_set(error, status, "its %s: %s", part, status_text(status));
     }
     const omen_status found = blocks_load_status(load, error);
-    blocks_load_close(load);
     if (status == OMEN_OK)
         status = found;
     if (status == OMEN_OK && (hnsw_count(out->generation->hnsw) != manifest->rows ||
@@ -41,10 +40,12 @@ checkpoint_load(struct shard *shard, struct kv_txn *txn, const struct manifest *
         status = error_set(error, OMEN_E_CORRUPT, "its parts are of different checkpoints");
     if (status == OMEN_OK) {
         out->generation->number = manifest->generation;
+        out->blocks = load;
         return OMEN_OK;
     }
     generation_close(out->generation);
     out->generation = NULL;
+    blocks_load_close(load);
     return status;
 }
 

@@ -11,6 +11,7 @@
 #include "base/limits.h"
 #include "base/os_clock.h"
 #include "shard/checkpoint.h"
+#include "shard/heads.h"
 #include "shard/keeper.h"
 #include "shard/shard_follow.h"
 #include "shard/shard_log.h"
@@ -267,6 +268,19 @@ blame(const omen_options *options, omen_status status, struct omen_error *error)
     return status == OMEN_OK ? OMEN_OK : error_about(error, status, options->path);
 }
 
+static omen_status
+apply_log(struct shard *shard, struct kv_txn *txn, const struct manifest *manifest,
+          struct omen_error *error)
+{
+    if (manifest->checkpoint != 0 && fields_count(shard->target->fields) > 0) {
+        // Payloads in the blocks may be newer than the checkpoint's field indexes; the log says which.
+        const omen_status forgotten = read_log(shard, txn, shard_forget, error);
+        if (forgotten != OMEN_OK)
+            return forgotten;
+    }
+    return shard_catch_up(shard, txn, error);
+}
+
 omen_status
 shard_load(struct shard *shard, struct kv_txn *txn, const struct manifest *manifest,
            struct omen_error *error)
@@ -279,13 +293,14 @@ shard_load(struct shard *shard, struct kv_txn *txn, const struct manifest *manif
         return manifest->checkpoint == 0 ? error_set_plain(error, status) : status;
     take(shard, &loaded);
     shard->applied_seq = manifest->seq;
-    if (manifest->checkpoint != 0 && fields_count(shard->target->fields) > 0) {
-        // Payloads in the blocks may be newer than the checkpoint's field indexes; the log says which.
-        const omen_status forgotten = read_log(shard, txn, shard_forget, error);
-        if (forgotten != OMEN_OK)
-            return forgotten;
-    }
-    return shard_catch_up(shard, txn, error);
+    struct heads heads;
+    heads_begin(&heads, loaded.blocks);
+    const omen_status applied = apply_log(shard, txn, manifest, error);
+    struct omen_error found;
+    const omen_status sound = heads_end(&heads, &found);
+    if (sound != OMEN_OK && error != NULL)
+        *error = found; // and whatever became of the log may come of it
+    return sound != OMEN_OK ? sound : applied;
 }
 
 // Hands every entry behind applied_seq, as it is now, to fn.

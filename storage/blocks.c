@@ -11,9 +11,17 @@
 
 const char *const table_names[TABLE_COUNT] = {"meta", "log", "blocks"};
 
+struct unread {
+    uint64_t key;
+    struct kv_value value;
+};
+
 struct blocks_load {
     struct kv_txn *txn; // borrowed
+    struct kv *kv;
     struct manifest manifest;
+    struct unread *unread; // pieces whose heads nobody has looked at
+    uint32_t unread_count, unread_room;
     omen_status status; // of the first lookup that failed
     struct omen_error error;
 };
@@ -81,6 +89,7 @@ blocks_load_open(struct kv_txn *txn, const struct manifest *manifest, struct blo
     if (*out == NULL)
         return error_set_plain(error, OMEN_E_NO_MEMORY);
     (*out)->txn = txn;
+    (*out)->kv = kv_of(txn);
     (*out)->manifest = *manifest;
     return OMEN_OK;
 }
@@ -88,7 +97,46 @@ blocks_load_open(struct kv_txn *txn, const struct manifest *manifest, struct blo
 void
 blocks_load_close(struct blocks_load *load)
 {
+    if (load != NULL)
+        mem_free(load->unread);
     mem_free(load);
+}
+
+// A value longer than the shortest is not padded, so its piece is as long as it.
+static bool
+may_stay_unread(const struct blocks_load *load, uint32_t array, const struct kv_value *value)
+{
+    return !image_is_whole(array) && value->alone && value->count > kv_pin_bytes_min(load->kv) &&
+           value->count > BLOCK_HEAD_BYTES && value->count <= BLOCK_HEAD_BYTES + IMAGE_PIECE_BYTES;
+}
+
+// False where there is no memory to remember it in.
+static bool
+leave_unread(struct blocks_load *load, uint64_t key, const struct kv_value *value)
+{
+    if (load->unread_count == load->unread_room) {
+        const uint32_t room = load->unread_room == 0 ? 512 : 2 * load->unread_room;
+        struct unread *unread = mem_resize(load->unread, room * sizeof *unread);
+        if (unread == NULL)
+            return false;
+        load->unread = unread;
+        load->unread_room = room;
+    }
+    load->unread[load->unread_count++] = (struct unread){.key = key, .value = *value};
+    return true;
+}
+
+static omen_status
+read_head(struct kv *kv, uint64_t key, const struct kv_value *value, struct block_head *head,
+          struct omen_error *error)
+{
+    omen_status status = OMEN_OK;
+    *head = (struct block_head){0};
+    if (value->alone && value->count >= sizeof *head)
+        status = kv_read_head(kv, value, head, error);
+    else if (value->count >= sizeof *head)
+        memcpy(head, value->bytes, sizeof *head);
+    return status == OMEN_OK ? block_check_head(key, value, head, error) : status;
 }
 
 static const void *
@@ -100,9 +148,12 @@ get(void *context, uint32_t array, uint32_t piece, size_t *count)
     struct block_head head;
     const void *pinned;
     struct omen_error *error = load->status == OMEN_OK ? &load->error : NULL;
-    omen_status status = kv_get_head(load->txn, TABLE_BLOCKS, key, &value, &head, error);
-    if (status == OMEN_OK)
-        status = block_check_head(key, &value, &head, error);
+    omen_status status = kv_get_unread(load->txn, TABLE_BLOCKS, key, &value, error);
+    if (status == OMEN_OK && may_stay_unread(load, array, &value) &&
+        leave_unread(load, key, &value))
+        head.count = value.count - sizeof head;
+    else if (status == OMEN_OK)
+        status = read_head(load->kv, key, &value, &head, error);
     if (status == OMEN_OK)
         status = kv_pin(load->txn, &value, &pinned, error);
     if (status == OMEN_OK) {
@@ -112,6 +163,27 @@ get(void *context, uint32_t array, uint32_t piece, size_t *count)
     if (status != OMEN_E_NOT_FOUND && load->status == OMEN_OK)
         load->status = status;
     return NULL;
+}
+
+uint32_t
+blocks_load_heads(const struct blocks_load *load)
+{
+    return load->unread_count;
+}
+
+omen_status
+blocks_load_check_heads(struct blocks_load *load, struct omen_error *error)
+{
+    omen_status status = OMEN_OK;
+    for (uint32_t i = 0; i < load->unread_count && status == OMEN_OK; i++) {
+        const struct unread *unread = &load->unread[i];
+        struct block_head head;
+        status = read_head(load->kv, unread->key, &unread->value, &head, error);
+        if (status == OMEN_OK && head.count != unread->value.count - sizeof head)
+            status = bad_block(unread->key, "it is not as long as its head says", error);
+    }
+    load->unread_count = 0;
+    return status;
 }
 
 static bool

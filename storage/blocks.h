@@ -61,11 +61,17 @@ struct blocks_load; // opaque; finds pieces in one read transaction, which is bo
 OMEN_MUST_CHECK omen_status blocks_load_open(struct kv_txn *txn, const struct manifest *manifest,
                                              struct blocks_load **out, struct omen_error *error);
 struct image_source blocks_load_source(
-    struct blocks_load *load); // checks heads; bytes where `sound` is asked. Addresses are pinned
+    struct blocks_load *load); // checks bytes where `sound` is asked. Addresses are pinned
 void blocks_load_close(struct blocks_load *load); // accepts NULL
 // Whether every lookup went well (a missing piece is fine, a bad head is not).
 OMEN_MUST_CHECK omen_status blocks_load_status(const struct blocks_load *load,
                                                struct omen_error *error);
+// The heads of large pieces that are used where they lie are not looked at by lookups: there are thousands. How many are left,
+// and a check of them all, in any thread, while there are no lookups; the transaction may be over, the pieces must still be pinned.
+// Until it is OMEN_OK nothing may become durable that rests on what was loaded.
+uint32_t blocks_load_heads(const struct blocks_load *load);
+OMEN_MUST_CHECK omen_status blocks_load_check_heads(struct blocks_load *load,
+                                                    struct omen_error *error);
 
 // ---- records in meta ----
 enum meta_key {

@@ -27,7 +27,7 @@ static omen_status make_room(struct kv *kv, uint64_t bytes, struct omen_error *e
 static void allocate(struct kv_txn *txn);
 static omen_status commit_failed(struct kv_txn *txn, int code, struct omen_error *error);
 static omen_status look_up(struct kv_txn *txn, uint32_t table, uint64_t *key, enum seek seek,
-                           struct kv_value *value, void *head, struct omen_error *error);
+                           struct kv_value *value, bool unread, struct omen_error *error);
 
 omen_status
 kv_failed(struct omen_error *error, int code, const char *what)
@@ -313,28 +313,28 @@ omen_status
 kv_get(struct kv_txn *txn, uint32_t table, uint64_t key, struct kv_value *value,
        struct omen_error *error)
 {
-    return look_up(txn, table, &key, SEEK_EXACT, value, NULL, error);
+    return look_up(txn, table, &key, SEEK_EXACT, value, false, error);
 }
 
 omen_status
-kv_get_head(struct kv_txn *txn, uint32_t table, uint64_t key, struct kv_value *value, void *head,
-            struct omen_error *error)
+kv_get_unread(struct kv_txn *txn, uint32_t table, uint64_t key, struct kv_value *value,
+              struct omen_error *error)
 {
-    return look_up(txn, table, &key, SEEK_EXACT, value, head, error);
+    return look_up(txn, table, &key, SEEK_EXACT, value, true, error);
 }
 
 omen_status
 kv_next(struct kv_txn *txn, uint32_t table, uint64_t *key, struct kv_value *value,
         struct omen_error *error)
 {
-    return look_up(txn, table, key, SEEK_NEXT, value, NULL, error);
+    return look_up(txn, table, key, SEEK_NEXT, value, false, error);
 }
 
 omen_status
 kv_previous(struct kv_txn *txn, uint32_t table, uint64_t *key, struct kv_value *value,
             struct omen_error *error)
 {
-    return look_up(txn, table, key, SEEK_PREVIOUS, value, NULL, error);
+    return look_up(txn, table, key, SEEK_PREVIOUS, value, false, error);
 }
 
 static int
@@ -360,7 +360,7 @@ cursor_find(struct kv_txn *txn, MDB_dbi table, uint64_t key, enum seek seek, MDB
 
 static omen_status
 look_up(struct kv_txn *txn, uint32_t table, uint64_t *key, enum seek seek, struct kv_value *value,
-        void *head, struct omen_error *error)
+        bool unread, struct omen_error *error)
 {
     struct kv *kv = txn->kv;
     const MDB_dbi dbi = kv->file.tables[table];
@@ -380,11 +380,9 @@ look_up(struct kv_txn *txn, uint32_t table, uint64_t *key, enum seek seek, struc
                            found_key.mv_size);
     else if (txn->writes) {
         *value = (struct kv_value){.bytes = found.mv_data, .count = found.mv_size};
-        if (head != NULL && value->count >= KV_HEAD_BYTES)
-            memcpy(head, value->bytes, KV_HEAD_BYTES);
         status = OMEN_OK;
     } else
-        status = kv_map_find(kv, &found, value, head, error);
+        status = kv_map_find(kv, &found, value, unread, error);
     if (status == OMEN_OK && seek != SEEK_EXACT) {
         uint64_t place;
         memcpy(&place, found_key.mv_data, sizeof place);

@@ -96,10 +96,10 @@ omen_status kv_usable(const struct kv *kv, struct omen_error *error);
 // ---- kv_lmdb_map.c ----
 OMEN_MUST_CHECK omen_status kv_map_open(struct kv_file *file, struct omen_error *error);
 void kv_map_close(struct kv_file *file);
-// The address of a value of LMDB's map in ours, its page checked against what it says of itself; and its head for
-// kv_get_head, unless that is NULL.
+// The address of a value of LMDB's map in ours, its page checked against what it says of itself; unless it is to stay unread
+// and has pages of its own.
 OMEN_MUST_CHECK omen_status kv_map_find(struct kv *kv, const MDB_val *found, struct kv_value *value,
-                                        void *value_head, struct omen_error *error);
+                                        bool unread, struct omen_error *error);
 // Moves LMDB's map to where there is room for `bytes`; 0: to what another process made of it. Under the writer's
 // lock, or in a reader process.
 OMEN_MUST_CHECK omen_status kv_map_resize(struct kv *kv, uint64_t bytes, struct omen_error *error);

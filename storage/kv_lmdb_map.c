@@ -116,51 +116,45 @@ page_find(struct kv *kv, const uint8_t *theirs, uint64_t *number, const uint8_t 
     return OMEN_OK;
 }
 
-// A page's head and what is behind it in a page of a large value.
-struct page_begin {
-    struct page_head head;
-    uint8_t value[KV_HEAD_BYTES];
-};
-
-// From the file where the value's head is asked for, so that the page need not be touched.
-static void
-page_begin_read(const struct kv_file *file, uint64_t number, const uint8_t *page,
-                const void *value_head, struct page_begin *begin)
+// Whether a page is the one with that number, and a value that begins `in_page` ends in it or the pages that go with it.
+static omen_status
+page_check(const struct kv_file *file, const struct page_head *head, uint64_t number,
+           size_t in_page, size_t count, struct omen_error *error)
 {
-    const off_t at = (off_t)(number * file->page_bytes);
-    if (value_head == NULL)
-        memcpy(&begin->head, page, sizeof begin->head);
-    else if (pread(file->data_fd, begin, sizeof *begin, at) != (ssize_t)sizeof *begin)
-        memcpy(begin, page, sizeof *begin);
+    const bool overflow = (head->flags & PAGE_OVERFLOW) != 0;
+    const uint64_t pages = overflow ? head->pages : 1;
+    const bool plausible = in_page >= PAGE_HEAD_BYTES &&
+                           number < UINT64_MAX / file->page_bytes - pages &&
+                           count <= pages * file->page_bytes - in_page &&
+                           (overflow ? in_page == PAGE_HEAD_BYTES : (head->flags & PAGE_LEAF) != 0);
+    if (!plausible)
+        return error_set(error, OMEN_E_CORRUPT, "%s: a value does not fit its page", KV_DATA_FILE);
+    if (head->number != number)
+        return error_set(error, OMEN_E_CORRUPT, "%s: page %llu says that it is another",
+                         KV_DATA_FILE, (unsigned long long)number);
+    return OMEN_OK;
 }
 
 omen_status
-kv_map_find(struct kv *kv, const MDB_val *found, struct kv_value *value, void *value_head,
+kv_map_find(struct kv *kv, const MDB_val *found, struct kv_value *value, bool unread,
             struct omen_error *error)
 {
     struct kv_file *file = &kv->file;
     const uint8_t *at = found->mv_data;
     const size_t in_page = (uintptr_t)at & (file->page_bytes - 1);
-    struct page_begin begin;
+    struct page_head head = {.flags =
+                                 PAGE_OVERFLOW}; // what has more bytes than a page is nowhere else
     uint64_t number = 0;
     const uint8_t *page = NULL;
     omen_status status = page_find(kv, at - in_page, &number, &page, error);
     if (status != OMEN_OK)
         return status;
-    page_begin_read(file, number, page, value_head, &begin);
-    const struct page_head head = begin.head;
-    const uint64_t pages = (head.flags & PAGE_OVERFLOW) != 0 ? head.pages : 1;
-    const bool plausible = in_page >= PAGE_HEAD_BYTES &&
-                           number < UINT64_MAX / file->page_bytes - pages &&
-                           found->mv_size <= pages * file->page_bytes - in_page &&
-                           ((head.flags & PAGE_OVERFLOW) != 0 ? in_page == PAGE_HEAD_BYTES
-                                                              : (head.flags & PAGE_LEAF) != 0);
-    if (!plausible)
-        return error_set(error, OMEN_E_CORRUPT, "%s: a value does not fit its page", KV_DATA_FILE);
-
-    if (head.number != number)
-        return error_set(error, OMEN_E_CORRUPT, "%s: page %llu says that it is another",
-                         KV_DATA_FILE, (unsigned long long)number);
+    if (!unread || in_page != PAGE_HEAD_BYTES || found->mv_size <= file->page_bytes) {
+        memcpy(&head, page, sizeof head);
+        status = page_check(file, &head, number, in_page, found->mv_size, error);
+        if (status != OMEN_OK)
+            return status;
+    }
     status = map_grow(kv, number * file->page_bytes + in_page + found->mv_size, error);
     if (status != OMEN_OK)
         return status;
@@ -170,10 +164,36 @@ kv_map_find(struct kv *kv, const MDB_val *found, struct kv_value *value, void *v
     value->count = found->mv_size;
     value->alone =
         (head.flags & PAGE_OVERFLOW) != 0; // and behind its head: else it is not plausible
-    if (value_head != NULL && value->count >= KV_HEAD_BYTES)
-        memcpy(value_head, (head.flags & PAGE_OVERFLOW) != 0 ? begin.value : page + in_page,
-               KV_HEAD_BYTES);
     return OMEN_OK;
+}
+
+// Where an address of our maps lies in the file.
+static uint64_t
+place_of(const struct kv_file *file, const uint8_t *at)
+{
+    const struct kv_map *map = atomic_load_explicit(&file->map, memory_order_acquire);
+    while (map != NULL && !(at >= map->base && at < map->base + map->bytes))
+        map = map->older;
+    ASSERT(map != NULL);
+    return (uint64_t)(at - map->base);
+}
+
+omen_status
+kv_read_head(struct kv *kv, const struct kv_value *value, void *head, struct omen_error *error)
+{
+    struct {
+        struct page_head page;
+        uint8_t value[KV_HEAD_BYTES];
+    } begin;
+    const struct kv_file *file = &kv->file;
+    ASSERT(value->alone && value->count >= KV_HEAD_BYTES);
+    const uint8_t *page = (const uint8_t *)value->bytes - PAGE_HEAD_BYTES;
+    const uint64_t place = place_of(file, page);
+    if (pread(file->data_fd, &begin, sizeof begin, (off_t)place) != (ssize_t)sizeof begin)
+        memcpy(&begin, page, sizeof begin);
+    memcpy(head, begin.value, KV_HEAD_BYTES);
+    return page_check(file, &begin.page, place / file->page_bytes, PAGE_HEAD_BYTES, value->count,
+                      error);
 }
 
 // Makes sure that the bytes before `end` are in the file and in our map.

@@ -9,7 +9,7 @@ class Omendb(Peer):
     def __init__(self, target=False):
         self.target = target
         if target:
-            self.points = [0.80, 0.90, 0.95, 0.98, 0.99, 0.995, 0.999]
+            self.points = [0.80, 0.90, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999]
         else:
             self.points = [
                 10,
@@ -34,6 +34,8 @@ class Omendb(Peer):
                 384,
                 512,
                 768,
+                1024,
+                1536,
             ]
 
     def build(self, base, metric, m, ef_construction, threads):

@@ -127,7 +127,7 @@ static inline omen_status
 fault_checkpoint_grown(struct fault_world *world)
 {
     struct omen_error error;
-    return checkpoint_grown((struct map_shard *)(void *)world->index, &error);
+    return checkpoint_grown((struct shard *)(void *)world->index, &error);
 }
 
 // A status other than OMEN_OK leaves the model of afterwards in `next`. A failed opening leaves no index.

@@ -401,7 +401,9 @@ at(const struct kv_txn *txn, uint32_t table, uint32_t place, uint64_t *key, stru
         return OMEN_E_NOT_FOUND;
     const struct entry *entry = &txn->state->entries[table][place];
     *key = entry->key;
-    *value = (struct kv_value){.bytes = entry->value->bytes, .count = entry->value->count};
+    *value = (struct kv_value){.bytes = entry->value->bytes,
+                               .count = entry->value->count,
+                               .alone = entry->value->count >= PIN_BYTES_MIN};
     return OMEN_OK;
 }
 
@@ -416,13 +418,19 @@ kv_get(struct kv_txn *txn, uint32_t table, uint64_t key, struct kv_value *value,
 }
 
 omen_status
-kv_get_head(struct kv_txn *txn, uint32_t table, uint64_t key, struct kv_value *value, void *head,
-            struct omen_error *error)
+kv_get_unread(struct kv_txn *txn, uint32_t table, uint64_t key, struct kv_value *value,
+              struct omen_error *error)
 {
-    const omen_status status = kv_get(txn, table, key, value, error);
-    if (status == OMEN_OK && value->count >= KV_HEAD_BYTES)
-        memcpy(head, value->bytes, KV_HEAD_BYTES);
-    return status;
+    return kv_get(txn, table, key, value, error);
+}
+
+omen_status
+kv_read_head(struct kv *kv, const struct kv_value *value, void *head, struct omen_error *error)
+{
+    (void)kv;
+    (void)error;
+    memcpy(head, value->bytes, KV_HEAD_BYTES);
+    return OMEN_OK;
 }
 
 omen_status
