@@ -9,8 +9,6 @@
 static inline void sim_shard_applied(struct sim *sim, const struct sim_env *env,
                                      uint64_t seq); // sim_shard_check.h
 static inline void sim_shard_stepped(struct sim *sim, uint32_t at, const struct copy *copy);
-static inline void sim_stumble_split(struct sim *sim, uint32_t at,
-                                     const struct copy *copy); // sim_aim.h
 static inline void sim_do_buckets(struct sim *sim, uint32_t at, const struct sim_env *env,
                                   const struct replica_serve *serve); // sim_verify.h
 static inline void sim_compare(struct sim *sim, const struct sim_env *env,

@@ -108,7 +108,7 @@ struct sim_rules {
     bool read_confirmed[RAFT_READS_MAX];
 };
 
-// What is done to a split whose parent's primary a node has, see tests/lib/sim_aim.h.
+// What is done to a split whose parent's primary a node has, see tests/lib/sim_halves.h.
 struct sim_halving {
     uint64_t stop_ns;     // of which stop for a cut
     uint64_t dropped_ver; // of the child whose copy was dropped, the newest
@@ -267,7 +267,7 @@ struct sim {
     uint32_t shard_count;
     uint64_t lines_version; // of the map that the lines are read of
     uint64_t splits, moves, cuts, rots, rots_voted, rots_verified, buckets_named, halves;
-    uint64_t halves_apart; // see tests/lib/sim_aim.h
+    uint64_t halves_apart; // see tests/lib/sim_halves.h
     uint64_t data_floors[SIM_SHARDS][SIM_SHARD_KEYS];
     uint64_t leases_changed_ns;
     uint64_t map_seen; // the newest version, by who checked

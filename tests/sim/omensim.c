@@ -16,6 +16,7 @@
 #include "tests/lib/sim_admin.h"
 #include "tests/lib/sim_batch.h"
 #include "tests/lib/sim_fault.h"
+#include "tests/lib/sim_halves.h"
 #include "tests/lib/sim_member.h"
 #include "tests/lib/sim_profile.h"
 #include "tests/lib/sim_teeth.h"
