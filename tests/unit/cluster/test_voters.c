@@ -484,6 +484,14 @@ START_TEST(a_line_says_what_is_thought_of_each)
     voters_look(&world);
     voters_describe(&world.voters, line, sizeof line);
     ck_assert_str_eq(line, "voters wanted=3 101:votes 102:votes 103:votes:drains 104:learns:ill");
+    voters_run(&world, 80);
+    voters_describe(&world.voters, line, sizeof line);
+    ck_assert_str_eq(line, "voters wanted=3 101:votes 102:votes 103:votes:drains 104:learns:lost");
+    voters_peer_of(&world, 104)->alive = true;
+    set_state(103, NODE_GONE);
+    voters_look(&world);
+    voters_describe(&world.voters, line, sizeof line);
+    ck_assert_str_eq(line, "voters wanted=3 101:votes 102:votes 103:votes:goes 104:learns:new");
     voters_world_fini(&world);
 }
 END_TEST
