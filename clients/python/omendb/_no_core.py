@@ -10,9 +10,7 @@ __version__: Final = "0.1.0"
 
 
 def _refuse(name: str) -> NoReturn:
-    raise UnsupportedError(
-        f"omendb.{name}: this installation has no engine (the module omendb._core); the client works"
-    )
+    raise UnsupportedError(f"omendb.{name}: the engine (omendb._core) is not installed here; the client works")
 
 
 class Index:

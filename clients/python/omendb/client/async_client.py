@@ -80,7 +80,12 @@ class AsyncClient:
             except TimeUp:
                 raise course.timed_out(sent) from None
             except OmenError as fault:
-                pause = course.failed(fault, sent)
+                try:
+                    pause = course.failed(fault, sent)
+                except OmenError as final:
+                    if call.refused is None:
+                        raise
+                    return call.refused(final)
             await asyncio.sleep(pause)
 
     async def run_all(self, calls: Sequence[Call[T]], timeout: float | None = None) -> list[T]:

@@ -89,7 +89,13 @@ class Client:
             except TimeUp:
                 raise course.timed_out(sent=True) from None
             except OmenError as fault:
-                time.sleep(course.failed(fault))
+                try:
+                    pause = course.failed(fault)
+                except OmenError as final:
+                    if call.refused is None:
+                        raise
+                    return call.refused(final)
+            time.sleep(pause)
             begun = self._begin(call, course)
 
     def run(self, call: Call[T], timeout: float | None = None) -> T:

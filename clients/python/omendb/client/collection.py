@@ -320,7 +320,7 @@ class Collection:
         return self.get(id, with_vector=False, with_payload=False) is not None
 
     def close(self) -> None:
-        """Nothing: the connections are the client's. It is here for code that is written for Index."""
+        """Nothing: the connections are the client's."""
 
     def __enter__(self) -> Self:
         return self

@@ -44,6 +44,7 @@ class Call(Generic[T]):
     params: Params
     decode: Callable[[Any], T]
     repeat: Repeat = Repeat.READ
+    refused: Callable[[OmenError], T] | None = None  # what a final error is turned into, unless it is raised again
 
     @property
     def method(self) -> str:

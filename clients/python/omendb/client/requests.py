@@ -138,7 +138,15 @@ class Requests:
                 },
             )
             if len(params) <= self.limits.frame_bytes or len(ids) == 1:
-                return [Call(params, lambda answer: self._refusals(answer, first_row), Repeat.OPERATION)]
+                rows = range(first_row, first_row + len(ids))
+                return [
+                    Call(
+                        params,
+                        lambda answer: self._refusals(answer, first_row),
+                        Repeat.OPERATION,
+                        lambda error: results.all_refused(error, rows),
+                    )
+                ]
         half = min(len(ids) // 2, self.limits.batch)
         halves = (slice(0, half), slice(half, len(ids)))
         return [
@@ -194,7 +202,7 @@ class Requests:
     def gets(self, ids: list[int | str], with_vector: bool, with_payload: bool) -> list[Call[list[Point | None]]]:
         def decode(answer: Any) -> list[Point | None]:
             self.session.saw(answer)
-            return [results.point_of(point) for point in answer["points"]]
+            return [results.point_of(point) for point in answer.get("points") or ()]
 
         return [
             Call(
@@ -212,7 +220,7 @@ class Requests:
     ) -> Call[tuple[list[Point], str | None]]:
         def decode(answer: Any) -> tuple[list[Point], str | None]:
             self.session.saw(answer)
-            points = [point for each in answer["points"] if (point := results.point_of(each)) is not None]
+            points = [point for each in answer.get("points") or () if (point := results.point_of(each)) is not None]
             return points, answer.get("cursor") or None
 
         asked = {
@@ -226,7 +234,7 @@ class Requests:
     def facet(self, field: str, filter: Filter | None, limit: int) -> Call[list[Facet]]:
         def decode(answer: Any) -> list[Facet]:
             results.warn_of_missing(answer)
-            return [Facet(moments(each.get("value")), each["count"]) for each in answer["values"]]
+            return [Facet(moments(each.get("value")), each["count"]) for each in answer.get("values") or ()]
 
         return Call(self._read("point.facet", {"field": field, "filter": filter_of(filter), "limit": limit}), decode)
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import OmenError, OmenWarning
+from ..errors import ConflictError, ExistsError, NotFoundError, OmenError, OmenWarning
 from ..types import Point, Recall
 from .values import ids_back
 from .wire import error_named, moments, vector_of
@@ -78,11 +78,11 @@ def shards_failed(answer: Mapping[str, Any]) -> tuple[ShardFailed, ...]:
 
 
 def hits_of(answer: Mapping[str, Any]) -> Hits:
-    return Hits(answer["hits"], answer)
+    return Hits(answer.get("hits") or [], answer)
 
 
 def hits_of_each(answer: Mapping[str, Any]) -> list[Hits]:
-    return [Hits(query["hits"], answer) for query in answer["results"]]
+    return [Hits(query.get("hits") or [], answer) for query in answer.get("results") or ()]
 
 
 def matrices(answer: Mapping[str, Any], rows: int, k: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
@@ -149,6 +149,13 @@ def refusals(answer: Mapping[str, Any], first_row: int = 0) -> list[tuple[int, O
         error.outcome = each.get("outcome")
         found.append((row, error))
     return found
+
+
+def all_refused(error: OmenError, rows: range) -> list[tuple[int, OmenError]]:
+    """A batch whose points were all refused for one reason is an error and no answer. Any other is raised again."""
+    if not isinstance(error, ExistsError | NotFoundError | ConflictError) or error.outcome != "not_applied":
+        raise error
+    return [(row, error) for row in rows]
 
 
 def raise_refusals(failed: list[tuple[int, OmenError]]) -> None:
