@@ -253,7 +253,8 @@ def test_upkeep_of_a_collection(docs, server):
     docs.compact()
     docs.verify()
     docs.flush()
-    assert docs.stats()["points"] == 10
+    stats = docs.stats()
+    assert (stats["points"], stats["deleted"], stats["recall"], stats["memory_bytes"]) == (10, 0, None, 1000)
     with docs as same:
         assert same is docs
     assert repr(docs) == "<omendb.Collection 'docs'>"
