@@ -135,7 +135,7 @@ OMEN_MUST_CHECK omen_status disk_read(struct disk *disk, struct cluster_uuid cop
 void disk_entries_fini(struct disk_entries *entries);
 
 struct disk_stats {
-    uint64_t commits, jobs, bytes; // of what became durable
+    uint64_t commits, jobs, bytes; // of what became durable; bytes as they were reckoned with
     uint64_t jobs_max;             // in one commit
     uint64_t full, no_memory;      // commits that were put off
     uint64_t damaged;              // jobs refused for damaged bytes

@@ -222,6 +222,8 @@ host_applied(struct hosts *hosts, struct work *work)
         given.seq = apply->through;
         hosts_give(hosts, copy->uuid, given);
     }
+    if (work->status != OMEN_OK)
+        host_say_error(copy, "copy.not_applied", work->status, &work->error);
     if (work->status == OMEN_E_NO_MEMORY || work->status == OMEN_E_DISK_FULL)
         host_again(hosts, copy);
     else if (work->status != OMEN_OK)

@@ -135,6 +135,7 @@ obey_notes(struct hosts *hosts, struct host_copy *copy)
         if (note->kind == REPLICA_NOTE_CORRUPT)
             copy->corrupt = true;
         hosts->stats.notes[note->kind]++;
+        host_say_note(copy, note);
     }
 }
 

@@ -370,6 +370,13 @@ void host_serve_read(struct hosts *hosts, struct host_copy *copy, uint64_t reque
 void host_end_written(struct hosts *hosts, struct host_part *part,
                       const struct hosted_results *results, const struct replica_answer *answer);
 
+// ---- for the operator (hosts_say.c) ----
+
+void host_say(const struct host_copy *copy, const char *event, const char *key, uint64_t number);
+void host_say_error(const struct host_copy *copy, const char *event, omen_status status,
+                    const struct omen_error *error);
+void host_say_note(const struct host_copy *copy, const struct replica_note *note);
+
 // ---- the loop ----
 
 struct hosts {

@@ -123,6 +123,7 @@ host_made(struct hosts *hosts, struct work *work)
         copy->unlogged = false;
         disk_make(hosts->config.disk, &copy->env, hosts->loop);
     } else {
+        host_say_error(copy, "copy.not_made", work->status, &work->error);
         host_again(hosts, copy);
     }
 }
@@ -175,6 +176,7 @@ host_erased(struct hosts *hosts, struct work *work)
 {
     struct host_copy *copy = host_copy_of(hosts, work);
     ASSERT(copy != NULL);
+    host_say(copy, "copy.erased", "applied", copy->apply_next - 1);
     host_copy_free(hosts, copy);
 }
 
@@ -353,6 +355,7 @@ hosts_give_found(struct hosts *hosts)
         copy->env = one->durable.env;
         if (one->status != OMEN_OK) {
             hosts->stats.shards_lost++;
+            host_say_error(copy, "copy.lost", one->status, &one->error);
             copy->state = HOST_LOST;
             hosted_close(copy->hosted);
             copy->hosted = NULL;

@@ -158,6 +158,8 @@ snapshot_made(struct hosts *hosts, struct host_copy *copy, struct work *work)
         return;
     const bool sealed = good && work->kind == WORK_SEAL;
     give_ready(hosts, copy, copy->snapshot_for, sealed ? keep_snapshot(hosts, copy, work) : NULL);
+    if (work->status != OMEN_OK)
+        host_say_error(copy, "copy.no_snapshot", work->status, &work->error);
     if (work->status == OMEN_E_CORRUPT)
         host_corrupt(hosts, copy);
 }
@@ -306,6 +308,7 @@ was_exchanged(struct hosts *hosts, struct host_copy *copy, struct work *work)
         disk_install(hosts->config.disk, copy->uuid, &disk, hosts->loop);
         return;
     }
+    host_say_error(copy, "copy.snapshot_refused", work->status, &work->error);
     copy->state = HOST_OPEN;
     give_installed(hosts, copy, NULL);
     if (copy->hosted == NULL)
@@ -325,6 +328,7 @@ host_installed(struct hosts *hosts, struct host_copy *copy)
         copy->check_seq = 0;
         host_results_end(copy);
         hosts->stats.snapshots_installed++;
+        host_say(copy, "copy.snapshot_installed", "seq", disk.applied_seq);
         give_installed(hosts, copy, &disk);
     }
     if (copy->state == HOST_OPEN)

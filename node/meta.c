@@ -13,10 +13,7 @@
 #include "base/os_log.h"
 #include "base/os_wait.h"
 #include "node/meta_int.h"
-#include "node/turn_int.h"
 #include "wire/node_codec.h"
-
-#define UP_NS (UINT64_C(300) * 1000000)
 
 static void take(void *context, struct loop_note *note);
 static void wake(void *context);
@@ -227,19 +224,13 @@ halt(struct meta *meta)
     meta->config.halt(meta->config.context, halts[meta->halted]);
 }
 
-static bool
-joins(const struct meta *meta)
-{
-    const struct map_node *own = turn_own(&meta->turn);
-    return own != NULL && own->state == NODE_JOINING && meta->turn.raft.lead != 0;
-}
-
 static void
 set_due(struct meta *meta)
 {
     uint64_t due_ns = meta->out.wake_ns;
-    if (joins(meta) && meta->up_at_ns < due_ns)
-        due_ns = meta->up_at_ns;
+    const uint64_t wish_ns = meta_wish_due(meta);
+    if (wish_ns < due_ns)
+        due_ns = wish_ns;
     if (meta->wait_count > 0 && meta->waits[0].until_ns < due_ns)
         due_ns = meta->waits[0].until_ns;
     loop_due(meta->loop, due_ns);
@@ -440,13 +431,9 @@ wake(void *context)
     struct meta *meta = context;
     const uint64_t now_ns = os_clock_ns();
     meta_give_up(meta, now_ns);
-    if (meta->halted == TURN_RUNS && joins(meta) && meta->up_at_ns <= now_ns) {
-        const struct map_node *own = turn_own(&meta->turn);
-        meta->up_at_ns = now_ns + UP_NS;
-        meta->up = (struct command){.kind = COMMAND_NODE_STATE};
-        meta->up.node_state = (struct command_node_state){
-            .expected = own->version, .node = own->number, .state = NODE_UP};
-        (void)step(meta, (struct turn_input){.kind = TURN_IN_WISH, .command = &meta->up});
+    if (meta->halted == TURN_RUNS && meta_wish_due(meta) <= now_ns) {
+        meta_wish_now(meta, now_ns);
+        (void)step(meta, (struct turn_input){.kind = TURN_IN_WISH, .command = &meta->wish});
     }
     (void)step(meta, (struct turn_input){.kind = TURN_IN_WAKE});
 }

@@ -9,7 +9,8 @@
 //      meta_propose, meta_wish, meta_change, meta_transfer -> turn --> struct meta_answer, to who asked
 //      turn --> struct meta_map, meta_lease, meta_word, meta_members --> the loops of this node
 //
-// A node that the map has as joining is brought up by itself: that it was started is what an operator says.
+// What its start says is wished for as long as the map does not have it (node/meta_wish.c): that this node is up, and the lease times of a
+// cluster that has chosen none.
 //
 // A newer map is posted before the lease that is good for it, and before the answers to what changed it.
 #ifndef OMEN_NODE_META_H
@@ -28,6 +29,7 @@ struct meta; // opaque
 struct meta_config {
     const struct turn_config *turn;     // copied
     const struct turn_durable *durable; // borrowed for meta_open
+    uint8_t lease_profile;              // enum lease_profile, of a cluster that has chosen none
     struct disk *disk;                  // borrowed until meta_close, as the bus
     struct bus *bus;
     uint64_t seed;

@@ -71,8 +71,10 @@ struct meta {
     struct encode encode;
     struct raft_room room;
     struct gossip_msg gossip;
-    struct command command, up;       // up: what brings this node up
-    uint64_t up_at_ns;                // it may be said again
+    struct command command, wish;
+    uint64_t wish_at_ns;              // it may be said again
+    uint64_t leases_version;          // of the map's lease times, that were first seen
+    uint64_t leases_seen_ns;          // then
     struct gossip_address *addresses; // [GOSSIP_PEERS_MAX]
     struct meta_peer *peers;
     uint32_t peer_count, peer_room;
@@ -98,6 +100,10 @@ void meta_learn_peers(struct meta *meta); // from gossip, for the bus
 struct cluster_uuid meta_node_of(const struct meta *meta, uint64_t member);
 void meta_send(struct meta *meta);
 void meta_send_map(struct meta *meta, struct cluster_uuid to, uint64_t newer_than);
+
+// meta_wish.c
+uint64_t meta_wish_due(struct meta *meta);              // UINT64_MAX: nothing is wished
+void meta_wish_now(struct meta *meta, uint64_t now_ns); // writes meta->wish
 
 // meta_tell.c
 void meta_tell(struct meta *meta);

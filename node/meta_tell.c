@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/os_clock.h"
 #include "base/os_log.h"
 #include "node/meta_int.h"
 
@@ -241,6 +242,11 @@ meta_tell(struct meta *meta)
 {
     if (meta->out.gossip.members_changed)
         meta_learn_peers(meta);
+    const uint64_t leases_version = meta->turn.map.leases.version;
+    if (meta->leases_version != leases_version) {
+        meta->leases_version = leases_version;
+        meta->leases_seen_ns = os_clock_ns();
+    }
     tell_keys(meta); // who hears of a map finds its keys
     for (uint32_t i = 0; i < meta->listener_count; i++) {
         struct meta_listener *to = &meta->listeners[i];

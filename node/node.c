@@ -238,6 +238,8 @@ open_meta(struct node *node, const struct profile_place *place, struct omen_erro
     os_random(&seed, sizeof seed);
     const struct meta_config meta = {.turn = &turn,
                                      .durable = &durable,
+                                     .lease_profile =
+                                         config->profile == CONFIG_FAST ? LEASE_FAST : LEASE_LAN,
                                      .disk = node->start.disk,
                                      .bus = node->bus,
                                      .seed = seed,
@@ -277,8 +279,8 @@ open_hosts(struct node *node, struct omen_error *error)
     const struct hosts_config hosts = {.node = node->start.identity.node,
                                        .boot = node->start.identity.boot,
                                        .folder = config->data,
-                                       .threads = config->threads != 0 ? config->threads
-                                                                       : os_cpu_count(),
+                                       .threads =
+                                           config->threads != 0 ? config->threads : os_cpu_count(),
                                        .disk = node->start.disk,
                                        .bus = node->bus,
                                        .meta = node->meta,

@@ -4,6 +4,8 @@
 //
 // A reply may be any bytes. Lists of hits are gone through and thrown away: who joins them reads them again, which is cheaper than
 // to keep them, since most hits of most shards are not answered.
+#include <math.h>
+
 #include "base/assert.h"
 #include "base/limits.h"
 #include "router/front_int.h"
@@ -34,6 +36,21 @@ reply_shape(enum method_number method)
     }
 }
 
+// What a client could read: distances are finite, texts are text, a payload is one object.
+static bool
+is_object(struct wire_bytes bytes)
+{
+    struct msgpack_reader reader = {bytes.bytes, bytes.bytes + bytes.count};
+    return msgpack_skip(&reader) && reader.at == reader.end;
+}
+
+static bool
+is_sound(const struct found_hit *hit)
+{
+    return isfinite(hit->distance) && utf8_valid(hit->id.text, hit->id.text_bytes) &&
+           (hit->payload.count == 0 || is_object(hit->payload));
+}
+
 static bool
 read_list(struct front *front, const struct front_call *call, struct plain *plain,
           struct front_lent *lent)
@@ -45,6 +62,8 @@ read_list(struct front *front, const struct front_call *call, struct plain *plai
     for (uint32_t i = 0; i < count; i++) {
         struct found_hit hit;
         found_hit_read(plain, &hit, NULL);
+        if (plain->failed || !is_sound(&hit))
+            return false;
         lent->texts |= hit.id.text_bytes > 0;
         hits[i] = (struct merge_hit){.distance = hit.distance,
                                      .text_bytes = hit.id.text_bytes,
@@ -52,7 +71,7 @@ read_list(struct front *front, const struct front_call *call, struct plain *plai
                                      .text = hit.id.text,
                                      .version = hit.version};
     }
-    return !plain->failed && merge_list_is_sound(&(struct merge_list){hits, count});
+    return merge_list_is_sound(&(struct merge_list){hits, count});
 }
 
 static bool

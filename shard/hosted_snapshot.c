@@ -18,7 +18,7 @@ struct hosted_snapshot {
 
 struct hosted_receive {
     struct parcel_inbox *inbox;
-    bool installed;
+    bool finished, installed;
     char folder[];
 };
 
@@ -188,14 +188,26 @@ prepare(const struct hosted_receive *receive, const struct hosted_place *place, 
 }
 
 omen_status
+hosted_receive_finish(struct hosted_receive *receive, const struct hosted_place *place,
+                      struct hosted_extra *extra, struct omen_error *error)
+{
+    uint64_t seq = 0;
+    omen_status status = parcel_finish(receive->inbox, &seq, error);
+    if (status == OMEN_OK && !receive->finished)
+        status = prepare(receive, place, seq, error);
+    receive->finished = status == OMEN_OK;
+    if (status == OMEN_OK && extra != NULL)
+        status = hosted_extra(receive->folder, extra, error);
+    return status;
+}
+
+omen_status
 hosted_receive_install(struct hosted_receive *receive, const struct hosted_place *place,
                        struct omen_error *error)
 {
     const struct parcel_move move = {.from = receive->folder, .to = place->path};
-    uint64_t seq = 0;
-    omen_status status = parcel_finish(receive->inbox, &seq, error);
-    if (status == OMEN_OK)
-        status = prepare(receive, place, seq, error);
+    omen_status status =
+        receive->finished ? OMEN_OK : hosted_receive_finish(receive, place, NULL, error);
     if (status == OMEN_OK)
         status = parcel_repair(place->path, error);
     if (status == OMEN_OK)

@@ -46,24 +46,29 @@ void hosted_receive_close(struct hosted_receive *receive); // accepts NULL; eras
 OMEN_MUST_CHECK omen_status hosted_receive_store(struct hosted_receive *receive,
                                                  const struct hosted_chunk *chunk,
                                                  const void *bytes, struct omen_error *error);
-// Verifies that all is there and is what was sent, takes the points away that the copy does not answer for, and puts it in the
-// place of the copy, which nobody has open (or which there is none of). Durable; before, and after a failure, what was there is as it
-// was. OMEN_E_CORRUPT: it is to be fetched anew.
 struct hosted_place {
     const char *path;     // of the copy
     uint64_t first, last; // hashes that it answers for; last 0: those of the source
 };
+struct hosted_extra {
+    uint64_t seq;
+    void *bytes; // mem_free
+    size_t count;
+};
+// Verifies that all is there and is what was sent, and takes the points away that the copy does not answer for; durable, and not in
+// its place yet. *extra (may be NULL): what came with it. OMEN_E_CORRUPT: it is to be fetched anew.
+OMEN_MUST_CHECK omen_status hosted_receive_finish(struct hosted_receive *receive,
+                                                  const struct hosted_place *place,
+                                                  struct hosted_extra *extra,
+                                                  struct omen_error *error);
+// Puts it in the place of the copy, which nobody has open (or which there is none of): durable. Before, and after a failure, what was
+// there is as it was. What was not finished is finished first.
 OMEN_MUST_CHECK omen_status hosted_receive_install(struct hosted_receive *receive,
                                                    const struct hosted_place *place,
                                                    struct omen_error *error);
 
 // What came with what is installed, until it is forgotten: so that whoever finds a copy that is ahead of its log after a crash can
 // finish. OMEN_E_NOT_FOUND: nothing. OMEN_E_CORRUPT.
-struct hosted_extra {
-    uint64_t seq;
-    void *bytes; // mem_free
-    size_t count;
-};
 OMEN_MUST_CHECK omen_status hosted_extra(const char *path, struct hosted_extra *out,
                                          struct omen_error *error);
 OMEN_MUST_CHECK omen_status hosted_extra_forget(const char *path, struct omen_error *error);

@@ -3,8 +3,7 @@
 // Shape: handle, in memory; the readers' side.
 //
 // There is no order of hashes to read along, so a page goes through all ids and keeps the smallest in a heap. An id costs its hash,
-// some nanoseconds; a million of them a page is a few milliseconds. Keeping such an order beside would cost each write a place
-// in it for a call that few make.
+// some ten nanoseconds. Keeping such an order beside would cost each write a place in it for a call that few make.
 #include "shard/shard_found.h"
 
 #include <stdlib.h>

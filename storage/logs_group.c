@@ -88,7 +88,7 @@ logs_group_next(const struct logs_group *group, struct logs_place *place, struct
                                  .op = head.op,
                                  .kind = head.kind,
                                  .count = (uint32_t)head.count,
-                                 .bytes = group->bodies + place->body_at};
+                                 .bytes = head.count > 0 ? group->bodies + place->body_at : NULL};
     place->body_at += logs_padded((size_t)head.count);
     return true;
 }

@@ -54,7 +54,7 @@ logs_value_put(struct kv_txn *txn, uint64_t number, uint64_t owner, const void *
                                        .first = number,
                                        .total = count};
         status = logs_put(txn, LOGS_RECORDS, key_of(number, part), head, owner,
-                          (const uint8_t *)bytes + from, use, error);
+                          use > 0 ? (const uint8_t *)bytes + from : NULL, use, error);
     }
     return status == OMEN_OK ? erase_from(txn, number, parts, error) : status;
 }

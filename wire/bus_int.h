@@ -86,10 +86,11 @@ bus_count(_Atomic uint64_t *counter)
 
 // ---- bus_link.c: one connection; callbacks of its stream ----
 
-void *link_begin(void *bus, struct stream *stream, void *dialed);
-void link_missed(void *bus, void *dialed);
-void link_read(void *link, struct stream *stream, struct stream_input *input);
-void link_end(void *link, struct stream *stream, enum stream_end why);
+// The context is the bus, the owner and who is dialed a link.
+void *link_begin(void *context, struct stream *stream, void *dialed);
+void link_missed(void *context, void *dialed);
+void link_read(void *owner, struct stream *stream, struct stream_input *input);
+void link_end(void *owner, struct stream *stream, enum stream_end why);
 // The bytes of a frame, which are the caller's; NULL: no memory.
 uint8_t *frame_bytes(const struct bus_frame *frame, size_t *count);
 

@@ -453,12 +453,12 @@ wait_for_lane(const struct bus *bus, struct lane *lane, const uint8_t *bytes, si
     return false;
 }
 
-// Takes `bytes`.
-static bool
+// Takes `bytes`. Why not, if they are not taken: the connection may be lost since it was looked for.
+static _Atomic uint64_t *
 hand_over(struct bus *bus, const struct target *target, uint8_t which, uint8_t *bytes, size_t count)
 {
     struct stream *stream = NULL;
-    bool taken = false;
+    _Atomic uint64_t *objection = &bus->nobody;
     lock_acquire(&bus->lock);
     struct bus_peer *peer = target_find(bus, target);
     struct lane *lane = peer != NULL ? lane_of(peer, which) : NULL;
@@ -468,32 +468,33 @@ hand_over(struct bus *bus, const struct target *target, uint8_t which, uint8_t *
             stream = lane->link->stream;
             stream_keep(stream);
         } else {
-            taken = wait_for_lane(bus, lane, bytes, count);
+            objection = wait_for_lane(bus, lane, bytes, count) ? NULL : &bus->full;
         }
     }
     lock_release(&bus->lock);
     if (stream == NULL) {
         mem_free(bytes);
-    } else {
-        taken = stream_write(stream, bytes, count) == OMEN_OK;
-        stream_release(stream);
+        return objection;
     }
-    return taken;
+    const omen_status status = stream_write(stream, bytes, count);
+    stream_release(stream);
+    if (status == OMEN_E_CLOSED)
+        return &bus->nobody;
+    return status == OMEN_OK ? NULL : &bus->full;
 }
 
 static bool
 send_to(struct bus *bus, const struct target *target, const struct bus_frame *frame)
 {
     ASSERT(frame->lane == PEER_CONTROL || frame->lane == PEER_BULK);
-    if (!is_reached(bus, target, frame->lane)) {
-        bus_count(&bus->nobody);
-        return false;
+    _Atomic uint64_t *objection = &bus->nobody;
+    if (is_reached(bus, target, frame->lane)) {
+        size_t count;
+        uint8_t *bytes = frame_bytes(frame, &count);
+        objection = bytes != NULL ? hand_over(bus, target, frame->lane, bytes, count) : &bus->full;
     }
-    size_t count;
-    uint8_t *bytes = frame_bytes(frame, &count);
-    const bool taken = bytes != NULL && hand_over(bus, target, frame->lane, bytes, count);
-    bus_count(taken ? &bus->frames_out : &bus->full);
-    return taken;
+    bus_count(objection != NULL ? objection : &bus->frames_out);
+    return objection == NULL;
 }
 
 bool

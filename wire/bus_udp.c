@@ -81,7 +81,7 @@ receive(struct udp *udp)
 {
     uint8_t datagram[GOSSIP_DATAGRAM_BYTES_MAX + 1]; // one more: a longer one is seen to be
     uint8_t packet[GOSSIP_PACKET_BYTES_MAX];
-    union socket_address from;
+    union socket_address from = {0};
     socklen_t from_bytes = sizeof from;
     const ssize_t count =
         recvfrom(udp->socket, datagram, sizeof datagram, MSG_DONTWAIT, &from.any, &from_bytes);

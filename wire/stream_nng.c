@@ -244,7 +244,7 @@ show(struct stream *stream)
     struct stream_input input = {.bytes = stream->input.bytes, .count = stream->input.count};
     stream->set->config.read(stream->owner, stream, &input);
     ASSERT(input.taken <= stream->input.count);
-    if (input.bytes == NULL && stream->input.bytes != NULL) {
+    if (input.bytes == NULL) {
         ASSERT(input.taken == stream->input.count);
         stream->input.bytes = NULL;
     } else if (input.taken > 0) {
@@ -396,6 +396,7 @@ forget_sent(struct stream *stream, size_t count)
     stream->queued -= count;
     while (count > 0) {
         struct chunk *chunk = stream->first;
+        ASSERT(chunk != NULL);
         const size_t left = chunk->count - chunk->sent;
         if (count < left) {
             chunk->sent += count;

@@ -87,6 +87,15 @@ disk_let_go(struct disk *disk)
     lock_release(&disk->lock);
 }
 
+static inline uint32_t
+disk_notes_held(struct disk *disk)
+{
+    lock_acquire(&disk->lock);
+    const uint32_t count = disk->note_count;
+    lock_release(&disk->lock);
+    return count;
+}
+
 static inline void
 disk_model_init(struct disk *disk)
 {
@@ -120,6 +129,31 @@ disk_model_fini(struct disk *disk)
     for (uint32_t i = 0; i < disk->note_count; i++)
         mem_free(disk->notes[i]);
     lock_fini(&disk->lock);
+}
+
+// The disk of a node: what it has stays while the node is down.
+static inline void
+disk_place_start(struct disk **disk, const char *folder)
+{
+    (void)folder;
+    if (*disk != NULL)
+        return;
+    *disk = malloc(sizeof **disk);
+    ck_assert_ptr_nonnull(*disk);
+    disk_model_init(*disk);
+}
+
+static inline void
+disk_place_stop(struct disk **disk)
+{
+    disk_let_go(*disk); // into nothing
+}
+
+static inline void
+disk_place_end(struct disk **disk)
+{
+    disk_model_fini(*disk);
+    free(*disk);
 }
 
 // ---- what a start finds ----

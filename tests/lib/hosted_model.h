@@ -76,6 +76,44 @@ model_open_gate(void)
     os_wake_all(&model_gate);
 }
 
+static inline void
+model_restore(void)
+{
+    model_open_gate();
+    atomic_store(&model_crash, 0);
+    atomic_store(&model_lost, 0);
+}
+
+// ---- what is asked ----
+
+static inline void
+hosts_pack_write(struct encode *encode, uint64_t key, uint64_t value)
+{
+    const uint64_t words[] = {key, value};
+    encode_raw(encode, words, sizeof words);
+}
+
+static inline void
+hosts_pack_read(struct encode *encode, uint64_t key)
+{
+    encode_raw(encode, &key, sizeof key);
+}
+
+static inline uint64_t
+model_word(const void *bytes, size_t at)
+{
+    uint64_t word;
+    memcpy(&word, (const uint8_t *)bytes + 8 * at, sizeof word);
+    return word;
+}
+
+static inline uint64_t
+hosts_unpack_value(const struct wire_reply *reply)
+{
+    ck_assert_uint_ge(reply->answer_bytes, 8);
+    return model_word(reply->answer, 0);
+}
+
 // ---- the file ----
 
 static inline void
@@ -190,14 +228,6 @@ hosted_durable(struct hosted *hosted)
 }
 
 // ---- applying ----
-
-static inline uint64_t
-model_word(const void *bytes, size_t at)
-{
-    uint64_t word;
-    memcpy(&word, (const uint8_t *)bytes + 8 * at, sizeof word);
-    return word;
-}
 
 static inline void
 model_apply_one(struct model *model, const struct hosted_entry *entry, struct hosted_result *result)

@@ -42,6 +42,7 @@ static struct folder folder;
 static struct node nodes[NODES];
 static const struct cluster_uuid cluster = {0x0190aaaa, 0x1234};
 static _Atomic uint32_t halts;
+static uint8_t lease_profile = LEASE_LAN;
 
 static void
 halt(void *context, const char *why)
@@ -224,6 +225,7 @@ start(struct node *node)
                              .address = address_of_node(node->at)};
     const struct meta_config config = {.turn = &turn,
                                        .durable = &durable,
+                                       .lease_profile = lease_profile,
                                        .disk = node->disk,
                                        .bus = &node->bus,
                                        .seed = 7 + node->at + node->boot,
@@ -318,6 +320,13 @@ has_all_up(struct node *node, uint64_t count)
     for (uint32_t i = 0; node->map != NULL && i < node->map->node_count; i++)
         up += node->map->nodes[i].state == NODE_UP;
     return up == count;
+}
+
+static bool
+has_settled_leases(struct node *node, uint64_t profile)
+{
+    return node->map != NULL && node->map->leases.profile == profile &&
+           node->map->leases.previous == profile;
 }
 
 static bool
@@ -560,6 +569,19 @@ START_TEST(when_the_leader_is_cut_off_another_leads_and_it_hears_of_what_was_don
 }
 END_TEST
 
+START_TEST(a_cluster_that_has_chosen_no_lease_times_takes_those_of_a_start_once_and_settles_them)
+{
+    lease_profile = LEASE_FAST;
+    start(&nodes[0]);
+    wait_until(&nodes[0], has_settled_leases, LEASE_FAST);
+    lease_profile = LEASE_LAN;
+    start(&nodes[1]);
+    wait_until(&nodes[1], has_nodes, 2);
+    wait_until(&nodes[1], has_lease, 0);
+    ck_assert(has_settled_leases(&nodes[1], LEASE_FAST));
+}
+END_TEST
+
 START_TEST(a_key_in_the_map_is_known_to_every_node)
 {
     start_all();
@@ -592,6 +614,9 @@ suite(void)
     tcase_add_test(tcase, who_joins_becomes_a_voter_and_all_agree_on_the_map);
     tcase_add_test(tcase, a_proposal_at_a_follower_is_refused_and_says_who_leads);
     tcase_add_test(tcase, a_wish_of_any_node_reaches_the_leader);
+    tcase_add_test(
+        tcase,
+        a_cluster_that_has_chosen_no_lease_times_takes_those_of_a_start_once_and_settles_them);
     tcase_add_test(tcase, a_key_in_the_map_is_known_to_every_node);
     tcase_add_test(tcase, a_node_that_is_started_again_comes_back_with_what_it_knew);
     tcase_add_test(tcase, all_that_are_started_again_go_on_where_they_were);

@@ -68,14 +68,20 @@ START_TEST(a_third_copy_gets_a_snapshot_and_applies_on)
 {
     struct world_copy *third = &world->copies[2];
     const struct hosted_place place = {.path = third->path};
-    struct hosted_extra extra;
+    struct hosted_extra extra, early;
     write_some(60);
     struct hosted_snapshot *snapshot =
         make_snapshot(world->copies[0].hosted, "terms and operations", 20);
     ck_assert_uint_eq(hosted_snapshot_seq(snapshot), 60);
     write_some(20); // beside it
-    hosted_close(third->hosted);
     struct hosted_receive *receive = send_all(snapshot);
+    ck_assert_done(hosted_receive_finish(receive, &place, &early, &error), error);
+    ck_assert_uint_eq(early.seq, 60);
+    ck_assert_uint_eq(early.count, 20);
+    mem_free(early.bytes);
+    ck_assert_done(hosted_receive_finish(receive, &place, NULL, &error), error);
+    ck_assert_uint_eq(hosted_applied(third->hosted), 0); // and goes on until it is exchanged
+    hosted_close(third->hosted);
     ck_assert_done(hosted_receive_install(receive, &place, &error), error);
     hosted_receive_close(receive);
     hosted_snapshot_close(snapshot);

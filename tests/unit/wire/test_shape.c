@@ -1,16 +1,17 @@
 // tests/unit/wire/test_shape.c -- every shape of every method: what is written is read as it was; cut, flipped, doubled, unknown, missing
 // and one past a limit it is refused by name.
 //
-// The loop index is a method; asks and answers are looked at alike.
+// The loop index is a method, or a shape of wire/inner.h behind the last; asks and answers are looked at alike.
 #include "wire/shape.h"
 
 #include <stdlib.h>
 
 #include "tests/lib/check_main.h"
 #include "tests/lib/wire_random.h"
+#include "wire/inner.h"
 #include "wire/method.h"
 
-enum { ROUNDS = 12 };
+enum { ROUNDS = 12, INNER = 3 };
 
 static struct encode encode, again;
 static struct wire_pool pool;
@@ -35,6 +36,9 @@ tidy_up(void)
 static const struct shape *
 shape_of(int index)
 {
+    static const struct shape *const inner[INNER] = {&inner_why_ask, &inner_why, &inner_page};
+    if (index >= 2 * METHODS_END)
+        return inner[index - 2 * METHODS_END];
     const struct method *method = method_at((enum method_number)(index / 2));
     return index % 2 == 0 ? method->ask : method->answer;
 }
@@ -361,7 +365,7 @@ shape_suite(void)
     Suite *suite = suite_create("wire/shape");
     TCase *tcase = tcase_create("shape");
     tcase_add_checked_fixture(tcase, fresh, tidy_up);
-    const int shapes = 2 * METHODS_END;
+    const int shapes = 2 * METHODS_END + INNER;
     tcase_add_loop_test(tcase, what_is_written_is_read_as_it_was, 0, shapes);
     tcase_add_loop_test(tcase, every_cut_is_refused, 0, shapes);
     tcase_add_loop_test(tcase, every_flipped_bit_is_refused_or_another_message, 0, shapes);
