@@ -144,6 +144,7 @@ serve_read(struct hosted *hosted, const struct wire_part *part, struct encode *a
     static omen_status (*const gets[METHODS_END])(struct serve *, struct omen_error *) = {
         [METHOD_POINT_GET] = serve_get,
         [METHOD_POINT_SCROLL] = serve_scroll,
+        [METHOD_COLLECTION_STATS] = serve_stats,
         [METHOD_QUERY_WHY_NOT] = serve_why,
     };
     struct serve serve;
