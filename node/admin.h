@@ -4,9 +4,9 @@
 // Threads: any.
 // Memory:  cluster.rebalance takes a planner from the heap for the call; an answer grows in the caller's encode.
 //
-//      any node      admin_start on its own map:  ANSWERED, REFUSED; or
-//                      PROPOSE     and it does not lead the metadata: PEER_PART {shard 0, method, ask} to the leader, whose answer
-//                                  is handed on
+//      any node      admin_is_led, and it does not lead the metadata: PEER_PART {shard 0, method, ask} to the leader, whose answer is
+//                    handed on when the own map is as new as the leader's; else
+//                    admin_start on its own map:  ANSWERED, REFUSED; or
 //                      ASK_SHARDS  PEER_PARTs to the copies that step->whom names (node/admin_gather.h puts them together)
 //                      MEET        gossip is given step->address; the answer is there already
 //      the leader    admin_start on its map:      PROPOSE: step->command goes through the log, is applied
@@ -79,6 +79,9 @@ struct admin_step {
 
 // Whether a method is one of these; the others are about points, or hello.
 bool admin_has(enum method_number number);
+// Whether it may change something. Then the leader is asked at once: another node's map may be too old to say even that there is nothing
+// to do ("it exists already", "it is gone").
+bool admin_is_led(enum method_number number);
 
 // The answer is the packed map of method->answer, behind what is there. After a failure nothing was added.
 OMEN_MUST_CHECK enum admin_next admin_start(const struct admin_view *view,

@@ -2,9 +2,9 @@
 //
 // Shape: shell.
 //
+//      begun --admin_is_led, elsewhere--> sent --PEER_REPLY--> held, until the map is as new as the leader's was --> ended
 //      begun --ANSWERED, REFUSED, MEET--> ended
-//      begun --PROPOSE, here--> proposed --meta_answer--> finished (admin_finish) --> ended
-//      begun --PROPOSE, elsewhere--> sent --PEER_REPLY--> held, until the map is as new as the leader's was --> ended
+//      begun --PROPOSE--> proposed --meta_answer--> finished (admin_finish) --> ended
 //      begun --ASK_SHARDS--> gathering (clients_shards.c) --> ended
 //      any --its deadline--> ended; a call that meta points to stays until meta has answered
 #include <string.h>
@@ -226,20 +226,27 @@ send_on(struct clients *clients, struct clients_call *call)
                API_NOT_APPLIED);
 }
 
+// Whether this node leads the metadata. If not the call is the leader's, or refused.
+static bool
+is_ours(struct clients *clients, struct clients_call *call)
+{
+    const struct cluster_uuid leader = clients_leader(clients);
+    if (uuid_equal(leader, clients->config.identity.node))
+        return true;
+    if (uuid_is_none(leader))
+        refuse(clients, call, OMEN_E_BUSY, "nobody leads the metadata now", API_NOT_APPLIED);
+    else if (call->conn == NULL)
+        refuse(clients, call, OMEN_E_BUSY, "another node leads the metadata", API_NOT_APPLIED);
+    else
+        send_on(clients, call);
+    return false;
+}
+
 static void
 propose(struct clients *clients, struct clients_call *call)
 {
-    const struct cluster_uuid leader = clients_leader(clients);
-    if (uuid_is_none(leader)) {
-        refuse(clients, call, OMEN_E_BUSY, "nobody leads the metadata now", API_NOT_APPLIED);
-    } else if (uuid_equal(leader, clients->config.identity.node)) {
-        call->proposed = true;
-        meta_propose(clients->config.meta, &call->step.command, clients->loop, call);
-    } else if (call->conn == NULL) {
-        refuse(clients, call, OMEN_E_BUSY, "another node leads the metadata", API_NOT_APPLIED);
-    } else {
-        send_on(clients, call);
-    }
+    call->proposed = true;
+    meta_propose(clients->config.meta, &call->step.command, clients->loop, call);
 }
 
 static void
@@ -250,6 +257,8 @@ begin(struct clients *clients, struct clients_call *call)
     struct encode message;
     const struct admin_view view = view_of(clients, random);
     const struct admin_call asked = {call->method, &call->ask};
+    if (admin_is_led((enum method_number)call->method->number) && !is_ours(clients, call))
+        return;
     clients_head(call, &message);
     const enum admin_next next = admin_start(&view, &asked, &call->step, &message, &error);
     if (next == ADMIN_MEET)

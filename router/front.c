@@ -410,7 +410,7 @@ front_reply(struct front *front, uint64_t now_ns, uint32_t node, const struct wi
     note_time(front, now_ns);
     struct front_call *call = front->by_slot[reply->request % FANOUT_REQUESTS_MAX];
     struct front_lent *lent = mem_alloc(sizeof *lent);
-    omen_status status = -(omen_status)reply->failure;
+    omen_status status = front_status_of(reply->failure);
     const omen_status *statuses = NULL;
     if (lent == NULL || call == NULL || call->number != reply->request) {
         front->config.release(front->config.context, owner);

@@ -143,6 +143,8 @@ omen_status front_hear(struct front *front, const struct front_call *call,
                        const struct wire_reply *reply, struct front_lent *lent,
                        const omen_status **statuses);
 
+omen_status front_status_of(uint32_t failure); // as it comes: with its sign turned
+
 // front_answer.c: a round ended.
 // Items' points in the order of the items, wherever each came from; in the call's memory, or the reply's.
 OMEN_MUST_CHECK omen_status front_gather_points(struct front *front, struct front_call *call,

@@ -381,9 +381,8 @@ pong(struct rpc_conn *conn, const struct rpc_message *message)
         refuse(conn, message->id, &error, &conn->server->malformed);
         return;
     }
-    nothing = (struct api_nothing){0};
     encode_init(&answer, ERROR_BYTES_MAX);
-    rpc_write_answer(&answer, message->id, method, &nothing);
+    rpc_write_answer(&answer, message->id, method, &(struct api_nothing){0});
     if (answer.status == OMEN_OK)
         conn_write(conn, &answer);
     else

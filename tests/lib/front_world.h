@@ -49,7 +49,8 @@ struct fw {
     uint64_t silent;      // a shard whose parts are lost
     uint64_t
         garbled; // a copy (its uuid's high half is the shard, the low one this) that answers any bytes
-    omen_status refusal; // what every shard says, where it is not OK
+    omen_status refusal;    // what every shard says, where it is not OK
+    omen_status row_status; // and of every item
     const char *reason;
     struct fw_flight flights[FW_FLIGHTS_MAX];
     uint32_t flight_count;
@@ -360,7 +361,8 @@ fw_obey(struct fw *fw, const struct fw_flight *ask)
     back->failures = malloc(reply.item_count + 1);
     ck_assert_ptr_nonnull(back->failures);
     for (uint32_t i = 0; i < reply.item_count; i++)
-        back->failures[i] = (uint8_t)-reply.statuses[i];
+        back->failures[i] =
+            (uint8_t) - (fw->row_status != OMEN_OK ? fw->row_status : reply.statuses[i]);
     back->reply = (struct wire_reply){.method = part->method,
                                       .failure = (uint32_t)-status,
                                       .part = part->part,

@@ -336,32 +336,4 @@ sw_field(struct sw *sw, const struct api_index_field *ask)
     return status;
 }
 
-// collection.stats, the same.
-static inline void
-sw_stats(struct sw *sw, struct api_stats *out)
-{
-    struct encode packed, answer;
-    struct serve_items items = {NULL, 0, 0};
-    struct omen_error error;
-    struct decode decode;
-    const struct api_of_collection ask = {.collection = {"docs", 4}};
-    encode_init(&packed, 1000);
-    encode_init(&answer, 1000);
-    shape_write(&packed, &api_of_collection, &ask);
-    const struct wire_part part = {.kind = WIRE_PART_GET,
-                                   .method = METHOD_COLLECTION_STATS,
-                                   .shard = 1,
-                                   .last = UINT64_MAX,
-                                   .ask = packed.bytes,
-                                   .ask_bytes = (uint32_t)packed.count};
-    const omen_status status = serve_read(sw->hosted[0], &part, &answer, &items, &error);
-    ck_assert_msg(status == OMEN_OK, "%s", error.text);
-    decode_init(&decode, (struct wire_bytes){answer.bytes, (uint32_t)answer.count}, &decode_answers,
-                &error);
-    shape_read(&decode, &api_stats, out);
-    ck_assert_msg(decode_end(&decode) == OMEN_OK, "%s", error.text);
-    encode_fini(&packed);
-    encode_fini(&answer);
-}
-
 #endif

@@ -41,6 +41,22 @@ START_TEST(every_method_but_those_about_points_and_hello_is_here)
 }
 END_TEST
 
+START_TEST(what_needs_more_than_the_right_to_read_is_led_or_asked_of_copies)
+{
+    for (uint32_t i = 0; i < METHODS_END; i++) {
+        const struct method *method = method_at((enum method_number)i);
+        const bool led = admin_is_led((enum method_number)i);
+        const bool of_copies = strncmp(method->name, "collection.", 11) == 0;
+        ck_assert_msg(!led || method->right > RIGHT_READ, "%s", method->name);
+        if (admin_has((enum method_number)i) && method->right > RIGHT_READ && !led)
+            ck_assert_msg(of_copies || i == METHOD_CLUSTER_JOIN || i == METHOD_KEY_LIST, "%s",
+                          method->name);
+    }
+    ck_assert(admin_is_led(METHOD_COLLECTION_CREATE) && admin_is_led(METHOD_COLLECTION_DROP));
+    ck_assert(!admin_is_led(METHOD_COLLECTION_GET) && !admin_is_led(METHOD_POINT_UPSERT));
+}
+END_TEST
+
 START_TEST(a_ping_is_answered_with_nothing)
 {
     ck_assert_int_eq(admin_do(METHOD_SYSTEM_PING, &nothing), OMEN_OK);
@@ -292,6 +308,7 @@ admin_cluster_suite(void)
     TCase *tcase = tcase_create("admin_cluster");
     tcase_add_checked_fixture(tcase, setup, admin_close);
     tcase_add_test(tcase, every_method_but_those_about_points_and_hello_is_here);
+    tcase_add_test(tcase, what_needs_more_than_the_right_to_read_is_led_or_asked_of_copies);
     tcase_add_test(tcase, a_ping_is_answered_with_nothing);
     tcase_add_test(tcase, a_process_says_who_it_is);
     tcase_add_loop_test(tcase, a_process_that_cannot_serve_says_why, 0, 5);

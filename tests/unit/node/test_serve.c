@@ -467,22 +467,6 @@ START_TEST(a_field_index_is_made_by_an_entry)
 }
 END_TEST
 
-START_TEST(a_copy_says_how_many_points_its_shard_has_and_what_they_cost)
-{
-    open_of(1, OMEN_F32);
-    ck_assert_ptr_nonnull(fill(false));
-    struct api_stats stats;
-    sw_stats(sw, &stats);
-    ck_assert_uint_eq(stats.points, POINTS);
-    ck_assert_uint_ge(stats.rows, POINTS);
-    ck_assert_uint_ge(stats.vector_bytes, POINTS * 16);
-    ck_assert_uint_gt(stats.payload_bytes, 0);
-    ck_assert_uint_ge(stats.memory_bytes, stats.vector_bytes + stats.payload_bytes);
-    ck_assert_uint_eq(stats.shards, 1);
-    ck_assert_uint_eq(stats.shards_failed, 0);
-}
-END_TEST
-
 // Any part with any bytes: a status, and never more.
 START_TEST(parts_of_any_bytes_are_refused)
 {
@@ -536,7 +520,6 @@ serve_suite(void)
     tcase_add_loop_test(tcase, arrays_of_numbers_become_what_the_collection_stores, 0, 5);
     tcase_add_test(tcase, equal_distances_come_by_id_from_every_shard);
     tcase_add_test(tcase, a_field_index_is_made_by_an_entry);
-    tcase_add_test(tcase, a_copy_says_how_many_points_its_shard_has_and_what_they_cost);
     tcase_add_loop_test(tcase, parts_of_any_bytes_are_refused, 0, 3);
     suite_add_tcase(suite, tcase);
     return suite;
