@@ -16,11 +16,24 @@ os_clock_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-uint64_t
-os_seconds_since_1970(void)
+static struct timespec
+date(void)
 {
     struct timespec now;
     const int refused = clock_gettime(CLOCK_REALTIME, &now);
     ASSERT(refused == 0);
-    return now.tv_sec > 0 ? (uint64_t)now.tv_sec : 0;
+    return now.tv_sec > 0 ? now : (struct timespec){0};
+}
+
+uint64_t
+os_seconds_since_1970(void)
+{
+    return (uint64_t)date().tv_sec;
+}
+
+uint64_t
+os_ms_since_1970(void)
+{
+    const struct timespec now = date();
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }

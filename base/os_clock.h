@@ -10,5 +10,6 @@ uint64_t os_clock_ns(void);
 
 // The date, for records that people read; it may step.
 uint64_t os_seconds_since_1970(void);
+uint64_t os_ms_since_1970(void);
 
 #endif

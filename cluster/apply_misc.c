@@ -8,12 +8,15 @@
 
 static omen_status job_create(struct map *map, const struct command_job *wanted, uint64_t *value);
 static omen_status job_change(struct map *map, const struct command *command);
+static omen_status job_cancel(struct map *map, const struct command_job *wanted);
 
 omen_status
 apply_job(struct map *map, const struct command *command, uint64_t *value)
 {
     if (command->kind == COMMAND_JOB_CREATE)
         return job_create(map, &command->job, value);
+    if (command->kind == COMMAND_JOB_CANCEL)
+        return job_cancel(map, &command->job);
     return job_change(map, command);
 }
 
@@ -85,6 +88,22 @@ job_change(struct map *map, const struct command *command)
     job->state = command->kind == COMMAND_JOB_END ? wanted->state : JOB_RUNNING;
     job->owner = job->state == JOB_RUNNING ? wanted->owner : 0;
     job->lease_until_ms = job->state == JOB_RUNNING ? map->clock_ms + wanted->lease_ms : 0;
+    return OMEN_OK;
+}
+
+// Whoever works on it finds its next command refused.
+static omen_status
+job_cancel(struct map *map, const struct command_job *wanted)
+{
+    struct job *job = map_job_own(map, wanted->job);
+    if (job == NULL)
+        return OMEN_E_NOT_FOUND;
+    if (version_differs(wanted->expected, job->version) || job->state >= JOB_DONE)
+        return OMEN_E_CONFLICT;
+    job->version = map->version + 1;
+    job->state = JOB_FAILED;
+    job->owner = 0;
+    job->lease_until_ms = 0;
     return OMEN_OK;
 }
 

@@ -36,6 +36,7 @@ enum command_kind {
     COMMAND_LEASE_PROFILE,     // lease
     COMMAND_LEASE_SETTLE,      // lease: the old guard has run out
     COMMAND_CLOCK_SET,         // clock: sets it back, and forgets every session
+    COMMAND_JOB_CANCEL,        // job: its number and expected; whoever holds it finds it failed
     COMMAND_KINDS_END,
 };
 

@@ -30,6 +30,7 @@ static const char *const kind_names[COMMAND_KINDS_END] = {
     [COMMAND_LEASE_PROFILE] = "lease-profile",
     [COMMAND_LEASE_SETTLE] = "lease-settle",
     [COMMAND_CLOCK_SET] = "clock-set",
+    [COMMAND_JOB_CANCEL] = "job-cancel",
 };
 
 enum { TAKES_NODE = 1, TAKES_FROM = 2, TAKES_REPLICA = 4, TAKES_VALUE = 8, TAKES_CHILDREN = 16 };
@@ -283,6 +284,10 @@ body_fields(struct codec *codec, struct command *command)
     case COMMAND_JOB_RENEW:
     case COMMAND_JOB_END:
         job_fields(codec, &command->job);
+        break;
+    case COMMAND_JOB_CANCEL:
+        codec_u64(codec, &command->job.job, UINT64_MAX);
+        codec_u64(codec, &command->job.expected, UINT64_MAX);
         break;
     case COMMAND_KEY_PUT:
     case COMMAND_KEY_DROP:

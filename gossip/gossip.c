@@ -202,6 +202,10 @@ take_input(struct gossip *g, const struct gossip_input *in, struct gossip_output
         if (g->started)
             forget(g, out, in->forget);
         break;
+    case GOSSIP_IN_MEET:
+        if (g->started && !g->leaving)
+            seed_meet(g, out, &in->meet);
+        break;
     case GOSSIP_IN_WAKE:
         break;
     }

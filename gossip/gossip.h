@@ -151,7 +151,7 @@ struct gossip {
     uint32_t order_count, order_next;
     uint32_t counts[4]; // by enum gossip_state, without ourselves
 
-    struct gossip_address *seeds; // of START that are no member's address
+    struct gossip_address *seeds; // of START and MEET that are no member's address
     uint32_t seed_count;
 
     uint32_t queue_first[GOSSIP_TELLS_MAX + 1], queue_last[GOSSIP_TELLS_MAX + 1]; // slot + 1
@@ -191,6 +191,7 @@ enum gossip_input_kind {
     GOSSIP_IN_META,   // our metadata changed
     GOSSIP_IN_LEAVE,  // we go, on purpose; GOSSIP_NOTE_GONE says when it was told
     GOSSIP_IN_FORGET, // a member that is dead or left will not come back
+    GOSSIP_IN_MEET,   // somebody of this cluster may be at an address
     GOSSIP_IN_WAKE,
 };
 
@@ -209,6 +210,7 @@ struct gossip_input {
         };
         const struct gossip_meta *meta; // borrowed for the step; valid
         struct gossip_id forget;
+        struct gossip_address meet; // any
     };
 };
 

@@ -118,5 +118,6 @@ void sync_soon(struct gossip *g); // within a period
 uint64_t random_ns(struct gossip *g, uint64_t bound);
 bool seeds_set(struct gossip *g, const struct gossip_address *peers, uint32_t count);
 void seed_drop(struct gossip *g, const struct gossip_address *address);
+void seed_meet(struct gossip *g, struct gossip_output *out, const struct gossip_address *address);
 
 #endif

@@ -99,6 +99,39 @@ ask(struct gossip *g, struct gossip_output *out, const struct gossip_address *to
     send_fill(g, send, SLOT_SELF); // the other may not know us
 }
 
+// False where there is no room: then it is asked this once.
+static bool
+seed_add(struct gossip *g, const struct gossip_address *address)
+{
+    for (uint32_t i = 0; i < g->seed_count; i++)
+        if (gossip_address_equal(&g->seeds[i], address))
+            return true;
+    for (uint32_t slot = 1; slot <= g->member_slots; slot++) {
+        const struct gossip_member *member = member_see(g, slot);
+        if (is_kept(member) && gossip_address_equal(&member->meta.address, address))
+            return true; // and is kept with the member
+    }
+    if (g->seed_count == GOSSIP_PEERS_MAX)
+        return false;
+    struct gossip_address *seeds = mem_resize(g->seeds, (g->seed_count + 1) * sizeof *seeds);
+    if (seeds == NULL)
+        return false;
+    g->seeds = seeds;
+    seeds[g->seed_count++] = *address;
+    g->peers_changed = true;
+    return true;
+}
+
+void
+seed_meet(struct gossip *g, struct gossip_output *out, const struct gossip_address *address)
+{
+    if (address->port == 0 || gossip_address_equal(address, &g->self.meta.address))
+        return;
+    if (!seed_add(g, address))
+        note(g, out, GOSSIP_NOTE_NO_MEMORY, &(struct gossip_note){.id = g->self.id});
+    ask(g, out, address);
+}
+
 static void
 stream_begin(struct gossip *g, const struct gossip_msg *msg, uint8_t flags)
 {

@@ -7,6 +7,9 @@
 // change of a shard, must be the same on both sides. That of a write is looked at once more by the replica, for which the
 // newest map may not be the same one.
 //
+// After a start the map of this node, and what its copies have applied, are those of the last checkpoint: another copy answers until a
+// lease says that the map is as new as any that an earlier process knew.
+//
 // A child of a split answers when it has applied what its parent had: then tokens of whatever shard it comes from hold for it.
 #include "node/admit.h"
 
@@ -58,7 +61,7 @@ copies_admit(const struct copies *copies, const struct fanout_send *request)
         return (struct admission){ADMIT_WRITE, OMEN_OK};
     if (request->consistency == FANOUT_STRONG)
         return (struct admission){ADMIT_READ, OMEN_OK};
-    if (copy->replica.applied_seq < copy->row.base_seq ||
+    if (!copies->current || copy->replica.applied_seq < copy->row.base_seq ||
         (request->consistency == FANOUT_SESSION && copy->replica.applied_seq < request->after_seq))
         return refuse(OMEN_E_BUSY);
     return (struct admission){ADMIT_SERVE, OMEN_OK};

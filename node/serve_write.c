@@ -288,13 +288,10 @@ serve_prepare(struct hosted *hosted, const struct wire_part *part, struct hosted
 
 // ---- afterwards ----
 
-// Rows of an entry are the part's items where it names ids; the method says whether it does.
+// Ids that the part names; 0: it has a filter.
 static omen_status
-items_of(const struct wire_part *part, const struct hosted_result *result,
-         struct serve_items *items, struct omen_error *error)
+ids_of(const struct wire_part *part, uint32_t *count, struct omen_error *error)
 {
-    if (result->failed_count == 0)
-        return OMEN_OK;
     struct serve serve = {.part = part};
     struct decode decode;
     const struct method *method = method_at(part->method);
@@ -302,14 +299,26 @@ items_of(const struct wire_part *part, const struct hosted_result *result,
                 error);
     shape_read(&decode, method->ask, &serve.ask);
     const omen_status status = decode_end(&decode);
+    *count = status != OMEN_OK || part->method == METHOD_COLLECTION_INDEX_FIELD ? 0
+             : part->method == METHOD_POINT_UPSERT
+                 ? ((const struct api_point_upsert *)(const void *)&serve.ask)->ids.count
+             : part->method == METHOD_POINT_PATCH
+                 ? ((const struct api_point_patch *)(const void *)&serve.ask)->ids.count
+                 : ((const struct api_point_delete *)(const void *)&serve.ask)->ids.count;
+    return status;
+}
+
+// Rows of an entry are the part's items where it names ids; the method says whether it does.
+static omen_status
+items_of(const struct wire_part *part, const struct hosted_result *result,
+         struct serve_items *items, struct omen_error *error)
+{
+    uint32_t count;
+    if (result->failed_count == 0)
+        return OMEN_OK;
+    const omen_status status = ids_of(part, &count, error);
     if (status != OMEN_OK)
         return status;
-    const uint32_t count =
-        part->method == METHOD_POINT_UPSERT
-            ? ((const struct api_point_upsert *)(const void *)&serve.ask)->ids.count
-        : part->method == METHOD_POINT_PATCH
-            ? ((const struct api_point_patch *)(const void *)&serve.ask)->ids.count
-            : ((const struct api_point_delete *)(const void *)&serve.ask)->ids.count;
     if (count == 0 || count > items->room)
         return OMEN_OK; // by a filter: who changed meanwhile is another point
     for (uint32_t i = 0; i < count; i++)
@@ -327,7 +336,14 @@ serve_written(const struct wire_part *part, const struct hosted_results *results
 {
     struct api_written written = {.count = 0};
     items->count = 0;
-    for (uint32_t i = 0; i < results->count; i++) {
+    if (results == NULL) {
+        uint32_t count;
+        const omen_status status = ids_of(part, &count, error);
+        if (status != OMEN_OK)
+            return status;
+        written.count = count;
+    }
+    for (uint32_t i = 0; results != NULL && i < results->count; i++) {
         const struct hosted_result *result = &results->entries[i];
         if (result->error.status != OMEN_OK) {
             *error = result->error;

@@ -126,6 +126,12 @@ dispatch(struct turn *turn, const struct turn_input *in, struct turn_output *out
     case TURN_IN_WISH:
         wish(turn, in->command, out);
         break;
+    case TURN_IN_MEET: {
+        const struct gossip_input gossip = {
+            .now_ns = in->now_ns, .kind = GOSSIP_IN_MEET, .meet = in->meet};
+        step_gossip(turn, &gossip, out);
+        break;
+    }
     case TURN_IN_MSG:
         take_msg(turn, in, out);
         break;

@@ -73,6 +73,7 @@ enum turn_input_kind {
     TURN_IN_TRANSFER, // another member shall lead; out.raft.answer
     TURN_IN_MSG,
     TURN_IN_WISH, // a command that this node wants: it goes to the leader, if there is one
+    TURN_IN_MEET, // an operator says where a member of this cluster may be
     TURN_IN_WAKE,
 };
 
@@ -92,6 +93,7 @@ struct turn_input {
         uint64_t read_id;                 // READ; below TURN_READ_LEASE
         const struct raft_change *change; // CHANGE
         uint64_t member;                  // TRANSFER
+        struct gossip_address meet;       // MEET
         const struct turn_msg *msg;       // MSG; every field may be anything
     };
 };

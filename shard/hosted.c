@@ -211,6 +211,16 @@ hosted_sum(struct hosted *hosted)
     return sums_root(hosted->outside.sums);
 }
 
+struct hosted_sum
+hosted_sum_at(struct hosted *hosted, uint64_t *seq)
+{
+    lock_acquire(&hosted->shard->writers);
+    const struct hosted_sum sum = sums_root(hosted->outside.sums);
+    *seq = hosted->shard->applied_seq;
+    lock_release(&hosted->shard->writers);
+    return sum;
+}
+
 void
 hosted_buckets(struct hosted *hosted, uint32_t first, uint32_t count, struct hosted_sum *out)
 {

@@ -145,6 +145,8 @@ OMEN_MUST_CHECK omen_status hosted_apply(struct hosted *hosted,
 
 // ---- sums (shard/sums.h), as of hosted_applied; beside apply they are of some entry near it ----
 struct hosted_sum hosted_sum(struct hosted *hosted);
+// Of everything through entry *seq, exactly; an entry that is being applied is waited for.
+struct hosted_sum hosted_sum_at(struct hosted *hosted, uint64_t *seq);
 void hosted_buckets(struct hosted *hosted, uint32_t first, uint32_t count, struct hosted_sum *out);
 
 // ---- upkeep ----

@@ -51,6 +51,12 @@ read_words(struct wire_bytes bytes, struct handshake *out)
     memcpy(out->nonce, plain.at, HANDSHAKE_NONCE_BYTES);
 }
 
+static bool
+is_none(struct wire_uuid uuid)
+{
+    return (uuid.high | uuid.low) == 0;
+}
+
 enum handshake_verdict
 handshake_take_hello(const struct handshake *ours, struct wire_bytes hello,
                      struct handshake *theirs)
@@ -59,16 +65,18 @@ handshake_take_hello(const struct handshake *ours, struct wire_bytes hello,
     if (hello.count != HANDSHAKE_HELLO_BYTES)
         return HANDSHAKE_MALFORMED;
     read_words(hello, theirs);
-    const bool nobody = (theirs->node.high | theirs->node.low) == 0;
-    if (nobody || theirs->version_least > theirs->version_most)
+    if (is_none(theirs->node) || theirs->version_least > theirs->version_most)
         return HANDSHAKE_MALFORMED;
-    if (theirs->cluster.high != ours->cluster.high || theirs->cluster.low != ours->cluster.low)
+    const bool joins = is_none(theirs->cluster);
+    const bool same =
+        theirs->cluster.high == ours->cluster.high && theirs->cluster.low == ours->cluster.low;
+    if (joins ? is_none(ours->cluster) : !same && !is_none(ours->cluster))
         return HANDSHAKE_OTHER_CLUSTER;
     if (theirs->node.high == ours->node.high && theirs->node.low == ours->node.low)
         return HANDSHAKE_OURSELVES;
     if (theirs->version_least > ours->version_most || theirs->version_most < ours->version_least)
         return HANDSHAKE_NO_VERSION;
-    return HANDSHAKE_FINE;
+    return joins ? HANDSHAKE_JOINS : HANDSHAKE_FINE;
 }
 
 void
@@ -128,8 +136,8 @@ handshake_version(const struct handshake *ours, const struct handshake *theirs)
 const char *
 handshake_verdict_name(enum handshake_verdict verdict)
 {
-    static const char *const names[] = {"fine",      "malformed",  "other_cluster",
-                                        "ourselves", "no_version", "bad_mac"};
+    static const char *const names[] = {"fine",       "malformed", "other_cluster", "ourselves",
+                                        "no_version", "bad_mac",   "joins"};
     ASSERT(verdict < HANDSHAKE_VERDICTS);
     return names[verdict];
 }

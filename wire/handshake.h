@@ -11,6 +11,9 @@
 // A MAC covers both messages, and each side's has another name, so neither can be sent back as the other. What is said is checked
 // whether there is a key or not: another cluster, another version, ourselves. Without a cluster key the MACs are of a key of
 // zeros, which keeps two clusters apart that were mixed up, and nobody out.
+//
+// Who has no cluster yet says none in its HELLO. It is welcomed by whoever is of one, learns from that which it is and (by the MAC)
+// whether they have the same key, and the connection ends there: nothing else is said to it.
 #ifndef OMEN_WIRE_HANDSHAKE_H
 #define OMEN_WIRE_HANDSHAKE_H
 #include "wire/peer.h"
@@ -34,6 +37,7 @@ enum handshake_verdict {
     HANDSHAKE_OURSELVES,
     HANDSHAKE_NO_VERSION, // none that both understand
     HANDSHAKE_BAD_MAC,
+    HANDSHAKE_JOINS, // of a HELLO: no cluster yet. WELCOME is the last that it hears
     HANDSHAKE_VERDICTS,
 };
 

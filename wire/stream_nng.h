@@ -63,7 +63,8 @@ struct streams_config {
 
 struct streams_stats {
     uint64_t accepted, dialed, missed;
-    uint64_t crowded; // closed at once: accepted_max were there
+    uint64_t crowded;       // closed at once: accepted_max were there
+    uint64_t accept_failed; // no descriptor, no memory; tried again a tick later
     uint64_t ended[STREAM_ENDS];
     uint64_t bytes_in, bytes_out;
     uint32_t open;
@@ -81,7 +82,7 @@ uint16_t streams_port(const struct streams *set); // the one that is listened on
 void streams_wake(struct streams *set);           // tick is called soon
 void streams_stats(const struct streams *set, struct streams_stats *out);
 
-// Connects; `begin` or `missed` is called with `dialed`, later, unless the set is closed before: then neither may be.
+// Connects; either `begin` or `missed` is called with `dialed`, later and once, unless this fails.
 OMEN_MUST_CHECK omen_status streams_dial(struct streams *set, const struct gossip_address *to,
                                          uint64_t give_up_ns, void *dialed);
 

@@ -70,6 +70,10 @@ random_rest(struct prng *prng, const struct map *map, struct command *command)
         command->job.kind = (uint8_t)prng_below(prng, 5);
         command->job.state = (uint8_t)prng_below(prng, 5);
         break;
+    case COMMAND_JOB_CANCEL:
+        command->job.job = random_near(prng, map->next_id);
+        command->job.expected = random_near(prng, map->version);
+        break;
     case COMMAND_KEY_PUT:
     case COMMAND_KEY_DROP:
         command->key.expected = random_near(prng, map->version);

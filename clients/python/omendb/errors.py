@@ -1,16 +1,27 @@
 """Every way a call can fail, one class each.
 
 All are OmenErrors, and each is also the built-in exception that fits best, so `except ValueError` works too.
-A call that fails has changed nothing. `status` is the engine's number for the error (omendb.h).
+A call that fails has changed nothing, unless `outcome` says otherwise. `status` is the engine's number for the error
+(omendb.h).
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class OmenError(Exception):
     """The base of all of them."""
 
     status: int = 0
+    retryable: bool = False
+    """Of a server: the same call may succeed later. The client has tried again until its time was up."""
+    outcome: str | None = None
+    """Of a write to a server: "not_applied", "applied" or "unknown"."""
+    details: Any = None
+    """Of a server: more about it."""
+    failed: tuple[Any, ...] = ()
+    """Of a batch of which some points were refused: (row, error) of each. The others were written."""
 
 
 class NotFoundError(OmenError, KeyError):
@@ -236,6 +247,10 @@ class IdTypeError(OmenError, TypeError):
     """An id is neither an int nor a str (a bool, a float, bytes, ...)."""
 
     status = -15
+
+
+class UnreachableError(OmenError, ConnectionError):
+    """Of a server: nobody answers at its addresses, or the connection broke in the middle of a request."""
 
 
 class OmenWarning(UserWarning):

@@ -299,7 +299,7 @@ def test_one_thread_and_a_seed_are_deterministic(rng):
 
 def test_every_error_is_an_omen_error_and_a_builtin():
     classes = [c for _, c in inspect.getmembers(errors, inspect.isclass) if issubclass(c, errors.OmenError)]
-    assert len(classes) == 38
+    assert len(classes) == 39
     builtins = (ValueError, TypeError, KeyError, RuntimeError, MemoryError, OSError, NotImplementedError)
     for error in classes:
         assert error is errors.OmenError or issubclass(error, builtins), error

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import omendb
-from omendb import Hits, Index, errors
+from omendb import Hits, Index
 
 STUB = ast.parse((Path(omendb.__file__).parent / "_core.pyi").read_text())
 
@@ -41,12 +41,6 @@ def test_the_kernel_can_be_forced():
         env={**os.environ, "OMEN_KERNEL": "scalar"},
     )  # fmt: skip
     assert "kernel scalar" in run.stdout
-
-
-@pytest.mark.parametrize("connect", [omendb.connect, omendb.connect_async])
-def test_the_client_is_not_there_and_says_so(connect):
-    with pytest.raises(errors.UnsupportedError, match="comes with the server"):
-        connect("omen://localhost:7700", api_key="k", timeout=1.0)
 
 
 def test_everything_exported_is_there():

@@ -77,6 +77,42 @@ START_TEST(own_and_impossible_addresses_are_no_seeds)
 }
 END_TEST
 
+START_TEST(an_address_to_meet_is_asked_at_once_and_kept_until_a_member_has_it)
+{
+    struct alone *alone = open_seeded(1, 0);
+    const struct gossip_address there = alone_address(7);
+    alone_step(alone, (struct gossip_input){.kind = GOSSIP_IN_MEET, .meet = there});
+    ck_assert_uint_eq(alone->said[GOSSIP_ASK], 1);
+    ck_assert(gossip_address_equal(&alone->last[GOSSIP_ASK].to, &there));
+    alone_step(alone, (struct gossip_input){.kind = GOSSIP_IN_MEET, .meet = there});
+    ck_assert_uint_eq(alone->gossip.seed_count, 1);
+    struct gossip_address peers[2];
+    ck_assert_uint_eq(gossip_peers(&alone->gossip, peers, 2), 1);
+    alone_meet(alone, 7);
+    ck_assert_uint_eq(alone->gossip.seed_count, 0);
+    alone_step(alone, (struct gossip_input){.kind = GOSSIP_IN_MEET, .meet = there});
+    ck_assert_uint_eq(alone->gossip.seed_count, 0); // it is a member's
+    alone_close(alone);
+}
+END_TEST
+
+START_TEST(what_is_no_address_of_another_is_not_met)
+{
+    struct alone *alone = open_seeded(1, 0);
+    const struct gossip_address none = {.port = 0}, own = alone_address(ALONE_NUMBER);
+    alone_step(alone, (struct gossip_input){.kind = GOSSIP_IN_MEET, .meet = none});
+    alone_step(alone, (struct gossip_input){.kind = GOSSIP_IN_MEET, .meet = own});
+    ck_assert_uint_eq(alone->said[GOSSIP_ASK], 0);
+    mem_fail_after(1);
+    alone_step(alone, (struct gossip_input){.kind = GOSSIP_IN_MEET, .meet = alone_address(7)});
+    mem_fail_after(0);
+    ck_assert_uint_eq(alone->notes[GOSSIP_NOTE_NO_MEMORY], 1);
+    ck_assert_uint_eq(alone->said[GOSSIP_ASK], 1); // this once
+    ck_assert_uint_eq(alone->gossip.seed_count, 0);
+    alone_close(alone);
+}
+END_TEST
+
 START_TEST(lonely_machine_asks_its_seeds_soon_then_seldom_but_for_ever)
 {
     struct alone *alone = open_seeded(1, 5);
@@ -253,6 +289,8 @@ suite(void)
 {
     Suite *s = suite_create("gossip/sync");
     TCase *start = tcase_create("start");
+    tcase_add_test(start, an_address_to_meet_is_asked_at_once_and_kept_until_a_member_has_it);
+    tcase_add_test(start, what_is_no_address_of_another_is_not_met);
     tcase_add_test(start, nothing_happens_before_start);
     tcase_add_test(start, start_without_memory_is_said_and_may_be_tried_again);
     tcase_add_test(start, own_and_impossible_addresses_are_no_seeds);

@@ -29,7 +29,7 @@ setup(void)
         (struct map_replica){.uuid = {1, 3}, .node = 2, .role = MAP_REPLICA_IN_SYNC};
     copy.row.replicas[1] =
         (struct map_replica){.uuid = {1, 2}, .node = 1, .role = MAP_REPLICA_IN_SYNC};
-    copies = (struct copies){.rows = rows, .count = 1, .room = 1, .node = 1};
+    copies = (struct copies){.rows = rows, .count = 1, .room = 1, .node = 1, .current = true};
     request = (struct fanout_send){.kind = FANOUT_SEARCH,
                                    .consistency = FANOUT_STRONG,
                                    .copy_high = 1,
@@ -65,6 +65,19 @@ START_TEST(a_strong_read_and_a_write_are_for_the_replica_and_others_for_what_is_
     request.consistency = FANOUT_ANY; // of a write it says nothing
     claim_how(ADMIT_WRITE);
     request.kind = FANOUT_GET;
+    claim_how(ADMIT_SERVE);
+}
+END_TEST
+
+START_TEST(after_a_start_others_answer_reads_until_the_map_is_as_new_as_before_it)
+{
+    copies.current = false;
+    claim_how(ADMIT_READ);
+    request.consistency = FANOUT_ANY;
+    claim_refused(OMEN_E_BUSY);
+    request.consistency = FANOUT_SESSION;
+    claim_refused(OMEN_E_BUSY);
+    copies.current = true;
     claim_how(ADMIT_SERVE);
 }
 END_TEST
@@ -173,6 +186,7 @@ admit_suite(void)
     tcase_add_checked_fixture(tcase, setup, NULL);
     tcase_add_test(tcase,
                    a_strong_read_and_a_write_are_for_the_replica_and_others_for_what_is_applied);
+    tcase_add_test(tcase, after_a_start_others_answer_reads_until_the_map_is_as_new_as_before_it);
     tcase_add_test(tcase, another_copy_or_shard_is_refused);
     tcase_add_test(tcase, an_older_map_and_a_newer_one_are_refused);
     tcase_add_test(tcase, a_copy_that_is_not_in_sync_or_not_in_the_map_answers_nothing);

@@ -576,6 +576,19 @@ START_TEST(a_joint_group_is_left_and_a_learner_that_is_nobody_goes)
 }
 END_TEST
 
+START_TEST(an_address_to_meet_is_asked_in_the_same_turn)
+{
+    begin(1000);
+    const struct gossip_address there = {.ip = {[15] = 9}, .port = 7701};
+    step((struct turn_input){.kind = TURN_IN_MEET, .meet = there});
+    ck_assert(out.gossip_stepped);
+    ck_assert_uint_eq(out.gossip.send_count, 1);
+    ck_assert_uint_eq(out.gossip.sends[0].msg.kind, GOSSIP_ASK);
+    ck_assert(gossip_address_equal(&out.gossip.sends[0].to, &there));
+    end();
+}
+END_TEST
+
 static Suite *
 node_turn_suite(void)
 {
@@ -599,6 +612,7 @@ node_turn_suite(void)
     tcase_add_loop_test(tcase, a_node_that_says_its_number_by_gossip_is_made_a_learner, 0, 3);
     tcase_add_test(tcase, a_joint_group_is_left_and_a_learner_that_is_nobody_goes);
     tcase_add_test(tcase, a_look_at_1024_nodes_is_no_million_comparisons);
+    tcase_add_test(tcase, an_address_to_meet_is_asked_in_the_same_turn);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -129,6 +129,32 @@ START_TEST(who_does_not_fit_is_told_apart)
 }
 END_TEST
 
+START_TEST(who_has_no_cluster_learns_it_and_is_told_apart_from_a_member)
+{
+    alice.cluster = (struct wire_uuid){0};
+    handshake_hello(&alice, hello);
+    ck_assert_int_eq(handshake_take_hello(&bob, hello_bytes, &theirs), HANDSHAKE_JOINS);
+    handshake_welcome(keys.peer, &bob, hello, welcome);
+    ck_assert_int_eq(handshake_take_welcome(keys.peer, &alice, hello, welcome_bytes, &theirs),
+                     HANDSHAKE_FINE);
+    ck_assert_uint_eq(theirs.cluster.high, bob.cluster.high);
+    ck_assert_uint_eq(theirs.cluster.low, bob.cluster.low);
+    ck_assert_int_eq(handshake_take_welcome(other_keys.peer, &alice, hello, welcome_bytes, &theirs),
+                     HANDSHAKE_BAD_MAC);
+}
+END_TEST
+
+START_TEST(two_without_a_cluster_do_not_make_one)
+{
+    alice.cluster = bob.cluster = (struct wire_uuid){0};
+    handshake_hello(&alice, hello);
+    ck_assert_int_eq(handshake_take_hello(&bob, hello_bytes, &theirs), HANDSHAKE_OTHER_CLUSTER);
+    handshake_welcome(keys.peer, &bob, hello, welcome);
+    ck_assert_int_eq(handshake_take_welcome(keys.peer, &alice, hello, welcome_bytes, &theirs),
+                     HANDSHAKE_OTHER_CLUSTER);
+}
+END_TEST
+
 START_TEST(another_length_is_malformed)
 {
     static const uint8_t zeros[HANDSHAKE_WELCOME_BYTES + 1];
@@ -159,6 +185,8 @@ handshake_suite(void)
     tcase_add_test(tcase, what_one_side_said_is_no_answer_of_the_other);
     tcase_add_loop_test(tcase, who_does_not_fit_is_told_apart, HANDSHAKE_MALFORMED,
                         HANDSHAKE_NO_VERSION + 1);
+    tcase_add_test(tcase, who_has_no_cluster_learns_it_and_is_told_apart_from_a_member);
+    tcase_add_test(tcase, two_without_a_cluster_do_not_make_one);
     tcase_add_test(tcase, another_length_is_malformed);
     suite_add_tcase(suite, tcase);
     return suite;

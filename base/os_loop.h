@@ -1,0 +1,46 @@
+// base/os_loop.h -- a thread that takes notes one after the other, and wakes at a time that it was told.
+//
+// Shape:   handle; a shell. What a machine's shell is built on: everything reaches the machine as a note.
+// Threads: loop_post from anywhere: it never fails, and holds a lock for a few instructions. loop_due in the loop's own thread,
+//          loop_open, loop_stop and loop_close in the owner's. The order of one poster is kept.
+// Memory:  a note is the poster's allocation and belongs to whoever takes it. A queue has no bound of its own: posters bound
+//          what they have on its way.
+#ifndef OMEN_BASE_OS_LOOP_H
+#define OMEN_BASE_OS_LOOP_H
+#include <stdint.h>
+
+#include "base/status.h"
+
+struct loop; // opaque
+
+// The first member of what is posted.
+struct loop_note {
+    struct loop_note *next; // the loop's
+    uint32_t kind;          // the taker's
+};
+
+struct loop_config {
+    const char *name; // of the thread; what is beyond 15 bytes is cut
+    void *context;
+    void (*take)(void *context, struct loop_note *note); // in the loop's thread; owns the note
+    void (*wake)(void *context); // the time of loop_due has come; NULL where none is ever told
+    void (*discard)(void *context,
+                    struct loop_note *note); // of a loop that was stopped; owns the note
+};
+
+// The config is copied. OMEN_E_NO_MEMORY, also when the system refuses the thread, leaves *out NULL.
+OMEN_MUST_CHECK omen_status loop_open(const struct loop_config *config, struct loop **out);
+
+void loop_post(struct loop *loop, struct loop_note *note);
+
+// Call wake no later than that (os_clock_ns); UINT64_MAX: never. The newest word counts, and a call of wake uses it up. Between
+// two wakes a note is taken where there is one, so a time that is always past keeps nobody out.
+void loop_due(struct loop *loop, uint64_t at_ns);
+
+// The note in hand is finished, the thread ends, and what is left is discarded, as is whatever is posted from then on, then and
+// there. For those whose threads post to each other: all are stopped before the first is closed. Twice is once.
+void loop_stop(struct loop *loop);
+// Stops it. Nobody may post any more. Accepts NULL.
+void loop_close(struct loop *loop);
+
+#endif

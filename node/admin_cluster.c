@@ -1,0 +1,322 @@
+// node/admin_cluster.c -- system.* and cluster.*: how this process is, how the cluster is, who is in it, and what it would do next.
+//
+// Shape: value.
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/text.h"
+#include "node/admin_int.h"
+#include "node/events.h"
+
+#define EVENTS_DEFAULT 100u
+#define METRICS_BYTES 2048u
+
+enum { GREEN = 1, YELLOW, RED };
+
+// ---- system ----
+
+enum admin_next
+admin_ping(struct admin *a)
+{
+    return admin_answer_nothing(a);
+}
+
+// NULL: nothing keeps it from serving.
+static const char *
+why_not_ready(const struct admin_view *view)
+{
+    const struct map_node *own = map_node_by_uuid(view->map, view->node);
+    if (own == NULL || own->boot != view->boot)
+        return "the cluster's map does not have this process yet";
+    if (own->state == NODE_JOINING)
+        return "the node is joining";
+    if (own->state == NODE_GONE)
+        return "the node has left the cluster";
+    return uuid_is_none(view->leader) ? "no leader of the metadata is known" : NULL;
+}
+
+enum admin_next
+admin_health(struct admin *a)
+{
+    struct api_health answer = {.live = 1};
+    const char *why = why_not_ready(a->view);
+    answer.ready = why == NULL;
+    if (why != NULL)
+        answer.reason = wire_text_of(why);
+    return admin_answer(a, &answer);
+}
+
+enum admin_next
+admin_info(struct admin *a)
+{
+    const struct admin_view *view = a->view;
+    const struct map_node *own = map_node_by_uuid(a->map, view->node);
+    char cluster[UUID_TEXT_BYTES], node[UUID_TEXT_BYTES], name[WIRE_NAME_BYTES_MAX + 1];
+    uuid_write(view->cluster, cluster);
+    uuid_write(view->node, node);
+    struct api_info answer = {.server = wire_text_of("omend"),
+                              .version = wire_text_of(view->version),
+                              .cluster = wire_text_of(cluster),
+                              .node = wire_text_of(node),
+                              .boot = view->boot,
+                              .uptime_ms = view->uptime_ms,
+                              .map_version = a->map->version};
+    if (own != NULL) {
+        admin_node_name(view, own, name);
+        answer.name = wire_text_of(name);
+        answer.zone = text_of_name(&own->zone);
+        answer.roles = own->roles;
+    }
+    return admin_answer(a, &answer);
+}
+
+// ---- cluster ----
+
+static uint32_t
+nodes_in(const struct map *map)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < map->node_count; i++)
+        count += map->nodes[i].state != NODE_GONE;
+    return count;
+}
+
+enum admin_next
+admin_cluster_info(struct admin *a)
+{
+    const struct admin_census census = admin_census(a->view);
+    char cluster[UUID_TEXT_BYTES], leader[UUID_TEXT_BYTES];
+    uuid_write(a->view->cluster, cluster);
+    uuid_write(a->view->leader, leader);
+    const bool red = census.lost > 0 || uuid_is_none(a->view->leader);
+    const struct api_cluster_info answer = {.cluster = wire_text_of(cluster),
+                                            .leader = wire_text_of(leader),
+                                            .map_version = a->map->version,
+                                            .term = a->view->term,
+                                            .features = a->map->features,
+                                            .nodes = nodes_in(a->map),
+                                            .voters = a->view->voters,
+                                            .collections = a->map->collection_count,
+                                            .shards = census.shards,
+                                            .degraded_shards = census.degraded,
+                                            .lost_shards = census.lost,
+                                            .state = (uint8_t)(red                   ? RED
+                                                               : census.degraded > 0 ? YELLOW
+                                                                                     : GREEN)};
+    return admin_answer(a, &answer);
+}
+
+struct member_texts {
+    char node[UUID_TEXT_BYTES], name[WIRE_NAME_BYTES_MAX + 1];
+    char address[ADDRESS_TEXT_BYTES], client[ADDRESS_TEXT_BYTES];
+};
+
+static struct api_member
+member_row(const struct admin_view *view, const struct gossip_claim *member,
+           struct member_texts *texts)
+{
+    const struct cluster_uuid uuid = {member->subject.high, member->subject.low};
+    const struct map_node *node = map_node_by_uuid(view->map, uuid);
+    const struct gossip_meta *meta = &member->meta;
+    uuid_write(uuid, texts->node);
+    memcpy(texts->name, texts->node, sizeof texts->node);
+    if (node != NULL)
+        admin_node_name(view, node, texts->name);
+    address_write(&meta->address, texts->address);
+    address_write(&meta->client, texts->client);
+    return (struct api_member){.node = wire_text_of(texts->node),
+                               .name = wire_text_of(texts->name),
+                               .address = wire_text_of(texts->address),
+                               .client = wire_text_of(texts->client),
+                               .zone =
+                                   node != NULL ? text_of_name(&node->zone) : (struct wire_text){0},
+                               .roles = meta->roles & NODE_ROLES_ALL,
+                               .state = (uint8_t)(member->state + 1),
+                               .boot = member->boot,
+                               .map_version = meta->map_version,
+                               .incarnation = member->incarnation,
+                               .load = meta->load};
+}
+
+enum admin_next
+admin_members(struct admin *a)
+{
+    struct member_texts texts;
+    admin_answer_list(a, "members", a->view->member_count);
+    for (uint32_t i = 0; i < a->view->member_count; i++) {
+        const struct api_member row = member_row(a->view, &a->view->members[i], &texts);
+        shape_write(a->answer, &api_member, &row);
+    }
+    return ADMIN_ANSWERED;
+}
+
+enum admin_next
+admin_events(struct admin *a)
+{
+    const struct api_events_ask *ask = a->ask;
+    const struct event_ring *ring = a->view->events;
+    const struct event *first = ring != NULL ? event_after(ring, ask->after) : NULL;
+    const uint64_t limit = ask->limit != 0 ? ask->limit : EVENTS_DEFAULT;
+    const uint64_t there = first != NULL ? ring->count - first->number + 1 : 0;
+    const uint32_t count = (uint32_t)(there < limit ? there : limit);
+    admin_answer_list(a, "events", count);
+    for (uint32_t i = 0; i < count; i++) {
+        char node[UUID_TEXT_BYTES];
+        const struct event *event = event_after(ring, first->number + i - 1);
+        uuid_write(event->node, node);
+        const struct api_event row = {.event = event->number,
+                                      .time_ms = event->time_ms,
+                                      .kind = wire_text_of(event->kind),
+                                      .node = wire_text_of(node),
+                                      .collection = text_of_name(&event->collection),
+                                      .text = wire_text_of(event->text),
+                                      .shard = event->shard};
+        shape_write(a->answer, &api_event, &row);
+    }
+    return ADMIN_ANSWERED;
+}
+
+enum admin_next
+admin_meet(struct admin *a)
+{
+    const struct api_join *ask = a->ask;
+    if (!address_read(ask->address, &a->step->address))
+        return admin_refuse(a, OMEN_E_INVALID,
+                            "address is '%.*s', expected IP:PORT of a node's peer port",
+                            (int)ask->address.count, ask->address.bytes);
+    (void)admin_answer_nothing(a);
+    return ADMIN_MEET;
+}
+
+// ---- metrics ----
+
+static void
+metric(struct text *text, const char *name, uint64_t value)
+{
+    text_add(text, "# TYPE omen_%s gauge\nomen_%s %" PRIu64 "\n", name, name, value);
+}
+
+enum admin_next
+admin_metrics(struct admin *a)
+{
+    static const char *const states[] = {"alive", "suspect", "dead", "left"};
+    const struct admin_census census = admin_census(a->view);
+    const char *more = a->view->metrics != NULL ? a->view->metrics : "";
+    const size_t room = METRICS_BYTES + strlen(more);
+    char *bytes = mem_alloc(room);
+    struct text text;
+    uint32_t members[4] = {0};
+    if (bytes == NULL)
+        return admin_refuse(a, OMEN_E_NO_MEMORY, "no memory for %zu bytes of metrics", room);
+    text_init(&text, bytes, room);
+    for (uint32_t i = 0; i < a->view->member_count; i++)
+        members[a->view->members[i].state]++;
+    metric(&text, "map_version", a->map->version);
+    metric(&text, "nodes", nodes_in(a->map));
+    metric(&text, "collections", a->map->collection_count);
+    metric(&text, "shards", census.shards);
+    metric(&text, "shards_degraded", census.degraded);
+    metric(&text, "shards_lost", census.lost);
+    metric(&text, "uptime_ms", a->view->uptime_ms);
+    metric(&text, "ready", why_not_ready(a->view) == NULL);
+    text_add(&text, "# TYPE omen_members gauge\n");
+    for (uint32_t i = 0; i < 4; i++)
+        text_add(&text, "omen_members{state=\"%s\"} %" PRIu32 "\n", states[i], members[i]);
+    text_add_bytes(&text, more, strlen(more));
+    ASSERT(!text.truncated);
+    const struct api_metrics answer = {.text = {bytes, (uint32_t)text.length}};
+    const enum admin_next next = admin_answer(a, &answer);
+    mem_free(bytes);
+    return next;
+}
+
+// ---- rebalance ----
+
+// Steps that bring a copy somewhere; of the others nothing is told. Of those that went through the log, what came of them.
+static bool
+moves(const struct admin *a, const struct shard_step *step)
+{
+    const struct map_shard *shard = map_shard(a->map, step->shard);
+    if (step->kind != STEP_MOVE && step->kind != STEP_ASSIGN)
+        return false;
+    return a->step->command.kind == 0 ||
+           (shard != NULL && shard_replica_on(shard, step->node) != NULL);
+}
+
+static enum admin_next
+answer_moves(struct admin *a)
+{
+    const struct command_steps *steps = &a->step->command.steps;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < steps->count; i++)
+        count += moves(a, &steps->steps[i]);
+    admin_answer_list(a, "moves", count);
+    for (uint32_t i = 0; i < steps->count; i++) {
+        const struct shard_step *step = &steps->steps[i];
+        if (!moves(a, step))
+            continue;
+        char from[UUID_TEXT_BYTES] = "", to[UUID_TEXT_BYTES] = "";
+        const struct map_node *old = map_node(a->map, step->from);
+        const struct map_node *new = map_node(a->map, step->node);
+        if (old != NULL)
+            uuid_write(old->uuid, from);
+        if (new != NULL)
+            uuid_write(new->uuid, to);
+        const struct api_move row = {step->shard, wire_text_of(from), wire_text_of(to)};
+        shape_write(a->answer, &api_move, &row);
+    }
+    return ADMIN_ANSWERED;
+}
+
+struct rebalance_room {
+    struct rebalance machine;
+    struct rebalance_output out;
+    struct node_health health[MAP_NODES_MAX];
+};
+
+// As the leader's planner would that has just begun: it replaces nobody who is dead, since it does not know for how long, promotes
+// nobody, and splits nothing.
+static void
+plan(const struct admin_view *view, struct rebalance_room *room)
+{
+    struct rebalance_config config = *view->rebalance;
+    config.split_units = 0;
+    rebalance_init(&room->machine, &config, view->map->version);
+    for (uint32_t i = 0; i < view->map->node_count; i++) {
+        const struct map_node *node = &view->map->nodes[i];
+        room->health[i] =
+            (struct node_health){.node = node->number, .alive = admin_node_lives(view, node)};
+    }
+    const struct rebalance_input in = {.now_ns = 1,
+                                       .map = view->map,
+                                       .health = room->health,
+                                       .health_count = view->map->node_count};
+    rebalance_step(&room->machine, &in, &room->out);
+}
+
+enum admin_next
+admin_rebalance(struct admin *a)
+{
+    const struct api_rebalance_ask *ask = a->ask;
+    ASSERT(a->view->rebalance != NULL);
+    struct rebalance_room *room = mem_alloc_zero(1, sizeof *room);
+    if (room == NULL)
+        return admin_refuse(a, OMEN_E_NO_MEMORY, "no memory to plan in");
+    plan(a->view, room);
+    const bool planned = room->out.command.kind == COMMAND_STEPS;
+    if (planned)
+        a->step->command.steps = room->out.command.steps;
+    mem_free(room);
+    if (planned && !ask->dry_run)
+        return admin_propose(a, COMMAND_STEPS);
+    return answer_moves(a);
+}
+
+enum admin_next
+admin_moves_said(struct admin *a, const struct command_result *result)
+{
+    (void)result;
+    return answer_moves(a);
+}

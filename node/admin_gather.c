@@ -1,0 +1,335 @@
+// node/admin_gather.c -- lists the copies that a step names, and puts together what they say.
+//
+// Shape: handle, in memory.
+#include "node/admin_gather.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/limits.h"
+#include "node/admin_int.h"
+
+#define SUM_DIGITS 32u
+
+struct gather_sum {
+    uint64_t seq;
+    char digits[SUM_DIGITS];
+};
+
+struct gather_word { // of one copy
+    bool told;
+    omen_status status;
+    uint32_t sum_count;
+    struct gather_sum sums[GATHER_SUMS_MAX];
+};
+
+struct gather {
+    const struct method *method;
+    uint64_t collection;
+    uint32_t count, pending;
+    struct api_stats stats; // sums so far
+    double recall_weight;
+    struct gather_copy *copies;
+    struct gather_word *words; // as many
+};
+
+// ---- who is asked ----
+
+// How many copies of the shard are asked; they are written where `out` is not NULL.
+static uint32_t
+copies_of(const struct map *map, const struct map_shard *shard, enum admin_whom whom,
+          struct gather_copy *out)
+{
+    const struct map_replica *primary = shard_replica(shard, shard->primary);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < shard->replica_count; i++) {
+        const struct map_replica *replica = &shard->replicas[i];
+        const bool any =
+            whom == ADMIN_ANY_COPY && (primary == NULL ? count == 0 : replica == primary);
+        const bool asked = whom == ADMIN_EVERY_COPY || any || replica == primary;
+        const struct map_node *node = map_node(map, replica->node);
+        if (!asked || replica->role != MAP_REPLICA_IN_SYNC || node == NULL)
+            continue;
+        if (out != NULL)
+            out[count] = (struct gather_copy){shard->id, replica->uuid, node->uuid, replica->node};
+        count++;
+    }
+    return count;
+}
+
+static omen_status
+count_copies(const struct map *map, const struct admin_step *step, uint32_t *count,
+             struct omen_error *error)
+{
+    *count = 0;
+    for (uint32_t i = 0; i < map->shard_count; i++) {
+        const struct map_shard *shard = &map->shards[i];
+        if (shard->collection != step->collection || !shard_is_routed(shard))
+            continue;
+        const uint32_t more = copies_of(map, shard, step->whom, NULL);
+        if (more == 0 || shard->status == SHARD_CREATING)
+            return error_set(error, OMEN_E_BUSY, "shard %" PRIu64 " has no %s that could be asked",
+                             shard->id, step->whom == ADMIN_PRIMARIES ? "primary" : "copy in sync");
+        *count += more;
+    }
+    return OMEN_OK;
+}
+
+omen_status
+gather_open(const struct map *map, const struct admin_call *call, const struct admin_step *step,
+            struct gather **out, struct omen_error *error)
+{
+    uint32_t count;
+    *out = NULL;
+    const omen_status status = count_copies(map, step, &count, error);
+    if (status != OMEN_OK)
+        return status;
+    struct gather *gather = mem_alloc_zero(1, sizeof *gather);
+    if (gather == NULL)
+        return error_set_plain(error, OMEN_E_NO_MEMORY);
+    gather->method = call->method;
+    gather->collection = step->collection;
+    gather->copies = mem_alloc_zero(count, sizeof *gather->copies);
+    gather->words = mem_alloc_zero(count, sizeof *gather->words);
+    if (count > 0 && (gather->copies == NULL || gather->words == NULL)) {
+        gather_close(gather);
+        return error_set_plain(error, OMEN_E_NO_MEMORY);
+    }
+    for (uint32_t i = 0; i < map->shard_count; i++)
+        if (map->shards[i].collection == step->collection && shard_is_routed(&map->shards[i]))
+            gather->count +=
+                copies_of(map, &map->shards[i], step->whom, gather->copies + gather->count);
+    ASSERT(gather->count == count);
+    gather->pending = count;
+    *out = gather;
+    return OMEN_OK;
+}
+
+void
+gather_close(struct gather *gather)
+{
+    if (gather == NULL)
+        return;
+    mem_free(gather->copies);
+    mem_free(gather->words);
+    mem_free(gather);
+}
+
+const struct gather_copy *
+gather_copies(const struct gather *gather, uint32_t *count)
+{
+    *count = gather->count;
+    return gather->copies;
+}
+
+uint32_t
+gather_pending(const struct gather *gather)
+{
+    return gather->pending;
+}
+
+// ---- what they say ----
+
+static void
+take_stats(struct gather *gather, const struct api_stats *stats)
+{
+    struct api_stats *sum = &gather->stats;
+    sum->points += stats->points;
+    sum->rows += stats->rows;
+    sum->deleted += stats->deleted;
+    sum->tail += stats->tail;
+    sum->memory_bytes += stats->memory_bytes;
+    sum->vector_bytes += stats->vector_bytes;
+    sum->payload_bytes += stats->payload_bytes;
+    sum->disk_bytes += stats->disk_bytes;
+    if (stats->recall > 0) { // else it was never measured there
+        sum->recall += stats->recall * (double)stats->points;
+        gather->recall_weight += (double)stats->points;
+    }
+}
+
+static bool
+take_sums(struct gather_word *word, uint64_t shard, const struct api_verify *verify)
+{
+    struct list_cursor rows, copies;
+    struct api_verified row;
+    struct api_copy copy;
+    list_begin(&rows, shape_field(&api_verify, "shards"), &verify->shards);
+    while (list_next(&rows, &row)) {
+        if (row.shard != shard || row.copies.count != 1)
+            return false;
+        list_begin(&copies, shape_field(&api_verified, "copies"), &row.copies);
+        if (!list_next(&copies, &copy) || copy.checksum.count != SUM_DIGITS)
+            return false;
+        if (word->sum_count == GATHER_SUMS_MAX)
+            continue;
+        struct gather_sum *sum = &word->sums[word->sum_count++];
+        sum->seq = row.seq;
+        memcpy(sum->digits, copy.checksum.bytes, SUM_DIGITS);
+    }
+    return true;
+}
+
+static bool
+take_answer(struct gather *gather, uint32_t at, struct wire_bytes answer)
+{
+    union method_body body;
+    struct decode decode;
+    decode_init(&decode, answer, &decode_answers, NULL);
+    shape_read(&decode, gather->method->answer, &body);
+    if (decode_end(&decode) != OMEN_OK)
+        return false;
+    if (gather->method->number == METHOD_COLLECTION_STATS)
+        take_stats(gather, (const struct api_stats *)(const void *)&body);
+    if (gather->method->number == METHOD_SHARD_VERIFY)
+        return take_sums(&gather->words[at], gather->copies[at].shard,
+                         (const struct api_verify *)(const void *)&body);
+    return true;
+}
+
+void
+gather_take(struct gather *gather, uint32_t at, omen_status status, struct wire_bytes answer)
+{
+    ASSERT(at < gather->count);
+    struct gather_word *word = &gather->words[at];
+    if (word->told)
+        return;
+    word->told = true;
+    word->status = status;
+    gather->pending--;
+    if (status == OMEN_OK && !take_answer(gather, at, answer))
+        word->status = OMEN_E_CORRUPT;
+}
+
+// ---- all of it ----
+
+static omen_status
+word_status(const struct gather_word *word)
+{
+    return word->told ? word->status : OMEN_E_TIMEOUT;
+}
+
+// The first that did not do what all must.
+static omen_status
+all_said_yes(const struct gather *gather, struct omen_error *error)
+{
+    for (uint32_t i = 0; i < gather->count; i++) {
+        const omen_status status = word_status(&gather->words[i]);
+        char node[UUID_TEXT_BYTES];
+        if (status == OMEN_OK)
+            continue;
+        uuid_write(gather->copies[i].node_uuid, node);
+        return error_set(error, status, "%s: the copy of shard %" PRIu64 " on node %s: %s",
+                         gather->method->name, gather->copies[i].shard, node, status_text(status));
+    }
+    return OMEN_OK;
+}
+
+static void
+answer_stats(const struct gather *gather, struct encode *answer)
+{
+    struct api_stats stats = gather->stats;
+    stats.shards = gather->count;
+    for (uint32_t i = 0; i < gather->count; i++)
+        stats.shards_failed += word_status(&gather->words[i]) != OMEN_OK;
+    if (stats.points > 0)
+        stats.bytes_per_vector = (double)stats.memory_bytes / (double)stats.points;
+    if (gather->recall_weight > 0)
+        stats.recall /= gather->recall_weight;
+    shape_write(answer, &api_stats, &stats);
+}
+
+static const struct gather_sum *
+sum_at(const struct gather_word *word, uint64_t seq)
+{
+    for (uint32_t i = 0; i < word->sum_count; i++)
+        if (word->sums[i].seq == seq)
+            return &word->sums[i];
+    return NULL;
+}
+
+// The last place that the copies first..end - 1 know; NULL: there is none.
+static const struct gather_sum *
+last_common(const struct gather *gather, uint32_t first, uint32_t end)
+{
+    const struct gather_sum *best = NULL;
+    for (uint32_t s = 0; s < gather->words[first].sum_count; s++) {
+        const struct gather_sum *sum = &gather->words[first].sums[s];
+        uint32_t i = first + 1;
+        while (i < end && sum_at(&gather->words[i], sum->seq) != NULL)
+            i++;
+        if (i == end && (best == NULL || sum->seq > best->seq))
+            best = sum;
+    }
+    return best;
+}
+
+static void
+verified_write(const struct gather *gather, uint32_t first, uint32_t end, uint64_t seq,
+               struct encode *answer)
+{
+    char nodes[SHARD_REPLICAS_MAX][UUID_TEXT_BYTES];
+    struct api_copy copies[SHARD_REPLICAS_MAX];
+    ASSERT(end - first <= SHARD_REPLICAS_MAX);
+    for (uint32_t i = first; i < end; i++) {
+        uuid_write(gather->copies[i].node_uuid, nodes[i - first]);
+        copies[i - first] = (struct api_copy){wire_text_of(nodes[i - first]),
+                                              {sum_at(&gather->words[i], seq)->digits, SUM_DIGITS}};
+    }
+    const struct api_verified row = {.shard = gather->copies[first].shard,
+                                     .seq = seq,
+                                     .copies = {.count = end - first, .items = copies}};
+    shape_write(answer, &api_verified, &row);
+}
+
+// Where a shard's copies end in the list.
+static uint32_t
+shard_end(const struct gather *gather, uint32_t first)
+{
+    uint32_t end = first;
+    while (end < gather->count && gather->copies[end].shard == gather->copies[first].shard)
+        end++;
+    return end;
+}
+
+static omen_status
+answer_verify(const struct gather *gather, struct encode *answer, struct omen_error *error)
+{
+    uint32_t shards = 0;
+    for (uint32_t i = 0; i < gather->count; i = shard_end(gather, i), shards++)
+        if (last_common(gather, i, shard_end(gather, i)) == NULL)
+            return error_set(error, OMEN_E_BUSY,
+                             "shard.verify: the copies of shard %" PRIu64
+                             " know no place in the log in common yet",
+                             gather->copies[i].shard);
+    encode_map(answer, 1);
+    encode_word(answer, "shards");
+    encode_array(answer, shards);
+    for (uint32_t i = 0; i < gather->count; i = shard_end(gather, i)) {
+        const uint32_t end = shard_end(gather, i);
+        verified_write(gather, i, end, last_common(gather, i, end)->seq, answer);
+    }
+    return OMEN_OK;
+}
+
+omen_status
+gather_answer(const struct gather *gather, struct encode *answer, struct omen_error *error)
+{
+    const bool stats = gather->method->number == METHOD_COLLECTION_STATS;
+    omen_status status = stats ? OMEN_OK : all_said_yes(gather, error);
+    if (status != OMEN_OK)
+        return status;
+    if (stats)
+        answer_stats(gather, answer);
+    else if (gather->method->number == METHOD_SHARD_VERIFY)
+        status = answer_verify(gather, answer, error);
+    else if (gather->method->answer == &api_started)
+        shape_write(answer, &api_started, &(struct api_started){.job = gather->collection});
+    else
+        shape_write(answer, &api_nothing, &(struct api_nothing){0});
+    if (status == OMEN_OK && answer->status != OMEN_OK)
+        status = error_set_plain(error, answer->status);
+    return status;
+}

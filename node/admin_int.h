@@ -1,0 +1,124 @@
+// node/admin_int.h -- one function a method; private to node/admin*.
+//
+// Shape: value.
+//
+// A start looks at everything before it answers or fills in a command. A finish writes the answer of a command that was applied.
+#ifndef OMEN_NODE_ADMIN_INT_H
+#define OMEN_NODE_ADMIN_INT_H
+#include "base/limits.h"
+#include "node/admin.h"
+
+#define UUID_TEXT_BYTES 37u
+#define ADDRESS_TEXT_BYTES 64u // "[v6]:port"
+
+struct admin {
+    const struct admin_view *view;
+    const struct map *map;
+    const struct method *method;
+    const void *ask;
+    struct admin_step *step;
+    struct encode *answer;
+    struct omen_error *error;
+};
+
+// REFUSED, with *error set; for `return admin_refuse(a, OMEN_E_..., "...", ...);`.
+#define admin_refuse(admin, ...) (error_set((admin)->error, __VA_ARGS__), ADMIN_REFUSED)
+
+enum admin_next admin_answer(struct admin *a, const void *answer); // a struct of method->answer
+enum admin_next admin_answer_version(struct admin *a); // api_changed, of the map as it is
+enum admin_next admin_answer_nothing(struct admin *a); // api_nothing
+// A map of one list, whose rows follow one by one: a struct each would need memory for all of them.
+void admin_answer_list(struct admin *a, const char *key, uint32_t count);
+
+enum admin_next admin_propose(struct admin *a,
+                              enum command_kind kind); // the rest of the command is filled in
+// One step of a shard, on the cfg_ver that is seen.
+enum admin_next admin_propose_step(struct admin *a, const struct map_shard *shard,
+                                   const struct shard_step *step);
+
+// ---- texts (admin_text.c) ----
+
+void uuid_write(struct cluster_uuid uuid, char text[UUID_TEXT_BYTES]); // none: ""
+bool uuid_read(struct wire_text text, struct cluster_uuid *uuid);
+void address_write(const struct gossip_address *address, char text[ADDRESS_TEXT_BYTES]); // none: ""
+bool address_read(struct wire_text text, struct gossip_address *address);
+struct map_name name_of_text(struct wire_text text); // that a shape has let through
+struct wire_text text_of_name(const struct map_name *name);
+bool hash_read(struct wire_text text, uint64_t *hash); // 16 hexadecimal digits
+
+// ---- nodes (admin_node.c) ----
+
+const struct gossip_claim *admin_member(const struct admin_view *view,
+                                        struct cluster_uuid node); // NULL: unheard of
+void admin_node_name(const struct admin_view *view, const struct map_node *node,
+                     char name[WIRE_NAME_BYTES_MAX + 1]);
+// By uuid or name. NULL: *error says why.
+const struct map_node *admin_node_find(struct admin *a, struct wire_text text);
+uint32_t admin_data_nodes(const struct map *map); // that may be given copies
+bool admin_node_lives(const struct admin_view *view, const struct map_node *node);
+
+// ---- shards (admin_shard.c) ----
+
+const struct map_shard *admin_shard_find(struct admin *a, uint64_t shard); // NULL: *error says why
+// What is under way in it: JOB_MOVE, JOB_SPLIT, or 0.
+enum job_kind admin_shard_motion(const struct map_shard *shard);
+struct admin_census { // of the routed shards
+    uint32_t shards;
+    uint32_t degraded; // with fewer living copies in sync than replication asks for
+    uint32_t lost;     // without a living primary
+};
+struct admin_census admin_census(const struct admin_view *view);
+
+// ---- collections (admin_collection.c) ----
+
+const struct map_collection *admin_collection_find(struct admin *a,
+                                                   struct wire_text text); // NULL: *error
+
+#define ADMIN_STARTS(X)                                                                            \
+    X(admin_ping)                                                                                  \
+    X(admin_health)                                                                                \
+    X(admin_info)                                                                                  \
+    X(admin_metrics)                                                                               \
+    X(admin_cluster_info)                                                                          \
+    X(admin_members)                                                                               \
+    X(admin_events)                                                                                \
+    X(admin_meet)                                                                                  \
+    X(admin_rebalance)                                                                             \
+    X(admin_node_list)                                                                             \
+    X(admin_node_get)                                                                              \
+    X(admin_node_drain)                                                                            \
+    X(admin_node_undrain)                                                                          \
+    X(admin_node_decommission)                                                                     \
+    X(admin_shard_list)                                                                            \
+    X(admin_shard_get)                                                                             \
+    X(admin_shard_move)                                                                            \
+    X(admin_shard_split)                                                                           \
+    X(admin_shard_transfer)                                                                        \
+    X(admin_shard_force)                                                                           \
+    X(admin_ask_any)                                                                               \
+    X(admin_ask_primaries)                                                                         \
+    X(admin_ask_every)                                                                             \
+    X(admin_collection_create)                                                                     \
+    X(admin_collection_get)                                                                        \
+    X(admin_collection_list)                                                                       \
+    X(admin_collection_drop)                                                                       \
+    X(admin_collection_update)                                                                     \
+    X(admin_alias_set)                                                                             \
+    X(admin_alias_list)                                                                            \
+    X(admin_alias_drop)                                                                            \
+    X(admin_job_list)                                                                              \
+    X(admin_job_get)                                                                               \
+    X(admin_job_cancel)                                                                            \
+    X(admin_key_create)                                                                            \
+    X(admin_key_list)                                                                              \
+    X(admin_key_revoke)
+#define ADMIN_START(name) enum admin_next name(struct admin *a);
+ADMIN_STARTS(ADMIN_START)
+#undef ADMIN_START
+
+enum admin_next admin_collection_made(struct admin *a, const struct command_result *result);
+enum admin_next admin_shard_started(struct admin *a, const struct command_result *result);
+enum admin_next admin_key_said(struct admin *a, const struct command_result *result);
+enum admin_next admin_moves_said(struct admin *a, const struct command_result *result);
+
+#endif

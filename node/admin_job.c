@@ -1,0 +1,206 @@
+// node/admin_job.c -- job.*: what goes on by itself.
+//
+// Shape: value.
+//
+// Three kinds have one sort of numbers: jobs of the map, which a node claims and ends; shards in which a copy moves or which split
+// (node/admin.h), of which nothing is kept when they are over, so that one in which nothing moves answers "done"; and a collection's
+// number, that optimize and build answer with when they are over (node/admin_gather.h).
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "node/admin_int.h"
+
+_Static_assert((int)API_JOB_VERIFY == (int)JOB_VERIFY && (int)API_JOB_FAILED == (int)JOB_FAILED,
+               "kinds and states of jobs are told by the map's numbers");
+
+struct job_texts {
+    char node[UUID_TEXT_BYTES];
+    char text[160];
+};
+
+static void
+node_text(const struct map *map, uint32_t number, char text[UUID_TEXT_BYTES])
+{
+    const struct map_node *node = map_node(map, number);
+    text[0] = '\0';
+    if (node != NULL)
+        uuid_write(node->uuid, text);
+}
+
+static struct api_job
+job_row(const struct map *map, const struct job *job, struct job_texts *texts)
+{
+    node_text(map, job->owner, texts->node);
+    return (struct api_job){.job = job->id,
+                            .shard = job->shard,
+                            .kind = job->kind,
+                            .state = job->state,
+                            .node = wire_text_of(texts->node),
+                            .permille = job->progress,
+                            .attempts = job->attempts};
+}
+
+static void
+split_text(const struct map *map, const struct map_shard *shard, struct job_texts *texts)
+{
+    uint32_t in_sync[2] = {0};
+    for (uint32_t i = 0; i < 2; i++) {
+        const struct map_shard *child = map_shard(map, shard->children[i]);
+        in_sync[i] = child != NULL ? shard_in_sync(child) : 0;
+    }
+    snprintf(texts->text, sizeof texts->text,
+             "its children %" PRIu64 " and %" PRIu64 " have %" PRIu32 " and %" PRIu32
+             " copies in sync",
+             shard->children[0], shard->children[1], in_sync[0], in_sync[1]);
+}
+
+// Where a copy is on its way to, and how far it is.
+static void
+move_text(const struct map *map, const struct map_shard *shard, struct job_texts *texts)
+{
+    uint32_t leaving = 0, pending = 0, learning = 0;
+    for (uint32_t i = 0; i < shard->replica_count; i++) {
+        const struct map_replica *replica = &shard->replicas[i];
+        leaving += replica->leaving;
+        pending += replica->role == MAP_REPLICA_PENDING;
+        learning += replica->role == MAP_REPLICA_LEARNER;
+        if (replica->role != MAP_REPLICA_IN_SYNC)
+            node_text(map, replica->node, texts->node);
+    }
+    snprintf(texts->text, sizeof texts->text,
+             "%" PRIu32 " copies to be made, %" PRIu32 " catching up, %" PRIu32 " leaving", pending,
+             learning, leaving);
+}
+
+static struct api_job
+motion_row(const struct map *map, const struct map_shard *shard, struct job_texts *texts)
+{
+    const enum job_kind kind = admin_shard_motion(shard);
+    texts->node[0] = texts->text[0] = '\0';
+    if (kind == JOB_SPLIT)
+        split_text(map, shard, texts);
+    else if (kind == JOB_MOVE)
+        move_text(map, shard, texts);
+    const bool was_split = shard->status == SHARD_RETIRED;
+    return (struct api_job){.job = shard->id,
+                            .shard = shard->id,
+                            .kind = (uint8_t)(kind != 0   ? kind
+                                              : was_split ? JOB_SPLIT
+                                                          : JOB_MOVE),
+                            .state = kind != 0 ? JOB_RUNNING : JOB_DONE,
+                            .node = wire_text_of(texts->node),
+                            .text = wire_text_of(texts->text),
+                            .permille = kind != 0 ? 0 : 1000};
+}
+
+enum admin_next
+admin_job_list(struct admin *a)
+{
+    struct job_texts texts;
+    uint32_t moving = 0;
+    for (uint32_t i = 0; i < a->map->shard_count; i++)
+        moving += admin_shard_motion(&a->map->shards[i]) != 0;
+    admin_answer_list(a, "jobs", a->map->job_count + moving);
+    for (uint32_t i = 0; i < a->map->job_count; i++) {
+        const struct api_job row = job_row(a->map, &a->map->jobs[i], &texts);
+        shape_write(a->answer, &api_job, &row);
+    }
+    for (uint32_t i = 0; i < a->map->shard_count; i++) {
+        if (admin_shard_motion(&a->map->shards[i]) == 0)
+            continue;
+        const struct api_job row = motion_row(a->map, &a->map->shards[i], &texts);
+        shape_write(a->answer, &api_job, &row);
+    }
+    return ADMIN_ANSWERED;
+}
+
+static enum admin_next
+refuse_unknown(struct admin *a, uint64_t job)
+{
+    return admin_refuse(a, OMEN_E_NOT_FOUND, "no job %" PRIu64, job);
+}
+
+// A shard that was split is gone when its children answer; they know whose they are.
+static bool
+has_children(const struct map *map, uint64_t shard)
+{
+    for (uint32_t i = 0; i < map->shard_count; i++)
+        if (map->shards[i].parent == shard)
+            return true;
+    return false;
+}
+
+enum admin_next
+admin_job_get(struct admin *a)
+{
+    const struct api_of_job *ask = a->ask;
+    const struct job *job = map_job(a->map, ask->job);
+    const struct map_shard *shard = map_shard(a->map, ask->job);
+    struct job_texts texts;
+    struct api_job row = {
+        .job = ask->job, .shard = ask->job, .kind = JOB_SPLIT, .state = JOB_DONE, .permille = 1000};
+    if (job != NULL) {
+        row = job_row(a->map, job, &texts);
+    } else if (shard != NULL) {
+        row = motion_row(a->map, shard, &texts);
+    } else if (map_collection(a->map, ask->job) != NULL) {
+        row.kind = JOB_BUILD;
+        row.shard = 0;
+    } else if (!has_children(a->map, ask->job)) {
+        return refuse_unknown(a, ask->job);
+    }
+    return admin_answer(a, &row);
+}
+
+// ---- cancel ----
+
+// What is leaving stays, and what was to take its place goes unless it is in sync: then the controller has one copy too many, and
+// chooses.
+static enum admin_next
+take_back_move(struct admin *a, const struct map_shard *shard)
+{
+    uint32_t leaving = 0;
+    for (uint32_t i = 0; i < shard->replica_count; i++) {
+        if (!shard->replicas[i].leaving)
+            continue;
+        leaving++;
+        (void)admin_propose_step(
+            a, shard, &(struct shard_step){.kind = STEP_KEEP, .node = shard->replicas[i].node});
+    }
+    if (leaving == 0)
+        return admin_refuse(
+            a, OMEN_E_CONFLICT,
+            "shard %" PRIu64 " gets a copy that it lacks, which cannot be cancelled", shard->id);
+    for (uint32_t i = 0; i < shard->replica_count; i++)
+        if (shard->replicas[i].role != MAP_REPLICA_IN_SYNC && !shard->replicas[i].leaving)
+            (void)admin_propose_step(
+                a, shard, &(struct shard_step){.kind = STEP_DROP, .node = shard->replicas[i].node});
+    return ADMIN_PROPOSE;
+}
+
+static enum admin_next
+cancel_motion(struct admin *a, const struct map_shard *shard)
+{
+    switch (admin_shard_motion(shard)) {
+    case JOB_SPLIT:
+        return admin_propose_step(a, shard, &(struct shard_step){.kind = STEP_ABORT});
+    case JOB_MOVE:
+        return take_back_move(a, shard);
+    default:
+        return admin_refuse(a, OMEN_E_CONFLICT, "job %" PRIu64 " is over", shard->id);
+    }
+}
+
+enum admin_next
+admin_job_cancel(struct admin *a)
+{
+    const struct api_of_job *ask = a->ask;
+    const struct job *job = map_job(a->map, ask->job);
+    const struct map_shard *shard = map_shard(a->map, ask->job);
+    if (job == NULL)
+        return shard != NULL ? cancel_motion(a, shard) : refuse_unknown(a, ask->job);
+    if (job->state >= JOB_DONE)
+        return admin_refuse(a, OMEN_E_CONFLICT, "job %" PRIu64 " is over", job->id);
+    a->step->command.job = (struct command_job){.job = job->id, .expected = job->version};
+    return admin_propose(a, COMMAND_JOB_CANCEL);
+}

@@ -1,0 +1,305 @@
+// node/admin_shard.c -- shard.*: where copies are, and an operator's steps.
+//
+// Shape: value.
+//
+// A step goes into the map; the primary and the controller do the rest, and may take it back when its target dies. So what is answered
+// is that it was begun, and the shard is asked how far it is.
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "node/admin_int.h"
+
+static const char *const states[] = {[SHARD_CREATING] = "not open yet",
+                                     [SHARD_OPEN] = "open",
+                                     [SHARD_SPLITTING] = "splitting",
+                                     [SHARD_CHILD] = "being filled by its parent",
+                                     [SHARD_RETIRED] = "replaced by its children"};
+static const char *const roles[] = {[MAP_REPLICA_PENDING] = "pending",
+                                    [MAP_REPLICA_LEARNER] = "learner",
+                                    [MAP_REPLICA_IN_SYNC] = "in_sync"};
+
+const struct map_shard *
+admin_shard_find(struct admin *a, uint64_t number)
+{
+    const struct map_shard *shard = map_shard(a->map, number);
+    if (shard == NULL)
+        error_set(a->error, OMEN_E_NOT_FOUND, "no shard %" PRIu64, number);
+    return shard;
+}
+
+enum job_kind
+admin_shard_motion(const struct map_shard *shard)
+{
+    if (shard->status == SHARD_SPLITTING)
+        return JOB_SPLIT;
+    for (uint32_t i = 0; i < shard->replica_count && shard->status == SHARD_OPEN; i++)
+        if (shard->replicas[i].leaving || shard->replicas[i].role != MAP_REPLICA_IN_SYNC)
+            return JOB_MOVE;
+    return (enum job_kind)0;
+}
+
+struct admin_census
+admin_census(const struct admin_view *view)
+{
+    bool lives[MAP_NODES_MAX];
+    const struct map *map = view->map;
+    struct admin_census census = {0};
+    for (uint32_t i = 0; i < map->node_count; i++)
+        lives[i] = admin_node_lives(view, &map->nodes[i]);
+    for (uint32_t s = 0; s < map->shard_count; s++) {
+        const struct map_shard *shard = &map->shards[s];
+        if (!shard_is_routed(shard))
+            continue;
+        uint32_t safe = 0;
+        bool led = shard->status == SHARD_CREATING; // has nothing to lose yet
+        for (uint32_t i = 0; i < shard->replica_count; i++) {
+            const struct map_replica *replica = &shard->replicas[i];
+            const struct map_node *node = map_node(map, replica->node);
+            if (node == NULL || !lives[node - map->nodes])
+                continue;
+            safe += replica->role == MAP_REPLICA_IN_SYNC;
+            led |= !uuid_is_none(shard->primary) && uuid_equal(replica->uuid, shard->primary);
+        }
+        census.shards++;
+        census.lost += !led;
+        census.degraded += safe < map_collection(map, shard->collection)->replication;
+    }
+    return census;
+}
+
+// ---- list, get ----
+
+struct shard_texts {
+    char range[2 * 16 + 2];
+    char primary[UUID_TEXT_BYTES];
+    char nodes[SHARD_REPLICAS_MAX][UUID_TEXT_BYTES], uuids[SHARD_REPLICAS_MAX][UUID_TEXT_BYTES];
+    struct wire_text in_sync[SHARD_REPLICAS_MAX];
+    struct api_replica replicas[SHARD_REPLICAS_MAX];
+};
+
+static struct api_shard
+shard_row(const struct map *map, const struct map_shard *shard, struct shard_texts *texts)
+{
+    uint32_t in_sync = 0;
+    snprintf(texts->range, sizeof texts->range, "%016" PRIx64 "-%016" PRIx64, shard->first,
+             shard->last);
+    texts->primary[0] = '\0';
+    for (uint32_t i = 0; i < shard->replica_count; i++) {
+        const struct map_replica *replica = &shard->replicas[i];
+        const struct map_node *node = map_node(map, replica->node);
+        texts->nodes[i][0] = '\0';
+        if (node != NULL)
+            uuid_write(node->uuid, texts->nodes[i]);
+        uuid_write(replica->uuid, texts->uuids[i]);
+        const struct wire_text on = wire_text_of(texts->nodes[i]);
+        texts->replicas[i] = (struct api_replica){.node = on,
+                                                  .replica = wire_text_of(texts->uuids[i]),
+                                                  .role = wire_text_of(roles[replica->role]),
+                                                  .leaving = replica->leaving};
+        if (replica->role == MAP_REPLICA_IN_SYNC)
+            texts->in_sync[in_sync++] = on;
+        if (!uuid_is_none(shard->primary) && uuid_equal(shard->primary, replica->uuid))
+            memcpy(texts->primary, texts->nodes[i], sizeof texts->primary);
+    }
+    return (struct api_shard){.shard = shard->id,
+                              .collection =
+                                  text_of_name(&map_collection(map, shard->collection)->name),
+                              .range = wire_text_of(texts->range),
+                              .primary = wire_text_of(texts->primary),
+                              .in_sync = {.count = in_sync, .items = texts->in_sync},
+                              .replicas = {.count = shard->replica_count, .items = texts->replicas},
+                              .state = shard->status,
+                              .term = shard->term,
+                              .cfg_ver = shard->cfg_ver,
+                              .parent = shard->parent};
+}
+
+enum admin_next
+admin_shard_list(struct admin *a)
+{
+    const struct api_maybe_collection *ask = a->ask;
+    const struct map_collection *only = NULL;
+    struct shard_texts texts;
+    uint32_t count = a->map->shard_count;
+    if (ask->collection.count != 0) {
+        only = admin_collection_find(a, ask->collection);
+        if (only == NULL)
+            return ADMIN_REFUSED;
+        count = 0;
+        for (uint32_t i = 0; i < a->map->shard_count; i++)
+            count += a->map->shards[i].collection == only->id;
+    }
+    admin_answer_list(a, "shards", count);
+    for (uint32_t i = 0; i < a->map->shard_count; i++) {
+        if (only != NULL && a->map->shards[i].collection != only->id)
+            continue;
+        const struct api_shard row = shard_row(a->map, &a->map->shards[i], &texts);
+        shape_write(a->answer, &api_shard, &row);
+    }
+    return ADMIN_ANSWERED;
+}
+
+enum admin_next
+admin_shard_get(struct admin *a)
+{
+    const struct api_of_shard *ask = a->ask;
+    struct shard_texts texts;
+    const struct map_shard *shard = admin_shard_find(a, ask->shard);
+    if (shard == NULL)
+        return ADMIN_REFUSED;
+    const struct api_shard row = shard_row(a->map, shard, &texts);
+    return admin_answer(a, &row);
+}
+
+// ---- steps ----
+
+static enum admin_next
+refuse_state(struct admin *a, const struct map_shard *shard)
+{
+    return admin_refuse(a, OMEN_E_CONFLICT, "shard %" PRIu64 " is %s, expected it to be open",
+                        shard->id, states[shard->status]);
+}
+
+// An open shard; NULL: *error says what it is instead.
+static const struct map_shard *
+open_shard(struct admin *a, uint64_t number)
+{
+    const struct map_shard *shard = admin_shard_find(a, number);
+    if (shard == NULL || shard->status == SHARD_OPEN)
+        return shard;
+    (void)refuse_state(a, shard);
+    return NULL;
+}
+
+// The copy on the node that is called so; NULL: *error.
+static const struct map_replica *
+copy_on(struct admin *a, const struct map_shard *shard, struct wire_text text)
+{
+    const struct map_node *node = admin_node_find(a, text);
+    if (node == NULL)
+        return NULL;
+    const struct map_replica *replica = shard_replica_on(shard, node->number);
+    if (replica == NULL)
+        error_set(a->error, OMEN_E_NOT_FOUND, "shard %" PRIu64 " has no copy on node '%.*s'",
+                  shard->id, (int)text.count, text.bytes);
+    return replica;
+}
+
+static enum admin_next
+move_there(struct admin *a, const struct map_shard *shard, const struct map_replica *from,
+           const struct map_node *to)
+{
+    const struct api_shard_move *ask = a->ask;
+    const int count = (int)ask->to.count;
+    if (to->state != NODE_UP || (to->roles & NODE_DATA) == 0)
+        return admin_refuse(a, OMEN_E_CONFLICT, "node '%.*s' takes no copies: %s", count,
+                            ask->to.bytes,
+                            to->state != NODE_UP ? "it is not up" : "it does not keep data");
+    if (shard_replica_on(shard, to->number) != NULL)
+        return admin_refuse(a, OMEN_E_EXISTS, "shard %" PRIu64 " has a copy on node '%.*s' already",
+                            shard->id, count, ask->to.bytes);
+    if (from->leaving)
+        return admin_refuse(a, OMEN_E_CONFLICT,
+                            "the copy of shard %" PRIu64 " on node '%.*s' is leaving already",
+                            shard->id, (int)ask->from.count, ask->from.bytes);
+    if (shard->replica_count == SHARD_REPLICAS_MAX)
+        return admin_refuse(a, OMEN_E_FULL, "shard %" PRIu64 " has %u copies, which is the most",
+                            shard->id, SHARD_REPLICAS_MAX);
+    return admin_propose_step(
+        a, shard, &(struct shard_step){.kind = STEP_MOVE, .node = to->number, .from = from->node});
+}
+
+enum admin_next
+admin_shard_move(struct admin *a)
+{
+    const struct api_shard_move *ask = a->ask;
+    const struct map_shard *shard = open_shard(a, ask->shard);
+    const struct map_replica *from = shard != NULL ? copy_on(a, shard, ask->from) : NULL;
+    const struct map_node *to = from != NULL ? admin_node_find(a, ask->to) : NULL;
+    return to != NULL ? move_there(a, shard, from, to) : ADMIN_REFUSED;
+}
+
+enum admin_next
+admin_shard_split(struct admin *a)
+{
+    const struct api_shard_split *ask = a->ask;
+    const struct map_shard *shard = open_shard(a, ask->shard);
+    if (shard == NULL)
+        return ADMIN_REFUSED;
+    if (shard->first == shard->last)
+        return admin_refuse(a, OMEN_E_INVALID,
+                            "shard %" PRIu64 " answers for one hash, which cannot be split",
+                            shard->id);
+    uint64_t at = shard->first + (shard->last - shard->first) / 2 + 1;
+    if (ask->at.count != 0 && !hash_read(ask->at, &at))
+        return admin_refuse(a, OMEN_E_INVALID,
+                            "at is '%.*s', expected a hash in 16 hexadecimal digits",
+                            (int)ask->at.count, ask->at.bytes);
+    if (at <= shard->first || at > shard->last)
+        return admin_refuse(a, OMEN_E_INVALID,
+                            "at is %016" PRIx64 ", expected it within %016" PRIx64 "-%016" PRIx64,
+                            at, shard->first + 1, shard->last);
+    if (a->map->shard_count + 2 > MAP_SHARDS_MAX)
+        return admin_refuse(a, OMEN_E_FULL,
+                            "the cluster has %" PRIu32
+                            " shards, and a split makes two more than %u",
+                            a->map->shard_count, MAP_SHARDS_MAX);
+    return admin_propose_step(a, shard, &(struct shard_step){.kind = STEP_SPLIT, .value = at});
+}
+
+enum admin_next
+admin_shard_started(struct admin *a, const struct command_result *result)
+{
+    (void)result;
+    return admin_answer(a, &(struct api_started){.job = a->step->command.steps.steps[0].shard});
+}
+
+enum admin_next
+admin_shard_transfer(struct admin *a)
+{
+    const struct api_shard_to *ask = a->ask;
+    const struct map_shard *shard = open_shard(a, ask->shard);
+    const struct map_replica *to = shard != NULL ? copy_on(a, shard, ask->node) : NULL;
+    if (to == NULL)
+        return ADMIN_REFUSED;
+    if (to->role != MAP_REPLICA_IN_SYNC)
+        return admin_refuse(a, OMEN_E_CONFLICT,
+                            "the copy of shard %" PRIu64 " on node '%.*s' is not in sync, it is %s",
+                            shard->id, (int)ask->node.count, ask->node.bytes, roles[to->role]);
+    if (uuid_equal(to->uuid, shard->primary) || uuid_equal(to->uuid, shard->wanted))
+        return admin_answer_version(a);
+    return admin_propose_step(a, shard,
+                              &(struct shard_step){.kind = STEP_PREFER, .replica = to->uuid});
+}
+
+enum admin_next
+admin_shard_force(struct admin *a)
+{
+    const struct api_shard_to *ask = a->ask;
+    const struct map_shard *shard = admin_shard_find(a, ask->shard);
+    if (shard == NULL)
+        return ADMIN_REFUSED;
+    if (shard->status == SHARD_SPLITTING)
+        return admin_refuse(a, OMEN_E_CONFLICT,
+                            "shard %" PRIu64 " is splitting: cancel that first (job.cancel %" PRIu64
+                            ")",
+                            shard->id, shard->id);
+    if (shard->status != SHARD_OPEN)
+        return refuse_state(a, shard);
+    const struct map_replica *only = copy_on(a, shard, ask->node);
+    if (only == NULL)
+        return ADMIN_REFUSED;
+    if (uuid_is_none(only->uuid))
+        return admin_refuse(a, OMEN_E_CONFLICT,
+                            "the copy of shard %" PRIu64 " on node '%.*s' was never made",
+                            shard->id, (int)ask->node.count, ask->node.bytes);
+    if (!ask->yes)
+        return admin_refuse(a, OMEN_E_INVALID,
+                            "writes that only other copies of shard %" PRIu64
+                            " have would be lost: say yes",
+                            shard->id);
+    return admin_propose_step(a, shard,
+                              &(struct shard_step){.kind = STEP_FORCE, .replica = only->uuid});
+}

@@ -1,0 +1,56 @@
+// node/clients.h -- the loop of a node's clients: requests about points go to the front, those about the map to node/admin.
+//
+// Shape:   shell. Decides nothing: router/front and node/admin do.
+// Threads: a loop of its own. clients_request, clients_gone and clients_frame from any thread; the others in the owner's.
+//
+//      a request about points ---> router/front --PEER_PART--> a copy's node, or this one (config.part) --PEER_REPLY--> front ---> answer
+//      a request about the map --> admin_start on the newest map ---> answer; or
+//                                    a command: proposed here, where this node leads the metadata; else as PEER_PART with shard 0 to
+//                                    who does, which does the same and replies. Answered when the map that has it is here
+//                                    copies are asked: PEER_PART to each, and what they say together
+//
+// An admin request has a deadline like any other; when it passes before an answer came, nobody knows whether the command was applied.
+#ifndef OMEN_NODE_CLIENTS_H
+#define OMEN_NODE_CLIENTS_H
+#include "cluster/rebalance.h"
+#include "node/config.h"
+#include "node/disk.h"
+#include "node/meta.h"
+#include "wire/bus.h"
+#include "wire/rpc_server.h"
+
+#define CLIENTS_CALLS_MAX 1024u // about the map, under way; one more is answered BUSY
+
+struct clients; // opaque
+
+struct clients_config {
+    struct disk_identity identity;
+    struct map_name zone;
+    const struct rebalance_config *rebalance; // copied; as the leader's
+    struct bus *bus;                          // borrowed until clients_close, as the rest
+    struct meta *meta;
+    void *context;
+    // A PEER_PART or PEER_CANCEL for a copy on this node. NULL: it has none.
+    void (*part)(void *context, const struct peer_head *head, struct wire_bytes body);
+};
+
+OMEN_MUST_CHECK omen_status clients_open(const struct clients_config *config, struct clients **out,
+                                         struct omen_error *error);
+struct loop *clients_loop(struct clients *clients); // for meta_feed
+
+// From the clients' port, as rpc_server.h has it.
+void clients_request(struct clients *clients, struct rpc_conn *conn,
+                     const struct rpc_request *request);
+void clients_gone(struct clients *clients, struct rpc_conn *conn);
+// Of a node that is not there yet, or not any more; takes both as clients_request does.
+void clients_refuse_busy(struct rpc_conn *conn, const struct rpc_request *request);
+
+// PEER_REPLY, and PEER_PART where its shard is 0; copied.
+void clients_frame(struct clients *clients, struct cluster_uuid from, uint64_t boot,
+                   const struct peer_head *head, struct wire_bytes body);
+
+// What is under way is answered by nobody any more.
+void clients_stop(struct clients *clients);
+void clients_close(struct clients *clients); // accepts NULL
+
+#endif

@@ -1,0 +1,107 @@
+// node/clients_int.h -- what the files of the clients' loop share.
+//
+// Shape: shell.
+#ifndef OMEN_NODE_CLIENTS_INT_H
+#define OMEN_NODE_CLIENTS_INT_H
+#include "node/admin.h"
+#include "node/admin_gather.h"
+#include "node/clients.h"
+#include "node/events.h"
+#include "router/front.h"
+
+enum { NOTE_CLIENTS_REQUEST = NOTE_OTHERS, NOTE_CLIENTS_GONE, NOTE_CLIENTS_LOST };
+
+struct clients_request_note {
+    struct loop_note note;
+    struct rpc_conn *conn; // kept
+    struct rpc_request request;
+};
+
+struct clients_gone_note {
+    struct loop_note note;
+    struct rpc_conn *conn; // kept
+};
+
+// A part that the bus did not take: nothing was done.
+struct clients_lost_note {
+    struct loop_note note;
+    uint32_t node;
+    struct wire_reply reply;
+};
+
+// A request about the map.
+struct clients_call {
+    struct clients_call *next, **link;
+    // Who asked: a client, or (conn NULL) another node.
+    struct rpc_conn *conn; // kept
+    uint32_t id;
+    uint8_t errors; // enum api_errors
+    struct cluster_uuid from;
+    uint64_t correlation; // theirs
+    struct wire_part part;
+    // What.
+    const struct method *method;
+    void *owned;           // what `ask` points into
+    union method_body ask; // of method->ask
+    struct admin_step step;
+    uint64_t until_ns;
+    // How far it is.
+    bool proposed; // meta has a pointer to it
+    bool answered; // and it is kept for that pointer alone
+    uint64_t sent; // correlation of what the leader was sent; 0: nothing
+    struct gather *gather;
+    uint64_t gather_sent;  // correlation of the first copy's part
+    struct encode held;    // the answer, which waits for the map
+    uint64_t held_version; // that and one more; 0: none waits
+};
+
+struct clients {
+    struct clients_config config;
+    struct rebalance_config rebalance;
+    struct loop *loop;
+    struct front *front;
+    const struct map *map;        // the newest; NULL: none yet
+    struct meta_members *members; // the newest; NULL: none yet
+    struct event_ring events;
+    struct clients_call *calls;
+    uint32_t call_count;
+    uint64_t correlations; // the last; bit 63 is set in all of them
+    uint64_t begun_ns;
+    struct encode encode;
+};
+
+// Bit 63 tells those of calls about the map from those of parts of the front.
+#define CLIENTS_CALL_BIT (UINT64_C(1) << 63)
+
+// clients.c
+void clients_send(struct clients *clients, struct cluster_uuid to, enum peer_kind kind,
+                  uint64_t correlation, uint32_t deadline_ms); // what is in clients->encode
+bool clients_try_send(struct clients *clients, struct cluster_uuid to, enum peer_kind kind,
+                      uint64_t correlation, uint32_t deadline_ms);
+struct cluster_uuid clients_leader(const struct clients *clients);
+
+// clients_admin.c
+void clients_admin(struct clients *clients, struct clients_request_note *note);
+void clients_admin_part(struct clients *clients, struct frame_note *frame,
+                        const struct wire_part *part); // takes the frame
+void clients_admin_reply(struct clients *clients, uint64_t correlation,
+                         const struct wire_reply *reply); // with CLIENTS_CALL_BIT
+void clients_admin_answer(struct clients *clients, const struct meta_answer *answer);
+void clients_admin_map(struct clients *clients); // there is a newer one
+void clients_admin_gone(struct clients *clients, const struct rpc_conn *conn);
+void clients_admin_late(struct clients *clients, uint64_t now_ns);
+uint64_t clients_admin_due(const struct clients *clients);
+void clients_admin_close(struct clients *clients);
+void clients_refuse(struct clients *clients, struct clients_call *call,
+                    const struct omen_error *error, enum api_outcome outcome);
+// Takes the message, whose answer is behind its head.
+void clients_finish(struct clients *clients, struct clients_call *call, struct encode *message);
+void clients_head(const struct clients_call *call, struct encode *message);
+
+// clients_shards.c
+void clients_shards_ask(struct clients *clients, struct clients_call *call);
+void clients_shards_take(struct clients *clients, struct clients_call *call, uint32_t at,
+                         const struct wire_reply *reply);
+void clients_shards_end(struct clients *clients, struct clients_call *call);
+
+#endif

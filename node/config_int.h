@@ -1,0 +1,50 @@
+// node/config_int.h -- what the files of the configuration share: the table of options, and the values of a file.
+//
+// Shape: shell.
+#ifndef OMEN_NODE_CONFIG_INT_H
+#define OMEN_NODE_CONFIG_INT_H
+#include "node/config.h"
+
+// name in the enum, name, kind, argument, what it is
+#define CONFIG_OPTIONS(X)                                                                          \
+    X(DATA, "data", TEXT, "DIR", "the node's folder; made when it is missing. Needed")             \
+    X(ROLES, "roles", LIST, "ROLE,...", "data, router, builder; all of them unless said")          \
+    X(LISTEN, "listen", TEXT, "HOST:PORT", "for clients; 127.0.0.1:7700")                          \
+    X(PEER, "peer", TEXT, "HOST:PORT", "for other nodes, TCP and UDP; 127.0.0.1:7701")             \
+    X(ADVERTISE, "advertise", TEXT, "HOST[:PORT]",                                                 \
+      "where other nodes reach this one's peer port, if it is not where it listens")               \
+    X(JOIN, "join", LIST, "HOST:PORT,...",                                                         \
+      "peer ports of live nodes: the cluster to join. Without it a first start founds one")        \
+    X(NAME, "name", TEXT, "NAME", "of this node, for people")                                      \
+    X(ZONE, "zone", TEXT, "NAME", "copies of a shard, and votes, are spread over zones")           \
+    X(INSECURE, "insecure", FLAG, NULL, "other addresses than loopback without credentials")       \
+    X(CLUSTER_KEY, "cluster-key", TEXT, "FILE", "a secret that all nodes have, 32 bytes at least") \
+    X(PROFILE, "profile", TEXT, "lan|fast", "how soon a silent node is given up; lan")             \
+    X(WEIGHT, "weight", TEXT, "N", "how much of the data it takes, beside others; 100")            \
+    X(VOTERS, "metadata-voters", TEXT, "N", "1, 3, 5 or 7 nodes vote on the metadata; 3")          \
+    X(THREADS, "threads", TEXT, "N", "workers; as many as there are processors")                   \
+    X(LOG_LEVEL, "log-level", TEXT, "LEVEL", "error, warn, info, debug; info")
+
+enum config_option {
+#define CONFIG_ENUM(id, name, kind, argument, help) OPTION_##id,
+    CONFIG_OPTIONS(CONFIG_ENUM)
+#undef CONFIG_ENUM
+        OPTION_COUNT
+};
+
+// What a file says: a text for each option (NULL: nothing; of a list its items with commas), and the keys.
+struct config_file {
+    char *texts[OPTION_COUNT]; // owned
+    uint32_t lines[OPTION_COUNT];
+    struct config_file_key {
+        char *name, *role, *sha256; // owned; never NULL
+    } keys[CONFIG_KEYS_MAX];
+    uint32_t key_count, keys_line;
+};
+
+// OMEN_E_INVALID, and a sentence that begins with the path and, where it is known, the line.
+OMEN_MUST_CHECK omen_status config_file_read(const char *path, struct config_file *out,
+                                             struct omen_error *error);
+void config_file_fini(struct config_file *file);
+
+#endif

@@ -1,0 +1,65 @@
+// node/hosts.h -- the data loop of a node: its copies with their shards, the parts of requests that come for them, and the front.
+//
+// Shape:   shell; a handle.
+// Threads: a loop of its own, and a pool of workers. hosts_frame, hosts_request and hosts_gone from any thread; the others in the
+//          owner's.
+//
+// The loop steps node/copies and does what it says, and never waits: the disk answers by notes, workers apply entries, read parts and
+// make snapshots, the bus takes or drops. A write is answered when it is committed and applied here, with what came of it.
+#ifndef OMEN_NODE_HOSTS_H
+#define OMEN_NODE_HOSTS_H
+#include "base/error.h"
+#include "base/os_loop.h"
+#include "node/disk.h"
+#include "node/meta.h"
+#include "wire/bus.h"
+
+struct hosts; // opaque
+
+struct hosts_config {
+    struct cluster_uuid node;
+    uint64_t boot;
+    const char *folder; // of the node: shards/ and tmp/ are ours
+    uint32_t threads;   // of the pool
+    // Zeros are replaced by what the comments say.
+    size_t part_bytes_max; // of parts that wait: 256 MiB
+    uint64_t keep_entries; // of a log that everybody has, for who comes back: 65,536,
+    uint64_t keep_bytes;   // but not more than 1 GiB
+    struct disk *disk;
+    struct bus *bus;
+    struct meta *meta;
+    void *context;
+    void (*halt)(void *context, const char *why); // the process must end; in the loop's thread
+    // A PEER_REPLY to a part of this node's own clients.
+    void (*reply)(void *context, const struct peer_head *head, struct wire_bytes body);
+};
+
+struct hosts_stats {
+    uint64_t frames, bad_frames; // bad: no message
+    uint64_t parts, busy, stale, cancelled, late;
+    uint64_t proposed, applied;
+    uint64_t snapshots_made, snapshots_installed, shards_lost;
+    uint64_t notes[REPLICA_NOTE_NO_MEMORY + 1]; // by enum replica_note_kind
+    uint64_t buckets_differ;
+    uint32_t copies, parts_under_way;
+};
+
+// Opens every shard of which the disk has a log; one that does not open is lost, and the cluster hears of it. The disk's start is not over
+// yet. OMEN_E_NO_MEMORY, OMEN_E_LOCKED, OMEN_E_VERSION: a shard may be fine, so nothing is begun.
+OMEN_MUST_CHECK omen_status hosts_open(const struct hosts_config *config, struct hosts **out,
+                                       struct omen_error *error);
+
+struct loop *hosts_loop(struct hosts *hosts); // for meta_feed
+
+// A frame of another node: PEER_REPLICA, PEER_PART, PEER_CANCEL. It is copied.
+void hosts_frame(struct hosts *hosts, struct cluster_uuid from, uint64_t boot,
+                 const struct peer_head *head, struct wire_bytes body);
+
+// The loop and the workers end; what is posted to it from then on is thrown away. Before who posts to it is closed.
+void hosts_stop(struct hosts *hosts);
+void hosts_close(struct hosts *hosts); // accepts NULL. Shards have their last checkpoints
+
+// For tests and metrics; of a hosts that was stopped, or in its thread.
+struct hosts_stats hosts_stats(const struct hosts *hosts);
+
+#endif

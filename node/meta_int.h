@@ -1,0 +1,118 @@
+// node/meta_int.h -- what the files of the metadata's shell share.
+//
+// Shape: shell.
+#ifndef OMEN_NODE_META_INT_H
+#define OMEN_NODE_META_INT_H
+#include "base/os_lock.h"
+#include "node/meta.h"
+#include "wire/encode.h"
+#include "wire/raft_codec.h"
+
+enum meta_ask_kind { META_PROPOSE, META_WISH, META_CHANGE, META_TRANSFER, META_MEET };
+
+struct meta_ask {
+    struct loop_note note; // NOTE_META_ASK
+    enum meta_ask_kind kind;
+    struct loop *answer_to;
+    struct meta_answer *answer; // to be filled in; NULL: a wish
+    uint64_t member;
+    union {
+        struct command command;
+        struct raft_change change;
+        struct gossip_address meet;
+    };
+};
+
+struct meta_start {
+    struct loop_note note; // NOTE_META_START
+    const struct turn_durable *durable;
+};
+
+struct meta_feed {
+    struct loop_note note; // NOTE_META_FEED
+    struct loop *data;
+};
+
+// A proposal whose entry is in the log.
+struct meta_wait {
+    uint64_t position, term, until_ns;
+    struct loop *answer_to;
+    struct meta_answer *answer;
+};
+
+// Somebody that gossip knows of.
+struct meta_peer {
+    uint64_t member; // in raft's group; 0: it has not said
+    struct cluster_uuid node;
+    struct gossip_address address; // that the bus was told
+};
+
+// A loop that is told of maps and the rest, and what it was told last.
+struct meta_listener {
+    struct loop *loop;
+    uint64_t version; // of the map
+    uint64_t members; // gossip's version of its members
+    uint64_t term, lead;
+    uint32_t voters;
+    bool anything, map;
+};
+
+struct meta {
+    struct meta_config config;
+    struct cluster_uuid self;
+    struct loop *loop;
+    _Atomic uint32_t started; // 1: it runs, 2: it does not
+    enum turn_halt halted;
+    // The loop's own from here on.
+    struct meta_listener listeners[META_LISTENERS_MAX];
+    uint32_t listener_count;
+    struct turn turn;
+    struct turn_output out;
+    struct encode encode;
+    struct raft_room room;
+    struct gossip_msg gossip;
+    struct command command, wish;
+    uint64_t wish_at_ns;              // it may be said again
+    uint64_t leases_version;          // of the map's lease times, that were first seen
+    uint64_t leases_seen_ns;          // then
+    struct gossip_address *addresses; // [GOSSIP_PEERS_MAX]
+    struct meta_peer *peers;
+    uint32_t peer_count, peer_room;
+    struct meta_wait waits[META_WAITS_MAX]; // in the order of their proposal
+    uint32_t wait_count;
+    // As the operator was told.
+    uint64_t logged_lead, logged_term, logged_version;
+    uint32_t logged_nodes, logged_up, logged_voters;
+    bool logged_lease;
+    // Read by others.
+    struct lock lock;
+    struct cluster_uuid leader; // under `lock`
+    struct meta_stats stats;    // under `lock`
+    struct api_key *keys;       // under `lock`: of the map of keys_version; owned
+    uint32_t key_count;         // under `lock`
+    uint64_t keys_version;
+    uint64_t turns, frames, refused;
+};
+
+// meta_send.c
+void meta_learn_peers(struct meta *meta); // from gossip, for the bus
+// Of a member of raft's group; none where gossip has not said.
+struct cluster_uuid meta_node_of(const struct meta *meta, uint64_t member);
+void meta_send(struct meta *meta);
+void meta_send_map(struct meta *meta, struct cluster_uuid to, uint64_t newer_than);
+
+// meta_wish.c
+uint64_t meta_wish_due(struct meta *meta);              // UINT64_MAX: nothing is wished
+void meta_wish_now(struct meta *meta, uint64_t now_ns); // writes meta->wish
+
+// meta_tell.c
+void meta_tell(struct meta *meta);
+void meta_answer_now(struct meta *meta, const struct meta_ask *ask, enum raft_answer answer);
+void meta_wait_for(struct meta *meta, const struct meta_ask *ask, uint64_t now_ns);
+void meta_give_up(struct meta *meta, uint64_t now_ns); // proposals that wait too long
+void meta_log(struct meta *meta);
+
+// Aborts where there is no memory: notes of ours are few and small.
+void *meta_note_new(uint32_t kind, size_t bytes);
+
+#endif

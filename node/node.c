@@ -1,0 +1,423 @@
+// node/node.c -- one node of a cluster: its disk, its bus, its loops and its clients' port, wired together.
+//
+// Shape: shell.
+//
+//      opened   disk > bus > clients' port (its number goes into gossip) > meta > hosts; then what arrives is let in
+//      closed   clients' port, which drains > hosts' and meta's loops > bus > disk > hosts, meta
+//
+// Until all of it is there what arrives on the bus is as if it were lost.
+#include "node/node.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/os_clock.h"
+#include "base/os_cpu.h"
+#include "base/os_log.h"
+#include "base/os_random.h"
+#include "node/address.h"
+#include "node/clients.h"
+#include "node/hosts.h"
+#include "node/keys.h"
+#include "node/meta.h"
+#include "node/profile.h"
+#include "omendb.h"
+#include "wire/node_codec.h"
+
+struct node {
+    struct node_config config;
+    struct start start;
+    struct bus *bus;
+    struct rpc_server *rpc;
+    struct meta *meta;
+    struct hosts *hosts;
+    struct clients *clients;
+    _Atomic bool ready;
+    char cluster[START_UUID_BYTES];
+};
+
+// ---- ends from within ----
+
+__attribute__((noreturn)) static void
+end(const char *event, const char *why, enum config_exit code)
+{
+    log_say(LOG_LEVEL_ERROR, event, "why", why);
+    _exit((int)code); // nothing that is half done may be finished
+}
+
+static void
+disk_failed(void *context, const char *why)
+{
+    (void)context;
+    end("node.disk_failed", why, EXIT_BAD_DISK);
+}
+
+static void
+halted(void *context, const char *why)
+{
+    (void)context;
+    end("node.halted", why, EXIT_BUG);
+}
+
+static void
+superseded(void *context)
+{
+    (void)context;
+    end("node.superseded", "a newer process of this node is there", EXIT_SUPERSEDED);
+}
+
+// ---- the bus ----
+
+// A part without a shard is about the map.
+static bool
+is_for_leader(struct wire_bytes body)
+{
+    struct wire_part part;
+    return wire_part_read(body, &part) && part.shard == 0;
+}
+
+static void
+take_frame(void *context, struct wire_uuid from, uint64_t boot, const struct peer_head *head,
+           struct wire_bytes body)
+{
+    struct node *node = context;
+    if (!atomic_load(&node->ready))
+        return;
+    const struct cluster_uuid uuid = {from.high, from.low};
+    switch (head->kind) {
+    case PEER_RAFT:
+    case PEER_GOSSIP:
+    case PEER_TURN:
+    case PEER_MAP_ASK:
+        meta_frame(node->meta, uuid, boot, head, body);
+        break;
+    case PEER_REPLY:
+        clients_frame(node->clients, uuid, boot, head, body);
+        break;
+    case PEER_PART:
+        if (is_for_leader(body))
+            clients_frame(node->clients, uuid, boot, head, body);
+        else
+            hosts_frame(node->hosts, uuid, boot, head, body);
+        break;
+    default:
+        hosts_frame(node->hosts, uuid, boot, head, body);
+        break;
+    }
+}
+
+static void
+take_datagram(void *context, const struct gossip_address *from, struct wire_bytes packet)
+{
+    struct node *node = context;
+    (void)from;
+    if (atomic_load(&node->ready))
+        meta_datagram(node->meta, packet);
+}
+
+static void
+hear_of(void *context, struct wire_uuid other)
+{
+    (void)context;
+    (void)other;
+}
+
+static enum config_exit
+open_bus(struct node *node, struct omen_error *error)
+{
+    const struct disk_identity *identity = &node->start.identity;
+    const struct bus_config config = {
+        .listen = node->config.config->peer,
+        .ours = {.cluster = {identity->cluster.high, identity->cluster.low},
+                 .node = {identity->node.high, identity->node.low},
+                 .boot = identity->boot,
+                 .version_least = 1,
+                 .version_most = 1},
+        .keys = node->config.keys,
+        .context = node,
+        .frame = take_frame,
+        .datagram = take_datagram,
+        .up = hear_of,
+        .down = hear_of};
+    const omen_status status = bus_open(&config, &node->bus, error);
+    if (status == OMEN_OK)
+        return EXIT_DONE;
+    (void)error_about(error, status, "peer");
+    return status == OMEN_E_NO_MEMORY ? EXIT_NO_SYSTEM : EXIT_NO_ADDRESS;
+}
+
+// ---- clients ----
+
+static bool
+admit(void *context, struct wire_text said, struct rpc_session *session)
+{
+    struct node *node = context;
+    struct map_name name;
+    struct api_key key;
+    if (!keys_name(said, &name))
+        return false;
+    const bool known = keys_configured(node->config.config, &name, &key) ||
+                       (atomic_load(&node->ready) && meta_key(node->meta, &name, &key));
+    return known && keys_open(&key, said, os_ms_since_1970(), session);
+}
+
+static void
+welcome(void *context, struct api_welcome *said)
+{
+    struct node *node = context;
+    said->server = wire_text_of("omend");
+    said->version = wire_text_of(omen_version());
+    said->cluster = wire_text_of(node->cluster);
+}
+
+static void
+take_request(void *context, struct rpc_conn *conn, const struct rpc_request *request)
+{
+    struct node *node = context;
+    if (atomic_load(&node->ready))
+        clients_request(node->clients, conn, request);
+    else
+        clients_refuse_busy(conn, request);
+}
+
+static void
+lose_client(void *context, struct rpc_conn *conn)
+{
+    struct node *node = context;
+    if (atomic_load(&node->ready))
+        clients_gone(node->clients, conn);
+}
+
+static enum config_exit
+open_rpc(struct node *node, struct omen_error *error)
+{
+    const struct config *config = node->config.config;
+    char host[ADDRESS_TEXT_BYTES];
+    address_host(&config->listen, host);
+    const struct rpc_server_config rpc = {.host = host,
+                                          .port = config->listen.port,
+                                          .auth = config->key_count > 0,
+                                          .context = node,
+                                          .admit = admit,
+                                          .welcome = welcome,
+                                          .request = take_request,
+                                          .gone = lose_client};
+    const omen_status status = rpc_server_open(&rpc, &node->rpc, error);
+    if (status == OMEN_OK)
+        return EXIT_DONE;
+    (void)error_about(error, status, "listen");
+    return status == OMEN_E_NO_MEMORY ? EXIT_NO_SYSTEM : EXIT_NO_ADDRESS;
+}
+
+// ---- the loops ----
+
+static enum config_exit
+open_meta(struct node *node, const struct profile_place *place, struct omen_error *error)
+{
+    const struct config *config = node->config.config;
+    const struct turn_config turn = profile_turn(config, place);
+    struct turn_durable durable;
+    omen_status status = disk_start_meta(node->start.disk, &durable, error);
+    if (status != OMEN_OK)
+        return status == OMEN_E_NO_MEMORY ? EXIT_NO_SYSTEM : EXIT_BAD_DATA;
+    const uint32_t count = durable.peer_count + config->join_count;
+    struct gossip_address *peers = mem_alloc((count + 1) * sizeof *peers);
+    if (peers == NULL) {
+        (void)error_set_plain(error, OMEN_E_NO_MEMORY);
+        return EXIT_NO_SYSTEM;
+    }
+    memcpy(peers, config->join, config->join_count * sizeof *peers);
+    if (durable.peer_count > 0)
+        memcpy(peers + config->join_count, durable.peers, durable.peer_count * sizeof *peers);
+    durable.peers = peers;
+    durable.peer_count = count;
+    uint64_t seed;
+    os_random(&seed, sizeof seed);
+    const struct meta_config meta = {.turn = &turn,
+                                     .durable = &durable,
+                                     .lease_profile =
+                                         config->profile == CONFIG_FAST ? LEASE_FAST : LEASE_LAN,
+                                     .disk = node->start.disk,
+                                     .bus = node->bus,
+                                     .seed = seed,
+                                     .context = node,
+                                     .halt = halted,
+                                     .superseded = superseded};
+    status = meta_open(&meta, &node->meta);
+    mem_free(peers);
+    if (status == OMEN_OK)
+        return EXIT_DONE;
+    (void)error_set(error, status, "%s/log: the metadata's log or map: %s", config->data,
+                    status_text(status));
+    return status == OMEN_E_NO_MEMORY ? EXIT_NO_SYSTEM : EXIT_BAD_DATA;
+}
+
+// From this node's clients to its copies, and back.
+static void
+give_part(void *context, const struct peer_head *head, struct wire_bytes body)
+{
+    struct node *node = context;
+    const struct disk_identity *identity = &node->start.identity;
+    hosts_frame(node->hosts, identity->node, identity->boot, head, body);
+}
+
+static void
+give_reply(void *context, const struct peer_head *head, struct wire_bytes body)
+{
+    struct node *node = context;
+    const struct disk_identity *identity = &node->start.identity;
+    clients_frame(node->clients, identity->node, identity->boot, head, body);
+}
+
+static enum config_exit
+open_hosts(struct node *node, struct omen_error *error)
+{
+    const struct config *config = node->config.config;
+    const struct hosts_config hosts = {.node = node->start.identity.node,
+                                       .boot = node->start.identity.boot,
+                                       .folder = config->data,
+                                       .threads =
+                                           config->threads != 0 ? config->threads : os_cpu_count(),
+                                       .disk = node->start.disk,
+                                       .bus = node->bus,
+                                       .meta = node->meta,
+                                       .context = node,
+                                       .halt = halted,
+                                       .reply = give_reply};
+    const omen_status status = hosts_open(&hosts, &node->hosts, error);
+    if (status == OMEN_OK)
+        return EXIT_DONE;
+    return status == OMEN_E_NO_MEMORY ? EXIT_NO_SYSTEM : EXIT_BAD_DATA;
+}
+
+static enum config_exit
+open_clients(struct node *node, struct omen_error *error)
+{
+    const struct profile_place none = {.identity = node->start.identity};
+    const struct turn_config turn = profile_turn(node->config.config, &none);
+    const struct clients_config clients = {.identity = node->start.identity,
+                                           .zone = turn.zone,
+                                           .rebalance = &turn.rebalance,
+                                           .bus = node->bus,
+                                           .meta = node->meta,
+                                           .context = node,
+                                           .part = give_part};
+    const omen_status status = clients_open(&clients, &node->clients, error);
+    return status == OMEN_OK ? EXIT_DONE : EXIT_NO_SYSTEM;
+}
+
+// What a node says of where it is: what an operator said, or where it listens.
+static struct profile_place
+place_of(const struct node *node)
+{
+    const struct config *config = node->config.config;
+    const struct gossip_address *told = &config->advertise;
+    struct profile_place place = {
+        .identity = node->start.identity, .peer = config->peer, .client = config->listen};
+    if (!address_is_any(told))
+        memcpy(place.peer.ip, told->ip, sizeof told->ip);
+    place.peer.port = told->port != 0 ? told->port : bus_port(node->bus);
+    if (address_is_any(&place.client))
+        memcpy(place.client.ip, place.peer.ip, sizeof place.peer.ip);
+    place.client.port = rpc_server_port(node->rpc);
+    return place;
+}
+
+static void
+say_ready(const struct node *node, const struct profile_place *place)
+{
+    static const char *const hows[] = {
+        [START_FOUNDED] = "founded", [START_JOINED] = "joined", [START_RETURNED] = "returned"};
+    const struct disk_identity *identity = &node->start.identity;
+    char peer[ADDRESS_TEXT_BYTES], client[ADDRESS_TEXT_BYTES];
+    struct log_line line;
+    if (!log_begin(&line, NULL, LOG_LEVEL_INFO, "node.ready"))
+        return;
+    address_text(&place->peer, peer);
+    address_text(&place->client, client);
+    log_text(&line, "how", hows[node->start.how]);
+    log_uuid(&line, "node", identity->node.high, identity->node.low);
+    log_uuid(&line, "cluster", identity->cluster.high, identity->cluster.low);
+    log_number(&line, "boot", identity->boot);
+    log_text(&line, "listen", client);
+    log_text(&line, "peer", peer);
+    log_text(&line, "data", node->config.config->data);
+    log_end(&line);
+}
+
+static enum config_exit
+open_all(struct node *node, struct omen_error *error)
+{
+    const struct config *config = node->config.config;
+    const struct start_config start = {.config = config,
+                                       .keys = node->config.keys,
+                                       .disk = {.fatal = disk_failed},
+                                       .context = node->config.context,
+                                       .pause = node->config.pause};
+    enum config_exit failed = start_open(&start, &node->start, error);
+    if (failed != EXIT_DONE || node->start.disk == NULL)
+        return failed;
+    start_uuid_text(node->start.identity.cluster, node->cluster);
+    failed = open_bus(node, error);
+    if (failed == EXIT_DONE)
+        failed = open_rpc(node, error);
+    if (failed != EXIT_DONE)
+        return failed;
+    const struct profile_place place = place_of(node);
+    failed = open_meta(node, &place, error);
+    if (failed == EXIT_DONE)
+        failed = open_hosts(node, error);
+    if (failed == EXIT_DONE)
+        failed = open_clients(node, error);
+    if (failed != EXIT_DONE)
+        return failed;
+    disk_started(node->start.disk);
+    atomic_store(&node->ready, true);
+    meta_feed(node->meta, hosts_loop(node->hosts));
+    meta_feed(node->meta, clients_loop(node->clients));
+    say_ready(node, &place);
+    return EXIT_DONE;
+}
+
+enum config_exit
+node_open(const struct node_config *config, struct node **out, struct omen_error *error)
+{
+    *out = NULL;
+    struct node *node = mem_alloc_zero(1, sizeof *node);
+    if (node == NULL) {
+        (void)error_set_plain(error, OMEN_E_NO_MEMORY);
+        return EXIT_NO_SYSTEM;
+    }
+    node->config = *config;
+    const enum config_exit failed = open_all(node, error);
+    if (failed != EXIT_DONE || node->start.disk == NULL) {
+        node_close(node);
+        return failed;
+    }
+    *out = node;
+    return EXIT_DONE;
+}
+
+void
+node_close(struct node *node)
+{
+    if (node == NULL)
+        return;
+    rpc_server_close(node->rpc); // with what is under way answered, while it can be
+    atomic_store(&node->ready, false);
+    if (node->clients != NULL)
+        clients_stop(node->clients);
+    if (node->hosts != NULL)
+        hosts_stop(node->hosts);
+    if (node->meta != NULL)
+        meta_stop(node->meta);
+    bus_close(node->bus);
+    disk_close(node->start.disk);
+    clients_close(node->clients);
+    hosts_close(node->hosts);
+    meta_close(node->meta);
+    mem_free(node);
+}

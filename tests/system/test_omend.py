@@ -1,0 +1,284 @@
+"""tests/system/test_omend.py -- real nodes on loopback: a cluster is founded and joined, and comes back whatever ended its processes.
+
+usage: test_omend.py PATH_OF_OMEND [unittest options]
+"""
+from __future__ import annotations
+
+import hashlib
+import pathlib
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from typing import Any
+
+from omend_node import Node
+from rpc_client import Client, RpcError
+
+OMEND = ""
+SECONDS = 60.0  # that anything may take
+
+
+def vector(row: int) -> bytes:
+    return struct.pack("<4f", row, row * 0.5, 1.0, -row)
+
+
+class Case(unittest.TestCase):
+    def setUp(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="omendb-test-")
+        self.addCleanup(self._folder.cleanup)
+        self.folder = pathlib.Path(self._folder.name)
+        self.nodes: list[Node] = []
+        self.addCleanup(self._end)
+
+    def _end(self) -> None:
+        for node in self.nodes:
+            if node.runs():
+                node.kill()
+
+    def node(self, name: str) -> Node:
+        made = Node(OMEND, self.folder, name)
+        self.nodes.append(made)
+        return made
+
+    def three(self) -> list[Node]:
+        """A cluster of three, whole."""
+        nodes = [self.node(name) for name in ("a", "b", "c")]
+        self.assertEqual(nodes[0].start()["how"], "founded")
+        for node in nodes[1:]:
+            self.assertEqual(node.start("--join", nodes[0].peer)["how"], "joined")
+        for node in nodes:
+            node.wait_for("meta.nodes", nodes="3", up="3", voters="3")
+        return nodes
+
+    def client(self, node: Node) -> Client:
+        made = Client(node.listen)
+        self.addCleanup(made.close)
+        return made
+
+    def until(self, what: str, holds: Any) -> None:
+        """Asks again and again until it holds: other nodes' states cannot be waited for otherwise."""
+        end = time.monotonic() + SECONDS
+        while not holds():
+            self.assertLess(time.monotonic(), end, what)
+
+
+class Founding(Case):
+    def test_three_processes_found_and_join_a_cluster_and_end_when_they_are_told_to(self) -> None:
+        nodes = self.three()
+        self.assertEqual(len({node.cluster for node in nodes}), 1)
+        self.assertEqual(len({node.node for node in nodes}), 3)
+        for node in nodes:
+            self.assertEqual(node.stop(), 0)
+
+    def test_nodes_that_are_killed_come_back_as_who_they_were(self) -> None:
+        nodes = self.three()
+        for node in nodes:
+            before, boot = node.node, int(node.lines[0].get("boot", "0"))
+            self.assertEqual(node.kill(), -signal.SIGKILL)
+            said = node.start()  # without --join
+            self.assertEqual(said["how"], "returned")
+            self.assertEqual(said["node"], before)
+            self.assertGreater(int(said["boot"]), boot)
+            node.wait_for("meta.lease", boot=said["boot"])  # the leader has it in the map as this process
+
+    def test_all_at_once_are_killed_and_come_back(self) -> None:
+        nodes = self.three()
+        for node in nodes:
+            node.signal(signal.SIGKILL)
+        for node in nodes:
+            self.assertEqual(node.wait(), -signal.SIGKILL)
+        for node in nodes:
+            self.assertEqual(node.start()["how"], "returned")
+        for node in nodes:
+            node.wait_for("meta.lease", boot="2")
+
+    def test_another_leads_when_the_leader_is_killed(self) -> None:
+        nodes = self.three()
+        self.assertEqual(nodes[0].kill(), -signal.SIGKILL)
+        for node in nodes[1:]:
+            while node.wait_for("meta.leader")["node"] == nodes[0].node:
+                pass
+
+    def test_a_node_waits_for_whom_it_shall_join_and_ends_meanwhile_when_it_is_told_to(self) -> None:
+        node = self.node("a")
+        node.start("--join", "127.0.0.1:1", ready=False)
+        self.assertIn("nobody answers at 127.0.0.1:1", node.wait_for("join.waits")["why"])
+        self.assertEqual(node.stop(), 0)
+
+    def test_data_of_another_cluster_is_refused(self) -> None:
+        one, other = self.node("a"), self.node("b")
+        one.start()
+        other.start()
+        self.assertEqual(other.stop(), 0)
+        other.start("--join", one.peer, ready=False)
+        self.assertEqual(other.wait(), 65)
+        why = other.lines[-1]["why"]
+        self.assertIn(one.cluster, why)
+        self.assertIn(other.cluster, why)
+
+    def test_another_cluster_key_is_refused(self) -> None:
+        for name in ("one", "other"):
+            key = self.folder / name
+            key.write_text(f"{name:_<40}")
+            key.chmod(0o600)
+        first, second = self.node("a"), self.node("b")
+        first.start("--cluster-key", str(self.folder / "one"))
+        second.start("--cluster-key", str(self.folder / "other"), "--join", first.peer, ready=False)
+        self.assertEqual(second.wait(), 78)
+        self.assertIn("another cluster key", second.lines[-1]["why"])
+
+    def test_what_is_in_use_is_refused(self) -> None:
+        first, second = self.node("a"), self.node("b")
+        first.start()
+        second.ports = ("127.0.0.1:0", first.peer)
+        second.start(ready=False)
+        self.assertEqual(second.wait(), 69)
+        twin = Node(OMEND, self.folder, "a")
+        self.nodes.append(twin)
+        twin.start(ready=False)
+        self.assertEqual(twin.wait(), 73)
+
+    def test_bad_options_end_with_their_code_and_one_sentence(self) -> None:
+        for options, code, sentence in (
+            (["--dta", "x"], 64, "--dta is no option"),
+            (["--weight", "0"], 64, "--weight: \"0\" is no number"),
+            ([], 78, "data is missing"),
+            (["--data", str(self.folder / "x"), "--listen", "0.0.0.0:0"], 78, "needs cluster-key"),
+        ):
+            done = subprocess.run([OMEND, *options], capture_output=True, text=True, env={}, check=False, timeout=60)
+            self.assertEqual(done.returncode, code)
+            self.assertIn(sentence, done.stderr)
+            self.assertEqual(done.stderr.count("\n"), 1)
+        self.assertFalse((self.folder / "x").exists())
+
+
+class Clients(Case):
+    def whole(self, client: Client, collection: str, copies: int) -> bool:
+        shards = [row for row in client.call("shard.list")["shards"] if row["collection"] == collection]
+        return bool(shards) and all(row["state"] == "open" and len(row["in_sync"]) == copies for row in shards)
+
+    def make(self, nodes: list[Node]) -> None:
+        client = self.client(nodes[1])
+        client.call("collection.create", name="docs", dimension=4, metric="l2", shards=4, replicas=3)
+        self.until("the collection's copies are in sync", lambda: self.whole(client, "docs", 3))
+
+    def write(self, node: Node, first: int, count: int) -> None:
+        """Until it is acknowledged, as a client does that retries under one name."""
+        ids = list(range(first, first + count))
+        name = struct.pack(">QQ", int(time.time() * 1000) << 16 | 0x7000, 1 << 63 | first)
+        end = time.monotonic() + SECONDS
+        client = self.client(node)
+        while True:
+            try:
+                answer = client.call("point.upsert", collection="docs", ids=ids, vectors=b"".join(map(vector, ids)), op_id=name,
+                                     deadline_ms=1000)
+                if not answer.get("failed"):
+                    self.assertEqual(answer["count"], count)
+                    return
+            except RpcError as error:
+                self.assertIn(error.name, ("BUSY", "TIMEOUT", "STALE_MAP"))
+            self.assertLess(time.monotonic(), end, "a write is acknowledged in time")
+
+    def count(self, node: Node) -> int:
+        client = self.client(node)
+        while True:
+            try:
+                return int(client.call("point.count", collection="docs", consistency="strong", deadline_ms=5000)["count"])
+            except RpcError as error:
+                self.assertIn(error.name, ("BUSY", "TIMEOUT", "STALE_MAP"))
+
+    def test_what_one_node_was_asked_every_node_answers(self) -> None:
+        nodes = self.three()
+        for number, node in enumerate(nodes):
+            name = f"c{number}"
+            made = self.client(node).call("collection.create", name=name, dimension=4, metric="l2")
+            self.assertEqual(made["name"], name)
+            listed = [row["name"] for row in self.client(node).call("collection.list")["collections"]]
+            self.assertIn(name, listed)  # at once where it was asked
+        with self.assertRaisesRegex(RpcError, "EXISTS"):
+            self.client(nodes[2]).call("collection.create", name="c0", dimension=4, metric="l2")
+        members = self.client(nodes[0]).call("cluster.members")["members"]
+        self.assertEqual({row["node"] for row in members}, {node.node for node in nodes})
+        self.assertEqual({row["name"] for row in members}, {"a", "b", "c"})
+        self.assertEqual(self.client(nodes[1]).call("cluster.info")["voters"], 3)
+
+    def test_points_written_at_one_node_are_found_at_every_node(self) -> None:
+        nodes = self.three()
+        self.make(nodes)
+        self.write(nodes[0], 0, 200)
+        token = self.client(nodes[0]).call("point.upsert", collection="docs", ids=[7], vectors=vector(7))["token"]
+        for node in nodes:
+            self.assertEqual(self.count(node), 200)
+            hits = self.client(node).call("query.search", collection="docs", vector=vector(7), k=3, consistency="session",
+                                          after=token)["hits"]
+            self.assertEqual((hits[0]["id"], hits[0]["distance"]), (7, 0.0))
+            points = self.client(node).call("point.get", collection="docs", ids=[199, 200], consistency="strong",
+                                            **{"with": ["vector"]})["points"]
+            self.assertEqual(points[0]["vector"], vector(199))
+            self.assertIsNone(points[1])
+
+    def test_a_killed_leader_and_primary_costs_no_acknowledged_write(self) -> None:
+        nodes = self.three()
+        self.make(nodes)
+        self.write(nodes[0], 0, 100)
+        self.assertEqual(nodes[0].kill(), -signal.SIGKILL)  # it founded the cluster, so it led
+        self.write(nodes[1], 100, 100)
+        self.assertEqual(self.count(nodes[2]), 200)
+        nodes[0].start()
+        client = self.client(nodes[1])
+        self.until("the node that came back is in sync", lambda: self.whole(client, "docs", 3))
+        self.assertEqual(self.count(nodes[0]), 200)
+
+    def test_a_cluster_killed_as_a_whole_has_every_acknowledged_write(self) -> None:
+        nodes = self.three()
+        self.make(nodes)
+        self.write(nodes[2], 0, 150)
+        for node in nodes:
+            node.signal(signal.SIGKILL)
+        for node in nodes:
+            node.wait()
+        for node in nodes:
+            node.start()
+        for node in nodes:
+            node.wait_for("meta.lease", boot="2")
+        self.assertEqual(self.count(nodes[1]), 150)
+        self.write(nodes[1], 150, 10)
+        self.assertEqual(self.count(nodes[0]), 160)
+
+    def test_with_keys_nobody_comes_in_without_one_and_a_key_opens_what_it_is_for(self) -> None:
+        config = self.folder / "omend.yaml"
+        digest = hashlib.sha256(b"s3cret").hexdigest()
+        config.write_text(f"api-keys:\n  - name: root\n    role: admin\n    sha256: {digest}\n")
+        node = self.node("a")
+        node.start("--config", str(config))
+        node.wait_for("meta.nodes", nodes="1", up="1")
+        stranger = self.client(node)
+        with self.assertRaisesRegex(RpcError, "AUTH"):
+            stranger.call("collection.list")
+        with self.assertRaisesRegex(RpcError, "AUTH"):
+            self.client(node).call("system.hello", api_key="root.wrong")
+        root = self.client(node)
+        self.assertEqual(root.call("system.hello", api_key="root.s3cret")["cluster"], node.cluster)
+        root.call("collection.create", name="docs", dimension=4, metric="l2", replicas=1)
+        root.call("collection.create", name="other", dimension=4, metric="l2", replicas=1)
+        key = root.call("key.create", name="reader", role="read", collections="do*")["api_key"]
+        reader = self.client(node)
+        reader.call("system.hello", api_key=key)
+        self.assertEqual(reader.call("collection.get", collection="docs")["name"], "docs")
+        for method, ask in (("collection.get", {"collection": "other"}), ("collection.drop", {"collection": "docs"}),
+                            ("point.upsert", {"collection": "docs", "ids": [1], "vectors": vector(1)}),
+                            ("query.search", {"collection": "other", "vector": vector(1), "k": 1})):
+            with self.assertRaisesRegex(RpcError, "AUTH"):
+                reader.call(method, **ask)
+        root.call("key.revoke", name="reader")
+        with self.assertRaisesRegex(RpcError, "AUTH"):
+            self.client(node).call("system.hello", api_key=key)
+
+
+if __name__ == "__main__":
+    OMEND = sys.argv.pop(1)
+    unittest.main()

@@ -1,0 +1,256 @@
+// tests/unit/node/test_admin_gather.c -- the copies that a step names, and what they say together.
+//
+// Shape: shell.
+#include "node/admin_gather.h"
+#include "tests/lib/admin_world.h"
+#include "tests/lib/check_main.h"
+
+static struct gather *gather;
+static struct encode said;
+static const struct gather_copy *copies;
+static uint32_t count;
+
+// Three nodes; a collection of two shards with three copies each, led by whom the rebalancer chose.
+static void
+setup(void)
+{
+    admin_open(3);
+    world_collection(&world, "docs", 2, 3);
+    ck_assert_uint_lt(world_settle(&world, 100), 100);
+    admin_look();
+    encode_init(&said, 1 << 20);
+    gather = NULL;
+}
+
+static void
+tidy_up(void)
+{
+    gather_close(gather);
+    encode_fini(&said);
+    admin_close();
+}
+
+static omen_status
+begin(enum method_number number, const void *ask)
+{
+    ck_assert_int_eq(admin_begin(number, ask), ADMIN_ASK_SHARDS);
+    gather_close(gather);
+    const omen_status status =
+        gather_open(admin.map, &admin.call, &admin.step, &gather, &admin.error);
+    if (status == OMEN_OK)
+        copies = gather_copies(gather, &count);
+    return status;
+}
+
+static omen_status
+begin_of(enum method_number number)
+{
+    return begin(number, &(struct api_of_collection){.collection = TEXT("docs")});
+}
+
+static void
+tell(uint32_t at, const void *answer)
+{
+    encode_reset(&said);
+    shape_write(&said, admin.call.method->answer, answer);
+    gather_take(gather, at, OMEN_OK, (struct wire_bytes){said.bytes, (uint32_t)said.count});
+}
+
+static void
+refuse(uint32_t at, omen_status status)
+{
+    gather_take(gather, at, status, (struct wire_bytes){0});
+}
+
+// The checksum of a copy at places from..from + 2.
+static void
+tell_sums(uint32_t at, uint64_t from, char digit)
+{
+    char digits[3][33];
+    struct api_copy sums[3];
+    struct api_verified rows[3];
+    for (uint32_t i = 0; i < 3; i++) {
+        memset(digits[i], digit, 32);
+        digits[i][32] = '\0';
+        snprintf(digits[i] + 28, 5, "%04u", (unsigned)(from + i));
+        sums[i] = (struct api_copy){TEXT("me"), TEXT(digits[i])};
+        rows[i] =
+            (struct api_verified){copies[at].shard, from + i, {.count = 1, .items = &sums[i]}};
+    }
+    tell(at, &(struct api_verify){.shards = {.count = 3, .items = rows}});
+}
+
+static omen_status
+answer(void)
+{
+    encode_reset(&admin.answer);
+    const omen_status status = gather_answer(gather, &admin.answer, &admin.error);
+    if (status == OMEN_OK)
+        admin_read();
+    return status;
+}
+
+START_TEST(each_step_names_its_copies)
+{
+    ck_assert_int_eq(begin_of(METHOD_COLLECTION_STATS), OMEN_OK);
+    ck_assert_uint_eq(count, 2);
+    const struct api_drop_field drop = {.collection = TEXT("docs"), .field = TEXT("x")};
+    ck_assert_int_eq(begin(METHOD_COLLECTION_DROP_FIELD, &drop), OMEN_OK);
+    ck_assert_uint_eq(count, 2);
+    for (uint32_t i = 0; i < 2; i++) {
+        const struct map_shard *shard = map_shard(&world.map, copies[i].shard);
+        ck_assert(uuid_equal(copies[i].copy, shard->primary));
+        ck_assert_uint_eq(copies[i].node, shard_replica(shard, shard->primary)->node);
+    }
+    ck_assert_int_eq(begin_of(METHOD_SHARD_VERIFY), OMEN_OK);
+    ck_assert_uint_eq(count, 6);
+    ck_assert_uint_eq(gather_pending(gather), 6);
+}
+END_TEST
+
+START_TEST(a_shard_without_a_copy_to_ask_says_later)
+{
+    world_collection(&world, "new", 1, 1);
+    admin_look();
+    const struct api_of_collection ask = {.collection = TEXT("new")};
+    ck_assert_int_eq(begin(METHOD_COLLECTION_STATS, &ask), OMEN_E_BUSY);
+    ck_assert_ptr_nonnull(strstr(admin.error.text, "has no copy in sync that could be asked"));
+    ck_assert_ptr_null(gather);
+}
+END_TEST
+
+START_TEST(a_shard_that_lost_its_primary_answers_reads_and_no_writes)
+{
+    const uint64_t shard = world.map.shards[0].id;
+    ck_assert_int_eq(
+        world_step(&world, shard,
+                   (struct shard_step){.kind = STEP_LOST, .replica = world.map.shards[0].primary}),
+        OMEN_OK);
+    admin_look();
+    ck_assert_int_eq(begin_of(METHOD_COLLECTION_STATS), OMEN_OK);
+    ck_assert_uint_eq(count, 2);
+    const struct api_drop_field drop = {.collection = TEXT("docs"), .field = TEXT("x")};
+    ck_assert_int_eq(begin(METHOD_COLLECTION_DROP_FIELD, &drop), OMEN_E_BUSY);
+    ck_assert_ptr_nonnull(strstr(admin.error.text, "has no primary"));
+}
+END_TEST
+
+START_TEST(stats_are_added_up_and_missing_shards_counted)
+{
+    struct api_stats stats = {.points = 100, .memory_bytes = 1000, .recall = 0.9, .shards = 1};
+    ck_assert_int_eq(begin_of(METHOD_COLLECTION_STATS), OMEN_OK);
+    tell(0, &stats);
+    stats = (struct api_stats){.points = 300, .memory_bytes = 5000, .recall = 0.98, .shards = 1};
+    if (_i == 0)
+        tell(1, &stats);
+    else if (_i == 1)
+        refuse(1, OMEN_E_BUSY);
+    ck_assert_uint_eq(gather_pending(gather), _i == 2);
+    ck_assert_int_eq(answer(), OMEN_OK);
+    const struct api_stats *got = OUT(api_stats);
+    ck_assert_uint_eq(got->shards, 2);
+    ck_assert_uint_eq(got->shards_failed, _i != 0);
+    ck_assert_uint_eq(got->points, _i == 0 ? 400 : 100);
+    ck_assert_double_eq_tol(got->bytes_per_vector, _i == 0 ? 15 : 10, 1e-9);
+    ck_assert_double_eq_tol(got->recall, _i == 0 ? 0.96 : 0.9, 1e-9);
+}
+END_TEST
+
+START_TEST(checksums_are_those_of_the_last_place_that_all_copies_know)
+{
+    ck_assert_int_eq(begin_of(METHOD_SHARD_VERIFY), OMEN_OK);
+    for (uint32_t i = 0; i < 6; i++)
+        tell_sums(i, i < 3 ? 10 + i : 20, (char)('a' + (i == 5)));
+    ck_assert_int_eq(answer(), OMEN_OK);
+    ck_assert_uint_eq(OUT(api_verify)->shards.count, 2);
+    struct api_verified row;
+    struct api_copy copy;
+    struct list_cursor cursor;
+    admin_row("shards", &OUT(api_verify)->shards, 0, &row);
+    ck_assert_uint_eq(row.shard, copies[0].shard);
+    ck_assert_uint_eq(row.seq, 12); // 10..12, 11..13, 12..14
+    ck_assert_uint_eq(row.copies.count, 3);
+    list_begin(&cursor, shape_field(&api_verified, "copies"), &row.copies);
+    while (list_next(&cursor, &copy))
+        ck_assert_text_eq(copy.checksum, "aaaaaaaaaaaaaaaaaaaaaaaaaaaa0012");
+    admin_row("shards", &OUT(api_verify)->shards, 1, &row);
+    ck_assert_uint_eq(row.seq, 22);
+    list_begin(&cursor, shape_field(&api_verified, "copies"), &row.copies);
+    for (uint32_t i = 0; i < 3; i++) {
+        ck_assert(list_next(&cursor, &copy));
+        ck_assert_uint_eq(copy.node.count, 36); // as the map knows it, not as the copy says
+        ck_assert_int_eq(copy.checksum.bytes[0], i == 2 ? 'b' : 'a'); // told, not judged
+    }
+}
+END_TEST
+
+START_TEST(copies_without_a_place_in_common_say_later)
+{
+    ck_assert_int_eq(begin_of(METHOD_SHARD_VERIFY), OMEN_OK);
+    for (uint32_t i = 0; i < 6; i++)
+        tell_sums(i, i == 4 ? 30 : 20, 'a');
+    ck_assert_int_eq(answer(), OMEN_E_BUSY);
+    ck_assert_ptr_nonnull(strstr(admin.error.text, "know no place in the log in common"));
+}
+END_TEST
+
+START_TEST(the_first_copy_that_did_not_do_it_is_named)
+{
+    ck_assert_int_eq(begin_of(METHOD_COLLECTION_OPTIMIZE), OMEN_OK);
+    for (uint32_t i = 0; i < 6; i++) {
+        if (i == 4 && _i == 0)
+            refuse(i, OMEN_E_DISK_FULL);
+        else if (i == 4 && _i == 1)
+            gather_take(gather, i, OMEN_OK, (struct wire_bytes){(const uint8_t *)"\x01", 1});
+        else if (i != 4 || _i == 3)
+            tell(i, &(struct api_started){.job = copies[i].shard});
+    }
+    static const omen_status statuses[] = {OMEN_E_DISK_FULL, OMEN_E_CORRUPT, OMEN_E_TIMEOUT,
+                                           OMEN_OK};
+    ck_assert_int_eq(answer(), statuses[_i]);
+    char words[64];
+    snprintf(words, sizeof words, "the copy of shard %u on node 00000000-0000-0000",
+             (unsigned)copies[4].shard);
+    ck_assert(_i == 3 || strstr(admin.error.text, words) != NULL);
+    if (_i == 3) { // and the job that is answered is over
+        const struct api_of_job ask = {.job = OUT(api_started)->job};
+        ck_assert_uint_eq(ask.job, world.map.collections[0].id);
+        ck_assert_int_eq(admin_do(METHOD_JOB_GET, &ask), OMEN_OK);
+        ck_assert_uint_eq(OUT(api_job)->state, API_JOB_DONE);
+        ck_assert_uint_eq(OUT(api_job)->kind, API_JOB_BUILD);
+    }
+}
+END_TEST
+
+START_TEST(the_first_word_of_a_copy_counts)
+{
+    const struct api_drop_field drop = {.collection = TEXT("docs"), .field = TEXT("x")};
+    ck_assert_int_eq(begin(METHOD_COLLECTION_DROP_FIELD, &drop), OMEN_OK);
+    tell(0, &(struct api_nothing){0});
+    refuse(0, OMEN_E_IO);
+    ck_assert_uint_eq(gather_pending(gather), 1);
+    tell(1, &(struct api_nothing){0});
+    ck_assert_int_eq(answer(), OMEN_OK);
+    ck_assert_uint_eq(admin.answer.count, 1);
+}
+END_TEST
+
+static Suite *
+admin_gather_suite(void)
+{
+    Suite *suite = suite_create("node/admin_gather");
+    TCase *tcase = tcase_create("admin_gather");
+    tcase_add_checked_fixture(tcase, setup, tidy_up);
+    tcase_add_test(tcase, each_step_names_its_copies);
+    tcase_add_test(tcase, a_shard_without_a_copy_to_ask_says_later);
+    tcase_add_test(tcase, a_shard_that_lost_its_primary_answers_reads_and_no_writes);
+    tcase_add_loop_test(tcase, stats_are_added_up_and_missing_shards_counted, 0, 3);
+    tcase_add_test(tcase, checksums_are_those_of_the_last_place_that_all_copies_know);
+    tcase_add_test(tcase, copies_without_a_place_in_common_say_later);
+    tcase_add_loop_test(tcase, the_first_copy_that_did_not_do_it_is_named, 0, 4);
+    tcase_add_test(tcase, the_first_word_of_a_copy_counts);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}
+
+CHECK_MAIN(admin_gather_suite)

@@ -1,0 +1,450 @@
+// tests/unit/wire/test_rpc_limits.c -- what clients may not: each limit, who breaks it, and that nobody else pays for it.
+//
+// Labels: tsan
+#include <malloc.h>
+#include <stdio.h>
+
+#include "tests/lib/rpc_world.h"
+
+// Spins until the counter that `stats` reads is there: it is counted a moment after the other end saw it.
+#define EVENTUALLY(stats_is)                                                                       \
+    do {                                                                                           \
+        struct rpc_server_stats stats;                                                             \
+        do                                                                                         \
+            stats = world_stats();                                                                 \
+        while (!(stats_is));                                                                       \
+    } while (0)
+
+// ---- before hello ----
+
+// A hello whose client's name makes it so long.
+static void
+write_hello(struct encode *encode, size_t bytes)
+{
+    char name[WIRE_HELLO_BYTES_MAX + 1];
+    memset(name, 'x', sizeof name);
+    const struct api_hello empty = {.api_key = wire_text_of("good")};
+    encode_array(encode, 4);
+    encode_u64(encode, RPC_REQUEST);
+    encode_u64(encode, 1);
+    encode_word(encode, "system.hello");
+    encode_array(encode, 1);
+    encode_map(encode, 3);
+    encode_word(encode, "api_key");
+    encode_text(encode, empty.api_key);
+    encode_word(encode, "client");
+    encode_text(encode, (struct wire_text){name, 1000});
+    encode_word(encode, "version");
+    encode_text(encode, (struct wire_text){name, (uint32_t)(bytes - encode->count - 3)});
+    ck_assert_uint_eq(encode->count, bytes);
+}
+
+START_TEST(before_hello_a_message_of_4_kib_is_read_and_one_byte_more_is_not)
+{
+    world.config.auth = true;
+    world_open();
+    struct encode encode;
+    encode_init(&encode, 1u << 16);
+    struct tcp_client fits = world_connect();
+    write_hello(&encode, WIRE_HELLO_BYTES_MAX);
+    rpc_send(&fits, &encode);
+    struct rpc_message message; // the name is longer than names may be, and that is told
+    ck_assert_uint_gt(rpc_receive(&fits, &message), 0);
+    ck_assert_uint_eq(message.id, 1);
+
+    struct tcp_client exceeds = world_connect();
+    write_hello(&encode, WIRE_HELLO_BYTES_MAX + 1);
+    (void)tcp_try_send(&exceeds, encode.bytes, encode.count);
+    tcp_expect_end(&exceeds);
+    ck_assert_uint_eq(world_stats().refused_frames[FRAME_TOO_LONG], 1);
+
+    struct tcp_client later = world_connect(); // afterwards it may be longer
+    world_hello(&later, 1, "good");
+    rpc_expect(&later, 1, NULL);
+    encode_reset(&encode);
+    const uint8_t head[] = {0x94, 0x00, 0x02, 0xa1, 'x', 0xda, 0x40, 0x00};
+    encode_raw(&encode, head, sizeof head);
+    memset(encode_reserve(&encode, 0x4000), 'x', 0x4000);
+    rpc_send(&later, &encode);
+    rpc_expect(&later, 2, "METHOD");
+    encode_fini(&encode);
+    tcp_leave(&fits);
+    tcp_leave(&exceeds);
+    tcp_leave(&later);
+    world_close();
+}
+END_TEST
+
+START_TEST(who_does_not_say_hello_in_time_is_closed_however_slowly_it_speaks)
+{
+    world.config.auth = true;
+    world.config.hello_ms = 30;
+    world_open();
+    struct tcp_client silent = world_connect();
+    struct tcp_client loris = world_connect();
+    struct tcp_client talker = world_connect();
+    static const uint8_t hello[] = "\x94\x00\x01\xacsystem.hello\x91\x81\xa6"
+                                   "client\xda\x0f\x00"; // of 3,840 bytes
+    tcp_send(&loris, hello, sizeof hello - 1);
+    const struct api_nothing nothing = {0};
+    struct encode ping;
+    encode_init(&ping, 4096);
+    rpc_write_ask(&ping, 1, method_at(METHOD_SYSTEM_PING), &nothing);
+    struct rpc_message message;
+    for (;;) { // pings are no hello; the loris adds a byte with each
+        if (!tcp_try_send(&talker, ping.bytes, ping.count))
+            break;
+        const size_t bytes = rpc_receive(&talker, &message);
+        if (bytes == 0)
+            break;
+        tcp_forget(&talker, bytes);
+        (void)tcp_try_send(&loris, "x", 1);
+    }
+    tcp_expect_end(&silent);
+    tcp_expect_end(&loris);
+    EVENTUALLY(stats.streams.ended[STREAM_LATE] + stats.streams.ended[STREAM_LEFT] == 3);
+    ck_assert_uint_ge(world_stats().streams.ended[STREAM_LATE], 2);
+    encode_fini(&ping);
+    tcp_leave(&silent);
+    tcp_leave(&loris);
+    tcp_leave(&talker);
+    world_close();
+}
+END_TEST
+
+// ---- messages ----
+
+static size_t
+address_space(void)
+{
+    size_t pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_eq(fscanf(file, "%zu", &pages), 1);
+    (void)fclose(file);
+    return pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+START_TEST(eight_bytes_that_claim_gigabytes_are_refused_at_once)
+{
+    (void)mallopt(M_ARENA_MAX, 1); // each other one takes 64 MiB of addresses
+    world_open();
+    static const struct {
+        const char *bytes;
+        enum frame_reason reason;
+    } bombs[] = {
+        {"\x94\x00\x01\xdd\xff\xff\xff\xff", FRAME_TOO_LONG}, // an array of 2^32 - 1
+        {"\x94\x00\x01\xdf\x7f\xff\xff\xff", FRAME_TOO_LONG}, // a map
+        {"\x94\x00\x01\xc6\xff\xff\xff\xff", FRAME_TOO_LONG}, // a binary
+        {"\x94\x91\x91\x91\x91\x91\x91\x91", FRAME_FINE},     // this one is the next loop's
+    };
+    const size_t before = address_space();
+    for (uint32_t i = 0; i < 3; i++) {
+        struct tcp_client client = world_connect();
+        tcp_send(&client, bombs[i].bytes, 8);
+        tcp_expect_end(&client);
+        tcp_leave(&client);
+    }
+    ck_assert_uint_eq(world_stats().refused_frames[FRAME_TOO_LONG], 3);
+    struct tcp_client client = world_connect();
+    for (uint32_t i = 0; i < 8 && tcp_try_send(&client, bombs[3].bytes, 8); i++)
+        ;
+    tcp_expect_end(&client);
+    tcp_leave(&client);
+    ck_assert_uint_eq(world_stats().refused_frames[FRAME_TOO_DEEP], 1);
+    ck_assert_uint_lt(address_space(), before + ((size_t)64 << 20));
+    world_close();
+}
+END_TEST
+
+START_TEST(what_is_announced_takes_no_memory_before_it_comes)
+{
+    (void)mallopt(M_ARENA_MAX, 1);
+    world_open();
+    static uint8_t begun[6000]; // more than the first buffer holds
+    struct tcp_client clients[100];
+    struct tcp_client other = world_connect();
+    world_ping(&other);
+    const size_t before = address_space();
+    for (uint32_t i = 0; i < 100; i++) { // 1.5 GiB together
+        clients[i] = world_connect();
+        world_ping(&clients[i]);
+        memcpy(begun, "\x94\x00\x01\xa1x\xc6\x00\xf0\x00\x00", 10);
+        tcp_send(&clients[i], begun, sizeof begun);
+    }
+    world_ping(&other);
+    ck_assert_uint_lt(address_space(), before + ((size_t)64 << 20));
+    for (uint32_t i = 0; i < 100; i++)
+        tcp_leave(&clients[i]);
+    tcp_leave(&other);
+    world_close();
+}
+END_TEST
+
+START_TEST(garbage_closes_its_connection_and_no_other)
+{
+    world_open();
+    struct tcp_client other = world_connect();
+    world_ping(&other);
+    static const struct {
+        const char *bytes;
+        uint32_t count;
+        enum frame_reason reason;
+    } garbage[] = {
+        {"GET / HTTP/1.1\r\n\r\n", 18, FRAME_NOT_RPC},
+        {"\x16\x03\x01\x02", 4, FRAME_NOT_RPC}, // TLS
+        {"\0\0\0\0", 4, FRAME_NOT_RPC},
+        {"\x94\x00\x01\xc1", 4, FRAME_MALFORMED},
+    };
+    for (uint32_t i = 0; i < 4; i++) {
+        struct tcp_client client = world_connect();
+        const uint64_t before = world_stats().refused_frames[garbage[i].reason];
+        tcp_send(&client, garbage[i].bytes, garbage[i].count);
+        tcp_expect_end(&client);
+        ck_assert_uint_eq(world_stats().refused_frames[garbage[i].reason], before + 1);
+        tcp_leave(&client);
+        world_ping(&other);
+    }
+    struct tcp_client client = world_connect(); // whole, but nobody could be answered
+    tcp_send(&client, "\x94\x00\xa1x\xa1x\x90", 7);
+    tcp_expect_end(&client);
+    tcp_leave(&client);
+    ck_assert_uint_eq(world_stats().no_message, 1);
+    EVENTUALLY(stats.streams.ended[STREAM_REFUSED] == 5);
+    world_ping(&other);
+    tcp_leave(&other);
+    world_close();
+}
+END_TEST
+
+// ---- connections ----
+
+START_TEST(of_1025_connections_the_last_is_closed_and_a_place_that_is_left_is_given_again)
+{
+    enum { PLACES = 1024 };
+    static struct tcp_client clients[PLACES];
+    tcp_allow(PLACES + 8);
+    world_open();
+    for (uint32_t i = 0; i < PLACES; i++) {
+        clients[i] = world_connect();
+        world_ping(&clients[i]);
+    }
+    struct tcp_client beyond = world_connect();
+    tcp_expect_end(&beyond);
+    tcp_leave(&beyond);
+    ck_assert_uint_eq(world_stats().streams.crowded, 1);
+    ck_assert_uint_eq(world_stats().streams.accepted, PLACES);
+    for (uint32_t i = 0; i < PLACES; i += 100)
+        world_ping(&clients[i]);
+    tcp_leave(&clients[7]);
+    world_wait(&world.gone_count, 1);
+    EVENTUALLY(stats.streams.open == PLACES - 1);
+    clients[7] = world_connect();
+    world_ping(&clients[7]);
+    for (uint32_t i = 0; i < PLACES; i++)
+        tcp_leave(&clients[i]);
+    world_wait(&world.gone_count, PLACES + 1);
+    world_close();
+}
+END_TEST
+
+START_TEST(where_descriptors_have_run_out_accepting_goes_on_when_there_are_some)
+{
+    world_open();
+    struct tcp_client first = world_connect();
+    world_ping(&first);
+    struct tcp_client second = {.fd = tcp_socket()};
+    const int next = dup(second.fd); // the descriptor that comes next
+    ck_assert_int_eq(close(next), 0);
+    struct rlimit limit, none;
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    none = limit;
+    none.rlim_cur = (rlim_t)next;
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    const struct sockaddr_in to = tcp_loopback(rpc_server_port(world.server));
+    ck_assert_int_eq(connect(second.fd, (const struct sockaddr *)&to, sizeof to), 0);
+    EVENTUALLY(stats.streams.accept_failed >= 2);
+    world_ping(&first); // goes on meanwhile
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    world_ping(&second);
+    tcp_leave(&first);
+    tcp_leave(&second);
+    world_close();
+}
+END_TEST
+
+START_TEST(a_client_that_closes_half_is_gone)
+{
+    world.hold = true;
+    world_open();
+    struct tcp_client client = world_connect();
+    world_ask(&client, 1, "docs");
+    world_wait(&world.asked_count, 1);
+    ck_assert_int_eq(shutdown(client.fd, SHUT_WR), 0);
+    world_wait(&world.gone_count, 1);
+    EVENTUALLY(stats.streams.ended[STREAM_LEFT] == 1 && stats.streams.open == 0);
+    tcp_expect_end(&client);
+    tcp_leave(&client);
+    world_close();
+}
+END_TEST
+
+START_TEST(who_says_nothing_for_too_long_is_closed_also_in_the_middle_of_a_message)
+{
+    world.config.idle_ms = 40;
+    world_open();
+    struct tcp_client silent = world_connect();
+    struct tcp_client half = world_connect();
+    tcp_send(&half, "\x94\x00\x01", 3);
+    tcp_expect_end(&silent);
+    tcp_expect_end(&half);
+    EVENTUALLY(stats.streams.ended[STREAM_LATE] == 2);
+    tcp_leave(&silent);
+    tcp_leave(&half);
+    world_close();
+}
+END_TEST
+
+// ---- requests and answers under way ----
+
+START_TEST(beyond_the_limit_in_flight_nothing_is_read_until_half_are_answered)
+{
+    world.hold = true;
+    world.config.in_flight_max = 4;
+    world_open();
+    struct tcp_client client = world_connect();
+    for (uint32_t id = 0; id < 12; id++)
+        world_ask(&client, id, "docs");
+    uint32_t answered = 0;
+    for (uint32_t read = 4; read <= 12; read += 2) { // two are answered, and two come
+        world_wait(&world.asked_count, read);
+        world_answer(answered++);
+        world_answer(answered++);
+    }
+    while (answered < 12)
+        world_answer(answered++);
+    for (uint32_t id = 0; id < 12; id++)
+        rpc_expect(&client, id, NULL);
+    ck_assert_uint_eq(world.in_hand_most, 4);
+    ck_assert_uint_eq(atomic_load(&world.asked_count), 12);
+    tcp_leave(&client);
+    world_close();
+}
+END_TEST
+
+START_TEST(a_client_that_does_not_read_is_closed_when_its_answers_are_too_many)
+{
+    world.config.answer_bytes_max = 1u << 20;
+    world.answer_bytes = 200000;
+    world_open();
+    struct tcp_client other = world_connect();
+    struct tcp_client client = world_connect();
+    struct encode encode;
+    encode_init(&encode, 4096);
+    const struct api_of_collection ask = {.collection = wire_text_of("docs")};
+    rpc_write_ask(&encode, 1, method_at(METHOD_COLLECTION_GET), &ask);
+    while (tcp_try_send(&client, encode.bytes, encode.count) && atomic_load(&world.gone_count) == 0)
+        ;
+    world_wait(&world.gone_count, 1);
+    EVENTUALLY(stats.streams.ended[STREAM_CLOGGED] == 1);
+    world_ping(&other);
+    encode_fini(&encode);
+    tcp_leave(&client);
+    tcp_leave(&other);
+    world_close();
+}
+END_TEST
+
+START_TEST(a_client_that_reads_nothing_for_too_long_is_closed_with_its_answer_unread)
+{
+    world.config.stall_ms = 50;
+    world.answer_bytes = 48u << 20; // more than the kernel's buffers hold
+    world_open();
+    struct tcp_client client = world_connect();
+    world_ask(&client, 1, "docs");
+    world_wait(&world.gone_count, 1);
+    EVENTUALLY(stats.streams.ended[STREAM_CLOGGED] == 1);
+    tcp_leave(&client);
+    world_close();
+}
+END_TEST
+
+// ---- memory ----
+
+static void
+echo_if_it_can(void *context, struct rpc_conn *conn, const struct rpc_request *request)
+{
+    (void)context;
+    struct encode answer;
+    encode_init(&answer, 4096);
+    encode_array(&answer, 4);
+    encode_u64(&answer, RPC_ANSWER);
+    encode_u64(&answer, request->id);
+    encode_nil(&answer);
+    encode_raw(&answer, request->params.bytes, request->params.count);
+    rpc_conn_answer(conn, request->id, &answer);
+    mem_free(request->frame);
+    rpc_conn_release(conn);
+}
+
+START_TEST(without_memory_a_client_is_told_or_closed_and_the_next_one_is_served)
+{
+    world_open();
+    world.config.request = echo_if_it_can;
+    rpc_server_close(world.server);
+    struct omen_error error;
+    ck_assert_int_eq(rpc_server_open(&world.config, &world.server, &error), OMEN_OK);
+    const struct api_of_collection ask = {.collection = wire_text_of("docs")};
+    struct encode encode;
+    encode_init(&encode, 4096);
+    rpc_write_ask(&encode, 1, method_at(METHOD_COLLECTION_GET), &ask);
+    uint32_t closed = 0, told = 0, answered = 0;
+    for (uint64_t n = 1; n <= 12; n++) {
+        mem_fail_once(n);
+        struct tcp_client client = world_connect();
+        (void)tcp_try_send(&client, encode.bytes, encode.count);
+        uint8_t answer[4096]; // the client's own memory is none of the heap's
+        const ssize_t came = recv(client.fd, answer, sizeof answer, 0);
+        mem_fail_once(0);
+        closed += came <= 0;
+        told += came > 3 && answer[3] != 0xc0;
+        answered += came > 3 && answer[3] == 0xc0;
+        tcp_leave(&client);
+        struct tcp_client next = world_connect();
+        world_ping(&next);
+        tcp_leave(&next);
+    }
+    ck_assert_uint_gt(closed, 0);
+    ck_assert_uint_gt(told, 0);
+    ck_assert_uint_gt(answered, 0);
+    ck_assert_uint_eq(closed + told + answered, 12);
+    encode_fini(&encode);
+    world_close();
+}
+END_TEST
+
+static Suite *
+rpc_limits_suite(void)
+{
+    Suite *suite = suite_create("wire/rpc_limits");
+    TCase *tests = tcase_create("limits");
+    tcase_add_test(tests, before_hello_a_message_of_4_kib_is_read_and_one_byte_more_is_not);
+    tcase_add_test(tests, who_does_not_say_hello_in_time_is_closed_however_slowly_it_speaks);
+    tcase_add_test(tests, eight_bytes_that_claim_gigabytes_are_refused_at_once);
+    tcase_add_test(tests, what_is_announced_takes_no_memory_before_it_comes);
+    tcase_add_test(tests, garbage_closes_its_connection_and_no_other);
+    tcase_add_test(tests,
+                   of_1025_connections_the_last_is_closed_and_a_place_that_is_left_is_given_again);
+    tcase_add_test(tests, where_descriptors_have_run_out_accepting_goes_on_when_there_are_some);
+    tcase_add_test(tests, a_client_that_closes_half_is_gone);
+    tcase_add_test(tests, who_says_nothing_for_too_long_is_closed_also_in_the_middle_of_a_message);
+    tcase_add_test(tests, beyond_the_limit_in_flight_nothing_is_read_until_half_are_answered);
+    tcase_add_test(tests, a_client_that_does_not_read_is_closed_when_its_answers_are_too_many);
+    tcase_add_test(tests,
+                   a_client_that_reads_nothing_for_too_long_is_closed_with_its_answer_unread);
+    tcase_add_test(tests, without_memory_a_client_is_told_or_closed_and_the_next_one_is_served);
+    suite_add_tcase(suite, tests);
+    return suite;
+}
+
+CHECK_MAIN(rpc_limits_suite)

@@ -1,0 +1,456 @@
+// tests/unit/wire/test_rpc_nng.c -- clients over real sockets: pipelining, answers in any order, hello, and the end of the server.
+//
+// Labels: tsan
+#include "wire/rpc_server.h"
+
+#include <sched.h>
+
+#include "base/os_thread.h"
+#include "base/prng.h"
+#include "tests/lib/rpc_world.h"
+
+START_TEST(a_request_comes_whole_and_its_answer_goes_back)
+{
+    world_open();
+    struct tcp_client client = world_connect();
+    world_ask(&client, 7, "docs");
+    struct rpc_message message;
+    const size_t bytes = rpc_receive(&client, &message);
+    ck_assert_uint_gt(bytes, 0);
+    ck_assert_uint_eq(message.id, 7);
+    ck_assert_uint_eq(message.error.count, 0);
+    static const uint8_t expected[] = "\x91\x81\xaa"
+                                      "collection\xa4"
+                                      "docs";
+    ck_assert_uint_eq(message.result.count, sizeof expected - 1);
+    ck_assert(memcmp(message.result.bytes, expected, sizeof expected - 1) == 0);
+    tcp_leave(&client);
+    world_close();
+}
+END_TEST
+
+START_TEST(pipelined_requests_are_answered_in_any_order)
+{
+    world.hold = true;
+    world_open();
+    struct tcp_client client = world_connect();
+    for (uint32_t id = 0; id < 5; id++)
+        world_ask(&client, id, "docs");
+    world_wait(&world.asked_count, 5);
+    static const uint32_t order[] = {3, 0, 4, 1, 2};
+    for (uint32_t i = 0; i < 5; i++) {
+        ck_assert_uint_eq(world.asked[i].request.id, i);
+        world_answer(order[i]);
+    }
+    for (uint32_t i = 0; i < 5; i++)
+        rpc_expect(&client, order[i], NULL);
+    tcp_leave(&client);
+    world_close();
+}
+END_TEST
+
+START_TEST(a_request_may_come_in_single_bytes)
+{
+    world_open();
+    struct tcp_client client = world_connect();
+    const struct api_of_collection ask = {.collection = wire_text_of("docs")};
+    struct encode encode;
+    encode_init(&encode, 4096);
+    rpc_write_ask(&encode, 1, method_at(METHOD_COLLECTION_GET), &ask);
+    rpc_write_ask(&encode, 2, method_at(METHOD_COLLECTION_GET), &ask);
+    for (size_t i = 0; i < encode.count; i++)
+        tcp_send(&client, encode.bytes + i, 1);
+    rpc_expect(&client, 1, NULL);
+    rpc_expect(&client, 2, NULL);
+    encode_fini(&encode);
+    tcp_leave(&client);
+    world_close();
+}
+END_TEST
+
+// [0, id, "collection.get", binary], of exactly so many bytes.
+static void
+write_large(struct encode *encode, uint32_t id, size_t bytes)
+{
+    const size_t before = encode->count;
+    encode_array(encode, 4);
+    encode_u64(encode, RPC_REQUEST);
+    encode_u64(encode, id);
+    encode_word(encode, "collection.get");
+    const size_t head = encode->count - before + 5; // of a binary with a length of four bytes
+    ck_assert_uint_ge(bytes, head + 65536);
+    encode_raw(encode, "\xc6", 1);
+    for (uint32_t i = 0; i < 4; i++) {
+        const uint8_t byte = (uint8_t)((bytes - head) >> (24 - 8 * i));
+        encode_raw(encode, &byte, 1);
+    }
+    uint8_t *body = encode_reserve(encode, bytes - head);
+    ck_assert_ptr_nonnull(body);
+    for (size_t i = 0; i < bytes - head; i++)
+        body[i] = (uint8_t)(i * 2654435761u >> 24);
+}
+
+START_TEST(the_largest_frame_passes_and_one_byte_more_does_not)
+{
+    world_open();
+    struct tcp_client client = world_connect();
+    struct encode encode;
+    encode_init(&encode, (size_t)WIRE_FRAME_BYTES_MAX + 16);
+    write_large(&encode, 1, WIRE_FRAME_BYTES_MAX);
+    tcp_send(&client, encode.bytes, encode.count);
+    struct rpc_message message;
+    const size_t bytes = rpc_receive(&client, &message);
+    ck_assert_uint_gt(bytes, 0);
+    ck_assert(memcmp(message.result.bytes, encode.bytes + encode.count - message.result.count,
+                     message.result.count) == 0);
+    tcp_forget(&client, bytes);
+
+    encode_reset(&encode);
+    write_large(&encode, 2, WIRE_FRAME_BYTES_MAX + 1);
+    (void)tcp_try_send(&client, encode.bytes, 64); // its head is enough
+    tcp_expect_end(&client);
+    ck_assert_uint_eq(world_stats().refused_frames[FRAME_TOO_LONG], 1);
+    encode_fini(&encode);
+    tcp_leave(&client);
+    world_close();
+}
+END_TEST
+
+START_TEST(a_large_frame_among_small_ones_is_the_same)
+{
+    world_open();
+    struct tcp_client client = world_connect();
+    const struct api_of_collection ask = {.collection = wire_text_of("docs")};
+    struct encode encode;
+    encode_init(&encode, 1u << 23);
+    rpc_write_ask(&encode, 1, method_at(METHOD_COLLECTION_GET), &ask);
+    const size_t from = encode.count;
+    write_large(&encode, 2, 3000000);
+    const size_t to = encode.count;
+    rpc_write_ask(&encode, 3, method_at(METHOD_COLLECTION_GET), &ask);
+    tcp_send(&client, encode.bytes, encode.count);
+    rpc_expect(&client, 1, NULL);
+    struct rpc_message message;
+    const size_t bytes = rpc_receive(&client, &message);
+    ck_assert_uint_eq(message.id, 2);
+    ck_assert_uint_lt(message.result.count, to - from);
+    ck_assert(memcmp(message.result.bytes, encode.bytes + to - message.result.count,
+                     message.result.count) == 0);
+    tcp_forget(&client, bytes);
+    rpc_expect(&client, 3, NULL);
+    encode_fini(&encode);
+    tcp_leave(&client);
+    world_close();
+}
+END_TEST
+
+// ---- who may what ----
+
+START_TEST(without_credentials_everybody_may_everything_and_hello_is_answered)
+{
+    world.hold = true;
+    world_open();
+    struct tcp_client client = world_connect();
+    world_ask(&client, 1, "docs");
+    world_wait(&world.asked_count, 1);
+    ck_assert_uint_eq(world.asked[0].request.session.rights, RIGHT_ADMIN);
+    ck_assert(!world.asked[0].request.session.greeted);
+    world_answer(0);
+    rpc_expect(&client, 1, NULL);
+
+    const struct api_hello hello = {.errors = API_ERRORS_MAP};
+    rpc_ask(&client, 2, METHOD_SYSTEM_HELLO, &hello);
+    struct rpc_message message;
+    const size_t bytes = rpc_receive(&client, &message);
+    struct api_welcome welcome;
+    ck_assert_int_eq(rpc_read_answer(&message, method_at(METHOD_SYSTEM_HELLO), &welcome, NULL),
+                     OMEN_OK);
+    ck_assert_uint_eq(welcome.limits.frame_bytes, WIRE_FRAME_BYTES_MAX);
+    ck_assert_uint_eq(welcome.limits.inflight, 64);
+    ck_assert_uint_eq(welcome.limits.k, TOPK_MAX);
+    ck_assert_uint_eq(welcome.version.count, 3);
+    tcp_forget(&client, bytes);
+
+    static const uint8_t unknown[] = "\x94\x00\x03\xa3no!\x90"; // is told by a map now
+    tcp_send(&client, unknown, sizeof unknown - 1);
+    ck_assert_uint_gt(rpc_receive(&client, &message), 0);
+    ck_assert_uint_eq(message.error.bytes[0] & 0xf0, 0x80);
+    tcp_leave(&client);
+    world_close();
+}
+END_TEST
+
+START_TEST(before_hello_with_a_good_key_only_hello_and_ping_are_heard)
+{
+    world.config.auth = true;
+    world.hold = true;
+    world_open();
+    struct tcp_client client = world_connect();
+    world_ping(&client);
+    world_ask(&client, 1, "docs");
+    rpc_expect(&client, 1, "AUTH");
+    world_hello(&client, 2, "bad");
+    rpc_expect(&client, 2, "AUTH");
+    world_hello(&client, 3, "");
+    rpc_expect(&client, 3, "AUTH");
+    world_ask(&client, 4, "docs");
+    rpc_expect(&client, 4, "AUTH");
+    world_hello(&client, 5, "good");
+    rpc_expect(&client, 5, NULL);
+    world_ask(&client, 6, "docs");
+    world_wait(&world.asked_count, 1);
+    const struct rpc_session *session = &world.asked[0].request.session;
+    ck_assert(session->greeted && session->rights == RIGHT_READ);
+    ck_assert_str_eq(session->key, "reader");
+    ck_assert_str_eq(session->glob, "docs-*");
+    world_answer(0);
+    rpc_expect(&client, 6, NULL);
+    const struct api_of_node node = {.node = wire_text_of("n1")};
+    rpc_ask(&client, 7, METHOD_NODE_DRAIN, &node);
+    rpc_expect(&client, 7, "AUTH");
+    world_hello(&client, 8, "worse"); // leaves the session as it was
+    rpc_expect(&client, 8, "AUTH");
+    world_ask(&client, 9, "docs");
+    world_wait(&world.asked_count, 2);
+    world_answer(1);
+    rpc_expect(&client, 9, NULL);
+    const struct rpc_server_stats stats = world_stats();
+    ck_assert_uint_eq(stats.no_hello, 2);
+    ck_assert_uint_eq(stats.refused_hellos, 3);
+    ck_assert_uint_eq(stats.hellos, 1);
+    ck_assert_uint_eq(stats.no_right, 1);
+    ck_assert_uint_eq(stats.requests, 2);
+    tcp_leave(&client);
+    world_close();
+}
+END_TEST
+
+START_TEST(what_is_no_request_is_told_or_ignored)
+{
+    world_open();
+    struct tcp_client client = world_connect();
+    static const uint8_t note[] = "\x93\x02\xb4nvim_set_client_info\x90";
+    static const uint8_t answer[] = "\x94\x01\x05\xc0\xc0";
+    static const uint8_t unknown[] = "\x94\x00\x01\xa9point.fly\x90";
+    static const uint8_t number[] = "\x94\x00\x02\x2a\x90";
+    static const uint8_t key[] = "\x94\x00\x03\xabsystem.ping\x91\x81\xa6"
+                                 "colour\xa4"
+                                 "blue";
+    tcp_send(&client, note, sizeof note - 1);
+    tcp_send(&client, answer, sizeof answer - 1);
+    tcp_send(&client, unknown, sizeof unknown - 1);
+    tcp_send(&client, number, sizeof number - 1);
+    tcp_send(&client, key, sizeof key - 1);
+    rpc_expect(&client, 1, "METHOD");
+    rpc_expect(&client, 2, "INVALID");
+    rpc_expect(&client, 3, "INVALID");
+    world_ping(&client);
+    const struct rpc_server_stats stats = world_stats();
+    ck_assert_uint_eq(stats.notes, 2);
+    ck_assert_uint_eq(stats.no_method, 1);
+    ck_assert_uint_eq(stats.malformed, 2);
+    tcp_leave(&client);
+    world_close();
+}
+END_TEST
+
+// ---- the end ----
+
+static void *
+close_world(void *unused)
+{
+    (void)unused;
+    rpc_server_close(world.server);
+    return NULL;
+}
+
+START_TEST(a_closing_server_answers_what_is_under_way_and_nothing_new)
+{
+    world.hold = true;
+    world.config.drain_ms = 60000;
+    world.config.in_flight_max = ASKED_MAX;
+    world_open();
+    struct tcp_client client = world_connect();
+    world_ask(&client, 1, "docs");
+    world_wait(&world.asked_count, 1);
+    pthread_t closer;
+    ck_assert_int_eq(os_thread_start(&closer, close_world, NULL), 0);
+    uint32_t asked = 1;
+    while (world_stats().closing == 0) { // until it has begun
+        world_ask(&client, ++asked, "docs");
+        while (atomic_load(&world.asked_count) + world_stats().closing < asked)
+            sched_yield();
+    }
+    for (uint32_t i = 0; i < atomic_load(&world.asked_count); i++)
+        world_answer(i);
+    ck_assert_int_eq(pthread_join(closer, NULL), 0);
+    struct rpc_message message;
+    uint32_t answers = 0;
+    for (size_t bytes; (bytes = rpc_receive(&client, &message)) > 0; answers++)
+        tcp_forget(&client, bytes);
+    ck_assert_uint_eq(answers, asked);
+    ck_assert_uint_eq(atomic_load(&world.gone_count), 1);
+    tcp_leave(&client);
+}
+END_TEST
+
+START_TEST(an_answer_to_who_is_gone_goes_nowhere_even_when_the_server_is_closed)
+{
+    world.hold = true;
+    world.config.drain_ms = 1;
+    world_open();
+    struct tcp_client client = world_connect();
+    struct tcp_client other = world_connect();
+    world_ask(&client, 1, "docs");
+    world_wait(&world.asked_count, 1);
+    world_ask(&other, 1, "docs");
+    world_wait(&world.asked_count, 2);
+    tcp_reset(&client);
+    world_wait(&world.gone_count, 1);
+    world_answer(0);
+    rpc_server_close(world.server);
+    ck_assert_uint_eq(atomic_load(&world.gone_count), 2);
+    world_answer(1);
+    tcp_expect_end(&other);
+    tcp_leave(&other);
+}
+END_TEST
+
+START_TEST(where_somebody_listens_already_is_said)
+{
+    world_open();
+    struct rpc_server_config config = world.config;
+    config.port = rpc_server_port(world.server);
+    struct rpc_server *second;
+    struct omen_error error = {0};
+    ck_assert_int_eq(rpc_server_open(&config, &second, &error), OMEN_E_INVALID);
+    ck_assert_ptr_null(second);
+    ck_assert_ptr_nonnull(strstr(error.text, "cannot listen on 127.0.0.1, port "));
+    config.host = "no such host/";
+    ck_assert_int_eq(rpc_server_open(&config, &second, &error), OMEN_E_INVALID);
+    ck_assert_ptr_nonnull(strstr(error.text, "no such host"));
+    world_close();
+
+    config.host = "127.0.0.1"; // and is free at once when it is closed
+    ck_assert_msg(rpc_server_open(&config, &world.server, &error) == OMEN_OK, "%s", error.text);
+    struct tcp_client client = world_connect();
+    world_ping(&client);
+    tcp_leave(&client);
+    world_close();
+}
+END_TEST
+
+// ---- many at once ----
+
+#define STORM_CLIENTS 6u
+#define STORM_VISITS 12u
+#define STORM_REQUESTS 40u
+#define STORM_WORKERS 2u
+
+static _Atomic uint32_t storm_next;
+
+// Two of them answer in an order of their own. An entry without a connection sends one home.
+static void *
+storm_worker(void *unused)
+{
+    (void)unused;
+    for (;;) {
+        const uint32_t at = atomic_fetch_add(&storm_next, 1);
+        world_wait(&world.asked_count, at + 1);
+        if (world.asked[at].conn == NULL)
+            return NULL;
+        world_answer(at);
+    }
+}
+
+// A visit: requests of random sizes at once, and their answers, or a leave in the middle.
+static void
+storm_visit(struct prng *prng, struct encode *encode)
+{
+    struct tcp_client client = world_connect();
+    const uint32_t count = 1 + prng_below(prng, STORM_REQUESTS);
+    char text[64];
+    encode_reset(encode);
+    for (uint32_t id = 0; id < count; id++) {
+        memset(text, 'a' + (int)(id % 26), sizeof text);
+        const struct api_of_collection ask = {
+            .collection = {text, 1 + prng_below(prng, (uint32_t)sizeof text)}};
+        rpc_write_ask(encode, id, method_at(METHOD_COLLECTION_GET), &ask);
+    }
+    tcp_send(&client, encode->bytes, encode->count);
+    const bool leaves = prng_below(prng, 4) == 0;
+    const uint32_t wanted = leaves ? prng_below(prng, count) : count;
+    bool came[STORM_REQUESTS] = {false};
+    for (uint32_t i = 0; i < wanted; i++) {
+        struct rpc_message message;
+        const size_t bytes = rpc_receive(&client, &message);
+        ck_assert_uint_gt(bytes, 0);
+        ck_assert_uint_lt(message.id, count);
+        ck_assert(!came[message.id]);
+        came[message.id] = true;
+        ck_assert_uint_eq(message.result.bytes[message.result.count - 1], 'a' + message.id % 26);
+        tcp_forget(&client, bytes);
+    }
+    if (leaves && prng_below(prng, 2) == 0)
+        tcp_reset(&client);
+    else
+        tcp_leave(&client);
+}
+
+static void *
+storm_client(void *number)
+{
+    struct prng prng;
+    prng_init(&prng, (uint64_t)(uintptr_t)number);
+    struct encode encode;
+    encode_init(&encode, 1u << 20);
+    for (uint32_t i = 0; i < STORM_VISITS; i++)
+        storm_visit(&prng, &encode);
+    encode_fini(&encode);
+    return NULL;
+}
+
+START_TEST(in_a_storm_everybody_gets_each_answer_once)
+{
+    world.hold = true;
+    world.config.in_flight_max = 8;
+    world_open();
+    pthread_t clients[STORM_CLIENTS], workers[STORM_WORKERS];
+    for (uintptr_t i = 0; i < STORM_WORKERS; i++)
+        ck_assert_int_eq(os_thread_start(&workers[i], storm_worker, NULL), 0);
+    for (uintptr_t i = 0; i < STORM_CLIENTS; i++)
+        ck_assert_int_eq(os_thread_start(&clients[i], storm_client, (void *)(i + 1)), 0);
+    for (uint32_t i = 0; i < STORM_CLIENTS; i++)
+        ck_assert_int_eq(pthread_join(clients[i], NULL), 0);
+    world_wait(&world.gone_count, STORM_CLIENTS * STORM_VISITS);
+    atomic_fetch_add(&world.asked_count, STORM_WORKERS);
+    os_wake_all(&world.asked_count);
+    for (uint32_t i = 0; i < STORM_WORKERS; i++)
+        ck_assert_int_eq(pthread_join(workers[i], NULL), 0);
+    ck_assert_uint_eq(world.in_hand, 0);
+    world_close();
+}
+END_TEST
+
+static Suite *
+rpc_nng_suite(void)
+{
+    Suite *suite = suite_create("wire/rpc_nng");
+    TCase *tests = tcase_create("rpc");
+    tcase_add_test(tests, a_request_comes_whole_and_its_answer_goes_back);
+    tcase_add_test(tests, pipelined_requests_are_answered_in_any_order);
+    tcase_add_test(tests, a_request_may_come_in_single_bytes);
+    tcase_add_test(tests, the_largest_frame_passes_and_one_byte_more_does_not);
+    tcase_add_test(tests, a_large_frame_among_small_ones_is_the_same);
+    tcase_add_test(tests, without_credentials_everybody_may_everything_and_hello_is_answered);
+    tcase_add_test(tests, before_hello_with_a_good_key_only_hello_and_ping_are_heard);
+    tcase_add_test(tests, what_is_no_request_is_told_or_ignored);
+    tcase_add_test(tests, a_closing_server_answers_what_is_under_way_and_nothing_new);
+    tcase_add_test(tests, an_answer_to_who_is_gone_goes_nowhere_even_when_the_server_is_closed);
+    tcase_add_test(tests, where_somebody_listens_already_is_said);
+    tcase_add_test(tests, in_a_storm_everybody_gets_each_answer_once);
+    suite_add_tcase(suite, tests);
+    return suite;
+}
+
+CHECK_MAIN(rpc_nng_suite)

@@ -1,0 +1,278 @@
+// tests/unit/wire/test_stream_nng.c -- one connection: what its owner takes and leaves, pauses, ends, and what waits to be sent.
+//
+// Labels: tsan
+#include "wire/stream_nng.h"
+
+#include <stdatomic.h>
+
+#include "base/os_wait.h"
+#include "tests/lib/tcp_client.h"
+
+static struct owner {
+    struct streams *set;
+    struct stream *stream; // kept
+    void (*read)(struct stream *stream, struct stream_input *input);
+    _Atomic uint32_t begun, reads, ended;
+    enum stream_end why;
+    _Atomic size_t seen; // bytes that were there at the last read
+} owner;
+
+static void
+wait_for(_Atomic uint32_t *word, uint32_t least)
+{
+    for (;;) {
+        const uint32_t now = atomic_load(word);
+        if (now >= least)
+            return;
+        os_wait(word, now);
+    }
+}
+
+static void
+tell(_Atomic uint32_t *word)
+{
+    atomic_fetch_add(word, 1);
+    os_wake_all(word);
+}
+
+static void *
+begin(void *context, struct stream *stream, void *dialed)
+{
+    ck_assert_ptr_eq(context, &owner);
+    ck_assert_ptr_null(dialed);
+    owner.stream = stream;
+    stream_keep(stream);
+    tell(&owner.begun);
+    return &owner;
+}
+
+static void
+read_input(void *context, struct stream *stream, struct stream_input *input)
+{
+    ck_assert_ptr_eq(context, &owner);
+    ck_assert_uint_eq(atomic_load(&owner.ended), 0);
+    atomic_store(&owner.seen, input->count);
+    owner.read(stream, input);
+    tell(&owner.reads);
+}
+
+static void
+end(void *context, struct stream *stream, enum stream_end why)
+{
+    ck_assert_ptr_eq(context, &owner);
+    ck_assert_ptr_eq(stream, owner.stream);
+    owner.why = why;
+    tell(&owner.ended);
+}
+
+static struct tcp_client
+open_with(void (*read)(struct stream *, struct stream_input *))
+{
+    const struct streams_config config = {.host = "127.0.0.1",
+                                          .accepted_max = 1,
+                                          .tick_ms = 5,
+                                          .queue_bytes_max = 100000,
+                                          .context = &owner,
+                                          .begin = begin,
+                                          .read = read_input,
+                                          .end = end};
+    struct omen_error error = {0};
+    owner.read = read;
+    ck_assert_msg(streams_open(&config, &owner.set, &error) == OMEN_OK, "%s", error.text);
+    const struct tcp_client client = tcp_connect(streams_port(owner.set));
+    wait_for(&owner.begun, 1);
+    return client;
+}
+
+static void
+close_all(struct tcp_client *client)
+{
+    streams_close(owner.set);
+    ck_assert_uint_eq(atomic_load(&owner.ended), 1);
+    stream_release(owner.stream);
+    tcp_leave(client);
+}
+
+static void
+take_threes(struct stream *stream, struct stream_input *input)
+{
+    (void)stream;
+    input->taken = input->count / 3 * 3;
+}
+
+START_TEST(what_is_not_taken_is_shown_again_with_what_comes)
+{
+    struct tcp_client client = open_with(take_threes);
+    tcp_send(&client, "abcd", 4);
+    wait_for(&owner.reads, 1);
+    ck_assert_uint_eq(atomic_load(&owner.seen), 4);
+    tcp_send(&client, "e", 1);
+    wait_for(&owner.reads, 2);
+    ck_assert_uint_eq(atomic_load(&owner.seen), 2);
+    tcp_send(&client, "f", 1);
+    wait_for(&owner.reads, 3);
+    ck_assert_uint_eq(atomic_load(&owner.seen), 3);
+    close_all(&client);
+    ck_assert_int_eq(owner.why, STREAM_CLOSED);
+}
+END_TEST
+
+static void
+keep_all(struct stream *stream, struct stream_input *input)
+{
+    (void)stream;
+    input->taken = input->count;
+    mem_free(input->bytes);
+    input->bytes = NULL;
+}
+
+START_TEST(an_owner_may_keep_the_memory_of_what_came)
+{
+    struct tcp_client client = open_with(keep_all);
+    for (uint32_t i = 1; i <= 3; i++) {
+        tcp_send(&client, "abc", 3);
+        wait_for(&owner.reads, i);
+        ck_assert_uint_eq(atomic_load(&owner.seen), 3);
+    }
+    close_all(&client);
+}
+END_TEST
+
+static void
+pause_first(struct stream *stream, struct stream_input *input)
+{
+    (void)stream;
+    input->taken = atomic_load(&owner.reads) > 0 ? input->count : 0;
+    input->pause = input->taken == 0;
+}
+
+START_TEST(in_a_pause_nothing_is_read_and_its_end_shows_what_was_left)
+{
+    struct tcp_client client = open_with(pause_first);
+    tcp_send(&client, "abc", 3);
+    wait_for(&owner.reads, 1);
+    tcp_send(&client, "def", 3);
+    ck_assert_uint_eq(atomic_load(&owner.reads), 1);
+    stream_resume(owner.stream);
+    wait_for(&owner.reads, 2);
+    ck_assert_uint_eq(atomic_load(&owner.seen), 3);
+    wait_for(&owner.reads, 3);
+    ck_assert_uint_eq(atomic_load(&owner.seen), 3);
+    stream_resume(owner.stream); // is no pause
+    close_all(&client);
+}
+END_TEST
+
+static void
+pause_too_late(struct stream *stream, struct stream_input *input)
+{
+    pause_first(stream, input);
+    if (input->pause)
+        stream_resume(stream); // as another thread may, before the pause has begun
+}
+
+START_TEST(a_resume_that_comes_before_its_pause_is_not_lost)
+{
+    struct tcp_client client = open_with(pause_too_late);
+    tcp_send(&client, "abc", 3);
+    wait_for(&owner.reads, 2);
+    ck_assert_uint_eq(atomic_load(&owner.seen), 3);
+    close_all(&client);
+}
+END_TEST
+
+static void
+take_all(struct stream *stream, struct stream_input *input)
+{
+    (void)stream;
+    input->taken = input->count;
+}
+
+static omen_status
+write_some(size_t count, uint8_t byte)
+{
+    uint8_t *bytes = mem_alloc(count);
+    ck_assert_ptr_nonnull(bytes);
+    memset(bytes, byte, count);
+    return stream_write(owner.stream, bytes, count);
+}
+
+START_TEST(what_is_written_in_small_and_large_pieces_arrives_as_one_stream)
+{
+    struct tcp_client client = open_with(take_all);
+    static const size_t sizes[] = {1, 70000, 3, 3, 5000, 9000, 1, 30000, 8192, 8193, 2};
+    stream_limit(owner.stream, SIZE_MAX);
+    size_t expected = 0;
+    for (uint32_t round = 0; round < 60; round++)
+        for (uint32_t i = 0; i < 11; i++) {
+            ck_assert_int_eq(write_some(sizes[i], (uint8_t)(round * 11 + i)), OMEN_OK);
+            expected += sizes[i];
+        }
+    while (client.count < expected)
+        ck_assert(tcp_receive_more(&client));
+    ck_assert_uint_eq(client.count, expected);
+    const uint8_t *at = client.bytes;
+    for (uint32_t round = 0; round < 60; round++)
+        for (uint32_t i = 0; i < 11; i++)
+            for (size_t j = 0; j < sizes[i]; j++)
+                ck_assert_uint_eq(*at++, (uint8_t)(round * 11 + i));
+    while (stream_queued(owner.stream) > 0)
+        ;
+    close_all(&client);
+}
+END_TEST
+
+START_TEST(a_queue_takes_up_to_its_limit_and_an_empty_one_anything)
+{
+    struct tcp_client client = open_with(take_all);
+    ck_assert_int_eq(write_some((size_t)64 << 20, 1),
+                     OMEN_OK); // the kernel does not take all of it
+    ck_assert_uint_gt(stream_queued(owner.stream), 100000);
+    ck_assert_int_eq(write_some(1, 1), OMEN_E_FULL);
+    stream_limit(owner.stream, (size_t)65 << 20);
+    ck_assert_int_eq(write_some(1, 1), OMEN_OK);
+    close_all(&client);
+}
+END_TEST
+
+START_TEST(the_first_who_closes_says_why_and_afterwards_nothing_is_taken)
+{
+    struct tcp_client client = open_with(take_all);
+    stream_close(owner.stream, STREAM_REFUSED);
+    stream_close(owner.stream, STREAM_LATE);
+    ck_assert_int_eq(write_some(10, 1), OMEN_E_CLOSED);
+    wait_for(&owner.ended, 1);
+    ck_assert_int_eq(owner.why, STREAM_REFUSED);
+    stream_close(owner.stream, STREAM_LATE);
+    stream_resume(owner.stream);
+    tcp_expect_end(&client);
+    struct streams_stats stats;
+    do
+        streams_stats(owner.set, &stats);
+    while (stats.open > 0);
+    ck_assert_uint_eq(stats.ended[STREAM_REFUSED], 1);
+    ck_assert_str_eq(stream_end_name(STREAM_REFUSED), "refused");
+    stream_keep(owner.stream);
+    close_all(&client);
+    ck_assert_int_eq(write_some(10, 1), OMEN_E_CLOSED); // and the set is no more
+    stream_release(owner.stream);
+}
+END_TEST
+
+static Suite *
+stream_nng_suite(void)
+{
+    Suite *suite = suite_create("wire/stream_nng");
+    TCase *tests = tcase_create("stream");
+    tcase_add_test(tests, what_is_not_taken_is_shown_again_with_what_comes);
+    tcase_add_test(tests, an_owner_may_keep_the_memory_of_what_came);
+    tcase_add_test(tests, in_a_pause_nothing_is_read_and_its_end_shows_what_was_left);
+    tcase_add_test(tests, a_resume_that_comes_before_its_pause_is_not_lost);
+    tcase_add_test(tests, what_is_written_in_small_and_large_pieces_arrives_as_one_stream);
+    tcase_add_test(tests, a_queue_takes_up_to_its_limit_and_an_empty_one_anything);
+    tcase_add_test(tests, the_first_who_closes_says_why_and_afterwards_nothing_is_taken);
+    suite_add_tcase(suite, tests);
+    return suite;
+}
+
+CHECK_MAIN(stream_nng_suite)

@@ -1,0 +1,84 @@
+// wire/stream_nng_int.h -- what a connection and its set know of each other.
+//
+// Shape: shell.
+#ifndef OMEN_WIRE_STREAM_NNG_INT_H
+#define OMEN_WIRE_STREAM_NNG_INT_H
+#include <nng/nng.h>
+#include <stdatomic.h>
+
+#include "base/os_lock.h"
+#include "base/os_timer.h"
+#include "wire/stream_nng.h"
+
+struct chunk { // of what is to be sent
+    struct chunk *next;
+    uint8_t *bytes;
+    size_t count, room, sent;
+};
+
+struct stream {
+    struct lock lock; // of what is below, but `input`
+    _Atomic uint32_t keepers;
+    struct streams *set; // while it is not ended
+    void *owner;
+    nng_stream *nng; // NULL when ended
+    nng_aio *receive, *send;
+
+    bool begun;     // its owner knows it
+    bool closed;    // NNG is asked nothing more
+    bool receiving; // an operation or its callback is under way
+    bool paused;
+    bool resumed; // during the callback
+    bool accepted;
+    enum stream_end why;
+
+    struct chunk *first, *last; // to be sent
+    bool sending;               // the first ones are in NNG's hands
+    size_t queued, queue_bytes_max;
+
+    struct { // of the receive callback alone
+        uint8_t *bytes;
+        size_t count, room, wanted;
+    } input;
+
+    _Atomic uint64_t deadline_ns;
+    _Atomic uint64_t stalled_ns; // bytes wait since then and none went; 0: none wait
+
+    struct stream *previous, *next; // of the set, under its lock
+    struct stream *next_closed;     // under the set's lock
+};
+
+struct dial {
+    struct dial *next;
+    struct streams *set;
+    nng_stream_dialer *dialer;
+    nng_aio *aio;
+    void *dialed;
+    uint64_t give_up_ns;
+    bool closed;        // under the set's lock
+    _Atomic bool ended; // its callback has been
+};
+
+struct streams {
+    struct streams_config config;
+    struct lock lock;
+    struct stream *live, *closed; // `closed` are among `live`, too
+    struct dial *dials;
+    bool deaf, closing; // no new connections; none at all
+    nng_stream_listener *listener;
+    nng_aio *accept;
+    _Atomic bool accept_failed; // the last time
+    uint16_t port;
+    struct timer *timer;
+    _Atomic uint32_t turns; // of the set's thread, for who waits
+    _Atomic uint32_t accepted_open, open;
+    _Atomic uint64_t accepted, dialed, missed, crowded, accepts_failed, bytes_in, bytes_out;
+    _Atomic uint64_t ended[STREAM_ENDS];
+};
+
+// A connection of NNG's becomes one of ours, with its owner; NNG's is freed where that fails.
+void stream_begin(struct streams *set, nng_stream *nng, void *dialed, bool accepted);
+// The last of a closed one, on the set's thread: nothing of NNG's is left afterwards.
+void stream_finish(struct stream *stream);
+
+#endif

@@ -1,0 +1,379 @@
+// wire/streams_nng.c -- a set of connections: who connects is accepted, who is dialed is reached, and one thread ends them all.
+//
+// Shape: shell.
+//
+// What NNG 1.5.2 does wrong is gone around here. Its listeners and dialers of sockets have races with their ends, those of streams
+// have not; but a dialer is freed by waiting for it, so each dial has one of its own and the set's thread frees it. Timeouts of
+// operations are not used: an operation that is cancelled by time may touch a connection that is being freed. Neither listener nor
+// dialer turns Nagle's delay off by itself. Where descriptors have run out, accepting fails at once and for ever: the set's
+// thread tries again.
+#include <arpa/inet.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/os_clock.h"
+#include "base/os_wait.h"
+#include "wire/stream_nng_int.h"
+
+#define HOST_BYTES_MAX 255u
+#define URL_BYTES (HOST_BYTES_MAX + sizeof "tcp4://[]:65535")
+#define LATE_AT_ONCE 64u // connections that are closed without looking at the clock again
+
+static omen_status listen_there(struct streams *set, struct omen_error *error);
+static void accepted(void *argument);
+static bool turn(void *context);
+
+// ---- life ----
+
+omen_status
+streams_open(const struct streams_config *config, struct streams **out, struct omen_error *error)
+{
+    ASSERT(config->tick_ms > 0 && config->begin != NULL && config->read != NULL &&
+           config->end != NULL);
+    *out = NULL;
+    struct streams *set = mem_alloc_zero(1, sizeof *set);
+    if (set == NULL)
+        return error_set_plain(error, OMEN_E_NO_MEMORY);
+    set->config = *config;
+    lock_init(&set->lock);
+    omen_status status = OMEN_OK;
+    if (config->host != NULL)
+        status = listen_there(set, error);
+    if (status == OMEN_OK) {
+        status = timer_open(config->tick_ms, turn, set, &set->timer);
+        if (status != OMEN_OK)
+            (void)error_set_plain(error, status);
+    }
+    if (status != OMEN_OK) {
+        nng_stream_listener_free(set->listener);
+        nng_aio_free(set->accept);
+        lock_fini(&set->lock);
+        mem_free(set);
+        return status;
+    }
+    *out = set;
+    if (set->listener != NULL)
+        nng_stream_listener_accept(set->listener, set->accept);
+    return OMEN_OK;
+}
+
+static omen_status
+no_listening(const struct streams *set, int failed, struct omen_error *error)
+{
+    const omen_status status = failed == NNG_ENOMEM ? OMEN_E_NO_MEMORY : OMEN_E_INVALID;
+    return error_set(error, status, "cannot listen on %s, port %" PRIu16 ": %s", set->config.host,
+                     set->config.port, nng_strerror(failed));
+}
+
+static omen_status
+listen_there(struct streams *set, struct omen_error *error)
+{
+    const char *host = set->config.host;
+    const bool six = strchr(host, ':') != NULL;
+    char url[URL_BYTES];
+    if (host[0] == '\0' || strlen(host) > HOST_BYTES_MAX || strpbrk(host, "/[]@?#") != NULL)
+        return error_set(error, OMEN_E_INVALID, "\"%.64s\" is neither a name nor an IP address",
+                         host);
+    (void)snprintf(url, sizeof url, "tcp%s://%s%s%s:%" PRIu16, six ? "6" : "", six ? "[" : "", host,
+                   six ? "]" : "", set->config.port);
+    int failed = nng_stream_listener_alloc(&set->listener, url);
+    if (failed != 0)
+        return no_listening(set, failed, error);
+    (void)nng_stream_listener_set_bool(set->listener, NNG_OPT_TCP_NODELAY, true);
+    (void)nng_stream_listener_set_bool(set->listener, NNG_OPT_TCP_KEEPALIVE, true);
+    int port = 0;
+    failed = nng_aio_alloc(&set->accept, accepted, set);
+    if (failed == 0)
+        failed = nng_stream_listener_listen(set->listener);
+    if (failed == 0)
+        failed = nng_stream_listener_get_int(set->listener, NNG_OPT_TCP_BOUND_PORT, &port);
+    if (failed != 0)
+        return no_listening(set, failed, error);
+    set->port = (uint16_t)port;
+    return OMEN_OK;
+}
+
+void
+streams_deaf(struct streams *set)
+{
+    lock_acquire(&set->lock);
+    const bool first = !set->deaf;
+    set->deaf = true;
+    lock_release(&set->lock);
+    if (set->listener != NULL && first) {
+        nng_stream_listener_close(set->listener);
+        nng_aio_stop(set->accept);
+    }
+}
+
+void
+streams_close(struct streams *set)
+{
+    if (set == NULL)
+        return;
+    streams_deaf(set);
+    lock_acquire(&set->lock);
+    set->closing = true;
+    lock_release(&set->lock);
+    for (;;) {
+        const uint32_t turns = atomic_load(&set->turns);
+        lock_acquire(&set->lock);
+        const bool empty = set->live == NULL && set->dials == NULL;
+        lock_release(&set->lock);
+        if (empty)
+            break;
+        timer_wake(set->timer);
+        os_wait(&set->turns, turns);
+    }
+    timer_close(set->timer);
+    nng_stream_listener_free(set->listener);
+    nng_aio_free(set->accept);
+    lock_fini(&set->lock);
+    mem_free(set);
+}
+
+uint16_t
+streams_port(const struct streams *set)
+{
+    return set->port;
+}
+
+void
+streams_wake(struct streams *set)
+{
+    timer_wake(set->timer);
+}
+
+void
+streams_stats(const struct streams *set, struct streams_stats *out)
+{
+    *out = (struct streams_stats){.accepted = atomic_load(&set->accepted),
+                                  .dialed = atomic_load(&set->dialed),
+                                  .missed = atomic_load(&set->missed),
+                                  .crowded = atomic_load(&set->crowded),
+                                  .accept_failed = atomic_load(&set->accepts_failed),
+                                  .bytes_in = atomic_load(&set->bytes_in),
+                                  .bytes_out = atomic_load(&set->bytes_out),
+                                  .open = atomic_load(&set->open)};
+    for (uint32_t i = 0; i < STREAM_ENDS; i++)
+        out->ended[i] = atomic_load(&set->ended[i]);
+}
+
+// ---- who connects ----
+
+static void
+accepted(void *argument)
+{
+    struct streams *set = argument;
+    const int failed = nng_aio_result(set->accept);
+    if (failed == NNG_ECLOSED || failed == NNG_ECANCELED)
+        return;
+    if (failed != 0) {
+        atomic_fetch_add(&set->accepts_failed, 1);
+        atomic_store(&set->accept_failed, true);
+        return;
+    }
+    nng_stream *nng = nng_aio_get_output(set->accept, 0);
+    lock_acquire(&set->lock);
+    const bool deaf = set->deaf;
+    lock_release(&set->lock);
+    if (deaf) {
+        nng_stream_free(nng);
+        return;
+    }
+    if (atomic_fetch_add(&set->accepted_open, 1) >= set->config.accepted_max) {
+        atomic_fetch_sub(&set->accepted_open, 1);
+        atomic_fetch_add(&set->crowded, 1);
+        nng_stream_free(nng);
+    } else {
+        atomic_fetch_add(&set->accepted, 1);
+        stream_begin(set, nng, NULL, true);
+    }
+    nng_stream_listener_accept(set->listener, set->accept);
+}
+
+// ---- whom we reach ----
+
+static void
+dial_ended(void *argument)
+{
+    struct dial *dial = argument;
+    struct streams *set = dial->set;
+    const bool reached = nng_aio_result(dial->aio) == 0;
+    nng_stream *nng = reached ? nng_aio_get_output(dial->aio, 0) : NULL;
+    lock_acquire(&set->lock);
+    const bool closing = set->closing;
+    lock_release(&set->lock);
+    if (reached && !closing) {
+        atomic_fetch_add(&set->dialed, 1);
+        stream_begin(set, nng, dial->dialed, false);
+    } else {
+        nng_stream_free(nng);
+        atomic_fetch_add(&set->missed, 1);
+        set->config.missed(set->config.context, dial->dialed);
+    }
+    // The last: now the set's thread stops the operation, which waits for us.
+    atomic_store(&dial->ended, true);
+    timer_wake(set->timer);
+}
+
+static int
+dialer_of(const struct gossip_address *to, nng_stream_dialer **out)
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    char ip[INET6_ADDRSTRLEN];
+    char url[URL_BYTES];
+    const bool four = memcmp(to->ip, mapped, sizeof mapped) == 0;
+    if (inet_ntop(four ? AF_INET : AF_INET6, four ? to->ip + sizeof mapped : to->ip, ip,
+                  sizeof ip) == NULL)
+        return NNG_EADDRINVAL;
+    (void)snprintf(url, sizeof url, four ? "tcp4://%s:%" PRIu16 : "tcp6://[%s]:%" PRIu16, ip,
+                   to->port);
+    const int failed = nng_stream_dialer_alloc(out, url);
+    if (failed != 0)
+        return failed;
+    (void)nng_stream_dialer_set_bool(*out, NNG_OPT_TCP_NODELAY, true);
+    (void)nng_stream_dialer_set_bool(*out, NNG_OPT_TCP_KEEPALIVE, true);
+    return 0;
+}
+
+omen_status
+streams_dial(struct streams *set, const struct gossip_address *to, uint64_t give_up_ns,
+             void *dialed)
+{
+    ASSERT(set->config.missed != NULL);
+    struct dial *dial = mem_alloc_zero(1, sizeof *dial);
+    if (dial == NULL)
+        return OMEN_E_NO_MEMORY;
+    *dial = (struct dial){.set = set, .dialed = dialed, .give_up_ns = give_up_ns};
+    if (nng_aio_alloc(&dial->aio, dial_ended, dial) != 0 || dialer_of(to, &dial->dialer) != 0) {
+        nng_aio_free(dial->aio);
+        mem_free(dial);
+        return OMEN_E_INVALID;
+    }
+    lock_acquire(&set->lock);
+    const bool deaf = set->deaf;
+    if (!deaf) {
+        dial->next = set->dials;
+        set->dials = dial;
+        nng_stream_dialer_dial(dial->dialer, dial->aio);
+    }
+    lock_release(&set->lock);
+    if (deaf) {
+        nng_stream_dialer_free(dial->dialer);
+        nng_aio_free(dial->aio);
+        mem_free(dial);
+        return OMEN_E_CLOSED;
+    }
+    return OMEN_OK;
+}
+
+// ---- the set's thread ----
+
+// Takes those that are over out of the list, and closes those that take too long, whose callback then comes.
+static void
+look_after_dials(struct streams *set, uint64_t now_ns)
+{
+    struct dial *over = NULL;
+    lock_acquire(&set->lock);
+    for (struct dial **at = &set->dials; *at != NULL;) {
+        struct dial *dial = *at;
+        if (atomic_load(&dial->ended)) {
+            *at = dial->next;
+            dial->next = over;
+            over = dial;
+            continue;
+        }
+        if (!dial->closed && (set->closing || now_ns >= dial->give_up_ns)) {
+            dial->closed = true;
+            nng_stream_dialer_close(dial->dialer);
+        }
+        at = &dial->next;
+    }
+    lock_release(&set->lock);
+    while (over != NULL) {
+        struct dial *dial = over;
+        over = dial->next;
+        nng_aio_stop(dial->aio);
+        nng_stream_dialer_free(dial->dialer);
+        nng_aio_free(dial->aio);
+        mem_free(dial);
+    }
+}
+
+static void
+finish_closed(struct streams *set)
+{
+    for (;;) {
+        lock_acquire(&set->lock);
+        struct stream *stream = set->closed;
+        if (stream != NULL)
+            set->closed = stream->next_closed;
+        lock_release(&set->lock);
+        if (stream == NULL)
+            return;
+        stream_finish(stream);
+    }
+}
+
+static enum stream_end
+overdue(const struct streams *set, struct stream *stream, uint64_t now_ns)
+{
+    if (set->closing)
+        return STREAM_CLOSED;
+    if (atomic_load_explicit(&stream->deadline_ns, memory_order_relaxed) <= now_ns)
+        return STREAM_LATE;
+    const uint64_t stalled_ns = atomic_load_explicit(&stream->stalled_ns, memory_order_relaxed);
+    const uint64_t most_ns = (uint64_t)set->config.stall_ms * 1000000u;
+    if (most_ns > 0 && stalled_ns > 0 && stalled_ns + most_ns <= now_ns)
+        return STREAM_CLOGGED;
+    return STREAM_OPEN;
+}
+
+// A connection's lock is not taken inside of the set's: those that are overdue are kept and closed afterwards. One that is closed
+// already, and not finished yet, is closed again, which does nothing; so only as many are looked at in one turn.
+static void
+close_overdue(struct streams *set, uint64_t now_ns)
+{
+    struct stream *late[LATE_AT_ONCE];
+    enum stream_end why[LATE_AT_ONCE];
+    uint32_t count = 0;
+    lock_acquire(&set->lock);
+    for (struct stream *stream = set->live; stream != NULL && count < LATE_AT_ONCE;
+         stream = stream->next) {
+        why[count] = overdue(set, stream, now_ns);
+        if (why[count] == STREAM_OPEN)
+            continue;
+        stream_keep(stream);
+        late[count++] = stream;
+    }
+    lock_release(&set->lock);
+    for (uint32_t i = 0; i < count; i++) {
+        stream_close(late[i], why[i]); // wakes us, where it was not closed
+        stream_release(late[i]);
+    }
+}
+
+static bool
+turn(void *context)
+{
+    struct streams *set = context;
+    const uint64_t now_ns = os_clock_ns();
+    finish_closed(set);
+    close_overdue(set, now_ns);
+    look_after_dials(set, now_ns);
+    if (atomic_exchange(&set->accept_failed, false)) {
+        lock_acquire(&set->lock);
+        if (!set->deaf)
+            nng_stream_listener_accept(set->listener, set->accept);
+        lock_release(&set->lock);
+    }
+    if (set->config.tick != NULL)
+        set->config.tick(set->config.context, now_ns);
+    atomic_fetch_add(&set->turns, 1);
+    os_wake_all(&set->turns);
+    return false;
+}
