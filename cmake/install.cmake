@@ -20,6 +20,13 @@ file(RELATIVE_PATH OMENDB_PC_TO_PREFIX /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
 configure_file(cmake/omendb.pc.in ${PROJECT_BINARY_DIR}/omendb.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/omendb.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 
+# The daemon, its unit, and a configuration to begin with.
+if(TARGET omend)
+  install(TARGETS omend RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  install(FILES deploy/systemd/omend.service DESTINATION lib/systemd/system)
+  install(FILES deploy/omend.yaml DESTINATION ${CMAKE_INSTALL_DATADIR}/omendb)
+endif()
+
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME omendb)
 set(CPACK_PACKAGE_VENDOR "OmenDB")
