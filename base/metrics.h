@@ -1,7 +1,7 @@
 // base/metrics.h -- what a process counts for who watches it, and how that is written: Prometheus' text format, 0.0.4.
 //
-// Shape:   value. Counting is a relaxed addition: no lock, no memory, no clock.
-// Threads: counting from any; a text belongs to one.
+// Shape:   value. Counting is a load, an addition and a store, as plain ones cost: no lock, no bus, no memory, no clock.
+// Threads: a counter is counted by one thread at a time, and read by any meanwhile; a text belongs to one.
 // Memory:  a text grows on the heap. Where that fails it is short of what came then, and says so (`failed`).
 // Units:   times are counted in nanoseconds and written in seconds.
 //
@@ -33,7 +33,8 @@ struct metric_times { // a histogram
 static inline void
 metric_add(_Atomic uint64_t *counter, uint64_t count)
 {
-    atomic_fetch_add_explicit(counter, count, memory_order_relaxed);
+    const uint64_t before = atomic_load_explicit(counter, memory_order_relaxed);
+    atomic_store_explicit(counter, before + count, memory_order_relaxed);
 }
 
 static inline uint64_t

@@ -1,8 +1,8 @@
 // node/metrics.h -- everything that a node tells who watches it: one table of names, what is counted on the way, and the text of it all.
 //
-// Shape:   value. What is counted on the way (struct metrics) is relaxed additions, most of them by one loop each; the rest is looked up
-//          when somebody asks (struct metrics_view).
-// Threads: counting from any.
+// Shape:   value. What is counted on the way (struct metrics) costs a few nanoseconds; the rest is looked up when somebody asks
+//          (struct metrics_view).
+// Threads: counting as struct metrics says, whose it is; reading from any.
 //
 // A new metric is a row here and a line in metrics.c; docs/OPERATING.md has the same table (tools/metrics prints it, and a test compares).
 #ifndef OMEN_NODE_METRICS_H
