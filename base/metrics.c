@@ -129,6 +129,7 @@ static void
 add_name(struct metrics_text *text, const char *suffix, const char *const *values, const char *le)
 {
     const char *label = text->row->labels;
+    ASSERT(values != NULL || *label == '\0');
     add(text, "%s%s", text->row->name, suffix);
     char before = '{';
     for (uint32_t i = 0; *label != '\0'; i++) {
