@@ -147,7 +147,7 @@ def upsert(options):
 def durable(base, dimension, rows):
     """The library's durable inserts of the same batches (bench/durable.c)."""
     with tempfile.TemporaryDirectory(prefix="omen-bench-", dir=data.WORK) as folder:
-        command = [nodes.BIN / "omen_durable_bench", "build", f"{folder}/index", "--base", base, "--dimension", dimension, "--n", rows, "--batch", 1000]
+        command = [nodes.BIN / "omen_durable_bench", "build", f"{folder}/index", "--base", base, "--dim", dimension, "--n", rows, "--batch", 1000]
         return nodes.answer(subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False), "durable")
 
 
