@@ -33,15 +33,15 @@ def until(what, holds, seconds=WAIT, pause=0.05):
 class Cluster:
     """So many nodes, a client of them; all gone at the end."""
 
-    def __init__(self, count, folder=None):
-        self.count, self.given = count, folder
+    def __init__(self, count, *options):
+        self.count, self.options = count, options
 
     def __enter__(self):
-        self.folder = pathlib.Path(self.given or tempfile.mkdtemp(prefix="omen-bench-", dir=data.WORK))
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="omen-bench-", dir=data.WORK))
         self.nodes = [Node(str(BIN / "omend"), self.folder, chr(ord("a") + i)) for i in range(self.count)]
-        self.nodes[0].start()
+        self.nodes[0].start(*self.options)
         for node in self.nodes[1:]:
-            node.start("--join", self.nodes[0].peer)
+            node.start("--join", self.nodes[0].peer, *self.options)
         voters = str(min(3, self.count | 1 if self.count != 2 else 1))
         for node in self.nodes:
             if self.count > 1:

@@ -9,8 +9,6 @@
 #include "shard/checkpoint.h"
 
 #define INTERVAL_MS_DEFAULT 200u
-// Where nothing has to be durable by then. Who has hundreds of shards pays for each look, and what is urgent wakes the keeper.
-#define LOOK_MS 1000u
 #define IDLE_NS 5000000000ull
 // After a checkpoint that failed, or did not make the log shorter: most of its work was in vain.
 #define RETRY_NS 5000000000ull
@@ -28,13 +26,13 @@ omen_status
 keeper_open(struct shard *shard, struct keeper **out)
 {
     const uint32_t asked = shard->options.interval_ms;
-    const uint32_t usual = shard->journal->interval ? INTERVAL_MS_DEFAULT : LOOK_MS;
     *out = NULL;
     struct keeper *keeper = mem_alloc_zero(1, sizeof *keeper);
     if (keeper == NULL)
         return OMEN_E_NO_MEMORY;
     keeper->shard = shard;
-    const omen_status status = timer_open(asked != 0 ? asked : usual, keep, keeper, &keeper->timer);
+    const omen_status status =
+        timer_open(asked != 0 ? asked : INTERVAL_MS_DEFAULT, keep, keeper, &keeper->timer);
     if (status == OMEN_OK)
         *out = keeper;
     else
