@@ -18,10 +18,6 @@ NORMAL = 2.0  # times the p99 before, or 5 ms more where that is more: searches 
 LANES, SHARDS = 24, 6
 
 
-def records(path):
-    return np.fromfile(path, nodes.RECORD)
-
-
 def leader_of(cluster):
     return cluster.client.call("cluster.info")["leader"]
 
@@ -49,7 +45,7 @@ def killed(options):
             time.sleep(8)
             start_s = time.monotonic()
             victim.start()
-        killed_report(options, records(log), kill_s, start_s)
+        killed_report(options, nodes.records(log), kill_s, start_s)
 
 
 def windows(found, begin, end):
@@ -122,7 +118,7 @@ def failover_once(cluster, dataset, want_leader):
         time.sleep(1.5)
         kill_s = time.monotonic()
         victim.kill()
-    found = records(log)
+    found = nodes.records(log)
     gaps = {shard: gap(found[found["shard"] == shard], kill_s) for shard in of_shard}
     victim.start()
     cluster.whole()

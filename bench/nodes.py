@@ -105,6 +105,10 @@ def loading(job, nodes, log, **options):
             process.wait()
 
 
+def records(path):
+    return np.fromfile(path, RECORD)
+
+
 def alone(path, queries, ef, seconds, batch=0, threads=1):
     """The library's own search of a node's file."""
     command = [BIN / "omen_alone_bench", path, queries, ef, seconds, batch, threads]
