@@ -56,7 +56,9 @@ class Writer(threading.Thread):
             try:
                 self.collection.upsert(self.base[at : at + 50], ids)
             except omendb.OmenError as error:
-                self.errors.append(str(error))  # its outcome is unknown, or it was refused: it is not counted as there
+                self.errors.append(
+                    str(error)
+                )  # its outcome is unknown, or it was refused: it is not counted as there
             else:
                 now = measure.clock()
                 self.longest, before = max(self.longest, now - before), now
@@ -70,13 +72,19 @@ class Writer(threading.Thread):
         with self.wrote:
             wanted = len(self.acknowledged) + more
             if not self.wrote.wait_for(lambda: len(self.acknowledged) >= wanted, 120):
-                raise SystemExit(f"no write was acknowledged for 120 s: {self.errors[-1:]}")
+                raise SystemExit(
+                    f"no write was acknowledged for 120 s: {self.errors[-1:]}"
+                )
 
 
 class Searcher(threading.Thread):
     def __init__(self, collection, queries):
         super().__init__(daemon=True)
-        self.collection, self.queries, self.over = collection, queries, threading.Event()
+        self.collection, self.queries, self.over = (
+            collection,
+            queries,
+            threading.Event(),
+        )
         self.seconds, self.errors = [], []
 
     def run(self):
@@ -84,7 +92,9 @@ class Searcher(threading.Thread):
         while not self.over.is_set():
             begin = measure.clock()
             try:
-                self.collection.search(self.queries[number % len(self.queries)], k=10, with_payload=False)
+                self.collection.search(
+                    self.queries[number % len(self.queries)], k=10, with_payload=False
+                )
             except omendb.OmenError as error:
                 self.errors.append(str(error))
             self.seconds.append(measure.clock() - begin)
@@ -99,26 +109,46 @@ def load(collection, demo, rows):
         bar.update(end, rows)
     bar.end()
     took = measure.clock() - begin
-    run.line("written", f"{rows:,} points in {took:.1f} s, {rows / took:,.0f}/s: each on {REPLICAS} disks before it counts")
+    run.line(
+        "written",
+        f"{rows:,} points in {took:.1f} s, {rows / took:,.0f}/s: each on {REPLICAS} disks before it counts",
+    )
 
 
 def search(collection, demo, rows, queries):
-    truth = np.stack([collection.search(q, k=10, exact=True, with_payload=False).ids for q in queries])
+    truth = np.stack(
+        [
+            collection.search(q, k=10, exact=True, with_payload=False).ids
+            for q in queries
+        ]
+    )
     collection.search(queries[0], k=10)
     seconds, found = [], []
     for query in queries:
         begin = measure.clock()
         found.append(collection.search(query, k=10, with_payload=False).ids)
         seconds.append(measure.clock() - begin)
-    run.line("recall@10", f"{measure.recall(np.stack(found), truth):.4f} against the exact search of {rows:,} points")
     run.line(
-        "a search", f"p50 {measure.quantile_us(seconds, 0.5):,.0f} us, p99 {measure.quantile_us(seconds, 0.99):,.0f} us, one after the other"
+        "recall@10",
+        f"{measure.recall(np.stack(found), truth):.4f} against the exact search of {rows:,} points",
+    )
+    run.line(
+        "a search",
+        f"p50 {measure.quantile_us(seconds, 0.5):,.0f} us, p99 {measure.quantile_us(seconds, 0.99):,.0f} us, one after the other",
     )
     begin = measure.clock()
     collection.search(queries, k=10)
-    run.line("a batch", f"{len(queries) / (measure.clock() - begin):,.0f} queries/s in one request")
+    run.line(
+        "a batch",
+        f"{len(queries) / (measure.clock() - begin):,.0f} queries/s in one request",
+    )
     hits = collection.search(queries[0], k=3, filter=demo.condition)
-    run.line("filtered", f"{demo.condition}: ids {[int(hit) for hit in hits.ids]}")
+    run.line(
+        "filtered",
+        f"the nearest with {demo.condition}: {run.clip(str(hits.payloads[0]), 70)}",
+    )
+    if demo.look is run.look_at_texts and rows > 5_000:
+        demo.look(collection, demo)
 
 
 def leader_of(client):
@@ -128,12 +158,20 @@ def leader_of(client):
 def kill_one(client, nodes, collection, demo, rows, queries):
     leader = leader_of(client)
     victim = next(node for node in nodes if node.node == leader)
-    primaries = sum(shard["primary"] == leader for shard in client.shards(collection.name))
-    writer, searcher = Writer(collection, demo.base, rows), Searcher(collection, queries)
+    primaries = sum(
+        shard["primary"] == leader for shard in client.shards(collection.name)
+    )
+    writer, searcher = (
+        Writer(collection, demo.base, rows),
+        Searcher(collection, queries),
+    )
     writer.start()
     searcher.start()
     writer.wait_for(20)
-    run.line("kill -9", f"node {victim.name}, which leads the metadata and is primary of {primaries} of {SHARDS} shards")
+    run.line(
+        "kill -9",
+        f"node {victim.name}, which leads the metadata and is primary of {primaries} of {SHARDS} shards",
+    )
     victim.kill()
     writer.wait_for(60)
     victim.start()
@@ -142,7 +180,10 @@ def kill_one(client, nodes, collection, demo, rows, queries):
     for thread in (writer, searcher):
         thread.over.set()
         thread.join()
-    run.line("writes", f"{len(writer.acknowledged) * 50:,} points acknowledged, longest wait {writer.longest:.2f} s, {len(writer.errors)} errors")
+    run.line(
+        "writes",
+        f"{len(writer.acknowledged) * 50:,} points acknowledged, longest wait {writer.longest:.2f} s, {len(writer.errors)} errors",
+    )
     run.line(
         "searches",
         f"{len(searcher.seconds):,}, of which {len(searcher.errors)} failed; slowest {max(searcher.seconds):.2f} s",
@@ -158,17 +199,26 @@ def check(client, collection, demo, rows, writer):
         for offset, point in enumerate(strong.get(ids, with_payload=False)):
             if point is None:
                 missing += 1
-            elif not np.allclose(point.vector, demo.base[at + offset], rtol=1e-3, atol=1e-6):
+            elif not np.allclose(
+                point.vector, demo.base[at + offset], rtol=1e-3, atol=1e-6
+            ):
                 wrong += 1
-    run.line("looked for", f"{len(writer.acknowledged) * 50:,} acknowledged points: {missing} missing, {wrong} different")
+    run.line(
+        "looked for",
+        f"{len(writer.acknowledged) * 50:,} acknowledged points: {missing} missing, {wrong} different",
+    )
     return missing + wrong
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--queries", type=int, default=500)
-    parser.add_argument("--omend", type=pathlib.Path, default=ROOT / "build" / "bin" / "omend")
+    parser.add_argument(
+        "--omend", type=pathlib.Path, default=ROOT / "build" / "bin" / "omend"
+    )
     parser.add_argument("--keep", action="store_true", help="leave the cluster running")
     given = parser.parse_args()
     demos = run.demos(given.queries)
@@ -179,20 +229,32 @@ def main():
     address = "omen://" + ",".join(node.listen for node in nodes)
     with omendb.connect(address) as client:
         collection = client.create_collection(
-            "demo", dimension=demo.base.shape[1], metric=demo.metric, shards=SHARDS, replicas=REPLICAS
+            "demo",
+            dimension=demo.base.shape[1],
+            metric=demo.metric,
+            shards=SHARDS,
+            replicas=REPLICAS,
         )
+        collection.index_field(*demo.field)
         load(collection, demo, rows)
         search(collection, demo, rows, demo.query)
         run.heading("One of them is killed")
         writer, searcher = kill_one(client, nodes, collection, demo, rows, demo.query)
         bad = check(client, collection, demo, rows, writer)
     if given.keep:
-        print(f"\nThe cluster goes on: omendb.connect({address!r}); data in {FOLDER}; ends with this program (Ctrl-C)")
+        print(
+            f"\nThe cluster goes on: omendb.connect({address!r}); data in {FOLDER}; ends with this program (Ctrl-C)"
+        )
         signal.pause()
     for node in nodes:
         node.stop()
     failed = bad + len(searcher.errors)
-    print("\nNothing that was acknowledged was lost." if failed == 0 else f"\nFAILED: {failed} points or searches", flush=True)
+    print(
+        "\nNothing that was acknowledged was lost."
+        if failed == 0
+        else f"\nFAILED: {failed} points or searches",
+        flush=True,
+    )
     return 1 if failed else 0
 
 

@@ -150,6 +150,7 @@ hosts_close(struct hosts *hosts)
     hosts_stop(hosts);
     host_parts_close(hosts);
     hosts_found_end(hosts);
+    hosts_close_shards(hosts);
     for (uint32_t i = 0; i < HOST_BUCKETS; i++)
         while (hosts->rows[i] != NULL)
             host_copy_free(hosts, hosts->rows[i]);
@@ -181,9 +182,14 @@ void
 hosts_frame(struct hosts *hosts, struct cluster_uuid from, uint64_t boot,
             const struct peer_head *head, struct wire_bytes body)
 {
-    struct frame_note *frame = frame_note_make(from, boot, head, body);
-    if (frame != NULL) // else it is lost, as frames are
+    const size_t before = atomic_fetch_add(&hosts->frame_bytes, body.count);
+    struct frame_note *frame = before + body.count <= HOST_FRAME_BYTES_MAX
+                                   ? frame_note_make(from, boot, head, body)
+                                   : NULL;
+    if (frame != NULL)
         loop_post(hosts->loop, &frame->note);
+    else // it is lost, as frames are
+        atomic_fetch_sub(&hosts->frame_bytes, body.count);
 }
 
 static void
@@ -203,6 +209,7 @@ static bool
 take_frame(struct hosts *hosts, struct frame_note *frame)
 {
     hosts->stats.frames++;
+    atomic_fetch_sub(&hosts->frame_bytes, frame->count);
     switch (frame->head.kind) {
     case PEER_REPLICA:
         take_message(hosts, frame);
@@ -345,6 +352,7 @@ upkeep(struct hosts *hosts, uint64_t now_ns)
         for (struct host_copy *copy = hosts->rows[i]; copy != NULL; copy = copy->next) {
             host_forget_lost(hosts, copy);
             host_trim(hosts, copy);
+            host_check(hosts, copy, now_ns);
             host_snapshots_idle(copy, now_ns);
         }
 }

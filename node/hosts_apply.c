@@ -295,6 +295,22 @@ host_compare(struct hosts *hosts, const struct host_copy *copy, const struct rep
         copy->buckets + serve->chunk, serve->buckets, serve->bucket_count, differ);
 }
 
+// Now and then the copies of a shard compare what they hold: a bug, or a disk, may have changed one silently.
+void
+host_check(struct hosts *hosts, struct host_copy *copy, uint64_t now_ns)
+{
+    const struct replica *replica = host_replica(hosts, copy);
+    if (replica == NULL || !host_usable(copy) || !replica_is_open(replica)) {
+        copy->check_at_ns = 0;
+        return;
+    }
+    const bool due = copy->check_at_ns != 0 && copy->check_at_ns <= now_ns;
+    if (due || copy->check_at_ns == 0) // not all of them at once
+        copy->check_at_ns = now_ns + HOST_CHECK_NS / 2 + copy->uuid.low % HOST_CHECK_NS;
+    if (due)
+        hosts_give(hosts, copy->uuid, (struct replica_input){.kind = REPLICA_IN_CHECKSUM});
+}
+
 // ---- how much of the log stays ----
 
 // Notes what is appended: where the log has so many bytes, counted from the start on.

@@ -39,7 +39,11 @@
 #define HOST_APPLY_ENTRIES 256u // of one work; then the loop hears of it
 #define HOST_APPLY_BYTES ((size_t)4 << 20)
 #define HOST_RESULTS_MAX 4096u // entries of whose results the loop remembers: as many as may wait
-#define HOST_RETRY_NS UINT64_C(100000000) // where memory or the disk is full
+// Frames that the loop has not taken yet; more are as if they were lost on their way.
+#define HOST_FRAME_BYTES_MAX ((size_t)512 << 20)
+#define HOST_CHECK_NS (UINT64_C(3600) * 1000000000) // copies compare what they hold
+#define HOST_LINKERS_MAX 8u                         // threads that link the rows of one shard
+#define HOST_RETRY_NS UINT64_C(100000000)           // where memory or the disk is full
 #define HOST_UPKEEP_NS UINT64_C(1000000000)
 // What stays of a log behind what everybody has: so that a copy that was away a while needs no snapshot.
 #define HOST_KEEP_ENTRIES 65536u
@@ -210,6 +214,7 @@ struct host_copy {
     uint32_t result_entries;
     uint64_t check_seq;
     struct replica_sum *buckets; // as they were there
+    uint64_t check_at_ns;        // while it leads: of the next one; 0: it does not
     bool corrupt;                // it was said
 
     uint32_t tickets; // on their way to the disk
@@ -268,6 +273,8 @@ struct host_found { // by a start
 };
 
 void host_path(const struct hosts *hosts, struct host_copy *copy);
+uint32_t host_linkers(const struct hosts *hosts);
+void hosts_close_shards(struct hosts *hosts);
 void host_remove(const char *path); // with everything in it
 bool host_options(const struct hosts *hosts,
                   struct host_copy *copy); // false: the map has no such shard
@@ -298,6 +305,7 @@ void host_compare(struct hosts *hosts, const struct host_copy *copy,
                   const struct replica_serve *serve);
 void host_weigh(struct host_copy *copy, const struct replica_output *out);
 void host_trim(struct hosts *hosts, struct host_copy *copy);
+void host_check(struct hosts *hosts, struct host_copy *copy, uint64_t now_ns);
 
 // ---- snapshots (hosts_snapshot.c) ----
 
@@ -310,6 +318,8 @@ void host_forget(struct hosts *hosts, struct host_copy *copy);
 // hosts_exchange.c: what came with a snapshot that is in place; OMEN_E_NOT_FOUND: nothing.
 omen_status host_image_of(const char *path, struct host_image **image, struct omen_error *error);
 // hosts_image.c
+// Whether a copy that has promised so much may have it: nothing of a later term.
+bool host_image_fits(const struct host_image *image, uint64_t promised);
 struct replica_disk host_image_disk(const struct host_image *image, uint64_t promised); // borrows
 uint8_t *host_image_write(const struct replica *replica, size_t *count); // NULL: no memory
 // As of `seq`; NULL: no memory, or the bytes are none.
@@ -401,10 +411,11 @@ struct hosts {
     uint32_t free_count;
     struct host_part *chains[1024]; // by who sent it
     size_t part_bytes;
-    struct encode encode;      // of what is sent
-    struct replica_room *room; // of a message that is read
-    omen_status *statuses;     // [WIRE_ITEMS_MAX], of a write that is answered
-    bool failed;               // fatal was called
+    _Atomic size_t frame_bytes; // on their way to the loop
+    struct encode encode;       // of what is sent
+    struct replica_room *room;  // of a message that is read
+    omen_status *statuses;      // [WIRE_ITEMS_MAX], of a write that is answered
+    bool failed;                // fatal was called
     struct hosts_stats stats;
 };
 

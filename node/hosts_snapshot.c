@@ -302,16 +302,18 @@ was_exchanged(struct hosts *hosts, struct host_copy *copy, struct work *work)
     copy->image = work->snapshot.image;
     work->opened = NULL;
     work->snapshot.image = NULL;
-    if (work->status == OMEN_OK) {
-        const struct replica_disk disk =
-            host_image_disk(copy->image, host_replica(hosts, copy)->promised);
+    const uint64_t promised = host_replica(hosts, copy)->promised;
+    const bool fits = copy->image != NULL && host_image_fits(copy->image, promised);
+    const bool lost = copy->hosted == NULL || (work->status == OMEN_OK && !fits);
+    if (work->status == OMEN_OK && fits) {
+        const struct replica_disk disk = host_image_disk(copy->image, promised);
         disk_install(hosts->config.disk, copy->uuid, &disk, hosts->loop);
         return;
     }
     host_say_error(copy, "copy.snapshot_refused", work->status, &work->error);
     copy->state = HOST_OPEN;
     give_installed(hosts, copy, NULL);
-    if (copy->hosted == NULL)
+    if (lost)
         host_corrupt(hosts, copy);
 }
 

@@ -401,6 +401,18 @@ node_open(const struct node_config *config, struct node **out, struct omen_error
     return EXIT_DONE;
 }
 
+uint16_t
+node_client_port(const struct node *node)
+{
+    return rpc_server_port(node->rpc);
+}
+
+uint16_t
+node_peer_port(const struct node *node)
+{
+    return bus_port(node->bus);
+}
+
 void
 node_close(struct node *node)
 {

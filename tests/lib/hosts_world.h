@@ -17,7 +17,7 @@
 #endif
 
 #define HOSTS_NODES_MAX 4u
-#define HOSTS_REPLIES_MAX 65536u
+#define HOSTS_REPLIES_MAX 4096u // remembered: who asks more forgets the oldest
 #define HOSTS_LEASE_NS (UINT64_C(1000) * 1000000000)
 
 struct bus {
@@ -31,6 +31,7 @@ struct meta {
 };
 
 struct hosts_reply { // that came to who asks
+    uint64_t correlation;
     bool there;
     struct wire_reply reply;
     uint8_t *bytes;
@@ -76,8 +77,10 @@ hosts_uuid(uint32_t node)
 static inline void
 hosts_hear_reply(const struct bus_frame *frame)
 {
-    struct hosts_reply *reply = &hosts.replies[frame->correlation];
+    struct hosts_reply *reply = &hosts.replies[frame->correlation % HOSTS_REPLIES_MAX];
     ck_assert_int_eq(frame->kind, PEER_REPLY);
+    if (reply->correlation != frame->correlation)
+        return; // forgotten
     ck_assert_msg(!reply->there, "a part is answered once");
     reply->bytes = malloc(frame->body.count + 1);
     ck_assert_ptr_nonnull(reply->bytes);
@@ -337,7 +340,11 @@ hosts_ask_bytes(uint32_t node, struct wire_part part, struct wire_bytes ask, uin
 {
     struct encode encode;
     const uint64_t correlation = ++hosts.asked;
-    ck_assert_uint_lt(correlation, HOSTS_REPLIES_MAX);
+    lock_acquire(&hosts.bus_lock);
+    struct hosts_reply *reply = &hosts.replies[correlation % HOSTS_REPLIES_MAX];
+    free(reply->bytes);
+    *reply = (struct hosts_reply){.correlation = correlation};
+    lock_release(&hosts.bus_lock);
     encode_init(&encode, 1 << 26);
     part.ask = ask.bytes;
     part.ask_bytes = ask.count;
@@ -399,7 +406,9 @@ static inline bool
 hosts_has_reply(uint64_t correlation)
 {
     lock_acquire(&hosts.bus_lock);
-    const bool there = hosts.replies[correlation].there;
+    const struct hosts_reply *reply = &hosts.replies[correlation % HOSTS_REPLIES_MAX];
+    ck_assert_uint_eq(reply->correlation, correlation);
+    const bool there = reply->there;
     lock_release(&hosts.bus_lock);
     return there;
 }
@@ -408,7 +417,7 @@ static inline const struct wire_reply *
 hosts_reply(uint64_t correlation)
 {
     HOSTS_WAIT(hosts_has_reply(correlation));
-    return &hosts.replies[correlation].reply;
+    return &hosts.replies[correlation % HOSTS_REPLIES_MAX].reply;
 }
 
 static inline omen_status
