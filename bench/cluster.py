@@ -8,7 +8,6 @@ Everything is on loopback: nodes, clients and what they are compared with share 
 """
 
 import argparse
-import json
 import pathlib
 import shutil
 import subprocess

@@ -436,10 +436,24 @@ run(void)
 
 // ---- options ----
 
+// What stands before the next comma; NULL at the end.
+static char *
+next_of(char **list)
+{
+    char *item = *list;
+    if (item == NULL || *item == '\0')
+        return NULL;
+    char *comma = strchr(item, ',');
+    *list = comma != NULL ? comma + 1 : NULL;
+    if (comma != NULL)
+        *comma = '\0';
+    return item;
+}
+
 static void
 read_addresses(char *text)
 {
-    for (char *at = strtok(text, ","); at != NULL; at = strtok(NULL, ",")) {
+    for (char *at; (at = next_of(&text)) != NULL;) {
         char *colon = strrchr(at, ':');
         if (colon == NULL || conn_count == CONNS_MAX)
             die("--to: HOST:PORT, at most %d of them", CONNS_MAX);
@@ -499,8 +513,7 @@ read_option(const char *name, char *value)
     else if (strcmp(name, "--seconds") == 0)
         want.seconds = strtod(value, NULL);
     else if (strcmp(name, "--pids") == 0)
-        for (char *at = strtok(value, ","); at != NULL && pid_count < PIDS_MAX;
-             at = strtok(NULL, ","))
+        for (char *at; pid_count < PIDS_MAX && (at = next_of(&value)) != NULL;)
             pids[pid_count++] = (pid_t)number(at, name);
     else
         die("%s: no such option", name);
