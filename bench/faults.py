@@ -116,6 +116,7 @@ def failover_once(cluster, dataset, want_leader):
     asked = dict(collection="docs", vectors=nodes.file_of(SET), dimension=dataset.dim, flight=LANES, connections=4)
     with nodes.loading("lanes", others, log, **asked, seconds=6, deadline_ms=5000):
         time.sleep(1.5)
+        of_shard = primaries(cluster)  # since then one may have been handed over
         kill_s = time.monotonic()
         victim.kill()
     found = nodes.records(log)
