@@ -38,7 +38,8 @@
 #define HOST_BATCH_BYTES_MAX ((size_t)16 << 20)
 #define HOST_APPLY_ENTRIES 256u // of one work; then the loop hears of it
 #define HOST_APPLY_BYTES ((size_t)4 << 20)
-#define HOST_RESULTS_MAX 4096u // entries of whose results the loop remembers: as many as may wait
+#define HOST_RESULTS_MAX 4096u  // entries of whose results the loop remembers: as many as may wait
+#define HOST_RESULTS_SPARE 256u // where nobody waits: for who asks again after a failover
 #define HOST_RETRY_NS UINT64_C(100000000) // where memory or the disk is full
 #define HOST_UPKEEP_NS UINT64_C(1000000000)
 // What stays of a log behind what everybody has: so that a copy that was away a while needs no snapshot.
@@ -101,7 +102,6 @@ struct work_results { // of the entries first..first + count - 1
 struct work_apply {
     uint64_t first, last; // wanted
     uint64_t through;     // done
-    bool wanted;          // somebody waits for results
     struct work_results *results, **results_end;
     uint64_t check_seq; // an entry CHECKSUM was the last; 0: none
     struct replica_sum root;
