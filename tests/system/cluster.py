@@ -51,7 +51,9 @@ class ClusterCase(unittest.TestCase):
         self.nodes: list[Node] = []
         self.addCleanup(self._end)
         self.calls: dict[int, list[Call]] = {}
+        self.loads = 0  # that were begun
         self.opened: dict[str, int] = {}
+        self.resident: dict[str, int] = {}
 
     def _end(self) -> None:
         for node in self.nodes:
@@ -85,14 +87,19 @@ class ClusterCase(unittest.TestCase):
 
     def load(self, **options: Any) -> workload.Workload:
         """Clients at work. What they saw is checked together with all that was seen before, by `check_all`."""
-        made = workload.Workload(self.address, COLLECTION, self.seed + 100 * len(self.calls), **options)
-        made.calls = self.calls_merged(made)
-        return made
+        self.loads += 1
+        return workload.Workload(self.address, COLLECTION, self.seed * 100 + self.loads, self.calls, **options)
 
-    def calls_merged(self, made: workload.Workload) -> Any:
-        made.calls.update(self.calls)
-        self.calls = made.calls
-        return made.calls
+    def forget(self) -> None:
+        """What was seen so far was checked; a new history begins with keys that are not there."""
+        strong = self.client.collection(COLLECTION, consistency="strong")
+        until("the keys are deleted", lambda: strong.delete(list(range(workload.KEYS))) >= 0)
+        self.calls = {}
+
+    def client_of(self, *nodes: Node) -> omendb.client.Client:
+        made = omendb.connect("omen://" + ",".join(node.listen for node in nodes), timeout=5.0)
+        self.addCleanup(made.close)
+        return made
 
     # ---- looking at it ----
 
@@ -161,10 +168,13 @@ class ClusterCase(unittest.TestCase):
         status = pathlib.Path(f"/proc/{node.process.pid}/status").read_text()
         return int(status.split("VmRSS:")[1].split()[0])
 
-    def note_descriptors(self) -> None:
+    def note_resources(self) -> None:
         self.opened = {node.name: self.descriptors(node) for node in self.nodes}
+        self.resident = {node.name: self.resident_kb(node) for node in self.nodes}
 
-    def check_descriptors(self) -> None:
-        """As many as were noted, once connections have ended."""
+    def check_resources(self) -> None:
+        """As many descriptors as were noted, and hardly more memory, once connections have ended."""
         until("no node has more descriptors than before",
               lambda: all(self.descriptors(node) <= self.opened[node.name] for node in self.nodes), 15)
+        for node in self.nodes:
+            self.assertLess(self.resident_kb(node), self.resident[node.name] + 64 * 1024, node.name)

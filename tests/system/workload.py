@@ -8,7 +8,6 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections import defaultdict
 from typing import Any
 
 import numpy as np
@@ -63,7 +62,7 @@ class Writer(Worker):
         key = self.draw.randrange(KEYS)
         kind = self.draw.choices(("put", "get", "insert", "delete", "swap"), (6, 6, 2, 2, 2))[0]
         self.count += 1
-        value = self.count * 64 + self.number
+        value = (self.count * 64 + self.number) * 16 + self.load.seed % 16
         if kind == "swap":
             self.swap(key, value)
         elif kind == "get":
@@ -142,10 +141,11 @@ class Searcher(Worker):
 class Workload:
     """Begun by `with`; what it saw is whole once that has ended."""
 
-    def __init__(self, address: str, collection: str, seed: int, writers: int = 4, searchers: int = 1, timeout: float = 5.0) -> None:
+    def __init__(self, address: str, collection: str, seed: int, calls: dict[int, list[Call]], writers: int = 4, searchers: int = 1,
+                 timeout: float = 5.0) -> None:
         self.address, self.collection, self.seed, self.timeout = address, collection, seed, timeout
         self.over = threading.Event()
-        self.calls: dict[int, list[Call]] = defaultdict(list)
+        self.calls = calls  # of earlier workloads, and from now on of this one
         self.failures: list[tuple[str, omendb.OmenError, float]] = []
         self.searches: list[float] = []
         self.acks = 0
@@ -167,7 +167,7 @@ class Workload:
 
     def record(self, key: int, call: Call) -> None:
         with self._changed:
-            self.calls[key].append(call)
+            self.calls.setdefault(key, []).append(call)
 
     def acknowledged(self) -> None:
         with self._changed:
