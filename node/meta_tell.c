@@ -358,7 +358,7 @@ void
 meta_log(struct meta *meta)
 {
     const struct raft *raft = &meta->turn.raft;
-    bool superseded = false;
+    bool superseded = false, outdated = false;
     for (uint32_t i = 0; i < meta->out.gossip.note_count; i++) {
         log_gossip(&meta->out.gossip.notes[i]);
         superseded |= meta->out.gossip.notes[i].kind == GOSSIP_NOTE_SUPERSEDED;
@@ -367,8 +367,12 @@ meta_log(struct meta *meta)
         meta->config.superseded(meta->config.context);
     log_nodes(meta);
     log_lease(meta);
-    for (uint32_t i = 0; i < meta->out.raft.note_count; i++)
+    for (uint32_t i = 0; i < meta->out.raft.note_count; i++) {
         log_raft(&meta->out.raft.notes[i]);
+        outdated |= meta->out.raft.notes[i].kind == RAFT_NOTE_LOG_LOST;
+    }
+    if (outdated)
+        meta->config.outdated(meta->config.context);
     if (raft->lead == meta->logged_lead && raft->term == meta->logged_term)
         return;
     struct log_line line;
