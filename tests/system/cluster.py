@@ -104,20 +104,20 @@ class ClusterCase(unittest.TestCase):
     # ---- looking at it ----
 
     def is_whole(self) -> bool:
+        """Every shard has all its copies, each on a node that is there."""
         rows = self.client.shards(COLLECTION)
-        copies = min(len(self.nodes), 3)
+        copies, there = min(len(self.nodes), 3), {node.node for node in self.nodes if node.runs()}
         return len(rows) >= self.shards and all(
-            row["state"] == "open" and len(row["in_sync"]) == copies == len(row["replicas"]) for row in rows
+            row["state"] == "open" and len(row["in_sync"]) == copies == len(row["replicas"]) and set(row["in_sync"]) <= there for row in rows
         )
 
     def until_whole(self) -> None:
         until("every shard has all its copies in sync", self.is_whole, WHOLE_SECONDS)
 
     def until_members(self) -> None:
-        def alive() -> bool:
-            return [row["state"] for row in self.client.members()] == ["alive"] * len(self.nodes)
-
-        until("all nodes are alive", alive, 15)
+        there = {node.node for node in self.nodes}
+        until("all nodes are alive, and no others",
+              lambda: {row["node"] for row in self.client.members() if row["state"] == "alive"} == there, 15)
 
     def primary(self) -> Node:
         """The node that is primary of most shards."""
@@ -149,10 +149,12 @@ class ClusterCase(unittest.TestCase):
         self.check_sums()
 
     def check_sums(self) -> None:
-        answer = until("all copies are compared", lambda: self.client.call("shard.verify", {"collection": COLLECTION}))
-        self.assertGreaterEqual(len(answer["shards"]), self.shards)
-        for shard in answer["shards"]:
-            self.assertEqual(len(shard["copies"]), min(len(self.nodes), 3), shard)
+        def compared() -> list[dict[str, Any]]:
+            rows = self.client.call("shard.verify", {"collection": COLLECTION})["shards"]
+            copies = min(len(self.nodes), 3)
+            return rows if len(rows) >= self.shards and all(len(row["copies"]) == copies for row in rows) else []
+
+        for shard in until("all copies are compared", compared):
             self.assertEqual(len({copy["checksum"] for copy in shard["copies"]}), 1, shard)
 
     # ---- what a process has ----
