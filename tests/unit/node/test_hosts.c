@@ -132,6 +132,28 @@ START_TEST(a_write_of_which_a_part_is_done_is_of_unknown_outcome)
 }
 END_TEST
 
+START_TEST(what_came_of_an_operation_is_known_to_the_next_primary)
+{
+    hosts_open_shard(3);
+    (void)hosts_written(1, 1);
+    const uint64_t words[] = {1, 10, 2, 20, MODEL_FAILS, 0};
+    struct wire_part part = hosts_part_to(1, WIRE_PART_WRITE);
+    part.op_low = 78;
+    const uint64_t seq = hosts_reply(ask_words(1, part, words, 6))->seq;
+    hosts_node_stop(1);
+    const struct cluster_uuid second = world_replica(&hosts.world, hosts.shard, 2);
+    ck_assert_int_eq(hosts_map_step((struct shard_step){.kind = STEP_PROMOTE, .replica = second}),
+                     OMEN_OK);
+    (void)hosts_written(60, 61);
+    part = hosts_part_to(2, WIRE_PART_WRITE);
+    part.op_low = 78;
+    const uint64_t again = ask_words(2, part, words, 6);
+    ck_assert_uint_eq(hosts_reply(again)->seq, seq);
+    ck_assert_uint_eq(reply_word(again, 0), 2);
+    ck_assert_uint_eq(reply_word(again, 1), 1);
+}
+END_TEST
+
 START_TEST(many_writes_at_once_are_all_done)
 {
     uint64_t asked[500];
@@ -503,6 +525,7 @@ hosts_suite(void)
     tcase_add_test(tcase, an_operation_sent_twice_is_done_once);
     tcase_add_test(tcase, a_write_of_several_entries_is_answered_when_the_last_is_done);
     tcase_add_test(tcase, a_write_of_which_a_part_is_done_is_of_unknown_outcome);
+    tcase_add_test(tcase, what_came_of_an_operation_is_known_to_the_next_primary);
     tcase_add_test(tcase, many_writes_at_once_are_all_done);
     tcase_add_loop_test(tcase, a_strong_read_sees_what_was_acknowledged, 0, 2);
     tcase_add_test(tcase, a_primary_that_crashed_comes_back_as_a_copy);
