@@ -25,6 +25,7 @@ if(TARGET omend)
   install(TARGETS omend RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
   install(FILES deploy/systemd/omend.service DESTINATION lib/systemd/system)
   install(FILES deploy/omend.yaml DESTINATION ${CMAKE_INSTALL_DATADIR}/omendb)
+  install(DIRECTORY deploy/prometheus DESTINATION ${CMAKE_INSTALL_DATADIR}/omendb)
 endif()
 
 set(CPACK_GENERATOR DEB)

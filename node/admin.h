@@ -40,15 +40,24 @@ struct admin_view {
     uint32_t member_count;
     uint32_t voters; // of raft's group; 0: not known
     struct cluster_uuid cluster, node,
-        leader;                              // leader: of the metadata; none where nobody is known
-    uint64_t boot, term, wall_ms, uptime_ms; // of this process
-    const char *version;                     // of the program
-    const char
-        *metrics; // lines in Prometheus' format that are added to those of the map; NULL: none
+        leader;                               // leader: of the metadata; none where nobody is known
+    uint64_t boot, term, wall_ms, uptime_ms;  // of this process
+    const char *version;                      // of the program
+    struct wire_text metrics;                 // of system.metrics; none: there are none
     const struct event_ring *events;          // NULL: none
     const struct rebalance_config *rebalance; // as the leader's
     const uint8_t *random; // ADMIN_SECRET_BYTES, new for each call, of key.create
 };
+
+// What the map and gossip say of the cluster as a whole.
+struct admin_seen {
+    uint64_t map_version;
+    uint32_t nodes, collections;
+    uint32_t shards, degraded, lost; // as of cluster.info
+    uint32_t members[4];             // by enum gossip_state
+    const char *not_ready;           // static; NULL: this node serves
+};
+void admin_look_at(const struct admin_view *view, struct admin_seen *out);
 
 struct admin_call {
     const struct method *method;

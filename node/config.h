@@ -60,6 +60,9 @@ struct config {
     uint16_t weight;  // of the node in the map
     uint32_t voters;  // of raft's group; 1, 3, 5, 7
     uint32_t threads; // 0: as many as there are processors
+    uint32_t slow_ms; // a request that takes longer is logged
+    bool admin_said;
+    struct gossip_address admin; // where metrics and health are read; only where it was said
     enum log_level log_level;
 };
 

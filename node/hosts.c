@@ -115,6 +115,7 @@ hosts_open(const struct hosts_config *config, struct hosts **out, struct omen_er
     hosts->config = *config;
     fill_in(&hosts->config);
     lock_init(&hosts->works.lock);
+    lock_init(&hosts->seen_lock);
     hosts->retry_ns = UINT64_MAX;
     encode_init(&hosts->encode, PEER_BULK_BYTES_MAX);
     init_copies(hosts);
@@ -163,6 +164,8 @@ hosts_close(struct hosts *hosts)
     mem_free(hosts->statuses);
     mem_free(hosts->room);
     mem_free(hosts->out);
+    hosts_look_end(hosts->seen);
+    lock_fini(&hosts->seen_lock);
     lock_fini(&hosts->works.lock);
     mem_free(hosts);
 }
@@ -281,6 +284,9 @@ take_work(struct hosts *hosts, struct work *work)
     case WORK_FORGET:
         host_served(hosts, work);
         break;
+    case WORK_LOOK:
+        host_looked(hosts, work);
+        break;
     }
     work_free(work);
 }
@@ -297,6 +303,7 @@ static void
 start(struct hosts *hosts)
 {
     hosts_give_found(hosts);
+    hosts_show(hosts, os_clock_ns());
     atomic_store(&hosts->started, 1);
     os_wake_all(&hosts->started);
 }
@@ -355,6 +362,7 @@ upkeep(struct hosts *hosts, uint64_t now_ns)
             host_check(hosts, copy, now_ns);
             host_snapshots_idle(copy, now_ns);
         }
+    hosts_show(hosts, now_ns);
 }
 
 // What could not be begun, for want of memory or of room on the disk. Returns when to look again.

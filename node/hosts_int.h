@@ -25,6 +25,7 @@
 #include "node/disk.h"
 #include "node/hosts.h"
 #include "node/meta.h"
+#include "node/metrics.h"
 #include "node/serve.h"
 #include "shard/hosted_snapshot.h"
 #include "wire/node_codec.h"
@@ -94,6 +95,7 @@ enum work_kind {
     WORK_STORE,
     WORK_INSTALL, // what has come, in the place of what was there
     WORK_FORGET,  // what came with it, when the log is as it says
+    WORK_LOOK,    // how much the copy holds
 };
 
 struct work_results { // of the entries first..first + count - 1
@@ -130,6 +132,10 @@ struct work_snapshot { // of any of those about snapshots
     uint64_t seq;                     // that it should be of
 };
 
+struct work_look {
+    uint64_t points, bytes;
+};
+
 struct work {
     struct loop_note note; // HOST_NOTE_WORK, when it is done
     struct work *next;     // of a lane
@@ -143,10 +149,12 @@ struct work {
     omen_status status;
     struct omen_error error;
     struct host_part *part;
+    uint64_t begun_ns, ended_ns; // of a part
     union {
         struct work_apply apply;
         struct work_log log;
         struct work_snapshot snapshot;
+        struct work_look look;
     };
 };
 
@@ -171,6 +179,7 @@ void work_do_log(struct hosts *hosts, struct work *work);      // hosts_apply.c
 void work_do_part(struct work *work);                          // hosts_part.c
 void work_do_snapshot(struct hosts *hosts, struct work *work); // hosts_exchange.c
 void work_do_shard(struct work *work);                         // hosts_shard.c
+void work_do_look(struct work *work);                          // hosts_seen.c
 
 // ---- copies (hosts_copy.c) ----
 
@@ -232,6 +241,9 @@ struct host_copy {
     uint32_t mark_first, mark_count;
     uint64_t log_bytes; // appended since the start
     bool trimming;
+
+    bool looking; // a worker does
+    uint64_t look_ns, points, bytes;
 };
 
 struct host_copy *host_copy_find(const struct hosts *hosts, struct cluster_uuid uuid);
@@ -347,7 +359,7 @@ struct host_part {
     uint64_t serial;
     struct frame_note *frame; // owned
     struct wire_part part;    // borrows from it
-    uint64_t deadline_ns;
+    uint64_t arrived_ns, deadline_ns;
     // what came of it
     struct omen_error error;
     struct hosted_bytes op;
@@ -379,6 +391,11 @@ void host_answer(struct hosts *hosts, struct host_copy *copy, const struct repli
 void host_serve_read(struct hosts *hosts, struct host_copy *copy, uint64_t request);
 void host_end_written(struct hosts *hosts, struct host_part *part,
                       const struct hosted_results *results, const struct replica_answer *answer);
+
+// ---- for who watches (hosts_seen.c) ----
+
+void hosts_show(struct hosts *hosts, uint64_t now_ns);
+void host_looked(struct hosts *hosts, struct work *work);
 
 // ---- for the operator (hosts_say.c) ----
 
@@ -417,6 +434,8 @@ struct hosts {
     omen_status *statuses;      // [WIRE_ITEMS_MAX], of a write that is answered
     bool failed;                // fatal was called
     struct hosts_stats stats;
+    struct lock seen_lock;
+    struct hosts_seen *seen; // under `seen_lock`
 };
 
 void hosts_fail(struct hosts *hosts, const char *why);

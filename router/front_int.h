@@ -80,6 +80,7 @@ struct front_call {
     struct omen_error
         said; // the last sentence of a copy that refused, which counts rows among those of its part
     uint64_t said_shard;
+    struct front_done done;
     // Of earlier rounds.
     uint64_t cursor;
     struct encode points; // of a page

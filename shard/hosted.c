@@ -179,6 +179,14 @@ hosted_applied(struct hosted *hosted)
 }
 
 uint64_t
+hosted_points(struct hosted *hosted)
+{
+    struct omen_error error;
+    uint64_t count = 0;
+    return shard_count(hosted->shard, NULL, &count, &error) == OMEN_OK ? count : 0;
+}
+
+uint64_t
 hosted_durable(struct hosted *hosted)
 {
     return atomic_load_explicit(&hosted->outside.durable_seq, memory_order_acquire);

@@ -60,6 +60,8 @@ struct fw {
     struct rpc_session session;
     // The last answer.
     uint32_t answers;
+    struct front_done done; // of it; without what it points to
+    uint32_t dones;
     struct encode message;
     struct rpc_message said;
     struct rpc_error error;
@@ -206,6 +208,17 @@ fw_answer(void *context, void *client, uint32_t id, struct encode *message)
 }
 
 static inline void
+fw_done(void *context, const struct front_done *done)
+{
+    struct fw *fw = context;
+    ck_assert_ptr_nonnull(done->ask);
+    ck_assert_int_eq(done->status, fw->error.status);
+    fw->done = *done;
+    fw->done.ask = NULL;
+    fw->dones++;
+}
+
+static inline void
 fw_want_map(void *context, uint64_t version)
 {
     struct fw *fw = context;
@@ -264,6 +277,7 @@ fw_open(uint64_t seed, uint32_t shards)
                                         .part = fw_part,
                                         .cancel = fw_cancel,
                                         .answer = fw_answer,
+                                        .done = fw_done,
                                         .want_map = fw_want_map,
                                         .release = fw_release};
     ck_assert_int_eq(front_open(&config, &fw->front), OMEN_OK);

@@ -57,6 +57,33 @@ START_TEST(a_write_is_acknowledged_and_read_at_each_copy)
 }
 END_TEST
 
+static bool
+shows(uint32_t node, enum hosts_role role, uint32_t peers, uint64_t lag)
+{
+    struct hosts_seen *seen = hosts_look(hosts.nodes[node].hosts);
+    ck_assert_ptr_nonnull(seen);
+    bool shown = seen->count == 1 && seen->copies[0].role == role && seen->copies[0].applied >= 2 &&
+                 seen->copies[0].lag == 0 && seen->copies[0].peer_count == peers;
+    for (uint32_t i = 0; shown && i < peers; i++)
+        shown = seen->copies[0].peers[i].lag == lag;
+    shown = shown && seen->copies[0].collection.count > 0;
+    hosts_look_end(seen);
+    return shown;
+}
+
+START_TEST(who_watches_sees_each_copy_with_its_role_and_how_far_it_is)
+{
+    hosts_open_shard(3);
+    (void)hosts_written(5, 50);
+    lock_acquire(&hosts.lock);
+    const uint32_t primary = shard_replica(hosts_row(), hosts_row()->primary)->node;
+    lock_release(&hosts.lock);
+    for (uint32_t node = 1; node <= 3; node++)
+        HOSTS_WAIT(shows(node, node == primary ? HOSTS_PRIMARY : HOSTS_BACKUP,
+                         node == primary ? 2 : 0, 0));
+}
+END_TEST
+
 START_TEST(an_answer_to_a_write_says_what_came_of_it)
 {
     hosts_open_shard(3);
@@ -520,6 +547,7 @@ hosts_suite(void)
     tcase_set_timeout(tcase, 120);
     tcase_add_checked_fixture(tcase, three, down);
     tcase_add_test(tcase, a_write_is_acknowledged_and_read_at_each_copy);
+    tcase_add_test(tcase, who_watches_sees_each_copy_with_its_role_and_how_far_it_is);
     tcase_add_test(tcase, an_answer_to_a_write_says_what_came_of_it);
     tcase_add_test(tcase, a_write_that_is_refused_says_why);
     tcase_add_test(tcase, an_operation_sent_twice_is_done_once);
