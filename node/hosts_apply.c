@@ -64,28 +64,22 @@ apply_run(struct work *work, const struct disk_entries *read, uint32_t count)
 {
     struct work_apply *apply = &work->apply;
     struct hosted_entry entries[READ_ENTRIES];
-    struct work_results *results = NULL;
-    if (apply->wanted) {
-        results = mem_alloc_zero(1, sizeof *results);
-        if (results == NULL)
-            return OMEN_E_NO_MEMORY;
-        results->first = read->entries[0].seq;
-    }
+    struct work_results *results = mem_alloc_zero(1, sizeof *results);
+    if (results == NULL)
+        return OMEN_E_NO_MEMORY;
+    results->first = read->entries[0].seq;
     for (uint32_t i = 0; i < count; i++)
         entries[i] = (struct hosted_entry){.seq = read->entries[i].seq,
                                            .bytes = read->entries[i].bytes,
                                            .count = read->entries[i].byte_count};
     const struct hosted_entries given = {entries, count};
-    const omen_status status = hosted_apply(
-        work->hosted, &given, results != NULL ? &results->results : NULL, &work->error);
+    const omen_status status = hosted_apply(work->hosted, &given, &results->results, &work->error);
     const uint64_t before = apply->through;
     apply->through = hosted_applied(work->hosted); // all of them, or those before one that failed
     ASSERT(apply->through >= before && apply->through <= entries[count - 1].seq);
-    if (results != NULL) {
-        results->count = (uint32_t)(apply->through - before);
-        *apply->results_end = results;
-        apply->results_end = &results->next;
-    }
+    results->count = (uint32_t)(apply->through - before);
+    *apply->results_end = results;
+    apply->results_end = &results->next;
     if (status == OMEN_OK && read->entries[count - 1].kind == REPLICA_ENTRY_CHECKSUM)
         return keep_sums(work, apply->through);
     return status;
@@ -140,7 +134,6 @@ host_apply(struct hosts *hosts, struct host_copy *copy)
     }
     work->apply.first = copy->apply_next;
     work->apply.last = copy->apply_last;
-    work->apply.wanted = copy->proposed_count > 0;
     copy->applying = true;
     copy->users++;
     work_post(hosts, work);
@@ -163,7 +156,8 @@ host_results_end(struct host_copy *copy)
     copy->result_entries = 0;
 }
 
-// The newest are remembered, as many as may wait.
+// The newest are remembered: as many as may wait, or, where nobody does, as somebody may ask for once more who was answered by
+// nobody when the primary before this one failed.
 static void
 keep_results(struct host_copy *copy, struct work_apply *apply)
 {
@@ -178,7 +172,8 @@ keep_results(struct host_copy *copy, struct work_apply *apply)
         copy->results_last = results;
         copy->result_entries += results->count;
     }
-    while (copy->result_entries > HOST_RESULTS_MAX + copy->results->count) {
+    const uint32_t most = copy->proposed_count > 0 ? HOST_RESULTS_MAX : HOST_RESULTS_SPARE;
+    while (copy->results != NULL && copy->result_entries > most + copy->results->count) {
         struct work_results *oldest = copy->results;
         copy->results = oldest->next;
         copy->result_entries -= oldest->count;

@@ -39,7 +39,8 @@
 #define HOST_BATCH_BYTES_MAX ((size_t)16 << 20)
 #define HOST_APPLY_ENTRIES 256u // of one work; then the loop hears of it
 #define HOST_APPLY_BYTES ((size_t)4 << 20)
-#define HOST_RESULTS_MAX 4096u // entries of whose results the loop remembers: as many as may wait
+#define HOST_RESULTS_MAX 4096u  // entries of whose results the loop remembers: as many as may wait
+#define HOST_RESULTS_SPARE 256u // where nobody waits: for who asks again after a failover
 // Frames that the loop has not taken yet; more are as if they were lost on their way.
 #define HOST_FRAME_BYTES_MAX ((size_t)512 << 20)
 #define HOST_CHECK_NS (UINT64_C(3600) * 1000000000) // copies compare what they hold
@@ -107,7 +108,6 @@ struct work_results { // of the entries first..first + count - 1
 struct work_apply {
     uint64_t first, last; // wanted
     uint64_t through;     // done
-    bool wanted;          // somebody waits for results
     struct work_results *results, **results_end;
     uint64_t check_seq; // an entry CHECKSUM was the last; 0: none
     struct replica_sum root;

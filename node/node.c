@@ -73,6 +73,16 @@ superseded(void *context)
     end("node.superseded", "a newer process of this node is there", EXIT_SUPERSEDED);
 }
 
+static void
+outdated(void *context)
+{
+    (void)context;
+    end("node.outdated",
+        "the folder lacks what this node has acknowledged: an old copy of it was put back; "
+        "remove it, and let the node join with --join as a new one",
+        EXIT_BAD_DATA);
+}
+
 // ---- the bus ----
 
 // A part without a shard is about the map.
@@ -310,7 +320,8 @@ open_meta(struct node *node, const struct profile_place *place, struct omen_erro
                                      .seed = seed,
                                      .context = node,
                                      .halt = halted,
-                                     .superseded = superseded};
+                                     .superseded = superseded,
+                                     .outdated = outdated};
     status = meta_open(&meta, &node->meta);
     mem_free(peers);
     if (status == OMEN_OK)

@@ -7,6 +7,9 @@
 #include "shard/shard_log.h"
 #include "storage/parcel.h"
 
+// A node has hundreds of shards, of which each looks after itself so often; what is urgent wakes its keeper.
+#define LOOK_MS 5000u
+
 static omen_status settle(struct hosted *hosted, const struct hosted_options *options,
                           struct omen_error *error);
 
@@ -60,6 +63,7 @@ hosted_open(const struct hosted_options *options, struct hosted **out, struct om
     wanted.path = options->path;
     wanted.dimension = 0;
     wanted.threads = options->threads;
+    wanted.interval_ms = LOOK_MS;
     omen_status status = sums_open(&hosted->outside.sums);
     if (status == OMEN_OK)
         status = parcel_repair(options->path, error); // of one that was being installed

@@ -34,6 +34,18 @@ down(void)
     hosts_world_fini();
 }
 
+static bool
+has_log(uint32_t at)
+{
+    bool used = false;
+    struct disk *disk = hosts.nodes[at].disk;
+    lock_acquire(&disk->lock);
+    for (uint32_t i = 0; i < DISK_LOGS_MAX; i++)
+        used |= disk->logs[i].used;
+    lock_release(&disk->lock);
+    return used;
+}
+
 START_TEST(a_write_is_acknowledged_and_read_at_each_copy)
 {
     hosts_open_shard(3);
@@ -107,6 +119,65 @@ START_TEST(an_operation_sent_twice_is_done_once)
     const uint64_t second = ask_words(1, part, words, 2);
     ck_assert_uint_eq(hosts_reply(second)->seq, seq);
     ck_assert_uint_eq(reply_word(second, 0), 1); // what came of it the first time
+}
+END_TEST
+
+START_TEST(a_write_of_several_entries_is_answered_when_the_last_is_done)
+{
+    hosts_open_shard(3);
+    const uint64_t before = hosts_written(9, 1)->seq;
+    const uint64_t words[] = {MODEL_SEVERAL, 33};
+    struct wire_part part = hosts_part_to(1, WIRE_PART_WRITE);
+    part.op_low = 88;
+    const uint64_t asked = ask_words(1, part, words, 2);
+    ck_assert_uint_eq(reply_word(asked, 0), 3); // rows of all of them
+    ck_assert_uint_eq(hosts_reply(asked)->seq, before + 3);
+    for (uint64_t key = 0; key < 3; key++)
+        ck_assert_uint_eq(hosts_value(2, key, before + 3), 33);
+    const uint64_t again = ask_words(1, part, words, 2); // the last one is known, and only that one
+    ck_assert_int_eq(hosts_reply_status(again), OMEN_OK);
+    ck_assert_uint_eq(hosts_reply(again)->seq, before + 3);
+}
+END_TEST
+
+START_TEST(a_write_of_which_a_part_is_done_is_of_unknown_outcome)
+{
+    hosts_open_shard(3);
+    (void)hosts_written(9, 1);
+    const struct cluster_uuid copy = world_replica(&hosts.world, hosts.shard, 1);
+    const uint64_t words[] = {MODEL_SEVERAL, 33};
+    atomic_store(&model_gate, 1);
+    const uint64_t asked = ask_words(1, hosts_part_to(1, WIRE_PART_WRITE), words, 2);
+    HOSTS_WAIT(atomic_load(&model_waiting) == 1);
+    model_let_one_pass();
+    HOSTS_WAIT(atomic_load(&model_waiting) == 1 && atomic_load(&model_passed) == 1);
+    ck_assert_int_eq(hosts_map_step((struct shard_step){.kind = STEP_LOST, .replica = copy}),
+                     OMEN_OK);
+    HOSTS_WAIT(!has_log(1));
+    model_open_gate();
+    ck_assert_int_eq(hosts_reply_status(asked), OMEN_E_TIMEOUT);
+}
+END_TEST
+
+START_TEST(what_came_of_an_operation_is_known_to_the_next_primary)
+{
+    hosts_open_shard(3);
+    (void)hosts_written(1, 1);
+    const uint64_t words[] = {1, 10, 2, 20, MODEL_FAILS, 0};
+    struct wire_part part = hosts_part_to(1, WIRE_PART_WRITE);
+    part.op_low = 78;
+    const uint64_t seq = hosts_reply(ask_words(1, part, words, 6))->seq;
+    hosts_node_stop(1);
+    const struct cluster_uuid second = world_replica(&hosts.world, hosts.shard, 2);
+    ck_assert_int_eq(hosts_map_step((struct shard_step){.kind = STEP_PROMOTE, .replica = second}),
+                     OMEN_OK);
+    (void)hosts_written(60, 61);
+    part = hosts_part_to(2, WIRE_PART_WRITE);
+    part.op_low = 78;
+    const uint64_t again = ask_words(2, part, words, 6);
+    ck_assert_uint_eq(hosts_reply(again)->seq, seq);
+    ck_assert_uint_eq(reply_word(again, 0), 2);
+    ck_assert_uint_eq(reply_word(again, 1), 1);
 }
 END_TEST
 
@@ -233,18 +304,6 @@ START_TEST(a_learner_is_filled_by_a_snapshot_where_the_log_begins_later)
 END_TEST
 
 // ---- copies that go ----
-
-static bool
-has_log(uint32_t at)
-{
-    bool used = false;
-    struct disk *disk = hosts.nodes[at].disk;
-    lock_acquire(&disk->lock);
-    for (uint32_t i = 0; i < DISK_LOGS_MAX; i++)
-        used |= disk->logs[i].used;
-    lock_release(&disk->lock);
-    return used;
-}
 
 static const char *
 shard_path(uint32_t at, struct cluster_uuid copy)
@@ -492,6 +551,9 @@ hosts_suite(void)
     tcase_add_test(tcase, an_answer_to_a_write_says_what_came_of_it);
     tcase_add_test(tcase, a_write_that_is_refused_says_why);
     tcase_add_test(tcase, an_operation_sent_twice_is_done_once);
+    tcase_add_test(tcase, a_write_of_several_entries_is_answered_when_the_last_is_done);
+    tcase_add_test(tcase, a_write_of_which_a_part_is_done_is_of_unknown_outcome);
+    tcase_add_test(tcase, what_came_of_an_operation_is_known_to_the_next_primary);
     tcase_add_test(tcase, many_writes_at_once_are_all_done);
     tcase_add_loop_test(tcase, a_strong_read_sees_what_was_acknowledged, 0, 2);
     tcase_add_test(tcase, a_primary_that_crashed_comes_back_as_a_copy);

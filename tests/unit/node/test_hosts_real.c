@@ -102,52 +102,6 @@ START_TEST(a_learner_is_filled_by_a_snapshot_where_the_log_begins_later)
 }
 END_TEST
 
-static uint64_t
-write_points(uint64_t first, uint32_t count, uint64_t value)
-{
-    struct encode ask;
-    encode_init(&ask, 1 << 24);
-    hosts_pack_points(&ask, first, count, value);
-    const uint64_t asked = hosts_ask_bytes(1, hosts_part_to(1, WIRE_PART_WRITE),
-                                           (struct wire_bytes){ask.bytes, (uint32_t)ask.count}, 0);
-    encode_fini(&ask);
-    ck_assert_msg(hosts_reply_status(asked) == OMEN_OK, "%.*s",
-                  (int)hosts_reply(asked)->reason_bytes, hosts_reply(asked)->reason);
-    return hosts_reply(asked)->seq;
-}
-
-START_TEST(a_filter_that_means_more_points_than_an_entry_holds_deletes_them_all)
-{
-    const uint32_t most = HOSTED_PART_POINTS;
-    struct encode ask;
-    hosts_open_shard(3);
-    (void)hosts_written(100000, 1);
-    for (uint32_t first = 0; first < most + 4000; first += 4000)
-        (void)write_points(first, 4000, 7);
-    struct wire_part part = hosts_part_to(1, WIRE_PART_WRITE);
-    part.method = METHOD_POINT_DELETE;
-    encode_init(&ask, 1000);
-    const struct api_point_delete given = {
-        .collection = {"docs", 4},
-        .filter = {.form = FILTER_FORM_TEXT, .bytes = {(const uint8_t *)"v = 7", 5}}};
-    shape_write(&ask, &api_point_delete, &given);
-    const uint64_t asked =
-        hosts_ask_bytes(1, part, (struct wire_bytes){ask.bytes, (uint32_t)ask.count}, 0);
-    encode_fini(&ask);
-    struct api_written written;
-    ck_assert_msg(hosts_reply_status(asked) == OMEN_OK, "%.*s",
-                  (int)hosts_reply(asked)->reason_bytes, hosts_reply(asked)->reason);
-    hosts_read_answer(hosts_reply(asked), &api_written, &written);
-    ck_assert_uint_eq(written.count, 20000 + (most + 4000 > 20000 ? 4000 : 0));
-    const uint64_t seq = hosts_reply(asked)->seq;
-    for (uint32_t node = 1; node <= 3; node++) {
-        ck_assert_uint_eq(hosts_value(node, 3, seq), 0);
-        ck_assert_uint_eq(hosts_value(node, most + 100, seq), 0);
-        ck_assert_uint_eq(hosts_value(node, 100000, seq), 1);
-    }
-}
-END_TEST
-
 static Suite *
 hosts_real_suite(void)
 {
@@ -158,7 +112,6 @@ hosts_real_suite(void)
     tcase_add_test(tcase, what_was_acknowledged_is_there_when_all_come_back);
     tcase_add_test(tcase, a_strong_read_sees_what_was_acknowledged);
     tcase_add_test(tcase, a_learner_is_filled_by_a_snapshot_where_the_log_begins_later);
-    tcase_add_test(tcase, a_filter_that_means_more_points_than_an_entry_holds_deletes_them_all);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -17,6 +17,8 @@ static struct folder folder;
 static struct config configs[NODES];
 static struct node *nodes[NODES];
 static struct seal_keys keys;
+static struct tcp_client
+    asking[NODES]; // one connection each: whoever asks again and again would use up all ports
 static uint32_t requests;
 
 // ---- nodes ----
@@ -58,13 +60,17 @@ start(uint32_t at)
     const struct node_config node = {.config = config, .keys = &keys, .pause = no_pause};
     ck_assert_msg(node_open(&node, &nodes[at], &error) == EXIT_DONE, "%s", error.text);
     ck_assert_ptr_nonnull(nodes[at]);
+    asking[at] = tcp_connect(node_client_port(nodes[at]));
 }
 
 static void
 stop(uint32_t at)
 {
+    if (nodes[at] == NULL)
+        return;
     node_close(nodes[at]);
     nodes[at] = NULL;
+    tcp_leave(&asking[at]);
 }
 
 static void
@@ -107,9 +113,9 @@ ask(uint32_t at, enum method_number method, const void *what)
     struct said said = {.error = ""};
     struct rpc_message message;
     union method_body body;
-    struct tcp_client client = tcp_connect(node_client_port(nodes[at]));
-    rpc_ask(&client, ++requests, method, what);
-    const size_t bytes = rpc_receive(&client, &message);
+    struct tcp_client *client = &asking[at];
+    rpc_ask(client, ++requests, method, what);
+    const size_t bytes = rpc_receive(client, &message);
     ck_assert_uint_eq(message.id, requests);
     if (message.error.count > 0) {
         keep_error(&message, &said);
@@ -119,8 +125,7 @@ ask(uint32_t at, enum method_number method, const void *what)
         if (method == METHOD_CLUSTER_INFO)
             said = (struct said){"", "", info->voters, info->nodes, info->shards};
     }
-    tcp_forget(&client, bytes);
-    tcp_leave(&client);
+    tcp_forget(client, bytes);
     return said;
 }
 

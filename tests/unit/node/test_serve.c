@@ -544,6 +544,47 @@ START_TEST(reads_go_on_beside_what_is_applied)
 }
 END_TEST
 
+// What the answer of a write is whose results nobody has any more.
+static omen_status
+when_forgotten(enum method_number method, const void *ask)
+{
+    struct encode packed, answer;
+    struct omen_error error;
+    struct serve_items items = {NULL, 0, 0};
+    encode_init(&packed, 1 << 20);
+    encode_init(&answer, 1 << 20);
+    shape_write(&packed, method_at(method)->ask, ask);
+    const struct wire_part part = {.kind = WIRE_PART_WRITE,
+                                   .method = (uint8_t)method,
+                                   .ask = packed.bytes,
+                                   .ask_bytes = (uint32_t)packed.count};
+    const omen_status status = serve_written(&part, NULL, &answer, &items, &error);
+    ck_assert(status != OMEN_OK || answer.count > 0);
+    encode_fini(&packed);
+    encode_fini(&answer);
+    return status;
+}
+
+START_TEST(a_write_that_nobody_remembers_was_done_only_if_nothing_could_refuse_it)
+{
+    const struct wire_id id = {.given = 1, .number = 5};
+    struct api_point_upsert upsert = {ASK, .ids = {.count = 1, .items = &id},
+                                      .vectors = raw(vectors, 4)};
+    ck_assert_int_eq(when_forgotten(METHOD_POINT_UPSERT, &upsert), OMEN_OK);
+    upsert.mode = API_UPSERT;
+    ck_assert_int_eq(when_forgotten(METHOD_POINT_UPSERT, &upsert), OMEN_OK);
+    upsert.mode = API_INSERT;
+    ck_assert_int_eq(when_forgotten(METHOD_POINT_UPSERT, &upsert), OMEN_E_TIMEOUT);
+    upsert.mode = API_UPDATE;
+    ck_assert_int_eq(when_forgotten(METHOD_POINT_UPSERT, &upsert), OMEN_E_TIMEOUT);
+    upsert.mode = API_UPSERT;
+    upsert.if_version = (struct wire_maybe){.given = 1, .value = 7};
+    ck_assert_int_eq(when_forgotten(METHOD_POINT_UPSERT, &upsert), OMEN_E_TIMEOUT);
+    const struct api_point_delete erase = {ASK, .ids = {.count = 1, .items = &id}};
+    ck_assert_int_eq(when_forgotten(METHOD_POINT_DELETE, &erase), OMEN_E_TIMEOUT);
+}
+END_TEST
+
 // Any part with any bytes: a status, and never more.
 START_TEST(parts_of_any_bytes_are_refused)
 {
@@ -598,6 +639,7 @@ serve_suite(void)
     tcase_add_test(tcase, equal_distances_come_by_id_from_every_shard);
     tcase_add_test(tcase, a_field_index_is_made_by_an_entry);
     tcase_add_loop_test(tcase, reads_go_on_beside_what_is_applied, 0, 2);
+    tcase_add_test(tcase, a_write_that_nobody_remembers_was_done_only_if_nothing_could_refuse_it);
     tcase_add_loop_test(tcase, parts_of_any_bytes_are_refused, 0, 3);
     suite_add_tcase(suite, tcase);
     return suite;
