@@ -19,7 +19,7 @@
 bool
 client_reads(const struct method *method)
 {
-    return method->right <= RIGHT_READ;
+    return method->right <= RIGHT_READ || method->number == METHOD_KEY_LIST;
 }
 
 struct wire_uuid

@@ -2,25 +2,18 @@
 //
 // Shape: shell.
 //
-// What a row is, which rows cannot be stored and how a batch that has one is halved is convert.h's; here a batch becomes an upsert. A
-// batch is whole or not for each shard, so an answer may name rows that were refused: those are counted, and a batch of
-// which some were not done because a shard was busy goes again under the same name, which changes nothing where it was done.
+// What a row is, and which rows cannot be stored, is convert.h's; how a batch becomes requests is upsert.h's.
 #include <errno.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <signal.h>
 #include <string.h>
 
-#include "base/alloc.h"
 #include "base/limits.h"
 #include "base/os_clock.h"
 #include "tools/omenctl/convert.h"
 #include "tools/omenctl/progress.h"
 #include "tools/omenctl/remote.h"
-
-#define NS_PER_MS 1000000ull
-#define PAUSE_MS 50
-#define REQUEST_BYTES_MAX (WIRE_FRAME_BYTES_MAX - 65536u) // the rest is for keys and heads
+#include "tools/omenctl/upsert.h"
 
 const struct option_spec import_options[] = {
     {.name = "format",
@@ -68,147 +61,11 @@ struct import {
     struct call *call;
     struct client *client;
     struct convert convert;
-    const char *collection;
-    uint8_t mode;
-    uint32_t timeout_ms;
+    struct upsert upsert;
     uint32_t batch;
     uint64_t skip, limit, end;
     uint64_t started_ns;
 };
-
-// ---- a batch ----
-
-static omen_status
-status_named(const struct wire_text *name)
-{
-    for (omen_status status = -1; status > CLIENT_E_UNREACHABLE; status--)
-        if (strlen(status_name(status)) == name->count &&
-            memcmp(status_name(status), name->bytes, name->count) == 0)
-            return status;
-    return OMEN_E_INTERNAL;
-}
-
-// The status of a row that may be done yet, or of one that is nobody's fault but the cluster's; OK: all are settled.
-static omen_status
-look_at_failed(const struct api_written *written, struct omen_error *error, bool *may_repeat)
-{
-    struct list_cursor cursor;
-    struct api_failed failed;
-    omen_status worst = OMEN_OK;
-    *may_repeat = true;
-    list_begin(&cursor, shape_field(&api_written, "failed"), &written->failed);
-    while (list_next(&cursor, &failed)) {
-        const omen_status status = status_named(&failed.name);
-        if (refusals_is_about_row(status) || status == OMEN_E_NOT_FOUND)
-            continue;
-        const enum status_act act = status_act(status);
-        *may_repeat =
-            *may_repeat && (act == ACT_RETRY || act == ACT_REROUTE || status == OMEN_E_TIMEOUT);
-        worst = error_set(error, status, "%.*s", (int)failed.message.count,
-                          failed.message.count > 0 ? failed.message.bytes : "");
-    }
-    return worst;
-}
-
-static void
-count_rows(struct convert *convert, size_t first, size_t count, const struct api_written *written)
-{
-    struct list_cursor cursor;
-    struct api_failed failed;
-    char text[160];
-    convert->added += count - written->failed.count;
-    list_begin(&cursor, shape_field(&api_written, "failed"), &written->failed);
-    while (list_next(&cursor, &failed)) {
-        snprintf(text, sizeof text, "%.*s", (int)failed.message.count,
-                 failed.message.count > 0 ? failed.message.bytes : "");
-        if (failed.row < count)
-            refusals_add(&convert->refusals, convert->rows[first + failed.row],
-                         status_named(&failed.name), text);
-    }
-}
-
-// Until every row is either written or refused, or the time is up.
-static omen_status
-upsert(struct import *import, size_t first, size_t count, struct api_point_upsert *ask,
-       struct omen_error *error)
-{
-    const uint64_t deadline_ns = os_clock_ns() + import->timeout_ms * NS_PER_MS;
-    ask->op_id = client_op_id();
-    for (;;) {
-        struct api_written written = {0};
-        struct client_reply reply;
-        struct client_error said;
-        bool may_repeat = false;
-        omen_status status =
-            client_call_method(import->client, METHOD_POINT_UPSERT, ask, &reply, &written, &said);
-        if (status != OMEN_OK)
-            return error_set(error, status, "%s", said.text);
-        status = look_at_failed(&written, error, &may_repeat);
-        if (status == OMEN_OK)
-            count_rows(&import->convert, first, count, &written);
-        client_reply_fini(&reply);
-        if (status == OMEN_OK || !may_repeat || os_clock_ns() >= deadline_ns)
-            return status;
-        (void)poll(NULL, 0, PAUSE_MS);
-    }
-}
-
-static size_t
-request_bytes(const omen_batch *batch, const struct convert *convert)
-{
-    size_t bytes = batch->count * (convert->row_bytes + 16);
-    for (size_t i = 0; i < batch->count; i++) {
-        bytes += batch->text_ids != NULL ? strlen(batch->text_ids[i]) : 0;
-        bytes +=
-            batch->payloads != NULL && batch->payloads[i] != NULL ? batch->payload_bytes[i] : 0;
-    }
-    return bytes;
-}
-
-// convert.h's sink. OMEN_E_FULL: too much for one request; it is halved as what has a bad row is.
-static omen_status
-add_batch(void *context, size_t first, const omen_batch *batch, struct omen_error *error)
-{
-    struct import *import = context;
-    struct convert *convert = &import->convert;
-    if (request_bytes(batch, convert) > REQUEST_BYTES_MAX && batch->count > 1)
-        return OMEN_E_FULL;
-    const size_t bytes = batch->count * convert->row_bytes;
-    struct wire_id *ids = mem_alloc_zero(batch->count, sizeof *ids);
-    struct wire_bytes *payloads = mem_alloc_zero(batch->count, sizeof *payloads);
-    struct api_point_upsert ask = {
-        .collection = wire_text_of(import->collection),
-        .mode = import->mode,
-        .deadline_ms = import->timeout_ms,
-        .ids = {.count = (uint32_t)batch->count, .items = ids},
-        .vectors = {.form = VECTORS_RAW,
-                    .dtype = (uint8_t)batch->dtype,
-                    .count = (uint32_t)(bytes / wire_dtype_bytes((uint8_t)batch->dtype)),
-                    .bytes = {batch->vectors, (uint32_t)bytes}},
-    };
-    omen_status status = OMEN_OK;
-    if (ids == NULL || payloads == NULL)
-        status = error_set_plain(error, OMEN_E_NO_MEMORY);
-    for (size_t i = 0; status == OMEN_OK && i < batch->count; i++) {
-        ids[i] = (struct wire_id){.given = 1};
-        if (batch->text_ids != NULL) {
-            ids[i].text = batch->text_ids[i];
-            ids[i].text_bytes = (uint32_t)strlen(batch->text_ids[i]);
-        } else {
-            ids[i].number = batch->ids[i];
-        }
-        if (batch->payloads != NULL && batch->payloads[i] != NULL)
-            payloads[i] =
-                (struct wire_bytes){batch->payloads[i], (uint32_t)batch->payload_bytes[i]};
-    }
-    if (batch->payloads != NULL)
-        ask.payloads = (struct wire_list){.count = (uint32_t)batch->count, .items = payloads};
-    if (status == OMEN_OK)
-        status = upsert(import, first, batch->count, &ask, error);
-    mem_free(ids);
-    mem_free(payloads);
-    return status;
-}
 
 // ---- how far it came ----
 
@@ -251,8 +108,8 @@ read_options(struct import *import)
 {
     struct call *call = import->call;
     const int mode = call_choice(call, "mode");
-    import->collection = call->arguments[0];
-    import->mode = (uint8_t)(mode + 1);
+    import->upsert.collection = call->arguments[0];
+    import->upsert.mode = (uint8_t)(mode + 1);
     import->limit = UINT64_MAX;
     import->batch = 1000;
     if (call_has(call, "skip") && call_has(call, "resume"))
@@ -262,7 +119,7 @@ read_options(struct import *import)
         !call_u64(call, "limit", UINT64_MAX, &import->limit) ||
         !call_u32(call, "batch", 1, WIRE_BATCH_MAX, &import->batch))
         return EXIT_USAGE;
-    const enum exit_code code = remote_timeout(call, &import->timeout_ms);
+    const enum exit_code code = remote_timeout(call, &import->upsert.timeout_ms);
     return code == EXIT_FINE ? read_resume(import) : code;
 }
 
@@ -302,7 +159,7 @@ open_collection(struct import *import)
     struct call *call = import->call;
     struct convert *convert = &import->convert;
     struct omen_error error = {0};
-    const struct api_of_collection ask = {.collection = wire_text_of(import->collection)};
+    const struct api_of_collection ask = {.collection = wire_text_of(call->arguments[0])};
     struct api_collection collection = {0};
     struct client_reply reply;
     enum exit_code code = remote_open(call, &import->client);
@@ -317,8 +174,10 @@ open_collection(struct import *import)
                          "the rows have %u components, the collection %u; nothing was changed",
                          convert->source.rows.dimension, collection.dimension);
     convert->type = (enum vector_type)collection.dtype;
-    convert->add = add_batch;
-    convert->add_context = import;
+    import->upsert.client = import->client;
+    import->upsert.convert = convert;
+    convert->add = upsert_add;
+    convert->add_context = &import->upsert;
     if (convert_prepare(convert, &error) != OMEN_OK)
         return call_fail_error(call, "nothing was changed", &error);
     return EXIT_FINE;
@@ -374,7 +233,7 @@ print_summary(const struct import *import)
     struct doc_node *root = doc_root(doc);
     doc_text(doc, root, "input", call->arguments[1]);
     doc_text(doc, root, "format", rows_format_names[convert->source.rows.format]);
-    doc_text(doc, root, "collection", import->collection);
+    doc_text(doc, root, "collection", call->arguments[0]);
     doc_bool(doc, root, "dry_run", call->dry_run);
     doc_uint(doc, root, "dimension", convert->source.rows.dimension);
     doc_uint(doc, root, "rows", import->end - import->skip);

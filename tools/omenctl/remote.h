@@ -49,6 +49,7 @@ enum exit_code remote_remarks(const struct call *call, const struct shape *shape
 verb_run status_run, check_run, import_run; // status.c, import.c
 extern const struct option_spec import_options[];
 enum exit_code judge_verify(struct call *call, const void *answer); // of shard.verify
+enum exit_code judge_stats(struct call *call, const void *answer);  // of collection.stats
 enum exit_code judge_points(struct call *call, const void *answer); // of point.get
 
 #endif

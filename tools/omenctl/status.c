@@ -324,6 +324,16 @@ judge_verify(struct call *call, const void *answer)
 }
 
 enum exit_code
+judge_stats(struct call *call, const void *answer)
+{
+    const struct api_stats *stats = answer;
+    if (stats->shards_failed == 0)
+        return EXIT_FINE;
+    return call_fail(call, EXIT_PARTIAL, "%u of %u shards did not say how much they have",
+                     stats->shards_failed, stats->shards);
+}
+
+enum exit_code
 judge_points(struct call *call, const void *answer)
 {
     const struct api_points *points = answer;

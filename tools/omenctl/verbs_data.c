@@ -88,7 +88,7 @@ static const struct verb collection_verbs[] = {
               .question = "drop the collection %s with all its points?")),
     VERB("stats", "how much there is of a collection, in memory and on disk",
          ARGUMENTS("COLLECTION", 1, 1),
-         ASKS(.method = METHOD_COLLECTION_STATS, .keys = "collection")),
+         ASKS(.method = METHOD_COLLECTION_STATS, .keys = "collection", .judge = judge_stats)),
     VERB("index-field", "indexes a field of the payloads, for filters",
          ARGUMENTS("COLLECTION FIELD", 2, 2), MAKES, .options = field_options,
          ASKS(.method = METHOD_COLLECTION_INDEX_FIELD, .keys = "collection field")),
