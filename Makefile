@@ -1,7 +1,8 @@
 # Makefile -- the commands a fresh checkout answers to. Thin: CMake builds, ctest tests.
 #
 #   make                 what is missing is installed, release is built into build/
-#   make run             the demo: real vectors, recall, speed, memory, a file that opens at once
+#   make run             a cluster of three nodes: real vectors, searches, one node killed; KEEP=1 leaves it running
+#   make run-engine      the index alone: real vectors, recall, speed, memory, a file that opens at once
 #   make test            everything that belongs to CI; `ctest --preset release` runs a part
 #   make coverage        which branches of the machines the tests take; fails below 95 %
 #   make bench           recall/QPS curves beside the installed peers; QUICK=1 takes 3 minutes
@@ -18,7 +19,7 @@ export DATA QUICK
 
 build := cmake --build --parallel $(JOBS) --preset
 
-.PHONY: all run test coverage bench python lint format spec install package clean
+.PHONY: all run run-engine test coverage bench python lint format spec install package clean
 all: build/build.ninja
 	@$(build) release
 
@@ -49,7 +50,11 @@ $(wheel): build/venv/.python $(engine_sources)
 	@$(PYTHON) -m pip install -q --disable-pip-version-check --no-deps --force-reinstall build/dist/omendb-*.whl
 	@touch $@
 
-run: $(wheel) build/venv/.bench
+run: all $(wheel) build/venv/.bench
+	@tools/setup.sh run
+	@$(PYTHON) -m bench.demo $(if $(KEEP),--keep)
+
+run-engine: $(wheel) build/venv/.bench
 	@tools/setup.sh run
 	@$(PYTHON) -m bench.run
 

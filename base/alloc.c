@@ -4,6 +4,7 @@
 // question costs one relaxed load of a line that nobody writes.
 #include "base/alloc.h"
 
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -84,6 +85,13 @@ uint64_t
 mem_refused(void)
 {
     return atomic_load(&refused_count);
+}
+
+void
+mem_keep_large_apart(void)
+{
+    const int done = mallopt(M_MMAP_THRESHOLD, (int)MEM_APART_BYTES);
+    ASSERT(done == 1);
 }
 
 // The kernel gives a huge page only where a whole aligned 2 MiB lies in one mapping, and mmap aligns to 4 KiB.

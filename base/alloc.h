@@ -23,6 +23,12 @@ void mem_fail_once(uint64_t n);
 // How many allocations were refused since the last mem_fail_after or mem_fail_once.
 uint64_t mem_refused(void);
 
+// For a process that opens many files of LMDB, each of which has 3 MiB that it seldom touches: from now on what is at least
+// MEM_APART_BYTES large has pages of its own, which cost nothing until they are touched and go back when it is freed. Left alone, the heap
+// raises that size to whatever was freed last, and hands out memory that others have touched.
+#define MEM_APART_BYTES ((size_t)1 << 20)
+void mem_keep_large_apart(void);
+
 #define HUGE_PAGE_BYTES ((size_t)2 << 20)
 
 // Anonymous memory for large arrays, zeroed, aligned to HUGE_PAGE_BYTES. Its pages are small ones until they are asked to be

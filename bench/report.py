@@ -16,7 +16,8 @@ import numpy as np
 from bench import data, measure, peers
 
 RESULTS = data.ROOT / "bench" / "RESULTS.md"
-ORDER = ["validity", "ann", "filters", "turnover", "target", "insert", "latency", "memory", "calls", "durable", "limited"]
+ORDER = ["validity", "ann", "filters", "turnover", "target", "insert", "latency", "memory", "calls", "durable", "limited",
+         "cluster-search", "cluster-upsert", "cluster-peers", "cluster-killed", "cluster-failover", "cluster-restart", "cluster-idle"]  # fmt: skip
 TARGETS = (0.90, 0.95, 0.99, 0.999)
 # What the project set itself: (times hnswlib, times the best peer) at a recall; None where no bar was set.
 BARS = {

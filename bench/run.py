@@ -295,6 +295,12 @@ def summary(results, seconds):
     )
 
 
+def demos(queries):
+    """What there is to show: the real sets, or generated vectors where none is."""
+    makers = [maker for name, maker in (("fashion-784", fashion), ("minilm-384", minilm)) if data.available(name)]
+    return [maker(queries) for maker in makers or [generated]]
+
+
 def main(words=None):
     parse = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__.split("\n")[0])
     parse.add_argument("--rows", type=int, help="only the first rows of each set")
@@ -304,10 +310,8 @@ def main(words=None):
     start = measure.clock()
     options.at.mkdir(parents=True, exist_ok=True)
     print(f"OmenDB {omendb.__version__}")
-    makers = [maker for name, maker in (("fashion-784", fashion), ("minilm-384", minilm)) if data.available(name)]
     results = []
-    for maker in makers or [generated]:
-        demo = maker(options.queries)
+    for demo in demos(options.queries):
         if options.rows:
             demo.base, demo.payloads = demo.base[: options.rows], demo.payloads[: options.rows]
         results.append(show(demo, options.at))

@@ -22,6 +22,14 @@ foreach(product omendb omenclient)
   install(FILES ${PROJECT_BINARY_DIR}/${product}.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 endforeach()
 
+# The daemon, its unit, and a configuration to begin with.
+if(TARGET omend)
+  install(TARGETS omend RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+  install(FILES deploy/systemd/omend.service DESTINATION lib/systemd/system)
+  install(FILES deploy/omend.yaml DESTINATION ${CMAKE_INSTALL_DATADIR}/omendb)
+  install(DIRECTORY deploy/prometheus DESTINATION ${CMAKE_INSTALL_DATADIR}/omendb)
+endif()
+
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME omendb)
 set(CPACK_PACKAGE_VENDOR "OmenDB")

@@ -92,8 +92,8 @@ address_of(const char *text, uint16_t port, struct gossip_address *out, struct o
     return OMEN_OK;
 }
 
-static bool
-is_v4(const struct gossip_address *address)
+bool
+address_is_v4(const struct gossip_address *address)
 {
     return memcmp(address->ip, mapped, sizeof mapped) == 0;
 }
@@ -101,7 +101,7 @@ is_v4(const struct gossip_address *address)
 void
 address_host(const struct gossip_address *address, char text[ADDRESS_TEXT_BYTES])
 {
-    const bool v4 = is_v4(address);
+    const bool v4 = address_is_v4(address);
     const char *done = inet_ntop(v4 ? AF_INET : AF_INET6, address->ip + (v4 ? sizeof mapped : 0),
                                  text, ADDRESS_TEXT_BYTES);
     if (done == NULL)
@@ -116,14 +116,15 @@ address_text(const struct gossip_address *address, char text[ADDRESS_TEXT_BYTES]
     address_host(address, whole);
     memcpy(host, whole, sizeof host - 1); // INET6_ADDRSTRLEN is 46
     host[sizeof host - 1] = '\0';
-    snprintf(text, ADDRESS_TEXT_BYTES, is_v4(address) ? "%s:%u" : "[%s]:%u", host, address->port);
+    snprintf(text, ADDRESS_TEXT_BYTES, address_is_v4(address) ? "%s:%u" : "[%s]:%u", host,
+             address->port);
 }
 
 bool
 address_is_loopback(const struct gossip_address *address)
 {
     static const uint8_t one[16] = {[15] = 1};
-    return is_v4(address) ? address->ip[12] == 127 : memcmp(address->ip, one, 16) == 0;
+    return address_is_v4(address) ? address->ip[12] == 127 : memcmp(address->ip, one, 16) == 0;
 }
 
 bool
@@ -131,5 +132,5 @@ address_is_any(const struct gossip_address *address)
 {
     static const uint8_t zeros[16];
     return memcmp(address->ip, zeros, 16) == 0 ||
-           (is_v4(address) && memcmp(address->ip + 12, zeros, 4) == 0);
+           (address_is_v4(address) && memcmp(address->ip + 12, zeros, 4) == 0);
 }

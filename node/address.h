@@ -21,6 +21,7 @@ void address_text(const struct gossip_address *address, char text[ADDRESS_TEXT_B
 void address_host(const struct gossip_address *address, char text[ADDRESS_TEXT_BYTES]);
 
 bool address_is_loopback(const struct gossip_address *address);
+bool address_is_v4(const struct gossip_address *address);  // its last four bytes are all of it
 bool address_is_any(const struct gossip_address *address); // 0.0.0.0 or ::, to listen on
 
 #endif

@@ -67,6 +67,12 @@ admin_has(enum method_number number)
     return number < METHODS_END && methods[number].start != NULL;
 }
 
+bool
+admin_is_led(enum method_number number)
+{
+    return admin_has(number) && methods[number].finish != NULL;
+}
+
 static struct admin
 admin_of(const struct admin_view *view, const struct admin_call *call, struct admin_step *step,
          struct encode *answer, struct omen_error *error)

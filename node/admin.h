@@ -4,9 +4,9 @@
 // Threads: any.
 // Memory:  cluster.rebalance takes a planner from the heap for the call; an answer grows in the caller's encode.
 //
-//      any node      admin_start on its own map:  ANSWERED, REFUSED; or
-//                      PROPOSE     and it does not lead the metadata: PEER_PART {shard 0, method, ask} to the leader, whose answer
-//                                  is handed on
+//      any node      admin_is_led, and it does not lead the metadata: PEER_PART {shard 0, method, ask} to the leader, whose answer is
+//                    handed on when the own map is as new as the leader's; else
+//                    admin_start on its own map:  ANSWERED, REFUSED; or
 //                      ASK_SHARDS  PEER_PARTs to the copies that step->whom names (node/admin_gather.h puts them together)
 //                      MEET        gossip is given step->address; the answer is there already
 //      the leader    admin_start on its map:      PROPOSE: step->command goes through the log, is applied
@@ -40,15 +40,24 @@ struct admin_view {
     uint32_t member_count;
     uint32_t voters; // of raft's group; 0: not known
     struct cluster_uuid cluster, node,
-        leader;                              // leader: of the metadata; none where nobody is known
-    uint64_t boot, term, wall_ms, uptime_ms; // of this process
-    const char *version;                     // of the program
-    const char
-        *metrics; // lines in Prometheus' format that are added to those of the map; NULL: none
+        leader;                               // leader: of the metadata; none where nobody is known
+    uint64_t boot, term, wall_ms, uptime_ms;  // of this process
+    const char *version;                      // of the program
+    struct wire_text metrics;                 // of system.metrics; none: there are none
     const struct event_ring *events;          // NULL: none
     const struct rebalance_config *rebalance; // as the leader's
     const uint8_t *random; // ADMIN_SECRET_BYTES, new for each call, of key.create
 };
+
+// What the map and gossip say of the cluster as a whole.
+struct admin_seen {
+    uint64_t map_version;
+    uint32_t nodes, collections;
+    uint32_t shards, degraded, lost; // as of cluster.info
+    uint32_t members[4];             // by enum gossip_state
+    const char *not_ready;           // static; NULL: this node serves
+};
+void admin_look_at(const struct admin_view *view, struct admin_seen *out);
 
 struct admin_call {
     const struct method *method;
@@ -79,6 +88,9 @@ struct admin_step {
 
 // Whether a method is one of these; the others are about points, or hello.
 bool admin_has(enum method_number number);
+// Whether it may change something. Then the leader is asked at once: another node's map may be too old to say even that there is nothing
+// to do ("it exists already", "it is gone").
+bool admin_is_led(enum method_number number);
 
 // The answer is the packed map of method->answer, behind what is there. After a failure nothing was added.
 OMEN_MUST_CHECK enum admin_next admin_start(const struct admin_view *view,

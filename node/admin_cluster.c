@@ -11,7 +11,6 @@
 #include "node/events.h"
 
 #define EVENTS_DEFAULT 100u
-#define METRICS_BYTES 2048u
 
 enum { GREEN = 1, YELLOW, RED };
 
@@ -190,46 +189,28 @@ admin_meet(struct admin *a)
     return ADMIN_MEET;
 }
 
-// ---- metrics ----
+// ---- for who watches ----
 
-static void
-metric(struct text *text, const char *name, uint64_t value)
+void
+admin_look_at(const struct admin_view *view, struct admin_seen *out)
 {
-    text_add(text, "# TYPE omen_%s gauge\nomen_%s %" PRIu64 "\n", name, name, value);
+    const struct admin_census census = admin_census(view);
+    *out = (struct admin_seen){.map_version = view->map->version,
+                               .nodes = nodes_in(view->map),
+                               .collections = view->map->collection_count,
+                               .shards = census.shards,
+                               .degraded = census.degraded,
+                               .lost = census.lost,
+                               .not_ready = why_not_ready(view)};
+    for (uint32_t i = 0; i < view->member_count; i++)
+        out->members[view->members[i].state]++;
 }
 
 enum admin_next
 admin_metrics(struct admin *a)
 {
-    static const char *const states[] = {"alive", "suspect", "dead", "left"};
-    const struct admin_census census = admin_census(a->view);
-    const char *more = a->view->metrics != NULL ? a->view->metrics : "";
-    const size_t room = METRICS_BYTES + strlen(more);
-    char *bytes = mem_alloc(room);
-    struct text text;
-    uint32_t members[4] = {0};
-    if (bytes == NULL)
-        return admin_refuse(a, OMEN_E_NO_MEMORY, "no memory for %zu bytes of metrics", room);
-    text_init(&text, bytes, room);
-    for (uint32_t i = 0; i < a->view->member_count; i++)
-        members[a->view->members[i].state]++;
-    metric(&text, "map_version", a->map->version);
-    metric(&text, "nodes", nodes_in(a->map));
-    metric(&text, "collections", a->map->collection_count);
-    metric(&text, "shards", census.shards);
-    metric(&text, "shards_degraded", census.degraded);
-    metric(&text, "shards_lost", census.lost);
-    metric(&text, "uptime_ms", a->view->uptime_ms);
-    metric(&text, "ready", why_not_ready(a->view) == NULL);
-    text_add(&text, "# TYPE omen_members gauge\n");
-    for (uint32_t i = 0; i < 4; i++)
-        text_add(&text, "omen_members{state=\"%s\"} %" PRIu32 "\n", states[i], members[i]);
-    text_add_bytes(&text, more, strlen(more));
-    ASSERT(!text.truncated);
-    const struct api_metrics answer = {.text = {bytes, (uint32_t)text.length}};
-    const enum admin_next next = admin_answer(a, &answer);
-    mem_free(bytes);
-    return next;
+    const struct api_metrics answer = {.text = a->view->metrics};
+    return admin_answer(a, &answer);
 }
 
 // ---- rebalance ----

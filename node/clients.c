@@ -103,6 +103,12 @@ send_cancel(void *context, uint32_t number, uint64_t request, uint32_t part, uin
 }
 
 static void
+note_done(void *context, const struct front_done *done)
+{
+    clients_count(context, done);
+}
+
+static void
 send_answer(void *context, void *client, uint32_t id, struct encode *message)
 {
     (void)context;
@@ -157,6 +163,7 @@ open_front(struct clients *clients)
                                         .part = send_part,
                                         .cancel = send_cancel,
                                         .answer = send_answer,
+                                        .done = note_done,
                                         .want_map = want_map,
                                         .release = release};
     return front_open(&config, &clients->front);
@@ -174,6 +181,8 @@ clients_open(const struct clients_config *config, struct clients **out, struct o
     clients->config = *config;
     clients->rebalance = *config->rebalance;
     clients->begun_ns = os_clock_ns();
+    clients->show_ns = UINT64_MAX; // there is no map yet
+    lock_init(&clients->lock);
     os_random(&clients->correlations, sizeof clients->correlations);
     clients->correlations |= CLIENTS_CALL_BIT;
     encode_init(&clients->encode, PEER_BULK_BYTES_MAX);
@@ -213,6 +222,7 @@ clients_close(struct clients *clients)
     encode_fini(&clients->encode);
     map_publish_end(clients->map);
     mem_free(clients->members);
+    lock_fini(&clients->lock);
     mem_free(clients);
 }
 
@@ -243,6 +253,7 @@ clients_request(struct clients *clients, struct rpc_conn *conn, const struct rpc
     note->note.kind = NOTE_CLIENTS_REQUEST;
     note->conn = conn;
     note->request = *request;
+    note->request.received_ns = os_clock_ns();
     loop_post(clients->loop, &note->note);
 }
 
@@ -312,8 +323,16 @@ is_opened(const struct rpc_request *request, struct omen_error *error)
 }
 
 static void
-refuse_request(const struct clients_request_note *note, const struct omen_error *error)
+refuse_request(struct clients *clients, const struct clients_request_note *note,
+               const struct omen_error *error)
 {
+    static const union method_body nothing;
+    const struct front_done done = {.method = note->request.method,
+                                    .ask = &nothing,
+                                    .status = error->status,
+                                    .received_ns = note->request.received_ns,
+                                    .begun_ns = note->request.received_ns,
+                                    .heard_ns = note->request.received_ns};
     struct encode message;
     const struct rpc_error said = rpc_error_of(error, API_NOT_APPLIED);
     encode_init(&message, WIRE_FRAME_BYTES_MAX);
@@ -321,6 +340,7 @@ refuse_request(const struct clients_request_note *note, const struct omen_error 
     mem_free(note->request.frame);
     rpc_conn_answer(note->conn, note->request.id, &message);
     rpc_conn_release(note->conn);
+    clients_count(clients, &done);
 }
 
 static void
@@ -328,11 +348,11 @@ take_request(struct clients *clients, struct clients_request_note *note)
 {
     struct omen_error error = {0};
     if (!is_opened(&note->request, &error)) {
-        refuse_request(note, &error);
+        refuse_request(clients, note, &error);
     } else if (clients->map == NULL) {
         (void)error_set(&error, OMEN_E_BUSY, "%s: this node has not heard of the cluster yet",
                         note->request.method->name);
-        refuse_request(note, &error);
+        refuse_request(clients, note, &error);
     } else if (front_takes(note->request.method)) {
         front_request(clients->front, os_clock_ns(), note->conn, &note->request);
     } else {
@@ -373,6 +393,7 @@ take_map(struct clients *clients, const struct map *map)
     map_publish_end(clients->map);
     clients->map = map;
     tell_nodes(clients);
+    clients_show(clients);
     clients_admin_map(clients);
 }
 
@@ -387,6 +408,7 @@ take_members(struct clients *clients, struct meta_members *members)
     mem_free(clients->members);
     clients->members = members;
     tell_nodes(clients);
+    clients_show(clients);
 }
 
 // Takes the frame.
@@ -418,7 +440,8 @@ set_due(struct clients *clients)
 {
     const uint64_t front_ns = front_due(clients->front);
     const uint64_t admin_ns = clients_admin_due(clients);
-    loop_due(clients->loop, front_ns < admin_ns ? front_ns : admin_ns);
+    const uint64_t due_ns = front_ns < admin_ns ? front_ns : admin_ns;
+    loop_due(clients->loop, due_ns < clients->show_ns ? due_ns : clients->show_ns);
 }
 
 static void
@@ -476,6 +499,8 @@ wake(void *context)
     if (front_due(clients->front) <= now_ns)
         front_wake(clients->front, now_ns);
     clients_admin_late(clients, now_ns);
+    if (clients->show_ns <= now_ns)
+        clients_show(clients);
     set_due(clients);
 }
 

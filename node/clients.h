@@ -12,16 +12,20 @@
 // An admin request has a deadline like any other; when it passes before an answer came, nobody knows whether the command was applied.
 #ifndef OMEN_NODE_CLIENTS_H
 #define OMEN_NODE_CLIENTS_H
+#include "base/metrics.h"
 #include "cluster/rebalance.h"
+#include "node/admin.h"
 #include "node/config.h"
 #include "node/disk.h"
 #include "node/meta.h"
+#include "router/fanout.h"
 #include "wire/bus.h"
 #include "wire/rpc_server.h"
 
 #define CLIENTS_CALLS_MAX 1024u // about the map, under way; one more is answered BUSY
 
 struct clients; // opaque
+struct metrics; // node/metrics.h
 
 struct clients_config {
     struct disk_identity identity;
@@ -29,9 +33,13 @@ struct clients_config {
     const struct rebalance_config *rebalance; // copied; as the leader's
     struct bus *bus;                          // borrowed until clients_close, as the rest
     struct meta *meta;
+    struct metrics *metrics; // what is counted on the way; NULL: nothing is
+    uint64_t slow_ns;        // a request that takes longer is logged; UINT64_MAX: none is
     void *context;
     // A PEER_PART or PEER_CANCEL for a copy on this node. NULL: it has none.
     void (*part)(void *context, const struct peer_head *head, struct wire_bytes body);
+    // The text of system.metrics. NULL: there is none.
+    void (*text)(void *context, struct metrics_text *text);
 };
 
 OMEN_MUST_CHECK omen_status clients_open(const struct clients_config *config, struct clients **out,
@@ -48,6 +56,17 @@ void clients_refuse_busy(struct rpc_conn *conn, const struct rpc_request *reques
 // PEER_REPLY, and PEER_PART where its shard is 0; copied.
 void clients_frame(struct clients *clients, struct cluster_uuid from, uint64_t boot,
                    const struct peer_head *head, struct wire_bytes body);
+
+// What the loop shows, once a second and whenever map or members are new.
+struct clients_seen {
+    uint64_t at_ns; // os_clock_ns; 0: there is no map yet
+    struct admin_seen map;
+    struct fanout_counters fanout;
+    uint32_t points_under_way, map_under_way; // requests
+};
+
+// From any thread, without waiting for the loop.
+void clients_look(struct clients *clients, struct clients_seen *out);
 
 // What is under way is answered by nobody any more.
 void clients_stop(struct clients *clients);

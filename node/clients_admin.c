@@ -2,9 +2,9 @@
 //
 // Shape: shell.
 //
+//      begun --admin_is_led, elsewhere--> sent --PEER_REPLY--> held, until the map is as new as the leader's was --> ended
 //      begun --ANSWERED, REFUSED, MEET--> ended
-//      begun --PROPOSE, here--> proposed --meta_answer--> finished (admin_finish) --> ended
-//      begun --PROPOSE, elsewhere--> sent --PEER_REPLY--> held, until the map is as new as the leader's was --> ended
+//      begun --PROPOSE--> proposed --meta_answer--> finished (admin_finish) --> ended
 //      begun --ASK_SHARDS--> gathering (clients_shards.c) --> ended
 //      any --its deadline--> ended; a call that meta points to stays until meta has answered
 #include <string.h>
@@ -130,6 +130,20 @@ reply(struct clients *clients, const struct clients_call *call, const struct wir
     clients_send(clients, call->from, PEER_REPLY, call->correlation, 0);
 }
 
+// Of a client's own.
+static void
+count(struct clients *clients, const struct clients_call *call, omen_status status)
+{
+    const struct front_done done = {.method = call->method,
+                                    .ask = &call->ask,
+                                    .status = status,
+                                    .received_ns = call->received_ns,
+                                    .begun_ns = call->received_ns,
+                                    .heard_ns = call->received_ns};
+    if (call->conn != NULL)
+        clients_count(clients, &done);
+}
+
 void
 clients_finish(struct clients *clients, struct clients_call *call, struct encode *message)
 {
@@ -141,6 +155,7 @@ clients_finish(struct clients *clients, struct clients_call *call, struct encode
                                    .answer_bytes = (uint32_t)message->count});
     else
         reply(clients, call, &(struct wire_reply){.failure = (uint32_t)-message->status});
+    count(clients, call, message->status);
     encode_fini(message);
     call_end(clients, call);
 }
@@ -163,6 +178,7 @@ clients_refuse(struct clients *clients, struct clients_call *call, const struct 
         rpc_conn_answer(call->conn, call->id, &message);
         encode_fini(&message);
     }
+    count(clients, call, error->status);
     call_end(clients, call);
 }
 
@@ -177,10 +193,9 @@ refuse(struct clients *clients, struct clients_call *call, omen_status status, c
 
 // ---- the machine ----
 
-static struct admin_view
-view_of(const struct clients *clients, uint8_t random[ADMIN_SECRET_BYTES])
+struct admin_view
+clients_view(const struct clients *clients)
 {
-    os_random(random, ADMIN_SECRET_BYTES);
     struct admin_view view = {.map = clients->map,
                               .cluster = clients->config.identity.cluster,
                               .node = clients->config.identity.node,
@@ -189,8 +204,7 @@ view_of(const struct clients *clients, uint8_t random[ADMIN_SECRET_BYTES])
                               .uptime_ms = (os_clock_ns() - clients->begun_ns) / MS,
                               .version = omen_version(),
                               .events = &clients->events,
-                              .rebalance = &clients->rebalance,
-                              .random = random};
+                              .rebalance = &clients->rebalance};
     if (clients->members != NULL) {
         view.members = clients->members->members;
         view.member_count = clients->members->count;
@@ -198,6 +212,15 @@ view_of(const struct clients *clients, uint8_t random[ADMIN_SECRET_BYTES])
         view.leader = clients->members->leader;
         view.term = clients->members->term;
     }
+    return view;
+}
+
+static struct admin_view
+view_of(const struct clients *clients, uint8_t random[ADMIN_SECRET_BYTES])
+{
+    struct admin_view view = clients_view(clients);
+    os_random(random, ADMIN_SECRET_BYTES);
+    view.random = random;
     return view;
 }
 
@@ -226,20 +249,27 @@ send_on(struct clients *clients, struct clients_call *call)
                API_NOT_APPLIED);
 }
 
+// Whether this node leads the metadata. If not the call is the leader's, or refused.
+static bool
+is_ours(struct clients *clients, struct clients_call *call)
+{
+    const struct cluster_uuid leader = clients_leader(clients);
+    if (uuid_equal(leader, clients->config.identity.node))
+        return true;
+    if (uuid_is_none(leader))
+        refuse(clients, call, OMEN_E_BUSY, "nobody leads the metadata now", API_NOT_APPLIED);
+    else if (call->conn == NULL)
+        refuse(clients, call, OMEN_E_BUSY, "another node leads the metadata", API_NOT_APPLIED);
+    else
+        send_on(clients, call);
+    return false;
+}
+
 static void
 propose(struct clients *clients, struct clients_call *call)
 {
-    const struct cluster_uuid leader = clients_leader(clients);
-    if (uuid_is_none(leader)) {
-        refuse(clients, call, OMEN_E_BUSY, "nobody leads the metadata now", API_NOT_APPLIED);
-    } else if (uuid_equal(leader, clients->config.identity.node)) {
-        call->proposed = true;
-        meta_propose(clients->config.meta, &call->step.command, clients->loop, call);
-    } else if (call->conn == NULL) {
-        refuse(clients, call, OMEN_E_BUSY, "another node leads the metadata", API_NOT_APPLIED);
-    } else {
-        send_on(clients, call);
-    }
+    call->proposed = true;
+    meta_propose(clients->config.meta, &call->step.command, clients->loop, call);
 }
 
 static void
@@ -248,10 +278,18 @@ begin(struct clients *clients, struct clients_call *call)
     uint8_t random[ADMIN_SECRET_BYTES];
     struct omen_error error = {0};
     struct encode message;
-    const struct admin_view view = view_of(clients, random);
+    struct admin_view view = view_of(clients, random);
     const struct admin_call asked = {call->method, &call->ask};
+    struct metrics_text text;
+    metrics_init(&text);
+    if (admin_is_led((enum method_number)call->method->number) && !is_ours(clients, call))
+        return;
+    if (call->method->number == METHOD_SYSTEM_METRICS && clients->config.text != NULL)
+        clients->config.text(clients->config.context, &text);
+    view.metrics = (struct wire_text){text.bytes, text.failed ? 0 : (uint32_t)text.count};
     clients_head(call, &message);
     const enum admin_next next = admin_start(&view, &asked, &call->step, &message, &error);
+    metrics_fini(&text);
     if (next == ADMIN_MEET)
         meta_meet(clients->config.meta, &call->step.address);
     if (next == ADMIN_ANSWERED || next == ADMIN_MEET) {
@@ -291,6 +329,7 @@ clients_admin(struct clients *clients, struct clients_request_note *note)
     call->conn = note->conn;
     call->id = request->id;
     call->errors = request->session.errors;
+    call->received_ns = request->received_ns;
     const struct rpc_message message = rpc_request_message(request);
     if (!admin_has((enum method_number)request->method->number))
         refuse(clients, call, OMEN_E_UNSUPPORTED, "this version does not do that yet",

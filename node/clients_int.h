@@ -3,10 +3,12 @@
 // Shape: shell.
 #ifndef OMEN_NODE_CLIENTS_INT_H
 #define OMEN_NODE_CLIENTS_INT_H
+#include "base/os_lock.h"
 #include "node/admin.h"
 #include "node/admin_gather.h"
 #include "node/clients.h"
 #include "node/events.h"
+#include "node/metrics.h"
 #include "router/front.h"
 
 enum { NOTE_CLIENTS_REQUEST = NOTE_OTHERS, NOTE_CLIENTS_GONE, NOTE_CLIENTS_LOST };
@@ -41,6 +43,7 @@ struct clients_call {
     struct wire_part part;
     // What.
     const struct method *method;
+    uint64_t received_ns;
     void *owned;           // what `ask` points into
     union method_body ask; // of method->ask
     struct admin_step step;
@@ -68,6 +71,9 @@ struct clients {
     uint64_t correlations; // the last; bit 63 is set in all of them
     uint64_t begun_ns;
     struct encode encode;
+    uint64_t show_ns; // it is time to show what there is
+    struct lock lock;
+    struct clients_seen seen; // under `lock`
 };
 
 // Bit 63 tells those of calls about the map from those of parts of the front.
@@ -80,7 +86,13 @@ bool clients_try_send(struct clients *clients, struct cluster_uuid to, enum peer
                       uint64_t correlation, uint32_t deadline_ms);
 struct cluster_uuid clients_leader(const struct clients *clients);
 
+// clients_seen.c
+void clients_show(struct clients *clients);
+// Of the front, and of clients_admin.
+void clients_count(struct clients *clients, const struct front_done *done);
+
 // clients_admin.c
+struct admin_view clients_view(const struct clients *clients);
 void clients_admin(struct clients *clients, struct clients_request_note *note);
 void clients_admin_part(struct clients *clients, struct frame_note *frame,
                         const struct wire_part *part); // takes the frame

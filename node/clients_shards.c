@@ -11,8 +11,8 @@ ask_copy(struct clients *clients, struct clients_call *call, uint32_t at,
          const struct gather_copy *copy, const struct encode *ask)
 {
     const struct map_shard *shard = map_shard(clients->map, copy->shard);
-    struct wire_part part = {.kind =
-                                 call->method->right > RIGHT_READ ? WIRE_PART_WRITE : WIRE_PART_GET,
+    const bool writes = call->step.whom == ADMIN_PRIMARIES; // others look at one copy, or see to it
+    struct wire_part part = {.kind = writes ? WIRE_PART_WRITE : WIRE_PART_GET,
                              .consistency = WIRE_ANY,
                              .method = call->method->number,
                              .part = at,

@@ -22,6 +22,9 @@
 
 #define LISTEN_PORT 7700u
 #define PEER_PORT 7701u
+#define ADMIN_PORT 7780u
+#define SLOW_MS 100u
+#define SLOW_MS_MAX 86400000u
 #define OTHERS 256 // getopt's values of what is not in the table
 
 enum kind { TEXT, LIST, FLAG };
@@ -192,6 +195,9 @@ set(struct config *config, enum config_option option, const char *text, struct o
         return address_of(text, LISTEN_PORT, &config->listen, error);
     case OPTION_PEER:
         return address_of(text, PEER_PORT, &config->peer, error);
+    case OPTION_ADMIN:
+        config->admin_said = true;
+        return address_of(text, ADMIN_PORT, &config->admin, error);
     case OPTION_ADVERTISE:
         return address_of(text, 0, &config->advertise, error);
     case OPTION_JOIN:
@@ -213,6 +219,8 @@ set(struct config *config, enum config_option option, const char *text, struct o
         return set_voters(config, text, error);
     case OPTION_THREADS:
         return set_number(&config->threads, text, 1, THREADS_MAX, error);
+    case OPTION_SLOW_MS:
+        return set_number(&config->slow_ms, text, 0, SLOW_MS_MAX, error);
     case OPTION_LOG_LEVEL:
         return set_log_level(config, text, error);
     case OPTION_COUNT:
@@ -395,6 +403,7 @@ set_defaults(struct config *config)
                               .profile = CONFIG_LAN,
                               .weight = 100,
                               .voters = 3,
+                              .slow_ms = SLOW_MS,
                               .log_level = LOG_LEVEL_INFO};
     config->listen.ip[10] = config->listen.ip[11] = 0xff;
     config->listen.ip[12] = 127;

@@ -25,7 +25,7 @@
 enum config_exit {
     EXIT_DONE = 0,        // asked to end (SIGTERM, SIGINT), or --help, --version
     EXIT_BAD_OPTION = 64, // of the command line
-    EXIT_BAD_DATA = 65,   // the folder is another cluster's, or damaged
+    EXIT_BAD_DATA = 65,   // the folder is another cluster's, damaged, or older than it was
     EXIT_NO_ADDRESS = 69, // an address cannot be listened on
     EXIT_BUG = 70,        // the metadata cannot go on
     EXIT_NO_SYSTEM = 71,  // no memory, no threads
@@ -60,6 +60,9 @@ struct config {
     uint16_t weight;  // of the node in the map
     uint32_t voters;  // of raft's group; 1, 3, 5, 7
     uint32_t threads; // 0: as many as there are processors
+    uint32_t slow_ms; // a request that takes longer is logged
+    bool admin_said;
+    struct gossip_address admin; // where metrics and health are read; only where it was said
     enum log_level log_level;
 };
 

@@ -11,6 +11,8 @@
     X(ROLES, "roles", LIST, "ROLE,...", "data, router, builder; all of them unless said")          \
     X(LISTEN, "listen", TEXT, "HOST:PORT", "for clients; 127.0.0.1:7700")                          \
     X(PEER, "peer", TEXT, "HOST:PORT", "for other nodes, TCP and UDP; 127.0.0.1:7701")             \
+    X(ADMIN, "admin", TEXT, "HOST[:PORT]",                                                         \
+      "metrics and health over HTTP; port 7780. Off unless said")                                  \
     X(ADVERTISE, "advertise", TEXT, "HOST[:PORT]",                                                 \
       "where other nodes reach this one's peer port, if it is not where it listens")               \
     X(JOIN, "join", LIST, "HOST:PORT,...",                                                         \
@@ -23,6 +25,7 @@
     X(WEIGHT, "weight", TEXT, "N", "how much of the data it takes, beside others; 100")            \
     X(VOTERS, "metadata-voters", TEXT, "N", "1, 3, 5 or 7 nodes vote on the metadata; 3")          \
     X(THREADS, "threads", TEXT, "N", "workers; as many as there are processors")                   \
+    X(SLOW_MS, "slow-ms", TEXT, "N", "a request that takes longer is logged; 100")                 \
     X(LOG_LEVEL, "log-level", TEXT, "LEVEL", "error, warn, info, debug; info")
 
 enum config_option {

@@ -318,16 +318,19 @@ make(struct copies *copies, const struct copy_gap *gap, struct copies_output *ou
 static void
 wake(struct copies *copies, const struct copies_input *in, struct copies_output *out)
 {
-    for (uint32_t i = 0; i < copies->count; i++) {
-        if (!copy_may_go(copies, copies->rows[i]))
-            continue;
-        out->drop = copies->rows[i]->env.uuid;
-        copies_remove(copies, i);
-        return;
-    }
-    for (uint32_t i = 0; i < copies->count; i++)
-        if (wake_one(copies, copies->rows[i], in, out))
+    for (uint32_t n = 0; n < copies->count; n++) {
+        const uint32_t i = (copies->look_at + n) % copies->count;
+        if (copy_may_go(copies, copies->rows[i])) {
+            out->drop = copies->rows[i]->env.uuid;
+            copies_remove(copies, i);
+            copies->look_at = i;
             return;
+        }
+        if (wake_one(copies, copies->rows[i], in, out)) {
+            copies->look_at = i + 1;
+            return;
+        }
+    }
     if (copies->gap_count == 0 || copies->gaps_at_ns > in->now_ns)
         return;
     const struct copy_gap gap = copies->gaps[--copies->gap_count];
@@ -358,12 +361,13 @@ wake_of(const struct copies *copies, const struct copy *copy)
     return wishes && copy->born_at_ns < copy->wake_ns ? copy->born_at_ns : copy->wake_ns;
 }
 
+// Many are due at once, each in a step of its own: the next one is near where the last one was.
 static uint64_t
 next_wake(const struct copies *copies, uint64_t now_ns)
 {
     uint64_t first = copies->gap_count > 0 ? copies->gaps_at_ns : UINT64_MAX;
-    for (uint32_t i = 0; i < copies->count; i++) {
-        const uint64_t one = wake_of(copies, copies->rows[i]);
+    for (uint32_t n = 0; n < copies->count && first > now_ns; n++) {
+        const uint64_t one = wake_of(copies, copies->rows[(copies->look_at + n) % copies->count]);
         if (one < first)
             first = one;
     }

@@ -138,6 +138,7 @@ struct copies {
     uint32_t shrink_ms; // of the map's lease times
     struct copy **rows; // ascending by uuid; owned
     uint32_t count, room;
+    uint32_t look_at; // the row, modulo count, that is looked at first when somebody is due
     struct copy_gap gaps[COPIES_GAPS_MAX];
     uint32_t gap_count;
     struct cluster_uuid dead[COPIES_DEAD_MAX]; // nodes, in the order in which it was said

@@ -297,8 +297,11 @@ disk_work(void *context)
         taken = take(disk, false);
     if (taken == NULL)
         return clean_alone(disk);
+    const uint64_t begun_ns = os_clock_ns();
     const omen_status status = commit(disk, taken, &error);
     if (status == OMEN_OK) {
+        if (disk->config.commit_times != NULL)
+            metric_time(disk->config.commit_times, os_clock_ns() - begun_ns);
         finish(disk, taken);
         disk->clean_due |= disk->put_off; // it may have been given up
         disk->put_off = false;

@@ -11,6 +11,7 @@
 #ifndef OMEN_NODE_DISK_H
 #define OMEN_NODE_DISK_H
 #include "base/error.h"
+#include "base/metrics.h"
 #include "base/os_loop.h"
 #include "node/copies.h"
 #include "node/turn.h"
@@ -23,6 +24,7 @@ struct disk_config {
     const char *path; // of the environment; made when it is missing
     void (*fatal)(void *context, const char *sentence); // the process must end
     void *context;
+    struct metric_times *commit_times; // of commits that were done; NULL: nobody wants them
 };
 
 struct disk_identity {

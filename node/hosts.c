@@ -115,6 +115,7 @@ hosts_open(const struct hosts_config *config, struct hosts **out, struct omen_er
     hosts->config = *config;
     fill_in(&hosts->config);
     lock_init(&hosts->works.lock);
+    lock_init(&hosts->seen_lock);
     hosts->retry_ns = UINT64_MAX;
     encode_init(&hosts->encode, PEER_BULK_BYTES_MAX);
     init_copies(hosts);
@@ -150,6 +151,7 @@ hosts_close(struct hosts *hosts)
     hosts_stop(hosts);
     host_parts_close(hosts);
     hosts_found_end(hosts);
+    hosts_close_shards(hosts);
     for (uint32_t i = 0; i < HOST_BUCKETS; i++)
         while (hosts->rows[i] != NULL)
             host_copy_free(hosts, hosts->rows[i]);
@@ -162,6 +164,8 @@ hosts_close(struct hosts *hosts)
     mem_free(hosts->statuses);
     mem_free(hosts->room);
     mem_free(hosts->out);
+    hosts_look_end(hosts->seen);
+    lock_fini(&hosts->seen_lock);
     lock_fini(&hosts->works.lock);
     mem_free(hosts);
 }
@@ -181,9 +185,14 @@ void
 hosts_frame(struct hosts *hosts, struct cluster_uuid from, uint64_t boot,
             const struct peer_head *head, struct wire_bytes body)
 {
-    struct frame_note *frame = frame_note_make(from, boot, head, body);
-    if (frame != NULL) // else it is lost, as frames are
+    const size_t before = atomic_fetch_add(&hosts->frame_bytes, body.count);
+    struct frame_note *frame = before + body.count <= HOST_FRAME_BYTES_MAX
+                                   ? frame_note_make(from, boot, head, body)
+                                   : NULL;
+    if (frame != NULL)
         loop_post(hosts->loop, &frame->note);
+    else // it is lost, as frames are
+        atomic_fetch_sub(&hosts->frame_bytes, body.count);
 }
 
 static void
@@ -203,6 +212,7 @@ static bool
 take_frame(struct hosts *hosts, struct frame_note *frame)
 {
     hosts->stats.frames++;
+    atomic_fetch_sub(&hosts->frame_bytes, frame->count);
     switch (frame->head.kind) {
     case PEER_REPLICA:
         take_message(hosts, frame);
@@ -274,6 +284,9 @@ take_work(struct hosts *hosts, struct work *work)
     case WORK_FORGET:
         host_served(hosts, work);
         break;
+    case WORK_LOOK:
+        host_looked(hosts, work);
+        break;
     }
     work_free(work);
 }
@@ -290,6 +303,7 @@ static void
 start(struct hosts *hosts)
 {
     hosts_give_found(hosts);
+    hosts_show(hosts, os_clock_ns());
     atomic_store(&hosts->started, 1);
     os_wake_all(&hosts->started);
 }
@@ -345,8 +359,10 @@ upkeep(struct hosts *hosts, uint64_t now_ns)
         for (struct host_copy *copy = hosts->rows[i]; copy != NULL; copy = copy->next) {
             host_forget_lost(hosts, copy);
             host_trim(hosts, copy);
+            host_check(hosts, copy, now_ns);
             host_snapshots_idle(copy, now_ns);
         }
+    hosts_show(hosts, now_ns);
 }
 
 // What could not be begun, for want of memory or of room on the disk. Returns when to look again.

@@ -14,7 +14,8 @@
 #include "node/meta.h"
 #include "wire/bus.h"
 
-struct hosts; // opaque
+struct hosts;   // opaque
+struct metrics; // node/metrics.h
 
 struct hosts_config {
     struct cluster_uuid node;
@@ -28,6 +29,7 @@ struct hosts_config {
     struct disk *disk;
     struct bus *bus;
     struct meta *meta;
+    struct metrics *metrics; // what is counted on the way; NULL: nothing is
     void *context;
     void (*halt)(void *context, const char *why); // the process must end; in the loop's thread
     // A PEER_REPLY to a part of this node's own clients.
@@ -42,6 +44,39 @@ struct hosts_stats {
     uint64_t notes[REPLICA_NOTE_NO_MEMORY + 1]; // by enum replica_note_kind
     uint64_t buckets_differ;
     uint32_t copies, parts_under_way;
+};
+
+// What the loop shows, once a second.
+enum hosts_role {
+    HOSTS_MAKING, // its shard is not there yet, or another takes its place
+    HOSTS_BACKUP,
+    HOSTS_OPENING, // it is to be the primary
+    HOSTS_PRIMARY,
+    HOSTS_LOST, // damaged, or not to be found
+    HOSTS_ROLES,
+};
+
+struct hosts_peer_seen {
+    struct cluster_uuid copy;
+    uint64_t lag; // entries that it is not known to have
+};
+
+struct hosts_copy_seen {
+    uint64_t shard;
+    struct map_name collection; // none where the map has none
+    enum hosts_role role;
+    uint64_t applied, lag;  // lag: committed entries that are not applied
+    uint64_t points, bytes; // of some seconds ago; 0 before the first look
+    uint32_t peer_count;    // of a primary
+    struct hosts_peer_seen peers[REPLICA_PEERS_MAX];
+};
+
+struct hosts_seen {
+    _Atomic uint32_t users;
+    uint64_t at_ns; // os_clock_ns
+    struct hosts_stats stats;
+    uint32_t count;
+    struct hosts_copy_seen copies[];
 };
 
 // Opens every shard of which the disk has a log; one that does not open is lost, and the cluster hears of it. The disk's start is not over
@@ -59,7 +94,11 @@ void hosts_frame(struct hosts *hosts, struct cluster_uuid from, uint64_t boot,
 void hosts_stop(struct hosts *hosts);
 void hosts_close(struct hosts *hosts); // accepts NULL. Shards have their last checkpoints
 
-// For tests and metrics; of a hosts that was stopped, or in its thread.
+// From any thread, without waiting for the loop: what it showed last, until hosts_look_end. NULL: nothing yet.
+struct hosts_seen *hosts_look(struct hosts *hosts);
+void hosts_look_end(struct hosts_seen *seen); // accepts NULL
+
+// For tests; of a hosts that was stopped, or in its thread.
 struct hosts_stats hosts_stats(const struct hosts *hosts);
 
 #endif

@@ -64,28 +64,22 @@ apply_run(struct work *work, const struct disk_entries *read, uint32_t count)
 {
     struct work_apply *apply = &work->apply;
     struct hosted_entry entries[READ_ENTRIES];
-    struct work_results *results = NULL;
-    if (apply->wanted) {
-        results = mem_alloc_zero(1, sizeof *results);
-        if (results == NULL)
-            return OMEN_E_NO_MEMORY;
-        results->first = read->entries[0].seq;
-    }
+    struct work_results *results = mem_alloc_zero(1, sizeof *results);
+    if (results == NULL)
+        return OMEN_E_NO_MEMORY;
+    results->first = read->entries[0].seq;
     for (uint32_t i = 0; i < count; i++)
         entries[i] = (struct hosted_entry){.seq = read->entries[i].seq,
                                            .bytes = read->entries[i].bytes,
                                            .count = read->entries[i].byte_count};
     const struct hosted_entries given = {entries, count};
-    const omen_status status = hosted_apply(
-        work->hosted, &given, results != NULL ? &results->results : NULL, &work->error);
+    const omen_status status = hosted_apply(work->hosted, &given, &results->results, &work->error);
     const uint64_t before = apply->through;
     apply->through = hosted_applied(work->hosted); // all of them, or those before one that failed
     ASSERT(apply->through >= before && apply->through <= entries[count - 1].seq);
-    if (results != NULL) {
-        results->count = (uint32_t)(apply->through - before);
-        *apply->results_end = results;
-        apply->results_end = &results->next;
-    }
+    results->count = (uint32_t)(apply->through - before);
+    *apply->results_end = results;
+    apply->results_end = &results->next;
     if (status == OMEN_OK && read->entries[count - 1].kind == REPLICA_ENTRY_CHECKSUM)
         return keep_sums(work, apply->through);
     return status;
@@ -140,7 +134,6 @@ host_apply(struct hosts *hosts, struct host_copy *copy)
     }
     work->apply.first = copy->apply_next;
     work->apply.last = copy->apply_last;
-    work->apply.wanted = copy->proposed_count > 0;
     copy->applying = true;
     copy->users++;
     work_post(hosts, work);
@@ -163,7 +156,8 @@ host_results_end(struct host_copy *copy)
     copy->result_entries = 0;
 }
 
-// The newest are remembered, as many as may wait.
+// The newest are remembered: as many as may wait, or, where nobody does, as somebody may ask for once more who was answered by
+// nobody when the primary before this one failed.
 static void
 keep_results(struct host_copy *copy, struct work_apply *apply)
 {
@@ -178,7 +172,8 @@ keep_results(struct host_copy *copy, struct work_apply *apply)
         copy->results_last = results;
         copy->result_entries += results->count;
     }
-    while (copy->result_entries > HOST_RESULTS_MAX + copy->results->count) {
+    const uint32_t most = copy->proposed_count > 0 ? HOST_RESULTS_MAX : HOST_RESULTS_SPARE;
+    while (copy->results != NULL && copy->result_entries > most + copy->results->count) {
         struct work_results *oldest = copy->results;
         copy->results = oldest->next;
         copy->result_entries -= oldest->count;
@@ -222,6 +217,8 @@ host_applied(struct hosts *hosts, struct work *work)
         given.seq = apply->through;
         hosts_give(hosts, copy->uuid, given);
     }
+    if (work->status != OMEN_OK)
+        host_say_error(copy, "copy.not_applied", work->status, &work->error);
     if (work->status == OMEN_E_NO_MEMORY || work->status == OMEN_E_DISK_FULL)
         host_again(hosts, copy);
     else if (work->status != OMEN_OK)
@@ -291,6 +288,22 @@ host_compare(struct hosts *hosts, const struct host_copy *copy, const struct rep
         return;
     hosts->stats.buckets_differ += replica_buckets_differ(
         copy->buckets + serve->chunk, serve->buckets, serve->bucket_count, differ);
+}
+
+// Now and then the copies of a shard compare what they hold: a bug, or a disk, may have changed one silently.
+void
+host_check(struct hosts *hosts, struct host_copy *copy, uint64_t now_ns)
+{
+    const struct replica *replica = host_replica(hosts, copy);
+    if (replica == NULL || !host_usable(copy) || !replica_is_open(replica)) {
+        copy->check_at_ns = 0;
+        return;
+    }
+    const bool due = copy->check_at_ns != 0 && copy->check_at_ns <= now_ns;
+    if (due || copy->check_at_ns == 0) // not all of them at once
+        copy->check_at_ns = now_ns + HOST_CHECK_NS / 2 + copy->uuid.low % HOST_CHECK_NS;
+    if (due)
+        hosts_give(hosts, copy->uuid, (struct replica_input){.kind = REPLICA_IN_CHECKSUM});
 }
 
 // ---- how much of the log stays ----

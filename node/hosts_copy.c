@@ -135,6 +135,7 @@ obey_notes(struct hosts *hosts, struct host_copy *copy)
         if (note->kind == REPLICA_NOTE_CORRUPT)
             copy->corrupt = true;
         hosts->stats.notes[note->kind]++;
+        host_say_note(copy, note);
     }
 }
 
@@ -237,6 +238,7 @@ host_corrupt(struct hosts *hosts, struct host_copy *copy)
     copy->corrupt = true;
     hosts->stats.shards_lost++;
     hosts_give(hosts, copy->uuid, (struct replica_input){.kind = REPLICA_IN_CORRUPT});
+    host_flush(hosts, copy); // what waits for the disk is refused
 }
 
 // ---- what became durable ----

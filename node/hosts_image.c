@@ -54,6 +54,12 @@ host_image_write(const struct replica *replica, size_t *count)
     return bytes;
 }
 
+bool
+host_image_fits(const struct host_image *image, uint64_t promised)
+{
+    return image->terms[image->term_count - 1].term <= promised;
+}
+
 struct replica_disk
 host_image_disk(const struct host_image *image, uint64_t promised)
 {

@@ -25,6 +25,7 @@
 #include "node/disk.h"
 #include "node/hosts.h"
 #include "node/meta.h"
+#include "node/metrics.h"
 #include "node/serve.h"
 #include "shard/hosted_snapshot.h"
 #include "wire/node_codec.h"
@@ -38,8 +39,13 @@
 #define HOST_BATCH_BYTES_MAX ((size_t)16 << 20)
 #define HOST_APPLY_ENTRIES 256u // of one work; then the loop hears of it
 #define HOST_APPLY_BYTES ((size_t)4 << 20)
-#define HOST_RESULTS_MAX 4096u // entries of whose results the loop remembers: as many as may wait
-#define HOST_RETRY_NS UINT64_C(100000000) // where memory or the disk is full
+#define HOST_RESULTS_MAX 4096u  // entries of whose results the loop remembers: as many as may wait
+#define HOST_RESULTS_SPARE 256u // where nobody waits: for who asks again after a failover
+// Frames that the loop has not taken yet; more are as if they were lost on their way.
+#define HOST_FRAME_BYTES_MAX ((size_t)512 << 20)
+#define HOST_CHECK_NS (UINT64_C(3600) * 1000000000) // copies compare what they hold
+#define HOST_LINKERS_MAX 8u                         // threads that link the rows of one shard
+#define HOST_RETRY_NS UINT64_C(100000000)           // where memory or the disk is full
 #define HOST_UPKEEP_NS UINT64_C(1000000000)
 // What stays of a log behind what everybody has: so that a copy that was away a while needs no snapshot.
 #define HOST_KEEP_ENTRIES 65536u
@@ -89,6 +95,7 @@ enum work_kind {
     WORK_STORE,
     WORK_INSTALL, // what has come, in the place of what was there
     WORK_FORGET,  // what came with it, when the log is as it says
+    WORK_LOOK,    // how much the copy holds
 };
 
 struct work_results { // of the entries first..first + count - 1
@@ -101,7 +108,6 @@ struct work_results { // of the entries first..first + count - 1
 struct work_apply {
     uint64_t first, last; // wanted
     uint64_t through;     // done
-    bool wanted;          // somebody waits for results
     struct work_results *results, **results_end;
     uint64_t check_seq; // an entry CHECKSUM was the last; 0: none
     struct replica_sum root;
@@ -126,6 +132,10 @@ struct work_snapshot { // of any of those about snapshots
     uint64_t seq;                     // that it should be of
 };
 
+struct work_look {
+    uint64_t points, bytes;
+};
+
 struct work {
     struct loop_note note; // HOST_NOTE_WORK, when it is done
     struct work *next;     // of a lane
@@ -139,10 +149,12 @@ struct work {
     omen_status status;
     struct omen_error error;
     struct host_part *part;
+    uint64_t begun_ns, ended_ns; // of a part
     union {
         struct work_apply apply;
         struct work_log log;
         struct work_snapshot snapshot;
+        struct work_look look;
     };
 };
 
@@ -167,6 +179,7 @@ void work_do_log(struct hosts *hosts, struct work *work);      // hosts_apply.c
 void work_do_part(struct work *work);                          // hosts_part.c
 void work_do_snapshot(struct hosts *hosts, struct work *work); // hosts_exchange.c
 void work_do_shard(struct work *work);                         // hosts_shard.c
+void work_do_look(struct work *work);                          // hosts_seen.c
 
 // ---- copies (hosts_copy.c) ----
 
@@ -210,6 +223,7 @@ struct host_copy {
     uint32_t result_entries;
     uint64_t check_seq;
     struct replica_sum *buckets; // as they were there
+    uint64_t check_at_ns;        // while it leads: of the next one; 0: it does not
     bool corrupt;                // it was said
 
     uint32_t tickets; // on their way to the disk
@@ -227,6 +241,9 @@ struct host_copy {
     uint32_t mark_first, mark_count;
     uint64_t log_bytes; // appended since the start
     bool trimming;
+
+    bool looking; // a worker does
+    uint64_t look_ns, points, bytes;
 };
 
 struct host_copy *host_copy_find(const struct hosts *hosts, struct cluster_uuid uuid);
@@ -268,6 +285,8 @@ struct host_found { // by a start
 };
 
 void host_path(const struct hosts *hosts, struct host_copy *copy);
+uint32_t host_linkers(const struct hosts *hosts);
+void hosts_close_shards(struct hosts *hosts);
 void host_remove(const char *path); // with everything in it
 bool host_options(const struct hosts *hosts,
                   struct host_copy *copy); // false: the map has no such shard
@@ -298,6 +317,7 @@ void host_compare(struct hosts *hosts, const struct host_copy *copy,
                   const struct replica_serve *serve);
 void host_weigh(struct host_copy *copy, const struct replica_output *out);
 void host_trim(struct hosts *hosts, struct host_copy *copy);
+void host_check(struct hosts *hosts, struct host_copy *copy, uint64_t now_ns);
 
 // ---- snapshots (hosts_snapshot.c) ----
 
@@ -310,6 +330,8 @@ void host_forget(struct hosts *hosts, struct host_copy *copy);
 // hosts_exchange.c: what came with a snapshot that is in place; OMEN_E_NOT_FOUND: nothing.
 omen_status host_image_of(const char *path, struct host_image **image, struct omen_error *error);
 // hosts_image.c
+// Whether a copy that has promised so much may have it: nothing of a later term.
+bool host_image_fits(const struct host_image *image, uint64_t promised);
 struct replica_disk host_image_disk(const struct host_image *image, uint64_t promised); // borrows
 uint8_t *host_image_write(const struct replica *replica, size_t *count); // NULL: no memory
 // As of `seq`; NULL: no memory, or the bytes are none.
@@ -337,7 +359,7 @@ struct host_part {
     uint64_t serial;
     struct frame_note *frame; // owned
     struct wire_part part;    // borrows from it
-    uint64_t deadline_ns;
+    uint64_t arrived_ns, deadline_ns;
     // what came of it
     struct omen_error error;
     struct hosted_bytes op;
@@ -370,6 +392,18 @@ void host_serve_read(struct hosts *hosts, struct host_copy *copy, uint64_t reque
 void host_end_written(struct hosts *hosts, struct host_part *part,
                       const struct hosted_results *results, const struct replica_answer *answer);
 
+// ---- for who watches (hosts_seen.c) ----
+
+void hosts_show(struct hosts *hosts, uint64_t now_ns);
+void host_looked(struct hosts *hosts, struct work *work);
+
+// ---- for the operator (hosts_say.c) ----
+
+void host_say(const struct host_copy *copy, const char *event, const char *key, uint64_t number);
+void host_say_error(const struct host_copy *copy, const char *event, omen_status status,
+                    const struct omen_error *error);
+void host_say_note(const struct host_copy *copy, const struct replica_note *note);
+
 // ---- the loop ----
 
 struct hosts {
@@ -394,11 +428,14 @@ struct hosts {
     uint32_t free_count;
     struct host_part *chains[1024]; // by who sent it
     size_t part_bytes;
-    struct encode encode;      // of what is sent
-    struct replica_room *room; // of a message that is read
-    omen_status *statuses;     // [WIRE_ITEMS_MAX], of a write that is answered
-    bool failed;               // fatal was called
+    _Atomic size_t frame_bytes; // on their way to the loop
+    struct encode encode;       // of what is sent
+    struct replica_room *room;  // of a message that is read
+    omen_status *statuses;      // [WIRE_ITEMS_MAX], of a write that is answered
+    bool failed;                // fatal was called
     struct hosts_stats stats;
+    struct lock seen_lock;
+    struct hosts_seen *seen; // under `seen_lock`
 };
 
 void hosts_fail(struct hosts *hosts, const char *why);

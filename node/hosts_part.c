@@ -11,6 +11,7 @@
 #include "node/hosts_int.h"
 
 #include "base/limits.h"
+#include "wire/found.h"
 
 #define CHAINS (sizeof((struct hosts *)0)->chains / sizeof((struct hosts *)0)->chains[0])
 
@@ -88,9 +89,10 @@ part_new(struct hosts *hosts, struct host_copy *copy, struct frame_note *frame,
     part->serial = copy->serial;
     part->frame = frame;
     part->part = *given;
+    part->arrived_ns = os_clock_ns();
     part->deadline_ns = UINT64_MAX;
     if (frame->head.deadline_ms > 0)
-        part->deadline_ns = os_clock_ns() + frame->head.deadline_ms * UINT64_C(1000000);
+        part->deadline_ns = part->arrived_ns + frame->head.deadline_ms * UINT64_C(1000000);
     encode_init(&part->answer, WIRE_FRAME_BYTES_MAX);
     struct host_part **chain = chain_of(hosts, frame->from, frame->head.correlation);
     part->chain = *chain;
@@ -107,6 +109,8 @@ static void
 send_reply(struct hosts *hosts, const struct frame_note *frame, const struct wire_part *part,
            struct wire_reply *reply)
 {
+    if (hosts->config.metrics != NULL)
+        metric_add(&hosts->config.metrics->parts[part->kind][reply->failure], 1);
     reply->method = part->method;
     reply->part = part->part;
     reply->attempt = part->attempt;
@@ -307,15 +311,37 @@ void
 work_do_part(struct work *work)
 {
     struct host_part *part = work->part;
-    if (atomic_load(&part->gone) || os_clock_ns() >= part->deadline_ns)
+    work->begun_ns = os_clock_ns();
+    if (atomic_load(&part->gone) || work->begun_ns >= part->deadline_ns)
         work->status = OMEN_E_BUSY; // nothing was done
     else if (work->kind == WORK_READ)
         read_part(work);
     else
         work->status = serve_prepare(work->hosted, &part->part, &part->op, &work->error);
+    work->ended_ns = os_clock_ns();
 }
 
 // ---- and back ----
+
+// What a worker did, counted here: workers would fight over the counters.
+static void
+count_worked(struct metrics *metrics, const struct work *work)
+{
+    const struct host_part *part = work->part;
+    const uint8_t method = part->part.method;
+    metric_time(&metrics->part_waits, work->begun_ns - part->arrived_ns);
+    metric_time(&metrics->part_times[part->part.kind], work->ended_ns - work->begun_ns);
+    if (work->status != OMEN_OK || (method != METHOD_QUERY_SEARCH && method != METHOD_QUERY_BATCH &&
+                                    method != METHOD_QUERY_RANGE))
+        return;
+    struct plain plain =
+        plain_of((struct wire_bytes){part->answer.bytes, (uint32_t)part->answer.count});
+    struct found found;
+    found_read(&plain, &found);
+    metric_add(&metrics->evaluations, found.evaluations);
+    metric_add(&metrics->exact_distances, found.exact_distances);
+    metric_add(&metrics->tail, found.tail);
+}
 
 static void
 was_read(struct hosts *hosts, struct host_copy *copy, struct host_part *part)
@@ -371,6 +397,8 @@ host_part_worked(struct hosts *hosts, struct work *work)
     struct host_copy *copy = host_copy_of(hosts, work);
     ASSERT(copy != NULL);
     copy->users--;
+    if (hosts->config.metrics != NULL)
+        count_worked(hosts->config.metrics, work);
     part->error = work->error;
     part->error.status = work->status;
     if (!host_usable(copy)) {

@@ -55,6 +55,14 @@ make_folder(const char *path, struct omen_error *error)
     return error_set(error, OMEN_E_IO, "%s: %s", path, strerror(errno));
 }
 
+// A node holds many shards, of which few are filled at a time.
+uint32_t
+host_linkers(const struct hosts *hosts)
+{
+    const uint32_t quarter = hosts->config.threads / 4;
+    return quarter < 1 ? 1 : quarter < HOST_LINKERS_MAX ? quarter : HOST_LINKERS_MAX;
+}
+
 // ---- a new copy ----
 
 bool
@@ -74,7 +82,7 @@ host_options(const struct hosts *hosts, struct host_copy *copy)
                                             .ef_construction = collection->build_beam,
                                             .first = shard->first,
                                             .last = shard->last,
-                                            .threads = hosts->config.threads};
+                                            .threads = host_linkers(hosts)};
     return true;
 }
 
@@ -123,6 +131,7 @@ host_made(struct hosts *hosts, struct work *work)
         copy->unlogged = false;
         disk_make(hosts->config.disk, &copy->env, hosts->loop);
     } else {
+        host_say_error(copy, "copy.not_made", work->status, &work->error);
         host_again(hosts, copy);
     }
 }
@@ -175,6 +184,7 @@ host_erased(struct hosts *hosts, struct work *work)
 {
     struct host_copy *copy = host_copy_of(hosts, work);
     ASSERT(copy != NULL);
+    host_say(copy, "copy.erased", "applied", copy->apply_next - 1);
     host_copy_free(hosts, copy);
 }
 
@@ -249,8 +259,7 @@ open_one(void *context, uint32_t index, uint32_t worker)
     (void)worker;
     while (index-- > 0)
         one = one->next;
-    const struct hosted_options options = {.path = one->copy->path,
-                                           .threads = hosts->config.threads};
+    const struct hosted_options options = {.path = one->copy->path, .threads = host_linkers(hosts)};
     if (one->status != OMEN_OK)
         return;
     one->status = hosted_open(&options, &one->copy->hosted, &one->error);
@@ -288,7 +297,9 @@ match_one(struct host_found *one)
         image = host_image_disk(one->image, disk->promised);
         disk = &image;
     }
-    one->status = disk_copy_applied(disk, applied);
+    one->status = one->image == NULL || host_image_fits(one->image, disk->promised)
+                      ? disk_copy_applied(disk, applied)
+                      : OMEN_E_CORRUPT;
     one->copy->apply_next = applied + 1;
     one->copy->apply_last = applied;
 }
@@ -353,6 +364,7 @@ hosts_give_found(struct hosts *hosts)
         copy->env = one->durable.env;
         if (one->status != OMEN_OK) {
             hosts->stats.shards_lost++;
+            host_say_error(copy, "copy.lost", one->status, &one->error);
             copy->state = HOST_LOST;
             hosted_close(copy->hosted);
             copy->hosted = NULL;
@@ -380,6 +392,24 @@ hosts_found_end(struct hosts *hosts)
         host_image_free(one->image);
         mem_free(one);
     }
+}
+
+static void
+close_row(void *context, uint32_t index, uint32_t worker)
+{
+    struct hosts *hosts = context;
+    (void)worker;
+    for (struct host_copy *copy = hosts->rows[index]; copy != NULL; copy = copy->next) {
+        hosted_close(copy->hosted);
+        copy->hosted = NULL;
+    }
+}
+
+// Each makes its last checkpoint, several at a time.
+void
+hosts_close_shards(struct hosts *hosts)
+{
+    pool_run(hosts->config.threads, HOST_BUCKETS, close_row, hosts);
 }
 
 // What was lost at the start is erased when the map does not name it any more.

@@ -158,6 +158,8 @@ snapshot_made(struct hosts *hosts, struct host_copy *copy, struct work *work)
         return;
     const bool sealed = good && work->kind == WORK_SEAL;
     give_ready(hosts, copy, copy->snapshot_for, sealed ? keep_snapshot(hosts, copy, work) : NULL);
+    if (work->status != OMEN_OK)
+        host_say_error(copy, "copy.no_snapshot", work->status, &work->error);
     if (work->status == OMEN_E_CORRUPT)
         host_corrupt(hosts, copy);
 }
@@ -300,15 +302,18 @@ was_exchanged(struct hosts *hosts, struct host_copy *copy, struct work *work)
     copy->image = work->snapshot.image;
     work->opened = NULL;
     work->snapshot.image = NULL;
-    if (work->status == OMEN_OK) {
-        const struct replica_disk disk =
-            host_image_disk(copy->image, host_replica(hosts, copy)->promised);
+    const uint64_t promised = host_replica(hosts, copy)->promised;
+    const bool fits = copy->image != NULL && host_image_fits(copy->image, promised);
+    const bool lost = copy->hosted == NULL || (work->status == OMEN_OK && !fits);
+    if (work->status == OMEN_OK && fits) {
+        const struct replica_disk disk = host_image_disk(copy->image, promised);
         disk_install(hosts->config.disk, copy->uuid, &disk, hosts->loop);
         return;
     }
+    host_say_error(copy, "copy.snapshot_refused", work->status, &work->error);
     copy->state = HOST_OPEN;
     give_installed(hosts, copy, NULL);
-    if (copy->hosted == NULL)
+    if (lost)
         host_corrupt(hosts, copy);
 }
 
@@ -325,6 +330,7 @@ host_installed(struct hosts *hosts, struct host_copy *copy)
         copy->check_seq = 0;
         host_results_end(copy);
         hosts->stats.snapshots_installed++;
+        host_say(copy, "copy.snapshot_installed", "seq", disk.applied_seq);
         give_installed(hosts, copy, &disk);
     }
     if (copy->state == HOST_OPEN)

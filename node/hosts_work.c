@@ -41,6 +41,7 @@ work_free(struct work *work)
     case WORK_LOG:
         disk_entries_fini(&work->log.entries);
         break;
+    case WORK_LOOK:
     case WORK_READ:
     case WORK_PREPARE:
         break; // the part is in the loop's table
@@ -72,6 +73,7 @@ lane_of(enum work_kind kind)
     case WORK_LOG:
     case WORK_CHUNK:
     case WORK_STORE:
+    case WORK_LOOK:
         return LANE_LOG;
     default:
         return LANE_SLOW;
@@ -120,6 +122,9 @@ perform(struct hosts *hosts, struct work *work)
     case WORK_INSTALL:
     case WORK_FORGET:
         work_do_snapshot(hosts, work);
+        break;
+    case WORK_LOOK:
+        work_do_look(work);
         break;
     }
 }

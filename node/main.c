@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "base/os_log.h"
 #include "node/node.h"
 
@@ -96,6 +97,7 @@ main(int count, char **arguments)
     case CONFIG_RUN:
         break;
     }
+    mem_keep_large_apart();
     log_level_set(config.log_level);
     block_signals();
     code = run(&config, &error);

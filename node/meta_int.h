@@ -83,7 +83,7 @@ struct meta {
     // As the operator was told.
     uint64_t logged_lead, logged_term, logged_version;
     uint32_t logged_nodes, logged_up, logged_voters;
-    bool logged_lease;
+    bool logged_lease, logged_vote;
     // Read by others.
     struct lock lock;
     struct cluster_uuid leader; // under `lock`

@@ -339,6 +339,25 @@ log_nodes(struct meta *meta)
     log_end(&line);
 }
 
+// Whether this node votes on the map, once a change of who does is through: what an operator waits for before the next one goes.
+static void
+log_vote(struct meta *meta)
+{
+    const struct raft_group *group = &meta->turn.group;
+    struct log_line line;
+    bool votes = false;
+    for (uint32_t i = 0; i < group->count; i++)
+        votes |= group->members[i].id == meta->turn.config.raft.id &&
+                 (group->members[i].roles & RAFT_VOTER) != 0;
+    if (member_is_joint(group) || votes == meta->logged_vote)
+        return;
+    meta->logged_vote = votes;
+    if (!log_begin(&line, NULL, LOG_LEVEL_INFO, "meta.vote"))
+        return;
+    log_text(&line, "votes", votes ? "yes" : "no");
+    log_end(&line);
+}
+
 // The first of this process: from here on it may be primary of something.
 static void
 log_lease(struct meta *meta)
@@ -358,7 +377,7 @@ void
 meta_log(struct meta *meta)
 {
     const struct raft *raft = &meta->turn.raft;
-    bool superseded = false;
+    bool superseded = false, outdated = false;
     for (uint32_t i = 0; i < meta->out.gossip.note_count; i++) {
         log_gossip(&meta->out.gossip.notes[i]);
         superseded |= meta->out.gossip.notes[i].kind == GOSSIP_NOTE_SUPERSEDED;
@@ -366,9 +385,14 @@ meta_log(struct meta *meta)
     if (superseded)
         meta->config.superseded(meta->config.context);
     log_nodes(meta);
+    log_vote(meta);
     log_lease(meta);
-    for (uint32_t i = 0; i < meta->out.raft.note_count; i++)
+    for (uint32_t i = 0; i < meta->out.raft.note_count; i++) {
         log_raft(&meta->out.raft.notes[i]);
+        outdated |= meta->out.raft.notes[i].kind == RAFT_NOTE_LOG_LOST;
+    }
+    if (outdated)
+        meta->config.outdated(meta->config.context);
     if (raft->lead == meta->logged_lead && raft->term == meta->logged_term)
         return;
     struct log_line line;

@@ -2,8 +2,8 @@
 //
 // Shape: shell.
 //
-//      opened   disk > bus > clients' port (its number goes into gossip) > meta > hosts; then what arrives is let in
-//      closed   clients' port, which drains > hosts' and meta's loops > bus > disk > hosts, meta
+//      opened   admin port > disk > bus > clients' port (its number goes into gossip) > meta > hosts; then what arrives is let in
+//      closed   admin port > clients' port, which drains > hosts' and meta's loops > bus > disk > hosts, meta
 //
 // Until all of it is there what arrives on the bus is as if it were lost.
 #include "node/node.h"
@@ -21,9 +21,11 @@
 #include "node/address.h"
 #include "node/clients.h"
 #include "node/hosts.h"
+#include "node/http.h"
 #include "node/keys.h"
 #include "node/meta.h"
 #include "node/profile.h"
+#include "node/seen.h"
 #include "omendb.h"
 #include "wire/node_codec.h"
 
@@ -35,6 +37,8 @@ struct node {
     struct meta *meta;
     struct hosts *hosts;
     struct clients *clients;
+    struct http *http; // NULL: nobody asked for it
+    struct seen seen;
     _Atomic bool ready;
     char cluster[START_UUID_BYTES];
 };
@@ -67,6 +71,16 @@ superseded(void *context)
 {
     (void)context;
     end("node.superseded", "a newer process of this node is there", EXIT_SUPERSEDED);
+}
+
+static void
+outdated(void *context)
+{
+    (void)context;
+    end("node.outdated",
+        "the folder lacks what this node has acknowledged: an old copy of it was put back; "
+        "remove it, and let the node join with --join as a new one",
+        EXIT_BAD_DATA);
 }
 
 // ---- the bus ----
@@ -212,6 +226,67 @@ open_rpc(struct node *node, struct omen_error *error)
     return status == OMEN_E_NO_MEMORY ? EXIT_NO_SYSTEM : EXIT_NO_ADDRESS;
 }
 
+// ---- who watches ----
+
+static void
+write_text(void *context, struct metrics_text *text)
+{
+    struct node *node = context;
+    seen_text(&node->seen, text);
+}
+
+static const char *
+not_live(void *context)
+{
+    struct node *node = context;
+    return seen_not_live(&node->seen);
+}
+
+static const char *
+not_ready(void *context)
+{
+    struct node *node = context;
+    return seen_not_ready(&node->seen);
+}
+
+static enum config_exit
+open_admin(struct node *node, struct omen_error *error)
+{
+    const struct config *config = node->config.config;
+    const struct http_config http = {.listen = config->admin,
+                                     .context = node,
+                                     .metrics = write_text,
+                                     .not_live = not_live,
+                                     .not_ready = not_ready};
+    struct gossip_address address = config->admin;
+    char text[ADDRESS_TEXT_BYTES];
+    if (!config->admin_said)
+        return EXIT_DONE;
+    const omen_status status = http_open(&http, &node->http, error);
+    if (status != OMEN_OK) {
+        (void)error_about(error, status, "admin");
+        return status == OMEN_E_NO_MEMORY ? EXIT_NO_SYSTEM : EXIT_NO_ADDRESS;
+    }
+    address.port = http_port(node->http);
+    address_text(&address, text);
+    log_say(LOG_LEVEL_INFO, "node.admin", "listen", text);
+    return EXIT_DONE;
+}
+
+// From here on everything that there is is shown.
+static void
+show_all(struct node *node)
+{
+    struct seen *seen = &node->seen;
+    seen->disk = node->start.disk;
+    seen->bus = node->bus;
+    seen->rpc = node->rpc;
+    seen->meta = node->meta;
+    seen->hosts = node->hosts;
+    seen->clients = node->clients;
+    atomic_store(&seen->whole, true);
+}
+
 // ---- the loops ----
 
 static enum config_exit
@@ -245,7 +320,8 @@ open_meta(struct node *node, const struct profile_place *place, struct omen_erro
                                      .seed = seed,
                                      .context = node,
                                      .halt = halted,
-                                     .superseded = superseded};
+                                     .superseded = superseded,
+                                     .outdated = outdated};
     status = meta_open(&meta, &node->meta);
     mem_free(peers);
     if (status == OMEN_OK)
@@ -284,6 +360,7 @@ open_hosts(struct node *node, struct omen_error *error)
                                        .disk = node->start.disk,
                                        .bus = node->bus,
                                        .meta = node->meta,
+                                       .metrics = &node->seen.counted,
                                        .context = node,
                                        .halt = halted,
                                        .reply = give_reply};
@@ -303,8 +380,12 @@ open_clients(struct node *node, struct omen_error *error)
                                            .rebalance = &turn.rebalance,
                                            .bus = node->bus,
                                            .meta = node->meta,
+                                           .metrics = &node->seen.counted,
+                                           .slow_ns =
+                                               node->config.config->slow_ms * UINT64_C(1000000),
                                            .context = node,
-                                           .part = give_part};
+                                           .part = give_part,
+                                           .text = write_text};
     const omen_status status = clients_open(&clients, &node->clients, error);
     return status == OMEN_OK ? EXIT_DONE : EXIT_NO_SYSTEM;
 }
@@ -352,12 +433,16 @@ static enum config_exit
 open_all(struct node *node, struct omen_error *error)
 {
     const struct config *config = node->config.config;
-    const struct start_config start = {.config = config,
-                                       .keys = node->config.keys,
-                                       .disk = {.fatal = disk_failed},
-                                       .context = node->config.context,
-                                       .pause = node->config.pause};
-    enum config_exit failed = start_open(&start, &node->start, error);
+    const struct start_config start = {
+        .config = config,
+        .keys = node->config.keys,
+        .disk = {.fatal = disk_failed, .commit_times = &node->seen.counted.commit_times},
+        .context = node->config.context,
+        .pause = node->config.pause};
+    seen_begin(&node->seen);
+    enum config_exit failed = open_admin(node, error);
+    if (failed == EXIT_DONE)
+        failed = start_open(&start, &node->start, error);
     if (failed != EXIT_DONE || node->start.disk == NULL)
         return failed;
     start_uuid_text(node->start.identity.cluster, node->cluster);
@@ -375,6 +460,7 @@ open_all(struct node *node, struct omen_error *error)
     if (failed != EXIT_DONE)
         return failed;
     disk_started(node->start.disk);
+    show_all(node);
     atomic_store(&node->ready, true);
     meta_feed(node->meta, hosts_loop(node->hosts));
     meta_feed(node->meta, clients_loop(node->clients));
@@ -401,11 +487,24 @@ node_open(const struct node_config *config, struct node **out, struct omen_error
     return EXIT_DONE;
 }
 
+uint16_t
+node_client_port(const struct node *node)
+{
+    return rpc_server_port(node->rpc);
+}
+
+uint16_t
+node_peer_port(const struct node *node)
+{
+    return bus_port(node->bus);
+}
+
 void
 node_close(struct node *node)
 {
     if (node == NULL)
         return;
+    http_close(node->http);
     rpc_server_close(node->rpc); // with what is under way answered, while it can be
     atomic_store(&node->ready, false);
     if (node->clients != NULL)

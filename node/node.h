@@ -19,6 +19,9 @@ struct node_config {
 // the metadata cannot be applied, a newer process of it is there) it says why in the log and ends the process with a config_exit.
 enum config_exit node_open(const struct node_config *config, struct node **out,
                            struct omen_error *error);
+// Those that it listens on.
+uint16_t node_client_port(const struct node *node);
+uint16_t node_peer_port(const struct node *node);
 // What is under way is answered or given up, in about a second. Accepts NULL.
 void node_close(struct node *node);
 

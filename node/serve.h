@@ -31,8 +31,9 @@ OMEN_MUST_CHECK omen_status serve_read(struct hosted *hosted, const struct wire_
 OMEN_MUST_CHECK omen_status serve_prepare(struct hosted *hosted, const struct wire_part *part,
                                           struct hosted_bytes *op, struct omen_error *error);
 
-// After they were applied: `results` is of all entries of the part; NULL: it was done so long ago that nobody knows more of it, and counts
-// as done for all ids that it names. OMEN_OK, or why nothing was done.
+// After they were applied: `results` is of all entries of the part; NULL: it was decided so long ago that nobody knows more of it.
+// Then an upsert without conditions was done, for all its ids; of anything else the outcome is unknown, OMEN_E_TIMEOUT. OMEN_OK, or why
+// nothing was done.
 OMEN_MUST_CHECK omen_status serve_written(const struct wire_part *part,
                                           const struct hosted_results *results,
                                           struct encode *answer, struct serve_items *items,

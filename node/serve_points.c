@@ -63,10 +63,12 @@ points_write(struct serve *serve, const struct wire_list *ids, const struct poin
     encode_word(answer, "points");
     encode_array(answer, ids->count);
     ids_begin(&cursor, ids);
+    bool lacks = false;
     for (uint32_t i = 0; list_next(&cursor, &id); i++) {
         struct point point;
         points_at(points, i, &point);
         serve->items->statuses[i] = point.found ? OMEN_OK : OMEN_E_NOT_FOUND;
+        lacks |= !point.found;
         if (!point.found) {
             encode_nil(answer);
             continue;
@@ -75,7 +77,7 @@ points_write(struct serve *serve, const struct wire_list *ids, const struct poin
         out.id = id;
         shape_write(answer, &api_point, &out);
     }
-    serve->items->count = ids->count;
+    serve->items->count = lacks ? ids->count : 0; // none are told where all are well
     return OMEN_OK;
 }
 

@@ -288,17 +288,23 @@ serve_prepare(struct hosted *hosted, const struct wire_part *part, struct hosted
 
 // ---- afterwards ----
 
+static omen_status
+read_ask(const struct wire_part *part, struct serve *serve, struct omen_error *error)
+{
+    struct decode decode;
+    const struct method *method = method_at(part->method);
+    decode_init(&decode, (struct wire_bytes){part->ask, part->ask_bytes}, &decode_after_hello,
+                error);
+    shape_read(&decode, method->ask, &serve->ask);
+    return decode_end(&decode);
+}
+
 // Ids that the part names; 0: it has a filter.
 static omen_status
 ids_of(const struct wire_part *part, uint32_t *count, struct omen_error *error)
 {
     struct serve serve = {.part = part};
-    struct decode decode;
-    const struct method *method = method_at(part->method);
-    decode_init(&decode, (struct wire_bytes){part->ask, part->ask_bytes}, &decode_after_hello,
-                error);
-    shape_read(&decode, method->ask, &serve.ask);
-    const omen_status status = decode_end(&decode);
+    const omen_status status = read_ask(part, &serve, error);
     *count = status != OMEN_OK || part->method == METHOD_COLLECTION_INDEX_FIELD ? 0
              : part->method == METHOD_POINT_UPSERT
                  ? ((const struct api_point_upsert *)(const void *)&serve.ask)->ids.count
@@ -330,6 +336,23 @@ items_of(const struct wire_part *part, const struct hosted_result *result,
     return OMEN_OK;
 }
 
+// Nobody remembers what came of it. What wrote its points in any case did; of all else, conditions decided.
+static omen_status
+forgotten(const struct wire_part *part, uint32_t *count, struct omen_error *error)
+{
+    struct serve serve = {.part = part};
+    const struct api_point_upsert *ask = (const void *)&serve.ask;
+    const omen_status status = read_ask(part, &serve, error);
+    if (status != OMEN_OK || part->method == METHOD_COLLECTION_INDEX_FIELD)
+        return status;
+    *count = ask->ids.count;
+    if (part->method == METHOD_POINT_UPSERT && ask->mode <= API_UPSERT &&
+        ask->vectors.form != VECTORS_NONE && ask->if_version.given == 0)
+        return OMEN_OK;
+    return error_set(error, OMEN_E_TIMEOUT,
+                     "it was decided before, and what came of it is no longer remembered");
+}
+
 omen_status
 serve_written(const struct wire_part *part, const struct hosted_results *results,
               struct encode *answer, struct serve_items *items, struct omen_error *error)
@@ -337,8 +360,8 @@ serve_written(const struct wire_part *part, const struct hosted_results *results
     struct api_written written = {.count = 0};
     items->count = 0;
     if (results == NULL) {
-        uint32_t count;
-        const omen_status status = ids_of(part, &count, error);
+        uint32_t count = 0;
+        const omen_status status = forgotten(part, &count, error);
         if (status != OMEN_OK)
             return status;
         written.count = count;

@@ -153,6 +153,12 @@ start(struct raft *raft, const struct raft_durable *durable, uint64_t now_ns)
     raft->started = true;
     raft->out->answer = RAFT_ANSWER_OK;
     election_become_follower(raft, raft->term, RAFT_NODE_NONE);
+    const uint32_t self = raft_self(raft);
+    bool alone = self < RAFT_MEMBERS_MAX && (raft->group.members[self].roles & RAFT_VOTER) != 0;
+    for (uint32_t i = 0; i < raft->group.count; i++)
+        alone = alone && (i == self || !member_votes(raft->group.members[i].roles));
+    if (alone) // nobody else can lead, so there is nobody to wait for
+        raft->election_elapsed = raft->random_ticks - 1;
 }
 
 static bool

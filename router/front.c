@@ -105,6 +105,11 @@ front_call_new(struct front *front, void *client, const struct rpc_request *requ
     call->method = request->method;
     call->errors = request->session.errors;
     call->frame = request->frame;
+    call->done = (struct front_done){.method = call->method,
+                                     .received_ns = request->received_ns != 0 ? request->received_ns
+                                                                              : front->now_ns,
+                                     .begun_ns = front->now_ns,
+                                     .heard_ns = front->now_ns};
     call->lent_end = &call->lent;
     encode_init(&call->packed, WIRE_FRAME_BYTES_MAX);
     encode_init(&call->points, WIRE_FRAME_BYTES_MAX);
@@ -148,10 +153,16 @@ end_call(struct front *front, struct front_call *call)
 }
 
 static void
-hand_over(struct front *front, struct front_call *call, struct encode *message)
+hand_over(struct front *front, struct front_call *call, struct encode *message, omen_status status)
 {
     ASSERT(call->number == 0);
     front->config.answer(front->config.context, call->client, call->id, message);
+    if (front->config.done != NULL) {
+        call->done.status = status;
+        call->done.ask = &call->ask;
+        call->done.k = call->k;
+        front->config.done(front->config.context, &call->done);
+    }
     end_call(front, call);
 }
 
@@ -163,7 +174,7 @@ front_refuse(struct front *front, struct front_call *call, const struct omen_err
     const struct rpc_error said = rpc_error_of(error, outcome);
     encode_init(&message, WIRE_FRAME_BYTES_MAX);
     rpc_write_error(&message, call->id, call->errors, &said);
-    hand_over(front, call, &message);
+    hand_over(front, call, &message, error->status);
 }
 
 void
@@ -173,7 +184,7 @@ front_say(struct front *front, struct front_call *call, const void *answer)
     encode_init(&message, WIRE_FRAME_BYTES_MAX);
     rpc_write_answer(&message, call->id, call->method, answer);
     if (message.status == OMEN_OK) {
-        hand_over(front, call, &message);
+        hand_over(front, call, &message, OMEN_OK);
         return;
     }
     struct omen_error error;
@@ -410,7 +421,7 @@ front_reply(struct front *front, uint64_t now_ns, uint32_t node, const struct wi
     note_time(front, now_ns);
     struct front_call *call = front->by_slot[reply->request % FANOUT_REQUESTS_MAX];
     struct front_lent *lent = mem_alloc(sizeof *lent);
-    omen_status status = -(omen_status)reply->failure;
+    omen_status status = front_status_of(reply->failure);
     const omen_status *statuses = NULL;
     if (lent == NULL || call == NULL || call->number != reply->request) {
         front->config.release(front->config.context, owner);

@@ -21,6 +21,22 @@
 
 struct front; // opaque
 
+// A request that was answered, for who counts and who looks for slow ones. Lent for the call.
+struct front_done {
+    const struct method *method;
+    const void *ask; // of method->ask; what was not read of it is zeros
+    omen_status status;
+    uint64_t received_ns; // of rpc_request; where that is 0 as begun_ns
+    uint64_t begun_ns;    // front_request
+    uint64_t heard_ns;    // the last part was heard; what is left is to put the answer together
+    uint32_t k;           // of searches
+    uint32_t rounds;
+    uint32_t parts;      // of the last round: shards, or copies
+    uint64_t slowest_us; // of the shards' own searches, in the last round; so are the next two
+    uint64_t evaluations, exact_distances;
+    uint64_t written; // points
+};
+
 struct front_config {
     struct fanout_config fanout;
     struct map_name zone; // of this node: its copies are near
@@ -34,6 +50,8 @@ struct front_config {
     // A whole message, whose bytes are the callee's from now on (encode_fini). Once for each front_request, also after front_gone.
     // One whose `status` is not OMEN_OK could not be written for want of memory: the connection is of no more use.
     void (*answer)(void *context, void *client, uint32_t id, struct encode *message);
+    void (*done)(void *context,
+                 const struct front_done *done);       // after the answer; NULL: nobody counts
     void (*want_map)(void *context, uint64_t version); // somebody knows one that new
     void (*release)(void *context, void *owner);       // of a reply
 };

@@ -130,6 +130,7 @@ end_write(struct front *front, struct front_call *call, const struct fanout_answ
     }
     for (const struct front_lent *lent = call->lent; lent != NULL; lent = lent->next)
         written.count += ((const struct api_written *)(const void *)&lent->body)->count;
+    call->done.written = written.count;
     omen_status status = front_told(front, answer, &told);
     if (status == OMEN_OK)
         status = list_failed(front, call, &written.failed);
@@ -333,10 +334,31 @@ say(struct front *front, struct front_call *call, const struct fanout_answer *an
     }
 }
 
+static void
+note_round(const struct front *front, struct front_call *call, const struct fanout_answer *answer)
+{
+    struct front_done *done = &call->done;
+    done->heard_ns = front->now_ns;
+    done->rounds++;
+    done->parts = answer->report_count;
+    done->slowest_us = done->evaluations = done->exact_distances = 0;
+    const bool finds = call->asks == METHOD_QUERY_SEARCH || call->asks == METHOD_QUERY_BATCH ||
+                       call->asks == METHOD_QUERY_RANGE;
+    if (!finds)
+        return;
+    for (const struct front_lent *lent = call->lent; lent != NULL; lent = lent->next) {
+        done->evaluations += lent->found.evaluations;
+        done->exact_distances += lent->found.exact_distances;
+        if (lent->found.took_us > done->slowest_us)
+            done->slowest_us = lent->found.took_us;
+    }
+}
+
 void
 front_end(struct front *front, struct front_call *call, const struct fanout_answer *answer)
 {
     struct omen_error error = {.status = OMEN_OK};
+    note_round(front, call, answer);
     if (call->start.kind == FANOUT_WRITE) {
         end_write(front, call, answer);
         return;

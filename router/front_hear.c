@@ -5,6 +5,7 @@
 // A reply may be any bytes. Lists of hits are gone through and thrown away: who joins them reads them again, which is cheaper than
 // to keep them, since most hits of most shards are not answered.
 #include <math.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "base/limits.h"
@@ -99,6 +100,14 @@ read_map(const struct front_call *call, struct front_lent *lent)
     return call->asks != METHOD_POINT_GET || points->points.count == lent->item_count;
 }
 
+// A newer version may say what this one has no name for.
+omen_status
+front_status_of(uint32_t failure)
+{
+    const omen_status status = -(omen_status)failure;
+    return strcmp(status_name(status), "UNKNOWN") == 0 ? OMEN_E_INTERNAL : status;
+}
+
 // Some are told, or none where all are well.
 static bool
 read_items(struct front *front, const struct wire_reply *reply, const omen_status **out)
@@ -109,7 +118,7 @@ read_items(struct front *front, const struct wire_reply *reply, const omen_statu
     if (statuses == NULL)
         return false;
     for (uint32_t i = 0; i < reply->item_count; i++)
-        statuses[i] = -(omen_status)reply->failures[i];
+        statuses[i] = front_status_of(reply->failures[i]);
     *out = statuses;
     return true;
 }

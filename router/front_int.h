@@ -80,6 +80,7 @@ struct front_call {
     struct omen_error
         said; // the last sentence of a copy that refused, which counts rows among those of its part
     uint64_t said_shard;
+    struct front_done done;
     // Of earlier rounds.
     uint64_t cursor;
     struct encode points; // of a page
@@ -142,6 +143,8 @@ void front_rows_fini(struct front_rows *rows);
 omen_status front_hear(struct front *front, const struct front_call *call,
                        const struct wire_reply *reply, struct front_lent *lent,
                        const omen_status **statuses);
+
+omen_status front_status_of(uint32_t failure); // as it comes: with its sign turned
 
 // front_answer.c: a round ended.
 // Items' points in the order of the items, wherever each came from; in the call's memory, or the reply's.

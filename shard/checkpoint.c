@@ -94,13 +94,15 @@ checkpoint_wait(struct shard *shard)
     struct manifest manifest;
     if (!writes_a_file(shard))
         return;
+    if (shard->outside != NULL) {
+        outside_wait(shard->outside);
+        return;
+    }
     const uint64_t bytes = journal_tail(shard->journal, &manifest);
     const uint32_t ticket = epoch_enter(&shard->gate);
     const bool compacted = shard_generation(shard)->number != manifest.generation;
     epoch_leave(&shard->gate, ticket);
-    if (shard->outside != NULL
-            ? !outside_is_behind(shard->outside)
-            : bytes < (compacted ? 1 : LOG_AHEAD) * log_bytes_wanted(shard, &manifest))
+    if (bytes < (compacted ? 1 : LOG_AHEAD) * log_bytes_wanted(shard, &manifest))
         return;
     lock_acquire(&shard->upkeep);
     lock_release(&shard->upkeep);

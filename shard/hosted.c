@@ -7,6 +7,9 @@
 #include "shard/shard_log.h"
 #include "storage/parcel.h"
 
+// A node has hundreds of shards, of which each looks after itself so often; what is urgent wakes its keeper.
+#define LOOK_MS 5000u
+
 static omen_status settle(struct hosted *hosted, const struct hosted_options *options,
                           struct omen_error *error);
 
@@ -60,6 +63,7 @@ hosted_open(const struct hosted_options *options, struct hosted **out, struct om
     wanted.path = options->path;
     wanted.dimension = 0;
     wanted.threads = options->threads;
+    wanted.interval_ms = LOOK_MS;
     omen_status status = sums_open(&hosted->outside.sums);
     if (status == OMEN_OK)
         status = parcel_repair(options->path, error); // of one that was being installed
@@ -175,6 +179,14 @@ hosted_applied(struct hosted *hosted)
 }
 
 uint64_t
+hosted_points(struct hosted *hosted)
+{
+    struct omen_error error;
+    uint64_t count = 0;
+    return shard_count(hosted->shard, NULL, &count, &error) == OMEN_OK ? count : 0;
+}
+
+uint64_t
 hosted_durable(struct hosted *hosted)
 {
     return atomic_load_explicit(&hosted->outside.durable_seq, memory_order_acquire);
@@ -209,6 +221,16 @@ struct hosted_sum
 hosted_sum(struct hosted *hosted)
 {
     return sums_root(hosted->outside.sums);
+}
+
+struct hosted_sum
+hosted_sum_at(struct hosted *hosted, uint64_t *seq)
+{
+    lock_acquire(&hosted->shard->writers);
+    const struct hosted_sum sum = sums_root(hosted->outside.sums);
+    *seq = hosted->shard->applied_seq;
+    lock_release(&hosted->shard->writers);
+    return sum;
 }
 
 void

@@ -15,7 +15,7 @@
 #include "shard/sums.h"
 
 #define HOSTED_OP_BYTES_MAX ((size_t)8 << 20) // of an entry
-#define HOSTED_PART_POINTS 16384u             // of a filter, in one entry
+#define HOSTED_PART_POINTS 16384u // of a filter, deleted by one entry; an eighth patched
 
 struct hosted; // opaque
 
@@ -45,6 +45,7 @@ void hosted_abandon(struct hosted *hosted); // without it, as if the process had
 uint64_t hosted_applied(struct hosted *hosted); // the last entry, in memory
 uint64_t hosted_durable(
     struct hosted *hosted); // what a restart would find: the log may be trimmed up to here
+uint64_t hosted_points(struct hosted *hosted); // that are there; 0 where nobody can read
 // For reads through shard/shard.h; what changes it is refused there.
 struct shard *hosted_shard(struct hosted *hosted);
 void hosted_range(struct hosted *hosted, uint64_t *first, uint64_t *last);
@@ -145,6 +146,8 @@ OMEN_MUST_CHECK omen_status hosted_apply(struct hosted *hosted,
 
 // ---- sums (shard/sums.h), as of hosted_applied; beside apply they are of some entry near it ----
 struct hosted_sum hosted_sum(struct hosted *hosted);
+// Of everything through entry *seq, exactly; an entry that is being applied is waited for.
+struct hosted_sum hosted_sum_at(struct hosted *hosted, uint64_t *seq);
 void hosted_buckets(struct hosted *hosted, uint32_t first, uint32_t count, struct hosted_sum *out);
 
 // ---- upkeep ----

@@ -16,6 +16,8 @@
 #include "shard/write.h"
 
 #define CURSOR_END UINT64_MAX
+#define PATCH_PART                                                                                 \
+    (HOSTED_PART_POINTS / 8) // each makes a payload, and all of them are there at once
 // Of the points that a shard may have; a full one refuses before its copies would, which a half of it would not.
 #define SLOTS_SPARE 16u
 
@@ -476,7 +478,7 @@ prepare_filter(struct hosted *hosted, const struct hosted_ask *ask, struct hoste
     struct scroll scroll = {.filter = ask->filter,
                             .filter_map = ask->filter_map,
                             .filter_map_bytes = ask->filter_map_bytes,
-                            .limit = HOSTED_PART_POINTS,
+                            .limit = ask->kind == HOSTED_PATCH ? PATCH_PART : HOSTED_PART_POINTS,
                             .cursor = ask->cursor};
     if (ask->if_versions != NULL)
         return error_set(error, OMEN_E_INVALID, "if_version is of points, not of a filter");

@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/hash.h"
 #include "base/os_clock.h"
+#include "base/os_wait.h"
 
 #define DUE_BYTES ((uint64_t)64 << 20)
 #define DUE_NS 1000000000ull
@@ -26,10 +27,12 @@ outside_due(struct outside *outside)
     return bytes >= DUE_BYTES || os_clock_ns() - saved_ns >= wait_ns;
 }
 
-bool
-outside_is_behind(struct outside *outside)
+void
+outside_wait(struct outside *outside)
 {
-    return atomic_load_explicit(&outside->bytes, memory_order_relaxed) >= BEHIND * DUE_BYTES;
+    while (atomic_load_explicit(&outside->bytes, memory_order_relaxed) >= BEHIND * DUE_BYTES &&
+           atomic_load_explicit(&outside->saving, memory_order_acquire) != 0)
+        os_wait(&outside->saving, 1);
 }
 
 // ---- sums ----
@@ -132,6 +135,7 @@ outside_save_begin(struct shard *shard, uint32_t rows, struct outside_save *save
     const struct image_sink sink = {.put = hold, .drop = hold_drop, .context = save};
     struct generation_saving at = {0};
     omen_status status = OMEN_OK;
+    atomic_store_explicit(&outside->saving, 1, memory_order_release);
     *save = (struct outside_save){
         .bytes = atomic_load_explicit(&outside->bytes, memory_order_relaxed),
         .begun_ns = os_clock_ns(),
@@ -178,6 +182,8 @@ outside_save_end(struct outside *outside, struct outside_save *save, uint64_t se
         atomic_store_explicit(&outside->saved_ns, now_ns, memory_order_relaxed);
         atomic_store_explicit(&outside->durable_seq, seq, memory_order_release);
     }
+    atomic_store_explicit(&outside->saving, 0, memory_order_release);
+    os_wake_all(&outside->saving);
     for (uint32_t i = 0; i < save->count; i++)
         mem_free((void *)(uintptr_t)save->pieces[i].bytes);
     mem_free(save->pieces);

@@ -22,6 +22,7 @@ struct outside {
     struct hosted_mark mark; // as it will be saved
     _Atomic uint64_t bytes;  // of entries applied since the last checkpoint began
     _Atomic uint64_t durable_seq;
+    _Atomic uint32_t saving;            // 1: a checkpoint is made
     _Atomic uint64_t saved_ns, cost_ns; // when the last one ended, and how long it took
 };
 
@@ -31,7 +32,9 @@ OMEN_MUST_CHECK omen_status shard_open_outside(const omen_options *options, stru
 
 // From any thread.
 bool outside_due(struct outside *outside);
-bool outside_is_behind(struct outside *outside); // so far that who writes waits for the checkpoint
+// While a checkpoint is made, and the entries behind the last one are far too many. Not where whoever is at upkeep makes none, a bulk
+// build say: what is applied costs no more memory by waiting, and the host keeps its log.
+void outside_wait(struct outside *outside);
 
 // Of every live row. Nobody may write; reads all vectors.
 OMEN_MUST_CHECK omen_status outside_compute_sums(struct shard *shard, struct sums *sums);

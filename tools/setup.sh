@@ -12,11 +12,12 @@ cd "$(dirname "$0")/.."
 packages_of() {
     case $1 in
     build)
-        echo gcc g++ libc6-dev make cmake ninja-build pkgconf liblmdb-dev libxxhash-dev libmsgpack-dev libsodium-dev libnng-dev libcyaml-dev
+        echo gcc g++ libc6-dev make cmake ninja-build pkgconf liblmdb-dev libxxhash-dev libmsgpack-dev libsodium-dev libnng-dev libcyaml-dev libmicrohttpd-dev
         echo check python3 # its unit tests are part of the build
         ;;
     test)
         echo clang-14 libclang-rt-14-dev llvm-14 # the last names the functions in reports
+        echo prometheus # scrapes a node; its promtool reads metrics and rules
         case $(dpkg --print-architecture) in
         amd64) echo gcc-12-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static ;;
         esac

@@ -373,10 +373,16 @@ greet(struct rpc_conn *conn, const struct rpc_message *message)
 static void
 pong(struct rpc_conn *conn, const struct rpc_message *message)
 {
-    const struct api_nothing nothing = {0};
+    const struct method *method = method_at(METHOD_SYSTEM_PING);
+    struct api_nothing nothing;
+    struct omen_error error;
     struct encode answer;
+    if (rpc_read_ask(message, method, &conn->frame.limits, &nothing, &error) != OMEN_OK) {
+        refuse(conn, message->id, &error, &conn->server->malformed);
+        return;
+    }
     encode_init(&answer, ERROR_BYTES_MAX);
-    rpc_write_answer(&answer, message->id, method_at(METHOD_SYSTEM_PING), &nothing);
+    rpc_write_answer(&answer, message->id, method, &(struct api_nothing){0});
     if (answer.status == OMEN_OK)
         conn_write(conn, &answer);
     else

@@ -36,6 +36,7 @@ struct rpc_request {
     size_t bytes;
     struct wire_bytes params; // not looked at yet: rpc_request_message and rpc_read_ask
     struct rpc_session session;
+    uint64_t received_ns; // os_clock_ns, for who passes it on; 0: nobody said
 };
 
 // Zeros are replaced by what the comments say.

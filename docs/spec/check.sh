@@ -1,5 +1,6 @@
 #!/bin/sh
-# docs/spec/check.sh -- TLC on the model of replication: ok*.cfg must hold in every state, in each m_*.cfg the deliberate error must be found.
+# docs/spec/check.sh -- TLC on the models of replication (Isr) and of a split (Split, the models *split*): ok*.cfg must hold in every
+# state, in each m_*.cfg the deliberate error must be found.
 #
 # usage: docs/spec/check.sh [NAME...]      SPEC_SECONDS=n bounds one model (default 900), SPEC_WORKERS=n its threads (default: all)
 #
@@ -22,10 +23,14 @@ for config in "$@"; do
     m_*) want=12 ;; # an invariant is violated
     *) want=0 ;;
     esac
+    case $name in
+    *split*) module=Split ;;
+    *) module=Isr ;;
+    esac
     began=$(date +%s)
     status=0
     timeout "${SPEC_SECONDS:-900}" java -XX:+UseParallelGC -cp "$jar" tlc2.TLC -deadlock -workers "${SPEC_WORKERS:-auto}" \
-        -config "$name.cfg" -metadir "$out/$name" Isr >"$out/$name.txt" 2>&1 || status=$?
+        -config "$name.cfg" -metadir "$out/$name" "$module" >"$out/$name.txt" 2>&1 || status=$?
     rm -rf "${out:?}/$name"
     searched=$(sed -n 's/.*generated, \([0-9]*\) distinct states found, \([0-9]*\) states left.*/\1 states, \2 left/p' "$out/$name.txt")
     what="${searched:-no states counted}, $(($(date +%s) - began)) s"

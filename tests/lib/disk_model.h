@@ -131,6 +131,31 @@ disk_model_fini(struct disk *disk)
     lock_fini(&disk->lock);
 }
 
+// The disk of a node: what it has stays while the node is down.
+static inline void
+disk_place_start(struct disk **disk, const char *folder)
+{
+    (void)folder;
+    if (*disk != NULL)
+        return;
+    *disk = malloc(sizeof **disk);
+    ck_assert_ptr_nonnull(*disk);
+    disk_model_init(*disk);
+}
+
+static inline void
+disk_place_stop(struct disk **disk)
+{
+    disk_let_go(*disk); // into nothing
+}
+
+static inline void
+disk_place_end(struct disk **disk)
+{
+    disk_model_fini(*disk);
+    free(*disk);
+}
+
 // ---- what a start finds ----
 
 omen_status

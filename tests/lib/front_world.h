@@ -49,7 +49,8 @@ struct fw {
     uint64_t silent;      // a shard whose parts are lost
     uint64_t
         garbled; // a copy (its uuid's high half is the shard, the low one this) that answers any bytes
-    omen_status refusal; // what every shard says, where it is not OK
+    omen_status refusal;    // what every shard says, where it is not OK
+    omen_status row_status; // and of every item
     const char *reason;
     struct fw_flight flights[FW_FLIGHTS_MAX];
     uint32_t flight_count;
@@ -59,6 +60,8 @@ struct fw {
     struct rpc_session session;
     // The last answer.
     uint32_t answers;
+    struct front_done done; // of it; without what it points to
+    uint32_t dones;
     struct encode message;
     struct rpc_message said;
     struct rpc_error error;
@@ -205,6 +208,17 @@ fw_answer(void *context, void *client, uint32_t id, struct encode *message)
 }
 
 static inline void
+fw_done(void *context, const struct front_done *done)
+{
+    struct fw *fw = context;
+    ck_assert_ptr_nonnull(done->ask);
+    ck_assert_int_eq(done->status, fw->error.status);
+    fw->done = *done;
+    fw->done.ask = NULL;
+    fw->dones++;
+}
+
+static inline void
 fw_want_map(void *context, uint64_t version)
 {
     struct fw *fw = context;
@@ -263,6 +277,7 @@ fw_open(uint64_t seed, uint32_t shards)
                                         .part = fw_part,
                                         .cancel = fw_cancel,
                                         .answer = fw_answer,
+                                        .done = fw_done,
                                         .want_map = fw_want_map,
                                         .release = fw_release};
     ck_assert_int_eq(front_open(&config, &fw->front), OMEN_OK);
@@ -360,7 +375,8 @@ fw_obey(struct fw *fw, const struct fw_flight *ask)
     back->failures = malloc(reply.item_count + 1);
     ck_assert_ptr_nonnull(back->failures);
     for (uint32_t i = 0; i < reply.item_count; i++)
-        back->failures[i] = (uint8_t)-reply.statuses[i];
+        back->failures[i] =
+            (uint8_t) - (fw->row_status != OMEN_OK ? fw->row_status : reply.statuses[i]);
     back->reply = (struct wire_reply){.method = part->method,
                                       .failure = (uint32_t)-status,
                                       .part = part->part,

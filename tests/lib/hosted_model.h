@@ -23,7 +23,8 @@
 #define MODEL_KEYS 512u
 #define MODEL_REFUSED UINT64_C(1000)
 #define MODEL_FAILS UINT64_C(1001)
-#define MODEL_ROTTEN UINT64_C(1002) // bytes of it fail their checksum
+#define MODEL_ROTTEN UINT64_C(1002)  // bytes of it fail their checksum
+#define MODEL_SEVERAL UINT64_C(1003) // is written as three entries: of the keys 0, 1 and 2
 #define MODEL_CHUNK 1000u
 
 struct model_cell {
@@ -44,7 +45,8 @@ struct hosted {
 
 // Of all of them.
 static _Atomic uint32_t model_events; // changes when something was applied, or read
-static _Atomic uint32_t model_gate;   // 1: whoever prepares or reads waits
+static _Atomic uint32_t model_gate;   // 1: whoever prepares or reads waits; 2: but for one
+static _Atomic uint32_t model_passed; // that one has, so often
 static _Atomic uint32_t model_waiting;
 static _Atomic uint32_t model_crash;  // 1: a shard is closed without its last checkpoint
 static _Atomic uint32_t model_lost;   // opening fails so: a status with its sign turned
@@ -64,9 +66,21 @@ model_pass(void)
         return;
     atomic_fetch_add(&model_waiting, 1);
     model_happened();
-    while (atomic_load(&model_gate) != 0)
-        os_wait(&model_gate, 1);
+    for (uint32_t gate = atomic_load(&model_gate); gate != 0; gate = atomic_load(&model_gate)) {
+        if (gate == 2 && atomic_compare_exchange_strong(&model_gate, &gate, 1)) {
+            atomic_fetch_add(&model_passed, 1);
+            break;
+        }
+        os_wait(&model_gate, gate);
+    }
     atomic_fetch_sub(&model_waiting, 1);
+}
+
+static inline void
+model_let_one_pass(void)
+{
+    atomic_store(&model_gate, 2);
+    os_wake_all(&model_gate);
 }
 
 static inline void
@@ -74,6 +88,44 @@ model_open_gate(void)
 {
     atomic_store(&model_gate, 0);
     os_wake_all(&model_gate);
+}
+
+static inline void
+model_restore(void)
+{
+    model_open_gate();
+    atomic_store(&model_crash, 0);
+    atomic_store(&model_lost, 0);
+}
+
+// ---- what is asked ----
+
+static inline void
+hosts_pack_write(struct encode *encode, uint64_t key, uint64_t value)
+{
+    const uint64_t words[] = {key, value};
+    encode_raw(encode, words, sizeof words);
+}
+
+static inline void
+hosts_pack_read(struct encode *encode, uint64_t key)
+{
+    encode_raw(encode, &key, sizeof key);
+}
+
+static inline uint64_t
+model_word(const void *bytes, size_t at)
+{
+    uint64_t word;
+    memcpy(&word, (const uint8_t *)bytes + 8 * at, sizeof word);
+    return word;
+}
+
+static inline uint64_t
+hosts_unpack_value(const struct wire_reply *reply)
+{
+    ck_assert_uint_ge(reply->answer_bytes, 8);
+    return model_word(reply->answer, 0);
 }
 
 // ---- the file ----
@@ -177,6 +229,14 @@ hosted_applied(struct hosted *hosted)
     return applied;
 }
 
+uint64_t
+hosted_points(struct hosted *hosted) // is asked now and then, by who shows what there is
+{
+    (void)hosted;
+    model_happened();
+    return 0;
+}
+
 // Every 1,000 entries there is a checkpoint.
 uint64_t
 hosted_durable(struct hosted *hosted)
@@ -190,14 +250,6 @@ hosted_durable(struct hosted *hosted)
 }
 
 // ---- applying ----
-
-static inline uint64_t
-model_word(const void *bytes, size_t at)
-{
-    uint64_t word;
-    memcpy(&word, (const uint8_t *)bytes + 8 * at, sizeof word);
-    return word;
-}
 
 static inline void
 model_apply_one(struct model *model, const struct hosted_entry *entry, struct hosted_result *result)
@@ -486,11 +538,16 @@ serve_prepare(struct hosted *hosted, const struct wire_part *part, struct hosted
     model_pass();
     if (model_word(part->ask, 0) == MODEL_REFUSED)
         return error_set(error, OMEN_E_DIMENSION, "row 0: refused");
+    const uint64_t cursor = op->cursor;
+    *op = (struct hosted_bytes){.cursor = UINT64_MAX};
     op->bytes = malloc(part->ask_bytes);
     ck_assert_ptr_nonnull(op->bytes);
     memcpy(op->bytes, part->ask, part->ask_bytes);
     op->count = part->ask_bytes;
-    op->cursor = UINT64_MAX;
+    if (model_word(part->ask, 0) == MODEL_SEVERAL) {
+        memcpy(op->bytes, &cursor, sizeof cursor);
+        op->cursor = cursor < 2 ? cursor + 1 : UINT64_MAX;
+    }
     return OMEN_OK;
 }
 
@@ -502,9 +559,13 @@ serve_written(const struct wire_part *part, const struct hosted_results *results
     (void)part;
     (void)items;
     (void)error;
-    const bool known = results != NULL && results->count == 1;
-    encode_plain(answer, known ? results->entries[0].rows : 99, 8);
-    encode_plain(answer, known ? results->entries[0].failed_count : 99, 8);
+    uint64_t rows = 0, failed = 0;
+    for (uint32_t i = 0; results != NULL && i < results->count; i++) {
+        rows += results->entries[i].rows;
+        failed += results->entries[i].failed_count;
+    }
+    encode_plain(answer, results != NULL ? rows : 99, 8);
+    encode_plain(answer, results != NULL ? failed : 99, 8);
     return OMEN_OK;
 }
 

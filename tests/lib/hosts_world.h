@@ -1,18 +1,23 @@
 // tests/lib/hosts_world.h -- data loops of a few nodes in one process, around a map that a test makes by hand, and somebody who asks them.
 //
-// Shape: shell. Loops and workers are real threads; disk, shard, bus and metadata are the simulated halves. Nothing sleeps: whoever waits
-// is woken by what happens.
+// Shape: shell. Loops and workers are real threads; bus and metadata are simulated, and so are disk and shard unless HOSTS_WORLD_REAL
+// is defined. Nothing sleeps: whoever waits is woken by what happens.
 #ifndef OMEN_TESTS_HOSTS_WORLD_H
 #define OMEN_TESTS_HOSTS_WORLD_H
 #include "base/os_clock.h"
+#include "base/os_log.h"
 #include "node/hosts.h"
 #include "tests/lib/cluster_world.h"
-#include "tests/lib/disk_model.h"
 #include "tests/lib/folder.h"
+#ifdef HOSTS_WORLD_REAL
+#include "tests/lib/hosts_real.h"
+#else
+#include "tests/lib/disk_model.h"
 #include "tests/lib/hosted_model.h"
+#endif
 
 #define HOSTS_NODES_MAX 4u
-#define HOSTS_REPLIES_MAX 4096u
+#define HOSTS_REPLIES_MAX 4096u // remembered: who asks more forgets the oldest
 #define HOSTS_LEASE_NS (UINT64_C(1000) * 1000000000)
 
 struct bus {
@@ -26,6 +31,7 @@ struct meta {
 };
 
 struct hosts_reply { // that came to who asks
+    uint64_t correlation;
     bool there;
     struct wire_reply reply;
     uint8_t *bytes;
@@ -33,7 +39,7 @@ struct hosts_reply { // that came to who asks
 
 struct hosts_node {
     struct hosts *hosts; // NULL: down
-    struct disk disk;
+    struct disk *disk;
     struct folder folder;
     struct bus bus;
     struct meta meta;
@@ -71,8 +77,10 @@ hosts_uuid(uint32_t node)
 static inline void
 hosts_hear_reply(const struct bus_frame *frame)
 {
-    struct hosts_reply *reply = &hosts.replies[frame->correlation];
+    struct hosts_reply *reply = &hosts.replies[frame->correlation % HOSTS_REPLIES_MAX];
     ck_assert_int_eq(frame->kind, PEER_REPLY);
+    if (reply->correlation != frame->correlation)
+        return; // forgotten
     ck_assert_msg(!reply->there, "a part is answered once");
     reply->bytes = malloc(frame->body.count + 1);
     ck_assert_ptr_nonnull(reply->bytes);
@@ -180,11 +188,12 @@ hosts_node_start(uint32_t at)
     struct hosts_node *node = &hosts.nodes[at];
     struct omen_error error;
     struct hosts *opened = NULL;
+    disk_place_start(&node->disk, node->folder.path);
     const struct hosts_config config = {.node = hosts_uuid(at),
                                         .boot = ++node->boot,
                                         .folder = node->folder.path,
                                         .threads = 2,
-                                        .disk = &node->disk,
+                                        .disk = node->disk,
                                         .bus = &node->bus,
                                         .meta = &node->meta,
                                         .part_bytes_max = 1 << 20,
@@ -223,7 +232,7 @@ hosts_node_stop(uint32_t at)
     if (stopped == NULL)
         return;
     hosts_stop(stopped);
-    disk_let_go(&node->disk); // into nothing
+    disk_place_stop(&node->disk);
     hosts_close(stopped);
 }
 
@@ -236,16 +245,21 @@ hosts_world_init(uint32_t nodes, uint8_t replication)
     lock_init(&hosts.bus_lock);
     world_init(&hosts.world, 1);
     hosts.leases = true;
+    log_level_set(LOG_LEVEL_ERROR);
     for (uint32_t i = 1; i <= nodes; i++) {
         struct hosts_node *node = &hosts.nodes[i];
         ck_assert_uint_eq(world_node(&hosts.world, "a", 100), i);
         folder_init(&node->folder);
-        disk_model_init(&node->disk);
         node->bus = (struct bus){&hosts, i};
         node->meta = (struct meta){&hosts, i};
     }
     hosts.node_count = nodes;
-    world_collection(&hosts.world, "docs", 1, replication);
+    struct command create = create_command("docs", 1, replication);
+    create.collection.dimension = 8;
+    create.collection.dtype = 1;
+    create.collection.links_max = 16;
+    create.collection.build_beam = 100;
+    ck_assert_int_eq(world_apply(&hosts.world, &create).status, OMEN_OK);
     hosts.shard = hosts.world.map.shards[0].id;
     for (uint32_t i = 1; i <= nodes; i++)
         hosts_node_start(i);
@@ -254,12 +268,10 @@ hosts_world_init(uint32_t nodes, uint8_t replication)
 static inline void
 hosts_world_fini(void)
 {
-    model_open_gate();
-    atomic_store(&model_crash, 0);
-    atomic_store(&model_lost, 0);
+    model_restore();
     for (uint32_t i = 1; i <= hosts.node_count; i++) {
         hosts_node_stop(i);
-        disk_model_fini(&hosts.nodes[i].disk);
+        disk_place_end(&hosts.nodes[i].disk);
         folder_fini(&hosts.nodes[i].folder);
     }
     ck_assert_uint_eq(atomic_load(&model_opened), 0);
@@ -324,15 +336,18 @@ hosts_frame_to(uint32_t node, const struct peer_head *head, struct wire_bytes bo
 
 // Answers the number of the reply that will come.
 static inline uint64_t
-hosts_ask_with(uint32_t node, struct wire_part part, const uint64_t *words, uint32_t count,
-               uint32_t deadline_ms)
+hosts_ask_bytes(uint32_t node, struct wire_part part, struct wire_bytes ask, uint32_t deadline_ms)
 {
     struct encode encode;
     const uint64_t correlation = ++hosts.asked;
-    ck_assert_uint_lt(correlation, HOSTS_REPLIES_MAX);
+    lock_acquire(&hosts.bus_lock);
+    struct hosts_reply *reply = &hosts.replies[correlation % HOSTS_REPLIES_MAX];
+    free(reply->bytes);
+    *reply = (struct hosts_reply){.correlation = correlation};
+    lock_release(&hosts.bus_lock);
     encode_init(&encode, 1 << 26);
-    part.ask = (const uint8_t *)words;
-    part.ask_bytes = 8 * count;
+    part.ask = ask.bytes;
+    part.ask_bytes = ask.count;
     if (part.kind == WIRE_PART_WRITE && part.op_low == 0)
         part.op_low = correlation;
     wire_part_write(&encode, &part);
@@ -349,8 +364,25 @@ hosts_ask_with(uint32_t node, struct wire_part part, const uint64_t *words, uint
 static inline uint64_t
 hosts_write(uint32_t node, uint64_t key, uint64_t value)
 {
-    const uint64_t words[] = {key, value};
-    return hosts_ask_with(node, hosts_part_to(node, WIRE_PART_WRITE), words, 2, 0);
+    struct encode ask;
+    encode_init(&ask, 1 << 20);
+    hosts_pack_write(&ask, key, value);
+    const uint64_t asked = hosts_ask_bytes(node, hosts_part_to(node, WIRE_PART_WRITE),
+                                           (struct wire_bytes){ask.bytes, (uint32_t)ask.count}, 0);
+    encode_fini(&ask);
+    return asked;
+}
+
+static inline uint64_t
+hosts_read_with(uint32_t node, struct wire_part part, uint64_t key)
+{
+    struct encode ask;
+    encode_init(&ask, 1 << 20);
+    hosts_pack_read(&ask, key);
+    const uint64_t asked =
+        hosts_ask_bytes(node, part, (struct wire_bytes){ask.bytes, (uint32_t)ask.count}, 0);
+    encode_fini(&ask);
+    return asked;
 }
 
 static inline uint64_t
@@ -358,7 +390,7 @@ hosts_read(uint32_t node, uint64_t key, enum wire_part_consistency consistency)
 {
     struct wire_part part = hosts_part_to(node, WIRE_PART_GET);
     part.consistency = (uint8_t)consistency;
-    return hosts_ask_with(node, part, &key, 1, 0);
+    return hosts_read_with(node, part, key);
 }
 
 static inline void
@@ -374,7 +406,9 @@ static inline bool
 hosts_has_reply(uint64_t correlation)
 {
     lock_acquire(&hosts.bus_lock);
-    const bool there = hosts.replies[correlation].there;
+    const struct hosts_reply *reply = &hosts.replies[correlation % HOSTS_REPLIES_MAX];
+    ck_assert_uint_eq(reply->correlation, correlation);
+    const bool there = reply->there;
     lock_release(&hosts.bus_lock);
     return there;
 }
@@ -383,22 +417,13 @@ static inline const struct wire_reply *
 hosts_reply(uint64_t correlation)
 {
     HOSTS_WAIT(hosts_has_reply(correlation));
-    return &hosts.replies[correlation].reply;
+    return &hosts.replies[correlation % HOSTS_REPLIES_MAX].reply;
 }
 
 static inline omen_status
 hosts_reply_status(uint64_t correlation)
 {
     return -(omen_status)hosts_reply(correlation)->failure;
-}
-
-static inline uint64_t
-hosts_reply_word(uint64_t correlation, uint32_t at)
-{
-    const struct wire_reply *reply = hosts_reply(correlation);
-    ck_assert_uint_eq(reply->failure, 0);
-    ck_assert_uint_ge(reply->answer_bytes, 8 * (at + 1));
-    return model_word(reply->answer, at);
 }
 
 // Until it is done: who is refused because of an older map, or a primary that is not open yet, asks again.
@@ -428,10 +453,10 @@ hosts_value(uint32_t node, uint64_t key, uint64_t after_seq)
         struct wire_part part = hosts_part_to(node, WIRE_PART_GET);
         part.consistency = WIRE_SESSION;
         part.after_seq = after_seq;
-        const uint64_t asked = hosts_ask_with(node, part, &key, 1, 0);
+        const uint64_t asked = hosts_read_with(node, part, key);
         const omen_status status = hosts_reply_status(asked);
         if (status == OMEN_OK)
-            return hosts_reply_word(asked, 0);
+            return hosts_unpack_value(hosts_reply(asked));
         ck_assert(status == OMEN_E_STALE_MAP || status == OMEN_E_BUSY);
     }
 }

@@ -285,6 +285,7 @@ sim_copies_step(struct sim *sim, uint32_t at, struct copies_input in)
     if (out->stepped) {
         sim_replica_output(sim, at);
         sim_shard_stepped(sim, at, copies_find(&node->copies, out->uuid));
+        sim_stumble_split(sim, at, copies_find(&node->copies, out->uuid));
     }
     if (out->command.kind != 0)
         sim_wish(sim, at, &out->command);

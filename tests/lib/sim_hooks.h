@@ -1,6 +1,6 @@
-// tests/lib/sim_hooks.h -- where a simulation's nodes, copies and events meet its routers.
+// tests/lib/sim_hooks.h -- where a simulation's nodes, copies and events meet its routers, and copies their faults.
 //
-// Shape: shell, simulated. Defined by tests/sim/routers.c.
+// Shape: shell, simulated. Defined by tests/sim/routers.c but for the last one, which tests/sim/omensim.c has.
 #ifndef OMEN_TESTS_SIM_HOOKS_H
 #define OMEN_TESTS_SIM_HOOKS_H
 #include "tests/lib/sim_types.h"
@@ -29,5 +29,8 @@ void sim_sub_answer(struct sim *sim, uint32_t at, const struct sim_env *env,
 
 // An entry with an operation of a client was applied for the first time.
 void sim_call_applied(struct sim *sim, uint64_t seq, const struct sim_row *row);
+
+// A copy has stepped, which may be about to cut its shard.
+void sim_stumble_split(struct sim *sim, uint32_t at, const struct copy *copy);
 
 #endif

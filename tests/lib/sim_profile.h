@@ -27,6 +27,7 @@ static const struct sim_profile sim_profiles[] = {
      .voters_fall = 50,
      .leaders_alone = 50,
      .leaders_fall = 100,
+     .halves_fall = 200,
      .splits = 50},
     // Crashes and slow disks: what is said before it is durable shows.
     {.name = "disks",
@@ -118,7 +119,7 @@ static const struct sim_profile sim_profiles[] = {
      .fast_leases = true,
      .quiet_settings = true,
      .splits = 250},
-    // The same, seldom, and with nodes that do not hear from the metadata's leader while they hear each other; their routers go
+    // The same, seldom. At a cut one half has no copy beside the primary, which does not hear from the metadata's leader; routers go
     // where they went before (cut_read_on).
     {.name = "halves",
      .fault_mask = SIM_BIT(CUT) | SIM_BIT(PAUSE),
@@ -131,6 +132,7 @@ static const struct sim_profile sim_profiles[] = {
      .think_ms = 40,
      .patience_ms = 400,
      .sticky = 700,
+     .halves_fall = 700,
      .splits = 60},
     // Who votes forgets it: two candidates of a term, the disk of one slow, so that its request comes when the node that
     // voted for the other has crashed and is back. Then a term has two leaders (vote_not_persisted).

@@ -25,13 +25,6 @@ static const struct sim_tooth {
     {BUG_CUT_READ_ON, "halves"},       {BUG_STALE_ROUTE, "routers"},
 };
 
-// One that hardly any seed finds is looked for only where it is named.
-static inline bool
-sim_tooth_is_wanted(enum bug which, const char *name)
-{
-    return name != NULL ? which == bug_parse(name) : which != BUG_CUT_READ_ON;
-}
-
 static inline int
 sim_teeth(const char *name, uint64_t seeds, const struct sim_options *given)
 {
@@ -41,7 +34,7 @@ sim_teeth(const char *name, uint64_t seeds, const struct sim_options *given)
         return 2;
     }
     for (size_t i = 0; i < sizeof sim_teeth_list / sizeof *sim_teeth_list; i++) {
-        if (!sim_tooth_is_wanted(sim_teeth_list[i].bug, name))
+        if (name != NULL && sim_teeth_list[i].bug != bug_parse(name))
             continue;
         struct sim_options options = *given;
         if (options.profile == NULL)

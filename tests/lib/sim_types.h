@@ -77,6 +77,8 @@ struct sim_profile {
     uint32_t leaders_alone; // permille of the leaders that are cut off at once
     uint32_t
         leaders_fall; // permille of the leaders that crash soon after their election, or with their first commit
+    uint32_t
+        halves_fall; // permille of the stops for a cut at which one half loses its copy beside the primary
     uint32_t looks; // permille of the operations on settings that are reads
     bool queues;    // what was sent before a cut still arrives
     bool pairs;     // a cut is of both directions
@@ -106,6 +108,14 @@ struct sim_rules {
     bool read_confirmed[RAFT_READS_MAX];
 };
 
+// What is done to a split whose parent's primary a node has, see tests/lib/sim_halves.h.
+struct sim_halving {
+    uint64_t stop_ns;     // of which stop for a cut
+    uint64_t dropped_ver; // of the child whose copy was dropped, the newest
+    uint32_t half;        // 1 or 2; 0: neither
+    bool apart;
+};
+
 struct sim_node {
     struct turn turn;
     uint64_t raft_id;  // at + 1, and more with every disk that was lost
@@ -130,6 +140,7 @@ struct sim_node {
     uint64_t fed_version;          // of the map, that the copies know
     bool said_dead[SIM_NODES_MAX]; // what the copies were told last
     struct sim_rules rules;
+    struct sim_halving halving;
 };
 
 struct sim_turn_packet {
@@ -256,6 +267,7 @@ struct sim {
     uint32_t shard_count;
     uint64_t lines_version; // of the map that the lines are read of
     uint64_t splits, moves, cuts, rots, rots_voted, rots_verified, buckets_named, halves;
+    uint64_t halves_apart; // see tests/lib/sim_halves.h
     uint64_t data_floors[SIM_SHARDS][SIM_SHARD_KEYS];
     uint64_t leases_changed_ns;
     uint64_t map_seen; // the newest version, by who checked

@@ -16,6 +16,7 @@
 #include "tests/lib/sim_admin.h"
 #include "tests/lib/sim_batch.h"
 #include "tests/lib/sim_fault.h"
+#include "tests/lib/sim_halves.h"
 #include "tests/lib/sim_member.h"
 #include "tests/lib/sim_profile.h"
 #include "tests/lib/sim_teeth.h"
@@ -308,13 +309,13 @@ report(const struct sim *sim)
     printf(" data %" PRIu64 "/%" PRIu64 "/%" PRIu64 "/%" PRIu64 "/%" PRIu64 " retries %" PRIu64
            " shard-terms %" PRIu64 " changes %" PRIu64 " shard-installs %" PRIu64 " wipes %" PRIu64
            " splits %" PRIu64 " moves %" PRIu64 " cuts %" PRIu64 " rots %" PRIu64 " voted %" PRIu64
-           " verified %" PRIu64 " buckets %" PRIu64 " halves %" PRIu64 " members %" PRIu64
-           " refused %" PRIu64 " transfers %" PRIu64 " lost %" PRIu64 "\n",
+           " verified %" PRIu64 " buckets %" PRIu64 " halves %" PRIu64 " apart %" PRIu64
+           " members %" PRIu64 " refused %" PRIu64 " transfers %" PRIu64 " lost %" PRIu64 "\n",
            sim->data_done[0], sim->data_done[1], sim->data_done[2], sim->data_done[3],
            sim->data_done[4], sim->data_retries, opened, changes, sim->shard_installs, sim->wipes,
            sim->splits, sim->moves, sim->cuts, sim->rots, sim->rots_voted, sim->rots_verified,
-           sim->buckets_named, sim->halves, sim->members.changes, sim->members.refused,
-           sim->members.transfers, sim->members.lost);
+           sim->buckets_named, sim->halves, sim->halves_apart, sim->members.changes,
+           sim->members.refused, sim->members.transfers, sim->members.lost);
 }
 
 void

@@ -17,8 +17,10 @@ SECONDS = 60.0  # that anything may take
 
 
 def fields(line: str) -> dict[str, str]:
-    """A line of the log by its keys."""
-    return dict(part.split("=", 1) for part in shlex.split(line) if "=" in part)
+    """A line of the log by its keys; of what is none (a sanitizer's report), nothing."""
+    if not line.startswith("time="):
+        return {}
+    return dict(part.split("=", 1) for part in shlex.split(line))
 
 
 class Node:
@@ -29,7 +31,8 @@ class Node:
         self.data = folder / name
         self.name = name
         self.process: subprocess.Popen[str] | None = None
-        self.lines: list[dict[str, str]] = []
+        self.lines: list[dict[str, str]] = []  # of the process that runs, as far as they were waited for
+        self.text: list[str] = []
         self._queue: queue.Queue[str | None] = queue.Queue()
         self.peer = self.listen = ""
         self.ports = ("127.0.0.1:0", "127.0.0.1:0")  # kept from the first start on
@@ -42,7 +45,7 @@ class Node:
                    "--profile", "fast", *options]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("OMEN_")}
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
-        self.lines = []
+        self.lines, self.text = [], []
         self._queue = queue.Queue()
         threading.Thread(target=self._read, args=(self.process, self._queue), daemon=True).start()
         if not ready:
@@ -68,11 +71,12 @@ class Node:
             try:
                 line = self._queue.get(timeout=max(0.0, end - time.monotonic()))
             except queue.Empty:
-                raise AssertionError(f"{self.name}: no {event} {wanted} within {SECONDS} s; it said: {self.lines[-20:]}") from None
+                raise AssertionError(f"{self.name}: no {event} {wanted} within {SECONDS} s; it said:\n{''.join(self.text[-40:])}") from None
             if line is None:
-                raise AssertionError(f"{self.name} ended before {event} {wanted}; it said: {self.lines[-20:]}")
+                raise AssertionError(f"{self.name} ended before {event} {wanted}; it said:\n{''.join(self.text[-40:])}")
             said = fields(line)
             self.lines.append(said)
+            self.text.append(line)
             if said.get("event") == event and all(said.get(key) == value for key, value in wanted.items()):
                 return said
 
@@ -86,6 +90,7 @@ class Node:
         code = self.process.wait(SECONDS)
         while (line := self._queue.get(timeout=SECONDS)) is not None:
             self.lines.append(fields(line))
+            self.text.append(line)
         return code
 
     def stop(self) -> int:

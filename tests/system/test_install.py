@@ -130,6 +130,11 @@ class TestInstall(unittest.TestCase):
         self.assertEqual(run(self.find("bin/omenctl"), "version"), f"omenctl {EXPECTED.split()[0]}\n")
         self.assertIn(".TH OMENCTL 1", self.find("man/man1/omenctl.1").read_text())
 
+    def test_omend_its_unit_and_a_configuration_are_installed(self) -> None:
+        self.assertEqual(run(self.find("bin/omend"), "--version"), f"omend {EXPECTED.split()[0]}\n")
+        self.assertIn("ExecStart=omend --config", self.find("systemd/system/omend.service").read_text())
+        self.assertIn("data: /var/lib/omendb", self.find("share/omendb/omend.yaml").read_text())
+
     def test_library_knows_its_name_and_no_folder_of_the_build(self) -> None:
         for library in ("libomendb.so.0", "libomenclient.so.0"):
             dynamic = run("readelf", "-d", self.find(library))

@@ -153,7 +153,7 @@ class OneNode(Case):
         self.assertEqual(self.fine("system", "health"), {"live": True, "ready": True})
         self.assertEqual(self.fine("system", "ping"), {})
         self.assertEqual(self.fine("system", "info")["node"], node.node)
-        self.assertIn("# TYPE omen_nodes gauge\nomen_nodes 1\n", self.run_("system", "metrics").out)
+        self.assertIn("\nomen_ready 1\n", self.run_("system", "metrics").out)
         kinds = [row["kind"] for row in self.fine("events")]
         self.assertIn("collection-created", kinds)
         self.assertEqual(self.fine("events", "--after", 1, "--limit", 1)[0]["event"], 2)

@@ -142,6 +142,12 @@ class Founding(Case):
         twin.start(ready=False)
         self.assertEqual(twin.wait(), 73)
 
+    def test_the_sample_configuration_is_taken(self) -> None:
+        node = self.node("a")
+        sample = pathlib.Path(__file__).resolve().parents[2] / "deploy" / "omend.yaml"
+        self.assertEqual(node.start("--config", str(sample))["how"], "founded")
+        self.assertEqual(node.stop(), 0)
+
     def test_bad_options_end_with_their_code_and_one_sentence(self) -> None:
         for options, code, sentence in (
             (["--dta", "x"], 64, "--dta is no option"),

@@ -121,8 +121,10 @@ def sums(files: Iterable[File]) -> dict[str, tuple[int, int]]:
     return folders
 
 
-def below(files: Sequence[File], bar: float) -> list[str]:
-    return [folder for folder, (taken, total) in sums(files).items() if percent(taken, total) < bar]
+def below(files: Sequence[File], bar: float, each_of: Sequence[str] = ()) -> list[str]:
+    """The folders below the bar, and the files of those folders of which each has to reach it."""
+    return ([folder for folder, (taken, total) in sums(files).items() if percent(taken, total) < bar]
+            + [file.path for file in files if file.folder in each_of and percent(file.taken, file.total) < bar])
 
 
 def table(files: Sequence[File]) -> str:

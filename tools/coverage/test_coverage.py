@@ -92,6 +92,11 @@ class TestBar(unittest.TestCase):
     def test_a_folder_at_the_bar_passes_and_one_below_does_not(self) -> None:
         self.assertEqual(branches.below(self.files, 95.0), ["gossip"])
 
+    def test_where_each_file_has_to_reach_it_one_below_does_not_pass_with_its_folder(self) -> None:
+        files = (branches.File("raft/a.c", {1: [1] * 99}), branches.File("raft/b.c", {1: [1, 0]}))
+        self.assertEqual(branches.below(files, 95.0), [])
+        self.assertEqual(branches.below(files, 95.0, ("raft",)), ["raft/b.c"])
+
     def test_the_table_has_a_line_for_each_file_with_branches_and_each_folder(self) -> None:
         names = [line.split()[0] for line in branches.table(self.files).splitlines() if line]
         self.assertEqual(names, ["file", "raft/a.c", "raft/", "gossip/a.c", "gossip/"])

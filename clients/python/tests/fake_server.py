@@ -92,8 +92,11 @@ class FakeServer:
             self._start(self._serve, accepted)
 
     def close(self) -> None:
+        """Twice is as good as once."""
         for event in self.held.values():
             event.set()
+        if self._listener.fileno() < 0:
+            return
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.disconnect()

@@ -129,18 +129,22 @@ def test_bad_addresses(address, words):
         parse(address)
 
 
-def test_nodes_take_turns_and_those_that_failed_come_last():
+def test_a_client_stays_with_a_node_until_it_cannot_be_reached():
     clock = Clock()
-    a, b = Node("a", 1), Node("b", 2)
-    ring = Ring([a, b], clock)
-    assert [ring.pick() for _ in range(4)] == [a, b, a, b]
+    a, b, c = Node("a", 1), Node("b", 2), Node("c", 3)
+    ring = Ring([a, b, c], clock, lambda count: count - 1)
+    assert [ring.pick() for _ in range(3)] == [c, c, c]
+    ring.failed(c)
+    assert [ring.pick() for _ in range(3)] == [a, a, a]
+    ring.failed(c)  # a late word about another
+    assert ring.pick() == a
     ring.failed(a)
-    assert [ring.pick() for _ in range(3)] == [b, b, b]
     ring.failed(b)
-    assert ring.pick() in (a, b)  # somebody is asked
+    assert ring.pick() in (a, b, c)  # somebody is asked
     clock.now += 1.5
-    assert {ring.pick(), ring.pick()} == {a, b}
-    ring.failed(a)
-    ring.reached(a)
-    assert {ring.pick(), ring.pick()} == {a, b}
+    stays = ring.pick()
+    assert [ring.pick() for _ in range(3)] == [stays] * 3
+    ring.failed(stays)
+    ring.reached(stays)
+    assert ring.pick() != stays
     assert (str(Node("::1", 7)), str(a)) == ("[::1]:7", "a:1")

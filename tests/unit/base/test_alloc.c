@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -214,6 +215,22 @@ START_TEST(what_is_only_reserved_may_not_be_touched)
 }
 END_TEST
 
+// Sanitizers have a heap of their own.
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+START_TEST(large_memory_stays_apart_after_some_was_freed)
+{
+    mem_keep_large_apart();
+    const size_t before = mallinfo2().hblks;
+    mem_free(mem_alloc(8 * MIB)); // the heap would raise its limit to that
+    void *large = mem_alloc(MIB);
+    ck_assert_ptr_nonnull(large);
+    ck_assert_uint_eq(mallinfo2().hblks, before + 1);
+    mem_free(large);
+    ck_assert_uint_eq(mallinfo2().hblks, before);
+}
+END_TEST
+#endif
+
 static Suite *
 alloc_suite(void)
 {
@@ -233,6 +250,9 @@ alloc_suite(void)
     tcase_add_test(tcase, pages_that_become_huge_keep_what_they_hold);
     tcase_add_test(tcase, a_reservation_grows_in_place);
     tcase_add_test(tcase, what_is_only_reserved_may_not_be_touched);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    tcase_add_test(tcase, large_memory_stays_apart_after_some_was_freed);
+#endif
     suite_add_tcase(suite, tcase);
     return suite;
 }

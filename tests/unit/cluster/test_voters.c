@@ -442,6 +442,28 @@ START_TEST(a_full_group_makes_room_for_a_node_by_letting_a_dead_learner_go)
 }
 END_TEST
 
+START_TEST(a_full_group_of_as_many_zones_admits_a_node_of_one_more)
+{
+    static const char zones[] = "abcdefghijklmnopqrstuvwxyzABCDEFG";
+    ck_assert_uint_eq(strlen(zones), VOTERS_MEMBERS_MAX + 1);
+    voters_world_init(&world, 1);
+    for (uint32_t i = 0; i <= VOTERS_MEMBERS_MAX; i++) {
+        const uint64_t member = voters_peer_new(&world, zones[i])->member;
+        if (i < VOTERS_MEMBERS_MAX)
+            voters_put(&world, member, i < 5);
+    }
+    world.self = 101;
+    voters_run(&world, 20);
+    ck_assert_uint_eq(world.changes, 0);
+    voters_peer_of(&world, 120)->alive = false; // it learns
+    voters_run(&world, 90);
+    ck_assert_ptr_null(voters_member_of(&world, 120));
+    ck_assert_ptr_nonnull(voters_member_of(&world, 133));
+    expect_rest();
+    voters_world_fini(&world);
+}
+END_TEST
+
 START_TEST(a_joint_group_that_nobody_leaves_is_left)
 {
     grown(3, 1, 3);
@@ -459,7 +481,7 @@ START_TEST(a_joint_group_that_nobody_leaves_is_left)
 }
 END_TEST
 
-START_TEST(a_leader_that_is_no_member_plans_nothing)
+START_TEST(a_leader_that_is_no_member_or_of_a_group_without_voters_plans_nothing)
 {
     grown(4, 1, 3);
     struct voters_input input = {.now_ns = world.now_ns += 10 * VOTERS_SECOND,
@@ -467,6 +489,12 @@ START_TEST(a_leader_that_is_no_member_plans_nothing)
                                  .map = &world.world.map,
                                  .members = world.members,
                                  .member_count = world.member_count};
+    voters_step(&world.voters, &input, &world.last);
+    ck_assert_int_eq(world.last.kind, VOTERS_REST);
+    for (uint32_t i = 0; i < world.member_count; i++)
+        world.members[i].votes = false;
+    input.now_ns += 10 * VOTERS_SECOND;
+    input.self = world.self;
     voters_step(&world.voters, &input, &world.last);
     ck_assert_int_eq(world.last.kind, VOTERS_REST);
     voters_world_fini(&world);
@@ -484,6 +512,14 @@ START_TEST(a_line_says_what_is_thought_of_each)
     voters_look(&world);
     voters_describe(&world.voters, line, sizeof line);
     ck_assert_str_eq(line, "voters wanted=3 101:votes 102:votes 103:votes:drains 104:learns:ill");
+    voters_run(&world, 80);
+    voters_describe(&world.voters, line, sizeof line);
+    ck_assert_str_eq(line, "voters wanted=3 101:votes 102:votes 103:votes:drains 104:learns:lost");
+    voters_peer_of(&world, 104)->alive = true;
+    set_state(103, NODE_GONE);
+    voters_look(&world);
+    voters_describe(&world.voters, line, sizeof line);
+    ck_assert_str_eq(line, "voters wanted=3 101:votes 102:votes 103:votes:goes 104:learns:new");
     voters_world_fini(&world);
 }
 END_TEST
@@ -608,7 +644,8 @@ START_TEST(whatever_nodes_say_of_themselves_the_plan_is_sound)
         voters_show(&world, &input, nodes);
         for (uint32_t i = 0; i < 6; i++) { // numbers twice, of none, of nodes that the map lacks
             struct voters_node *node = &nodes[prng_below(prng, input.node_count)];
-            node->member = prng_below(prng, 2) == 0 ? prng_next(prng) : 100 + prng_below(prng, 9);
+            const uint64_t numbers[] = {0, prng_next(prng), 100 + prng_below(prng, 9)};
+            node->member = numbers[prng_below(prng, 3)];
             node->uuid.low += prng_below(prng, 3);
             node->alive = prng_below(prng, 2) == 0;
             node->data = prng_below(prng, 4) != 0;
@@ -656,8 +693,9 @@ voters_suite(void)
     tcase_add_test(go, two_of_three_that_are_drained_leave_one);
     tcase_add_test(go, a_number_that_was_lost_with_its_disk_is_replaced_by_the_new_one_and_goes);
     tcase_add_test(go, a_full_group_makes_room_for_a_node_by_letting_a_dead_learner_go);
+    tcase_add_test(go, a_full_group_of_as_many_zones_admits_a_node_of_one_more);
     tcase_add_test(go, a_joint_group_that_nobody_leaves_is_left);
-    tcase_add_test(go, a_leader_that_is_no_member_plans_nothing);
+    tcase_add_test(go, a_leader_that_is_no_member_or_of_a_group_without_voters_plans_nothing);
     tcase_add_test(go, a_line_says_what_is_thought_of_each);
     suite_add_tcase(suite, go);
     TCase *any = tcase_create("any");

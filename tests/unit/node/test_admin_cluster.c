@@ -41,6 +41,22 @@ START_TEST(every_method_but_those_about_points_and_hello_is_here)
 }
 END_TEST
 
+START_TEST(what_needs_more_than_the_right_to_read_is_led_or_asked_of_copies)
+{
+    for (uint32_t i = 0; i < METHODS_END; i++) {
+        const struct method *method = method_at((enum method_number)i);
+        const bool led = admin_is_led((enum method_number)i);
+        const bool of_copies = strncmp(method->name, "collection.", 11) == 0;
+        ck_assert_msg(!led || method->right > RIGHT_READ, "%s", method->name);
+        if (admin_has((enum method_number)i) && method->right > RIGHT_READ && !led)
+            ck_assert_msg(of_copies || i == METHOD_CLUSTER_JOIN || i == METHOD_KEY_LIST, "%s",
+                          method->name);
+    }
+    ck_assert(admin_is_led(METHOD_COLLECTION_CREATE) && admin_is_led(METHOD_COLLECTION_DROP));
+    ck_assert(!admin_is_led(METHOD_COLLECTION_GET) && !admin_is_led(METHOD_POINT_UPSERT));
+}
+END_TEST
+
 START_TEST(a_ping_is_answered_with_nothing)
 {
     ck_assert_int_eq(admin_do(METHOD_SYSTEM_PING, &nothing), OMEN_OK);
@@ -146,17 +162,30 @@ START_TEST(members_are_as_gossip_has_them)
 }
 END_TEST
 
-START_TEST(metrics_have_the_map_and_what_the_process_adds)
+START_TEST(metrics_are_the_text_that_the_process_gives)
 {
-    admin.view.metrics = "omen_requests_total 7\n";
+    admin.view.metrics = TEXT("omen_requests_total 7\n");
     ck_assert_int_eq(admin_do(METHOD_SYSTEM_METRICS, &nothing), OMEN_OK);
-    const struct wire_text text = OUT(api_metrics)->text;
-    static const char *const lines[] = {"# TYPE omen_shards gauge\nomen_shards 1\n",
-                                        "omen_members{state=\"alive\"} 3\n", "omen_ready 1\n",
-                                        "omen_requests_total 7\n"};
-    for (uint32_t i = 0; i < sizeof lines / sizeof *lines; i++)
-        ck_assert_msg(memmem(text.bytes, text.count, lines[i], strlen(lines[i])) != NULL, "%s",
-                      lines[i]);
+    ck_assert_text_eq(OUT(api_metrics)->text, "omen_requests_total 7\n");
+}
+END_TEST
+
+START_TEST(who_watches_sees_map_members_and_why_a_node_does_not_serve)
+{
+    struct admin_seen seen;
+    world.alive[2] = false;
+    admin_look();
+    admin_look_at(&admin.view, &seen);
+    ck_assert_uint_eq(seen.map_version, world.map.version);
+    ck_assert_uint_eq(seen.nodes, 3);
+    ck_assert_uint_eq(seen.collections, 1);
+    ck_assert_uint_eq(seen.shards, 1);
+    ck_assert_uint_eq(seen.members[GOSSIP_ALIVE], 2);
+    ck_assert_uint_eq(seen.members[GOSSIP_DEAD], 1);
+    ck_assert_ptr_null(seen.not_ready);
+    admin.view.leader = (struct cluster_uuid){0};
+    admin_look_at(&admin.view, &seen);
+    ck_assert_str_eq(seen.not_ready, "no leader of the metadata is known");
 }
 END_TEST
 
@@ -292,13 +321,15 @@ admin_cluster_suite(void)
     TCase *tcase = tcase_create("admin_cluster");
     tcase_add_checked_fixture(tcase, setup, admin_close);
     tcase_add_test(tcase, every_method_but_those_about_points_and_hello_is_here);
+    tcase_add_test(tcase, what_needs_more_than_the_right_to_read_is_led_or_asked_of_copies);
     tcase_add_test(tcase, a_ping_is_answered_with_nothing);
     tcase_add_test(tcase, a_process_says_who_it_is);
     tcase_add_loop_test(tcase, a_process_that_cannot_serve_says_why, 0, 5);
     tcase_add_test(tcase, a_cluster_is_green_yellow_or_red_by_its_copies);
     tcase_add_test(tcase, a_new_collection_is_degraded_and_not_lost);
     tcase_add_test(tcase, members_are_as_gossip_has_them);
-    tcase_add_test(tcase, metrics_have_the_map_and_what_the_process_adds);
+    tcase_add_test(tcase, metrics_are_the_text_that_the_process_gives);
+    tcase_add_test(tcase, who_watches_sees_map_members_and_why_a_node_does_not_serve);
     tcase_add_test(tcase, a_join_names_the_address_that_gossip_shall_look_for);
     tcase_add_test(tcase, a_dry_run_says_what_would_move_and_moves_nothing);
     tcase_add_test(tcase, a_look_promotes_nobody_and_replaces_nobody);

@@ -191,6 +191,47 @@ START_TEST(a_name_is_asked_for_again_until_the_map_has_it)
 }
 END_TEST
 
+START_TEST(copies_that_are_due_together_have_a_wake_each)
+{
+    enum { SHARDS = 4 };
+    struct command command = {.kind = COMMAND_COLLECTION_CREATE};
+    ck_assert(map_name_set(&command.collection.name, "d", 1));
+    command.collection.dimension = 4;
+    command.collection.links_max = 16;
+    command.collection.build_beam = 64;
+    command.collection.shards = SHARDS - 1;
+    command.collection.replication = 1;
+    apply(command);
+    for (uint32_t i = 0; i < SHARDS; i++)
+        take_step_of(i, (struct shard_step){.kind = STEP_ASSIGN, .node = number_of(HERE)});
+    give_map();
+    struct cluster_uuid made[SHARDS];
+    for (uint32_t i = 0; i < SHARDS; i++) {
+        wake();
+        made[i] = out.make.uuid;
+        ck_assert(!uuid_is_none(made[i]));
+    }
+    give_map();
+    for (uint32_t i = 0; i < SHARDS; i++)
+        step((struct copies_input){.kind = COPIES_IN_MADE, .uuid = made[i]});
+    for (int round = 0; round < 3; round++) { // from wherever the last one was
+        uint32_t named = 0;
+        for (uint64_t asked = 0; out.wake_ns <= now_ns; asked++) {
+            ck_assert_uint_lt(asked, 10 * SHARDS);
+            wake();
+            if (out.command.kind != COMMAND_STEPS)
+                continue;
+            for (uint32_t i = 0; i < SHARDS; i++)
+                if (uuid_equal(out.command.steps.steps[0].replica, made[i]))
+                    named |= 1u << i;
+        }
+        ck_assert_uint_eq(named, (1u << SHARDS) - 1);
+        ck_assert_uint_eq(out.wake_ns, now_ns + 100 * MS);
+        now_ns = out.wake_ns;
+    }
+}
+END_TEST
+
 START_TEST(a_copy_that_a_newer_map_does_not_name_goes)
 {
     const struct cluster_uuid uuid = make_one();
@@ -722,6 +763,7 @@ copies_suite(void)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, a_pending_copy_is_made_then_named_then_leads);
     tcase_add_test(tcase, a_name_is_asked_for_again_until_the_map_has_it);
+    tcase_add_test(tcase, copies_that_are_due_together_have_a_wake_each);
     tcase_add_test(tcase, a_copy_that_a_newer_map_does_not_name_goes);
     tcase_add_test(tcase, a_map_that_is_older_than_a_copy_takes_nothing_and_reports_nothing);
     tcase_add_test(tcase, a_copy_in_use_outlives_a_start_under_the_maps_that_do_not_name_it_yet);

@@ -6,6 +6,22 @@
 #include "tests/lib/check_main.h"
 #include "tests/lib/hosts_world.h"
 
+// Pairs of key and value, or keys.
+static uint64_t
+ask_words(uint32_t node, struct wire_part part, const uint64_t *words, uint32_t count)
+{
+    return hosts_ask_bytes(node, part, (struct wire_bytes){(const uint8_t *)words, 8 * count}, 0);
+}
+
+static uint64_t
+reply_word(uint64_t asked, uint32_t at)
+{
+    const struct wire_reply *reply = hosts_reply(asked);
+    ck_assert_uint_eq(reply->failure, 0);
+    ck_assert_uint_ge(reply->answer_bytes, 8 * (at + 1));
+    return model_word(reply->answer, at);
+}
+
 static void
 three(void)
 {
@@ -16,6 +32,18 @@ static void
 down(void)
 {
     hosts_world_fini();
+}
+
+static bool
+has_log(uint32_t at)
+{
+    bool used = false;
+    struct disk *disk = hosts.nodes[at].disk;
+    lock_acquire(&disk->lock);
+    for (uint32_t i = 0; i < DISK_LOGS_MAX; i++)
+        used |= disk->logs[i].used;
+    lock_release(&disk->lock);
+    return used;
 }
 
 START_TEST(a_write_is_acknowledged_and_read_at_each_copy)
@@ -29,15 +57,42 @@ START_TEST(a_write_is_acknowledged_and_read_at_each_copy)
 }
 END_TEST
 
+static bool
+shows(uint32_t node, enum hosts_role role, uint32_t peers, uint64_t lag)
+{
+    struct hosts_seen *seen = hosts_look(hosts.nodes[node].hosts);
+    ck_assert_ptr_nonnull(seen);
+    bool shown = seen->count == 1 && seen->copies[0].role == role && seen->copies[0].applied >= 2 &&
+                 seen->copies[0].lag == 0 && seen->copies[0].peer_count == peers;
+    for (uint32_t i = 0; shown && i < peers; i++)
+        shown = seen->copies[0].peers[i].lag == lag;
+    shown = shown && seen->copies[0].collection.count > 0;
+    hosts_look_end(seen);
+    return shown;
+}
+
+START_TEST(who_watches_sees_each_copy_with_its_role_and_how_far_it_is)
+{
+    hosts_open_shard(3);
+    (void)hosts_written(5, 50);
+    lock_acquire(&hosts.lock);
+    const uint32_t primary = shard_replica(hosts_row(), hosts_row()->primary)->node;
+    lock_release(&hosts.lock);
+    for (uint32_t node = 1; node <= 3; node++)
+        HOSTS_WAIT(shows(node, node == primary ? HOSTS_PRIMARY : HOSTS_BACKUP,
+                         node == primary ? 2 : 0, 0));
+}
+END_TEST
+
 START_TEST(an_answer_to_a_write_says_what_came_of_it)
 {
     hosts_open_shard(3);
     (void)hosts_written(1, 1);
     const uint64_t words[] = {1, 10, 2, 20, MODEL_FAILS, 0};
     struct wire_part part = hosts_part_to(1, WIRE_PART_WRITE);
-    const uint64_t asked = hosts_ask_with(1, part, words, 6, 0);
-    ck_assert_uint_eq(hosts_reply_word(asked, 0), 2);
-    ck_assert_uint_eq(hosts_reply_word(asked, 1), 1);
+    const uint64_t asked = ask_words(1, part, words, 6);
+    ck_assert_uint_eq(reply_word(asked, 0), 2);
+    ck_assert_uint_eq(reply_word(asked, 1), 1);
 }
 END_TEST
 
@@ -59,11 +114,70 @@ START_TEST(an_operation_sent_twice_is_done_once)
     const uint64_t words[] = {4, 40};
     struct wire_part part = hosts_part_to(1, WIRE_PART_WRITE);
     part.op_low = 77;
-    const uint64_t first = hosts_ask_with(1, part, words, 2, 0);
+    const uint64_t first = ask_words(1, part, words, 2);
     const uint64_t seq = hosts_reply(first)->seq;
-    const uint64_t second = hosts_ask_with(1, part, words, 2, 0);
+    const uint64_t second = ask_words(1, part, words, 2);
     ck_assert_uint_eq(hosts_reply(second)->seq, seq);
-    ck_assert_uint_eq(hosts_reply_word(second, 0), 1); // what came of it the first time
+    ck_assert_uint_eq(reply_word(second, 0), 1); // what came of it the first time
+}
+END_TEST
+
+START_TEST(a_write_of_several_entries_is_answered_when_the_last_is_done)
+{
+    hosts_open_shard(3);
+    const uint64_t before = hosts_written(9, 1)->seq;
+    const uint64_t words[] = {MODEL_SEVERAL, 33};
+    struct wire_part part = hosts_part_to(1, WIRE_PART_WRITE);
+    part.op_low = 88;
+    const uint64_t asked = ask_words(1, part, words, 2);
+    ck_assert_uint_eq(reply_word(asked, 0), 3); // rows of all of them
+    ck_assert_uint_eq(hosts_reply(asked)->seq, before + 3);
+    for (uint64_t key = 0; key < 3; key++)
+        ck_assert_uint_eq(hosts_value(2, key, before + 3), 33);
+    const uint64_t again = ask_words(1, part, words, 2); // the last one is known, and only that one
+    ck_assert_int_eq(hosts_reply_status(again), OMEN_OK);
+    ck_assert_uint_eq(hosts_reply(again)->seq, before + 3);
+}
+END_TEST
+
+START_TEST(a_write_of_which_a_part_is_done_is_of_unknown_outcome)
+{
+    hosts_open_shard(3);
+    (void)hosts_written(9, 1);
+    const struct cluster_uuid copy = world_replica(&hosts.world, hosts.shard, 1);
+    const uint64_t words[] = {MODEL_SEVERAL, 33};
+    atomic_store(&model_gate, 1);
+    const uint64_t asked = ask_words(1, hosts_part_to(1, WIRE_PART_WRITE), words, 2);
+    HOSTS_WAIT(atomic_load(&model_waiting) == 1);
+    model_let_one_pass();
+    HOSTS_WAIT(atomic_load(&model_waiting) == 1 && atomic_load(&model_passed) == 1);
+    ck_assert_int_eq(hosts_map_step((struct shard_step){.kind = STEP_LOST, .replica = copy}),
+                     OMEN_OK);
+    HOSTS_WAIT(!has_log(1));
+    model_open_gate();
+    ck_assert_int_eq(hosts_reply_status(asked), OMEN_E_TIMEOUT);
+}
+END_TEST
+
+START_TEST(what_came_of_an_operation_is_known_to_the_next_primary)
+{
+    hosts_open_shard(3);
+    (void)hosts_written(1, 1);
+    const uint64_t words[] = {1, 10, 2, 20, MODEL_FAILS, 0};
+    struct wire_part part = hosts_part_to(1, WIRE_PART_WRITE);
+    part.op_low = 78;
+    const uint64_t seq = hosts_reply(ask_words(1, part, words, 6))->seq;
+    hosts_node_stop(1);
+    const struct cluster_uuid second = world_replica(&hosts.world, hosts.shard, 2);
+    ck_assert_int_eq(hosts_map_step((struct shard_step){.kind = STEP_PROMOTE, .replica = second}),
+                     OMEN_OK);
+    (void)hosts_written(60, 61);
+    part = hosts_part_to(2, WIRE_PART_WRITE);
+    part.op_low = 78;
+    const uint64_t again = ask_words(2, part, words, 6);
+    ck_assert_uint_eq(hosts_reply(again)->seq, seq);
+    ck_assert_uint_eq(reply_word(again, 0), 2);
+    ck_assert_uint_eq(reply_word(again, 1), 1);
 }
 END_TEST
 
@@ -92,7 +206,7 @@ START_TEST(a_strong_read_sees_what_was_acknowledged)
     for (uint64_t i = 1; i <= 20; i++) {
         (void)hosts_written(9, i);
         const uint64_t asked = hosts_read(1, 9, WIRE_STRONG);
-        ck_assert_uint_eq(hosts_reply_word(asked, 0), i);
+        ck_assert_uint_eq(reply_word(asked, 0), i);
         ck_assert_uint_ge(hosts_reply(asked)->seq, i + 1);
     }
     ck_assert_int_eq(hosts_reply_status(hosts_read(2, 9, WIRE_STRONG)), OMEN_E_STALE_MAP);
@@ -129,14 +243,14 @@ START_TEST(a_learner_is_filled_from_the_log)
     HOSTS_WAIT(hosts_in_sync() == 3);
     for (uint64_t i = 0; i < 200; i++)
         ck_assert_uint_eq(hosts_value(3, i, last), i + 1);
-    ck_assert_uint_eq(hosts.nodes[3].disk.installs, 0);
+    ck_assert_uint_eq(hosts.nodes[3].disk->installs, 0);
 }
 END_TEST
 
 static bool
 was_trimmed(uint32_t at)
 {
-    struct disk *disk = &hosts.nodes[at].disk;
+    struct disk *disk = hosts.nodes[at].disk;
     lock_acquire(&disk->lock);
     const bool trimmed = disk->trims > 0;
     lock_release(&disk->lock);
@@ -167,12 +281,12 @@ START_TEST(a_learner_is_filled_by_a_snapshot_where_the_log_begins_later)
     (void)hosts_written(0, 1);
     struct wire_part part = hosts_part_to(1, WIRE_PART_WRITE);
     part.op_low = 7777777;
-    const uint64_t seq = hosts_reply(hosts_ask_with(1, part, words, 2, 0))->seq;
+    const uint64_t seq = hosts_reply(ask_words(1, part, words, 2))->seq;
     const uint64_t last = write_many(1500);
     HOSTS_WAIT(was_trimmed(1));
     hosts_assign(3);
     HOSTS_WAIT(hosts_in_sync() == 3);
-    ck_assert_uint_eq(hosts.nodes[3].disk.installs, 1);
+    ck_assert_uint_eq(hosts.nodes[3].disk->installs, 1);
     for (uint64_t key = 0; key < 400; key++)
         ck_assert_uint_eq(hosts_value(3, key, last), hosts_value(1, key, last));
     // It knows what was done before it came: as primary it does it no second time.
@@ -183,25 +297,13 @@ START_TEST(a_learner_is_filled_by_a_snapshot_where_the_log_begins_later)
     (void)hosts_written(451, 8);
     part = hosts_part_to(3, WIRE_PART_WRITE);
     part.op_low = 7777777;
-    const uint64_t again = hosts_ask_with(3, part, words, 2, 0);
+    const uint64_t again = ask_words(3, part, words, 2);
     ck_assert_int_eq(hosts_reply_status(again), OMEN_OK);
     ck_assert_uint_eq(hosts_reply(again)->seq, seq);
 }
 END_TEST
 
 // ---- copies that go ----
-
-static bool
-has_log(uint32_t at)
-{
-    bool used = false;
-    struct disk *disk = &hosts.nodes[at].disk;
-    lock_acquire(&disk->lock);
-    for (uint32_t i = 0; i < DISK_LOGS_MAX; i++)
-        used |= disk->logs[i].used;
-    lock_release(&disk->lock);
-    return used;
-}
 
 static const char *
 shard_path(uint32_t at, struct cluster_uuid copy)
@@ -241,9 +343,9 @@ START_TEST(writes_of_a_copy_that_goes_are_of_unknown_outcome)
     hosts_open_shard(3);
     (void)hosts_written(5, 50);
     const struct cluster_uuid copy = world_replica(&hosts.world, hosts.shard, 1);
-    disk_hold(&hosts.nodes[1].disk);
+    disk_hold(hosts.nodes[1].disk);
     const uint64_t in_log = hosts_write(1, 6, 60);
-    HOSTS_WAIT(disk_notes_held(&hosts.nodes[1].disk) > 0);
+    HOSTS_WAIT(disk_notes_held(hosts.nodes[1].disk) > 0);
     const uint64_t ready = hosts_write(1, 7, 70);
     ck_assert_int_eq(hosts_map_step((struct shard_step){.kind = STEP_LOST, .replica = copy}),
                      OMEN_OK);
@@ -283,7 +385,7 @@ START_TEST(a_shard_that_somebody_else_has_open_is_not_reported_as_lost)
                                         .boot = 2,
                                         .folder = node->folder.path,
                                         .threads = 2,
-                                        .disk = &node->disk,
+                                        .disk = node->disk,
                                         .bus = &node->bus,
                                         .meta = &node->meta,
                                         .context = node,
@@ -328,7 +430,7 @@ START_TEST(a_part_by_another_map_is_refused)
         part.copy_low++;
     else
         part.shard++;
-    ck_assert_int_eq(hosts_reply_status(hosts_ask_with(1, part, &key, 1, 0)), OMEN_E_STALE_MAP);
+    ck_assert_int_eq(hosts_reply_status(ask_words(1, part, &key, 1)), OMEN_E_STALE_MAP);
 }
 END_TEST
 
@@ -351,13 +453,13 @@ START_TEST(who_waits_at_a_copy_is_bounded)
     if (_i == 0)
         atomic_store(&model_gate, 1);
     else
-        disk_hold(&hosts.nodes[1].disk);
+        disk_hold(hosts.nodes[1].disk);
     for (uint32_t i = 0; i < REPLICA_WAITS_MAX; i++)
         asked[i] = _i == 0 ? hosts_read(2, 5, WIRE_ANY) : hosts_write(1, i % 100, i);
     const uint64_t beyond = _i == 0 ? hosts_read(2, 5, WIRE_ANY) : hosts_write(1, 5, 50);
     ck_assert_int_eq(hosts_reply_status(beyond), OMEN_E_BUSY);
     model_open_gate();
-    disk_let_go(&hosts.nodes[node].disk);
+    disk_let_go(hosts.nodes[node].disk);
     for (uint32_t i = 0; i < REPLICA_WAITS_MAX; i++)
         ck_assert_int_eq(hosts_reply_status(asked[i]), OMEN_OK);
     ck_assert_uint_eq(hosts_value(2, 5, seq) != 0, 1); // there is room again
@@ -371,8 +473,7 @@ START_TEST(the_bytes_that_wait_are_bounded)
     (void)hosts_written(5, 50);
     atomic_store(&model_gate, 1);
     for (uint32_t i = 0; i < 4; i++) {
-        const uint64_t asked =
-            hosts_ask_with(1, hosts_part_to(1, WIRE_PART_WRITE), words, 1 << 15, 0);
+        const uint64_t asked = ask_words(1, hosts_part_to(1, WIRE_PART_WRITE), words, 1 << 15);
         if (i < 3)
             continue; // and some bytes of its head are too many
         ck_assert_int_eq(hosts_reply_status(asked), OMEN_E_BUSY);
@@ -409,7 +510,8 @@ START_TEST(what_is_late_before_it_began_is_not_done)
     atomic_store(&model_gate, 1);
     const uint64_t first = hosts_read(1, 5, WIRE_ANY);
     HOSTS_WAIT(atomic_load(&model_waiting) == 1);
-    const uint64_t late = hosts_ask_with(1, hosts_part_to(1, WIRE_PART_WRITE), words, 2, 1);
+    const uint64_t late = hosts_ask_bytes(1, hosts_part_to(1, WIRE_PART_WRITE),
+                                          (struct wire_bytes){(const uint8_t *)words, 16}, 1);
     const uint64_t last = hosts_write(1, 6, 60);
     const uint64_t until_ns = os_clock_ns() + 50000000;
     while (os_clock_ns() < until_ns)
@@ -445,9 +547,13 @@ hosts_suite(void)
     tcase_set_timeout(tcase, 120);
     tcase_add_checked_fixture(tcase, three, down);
     tcase_add_test(tcase, a_write_is_acknowledged_and_read_at_each_copy);
+    tcase_add_test(tcase, who_watches_sees_each_copy_with_its_role_and_how_far_it_is);
     tcase_add_test(tcase, an_answer_to_a_write_says_what_came_of_it);
     tcase_add_test(tcase, a_write_that_is_refused_says_why);
     tcase_add_test(tcase, an_operation_sent_twice_is_done_once);
+    tcase_add_test(tcase, a_write_of_several_entries_is_answered_when_the_last_is_done);
+    tcase_add_test(tcase, a_write_of_which_a_part_is_done_is_of_unknown_outcome);
+    tcase_add_test(tcase, what_came_of_an_operation_is_known_to_the_next_primary);
     tcase_add_test(tcase, many_writes_at_once_are_all_done);
     tcase_add_loop_test(tcase, a_strong_read_sees_what_was_acknowledged, 0, 2);
     tcase_add_test(tcase, a_primary_that_crashed_comes_back_as_a_copy);

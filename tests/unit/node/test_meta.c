@@ -3,6 +3,7 @@
 // Labels: tsan
 #include <check.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,7 @@
 #include "base/os_wait.h"
 #include "tests/lib/bus_memory.h"
 #include "tests/lib/check_main.h"
+#include "tests/lib/file_copy.h"
 #include "tests/lib/folder.h"
 
 #define MS UINT64_C(1000000)
@@ -41,7 +43,7 @@ struct node {
 static struct folder folder;
 static struct node nodes[NODES];
 static const struct cluster_uuid cluster = {0x0190aaaa, 0x1234};
-static _Atomic uint32_t halts;
+static _Atomic uint32_t halts, outdated_count;
 static uint8_t lease_profile = LEASE_LAN;
 
 static void
@@ -56,6 +58,14 @@ static void
 superseded(void *context)
 {
     halt(context, "superseded");
+}
+
+static void
+outdated(void *context)
+{
+    (void)context;
+    atomic_fetch_add(&outdated_count, 1);
+    os_wake_all(&outdated_count);
 }
 
 static struct gossip_address
@@ -230,7 +240,8 @@ start(struct node *node)
                                        .bus = &node->bus,
                                        .seed = 7 + node->at + node->boot,
                                        .halt = halt,
-                                       .superseded = superseded};
+                                       .superseded = superseded,
+                                       .outdated = outdated};
     struct meta *meta;
     ck_assert_int_eq(meta_open(&config, &meta), OMEN_OK);
     disk_started(node->disk);
@@ -549,6 +560,28 @@ START_TEST(all_that_are_started_again_go_on_where_they_were)
 }
 END_TEST
 
+START_TEST(an_old_copy_of_a_nodes_disk_that_is_put_back_is_found_out)
+{
+    char log[300], old[300];
+    start_all();
+    claim_whole();
+    stop(&nodes[2]);
+    snprintf(log, sizeof log, "%s/log2/data.mdb", folder.path);
+    snprintf(old, sizeof old, "%s/old", folder.path);
+    file_copy(log, old);
+    const uint64_t boot = nodes[2].boot;
+    start(&nodes[2]);
+    wait_until(&nodes[2], has_version, write_setting(&nodes[0], "a", "1"));
+    ck_assert_uint_eq(atomic_load(&outdated_count), 0);
+    stop(&nodes[2]);
+    file_copy(old, log);
+    nodes[2].boot = boot;
+    start(&nodes[2]);
+    while (atomic_load(&outdated_count) == 0)
+        os_wait(&outdated_count, 0);
+}
+END_TEST
+
 START_TEST(when_the_leader_is_cut_off_another_leads_and_it_hears_of_what_was_done)
 {
     start_all();
@@ -620,6 +653,7 @@ suite(void)
     tcase_add_test(tcase, a_key_in_the_map_is_known_to_every_node);
     tcase_add_test(tcase, a_node_that_is_started_again_comes_back_with_what_it_knew);
     tcase_add_test(tcase, all_that_are_started_again_go_on_where_they_were);
+    tcase_add_test(tcase, an_old_copy_of_a_nodes_disk_that_is_put_back_is_found_out);
     tcase_add_test(tcase, when_the_leader_is_cut_off_another_leads_and_it_hears_of_what_was_done);
     suite_add_tcase(suite, tcase);
     return suite;

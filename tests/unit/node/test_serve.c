@@ -1,9 +1,12 @@
 // tests/unit/node/test_serve.c -- a front over hosted shards in files: each method's way from a client's bytes to the rows and back.
+// Labels: tsan
 //
 // Shape: shell. One process: parts are proposed, applied and answered at once.
 #include "node/serve.h"
 
 #include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 #include "tests/lib/check_main.h"
@@ -467,6 +470,121 @@ START_TEST(a_field_index_is_made_by_an_entry)
 }
 END_TEST
 
+struct reader {
+    _Atomic bool over;
+    uint32_t reads, failures;
+    struct wire_id ids[9]; // of its own
+    char names[9][8];
+};
+
+static void
+read_one(struct reader *reader, enum method_number method, enum wire_part_kind kind,
+         const void *ask)
+{
+    omen_status statuses[16];
+    struct omen_error error;
+    struct encode packed, answer;
+    struct serve_items items = {statuses, 16, 0};
+    encode_init(&packed, 10000);
+    encode_init(&answer, 1 << 20);
+    shape_write(&packed, method_at(method)->ask, ask);
+    const struct wire_part part = {.kind = (uint8_t)kind,
+                                   .method = (uint8_t)method,
+                                   .shard = 1,
+                                   .last = UINT64_MAX,
+                                   .ask = packed.bytes,
+                                   .ask_bytes = (uint32_t)packed.count};
+    reader->failures += serve_read(sw->hosted[0], &part, &answer, &items, &error) != OMEN_OK;
+    reader->reads++;
+    encode_fini(&packed);
+    encode_fini(&answer);
+}
+
+static void *
+read_beside(void *context)
+{
+    static const float query[4];
+    struct reader *reader = context;
+    const struct api_query_search search = {ASK, .vector = raw(query, 4),
+                                            .with = API_WITH_PAYLOAD | API_WITH_VECTOR};
+    const struct api_point_get get = {ASK, .ids = {.count = 9, .items = reader->ids},
+                                      .with = API_WITH_PAYLOAD};
+    const struct api_point_scroll scroll = {ASK, .cursor = {"0000000000000000", 16}, .limit = 20,
+                                            .with = API_WITH_PAYLOAD};
+    const struct api_point_facet facet = {ASK, .field = {"tag", 3}};
+    while (!atomic_load(&reader->over)) {
+        read_one(reader, METHOD_QUERY_SEARCH, WIRE_PART_SEARCH, &search);
+        read_one(reader, METHOD_POINT_GET, WIRE_PART_GET, &get);
+        read_one(reader, METHOD_POINT_SCROLL, WIRE_PART_GET, &scroll);
+        read_one(reader, METHOD_POINT_FACET, WIRE_PART_SEARCH, &facet);
+    }
+    return NULL;
+}
+
+START_TEST(reads_go_on_beside_what_is_applied)
+{
+    struct reader reader = {.reads = 0};
+    pthread_t thread;
+    open_of(1, OMEN_F32);
+    ck_assert_ptr_nonnull(fill(_i == 1));
+    memcpy(reader.ids, ids, sizeof reader.ids);
+    memcpy(reader.names, names, sizeof reader.names);
+    for (uint32_t i = 0; i < 9; i++)
+        reader.ids[i].text = _i == 1 ? reader.names[i] : NULL;
+    ck_assert_int_eq(pthread_create(&thread, NULL, read_beside, &reader), 0);
+    for (uint32_t i = 0; i < 20; i++) {
+        const struct api_point_delete del = {ASK, .ids = {.count = 30, .items = ids + i}};
+        ck_assert_ptr_nonnull(fill(_i == 1));
+        ck_assert_ptr_nonnull(sw_call(sw, METHOD_POINT_DELETE, &del));
+    }
+    atomic_store(&reader.over, true);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ck_assert_uint_gt(reader.reads, 0);
+    ck_assert_uint_eq(reader.failures, 0);
+}
+END_TEST
+
+// What the answer of a write is whose results nobody has any more.
+static omen_status
+when_forgotten(enum method_number method, const void *ask)
+{
+    struct encode packed, answer;
+    struct omen_error error;
+    struct serve_items items = {NULL, 0, 0};
+    encode_init(&packed, 1 << 20);
+    encode_init(&answer, 1 << 20);
+    shape_write(&packed, method_at(method)->ask, ask);
+    const struct wire_part part = {.kind = WIRE_PART_WRITE,
+                                   .method = (uint8_t)method,
+                                   .ask = packed.bytes,
+                                   .ask_bytes = (uint32_t)packed.count};
+    const omen_status status = serve_written(&part, NULL, &answer, &items, &error);
+    ck_assert(status != OMEN_OK || answer.count > 0);
+    encode_fini(&packed);
+    encode_fini(&answer);
+    return status;
+}
+
+START_TEST(a_write_that_nobody_remembers_was_done_only_if_nothing_could_refuse_it)
+{
+    const struct wire_id id = {.given = 1, .number = 5};
+    struct api_point_upsert upsert = {ASK, .ids = {.count = 1, .items = &id},
+                                      .vectors = raw(vectors, 4)};
+    ck_assert_int_eq(when_forgotten(METHOD_POINT_UPSERT, &upsert), OMEN_OK);
+    upsert.mode = API_UPSERT;
+    ck_assert_int_eq(when_forgotten(METHOD_POINT_UPSERT, &upsert), OMEN_OK);
+    upsert.mode = API_INSERT;
+    ck_assert_int_eq(when_forgotten(METHOD_POINT_UPSERT, &upsert), OMEN_E_TIMEOUT);
+    upsert.mode = API_UPDATE;
+    ck_assert_int_eq(when_forgotten(METHOD_POINT_UPSERT, &upsert), OMEN_E_TIMEOUT);
+    upsert.mode = API_UPSERT;
+    upsert.if_version = (struct wire_maybe){.given = 1, .value = 7};
+    ck_assert_int_eq(when_forgotten(METHOD_POINT_UPSERT, &upsert), OMEN_E_TIMEOUT);
+    const struct api_point_delete erase = {ASK, .ids = {.count = 1, .items = &id}};
+    ck_assert_int_eq(when_forgotten(METHOD_POINT_DELETE, &erase), OMEN_E_TIMEOUT);
+}
+END_TEST
+
 // Any part with any bytes: a status, and never more.
 START_TEST(parts_of_any_bytes_are_refused)
 {
@@ -520,6 +638,8 @@ serve_suite(void)
     tcase_add_loop_test(tcase, arrays_of_numbers_become_what_the_collection_stores, 0, 5);
     tcase_add_test(tcase, equal_distances_come_by_id_from_every_shard);
     tcase_add_test(tcase, a_field_index_is_made_by_an_entry);
+    tcase_add_loop_test(tcase, reads_go_on_beside_what_is_applied, 0, 2);
+    tcase_add_test(tcase, a_write_that_nobody_remembers_was_done_only_if_nothing_could_refuse_it);
     tcase_add_loop_test(tcase, parts_of_any_bytes_are_refused, 0, 3);
     suite_add_tcase(suite, tcase);
     return suite;

@@ -239,6 +239,33 @@ START_TEST(p5_sync_that_fails_is_never_acknowledged)
 }
 END_TEST
 
+START_TEST(who_is_the_only_voter_waits_for_nobody_when_it_starts)
+{
+    struct cluster *cluster = cluster_led(1, 1, NULL);
+    cluster_crash(cluster, 0);
+    cluster_start(cluster, 0);
+    cluster_run(cluster);
+    ck_assert_uint_eq(cluster_leader(cluster), RAFT_MEMBERS_MAX);
+    cluster_elapse(cluster, 1);
+    ck_assert_uint_eq(cluster_leader(cluster), 0);
+    cluster_close(cluster);
+
+    cluster = cluster_led(2, 1, NULL); // neither waits, nor does it count, who has no vote
+    cluster_crash(cluster, 0);
+    cluster_start(cluster, 0);
+    cluster_elapse(cluster, 1);
+    ck_assert_uint_eq(cluster_leader(cluster), 0);
+    cluster_close(cluster);
+
+    cluster = cluster_led(3, 3, NULL);
+    cluster_crash(cluster, 0);
+    cluster_start(cluster, 0);
+    cluster_tick(cluster, 0);
+    ck_assert_int_eq(cluster->peers[0].raft.state, RAFT_FOLLOWER);
+    cluster_close(cluster);
+}
+END_TEST
+
 START_TEST(p6_leader_alone_commits_only_what_is_durable)
 {
     struct cluster *cluster = cluster_led(1, 1, NULL);
@@ -747,6 +774,7 @@ suite(void)
     tcase_add_test(c, p4_node_with_an_unapplied_change_does_not_campaign);
     tcase_add_test(c, p4_learner_votes_for_who_knows_that_it_was_promoted);
     tcase_add_test(c, p5_sync_that_fails_is_never_acknowledged);
+    tcase_add_test(c, who_is_the_only_voter_waits_for_nobody_when_it_starts);
     tcase_add_test(c, p6_leader_alone_commits_only_what_is_durable);
     tcase_add_test(c, p6_leaders_own_ack_counts_only_when_durable);
     tcase_add_test(c, p6_durability_of_a_truncated_entry_is_not_that_of_its_successor);

@@ -194,6 +194,36 @@ START_TEST(explain_says_what_each_shard_did)
 }
 END_TEST
 
+START_TEST(who_counts_hears_how_a_request_ended_and_what_it_took)
+{
+    open_of(2);
+    ck_assert_ptr_nonnull(fill(POINTS, false));
+    ck_assert_uint_eq(fw->done.written, POINTS);
+    ck_assert_ptr_eq(fw->done.method, method_at(METHOD_POINT_UPSERT));
+    const float query[MODEL_DIM] = {0};
+    const struct api_query_search ask = {ASK, .vector = raw(query, 4), .k = 3};
+    const uint32_t before = fw->dones;
+    const uint64_t begun_ns = fw->now_ns;
+    ck_assert_ptr_nonnull(fw_call(fw, METHOD_QUERY_SEARCH, &ask));
+    ck_assert_uint_eq(fw->dones, before + 1);
+    ck_assert_ptr_eq(fw->done.method, method_at(METHOD_QUERY_SEARCH));
+    ck_assert_int_eq(fw->done.status, OMEN_OK);
+    ck_assert_uint_eq(fw->done.received_ns, begun_ns); // nobody said when it came
+    ck_assert_uint_eq(fw->done.begun_ns, begun_ns);
+    ck_assert_uint_eq(fw->done.heard_ns, fw->now_ns);
+    ck_assert_uint_gt(fw->done.heard_ns, begun_ns);
+    ck_assert_uint_eq(fw->done.parts, 2);
+    ck_assert_uint_eq(fw->done.rounds, 1);
+    ck_assert_uint_eq(fw->done.k, 3);
+    ck_assert_uint_gt(fw->done.evaluations + fw->done.exact_distances, 0);
+    const struct api_query_search wrong = {.collection = {"none", 4}, .vector = raw(query, 4)};
+    ck_assert_ptr_null(fw_call(fw, METHOD_QUERY_SEARCH, &wrong));
+    ck_assert_uint_eq(fw->dones, before + 2);
+    ck_assert_int_eq(fw->done.status, OMEN_E_NOT_FOUND);
+    ck_assert_uint_eq(fw->done.rounds, 0);
+}
+END_TEST
+
 START_TEST(a_filter_is_the_shards_to_apply)
 {
     open_of(7);
@@ -527,6 +557,7 @@ front_suite(void)
     tcase_add_test(tcase, an_alias_and_an_array_of_numbers_search_as_well);
     tcase_add_loop_test(tcase, a_search_by_id_does_not_find_the_point_itself, 0, 3);
     tcase_add_test(tcase, explain_says_what_each_shard_did);
+    tcase_add_test(tcase, who_counts_hears_how_a_request_ended_and_what_it_took);
     tcase_add_test(tcase, a_filter_is_the_shards_to_apply);
     tcase_add_loop_test(tcase, a_batch_of_queries_comes_back_as_matrices, 0, 3);
     tcase_add_loop_test(tcase, texts_and_payloads_of_a_batch_come_in_lists, 0, 3);

@@ -455,6 +455,37 @@ START_TEST(more_requests_than_there_is_room_for_are_busy)
 }
 END_TEST
 
+// Nobody is answered, and nothing is left: the sanitizer sees it.
+START_TEST(a_front_may_be_closed_with_requests_under_way)
+{
+    const struct api_point_upsert write = upsert_of(three, 3);
+    const struct api_query_search ask = search();
+    for (uint32_t i = 0; i < 5; i++) {
+        fw_ask(fw, METHOD_POINT_UPSERT, &write);
+        fw_ask(fw, METHOD_QUERY_SEARCH, &ask);
+    }
+    for (uint32_t i = 0; i < 25; i++) // some replies are lent
+        ck_assert(fw_step(fw));
+    ck_assert_uint_gt(front_pending(fw->front), 0);
+}
+END_TEST
+
+START_TEST(statuses_that_this_version_does_not_know_are_unknown_outcomes)
+{
+    const struct api_point_upsert write = upsert_of(three, 1);
+    fw->refusal = -200;
+    fw->faults.lost = 0;
+    struct api_point_upsert ask = write;
+    ask.deadline_ms = 200;
+    ck_assert_ptr_null(fw_call(fw, METHOD_POINT_UPSERT, &ask));
+    ck_assert_uint_eq(fw->error.outcome, API_UNKNOWN);
+    fw->refusal = OMEN_OK;
+    fw->row_status = -200;
+    ck_assert_ptr_null(fw_call(fw, METHOD_POINT_UPSERT, &ask));
+    ck_assert_int_eq(fw->error.status, OMEN_E_INTERNAL);
+}
+END_TEST
+
 START_TEST(without_a_map_nothing_can_be_asked)
 {
     struct fw *other = fw;
@@ -543,6 +574,8 @@ front_fault_suite(void)
     tcase_add_test(tcase, consistency_is_passed_on_and_a_token_means_a_session);
     tcase_add_test(tcase, what_a_gone_client_asked_for_is_not_looked_for);
     tcase_add_test(tcase, more_requests_than_there_is_room_for_are_busy);
+    tcase_add_test(tcase, a_front_may_be_closed_with_requests_under_way);
+    tcase_add_test(tcase, statuses_that_this_version_does_not_know_are_unknown_outcomes);
     tcase_add_test(tcase, without_a_map_nothing_can_be_asked);
     tcase_add_loop_test(tcase, every_refused_allocation_is_an_answer, 0, 2);
     suite_add_tcase(suite, tcase);

@@ -1,6 +1,7 @@
 // tests/unit/shard/test_hosted.c -- copies that apply one log hold the same, whatever happens to them in between.
 #include "tests/lib/check_main.h"
 #include "tests/lib/hosted_world.h"
+#include "tests/lib/process.h"
 
 static struct folder folder;
 static struct world *world;
@@ -252,6 +253,114 @@ START_TEST(an_embedded_file_that_is_taken_over_for_a_part_of_the_hashes_keeps_on
 }
 END_TEST
 
+// ---- processes ----
+
+START_TEST(a_killed_process_leaves_a_copy_that_applies_on)
+{
+    enum { ENTRIES = 120 };
+    world_init(world, &folder, (uint64_t)_i);
+    while (world->last < ENTRIES)
+        world_write(world, world->copies[0].hosted);
+    for (uint32_t i = 0; i < WORLD_COPIES; i++) {
+        hosted_close(world->copies[i].hosted); // before others are made of this process
+        world->copies[i].hosted = NULL;
+    }
+    struct world_copy *copy = &world->copies[1];
+    uint64_t known = 0;
+    for (uint64_t life = 0; life < 10; life++) {
+        const uint32_t many = prng_below(&world->prng, 20);
+        const bool saves = prng_below(&world->prng, 2) == 0;
+        uint64_t *durable = process_share(sizeof *durable);
+        const pid_t child = fork();
+        ck_assert_int_ge(child, 0);
+        if (child == 0) {
+            struct omen_error error = {0};
+            world_open_copy(copy);
+            const uint64_t from = hosted_applied(copy->hosted);
+            world_apply(world, copy, from + many < ENTRIES ? from + many : ENTRIES);
+            if (saves)
+                ck_assert_done(hosted_checkpoint(copy->hosted, &error), error);
+            *durable = hosted_durable(copy->hosted);
+            (void)raise(SIGKILL);
+        }
+        ck_assert(process_was_killed(child, life));
+        world_open_copy(copy);
+        ck_assert_uint_ge(hosted_applied(copy->hosted), *durable);
+        ck_assert_uint_ge(*durable, known);
+        known = *durable;
+        hosted_abandon(copy->hosted);
+        copy->hosted = NULL;
+        process_unshare(durable, sizeof *durable);
+    }
+    world_open_copy(copy);
+    world_apply(world, copy, ENTRIES);
+    world_check(world, copy->hosted);
+    world_fini(world);
+}
+END_TEST
+
+static void
+say(int pipe_end)
+{
+    ck_assert_int_eq(write(pipe_end, "x", 1), 1);
+}
+
+static void
+hear(int pipe_end)
+{
+    char byte;
+    ck_assert_int_eq(read(pipe_end, &byte, 1), 1);
+}
+
+START_TEST(an_embedded_reader_of_another_process_sees_what_a_checkpoint_has)
+{
+    uint64_t *live = process_share(sizeof *live);
+    int ask[2], answer[2];
+    struct omen_error error = {0};
+    ck_assert_int_eq(pipe(ask), 0);
+    ck_assert_int_eq(pipe(answer), 0);
+    enum { TURNS = 10 };
+    const pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0) {
+        omen_options options = OMEN_OPTIONS_INIT;
+        omen_index_t index;
+        uint64_t count;
+        options.path = folder_path(&folder, "copy0");
+        options.read_only = 1;
+        hear(ask[0]);
+        ck_assert_msg(omen_open(&options, &index) == OMEN_OK, "%s", omen_error_message());
+        for (int turn = 0; turn < TURNS; turn++) {
+            say(answer[1]);
+            hear(ask[0]);
+            ck_assert_int_eq(omen_count(index, NULL, &count), OMEN_OK);
+            ck_assert_uint_eq(count, *live);
+        }
+        omen_close(index);
+        _exit(0);
+    }
+    world_init(world, &folder, 0);
+    struct world_copy *copy = &world->copies[0];
+    say(ask[1]);
+    for (int turn = 0; turn < TURNS; turn++) {
+        hear(answer[0]);
+        for (int i = 0; i < 5; i++)
+            world_write(world, copy->hosted);
+        world_apply(world, copy, world->last);
+        ck_assert_done(hosted_checkpoint(copy->hosted, &error), error);
+        if (turn % 3 == 2)
+            ck_assert_done(hosted_compact(copy->hosted, &error), error);
+        *live = 0;
+        for (uint32_t i = 0; i < WORLD_POINTS; i++)
+            *live += world->points[i].there;
+        say(ask[1]);
+    }
+    ck_assert(!process_was_killed(child, 0));
+    world_fini(world);
+    process_unshare(live, sizeof *live);
+}
+END_TEST
+
 // ---- refusals ----
 
 START_TEST(what_is_missing_or_there_already_is_refused)
@@ -329,6 +438,8 @@ suite(void)
                    an_embedded_index_opens_the_folder_of_a_copy_and_what_it_writes_makes_it_none);
     tcase_add_test(embedded,
                    an_embedded_file_that_is_taken_over_for_a_part_of_the_hashes_keeps_only_those);
+    tcase_add_test(embedded, an_embedded_reader_of_another_process_sees_what_a_checkpoint_has);
+    tcase_add_loop_test(embedded, a_killed_process_leaves_a_copy_that_applies_on, 0, 2);
     suite_add_tcase(suite, embedded);
     TCase *refusals = tcase_create("refusals");
     tcase_add_checked_fixture(refusals, setup, teardown);

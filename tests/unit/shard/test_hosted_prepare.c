@@ -269,6 +269,122 @@ START_TEST(rows_are_converted_and_laid_dense)
 }
 END_TEST
 
+// Parts until none is left; returns how many there were. Each is applied before the next.
+static uint32_t
+do_parts(struct hosted *many, struct hosted_ask ask, uint64_t *rows)
+{
+    uint32_t parts = 0;
+    ask.cursor = 0;
+    for (*rows = 0; ask.cursor != UINT64_MAX; parts++) {
+        struct hosted_bytes bytes;
+        struct hosted_results results;
+        ck_assert_done(hosted_prepare(many, &ask, &bytes, &error), error);
+        ask.cursor = bytes.cursor;
+        if (bytes.bytes == NULL)
+            continue;
+        ck_assert_uint_le(bytes.count, HOSTED_OP_BYTES_MAX);
+        const struct hosted_entry entry = {
+            .seq = hosted_applied(many) + 1, .bytes = bytes.bytes, .count = bytes.count};
+        const struct hosted_entries entries = {.entries = &entry, .count = 1};
+        ck_assert_done(hosted_apply(many, &entries, &results, &error), error);
+        ck_assert_uint_eq(results.entries[0].failed_count, 0);
+        *rows += results.entries[0].rows;
+        hosted_results_fini(&results);
+        hosted_bytes_fini(&bytes);
+    }
+    return parts;
+}
+
+START_TEST(a_filter_that_means_many_points_makes_several_entries)
+{
+    enum { COUNT = 20000 };
+    struct world_copy copy = {0};
+    omen_options options = OMEN_OPTIONS_INIT;
+    omen_batch batch = OMEN_BATCH_INIT;
+    struct shard *shard;
+    uint64_t rows, count;
+    static float many[COUNT][WORLD_DIM];
+    static char names[COUNT][16];
+    static const char *list[COUNT];
+    static const void *payloads[COUNT];
+    static size_t payload_bytes[COUNT];
+    (void)snprintf(copy.path, sizeof copy.path, "%s/many", folder.path);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        (void)snprintf(names[i], sizeof names[i], "point-%u", i);
+        list[i] = names[i];
+        many[i][0] = (float)i;
+        payloads[i] = i % 2 == 0 ? "\x81\xa1n\x01" : "\x81\xa1n\x02";
+        payload_bytes[i] = 4;
+    }
+    options.path = copy.path;
+    options.dimension = WORLD_DIM;
+    options.threads = 1;
+    options.metric = OMEN_L2;
+    options.algorithm = OMEN_FLAT;
+    batch.count = COUNT;
+    batch.vectors = many;
+    batch.text_ids = list;
+    batch.payloads = payloads;
+    batch.payload_bytes = payload_bytes;
+    ck_assert_done(shard_open(&options, &shard, &error), error);
+    ck_assert_done(shard_add(shard, &batch, &error), error);
+    shard_close(shard);
+    world_open_copy(&copy);
+    const struct hosted_ask patch = {
+        .kind = HOSTED_PATCH, .filter = "n = 1", .set = "\x81\xa1m\x05", .set_bytes = 4};
+    ck_assert_uint_ge(do_parts(copy.hosted, patch, &rows), COUNT / 2 * 8 / HOSTED_PART_POINTS);
+    ck_assert_uint_eq(rows, COUNT / 2);
+    ck_assert_done(shard_count(hosted_shard(copy.hosted), "m = 5", &count, &error), error);
+    ck_assert_uint_eq(count, COUNT / 2);
+    const uint8_t map[] = {0x81, 0xa1, 'n', 0x81, 0xa3, 'g', 't', 'e', 0x01}; // {n: {gte: 1}}
+    const struct hosted_ask erase = {
+        .kind = HOSTED_DELETE, .filter_map = map, .filter_map_bytes = sizeof map};
+    ck_assert_uint_ge(do_parts(copy.hosted, erase, &rows), 2);
+    ck_assert_uint_eq(rows, COUNT);
+    ck_assert(sum_equal(hosted_sum(copy.hosted), (struct hosted_sum){0}));
+    hosted_close(copy.hosted);
+}
+END_TEST
+
+// It was asked of the points as they were.
+START_TEST(a_point_that_changes_behind_a_filter_is_left_alone)
+{
+    const struct hosted_ask erase = {.kind = HOSTED_DELETE, .filter = "n = 1"};
+    struct hosted_ask ask = upsert_of(2);
+    struct hosted_bytes log[3];
+    struct hosted_results results;
+    ask.payloads = (const void *const[]){"\x81\xa1n\x01", "\x81\xa1n\x01"};
+    ask.payload_bytes = (const size_t[]){4, 4};
+    struct hosted_entry entry[3];
+    for (uint32_t i = 0; i < 3; i++)
+        entry[i].seq = i + 1;
+    ck_assert_done(hosted_prepare(hosted, &ask, &log[0], &error), error);
+    entry[0].bytes = log[0].bytes;
+    entry[0].count = log[0].count;
+    ck_assert_done(hosted_apply(hosted, &(struct hosted_entries){&entry[0], 1}, NULL, &error),
+                   error);
+    ck_assert_done(hosted_prepare(hosted, &erase, &log[2], &error), error);
+    ck_assert_uint_eq(log[2].rows, 2);
+    ask.count = 1; // comes between
+    ask.payloads = (const void *const[]){"\x81\xa1n\x02"};
+    ck_assert_done(hosted_prepare(hosted, &ask, &log[1], &error), error);
+    for (uint32_t i = 1; i < 3; i++) {
+        entry[i].bytes = log[i].bytes;
+        entry[i].count = log[i].count;
+    }
+    ck_assert_done(hosted_apply(hosted, &(struct hosted_entries){&entry[1], 2}, &results, &error),
+                   error);
+    ck_assert_uint_eq(results.entries[1].rows, 1);
+    ck_assert_uint_eq(results.entries[1].failed_count, 1);
+    ck_assert_int_eq(results.entries[1].failed[0].error.status, OMEN_E_CONFLICT);
+    ck_assert_uint_eq(hosted_version(hosted, ids[0]), 2);
+    ck_assert_uint_eq(hosted_version(hosted, ids[1]), 0);
+    hosted_results_fini(&results);
+    for (uint32_t i = 0; i < 3; i++)
+        hosted_bytes_fini(&log[i]);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -286,6 +402,8 @@ suite(void)
     tcase_add_test(tcase, a_batch_that_the_log_does_not_take_is_refused);
     tcase_add_test(tcase, nothing_to_do_makes_no_entry);
     tcase_add_test(tcase, rows_are_converted_and_laid_dense);
+    tcase_add_test(tcase, a_filter_that_means_many_points_makes_several_entries);
+    tcase_add_test(tcase, a_point_that_changes_behind_a_filter_is_left_alone);
     suite_add_tcase(suite, tcase);
     return suite;
 }

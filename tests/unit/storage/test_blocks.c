@@ -208,6 +208,51 @@ START_TEST(clean_erases_what_no_manifest_names)
 }
 END_TEST
 
+// More than a transaction of usual size takes, and none of it before the manifest.
+START_TEST(late_pieces_come_with_the_manifest_and_not_before)
+{
+    enum { PIECES = 160 }; // 40 MiB
+    static struct blocks_late late[PIECES + 1];
+    const struct manifest second = {.checkpoint = 2, .seq = 20, .generation = 1, .rows = 9};
+    struct blocks_late_list list = {.pieces = late, .count = PIECES + 1};
+    struct kv *kv = store_open(KV_WRITE);
+    struct blocks_save *save = save_open(kv, &first);
+    unsigned char *all = malloc(PIECES * IMAGE_PIECE_BYTES);
+    put(save, IMAGE_PAYLOAD_AT, 0, 700);
+    put(save, IMAGE_PAYLOADS, 7, 700);
+    finish(save, &first);
+    for (uint32_t i = 0; i < PIECES; i++) {
+        unsigned char *piece = all + i * IMAGE_PIECE_BYTES;
+        store_fill(piece, IMAGE_PAYLOAD_AT * 1000 + i, IMAGE_PIECE_BYTES);
+        late[i] = (struct blocks_late){IMAGE_PAYLOAD_AT, i, IMAGE_PIECE_BYTES, piece};
+    }
+    late[PIECES] = (struct blocks_late){IMAGE_PAYLOADS, 7, 0, NULL}; // dropped
+
+    save = save_open(kv, &second);
+    put(save, IMAGE_ROWS, 0, 100);
+    ck_assert_int_eq(blocks_save_flush(save, NULL), OMEN_OK);
+    blocks_save_close(save); // given up
+    check_manifest(kv, &first);
+    check_piece(kv, &first, IMAGE_PAYLOAD_AT, 0, 700);
+    check_piece(kv, &first, IMAGE_PAYLOADS, 7, 700);
+
+    save = save_open(kv, &second);
+    put(save, IMAGE_ROWS, 0, 100);
+    ck_assert_int_eq(blocks_save_finish_late(save, &second, &list, NULL), OMEN_OK);
+    blocks_save_close(save);
+    check_manifest(kv, &second);
+    check_piece(kv, &second, IMAGE_ROWS, 0, 100);
+    for (uint32_t i = 0; i < PIECES; i++)
+        check_piece(kv, &second, IMAGE_PAYLOAD_AT, i, IMAGE_PIECE_BYTES);
+    check_piece(kv, &second, IMAGE_PAYLOADS, 7, 0);
+    struct blocks_report report;
+    ck_assert_int_eq(verify(kv, &report, NULL), OMEN_OK);
+    ck_assert_uint_eq(report.pieces, PIECES + 1);
+    free(all);
+    kv_close(kv);
+}
+END_TEST
+
 START_TEST(log_commits_between_two_puts)
 {
     struct kv *kv = store_open(KV_WRITE);
@@ -460,6 +505,7 @@ suite(void)
     tcase_add_test(tcase, sink_refuses_what_is_no_piece);
     tcase_add_test(tcase, save_without_finish_leaves_the_manifest);
     tcase_add_test(tcase, clean_erases_what_no_manifest_names);
+    tcase_add_test(tcase, late_pieces_come_with_the_manifest_and_not_before);
     tcase_add_test(tcase, log_commits_between_two_puts);
     tcase_add_loop_test(tcase, damaged_piece_is_found, 0, 2);
     tcase_add_test(tcase, only_pieces_used_where_they_lie_stay_unread);

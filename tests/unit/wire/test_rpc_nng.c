@@ -233,17 +233,22 @@ START_TEST(what_is_no_request_is_told_or_ignored)
     static const uint8_t answer[] = "\x94\x01\x05\xc0\xc0";
     static const uint8_t unknown[] = "\x94\x00\x01\xa9point.fly\x90";
     static const uint8_t number[] = "\x94\x00\x02\x2a\x90";
+    static const uint8_t key[] = "\x94\x00\x03\xabsystem.ping\x91\x81\xa6"
+                                 "colour\xa4"
+                                 "blue";
     tcp_send(&client, note, sizeof note - 1);
     tcp_send(&client, answer, sizeof answer - 1);
     tcp_send(&client, unknown, sizeof unknown - 1);
     tcp_send(&client, number, sizeof number - 1);
+    tcp_send(&client, key, sizeof key - 1);
     rpc_expect(&client, 1, "METHOD");
     rpc_expect(&client, 2, "INVALID");
+    rpc_expect(&client, 3, "INVALID");
     world_ping(&client);
     const struct rpc_server_stats stats = world_stats();
     ck_assert_uint_eq(stats.notes, 2);
     ck_assert_uint_eq(stats.no_method, 1);
-    ck_assert_uint_eq(stats.malformed, 1);
+    ck_assert_uint_eq(stats.malformed, 2);
     tcp_leave(&client);
     world_close();
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -49,24 +50,37 @@ def parse(address: str) -> list[Node]:
 
 
 class Ring:
-    """Whom to ask next: one after the other, those that could not be reached last."""
+    """Whom to ask: one node for as long as it can be reached, since it knows what was made through it; then the next.
 
-    __slots__ = ("_clock", "_next", "_not_before", "nodes")
+    The first is drawn at random, or all clients would be the first node's.
+    """
 
-    def __init__(self, nodes: list[Node], clock: Callable[[], float] = time.monotonic) -> None:
+    __slots__ = ("_at", "_clock", "_not_before", "nodes")
+
+    def __init__(
+        self,
+        nodes: list[Node],
+        clock: Callable[[], float] = time.monotonic,
+        draw: Callable[[int], int] = random.randrange,
+    ) -> None:
         self.nodes = nodes
         self._clock = clock
-        self._next = 0
+        self._at = draw(len(nodes))
         self._not_before = dict.fromkeys(nodes, 0.0)
 
     def pick(self) -> Node:
         now = self._clock()
-        turn = [self.nodes[(self._next + i) % len(self.nodes)] for i in range(len(self.nodes))]
-        self._next = (self._next + 1) % len(self.nodes)
-        return next((node for node in turn if self._not_before[node] <= now), turn[0])
+        for i in range(len(self.nodes)):
+            at = (self._at + i) % len(self.nodes)
+            if self._not_before[self.nodes[at]] <= now:
+                self._at = at
+                break
+        return self.nodes[self._at]
 
     def failed(self, node: Node) -> None:
         self._not_before[node] = self._clock() + _PAUSE_SECONDS
+        if self.nodes[self._at] == node:
+            self._at = (self._at + 1) % len(self.nodes)
 
     def reached(self, node: Node) -> None:
         self._not_before[node] = 0.0

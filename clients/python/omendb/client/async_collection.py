@@ -221,7 +221,7 @@ class AsyncCollection:
 
         `shards_failed` of them did not answer.
         """
-        return await self._client.run(self._requests.of_collection("collection.stats"))
+        return await self._client.run(self._requests.stats())
 
     async def index_field(self, name: str, type: str) -> None:
         """Makes filters on a field fast; `type`: keyword, integer, float, bool, datetime or uuid."""

@@ -221,7 +221,7 @@ class Collection:
 
         `shards_failed` of them did not answer.
         """
-        return self._client.run(self._requests.of_collection("collection.stats"))
+        return self._client.run(self._requests.stats())
 
     def index_field(self, name: str, type: str) -> None:
         """Makes filters on a field fast; `type`: keyword, integer, float, bool, datetime or uuid."""

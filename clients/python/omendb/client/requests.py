@@ -28,6 +28,13 @@ _GET_ROWS: Final = 1000  # of one message; its answer has a limit as well
 _HITS_ROWS: Final = 20_000  # hits with payloads
 _MATRIX_ROWS: Final = 500_000  # hits of 12 bytes
 
+_NO_STATS: Final[dict[str, Any]] = {
+    **dict.fromkeys(("points", "rows", "deleted", "tail", "shards", "shards_failed"), 0),
+    **dict.fromkeys(("memory_bytes", "vector_bytes", "payload_bytes", "disk_bytes"), 0),
+    "bytes_per_vector": 0.0,
+    "recall": None,  # never measured
+}
+
 Refusals = list[tuple[int, OmenError]]
 Arrays = tuple[npt.NDArray[Any], npt.NDArray[np.float32]]
 
@@ -300,6 +307,10 @@ class Requests:
         return Call(self._read("recall.measure", asked), results.recall_of)
 
     # ---- the collection ----
+
+    def stats(self) -> Call[dict[str, Any]]:
+        """Zeros are not sent, and are there all the same."""
+        return Call(Params("collection.stats", {"collection": self.name}), lambda answer: {**_NO_STATS, **answer})
 
     def of_collection(self, method: str, repeat: Repeat = Repeat.READ, **params: Any) -> Call[dict[str, Any]]:
         return Call(Params(method, {"collection": self.name, **params}), dict, repeat)

@@ -1,0 +1,97 @@
+// node/serve_shard.c -- what a copy answers of itself: how much it holds, the sum of all of it, and that its upkeep is done.
+//
+// Shape: handle; functions on a hosted shard.
+//
+// Every copy is asked for itself (node/admin_gather.h): numberings and links differ between copies, what they hold does not.
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/os_clock.h"
+#include "node/serve_int.h"
+
+#define WAIT_NS UINT64_C(2000000000) // of a worker for links; who asked asks again
+
+omen_status
+serve_stats(struct serve *serve, struct omen_error *error)
+{
+    omen_statistics said = {.struct_size = sizeof said};
+    (void)error;
+    shard_stats(serve->shard, &said);
+    const struct api_stats answer = {.points = said.count,
+                                     .rows = said.rows,
+                                     .deleted = said.deleted,
+                                     .tail = said.tail,
+                                     .memory_bytes = said.bytes_links + said.bytes_codes +
+                                                     said.bytes_ids + said.bytes_vectors +
+                                                     said.bytes_payloads + said.bytes_fields +
+                                                     said.bytes_search + said.bytes_other,
+                                     .vector_bytes = said.bytes_vectors,
+                                     .payload_bytes = said.bytes_payloads,
+                                     .bytes_per_vector = said.bytes_per_vector,
+                                     .recall = said.recall > 0 ? said.recall : 0,
+                                     .shards = 1};
+    shape_write(serve->answer, &api_stats, &answer);
+    return OMEN_OK;
+}
+
+// At the one place in the log where it is now. Copies that are written to meanwhile are at others; they are asked again.
+omen_status
+serve_sum(struct serve *serve, struct omen_error *error)
+{
+    char digits[33];
+    uint64_t seq;
+    (void)error;
+    const struct hosted_sum sum = hosted_sum_at(serve->hosted, &seq);
+    snprintf(digits, sizeof digits, "%016" PRIx64 "%016" PRIx64, sum.high, sum.low);
+    const struct api_copy copy = {.checksum = wire_text_of(digits)};
+    const struct api_verified row = {
+        .shard = serve->part->shard, .seq = seq, .copies = {.count = 1, .items = &copy}};
+    const struct api_verify answer = {.shards = {.count = 1, .items = &row}};
+    shape_write(serve->answer, &api_verify, &answer);
+    return OMEN_OK;
+}
+
+static omen_status
+over(struct serve *serve)
+{
+    shape_write(serve->answer, &api_started, &(struct api_started){.job = serve->part->shard});
+    return OMEN_OK;
+}
+
+omen_status
+serve_optimize(struct serve *serve, struct omen_error *error)
+{
+    const omen_status status = hosted_compact(serve->hosted, error);
+    return status == OMEN_OK ? over(serve) : status;
+}
+
+struct waiting {
+    uint64_t until_ns, linked, total;
+};
+
+static int
+look_at_clock(void *context, uint64_t linked, uint64_t total)
+{
+    struct waiting *waiting = context;
+    waiting->linked = linked;
+    waiting->total = total;
+    return os_clock_ns() >= waiting->until_ns;
+}
+
+// Linking goes on by itself when nobody waits for it; a worker that does would be lacking for searches.
+omen_status
+serve_build(struct serve *serve, struct omen_error *error)
+{
+    const struct api_build *ask = (const void *)&serve->ask;
+    struct waiting waiting = {.until_ns = os_clock_ns() + WAIT_NS};
+    omen_build_options options = OMEN_BUILD_OPTIONS_INIT;
+    options.backend = ask->backend != 0 ? (omen_backend)(ask->backend - 1) : OMEN_BACKEND_AUTO;
+    options.progress = look_at_clock;
+    options.context = &waiting;
+    const omen_status status = shard_build(serve->shard, &options, error);
+    if (status == OMEN_E_CANCELLED)
+        return error_set(error, OMEN_E_BUSY,
+                         "%" PRIu64 " of %" PRIu64 " rows are linked; it goes on", waiting.linked,
+                         waiting.total);
+    return status == OMEN_OK ? over(serve) : status;
+}

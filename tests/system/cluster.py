@@ -1,0 +1,182 @@
+"""tests/system/cluster.py -- a cluster of real nodes for a test, and what must hold of it when the faults are over.
+
+Other nodes' states cannot be waited for but by asking again; `until` is the only place that does.
+"""
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+import signal
+import tempfile
+import time
+import unittest
+from collections.abc import Callable
+from typing import Any
+
+import omendb
+import workload
+from histories import Call, faults_of
+from omend_node import SECONDS, Node
+
+COLLECTION = "points"
+PAUSE_SECONDS = 0.05  # between two looks at a cluster
+WHOLE_SECONDS = 60.0  # until all copies are back
+
+
+def until(what: str, holds: Callable[[], Any], seconds: float = SECONDS) -> Any:
+    """Asks until it holds; gives what it then says. What a cluster cannot answer now does not hold."""
+    end = time.monotonic() + seconds
+    why: object = None
+    while True:
+        try:
+            found = holds()
+            if found:
+                return found
+        except omendb.OmenError as error:
+            why = error
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds} s: {what} ({why})")
+        time.sleep(PAUSE_SECONDS)
+
+
+class ClusterCase(unittest.TestCase):
+    program = ""
+    seed = 1
+    shards = 4
+
+    def setUp(self) -> None:
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="omendb-test-"))
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.nodes: list[Node] = []
+        self.addCleanup(self._end)
+        self.calls: dict[int, list[Call]] = {}
+        self.loads = 0  # that were begun
+        self.opened: dict[str, int] = {}
+        self.resident: dict[str, int] = {}
+
+    def _end(self) -> None:
+        for node in self.nodes:
+            if node.runs():
+                node.signal(signal.SIGCONT)
+                node.kill()
+            if os.environ.get("OMEN_LOGS"):
+                pathlib.Path(os.environ["OMEN_LOGS"], f"{self.id()}.{node.name}.log").write_text("".join(node.text))
+
+    # ---- making one ----
+
+    def found(self, count: int = 3) -> None:
+        """A cluster with a collection that has a copy on each of at most three nodes."""
+        self.nodes = [Node(self.program, self.folder, name) for name in "abcdefg"[:count]]
+        self.nodes[0].start()
+        for node in self.nodes[1:]:
+            node.start("--join", self.nodes[0].peer)
+        for node in self.nodes:
+            node.wait_for("meta.nodes", nodes=str(count), up=str(count), voters=str(count))
+        self.client = omendb.connect(self.address, timeout=10.0)
+        self.addCleanup(self.client.close)
+        self.points = self.client.create_collection(
+            COLLECTION, workload.DIMENSION, metric="l2", shards=self.shards, replicas=min(count, 3), quantization=None
+        )
+        self.until_whole()
+        workload.fill(self.points)
+
+    @property
+    def address(self) -> str:
+        return "omen://" + ",".join(node.listen for node in self.nodes)
+
+    def load(self, **options: Any) -> workload.Workload:
+        """Clients at work. What they saw is checked together with all that was seen before, by `check_all`."""
+        self.loads += 1
+        return workload.Workload(self.address, COLLECTION, self.seed * 100 + self.loads, self.calls, **options)
+
+    def forget(self) -> None:
+        """What was seen so far was checked; a new history begins with keys that are not there."""
+        strong = self.client.collection(COLLECTION, consistency="strong")
+        until("the keys are deleted", lambda: strong.delete(list(range(workload.KEYS))) >= 0)
+        self.calls = {}
+
+    def client_of(self, *nodes: Node) -> omendb.client.Client:
+        made = omendb.connect("omen://" + ",".join(node.listen for node in nodes), timeout=5.0)
+        self.addCleanup(made.close)
+        return made
+
+    # ---- looking at it ----
+
+    def is_whole(self) -> bool:
+        """Every shard has all its copies, each on a node that is there."""
+        rows = self.client.shards(COLLECTION)
+        copies, there = min(len(self.nodes), 3), {node.node for node in self.nodes if node.runs()}
+        return len(rows) >= self.shards and all(
+            row["state"] == "open" and len(row["in_sync"]) == copies == len(row["replicas"]) and set(row["in_sync"]) <= there for row in rows
+        )
+
+    def until_whole(self) -> None:
+        until("every shard has all its copies in sync", self.is_whole, WHOLE_SECONDS)
+
+    def until_members(self) -> None:
+        there = {node.node for node in self.nodes}
+        until("all nodes are alive, and no others",
+              lambda: {row["node"] for row in self.client.members() if row["state"] == "alive"} == there, 15)
+
+    def primary(self) -> Node:
+        """The node that is primary of most shards."""
+        rows = until("every shard has a primary", lambda: [row["primary"] for row in self.client.shards(COLLECTION)])
+        return self.by_id(max(sorted(set(rows)), key=rows.count))
+
+    def leader(self) -> Node:
+        return self.by_id(until("somebody leads the metadata", lambda: self.client.info().get("leader")))
+
+    def by_id(self, node: str) -> Node:
+        return next(each for each in self.nodes if each.node == node)
+
+    # ---- what must hold afterwards ----
+
+    def check_all(self) -> None:
+        """Nothing that was acknowledged is lost, nothing came back, and all copies are there and the same."""
+        self.until_whole()
+        self.until_members()
+        strong = self.client.collection(COLLECTION, consistency="strong")
+        present = 0
+        for key in range(workload.KEYS):
+            begun = time.monotonic()
+            point = until("a strong read is answered", lambda key=key: (strong.get(key),))[0]
+            value = None if point is None else point.payload["v"]
+            present += point is not None
+            self.calls.setdefault(key, []).append(Call("get", begun, time.monotonic(), value, who="the end"))
+        self.assertEqual(faults_of(self.calls), [])
+        self.assertEqual(until("a strong count is answered", strong.count), present + workload.BASE_COUNT)
+        self.check_sums()
+
+    def check_sums(self) -> None:
+        def compared() -> list[dict[str, Any]]:
+            rows = self.client.call("shard.verify", {"collection": COLLECTION})["shards"]
+            copies = min(len(self.nodes), 3)
+            return rows if len(rows) >= self.shards and all(len(row["copies"]) == copies for row in rows) else []
+
+        for shard in until("all copies are compared", compared):
+            self.assertEqual(len({copy["checksum"] for copy in shard["copies"]}), 1, shard)
+
+    # ---- what a process has ----
+
+    @staticmethod
+    def descriptors(node: Node) -> int:
+        assert node.process is not None
+        return len(os.listdir(f"/proc/{node.process.pid}/fd"))
+
+    @staticmethod
+    def resident_kb(node: Node) -> int:
+        assert node.process is not None
+        status = pathlib.Path(f"/proc/{node.process.pid}/status").read_text()
+        return int(status.split("VmRSS:")[1].split()[0])
+
+    def note_resources(self) -> None:
+        self.opened = {node.name: self.descriptors(node) for node in self.nodes}
+        self.resident = {node.name: self.resident_kb(node) for node in self.nodes}
+
+    def check_resources(self) -> None:
+        """As many descriptors as were noted, and hardly more memory, once connections have ended."""
+        until("no node has more descriptors than before",
+              lambda: all(self.descriptors(node) <= self.opened[node.name] for node in self.nodes), 15)
+        for node in self.nodes:
+            self.assertLess(self.resident_kb(node), self.resident[node.name] + 64 * 1024, node.name)

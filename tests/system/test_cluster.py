@@ -1,0 +1,208 @@
+"""tests/system/test_cluster.py -- what clients of a cluster see, and what is left, when its nodes fail under their hands.
+
+usage: test_cluster.py PATH_OF_OMEND [unittest options]
+
+OMEN_SEED=n draws other keys and values, OMEN_SOAK=seconds adds `Soak`. While each fault goes on, clients write, read and
+search; afterwards everything that they were told must be true (`check_all`).
+"""
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+import unittest
+
+import workload
+from cluster import ClusterCase, until
+from omend_node import Node
+
+
+class Faults(ClusterCase):
+    def test_a_killed_primary_costs_no_acknowledged_write_and_comes_back(self) -> None:
+        self.found()
+        with self.load() as load:
+            load.wait_for(acks=50, searches=20)
+            victim = self.primary()
+            self.assertEqual(victim.kill(), -signal.SIGKILL)
+            load.wait_for(acks=50, searches=20)
+            victim.start()
+            load.wait_for(acks=50, searches=20)
+            self.until_whole()
+        self.check_all()
+
+    def test_a_killed_leader_of_the_metadata_is_replaced_and_comes_back(self) -> None:
+        self.found()
+        with self.load() as load:
+            load.wait_for(acks=50)
+            victim = self.leader()
+            victim.kill()
+            load.wait_for(acks=50, searches=20)
+            until("another leads", lambda: self.leader() is not victim)
+            victim.start()
+            self.until_whole()
+            load.wait_for(acks=50)
+        self.check_all()
+
+    def test_all_nodes_killed_at_once_have_every_acknowledged_write(self) -> None:
+        self.found()
+        with self.load() as load:
+            load.wait_for(acks=100, searches=20)
+            for node in self.nodes:
+                node.signal(signal.SIGKILL)
+            for node in self.nodes:
+                node.wait()
+            for node in self.nodes:
+                node.start()
+            load.wait_for(acks=50, searches=20)
+        self.check_all()
+
+    def test_a_node_killed_again_and_again_as_it_starts_comes_back_in_the_end(self) -> None:
+        self.found()
+        with self.load() as load:
+            load.wait_for(acks=50)
+            victim = self.primary()
+            victim.kill()
+            for event in ("", "node.ready", "meta.nodes", "meta.lease", ""):
+                victim.start(ready=False)
+                if event:
+                    victim.wait_for(event)
+                victim.kill()
+                load.wait_for(acks=10)
+            victim.start()
+            self.until_whole()
+        self.check_all()
+
+    def test_a_primary_that_is_paused_is_replaced_and_says_nothing_old_when_it_goes_on(self) -> None:
+        self.found()
+        with self.load(timeout=2.0) as load:
+            load.wait_for(acks=50)
+            victim = self.primary()
+            victim.signal(signal.SIGSTOP)
+            others = self.client_of(*(node for node in self.nodes if node is not victim))
+            until("other nodes are primaries", lambda: victim.node not in [row["primary"] for row in others.shards(self.points.name)])
+            victim.signal(signal.SIGCONT)
+            load.wait_for(acks=50, searches=20)
+            self.until_whole()
+        self.check_all()
+
+    def test_a_restart_of_one_node_after_the_other_fails_no_search(self) -> None:
+        self.found()
+        with self.load(searchers=3) as load:
+            for node in self.nodes:
+                load.wait_for(acks=30, searches=30)
+                self.assertEqual(node.stop(), 0)
+                load.wait_for(acks=30, searches=30)
+                node.start()
+                self.until_whole()
+        self.assertEqual(load.failed("search"), [])
+        self.check_all()
+
+    def replace(self, node: Node) -> None:
+        """The node's folder is gone; it joins as a new one, and who it was is given up."""
+        lost = node.node
+        other = next(each for each in self.nodes if each is not node)
+        shutil.rmtree(node.data)
+        self.assertEqual(node.start("--join", other.peer)["how"], "joined")
+        self.assertNotEqual(node.node, lost)
+        until("it is drained", lambda: self.client.call("node.drain", {"node": lost}))
+        self.until_whole()
+        until("it is given up", lambda: self.client.call("node.decommission", {"node": lost}))
+        node.wait_for("meta.vote", votes="yes")
+
+    def test_every_node_may_lose_its_data_one_after_the_other(self) -> None:
+        self.found()
+        with self.load() as load:
+            for node in list(self.nodes):
+                load.wait_for(acks=30)
+                node.kill()
+                self.replace(node)
+        self.check_all()
+
+    def test_a_node_on_an_old_copy_of_its_data_ends_and_has_answered_nothing(self) -> None:
+        self.found()
+        node = self.primary()
+        self.assertEqual(node.stop(), 0)
+        old = self.folder / "old"
+        shutil.copytree(node.data, old)
+        node.start()
+        self.until_whole()
+        with self.load() as load:
+            load.wait_for(acks=200)
+        node.kill()
+        shutil.rmtree(node.data)
+        shutil.copytree(old, node.data)
+        with self.load() as load:
+            node.start(ready=False)
+            load.wait_for(acks=100, searches=50)
+            self.assertEqual(node.wait(), 65)
+            self.assertIn("an old copy of it was put back", node.lines[-1]["why"])
+            self.replace(node)
+        self.check_all()
+
+
+class Soak(ClusterCase):
+    """Everything, at random, for OMEN_SOAK seconds."""
+
+    def test_it_goes_on_for_long(self) -> None:
+        draw = random.Random(self.seed)
+        self.found()
+        end = time.monotonic() + float(os.environ["OMEN_SOAK"])
+        faults = (self.kill_one, self.kill_two, self.kill_all, self.pause_one, self.restart_one)
+        round_ = 0
+        while time.monotonic() < end:
+            round_ += 1
+            fault = draw.choice(faults)
+            print(f"round {round_}: {fault.__name__}", file=sys.stderr, flush=True)
+            with self.load(timeout=3.0) as load:
+                load.wait_for(acks=draw.randint(1, 100))
+                fault(draw, load)
+                load.wait_for(acks=20, searches=5)
+            self.check_all()
+            self.calls.clear()
+            self.forget()
+            if round_ == 1:
+                self.note_resources()
+        self.check_resources()
+
+    def kill_one(self, draw: random.Random, load: workload.Workload) -> None:
+        self.kill_some(draw, load, 1)
+
+    def kill_two(self, draw: random.Random, load: workload.Workload) -> None:
+        self.kill_some(draw, load, 2)
+
+    def kill_all(self, draw: random.Random, load: workload.Workload) -> None:
+        self.kill_some(draw, load, 3)
+
+    def kill_some(self, draw: random.Random, load: workload.Workload, count: int) -> None:
+        victims: list[Node] = draw.sample(self.nodes, count)
+        for node in victims:
+            node.signal(signal.SIGKILL)
+        for node in victims:
+            node.wait()
+        if count == 1:
+            load.wait_for(acks=draw.randint(1, 50))
+        for node in victims:
+            node.start()
+
+    def pause_one(self, draw: random.Random, load: workload.Workload) -> None:
+        node = draw.choice(self.nodes)
+        node.signal(signal.SIGSTOP)
+        load.over.wait(draw.uniform(1, 10))  # a pause is time, and nothing else
+        node.signal(signal.SIGCONT)
+
+    def restart_one(self, draw: random.Random, load: workload.Workload) -> None:
+        node = draw.choice(self.nodes)
+        self.assertEqual(node.stop(), 0)
+        node.start()
+
+
+if __name__ == "__main__":
+    ClusterCase.program = sys.argv.pop(1)
+    ClusterCase.seed = int(os.environ.get("OMEN_SEED", "1"))
+    print(f"OMEN_SEED={ClusterCase.seed}", file=sys.stderr)
+    if "OMEN_SOAK" not in os.environ:
+        del Soak
+    unittest.main()

@@ -1,0 +1,274 @@
+// tests/unit/node/test_node.c -- whole nodes in one process, over real sockets and disks: what clients are told of the map, and that a
+// node ends with all that it had under way.
+//
+// Labels: tsan
+#include "node/node.h"
+
+#include <string.h>
+
+#include "base/os_log.h"
+#include "tests/lib/check_main.h"
+#include "tests/lib/folder.h"
+#include "tests/lib/tcp_client.h"
+
+#define NODES 3u
+
+static struct folder folder;
+static struct config configs[NODES];
+static struct node *nodes[NODES];
+static struct seal_keys keys;
+static struct tcp_client
+    asking[NODES]; // one connection each: whoever asks again and again would use up all ports
+static uint32_t requests;
+
+// ---- nodes ----
+
+static bool
+no_pause(void *context, uint32_t ms)
+{
+    (void)context;
+    ck_abort_msg("whom it shall join is there, and it waits %u ms", ms);
+}
+
+static void
+set_address(struct gossip_address *address, uint16_t port)
+{
+    *address = (struct gossip_address){.port = port};
+    address->ip[10] = address->ip[11] = 0xff;
+    address->ip[12] = 127;
+    address->ip[15] = 1;
+}
+
+static void
+start(uint32_t at)
+{
+    struct omen_error error = {0};
+    struct config *config = &configs[at];
+    *config = (struct config){.roles = NODE_ROLES_ALL,
+                              .profile = CONFIG_FAST,
+                              .weight = 100,
+                              .voters = 3,
+                              .threads = 1,
+                              .log_level = LOG_LEVEL_ERROR};
+    snprintf(config->data, sizeof config->data, "%s/%u", folder.path, at);
+    set_address(&config->listen, 0);
+    set_address(&config->peer, 0);
+    if (at > 0) {
+        set_address(&config->join[0], node_peer_port(nodes[0]));
+        config->join_count = 1;
+    }
+    const struct node_config node = {.config = config, .keys = &keys, .pause = no_pause};
+    ck_assert_msg(node_open(&node, &nodes[at], &error) == EXIT_DONE, "%s", error.text);
+    ck_assert_ptr_nonnull(nodes[at]);
+    asking[at] = tcp_connect(node_client_port(nodes[at]));
+}
+
+static void
+stop(uint32_t at)
+{
+    if (nodes[at] == NULL)
+        return;
+    node_close(nodes[at]);
+    nodes[at] = NULL;
+    tcp_leave(&asking[at]);
+}
+
+static void
+setup(void)
+{
+    ck_assert_int_eq(seal_init(), OMEN_OK);
+    log_level_set(LOG_LEVEL_ERROR);
+    folder_init(&folder);
+    memset(nodes, 0, sizeof nodes);
+}
+
+static void
+teardown(void)
+{
+    for (uint32_t i = 0; i < NODES; i++)
+        stop(i);
+    folder_fini(&folder);
+}
+
+// ---- what they are asked ----
+
+struct said {
+    char error[64]; // its name; "": none
+    char text[256];
+    uint64_t voters, nodes, shards; // of cluster.info
+};
+
+static void
+keep_error(const struct rpc_message *message, struct said *said)
+{
+    struct rpc_error error;
+    ck_assert_int_eq(rpc_read_error(message, &error, NULL), OMEN_OK);
+    snprintf(said->error, sizeof said->error, "%.*s", (int)error.name.count, error.name.bytes);
+    snprintf(said->text, sizeof said->text, "%.*s", (int)error.message.count, error.message.bytes);
+}
+
+static struct said
+ask(uint32_t at, enum method_number method, const void *what)
+{
+    struct said said = {.error = ""};
+    struct rpc_message message;
+    union method_body body;
+    struct tcp_client *client = &asking[at];
+    rpc_ask(client, ++requests, method, what);
+    const size_t bytes = rpc_receive(client, &message);
+    ck_assert_uint_eq(message.id, requests);
+    if (message.error.count > 0) {
+        keep_error(&message, &said);
+    } else {
+        ck_assert_int_eq(rpc_read_answer(&message, method_at(method), &body, NULL), OMEN_OK);
+        const struct api_cluster_info *info = (const void *)&body;
+        if (method == METHOD_CLUSTER_INFO)
+            said = (struct said){"", "", info->voters, info->nodes, info->shards};
+    }
+    tcp_forget(client, bytes);
+    return said;
+}
+
+static struct said
+create(uint32_t at, const char *name, uint32_t deadline_ms)
+{
+    const struct api_collection_create what = {.name = wire_text_of(name),
+                                               .dimension = 4,
+                                               .shards = 2,
+                                               .replicas = 1,
+                                               .metric = 1,
+                                               .deadline_ms = deadline_ms};
+    return ask(at, METHOD_COLLECTION_CREATE, &what);
+}
+
+static bool
+has(uint32_t at, const char *name)
+{
+    const struct api_of_collection what = {.collection = wire_text_of(name)};
+    const struct said said = ask(at, METHOD_COLLECTION_GET, &what);
+    ck_assert(said.error[0] == '\0' || strcmp(said.error, "NOT_FOUND") == 0 ||
+              strcmp(said.error, "BUSY") == 0);
+    return said.error[0] == '\0';
+}
+
+// Asks until it is so.
+static void
+wait_for_voters(uint32_t at, uint64_t voters)
+{
+    const struct api_nothing nothing = {0};
+    struct said said;
+    do
+        said = ask(at, METHOD_CLUSTER_INFO, &nothing);
+    while (said.error[0] != '\0' || said.voters != voters || said.nodes != voters);
+}
+
+static void
+create_in_the_end(uint32_t at, const char *name)
+{
+    struct said said;
+    do
+        said = create(at, name, 2000);
+    while (strcmp(said.error, "BUSY") == 0 || strcmp(said.error, "TIMEOUT") == 0);
+    ck_assert_msg(said.error[0] == '\0' || strcmp(said.error, "EXISTS") == 0, "%s: %s", said.error,
+                  said.text);
+}
+
+static void
+start_all(void)
+{
+    for (uint32_t i = 0; i < NODES; i++)
+        start(i);
+    for (uint32_t i = 0; i < NODES; i++)
+        wait_for_voters(i, NODES);
+}
+
+START_TEST(a_collection_made_at_one_node_is_there_where_it_was_asked_for_and_soon_everywhere)
+{
+    start_all();
+    static const char *const names[] = {"a", "b", "c"};
+    for (uint32_t i = 0; i < NODES; i++) {
+        create_in_the_end(i, names[i]);
+        ck_assert(has(i, names[i]));
+        ck_assert_str_eq(create((i + 1) % NODES, names[i], 2000).error, "EXISTS");
+    }
+    for (uint32_t i = 0; i < NODES * NODES; i++)
+        while (!has(i / NODES, names[i % NODES]))
+            ;
+}
+END_TEST
+
+START_TEST(a_node_that_knows_no_leader_says_so_and_does_nothing)
+{
+    start(0);
+    const struct said said = create(0, "early", 2000); // it has yet to be elected
+    ck_assert_str_eq(said.error, "BUSY");
+    create_in_the_end(0, "early");
+    ck_assert(has(0, "early"));
+}
+END_TEST
+
+START_TEST(without_a_majority_nobody_is_told_that_something_was_done)
+{
+    start_all();
+    create_in_the_end(0, "before");
+    stop(1);
+    stop(2);
+    const struct said said = create(0, "after", 300);
+    ck_assert_msg(strcmp(said.error, "TIMEOUT") == 0 || strcmp(said.error, "BUSY") == 0, "%s: %s",
+                  said.error, said.text);
+    ck_assert(has(0, "before"));
+    ck_assert(!has(0, "after"));
+}
+END_TEST
+
+START_TEST(clients_that_leave_before_they_are_answered_cost_nothing)
+{
+    start_all();
+    const struct api_collection_create what = {
+        .name = wire_text_of("left"), .dimension = 4, .shards = 2, .replicas = 1, .metric = 1};
+    for (uint32_t i = 0; i < 20; i++) {
+        struct tcp_client client = tcp_connect(node_client_port(nodes[i % NODES]));
+        rpc_ask(&client, i, METHOD_COLLECTION_CREATE, &what);
+        tcp_leave(&client);
+    }
+    create_in_the_end(1, "here");
+    ck_assert(has(1, "here"));
+}
+END_TEST
+
+START_TEST(a_node_ends_while_its_clients_wait)
+{
+    start_all();
+    struct tcp_client clients[8];
+    const struct api_collection_create what = {
+        .name = wire_text_of("late"), .dimension = 4, .shards = 2, .replicas = 1, .metric = 1};
+    for (uint32_t i = 0; i < 8; i++) {
+        clients[i] = tcp_connect(node_client_port(nodes[1]));
+        rpc_ask(&clients[i], i, METHOD_COLLECTION_CREATE, &what);
+    }
+    stop(1);
+    for (uint32_t i = 0; i < 8; i++) {
+        while (tcp_receive_more(&clients[i])) // an answer perhaps, and then the end
+            ;
+        tcp_leave(&clients[i]);
+    }
+}
+END_TEST
+
+static Suite *
+suite(void)
+{
+    Suite *suite = suite_create("node/node");
+    TCase *tcase = tcase_create("node");
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_test(
+        tcase, a_collection_made_at_one_node_is_there_where_it_was_asked_for_and_soon_everywhere);
+    tcase_add_test(tcase, a_node_that_knows_no_leader_says_so_and_does_nothing);
+    tcase_add_test(tcase, without_a_majority_nobody_is_told_that_something_was_done);
+    tcase_add_test(tcase, clients_that_leave_before_they_are_answered_cost_nothing);
+    tcase_add_test(tcase, a_node_ends_while_its_clients_wait);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}
+
+CHECK_MAIN(suite)
