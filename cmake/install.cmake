@@ -2,8 +2,8 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
-install(TARGETS omendb EXPORT omendb LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
-install(FILES include/omendb.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(TARGETS omendb omenclient EXPORT omendb LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(FILES include/omendb.h include/omen_client.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(EXPORT omendb NAMESPACE omendb:: FILE omendb-targets.cmake
   DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/omendb)
 
@@ -17,8 +17,10 @@ install(FILES ${PROJECT_BINARY_DIR}/omendb-config.cmake ${PROJECT_BINARY_DIR}/om
 
 # Relative to itself, so that it is right wherever `--prefix` or DESTDIR put it.
 file(RELATIVE_PATH OMENDB_PC_TO_PREFIX /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
-configure_file(cmake/omendb.pc.in ${PROJECT_BINARY_DIR}/omendb.pc @ONLY)
-install(FILES ${PROJECT_BINARY_DIR}/omendb.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+foreach(product omendb omenclient)
+  configure_file(cmake/${product}.pc.in ${PROJECT_BINARY_DIR}/${product}.pc @ONLY)
+  install(FILES ${PROJECT_BINARY_DIR}/${product}.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+endforeach()
 
 # The daemon, its unit, and a configuration to begin with.
 if(TARGET omend)

@@ -39,6 +39,12 @@ class Reader:
     def __init__(self, connection: socket.socket) -> None:
         self._file = connection.makefile("rb")
 
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
     def _take(self, count: int) -> bytes:
         taken = self._file.read(count)
         if len(taken) < count:

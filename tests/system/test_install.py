@@ -47,6 +47,23 @@ target_link_libraries(user PRIVATE omendb::omendb)
 """
 EXPECTED = "0.1.0 0 -1\n"
 
+CLIENT = """
+#include <omen_client.h>
+#include <stdio.h>
+int main(void)
+{
+    omen_client_options options = OMEN_CLIENT_OPTIONS_INIT;
+    omen_client_t client;
+    options.endpoints = "127.0.0.1:1";
+    if (omen_client_open(&options, &client) != OMEN_CLIENT_E_UNREACHABLE)
+        return 1;
+    omen_client_close(client);
+    printf("%s\\n", omen_client_version());
+    return 0;
+}
+"""
+CLIENT_PROJECT = PROJECT.replace("user.c", "client.c").replace("omendb::omendb", "omendb::omenclient")
+
 
 def run(*command: str | os.PathLike[str], **extra: str) -> str:
     done = subprocess.run(command, env=os.environ | extra, capture_output=True, text=True, check=False)
@@ -84,13 +101,30 @@ class TestInstall(unittest.TestCase):
         run("cmake", "--build", build)
         self.assertEqual(run(build / "user"), EXPECTED)
 
-    def test_every_call_of_the_header_is_exported_with_a_version_and_nothing_else_is(self) -> None:
-        listed = run("nm", "-D", "--defined-only", self.find("libomendb.so")).splitlines()
-        symbols = {line.split()[2] for line in listed if line.split()[1] != "A"}
-        header = self.find("omendb.h").read_text()
-        calls = set(re.findall(r"\b(omen_\w+)\(", re.sub(r"/\*.*?\*/", "", header, flags=re.DOTALL)))
-        self.assertGreater(len(calls), 30)
-        self.assertEqual(symbols, {f"{call}@@OMENDB_0.1" for call in calls})
+    def test_a_program_of_the_client_builds_in_both_ways_and_needs_nothing_but_libc(self) -> None:
+        folder = self.folder / "client"
+        folder.mkdir()
+        (folder / "client.c").write_text(CLIENT)
+        (folder / "CMakeLists.txt").write_text(CLIENT_PROJECT)
+        flags = run("pkg-config", "--cflags", "--libs", "omenclient", PKG_CONFIG_PATH=str(self.find("omenclient.pc").parent))
+        run(COMPILER, folder / "client.c", "-o", folder / "client", *flags.split())
+        self.assertEqual(run(folder / "client", LD_LIBRARY_PATH=str(self.find("libomenclient.so").parent)), "0.1.0\n")
+        run("cmake", "-S", folder, "-B", folder / "build", f"-DCMAKE_PREFIX_PATH={self.prefix}",
+            f"-DCMAKE_C_COMPILER={COMPILER}")
+        run("cmake", "--build", folder / "build")
+        self.assertEqual(run(folder / "build" / "user"), "0.1.0\n")
+        needed = re.findall(r"\(NEEDED\).*\[(.*)\]", run("readelf", "-d", self.find("libomenclient.so.0")))
+        self.assertEqual([name for name in needed if not name.startswith("ld-linux")], ["libc.so.6"])
+
+    def test_every_call_of_the_headers_is_exported_with_a_version_and_nothing_else_is(self) -> None:
+        for library, header, version, least in (("libomendb.so", "omendb.h", "OMENDB_0.1", 30),
+                                                ("libomenclient.so", "omen_client.h", "OMENCLIENT_0.1", 25)):
+            listed = run("nm", "-D", "--defined-only", self.find(library)).splitlines()
+            symbols = {line.split()[2] for line in listed if line.split()[1] != "A"}
+            text = re.sub(r"/\*.*?\*/", "", self.find(header).read_text(), flags=re.DOTALL)
+            calls = set(re.findall(r"\b(omen_\w+)\(", text))
+            self.assertGreater(len(calls), least)
+            self.assertEqual(symbols, {f"{call}@@{version}" for call in calls})
 
     def test_omenctl_and_its_manual_are_installed(self) -> None:
         self.assertEqual(run(self.find("bin/omenctl"), "version"), f"omenctl {EXPECTED.split()[0]}\n")
@@ -102,9 +136,10 @@ class TestInstall(unittest.TestCase):
         self.assertIn("data: /var/lib/omendb", self.find("share/omendb/omend.yaml").read_text())
 
     def test_library_knows_its_name_and_no_folder_of_the_build(self) -> None:
-        dynamic = run("readelf", "-d", self.find("libomendb.so.0"))
-        self.assertIn("[libomendb.so.0]", dynamic)
-        self.assertNotRegex(dynamic, "RPATH|RUNPATH")
+        for library in ("libomendb.so.0", "libomenclient.so.0"):
+            dynamic = run("readelf", "-d", self.find(library))
+            self.assertIn(f"[{library}]", dynamic)
+            self.assertNotRegex(dynamic, "RPATH|RUNPATH")
 
     def test_pkg_config_names_lmdb_for_static_links_only(self) -> None:
         package = str(self.find("omendb.pc").parent)
@@ -123,14 +158,14 @@ class TestInstall(unittest.TestCase):
             if not library.startswith("ld-linux"):
                 self.assertRegex(depends, rf"\b{packages[library]}\b")
 
-    def test_header_is_good_for_older_c_and_for_cpp(self) -> None:
-        header = self.find("omendb.h")
+    def test_headers_are_good_for_older_c_and_for_cpp(self) -> None:
         strict = ("-pedantic", "-Wall", "-Wextra", "-Werror", "-fsyntax-only")
-        for standard in ("c99", "c11", "c17"):
-            run(COMPILER, f"-std={standard}", *strict, "-x", "c", header)
         cpp = next((name for name in ("g++", "clang++-14", "clang-14") if shutil.which(name)), None)
-        if cpp is not None:
-            run(cpp, "-std=c++17", *strict, "-x", "c++", header)
+        for header in (self.find("omendb.h"), self.find("omen_client.h")):
+            for standard in ("c99", "c11", "c17"):
+                run(COMPILER, f"-std={standard}", *strict, "-x", "c", header)
+            if cpp is not None:
+                run(cpp, "-std=c++17", *strict, "-x", "c++", header)
 
 
 if __name__ == "__main__":

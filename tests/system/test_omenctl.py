@@ -403,7 +403,9 @@ class TestCompletion(Case):
 
     def test_bash_completes_nouns_verbs_options_choices_and_files(self) -> None:
         (self.folder / "vectors.npy").touch()
-        self.assertEqual(self.complete(""), {"file", "completion", "help", "version"})
+        self.assertEqual(self.complete(""), {
+            "status", "check", "cluster", "node", "shard", "collection", "alias", "point", "query", "recall", "job", "key",
+            "events", "system", "import", "file", "completion", "help", "version"})
         self.assertEqual(self.complete("fi"), {"file"})
         self.assertEqual(self.complete("file", "co"), {"compact", "convert", "copy"})
         self.assertEqual(self.complete("file", "search", "p", "--ta"), {"--target-recall"})

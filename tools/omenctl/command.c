@@ -16,6 +16,7 @@
 
 #include "base/assert.h"
 #include "include/omendb.h"
+#include "tools/omenctl/remote.h"
 
 #define OPTION_CODE 256 // getopt_long's value of a long option: 256 + place
 
@@ -35,11 +36,27 @@ const char *const exit_code_texts[EXIT_CODES] = {
 };
 
 const struct option_spec common_options[COMMON_COUNT] = {
+    [COMMON_ENDPOINTS] = {.name = "endpoints",
+                          .letter = 'e',
+                          .argument = "HOST:PORT,...",
+                          .help = "where the cluster is; OMEN_ENDPOINTS, else 127.0.0.1:7700"},
+    [COMMON_API_KEY] = {.name = "api-key",
+                        .argument = "KEY",
+                        .help = "who asks; others see it in the list of processes: OMEN_API_KEY"},
+    [COMMON_API_KEY_FILE] = {.name = "api-key-file",
+                             .is_path = true,
+                             .argument = "FILE",
+                             .help = "the key is this file's first line; OMEN_API_KEY_FILE"},
+    [COMMON_TIMEOUT] = {.name = "timeout",
+                        .argument = "SECONDS",
+                        .help = "of a request, all its tries together; OMEN_TIMEOUT, else 10"},
+    [COMMON_WAIT] = {.name = "wait", .help = "until the job that this begins is done"},
     [COMMON_OUTPUT] = {.name = "output",
                        .letter = 'o',
                        .argument = "FORMAT",
                        .choices = "table json yaml ndjson",
-                       .help = "how stdout looks: table (default), json, yaml, ndjson"},
+                       .help =
+                           "how stdout looks: table (default), json, yaml, ndjson; OMEN_OUTPUT"},
     [COMMON_QUIET] = {.name = "quiet", .letter = 'q', .help = "say nothing on stderr but errors"},
     [COMMON_HELP] = {.name = "help", .letter = 'h', .help = "show this and end"},
     [COMMON_DRY_RUN] = {.name = "dry-run", .help = "check everything and change nothing"},
@@ -49,6 +66,10 @@ const struct option_spec common_options[COMMON_COUNT] = {
 bool
 common_applies(uint32_t option, const struct verb *verb)
 {
+    if (option >= COMMON_ENDPOINTS && option <= COMMON_TIMEOUT)
+        return verb == NULL || verb->remote != NULL;
+    if (option == COMMON_WAIT)
+        return verb != NULL && verb->remote != NULL && verb->remote->waits;
     if (option == COMMON_YES)
         return verb != NULL && verb->kind == VERB_CHANGES;
     return option != COMMON_DRY_RUN || (verb != NULL && verb->kind != VERB_READS);
@@ -149,7 +170,11 @@ static const struct noun noun_help = {"help", "what there is, or how one command
                                       &help_verb_of, 1};
 static const struct noun noun_version = {"version", "the version of omenctl", &version_verb, 1};
 
-const struct noun *const nouns[] = {&noun_file, &noun_completion, &noun_help, &noun_version};
+const struct noun *const nouns[] = {&noun_status,     &noun_check,      &noun_cluster, &noun_node,
+                                    &noun_shard,      &noun_collection, &noun_alias,   &noun_point,
+                                    &noun_query,      &noun_recall,     &noun_job,     &noun_key,
+                                    &noun_events,     &noun_system,     &noun_import,  &noun_file,
+                                    &noun_completion, &noun_help,       &noun_version};
 const uint32_t noun_count = sizeof nouns / sizeof *nouns;
 
 const struct noun *
@@ -267,6 +292,21 @@ take_option(struct call *call, int place, const char *value, bool *wants_help)
     case COMMON_HELP:
         *wants_help = true;
         break;
+    case COMMON_ENDPOINTS:
+        call->endpoints = value;
+        break;
+    case COMMON_API_KEY:
+        call->api_key = value;
+        break;
+    case COMMON_API_KEY_FILE:
+        call->api_key_file = value;
+        break;
+    case COMMON_TIMEOUT:
+        call->timeout = value;
+        break;
+    case COMMON_WAIT:
+        call->wait = true;
+        break;
     case COMMON_DRY_RUN:
         call->dry_run = true;
         break;
@@ -374,12 +414,25 @@ run_words(struct call *call, int argc, char **argv)
     return code == EXIT_FINE ? call->verb->run(call) : code;
 }
 
+const char *
+call_setting(const char *given, const char *variable)
+{
+    const char *set = given != NULL ? given : getenv(variable);
+    return set != NULL && set[0] != '\0' ? set : NULL;
+}
+
 enum exit_code
 command_main(int argc, char **argv)
 {
     struct call call = {.out = stdout, .talk = stderr};
     bool wants_help = false;
     int rest = 0;
+    const char *output = call_setting(NULL, "OMEN_OUTPUT");
+    if (output != NULL && !is_choice(common_options[COMMON_OUTPUT].choices, output))
+        return call_fail(&call, EXIT_USAGE, "OMEN_OUTPUT is '%s', not one of: %s", output,
+                         common_options[COMMON_OUTPUT].choices);
+    if (output != NULL)
+        call.format = format_of(output);
     enum exit_code code = parse_options(&call, argc, argv, &rest, &wants_help);
     if (code != EXIT_FINE)
         return code;
@@ -505,6 +558,7 @@ exit_code_of(omen_status status)
     case OMEN_E_CORRUPT:
         return EXIT_CORRUPT;
     case OMEN_E_VERSION:
+    case OMEN_E_METHOD: // of another version than ours
         return EXIT_VERSION;
     case OMEN_E_EXISTS:
     case OMEN_E_LOCKED:

@@ -56,6 +56,7 @@ struct verb {
     const char *summary;               // one line, no full stop
     const char *details;               // paragraphs, NULL: nothing more to say
     const struct option_spec *options; // ended by one without a name; NULL: none
+    const struct remote *remote;       // of a cluster: remote.h; NULL: it asks nobody
     verb_run *run;
 };
 
@@ -70,8 +71,20 @@ extern const struct noun *const nouns[];
 extern const uint32_t noun_count;
 extern const struct noun noun_file; // tools/omenctl/file.c
 
-// Options of every verb; those from COMMON_CHANGES on belong to some kinds only.
-enum { COMMON_OUTPUT, COMMON_QUIET, COMMON_HELP, COMMON_DRY_RUN, COMMON_YES, COMMON_COUNT };
+// Options of every verb; those from COMMON_ENDPOINTS on of verbs that ask a cluster, those from COMMON_DRY_RUN on of some kinds.
+enum {
+    COMMON_OUTPUT,
+    COMMON_QUIET,
+    COMMON_HELP,
+    COMMON_ENDPOINTS,
+    COMMON_API_KEY,
+    COMMON_API_KEY_FILE,
+    COMMON_TIMEOUT,
+    COMMON_DRY_RUN,
+    COMMON_YES,
+    COMMON_WAIT,
+    COMMON_COUNT
+};
 extern const struct option_spec common_options[COMMON_COUNT];
 bool common_applies(uint32_t option, const struct verb *verb);
 uint32_t verb_option_count(const struct verb *verb);
@@ -85,7 +98,9 @@ struct call {
     uint32_t argument_count;
     const char *values[CALL_OPTIONS_MAX]; // by place in the verb's options; a switch has ""
     enum doc_format format;
-    bool quiet, yes, dry_run;
+    bool quiet, yes, dry_run, wait;
+    const char *endpoints, *api_key, *api_key_file,
+        *timeout; // NULL: the environment, else what help says
     FILE *out, *talk;
 };
 
@@ -106,6 +121,9 @@ bool call_u64(const struct call *call, const char *option, uint64_t max, uint64_
 bool call_number(const struct call *call, const char *option, double min, double max, double *out);
 // The place of the option's value among its choices, 0, 1, ...; -1 when it was not given.
 int call_choice(const struct call *call, const char *option);
+
+// What was given before or behind the noun, or the variable of the environment, which may be NULL; an empty one counts as none.
+const char *call_setting(const char *given, const char *variable);
 
 // Says "omenctl noun verb: ..." and returns `code`.
 __attribute__((format(printf, 3, 4))) enum exit_code

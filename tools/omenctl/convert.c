@@ -148,7 +148,7 @@ take_row(struct convert *convert, size_t i, struct omen_error *error)
 // ---- a batch ----
 
 static omen_status
-add_slice(const struct convert *convert, size_t first, size_t count)
+add_slice(struct convert *convert, size_t first, size_t count, struct omen_error *error)
 {
     omen_batch batch = OMEN_BATCH_INIT;
     batch.count = count;
@@ -162,7 +162,13 @@ add_slice(const struct convert *convert, size_t first, size_t count)
         batch.payloads = convert->payload + first;
         batch.payload_bytes = convert->payload_bytes + first;
     }
-    return omen_add(convert->index, &batch);
+    if (convert->add != NULL)
+        return convert->add(convert->add_context, first, &batch, error);
+    const omen_status status = omen_add(convert->index, &batch);
+    if (status != OMEN_OK)
+        return error_set(error, status, "%s", omen_error_message());
+    convert->added += count;
+    return OMEN_OK;
 }
 
 // Recursion is as deep as a batch can be halved.
@@ -171,15 +177,12 @@ add_rows(struct convert *convert, size_t first, size_t count, struct omen_error 
 {
     if (count == 0)
         return OMEN_OK;
-    omen_status status = add_slice(convert, first, count);
-    if (status == OMEN_OK) {
-        convert->added += count;
-        return OMEN_OK;
-    }
-    if (!refusals_is_about_row(status))
-        return error_set(error, status, "%s", omen_error_message());
+    omen_status status = add_slice(convert, first, count, error);
+    const bool is_too_much = status == OMEN_E_FULL && convert->add != NULL && count > 1;
+    if (status == OMEN_OK || (!refusals_is_about_row(status) && !is_too_much))
+        return status;
     if (count == 1) {
-        refusals_add(&convert->refusals, convert->rows[first], status, omen_error_message());
+        refusals_add(&convert->refusals, convert->rows[first], status, error->text);
         return OMEN_OK;
     }
     status = add_rows(convert, first, count / 2, error);

@@ -8,8 +8,15 @@
 #include "tools/omenctl/refusals.h"
 #include "tools/omenctl/source.h"
 
+// Writes a batch, which begins with convert->rows[first], whole or not at all as omen_add does. What it refuses of it by itself it
+// counts by itself. OMEN_E_FULL: half of it would be taken.
+typedef omen_status convert_add(void *context, size_t first, const omen_batch *batch,
+                                struct omen_error *error);
+
 struct convert {
-    omen_index_t index;             // borrowed
+    omen_index_t index; // borrowed; NULL: `add` is where rows go
+    convert_add *add;
+    void *add_context;
     enum vector_type type;          // of the index
     struct source source;           // these three are owned
     struct id_source ids;           // without a file: ids are first_id + the row's number

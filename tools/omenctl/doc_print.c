@@ -215,6 +215,28 @@ print_human_bytes(FILE *out, uint64_t bytes)
     fprintf(out, "%.1f %s", size, units[unit]);
 }
 
+// A list of nothing but texts: in a table they stand side by side.
+static bool
+is_words(const struct doc_node *node)
+{
+    if (node->kind != DOC_LIST || node->children.count == 0)
+        return false;
+    for (const struct doc_node *child = node->children.first; child != NULL; child = child->next)
+        if (child->kind != DOC_TEXT)
+            return false;
+    return true;
+}
+
+static void
+print_words(FILE *out, const struct doc_node *list)
+{
+    for (const struct doc_node *child = list->children.first; child != NULL; child = child->next) {
+        print_escaped(out, child->text.bytes, child->text.count, "\\");
+        if (child->next != NULL)
+            fputc(',', out);
+    }
+}
+
 static void
 print_cell_to(FILE *out, const struct doc_node *node)
 {
@@ -224,6 +246,8 @@ print_cell_to(FILE *out, const struct doc_node *node)
         print_escaped(out, node->text.bytes, node->text.count, "\\");
     else if (node->kind == DOC_BYTES)
         print_human_bytes(out, node->unsigned_);
+    else if (is_words(node))
+        print_words(out, node);
     else if (node->kind == DOC_SINGLE || node->kind == DOC_DOUBLE)
         fprintf(out, "%.6g", node->number);
     else

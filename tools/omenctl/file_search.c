@@ -9,10 +9,8 @@
 #include "base/limits.h"
 #include "index/vector.h"
 #include "tools/omenctl/file.h"
-#include "tools/omenctl/npy.h"
-#include "tools/omenctl/source.h"
+#include "tools/omenctl/vector_text.h"
 
-#define VECTOR_TEXT_BYTES_MAX ((size_t)4 << 20)
 #define DEFAULT_K 10u
 
 const struct option_spec file_search_options[] = {
@@ -47,51 +45,11 @@ struct search {
 
 // ---- the vector ----
 
-static omen_status
-vector_of_npy(const struct buffer *file, struct buffer *out, struct omen_error *error)
-{
-    struct npy npy;
-    float *values;
-    const omen_status status = npy_parse(file->bytes, file->count, file->count, &npy, error);
-    if (status != OMEN_OK)
-        return status;
-    const uint64_t count = npy.shape[0] * npy.shape[1];
-    const enum vector_type type = npy.kind == 'f'   ? npy.item_bytes == 4 ? VECTOR_F32 : VECTOR_F16
-                                  : npy.kind == 'u' ? VECTOR_U8
-                                                    : VECTOR_I8;
-    if (npy.item_bytes != vector_type_bytes(type))
-        return error_set(error, OMEN_E_UNSUPPORTED,
-                         "npy: components of type %c%u; wanted: f4, f2, u1, i1", npy.kind,
-                         npy.item_bytes);
-    if ((npy.dimensions == 2 && npy.shape[0] != 1) || count < 1 || count > VECTOR_DIM_MAX)
-        return error_set(error, OMEN_E_DIMENSION, "npy: wanted is one vector of 1 to %u components",
-                         VECTOR_DIM_MAX);
-    values = mem_alloc(count * sizeof *values);
-    if (values == NULL)
-        return error_set_plain(error, OMEN_E_NO_MEMORY);
-    vector_to_f32(type, file->bytes + npy.first_byte, (uint32_t)count, values);
-    *out = (struct buffer){(uint8_t *)values, count * sizeof *values, count * sizeof *values};
-    return OMEN_OK;
-}
-
 static enum exit_code
 read_vector(struct search *search, const char *given)
 {
     struct omen_error error = {0};
-    struct buffer file = {0};
-    omen_status status = OMEN_OK;
-    if (given[0] != '@' && strcmp(given, "-") != 0) {
-        status = json_to_floats(given, strlen(given), &search->vector, &error);
-    } else {
-        status = source_read_all(given[0] == '@' ? given + 1 : given, VECTOR_TEXT_BYTES_MAX, &file,
-                                 &error);
-        if (status == OMEN_OK && file.count >= 6 && memcmp(file.bytes, "\x93NUMPY", 6) == 0)
-            status = vector_of_npy(&file, &search->vector, &error);
-        else if (status == OMEN_OK)
-            status = json_to_floats((const char *)file.bytes, file.count, &search->vector, &error);
-    }
-    buffer_fini(&file);
-    if (status != OMEN_OK)
+    if (vector_text_read(given, &search->vector, &error) != OMEN_OK)
         return call_fail_error(search->call, "--vector", &error);
     return EXIT_FINE;
 }

@@ -128,7 +128,7 @@ manual_verb(FILE *out, const struct noun *noun, const struct verb *verb)
     }
     for (uint32_t i = 0; i < verb_option_count(verb); i++)
         manual_option(out, &verb->options[i]);
-    for (uint32_t i = COMMON_DRY_RUN; i < COMMON_COUNT; i++)
+    for (uint32_t i = COMMON_DRY_RUN; i < COMMON_COUNT; i++) // the others are said once
         if (common_applies(i, verb))
             manual_option(out, &common_options[i]);
 }

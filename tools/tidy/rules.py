@@ -26,9 +26,9 @@ ARROWS = {
     "wire": ("base", *(f"{engine}/{engine}_msg.h" for engine in ENGINES)),
     "router": ("base", "cluster", "gossip", "wire"),
     "node": ("base", *ENGINES, "shard", "wire", "router", "include", "omendb.h"),
-    "clients/c": ("base", "wire"),
+    "clients/c": ("base", "wire", "include"),
     "clients/python": ("omendb.h",),
-    "include": (),
+    "include": ("omendb.h",),
     "examples": (),
 }
 FREE_FOLDERS = ("tests", "bench", "tools")  # may include everything

@@ -1,0 +1,177 @@
+// clients/c/call.c -- a request as often as it takes: what may be tried again, when, and for how long.
+//
+// Shape: handle (a part of client.h's).
+//
+// What the server calls retryable is; what was on its way when the connection broke is where doing it twice does no harm. Between
+// two tries lies a pause that doubles, half of it drawn, so that a thousand clients do not come back at once.
+#include <stdarg.h>
+#include <string.h>
+
+#include "base/limits.h"
+#include "base/os_clock.h"
+#include "base/os_random.h"
+#include "clients/c/client.h"
+
+#define NS_PER_MS 1000000ull
+#define PAUSE_FIRST_MS 10u
+#define PAUSE_MOST_MS 1000u
+
+bool
+client_reads(const struct method *method)
+{
+    return method->right <= RIGHT_READ || method->number == METHOD_KEY_LIST;
+}
+
+struct wire_uuid
+client_op_id(void)
+{
+    struct wire_uuid id;
+    os_random(&id, sizeof id);
+    id.high = os_ms_since_1970() << 16 | 0x7000 | (id.high & 0xfff);
+    id.low = (id.low & UINT64_MAX >> 2) | 1ull << 63;
+    return id;
+}
+
+static bool
+may_repeat(const struct client_ask *ask, const struct client_error *error)
+{
+    if (!error->retryable)
+        return false;
+    if (ask->impatient && error->status == CLIENT_E_UNREACHABLE &&
+        error->outcome == API_NOT_APPLIED)
+        return false;
+    return ask->repeatable || error->outcome != API_UNKNOWN;
+}
+
+static uint64_t
+pause_ns(uint32_t tries)
+{
+    uint64_t drawn;
+    os_random(&drawn, sizeof drawn);
+    const uint32_t doublings = tries < 8 ? tries : 8;
+    const uint32_t most = PAUSE_FIRST_MS << doublings;
+    const uint64_t ms = most < PAUSE_MOST_MS ? most : PAUSE_MOST_MS;
+    return (ms * NS_PER_MS) / 2 + drawn % (ms * NS_PER_MS / 2);
+}
+
+omen_status
+client_call(struct client *client, const struct client_ask *ask, struct client_reply *reply,
+            struct client_error *error)
+{
+    struct client_error own;
+    if (error == NULL)
+        error = &own;
+    const uint32_t timeout_ms = ask->timeout_ms > 0 ? ask->timeout_ms : client_timeout_ms(client);
+    uint64_t at_ns = os_clock_ns();
+    const uint64_t deadline_ns = at_ns + timeout_ms * NS_PER_MS;
+    for (uint32_t tries = 0;; tries++) {
+        *reply = (struct client_reply){0};
+        struct flight *flight = client_begin(client, ask, at_ns, deadline_ns);
+        if (flight == NULL)
+            return client_fail(error, OMEN_E_NO_MEMORY, API_NOT_APPLIED, "no memory for a request");
+        const omen_status status = client_end(flight, reply, error);
+        if (status == OMEN_OK || !may_repeat(ask, error))
+            return status;
+        at_ns = os_clock_ns() + pause_ns(tries);
+        if (at_ns >= deadline_ns)
+            return status;
+    }
+}
+
+// ---- with structs ----
+
+// The row of a key, or NULL: fields that some asks have and others do not.
+static const struct field *
+find_field(const struct shape *shape, const char *key)
+{
+    for (uint32_t i = 0; i < shape->field_count; i++)
+        if ((shape->fields[i].flags & FIELD_ALIAS) == 0 && strcmp(shape->fields[i].key, key) == 0)
+            return &shape->fields[i];
+    return NULL;
+}
+
+// Numbers come from our caller's caller, and shape_write asserts what it is given.
+static omen_status
+check_numbers(const struct method *method, const uint8_t *ask, struct client_error *error)
+{
+    for (uint32_t i = 0; i < method->ask->field_count; i++) {
+        const struct field *field = &method->ask->fields[i];
+        const uint8_t *at = ask + field->at;
+        uint64_t number;
+        if (field->kind == FIELD_U32)
+            number = *(const uint32_t *)(const void *)at;
+        else if (field->kind == FIELD_U64)
+            number = *(const uint64_t *)(const void *)at;
+        else
+            continue;
+        if ((number != 0 || (field->flags & FIELD_REQUIRED) != 0) &&
+            (number < field->least || number > field->most))
+            return client_fail(error,
+                               field->beyond != 0 ? -(omen_status)field->beyond : OMEN_E_INVALID,
+                               API_NOT_APPLIED, "%s: %s is %llu, expected %llu..%llu", method->name,
+                               field->key, (unsigned long long)number,
+                               (unsigned long long)field->least, (unsigned long long)field->most);
+    }
+    return OMEN_OK;
+}
+
+omen_status
+client_read_answer(const struct client_reply *reply, const struct method *method, void *answer,
+                   struct client_error *error)
+{
+    struct omen_error bad;
+    const omen_status status = rpc_read_answer(&reply->message, method, answer, &bad);
+    if (status == OMEN_OK)
+        return OMEN_OK;
+    return client_fail(error, OMEN_E_VERSION, API_UNKNOWN, "the answer is none of this version: %s",
+                       bad.text);
+}
+
+omen_status
+client_call_method(struct client *client, enum method_number number, const void *ask,
+                   struct client_reply *reply, void *answer, struct client_error *error)
+{
+    const struct method *method = method_at(number);
+    const struct field *deadline = find_field(method->ask, "deadline_ms");
+    const struct field *op_id = find_field(method->ask, "op_id");
+    union method_body body;
+    uint32_t timeout_ms = client_timeout_ms(client);
+    memcpy(&body, ask, method->ask->bytes);
+    *reply = (struct client_reply){0};
+    omen_status status = check_numbers(method, body.bytes, error);
+    if (status != OMEN_OK)
+        return status;
+    if (deadline != NULL) {
+        uint32_t *ms = (uint32_t *)(void *)(body.bytes + deadline->at);
+        timeout_ms = *ms > 0 ? *ms : timeout_ms;
+        *ms = timeout_ms;
+    }
+    if (op_id != NULL) {
+        struct wire_uuid *id = (struct wire_uuid *)(void *)(body.bytes + op_id->at);
+        if ((id->high | id->low) == 0)
+            *id = client_op_id();
+    }
+    struct encode params;
+    encode_init(&params, WIRE_FRAME_BYTES_MAX);
+    shape_write(&params, method->ask, &body);
+    if (params.status != OMEN_OK) {
+        status = client_fail(error, params.status, API_NOT_APPLIED,
+                             "%s: the request has more than %u bytes", method->name,
+                             WIRE_FRAME_BYTES_MAX);
+    } else {
+        const struct client_ask once = {
+            .method = wire_text_of(method->name),
+            .params = {params.bytes, (uint32_t)params.count},
+            .repeatable = client_reads(method) || op_id != NULL,
+            .timeout_ms = timeout_ms,
+        };
+        status = client_call(client, &once, reply, error);
+    }
+    encode_fini(&params);
+    if (status != OMEN_OK)
+        return status;
+    status = client_read_answer(reply, method, answer, error);
+    if (status != OMEN_OK)
+        client_reply_fini(reply);
+    return status;
+}

@@ -1,0 +1,501 @@
+"""tests/system/test_omenctl_cluster.py -- omenctl against real nodes: what each noun says, and every code that it ends with.
+
+usage: test_omenctl_cluster.py OMENCTL OMEND CLIENT [unittest options]
+
+CLIENT is tests/system/client.c, a program of the C client's users.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pathlib
+import pty
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from typing import Any
+
+from fake_node import FakeNode, Refusal
+from omend_node import Node
+
+OMENCTL = OMEND = CLIENT = ""
+SECONDS = 60.0  # that anything may take
+
+FINE, OTHER, USAGE, NOT_FOUND, PRECONDITION, UNREACHABLE = 0, 1, 2, 3, 4, 5
+TIMEOUT, AUTH, PARTIAL, DEGRADED, CORRUPT, VERSION = 6, 7, 8, 9, 10, 11
+
+
+class Done:
+    def __init__(self, done: subprocess.CompletedProcess[str]) -> None:
+        self.code, self.out, self.talk = done.returncode, done.stdout, done.stderr
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+def omenctl(*words: object, **variables: str) -> Done:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("OMEN_")} | variables
+    return Done(subprocess.run([OMENCTL, *map(str, words)], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                               check=False, timeout=300, env=environment))
+
+
+def free_port() -> str:
+    """An address where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+def write_fbin(path: pathlib.Path, rows: list[list[float]]) -> pathlib.Path:
+    path.write_bytes(struct.pack("<II", len(rows), len(rows[0])) + b"".join(struct.pack(f"<{len(row)}f", *row) for row in rows))
+    return path
+
+
+class Case(unittest.TestCase):
+    def setUp(self) -> None:
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="omendb-test-"))
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.nodes: list[Node] = []
+        self.addCleanup(self._end)
+        self.endpoints = ""
+
+    def _end(self) -> None:
+        for node in self.nodes:
+            if node.runs():
+                node.kill()
+
+    def node(self, name: str, *options: str) -> Node:
+        made = Node(OMEND, self.folder, name)
+        self.nodes.append(made)
+        made.start(*options)
+        return made
+
+    def one(self, *options: str) -> Node:
+        node = self.node("a", *options)
+        node.wait_for("meta.nodes", nodes="1", up="1")
+        self.endpoints = node.listen
+        return node
+
+    def fake(self, **answers: Any) -> FakeNode:
+        made = FakeNode(**answers)
+        self.addCleanup(made.close)
+        self.endpoints = made.address
+        return made
+
+    def run_(self, *words: object, **variables: str) -> Done:
+        return omenctl("-e", self.endpoints, *words, **variables)
+
+    def fine(self, *words: object, **variables: str) -> Any:
+        """What it says as JSON."""
+        done = self.run_("-o", "json", *words, **variables)
+        self.assertEqual(done.code, FINE, done.talk)
+        return done.json
+
+    def refused(self, done: Done, code: int, *parts: str) -> None:
+        self.assertEqual((done.code, done.out), (code, ""), done.talk)
+        for part in parts:
+            self.assertIn(part, done.talk)
+
+    def until(self, what: str, holds: Any) -> None:
+        """Asks again and again until it holds: other nodes' states cannot be waited for otherwise."""
+        end = time.monotonic() + SECONDS
+        while not holds():
+            self.assertLess(time.monotonic(), end, what)
+
+
+class OneNode(Case):
+    """A cluster of one, and a collection with three points."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.one()
+        made = self.fine("collection", "create", "docs", "-d", 4, "--metric", "l2", "--shards", 2, "--replicas", 1)
+        self.assertEqual((made["name"], made["dimension"], made["metric"], made["shards"]), ("docs", 4, "l2", 2))
+        self.until("the shards are open", lambda: {row["state"] for row in self.fine("shard", "list")} == {"open"})
+        written = self.fine("point", "upsert", "docs", 1, 2, 3, "--vectors", "[[1,2,3,4],[0,0,0,1],[9,9,9,9]]", "--payloads",
+                            '[{"city": "Oslo"}, {"city": "Bergen"}, {"city": "Oslo", "old": true}]')
+        self.assertEqual(written["count"], 3)
+
+    def test_status_says_state_nodes_and_collections(self) -> None:
+        status = self.fine("status")
+        self.assertEqual((status["cluster"]["state"], status["cluster"]["nodes"], status["cluster"]["shards"]), ("green", 1, 2))
+        self.assertEqual([row["name"] for row in status["nodes"]], ["a"])
+        self.assertEqual([row["name"] for row in status["collections"]], ["docs"])
+        table = self.run_("status").out
+        self.assertRegex(table, r"(?m)^  state +green$")
+        self.assertRegex(table, r"(?m)^  NAME +STATE +MEMBER +ROLES")
+        self.assertIn("data,router,builder", table)
+
+    def test_check_finds_nothing_wrong_and_names_an_endpoint_that_is_gone(self) -> None:
+        self.assertEqual({row["result"] for row in self.fine("check")}, {"ok"})
+        gone = free_port()
+        done = omenctl("-e", f"{gone},{self.endpoints}", "-o", "json", "check")
+        self.assertEqual(done.code, DEGRADED)
+        self.assertIn("1 checks found something wrong", done.talk)
+        wrong = [row for row in done.json if row["result"] == "wrong"]
+        self.assertEqual([row["check"] for row in wrong], ["endpoint"])
+        self.assertIn(gone, wrong[0]["detail"])
+
+    def test_cluster_node_system_and_events_say_what_the_protocol_says(self) -> None:
+        info = self.fine("cluster", "info")
+        node = self.nodes[0]
+        self.assertEqual((info["cluster"], info["leader"]), (node.cluster, node.node))
+        self.assertEqual([row["node"] for row in self.fine("cluster", "members")], [node.node])
+        self.assertEqual([row["node"] for row in self.fine("node", "list")], [node.node])
+        self.assertEqual(self.fine("node", "get", "a")["client"], node.listen)
+        self.assertEqual(self.fine("system", "health"), {"live": True, "ready": True})
+        self.assertEqual(self.fine("system", "ping"), {})
+        self.assertEqual(self.fine("system", "info")["node"], node.node)
+        self.assertIn("\nomen_ready 1\n", self.run_("system", "metrics").out)
+        kinds = [row["kind"] for row in self.fine("events")]
+        self.assertIn("collection-created", kinds)
+        self.assertEqual(self.fine("events", "--after", 1, "--limit", 1)[0]["event"], 2)
+
+    def test_collections_are_made_listed_changed_and_dropped(self) -> None:
+        self.assertEqual([row["name"] for row in self.fine("collection", "list")], ["docs"])
+        self.assertEqual(self.fine("collection", "get", "docs")["dimension"], 4)
+        self.refused(self.run_("collection", "create", "docs", "-d", 4, "--metric", "l2"), PRECONDITION, "EXISTS")
+        self.refused(self.run_("collection", "create", "x", "-d", 70000), USAGE, "dimension is 70000")
+        self.refused(self.run_("collection", "create", "no name", "-d", 4), USAGE, "name has a character at place 2")
+        self.fine("collection", "index-field", "docs", "city", "--type", "keyword")
+        self.refused(self.run_("collection", "drop", "docs"), USAGE, "--yes")
+        asked = self.fine("collection", "drop", "docs", "--dry-run")
+        self.assertEqual(asked, {"dry_run": True, "method": "collection.drop", "params": {"collection": "docs"}})
+        self.assertEqual([row["name"] for row in self.fine("collection", "list")], ["docs"])
+        self.fine("collection", "drop", "docs", "--yes")
+        self.assertEqual(self.fine("collection", "list"), [])
+        self.refused(self.run_("collection", "drop", "docs", "--yes"), NOT_FOUND, "docs")
+        self.fine("collection", "drop", "docs", "--yes", "--if-exists")
+
+    def test_aliases_are_second_names(self) -> None:
+        self.fine("alias", "set", "current", "docs")
+        self.assertEqual(self.fine("alias", "list"), [{"alias": "current", "collection": "docs"}])
+        self.assertEqual(self.fine("point", "count", "current")["count"], 3)
+        self.fine("alias", "drop", "current", "--yes")
+        self.refused(self.run_("alias", "drop", "current", "--yes"), NOT_FOUND, "current")
+
+    def test_shards_are_listed_and_shown(self) -> None:
+        rows = self.fine("shard", "list", "--collection", "docs")
+        self.assertEqual(len(rows), 2)
+        for row in rows:
+            self.assertEqual((row["collection"], row["primary"], row["in_sync"]), ("docs", self.nodes[0].node,
+                                                                                 [self.nodes[0].node]))
+        self.assertEqual(self.fine("shard", "get", rows[0]["shard"])["range"], rows[0]["range"])
+        self.refused(self.run_("shard", "get", 999), NOT_FOUND, "999")
+        self.refused(self.run_("shard", "get", "x"), USAGE, "shard: 'x' is no whole number")
+
+    def test_points_are_read_counted_patched_and_deleted(self) -> None:
+        points = self.fine("point", "get", "docs", 1, 4, "--with", "payload,vector")
+        self.assertEqual((points[0]["id"], points[0]["payload"], points[0]["vector"]), (1, {"city": "Oslo"}, [1, 2, 3, 4]))
+        self.assertIsNone(points[1])
+        done = self.run_("point", "get", "docs", 4, "-q")
+        self.assertEqual(done.code, NOT_FOUND)
+        self.assertEqual(self.fine("point", "count", "docs", "--filter", "city = 'Oslo'")["count"], 2)
+        self.assertEqual(self.fine("point", "count", "docs", "--filter", '{"city": "Bergen"}')["count"], 1)
+        self.refused(self.run_("point", "count", "docs", "--filter", "city ="), USAGE, "FILTER")
+        token = self.fine("point", "patch", "docs", 1, "--set", '{"seen": 1}', "--unset", "city", "--yes")["token"]
+        got = self.fine("point", "get", "docs", 1, "--with", "payload", "--consistency", "session", "--after", json.dumps(token))
+        self.assertEqual(got[0]["payload"], {"seen": 1})
+        facets = self.fine("point", "facet", "docs", "city", "--consistency", "strong")
+        self.assertEqual({row["value"]: row["count"] for row in facets}, {"Bergen": 1, "Oslo": 1})
+        version = got[0]["version"]
+        self.refused(self.run_("point", "delete", "docs", 1, "--if-version", version + 1000, "--yes", "-q", "-o", "ndjson"),
+                     PRECONDITION)
+        self.assertEqual(self.fine("point", "delete", "docs", 1, 2, "--yes")["count"], 2)
+        self.assertEqual(self.fine("point", "delete", "docs", "--filter", "old = true", "--yes")["count"], 1)
+        self.assertEqual(self.fine("point", "count", "docs", "--consistency", "strong")["count"], 0)
+
+    def test_a_scroll_says_how_to_go_on(self) -> None:
+        seen, cursor = [], []
+        for _ in range(4):
+            done = self.run_("point", "scroll", "docs", "--limit", 1, "-o", "ndjson", *cursor)
+            self.assertEqual(done.code, FINE, done.talk)
+            seen += [json.loads(line)["id"] for line in done.out.splitlines()]
+            if "--cursor" not in done.talk:
+                break
+            cursor = ["--cursor", done.talk.split("--cursor ")[1].strip()]
+        self.assertEqual(sorted(seen), [1, 2, 3])
+
+    def test_searches_find_explain_and_say_why_not(self) -> None:
+        hits = self.fine("query", "search", "docs", "--vector", "[1,2,3,4]", "-k", 2, "--with", "payload")
+        self.assertEqual([(hit["id"], hit["distance"]) for hit in hits], [(1, 0), (2, 23)])
+        self.assertEqual(hits[0]["payload"], {"city": "Oslo"})
+        vector = self.folder / "vector.json"
+        vector.write_text("[1, 2, 3, 4]")
+        self.assertEqual([hit["id"] for hit in self.fine("query", "search", "docs", "--vector", f"@{vector}", "-k", 1)], [1])
+        self.assertEqual([hit["id"] for hit in self.fine("query", "search", "docs", "--id", 1, "-k", 1)], [2])
+        table = self.run_("query", "search", "docs", "--vector", "[1,2,3,4]", "-k", 1).out
+        self.assertEqual(table.split(), ["ID", "DISTANCE", "VERSION", "1", "0", str(hits[0]["version"])])
+        explained = self.fine("query", "explain", "docs", "--vector", "[1,2,3,4]")["explain"]
+        self.assertEqual(len(explained["shards"]), 2)
+        why = self.fine("query", "why-not", "docs", 2, "--vector", "[1,2,3,4]", "-k", 1)
+        self.assertEqual((why.get("found", False), why["rank"]), (False, 2))
+        self.assertEqual([hit["id"] for hit in self.fine("query", "range", "docs", "--vector", "[1,2,3,4]", "--radius", 1)], [1])
+        self.assertIn(2, [hit["id"] for hit in self.fine("query", "recommend", "docs", "--positive", "1", "-k", 2)])
+        self.assertEqual(self.fine("recall", "docs", "--samples", 3, "-k", 1)["recall"], 1)
+        self.refused(self.run_("query", "search", "docs", "--vector", "[1,2,3]"), USAGE, "DIMENSION")
+        self.refused(self.run_("query", "search", "docs", "--vector", "[1,2,3,4]", "-k", 10001), USAGE, "K: ")
+        self.refused(self.run_("query", "search", "docs", "--vector", "one"), USAGE, "--vector")
+        self.refused(self.run_("query", "search", "none", "--vector", "[1,2,3,4]"), NOT_FOUND, "none")
+
+    def test_text_ids_are_texts_even_when_they_look_like_numbers(self) -> None:
+        self.fine("collection", "create", "texts", "-d", 2, "--metric", "l2", "--replicas", 1)
+        self.until("it is open", lambda: self.run_("point", "upsert", "texts", "doc-1", '"42"', "--vectors",
+                                                   "[[1,0],[0,1]]").code == FINE)
+        self.assertEqual([hit["id"] for hit in self.fine("query", "search", "texts", "--vector", "[0,1]")], ["42", "doc-1"])
+        self.assertEqual(self.fine("point", "get", "texts", '"42"')[0]["id"], "42")
+        self.refused(self.run_("point", "get", "texts", "42"), NOT_FOUND)
+
+    def test_formats_hold_the_same(self) -> None:
+        rows = self.fine("collection", "list")
+        lines = self.run_("collection", "list", "-o", "ndjson").out.splitlines()
+        self.assertEqual([json.loads(line) for line in lines], rows)
+        self.assertIn("name: docs", self.run_("collection", "list", "-o", "yaml").out.replace('"', ""))
+        self.assertEqual(self.run_("collection", "list", OMEN_OUTPUT="json").json, rows)
+        self.refused(self.run_("collection", "list", OMEN_OUTPUT="xml"), USAGE, "OMEN_OUTPUT is 'xml'")
+
+    def test_the_environment_stands_in_for_options(self) -> None:
+        self.assertEqual(omenctl("system", "ping", OMEN_ENDPOINTS=self.endpoints).code, FINE)
+        self.assertEqual(omenctl("system", "ping", "-e", self.endpoints, OMEN_ENDPOINTS=free_port()).code, FINE)
+        self.refused(self.run_("system", "ping", OMEN_TIMEOUT="soon"), USAGE, "'soon'")
+        self.refused(self.run_("system", "ping", "--timeout", "0"), USAGE, "'0'")
+        self.refused(omenctl("-e", "host:port", "system", "ping"), USAGE, "'host:port' has no port")
+
+    def test_a_no_at_the_prompt_changes_nothing_and_ends_with_1(self) -> None:
+        terminal, end = pty.openpty()
+        with subprocess.Popen([OMENCTL, "-e", self.endpoints, "collection", "drop", "docs"], stdin=end,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            os.write(terminal, b"n\n")
+            _, talk = process.communicate(timeout=SECONDS)
+        os.close(terminal)
+        os.close(end)
+        self.assertEqual(process.returncode, OTHER)
+        self.assertIn(b"drop the collection docs with all its points? [y/N]", talk)
+        self.assertEqual(len(self.fine("collection", "list")), 1)
+
+    def test_a_program_of_the_c_client_does_all_that_its_header_promises(self) -> None:
+        done = subprocess.run([CLIENT, self.endpoints], capture_output=True, text=True, check=False, timeout=120)
+        self.assertEqual((done.returncode, done.stdout), (0, "fine\n"), done.stderr)
+
+
+class Import(Case):
+    ROWS = 2500
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.one()
+        self.fine("collection", "create", "docs", "-d", 4, "--metric", "l2", "--shards", 2, "--replicas", 1)
+        self.until("the shards are open", lambda: {row["state"] for row in self.fine("shard", "list")} == {"open"})
+        self.rows = [[float(row), 1.0, 2.0, 3.0] for row in range(self.ROWS)]
+        self.input = write_fbin(self.folder / "rows.fbin", self.rows)
+
+    def count(self) -> int:
+        return int(self.fine("point", "count", "docs", "--consistency", "strong")["count"])
+
+    def test_rows_of_a_file_are_found(self) -> None:
+        payloads = self.folder / "payloads.ndjson"
+        payloads.write_text("".join(f'{{"row": {row}}}\n' for row in range(self.ROWS)))
+        done = self.fine("import", "docs", self.input, "--first-id", 100, "--payloads", payloads)
+        self.assertEqual((done["rows"], done["written"], done["refused"]), (self.ROWS, self.ROWS, 0))
+        self.assertEqual(self.count(), self.ROWS)
+        hit = self.fine("query", "search", "docs", "--vector", "[1234,1,2,3]", "-k", 1, "--with", "payload", "--exact",
+                        "--consistency", "strong")[0]
+        self.assertEqual((hit["id"], hit["distance"], hit["payload"]), (1334, 0, {"row": 1234}))
+
+    def test_refused_rows_are_counted_listed_and_end_with_8(self) -> None:
+        self.rows[7][1] = float("nan")
+        self.rows[1700][2] = float("inf")
+        write_fbin(self.input, self.rows)
+        listed = self.folder / "refused.ndjson"
+        done = self.run_("-o", "json", "import", "docs", self.input, "--refused", listed)
+        self.assertEqual(done.code, PARTIAL, done.talk)
+        self.assertEqual((done.json["written"], done.json["refused"]), (self.ROWS - 2, 2))
+        self.assertEqual([(row["status"], row["rows"], row["first_row"]) for row in done.json["reasons"]], [("NOT_FINITE", 2, 7)])
+        self.assertEqual([json.loads(line)["row"] for line in listed.read_text().splitlines()], [7, 1700])
+        self.assertEqual(self.count(), self.ROWS - 2)
+
+    def test_what_was_interrupted_goes_on_where_its_note_says(self) -> None:
+        note = self.folder / "note"
+        first = self.fine("import", "docs", self.input, "--resume", note, "--limit", 1000, "--batch", 300)
+        self.assertEqual((first["written"], note.read_text()), (1000, "1000\n"))
+        second = self.fine("import", "docs", self.input, "--resume", note)
+        self.assertEqual((second["written"], note.read_text()), (1500, "2500\n"))
+        self.assertEqual(self.count(), self.ROWS)
+        note.write_text("half\n")
+        self.refused(self.run_("import", "docs", self.input, "--resume", note), USAGE, "does not say how far it came")
+
+    def test_rows_that_are_there_are_refused_when_they_are_to_be_inserted(self) -> None:
+        self.fine("import", "docs", self.input, "--limit", 10)
+        done = self.run_("-o", "json", "import", "docs", self.input, "--limit", 20, "--mode", "insert")
+        self.assertEqual(done.code, PARTIAL, done.talk)
+        self.assertEqual((done.json["written"], done.json["reasons"][0]["status"]), (10, "EXISTS"))
+
+    def test_what_does_not_fit_is_refused_before_anything_is_written(self) -> None:
+        wide = write_fbin(self.folder / "wide.fbin", [[1.0] * 5])
+        self.refused(self.run_("import", "docs", wide), PRECONDITION, "5 components, the collection 4")
+        self.refused(self.run_("import", "none", self.input), NOT_FOUND, "none")
+        self.refused(self.run_("import", "docs", self.folder / "no.fbin"), NOT_FOUND, "no.fbin")
+        self.assertEqual(self.fine("import", "docs", self.input, "--dry-run")["rows"], self.ROWS)
+        self.assertEqual(self.count(), 0)
+
+
+class ExitCodes(Case):
+    """Those that want more than a healthy node; test_omenctl.py and the classes above have the rest."""
+
+    def test_nobody_at_any_endpoint_ends_with_5(self) -> None:
+        self.endpoints = f"{free_port()},{free_port()}"
+        for words in (["status"], ["collection", "list"], ["point", "count", "docs"]):
+            self.refused(self.run_(*words), UNREACHABLE, "UNREACHABLE")
+        done = self.run_("check")
+        self.assertEqual(done.code, UNREACHABLE)
+        self.assertIn("no endpoint answers", done.talk)
+
+    def test_an_answer_that_does_not_come_ends_with_6_and_says_that_nobody_knows(self) -> None:
+        node = self.fake()
+        self.refused(self.run_("--timeout", "0.2", "alias", "set", "a", "docs"), TIMEOUT, "whether it was done is not known")
+        self.assertEqual(len(node.calls("alias.set")), 1)
+
+    def test_no_key_a_wrong_one_and_one_that_may_not_end_with_7(self) -> None:
+        config = self.folder / "omend.yaml"
+        digest = hashlib.sha256(b"s3cret").hexdigest()
+        config.write_text(f"api-keys:\n  - name: root\n    role: admin\n    sha256: {digest}\n")
+        self.one("--config", str(config))
+        self.refused(self.run_("collection", "list"), AUTH, "AUTH")
+        self.refused(self.run_("collection", "list", "--api-key", "root.wrong"), AUTH, "AUTH")
+        key = self.folder / "key"
+        key.write_text("root.s3cret\n")
+        self.assertEqual(self.fine("collection", "list", "--api-key-file", key), [])
+        self.assertEqual(self.fine("collection", "list", OMEN_API_KEY="root.s3cret"), [])
+        self.assertEqual(self.fine("collection", "list", OMEN_API_KEY_FILE=str(key)), [])
+        made = self.fine("key", "create", "reader", "--role", "read", "--collections", "do*", OMEN_API_KEY="root.s3cret")
+        self.assertEqual([row["name"] for row in self.fine("key", "list", OMEN_API_KEY="root.s3cret")], ["reader"])
+        self.refused(self.run_("alias", "set", "a", "docs", OMEN_API_KEY=made["api_key"]), AUTH, "AUTH")
+        self.fine("key", "revoke", "reader", "--yes", OMEN_API_KEY="root.s3cret")
+        self.assertEqual(self.fine("key", "list", OMEN_API_KEY="root.s3cret"), [])
+        key.write_text("\n")
+        self.refused(self.run_("collection", "list", "--api-key-file", key), USAGE, "has no key")
+
+    def test_an_answer_without_some_shards_ends_with_8(self) -> None:
+        self.fake(query__search={"hits": [{"id": 1, "distance": 0.5}], "shards_failed": [{"shard": 7, "name": "TIMEOUT"}]})
+        done = self.run_("query", "search", "docs", "--vector", "[1]", "-o", "json")
+        self.assertEqual((done.code, [hit["id"] for hit in done.json]), (PARTIAL, [1]))
+        self.assertIn("shard 7 is missing in this answer: TIMEOUT", done.talk)
+
+    def test_statistics_without_some_shards_end_with_8(self) -> None:
+        stats = {"points": 5, "memory_bytes": 3 << 20, "shards": 2, "shards_failed": 1}
+        self.fake(collection__stats=stats)
+        done = self.run_("collection", "stats", "docs", "-o", "json")
+        self.assertEqual((done.code, done.json), (PARTIAL, stats))
+        self.assertIn("1 of 2 shards", done.talk)
+        self.assertRegex(self.run_("collection", "stats", "docs").out, r"memory_bytes +3.0 MiB")
+
+    def test_points_that_were_refused_end_with_8(self) -> None:
+        failed = {"row": 1, "name": "EXISTS", "message": "id 2 exists already", "outcome": "not_applied"}
+        node = self.fake(point__upsert={"count": 1, "failed": [failed]})
+        done = self.run_("point", "upsert", "docs", 1, 2, "--vectors", "[[1],[2]]")
+        self.assertEqual(done.code, PARTIAL)
+        self.assertIn("row 1: EXISTS: id 2 exists already", done.talk)
+        self.assertEqual(len(node.calls("point.upsert")[0]["op_id"]), 16)
+
+    def test_a_cluster_that_lost_a_node_ends_with_9(self) -> None:
+        nodes = [self.node("a")]
+        for name in ("b", "c"):
+            nodes.append(self.node(name, "--join", nodes[0].peer))
+        for node in nodes:
+            node.wait_for("meta.nodes", nodes="3", up="3", voters="3")
+        self.endpoints = ",".join(node.listen for node in nodes)
+        self.fine("collection", "create", "docs", "-d", 4, "--replicas", 3)
+        self.until("everything is well", lambda: self.run_("check").code == FINE)
+        nodes[0].kill()
+        self.until("the status is degraded", lambda: self.run_("status").code == DEGRADED)  # the endpoints behind the first
+        done = self.run_("check", "-o", "json")
+        self.assertEqual(done.code, DEGRADED, done.talk)
+        self.assertIn("endpoint", {row["check"] for row in done.json if row["result"] == "wrong"})
+
+    def test_copies_that_differ_end_with_10(self) -> None:
+        copies = [{"node": "a", "checksum": "0" * 32}, {"node": "b", "checksum": "1" * 32}]
+        node = self.fake(shard__verify={"shards": [{"shard": 1, "seq": 5, "copies": copies}]})
+        done = self.run_("shard", "verify", "docs", "-o", "json")
+        self.assertEqual((done.code, done.json[0]["copies"]), (CORRUPT, copies))
+        copies[1]["checksum"] = copies[0]["checksum"]
+        self.assertEqual(self.run_("shard", "verify", "docs").code, FINE)
+        self.assertEqual(node.calls("shard.verify")[0]["collection"], "docs")
+
+    def test_a_method_that_the_node_does_not_know_ends_with_11(self) -> None:
+        def unknown(_: dict[str, Any]) -> None:
+            raise Refusal("METHOD")
+
+        self.fake(job__list=unknown)
+        self.refused(self.run_("job", "list"), VERSION, "METHOD")
+
+
+class Jobs(Case):
+    """Of a fake node, whose jobs end when the test says so."""
+
+    def test_wait_looks_at_the_job_until_it_is_done(self) -> None:
+        looks = iter(["waiting", "running", "running", "done"])
+        node = self.fake(collection__build={"job": 5},
+                         job__get=lambda ask: {"job": ask["job"], "kind": "build", "state": next(looks)})
+        self.assertEqual(self.fine("collection", "build", "docs", "--backend", "cpu", "--wait"), {"job": 5})
+        self.assertEqual(len(node.calls("job.get")), 4)
+        self.assertEqual(node.calls("collection.build")[0]["backend"], "cpu")
+
+    def test_wait_ends_with_1_when_the_job_fails(self) -> None:
+        self.fake(shard__move={"job": 6}, job__get={"job": 6, "kind": "move", "state": "failed", "text": "the disk is full"})
+        done = self.run_("shard", "move", 1, "a", "b", "--yes", "--wait")
+        self.assertEqual(done.code, OTHER)
+        self.assertIn("job 6 failed: the disk is full", done.talk)
+
+    def test_what_moves_or_destroys_names_its_shard_and_node(self) -> None:
+        node = self.fake(shard__force_primary={"version": 9}, shard__transfer={"version": 9}, shard__split={"job": 7},
+                         node__drain={"version": 9}, cluster__rebalance={"moves": [{"shard": 3, "from": "a", "to": "b"}]})
+        self.fine("shard", "force-primary", 3, "b", "--yes")
+        self.fine("shard", "transfer", 3, "b", "--yes")
+        self.fine("shard", "split", 3, "--at", "8000000000000000", "--yes")
+        self.fine("node", "drain", "a", "--yes")
+        ask = node.calls("shard.force_primary")[0]
+        self.assertEqual((ask["shard"], ask["node"], ask["yes"]), (3, "b", True))
+        self.assertEqual(node.calls("shard.transfer")[0]["node"], "b")
+        self.assertNotIn("yes", {key for key in node.calls("node.drain")[0] if key == "yes"})
+        self.assertEqual(node.calls("shard.split")[0]["at"], "8000000000000000")
+        for words in (["shard", "force-primary", 3, "b"], ["shard", "move", 3, "a", "b"], ["node", "decommission", "a"],
+                      ["job", "cancel", 1], ["key", "revoke", "k"], ["point", "delete", "docs", 1]):
+            self.refused(self.run_(*words), USAGE, "--yes")
+        self.assertEqual(self.fine("cluster", "rebalance", "--dry-run"), [{"shard": 3, "from": "a", "to": "b"}])
+        self.assertTrue(node.calls("cluster.rebalance")[0]["dry_run"])
+
+    def test_a_busy_shard_gets_its_rows_again_under_the_same_name(self) -> None:
+        answers = iter([{"count": 0, "failed": [{"row": 0, "name": "BUSY", "message": "full", "outcome": "not_applied"}]},
+                        {"count": 1}])
+        node = self.fake(collection__get={"name": "docs", "id": 1, "dimension": 1, "metric": "l2", "dtype": "f32", "shards": 1,
+                                          "replicas": 1, "min_insync": 1}, point__upsert=lambda _: next(answers))
+        rows = write_fbin(self.folder / "rows.fbin", [[1.0]])
+        self.assertEqual(self.fine("import", "docs", rows)["written"], 1)
+        first, second = node.calls("point.upsert")
+        self.assertEqual(first["op_id"], second["op_id"])
+
+    def test_a_server_that_is_busy_for_a_moment_is_asked_again(self) -> None:
+        tries = []
+
+        def busy_twice(_: dict[str, Any]) -> dict[str, Any]:
+            tries.append(1)
+            if len(tries) < 3:
+                raise Refusal("BUSY", retryable=True)
+            return {"version": 4}
+
+        self.fake(alias__set=busy_twice)
+        self.assertEqual(self.fine("alias", "set", "a", "docs"), {"version": 4})
+        self.assertEqual(len(tries), 3)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    OMENCTL, OMEND, CLIENT = (str(pathlib.Path(sys.argv.pop(1)).resolve()) for _ in range(3))
+    unittest.main()

@@ -1,0 +1,288 @@
+// tools/omenctl/import.c -- omenctl import: rows of files into a collection.
+//
+// Shape: shell.
+//
+// What a row is, and which rows cannot be stored, is convert.h's; how a batch becomes requests is upsert.h's.
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <string.h>
+
+#include "base/limits.h"
+#include "base/os_clock.h"
+#include "tools/omenctl/convert.h"
+#include "tools/omenctl/progress.h"
+#include "tools/omenctl/remote.h"
+#include "tools/omenctl/upsert.h"
+
+const struct option_spec import_options[] = {
+    {.name = "format",
+     .argument = "FORMAT",
+     .choices = "npy fvecs bvecs fbin u8bin i8bin",
+     .help = "of INPUT; by the ending of its name"},
+    {.name = "ids",
+     .is_path = true,
+     .argument = "FILE",
+     .help = "npy of integers, or one id a line"},
+    {.name = "id-kind",
+     .argument = "KIND",
+     .choices = "auto integer text",
+     .help = "what the lines of --ids are; auto: as the first looks"},
+    {.name = "first-id", .argument = "N", .help = "the id of row 0 without --ids (0)"},
+    {.name = "payloads", .is_path = true, .argument = "FILE", .help = "one JSON object a line"},
+    {.name = "mode",
+     .argument = "MODE",
+     .choices = "upsert insert update",
+     .help = "whether points may be there: upsert (either), insert (no), update (yes)"},
+    {.name = "batch", .argument = "N", .help = "rows of a request, 1..10000 (1000)"},
+    {.name = "skip", .argument = "N", .help = "leave out the first N rows"},
+    {.name = "limit", .argument = "N", .help = "stop after N rows"},
+    {.name = "resume",
+     .is_path = true,
+     .argument = "FILE",
+     .help = "note there how far it came, and begin where it says"},
+    {.name = "refused",
+     .is_path = true,
+     .argument = "FILE",
+     .help = "list rows that are refused, as NDJSON"},
+    {0},
+};
+
+static volatile sig_atomic_t interrupted;
+
+static void
+on_interrupt(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+struct import {
+    struct call *call;
+    struct client *client;
+    struct convert convert;
+    struct upsert upsert;
+    uint32_t batch;
+    uint64_t skip, limit, end;
+    uint64_t started_ns;
+};
+
+// ---- how far it came ----
+
+// "12345\n"; a file that is not there yet is 0.
+static enum exit_code
+read_resume(struct import *import)
+{
+    const char *path = call_value(import->call, "resume");
+    FILE *file = path != NULL ? fopen(path, "re") : NULL;
+    if (path == NULL || (file == NULL && errno == ENOENT))
+        return EXIT_FINE;
+    if (file == NULL)
+        return call_fail(import->call, EXIT_USAGE, "%s: %s", path, strerror(errno));
+    const bool is_good = fscanf(file, "%" SCNu64, &import->skip) == 1;
+    fclose(file);
+    return is_good ? EXIT_FINE
+                   : call_fail(import->call, EXIT_USAGE, "%s does not say how far it came", path);
+}
+
+static enum exit_code
+note_resume(const struct import *import)
+{
+    const char *path = call_value(import->call, "resume");
+    char next[4096];
+    if (path == NULL)
+        return EXIT_FINE;
+    snprintf(next, sizeof next, "%s.new", path);
+    FILE *file = fopen(next, "we");
+    bool is_good = file != NULL && fprintf(file, "%" PRIu64 "\n", import->convert.source.next) > 0;
+    is_good = file != NULL && fclose(file) == 0 && is_good;
+    if (is_good && rename(next, path) == 0)
+        return EXIT_FINE;
+    return call_fail(import->call, EXIT_OTHER, "%s: %s", path, strerror(errno));
+}
+
+// ---- the command ----
+
+static enum exit_code
+read_options(struct import *import)
+{
+    struct call *call = import->call;
+    const int mode = call_choice(call, "mode");
+    import->upsert.collection = call->arguments[0];
+    import->upsert.mode = (uint8_t)(mode + 1);
+    import->limit = UINT64_MAX;
+    import->batch = 1000;
+    if (call_has(call, "skip") && call_has(call, "resume"))
+        return call_fail(call, EXIT_USAGE, "--resume says what to skip: not both");
+    if (!call_u64(call, "first-id", ID_MAX, &import->convert.first_id) ||
+        !call_u64(call, "skip", UINT64_MAX, &import->skip) ||
+        !call_u64(call, "limit", UINT64_MAX, &import->limit) ||
+        !call_u32(call, "batch", 1, WIRE_BATCH_MAX, &import->batch))
+        return EXIT_USAGE;
+    const enum exit_code code = remote_timeout(call, &import->upsert.timeout_ms);
+    return code == EXIT_FINE ? read_resume(import) : code;
+}
+
+static enum exit_code
+open_sources(struct import *import)
+{
+    struct call *call = import->call;
+    struct convert *convert = &import->convert;
+    struct omen_error error = {0};
+    const int format = call_choice(call, "format"), kind = call_choice(call, "id-kind");
+    const char *ids = call_value(call, "ids"), *payloads = call_value(call, "payloads");
+    omen_status status =
+        source_open(call->arguments[1], format < 0 ? ROWS_FORMATS : (enum rows_format)format,
+                    &convert->source, &error);
+    if (status == OMEN_OK && ids != NULL)
+        status = id_source_open(ids, kind < 0 ? ID_FORM_AUTO : (enum id_form)kind, &convert->ids,
+                                &error);
+    if (status == OMEN_OK && payloads != NULL)
+        status = payload_source_open(payloads, &convert->payloads, &error);
+    if (status != OMEN_OK)
+        return call_fail_error(call, "nothing was changed", &error);
+    if (import->skip > convert->source.rows.count)
+        return call_fail(call, EXIT_USAGE,
+                         "%" PRIu64 " rows are to be skipped, but the file has %" PRIu64,
+                         import->skip, convert->source.rows.count);
+    const uint64_t left = convert->source.rows.count - import->skip;
+    import->end = import->skip + (import->limit < left ? import->limit : left);
+    if (ids == NULL && import->end > 0 && convert->first_id > ID_MAX - (import->end - 1))
+        return call_fail(call, EXIT_USAGE, "--first-id is so large that ids would pass 2^63-1");
+    return EXIT_FINE;
+}
+
+// What the collection takes decides what is sent.
+static enum exit_code
+open_collection(struct import *import)
+{
+    struct call *call = import->call;
+    struct convert *convert = &import->convert;
+    struct omen_error error = {0};
+    const struct api_of_collection ask = {.collection = wire_text_of(call->arguments[0])};
+    struct api_collection collection = {0};
+    struct client_reply reply;
+    enum exit_code code = remote_open(call, &import->client);
+    if (code != EXIT_FINE)
+        return code;
+    code = remote_ask(call, import->client, METHOD_COLLECTION_GET, &ask, &reply, &collection);
+    client_reply_fini(&reply);
+    if (code != EXIT_FINE)
+        return code;
+    if (collection.dimension != convert->source.rows.dimension)
+        return call_fail(call, EXIT_PRECONDITION,
+                         "the rows have %u components, the collection %u; nothing was changed",
+                         convert->source.rows.dimension, collection.dimension);
+    convert->type = (enum vector_type)collection.dtype;
+    import->upsert.client = import->client;
+    import->upsert.convert = convert;
+    convert->add = upsert_add;
+    convert->add_context = &import->upsert;
+    if (convert_prepare(convert, &error) != OMEN_OK)
+        return call_fail_error(call, "nothing was changed", &error);
+    return EXIT_FINE;
+}
+
+static enum exit_code
+import_all(struct import *import)
+{
+    struct call *call = import->call;
+    struct convert *convert = &import->convert;
+    struct omen_error error = {0};
+    struct progress progress;
+    enum exit_code code = EXIT_FINE;
+    omen_status status = convert_skip(convert, import->skip, &error);
+    convert->first_row = import->skip;
+    progress_init(&progress, call, "importing");
+    while (status == OMEN_OK && code == EXIT_FINE && convert->source.next < import->end &&
+           interrupted == 0) {
+        const uint64_t left = import->end - convert->source.next;
+        status = convert_batch(convert, left < import->batch ? left : import->batch, &error);
+        if (status == OMEN_OK)
+            code = note_resume(import);
+        progress_show(&progress, convert->source.next - import->skip, import->end - import->skip);
+    }
+    progress_end(&progress);
+    if (code != EXIT_FINE)
+        return code;
+    if (status == OMEN_OK && convert->source.next == import->end)
+        return EXIT_FINE;
+    if (status == OMEN_OK) {
+        convert->first_row = convert->source.next;
+        error_set(&error, OMEN_E_CANCELLED, "interrupted");
+    }
+    code = status == OMEN_E_NOT_FOUND && convert->source.next > convert->first_row
+               ? EXIT_NOT_FOUND
+               : exit_code_of(error.status);
+    if (error.status == CLIENT_E_UNREACHABLE)
+        code = EXIT_UNREACHABLE;
+    return call_fail(call, code,
+                     "%s\nrows before row %" PRIu64 " are settled; to go on: --skip %" PRIu64,
+                     error.text, convert->first_row, convert->first_row);
+}
+
+static enum exit_code
+print_summary(const struct import *import)
+{
+    const struct convert *convert = &import->convert;
+    const struct call *call = import->call;
+    const double seconds = (double)(os_clock_ns() - import->started_ns) / 1e9;
+    struct doc *doc = NULL;
+    if (doc_open(DOC_MAP, &doc) != OMEN_OK)
+        return call_fail(call, EXIT_OTHER, "no memory");
+    struct doc_node *root = doc_root(doc);
+    doc_text(doc, root, "input", call->arguments[1]);
+    doc_text(doc, root, "format", rows_format_names[convert->source.rows.format]);
+    doc_text(doc, root, "collection", call->arguments[0]);
+    doc_bool(doc, root, "dry_run", call->dry_run);
+    doc_uint(doc, root, "dimension", convert->source.rows.dimension);
+    doc_uint(doc, root, "rows", import->end - import->skip);
+    if (!call->dry_run) {
+        doc_uint(doc, root, "written", convert->added);
+        doc_uint(doc, root, "refused", convert->refusals.count);
+        doc_double(doc, root, "seconds", seconds);
+        refusals_doc(&convert->refusals, doc, root);
+    }
+    enum exit_code code = call_print(call, doc);
+    doc_close(doc);
+    if (code == EXIT_FINE && convert->refusals.count > 0)
+        code = call_fail(call, EXIT_PARTIAL, "%" PRIu64 " of %" PRIu64 " rows were refused",
+                         convert->refusals.count, import->end - import->skip);
+    return code;
+}
+
+static enum exit_code
+run_import(struct import *import)
+{
+    struct call *call = import->call;
+    const char *list = call_value(call, "refused");
+    enum exit_code code = read_options(import);
+    if (code == EXIT_FINE)
+        code = open_sources(import);
+    if (code == EXIT_FINE)
+        code = open_collection(import);
+    if (code != EXIT_FINE)
+        return code;
+    if (call->dry_run)
+        return print_summary(import);
+    if (!refusals_init(&import->convert.refusals, list))
+        return call_fail(call, EXIT_USAGE, "%s: %s", list, strerror(errno));
+    code = import_all(import);
+    if (!refusals_fini(&import->convert.refusals) && code == EXIT_FINE)
+        code = call_fail(call, EXIT_OTHER, "%s could not be written whole", list);
+    return code == EXIT_FINE ? print_summary(import) : code;
+}
+
+enum exit_code
+import_run(struct call *call)
+{
+    struct import import = {.call = call, .started_ns = os_clock_ns()};
+    const struct sigaction action = {.sa_handler = on_interrupt,
+                                     .sa_flags = SA_RESTART | (int)SA_RESETHAND};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    const enum exit_code code = run_import(&import);
+    client_close(import.client);
+    convert_fini(&import.convert);
+    return code;
+}

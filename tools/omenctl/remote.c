@@ -1,0 +1,459 @@
+// tools/omenctl/remote.c -- a method of the protocol as a command.
+//
+// Shape: shell.
+#include "tools/omenctl/remote.h"
+
+#include <inttypes.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/limits.h"
+#include "tools/omenctl/answer.h"
+#include "tools/omenctl/json.h"
+#include "tools/omenctl/pack.h"
+#include "tools/omenctl/progress.h"
+#include "tools/omenctl/source.h"
+
+#define ENDPOINTS_DEFAULT "127.0.0.1:7700"
+#define TIMEOUT_S_MAX 86400.0
+#define KEY_FILE_BYTES_MAX 4096u
+#define JOB_LOOK_MS 200
+
+// ---- a client ----
+
+const char *
+remote_endpoints(const struct call *call)
+{
+    const char *set = call_setting(call->endpoints, "OMEN_ENDPOINTS");
+    return set != NULL ? set : ENDPOINTS_DEFAULT;
+}
+
+enum exit_code
+remote_timeout(const struct call *call, uint32_t *ms)
+{
+    const char *set = call_setting(call->timeout, "OMEN_TIMEOUT");
+    char *end = NULL;
+    *ms = CLIENT_TIMEOUT_MS;
+    if (set == NULL)
+        return EXIT_FINE;
+    const double seconds = strtod(set, &end);
+    if (end == set || *end != '\0' || !(seconds >= 0.001 && seconds <= TIMEOUT_S_MAX))
+        return call_fail(call, EXIT_USAGE, "the timeout is '%s', not seconds in 0.001..%g", set,
+                         TIMEOUT_S_MAX);
+    *ms = (uint32_t)(seconds * 1000);
+    return EXIT_FINE;
+}
+
+// The first line of the file, as a text in *key.
+static enum exit_code
+read_key(const struct call *call, const char *path, struct buffer *key)
+{
+    struct omen_error error = {0};
+    if (source_read_all(path, KEY_FILE_BYTES_MAX, key, &error) != OMEN_OK)
+        return call_fail_error(call, path, &error);
+    size_t bytes = 0;
+    while (bytes < key->count && key->bytes[bytes] > ' ')
+        bytes++;
+    key->count = bytes;
+    if (bytes == 0)
+        return call_fail(call, EXIT_USAGE, "%s: the first line has no key", path);
+    return buffer_add(key, "", 1) == OMEN_OK ? EXIT_FINE : call_fail(call, EXIT_OTHER, "no memory");
+}
+
+enum exit_code
+remote_open_at(const struct call *call, const char *endpoints, struct client **out)
+{
+    const char *path = call_setting(call->api_key_file, "OMEN_API_KEY_FILE");
+    struct buffer file = {0};
+    struct client_error error;
+    struct client_config config = {.endpoints = endpoints, .program = "omenctl"};
+    *out = NULL;
+    enum exit_code code = remote_timeout(call, &config.timeout_ms);
+    if (code != EXIT_FINE)
+        return code;
+    config.api_key = call->api_key;
+    if (config.api_key == NULL && call->api_key_file == NULL)
+        config.api_key = call_setting(NULL, "OMEN_API_KEY");
+    if (config.api_key == NULL && path != NULL) {
+        code = read_key(call, path, &file);
+        config.api_key = (const char *)file.bytes;
+    }
+    if (code == EXIT_FINE && client_open(&config, out, &error) != OMEN_OK)
+        code = remote_fail(call, "--endpoints", &error);
+    buffer_fini(&file);
+    return code;
+}
+
+enum exit_code
+remote_open(const struct call *call, struct client **out)
+{
+    return remote_open_at(call, remote_endpoints(call), out);
+}
+
+static enum exit_code
+exit_code_for(const struct client_error *error)
+{
+    if (error->outcome == API_UNKNOWN &&
+        (error->status == CLIENT_E_UNREACHABLE || error->status == OMEN_E_TIMEOUT))
+        return EXIT_TIMEOUT;
+    return error->status == CLIENT_E_UNREACHABLE ? EXIT_UNREACHABLE : exit_code_of(error->status);
+}
+
+enum exit_code
+remote_fail(const struct call *call, const char *what, const struct client_error *error)
+{
+    static const char *const outcomes[] = {
+        [0] = "",
+        [API_NOT_APPLIED] = "",
+        [API_APPLIED] = " (it was done)",
+        [API_UNKNOWN] = " (whether it was done is not known)",
+    };
+    const uint8_t outcome = error->outcome <= API_UNKNOWN ? error->outcome : 0;
+    return call_fail(call, exit_code_for(error), "%s%s%s: %s%s", what, what[0] != '\0' ? ": " : "",
+                     error->name, error->text, outcomes[outcome]);
+}
+
+// ---- what is asked ----
+
+static const struct field *
+field_of(const struct shape *shape, const char *name, size_t bytes)
+{
+    for (uint32_t i = 0; i < shape->field_count; i++) {
+        const char *key = shape->fields[i].key;
+        size_t same = 0;
+        while (same < bytes && (key[same] == name[same] || (key[same] == '_' && name[same] == '-')))
+            same++;
+        if (same == bytes && key[bytes] == '\0' && (shape->fields[i].flags & FIELD_ALIAS) == 0)
+            return &shape->fields[i];
+    }
+    return NULL;
+}
+
+struct asking {
+    const struct call *call;
+    const struct method *method;
+    struct encode pairs;
+    uint32_t count;
+};
+
+static enum exit_code
+add_pair(struct asking *asking, const char *shown, const struct field *field, char *const *texts,
+         uint32_t count)
+{
+    struct omen_error error = {0};
+    encode_word(&asking->pairs, field->key);
+    if (pack_value(&asking->pairs, field, texts, count, &error) != OMEN_OK)
+        return call_fail_error(asking->call, shown, &error);
+    asking->count++;
+    return EXIT_FINE;
+}
+
+// The last key takes all the words that are left.
+static enum exit_code
+add_arguments(struct asking *asking)
+{
+    const struct call *call = asking->call;
+    const char *keys = call->verb->remote->keys;
+    for (uint32_t at = 0; at < call->argument_count;) {
+        const size_t bytes = strcspn(keys, " ");
+        const struct field *field = field_of(asking->method->ask, keys, bytes);
+        ASSERT(bytes > 0 && field != NULL);
+        const uint32_t count = keys[bytes] == '\0' ? call->argument_count - at : 1;
+        const enum exit_code code =
+            add_pair(asking, field->key, field, call->arguments + at, count);
+        if (code != EXIT_FINE)
+            return code;
+        at += count;
+        keys += bytes + (keys[bytes] == ' ');
+    }
+    return EXIT_FINE;
+}
+
+static enum exit_code
+add_options(struct asking *asking)
+{
+    const struct call *call = asking->call;
+    for (uint32_t i = 0; i < verb_option_count(call->verb); i++) {
+        const char *name = call->verb->options[i].name;
+        const struct field *field = field_of(asking->method->ask, name, strlen(name));
+        char *value = (char *)(uintptr_t)call->values[i];
+        char shown[64];
+        if (field == NULL || value == NULL)
+            continue;
+        snprintf(shown, sizeof shown, "--%s", name);
+        const enum exit_code code = add_pair(asking, shown, field, &value, 1);
+        if (code != EXIT_FINE)
+            return code;
+    }
+    return EXIT_FINE;
+}
+
+// Whether the server itself says what would happen.
+static bool
+can_try(const struct method *method)
+{
+    return field_of(method->ask, "dry_run", 7) != NULL;
+}
+
+static void
+add_true(struct asking *asking, const char *key)
+{
+    encode_word(&asking->pairs, key);
+    encode_bool(&asking->pairs, 1);
+    asking->count++;
+}
+
+// What nobody gives by hand.
+static void
+add_own(struct asking *asking, uint32_t timeout_ms)
+{
+    const struct shape *shape = asking->method->ask;
+    const char *always = asking->call->verb->remote->always;
+    if (always != NULL)
+        add_true(asking, always);
+    if (field_of(shape, "deadline_ms", 11) != NULL) {
+        encode_word(&asking->pairs, "deadline_ms");
+        encode_u64(&asking->pairs, timeout_ms);
+        asking->count++;
+    }
+    if (field_of(shape, "op_id", 5) != NULL) {
+        const struct wire_uuid id = client_op_id();
+        uint8_t bytes[16];
+        for (uint32_t i = 0; i < 16; i++)
+            bytes[i] = (uint8_t)((i < 8 ? id.high : id.low) >> (56 - 8 * (i % 8)));
+        encode_word(&asking->pairs, "op_id");
+        encode_bytes(&asking->pairs, (struct wire_bytes){bytes, sizeof bytes});
+        asking->count++;
+    }
+    if (field_of(shape, "yes", 3) != NULL) // nothing is sent before somebody has said so
+        add_true(asking, "yes");
+    if (asking->call->dry_run)
+        add_true(asking, "dry_run");
+}
+
+static enum exit_code
+make_ask(struct asking *asking, struct encode *params)
+{
+    uint32_t timeout_ms;
+    enum exit_code code = remote_timeout(asking->call, &timeout_ms);
+    if (code == EXIT_FINE)
+        code = add_arguments(asking);
+    if (code == EXIT_FINE)
+        code = add_options(asking);
+    if (code != EXIT_FINE)
+        return code;
+    if (!asking->call->dry_run || can_try(asking->method))
+        add_own(asking, timeout_ms);
+    encode_map(params, asking->count);
+    encode_raw(params, asking->pairs.bytes, asking->pairs.count);
+    if (params->status != OMEN_OK || asking->pairs.status != OMEN_OK)
+        return call_fail(asking->call, EXIT_USAGE, "the request has more than %u bytes",
+                         WIRE_FRAME_BYTES_MAX);
+    return EXIT_FINE;
+}
+
+enum exit_code
+remote_ask(const struct call *call, struct client *client, enum method_number method,
+           const void *ask, struct client_reply *reply, void *answer)
+{
+    struct client_error error;
+    if (client_call_method(client, method, ask, reply, answer, &error) != OMEN_OK)
+        return remote_fail(call, method_at(method)->name, &error);
+    return EXIT_FINE;
+}
+
+// ---- what is answered ----
+
+static const struct wire_list *
+list_of(const struct shape *shape, const void *answer, const char *key)
+{
+    const struct field *field = field_of(shape, key, strlen(key));
+    return field != NULL ? (const void *)((const uint8_t *)answer + field->at) : NULL;
+}
+
+static enum exit_code
+say_failed_shards(const struct call *call, const struct wire_list *shards)
+{
+    struct list_cursor cursor;
+    struct api_shard_failed failed;
+    enum exit_code code = EXIT_FINE;
+    list_begin(&cursor, shape_field(&api_hits, "shards_failed"), shards);
+    while (list_next(&cursor, &failed))
+        code = call_fail(call, EXIT_PARTIAL, "shard %" PRIu64 " is missing in this answer: %.*s",
+                         failed.shard, (int)failed.name.count, failed.name.bytes);
+    return code;
+}
+
+static enum exit_code
+say_failed_rows(const struct call *call, const struct wire_list *rows)
+{
+    struct list_cursor cursor;
+    struct api_failed failed;
+    enum exit_code code = EXIT_FINE;
+    list_begin(&cursor, shape_field(&api_written, "failed"), rows);
+    while (list_next(&cursor, &failed))
+        code = call_fail(call, EXIT_PARTIAL, "row %u: %.*s: %.*s", failed.row,
+                         (int)failed.name.count, failed.name.bytes, (int)failed.message.count,
+                         failed.message.count > 0 ? failed.message.bytes : "");
+    return code;
+}
+
+enum exit_code
+remote_remarks(const struct call *call, const struct shape *shape, const void *answer)
+{
+    enum exit_code code = EXIT_FINE;
+    const struct wire_list *shards = list_of(shape, answer, "shards_failed");
+    const struct wire_list *rows = list_of(shape, answer, "failed");
+    const struct field *warnings = field_of(shape, "warnings", 8);
+    const struct field *cursor = field_of(shape, "cursor", 6);
+    if (shards != NULL && shape != &api_stats)
+        code = say_failed_shards(call, shards);
+    if (code == EXIT_FINE && rows != NULL)
+        code = say_failed_rows(call, rows);
+    for (uint32_t i = 0; warnings != NULL && warnings->words[i] != NULL; i++)
+        if ((*(const uint32_t *)(const void *)((const uint8_t *)answer + warnings->at) >> i & 1) !=
+            0)
+            call_talk(call, "warning: %s", warnings->words[i]);
+    if (cursor != NULL) {
+        const struct wire_text *text = (const void *)((const uint8_t *)answer + cursor->at);
+        if (text->count > 0)
+            call_talk(call, "there is more: --cursor %.*s", (int)text->count, text->bytes);
+    }
+    return code;
+}
+
+static enum exit_code
+show(struct call *call, const struct method *method, const void *answer)
+{
+    const struct remote *remote = call->verb->remote;
+    const char *columns = call->format == DOC_AS_TABLE ? remote->columns : NULL;
+    struct doc *doc = NULL;
+    if (method->number == METHOD_SYSTEM_METRICS && call->format == DOC_AS_TABLE) {
+        const struct api_metrics *metrics = answer;
+        fwrite(metrics->text.bytes, 1, metrics->text.count, call->out);
+        return EXIT_FINE;
+    }
+    if (doc_open(remote->rows != NULL ? DOC_LIST : DOC_MAP, &doc) != OMEN_OK)
+        return call_fail(call, EXIT_OTHER, "no memory");
+    if (remote->rows != NULL) {
+        const struct field *field = shape_field(method->answer, remote->rows);
+        const struct wire_list *list = (const void *)((const uint8_t *)answer + field->at);
+        answer_items(doc, doc_root(doc), field, list, columns);
+    } else {
+        answer_fields(doc, doc_root(doc), method->answer, answer, columns);
+    }
+    const enum exit_code code = call_print(call, doc);
+    doc_close(doc);
+    return code;
+}
+
+// ---- jobs ----
+
+// Looks at the job again and again until it has ended.
+static enum exit_code
+wait_for_job(const struct call *call, struct client *client, uint64_t number)
+{
+    const struct api_of_job ask = {.job = number};
+    struct api_job job = {0};
+    struct progress progress;
+    progress_init(&progress, call, "job");
+    enum exit_code code = EXIT_FINE;
+    for (;;) {
+        struct client_reply reply;
+        code = remote_ask(call, client, METHOD_JOB_GET, &ask, &reply, &job);
+        if (code == EXIT_FINE && job.state == API_JOB_FAILED)
+            code = call_fail(call, EXIT_OTHER, "job %" PRIu64 " failed: %.*s", number,
+                             (int)job.text.count, job.text.count > 0 ? job.text.bytes : "");
+        client_reply_fini(&reply);
+        if (code != EXIT_FINE || job.state == API_JOB_DONE)
+            break;
+        progress_show(&progress, job.permille, 1000);
+        (void)poll(NULL, 0, JOB_LOOK_MS);
+    }
+    progress_end(&progress);
+    return code;
+}
+
+// ---- the run ----
+
+static enum exit_code
+ask_and_show(struct call *call, const struct method *method, const struct encode *params)
+{
+    struct client *client;
+    struct client_reply reply = {0};
+    struct client_error error;
+    union method_body answer;
+    enum exit_code code = remote_open(call, &client);
+    if (code != EXIT_FINE)
+        return code;
+    const struct client_ask ask = {
+        .method = wire_text_of(method->name),
+        .params = {params->bytes, (uint32_t)params->count},
+        .repeatable = client_reads(method) || field_of(method->ask, "op_id", 5) != NULL,
+        .impatient = 1,
+    };
+    if (client_call(client, &ask, &reply, &error) != OMEN_OK ||
+        client_read_answer(&reply, method, &answer, &error) != OMEN_OK)
+        code = remote_fail(call, "", &error);
+    if (code == EXIT_FINE)
+        code = show(call, method, &answer);
+    if (code == EXIT_FINE)
+        code = remote_remarks(call, method->answer, &answer);
+    if (code == EXIT_FINE && call->verb->remote->judge != NULL)
+        code = call->verb->remote->judge(call, &answer);
+    if (code == EXIT_FINE && call->wait) {
+        const struct api_started *started = (const void *)&answer;
+        code = wait_for_job(call, client, started->job);
+    }
+    client_reply_fini(&reply);
+    client_close(client);
+    return code;
+}
+
+// What would be asked.
+static enum exit_code
+show_ask(const struct call *call, const struct method *method, const struct encode *params)
+{
+    struct doc *doc = NULL;
+    if (doc_open(DOC_MAP, &doc) != OMEN_OK)
+        return call_fail(call, EXIT_OTHER, "no memory");
+    doc_bool(doc, doc_root(doc), "dry_run", true);
+    doc_text(doc, doc_root(doc), "method", method->name);
+    doc_msgpack(doc, doc_root(doc), "params", params->bytes, params->count);
+    const enum exit_code code = call_print(call, doc);
+    doc_close(doc);
+    return code;
+}
+
+static enum exit_code
+confirm(const struct call *call)
+{
+    const char *question = call->verb->remote->question;
+    const char *about = call->argument_count > 0 ? call->arguments[0] : "";
+    if (question == NULL)
+        return EXIT_FINE;
+    const int before = (int)strcspn(question, "%");
+    const char *after = question[before] == '%' ? question + before + 2 : "";
+    return call_confirm(call, "%.*s%s%s", before, question, question[before] == '%' ? about : "",
+                        after);
+}
+
+enum exit_code
+remote_run(struct call *call)
+{
+    const struct method *method = method_at(call->verb->remote->method);
+    struct asking asking = {.call = call, .method = method};
+    struct encode params;
+    encode_init(&asking.pairs, WIRE_FRAME_BYTES_MAX);
+    encode_init(&params, WIRE_FRAME_BYTES_MAX);
+    enum exit_code code = make_ask(&asking, &params);
+    if (code == EXIT_FINE && call->dry_run && !can_try(method))
+        code = show_ask(call, method, &params);
+    else if (code == EXIT_FINE && (call->dry_run || (code = confirm(call)) == EXIT_FINE))
+        code = ask_and_show(call, method, &params);
+    encode_fini(&params);
+    encode_fini(&asking.pairs);
+    return code;
+}

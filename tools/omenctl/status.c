@@ -1,0 +1,347 @@
+// tools/omenctl/status.c -- omenctl status and check: several answers put together; and which answers are bad news.
+//
+// Shape: shell.
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "clients/c/endpoints.h"
+#include "tools/omenctl/answer.h"
+#include "tools/omenctl/remote.h"
+
+#define DETAIL_BYTES 256u
+
+static const struct api_nothing nothing;
+
+// A method that is asked with nothing: the list under `key` of its answer.
+struct listing {
+    struct client_reply reply;
+    union method_body answer;
+    const struct field *field;
+    const struct wire_list *list;
+};
+
+static enum exit_code
+listing_ask(const struct call *call, struct client *client, enum method_number number,
+            const char *key, struct listing *out)
+{
+    const struct api_maybe_collection all = {0};
+    const struct method *method = method_at(number);
+    const bool wants_collection = method->ask == &api_maybe_collection;
+    out->field = shape_field(method->answer, key);
+    out->list = (const void *)(out->answer.bytes + out->field->at);
+    return remote_ask(call, client, number,
+                      wants_collection ? (const void *)&all : (const void *)&nothing, &out->reply,
+                      &out->answer);
+}
+
+// ---- status ----
+
+static enum exit_code
+add_listing(struct call *call, struct client *client, struct doc *doc, enum method_number number,
+            const char *key, const char *columns)
+{
+    struct listing listing;
+    const enum exit_code code = listing_ask(call, client, number, key, &listing);
+    if (code == EXIT_FINE)
+        answer_items(doc, doc_list(doc, doc_root(doc), key), listing.field, listing.list,
+                     call->format == DOC_AS_TABLE ? columns : NULL);
+    client_reply_fini(&listing.reply);
+    return code;
+}
+
+static enum exit_code
+status_of(struct call *call, struct client *client, struct doc *doc)
+{
+    struct api_cluster_info info = {0};
+    struct client_reply reply;
+    enum exit_code code = remote_ask(call, client, METHOD_CLUSTER_INFO, &nothing, &reply, &info);
+    if (code == EXIT_FINE)
+        answer_fields(doc, doc_map(doc, doc_root(doc), "cluster"), &api_cluster_info, &info, NULL);
+    client_reply_fini(&reply);
+    if (code == EXIT_FINE)
+        code = add_listing(call, client, doc, METHOD_NODE_LIST, "nodes",
+                           "name state member roles zone shards primaries client");
+    if (code == EXIT_FINE)
+        code = add_listing(call, client, doc, METHOD_COLLECTION_LIST, "collections",
+                           "name points dimension metric dtype shards replicas min_insync");
+    if (code == EXIT_FINE)
+        code = call_print(call, doc);
+    if (code == EXIT_FINE && info.state > 1)
+        code = call_fail(call, EXIT_DEGRADED,
+                         "the cluster is degraded: %u shards lack copies, %u cannot be written to",
+                         info.degraded_shards, info.lost_shards);
+    return code;
+}
+
+enum exit_code
+status_run(struct call *call)
+{
+    struct client *client;
+    struct doc *doc = NULL;
+    enum exit_code code = remote_open(call, &client);
+    if (code != EXIT_FINE)
+        return code;
+    if (doc_open(DOC_MAP, &doc) != OMEN_OK)
+        code = call_fail(call, EXIT_OTHER, "no memory");
+    else
+        code = status_of(call, client, doc);
+    doc_close(doc);
+    client_close(client);
+    return code;
+}
+
+// ---- check ----
+
+struct checks {
+    struct call *call;
+    struct doc *doc;
+    uint32_t wrong;
+};
+
+__attribute__((format(printf, 4, 5))) static void
+add_check(struct checks *checks, const char *what, bool is_good, const char *format, ...)
+{
+    char detail[DETAIL_BYTES];
+    struct text text;
+    va_list arguments;
+    text_init(&text, detail, sizeof detail);
+    va_start(arguments, format);
+    text_add_list(&text, format, arguments);
+    va_end(arguments);
+    struct doc_node *row = doc_map(checks->doc, doc_root(checks->doc), NULL);
+    doc_text(checks->doc, row, "check", what);
+    doc_text(checks->doc, row, "result", is_good ? "ok" : "wrong");
+    doc_text(checks->doc, row, "detail", detail);
+    checks->wrong += !is_good;
+}
+
+// Each endpoint by itself; *reached is how many answer.
+static enum exit_code
+check_endpoints(struct checks *checks, uint32_t *reached)
+{
+    static const uint8_t packed_nothing[] = {0x80};
+    const struct client_ask ping = {.method = wire_text_of("system.ping"),
+                                    .params = {packed_nothing, sizeof packed_nothing},
+                                    .repeatable = 1,
+                                    .impatient = 1};
+    struct endpoints endpoints;
+    struct omen_error bad;
+    if (endpoints_parse(remote_endpoints(checks->call), &endpoints, &bad) != OMEN_OK)
+        return call_fail_error(checks->call, "--endpoints", &bad);
+    for (uint32_t i = 0; i < endpoints.count; i++) {
+        struct client *client;
+        struct client_reply reply = {0};
+        struct client_error error;
+        const enum exit_code code = remote_open_at(checks->call, endpoints.at[i].text, &client);
+        if (code != EXIT_FINE)
+            return code;
+        const omen_status status = client_call(client, &ping, &reply, &error);
+        if (status == OMEN_E_AUTH) {
+            client_close(client);
+            return remote_fail(checks->call, endpoints.at[i].text, &error);
+        }
+        add_check(checks, "endpoint", status == OMEN_OK, "%s",
+                  status == OMEN_OK ? endpoints.at[i].text : error.text);
+        *reached += status == OMEN_OK;
+        client_reply_fini(&reply);
+        client_close(client);
+    }
+    return EXIT_FINE;
+}
+
+static enum exit_code
+check_members(struct checks *checks, struct client *client)
+{
+    static const char *const states[] = {"of no state", "alive", "suspect", "dead", "left"};
+    struct listing listing;
+    struct list_cursor cursor;
+    struct api_member member;
+    uint32_t count = 0, alive = 0;
+    const enum exit_code code =
+        listing_ask(checks->call, client, METHOD_CLUSTER_MEMBERS, "members", &listing);
+    if (code != EXIT_FINE)
+        return code;
+    list_begin(&cursor, listing.field, listing.list);
+    while (list_next(&cursor, &member)) {
+        const bool is_gone = member.state == API_LEFT;
+        count += !is_gone;
+        alive += member.state == API_ALIVE;
+        if (member.state != API_ALIVE && !is_gone)
+            add_check(checks, "member", false, "%.*s is %s", (int)member.name.count,
+                      member.name.bytes, states[member.state <= API_LEFT ? member.state : 0]);
+    }
+    if (alive == count)
+        add_check(checks, "members", true, "all %u are alive", count);
+    client_reply_fini(&listing.reply);
+    return EXIT_FINE;
+}
+
+static bool
+same_text(const struct wire_text *a, const struct wire_text *b)
+{
+    return a->count == b->count && memcmp(a->bytes, b->bytes, a->count) == 0;
+}
+
+// The shards of one collection: whether each has a primary and all its copies in sync.
+static void
+check_collection(struct checks *checks, const struct api_collection *collection,
+                 const struct listing *shards)
+{
+    struct list_cursor cursor;
+    struct api_shard shard;
+    uint32_t count = 0, whole = 0;
+    list_begin(&cursor, shards->field, shards->list);
+    while (list_next(&cursor, &shard)) {
+        if (!same_text(&shard.collection, &collection->name) || shard.state == API_RETIRED)
+            continue;
+        const bool is_whole =
+            shard.primary.count > 0 && shard.in_sync.count >= collection->replicas;
+        count++;
+        whole += is_whole;
+        if (!is_whole)
+            add_check(checks, "shard", false,
+                      "%" PRIu64 " of %.*s has %s, and %u of %u copies in sync", shard.shard,
+                      (int)collection->name.count, collection->name.bytes,
+                      shard.primary.count > 0 ? "a primary" : "no primary", shard.in_sync.count,
+                      collection->replicas);
+    }
+    if (whole == count)
+        add_check(checks, "collection", true, "%.*s: all %u shards have %u copies in sync",
+                  (int)collection->name.count, collection->name.bytes, count, collection->replicas);
+}
+
+static enum exit_code
+check_shards(struct checks *checks, struct client *client)
+{
+    struct listing shards = {.reply = {0}}, collections = {.reply = {0}};
+    struct list_cursor cursor;
+    struct api_collection collection;
+    enum exit_code code = listing_ask(checks->call, client, METHOD_SHARD_LIST, "shards", &shards);
+    if (code == EXIT_FINE)
+        code =
+            listing_ask(checks->call, client, METHOD_COLLECTION_LIST, "collections", &collections);
+    if (code == EXIT_FINE) {
+        list_begin(&cursor, collections.field, collections.list);
+        while (list_next(&cursor, &collection))
+            check_collection(checks, &collection, &shards);
+    }
+    client_reply_fini(&shards.reply);
+    client_reply_fini(&collections.reply);
+    return code;
+}
+
+static enum exit_code
+check_jobs(struct checks *checks, struct client *client)
+{
+    struct listing listing;
+    struct list_cursor cursor;
+    struct api_job job;
+    uint32_t failed = 0;
+    const enum exit_code code =
+        listing_ask(checks->call, client, METHOD_JOB_LIST, "jobs", &listing);
+    if (code != EXIT_FINE)
+        return code;
+    list_begin(&cursor, listing.field, listing.list);
+    while (list_next(&cursor, &job)) {
+        if (job.state != API_JOB_FAILED)
+            continue;
+        failed++;
+        add_check(checks, "job", false, "%" PRIu64 " has failed: %.*s", job.job,
+                  (int)job.text.count, job.text.count > 0 ? job.text.bytes : "");
+    }
+    if (failed == 0)
+        add_check(checks, "jobs", true, "none has failed");
+    client_reply_fini(&listing.reply);
+    return EXIT_FINE;
+}
+
+static enum exit_code
+check_all(struct checks *checks)
+{
+    struct call *call = checks->call;
+    struct client *client;
+    uint32_t reached = 0;
+    enum exit_code code = check_endpoints(checks, &reached);
+    if (code != EXIT_FINE)
+        return code;
+    if (reached == 0) {
+        code = call_print(call, checks->doc);
+        return code != EXIT_FINE ? code : call_fail(call, EXIT_UNREACHABLE, "no endpoint answers");
+    }
+    code = remote_open(call, &client);
+    if (code != EXIT_FINE)
+        return code;
+    code = check_members(checks, client);
+    if (code == EXIT_FINE)
+        code = check_shards(checks, client);
+    if (code == EXIT_FINE)
+        code = check_jobs(checks, client);
+    client_close(client);
+    if (code == EXIT_FINE)
+        code = call_print(call, checks->doc);
+    if (code == EXIT_FINE && checks->wrong > 0)
+        code = call_fail(call, EXIT_DEGRADED, "%u checks found something wrong", checks->wrong);
+    return code;
+}
+
+enum exit_code
+check_run(struct call *call)
+{
+    struct checks checks = {.call = call};
+    if (doc_open(DOC_LIST, &checks.doc) != OMEN_OK)
+        return call_fail(call, EXIT_OTHER, "no memory");
+    const enum exit_code code = check_all(&checks);
+    doc_close(checks.doc);
+    return code;
+}
+
+// ---- answers that say that something is wrong ----
+
+enum exit_code
+judge_verify(struct call *call, const void *answer)
+{
+    const struct api_verify *verify = answer;
+    struct list_cursor shards, copies;
+    struct api_verified shard;
+    struct api_copy copy;
+    uint32_t different = 0;
+    list_begin(&shards, shape_field(&api_verify, "shards"), &verify->shards);
+    while (list_next(&shards, &shard)) {
+        struct wire_text first = {0};
+        bool differs = false;
+        list_begin(&copies, shape_field(&api_verified, "copies"), &shard.copies);
+        while (list_next(&copies, &copy)) {
+            differs = differs || (first.bytes != NULL && !same_text(&first, &copy.checksum));
+            first = copy.checksum;
+        }
+        different += differs;
+    }
+    if (different > 0)
+        return call_fail(call, EXIT_CORRUPT, "%u shards have copies that differ", different);
+    return EXIT_FINE;
+}
+
+enum exit_code
+judge_stats(struct call *call, const void *answer)
+{
+    const struct api_stats *stats = answer;
+    if (stats->shards_failed == 0)
+        return EXIT_FINE;
+    return call_fail(call, EXIT_PARTIAL, "%u of %u shards did not say how much they have",
+                     stats->shards_failed, stats->shards);
+}
+
+enum exit_code
+judge_points(struct call *call, const void *answer)
+{
+    const struct api_points *points = answer;
+    struct list_cursor cursor;
+    struct api_point point;
+    list_begin(&cursor, shape_field(&api_points, "points"), &points->points);
+    while (list_next(&cursor, &point))
+        if (point.absent == 0)
+            return EXIT_FINE;
+    return call_fail(call, EXIT_NOT_FOUND, "there is none of these points");
+}
