@@ -2,9 +2,10 @@
 //
 // Shape: shell, simulated.
 //
-// What may rot is what can be made anew: one copy of a shard at a time, while two others are in sync and sound, so that one
-// of them stays when faults of other kinds take a third. A state that looks sound needs three copies to be voted out; where fewer are
-// left by then the shard stops, and the operator says which is right.
+// What may rot is what can be made anew: one copy of a shard at a time, while two others are in sync and sound and writes want two, so
+// that one of them stays when faults of other kinds take a third: a shard that may go on with one copy may drop the sound ones, of
+// which it has three only while one moves. A state that looks sound needs three copies to be voted out; where fewer are left by then
+// the shard stops, and the operator says which is right.
 #ifndef OMEN_TESTS_SIM_VERIFY_H
 #define OMEN_TESTS_SIM_VERIFY_H
 #include "tests/lib/sim_data.h"
@@ -17,7 +18,8 @@ sim_rot_may(struct sim *sim, const struct sim_env *env, enum sim_rot_kind kind)
     const struct map *map = sim_newest_map(sim);
     const struct map_shard *shard = map != NULL ? map_shard(map, env->env.shard) : NULL;
     if (shard == NULL || map->version < sim->map_seen || shard->status != SHARD_OPEN ||
-        shard_in_sync(shard) < 3 || shard_replica(shard, env->env.uuid) == NULL)
+        shard->min_insync < 2 || shard_in_sync(shard) < 3 ||
+        shard_replica(shard, env->env.uuid) == NULL)
         return false;
     for (uint32_t i = 0; i < shard->replica_count; i++) {
         const struct map_replica *replica = &shard->replicas[i];
