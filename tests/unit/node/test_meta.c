@@ -65,7 +65,10 @@ outdated(void *context)
 {
     (void)context;
     atomic_fetch_add(&outdated_count, 1);
-    os_wake_all(&outdated_count);
+    for (uint32_t i = 0; i < NODES; i++) { // whoever waits for anything looks again
+        atomic_fetch_add(&nodes[i].turn, 1);
+        os_wake_all(&nodes[i].turn);
+    }
 }
 
 static struct gossip_address
@@ -151,7 +154,7 @@ config_of(const struct node *node)
     struct turn_config config = {
         .raft = {.id = node->member,
                  .tick_ns = 10 * MS,
-                 .election_ticks = 15,
+                 .election_ticks = 60, // longer than a busy machine keeps a leader waiting
                  .heartbeat_ticks = 3,
                  .pre_vote = true,
                  .check_quorum = true,
@@ -500,12 +503,14 @@ START_TEST(a_proposal_at_a_follower_is_refused_and_says_who_leads)
     claim_whole();
     const struct command command = setting("b", "2");
     for (uint32_t i = 0; i < NODES; i++) {
-        const struct meta_answer answer = propose(&nodes[i], &command);
+        struct meta_answer answer;
+        do // while somebody is elected nobody can say
+            answer = propose(&nodes[i], &command);
+        while (answer.outcome != META_DONE && uuid_is_none(answer.leader));
         if (answer.outcome == META_DONE)
             continue; // it leads
         ck_assert_int_eq(answer.outcome, META_NOT_LEADER);
         ck_assert_int_eq(answer.status, OMEN_E_BUSY);
-        ck_assert(!uuid_is_none(answer.leader));
     }
 }
 END_TEST
@@ -560,6 +565,14 @@ START_TEST(all_that_are_started_again_go_on_where_they_were)
 }
 END_TEST
 
+static bool
+is_found_out_or_whole(struct node *node, uint64_t version)
+{
+    return atomic_load(&outdated_count) > 0 || has_version(node, version);
+}
+
+// By the leader that knows what the node has had. One that was elected meanwhile asks anew: then the node is filled again, and
+// the copy is put back once more.
 START_TEST(an_old_copy_of_a_nodes_disk_that_is_put_back_is_found_out)
 {
     char log[300], old[300];
@@ -571,14 +584,16 @@ START_TEST(an_old_copy_of_a_nodes_disk_that_is_put_back_is_found_out)
     file_copy(log, old);
     const uint64_t boot = nodes[2].boot;
     start(&nodes[2]);
-    wait_until(&nodes[2], has_version, write_setting(&nodes[0], "a", "1"));
+    const uint64_t version = write_setting(&nodes[0], "a", "1");
+    wait_until(&nodes[2], has_version, version);
     ck_assert_uint_eq(atomic_load(&outdated_count), 0);
-    stop(&nodes[2]);
-    file_copy(old, log);
-    nodes[2].boot = boot;
-    start(&nodes[2]);
-    while (atomic_load(&outdated_count) == 0)
-        os_wait(&outdated_count, 0);
+    while (atomic_load(&outdated_count) == 0) {
+        stop(&nodes[2]);
+        file_copy(old, log);
+        nodes[2].boot = boot;
+        start(&nodes[2]);
+        wait_until(&nodes[2], is_found_out_or_whole, version);
+    }
 }
 END_TEST
 
