@@ -2,7 +2,7 @@
 # docs/spec/check.sh -- TLC on the models of replication (Isr) and of a split (Split, the models *split*): ok*.cfg must hold in every
 # state, in each m_*.cfg the deliberate error must be found.
 #
-# usage: docs/spec/check.sh [NAME...]      SPEC_SECONDS=n bounds one model (default 900), SPEC_WORKERS=n its threads (default: all)
+# usage: docs/spec/check.sh [NAME...]      SPEC_SECONDS=n bounds one model (default 900), SPEC_WORKERS=n its threads (default: one a processor)
 #
 # A model that did not come to its end in that time has shown nothing, and counts as failed. What the bounds of each model mean
 # is in docs/internals/replica.md.
@@ -29,7 +29,7 @@ for config in "$@"; do
     esac
     began=$(date +%s)
     status=0
-    timeout "${SPEC_SECONDS:-900}" java -XX:+UseParallelGC -cp "$jar" tlc2.TLC -deadlock -workers "${SPEC_WORKERS:-auto}" \
+    timeout "${SPEC_SECONDS:-900}" java -XX:+UseParallelGC -cp "$jar" tlc2.TLC -deadlock -workers "${SPEC_WORKERS:-$(nproc)}" \
         -config "$name.cfg" -metadir "$out/$name" "$module" >"$out/$name.txt" 2>&1 || status=$?
     rm -rf "${out:?}/$name"
     searched=$(sed -n 's/.*generated, \([0-9]*\) distinct states found, \([0-9]*\) states left.*/\1 states, \2 left/p' "$out/$name.txt")
