@@ -87,7 +87,7 @@ def test_a_step_that_fails_is_named_and_leaves_nothing_behind(client):
     with pytest.raises(omendb.errors.NotFoundError):
         client.call("collection.get", {"collection": case.known["docs"]})
     wrong = run.Case("file", "name", [{"call": "point.count", "with": {"collection": "$docs"}, "error": "BUSY"}])
-    with pytest.raises(run.Unexpected, match="NotFoundError: .* expected BUSY"):
+    with pytest.raises(run.Unexpected, match=r"NotFoundError: .* expected BUSY"):
         wrong.run(client)
     silent = run.Case("file", "name", [{"call": "system.ping", "error": "BUSY"}])
     with pytest.raises(run.Unexpected, match="expected an error"):

@@ -112,7 +112,7 @@ def test_what_is_no_index_is_left_alone(tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "letter.txt").write_text("mine")
-    with pytest.raises(errors.OmenError, match="letter.txt|folder"):
+    with pytest.raises(errors.OmenError, match=r"letter.txt|folder"):
         Index(dimension=8, path=folder)
     assert [entry.name for entry in folder.iterdir()] == ["letter.txt"]
 
@@ -206,7 +206,7 @@ def test_a_version_is_that_of_the_last_write(path, vectors):
             lambda: index.upsert(vectors[4:7], ["a", "b", "new"], if_version=[None, first, 5]),
             lambda: index.upsert(vectors[4:6], ["b", "a"], if_version=np.array([first, first])),
         ):
-            with pytest.raises(errors.ConflictError, match="row [012]: id .* version"):
+            with pytest.raises(errors.ConflictError, match=r"row [012]: id .* version"):
                 call()
             assert len(index) == 3 and index.get("a").payload == {"n": 2} and index.get("a").version == third
 

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from ..errors import ClosedError, OmenError, UnreachableError
 from . import asks
 from .address import Node, Ring, parse
-from .async_collection import AsyncCollection
+from .async_admin import AsyncAdmin
 from .async_connection import AsyncConnection
 from .client import WINDOW
 from .course import Call, Course, TimeUp
-from .requests import Limits, Requests
+from .requests import Limits
 
 T = TypeVar("T")
 
 
-class AsyncClient:
+class AsyncClient(AsyncAdmin):
     """A cluster, for the tasks of one event loop; it has a connection to each node, made when it is needed."""
 
     def __init__(self, address: str, api_key: str | None = None, timeout: float = 10.0) -> None:
@@ -103,115 +103,6 @@ class AsyncClient:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def call(self, method: str, params: Mapping[str, Any] | None = None, timeout: float | None = None) -> Any:
-        """Any method of the protocol, as it is: the result's map. Asked again only where nothing was done."""
-        return await self.run(asks.plain(method, params), timeout)
-
-    # ---- collections ----
-
-    def collection(self, name: str, consistency: str = "session") -> AsyncCollection:
-        """A handle on a collection or an alias, which is not asked whether it is there.
-
-        `consistency`: "session" reads what this handle has written, "strong" what anybody has written, "eventual" what
-        any copy has.
-        """
-        return AsyncCollection(self, Requests(asks.name_of(name), self._limits, consistency))
-
-    async def create_collection(
-        self,
-        name: str,
-        dimension: int,
-        metric: str = "cosine",
-        dtype: str = "f32",
-        shards: int | None = None,
-        replicas: int | None = None,
-        min_insync: int | None = None,
-        m: int | None = None,
-        ef_construction: int | None = None,
-        quantization: str | None = "int8",
-        if_not_exists: bool = False,
-    ) -> AsyncCollection:
-        """Makes a collection; what is None is the server's choice. `quantization=None` is none."""
-        asked = {
-            "name": name, "dimension": dimension, "metric": metric, "dtype": dtype, "shards": shards,
-            "replicas": replicas, "min_insync": min_insync, "m": m, "ef_construction": ef_construction,
-            "quantization": "none" if quantization is None else quantization, "if_not_exists": if_not_exists or None,
-        }  # fmt: skip
-        await self.run(asks.once("collection.create", asked))
-        return self.collection(name)
-
-    async def drop_collection(self, name: str, if_exists: bool = False) -> None:
-        """The points with it, and its aliases."""
-        await self.run(asks.once("collection.drop", {"collection": name, "if_exists": if_exists or None}))
-
-    async def update_collection(
-        self, name: str, replicas: int | None = None, min_insync: int | None = None
-    ) -> dict[str, Any]:
-        """How many copies there are of each shard, and how many must have a write."""
-        asked = {"collection": name, "replicas": replicas, "min_insync": min_insync}
-        return await self.run(asks.once("collection.update", asked))
-
-    async def collections(self) -> list[dict[str, Any]]:
-        """All of them, as `Collection.info` has one."""
-        return await self.run(asks.rows("collection.list", "collections"))
-
-    async def set_alias(self, alias: str, collection: str) -> None:
-        """A name for a collection, or another collection for the name."""
-        await self.run(asks.once("alias.set", {"alias": alias, "collection": collection}))
-
-    async def drop_alias(self, alias: str) -> None:
-        """The collection stays."""
-        await self.run(asks.once("alias.drop", {"alias": alias}))
-
-    async def aliases(self) -> dict[str, str]:
-        """Collections by alias."""
-        return {row["alias"]: row["collection"] for row in await self.run(asks.rows("alias.list", "aliases"))}
-
-    # ---- the cluster ----
-
-    async def ping(self) -> float:
-        """Seconds that a node took to answer."""
-        begun = time.monotonic()
-        await self.run(asks.plain("system.ping"))
-        return time.monotonic() - begun
-
-    async def health(self) -> dict[str, Any]:
-        """Of one node: whether it serves, and why not."""
-        return await self.run(asks.plain("system.health"))
-
-    async def info(self) -> dict[str, Any]:
-        """Of the cluster: its nodes, shards, and whether all of them are well."""
-        return await self.run(asks.plain("cluster.info"))
-
-    async def members(self) -> list[dict[str, Any]]:
-        """Who is alive, as one node sees it."""
-        return await self.run(asks.rows("cluster.members", "members"))
-
-    async def nodes(self) -> list[dict[str, Any]]:
-        """Who may hold shards, and what each holds."""
-        return await self.run(asks.rows("node.list", "nodes"))
-
-    async def shards(self, collection: str | None = None) -> list[dict[str, Any]]:
-        """Where they are: of one collection, or of all."""
-        return await self.run(asks.rows("shard.list", "shards", {"collection": collection}))
-
-    async def jobs(self) -> list[dict[str, Any]]:
-        """What goes on by itself: copies that move, shards that split."""
-        return await self.run(asks.rows("job.list", "jobs"))
-
-    async def create_key(self, name: str, role: str, collections: str = "*", expires_ms: int | None = None) -> str:
-        """An API key, which is said once. `role`: read, write, manage or admin; `collections`: a glob of names."""
-        asked = {"name": name, "role": role, "collections": collections, "expires_ms": expires_ms}
-        return str((await self.run(asks.once("key.create", asked)))["api_key"])
-
-    async def keys(self) -> list[dict[str, Any]]:
-        """Names and roles; the keys themselves are stored nowhere."""
-        return await self.run(asks.rows("key.list", "keys"))
-
-    async def revoke_key(self, name: str) -> None:
-        """Who says it is refused from now on."""
-        await self.run(asks.once("key.revoke", {"name": name}))
 
     # ---- the end ----
 

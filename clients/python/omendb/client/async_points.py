@@ -1,0 +1,278 @@
+"""What a handle on a collection does, for asyncio. `blocking.py` makes points.py of it, which waits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InvalidError, UnsupportedError
+from ..types import Point, Recall
+from .requests import Arrays, Requests, Search, points_given, verify_copies
+from .results import Facet, Hits, joined, matrices_of_hits, raise_refusals
+from .values import Filter, ids_back, ids_of, is_one_id, vectors_of
+
+if TYPE_CHECKING:
+    from .async_client import AsyncClient
+
+
+class AsyncPoints:
+    """The methods of Index, and what only a server has."""
+
+    def __init__(self, client: AsyncClient, requests: Requests) -> None:
+        self._client = client
+        self._requests = requests
+        self.ef: int | None = None
+        """How far searches look where they do not say; None: the server's choice."""
+
+    @property
+    def name(self) -> str:
+        return self._requests.name
+
+    @property
+    def consistency(self) -> str:
+        return self._requests.consistency
+
+    # ---- writes ----
+
+    async def add(self, vectors: Any, ids: Any = None, payloads: Any = None, if_version: int | None = None) -> Any:
+        """New points. A point whose id is there already is an ExistsError, of that point alone. Returns the ids."""
+        return await self._put(vectors, ids, payloads, "insert", if_version)
+
+    async def upsert(self, vectors: Any, ids: Any = None, payloads: Any = None, if_version: int | None = None) -> Any:
+        """Points, new or in the place of those with the same ids. Returns the ids.
+
+        Many points go in several messages; each shard takes all of a message's points or none. Where some are refused
+        the error of the first is raised, and its `failed` has (row, error) of each; the others are written.
+        """
+        return await self._put(vectors, ids, payloads, None, if_version)
+
+    async def set_payloads(self, ids: Any, payloads: Any, if_version: int | None = None) -> None:
+        """New payloads of points that are there."""
+        await self._put(None, ids, payloads, "update", if_version)
+
+    async def _put(self, vectors: Any, ids: Any, payloads: Any, mode: str | None, if_version: int | None) -> Any:
+        given, array, dicts = points_given(vectors, ids, payloads)
+        calls = self._requests.upserts(given, array, dicts, mode, if_version)
+        refused = [each for part in await self._client.run_all(calls) for each in part]
+        raise_refusals(refused)
+        return given[0] if is_one_id(ids) else ids_back(given)
+
+    async def delete(self, ids: Any = None, filter: Filter | None = None, if_version: int | None = None) -> int:
+        """By ids, or all that a filter lets through. Returns how many there were."""
+        return sum(await self._client.run_all(self._requests.deletes(ids, filter, if_version)))
+
+    async def patch(
+        self,
+        ids: Any = None,
+        filter: Filter | None = None,
+        set: Mapping[str, Any] | None = None,
+        unset: Sequence[str] | None = None,
+        if_version: int | None = None,
+    ) -> int:
+        """Sets and unsets keys of payloads and leaves the others; by ids or by a filter. Returns how many points."""
+        return sum(await self._client.run_all(self._requests.patches(ids, filter, set, unset, if_version)))
+
+    # ---- reads ----
+
+    async def get(self, id: Any, with_vector: bool = True, with_payload: bool = True) -> Any:
+        """A Point, or None; of several ids a list of them in their order."""
+        calls = self._requests.gets(ids_of(id), with_vector, with_payload)
+        found = [point for part in await self._client.run_all(calls) for point in part]
+        return found[0] if is_one_id(id) else found
+
+    async def scroll(
+        self,
+        filter: Filter | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+        with_vector: bool = True,
+        with_payload: bool = True,
+    ) -> tuple[list[Point], str | None]:
+        """A page of points and the cursor of the next; None: this was the last."""
+        return await self._client.run(self._requests.scroll(filter, limit, cursor, with_vector, with_payload))
+
+    async def count(self, filter: Filter | None = None) -> int:
+        """How many points there are, or how many a filter lets through."""
+        return await self._client.run(self._requests.count(filter))
+
+    async def facet(self, field: str, filter: Filter | None = None, limit: int = 10) -> list[Facet]:
+        """The most frequent values of a field, as (value, count)."""
+        return await self._client.run(self._requests.facet(field, filter, limit))
+
+    # ---- searches ----
+
+    async def search(
+        self,
+        q: Any = None,
+        k: int = 10,
+        filter: Filter | None = None,
+        ef: int | None = None,
+        target_recall: float | None = None,
+        exact: bool = False,
+        threads: int = 0,
+        *,
+        id: Any = None,
+        with_payload: bool = True,
+        with_vector: bool = False,
+        partial: bool = False,
+        explain: bool = False,
+        timeout: float | None = None,
+    ) -> Any:
+        """The k nearest: Hits of one vector (or of the point `id`), arrays (ids, distances) of a matrix of them.
+
+        `partial`: an answer without the points of shards that cannot be reached is better than none. `threads` is the
+        server's to choose, and is here for code that is written for Index.
+        """
+        search = Search(k, filter, ef or self.ef, target_recall, exact, None, with_payload, with_vector, partial)
+        array = None if q is None else vectors_of(q)
+        if array is None or array.ndim == 1:
+            return await self._client.run(self._requests.search(array, id, search, explain), timeout)
+        if id is not None:
+            raise InvalidError("a search wants vectors or the id of a point, and not both")
+        if len(array) == 0:
+            return matrices_of_hits([], k)
+        parts = await self._client.run_all(self._requests.matrices(array, search), timeout)
+        return joined(parts)
+
+    async def search_many(
+        self,
+        q: Any,
+        k: int = 10,
+        filter: Filter | None = None,
+        ef: int | None = None,
+        target_recall: float | None = None,
+        exact: bool = False,
+        *,
+        with_payload: bool = True,
+        with_vector: bool = False,
+        partial: bool = False,
+        timeout: float | None = None,
+    ) -> list[Hits]:
+        """Hits of each row of a matrix of vectors."""
+        search = Search(k, filter, ef or self.ef, target_recall, exact, None, with_payload, with_vector, partial)
+        array = vectors_of(q)
+        array = array.reshape(1, -1) if array.ndim == 1 else array
+        parts = await self._client.run_all(self._requests.hits_of_many(array, search), timeout)
+        return [hits for part in parts for hits in part]
+
+    async def range_search(
+        self,
+        q: Any,
+        radius: float,
+        filter: Filter | None = None,
+        ef: int | None = None,
+        target_recall: float | None = None,
+        exact: bool = False,
+        *,
+        id: Any = None,
+        limit: int | None = None,
+        with_payload: bool = True,
+        with_vector: bool = False,
+    ) -> Hits:
+        """All within a distance, nearest first."""
+        search = Search(None, filter, ef or self.ef, target_recall, exact, None, with_payload, with_vector)
+        return await self._client.run(self._requests.range(q, id, radius, limit, search))
+
+    async def recommend(
+        self,
+        positive: Any,
+        negative: Any = None,
+        k: int = 10,
+        filter: Filter | None = None,
+        ef: int | None = None,
+        exact: bool = False,
+        *,
+        with_payload: bool = True,
+        with_vector: bool = False,
+    ) -> Hits:
+        """Near some points, and far from others; by their ids."""
+        search = Search(k, filter, ef or self.ef, None, exact, None, with_payload, with_vector)
+        return await self._client.run(self._requests.recommend(positive, negative, search))
+
+    async def why_not(
+        self, id: Any, q: Any, k: int = 10, filter: Filter | None = None, ef: int | None = None
+    ) -> dict[str, Any]:
+        """Why a point is, or is not, among the k nearest: its rank, its distance, and a reason."""
+        search = Search(k, filter, ef or self.ef, with_payload=False)
+        return await self._client.run(self._requests.why_not(id, q, search))
+
+    async def recall(
+        self,
+        samples: int = 200,
+        k: int = 10,
+        ef: int | None = None,
+        target_recall: float | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> Recall:
+        """The share of the true k nearest that searches find, measured on points of the collection."""
+        search = Search(None, None, ef or self.ef, target_recall, with_payload=False)
+        return await self._client.run(self._requests.recall(samples, k, search), timeout)
+
+    # ---- the collection ----
+
+    async def info(self) -> dict[str, Any]:
+        """What it is: name, dimension, metric, dtype, shards, replicas, ..."""
+        return await self._client.run(self._requests.of_collection("collection.get"))
+
+    async def stats(self) -> dict[str, Any]:
+        """Of all shards together: points, memory and disk in bytes, bytes_per_vector, recall.
+
+        `shards_failed` of them did not answer.
+        """
+        return await self._client.run(self._requests.stats())
+
+    async def index_field(self, name: str, type: str) -> None:
+        """Makes filters on a field fast; `type`: keyword, integer, float, bool, datetime or uuid."""
+        await self._client.run(self._requests.of_collection("collection.index_field", field=name, type=type))
+
+    async def drop_field(self, name: str) -> None:
+        """Filters on it go on to work, slower."""
+        await self._client.run(self._requests.of_collection("collection.drop_field", field=name))
+
+    async def build(self, backend: str = "auto", progress: Any = None, *, timeout: float | None = None) -> None:
+        """Links what is not linked yet, in bulk. How far it is, a server does not say: `progress` is not called."""
+        await self._client.run(self._requests.of_collection("collection.build", backend=backend), timeout)
+
+    async def compact(self, *, timeout: float | None = None) -> None:
+        """Gives the room of deleted points back."""
+        await self._client.run(self._requests.of_collection("collection.optimize"), timeout)
+
+    async def verify(self, *, timeout: float | None = None) -> None:
+        """Compares the checksums of all copies; raises a CorruptError where they differ."""
+        verify_copies(await self._client.run(self._requests.of_collection("shard.verify"), timeout))
+
+    async def flush(self) -> None:
+        """Nothing: what a server has answered is durable. It is here for code that is written for Index."""
+
+    async def copy(self, path: Any) -> None:
+        """A server's data lies on its nodes: raises UnsupportedError."""
+        raise UnsupportedError("copy: a collection lies on its server's nodes; Index.copy is for files")
+
+    async def calibrate(self) -> None:
+        """A server measures by itself: raises UnsupportedError."""
+        raise UnsupportedError("calibrate: a server measures by itself what `target_recall` needs")
+
+    # ---- names that others have for the same ----
+
+    def set_ef(self, ef: int) -> None:
+        """How far searches of this handle look where they do not say."""
+        if not isinstance(ef, int) or not 1 <= ef <= 10_000:
+            raise InvalidError(f"ef is {ef!r}; it must be 1..10000")
+        self.ef = ef
+
+    async def add_items(self, data: Any, ids: Any = None, num_threads: int = -1, replace_deleted: bool = False) -> Any:
+        """hnswlib's name for upsert."""
+        return await self.upsert(data, ids)
+
+    async def knn_query(self, data: Any, k: int = 1, num_threads: int = -1, filter: Filter | None = None) -> Arrays:
+        """hnswlib's name for the search of a matrix: (ids, distances)."""
+        array = vectors_of(data)
+        found: Arrays = await self.search(array.reshape(1, -1) if array.ndim == 1 else array, k, filter)
+        return found
+
+    async def knn_exact(self, q: Any, k: int = 10, filter: Filter | None = None) -> Arrays:
+        """The true k nearest of a matrix of vectors: (ids, distances)."""
+        array = vectors_of(q)
+        found: Arrays = await self.search(array.reshape(1, -1) if array.ndim == 1 else array, k, filter, exact=True)
+        return found
