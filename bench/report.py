@@ -1,7 +1,7 @@
 """Turns measurements into tables, plots and bench/RESULTS.md.
 
-Each bench hands in a section; sections are kept as files under build/bench/out/sections, and RESULTS.md is
-put together from all that are there, each with the machine, commit and date it was measured at.
+Each bench hands in a section with the machine, commit and date it was measured at; it takes the place of the one that
+RESULTS.md has by that name, which stands in a comment above it.
 """
 
 import base64
@@ -9,6 +9,7 @@ import csv
 import json
 import math
 import pathlib
+import re
 import time
 
 import numpy as np
@@ -16,8 +17,13 @@ import numpy as np
 from bench import data, measure, peers
 
 RESULTS = data.ROOT / "bench" / "RESULTS.md"
-ORDER = ["validity", "ann", "filters", "turnover", "target", "insert", "latency", "memory", "calls", "durable", "limited",
-         "cluster-search", "cluster-upsert", "cluster-peers", "cluster-killed", "cluster-failover", "cluster-restart", "cluster-idle"]  # fmt: skip
+ORDER = ["validity", *(f"ann-{name}" for name in data.MAKERS), "filters", "turnover", "target", "insert", "latency", "memory", "calls",
+         "durable", "limited", "cluster-search", "cluster-upsert", "cluster-peers", "cluster-servers", "cluster-killed", "cluster-failover",
+         "cluster-restart", "cluster-idle"]  # fmt: skip
+HEAD = (
+    "# Results\n\nWritten by `make bench` and the programs in `bench/`; nothing here is typed by hand. Ratios are\n"
+    "of one run on one machine; absolute figures of two machines do not compare.\n"
+)
 TARGETS = (0.90, 0.95, 0.99, 0.999)
 # What the project set itself: (times hnswlib, times the best peer) at a recall; None where no bar was set.
 BARS = {
@@ -61,25 +67,27 @@ def section(name, title, text, verdicts=(), whole=True):
         parts.append(verdict_table(verdicts))
     print("\n" + "\n\n".join(parts) + "\n", flush=True)
     if whole:
-        folder = data.WORK / "out" / "sections"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{name}.md").write_text("\n\n".join(parts) + "\n")
-        assemble(folder)
+        keep(name, "\n\n".join(parts) + "\n")
+
+
+def keep(name, text, target=RESULTS):
+    found = sections(target.read_text()) if target.exists() else {}
+    found[name] = text
+    if unknown := found.keys() - set(ORDER):
+        raise SystemExit(f"{target}: a section {min(unknown)!r}, which report.py does not know")
+    whole = "\n".join([HEAD] + [f"<!-- {name} -->\n{found[name]}" for name in ORDER if name in found])
+    target.write_text("".join(line.rstrip() + "\n" for line in whole.splitlines()))
+
+
+def sections(text):
+    """The sections of a RESULTS.md by name."""
+    _, *rest = re.split(r"^<!-- ([\w-]+) -->\n", text, flags=re.MULTILINE)
+    return {name: body.rstrip("\n") + "\n" for name, body in zip(rest[::2], rest[1::2])}
 
 
 def verdict_table(verdicts):
     rows = [(what, got, bar, "reached" if reached else "missed") for what, got, bar, reached in verdicts]
     return table(["figure", "measured", "bar", ""], rows, "lrrl")
-
-
-def assemble(folder, target=RESULTS):
-    names = [name for name in ORDER if (folder / f"{name}.md").exists()]
-    head = (
-        "# Results\n\nWritten by `make bench` and the programs in `bench/`; nothing here is typed by hand. Ratios are\n"
-        "of one run on one machine; absolute figures of two machines do not compare.\n"
-    )
-    whole = "\n".join([head] + [(folder / f"{name}.md").read_text() for name in names])
-    target.write_text("".join(line.rstrip() + "\n" for line in whole.splitlines()))
 
 
 # ---- curves ----
@@ -259,7 +267,7 @@ def ann_title(result):
 
 
 def write_ann(out, part=False):
-    """CSV, PNG, HTML and the section of RESULTS.md from all ann-*.json of this folder; of a part no section."""
+    """CSV, PNG and HTML from all ann-*.json of this folder, and a section of RESULTS.md of each; of a part no section."""
     suffix = "-part" if part else ""
     names = [f"ann-{name}{suffix}.json" for name in data.MAKERS]
     results = [json.loads((out / name).read_text()) for name in names if (out / name).exists()]
@@ -270,16 +278,16 @@ def write_ann(out, part=False):
     plot(results, out / f"ann{suffix}.png")
     parts, verdicts = [], []
     for result in results:
-        parts.append(f"### {ann_title(result)}\n\nCommit {result['commit']}, {result['date']}.")
-        parts += [f"{caption}:\n\n{text}" for caption, text in ann_tables(result)]
-        parts += [f"Not compared: {name}: {why.strip()}" for name, why in result["missing"].items()]
-        verdicts += [] if part else ann_verdicts(result)
-    text = "\n\n".join(parts)
-    html(results, text, verdicts, out / f"ann{suffix}.png", out / f"ann{suffix}.html")
-    if part:
-        print("\n" + text)
-    else:
-        section("ann", "Recall against speed", text, verdicts)
+        text = "\n\n".join(
+            [f"{ann_title(result)}.\n\nCommit {result['commit']}, {result['date']}."]
+            + [f"{caption}:\n\n{text}" for caption, text in ann_tables(result)]
+            + [f"Not compared: {name}: {why.strip()}" for name, why in result["missing"].items()]
+        )
+        found = [] if part else ann_verdicts(result)
+        section(f"ann-{result['set']}", f"Recall against speed: {result['set']}", text, found, whole=not part)
+        parts.append(f"### {text}")
+        verdicts += found
+    html(results, "\n\n".join(parts), verdicts, out / f"ann{suffix}.png", out / f"ann{suffix}.html")
     print(f"\nwritten: {out / f'ann{suffix}.html'}, .csv and .png")
 
 
