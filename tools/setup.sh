@@ -27,7 +27,7 @@ packages_of() {
     lint) echo clang-format-14 clang-tidy-14 python3 shellcheck ;;
     spec) echo default-jre-headless ;;
     run) echo dataset-fashion-mnist ;;
-    bench) echo dataset-fashion-mnist ;;
+    bench) echo dataset-fashion-mnist wrk ;;
     *)
         echo "tools/setup.sh: no group '$1' (build, test, python, rust, lint, spec, run, bench)" >&2
         exit 2
