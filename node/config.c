@@ -18,6 +18,7 @@
 #include "base/text.h"
 #include "node/address.h"
 #include "node/config_int.h"
+#include "node/turn_said.h"
 #include "omendb.h"
 
 #define LISTEN_PORT 7700u
@@ -204,7 +205,7 @@ set(struct config *config, enum config_option option, const char *text, struct o
         config->join_count = 0;
         return set_list(config, text, add_join, error);
     case OPTION_NAME:
-        return set_name(&config->name, text, GOSSIP_DATA_BYTES_MAX - 8, error);
+        return set_name(&config->name, text, GOSSIP_DATA_BYTES_MAX - TURN_SAID_BYTES, error);
     case OPTION_ZONE:
         return set_name(&config->zone, text, GOSSIP_ZONE_BYTES_MAX, error);
     case OPTION_INSECURE:

@@ -106,6 +106,7 @@ take_frame(void *context, struct wire_uuid from, uint64_t boot, const struct pee
     case PEER_GOSSIP:
     case PEER_TURN:
     case PEER_MAP_ASK:
+    case PEER_MAP:
         meta_frame(node->meta, uuid, boot, head, body);
         break;
     case PEER_REPLY:

@@ -20,8 +20,8 @@
 //                  raft's group, who answers it and who lives --> voters --> a change of the group, or another leader
 //                                                                                   (node/turn_voters.c)
 //
-// What a node says of itself by gossip begins (gossip_meta.data) with the number that it goes by in raft's group, 8 bytes
-// little-endian; where its weight is 0 it says none.
+// What a node says of itself by gossip begins with the number that it goes by in raft's group, and whether it leads (node/turn_said.h);
+// where its weight is 0 it says neither.
 //
 // What a disk holds is a checkpoint (the map's bytes, their position and the group of then) and the log behind it. Outputs
 // become durable in order, whole or not at all; so no log is compacted that its checkpoint does not cover. Between checkpoints
@@ -34,6 +34,7 @@
 #include "cluster/voters.h"
 #include "gossip/gossip.h"
 #include "node/turn_msg.h"
+#include "node/turn_said.h"
 #include "raft/raft.h"
 #include "replica/lease.h"
 
@@ -174,6 +175,7 @@ struct turn {
     struct raft_group group; // as of `applied`
     uint64_t raft_wake_ns, gossip_wake_ns;
     uint64_t told_version; // of the map, by gossip
+    struct turn_said told; // by gossip
     uint64_t compact_due;  // 0, or through where the log may go
     uint64_t made_due;     // 0, or the position of a snapshot that raft waits for
     struct turn_bytes checkpoint;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "node/address.h"
+#include "node/turn_said.h"
 #include "tests/lib/check_main.h"
 #include "tests/lib/folder.h"
 
@@ -172,6 +173,11 @@ START_TEST(a_wrong_value_is_named_with_its_place)
                 "--profile: \"wan\" is none of: lan, fast");
     claim_wrong(READ(nothing, "--data", "d", "--name", "a b"), EXIT_BAD_OPTION,
                 "--name: \"a b\" is no name");
+    char name[GOSSIP_DATA_BYTES_MAX + 1] = {0}; // gossip has room for so many
+    memset(name, 'n', GOSSIP_DATA_BYTES_MAX - TURN_SAID_BYTES);
+    ck_assert_int_eq(READ(nothing, "--data", "d", "--name", name), CONFIG_RUN);
+    name[GOSSIP_DATA_BYTES_MAX - TURN_SAID_BYTES] = 'n';
+    claim_wrong(READ(nothing, "--data", "d", "--name", name), EXIT_BAD_OPTION, "is no name");
     claim_wrong(READ(nothing, "--data", "d", "--join", "127.0.0.1:0"), EXIT_BAD_OPTION,
                 "--join: \"127.0.0.1:0\"");
     claim_wrong(READ(nothing, "--data", "d", "--slow-ms", "soon"), EXIT_BAD_OPTION,
