@@ -124,7 +124,7 @@ ask_new(enum meta_ask_kind kind, struct loop *answer_to, void *tag)
     struct meta_ask *ask = meta_note_new(NOTE_META_ASK, sizeof *ask);
     ask->kind = kind;
     ask->answer_to = answer_to;
-    if (kind == META_WISH || kind == META_MEET || kind == META_WANT)
+    if (kind != META_PROPOSE && kind != META_CHANGE && kind != META_TRANSFER)
         return ask;
     ask->answer = meta_note_new(NOTE_META_ANSWER, sizeof *ask->answer);
     ask->answer->tag = tag;
@@ -177,6 +177,30 @@ meta_transfer(struct meta *meta, uint64_t member, struct loop *answer_to, void *
     struct meta_ask *ask = ask_new(META_TRANSFER, answer_to, tag);
     ask->member = member;
     loop_post(meta->loop, &ask->note);
+}
+
+void
+meta_leave(struct meta *meta)
+{
+    loop_post(meta->loop, &ask_new(META_LEAVE, NULL, NULL)->note);
+}
+
+bool
+meta_has_left(struct meta *meta)
+{
+    return atomic_load(&meta->left);
+}
+
+void
+meta_go(struct meta *meta)
+{
+    loop_post(meta->loop, &ask_new(META_GO, NULL, NULL)->note);
+}
+
+bool
+meta_is_gone(struct meta *meta)
+{
+    return atomic_load(&meta->gone);
 }
 
 struct cluster_uuid
@@ -382,6 +406,12 @@ take_ask(struct meta *meta, const struct meta_ask *ask)
         return;
     case META_MEET:
         (void)step(meta, (struct turn_input){.kind = TURN_IN_MEET, .meet = ask->meet});
+        return;
+    case META_LEAVE:
+        (void)step(meta, (struct turn_input){.kind = TURN_IN_LEAVE});
+        return;
+    case META_GO:
+        (void)step(meta, (struct turn_input){.kind = TURN_IN_GO});
         return;
     case META_WANT:
         meta_watch_word(meta, ask->version);

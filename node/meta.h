@@ -123,6 +123,13 @@ void meta_meet(struct meta *meta, const struct gossip_address *address);
 // A command that this node wants; it goes to the leader, if there is one. It may be lost: who wants it says so again.
 void meta_wish(struct meta *meta, const struct command *command);
 
+// This process is about to end: what it leads shall go to others. meta_has_left: nothing is led here any more that another could lead.
+void meta_leave(struct meta *meta);
+bool meta_has_left(struct meta *meta);
+// It ends: the others are told, so that they need not find out. From here on nobody sends it anything. meta_is_gone: they were told.
+void meta_go(struct meta *meta);
+bool meta_is_gone(struct meta *meta);
+
 // As last known; none: nobody.
 struct cluster_uuid meta_leader(struct meta *meta);
 // Of the newest map; false: it has none of that name.

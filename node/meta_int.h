@@ -10,7 +10,16 @@
 #include "wire/node_codec.h"
 #include "wire/raft_codec.h"
 
-enum meta_ask_kind { META_PROPOSE, META_WISH, META_CHANGE, META_TRANSFER, META_MEET, META_WANT };
+enum meta_ask_kind {
+    META_PROPOSE,
+    META_WISH,
+    META_CHANGE,
+    META_TRANSFER,
+    META_MEET,
+    META_WANT,
+    META_LEAVE,
+    META_GO
+};
 
 struct meta_ask {
     struct loop_note note; // NOTE_META_ASK
@@ -86,6 +95,7 @@ struct meta {
     struct loop *loop;
     _Atomic uint32_t started; // 1: it runs, 2: it does not
     enum turn_halt halted;
+    _Atomic bool left, gone; // of META_LEAVE and META_GO
     // The loop's own from here on.
     struct meta_listener listeners[META_LISTENERS_MAX];
     uint32_t listener_count;

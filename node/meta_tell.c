@@ -234,6 +234,8 @@ meta_tell(struct meta *meta)
     if (meta->out.gossip.members_changed)
         meta_learn_peers(meta);
     meta_watch_nodes(meta);
+    if (meta->turn.leaving)
+        atomic_store(&meta->left, turn_has_left(&meta->turn));
     const uint64_t leases_version = meta->turn.map.leases.version;
     if (meta->leases_version != leases_version) {
         meta->leases_version = leases_version;
@@ -374,6 +376,8 @@ meta_log(struct meta *meta)
     for (uint32_t i = 0; i < meta->out.gossip.note_count; i++) {
         log_gossip(&meta->out.gossip.notes[i]);
         superseded |= meta->out.gossip.notes[i].kind == GOSSIP_NOTE_SUPERSEDED;
+        if (meta->out.gossip.notes[i].kind == GOSSIP_NOTE_GONE)
+            atomic_store(&meta->gone, true);
     }
     if (superseded)
         meta->config.superseded(meta->config.context);

@@ -153,6 +153,14 @@ dispatch(struct turn *turn, const struct turn_input *in, struct turn_output *out
         raft.peer = in->member;
         turn_step_raft(turn, &raft, out);
         break;
+    case TURN_IN_LEAVE:
+        turn->leaving = true;
+        break;
+    case TURN_IN_GO: {
+        const struct gossip_input gossip = {.now_ns = in->now_ns, .kind = GOSSIP_IN_LEAVE};
+        step_gossip(turn, &gossip, out);
+        break;
+    }
     case TURN_IN_WAKE:
         wake(turn, in, out);
         break;

@@ -6,8 +6,9 @@
 #define WORD_BYTES 8u
 #define LEAD_AT WORD_BYTES
 #define VOTERS_AT (2 * WORD_BYTES)
+#define LEAVING_AT (VOTERS_AT + 1)
 
-_Static_assert(VOTERS_AT + 1 == TURN_SAID_BYTES, "one behind the other");
+_Static_assert(LEAVING_AT + 1 == TURN_SAID_BYTES, "one behind the other");
 
 static void
 put(uint8_t *at, uint64_t word)
@@ -31,6 +32,7 @@ turn_said_write(const struct turn_said *said, struct gossip_meta *meta)
     put(meta->data, said->member);
     put(meta->data + LEAD_AT, said->lead_term);
     meta->data[VOTERS_AT] = said->voters;
+    meta->data[LEAVING_AT] = said->leaving;
     if (meta->data_bytes < TURN_SAID_BYTES)
         meta->data_bytes = TURN_SAID_BYTES;
 }
@@ -40,5 +42,6 @@ turn_said_read(const struct gossip_meta *meta)
 {
     if (meta->data_bytes < TURN_SAID_BYTES)
         return (struct turn_said){0};
-    return (struct turn_said){get(meta->data), get(meta->data + LEAD_AT), meta->data[VOTERS_AT]};
+    return (struct turn_said){get(meta->data), get(meta->data + LEAD_AT), meta->data[VOTERS_AT],
+                              meta->data[LEAVING_AT] != 0};
 }

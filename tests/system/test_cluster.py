@@ -183,6 +183,44 @@ class Routers(ClusterCase):
         self.assertEqual(points.get(5).payload, {"v": 5})
 
 
+class HandsOver(ClusterCase):
+    def test_a_node_that_is_told_to_end_leads_nothing_when_it_ends(self) -> None:
+        self.found()
+        with self.load(searchers=2) as load:
+            load.wait_for(acks=50, searches=20)
+            for _ in self.nodes:  # whoever leads the metadata, one after the other
+                old = self.leader()
+                others = [node for node in self.nodes if node is not old]
+                old.signal(signal.SIGTERM)
+                old.wait_for("node.handed_over", all="yes")
+                # Before it ends it has heard who leads now, and nothing has it as its primary.
+                said = [line for line in old.lines if line.get("event") == "meta.leader"]
+                self.assertIn(said[-1]["node"], [node.node for node in others])
+                client = self.client_of(*others)
+                self.assertNotIn(old.node, [row["primary"] for row in client.shards(COLLECTION)])
+                self.assertEqual(old.wait(), 0)
+                # Nobody had to find out: the others were told, and there was one election, which nobody's silence brought about.
+                load.wait_for(acks=50, searches=20)
+                for node in others:
+                    node.wait_for("gossip.left", node=old.node)
+                    self.assertNotIn("gossip.dead", [line.get("event") for line in node.lines])
+                old.start()
+                self.until_whole()
+        self.assertEqual(load.failed("search"), [])
+        self.check_all()
+
+    def test_nodes_that_are_told_to_end_at_once_do_not_wait_for_each_other(self) -> None:
+        self.found()
+        for node in self.nodes:
+            node.signal(signal.SIGTERM)
+        for node in self.nodes:
+            self.assertEqual(node.wait(), 0)
+        for node in self.nodes:
+            node.start()
+        self.until_whole()
+        self.check_all()
+
+
 class Soak(ClusterCase):
     """Everything, at random, for OMEN_SOAK seconds."""
 

@@ -36,7 +36,7 @@ struct node {
     _Atomic uint32_t turn;
     const struct map *map;
     struct cluster_uuid leader;
-    uint32_t voters, alive;
+    uint32_t voters, alive, left;
     uint64_t leases, words;
     struct meta_answer answer;
     uint32_t answers;
@@ -97,11 +97,13 @@ hear_members(struct node *node, const struct meta_members *members)
 {
     node->leader = members->leader;
     node->voters = members->voters;
-    node->alive = 0;
+    node->alive = node->left = 0;
     ck_assert_uint_ge(members->count, 1);
     ck_assert_uint_eq(members->members[0].subject.low, uuid_of(node->at).low);
-    for (uint32_t i = 0; i < members->count; i++)
+    for (uint32_t i = 0; i < members->count; i++) {
         node->alive += members->members[i].state == GOSSIP_ALIVE;
+        node->left += members->members[i].state == GOSSIP_LEFT;
+    }
 }
 
 static void
@@ -659,6 +661,59 @@ START_TEST(a_key_in_the_map_is_known_to_every_node)
 }
 END_TEST
 
+// ---- one that is about to end ----
+
+static void
+wait_for_word(struct node *node, bool (*holds)(struct meta *meta))
+{
+    while (!holds(node->meta)) { // its loop says something new at every beat
+        const uint32_t turn = atomic_load(&node->turn);
+        if (!holds(node->meta))
+            os_wait(&node->turn, turn);
+    }
+}
+
+static bool
+has_one_that_left(struct node *node, uint64_t count)
+{
+    return node->left == count;
+}
+
+START_TEST(a_leader_that_is_about_to_end_has_another_lead_and_is_gone_at_once)
+{
+    start_all();
+    claim_whole();
+    struct node *leader = node_of(leader_at(&nodes[0]));
+    ck_assert(!meta_has_left(leader->meta));
+    meta_leave(leader->meta);
+    wait_until(leader, has_another_leader, uuid_of(leader->at).low);
+    wait_for_word(leader, meta_has_left);
+    for (uint32_t i = 0; i < NODES; i++)
+        wait_until(&nodes[i], has_another_leader, uuid_of(leader->at).low);
+    ck_assert(!meta_is_gone(leader->meta));
+    meta_go(leader->meta);
+    wait_for_word(leader, meta_is_gone);
+    for (uint32_t i = 0; i < NODES; i++)
+        if (&nodes[i] != leader)
+            wait_until(&nodes[i], has_one_that_left, 1);
+    stop(leader);
+    start(leader);
+    claim_whole();
+}
+END_TEST
+
+START_TEST(who_is_alone_has_nobody_to_wait_for)
+{
+    start(&nodes[0]);
+    wait_until(&nodes[0], has_nodes, 1);
+    meta_leave(nodes[0].meta);
+    wait_for_word(&nodes[0], meta_has_left);
+    ck_assert(uuid_equal(leader_at(&nodes[0]), uuid_of(0))); // nobody else could
+    meta_go(nodes[0].meta);
+    wait_for_word(&nodes[0], meta_is_gone);
+}
+END_TEST
+
 // ---- one that keeps no data ----
 
 static bool
@@ -779,6 +834,8 @@ suite(void)
     tcase_add_test(tcase, all_that_are_started_again_go_on_where_they_were);
     tcase_add_test(tcase, an_old_copy_of_a_nodes_disk_that_is_put_back_is_found_out);
     tcase_add_test(tcase, when_the_leader_is_cut_off_another_leads_and_it_hears_of_what_was_done);
+    tcase_add_test(tcase, a_leader_that_is_about_to_end_has_another_lead_and_is_gone_at_once);
+    tcase_add_test(tcase, who_is_alone_has_nobody_to_wait_for);
     tcase_add_test(tcase, a_router_has_no_log_and_gets_every_map_from_whoever_is_there);
     tcase_add_test(tcase, a_router_that_is_started_again_finds_the_others_by_itself);
     tcase_add_test(tcase, what_is_no_map_of_who_was_asked_is_not_believed);

@@ -7,7 +7,7 @@
 
 START_TEST(what_is_written_is_read_and_a_name_behind_it_stays)
 {
-    const struct turn_said said = {0x0102030405060708, UINT64_MAX - 1, 255};
+    const struct turn_said said = {0x0102030405060708, UINT64_MAX - 1, 255, true};
     struct gossip_meta meta = {.data_bytes = TURN_SAID_BYTES + 1};
     meta.data[TURN_SAID_BYTES] = 'n';
     turn_said_write(&said, &meta);
@@ -21,7 +21,7 @@ END_TEST
 
 START_TEST(who_says_too_little_says_nothing)
 {
-    const struct turn_said said = {1, 2, 3}, nothing = {0};
+    const struct turn_said said = {1, 2, 3, true}, nothing = {0};
     struct gossip_meta meta = {0};
     turn_said_write(&said, &meta);
     ck_assert_uint_eq(meta.data_bytes, TURN_SAID_BYTES);
@@ -33,9 +33,10 @@ END_TEST
 
 START_TEST(two_that_differ_in_one_thing_differ)
 {
-    const struct turn_said said = {1, 2, 3};
-    const struct turn_said others[] = {{9, 2, 3}, {1, 9, 3}, {1, 2, 9}};
-    for (int i = 0; i < 3; i++)
+    const struct turn_said said = {1, 2, 3, false};
+    const struct turn_said others[] = {
+        {9, 2, 3, false}, {1, 9, 3, false}, {1, 2, 9, false}, {1, 2, 3, true}};
+    for (int i = 0; i < 4; i++)
         ck_assert(!turn_said_equal(&said, &others[i]));
 }
 END_TEST
