@@ -263,7 +263,8 @@ better_primary(const struct plan *plan, const struct outlook *look, uint32_t fro
         const struct map_replica *replica = &look->shard->replicas[i];
         const uint32_t row = plan_row(plan, replica->node);
         const struct share new = {state->rows[row].primaries, state->nodes[row].weight};
-        if (row == from || state->rows[row].lease_void || !is_worth_it(old, new, &all))
+        if (row == from || state->rows[row].lease_void || state->rows[row].leaving ||
+            !is_worth_it(old, new, &all))
             continue;
         const uint32_t best_row = best != NULL ? plan_row(plan, best->node) : 0;
         if (best == NULL ||
@@ -273,13 +274,14 @@ better_primary(const struct plan *plan, const struct outlook *look, uint32_t fro
     return best;
 }
 
-// A wish whose object has died is taken back: the primary would wait for it.
+// A wish whose object has died, or is about to end, is taken back: the primary would wait for it.
 static void
 take_back(struct plan *plan, uint32_t s)
 {
     const struct map_shard *shard = &plan->map->shards[s];
     const struct map_replica *wanted = shard_replica(shard, shard->wanted);
-    if (wanted != NULL && !plan_is_alive(plan, wanted))
+    if (wanted != NULL &&
+        (!plan_is_alive(plan, wanted) || plan->state->rows[plan_row(plan, wanted->node)].leaving))
         plan_add(plan, s, (struct shard_step){.kind = STEP_PREFER}, 0);
 }
 

@@ -48,8 +48,9 @@ successor(const struct plan *plan, const struct map_shard *shard)
         const struct rebalance_row *row = &plan->state->rows[plan_row(plan, replica->node)];
         if (replica->role != MAP_REPLICA_IN_SYNC || !row->alive || row->lease_void)
             continue;
-        struct contender one = {
-            .replica = replica, .primaries = row->primaries, .stays = plan_stays(plan, replica)};
+        struct contender one = {.replica = replica,
+                                .primaries = row->primaries,
+                                .stays = plan_stays(plan, replica) && !row->leaving};
         look_up_seen(plan, shard->id, &one);
         if (goes_before(&one, &best))
             best = one;

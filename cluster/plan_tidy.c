@@ -79,14 +79,13 @@ prefer_another(struct plan *plan, const struct outlook *look)
 {
     const struct map_replica *best = NULL;
     uint64_t fewest = UINT64_MAX;
-    if (!uuid_is_none(look->shard->wanted) || look->shard->status != SHARD_OPEN ||
-        plan->state->transferring >= plan->state->config.transfers_max)
+    if (!uuid_is_none(look->shard->wanted) || look->shard->status != SHARD_OPEN)
         return false;
     for (uint32_t i = 0; i < look->shard->replica_count; i++) {
         const struct map_replica *replica = &look->shard->replicas[i];
         const struct rebalance_row *row = &plan->state->rows[plan_row(plan, replica->node)];
         if (replica->role != MAP_REPLICA_IN_SYNC || !row->alive || row->lease_void ||
-            !plan_stays(plan, replica) || row->primaries >= fewest ||
+            row->leaving || !plan_stays(plan, replica) || row->primaries >= fewest ||
             uuid_equal(replica->uuid, look->shard->primary))
             continue;
         best = replica;
@@ -102,6 +101,22 @@ prefer_another(struct plan *plan, const struct outlook *look)
     return true;
 }
 
+// However many there are: it has little time, and a failover of each would take longer.
+void
+plan_leaving(struct plan *plan)
+{
+    for (uint32_t s = 0; s < plan->map->shard_count && !plan->full; s++) {
+        const struct map_shard *shard = &plan->map->shards[s];
+        const struct map_replica *primary = shard_replica(shard, shard->primary);
+        if (primary == NULL || plan_is_touched(plan, s) || !shard_is_routed(shard))
+            continue;
+        const struct rebalance_row *row = &plan->state->rows[plan_row(plan, primary->node)];
+        const struct outlook look = plan_look(plan, s);
+        if (row->leaving && row->alive)
+            (void)prefer_another(plan, &look);
+    }
+}
+
 static bool
 tidy_leaving(struct plan *plan, const struct outlook *look)
 {
@@ -111,7 +126,8 @@ tidy_leaving(struct plan *plan, const struct outlook *look)
             continue;
         if (uuid_equal(replica->uuid, look->shard->primary) &&
             replica->role == MAP_REPLICA_IN_SYNC) {
-            if (plan_is_alive(plan, replica) && prefer_another(plan, look))
+            if (plan->state->transferring < plan->state->config.transfers_max &&
+                plan_is_alive(plan, replica) && prefer_another(plan, look))
                 return true;
             continue;
         }

@@ -44,6 +44,7 @@ rebalance_step(struct rebalance *rebalance, const struct rebalance_input *input,
     struct plan plan = {rebalance, input, input->map, output, false};
     set_tables(&plan);
     plan_promotions(&plan);
+    plan_leaving(&plan);
     plan_tidy(&plan);
     plan_repair(&plan);
     plan_moves(&plan);
@@ -142,6 +143,7 @@ set_nodes(struct plan *plan)
             !alive && now - dead_since(state, node->number, now) >= state->config.replace_delay_ns;
         state->rows[i] = (struct rebalance_row){.alive = alive,
                                                 .lease_void = health != NULL && health->lease_void,
+                                                .leaving = health != NULL && health->leaving,
                                                 .stays = node->state == NODE_UP && !replaced &&
                                                          (node->roles & NODE_DATA) != 0};
         state->nodes[i] = (struct place_node){.key = place_key(node->uuid),

@@ -15,7 +15,8 @@
 //      leaving, draining, dead and replaced: drop (plan_tidy); the primary among them: prefer another first
 //      a leaving one is needed after all: keep (plan_tidy); too many: drop (plan_tidy)
 //      primary's node dead or restarted: promote (plan_promotions)
-//      primaries uneven: prefer (plan_primaries), and the primary transfers
+//      primary's node about to end: prefer another (plan_leaving), and the primary transfers
+//      primaries uneven: prefer (plan_primaries), the same
 //      too large: split (plan_splits); its children: assign beside the parent's copies; cut by the primary: purge
 //      splitting, and the primary is to go: abort (plan_splits); it is split where it will be
 //
@@ -46,6 +47,8 @@ struct node_health {
     uint32_t node;   // its number
     bool alive;      // gossip does not hold it for dead
     bool lease_void; // its lease's guard has run out: it cannot be primary of anything
+    bool
+        leaving; // its process is about to end: it shall be primary of nothing, and keeps its copies
 };
 
 // How far a copy was when it was last heard of. Any in-sync copy may be promoted; the one with the most in its log is best.
@@ -92,7 +95,7 @@ struct dead_node {
 // What a step works out; its rows are the map's nodes.
 struct rebalance_row {
     uint64_t primaries;
-    bool alive, lease_void;
+    bool alive, lease_void, leaving;
     bool stays; // up, for data, and not dead for longer than the delay
 };
 

@@ -27,6 +27,7 @@ struct outlook {
 };
 
 void plan_promotions(struct plan *plan);
+void plan_leaving(struct plan *plan);
 void plan_tidy(struct plan *plan);
 void plan_repair(struct plan *plan);
 void plan_moves(struct plan *plan);

@@ -18,16 +18,16 @@
 // A job that moves a copy or splits a shard is the shard itself: its state stands in the map, and its number is the shard's, which no
 // job has. Such a job ends by itself and is cancelled by taking the step back.
 //
-// A node's own name is what its gossip says behind the number of its member of raft's group (gossip_meta.data, node/turn.h); one that
+// A node's own name is what its gossip says behind its part in the metadata (gossip_meta.data, node/turn_said.h); one that
 // says none, or is not heard of, is "node-<number>".
 #ifndef OMEN_NODE_ADMIN_H
 #define OMEN_NODE_ADMIN_H
 #include "cluster/rebalance.h"
-#include "gossip/gossip_msg.h"
+#include "node/turn_said.h"
 #include "wire/method.h"
 
 #define ADMIN_SECRET_BYTES 32u
-#define ADMIN_NAME_AT 8u // in gossip_meta.data
+#define ADMIN_NAME_AT TURN_SAID_BYTES // in gossip_meta.data
 #define ADMIN_REPLICAS_DEFAULT 3u
 #define ADMIN_SHARDS_DEFAULT_MAX 16u // a collection begins with one a node, but no more than that
 

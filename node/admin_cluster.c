@@ -22,11 +22,21 @@ admin_ping(struct admin *a)
     return admin_answer_nothing(a);
 }
 
+// One that keeps no data is not in the map, and does all that it does without being there.
+static bool
+is_mapped(const struct admin_view *view)
+{
+    const struct gossip_claim *own = admin_member(view, view->node);
+    return own == NULL || (own->meta.roles & NODE_DATA) != 0;
+}
+
 // NULL: nothing keeps it from serving.
 static const char *
 why_not_ready(const struct admin_view *view)
 {
     const struct map_node *own = map_node_by_uuid(view->map, view->node);
+    if (!is_mapped(view))
+        return uuid_is_none(view->leader) ? "no leader of the metadata is known" : NULL;
     if (own == NULL || own->boot != view->boot)
         return "the cluster's map does not have this process yet";
     if (own->state == NODE_JOINING)
@@ -52,6 +62,7 @@ admin_info(struct admin *a)
 {
     const struct admin_view *view = a->view;
     const struct map_node *own = map_node_by_uuid(a->map, view->node);
+    const struct gossip_claim *said = admin_member(view, view->node);
     char cluster[UUID_TEXT_BYTES], node[UUID_TEXT_BYTES], name[WIRE_NAME_BYTES_MAX + 1];
     uuid_write(view->cluster, cluster);
     uuid_write(view->node, node);
@@ -67,6 +78,10 @@ admin_info(struct admin *a)
         answer.name = wire_text_of(name);
         answer.zone = text_of_name(&own->zone);
         answer.roles = own->roles;
+    } else if (said != NULL) {
+        if (admin_said_name(said, name))
+            answer.name = wire_text_of(name);
+        answer.roles = said->meta.roles & NODE_ROLES_ALL;
     }
     return admin_answer(a, &answer);
 }
@@ -123,6 +138,8 @@ member_row(const struct admin_view *view, const struct gossip_claim *member,
     memcpy(texts->name, texts->node, sizeof texts->node);
     if (node != NULL)
         admin_node_name(view, node, texts->name);
+    else
+        (void)admin_said_name(member, texts->name);
     address_write(&meta->address, texts->address);
     address_write(&meta->client, texts->client);
     return (struct api_member){.node = wire_text_of(texts->node),

@@ -50,6 +50,8 @@ bool hash_read(struct wire_text text, uint64_t *hash); // 16 hexadecimal digits
 
 const struct gossip_claim *admin_member(const struct admin_view *view,
                                         struct cluster_uuid node); // NULL: unheard of
+// False: it says none, or a bad one.
+bool admin_said_name(const struct gossip_claim *member, char name[WIRE_NAME_BYTES_MAX + 1]);
 void admin_node_name(const struct admin_view *view, const struct map_node *node,
                      char name[WIRE_NAME_BYTES_MAX + 1]);
 // By uuid or name. NULL: *error says why.

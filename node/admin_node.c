@@ -33,21 +33,26 @@ admin_node_lives(const struct admin_view *view, const struct map_node *node)
     return member != NULL && member->state <= GOSSIP_SUSPECT && node->state != NODE_GONE;
 }
 
+bool
+admin_said_name(const struct gossip_claim *member, char name[WIRE_NAME_BYTES_MAX + 1])
+{
+    struct map_name said; // by a peer: it may be anything
+    if (!member->has_meta || member->meta.data_bytes <= ADMIN_NAME_AT ||
+        !map_name_set(&said, (const char *)member->meta.data + ADMIN_NAME_AT,
+                      member->meta.data_bytes - ADMIN_NAME_AT))
+        return false;
+    memcpy(name, said.bytes, said.count);
+    name[said.count] = '\0';
+    return true;
+}
+
 void
 admin_node_name(const struct admin_view *view, const struct map_node *node,
                 char name[WIRE_NAME_BYTES_MAX + 1])
 {
     const struct gossip_claim *member = admin_member(view, node->uuid);
-    if (member != NULL && member->has_meta && member->meta.data_bytes > ADMIN_NAME_AT) {
-        struct map_name said; // by a peer: it may be anything
-        const size_t count = member->meta.data_bytes - ADMIN_NAME_AT;
-        if (map_name_set(&said, (const char *)member->meta.data + ADMIN_NAME_AT, count)) {
-            memcpy(name, said.bytes, said.count);
-            name[said.count] = '\0';
-            return;
-        }
-    }
-    snprintf(name, WIRE_NAME_BYTES_MAX + 1, "node-%" PRIu32, node->number);
+    if (member == NULL || !admin_said_name(member, name))
+        snprintf(name, WIRE_NAME_BYTES_MAX + 1, "node-%" PRIu32, node->number);
 }
 
 static bool

@@ -116,12 +116,11 @@ send_answer(void *context, void *client, uint32_t id, struct encode *message)
     rpc_conn_release(client);
 }
 
-// The metadata's loop brings it: every node that keeps data has the log.
 static void
 want_map(void *context, uint64_t version)
 {
-    (void)context;
-    (void)version;
+    const struct clients *clients = context;
+    meta_want(clients->config.meta, version);
 }
 
 static void

@@ -472,6 +472,8 @@ clients_admin_reply(struct clients *clients, uint64_t correlation, const struct 
         clients_head(call, &call->held);
         encode_raw(&call->held, said->answer, said->answer_bytes);
         call->held_version = said->map_version + 1;
+        if (clients->map->version < said->map_version)
+            meta_want(clients->config.meta, said->map_version);
         clients_admin_map(clients);
     }
 }

@@ -18,6 +18,7 @@
 #include "base/text.h"
 #include "node/address.h"
 #include "node/config_int.h"
+#include "node/turn_said.h"
 #include "omendb.h"
 
 #define LISTEN_PORT 7700u
@@ -25,6 +26,8 @@
 #define ADMIN_PORT 7780u
 #define SLOW_MS 100u
 #define SLOW_MS_MAX 86400000u
+#define LEAVE_MS 5000u
+#define LEAVE_MS_MAX 600000u
 #define OTHERS 256 // getopt's values of what is not in the table
 
 enum kind { TEXT, LIST, FLAG };
@@ -204,7 +207,7 @@ set(struct config *config, enum config_option option, const char *text, struct o
         config->join_count = 0;
         return set_list(config, text, add_join, error);
     case OPTION_NAME:
-        return set_name(&config->name, text, GOSSIP_DATA_BYTES_MAX - 8, error);
+        return set_name(&config->name, text, GOSSIP_DATA_BYTES_MAX - TURN_SAID_BYTES, error);
     case OPTION_ZONE:
         return set_name(&config->zone, text, GOSSIP_ZONE_BYTES_MAX, error);
     case OPTION_INSECURE:
@@ -221,6 +224,8 @@ set(struct config *config, enum config_option option, const char *text, struct o
         return set_number(&config->threads, text, 1, THREADS_MAX, error);
     case OPTION_SLOW_MS:
         return set_number(&config->slow_ms, text, 0, SLOW_MS_MAX, error);
+    case OPTION_LEAVE_MS:
+        return set_number(&config->leave_ms, text, 0, LEAVE_MS_MAX, error);
     case OPTION_LOG_LEVEL:
         return set_log_level(config, text, error);
     case OPTION_COUNT:
@@ -404,6 +409,7 @@ set_defaults(struct config *config)
                               .weight = 100,
                               .voters = 3,
                               .slow_ms = SLOW_MS,
+                              .leave_ms = LEAVE_MS,
                               .log_level = LOG_LEVEL_INFO};
     config->listen.ip[10] = config->listen.ip[11] = 0xff;
     config->listen.ip[12] = 127;

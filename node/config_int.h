@@ -26,6 +26,8 @@
     X(VOTERS, "metadata-voters", TEXT, "N", "1, 3, 5 or 7 nodes vote on the metadata; 3")          \
     X(THREADS, "threads", TEXT, "N", "workers; as many as there are processors")                   \
     X(SLOW_MS, "slow-ms", TEXT, "N", "a request that takes longer is logged; 100")                 \
+    X(LEAVE_MS, "leave-ms", TEXT, "N",                                                             \
+      "SIGTERM: so long others may take to take over what this node leads; 5000")                  \
     X(LOG_LEVEL, "log-level", TEXT, "LEVEL", "error, warn, info, debug; info")
 
 enum config_option {

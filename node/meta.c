@@ -42,7 +42,8 @@ meta_open(const struct meta_config *config, struct meta **out)
     turn_init(&meta->turn, config->turn, config->seed);
     meta->addresses = mem_alloc(GOSSIP_PEERS_MAX * sizeof *meta->addresses);
     const struct loop_config loop = {"omen-meta", meta, take, wake, discard};
-    if (meta->addresses == NULL || loop_open(&loop, &meta->loop) != OMEN_OK) {
+    if (meta->addresses == NULL || meta_watch_init(meta, config->seed) != OMEN_OK ||
+        loop_open(&loop, &meta->loop) != OMEN_OK) {
         meta_close(meta);
         return OMEN_E_NO_MEMORY;
     }
@@ -75,6 +76,7 @@ meta_close(struct meta *meta)
     for (uint32_t i = 0; i < meta->wait_count; i++)
         mem_free(meta->waits[i].answer);
     turn_fini(&meta->turn);
+    meta_watch_fini(meta);
     encode_fini(&meta->encode);
     mem_free(meta->peers);
     mem_free(meta->addresses);
@@ -122,7 +124,7 @@ ask_new(enum meta_ask_kind kind, struct loop *answer_to, void *tag)
     struct meta_ask *ask = meta_note_new(NOTE_META_ASK, sizeof *ask);
     ask->kind = kind;
     ask->answer_to = answer_to;
-    if (kind == META_WISH || kind == META_MEET)
+    if (kind != META_PROPOSE && kind != META_CHANGE && kind != META_TRANSFER)
         return ask;
     ask->answer = meta_note_new(NOTE_META_ANSWER, sizeof *ask->answer);
     ask->answer->tag = tag;
@@ -142,6 +144,14 @@ meta_wish(struct meta *meta, const struct command *command)
 {
     struct meta_ask *ask = ask_new(META_WISH, NULL, NULL);
     ask->command = *command;
+    loop_post(meta->loop, &ask->note);
+}
+
+void
+meta_want(struct meta *meta, uint64_t version)
+{
+    struct meta_ask *ask = ask_new(META_WANT, NULL, NULL);
+    ask->version = version;
     loop_post(meta->loop, &ask->note);
 }
 
@@ -167,6 +177,30 @@ meta_transfer(struct meta *meta, uint64_t member, struct loop *answer_to, void *
     struct meta_ask *ask = ask_new(META_TRANSFER, answer_to, tag);
     ask->member = member;
     loop_post(meta->loop, &ask->note);
+}
+
+void
+meta_leave(struct meta *meta)
+{
+    loop_post(meta->loop, &ask_new(META_LEAVE, NULL, NULL)->note);
+}
+
+bool
+meta_has_left(struct meta *meta)
+{
+    return atomic_load(&meta->left);
+}
+
+void
+meta_go(struct meta *meta)
+{
+    loop_post(meta->loop, &ask_new(META_GO, NULL, NULL)->note);
+}
+
+bool
+meta_is_gone(struct meta *meta)
+{
+    return atomic_load(&meta->gone);
 }
 
 struct cluster_uuid
@@ -231,6 +265,8 @@ set_due(struct meta *meta)
     const uint64_t wish_ns = meta_wish_due(meta);
     if (wish_ns < due_ns)
         due_ns = wish_ns;
+    if (meta_watch_due(meta) < due_ns)
+        due_ns = meta_watch_due(meta);
     if (meta->wait_count > 0 && meta->waits[0].until_ns < due_ns)
         due_ns = meta->waits[0].until_ns;
     loop_due(meta->loop, due_ns);
@@ -295,6 +331,7 @@ take_frame(struct meta *meta, const struct frame_note *frame)
 {
     const struct wire_bytes body = {frame->body, frame->count};
     struct wire_map_ask ask;
+    struct wire_map piece;
     meta->frames++;
     switch (frame->head.kind) {
     case PEER_RAFT:
@@ -314,6 +351,14 @@ take_frame(struct meta *meta, const struct frame_note *frame)
             meta_send_map(meta, frame->from, ask.version);
         else
             meta->refused++;
+        break;
+    case PEER_MAP:
+        if (!wire_map_read(body, &piece)) {
+            meta->refused++;
+            break;
+        }
+        meta_watch_piece(meta, frame->from, &piece);
+        (void)step(meta, (struct turn_input){.kind = TURN_IN_WAKE});
         break;
     default:
         meta->refused++;
@@ -361,6 +406,16 @@ take_ask(struct meta *meta, const struct meta_ask *ask)
         return;
     case META_MEET:
         (void)step(meta, (struct turn_input){.kind = TURN_IN_MEET, .meet = ask->meet});
+        return;
+    case META_LEAVE:
+        (void)step(meta, (struct turn_input){.kind = TURN_IN_LEAVE});
+        return;
+    case META_GO:
+        (void)step(meta, (struct turn_input){.kind = TURN_IN_GO});
+        return;
+    case META_WANT:
+        meta_watch_word(meta, ask->version);
+        set_due(meta);
         return;
     case META_CHANGE:
         in = (struct turn_input){.kind = TURN_IN_CHANGE, .change = &ask->change};
@@ -431,6 +486,7 @@ wake(void *context)
     struct meta *meta = context;
     const uint64_t now_ns = os_clock_ns();
     meta_give_up(meta, now_ns);
+    meta_watch_wake(meta);
     if (meta->halted == TURN_RUNS && meta_wish_due(meta) <= now_ns) {
         meta_wish_now(meta, now_ns);
         (void)step(meta, (struct turn_input){.kind = TURN_IN_WISH, .command = &meta->wish});

@@ -4,10 +4,13 @@
 // Threads: calls from any. What it says goes as notes to the loops that meta_feed named, and to whoever asked.
 // Memory:  an answer's note is allocated with its question, so that a question that was taken is answered.
 //
-//      frames (raft, gossip, turn, map_ask), datagrams --> turn --> disk, bus
+//      frames (raft, gossip, turn, map_ask, map), datagrams --> turn --> disk, bus
 //      disk_done ----------------------------------------> turn
 //      meta_propose, meta_wish, meta_change, meta_transfer -> turn --> struct meta_answer, to who asked
 //      turn --> struct meta_map, meta_lease, meta_word, meta_members --> the loops of this node
+//
+// A node whose weight is 0 does not have the metadata's log. It hears by gossip who leads and which version of the map there is, and
+// asks somebody for it (router/watch.h): map_ask ~~> other node ~~> map.
 //
 // What its start says is wished for as long as the map does not have it (node/meta_wish.c): that this node is up, and the lease times of a
 // cluster that has chosen none.
@@ -113,10 +116,19 @@ void meta_propose(struct meta *meta, const struct command *command, struct loop 
 void meta_change(struct meta *meta, const struct raft_change *change, struct loop *answer_to,
                  void *tag);
 void meta_transfer(struct meta *meta, uint64_t member, struct loop *answer_to, void *tag);
+// There is a map of this version. Who has the log gets it anyway; who does not asks for it.
+void meta_want(struct meta *meta, uint64_t version);
 // Somebody of this cluster may be at that address.
 void meta_meet(struct meta *meta, const struct gossip_address *address);
 // A command that this node wants; it goes to the leader, if there is one. It may be lost: who wants it says so again.
 void meta_wish(struct meta *meta, const struct command *command);
+
+// This process is about to end: what it leads shall go to others. meta_has_left: nothing is led here any more that another could lead.
+void meta_leave(struct meta *meta);
+bool meta_has_left(struct meta *meta);
+// It ends: the others are told, so that they need not find out. From here on nobody sends it anything. meta_is_gone: they were told.
+void meta_go(struct meta *meta);
+bool meta_is_gone(struct meta *meta);
 
 // As last known; none: nobody.
 struct cluster_uuid meta_leader(struct meta *meta);

@@ -5,10 +5,21 @@
 #define OMEN_NODE_META_INT_H
 #include "base/os_lock.h"
 #include "node/meta.h"
+#include "router/watch.h"
 #include "wire/encode.h"
+#include "wire/node_codec.h"
 #include "wire/raft_codec.h"
 
-enum meta_ask_kind { META_PROPOSE, META_WISH, META_CHANGE, META_TRANSFER, META_MEET };
+enum meta_ask_kind {
+    META_PROPOSE,
+    META_WISH,
+    META_CHANGE,
+    META_TRANSFER,
+    META_MEET,
+    META_WANT,
+    META_LEAVE,
+    META_GO
+};
 
 struct meta_ask {
     struct loop_note note; // NOTE_META_ASK
@@ -20,6 +31,7 @@ struct meta_ask {
         struct command command;
         struct raft_change change;
         struct gossip_address meet;
+        uint64_t version; // META_WANT
     };
 };
 
@@ -57,12 +69,33 @@ struct meta_listener {
     bool anything, map;
 };
 
+// Who leads the metadata: as raft has it, or, of a node without its log, as gossip has it.
+struct meta_lead {
+    struct cluster_uuid node; // none: nobody is known
+    uint64_t term;
+    uint32_t voters;
+};
+
+// The map of a node that does not have the metadata's log (node/meta_watch.c).
+struct meta_pull {
+    struct watch watch;
+    struct map map;               // that came last; version 0: none
+    struct watch_source *sources; // [WATCH_SOURCES_MAX]
+    uint64_t nodes;               // gossip's version of its members that the watch was shown
+    uint64_t wake_ns;
+    struct cluster_uuid from; // whose pieces are put together
+    uint64_t version, hash;   // of what they are pieces of
+    uint64_t got, total;      // bytes
+    uint8_t *bytes;           // [total]; NULL: none came
+};
+
 struct meta {
     struct meta_config config;
     struct cluster_uuid self;
     struct loop *loop;
     _Atomic uint32_t started; // 1: it runs, 2: it does not
     enum turn_halt halted;
+    _Atomic bool left, gone; // of META_LEAVE and META_GO
     // The loop's own from here on.
     struct meta_listener listeners[META_LISTENERS_MAX];
     uint32_t listener_count;
@@ -77,6 +110,7 @@ struct meta {
     uint64_t leases_seen_ns;          // then
     struct gossip_address *addresses; // [GOSSIP_PEERS_MAX]
     struct meta_peer *peers;
+    struct meta_pull pull;
     uint32_t peer_count, peer_room;
     struct meta_wait waits[META_WAITS_MAX]; // in the order of their proposal
     uint32_t wait_count;
@@ -100,6 +134,20 @@ void meta_learn_peers(struct meta *meta); // from gossip, for the bus
 struct cluster_uuid meta_node_of(const struct meta *meta, uint64_t member);
 void meta_send(struct meta *meta);
 void meta_send_map(struct meta *meta, struct cluster_uuid to, uint64_t newer_than);
+
+bool meta_send_map_ask(struct meta *meta, struct cluster_uuid to,
+                       uint64_t newer_than); // false: it was certainly not sent
+
+// meta_watch.c
+OMEN_MUST_CHECK omen_status meta_watch_init(struct meta *meta, uint64_t seed);
+void meta_watch_fini(struct meta *meta);
+const struct map *meta_map(const struct meta *meta); // the newest that there is; version 0: none
+struct meta_lead meta_lead(const struct meta *meta);
+void meta_watch_nodes(struct meta *meta); // after a step
+void meta_watch_word(struct meta *meta, uint64_t version);
+void meta_watch_piece(struct meta *meta, struct cluster_uuid from, const struct wire_map *piece);
+void meta_watch_wake(struct meta *meta);
+uint64_t meta_watch_due(const struct meta *meta); // UINT64_MAX: nothing is waited for
 
 // meta_wish.c
 uint64_t meta_wish_due(struct meta *meta);              // UINT64_MAX: nothing is wished

@@ -13,23 +13,12 @@
 #include "node/meta_int.h"
 #include "wire/node_codec.h"
 
-#define NUMBER_BYTES 8u // of gossip_meta.data, at its beginning
 #define MESSAGE_BYTES_MAX (PEER_BULK_BYTES_MAX)
 
 _Static_assert(TURN_MSG_COMMAND == (int)WIRE_TURN_COMMAND &&
                    TURN_MSG_LEASE_ASK == (int)WIRE_TURN_LEASE_ASK &&
                    TURN_MSG_LEASE_GRANT == (int)WIRE_TURN_LEASE_GRANT,
                "kinds travel as they are");
-
-static uint64_t
-number_of(const struct gossip_meta *meta)
-{
-    uint64_t number = 0;
-    if (meta->data_bytes >= NUMBER_BYTES)
-        for (uint32_t i = 0; i < NUMBER_BYTES; i++)
-            number |= (uint64_t)meta->data[i] << (8 * i);
-    return number;
-}
 
 static struct wire_uuid
 wire_of(struct cluster_uuid uuid)
@@ -66,7 +55,7 @@ meta_learn_peers(struct meta *meta)
             peer_of(meta, (struct cluster_uuid){member->id.high, member->id.low});
         if (peer == NULL)
             continue;
-        const uint64_t number = number_of(&member->meta);
+        const uint64_t number = turn_said_read(&member->meta).member;
         if (number != 0)
             peer->member = number;
         const bool there = !member->superseded && member->state != GOSSIP_LEFT;
@@ -99,19 +88,20 @@ encoded(const struct meta *meta)
     return (struct wire_bytes){meta->encode.bytes, (uint32_t)meta->encode.count};
 }
 
-static void
+// False: it was certainly not sent.
+static bool
 send_to(struct meta *meta, struct cluster_uuid to, enum peer_lane lane, enum peer_kind kind)
 {
     if (meta->encode.status != OMEN_OK || uuid_is_none(to))
-        return;
+        return false;
     if (uuid_equal(to, meta->self)) {
         const struct peer_head head = {.kind = (uint8_t)kind, .lane = (uint8_t)lane};
         meta_frame(meta, meta->self, meta->turn.config.gossip.boot, &head, encoded(meta));
-        return;
+        return true;
     }
     const struct bus_frame frame = {
         .lane = (uint8_t)lane, .kind = (uint8_t)kind, .body = encoded(meta)};
-    (void)bus_send(meta->config.bus, wire_of(to), &frame);
+    return bus_send(meta->config.bus, wire_of(to), &frame);
 }
 
 static void
@@ -120,7 +110,7 @@ send_raft(struct meta *meta, const struct raft_msg *msg)
     encode_reset(&meta->encode);
     raft_msg_write(&meta->encode, msg);
     const bool large = msg->entry_count > 0 || msg->chunk_bytes > 0;
-    send_to(meta, meta_node_of(meta, msg->to), large ? PEER_BULK : PEER_CONTROL, PEER_RAFT);
+    (void)send_to(meta, meta_node_of(meta, msg->to), large ? PEER_BULK : PEER_CONTROL, PEER_RAFT);
 }
 
 // Whoever wished for it breaks a limit of cluster/command.h.
@@ -156,8 +146,8 @@ send_turn(struct meta *meta, const struct turn_send *send)
                                    .command = bytes};
     encode_reset(&meta->encode);
     wire_turn_write(&meta->encode, &turn);
-    send_to(meta, send->member != 0 ? meta_node_of(meta, send->member) : send->node, PEER_CONTROL,
-            PEER_TURN);
+    (void)send_to(meta, send->member != 0 ? meta_node_of(meta, send->member) : send->node,
+                  PEER_CONTROL, PEER_TURN);
 }
 
 static void
@@ -214,7 +204,16 @@ meta_send_map(struct meta *meta, struct cluster_uuid to, uint64_t newer_than)
         piece.piece = bytes + at;
         encode_reset(&meta->encode);
         wire_map_write(&meta->encode, &piece);
-        send_to(meta, to, PEER_BULK, PEER_MAP);
+        (void)send_to(meta, to, PEER_BULK, PEER_MAP);
     }
     mem_free(bytes);
+}
+
+bool
+meta_send_map_ask(struct meta *meta, struct cluster_uuid to, uint64_t newer_than)
+{
+    const struct wire_map_ask ask = {.version = newer_than};
+    encode_reset(&meta->encode);
+    wire_map_ask_write(&meta->encode, &ask);
+    return send_to(meta, to, PEER_CONTROL, PEER_MAP_ASK);
 }

@@ -26,11 +26,12 @@ meta_note_new(uint32_t kind, size_t bytes)
 static bool
 tell_map(const struct meta *meta, struct meta_listener *to)
 {
-    const uint64_t version = meta->turn.map.version;
+    const struct map *map = meta_map(meta);
+    const uint64_t version = map->version;
     if (version == 0 || (to->map && to->version == version))
         return true;
     const struct map *published;
-    if (map_publish(&meta->turn.map, &published) != OMEN_OK)
+    if (map_publish(map, &published) != OMEN_OK)
         return false;
     struct meta_map *note = meta_note_new(NOTE_META_MAP, sizeof *note);
     note->map = published;
@@ -74,34 +75,23 @@ claim_of(const struct gossip_member *member)
                                  .meta = member->meta};
 }
 
-// While the group goes over to another, those are needed that were there before.
-static uint32_t
-voters(const struct meta *meta)
-{
-    const struct raft_group *group = &meta->turn.group;
-    const uint8_t role = member_is_joint(group) ? RAFT_OUTGOING : RAFT_VOTER;
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < group->count; i++)
-        count += (group->members[i].roles & role) != 0;
-    return count;
-}
-
 static void
 tell_members(const struct meta *meta, struct meta_listener *to)
 {
     const struct gossip *gossip = &meta->turn.gossip;
     const struct raft *raft = &meta->turn.raft;
-    if (to->anything && to->members == gossip->members_version && to->term == raft->term &&
-        to->lead == raft->lead && to->voters == voters(meta))
+    const struct meta_lead lead = meta_lead(meta);
+    if (to->anything && to->members == gossip->members_version && to->term == lead.term &&
+        to->lead == raft->lead && to->voters == lead.voters)
         return;
     uint32_t others = 0, cursor = 0;
     while (gossip_next(gossip, &cursor) != NULL)
         others++;
     struct meta_members *note =
         meta_note_new(NOTE_META_MEMBERS, sizeof *note + (others + 1) * sizeof note->members[0]);
-    note->leader = meta_node_of(meta, raft->lead);
-    note->term = raft->term;
-    note->voters = voters(meta);
+    note->leader = lead.node;
+    note->term = lead.term;
+    note->voters = lead.voters;
     const struct gossip_id own = meta->turn.config.gossip.id;
     note->members[note->count++] = claim_of(gossip_find(gossip, own));
     const struct gossip_member *member;
@@ -111,9 +101,9 @@ tell_members(const struct meta *meta, struct meta_listener *to)
     loop_post(to->loop, &note->note);
     to->anything = true;
     to->members = gossip->members_version;
-    to->term = raft->term;
+    to->term = lead.term;
     to->lead = raft->lead;
-    to->voters = voters(meta);
+    to->voters = lead.voters;
 }
 
 // ---- to who asked ----
@@ -200,7 +190,7 @@ meta_give_up(struct meta *meta, uint64_t now_ns)
 static void
 tell_keys(struct meta *meta)
 {
-    const struct map *map = &meta->turn.map;
+    const struct map *map = meta_map(meta);
     if (meta->keys_version == map->version)
         return;
     const size_t bytes = map->key_count * sizeof *map->keys;
@@ -221,15 +211,16 @@ static void
 tell_others(struct meta *meta)
 {
     const struct raft *raft = &meta->turn.raft;
+    const struct meta_lead lead = meta_lead(meta);
     lock_acquire(&meta->lock);
-    meta->leader = meta_node_of(meta, raft->lead);
-    meta->stats = (struct meta_stats){.term = raft->term,
+    meta->leader = lead.node;
+    meta->stats = (struct meta_stats){.term = lead.term,
                                       .lead = raft->lead,
                                       .commit = raft->commit,
                                       .applied = meta->turn.applied,
-                                      .map_version = meta->turn.map.version,
+                                      .map_version = meta_map(meta)->version,
                                       .state = (uint32_t)raft->state,
-                                      .voters = voters(meta),
+                                      .voters = lead.voters,
                                       .living = gossip_living(&meta->turn.gossip),
                                       .turns = meta->turns,
                                       .frames = meta->frames,
@@ -242,6 +233,9 @@ meta_tell(struct meta *meta)
 {
     if (meta->out.gossip.members_changed)
         meta_learn_peers(meta);
+    meta_watch_nodes(meta);
+    if (meta->turn.leaving)
+        atomic_store(&meta->left, turn_has_left(&meta->turn));
     const uint64_t leases_version = meta->turn.map.leases.version;
     if (meta->leases_version != leases_version) {
         meta->leases_version = leases_version;
@@ -316,25 +310,26 @@ log_raft(const struct raft_note *note)
 static void
 log_nodes(struct meta *meta)
 {
-    const struct map *map = &meta->turn.map;
-    if (meta->logged_version == map->version && meta->logged_voters == voters(meta))
+    const struct map *map = meta_map(meta);
+    const uint32_t voters = meta_lead(meta).voters;
+    if (meta->logged_version == map->version && meta->logged_voters == voters)
         return;
     uint32_t up = 0;
     for (uint32_t i = 0; i < map->node_count; i++)
         up += map->nodes[i].state == NODE_UP;
     const bool same = meta->logged_nodes == map->node_count && meta->logged_up == up &&
-                      meta->logged_voters == voters(meta);
+                      meta->logged_voters == voters;
     meta->logged_version = map->version;
     meta->logged_nodes = map->node_count;
     meta->logged_up = up;
-    meta->logged_voters = voters(meta);
+    meta->logged_voters = voters;
     static struct log_site site;
     struct log_line line;
     if (same || !log_begin(&line, &site, LOG_LEVEL_INFO, "meta.nodes"))
         return;
     log_number(&line, "nodes", map->node_count);
     log_number(&line, "up", up);
-    log_number(&line, "voters", voters(meta));
+    log_number(&line, "voters", voters);
     log_number(&line, "version", map->version);
     log_end(&line);
 }
@@ -381,6 +376,8 @@ meta_log(struct meta *meta)
     for (uint32_t i = 0; i < meta->out.gossip.note_count; i++) {
         log_gossip(&meta->out.gossip.notes[i]);
         superseded |= meta->out.gossip.notes[i].kind == GOSSIP_NOTE_SUPERSEDED;
+        if (meta->out.gossip.notes[i].kind == GOSSIP_NOTE_GONE)
+            atomic_store(&meta->gone, true);
     }
     if (superseded)
         meta->config.superseded(meta->config.context);

@@ -3,7 +3,7 @@
 // Shape: shell.
 //
 //      opened   admin port > disk > bus > clients' port (its number goes into gossip) > meta > hosts; then what arrives is let in
-//      closed   admin port > clients' port, which drains > hosts' and meta's loops > bus > disk > hosts, meta
+//      closed   admin port > others lead > clients' port, which drains, and loop > the others are told > hosts' and meta's loops > bus > disk > hosts, meta
 //
 // Until all of it is there what arrives on the bus is as if it were lost.
 #include "node/node.h"
@@ -28,6 +28,10 @@
 #include "node/seen.h"
 #include "omendb.h"
 #include "wire/node_codec.h"
+
+#define MS UINT64_C(1000000)
+#define LOOK_MS 10u // between two looks at whether it is over
+#define GO_MS 1000u // that the others may take to hear that it is gone
 
 struct node {
     struct node_config config;
@@ -106,6 +110,7 @@ take_frame(void *context, struct wire_uuid from, uint64_t boot, const struct pee
     case PEER_GOSSIP:
     case PEER_TURN:
     case PEER_MAP_ASK:
+    case PEER_MAP:
         meta_frame(node->meta, uuid, boot, head, body);
         break;
     case PEER_REPLY:
@@ -499,16 +504,47 @@ node_peer_port(const struct node *node)
     return bus_port(node->bus);
 }
 
+// A look every so often, until it holds or the time is over.
+static void
+wait_for(const struct node *node, bool (*holds)(struct meta *meta), uint64_t ms)
+{
+    const uint64_t until_ns = os_clock_ns() + ms * MS;
+    while (!holds(node->meta) && os_clock_ns() < until_ns)
+        if (node->config.pause(node->config.context, LOOK_MS))
+            return;
+}
+
+static void
+hand_over(struct node *node)
+{
+    const uint64_t begun_ns = os_clock_ns();
+    struct log_line line;
+    meta_leave(node->meta);
+    wait_for(node, meta_has_left, node->config.config->leave_ms);
+    if (!log_begin(&line, NULL, LOG_LEVEL_INFO, "node.handed_over"))
+        return;
+    log_text(&line, "all", meta_has_left(node->meta) ? "yes" : "no");
+    log_number(&line, "ms", (os_clock_ns() - begun_ns) / MS);
+    log_end(&line);
+}
+
 void
 node_close(struct node *node)
 {
     if (node == NULL)
         return;
+    const bool leaves = atomic_load(&node->ready) && node->config.config->leave_ms > 0;
     http_close(node->http);
+    if (leaves)
+        hand_over(node);
     rpc_server_close(node->rpc); // with what is under way answered, while it can be
-    atomic_store(&node->ready, false);
     if (node->clients != NULL)
-        clients_stop(node->clients);
+        clients_stop(node->clients); // before anything else is waited for: connections are no more
+    if (leaves) {
+        meta_go(node->meta);
+        wait_for(node, meta_is_gone, GO_MS);
+    }
+    atomic_store(&node->ready, false);
     if (node->hosts != NULL)
         hosts_stop(node->hosts);
     if (node->meta != NULL)

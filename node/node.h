@@ -22,7 +22,8 @@ enum config_exit node_open(const struct node_config *config, struct node **out,
 // Those that it listens on.
 uint16_t node_client_port(const struct node *node);
 uint16_t node_peer_port(const struct node *node);
-// What is under way is answered or given up, in about a second. Accepts NULL.
+// What it leads is taken over by others, within config.leave_ms; `pause` ends that wait where it says so. Then what is under way is answered
+// or given up, in about a second, and the others are told that it is gone. Accepts NULL.
 void node_close(struct node *node);
 
 #endif

@@ -5,9 +5,10 @@
 
 #include <string.h>
 
+#include "node/turn_said.h"
+
 #define MS UINT64_C(1000000)
 #define SECOND (1000 * MS)
-#define NUMBER_BYTES 8u // of gossip_meta.data, before the name: node/turn.h
 #define ZONE_DEFAULT "default"
 
 static const struct times {
@@ -55,8 +56,8 @@ gossip_of(const struct config *config, const struct profile_place *place)
     meta->address = place->peer;
     meta->client = place->client;
     meta->roles = config->roles;
-    meta->data_bytes = (uint8_t)(NUMBER_BYTES + config->name.count);
-    memcpy(meta->data + NUMBER_BYTES, config->name.bytes, config->name.count);
+    meta->data_bytes = (uint8_t)(TURN_SAID_BYTES + config->name.count);
+    memcpy(meta->data + TURN_SAID_BYTES, config->name.bytes, config->name.count);
     return gossip;
 }
 

@@ -24,6 +24,7 @@ static enum turn_halt obey_raft(struct turn *turn, struct turn_output *out);
 static enum turn_halt apply(struct turn *turn, struct turn_output *out);
 static enum turn_halt checkpoint(struct turn *turn, struct turn_output *out);
 static bool has_duty(const struct turn *turn);
+static bool has_news(const struct turn *turn);
 static uint64_t earlier(uint64_t a, uint64_t b);
 
 #define MS UINT64_C(1000000)
@@ -37,6 +38,7 @@ turn_init(struct turn *turn, const struct turn_config *config, uint64_t seed)
     memset(turn, 0, sizeof *turn);
     turn->config = *config;
     turn_voters_say(&turn->config);
+    turn->told.member = config->weight != 0 ? config->raft.id : 0;
     struct prng prng;
     prng_init(&prng, seed);
     const uint64_t raft_seed = prng_next(&prng);
@@ -151,6 +153,14 @@ dispatch(struct turn *turn, const struct turn_input *in, struct turn_output *out
         raft.peer = in->member;
         turn_step_raft(turn, &raft, out);
         break;
+    case TURN_IN_LEAVE:
+        turn->leaving = true;
+        break;
+    case TURN_IN_GO: {
+        const struct gossip_input gossip = {.now_ns = in->now_ns, .kind = GOSSIP_IN_LEAVE};
+        step_gossip(turn, &gossip, out);
+        break;
+    }
     case TURN_IN_WAKE:
         wake(turn, in, out);
         break;
@@ -274,11 +284,15 @@ wake(struct turn *turn, const struct turn_input *in, struct turn_output *out)
         return;
     struct gossip_input gossip = {.now_ns = in->now_ns, .kind = GOSSIP_IN_WAKE};
     struct gossip_meta meta = turn->config.gossip.meta;
-    meta.map_version = turn->map.version;
-    if (turn->told_version != turn->map.version) {
+    if (has_news(turn)) {
+        const struct turn_said said = turn_voters_said(turn);
+        meta.map_version = turn->map.version;
+        if (said.member != 0)
+            turn_said_write(&said, &meta);
         gossip.kind = GOSSIP_IN_META;
         gossip.meta = &meta;
         turn->told_version = turn->map.version;
+        turn->told = said;
         step_gossip(turn, &gossip, out);
     } else if (turn->gossip_wake_ns <= in->now_ns) {
         step_gossip(turn, &gossip, out);
@@ -377,8 +391,15 @@ earlier(uint64_t a, uint64_t b)
 static bool
 has_duty(const struct turn *turn)
 {
-    return turn->made_due != 0 || turn->compact_due != 0 ||
-           (turn->started && turn->told_version != turn->map.version);
+    return turn->made_due != 0 || turn->compact_due != 0 || (turn->started && has_news(turn));
+}
+
+// For gossip.
+static bool
+has_news(const struct turn *turn)
+{
+    const struct turn_said said = turn_voters_said(turn);
+    return turn->told_version != turn->map.version || !turn_said_equal(&turn->told, &said);
 }
 
 void

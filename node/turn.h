@@ -17,11 +17,12 @@
 //                  every renew_ms --ASK--> leader --GRANT--> lease, once the log is applied through its position
 //      the leader: ASK --> raft's read round --> GRANT; who lives, whose guard has run out, the map --> rebalance --> propose
 //                                                                                   (node/turn_lead.c)
+//                  who is about to end (gossip) --> rebalance --> another primary for each of its shards
 //                  raft's group, who answers it and who lives --> voters --> a change of the group, or another leader
 //                                                                                   (node/turn_voters.c)
 //
-// What a node says of itself by gossip begins (gossip_meta.data) with the number that it goes by in raft's group, 8 bytes
-// little-endian; where its weight is 0 it says none.
+// What a node says of itself by gossip begins with the number that it goes by in raft's group, and whether it leads (node/turn_said.h);
+// where its weight is 0 it says neither.
 //
 // What a disk holds is a checkpoint (the map's bytes, their position and the group of then) and the log behind it. Outputs
 // become durable in order, whole or not at all; so no log is compacted that its checkpoint does not cover. Between checkpoints
@@ -34,6 +35,7 @@
 #include "cluster/voters.h"
 #include "gossip/gossip.h"
 #include "node/turn_msg.h"
+#include "node/turn_said.h"
 #include "raft/raft.h"
 #include "replica/lease.h"
 
@@ -72,8 +74,10 @@ enum turn_input_kind {
     TURN_IN_CHANGE,   // of the members of raft's group, by an operator; out.raft.answer
     TURN_IN_TRANSFER, // another member shall lead; out.raft.answer
     TURN_IN_MSG,
-    TURN_IN_WISH, // a command that this node wants: it goes to the leader, if there is one
-    TURN_IN_MEET, // an operator says where a member of this cluster may be
+    TURN_IN_WISH,  // a command that this node wants: it goes to the leader, if there is one
+    TURN_IN_MEET,  // an operator says where a member of this cluster may be
+    TURN_IN_LEAVE, // this process is about to end: what it leads goes to others (node/turn_leave.c)
+    TURN_IN_GO,    // it ends now: the others need not find out
     TURN_IN_WAKE,
 };
 
@@ -174,6 +178,7 @@ struct turn {
     struct raft_group group; // as of `applied`
     uint64_t raft_wake_ns, gossip_wake_ns;
     uint64_t told_version; // of the map, by gossip
+    struct turn_said told; // by gossip
     uint64_t compact_due;  // 0, or through where the log may go
     uint64_t made_due;     // 0, or the position of a snapshot that raft waits for
     struct turn_bytes checkpoint;
@@ -187,6 +192,8 @@ struct turn {
     // as any node
     uint64_t own_version;               // of the map in which it looked for itself
     uint32_t own_at;                    // and where it was; UINT32_MAX: it is not there
+    bool leaving;                       // from LEAVE on
+    uint64_t leave_at_ns;               // the next time that another is to lead
     uint64_t register_at_ns, ask_at_ns; // the next time
     struct turn_msg grant;              // kind 0: none that waits for its position
     struct command wish;
@@ -200,6 +207,7 @@ struct turn {
     uint64_t round_position;
     uint64_t plan_at_ns;   // the next look at the map
     uint64_t look_at_ns;   // not before, although it has changed
+    uint32_t leaving_seen; // nodes that said that they are about to end
     uint64_t plan_version; // that was looked at
     uint64_t voters_at_ns; // the next look at raft's group
     struct voters voters;
@@ -214,6 +222,8 @@ struct turn {
 void turn_init(struct turn *turn, const struct turn_config *config, uint64_t seed);
 void turn_fini(struct turn *turn);
 void turn_step(struct turn *turn, const struct turn_input *in, struct turn_output *out);
+// After LEAVE: whether nothing is led here any more that somebody else could lead.
+bool turn_has_left(const struct turn *turn);
 void turn_check(const struct turn *turn); // asserts all invariants
 void turn_check_step(
     const struct turn *turn); // all but the map's, which changes only with what is applied

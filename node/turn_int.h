@@ -38,9 +38,16 @@ void turn_lease_ask(struct turn *turn, const struct turn_input *in, struct turn_
 void turn_lead_wake(struct turn *turn, const struct turn_input *in, struct turn_output *out);
 uint64_t turn_lead_wake_ns(const struct turn *turn);
 
+// turn_leave.c
+// Steps raft: another shall lead.
+void turn_leave_wake(struct turn *turn, const struct turn_input *in, struct turn_output *out);
+uint64_t turn_leave_wake_ns(const struct turn *turn);
+
 // turn_voters.c
 // Among what gossip says of this node, its number in raft's group, and its zone.
 void turn_voters_say(struct turn_config *config);
+struct turn_said turn_voters_said(const struct turn *turn); // what gossip is to say now
+uint32_t turn_voters_count(const struct turn *turn);
 void turn_voters_lead(struct turn *turn, uint64_t now_ns); // begins anew
 // Steps raft, where there is something to change.
 void turn_voters_wake(struct turn *turn, const struct turn_input *in, struct turn_output *out);

@@ -49,6 +49,28 @@ lead_or_follow(struct turn *turn, uint64_t now_ns, struct turn_output *out)
     turn_voters_lead(turn, now_ns);
 }
 
+static uint32_t
+count_leaving(const struct turn *turn)
+{
+    uint32_t cursor = 0, count = turn->leaving;
+    const struct gossip_member *member;
+    while ((member = gossip_next(&turn->gossip, &cursor)) != NULL)
+        count += turn_said_read(&member->meta).leaving;
+    return count;
+}
+
+// Who is about to end has little time: the map is looked at when it says so.
+static void
+note_leaving(struct turn *turn, const struct turn_output *out)
+{
+    if (!turn->lease.leads || !out->gossip_stepped || !out->gossip.members_changed)
+        return;
+    const uint32_t count = count_leaving(turn);
+    if (count > turn->leaving_seen && turn->look_at_ns < turn->plan_at_ns)
+        turn->plan_at_ns = turn->look_at_ns;
+    turn->leaving_seen = count;
+}
+
 // A round counts when what was committed before it is applied here: then no lease is as long as an older map allowed.
 void
 turn_lead_settle(struct turn *turn, uint64_t now_ns, struct turn_output *out)
@@ -57,6 +79,7 @@ turn_lead_settle(struct turn *turn, uint64_t now_ns, struct turn_output *out)
     turn->lease.config.lease_ns = times.lease_ms * MS;
     turn->lease.config.guard_ns = times.guard_ms * MS;
     lead_or_follow(turn, now_ns, out);
+    note_leaving(turn, out);
     for (uint32_t i = 0; out->raft_stepped && i < out->raft.read_count; i++) {
         const struct raft_read *read = &out->raft.reads[i];
         if (read->read_id < TURN_READ_LEASE || !turn->lease.leads)
@@ -117,6 +140,7 @@ look_at_nodes(struct turn *turn, uint64_t now_ns, struct turn_output *out)
         turn->health[i] = (struct node_health){
             .node = node->number,
             .alive = member != NULL && member->state <= GOSSIP_SUSPECT,
+            .leaving = member != NULL && turn_said_read(&member->meta).leaving,
             .lease_void = lease_may_promote(&turn->lease, node->number, node->boot)};
     }
 }
@@ -164,6 +188,8 @@ turn_lead_wake(struct turn *turn, const struct turn_input *in, struct turn_outpu
         plan(turn, in, out);
     } else if (turn->voters_at_ns <= in->now_ns) {
         turn_voters_wake(turn, in, out);
+    } else if (turn_leave_wake_ns(turn) <= in->now_ns) {
+        turn_leave_wake(turn, in, out);
     }
 }
 
@@ -172,7 +198,8 @@ turn_lead_wake_ns(const struct turn *turn)
 {
     if (!turn->lease.leads)
         return UINT64_MAX;
-    const uint64_t voters_ns = turn->voters_at_ns;
+    const uint64_t leave_ns = turn_leave_wake_ns(turn);
+    const uint64_t voters_ns = leave_ns < turn->voters_at_ns ? leave_ns : turn->voters_at_ns;
     const uint64_t plan_ns = plan_wake_ns(turn) < voters_ns ? plan_wake_ns(turn) : voters_ns;
     return turn->round_due != 0 && turn->round_at_ns < plan_ns ? turn->round_at_ns : plan_ns;
 }

@@ -6,7 +6,6 @@
 #include "base/assert.h"
 #include "node/turn_int.h"
 
-#define NUMBER_BYTES 8u
 #define LAG_MAX 256u // entries that a learner may lack and still be about to vote
 
 _Static_assert(VOTERS_MEMBERS_MAX == RAFT_MEMBERS_MAX, "a group fits");
@@ -17,14 +16,35 @@ turn_voters_say(struct turn_config *config)
     struct gossip_meta *meta = &config->gossip.meta;
     if (config->weight == 0)
         return;
-    for (uint32_t i = 0; i < NUMBER_BYTES; i++)
-        meta->data[i] = (uint8_t)(config->raft.id >> (8 * i));
-    if (meta->data_bytes < NUMBER_BYTES)
-        meta->data_bytes = NUMBER_BYTES;
+    turn_said_write(&(struct turn_said){.member = config->raft.id}, meta);
     if (meta->zone_bytes == 0 && config->zone.count <= GOSSIP_ZONE_BYTES_MAX) {
         memcpy(meta->zone, config->zone.bytes, config->zone.count);
         meta->zone_bytes = config->zone.count;
     }
+}
+
+// While the group goes over to another, those are needed that were there before.
+uint32_t
+turn_voters_count(const struct turn *turn)
+{
+    const struct raft_group *group = &turn->group;
+    const uint8_t role = member_is_joint(group) ? RAFT_OUTGOING : RAFT_VOTER;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < group->count; i++)
+        count += (group->members[i].roles & role) != 0;
+    return count;
+}
+
+struct turn_said
+turn_voters_said(const struct turn *turn)
+{
+    struct turn_said said = {.member = turn->config.weight != 0 ? turn->config.raft.id : 0,
+                             .leaving = turn->leaving && turn->config.weight != 0};
+    if (said.member != 0 && turn->raft.state == RAFT_LEADER) {
+        said.lead_term = turn->raft.term;
+        said.voters = (uint8_t)turn_voters_count(turn);
+    }
+    return said;
 }
 
 void
@@ -43,10 +63,8 @@ node_of(const struct gossip_member *member)
     const struct gossip_meta *meta = &member->meta;
     struct voters_node node = {.uuid = {member->id.high, member->id.low},
                                .alive = member->state <= GOSSIP_SUSPECT,
+                               .member = turn_said_read(meta).member,
                                .data = (meta->roles & NODE_DATA) != 0};
-    if (meta->data_bytes >= NUMBER_BYTES)
-        for (uint32_t i = 0; i < NUMBER_BYTES; i++)
-            node.member |= (uint64_t)meta->data[i] << (8 * i);
     if (!map_name_set(&node.zone, (const char *)meta->zone, meta->zone_bytes))
         node.zone = (struct map_name){0};
     return node;

@@ -25,6 +25,7 @@ struct world {
     // What the nodes are like, by number; and what has been counted.
     bool alive[WORLD_NODES_MAX];
     bool lease_void[WORLD_NODES_MAX];
+    bool leaving[WORLD_NODES_MAX];
     uint64_t now_ns;
     struct rebalance rebalance;
     struct rebalance_output output;
@@ -303,7 +304,8 @@ world_rebalance(struct world *world, const uint32_t *units)
     uint32_t count = 0;
     for (uint32_t i = 0; i < world->map.node_count; i++) {
         const uint32_t node = world->map.nodes[i].number;
-        health[count++] = (struct node_health){node, world->alive[node], world->lease_void[node]};
+        health[count++] = (struct node_health){node, world->alive[node], world->lease_void[node],
+                                               world->leaving[node]};
     }
     static uint32_t widths[MAP_SHARDS_MAX];
     for (uint32_t i = 0; i < world->map.shard_count && world->by_width; i++)

@@ -16,7 +16,7 @@ import time
 import unittest
 
 import workload
-from cluster import ClusterCase, until
+from cluster import COLLECTION, ClusterCase, until
 from omend_node import Node
 
 
@@ -140,6 +140,84 @@ class Faults(ClusterCase):
             self.assertEqual(node.wait(), 65)
             self.assertIn("an old copy of it was put back", node.lines[-1]["why"])
             self.replace(node)
+        self.check_all()
+
+
+class Routers(ClusterCase):
+    def found_router(self) -> Node:
+        """Three nodes that keep data, and one that keeps none, alone in what its clients know."""
+        self.found()
+        router = Node(self.program, self.folder, "router")
+        self.addCleanup(lambda: router.runs() and router.kill())
+        router.start("--roles", "router", "--join", ",".join(node.peer for node in self.nodes))
+        router.wait_for("meta.nodes", nodes="3", up="3", voters="3")
+        return router
+
+    def test_a_node_without_data_serves_clients_though_whom_it_asks_for_the_map_dies(self) -> None:
+        router = self.found_router()
+        client = self.client_of(router)
+        until("it says that it serves", lambda: client.call("system.health")["ready"])
+        self.assertEqual(client.call("system.info")["roles"], ["router"])
+        self.assertEqual(len(client.call("node.list")["nodes"]), 3)  # it is none of them
+        points = client.collection(COLLECTION, consistency="strong")
+        points.upsert(workload.vector_of(5), 5, {"v": 5})
+        self.assertEqual(points.get(5).payload, {"v": 5})
+        self.assertEqual(points.search(workload.base_vector(7), k=1)[0][0], workload.BASE_FIRST + 7)
+        self.assertEqual(points.count(), workload.BASE_COUNT + 1)
+
+        source = next(self.by_id(line["node"]) for line in reversed(router.lines) if line.get("event") == "meta.source")
+        source.kill()
+        made = until("a collection is made by it", lambda: (client.create_collection(
+            "others", 4, metric="l2", shards=2, replicas=2, if_not_exists=True),))[0]
+        until("it is written to by it", lambda: made.upsert(workload.vector_of(1), 1, {"v": 1}) or True)
+        self.assertNotEqual(router.wait_for("meta.source")["node"], source.node)
+        self.assertEqual(made.get(1).payload, {"v": 1})
+        source.start()
+        self.until_whole()
+        until("it follows", lambda: client.info()["map_version"] == self.client.info()["map_version"])
+        self.assertEqual(client.info()["leader"], self.client.info()["leader"])
+
+        self.assertEqual(router.stop(), 0)
+        router.start("--roles", "router")  # it knows the others by itself
+        router.wait_for("meta.nodes", nodes="3", up="3")
+        self.assertEqual(points.get(5).payload, {"v": 5})
+
+
+class HandsOver(ClusterCase):
+    def test_a_node_that_is_told_to_end_leads_nothing_when_it_ends(self) -> None:
+        self.found()
+        with self.load(searchers=2) as load:
+            load.wait_for(acks=50, searches=20)
+            for _ in self.nodes:  # whoever leads the metadata, one after the other
+                old = self.leader()
+                others = [node for node in self.nodes if node is not old]
+                old.signal(signal.SIGTERM)
+                old.wait_for("node.handed_over", all="yes")
+                # Before it ends it has heard who leads now, and nothing has it as its primary.
+                said = [line for line in old.lines if line.get("event") == "meta.leader"]
+                self.assertIn(said[-1]["node"], [node.node for node in others])
+                client = self.client_of(*others)
+                self.assertNotIn(old.node, [row["primary"] for row in client.shards(COLLECTION)])
+                self.assertEqual(old.wait(), 0)
+                # Nobody had to find out: the others were told, and there was one election, which nobody's silence brought about.
+                load.wait_for(acks=50, searches=20)
+                for node in others:
+                    node.wait_for("gossip.left", node=old.node)
+                    self.assertNotIn("gossip.dead", [line.get("event") for line in node.lines])
+                old.start()
+                self.until_whole()
+        self.assertEqual(load.failed("search"), [])
+        self.check_all()
+
+    def test_nodes_that_are_told_to_end_at_once_do_not_wait_for_each_other(self) -> None:
+        self.found()
+        for node in self.nodes:
+            node.signal(signal.SIGTERM)
+        for node in self.nodes:
+            self.assertEqual(node.wait(), 0)
+        for node in self.nodes:
+            node.start()
+        self.until_whole()
         self.check_all()
 
 

@@ -177,6 +177,47 @@ START_TEST(a_drain_hands_over_a_few_primaries_at_a_time)
 }
 END_TEST
 
+START_TEST(a_node_that_is_about_to_end_is_primary_of_nothing_and_keeps_its_copies)
+{
+    begin(3, 1, 30, 3);
+    const uint32_t led = tally_of(1).primaries;
+    const uint64_t moves = world.steps[STEP_MOVE] + world.steps[STEP_ASSIGN];
+    const uint64_t preferred = world.steps[STEP_PREFER];
+    ck_assert_uint_gt(led, world.rebalance.config.transfers_max);
+    world.leaving[1] = true;
+    ck_assert(world_rebalance(&world, NULL));
+    ck_assert_uint_eq(world.steps[STEP_PREFER], preferred + led); // all at once
+    settle();
+    ck_assert_uint_eq(tally_of(1).primaries, 0); // and it is given none back
+    ck_assert_uint_eq(tally_of(1).copies, 30);
+    ck_assert_uint_eq(tally_of(2).primaries, 15);
+    ck_assert_uint_eq(tally_of(3).primaries, 15);
+    ck_assert_uint_eq(world.steps[STEP_DROP], 0);
+    ck_assert_uint_eq(world.steps[STEP_MOVE] + world.steps[STEP_ASSIGN], moves);
+    world.leaving[1] = false; // it is back
+    settle();
+    expect_level((struct tally){1, 2});
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(nothing_goes_to_a_node_that_is_about_to_end)
+{
+    begin(3, 1, 30, 3);
+    world.leaving[1] = world.leaving[2] = world.leaving[3] = true;
+    const uint64_t version = world.map.version;
+    settle();
+    ck_assert_uint_eq(world.map.version, version); // to whom?
+    world.leaving[3] = false;
+    world.alive[1] =
+        false; // and is gone: who is about to end is promoted only where nobody else is
+    world.lease_void[1] = true;
+    settle();
+    ck_assert_uint_eq(tally_of(3).primaries, 30);
+    world_fini(&world);
+}
+END_TEST
+
 START_TEST(a_node_that_holds_no_data_any_more_becomes_empty)
 {
     begin(4, 1, 20, 2);
@@ -293,7 +334,7 @@ START_TEST(the_copy_that_is_known_to_have_the_most_is_promoted)
     const uint32_t other = old == 3 ? 2 : 3;
     struct node_health health[3];
     for (uint32_t i = 0; i < 3; i++)
-        health[i] = (struct node_health){i + 1, i + 1 != old, i + 1 == old};
+        health[i] = (struct node_health){i + 1, i + 1 != old, i + 1 == old, false};
     for (uint64_t term = 1; term <= 2; term++) {
         const struct replica_seen seen[] = {
             {shard->id, world_replica(&world, shard->id, other), term, term == 1 ? 100 : 1},
@@ -631,7 +672,7 @@ START_TEST(a_proposal_is_repeated_after_a_while_and_not_before)
     world_init(&world, 1);
     world_node(&world, "a", 100);
     world_collection(&world, "docs", 1, 1);
-    const struct node_health health = {1, true, false};
+    const struct node_health health = {1, true, false, false};
     struct rebalance_input input = {.map = &world.map, .health = &health, .health_count = 1};
     for (uint32_t i = 0; i < 3; i++) {
         rebalance_step(&world.rebalance, &input, &world.output);
@@ -840,7 +881,7 @@ START_TEST(a_child_loses_the_copy_whose_source_is_gone)
 }
 END_TEST
 
-START_TEST(a_wish_for_a_primary_that_died_is_taken_back)
+START_TEST(a_wish_for_a_primary_that_died_or_is_about_to_end_is_taken_back)
 {
     begin(3, 1, 1, 3);
     const struct map_shard *shard = &world.map.shards[0];
@@ -848,7 +889,8 @@ START_TEST(a_wish_for_a_primary_that_died_is_taken_back)
         &shard->replicas[uuid_equal(shard->replicas[0].uuid, shard->primary)];
     const uint32_t node = other->node;
     world_step(&world, shard->id, (struct shard_step){.kind = STEP_PREFER, .replica = other->uuid});
-    world.alive[node] = false;
+    world.alive[node] = _i == 0;
+    world.leaving[node] = _i == 0;
     ck_assert(world_rebalance(&world, NULL));
     ck_assert(uuid_is_none(shard->wanted));
     world_fini(&world);
@@ -866,6 +908,8 @@ cluster_rebalance_suite(void)
     tcase_add_test(tcase, copies_follow_the_weights);
     tcase_add_test(tcase, a_draining_node_becomes_empty_by_hardly_more_moves_than_copies);
     tcase_add_test(tcase, a_drain_hands_over_a_few_primaries_at_a_time);
+    tcase_add_test(tcase, a_node_that_is_about_to_end_is_primary_of_nothing_and_keeps_its_copies);
+    tcase_add_test(tcase, nothing_goes_to_a_node_that_is_about_to_end);
     tcase_add_test(tcase, a_node_that_holds_no_data_any_more_becomes_empty);
     tcase_add_loop_test(tcase, a_drain_ends_though_a_shard_is_being_split, 0, 3);
     tcase_add_test(tcase, a_drain_without_another_node_waits_and_harms_nobody);
@@ -897,7 +941,8 @@ cluster_rebalance_suite(void)
     tcase_add_test(tcase, a_node_that_dies_before_it_made_a_new_copy_is_replaced_at_once);
     tcase_add_test(tcase, a_new_copy_waits_for_its_node_where_there_is_no_other);
     tcase_add_test(tcase, a_child_loses_the_copy_whose_source_is_gone);
-    tcase_add_test(tcase, a_wish_for_a_primary_that_died_is_taken_back);
+    tcase_add_loop_test(tcase, a_wish_for_a_primary_that_died_or_is_about_to_end_is_taken_back, 0,
+                        2);
     suite_add_tcase(suite, tcase);
     return suite;
 }

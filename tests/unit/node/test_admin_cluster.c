@@ -85,6 +85,27 @@ START_TEST(a_process_says_who_it_is)
 }
 END_TEST
 
+START_TEST(one_that_keeps_no_data_is_ready_without_being_in_the_map)
+{
+    const struct cluster_uuid router = {7, 8};
+    admin.members[2].subject = (struct gossip_id){router.high, router.low};
+    admin.members[2].meta.roles = NODE_ROUTER;
+    admin.view.node = router;
+    ck_assert_int_eq(admin_do(METHOD_SYSTEM_HEALTH, &nothing), OMEN_OK);
+    ck_assert_uint_eq(OUT(api_health)->ready, 1);
+    ck_assert_int_eq(admin_do(METHOD_SYSTEM_INFO, &nothing), OMEN_OK);
+    ck_assert_text_eq(OUT(api_info)->name, "n3");
+    ck_assert_uint_eq(OUT(api_info)->roles, API_ROUTER);
+    admin.members[2].meta.data_bytes = 0;
+    admin.view.leader = (struct cluster_uuid){0};
+    ck_assert_int_eq(admin_do(METHOD_SYSTEM_INFO, &nothing), OMEN_OK);
+    ck_assert_uint_eq(OUT(api_info)->name.count, 0);
+    ck_assert_int_eq(admin_do(METHOD_SYSTEM_HEALTH, &nothing), OMEN_OK);
+    ck_assert_uint_eq(OUT(api_health)->ready, 0);
+    ck_assert_text_eq(OUT(api_health)->reason, "no leader of the metadata is known");
+}
+END_TEST
+
 START_TEST(a_process_that_cannot_serve_says_why)
 {
     static const char *const reasons[] = {"", "no leader of the metadata is known",
@@ -157,8 +178,12 @@ START_TEST(members_are_as_gossip_has_them)
     ck_assert_uint_eq(row.boot, 1);
     ck_assert_uint_eq(row.incarnation, 3);
     admin_row("members", &OUT(api_members)->members, 2, &row);
-    ck_assert_text_eq(row.name, "00000000-0000-0007-0000-000000000008");
+    ck_assert_text_eq(row.name, "n3"); // by what it says of itself
     ck_assert_uint_eq(row.zone.count, 0);
+    admin.members[2].meta.data_bytes = 0;
+    ck_assert_int_eq(admin_do(METHOD_CLUSTER_MEMBERS, &nothing), OMEN_OK);
+    admin_row("members", &OUT(api_members)->members, 2, &row);
+    ck_assert_text_eq(row.name, "00000000-0000-0007-0000-000000000008");
 }
 END_TEST
 
@@ -324,6 +349,7 @@ admin_cluster_suite(void)
     tcase_add_test(tcase, what_needs_more_than_the_right_to_read_is_led_or_asked_of_copies);
     tcase_add_test(tcase, a_ping_is_answered_with_nothing);
     tcase_add_test(tcase, a_process_says_who_it_is);
+    tcase_add_test(tcase, one_that_keeps_no_data_is_ready_without_being_in_the_map);
     tcase_add_loop_test(tcase, a_process_that_cannot_serve_says_why, 0, 5);
     tcase_add_test(tcase, a_cluster_is_green_yellow_or_red_by_its_copies);
     tcase_add_test(tcase, a_new_collection_is_degraded_and_not_lost);

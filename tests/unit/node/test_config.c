@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "node/address.h"
+#include "node/turn_said.h"
 #include "tests/lib/check_main.h"
 #include "tests/lib/folder.h"
 
@@ -84,6 +85,7 @@ START_TEST(what_is_not_said_has_a_default)
     ck_assert(!config.insecure);
     ck_assert(!config.admin_said);
     ck_assert_uint_eq(config.slow_ms, 100);
+    ck_assert_uint_eq(config.leave_ms, 5000);
 }
 END_TEST
 
@@ -95,7 +97,8 @@ START_TEST(every_option_is_read_from_all_three_places_alike)
                "data: here\nroles: [data, router]\nlisten: 127.0.0.1:1\npeer: \"[::1]:2\"\n"
                "advertise: 127.0.0.2:3\njoin:\n  - 127.0.0.3:4\n  - 127.0.0.4\nname: n-1\n"
                "zone: z_1\ninsecure: true\ncluster-key: k\nprofile: fast\nweight: 7\n"
-               "metadata-voters: 5\nthreads: 9\nadmin: 127.0.0.5\nslow-ms: 0\nlog-level: debug\n",
+               "metadata-voters: 5\nthreads: 9\nadmin: 127.0.0.5\nslow-ms: 0\nleave-ms: "
+               "600000\nlog-level: debug\n",
                0644);
     ck_assert_msg(READ(nothing, "--config", path) == CONFIG_RUN, "%s", error.text);
     by_file = config;
@@ -115,6 +118,7 @@ START_TEST(every_option_is_read_from_all_three_places_alike)
                            (char *)"OMEN_THREADS=9",
                            (char *)"OMEN_ADMIN=127.0.0.5:7780",
                            (char *)"OMEN_SLOW_MS=0",
+                           (char *)"OMEN_LEAVE_MS=600000",
                            (char *)"OMEN_LOG_LEVEL=debug",
                            (char *)"OMEN_SOMETHING_ELSE=1",
                            NULL};
@@ -125,8 +129,8 @@ START_TEST(every_option_is_read_from_all_three_places_alike)
                        "127.0.0.1:1", "--peer", "[::1]:2", "--advertise", "127.0.0.2:3", "--join",
                        "127.0.0.3:4,127.0.0.4", "--name", "n-1", "--zone=z_1", "--insecure",
                        "--cluster-key", "k", "--profile", "fast", "--weight", "7",
-                       "--metadata-voters", "5", "--threads", "9", "--admin",
-                       "127.0.0.5:", "--slow-ms=0", "--log-level", "debug") == CONFIG_RUN,
+                       "--metadata-voters", "5", "--threads", "9", "--admin", "127.0.0.5:",
+                       "--slow-ms=0", "--leave-ms=600000", "--log-level", "debug") == CONFIG_RUN,
                   "%s", error.text);
     ck_assert_str_eq(by_file.file, path);
     by_file.file[0] = '\0';
@@ -138,6 +142,7 @@ START_TEST(every_option_is_read_from_all_three_places_alike)
     claim_address(&config.admin, "127.0.0.5:7780");
     ck_assert(config.admin_said);
     ck_assert_uint_eq(config.slow_ms, 0);
+    ck_assert_uint_eq(config.leave_ms, 600000);
     ck_assert_uint_eq(config.roles, NODE_DATA | NODE_ROUTER);
     ck_assert_uint_eq(config.join_count, 2);
 }
@@ -172,10 +177,17 @@ START_TEST(a_wrong_value_is_named_with_its_place)
                 "--profile: \"wan\" is none of: lan, fast");
     claim_wrong(READ(nothing, "--data", "d", "--name", "a b"), EXIT_BAD_OPTION,
                 "--name: \"a b\" is no name");
+    char name[GOSSIP_DATA_BYTES_MAX + 1] = {0}; // gossip has room for so many
+    memset(name, 'n', GOSSIP_DATA_BYTES_MAX - TURN_SAID_BYTES);
+    ck_assert_int_eq(READ(nothing, "--data", "d", "--name", name), CONFIG_RUN);
+    name[GOSSIP_DATA_BYTES_MAX - TURN_SAID_BYTES] = 'n';
+    claim_wrong(READ(nothing, "--data", "d", "--name", name), EXIT_BAD_OPTION, "is no name");
     claim_wrong(READ(nothing, "--data", "d", "--join", "127.0.0.1:0"), EXIT_BAD_OPTION,
                 "--join: \"127.0.0.1:0\"");
     claim_wrong(READ(nothing, "--data", "d", "--slow-ms", "soon"), EXIT_BAD_OPTION,
                 "--slow-ms: \"soon\" is no number");
+    claim_wrong(READ(nothing, "--data", "d", "--leave-ms", "600001"), EXIT_BAD_OPTION,
+                "--leave-ms: \"600001\" is no number from 0 to 600000");
     claim_wrong(READ(nothing, "--data", "d", "--admin", "7780:x"), EXIT_BAD_OPTION,
                 "--admin: \"7780:x\": the port");
     char *environment[] = {(char *)"OMEN_LOG_LEVEL=loud", NULL};

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/hash.h"
 #include "base/os_clock.h"
 #include "base/os_log.h"
 #include "base/os_wait.h"
@@ -15,9 +16,11 @@
 #include "tests/lib/check_main.h"
 #include "tests/lib/file_copy.h"
 #include "tests/lib/folder.h"
+#include "wire/node_codec.h"
 
 #define MS UINT64_C(1000000)
 #define NODES 3u
+#define ROUTER 3u // in nodes[], behind those
 
 // What a data loop hears, and one question.
 struct node {
@@ -33,7 +36,7 @@ struct node {
     _Atomic uint32_t turn;
     const struct map *map;
     struct cluster_uuid leader;
-    uint32_t voters, alive;
+    uint32_t voters, alive, left;
     uint64_t leases, words;
     struct meta_answer answer;
     uint32_t answers;
@@ -41,7 +44,7 @@ struct node {
 };
 
 static struct folder folder;
-static struct node nodes[NODES];
+static struct node nodes[NODES + 1];
 static const struct cluster_uuid cluster = {0x0190aaaa, 0x1234};
 static _Atomic uint32_t halts, outdated_count;
 static uint8_t lease_profile = LEASE_LAN;
@@ -94,11 +97,13 @@ hear_members(struct node *node, const struct meta_members *members)
 {
     node->leader = members->leader;
     node->voters = members->voters;
-    node->alive = 0;
+    node->alive = node->left = 0;
     ck_assert_uint_ge(members->count, 1);
     ck_assert_uint_eq(members->members[0].subject.low, uuid_of(node->at).low);
-    for (uint32_t i = 0; i < members->count; i++)
+    for (uint32_t i = 0; i < members->count; i++) {
         node->alive += members->members[i].state == GOSSIP_ALIVE;
+        node->left += members->members[i].state == GOSSIP_LEFT;
+    }
 }
 
 static void
@@ -189,8 +194,12 @@ config_of(const struct node *node)
         .weight = 100,
         .roles = NODE_DATA,
     };
-    config.gossip.meta.address = address_of_node(node->at);
     config.gossip.meta.roles = NODE_DATA;
+    if (node->at == ROUTER) {
+        config.weight = 0;
+        config.roles = config.gossip.meta.roles = NODE_ROUTER;
+    }
+    config.gossip.meta.address = address_of_node(node->at);
     config.zone.count = 1;
     config.zone.bytes[0] = 'z';
     return config;
@@ -278,7 +287,7 @@ setup(void)
     ck_assert_int_eq(seal_init(), OMEN_OK);
     log_level_set(LOG_LEVEL_ERROR);
     folder_init(&folder);
-    for (uint32_t i = 0; i < NODES; i++) {
+    for (uint32_t i = 0; i <= ROUTER; i++) {
         memset(&nodes[i], 0, sizeof nodes[i]);
         nodes[i].at = i;
         lock_init(&nodes[i].lock);
@@ -288,7 +297,7 @@ setup(void)
 static void
 teardown(void)
 {
-    for (uint32_t i = 0; i < NODES; i++)
+    for (uint32_t i = 0; i <= ROUTER; i++)
         if (nodes[i].meta != NULL)
             stop(&nodes[i]);
     ck_assert_uint_eq(atomic_load(&halts), 0);
@@ -652,6 +661,161 @@ START_TEST(a_key_in_the_map_is_known_to_every_node)
 }
 END_TEST
 
+// ---- one that is about to end ----
+
+static void
+wait_for_word(struct node *node, bool (*holds)(struct meta *meta))
+{
+    while (!holds(node->meta)) { // its loop says something new at every beat
+        const uint32_t turn = atomic_load(&node->turn);
+        if (!holds(node->meta))
+            os_wait(&node->turn, turn);
+    }
+}
+
+static bool
+has_one_that_left(struct node *node, uint64_t count)
+{
+    return node->left == count;
+}
+
+START_TEST(a_leader_that_is_about_to_end_has_another_lead_and_is_gone_at_once)
+{
+    start_all();
+    claim_whole();
+    struct node *leader = node_of(leader_at(&nodes[0]));
+    ck_assert(!meta_has_left(leader->meta));
+    meta_leave(leader->meta);
+    wait_until(leader, has_another_leader, uuid_of(leader->at).low);
+    wait_for_word(leader, meta_has_left);
+    for (uint32_t i = 0; i < NODES; i++)
+        wait_until(&nodes[i], has_another_leader, uuid_of(leader->at).low);
+    ck_assert(!meta_is_gone(leader->meta));
+    meta_go(leader->meta);
+    wait_for_word(leader, meta_is_gone);
+    for (uint32_t i = 0; i < NODES; i++)
+        if (&nodes[i] != leader)
+            wait_until(&nodes[i], has_one_that_left, 1);
+    stop(leader);
+    start(leader);
+    claim_whole();
+}
+END_TEST
+
+START_TEST(who_is_alone_has_nobody_to_wait_for)
+{
+    start(&nodes[0]);
+    wait_until(&nodes[0], has_nodes, 1);
+    meta_leave(nodes[0].meta);
+    wait_for_word(&nodes[0], meta_has_left);
+    ck_assert(uuid_equal(leader_at(&nodes[0]), uuid_of(0))); // nobody else could
+    meta_go(nodes[0].meta);
+    wait_for_word(&nodes[0], meta_is_gone);
+}
+END_TEST
+
+// ---- one that keeps no data ----
+
+static bool
+has_leader(struct node *node, uint64_t low)
+{
+    return node->leader.low == low;
+}
+
+START_TEST(a_router_has_no_log_and_gets_every_map_from_whoever_is_there)
+{
+    start_all();
+    claim_whole();
+    struct node *router = &nodes[ROUTER];
+    start(router);
+    wait_until(router, has_nodes, NODES); // and is none of them
+    wait_until(router, has_leader, leader_at(&nodes[0]).low);
+    wait_until(router, has_voters, NODES);
+    uint64_t version = write_setting(&nodes[0], "a", "1");
+    wait_until(router, has_version, version);
+    ck_assert_uint_eq(nodes[ROUTER].map->setting_count, 1);
+    struct meta_stats stats;
+    meta_stats(router->meta, &stats);
+    ck_assert_uint_eq(stats.lead, 0); // of a group that it is no member of
+    ck_assert_uint_eq(stats.voters, NODES);
+    ck_assert_uint_eq(stats.map_version, version);
+
+    for (uint32_t i = 0; i < NODES; i++) { // among them whom it asked, and who leads
+        struct node *other = &nodes[(i + 1) % NODES];
+        bus_cut(&nodes[i].bus, true);
+        wait_until(other, has_another_leader, uuid_of(i).low);
+        version = write_setting(other, "b", "1");
+        wait_until(router, has_version, version);
+        wait_until(router, has_another_leader, uuid_of(i).low);
+        bus_cut(&nodes[i].bus, false);
+        wait_until(&nodes[i], has_version, version);
+        claim_whole();
+    }
+}
+END_TEST
+
+START_TEST(a_router_that_is_started_again_finds_the_others_by_itself)
+{
+    start_all();
+    claim_whole();
+    start(&nodes[ROUTER]);
+    wait_until(&nodes[ROUTER], has_nodes, NODES);
+    stop(&nodes[ROUTER]);
+    const uint64_t version = write_setting(&nodes[0], "a", "1");
+    start(&nodes[ROUTER]);
+    wait_until(&nodes[ROUTER], has_version, version);
+}
+END_TEST
+
+static void
+give_piece(struct node *to, struct cluster_uuid from, const struct wire_map *piece)
+{
+    struct encode encode;
+    encode_init(&encode, PEER_BULK_BYTES_MAX);
+    wire_map_write(&encode, piece);
+    const struct peer_head head = {.kind = PEER_MAP, .lane = PEER_BULK};
+    meta_frame(to->meta, from, 1, &head, (struct wire_bytes){encode.bytes, (uint32_t)encode.count});
+    encode_fini(&encode);
+}
+
+START_TEST(what_is_no_map_of_who_was_asked_is_not_believed)
+{
+    static const uint8_t rubbish[64] = {1, 2, 3};
+    start_all();
+    claim_whole();
+    struct node *router = &nodes[ROUTER];
+    start(router);
+    wait_until(router, has_nodes, NODES);
+    const struct wire_map piece = {.version = 99999,
+                                   .position = 1,
+                                   .total_bytes = sizeof rubbish,
+                                   .hash = hash_bytes(rubbish, sizeof rubbish),
+                                   .piece_bytes = sizeof rubbish,
+                                   .piece = rubbish};
+    for (uint32_t i = 0; i < NODES; i++) { // nobody was asked, or one of them was
+        meta_want(router->meta, 100000);
+        give_piece(router, uuid_of(i), &piece);
+        struct wire_map other = piece;
+        other.hash++;
+        give_piece(router, uuid_of(i), &other);
+        other = piece;
+        other.offset = other.piece_bytes = 32; // without its beginning
+        give_piece(router, uuid_of(i), &other);
+        other.offset = 0;
+        other.total_bytes = UINT64_C(1) << 40; // more than any map has
+        give_piece(router, uuid_of(i), &other);
+    }
+    const struct peer_head head = {.kind = PEER_MAP, .lane = PEER_BULK};
+    meta_frame(router->meta, uuid_of(0), 1, &head, (struct wire_bytes){rubbish, 3});
+    const uint64_t version = write_setting(&nodes[0], "a", "1");
+    wait_until(router, has_version, version);
+    ck_assert_uint_lt(router->map->version, 99999);
+    struct meta_stats stats;
+    meta_stats(router->meta, &stats);
+    ck_assert_uint_ge(stats.refused, 1);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -670,6 +834,11 @@ suite(void)
     tcase_add_test(tcase, all_that_are_started_again_go_on_where_they_were);
     tcase_add_test(tcase, an_old_copy_of_a_nodes_disk_that_is_put_back_is_found_out);
     tcase_add_test(tcase, when_the_leader_is_cut_off_another_leads_and_it_hears_of_what_was_done);
+    tcase_add_test(tcase, a_leader_that_is_about_to_end_has_another_lead_and_is_gone_at_once);
+    tcase_add_test(tcase, who_is_alone_has_nobody_to_wait_for);
+    tcase_add_test(tcase, a_router_has_no_log_and_gets_every_map_from_whoever_is_there);
+    tcase_add_test(tcase, a_router_that_is_started_again_finds_the_others_by_itself);
+    tcase_add_test(tcase, what_is_no_map_of_who_was_asked_is_not_believed);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -439,7 +439,7 @@ claim_of_node_2(uint8_t state, uint32_t incarnation)
         claim->meta.address.ip[15] = claim->meta.client.ip[15] = 2;
         claim->meta.roles = NODE_DATA;
         claim->meta.data[0] = number;
-        claim->meta.data_bytes = number != 0 ? 8 : 0;
+        claim->meta.data_bytes = number != 0 ? TURN_SAID_BYTES : 0;
     }
     struct turn_input in = {.kind = TURN_IN_GOSSIP};
     in.gossip.message = &msg;
@@ -538,7 +538,7 @@ START_TEST(a_node_that_says_its_number_by_gossip_is_made_a_learner)
     number = _i == 1 ? 0 : 2;
     begin(100);
     const struct gossip_meta *own = &turn.gossip.self.meta;
-    ck_assert_uint_eq(own->data_bytes, 8);
+    ck_assert_uint_eq(own->data_bytes, TURN_SAID_BYTES);
     ck_assert_uint_eq(own->data[0], 1);
     ck_assert_uint_eq(own->zone_bytes, 1);
     ck_assert_uint_eq(own->zone[0], 'z');
@@ -547,6 +547,10 @@ START_TEST(a_node_that_says_its_number_by_gossip_is_made_a_learner)
     const uint32_t at = member_find(&turn.raft.group, 2);
     ck_assert(_i < 2 ? at == RAFT_MEMBERS_MAX : turn.raft.group.members[at].roles == RAFT_LEARNER);
     ck_assert_int_eq(turn.raft.state, RAFT_LEADER);
+    const struct turn_said said = turn_said_read(own);
+    ck_assert_uint_eq(said.member, 1);
+    ck_assert_uint_eq(said.lead_term, turn.raft.term);
+    ck_assert_uint_eq(said.voters, 1);
     weight = 0;
     wanted = number = 0;
     end();
