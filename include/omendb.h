@@ -254,6 +254,8 @@ typedef enum {
 /* From now on filters on `name` (dots reach into nested maps) use an index, which never changes an answer; rows there
  * are indexed before the call returns. OMEN_E_FIELD_TYPE names the first row whose value does not fit. */
 OMEN_API omen_status omen_field_index(omen_index_t index, const char *name, omen_field_type type);
+/* Gives the index of a field up; its values may be of any type again. OMEN_E_NOT_FOUND: the field has none. */
+OMEN_API omen_status omen_field_drop(omen_index_t index, const char *name);
 
 /* ---- recall ---- */
 typedef struct omen_recall {

@@ -41,7 +41,7 @@ static const struct {
     [METHOD_SHARD_TRANSFER] = {admin_shard_transfer, finish_version},
     [METHOD_SHARD_FORCE_PRIMARY] = {admin_shard_force, finish_version},
     [METHOD_COLLECTION_CREATE] = {admin_collection_create, admin_collection_made},
-    [METHOD_COLLECTION_GET] = {admin_collection_get, NULL},
+    [METHOD_COLLECTION_GET] = {admin_ask_any, NULL},
     [METHOD_COLLECTION_LIST] = {admin_collection_list, NULL},
     [METHOD_COLLECTION_DROP] = {admin_collection_drop, finish_version},
     [METHOD_COLLECTION_UPDATE] = {admin_collection_update, admin_collection_made},

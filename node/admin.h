@@ -81,7 +81,7 @@ enum admin_whom {
 struct admin_step {
     struct command command;                  // PROPOSE
     enum admin_whom whom;                    // ASK_SHARDS: these copies, of all routed shards
-    uint64_t collection;                     // ASK_SHARDS
+    uint64_t collection;                     // ASK_SHARDS; 0: all of them
     struct gossip_address address;           // MEET
     char secret[2 * ADMIN_SECRET_BYTES + 1]; // key.create: what admin_finish says once
 };

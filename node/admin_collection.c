@@ -9,6 +9,7 @@
 
 #include "base/assert.h"
 #include "node/admin_int.h"
+#include "node/admin_rows.h"
 
 #define LINKS_DEFAULT 16u
 #define BEAM_DEFAULT 200u
@@ -181,30 +182,49 @@ shards_of(const struct map *map, uint64_t collection)
     return count;
 }
 
-enum admin_next
-admin_collection_get(struct admin *a)
+// `more`: what copies have said, or NULL.
+static void
+write_row(const struct map_collection *row, uint32_t shards, const struct admin_row *more,
+          struct encode *answer)
 {
-    const struct api_of_collection *ask = a->ask;
-    const struct map_collection *row = admin_collection_find(a, ask->collection);
-    return row != NULL ? answer_collection(a, row) : ADMIN_REFUSED;
+    struct api_field room[FIELDS_MAX];
+    struct api_collection said = collection_row(row, shards);
+    if (more != NULL)
+        said.fields = admin_row_fields(more, room);
+    if (more != NULL && more->told == shards) // else it would be of some shards
+        said.points = more->points;
+    shape_write(answer, &api_collection, &said);
+}
+
+void
+admin_collection_write(const struct map *map, const struct map_collection *row,
+                       const struct admin_row *more, struct encode *answer)
+{
+    write_row(row, shards_of(map, row->id), more, answer);
 }
 
 enum admin_next
 admin_collection_list(struct admin *a)
 {
+    a->step->whom = ADMIN_ANY_COPY;
+    return ADMIN_ASK_SHARDS;
+}
+
+void
+admin_collections_write(const struct map *map, const struct admin_rows *rows, struct encode *answer)
+{
     uint32_t shards[MAP_COLLECTIONS_MAX] = {0};
-    const struct map *map = a->map;
     for (uint32_t i = 0; i < map->shard_count; i++) {
         const struct map_collection *row = map_collection(map, map->shards[i].collection);
         if (row != NULL && shard_is_routed(&map->shards[i]))
             shards[row - map->collections]++;
     }
-    admin_answer_list(a, "collections", map->collection_count);
-    for (uint32_t i = 0; i < map->collection_count; i++) {
-        const struct api_collection row = collection_row(&map->collections[i], shards[i]);
-        shape_write(a->answer, &api_collection, &row);
-    }
-    return ADMIN_ANSWERED;
+    encode_map(answer, 1);
+    encode_word(answer, "collections");
+    encode_array(answer, map->collection_count);
+    for (uint32_t i = 0; i < map->collection_count; i++)
+        write_row(&map->collections[i], shards[i], admin_rows_find(rows, map->collections[i].id),
+                  answer);
 }
 
 enum admin_next

@@ -10,6 +10,7 @@
 #include "base/assert.h"
 #include "base/limits.h"
 #include "node/admin_int.h"
+#include "node/admin_rows.h"
 
 #define SUM_DIGITS 32u
 
@@ -31,6 +32,7 @@ struct gather {
     uint32_t count, pending;
     struct api_stats stats; // sums so far
     double recall_weight;
+    struct admin_rows rows; // collection.get, .list
     struct gather_copy *copies;
     struct gather_word *words; // as many
 };
@@ -53,28 +55,60 @@ copies_of(const struct map *map, const struct map_shard *shard, enum admin_whom 
         if (!asked || replica->role != MAP_REPLICA_IN_SYNC || node == NULL)
             continue;
         if (out != NULL)
-            out[count] = (struct gather_copy){shard->id, replica->uuid, node->uuid, replica->node};
+            out[count] = (struct gather_copy){.shard = shard->id,
+                                              .collection = shard->collection,
+                                              .copy = replica->uuid,
+                                              .node_uuid = node->uuid,
+                                              .node = replica->node};
         count++;
     }
     return count;
 }
 
+bool
+gather_adds(enum method_number number)
+{
+    return number == METHOD_COLLECTION_GET || number == METHOD_COLLECTION_LIST;
+}
+
+static bool
+is_asked(const struct gather *gather, const struct admin_step *step, const struct map_shard *shard)
+{
+    const bool made = shard->status != SHARD_CREATING;
+    return shard_is_routed(shard) &&
+           (made || !gather_adds((enum method_number)gather->method->number)) &&
+           (step->collection == 0 || shard->collection == step->collection);
+}
+
 static omen_status
-count_copies(const struct map *map, const struct admin_step *step, uint32_t *count,
-             struct omen_error *error)
+count_copies(const struct gather *gather, const struct map *map, const struct admin_step *step,
+             uint32_t *count, struct omen_error *error)
 {
     *count = 0;
     for (uint32_t i = 0; i < map->shard_count; i++) {
         const struct map_shard *shard = &map->shards[i];
-        if (shard->collection != step->collection || !shard_is_routed(shard))
+        if (!is_asked(gather, step, shard))
             continue;
         const uint32_t more = copies_of(map, shard, step->whom, NULL);
-        if (more == 0 || shard->status == SHARD_CREATING)
+        if ((more == 0 || shard->status == SHARD_CREATING) &&
+            !gather_adds((enum method_number)gather->method->number))
             return error_set(error, OMEN_E_BUSY, "shard %" PRIu64 " has no %s that could be asked",
                              shard->id, step->whom == ADMIN_PRIMARIES ? "primary" : "copy in sync");
         *count += more;
     }
     return OMEN_OK;
+}
+
+static omen_status
+reserve(struct gather *gather, const struct map *map, uint32_t count)
+{
+    gather->copies = mem_alloc_zero(count, sizeof *gather->copies);
+    gather->words = mem_alloc_zero(count, sizeof *gather->words);
+    if (count > 0 && (gather->copies == NULL || gather->words == NULL))
+        return OMEN_E_NO_MEMORY;
+    return gather_adds((enum method_number)gather->method->number)
+               ? admin_rows_init(&gather->rows, map, gather->collection)
+               : OMEN_OK;
 }
 
 omen_status
@@ -83,22 +117,20 @@ gather_open(const struct map *map, const struct admin_call *call, const struct a
 {
     uint32_t count;
     *out = NULL;
-    const omen_status status = count_copies(map, step, &count, error);
-    if (status != OMEN_OK)
-        return status;
     struct gather *gather = mem_alloc_zero(1, sizeof *gather);
     if (gather == NULL)
         return error_set_plain(error, OMEN_E_NO_MEMORY);
     gather->method = call->method;
     gather->collection = step->collection;
-    gather->copies = mem_alloc_zero(count, sizeof *gather->copies);
-    gather->words = mem_alloc_zero(count, sizeof *gather->words);
-    if (count > 0 && (gather->copies == NULL || gather->words == NULL)) {
+    omen_status status = count_copies(gather, map, step, &count, error);
+    if (status == OMEN_OK && reserve(gather, map, count) != OMEN_OK)
+        status = error_set_plain(error, OMEN_E_NO_MEMORY);
+    if (status != OMEN_OK) {
         gather_close(gather);
-        return error_set_plain(error, OMEN_E_NO_MEMORY);
+        return status;
     }
     for (uint32_t i = 0; i < map->shard_count; i++)
-        if (map->shards[i].collection == step->collection && shard_is_routed(&map->shards[i]))
+        if (is_asked(gather, step, &map->shards[i]))
             gather->count +=
                 copies_of(map, &map->shards[i], step->whom, gather->copies + gather->count);
     ASSERT(gather->count == count);
@@ -112,6 +144,7 @@ gather_close(struct gather *gather)
 {
     if (gather == NULL)
         return;
+    admin_rows_fini(&gather->rows);
     mem_free(gather->copies);
     mem_free(gather->words);
     mem_free(gather);
@@ -172,6 +205,16 @@ take_sums(struct gather_word *word, uint64_t shard, const struct api_verify *ver
     return true;
 }
 
+static void
+take_list(struct gather *gather, uint32_t at, const struct api_collections *said)
+{
+    struct list_cursor cursor;
+    struct api_collection row;
+    list_begin(&cursor, shape_field(&api_collections, "collections"), &said->collections);
+    while (list_next(&cursor, &row))
+        admin_rows_take(&gather->rows, gather->copies[at].collection, &row);
+}
+
 static bool
 take_answer(struct gather *gather, uint32_t at, struct wire_bytes answer)
 {
@@ -183,6 +226,11 @@ take_answer(struct gather *gather, uint32_t at, struct wire_bytes answer)
         return false;
     if (gather->method->number == METHOD_COLLECTION_STATS)
         take_stats(gather, (const struct api_stats *)(const void *)&body);
+    if (gather->method->number == METHOD_COLLECTION_GET)
+        admin_rows_take(&gather->rows, gather->copies[at].collection,
+                        (const struct api_collection *)(const void *)&body);
+    if (gather->method->number == METHOD_COLLECTION_LIST)
+        take_list(gather, at, (const struct api_collections *)(const void *)&body);
     if (gather->method->number == METHOD_SHARD_VERIFY)
         return take_sums(&gather->words[at], gather->copies[at].shard,
                          (const struct api_verify *)(const void *)&body);
@@ -211,6 +259,18 @@ word_status(const struct gather_word *word)
     return word->told ? word->status : OMEN_E_TIMEOUT;
 }
 
+// Whether a shard had nothing to do, and another did it: somebody who tries again after half of it has that.
+static bool
+is_done_already(const struct gather *gather, omen_status status)
+{
+    if (gather->method->number != METHOD_COLLECTION_DROP_FIELD || status != OMEN_E_NOT_FOUND)
+        return false;
+    for (uint32_t i = 0; i < gather->count; i++)
+        if (word_status(&gather->words[i]) == OMEN_OK)
+            return true;
+    return false;
+}
+
 // The first that did not do what all must.
 static omen_status
 all_said_yes(const struct gather *gather, struct omen_error *error)
@@ -218,7 +278,7 @@ all_said_yes(const struct gather *gather, struct omen_error *error)
     for (uint32_t i = 0; i < gather->count; i++) {
         const omen_status status = word_status(&gather->words[i]);
         char node[UUID_TEXT_BYTES];
-        if (status == OMEN_OK)
+        if (status == OMEN_OK || is_done_already(gather, status))
             continue;
         uuid_write(gather->copies[i].node_uuid, node);
         return error_set(error, status, "%s: the copy of shard %" PRIu64 " on node %s: %s",
@@ -314,15 +374,35 @@ answer_verify(const struct gather *gather, struct encode *answer, struct omen_er
     return OMEN_OK;
 }
 
+// Of the map as it is now.
+static omen_status
+answer_rows(const struct gather *gather, const struct map *map, struct encode *answer,
+            struct omen_error *error)
+{
+    if (gather->method->number == METHOD_COLLECTION_LIST) {
+        admin_collections_write(map, &gather->rows, answer);
+        return OMEN_OK;
+    }
+    const struct map_collection *row = map_collection(map, gather->collection);
+    if (row == NULL)
+        return error_set(error, OMEN_E_NOT_FOUND, "the collection was dropped meanwhile");
+    admin_collection_write(map, row, admin_rows_find(&gather->rows, row->id), answer);
+    return OMEN_OK;
+}
+
 omen_status
-gather_answer(const struct gather *gather, struct encode *answer, struct omen_error *error)
+gather_answer(const struct gather *gather, const struct map *map, struct encode *answer,
+              struct omen_error *error)
 {
     const bool stats = gather->method->number == METHOD_COLLECTION_STATS;
-    omen_status status = stats ? OMEN_OK : all_said_yes(gather, error);
+    const bool adds = gather_adds((enum method_number)gather->method->number);
+    omen_status status = stats || adds ? OMEN_OK : all_said_yes(gather, error);
     if (status != OMEN_OK)
         return status;
     if (stats)
         answer_stats(gather, answer);
+    else if (adds)
+        status = answer_rows(gather, map, answer, error);
     else if (gather->method->number == METHOD_SHARD_VERIFY)
         status = answer_verify(gather, answer, error);
     else if (gather->method->answer == &api_started)

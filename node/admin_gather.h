@@ -8,7 +8,10 @@
 //      collection.stats      api_stats. A shard that does not answer is counted in shards_failed
 //      shard.verify          api_verify: a row for each place in the log of which it knows the checksum, with itself as the only copy.
 //                            The last place that all copies of a shard know is what is answered
-//      index_field, drop_field                 nothing, when it was applied
+//      collection.get, .list api_collection: its points and field indexes, for the map's row (node/admin_rows.h). What does not
+//                            answer is left out
+//      index_field, drop_field                 nothing, when it was applied. An index that some shards did not have any more is
+//                            dropped; where none had it, it is NOT_FOUND
 //      optimize, build       api_started, when it is over; the job that is answered is the collection's number, and has ended
 //
 // Where all must have done it, the first that did not is named. Doing any of these twice is doing it once.
@@ -19,12 +22,15 @@
 #define GATHER_SUMS_MAX 16u // of one copy; further ones are passed over
 
 struct gather_copy {
-    uint64_t shard;
+    uint64_t shard, collection;
     struct cluster_uuid copy, node_uuid;
     uint32_t node; // the map's number
 };
 
 struct gather; // opaque
+
+// Whether what the map says is an answer, with or without what copies add to it. Then they are not waited for as long.
+bool gather_adds(enum method_number number);
 
 // The map is borrowed for the call. OMEN_E_BUSY: a shard has no copy that could be asked; OMEN_E_NO_MEMORY.
 OMEN_MUST_CHECK omen_status gather_open(const struct map *map, const struct admin_call *call,
@@ -39,8 +45,8 @@ const struct gather_copy *gather_copies(const struct gather *gather, uint32_t *c
 void gather_take(struct gather *gather, uint32_t at, omen_status status, struct wire_bytes answer);
 uint32_t gather_pending(const struct gather *gather); // copies that have said nothing
 
-// What there is by now: copies that have said nothing ran out of time.
-OMEN_MUST_CHECK omen_status gather_answer(const struct gather *gather, struct encode *answer,
-                                          struct omen_error *error);
+// What there is by now: copies that have said nothing ran out of time. The map may be newer than the one of gather_open.
+OMEN_MUST_CHECK omen_status gather_answer(const struct gather *gather, const struct map *map,
+                                          struct encode *answer, struct omen_error *error);
 
 #endif

@@ -76,6 +76,14 @@ struct admin_census admin_census(const struct admin_view *view);
 const struct map_collection *admin_collection_find(struct admin *a,
                                                    struct wire_text text); // NULL: *error
 
+// The map's rows, with what copies have said of them (node/admin_rows.h; NULL: nothing).
+struct admin_row;
+struct admin_rows;
+void admin_collection_write(const struct map *map, const struct map_collection *row,
+                            const struct admin_row *more, struct encode *answer);
+void admin_collections_write(const struct map *map, const struct admin_rows *rows,
+                             struct encode *answer);
+
 #define ADMIN_STARTS(X)                                                                            \
     X(admin_ping)                                                                                  \
     X(admin_health)                                                                                \
@@ -101,7 +109,6 @@ const struct map_collection *admin_collection_find(struct admin *a,
     X(admin_ask_primaries)                                                                         \
     X(admin_ask_every)                                                                             \
     X(admin_collection_create)                                                                     \
-    X(admin_collection_get)                                                                        \
     X(admin_collection_list)                                                                       \
     X(admin_collection_drop)                                                                       \
     X(admin_collection_update)                                                                     \

@@ -5,6 +5,7 @@
 #include "node/clients_int.h"
 
 #define MS UINT64_C(1000000)
+#define ADDED_MS 500u // that the map's answer waits for what copies add to it
 
 static void
 ask_copy(struct clients *clients, struct clients_call *call, uint32_t at,
@@ -47,6 +48,9 @@ clients_shards_ask(struct clients *clients, struct clients_call *call)
         clients_refuse(clients, call, &error, API_NOT_APPLIED);
         return;
     }
+    const uint64_t soon_ns = os_clock_ns() + ADDED_MS * MS;
+    if (gather_adds((enum method_number)call->method->number) && call->until_ns > soon_ns)
+        call->until_ns = soon_ns;
     uint32_t count;
     struct encode ask;
     const struct gather_copy *copies = gather_copies(call->gather, &count);
@@ -77,7 +81,7 @@ clients_shards_end(struct clients *clients, struct clients_call *call)
     struct omen_error error = {0};
     struct encode message;
     clients_head(call, &message);
-    if (gather_answer(call->gather, &message, &error) == OMEN_OK) {
+    if (gather_answer(call->gather, clients->map, &message, &error) == OMEN_OK) {
         clients_finish(clients, call, &message);
         return;
     }

@@ -142,10 +142,15 @@ serve_read(struct hosted *hosted, const struct wire_part *part, struct encode *a
         [METHOD_POINT_FACET] = serve_facet,
     };
     static omen_status (*const gets[METHODS_END])(struct serve *, struct omen_error *) = {
-        [METHOD_POINT_GET] = serve_get,          [METHOD_POINT_SCROLL] = serve_scroll,
-        [METHOD_QUERY_WHY_NOT] = serve_why,      [METHOD_COLLECTION_STATS] = serve_stats,
-        [METHOD_SHARD_VERIFY] = serve_sum,       [METHOD_COLLECTION_OPTIMIZE] = serve_optimize,
+        [METHOD_POINT_GET] = serve_get,
+        [METHOD_POINT_SCROLL] = serve_scroll,
+        [METHOD_QUERY_WHY_NOT] = serve_why,
+        [METHOD_COLLECTION_STATS] = serve_stats,
+        [METHOD_SHARD_VERIFY] = serve_sum,
+        [METHOD_COLLECTION_OPTIMIZE] = serve_optimize,
         [METHOD_COLLECTION_BUILD] = serve_build,
+        [METHOD_COLLECTION_GET] = serve_collection,
+        [METHOD_COLLECTION_LIST] = serve_collection,
     };
     struct serve serve;
     items->count = 0;

@@ -8,6 +8,7 @@
 
 #include "base/os_clock.h"
 #include "node/serve_int.h"
+#include "shard/field_names.h"
 
 #define WAIT_NS UINT64_C(2000000000) // of a worker for links; who asked asks again
 
@@ -31,6 +32,35 @@ serve_stats(struct serve *serve, struct omen_error *error)
                                      .recall = said.recall > 0 ? said.recall : 0,
                                      .shards = 1};
     shape_write(serve->answer, &api_stats, &answer);
+    return OMEN_OK;
+}
+
+// What the map does not know of it: its points and field indexes. The rest is said as well, because the table wants it.
+omen_status
+serve_collection(struct serve *serve, struct omen_error *error)
+{
+    struct field_names names;
+    struct api_field fields[FIELDS_MAX];
+    (void)error;
+    shard_fields(serve->shard, &names);
+    for (uint32_t i = 0; i < names.count; i++)
+        fields[i] = (struct api_field){.field = wire_text_of(names.list[i].name),
+                                       .type = names.list[i].type};
+    const struct api_collection row = {.name = wire_text_of("shard"),
+                                       .id = serve->part->shard,
+                                       .points = hosted_points(serve->hosted),
+                                       .dimension = serve->options.dimension,
+                                       .metric = (uint8_t)(serve->options.metric + 1),
+                                       .dtype = (uint8_t)serve->options.dtype,
+                                       .shards = 1,
+                                       .replicas = 1,
+                                       .min_insync = 1,
+                                       .fields = {.count = names.count, .items = fields}};
+    const struct api_collections list = {.collections = {.count = 1, .items = &row}};
+    if (serve->part->method == METHOD_COLLECTION_LIST)
+        shape_write(serve->answer, &api_collections, &list);
+    else
+        shape_write(serve->answer, &api_collection, &row);
     return OMEN_OK;
 }
 

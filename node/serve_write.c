@@ -243,17 +243,39 @@ draft_patch(const struct serve *serve, struct draft *draft, struct omen_error *e
 }
 
 static omen_status
+draft_field_name(struct draft *draft, struct wire_text name, struct omen_error *error)
+{
+    draft->ask.field = draft->field;
+    memcpy(draft->field, name.bytes, name.count);
+    draft->field[name.count] = '\0';
+    if (strlen(draft->field) != name.count)
+        return error_set(error, OMEN_E_INVALID, "field has a NUL");
+    return OMEN_OK;
+}
+
+static omen_status
 draft_field(const struct serve *serve, struct draft *draft, struct omen_error *error)
 {
     const struct api_index_field *ask = (const void *)&serve->ask;
     draft->ask.kind = HOSTED_FIELD;
     draft->ask.field_type = ask->type;
-    draft->ask.field = draft->field;
-    memcpy(draft->field, ask->field.bytes, ask->field.count);
-    draft->field[ask->field.count] = '\0';
-    if (strlen(draft->field) != ask->field.count)
-        return error_set(error, OMEN_E_INVALID, "field has a NUL");
-    return OMEN_OK;
+    return draft_field_name(draft, ask->field, error);
+}
+
+static omen_status
+draft_field_drop(const struct serve *serve, struct draft *draft, struct omen_error *error)
+{
+    const struct api_drop_field *ask = (const void *)&serve->ask;
+    draft->ask.kind = HOSTED_FIELD_DROP;
+    return draft_field_name(draft, ask->field, error);
+}
+
+// Whether it is about a field index, and not about points.
+static bool
+is_of_field(const struct wire_part *part)
+{
+    return part->method == METHOD_COLLECTION_INDEX_FIELD ||
+           part->method == METHOD_COLLECTION_DROP_FIELD;
 }
 
 omen_status
@@ -266,6 +288,7 @@ serve_prepare(struct hosted *hosted, const struct wire_part *part, struct hosted
         [METHOD_POINT_DELETE] = draft_delete,
         [METHOD_POINT_PATCH] = draft_patch,
         [METHOD_COLLECTION_INDEX_FIELD] = draft_field,
+        [METHOD_COLLECTION_DROP_FIELD] = draft_field_drop,
     };
     struct serve serve;
     struct draft draft;
@@ -305,7 +328,7 @@ ids_of(const struct wire_part *part, uint32_t *count, struct omen_error *error)
 {
     struct serve serve = {.part = part};
     const omen_status status = read_ask(part, &serve, error);
-    *count = status != OMEN_OK || part->method == METHOD_COLLECTION_INDEX_FIELD ? 0
+    *count = status != OMEN_OK || is_of_field(part) ? 0
              : part->method == METHOD_POINT_UPSERT
                  ? ((const struct api_point_upsert *)(const void *)&serve.ask)->ids.count
              : part->method == METHOD_POINT_PATCH
@@ -343,7 +366,7 @@ forgotten(const struct wire_part *part, uint32_t *count, struct omen_error *erro
     struct serve serve = {.part = part};
     const struct api_point_upsert *ask = (const void *)&serve.ask;
     const omen_status status = read_ask(part, &serve, error);
-    if (status != OMEN_OK || part->method == METHOD_COLLECTION_INDEX_FIELD)
+    if (status != OMEN_OK || is_of_field(part))
         return status;
     *count = ask->ids.count;
     if (part->method == METHOD_POINT_UPSERT && ask->mode <= API_UPSERT &&
@@ -377,7 +400,7 @@ serve_written(const struct wire_part *part, const struct hosted_results *results
         if (status != OMEN_OK)
             return status;
     }
-    if (part->method == METHOD_COLLECTION_INDEX_FIELD)
+    if (is_of_field(part))
         shape_write(answer, &api_nothing, &(struct api_nothing){.deadline_ms = 0});
     else
         shape_write(answer, &api_written, &written);

@@ -5,7 +5,8 @@
 // A row linked alone costs a walk; a row of a bulk build costs much less, but all rows that live are built, the linked ones
 // too. So it is worth it from a fifth of the rows on, and not for a few thousand, which are linked in a moment.
 //
-// `upkeep` is held all the while: no compaction, no checkpoint, and the generation stays. Linkers are paused. Searches and
+// `builds` is held all the while: no compaction, no row moves, and the generation stays; `upkeep` only while the links are put in
+// place, so that checkpoints go on and the log does not grow by what is written meanwhile. Linkers are paused. Searches and
 // writes go on; what is written is found in the tail. Under max_memory the build may have half of what is left, which counts as
 // used meanwhile, though no more than it has a use for; it makes do with less than it would take, and where that is too little the rows are linked one by one.
 #include "base/assert.h"
@@ -113,9 +114,19 @@ memory_return(struct shard *shard)
     atomic_store_explicit(&shard->bulk_bytes, 0, memory_order_relaxed);
 }
 
-// Under `upkeep`, with linkers paused.
+// A piece of rows that was not whole when it was loaded becomes ours when a row comes behind it, and a checkpoint may then set
+// free where it lay. Builds read rows without being holders (settle.c), so it is made ours before they begin. Under `writers`.
 static bool
-build_and_install(struct shard *shard, struct hnsw *hnsw, size_t memory, struct bulk_watch *watch)
+own_begun(struct hnsw *hnsw)
+{
+    const omen_status status = hnsw_reserve(hnsw, hnsw_count(hnsw) + 1);
+    return status == OMEN_OK || status == OMEN_E_FULL; // then none ever comes
+}
+
+// Under `builds`, with linkers paused; and `upkeep`, where *installing is NULL, else that lock is taken for the links' moment.
+static bool
+build_and_install(struct shard *shard, struct hnsw *hnsw, size_t memory, struct bulk_watch *watch,
+                  struct lock *installing)
 {
     struct hnsw_bulk *bulk;
     struct hnsw_bulk_report ignored;
@@ -126,7 +137,11 @@ build_and_install(struct shard *shard, struct hnsw *hnsw, size_t memory, struct 
     omen_status status = hnsw_bulk_make(hnsw, &options, &ignored, &bulk);
     const bool made = status == OMEN_OK && bulk != NULL;
     if (made) {
+        if (installing != NULL)
+            lock_acquire(installing);
         status = hnsw_bulk_install(bulk);
+        if (installing != NULL)
+            lock_release(installing);
         ASSERT(status == OMEN_OK); // else we wrote what is no graph
         hnsw_bulk_close(bulk);
         atomic_fetch_add_explicit(&shard->bulk_builds, 1, memory_order_relaxed);
@@ -140,7 +155,7 @@ build_and_install(struct shard *shard, struct hnsw *hnsw, size_t memory, struct 
     return made;
 }
 
-// Under `upkeep`. `by_itself`: nobody asked for it.
+// Under `builds`. `by_itself`: nobody asked for it.
 static bool
 build(struct shard *shard, bool by_itself, const struct linkers_watch *watch, bool *cancelled)
 {
@@ -150,12 +165,12 @@ build(struct shard *shard, bool by_itself, const struct linkers_watch *watch, bo
     struct hnsw *hnsw = shard->target->hnsw;
     size_t memory = 0;
     const bool worth = by_itself ? is_due(shard, hnsw) : is_worth_it(hnsw);
-    const bool begun = worth && memory_take(shard, &memory);
+    const bool begun = worth && own_begun(hnsw) && memory_take(shard, &memory);
     if (begun)
         linkers_pause(&shard->linkers);
     lock_release(&shard->writers);
     if (begun) {
-        built = build_and_install(shard, hnsw, memory, &bulk);
+        built = build_and_install(shard, hnsw, memory, &bulk, &shard->upkeep);
         lock_acquire(&shard->writers);
         linkers_resume(&shard->linkers, hnsw);
         lock_release(&shard->writers);
@@ -170,10 +185,22 @@ bulk_build(struct shard *shard, const struct linkers_watch *watch, bool *cancell
     *cancelled = !wait_for_other(shard, watch);
     if (*cancelled)
         return false;
-    lock_acquire(&shard->upkeep);
+    lock_acquire(&shard->builds);
     const bool built = build(shard, false, watch, cancelled);
-    lock_release(&shard->upkeep);
+    lock_release(&shard->builds);
     return built;
+}
+
+static void
+build_at_writer(struct shard *shard, struct hnsw *hnsw)
+{
+    size_t memory;
+    struct bulk_watch watch = {.shard = shard};
+    if (!memory_take(shard, &memory))
+        return;
+    linkers_pause(&shard->linkers);
+    (void)build_and_install(shard, hnsw, memory, &watch, NULL);
+    linkers_resume(&shard->linkers, hnsw);
 }
 
 void
@@ -186,21 +213,18 @@ bulk_when_due(struct shard *shard)
         atomic_store_explicit(&shard->bulk_due, 1, memory_order_release);
         return;
     }
-    // The writer links. The lock is taken against the order of the locks, hence without waiting: where somebody has it, these rows
-    // are linked one by one.
-    size_t memory;
-    struct bulk_watch watch = {.shard = shard};
-    if (!lock_try(&shard->upkeep))
+    // The writer links. The locks are taken against their order, hence without waiting: where somebody has one, these rows are
+    // linked one by one. A checkpoint would wait for `writers` anyway.
+    if (!lock_try(&shard->builds))
         return;
-    if (memory_take(shard, &memory)) {
-        linkers_pause(&shard->linkers);
-        (void)build_and_install(shard, hnsw, memory, &watch);
-        linkers_resume(&shard->linkers, hnsw);
+    if (lock_try(&shard->upkeep)) {
+        build_at_writer(shard, hnsw);
+        lock_release(&shard->upkeep);
     }
-    lock_release(&shard->upkeep);
+    lock_release(&shard->builds);
 }
 
-// Does not wait for whoever is at upkeep: there are rows to be linked meanwhile.
+// Does not wait for whoever builds or compacts: there are rows to be linked meanwhile.
 bool
 shard_spare(void *context)
 {
@@ -208,11 +232,11 @@ shard_spare(void *context)
     if (compact_spare(context))
         return true;
     if (atomic_load_explicit(&shard->bulk_due, memory_order_relaxed) == 0 ||
-        !lock_try(&shard->upkeep))
+        !lock_try(&shard->builds))
         return false;
     bool cancelled;
     const bool built = atomic_exchange_explicit(&shard->bulk_due, 0, memory_order_acquire) != 0 &&
                        build(shard, true, NULL, &cancelled);
-    lock_release(&shard->upkeep);
+    lock_release(&shard->builds);
     return built;
 }

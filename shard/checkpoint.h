@@ -31,7 +31,8 @@ bool checkpoint_worthwhile(struct shard *shard);
 OMEN_MUST_CHECK omen_status checkpoint_grown(struct shard *shard, struct omen_error *error);
 // The same with all links.
 OMEN_MUST_CHECK omen_status checkpoint(struct shard *shard, struct omen_error *error);
-// After one: rows that are in the file are read from there, and their memory is given back. Takes `upkeep`.
+// After one: rows that are in the file are read from there, and their memory is given back. Not beside a bulk build, which
+// reads them. Takes `builds` and `upkeep`.
 void checkpoint_settle(struct shard *shard);
 // Returns when nobody has an address in hand any more that he found before the call (settle.c says who may). For who holds
 // `upkeep`; takes `writers`.

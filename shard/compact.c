@@ -51,27 +51,41 @@ shard_compact(struct shard *shard, struct omen_error *error)
 omen_status
 compact_for_room(struct shard *shard, struct omen_error *error)
 {
+    lock_acquire(&shard->builds);
     lock_acquire(&shard->upkeep);
     lock_acquire(&shard->writers);
     const omen_status status = compact(shard, error);
     lock_release(&shard->writers);
     lock_release(&shard->upkeep);
+    lock_release(&shard->builds);
     return status;
+}
+
+static bool
+try_locks(struct shard *shard)
+{
+    if (!lock_try(&shard->builds))
+        return false;
+    if (lock_try(&shard->upkeep))
+        return true;
+    lock_release(&shard->builds);
+    return false;
 }
 
 void
 compact_when_due(struct shard *shard)
 {
-    // The lock is taken against the order of the locks, hence without waiting. Where whoever calibrates holds it, the next write looks
-    // again, or the keeper does.
+    // The locks are taken against their order, hence without waiting. Where whoever calibrates or builds holds one, the next write
+    // looks again, or the keeper does.
     const bool due = is_due(shard, DUE_SHARE);
-    const bool here = due && !linkers_have_workers(&shard->linkers) && lock_try(&shard->upkeep);
+    const bool here = due && !linkers_have_workers(&shard->linkers) && try_locks(shard);
     atomic_store_explicit(&shard->compaction_due, due && !here ? 1 : 0, memory_order_release);
     if (!here)
         return;
     struct omen_error error;
     (void)!compact(shard, &error);
     lock_release(&shard->upkeep);
+    lock_release(&shard->builds);
 }
 
 bool
@@ -82,12 +96,14 @@ compact_spare(void *context)
         atomic_exchange_explicit(&shard->compaction_due, 0, memory_order_acquire) == 0)
         return false;
     struct omen_error error;
+    lock_acquire(&shard->builds);
     lock_acquire(&shard->upkeep);
     lock_acquire(&shard->writers);
     if (is_due(shard, DUE_SHARE))
         (void)!compact(shard, &error);
     lock_release(&shard->writers);
     lock_release(&shard->upkeep);
+    lock_release(&shard->builds);
     return true;
 }
 
@@ -95,8 +111,8 @@ void
 compact_before_checkpoint(struct shard *shard)
 {
     struct omen_error error;
-    if (!linkers_have_workers(&shard->linkers))
-        return;
+    if (!linkers_have_workers(&shard->linkers) || !lock_try(&shard->builds))
+        return; // the checkpoint does not wait for a build
     lock_acquire(&shard->upkeep);
     lock_acquire(&shard->writers);
     const bool small = hnsw_count(shard->target->hnsw) * (uint64_t)shard->row_bytes <= SMALL_BYTES;
@@ -104,6 +120,7 @@ compact_before_checkpoint(struct shard *shard)
         (void)!compact(shard, &error);
     lock_release(&shard->writers);
     lock_release(&shard->upkeep);
+    lock_release(&shard->builds);
 }
 
 // Under `writers`. Where the second copy would not fit into max_memory it is left to omen_compact.
@@ -121,7 +138,7 @@ is_due(struct shard *shard, uint32_t share)
     return used < limit && (double)used * live / rows <= (double)(limit - used);
 }
 
-// Under `upkeep` and `writers`.
+// Under `builds`, `upkeep` and `writers`.
 static omen_status
 compact(struct shard *shard, struct omen_error *error)
 {

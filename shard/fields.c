@@ -129,6 +129,48 @@ fields_publish(struct fields *fields, struct field *field, uint32_t slots)
     rwlock_release_exclusive(&fields->lock);
 }
 
+bool
+fields_has(const struct fields *fields, const char *name, size_t name_bytes)
+{
+    return fields_find(fields, name, name_bytes) != NULL;
+}
+
+// A filter that has found it may hold it without the lock, between two conditions or on its way to load it.
+struct field *
+fields_take(struct fields *fields, const char *name, size_t name_bytes)
+{
+    struct field *field = fields_find(fields, name, name_bytes);
+    if (field == NULL)
+        return NULL;
+    rwlock_acquire_exclusive(&fields->lock);
+    uint32_t at = 0;
+    while (fields->list[at] != field)
+        at++;
+    fields->count--;
+    memmove(&fields->list[at], &fields->list[at + 1], (fields->count - at) * sizeof field);
+    if (field->load == FIELD_PENDING)
+        fields_pending_less(fields);
+    fields->corrupt -= field->load == FIELD_CORRUPT;
+    if (field->load != FIELD_LOADED)
+        field->load = FIELD_TAKEN;
+    rwlock_release_exclusive(&fields->lock);
+    return field;
+}
+
+void
+fields_names(struct fields *fields, struct field_names *out)
+{
+    rwlock_acquire_shared(&fields->lock);
+    out->count = fields->count;
+    for (uint32_t i = 0; i < fields->count; i++) {
+        const struct field *field = fields->list[i];
+        out->list[i].type = (uint8_t)field->type;
+        memcpy(out->list[i].name, field->name, field->name_bytes);
+        out->list[i].name[field->name_bytes] = '\0';
+    }
+    rwlock_release_shared(&fields->lock);
+}
+
 struct field *
 field_open(const struct field_spec *spec)
 {

@@ -20,6 +20,7 @@
 
 #include "base/error.h"
 #include "base/image.h"
+#include "shard/field_names.h"
 #include "shard/field_value.h"
 #include "shard/payload.h"
 
@@ -64,6 +65,15 @@ OMEN_MUST_CHECK omen_status fields_prepare(const struct fields *fields,
                                            struct omen_error *error);
 void fields_publish(struct fields *fields, struct field *field, uint32_t slots);
 void field_close(struct field *field);
+
+bool fields_has(const struct fields *fields, const char *name, size_t name_bytes); // for the writer
+// Takes the index of a field away, by the writer; NULL: there is none. Who comes from now on does not find it. Filters that
+// found it before may ask it until they leave the gate, of what it said in this moment; then field_close ends it.
+OMEN_MUST_CHECK struct field *fields_take(struct fields *fields, const char *name,
+                                          size_t name_bytes);
+
+// From any thread.
+void fields_names(struct fields *fields, struct field_names *out);
 
 // Do the values of this payload have the types of the indexed fields? Else OMEN_E_FIELD_TYPE
 // naming `row`, the field, its type and what was found. The payload must have passed

@@ -38,7 +38,8 @@
 enum field_load {
     FIELD_LOADED,
     FIELD_PENDING, // still in the image
-    FIELD_CORRUPT  // what is in the image is none
+    FIELD_CORRUPT, // what is in the image is none
+    FIELD_TAKEN    // it was in the image, or none, when it was taken away: nobody wants it any more
 };
 
 struct field {
@@ -62,7 +63,7 @@ struct fields {
     struct rwlock lock; // over everything below; the writer reads without it
     uint32_t count;
     uint32_t limit;                 // above every slot that was ever promised
-    struct field *list[FIELDS_MAX]; // an entry once set stays until the end
+    struct field *list[FIELDS_MAX]; // an entry once set stays until it is taken away (fields_take)
     struct image_source image;      // asked while something is pending
     struct fields_origin origin;    // or without payloads
     uint32_t image_rows;            // below which all its slots are
@@ -89,6 +90,8 @@ field_low_base(enum field_type type)
 }
 
 struct field *field_open(const struct field_spec *spec); // NULL: no memory
+// One that is pending is so no more. Under the exclusive lock.
+void fields_pending_less(struct fields *fields);
 
 // words |= the slots below `slots` with a value in the range. Under the lock, which may be shared.
 void field_select_range(const struct fields *fields, struct field *field,

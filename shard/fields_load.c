@@ -188,7 +188,7 @@ static omen_status
 load_field(struct fields *fields, struct field *field, enum rebuilding rebuilding)
 {
     if (field->load != FIELD_PENDING)
-        return field->load == FIELD_LOADED ? OMEN_OK : OMEN_E_CORRUPT;
+        return field->load != FIELD_CORRUPT ? OMEN_OK : OMEN_E_CORRUPT;
     struct reading reading = {.rows = fields->image_rows,
                               .forgotten = fields->any_forgotten ? fields->forgotten : NULL};
     uint8_t *content = NULL;
@@ -218,11 +218,17 @@ load_field(struct fields *fields, struct field *field, enum rebuilding rebuildin
     }
     field->load = status == OMEN_OK ? FIELD_LOADED : FIELD_CORRUPT;
     fields->corrupt += status != OMEN_OK;
-    if (--fields->pending == 0) {
-        mem_free(fields->forgotten);
-        fields->forgotten = NULL;
-    }
+    fields_pending_less(fields);
     return status;
+}
+
+void
+fields_pending_less(struct fields *fields)
+{
+    if (--fields->pending > 0)
+        return;
+    mem_free(fields->forgotten);
+    fields->forgotten = NULL;
 }
 
 // What the stream said, said by the payloads of the same rows.

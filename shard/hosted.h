@@ -61,7 +61,8 @@ enum hosted_kind {
     HOSTED_PAYLOADS, // whole payloads of points that are there
     HOSTED_PATCH,    // keys of payloads of points that are there
     HOSTED_DELETE,
-    HOSTED_FIELD, // a field index
+    HOSTED_FIELD,      // a field index
+    HOSTED_FIELD_DROP, // is given up; NOT_FOUND where there is none
 };
 
 struct hosted_ask {
@@ -88,9 +89,9 @@ struct hosted_ask {
     const char *const *unset; // names of keys
     const size_t *unset_bytes;
     size_t unset_count;
-    // FIELD
+    // FIELD, FIELD_DROP
     const char *field; // NUL-terminated
-    int field_type;
+    int field_type;    // FIELD
 };
 
 // An entry's bytes, for the log.

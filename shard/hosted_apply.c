@@ -104,16 +104,21 @@ apply_entry(struct hosted *hosted, const struct hosted_entry *entry, struct host
     return OMEN_OK;
 }
 
-// A declaration that fails does so on every copy, and says why.
+// A declaration that fails does so on every copy, and says why; giving up what is not there does as well.
 static omen_status
-apply_field(struct hosted *hosted, const void *bytes, size_t count, struct hosted_result *result,
+apply_field(struct hosted *hosted, const struct hosted_entry *entry, struct hosted_result *result,
             struct omen_error *error)
 {
+    const struct op_begin *begin = entry->bytes;
+    const bool drops = begin->type == OP_FIELD_DROP;
+    const size_t count = entry->count - sizeof *begin;
     struct op_field field;
     struct omen_error why = {0};
-    omen_status status = op_decode_field(bytes, count, &field, &why);
+    omen_status status = drops ? op_decode_field_drop(begin + 1, count, &field, &why)
+                               : op_decode_field(begin + 1, count, &field, &why);
     if (status == OMEN_OK)
-        status = shard_replay_field(hosted->shard, &field, &why);
+        status = drops ? shard_replay_field_drop(hosted->shard, &field, &why)
+                       : shard_replay_field(hosted->shard, &field, &why);
     if (status == OMEN_E_NO_MEMORY || status == OMEN_E_VERSION) {
         *error = why;
         return status;
@@ -133,10 +138,9 @@ apply_held(struct hosted *hosted, const struct hosted_entry *entry, const struct
     const struct op_begin *begin = entry->bytes;
     size_t erased = 0;
     shard->applied_seq = entry->seq; // the version of what it changes
-    const omen_status status =
-        begin->type == OP_CHANGE
-            ? hosted_change(hosted, change, result, &erased, error)
-            : apply_field(hosted, begin + 1, entry->count - sizeof *begin, result, error);
+    const omen_status status = begin->type == OP_CHANGE
+                                   ? hosted_change(hosted, change, result, &erased, error)
+                                   : apply_field(hosted, entry, result, error);
     if (status == OMEN_OK)
         shard_written(shard, erased);
     else
@@ -166,7 +170,8 @@ apply_op(struct hosted *hosted, const struct hosted_entry *entry, struct hosted_
         (void)error_set(&why, OMEN_E_CORRUPT, "it is shorter than its head");
         return skip(hosted, entry, &why, result);
     }
-    if ((begin->type != OP_CHANGE && begin->type != OP_FIELD) || begin->flags != 0)
+    if ((begin->type != OP_CHANGE && begin->type != OP_FIELD && begin->type != OP_FIELD_DROP) ||
+        begin->flags != 0)
         return error_set(error, OMEN_E_VERSION, "its type %u was written by a newer version",
                          begin->type);
     if (begin->type == OP_CHANGE) {

@@ -47,9 +47,9 @@ hosted_prepare(struct hosted *hosted, const struct hosted_ask *ask, struct hoste
 {
     const bool filtered = ask->filter != NULL || ask->filter_map != NULL;
     *out = (struct hosted_bytes){.cursor = CURSOR_END};
-    if (ask->kind == HOSTED_FIELD)
+    if (ask->kind == HOSTED_FIELD || ask->kind == HOSTED_FIELD_DROP)
         return prepare_field(ask, out, error);
-    if (ask->kind < HOSTED_UPSERT || ask->kind > HOSTED_FIELD)
+    if (ask->kind < HOSTED_UPSERT || ask->kind > HOSTED_FIELD_DROP)
         return error_set(error, OMEN_E_INVALID, "there is no write of kind %d", (int)ask->kind);
     if ((ask->ids != NULL) + (ask->texts != NULL) + filtered != 1)
         return error_set(error, OMEN_E_INVALID,
@@ -64,10 +64,11 @@ hosted_prepare(struct hosted *hosted, const struct hosted_ask *ask, struct hoste
 static omen_status
 prepare_field(const struct hosted_ask *ask, struct hosted_bytes *out, struct omen_error *error)
 {
-    const struct op_field field = {.name = ask->field, .type = ask->field_type};
-    const struct op_begin begin = {.type = OP_FIELD};
+    const bool drops = ask->kind == HOSTED_FIELD_DROP;
+    const struct op_field field = {.name = ask->field, .type = drops ? 0 : ask->field_type};
+    const struct op_begin begin = {.type = drops ? OP_FIELD_DROP : OP_FIELD};
     struct op_parts parts;
-    if (!field_type_valid(ask->field_type))
+    if (!drops && !field_type_valid(ask->field_type))
         return error_set(error, OMEN_E_INVALID,
                          "field type is %d; there are 1 (keyword) to 6 (uuid)", ask->field_type);
     const size_t name = strnlen(ask->field, FIELD_NAME_BYTES_MAX + 1);

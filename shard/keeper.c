@@ -85,6 +85,19 @@ retry_after(const struct shard *shard, omen_status status)
     return failed ? os_clock_ns() + RETRY_NS : 0;
 }
 
+// True: there may be more to do. A bulk build reads codes where they are.
+static bool
+promote(struct shard *shard)
+{
+    if (!lock_try(&shard->builds))
+        return false;
+    const uint32_t ticket = epoch_enter(&shard->gate);
+    const bool links = hnsw_promote_next(shard_generation(shard)->hnsw);
+    epoch_leave(&shard->gate, ticket);
+    lock_release(&shard->builds);
+    return links;
+}
+
 // One piece of upkeep, the most pressing first.
 static bool
 keep(void *context)
@@ -107,8 +120,5 @@ keep(void *context)
     if (!linkers_have_workers(&shard->linkers))
         (void)compact_spare(shard);
     const bool fields = shard_load_field(shard);
-    const uint32_t ticket = epoch_enter(&shard->gate);
-    const bool links = hnsw_promote_next(shard_generation(shard)->hnsw);
-    epoch_leave(&shard->gate, ticket);
-    return fields || links;
+    return promote(shard) || fields;
 }

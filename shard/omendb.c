@@ -488,6 +488,16 @@ omen_field_index(omen_index_t index, const char *name, omen_field_type type)
 }
 
 omen_status
+omen_field_drop(omen_index_t index, const char *name)
+{
+    if (index == NULL)
+        return refuse_null("index");
+    if (name == NULL)
+        return refuse_null("name");
+    return shard_field_drop(shard_of(index), name, &last_error);
+}
+
+omen_status
 omen_measure_recall(omen_index_t index, uint32_t samples, const omen_query_options *options,
                     omen_recall *out)
 {

@@ -3,7 +3,7 @@
 // Shape: value.
 //
 //   rows:   head | ids: u64 each, or texts: length byte, bytes, NUL | vectors | payload lengths: u32 each | payloads
-//   field:  u16 version | u16 type | u32 bytes of the name | name, NUL
+//   field:  u16 version | u16 type, 0 of one that is given up | u32 bytes of the name | name, NUL
 // Every section begins at a multiple of 8.
 #include "shard/op.h"
 
@@ -298,8 +298,8 @@ op_encode_field(const struct op_field *field, struct op_parts *out)
     return OMEN_OK;
 }
 
-omen_status
-op_decode_field(const void *bytes, size_t count, struct op_field *out, struct omen_error *error)
+static omen_status
+read_field(const void *bytes, size_t count, struct op_field *out, struct omen_error *error)
 {
     struct field_head head;
     if (count < sizeof head)
@@ -310,9 +310,27 @@ op_decode_field(const void *bytes, size_t count, struct op_field *out, struct om
                          head.version);
     const char *name = (const char *)bytes + sizeof head;
     if (head.version == 0 || count - sizeof head != (size_t)head.name_bytes + 1 ||
-        name[head.name_bytes] != '\0' || strlen(name) != head.name_bytes ||
-        !field_type_valid(head.type))
+        name[head.name_bytes] != '\0' || strlen(name) != head.name_bytes)
         return bad("a damaged field", error);
     *out = (struct op_field){.name = name, .type = head.type};
     return OMEN_OK;
+}
+
+omen_status
+op_decode_field(const void *bytes, size_t count, struct op_field *out, struct omen_error *error)
+{
+    const omen_status status = read_field(bytes, count, out, error);
+    if (status == OMEN_OK && !field_type_valid(out->type))
+        return bad("a field of no type", error);
+    return status;
+}
+
+omen_status
+op_decode_field_drop(const void *bytes, size_t count, struct op_field *out,
+                     struct omen_error *error)
+{
+    const omen_status status = read_field(bytes, count, out, error);
+    if (status == OMEN_OK && out->type != 0)
+        return bad("a field that is given up has no type", error);
+    return status;
 }

@@ -15,11 +15,12 @@
 
 // Types of log entries: part of the format, never changed.
 enum op_type {
-    OP_WRITE = 1,    // rows added or replaced
-    OP_PAYLOADS = 2, // payloads replaced
-    OP_DELETE = 3,   // ids
-    OP_FIELD = 4,    // a field index declared
-    OP_CHANGE = 5,   // rows changed where their conditions hold; only in the log of a host
+    OP_WRITE = 1,      // rows added or replaced
+    OP_PAYLOADS = 2,   // payloads replaced
+    OP_DELETE = 3,     // ids
+    OP_FIELD = 4,      // a field index declared
+    OP_CHANGE = 5,     // rows changed where their conditions hold; only in the log of a host
+    OP_FIELD_DROP = 6, // a field index is given up
 };
 
 // The rows of a write, of a change of payloads (no vectors) or of a delete (ids only).
@@ -88,10 +89,12 @@ OMEN_MUST_CHECK omen_status op_decode_change(const void *bytes, size_t count, st
 
 struct op_field {
     const char *name; // NUL-terminated
-    int type;         // enum field_type
+    int type;         // enum field_type; 0 in an OP_FIELD_DROP
 };
 OMEN_MUST_CHECK omen_status op_encode_field(const struct op_field *field, struct op_parts *out);
 OMEN_MUST_CHECK omen_status op_decode_field(const void *bytes, size_t count, struct op_field *out,
                                             struct omen_error *error);
+OMEN_MUST_CHECK omen_status op_decode_field_drop(const void *bytes, size_t count,
+                                                 struct op_field *out, struct omen_error *error);
 
 #endif

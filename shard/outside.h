@@ -32,8 +32,7 @@ OMEN_MUST_CHECK omen_status shard_open_outside(const omen_options *options, stru
 
 // From any thread.
 bool outside_due(struct outside *outside);
-// While a checkpoint is made, and the entries behind the last one are far too many. Not where whoever is at upkeep makes none, a bulk
-// build say: what is applied costs no more memory by waiting, and the host keeps its log.
+// While a checkpoint is made, and the entries behind the last one are far too many. Not where whoever is at upkeep makes none: what is applied costs no more memory by waiting, and the host keeps its log.
 void outside_wait(struct outside *outside);
 
 // Of every live row. Nobody may write; reads all vectors.

@@ -17,7 +17,8 @@
 //
 // Addresses are held: by searches and promotion inside the gate; by linkers and repairers inside a step; by verifying and
 // statistics under `writers`; by saves, calibration and compaction under `upkeep`, which keeps settling and checkpoints
-// out. The first three are the holders that are waited for. A follower has no linkers, promotes and settles nothing, and
+// out. The first three are the holders that are waited for. A bulk build is none: it reads rows and codes, of which none
+// moves while it holds `builds` (no settling, no promotion; a begun piece is ours before it begins). A follower has no linkers, promotes and settles nothing, and
 // reads in one snapshot, from which no page is used again.
 #include "shard/checkpoint.h"
 
@@ -28,6 +29,8 @@ checkpoint_settle(struct shard *shard)
 {
     struct omen_error ignored; // what could not be looked up stays where it is
     uint32_t settled = 0;
+    if (!lock_try(&shard->builds))
+        return;                   // the next one will
     lock_acquire(&shard->upkeep); // no other generation meanwhile, and no save
     (void)!settle(shard, &settled, &ignored);
     if (settled > 0) {
@@ -35,6 +38,7 @@ checkpoint_settle(struct shard *shard)
         hnsw_settled_release(shard->target->hnsw);
     }
     lock_release(&shard->upkeep);
+    lock_release(&shard->builds);
 }
 
 void

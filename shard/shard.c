@@ -52,7 +52,8 @@ shard_build(struct shard *shard, const omen_build_options *options, struct omen_
 omen_status
 shard_verify(struct shard *shard, struct omen_error *error)
 {
-    lock_acquire(&shard->upkeep); // a bulk build puts links in place without the other
+    lock_acquire(&shard->builds); // one puts links in place without the others
+    lock_acquire(&shard->upkeep);
     lock_acquire(&shard->writers);
     linkers_pause(&shard->linkers);
     const struct generation *generation = shard_generation(shard);
@@ -68,6 +69,7 @@ shard_verify(struct shard *shard, struct omen_error *error)
     linkers_resume(&shard->linkers, generation->hnsw);
     lock_release(&shard->writers);
     lock_release(&shard->upkeep);
+    lock_release(&shard->builds);
     return status == OMEN_OK ? shard_file_verify(shard, error) : status;
 }
 

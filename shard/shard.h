@@ -33,6 +33,11 @@ OMEN_MUST_CHECK omen_status shard_delete_text(struct shard *shard, const char *c
                                               struct omen_error *error);
 OMEN_MUST_CHECK omen_status shard_delete_where(struct shard *shard, const char *filter,
                                                size_t *deleted, struct omen_error *error);
+// OMEN_E_NOT_FOUND: the field has no index.
+OMEN_MUST_CHECK omen_status shard_field_drop(struct shard *shard, const char *name,
+                                             struct omen_error *error);
+struct field_names; // shard/field_names.h
+void shard_fields(struct shard *shard, struct field_names *out);
 OMEN_MUST_CHECK omen_status shard_field_index(struct shard *shard, const char *name, int type,
                                               struct omen_error *error);
 

@@ -57,6 +57,7 @@ copy_memory(struct shard *shard, const char *path, struct omen_error *error)
     const struct journal_options wanted = shard_options_to_keep(&shard->options);
     omen_status status = journal_make(&journal, path, &wanted, error);
     if (status == OMEN_OK) {
+        lock_acquire(&shard->builds);
         lock_acquire(&shard->upkeep);
         lock_acquire(&shard->writers);
         hnsw_touch_all(shard->target->hnsw);
@@ -64,6 +65,7 @@ copy_memory(struct shard *shard, const char *path, struct omen_error *error)
         lock_release(&shard->writers);
         status = checkpoint_into(shard, &journal, error);
         lock_release(&shard->upkeep);
+        lock_release(&shard->builds);
         if (status == OMEN_OK)
             status = journal_publish(&journal, error);
         journal_close(&journal);
@@ -113,6 +115,7 @@ shard_file_shrink(struct shard *shard, struct omen_error *error)
         status = kv_usage(shard->journal->kv, &usage, error);
     if (status != OMEN_OK || usage.free_bytes < usage.file_bytes / SHRINK_SHARE)
         return status;
+    lock_acquire(&shard->builds);
     lock_acquire(&shard->upkeep);
     lock_acquire(&shard->writers);
     linkers_pause(&shard->linkers);
@@ -122,6 +125,7 @@ shard_file_shrink(struct shard *shard, struct omen_error *error)
     linkers_resume(&shard->linkers, shard->target->hnsw);
     lock_release(&shard->writers);
     lock_release(&shard->upkeep);
+    lock_release(&shard->builds);
     return status;
 }
 

@@ -2,9 +2,10 @@
 //
 // Shape: handle; private to shard/.
 //
-// Locks, in the order in which they are taken: `upkeep` (compaction against calibration: whoever holds it may use the
-// generation without being inside the gate), `writers` (every change), and the small ones inside the parts. Searches
-// take none of them.
+// Locks, in the order in which they are taken: `builds` (a bulk build against whatever would give it another generation, or rows
+// other places: compaction, verifying, settling, promotion; not against checkpoints), `upkeep` (compaction against calibration:
+// whoever holds it may use the generation without being inside the gate), `writers` (every change), and the small ones inside
+// the parts. Searches take none of them.
 //
 // What a reader may rely on inside the gate:
 // - the generation that it loaded stays;
@@ -82,6 +83,7 @@ struct shard {
     _Atomic(struct generation *) generation; // what searches see
     struct generation
         *target; // what writers change, under `writers`: the same, but while a follower catches up
+    struct lock builds;
     struct lock upkeep;
     struct lock writers;
     struct write_queue queue;

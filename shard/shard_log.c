@@ -16,6 +16,8 @@ static omen_status replay_rows(struct shard *shard, const struct log_entry *entr
                                struct omen_error *error);
 static omen_status replay_field(struct shard *shard, const struct log_entry *entry,
                                 struct omen_error *error);
+static omen_status replay_field_drop(struct shard *shard, const struct log_entry *entry,
+                                     struct omen_error *error);
 
 omen_status
 shard_log_rows(struct shard *shard, enum op_type type, const struct op_rows *rows,
@@ -30,13 +32,14 @@ shard_log_rows(struct shard *shard, enum op_type type, const struct op_rows *row
 }
 
 omen_status
-shard_log_field(struct shard *shard, const struct op_field *field, struct omen_error *error)
+shard_log_field(struct shard *shard, enum op_type type, const struct op_field *field,
+                struct omen_error *error)
 {
     struct op_parts parts;
     if (shard->journal == NULL)
         return OMEN_OK;
     const omen_status status = op_encode_field(field, &parts);
-    return status == OMEN_OK ? write_entry(shard, OP_FIELD, &parts, error)
+    return status == OMEN_OK ? write_entry(shard, type, &parts, error)
                              : error_set_plain(error, status);
 }
 
@@ -100,6 +103,9 @@ shard_replay(struct shard *shard, const struct log_entry *entry, struct omen_err
     case OP_FIELD:
         status = replay_field(shard, entry, error);
         break;
+    case OP_FIELD_DROP:
+        status = replay_field_drop(shard, entry, error);
+        break;
     default:
         status = error_set(error, OMEN_E_VERSION, "its type %u was written by a newer version",
                            entry->type);
@@ -154,7 +160,7 @@ shard_forget(struct shard *shard, const struct log_entry *entry, struct omen_err
     const struct generation *generation = shard->target;
     struct op_rows rows;
     void *memory;
-    if (entry->type == OP_FIELD)
+    if (entry->type == OP_FIELD || entry->type == OP_FIELD_DROP)
         return OMEN_OK;
     const omen_status status = op_decode(entry->bytes, entry->count, &rows, &memory, error);
     if (status != OMEN_OK)
@@ -182,4 +188,16 @@ replay_field(struct shard *shard, const struct log_entry *entry, struct omen_err
         return status;
     const omen_status declared = shard_replay_field(shard, &field, error);
     return declared == OMEN_E_NO_MEMORY ? declared : OMEN_OK;
+}
+
+// One whose declaration failed again is not there.
+static omen_status
+replay_field_drop(struct shard *shard, const struct log_entry *entry, struct omen_error *error)
+{
+    struct op_field field;
+    const omen_status status = op_decode_field_drop(entry->bytes, entry->count, &field, error);
+    if (status != OMEN_OK)
+        return status;
+    const omen_status dropped = shard_replay_field_drop(shard, &field, error);
+    return dropped == OMEN_E_NOT_FOUND ? OMEN_OK : dropped;
 }

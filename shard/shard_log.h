@@ -10,8 +10,9 @@
 // Makes an operation durable before it is applied; nothing to do for a shard in memory. On failure it must not be applied.
 OMEN_MUST_CHECK omen_status shard_log_rows(struct shard *shard, enum op_type type,
                                            const struct op_rows *rows, struct omen_error *error);
-OMEN_MUST_CHECK omen_status shard_log_field(struct shard *shard, const struct op_field *field,
-                                            struct omen_error *error);
+// OP_FIELD, OP_FIELD_DROP.
+OMEN_MUST_CHECK omen_status shard_log_field(struct shard *shard, enum op_type type,
+                                            const struct op_field *field, struct omen_error *error);
 // A delete of keys that are there.
 OMEN_MUST_CHECK omen_status shard_log_delete(struct shard *shard, const uint64_t *keys,
                                              size_t count, struct omen_error *error);
@@ -32,6 +33,9 @@ OMEN_MUST_CHECK omen_status shard_replay_payloads(struct shard *shard, const ome
                                                   struct omen_error *error);
 OMEN_MUST_CHECK omen_status shard_replay_field(struct shard *shard, const struct op_field *field,
                                                struct omen_error *error);
+OMEN_MUST_CHECK omen_status shard_replay_field_drop(struct shard *shard,
+                                                    const struct op_field *field,
+                                                    struct omen_error *error);
 void shard_replay_delete(struct shard *shard, const struct op_rows *rows);
 
 // Before the log behind a checkpoint is applied to it: fields forget the rows that the entry changes. Nobody is beside it.

@@ -43,6 +43,7 @@ shard_open_outside(const omen_options *options, struct outside *outside, struct 
     shard->options = *options;
     shard->outside = outside;
     epoch_init(&shard->gate);
+    lock_init(&shard->builds);
     lock_init(&shard->upkeep);
     lock_init(&shard->writers);
     lock_init(&shard->queue.lock);
@@ -107,6 +108,7 @@ shard_close(struct shard *shard)
     lock_fini(&shard->queue.lock);
     lock_fini(&shard->writers);
     lock_fini(&shard->upkeep);
+    lock_fini(&shard->builds);
     mem_free(shard);
 }
 

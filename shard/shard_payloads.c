@@ -1,4 +1,4 @@
-// shard/shard_payloads.c -- replaces payloads in place, and declares field indexes over them.
+// shard/shard_payloads.c -- replaces payloads in place, declares field indexes over them, and gives these up.
 //
 // Shape: handle. Rows keep their slots: readers see the old payload or the new one.
 #include <string.h>
@@ -15,6 +15,8 @@ static omen_status change(struct shard *shard, const omen_batch *given, enum ori
                           struct omen_error *error);
 static omen_status declare(struct shard *shard, const struct op_field *field, enum origin origin,
                            struct omen_error *error);
+static omen_status drop(struct shard *shard, const char *name, enum origin origin,
+                        struct omen_error *error);
 static omen_status reserve(struct shard *shard, const struct payload_sums *sums,
                            const struct field_rows *rows, struct omen_error *error);
 static void apply(struct shard *shard, const struct batch *batch, const struct field_rows *rows);
@@ -56,6 +58,15 @@ change(struct shard *shard, const omen_batch *given, enum origin origin, struct 
     return status;
 }
 
+static omen_status
+check_name(const char *name, struct omen_error *error)
+{
+    if (strnlen(name, FIELD_NAME_BYTES_MAX + 1) > FIELD_NAME_BYTES_MAX)
+        return error_set(error, OMEN_E_INVALID, "the field's name is longer than %u bytes",
+                         FIELD_NAME_BYTES_MAX);
+    return OMEN_OK;
+}
+
 omen_status
 shard_field_index(struct shard *shard, const char *name, int type, struct omen_error *error)
 {
@@ -65,9 +76,9 @@ shard_field_index(struct shard *shard, const char *name, int type, struct omen_e
     if (!field_type_valid(type))
         return error_set(error, OMEN_E_INVALID,
                          "field type is %d; there are 1 (keyword) to 6 (uuid)", type);
-    if (strnlen(name, FIELD_NAME_BYTES_MAX + 1) > FIELD_NAME_BYTES_MAX)
-        return error_set(error, OMEN_E_INVALID, "the field's name is longer than %u bytes",
-                         FIELD_NAME_BYTES_MAX);
+    status = check_name(name, error);
+    if (status != OMEN_OK)
+        return status;
     const struct op_field field = {.name = name, .type = type};
     lock_acquire(&shard->writers);
     status = declare(shard, &field, FROM_CALLER, error);
@@ -79,6 +90,34 @@ omen_status
 shard_replay_field(struct shard *shard, const struct op_field *field, struct omen_error *error)
 {
     return declare(shard, field, FROM_LOG, error);
+}
+
+omen_status
+shard_field_drop(struct shard *shard, const char *name, struct omen_error *error)
+{
+    omen_status status = shard_may_write(shard, error);
+    if (status == OMEN_OK)
+        status = check_name(name, error);
+    if (status != OMEN_OK)
+        return status;
+    lock_acquire(&shard->writers);
+    status = drop(shard, name, FROM_CALLER, error);
+    lock_release(&shard->writers);
+    return status;
+}
+
+omen_status
+shard_replay_field_drop(struct shard *shard, const struct op_field *field, struct omen_error *error)
+{
+    return drop(shard, field->name, FROM_LOG, error);
+}
+
+void
+shard_fields(struct shard *shard, struct field_names *out)
+{
+    const uint32_t ticket = epoch_enter(&shard->gate);
+    fields_names(shard_generation(shard)->fields, out);
+    epoch_leave(&shard->gate, ticket);
 }
 
 // Only what cannot fail any more goes into the log: payloads may be newer when it is applied, and what failed would not.
@@ -101,13 +140,37 @@ declare(struct shard *shard, const struct op_field *field, enum origin origin,
     if (status != OMEN_OK || made == NULL)
         return status;
     if (origin == FROM_CALLER)
-        status = shard_log_field(shard, field, error);
+        status = shard_log_field(shard, OP_FIELD, field, error);
     if (status != OMEN_OK) {
         field_close(made);
         return status;
     }
     fields_publish(generation->fields, made, rows);
     shard_changed(shard);
+    return OMEN_OK;
+}
+
+static void
+end_field(void *field)
+{
+    field_close(field);
+}
+
+static omen_status
+drop(struct shard *shard, const char *name, enum origin origin, struct omen_error *error)
+{
+    struct fields *fields = shard_target(shard)->fields;
+    const struct op_field field = {.name = name};
+    omen_status status = OMEN_OK;
+    if (!fields_has(fields, name, strlen(name)))
+        return error_set(error, OMEN_E_NOT_FOUND, "field \"%s\" has no index", name);
+    if (origin == FROM_CALLER)
+        status = shard_log_field(shard, OP_FIELD_DROP, &field, error);
+    if (status != OMEN_OK)
+        return status;
+    struct field *taken = fields_take(fields, name, strlen(name));
+    shard_changed(shard);
+    epoch_retire(&shard->gate, taken, end_field);
     return OMEN_OK;
 }
 

@@ -19,6 +19,12 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
     struct op_field field;
     if (op_decode_field(aligned, count, &field, &error) != OMEN_OK)
         ASSERT(error.text[0] != '\0');
+    if (op_decode_field_drop(aligned, count, &field, &error) == OMEN_OK) {
+        struct op_parts parts;
+        ASSERT(op_encode_field(&field, &parts) == OMEN_OK);
+        ASSERT(parts.bytes == count && memcmp(parts.memory, aligned, count) == 0);
+        op_parts_fini(&parts);
+    }
     struct op_rows rows;
     void *memory;
     if (op_decode(aligned, count, &rows, &memory, &error) != OMEN_OK) {

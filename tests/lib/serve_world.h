@@ -314,18 +314,18 @@ sw_call(struct sw *sw, enum method_number method, const void *ask)
     return &body;
 }
 
-// collection.index_field, as whoever asks all shards would.
+// collection.index_field or .drop_field, as whoever asks all shards would.
 static inline omen_status
-sw_field(struct sw *sw, const struct api_index_field *ask)
+sw_field(struct sw *sw, enum method_number method, const void *ask)
 {
     struct encode packed, answer;
     struct serve_items items = {NULL, 0, 0};
     struct omen_error error;
     encode_init(&packed, 1000);
     encode_init(&answer, 1000);
-    shape_write(&packed, &api_index_field, ask);
+    shape_write(&packed, method_at(method)->ask, ask);
     const struct wire_part part = {.kind = WIRE_PART_WRITE,
-                                   .method = METHOD_COLLECTION_INDEX_FIELD,
+                                   .method = (uint8_t)method,
                                    .shard = 1,
                                    .last = UINT64_MAX,
                                    .ask = packed.bytes,

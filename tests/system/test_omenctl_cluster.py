@@ -165,6 +165,12 @@ class OneNode(Case):
         self.refused(self.run_("collection", "create", "x", "-d", 70000), USAGE, "dimension is 70000")
         self.refused(self.run_("collection", "create", "no name", "-d", 4), USAGE, "name has a character at place 2")
         self.fine("collection", "index-field", "docs", "city", "--type", "keyword")
+        indexed = [{"field": "city", "type": "keyword"}]
+        self.until("the index is shown", lambda: self.fine("collection", "get", "docs").get("fields") == indexed)
+        self.until("and in the list", lambda: self.fine("collection", "list")[0].get("fields") == indexed)
+        self.until("with its points", lambda: self.fine("collection", "list")[0].get("points") == 3)
+        self.fine("collection", "drop-field", "docs", "city", "--yes")
+        self.refused(self.run_("collection", "drop-field", "docs", "city", "--yes"), NOT_FOUND, "no such id, field or collection")
         self.refused(self.run_("collection", "drop", "docs"), USAGE, "--yes")
         asked = self.fine("collection", "drop", "docs", "--dry-run")
         self.assertEqual(asked, {"dry_run": True, "method": "collection.drop", "params": {"collection": "docs"}})

@@ -213,6 +213,11 @@ add_own(struct asking *asking, uint32_t timeout_ms)
     const char *always = asking->call->verb->remote->always;
     if (always != NULL)
         add_true(asking, always);
+    if (asking->call->verb->remote->word != NULL) {
+        encode_word(&asking->pairs, asking->call->verb->remote->word);
+        encode_word(&asking->pairs, asking->call->verb->remote->value);
+        asking->count++;
+    }
     if (field_of(shape, "deadline_ms", 11) != NULL) {
         encode_word(&asking->pairs, "deadline_ms");
         encode_u64(&asking->pairs, timeout_ms);
@@ -324,6 +329,25 @@ remote_remarks(const struct call *call, const struct shape *shape, const void *a
     return code;
 }
 
+// The items of each row's list, one behind the other.
+static void
+add_inside(struct doc *doc, const struct remote *remote, const struct field *field,
+           const struct wire_list *list)
+{
+    const struct field *inside = shape_field(field->shape, remote->inside);
+    struct list_cursor rows, items;
+    union method_body row, item;
+    list_begin(&rows, field, list);
+    for (uint64_t number = 0; list_next(&rows, &row); number++) {
+        list_begin(&items, inside, (const void *)(row.bytes + inside->at));
+        while (list_next(&items, &item)) {
+            struct doc_node *shown = doc_map(doc, doc_root(doc), NULL);
+            doc_uint(doc, shown, remote->numbered, number);
+            answer_fields(doc, shown, inside->shape, &item, NULL);
+        }
+    }
+}
+
 static enum exit_code
 show(struct call *call, const struct method *method, const void *answer)
 {
@@ -340,7 +364,10 @@ show(struct call *call, const struct method *method, const void *answer)
     if (remote->rows != NULL) {
         const struct field *field = shape_field(method->answer, remote->rows);
         const struct wire_list *list = (const void *)((const uint8_t *)answer + field->at);
-        answer_items(doc, doc_root(doc), field, list, columns);
+        if (remote->inside != NULL)
+            add_inside(doc, remote, field, list);
+        else
+            answer_items(doc, doc_root(doc), field, list, columns);
     } else {
         answer_fields(doc, doc_root(doc), method->answer, answer, columns);
     }

@@ -14,16 +14,20 @@ struct remote {
     enum method_number method; // METHODS_END: `run` asks by itself
     const char *keys;          // of the arguments, in their order; the last takes all that are left
     const char *always;        // a key that is true whatever is said; NULL: none
+    const char *word, *value;  // a key that has this value whatever is said; NULL: none
     const char *rows;          // key of the answer's list, which is what is shown; NULL: the answer
-    const char *columns;       // of a table, in their order; NULL: all
-    const char *question;      // of VERB_CHANGES: "drop the collection %s and all its points?"
-    bool waits;                // the answer is a job
+    const char *
+        inside; // key of each row's own list: its items are shown, with the row's number as `numbered`
+    const char *numbered;
+    const char *columns;  // of a table, in their order; NULL: all
+    const char *question; // of VERB_CHANGES: "drop the collection %s and all its points?"
+    bool waits;           // the answer is a job
     enum exit_code (*judge)(struct call *call, const void *answer); // NULL: it is good
 };
 
 extern const struct noun noun_status, noun_check, noun_cluster, noun_node, noun_shard,
     noun_collection, noun_alias, noun_point, noun_query, noun_recall, noun_job, noun_key,
-    noun_events, noun_system, noun_import;
+    noun_events, noun_system, noun_import, noun_top;
 
 // The run of a verb whose row says it all.
 enum exit_code remote_run(struct call *call);
@@ -46,7 +50,8 @@ enum exit_code remote_ask(const struct call *call, struct client *client, enum m
 enum exit_code remote_remarks(const struct call *call, const struct shape *shape,
                               const void *answer);
 
-verb_run status_run, check_run, import_run; // status.c, import.c
+verb_run status_run, check_run, import_run, top_run; // status.c, import.c, top.c
+extern const struct option_spec top_options[];
 extern const struct option_spec import_options[];
 enum exit_code judge_verify(struct call *call, const void *answer); // of shard.verify
 enum exit_code judge_stats(struct call *call, const void *answer);  // of collection.stats

@@ -43,6 +43,18 @@ static const struct verb check_verbs[] = {
 };
 NOUN(check, "looks at everything that can be wrong");
 
+static const struct verb top_verbs[] = {
+    {.summary = "how busy each node is, again and again",
+     .details = "Requests a second, how long half of them and all but a hundredth took, how many "
+                "are under way, the copies that a node has, and the most entries that one of them "
+                "is behind: all of the time since the last look. On a terminal it draws over what "
+                "it drew before.",
+     .options = top_options,
+     .remote = &(const struct remote){.method = METHODS_END},
+     .run = top_run},
+};
+NOUN(top, "how busy each node is, again and again");
+
 static const struct option_spec events_options[] = {
     {.name = "after", .argument = "N", .help = "only those behind event N"},
     {.name = "limit", .argument = "N", .help = "at most so many, 1..10000"},

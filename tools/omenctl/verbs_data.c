@@ -230,6 +230,14 @@ NOUN(point, "points: written, read, deleted");
 
 static const struct option_spec search_options[] = {VECTOR, ID,     K,     FILTER,
                                                     WITH,   EFFORT, READS, {0}};
+static const struct option_spec batch_options[] = {
+    {.name = "vectors", .argument = "JSON|@FILE|-", .help = "a list of lists of numbers"},
+    K,
+    FILTER,
+    WITH,
+    EFFORT,
+    READS,
+    {0}};
 static const struct option_spec range_options[] = {
     VECTOR, ID,     {.name = "radius", .argument = "R", .help = "how far away at most"},
     LIMIT,  FILTER, WITH,
@@ -262,6 +270,10 @@ static const struct verb query_verbs[] = {
          ASKS(.method = METHOD_QUERY_SEARCH, .keys = "collection", .always = "explain")),
     VERB("why-not", "why a point is none of the hits of a search", ARGUMENTS("COLLECTION ID", 2, 2),
          .options = why_not_options, ASKS(.method = METHOD_QUERY_WHY_NOT, .keys = "collection id")),
+    VERB("batch", "the nearest points to each of many vectors", ARGUMENTS("COLLECTION", 1, 1),
+         .options = batch_options, .details = "Hits are shown with the number of their vector.",
+         ASKS(.method = METHOD_QUERY_BATCH, .keys = "collection", .word = "result", .value = "hits",
+              .rows = "results", .inside = "hits", .numbered = "query")),
     VERB("range", "all points within a distance", ARGUMENTS("COLLECTION", 1, 1),
          .options = range_options,
          ASKS(.method = METHOD_QUERY_RANGE, .keys = "collection", .rows = "hits")),

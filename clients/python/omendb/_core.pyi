@@ -151,6 +151,7 @@ class Index:
     def index_field(
         self, name: str, type: Literal["keyword", "integer", "float", "bool", "datetime", "uuid"]
     ) -> None: ...
+    def drop_field(self, name: str) -> None: ...
     def build(
         self,
         backend: Literal["auto", "cpu", "cuda"] = "auto",

@@ -219,7 +219,8 @@ index_method index_get, index_scroll, index_count;
 int index_contains(PyObject *self, PyObject *id);
 // ---- index_upkeep.c ----
 int arg_backend(PyObject *argument, omen_backend *out); // "auto", "cpu" or "cuda"; -1: raised
-index_method index_index_field, index_build, index_recall, index_copy, index_set_ef;
+index_method index_index_field, index_drop_field, index_build, index_recall, index_copy,
+    index_set_ef;
 PyObject *index_flush(PyObject *self, PyObject *unused);
 PyObject *index_compact(PyObject *self, PyObject *unused);
 PyObject *index_verify(PyObject *self, PyObject *unused);

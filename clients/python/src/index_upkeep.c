@@ -119,6 +119,23 @@ read_field_type(PyObject *argument, omen_field_type *out)
     return -1;
 }
 
+// NULL, and an exception is set, where it is no name.
+static const char *
+read_field_name(PyObject *argument)
+{
+    Py_ssize_t bytes = 0;
+    if (!PyUnicode_Check(argument)) {
+        raise_error(OMEN_E_INVALID, "name is a %R; it must be a str", Py_TYPE(argument));
+        return NULL;
+    }
+    const char *name = PyUnicode_AsUTF8AndSize(argument, &bytes);
+    if (name != NULL && strlen(name) != (size_t)bytes) {
+        raise_error(OMEN_E_INVALID, "name %R holds a NUL byte", argument);
+        return NULL;
+    }
+    return name;
+}
+
 PyObject *
 index_index_field(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names)
 {
@@ -128,24 +145,35 @@ index_index_field(PyObject *object, PyObject *const *args, Py_ssize_t count, PyO
     omen_field_type type;
     if (args_parse(&spec, args, count, names, given) < 0 || read_field_type(given[1], &type) < 0)
         return NULL;
-    Py_ssize_t bytes = 0;
-    if (!PyUnicode_Check(given[0])) {
-        raise_error(OMEN_E_INVALID, "name is a %R; it must be a str", Py_TYPE(given[0]));
-        return NULL;
-    }
-    const char *name = PyUnicode_AsUTF8AndSize(given[0], &bytes);
-    if (name == NULL)
-        return NULL;
-    if (strlen(name) != (size_t)bytes) {
-        raise_error(OMEN_E_INVALID, "name %R holds a NUL byte", given[0]);
-        return NULL;
-    }
-    omen_index_t handle = index_enter(self);
+    const char *name = read_field_name(given[0]);
+    omen_index_t handle = name != NULL ? index_enter(self) : NULL;
     if (handle == NULL)
         return NULL;
     omen_status status;
     Py_BEGIN_ALLOW_THREADS
     status = omen_field_index(handle, name, type);
+    Py_END_ALLOW_THREADS
+    if (status != OMEN_OK)
+        raise_status(status);
+    index_leave(self);
+    return status == OMEN_OK ? Py_NewRef(Py_None) : NULL;
+}
+
+PyObject *
+index_drop_field(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names)
+{
+    static struct args_spec spec = {"drop_field", {"name"}, 1, 1, {NULL}};
+    PyObject *given[ARGS_MAX];
+    struct index *self = (struct index *)object;
+    if (args_parse(&spec, args, count, names, given) < 0)
+        return NULL;
+    const char *name = read_field_name(given[0]);
+    omen_index_t handle = name != NULL ? index_enter(self) : NULL;
+    if (handle == NULL)
+        return NULL;
+    omen_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = omen_field_drop(handle, name);
     Py_END_ALLOW_THREADS
     if (status != OMEN_OK)
         raise_status(status);

@@ -75,6 +75,11 @@ static PyMethodDef index_methods[] = {
      "index_field($self, /, name, type)\n--\n\n"
      "Makes filters on a payload field fast. Dots in the name reach into nested dicts.\n\n"
      "type: 'keyword', 'integer', 'float', 'bool', 'datetime' or 'uuid'."},
+    {"drop_field", FAST(index_drop_field),
+     "drop_field($self, /, name)\n--\n\n"
+     "Gives the index of a payload field up; its values may be of any type again. NotFoundError: "
+     "it "
+     "has none."},
     {"build", FAST(index_build),
      "build($self, /, backend='auto', progress=None)\n--\n\n"
      "Waits until every vector is linked into the graph. progress(linked, total) is called now and "

@@ -98,7 +98,8 @@ class FakeCollection:
         return {
             "name": self.name, "id": self.number, "version": 1, "dimension": self.dimension, "metric": self.metric,
             "dtype": self.dtype, "shards": 1, "replicas": 1, "min_insync": 1, "m": 16, "ef_construction": 200,
-            "quantization": self.quantization,
+            "quantization": self.quantization, "points": len(self.points),
+            "fields": [{"field": name, "type": kind} for name, kind in self.fields.items()],
         }  # fmt: skip
 
     def token(self) -> dict[int, list[int]]:

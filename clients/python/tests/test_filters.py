@@ -114,6 +114,18 @@ def test_a_field_with_other_values_is_refused():
         assert len(index) == 2
 
 
+def test_an_index_that_is_given_up_takes_any_value():
+    with Index(dimension=2) as index:
+        index.index_field("a", "integer")
+        index.add([[1, 2]], payloads=[{"a": 1}])
+        index.drop_field("a")
+        index.add([[2, 3]], payloads=[{"a": "one"}])
+        assert index.count("a == 1") == 1
+        for name, error in [("a", errors.NotFoundError), (5, errors.InvalidError), ("a\0b", errors.InvalidError)]:
+            with pytest.raises(error):
+                index.drop_field(name)
+
+
 @pytest.mark.parametrize(
     ("name", "type_", "error"),
     [("a", "number", errors.InvalidError), ("a", 5, errors.InvalidError), (5, "integer", errors.InvalidError),

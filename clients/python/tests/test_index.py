@@ -113,6 +113,7 @@ EVERY_CALL = {
     "knn_query": lambda i: i.knn_query([1.0] * 8),
     "range_search": lambda i: i.range_search([1.0] * 8, 1.0),
     "index_field": lambda i: i.index_field("n", "integer"),
+    "drop_field": lambda i: i.drop_field("n"),
     "build": lambda i: i.build(),
     "flush": lambda i: i.flush(),
     "compact": lambda i: i.compact(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from pathlib import Path
 
@@ -166,6 +167,11 @@ class IndexMachine(RuleBasedStateMachine):
     @rule(name=st.sampled_from(list(FIELDS)))
     def index_field(self, name) -> None:
         self.index.index_field(name, FIELDS[name])
+
+    @rule(name=st.sampled_from(list(FIELDS)))
+    def drop_field(self, name) -> None:
+        with contextlib.suppress(errors.NotFoundError):
+            self.index.drop_field(name)
 
     @rule(call=st.sampled_from(["flush", "compact", "verify"]))
     def upkeep(self, call) -> None:

@@ -84,7 +84,7 @@ static omen_status
 answer(void)
 {
     encode_reset(&admin.answer);
-    const omen_status status = gather_answer(gather, &admin.answer, &admin.error);
+    const omen_status status = gather_answer(gather, admin.map, &admin.answer, &admin.error);
     if (status == OMEN_OK)
         admin_read();
     return status;
@@ -235,6 +235,122 @@ START_TEST(the_first_word_of_a_copy_counts)
 }
 END_TEST
 
+START_TEST(an_index_that_some_shards_have_lost_already_is_dropped)
+{
+    const struct api_drop_field drop = {.collection = TEXT("docs"), .field = TEXT("x")};
+    ck_assert_int_eq(begin(METHOD_COLLECTION_DROP_FIELD, &drop), OMEN_OK);
+    refuse(0, OMEN_E_NOT_FOUND);
+    if (_i == 0)
+        tell(1, &(struct api_nothing){0});
+    else
+        refuse(1, _i == 1 ? OMEN_E_NOT_FOUND : OMEN_E_BUSY);
+    ck_assert_int_eq(answer(), _i == 0 ? OMEN_OK : OMEN_E_NOT_FOUND);
+}
+END_TEST
+
+// ---- what copies add to a row of the map ----
+
+static const struct api_field fields[] = {{.field = {"age", 3}, .type = 2},
+                                          {.field = {"city", 4}, .type = 1},
+                                          {.field = {"age", 3}, .type = 2}};
+
+static struct api_collection
+row_of(uint64_t points, const struct api_field *first, uint32_t fields_count)
+{
+    return (struct api_collection){.name = TEXT("shard"),
+                                   .id = 1,
+                                   .points = points,
+                                   .dimension = 4,
+                                   .metric = 1,
+                                   .dtype = 1,
+                                   .shards = 1,
+                                   .replicas = 1,
+                                   .min_insync = 1,
+                                   .fields = {.count = fields_count, .items = first}};
+}
+
+// Clients may be told of them: the world's have a type that a client would not know.
+static void
+look_at_typed(void)
+{
+    for (uint32_t i = 0; i < world.map.collection_count; i++)
+        world.map.collections[i].dtype = WIRE_F32;
+    admin_look();
+}
+
+static void
+expect_fields(const struct wire_list *list, uint32_t expected)
+{
+    struct list_cursor cursor;
+    struct api_field field;
+    ck_assert_uint_eq(list->count, expected);
+    list_begin(&cursor, shape_field(&api_collection, "fields"), list);
+    for (uint32_t i = 0; list_next(&cursor, &field); i++) {
+        ck_assert_uint_eq(field.type, fields[i].type);
+        ck_assert_text_eq(field.field, i == 0 ? "age" : "city");
+    }
+}
+
+START_TEST(a_collection_has_the_points_of_all_its_shards_and_the_indexes_of_any)
+{
+    look_at_typed();
+    ck_assert_int_eq(begin_of(METHOD_COLLECTION_GET), OMEN_OK);
+    ck_assert_uint_eq(count, 2);
+    struct api_collection row = row_of(30, fields, 1);
+    tell(0, &row);
+    row = row_of(12, fields + 1, 2);
+    if (_i == 0)
+        tell(1, &row);
+    else if (_i == 1)
+        refuse(1, OMEN_E_BUSY);
+    ck_assert_int_eq(answer(), OMEN_OK);
+    const struct api_collection *got = OUT(api_collection);
+    ck_assert_text_eq(got->name, "docs");
+    ck_assert_uint_eq(got->shards, 2);
+    ck_assert_uint_eq(got->points, _i == 0 ? 42 : 0); // of some shards it would be wrong
+    expect_fields(&got->fields, _i == 0 ? 2 : 1);
+}
+END_TEST
+
+START_TEST(a_list_asks_a_copy_of_each_shard_of_all_collections)
+{
+    world_collection(&world, "maps", 1, 3);
+    ck_assert_uint_lt(world_settle(&world, 100), 100);
+    world_collection(&world, "new", 1, 3); // without copies yet
+    look_at_typed();
+    ck_assert_int_eq(begin(METHOD_COLLECTION_LIST, &(struct api_nothing){0}), OMEN_OK);
+    ck_assert_uint_eq(count, 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        const bool is_docs = copies[i].collection == world.map.collections[0].id;
+        const struct api_collection row = is_docs ? row_of(30, fields, 2) : row_of(7, NULL, 0);
+        tell(i, &(struct api_collections){.collections = {.count = 1, .items = &row}});
+    }
+    ck_assert_int_eq(answer(), OMEN_OK);
+    static const char *const names[] = {"docs", "maps", "new"};
+    static const uint32_t points[] = {60, 7, 0}, field_counts[] = {2, 0, 0};
+    ck_assert_uint_eq(OUT(api_collections)->collections.count, 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        struct api_collection row;
+        admin_row("collections", &OUT(api_collections)->collections, i, &row);
+        ck_assert_text_eq(row.name, names[i]);
+        ck_assert_uint_eq(row.points, points[i]);
+        expect_fields(&row.fields, field_counts[i]);
+    }
+}
+END_TEST
+
+START_TEST(a_collection_that_is_gone_when_its_copies_have_answered_is_not_found)
+{
+    ck_assert_int_eq(begin_of(METHOD_COLLECTION_GET), OMEN_OK);
+    const struct api_collection_drop drop = {.collection = TEXT("docs")};
+    struct gather *before = gather;
+    gather = NULL;
+    ck_assert_int_eq(admin_do(METHOD_COLLECTION_DROP, &drop), OMEN_OK);
+    gather = before;
+    ck_assert_int_eq(answer(), OMEN_E_NOT_FOUND);
+}
+END_TEST
+
 static Suite *
 admin_gather_suite(void)
 {
@@ -249,6 +365,11 @@ admin_gather_suite(void)
     tcase_add_test(tcase, copies_without_a_place_in_common_say_later);
     tcase_add_loop_test(tcase, the_first_copy_that_did_not_do_it_is_named, 0, 4);
     tcase_add_test(tcase, the_first_word_of_a_copy_counts);
+    tcase_add_loop_test(tcase, an_index_that_some_shards_have_lost_already_is_dropped, 0, 3);
+    tcase_add_loop_test(tcase, a_collection_has_the_points_of_all_its_shards_and_the_indexes_of_any,
+                        0, 3);
+    tcase_add_test(tcase, a_list_asks_a_copy_of_each_shard_of_all_collections);
+    tcase_add_test(tcase, a_collection_that_is_gone_when_its_copies_have_answered_is_not_found);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -455,18 +455,27 @@ START_TEST(equal_distances_come_by_id_from_every_shard)
 }
 END_TEST
 
-START_TEST(a_field_index_is_made_by_an_entry)
+START_TEST(a_field_index_is_made_and_given_up_by_an_entry)
 {
     open_of(1, OMEN_F32);
     ck_assert_ptr_nonnull(fill(false));
     const struct api_index_field field = {ASK, .field = wire_text_of("n"),
                                           .type = OMEN_FIELD_INTEGER};
-    ck_assert_int_eq(sw_field(sw, &field), OMEN_OK);
+    ck_assert_int_eq(sw_field(sw, METHOD_COLLECTION_INDEX_FIELD, &field), OMEN_OK);
     const struct api_point_count ask = {ASK, .filter = filter_of("n < 10")};
     const struct api_count *count = sw_call(sw, METHOD_POINT_COUNT, &ask);
     ck_assert_ptr_nonnull(count);
     ck_assert_uint_eq(count->count, 10);
     ck_assert_uint_eq(count->warnings, 0);
+    const struct api_drop_field drop = {ASK, .field = wire_text_of("n")};
+    ck_assert_int_eq(sw_field(sw, METHOD_COLLECTION_DROP_FIELD, &drop), OMEN_OK);
+    count = sw_call(sw, METHOD_POINT_COUNT, &ask);
+    ck_assert_ptr_nonnull(count);
+    ck_assert_uint_eq(count->count, 10);
+    ck_assert_uint_ne(count->warnings, 0);
+    ck_assert_int_eq(sw_field(sw, METHOD_COLLECTION_DROP_FIELD, &drop), OMEN_E_NOT_FOUND);
+    const struct api_drop_field bad = {ASK, .field = {"n\0m", 3}};
+    ck_assert_int_eq(sw_field(sw, METHOD_COLLECTION_DROP_FIELD, &bad), OMEN_E_INVALID);
 }
 END_TEST
 
@@ -637,7 +646,7 @@ serve_suite(void)
     tcase_add_loop_test(tcase, what_a_shard_finds_wrong_is_said_in_its_words, 0, 2);
     tcase_add_loop_test(tcase, arrays_of_numbers_become_what_the_collection_stores, 0, 5);
     tcase_add_test(tcase, equal_distances_come_by_id_from_every_shard);
-    tcase_add_test(tcase, a_field_index_is_made_by_an_entry);
+    tcase_add_test(tcase, a_field_index_is_made_and_given_up_by_an_entry);
     tcase_add_loop_test(tcase, reads_go_on_beside_what_is_applied, 0, 2);
     tcase_add_test(tcase, a_write_that_nobody_remembers_was_done_only_if_nothing_could_refuse_it);
     tcase_add_loop_test(tcase, parts_of_any_bytes_are_refused, 0, 3);

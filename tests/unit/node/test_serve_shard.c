@@ -12,6 +12,7 @@ static struct hosted_options options;
 static struct encode answer, ask;
 static struct omen_error error;
 static union method_body body;
+static struct map map;
 
 static void
 setup(void)
@@ -75,7 +76,9 @@ say(uint32_t at, enum method_number number, uint8_t backend)
     struct serve_items items = {NULL, 0, 0};
     encode_reset(&ask);
     encode_reset(&answer);
-    if (number == METHOD_COLLECTION_BUILD)
+    if (number == METHOD_COLLECTION_LIST)
+        shape_write(&ask, method->ask, &(struct api_nothing){0});
+    else if (number == METHOD_COLLECTION_BUILD)
         shape_write(&ask, method->ask, &(struct api_build){.collection = docs, .backend = backend});
     else
         shape_write(&ask, method->ask, &(struct api_of_collection){.collection = docs});
@@ -96,6 +99,49 @@ say(uint32_t at, enum method_number number, uint8_t backend)
     }
     return status;
 }
+
+static void
+index_field(const char *name, int type)
+{
+    struct hosted_bytes op;
+    const struct hosted_ask field = {.kind = HOSTED_FIELD, .field = name, .field_type = type};
+    ck_assert_done(hosted_prepare(copies[0], &field, &op, &error), error);
+    const struct hosted_entry entry = {hosted_applied(copies[0]) + 1, op.bytes, op.count};
+    ck_assert_done(hosted_apply(copies[0], &(struct hosted_entries){&entry, 1}, NULL, &error),
+                   error);
+    hosted_bytes_fini(&op);
+}
+
+START_TEST(a_copy_says_which_fields_are_indexed)
+{
+    struct api_collection row;
+    struct api_field field;
+    struct list_cursor cursor;
+    upsert(0, 100, 1);
+    index_field("age", OMEN_FIELD_INTEGER);
+    index_field("born.at", OMEN_FIELD_DATETIME);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(say(0, i == 0 ? METHOD_COLLECTION_GET : METHOD_COLLECTION_LIST, 0),
+                         OMEN_OK);
+        row = *(const struct api_collection *)(const void *)&body;
+        if (i == 1) {
+            list_begin(&cursor, shape_field(&api_collections, "collections"),
+                       &((const struct api_collections *)(const void *)&body)->collections);
+            ck_assert(list_next(&cursor, &row));
+            ck_assert(!list_next(&cursor, &row));
+        }
+        ck_assert_uint_eq(row.points, 100);
+        ck_assert_uint_eq(row.fields.count, 2);
+        list_begin(&cursor, shape_field(&api_collection, "fields"), &row.fields);
+        ck_assert(list_next(&cursor, &field));
+        ck_assert_uint_eq(field.type, OMEN_FIELD_INTEGER);
+        ck_assert(field.field.count == 3 && memcmp(field.field.bytes, "age", 3) == 0);
+        ck_assert(list_next(&cursor, &field));
+        ck_assert_uint_eq(field.type, OMEN_FIELD_DATETIME);
+        ck_assert(field.field.count == 7 && memcmp(field.field.bytes, "born.at", 7) == 0);
+    }
+}
+END_TEST
 
 START_TEST(a_copy_says_how_much_it_holds)
 {
@@ -120,12 +166,12 @@ gather_of(enum method_number number)
     static struct map_node nodes[2];
     static struct map_collection collection;
     static struct map_shard shard;
-    struct map map = {.nodes = nodes,
-                      .collections = &collection,
-                      .shards = &shard,
-                      .node_count = 2,
-                      .collection_count = 1,
-                      .shard_count = 1};
+    map = (struct map){.nodes = nodes,
+                       .collections = &collection,
+                       .shards = &shard,
+                       .node_count = 2,
+                       .collection_count = 1,
+                       .shard_count = 1};
     collection = (struct map_collection){.id = 3, .replication = 2};
     shard = (struct map_shard){
         .id = 7, .collection = 3, .last = UINT64_MAX, .status = SHARD_OPEN, .replica_count = 2};
@@ -152,7 +198,7 @@ verify(void)
         gather_take(gather, i, OMEN_OK, (struct wire_bytes){answer.bytes, (uint32_t)answer.count});
     }
     encode_reset(&answer);
-    const omen_status status = gather_answer(gather, &answer, &error);
+    const omen_status status = gather_answer(gather, &map, &answer, &error);
     gather_close(gather);
     return status;
 }
@@ -237,6 +283,7 @@ serve_shard_suite(void)
     TCase *tcase = tcase_create("serve_shard");
     tcase_add_checked_fixture(tcase, setup, tidy_up);
     tcase_add_test(tcase, a_copy_says_how_much_it_holds);
+    tcase_add_test(tcase, a_copy_says_which_fields_are_indexed);
     tcase_add_test(tcase, copies_that_applied_the_same_have_one_checksum);
     tcase_add_test(tcase, copies_that_hold_other_points_at_one_place_differ);
     tcase_add_test(tcase, copies_at_two_places_are_to_be_asked_again);

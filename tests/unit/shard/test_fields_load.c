@@ -4,7 +4,7 @@
 #include <pthread.h>
 
 #include "base/alloc.h"
-#include "shard/fields.h"
+#include "shard/fields_int.h"
 #include "tests/lib/check_main.h"
 #include "tests/lib/field_store.h"
 #include "tests/lib/image_table.h"
@@ -670,6 +670,71 @@ START_TEST(filters_load_and_save_beside_a_writer_and_a_worker)
 }
 END_TEST
 
+// ---- given up ----
+
+static void
+put_number(struct store *store, uint32_t slot)
+{
+    struct packer packer = {0};
+    pack_byte(&packer, 0x81);
+    pack_text(&packer, "n");
+    pack_uint(&packer, slot);
+    store_put(store, slot, &packer);
+}
+
+START_TEST(what_is_still_in_the_image_is_given_up_without_being_read)
+{
+    struct store store;
+    struct image_table *table = image_table_open();
+    store_open(&store, 200);
+    store_field(&store, "n", FIELD_INTEGER);
+    store_field(&store, "m", FIELD_INTEGER);
+    for (uint32_t slot = 0; slot < 100; slot++)
+        put_number(&store, slot);
+    save(&store, store.slots, table);
+    load(&store, table);
+    fields_forget(store.fields, 7);
+    struct field *taken = fields_take(store.fields, "n", 1);
+    ck_assert_ptr_nonnull(taken);
+    // Who found it before may ask for it to be loaded.
+    ck_assert_int_eq(fields_settle(store.fields, taken), OMEN_OK);
+    ck_assert(!fields_has(store.fields, "n", 1));
+    ck_assert_ptr_null(fields_take(store.fields, "n", 1));
+    field_close(taken);
+    ck_assert_int_eq(fields_load_next(store.fields), OMEN_OK); // m
+    ck_assert_int_eq(fields_load_next(store.fields), OMEN_E_NOT_FOUND);
+    put_number(&store, 100);
+    store_close(&store);
+    image_table_close(table);
+}
+END_TEST
+
+START_TEST(the_last_that_is_pending_takes_what_was_forgotten_with_it)
+{
+    struct store store;
+    struct image_table *table = image_table_open();
+    struct field_names names;
+    store_open(&store, 200);
+    store_field(&store, "n", FIELD_INTEGER);
+    for (uint32_t slot = 0; slot < 100; slot++)
+        put_number(&store, slot);
+    save(&store, store.slots, table);
+    load(&store, table);
+    fields_names(store.fields, &names);
+    ck_assert_uint_eq(names.count, 1);
+    ck_assert_int_eq(names.list[0].type, FIELD_INTEGER);
+    ck_assert_str_eq(names.list[0].name, "n");
+    const size_t before = fields_bytes(store.fields);
+    field_close(fields_take(store.fields, "n", 1));
+    ck_assert_uint_lt(fields_bytes(store.fields), before);
+    ck_assert_uint_eq(fields_count(store.fields), 0);
+    fields_names(store.fields, &names);
+    ck_assert_uint_eq(names.count, 0);
+    store_close(&store);
+    image_table_close(table);
+}
+END_TEST
+
 static Suite *
 fields_load_suite(void)
 {
@@ -686,6 +751,8 @@ fields_load_suite(void)
     tcase_add_loop_test(late, rows_taken_out_while_fields_are_pending_stay_out, 0, 3);
     tcase_add_loop_test(late, forgotten_slots_can_be_put_again_whatever_the_image_said_of_them, 0,
                         4);
+    tcase_add_test(late, what_is_still_in_the_image_is_given_up_without_being_read);
+    tcase_add_test(late, the_last_that_is_pending_takes_what_was_forgotten_with_it);
     suite_add_tcase(suite, late);
     TCase *wrong = tcase_create("wrong");
     tcase_add_test(wrong, stream_that_ends_early_or_goes_on_is_corrupt);

@@ -5,6 +5,7 @@
 #include <sched.h>
 
 #include "base/alloc.h"
+#include "shard/field_names.h"
 #include "shard/op.h"
 #include "tests/lib/check_main.h"
 #include "tests/lib/hosted_world.h"
@@ -163,6 +164,71 @@ START_TEST(a_declared_field_refuses_rows_of_another_type_and_is_refused_by_them)
     ck_assert_uint_eq(hosted_applied(world->copies[0].hosted), 6);
     hosted_results_fini(&results);
     for (uint32_t i = 0; i < WORLD_COPIES; i++) {
+        ck_assert(
+            sum_equal(hosted_sum(world->copies[i].hosted), hosted_sum(world->copies[0].hosted)));
+        ck_assert_done(hosted_verify(world->copies[i].hosted, &error), error);
+    }
+}
+END_TEST
+
+START_TEST(a_field_that_is_given_up_takes_any_value_on_every_copy)
+{
+    const uint64_t id = 1;
+    const float vector[WORLD_DIM] = {1};
+    const void *payload = "\x81\xa1n\x05";
+    const size_t payload_bytes = 4;
+    struct hosted_results results;
+    struct hosted_ask field = {
+        .kind = HOSTED_FIELD, .field = "n", .field_type = OMEN_FIELD_INTEGER};
+    const struct hosted_ask drop = {.kind = HOSTED_FIELD_DROP, .field = "n"};
+    const struct hosted_ask ask = {.kind = HOSTED_UPSERT,
+                                   .count = 1,
+                                   .ids = &id,
+                                   .vectors = vector,
+                                   .dtype = OMEN_F32,
+                                   .payloads = &payload,
+                                   .payload_bytes = &payload_bytes};
+    const struct hosted_ask patch = {
+        .kind = HOSTED_PATCH, .count = 1, .ids = &id, .set = "\x81\xa1n\xa1x", .set_bytes = 5};
+    do_at(&drop, WORLD_COPIES, &results);
+    ck_assert_int_eq(results.entries[0].error.status, OMEN_E_NOT_FOUND);
+    ck_assert_str_eq(results.entries[0].error.text, "field \"n\" has no index");
+    hosted_results_fini(&results);
+    do_at(&field, WORLD_COPIES, &results);
+    hosted_results_fini(&results);
+    do_at(&ask, WORLD_COPIES, &results);
+    hosted_results_fini(&results);
+    for (uint32_t i = 0; i < WORLD_COPIES; i++)
+        ck_assert_done(hosted_checkpoint(world->copies[i].hosted, &error), error);
+    do_at(&drop, WORLD_COPIES, &results);
+    ck_assert_int_eq(results.entries[0].error.status, OMEN_OK);
+    hosted_results_fini(&results);
+    do_at(&patch, WORLD_COPIES, &results);
+    ck_assert_uint_eq(results.entries[0].rows, 1);
+    hosted_results_fini(&results);
+    // One copy starts again from its checkpoint, which has the index, and applies the same again.
+    struct hosted_bytes again[2];
+    ck_assert_done(hosted_prepare(world->copies[1].hosted, &drop, &again[0], &error), error);
+    ck_assert_done(hosted_prepare(world->copies[1].hosted, &patch, &again[1], &error), error);
+    const struct hosted_options options = {.path = world->copies[0].path, .threads = 1};
+    hosted_abandon(world->copies[0].hosted);
+    ck_assert_done(hosted_open(&options, &world->copies[0].hosted, &error), error);
+    ck_assert_uint_eq(hosted_applied(world->copies[0].hosted), 3);
+    for (uint32_t i = 0; i < 2; i++) {
+        ck_assert_done(
+            apply_one(world->copies[0].hosted, 4 + i, again[i].bytes, again[i].count, NULL), error);
+        hosted_bytes_fini(&again[i]);
+    }
+    field.field_type = OMEN_FIELD_KEYWORD;
+    do_at(&field, WORLD_COPIES, &results);
+    ck_assert_int_eq(results.entries[0].error.status, OMEN_OK);
+    hosted_results_fini(&results);
+    for (uint32_t i = 0; i < WORLD_COPIES; i++) {
+        struct field_names names;
+        shard_fields(hosted_shard(world->copies[i].hosted), &names);
+        ck_assert_uint_eq(names.count, 1);
+        ck_assert_str_eq(names.list[0].name, "n");
+        ck_assert_int_eq(names.list[0].type, OMEN_FIELD_KEYWORD);
         ck_assert(
             sum_equal(hosted_sum(world->copies[i].hosted), hosted_sum(world->copies[0].hosted)));
         ck_assert_done(hosted_verify(world->copies[i].hosted, &error), error);
@@ -539,6 +605,7 @@ suite(void)
     tcase_add_test(tcase, an_entry_follows_the_one_before);
     tcase_add_test(tcase, each_row_that_is_not_done_says_why);
     tcase_add_test(tcase, a_declared_field_refuses_rows_of_another_type_and_is_refused_by_them);
+    tcase_add_test(tcase, a_field_that_is_given_up_takes_any_value_on_every_copy);
     tcase_add_test(tcase, a_half_that_has_no_point_yet_knows_the_kind_of_ids);
     tcase_add_test(tcase,
                    bytes_that_are_no_operation_change_nothing_and_a_newer_one_stops_the_copy);

@@ -178,6 +178,29 @@ START_TEST(a_field_comes_out_as_it_went_in)
 }
 END_TEST
 
+START_TEST(a_field_that_is_given_up_has_a_name_and_no_type)
+{
+    struct op_field field = {.name = "a.b"};
+    struct op_parts parts;
+    struct op_field out;
+    struct omen_error error = {0};
+    ck_assert_int_eq(op_encode_field(&field, &parts), OMEN_OK);
+    uint64_t *bytes = joined(&parts);
+    ck_assert_int_eq(op_decode_field_drop(bytes, parts.bytes, &out, &error), OMEN_OK);
+    ck_assert_str_eq(out.name, "a.b");
+    for (size_t count = 0; count < parts.bytes; count++)
+        ck_assert_int_eq(op_decode_field_drop(bytes, count, &out, &error), OMEN_E_CORRUPT);
+    ck_assert_int_eq(op_decode_field(bytes, parts.bytes, &out, &error), OMEN_E_CORRUPT);
+    ((uint16_t *)(void *)bytes)[1] = OMEN_FIELD_BOOL;
+    ck_assert_int_eq(op_decode_field_drop(bytes, parts.bytes, &out, &error), OMEN_E_CORRUPT);
+    ck_assert_str_eq(error.text, "log entry: a field that is given up has no type");
+    ((uint16_t *)(void *)bytes)[0] = 2;
+    ck_assert_int_eq(op_decode_field_drop(bytes, parts.bytes, &out, &error), OMEN_E_VERSION);
+    free(bytes);
+    op_parts_fini(&parts);
+}
+END_TEST
+
 START_TEST(encoding_without_memory_is_refused)
 {
     const uint64_t id = 7;
@@ -199,6 +222,7 @@ suite(void)
     tcase_add_loop_test(tcase, every_shorter_entry_is_refused, 0, 20);
     tcase_add_test(tcase, a_newer_version_is_told_apart_from_damage);
     tcase_add_test(tcase, a_field_comes_out_as_it_went_in);
+    tcase_add_test(tcase, a_field_that_is_given_up_has_a_name_and_no_type);
     tcase_add_test(tcase, encoding_without_memory_is_refused);
     suite_add_tcase(suite, tcase);
     return suite;

@@ -367,6 +367,13 @@ impl Index {
         check(unsafe { sys::omen_field_index(self.raw(), name.as_ptr(), raw) })
     }
 
+    /// Gives the index of a field up; its values may be of any type again. An error of kind `NotFound` where it has none.
+    pub fn field_drop(&self, name: &str) -> Result<()> {
+        let name = c_text(name, ErrorKind::Invalid, "field name")?;
+        // SAFETY: the name lives until the call is over.
+        check(unsafe { sys::omen_field_drop(self.raw(), name.as_ptr()) })
+    }
+
     /// Waits until every vector is linked into the graph. (They are found before that, too.)
     pub fn build(&self) -> Result<()> {
         // SAFETY: the handle is valid, and options may be NULL.

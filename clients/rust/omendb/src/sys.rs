@@ -309,6 +309,7 @@ extern "C" {
     ) -> omen_status;
     pub fn omen_count(index: omen_index_t, filter: *const c_char, count: *mut u64) -> omen_status;
     pub fn omen_field_index(index: omen_index_t, name: *const c_char, kind: omen_field_type) -> omen_status;
+    pub fn omen_field_drop(index: omen_index_t, name: *const c_char) -> omen_status;
     pub fn omen_measure_recall(
         index: omen_index_t,
         samples: u32,

@@ -184,6 +184,10 @@ fn payloads_are_kept_filtered_and_replaced() {
     assert_eq!(kind(index.add(Batch::new(&[1.0_f32]).payloads(&[Vec::new()]))), ErrorKind::Payload);
     assert_eq!(kind(index.add(Batch::new(&[1.0_f32]).payloads(&[year(1), year(2)]))), ErrorKind::Invalid);
     assert_eq!(kind(index.field_index("year", FieldType::Bool)), ErrorKind::Exists);
+    index.field_drop("year").unwrap();
+    assert_eq!(kind(index.field_drop("year")), ErrorKind::NotFound);
+    assert_eq!(kind(index.field_drop("ye\0ar")), ErrorKind::Invalid);
+    index.field_index("year", FieldType::Integer).unwrap();
     let text = b"\x81\xa4year\xa3old"; // {"year": "old"}
     assert_eq!(kind(index.add(Batch::new(&[1.0_f32]).payloads(&[text]))), ErrorKind::FieldType);
 }

@@ -1,0 +1,163 @@
+"""tests/system/test_omenctl_load.py -- omenctl looks on, makes load, knows clusters by name, and ends with the code of every error.
+
+usage: test_omenctl_load.py OMENCTL OMEND [unittest options]
+"""
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import pty
+import re
+import signal
+import subprocess
+import sys
+import unittest
+from typing import Any
+
+import test_omenctl_cluster as cluster
+from fake_node import FakeNode, Refusal
+from test_omenctl_cluster import (AUTH, CORRUPT, DEGRADED, FINE, NOT_FOUND, OTHER, PARTIAL, PRECONDITION, TIMEOUT, UNREACHABLE,
+                                  USAGE, VERSION, free_port, omenctl)
+
+PROTOCOL = pathlib.Path(__file__).resolve().parents[2] / "docs" / "PROTOCOL.md"
+INFO = {"cluster": "fake", "map_version": 1, "nodes": 2, "collections": 1, "shards": 4, "degraded_shards": 0, "state": "green"}
+
+
+def node_row(address: str, name: str, member: str = "alive") -> dict[str, Any]:
+    return {"node": name, "name": name, "client": address, "roles": ["data"], "state": "up", "member": member, "shards": 4,
+            "primaries": 2}
+
+
+class Metrics:
+    """Of a node that answers 50 searches, all of them within 1 ms, and 50 within 10, between two looks."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def __call__(self, _: dict[str, Any]) -> dict[str, Any]:
+        self.looks += 1
+        n = self.looks * 50
+        return {"text": f'omen_requests_total{{method="query.search",status="OK"}} {2 * n}\n'
+                        f'omen_request_seconds_bucket{{method="query.search",le="0.001"}} {n}\n'
+                        f'omen_request_seconds_bucket{{method="query.search",le="0.01"}} {2 * n}\n'
+                        f'omen_request_seconds_bucket{{method="query.search",le="+Inf"}} {2 * n}\n'
+                        'omen_requests_under_way{kind="points"} 7\nomen_requests_under_way{kind="map"} 1\n'
+                        'omen_shard_lag_entries{collection="docs",shard="1"} 3\n'
+                        f'process_resident_memory_bytes {64 << 20}\nomen_uptime_seconds {self.looks}\n'}
+
+
+class Top(cluster.Case):
+    def two(self) -> FakeNode:
+        """A node that answers, and one that is dead, as the first says."""
+        metrics = Metrics()
+        node = self.fake(cluster__info=INFO, system__metrics=metrics)
+        node.answers["node.list"] = {"nodes": [node_row(node.address, "a"), node_row(free_port(), "b", "dead")]}
+        return node
+
+    def test_one_look_says_what_the_time_between_two_samples_was_like(self) -> None:
+        node = self.two()
+        done = self.fine("top", "--once", "--interval", "0.1")
+        a, b = done["nodes"]
+        self.assertEqual((a["node"], a["in_flight"], a["shards"], a["primaries"], a["lag"], a["memory"]), ("a", 7, 4, 2, 3, 64 << 20))
+        self.assertEqual((a["p50_ms"], a["p99_ms"], a["failed_per_second"]), (1, 9.82, 0))
+        self.assertTrue(0 < a["qps"] <= 100 / 0.1, a)
+        self.assertEqual(done["cluster"]["qps"], a["qps"])
+        self.assertEqual((b["member"], b["qps"], b["p50_ms"], b["in_flight"], b["memory"]), ("dead", None, None, None, None))
+        self.assertEqual(len(node.calls("system.metrics")), 2)
+
+    def test_every_look_is_a_document_of_its_own(self) -> None:
+        self.two()
+        done = self.run_("-o", "ndjson", "top", "--count", "3", "--interval", "0.05")
+        self.assertEqual(done.code, FINE, done.talk)
+        self.assertEqual([json.loads(line)["cluster"]["state"] for line in done.out.splitlines()], ["green"] * 3)
+        self.assertNotIn("\x1b", self.run_("top", "--count", "2", "--interval", "0.05").out)  # no terminal
+        self.assertRegex(self.run_("top", "--once", "--interval", "0.05").out, r"(?m)^  NODE +STATE +MEMBER +QPS")
+
+    def test_a_terminal_is_drawn_over_until_ctrl_c_which_is_no_failure(self) -> None:
+        self.two()
+        ours, theirs = pty.openpty()
+        with subprocess.Popen([cluster.OMENCTL, "-e", self.endpoints, "top", "--interval", "0.05"], stdin=subprocess.DEVNULL,
+                              stdout=theirs, stderr=theirs) as process:
+            os.close(theirs)
+            out = b""
+            while out.count(b"\x1b[H\x1b[2J") < 2:
+                out += os.read(ours, 4096)
+            process.send_signal(signal.SIGINT)
+            try:
+                while os.read(ours, 4096):
+                    pass
+            except OSError:  # the other end is closed
+                pass
+            self.assertEqual(process.wait(cluster.SECONDS), FINE)
+        os.close(ours)
+
+    def test_a_real_node_is_seen_at_work(self) -> None:
+        self.one()
+        self.fine("collection", "create", "docs", "-d", 4)
+        shown = self.fine("top", "--once", "--interval", "0.3")
+        self.assertEqual([row["node"] for row in shown["nodes"]], ["a"])
+        self.assertGreater(shown["nodes"][0]["memory"], 1 << 20)
+        self.assertEqual(shown["nodes"][0]["in_flight"], 0)
+
+    def test_what_is_wrong_with_its_options_is_said(self) -> None:
+        self.two()
+        self.refused(self.run_("top", "--once", "--count", "2"), USAGE, "not both")
+        self.refused(self.run_("top", "--interval", "0.01"), USAGE, "--interval")
+        self.refused(self.run_("top", "--count", "0"), USAGE, "--count")
+        self.refused(omenctl("-e", free_port(), "top", "--once"), UNREACHABLE)
+
+
+class Batch(cluster.Case):
+    def test_hits_of_a_batch_have_the_number_of_their_vector(self) -> None:
+        self.one()
+        self.fine("collection", "create", "docs", "-d", 2, "--metric", "l2")
+        self.until("the shard is open", lambda: self.run_("point", "upsert", "docs", 1, 2, "--vectors", "[[0,1],[5,5]]").code == FINE)
+        search = ("query", "batch", "docs", "--vectors", "[[0,0],[5,6]]", "-k", 1, "--consistency", "strong")
+        self.assertEqual(self.fine(*search), [{"query": 0, "id": 1, "distance": 1}, {"query": 1, "id": 2, "distance": 1}])
+        self.assertRegex(self.run_(*search).out, r"^QUERY +ID +DISTANCE\n")
+
+
+# What is not here ends with 1.
+CODES = {
+    NOT_FOUND: ["NOT_FOUND"],
+    PRECONDITION: ["EXISTS", "LOCKED", "READ_ONLY", "UNSUPPORTED", "CONFLICT", "ID_KIND"],
+    TIMEOUT: ["TIMEOUT", "OP_EXPIRED"],
+    AUTH: ["AUTH"],
+    CORRUPT: ["CORRUPT"],
+    VERSION: ["VERSION", "METHOD"],
+    USAGE: ["INVALID", "DIMENSION", "NOT_FINITE", "ZERO_VECTOR", "DUPLICATE_ID", "ID_RANGE", "ID_LENGTH", "K", "DTYPE", "FILTER",
+            "FIELD_TYPE", "PAYLOAD"],
+}
+
+
+class Codes(cluster.Case):
+    def test_every_error_of_the_protocol_has_its_code(self) -> None:
+        names = re.findall(r"(?m)^\| `([A-Z_]+)` \| -\d+ \|", PROTOCOL.read_text())
+        self.assertGreaterEqual(len(names), 34)
+        expected = {name: code for code, known in CODES.items() for name in known}
+        self.assertLessEqual(expected.keys(), set(names))
+        refused = ""
+
+        def refuse(_: dict[str, Any]) -> None:
+            raise Refusal(refused)
+
+        self.fake(alias__list=refuse)
+        for refused in names:
+            with self.subTest(refused):
+                self.refused(self.run_("alias", "list", "--timeout", "2"), expected.get(refused, OTHER), f"{refused}: on demand")
+
+    def test_every_code_of_the_manual_is_one_that_some_test_has_seen(self) -> None:
+        """Those of answers and not of errors have their tests in test_omenctl_cluster.py, by these names."""
+        listed = [int(code) for code in re.findall(r"(?m)^  +(\d+)  ", omenctl("help").out)]
+        self.assertEqual(listed, list(range(12)))
+        claims = {name for case in (getattr(cluster, word) for word in dir(cluster)) if isinstance(case, type)
+                  for name in dir(case) if name.startswith("test_")}
+        ends = {int(code) for name in claims for code in re.findall(r"_ends?_with_(\d+)", name)}
+        self.assertLessEqual({OTHER, UNREACHABLE, TIMEOUT, AUTH, PARTIAL, DEGRADED, CORRUPT, VERSION}, ends)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    cluster.OMENCTL, cluster.OMEND = (str(pathlib.Path(sys.argv.pop(1)).resolve()) for _ in range(2))
+    unittest.main()
