@@ -101,8 +101,8 @@ class FakeCollection:
             "quantization": self.quantization,
         }  # fmt: skip
 
-    def token(self) -> dict[int, list[int]]:
-        return {self.number: [1, self.seq]}
+    def token(self) -> dict[str, list[int]]:
+        return {str(self.number): [1, self.seq]}
 
     # ---- vectors ----
 
