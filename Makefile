@@ -4,6 +4,7 @@
 #   make run             a cluster of three nodes: real vectors, searches, one node killed; KEEP=1 leaves it running
 #   make run-engine      the index alone: real vectors, recall, speed, memory, a file that opens at once
 #   make test            everything that belongs to CI; `ctest --preset release` runs a part
+#   make interop         clients of msgpack-RPC that others wrote, all of them; `make test` leaves out what is slow to prepare
 #   make coverage        which branches of the machines the tests take; fails below 95 %
 #   make bench           recall/QPS curves beside the installed peers; QUICK=1 takes 3 minutes
 #   make python          the wheel, into build/dist/
@@ -19,7 +20,7 @@ export DATA QUICK
 
 build := cmake --build --parallel $(JOBS) --preset
 
-.PHONY: all run run-engine test coverage bench python lint format spec install package clean
+.PHONY: all run run-engine test interop coverage bench python lint format spec install package clean
 all: build/build.ninja
 	@$(build) release
 
@@ -63,10 +64,25 @@ bench: all $(wheel) build/venv/.bench
 	@$(PYTHON) -m bench.durable
 
 # ---- tests ----
+interop := build/venv/.interop build/interop/npm/.installed
+
+build/venv/.interop: tests/system/interop/requirements.txt
+	@tools/setup.sh build python
+	@tools/setup.sh --venv $@ $^
+
+build/interop/npm/.installed: tests/system/interop/npm/package-lock.json
+	@tools/setup.sh --npm $@ $(<D)
+
 # Each build has its own folder; build/ci joins them, so that one report counts everything.
-test: all $(wheel)
+test: all $(wheel) $(interop)
 	@tools/setup.sh test rust
 	@JOBS=$(JOBS) tools/test_all.sh
+
+interop: all $(interop)
+	@[ -x build/interop/old/bin/python ] || python3 -m venv build/interop/old
+	@build/interop/old/bin/python -m pip install -q --disable-pip-version-check -r tests/system/interop/requirements-old.txt
+	@cd tests/system/interop/go && go build -o ../../../../build/interop/go/driver
+	@OMENDB_REQUIRE_INTEROP=aio,nvim,old,npm,go python3 tests/system/test_interop.py build/bin/omend
 
 # What earlier runs took is forgotten first.
 coverage:

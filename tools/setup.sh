@@ -3,9 +3,11 @@
 #
 # usage: tools/setup.sh GROUP...      build, test, python, rust, lint, spec, run, bench
 #        tools/setup.sh --venv STAMP REQUIREMENTS...
+#        tools/setup.sh --npm STAMP FOLDER
 #
 # The groups are Debian packages; they are installed with apt-get, as root or by sudo, and only when one is
-# missing. The second form puts pinned Python packages into the environment build/venv and then makes STAMP.
+# missing. The second form puts pinned Python packages into the environment build/venv and then makes STAMP; the third
+# puts what FOLDER's package-lock.json pins beside STAMP, where the machine has npm.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -68,6 +70,19 @@ if [ "${1:-}" = --venv ]; then
     done
     mkdir -p "$(dirname "$stamp")"
     touch "$stamp"
+    exit 0
+fi
+
+if [ "${1:-}" = --npm ]; then
+    if ! command -v npm >/dev/null; then
+        echo "tools/setup.sh: no npm, so what needs its packages is skipped" >&2
+        exit 0
+    fi
+    into=$(dirname "$2")
+    mkdir -p "$into"
+    cp "$3/package.json" "$3/package-lock.json" "$into"
+    npm ci --prefix "$into" --silent --ignore-scripts --no-audit --no-fund
+    touch "$2"
     exit 0
 fi
 

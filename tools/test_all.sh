@@ -43,5 +43,8 @@ mkdir -p build/ci
     done
 } >build/ci/CTestTestfile.cmake
 
-export OMENDB_REQUIRE_PYTHON=1 OMENDB_REQUIRE_RUST=1
+export OMENDB_REQUIRE_PYTHON=1 OMENDB_REQUIRE_RUST=1 OMENDB_REQUIRE_INTEROP=aio,nvim
+if command -v npm >/dev/null; then
+    OMENDB_REQUIRE_INTEROP+=,npm
+fi
 exec ctest --test-dir build/ci --no-label-summary --output-on-failure --parallel "$jobs" "$@"

@@ -41,7 +41,7 @@ enum field_kind {
     FIELD_IDS,      // struct wire_list of struct wire_id
     FIELD_TEXTS,    // struct wire_list of struct wire_text of 1..255 bytes
     FIELD_PAYLOADS, // struct wire_list of struct wire_bytes; nil is a payload of no bytes
-    FIELD_TOKEN,    // struct wire_list of struct wire_token: {shard: [term, seq]}
+    FIELD_TOKEN,    // struct wire_list of struct wire_token: {"shard": [term, seq]}
     FIELD_KINDS,
 };
 

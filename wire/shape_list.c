@@ -13,6 +13,8 @@
 #include "wire/shape_int.h"
 
 #define TEXT_BYTES_MAX 255u
+#define SHARD_MAX (UINT64_MAX / 4)
+#define SHARD_DIGITS_MAX 19u
 
 union item {
     max_align_t align;
@@ -49,23 +51,36 @@ field_item_bytes(const struct field *field)
     }
 }
 
-// The keys of a map are texts in some languages, whatever they were when they came.
+// A shard's number is a text, as keys of maps are: many libraries refuse others unless they are told not to, and in some
+// languages there are none. Numbers are read as well; earlier builds wrote them.
 static uint64_t
 shard_read(struct decode *decode)
 {
     struct msgpack_value value;
     if (!decode_peek(decode, &value) || value.kind != MSGPACK_STRING)
-        return decode_u64(decode, 1, UINT64_MAX / 4);
-    const struct wire_text text = decode_text(decode, 1, 18);
+        return decode_u64(decode, 1, SHARD_MAX);
+    const struct wire_text text = decode_text(decode, 1, SHARD_DIGITS_MAX);
     uint64_t number = 0;
+    bool digits = true;
     for (uint32_t i = 0; i < text.count; i++) {
-        if (text.bytes[i] < '0' || text.bytes[i] > '9')
-            decode_fail(decode, OMEN_E_INVALID, "has a key that is no shard's number");
+        digits = digits && text.bytes[i] >= '0' && text.bytes[i] <= '9';
         number = number * 10 + (uint64_t)(text.bytes[i] - '0');
     }
-    if (decode_ok(decode) && number == 0)
+    if (decode_ok(decode) && (!digits || number == 0 || number > SHARD_MAX))
         decode_fail(decode, OMEN_E_INVALID, "has a key that is no shard's number");
     return number;
+}
+
+static void
+shard_write(struct encode *encode, uint64_t shard)
+{
+    char digits[SHARD_DIGITS_MAX];
+    uint32_t at = SHARD_DIGITS_MAX;
+    ASSERT(shard <= SHARD_MAX);
+    do
+        digits[--at] = (char)('0' + shard % 10);
+    while ((shard /= 10) > 0);
+    encode_text(encode, (struct wire_text){digits + at, SHARD_DIGITS_MAX - at});
 }
 
 static void
@@ -154,7 +169,7 @@ item_write(struct encode *encode, const struct field *field, const void *item)
         return;
     default: {
         const struct wire_token *token = item;
-        encode_u64(encode, token->shard);
+        shard_write(encode, token->shard);
         encode_array(encode, 2);
         encode_u64(encode, token->term);
         encode_u64(encode, token->seq);

@@ -4,6 +4,7 @@ Other nodes' states cannot be waited for but by asking again; `until` is the onl
 """
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -41,14 +42,26 @@ def until(what: str, holds: Callable[[], Any], seconds: float = SECONDS) -> Any:
 
 
 class ClusterCase(unittest.TestCase):
+    """A cluster that a test has left whole is there for the next one: to found one takes longer than to kill a node of it."""
+
     program = ""
     seed = 1
     shards = 4
+    kept: ClusterCase | None = None  # whose cluster it is
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.addClassCleanup(cls.give_up)
+
+    @classmethod
+    def give_up(cls) -> None:
+        kept, cls.kept = cls.kept, None
+        if kept is not None:
+            kept.ends.close()
 
     def setUp(self) -> None:
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="omendb-test-"))
-        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
         self.nodes: list[Node] = []
+        self.ends = contextlib.ExitStack()  # of the cluster
         self.addCleanup(self._end)
         self.calls: dict[int, list[Call]] = {}
         self.loads = 0  # that were begun
@@ -56,25 +69,38 @@ class ClusterCase(unittest.TestCase):
         self.resident: dict[str, int] = {}
 
     def _end(self) -> None:
+        if os.environ.get("OMEN_LOGS"):
+            for node in self.nodes:
+                pathlib.Path(os.environ["OMEN_LOGS"], f"{self.id()}.{node.name}.log").write_text("".join(node.text))
+        if self.kept is not self:
+            self.ends.close()
+
+    def end_nodes(self) -> None:
         for node in self.nodes:
             if node.runs():
                 node.signal(signal.SIGCONT)
                 node.kill()
-            if os.environ.get("OMEN_LOGS"):
-                pathlib.Path(os.environ["OMEN_LOGS"], f"{self.id()}.{node.name}.log").write_text("".join(node.text))
 
     # ---- making one ----
 
     def found(self, count: int = 3) -> None:
         """A cluster with a collection that has a copy on each of at most three nodes."""
+        if self.kept is not None and len(self.kept.nodes) == count:
+            was, type(self).kept = self.kept, None
+            self.ends, self.folder, self.nodes, self.client, self.points = was.ends, was.folder, was.nodes, was.client, was.points
+            self.forget()
+            return
+        self.give_up()
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="omendb-test-"))
+        self.ends.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        self.ends.callback(self.end_nodes)
         self.nodes = [Node(self.program, self.folder, name) for name in "abcdefg"[:count]]
         self.nodes[0].start()
         for node in self.nodes[1:]:
             node.start("--join", self.nodes[0].peer)
         for node in self.nodes:
             node.wait_for("meta.nodes", nodes=str(count), up=str(count), voters=str(count))
-        self.client = omendb.connect(self.address, timeout=10.0)
-        self.addCleanup(self.client.close)
+        self.client = self.ends.enter_context(omendb.connect(self.address, timeout=10.0))
         self.points = self.client.create_collection(
             COLLECTION, workload.DIMENSION, metric="l2", shards=self.shards, replicas=min(count, 3), quantization=None
         )
@@ -147,6 +173,7 @@ class ClusterCase(unittest.TestCase):
         self.assertEqual(faults_of(self.calls), [])
         self.assertEqual(until("a strong count is answered", strong.count), present + workload.BASE_COUNT)
         self.check_sums()
+        type(self).kept = self
 
     def check_sums(self) -> None:
         def compared() -> list[dict[str, Any]]:

@@ -102,8 +102,8 @@ class FakeCollection:
             "fields": [{"field": name, "type": kind} for name, kind in self.fields.items()],
         }  # fmt: skip
 
-    def token(self) -> dict[int, list[int]]:
-        return {self.number: [1, self.seq]}
+    def token(self) -> dict[str, list[int]]:
+        return {str(self.number): [1, self.seq]}
 
     # ---- vectors ----
 

@@ -287,24 +287,90 @@ START_TEST(a_k_out_of_range_says_so)
 }
 END_TEST
 
-// Keys of maps are texts in some languages.
-START_TEST(a_token_may_have_texts_for_keys)
+// ---- tokens ----
+
+static omen_status
+read_token(struct wire_token *token, void (*put_shard)(void))
 {
     struct api_point_count count;
     begin("after");
     encode_map(&encode, 1);
-    encode_word(&encode, _i == 0 ? "42" : _i == 1 ? "4x" : "0");
+    put_shard();
     encode_array(&encode, 2);
     encode_u64(&encode, 3);
     encode_u64(&encode, 4);
-    ck_assert_int_eq(read_shape(&api_point_count, &count), _i == 0 ? OMEN_OK : OMEN_E_INVALID);
-    if (_i > 0)
-        return;
-    struct list_cursor cursor;
+    const omen_status status = read_shape(&api_point_count, &count);
+    if (status == OMEN_OK) {
+        struct list_cursor cursor;
+        token_begin(&cursor, &count.after);
+        ck_assert(list_next(&cursor, token));
+        ck_assert(token->term == 3 && token->seq == 4);
+    }
+    return status;
+}
+
+static const char *shard_text;
+static uint64_t shard_number;
+
+static void
+put_text(void)
+{
+    encode_word(&encode, shard_text);
+}
+
+static void
+put_number(void)
+{
+    encode_u64(&encode, shard_number);
+}
+
+START_TEST(a_token_has_texts_for_keys)
+{
+    static const struct {
+        const char *text;
+        uint64_t shard; // 0: refused
+    } cases[] = {{"42", 42},
+                 {"1", 1},
+                 {"4611686018427387903", UINT64_MAX / 4},
+                 {"4611686018427387904", 0},
+                 {"18446744073709551617", 0},
+                 {"99999999999999999999", 0},
+                 {"4x", 0},
+                 {"-4", 0},
+                 {"0", 0},
+                 {"", 0}};
     struct wire_token token;
-    token_begin(&cursor, &count.after);
-    ck_assert(list_next(&cursor, &token));
-    ck_assert(token.shard == 42 && token.term == 3 && token.seq == 4);
+    shard_text = cases[_i].text;
+    const omen_status status = read_token(&token, put_text);
+    ck_assert_int_eq(status, cases[_i].shard > 0 ? OMEN_OK : OMEN_E_INVALID);
+    ck_assert(status != OMEN_OK || token.shard == cases[_i].shard);
+}
+END_TEST
+
+// As earlier builds wrote it.
+START_TEST(a_token_may_have_numbers_for_keys)
+{
+    static const uint64_t shards[] = {0, 1, 42, UINT64_MAX / 4, UINT64_MAX / 4 + 1};
+    struct wire_token token;
+    shard_number = shards[_i];
+    const bool fits = _i >= 1 && _i <= 3;
+    ck_assert_int_eq(read_token(&token, put_number), fits ? OMEN_OK : OMEN_E_INVALID);
+    ck_assert(!fits || token.shard == shards[_i]);
+}
+END_TEST
+
+START_TEST(a_token_is_written_with_a_text_for_a_key)
+{
+    static const struct {
+        uint64_t shard;
+        const char *packed;
+    } cases[] = {{1, "\xa1\x31"}, {42, "\xa2\x34\x32"}, {UINT64_MAX / 4, "\xb3\x34\x36\x31\x31"}};
+    const struct wire_token token = {.shard = cases[_i].shard, .term = 3, .seq = 4};
+    const struct api_written written = {.token = {.count = 1, .items = &token}};
+    encode_reset(&encode);
+    shape_write(&encode, &api_written, &written);
+    ck_assert_ptr_nonnull(
+        memmem(encode.bytes, encode.count, cases[_i].packed, strlen(cases[_i].packed)));
 }
 END_TEST
 
@@ -338,7 +404,9 @@ api_check_suite(void)
     tcase_add_loop_test(tcase, a_batch_has_as_many_rows_as_it_may, 0, 4);
     tcase_add_loop_test(tcase, an_id_out_of_range_says_so, 0, 3);
     tcase_add_loop_test(tcase, a_k_out_of_range_says_so, 0, 5);
-    tcase_add_loop_test(tcase, a_token_may_have_texts_for_keys, 0, 3);
+    tcase_add_loop_test(tcase, a_token_has_texts_for_keys, 0, 10);
+    tcase_add_loop_test(tcase, a_token_may_have_numbers_for_keys, 0, 5);
+    tcase_add_loop_test(tcase, a_token_is_written_with_a_text_for_a_key, 0, 3);
     tcase_add_test(tcase, an_alias_is_another_name_of_its_key);
     suite_add_tcase(suite, tcase);
     return suite;
