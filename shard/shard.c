@@ -3,6 +3,7 @@
 // Shape: handle.
 #include "shard/shard_int.h"
 
+#include <sched.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -200,6 +201,20 @@ visit_begin(struct shard *shard, struct visit *visit, struct omen_error *error)
         return OMEN_OK;
     epoch_leave(&shard->gate, visit->ticket);
     return error_set_plain(error, status);
+}
+
+uint32_t
+visit_rows(const struct visit *visit)
+{
+    _Atomic uint64_t *moving = &visit->shard->moving;
+    for (;;) {
+        const uint64_t before = atomic_load_explicit(moving, memory_order_acquire);
+        const uint32_t rows = hnsw_count(visit->generation->hnsw);
+        atomic_thread_fence(memory_order_acquire);
+        if (before % 2 == 0 && atomic_load_explicit(moving, memory_order_relaxed) == before)
+            return rows;
+        sched_yield();
+    }
 }
 
 void

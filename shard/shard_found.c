@@ -164,11 +164,10 @@ hash_at(const struct generation *generation, uint32_t slot, bool texts)
 // In the gate. One more than the page may have, to know whether there is one.
 static void
 find_smallest(const struct visit *visit, const struct shard_page *page,
-              const struct filter_view *view, struct smallest *heap)
+              const struct filter_view *view, uint32_t rows, struct smallest *heap)
 {
     const struct generation *generation = visit->generation;
     const bool filtered = view->key.form != FILTER_FORM_NONE;
-    const uint32_t rows = filtered ? view->answer.allowed.count : hnsw_count(generation->hnsw);
     const bool texts = shard_has_texts(visit->shard);
     for (uint32_t slot = 0; slot < rows; slot++) {
         if (filtered && !bitmap_test(&view->answer.allowed, slot)) {
@@ -236,10 +235,11 @@ shard_page(struct shard *shard, struct shard_page *page, struct points **out,
     else
         status = visit_begin(shard, &visit, error);
     if (status == OMEN_OK) {
+        const uint32_t rows = visit_rows(&visit);
         if (view.key.form != FILTER_FORM_NONE)
             status = filter_view_make(&visit, &view, error);
         if (status == OMEN_OK) {
-            find_smallest(&visit, page, &view, &heap);
+            find_smallest(&visit, page, &view, view_rows(&view, rows), &heap);
             if (copy_page(&visit, page, &heap, *out) != OMEN_OK)
                 status = error_set_plain(error, OMEN_E_NO_MEMORY);
             page->scanned = view.answer.scanned;

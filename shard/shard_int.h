@@ -11,7 +11,8 @@
 // - the generation that it loaded stays;
 // - a row that it can find stays found until it leaves, unless its id was deleted: an upsert publishes the new row,
 //   moves the id over, waits for the gate, and only then erases the old one. In that window both can be found; it is
-//   announced by `replacing`, and searches that touch it tell ids apart and keep the newer row.
+//   announced by `replacing`, and searches that touch it tell ids apart and keep the newer row. What must have each id once,
+//   of many rows, takes those below visit_rows.
 #ifndef OMEN_SHARD_SHARD_INT_H
 #define OMEN_SHARD_SHARD_INT_H
 #include <stdatomic.h>
@@ -92,6 +93,7 @@ struct shard {
     _Atomic bool aims;               // at options.target_recall by default, until an ef is set
     _Atomic uint64_t version;        // of the rows: +1 after every change that a filter can see
     _Atomic uint64_t replacing;      // odd: old and new rows of some ids can both be found
+    _Atomic uint64_t moving;         // odd: rows become visible and ids move over to them; whoever writes waits for nobody then
     _Atomic uint32_t compaction_due; // 1: for a worker to do, or who comes first
     _Atomic uint32_t bulk_due;       // the same
     _Atomic uint32_t bulk_after;     // rows in the tail; after a build that came to nothing
@@ -192,6 +194,9 @@ struct visit {
 // ends with visit_finish (below).
 OMEN_MUST_CHECK omen_status visit_begin(struct shard *shard, struct visit *visit,
                                         struct omen_error *error);
+// So many rows, and each id leads to one of them, or to a later one since: what a visit counts or lists is of this moment. Of rows
+// that were replaced before it those that replace them are below, and those that are replaced meanwhile stay until the visit leaves.
+uint32_t visit_rows(const struct visit *visit);
 void visit_leave(struct visit *visit);
 void visit_end(struct visit *visit);
 static inline uint32_t
@@ -214,6 +219,13 @@ OMEN_MUST_CHECK omen_status filter_view_make(struct visit *visit, struct filter_
 // The same without the cache: the answer is in the reader's memory until visit_end.
 OMEN_MUST_CHECK omen_status filter_view_compute(struct visit *visit, struct filter_view *view,
                                                 struct omen_error *error);
+// As many of the visit's rows as the view's filter was asked of.
+static inline uint32_t
+view_rows(const struct filter_view *view, uint32_t rows)
+{
+    const bool fewer = view->key.form != FILTER_FORM_NONE && view->answer.allowed.count < rows;
+    return fewer ? view->answer.allowed.count : rows;
+}
 // Gives the gate back, keeps for others what `view` computed in this visit (NULL: nothing), and gives the reader back.
 void visit_finish(struct visit *visit, const struct filter_view *view);
 

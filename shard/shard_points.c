@@ -173,20 +173,20 @@ cursor_slot(struct shard *shard, const struct generation *generation, uint64_t c
 bool
 shard_is_shown(const struct generation *generation, uint32_t slot, uint32_t rows)
 {
-    if (hnsw_erased(generation->hnsw, slot))
-        return false;
+    // In this order: one that was replaced before the row that its id leads to was there is erased by the time that it leads there.
     const uint32_t leads_to = idmap_find(generation->ids, idmap_id(generation->ids, slot));
-    return leads_to == slot || (leads_to != IDMAP_NONE && leads_to >= rows);
+    if (leads_to == IDMAP_NONE || (leads_to != slot && leads_to < rows))
+        return false;
+    return !hnsw_erased(generation->hnsw, slot);
 }
 
 // In the gate.
 static omen_status
 scroll_rows(struct visit *visit, struct scroll *scroll, const struct filter_view *view,
-            struct points *points, struct omen_error *error)
+            uint32_t rows, struct points *points, struct omen_error *error)
 {
     const struct generation *generation = visit->generation;
     const bool filtered = view->key.form != FILTER_FORM_NONE;
-    const uint32_t rows = filtered ? view->answer.allowed.count : hnsw_count(generation->hnsw);
     uint32_t slot;
     omen_status status = cursor_slot(visit->shard, generation, scroll->cursor, &slot, error);
     if (status != OMEN_OK)
@@ -234,10 +234,11 @@ shard_scroll(struct shard *shard, struct scroll *scroll, struct points **out,
         return error_set_plain(error, status);
     status = visit_begin(shard, &visit, error);
     if (status == OMEN_OK) {
+        const uint32_t rows = visit_rows(&visit);
         if (view.key.form != FILTER_FORM_NONE)
             status = filter_view_make(&visit, &view, error);
         if (status == OMEN_OK && scroll->cursor != CURSOR_END)
-            status = scroll_rows(&visit, scroll, &view, *out, error);
+            status = scroll_rows(&visit, scroll, &view, view_rows(&view, rows), *out, error);
         visit_finish(&visit, status == OMEN_OK ? &view : NULL);
     }
     if (status == OMEN_OK)
@@ -247,17 +248,17 @@ shard_scroll(struct shard *shard, struct scroll *scroll, struct points **out,
     return status;
 }
 
-// Each id once, also while an upsert exchanges rows.
+// Each id once, also while an upsert exchanges rows. `rows` is of visit_rows, before the filter was asked.
 static uint64_t
-count_shown(const struct visit *visit, const struct filter_answer *answer)
+count_shown(const struct visit *visit, const struct filter_answer *answer, uint32_t rows)
 {
     uint64_t count = 0;
     if (atomic_load_explicit(&visit->shard->replacing, memory_order_acquire) == visit->replacing &&
         visit->replacing % 2 == 0)
         return answer->count;
-    for (uint32_t slot = 0; slot < answer->allowed.count; slot++)
-        count += bitmap_test(&answer->allowed, slot) &&
-                 shard_is_shown(visit->generation, slot, answer->allowed.count);
+    for (uint32_t slot = 0; slot < rows; slot++)
+        count +=
+            bitmap_test(&answer->allowed, slot) && shard_is_shown(visit->generation, slot, rows);
     return count;
 }
 
@@ -274,9 +275,11 @@ shard_count_by(struct shard *shard, const struct filter_key *key, struct shard_c
     if (key->form == FILTER_FORM_NONE) {
         out->count = idmap_count(visit.generation->ids);
     } else {
+        const uint32_t rows = visit_rows(&visit);
         status = filter_view_make(&visit, &view, error);
         if (status == OMEN_OK)
-            *out = (struct shard_count){count_shown(&visit, &view.answer), view.answer.scanned};
+            *out = (struct shard_count){count_shown(&visit, &view.answer, view_rows(&view, rows)),
+                                        view.answer.scanned};
     }
     visit_finish(&visit, status == OMEN_OK && key->form != FILTER_FORM_NONE ? &view : NULL);
     return status;

@@ -4,9 +4,9 @@
 //
 // The order of an upsert is what keeps searches right; shard_int.h says why:
 //   append rows, name them, set payloads, put fields      nobody can see them yet
-//   replacing becomes odd, publish, move the ids over     searches see old and new, and keep the new
+//   replacing becomes odd, publish, move the ids over     searches see old and new, and keep the new (`moving` is odd meanwhile)
 //   new version, wait for the gate                        nobody is left who saw only the old
-//   erase the old rows, replacing becomes even, new version
+//   erase the old rows, new version, replacing becomes even
 #include "shard/write.h"
 
 #include <string.h>
@@ -369,6 +369,7 @@ write_apply(struct shard *shard, struct write *write)
     write->claims = false;
     if (batch->replaced > 0)
         atomic_fetch_add(&shard->replacing, 1);
+    atomic_fetch_add(&shard->moving, 1);
     hnsw_publish(generation->hnsw);
     for (size_t i = 0; i < given->count; i++) {
         idmap_put_found(generation->ids, first + (uint32_t)i, batch->old[i]);
@@ -378,6 +379,7 @@ write_apply(struct shard *shard, struct write *write)
     shard->next_id = batch->next_id;
     atomic_store_explicit(&shard->kind, batch->kind, memory_order_release);
     shard_changed(shard);
+    atomic_fetch_add(&shard->moving, 1);
     if (batch->replaced > 0)
         replace_old(shard, batch);
     epoch_reclaim(&shard->gate);
@@ -412,7 +414,8 @@ replace_old(struct shard *shard, const struct batch *batch)
     for (size_t i = 0; i < batch->given->count; i++)
         if (batch->old[i] != IDMAP_NONE)
             generation_erase(generation, batch->old[i]);
+    // In this order: whoever finds `replacing` even must not find a filter's answer of when it was odd.
+    shard_changed(shard);
     atomic_fetch_add(&shard->replacing, 1);
     atomic_fetch_add_explicit(&shard->tuning.turnover, batch->replaced, memory_order_relaxed);
-    shard_changed(shard);
 }

@@ -130,6 +130,14 @@ look_by_scroll(struct stage *stage)
            "count is off");
 }
 
+static void
+look_by_count(struct stage *stage, const char *filter)
+{
+    uint64_t count = 0;
+    expect(stage, omen_count(stage->index, filter, &count) == OMEN_OK, "count failed");
+    expect(stage, count == IDS, "a point was counted twice, or not");
+}
+
 static void *
 reader_main(void *argument)
 {
@@ -138,6 +146,8 @@ reader_main(void *argument)
         look_by_query(stage, NULL);
         look_by_query(stage, "city == 'Oslo'");
         look_by_query(stage, "age >= 0");
+        look_by_count(stage, "city == 'Oslo'");
+        look_by_count(stage, "age >= 0"); // has no index
         look_by_get(stage);
         look_by_scroll(stage);
         atomic_fetch_add(&stage->rounds, 1);
