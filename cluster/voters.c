@@ -7,6 +7,7 @@
 
 #include "base/assert.h"
 #include "base/text.h"
+#include "cluster/map_int.h"
 #include "cluster/voters_int.h"
 
 static void note_time(struct voters *voters, uint64_t now_ns);
@@ -90,7 +91,10 @@ note_seen(struct voters *voters, uint64_t now_ns)
         row->lost = !row->well && for_ns >= voters->config.replace_delay_ns;
         row->steady = row->well && for_ns >= voters->config.steady_ns;
         if (!row->known) // a leader that is new has not heard of all; one that is well goes by its number
+        {
             row->stays = row->may = !row->lost;
+            row->leaves = row->lost;
+        }
     }
     memcpy(voters->seen, next, voters->row_count * sizeof *next);
     voters->seen_count = voters->row_count;
@@ -139,6 +143,7 @@ set_rows(struct voters *voters, const struct voters_input *input)
                                 .known = node != NULL,
                                 .stays = place.stays,
                                 .may = place.may,
+                                .leaves = place.leaves,
                                 .well = member->member == input->self ||
                                         (member->current && node != NULL && node->alive)};
     }
@@ -149,9 +154,12 @@ voters_place(const struct voters_input *input, const struct voters_node *node)
 {
     const struct map_node *mapped = map_node_by_uuid(input->map, node->uuid);
     if (mapped == NULL)
-        return (struct voters_place){&node->zone, node->data, node->data};
+        return (struct voters_place){&node->zone, node->data, node->data, !node->data};
     const bool stays = node->data && mapped->state != NODE_GONE;
-    return (struct voters_place){&mapped->zone, stays, stays && mapped->state != NODE_DRAINING};
+    const bool drains = mapped->state == NODE_DRAINING;
+    return (struct voters_place){&mapped->zone, stays, stays && !drains,
+                                 !stays ||
+                                     (drains && !map_node_is_used(input->map, mapped->number))};
 }
 
 static uint32_t

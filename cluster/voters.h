@@ -14,10 +14,12 @@
 //      a voter is dead, drained or gone ----- a learner votes in its place, jointly (replace)
 //      an even number votes ----------------- one more, or one fewer (make_odd)
 //      two to be replaced, and by nobody ---- both vote no more, where the group then bears more, or they are drained (let_go)
+//      a voter is to be no node any more, and
+//      nobody can vote in its place --------- it votes no more, and one more with it, so that an odd number does (release)
 //      fewer vote than are wanted ----------- two more, jointly (grow)
 //      zones are uneven --------------------- a learner elsewhere votes in a place of a full zone (spread)
 //
-// Why it ends: shrink and grow bring the number to what is wanted and nodes allow, replace lowers how many are to go, spread the sum
+// Why it ends: shrink and grow bring the number to what is wanted and nodes allow, replace and release lower how many are to go, spread the sum
 // of the squares of voters a zone; none raises what one before it lowers, but for the world. A node must be ill for
 // replace_delay before it is replaced and well for steady before it votes, so what comes and goes moves nothing.
 //
@@ -105,6 +107,7 @@ struct voters_row {
     bool known;    // some node goes by its number
     bool stays;    // it may be a member
     bool may;      // it may vote
+    bool leaves;   // it is gone, or it is drained and holds nothing any more
     bool well;     //
     bool lost;     // ill for replace_delay
     bool steady;   // well for steady

@@ -17,6 +17,7 @@ struct voters_place {
     const struct map_name *zone; // of the map or of the node
     bool stays;                  // it may be a member
     bool may;                    // it may vote
+    bool leaves;                 // it holds nothing any more, and is not to
 };
 struct voters_place voters_place(const struct voters_input *input, const struct voters_node *node);
 

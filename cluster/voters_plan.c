@@ -327,6 +327,41 @@ let_go(struct voters *voters, struct voters_output *output)
            says(output, "let-go");
 }
 
+// A learner that is ill may be well before it is lost, and then votes in its place.
+static bool
+one_may_come(const struct voters *voters)
+{
+    for (uint32_t i = 0; i < voters->row_count; i++)
+        if (!voters->rows[i].votes && voters->rows[i].may && !voters->rows[i].lost)
+            return true;
+    return false;
+}
+
+// Who leads has another one lead first.
+static uint32_t
+leaving_voter(const struct voters *voters)
+{
+    for (uint32_t i = 0; i < voters->row_count; i++)
+        if (voters->rows[i].votes && voters->rows[i].leaves &&
+            voters->rows[i].member != voters->self)
+            return i;
+    return NOBODY;
+}
+
+static bool
+release(struct voters *voters, struct voters_output *output)
+{
+    const uint32_t leaving = leaving_voter(voters);
+    if (leaving == NOBODY || one_may_come(voters))
+        return false;
+    struct trial trial;
+    begin_trial(voters, &trial);
+    take_out(voters, output, leaving);
+    if (count_voters(voters) % 2 == 0)
+        take_out(voters, output, worst_voter(voters));
+    return end_trial(voters, &trial, output, 0) && says(output, "release");
+}
+
 static bool
 grow(struct voters *voters, struct voters_output *output)
 {
@@ -377,8 +412,8 @@ voters_plan(struct voters *voters, const struct voters_input *input, struct vote
         return; // a leader that is removed leads until its removal is applied
     if (prune(voters, output) || admit(voters, input, output) || shrink(voters, output) ||
         hand_over(voters, input->now_ns, output) || replace(voters, output) ||
-        make_odd(voters, output) || let_go(voters, output) || grow(voters, output) ||
-        spread(voters, output))
+        make_odd(voters, output) || let_go(voters, output) || release(voters, output) ||
+        grow(voters, output) || spread(voters, output))
         ASSERT(output->count > 0);
     else
         ASSERT(output->count == 0);

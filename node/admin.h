@@ -38,7 +38,9 @@ struct admin_view {
     const struct gossip_claim
         *members; // as this node's gossip has them, itself among them; all with meta
     uint32_t member_count;
-    uint32_t voters; // of raft's group; 0: not known
+    uint32_t voters;        // of raft's group; 0: not known
+    const uint64_t *voting; // their numbers, as this node has the group
+    uint32_t voting_count;
     struct cluster_uuid cluster, node,
         leader;                               // leader: of the metadata; none where nobody is known
     uint64_t boot, term, wall_ms, uptime_ms;  // of this process

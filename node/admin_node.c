@@ -227,6 +227,27 @@ admin_node_undrain(struct admin *a)
     return become(a, node, NODE_UP);
 }
 
+static bool
+somebody_goes_by(const struct admin_view *view, uint64_t number)
+{
+    for (uint32_t i = 0; i < view->member_count; i++)
+        if (turn_said_read(&view->members[i].meta).member == number)
+            return true;
+    return false;
+}
+
+// Gossip says which number a node goes by in raft's group. Where it does not, it may be any voter of whom gossip knows nothing.
+static bool
+votes(const struct admin_view *view, const struct map_node *node)
+{
+    const struct gossip_claim *member = admin_member(view, node->uuid);
+    const uint64_t number = member != NULL ? turn_said_read(&member->meta).member : 0;
+    for (uint32_t i = 0; i < view->voting_count; i++)
+        if (number != 0 ? view->voting[i] == number : !somebody_goes_by(view, view->voting[i]))
+            return true;
+    return false;
+}
+
 enum admin_next
 admin_node_decommission(struct admin *a)
 {
@@ -247,6 +268,12 @@ admin_node_decommission(struct admin *a)
         return admin_refuse(a, OMEN_E_BUSY,
                             "node '%s' has copies of %" PRIu32 " shards yet: it is being drained",
                             name, shards);
+    }
+    if (votes(a->view, node)) {
+        admin_node_name(a->view, node, name);
+        return admin_refuse(a, OMEN_E_BUSY,
+                            "node '%s' votes on the metadata yet: its vote goes to another first",
+                            name);
     }
     return become(a, node, NODE_GONE);
 }

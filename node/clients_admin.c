@@ -209,6 +209,8 @@ clients_view(const struct clients *clients)
         view.members = clients->members->members;
         view.member_count = clients->members->count;
         view.voters = clients->members->voters;
+        view.voting = clients->members->voting;
+        view.voting_count = clients->members->voting_count;
         view.leader = clients->members->leader;
         view.term = clients->members->term;
     }

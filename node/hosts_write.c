@@ -86,6 +86,17 @@ was_written(struct hosts *hosts, struct host_copy *copy, struct host_part *part,
         host_end_with(hosts, part, OMEN_E_TIMEOUT);
 }
 
+// What an operator has to know.
+static void
+say_halted(struct host_part *part)
+{
+    (void)error_set(
+        &part->error, OMEN_E_READ_ONLY,
+        "shard %llu has stopped: its copies differ, and which is right nobody can say but who "
+        "looks (shard.verify); shard.force_primary names the right one",
+        (unsigned long long)part->part.shard);
+}
+
 void
 host_answer(struct hosts *hosts, struct host_copy *copy, const struct replica_answer *answer)
 {
@@ -93,6 +104,8 @@ host_answer(struct hosts *hosts, struct host_copy *copy, const struct replica_an
     if (part == NULL)
         return; // nobody waits for it any more
     if (answer->status != OMEN_OK) {
+        if (answer->status == OMEN_E_READ_ONLY)
+            say_halted(part);
         host_end_with(hosts, part, answer->status);
     } else if (part->state == PART_PROPOSED) {
         was_written(hosts, copy, part, answer);

@@ -70,6 +70,9 @@ struct meta_members {
     struct cluster_uuid leader; // of the metadata; none: nobody is known
     uint64_t term;
     uint32_t voters; // of raft's group
+    uint32_t voting_count;
+    uint64_t voting
+        [RAFT_MEMBERS_MAX]; // their numbers, as this node has the group; while it changes, of then and before
     uint32_t count;
     struct gossip_claim members[]; // all that gossip knows, this node first; each has meta
 };

@@ -66,6 +66,7 @@ struct meta_listener {
     uint64_t members; // gossip's version of its members
     uint64_t term, lead;
     uint32_t voters;
+    uint64_t voting; // a hash of their numbers
     bool anything, map;
 };
 

@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/hash.h"
 #include "base/os_clock.h"
 #include "base/os_log.h"
 #include "node/meta_int.h"
@@ -75,14 +76,28 @@ claim_of(const struct gossip_member *member)
                                  .meta = member->meta};
 }
 
+static uint32_t
+list_voting(const struct meta *meta, uint64_t voting[RAFT_MEMBERS_MAX])
+{
+    const struct raft_group *group = &meta->turn.group;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < group->count; i++)
+        if ((group->members[i].roles & (RAFT_VOTER | RAFT_OUTGOING)) != 0)
+            voting[count++] = group->members[i].id;
+    return count;
+}
+
 static void
 tell_members(const struct meta *meta, struct meta_listener *to)
 {
     const struct gossip *gossip = &meta->turn.gossip;
     const struct raft *raft = &meta->turn.raft;
     const struct meta_lead lead = meta_lead(meta);
+    uint64_t voting[RAFT_MEMBERS_MAX];
+    const uint32_t voting_count = list_voting(meta, voting);
+    const uint64_t voting_hash = hash_bytes(voting, voting_count * sizeof voting[0]);
     if (to->anything && to->members == gossip->members_version && to->term == lead.term &&
-        to->lead == raft->lead && to->voters == lead.voters)
+        to->lead == raft->lead && to->voters == lead.voters && to->voting == voting_hash)
         return;
     uint32_t others = 0, cursor = 0;
     while (gossip_next(gossip, &cursor) != NULL)
@@ -92,6 +107,8 @@ tell_members(const struct meta *meta, struct meta_listener *to)
     note->leader = lead.node;
     note->term = lead.term;
     note->voters = lead.voters;
+    note->voting_count = voting_count;
+    memcpy(note->voting, voting, voting_count * sizeof voting[0]);
     const struct gossip_id own = meta->turn.config.gossip.id;
     note->members[note->count++] = claim_of(gossip_find(gossip, own));
     const struct gossip_member *member;
@@ -104,6 +121,7 @@ tell_members(const struct meta *meta, struct meta_listener *to)
     to->term = lead.term;
     to->lead = raft->lead;
     to->voters = lead.voters;
+    to->voting = voting_hash;
 }
 
 // ---- to who asked ----

@@ -25,6 +25,7 @@
 #define MODEL_FAILS UINT64_C(1001)
 #define MODEL_ROTTEN UINT64_C(1002)  // bytes of it fail their checksum
 #define MODEL_SEVERAL UINT64_C(1003) // is written as three entries: of the keys 0, 1 and 2
+#define MODEL_DIFFERS UINT64_C(1004) // each copy writes something of its own to the last key
 #define MODEL_CHUNK 1000u
 
 struct model_cell {
@@ -271,6 +272,14 @@ model_apply_one(struct model *model, const struct hosted_entry *entry, struct ho
     }
 }
 
+static inline void
+model_differ(struct hosted *hosted, const struct hosted_entry *entry)
+{
+    if (entry->count >= 16 && model_word(entry->bytes, 0) == MODEL_DIFFERS)
+        hosted->now.cells[MODEL_KEYS - 1] =
+            (struct model_cell){hash_bytes(hosted->path, strlen(hosted->path)), entry->seq};
+}
+
 omen_status
 hosted_apply(struct hosted *hosted, const struct hosted_entries *entries,
              struct hosted_results *results, struct omen_error *error)
@@ -287,6 +296,7 @@ hosted_apply(struct hosted *hosted, const struct hosted_entries *entries,
         ck_assert_uint_eq(entries->entries[i].seq, hosted->now.applied + 1);
         model_apply_one(&hosted->now, &entries->entries[i],
                         results != NULL ? &results->entries[i] : &ignored);
+        model_differ(hosted, &entries->entries[i]);
         if (results == NULL)
             mem_free(ignored.failed);
     }

@@ -15,6 +15,7 @@ import sys
 import time
 import unittest
 
+import omendb
 import workload
 from cluster import COLLECTION, ClusterCase, until
 from omend_node import Node
@@ -218,6 +219,40 @@ class HandsOver(ClusterCase):
         for node in self.nodes:
             node.start()
         self.until_whole()
+        self.check_all()
+
+
+class GivesUp(ClusterCase):
+    def test_a_node_that_votes_is_given_up_when_its_vote_and_its_copies_are_elsewhere(self) -> None:
+        self.found()
+        new = Node(self.program, self.folder, "new")
+        new.start("--join", self.nodes[0].peer)
+        for _ in range(2):
+            victim = self.leader()
+            self.nodes = [node for node in self.nodes if node is not victim] + [new]
+            refusals: set[str] = set()
+
+            def given_up(victim: Node = victim, refusals: set[str] = refusals) -> bool:
+                try:
+                    self.client.call("node.decommission", {"node": victim.node})
+                except omendb.OmenError as error:
+                    refusals.add(str(error))
+                    return False
+                return True
+
+            until("it is drained", lambda victim=victim: self.client.call("node.drain", {"node": victim.node}))
+            with self.load() as load:
+                until("it is given up", given_up)
+                load.wait_for(acks=50, searches=20)
+            self.assertTrue(all("has copies of" in why or "votes on the metadata yet" in why or "leads" in why for why in refusals), refusals)
+            victim.wait_for("meta.vote", votes="no")  # it was so before it was given up
+            self.assertEqual(victim.stop(), 0)
+            self.until_whole()
+            new = victim
+            shutil.rmtree(new.data)
+            new.start("--join", self.nodes[0].peer)
+            self.addCleanup(lambda node=new: node.runs() and node.kill())
+        self.nodes.append(new)
         self.check_all()
 
 

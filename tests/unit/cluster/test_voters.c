@@ -404,6 +404,54 @@ START_TEST(two_of_three_that_are_drained_leave_one)
 }
 END_TEST
 
+START_TEST(a_drained_voter_that_nobody_can_replace_votes_until_it_is_empty)
+{
+    grown(3, 1, 3);
+    const uint64_t drained = some_voter_but_the_leader();
+    world_collection(&world.world, "docs", 3, 1);
+    ck_assert_uint_lt(world_settle(&world.world, 100), 100);
+    set_state(drained, NODE_DRAINING);
+    voters_run(&world, 80);
+    ck_assert(votes(drained)); // its copies are there
+    ck_assert_uint_eq(voters_count(&world), 3);
+    ck_assert_uint_lt(world_settle(&world.world, 100), 100);
+    voters_run(&world, 10);
+    ck_assert(!votes(drained));
+    ck_assert(votes(world.self));
+    ck_assert_uint_eq(voters_count(&world), 1);
+    ck_assert_uint_eq(world.changes, 1); // jointly
+    expect_rest();
+    set_state(drained, NODE_GONE);
+    voters_run(&world, 10);
+    ck_assert_ptr_null(voters_member_of(&world, drained));
+    ck_assert_uint_eq(voters_count(&world), 1);
+    expect_rest();
+    voters_world_fini(&world);
+}
+END_TEST
+
+START_TEST(a_drained_voter_waits_for_who_may_vote_in_its_place)
+{
+    grown(4, 1, 3);
+    uint64_t spare = 0;
+    for (uint32_t i = 0; i < 4; i++)
+        if (!votes(world.peers[i].member))
+            spare = world.peers[i].member;
+    const uint64_t drained = some_voter_but_the_leader();
+    voters_peer_of(&world, spare)->alive = false; // it may be well soon
+    voters_run(&world, 2);
+    set_state(drained, NODE_DRAINING);
+    voters_run(&world, 20);
+    ck_assert(votes(drained));
+    voters_peer_of(&world, spare)->alive = true;
+    voters_run(&world, 20);
+    ck_assert(!votes(drained));
+    ck_assert(votes(spare));
+    ck_assert_uint_eq(voters_count(&world), 3);
+    voters_world_fini(&world);
+}
+END_TEST
+
 START_TEST(a_number_that_was_lost_with_its_disk_is_replaced_by_the_new_one_and_goes)
 {
     grown(3, 1, 3);
@@ -514,12 +562,13 @@ START_TEST(a_line_says_what_is_thought_of_each)
     ck_assert_str_eq(line, "voters wanted=3 101:votes 102:votes 103:votes:drains 104:learns:ill");
     voters_run(&world, 80);
     voters_describe(&world.voters, line, sizeof line);
-    ck_assert_str_eq(line, "voters wanted=3 101:votes 102:votes 103:votes:drains 104:learns:lost");
+    ck_assert_str_eq(line,
+                     "voters wanted=3 101:votes 102:learns 103:learns:drains 104:learns:lost");
     voters_peer_of(&world, 104)->alive = true;
     set_state(103, NODE_GONE);
     voters_look(&world);
     voters_describe(&world.voters, line, sizeof line);
-    ck_assert_str_eq(line, "voters wanted=3 101:votes 102:votes 103:votes:goes 104:learns:new");
+    ck_assert_str_eq(line, "voters wanted=3 101:votes 102:learns 103:learns:goes 104:learns:new");
     voters_world_fini(&world);
 }
 END_TEST
@@ -691,6 +740,8 @@ voters_suite(void)
     tcase_add_test(go, a_drained_leader_hands_over_first);
     tcase_add_test(go, a_drained_leader_that_cannot_hand_over_does_not_try_all_the_time);
     tcase_add_test(go, two_of_three_that_are_drained_leave_one);
+    tcase_add_test(go, a_drained_voter_that_nobody_can_replace_votes_until_it_is_empty);
+    tcase_add_test(go, a_drained_voter_waits_for_who_may_vote_in_its_place);
     tcase_add_test(go, a_number_that_was_lost_with_its_disk_is_replaced_by_the_new_one_and_goes);
     tcase_add_test(go, a_full_group_makes_room_for_a_node_by_letting_a_dead_learner_go);
     tcase_add_test(go, a_full_group_of_as_many_zones_admits_a_node_of_one_more);

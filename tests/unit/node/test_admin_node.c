@@ -107,6 +107,19 @@ START_TEST(a_node_leaves_when_its_copies_are_elsewhere)
     claim_refused(METHOD_NODE_DECOMMISSION, "n2", OMEN_E_BUSY, "has copies of 1 shards yet");
     ck_assert_uint_lt(world_settle(&world, 100), 100);
     admin_look();
+    // It votes; or it may be the voter of whom gossip says nothing.
+    const uint64_t voting[] = {11, 12};
+    admin.view.voting = voting;
+    admin.view.voting_count = 2;
+    turn_said_write(&(struct turn_said){.member = 12}, &admin.members[1].meta);
+    turn_said_write(&(struct turn_said){.member = 11}, &admin.members[0].meta);
+    claim_refused(METHOD_NODE_DECOMMISSION, "n2", OMEN_E_BUSY, "votes on the metadata yet");
+    turn_said_write(&(struct turn_said){.member = 0}, &admin.members[1].meta);
+    claim_refused(METHOD_NODE_DECOMMISSION, "n2", OMEN_E_BUSY, "votes on the metadata yet");
+    admin.view.member_count = 1; // nothing is known of it
+    claim_refused(METHOD_NODE_DECOMMISSION, SECOND, OMEN_E_BUSY, "votes on the metadata yet");
+    admin.view.member_count = 3;
+    turn_said_write(&(struct turn_said){.member = 13}, &admin.members[1].meta);
     ck_assert_int_eq(of(METHOD_NODE_DECOMMISSION, "n2"), OMEN_OK);
     ck_assert_uint_eq(map_node(&world.map, 2)->state, NODE_GONE);
     ck_assert_int_eq(of(METHOD_NODE_DECOMMISSION, SECOND), OMEN_OK); // asked twice

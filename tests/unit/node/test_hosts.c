@@ -414,6 +414,41 @@ START_TEST(a_copy_with_rotten_bytes_answers_nothing_more_and_goes)
 }
 END_TEST
 
+START_TEST(a_shard_whose_two_copies_differ_stops_until_an_operator_names_the_right_one)
+{
+    hosts_open_shard(2);
+    (void)hosts_written(5, 50);
+    ck_assert_int_eq(hosts_reply_status(hosts_write(1, MODEL_DIFFERS, 0)), OMEN_OK);
+    (void)write_many(1500);
+    HOSTS_WAIT(was_trimmed(1));
+    hosts_assign(3); // wants a snapshot: those in sync compare what they hold
+    uint64_t asked = hosts_write(1, 6, 60);
+    while (hosts_reply_status(asked) != OMEN_E_READ_ONLY) {
+        const omen_status status = hosts_reply_status(asked);
+        ck_assert(status == OMEN_OK || status == OMEN_E_BUSY || status == OMEN_E_STALE_MAP);
+        asked = hosts_write(1, 6, 60);
+    }
+    const struct wire_reply *said = hosts_reply(asked);
+    ck_assert_uint_gt(said->reason_bytes, 0);
+    ck_assert_ptr_nonnull(memmem(said->reason, said->reason_bytes, "its copies differ", 17));
+    ck_assert_int_ne(hosts_reply_status(hosts_read(1, 5, WIRE_STRONG)), OMEN_OK);
+
+    const struct cluster_uuid right = world_replica(&hosts.world, hosts.shard, 2);
+    ck_assert_int_eq(hosts_map_step((struct shard_step){.kind = STEP_FORCE, .replica = right}),
+                     OMEN_OK);
+    HOSTS_WAIT(uuid_equal(hosts_row()->primary, right));
+    hosts_assign(1); // anew: nothing of what it had is taken over
+    hosts_assign(3);
+    HOSTS_WAIT(hosts_in_sync() == 3);
+    const uint64_t seq = hosts_written(7, 70)->seq;
+    for (uint32_t node = 1; node <= 3; node++) {
+        ck_assert_uint_eq(hosts_value(node, 7, seq), 70);
+        ck_assert_uint_eq(hosts_value(node, MODEL_KEYS - 1, seq),
+                          hosts_value(2, MODEL_KEYS - 1, seq));
+    }
+}
+END_TEST
+
 // ---- who is refused ----
 
 START_TEST(a_part_by_another_map_is_refused)
@@ -564,6 +599,8 @@ hosts_suite(void)
     tcase_add_test(tcase, a_shard_that_does_not_open_is_reported_and_made_anew);
     tcase_add_test(tcase, a_shard_that_somebody_else_has_open_is_not_reported_as_lost);
     tcase_add_test(tcase, a_copy_with_rotten_bytes_answers_nothing_more_and_goes);
+    tcase_add_test(tcase,
+                   a_shard_whose_two_copies_differ_stops_until_an_operator_names_the_right_one);
     tcase_add_loop_test(tcase, a_part_by_another_map_is_refused, 0, 4);
     tcase_add_test(tcase, a_backup_takes_no_write);
     tcase_add_loop_test(tcase, who_waits_at_a_copy_is_bounded, 0, 2);
