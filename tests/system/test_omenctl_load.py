@@ -118,6 +118,93 @@ class Batch(cluster.Case):
         self.assertRegex(self.run_(*search).out, r"^QUERY +ID +DISTANCE\n")
 
 
+class Contexts(cluster.Case):
+    def setUp(self) -> None:
+        super().setUp()
+        self.config = self.folder / "deep" / "contexts.yaml"
+        self.dev, self.prod = self.fake(alias__list={"aliases": []}), self.fake(alias__list={"aliases": []})
+
+    def here(self, *words: object, **variables: str) -> cluster.Done:
+        return omenctl("-o", "json", *words, OMEN_CONFIG=str(self.config), **variables)
+
+    def asked(self) -> str:
+        """Who was asked since, and with which key."""
+        names = []
+        for name, node in (("dev", self.dev), ("prod", self.prod)):
+            hello = [ask.get("api_key") for ask in node.calls("system.hello")]
+            names += [f"{name}:{key}" for key in hello[:1]] if node.calls("alias.list") else []
+            node.asked.clear()
+        return " ".join(names)
+
+    def set_both(self) -> None:
+        key = self.folder / "key"
+        key.write_text("root.prod\n")
+        for words in (("dev", "-e", self.dev.address, "--api-key", "root.dev"),
+                      ("prod", "-e", self.prod.address, "--api-key-file", key)):
+            self.assertEqual(self.here("context", "set", *words).code, FINE)
+
+    def test_a_cluster_is_asked_by_its_name_with_its_own_key(self) -> None:
+        self.set_both()
+        self.assertEqual(self.config.stat().st_mode & 0o777, 0o600)
+        for words, variables, expected in (
+                ((), {}, "dev:root.dev"),  # the first is the current one
+                (("--context", "prod"), {}, "prod:root.prod"),
+                ((), {"OMEN_CONTEXT": "prod"}, "prod:root.prod"),
+                (("--context", "prod"), {"OMEN_ENDPOINTS": self.dev.address, "OMEN_API_KEY": "root.env"}, "prod:root.prod"),
+                ((), {"OMEN_ENDPOINTS": self.prod.address}, "prod:None"),  # no other cluster is told a key
+                ((), {"OMEN_ENDPOINTS": self.prod.address, "OMEN_CONTEXT": "dev"}, "prod:None"),
+                (("-e", self.prod.address), {}, "prod:None"),
+                (("--api-key", "root.own"), {}, "dev:root.own")):
+            with self.subTest(words=words, variables=variables):
+                done = self.here(*words, "alias", "list", **variables)
+                self.assertEqual((done.code, self.asked()), (FINE, expected), done.talk)
+
+    def test_contexts_are_listed_used_changed_and_removed_and_no_key_is_shown(self) -> None:
+        self.assertEqual(self.here("context", "list").json, [])
+        self.set_both()
+        listed = self.here("context", "list")
+        self.assertNotIn("root", listed.out)
+        self.assertEqual([(row["context"], row["current"], row["endpoints"]) for row in listed.json],
+                         [("dev", True, self.dev.address), ("prod", False, self.prod.address)])
+        self.assertEqual(self.here("context", "use", "prod").code, FINE)
+        self.assertEqual(self.here("alias", "list").code, FINE)
+        self.assertEqual(self.asked(), "prod:root.prod")
+        self.assertEqual(self.here("context", "set", "prod", "--api-key", "root.new").code, FINE)
+        self.assertEqual(self.here("alias", "list").code, FINE)
+        self.assertEqual(self.asked(), "prod:root.new")
+        before = self.config.read_text()
+        self.assertEqual(self.here("context", "remove", "prod", "--dry-run").code, FINE)
+        self.assertEqual(self.config.read_text(), before)
+        self.assertEqual(self.here("context", "remove", "prod").code, USAGE)  # nobody to ask, no --yes
+        self.assertEqual(self.here("context", "remove", "prod", "--yes").code, FINE)
+        self.assertEqual([(row["context"], row["current"]) for row in self.here("context", "list").json], [("dev", False)])
+
+    def test_what_is_wrong_is_said_and_changes_nothing(self) -> None:
+        self.refused(self.here("context", "set", "new"), USAGE, "wants --endpoints")
+        self.refused(self.here("context", "set", "a b", "-e", "h:1"), USAGE, "a name is")
+        self.refused(self.here("context", "set", "a", "-e", "h:x"), USAGE, "--endpoints")
+        self.refused(self.here("context", "set", "a", "-e", "h:1", "--api-key", "k", "--api-key-file", "f"), USAGE, "not both")
+        self.refused(self.here("context", "set", "a", "-e", "h:1", "--api-key", "x\ny"), USAGE, "one line")
+        self.refused(self.here("context", "use", "a"), NOT_FOUND, "no context 'a'")
+        self.refused(self.here("context", "remove", "a", "--yes"), NOT_FOUND, "no context 'a'")
+        self.refused(self.here("alias", "list", "--context", "a"), NOT_FOUND, "no context 'a'")
+        self.refused(self.here("alias", "list", "--context", "a", "-e", "h:1"), USAGE, "not both")
+        self.assertFalse(self.config.exists())
+        self.config.parent.mkdir()
+        self.config.write_text("contexts:\n  a\n")
+        self.refused(self.here("alias", "list"), USAGE, str(self.config), "line 2")
+        self.config = pathlib.Path("/proc/none/contexts.yaml")  # where no file can be made
+        self.refused(self.here("context", "set", "a", "-e", "h:1"), OTHER, "/proc/none/contexts.yaml")
+
+    def test_the_file_is_in_the_users_folder_where_nothing_else_is_said(self) -> None:
+        home = {"HOME": str(self.folder / "home"), "XDG_CONFIG_HOME": ""}
+        self.assertEqual(omenctl("context", "set", "dev", "-e", self.dev.address, **home).code, FINE)
+        self.assertTrue((self.folder / "home/.config/omendb/contexts.yaml").is_file())
+        home["XDG_CONFIG_HOME"] = str(self.folder / "xdg")
+        self.assertEqual(omenctl("context", "set", "dev", "-e", self.dev.address, **home).code, FINE)
+        self.assertTrue((self.folder / "xdg/omendb/contexts.yaml").is_file())
+
+
 # What is not here ends with 1.
 CODES = {
     NOT_FOUND: ["NOT_FOUND"],

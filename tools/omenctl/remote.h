@@ -27,7 +27,7 @@ struct remote {
 
 extern const struct noun noun_status, noun_check, noun_cluster, noun_node, noun_shard,
     noun_collection, noun_alias, noun_point, noun_query, noun_recall, noun_job, noun_key,
-    noun_events, noun_system, noun_import, noun_top;
+    noun_events, noun_system, noun_import, noun_top, noun_context;
 
 // The run of a verb whose row says it all.
 enum exit_code remote_run(struct call *call);
