@@ -205,6 +205,38 @@ class Contexts(cluster.Case):
         self.assertTrue((self.folder / "xdg/omendb/contexts.yaml").is_file())
 
 
+class Records(cluster.Case):
+    """Files whose rows are points as a whole."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.one()
+        self.fine("collection", "create", "docs", "-d", 2, "--metric", "l2")
+        self.until("the shard is open", lambda: {row["state"] for row in self.fine("shard", "list")} == {"open"})
+
+    def test_lines_of_json_are_written_with_their_ids_and_payloads_and_resumed(self) -> None:
+        rows = self.folder / "rows.jsonl"
+        lines = [{"id": n, "vector": [n, 1], "payload": {"n": n}} for n in range(25)]
+        lines[7] = {"id": 7, "vector": [1, 2, 3]}
+        rows.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        note, refused = self.folder / "note", self.folder / "refused"
+        first = self.run_("-o", "json", "import", "docs", rows, "--limit", 10, "--batch", 4, "--resume", note, "--refused", refused)
+        self.assertEqual((first.code, first.json["written"], first.json["refused"]), (PARTIAL, 9, 1), first.talk)
+        self.assertEqual(json.loads(refused.read_text())["row"], 7)
+        self.assertEqual(self.fine("import", "docs", rows, "--resume", note)["written"], 15)
+        self.assertEqual(self.fine("point", "count", "docs", "--consistency", "strong")["count"], 24)
+        self.assertEqual(self.fine("point", "get", "docs", 24, "--with", "payload", "--consistency", "strong")[0]["payload"], {"n": 24})
+
+    def test_a_csv_has_its_payload_in_columns(self) -> None:
+        rows = self.folder / "rows.csv"
+        rows.write_text('id,vector,city,year\na,"[1,2]",Oslo,2020\nb,"[3,4]","Bergen, too",\n')
+        self.refused(self.run_("import", "docs", rows, "--ids", rows), USAGE, "csv have their own ids")
+        self.assertEqual(self.fine("import", "docs", rows, "--dry-run")["rows"], 2)
+        self.assertEqual(self.fine("import", "docs", rows)["written"], 2)
+        points = self.fine("point", "get", "docs", "a", "b", "--with", "payload", "--consistency", "strong")
+        self.assertEqual([point["payload"] for point in points], [{"city": "Oslo", "year": 2020}, {"city": "Bergen, too"}])
+
+
 # What is not here ends with 1.
 CODES = {
     NOT_FOUND: ["NOT_FOUND"],

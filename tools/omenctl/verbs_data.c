@@ -298,7 +298,11 @@ static const struct verb import_verbs[] = {
      .kind = VERB_MAKES,
      .summary = "writes the vectors of a file into a collection",
      .details =
-         "INPUT is npy, fvecs, bvecs, fbin, u8bin or i8bin. Parquet: python -m omendb import.\n"
+         "INPUT is npy, fvecs, bvecs, fbin, u8bin, i8bin, ndjson or csv. Parquet: python -m omendb "
+         "import.\n"
+         "A line of ndjson is {\"id\": ..., \"vector\": [...], \"payload\": {...}}; without "
+         "\"payload\" all other keys "
+         "are the payload. A csv has columns id and vector, of JSON; the others are the payload.\n"
          "Rows are upserted, so that it does no harm to begin anew. Rows that are refused are "
          "counted by reason, and the "
          "command ends with 8.",
