@@ -237,6 +237,78 @@ class Records(cluster.Case):
         self.assertEqual([point["payload"] for point in points], [{"city": "Oslo", "year": 2020}, {"city": "Bergen, too"}])
 
 
+class Bench(cluster.Case):
+    def test_load_of_a_real_cluster_is_counted_and_leaves_nothing(self) -> None:
+        self.one()
+        self.fine("collection", "create", "docs", "-d", 8, "--shards", 2)
+        self.until("the shards are open", lambda: {row["state"] for row in self.fine("shard", "list")} == {"open"})
+        empty = self.fine("bench", "search", "docs", "--count", 20)
+        self.assertEqual((empty["requests"], empty["failed"], empty["recall"]), (20, 0, 1))
+        self.refused(self.run_("bench", "upsert", "docs", "--count", 1000), USAGE, "--yes")
+        written = self.fine("bench", "upsert", "docs", "--count", 1050, "--batch", 100, "--in-flight", 3, "--keep", "--yes")
+        self.assertEqual((written["requests"], written["points"], written["failed"]), (11, 1050, 0))
+        self.assertEqual(self.fine("point", "count", "docs", "--consistency", "strong")["count"], 1050)
+        self.assertEqual(self.fine("point", "get", "docs", 1 << 62, (1 << 62) + 1049, "--consistency", "strong")[1]["id"], (1 << 62) + 1049)
+        found = self.fine("bench", "search", "docs", "--count", 300, "--in-flight", 20, "-k", 5, "--ef", 300)
+        self.assertEqual((found["requests"], found["failed"], found["in_flight"]), (300, 0, 20))
+        self.assertGreaterEqual(found["recall"], 0.9)
+        self.assertTrue(0 < found["p50_ms"] <= found["p99_ms"] <= found["p999_ms"] <= found["max_ms"], found)
+        self.assertGreater(found["qps"], 0)
+        again = self.fine("bench", "upsert", "docs", "--seconds", "0.2", "--first-id", 5, "--yes")
+        self.assertGreater(again["points"], 0)
+        self.assertEqual(self.fine("point", "count", "docs", "--consistency", "strong")["count"], 1050)
+        queries = cluster.write_fbin(self.folder / "q.fbin", [[1.0] * 8, [0.5] * 7 + [1.0]])
+        self.assertEqual(self.fine("bench", "search", "docs", "--count", 10, "--queries", queries)["requests"], 10)
+        wrong = cluster.write_fbin(self.folder / "w.fbin", [[1.0] * 7])
+        self.refused(self.run_("bench", "search", "docs", "--queries", wrong), PRECONDITION, "7 components, the collection has 8")
+        self.refused(self.run_("bench", "search", "docs", "--in-flight", 257), USAGE, "--in-flight")
+        self.refused(self.run_("bench", "search", "none", "--count", 1), NOT_FOUND, "none")
+
+    COLLECTION = {"name": "docs", "id": 1, "dimension": 2, "metric": "l2", "dtype": "f32", "shards": 1, "replicas": 1, "min_insync": 1}
+
+    def test_integers_are_written_as_integers(self) -> None:
+        node = self.fake(collection__get=self.COLLECTION | {"dtype": "u8"}, point__upsert={"count": 3}, point__delete={"count": 3})
+        self.fine("bench", "upsert", "docs", "--count", 3, "--yes", "--first-id", 7)
+        self.assertEqual((node.calls("point.upsert")[0]["ids"], len(node.calls("point.upsert")[0]["vectors"])), ([7, 8, 9], 6))
+        self.assertEqual(node.calls("point.delete")[0]["ids"], [7, 8, 9])
+        self.assertEqual(self.fine("bench", "upsert", "docs", "--count", 3, "--dry-run")["requests"], 0)
+        self.assertEqual(len(node.calls("point.upsert")), 1)
+        top = (1 << 63) - 1
+        self.refused(self.run_("bench", "upsert", "docs", "--count", 2, "--first-id", top, "--yes"), USAGE, "--first-id")
+        self.assertEqual(self.fine("bench", "upsert", "docs", "--count", 1, "--first-id", top, "--yes")["requests"], 1)
+
+    def test_recall_is_what_is_found_of_what_exact_searches_find(self) -> None:
+        def answer(ask: dict[str, Any]) -> dict[str, Any]:
+            ids = [1, 2, 3, 4] if ask.get("exact") else [1, 2, 3, 9]
+            return {"hits": [{"id": number, "distance": number} for number in ids]}
+
+        self.fake(collection__get=self.COLLECTION, point__scroll={"points": []}, query__search=answer)
+        self.assertEqual(self.fine("bench", "search", "docs", "--count", 4, "-k", 4, "--recall", 10)["recall"], 0.75)
+        self.assertNotIn("recall", self.fine("bench", "search", "docs", "--count", 4, "--recall", 0))
+
+    def test_what_failed_is_counted_by_its_name_and_ends_with_8(self) -> None:
+        asked = []
+
+        def answer(_: dict[str, Any]) -> dict[str, Any]:
+            asked.append(1)
+            if len(asked) % 4 == 0:
+                raise Refusal("FILTER")
+            return {"hits": []}
+
+        self.fake(collection__get=self.COLLECTION, point__scroll={"points": []}, query__search=answer)
+        done = self.run_("-o", "json", "bench", "search", "docs", "--count", 20, "--in-flight", 1)
+        self.assertEqual((done.code, done.json["failed"], done.json["errors"]), (PARTIAL, 5, [{"error": "FILTER", "count": 5}]), done.talk)
+        self.assertIn("5 of 20 requests failed, the first: FILTER: on demand", done.talk)
+
+    def test_where_all_failed_it_ends_with_the_code_of_the_first(self) -> None:
+        def refuse(_: dict[str, Any]) -> None:
+            raise Refusal("AUTH")
+
+        self.fake(collection__get=self.COLLECTION, point__scroll={"points": []}, query__search=refuse)
+        done = self.run_("-o", "json", "bench", "search", "docs", "--count", 3)
+        self.assertEqual((done.code, done.json["failed"]), (AUTH, 3), done.talk)
+
+
 # What is not here ends with 1.
 CODES = {
     NOT_FOUND: ["NOT_FOUND"],
