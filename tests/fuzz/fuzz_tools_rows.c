@@ -15,7 +15,7 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 {
     if (count == 0)
         return 0;
-    const enum rows_format format = (enum rows_format)(bytes[0] % ROWS_FORMATS);
+    const enum rows_format format = (enum rows_format)(bytes[0] % ROWS_NDJSON);
     const struct rows_file file = {
         .head = bytes + 1, .head_bytes = count - 1, .file_bytes = count - 1};
     struct omen_error error = {0};

@@ -30,7 +30,8 @@ def pack(value: Any) -> bytes:
 
 FIXED = {0xC0: None, 0xC2: False, 0xC3: True}
 NUMBERS = {0xCA: ">f", 0xCB: ">d", 0xCC: ">B", 0xCD: ">H", 0xCE: ">I", 0xCF: ">Q", 0xD0: ">b", 0xD1: ">h", 0xD2: ">i", 0xD3: ">q"}
-SIZES = {0xC4: ">B", 0xC5: ">H", 0xC6: ">I", 0xD9: ">B", 0xDA: ">H", 0xDB: ">I", 0xDC: ">H", 0xDD: ">I", 0xDE: ">H", 0xDF: ">I"}
+SIZES = {0xC4: ">B", 0xC5: ">H", 0xC6: ">I", 0xC7: ">B", 0xC8: ">H", 0xC9: ">I", 0xD9: ">B", 0xDA: ">H", 0xDB: ">I",
+         0xDC: ">H", 0xDD: ">I", 0xDE: ">H", 0xDF: ">I"}
 
 
 class Reader:
@@ -70,7 +71,11 @@ class Reader:
             return [self.read() for _ in range(head & 0xF)]
         if head < 0xC0:
             return self._take(head & 0x1F).decode()
+        if 0xD4 <= head <= 0xD8:  # an ext of 1, 2, 4, 8, 16 bytes; all exts are read as their bytes
+            return self._take(1 + (1 << head - 0xD4))[1:]
         count = self._number(SIZES[head])
+        if 0xC7 <= head <= 0xC9:
+            return self._take(1 + count)[1:]
         if head >= 0xDE:
             return {self.read(): self.read() for _ in range(count)}
         if head >= 0xDC:

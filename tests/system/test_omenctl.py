@@ -83,7 +83,7 @@ class TestUsage(Case):
             ("file", "convert", "a"): "INPUT PATH",
             ("file", "convert", "a", "b", "--metric", "l1"): "'l1'",
             ("file", "convert", "a", "b", "--m", "65"): "--m is '65'",
-            ("file", "convert", "a.csv", "b"): "--format",
+            ("file", "convert", "a.pdf", "b"): "--format",
         }.items():
             with self.subTest(words=words):
                 self.check_refused(omenctl(*words), USAGE, part)
@@ -405,7 +405,7 @@ class TestCompletion(Case):
         (self.folder / "vectors.npy").touch()
         self.assertEqual(self.complete(""), {
             "status", "check", "cluster", "node", "shard", "collection", "alias", "point", "query", "recall", "job", "key",
-            "events", "system", "import", "file", "completion", "help", "version"})
+            "events", "system", "top", "bench", "context", "import", "file", "completion", "help", "version"})
         self.assertEqual(self.complete("fi"), {"file"})
         self.assertEqual(self.complete("file", "co"), {"compact", "convert", "copy"})
         self.assertEqual(self.complete("file", "search", "p", "--ta"), {"--target-recall"})

@@ -39,7 +39,10 @@ const struct option_spec common_options[COMMON_COUNT] = {
     [COMMON_ENDPOINTS] = {.name = "endpoints",
                           .letter = 'e',
                           .argument = "HOST:PORT,...",
-                          .help = "where the cluster is; OMEN_ENDPOINTS, else 127.0.0.1:7700"},
+                          .help = "OMEN_ENDPOINTS, else the context, else 127.0.0.1:7700"},
+    [COMMON_CONTEXT] = {.name = "context",
+                        .argument = "NAME",
+                        .help = "the cluster of this name: omenctl help context; OMEN_CONTEXT"},
     [COMMON_API_KEY] = {.name = "api-key",
                         .argument = "KEY",
                         .help = "who asks; others see it in the list of processes: OMEN_API_KEY"},
@@ -171,10 +174,10 @@ static const struct noun noun_help = {"help", "what there is, or how one command
 static const struct noun noun_version = {"version", "the version of omenctl", &version_verb, 1};
 
 const struct noun *const nouns[] = {
-    &noun_status, &noun_check,      &noun_top,        &noun_cluster, &noun_node,
-    &noun_shard,  &noun_collection, &noun_alias,      &noun_point,   &noun_query,
-    &noun_recall, &noun_job,        &noun_key,        &noun_events,  &noun_system,
-    &noun_import, &noun_file,       &noun_completion, &noun_help,    &noun_version};
+    &noun_status,     &noun_check,      &noun_top,    &noun_cluster, &noun_node,   &noun_shard,
+    &noun_collection, &noun_alias,      &noun_point,  &noun_query,   &noun_recall, &noun_job,
+    &noun_key,        &noun_events,     &noun_system, &noun_context, &noun_bench,  &noun_import,
+    &noun_file,       &noun_completion, &noun_help,   &noun_version};
 const uint32_t noun_count = sizeof nouns / sizeof *nouns;
 
 const struct noun *
@@ -295,6 +298,9 @@ take_option(struct call *call, int place, const char *value, bool *wants_help)
     case COMMON_ENDPOINTS:
         call->endpoints = value;
         break;
+    case COMMON_CONTEXT:
+        call->context = value;
+        break;
     case COMMON_API_KEY:
         call->api_key = value;
         break;
@@ -411,6 +417,8 @@ run_words(struct call *call, int argc, char **argv)
     call->arguments = argv + rest;
     call->argument_count = (uint32_t)(argc - rest);
     code = check_arguments(call);
+    if (code == EXIT_FINE && call->verb->remote != NULL && call->noun != &noun_context)
+        code = context_choose(call);
     return code == EXIT_FINE ? call->verb->run(call) : code;
 }
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "base/error.h"
+#include "tools/omenctl/contexts.h"
 #include "tools/omenctl/doc.h"
 
 // How omenctl ends. Scripts hold on to the numbers: append, never renumber.
@@ -77,6 +78,7 @@ enum {
     COMMON_QUIET,
     COMMON_HELP,
     COMMON_ENDPOINTS,
+    COMMON_CONTEXT,
     COMMON_API_KEY,
     COMMON_API_KEY_FILE,
     COMMON_TIMEOUT,
@@ -100,7 +102,9 @@ struct call {
     enum doc_format format;
     bool quiet, yes, dry_run, wait;
     const char *endpoints, *api_key, *api_key_file,
-        *timeout; // NULL: the environment, else what help says
+        *timeout;          // NULL: the environment, else the context, else what help says
+    const char *context;   // its name, as given; NULL: the environment, else the current one
+    struct context chosen; // context.c: what is not said otherwise; without a name: none
     FILE *out, *talk;
 };
 
@@ -140,6 +144,9 @@ enum exit_code call_print(const struct call *call, const struct doc *doc);
 // Asks on the terminal, unless --yes was given. EXIT_FINE: go on.
 __attribute__((format(printf, 2, 3))) enum exit_code call_confirm(const struct call *call,
                                                                   const char *question, ...);
+
+// context.c: finds the context that the call is about, where something of it is wanted.
+enum exit_code context_choose(struct call *call);
 
 // help.c and completion.c: from the table, to `out`.
 void help_all(FILE *out);

@@ -32,6 +32,55 @@ convert_check_types(enum vector_type from, enum vector_type to, struct omen_erro
                      "integers: nothing is rounded");
 }
 
+static omen_status
+open_records(struct convert *convert, const struct convert_files *files, enum rows_format format,
+             struct omen_error *error)
+{
+    struct records *records = &convert->records;
+    if (files->ids != NULL || files->payloads != NULL)
+        return error_set(error, OMEN_E_INVALID,
+                         "rows of %s have their own ids and payloads: not with --ids or --payloads",
+                         rows_format_names[format]);
+    const omen_status status = records_open(files->input, format, records, error);
+    if (status != OMEN_OK)
+        return status;
+    convert->source.rows = (struct rows){.format = format,
+                                         .type = VECTOR_F32,
+                                         .dimension = records->dimension,
+                                         .count = records->count,
+                                         .row_bytes = records->dimension * sizeof(float)};
+    return OMEN_OK;
+}
+
+omen_status
+convert_open(struct convert *convert, const struct convert_files *files, struct omen_error *error)
+{
+    enum rows_format format = files->format;
+    if ((format < ROWS_FORMATS || rows_format_of(files->input, &format)) &&
+        rows_are_records(format))
+        return open_records(convert, files, format, error);
+    omen_status status = source_open(files->input, format, &convert->source, error);
+    if (status == OMEN_OK && files->ids != NULL)
+        status = id_source_open(files->ids, files->id_form, &convert->ids, error);
+    if (status == OMEN_OK && files->payloads != NULL)
+        status = payload_source_open(files->payloads, &convert->payloads, error);
+    return status;
+}
+
+static bool
+has_text_ids(const struct convert *convert)
+{
+    return convert->records.file != NULL
+               ? convert->records.id_kind == RECORD_TEXT
+               : convert->ids.file != NULL && convert->ids.form == ID_FORM_TEXT;
+}
+
+static bool
+has_payloads(const struct convert *convert)
+{
+    return convert->records.file != NULL || convert->payloads.file != NULL;
+}
+
 omen_status
 convert_prepare(struct convert *convert, struct omen_error *error)
 {
@@ -68,6 +117,7 @@ convert_fini(struct convert *convert)
     source_close(&convert->source);
     id_source_close(&convert->ids);
     payload_source_close(&convert->payloads);
+    records_close(&convert->records);
     mem_free(convert->raw);
     mem_free(convert->vectors);
     mem_free(convert->rows);
@@ -109,6 +159,42 @@ take_payload(struct convert *convert, size_t at, struct omen_error *error)
     convert->payload_at[at] = convert->payload_data.count;
     return payload_source_next(&convert->payloads, &convert->payload_data,
                                &convert->payload_bytes[at], error);
+}
+
+// The id and payload of a record as those of the next row of the batch.
+static omen_status
+keep_record(struct convert *convert, const struct record *record, size_t at, uint64_t row)
+{
+    convert->id[at] = record->id_kind == RECORD_INTEGER ? record->id : convert->first_id + row;
+    convert->text_at[at] = convert->texts.count;
+    convert->payload_at[at] = convert->payload_data.count;
+    convert->payload_bytes[at] = record->payload_bytes;
+    if (record->id_kind == RECORD_TEXT &&
+        buffer_add(&convert->texts, record->text, strlen(record->text) + 1) != OMEN_OK)
+        return OMEN_E_NO_MEMORY;
+    return record->payload == NULL
+               ? OMEN_OK
+               : buffer_add(&convert->payload_data, record->payload, record->payload_bytes);
+}
+
+static omen_status
+take_record(struct convert *convert, uint64_t row, struct omen_error *error)
+{
+    const size_t at = convert->count;
+    struct record record;
+    const omen_status status = records_next(&convert->records, &record, error);
+    if (refusals_is_about_row(status)) {
+        refusals_add(&convert->refusals, row, status, error->text);
+        return OMEN_OK;
+    }
+    if (status != OMEN_OK)
+        return status;
+    if (keep_record(convert, &record, at, row) != OMEN_OK)
+        return error_set_plain(error, OMEN_E_NO_MEMORY);
+    memcpy(convert->vectors + at * convert->row_bytes, record.vector, convert->row_bytes);
+    convert->rows[at] = row;
+    convert->count++;
+    return OMEN_OK;
 }
 
 // Row `i` of the block that was read, as the next of the batch; or refused.
@@ -154,11 +240,11 @@ add_slice(struct convert *convert, size_t first, size_t count, struct omen_error
     batch.count = count;
     batch.vectors = convert->vectors + first * convert->row_bytes;
     batch.dtype = convert->given;
-    if (convert->ids.file != NULL && convert->ids.form == ID_FORM_TEXT)
+    if (has_text_ids(convert))
         batch.text_ids = convert->text_ids + first;
     else
         batch.ids = convert->id + first;
-    if (convert->payloads.file != NULL) {
+    if (has_payloads(convert)) {
         batch.payloads = convert->payload + first;
         batch.payload_bytes = convert->payload_bytes + first;
     }
@@ -190,9 +276,21 @@ add_rows(struct convert *convert, size_t first, size_t count, struct omen_error 
                              : status;
 }
 
+static omen_status
+skip_records(struct convert *convert, uint64_t rows, struct omen_error *error)
+{
+    omen_status status = records_rewind(&convert->records, error);
+    for (uint64_t i = 0; i < rows && status == OMEN_OK; i++)
+        status = records_pass(&convert->records, error);
+    convert->source.next = rows;
+    return status;
+}
+
 omen_status
 convert_skip(struct convert *convert, uint64_t rows, struct omen_error *error)
 {
+    if (convert->records.file != NULL)
+        return skip_records(convert, rows, error);
     omen_status status = source_seek(&convert->source, rows, error);
     for (uint64_t i = 0; i < rows && status == OMEN_OK; i++) {
         convert->texts.count = convert->payload_data.count = 0;
@@ -211,15 +309,19 @@ convert_batch(struct convert *convert, uint64_t rows, struct omen_error *error)
     const size_t block = rows < convert->batch_rows ? (size_t)rows : convert->batch_rows;
     convert->first_row = convert->source.next;
     convert->count = convert->texts.count = convert->payload_data.count = 0;
-    omen_status status = source_read(&convert->source, block, convert->raw, error);
+    const bool records = convert->records.file != NULL;
+    omen_status status =
+        records ? OMEN_OK : source_read(&convert->source, block, convert->raw, error);
     for (size_t i = 0; i < block && status == OMEN_OK; i++)
-        status = take_row(convert, i, error);
+        status = records ? take_record(convert, convert->first_row + i, error)
+                         : take_row(convert, i, error);
     if (status != OMEN_OK)
         return status;
+    convert->source.next += records ? block : 0;
     for (size_t i = 0; i < convert->count; i++) { // now that the buffers lie where they stay
-        if (convert->ids.file != NULL && convert->ids.form == ID_FORM_TEXT)
+        if (has_text_ids(convert))
             convert->text_ids[i] = (const char *)convert->texts.bytes + convert->text_at[i];
-        if (convert->payloads.file == NULL)
+        if (!has_payloads(convert))
             continue;
         convert->payload[i] = convert->payload_bytes[i] > 0
                                   ? convert->payload_data.bytes + convert->payload_at[i]

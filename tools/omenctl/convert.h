@@ -5,6 +5,7 @@
 #define OMEN_TOOLS_OMENCTL_CONVERT_H
 #include "base/error.h"
 #include "include/omendb.h"
+#include "tools/omenctl/records.h"
 #include "tools/omenctl/refusals.h"
 #include "tools/omenctl/source.h"
 
@@ -21,6 +22,8 @@ struct convert {
     struct source source;           // these three are owned
     struct id_source ids;           // without a file: ids are first_id + the row's number
     struct payload_source payloads; // without a file: none
+    struct records
+        records; // with a file: rows have all three, and `source` says only what they are
     uint64_t first_id;
     struct refusals refusals; // owned
     uint64_t added;
@@ -43,6 +46,15 @@ struct convert {
     struct buffer payload_data;
 };
 
+struct convert_files {
+    const char *input;
+    enum rows_format format;    // ROWS_FORMATS: as the name's ending says
+    const char *ids, *payloads; // NULL: none
+    enum id_form id_form;
+};
+// Opens the three sources. As source_open; OMEN_E_INVALID where rows that have ids and payloads are given others.
+OMEN_MUST_CHECK omen_status convert_open(struct convert *convert, const struct convert_files *files,
+                                         struct omen_error *error);
 // Whether rows of a file can become rows of an index: OMEN_E_DTYPE when something would be rounded to integers.
 OMEN_MUST_CHECK omen_status convert_check_types(enum vector_type from, enum vector_type to,
                                                 struct omen_error *error);

@@ -17,7 +17,7 @@
 const struct option_spec file_convert_options[] = {
     {.name = "format",
      .argument = "FORMAT",
-     .choices = "npy fvecs bvecs fbin u8bin i8bin",
+     .choices = "npy fvecs bvecs fbin u8bin i8bin ndjson csv",
      .help = "of INPUT; by the ending of its name"},
     {.name = "metric",
      .argument = "METRIC",
@@ -127,15 +127,14 @@ open_sources(struct job *job)
     struct convert *convert = &job->convert;
     struct omen_error error = {0};
     const int format = call_choice(call, "format"), kind = call_choice(call, "id-kind");
-    const char *ids = call_value(call, "ids"), *payloads = call_value(call, "payloads");
-    omen_status status =
-        source_open(call->arguments[0], format < 0 ? ROWS_FORMATS : (enum rows_format)format,
-                    &convert->source, &error);
-    if (status == OMEN_OK && ids != NULL)
-        status = id_source_open(ids, kind < 0 ? ID_FORM_AUTO : (enum id_form)kind, &convert->ids,
-                                &error);
-    if (status == OMEN_OK && payloads != NULL)
-        status = payload_source_open(payloads, &convert->payloads, &error);
+    const struct convert_files files = {
+        .input = call->arguments[0],
+        .format = format < 0 ? ROWS_FORMATS : (enum rows_format)format,
+        .ids = call_value(call, "ids"),
+        .payloads = call_value(call, "payloads"),
+        .id_form = kind < 0 ? ID_FORM_AUTO : (enum id_form)kind,
+    };
+    omen_status status = convert_open(convert, &files, &error);
     if (job->options.dtype == 0)
         job->options.dtype = (omen_dtype)convert->source.rows.type;
     if (status == OMEN_OK && !call_has(call, "append")) // else the index says what it takes

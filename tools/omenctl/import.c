@@ -18,7 +18,7 @@
 const struct option_spec import_options[] = {
     {.name = "format",
      .argument = "FORMAT",
-     .choices = "npy fvecs bvecs fbin u8bin i8bin",
+     .choices = "npy fvecs bvecs fbin u8bin i8bin ndjson csv",
      .help = "of INPUT; by the ending of its name"},
     {.name = "ids",
      .is_path = true,
@@ -130,15 +130,14 @@ open_sources(struct import *import)
     struct convert *convert = &import->convert;
     struct omen_error error = {0};
     const int format = call_choice(call, "format"), kind = call_choice(call, "id-kind");
-    const char *ids = call_value(call, "ids"), *payloads = call_value(call, "payloads");
-    omen_status status =
-        source_open(call->arguments[1], format < 0 ? ROWS_FORMATS : (enum rows_format)format,
-                    &convert->source, &error);
-    if (status == OMEN_OK && ids != NULL)
-        status = id_source_open(ids, kind < 0 ? ID_FORM_AUTO : (enum id_form)kind, &convert->ids,
-                                &error);
-    if (status == OMEN_OK && payloads != NULL)
-        status = payload_source_open(payloads, &convert->payloads, &error);
+    const struct convert_files files = {
+        .input = call->arguments[1],
+        .format = format < 0 ? ROWS_FORMATS : (enum rows_format)format,
+        .ids = call_value(call, "ids"),
+        .payloads = call_value(call, "payloads"),
+        .id_form = kind < 0 ? ID_FORM_AUTO : (enum id_form)kind,
+    };
+    omen_status status = convert_open(convert, &files, &error);
     if (status != OMEN_OK)
         return call_fail_error(call, "nothing was changed", &error);
     if (import->skip > convert->source.rows.count)
@@ -147,7 +146,7 @@ open_sources(struct import *import)
                          import->skip, convert->source.rows.count);
     const uint64_t left = convert->source.rows.count - import->skip;
     import->end = import->skip + (import->limit < left ? import->limit : left);
-    if (ids == NULL && import->end > 0 && convert->first_id > ID_MAX - (import->end - 1))
+    if (files.ids == NULL && import->end > 0 && convert->first_id > ID_MAX - (import->end - 1))
         return call_fail(call, EXIT_USAGE, "--first-id is so large that ids would pass 2^63-1");
     return EXIT_FINE;
 }

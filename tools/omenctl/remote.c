@@ -26,6 +26,8 @@
 const char *
 remote_endpoints(const struct call *call)
 {
+    if (call->chosen.endpoints[0] != '\0') // chosen where nothing that goes before it is there
+        return call->chosen.endpoints;
     const char *set = call_setting(call->endpoints, "OMEN_ENDPOINTS");
     return set != NULL ? set : ENDPOINTS_DEFAULT;
 }
@@ -62,22 +64,37 @@ read_key(const struct call *call, const char *path, struct buffer *key)
     return buffer_add(key, "", 1) == OMEN_OK ? EXIT_FINE : call_fail(call, EXIT_OTHER, "no memory");
 }
 
+// A key in words, or the file of one; NULL: none. A context's goes before the environment's, which is of other endpoints.
+struct key_said {
+    const char *key, *path;
+};
+
+static struct key_said
+key_said(const struct call *call)
+{
+    const struct context *chosen = &call->chosen;
+    if (call->api_key != NULL || call->api_key_file != NULL)
+        return (struct key_said){call->api_key, call->api_key_file};
+    if (chosen->api_key[0] != '\0')
+        return (struct key_said){chosen->api_key, NULL};
+    if (chosen->api_key_file[0] != '\0')
+        return (struct key_said){NULL, chosen->api_key_file};
+    return (struct key_said){call_setting(NULL, "OMEN_API_KEY"),
+                             call_setting(NULL, "OMEN_API_KEY_FILE")};
+}
+
 enum exit_code
 remote_open_at(const struct call *call, const char *endpoints, struct client **out)
 {
-    const char *path = call_setting(call->api_key_file, "OMEN_API_KEY_FILE");
+    const struct key_said said = key_said(call);
     struct buffer file = {0};
     struct client_error error;
-    struct client_config config = {.endpoints = endpoints, .program = "omenctl"};
+    struct client_config config = {
+        .endpoints = endpoints, .program = "omenctl", .api_key = said.key};
     *out = NULL;
     enum exit_code code = remote_timeout(call, &config.timeout_ms);
-    if (code != EXIT_FINE)
-        return code;
-    config.api_key = call->api_key;
-    if (config.api_key == NULL && call->api_key_file == NULL)
-        config.api_key = call_setting(NULL, "OMEN_API_KEY");
-    if (config.api_key == NULL && path != NULL) {
-        code = read_key(call, path, &file);
+    if (code == EXIT_FINE && config.api_key == NULL && said.path != NULL) {
+        code = read_key(call, said.path, &file);
         config.api_key = (const char *)file.bytes;
     }
     if (code == EXIT_FINE && client_open(&config, out, &error) != OMEN_OK)

@@ -7,11 +7,12 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/assert.h"
 #include "base/limits.h"
 #include "tools/omenctl/npy.h"
 
-const char *const rows_format_names[ROWS_FORMATS] = {"npy",  "fvecs", "bvecs",
-                                                     "fbin", "u8bin", "i8bin"};
+const char *const rows_format_names[ROWS_FORMATS] = {"npy",   "fvecs", "bvecs",  "fbin",
+                                                     "u8bin", "i8bin", "ndjson", "csv"};
 
 static uint32_t
 load_u32(const uint8_t *bytes)
@@ -24,6 +25,10 @@ bool
 rows_format_of(const char *path, enum rows_format *out)
 {
     const char *dot = strrchr(path, '.');
+    if (dot != NULL && strcasecmp(dot, ".jsonl") == 0) {
+        *out = ROWS_NDJSON;
+        return true;
+    }
     for (int i = 0; dot != NULL && i < ROWS_FORMATS; i++) {
         if (strcasecmp(dot + 1, rows_format_names[i]) == 0) {
             *out = (enum rows_format)i;
@@ -123,6 +128,7 @@ rows_parse(enum rows_format format, const struct rows_file *file, struct rows *o
            struct omen_error *error)
 {
     *out = (struct rows){.format = format};
+    ASSERT(!rows_are_records(format));
     switch (format) {
     case ROWS_NPY:
         return parse_npy(file, out, error);

@@ -1,4 +1,4 @@
-// tools/omenctl/rows.h -- vectors in the files that others write: npy, fvecs, bvecs, fbin, u8bin, i8bin.
+// tools/omenctl/rows.h -- vectors in the files that others write: npy, fvecs, bvecs, fbin, u8bin, i8bin; and the names of all formats.
 //
 // Shape: value. Knows bytes and their places, no files: source.c reads. Nothing of a foreign file is believed.
 //
@@ -21,6 +21,8 @@ enum rows_format {
     ROWS_FBIN,
     ROWS_U8BIN,
     ROWS_I8BIN,
+    ROWS_NDJSON, // these two are records.h's: their rows are points as a whole
+    ROWS_CSV,
     ROWS_FORMATS
 };
 extern const char *const rows_format_names[ROWS_FORMATS]; // "npy", "fvecs", ...
@@ -35,7 +37,13 @@ struct rows {
     uint64_t row_bytes;  // from row to row
 };
 
-// By the name's ending; false when it is none of these.
+static inline bool
+rows_are_records(enum rows_format format)
+{
+    return format == ROWS_NDJSON || format == ROWS_CSV;
+}
+
+// By the name's ending (jsonl is ndjson); false when it is none of these.
 bool rows_format_of(const char *path, enum rows_format *out);
 
 struct rows_file {
@@ -44,7 +52,7 @@ struct rows_file {
     uint64_t file_bytes;
 };
 // OMEN_E_INVALID when the file is not what its format says, to the byte; OMEN_E_UNSUPPORTED for types that an index does
-// not hold; OMEN_E_DIMENSION outside of 1..VECTOR_DIM_MAX.
+// not hold; OMEN_E_DIMENSION outside of 1..VECTOR_DIM_MAX. Not of records.
 OMEN_MUST_CHECK omen_status rows_parse(enum rows_format format, const struct rows_file *file,
                                        struct rows *out, struct omen_error *error);
 

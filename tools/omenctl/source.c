@@ -65,8 +65,8 @@ source_open(const char *path, enum rows_format format, struct source *out, struc
     if (format == ROWS_FORMATS && !rows_format_of(path, &format))
         return error_set(
             error, OMEN_E_INVALID,
-            "%s: the name does not end in npy, fvecs, bvecs, fbin, u8bin or i8bin; say "
-            "--format",
+            "%s: the name does not end in npy, fvecs, bvecs, fbin, u8bin, i8bin, ndjson, jsonl or "
+            "csv; say --format",
             path);
     omen_status status = open_file(path, &out->file, &about.file_bytes, error);
     if (status == OMEN_OK)

@@ -298,7 +298,11 @@ static const struct verb import_verbs[] = {
      .kind = VERB_MAKES,
      .summary = "writes the vectors of a file into a collection",
      .details =
-         "INPUT is npy, fvecs, bvecs, fbin, u8bin or i8bin. Parquet: python -m omendb import.\n"
+         "INPUT is npy, fvecs, bvecs, fbin, u8bin, i8bin, ndjson or csv. Parquet: python -m omendb "
+         "import.\n"
+         "A line of ndjson is {\"id\": ..., \"vector\": [...], \"payload\": {...}}; without "
+         "\"payload\" all other keys "
+         "are the payload. A csv has columns id and vector, of JSON; the others are the payload.\n"
          "Rows are upserted, so that it does no harm to begin anew. Rows that are refused are "
          "counted by reason, and the "
          "command ends with 8.",
@@ -307,3 +311,27 @@ static const struct verb import_verbs[] = {
      .run = import_run},
 };
 NOUN(import, "writes the vectors of a file into a collection");
+
+// ---- bench ----
+
+static const struct verb bench_verbs[] = {
+    {.name = "search",
+     ARGUMENTS("COLLECTION", 1, 1),
+     .summary = "searches a collection as fast as it answers",
+     .details = "Says how many searches a second there were, how long they took, and how much of "
+                "what exact searches find "
+                "they found. Ends with 8 when some failed.",
+     .options = bench_search_options,
+     .remote = &(const struct remote){.method = METHODS_END},
+     .run = bench_search_run},
+    {.name = "upsert",
+     ARGUMENTS("COLLECTION", 1, 1),
+     CHANGES,
+     .summary = "writes random points into a collection, and deletes them again",
+     .details = "Ids begin at 2^62, where nobody's points are unless somebody chose to: what is "
+                "there is written over.",
+     .options = bench_upsert_options,
+     .remote = &(const struct remote){.method = METHODS_END},
+     .run = bench_upsert_run},
+};
+NOUN(bench, "load for a running cluster, and how fast it is");
