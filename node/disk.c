@@ -29,6 +29,7 @@ static void put_back(struct disk *disk, struct disk_job *taken);
 static void finish(struct disk *disk, struct disk_job *taken);
 static omen_status commit(struct disk *disk, struct disk_job *taken, struct omen_error *error);
 static bool clean_alone(struct disk *disk);
+static void put_off_since(struct disk *disk, uint64_t now_ns);
 static bool failed(struct disk *disk, omen_status status, const struct omen_error *error);
 
 omen_status
@@ -302,13 +303,24 @@ disk_work(void *context)
     if (status == OMEN_OK) {
         if (disk->config.commit_times != NULL)
             metric_time(disk->config.commit_times, os_clock_ns() - begun_ns);
+        if (disk->put_off) {
+            disk->clean_due = true; // it may have been given up
+            disk->put_off = false;
+            put_off_since(disk, 0);
+        }
         finish(disk, taken);
-        disk->clean_due |= disk->put_off; // it may have been given up
-        disk->put_off = false;
         return true;
     }
     put_back(disk, taken);
     return failed(disk, status, &error);
+}
+
+static void
+put_off_since(struct disk *disk, uint64_t now_ns)
+{
+    lock_acquire(&disk->lock);
+    disk->stats.put_off_since_ns = now_ns;
+    lock_release(&disk->lock);
 }
 
 // What is not to be repaired by waiting ends the process.
@@ -325,6 +337,8 @@ failed(struct disk *disk, omen_status status, const struct omen_error *error)
     lock_release(&disk->lock);
     // What erases is tried alone, at once; all of it later.
     const bool again = !disk->put_off;
+    if (again)
+        put_off_since(disk, os_clock_ns());
     disk->put_off = true;
     disk->again_ns = os_clock_ns() + RETRY_MS * UINT64_C(500000);
     return again;

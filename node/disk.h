@@ -140,6 +140,7 @@ struct disk_stats {
     uint64_t commits, jobs, bytes; // of what became durable; bytes as they were reckoned with
     uint64_t jobs_max;             // in one commit
     uint64_t full, no_memory;      // commits that were put off
+    uint64_t put_off_since_ns;     // os_clock_ns(): nothing was committed since; 0: it is
     uint64_t damaged;              // jobs refused for damaged bytes
     uint64_t queued, queued_bytes; // now
 };

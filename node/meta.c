@@ -272,6 +272,22 @@ set_due(struct meta *meta)
     loop_due(meta->loop, due_ns);
 }
 
+// Since when it puts off what it should write, which is said once and once it is over.
+static uint64_t
+look_at_disk(struct meta *meta)
+{
+    const struct disk_stats stats = disk_stats(meta->config.disk);
+    const bool stuck = stats.put_off_since_ns > 0;
+    if (stuck && !meta->said_stuck)
+        log_say(LOG_LEVEL_ERROR, "disk.stuck", "why",
+                "no room on the disk, or no memory, for what must be durable; none of it is "
+                "acknowledged");
+    if (!stuck && meta->said_stuck)
+        log_say(LOG_LEVEL_INFO, "disk.goes_on", "why", "what was put off is durable");
+    meta->said_stuck = stuck;
+    return stats.put_off_since_ns;
+}
+
 // False: it has ended, and nothing of the output may be looked at.
 static bool
 step(struct meta *meta, struct turn_input in)
@@ -280,6 +296,7 @@ step(struct meta *meta, struct turn_input in)
         return false;
     in.now_ns = os_clock_ns();
     in.wall_ms = os_ms_since_1970();
+    in.put_off_since_ns = look_at_disk(meta);
     meta->turns++;
     turn_step(&meta->turn, &in, &meta->out);
     if (meta->out.halt != TURN_RUNS) {

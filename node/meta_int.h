@@ -98,6 +98,7 @@ struct meta {
     enum turn_halt halted;
     _Atomic bool left, gone; // of META_LEAVE and META_GO
     // The loop's own from here on.
+    bool said_stuck; // that the disk puts off what it should write
     struct meta_listener listeners[META_LISTENERS_MAX];
     uint32_t listener_count;
     struct turn turn;

@@ -73,6 +73,8 @@ seen_not_ready(struct seen *seen)
     struct clients_seen clients;
     if (!atomic_load(&seen->whole))
         return "the node looks for its cluster";
+    if (disk_stats(seen->disk).put_off_since_ns > 0)
+        return "no room on the disk, or no memory, for what must be durable";
     clients_look(seen->clients, &clients);
     return clients.at_ns == 0 ? "this node has not heard of the cluster yet"
                               : clients.map.not_ready;

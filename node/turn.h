@@ -84,6 +84,8 @@ enum turn_input_kind {
 struct turn_input {
     uint64_t now_ns;
     uint64_t wall_ms;
+    uint64_t
+        put_off_since_ns; // from then on the disk took nothing of what it was given; 0: it takes it
     enum turn_input_kind kind;
     union {
         const struct turn_durable *durable; // START; borrowed for the turn, as are all pointers

@@ -54,6 +54,15 @@ write_down(struct turn *turn, struct turn_output *out)
     send->msg = (struct turn_msg){.kind = TURN_MSG_COMMAND, .command = &turn->wish};
 }
 
+// A primary acknowledges nothing without its own disk. So a node whose disk takes nothing asks for no lease any more: others become
+// primaries, and this one a copy that is behind, until it has room.
+static bool
+disk_is_stuck(const struct turn *turn, const struct turn_input *in)
+{
+    return in->put_off_since_ns > 0 &&
+           in->now_ns >= in->put_off_since_ns + map_lease_times(&turn->map).renew_ms * MS;
+}
+
 void
 turn_member_wake(struct turn *turn, const struct turn_input *in, struct turn_output *out)
 {
@@ -69,6 +78,8 @@ turn_member_wake(struct turn *turn, const struct turn_input *in, struct turn_out
     if (in->now_ns < turn->ask_at_ns)
         return;
     turn->ask_at_ns = in->now_ns + map_lease_times(&turn->map).renew_ms * MS;
+    if (disk_is_stuck(turn, in))
+        return;
     struct turn_send *send = turn_send(out);
     if (send == NULL)
         return;

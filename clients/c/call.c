@@ -54,6 +54,19 @@ pause_ns(uint32_t tries)
     return (ms * NS_PER_MS) / 2 + drawn % (ms * NS_PER_MS / 2);
 }
 
+// What one try has left open no later one closes by saying that it has done nothing. Only what depends on what is there is said of the
+// operation, whichever of its tries came through.
+static omen_status
+settle(struct client_error *error, bool open)
+{
+    const bool of_the_operation = error->status == OMEN_E_EXISTS ||
+                                  error->status == OMEN_E_NOT_FOUND ||
+                                  error->status == OMEN_E_CONFLICT;
+    if (open && error->outcome != API_APPLIED && !of_the_operation)
+        error->outcome = API_UNKNOWN;
+    return error->status;
+}
+
 omen_status
 client_call(struct client *client, const struct client_ask *ask, struct client_reply *reply,
             struct client_error *error)
@@ -64,17 +77,20 @@ client_call(struct client *client, const struct client_ask *ask, struct client_r
     const uint32_t timeout_ms = ask->timeout_ms > 0 ? ask->timeout_ms : client_timeout_ms(client);
     uint64_t at_ns = os_clock_ns();
     const uint64_t deadline_ns = at_ns + timeout_ms * NS_PER_MS;
+    bool open = false; // an earlier try may have done what was asked
     for (uint32_t tries = 0;; tries++) {
         *reply = (struct client_reply){0};
         struct flight *flight = client_begin(client, ask, at_ns, deadline_ns);
-        if (flight == NULL)
-            return client_fail(error, OMEN_E_NO_MEMORY, API_NOT_APPLIED, "no memory for a request");
-        const omen_status status = client_end(flight, reply, error);
-        if (status == OMEN_OK || !may_repeat(ask, error))
-            return status;
+        if (flight == NULL) {
+            (void)client_fail(error, OMEN_E_NO_MEMORY, API_NOT_APPLIED, "no memory for a request");
+            return settle(error, open);
+        }
+        if (client_end(flight, reply, error) == OMEN_OK)
+            return OMEN_OK;
+        open |= error->outcome == API_UNKNOWN;
         at_ns = os_clock_ns() + pause_ns(tries);
-        if (at_ns >= deadline_ns)
-            return status;
+        if (!may_repeat(ask, error) || at_ns >= deadline_ns)
+            return settle(error, open);
     }
 }
 

@@ -12,7 +12,7 @@ import signal
 import tempfile
 import time
 import unittest
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import omendb
@@ -25,8 +25,8 @@ PAUSE_SECONDS = 0.05  # between two looks at a cluster
 WHOLE_SECONDS = 60.0  # until all copies are back
 
 
-def until(what: str, holds: Callable[[], Any], seconds: float = SECONDS) -> Any:
-    """Asks until it holds; gives what it then says. What a cluster cannot answer now does not hold."""
+def until(what: str, holds: Callable[[], Any], seconds: float = SECONDS, instead: Callable[[], Any] = lambda: "") -> Any:
+    """Asks until it holds; gives what it then says. What a cluster cannot answer now does not hold. `instead` says what is, for a report."""
     end = time.monotonic() + seconds
     why: object = None
     while True:
@@ -37,7 +37,7 @@ def until(what: str, holds: Callable[[], Any], seconds: float = SECONDS) -> Any:
         except omendb.OmenError as error:
             why = error
         if time.monotonic() > end:
-            raise AssertionError(f"not within {seconds} s: {what} ({why})")
+            raise AssertionError(f"not within {seconds} s: {what} ({why}) {instead()}")
         time.sleep(PAUSE_SECONDS)
 
 
@@ -71,7 +71,7 @@ class ClusterCase(unittest.TestCase):
     def _end(self) -> None:
         if os.environ.get("OMEN_LOGS"):
             for node in self.nodes:
-                pathlib.Path(os.environ["OMEN_LOGS"], f"{self.id()}.{node.name}.log").write_text("".join(node.text))
+                pathlib.Path(os.environ["OMEN_LOGS"], f"{self.id()}.{node.name}.log").write_text(node.log())
         if self.kept is not self:
             self.ends.close()
 
@@ -83,6 +83,10 @@ class ClusterCase(unittest.TestCase):
 
     # ---- making one ----
 
+    def node(self, name: str) -> Node:
+        """One that is not started yet."""
+        return Node(self.program, self.folder, name)
+
     def found(self, count: int = 3) -> None:
         """A cluster with a collection that has a copy on each of at most three nodes."""
         if self.kept is not None and len(self.kept.nodes) == count:
@@ -93,8 +97,8 @@ class ClusterCase(unittest.TestCase):
         self.give_up()
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="omendb-test-"))
         self.ends.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        self.nodes = [self.node(name) for name in "abcdefg"[:count]]
         self.ends.callback(self.end_nodes)
-        self.nodes = [Node(self.program, self.folder, name) for name in "abcdefg"[:count]]
         self.nodes[0].start()
         for node in self.nodes[1:]:
             node.start("--join", self.nodes[0].peer)
@@ -109,12 +113,19 @@ class ClusterCase(unittest.TestCase):
 
     @property
     def address(self) -> str:
-        return "omen://" + ",".join(node.listen for node in self.nodes)
+        return self.address_of(self.nodes)
 
-    def load(self, **options: Any) -> workload.Workload:
-        """Clients at work. What they saw is checked together with all that was seen before, by `check_all`."""
+    @staticmethod
+    def address_of(nodes: Iterable[Node]) -> str:
+        return "omen://" + ",".join(node.listen for node in nodes)
+
+    def others(self, *nodes: Node) -> list[Node]:
+        return [node for node in self.nodes if node not in nodes]
+
+    def load(self, nodes: Iterable[Node] = (), **options: Any) -> workload.Workload:
+        """Clients (of these nodes; of all) at work. What they saw is checked together with all that was seen before, by `check_all`."""
         self.loads += 1
-        return workload.Workload(self.address, COLLECTION, self.seed * 100 + self.loads, self.calls, **options)
+        return workload.Workload(self.address_of(nodes or self.nodes), COLLECTION, self.seed * 100 + self.loads, self.calls, **options)
 
     def forget(self) -> None:
         """What was seen so far was checked; a new history begins with keys that are not there."""
@@ -123,7 +134,7 @@ class ClusterCase(unittest.TestCase):
         self.calls = {}
 
     def client_of(self, *nodes: Node) -> omendb.client.Client:
-        made = omendb.connect("omen://" + ",".join(node.listen for node in nodes), timeout=5.0)
+        made = omendb.connect(self.address_of(nodes), timeout=5.0)
         self.addCleanup(made.close)
         return made
 
@@ -138,7 +149,7 @@ class ClusterCase(unittest.TestCase):
         )
 
     def until_whole(self) -> None:
-        until("every shard has all its copies in sync", self.is_whole, WHOLE_SECONDS)
+        until("every shard has all its copies in sync", self.is_whole, WHOLE_SECONDS, lambda: self.client.shards(COLLECTION))
 
     def until_members(self) -> None:
         there = {node.node for node in self.nodes}

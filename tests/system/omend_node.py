@@ -26,8 +26,11 @@ def fields(line: str) -> dict[str, str]:
 class Node:
     """One node, and one process of it after the other."""
 
-    def __init__(self, program: str, folder: pathlib.Path, name: str) -> None:
+    def __init__(self, program: str, folder: pathlib.Path, name: str, host: str = "127.0.0.1") -> None:
         self.program = program
+        self.within: list[str] = []  # the command that runs it: in another network, say
+        self.options: list[str] = []  # of every start
+        self.environment: dict[str, str] = {}
         self.data = folder / name
         self.name = name
         self.process: subprocess.Popen[str] | None = None
@@ -35,15 +38,15 @@ class Node:
         self.text: list[str] = []
         self._queue: queue.Queue[str | None] = queue.Queue()
         self.peer = self.listen = ""
-        self.ports = ("127.0.0.1:0", "127.0.0.1:0")  # kept from the first start on
+        self.ports = (f"{host}:0", f"{host}:0")  # kept from the first start on
         self.node = self.cluster = ""
 
     def start(self, *options: str, ready: bool = True) -> dict[str, str]:
         """Starts it; returns its node.ready line."""
         listen, peer = self.ports
-        command = [self.program, "--data", str(self.data), "--listen", listen, "--peer", peer, "--name", self.name,
-                   "--profile", "fast", *options]
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("OMEN_")}
+        command = [*self.within, self.program, "--data", str(self.data), "--listen", listen, "--peer", peer, "--name", self.name,
+                   "--profile", "fast", *self.options, *options]
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("OMEN_")} | self.environment
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
         self.lines, self.text = [], []
         self._queue = queue.Queue()
@@ -92,6 +95,12 @@ class Node:
             self.lines.append(fields(line))
             self.text.append(line)
         return code
+
+    def log(self) -> str:
+        """All that the process has said so far; nothing of it is waited for any more."""
+        while not self._queue.empty() and (line := self._queue.get()) is not None:
+            self.text.append(line)
+        return "".join(self.text)
 
     def stop(self) -> int:
         self.signal(signal.SIGTERM)

@@ -2,17 +2,15 @@
 
 usage: test_cluster.py PATH_OF_OMEND [unittest options]
 
-OMEN_SEED=n draws other keys and values, OMEN_SOAK=seconds adds `Soak`. While each fault goes on, clients write, read and
+OMEN_SEED=n draws other keys and values. While each fault goes on, clients write, read and
 search; afterwards everything that they were told must be true (`check_all`).
 """
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import signal
 import sys
-import time
 import unittest
 
 import omendb
@@ -82,7 +80,7 @@ class Faults(ClusterCase):
             load.wait_for(acks=50)
             victim = self.primary()
             victim.signal(signal.SIGSTOP)
-            others = self.client_of(*(node for node in self.nodes if node is not victim))
+            others = self.client_of(*self.others(victim))
             until("other nodes are primaries", lambda: victim.node not in [row["primary"] for row in others.shards(self.points.name)])
             victim.signal(signal.SIGCONT)
             load.wait_for(acks=50, searches=20)
@@ -256,66 +254,8 @@ class GivesUp(ClusterCase):
         self.check_all()
 
 
-class Soak(ClusterCase):
-    """Everything, at random, for OMEN_SOAK seconds."""
-
-    def test_it_goes_on_for_long(self) -> None:
-        draw = random.Random(self.seed)
-        self.found()
-        end = time.monotonic() + float(os.environ["OMEN_SOAK"])
-        faults = (self.kill_one, self.kill_two, self.kill_all, self.pause_one, self.restart_one)
-        round_ = 0
-        while time.monotonic() < end:
-            round_ += 1
-            fault = draw.choice(faults)
-            print(f"round {round_}: {fault.__name__}", file=sys.stderr, flush=True)
-            with self.load(timeout=3.0) as load:
-                load.wait_for(acks=draw.randint(1, 100))
-                fault(draw, load)
-                load.wait_for(acks=20, searches=5)
-            self.check_all()
-            self.calls.clear()
-            self.forget()
-            if round_ == 1:
-                self.note_resources()
-        self.check_resources()
-
-    def kill_one(self, draw: random.Random, load: workload.Workload) -> None:
-        self.kill_some(draw, load, 1)
-
-    def kill_two(self, draw: random.Random, load: workload.Workload) -> None:
-        self.kill_some(draw, load, 2)
-
-    def kill_all(self, draw: random.Random, load: workload.Workload) -> None:
-        self.kill_some(draw, load, 3)
-
-    def kill_some(self, draw: random.Random, load: workload.Workload, count: int) -> None:
-        victims: list[Node] = draw.sample(self.nodes, count)
-        for node in victims:
-            node.signal(signal.SIGKILL)
-        for node in victims:
-            node.wait()
-        if count == 1:
-            load.wait_for(acks=draw.randint(1, 50))
-        for node in victims:
-            node.start()
-
-    def pause_one(self, draw: random.Random, load: workload.Workload) -> None:
-        node = draw.choice(self.nodes)
-        node.signal(signal.SIGSTOP)
-        load.over.wait(draw.uniform(1, 10))  # a pause is time, and nothing else
-        node.signal(signal.SIGCONT)
-
-    def restart_one(self, draw: random.Random, load: workload.Workload) -> None:
-        node = draw.choice(self.nodes)
-        self.assertEqual(node.stop(), 0)
-        node.start()
-
-
 if __name__ == "__main__":
     ClusterCase.program = sys.argv.pop(1)
     ClusterCase.seed = int(os.environ.get("OMEN_SEED", "1"))
     print(f"OMEN_SEED={ClusterCase.seed}", file=sys.stderr)
-    if "OMEN_SOAK" not in os.environ:
-        del Soak
     unittest.main()

@@ -206,6 +206,8 @@ class Workload:
         return [f"{error!r} after {seconds:.2f} s" for kind, error, seconds in self.failures if kind == what]
 
 
-def fill(points: Any) -> None:
+def fill(points: Any, more_bytes: int = 0) -> None:
+    """Writes the points that nobody changes, each with so many bytes more."""
     rows = range(BASE_COUNT)
-    points.upsert(np.stack([base_vector(row) for row in rows]), [BASE_FIRST + row for row in rows], [{"base": row} for row in rows])
+    payloads = [{"base": row, "more": "." * more_bytes} for row in rows]
+    points.upsert(np.stack([base_vector(row) for row in rows]), [BASE_FIRST + row for row in rows], payloads)

@@ -66,6 +66,35 @@ def test_a_connection_that_broke_leaves_the_outcome_open():
     assert raised.value.outcome == "unknown"
 
 
+@pytest.mark.parametrize("opened", [errors.UnreachableError("broke"), busy(outcome="unknown")])
+def test_what_an_earlier_try_left_open_stays_open(opened):
+    refused, invalid = busy(outcome="not_applied"), errors.InvalidError("no")
+    for last in (refused, invalid, errors.UnreachableError("refused")):
+        course, clock = course_of(Repeat.OPERATION)
+        course.failed(opened)
+        clock.now += 9.99
+        with pytest.raises(type(last)) as raised:
+            course.failed(last, sent=not isinstance(last, errors.UnreachableError))
+        assert raised.value.outcome == "unknown"
+    for last in (errors.ExistsError("is"), errors.NotFoundError("is not"), errors.ConflictError("is another")):
+        course, _ = course_of(Repeat.OPERATION)
+        course.failed(opened)
+        last.outcome = "not_applied"
+        with pytest.raises(type(last)) as raised:
+            course.failed(last)
+        assert raised.value.outcome == "not_applied"
+
+
+def test_what_no_try_left_open_is_not_open():
+    course, clock = course_of(Repeat.OPERATION)
+    course.failed(errors.UnreachableError("refused"), sent=False)
+    course.failed(busy(outcome="not_applied"))
+    clock.now += 9.99
+    with pytest.raises(errors.BusyError) as raised:
+        course.failed(busy(outcome="not_applied"))
+    assert raised.value.outcome == "not_applied"
+
+
 def test_nothing_is_begun_that_could_not_end():
     course, clock = course_of(Repeat.READ, timeout=1.0)
     clock.now += 0.995

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sys/resource.h>
 
+#include "base/os_clock.h"
 #include "base/os_thread.h"
 #include "storage/logs_int.h"
 #include "tests/lib/check_main.h"
@@ -801,18 +802,24 @@ START_TEST(a_full_disk_is_waited_for_and_nothing_is_said_meanwhile)
     for (uint32_t i = 0; i < 16; i++, last += 16)
         append_and_wait(one, last + 1, 16, 60000);
     const uint32_t before = atomic_load(&note_count);
+    ck_assert_uint_eq(disk_stats(disk).put_off_since_ns, 0);
+    const uint64_t began_ns = os_clock_ns();
     fill_disk();
     append(two, 1, 64, 70000);
     append(two, 65, 64, 70000);
     const uint64_t full = full_wait(0);
     ck_assert_uint_eq(atomic_load(&note_count), before);
     ck_assert_uint_eq(disk_stats(disk).queued, 2);
+    const uint64_t since_ns = disk_stats(disk).put_off_since_ns;
+    ck_assert(since_ns >= began_ns && since_ns <= os_clock_ns());
     (void)full_wait(full);
+    ck_assert_uint_eq(disk_stats(disk).put_off_since_ns, since_ns);
     check_read(two, 1, 200, (size_t)1 << 30, 128, 128); // as they will be
     limit_files(RLIM_INFINITY);
     notes_wait(before + 2);
     ck_assert_uint_eq(notes[before].number, 64);
     ck_assert_uint_eq(notes[before + 1].number, 128);
+    ck_assert_uint_eq(disk_stats(disk).put_off_since_ns, 0);
     ck_assert_uint_eq(atomic_load(&fatals), 0);
     restart();
     check_read(two, 1, 200, (size_t)1 << 30, 128, 128);

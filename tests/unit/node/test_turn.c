@@ -300,6 +300,8 @@ hear(enum turn_msg_kind kind)
     ck_abort_msg("nobody says %d", (int)kind);
 }
 
+static uint64_t put_off_since_ns;
+
 static void
 begin_in_map(void)
 {
@@ -334,6 +336,41 @@ START_TEST(a_lease_is_asked_for_granted_and_held)
     step((struct turn_input){.kind = TURN_IN_MSG, .msg = &grant.msg});
     ck_assert_uint_eq(lease.sent_ns, grant.msg.sent_ns);
     ck_assert_uint_eq(lease.lease_ns, map_lease_times(&turn.map).lease_ms * MS);
+    end();
+}
+END_TEST
+
+// How many times a lease is asked for in the next seconds.
+static uint32_t
+asks_within(uint64_t ms)
+{
+    uint32_t asks = 0;
+    for (uint64_t end_ns = now_ns + ms * MS; now_ns < end_ns; now_ns += 10 * MS) {
+        sent_count = 0;
+        step((struct turn_input){.kind = TURN_IN_WAKE, .put_off_since_ns = put_off_since_ns});
+        for (uint32_t i = 0; i < sent_count; i++)
+            asks += sent[i].msg.kind == TURN_MSG_LEASE_ASK ? 1 : 0;
+    }
+    return asks;
+}
+
+START_TEST(who_has_a_disk_that_takes_nothing_asks_for_no_lease_until_it_does)
+{
+    begin_in_map();
+    hear(TURN_MSG_LEASE_ASK);
+    const uint64_t renew_ms = map_lease_times(&turn.map).renew_ms;
+    ck_assert_uint_ge(asks_within(3 * renew_ms), 2);
+    put_off_since_ns = now_ns;
+    (void)asks_within(renew_ms); // a short while is nothing
+    ck_assert_uint_eq(asks_within(5 * renew_ms), 0);
+    put_off_since_ns = 0;
+    ck_assert_uint_ge(asks_within(3 * renew_ms), 2);
+    put_off_since_ns = now_ns - renew_ms * MS + 10 * MS; // not long enough yet
+    turn.ask_at_ns = now_ns;
+    ck_assert_uint_eq(asks_within(10), 1);
+    turn.ask_at_ns = now_ns;
+    ck_assert_uint_eq(asks_within(10), 0);
+    put_off_since_ns = 0;
     end();
 }
 END_TEST
@@ -607,6 +644,7 @@ node_turn_suite(void)
     tcase_add_test(tcase, a_committed_command_without_memory_halts_the_node);
     tcase_add_test(tcase, a_node_writes_itself_into_the_map_once);
     tcase_add_test(tcase, a_lease_is_asked_for_granted_and_held);
+    tcase_add_test(tcase, who_has_a_disk_that_takes_nothing_asks_for_no_lease_until_it_does);
     tcase_add_test(tcase, a_grant_names_the_end_of_its_leaders_log_not_what_is_applied);
     tcase_add_test(tcase, a_lease_counts_when_the_log_is_applied_through_its_position);
     tcase_add_test(tcase, a_grant_that_cannot_be_is_ignored);

@@ -4,6 +4,8 @@
 - A connection that could not be made has done nothing: another node is asked.
 - One that broke after the request was sent leaves the outcome open. A read is asked again, and a write that carries an
   operation's id, which the cluster does once however often it comes. Any other request is not.
+- What one try has left open no later one closes by saying that it has done nothing. Only what depends on what is there (it exists, it does
+  not, it is another version) is said of the operation, whichever of its tries came through.
 - When the time is up, it is up: nothing is begun that could not end.
 """
 
@@ -16,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from ..errors import OmenError, OmenTimeoutError, UnreachableError
+from ..errors import ConflictError, ExistsError, NotFoundError, OmenError, OmenTimeoutError, UnreachableError
 from .wire import Params
 
 T = TypeVar("T")
@@ -54,7 +56,7 @@ class Call(Generic[T]):
 class Course:
     """Of one request with all its tries. Seconds of a monotonic clock."""
 
-    __slots__ = ("_call", "_clock", "_pause", "_random", "_timeout", "deadline", "tries")
+    __slots__ = ("_call", "_clock", "_open", "_pause", "_random", "_timeout", "deadline", "tries")
 
     def __init__(
         self,
@@ -68,6 +70,7 @@ class Course:
         self._clock = clock
         self._random = random_part
         self._pause = _PAUSE_FIRST_SECONDS
+        self._open = False  # a try may have done what was asked
         self.deadline = clock() + timeout
         self.tries = 0
 
@@ -82,13 +85,23 @@ class Course:
     def failed(self, error: OmenError, sent: bool = True) -> float:
         """How many seconds to wait before the next try. Raises the error where there is none."""
         self.tries += 1
-        if not self._may_repeat(error, sent):
-            raise error
+        may_repeat = self._may_repeat(error, sent)
+        if self._call.repeat is not Repeat.READ:
+            broke = isinstance(error, UnreachableError) and sent
+            self._open = self._open or broke or error.outcome == "unknown"
+        if not may_repeat:
+            raise self._final(error)
         pause = self._pause * (0.5 + self._random() / 2)
         self._pause = min(self._pause * 2, _PAUSE_MOST_SECONDS)
         if self.left() <= pause:
-            raise error
+            raise self._final(error)
         return pause
+
+    def _final(self, error: OmenError) -> OmenError:
+        of_the_operation = isinstance(error, ExistsError | NotFoundError | ConflictError)
+        if self._open and error.outcome != "applied" and not of_the_operation:
+            error.outcome = "unknown"
+        return error
 
     def _may_repeat(self, error: OmenError, sent: bool) -> bool:
         if isinstance(error, UnreachableError):

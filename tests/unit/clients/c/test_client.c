@@ -375,6 +375,34 @@ START_TEST(what_may_not_happen_twice_is_not_tried_again_when_its_line_breaks)
 }
 END_TEST
 
+START_TEST(what_an_earlier_try_left_open_stays_open)
+{
+    static const struct {
+        omen_status status;
+        enum api_outcome outcome;
+    } cases[] = {{OMEN_E_INVALID, API_UNKNOWN},
+                 {OMEN_E_EXISTS, API_NOT_APPLIED},
+                 {OMEN_E_NOT_FOUND, API_NOT_APPLIED},
+                 {OMEN_E_CONFLICT, API_NOT_APPLIED}};
+    struct fake_node node = fake_node_open();
+    struct client *client = connect_to(&node, NULL, NULL);
+    const struct api_point_delete ask = a_write();
+    struct caller caller;
+    caller_start(&caller, client, METHOD_POINT_DELETE, &ask);
+    fake_node_greet(&node, NULL);
+    (void)fake_node_hear(&node);
+    tcp_reset(&node.conn);
+    node.conn.fd = -1;
+    fake_node_greet(&node, NULL);
+    fake_node_refuse(&node, fake_node_hear(&node).id, cases[_i].status, API_NOT_APPLIED);
+    caller_join(&caller);
+    ck_assert_int_eq(caller.status, cases[_i].status);
+    ck_assert_uint_eq(caller.error.outcome, cases[_i].outcome);
+    client_close(client);
+    fake_node_close(&node);
+}
+END_TEST
+
 START_TEST(what_the_server_calls_retryable_is_tried_again)
 {
     struct fake_node node = fake_node_open();
@@ -446,6 +474,7 @@ client_suite(void)
     tcase_add_test(tests, closing_ends_what_is_on_its_way);
     tcase_add_test(tests, a_write_is_tried_again_under_the_same_name_when_its_line_breaks);
     tcase_add_test(tests, what_may_not_happen_twice_is_not_tried_again_when_its_line_breaks);
+    tcase_add_loop_test(tests, what_an_earlier_try_left_open_stays_open, 0, 4);
     tcase_add_test(tests, what_the_server_calls_retryable_is_tried_again);
     tcase_add_test(tests, what_the_server_calls_final_is_not_tried_again);
     tcase_add_test(tests, numbers_beyond_the_protocols_limits_are_refused_before_anything_is_sent);

@@ -1,0 +1,74 @@
+"""tests/system/test_clock.py -- the wall clock of a node jumps by hours: nobody is replaced, and nothing that clients were told is untrue.
+
+usage: test_clock.py PATH_OF_OMEND PATH_OF_JUMPING_CLOCK [unittest options]
+"""
+from __future__ import annotations
+
+import datetime
+import pathlib
+import struct
+import sys
+import unittest
+
+from cluster import ClusterCase
+from omend_node import Node
+
+HOUR = 3600
+JUMPING_CLOCK = ""
+
+
+class Clocks(ClusterCase):
+    def node(self, name: str) -> Node:
+        made = super().node(name)
+        self.set(made, 0)
+        made.environment = {"LD_PRELOAD": JUMPING_CLOCK, "OMEN_CLOCK_OFF": str(self.off(made))}
+        return made
+
+    def off(self, node: Node) -> pathlib.Path:
+        return self.folder / f"{node.name}.off"
+
+    def set(self, node: Node, seconds: int) -> None:
+        with self.off(node).open("r+b" if self.off(node).exists() else "wb") as file:
+            file.write(struct.pack("=q", seconds))
+
+    def primaries(self) -> dict[int, str]:
+        return {row["shard"]: row["primary"] for row in self.client.shards(self.points.name)}
+
+    def jump(self, node: Node) -> bool:
+        """Forward, back behind where it was, and to where it belongs. Whether leases and elections went on as if nothing were."""
+        with self.load() as load:
+            load.wait_for(acks=30, searches=10)
+            before = self.primaries(), self.leader()
+            for hours in (2, -26, 0):
+                self.set(node, hours * HOUR)
+                load.wait_for(acks=50, searches=20)
+            calm = (self.primaries(), self.leader()) == before and not load.failures
+        self.check_all()
+        return calm
+
+    def test_a_primary_and_leader_whose_clock_jumps_stays_what_it_is(self) -> None:
+        """A busy machine may depose it as well, but not each time; a clock that counts would."""
+        self.found()
+        self.assertTrue(any(self.jump(self.leader()) for _ in range(6)))
+
+    def test_a_node_that_starts_with_a_clock_of_yesterday_comes_back(self) -> None:
+        self.found()
+        victim = self.primary()
+        with self.load() as load:
+            load.wait_for(acks=30)
+            victim.kill()
+            self.set(victim, -24 * HOUR)
+            said = victim.start()
+            ago = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(said["time"])
+            self.assertGreater(ago, datetime.timedelta(hours=23))  # so the clock is what we think it is
+            load.wait_for(acks=30, searches=10)
+            self.until_whole()
+            self.set(victim, 0)
+            load.wait_for(acks=30, searches=10)
+        self.check_all()
+
+
+if __name__ == "__main__":
+    ClusterCase.program = sys.argv.pop(1)
+    JUMPING_CLOCK = sys.argv.pop(1)
+    unittest.main()

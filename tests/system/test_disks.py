@@ -1,0 +1,112 @@
+"""tests/system/test_disks.py -- the disk of one node of three has no room, or fails, under clients whose histories are checked.
+
+usage: test_disks.py PATH_OF_OMEND PATH_OF_FAILING_DISK [unittest options]
+
+Each node's data is on a small file system of its own, which only this process sees.
+"""
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+import unittest
+
+from alone import alone, run
+
+alone("mount")
+
+import workload  # noqa: E402
+from cluster import ClusterCase, until  # noqa: E402
+from omend_node import Node  # noqa: E402
+from rpc_client import Client  # noqa: E402
+
+SIZE = "256m"  # of which nobody needs a half
+DISK_FAILED = 74  # EX_IOERR
+FAILING_DISK = ""
+
+
+class Disks(ClusterCase):
+    def node(self, name: str) -> Node:
+        made = super().node(name)
+        made.data.mkdir()
+        run("mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(made.data))
+        self.ends.callback(run, "umount", str(made.data))
+        made.environment = {"LD_PRELOAD": FAILING_DISK, "OMEN_DISK_FAILS": str(self.trigger(made))}
+        return made
+
+    def trigger(self, node: Node) -> pathlib.Path:
+        return self.folder / f"{node.name}.fails"
+
+    # ---- no room ----
+
+    def resize(self, node: Node, size: str) -> None:
+        run("mount", "-o", f"remount,size={size}", "tmpfs", str(node.data))
+
+    def leave_no_room(self, node: Node) -> None:
+        """Its file system becomes as large as what is in it, which may grow while it is looked at."""
+        def fits() -> bool:
+            now = os.statvfs(node.data)
+            try:
+                self.resize(node, str((now.f_blocks - now.f_bfree) * now.f_frsize))
+            except subprocess.CalledProcessError:
+                return False
+            return True
+        until("the file system is as large as what is in it", fits)
+
+    def was_full(self, node: Node) -> float:
+        """How often it has put off what it should have written, as it says itself."""
+        client = Client(node.listen)
+        try:
+            text = client.call("system.metrics")["text"]
+        finally:
+            client.close()
+        line = next(each for each in text.splitlines() if each.startswith('omen_disk_trouble_total{reason="full"}'))
+        return float(line.split()[1])
+
+    def no_room_at(self, node: Node) -> None:
+        """Its own clients are told that it has an old map, since it cannot keep what is newer; those of other nodes go on."""
+        points = self.client_of(*self.others(node)).collection(self.points.name)
+        with self.load(self.others(node), timeout=3.0) as load:
+            load.wait_for(acks=50, searches=10)
+            before = self.was_full(node)
+            self.leave_no_room(node)
+            until("the node says that its disk is full", lambda: self.was_full(node) > before or workload.fill(points, 10_000))
+            node.wait_for("disk.stuck")
+            load.wait_for(acks=100, searches=20)
+            self.resize(node, SIZE)
+            node.wait_for("disk.goes_on")
+            load.wait_for(acks=50, searches=10)
+            self.until_whole()
+        self.check_all()
+
+    def test_a_backup_without_room_stops_no_write_and_has_them_all_once_there_is_room(self) -> None:
+        self.found()
+        self.no_room_at(self.others(self.primary())[0])
+
+    def test_a_primary_without_room_loses_nothing_and_goes_on_once_there_is_room(self) -> None:
+        self.found()
+        self.no_room_at(self.primary())
+
+    # ---- a disk that fails ----
+
+    def test_a_node_whose_disk_fails_ends_and_says_so_and_comes_back_with_a_disk_that_works(self) -> None:
+        self.found()
+        with self.load(timeout=3.0) as load:
+            load.wait_for(acks=50, searches=10)
+            victim = self.primary()
+            self.trigger(victim).touch()
+            self.assertEqual(victim.wait(), DISK_FAILED)
+            self.assertIn("Input/output error", victim.lines[-1]["why"])
+            load.wait_for(acks=50, searches=10)
+            self.trigger(victim).unlink()
+            victim.start()
+            load.wait_for(acks=50, searches=10)
+            self.until_whole()
+        self.check_all()
+
+
+if __name__ == "__main__":
+    ClusterCase.program = sys.argv.pop(1)
+    FAILING_DISK = sys.argv.pop(1)
+    unittest.main()
