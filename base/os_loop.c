@@ -105,6 +105,15 @@ loop_due(struct loop *loop, uint64_t at_ns)
     loop->due_ns = at_ns;
 }
 
+bool
+loop_waits(struct loop *loop)
+{
+    (void)pthread_mutex_lock(&loop->mutex);
+    const bool waits = loop->taken != NULL || loop->first != NULL;
+    (void)pthread_mutex_unlock(&loop->mutex);
+    return waits;
+}
+
 void
 loop_stop(struct loop *loop)
 {

@@ -1,12 +1,13 @@
 // base/os_loop.h -- a thread that takes notes one after the other, and wakes at a time that it was told.
 //
 // Shape:   handle; a shell. What a machine's shell is built on: everything reaches the machine as a note.
-// Threads: loop_post from anywhere: it never fails, and holds a lock for a few instructions. loop_due in the loop's own thread,
+// Threads: loop_post from anywhere: it never fails, and holds a lock for a few instructions. loop_due and loop_waits in the loop's own thread,
 //          loop_open, loop_stop and loop_close in the owner's. The order of one poster is kept.
 // Memory:  a note is the poster's allocation and belongs to whoever takes it. A queue has no bound of its own: posters bound
 //          what they have on its way.
 #ifndef OMEN_BASE_OS_LOOP_H
 #define OMEN_BASE_OS_LOOP_H
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/status.h"
@@ -36,6 +37,9 @@ void loop_post(struct loop *loop, struct loop_note *note);
 // Call wake no later than that (os_clock_ns); UINT64_MAX: never. The newest word counts, and a call of wake uses it up. Between
 // two wakes a note is taken where there is one, so a time that is always past keeps nobody out.
 void loop_due(struct loop *loop, uint64_t at_ns);
+
+// In the loop's own thread: whether there is a note behind the one in hand.
+bool loop_waits(struct loop *loop);
 
 // The note in hand is finished, the thread ends, and what is left is discarded, as is whatever is posted from then on, then and
 // there. For those whose threads post to each other: all are stopped before the first is closed. Twice is once.

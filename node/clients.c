@@ -84,6 +84,9 @@ send_part(void *context, uint32_t number, const struct wire_part *part, uint32_t
 {
     struct clients *clients = context;
     const struct map_node *node = map_node(clients->map, number);
+    if (node != NULL && uuid_equal(node->uuid, clients->config.identity.node) &&
+        clients_near_begin(clients, part, deadline_ms))
+        return;
     encode_reset(&clients->encode);
     wire_part_write(&clients->encode, part);
     if (node == NULL ||
@@ -97,6 +100,8 @@ send_cancel(void *context, uint32_t number, uint64_t request, uint32_t part, uin
 {
     struct clients *clients = context;
     const struct map_node *node = map_node(clients->map, number);
+    if (clients_near_cancel(clients, request, part, attempt))
+        return;
     encode_reset(&clients->encode);
     if (node != NULL)
         clients_send(clients, node->uuid, PEER_CANCEL, correlation_of(request, part, attempt), 0);
@@ -126,8 +131,12 @@ want_map(void *context, uint64_t version)
 static void
 release(void *context, void *owner)
 {
+    const struct loop_note *note = owner; // a frame, what was lost, or a near part
     (void)context;
-    mem_free(owner);
+    if (note->kind == NOTE_NEAR)
+        clients_near_free(owner);
+    else
+        mem_free(owner);
 }
 
 static uint64_t
@@ -185,6 +194,7 @@ clients_open(const struct clients_config *config, struct clients **out, struct o
     os_random(&clients->correlations, sizeof clients->correlations);
     clients->correlations |= CLIENTS_CALL_BIT;
     encode_init(&clients->encode, PEER_BULK_BYTES_MAX);
+    clients->near_end = &clients->near_begun;
     events_init(&clients->events);
     omen_status status = open_front(clients);
     const struct loop_config loop = {"omen-clients", clients, take, wake, discard};
@@ -286,7 +296,7 @@ clients_leader(const struct clients *clients)
 }
 
 // Whether a key is for the collection that is asked about. What changes something that is no collection's is for keys that are for
-// all of them.
+// all of them. Requests about points are not asked here: the front reads them anyway, and looks at the collection's own name.
 static bool
 is_opened(const struct rpc_request *request, struct omen_error *error)
 {
@@ -346,7 +356,7 @@ static void
 take_request(struct clients *clients, struct clients_request_note *note)
 {
     struct omen_error error = {0};
-    if (!is_opened(&note->request, &error)) {
+    if (!front_takes(note->request.method) && !is_opened(&note->request, &error)) {
         refuse_request(clients, note, &error);
     } else if (clients->map == NULL) {
         (void)error_set(&error, OMEN_E_BUSY, "%s: this node has not heard of the cluster yet",
@@ -469,6 +479,10 @@ take(void *context, struct loop_note *note)
         take_frame(clients, (struct frame_note *)note);
         ours = false;
         break;
+    case NOTE_NEAR:
+        clients_near_take(clients, (struct near *)note);
+        ours = false;
+        break;
     case NOTE_META_MAP:
         take_map(clients, ((struct meta_map *)note)->map);
         break;
@@ -487,6 +501,7 @@ take(void *context, struct loop_note *note)
     }
     if (ours)
         mem_free(note);
+    clients_near_go(clients);
     set_due(clients);
 }
 
@@ -500,13 +515,13 @@ wake(void *context)
     clients_admin_late(clients, now_ns);
     if (clients->show_ns <= now_ns)
         clients_show(clients);
+    clients_near_go(clients);
     set_due(clients);
 }
 
 static void
 discard(void *context, struct loop_note *note)
 {
-    (void)context;
     if (note->kind == NOTE_CLIENTS_REQUEST) {
         struct clients_request_note *request = (struct clients_request_note *)note;
         mem_free(request->request.frame);
@@ -516,5 +531,5 @@ discard(void *context, struct loop_note *note)
     } else if (note->kind == NOTE_META_MAP) {
         map_publish_end(((struct meta_map *)note)->map);
     }
-    mem_free(note);
+    release(context, note);
 }

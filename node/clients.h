@@ -1,7 +1,7 @@
 // node/clients.h -- the loop of a node's clients: requests about points go to the front, those about the map to node/admin.
 //
 // Shape:   shell. Decides nothing: router/front and node/admin do.
-// Threads: a loop of its own. clients_request, clients_gone and clients_frame from any thread; the others in the owner's.
+// Threads: a loop of its own. clients_request, clients_gone, clients_frame and clients_near from any thread; the others in the owner's.
 //
 //      a request about points ---> router/front --PEER_PART--> a copy's node, or this one (config.part) --PEER_REPLY--> front ---> answer
 //      a request about the map --> admin_start on the newest map ---> answer; or
@@ -25,7 +25,9 @@
 #define CLIENTS_CALLS_MAX 1024u // about the map, under way; one more is answered BUSY
 
 struct clients; // opaque
+struct hosts;   // node/hosts.h
 struct metrics; // node/metrics.h
+struct near;    // node/near.h
 
 struct clients_config {
     struct disk_identity identity;
@@ -38,6 +40,7 @@ struct clients_config {
     void *context;
     // A PEER_PART or PEER_CANCEL for a copy on this node. NULL: it has none.
     void (*part)(void *context, const struct peer_head *head, struct wire_bytes body);
+    struct hosts *hosts; // whose copies are read without their loop. NULL: none are
     // The text of system.metrics. NULL: there is none.
     void (*text)(void *context, struct metrics_text *text);
 };
@@ -56,6 +59,9 @@ void clients_refuse_busy(struct rpc_conn *conn, const struct rpc_request *reques
 // PEER_REPLY, and PEER_PART where its shard is 0; copied.
 void clients_frame(struct clients *clients, struct cluster_uuid from, uint64_t boot,
                    const struct peer_head *head, struct wire_bytes body);
+
+// Of config.hosts: it is done. From any thread; taken.
+void clients_near(struct clients *clients, struct near *near);
 
 // What the loop shows, once a second and whenever map or members are new.
 struct clients_seen {

@@ -8,6 +8,7 @@
 #include "node/admin_gather.h"
 #include "node/clients.h"
 #include "node/events.h"
+#include "node/hosts.h"
 #include "node/metrics.h"
 #include "router/front.h"
 
@@ -71,7 +72,10 @@ struct clients {
     uint64_t correlations; // the last; bit 63 is set in all of them
     uint64_t begun_ns;
     struct encode encode;
-    uint64_t show_ns; // it is time to show what there is
+    struct near *near_begun,
+        **near_end;         // in the front's step; served or given away when it is over
+    struct near *near_away; // workers have them
+    uint64_t show_ns;       // it is time to show what there is
     struct lock lock;
     struct clients_seen seen; // under `lock`
 };
@@ -85,6 +89,17 @@ void clients_send(struct clients *clients, struct cluster_uuid to, enum peer_kin
 bool clients_try_send(struct clients *clients, struct cluster_uuid to, enum peer_kind kind,
                       uint64_t correlation, uint32_t deadline_ms);
 struct cluster_uuid clients_leader(const struct clients *clients);
+
+// clients_near.c
+// In a step of the front. False: it has to go by a frame.
+bool clients_near_begin(struct clients *clients, const struct wire_part *part,
+                        uint32_t deadline_ms);
+// Whether it was one of these.
+bool clients_near_cancel(struct clients *clients, uint64_t request, uint32_t part,
+                         uint32_t attempt);
+void clients_near_go(struct clients *clients); // after each step
+void clients_near_take(struct clients *clients, struct near *near);
+void clients_near_free(struct near *near);
 
 // clients_seen.c
 void clients_show(struct clients *clients);

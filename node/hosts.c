@@ -114,6 +114,7 @@ hosts_open(const struct hosts_config *config, struct hosts **out, struct omen_er
         return error_set_plain(error, OMEN_E_NO_MEMORY);
     hosts->config = *config;
     fill_in(&hosts->config);
+    lock_init(&hosts->state);
     lock_init(&hosts->works.lock);
     lock_init(&hosts->seen_lock);
     hosts->retry_ns = UINT64_MAX;
@@ -167,6 +168,7 @@ hosts_close(struct hosts *hosts)
     hosts_look_end(hosts->seen);
     lock_fini(&hosts->seen_lock);
     lock_fini(&hosts->works.lock);
+    lock_fini(&hosts->state);
     mem_free(hosts);
 }
 
@@ -276,6 +278,9 @@ take_work(struct hosts *hosts, struct work *work)
     case WORK_PREPARE:
         host_part_worked(hosts, work);
         break;
+    case WORK_NEAR:
+        host_near_worked(hosts, work);
+        return; // it went where it belongs
     case WORK_SNAPSHOT:
     case WORK_SEAL:
     case WORK_CHUNK:
@@ -313,6 +318,7 @@ take(void *context, struct loop_note *note)
 {
     struct hosts *hosts = context;
     bool kept = false;
+    lock_acquire(&hosts->state);
     if (note->kind == NOTE_FRAME) {
         kept = take_frame(hosts, (struct frame_note *)note);
     } else if (note->kind == NOTE_DISK) {
@@ -334,6 +340,7 @@ take(void *context, struct loop_note *note)
     if (!kept)
         mem_free(note);
     rest(hosts);
+    lock_release(&hosts->state);
 }
 
 static void
@@ -404,6 +411,7 @@ wake(void *context)
 {
     struct hosts *hosts = context;
     const uint64_t now_ns = os_clock_ns();
+    lock_acquire(&hosts->state);
     for (uint32_t i = 0; i < WAKES_AT_ONCE && hosts->copies_wake_ns <= os_clock_ns(); i++)
         hosts_step(hosts, &(struct copies_input){.kind = COPIES_IN_WAKE});
     if (hosts->retry_ns <= now_ns)
@@ -411,12 +419,13 @@ wake(void *context)
     if (hosts->upkeep_ns <= now_ns)
         upkeep(hosts, now_ns);
     rest(hosts);
+    lock_release(&hosts->state);
 }
 
 struct hosts_stats
 hosts_stats(const struct hosts *hosts)
 {
     struct hosts_stats stats = hosts->stats;
-    stats.parts_under_way = HOST_PARTS_MAX - hosts->free_count;
+    stats.parts_under_way = host_parts_under_way(hosts);
     return stats;
 }

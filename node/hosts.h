@@ -1,8 +1,7 @@
 // node/hosts.h -- the data loop of a node: its copies with their shards, the parts of requests that come for them, and the front.
 //
 // Shape:   shell; a handle.
-// Threads: a loop of its own, and a pool of workers. hosts_frame, hosts_request and hosts_gone from any thread; the others in the
-//          owner's.
+// Threads: a loop of its own, and a pool of workers. hosts_frame and hosts_near* from any thread; the others in the owner's.
 //
 // The loop steps node/copies and does what it says, and never waits: the disk answers by notes, workers apply entries, read parts and
 // make snapshots, the bus takes or drops. A write is answered when it is committed and applied here, with what came of it.
@@ -12,6 +11,7 @@
 #include "base/os_loop.h"
 #include "node/disk.h"
 #include "node/meta.h"
+#include "node/near.h"
 #include "wire/bus.h"
 
 struct hosts;   // opaque
@@ -34,11 +34,14 @@ struct hosts_config {
     void (*halt)(void *context, const char *why); // the process must end; in the loop's thread
     // A PEER_REPLY to a part of this node's own clients.
     void (*reply)(void *context, const struct peer_head *head, struct wire_bytes body);
+    // A near part that was given away is done, and the callee's again; in any thread. NULL where nobody begins one.
+    void (*near)(void *context, struct near *near);
 };
 
 struct hosts_stats {
     uint64_t frames, bad_frames; // bad: no message
     uint64_t parts, busy, stale, cancelled, late;
+    uint64_t near; // of `parts`
     uint64_t proposed, applied;
     uint64_t snapshots_made, snapshots_installed, shards_lost;
     uint64_t notes[REPLICA_NOTE_NO_MEMORY + 1]; // by enum replica_note_kind
@@ -89,6 +92,18 @@ struct loop *hosts_loop(struct hosts *hosts); // for meta_feed
 // A frame of another node: PEER_REPLICA, PEER_PART, PEER_CANCEL. It is copied.
 void hosts_frame(struct hosts *hosts, struct cluster_uuid from, uint64_t boot,
                  const struct peer_head *head, struct wire_bytes body);
+
+// Reads for this node's own clients, without the loop (node/near.h). From any thread, but not after hosts_stop.
+//
+// NULL, and nothing was done: it is no read of what the copy has applied, it is not admitted, there is no room for it, no memory, or the
+// loop has something in hand. Then it goes by hosts_frame, and hears why.
+struct near *hosts_near(struct hosts *hosts, const struct wire_part *part, uint32_t deadline_ms);
+// Serves it, in the caller's thread. False: the loop has to hear of it first, and config.near will have it.
+bool hosts_near_serve(struct hosts *hosts, struct near *near);
+void hosts_near_work(struct hosts *hosts,
+                     struct near *near);   // a worker serves it; config.near has it
+void hosts_near_cancel(struct near *near); // nobody waits for it; where it was not begun it is not
+void hosts_near_free(struct near *near);   // of one that is done. Accepts NULL
 
 // The loop and the workers end; what is posted to it from then on is thrown away. Before who posts to it is closed.
 void hosts_stop(struct hosts *hosts);

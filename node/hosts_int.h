@@ -45,6 +45,8 @@
 #define HOST_FRAME_BYTES_MAX ((size_t)512 << 20)
 #define HOST_CHECK_NS (UINT64_C(3600) * 1000000000) // copies compare what they hold
 #define HOST_LINKERS_MAX 8u                         // threads that link the rows of one shard
+#define HOST_LIGHT_NS UINT64_C(100000)              // so long a search may keep a loop
+#define HOST_SEARCH_MOST_NS (8 * HOST_LIGHT_NS)     // as which one that took longer is counted
 #define HOST_RETRY_NS UINT64_C(100000000)           // where memory or the disk is full
 #define HOST_UPKEEP_NS UINT64_C(1000000000)
 // What stays of a log behind what everybody has: so that a copy that was away a while needs no snapshot.
@@ -65,8 +67,6 @@ enum host_note {
     HOST_NOTE_WORK = NOTE_OTHERS, // struct work, done
     HOST_NOTE_INPUT,              // struct host_input
     HOST_NOTE_START,              // what was found is given to the machine
-    HOST_NOTE_REQUEST,
-    HOST_NOTE_GONE,
 };
 
 // An input of a replica that its shell has for it.
@@ -89,6 +89,7 @@ enum work_kind {
     WORK_LOG,     // read some for a peer
     WORK_READ,    // a part
     WORK_PREPARE, // a part: what goes into the log
+    WORK_NEAR,    // a part of this node's own clients
     WORK_SNAPSHOT,
     WORK_SEAL, // with what the loop adds to it
     WORK_CHUNK,
@@ -244,6 +245,7 @@ struct host_copy {
 
     bool looking; // a worker does
     uint64_t look_ns, points, bytes;
+    uint64_t search_ns; // a moving mean of what searches took; 0: there was none
 };
 
 struct host_copy *host_copy_find(const struct hosts *hosts, struct cluster_uuid uuid);
@@ -374,6 +376,18 @@ struct host_part {
     uint64_t seq; // the shard had applied that much
 };
 
+// For node/admit.h.
+struct fanout_send host_send_of(const struct wire_part *part);
+uint32_t host_parts_under_way(const struct hosts *hosts);
+bool host_has_room(const struct hosts *hosts, const struct host_copy *copy, size_t bytes);
+// Takes what a worker did into the counts; of reads, whatever their way.
+void host_count_worked(struct hosts *hosts, struct host_copy *copy, const struct work *work);
+// Of what was read, or of why not.
+struct wire_reply host_reply_well(const struct host_part *part, uint64_t term, uint64_t seq);
+struct wire_reply host_reply_refused(struct hosts *hosts, omen_status status,
+                                     const struct omen_error *error);
+// What all replies say; counted, so once for each.
+void host_reply_fill(struct hosts *hosts, const struct wire_part *part, struct wire_reply *reply);
 void hosts_part(struct hosts *hosts, struct frame_note *frame); // takes it
 void hosts_cancel(struct hosts *hosts, const struct frame_note *frame);
 void host_part_worked(struct hosts *hosts, struct work *work);
@@ -392,6 +406,20 @@ void host_serve_read(struct hosts *hosts, struct host_copy *copy, uint64_t reque
 void host_end_written(struct hosts *hosts, struct host_part *part,
                       const struct hosted_results *results, const struct replica_answer *answer);
 
+// ---- parts of this node's own clients (hosts_near.c) ----
+
+struct host_near {
+    struct near near;
+    struct hosts *hosts;
+    struct work work;
+    struct host_part part; // without a frame, and in no table
+};
+
+void host_near_worked(struct hosts *hosts, struct work *work); // in the loop's thread
+// At the worker: false: the loop has to hear of it.
+bool host_near_done(struct hosts *hosts, struct work *work);
+void host_near_end(struct work *work); // of a hosts that was stopped: nothing was done
+
 // ---- for who watches (hosts_seen.c) ----
 
 void hosts_show(struct hosts *hosts, uint64_t now_ns);
@@ -408,6 +436,9 @@ void host_say_note(const struct host_copy *copy, const struct replica_note *note
 
 struct hosts {
     struct hosts_config config;
+    // Held by the loop while it has a note in hand, and for a moment by who begins or ends a near part. So what is below is changed by one
+    // thread at a time; the machines only by the loop's own.
+    struct lock state;
     char folder[HOST_PATH_BYTES - 64];
     struct loop *loop;
     struct work_queue works;
@@ -428,6 +459,7 @@ struct hosts {
     uint32_t free_count;
     struct host_part *chains[1024]; // by who sent it
     size_t part_bytes;
+    uint32_t near_count;        // parts under way that are in no table
     _Atomic size_t frame_bytes; // on their way to the loop
     struct encode encode;       // of what is sent
     struct replica_room *room;  // of a message that is read

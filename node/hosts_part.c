@@ -72,13 +72,25 @@ part_free(struct hosts *hosts, struct host_part *part)
     mem_free(part);
 }
 
+uint32_t
+host_parts_under_way(const struct hosts *hosts)
+{
+    return HOST_PARTS_MAX - hosts->free_count + hosts->near_count;
+}
+
+bool
+host_has_room(const struct hosts *hosts, const struct host_copy *copy, size_t bytes)
+{
+    return host_parts_under_way(hosts) < HOST_PARTS_MAX && copy->part_count < HOST_COPY_PARTS_MAX &&
+           hosts->part_bytes + bytes <= hosts->config.part_bytes_max;
+}
+
 // NULL: no room, or no memory.
 static struct host_part *
 part_new(struct hosts *hosts, struct host_copy *copy, struct frame_note *frame,
          const struct wire_part *given)
 {
-    if (hosts->free_count == 0 || copy->part_count == HOST_COPY_PARTS_MAX ||
-        hosts->part_bytes + frame->count > hosts->config.part_bytes_max)
+    if (!host_has_room(hosts, copy, frame->count))
         return NULL;
     struct host_part *part = mem_alloc_zero(1, sizeof *part);
     if (part == NULL)
@@ -105,9 +117,8 @@ part_new(struct hosts *hosts, struct host_copy *copy, struct frame_note *frame,
 
 // ---- replies ----
 
-static void
-send_reply(struct hosts *hosts, const struct frame_note *frame, const struct wire_part *part,
-           struct wire_reply *reply)
+void
+host_reply_fill(struct hosts *hosts, const struct wire_part *part, struct wire_reply *reply)
 {
     if (hosts->config.metrics != NULL)
         metric_add(&hosts->config.metrics->parts[part->kind][reply->failure], 1);
@@ -115,8 +126,39 @@ send_reply(struct hosts *hosts, const struct frame_note *frame, const struct wir
     reply->part = part->part;
     reply->attempt = part->attempt;
     reply->request = part->request;
-    reply->queue = HOST_PARTS_MAX - hosts->free_count;
+    reply->queue = host_parts_under_way(hosts);
     reply->map_version = hosts->copies.map_version;
+}
+
+struct wire_reply
+host_reply_well(const struct host_part *part, uint64_t term, uint64_t seq)
+{
+    return (struct wire_reply){.term = term,
+                               .seq = seq,
+                               .item_count = part->item_count,
+                               .failures = part->failures,
+                               .answer_bytes = (uint32_t)part->answer.count,
+                               .answer = part->answer.bytes};
+}
+
+struct wire_reply
+host_reply_refused(struct hosts *hosts, omen_status status, const struct omen_error *error)
+{
+    struct wire_reply reply = {.failure = (uint32_t)-status};
+    hosts->stats.busy += status == OMEN_E_BUSY;
+    hosts->stats.stale += status == OMEN_E_STALE_MAP;
+    if (error != NULL && error->status == status) {
+        reply.reason = (const uint8_t *)error->text;
+        reply.reason_bytes = (uint32_t)strnlen(error->text, WIRE_REASON_BYTES_MAX);
+    }
+    return reply;
+}
+
+static void
+send_reply(struct hosts *hosts, const struct frame_note *frame, const struct wire_part *part,
+           struct wire_reply *reply)
+{
+    host_reply_fill(hosts, part, reply);
     encode_reset(&hosts->encode);
     wire_reply_write(&hosts->encode, reply);
     if (hosts->encode.status != OMEN_OK)
@@ -133,13 +175,7 @@ static void
 refuse(struct hosts *hosts, const struct frame_note *frame, const struct wire_part *part,
        omen_status status, const struct omen_error *error)
 {
-    struct wire_reply reply = {.failure = (uint32_t)-status};
-    hosts->stats.busy += status == OMEN_E_BUSY;
-    hosts->stats.stale += status == OMEN_E_STALE_MAP;
-    if (error != NULL && error->status == status) {
-        reply.reason = (const uint8_t *)error->text;
-        reply.reason_bytes = (uint32_t)strnlen(error->text, WIRE_REASON_BYTES_MAX);
-    }
+    struct wire_reply reply = host_reply_refused(hosts, status, error);
     send_reply(hosts, frame, part, &reply);
 }
 
@@ -156,12 +192,7 @@ host_end_with(struct hosts *hosts, struct host_part *part, omen_status status)
 void
 host_end_well(struct hosts *hosts, struct host_part *part, uint64_t term, uint64_t seq)
 {
-    struct wire_reply reply = {.term = term,
-                               .seq = seq,
-                               .item_count = part->item_count,
-                               .failures = part->failures,
-                               .answer_bytes = (uint32_t)part->answer.count,
-                               .answer = part->answer.bytes};
+    struct wire_reply reply = host_reply_well(part, term, seq);
     if (!part->gone)
         send_reply(hosts, part->frame, &part->part, &reply);
     part_free(hosts, part);
@@ -187,8 +218,8 @@ host_take_items(struct host_part *part, const struct serve_items *items)
 
 // ---- what comes ----
 
-static struct fanout_send
-send_of(const struct wire_part *part)
+struct fanout_send
+host_send_of(const struct wire_part *part)
 {
     return (struct fanout_send){.request = part->request,
                                 .part = part->part,
@@ -258,7 +289,7 @@ hosts_part(struct hosts *hosts, struct frame_note *frame)
         mem_free(frame);
         return;
     }
-    const struct fanout_send send = send_of(&given);
+    const struct fanout_send send = host_send_of(&given);
     const struct admission admission = copies_admit(&hosts->copies, &send);
     struct host_copy *copy = NULL;
     omen_status status = admission.how == ADMIT_REFUSE ? admission.status : OMEN_OK;
@@ -323,7 +354,7 @@ work_do_part(struct work *work)
     work->begun_ns = os_clock_ns();
     if (atomic_load(&part->gone) || work->begun_ns >= part->deadline_ns)
         work->status = OMEN_E_BUSY; // nothing was done
-    else if (work->kind == WORK_READ)
+    else if (work->kind != WORK_PREPARE)
         read_part(work);
     else
         work->status = serve_prepare(work->hosted, &part->part, &part->op, &work->error);
@@ -333,23 +364,36 @@ work_do_part(struct work *work)
 
 // ---- and back ----
 
-// What a worker did, counted here: workers would fight over the counters.
+// One that was interrupted says little of the next.
 static void
-count_worked(struct metrics *metrics, const struct work *work)
+note_search(struct host_copy *copy, uint64_t took_ns)
 {
+    const uint64_t counted_ns = took_ns < HOST_SEARCH_MOST_NS ? took_ns : HOST_SEARCH_MOST_NS;
+    copy->search_ns = copy->search_ns == 0 ? counted_ns : (7 * copy->search_ns + counted_ns) / 8;
+}
+
+// What a worker did, counted under hosts->state: workers would fight over the counters.
+void
+host_count_worked(struct hosts *hosts, struct host_copy *copy, const struct work *work)
+{
+    struct metrics *metrics = hosts->config.metrics;
     const struct host_part *part = work->part;
+    struct found found = {.took_us = 0};
     uint64_t took_ns = work->ended_ns - work->begun_ns;
-    metric_time(&metrics->part_waits, work->begun_ns - part->arrived_ns);
     if (finds(part) && work->status == OMEN_OK) {
         const struct wire_bytes answer = {part->answer.bytes, (uint32_t)part->answer.count};
         struct plain plain = plain_of(answer);
-        struct found found;
         found_read(&plain, &found);
-        metric_add(&metrics->evaluations, found.evaluations);
-        metric_add(&metrics->exact_distances, found.exact_distances);
-        metric_add(&metrics->tail, found.tail);
         took_ns = found.took_us * 1000;
+        if (part->part.method == METHOD_QUERY_SEARCH)
+            note_search(copy, took_ns);
     }
+    if (metrics == NULL)
+        return;
+    metric_time(&metrics->part_waits, work->begun_ns - part->arrived_ns);
+    metric_add(&metrics->evaluations, found.evaluations);
+    metric_add(&metrics->exact_distances, found.exact_distances);
+    metric_add(&metrics->tail, found.tail);
     metric_time(&metrics->part_times[part->part.kind], took_ns);
 }
 
@@ -407,8 +451,7 @@ host_part_worked(struct hosts *hosts, struct work *work)
     struct host_copy *copy = host_copy_of(hosts, work);
     ASSERT(copy != NULL);
     copy->users--;
-    if (hosts->config.metrics != NULL)
-        count_worked(hosts->config.metrics, work);
+    host_count_worked(hosts, copy, work);
     part->error = work->error;
     part->error.status = work->status;
     if (!host_usable(copy)) {

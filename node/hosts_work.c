@@ -45,6 +45,9 @@ work_free(struct work *work)
     case WORK_READ:
     case WORK_PREPARE:
         break; // the part is in the loop's table
+    case WORK_NEAR:
+        host_near_end(work);
+        return; // it is a part of that
     case WORK_SNAPSHOT:
     case WORK_SEAL:
     case WORK_CHUNK:
@@ -69,6 +72,7 @@ lane_of(enum work_kind kind)
         return LANE_APPLY;
     case WORK_READ:
     case WORK_PREPARE:
+    case WORK_NEAR:
         return LANE_PARTS;
     case WORK_LOG:
     case WORK_CHUNK:
@@ -113,6 +117,7 @@ perform(struct hosts *hosts, struct work *work)
         break;
     case WORK_READ:
     case WORK_PREPARE:
+    case WORK_NEAR:
         work_do_part(work);
         break;
     case WORK_SNAPSHOT:
@@ -145,7 +150,8 @@ work_one(void *context, uint32_t worker)
     lock_acquire(&queue->lock);
     queue->running[lane]--;
     lock_release(&queue->lock);
-    loop_post(hosts->loop, &work->note);
+    if (work->kind != WORK_NEAR || !host_near_done(hosts, work))
+        loop_post(hosts->loop, &work->note);
     return true;
 }
 

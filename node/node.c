@@ -353,6 +353,13 @@ give_reply(void *context, const struct peer_head *head, struct wire_bytes body)
     clients_frame(node->clients, identity->node, identity->boot, head, body);
 }
 
+static void
+give_near(void *context, struct near *near)
+{
+    struct node *node = context;
+    clients_near(node->clients, near);
+}
+
 static enum config_exit
 open_hosts(struct node *node, struct omen_error *error)
 {
@@ -368,7 +375,8 @@ open_hosts(struct node *node, struct omen_error *error)
                                        .metrics = &node->seen.counted,
                                        .context = node,
                                        .halt = halted,
-                                       .reply = give_reply};
+                                       .reply = give_reply,
+                                       .near = give_near};
     const omen_status status = hosts_open(&hosts, &node->hosts, error);
     if (status == OMEN_OK)
         return EXIT_DONE;
@@ -390,6 +398,7 @@ open_clients(struct node *node, struct omen_error *error)
                                                node->config.config->slow_ms * UINT64_C(1000000),
                                            .context = node,
                                            .part = give_part,
+                                           .hosts = node->hosts,
                                            .text = write_text};
     const omen_status status = clients_open(&clients, &node->clients, error);
     return status == OMEN_OK ? EXIT_DONE : EXIT_NO_SYSTEM;

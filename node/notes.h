@@ -24,6 +24,7 @@ enum note_kind {
     NOTE_META_WORD,    //
     NOTE_META_MEMBERS, //
     NOTE_META_ANSWER,  //
+    NOTE_NEAR,         // struct near (node/near.h): to the clients' loop
     NOTE_OTHERS = 64,  // from here on a loop's own
 };
 

@@ -144,7 +144,7 @@ end_call(struct front *front, struct front_call *call)
     mem_free(call->items);
     mem_free(call->tokens);
     mem_free(call->seen);
-    mem_free(call->frame);
+    front_let_frame(call);
     *call->link = call->next;
     if (call->next != NULL)
         call->next->link = call->link;
@@ -236,8 +236,11 @@ send_parts(struct front *front)
                                        .ask = ask.bytes};
         const uint64_t left_ns =
             send->deadline_ns > front->now_ns ? send->deadline_ns - front->now_ns : 0;
+        front->sends = call;
+        front->sent = ask;
         front->config.part(front->config.context, send->node, &part,
                            (uint32_t)(left_ns / MS_NS) + 1);
+        front->sends = NULL;
     }
 }
 

@@ -19,7 +19,8 @@
 
 #define FRONT_DEADLINE_MS 10000u
 
-struct front; // opaque
+struct front;      // opaque
+struct front_kept; // opaque
 
 // A request that was answered, for who counts and who looks for slow ones. Lent for the call.
 struct front_done {
@@ -76,6 +77,14 @@ void front_gone(struct front *front, uint64_t now_ns, void *client);
 // needed: in this call, or with an answer.
 void front_reply(struct front *front, uint64_t now_ns, uint32_t node,
                  const struct wire_reply *reply, void *owner);
+
+// Within config.part, of the part that is sent. Whether it is a search that looks at little: no filter, no exact scan, and an ef and a
+// dimension of which the product is small.
+bool front_sends_light(const struct front *front);
+// The ask of it, for who needs it after the call: the client's own bytes stay as they are until front_unkeep, what was put together for
+// the part is copied. NULL: no memory.
+struct front_kept *front_keep(struct front *front, struct wire_bytes *ask);
+void front_unkeep(struct front_kept *kept); // in any thread
 
 uint64_t front_due(const struct front *front); // call front_wake no later; UINT64_MAX: never
 void front_wake(struct front *front, uint64_t now_ns);

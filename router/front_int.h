@@ -8,6 +8,7 @@
 //           --front_round.c: a search by id, a recommendation, why_not, a page that is not full--> another round
 #ifndef OMEN_ROUTER_FRONT_INT_H
 #define OMEN_ROUTER_FRONT_INT_H
+#include <stdatomic.h>
 #include <stddef.h>
 
 #include "base/prng.h"
@@ -55,8 +56,9 @@ struct front_call {
     uint8_t errors; // enum api_errors
     bool gone;      // nobody waits for the answer
     uint8_t *frame;
-    union method_body ask; // points into the frame
-    struct wire_bytes raw; // the map in the frame
+    struct front_kept *kept; // the frame is its; NULL: nobody needs it but this
+    union method_body ask;   // points into the frame
+    struct wire_bytes raw;   // the map in the frame
     // Of the collection, which may be dropped while the request is under way.
     uint64_t collection;
     uint32_t dimension;
@@ -90,6 +92,11 @@ struct front_call {
     struct inner_why why;
 };
 
+struct front_kept { // bytes that more than the front needs
+    _Atomic uint32_t users;
+    uint8_t *bytes; // owned
+};
+
 struct front_block { // of front_take
     struct front_block *older;
     size_t used, room;
@@ -109,6 +116,8 @@ struct front {
     struct prng prng;
     struct encode packed;       // of the part that is sent
     struct front_block *blocks; // of front_take; the newest first
+    struct front_call *sends;   // within config.part
+    struct wire_bytes sent;     // and what it asks
     struct fanout_output out;
     struct fanout fanout;
 };
@@ -133,6 +142,9 @@ OMEN_MUST_CHECK omen_status front_items(struct front_call *call, const struct wi
                                         struct omen_error *error);
 struct front_call *front_call_new(struct front *front, void *client,
                                   const struct rpc_request *request);
+
+// front_keep.c
+void front_let_frame(struct front_call *call);
 
 // front_pack.c: what the part is asked. False: no memory.
 bool front_pack(struct front *front, struct front_call *call, const struct fanout_send *send,

@@ -20,7 +20,8 @@
 #define IOV_MAX_OF_NNG 8u
 #define INPUT_BYTES ((size_t)4096)       // in the beginning
 #define INPUT_KEEP_BYTES ((size_t)65536) // a larger one is given back when it is empty
-#define GATHER_BYTES ((size_t)32768)     // small pieces are copied together up to here
+#define INPUT_USUAL_MOST ((size_t)262144)
+#define GATHER_BYTES ((size_t)32768) // small pieces are copied together up to here
 #define SMALL_BYTES ((size_t)8192)
 
 static void received(void *argument);
@@ -196,8 +197,9 @@ static void
 receive(struct stream *stream)
 {
     if (stream->input.bytes == NULL) {
-        stream->input.bytes = mem_alloc(INPUT_BYTES);
-        stream->input.room = INPUT_BYTES;
+        const size_t usual = stream->input.usual;
+        stream->input.room = usual > INPUT_BYTES ? usual : INPUT_BYTES;
+        stream->input.bytes = mem_alloc(stream->input.room);
     }
     if (stream->input.bytes == NULL) {
         stream->closed = true;
@@ -215,12 +217,13 @@ receive(struct stream *stream)
 }
 
 // What was taken goes, and where it is full there is made room: twice as much, or as much as is known to come where that is less.
-// So nobody gets more than twice of what he has sent.
+// So nobody gets more than twice of what he has sent, or as much as he sent lately.
 static bool
 make_room(struct stream *stream)
 {
     const size_t count = stream->input.count;
-    if (stream->input.bytes != NULL && count == 0 && stream->input.room > INPUT_KEEP_BYTES) {
+    if (stream->input.bytes != NULL && count == 0 && stream->input.room > INPUT_KEEP_BYTES &&
+        stream->input.room > stream->input.usual) {
         mem_free(stream->input.bytes);
         stream->input.bytes = NULL;
     }
@@ -235,6 +238,15 @@ make_room(struct stream *stream)
     stream->input.bytes = grown;
     stream->input.room = room;
     return true;
+}
+
+// Who has sent much at once will do so again: it is read in fewer pieces. What comes small takes half of that back.
+static void
+note_usual(struct stream *stream, size_t taken)
+{
+    const size_t counted = taken < INPUT_USUAL_MOST ? taken : INPUT_USUAL_MOST;
+    const size_t half = stream->input.usual / 2;
+    stream->input.usual = counted > half ? counted : half;
 }
 
 // Shows the owner what is there. Whether it wants a pause.
@@ -252,6 +264,8 @@ show(struct stream *stream)
                 stream->input.count - input.taken);
     }
     stream->input.count -= input.taken;
+    if (input.taken > 0)
+        note_usual(stream, input.taken);
     stream->input.wanted = input.wanted;
     return input.pause;
 }

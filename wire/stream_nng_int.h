@@ -39,6 +39,7 @@ struct stream {
     struct { // of the receive callback alone
         uint8_t *bytes;
         size_t count, room, wanted;
+        size_t usual; // as large was what came whole lately; a new one begins with so much
     } input;
 
     _Atomic uint64_t deadline_ns;

@@ -20,7 +20,7 @@ struct fw_flight {
     bool back; // a reply
     uint32_t node;
     struct wire_part part;
-    uint8_t *ask;
+    struct front_kept *kept; // what the part asks
     struct wire_reply reply;
     struct encode body;
     uint8_t *failures;
@@ -57,6 +57,7 @@ struct fw {
     uint32_t parts_sent, parts_whole, cancels, releases, lent;
     uint64_t deadline_ms;
     struct wire_part last_part; // without its ask
+    bool last_light;
     struct rpc_session session;
     // The last answer.
     uint32_t answers;
@@ -149,13 +150,19 @@ fw_flight(struct fw *fw)
 static inline void
 fw_send(struct fw *fw, uint32_t node, const struct wire_part *part)
 {
+    struct wire_bytes ask;
+    struct front_kept *kept = front_keep(fw->front, &ask);
+    if (kept == NULL) { // it is lost
+        ck_assert(fw->short_of_memory);
+        return;
+    }
+    ck_assert_uint_eq(ask.count, part->ask_bytes);
+    ck_assert_mem_eq(ask.bytes, part->ask, ask.count);
     struct fw_flight *flight = fw_flight(fw);
     flight->node = node;
     flight->part = *part;
-    flight->ask = malloc(part->ask_bytes);
-    ck_assert_ptr_nonnull(flight->ask);
-    memcpy(flight->ask, part->ask, part->ask_bytes);
-    flight->part.ask = flight->ask;
+    flight->part.ask = ask.bytes;
+    flight->kept = kept;
 }
 
 static inline void
@@ -168,6 +175,7 @@ fw_part(void *context, uint32_t node, const struct wire_part *part, uint32_t dea
     fw->deadline_ms = deadline_ms;
     fw->last_part = *part;
     fw->last_part.ask = NULL;
+    fw->last_light = front_sends_light(fw->front);
     if (part->shard == fw->silent || prng_below(&fw->prng, 1000) < fw->faults.lost)
         return;
     fw_send(fw, node, part);
@@ -318,7 +326,7 @@ fw_open(uint64_t seed, uint32_t shards)
 static inline void
 fw_flight_free(struct fw_flight *flight)
 {
-    free(flight->ask);
+    front_unkeep(flight->kept);
     free(flight->failures);
     encode_fini(&flight->body);
 }

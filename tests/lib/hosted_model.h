@@ -3,7 +3,7 @@
 // Shape: shell, simulated. Included once in a program: it defines the seams' functions.
 //
 // What is asked, and an entry of the log, is pairs of key and value; a GET asks with keys and is answered with value and version of each.
-// A key MODEL_REFUSED is refused before it is in the log, and MODEL_FAILS when it is applied.
+// A search asks with one number. A key MODEL_REFUSED is refused before it is in the log, and MODEL_FAILS when it is applied.
 #ifndef OMEN_TESTS_HOSTED_MODEL_H
 #define OMEN_TESTS_HOSTED_MODEL_H
 #include <check.h>
@@ -19,6 +19,7 @@
 #include "base/os_wait.h"
 #include "node/serve.h"
 #include "shard/hosted_snapshot.h"
+#include "wire/found.h"
 
 #define MODEL_KEYS 512u
 #define MODEL_REFUSED UINT64_C(1000)
@@ -525,6 +526,11 @@ serve_read(struct hosted *hosted, const struct wire_part *part, struct encode *a
 {
     omen_status status = OMEN_OK;
     model_pass();
+    if (part->method ==
+        METHOD_QUERY_SEARCH) { // of no hits, and says that it took as long as it is asked
+        found_write(answer, &(struct found){.took_us = model_word(part->ask, 0)});
+        return OMEN_OK;
+    }
     lock_acquire(&hosted->lock);
     for (uint32_t i = 0; i < part->ask_bytes / 8; i++) {
         const uint64_t key = model_word(part->ask, i);

@@ -58,6 +58,7 @@ struct hosts_world {
     bool leases;
     uint64_t asked; // correlations
     struct hosts_reply replies[HOSTS_REPLIES_MAX];
+    struct near *near;      // those that are done, the newest first
     uint64_t lost_commands; // while somebody's wishes are not heard
     bool deaf;              // the metadata hear no wish
 };
@@ -174,6 +175,34 @@ hosts_map_step(struct shard_step step)
     return status;
 }
 
+// ---- parts that go without the loop ----
+
+static inline void
+hosts_hear_near(void *context, struct near *near)
+{
+    (void)context;
+    lock_acquire(&hosts.bus_lock);
+    near->next = hosts.near;
+    hosts.near = near;
+    lock_release(&hosts.bus_lock);
+    model_happened();
+}
+
+// Takes it out; NULL: it is not done yet. Under no lock.
+static inline struct near *
+hosts_near_heard(uint64_t request)
+{
+    lock_acquire(&hosts.bus_lock);
+    struct near **link = &hosts.near;
+    while (*link != NULL && (*link)->part.request != request)
+        link = &(*link)->next;
+    struct near *near = *link;
+    if (near != NULL)
+        *link = near->next;
+    lock_release(&hosts.bus_lock);
+    return near;
+}
+
 // ---- nodes ----
 
 static inline void
@@ -199,7 +228,8 @@ hosts_node_start(uint32_t at)
                                         .part_bytes_max = 1 << 20,
                                         .keep_entries = 100,
                                         .context = node,
-                                        .halt = hosts_halted};
+                                        .halt = hosts_halted,
+                                        .near = hosts_hear_near};
     const omen_status status = hosts_open(&config, &opened, &error);
     ck_assert_msg(status == OMEN_OK, "%s", error.text);
     lock_acquire(&hosts.lock);
@@ -275,6 +305,11 @@ hosts_world_fini(void)
         folder_fini(&hosts.nodes[i].folder);
     }
     ck_assert_uint_eq(atomic_load(&model_opened), 0);
+    while (hosts.near != NULL) {
+        struct near *near = hosts.near;
+        hosts.near = near->next;
+        hosts_near_free(near);
+    }
     for (uint32_t i = 0; i < HOSTS_REPLIES_MAX; i++)
         free(hosts.replies[i].bytes);
     world_fini(&hosts.world);

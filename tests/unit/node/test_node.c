@@ -255,6 +255,130 @@ START_TEST(a_node_ends_while_its_clients_wait)
 }
 END_TEST
 
+// ---- searches of this node's own copies ----
+
+#define POINTS 100u
+#define AT_ONCE 60u // a few less than a connection may have under way
+
+static float places[POINTS][4];
+
+static struct wire_vectors
+raw(const float *values, uint32_t count)
+{
+    return (struct wire_vectors){.form = VECTORS_RAW,
+                                 .dtype = WIRE_F32,
+                                 .count = count,
+                                 .bytes = {(const uint8_t *)values, 4 * count}};
+}
+
+// Whether it should be asked again: nobody leads yet, or a shard is not open.
+static bool
+is_early(struct said said)
+{
+    const bool early = strcmp(said.error, "BUSY") == 0 || strcmp(said.error, "TIMEOUT") == 0;
+    ck_assert_msg(early || said.error[0] == '\0', "%s: %s", said.error, said.text);
+    return early;
+}
+
+// Point i lies at (i, 0, 0, 0).
+static void
+fill(const char *name, uint32_t shards)
+{
+    static struct wire_id ids[POINTS];
+    const struct api_collection_create what = {
+        .name = wire_text_of(name), .dimension = 4, .shards = shards, .replicas = 1, .metric = 2};
+    for (uint32_t i = 0; i < POINTS; i++) {
+        ids[i] = (struct wire_id){.given = 1, .number = i};
+        places[i][0] = (float)i;
+    }
+    const struct api_point_upsert points = {.collection = wire_text_of(name),
+                                            .ids = {.count = POINTS, .items = ids},
+                                            .vectors = raw(places[0], 4 * POINTS)};
+    start(0);
+    while (is_early(ask(0, METHOD_COLLECTION_CREATE, &what)) && !has(0, name))
+        continue;
+    while (is_early(ask(0, METHOD_POINT_UPSERT, &points)))
+        continue;
+}
+
+static void
+send_search(struct tcp_client *client, const char *name, uint32_t at, uint8_t consistency)
+{
+    const struct api_query_search what = {.collection = wire_text_of(name),
+                                          .vector = raw(places[at], 4),
+                                          .k = 3,
+                                          .consistency = consistency};
+    rpc_ask(client, at, METHOD_QUERY_SEARCH, &what);
+}
+
+// Of the one that is answered next, which is any of those under way: its own point is the nearest.
+static void
+hear_search(struct tcp_client *client)
+{
+    struct rpc_message message;
+    union method_body body;
+    struct list_cursor cursor;
+    struct api_hit hit;
+    const size_t bytes = rpc_receive(client, &message);
+    ck_assert_uint_eq(message.error.count, 0);
+    ck_assert_int_eq(rpc_read_answer(&message, method_at(METHOD_QUERY_SEARCH), &body, NULL),
+                     OMEN_OK);
+    const struct api_hits *hits = (const void *)&body;
+    ck_assert_uint_eq(hits->hits.count, 3);
+    ck_assert_uint_ge(hits->token.count, 1);
+    list_begin(&cursor, shape_field(&api_hits, "hits"), &hits->hits);
+    ck_assert(list_next(&cursor, &hit));
+    ck_assert_uint_eq(hit.id.number, message.id);
+    tcp_forget(client, bytes);
+}
+
+// 1: of one shard, which the loop may serve itself; 2: of several, which workers do.
+START_TEST(searches_one_after_the_other_and_many_at_once_find_what_is_there)
+{
+    fill("docs", (uint32_t)_i);
+    struct tcp_client *client = &asking[0];
+    for (uint32_t i = 0; i < 3 * POINTS; i++) {
+        send_search(client, "docs", i % POINTS, i % 2 == 0 ? API_EVENTUAL : API_STRONG);
+        hear_search(client);
+    }
+    for (uint32_t round = 0; round < 5; round++) {
+        for (uint32_t i = 0; i < AT_ONCE; i++)
+            send_search(client, "docs", i, API_EVENTUAL);
+        for (uint32_t i = 0; i < AT_ONCE; i++)
+            hear_search(client);
+    }
+}
+END_TEST
+
+START_TEST(who_leaves_before_his_searches_are_answered_costs_nothing)
+{
+    fill("docs", (uint32_t)_i);
+    for (uint32_t round = 0; round < 10; round++) {
+        struct tcp_client client = tcp_connect(node_client_port(nodes[0]));
+        for (uint32_t i = 0; i < AT_ONCE; i++)
+            send_search(&client, "docs", i, API_EVENTUAL);
+        if (round % 2 == 0)
+            hear_search(&client);
+        tcp_leave(&client);
+    }
+    send_search(&asking[0], "docs", 7, API_EVENTUAL);
+    hear_search(&asking[0]);
+}
+END_TEST
+
+START_TEST(a_node_ends_while_searches_are_under_way)
+{
+    fill("docs", (uint32_t)_i);
+    struct tcp_client client = tcp_connect(node_client_port(nodes[0]));
+    for (uint32_t i = 0; i < AT_ONCE; i++)
+        send_search(&client, "docs", i, API_EVENTUAL);
+    stop(0);
+    while (tcp_receive_more(&client)) // answers perhaps, and then the end
+        continue;
+    tcp_leave(&client);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -267,6 +391,10 @@ suite(void)
     tcase_add_test(tcase, without_a_majority_nobody_is_told_that_something_was_done);
     tcase_add_test(tcase, clients_that_leave_before_they_are_answered_cost_nothing);
     tcase_add_test(tcase, a_node_ends_while_its_clients_wait);
+    tcase_add_loop_test(tcase, searches_one_after_the_other_and_many_at_once_find_what_is_there, 1,
+                        3);
+    tcase_add_loop_test(tcase, who_leaves_before_his_searches_are_answered_costs_nothing, 1, 3);
+    tcase_add_loop_test(tcase, a_node_ends_while_searches_are_under_way, 1, 3);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -149,6 +149,55 @@ START_TEST(a_search_answers_the_nearest_of_all_shards)
 }
 END_TEST
 
+// 65,536 numbers: ef or k, whichever is more, times the dimension.
+START_TEST(a_search_that_looks_at_little_is_told_from_others)
+{
+    static const struct {
+        uint32_t ef, k;
+        bool light;
+    } cases[] = {
+        {0, 0, true}, {1024, 10, true}, {1025, 10, false}, {10, 1024, true}, {0, 1025, false}};
+    static const float query[64] = {20.2f};
+    open_of(1);
+    fw->collections[0].dimension = 64;
+    fw->map.version++;
+    fw_publish(fw);
+    const struct api_query_search ask = {ASK, .vector = raw(query, 64), .ef = cases[_i].ef,
+                                         .k = cases[_i].k};
+    ck_assert_ptr_nonnull(fw_call(fw, METHOD_QUERY_SEARCH, &ask));
+    ck_assert_int_eq(fw->last_light, cases[_i].light);
+}
+END_TEST
+
+START_TEST(what_may_look_at_much_is_not_light)
+{
+    open_of(1);
+    ck_assert_ptr_nonnull(fill(POINTS, false));
+    const float query[MODEL_DIM] = {20.2f, 0, 0, 0};
+    const struct api_query_search plain = {ASK, .vector = raw(query, 4)};
+    struct api_query_search ask = plain;
+    ck_assert_ptr_nonnull(fw_call(fw, METHOD_QUERY_SEARCH, &ask));
+    ck_assert(fw->last_light);
+    if (_i == 0)
+        ask.exact = 1;
+    else if (_i == 1)
+        ask.target_recall = 0.9;
+    else
+        ask.filter = (struct wire_filter){.form = FILTER_FORM_TEXT,
+                                          .bytes = {(const uint8_t *)"tag == 'b'", 10}};
+    fw_ask(fw, METHOD_QUERY_SEARCH, &ask);
+    fw_await(fw);
+    ck_assert(!fw->last_light);
+    const struct wire_id id = {.given = 1, .number = 7};
+    ask = (struct api_query_search){ASK, .id = id};
+    ck_assert_ptr_nonnull(fw_call(fw, METHOD_QUERY_SEARCH, &ask)); // its second round is one
+    ck_assert(fw->last_light);
+    const struct api_query_batch batch = {ASK, .vectors = raw(query, 4)};
+    ck_assert_ptr_nonnull(fw_call(fw, METHOD_QUERY_BATCH, &batch));
+    ck_assert(!fw->last_light);
+}
+END_TEST
+
 START_TEST(an_alias_and_an_array_of_numbers_search_as_well)
 {
     open_of(2);
@@ -553,6 +602,8 @@ front_suite(void)
     tcase_add_checked_fixture(tcase, NULL, tidy_up);
     tcase_add_loop_test(tcase, a_batch_reaches_every_shard_and_its_token_names_them, 0, 3);
     tcase_add_test(tcase, rows_of_an_array_reach_their_ids);
+    tcase_add_loop_test(tcase, a_search_that_looks_at_little_is_told_from_others, 0, 5);
+    tcase_add_loop_test(tcase, what_may_look_at_much_is_not_light, 0, 3);
     tcase_add_loop_test(tcase, a_search_answers_the_nearest_of_all_shards, 0, 3);
     tcase_add_test(tcase, an_alias_and_an_array_of_numbers_search_as_well);
     tcase_add_loop_test(tcase, a_search_by_id_does_not_find_the_point_itself, 0, 3);

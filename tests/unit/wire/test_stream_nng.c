@@ -7,6 +7,7 @@
 
 #include "base/os_wait.h"
 #include "tests/lib/tcp_client.h"
+#include "wire/stream_nng_int.h"
 
 static struct owner {
     struct streams *set;
@@ -146,6 +147,49 @@ pause_first(struct stream *stream, struct stream_input *input)
     input->pause = input->taken == 0;
 }
 
+static _Atomic size_t whole, room; // taken when so much is there; what there was room for then
+
+static void
+take_whole(struct stream *stream, struct stream_input *input)
+{
+    if (input->count < atomic_load(&whole))
+        return;
+    atomic_store(&room, stream->input.room); // of this callback alone
+    keep_all(stream, input);
+}
+
+// The room that there was when so many bytes had come, which are kept.
+static size_t
+room_for(struct tcp_client *client, size_t count)
+{
+    static char bytes[300000];
+    atomic_store(&whole, count);
+    atomic_store(&room, 0);
+    tcp_send(client, bytes, count);
+    for (;;) {
+        const uint32_t reads = atomic_load(&owner.reads);
+        if (atomic_load(&room) != 0)
+            return atomic_load(&room);
+        wait_for(&owner.reads, reads + 1);
+    }
+}
+
+START_TEST(who_sends_much_has_room_for_as_much_and_less_when_he_sends_little)
+{
+    struct tcp_client client = open_with(take_whole);
+    ck_assert_uint_eq(room_for(&client, 1), 4096);
+    ck_assert_uint_ge(room_for(&client, 100000), 100000);
+    ck_assert_uint_eq(room_for(&client, 1), 100000);
+    ck_assert_uint_eq(room_for(&client, 1), 50000);
+    ck_assert_uint_eq(room_for(&client, 1), 25000);
+    ck_assert_uint_eq(room_for(&client, 20000), 2 * 12500);
+    ck_assert_uint_eq(room_for(&client, 1), 20000);
+    ck_assert_uint_ge(room_for(&client, 300000), 300000);
+    ck_assert_uint_eq(room_for(&client, 1), 262144); // and not more
+    close_all(&client);
+}
+END_TEST
+
 START_TEST(in_a_pause_nothing_is_read_and_its_end_shows_what_was_left)
 {
     struct tcp_client client = open_with(pause_first);
@@ -266,6 +310,7 @@ stream_nng_suite(void)
     TCase *tests = tcase_create("stream");
     tcase_add_test(tests, what_is_not_taken_is_shown_again_with_what_comes);
     tcase_add_test(tests, an_owner_may_keep_the_memory_of_what_came);
+    tcase_add_test(tests, who_sends_much_has_room_for_as_much_and_less_when_he_sends_little);
     tcase_add_test(tests, in_a_pause_nothing_is_read_and_its_end_shows_what_was_left);
     tcase_add_test(tests, a_resume_that_comes_before_its_pause_is_not_lost);
     tcase_add_test(tests, what_is_written_in_small_and_large_pieces_arrives_as_one_stream);

@@ -1,0 +1,129 @@
+// node/clients_near.c -- parts for copies on this node: given to who serves them without the data loop, or served here.
+//
+// Shape: shell.
+//
+// What the front sends within a step waits until the step is over, for what comes of it is a step again. Then a search that looks at
+// little, of a copy where such searches take little, is served by this loop itself where nothing else waits for it: to wake a worker, and
+// to be woken by it, would take longer. What comes many at once is given to the workers, who are awake then.
+#include "base/os_clock.h"
+#include "node/clients_int.h"
+
+static void
+away_add(struct clients *clients, struct near *near)
+{
+    near->next = clients->near_away;
+    near->link = &clients->near_away;
+    if (near->next != NULL)
+        near->next->link = &near->next;
+    clients->near_away = near;
+}
+
+static void
+away_remove(struct near *near)
+{
+    *near->link = near->next;
+    if (near->next != NULL)
+        near->next->link = near->link;
+}
+
+bool
+clients_near_begin(struct clients *clients, const struct wire_part *part, uint32_t deadline_ms)
+{
+    struct wire_part kept_part = *part;
+    struct wire_bytes ask;
+    if (clients->config.hosts == NULL)
+        return false;
+    struct front_kept *kept = front_keep(clients->front, &ask);
+    if (kept == NULL)
+        return false;
+    kept_part.ask = ask.bytes;
+    struct near *near = hosts_near(clients->config.hosts, &kept_part, deadline_ms);
+    if (near == NULL) {
+        front_unkeep(kept);
+        return false;
+    }
+    near->kept = kept;
+    near->light = near->light && front_sends_light(clients->front);
+    near->next = NULL;
+    *clients->near_end = near;
+    clients->near_end = &near->next;
+    return true;
+}
+
+static bool
+is_it(const struct near *near, uint64_t request, uint32_t part, uint32_t attempt)
+{
+    return near->part.request == request && near->part.part == part &&
+           near->part.attempt == attempt;
+}
+
+bool
+clients_near_cancel(struct clients *clients, uint64_t request, uint32_t part, uint32_t attempt)
+{
+    struct near *const lists[] = {clients->near_begun, clients->near_away};
+    for (uint32_t i = 0; i < 2; i++)
+        for (struct near *near = lists[i]; near != NULL; near = near->next)
+            if (is_it(near, request, part, attempt)) {
+                hosts_near_cancel(near);
+                return true;
+            }
+    return false;
+}
+
+static void
+hear(struct clients *clients, struct near *near)
+{
+    const struct map_node *node = map_node_by_uuid(clients->map, clients->config.identity.node);
+    if (node != NULL)
+        front_reply(clients->front, os_clock_ns(), node->number, &near->reply, near);
+    else
+        clients_near_free(near); // the map has lost this node
+}
+
+static struct near *
+take_begun(struct clients *clients)
+{
+    struct near *near = clients->near_begun;
+    clients->near_begun = near->next;
+    if (clients->near_begun == NULL)
+        clients->near_end = &clients->near_begun;
+    return near;
+}
+
+// An answer may begin another round, and so another part.
+void
+clients_near_go(struct clients *clients)
+{
+    while (clients->near_begun != NULL) {
+        struct near *near = take_begun(clients);
+        const bool alone =
+            clients->near_begun == NULL && clients->near_away == NULL && !loop_waits(clients->loop);
+        if (near->light && alone && hosts_near_serve(clients->config.hosts, near)) {
+            hear(clients, near);
+            continue;
+        }
+        away_add(clients, near);
+        if (!near->light || !alone)
+            hosts_near_work(clients->config.hosts, near);
+    }
+}
+
+void
+clients_near(struct clients *clients, struct near *near)
+{
+    loop_post(clients->loop, &near->note);
+}
+
+void
+clients_near_take(struct clients *clients, struct near *near)
+{
+    away_remove(near);
+    hear(clients, near);
+}
+
+void
+clients_near_free(struct near *near)
+{
+    front_unkeep(near->kept);
+    hosts_near_free(near);
+}
