@@ -58,6 +58,7 @@ node_set(struct map *map, struct map_node *row, const struct command_node *node)
 {
     row->version = map->version + 1;
     row->boot = node->boot;
+    row->process = node->process;
     row->features = node->features;
     row->weight = node->weight;
     row->roles = node->roles;

@@ -73,7 +73,7 @@ struct shard_step {
 
 struct command_node {
     struct cluster_uuid uuid;
-    uint64_t boot;
+    uint64_t boot, process;
     uint64_t features;
     uint16_t weight;
     uint8_t roles;

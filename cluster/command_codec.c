@@ -148,6 +148,7 @@ node_fields(struct codec *codec, struct command_node *node)
 {
     codec_uuid(codec, &node->uuid);
     codec_u64(codec, &node->boot, UINT64_MAX);
+    codec_u64(codec, &node->process, UINT64_MAX);
     codec_node_facts(codec, &node->features, &node->weight, &node->roles, &node->zone,
                      node->addresses);
 }

@@ -61,6 +61,7 @@ struct map_node {
     struct cluster_uuid uuid;
     uint64_t version;
     uint64_t boot;     // generation: a newer one voids what an older process held
+    uint64_t process;  // drawn by the process that registered with it; 0: it did not say
     uint64_t features; // bits that its program knows
     uint32_t number;   // given by the map, never again
     uint16_t weight;   // 1..MAP_WEIGHT_MAX

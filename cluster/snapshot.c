@@ -75,6 +75,7 @@ node_row(struct codec *codec, struct map_node *node)
     codec_uuid(codec, &node->uuid);
     codec_u64(codec, &node->version, UINT64_MAX);
     codec_u64(codec, &node->boot, UINT64_MAX);
+    codec_u64(codec, &node->process, UINT64_MAX);
     codec_u8(codec, &node->state, NODE_JOINING, NODE_GONE);
     codec_node_facts(codec, &node->features, &node->weight, &node->roles, &node->zone,
                      node->addresses);

@@ -42,7 +42,7 @@ struct meta_config {
     void (*halt)(void *context, const char *why);
     // A newer process of this node is there, and this one shall end. In the loop's thread.
     void (*superseded)(void *context);
-    // The disk lacks what this node acknowledged: an old copy of it was put back. This process shall end, and whoever comes back joins
+    // The disk lacks what this node acknowledged (the leader has seen it, or the map has a later process): an old copy of it was put back. This process shall end, and whoever comes back joins
     // anew; a majority that such a node is part of might lose what was agreed on. In the loop's thread.
     void (*outdated)(void *context);
 };

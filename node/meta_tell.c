@@ -390,7 +390,7 @@ void
 meta_log(struct meta *meta)
 {
     const struct raft *raft = &meta->turn.raft;
-    bool superseded = false, outdated = false;
+    bool superseded = false, outdated = meta->out.outdated;
     for (uint32_t i = 0; i < meta->out.gossip.note_count; i++) {
         log_gossip(&meta->out.gossip.notes[i]);
         superseded |= meta->out.gossip.notes[i].kind == GOSSIP_NOTE_SUPERSEDED;

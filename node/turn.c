@@ -51,6 +51,7 @@ turn_init(struct turn *turn, const struct turn_config *config, uint64_t seed)
     lease_init(&turn->lease, &(struct lease_config){times.lease_ms * MS, times.guard_ms * MS});
     const uint64_t rebalance_seed = prng_next(&prng);
     rebalance_init(&turn->rebalance, &config->rebalance, rebalance_seed);
+    turn->process = prng_next(&prng);
     turn->raft_wake_ns = turn->gossip_wake_ns = UINT64_MAX;
     turn->own_at = UINT32_MAX;
 }
@@ -79,6 +80,7 @@ turn_step(struct turn *turn, const struct turn_input *in, struct turn_output *ou
     out->raft_stepped = out->gossip_stepped = false;
     out->send_count = out->word_count = 0;
     out->lease = (struct turn_lease){0};
+    out->outdated = false;
     ASSERT(turn->started == (in->kind != TURN_IN_START));
     dispatch(turn, in, out);
     if (turn->started && out->halt == TURN_RUNS) {

@@ -155,6 +155,8 @@ struct turn_output {
     const struct turn_result *results;
     uint32_t result_count;
     struct turn_lease lease;
+    bool
+        outdated; // the map has had a later process of this node: the disk is an old copy, and must not be gone on from
     struct turn_word words[GOSSIP_NOTES_MAX]; // for the copies of this node
     uint32_t word_count;
     // 4. Step again (kind WAKE) no later than this.
@@ -194,6 +196,7 @@ struct turn {
     // as any node
     uint64_t own_version;               // of the map in which it looked for itself
     uint32_t own_at;                    // and where it was; UINT32_MAX: it is not there
+    uint64_t process;                   // drawn at init, and written down with the boot
     bool leaving;                       // from LEAVE on
     uint64_t leave_at_ns;               // the next time that another is to lead
     uint64_t register_at_ns, ask_at_ns; // the next time

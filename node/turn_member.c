@@ -2,6 +2,9 @@
 //
 // Shape: machine.
 //
+// A process that finds a later one of its node in the map runs on an old copy of the disk, which forgot what the node had promised: it says so,
+// and ends.
+//
 // A grant waits until the log is applied through the position that it names: who was deposed before it was given has heard of it then.
 // While one waits a later one does not take its place, or under a steady stream of commands none would ever count.
 #include "base/bug.h"
@@ -17,6 +20,17 @@ turn_own(const struct turn *turn)
     if (turn->own_version == turn->map.version)
         return turn->own_at != UINT32_MAX ? &turn->map.nodes[turn->own_at] : NULL;
     return map_node_by_uuid(&turn->map, (struct cluster_uuid){id.high, id.low});
+}
+
+// Boots are counted on the disk: a process that starts is the first with its number, and the map has none that is greater. Where it has
+// one, or one with this number that was another process, that one had a disk that knew more than this one does.
+static bool
+is_outdated(const struct turn *turn)
+{
+    const struct map_node *own = turn->config.weight != 0 ? turn_own(turn) : NULL;
+    const uint64_t boot = turn->config.gossip.boot;
+    return own != NULL && (own->boot > boot || (own->boot == boot && own->process != 0 &&
+                                                own->process != turn->process));
 }
 
 // Every turn asks for its own row, of up to 1,024 that lie wide apart: they are gone through once for each version.
@@ -47,6 +61,7 @@ write_down(struct turn *turn, struct turn_output *out)
     turn->wish = (struct command){.kind = COMMAND_NODE_REGISTER};
     turn->wish.node.uuid = (struct cluster_uuid){id.high, id.low};
     turn->wish.node.boot = turn->config.gossip.boot;
+    turn->wish.node.process = turn->process;
     turn->wish.node.weight = turn->config.weight;
     turn->wish.node.roles = turn->config.roles;
     turn->wish.node.zone = turn->config.zone;
@@ -114,6 +129,7 @@ turn_member_settle(struct turn *turn, uint64_t now_ns, struct turn_output *out)
 {
     const struct turn_msg *grant = &turn->grant;
     look_for_own(turn);
+    out->outdated = is_outdated(turn);
     if (grant->kind == 0 || (turn->applied < grant->position && !bug(BUG_LEASE_OLD_VIEW)))
         return;
     if (now_ns < grant->sent_ns + grant->lease_ns)

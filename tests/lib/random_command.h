@@ -109,6 +109,7 @@ random_body(struct prng *prng, const struct map *map, struct command *command)
     case COMMAND_NODE_REGISTER:
         command->node.uuid = uuid;
         command->node.boot = prng_below(prng, 50);
+        command->node.process = prng_next(prng);
         command->node.features = prng_next(prng) | 3;
         command->node.weight = (uint16_t)prng_below(prng, 5);
         command->node.roles = (uint8_t)prng_below(prng, 8);

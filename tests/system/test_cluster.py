@@ -133,6 +133,9 @@ class Faults(ClusterCase):
         node.kill()
         shutil.rmtree(node.data)
         shutil.copytree(old, node.data)
+        leader = self.leader()  # who leads from then on has not seen how far the node was
+        self.assertEqual(leader.stop(), 0)
+        leader.start()
         with self.load() as load:
             node.start(ready=False)
             load.wait_for(acks=100, searches=50)

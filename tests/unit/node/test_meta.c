@@ -47,6 +47,7 @@ static struct folder folder;
 static struct node nodes[NODES + 1];
 static const struct cluster_uuid cluster = {0x0190aaaa, 0x1234};
 static _Atomic uint32_t halts, outdated_count;
+static uint64_t processes; // that were started
 static uint8_t lease_profile = LEASE_LAN;
 
 static void
@@ -250,7 +251,7 @@ start(struct node *node)
                                        .lease_profile = lease_profile,
                                        .disk = node->disk,
                                        .bus = &node->bus,
-                                       .seed = 7 + node->at + node->boot,
+                                       .seed = 7 + 100 * ++processes + node->at,
                                        .halt = halt,
                                        .superseded = superseded,
                                        .outdated = outdated};
@@ -575,13 +576,13 @@ START_TEST(all_that_are_started_again_go_on_where_they_were)
 END_TEST
 
 static bool
-is_found_out_or_whole(struct node *node, uint64_t version)
+is_found_out(struct node *node, uint64_t count)
 {
-    return atomic_load(&outdated_count) > 0 || has_version(node, version);
+    (void)node;
+    return atomic_load(&outdated_count) >= count;
 }
 
-// By the leader that knows what the node has had. One that was elected meanwhile asks anew: then the node is filled again, and
-// the copy is put back once more.
+// By what the map says of the node's last process, whose number is the same (_i == 0) or greater; whoever leads has not seen it.
 START_TEST(an_old_copy_of_a_nodes_disk_that_is_put_back_is_found_out)
 {
     char log[300], old[300];
@@ -592,17 +593,21 @@ START_TEST(an_old_copy_of_a_nodes_disk_that_is_put_back_is_found_out)
     snprintf(old, sizeof old, "%s/old", folder.path);
     file_copy(log, old);
     const uint64_t boot = nodes[2].boot;
-    start(&nodes[2]);
-    const uint64_t version = write_setting(&nodes[0], "a", "1");
-    wait_until(&nodes[2], has_version, version);
-    ck_assert_uint_eq(atomic_load(&outdated_count), 0);
-    while (atomic_load(&outdated_count) == 0) {
-        stop(&nodes[2]);
-        file_copy(old, log);
-        nodes[2].boot = boot;
+    for (int again = 0; again <= _i; again++) { // starts that the copy knows nothing of
         start(&nodes[2]);
-        wait_until(&nodes[2], is_found_out_or_whole, version);
+        claim_whole();
+        claim_agreement(write_setting(&nodes[0], "a", "1"));
+        ck_assert_uint_eq(atomic_load(&outdated_count), 0);
+        stop(&nodes[2]);
     }
+    for (uint32_t i = 0; i < 2; i++)
+        stop(&nodes[i]);
+    for (uint32_t i = 0; i < 2; i++)
+        start(&nodes[i]);
+    file_copy(old, log);
+    nodes[2].boot = boot;
+    start(&nodes[2]);
+    wait_until(&nodes[2], is_found_out, 1);
 }
 END_TEST
 
@@ -832,7 +837,7 @@ suite(void)
     tcase_add_test(tcase, a_key_in_the_map_is_known_to_every_node);
     tcase_add_test(tcase, a_node_that_is_started_again_comes_back_with_what_it_knew);
     tcase_add_test(tcase, all_that_are_started_again_go_on_where_they_were);
-    tcase_add_test(tcase, an_old_copy_of_a_nodes_disk_that_is_put_back_is_found_out);
+    tcase_add_loop_test(tcase, an_old_copy_of_a_nodes_disk_that_is_put_back_is_found_out, 0, 2);
     tcase_add_test(tcase, when_the_leader_is_cut_off_another_leads_and_it_hears_of_what_was_done);
     tcase_add_test(tcase, a_leader_that_is_about_to_end_has_another_lead_and_is_gone_at_once);
     tcase_add_test(tcase, who_is_alone_has_nobody_to_wait_for);
