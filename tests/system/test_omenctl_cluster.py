@@ -142,6 +142,9 @@ class OneNode(Case):
         wrong = [row for row in done.json if row["result"] == "wrong"]
         self.assertEqual([row["check"] for row in wrong], ["endpoint"])
         self.assertIn(gone, wrong[0]["detail"])
+        advised = omenctl("-e", f"{gone},{self.endpoints}", "-o", "json", "doctor")
+        self.assertEqual((advised.code, {row["advice"] != "" for row in advised.json if row["result"] == "ok"}), (DEGRADED, {False}))
+        self.assertEqual([row["check"] for row in advised.json if "--endpoints" in row["advice"]], ["endpoint"])
 
     def test_cluster_node_system_and_events_say_what_the_protocol_says(self) -> None:
         info = self.fine("cluster", "info")
