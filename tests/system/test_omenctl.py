@@ -405,7 +405,7 @@ class TestCompletion(Case):
         (self.folder / "vectors.npy").touch()
         self.assertEqual(self.complete(""), {
             "status", "check", "cluster", "node", "shard", "collection", "alias", "point", "query", "recall", "job", "key",
-            "events", "system", "top", "bench", "context", "import", "file", "completion", "help", "version"})
+            "events", "system", "doctor", "top", "bench", "context", "import", "export", "file", "completion", "help", "version"})
         self.assertEqual(self.complete("fi"), {"file"})
         self.assertEqual(self.complete("file", "co"), {"compact", "convert", "copy"})
         self.assertEqual(self.complete("file", "search", "p", "--ta"), {"--target-recall"})

@@ -142,6 +142,9 @@ class OneNode(Case):
         wrong = [row for row in done.json if row["result"] == "wrong"]
         self.assertEqual([row["check"] for row in wrong], ["endpoint"])
         self.assertIn(gone, wrong[0]["detail"])
+        advised = omenctl("-e", f"{gone},{self.endpoints}", "-o", "json", "doctor")
+        self.assertEqual((advised.code, {row["advice"] != "" for row in advised.json if row["result"] == "ok"}), (DEGRADED, {False}))
+        self.assertEqual([row["check"] for row in advised.json if "--endpoints" in row["advice"]], ["endpoint"])
 
     def test_cluster_node_system_and_events_say_what_the_protocol_says(self) -> None:
         info = self.fine("cluster", "info")
@@ -365,7 +368,7 @@ class ExitCodes(Case):
 
     def test_an_answer_that_does_not_come_ends_with_6_and_says_that_nobody_knows(self) -> None:
         node = self.fake()
-        self.refused(self.run_("--timeout", "0.2", "alias", "set", "a", "docs"), TIMEOUT, "whether it was done is not known")
+        self.refused(self.run_("--timeout", "2", "alias", "set", "a", "docs"), TIMEOUT, "whether it was done is not known")
         self.assertEqual(len(node.calls("alias.set")), 1)
 
     def test_no_key_a_wrong_one_and_one_that_may_not_end_with_7(self) -> None:

@@ -309,6 +309,39 @@ class Bench(cluster.Case):
         self.assertEqual((done.code, done.json["failed"]), (AUTH, 3), done.talk)
 
 
+class Export(cluster.Case):
+    def test_what_is_exported_is_imported_as_it_was(self) -> None:
+        self.one()
+        for name in ("docs", "again"):
+            self.fine("collection", "create", name, "-d", 2, "--metric", "l2", "--shards", 2)
+        self.until("the shards are open", lambda: {row["state"] for row in self.fine("shard", "list")} == {"open"})
+        rows = self.folder / "rows.ndjson"
+        rows.write_text("".join(json.dumps({"id": n, "vector": [n / 3, -1.5], "payload": {"n": n, "t": [None, {"x": "é"}]}}) + "\n"
+                                for n in range(25)) + '{"id": 99, "vector": [1e-7, 3]}\n')
+        self.assertEqual(self.fine("import", "docs", rows)["written"], 26)
+        out = self.folder / "out.ndjson"
+        done = self.run_("export", "docs", out, "--batch", 7)
+        self.assertEqual((done.code, done.out), (FINE, ""), done.talk)
+        self.assertIn("26 points are written", done.talk)
+        self.assertEqual(self.fine("import", "again", out)["written"], 26)
+        read = ("--with", "payload,vector", "--consistency", "strong")
+        ids = [*range(25), 99]
+        points = [[{key: row[key] for key in row if key != "version"} for row in self.fine("point", "get", name, *ids, *read)]
+                  for name in ("docs", "again")]
+        self.assertEqual(points[0], points[1])
+        self.assertEqual(points[0][24]["payload"], {"n": 24, "t": [None, {"x": "é"}]})
+        some = self.run_("-q", "export", "docs", "--filter", "n < 10", "--limit", 4, "--batch", 3)
+        self.assertEqual((some.code, len(some.out.splitlines()), some.talk), (FINE, 4, ""))
+        self.assertTrue(all(json.loads(line)["payload"]["n"] < 10 for line in some.out.splitlines()))
+        self.assertEqual(self.run_("-q", "export", "docs", "-", "--filter", "n < 0").out, "")
+        self.refused(self.run_("export", "docs", out), PRECONDITION, "File exists")
+        self.refused(self.run_("export", "docs", self.folder / "no" / "x"), USAGE, "No such file")
+        self.refused(self.run_("export", "docs", "--limit", 0), USAGE, "--limit")
+        self.refused(self.run_("export", "none"), NOT_FOUND, "none")
+        full = self.run_("export", "docs", "/dev/full")  # is there, so it is not written over
+        self.assertEqual(full.code, PRECONDITION)
+
+
 # What is not here ends with 1.
 CODES = {
     NOT_FOUND: ["NOT_FOUND"],

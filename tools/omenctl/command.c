@@ -174,10 +174,10 @@ static const struct noun noun_help = {"help", "what there is, or how one command
 static const struct noun noun_version = {"version", "the version of omenctl", &version_verb, 1};
 
 const struct noun *const nouns[] = {
-    &noun_status,     &noun_check,      &noun_top,    &noun_cluster, &noun_node,   &noun_shard,
-    &noun_collection, &noun_alias,      &noun_point,  &noun_query,   &noun_recall, &noun_job,
-    &noun_key,        &noun_events,     &noun_system, &noun_context, &noun_bench,  &noun_import,
-    &noun_file,       &noun_completion, &noun_help,   &noun_version};
+    &noun_status, &noun_check,      &noun_top,    &noun_doctor,     &noun_cluster, &noun_node,
+    &noun_shard,  &noun_collection, &noun_alias,  &noun_point,      &noun_query,   &noun_recall,
+    &noun_job,    &noun_key,        &noun_events, &noun_system,     &noun_context, &noun_bench,
+    &noun_import, &noun_export,     &noun_file,   &noun_completion, &noun_help,    &noun_version};
 const uint32_t noun_count = sizeof nouns / sizeof *nouns;
 
 const struct noun *

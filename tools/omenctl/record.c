@@ -36,6 +36,16 @@ record_room_fini(struct record_room *room)
 
 // ---- id, vector, payload ----
 
+// The head of a part; false where there is none. *reader goes on behind it.
+static bool
+open_part(const struct part *part, struct msgpack_reader *reader, struct msgpack_value *value)
+{
+    if (part->bytes == NULL)
+        return false;
+    *reader = (struct msgpack_reader){part->bytes, part->bytes + part->count};
+    return msgpack_next(reader, value);
+}
+
 static omen_status
 take_text_id(struct record_room *room, const char *bytes, size_t count, struct record *out,
              struct omen_error *error)
@@ -56,9 +66,9 @@ static omen_status
 take_id(struct record_room *room, const struct part *part, struct record *out,
         struct omen_error *error)
 {
-    struct msgpack_reader reader = {part->bytes, part->bytes + part->count};
+    struct msgpack_reader reader;
     struct msgpack_value value;
-    if (part->bytes == NULL || !msgpack_next(&reader, &value) || value.kind == MSGPACK_NIL)
+    if (!open_part(part, &reader, &value) || value.kind == MSGPACK_NIL)
         return OMEN_OK;
     if (value.kind == MSGPACK_STRING)
         return take_text_id(room, (const char *)value.raw.bytes, value.raw.length, out, error);
@@ -82,10 +92,9 @@ static omen_status
 take_vector(struct record_room *room, const struct part *part, struct record *out,
             struct omen_error *error)
 {
-    struct msgpack_reader reader = {part->bytes, part->bytes + part->count};
+    struct msgpack_reader reader;
     struct msgpack_value value;
-    if (part->bytes == NULL || !msgpack_next(&reader, &value) || value.kind != MSGPACK_ARRAY ||
-        value.count == 0)
+    if (!open_part(part, &reader, &value) || value.kind != MSGPACK_ARRAY || value.count == 0)
         return error_set(error, OMEN_E_DIMENSION,
                          "there is no \"vector\" that is a list of numbers");
     const uint32_t count = value.count;
@@ -107,9 +116,9 @@ take_vector(struct record_room *room, const struct part *part, struct record *ou
 static omen_status
 take_payload(const struct part *part, struct record *out, struct omen_error *error)
 {
-    struct msgpack_reader reader = {part->bytes, part->bytes + part->count};
+    struct msgpack_reader reader;
     struct msgpack_value value;
-    if (part->bytes == NULL || !msgpack_next(&reader, &value) || value.kind == MSGPACK_NIL)
+    if (!open_part(part, &reader, &value) || value.kind == MSGPACK_NIL)
         return OMEN_OK;
     const omen_status status = msgpack_check_map(part->bytes, part->count, error);
     if (status == OMEN_OK) {
@@ -204,9 +213,9 @@ record_of_json(const char *line, size_t bytes, struct record_room *room, struct 
     omen_status status = json_to_msgpack(line, bytes, &room->packed, error);
     if (status == OMEN_E_NO_MEMORY)
         return status;
-    struct msgpack_reader reader = {room->packed.bytes, room->packed.bytes + room->packed.count};
     if (status != OMEN_OK)
         return error->status = OMEN_E_PAYLOAD;
+    struct msgpack_reader reader = {room->packed.bytes, room->packed.bytes + room->packed.count};
     if (!msgpack_next(&reader, &map) || map.kind != MSGPACK_MAP)
         return error_set(error, OMEN_E_PAYLOAD, "the line is no JSON object");
     if (!find_parts(reader, map.count, &parts))

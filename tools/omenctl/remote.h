@@ -27,7 +27,8 @@ struct remote {
 
 extern const struct noun noun_status, noun_check, noun_cluster, noun_node, noun_shard,
     noun_collection, noun_alias, noun_point, noun_query, noun_recall, noun_job, noun_key,
-    noun_events, noun_system, noun_import, noun_top, noun_context, noun_bench;
+    noun_events, noun_system, noun_import, noun_top, noun_context, noun_bench, noun_export,
+    noun_doctor;
 
 // The run of a verb whose row says it all.
 enum exit_code remote_run(struct call *call);
@@ -50,9 +51,10 @@ enum exit_code remote_ask(const struct call *call, struct client *client, enum m
 enum exit_code remote_remarks(const struct call *call, const struct shape *shape,
                               const void *answer);
 
-verb_run status_run, check_run, import_run, top_run; // status.c, import.c, top.c
+verb_run status_run, check_run, doctor_run, import_run, top_run; // status.c, import.c, top.c
 extern const struct option_spec top_options[];
-verb_run bench_search_run, bench_upsert_run; // bench.c
+verb_run bench_search_run, bench_upsert_run, export_run; // bench.c, export.c
+extern const struct option_spec export_options[];
 extern const struct option_spec bench_search_options[], bench_upsert_options[];
 extern const struct option_spec import_options[];
 enum exit_code judge_verify(struct call *call, const void *answer); // of shard.verify

@@ -1,4 +1,4 @@
-// tools/omenctl/status.c -- omenctl status and check: several answers put together; and which answers are bad news.
+// tools/omenctl/status.c -- omenctl status, check and doctor: several answers put together; and which answers are bad news.
 //
 // Shape: shell.
 #include <inttypes.h>
@@ -98,7 +98,28 @@ struct checks {
     struct call *call;
     struct doc *doc;
     uint32_t wrong;
+    bool advises; // doctor: what to do about it
 };
+
+// Of each check, what helps.
+static const char *
+advice_of(const char *what)
+{
+    static const struct {
+        const char *what, *advice;
+    } advices[] = {
+        {"endpoint", "start the node, whose log says why it ended; or leave it out of --endpoints"},
+        {"member", "start it again with its folder. If that is gone: node drain, and node "
+                   "decommission when its copies are elsewhere; join a new one"},
+        {"shard", "copies are made anew by themselves where a node has room: look again, and at "
+                  "node list. Where all copies in sync are lost: shard force-primary"},
+        {"job", "job get says why; what it was for can be asked for again"},
+    };
+    for (size_t i = 0; i < sizeof advices / sizeof *advices; i++)
+        if (strcmp(advices[i].what, what) == 0)
+            return advices[i].advice;
+    return "";
+}
 
 __attribute__((format(printf, 4, 5))) static void
 add_check(struct checks *checks, const char *what, bool is_good, const char *format, ...)
@@ -114,6 +135,8 @@ add_check(struct checks *checks, const char *what, bool is_good, const char *for
     doc_text(checks->doc, row, "check", what);
     doc_text(checks->doc, row, "result", is_good ? "ok" : "wrong");
     doc_text(checks->doc, row, "detail", detail);
+    if (checks->advises)
+        doc_text(checks->doc, row, "advice", is_good ? "" : advice_of(what));
     checks->wrong += !is_good;
 }
 
@@ -286,15 +309,27 @@ check_all(struct checks *checks)
     return code;
 }
 
-enum exit_code
-check_run(struct call *call)
+static enum exit_code
+run_checks(struct call *call, bool advises)
 {
-    struct checks checks = {.call = call};
+    struct checks checks = {.call = call, .advises = advises};
     if (doc_open(DOC_LIST, &checks.doc) != OMEN_OK)
         return call_fail(call, EXIT_OTHER, "no memory");
     const enum exit_code code = check_all(&checks);
     doc_close(checks.doc);
     return code;
+}
+
+enum exit_code
+check_run(struct call *call)
+{
+    return run_checks(call, false);
+}
+
+enum exit_code
+doctor_run(struct call *call)
+{
+    return run_checks(call, true);
 }
 
 // ---- answers that say that something is wrong ----

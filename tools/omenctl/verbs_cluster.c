@@ -43,6 +43,14 @@ static const struct verb check_verbs[] = {
 };
 NOUN(check, "looks at everything that can be wrong");
 
+static const struct verb doctor_verbs[] = {
+    {.summary = "check, with what helps against each thing that is wrong",
+     .details = "Ends like check.",
+     .remote = &(const struct remote){.method = METHODS_END},
+     .run = doctor_run},
+};
+NOUN(doctor, "what is wrong, and what helps");
+
 static const struct verb top_verbs[] = {
     {.summary = "how busy each node is, again and again",
      .details = "Requests a second, how long half of them and all but a hundredth took, how many "

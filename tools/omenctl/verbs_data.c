@@ -312,6 +312,22 @@ static const struct verb import_verbs[] = {
 };
 NOUN(import, "writes the vectors of a file into a collection");
 
+static const struct verb export_verbs[] = {
+    {.arguments = "COLLECTION [FILE]",
+     .arguments_min = 1,
+     .arguments_max = 2,
+     .summary = "writes the points of a collection as lines of JSON",
+     .details =
+         "To FILE, which must not be there yet, or to stdout. import reads what was written: "
+         "{\"id\": ..., "
+         "\"vector\": [...], \"payload\": {...}}. A point that is there from the beginning to the "
+         "end is written once. Times of a payload become texts, and binaries \"hex:...\".",
+     .options = export_options,
+     .remote = &(const struct remote){.method = METHODS_END},
+     .run = export_run},
+};
+NOUN(export, "writes the points of a collection as lines of JSON");
+
 // ---- bench ----
 
 static const struct verb bench_verbs[] = {
