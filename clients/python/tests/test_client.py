@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 
@@ -12,7 +13,7 @@ from fake_server import FakeServer
 
 import omendb
 from omendb import F, errors
-from omendb.client import Facet, Hits
+from omendb.client import Facet, Hits, asks
 from omendb.types import Point, Recall
 
 pytestmark = pytest.mark.skipif(not protocol.methods(), reason="no C compiler, or not in a checkout")
@@ -387,6 +388,56 @@ def test_nobody_there_is_said_of_every_address():
         omendb.connect("omen://127.0.0.1:1,127.0.0.1:2", timeout=2.0)
     said = str(raised.value).partition("reached: ")[2]
     assert sorted(reason.partition(": ")[0] for reason in said.split("; ")) == ["127.0.0.1:1", "127.0.0.1:2"]
+
+
+def one_that_is_late_of_two(server, other, how):
+    """Of the two the one that was asked so far, and the other; from now on the first answers nothing in time."""
+    first, second = (server, other) if server.called("system.ping") else (other, server)
+    if how == "refuses":
+        first.refuse("system.ping", "STALE_MAP", retryable=True, times=1000)
+    else:
+        first.hold("system.ping")
+    return first, second
+
+
+LATE = (errors.StaleMapError, errors.OmenTimeoutError)
+
+
+@pytest.mark.parametrize("how", ["refuses", "is silent"])
+def test_another_node_is_asked_after_one_that_let_the_time_run_out(server, how):
+    other = FakeServer()
+    try:
+        with omendb.connect(f"{server.address},127.0.0.1:{other.port}", timeout=5.0) as client:
+            client.ping()
+            first, second = one_that_is_late_of_two(server, other, how)
+            with pytest.raises(LATE):
+                client.run(asks.plain("system.ping"), timeout=0.2)
+            client.ping()
+            assert len(second.called("system.ping")) == 1
+            first.hold("system.ping").set()
+    finally:
+        other.close()
+
+
+@pytest.mark.parametrize("how", ["refuses", "is silent"])
+def test_another_node_is_asked_after_one_that_let_the_time_run_out_by_asyncio_too(server, how):
+    other = FakeServer()
+
+    async def main():
+        address = f"{server.address},127.0.0.1:{other.port}"
+        async with await omendb.connect_async(address, timeout=5.0) as client:
+            await client.ping()
+            first, second = one_that_is_late_of_two(server, other, how)
+            with pytest.raises(LATE):
+                await client.run(asks.plain("system.ping"), timeout=0.2)
+            await client.ping()
+            assert len(second.called("system.ping")) == 1
+            first.hold("system.ping").set()
+
+    try:
+        asyncio.run(main())
+    finally:
+        other.close()
 
 
 def test_another_node_is_asked_when_one_is_gone(server):

@@ -158,6 +158,29 @@ def test_bad_addresses(address, words):
         parse(address)
 
 
+def test_whether_the_time_was_up_is_known_afterwards():
+    late, clock = course_of(Repeat.READ, timeout=1.0)
+    clock.now += 0.995
+    told, _ = course_of(Repeat.READ)
+    refused, _ = course_of(Repeat.READ)
+    for course, error in ((late, busy()), (told, errors.OmenTimeoutError("no")), (refused, errors.InvalidError("no"))):
+        with pytest.raises(type(error)):
+            course.failed(error)
+    assert (late.late, told.late, refused.late) == (True, True, False)
+
+
+def test_a_client_leaves_a_node_that_lets_its_time_run_out_and_comes_back_when_the_next_does():
+    a, b = Node("a", 1), Node("b", 2)
+    ring = Ring([a, b], Clock(), lambda count: 0)
+    assert ring.pick() == a
+    ring.late(b)
+    assert ring.pick() == a
+    ring.late(a)
+    assert [ring.pick(), ring.pick()] == [b, b]
+    ring.late(b)
+    assert ring.pick() == a
+
+
 def test_a_client_stays_with_a_node_until_it_cannot_be_reached():
     clock = Clock()
     a, b, c = Node("a", 1), Node("b", 2), Node("c", 3)

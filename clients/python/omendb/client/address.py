@@ -50,7 +50,7 @@ def parse(address: str) -> list[Node]:
 
 
 class Ring:
-    """Whom to ask: one node for as long as it can be reached, since it knows what was made through it; then the next.
+    """Whom to ask: one node for as long as it answers in time, since it knows what was made through it; then the next.
 
     The first is drawn at random, or all clients would be the first node's.
     """
@@ -79,6 +79,10 @@ class Ring:
 
     def failed(self, node: Node) -> None:
         self._not_before[node] = self._clock() + _PAUSE_SECONDS
+        self.late(node)
+
+    def late(self, node: Node) -> None:
+        """It let a request's time run out. It may be cut off from the others, which it does not know, so another is asked from now on."""
         if self.nodes[self._at] == node:
             self._at = (self._at + 1) % len(self.nodes)
 

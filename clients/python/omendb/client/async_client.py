@@ -78,11 +78,15 @@ class AsyncClient(AsyncAdmin):
                 sent = True
                 return call.decode(await connection.ask(call.params, course, course.deadline))
             except TimeUp:
+                if sent:
+                    self._ring.late(connection.node)
                 raise course.timed_out(sent) from None
             except OmenError as fault:
                 try:
                     pause = course.failed(fault, sent)
                 except OmenError as final:
+                    if sent and course.late:
+                        self._ring.late(connection.node)
                     if call.refused is None:
                         raise
                     return call.refused(final)

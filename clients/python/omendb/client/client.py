@@ -87,11 +87,14 @@ class Client(Admin):
             try:
                 return call.decode(connection.wait(pending, course.deadline))
             except TimeUp:
+                self._ring.late(connection.node)
                 raise course.timed_out(sent=True) from None
             except OmenError as fault:
                 try:
                     pause = course.failed(fault)
                 except OmenError as final:
+                    if course.late:
+                        self._ring.late(connection.node)
                     if call.refused is None:
                         raise
                     return call.refused(final)

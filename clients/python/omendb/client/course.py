@@ -56,7 +56,7 @@ class Call(Generic[T]):
 class Course:
     """Of one request with all its tries. Seconds of a monotonic clock."""
 
-    __slots__ = ("_call", "_clock", "_open", "_pause", "_random", "_timeout", "deadline", "tries")
+    __slots__ = ("_call", "_clock", "_open", "_pause", "_random", "_timeout", "deadline", "late", "tries")
 
     def __init__(
         self,
@@ -73,6 +73,7 @@ class Course:
         self._open = False  # a try may have done what was asked
         self.deadline = clock() + timeout
         self.tries = 0
+        self.late = False  # it ended because the time was up
 
     def left(self) -> float:
         return self.deadline - self._clock()
@@ -90,10 +91,12 @@ class Course:
             broke = isinstance(error, UnreachableError) and sent
             self._open = self._open or broke or error.outcome == "unknown"
         if not may_repeat:
+            self.late = isinstance(error, OmenTimeoutError)
             raise self._final(error)
         pause = self._pause * (0.5 + self._random() / 2)
         self._pause = min(self._pause * 2, _PAUSE_MOST_SECONDS)
         if self.left() <= pause:
+            self.late = True
             raise self._final(error)
         return pause
 
