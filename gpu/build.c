@@ -50,8 +50,7 @@ gpu_build_config_for(uint32_t count, uint32_t links)
                                      .leaf_max = 4096,
                                      .leaf_keep = 16,
                                      .exact_rows = 65536,
-                                     .alpha2 =
-                                         1.2f, // at 1.0 a walk of the same beam finds 1 point less
+                                     .alpha2 = 1.7f, // as many links as inserted rows have
                                      .threads = 1,
                                      .seed = 1};
 }

@@ -283,32 +283,51 @@ list_count(const uint64_t *keys, uint32_t width)
 }
 
 // ---- links ----
+// Whether one of the chosen, which are places below `place`, occludes the candidate there.
 static bool
-occludes(const struct device_prune *prune, uint64_t chosen, uint64_t other)
+is_occluded(const struct device_prune *prune, const uint64_t *keys, uint64_t chosen, uint32_t place,
+            float alpha2)
 {
-    const float between =
-        pair_distance(&prune->rows, nearest_slot(chosen), &prune->rows, nearest_slot(other));
-    return nearest_distance(other) > prune->alpha2 * between;
+    for (uint32_t r = 0; r < place; r++) {
+        if ((chosen >> r & 1) == 0)
+            continue;
+        const float between = pair_distance(&prune->rows, nearest_slot(keys[r]), &prune->rows,
+                                            nearest_slot(keys[place]));
+        if (nearest_distance(keys[place]) > alpha2 * between)
+            return true;
+    }
+    return false;
 }
 
 static void
 prune_row(const struct device_prune *prune, uint32_t row)
 {
     const uint64_t *const keys = prune->candidates + (size_t)row * prune->width;
-    uint64_t *const chosen = prune->chosen + (size_t)row * prune->keep;
     const uint32_t count = list_count(keys, prune->width);
     const uint32_t zeros_max = prune->keep / 4 > 0 ? prune->keep / 4 : 1;
+    uint64_t chosen = 0; // a bit a place
     uint32_t taken = 0, zeros = 0;
     for (uint32_t i = 0; i < count && taken < prune->keep; i++) {
         if (nearest_distance(keys[i]) == 0.0f && zeros++ >= zeros_max)
             continue;
-        bool free = true;
-        for (uint32_t r = 0; r < taken && count > prune->whole && free; r++)
-            free = !occludes(prune, chosen[r], keys[i]);
-        if (free)
-            chosen[taken++] = keys[i];
+        if (count > prune->whole && is_occluded(prune, keys, chosen, i, 1.0f))
+            continue;
+        chosen |= 1ull << i;
+        taken++;
     }
-    keys_none(chosen, taken, prune->keep);
+    for (uint32_t i = 0; i < count && taken < prune->keep; i++) {
+        if ((chosen >> i & 1) != 0 || nearest_distance(keys[i]) == 0.0f || // one too many
+            is_occluded(prune, keys, chosen, i, prune->alpha2))
+            continue;
+        chosen |= 1ull << i;
+        taken++;
+    }
+    uint64_t *const out = prune->chosen + (size_t)row * prune->keep;
+    uint32_t put = 0;
+    for (uint32_t i = 0; i < count; i++)
+        if ((chosen >> i & 1) != 0)
+            out[put++] = keys[i];
+    keys_none(out, put, prune->keep);
 }
 
 static omen_status
@@ -317,6 +336,7 @@ cpu_prune(struct device *device, const struct device_prune *prune)
     (void)device;
     ASSERT(prune->width >= 1 && prune->width <= DEVICE_LIST_MAX);
     ASSERT(prune->keep >= 1 && prune->keep <= DEVICE_LIST_MAX && prune->whole <= prune->keep);
+    ASSERT(prune->alpha2 >= 1.0f);
     for (uint32_t row = 0; row < prune->rows.count; row++)
         prune_row(prune, row);
     return OMEN_OK;
