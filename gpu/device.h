@@ -127,14 +127,16 @@ struct device_merge {
 // d(row, c) > d(r, c), in the second pass when d(row, c) > alpha2 * d(r, c). Of candidates at distance 0 a quarter of `keep`, at
 // least one, is taken. A list of `whole` candidates or fewer is taken as it is, but for those at distance 0 too many.
 struct device_prune {
-    struct device_rows rows;
-    const uint64_t *
-        candidates; // rows.count x width, sorted, none twice, none the row itself, DEVICE_NONE behind
+    struct device_rows
+        rows;       // that candidates name; whose candidates they are need not be among them
+    uint32_t count; // lists
+    const uint64_t
+        *candidates;  // count x width, sorted, none twice, none the row itself, DEVICE_NONE behind
     uint32_t width;   // 1..DEVICE_LIST_MAX
     uint32_t keep;    // 1..DEVICE_LIST_MAX
     uint32_t whole;   // <= keep; 0: every list is chosen from
     float alpha2;     // at least 1
-    uint64_t *chosen; // rows.count x keep, sorted, filled up with DEVICE_NONE
+    uint64_t *chosen; // count x keep, sorted, filled up with DEVICE_NONE
 };
 
 // To each row's links those rows that link to it, as candidates: all of its links, and of the others the nearest for which

@@ -182,8 +182,8 @@ __launch_bounds__(THREADS) prune_kernel(struct device_prune prune)
 omen_status
 cuda_prune(struct device *device, const struct device_prune *prune)
 {
-    if (prune->rows.count == 0)
+    if (prune->count == 0)
         return OMEN_OK;
-    prune_kernel<<<prune->rows.count, THREADS, 0, device->stream>>>(*prune);
+    prune_kernel<<<prune->count, THREADS, 0, device->stream>>>(*prune);
     return cuda_launched(device, "prune");
 }
