@@ -5,7 +5,7 @@
 //   op NAME                  one operation against the plain half (ops: their names)
 //   nearest QUERIES ROWS DIM K [P]   distances a second by brute force, of rows whose factors lie up to P per cent apart
 //   build ROWS DIM [SETTING=N ...]   rows a second from pinned codes to verified blocks; then searches of the graph.
-//                            device_mib=N: in so much of the device's memory, by parts where that is too little
+//                            device_kib=N: in so much of the device's memory, by parts where that is too little
 //   compare ROWS DIM         the graph beside the one that the CPU's inserter makes of the same rows
 //
 // Lines that begin with "| " are rows of the tables in bench/RESULTS-gpu.md. Exit status 1 when anything is wrong.
@@ -139,7 +139,7 @@ static void
 run_facts(const struct stage *stage)
 {
     struct device_facts facts;
-    const size_t bytes = (size_t)256 << 20;
+    const size_t bytes = (size_t)(stage->device.ops == &device_cpu ? 4 : 256) << 20;
     stage->device.ops->facts(stage->device.device, &facts);
     void *host = pinned_memory(&stage->device, bytes),
          *memory = device_memory(&stage->device, bytes);
@@ -256,8 +256,8 @@ configure(const struct stage *stage, int from, struct gpu_build_config *config)
         bool known = equal != NULL;
         if (strncmp(stage->words[i], "alpha2=", 7) == 0)
             config->alpha2 = strtof(equal + 1, NULL);
-        else if (strncmp(stage->words[i], "device_mib=", 11) == 0)
-            config->device_bytes = strtoull(equal + 1, NULL, 10) << 20;
+        else if (strncmp(stage->words[i], "device_kib=", 11) == 0)
+            config->device_bytes = strtoull(equal + 1, NULL, 10) << 10;
         else
             known = false;
         for (size_t k = 0; equal != NULL && k < sizeof knobs / sizeof knobs[0]; k++)
