@@ -3,18 +3,21 @@
 // Shape: handle.
 #include "gpu/build.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/os_clock.h"
 #include "base/pool.h"
-#include "base/prng.h"
+#include "gpu/build_int.h"
 #include "gpu/repair.h"
 #include "index/graph.h"
 #include "index/graph_verify.h"
 
 #define VERIFY_ROWS 16384u // of one unit of work
+#define SPARE_SHARE                                                                                \
+    8u // of a device's free memory, one in so many bytes is left to operations and others
 
 const char *const gpu_build_stage_names[GPU_BUILD_STAGES] = {
     "upload",      "assign", "group", "leaves",   "merge",  "prune", "reverse",
@@ -37,55 +40,6 @@ struct build {
     struct device_tile *tile_memory;
     uint8_t *blocks;
 };
-
-struct gpu_build_config
-gpu_build_config_for(uint32_t count, uint32_t links)
-{
-    return (struct gpu_build_config){.links_max = links * 2,
-                                     .link_width = link_width_for(count),
-                                     .chosen_max = links + links / 2,
-                                     .list = DEVICE_LIST_MAX,
-                                     .fanout = 8,
-                                     .leaf_rows = 1024,
-                                     .leaf_max = 4096,
-                                     .leaf_keep = 16,
-                                     .exact_rows = 65536,
-                                     .alpha2 =
-                                         1.2f, // at 1.0 a walk of the same beam finds 1 point less
-                                     .threads = 1,
-                                     .seed = 1};
-}
-
-static uint32_t
-stride_of(uint32_t row_bytes)
-{
-    return (row_bytes * 2 + DEVICE_STRIDE - 1) / DEVICE_STRIDE * DEVICE_STRIDE;
-}
-
-static uint32_t
-leaders_of(const struct gpu_build_config *config, uint32_t count)
-{
-    if (count <= config->exact_rows)
-        return 0;
-    const uint64_t leaders =
-        ((uint64_t)count * config->fanout + config->leaf_rows - 1) / config->leaf_rows;
-    return leaders < config->fanout ? config->fanout : leaders > count ? count : (uint32_t)leaders;
-}
-
-uint64_t
-gpu_build_bytes(const struct gpu_build_config *config, uint32_t count, uint32_t row_bytes)
-{
-    const uint64_t n = count, key = sizeof(uint64_t);
-    const uint64_t rows = n * (stride_of(row_bytes) + sizeof(struct byte_meta));
-    uint64_t leaves = 0; // the stages up to merge
-    if (leaders_of(config, count) > 0)
-        leaves = n * config->fanout *
-                 (key + 2 * key + config->leaf_keep * key); // assigned, sorting, lists
-    // Links offered the other way are sorted: a key and a number (12 bytes) each, twice.
-    const uint64_t reverse = n * config->chosen_max * (key + 24);
-    const uint64_t lists = n * config->list * key;
-    return rows + lists + (leaves > reverse ? leaves : reverse) + n * config->links_max * key;
-}
 
 // ---- memory of the device ----
 static omen_status
@@ -180,7 +134,6 @@ upload(struct build *build)
     return status;
 }
 
-// One row of each of as many equal stretches of the rows: different ones, evenly spread, and drawn.
 static omen_status
 draw_leaders(struct build *build)
 {
@@ -189,13 +142,7 @@ draw_leaders(struct build *build)
     uint32_t *on_device = NULL;
     if (numbers == NULL)
         return OMEN_E_NO_MEMORY;
-    struct prng prng;
-    prng_init(&prng, build->config->seed);
-    for (uint32_t i = 0; i < leaders; i++) {
-        const uint32_t from = (uint32_t)((uint64_t)i * build->count / leaders);
-        const uint32_t end = (uint32_t)((uint64_t)(i + 1) * build->count / leaders);
-        numbers[i] = from + prng_below(&prng, end - from);
-    }
+    build_draw_leaders(build->config, build->count, numbers);
     const size_t bytes = (size_t)leaders * sizeof *numbers;
     omen_status status = take(build, bytes, &on_device);
     if (status == OMEN_OK)
@@ -251,34 +198,28 @@ exact_lists(struct build *build)
     return status == OMEN_OK ? build->ops->nearest(build->device, &nearest) : status;
 }
 
-// Tiles of the groups, to `tiles` (NULL: only counted). A group that is too large is cut into equal parts.
-static uint32_t
-make_tiles(struct build *build, const uint32_t *starts, struct device_tile *tiles)
+// Tiles of the groups that lie between `starts`, on the device.
+static omen_status
+make_tiles(struct build *build, const uint32_t *starts)
 {
-    const uint32_t most = build->config->leaf_max;
-    uint32_t count = 0;
-    build->report->leaf_pairs = 0;
-    build->report->cut = 0;
-    for (uint32_t g = 0; g < build->leaders; g++) {
-        const uint32_t size = starts[g + 1] - starts[g];
-        if (size < 2)
-            continue;
-        const uint32_t parts = (size + most - 1) / most;
-        build->report->cut += parts > 1;
-        for (uint32_t p = 0; p < parts; p++) {
-            const uint32_t from = starts[g] + (uint32_t)((uint64_t)size * p / parts);
-            const uint32_t end = starts[g] + (uint32_t)((uint64_t)size * (p + 1) / parts);
-            build->report->leaf_pairs += (uint64_t)(end - from) * (end - from);
-            for (uint32_t at = from; at < end; at += DEVICE_TILE_ROWS, count++)
-                if (tiles != NULL)
-                    tiles[count] = (struct device_tile){
-                        .first = at,
-                        .count = end - at < DEVICE_TILE_ROWS ? end - at : DEVICE_TILE_ROWS,
-                        .base_first = from,
-                        .base_count = end - from};
-        }
+    const uint32_t count = build_leaves(build->config, starts, NULL, build->report);
+    struct build_leaf *const leaves = mem_alloc((size_t)count * sizeof *leaves);
+    if (leaves == NULL)
+        return OMEN_E_NO_MEMORY;
+    (void)build_leaves(build->config, starts, leaves, build->report);
+    build->tiles = build->report->tiles = build_tiles(leaves, count, 0, NULL);
+    const size_t bytes = (size_t)build->tiles * sizeof(struct device_tile);
+    struct device_tile *const tiles = mem_alloc(bytes);
+    omen_status status = tiles == NULL ? OMEN_E_NO_MEMORY : take(build, bytes, &build->tile_memory);
+    if (status == OMEN_OK) {
+        (void)build_tiles(leaves, count, 0, tiles);
+        status = build->ops->put(build->device, build->tile_memory, tiles, bytes);
     }
-    return count;
+    if (status == OMEN_OK)
+        status = build->ops->wait(build->device);
+    mem_free(tiles);
+    mem_free(leaves);
+    return status;
 }
 
 static omen_status
@@ -305,20 +246,9 @@ group(struct build *build)
                      : build->ops->get(build->device, starts, build->starts, starts_bytes);
     if (status == OMEN_OK) {
         drop(build, &build->assigned, (size_t)build->count * config->fanout * sizeof(uint64_t));
-        build->tiles = make_tiles(build, starts, NULL);
-        const size_t bytes = (size_t)build->tiles * sizeof(struct device_tile);
-        struct device_tile *tiles = mem_alloc(bytes);
-        status = tiles == NULL ? OMEN_E_NO_MEMORY : take(build, bytes, &build->tile_memory);
-        if (status == OMEN_OK) {
-            (void)make_tiles(build, starts, tiles);
-            status = build->ops->put(build->device, build->tile_memory, tiles, bytes);
-        }
-        if (status == OMEN_OK)
-            status = build->ops->wait(build->device);
-        mem_free(tiles);
+        status = make_tiles(build, starts);
     }
     mem_free(starts);
-    build->report->tiles = build->tiles;
     return status;
 }
 
@@ -374,6 +304,7 @@ choose(struct build *build, uint32_t keep, uint32_t whole, uint64_t **out)
 {
     const omen_status status = take(build, (size_t)build->count * keep * sizeof(uint64_t), out);
     const struct device_prune prune = {.rows = rows_of(build),
+                                       .count = build->count,
                                        .candidates = build->candidates,
                                        .width = build->config->list,
                                        .keep = keep,
@@ -431,26 +362,19 @@ reach(struct build *build)
 
 // Gives what no walk meets a link, in the blocks on the host.
 static omen_status
-repair(struct build *build, uint8_t *blocks)
+repair(const struct build *build, uint8_t *blocks, uint32_t *seen)
 {
-    if (build->report->unreached == 0)
-        return OMEN_OK;
-    const size_t words = ((size_t)build->count + 31) / 32;
-    uint32_t *const seen = mem_alloc(words * sizeof *seen);
-    omen_status status =
-        seen == NULL ? OMEN_E_NO_MEMORY
-                     : build->ops->get(build->device, seen, build->seen, words * sizeof *seen);
     const struct repair_rows rows = {.blocks = blocks,
                                      .count = build->count,
                                      .links_max = build->config->links_max,
                                      .width = build->config->link_width,
                                      .seen = seen};
     struct repair_report done = {0};
-    if (status == OMEN_OK)
+    omen_status status = OMEN_OK;
+    if (build->report->unreached > 0)
         status = repair_unreached(&rows, &done);
     build->report->repaired = done.linked;
     build->report->stranded = done.stranded;
-    mem_free(seen);
     return status;
 }
 
@@ -529,24 +453,29 @@ run_stage(struct build *build, enum gpu_build_stage stage)
 }
 
 static omen_status
-download(struct build *build, uint8_t *blocks)
+download(struct build *build, const struct build_job *job)
 {
     const struct gpu_build_config *config = build->config;
     const size_t bytes = (size_t)build->count *
                          link_row_bytes(config->links_max, (enum link_width)config->link_width);
-    return build->ops->get(build->device, blocks, build->blocks, bytes);
+    const omen_status status = build->ops->get(build->device, job->blocks, build->blocks, bytes);
+    const size_t words = ((size_t)build->count + 31) / 32;
+    return status == OMEN_OK
+               ? build->ops->get(build->device, job->seen, build->seen, words * sizeof *job->seen)
+               : status;
 }
 
 // The stages on the device; their times are read when all are done.
 static omen_status
-run_device(struct build *build, uint8_t *blocks, const _Atomic uint32_t *cancel)
+run_device(struct build *build, const struct build_job *job)
 {
+    const _Atomic uint32_t *const cancel = job->cancel;
     const struct device_ops *ops = build->ops;
     omen_status status = ops->mark(build->device, 0);
     for (uint32_t stage = 0; stage <= GPU_BUILD_DOWNLOAD && status == OMEN_OK; stage++) {
         if (cancel != NULL && atomic_load_explicit(cancel, memory_order_relaxed) != 0)
             return OMEN_E_CANCELLED;
-        status = stage == GPU_BUILD_DOWNLOAD ? download(build, blocks)
+        status = stage == GPU_BUILD_DOWNLOAD ? download(build, job)
                                              : run_stage(build, (enum gpu_build_stage)stage);
         if (status == OMEN_OK)
             status = ops->mark(build->device, stage + 1);
@@ -562,6 +491,67 @@ ms_since(uint64_t ns)
     return (float)((double)(os_clock_ns() - ns) * 1e-6);
 }
 
+// What the build may take of the device.
+static uint64_t
+bytes_allowed(const struct device_handle *handle, const struct gpu_build_config *config)
+{
+    if (config->device_bytes > 0)
+        return config->device_bytes;
+    struct device_facts facts;
+    handle->ops->facts(handle->device, &facts);
+    return facts.bytes == 0 ? UINT64_MAX : facts.bytes_free - facts.bytes_free / SPARE_SHARE;
+}
+
+static omen_status
+plan(const struct device_handle *handle, const struct build *build, struct gpu_build_plan *out,
+     struct omen_error *error)
+{
+    const struct gpu_build_shape shape = {build->count, build->input->row_bytes};
+    const uint64_t bytes = bytes_allowed(handle, build->config);
+    const omen_status status = gpu_build_plan(build->config, &shape, bytes, out);
+    return status == OMEN_OK ? OMEN_OK
+                             : error_set(error, status,
+                                         "building on %s: %u rows take at least %" PRIu64
+                                         " bytes of its memory, there are %" PRIu64,
+                                         build->ops->name, build->count, out->bytes, bytes);
+}
+
+// Blocks that are good but for what a walk does not meet.
+static omen_status
+run(struct build *build, const struct build_job *job)
+{
+    if (job->plan->whole == 0)
+        return build_by_parts(job);
+    build->leaders =
+        build->count > build->config->exact_rows ? build_leaders(build->config, build->count) : 0;
+    build->report->leaders = build->leaders;
+    return run_device(build, job);
+}
+
+// Blocks that a walk meets all of and that are verified.
+static omen_status
+run_and_verify(struct build *build, const struct build_job *job, struct omen_error *error)
+{
+    struct gpu_build_report *const report = build->report;
+    omen_status status = run(build, job);
+    const uint64_t repairing = os_clock_ns();
+    if (status == OMEN_OK)
+        status = repair(build, job->blocks, job->seen);
+    report->stage_ms[GPU_BUILD_REPAIR] = ms_since(repairing);
+    if (status == OMEN_E_UNSUPPORTED)
+        (void)error_set(error, status, "%u of %u rows are not reached from row %u",
+                        report->unreached, build->count, build->config->entry);
+    else if (status != OMEN_OK)
+        (void)error_set(error, status, "building on %s: %s", build->ops->name,
+                        status == OMEN_E_INTERNAL ? build->ops->trouble(build->device)
+                                                  : status_text(status));
+    const uint64_t verifying = os_clock_ns();
+    if (status == OMEN_OK)
+        status = verify(build, job->blocks, error);
+    report->stage_ms[GPU_BUILD_VERIFY] = ms_since(verifying);
+    return status;
+}
+
 omen_status
 gpu_build_run(const struct device_handle *handle, const struct gpu_build_config *config,
               const struct gpu_build_input *input, uint8_t *blocks, const _Atomic uint32_t *cancel,
@@ -570,38 +560,38 @@ gpu_build_run(const struct device_handle *handle, const struct gpu_build_config 
     ASSERT(config->chosen_max <= config->links_max && config->links_max <= config->list);
     ASSERT(config->list <= DEVICE_LIST_MAX);
     ASSERT(config->fanout * config->leaf_keep <= DEVICE_MERGE_MAX);
+    const uint64_t begun = os_clock_ns();
     *report = (struct gpu_build_report){0};
     struct build build = {.config = config,
                           .input = input,
                           .ops = handle->ops,
                           .device = handle->device,
                           .report = report,
-                          .stride = stride_of(input->row_bytes)};
+                          .stride = build_stride(input->row_bytes)};
     for (uint32_t i = 0; i < input->piece_count; i++)
         build.count += input->pieces[i].count;
     if (build.count == 0)
         return error_set(error, OMEN_E_INVALID, "no rows to build a graph of");
     ASSERT(config->entry < build.count);
     ASSERT((uint64_t)build.count * config->fanout <= UINT32_MAX);
-    build.leaders = report->leaders = leaders_of(config, build.count);
-
-    const uint64_t begun = os_clock_ns();
-    omen_status status = run_device(&build, blocks, cancel);
-    const uint64_t repairing = os_clock_ns();
-    if (status == OMEN_OK)
-        status = repair(&build, blocks);
-    report->stage_ms[GPU_BUILD_REPAIR] = ms_since(repairing);
-    if (status == OMEN_E_UNSUPPORTED)
-        (void)error_set(error, status, "%u of %u rows are not reached from row %u",
-                        report->unreached, build.count, config->entry);
-    else if (status != OMEN_OK)
-        (void)error_set(error, status, "building on %s: %s", build.ops->name,
-                        status == OMEN_E_INTERNAL ? build.ops->trouble(build.device)
-                                                  : status_text(status));
-    const uint64_t verifying = os_clock_ns();
-    if (status == OMEN_OK)
-        status = verify(&build, blocks, error);
-    report->stage_ms[GPU_BUILD_VERIFY] = ms_since(verifying);
+    struct gpu_build_plan planned;
+    omen_status status = plan(handle, &build, &planned, error);
+    if (status != OMEN_OK)
+        return status;
+    const struct build_job job = {
+        .handle = handle,
+        .config = config,
+        .input = input,
+        .plan = &planned,
+        .count = build.count,
+        .blocks = blocks,
+        .seen = mem_alloc(((size_t)build.count + 31) / 32 * sizeof *job.seen),
+        .cancel = cancel,
+        .report = report,
+    };
+    status = job.seen == NULL ? error_set_plain(error, OMEN_E_NO_MEMORY)
+                              : run_and_verify(&build, &job, error);
+    mem_free(job.seen);
     drop_all(&build);
     report->total_ms = ms_since(begun);
     return status;

@@ -2,13 +2,16 @@
 //
 // Shape:   handle for the length of one call. It decides what is computed in which order; the device computes.
 // Threads: one for the device; graph_verify runs on `threads` of them at the end.
-// Memory:  host: the caller's blocks, a bit a row, and a few words a leader. Device: gpu_build_bytes().
+// Memory:  host: the caller's blocks, a bit a row, and a few words a leader. Device: gpu_build_bytes(). Where the device has not
+//          so much, the build goes by parts (gpu_build_plan): the host then has the lists, 8 (list + chosen_max + fanout) bytes
+//          and 4 fanout a row, pinned for the most part, and what the device holds at a time fits what it has.
 //
 // Leaders are drawn from the rows; each row goes to its `fanout` nearest leaders; within the group of a leader all pairs are
 // compared and each row keeps its `leaf_keep` nearest there (the randomly overlapping partition of HCNNG and PiPNN). The
 // lists of a row are merged, links are chosen among them by occlusion, the chosen ones offer themselves the other way, full
 // rows choose anew. Up to `exact_rows` rows one list of the exactly nearest takes the place of leaders and groups. What no
-// walk from `entry` meets is given a link. The graph is the same for the same rows and configuration on every device.
+// walk from `entry` meets is given a link. The graph is the same for the same rows and configuration on every device,
+// in parts of any size too, but that a build by parts always has leaders (exact_rows counts as 0).
 #ifndef OMEN_GPU_BUILD_H
 #define OMEN_GPU_BUILD_H
 #include <stdatomic.h>
@@ -33,6 +36,8 @@ struct gpu_build_config {
     uint32_t entry; // a row
     uint32_t threads;
     uint64_t seed;
+    uint64_t
+        device_bytes; // to take of the device at most; 0: seven eighths of what it says is free
 };
 
 // Planes and metas of some rows, one piece after the other; host memory, pinned where speed matters.
@@ -73,6 +78,7 @@ struct gpu_build_report {
     float total_ms;                    // of the whole call
     uint64_t assign_pairs, leaf_pairs; // distances
     uint64_t device_bytes;
+    uint32_t parts;               // 0: all was on the device at once
     uint32_t leaders, tiles, cut; // cut: groups above leaf_max
     uint32_t unreached, steps;    // before repair; the longest way from the entry
     uint32_t repaired, stranded;  // stranded: linked from rows that are no neighbours
@@ -81,8 +87,28 @@ struct gpu_build_report {
 // For a numbering of `count` rows with M links a row.
 struct gpu_build_config gpu_build_config_for(uint32_t count, uint32_t links);
 
-// Device bytes that a build of `count` rows takes.
-uint64_t gpu_build_bytes(const struct gpu_build_config *config, uint32_t count, uint32_t row_bytes);
+struct gpu_build_shape {
+    uint32_t count;     // rows
+    uint32_t row_bytes; // of a plane
+};
+
+// Device bytes that a build takes with all at once.
+uint64_t gpu_build_bytes(const struct gpu_build_config *config,
+                         const struct gpu_build_shape *shape);
+
+// How a build goes within a device's memory. By parts: rows go to their leaders `assign_rows` at a time, leaves are compared that
+// have `leaf_places` together, and `choose_rows` rows choose links at a time, of which the candidates' codes are gathered;
+// codes come to the device `staged_rows` at a time.
+struct gpu_build_plan {
+    uint32_t whole; // 1: all at once; what follows is 0 but for bytes
+    uint32_t staged_rows, assign_rows, leaf_places, choose_rows;
+    uint64_t bytes; // of the device at most
+};
+
+// OMEN_E_NO_MEMORY: not even one part fits; then plan->bytes is what would be enough.
+OMEN_MUST_CHECK omen_status gpu_build_plan(const struct gpu_build_config *config,
+                                           const struct gpu_build_shape *shape, uint64_t bytes,
+                                           struct gpu_build_plan *plan);
 
 // Fills `blocks` (host, rows x link_row_bytes) with rows that pass graph_verify. `cancel` may be NULL; set, it ends the build
 // with OMEN_E_CANCELLED. OMEN_E_NO_MEMORY: of the device, or of the host. OMEN_E_UNSUPPORTED: most rows are not reached from

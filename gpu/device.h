@@ -30,7 +30,7 @@ extern "C" {
 #include "base/status.h"
 #include "index/kernel/kernel.h"
 
-#define DEVICE_ABI 1u
+#define DEVICE_ABI 2u
 #define DEVICE_NONE UINT64_MAX
 #define DEVICE_LIST_MAX 64u   // keys of one list: k of nearest, what merge and reverse leave
 #define DEVICE_MERGE_MAX 256u // keys of one row that merge takes
@@ -122,18 +122,21 @@ struct device_merge {
     uint64_t *merged;      // count x kept
 };
 
-// Which of its candidates each row links to: from near to far, each that no chosen one occludes. r occludes c when
-// d(row, c) > alpha2 * d(r, c), or when d(r, c) is 0 and d(row, c) is not. Of candidates at distance 0 a quarter of
-// `keep`, at least one, is taken. A list of `whole` candidates or fewer is taken as it is, but for those at distance 0 too many.
+// Which of its candidates each row links to, as index/prune.c has it: from near to far, each that no chosen one nearer than it
+// occludes; then, while there is room, from near to far again by a rule that `alpha2` relaxes. r occludes c when
+// d(row, c) > d(r, c), in the second pass when d(row, c) > alpha2 * d(r, c). Of candidates at distance 0 a quarter of `keep`, at
+// least one, is taken. A list of `whole` candidates or fewer is taken as it is, but for those at distance 0 too many.
 struct device_prune {
-    struct device_rows rows;
-    const uint64_t *
-        candidates; // rows.count x width, sorted, none twice, none the row itself, DEVICE_NONE behind
-    uint32_t width; // 1..DEVICE_LIST_MAX
-    uint32_t keep;  // 1..DEVICE_LIST_MAX
-    uint32_t whole; // <= keep; 0: every list is chosen from
-    float alpha2;
-    uint64_t *chosen; // rows.count x keep, sorted, filled up with DEVICE_NONE
+    struct device_rows
+        rows;       // that candidates name; whose candidates they are need not be among them
+    uint32_t count; // lists
+    const uint64_t
+        *candidates;  // count x width, sorted, none twice, none the row itself, DEVICE_NONE behind
+    uint32_t width;   // 1..DEVICE_LIST_MAX
+    uint32_t keep;    // 1..DEVICE_LIST_MAX
+    uint32_t whole;   // <= keep; 0: every list is chosen from
+    float alpha2;     // at least 1
+    uint64_t *chosen; // count x keep, sorted, filled up with DEVICE_NONE
 };
 
 // To each row's links those rows that link to it, as candidates: all of its links, and of the others the nearest for which

@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/os_clock.h"
+#include "gpu/build_int.h"
 #include "gpu/device.h"
 #include "gpu/search.h"
 #include "index/codec.h"
@@ -283,32 +284,51 @@ list_count(const uint64_t *keys, uint32_t width)
 }
 
 // ---- links ----
+// Whether one of the chosen, which are places below `place`, occludes the candidate there.
 static bool
-occludes(const struct device_prune *prune, uint64_t chosen, uint64_t other)
+is_occluded(const struct device_prune *prune, const uint64_t *keys, uint64_t chosen, uint32_t place,
+            float alpha2)
 {
-    const float between =
-        pair_distance(&prune->rows, nearest_slot(chosen), &prune->rows, nearest_slot(other));
-    return nearest_distance(other) > prune->alpha2 * between;
+    for (uint32_t r = 0; r < place; r++) {
+        if ((chosen >> r & 1) == 0)
+            continue;
+        const float between = pair_distance(&prune->rows, nearest_slot(keys[r]), &prune->rows,
+                                            nearest_slot(keys[place]));
+        if (nearest_distance(keys[place]) > alpha2 * between)
+            return true;
+    }
+    return false;
 }
 
 static void
 prune_row(const struct device_prune *prune, uint32_t row)
 {
     const uint64_t *const keys = prune->candidates + (size_t)row * prune->width;
-    uint64_t *const chosen = prune->chosen + (size_t)row * prune->keep;
     const uint32_t count = list_count(keys, prune->width);
     const uint32_t zeros_max = prune->keep / 4 > 0 ? prune->keep / 4 : 1;
+    uint64_t chosen = 0; // a bit a place
     uint32_t taken = 0, zeros = 0;
     for (uint32_t i = 0; i < count && taken < prune->keep; i++) {
         if (nearest_distance(keys[i]) == 0.0f && zeros++ >= zeros_max)
             continue;
-        bool free = true;
-        for (uint32_t r = 0; r < taken && count > prune->whole && free; r++)
-            free = !occludes(prune, chosen[r], keys[i]);
-        if (free)
-            chosen[taken++] = keys[i];
+        if (count > prune->whole && is_occluded(prune, keys, chosen, i, 1.0f))
+            continue;
+        chosen |= 1ull << i;
+        taken++;
     }
-    keys_none(chosen, taken, prune->keep);
+    for (uint32_t i = 0; i < count && taken < prune->keep; i++) {
+        if ((chosen >> i & 1) != 0 || nearest_distance(keys[i]) == 0.0f || // one too many
+            is_occluded(prune, keys, chosen, i, prune->alpha2))
+            continue;
+        chosen |= 1ull << i;
+        taken++;
+    }
+    uint64_t *const out = prune->chosen + (size_t)row * prune->keep;
+    uint32_t put = 0;
+    for (uint32_t i = 0; i < count; i++)
+        if ((chosen >> i & 1) != 0)
+            out[put++] = keys[i];
+    keys_none(out, put, prune->keep);
 }
 
 static omen_status
@@ -317,7 +337,8 @@ cpu_prune(struct device *device, const struct device_prune *prune)
     (void)device;
     ASSERT(prune->width >= 1 && prune->width <= DEVICE_LIST_MAX);
     ASSERT(prune->keep >= 1 && prune->keep <= DEVICE_LIST_MAX && prune->whole <= prune->keep);
-    for (uint32_t row = 0; row < prune->rows.count; row++)
+    ASSERT(prune->alpha2 >= 1.0f);
+    for (uint32_t row = 0; row < prune->count; row++)
         prune_row(prune, row);
     return OMEN_OK;
 }
@@ -332,20 +353,20 @@ has_row(const uint64_t *keys, uint32_t count, uint32_t row)
 }
 
 // Rows come in order, so that those that link to one are met in order of their number.
-static omen_status
-cpu_reverse(struct device *device, const struct device_reverse *reverse)
+void
+device_cpu_reverse_to(const struct device_reverse *reverse, uint32_t first, uint32_t end)
 {
-    (void)device;
-    ASSERT(reverse->keep <= reverse->width && reverse->width <= DEVICE_LIST_MAX);
     const uint32_t width = reverse->width, keep = reverse->keep;
     uint64_t list_keys[DEVICE_LIST_MAX + 1];
-    for (size_t i = 0; i < (size_t)reverse->count * width; i++)
+    for (size_t i = (size_t)first * width; i < (size_t)end * width; i++)
         reverse->candidates[i] = DEVICE_NONE;
     // First the others alone, each list as long as its row's own links leave room.
     for (uint32_t row = 0; row < reverse->count; row++) {
         const uint64_t *links = reverse->links + (size_t)row * keep;
         for (uint32_t i = 0; i < list_count(links, keep); i++) {
             const uint32_t to = nearest_slot(links[i]);
+            if (to < first || to >= end)
+                continue;
             const uint64_t *const own = reverse->links + (size_t)to * keep;
             const uint32_t own_count = list_count(own, keep);
             if (has_row(own, own_count, row))
@@ -359,13 +380,21 @@ cpu_reverse(struct device *device, const struct device_reverse *reverse)
             memcpy(out, list_keys, list.count * sizeof *out);
         }
     }
-    for (uint32_t row = 0; row < reverse->count; row++) {
+    for (uint32_t row = first; row < end; row++) {
         uint64_t *const out = reverse->candidates + (size_t)row * width;
         const uint64_t *const own = reverse->links + (size_t)row * keep;
         const uint32_t others = list_count(out, width), own_count = list_count(own, keep);
         memcpy(out + others, own, own_count * sizeof *out);
         keys_sort(out, others + own_count);
     }
+}
+
+static omen_status
+cpu_reverse(struct device *device, const struct device_reverse *reverse)
+{
+    (void)device;
+    ASSERT(reverse->keep <= reverse->width && reverse->width <= DEVICE_LIST_MAX);
+    device_cpu_reverse_to(reverse, 0, reverse->count);
     return OMEN_OK;
 }
 

@@ -140,6 +140,18 @@ cuda_open(uint32_t ordinal, struct device **out, struct omen_error *error)
     return OMEN_OK;
 }
 
+// What the pool holds and nobody has.
+static uint64_t
+pool_spare(const struct device *device)
+{
+    uint64_t held = 0, used = 0;
+    if (cudaMemPoolGetAttribute(device->pool, cudaMemPoolAttrReservedMemCurrent, &held) !=
+            cudaSuccess ||
+        cudaMemPoolGetAttribute(device->pool, cudaMemPoolAttrUsedMemCurrent, &used) != cudaSuccess)
+        return 0;
+    return held - used;
+}
+
 static void
 cuda_facts(struct device *device, struct device_facts *facts)
 {
@@ -151,7 +163,7 @@ cuda_facts(struct device *device, struct device_facts *facts)
     size_t unused = 0, all = 0;
     if (cudaMemGetInfo(&unused, &all) == cudaSuccess) {
         facts->bytes = all;
-        facts->bytes_free = unused;
+        facts->bytes_free = unused + pool_spare(device);
     }
     facts->major = (uint32_t)properties.major;
     facts->minor = (uint32_t)properties.minor;

@@ -3,8 +3,8 @@
 // Shape: kernel.
 //
 // A block has one row: it gathers its candidates' codes chunk by chunk, makes all their products on the tensor cores (a warp has 16
-// candidates against all 64), and keeps of the distances one bit each: whether candidate r, were it chosen, would occlude
-// c. Choosing is then a walk over at most 64 masks.
+// candidates against all 64), and keeps of the distances two bits each: whether candidate r, were it chosen, would occlude
+// c, in the first pass and in the second. Choosing is then two walks over at most 64 masks.
 #include "gpu/cuda_int.cuh"
 #include "gpu/tensor_int.cuh"
 
@@ -16,8 +16,8 @@
 struct shared_candidates {
     uint64_t key[LIST];
     float factor[LIST], norm[LIST];
-    uint64_t occluded[LIST]; // by each
-    uint8_t chosen[LIST];
+    uint64_t occluded[2][LIST]; // in each pass, by each
+    uint8_t chosen[LIST];       // places in order
     uint32_t chosen_count;
 };
 
@@ -78,7 +78,7 @@ note_occluded(const struct device_prune &prune, const int32_t (&sums)[8][4],
 #pragma unroll
     for (uint32_t h = 0; h < 2; h++) {
         const uint32_t r = first + h * 8;
-        uint32_t mask[2] = {0, 0};
+        uint32_t strict[2] = {0, 0}, relaxed[2] = {0, 0};
 #pragma unroll
         for (uint32_t n = 0; n < 8; n++)
 #pragma unroll
@@ -87,37 +87,56 @@ note_occluded(const struct device_prune &prune, const int32_t (&sums)[8][4],
                 const float between =
                     pair_distance(list->factor[r], list->norm[r], list->factor[c], list->norm[c],
                                   sums[n][h * 2 + e], prune.rows.ip != 0, prune.rows.radius2);
-                const bool out = c > r && c < count &&
-                                 key_distance(list->key[c]) > __fmul_rn(prune.alpha2, between);
-                mask[n / 4] |= (uint32_t)out << (c % 32);
+                const float own = key_distance(list->key[c]);
+                const bool after = c > r && c < count;
+                const bool out[2] = {after && own > between,
+                                     after && own > __fmul_rn(prune.alpha2, between)};
+                strict[n / 4] |= (uint32_t)out[0] << (c % 32);
+                relaxed[n / 4] |= (uint32_t)out[1] << (c % 32);
             }
 #pragma unroll
-        for (uint32_t apart = 1; apart <= 2; apart *= 2) {
-            mask[0] |= __shfl_xor_sync(0xffffffffu, mask[0], apart);
-            mask[1] |= __shfl_xor_sync(0xffffffffu, mask[1], apart);
+        for (uint32_t apart = 1; apart <= 2; apart *= 2)
+#pragma unroll
+            for (uint32_t w = 0; w < 2; w++) {
+                strict[w] |= __shfl_xor_sync(0xffffffffu, strict[w], apart);
+                relaxed[w] |= __shfl_xor_sync(0xffffffffu, relaxed[w], apart);
+            }
+        if (lane % 4 == 0) {
+            list->occluded[0][r] = (uint64_t)strict[1] << 32 | strict[0];
+            list->occluded[1][r] = (uint64_t)relaxed[1] << 32 | relaxed[0];
         }
-        if (lane % 4 == 0)
-            list->occluded[r] = (uint64_t)mask[1] << 32 | mask[0];
     }
 }
 
-// One thread.
+// One thread. `out` of a pass has the places that are occluded in it.
 static __device__ __forceinline__ void
 choose(const struct device_prune &prune, struct shared_candidates *list, uint32_t count)
 {
     const uint32_t zeros_max = max(prune.keep / 4, 1u);
-    const bool all = count <= prune.whole;
-    uint64_t out = 0;
+    uint64_t chosen = 0, out[2] = {0, 0};
     uint32_t taken = 0, zeros = 0;
     for (uint32_t i = 0; i < count && taken < prune.keep; i++) {
-        if ((out >> i & 1) != 0)
+        if ((out[0] >> i & 1) != 0)
             continue;
-        if (key_distance(list->key[i]) == 0.0f && zeros++ >= zeros_max)
+        if (key_distance(list->key[i]) == 0.0f && zeros++ >= zeros_max) {
+            out[1] |= 1ull << i;
             continue;
-        list->chosen[taken++] = (uint8_t)i;
-        if (!all)
-            out |= list->occluded[i];
+        }
+        chosen |= 1ull << i;
+        taken++;
+        out[0] |= list->occluded[0][i];
+        out[1] |= list->occluded[1][i];
     }
+    for (uint32_t i = 0; i < count && taken < prune.keep; i++) {
+        if (((chosen | out[1]) >> i & 1) != 0)
+            continue;
+        chosen |= 1ull << i;
+        taken++;
+        out[1] |= list->occluded[1][i];
+    }
+    uint32_t put = 0;
+    for (uint64_t left = chosen; left != 0; left &= left - 1)
+        list->chosen[put++] = (uint8_t)(__ffsll((long long)left) - 1);
     list->chosen_count = taken;
 }
 
@@ -149,7 +168,7 @@ __launch_bounds__(THREADS) prune_kernel(struct device_prune prune)
         multiply_candidates(sums, prune.rows, row, tiles);
         note_occluded(prune, sums, &list, count);
     } else if (i < LIST) {
-        list.occluded[i] = 0;
+        list.occluded[0][i] = list.occluded[1][i] = 0;
     }
     __syncthreads();
     if (i == 0)
@@ -163,8 +182,8 @@ __launch_bounds__(THREADS) prune_kernel(struct device_prune prune)
 omen_status
 cuda_prune(struct device *device, const struct device_prune *prune)
 {
-    if (prune->rows.count == 0)
+    if (prune->count == 0)
         return OMEN_OK;
-    prune_kernel<<<prune->rows.count, THREADS, 0, device->stream>>>(*prune);
+    prune_kernel<<<prune->count, THREADS, 0, device->stream>>>(*prune);
     return cuda_launched(device, "prune");
 }

@@ -4,7 +4,8 @@
 //   facts                    the device, and what copies it makes a second
 //   op NAME                  one operation against the plain half (ops: their names)
 //   nearest QUERIES ROWS DIM K [P]   distances a second by brute force, of rows whose factors lie up to P per cent apart
-//   build ROWS DIM           rows a second from pinned codes to verified blocks; then searches of the graph
+//   build ROWS DIM [SETTING=N ...]   rows a second from pinned codes to verified blocks; then searches of the graph.
+//                            device_kib=N: in so much of the device's memory, by parts where that is too little
 //   compare ROWS DIM         the graph beside the one that the CPU's inserter makes of the same rows
 //
 // Lines that begin with "| " are rows of the tables in bench/RESULTS-gpu.md. Exit status 1 when anything is wrong.
@@ -138,7 +139,7 @@ static void
 run_facts(const struct stage *stage)
 {
     struct device_facts facts;
-    const size_t bytes = (size_t)256 << 20;
+    const size_t bytes = (size_t)(stage->device.ops == &device_cpu ? 4 : 256) << 20;
     stage->device.ops->facts(stage->device.device, &facts);
     void *host = pinned_memory(&stage->device, bytes),
          *memory = device_memory(&stage->device, bytes);
@@ -252,9 +253,13 @@ configure(const struct stage *stage, int from, struct gpu_build_config *config)
     };
     for (int i = from; i < stage->word_count; i++) {
         const char *equal = strchr(stage->words[i], '=');
-        bool known = strncmp(stage->words[i], "alpha2=", 7) == 0;
-        if (known)
+        bool known = equal != NULL;
+        if (strncmp(stage->words[i], "alpha2=", 7) == 0)
             config->alpha2 = strtof(equal + 1, NULL);
+        else if (strncmp(stage->words[i], "device_kib=", 11) == 0)
+            config->device_bytes = strtoull(equal + 1, NULL, 10) << 10;
+        else
+            known = false;
         for (size_t k = 0; equal != NULL && k < sizeof knobs / sizeof knobs[0]; k++)
             if (strncmp(stage->words[i], knobs[k].name, (size_t)(equal - stage->words[i])) == 0 &&
                 strlen(knobs[k].name) == (size_t)(equal - stage->words[i])) {
@@ -266,7 +271,13 @@ configure(const struct stage *stage, int from, struct gpu_build_config *config)
     }
 }
 
-static double
+// Milliseconds, and in how many parts it went (0: whole).
+struct built {
+    double ms;
+    uint32_t parts;
+};
+
+static struct built
 build_runs(const struct stage *stage, const struct lab *lab, const struct gpu_build_config *config,
            uint8_t *blocks, uint32_t runs)
 {
@@ -285,7 +296,7 @@ build_runs(const struct stage *stage, const struct lab *lab, const struct gpu_bu
     }
     print_report(&middle, lab->count);
     lab_input_close(&stage->device, &input);
-    return median(times, runs > 0 ? runs : 1);
+    return (struct built){median(times, runs > 0 ? runs : 1), middle.parts};
 }
 
 static void
@@ -296,6 +307,15 @@ print_curve(struct lab *lab, const char *name)
         printf("| %u x %u | %s | %u | %.4f | %.0f | %.0f us |\n", lab->count, lab->dim, name,
                beams[b], point.recall, point.evaluations, point.us);
     }
+}
+
+static void
+print_built(const struct lab *lab, const struct built *built)
+{
+    printf("| build %u x %u", lab->count, lab->dim);
+    if (built->parts > 0)
+        printf(", in %u parts", built->parts);
+    printf(" | %.1f ms | %.0f rows/s |\n", built->ms, lab->count / built->ms * 1e3);
 }
 
 static uint8_t *
@@ -328,10 +348,9 @@ run_build(const struct stage *stage)
     config.threads = stage->threads;
     configure(stage, 3, &config);
     uint8_t *blocks = blocks_memory(stage, &lab, &config);
-    const double ms =
+    const struct built built =
         build_runs(stage, &lab, &config, blocks, stage->device.ops == &device_cpu ? 0 : RUNS);
-    printf("| build %u x %u | %.1f ms | %.0f rows/s |\n", lab.count, lab.dim, ms,
-           lab.count / ms * 1e3);
+    print_built(&lab, &built);
     took("building", &since);
     lab_install(&lab, blocks, config.entry);
     printf("  not reached: %u; links a row: %.2f\n", lab_check(&lab), hnsw_links_mean(lab.hnsw));
@@ -355,9 +374,8 @@ run_compare(const struct stage *stage)
     config.exact_rows = 0;
     configure(stage, 3, &config);
     uint8_t *blocks = blocks_memory(stage, &lab, &config);
-    const double ms = build_runs(stage, &lab, &config, blocks, 0);
-    printf("| build %u x %u | %.1f ms | %.0f rows/s |\n", lab.count, lab.dim, ms,
-           lab.count / ms * 1e3);
+    const struct built built = build_runs(stage, &lab, &config, blocks, 0);
+    print_built(&lab, &built);
     lab_install(&lab, blocks, config.entry);
     printf("  not reached: %u; links a row: %.2f\n", lab_check(&lab), hnsw_links_mean(lab.hnsw));
     lab_truth(&lab, 1000);

@@ -1,0 +1,47 @@
+// gpu/build_int.h -- what the two ways to build share: with all on the device at once (build.c), and by parts (build_parts.c).
+//
+// Shape: handle.
+#ifndef OMEN_GPU_BUILD_INT_H
+#define OMEN_GPU_BUILD_INT_H
+#include "gpu/build.h"
+
+// ---- build_plan.c ----
+// Bytes from one row's codes to the next on a device.
+uint32_t build_stride(uint32_t row_bytes);
+// How many leaders a build by leaders has.
+uint32_t build_leaders(const struct gpu_build_config *config, uint32_t count);
+// One row of each of as many equal stretches of the rows: different ones, evenly spread, and drawn.
+void build_draw_leaders(const struct gpu_build_config *config, uint32_t count, uint32_t *numbers);
+
+// Places that are compared with each other.
+struct build_leaf {
+    uint32_t first, count; // count: 1..leaf_max
+};
+// The groups' places as leaves, in order: groups above leaf_max are cut into equal parts. Returns how many there are; `leaves`
+// may be NULL. Fills in the report's numbers of them.
+uint32_t build_leaves(const struct gpu_build_config *config, const uint32_t *starts,
+                      struct build_leaf *leaves, struct gpu_build_report *report);
+// Tiles of some leaves, places counted from `from`. Returns how many; `tiles` may be NULL.
+uint32_t build_tiles(const struct build_leaf *leaves, uint32_t count, uint32_t from,
+                     struct device_tile *tiles);
+
+// ---- build_parts.c ----
+struct build_job {
+    const struct device_handle *handle;
+    const struct gpu_build_config *config;
+    const struct gpu_build_input *input;
+    const struct gpu_build_plan *plan;
+    uint32_t count;
+    uint8_t *blocks;
+    uint32_t *seen; // host: what the entry leads to, a bit a row
+    const _Atomic uint32_t *cancel;
+    struct gpu_build_report *report;
+};
+// Fills in blocks, seen and the report, but for repair and verification.
+OMEN_MUST_CHECK omen_status build_by_parts(const struct build_job *job);
+
+// ---- device_cpu.c ----
+// `reverse` for the candidates of rows first..end-1 alone, on host memory.
+void device_cpu_reverse_to(const struct device_reverse *reverse, uint32_t first, uint32_t end);
+
+#endif

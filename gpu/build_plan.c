@@ -1,0 +1,217 @@
+// gpu/build_plan.c -- how much of a device a build takes, and how it is cut where that is too much.
+//
+// Shape: value.
+#include "gpu/build_int.h"
+
+#include "base/assert.h"
+#include "base/prng.h"
+#include "index/graph.h"
+
+#define KEY_BYTES sizeof(uint64_t)
+#define META_BYTES sizeof(struct byte_meta)
+#define STAGED_ROWS 32768u  // enough that copies go at the full rate
+#define PLACES_MAX 4194304u // whose lists lie on the host at a time, half a gigabyte of them
+
+struct gpu_build_config
+gpu_build_config_for(uint32_t count, uint32_t links)
+{
+    return (struct gpu_build_config){.links_max = links * 2,
+                                     .link_width = link_width_for(count),
+                                     .chosen_max = links + links / 2,
+                                     .list = DEVICE_LIST_MAX,
+                                     .fanout = 8,
+                                     .leaf_rows = 1024,
+                                     .leaf_max = 4096,
+                                     .leaf_keep = 16,
+                                     .exact_rows = 65536,
+                                     .alpha2 = 1.7f, // as many links as inserted rows have
+                                     .threads = 1,
+                                     .seed = 1};
+}
+
+uint32_t
+build_stride(uint32_t row_bytes)
+{
+    return (row_bytes * 2 + DEVICE_STRIDE - 1) / DEVICE_STRIDE * DEVICE_STRIDE;
+}
+
+static uint32_t
+at_most(uint64_t value, uint32_t most)
+{
+    return value < most ? (uint32_t)value : most;
+}
+
+uint32_t
+build_leaders(const struct gpu_build_config *config, uint32_t count)
+{
+    const uint64_t leaders =
+        ((uint64_t)count * config->fanout + config->leaf_rows - 1) / config->leaf_rows;
+    return at_most(leaders < config->fanout ? config->fanout : leaders, count);
+}
+
+uint64_t
+gpu_build_bytes(const struct gpu_build_config *config, const struct gpu_build_shape *shape)
+{
+    const uint64_t n = shape->count, key = KEY_BYTES;
+    const uint64_t rows = n * (build_stride(shape->row_bytes) + META_BYTES);
+    uint64_t leaves = 0; // the stages up to merge
+    if (shape->count > config->exact_rows)
+        leaves = n * config->fanout *
+                 (key + 2 * key + config->leaf_keep * key); // assigned, sorting, lists
+    // Links offered the other way are sorted: a key and a number (12 bytes) each, twice.
+    const uint64_t reverse = n * config->chosen_max * (key + 24);
+    const uint64_t lists = n * config->list * key;
+    return rows + lists + (leaves > reverse ? leaves : reverse) + n * config->links_max * key;
+}
+
+// ---- by parts ----
+
+// What one stage takes: something once, something each of what it is cut by, of which it wants some at least.
+struct need {
+    uint64_t once, each;
+    uint32_t least, most;
+};
+
+static uint64_t
+need_bytes(const struct need *need, uint32_t many)
+{
+    return need->once + need->each * many;
+}
+
+static uint32_t
+need_fits(const struct need *need, uint64_t bytes)
+{
+    return bytes < need->once ? 0 : at_most((bytes - need->once) / need->each, need->most);
+}
+
+struct needs {
+    struct need assign, leaves, choose;
+    struct need choose_all; // of rows so many that every code is there anyway
+};
+
+static struct needs
+needs_of(const struct gpu_build_config *config, const struct gpu_build_shape *shape,
+         uint32_t staged_rows)
+{
+    const uint32_t n = shape->count, keep = config->links_max; // at least chosen_max
+    const uint64_t row = build_stride(shape->row_bytes) + META_BYTES;
+    const uint64_t staged = (uint64_t)staged_rows * shape->row_bytes * 2;
+    const uint64_t lists = (config->list + keep) * KEY_BYTES;
+    const uint64_t places = (uint64_t)n * config->fanout;
+    const uint32_t all_rows =
+        (n + config->list - 1) / config->list; // whose candidates are all rows
+    ASSERT(places <= UINT32_MAX && config->leaf_max <= PLACES_MAX);
+    return (struct needs){
+        .assign = {.once = staged + build_leaders(config, n) * row,
+                   .each = row + config->fanout * KEY_BYTES,
+                   .least = 1,
+                   .most = n},
+        .leaves = {.once = staged, // each: code, list, its own number, and a tile where it has one
+                   .each = row + config->leaf_keep * KEY_BYTES + sizeof(uint32_t) +
+                           sizeof(struct device_tile),
+                   .least = at_most(config->leaf_max, n),
+                   .most = at_most(places, PLACES_MAX)},
+        .choose = {.once = staged, .each = lists + config->list * row, .least = 1, .most = n},
+        .choose_all = {.once = staged + n * row, .each = lists, .least = all_rows, .most = n}};
+}
+
+static uint64_t
+larger(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+static uint64_t
+least_bytes(const struct needs *needs)
+{
+    const uint64_t choose = need_bytes(&needs->choose, needs->choose.least);
+    const uint64_t choose_all = need_bytes(&needs->choose_all, needs->choose_all.least);
+    return larger(larger(need_bytes(&needs->assign, needs->assign.least),
+                         need_bytes(&needs->leaves, needs->leaves.least)),
+                  choose < choose_all ? choose : choose_all);
+}
+
+omen_status
+gpu_build_plan(const struct gpu_build_config *config, const struct gpu_build_shape *shape,
+               uint64_t bytes, struct gpu_build_plan *plan)
+{
+    *plan = (struct gpu_build_plan){.whole = 1, .bytes = gpu_build_bytes(config, shape)};
+    if (plan->bytes <= bytes)
+        return OMEN_OK;
+    *plan = (struct gpu_build_plan){.staged_rows = at_most(STAGED_ROWS, shape->count)};
+    struct needs needs = needs_of(config, shape, plan->staged_rows);
+    while (least_bytes(&needs) > bytes && plan->staged_rows > 1) {
+        plan->staged_rows /= 2;
+        needs = needs_of(config, shape, plan->staged_rows);
+    }
+    plan->bytes = least_bytes(&needs);
+    if (plan->bytes > bytes)
+        return OMEN_E_NO_MEMORY;
+    plan->assign_rows = need_fits(&needs.assign, bytes);
+    plan->leaf_places = need_fits(&needs.leaves, bytes);
+    plan->choose_rows = need_fits(&needs.choose, bytes);
+    uint64_t choose = need_bytes(&needs.choose, plan->choose_rows);
+    const uint32_t all = need_fits(&needs.choose_all, bytes);
+    if (all >= needs.choose_all.least && all >= plan->choose_rows) {
+        plan->choose_rows = all;
+        choose = need_bytes(&needs.choose_all, all);
+    }
+    plan->bytes = larger(choose, larger(need_bytes(&needs.assign, plan->assign_rows),
+                                        need_bytes(&needs.leaves, plan->leaf_places)));
+    return OMEN_OK;
+}
+
+// ---- leaders and leaves ----
+void
+build_draw_leaders(const struct gpu_build_config *config, uint32_t count, uint32_t *numbers)
+{
+    const uint32_t leaders = build_leaders(config, count);
+    struct prng prng;
+    prng_init(&prng, config->seed);
+    for (uint32_t i = 0; i < leaders; i++) {
+        const uint32_t from = (uint32_t)((uint64_t)i * count / leaders);
+        const uint32_t end = (uint32_t)((uint64_t)(i + 1) * count / leaders);
+        numbers[i] = from + prng_below(&prng, end - from);
+    }
+}
+
+uint32_t
+build_leaves(const struct gpu_build_config *config, const uint32_t *starts,
+             struct build_leaf *leaves, struct gpu_build_report *report)
+{
+    const uint32_t most = config->leaf_max;
+    uint32_t count = 0;
+    report->leaf_pairs = 0;
+    report->cut = 0;
+    for (uint32_t g = 0; g < report->leaders; g++) {
+        const uint32_t size = starts[g + 1] - starts[g];
+        if (size < 2)
+            continue;
+        const uint32_t parts = (size + most - 1) / most;
+        report->cut += parts > 1;
+        for (uint32_t p = 0; p < parts; p++, count++) {
+            const uint32_t from = starts[g] + (uint32_t)((uint64_t)size * p / parts);
+            const uint32_t end = starts[g] + (uint32_t)((uint64_t)size * (p + 1) / parts);
+            report->leaf_pairs += (uint64_t)(end - from) * (end - from);
+            if (leaves != NULL)
+                leaves[count] = (struct build_leaf){.first = from, .count = end - from};
+        }
+    }
+    return count;
+}
+
+uint32_t
+build_tiles(const struct build_leaf *leaves, uint32_t count, uint32_t from,
+            struct device_tile *tiles)
+{
+    uint32_t made = 0;
+    for (uint32_t l = 0; l < count; l++)
+        for (uint32_t at = 0; at < leaves[l].count; at += DEVICE_TILE_ROWS, made++)
+            if (tiles != NULL)
+                tiles[made] =
+                    (struct device_tile){.first = leaves[l].first - from + at,
+                                         .count = at_most(leaves[l].count - at, DEVICE_TILE_ROWS),
+                                         .base_first = leaves[l].first - from,
+                                         .base_count = leaves[l].count};
+    return made;
+}

@@ -1,0 +1,25 @@
+#!/bin/sh
+# gpu_check.sh -- tools/gpu-check on the plain half: stages run, tables have their rows, time that is over is said.
+#
+# usage: tests/script/gpu_check.sh PROGRAMS FOLDER     (in the repository's root)
+programs=$1 out=$2
+rm -rf "$out" && mkdir -p "$out" || exit 1
+
+fail() {
+    echo "gpu_check.sh: $1" >&2
+    exit 1
+}
+
+results=$(cksum < bench/RESULTS-gpu.md)
+tools/gpu-check --cpu --programs "$programs" --out "$out" --only "facts build1m parts" || fail "a stage failed"
+[ "$results" = "$(cksum < bench/RESULTS-gpu.md)" ] || fail "a trial wrote bench/RESULTS-gpu.md"
+for row in '| cpu | 0.0 | 1 |' '| build 1500 x 128 |' '| build 1500 x 128, in [0-9]* parts |' '| 1500 x 128 | GPU | 32 |'; do
+    grep -q "^$row" "$out/RESULTS-gpu.md" || fail "no row \"$row\" in the tables"
+done
+[ "$(grep -c '^| build 1500 x 128, in [0-9]* parts |' "$out/RESULTS-gpu.md")" = 2 ] || fail "not two builds by parts"
+
+tools/gpu-check --cpu --programs "$programs" --out "$out" --only "facts build1m" --seconds 0 && fail "no time, and no failure"
+[ "$(grep -c 'not begun, 0 s are over' "$out/gpu-check.log")" = 2 ] || fail "what has not begun is not said"
+tools/gpu-check --programs "$programs" 2> "$out/usage.txt"
+[ $? = 2 ] && grep -q -- '--programs goes with --cpu' "$out/usage.txt" || fail "--programs without --cpu"
+exit 0

@@ -1,0 +1,432 @@
+// tests/unit/gpu/test_build_parts.c -- builds in less of a device's memory than they would take, and on devices that fail.
+#include <stdio.h>
+
+#include "base/alloc.h"
+#include "tests/lib/gpu_build_world.h"
+
+static const struct {
+    uint32_t dim;
+    enum metric metric;
+} kinds[] = {{64, METRIC_L2}, {96, METRIC_COSINE}, {72, METRIC_IP}};
+#define KINDS ((int)(sizeof kinds / sizeof *kinds))
+
+static struct gpu_build_shape
+rows_of_all(void)
+{
+    return (struct gpu_build_shape){ROWS, shape.row_bytes};
+}
+
+// The least that is not refused.
+static uint64_t
+least(void)
+{
+    const struct gpu_build_shape rows = rows_of_all();
+    struct gpu_build_plan plan;
+    ck_assert_int_eq(gpu_build_plan(&config, &rows, 0, &plan), OMEN_E_NO_MEMORY);
+    return plan.bytes;
+}
+
+// ---- plans ----
+START_TEST(a_build_that_fits_to_the_byte_is_whole_and_one_byte_less_is_parts)
+{
+    const struct gpu_build_shape rows = {100000, 64};
+    config = gpu_build_config_for(rows.count, 16);
+    config.exact_rows = _i == 0 ? rows.count : 0;
+    const uint64_t bytes = gpu_build_bytes(&config, &rows);
+    struct gpu_build_plan plan;
+    ck_assert_int_eq(gpu_build_plan(&config, &rows, bytes, &plan), OMEN_OK);
+    ck_assert_uint_eq(plan.whole, 1);
+    ck_assert_uint_eq(plan.bytes, bytes);
+    ck_assert_uint_eq(plan.choose_rows, 0);
+    ck_assert_int_eq(gpu_build_plan(&config, &rows, bytes - 1, &plan), OMEN_OK);
+    ck_assert_uint_eq(plan.whole, 0);
+    ck_assert_uint_lt(plan.bytes, bytes);
+    ck_assert_uint_ge(plan.leaf_places, config.leaf_max);
+    ck_assert_uint_gt(plan.choose_rows, 0);
+}
+END_TEST
+
+START_TEST(the_least_that_is_said_is_enough_and_one_byte_less_is_not)
+{
+    static const struct gpu_build_shape shapes[] = {
+        {1, 32}, {7, 32}, {3000, 64}, {100000, 64}, {1000000, 2048}};
+    const struct gpu_build_shape *rows = &shapes[_i];
+    config = gpu_build_config_for(rows->count, 16);
+    config.exact_rows = 0;
+    struct gpu_build_plan none, plan;
+    ck_assert_int_eq(gpu_build_plan(&config, rows, 0, &none), OMEN_E_NO_MEMORY);
+    ck_assert_int_eq(gpu_build_plan(&config, rows, none.bytes, &plan), OMEN_OK);
+    ck_assert_uint_le(plan.bytes, none.bytes);
+    ck_assert_uint_ge(plan.assign_rows, plan.whole ? 0 : 1);
+    const omen_status status = gpu_build_plan(&config, rows, none.bytes - 1, &plan);
+    ck_assert_int_eq(status, OMEN_E_NO_MEMORY);
+    ck_assert_uint_eq(plan.bytes, none.bytes);
+}
+END_TEST
+
+// What each stage takes by the plan is counted again here, and fits; one more of anything does not.
+START_TEST(a_plan_takes_all_that_fits_and_no_more)
+{
+    const struct gpu_build_shape rows = {1000000, 64};
+    config = gpu_build_config_for(rows.count, 16);
+    struct gpu_build_plan plan;
+    const uint64_t code = 128 + 8, lists = (64 + 32) * 8, leaders = 7813 * code;
+    const uint64_t of_place = code + 16 * 8 + 4 + 16;
+    for (uint64_t bytes = 8000000; bytes < 1500000000; bytes += bytes / 7) {
+        ck_assert_int_eq(gpu_build_plan(&config, &rows, bytes, &plan), OMEN_OK);
+        ck_assert_uint_eq(plan.whole, 0);
+        ck_assert_uint_le(plan.bytes, bytes);
+        const uint64_t left = bytes - (uint64_t)plan.staged_rows * 128;
+        const uint64_t assign = (left - leaders) / (code + 64), leaves = left / of_place;
+        ck_assert_uint_eq(plan.assign_rows, assign < rows.count ? assign : rows.count);
+        ck_assert_uint_eq(plan.leaf_places, leaves < 4194304 ? leaves : 4194304);
+        uint64_t choose = left / (lists + 64 * code);
+        if (choose * 64 > rows.count && left > rows.count * code) // then all codes are there
+            choose = (left - rows.count * code) / lists;
+        if (choose > rows.count)
+            choose = rows.count;
+        CLAIM(plan.choose_rows >= choose, "%u of %u", plan.choose_rows, (uint32_t)choose);
+        const uint64_t named = (uint64_t)plan.choose_rows * 64;
+        const uint64_t table = named < rows.count ? named : rows.count;
+        CLAIM(plan.choose_rows * lists + table * code <= left, "%u rows", plan.choose_rows);
+    }
+}
+END_TEST
+
+// ---- graphs ----
+START_TEST(parts_of_any_size_give_the_graph_of_the_whole)
+{
+    begin(kinds[_i].dim, kinds[_i].metric, 0);
+    must_build();
+    ck_assert_uint_eq(report.parts, 0);
+    uint8_t *const whole = malloc(ROWS * block_bytes);
+    memcpy(whole, blocks, ROWS * block_bytes);
+    const struct gpu_build_report first = report;
+    static const uint32_t starts[] = {0, 700, 701, ROWS};
+    for (uint32_t p = 0; p < 3; p++)
+        pieces[p] = (struct gpu_build_piece){high + (size_t)starts[p] * shape.row_bytes,
+                                             low + (size_t)starts[p] * shape.row_bytes,
+                                             metas + starts[p], starts[p + 1] - starts[p]};
+    const struct gpu_build_shape rows = rows_of_all();
+    const uint64_t from = least(), all = gpu_build_bytes(&config, &rows);
+    const uint64_t limits[] = {from, from + from / 3, all / 4, all - 1};
+    uint32_t parts = UINT32_MAX;
+    for (uint32_t l = 0; l < 4; l++) {
+        input.piece_count = l % 2 == 0 ? 3 : 1;
+        pieces[0].count = l % 2 == 0 ? starts[1] : ROWS;
+        config.device_bytes = limits[l];
+        config.threads = 1 + l % 3;
+        memset(blocks, 0xa5, ROWS * block_bytes);
+        must_build();
+        ck_assert_uint_le(report.device_bytes, limits[l]);
+        ck_assert_uint_lt(report.parts, parts); // fewer with more memory
+        parts = report.parts;
+        ck_assert_mem_eq(blocks, whole, ROWS * block_bytes);
+        ck_assert_uint_eq(report.leaf_pairs, first.leaf_pairs);
+        ck_assert_uint_eq(report.tiles, first.tiles);
+        ck_assert_uint_eq(report.unreached, first.unreached);
+        ck_assert_uint_eq(report.steps, first.steps);
+    }
+    ck_assert_uint_ge(parts, 4); // one of each of four kinds
+    free(whole);
+    end();
+}
+END_TEST
+
+// By parts there are no exact lists: the graph is another one, as good for the same comparisons.
+START_TEST(parts_of_few_rows_are_as_good_as_exact_lists)
+{
+    begin(kinds[_i].dim, kinds[_i].metric, ROWS);
+    must_build();
+    ck_assert_uint_eq(report.leaders, 0);
+    install();
+    const struct walks exact = walk(40);
+    config.device_bytes = least() * 2;
+    must_build();
+    ck_assert_uint_gt(report.parts, 4);
+    ck_assert_uint_gt(report.leaders, 0);
+    install();
+    const struct walks parts = walk(40);
+    ck_assert_msg(parts.recall >= exact.recall - 0.005, "%g by parts, %g of exact lists",
+                  parts.recall, exact.recall);
+    ck_assert_uint_le(parts.evaluations, exact.evaluations * 11 / 10);
+    end();
+}
+END_TEST
+
+START_TEST(too_little_memory_for_one_part_is_said_with_what_is_wanted)
+{
+    begin(64, METRIC_L2, 0);
+    struct omen_error error;
+    char want[200];
+    config.device_bytes = least() - 1;
+    ck_assert_int_eq(build(&error), OMEN_E_NO_MEMORY);
+    snprintf(want, sizeof want,
+             "building on cpu: 2000 rows take at least %llu bytes of its memory, there are %llu",
+             (unsigned long long)least(), (unsigned long long)least() - 1);
+    ck_assert_str_eq(error.text, want);
+    config.device_bytes++;
+    ck_assert_int_eq(build(&error), OMEN_OK);
+    end();
+}
+END_TEST
+
+START_TEST(few_rows_have_no_more_leaders_than_rows)
+{
+    begin(64, METRIC_L2, 0);
+    pieces[0].count = (uint32_t)_i + 1;
+    config.entry = (uint32_t)_i;
+    for (uint32_t parts = 0; parts < 2; parts++) {
+        const struct gpu_build_shape rows = {pieces[0].count, shape.row_bytes};
+        struct gpu_build_plan plan;
+        (void)!gpu_build_plan(&config, &rows, 0, &plan);
+        config.device_bytes = parts == 0 ? 0 : plan.bytes;
+        must_build();
+        ck_assert_uint_eq(report.leaders, _i < 8 ? (uint32_t)_i + 1 : 8);
+    }
+    end();
+}
+END_TEST
+
+// ---- devices that fail ----
+static struct device_ops ops;
+static uint32_t calls_left; // until one fails
+static omen_status failure;
+static int64_t held; // pieces of memory, of the device and pinned
+static _Atomic uint32_t cancel;
+static enum { FAILS, CANCELS } then;
+
+// One more call; true when it is the one.
+static bool
+fails(void)
+{
+    if (calls_left == 0 || --calls_left > 0)
+        return false;
+    if (then == CANCELS)
+        atomic_store_explicit(&cancel, 1, memory_order_relaxed);
+    return then == FAILS;
+}
+
+#define FAILING(op, type)                                                                          \
+    static omen_status failing_##op(struct device *of, const type *in)                             \
+    {                                                                                              \
+        return fails() ? failure : device_cpu.op(of, in);                                          \
+    }
+FAILING(join, struct device_join)
+FAILING(gather, struct device_gather)
+FAILING(nearest, struct device_nearest)
+FAILING(group, struct device_group)
+FAILING(merge, struct device_merge)
+FAILING(prune, struct device_prune)
+FAILING(reverse, struct device_reverse)
+FAILING(reach, struct device_reach)
+FAILING(pack, struct device_pack)
+
+static omen_status
+failing_alloc(struct device *of, size_t bytes, void **memory)
+{
+    *memory = NULL;
+    if (fails())
+        return failure;
+    const omen_status status = device_cpu.alloc(of, bytes, memory);
+    held += status == OMEN_OK;
+    return status;
+}
+
+static void
+failing_free(struct device *of, void *memory)
+{
+    held -= memory != NULL;
+    device_cpu.free(of, memory);
+}
+
+static omen_status
+failing_put(struct device *of, void *to, const void *host, size_t bytes)
+{
+    return fails() ? failure : device_cpu.put(of, to, host, bytes);
+}
+
+static omen_status
+failing_get(struct device *of, void *host, const void *from, size_t bytes)
+{
+    return fails() ? failure : device_cpu.get(of, host, from, bytes);
+}
+
+static omen_status
+failing_fill(struct device *of, void *memory, uint8_t byte, size_t bytes)
+{
+    return fails() ? failure : device_cpu.fill(of, memory, byte, bytes);
+}
+
+static omen_status
+failing_wait(struct device *of)
+{
+    return fails() ? failure : device_cpu.wait(of);
+}
+
+static omen_status
+failing_mark(struct device *of, uint32_t mark)
+{
+    return fails() ? failure : device_cpu.mark(of, mark);
+}
+
+static omen_status
+failing_between(struct device *of, uint32_t from, uint32_t to, float *ms)
+{
+    return fails() ? failure : device_cpu.between(of, from, to, ms);
+}
+
+static const char *
+failing_trouble(const struct device *of)
+{
+    (void)of;
+    return "the driver fell over";
+}
+
+static void
+failing_facts(struct device *of, struct device_facts *facts)
+{
+    device_cpu.facts(of, facts);
+    facts->bytes = 1u << 30;
+    facts->bytes_free = least() / 7 * 8 + 8; // of which seven eighths are taken
+}
+
+enum way { BY_LEAVES, BY_LISTS, BY_PARTS, WAYS };
+
+static void
+begin_failing(enum way way)
+{
+    begin(64, METRIC_L2, way == BY_LISTS ? ROWS : 0);
+    pieces[0].count = 300;
+    config.entry = 5;
+    config.leaf_rows = 64;
+    config.leaf_max = 80;
+    if (way == BY_PARTS) {
+        const struct gpu_build_shape rows = {300, shape.row_bytes};
+        config.device_bytes = gpu_build_bytes(&config, &rows) / 2;
+    }
+    ops = device_cpu;
+    ops.name = "made";
+    ops.join = failing_join;
+    ops.gather = failing_gather;
+    ops.nearest = failing_nearest;
+    ops.group = failing_group;
+    ops.merge = failing_merge;
+    ops.prune = failing_prune;
+    ops.reverse = failing_reverse;
+    ops.reach = failing_reach;
+    ops.pack = failing_pack;
+    ops.alloc = ops.host_alloc = failing_alloc;
+    ops.free = ops.host_free = failing_free;
+    ops.put = failing_put;
+    ops.get = failing_get;
+    ops.fill = failing_fill;
+    ops.wait = failing_wait;
+    ops.mark = failing_mark;
+    ops.between = failing_between;
+    ops.trouble = failing_trouble;
+    device.ops = &ops;
+    held = 0;
+    then = FAILS;
+    failure = OMEN_E_INTERNAL;
+}
+
+START_TEST(whatever_call_fails_is_said_in_the_driver_s_words_and_leaves_no_memory)
+{
+    begin_failing((enum way)_i);
+    struct omen_error error;
+    char want[200];
+    uint32_t calls = 0;
+    for (omen_status status = OMEN_E_INTERNAL; status != OMEN_OK; calls++) {
+        calls_left = calls + 1;
+        failure = calls % 2 == 0 ? OMEN_E_INTERNAL : OMEN_E_NO_MEMORY;
+        status = build(&error);
+        CLAIM(held == 0, "call %u leaves %d pieces of memory", calls, (int)held);
+        if (status == OMEN_OK)
+            break;
+        CLAIM(status == failure, "call %u: %d", calls, (int)status);
+        snprintf(want, sizeof want, "building on made: %s",
+                 failure == OMEN_E_INTERNAL ? "the driver fell over" : status_text(failure));
+        CLAIM(strcmp(error.text, want) == 0, "call %u: %s", calls, error.text);
+    }
+    ck_assert_uint_gt(calls, 40);
+    end();
+}
+END_TEST
+
+START_TEST(memory_of_the_host_that_is_refused_leaves_nothing_behind)
+{
+    begin_failing((enum way)_i);
+    struct omen_error error;
+    omen_status status = OMEN_E_NO_MEMORY;
+    calls_left = 0;
+    for (uint64_t n = 1; status != OMEN_OK; n++) {
+        mem_fail_once(n);
+        status = build(&error);
+        mem_fail_after(0);
+        CLAIM(status == OMEN_OK || status == OMEN_E_NO_MEMORY, "allocation %u: %d", (uint32_t)n,
+              (int)status);
+        ck_assert_int_eq(held, 0);
+    }
+    end();
+}
+END_TEST
+
+START_TEST(parts_end_at_the_next_one_when_they_are_cancelled)
+{
+    begin_failing(BY_PARTS);
+    struct omen_error error;
+    then = CANCELS;
+    for (uint32_t calls = 1;; calls += 3) {
+        calls_left = calls;
+        atomic_store_explicit(&cancel, 0, memory_order_relaxed);
+        const omen_status status =
+            gpu_build_run(&device, &config, &input, blocks, &cancel, &report, &error);
+        ck_assert_int_eq(held, 0);
+        if (status == OMEN_OK) { // cancelled after the last part began, or not at all
+            ck_assert_uint_gt(calls, 40);
+            break;
+        }
+        ck_assert_int_eq(status, OMEN_E_CANCELLED);
+        ck_assert_uint_gt(report.parts, 0);
+    }
+    end();
+}
+END_TEST
+
+START_TEST(a_device_s_free_memory_is_the_limit_where_none_is_named)
+{
+    begin_failing(BY_LEAVES);
+    pieces[0].count = ROWS;
+    ops.facts = failing_facts;
+    calls_left = 0;
+    must_build();
+    ck_assert_uint_gt(report.parts, 4);
+    ck_assert_uint_le(report.device_bytes, least() + 8);
+    end();
+}
+END_TEST
+
+static Suite *
+parts_suite(void)
+{
+    Suite *suite = suite_create("gpu/build_parts");
+    TCase *tests = tcase_create("parts");
+    tcase_add_loop_test(tests, a_build_that_fits_to_the_byte_is_whole_and_one_byte_less_is_parts, 0,
+                        2);
+    tcase_add_loop_test(tests, the_least_that_is_said_is_enough_and_one_byte_less_is_not, 0, 5);
+    tcase_add_test(tests, a_plan_takes_all_that_fits_and_no_more);
+    tcase_add_loop_test(tests, parts_of_any_size_give_the_graph_of_the_whole, 0, KINDS);
+    tcase_add_loop_test(tests, parts_of_few_rows_are_as_good_as_exact_lists, 0, KINDS);
+    tcase_add_test(tests, too_little_memory_for_one_part_is_said_with_what_is_wanted);
+    tcase_add_loop_test(tests, few_rows_have_no_more_leaders_than_rows, 0, 10);
+    tcase_add_loop_test(
+        tests, whatever_call_fails_is_said_in_the_driver_s_words_and_leaves_no_memory, 0, WAYS);
+    tcase_add_loop_test(tests, memory_of_the_host_that_is_refused_leaves_nothing_behind, 0, WAYS);
+    tcase_add_test(tests, parts_end_at_the_next_one_when_they_are_cancelled);
+    tcase_add_test(tests, a_device_s_free_memory_is_the_limit_where_none_is_named);
+    suite_add_tcase(suite, tests);
+    return suite;
+}
+
+CHECK_MAIN(parts_suite)
