@@ -202,11 +202,11 @@ exact_lists(struct build *build)
 static omen_status
 make_tiles(struct build *build, const uint32_t *starts)
 {
-    const uint32_t count = build_leaves(build->config, starts, NULL, build->report);
+    const uint32_t count = build_cut_leaves(build->config, starts, NULL, build->report);
     struct build_leaf *const leaves = mem_alloc((size_t)count * sizeof *leaves);
     if (leaves == NULL)
         return OMEN_E_NO_MEMORY;
-    (void)build_leaves(build->config, starts, leaves, build->report);
+    (void)build_cut_leaves(build->config, starts, leaves, build->report);
     build->tiles = build->report->tiles = build_tiles(leaves, count, 0, NULL);
     const size_t bytes = (size_t)build->tiles * sizeof(struct device_tile);
     struct device_tile *const tiles = mem_alloc(bytes);

@@ -341,11 +341,11 @@ group(struct parts *parts)
     status = device_cpu.group(parts->host, &groups);
     parts->ops->host_free(parts->device, parts->assigned);
     parts->assigned = NULL;
-    parts->leaf_count = build_leaves(config, parts->starts, NULL, parts->job->report);
+    parts->leaf_count = build_cut_leaves(config, parts->starts, NULL, parts->job->report);
     if (status == OMEN_OK)
         status = take_plain(parts->leaf_count * sizeof *parts->leaves, &parts->leaves);
     if (status == OMEN_OK)
-        (void)build_leaves(config, parts->starts, parts->leaves, parts->job->report);
+        (void)build_cut_leaves(config, parts->starts, parts->leaves, parts->job->report);
     return status;
 }
 

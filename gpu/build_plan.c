@@ -176,7 +176,7 @@ build_draw_leaders(const struct gpu_build_config *config, uint32_t count, uint32
 }
 
 uint32_t
-build_leaves(const struct gpu_build_config *config, const uint32_t *starts,
+build_cut_leaves(const struct gpu_build_config *config, const uint32_t *starts,
              struct build_leaf *leaves, struct gpu_build_report *report)
 {
     const uint32_t most = config->leaf_max;
