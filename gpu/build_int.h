@@ -20,7 +20,7 @@ struct build_leaf {
 // The groups' places as leaves, in order: groups above leaf_max are cut into equal parts. Returns how many there are; `leaves`
 // may be NULL. Fills in the report's numbers of them.
 uint32_t build_cut_leaves(const struct gpu_build_config *config, const uint32_t *starts,
-                      struct build_leaf *leaves, struct gpu_build_report *report);
+                          struct build_leaf *leaves, struct gpu_build_report *report);
 // Tiles of some leaves, places counted from `from`. Returns how many; `tiles` may be NULL.
 uint32_t build_tiles(const struct build_leaf *leaves, uint32_t count, uint32_t from,
                      struct device_tile *tiles);
