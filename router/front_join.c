@@ -241,10 +241,44 @@ front_say_hits(struct front *front, struct front_call *call, const struct front_
 
 // ---- many ----
 
+// A row of both matrices.
+struct matrix_row {
+    uint8_t *ids, *distances;
+};
+
+static void
+row_put(const struct matrix_row *row, uint32_t at, uint64_t number, float distance)
+{
+    memcpy(row->ids + (size_t)8 * at, &number, 8);
+    memcpy(row->distances + (size_t)4 * at, &distance, 4);
+}
+
+static void
+row_merged(struct join *join, const struct matrix_row *row)
+{
+    const struct merge_list list = join_next(join);
+    for (uint32_t i = 0; i < list.count; i++)
+        row_put(row, i, list.hits[i].number, list.hits[i].distance);
+}
+
+// Of one shard there is nothing to merge, and a batch has no points that are no hits: its list is the row.
+static void
+row_as_it_came(struct plain *plain, const struct matrix_row *row)
+{
+    const uint32_t count = found_list_read(plain);
+    for (uint32_t i = 0; i < count; i++) {
+        struct found_hit hit;
+        found_hit_read(plain, &hit, NULL);
+        row_put(row, i, hit.id.number, hit.distance);
+    }
+    ASSERT(!plain->failed); // it was heard
+}
+
 static omen_status
 matrices(struct join *join, struct api_batch_hits *answer)
 {
     const struct front_call *call = join->call;
+    ASSERT(call->excluded == 0);
     const size_t places = (size_t)call->queries * call->k;
     uint8_t *ids = front_take(join->front, places * 8);
     uint8_t *distances = front_take(join->front, places * 4);
@@ -255,12 +289,12 @@ matrices(struct join *join, struct api_batch_hits *answer)
     for (size_t i = 0; i < places; i++)
         memcpy(distances + 4 * i, &far, 4);
     for (uint32_t i = 0; i < call->queries; i++) {
-        const struct merge_list list = join_next(join);
-        const size_t row = (size_t)i * call->k;
-        for (uint32_t j = 0; j < list.count; j++) {
-            memcpy(ids + 8 * (row + j), &list.hits[j].number, 8);
-            memcpy(distances + 4 * (row + j), &list.hits[j].distance, 4);
-        }
+        const size_t place = (size_t)i * call->k;
+        const struct matrix_row row = {ids + 8 * place, distances + 4 * place};
+        if (join->count == 1)
+            row_as_it_came(&join->plains[0], &row);
+        else
+            row_merged(join, &row);
     }
     answer->ids = (struct wire_bytes){ids, (uint32_t)(places * 8)};
     answer->distances = (struct wire_bytes){distances, (uint32_t)(places * 4)};
