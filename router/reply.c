@@ -133,12 +133,24 @@ note_refusal(struct fanout_part *part, uint32_t node)
         part->refused[part->refused_count++] = node;
 }
 
+// Of two that were asked one has refused: a third may be quicker than the one that has said nothing so far.
+static void
+hedge_again(struct fanout *fanout, struct fanout_part *part)
+{
+    if (fanout_is_for_primary(fanout_request_of(fanout, part)))
+        return;
+    part->hedge_ns = fanout->now_ns;
+    fanout_touch(fanout, part->request, fanout->now_ns);
+}
+
 // While something is still in the air it is waited for, but for what lapsed.
 static void
 ask_again(struct fanout *fanout, struct fanout_part *part, const struct fanout_flight *flight)
 {
-    if (fanout_part_hopes(part))
+    if (fanout_part_hopes(part)) {
+        hedge_again(fanout, part);
         return;
+    }
     if (part->stale && flight->map_version < fanout->routes->version) {
         part->refused_count = part->refusals = 0; // by another table than today's
         part->due_ns = fanout->now_ns;

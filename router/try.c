@@ -6,6 +6,7 @@
 //   a flight --unanswered for half of the time left: lapses--> another is due; the first may still be answered
 //   a flight --refused--> another is due: at once where somebody else may answer, else after a pause
 //   a flight --unanswered for the time that 95 of 100 take: part_hedge--> a second one besides, within the budget
+//   a flight --refused, and another in the air--> the same at once: who is waited for may be gone
 //   WAITS --tries_max of them, and none in the air--> FAILED
 //   WAITS --answered: part_take (reply.c)--> DONE
 #include "router/fanout_int.h"
@@ -88,15 +89,22 @@ lapse_at(const struct fanout *fanout, const struct fanout_request *request)
 }
 
 static void
-earn_hedge(struct fanout *fanout, const struct fanout_request *request, struct fanout_part *part,
-           const struct route *row)
+earn_hedge(struct fanout *fanout, const struct fanout_request *request, const struct route *row)
 {
     if (fanout_is_for_primary(request) || row->copy_count < 2)
         return;
     fanout->hedge_credit += fanout->config.hedge_permille;
     if (fanout->hedge_credit > HEDGE_CREDIT_MAX)
         fanout->hedge_credit = HEDGE_CREDIT_MAX;
-    part->hedge_ns = fanout->now_ns + fanout_hedge_delay(fanout, request->start.kind);
+}
+
+// Every try, not only the first: whoever is asked because somebody else said nothing may say nothing either, and a lapse is long.
+static void
+arm_hedge(struct fanout *fanout, struct fanout_part *part, const struct route *row)
+{
+    const struct fanout_request *request = fanout_request_of(fanout, part);
+    if (part->hedge_ns == NEVER && !fanout_is_for_primary(request) && row->copy_count > 1)
+        part->hedge_ns = fanout->now_ns + fanout_hedge_delay(fanout, request->start.kind);
 }
 
 static void
@@ -119,7 +127,7 @@ send(struct fanout_turn *turn, uint32_t at, const struct route *row, const struc
     fanout->nodes[copy->place].outstanding++;
     fanout->counters.sends++;
     if (part->tries++ == 0)
-        earn_hedge(fanout, request, part, row);
+        earn_hedge(fanout, request, row);
     part->shard = row->shard;
     part->due_ns = NEVER;
     turn->out->sends[turn->out->send_count++] = (struct fanout_send){
@@ -242,6 +250,7 @@ part_try(struct fanout_turn *turn, uint32_t at)
         fanout->counters.retries += part->tries > 0;
         part->stale = false;
         send(turn, at, row, copy);
+        arm_hedge(fanout, part, row);
         return;
     }
     if (row != NULL) { // it has no primary now, or no copy at all
@@ -261,8 +270,12 @@ part_hedge(struct fanout_turn *turn, uint32_t at)
     if (turn->out->send_count == FANOUT_SENDS_MAX)
         return; // in the next step
     part->hedge_ns = NEVER;
-    if (fanout->hedge_credit < HEDGE_COST || part->tries == fanout->config.tries_max)
+    if (part->tries == fanout->config.tries_max)
         return;
+    if (fanout->hedge_credit < HEDGE_COST) { // others may earn it
+        part->hedge_ns = fanout->now_ns + fanout_hedge_delay(fanout, request->start.kind);
+        return;
+    }
     const struct route *row = routes_find(fanout->routes, request->start.collection, part->first);
     if (row == NULL || row->last < part->last)
         return; // it has been split

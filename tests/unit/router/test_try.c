@@ -155,6 +155,61 @@ START_TEST(a_slow_copy_is_hedged_once_and_the_loser_is_called_back)
 }
 END_TEST
 
+static void
+save_for_hedges(uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        alone_search(&alone, FANOUT_ANY, false, 1000 * MS);
+        alone_says(&alone, 0, OMEN_OK);
+    }
+    ck_assert_uint_eq(alone.fanout.hedge_credit, count * 1000);
+    ck_assert_uint_eq(alone.fanout.counters.hedges, 0);
+}
+
+// A node that was killed and comes back refuses, or takes what it is asked and says nothing; a lapse would be 400 ms.
+START_TEST(who_is_asked_because_another_refused_is_hedged_as_well)
+{
+    alone_shards(&alone, 1, 1, 3);
+    save_for_hedges(5);
+    alone_search(&alone, FANOUT_ANY, false, 1000 * MS);
+    const uint32_t first = alone.send_count - 1;
+    if (_i == 0) { // the first refuses, the second says nothing
+        alone_says(&alone, first, OMEN_E_BUSY);
+        ck_assert_uint_eq(alone.send_count, first + 2);
+        alone_wait(&alone, 21 * MS);
+    } else { // the first says nothing, the second refuses
+        alone_wait(&alone, 21 * MS);
+        ck_assert_uint_eq(alone.send_count, first + 2);
+        alone_says(&alone, first + 1, OMEN_E_BUSY);
+        alone_wait(&alone, 1);
+    }
+    ck_assert_uint_eq(alone.send_count, first + 3);
+    for (uint32_t i = first; i < first + 2; i++)
+        ck_assert_uint_ne(alone.sends[first + 2].node, alone.sends[i].node);
+    alone_says(&alone, first + 2, OMEN_OK);
+    ck_assert_int_eq(alone.answers[alone.answer_count - 1].status, OMEN_OK);
+}
+END_TEST
+
+START_TEST(a_hedge_waits_for_what_others_earn)
+{
+    struct fanout_config config = alone_config();
+    config.hedge_permille = 500;
+    reopen(&config);
+    alone_shards(&alone, 1, 1, 2);
+    alone_search(&alone, FANOUT_ANY, false, 1000 * MS);
+    alone_wait(&alone, 50 * MS);
+    ck_assert_uint_eq(alone.send_count, 1); // it is half of one
+    const uint64_t waits = alone.sends[0].request;
+    alone_search(&alone, FANOUT_ANY, false, 1000 * MS);
+    ck_assert_uint_eq(alone.send_count, 1);
+    alone_wait(&alone, 15 * MS); // before the other is slow
+    ck_assert_uint_eq(alone.send_count, 2);
+    ck_assert_uint_eq(alone.fanout.counters.hedges, 1);
+    ck_assert_uint_eq(alone.sends[1].request, waits);
+}
+END_TEST
+
 START_TEST(hedges_stay_within_their_budget)
 {
     struct fanout_config config = alone_config();
@@ -245,6 +300,11 @@ START_TEST(a_hedge_is_not_sent_where_it_cannot_help)
         alone_give(&alone, routes);
     }
     alone_wait(&alone, 25 * MS);
+    if (_i == 4) { // what is left of it was asked for anew, and that is hedged
+        ck_assert_uint_eq(alone.fanout.counters.hedges, 1);
+        ck_assert_uint_eq(alone.sends[alone.send_count - 1].first, 5);
+        return;
+    }
     ck_assert_uint_eq(alone.fanout.counters.hedges, 0);
 }
 END_TEST
@@ -402,6 +462,8 @@ try_suite(void)
     tcase_add_test(tcase, more_in_the_air_than_is_remembered_forgets_the_oldest);
     tcase_add_test(tcase, when_no_try_is_left_the_last_ones_are_waited_for);
     tcase_add_test(tcase, a_slow_copy_is_hedged_once_and_the_loser_is_called_back);
+    tcase_add_loop_test(tcase, who_is_asked_because_another_refused_is_hedged_as_well, 0, 2);
+    tcase_add_test(tcase, a_hedge_waits_for_what_others_earn);
     tcase_add_test(tcase, hedges_stay_within_their_budget);
     tcase_add_test(tcase, another_try_and_a_second_one_both_go_out_where_a_step_has_room_for_one);
     tcase_add_test(tcase, what_is_saved_for_hedges_is_bounded);
