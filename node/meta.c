@@ -26,6 +26,8 @@ static const char *const halts[] = {
     [TURN_HALT_NO_MEMORY] = "no memory to apply what the cluster has agreed on",
     [TURN_HALT_CORRUPT] = "what should be the cluster's map is none",
     [TURN_HALT_INVALID] = "the metadata's log on the disk is damaged",
+    [TURN_HALT_TOO_OLD] =
+        "the cluster has features switched on that this program does not know; start a newer one",
 };
 
 omen_status
@@ -55,7 +57,9 @@ meta_open(const struct meta_config *config, struct meta **out)
     if (atomic_load(&meta->started) == FAILED) {
         const enum turn_halt halted = meta->halted;
         meta_close(meta);
-        return halted == TURN_HALT_NO_MEMORY ? OMEN_E_NO_MEMORY : OMEN_E_CORRUPT;
+        return halted == TURN_HALT_NO_MEMORY ? OMEN_E_NO_MEMORY
+               : halted == TURN_HALT_TOO_OLD ? OMEN_E_VERSION
+                                             : OMEN_E_CORRUPT;
     }
     *out = meta;
     return OMEN_OK;

@@ -97,7 +97,8 @@ struct meta_answer {
     uint64_t position;
 };
 
-// Starts the machine from what the disk had, and returns when it runs. OMEN_E_NO_MEMORY; OMEN_E_CORRUPT: what the disk had is no
+// Starts the machine from what the disk had, and returns when it runs. OMEN_E_NO_MEMORY; OMEN_E_VERSION: the cluster has features in use
+// that this program does not know; OMEN_E_CORRUPT: what the disk had is no
 // log, or no map.
 OMEN_MUST_CHECK omen_status meta_open(const struct meta_config *config, struct meta **out);
 // Ends the thread; what comes later is dropped. The rest of its memory goes with meta_close, when nobody calls any more.

@@ -25,6 +25,7 @@
 #include "node/keys.h"
 #include "node/meta.h"
 #include "node/profile.h"
+#include "node/program.h"
 #include "node/seen.h"
 #include "omendb.h"
 #include "wire/node_codec.h"
@@ -153,8 +154,9 @@ open_bus(struct node *node, struct omen_error *error)
         .ours = {.cluster = {identity->cluster.high, identity->cluster.low},
                  .node = {identity->node.high, identity->node.low},
                  .boot = identity->boot,
-                 .version_least = 1,
-                 .version_most = 1},
+                 .features = PROGRAM_FEATURES,
+                 .version_least = PROGRAM_VERSION_LEAST,
+                 .version_most = PROGRAM_VERSION_MOST},
         .keys = node->config.keys,
         .context = node,
         .frame = take_frame,

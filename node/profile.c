@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "node/program.h"
 #include "node/turn_said.h"
 
 #define MS UINT64_C(1000000)
@@ -85,6 +86,7 @@ profile_turn(const struct config *config, const struct profile_place *place)
         .weight = (config->roles & NODE_DATA) != 0 ? config->weight : 0,
         .roles = config->roles,
         .zone = config->zone,
+        .features = PROGRAM_FEATURES,
     };
     if (turn.zone.count == 0) {
         turn.zone.count = sizeof ZONE_DEFAULT - 1;

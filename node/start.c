@@ -15,6 +15,7 @@
 #include "base/os_random.h"
 #include "node/address.h"
 #include "node/join.h"
+#include "node/program.h"
 
 #define ASK_MS 1000u      // for one address, who joins
 #define ASK_AGAIN_MS 300u // the same, who comes back
@@ -143,8 +144,9 @@ ask(const struct start_config *config, const struct start *out, uint32_t at, uin
     const struct cluster_uuid node = out->identity.node;
     const struct handshake ours = {.node = {node.high, node.low},
                                    .boot = out->identity.boot,
-                                   .version_least = 1,
-                                   .version_most = 1};
+                                   .features = PROGRAM_FEATURES,
+                                   .version_least = PROGRAM_VERSION_LEAST,
+                                   .version_most = PROGRAM_VERSION_MOST};
     return join_ask(&config->config->join[at], config->keys->peer, &ours, ms, theirs, error);
 }
 

@@ -330,6 +330,8 @@ obey_raft(struct turn *turn, struct turn_output *out)
     enum turn_halt halt = turn_receive_snapshot(turn, out);
     if (halt == TURN_RUNS)
         halt = apply(turn, out);
+    if (halt == TURN_RUNS && (turn->map.features & ~turn->config.features) != 0)
+        halt = TURN_HALT_TOO_OLD;
     if (halt == TURN_RUNS && out->raft.snapshot_wanted != 0)
         halt = turn_make_snapshot(turn, out->raft.snapshot_wanted);
     if (halt == TURN_RUNS)

@@ -54,6 +54,7 @@ struct turn_config {
     uint16_t weight;
     uint8_t roles;
     struct map_name zone;
+    uint64_t features; // bits that this program knows
 };
 
 struct turn_durable {
@@ -110,6 +111,7 @@ enum turn_halt {
     TURN_HALT_NO_MEMORY, // a committed command could not be applied, or a snapshot not be kept
     TURN_HALT_CORRUPT,   // the checkpoint, or a snapshot that a leader sent, is no map
     TURN_HALT_INVALID,   // the log on the disk is none
+    TURN_HALT_TOO_OLD,   // the cluster has switched on what this program does not know
 };
 
 struct turn_checkpoint {

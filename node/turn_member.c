@@ -65,6 +65,7 @@ write_down(struct turn *turn, struct turn_output *out)
     turn->wish.node.weight = turn->config.weight;
     turn->wish.node.roles = turn->config.roles;
     turn->wish.node.zone = turn->config.zone;
+    turn->wish.node.features = turn->config.features;
     send->member = turn->raft.lead;
     send->msg = (struct turn_msg){.kind = TURN_MSG_COMMAND, .command = &turn->wish};
 }

@@ -130,14 +130,15 @@ static void
 take_hello(struct link *link, struct wire_bytes body)
 {
     const enum handshake_verdict verdict = handshake_take_hello(&link->ours, body, &link->theirs);
-    if (verdict == HANDSHAKE_JOINS)
+    const bool is_told = verdict == HANDSHAKE_JOINS || verdict == HANDSHAKE_NO_VERSION;
+    if (is_told)
         bus_count(&link->bus->verdicts[verdict]);
     else if (!is_fine(link, verdict))
         return;
     memcpy(link->hello, body.bytes, sizeof link->hello);
     handshake_welcome(link->bus->keys.peer, &link->ours, link->hello, link->welcome);
-    // Who joins is told, and closes; if it does not, the handshake's deadline does.
-    link->phase = verdict == HANDSHAKE_JOINS ? LINK_TOLD : LINK_WANTS_CONFIRM;
+    // Who joins, or understands none of our versions, is told who we are, and closes; if it does not, the handshake's deadline does.
+    link->phase = is_told ? LINK_TOLD : LINK_WANTS_CONFIRM;
     say(link, PEER_WELCOME, link->welcome, sizeof link->welcome);
 }
 

@@ -16,9 +16,10 @@ static struct turn_send sent[16]; // by the turns since it was looked at
 static struct command sent_command;
 static uint32_t sent_count;
 static struct turn_lease lease;
-static uint16_t weight; // of the node in the map; 0: it stays out of it
-static uint32_t wanted; // voters; 0: nobody plans them
-static uint8_t number;  // in raft's group, that another node says is its; 0: it says none
+static uint16_t weight;   // of the node in the map; 0: it stays out of it
+static uint64_t features; // that it knows
+static uint32_t wanted;   // voters; 0: nobody plans them
+static uint8_t number;    // in raft's group, that another node says is its; 0: it says none
 
 static struct turn_config
 config_of(uint32_t checkpoint_entries)
@@ -45,6 +46,7 @@ config_of(uint32_t checkpoint_entries)
     config.gossip.meta.address.ip[15] = config.gossip.meta.client.ip[15] = 1;
     config.gossip.meta.roles = 1;
     config.weight = weight;
+    config.features = features;
     config.roles = NODE_DATA;
     config.rebalance = (struct rebalance_config){.interval_ns = 1000 * MS, .retry_ns = 500 * MS};
     config.voters = (struct voters_config){.wanted = wanted,
@@ -375,6 +377,71 @@ START_TEST(who_has_a_disk_that_takes_nothing_asks_for_no_lease_until_it_does)
 }
 END_TEST
 
+// ---- features ----
+
+static void
+register_node(uint64_t low, uint64_t knows)
+{
+    struct command command = {.kind = COMMAND_NODE_REGISTER};
+    command.node.uuid = (struct cluster_uuid){0, low};
+    command.node.boot = 1;
+    command.node.weight = 1;
+    command.node.roles = NODE_DATA;
+    command.node.features = knows;
+    command.node.zone = (struct map_name){.count = 1, .bytes = "z"};
+    step((struct turn_input){.kind = TURN_IN_PROPOSE, .command = &command});
+    settle();
+}
+
+static void
+pass_seconds(int seconds)
+{
+    for (int i = 0; i < seconds * 100; i++) {
+        now_ns += 10 * MS;
+        step((struct turn_input){.kind = TURN_IN_WAKE});
+        settle();
+    }
+}
+
+START_TEST(what_is_new_is_switched_on_once_all_nodes_know_it)
+{
+    features = 6;
+    begin(1000);
+    register_node(1, 7);
+    register_node(2, 1);
+    pass_seconds(10);
+    ck_assert_uint_eq(turn.map.node_count, 2);
+    ck_assert_uint_eq(turn.map.features, 0);
+    end();
+    begin(1000);
+    register_node(1, 7);
+    register_node(2, 5);
+    pass_seconds(10);
+    ck_assert_uint_eq(turn.map.features, 4); // what the leader, too, knows
+    end();
+    features = 0;
+}
+END_TEST
+
+START_TEST(who_does_not_know_what_is_switched_on_ends)
+{
+    begin(1000);
+    ck_assert_int_eq(out.halt, TURN_RUNS);
+    const struct command command = {.kind = COMMAND_FEATURES, .features = 8};
+    step((struct turn_input){.kind = TURN_IN_PROPOSE, .command = &command});
+    ck_assert_int_eq(out.halt, TURN_RUNS);
+    for (int i = 0; i < 10 && out.halt == TURN_RUNS; i++) {
+        struct turn_input in = {.kind = TURN_IN_WAKE};
+        if (disk.write_count > 0)
+            in = (struct turn_input){.kind = TURN_IN_PERSISTED,
+                                     .persist_number = sim_disk_sync(&disk)};
+        step(in);
+    }
+    ck_assert_int_eq(out.halt, TURN_HALT_TOO_OLD);
+    end();
+}
+END_TEST
+
 START_TEST(a_grant_names_the_end_of_its_leaders_log_not_what_is_applied)
 {
     begin_in_map();
@@ -643,6 +710,8 @@ node_turn_suite(void)
     tcase_add_test(tcase, a_checkpoint_that_is_no_map_halts_the_node);
     tcase_add_test(tcase, a_committed_command_without_memory_halts_the_node);
     tcase_add_test(tcase, a_node_writes_itself_into_the_map_once);
+    tcase_add_test(tcase, what_is_new_is_switched_on_once_all_nodes_know_it);
+    tcase_add_test(tcase, who_does_not_know_what_is_switched_on_ends);
     tcase_add_test(tcase, a_lease_is_asked_for_granted_and_held);
     tcase_add_test(tcase, who_has_a_disk_that_takes_nothing_asks_for_no_lease_until_it_does);
     tcase_add_test(tcase, a_grant_names_the_end_of_its_leaders_log_not_what_is_applied);

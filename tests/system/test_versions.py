@@ -1,0 +1,63 @@
+"""tests/system/test_versions.py -- programs of different versions in one cluster: they talk, and what is new waits until all know it.
+
+usage: test_versions.py PATH_OF_OMEND PATH_OF_THE_NEXT PATH_OF_A_FAR_ONE [unittest options]
+
+The next one knows a feature more and a version of the messages more; the far one no other than that.
+"""
+from __future__ import annotations
+
+import sys
+import unittest
+
+from cluster import ClusterCase, until
+from omend_node import Node
+
+NEXT = FAR = ""
+TOO_OLD, NO_VERSION = 65, 78
+
+
+class Versions(ClusterCase):
+    def features(self) -> int:
+        return int(self.client.info().get("features", 0))
+
+    def exchange(self, node: Node, program: str) -> None:
+        self.assertEqual(node.stop(), 0)
+        node.program = program
+        node.start()
+        self.until_whole()
+
+    def test_nodes_are_exchanged_one_by_one_and_what_is_new_is_switched_on_with_the_last(self) -> None:
+        self.found()
+        with self.load() as load:
+            for node in self.nodes:
+                load.wait_for(acks=30, searches=10)
+                self.assertEqual(self.features(), 0)
+                self.exchange(node, NEXT)
+            until("the feature is in use", lambda: self.features() == 1)
+            load.wait_for(acks=30, searches=10)
+            old = self.nodes[0]
+            self.assertEqual(old.stop(), 0)
+            old.program = self.program
+            old.start(ready=False)
+            self.assertEqual(old.wait(), TOO_OLD)
+            self.assertIn("does not know", old.lines[-1]["why"])
+            old.program = NEXT
+            old.start()
+            self.until_whole()
+        self.check_all()
+
+    def test_a_program_that_knows_no_version_of_ours_is_told_so(self) -> None:
+        self.found()
+        stranger = Node(FAR, self.folder, "stranger")
+        self.addCleanup(lambda: stranger.runs() and stranger.kill())
+        stranger.start("--join", self.nodes[0].peer, ready=False)
+        self.assertEqual(stranger.wait(), NO_VERSION)
+        self.assertIn("no version that this program knows", stranger.lines[-1]["why"])
+        self.check_all()
+
+
+if __name__ == "__main__":
+    ClusterCase.program = sys.argv.pop(1)
+    NEXT = sys.argv.pop(1)
+    FAR = sys.argv.pop(1)
+    unittest.main()
