@@ -90,17 +90,18 @@ struct shard {
     struct write_queue queue;
     _Atomic uint32_t kind; // enum id_kind
     _Atomic uint32_t ef;
-    _Atomic bool aims;               // at options.target_recall by default, until an ef is set
-    _Atomic uint64_t version;        // of the rows: +1 after every change that a filter can see
-    _Atomic uint64_t replacing;      // odd: old and new rows of some ids can both be found
-    _Atomic uint64_t moving;         // odd: rows become visible and ids move over to them; whoever writes waits for nobody then
-    _Atomic uint32_t compaction_due; // 1: for a worker to do, or who comes first
-    _Atomic uint32_t bulk_due;       // the same
-    _Atomic uint32_t bulk_after;     // rows in the tail; after a build that came to nothing
-    _Atomic uint32_t bulk_builds;    // that were put in place
-    _Atomic uint64_t bulk_bytes;     // of max_memory, that one may take now
-    _Atomic bool bulk_going;         // one is being made,
-    _Atomic uint32_t bulk_turns;     // goes on when it did, or ended,
+    _Atomic bool aims;          // at options.target_recall by default, until an ef is set
+    _Atomic uint64_t version;   // of the rows: +1 after every change that a filter can see
+    _Atomic uint64_t replacing; // odd: old and new rows of some ids can both be found
+    _Atomic uint64_t
+        moving; // odd: rows become visible and ids move over to them; whoever writes waits for nobody then
+    _Atomic uint32_t compaction_due;       // 1: for a worker to do, or who comes first
+    _Atomic uint32_t bulk_due;             // the same
+    _Atomic uint32_t bulk_after;           // rows in the tail; after a build that came to nothing
+    _Atomic uint32_t bulk_builds;          // that were put in place
+    _Atomic uint64_t bulk_bytes;           // of max_memory, that one may take now
+    _Atomic bool bulk_going;               // one is being made,
+    _Atomic uint32_t bulk_turns;           // goes on when it did, or ended,
     _Atomic uint64_t bulk_done, bulk_rows; // and is so far
     _Atomic bool closing;                  // what is long is given up
     uint64_t next_id;                      // under `writers`, like the rest
