@@ -119,6 +119,18 @@ class Builds(ClusterCase):
         self.assertIn("by the CPU", refused.stderr)
         self.assertEqual(self.omenctl("collection", "build", WIDE, "--gpu", "auto", "--backend", "cpu").returncode, 2)
 
+    def test_an_import_builds_when_everything_is_there(self) -> None:
+        builder = self.found_builder()
+        file = self.folder / "rows.npy"
+        np.save(file, self.vectors[:3000])
+        self.client.create_collection("loaded", DIM, metric="l2", shards=1, replicas=COPIES, if_not_exists=True)
+        done = self.omenctl("import", "loaded", str(file), "--bulk", "-o", "json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(json.loads(done.stdout)["written"], 3000)
+        for _ in range(COPIES):
+            self.assertEqual(builder.wait_for("build.installed")["rows"], "3000")
+        self.assertEqual(self.client.collection("loaded").search(self.vectors[17], k=1)[0][0], 17)
+
     def test_a_builder_that_is_killed_leaves_everything_as_it_was_and_another_start_finishes(self) -> None:
         builder = self.found_builder()
         with self.load() as load:

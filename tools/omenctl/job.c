@@ -25,6 +25,18 @@ job_build_run(struct call *call)
 }
 
 enum exit_code
+job_build(const struct call *call, struct client *client, const char *collection)
+{
+    const struct api_build ask = {.collection = wire_text_of(collection)};
+    struct api_started started = {0};
+    struct client_reply reply;
+    const enum exit_code code =
+        remote_ask(call, client, METHOD_COLLECTION_BUILD, &ask, &reply, &started);
+    client_reply_fini(&reply);
+    return code == EXIT_FINE ? remote_wait(call, client, started.job) : code;
+}
+
+enum exit_code
 job_watch_run(struct call *call)
 {
     struct client *client;
