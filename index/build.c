@@ -43,6 +43,18 @@ build_stage_name(enum build_stage stage)
     return names[stage];
 }
 
+omen_status
+build_graph_open(struct build_graph *graph, uint32_t count, uint32_t links_max)
+{
+    *graph = (struct build_graph){.count = count, .links_max = links_max};
+    graph->links = pages_alloc((size_t)count * links_max * sizeof *graph->links);
+    graph->counts = pages_alloc(count);
+    if (graph->links != NULL && graph->counts != NULL)
+        return OMEN_OK;
+    build_graph_close(graph);
+    return OMEN_E_NO_MEMORY;
+}
+
 void
 build_graph_close(struct build_graph *graph)
 {

@@ -97,6 +97,9 @@ struct build_graph {
     uint32_t *links; // links_max for row 0, for row 1, ...
     uint8_t *counts; // of each
 };
+// Room for so many rows without links: for a graph that comes from elsewhere. OMEN_E_NO_MEMORY.
+OMEN_MUST_CHECK omen_status build_graph_open(struct build_graph *graph, uint32_t count,
+                                             uint32_t links_max);
 void build_graph_close(struct build_graph *graph); // accepts all zeros
 
 // Every row can be reached from row 0. OMEN_E_NO_MEMORY (also where memory_max is too small), OMEN_E_CANCELLED; OMEN_E_UNSUPPORTED where links that lead everywhere

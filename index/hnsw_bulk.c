@@ -11,6 +11,7 @@
 #include <math.h>
 
 #include "base/alloc.h"
+#include "base/assert.h"
 #include "base/os_clock.h"
 #include "base/pool.h"
 #include "index/hnsw_bulk_int.h"
@@ -47,30 +48,17 @@ code_block(void *context, uint32_t index, uint32_t worker)
             hnsw_encode(hnsw, slot, bulk->scratches[worker]);
 }
 
-// Sums of the row's components with signs of their own for each bit: integers or not, near rows are on the same side.
 static void
 sketch_block(void *context, uint32_t index, uint32_t worker)
 {
     struct hnsw_bulk *bulk = context;
-    const struct hnsw *hnsw = bulk->hnsw;
     if (!goes_on(bulk, worker))
         return;
     const uint32_t from = index * BULK_BLOCK_ROWS, left = bulk->count - from;
     const uint32_t end = from + (left < BULK_BLOCK_ROWS ? left : BULK_BLOCK_ROWS);
-    float *const vector = bulk->scratches[worker]->vector;
-    for (uint32_t row = from; row < end; row++) {
-        codec_prepare(&hnsw->codec, arena_row(&hnsw->rows, bulk_slot(bulk, row)), hnsw->config.type,
-                      vector);
-        for (uint32_t s = 0; s < TILE_SKETCH; s++) {
-            // The signs of the rotation's rounds, of which there are half as many as sketches have bits, and their products.
-            const float *first = hnsw->codec.signs + (size_t)(s % 4) * hnsw->codec.width;
-            const float *second = hnsw->codec.signs + (size_t)((s + 1) % 4) * hnsw->codec.width;
-            float sum = 0.0f;
-            for (uint32_t i = 0; i < hnsw->config.dim; i++)
-                sum += vector[i] * (s < 4 ? first[i] : first[i] * second[i]);
-            bulk->sketches[(size_t)row * TILE_SKETCH + s] = sum;
-        }
-    }
+    for (uint32_t row = from; row < end; row++)
+        bulk_sketch(bulk->hnsw, bulk_slot(bulk, row), bulk->scratches[worker]->vector,
+                    bulk->sketches + (size_t)row * TILE_SKETCH);
 }
 
 static omen_status
@@ -285,6 +273,56 @@ hnsw_bulk_make(struct hnsw *hnsw, const struct hnsw_bulk_options *options,
     else
         hnsw_bulk_close(bulk);
     return status;
+}
+
+// Nobody links, so rows from linked_prefix on are in nobody's hands.
+static omen_status
+take(struct hnsw_bulk *bulk)
+{
+    if (!hnsw_found(bulk->hnsw, bulk->scratches[0]))
+        return OMEN_E_NO_MEMORY;
+    pool_run(bulk->options.threads, (bulk->rows + BULK_BLOCK_ROWS - 1) / BULK_BLOCK_ROWS,
+             code_block, bulk);
+    return atomic_load(&bulk->status);
+}
+
+omen_status
+hnsw_bulk_take(struct hnsw *hnsw, const struct hnsw_bulk_options *options, struct hnsw_links *links,
+               struct hnsw_bulk **out)
+{
+    *out = NULL;
+    ASSERT(links->rows <= hnsw_count(hnsw) && links->graph.count <= links->rows);
+    ASSERT(links->graph.links_max == hnsw->graph.links_max && hnsw_founded(hnsw));
+    struct hnsw_bulk *bulk = mem_alloc_zero(1, sizeof *bulk);
+    if (bulk == NULL) {
+        hnsw_links_close(links);
+        return OMEN_E_NO_MEMORY;
+    }
+    bulk->hnsw = hnsw;
+    bulk->options = *options;
+    bulk->rows = links->rows;
+    bulk->count = links->graph.count;
+    bulk->slots = links->slots;
+    bulk->graph = links->graph;
+    bulk->gaps = links->gaps;
+    *links = (struct hnsw_links){0};
+    omen_status status = scratches_open(bulk);
+    if (status == OMEN_OK)
+        status = take(bulk);
+    scratches_close(bulk);
+    if (status == OMEN_OK)
+        *out = bulk;
+    else
+        hnsw_bulk_close(bulk);
+    return status;
+}
+
+void
+hnsw_links_close(struct hnsw_links *links)
+{
+    build_graph_close(&links->graph);
+    mem_free(links->slots);
+    *links = (struct hnsw_links){0};
 }
 
 void

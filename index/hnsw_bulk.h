@@ -35,6 +35,22 @@ OMEN_MUST_CHECK omen_status hnsw_bulk_make(struct hnsw *hnsw,
                                            struct hnsw_bulk_report *report, struct hnsw_bulk **out);
 // As much memory as hnsw_bulk_make has a use for, a little more than less; SIZE_MAX where there is none to find that out.
 size_t hnsw_bulk_most(struct hnsw *hnsw, uint32_t threads);
+// Links that were made elsewhere (index/hnsw_ship.h), in the numbers that their rows have here.
+struct hnsw_links {
+    uint32_t rows;            // slots below it are linked by them, or dead; the others are the tail
+    uint32_t *slots;          // of each row of `graph`, ascending
+    struct build_graph graph; // links are numbers of its rows; links_max is the index's own
+    bool gaps; // rows went since that others led to: whether all are reached has to be looked at
+};
+void hnsw_links_close(struct hnsw_links *links); // accepts zeros
+// In place of hnsw_bulk_make. Takes *links, also on failure: OMEN_E_NO_MEMORY, OMEN_E_CANCELLED. What they say must have been
+// checked; the index is founded.
+OMEN_MUST_CHECK omen_status hnsw_bulk_take(struct hnsw *hnsw,
+                                           const struct hnsw_bulk_options *options,
+                                           struct hnsw_links *links, struct hnsw_bulk **out);
+// Before hnsw_bulk_install where rows behind those may be linked already: they are tail again. Searches that have begun before take
+// them for linked, so that the caller waits for those before it installs.
+void hnsw_bulk_yield(struct hnsw_bulk *bulk);
 // Rows that were there at make are linked afterwards, by these links alone. OMEN_E_INTERNAL where a row that was written fails
 // graph_verify, which is a fault of ours.
 OMEN_MUST_CHECK omen_status hnsw_bulk_install(struct hnsw_bulk *bulk);

@@ -62,7 +62,38 @@ note_linked(struct hnsw_bulk *bulk)
     entries_draw(hnsw, bulk->slots, bulk->count);
     atomic_store_explicit(&hnsw->linked_prefix, bulk->rows, memory_order_seq_cst);
     const uint32_t repaired = atomic_load_explicit(&hnsw->repaired_count, memory_order_relaxed);
-    atomic_store_explicit(&hnsw->reach_events, bulk->rows + repaired, memory_order_release);
+    atomic_store_explicit(&hnsw->reach_events, bulk->gaps ? 0 : bulk->rows + repaired,
+                          memory_order_release);
+}
+
+// Nothing leads to them any more. What was saved with links of its own keeps them, and offers itself again.
+static void
+empty_yielded(struct hnsw_bulk *bulk)
+{
+    struct hnsw *hnsw = bulk->hnsw;
+    uint32_t slot = bulk->rows > hnsw->chosen ? bulk->rows : hnsw->chosen;
+    for (; slot < bulk->yielded; slot++) {
+        graph_lock(&hnsw->graph, slot);
+        graph_write_locked(&hnsw->graph, slot, NULL, 0);
+        graph_unlock(&hnsw->graph, slot);
+    }
+}
+
+void
+hnsw_bulk_yield(struct hnsw_bulk *bulk)
+{
+    struct hnsw *hnsw = bulk->hnsw;
+    const uint32_t linked = hnsw_linked(hnsw);
+    ASSERT(linked == atomic_load(&hnsw->claimed));
+    if (linked <= bulk->rows)
+        return;
+    bulk->yielded = linked;
+    for (uint32_t slot = bulk->rows; slot < linked; slot++)
+        atomic_fetch_and_explicit(&hnsw->linked[slot >> 6], ~(1ull << (slot & 63)),
+                                  memory_order_acq_rel);
+    atomic_store_explicit(&hnsw->linked_prefix, bulk->rows, memory_order_seq_cst);
+    atomic_store_explicit(&hnsw->linked_count, bulk->rows, memory_order_release);
+    atomic_store_explicit(&hnsw->claimed, bulk->rows, memory_order_release);
 }
 
 omen_status
@@ -74,6 +105,7 @@ hnsw_bulk_install(struct hnsw_bulk *bulk)
              put_block, bulk);
     note_left_out(bulk);
     note_linked(bulk);
+    empty_yielded(bulk);
     hnsw->kept_linked = 0;             // the next save puts all links,
     atomic_store(&hnsw->behind, true); // and is worthwhile
     return atomic_load(&bulk->status);

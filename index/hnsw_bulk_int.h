@@ -12,14 +12,18 @@
 struct hnsw_bulk {
     struct hnsw *hnsw;
     struct hnsw_bulk_options options;
-    uint32_t rows;       // slots below it are looked at
-    uint32_t count;      // that live: the rows that are built
-    uint32_t *slots;     // of each; NULL: row i is slot i
-    float *sketches;     // of each, TILE_SKETCH; NULL: a code's own components are as good
-    uint32_t width;      // components that are compared
+    uint32_t rows;   // slots below it are looked at
+    uint32_t count;  // that live: the rows that are built
+    uint32_t *slots; // of each; NULL: row i is slot i
+    float *sketches; // of each, TILE_SKETCH; NULL: a code's own components are as good
+    uint32_t width;  // components that are compared
+    struct scratch *
+        bare; // not NULL: of rows nothing is read but themselves, and codes are made here (hnsw_ship.c)
     size_t codes_before; // bytes
     struct build_graph graph;
     struct scratch **scratches; // one a thread
+    uint32_t yielded; // hnsw_bulk_yield: rows before it were linked; 0: none was taken back
+    bool gaps;        // rows are missing that others led to
     _Atomic int status;
     uint64_t asked_ns; // the caller's thread's: when it last asked whether to go on
 };
@@ -33,5 +37,7 @@ bulk_slot(const struct hnsw_bulk *bulk, uint32_t row)
 // ---- hnsw_bulk_rows.c ----
 // As rows with such codes are compared.
 struct build_rows bulk_rows(struct hnsw_bulk *bulk, enum code_kind kind);
+// TILE_SKETCH sums of a row, of which near rows have near ones; `vector` is memory of dim floats.
+void bulk_sketch(const struct hnsw *hnsw, uint32_t slot, float *vector, float *sketch);
 
 #endif

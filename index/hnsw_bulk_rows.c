@@ -8,12 +8,26 @@
 #include "index/hnsw_bulk_int.h"
 #include "index/vector.h"
 
+static struct tile_numbers code_numbers(const struct codec *codec, const struct byte_meta *meta);
+
 static struct byte_meta
 meta_of(const struct hnsw *hnsw, uint32_t slot)
 {
     struct byte_meta meta;
     memcpy(&meta, arena_row(&hnsw->meta, slot), sizeof meta);
     return meta;
+}
+
+// What a row has under ip besides its components, of a code or made of the row.
+static float
+norm_of(const struct hnsw_bulk *bulk, uint32_t slot)
+{
+    const struct hnsw *hnsw = bulk->hnsw;
+    if (bulk->bare == NULL)
+        return meta_of(hnsw, slot).norm;
+    float *const vector = bulk->bare->vector;
+    codec_prepare(&hnsw->codec, arena_row(&hnsw->rows, slot), hnsw->config.type, vector);
+    return codec_extra_signed(&hnsw->codec, vector_norm2(vector, hnsw->config.dim));
 }
 
 // Under ip `norm` is the component that is thought to be there besides, or says how much longer the row is than R (codec.h).
@@ -56,11 +70,58 @@ read_code(const void *context, uint32_t row, void *components, struct tile_numbe
     for (uint32_t i = 0; i < width; i++)
         out[i] = (int8_t)(joined[i] ^ 0x80);
     const struct byte_meta meta = meta_of(hnsw, slot);
-    *numbers = codec->metric == METRIC_IP
-                   ? numbers_ip(codec, meta.factor, meta.norm)
-                   : (struct tile_numbers){.scale = meta.factor, .add = meta.norm};
+    *numbers = code_numbers(codec, &meta);
     for (uint32_t i = 0; sketch != NULL && i < TILE_SKETCH; i++)
         sketch[i] = meta.factor * (float)out[i];
+}
+
+static struct tile_numbers
+code_numbers(const struct codec *codec, const struct byte_meta *meta)
+{
+    return codec->metric == METRIC_IP
+               ? numbers_ip(codec, meta->factor, meta->norm)
+               : (struct tile_numbers){.scale = meta->factor, .add = meta->norm};
+}
+
+// The same of a row as it is, whether it has a code or not.
+static void
+make_code(const void *context, uint32_t row, void *components, struct tile_numbers *numbers,
+          float *sketch)
+{
+    const struct hnsw_bulk *bulk = context;
+    const struct hnsw *hnsw = bulk->hnsw;
+    const struct codec *codec = &hnsw->codec;
+    struct scratch *const scratch = bulk->bare;
+    struct byte_meta meta;
+    uint8_t planes[2][VECTOR_DIM_MAX / 2 + 64];
+    codec_prepare(codec, arena_row(&hnsw->rows, bulk_slot(bulk, row)), codec->type,
+                  scratch->vector);
+    const float norm2 =
+        codec->metric == METRIC_IP ? vector_norm2(scratch->vector, codec->dim) : 0.0f;
+    codec_rotate(codec, scratch->vector, scratch->rotated);
+    codec_encode(codec, scratch->rotated, norm2, scratch->codes, planes[0], planes[1], &meta);
+    int8_t *out = components;
+    for (uint32_t i = 0; i < codec->width; i++)
+        out[i] = (int8_t)(scratch->codes[i] ^ 0x80);
+    *numbers = code_numbers(codec, &meta);
+    for (uint32_t i = 0; sketch != NULL && i < TILE_SKETCH; i++)
+        sketch[i] = meta.factor * (float)out[i];
+}
+
+// Sums of the row's components with signs of their own for each bit: integers or not, near rows are on the same side.
+void
+bulk_sketch(const struct hnsw *hnsw, uint32_t slot, float *vector, float *sketch)
+{
+    codec_prepare(&hnsw->codec, arena_row(&hnsw->rows, slot), hnsw->config.type, vector);
+    for (uint32_t s = 0; s < TILE_SKETCH; s++) {
+        // The signs of the rotation's rounds, of which there are half as many as sketches have bits, and their products.
+        const float *first = hnsw->codec.signs + (size_t)(s % 4) * hnsw->codec.width;
+        const float *second = hnsw->codec.signs + (size_t)((s + 1) % 4) * hnsw->codec.width;
+        float sum = 0.0f;
+        for (uint32_t i = 0; i < hnsw->config.dim; i++)
+            sum += vector[i] * (s < 4 ? first[i] : first[i] * second[i]);
+        sketch[s] = sum;
+    }
 }
 
 static void
@@ -73,7 +134,9 @@ prefetch_row(const void *context, uint32_t row)
 static void
 copy_sketch(const struct hnsw_bulk *bulk, uint32_t row, float *sketch)
 {
-    if (sketch != NULL)
+    if (sketch != NULL && bulk->bare != NULL)
+        bulk_sketch(bulk->hnsw, bulk_slot(bulk, row), bulk->bare->vector, sketch);
+    else if (sketch != NULL)
         memcpy(sketch, bulk->sketches + (size_t)row * TILE_SKETCH, TILE_SKETCH * sizeof *sketch);
 }
 
@@ -96,7 +159,7 @@ read_integers(const void *context, uint32_t row, void *components, struct tile_n
     for (uint32_t i = dim; i < bulk->width; i++)
         out[i] = 0;
     if (hnsw->config.metric == METRIC_IP)
-        *numbers = numbers_ip(&hnsw->codec, 1.0f, meta_of(hnsw, slot).norm);
+        *numbers = numbers_ip(&hnsw->codec, 1.0f, norm_of(bulk, slot));
     else if (hnsw->config.metric == METRIC_COSINE)
         *numbers = (struct tile_numbers){.scale = norm2 > 0 ? 1.0f / sqrtf((float)norm2) : 0.0f,
                                          .add = 1.0f};
@@ -116,7 +179,7 @@ read_floats(const void *context, uint32_t row, void *components, struct tile_num
     float *out = components;
     codec_prepare(&hnsw->codec, arena_row(&hnsw->rows, slot), hnsw->config.type, out);
     if (hnsw->config.metric == METRIC_IP) {
-        const float norm = meta_of(hnsw, slot).norm;
+        const float norm = norm_of(bulk, slot);
         out[dim] = norm > 0.0f ? norm : 0.0f;
     }
     *numbers = (struct tile_numbers){0};
@@ -133,7 +196,7 @@ bulk_rows(struct hnsw_bulk *bulk, enum code_kind kind)
         rows.kind = BUILD_BYTES;
         rows.width = bulk->hnsw->codec.width;
         rows.extras = ip;
-        rows.read = read_code;
+        rows.read = bulk->bare != NULL ? make_code : read_code;
         rows.prefetch = prefetch_code;
     } else if (config->type == VECTOR_I8 ||
                (config->type == VECTOR_U8 && config->metric == METRIC_L2)) {

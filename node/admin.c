@@ -49,7 +49,7 @@ static const struct {
     [METHOD_COLLECTION_INDEX_FIELD] = {admin_ask_primaries, NULL},
     [METHOD_COLLECTION_DROP_FIELD] = {admin_ask_primaries, NULL},
     [METHOD_COLLECTION_OPTIMIZE] = {admin_ask_every, NULL},
-    [METHOD_COLLECTION_BUILD] = {admin_ask_every, NULL},
+    [METHOD_COLLECTION_BUILD] = {admin_collection_build, admin_build_started},
     [METHOD_ALIAS_SET] = {admin_alias_set, finish_version},
     [METHOD_ALIAS_LIST] = {admin_alias_list, NULL},
     [METHOD_ALIAS_DROP] = {admin_alias_drop, finish_version},

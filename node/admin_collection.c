@@ -11,6 +11,8 @@
 #include "node/admin_int.h"
 #include "node/admin_rows.h"
 
+#define BUILD_CUDA 3u // of api_build.backend: auto, cpu, cuda
+
 #define LINKS_DEFAULT 16u
 #define BEAM_DEFAULT 200u
 
@@ -313,6 +315,62 @@ admin_ask_every(struct admin *a)
     const struct api_of_collection *of = a->ask;
     const struct api_build *build = a->ask;
     return ask_shards(a, ADMIN_EVERY_COPY, builds ? build->collection : of->collection);
+}
+
+// ---- builds ----
+
+// Whether somebody is there who has nothing else to do. Who keeps data links his own copies.
+static bool
+builder_lives(const struct admin_view *view)
+{
+    for (uint32_t i = 0; i < view->map->node_count; i++) {
+        const struct map_node *node = &view->map->nodes[i];
+        const bool builds = (node->roles & NODE_BUILDER) != 0 && (node->roles & NODE_DATA) == 0;
+        const struct gossip_claim *member = admin_member(view, node->uuid);
+        if (builds && node->state == NODE_UP && member != NULL && member->state == GOSSIP_ALIVE)
+            return true;
+    }
+    return false;
+}
+
+static const struct job *
+build_under_way(const struct map *map, uint64_t collection)
+{
+    for (uint32_t i = 0; i < map->job_count; i++) {
+        const struct job *job = &map->jobs[i];
+        const struct map_shard *shard = map_shard(map, job->shard);
+        if (job->kind == JOB_BUILD && job->state < JOB_DONE && shard != NULL &&
+            shard->collection == collection)
+            return job;
+    }
+    return NULL;
+}
+
+// One job for all of its shards, by the number of the first (node/builder.h).
+enum admin_next
+admin_collection_build(struct admin *a)
+{
+    const struct api_build *ask = a->ask;
+    const struct map_collection *row = admin_collection_find(a, ask->collection);
+    if (row == NULL)
+        return ADMIN_REFUSED;
+    if (!builder_lives(a->view))
+        return admin_ask_every(a);
+    if (ask->backend == BUILD_CUDA)
+        return admin_refuse(a, OMEN_E_UNSUPPORTED, "builders link by the CPU");
+    const struct job *job = build_under_way(a->map, row->id);
+    if (job != NULL)
+        return admin_answer(a, &(struct api_started){.job = job->id});
+    const struct map_shard *first = map_route(a->map, row->id, 0);
+    ASSERT(first != NULL);
+    a->step->command.job = (struct command_job){.shard = first->id, .kind = JOB_BUILD};
+    return admin_propose(a, COMMAND_JOB_CREATE);
+}
+
+enum admin_next
+admin_build_started(struct admin *a, const struct command_result *result)
+{
+    return admin_answer(a, &(struct api_started){.job = result->value});
 }
 
 // ---- aliases ----

@@ -108,6 +108,7 @@ void admin_collections_write(const struct map *map, const struct admin_rows *row
     X(admin_ask_any)                                                                               \
     X(admin_ask_primaries)                                                                         \
     X(admin_ask_every)                                                                             \
+    X(admin_collection_build)                                                                      \
     X(admin_collection_create)                                                                     \
     X(admin_collection_list)                                                                       \
     X(admin_collection_drop)                                                                       \
@@ -127,6 +128,7 @@ ADMIN_STARTS(ADMIN_START)
 
 enum admin_next admin_collection_made(struct admin *a, const struct command_result *result);
 enum admin_next admin_shard_started(struct admin *a, const struct command_result *result);
+enum admin_next admin_build_started(struct admin *a, const struct command_result *result);
 enum admin_next admin_key_said(struct admin *a, const struct command_result *result);
 enum admin_next admin_moves_said(struct admin *a, const struct command_result *result);
 

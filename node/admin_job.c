@@ -30,12 +30,20 @@ node_text(const struct map *map, uint32_t number, char text[UUID_TEXT_BYTES])
 static struct api_job
 job_row(const struct map *map, const struct job *job, struct job_texts *texts)
 {
+    const struct map_shard *shard = map_shard(map, job->shard);
+    const struct map_collection *collection =
+        shard != NULL ? map_collection(map, shard->collection) : NULL;
     node_text(map, job->owner, texts->node);
+    texts->text[0] = '\0';
+    if (collection != NULL)
+        snprintf(texts->text, sizeof texts->text, "the collection %.*s",
+                 (int)collection->name.count, collection->name.bytes);
     return (struct api_job){.job = job->id,
                             .shard = job->shard,
                             .kind = job->kind,
                             .state = job->state,
                             .node = wire_text_of(texts->node),
+                            .text = wire_text_of(texts->text),
                             .permille = job->progress,
                             .attempts = job->attempts};
 }

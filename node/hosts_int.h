@@ -141,6 +141,7 @@ struct work {
     struct loop_note note; // HOST_NOTE_WORK, when it is done
     struct work *next;     // of a lane
     enum work_kind kind;
+    uint8_t lane; // enum work_lane, since it was posted
     struct cluster_uuid copy;
     uint64_t serial;
     struct hosted *hosted; // of the copy, which keeps it open

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "node/hosts_int.h"
+#include "shard/hosted_build.h"
 
 #define LOOK_NS (UINT64_C(4) * 1000000000)
 #define BLOCK_BYTES UINT64_C(512) // of st_blocks, whatever the file system's are
@@ -22,6 +23,7 @@ work_do_look(struct work *work)
     (void)snprintf(path, sizeof path, "%s/data.mdb", work->path);
     if (stat(path, &file) == 0)
         work->look.bytes = (uint64_t)file.st_blocks * BLOCK_BYTES;
+    hosted_build_idle(work->hosted, os_clock_ns()); // of a builder that is gone
 }
 
 void

@@ -8,6 +8,7 @@
 #include "node/hosts_int.h"
 
 #include "base/limits.h"
+#include "wire/inner.h"
 
 struct work *
 work_new(const struct host_copy *copy, enum work_kind kind)
@@ -64,13 +65,24 @@ work_free(struct work *work)
     mem_free(work);
 }
 
-static enum work_lane
-lane_of(enum work_kind kind)
+// A part that takes as long as a snapshot does: an operator's, or a builder's for which all rows are looked at.
+static bool
+is_long(const struct wire_part *part)
 {
-    switch (kind) {
+    const bool builds = part->method == METHOD_COLLECTION_BUILD;
+    if (builds && part->kind == WIRE_PART_SEARCH)
+        return part->part == INNER_BUILD_FREEZE || part->part == INNER_BUILD_INSTALL;
+    return builds || part->method == METHOD_COLLECTION_OPTIMIZE;
+}
+
+static enum work_lane
+lane_of(const struct work *work)
+{
+    switch (work->kind) {
     case WORK_APPLY:
         return LANE_APPLY;
     case WORK_READ:
+        return is_long(&work->part->part) ? LANE_SLOW : LANE_PARTS;
     case WORK_PREPARE:
     case WORK_NEAR:
         return LANE_PARTS;
@@ -145,7 +157,7 @@ work_one(void *context, uint32_t worker)
     lock_release(&queue->lock);
     if (work == NULL)
         return false;
-    const enum work_lane lane = lane_of(work->kind);
+    const enum work_lane lane = (enum work_lane)work->lane;
     perform(hosts, work);
     lock_acquire(&queue->lock);
     queue->running[lane]--;
@@ -159,7 +171,8 @@ void
 work_post(struct hosts *hosts, struct work *work)
 {
     struct work_queue *queue = &hosts->works;
-    const enum work_lane lane = lane_of(work->kind);
+    const enum work_lane lane = lane_of(work);
+    work->lane = lane;
     work->next = NULL;
     lock_acquire(&queue->lock);
     if (queue->first[lane] == NULL)

@@ -423,7 +423,10 @@ take_ask(struct meta *meta, const struct meta_ask *ask)
         take_proposal(meta, ask);
         return;
     case META_WISH:
-        (void)step(meta, in);
+        if (meta->turn.raft.lead == 0)
+            meta_send_command(meta, &ask->command);
+        else
+            (void)step(meta, in);
         return;
     case META_MEET:
         (void)step(meta, (struct turn_input){.kind = TURN_IN_MEET, .meet = ask->meet});

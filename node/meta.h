@@ -23,7 +23,7 @@
 #include "node/turn.h"
 #include "wire/bus.h"
 
-#define META_LISTENERS_MAX 2u
+#define META_LISTENERS_MAX 3u
 #define META_WAITS_MAX 4096u                     // proposals that wait for their entry
 #define META_WAIT_NS (UINT64_C(10) * 1000000000) // so long; then the outcome is not known
 

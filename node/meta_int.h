@@ -135,6 +135,8 @@ void meta_learn_peers(struct meta *meta); // from gossip, for the bus
 // Of a member of raft's group; none where gossip has not said.
 struct cluster_uuid meta_node_of(const struct meta *meta, uint64_t member);
 void meta_send(struct meta *meta);
+// To who leads, which the machine of a node without the log does not know.
+void meta_send_command(struct meta *meta, const struct command *command);
 void meta_send_map(struct meta *meta, struct cluster_uuid to, uint64_t newer_than);
 
 bool meta_send_map_ask(struct meta *meta, struct cluster_uuid to,

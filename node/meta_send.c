@@ -150,6 +150,15 @@ send_turn(struct meta *meta, const struct turn_send *send)
                   PEER_CONTROL, PEER_TURN);
 }
 
+void
+meta_send_command(struct meta *meta, const struct command *command)
+{
+    const struct turn_send send = {.node = meta_lead(meta).node,
+                                   .msg = {.kind = TURN_MSG_COMMAND, .command = command}};
+    if (!uuid_is_none(send.node))
+        send_turn(meta, &send);
+}
+
 static void
 send_gossip(struct meta *meta, const struct gossip_send *send)
 {

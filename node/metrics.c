@@ -258,6 +258,13 @@ write_meta(struct metrics_text *text, const struct meta_stats *stats)
 }
 
 static void
+write_build(struct metrics_text *text, const struct build_stats *stats)
+{
+    NAMED(BUILDS, {"taken", stats->jobs}, {"failed", stats->failed}, {"graphs", stats->graphs});
+    ONE(BUILD_ROWS, stats->rows);
+}
+
+static void
 write_process(struct metrics_text *text, const struct os_process *process)
 {
     FAMILY(CPU);
@@ -291,6 +298,8 @@ metrics_write(struct metrics_text *text, const struct metrics_view *view)
         write_bus(text, view->bus);
     if (view->meta != NULL)
         write_meta(text, view->meta);
+    if (view->build != NULL)
+        write_build(text, view->build);
     if (view->process != NULL)
         write_process(text, view->process);
 }

@@ -10,6 +10,7 @@
 #include "base/metrics.h"
 #include "base/os_process.h"
 #include "node/admin.h"
+#include "node/build.h"
 #include "node/clients.h"
 #include "node/disk.h"
 #include "node/hosts.h"
@@ -104,6 +105,9 @@
     X(COLLECTIONS, "omen_collections", GAUGE, "", "Collections in the map.")                       \
     X(SHARDS, "omen_shards", GAUGE, "state",                                                       \
       "Shards in the map: all; degraded: too few copies in sync live; lost: no primary lives.")    \
+    X(BUILDS, "omen_builds_total", COUNTER, "what",                                                \
+      "At a builder: jobs that it took, those that failed, graphs that it made.")                  \
+    X(BUILD_ROWS, "omen_build_rows_total", COUNTER, "", "At a builder: rows of those graphs.")     \
     X(CPU, "process_cpu_seconds_total", COUNTER, "", "User and system time.")                      \
     X(RESIDENT, "process_resident_memory_bytes", GAUGE, "",                                        \
       "Memory that is there, pages of mapped files among it.")                                     \
@@ -162,6 +166,7 @@ struct metrics_view {
     const struct disk_stats *disk;
     const struct clients_seen *clients;
     const struct hosts_seen *hosts;
+    const struct build_stats *build; // zeros of who is no builder
 };
 
 void metrics_write(struct metrics_text *text, const struct metrics_view *view);

@@ -19,6 +19,7 @@
 #include "base/os_log.h"
 #include "base/os_random.h"
 #include "node/address.h"
+#include "node/build.h"
 #include "node/clients.h"
 #include "node/hosts.h"
 #include "node/http.h"
@@ -42,7 +43,8 @@ struct node {
     struct meta *meta;
     struct hosts *hosts;
     struct clients *clients;
-    struct http *http; // NULL: nobody asked for it
+    struct build *build; // NULL: it is no builder, or has data of its own
+    struct http *http;   // NULL: nobody asked for it
     struct seen seen;
     _Atomic bool ready;
     char cluster[START_UUID_BYTES];
@@ -115,7 +117,10 @@ take_frame(void *context, struct wire_uuid from, uint64_t boot, const struct pee
         meta_frame(node->meta, uuid, boot, head, body);
         break;
     case PEER_REPLY:
-        clients_frame(node->clients, uuid, boot, head, body);
+        if (node->build != NULL && build_is_ours(body))
+            build_frame(node->build, uuid, boot, head, body);
+        else
+            clients_frame(node->clients, uuid, boot, head, body);
         break;
     case PEER_PART:
         if (is_for_leader(body))
@@ -291,6 +296,7 @@ show_all(struct node *node)
     seen->meta = node->meta;
     seen->hosts = node->hosts;
     seen->clients = node->clients;
+    seen->build = node->build;
     atomic_store(&seen->whole, true);
 }
 
@@ -406,6 +412,23 @@ open_clients(struct node *node, struct omen_error *error)
     return status == OMEN_OK ? EXIT_DONE : EXIT_NO_SYSTEM;
 }
 
+// Who has data links it; who has none has time for that of others.
+static enum config_exit
+open_build(struct node *node, struct omen_error *error)
+{
+    const struct config *config = node->config.config;
+    if ((config->roles & NODE_BUILDER) == 0 || (config->roles & NODE_DATA) != 0)
+        return EXIT_DONE;
+    const struct build_loop_config build = {.node = node->start.identity.node,
+                                            .boot = node->start.identity.boot,
+                                            .roles = config->roles,
+                                            .threads = config->threads != 0 ? config->threads
+                                                                            : os_cpu_count(),
+                                            .bus = node->bus,
+                                            .meta = node->meta};
+    return build_open(&build, &node->build, error) == OMEN_OK ? EXIT_DONE : EXIT_NO_SYSTEM;
+}
+
 // What a node says of where it is: what an operator said, or where it listens.
 static struct profile_place
 place_of(const struct node *node)
@@ -473,6 +496,8 @@ open_all(struct node *node, struct omen_error *error)
         failed = open_hosts(node, error);
     if (failed == EXIT_DONE)
         failed = open_clients(node, error);
+    if (failed == EXIT_DONE)
+        failed = open_build(node, error);
     if (failed != EXIT_DONE)
         return failed;
     disk_started(node->start.disk);
@@ -480,6 +505,8 @@ open_all(struct node *node, struct omen_error *error)
     atomic_store(&node->ready, true);
     meta_feed(node->meta, hosts_loop(node->hosts));
     meta_feed(node->meta, clients_loop(node->clients));
+    if (node->build != NULL)
+        meta_feed(node->meta, build_loop(node->build));
     say_ready(node, &place);
     return EXIT_DONE;
 }
@@ -556,12 +583,15 @@ node_close(struct node *node)
         wait_for(node, meta_is_gone, GO_MS);
     }
     atomic_store(&node->ready, false);
+    if (node->build != NULL)
+        build_stop(node->build);
     if (node->hosts != NULL)
         hosts_stop(node->hosts);
     if (node->meta != NULL)
         meta_stop(node->meta);
     bus_close(node->bus);
     disk_close(node->start.disk);
+    build_close(node->build);
     clients_close(node->clients);
     hosts_close(node->hosts);
     meta_close(node->meta);

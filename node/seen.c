@@ -25,6 +25,7 @@ seen_text(struct seen *seen, struct metrics_text *text)
     struct disk_stats disk;
     struct clients_seen clients;
     struct hosts_seen *hosts = NULL;
+    struct build_stats build = {0};
     struct metrics_view view = {.version = omen_version(),
                                 .uptime_ns = os_clock_ns() - seen->begun_ns,
                                 .ready = seen_not_ready(seen) == NULL,
@@ -44,6 +45,9 @@ seen_text(struct seen *seen, struct metrics_text *text)
         view.disk = &disk;
         view.clients = &clients;
         view.hosts = hosts;
+        if (seen->build != NULL)
+            build = build_stats(seen->build);
+        view.build = &build;
     }
     metrics_write(text, &view);
     hosts_look_end(hosts);

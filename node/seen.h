@@ -16,6 +16,7 @@ struct seen {
     struct meta *meta;
     struct hosts *hosts;
     struct clients *clients;
+    struct build *build; // NULL: it is no builder
 };
 
 void seen_begin(struct seen *seen); // zeroed at first

@@ -14,7 +14,12 @@ serve_begin(struct serve *serve, struct hosted *hosted, const struct wire_part *
             struct omen_error *error)
 {
     const struct method *method = method_at(part->method);
-    const bool why = part->method == METHOD_QUERY_WHY_NOT;
+    // What is between routers or builders and copies has a shape of its own.
+    const struct shape *inner =
+        part->method == METHOD_QUERY_WHY_NOT ? &inner_why_ask
+        : part->method == METHOD_COLLECTION_BUILD && part->kind == WIRE_PART_SEARCH
+            ? &inner_build_ask
+            : NULL;
     struct decode decode;
     uint64_t first, last;
     *serve = (struct serve){.hosted = hosted, .shard = hosted_shard(hosted), .part = part};
@@ -27,10 +32,11 @@ serve_begin(struct serve *serve, struct hosted *hosted, const struct wire_part *
     decode_init(&decode, (struct wire_bytes){part->ask, part->ask_bytes}, &decode_after_hello,
                 error);
     decode.about = method->name;
-    shape_read(&decode, why ? &inner_why_ask : method->ask, &serve->ask);
+    shape_read(&decode, inner != NULL ? inner : method->ask, &serve->ask);
     const omen_status status = decode_end(&decode);
-    return status != OMEN_OK || why || method->check == NULL ? status
-                                                             : method->check(&serve->ask, error);
+    return status != OMEN_OK || inner != NULL || method->check == NULL
+               ? status
+               : method->check(&serve->ask, error);
 }
 
 omen_status
@@ -139,7 +145,7 @@ serve_read(struct hosted *hosted, const struct wire_part *part, struct encode *a
         [METHOD_QUERY_SEARCH] = serve_search,   [METHOD_QUERY_RANGE] = serve_range,
         [METHOD_QUERY_BATCH] = serve_batch,     [METHOD_QUERY_WHY_NOT] = serve_why,
         [METHOD_RECALL_MEASURE] = serve_recall, [METHOD_POINT_COUNT] = serve_count,
-        [METHOD_POINT_FACET] = serve_facet,
+        [METHOD_POINT_FACET] = serve_facet,     [METHOD_COLLECTION_BUILD] = serve_elsewhere,
     };
     static omen_status (*const gets[METHODS_END])(struct serve *, struct omen_error *) = {
         [METHOD_POINT_GET] = serve_get,

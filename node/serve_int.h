@@ -52,7 +52,7 @@ struct serve_vector {
 OMEN_MUST_CHECK omen_status serve_vector(const struct serve *serve, const struct wire_vectors *from,
                                          struct serve_vector *out, struct omen_error *error);
 
-// serve_search.c, serve_points.c, serve_why.c, serve_shard.c
+// serve_search.c, serve_points.c, serve_why.c, serve_shard.c, serve_elsewhere.c
 OMEN_MUST_CHECK omen_status serve_search(struct serve *serve, struct omen_error *error);
 OMEN_MUST_CHECK omen_status serve_range(struct serve *serve, struct omen_error *error);
 OMEN_MUST_CHECK omen_status serve_batch(struct serve *serve, struct omen_error *error);
@@ -67,6 +67,7 @@ OMEN_MUST_CHECK omen_status serve_collection(struct serve *serve, struct omen_er
 OMEN_MUST_CHECK omen_status serve_sum(struct serve *serve, struct omen_error *error);
 OMEN_MUST_CHECK omen_status serve_optimize(struct serve *serve, struct omen_error *error);
 OMEN_MUST_CHECK omen_status serve_build(struct serve *serve, struct omen_error *error);
+OMEN_MUST_CHECK omen_status serve_elsewhere(struct serve *serve, struct omen_error *error);
 
 // How far a search looks, of whichever ask.
 struct serve_query {

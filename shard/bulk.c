@@ -116,8 +116,8 @@ memory_return(struct shard *shard)
 
 // A piece of rows that was not whole when it was loaded becomes ours when a row comes behind it, and a checkpoint may then set
 // free where it lay. Builds read rows without being holders (settle.c), so it is made ours before they begin. Under `writers`.
-static bool
-own_begun(struct hnsw *hnsw)
+bool
+bulk_own_begun(struct hnsw *hnsw)
 {
     const omen_status status = hnsw_reserve(hnsw, hnsw_count(hnsw) + 1);
     return status == OMEN_OK || status == OMEN_E_FULL; // then none ever comes
@@ -165,7 +165,7 @@ build(struct shard *shard, bool by_itself, const struct linkers_watch *watch, bo
     struct hnsw *hnsw = shard->target->hnsw;
     size_t memory = 0;
     const bool worth = by_itself ? is_due(shard, hnsw) : is_worth_it(hnsw);
-    const bool begun = worth && own_begun(hnsw) && memory_take(shard, &memory);
+    const bool begun = worth && bulk_own_begun(hnsw) && memory_take(shard, &memory);
     if (begun)
         linkers_pause(&shard->linkers);
     lock_release(&shard->writers);

@@ -60,6 +60,7 @@ hosted_open(const struct hosted_options *options, struct hosted **out, struct om
     struct hosted *hosted = mem_alloc_zero(1, sizeof *hosted);
     if (hosted == NULL)
         return error_set_plain(error, OMEN_E_NO_MEMORY);
+    hosted_builds_init(hosted);
     wanted.path = options->path;
     wanted.dimension = 0;
     wanted.threads = options->threads;
@@ -85,6 +86,7 @@ hosted_close(struct hosted *hosted)
 {
     if (hosted == NULL)
         return;
+    hosted_builds_fini(hosted);
     shard_close(hosted->shard);
     sums_close(hosted->outside.sums);
     mem_free(hosted);

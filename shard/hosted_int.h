@@ -6,12 +6,29 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "shard/graft.h"
 #include "shard/hosted.h"
 #include "shard/op.h"
 #include "shard/outside.h"
 
+// A build elsewhere (hosted_build.c); everything is under the lock.
+struct hosted_builds {
+    struct lock lock;
+    uint64_t attempt; // 0: none is under way
+    uint64_t used_ns;
+    // The rows that were frozen, of this generation.
+    uint32_t number, rows;
+    uint32_t *slots;
+    uint64_t seq;
+    struct ship_shape shape;
+    struct scratch *scratch;
+    struct built_graph graph; // what has come of it
+    struct graft_record record;
+};
+
 struct hosted {
     struct shard *shard;
+    struct hosted_builds builds;
     struct outside outside;
     _Atomic uint64_t applied_seq;
 };
@@ -29,6 +46,9 @@ hosted_row_hash(const struct op_rows *rows, size_t i)
     return rows->kind == ID_KIND_TEXT ? hash_id_text(rows->texts[i], strlen(rows->texts[i]))
                                       : hash_id_u64(rows->ids[i]);
 }
+
+void hosted_builds_init(struct hosted *hosted);
+void hosted_builds_fini(struct hosted *hosted); // before the shard is closed
 
 // From now on it answers for the hashes of `mark`: other points are taken away. Durable. By who opened it, before anybody else
 // has it.

@@ -38,13 +38,19 @@ outside_wait(struct outside *outside)
 // ---- sums ----
 
 uint64_t
-outside_id_hash(const struct shard *shard, uint64_t key)
+outside_id_hash_in(const struct shard *shard, const struct generation *generation, uint64_t key)
 {
     if (atomic_load_explicit(&shard->kind, memory_order_relaxed) != ID_KIND_TEXT)
         return hash_id_u64(key);
     size_t bytes = 0;
-    const char *text = names_text(shard->target->names, key, &bytes);
+    const char *text = names_text(generation->names, key, &bytes);
     return hash_id_text(text, bytes);
+}
+
+uint64_t
+outside_id_hash(const struct shard *shard, uint64_t key)
+{
+    return outside_id_hash_in(shard, shard->target, key);
 }
 
 struct hosted_sum

@@ -40,6 +40,9 @@ OMEN_MUST_CHECK omen_status outside_compute_sums(struct shard *shard, struct sum
 // The term of a live row as it is now.
 struct hosted_sum outside_row_term(const struct shard *shard, uint32_t slot, uint64_t id_hash);
 uint64_t outside_id_hash(const struct shard *shard, uint64_t key);
+// The same from inside the gate, with the generation that was found there.
+uint64_t outside_id_hash_in(const struct shard *shard, const struct generation *generation,
+                            uint64_t key);
 
 // ---- a checkpoint's part (shard/checkpoint.c) ----
 struct outside_save {

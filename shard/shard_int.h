@@ -181,6 +181,9 @@ OMEN_MUST_CHECK omen_status compact_target(struct shard *shard, struct omen_erro
 bool bulk_build(struct shard *shard, const struct linkers_watch *watch, bool *cancelled);
 // After rows were added, or at the end of opening, under `writers`: links them at once, or has it done, when it is time to.
 void bulk_when_due(struct shard *shard);
+// Before rows are read for long without being inside the gate: those that might move are made ours. Under `builds` and `writers`.
+// False: no memory.
+bool bulk_own_begun(struct hnsw *hnsw);
 bool shard_spare(void *context); // what workers do besides linking: a linkers_spare_fn
 
 // ---- a reader and the gate, together ----

@@ -35,3 +35,24 @@ static const struct field inner_page_rows[] = {
     ROW(inner_page, warnings, FIELD_WORDS, ONE_OF(api_warnings)),
 };
 SHAPE(inner_page);
+
+static const struct field inner_build_ask_rows[] = {
+    ROW(inner_build_ask, step, FIELD_U32, MUST, WITHIN(1, INNER_BUILD_STEPS - 1)),
+    ROW(inner_build_ask, attempt, FIELD_U64, MUST, WITHIN(1, UINT64_MAX)),
+    ROW(inner_build_ask, chunk, FIELD_U32, UP_TO(UINT32_MAX)),
+    ROW(inner_build_ask, bytes, FIELD_BYTES, UP_TO(INNER_CHUNK_BYTES_MAX)),
+    ROW(inner_build_ask, trusted, FIELD_BOOL),
+};
+SHAPE(inner_build_ask);
+
+static const struct field inner_build_rows[] = {
+    ROW(inner_build, rows, FIELD_U32, UP_TO(UINT32_MAX)),
+    ROW(inner_build, chunks, FIELD_U32, UP_TO(UINT32_MAX)),
+    ROW(inner_build, matched, FIELD_U32, UP_TO(UINT32_MAX)),
+    ROW(inner_build, tail, FIELD_U32, UP_TO(UINT32_MAX)),
+    ROW(inner_build, seq, FIELD_U64, UP_TO(UINT64_MAX)),
+    ROW(inner_build, recall, FIELD_REAL, UP_TO(2)),
+    ROW(inner_build, before, FIELD_REAL, UP_TO(2)),
+    ROW(inner_build, bytes, FIELD_BYTES, UP_TO(INNER_CHUNK_BYTES_MAX)),
+};
+SHAPE(inner_build);

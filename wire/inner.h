@@ -32,6 +32,32 @@ struct inner_page {
     uint32_t warnings;
 };
 
-extern const struct shape inner_why_ask, inner_why, inner_page;
+// collection.build as a part of kind SEARCH: a builder asks a copy for rows, and gives it the graph that it made of them
+// (shard/hosted_build.h). The part's number is the step, so that a copy knows what takes long before it reads on.
+#define INNER_CHUNK_BYTES_MAX (1u << 20)
+enum inner_build_step {
+    INNER_BUILD_FREEZE = 1, // -> rows, chunks, seq
+    INNER_BUILD_ROWS,       // chunk -> bytes
+    INNER_BUILD_TAKE,       // bytes
+    INNER_BUILD_INSTALL,    // trusted -> rows, matched, tail, recall, before
+    INNER_BUILD_STEPS
+};
+
+struct inner_build_ask {
+    uint8_t trusted; // 0: the copy measures the graph
+    uint32_t step;   // enum inner_build_step
+    uint32_t chunk;
+    uint64_t attempt;
+    struct wire_bytes bytes;
+};
+
+struct inner_build {
+    uint32_t rows, chunks, matched, tail;
+    uint64_t seq;
+    double recall, before; // one more than they are; 0: not measured
+    struct wire_bytes bytes;
+};
+
+extern const struct shape inner_why_ask, inner_why, inner_page, inner_build_ask, inner_build;
 
 #endif

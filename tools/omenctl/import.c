@@ -45,6 +45,7 @@ const struct option_spec import_options[] = {
      .is_path = true,
      .argument = "FILE",
      .help = "list rows that are refused, as NDJSON"},
+    {.name = "bulk", .help = "build the graphs anew when everything is there, and wait for it"},
     {0},
 };
 
@@ -269,7 +270,13 @@ run_import(struct import *import)
     code = import_all(import);
     if (!refusals_fini(&import->convert.refusals) && code == EXIT_FINE)
         code = call_fail(call, EXIT_OTHER, "%s could not be written whole", list);
-    return code == EXIT_FINE ? print_summary(import) : code;
+    if (code != EXIT_FINE)
+        return code;
+    code = print_summary(import);
+    const bool builds = call_has(call, "bulk") && (code == EXIT_FINE || code == EXIT_PARTIAL);
+    const enum exit_code built =
+        builds ? job_build(call, import->client, call->arguments[0]) : EXIT_FINE;
+    return code == EXIT_FINE ? built : code;
 }
 
 enum exit_code

@@ -396,8 +396,8 @@ show(struct call *call, const struct method *method, const void *answer)
 // ---- jobs ----
 
 // Looks at the job again and again until it has ended.
-static enum exit_code
-wait_for_job(const struct call *call, struct client *client, uint64_t number)
+enum exit_code
+remote_wait(const struct call *call, struct client *client, uint64_t number)
 {
     const struct api_of_job ask = {.job = number};
     struct api_job job = {0};
@@ -449,7 +449,7 @@ ask_and_show(struct call *call, const struct method *method, const struct encode
         code = call->verb->remote->judge(call, &answer);
     if (code == EXIT_FINE && call->wait) {
         const struct api_started *started = (const void *)&answer;
-        code = wait_for_job(call, client, started->job);
+        code = remote_wait(call, client, started->job);
     }
     client_reply_fini(&reply);
     client_close(client);

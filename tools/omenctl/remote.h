@@ -51,11 +51,17 @@ enum exit_code remote_ask(const struct call *call, struct client *client, enum m
 enum exit_code remote_remarks(const struct call *call, const struct shape *shape,
                               const void *answer);
 
+// Until the job has ended, with a bar on a terminal. A job that failed, or is not there, is said.
+enum exit_code remote_wait(const struct call *call, struct client *client, uint64_t job);
+
 verb_run status_run, check_run, doctor_run, import_run, top_run; // status.c, import.c, top.c
 extern const struct option_spec top_options[];
 verb_run bench_search_run, bench_upsert_run, export_run; // bench.c, export.c
 extern const struct option_spec export_options[];
 extern const struct option_spec bench_search_options[], bench_upsert_options[];
+verb_run job_build_run, job_watch_run; // job.c
+// Has the graphs of a collection built, and waits for the job.
+enum exit_code job_build(const struct call *call, struct client *client, const char *collection);
 extern const struct option_spec import_options[];
 enum exit_code judge_verify(struct call *call, const void *answer); // of shard.verify
 enum exit_code judge_stats(struct call *call, const void *answer);  // of collection.stats

@@ -161,6 +161,12 @@ NOUN(shard, "the parts that collections are cut into");
 static const struct verb job_verbs[] = {
     VERB("list", "what goes on in the background", ASKS(.method = METHOD_JOB_LIST, .rows = "jobs")),
     VERB("get", "one job", ARGUMENTS("JOB", 1, 1), ASKS(.method = METHOD_JOB_GET, .keys = "job")),
+    {.name = "watch",
+     .summary = "waits until a job has ended",
+     .details = "Ends with 1 when it failed.",
+     ARGUMENTS("JOB", 1, 1),
+     .remote = &(const struct remote){.method = METHODS_END},
+     .run = job_watch_run},
     VERB("cancel", "ends a job before it is done", ARGUMENTS("JOB", 1, 1), CHANGES,
          ASKS(.method = METHOD_JOB_CANCEL, .keys = "job", .question = "cancel job %s?")),
 };

@@ -57,10 +57,15 @@ static const struct option_spec drop_options[] = {
     {0},
 };
 static const struct option_spec build_options[] = {
+    // job.c knows their places
+    {.name = "gpu",
+     .argument = "WHEN",
+     .choices = "auto require never",
+     .help = "whether a GPU builds: auto, require, never"},
     {.name = "backend",
      .argument = "NAME",
      .choices = "auto cpu cuda",
-     .help = "who builds: auto, cpu, cuda"},
+     .help = "the same by its name: auto, cpu, cuda"},
     {0},
 };
 static const struct option_spec field_options[] = {
@@ -97,9 +102,16 @@ static const struct verb collection_verbs[] = {
               .question = "drop the index of a field of the collection %s?")),
     VERB("optimize", "rewrites shards without their deleted points", ARGUMENTS("COLLECTION", 1, 1),
          MAKES, ASKS(.method = METHOD_COLLECTION_OPTIMIZE, .keys = "collection", .waits = true)),
-    VERB("build", "builds the graphs anew", ARGUMENTS("COLLECTION", 1, 1), MAKES,
-         .options = build_options,
-         ASKS(.method = METHOD_COLLECTION_BUILD, .keys = "collection", .waits = true)),
+    {.name = "build",
+     .summary = "builds the graphs anew",
+     .details =
+         "Where a node is there that builds and keeps no data (omend --roles builder), it is a "
+         "job of that node, which --wait waits for; else each copy links what it has.",
+     ARGUMENTS("COLLECTION", 1, 1),
+     MAKES,
+     .options = build_options,
+     ASKS(.method = METHOD_COLLECTION_BUILD, .keys = "collection", .waits = true),
+     .run = job_build_run},
 };
 NOUN(collection, "collections of points");
 

@@ -394,6 +394,54 @@ START_TEST(what_only_copies_know_is_asked_of_them)
 }
 END_TEST
 
+START_TEST(a_build_is_a_job_where_a_builder_lives_that_keeps_no_data)
+{
+    struct api_build build = {.collection = TEXT("docs")};
+    struct command command = command_of(COMMAND_NODE_REGISTER);
+    create.shards = 4;
+    ck_assert_int_eq(make("docs"), OMEN_OK);
+    command.node = (struct command_node){.uuid = world_uuid(&world),
+                                         .boot = 1,
+                                         .weight = 1,
+                                         .roles = NODE_BUILDER,
+                                         .zone = name_of("here")};
+    const uint32_t builder = (uint32_t)world_apply(&world, &command).value;
+    world.alive[builder] = true;
+    admin_look();
+    ck_assert_int_eq(admin_begin(METHOD_COLLECTION_BUILD, &build),
+                     ADMIN_ASK_SHARDS); // it is not up
+    ck_assert_int_eq(world_node_state(&world, builder, NODE_UP), OMEN_OK);
+    admin_look();
+    ck_assert_int_eq(admin_do(METHOD_COLLECTION_BUILD, &build), OMEN_OK);
+    const uint64_t number = OUT(api_started)->job;
+    ck_assert_uint_eq(world.map.job_count, 1);
+    const struct job *job = &world.map.jobs[0];
+    ck_assert_uint_eq(job->id, number);
+    ck_assert_int_eq(job->kind, JOB_BUILD);
+    ck_assert_int_eq(job->state, JOB_WAITING);
+    ck_assert_uint_eq(job->shard, map_route(admin.map, world.map.collections[0].id, 0)->id);
+    // Asked again it is the same job, and its row says what it is about.
+    ck_assert_int_eq(admin_do(METHOD_COLLECTION_BUILD, &build), OMEN_OK);
+    ck_assert_uint_eq(OUT(api_started)->job, number);
+    ck_assert_uint_eq(world.map.job_count, 1);
+    const struct api_of_job of_job = {.job = number};
+    ck_assert_int_eq(admin_do(METHOD_JOB_GET, &of_job), OMEN_OK);
+    ck_assert_text_eq(OUT(api_job)->text, "the collection docs");
+    ck_assert_int_eq(admin_do(METHOD_JOB_CANCEL, &of_job), OMEN_OK);
+    ck_assert_int_eq(admin_do(METHOD_COLLECTION_BUILD, &build), OMEN_OK);
+    ck_assert_uint_ne(OUT(api_started)->job, number);
+
+    build.backend = 3; // cuda
+    ck_assert_int_eq(admin_do(METHOD_COLLECTION_BUILD, &build), OMEN_E_UNSUPPORTED);
+    build = (struct api_build){.collection = TEXT("others")};
+    ck_assert_int_eq(admin_do(METHOD_COLLECTION_BUILD, &build), OMEN_E_NOT_FOUND);
+    build.collection = TEXT("docs");
+    world.alive[builder] = false;
+    admin_look();
+    ck_assert_int_eq(admin_begin(METHOD_COLLECTION_BUILD, &build), ADMIN_ASK_SHARDS);
+}
+END_TEST
+
 static Suite *
 admin_collection_suite(void)
 {
@@ -420,6 +468,7 @@ admin_collection_suite(void)
     tcase_add_test(tcase, an_alias_names_its_collection_and_changes_hands);
     tcase_add_test(tcase, an_alias_of_nothing_of_an_alias_or_in_place_of_a_collection_is_refused);
     tcase_add_test(tcase, the_most_aliases_and_one_more);
+    tcase_add_test(tcase, a_build_is_a_job_where_a_builder_lives_that_keeps_no_data);
     tcase_add_test(tcase, what_only_copies_know_is_asked_of_them);
     suite_add_tcase(suite, tcase);
     return suite;

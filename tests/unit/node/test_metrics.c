@@ -18,6 +18,7 @@ static struct bus_stats bus;
 static struct disk_stats disk;
 static struct clients_seen clients;
 static struct hosts_seen *hosts;
+static struct build_stats build;
 static struct metrics_view view;
 static struct metrics_text text;
 
@@ -35,7 +36,8 @@ setup(void)
                                  .bus = &bus,
                                  .disk = &disk,
                                  .clients = &clients,
-                                 .hosts = hosts};
+                                 .hosts = hosts,
+                                 .build = &build};
     metrics_init(&text);
 }
 
@@ -116,6 +118,17 @@ START_TEST(requests_are_counted_by_method_and_status)
 }
 END_TEST
 
+START_TEST(a_builder_says_what_it_has_made)
+{
+    build = (struct build_stats){.jobs = 5, .graphs = 9, .rows = 1000, .failed = 2};
+    write_text();
+    claim_line("omen_builds_total{what=\"taken\"} 5\n");
+    claim_line("omen_builds_total{what=\"failed\"} 2\n");
+    claim_line("omen_builds_total{what=\"graphs\"} 9\n");
+    claim_line("omen_build_rows_total 1000\n");
+}
+END_TEST
+
 START_TEST(copies_are_counted_by_role_and_shown_by_shard)
 {
     hosts->count = 3;
@@ -168,6 +181,7 @@ suite(void)
     tcase_add_test(tcase, every_row_of_the_table_is_there_once);
     tcase_add_test(tcase, before_there_is_a_node_there_is_a_process);
     tcase_add_test(tcase, requests_are_counted_by_method_and_status);
+    tcase_add_test(tcase, a_builder_says_what_it_has_made);
     tcase_add_test(tcase, copies_are_counted_by_role_and_shown_by_shard);
     tcase_add_test(tcase, what_a_text_has_no_memory_for_is_not_hidden);
     suite_add_tcase(suite, tcase);

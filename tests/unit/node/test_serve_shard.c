@@ -3,8 +3,10 @@
 // Shape: shell. Two copies that have applied the same entries stand for the copies of a shard.
 #include "node/admin_gather.h"
 #include "node/serve.h"
+#include "shard/hosted_build.h"
 #include "tests/lib/check_main.h"
 #include "tests/lib/hosted_world.h"
+#include "wire/inner.h"
 
 static struct folder folder;
 static struct hosted *copies[2];
@@ -53,8 +55,8 @@ upsert(uint64_t first, uint32_t count, uint32_t on)
     ck_assert_uint_le(count, 512);
     for (uint32_t i = 0; i < count; i++) {
         ids[i] = first + i;
-        vectors[2 * i] = (float)ids[i];
-        vectors[2 * i + 1] = 1;
+        vectors[2 * i] = (float)(ids[i] * 7919 % 1009);
+        vectors[2 * i + 1] = (float)(ids[i] * 104729 % 1013);
     }
     const struct hosted_ask asked = {
         .kind = HOSTED_UPSERT, .count = count, .ids = ids, .vectors = vectors, .dtype = OMEN_F32};
@@ -276,6 +278,75 @@ START_TEST(upkeep_is_answered_when_it_is_over)
 }
 END_TEST
 
+// ---- a graph that is built elsewhere ----
+
+static struct inner_build heard;
+
+static omen_status
+ask_builder(uint32_t at, const struct inner_build_ask *wanted)
+{
+    struct serve_items items = {NULL, 0, 0};
+    struct decode decode;
+    encode_reset(&ask);
+    encode_reset(&answer);
+    shape_write(&ask, &inner_build_ask, wanted);
+    const struct wire_part part = {.kind = WIRE_PART_SEARCH,
+                                   .method = METHOD_COLLECTION_BUILD,
+                                   .shard = 7,
+                                   .last = UINT64_MAX,
+                                   .ask = ask.bytes,
+                                   .ask_bytes = (uint32_t)ask.count};
+    error = (struct omen_error){0};
+    const omen_status status = serve_read(copies[at], &part, &answer, &items, &error);
+    if (status != OMEN_OK)
+        return status;
+    decode_init(&decode, (struct wire_bytes){answer.bytes, (uint32_t)answer.count}, &decode_answers,
+                &error);
+    shape_read(&decode, &inner_build, &heard);
+    ck_assert_msg(decode_end(&decode) == OMEN_OK, "%s", error.text);
+    return OMEN_OK;
+}
+
+START_TEST(copies_give_a_builder_their_rows_and_take_its_graph)
+{
+    static uint8_t chunk[BUILT_CHUNK_BYTES];
+    struct inner_build_ask wanted = {.step = INNER_BUILD_FREEZE, .attempt = 5};
+    struct built_rows rows = {0};
+    struct built_graph graph;
+    const struct built_work work = {.threads = 1};
+    ck_assert_int_eq(ask_builder(0, &wanted), OMEN_E_NOT_FOUND);
+    for (uint64_t first = 0; first < 1536; first += 512)
+        upsert(first, 512, 2);
+    while (ask_builder(0, &wanted) == OMEN_E_BUSY) { // a checkpoint may be at it
+    }
+    ck_assert_uint_eq(heard.rows, 1536);
+    ck_assert_uint_eq(heard.chunks, 1);
+    ck_assert_uint_eq(heard.seq, 3);
+    wanted.step = INNER_BUILD_ROWS;
+    ck_assert_int_eq(ask_builder(0, &wanted), OMEN_OK);
+    ck_assert_int_eq(built_rows_take(&rows, heard.bytes.bytes, heard.bytes.count, &error), OMEN_OK);
+    wanted.chunk = 1;
+    ck_assert_int_eq(ask_builder(0, &wanted), OMEN_E_INVALID);
+    ck_assert_int_eq(built_graph_make(&rows, &work, &graph), OMEN_OK);
+    for (uint32_t at = 0; at < 2; at++) {
+        const size_t bytes = built_graph_write(&graph, 0, chunk);
+        wanted = (struct inner_build_ask){
+            .step = INNER_BUILD_TAKE, .attempt = 5, .bytes = {chunk, (uint32_t)bytes}};
+        ck_assert_int_eq(ask_builder(at, &wanted), OMEN_OK);
+        wanted =
+            (struct inner_build_ask){.step = INNER_BUILD_INSTALL, .attempt = 5, .trusted = at == 1};
+        ck_assert_msg(ask_builder(at, &wanted) == OMEN_OK, "%s", error.text);
+        ck_assert_uint_eq(heard.rows, 1536);
+        ck_assert_uint_eq(heard.matched, 1536);
+        ck_assert_uint_eq(heard.tail, 0);
+        ck_assert(at == 1 ? heard.recall == 0.0 && heard.before == 0.0
+                          : heard.recall >= 1.9 && heard.before >= 1.9);
+        ck_assert_int_eq(ask_builder(at, &wanted), OMEN_E_CONFLICT); // it is done
+    }
+    built_graph_fini(&graph);
+}
+END_TEST
+
 static Suite *
 serve_shard_suite(void)
 {
@@ -287,6 +358,7 @@ serve_shard_suite(void)
     tcase_add_test(tcase, copies_that_applied_the_same_have_one_checksum);
     tcase_add_test(tcase, copies_that_hold_other_points_at_one_place_differ);
     tcase_add_test(tcase, copies_at_two_places_are_to_be_asked_again);
+    tcase_add_test(tcase, copies_give_a_builder_their_rows_and_take_its_graph);
     tcase_add_test(tcase, upkeep_is_answered_when_it_is_over);
     suite_add_tcase(suite, tcase);
     return suite;

@@ -11,7 +11,7 @@
 #include "wire/inner.h"
 #include "wire/method.h"
 
-enum { ROUNDS = 12, INNER = 3 };
+enum { ROUNDS = 12, INNER = 5 };
 
 static struct encode encode, again;
 static struct wire_pool pool;
@@ -36,7 +36,8 @@ tidy_up(void)
 static const struct shape *
 shape_of(int index)
 {
-    static const struct shape *const inner[INNER] = {&inner_why_ask, &inner_why, &inner_page};
+    static const struct shape *const inner[INNER] = {&inner_why_ask, &inner_why, &inner_page,
+                                                     &inner_build_ask, &inner_build};
     if (index >= 2 * METHODS_END)
         return inner[index - 2 * METHODS_END];
     const struct method *method = method_at((enum method_number)(index / 2));

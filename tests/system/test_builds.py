@@ -1,0 +1,191 @@
+"""tests/system/test_builds.py -- graphs that a node without data builds for those that have some, whoever dies meanwhile.
+
+usage: test_builds.py PATH_OF_OMEND PATH_OF_OMENCTL [unittest options]
+
+Clients write, read and search throughout, and everything that they were told must be true afterwards.
+"""
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import unittest
+from typing import Any
+
+import numpy as np
+from cluster import ClusterCase, until
+from omend_node import Node
+
+WIDE, DIM, ROWS, BATCH = "wide", 48, 12_000, 1_000
+SHARDS, COPIES = 2, 3
+
+
+class Builds(ClusterCase):
+    ctl = ""
+
+    def found_builder(self) -> Node:
+        """Three nodes with data, a collection large enough that its graph is worth building, and a builder."""
+        self.found()
+        draw = np.random.default_rng(7)
+        centres = draw.standard_normal((40, DIM)).astype(np.float32)
+        self.vectors = centres[draw.integers(0, 40, ROWS)] + draw.standard_normal((ROWS, DIM)).astype(np.float32)
+        self.wide = self.client.create_collection(WIDE, DIM, metric="l2", shards=SHARDS, replicas=COPIES, if_not_exists=True)
+        for first in range(0, ROWS, BATCH):
+            self.wide.upsert(self.vectors[first : first + BATCH], list(range(first, first + BATCH)))
+        self.builder = Node(self.program, self.folder, "builder")
+        self.addCleanup(self.end_builder)
+        self.join_builder()
+        return self.builder
+
+    def end_builder(self) -> None:
+        if self.builder.runs():
+            self.builder.kill()
+        if os.environ.get("OMEN_LOGS"):
+            pathlib.Path(os.environ["OMEN_LOGS"], f"{self.id()}.builder.log").write_text("".join(self.builder.text))
+
+    def join_builder(self) -> None:
+        self.builder.start("--roles", "builder", "--join", ",".join(node.peer for node in self.nodes if node.runs()))
+        until("the builder is in the map", lambda: any(
+            row["roles"] == ["builder"] and row["state"] == "up" and row["member"] == "alive" for row in self.client.call("node.list")["nodes"]))
+
+    def until_members(self) -> None:
+        there = {node.node for node in [*self.nodes, self.builder] if node.runs()}
+        until("all nodes are alive, and no others",
+              lambda: {row["node"] for row in self.client.members() if row["state"] == "alive"} == there, 15)
+
+    def job(self, number: int) -> dict[str, Any]:
+        return self.client.call("job.get", {"job": number})
+
+    def begin(self) -> int:
+        number = self.client.call("collection.build", {"collection": WIDE})["job"]
+        self.assertEqual(self.job(number)["kind"], "build")
+        return number
+
+    def until_done(self, number: int) -> None:
+        until("the job is done", lambda: self.job(number)["state"] in ("done", "failed"), 120)
+        self.assertEqual(self.job(number)["state"], "done", "".join(self.builder.text[-30:]))
+
+    def check_recall(self) -> None:
+        draw = np.random.default_rng(9)
+        queries = self.vectors[draw.integers(0, ROWS, 100)] + 0.3 * draw.standard_normal((100, DIM)).astype(np.float32)
+        found = 0
+        for query in queries:
+            truth = np.argsort(((self.vectors - query) ** 2).sum(axis=1))[:10]
+            hits = until("a search is answered", lambda query=query: self.wide.search(query, k=10, ef=64))
+            found += len(set(truth.tolist()) & {hit[0] for hit in hits})
+        self.assertGreaterEqual(found / 1000, 0.9)
+
+    def omenctl(self, *words: str) -> subprocess.CompletedProcess[str]:
+        endpoints = ",".join(node.listen for node in self.nodes)
+        return subprocess.run([self.ctl, "--endpoints", endpoints, *words], capture_output=True, text=True, timeout=150, check=False)
+
+    def test_a_builder_builds_for_every_copy_while_clients_go_on(self) -> None:
+        builder = self.found_builder()
+        with self.load() as load:
+            load.wait_for(acks=20, searches=5)
+            number = self.begin()
+            self.assertEqual(self.client.call("collection.build", {"collection": WIDE})["job"], number)  # it is the same
+            self.until_done(number)
+            load.wait_for(acks=20, searches=5)
+        installed = [builder.wait_for("build.installed", job=str(number)) for _ in range(SHARDS * COPIES)]
+        measured = [line for line in installed if "recall_permille" in line]
+        self.assertEqual(len(measured), SHARDS)
+        for line in measured:
+            self.assertGreaterEqual(int(line["recall_permille"]), 900)
+        for line in installed:
+            self.assertGreater(int(line["rows"]), ROWS // SHARDS // 2)
+            self.assertEqual(line["matched"], line["rows"])
+        self.check_recall()
+        self.wide.upsert(self.vectors[:1] + 100, [ROWS])
+        self.assertEqual(self.wide.search(self.vectors[0] + 100, k=1)[0][0], ROWS)
+        self.check_all()
+
+    def test_omenctl_builds_waits_watches_and_is_told_no(self) -> None:
+        self.found_builder()
+        done = self.omenctl("collection", "build", WIDE, "--gpu", "never", "--wait", "-o", "json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        number = json.loads(done.stdout)["job"]
+        self.assertEqual(self.job(number)["state"], "done")
+        self.assertEqual(self.omenctl("job", "watch", str(number)).returncode, 0)
+        self.assertEqual(self.omenctl("job", "watch", "12345678").returncode, 3)
+        self.assertEqual(self.omenctl("job", "watch", "none").returncode, 2)
+        rows = json.loads(self.omenctl("job", "list", "-o", "json").stdout)
+        self.assertIn(number, [row["job"] for row in rows])
+        refused = self.omenctl("collection", "build", WIDE, "--gpu", "require")
+        self.assertEqual(refused.returncode, 4, refused.stderr)
+        self.assertIn("by the CPU", refused.stderr)
+        self.assertEqual(self.omenctl("collection", "build", WIDE, "--gpu", "auto", "--backend", "cpu").returncode, 2)
+
+    def test_an_import_builds_when_everything_is_there(self) -> None:
+        builder = self.found_builder()
+        file = self.folder / "rows.npy"
+        np.save(file, self.vectors[:3000])
+        self.client.create_collection("loaded", DIM, metric="l2", shards=1, replicas=COPIES, if_not_exists=True)
+        done = self.omenctl("import", "loaded", str(file), "--bulk", "-o", "json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(json.loads(done.stdout)["written"], 3000)
+        for _ in range(COPIES):
+            self.assertEqual(builder.wait_for("build.installed")["rows"], "3000")
+        self.assertEqual(self.client.collection("loaded").search(self.vectors[17], k=1)[0][0], 17)
+
+    def test_a_builder_that_is_killed_leaves_everything_as_it_was_and_another_start_finishes(self) -> None:
+        builder = self.found_builder()
+        with self.load() as load:
+            number = self.begin()
+            builder.wait_for("build.begun", job=str(number))
+            self.assertEqual(builder.kill(), -signal.SIGKILL)
+            self.assertEqual(self.job(number)["state"], "running")
+            load.wait_for(acks=20, searches=5)
+            self.check_recall()
+            self.join_builder()
+            self.until_done(number)
+            load.wait_for(acks=20, searches=5)
+        self.assertGreaterEqual(self.job(number)["attempts"], 2)
+        self.check_recall()
+        self.check_all()
+
+    def test_a_job_that_is_cancelled_is_dropped_and_the_next_one_is_taken(self) -> None:
+        builder = self.found_builder()
+        number = self.begin()
+        builder.wait_for("build.begun", job=str(number))
+        self.client.call("job.cancel", {"job": number})
+        self.assertEqual(self.job(number)["state"], "failed")
+        other = self.begin()
+        self.assertNotEqual(other, number)
+        self.until_done(other)
+        self.check_recall()
+
+    def test_a_primary_that_is_killed_is_built_for_none_the_less(self) -> None:
+        builder = self.found_builder()
+        with self.load() as load:
+            load.wait_for(acks=20, searches=5)
+            number = self.begin()
+            builder.wait_for("build.begun", job=str(number))
+            rows = self.client.shards(WIDE)
+            victim = self.by_id(rows[0]["primary"])
+            self.assertEqual(victim.kill(), -signal.SIGKILL)
+            load.wait_for(acks=20, searches=5)
+            self.until_done(number)
+            victim.start()
+            load.wait_for(acks=20, searches=5)
+        self.check_recall()
+        self.check_all()
+
+    def test_without_a_builder_each_copy_builds_for_itself(self) -> None:
+        builder = self.found_builder()
+        self.assertEqual(builder.stop(), 0)
+        for client in [self.client_of(node) for node in self.nodes]:  # each has its own view, and whoever leads decides
+            until("it is not alive", lambda client=client: all(
+                row["member"] != "alive" for row in client.call("node.list")["nodes"] if row["roles"] == ["builder"]))
+        number = until("each copy has linked what it has", lambda: self.client.call("collection.build", {"collection": WIDE}))["job"]
+        self.assertEqual(self.job(number)["state"], "done")
+        self.check_recall()
+
+
+if __name__ == "__main__":
+    ClusterCase.program = sys.argv.pop(1)
+    Builds.ctl = sys.argv.pop(1)
+    unittest.main()

@@ -1,0 +1,340 @@
+// tests/unit/shard/test_hosted_elsewhere.c -- a graph that was built elsewhere takes its place on every copy, whatever happened to them since.
+#include <string.h>
+
+#include "base/os_clock.h"
+#include "shard/hosted_int.h"
+#include "tests/lib/build_elsewhere.h"
+#include "tests/lib/check_main.h"
+
+enum { ROWS = 4000, COPIES = 2 };
+
+static struct folder folder;
+static struct else_copy copies[COPIES];
+static struct omen_error error;
+static struct hosted_built built;
+
+static void
+setup(void)
+{
+    folder_init(&folder);
+    memset(copies, 0, sizeof copies);
+}
+
+static void
+teardown(void)
+{
+    for (uint32_t i = 0; i < COPIES; i++)
+        hosted_close(copies[i].hosted);
+    folder_fini(&folder);
+}
+
+static void
+open_both(const struct else_options *options)
+{
+    else_open(&copies[0], &folder, "a", options);
+    else_open(&copies[1], &folder, "b", options);
+}
+
+static void
+open_filled(uint32_t threads, bool text)
+{
+    open_both(&(struct else_options){.threads = threads, .text = text});
+    else_change(copies, COPIES, HOSTED_UPSERT, 0, ROWS, 1, 1, text);
+}
+
+static uint32_t
+builds_of(const struct else_copy *copy)
+{
+    return atomic_load(&hosted_shard(copy->hosted)->bulk_builds);
+}
+
+static omen_statistics
+stats_of(const struct else_copy *copy)
+{
+    omen_statistics stats = {.struct_size = sizeof stats};
+    shard_stats(hosted_shard(copy->hosted), &stats);
+    return stats;
+}
+
+// Of 200 points, those that are found by their own vector; and the index is sound.
+static void
+check_copy(const struct else_copy *copy, uint64_t first, uint64_t step, uint64_t salt, bool text)
+{
+    struct shard *shard = hosted_shard(copy->hosted);
+    uint32_t found = 0;
+    ck_assert_msg(hosted_verify(copy->hosted, &error) == OMEN_OK, "%s", error.text);
+    for (uint32_t i = 0; i < 200; i++) {
+        const uint64_t id = first + i * step;
+        float vector[ELSE_DIM];
+        uint64_t key = id, ids[10];
+        char name[24];
+        omen_query_options options = OMEN_QUERY_OPTIONS_INIT;
+        options.k = 10;
+        options.ef = 48;
+        const struct answer answer = {.ids = ids};
+        if (text)
+            ck_assert_int_eq(shard_id_key(shard, else_text(id, name), &key, &error), OMEN_OK);
+        else_vector(id, salt, vector);
+        ck_assert_int_eq(shard_query(shard, vector, &options, &answer, &error), OMEN_OK);
+        found += ids[0] == key;
+    }
+    ck_assert_uint_ge(found, 197);
+}
+
+static void
+put(struct else_copy *copy, uint64_t attempt, const struct built_graph *graph,
+    enum hosted_gate gate)
+{
+    ck_assert_msg(else_put(copy->hosted, attempt, graph, gate, &built, &error) == OMEN_OK, "%s",
+                  error.text);
+}
+
+// 0: integers, 1: texts, 2: rows without codes.
+START_TEST(one_graph_fits_both_copies)
+{
+    struct built_graph graph;
+    const bool text = _i == 1;
+    const struct else_options options = {.threads = 1,
+                                         .text = text,
+                                         .quantization =
+                                             _i == 2 ? OMEN_QUANTIZE_NONE : OMEN_QUANTIZE_INT8};
+    open_both(&options);
+    else_change(copies, COPIES, HOSTED_UPSERT, 0, ROWS, 1, 1, text);
+    else_build(copies[0].hosted, 5, &graph);
+    ck_assert_uint_eq(graph.head.total, ROWS);
+    ck_assert_uint_eq(graph.head.seq, hosted_applied(copies[0].hosted));
+    put(&copies[0], 5, &graph, HOSTED_MEASURED);
+    ck_assert_uint_eq(built.rows, ROWS);
+    ck_assert_uint_eq(built.matched, ROWS);
+    ck_assert_uint_eq(built.tail, 0);
+    ck_assert_double_ge(built.recall, 0.97);
+    ck_assert_double_ge(built.before, 0.9);
+    put(&copies[1], 5, &graph, HOSTED_TRUSTED);
+    ck_assert_double_lt(built.recall, 0.0);
+    for (uint32_t i = 0; i < COPIES; i++) {
+        ck_assert_uint_eq(builds_of(&copies[i]), 1);
+        ck_assert_uint_eq(stats_of(&copies[i]).tail, 0);
+        check_copy(&copies[i], 0, ROWS / 200, 1, text);
+    }
+    built_graph_fini(&graph);
+}
+END_TEST
+
+START_TEST(copies_that_compacted_differently_and_changed_since_take_it_as_well)
+{
+    struct built_graph graph;
+    const bool text = _i % 2 == 1;
+    open_filled(_i < 2 ? 1 : 2, text);
+    else_change(copies, COPIES, HOSTED_DELETE, 0, 300, 7, 0, text);
+    ck_assert_int_eq(hosted_compact(copies[1].hosted, &error), OMEN_OK);
+    else_build(copies[0].hosted, 5, &graph);
+    ck_assert_uint_eq(graph.head.total, ROWS - 300);
+    // Rewritten, deleted, rewritten as they were, new.
+    else_change(copies, COPIES, HOSTED_UPSERT, 1, 200, 7, 2, text);
+    else_change(copies, COPIES, HOSTED_DELETE, 2, 200, 7, 0, text);
+    else_change(copies, COPIES, HOSTED_UPSERT, 3, 100, 7, 1, text);
+    else_change(copies, COPIES, HOSTED_UPSERT, ROWS, 600, 1, 1, text);
+    ck_assert_int_eq(hosted_compact(copies[0].hosted, &error), OMEN_OK); // the freeze was read
+    for (uint32_t i = 0; i < COPIES; i++) {
+        put(&copies[i], 5, &graph, i == 0 ? HOSTED_MEASURED : HOSTED_TRUSTED);
+        ck_assert_uint_eq(built.rows, ROWS - 300);
+        ck_assert_uint_eq(built.matched, ROWS - 300 - 500);
+        // Rows behind the last that is matched; of a copy that was not compacted the dead ones, too.
+        ck_assert_uint_ge(built.tail, 200 + 100 + 600);
+        ck_assert_int_eq(shard_build(hosted_shard(copies[i].hosted),
+                                     &(omen_build_options)OMEN_BUILD_OPTIONS_INIT, &error),
+                         OMEN_OK);
+        ck_assert_uint_eq(stats_of(&copies[i]).tail, 0);
+        check_copy(&copies[i], 4, 7, 1, text);
+        check_copy(&copies[i], 1, 7, 2, text);
+        check_copy(&copies[i], ROWS, 3, 1, text);
+    }
+    built_graph_fini(&graph);
+}
+END_TEST
+
+START_TEST(a_compaction_ends_a_freeze_and_nothing_else)
+{
+    struct hosted_frozen frozen;
+    static uint8_t chunk[BUILT_CHUNK_BYTES];
+    size_t bytes;
+    open_filled(1, false);
+    else_change(copies, COPIES, HOSTED_DELETE, 0, 10, 1, 0, false);
+    ck_assert_int_eq(else_freeze(copies[0].hosted, 5, &frozen, &error), OMEN_OK);
+    ck_assert_uint_eq(frozen.rows, ROWS - 10);
+    ck_assert_int_eq(hosted_build_rows(copies[0].hosted, 5, 0, chunk, &bytes, &error), OMEN_OK);
+    ck_assert_int_eq(hosted_compact(copies[0].hosted, &error), OMEN_OK);
+    ck_assert_int_eq(hosted_build_rows(copies[0].hosted, 5, 0, chunk, &bytes, &error),
+                     OMEN_E_CONFLICT);
+    ck_assert_ptr_nonnull(strstr(error.text, "compacted"));
+    ck_assert_int_eq(else_freeze(copies[0].hosted, 6, &frozen, &error), OMEN_OK);
+    ck_assert_int_eq(hosted_build_rows(copies[0].hosted, 6, 0, chunk, &bytes, &error), OMEN_OK);
+    ck_assert_int_eq(hosted_build_rows(copies[0].hosted, 5, 0, chunk, &bytes, &error),
+                     OMEN_E_CONFLICT);
+    ck_assert_ptr_nonnull(strstr(error.text, "not under way"));
+    ck_assert_int_eq(hosted_build_rows(copies[0].hosted, 6, frozen.chunks, chunk, &bytes, &error),
+                     OMEN_E_INVALID);
+    check_copy(&copies[0], 20, 3, 1, false);
+}
+END_TEST
+
+START_TEST(too_few_rows_none_that_live_and_no_number_are_nothing_to_build)
+{
+    struct hosted_frozen frozen;
+    open_both(&(struct else_options){.threads = 1});
+    ck_assert_int_eq(else_freeze(copies[0].hosted, 0, &frozen, &error), OMEN_E_INVALID);
+    ck_assert_int_eq(else_freeze(copies[0].hosted, 1, &frozen, &error), OMEN_E_NOT_FOUND);
+    else_change(copies, 1, HOSTED_UPSERT, 0, 1000, 1, 1, false);
+    ck_assert_int_eq(else_freeze(copies[0].hosted, 1, &frozen, &error), OMEN_E_NOT_FOUND);
+    else_change(copies, 1, HOSTED_UPSERT, 1000, 1000, 1, 1, false);
+    ck_assert_int_eq(else_freeze(copies[0].hosted, 1, &frozen, &error), OMEN_OK);
+    else_change(copies, 1, HOSTED_DELETE, 0, 2000, 1, 0, false);
+    ck_assert_int_eq(else_freeze(copies[0].hosted, 1, &frozen, &error), OMEN_E_NOT_FOUND);
+    ck_assert_ptr_nonnull(strstr(error.text, "nothing to be linked"));
+    ck_assert_uint_eq(copies[0].hosted->builds.attempt, 0);
+}
+END_TEST
+
+START_TEST(a_graph_that_leads_nowhere_or_is_worse_than_the_best_is_refused)
+{
+    struct built_graph graph;
+    open_filled(1, false);
+    else_build(copies[0].hosted, 5, &graph);
+    put(&copies[0], 5, &graph, HOSTED_MEASURED);
+    const double best = built.recall;
+    ck_assert_double_eq(copies[0].hosted->builds.record.best, best);
+    ck_assert_uint_eq(copies[0].hosted->builds.record.rows, ROWS);
+    // Without every second link: a little worse than the graph that is there.
+    for (uint32_t row = 0; row < ROWS; row++)
+        graph.graph.counts[row] = (uint8_t)(graph.graph.counts[row] / 3);
+    ck_assert_int_eq(else_put(copies[0].hosted, 6, &graph, HOSTED_MEASURED, &built, &error),
+                     OMEN_E_INVALID);
+    ck_assert_ptr_nonnull(strstr(error.text, "of the neighbours that it should"));
+    ck_assert_double_lt(built.recall, best - 0.005);
+    ck_assert_double_eq(built.before, best);
+    ck_assert_uint_eq(builds_of(&copies[0]), 1);
+    check_copy(&copies[0], 0, ROWS / 200, 1, false);
+    // The best counts, where what is there was worse.
+    ck_assert_int_eq(else_put(copies[0].hosted, 7, &graph, HOSTED_TRUSTED, &built, &error),
+                     OMEN_OK);
+    ck_assert_int_eq(else_put(copies[0].hosted, 8, &graph, HOSTED_MEASURED, &built, &error),
+                     OMEN_E_INVALID);
+    ck_assert_double_lt(built.before, best - 0.005);
+    // A record of far fewer rows is none any more.
+    copies[0].hosted->builds.record.rows = ROWS / 2 - 1;
+    ck_assert_int_eq(else_put(copies[0].hosted, 9, &graph, HOSTED_MEASURED, &built, &error),
+                     OMEN_OK);
+    // Links between strangers, where there is no graph of which anything is known.
+    for (uint32_t row = 0; row < ROWS; row++) {
+        graph.graph.counts[row] = 1;
+        graph.graph.links[(size_t)row * graph.graph.links_max] = (row + ROWS / 2) % ROWS;
+    }
+    copies[0].hosted->builds.record = (struct graft_record){0};
+    ck_assert_int_eq(else_put(copies[0].hosted, 10, &graph, HOSTED_TRUSTED, &built, &error),
+                     OMEN_OK);
+    ck_assert_int_eq(else_put(copies[0].hosted, 11, &graph, HOSTED_MEASURED, &built, &error),
+                     OMEN_E_INVALID);
+    ck_assert_ptr_nonnull(strstr(error.text, "at least 10.00 %"));
+    built_graph_fini(&graph);
+}
+END_TEST
+
+START_TEST(what_is_not_whole_out_of_date_ahead_or_of_other_links_is_refused)
+{
+    struct built_graph graph;
+    static uint8_t chunk[BUILT_CHUNK_BYTES];
+    open_filled(1, false);
+    else_build(copies[0].hosted, 5, &graph);
+    ck_assert_int_eq(hosted_build_install(copies[0].hosted, 5, HOSTED_TRUSTED, &built, &error),
+                     OMEN_E_CONFLICT);
+    ck_assert_ptr_nonnull(strstr(error.text, "have come"));
+    ck_assert_int_eq(hosted_build_install(copies[1].hosted, 5, HOSTED_TRUSTED, &built, &error),
+                     OMEN_E_CONFLICT);
+    ck_assert_int_eq(hosted_build_take(copies[1].hosted, 0, chunk, 100, &error), OMEN_E_CONFLICT);
+    ck_assert_int_eq(hosted_build_take(copies[1].hosted, 5, chunk, 100, &error), OMEN_E_CORRUPT);
+    ck_assert_uint_eq(copies[1].hosted->builds.attempt, 0); // not for bytes that are none
+    // Of an entry that this copy has yet to apply.
+    graph.head.seq++;
+    ck_assert_int_eq(else_put(copies[1].hosted, 5, &graph, HOSTED_TRUSTED, &built, &error),
+                     OMEN_E_BUSY);
+    else_change(copies, COPIES, HOSTED_DELETE, 0, 1, 1, 0, false);
+    ck_assert_int_eq(hosted_build_install(copies[1].hosted, 5, HOSTED_TRUSTED, &built, &error),
+                     OMEN_OK);
+    ck_assert_uint_eq(built.matched, ROWS - 1);
+    // Of other M.
+    graph.head.shape.links_max = graph.graph.links_max = 8;
+    for (uint32_t row = 0; row < ROWS; row++)
+        graph.graph.counts[row] = 0;
+    ck_assert_int_eq(else_put(copies[0].hosted, 7, &graph, HOSTED_TRUSTED, &built, &error),
+                     OMEN_E_INVALID);
+    ck_assert_ptr_nonnull(strstr(error.text, "8 links"));
+    graph.head.shape.links_max = graph.graph.links_max = 16;
+    // More than half of its rows went.
+    else_change(copies, COPIES, HOSTED_DELETE, 1, ROWS / 2, 1, 0, false);
+    ck_assert_int_eq(else_put(copies[0].hosted, 8, &graph, HOSTED_TRUSTED, &built, &error),
+                     OMEN_E_CONFLICT);
+    ck_assert_ptr_nonnull(strstr(error.text, "out of date"));
+    ck_assert_uint_eq(builds_of(&copies[0]), 0);
+    built_graph_fini(&graph);
+}
+END_TEST
+
+START_TEST(what_is_left_idle_is_forgotten_and_local_builds_wait_as_long)
+{
+    struct hosted_frozen frozen;
+    open_filled(1, false);
+    struct hosted *hosted = copies[0].hosted;
+    ck_assert_int_eq(else_freeze(hosted, 5, &frozen, &error), OMEN_OK);
+    ck_assert_uint_eq(atomic_load(&hosted->shard->bulk_after), UINT32_MAX);
+    const uint64_t used_ns = hosted->builds.used_ns;
+    hosted_build_idle(hosted, used_ns + HOSTED_BUILD_IDLE_NS);
+    ck_assert_uint_eq(hosted->builds.attempt, 5);
+    hosted_build_idle(hosted, used_ns + HOSTED_BUILD_IDLE_NS + 1);
+    ck_assert_uint_eq(hosted->builds.attempt, 0);
+    ck_assert_ptr_null(hosted->builds.slots);
+    ck_assert_uint_eq(atomic_load(&hosted->shard->bulk_after), 0);
+    hosted_build_idle(hosted, UINT64_MAX); // there is none
+    ck_assert_int_eq(else_freeze(hosted, 6, &frozen, &error), OMEN_OK);
+    lock_acquire(&hosted->shard->upkeep);
+    ck_assert_int_eq(hosted_build_freeze(hosted, 7, &frozen, &error), OMEN_E_BUSY);
+    lock_release(&hosted->shard->upkeep);
+}
+END_TEST
+
+START_TEST(what_was_put_in_place_is_there_after_a_restart)
+{
+    struct built_graph graph;
+    open_filled(1, false);
+    else_build(copies[0].hosted, 5, &graph);
+    put(&copies[0], 5, &graph, HOSTED_MEASURED);
+    else_change(copies, 1, HOSTED_UPSERT, ROWS, 200, 1, 1, false);
+    hosted_close(copies[0].hosted);
+    const struct hosted_options options = {.path = copies[0].path, .threads = 1};
+    ck_assert_int_eq(hosted_open(&options, &copies[0].hosted, &error), OMEN_OK);
+    ck_assert_uint_eq(stats_of(&copies[0]).tail, 0);
+    check_copy(&copies[0], 0, ROWS / 200, 1, false);
+    check_copy(&copies[0], ROWS, 1, 1, false);
+    built_graph_fini(&graph);
+}
+END_TEST
+
+static Suite *
+hosted_elsewhere_suite(void)
+{
+    Suite *suite = suite_create("hosted_elsewhere");
+    TCase *tcase = tcase_create("hosted_elsewhere");
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_set_timeout(tcase, 300);
+    tcase_add_loop_test(tcase, one_graph_fits_both_copies, 0, 3);
+    tcase_add_loop_test(tcase, copies_that_compacted_differently_and_changed_since_take_it_as_well,
+                        0, 4);
+    tcase_add_test(tcase, a_compaction_ends_a_freeze_and_nothing_else);
+    tcase_add_test(tcase, too_few_rows_none_that_live_and_no_number_are_nothing_to_build);
+    tcase_add_test(tcase, a_graph_that_leads_nowhere_or_is_worse_than_the_best_is_refused);
+    tcase_add_test(tcase, what_is_not_whole_out_of_date_ahead_or_of_other_links_is_refused);
+    tcase_add_test(tcase, what_is_left_idle_is_forgotten_and_local_builds_wait_as_long);
+    tcase_add_test(tcase, what_was_put_in_place_is_there_after_a_restart);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}
+CHECK_MAIN(hosted_elsewhere_suite)
