@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/alloc.h"
 #include "base/os_clock.h"
@@ -172,42 +171,52 @@ open_with(const struct options *options, const float *rows)
     return hnsw;
 }
 
-static double
-seconds_since(uint64_t began)
+struct spent {
+    double seconds, processor; // since some moment
+};
+
+static struct spent
+spent_now(void)
 {
-    return (double)(os_clock_ns() - began) * 1e-9;
+    return (struct spent){1e-9 * (double)os_clock_ns(), 1e-9 * (double)os_processor_ns()};
 }
 
-// Of all threads: what others on the machine take is not in it.
-static double
-cpu_seconds(void)
+static struct spent
+spent_since(struct spent began)
 {
-    struct timespec time;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+    const struct spent now = spent_now();
+    return (struct spent){now.seconds - began.seconds, now.processor - began.processor};
 }
 
 static void
-print_stages(const struct options *options, const struct hnsw_bulk_report *report, double all,
-             double install, double cpu)
+print_stage(const char *name, double value)
 {
-    const double per = 1e-3 * options->threads / options->rows; // microseconds of a thread, a row
+    printf(" %s %.3f", name, value);
+}
+
+static void
+print_stages(const struct options *options, const struct hnsw_bulk_report *report, struct spent all,
+             struct spent install)
+{
     printf("%.0f vectors/s: %u rows x %u in %.3f s, %u threads, kernel %s; %.2f us of processor a "
            "row\n",
-           options->rows / all, options->rows, options->dim, all, options->threads,
-           kernels_best()->name, cpu * 1e6 / options->rows);
-    printf("  us x thread a row: found %.2f encode %.2f", (double)report->found_ns * per,
-           (double)report->encode_ns * per);
+           options->rows / all.seconds, options->rows, options->dim, all.seconds, options->threads,
+           kernels_best()->name, all.processor * 1e6 / options->rows);
+    printf("  us of processor a row:");
+    print_stage("found", 1e-3 * (double)report->found_processor_ns / options->rows);
+    print_stage("encode", 1e-3 * (double)report->encode_processor_ns / options->rows);
     for (int stage = 0; stage < BUILD_STAGES; stage++)
-        printf(" %s %.2f", build_stage_name((enum build_stage)stage),
-               (double)report->build.ns[stage] * per);
-    printf(" install %.2f\n", install * 1e6 * options->threads / options->rows);
-    printf("  seconds: found %.3f encode %.3f", (double)report->found_ns * 1e-9,
-           (double)report->encode_ns * 1e-9);
+        print_stage(build_stage_name((enum build_stage)stage),
+                    1e-3 * (double)report->build.processor_ns[stage] / options->rows);
+    print_stage("install", 1e6 * install.processor / options->rows);
+    printf("\n  seconds:");
+    print_stage("found", 1e-9 * (double)report->found_ns);
+    print_stage("encode", 1e-9 * (double)report->encode_ns);
     for (int stage = 0; stage < BUILD_STAGES; stage++)
-        printf(" %s %.3f", build_stage_name((enum build_stage)stage),
-               (double)report->build.ns[stage] * 1e-9);
-    printf(" install %.3f\n", install);
+        print_stage(build_stage_name((enum build_stage)stage),
+                    1e-9 * (double)report->build.ns[stage]);
+    print_stage("install", install.seconds);
+    printf("\n");
     printf("  build memory %.0f bytes a row, %u passes, %llu leaves of %.0f, %.1f leaves a row, "
            "%.0f pairs a row, "
            "%u twins, chosen again %.1f %%, unreached %u, links given %u, draws %u, chopped %llu\n",
@@ -241,17 +250,15 @@ bulk(const struct options *options, struct hnsw *hnsw)
                                           .memory_max = (size_t)options->memory * options->rows};
     if (options->memory != 0)
         learn_code(hnsw, options);
-    const uint64_t began = os_clock_ns();
-    const double cpu = cpu_seconds();
+    const struct spent began = spent_now();
     if (hnsw_bulk_make(hnsw, &how, &report, &made) != OMEN_OK || made == NULL)
         fail("the build failed");
-    const uint64_t put = os_clock_ns();
+    const struct spent put = spent_now();
     if (hnsw_bulk_install(made) != OMEN_OK)
         fail("the graph is not sound");
-    const double install = seconds_since(put), all = seconds_since(began);
-    const double spent = cpu_seconds() - cpu;
+    const struct spent install = spent_since(put), all = spent_since(began);
     hnsw_bulk_close(made);
-    print_stages(options, &report, all, install, spent);
+    print_stages(options, &report, all, install);
 }
 
 struct insertion {
@@ -276,11 +283,13 @@ insert(const struct options *options, struct hnsw *hnsw)
     for (uint32_t i = 0; i < options->threads; i++)
         if (scratch_open(&insertion.scratches[i]) != OMEN_OK)
             fail("out of memory");
-    const uint64_t began = os_clock_ns();
+    const struct spent began = spent_now();
     pool_run(options->threads, (options->rows + 63) / 64, insert_some, &insertion);
     while (hnsw_link_next(hnsw, insertion.scratches[0])) {
     }
-    printf("%.0f vectors/s: inserted\n", options->rows / seconds_since(began));
+    const struct spent all = spent_since(began);
+    printf("%.0f vectors/s: inserted; %.2f us of processor a row\n", options->rows / all.seconds,
+           all.processor * 1e6 / options->rows);
     while (hnsw_repair_next(hnsw, insertion.scratches[0])) {
     }
     for (uint32_t i = 0; i < options->threads; i++)
