@@ -54,9 +54,7 @@ measure(struct candidates *from, uint32_t owner, const uint32_t *rows)
     rows_read(build, worker, rows, from->count, SKETCH_NONE);
     rows_pack(build, worker, from->count);
     build->rows.read(build->rows.context, owner, worker->ahead, &worker->ahead_numbers[0], NULL);
-    worker->ahead_starts[0] = row_start(build, worker->ahead);
-    const struct tile_side row = {
-        .rows = worker->ahead, .numbers = worker->ahead_numbers, .starts = worker->ahead_starts};
+    const struct tile_side row = {.rows = worker->ahead, .numbers = worker->ahead_numbers};
     row_measure(build, &row, &packed, (from->count + TILE_LANES - 1) / TILE_LANES, from->own);
     for (uint32_t i = 0; i < CHOOSE_MAX; i++) {
         from->nearest[i] = INFINITY;
@@ -76,11 +74,9 @@ take(struct candidates *from, uint32_t place)
     const struct build *build = from->build;
     struct build_worker *worker = from->worker;
     const struct tile_packed packed = worker_packed(worker);
-    const struct tile_side side = {
-        .rows = worker->rows, .numbers = worker->numbers, .starts = worker->starts, .at = {place}};
+    const struct tile_side side = {.rows = worker->rows, .numbers = worker->numbers, .at = {place}};
     for (uint32_t i = from->count; i < CHOOSE_MAX; i++)
         between[i] = INFINITY;
-    worker->starts[place] = row_start(build, worker_row(build, worker->rows, place));
     row_measure(build, &side, &packed, (from->count + TILE_LANES - 1) / TILE_LANES, between);
     from->taken |= 1ull << place;
     return build->tiles->occlude(between, from->own, from->nearest);

@@ -60,8 +60,6 @@ leaf_run(struct build *build, struct build_worker *worker, const uint32_t *ids, 
     if (count < 2 || build_stopped(build) || !any_in_pass(build, ids, count))
         return;
     rows_read(build, worker, ids, count, SKETCH_READ);
-    for (uint32_t i = 0; i < count; i++)
-        worker->starts[i] = row_start(build, worker_row(build, worker->rows, i));
     rows_pack(build, worker, count);
     leaf_gram(build, worker, count);
     leaf_lists(worker, count, near_of(build, count));
@@ -81,8 +79,7 @@ leaf_gram(const struct build *build, struct build_worker *worker, uint32_t count
     const uint32_t tiles = (count + TILE_COLUMNS - 1) / TILE_COLUMNS;
     memset(worker->column_best, 255,
            (size_t)tiles * TILE_GROUPS * TILE_COLUMN_BEST * sizeof(uint32_t));
-    struct tile_side side = {
-        .rows = worker->rows, .numbers = worker->numbers, .starts = worker->starts};
+    struct tile_side side = {.rows = worker->rows, .numbers = worker->numbers};
     for (uint32_t column = 0; column < count; column += TILE_COLUMNS)
         for (uint32_t row = column; row < count; row += TILE_ROWS) {
             const uint32_t left = count - row;
