@@ -66,7 +66,7 @@ measure(struct candidates *from, uint32_t owner, const uint32_t *rows)
     build->tiles->order(values, from->count, from->order);
 }
 
-// Chooses the one at `place`; returns the places of those that are nearer to the row than to any chosen one.
+// Marks the one at `place` as chosen; returns the places of those that are nearer to the row than to any chosen one.
 static uint64_t
 take(struct candidates *from, uint32_t place)
 {
@@ -98,7 +98,8 @@ choose(const struct build *build, struct build_worker *worker, uint32_t owner,
         if ((open >> place & 1) == 0)
             continue;
         out[chosen++] = candidates[place];
-        open = take(&from, place);
+        if (chosen < keep) // nobody asks what the last one says
+            open = take(&from, place);
     }
     const float relaxed = build->config.relaxed;
     for (uint32_t i = 0; i < count && chosen < keep && relaxed > 0.0f; i++) {
@@ -106,7 +107,8 @@ choose(const struct build *build, struct build_worker *worker, uint32_t owner,
         if ((from.taken >> place & 1) != 0 || from.own[place] > relaxed * from.nearest[place])
             continue;
         out[chosen++] = candidates[place];
-        (void)take(&from, place);
+        if (chosen < keep)
+            (void)take(&from, place);
     }
     for (uint32_t i = 0; i < count && chosen < keep / LEAST_SHARE; i++)
         if ((from.taken >> from.order[i] & 1) == 0)

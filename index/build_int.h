@@ -14,7 +14,8 @@
 
 #define BUILD_NONE UINT32_MAX
 #define LEAF_CANDIDATES_MAX 48u // of a member, its own nearest and those that it is near to
-#define CHOOSE_MAX 64u          // candidates of which a row chooses
+#define LEAF_LIST_ROOM (LEAF_CANDIDATES_MAX + 1) // and one that is written in vain
+#define CHOOSE_MAX 64u                           // candidates of which a row chooses
 
 // What a thread works with.
 struct build_worker {
@@ -31,7 +32,7 @@ struct build_worker {
     // Of a leaf's members.
     uint32_t *row_best, *column_best;
     uint32_t *nearest; // TILE_LANES keys
-    uint32_t *lists;   // LEAF_CANDIDATES_MAX keys
+    uint32_t *lists;   // LEAF_LIST_ROOM keys
     uint8_t *list_counts;
 
     void *memory; // of all of these

@@ -16,7 +16,9 @@
 #include "index/build_int.h"
 
 #define BLOCK_ROWS 1024u
-#define ROWS_AHEAD 8u // prefetched
+#define ROWS_AHEAD 16u // whose links are prefetched
+#define ENDS_AHEAD 8u  // and where they lead to
+#define FROM_AHEAD 4u  // and where they will be put
 #define KEEP_MAX                                                                                   \
     (CHOOSE_MAX * 3 / 4) // of a row that chooses anew: the rest is room for the next that come
 
@@ -53,6 +55,32 @@ links_ahead(const struct build *build, uint32_t place)
     prefetch_lines(links_of(build, row), build->config.links_max * sizeof(uint32_t));
 }
 
+// Asks for the ends of those that a row links to, whose links have been asked for. An addition that other threads may see waits for
+// all stores before it, so each miss would be waited for.
+static void
+ends_ahead(const struct reverse *reverse, uint32_t place)
+{
+    const struct build *build = reverse->build;
+    if (place >= build->rows.count)
+        return;
+    const uint32_t row = build->order[place], *links = links_of(build, row);
+    for (uint32_t i = 0; i < build->counts[row]; i++)
+        prefetch_line((const void *)&reverse->ends[links[i]]);
+}
+
+// And for the places where the row will be put, whose ends have been asked for.
+static void
+from_ahead(const struct reverse *reverse, uint32_t place)
+{
+    const struct build *build = reverse->build;
+    if (place >= build->rows.count)
+        return;
+    const uint32_t row = build->order[place], *links = links_of(build, row);
+    for (uint32_t i = 0; i < build->counts[row]; i++)
+        prefetch_line(
+            &reverse->from[atomic_load_explicit(&reverse->ends[links[i]], memory_order_relaxed)]);
+}
+
 static void
 count_block(void *context, uint32_t index, uint32_t worker)
 {
@@ -64,6 +92,7 @@ count_block(void *context, uint32_t index, uint32_t worker)
     for (uint32_t place = from; place < end; place++) {
         const uint32_t row = build->order[place], *links = links_of(build, row);
         links_ahead(build, place + ROWS_AHEAD);
+        ends_ahead(reverse, place + ENDS_AHEAD);
         for (uint32_t i = 0; i < build->counts[row]; i++)
             atomic_fetch_add_explicit(&reverse->ends[links[i]], 1, memory_order_relaxed);
     }
@@ -80,6 +109,8 @@ put_block(void *context, uint32_t index, uint32_t worker)
     for (uint32_t place = from; place < end; place++) {
         const uint32_t row = build->order[place], *links = links_of(build, row);
         links_ahead(build, place + ROWS_AHEAD);
+        ends_ahead(reverse, place + ENDS_AHEAD);
+        from_ahead(reverse, place + FROM_AHEAD);
         for (uint32_t i = 0; i < build->counts[row]; i++)
             reverse->from[atomic_fetch_add_explicit(&reverse->ends[links[i]], 1,
                                                     memory_order_relaxed)] = row;

@@ -43,7 +43,7 @@ worker_lay_out(const struct build *build, struct build_worker *worker, uint8_t *
     worker->row_best = part(base, &at, room * TILE_ROW_BEST * sizeof(uint32_t));
     worker->column_best = part(base, &at, room / TILE_LANES * TILE_COLUMN_BEST * sizeof(uint32_t));
     worker->nearest = part(base, &at, room * TILE_LANES * sizeof(uint32_t));
-    worker->lists = part(base, &at, room * LEAF_CANDIDATES_MAX * sizeof(uint32_t));
+    worker->lists = part(base, &at, room * LEAF_LIST_ROOM * sizeof(uint32_t));
     worker->list_counts = part(base, &at, room);
     return at;
 }

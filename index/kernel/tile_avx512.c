@@ -472,11 +472,28 @@ full_head(const struct reservoir *reservoir)
     return (key << 8 | hash) << 8 | RESERVOIR_SLOTS;
 }
 
-static uint32_t
-avx512_keep(struct reservoir *reservoir, uint32_t head, const uint64_t *candidates, uint32_t count)
+// Those of 64 candidates that are not above the bound, a bit each.
+INLINE uint64_t
+within(const uint64_t *candidates, uint32_t count, uint32_t bound)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        const uint64_t candidate = candidates[i];
+    const __m512i last = _mm512_set1_epi64((long long)((uint64_t)bound << 32 | UINT32_MAX));
+    uint64_t in = 0;
+    for (uint32_t i = 0; i < count; i += 8) {
+        const __mmask8 there = (__mmask8)(count - i >= 8 ? 255u : (1u << (count - i)) - 1);
+        const __m512i eight = _mm512_maskz_loadu_epi64(there, candidates + i);
+        in |= (uint64_t)_mm512_mask_cmple_epu64_mask(there, eight, last) << i;
+    }
+    return in;
+}
+
+// Most candidates are above the bound of a full one: asked one by one, each answer would be a guess.
+static uint32_t
+avx512_keep_some(struct reservoir *reservoir, uint32_t head, const uint64_t *candidates,
+                 uint32_t count)
+{
+    uint64_t left = within(candidates, count, reservoir_bound(head));
+    for (; left != 0; left &= left - 1) {
+        const uint64_t candidate = candidates[__builtin_ctzll(left)];
         const uint32_t rank = (uint32_t)(candidate >> 32), held = reservoir_count(head);
         if (rank > reservoir_bound(head))
             continue;
@@ -503,6 +520,14 @@ avx512_keep(struct reservoir *reservoir, uint32_t head, const uint64_t *candidat
         if (recount)
             head = full_head(reservoir);
     }
+    return head;
+}
+
+static uint32_t
+avx512_keep(struct reservoir *reservoir, uint32_t head, const uint64_t *candidates, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i += 64)
+        head = avx512_keep_some(reservoir, head, candidates + i, count - i < 64 ? count - i : 64);
     return head;
 }
 
