@@ -4,11 +4,12 @@
 // (bench/bulk.sh makes it there).
 //
 // usage: omen_bulk_bench [--rows N] [--dim N] [--threads N] [--memory BYTES_PER_ROW] [--repeat N] [--queries N]
-//                        [--metric l2|cosine] [--base FILE --query FILE] [--insert]
+//                        [--metric l2|cosine] [--base FILE --query FILE] [--insert] [--seed N]
 //
 // Without files it makes rows itself: Gaussian clusters in 24 dimensions, bent into the space of the rows. With them it reads
 // raw little-endian f32 rows. The rate counts everything from rows in memory to links in place: founding, codes, build,
-// install. Recall is that of the index's searches against its own exact scan.
+// install. A seed draws what is by chance: the rotation, the entries, and the leaders of a build. bench/bulk.py reads what is printed.
+// Recall is that of the index's searches against its own exact scan.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,7 +30,7 @@
 #define K 10u
 
 struct options {
-    uint32_t rows, dim, threads, memory, repeat, queries;
+    uint32_t rows, dim, threads, memory, repeat, queries, seed;
     enum metric metric;
     const char *base, *query;
     bool insert;
@@ -162,7 +163,7 @@ open_with(const struct options *options, const float *rows)
                                        .metric = options->metric,
                                        .type = VECTOR_F32,
                                        .quantization = HNSW_QUANTIZE_INT8,
-                                       .seed = 1};
+                                       .seed = options->seed};
     struct hnsw *hnsw;
     if (hnsw_open(&config, &hnsw) != OMEN_OK || hnsw_reserve(hnsw, options->rows) != OMEN_OK)
         fail("out of memory");
@@ -195,9 +196,11 @@ print_stage(const char *name, double value)
 }
 
 static void
-print_stages(const struct options *options, const struct hnsw_bulk_report *report, struct spent all,
-             struct spent install)
+print_stages(const struct options *options, const struct hnsw_bulk_report *report,
+             const struct hnsw *hnsw, struct spent all, struct spent install)
 {
+    struct hnsw_memory memory;
+    hnsw_memory(hnsw, &memory);
     printf("%.0f vectors/s: %u rows x %u in %.3f s, %u threads, kernel %s; %.2f us of processor a "
            "row\n",
            options->rows / all.seconds, options->rows, options->dim, all.seconds, options->threads,
@@ -217,10 +220,12 @@ print_stages(const struct options *options, const struct hnsw_bulk_report *repor
                     1e-9 * (double)report->build.ns[stage]);
     print_stage("install", install.seconds);
     printf("\n");
-    printf("  build memory %.0f bytes a row, %u passes, %llu leaves of %.0f, %.1f leaves a row, "
+    printf("  build memory %.0f bytes a row, %.0f with the graph, %u passes, %llu leaves of %.0f, "
+           "%.1f leaves a row, "
            "%.0f pairs a row, "
            "%u twins, chosen again %.1f %%, unreached %u, links given %u, draws %u, chopped %llu\n",
-           (double)report->memory_peak / options->rows, report->build.passes,
+           (double)report->memory_peak / options->rows,
+           (double)(report->memory_peak + memory.links) / options->rows, report->build.passes,
            (unsigned long long)report->build.leaves,
            (double)report->build.members / (double)report->build.leaves,
            (double)report->build.members / options->rows,
@@ -258,7 +263,7 @@ bulk(const struct options *options, struct hnsw *hnsw)
         fail("the graph is not sound");
     const struct spent install = spent_since(put), all = spent_since(began);
     hnsw_bulk_close(made);
-    print_stages(options, &report, all, install);
+    print_stages(options, &report, hnsw, all, install);
 }
 
 struct insertion {
@@ -377,7 +382,8 @@ number(const char *text)
 static struct options
 parse(int count, char **words)
 {
-    struct options options = {.dim = 128, .threads = os_cpu_count(), .repeat = 1, .queries = 200};
+    struct options options = {
+        .dim = 128, .threads = os_cpu_count(), .repeat = 1, .queries = 200, .seed = 1};
     for (int i = 1; i < count; i++) {
         const char *word = words[i], *value = i + 1 < count ? words[i + 1] : "";
         i += strcmp(word, "--insert") != 0;
@@ -393,6 +399,8 @@ parse(int count, char **words)
             options.repeat = number(value);
         else if (strcmp(word, "--queries") == 0)
             options.queries = number(value);
+        else if (strcmp(word, "--seed") == 0)
+            options.seed = number(value);
         else if (strcmp(word, "--metric") == 0)
             options.metric = strcmp(value, "l2") == 0 ? METRIC_L2 : METRIC_COSINE;
         else if (strcmp(word, "--base") == 0)
