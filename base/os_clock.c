@@ -7,13 +7,25 @@
 
 #include "base/assert.h"
 
+static uint64_t
+ns_of(clockid_t clock)
+{
+    struct timespec now;
+    const int failed = clock_gettime(clock, &now);
+    ASSERT(failed == 0);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
 uint64_t
 os_clock_ns(void)
 {
-    struct timespec now;
-    const int failed = clock_gettime(CLOCK_MONOTONIC, &now);
-    ASSERT(failed == 0);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+    return ns_of(CLOCK_MONOTONIC);
+}
+
+uint64_t
+os_processor_ns(void)
+{
+    return ns_of(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 static struct timespec

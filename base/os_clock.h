@@ -7,6 +7,8 @@
 
 // Nanoseconds since some moment before the process began; never steps back, not even when the date is set.
 uint64_t os_clock_ns(void);
+// Nanoseconds that processors have spent on all threads of this process; what others on the machine take is not in it.
+uint64_t os_processor_ns(void);
 
 // The date, for records that people read; it may step.
 uint64_t os_seconds_since_1970(void);

@@ -8,7 +8,7 @@ import sys
 
 from bench.data import ROOT
 
-PROGRAMS = ("validity", "ann", "filters", "turnover", "target", "insert", "latency", "memory", "calls", "durable", "limited", "cluster", "faults")
+PROGRAMS = ("validity", "ann", "filters", "turnover", "target", "insert", "bulk", "latency", "memory", "calls", "durable", "limited", "cluster", "faults")
 
 
 def main():

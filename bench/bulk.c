@@ -4,16 +4,16 @@
 // (bench/bulk.sh makes it there).
 //
 // usage: omen_bulk_bench [--rows N] [--dim N] [--threads N] [--memory BYTES_PER_ROW] [--repeat N] [--queries N]
-//                        [--metric l2|cosine] [--base FILE --query FILE] [--insert]
+//                        [--metric l2|cosine] [--base FILE --query FILE] [--insert] [--seed N]
 //
 // Without files it makes rows itself: Gaussian clusters in 24 dimensions, bent into the space of the rows. With them it reads
 // raw little-endian f32 rows. The rate counts everything from rows in memory to links in place: founding, codes, build,
-// install. Recall is that of the index's searches against its own exact scan.
+// install. A seed draws what is by chance: the rotation, the entries, and the leaders of a build. bench/bulk.py reads what is printed.
+// Recall is that of the index's searches against its own exact scan.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/alloc.h"
 #include "base/os_clock.h"
@@ -30,7 +30,7 @@
 #define K 10u
 
 struct options {
-    uint32_t rows, dim, threads, memory, repeat, queries;
+    uint32_t rows, dim, threads, memory, repeat, queries, seed;
     enum metric metric;
     const char *base, *query;
     bool insert;
@@ -163,7 +163,7 @@ open_with(const struct options *options, const float *rows)
                                        .metric = options->metric,
                                        .type = VECTOR_F32,
                                        .quantization = HNSW_QUANTIZE_INT8,
-                                       .seed = 1};
+                                       .seed = options->seed};
     struct hnsw *hnsw;
     if (hnsw_open(&config, &hnsw) != OMEN_OK || hnsw_reserve(hnsw, options->rows) != OMEN_OK)
         fail("out of memory");
@@ -172,46 +172,60 @@ open_with(const struct options *options, const float *rows)
     return hnsw;
 }
 
-static double
-seconds_since(uint64_t began)
+struct spent {
+    double seconds, processor; // since some moment
+};
+
+static struct spent
+spent_now(void)
 {
-    return (double)(os_clock_ns() - began) * 1e-9;
+    return (struct spent){1e-9 * (double)os_clock_ns(), 1e-9 * (double)os_processor_ns()};
 }
 
-// Of all threads: what others on the machine take is not in it.
-static double
-cpu_seconds(void)
+static struct spent
+spent_since(struct spent began)
 {
-    struct timespec time;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+    const struct spent now = spent_now();
+    return (struct spent){now.seconds - began.seconds, now.processor - began.processor};
 }
 
 static void
-print_stages(const struct options *options, const struct hnsw_bulk_report *report, double all,
-             double install, double cpu)
+print_stage(const char *name, double value)
 {
-    const double per = 1e-3 * options->threads / options->rows; // microseconds of a thread, a row
+    printf(" %s %.3f", name, value);
+}
+
+static void
+print_stages(const struct options *options, const struct hnsw_bulk_report *report,
+             const struct hnsw *hnsw, struct spent all, struct spent install)
+{
+    struct hnsw_memory memory;
+    hnsw_memory(hnsw, &memory);
     printf("%.0f vectors/s: %u rows x %u in %.3f s, %u threads, kernel %s; %.2f us of processor a "
            "row\n",
-           options->rows / all, options->rows, options->dim, all, options->threads,
-           kernels_best()->name, cpu * 1e6 / options->rows);
-    printf("  us x thread a row: found %.2f encode %.2f", (double)report->found_ns * per,
-           (double)report->encode_ns * per);
+           options->rows / all.seconds, options->rows, options->dim, all.seconds, options->threads,
+           kernels_best()->name, all.processor * 1e6 / options->rows);
+    printf("  us of processor a row:");
+    print_stage("found", 1e-3 * (double)report->found_processor_ns / options->rows);
+    print_stage("encode", 1e-3 * (double)report->encode_processor_ns / options->rows);
     for (int stage = 0; stage < BUILD_STAGES; stage++)
-        printf(" %s %.2f", build_stage_name((enum build_stage)stage),
-               (double)report->build.ns[stage] * per);
-    printf(" install %.2f\n", install * 1e6 * options->threads / options->rows);
-    printf("  seconds: found %.3f encode %.3f", (double)report->found_ns * 1e-9,
-           (double)report->encode_ns * 1e-9);
+        print_stage(build_stage_name((enum build_stage)stage),
+                    1e-3 * (double)report->build.processor_ns[stage] / options->rows);
+    print_stage("install", 1e6 * install.processor / options->rows);
+    printf("\n  seconds:");
+    print_stage("found", 1e-9 * (double)report->found_ns);
+    print_stage("encode", 1e-9 * (double)report->encode_ns);
     for (int stage = 0; stage < BUILD_STAGES; stage++)
-        printf(" %s %.3f", build_stage_name((enum build_stage)stage),
-               (double)report->build.ns[stage] * 1e-9);
-    printf(" install %.3f\n", install);
-    printf("  build memory %.0f bytes a row, %u passes, %llu leaves of %.0f, %.1f leaves a row, "
+        print_stage(build_stage_name((enum build_stage)stage),
+                    1e-9 * (double)report->build.ns[stage]);
+    print_stage("install", install.seconds);
+    printf("\n");
+    printf("  build memory %.0f bytes a row, %.0f with the graph, %u passes, %llu leaves of %.0f, "
+           "%.1f leaves a row, "
            "%.0f pairs a row, "
            "%u twins, chosen again %.1f %%, unreached %u, links given %u, draws %u, chopped %llu\n",
-           (double)report->memory_peak / options->rows, report->build.passes,
+           (double)report->memory_peak / options->rows,
+           (double)(report->memory_peak + memory.links) / options->rows, report->build.passes,
            (unsigned long long)report->build.leaves,
            (double)report->build.members / (double)report->build.leaves,
            (double)report->build.members / options->rows,
@@ -241,17 +255,15 @@ bulk(const struct options *options, struct hnsw *hnsw)
                                           .memory_max = (size_t)options->memory * options->rows};
     if (options->memory != 0)
         learn_code(hnsw, options);
-    const uint64_t began = os_clock_ns();
-    const double cpu = cpu_seconds();
+    const struct spent began = spent_now();
     if (hnsw_bulk_make(hnsw, &how, &report, &made) != OMEN_OK || made == NULL)
         fail("the build failed");
-    const uint64_t put = os_clock_ns();
+    const struct spent put = spent_now();
     if (hnsw_bulk_install(made) != OMEN_OK)
         fail("the graph is not sound");
-    const double install = seconds_since(put), all = seconds_since(began);
-    const double spent = cpu_seconds() - cpu;
+    const struct spent install = spent_since(put), all = spent_since(began);
     hnsw_bulk_close(made);
-    print_stages(options, &report, all, install, spent);
+    print_stages(options, &report, hnsw, all, install);
 }
 
 struct insertion {
@@ -276,11 +288,13 @@ insert(const struct options *options, struct hnsw *hnsw)
     for (uint32_t i = 0; i < options->threads; i++)
         if (scratch_open(&insertion.scratches[i]) != OMEN_OK)
             fail("out of memory");
-    const uint64_t began = os_clock_ns();
+    const struct spent began = spent_now();
     pool_run(options->threads, (options->rows + 63) / 64, insert_some, &insertion);
     while (hnsw_link_next(hnsw, insertion.scratches[0])) {
     }
-    printf("%.0f vectors/s: inserted\n", options->rows / seconds_since(began));
+    const struct spent all = spent_since(began);
+    printf("%.0f vectors/s: inserted; %.2f us of processor a row\n", options->rows / all.seconds,
+           all.processor * 1e6 / options->rows);
     while (hnsw_repair_next(hnsw, insertion.scratches[0])) {
     }
     for (uint32_t i = 0; i < options->threads; i++)
@@ -368,7 +382,8 @@ number(const char *text)
 static struct options
 parse(int count, char **words)
 {
-    struct options options = {.dim = 128, .threads = os_cpu_count(), .repeat = 1, .queries = 200};
+    struct options options = {
+        .dim = 128, .threads = os_cpu_count(), .repeat = 1, .queries = 200, .seed = 1};
     for (int i = 1; i < count; i++) {
         const char *word = words[i], *value = i + 1 < count ? words[i + 1] : "";
         i += strcmp(word, "--insert") != 0;
@@ -384,6 +399,8 @@ parse(int count, char **words)
             options.repeat = number(value);
         else if (strcmp(word, "--queries") == 0)
             options.queries = number(value);
+        else if (strcmp(word, "--seed") == 0)
+            options.seed = number(value);
         else if (strcmp(word, "--metric") == 0)
             options.metric = strcmp(value, "l2") == 0 ? METRIC_L2 : METRIC_COSINE;
         else if (strcmp(word, "--base") == 0)

@@ -182,7 +182,8 @@ build_memory(const struct build_rows *rows, const struct build_config *config)
     const size_t count = rows->count, always = always_bytes(&build), held = held_bytes(&build);
     const size_t split = always + split_bytes(&build) + split_bytes_besides(&build);
     const size_t part = held + (count / PASSES_MAX + 1) * reservoir_bytes;
-    const size_t reverse = always + count * (sizeof(uint64_t) + config->chosen * sizeof(uint32_t));
+    const size_t reverse = always + order_bytes(&build) +
+                           count * (sizeof(uint64_t) + config->chosen * sizeof(uint32_t));
     const size_t least = larger(larger(split, part), reverse);
     return (struct build_memory){.least = least,
                                  .most = larger(least, held + (count + 1) * reservoir_bytes)};
@@ -231,9 +232,10 @@ timed(struct build *build, enum build_stage stage, void (*run)(struct build *bui
 {
     if (build_stopped(build))
         return;
-    const uint64_t began = os_clock_ns();
+    const uint64_t began = os_clock_ns(), spent = os_processor_ns();
     run(build);
     build->report->ns[stage] += os_clock_ns() - began;
+    build->report->processor_ns[stage] += os_processor_ns() - spent;
 }
 
 // ---- the stages in turn ----
@@ -299,8 +301,9 @@ draw_graph(struct build *build, uint64_t seed)
     build->report->passes = passes;
     for (uint32_t pass = 0; pass < passes && !build_stopped(build); pass++)
         one_pass(build, pass, passes);
-    split_close(build);
+    clusters_close(build);
     timed(build, BUILD_REVERSE, build_reverse);
+    split_close(build);
     timed(build, BUILD_SAME, add_twins);
     timed(build, BUILD_REACH, reach_all);
     return !build_stopped(build) && build->whole;

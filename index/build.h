@@ -21,7 +21,7 @@
 
 // What rows are compared by.
 enum build_kind {
-    BUILD_BYTES,  // signed bytes and struct tile_numbers
+    BUILD_BYTES,  // signed bytes, biased by 128, and struct tile_numbers
     BUILD_FLOATS, // floats: the sum of squared differences
 };
 
@@ -79,6 +79,7 @@ const char *build_stage_name(enum build_stage stage); // static
 
 struct build_report {
     uint64_t ns[BUILD_STAGES];
+    uint64_t processor_ns[BUILD_STAGES]; // of the whole process meanwhile
     uint64_t memory_peak;
     uint64_t leaves, members; // of leaves, a row as often as it is in one
     uint64_t chopped;         // members of leaves that no split would make

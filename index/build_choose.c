@@ -54,9 +54,7 @@ measure(struct candidates *from, uint32_t owner, const uint32_t *rows)
     rows_read(build, worker, rows, from->count, SKETCH_NONE);
     rows_pack(build, worker, from->count);
     build->rows.read(build->rows.context, owner, worker->ahead, &worker->ahead_numbers[0], NULL);
-    worker->ahead_starts[0] = row_start(build, worker->ahead);
-    const struct tile_side row = {
-        .rows = worker->ahead, .numbers = worker->ahead_numbers, .starts = worker->ahead_starts};
+    const struct tile_side row = {.rows = worker->ahead, .numbers = worker->ahead_numbers};
     row_measure(build, &row, &packed, (from->count + TILE_LANES - 1) / TILE_LANES, from->own);
     for (uint32_t i = 0; i < CHOOSE_MAX; i++) {
         from->nearest[i] = INFINITY;
@@ -68,7 +66,7 @@ measure(struct candidates *from, uint32_t owner, const uint32_t *rows)
     build->tiles->order(values, from->count, from->order);
 }
 
-// Chooses the one at `place`; returns the places of those that are nearer to the row than to any chosen one.
+// Marks the one at `place` as chosen; returns the places of those that are nearer to the row than to any chosen one.
 static uint64_t
 take(struct candidates *from, uint32_t place)
 {
@@ -76,11 +74,9 @@ take(struct candidates *from, uint32_t place)
     const struct build *build = from->build;
     struct build_worker *worker = from->worker;
     const struct tile_packed packed = worker_packed(worker);
-    const struct tile_side side = {
-        .rows = worker->rows, .numbers = worker->numbers, .starts = worker->starts, .at = {place}};
+    const struct tile_side side = {.rows = worker->rows, .numbers = worker->numbers, .at = {place}};
     for (uint32_t i = from->count; i < CHOOSE_MAX; i++)
         between[i] = INFINITY;
-    worker->starts[place] = row_start(build, worker_row(build, worker->rows, place));
     row_measure(build, &side, &packed, (from->count + TILE_LANES - 1) / TILE_LANES, between);
     from->taken |= 1ull << place;
     return build->tiles->occlude(between, from->own, from->nearest);
@@ -102,7 +98,8 @@ choose(const struct build *build, struct build_worker *worker, uint32_t owner,
         if ((open >> place & 1) == 0)
             continue;
         out[chosen++] = candidates[place];
-        open = take(&from, place);
+        if (chosen < keep) // nobody asks what the last one says
+            open = take(&from, place);
     }
     const float relaxed = build->config.relaxed;
     for (uint32_t i = 0; i < count && chosen < keep && relaxed > 0.0f; i++) {
@@ -110,7 +107,8 @@ choose(const struct build *build, struct build_worker *worker, uint32_t owner,
         if ((from.taken >> place & 1) != 0 || from.own[place] > relaxed * from.nearest[place])
             continue;
         out[chosen++] = candidates[place];
-        (void)take(&from, place);
+        if (chosen < keep)
+            (void)take(&from, place);
     }
     for (uint32_t i = 0; i < count && chosen < keep / LEAST_SHARE; i++)
         if ((from.taken >> from.order[i] & 1) == 0)

@@ -14,7 +14,8 @@
 
 #define BUILD_NONE UINT32_MAX
 #define LEAF_CANDIDATES_MAX 48u // of a member, its own nearest and those that it is near to
-#define CHOOSE_MAX 64u          // candidates of which a row chooses
+#define LEAF_LIST_ROOM (LEAF_CANDIDATES_MAX + 1) // and one that is written in vain
+#define CHOOSE_MAX 64u                           // candidates of which a row chooses
 
 // What a thread works with.
 struct build_worker {
@@ -23,16 +24,15 @@ struct build_worker {
     void *columns;
     struct tile_numbers *numbers; // of rows
     float *scales, *adds, *extras;
-    int32_t *starts;
+    int32_t *starts; // of columns, bytes only
     float *sketches; // TILE_SKETCH of each
     void *ahead;     // TILE_ROWS more rows, and what goes with them
     struct tile_numbers ahead_numbers[TILE_ROWS];
-    int32_t ahead_starts[TILE_ROWS];
 
     // Of a leaf's members.
     uint32_t *row_best, *column_best;
     uint32_t *nearest; // TILE_LANES keys
-    uint32_t *lists;   // LEAF_CANDIDATES_MAX keys
+    uint32_t *lists;   // LEAF_LIST_ROOM keys
     uint8_t *list_counts;
 
     void *memory; // of all of these
@@ -113,16 +113,16 @@ void rows_read(const struct build *build, struct build_worker *worker, const uin
                uint32_t count, enum build_sketch sketch);
 // Packs the first `count` of them as columns, and fills up to whole tiles with columns that are infinitely far.
 void rows_pack(const struct build *build, struct build_worker *worker, uint32_t count);
-// Distances from rows `at[0..TILE_ROWS)` of `rows` (with numbers and starts of the same places) to a tile of columns.
+// Distances from rows `at[0..TILE_ROWS)` of `rows` (with numbers of the same places) to a tile of columns.
 struct tile_side {
     void *rows;
     const struct tile_numbers *numbers;
-    const int32_t *starts;
     uint32_t at[TILE_ROWS];
 };
 // The columns that rows_pack made, by default the worker's.
 struct tile_packed {
     const void *columns;
+    const int32_t *starts;
     const float *scales, *adds, *extras;
 };
 struct tile_packed worker_packed(const struct build_worker *worker);
@@ -131,7 +131,6 @@ void tile_measure(const struct build *build, const struct tile_side *side,
 // Distances from one row to the packed columns of `groups` <= TILE_GROUPS groups.
 void row_measure(const struct build *build, const struct tile_side *side,
                  const struct tile_packed *packed, uint32_t groups, float *out);
-int32_t row_start(const struct build *build, const void *row);
 
 // ---- build_same.c ----
 // Finds equal rows of the source: fills members and twin_of, or leaves them NULL.
@@ -140,9 +139,11 @@ void build_same(struct build *build);
 void build_add_twins(struct build *build);
 
 // ---- build_partition.c ----
-void build_split(struct build *build); // the first split
+void build_split(struct build *build);    // the first split
+void clusters_close(struct build *build); // the order of places stays until split_close
 void split_close(struct build *build);
-// What the first split leaves until split_close, as large as it is, or before it is made as large as it might be; and what it
+size_t order_bytes(const struct build *build);
+// What the first split leaves until clusters_close, as large as it is, or before it is made as large as it might be; and what it
 // takes besides.
 size_t split_bytes(const struct build *build);
 size_t split_bytes_besides(const struct build *build);

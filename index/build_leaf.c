@@ -60,8 +60,6 @@ leaf_run(struct build *build, struct build_worker *worker, const uint32_t *ids, 
     if (count < 2 || build_stopped(build) || !any_in_pass(build, ids, count))
         return;
     rows_read(build, worker, ids, count, SKETCH_READ);
-    for (uint32_t i = 0; i < count; i++)
-        worker->starts[i] = row_start(build, worker_row(build, worker->rows, i));
     rows_pack(build, worker, count);
     leaf_gram(build, worker, count);
     leaf_lists(worker, count, near_of(build, count));
@@ -81,8 +79,7 @@ leaf_gram(const struct build *build, struct build_worker *worker, uint32_t count
     const uint32_t tiles = (count + TILE_COLUMNS - 1) / TILE_COLUMNS;
     memset(worker->column_best, 255,
            (size_t)tiles * TILE_GROUPS * TILE_COLUMN_BEST * sizeof(uint32_t));
-    struct tile_side side = {
-        .rows = worker->rows, .numbers = worker->numbers, .starts = worker->starts};
+    struct tile_side side = {.rows = worker->rows, .numbers = worker->numbers};
     for (uint32_t column = 0; column < count; column += TILE_COLUMNS)
         for (uint32_t row = column; row < count; row += TILE_ROWS) {
             const uint32_t left = count - row;
@@ -103,6 +100,12 @@ leaf_gram(const struct build *build, struct build_worker *worker, uint32_t count
                                   worker->nearest + (size_t)group * TILE_LANES * TILE_LANES);
 }
 
+static uint32_t *
+leaf_list(const struct build_worker *worker, uint32_t member)
+{
+    return worker->lists + (size_t)member * LEAF_LIST_ROOM;
+}
+
 // A member's candidates: its own nearest, and those whose nearest it is among.
 static void
 leaf_lists(struct build_worker *worker, uint32_t count, uint32_t near)
@@ -114,12 +117,12 @@ leaf_lists(struct build_worker *worker, uint32_t count, uint32_t near)
             const uint32_t key = nearest[k], other = key & TILE_ID_MASK;
             uint8_t *const own = &worker->list_counts[i], *const theirs =
                                                               &worker->list_counts[other];
-            if (*own < LEAF_CANDIDATES_MAX)
-                worker->lists[(size_t)i * LEAF_CANDIDATES_MAX + (*own)++] = key;
+            leaf_list(worker, i)[(*own)++] = key;
+            // Written in any case and then counted or not, which is no guess.
             const uint32_t back = (key & ~TILE_ID_MASK) | i;
             const uint32_t last = worker->nearest[(size_t)other * TILE_LANES + near - 1];
-            if (back > last && *theirs < LEAF_CANDIDATES_MAX - near)
-                worker->lists[(size_t)other * LEAF_CANDIDATES_MAX + (*theirs)++] = back;
+            leaf_list(worker, other)[*theirs] = back;
+            *theirs += (back > last) & (*theirs < LEAF_CANDIDATES_MAX - near);
         }
     }
 }
@@ -129,28 +132,35 @@ struct offer {
     uint32_t count;
 };
 
+// Leaves those of a member's keys that may enter its reservoir; returns how many. What does not enter now does not later either.
+static uint32_t
+leave_near(uint32_t *keys, uint32_t count, uint32_t head)
+{
+    const uint32_t bound = reservoir_bound(head) >> 8;
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t key = keys[i];
+        keys[left] = key; // in any case, which is no guess
+        left += key >> TILE_KEY_SHIFT <= bound;
+    }
+    return left;
+}
+
 // Makes a member's candidates; none where none may enter.
 static void
 offer_make(const struct build *build, const struct build_worker *worker, const uint32_t *ids,
            uint32_t member, struct offer *offer)
 {
     const uint32_t at = ids[member] - build->first;
-    offer->count = worker->list_counts[member];
-    if (offer->count == 0)
-        return;
-    build->tiles->candidates(worker->lists + (size_t)member * LEAF_CANDIDATES_MAX, offer->count,
-                             ids, worker->sketches, worker->sketches + (size_t)member * TILE_SKETCH,
-                             offer->candidates);
-    uint64_t least = UINT64_MAX;
-    for (uint32_t i = 0; i < offer->count; i++)
-        least = offer->candidates[i] < least ? offer->candidates[i] : least;
     const uint32_t head =
         atomic_load_explicit(&build->heads[at], memory_order_relaxed) & ~HEAD_BUSY;
-    if ((uint32_t)(least >> 32) > reservoir_bound(head)) {
-        offer->count = 0;
+    uint32_t *const keys = leaf_list(worker, member);
+    offer->count = leave_near(keys, worker->list_counts[member], head);
+    if (offer->count == 0)
         return;
-    }
     prefetch_lines(&build->reservoirs[at], sizeof build->reservoirs[at]);
+    build->tiles->candidates(keys, offer->count, ids, worker->sketches,
+                             worker->sketches + (size_t)member * TILE_SKETCH, offer->candidates);
 }
 
 static void

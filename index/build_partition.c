@@ -35,7 +35,7 @@ split_spread(const struct build *build, uint64_t count, uint32_t level)
 
 // ---- assigning rows to leaders ----
 
-// Reads the next rows, their numbers and starts, to where the leaders do not lie.
+// Reads the next rows and their numbers to where the leaders do not lie.
 static void
 read_ahead(const struct build *build, struct build_worker *worker, const uint32_t *ids,
            uint32_t count, struct tile_side *side)
@@ -45,14 +45,12 @@ read_ahead(const struct build *build, struct build_worker *worker, const uint32_
         side->at[r] = r < count ? r : count - 1;
         if (r >= count)
             continue;
-        void *const row = worker_row(build, worker->ahead, r);
-        rows->read(rows->context, ids[r], row, &worker->ahead_numbers[r], NULL);
-        worker->ahead_starts[r] = row_start(build, row);
+        rows->read(rows->context, ids[r], worker_row(build, worker->ahead, r),
+                   &worker->ahead_numbers[r], NULL);
     }
     *side = (struct tile_side){
         .rows = worker->ahead,
         .numbers = worker->ahead_numbers,
-        .starts = worker->ahead_starts,
         .at = {side->at[0], side->at[1], side->at[2], side->at[3], side->at[4], side->at[5]}};
 }
 
@@ -274,13 +272,11 @@ chain_leaders(const struct build *build, struct build_worker *worker, uint32_t *
     uint32_t chain[LEADERS_MAX], at = 0;
     bool taken[LEADERS_MAX] = {false};
     const struct tile_packed packed = worker_packed(worker);
-    struct tile_side side = {
-        .rows = worker->rows, .numbers = worker->numbers, .starts = worker->starts};
+    struct tile_side side = {.rows = worker->rows, .numbers = worker->numbers};
     for (uint32_t i = 0; i < count; i++) {
         chain[i] = leaders[at];
         taken[at] = true;
         side.at[0] = at;
-        worker->starts[at] = row_start(build, worker_row(build, worker->rows, at));
         row_measure(build, &side, &packed, (count + TILE_LANES - 1) / TILE_LANES, distances);
         float nearest = INFINITY;
         for (uint32_t j = 0; j < count; j++)
@@ -341,7 +337,7 @@ build_split(struct build *build)
     split.assigned = build_alloc(build, assigned_bytes);
     split.counts = build_alloc(build, counts_bytes(&split));
     build->starts = build_alloc(build, starts_bytes(&split.spread));
-    build->order = build_alloc(build, (size_t)rows * sizeof *build->order);
+    build->order = build_alloc(build, order_bytes(build));
     if (!build_stopped(build))
         split_now(build, &split);
     build_free(build, split.assigned, assigned_bytes);
@@ -349,22 +345,33 @@ build_split(struct build *build)
 }
 
 void
-split_close(struct build *build)
+clusters_close(struct build *build)
 {
     const struct spread spread = split_first(build);
     build_free(build, build->clusters, clusters_bytes(build));
     build_free(build, build->starts, starts_bytes(&spread));
-    build_free(build, build->order, (size_t)build->rows.count * sizeof *build->order);
     build->starts = NULL;
-    build->clusters = build->order = NULL;
+    build->clusters = NULL;
+}
+
+void
+split_close(struct build *build)
+{
+    build_free(build, build->order, order_bytes(build));
+    build->order = NULL;
+}
+
+size_t
+order_bytes(const struct build *build)
+{
+    return (size_t)build->rows.count * sizeof *build->order;
 }
 
 size_t
 split_bytes(const struct build *build)
 {
     const struct spread spread = split_first(build);
-    return starts_bytes(&spread) + clusters_bytes(build) +
-           (size_t)build->rows.count * sizeof *build->order;
+    return starts_bytes(&spread) + clusters_bytes(build) + order_bytes(build);
 }
 
 size_t

@@ -165,9 +165,7 @@ far_giver(const struct reach *reach, uint32_t row)
     float nearest = INFINITY;
     prng_init(&prng, mix64(build->seed ^ row));
     build->rows.read(build->rows.context, row, worker->ahead, &worker->ahead_numbers[0], NULL);
-    worker->ahead_starts[0] = row_start(build, worker->ahead);
-    const struct tile_side side = {
-        .rows = worker->ahead, .numbers = worker->ahead_numbers, .starts = worker->ahead_starts};
+    const struct tile_side side = {.rows = worker->ahead, .numbers = worker->ahead_numbers};
     for (uint32_t draws = 0; draws < FAR_DRAWS;) {
         uint32_t count = 0;
         for (; draws < FAR_DRAWS && count < TILE_COLUMNS; draws++) {

@@ -43,7 +43,7 @@ worker_lay_out(const struct build *build, struct build_worker *worker, uint8_t *
     worker->row_best = part(base, &at, room * TILE_ROW_BEST * sizeof(uint32_t));
     worker->column_best = part(base, &at, room / TILE_LANES * TILE_COLUMN_BEST * sizeof(uint32_t));
     worker->nearest = part(base, &at, room * TILE_LANES * sizeof(uint32_t));
-    worker->lists = part(base, &at, room * LEAF_CANDIDATES_MAX * sizeof(uint32_t));
+    worker->lists = part(base, &at, room * LEAF_LIST_ROOM * sizeof(uint32_t));
     worker->list_counts = part(base, &at, room);
     return at;
 }
@@ -98,14 +98,6 @@ workers_close(struct build *build)
     build->workers = NULL;
 }
 
-int32_t
-row_start(const struct build *build, const void *row)
-{
-    if (build->rows.kind == BUILD_FLOATS)
-        return 0;
-    return -128 * build->tiles->sum_bytes(row, build->rows.width);
-}
-
 void
 rows_read(const struct build *build, struct build_worker *worker, const uint32_t *ids,
           uint32_t count, enum build_sketch sketch)
@@ -144,11 +136,12 @@ rows_pack(const struct build *build, struct build_worker *worker, uint32_t count
     const size_t column = build->rows.width * component_bytes(build);
     if (build->rows.kind == BUILD_BYTES)
         build->tiles->pack_bytes(worker->rows, (uint32_t)build->stride, count, build->rows.width,
-                                 worker->columns);
+                                 worker->columns, worker->starts);
     else
         pack_floats(build, worker, count);
     memset((uint8_t *)worker->columns + groups * column, 0, (tiles - groups) * column);
     for (uint32_t i = count; i < tiles; i++) {
+        worker->starts[i] = 0;
         worker->scales[i] = worker->extras[i] = 0.0f;
         worker->adds[i] = INFINITY;
     }
@@ -157,7 +150,8 @@ rows_pack(const struct build *build, struct build_worker *worker, uint32_t count
 struct tile_packed
 worker_packed(const struct build_worker *worker)
 {
-    return (struct tile_packed){worker->columns, worker->scales, worker->adds, worker->extras};
+    return (struct tile_packed){worker->columns, worker->starts, worker->scales, worker->adds,
+                                worker->extras};
 }
 
 static void
@@ -177,14 +171,14 @@ measure(const struct build *build, const struct tile_side *side, const struct ti
             build->tiles->floats(&tile, out);
         return;
     }
-    struct tile_bytes tile = {.columns = (const uint8_t *)packed->columns + skip,
+    struct tile_bytes tile = {.columns = (const int8_t *)packed->columns + skip,
+                              .starts = packed->starts + column,
                               .bytes = build->rows.width,
                               .scales = packed->scales + column,
                               .adds = packed->adds + column,
                               .extras = build->rows.extras ? packed->extras + column : NULL};
     for (uint32_t r = 0; r < rows; r++) {
         tile.rows[r] = worker_row(build, side->rows, side->at[r]);
-        tile.starts[r] = side->starts[side->at[r]];
         tile.numbers[r] = side->numbers[side->at[r]];
     }
     if (rows == 1)

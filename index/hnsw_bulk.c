@@ -187,11 +187,12 @@ make_readable(struct hnsw_bulk *bulk)
 static omen_status
 make(struct hnsw_bulk *bulk, struct hnsw_bulk_report *report)
 {
-    const uint64_t began = os_clock_ns();
+    const uint64_t began = os_clock_ns(), spent = os_processor_ns();
     const size_t limit = bulk->options.memory_max;
     if (!hnsw_found(bulk->hnsw, bulk->scratches[0]))
         return OMEN_E_NO_MEMORY;
     report->found_ns = os_clock_ns() - began;
+    report->found_processor_ns = os_processor_ns() - spent;
     count_rows(bulk);
     struct build_config config = config_of(bulk);
     struct build_rows rows = bulk_rows(bulk, hnsw_kind(bulk->hnsw));
@@ -204,6 +205,7 @@ make(struct hnsw_bulk *bulk, struct hnsw_bulk_report *report)
     config.memory_max = limit != 0 ? limit - besides : 0;
     omen_status status = make_readable(bulk);
     report->encode_ns = os_clock_ns() - began - report->found_ns;
+    report->encode_processor_ns = os_processor_ns() - spent - report->found_processor_ns;
     if (status != OMEN_OK)
         return status;
     rows =

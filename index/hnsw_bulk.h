@@ -22,6 +22,7 @@ struct hnsw_bulk_options {
 struct hnsw_bulk_report {
     uint32_t rows;
     uint64_t found_ns, encode_ns;
+    uint64_t found_processor_ns, encode_processor_ns; // of the whole process meanwhile
     struct build_memory memory; // that would have been right; also where less was given
     size_t memory_peak;         // of all
     struct build_report build;

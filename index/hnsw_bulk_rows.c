@@ -60,19 +60,21 @@ read_code(const void *context, uint32_t row, void *components, struct tile_numbe
     const struct codec *codec = &hnsw->codec;
     const uint32_t slot = bulk_slot(bulk, row), row_bytes = codec->row_bytes;
     const uint32_t whole = row_bytes / 64 * 128, w = row_bytes % 64;
-    uint8_t joined[VECTOR_DIM_MAX + 128];
-    hnsw->kernels->join(arena_row(&hnsw->high, slot), arena_row(&hnsw->low, slot), row_bytes,
-                        joined);
-    if (w > 0)
-        memmove(joined + whole + w, joined + whole + 64, w);
-    int8_t *out = components;
-    const uint32_t width = codec->width; // by value: what is written might be anything
-    for (uint32_t i = 0; i < width; i++)
-        out[i] = (int8_t)(joined[i] ^ 0x80);
+    uint8_t *const out = components;
+    if (w == 0) {
+        hnsw->kernels->join(arena_row(&hnsw->high, slot), arena_row(&hnsw->low, slot), row_bytes,
+                            out);
+    } else {
+        uint8_t joined[VECTOR_DIM_MAX + 128];
+        hnsw->kernels->join(arena_row(&hnsw->high, slot), arena_row(&hnsw->low, slot), row_bytes,
+                            joined);
+        memcpy(out, joined, whole + w);
+        memcpy(out + whole + w, joined + whole + 64, w);
+    }
     const struct byte_meta meta = meta_of(hnsw, slot);
     *numbers = code_numbers(codec, &meta);
     for (uint32_t i = 0; sketch != NULL && i < TILE_SKETCH; i++)
-        sketch[i] = meta.factor * (float)out[i];
+        sketch[i] = meta.factor * (float)(out[i] - 128);
 }
 
 static struct tile_numbers
@@ -149,15 +151,15 @@ read_integers(const void *context, uint32_t row, void *components, struct tile_n
     const struct hnsw *hnsw = bulk->hnsw;
     const uint32_t slot = bulk_slot(bulk, row), dim = hnsw->config.dim;
     const uint8_t *from = arena_row(&hnsw->rows, slot);
-    const uint8_t shift = hnsw->config.type == VECTOR_U8 ? 0x80 : 0;
-    int8_t *out = components;
+    const uint8_t bias = hnsw->config.type == VECTOR_U8 ? 0 : 0x80;
+    uint8_t *out = components;
     uint32_t norm2 = 0; // at most 65,536 * 128^2
     for (uint32_t i = 0; i < dim; i++)
-        out[i] = (int8_t)(from[i] ^ shift);
+        out[i] = from[i] ^ bias;
     for (uint32_t i = 0; i < dim; i++)
-        norm2 += (uint32_t)(out[i] * out[i]);
+        norm2 += (uint32_t)((out[i] - 128) * (out[i] - 128));
     for (uint32_t i = dim; i < bulk->width; i++)
-        out[i] = 0;
+        out[i] = 128;
     if (hnsw->config.metric == METRIC_IP)
         *numbers = numbers_ip(&hnsw->codec, 1.0f, norm_of(bulk, slot));
     else if (hnsw->config.metric == METRIC_COSINE)

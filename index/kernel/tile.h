@@ -8,7 +8,8 @@
 // two is the row), sums of floats in the order of the components.
 //
 // Packed columns are groups of TILE_LANES: for each unit of a component or four (a float, or four bytes) the 16 columns'
-// units side by side. Bytes are stored biased by 128, because the processors' products are of unsigned and signed bytes.
+// units side by side. The processors' products are of unsigned and signed bytes: rows come biased by 128, as codes lie in memory, and
+// packing takes the bias off the columns and finds what is too much in each product, so nobody else has to look at components.
 //
 // A key is a distance and who it belongs to in one word, so one comparison orders both: the upper 22 bits of the float, then
 // a number below TILE_IDS. Distances are not below zero, so their bits are in their order.
@@ -32,13 +33,13 @@ struct tile_numbers {
     float scale, add, extra;
 };
 
-// Rows of signed bytes against packed columns.
+// Rows of biased bytes against packed columns.
 struct tile_bytes {
-    const int8_t *rows[TILE_ROWS]; // the last repeated where there are fewer
-    int32_t starts[TILE_ROWS];     // -128 times the sum of the row's components
+    const uint8_t *rows[TILE_ROWS]; // the last repeated where there are fewer
     struct tile_numbers numbers[TILE_ROWS];
-    const uint8_t *columns; // packed, 64-aligned
-    uint32_t bytes;         // of a row: a multiple of 4
+    const int8_t *columns; // packed, 64-aligned
+    const int32_t *starts; // of the columns: -128 times the sum of the components
+    uint32_t bytes;        // of a row: a multiple of 4
     const float *scales, *adds;
     const float *extras; // of the columns; NULL: all are zero
 };
@@ -89,11 +90,10 @@ reservoir_bound(uint32_t head)
 }
 
 struct tile_kernels {
-    int32_t (*sum_bytes)(const int8_t *row, uint32_t bytes);
-    // Packs rows `stride` bytes apart; what fills up the last group repeats the last row. `bytes` is a multiple of 4, and
-    // of each row the bytes up to the next multiple of 64 may be read.
-    void (*pack_bytes)(const int8_t *rows, uint32_t stride, uint32_t count, uint32_t bytes,
-                       uint8_t *out);
+    // Packs biased rows `stride` bytes apart; what fills up the last group repeats the last row. `bytes` is a multiple of 4, and
+    // of each row the bytes up to the next multiple of 64 may be read. starts[0..] of whole groups.
+    void (*pack_bytes)(const uint8_t *rows, uint32_t stride, uint32_t count, uint32_t bytes,
+                       int8_t *out, int32_t *starts);
     // out[row][column] of a tile: TILE_ROWS x TILE_COLUMNS, 64-aligned.
     void (*bytes)(const struct tile_bytes *tile, float *out);
     void (*floats)(const struct tile_floats *tile, float *out);

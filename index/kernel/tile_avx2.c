@@ -14,19 +14,20 @@
 
 // `rows` rows against the eight columns at `columns`.
 INLINE void
-dots8(const int8_t *const *rows, uint32_t count, const uint8_t *columns, uint32_t bytes,
+dots8(const uint8_t *const *rows, uint32_t count, const int8_t *columns, uint32_t bytes,
       __m256i *sums)
 {
     const __m256i low = _mm256_set1_epi16(255);
     for (uint32_t b = 0; b < bytes; b += 4, columns += (size_t)4 * TILE_LANES) {
         const __m256i eight = _mm256_loadu_si256((const __m256i *)columns);
-        const __m256i even = _mm256_and_si256(eight, low), odd = _mm256_srli_epi16(eight, 8);
+        const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(eight, 8), 8);
+        const __m256i odd = _mm256_srai_epi16(eight, 8);
         for (uint32_t r = 0; r < count; r++) {
             int32_t unit;
             memcpy(&unit, rows[r] + b, sizeof unit);
             const __m256i one = _mm256_set1_epi32(unit);
-            const __m256i one_even = _mm256_srai_epi16(_mm256_slli_epi16(one, 8), 8);
-            const __m256i one_odd = _mm256_srai_epi16(one, 8);
+            const __m256i one_even = _mm256_and_si256(one, low);
+            const __m256i one_odd = _mm256_srli_epi16(one, 8);
             sums[r] = _mm256_add_epi32(sums[r], _mm256_add_epi32(_mm256_madd_epi16(even, one_even),
                                                                  _mm256_madd_epi16(odd, one_odd)));
         }
@@ -54,12 +55,13 @@ rows_of_bytes(const struct tile_bytes *tile, uint32_t first, uint32_t count, uin
               float *out)
 {
     for (uint32_t column = 0; column < groups * TILE_LANES; column += 8) {
-        const uint8_t *at = tile->columns +
-                            (size_t)(column / TILE_LANES) * tile->bytes * TILE_LANES +
-                            (size_t)(column % TILE_LANES) * 4;
+        const int8_t *at = tile->columns +
+                           (size_t)(column / TILE_LANES) * tile->bytes * TILE_LANES +
+                           (size_t)(column % TILE_LANES) * 4;
+        const __m256i starts = _mm256_loadu_si256((const __m256i *)(tile->starts + column));
         __m256i sums[ROWS_AT_ONCE];
         for (uint32_t r = 0; r < count; r++)
-            sums[r] = _mm256_set1_epi32(tile->starts[first + r]);
+            sums[r] = starts;
         dots8(tile->rows + first, count, at, tile->bytes, sums);
         for (uint32_t r = 0; r < count; r++)
             distances8(tile, first + r, column, sums[r],
@@ -94,7 +96,6 @@ avx2_candidates(const uint32_t *keys, uint32_t count, const uint32_t *ids, const
 }
 
 const struct tile_kernels tiles_avx2 = {
-    .sum_bytes = plain_sum_bytes,
     .pack_bytes = plain_pack_bytes,
     .bytes = avx2_bytes,
     .floats = plain_floats,

@@ -40,27 +40,15 @@ transpose16(__m512i *r)
         r[i] = t[i];
 }
 
-static int32_t
-avx512_sum_bytes(const int8_t *row, uint32_t bytes)
-{
-    const __m512i ones = _mm512_set1_epi8(1);
-    __m512i sum = _mm512_setzero_si512();
-    uint32_t b = 0;
-    for (; b + 64 <= bytes; b += 64)
-        sum = _mm512_dpbusd_epi32(sum, ones, _mm512_loadu_si512(row + b));
-    if (b < bytes)
-        sum = _mm512_dpbusd_epi32(sum, ones,
-                                  _mm512_maskz_loadu_epi8((1ull << (bytes - b)) - 1, row + b));
-    return _mm512_reduce_add_epi32(sum);
-}
-
 static void
-avx512_pack_bytes(const int8_t *rows, uint32_t stride, uint32_t count, uint32_t bytes, uint8_t *out)
+avx512_pack_bytes(const uint8_t *rows, uint32_t stride, uint32_t count, uint32_t bytes, int8_t *out,
+                  int32_t *starts)
 {
-    const __m512i bias = _mm512_set1_epi8((char)0x80);
+    const __m512i bias = _mm512_set1_epi8((char)0x80), ones = _mm512_set1_epi8(1);
     for (uint32_t first = 0; first < count;
          first += TILE_LANES, out += (size_t)bytes * TILE_LANES) {
-        const int8_t *at[TILE_LANES];
+        const uint8_t *at[TILE_LANES];
+        __m512i even = _mm512_setzero_si512(), odd = even;
         for (uint32_t lane = 0; lane < TILE_LANES; lane++)
             at[lane] = rows + (size_t)(first + lane < count ? first + lane : count - 1) * stride;
         for (uint32_t b = 0; b < bytes; b += 64) {
@@ -69,25 +57,32 @@ avx512_pack_bytes(const int8_t *rows, uint32_t stride, uint32_t count, uint32_t 
             for (uint32_t lane = 0; lane < TILE_LANES; lane++)
                 r[lane] = _mm512_xor_si512(_mm512_loadu_si512(at[lane] + b), bias);
             transpose16(r);
-            for (uint32_t unit = 0; unit < units; unit++)
+            for (uint32_t unit = 0; unit < units; unit++) {
                 _mm512_storeu_si512(out + (size_t)b * TILE_LANES + (size_t)unit * 64, r[unit]);
+                if (unit % 2 == 0)
+                    even = _mm512_dpbusd_epi32(even, ones, r[unit]);
+                else
+                    odd = _mm512_dpbusd_epi32(odd, ones, r[unit]);
+            }
         }
+        const __m512i sums = _mm512_slli_epi32(_mm512_add_epi32(even, odd), 7);
+        _mm512_storeu_si512(starts + first, _mm512_sub_epi32(_mm512_setzero_si512(), sums));
     }
 }
 
-// Four sums of a row begin as what is its start.
-#define ROW_START(offset, a, b, c, d)                                                              \
-    "vpbroadcastd " #offset "(%[starts]), %%zmm" #a "\n"                                           \
-    "vmovdqa64 %%zmm" #a ", %%zmm" #b "\n"                                                         \
-    "vmovdqa64 %%zmm" #a ", %%zmm" #c "\n"                                                         \
-    "vmovdqa64 %%zmm" #a ", %%zmm" #d "\n"
+// Four sums of a row begin as those of the first row do: as the columns' starts.
+#define ROW_START(a, b, c, d)                                                                      \
+    "vmovdqa64 %%zmm0, %%zmm" #a "\n"                                                              \
+    "vmovdqa64 %%zmm1, %%zmm" #b "\n"                                                              \
+    "vmovdqa64 %%zmm2, %%zmm" #c "\n"                                                              \
+    "vmovdqa64 %%zmm3, %%zmm" #d "\n"
 // Four components of a row times those of 64 columns.
 #define ROW_STEP(row, one, a, b, c, d)                                                             \
     "vpbroadcastd (%[" #row "],%[at]), %%zmm" #one "\n"                                            \
-    "vpdpbusd %%zmm" #one ", %%zmm24, %%zmm" #a "\n"                                               \
-    "vpdpbusd %%zmm" #one ", %%zmm25, %%zmm" #b "\n"                                               \
-    "vpdpbusd %%zmm" #one ", %%zmm26, %%zmm" #c "\n"                                               \
-    "vpdpbusd %%zmm" #one ", %%zmm27, %%zmm" #d "\n"
+    "vpdpbusd %%zmm24, %%zmm" #one ", %%zmm" #a "\n"                                               \
+    "vpdpbusd %%zmm25, %%zmm" #one ", %%zmm" #b "\n"                                               \
+    "vpdpbusd %%zmm26, %%zmm" #one ", %%zmm" #c "\n"                                               \
+    "vpdpbusd %%zmm27, %%zmm" #one ", %%zmm" #d "\n"
 #define ROW_END(offset, a, b, c, d)                                                                \
     "vmovdqa64 %%zmm" #a ", " #offset "(%[out])\n"                                                 \
     "vmovdqa64 %%zmm" #b ", 64+" #offset "(%[out])\n"                                              \
@@ -98,19 +93,22 @@ static __attribute__((noinline)) void
 tile_dots(const struct tile_bytes *tile, int32_t *out)
 {
     const long stride = (long)tile->bytes * TILE_LANES;
-    const uint8_t *columns = tile->columns, *fourth = columns + 3 * stride;
+    const int8_t *columns = tile->columns, *fourth = columns + 3 * stride;
     long at = -(long)tile->bytes; // runs to 0
-    const int8_t *const r0 = tile->rows[0] - at, *const r1 = tile->rows[1] - at,
-                        *const r2 = tile->rows[2] - at, *const r3 = tile->rows[3] - at,
-                        *const r4 = tile->rows[4] - at, *const r5 = tile->rows[5] - at;
+    const uint8_t *const r0 = tile->rows[0] - at, *const r1 = tile->rows[1] - at,
+                         *const r2 = tile->rows[2] - at, *const r3 = tile->rows[3] - at,
+                         *const r4 = tile->rows[4] - at, *const r5 = tile->rows[5] - at;
     // clang-format off
     __asm__ volatile(
-        ROW_START(0, 0, 1, 2, 3)
-        ROW_START(4, 4, 5, 6, 7)
-        ROW_START(8, 8, 9, 10, 11)
-        ROW_START(12, 12, 13, 14, 15)
-        ROW_START(16, 16, 17, 18, 19)
-        ROW_START(20, 20, 21, 22, 23)
+        "vmovdqu64 (%[starts]), %%zmm0\n"
+        "vmovdqu64 64(%[starts]), %%zmm1\n"
+        "vmovdqu64 128(%[starts]), %%zmm2\n"
+        "vmovdqu64 192(%[starts]), %%zmm3\n"
+        ROW_START(4, 5, 6, 7)
+        ROW_START(8, 9, 10, 11)
+        ROW_START(12, 13, 14, 15)
+        ROW_START(16, 17, 18, 19)
+        ROW_START(20, 21, 22, 23)
         ".p2align 5\n"
         "1:\n"
         "vmovdqa64 (%[columns]), %%zmm24\n"
@@ -173,47 +171,61 @@ avx512_bytes(const struct tile_bytes *tile, float *out)
         }
 }
 
-// Two groups at once, each in two sums, so that no product waits for the one before.
+// Up to four groups at once, each in two sums, so that no product waits for the one before.
 INLINE void
-one_pair(const struct tile_bytes *tile, const uint8_t *first, const uint8_t *second, __m512i *dots)
+one_block(const struct tile_bytes *tile, uint32_t first, uint32_t groups, float *out)
 {
-    const int8_t *row = tile->rows[0];
-    const __m512i start = _mm512_set1_epi32(tile->starts[0]);
-    __m512i even[2] = {start, start}, odd[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+    const size_t stride = (size_t)tile->bytes * TILE_LANES;
+    const uint8_t *row = tile->rows[0];
+    const int8_t *columns = tile->columns + first * stride;
+    __m512i even[TILE_GROUPS], odd[TILE_GROUPS];
+    for (uint32_t g = 0; g < groups; g++) {
+        even[g] = _mm512_loadu_si512(tile->starts + (size_t)(first + g) * TILE_LANES);
+        odd[g] = _mm512_setzero_si512();
+    }
     uint32_t b = 0;
-    for (; b + 8 <= tile->bytes; b += 8, first += 128, second += 128) {
+    for (; b + 8 <= tile->bytes; b += 8, columns += 128) {
         int32_t units[2];
         memcpy(units, row + b, sizeof units);
         const __m512i one = _mm512_set1_epi32(units[0]), two = _mm512_set1_epi32(units[1]);
-        even[0] = _mm512_dpbusd_epi32(even[0], _mm512_loadu_si512(first), one);
-        even[1] = _mm512_dpbusd_epi32(even[1], _mm512_loadu_si512(second), one);
-        odd[0] = _mm512_dpbusd_epi32(odd[0], _mm512_loadu_si512(first + 64), two);
-        odd[1] = _mm512_dpbusd_epi32(odd[1], _mm512_loadu_si512(second + 64), two);
+        for (uint32_t g = 0; g < groups; g++) {
+            even[g] = _mm512_dpbusd_epi32(even[g], one, _mm512_loadu_si512(columns + g * stride));
+            odd[g] =
+                _mm512_dpbusd_epi32(odd[g], two, _mm512_loadu_si512(columns + g * stride + 64));
+        }
     }
     if (b < tile->bytes) {
         int32_t unit;
         memcpy(&unit, row + b, sizeof unit);
-        const __m512i one = _mm512_set1_epi32(unit);
-        even[0] = _mm512_dpbusd_epi32(even[0], _mm512_loadu_si512(first), one);
-        even[1] = _mm512_dpbusd_epi32(even[1], _mm512_loadu_si512(second), one);
+        for (uint32_t g = 0; g < groups; g++)
+            even[g] = _mm512_dpbusd_epi32(even[g], _mm512_set1_epi32(unit),
+                                          _mm512_loadu_si512(columns + g * stride));
     }
-    dots[0] = _mm512_add_epi32(even[0], odd[0]);
-    dots[1] = _mm512_add_epi32(even[1], odd[1]);
+    for (uint32_t g = 0; g < groups; g++) {
+        const uint32_t column = (first + g) * TILE_LANES;
+        _mm512_storeu_ps(out + column, distances16(tile, &tile->numbers[0], column,
+                                                   _mm512_add_epi32(even[g], odd[g])));
+    }
 }
 
 static void
 avx512_bytes_one(const struct tile_bytes *tile, uint32_t groups, float *out)
 {
-    const size_t stride = (size_t)tile->bytes * TILE_LANES;
-    for (uint32_t group = 0; group < groups; group += 2) {
-        const uint8_t *first = tile->columns + group * stride;
-        const bool pair = group + 1 < groups;
-        __m512i dots[2];
-        one_pair(tile, first, pair ? first + stride : first, dots);
-        for (uint32_t i = 0; i < 1u + pair; i++) {
-            const uint32_t column = (group + i) * TILE_LANES;
-            _mm512_storeu_ps(out + column, distances16(tile, &tile->numbers[0], column, dots[i]));
-        }
+    uint32_t group = 0;
+    for (; group + TILE_GROUPS <= groups; group += TILE_GROUPS)
+        one_block(tile, group, TILE_GROUPS, out);
+    switch (groups - group) {
+    case 3:
+        one_block(tile, group, 3, out);
+        break;
+    case 2:
+        one_block(tile, group, 2, out);
+        break;
+    case 1:
+        one_block(tile, group, 1, out);
+        break;
+    default:
+        break;
     }
 }
 
@@ -460,11 +472,28 @@ full_head(const struct reservoir *reservoir)
     return (key << 8 | hash) << 8 | RESERVOIR_SLOTS;
 }
 
-static uint32_t
-avx512_keep(struct reservoir *reservoir, uint32_t head, const uint64_t *candidates, uint32_t count)
+// Those of 64 candidates that are not above the bound, a bit each.
+INLINE uint64_t
+within(const uint64_t *candidates, uint32_t count, uint32_t bound)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        const uint64_t candidate = candidates[i];
+    const __m512i last = _mm512_set1_epi64((long long)((uint64_t)bound << 32 | UINT32_MAX));
+    uint64_t in = 0;
+    for (uint32_t i = 0; i < count; i += 8) {
+        const __mmask8 there = (__mmask8)(count - i >= 8 ? 255u : (1u << (count - i)) - 1);
+        const __m512i eight = _mm512_maskz_loadu_epi64(there, candidates + i);
+        in |= (uint64_t)_mm512_mask_cmple_epu64_mask(there, eight, last) << i;
+    }
+    return in;
+}
+
+// Most candidates are above the bound of a full one: asked one by one, each answer would be a guess.
+static uint32_t
+avx512_keep_some(struct reservoir *reservoir, uint32_t head, const uint64_t *candidates,
+                 uint32_t count)
+{
+    uint64_t left = within(candidates, count, reservoir_bound(head));
+    for (; left != 0; left &= left - 1) {
+        const uint64_t candidate = candidates[__builtin_ctzll(left)];
         const uint32_t rank = (uint32_t)(candidate >> 32), held = reservoir_count(head);
         if (rank > reservoir_bound(head))
             continue;
@@ -491,6 +520,14 @@ avx512_keep(struct reservoir *reservoir, uint32_t head, const uint64_t *candidat
         if (recount)
             head = full_head(reservoir);
     }
+    return head;
+}
+
+static uint32_t
+avx512_keep(struct reservoir *reservoir, uint32_t head, const uint64_t *candidates, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i += 64)
+        head = avx512_keep_some(reservoir, head, candidates + i, count - i < 64 ? count - i : 64);
     return head;
 }
 
@@ -542,7 +579,6 @@ avx512_occlude(const float *between, const float *own, float *nearest)
 }
 
 const struct tile_kernels tiles_avx512 = {
-    .sum_bytes = avx512_sum_bytes,
     .pack_bytes = avx512_pack_bytes,
     .bytes = avx512_bytes,
     .floats = avx512_floats,

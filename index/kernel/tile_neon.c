@@ -2,7 +2,7 @@
 //
 // Shape: kernel.
 //
-// sdot multiplies signed bytes, so the columns' bias is taken off again: what is left of the start is zero.
+// sdot multiplies signed bytes, so the rows' bias is taken off too: what is left of the start is zero.
 #include <arm_neon.h>
 
 #include "index/kernel/tile_plain.h"
@@ -10,9 +10,8 @@
 static void
 neon_rows(const struct tile_bytes *tile, uint32_t rows, uint32_t groups, float *out)
 {
-    const int8x16_t bias = vdupq_n_s8((int8_t)0x80);
     for (uint32_t group = 0; group < groups; group++) {
-        const uint8_t *at = tile->columns + (size_t)group * tile->bytes * TILE_LANES;
+        const int8_t *at = tile->columns + (size_t)group * tile->bytes * TILE_LANES;
         int32x4_t sums[TILE_ROWS][4];
         for (uint32_t row = 0; row < rows; row++)
             for (uint32_t q = 0; q < 4; q++)
@@ -20,11 +19,11 @@ neon_rows(const struct tile_bytes *tile, uint32_t rows, uint32_t groups, float *
         for (uint32_t b = 0; b < tile->bytes; b += 4, at += 64) {
             int8x16_t columns[4];
             for (uint32_t q = 0; q < 4; q++)
-                columns[q] = veorq_s8(vld1q_s8((const int8_t *)at + q * 16), bias);
+                columns[q] = vld1q_s8(at + q * 16);
             for (uint32_t row = 0; row < rows; row++) {
-                int32_t unit;
+                uint32_t unit;
                 memcpy(&unit, tile->rows[row] + b, sizeof unit);
-                const int8x16_t one = vreinterpretq_s8_s32(vdupq_n_s32(unit));
+                const int8x16_t one = vreinterpretq_s8_u32(vdupq_n_u32(unit ^ 0x80808080u));
                 for (uint32_t q = 0; q < 4; q++)
                     sums[row][q] = vdotq_s32(sums[row][q], columns[q], one);
             }
@@ -55,7 +54,6 @@ neon_bytes_one(const struct tile_bytes *tile, uint32_t groups, float *out)
 }
 
 const struct tile_kernels tiles_neon = {
-    .sum_bytes = plain_sum_bytes,
     .pack_bytes = plain_pack_bytes,
     .bytes = neon_bytes,
     .floats = plain_floats,

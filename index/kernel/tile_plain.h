@@ -22,26 +22,22 @@ plain_key(float distance, uint32_t id)
     return (plain_bits(distance) & ~TILE_ID_MASK) | id;
 }
 
-static inline int32_t
-plain_sum_bytes(const int8_t *row, uint32_t bytes)
-{
-    int32_t sum = 0;
-    for (uint32_t i = 0; i < bytes; i++)
-        sum += row[i];
-    return sum;
-}
-
 static inline void
-plain_pack_bytes(const int8_t *rows, uint32_t stride, uint32_t count, uint32_t bytes, uint8_t *out)
+plain_pack_bytes(const uint8_t *rows, uint32_t stride, uint32_t count, uint32_t bytes, int8_t *out,
+                 int32_t *starts)
 {
-    for (uint32_t first = 0; first < count; first += TILE_LANES)
+    for (uint32_t first = 0; first < count; first += TILE_LANES, starts += TILE_LANES) {
+        memset(starts, 0, TILE_LANES * sizeof *starts);
         for (uint32_t at = 0; at < bytes; at += 4)
             for (uint32_t lane = 0; lane < TILE_LANES; lane++) {
                 const uint32_t row = first + lane < count ? first + lane : count - 1;
-                const int8_t *from = rows + (size_t)row * stride + at;
-                for (uint32_t i = 0; i < 4; i++)
-                    *out++ = (uint8_t)(from[i] ^ 0x80);
+                const uint8_t *from = rows + (size_t)row * stride + at;
+                for (uint32_t i = 0; i < 4; i++) {
+                    *out = (int8_t)(from[i] ^ 0x80);
+                    starts[lane] -= 128 * *out++;
+                }
             }
+    }
 }
 
 static inline float
@@ -59,10 +55,10 @@ static inline void
 plain_row_of_bytes(const struct tile_bytes *tile, uint32_t row, uint32_t groups, float *out)
 {
     for (uint32_t column = 0; column < groups * TILE_LANES; column++) {
-        const uint8_t *at = tile->columns +
-                            (size_t)(column / TILE_LANES) * tile->bytes * TILE_LANES +
-                            (size_t)(column % TILE_LANES) * 4;
-        int32_t dot = tile->starts[row];
+        const int8_t *at = tile->columns +
+                           (size_t)(column / TILE_LANES) * tile->bytes * TILE_LANES +
+                           (size_t)(column % TILE_LANES) * 4;
+        int32_t dot = tile->starts[column];
         for (uint32_t b = 0; b < tile->bytes; b++)
             dot += tile->rows[row][b] * at[(size_t)(b / 4) * TILE_LANES * 4 + b % 4];
         out[column] = plain_distance(tile, row, column, dot);

@@ -4,7 +4,6 @@
 #include "index/kernel/tile_plain.h"
 
 const struct tile_kernels tiles_scalar = {
-    .sum_bytes = plain_sum_bytes,
     .pack_bytes = plain_pack_bytes,
     .bytes = plain_bytes,
     .floats = plain_floats,

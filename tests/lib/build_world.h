@@ -27,7 +27,8 @@ build_world_read(const void *context, uint32_t row, void *components, struct til
         int32_t norm2 = 0;
         for (uint32_t i = 0; i < world->width; i++)
             norm2 += bytes[i] * bytes[i];
-        memcpy(components, bytes, world->width);
+        for (uint32_t i = 0; i < world->width; i++)
+            ((uint8_t *)components)[i] = (uint8_t)bytes[i] ^ 0x80;
         *numbers = (struct tile_numbers){.scale = 1.0f, .add = (float)norm2};
     } else {
         memcpy(components, from, world->dim * sizeof *from);
