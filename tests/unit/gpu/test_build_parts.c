@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "base/alloc.h"
+#include "tests/lib/failing_device.h"
 #include "tests/lib/gpu_build_world.h"
 
 static const struct {
@@ -189,100 +190,6 @@ START_TEST(few_rows_have_no_more_leaders_than_rows)
 END_TEST
 
 // ---- devices that fail ----
-static struct device_ops ops;
-static uint32_t calls_left; // until one fails
-static omen_status failure;
-static int64_t held; // pieces of memory, of the device and pinned
-static _Atomic uint32_t cancel;
-static enum { FAILS, CANCELS } then;
-
-// One more call; true when it is the one.
-static bool
-fails(void)
-{
-    if (calls_left == 0 || --calls_left > 0)
-        return false;
-    if (then == CANCELS)
-        atomic_store_explicit(&cancel, 1, memory_order_relaxed);
-    return then == FAILS;
-}
-
-#define FAILING(op, type)                                                                          \
-    static omen_status failing_##op(struct device *of, const type *in)                             \
-    {                                                                                              \
-        return fails() ? failure : device_cpu.op(of, in);                                          \
-    }
-FAILING(join, struct device_join)
-FAILING(gather, struct device_gather)
-FAILING(nearest, struct device_nearest)
-FAILING(group, struct device_group)
-FAILING(merge, struct device_merge)
-FAILING(prune, struct device_prune)
-FAILING(reverse, struct device_reverse)
-FAILING(reach, struct device_reach)
-FAILING(pack, struct device_pack)
-
-static omen_status
-failing_alloc(struct device *of, size_t bytes, void **memory)
-{
-    *memory = NULL;
-    if (fails())
-        return failure;
-    const omen_status status = device_cpu.alloc(of, bytes, memory);
-    held += status == OMEN_OK;
-    return status;
-}
-
-static void
-failing_free(struct device *of, void *memory)
-{
-    held -= memory != NULL;
-    device_cpu.free(of, memory);
-}
-
-static omen_status
-failing_put(struct device *of, void *to, const void *host, size_t bytes)
-{
-    return fails() ? failure : device_cpu.put(of, to, host, bytes);
-}
-
-static omen_status
-failing_get(struct device *of, void *host, const void *from, size_t bytes)
-{
-    return fails() ? failure : device_cpu.get(of, host, from, bytes);
-}
-
-static omen_status
-failing_fill(struct device *of, void *memory, uint8_t byte, size_t bytes)
-{
-    return fails() ? failure : device_cpu.fill(of, memory, byte, bytes);
-}
-
-static omen_status
-failing_wait(struct device *of)
-{
-    return fails() ? failure : device_cpu.wait(of);
-}
-
-static omen_status
-failing_mark(struct device *of, uint32_t mark)
-{
-    return fails() ? failure : device_cpu.mark(of, mark);
-}
-
-static omen_status
-failing_between(struct device *of, uint32_t from, uint32_t to, float *ms)
-{
-    return fails() ? failure : device_cpu.between(of, from, to, ms);
-}
-
-static const char *
-failing_trouble(const struct device *of)
-{
-    (void)of;
-    return "the driver fell over";
-}
-
 static void
 failing_facts(struct device *of, struct device_facts *facts)
 {
@@ -305,30 +212,7 @@ begin_failing(enum way way)
         const struct gpu_build_shape rows = {300, shape.row_bytes};
         config.device_bytes = gpu_build_bytes(&config, &rows) / 2;
     }
-    ops = device_cpu;
-    ops.name = "made";
-    ops.join = failing_join;
-    ops.gather = failing_gather;
-    ops.nearest = failing_nearest;
-    ops.group = failing_group;
-    ops.merge = failing_merge;
-    ops.prune = failing_prune;
-    ops.reverse = failing_reverse;
-    ops.reach = failing_reach;
-    ops.pack = failing_pack;
-    ops.alloc = ops.host_alloc = failing_alloc;
-    ops.free = ops.host_free = failing_free;
-    ops.put = failing_put;
-    ops.get = failing_get;
-    ops.fill = failing_fill;
-    ops.wait = failing_wait;
-    ops.mark = failing_mark;
-    ops.between = failing_between;
-    ops.trouble = failing_trouble;
-    device.ops = &ops;
-    held = 0;
-    then = FAILS;
-    failure = OMEN_E_INTERNAL;
+    failing_device(&device);
 }
 
 START_TEST(whatever_call_fails_is_said_in_the_driver_s_words_and_leaves_no_memory)
@@ -398,7 +282,7 @@ START_TEST(a_device_s_free_memory_is_the_limit_where_none_is_named)
 {
     begin_failing(BY_LEAVES);
     pieces[0].count = ROWS;
-    ops.facts = failing_facts;
+    failing_ops.facts = failing_facts;
     calls_left = 0;
     must_build();
     ck_assert_uint_gt(report.parts, 4);

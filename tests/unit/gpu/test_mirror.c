@@ -1,6 +1,7 @@
 // tests/unit/gpu/test_mirror.c -- searches of a copy of an index, on the plain device, beside the index's own.
 #include "gpu/mirror.h"
 
+#include "tests/lib/failing_device.h"
 #include "tests/lib/index_world.h"
 
 #define K 10u
@@ -220,6 +221,46 @@ START_TEST(what_a_device_cannot_do_is_said)
 }
 END_TEST
 
+// A copy, a search and the exact nearest, as far as nothing fails.
+static omen_status
+copy_and_search(enum mirror_of of, struct omen_error *error)
+{
+    mirror = NULL;
+    struct gpu_batch batch = make_batch(20);
+    batch.count = 3;
+    omen_status status = gpu_mirror_open(&device, world.hnsw, of, &mirror, error);
+    if (status == OMEN_OK && of == MIRROR_GRAPH)
+        status = gpu_mirror_search(mirror, &batch, error);
+    if (status == OMEN_OK)
+        status = gpu_mirror_knn(mirror, &batch, error);
+    gpu_mirror_close(mirror);
+    return status;
+}
+
+START_TEST(whatever_call_fails_is_said_in_the_driver_s_words_and_leaves_no_memory)
+{
+    static const enum mirror_of ofs[] = {MIRROR_GRAPH, MIRROR_ROWS};
+    open_mirror(64, METRIC_L2, VECTOR_F32, 1200);
+    gpu_mirror_close(mirror);
+    failing_device(&device);
+    omen_status status = OMEN_E_INTERNAL;
+    uint32_t calls = 0;
+    for (; status != OMEN_OK; calls++) {
+        struct omen_error error = {0};
+        calls_left = calls + 1;
+        failure = calls % 2 == 0 ? OMEN_E_INTERNAL : OMEN_E_NO_MEMORY;
+        status = copy_and_search(ofs[_i], &error);
+        CLAIM(held == 0, "call %u leaves %d pieces of memory", calls, (int)held);
+        CLAIM(status == OMEN_OK ||
+                  (status == failure && strstr(error.text, "the driver fell over")),
+              "call %u: %d, %s", calls, (int)status, error.text);
+    }
+    ck_assert_uint_gt(calls, 10);
+    mirror = NULL;
+    close_mirror();
+}
+END_TEST
+
 static Suite *
 mirror_suite(void)
 {
@@ -231,6 +272,8 @@ mirror_suite(void)
     tcase_add_loop_test(tests, what_is_erased_or_does_not_pass_is_not_answered, 0, 4);
     tcase_add_test(tests, what_happened_since_the_copy_is_put_right_at_the_end);
     tcase_add_test(tests, batches_longer_than_a_chunk_are_answered_whole);
+    tcase_add_loop_test(
+        tests, whatever_call_fails_is_said_in_the_driver_s_words_and_leaves_no_memory, 0, 2);
     tcase_add_test(tests, what_a_device_cannot_do_is_said);
     suite_add_tcase(suite, tests);
     return suite;
