@@ -44,10 +44,11 @@
 // Frames that the loop has not taken yet; more are as if they were lost on their way.
 #define HOST_FRAME_BYTES_MAX ((size_t)512 << 20)
 #define HOST_CHECK_NS (UINT64_C(3600) * 1000000000) // copies compare what they hold
-#define HOST_LINKERS_MAX 8u                         // threads that link the rows of one shard
-#define HOST_LIGHT_NS UINT64_C(100000)              // so long a search may keep a loop
-#define HOST_SEARCH_MOST_NS (8 * HOST_LIGHT_NS)     // as which one that took longer is counted
-#define HOST_RETRY_NS UINT64_C(100000000)           // where memory or the disk is full
+#define HOST_LINKERS_MIN 2u
+#define HOST_LINKERS_MAX 8u                     // threads that link the rows of one shard
+#define HOST_LIGHT_NS UINT64_C(100000)          // so long a search may keep a loop
+#define HOST_SEARCH_MOST_NS (8 * HOST_LIGHT_NS) // as which one that took longer is counted
+#define HOST_RETRY_NS UINT64_C(100000000)       // where memory or the disk is full
 #define HOST_UPKEEP_NS UINT64_C(1000000000)
 // What stays of a log behind what everybody has: so that a copy that was away a while needs no snapshot.
 #define HOST_KEEP_ENTRIES 65536u

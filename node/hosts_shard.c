@@ -55,12 +55,15 @@ make_folder(const char *path, struct omen_error *error)
     return error_set(error, OMEN_E_IO, "%s: %s", path, strerror(errno));
 }
 
-// A node holds many shards, of which few are filled at a time.
+// A node holds many shards, of which few are filled at a time. Two at least: with one the writer would link (omen_options.threads),
+// and what is written be acknowledged as late as it is linked, row by row.
 uint32_t
 host_linkers(const struct hosts *hosts)
 {
     const uint32_t quarter = hosts->config.threads / 4;
-    return quarter < 1 ? 1 : quarter < HOST_LINKERS_MAX ? quarter : HOST_LINKERS_MAX;
+    return quarter < HOST_LINKERS_MIN   ? HOST_LINKERS_MIN
+           : quarter < HOST_LINKERS_MAX ? quarter
+                                        : HOST_LINKERS_MAX;
 }
 
 // ---- a new copy ----
