@@ -172,7 +172,7 @@ work_post(struct hosts *hosts, struct work *work)
 {
     struct work_queue *queue = &hosts->works;
     const enum work_lane lane = lane_of(work);
-    work->lane = lane;
+    work->lane = (uint8_t)lane;
     work->next = NULL;
     lock_acquire(&queue->lock);
     if (queue->first[lane] == NULL)
