@@ -102,12 +102,11 @@ make_code(const void *context, uint32_t row, void *components, struct tile_numbe
         codec->metric == METRIC_IP ? vector_norm2(scratch->vector, codec->dim) : 0.0f;
     codec_rotate(codec, scratch->vector, scratch->rotated);
     codec_encode(codec, scratch->rotated, norm2, scratch->codes, planes[0], planes[1], &meta);
-    int8_t *out = components;
-    for (uint32_t i = 0; i < codec->width; i++)
-        out[i] = (int8_t)(scratch->codes[i] ^ 0x80);
+    const uint8_t *codes = scratch->codes;
+    memcpy(components, codes, codec->width);
     *numbers = code_numbers(codec, &meta);
     for (uint32_t i = 0; sketch != NULL && i < TILE_SKETCH; i++)
-        sketch[i] = meta.factor * (float)out[i];
+        sketch[i] = meta.factor * (float)(codes[i] - 128);
 }
 
 // Sums of the row's components with signs of their own for each bit: integers or not, near rows are on the same side.

@@ -122,7 +122,7 @@ read_row(const void *context, uint32_t row, void *components, struct tile_number
         memcpy(sketch, from + numbers_bytes(shape), SKETCH_BYTES);
     else if (sketch != NULL)
         for (uint32_t i = 0; i < TILE_SKETCH; i++)
-            sketch[i] = numbers->scale * (float)((const int8_t *)components)[i];
+            sketch[i] = numbers->scale * (float)(((const uint8_t *)components)[i] - 128);
 }
 
 static void

@@ -34,6 +34,7 @@ struct option_spec {
     const char *name;     // the long one, without its dashes
     char letter;          // 0: none
     bool is_path;         // completes to file names
+    bool is_own;          // the verb's own: no key of the method that it asks
     const char *argument; // its name in the help; NULL: a switch
     const char *choices;  // NULL, or the words allowed, with a blank between
     const char *help;

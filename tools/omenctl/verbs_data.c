@@ -61,6 +61,7 @@ static const struct option_spec build_options[] = {
     {.name = "gpu",
      .argument = "WHEN",
      .choices = "auto require never",
+     .is_own = true,
      .help = "whether a GPU builds: auto, require, never"},
     {.name = "backend",
      .argument = "NAME",

@@ -205,8 +205,10 @@ START_TEST(chunks_that_are_none_are_refused_and_say_why)
     CHANGED_LINKS(counts_at, chunk[counts_at] - 1, "links' length");
     CHANGED_LINKS(52, 4, "links' length");
     CHANGED_LINKS(links_at + 2, 0xff, "a link that is none");
-    CHANGED_LINKS(links_at + 3, chunk[links_at],
-                  "a link that is none"); // twice, if the rest is alike
+    bytes = built_graph_write(&graph, 0, chunk);
+    memcpy(chunk + links_at + 3, chunk + links_at, 3); // one link twice
+    reseal(bytes);
+    REFUSED(built_graph_take(&there, chunk, bytes, &error), OMEN_E_CORRUPT, "a link that is none");
     bytes = built_graph_write(&graph, 0, chunk);
     memset(chunk + links_at, 0, 3); // row 0 leads to itself
     reseal(bytes);

@@ -62,7 +62,8 @@ look_at_keys(const struct verb *verb, const struct method *method)
     if (remote->inside != NULL)
         expect_keys(shape_field(method->answer, remote->rows)->shape, remote->inside, method->name);
     for (uint32_t i = 0; i < verb_option_count(verb); i++)
-        expect_keys(method->ask, verb->options[i].name, method->name);
+        if (!verb->options[i].is_own)
+            expect_keys(method->ask, verb->options[i].name, method->name);
 }
 
 static void
