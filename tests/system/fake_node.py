@@ -27,9 +27,13 @@ class FakeNode:
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepts = threading.Thread(target=self._accept, daemon=True)
+        self._accepts.start()
 
     def close(self) -> None:
+        # Its thread first: one that was still in accept could begin it anew, with a number that is another node's by then.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._accepts.join()
         self._listener.close()
 
     def calls(self, method: str) -> list[dict[str, Any]]:
