@@ -4,13 +4,13 @@
 #include "tools/omenctl/bench.h"
 
 #include <math.h>
-#include <signal.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/limits.h"
 #include "base/prng.h"
 #include "index/vector.h"
+#include "tools/omenctl/interrupt.h"
 #include "tools/omenctl/source.h"
 
 #define QUERIES_MAX 10000u
@@ -54,15 +54,6 @@ const struct option_spec bench_upsert_options[] = {
     {0},
 };
 
-static _Atomic bool interrupted;
-
-static void
-on_interrupt(int number)
-{
-    (void)number;
-    atomic_store(&interrupted, true);
-}
-
 // ---- before ----
 
 static enum exit_code
@@ -73,7 +64,6 @@ read_load(struct bench *bench)
     bench->flight = 8;
     bench->count = UINT64_MAX;
     bench->collection = call->arguments[0];
-    bench->interrupted = &interrupted;
     if (!call_u64(call, "count", UINT64_MAX / 2, &bench->count) ||
         !call_number(call, "seconds", 0.01, 86400, &seconds) ||
         !call_u32(call, "in-flight", 1, BENCH_FLIGHT_MAX, &bench->flight))
@@ -266,15 +256,6 @@ judge(const struct bench *bench)
                      bench->all.first.name, bench->all.first.text);
 }
 
-static void
-watch_interrupts(void)
-{
-    const struct sigaction action = {.sa_handler = on_interrupt,
-                                     .sa_flags = SA_RESTART | (int)SA_RESETHAND};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-}
-
 // ---- search ----
 
 static enum exit_code
@@ -314,31 +295,18 @@ search(struct bench *bench)
         code = path != NULL ? queries_of_file(bench, path) : queries_of_points(bench);
     if (code != EXIT_FINE)
         return code;
-    watch_interrupts();
+    interrupt_watch();
     if (bench_search(bench) != OMEN_OK)
         return call_fail(bench->call, EXIT_OTHER, "no memory");
     if (recall_count > bench->query_count)
         recall_count = bench->query_count;
-    if (recall_count > 0 && failures(bench) == 0 && !atomic_load(&interrupted) &&
+    if (recall_count > 0 && failures(bench) == 0 && !interrupt_came() &&
         bench_recall(bench, recall_count, &recall, &error) != OMEN_OK) {
         call_talk(bench->call, "recall is not known: %s: %s", error.name, error.text);
         recall = -1;
     }
     code = show(bench, recall);
     return code == EXIT_FINE ? judge(bench) : code;
-}
-
-enum exit_code
-bench_search_run(struct call *call)
-{
-    struct bench *bench = mem_alloc_zero(1, sizeof *bench);
-    if (bench == NULL)
-        return call_fail(call, EXIT_OTHER, "no memory");
-    bench->call = call;
-    const enum exit_code code = search(bench);
-    bench_fini(bench);
-    mem_free(bench);
-    return code;
 }
 
 // ---- upsert ----
@@ -368,7 +336,7 @@ upsert(struct bench *bench)
         code = open_clients(bench);
     if (code != EXIT_FINE || call->dry_run)
         return code != EXIT_FINE ? code : show(bench, -1);
-    watch_interrupts();
+    interrupt_watch();
     if (bench_upsert(bench) != OMEN_OK)
         return call_fail(call, EXIT_OTHER, "no memory");
     code = show(bench, -1);
@@ -377,15 +345,29 @@ upsert(struct bench *bench)
     return code == EXIT_FINE ? judge(bench) : code;
 }
 
-enum exit_code
-bench_upsert_run(struct call *call)
+// ---- either ----
+
+static enum exit_code
+run(struct call *call, enum exit_code (*job)(struct bench *bench))
 {
     struct bench *bench = mem_alloc_zero(1, sizeof *bench);
     if (bench == NULL)
         return call_fail(call, EXIT_OTHER, "no memory");
     bench->call = call;
-    const enum exit_code code = upsert(bench);
+    const enum exit_code code = job(bench);
     bench_fini(bench);
     mem_free(bench);
     return code;
+}
+
+enum exit_code
+bench_search_run(struct call *call)
+{
+    return run(call, search);
+}
+
+enum exit_code
+bench_upsert_run(struct call *call)
+{
+    return run(call, upsert);
 }

@@ -36,7 +36,6 @@ struct bench {
     uint64_t most_ns;             // 0: as long as it takes
     uint64_t until_ns;            // by that
     _Atomic uint64_t next;        // request or point
-    _Atomic bool *interrupted;    // by Ctrl-C; borrowed
     struct bench_worker *workers; // `flight`, owned
     struct bench_worker all;      // afterwards
     double seconds;

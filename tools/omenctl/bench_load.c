@@ -11,12 +11,12 @@
 #include "base/pool.h"
 #include "base/prng.h"
 #include "tools/omenctl/bench.h"
+#include "tools/omenctl/interrupt.h"
 
 static bool
 goes_on(const struct bench *bench)
 {
-    return !atomic_load(bench->interrupted) &&
-           (bench->until_ns == 0 || os_clock_ns() < bench->until_ns);
+    return !interrupt_came() && (bench->until_ns == 0 || os_clock_ns() < bench->until_ns);
 }
 
 // The next `wanted` of what there is to do; false where there is no more.

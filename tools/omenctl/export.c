@@ -3,11 +3,11 @@
 // Shape: shell.
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <string.h>
 
 #include "base/limits.h"
 #include "tools/omenctl/answer.h"
+#include "tools/omenctl/interrupt.h"
 #include "tools/omenctl/progress.h"
 #include "tools/omenctl/remote.h"
 
@@ -25,15 +25,6 @@ const struct option_spec export_options[] = {
      .help = "eventual, or strong: with all that was written before (strong)"},
     {0},
 };
-
-static volatile sig_atomic_t interrupted;
-
-static void
-on_interrupt(int number)
-{
-    (void)number;
-    interrupted = 1;
-}
 
 struct export
 {
@@ -112,7 +103,7 @@ write_all(struct export *export)
         remote_ask(export->call, export->client, METHOD_POINT_COUNT, &ask, &reply, &count);
     client_reply_fini(&reply);
     progress_init(&progress, export->call, "exporting");
-    while (code == EXIT_FINE && more && interrupted == 0) {
+    while (code == EXIT_FINE && more && !interrupt_came()) {
         code = write_page(export, &more);
         progress_show(&progress, export->written,
                       count.count > export->written ? count.count : export->written);
@@ -166,16 +157,13 @@ enum exit_code
 export_run(struct call *call)
 {
     struct export export = {.call = call};
-    const struct sigaction action = {.sa_handler = on_interrupt,
-                                     .sa_flags = SA_RESTART | (int)SA_RESETHAND};
     enum exit_code code = read_options(&export);
     if (code == EXIT_FINE)
         code = remote_open(call, &export.client);
     if (code == EXIT_FINE)
         code = open_output(&export);
     if (code == EXIT_FINE) {
-        sigaction(SIGINT, &action, NULL);
-        sigaction(SIGTERM, &action, NULL);
+        interrupt_watch();
         code = write_all(&export);
     }
     if (export.out != NULL && export.out != call->out && fclose(export.out) != 0 &&

@@ -3,13 +3,13 @@
 // Shape: shell.
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <string.h>
 
 #include "base/limits.h"
 #include "base/os_clock.h"
 #include "tools/omenctl/convert.h"
 #include "tools/omenctl/file.h"
+#include "tools/omenctl/interrupt.h"
 #include "tools/omenctl/progress.h"
 
 #define FIELD_TYPES "keyword integer float bool datetime uuid"
@@ -62,15 +62,6 @@ const struct option_spec file_convert_options[] = {
      .help = "list rows that are refused, as NDJSON"},
     {0},
 };
-
-static volatile sig_atomic_t interrupted;
-
-static void
-on_interrupt(int number)
-{
-    (void)number;
-    interrupted = 1;
-}
 
 struct job {
     struct call *call;
@@ -220,7 +211,7 @@ static int
 show_linking(void *context, uint64_t linked, uint64_t total)
 {
     progress_show(context, linked, total);
-    return interrupted != 0;
+    return interrupt_came();
 }
 
 // What is in the index stays there, so that the rest can follow.
@@ -262,7 +253,7 @@ add_all(struct job *job)
     omen_status status = convert_skip(convert, job->skip, &error);
     convert->first_row = job->skip;
     progress_init(&progress, job->call, "adding");
-    while (status == OMEN_OK && convert->source.next < job->end && interrupted == 0) {
+    while (status == OMEN_OK && convert->source.next < job->end && !interrupt_came()) {
         status = convert_batch(convert, job->end - convert->source.next, &error);
         progress_show(&progress, convert->source.next - job->skip, job->end - job->skip);
     }
@@ -342,12 +333,9 @@ enum exit_code
 file_convert(struct call *call)
 {
     struct job job = {.call = call, .options = OMEN_OPTIONS_INIT, .started_ns = os_clock_ns()};
-    const struct sigaction action = {.sa_handler = on_interrupt,
-                                     .sa_flags = SA_RESTART | (int)SA_RESETHAND};
     if (!read_options(&job))
         return EXIT_USAGE;
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    interrupt_watch();
     const enum exit_code code = run_job(&job);
     convert_fini(&job.convert);
     return code;

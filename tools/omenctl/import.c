@@ -5,12 +5,12 @@
 // What a row is, and which rows cannot be stored, is convert.h's; how a batch becomes requests is upsert.h's.
 #include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <string.h>
 
 #include "base/limits.h"
 #include "base/os_clock.h"
 #include "tools/omenctl/convert.h"
+#include "tools/omenctl/interrupt.h"
 #include "tools/omenctl/progress.h"
 #include "tools/omenctl/remote.h"
 #include "tools/omenctl/upsert.h"
@@ -48,15 +48,6 @@ const struct option_spec import_options[] = {
     {.name = "bulk", .help = "build the graphs anew when everything is there, and wait for it"},
     {0},
 };
-
-static volatile sig_atomic_t interrupted;
-
-static void
-on_interrupt(int number)
-{
-    (void)number;
-    interrupted = 1;
-}
 
 struct import {
     struct call *call;
@@ -195,7 +186,7 @@ import_all(struct import *import)
     convert->first_row = import->skip;
     progress_init(&progress, call, "importing");
     while (status == OMEN_OK && code == EXIT_FINE && convert->source.next < import->end &&
-           interrupted == 0) {
+           !interrupt_came()) {
         const uint64_t left = import->end - convert->source.next;
         status = convert_batch(convert, left < import->batch ? left : import->batch, &error);
         if (status == OMEN_OK)
@@ -283,10 +274,7 @@ enum exit_code
 import_run(struct call *call)
 {
     struct import import = {.call = call, .started_ns = os_clock_ns()};
-    const struct sigaction action = {.sa_handler = on_interrupt,
-                                     .sa_flags = SA_RESTART | (int)SA_RESETHAND};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    interrupt_watch();
     const enum exit_code code = run_import(&import);
     client_close(import.client);
     convert_fini(&import.convert);

@@ -3,12 +3,12 @@
 // Shape: shell. What two looks at a node's metrics come to is sample.h's.
 #include <math.h>
 #include <poll.h>
-#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/os_clock.h"
+#include "tools/omenctl/interrupt.h"
 #include "tools/omenctl/remote.h"
 #include "tools/omenctl/sample.h"
 
@@ -45,15 +45,6 @@ struct top {
     uint32_t count, room;
     bool draws; // over what it drew before
 };
-
-static volatile sig_atomic_t interrupted;
-
-static void
-on_interrupt(int number)
-{
-    (void)number;
-    interrupted = 1;
-}
 
 static void
 copy_text(char *out, size_t room, struct wire_text text)
@@ -272,7 +263,7 @@ look_again(struct top *top, double interval, uint32_t count)
 {
     enum exit_code code = look(top); // what came before it cannot be told apart
     for (uint32_t i = 0; code == EXIT_FINE && (count == 0 || i < count); i++) {
-        if (poll(NULL, 0, (int)(interval * 1000)) < 0 || interrupted != 0)
+        if (poll(NULL, 0, (int)(interval * 1000)) < 0 || interrupt_came())
             break;
         code = look(top);
         if (code == EXIT_FINE)
@@ -302,14 +293,12 @@ top_run(struct call *call)
     struct top top = {.call = call};
     double interval = 1;
     uint32_t count = 0;
-    const struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
     enum exit_code code = read_options(&top, &interval, &count);
     if (code == EXIT_FINE)
         code = remote_open(call, &top.client);
     if (code != EXIT_FINE)
         return code;
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    interrupt_watch();
     code = look_again(&top, interval, count);
     for (uint32_t i = 0; i < top.count; i++)
         client_close(top.nodes[i].client);
