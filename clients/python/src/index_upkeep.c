@@ -5,6 +5,16 @@
 
 #include "core.h"
 
+// The end of a call that answers nothing.
+static PyObject *
+leave_with(struct index *self, omen_status status)
+{
+    if (status != OMEN_OK)
+        raise_status(status);
+    index_leave(self);
+    return status == OMEN_OK ? Py_NewRef(Py_None) : NULL;
+}
+
 // Runs a call that takes only the index.
 static PyObject *
 run_plain(PyObject *object, omen_status (*call)(omen_index_t))
@@ -17,10 +27,7 @@ run_plain(PyObject *object, omen_status (*call)(omen_index_t))
     Py_BEGIN_ALLOW_THREADS
     status = call(handle);
     Py_END_ALLOW_THREADS
-    if (status != OMEN_OK)
-        raise_status(status);
-    index_leave(self);
-    return status == OMEN_OK ? Py_NewRef(Py_None) : NULL;
+    return leave_with(self, status);
 }
 
 PyObject *
@@ -71,11 +78,9 @@ index_copy(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *
     Py_BEGIN_ALLOW_THREADS
     status = omen_copy(handle, text);
     Py_END_ALLOW_THREADS
-    if (status != OMEN_OK)
-        raise_status(status);
-    index_leave(self);
+    PyObject *done = leave_with(self, status);
     Py_DECREF(path);
-    return status == OMEN_OK ? Py_NewRef(Py_None) : NULL;
+    return done;
 }
 
 PyObject *
@@ -94,10 +99,7 @@ index_set_ef(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject
     Py_BEGIN_ALLOW_THREADS
     status = omen_set_ef(handle, ef);
     Py_END_ALLOW_THREADS
-    if (status != OMEN_OK)
-        raise_status(status);
-    index_leave(self);
-    return status == OMEN_OK ? Py_NewRef(Py_None) : NULL;
+    return leave_with(self, status);
 }
 
 // ---- fields ----
@@ -153,10 +155,7 @@ index_index_field(PyObject *object, PyObject *const *args, Py_ssize_t count, PyO
     Py_BEGIN_ALLOW_THREADS
     status = omen_field_index(handle, name, type);
     Py_END_ALLOW_THREADS
-    if (status != OMEN_OK)
-        raise_status(status);
-    index_leave(self);
-    return status == OMEN_OK ? Py_NewRef(Py_None) : NULL;
+    return leave_with(self, status);
 }
 
 PyObject *
@@ -175,10 +174,7 @@ index_drop_field(PyObject *object, PyObject *const *args, Py_ssize_t count, PyOb
     Py_BEGIN_ALLOW_THREADS
     status = omen_field_drop(handle, name);
     Py_END_ALLOW_THREADS
-    if (status != OMEN_OK)
-        raise_status(status);
-    index_leave(self);
-    return status == OMEN_OK ? Py_NewRef(Py_None) : NULL;
+    return leave_with(self, status);
 }
 
 // ---- build ----
