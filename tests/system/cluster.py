@@ -23,6 +23,7 @@ from omend_node import SECONDS, Node
 COLLECTION = "points"
 PAUSE_SECONDS = 0.05  # between two looks at a cluster
 WHOLE_SECONDS = 60.0  # until all copies are back
+LOG_LINES = 40  # of a node, in a report
 
 
 def until(what: str, holds: Callable[[], Any], seconds: float = SECONDS, instead: Callable[[], Any] = lambda: "") -> Any:
@@ -149,7 +150,13 @@ class ClusterCase(unittest.TestCase):
         )
 
     def until_whole(self) -> None:
-        until("every shard has all its copies in sync", self.is_whole, WHOLE_SECONDS, lambda: self.client.shards(COLLECTION))
+        until("every shard has all its copies in sync", self.is_whole, WHOLE_SECONDS, self.as_seen)
+
+    def as_seen(self) -> str:
+        """What is where, and the end of what each node said."""
+        said = [f"{node.name} ({node.node}), {'runs' if node.runs() else 'ended'}, said:\n{''.join(node.log().splitlines(True)[-LOG_LINES:])}"
+                for node in self.nodes]
+        return "\n".join(["", *map(str, self.client.shards(COLLECTION)), *map(str, self.client.members()), *said])
 
     def until_members(self) -> None:
         there = {node.node for node in self.nodes}
