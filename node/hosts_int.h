@@ -399,6 +399,8 @@ bool host_take_items(struct host_part *part, const struct serve_items *items);
 // Answered, and gone.
 void host_end_with(struct hosts *hosts, struct host_part *part, omen_status status);
 void host_end_well(struct hosts *hosts, struct host_part *part, uint64_t term, uint64_t seq);
+// The replica takes it no further. What a worker has is answered now, and gone once the worker brings it back.
+void host_refused(struct hosts *hosts, struct host_part *part, omen_status status);
 void host_parts_end(struct hosts *hosts, struct host_copy *copy); // it goes
 void host_parts_close(struct hosts *hosts);
 // hosts_write.c

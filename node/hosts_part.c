@@ -188,6 +188,18 @@ host_end_with(struct hosts *hosts, struct host_part *part, omen_status status)
     part_free(hosts, part);
 }
 
+void
+host_refused(struct hosts *hosts, struct host_part *part, omen_status status)
+{
+    if (part->state != PART_WORKING) {
+        host_end_with(hosts, part, status);
+        return;
+    }
+    if (!part->gone)
+        refuse(hosts, part->frame, &part->part, status, &part->error);
+    atomic_store(&part->gone, true);
+}
+
 // The token is what had been applied when it was read, or its place in the log.
 void
 host_end_well(struct hosts *hosts, struct host_part *part, uint64_t term, uint64_t seq)

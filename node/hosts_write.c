@@ -106,7 +106,7 @@ host_answer(struct hosts *hosts, struct host_copy *copy, const struct replica_an
     if (answer->status != OMEN_OK) {
         if (answer->status == OMEN_E_READ_ONLY)
             say_halted(part);
-        host_end_with(hosts, part, answer->status);
+        host_refused(hosts, part, answer->status);
     } else if (part->state == PART_PROPOSED) {
         was_written(hosts, copy, part, answer);
     } else {

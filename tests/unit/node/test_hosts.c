@@ -213,6 +213,24 @@ START_TEST(a_strong_read_sees_what_was_acknowledged)
 }
 END_TEST
 
+START_TEST(a_strong_read_at_a_worker_is_refused_at_once_by_who_leads_no_longer)
+{
+    hosts_open_shard(3);
+    const uint64_t seq = hosts_written(9, 1)->seq;
+    const struct cluster_uuid second = world_replica(&hosts.world, hosts.shard, 2);
+    atomic_store(&model_gate, 1);
+    const uint64_t asked = hosts_read(1, 9, WIRE_STRONG);
+    HOSTS_WAIT(atomic_load(&model_waiting) == 1);
+    ck_assert_int_eq(hosts_map_step((struct shard_step){.kind = STEP_PROMOTE, .replica = second}),
+                     OMEN_OK);
+    ck_assert_int_eq(hosts_reply_status(asked), OMEN_E_STALE_MAP);
+    ck_assert_uint_eq(atomic_load(&model_waiting), 1); // the worker has it still
+    model_open_gate();
+    ck_assert_uint_eq(hosts_value(1, 9, seq), 1);
+    ck_assert_uint_eq(hosts_value(2, 9, seq), 1);
+}
+END_TEST
+
 START_TEST(a_primary_that_crashed_comes_back_as_a_copy)
 {
     hosts_open_shard(3);
@@ -591,6 +609,7 @@ hosts_suite(void)
     tcase_add_test(tcase, what_came_of_an_operation_is_known_to_the_next_primary);
     tcase_add_test(tcase, many_writes_at_once_are_all_done);
     tcase_add_loop_test(tcase, a_strong_read_sees_what_was_acknowledged, 0, 2);
+    tcase_add_test(tcase, a_strong_read_at_a_worker_is_refused_at_once_by_who_leads_no_longer);
     tcase_add_test(tcase, a_primary_that_crashed_comes_back_as_a_copy);
     tcase_add_test(tcase, a_learner_is_filled_from_the_log);
     tcase_add_test(tcase, a_learner_is_filled_by_a_snapshot_where_the_log_begins_later);
