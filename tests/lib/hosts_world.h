@@ -383,8 +383,10 @@ hosts_ask_bytes(uint32_t node, struct wire_part part, struct wire_bytes ask, uin
     encode_init(&encode, 1 << 26);
     part.ask = ask.bytes;
     part.ask_bytes = ask.count;
-    if (part.kind == WIRE_PART_WRITE && part.op_low == 0)
+    if (part.kind == WIRE_PART_WRITE && part.op_low == 0) { // none that a test has named
+        part.op_high = 2;
         part.op_low = correlation;
+    }
     wire_part_write(&encode, &part);
     ck_assert_int_eq(encode.status, OMEN_OK);
     const struct peer_head head = {.kind = PEER_PART,
