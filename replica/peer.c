@@ -8,13 +8,14 @@
 #include "base/assert.h"
 #include "replica/replica_int.h"
 
+// From where on a message can say of which term the entry before it is: the log may hold older entries, of terms that are forgotten.
 static uint64_t
 base_of(const struct replica *replica)
 {
     ASSERT(replica->term_count > 0); // of a primary: it has begun one
     const uint64_t known = replica->terms[0].first_seq;
     const uint64_t trimmed = replica->first_seq - 1;
-    if (trimmed == 0)
+    if (trimmed == 0 && known <= 1)
         return 0; // everything is there
     return known > trimmed ? known : trimmed;
 }

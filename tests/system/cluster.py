@@ -199,7 +199,10 @@ class ClusterCase(unittest.TestCase):
             copies = min(len(self.nodes), 3)
             return rows if len(rows) >= self.shards and all(len(row["copies"]) == copies for row in rows) else []
 
-        for shard in until("all copies are compared", compared):
+        def as_said() -> str:
+            return str(self.client.call("shard.verify", {"collection": COLLECTION})) + self.as_seen()
+
+        for shard in until("all copies are compared", compared, instead=as_said):
             self.assertEqual(len({copy["checksum"] for copy in shard["copies"]}), 1, shard)
 
     # ---- what a process has ----

@@ -232,6 +232,37 @@ START_TEST(the_start_of_the_65th_term_pushes_the_first_out)
 }
 END_TEST
 
+// 0: as many terms as are known; 1: one more, so that an entry follows of which nobody could say what it follows.
+START_TEST(who_ends_before_the_terms_that_are_known_needs_a_snapshot)
+{
+    struct replica_term terms[REPLICA_TERMS_MAX];
+    const uint64_t last = REPLICA_TERMS_MAX - 1 + (uint64_t)_i; // one entry of each; and TERM_START
+    for (uint64_t term = 1; term <= last; term++)
+        if (term > last - (REPLICA_TERMS_MAX - 1))
+            terms[term - 1 - (uint64_t)_i] = (struct replica_term){term, term};
+    const struct replica_disk disk = {.promised = last,
+                                      .first_seq = 1,
+                                      .last_seq = last,
+                                      .commit_seq = last,
+                                      .applied_seq = last,
+                                      .terms = terms,
+                                      .term_count = REPLICA_TERMS_MAX - 1};
+    alone_open(&one, 1, 2);
+    alone_restart(&one, &disk);
+    alone_meta(&one, last + 1, 1);
+    alone_persisted(&one);
+    ck_assert_uint_eq(one.replica.term_count, REPLICA_TERMS_MAX);
+    nack(2, last + 1, last + 1, 0);
+    const struct replica_msg *need = alone_sent(&one, REPLICA_NEED_SNAPSHOT);
+    ck_assert(_i == 1 ? need != NULL : need == NULL);
+    ck_assert_uint_eq(one.out.read_count, _i == 1 ? 0 : 1);
+    if (_i == 1) {
+        ck_assert_uint_eq(need->prev_seq, 2);
+        ck_assert_uint_eq(need->prev_term, 2);
+    }
+}
+END_TEST
+
 START_TEST(who_acknowledges_nothing_is_sent_one_window_and_no_more)
 {
     const uint64_t last = REPLICA_WINDOW; // with TERM_START
@@ -330,6 +361,7 @@ peer_suite(void)
     tcase_add_test(tcase, no_more_is_read_at_once_than_fits_a_message);
     tcase_add_test(tcase, who_ends_before_the_log_begins_needs_a_snapshot);
     tcase_add_test(tcase, the_start_of_the_65th_term_pushes_the_first_out);
+    tcase_add_loop_test(tcase, who_ends_before_the_terms_that_are_known_needs_a_snapshot, 0, 2);
     tcase_add_test(tcase, who_acknowledges_nothing_is_sent_one_window_and_no_more);
     tcase_add_test(tcase, acknowledgements_that_were_late_spare_what_they_cover);
     tcase_add_test(tcase, a_place_beyond_the_log_ends_no_snapshot);
