@@ -227,6 +227,7 @@ start_copy(struct copies *copies, struct copy *copy, const struct replica_disk *
                                            .shrink_ns = copies->shrink_ms * MS,
                                            .idle_ns = config->idle_ns,
                                            .ops_max = config->ops_max,
+                                           .terms_max = config->terms_max,
                                            .window_ms = config->window_ms};
     const uint64_t seed = prng_next(&copies->prng);
     replica_init(&copy->replica, &replica, seed);

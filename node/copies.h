@@ -32,6 +32,7 @@ struct copies_config {
     uint64_t idle_ns;
     uint32_t ops_max;
     uint64_t window_ms;
+    uint32_t terms_max;
 };
 
 // An environment of a copy: what is written in it before anything else.

@@ -45,6 +45,7 @@ init_copies(struct hosts *hosts)
                                          .retry_ns = RETRY_NS,
                                          .idle_ns = IDLE_NS,
                                          .ops_max = DEDUPE_OPS_MAX,
+                                         .terms_max = REPLICA_TERMS_MAX,
                                          .window_ms = DEDUPE_WINDOW_MS};
     uint64_t seed;
     os_random(&seed, sizeof seed);

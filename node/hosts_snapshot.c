@@ -65,7 +65,7 @@ good_snapshot(struct host_copy *copy, const struct replica *replica)
 {
     for (uint32_t i = 0; i < HOST_SNAPSHOTS_MAX; i++) {
         struct host_snapshot *snapshot = &copy->snapshots[i];
-        if (snapshot->number != 0 && snapshot->seq + 1 >= replica->first_seq)
+        if (snapshot->number != 0 && replica_can_follow(replica, snapshot->seq))
             return snapshot;
     }
     return NULL;

@@ -14,7 +14,7 @@ check_log(const struct replica *replica)
     ASSERT(replica->commit_seq <= replica->last_seq);     // I4
     ASSERT(replica->first_seq >= 1 && replica->first_seq <= replica->last_seq + 1);
     ASSERT(replica->durable_promised <= replica->promised); // I5
-    ASSERT(replica->term_count <= REPLICA_TERMS_MAX);
+    ASSERT(replica->term_count <= replica->config.terms_max);
     for (uint32_t i = 0; i < replica->term_count; i++) {
         ASSERT(replica->terms[i].first_seq <= replica->last_seq);
         ASSERT(replica->terms[i].term <= replica->promised);

@@ -30,6 +30,12 @@ replica_term_at(const struct replica *replica, uint64_t seq)
 }
 
 bool
+replica_can_follow(const struct replica *replica, uint64_t seq)
+{
+    return seq + 1 >= replica->first_seq && replica_term_at(replica, seq) != 0;
+}
+
+bool
 persist_room(const struct replica *replica)
 {
     return replica->ticket_count < REPLICA_TICKETS_MAX;
@@ -71,8 +77,8 @@ term_began(struct replica *replica, uint64_t term, uint64_t seq)
 {
     if (replica->term_count > 0 && replica->terms[replica->term_count - 1].term == term)
         return;
-    if (replica->term_count == REPLICA_TERMS_MAX) {
-        for (uint32_t i = 1; i < REPLICA_TERMS_MAX; i++)
+    if (replica->term_count == replica->config.terms_max) {
+        for (uint32_t i = 1; i < replica->term_count; i++)
             replica->terms[i - 1] = replica->terms[i];
         replica->term_count--;
     }

@@ -19,6 +19,7 @@ replica_init(struct replica *replica, const struct replica_config *config, uint6
 {
     ASSERT(!replica_uuid_is_none(config->uuid));
     ASSERT(config->retry_ns > 0 && config->shrink_ns > 0 && config->idle_ns > 0);
+    ASSERT(config->terms_max >= 2 && config->terms_max <= REPLICA_TERMS_MAX);
     *replica = (struct replica){.config = *config, .role = REPLICA_IDLE, .first_seq = 1};
     prng_init(&replica->prng, seed);
     dedupe_init(&replica->ops, config->ops_max, config->window_ms);

@@ -41,6 +41,7 @@ struct replica_config {
     uint64_t idle_ns;   // a backup hears of a new commit no later than this
     uint32_t ops_max;   // 1..DEDUPE_OPS_MAX
     uint64_t window_ms; // an operation is remembered for that long
+    uint32_t terms_max; // 2..REPLICA_TERMS_MAX: where so many terms began is remembered
 };
 
 // A half of a shard that is being split: its copies are filled by the parent's primary.
@@ -398,6 +399,8 @@ void replica_describe(const struct replica *replica, char *line, size_t cap); //
 uint64_t replica_keep_from(const struct replica *replica);
 // The term of the entry at `seq`; 0 when it is not known any more, or `seq` is 0.
 uint64_t replica_term_at(const struct replica *replica, uint64_t seq);
+// Whether a copy that has all up to `seq` can go on with what follows in the log: that is there, and the term of `seq` is known.
+bool replica_can_follow(const struct replica *replica, uint64_t seq);
 bool replica_is_open(const struct replica *replica); // primary, and its TERM_START is committed
 
 // Which of `count` buckets differ; the indexes are written to `out`, at most `count`; returns how many.

@@ -266,6 +266,7 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
                                           .shrink_ns = 100,
                                           .idle_ns = 10,
                                           .ops_max = 16,
+                                          .terms_max = 4,
                                           .window_ms = 1};
     const struct replica_disk disk = {.first_seq = 1};
     memset(&out, 0, sizeof out);

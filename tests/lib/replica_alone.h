@@ -52,6 +52,7 @@ alone_open(struct alone *alone, uint64_t term, uint64_t primary)
                                           .shrink_ns = 200 * MS,
                                           .idle_ns = 10 * MS,
                                           .ops_max = 64,
+                                          .terms_max = REPLICA_TERMS_MAX,
                                           .window_ms = DEDUPE_WINDOW_MS};
     const struct replica_disk disk = {.first_seq = 1};
     memset(alone, 0, sizeof *alone);

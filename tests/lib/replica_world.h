@@ -206,6 +206,7 @@ world_start(struct world *world, uint32_t at)
                                     .shrink_ns = world->shrink_ns,
                                     .idle_ns = 10 * WORLD_MS,
                                     .ops_max = 2048,
+                                    .terms_max = REPLICA_TERMS_MAX,
                                     .window_ms = 1u << 30};
     replica_fini(&node->replica);
     replica_init(&node->replica, &config, at);

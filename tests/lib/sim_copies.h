@@ -155,6 +155,13 @@ sim_envs_crash(struct sim *sim, uint32_t at)
     }
 }
 
+// A few of the terms that a copy sees, or all: a seed's, and drawn of nothing, so that faults are those that they were.
+static inline uint32_t
+sim_terms_max(const struct sim *sim)
+{
+    return 4 + (uint32_t)(sim->options.seed % (REPLICA_TERMS_MAX - 3));
+}
+
 static inline void
 sim_copies_start(struct sim *sim, uint32_t at)
 {
@@ -164,6 +171,7 @@ sim_copies_start(struct sim *sim, uint32_t at)
                                          .retry_ns = 100 * SIM_MS,
                                          .idle_ns = 20 * SIM_MS,
                                          .ops_max = 8192,
+                                         .terms_max = sim_terms_max(sim),
                                          .window_ms = 3600000};
     copies_init(&node->copies, &config, prng_next(&sim->prng));
     node->copies_wake_ns = UINT64_MAX;
@@ -337,14 +345,15 @@ static inline void
 sim_do_serve(struct sim *sim, uint32_t at, struct sim_env *env, const struct sim_errand *errand)
 {
     const struct replica_serve *serve = &errand->serve;
+    const struct copy *copy = copies_find(&sim->nodes[at].copies, env->env.uuid);
     struct replica_input given = {.kind = errand->kind};
     given.uuid = serve->uuid;
     given.snapshot = serve->snapshot;
     given.chunk = serve->chunk;
     if (errand->kind == REPLICA_IN_SNAPSHOT_READY && !sim_env_verifies(env)) {
         sim_errand(sim, at, env, (struct sim_errand){.kind = REPLICA_IN_CORRUPT});
-    } else if (errand->kind == REPLICA_IN_SNAPSHOT_READY && env->applied_seq > 0) {
-        sim_env_make_snapshot(env);
+    } else if (errand->kind == REPLICA_IN_SNAPSHOT_READY && env->applied_seq > 0 && copy != NULL) {
+        sim_env_make_snapshot(env, &copy->replica);
         given.snapshot = env->snapshot_id;
         given.seq = env->snapshot_seq;
         given.snapshot_term = env->log[env->snapshot_seq].term;

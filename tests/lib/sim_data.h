@@ -177,6 +177,13 @@ sim_operator(struct sim *sim)
         sim_wish(sim, at, &command);
 }
 
+// In one seed of four logs keep all that they ever held, so that copies are filled from their beginning.
+static inline bool
+sim_keeps_logs(const struct sim *sim)
+{
+    return sim->options.seed / 61 % 4 == 3;
+}
+
 // Now and then a log is trimmed, some of it although somebody may want it, and a checksum is asked for.
 static inline void
 sim_upkeep(struct sim *sim)
@@ -202,7 +209,7 @@ sim_upkeep(struct sim *sim)
     const bool trims = sim_chance(sim, 800);
     struct replica_input given = {.kind = trims ? REPLICA_IN_TRIMMED : REPLICA_IN_CHECKSUM};
     const uint64_t applied = copy->replica.applied_seq, kept = prng_below(&sim->prng, 60);
-    if (trims && applied < env->first_seq + kept)
+    if (trims && (applied < env->first_seq + kept || sim_keeps_logs(sim)))
         return;
     given.seq = trims ? applied - kept : 0;
     if (trims) { // what is trimmed was applied for good

@@ -281,9 +281,9 @@ sim_env_reads(const struct sim_env *env, uint32_t key)
 // ---- snapshots ----
 
 static inline void
-sim_env_make_snapshot(struct sim_env *env)
+sim_env_make_snapshot(struct sim_env *env, const struct replica *replica)
 {
-    if (env->snapshot_id != 0 && env->snapshot_seq + 1 >= env->first_seq)
+    if (env->snapshot_id != 0 && replica_can_follow(replica, env->snapshot_seq))
         return; // still good
     env->snapshot_seq = env->applied_seq;
     env->snapshot_id = env->applied_seq;

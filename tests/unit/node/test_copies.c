@@ -89,6 +89,7 @@ begin(void)
                                          .retry_ns = 100 * MS,
                                          .idle_ns = 10 * MS,
                                          .ops_max = 64,
+                                         .terms_max = REPLICA_TERMS_MAX,
                                          .window_ms = DEDUPE_WINDOW_MS};
     copies_init(&copies, &config, 1);
     now_ns = 1000 * MS;

@@ -17,6 +17,7 @@ setup(void)
                                           .shrink_ns = 1,
                                           .idle_ns = 1,
                                           .ops_max = 1000,
+                                          .terms_max = REPLICA_TERMS_MAX,
                                           .window_ms = 1000};
     replica_init(&replica, &config, 1);
     for (uint64_t i = 0; i < 3; i++)

@@ -256,6 +256,9 @@ START_TEST(who_ends_before_the_terms_that_are_known_needs_a_snapshot)
     const struct replica_msg *need = alone_sent(&one, REPLICA_NEED_SNAPSHOT);
     ck_assert(_i == 1 ? need != NULL : need == NULL);
     ck_assert_uint_eq(one.out.read_count, _i == 1 ? 0 : 1);
+    ck_assert(replica_can_follow(&one.replica, last + 1) && replica_can_follow(&one.replica, 2));
+    ck_assert(!replica_can_follow(&one.replica, last + 2)); // there is none
+    ck_assert(replica_can_follow(&one.replica, 1) == (_i == 0));
     if (_i == 1) {
         ck_assert_uint_eq(need->prev_seq, 2);
         ck_assert_uint_eq(need->prev_term, 2);
