@@ -15,6 +15,8 @@
     32u // more would take longer to count, where some are erased, than it spares
 // The stop is relative to the 10th at least: the distance of the very nearest says little
 #define STOP_DEPTH 10u
+#define LIVE_LEAST 4u // of so many rows that a walk holds one has to be alive,
+#define WIDER 4u      // or it goes again, with so many times the beam
 
 void
 walk_enter(struct walk *walk, uint32_t want, const struct bitmap *allowed)
@@ -93,11 +95,26 @@ scan_chosen(struct walk *walk, uint32_t from, uint32_t end)
     }
 }
 
-uint32_t
-hnsw_search(const struct hnsw *hnsw, const struct hnsw_query *query, struct scratch *scratch,
-            struct hit *hits)
+// Whether hardly anybody that the walk holds may answer: around the query are rows that were erased, and not taken out of the way
+// yet, and those that live may lie behind them.
+static bool
+among_erased(const struct walk *walk)
 {
-    ASSERT(query->k >= 1 && query->k <= TOPK_MAX);
+    const struct nearest *pool = &walk->scratch->pool;
+    const uint32_t held = pool->count < walk->beam ? pool->count : walk->beam;
+    uint32_t alive = 0;
+    if (!walk->beside_erased || walk->cut || (pool->count < walk->beam && walk->stop == 0.0f))
+        return false; // or all that can be reached was met
+    for (uint32_t i = 0; i < held; i++)
+        alive += !atomic_bit_test(walk->hnsw->erased, nearest_slot(pool->keys[i]));
+    return alive < held / LIVE_LEAST;
+}
+
+// `*crowded`: the answer is of the few that lived among those that were met.
+static uint32_t
+search_once(const struct hnsw *hnsw, const struct hnsw_query *query, struct scratch *scratch,
+            struct hit *hits, bool *crowded)
+{
     if (hnsw_kind(hnsw) == CODE_NONE ||
         atomic_load_explicit(&hnsw->linked_count, memory_order_acquire) == 0 ||
         (query->allowed != NULL && query->allowed_count <= FILTER_DIRECT))
@@ -144,6 +161,7 @@ hnsw_search(const struct hnsw *hnsw, const struct hnsw_query *query, struct scra
     } else {
         walk_enter(&walk, ENTRIES_TAKEN, NULL);
         walk_run(&walk);
+        *crowded = among_erased(&walk);
         if (hnsw->chosen > tail_from) {
             rows_from = hnsw->chosen;
             scan_chosen(&walk, tail_from, rows_from);
@@ -160,4 +178,30 @@ hnsw_search(const struct hnsw *hnsw, const struct hnsw_query *query, struct scra
         query->work->tail += walk.published > tail_from ? walk.published - tail_from : 0;
     }
     return hits_finish(&heap, query->k, hits);
+}
+
+// Nothing is asked to stop early that goes again: what it would stop by is the erased rows' distances.
+static bool
+widen(struct hnsw_query *query, const struct hnsw *hnsw, struct scratch *scratch)
+{
+    const uint32_t beam = query->beam > 0 ? query->beam : query->k;
+    if (beam >= BEAM_MAX)
+        return false;
+    query->beam = beam < BEAM_MAX / WIDER ? beam * WIDER : BEAM_MAX;
+    query->stop = 0.0f;
+    return scratch_fit(scratch, hnsw, query->k, rerank_room(query, query->beam)) == OMEN_OK;
+}
+
+uint32_t
+hnsw_search(const struct hnsw *hnsw, const struct hnsw_query *query, struct scratch *scratch,
+            struct hit *hits)
+{
+    ASSERT(query->k >= 1 && query->k <= TOPK_MAX);
+    struct hnsw_query asked = *query;
+    for (;;) {
+        bool crowded = false;
+        const uint32_t found = search_once(hnsw, &asked, scratch, hits, &crowded);
+        if (!crowded || !widen(&asked, hnsw, scratch))
+            return found;
+    }
 }

@@ -238,6 +238,41 @@ START_TEST(repaired_rows_are_linked_to_by_few)
 }
 END_TEST
 
+// Points on a line, written again as they are: most rows are erased copies of those that are looked for, and no nearer. 0: nothing
+// is repaired meanwhile; 1: all is, after each round.
+START_TEST(points_that_are_written_again_are_found_after_each_link)
+{
+    enum { POINTS = 55, ROUNDS = 29 };
+    uint32_t slots[POINTS];
+    world_init(&world, 4, METRIC_L2, VECTOR_F32);
+    world_reserve(&world, POINTS * ROUNDS);
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        for (uint32_t i = 0; i < POINTS; i++) {
+            const float row[4] = {-1.0f * (float)i, 3.0f * (float)i, -5000.0f, (float)(i % 11)};
+            const uint32_t slot = world_put(&world, row);
+            if (round > 0)
+                hnsw_erase(world.hnsw, slots[i]);
+            slots[i] = slot;
+        }
+        while (hnsw_link_next(world.hnsw, world.scratch)) {
+            for (uint32_t i = 0; i < POINTS && round % 4 == 0; i++) {
+                float row[4];
+                struct hit hit;
+                vector_to_f32(VECTOR_F32, hnsw_row(world.hnsw, slots[i]), 4, row);
+                const struct hnsw_query query = world_query(row, 1, 64);
+                CLAIM(hnsw_search(world.hnsw, &query, world.scratch, &hit) == 1 &&
+                          hit.slot == slots[i],
+                      "round %u, %u to be linked: point %u is not found", round,
+                      hnsw_tail(world.hnsw), i);
+            }
+        }
+        while (_i == 1 && hnsw_repair_next(world.hnsw, world.scratch)) {
+        }
+    }
+    world_fini(&world);
+}
+END_TEST
+
 static Suite *
 hnsw_erase_suite(void)
 {
@@ -252,6 +287,7 @@ hnsw_erase_suite(void)
     tcase_add_test(tcase, a_search_where_half_of_all_rows_were_erased_still_finds_k);
     tcase_add_loop_test(tcase, everything_can_be_erased_and_the_index_used_again, 0, 3);
     tcase_add_test(tcase, repaired_rows_are_linked_to_by_few);
+    tcase_add_loop_test(tcase, points_that_are_written_again_are_found_after_each_link, 0, 2);
     suite_add_tcase(suite, tcase);
     return suite;
 }
