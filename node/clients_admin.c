@@ -24,8 +24,8 @@ static void begin(struct clients *clients, struct clients_call *call);
 
 // ---- calls ----
 
-static struct clients_call *
-call_new(struct clients *clients, const struct method *method, void *owned)
+struct clients_call *
+clients_call_new(struct clients *clients, const struct method *method, void *owned)
 {
     if (clients->call_count == CLIENTS_CALLS_MAX)
         return NULL;
@@ -147,7 +147,9 @@ count(struct clients *clients, const struct clients_call *call, omen_status stat
 void
 clients_finish(struct clients *clients, struct clients_call *call, struct encode *message)
 {
-    if (call->conn != NULL)
+    if (call->untaken)
+        clients_untaken_ended(clients, call, message->status);
+    else if (call->conn != NULL)
         rpc_conn_answer(call->conn, call->id, message);
     else if (message->status == OMEN_OK)
         reply(clients, call,
@@ -164,7 +166,9 @@ void
 clients_refuse(struct clients *clients, struct clients_call *call, const struct omen_error *error,
                enum api_outcome outcome)
 {
-    if (call->conn == NULL) {
+    if (call->untaken) {
+        clients_untaken_ended(clients, call, error->status);
+    } else if (call->conn == NULL) {
         const struct wire_reply refused = {
             .failure = (uint32_t)-error->status,
             .reason = (const uint8_t *)error->text,
@@ -314,7 +318,7 @@ clients_admin(struct clients *clients, struct clients_request_note *note)
 {
     const struct rpc_request *request = &note->request;
     struct omen_error error = {0};
-    struct clients_call *call = call_new(clients, request->method, request->frame);
+    struct clients_call *call = clients_call_new(clients, request->method, request->frame);
     if (call == NULL) {
         struct encode message;
         (void)error_set(&error, OMEN_E_BUSY, "%s: too many requests about the map are under way",
@@ -358,7 +362,7 @@ clients_admin_part(struct clients *clients, struct frame_note *frame, const stru
     struct omen_error error = {0};
     const struct method *method = method_of(part->method);
     struct clients_call *call =
-        method != NULL && clients->map != NULL ? call_new(clients, method, frame) : NULL;
+        method != NULL && clients->map != NULL ? clients_call_new(clients, method, frame) : NULL;
     if (call == NULL) {
         mem_free(frame); // who sent it gives up at its deadline
         return;

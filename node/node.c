@@ -396,18 +396,20 @@ open_clients(struct node *node, struct omen_error *error)
 {
     const struct profile_place none = {.identity = node->start.identity};
     const struct turn_config turn = profile_turn(node->config.config, &none);
-    const struct clients_config clients = {.identity = node->start.identity,
-                                           .zone = turn.zone,
-                                           .rebalance = &turn.rebalance,
-                                           .bus = node->bus,
-                                           .meta = node->meta,
-                                           .metrics = &node->seen.counted,
-                                           .slow_ns =
-                                               node->config.config->slow_ms * UINT64_C(1000000),
-                                           .context = node,
-                                           .part = give_part,
-                                           .hosts = node->hosts,
-                                           .text = write_text};
+    const struct clients_config clients = {
+        .identity = node->start.identity,
+        .zone = turn.zone,
+        .rebalance = &turn.rebalance,
+        .bus = node->bus,
+        .meta = node->meta,
+        .metrics = &node->seen.counted,
+        .slow_ns = node->config.config->slow_ms * UINT64_C(1000000),
+        .build_wait_ns = node->config.config->build_wait_ms * UINT64_C(1000000),
+        .build_require_ns = node->config.config->build_require_ms * UINT64_C(1000000),
+        .context = node,
+        .part = give_part,
+        .hosts = node->hosts,
+        .text = write_text};
     const omen_status status = clients_open(&clients, &node->clients, error);
     return status == OMEN_OK ? EXIT_DONE : EXIT_NO_SYSTEM;
 }
