@@ -112,9 +112,14 @@ void clients_count(struct clients *clients, const struct front_done *done);
 
 // clients_admin.c
 struct admin_view clients_view(const struct clients *clients);
+// With what a key is made of.
+struct admin_view clients_view_for(const struct clients *clients,
+                                   uint8_t random[ADMIN_SECRET_BYTES]);
 void clients_admin(struct clients *clients, struct clients_request_note *note);
 void clients_admin_part(struct clients *clients, struct frame_note *frame,
                         const struct wire_part *part); // takes the frame
+
+// clients_became.c
 void clients_admin_reply(struct clients *clients, uint64_t correlation,
                          const struct wire_reply *reply); // with CLIENTS_CALL_BIT
 void clients_admin_answer(struct clients *clients, const struct meta_answer *answer);
@@ -122,16 +127,22 @@ void clients_admin_map(struct clients *clients); // there is a newer one
 void clients_admin_gone(struct clients *clients, const struct rpc_conn *conn);
 void clients_admin_late(struct clients *clients, uint64_t now_ns);
 uint64_t clients_admin_due(const struct clients *clients);
-void clients_admin_close(struct clients *clients);
-void clients_refuse(struct clients *clients, struct clients_call *call,
-                    const struct omen_error *error, enum api_outcome outcome);
-// Takes the message, whose answer is behind its head.
-void clients_finish(struct clients *clients, struct clients_call *call, struct encode *message);
-void clients_head(const struct clients_call *call, struct encode *message);
 
-// NULL: there are too many, or no memory. `owned` is taken then and freed with the call.
+// clients_call.c
+// NULL: there are too many, or no memory. Else `owned` is taken, and freed with the call.
 struct clients_call *clients_call_new(struct clients *clients, const struct method *method,
                                       void *owned);
+void clients_call_free(struct clients *clients, struct clients_call *call);
+void clients_call_end(struct clients *clients, struct clients_call *call); // it was answered
+void clients_admin_close(struct clients *clients);
+void clients_head(const struct clients_call *call, struct encode *message);
+// Takes the message, whose answer is behind its head.
+void clients_finish(struct clients *clients, struct clients_call *call, struct encode *message);
+void clients_refuse(struct clients *clients, struct clients_call *call,
+                    const struct omen_error *error, enum api_outcome outcome);
+// With the method's name before it.
+void clients_refuse_as(struct clients *clients, struct clients_call *call, omen_status status,
+                       const char *why, enum api_outcome outcome);
 
 // clients_untaken.c
 void clients_untaken_init(struct clients *clients);
