@@ -354,7 +354,7 @@ admin_collection_build(struct admin *a)
     if (row == NULL)
         return ADMIN_REFUSED;
     const bool requires = ask->backend == BUILD_CUDA, lives = admin_builder_lives(a->view);
-    if (!lives && !requires)
+    if (ask->hold_ms > 0 || (!lives && !requires))
         return admin_ask_every(a);
     if (lives && requires)
         return admin_refuse(a, OMEN_E_UNSUPPORTED, "builders link by the CPU");

@@ -41,6 +41,7 @@ begin(struct hosted *hosted, uint64_t attempt)
 {
     forget(hosted);
     hosted->builds.attempt = attempt;
+    bulk_hold_on(hosted->shard, HOSTED_BUILD_IDLE_NS);
     atomic_store_explicit(&hosted->shard->bulk_after, UINT32_MAX, memory_order_relaxed);
 }
 
@@ -50,6 +51,7 @@ goes_on(struct hosted *hosted, uint64_t attempt, struct omen_error *error)
 {
     struct hosted_builds *builds = &hosted->builds;
     builds->used_ns = os_clock_ns();
+    bulk_hold_on(hosted->shard, HOSTED_BUILD_IDLE_NS); // else rows are linked that the graph has
     return builds->attempt == attempt && attempt != 0
                ? OMEN_OK
                : error_set(error, OMEN_E_CONFLICT, "this build is not under way here any more");
@@ -291,8 +293,10 @@ hosted_build_install(struct hosted *hosted, uint64_t attempt, const struct hoste
     omen_status status = goes_on(hosted, attempt, error);
     if (status == OMEN_OK)
         status = install(hosted, judged, out, error);
-    if (status == OMEN_OK)
+    if (status == OMEN_OK) {
         forget(hosted);
+        bulk_let_go(hosted->shard);
+    }
     hosted->builds.used_ns = os_clock_ns();
     lock_release(&hosted->builds.lock);
     return status;
