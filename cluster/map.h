@@ -131,6 +131,7 @@ struct map_shard {
 };
 
 enum job_kind { JOB_BUILD = 1, JOB_MOVE, JOB_SPLIT, JOB_VERIFY };
+#define JOB_BUILD_GPU UINT64_C(3) // argument of a JOB_BUILD: only who has a GPU takes it
 enum job_state { JOB_WAITING = 1, JOB_RUNNING, JOB_DONE, JOB_FAILED };
 
 struct job {

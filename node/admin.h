@@ -60,6 +60,8 @@ struct admin_seen {
     const char *not_ready;           // static; NULL: this node serves
 };
 void admin_look_at(const struct admin_view *view, struct admin_seen *out);
+// Whether a node is alive that builds and keeps no data. Who keeps data links his own copies.
+bool admin_builder_lives(const struct admin_view *view);
 
 struct admin_call {
     const struct method *method;

@@ -319,9 +319,8 @@ admin_ask_every(struct admin *a)
 
 // ---- builds ----
 
-// Whether somebody is there who has nothing else to do. Who keeps data links his own copies.
-static bool
-builder_lives(const struct admin_view *view)
+bool
+admin_builder_lives(const struct admin_view *view)
 {
     for (uint32_t i = 0; i < view->map->node_count; i++) {
         const struct map_node *node = &view->map->nodes[i];
@@ -354,16 +353,18 @@ admin_collection_build(struct admin *a)
     const struct map_collection *row = admin_collection_find(a, ask->collection);
     if (row == NULL)
         return ADMIN_REFUSED;
-    if (!builder_lives(a->view))
+    const bool requires = ask->backend == BUILD_CUDA, lives = admin_builder_lives(a->view);
+    if (ask->hold_ms > 0 || (!lives && !requires))
         return admin_ask_every(a);
-    if (ask->backend == BUILD_CUDA)
+    if (lives && requires)
         return admin_refuse(a, OMEN_E_UNSUPPORTED, "builders link by the CPU");
     const struct job *job = build_under_way(a->map, row->id);
     if (job != NULL)
         return admin_answer(a, &(struct api_started){.job = job->id});
     const struct map_shard *first = map_route(a->map, row->id, 0);
     ASSERT(first != NULL);
-    a->step->command.job = (struct command_job){.shard = first->id, .kind = JOB_BUILD};
+    a->step->command.job = (struct command_job){
+        .shard = first->id, .argument = requires ? JOB_BUILD_GPU : 0, .kind = JOB_BUILD};
     return admin_propose(a, COMMAND_JOB_CREATE);
 }
 

@@ -15,7 +15,7 @@ _Static_assert((int)API_JOB_VERIFY == (int)JOB_VERIFY && (int)API_JOB_FAILED == 
 
 struct job_texts {
     char node[UUID_TEXT_BYTES];
-    char text[160];
+    char text[WIRE_NAME_BYTES_MAX + 128];
 };
 
 static void
@@ -27,17 +27,36 @@ node_text(const struct map *map, uint32_t number, char text[UUID_TEXT_BYTES])
         uuid_write(node->uuid, text);
 }
 
-static struct api_job
-job_row(const struct map *map, const struct job *job, struct job_texts *texts)
+// Why nobody is at it; "": somebody is, or was.
+static const char *
+build_waits_for(const struct admin_view *view, const struct job *job)
 {
+    const bool requires = job->argument == JOB_BUILD_GPU;
+    if (job->kind != JOB_BUILD)
+        return "";
+    if (job->state == JOB_FAILED && job->attempts == 0)
+    return requires ? "; no builder with a GPU took it before it was given up"
+                    : "; no builder took it before it was given up";
+    if (job->state != JOB_WAITING)
+        return "";
+    if (!admin_builder_lives(view))
+    return requires ? "; waits for a builder with a GPU: no builder is in the cluster"
+                    : "; waits for a builder: none is in the cluster";
+    return requires ? "; waits for a builder with a GPU" : "; waits for a builder to be free";
+}
+
+static struct api_job
+job_row(const struct admin_view *view, const struct job *job, struct job_texts *texts)
+{
+    const struct map *map = view->map;
     const struct map_shard *shard = map_shard(map, job->shard);
     const struct map_collection *collection =
         shard != NULL ? map_collection(map, shard->collection) : NULL;
     node_text(map, job->owner, texts->node);
     texts->text[0] = '\0';
     if (collection != NULL)
-        snprintf(texts->text, sizeof texts->text, "the collection %.*s",
-                 (int)collection->name.count, collection->name.bytes);
+        snprintf(texts->text, sizeof texts->text, "the collection %.*s%s",
+                 (int)collection->name.count, collection->name.bytes, build_waits_for(view, job));
     return (struct api_job){.job = job->id,
                             .shard = job->shard,
                             .kind = job->kind,
@@ -110,7 +129,7 @@ admin_job_list(struct admin *a)
         moving += admin_shard_motion(&a->map->shards[i]) != 0;
     admin_answer_list(a, "jobs", a->map->job_count + moving);
     for (uint32_t i = 0; i < a->map->job_count; i++) {
-        const struct api_job row = job_row(a->map, &a->map->jobs[i], &texts);
+        const struct api_job row = job_row(a->view, &a->map->jobs[i], &texts);
         shape_write(a->answer, &api_job, &row);
     }
     for (uint32_t i = 0; i < a->map->shard_count; i++) {
@@ -148,7 +167,7 @@ admin_job_get(struct admin *a)
     struct api_job row = {
         .job = ask->job, .shard = ask->job, .kind = JOB_SPLIT, .state = JOB_DONE, .permille = 1000};
     if (job != NULL) {
-        row = job_row(a->map, job, &texts);
+        row = job_row(a->view, job, &texts);
     } else if (shard != NULL) {
         row = motion_row(a->map, shard, &texts);
     } else if (map_collection(a->map, ask->job) != NULL) {

@@ -32,6 +32,7 @@ struct build_task {
     struct build *build;
     struct built_rows rows;
     struct built_graph graph;
+    double recall; // one more than the copy found that measured the graph; 0: none has
     uint32_t threads;
     pthread_t thread;
     bool running; // it has a thread, which has not been joined
@@ -201,6 +202,8 @@ send_ask(struct build *build, const struct builder_ask *ask)
         .step = ask->step, .attempt = ask->attempt, .chunk = ask->chunk, .trusted = ask->trusted};
     if (shard == NULL)
         return false;
+    if (ask->step == INNER_BUILD_INSTALL && build->task != NULL)
+        wanted.recall = build->task->recall;
     if (ask->step == INNER_BUILD_TAKE) {
         if (build->task == NULL || ask->chunk >= built_graph_chunks(&build->task->graph))
             return false;
@@ -279,6 +282,14 @@ say_installed(const struct build *build, const struct inner_build *said)
 }
 
 static void
+installed(struct build *build, const struct inner_build *said)
+{
+    if (build->task != NULL && said->recall >= 1.0)
+        build->task->recall = said->recall;
+    say_installed(build, said);
+}
+
+static void
 take_reply(struct build *build, const struct frame_note *frame)
 {
     struct wire_reply reply;
@@ -291,7 +302,7 @@ take_reply(struct build *build, const struct frame_note *frame)
     if (status != OMEN_OK)
         say_refusal(build, status, &reply);
     else if (asked.step == INNER_BUILD_INSTALL)
-        say_installed(build, &said);
+        installed(build, &said);
     step(build, (struct builder_input){.kind = BUILDER_IN_ANSWER,
                                        .status = status,
                                        .question = asked.question,

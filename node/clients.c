@@ -196,6 +196,7 @@ clients_open(const struct clients_config *config, struct clients **out, struct o
     encode_init(&clients->encode, PEER_BULK_BYTES_MAX);
     clients->near_end = &clients->near_begun;
     events_init(&clients->events);
+    clients_untaken_init(clients);
     omen_status status = open_front(clients);
     const struct loop_config loop = {"omen-clients", clients, take, wake, discard};
     if (status == OMEN_OK)
@@ -404,6 +405,7 @@ take_map(struct clients *clients, const struct map *map)
     tell_nodes(clients);
     clients_show(clients);
     clients_admin_map(clients);
+    clients_untaken_look(clients);
 }
 
 static void
@@ -418,6 +420,7 @@ take_members(struct clients *clients, struct meta_members *members)
     clients->members = members;
     tell_nodes(clients);
     clients_show(clients);
+    clients_untaken_look(clients);
 }
 
 // Takes the frame.
@@ -449,7 +452,9 @@ set_due(struct clients *clients)
 {
     const uint64_t front_ns = front_due(clients->front);
     const uint64_t admin_ns = clients_admin_due(clients);
-    const uint64_t due_ns = front_ns < admin_ns ? front_ns : admin_ns;
+    const uint64_t untaken_ns = untaken_wake_ns(&clients->untaken);
+    uint64_t due_ns = front_ns < admin_ns ? front_ns : admin_ns;
+    due_ns = due_ns < untaken_ns ? due_ns : untaken_ns;
     loop_due(clients->loop, due_ns < clients->show_ns ? due_ns : clients->show_ns);
 }
 
@@ -513,6 +518,8 @@ wake(void *context)
     if (front_due(clients->front) <= now_ns)
         front_wake(clients->front, now_ns);
     clients_admin_late(clients, now_ns);
+    if (untaken_wake_ns(&clients->untaken) <= now_ns)
+        clients_untaken_look(clients);
     if (clients->show_ns <= now_ns)
         clients_show(clients);
     clients_near_go(clients);

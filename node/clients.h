@@ -35,8 +35,10 @@ struct clients_config {
     const struct rebalance_config *rebalance; // copied; as the leader's
     struct bus *bus;                          // borrowed until clients_close, as the rest
     struct meta *meta;
-    struct metrics *metrics; // what is counted on the way; NULL: nothing is
-    uint64_t slow_ns;        // a request that takes longer is logged; UINT64_MAX: none is
+    struct metrics *metrics;   // what is counted on the way; NULL: nothing is
+    uint64_t slow_ns;          // a request that takes longer is logged; UINT64_MAX: none is
+    uint64_t build_wait_ns;    // that a build waits for a builder, before the copies build
+    uint64_t build_require_ns; // that one waits for a builder with a GPU, before it has failed
     void *context;
     // A PEER_PART or PEER_CANCEL for a copy on this node. NULL: it has none.
     void (*part)(void *context, const struct peer_head *head, struct wire_bytes body);

@@ -4,83 +4,19 @@
 //
 //      begun --admin_is_led, elsewhere--> sent --PEER_REPLY--> held, until the map is as new as the leader's was --> ended
 //      begun --ANSWERED, REFUSED, MEET--> ended
-//      begun --PROPOSE--> proposed --meta_answer--> finished (admin_finish) --> ended
+//      begun --PROPOSE--> proposed --meta_answer--> finished (clients_became.c) --> ended
 //      begun --ASK_SHARDS--> gathering (clients_shards.c) --> ended
 //      any --its deadline--> ended; a call that meta points to stays until meta has answered
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/assert.h"
 #include "base/os_clock.h"
 #include "base/os_random.h"
-#include "base/utf8.h"
 #include "node/clients_int.h"
 #include "omendb.h"
 
 #define MS UINT64_C(1000000)
 #define DEADLINE_MS 10000u // where a client says none
-
-static void begin(struct clients *clients, struct clients_call *call);
-
-// ---- calls ----
-
-static struct clients_call *
-call_new(struct clients *clients, const struct method *method, void *owned)
-{
-    if (clients->call_count == CLIENTS_CALLS_MAX)
-        return NULL;
-    struct clients_call *call = mem_alloc_zero(1, sizeof *call);
-    if (call == NULL)
-        return NULL;
-    call->method = method;
-    call->owned = owned;
-    call->errors = API_ERRORS_TEXT;
-    encode_init(&call->held, WIRE_FRAME_BYTES_MAX);
-    call->next = clients->calls;
-    call->link = &clients->calls;
-    if (call->next != NULL)
-        call->next->link = &call->next;
-    clients->calls = call;
-    clients->call_count++;
-    return call;
-}
-
-static void
-call_free(struct clients *clients, struct clients_call *call)
-{
-    *call->link = call->next;
-    if (call->next != NULL)
-        call->next->link = call->link;
-    clients->call_count--;
-    encode_fini(&call->held);
-    gather_close(call->gather);
-    mem_free(call->owned);
-    mem_free(call);
-}
-
-// It was answered.
-static void
-call_end(struct clients *clients, struct clients_call *call)
-{
-    ASSERT(!call->answered);
-    if (call->conn != NULL)
-        rpc_conn_release(call->conn);
-    call->conn = NULL;
-    call->answered = true;
-    if (!call->proposed)
-        call_free(clients, call);
-}
-
-void
-clients_admin_close(struct clients *clients)
-{
-    while (clients->calls != NULL) {
-        struct clients_call *call = clients->calls;
-        if (call->conn != NULL)
-            rpc_conn_release(call->conn);
-        call_free(clients, call);
-    }
-}
 
 static uint64_t
 deadline_ns(const struct clients_call *call, uint64_t now_ns)
@@ -100,95 +36,6 @@ left_ms(const struct clients_call *call)
 {
     const uint64_t now_ns = os_clock_ns();
     return call->until_ns > now_ns ? (uint32_t)((call->until_ns - now_ns) / MS) + 1 : 1;
-}
-
-// ---- answers ----
-
-void
-clients_head(const struct clients_call *call, struct encode *message)
-{
-    encode_init(message, WIRE_FRAME_BYTES_MAX);
-    if (call->conn == NULL)
-        return;
-    encode_array(message, 4); // as wire/rpc.h has it
-    encode_u64(message, 1);
-    encode_u64(message, call->id);
-    encode_nil(message);
-}
-
-static void
-reply(struct clients *clients, const struct clients_call *call, const struct wire_reply *said)
-{
-    struct wire_reply whole = *said;
-    whole.method = call->method->number;
-    whole.part = call->part.part;
-    whole.attempt = call->part.attempt;
-    whole.request = call->part.request;
-    whole.map_version = clients->map->version;
-    encode_reset(&clients->encode);
-    wire_reply_write(&clients->encode, &whole);
-    clients_send(clients, call->from, PEER_REPLY, call->correlation, 0);
-}
-
-// Of a client's own.
-static void
-count(struct clients *clients, const struct clients_call *call, omen_status status)
-{
-    const struct front_done done = {.method = call->method,
-                                    .ask = &call->ask,
-                                    .status = status,
-                                    .received_ns = call->received_ns,
-                                    .begun_ns = call->received_ns,
-                                    .heard_ns = call->received_ns};
-    if (call->conn != NULL)
-        clients_count(clients, &done);
-}
-
-void
-clients_finish(struct clients *clients, struct clients_call *call, struct encode *message)
-{
-    if (call->conn != NULL)
-        rpc_conn_answer(call->conn, call->id, message);
-    else if (message->status == OMEN_OK)
-        reply(clients, call,
-              &(struct wire_reply){.answer = message->bytes,
-                                   .answer_bytes = (uint32_t)message->count});
-    else
-        reply(clients, call, &(struct wire_reply){.failure = (uint32_t)-message->status});
-    count(clients, call, message->status);
-    encode_fini(message);
-    call_end(clients, call);
-}
-
-void
-clients_refuse(struct clients *clients, struct clients_call *call, const struct omen_error *error,
-               enum api_outcome outcome)
-{
-    if (call->conn == NULL) {
-        const struct wire_reply refused = {
-            .failure = (uint32_t)-error->status,
-            .reason = (const uint8_t *)error->text,
-            .reason_bytes = (uint32_t)strnlen(error->text, WIRE_REASON_BYTES_MAX)};
-        reply(clients, call, &refused);
-    } else {
-        struct encode message;
-        const struct rpc_error said = rpc_error_of(error, outcome);
-        encode_init(&message, WIRE_FRAME_BYTES_MAX);
-        rpc_write_error(&message, call->id, call->errors, &said);
-        rpc_conn_answer(call->conn, call->id, &message);
-        encode_fini(&message);
-    }
-    count(clients, call, error->status);
-    call_end(clients, call);
-}
-
-static void
-refuse(struct clients *clients, struct clients_call *call, omen_status status, const char *why,
-       enum api_outcome outcome)
-{
-    struct omen_error error;
-    (void)error_set(&error, status, "%s: %s", call->method->name, why);
-    clients_refuse(clients, call, &error, outcome);
 }
 
 // ---- the machine ----
@@ -217,8 +64,8 @@ clients_view(const struct clients *clients)
     return view;
 }
 
-static struct admin_view
-view_of(const struct clients *clients, uint8_t random[ADMIN_SECRET_BYTES])
+struct admin_view
+clients_view_for(const struct clients *clients, uint8_t random[ADMIN_SECRET_BYTES])
 {
     struct admin_view view = clients_view(clients);
     os_random(random, ADMIN_SECRET_BYTES);
@@ -247,8 +94,8 @@ send_on(struct clients *clients, struct clients_call *call)
         clients_try_send(clients, clients_leader(clients), PEER_PART, call->sent, left_ms(call));
     encode_fini(&ask);
     if (!sent)
-        refuse(clients, call, OMEN_E_BUSY, "who leads the metadata cannot be reached",
-               API_NOT_APPLIED);
+        clients_refuse_as(clients, call, OMEN_E_BUSY, "who leads the metadata cannot be reached",
+                          API_NOT_APPLIED);
 }
 
 // Whether this node leads the metadata. If not the call is the leader's, or refused.
@@ -259,9 +106,11 @@ is_ours(struct clients *clients, struct clients_call *call)
     if (uuid_equal(leader, clients->config.identity.node))
         return true;
     if (uuid_is_none(leader))
-        refuse(clients, call, OMEN_E_BUSY, "nobody leads the metadata now", API_NOT_APPLIED);
+        clients_refuse_as(clients, call, OMEN_E_BUSY, "nobody leads the metadata now",
+                          API_NOT_APPLIED);
     else if (call->conn == NULL)
-        refuse(clients, call, OMEN_E_BUSY, "another node leads the metadata", API_NOT_APPLIED);
+        clients_refuse_as(clients, call, OMEN_E_BUSY, "another node leads the metadata",
+                          API_NOT_APPLIED);
     else
         send_on(clients, call);
     return false;
@@ -280,7 +129,7 @@ begin(struct clients *clients, struct clients_call *call)
     uint8_t random[ADMIN_SECRET_BYTES];
     struct omen_error error = {0};
     struct encode message;
-    struct admin_view view = view_of(clients, random);
+    struct admin_view view = clients_view_for(clients, random);
     const struct admin_call asked = {call->method, &call->ask};
     struct metrics_text text;
     metrics_init(&text);
@@ -314,7 +163,7 @@ clients_admin(struct clients *clients, struct clients_request_note *note)
 {
     const struct rpc_request *request = &note->request;
     struct omen_error error = {0};
-    struct clients_call *call = call_new(clients, request->method, request->frame);
+    struct clients_call *call = clients_call_new(clients, request->method, request->frame);
     if (call == NULL) {
         struct encode message;
         (void)error_set(&error, OMEN_E_BUSY, "%s: too many requests about the map are under way",
@@ -334,8 +183,8 @@ clients_admin(struct clients *clients, struct clients_request_note *note)
     call->received_ns = request->received_ns;
     const struct rpc_message message = rpc_request_message(request);
     if (!admin_has((enum method_number)request->method->number))
-        refuse(clients, call, OMEN_E_UNSUPPORTED, "this version does not do that yet",
-               API_NOT_APPLIED);
+        clients_refuse_as(clients, call, OMEN_E_UNSUPPORTED, "this version does not do that yet",
+                          API_NOT_APPLIED);
     else if (rpc_read_ask(&message, request->method, &decode_after_hello, &call->ask, &error) !=
              OMEN_OK)
         clients_refuse(clients, call, &error, API_NOT_APPLIED);
@@ -358,7 +207,7 @@ clients_admin_part(struct clients *clients, struct frame_note *frame, const stru
     struct omen_error error = {0};
     const struct method *method = method_of(part->method);
     struct clients_call *call =
-        method != NULL && clients->map != NULL ? call_new(clients, method, frame) : NULL;
+        method != NULL && clients->map != NULL ? clients_call_new(clients, method, frame) : NULL;
     if (call == NULL) {
         mem_free(frame); // who sent it gives up at its deadline
         return;
@@ -374,165 +223,4 @@ clients_admin_part(struct clients *clients, struct frame_note *frame, const stru
         clients_refuse(clients, call, &error, API_NOT_APPLIED);
     else
         begin(clients, call);
-}
-
-// ---- what became of it ----
-
-static void
-applied(struct clients *clients, struct clients_call *call, const struct command_result *result)
-{
-    uint8_t random[ADMIN_SECRET_BYTES];
-    struct omen_error error = {0};
-    struct encode message;
-    if (clients->map->version < result->version) { // there was no memory for a newer one
-        refuse(clients, call, OMEN_E_NO_MEMORY, "it was done, but there is no memory to say how",
-               API_APPLIED);
-        return;
-    }
-    const struct admin_view view = view_of(clients, random);
-    const struct admin_call asked = {call->method, &call->ask};
-    clients_head(call, &message);
-    const omen_status status = admin_finish(&view, &asked, &call->step, result, &message, &error);
-    if (status == OMEN_OK) {
-        clients_finish(clients, call, &message);
-        return;
-    }
-    encode_fini(&message);
-    clients_refuse(clients, call, &error, API_NOT_APPLIED);
-}
-
-void
-clients_admin_answer(struct clients *clients, const struct meta_answer *answer)
-{
-    struct clients_call *call = answer->tag;
-    call->proposed = false;
-    if (call->answered) {
-        call_free(clients, call);
-        return;
-    }
-    switch (answer->outcome) {
-    case META_DONE:
-        applied(clients, call, &answer->result);
-        break;
-    case META_UNKNOWN:
-        refuse(clients, call, OMEN_E_TIMEOUT, "it may have been done", API_UNKNOWN);
-        break;
-    case META_INVALID:
-        refuse(clients, call, OMEN_E_INVALID, "it is beyond a limit of the map", API_NOT_APPLIED);
-        break;
-    case META_NOT_LEADER:
-    case META_BUSY:
-    case META_NOT_DONE:
-        refuse(clients, call, OMEN_E_BUSY, "who leads the metadata has changed", API_NOT_APPLIED);
-        break;
-    }
-}
-
-static void
-failed_there(struct clients *clients, struct clients_call *call, const struct wire_reply *said)
-{
-    struct omen_error error;
-    const omen_status status = -(omen_status)said->failure;
-    if (said->reason_bytes > 0 && utf8_valid(said->reason, said->reason_bytes))
-        (void)error_set(&error, status, "%.*s", (int)said->reason_bytes,
-                        (const char *)said->reason);
-    else
-        (void)error_set(&error, status, "%s: %s", call->method->name, status_text(status));
-    clients_refuse(clients, call, &error, status == OMEN_E_TIMEOUT ? API_UNKNOWN : API_NOT_APPLIED);
-}
-
-// That waits for this: for the leader's word, or (*at) a copy's.
-static struct clients_call *
-find_sent(const struct clients *clients, uint64_t correlation, uint32_t *at)
-{
-    for (struct clients_call *call = clients->calls; call != NULL; call = call->next) {
-        uint32_t copies = 0;
-        if (call->answered || call->held_version != 0)
-            continue;
-        if (call->gather != NULL)
-            (void)gather_copies(call->gather, &copies);
-        *at = (uint32_t)(correlation - call->gather_sent);
-        if (copies > 0 ? correlation - call->gather_sent < copies : call->sent == correlation)
-            return call;
-    }
-    return NULL;
-}
-
-void
-clients_admin_reply(struct clients *clients, uint64_t correlation, const struct wire_reply *said)
-{
-    uint32_t at;
-    struct clients_call *call = find_sent(clients, correlation, &at);
-    if (call == NULL)
-        return;
-    if (call->gather != NULL) {
-        clients_shards_take(clients, call, at, said);
-    } else if (said->failure != 0) {
-        failed_there(clients, call, said);
-    } else {
-        encode_fini(&call->held);
-        clients_head(call, &call->held);
-        encode_raw(&call->held, said->answer, said->answer_bytes);
-        call->held_version = said->map_version + 1;
-        if (clients->map->version < said->map_version)
-            meta_want(clients->config.meta, said->map_version);
-        clients_admin_map(clients);
-    }
-}
-
-// Answers that were waiting for the map.
-void
-clients_admin_map(struct clients *clients)
-{
-    struct clients_call *next = NULL;
-    for (struct clients_call *call = clients->calls; call != NULL; call = next) {
-        next = call->next;
-        if (!call->answered && call->held_version != 0 &&
-            clients->map->version + 1 >= call->held_version)
-            clients_finish(clients, call, &call->held);
-    }
-}
-
-void
-clients_admin_gone(struct clients *clients, const struct rpc_conn *conn)
-{
-    struct clients_call *next = NULL;
-    for (struct clients_call *call = clients->calls; call != NULL; call = next) {
-        next = call->next;
-        if (!call->answered && call->conn == conn)
-            call_end(clients, call); // into nothing
-    }
-}
-
-static void
-end_late(struct clients *clients, struct clients_call *call)
-{
-    if (call->held_version != 0)
-        clients_finish(clients, call, &call->held); // this node's map lags; the answer is true
-    else if (call->gather != NULL)
-        clients_shards_end(clients, call);
-    else
-        refuse(clients, call, OMEN_E_TIMEOUT,
-               "no answer within the deadline; it may have been done", API_UNKNOWN);
-}
-
-void
-clients_admin_late(struct clients *clients, uint64_t now_ns)
-{
-    struct clients_call *next = NULL;
-    for (struct clients_call *call = clients->calls; call != NULL; call = next) {
-        next = call->next;
-        if (!call->answered && call->until_ns <= now_ns)
-            end_late(clients, call);
-    }
-}
-
-uint64_t
-clients_admin_due(const struct clients *clients)
-{
-    uint64_t due_ns = UINT64_MAX;
-    for (const struct clients_call *call = clients->calls; call != NULL; call = call->next)
-        if (!call->answered && call->until_ns < due_ns)
-            due_ns = call->until_ns;
-    return due_ns;
 }

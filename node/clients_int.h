@@ -10,6 +10,7 @@
 #include "node/events.h"
 #include "node/hosts.h"
 #include "node/metrics.h"
+#include "node/untaken.h"
 #include "router/front.h"
 
 enum { NOTE_CLIENTS_REQUEST = NOTE_OTHERS, NOTE_CLIENTS_GONE, NOTE_CLIENTS_LOST };
@@ -35,7 +36,7 @@ struct clients_lost_note {
 // A request about the map.
 struct clients_call {
     struct clients_call *next, **link;
-    // Who asked: a client, or (conn NULL) another node.
+    // Who asked: a client, or (conn NULL) another node, or nobody (untaken).
     struct rpc_conn *conn; // kept
     uint32_t id;
     uint8_t errors; // enum api_errors
@@ -57,6 +58,7 @@ struct clients_call {
     uint64_t gather_sent;  // correlation of the first copy's part
     struct encode held;    // the answer, which waits for the map
     uint64_t held_version; // that and one more; 0: none waits
+    bool untaken;          // of clients_untaken.c, which hears what came of it
 };
 
 struct clients {
@@ -76,6 +78,8 @@ struct clients {
         **near_end;         // in the front's step; served or given away when it is over
     struct near *near_away; // workers have them
     uint64_t show_ns;       // it is time to show what there is
+    struct untaken untaken;
+    const struct clients_call *untaken_call; // the copies are asked; NULL: they are not
     struct lock lock;
     struct clients_seen seen; // under `lock`
 };
@@ -108,9 +112,14 @@ void clients_count(struct clients *clients, const struct front_done *done);
 
 // clients_admin.c
 struct admin_view clients_view(const struct clients *clients);
+// With what a key is made of.
+struct admin_view clients_view_for(const struct clients *clients,
+                                   uint8_t random[ADMIN_SECRET_BYTES]);
 void clients_admin(struct clients *clients, struct clients_request_note *note);
 void clients_admin_part(struct clients *clients, struct frame_note *frame,
                         const struct wire_part *part); // takes the frame
+
+// clients_became.c
 void clients_admin_reply(struct clients *clients, uint64_t correlation,
                          const struct wire_reply *reply); // with CLIENTS_CALL_BIT
 void clients_admin_answer(struct clients *clients, const struct meta_answer *answer);
@@ -118,12 +127,29 @@ void clients_admin_map(struct clients *clients); // there is a newer one
 void clients_admin_gone(struct clients *clients, const struct rpc_conn *conn);
 void clients_admin_late(struct clients *clients, uint64_t now_ns);
 uint64_t clients_admin_due(const struct clients *clients);
+
+// clients_call.c
+// NULL: there are too many, or no memory. Else `owned` is taken, and freed with the call.
+struct clients_call *clients_call_new(struct clients *clients, const struct method *method,
+                                      void *owned);
+void clients_call_free(struct clients *clients, struct clients_call *call);
+void clients_call_end(struct clients *clients, struct clients_call *call); // it was answered
 void clients_admin_close(struct clients *clients);
-void clients_refuse(struct clients *clients, struct clients_call *call,
-                    const struct omen_error *error, enum api_outcome outcome);
+void clients_head(const struct clients_call *call, struct encode *message);
 // Takes the message, whose answer is behind its head.
 void clients_finish(struct clients *clients, struct clients_call *call, struct encode *message);
-void clients_head(const struct clients_call *call, struct encode *message);
+void clients_refuse(struct clients *clients, struct clients_call *call,
+                    const struct omen_error *error, enum api_outcome outcome);
+// With the method's name before it.
+void clients_refuse_as(struct clients *clients, struct clients_call *call, omen_status status,
+                       const char *why, enum api_outcome outcome);
+
+// clients_untaken.c
+void clients_untaken_init(struct clients *clients);
+void clients_untaken_look(struct clients *clients); // map or members are new, or time has passed
+// Before the call goes.
+void clients_untaken_ended(struct clients *clients, const struct clients_call *call,
+                           omen_status status);
 
 // clients_shards.c
 void clients_shards_ask(struct clients *clients, struct clients_call *call);

@@ -26,6 +26,9 @@
 #define ADMIN_PORT 7780u
 #define SLOW_MS 100u
 #define SLOW_MS_MAX 86400000u
+#define BUILD_WAIT_MS 30000u
+#define BUILD_REQUIRE_MS 600000u
+#define BUILD_MS_MAX 86400000u
 #define LEAVE_MS 5000u
 #define LEAVE_MS_MAX 600000u
 #define OTHERS 256 // getopt's values of what is not in the table
@@ -226,6 +229,10 @@ set(struct config *config, enum config_option option, const char *text, struct o
         return set_number(&config->slow_ms, text, 0, SLOW_MS_MAX, error);
     case OPTION_LEAVE_MS:
         return set_number(&config->leave_ms, text, 0, LEAVE_MS_MAX, error);
+    case OPTION_BUILD_WAIT_MS:
+        return set_number(&config->build_wait_ms, text, 0, BUILD_MS_MAX, error);
+    case OPTION_BUILD_REQUIRE_MS:
+        return set_number(&config->build_require_ms, text, 0, BUILD_MS_MAX, error);
     case OPTION_LOG_LEVEL:
         return set_log_level(config, text, error);
     case OPTION_COUNT:
@@ -410,6 +417,8 @@ set_defaults(struct config *config)
                               .voters = 3,
                               .slow_ms = SLOW_MS,
                               .leave_ms = LEAVE_MS,
+                              .build_wait_ms = BUILD_WAIT_MS,
+                              .build_require_ms = BUILD_REQUIRE_MS,
                               .log_level = LOG_LEVEL_INFO};
     config->listen.ip[10] = config->listen.ip[11] = 0xff;
     config->listen.ip[12] = 127;

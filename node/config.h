@@ -62,6 +62,8 @@ struct config {
     uint32_t threads;  // 0: as many as there are processors
     uint32_t slow_ms;  // a request that takes longer is logged
     uint32_t leave_ms; // that others may take to take over what this node leads, before it ends
+    uint32_t build_wait_ms;    // that a build waits for a builder, before the copies build
+    uint32_t build_require_ms; // that one waits for a builder with a GPU, before it has failed
     bool admin_said;
     struct gossip_address admin; // where metrics and health are read; only where it was said
     enum log_level log_level;

@@ -28,6 +28,10 @@
     X(SLOW_MS, "slow-ms", TEXT, "N", "a request that takes longer is logged; 100")                 \
     X(LEAVE_MS, "leave-ms", TEXT, "N",                                                             \
       "SIGTERM: so long others may take to take over what this node leads; 5000")                  \
+    X(BUILD_WAIT_MS, "build-wait-ms", TEXT, "N",                                                   \
+      "a build waits so long for a builder to be alive, before the copies build; 30000")           \
+    X(BUILD_REQUIRE_MS, "build-require-ms", TEXT, "N",                                             \
+      "a build that requires a GPU waits so long for a builder with one; 600000")                  \
     X(LOG_LEVEL, "log-level", TEXT, "LEVEL", "error, warn, info, debug; info")
 
 enum config_option {

@@ -49,9 +49,10 @@ static omen_status
 install(struct serve *serve, const struct inner_build_ask *ask, struct omen_error *error)
 {
     struct hosted_built built;
+    const struct hosted_judged judged = {.gate = ask->trusted ? HOSTED_TRUSTED : HOSTED_MEASURED,
+                                         .recall = ask->recall - 1.0};
     const omen_status status =
-        hosted_build_install(serve->hosted, ask->attempt,
-                             ask->trusted ? HOSTED_TRUSTED : HOSTED_MEASURED, &built, error);
+        hosted_build_install(serve->hosted, ask->attempt, &judged, &built, error);
     if (status == OMEN_OK)
         say(serve, &(struct inner_build){.rows = built.rows,
                                          .matched = built.matched,

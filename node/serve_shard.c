@@ -114,6 +114,15 @@ serve_build(struct serve *serve, struct omen_error *error)
 {
     const struct api_build *ask = (const void *)&serve->ask;
     struct waiting waiting = {.until_ns = os_clock_ns() + WAIT_NS};
+    if (ask->hold_ms > 0) {
+        shard_hold(serve->shard, ask->hold_ms * UINT64_C(1000000));
+        return over(serve);
+    }
+    // A build of all at once is the workers': whoever asks looks again. Waiting for it here would give it up when the time is over.
+    if (shard_builds(serve->shard, &waiting.linked, &waiting.total))
+        return error_set(error, OMEN_E_BUSY,
+                         "%" PRIu64 " of %" PRIu64 " rows are linked; it goes on", waiting.linked,
+                         waiting.total);
     omen_build_options options = OMEN_BUILD_OPTIONS_INIT;
     options.backend = ask->backend != 0 ? (omen_backend)(ask->backend - 1) : OMEN_BACKEND_AUTO;
     options.progress = look_at_clock;

@@ -10,6 +10,7 @@
 // writes go on; what is written is found in the tail. Under max_memory the build may have half of what is left, which counts as
 // used meanwhile, though no more than it has a use for; it makes do with less than it would take, and where that is too little the rows are linked one by one.
 #include "base/assert.h"
+#include "base/os_clock.h"
 #include "base/os_cpu.h"
 #include "base/os_wait.h"
 #include "index/hnsw_bulk.h"
@@ -17,6 +18,8 @@
 
 #define TAIL_MIN 8192u
 #define TAIL_SHARE 5u // of all rows, one in so many
+#define HELD_BYTES_MAX                                                                             \
+    ((uint64_t)64 << 20) // of codes of rows that are held back, which every search looks at
 
 struct bulk_watch {
     struct shard *shard;
@@ -37,7 +40,7 @@ is_worth_it(const struct hnsw *hnsw)
 static bool
 is_due(const struct shard *shard, const struct hnsw *hnsw)
 {
-    return is_worth_it(hnsw) &&
+    return is_worth_it(hnsw) && !linkers_held(&shard->linkers, hnsw) &&
            hnsw_tail(hnsw) > atomic_load_explicit(&shard->bulk_after, memory_order_relaxed);
 }
 
@@ -189,6 +192,61 @@ bulk_build(struct shard *shard, const struct linkers_watch *watch, bool *cancell
     const bool built = build(shard, false, watch, cancelled);
     lock_release(&shard->builds);
     return built;
+}
+
+void
+bulk_hold(struct shard *shard, uint64_t for_ns)
+{
+    const uint64_t rows = HELD_BYTES_MAX / shard->options.dimension;
+    linkers_hold(&shard->linkers, os_clock_ns() + for_ns, (uint32_t)rows);
+}
+
+void
+bulk_hold_on(struct shard *shard, uint64_t for_ns)
+{
+    const uint64_t now_ns = os_clock_ns();
+    const uint64_t until_ns =
+        atomic_load_explicit(&shard->linkers.held_until_ns, memory_order_relaxed);
+    if (until_ns > now_ns && until_ns < now_ns + for_ns)
+        bulk_hold(shard, for_ns);
+}
+
+void
+bulk_let_go(struct shard *shard)
+{
+    if (atomic_exchange_explicit(&shard->linkers.held_until_ns, 0, memory_order_relaxed) == 0)
+        return;
+    lock_acquire(&shard->writers);
+    bulk_when_due(shard);
+    linkers_wake(&shard->linkers);
+    lock_release(&shard->writers);
+}
+
+void
+bulk_look(struct shard *shard)
+{
+    const uint64_t until_ns =
+        atomic_load_explicit(&shard->linkers.held_until_ns, memory_order_relaxed);
+    if (until_ns != 0 && os_clock_ns() >= until_ns)
+        bulk_let_go(shard);
+}
+
+bool
+bulk_ask(struct shard *shard, uint64_t *linked, uint64_t *rows)
+{
+    bulk_let_go(shard);
+    lock_acquire(&shard->writers);
+    if (linkers_have_workers(&shard->linkers) && is_due(shard, shard->target->hnsw))
+        atomic_store_explicit(&shard->bulk_due, 1, memory_order_release);
+    const bool goes_on = atomic_load_explicit(&shard->bulk_due, memory_order_relaxed) != 0 ||
+                         atomic_load_explicit(&shard->bulk_going, memory_order_acquire);
+    *rows = hnsw_count(shard->target->hnsw);
+    if (goes_on)
+        linkers_wake(&shard->linkers);
+    lock_release(&shard->writers);
+    const uint64_t done = atomic_load_explicit(&shard->bulk_done, memory_order_relaxed);
+    *linked = done < *rows ? done : *rows;
+    return goes_on;
 }
 
 static void

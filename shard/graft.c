@@ -168,26 +168,41 @@ measure(struct graft *graft, struct graft_report *report)
     return status;
 }
 
+static bool
+is_of_as_many(const struct graft_record *record, uint32_t rows)
+{
+    return rows / RECORD_GROWN <= record->rows;
+}
+
 static omen_status
-pass(struct graft *graft, struct graft_record *record, struct graft_report *report,
+pass(struct graft *graft, const struct graft_record *record, struct graft_report *report,
      struct omen_error *error)
 {
     const omen_status status = measure(graft, report);
     if (status != OMEN_OK)
         return error_set_plain(error, status);
-    const bool counts = graft->matched / RECORD_GROWN <= record->rows;
+    const bool counts = is_of_as_many(record, graft->matched);
     const double known = counts && record->best > report->before ? record->best : report->before;
     const double least = known - MARGIN > FLOOR ? known - MARGIN : FLOOR;
-    if (report->recall < least)
-        return error_set(
-            error, OMEN_E_INVALID,
-            "the graph finds %.2f %% of the neighbours that it should, at least %.2f %% "
-            "are wanted",
-            100 * report->recall, 100 * least);
-    if (!counts || report->recall > record->best)
-        record->best = report->recall;
-    record->rows = graft->matched;
-    return OMEN_OK;
+    if (report->recall >= least)
+        return OMEN_OK;
+    return error_set(error, OMEN_E_INVALID,
+                     "the graph finds %.2f %% of the neighbours that it should, at least %.2f %% "
+                     "are wanted",
+                     100 * report->recall, 100 * least);
+}
+
+// Durable before the links are there: who finds them finds what they must be followed by.
+static omen_status
+note(struct graft *graft, double recall, struct graft_record *record, struct omen_error *error)
+{
+    const bool counts = is_of_as_many(record, graft->matched);
+    const struct graft_record next = {
+        .best = counts && record->best > recall ? record->best : recall, .rows = graft->matched};
+    const omen_status status = graft_record_keep(graft->shard, &next, error);
+    if (status == OMEN_OK)
+        *record = next;
+    return status;
 }
 
 static int
@@ -223,9 +238,10 @@ put_in_place(struct graft *graft, struct omen_error *error)
 
 // Under `builds`.
 static omen_status
-put(struct graft *graft, enum graft_gate gate, struct graft_record *record,
+put(struct graft *graft, const struct graft_judged *judged, struct graft_record *record,
     struct graft_report *report, struct omen_error *error)
 {
+    const bool measures = judged->gate == GRAFT_MEASURED;
     struct shard *shard = graft->shard;
     graft->hnsw = shard->target->hnsw;
     if (!hnsw_founded(graft->hnsw) || graft->from->head.shape.links_max != 2u * shard->options.m)
@@ -239,8 +255,11 @@ put(struct graft *graft, enum graft_gate gate, struct graft_record *record,
     report->tail = hnsw_count(graft->hnsw) - graft->links.rows;
     if (status == OMEN_OK)
         status = translate(graft, error);
-    if (status == OMEN_OK && gate == GRAFT_MEASURED)
+    if (status == OMEN_OK && measures)
         status = pass(graft, record, report, error);
+    const double recall = measures ? report->recall : judged->recall;
+    if (status == OMEN_OK && recall >= 0.0)
+        status = note(graft, recall, record, error);
     if (status != OMEN_OK)
         return status;
     lock_acquire(&shard->writers);
@@ -254,14 +273,14 @@ put(struct graft *graft, enum graft_gate gate, struct graft_record *record,
 }
 
 omen_status
-graft_put(struct shard *shard, const struct built_graph *graph, enum graft_gate gate,
+graft_put(struct shard *shard, const struct built_graph *graph, const struct graft_judged *judged,
           struct graft_record *record, struct graft_report *report, struct omen_error *error)
 {
     struct graft graft = {.shard = shard, .from = graph};
     ASSERT(built_graph_whole(graph));
     *report = (struct graft_report){.rows = graph->head.total, .recall = -1.0, .before = -1.0};
     lock_acquire(&shard->builds);
-    const omen_status status = put(&graft, gate, record, report, error);
+    const omen_status status = put(&graft, judged, record, report, error);
     lock_release(&shard->builds);
     hnsw_links_close(&graft.links);
     mem_free(graft.to);

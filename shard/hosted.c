@@ -73,6 +73,8 @@ hosted_open(const struct hosted_options *options, struct hosted **out, struct om
     if (hosted->outside.sums == NULL)
         (void)error_set_plain(error, status);
     if (status == OMEN_OK)
+        status = graft_record_load(hosted->shard, &hosted->builds.record, error);
+    if (status == OMEN_OK)
         status = settle(hosted, options, error);
     if (status == OMEN_OK)
         *out = hosted;

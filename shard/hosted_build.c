@@ -41,6 +41,7 @@ begin(struct hosted *hosted, uint64_t attempt)
 {
     forget(hosted);
     hosted->builds.attempt = attempt;
+    bulk_hold_on(hosted->shard, HOSTED_BUILD_IDLE_NS);
     atomic_store_explicit(&hosted->shard->bulk_after, UINT32_MAX, memory_order_relaxed);
 }
 
@@ -50,6 +51,7 @@ goes_on(struct hosted *hosted, uint64_t attempt, struct omen_error *error)
 {
     struct hosted_builds *builds = &hosted->builds;
     builds->used_ns = os_clock_ns();
+    bulk_hold_on(hosted->shard, HOSTED_BUILD_IDLE_NS); // else rows are linked that the graph has
     return builds->attempt == attempt && attempt != 0
                ? OMEN_OK
                : error_set(error, OMEN_E_CONFLICT, "this build is not under way here any more");
@@ -257,7 +259,7 @@ hosted_build_take(struct hosted *hosted, uint64_t attempt, const void *chunk, si
 }
 
 static omen_status
-install(struct hosted *hosted, enum hosted_gate gate, struct hosted_built *out,
+install(struct hosted *hosted, const struct hosted_judged *judged, struct hosted_built *out,
         struct omen_error *error)
 {
     struct hosted_builds *builds = &hosted->builds;
@@ -269,9 +271,11 @@ install(struct hosted *hosted, enum hosted_gate gate, struct hosted_built *out,
         return error_set(error, OMEN_E_BUSY, "the graph is of entry %llu, the copy at %llu",
                          (unsigned long long)builds->graph.head.seq,
                          (unsigned long long)hosted_applied(hosted));
-    const omen_status status = graft_put(hosted->shard, &builds->graph,
-                                         gate == HOSTED_MEASURED ? GRAFT_MEASURED : GRAFT_TRUSTED,
-                                         &builds->record, &report, error);
+    const struct graft_judged graft = {.gate = judged->gate == HOSTED_MEASURED ? GRAFT_MEASURED
+                                                                               : GRAFT_TRUSTED,
+                                       .recall = judged->recall};
+    const omen_status status =
+        graft_put(hosted->shard, &builds->graph, &graft, &builds->record, &report, error);
     *out = (struct hosted_built){.rows = report.rows,
                                  .matched = report.matched,
                                  .tail = report.tail,
@@ -281,16 +285,18 @@ install(struct hosted *hosted, enum hosted_gate gate, struct hosted_built *out,
 }
 
 omen_status
-hosted_build_install(struct hosted *hosted, uint64_t attempt, enum hosted_gate gate,
+hosted_build_install(struct hosted *hosted, uint64_t attempt, const struct hosted_judged *judged,
                      struct hosted_built *out, struct omen_error *error)
 {
     *out = (struct hosted_built){0};
     lock_acquire(&hosted->builds.lock);
     omen_status status = goes_on(hosted, attempt, error);
     if (status == OMEN_OK)
-        status = install(hosted, gate, out, error);
-    if (status == OMEN_OK)
+        status = install(hosted, judged, out, error);
+    if (status == OMEN_OK) {
         forget(hosted);
+        bulk_let_go(hosted->shard);
+    }
     hosted->builds.used_ns = os_clock_ns();
     lock_release(&hosted->builds.lock);
     return status;

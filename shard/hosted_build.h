@@ -38,6 +38,11 @@ enum hosted_gate {
     HOSTED_MEASURED, // by this copy's rows: at least the best graph that it has had, and that it has, less half a point of recall
     HOSTED_TRUSTED,  // another copy has measured
 };
+struct hosted_judged {
+    enum hosted_gate gate;
+    double
+        recall; // TRUSTED: what that copy found, of which this one keeps the record, too; negative: it is not known
+};
 struct hosted_built {
     uint32_t rows, matched,
         tail; // of the graph; those that are here still; newer ones, which are linked now
@@ -46,7 +51,8 @@ struct hosted_built {
 // Puts the graph in place that has come. OMEN_E_INVALID: it is not good enough. OMEN_E_CONFLICT: too much has changed, or it is not
 // whole, or of another attempt. OMEN_E_BUSY: this copy has not applied as much as the graph has.
 OMEN_MUST_CHECK omen_status hosted_build_install(struct hosted *hosted, uint64_t attempt,
-                                                 enum hosted_gate gate, struct hosted_built *out,
+                                                 const struct hosted_judged *judged,
+                                                 struct hosted_built *out,
                                                  struct omen_error *error);
 // What is there of a build goes; of one that is idle by os_clock_ns, or of any.
 void hosted_build_idle(struct hosted *hosted, uint64_t now_ns);

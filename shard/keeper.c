@@ -105,6 +105,7 @@ keep(void *context)
     struct keeper *keeper = context;
     struct shard *shard = keeper->shard;
     struct omen_error error;
+    bulk_look(shard);
     if (shard->journal->interval)
         (void)!journal_sync(shard->journal, &error);
     if (checkpoint_due(shard) && os_clock_ns() >= keeper->retry_ns) {

@@ -87,6 +87,23 @@ linkers_reserve(struct linkers *linkers)
 }
 
 void
+linkers_hold(struct linkers *linkers, uint64_t until_ns, uint32_t rows)
+{
+    atomic_store_explicit(&linkers->held_rows, rows, memory_order_relaxed);
+    atomic_store_explicit(&linkers->held_until_ns, until_ns, memory_order_relaxed);
+}
+
+bool
+linkers_held(const struct linkers *linkers, const struct hnsw *hnsw)
+{
+    const uint64_t until_ns = atomic_load_explicit(&linkers->held_until_ns, memory_order_relaxed);
+    return until_ns != 0 &&
+           hnsw_tail_uncoded(hnsw) <
+               atomic_load_explicit(&linkers->held_rows, memory_order_relaxed) &&
+           os_clock_ns() < until_ns;
+}
+
+void
 linkers_wake(struct linkers *linkers)
 {
     if (linkers->pool != NULL)
@@ -106,7 +123,8 @@ linkers_step(struct linkers *linkers, struct scratch *scratch)
         // Without room for linking a row stays in the tail, where it is still found; workers then wait for a wake.
         if (scratch_fit(scratch, hnsw, 1, linkers->beam) != OMEN_OK)
             did = LINKERS_NO_MEMORY;
-        else if (hnsw_link_next(hnsw, scratch) || hnsw_repair_next(hnsw, scratch))
+        else if ((!linkers_held(linkers, hnsw) && hnsw_link_next(hnsw, scratch)) ||
+                 hnsw_repair_next(hnsw, scratch))
             did = LINKERS_DID;
         else
             did = LINKERS_IDLE;

@@ -35,6 +35,7 @@ shard_build(struct shard *shard, const omen_build_options *options, struct omen_
         NULL) // whoever writes the file links; what is here ends with its checkpoint
         return error_set_plain(error, OMEN_E_READ_ONLY);
     bool cancelled = false;
+    bulk_let_go(shard);
     (void)bulk_build(shard, &watch, &cancelled);
     if (cancelled)
         return error_set(error, OMEN_E_CANCELLED,
@@ -48,6 +49,18 @@ shard_build(struct shard *shard, const omen_build_options *options, struct omen_
     if (status == OMEN_E_CANCELLED)
         return error_set(error, status, "the progress function stopped the wait; linking goes on");
     return status == OMEN_OK ? OMEN_OK : error_set_plain(error, status);
+}
+
+void
+shard_hold(struct shard *shard, uint64_t for_ns)
+{
+    bulk_hold(shard, for_ns);
+}
+
+bool
+shard_builds(struct shard *shard, uint64_t *linked, uint64_t *rows)
+{
+    return bulk_ask(shard, linked, rows);
 }
 
 omen_status

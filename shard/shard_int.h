@@ -181,6 +181,14 @@ OMEN_MUST_CHECK omen_status compact_target(struct shard *shard, struct omen_erro
 bool bulk_build(struct shard *shard, const struct linkers_watch *watch, bool *cancelled);
 // After rows were added, or at the end of opening, under `writers`: links them at once, or has it done, when it is time to.
 void bulk_when_due(struct shard *shard);
+// For so long rows that come are not linked one by one, as long as they are few enough to be looked at by every search: they wait in the
+// tail for a build. bulk_hold_on does so where they are held already. From any thread.
+void bulk_hold(struct shard *shard, uint64_t for_ns);
+void bulk_hold_on(struct shard *shard, uint64_t for_ns);
+void bulk_let_go(struct shard *shard); // builds, or links, what was held back. Holding nothing
+void bulk_look(struct shard *shard);   // the same, where the time is over
+// Lets go, and has the workers build where it is worth it. False: nothing is to be waited for. *linked of *rows: how far it is.
+bool bulk_ask(struct shard *shard, uint64_t *linked, uint64_t *rows);
 // Before rows are read for long without being inside the gate: those that might move are made ours. Under `builds` and `writers`.
 // False: no memory.
 bool bulk_own_begun(struct hnsw *hnsw);

@@ -93,7 +93,8 @@ enum meta_key {
     META_OPTIONS = 2,
     META_MANIFEST = 3,
     META_TERMS = 4,
-    META_DEDUPE = 5
+    META_DEDUPE = 5,
+    META_GRAPHS = 6 // what graphs that were built elsewhere have been worth (shard/graft.h)
 };
 // A record is at most 64 KiB; it carries a checksum.
 OMEN_MUST_CHECK omen_status meta_put(struct kv_txn *txn, enum meta_key key, const void *bytes,

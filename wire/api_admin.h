@@ -276,6 +276,8 @@ struct api_drop_field {
 struct api_build {
     struct wire_text collection;
     uint8_t backend;
+    uint32_t
+        hold_ms; // 0: builds. Else rows that come within it are not linked one by one, and nothing is built yet
     uint32_t deadline_ms;
 };
 

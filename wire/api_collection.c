@@ -119,6 +119,7 @@ static const struct field api_build_rows[] = {
     ROW(api_build, collection, FIELD_NAME, MUST),
     {.key = "name", .kind = FIELD_NAME, .flags = FIELD_ALIAS},
     ROW(api_build, backend, FIELD_WORD, ONE_OF(backends)),
+    ROW(api_build, hold_ms, FIELD_U32, UP_TO(600000)),
     DEADLINE(api_build),
 };
 SHAPE(api_build);

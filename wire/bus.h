@@ -1,6 +1,6 @@
 // wire/bus.h -- SEAM: frames between nodes on two lanes, and gossip's datagrams.
 //
-// Shape:   shell. bus_nng.c, bus_link.c (TCP) and bus_udp.c are the real half.
+// Shape:   shell. bus_nng.c, and beside it what is named bus_..., is the real half: TCP but for bus_udp.c.
 // Threads: sends from any thread; they never wait. Callbacks come on the bus's threads, one at a time for one connection; what they
 //          are lent is theirs for the call only, and they must be short (copy into a note, post it).
 //

@@ -94,8 +94,22 @@ void link_end(void *owner, struct stream *stream, enum stream_end why);
 // The bytes of a frame, which are the caller's; NULL: no memory.
 uint8_t *frame_bytes(const struct bus_frame *frame, size_t *count);
 
-// ---- bus_nng.c: lanes ----
+// ---- bus_peer.c: whom the bus knows; under its lock ----
 
+struct bus_peer *bus_peer_find(struct bus *bus, struct wire_uuid node); // NULL: it is not known
+// Not known yet; without a uuid it is a stranger. NULL: no memory.
+struct bus_peer *bus_peer_make(struct bus *bus, struct wire_uuid node,
+                               const struct gossip_address *address);
+void bus_peer_free(struct bus *bus,
+                   struct bus_peer **at); // and takes it out of the list that *at is in
+void lane_reset(struct lane *lane);       // what it was is forgotten, also that it was not there
+void bus_peers_tick(void *context, uint64_t now_ns); // forgets strangers; takes the lock
+
+// ---- bus_lane.c ----
+
+struct lane *bus_lane_of(struct bus_peer *peer, uint8_t lane);
+// Under the lock. Whether a connection is there, or is being made now.
+bool lane_connect(struct bus *bus, struct bus_peer *peer, uint8_t which);
 // A dialed link is known: what waited goes, behind our CONFIRM, which the lane's memory has room for.
 void lane_ready(struct link *link, const uint8_t confirm[HANDSHAKE_CONFIRM_BYTES]);
 // A node has connected to us, and what it says is heard from now on: an older connection of its lane is left over from something

@@ -42,6 +42,7 @@ static const struct field inner_build_ask_rows[] = {
     ROW(inner_build_ask, chunk, FIELD_U32, UP_TO(UINT32_MAX)),
     ROW(inner_build_ask, bytes, FIELD_BYTES, UP_TO(INNER_CHUNK_BYTES_MAX)),
     ROW(inner_build_ask, trusted, FIELD_BOOL),
+    ROW(inner_build_ask, recall, FIELD_REAL, UP_TO(2)),
 };
 SHAPE(inner_build_ask);
 

@@ -39,13 +39,14 @@ enum inner_build_step {
     INNER_BUILD_FREEZE = 1, // -> rows, chunks, seq
     INNER_BUILD_ROWS,       // chunk -> bytes
     INNER_BUILD_TAKE,       // bytes
-    INNER_BUILD_INSTALL,    // trusted -> rows, matched, tail, recall, before
+    INNER_BUILD_INSTALL,    // trusted, recall -> rows, matched, tail, recall, before
     INNER_BUILD_STEPS
 };
 
 struct inner_build_ask {
     uint8_t trusted; // 0: the copy measures the graph
-    uint32_t step;   // enum inner_build_step
+    double recall; // trusted: one more than the copy found that has measured it; 0: it is not known
+    uint32_t step; // enum inner_build_step
     uint32_t chunk;
     uint64_t attempt;
     struct wire_bytes bytes;

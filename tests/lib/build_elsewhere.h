@@ -154,8 +154,9 @@ else_build(struct hosted *hosted, uint64_t attempt, struct built_graph *graph)
 }
 
 static inline omen_status
-else_put(struct hosted *hosted, uint64_t attempt, const struct built_graph *graph,
-         enum hosted_gate gate, struct hosted_built *built, struct omen_error *error)
+else_put_judged(struct hosted *hosted, uint64_t attempt, const struct built_graph *graph,
+                const struct hosted_judged *judged, struct hosted_built *built,
+                struct omen_error *error)
 {
     uint8_t *chunk = malloc(BUILT_CHUNK_BYTES);
     omen_status status = OMEN_OK;
@@ -164,7 +165,15 @@ else_put(struct hosted *hosted, uint64_t attempt, const struct built_graph *grap
         status = hosted_build_take(hosted, attempt, chunk, bytes, error);
     }
     free(chunk);
-    return status == OMEN_OK ? hosted_build_install(hosted, attempt, gate, built, error) : status;
+    return status == OMEN_OK ? hosted_build_install(hosted, attempt, judged, built, error) : status;
+}
+
+static inline omen_status
+else_put(struct hosted *hosted, uint64_t attempt, const struct built_graph *graph,
+         enum hosted_gate gate, struct hosted_built *built, struct omen_error *error)
+{
+    const struct hosted_judged judged = {.gate = gate, .recall = -1.0};
+    return else_put_judged(hosted, attempt, graph, &judged, built, error);
 }
 
 #endif

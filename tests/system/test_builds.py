@@ -23,7 +23,7 @@ WIDE, DIM, ROWS, BATCH = "wide", 48, 12_000, 1_000
 SHARDS, COPIES = 2, 3
 
 
-class Builds(ClusterCase):
+class BuildsCase(ClusterCase):
     ctl = ""
 
     def found_builder(self) -> Node:
@@ -82,6 +82,8 @@ class Builds(ClusterCase):
         endpoints = ",".join(node.listen for node in self.nodes)
         return subprocess.run([self.ctl, "--endpoints", endpoints, *words], capture_output=True, text=True, timeout=150, check=False)
 
+
+class Builds(BuildsCase):
     def test_a_builder_builds_for_every_copy_while_clients_go_on(self) -> None:
         builder = self.found_builder()
         with self.load() as load:
@@ -185,7 +187,39 @@ class Builds(ClusterCase):
         self.check_recall()
 
 
+class Untaken(BuildsCase):
+    """Nodes that do not wait long for builders."""
+
+    def node(self, name: str) -> Node:
+        made = super().node(name)
+        made.environment = {"OMEN_BUILD_WAIT_MS": "1000", "OMEN_BUILD_REQUIRE_MS": "2000"}
+        return made
+
+    def test_a_job_that_lost_its_builder_is_done_by_the_copies_after_a_while(self) -> None:
+        builder = self.found_builder()
+        self.assertEqual(builder.kill(), -signal.SIGKILL)
+        number = self.begin()  # nobody has noticed yet
+        row = self.job(number)
+        self.assertEqual(row["state"], "waiting")
+        self.assertIn("waits for a builder", row["text"])
+        watched = self.omenctl("job", "watch", str(number))
+        self.assertEqual(watched.returncode, 0, watched.stderr)
+        self.assertIn(f"job {number} is waiting: the collection {WIDE}; waits for a builder", watched.stderr)
+        self.assertEqual(self.job(number)["state"], "done")
+        self.assertEqual(self.job(number)["attempts"], 1)
+        self.check_recall()
+        self.check_all()
+
+    def test_a_job_that_requires_a_gpu_fails_when_no_builder_with_one_comes(self) -> None:
+        self.found()
+        self.client.create_collection(WIDE, DIM, metric="l2", shards=SHARDS, replicas=COPIES, if_not_exists=True)
+        asked = self.omenctl("collection", "build", WIDE, "--gpu", "require", "--wait")
+        self.assertEqual(asked.returncode, 1, asked.stderr)
+        self.assertIn("waits for a builder with a GPU: no builder is in the cluster", asked.stderr)
+        self.assertIn("no builder with a GPU took it before it was given up", asked.stderr)
+
+
 if __name__ == "__main__":
     ClusterCase.program = sys.argv.pop(1)
-    Builds.ctl = sys.argv.pop(1)
+    BuildsCase.ctl = sys.argv.pop(1)
     unittest.main()

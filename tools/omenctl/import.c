@@ -45,9 +45,12 @@ const struct option_spec import_options[] = {
      .is_path = true,
      .argument = "FILE",
      .help = "list rows that are refused, as NDJSON"},
-    {.name = "bulk", .help = "build the graphs anew when everything is there, and wait for it"},
+    {.name = "bulk", .help = "link no row before all are there, then all at once; and wait for it"},
     {0},
 };
+
+#define HOLD_MS 30000u // that rows of --bulk wait for their build, without a word of ours
+#define HOLD_AGAIN_NS 10000000000u
 
 struct import {
     struct call *call;
@@ -57,6 +60,7 @@ struct import {
     uint32_t batch;
     uint64_t skip, limit, end;
     uint64_t started_ns;
+    uint64_t hold_at_ns; // rows are to be held back anew
 };
 
 // ---- how far it came ----
@@ -174,6 +178,19 @@ open_collection(struct import *import)
     return EXIT_FINE;
 }
 
+// So that rows of --bulk are not linked one by one. What cannot be asked now is asked the next time: it only costs time.
+static void
+hold(struct import *import)
+{
+    const uint64_t now_ns = os_clock_ns();
+    const struct api_build ask = {.collection = wire_text_of(import->call->arguments[0]),
+                                  .hold_ms = HOLD_MS};
+    if (!call_has(import->call, "bulk") || now_ns < import->hold_at_ns)
+        return;
+    import->hold_at_ns = now_ns + HOLD_AGAIN_NS;
+    job_hold(import->client, &ask);
+}
+
 static enum exit_code
 import_all(struct import *import)
 {
@@ -188,6 +205,7 @@ import_all(struct import *import)
     while (status == OMEN_OK && code == EXIT_FINE && convert->source.next < import->end &&
            !interrupt_came()) {
         const uint64_t left = import->end - convert->source.next;
+        hold(import);
         status = convert_batch(convert, left < import->batch ? left : import->batch, &error);
         if (status == OMEN_OK)
             code = note_resume(import);

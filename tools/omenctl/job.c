@@ -6,7 +6,10 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/os_clock.h"
 #include "tools/omenctl/remote.h"
+
+#define STANDS_STILL_NS UINT64_C(60000000000)
 
 enum { BUILD_GPU, BUILD_BACKEND }; // places of the options of `collection build`
 
@@ -24,16 +27,39 @@ job_build_run(struct call *call)
     return remote_run(call);
 }
 
+void
+job_hold(struct client *client, const struct api_build *ask)
+{
+    struct api_started started = {0};
+    struct client_reply reply;
+    struct client_error error;
+    (void)!client_call_method(client, METHOD_COLLECTION_BUILD, ask, &reply, &started, &error);
+    client_reply_fini(&reply);
+}
+
+// Where no builder lives the copies say how far they are, each time that they are asked; it ends when they say nothing new any more.
 enum exit_code
 job_build(const struct call *call, struct client *client, const char *collection)
 {
     const struct api_build ask = {.collection = wire_text_of(collection)};
     struct api_started started = {0};
-    struct client_reply reply;
-    const enum exit_code code =
-        remote_ask(call, client, METHOD_COLLECTION_BUILD, &ask, &reply, &started);
-    client_reply_fini(&reply);
-    return code == EXIT_FINE ? remote_wait(call, client, started.job) : code;
+    struct client_error error = {0};
+    char said[sizeof error.text] = "";
+    uint64_t since_ns = os_clock_ns();
+    for (;;) {
+        struct client_reply reply;
+        const omen_status status =
+            client_call_method(client, METHOD_COLLECTION_BUILD, &ask, &reply, &started, &error);
+        client_reply_fini(&reply);
+        if (status == OMEN_OK)
+            return remote_wait(call, client, started.job);
+        if (strcmp(said, error.text) != 0) {
+            since_ns = os_clock_ns();
+            snprintf(said, sizeof said, "%s", error.text);
+        }
+        if (status != OMEN_E_BUSY || os_clock_ns() - since_ns > STANDS_STILL_NS)
+            return remote_fail(call, method_at(METHOD_COLLECTION_BUILD)->name, &error);
+    }
 }
 
 enum exit_code

@@ -395,6 +395,19 @@ show(struct call *call, const struct method *method, const void *answer)
 
 // ---- jobs ----
 
+// Nobody is at it: why, once for each reason.
+static void
+say_waits(const struct call *call, const struct api_job *job, char *said, size_t said_bytes)
+{
+    char text[256];
+    snprintf(text, sizeof text, "%.*s", (int)job->text.count,
+             job->text.count > 0 ? job->text.bytes : "");
+    if (job->state != API_JOB_WAITING || strncmp(said, text, said_bytes - 1) == 0)
+        return;
+    call_talk(call, "job %" PRIu64 " is waiting: %s", job->job, text);
+    snprintf(said, said_bytes, "%s", text);
+}
+
 // Looks at the job again and again until it has ended.
 enum exit_code
 remote_wait(const struct call *call, struct client *client, uint64_t number)
@@ -402,6 +415,7 @@ remote_wait(const struct call *call, struct client *client, uint64_t number)
     const struct api_of_job ask = {.job = number};
     struct api_job job = {0};
     struct progress progress;
+    char said[256] = "";
     progress_init(&progress, call, "job");
     enum exit_code code = EXIT_FINE;
     for (;;) {
@@ -410,6 +424,8 @@ remote_wait(const struct call *call, struct client *client, uint64_t number)
         if (code == EXIT_FINE && job.state == API_JOB_FAILED)
             code = call_fail(call, EXIT_OTHER, "job %" PRIu64 " failed: %.*s", number,
                              (int)job.text.count, job.text.count > 0 ? job.text.bytes : "");
+        if (code == EXIT_FINE)
+            say_waits(call, &job, said, sizeof said);
         client_reply_fini(&reply);
         if (code != EXIT_FINE || job.state == API_JOB_DONE)
             break;

@@ -61,6 +61,8 @@ extern const struct option_spec export_options[];
 extern const struct option_spec bench_search_options[], bench_upsert_options[];
 verb_run job_build_run, job_watch_run; // job.c
 // Has the graphs of a collection built, and waits for the job.
+// The graphs are to be built later: rows are not linked meanwhile (ask->hold_ms). What cannot be asked is not.
+void job_hold(struct client *client, const struct api_build *ask);
 enum exit_code job_build(const struct call *call, struct client *client, const char *collection);
 extern const struct option_spec import_options[];
 enum exit_code judge_verify(struct call *call, const void *answer); // of shard.verify

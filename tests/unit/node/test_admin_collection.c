@@ -426,8 +426,18 @@ START_TEST(a_build_is_a_job_where_a_builder_lives_that_keeps_no_data)
     ck_assert_uint_eq(world.map.job_count, 1);
     const struct api_of_job of_job = {.job = number};
     ck_assert_int_eq(admin_do(METHOD_JOB_GET, &of_job), OMEN_OK);
-    ck_assert_text_eq(OUT(api_job)->text, "the collection docs");
+    ck_assert_text_eq(OUT(api_job)->text, "the collection docs; waits for a builder to be free");
+    world.alive[builder] = false;
+    admin_look();
+    ck_assert_int_eq(admin_do(METHOD_JOB_GET, &of_job), OMEN_OK);
+    ck_assert_text_eq(OUT(api_job)->text,
+                      "the collection docs; waits for a builder: none is in the cluster");
+    world.alive[builder] = true;
+    admin_look();
     ck_assert_int_eq(admin_do(METHOD_JOB_CANCEL, &of_job), OMEN_OK);
+    ck_assert_int_eq(admin_do(METHOD_JOB_GET, &of_job), OMEN_OK);
+    ck_assert_text_eq(OUT(api_job)->text,
+                      "the collection docs; no builder took it before it was given up");
     ck_assert_int_eq(admin_do(METHOD_COLLECTION_BUILD, &build), OMEN_OK);
     ck_assert_uint_ne(OUT(api_started)->job, number);
 
@@ -439,6 +449,26 @@ START_TEST(a_build_is_a_job_where_a_builder_lives_that_keeps_no_data)
     world.alive[builder] = false;
     admin_look();
     ck_assert_int_eq(admin_begin(METHOD_COLLECTION_BUILD, &build), ADMIN_ASK_SHARDS);
+}
+END_TEST
+
+START_TEST(a_build_that_requires_a_gpu_is_a_job_that_waits_for_a_builder_to_come)
+{
+    const struct api_build build = {.collection = TEXT("docs"), .backend = 3}; // cuda
+    create.shards = 1;
+    ck_assert_int_eq(make("docs"), OMEN_OK);
+    ck_assert_int_eq(admin_do(METHOD_COLLECTION_BUILD, &build), OMEN_OK);
+    const struct api_of_job of_job = {.job = OUT(api_started)->job};
+    ck_assert_uint_eq(world.map.jobs[0].argument, JOB_BUILD_GPU);
+    ck_assert_int_eq(admin_do(METHOD_JOB_GET, &of_job), OMEN_OK);
+    ck_assert_uint_eq(OUT(api_job)->state, API_JOB_WAITING);
+    ck_assert_text_eq(
+        OUT(api_job)->text,
+        "the collection docs; waits for a builder with a GPU: no builder is in the cluster");
+    ck_assert_int_eq(admin_do(METHOD_JOB_CANCEL, &of_job), OMEN_OK);
+    ck_assert_int_eq(admin_do(METHOD_JOB_GET, &of_job), OMEN_OK);
+    ck_assert_text_eq(OUT(api_job)->text,
+                      "the collection docs; no builder with a GPU took it before it was given up");
 }
 END_TEST
 
@@ -469,6 +499,7 @@ admin_collection_suite(void)
     tcase_add_test(tcase, an_alias_of_nothing_of_an_alias_or_in_place_of_a_collection_is_refused);
     tcase_add_test(tcase, the_most_aliases_and_one_more);
     tcase_add_test(tcase, a_build_is_a_job_where_a_builder_lives_that_keeps_no_data);
+    tcase_add_test(tcase, a_build_that_requires_a_gpu_is_a_job_that_waits_for_a_builder_to_come);
     tcase_add_test(tcase, what_only_copies_know_is_asked_of_them);
     suite_add_tcase(suite, tcase);
     return suite;

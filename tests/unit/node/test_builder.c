@@ -209,17 +209,25 @@ teardown(void)
 }
 
 static void
-make_job(void)
+make_job_for(uint64_t argument)
 {
     uint32_t count;
     struct command command = command_of(COMMAND_JOB_CREATE);
     publish();
-    command.job = (struct command_job){
-        .shard = builder_shard_at(site.map, site.collection, 0, &count)->id, .kind = JOB_BUILD};
+    command.job =
+        (struct command_job){.shard = builder_shard_at(site.map, site.collection, 0, &count)->id,
+                             .argument = argument,
+                             .kind = JOB_BUILD};
     command.time_ms = site.now_ns / MS;
     const struct command_result result = world_apply(&site.world, &command);
     ck_assert_int_eq(result.status, OMEN_OK);
     job_of = result.value;
+}
+
+static void
+make_job(void)
+{
+    make_job_for(0);
 }
 
 START_TEST(a_builder_writes_itself_into_the_map_and_does_a_job_from_its_first_row_to_the_last_copy)
@@ -252,6 +260,18 @@ START_TEST(a_builder_writes_itself_into_the_map_and_does_a_job_from_its_first_ro
         attempt = ask->attempt;
     }
     ck_assert_uint_eq(builder_permille(&site.builder), 0);
+}
+END_TEST
+
+START_TEST(a_job_that_requires_a_gpu_is_left_to_who_has_one)
+{
+    turns_until(is_up);
+    make_job_for(JOB_BUILD_GPU);
+    for (uint32_t i = 0; i < 50; i++)
+        turn();
+    ck_assert_int_eq(site.builder.state, BUILDER_IDLE);
+    ck_assert_int_eq(job()->state, JOB_WAITING);
+    ck_assert_uint_eq(site.ask_count, 0);
 }
 END_TEST
 
@@ -600,6 +620,7 @@ builder_suite(void)
     tcase_add_test(
         tcase,
         a_builder_writes_itself_into_the_map_and_does_a_job_from_its_first_row_to_the_last_copy);
+    tcase_add_test(tcase, a_job_that_requires_a_gpu_is_left_to_who_has_one);
     tcase_add_test(tcase,
                    a_builder_without_a_map_waits_and_wishes_that_nobody_hears_are_said_again);
     tcase_add_loop_test(

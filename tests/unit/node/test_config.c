@@ -86,6 +86,8 @@ START_TEST(what_is_not_said_has_a_default)
     ck_assert(!config.admin_said);
     ck_assert_uint_eq(config.slow_ms, 100);
     ck_assert_uint_eq(config.leave_ms, 5000);
+    ck_assert_uint_eq(config.build_wait_ms, 30000);
+    ck_assert_uint_eq(config.build_require_ms, 600000);
 }
 END_TEST
 
@@ -98,7 +100,7 @@ START_TEST(every_option_is_read_from_all_three_places_alike)
                "advertise: 127.0.0.2:3\njoin:\n  - 127.0.0.3:4\n  - 127.0.0.4\nname: n-1\n"
                "zone: z_1\ninsecure: true\ncluster-key: k\nprofile: fast\nweight: 7\n"
                "metadata-voters: 5\nthreads: 9\nadmin: 127.0.0.5\nslow-ms: 0\nleave-ms: "
-               "600000\nlog-level: debug\n",
+               "600000\nbuild-wait-ms: 0\nbuild-require-ms: 86400000\nlog-level: debug\n",
                0644);
     ck_assert_msg(READ(nothing, "--config", path) == CONFIG_RUN, "%s", error.text);
     by_file = config;
@@ -119,6 +121,8 @@ START_TEST(every_option_is_read_from_all_three_places_alike)
                            (char *)"OMEN_ADMIN=127.0.0.5:7780",
                            (char *)"OMEN_SLOW_MS=0",
                            (char *)"OMEN_LEAVE_MS=600000",
+                           (char *)"OMEN_BUILD_WAIT_MS=0",
+                           (char *)"OMEN_BUILD_REQUIRE_MS=86400000",
                            (char *)"OMEN_LOG_LEVEL=debug",
                            (char *)"OMEN_SOMETHING_ELSE=1",
                            NULL};
@@ -129,8 +133,9 @@ START_TEST(every_option_is_read_from_all_three_places_alike)
                        "127.0.0.1:1", "--peer", "[::1]:2", "--advertise", "127.0.0.2:3", "--join",
                        "127.0.0.3:4,127.0.0.4", "--name", "n-1", "--zone=z_1", "--insecure",
                        "--cluster-key", "k", "--profile", "fast", "--weight", "7",
-                       "--metadata-voters", "5", "--threads", "9", "--admin", "127.0.0.5:",
-                       "--slow-ms=0", "--leave-ms=600000", "--log-level", "debug") == CONFIG_RUN,
+                       "--metadata-voters", "5", "--threads", "9", "--admin",
+                       "127.0.0.5:", "--slow-ms=0", "--leave-ms=600000", "--build-wait-ms=0",
+                       "--build-require-ms=86400000", "--log-level", "debug") == CONFIG_RUN,
                   "%s", error.text);
     ck_assert_str_eq(by_file.file, path);
     by_file.file[0] = '\0';
@@ -188,6 +193,10 @@ START_TEST(a_wrong_value_is_named_with_its_place)
                 "--slow-ms: \"soon\" is no number");
     claim_wrong(READ(nothing, "--data", "d", "--leave-ms", "600001"), EXIT_BAD_OPTION,
                 "--leave-ms: \"600001\" is no number from 0 to 600000");
+    claim_wrong(READ(nothing, "--data", "d", "--build-wait-ms", "86400001"), EXIT_BAD_OPTION,
+                "--build-wait-ms: \"86400001\" is no number from 0 to 86400000");
+    claim_wrong(READ(nothing, "--data", "d", "--build-require-ms", "86400001"), EXIT_BAD_OPTION,
+                "--build-require-ms: \"86400001\" is no number from 0 to 86400000");
     claim_wrong(READ(nothing, "--data", "d", "--admin", "7780:x"), EXIT_BAD_OPTION,
                 "--admin: \"7780:x\": the port");
     char *environment[] = {(char *)"OMEN_LOG_LEVEL=loud", NULL};

@@ -114,6 +114,44 @@ index_field(const char *name, int type)
     hosted_bytes_fini(&op);
 }
 
+static omen_status
+say_hold(uint32_t hold_ms)
+{
+    const struct api_build wanted = {.collection = wire_text_of("docs"), .hold_ms = hold_ms};
+    struct serve_items items = {NULL, 0, 0};
+    encode_reset(&ask);
+    encode_reset(&answer);
+    shape_write(&ask, &api_build, &wanted);
+    const struct wire_part part = {.kind = WIRE_PART_GET,
+                                   .method = METHOD_COLLECTION_BUILD,
+                                   .shard = 7,
+                                   .last = UINT64_MAX,
+                                   .ask = ask.bytes,
+                                   .ask_bytes = (uint32_t)ask.count};
+    return serve_read(copies[0], &part, &answer, &items, &error);
+}
+
+static uint64_t
+tail(void)
+{
+    ck_assert_int_eq(say(0, METHOD_COLLECTION_STATS, 0), OMEN_OK);
+    return ((const struct api_stats *)(const void *)&body)->tail;
+}
+
+// The longest time that there is; one more is refused.
+START_TEST(rows_are_held_back_for_as_long_as_is_said_and_a_build_lets_them_go)
+{
+    enum { ROWS = 2000 };
+    ck_assert_int_eq(say_hold(600001), OMEN_E_INVALID);
+    ck_assert_int_eq(say_hold(600000), OMEN_OK);
+    for (uint64_t first = 0; first < ROWS; first += 500)
+        upsert(first, 500, 1);
+    ck_assert_uint_eq(tail(), ROWS);
+    ck_assert_int_eq(say(0, METHOD_COLLECTION_BUILD, 0), OMEN_OK);
+    ck_assert_uint_eq(tail(), 0);
+}
+END_TEST
+
 START_TEST(a_copy_says_which_fields_are_indexed)
 {
     struct api_collection row;
@@ -358,6 +396,7 @@ serve_shard_suite(void)
     tcase_add_test(tcase, copies_that_applied_the_same_have_one_checksum);
     tcase_add_test(tcase, copies_that_hold_other_points_at_one_place_differ);
     tcase_add_test(tcase, copies_at_two_places_are_to_be_asked_again);
+    tcase_add_test(tcase, rows_are_held_back_for_as_long_as_is_said_and_a_build_lets_them_go);
     tcase_add_test(tcase, copies_give_a_builder_their_rows_and_take_its_graph);
     tcase_add_test(tcase, upkeep_is_answered_when_it_is_over);
     suite_add_tcase(suite, tcase);

@@ -271,6 +271,90 @@ START_TEST(a_build_that_failed_keeps_nobody_from_asking_for_one)
 }
 END_TEST
 
+static void
+search_itself(uint64_t id)
+{
+    float vector[DIM];
+    uint64_t ids[1];
+    omen_query_options options = OMEN_QUERY_OPTIONS_INIT;
+    options.k = 1;
+    vector_drawn(id, DIM, vector);
+    ck_assert_int_eq(omen_query(index_of, vector, &options, ids, NULL, NULL), OMEN_OK);
+    ck_assert_uint_eq(ids[0], id);
+}
+
+#define HOUR_NS UINT64_C(3600000000000)
+
+// 0: asked by whoever waits for it; 1: by whoever looks again until it is done.
+START_TEST(what_is_held_back_is_found_meanwhile_and_is_built_once_when_all_is_there)
+{
+    open_with(2, NULL, 0);
+    struct shard *shard = (struct shard *)(void *)index_of;
+    uint64_t linked, of;
+    shard_hold(shard, HOUR_NS);
+    for (uint64_t first = 0; first < 2 * LARGE; first += SMALL) {
+        add(first, SMALL);
+        search_itself(first);
+        search_itself(first + SMALL - 1);
+    }
+    ck_assert_uint_eq(stats_now().tail, 2 * LARGE);
+    ck_assert_uint_eq(builds(), 0);
+    if (_i == 0)
+        ck_assert_int_eq(omen_build(index_of, NULL), OMEN_OK);
+    else
+        while (shard_builds(shard, &linked, &of)) {
+            ck_assert_uint_eq(of, 2 * LARGE);
+            ck_assert_uint_le(linked, of);
+        }
+    ck_assert_uint_eq(builds(), 1);
+    ck_assert_uint_eq(stats_now().tail, 0);
+    ck_assert(!shard_builds(shard, &linked, &of));
+    ck_assert_uint_eq(builds(), 1);
+    check_index(2 * LARGE);
+}
+END_TEST
+
+START_TEST(more_than_may_wait_is_built_and_the_rest_waits_on)
+{
+    open_with(2, NULL, 0);
+    struct shard *shard = (struct shard *)(void *)index_of;
+    linkers_hold(&shard->linkers, UINT64_MAX, LARGE);
+    add(0, LARGE - 1);
+    ck_assert_uint_eq(stats_now().tail, LARGE - 1);
+    add(LARGE - 1, 1);
+    while (builds() == 0)
+        sched_yield();
+    add(LARGE, SMALL);
+    ck_assert_uint_eq(stats_now().tail, SMALL);
+    search_itself(LARGE + SMALL - 1);
+    check_index(LARGE + SMALL);
+}
+END_TEST
+
+START_TEST(whoever_holds_rows_back_and_goes_leaves_them_to_be_built_by_themselves)
+{
+    open_with(2, NULL, 0);
+    struct shard *shard = (struct shard *)(void *)index_of;
+    bulk_hold_on(shard, HOUR_NS); // nothing is held: that does not begin
+    ck_assert_uint_eq(atomic_load(&shard->linkers.held_until_ns), 0);
+    shard_hold(shard, HOUR_NS);
+    const uint64_t until_ns = atomic_load(&shard->linkers.held_until_ns);
+    bulk_hold_on(shard, HOUR_NS / 2); // it is for longer already
+    ck_assert_uint_eq(atomic_load(&shard->linkers.held_until_ns), until_ns);
+    bulk_hold_on(shard, 2 * HOUR_NS);
+    ck_assert_uint_gt(atomic_load(&shard->linkers.held_until_ns), until_ns);
+    add(0, LARGE);
+    bulk_look(shard);
+    ck_assert_uint_eq(stats_now().tail, LARGE);
+    shard_hold(shard, 0);
+    bulk_look(shard); // as the keeper does
+    ck_assert_uint_eq(atomic_load(&shard->linkers.held_until_ns), 0);
+    while (builds() == 0)
+        sched_yield();
+    check_index(LARGE);
+}
+END_TEST
+
 START_TEST(a_large_tail_is_linked_at_once_when_an_index_is_opened)
 {
     struct folder folder;
@@ -501,6 +585,10 @@ suite(void)
     tcase_add_test(cases, a_build_has_half_of_the_memory_that_is_left);
     tcase_add_test(cases, a_build_takes_no_more_memory_than_it_has_a_use_for);
     tcase_add_test(cases, a_build_that_failed_keeps_nobody_from_asking_for_one);
+    tcase_add_loop_test(
+        cases, what_is_held_back_is_found_meanwhile_and_is_built_once_when_all_is_there, 0, 2);
+    tcase_add_test(cases, more_than_may_wait_is_built_and_the_rest_waits_on);
+    tcase_add_test(cases, whoever_holds_rows_back_and_goes_leaves_them_to_be_built_by_themselves);
     tcase_add_test(cases, a_large_tail_is_linked_at_once_when_an_index_is_opened);
     tcase_add_test(cases, what_was_linked_at_once_is_there_after_reopening);
     tcase_add_loop_test(cases, a_built_graph_is_in_the_file_once_the_writer_is_idle, 0, 2);

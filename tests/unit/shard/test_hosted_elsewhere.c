@@ -1,8 +1,10 @@
 // tests/unit/shard/test_hosted_elsewhere.c -- a graph that was built elsewhere takes its place on every copy, whatever happened to them since.
+#include <math.h>
 #include <string.h>
 
 #include "base/os_clock.h"
 #include "shard/hosted_int.h"
+#include "shard/journal.h"
 #include "tests/lib/build_elsewhere.h"
 #include "tests/lib/check_main.h"
 
@@ -243,12 +245,13 @@ START_TEST(what_is_not_whole_out_of_date_ahead_or_of_other_links_is_refused)
 {
     struct built_graph graph;
     static uint8_t chunk[BUILT_CHUNK_BYTES];
+    const struct hosted_judged trusted = {.gate = HOSTED_TRUSTED, .recall = -1.0};
     open_filled(1, false);
     else_build(copies[0].hosted, 5, &graph);
-    ck_assert_int_eq(hosted_build_install(copies[0].hosted, 5, HOSTED_TRUSTED, &built, &error),
+    ck_assert_int_eq(hosted_build_install(copies[0].hosted, 5, &trusted, &built, &error),
                      OMEN_E_CONFLICT);
     ck_assert_ptr_nonnull(strstr(error.text, "have come"));
-    ck_assert_int_eq(hosted_build_install(copies[1].hosted, 5, HOSTED_TRUSTED, &built, &error),
+    ck_assert_int_eq(hosted_build_install(copies[1].hosted, 5, &trusted, &built, &error),
                      OMEN_E_CONFLICT);
     ck_assert_int_eq(hosted_build_take(copies[1].hosted, 0, chunk, 100, &error), OMEN_E_CONFLICT);
     ck_assert_int_eq(hosted_build_take(copies[1].hosted, 5, chunk, 100, &error), OMEN_E_CORRUPT);
@@ -258,8 +261,7 @@ START_TEST(what_is_not_whole_out_of_date_ahead_or_of_other_links_is_refused)
     ck_assert_int_eq(else_put(copies[1].hosted, 5, &graph, HOSTED_TRUSTED, &built, &error),
                      OMEN_E_BUSY);
     else_change(copies, COPIES, HOSTED_DELETE, 0, 1, 1, 0, false);
-    ck_assert_int_eq(hosted_build_install(copies[1].hosted, 5, HOSTED_TRUSTED, &built, &error),
-                     OMEN_OK);
+    ck_assert_int_eq(hosted_build_install(copies[1].hosted, 5, &trusted, &built, &error), OMEN_OK);
     ck_assert_uint_eq(built.matched, ROWS - 1);
     // Of other M.
     graph.head.shape.links_max = graph.graph.links_max = 8;
@@ -318,6 +320,118 @@ START_TEST(what_was_put_in_place_is_there_after_a_restart)
 }
 END_TEST
 
+static void
+reopen(struct else_copy *copy)
+{
+    hosted_close(copy->hosted);
+    const struct hosted_options options = {.path = copy->path, .threads = 1};
+    ck_assert_msg(hosted_open(&options, &copy->hosted, &error) == OMEN_OK, "%s", error.text);
+}
+
+static void
+spoil(struct built_graph *graph)
+{
+    for (uint32_t row = 0; row < ROWS; row++)
+        graph->graph.counts[row] = (uint8_t)(graph->graph.counts[row] / 3);
+}
+
+START_TEST(the_best_that_a_copy_had_is_asked_for_after_a_restart)
+{
+    struct built_graph graph;
+    open_filled(1, false);
+    reopen(&copies[0]);
+    ck_assert_double_eq(copies[0].hosted->builds.record.best, 0.0);
+    else_build(copies[0].hosted, 5, &graph);
+    put(&copies[0], 5, &graph, HOSTED_MEASURED);
+    const double best = built.recall;
+    spoil(&graph);
+    put(&copies[0], 6, &graph,
+        HOSTED_TRUSTED); // else the graph that is there would do as a measure
+    ck_assert_int_eq(hosted_checkpoint(copies[0].hosted, &error), OMEN_OK);
+    reopen(&copies[0]);
+    ck_assert_double_eq(copies[0].hosted->builds.record.best, best);
+    ck_assert_uint_eq(copies[0].hosted->builds.record.rows, ROWS);
+    ck_assert_int_eq(else_put(copies[0].hosted, 7, &graph, HOSTED_MEASURED, &built, &error),
+                     OMEN_E_INVALID);
+    ck_assert_ptr_nonnull(strstr(error.text, "are wanted"));
+    ck_assert_double_lt(built.before, best - 0.005);
+    built_graph_fini(&graph);
+}
+END_TEST
+
+// As a process that is killed has it: the record does not wait for a checkpoint, as the links do.
+START_TEST(the_best_is_known_even_where_the_links_had_not_come_to_the_file)
+{
+    struct built_graph graph;
+    open_filled(1, false);
+    else_build(copies[0].hosted, 5, &graph);
+    put(&copies[0], 5, &graph, HOSTED_MEASURED);
+    const double best = built.recall;
+    const uint64_t durable = hosted_durable(copies[0].hosted);
+    hosted_abandon(copies[0].hosted);
+    const struct hosted_options options = {.path = copies[0].path, .threads = 1};
+    ck_assert_int_eq(hosted_open(&options, &copies[0].hosted, &error), OMEN_OK);
+    ck_assert_uint_eq(hosted_applied(copies[0].hosted), durable);
+    ck_assert_double_eq(copies[0].hosted->builds.record.best, best);
+    built_graph_fini(&graph);
+}
+END_TEST
+
+// A copy that only took what another had measured is the primary one day.
+START_TEST(a_copy_that_was_told_what_another_found_asks_for_as_much_when_it_measures)
+{
+    struct built_graph graph;
+    open_filled(1, false);
+    else_build(copies[0].hosted, 5, &graph);
+    put(&copies[0], 5, &graph, HOSTED_MEASURED);
+    const struct hosted_judged judged = {.gate = HOSTED_TRUSTED, .recall = built.recall};
+    ck_assert_int_eq(else_put_judged(copies[1].hosted, 5, &graph, &judged, &built, &error),
+                     OMEN_OK);
+    ck_assert_double_lt(built.recall, 0.0);
+    spoil(&graph);
+    put(&copies[1], 6, &graph, HOSTED_TRUSTED);
+    // Less, or nothing, that is told later takes nothing away.
+    const struct hosted_judged less = {.gate = HOSTED_TRUSTED, .recall = judged.recall - 0.2};
+    ck_assert_int_eq(else_put_judged(copies[1].hosted, 7, &graph, &less, &built, &error), OMEN_OK);
+    reopen(&copies[1]);
+    ck_assert_double_eq(copies[1].hosted->builds.record.best, judged.recall);
+    ck_assert_int_eq(else_put(copies[1].hosted, 8, &graph, HOSTED_MEASURED, &built, &error),
+                     OMEN_E_INVALID);
+    built_graph_fini(&graph);
+}
+END_TEST
+
+START_TEST(a_record_that_is_none_is_said_to_be_corrupt)
+{
+    open_filled(1, false);
+    struct shard *shard = hosted_shard(copies[0].hosted);
+    static const double bad[] = {-0.5, 1.001, NAN};
+    struct graft_record found;
+    for (uint32_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        const struct graft_record record = {.best = bad[i], .rows = 1};
+        ck_assert_int_eq(graft_record_keep(shard, &record, &error), OMEN_OK);
+        ck_assert_int_eq(graft_record_load(shard, &found, &error), OMEN_E_CORRUPT);
+        ck_assert_double_eq(found.best, 0.0);
+    }
+    for (uint32_t best = 0; best <= 1; best++) { // the least and the most
+        const struct graft_record record = {.best = best, .rows = 1};
+        ck_assert_int_eq(graft_record_keep(shard, &record, &error), OMEN_OK);
+        ck_assert_int_eq(graft_record_load(shard, &found, &error), OMEN_OK);
+        ck_assert_double_eq(found.best, best);
+    }
+    // Cut off.
+    struct kv_txn *txn;
+    ck_assert_int_eq(kv_begin_write(shard->journal->kv, &txn, &error), OMEN_OK);
+    ck_assert_int_eq(meta_put(txn, META_GRAPHS, "shorter", 7, &error), OMEN_OK);
+    ck_assert_int_eq(kv_commit(txn, &error), OMEN_OK);
+    hosted_close(copies[0].hosted);
+    const struct hosted_options options = {.path = copies[0].path, .threads = 1};
+    ck_assert_int_eq(hosted_open(&options, &copies[0].hosted, &error), OMEN_E_CORRUPT);
+    ck_assert_ptr_nonnull(strstr(error.text, "graphs have been worth"));
+    ck_assert_ptr_null(copies[0].hosted);
+}
+END_TEST
+
 static Suite *
 hosted_elsewhere_suite(void)
 {
@@ -334,6 +448,11 @@ hosted_elsewhere_suite(void)
     tcase_add_test(tcase, what_is_not_whole_out_of_date_ahead_or_of_other_links_is_refused);
     tcase_add_test(tcase, what_is_left_idle_is_forgotten_and_local_builds_wait_as_long);
     tcase_add_test(tcase, what_was_put_in_place_is_there_after_a_restart);
+    tcase_add_test(tcase, the_best_that_a_copy_had_is_asked_for_after_a_restart);
+    tcase_add_test(tcase, the_best_is_known_even_where_the_links_had_not_come_to_the_file);
+    tcase_add_test(tcase,
+                   a_copy_that_was_told_what_another_found_asks_for_as_much_when_it_measures);
+    tcase_add_test(tcase, a_record_that_is_none_is_said_to_be_corrupt);
     suite_add_tcase(suite, tcase);
     return suite;
 }

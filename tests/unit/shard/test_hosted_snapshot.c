@@ -1,5 +1,6 @@
 // tests/unit/shard/test_hosted_snapshot.c -- a copy that was sent is the copy that was made; anything else is refused.
 #include "base/alloc.h"
+#include "shard/hosted_int.h"
 #include "shard/hosted_snapshot.h"
 #include "tests/lib/check_main.h"
 #include "tests/lib/hosted_world.h"
@@ -69,7 +70,10 @@ START_TEST(a_third_copy_gets_a_snapshot_and_applies_on)
     struct world_copy *third = &world->copies[2];
     const struct hosted_place place = {.path = third->path};
     struct hosted_extra extra, early;
+    const struct graft_record record = {.best = 0.875, .rows = 60};
     write_some(60);
+    ck_assert_done(graft_record_keep(hosted_shard(world->copies[0].hosted), &record, &error),
+                   error);
     struct hosted_snapshot *snapshot =
         make_snapshot(world->copies[0].hosted, "terms and operations", 20);
     ck_assert_uint_eq(hosted_snapshot_seq(snapshot), 60);
@@ -90,6 +94,7 @@ START_TEST(a_third_copy_gets_a_snapshot_and_applies_on)
 
     world_open_copy(third);
     ck_assert_uint_eq(hosted_applied(third->hosted), 60);
+    ck_assert_double_eq(third->hosted->builds.record.best, 0.875); // asked of its graphs as well
     ck_assert_done(hosted_extra(third->path, &extra, &error), error);
     ck_assert_uint_eq(extra.seq, 60);
     ck_assert_uint_eq(extra.count, 20);

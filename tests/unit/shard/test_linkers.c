@@ -93,6 +93,47 @@ START_TEST(nothing_is_linked_during_a_pause)
 }
 END_TEST
 
+static uint32_t
+link_all(void)
+{
+    uint32_t linked = 0;
+    while (linkers_step(&linkers, scratch) == LINKERS_DID)
+        linked++;
+    return linked;
+}
+
+START_TEST(what_is_held_back_waits_while_it_is_few_rows_and_its_time_is_not_over)
+{
+    open_with(2);
+    publish(ROWS);
+    linkers_hold(&linkers, UINT64_MAX, ROWS + 1);
+    ck_assert(linkers_held(&linkers, hnsw));
+    ck_assert_uint_eq(link_all(), 0);
+    ck_assert_uint_eq(hnsw_tail(hnsw), ROWS);
+    // As many as may wait: it is linked until there are fewer again.
+    linkers_hold(&linkers, UINT64_MAX, ROWS);
+    ck_assert(!linkers_held(&linkers, hnsw));
+    ck_assert_uint_ge(link_all(), 1);
+    ck_assert_uint_eq(hnsw_tail_uncoded(hnsw), ROWS - 1);
+    linkers_hold(&linkers, 0, 0);
+    ck_assert(!linkers_held(&linkers, hnsw));
+    (void)link_all();
+    ck_assert_uint_eq(hnsw_tail(hnsw), 0);
+    // What was erased is repaired none the less.
+    publish(100);
+    linkers_hold(&linkers, UINT64_MAX, ROWS);
+    for (uint32_t slot = 0; slot < 100; slot++)
+        ck_assert(hnsw_erase(hnsw, slot));
+    ck_assert_uint_ge(link_all(), 1);
+    ck_assert(!hnsw_repair_next(hnsw, scratch));
+    ck_assert_uint_eq(hnsw_tail(hnsw), 100);
+    linkers_hold(&linkers, 1, ROWS); // long ago
+    ck_assert(!linkers_held(&linkers, hnsw));
+    (void)link_all();
+    ck_assert_uint_eq(hnsw_tail(hnsw), 0);
+}
+END_TEST
+
 START_TEST(few_rows_are_all_tail_and_drain_at_once)
 {
     open_with(2);
@@ -159,6 +200,7 @@ suite(void)
     tcase_add_test(tcase, drainer_leaves_when_its_rows_are_linked_and_others_write_on);
     tcase_add_test(tcase, one_thread_links_in_the_call_that_wakes);
     tcase_add_test(tcase, nothing_is_linked_during_a_pause);
+    tcase_add_test(tcase, what_is_held_back_waits_while_it_is_few_rows_and_its_time_is_not_over);
     tcase_add_test(tcase, few_rows_are_all_tail_and_drain_at_once);
     tcase_add_test(tcase, watcher_can_leave_the_wait);
     suite_add_tcase(suite, tcase);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "tests/lib/rpc_world.h"
+#include "wire/rpc_nng_int.h"
 
 // Spins until the counter that `stats` reads is there: it is counted a moment after the other end saw it.
 #define EVENTUALLY(stats_is)                                                                       \
@@ -320,8 +321,12 @@ START_TEST(beyond_the_limit_in_flight_nothing_is_read_until_half_are_answered)
     for (uint32_t id = 0; id < 12; id++)
         world_ask(&client, id, "docs");
     uint32_t answered = 0;
+    world_wait(&world.asked_count, 4);
+    const struct rpc_conn *conn = world.asked[0].conn;
     for (uint32_t read = 4; read <= 12; read += 2) { // two are answered, and two come
         world_wait(&world.asked_count, read);
+        while (read < 12 && !atomic_load(&conn->waiting))
+            ; // one answer before it has seen that four are in flight would let a fifth come
         world_answer(answered++);
         world_answer(answered++);
     }

@@ -1,0 +1,132 @@
+// wire/bus_lane.c -- for each peer a connection a lane: made, lost and made again.
+//
+// Shape: shell.
+//
+//   a lane:  nothing -- send: dial --> being made, frames wait -- lane_ready --> there
+//            being made or there -- lane_lost --> nothing, and refuses until retry_ns
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/os_clock.h"
+#include "wire/bus_int.h"
+
+#define MS ((uint64_t)1000000)
+
+struct lane *
+bus_lane_of(struct bus_peer *peer, uint8_t lane)
+{
+    return &peer->lanes[lane == PEER_BULK];
+}
+
+bool
+lane_connect(struct bus *bus, struct bus_peer *peer, uint8_t which)
+{
+    struct lane *lane = bus_lane_of(peer, which);
+    if (lane->link != NULL)
+        return true;
+    const uint64_t now_ns = os_clock_ns();
+    if (now_ns < lane->retry_ns)
+        return false;
+    struct link *link = mem_alloc_zero(1, sizeof *link);
+    if (link == NULL || encode_reserve(&lane->waiting, CONFIRM_FRAME_BYTES) == NULL) {
+        mem_free(link);
+        return false;
+    }
+    *link = (struct link){.bus = bus, .phase = LINK_DIALING, .lane = which, .peer = peer};
+    const uint64_t give_up_ns = now_ns + bus->config.handshake_ms * MS;
+    if (streams_dial(bus->streams, &peer->address, give_up_ns, link) != OMEN_OK) {
+        encode_reset(&lane->waiting);
+        mem_free(link);
+        return false;
+    }
+    lane->link = link;
+    return true;
+}
+
+void
+lane_ready(struct link *link, const uint8_t confirm[HANDSHAKE_CONFIRM_BYTES])
+{
+    struct bus *bus = link->bus;
+    struct wire_uuid node = {0};
+    lock_acquire(&bus->lock);
+    if (link->peer == NULL) { // forgotten, and closed
+        lock_release(&bus->lock);
+        return;
+    }
+    struct lane *lane = bus_lane_of(link->peer, link->lane);
+    node = link->peer->node;
+    const struct peer_head head = {.kind = PEER_CONFIRM, .lane = link->lane};
+    peer_head_write(head, (struct wire_bytes){confirm, HANDSHAKE_CONFIRM_BYTES},
+                    lane->waiting.bytes);
+    memcpy(lane->waiting.bytes + PEER_HEAD_BYTES, confirm, HANDSHAKE_CONFIRM_BYTES);
+    uint8_t *bytes = lane->waiting.bytes;
+    const size_t count = lane->waiting.count;
+    encode_init(&lane->waiting, SIZE_MAX);
+    lane->pause_ms = 0;
+    link->phase = LINK_SENDS;
+    const omen_status status = stream_write(link->stream, bytes, count);
+    lock_release(&bus->lock);
+    if (status != OMEN_OK)
+        stream_close(link->stream, STREAM_NO_MEMORY);
+    else if (!uuid_is_none(node) && link->lane == PEER_CONTROL)
+        bus->config.up(bus->config.context, node);
+}
+
+void
+lane_heard(struct link *link)
+{
+    struct bus *bus = link->bus;
+    lock_acquire(&bus->lock);
+    for (struct link *other = bus->receiving; other != NULL; other = other->next)
+        if (other->lane == link->lane && uuid_equal(other->theirs.node, link->theirs.node))
+            stream_close(other->stream, STREAM_CLOSED);
+    link->next = bus->receiving;
+    if (link->next != NULL)
+        link->next->previous = link;
+    bus->receiving = link;
+    struct bus_peer *peer = bus_peer_find(bus, link->theirs.node);
+    for (uint32_t i = 0; peer != NULL && i < 2; i++)
+        peer->lanes[i].retry_ns = 0;
+    lock_release(&bus->lock);
+}
+
+void
+lane_unheard(struct link *link)
+{
+    struct bus *bus = link->bus;
+    lock_acquire(&bus->lock);
+    if (link->previous != NULL)
+        link->previous->next = link->next;
+    else
+        bus->receiving = link->next;
+    if (link->next != NULL)
+        link->next->previous = link->previous;
+    lock_release(&bus->lock);
+}
+
+// The first time after it was there it is tried again at once.
+void
+lane_lost(struct link *link)
+{
+    struct bus *bus = link->bus;
+    struct wire_uuid node = {0};
+    lock_acquire(&bus->lock);
+    if (link->peer != NULL) {
+        struct lane *lane = bus_lane_of(link->peer, link->lane);
+        ASSERT(lane->link == link);
+        node = link->peer->node;
+        const uint32_t doubled = 2 * lane->pause_ms;
+        const uint32_t longer =
+            doubled < bus->config.pause_least_ms ? bus->config.pause_least_ms : doubled;
+        const uint32_t pause_ms =
+            longer < bus->config.pause_most_ms ? longer : bus->config.pause_most_ms;
+        const bool was_there = link->phase == LINK_SENDS;
+        lane_reset(lane);
+        lane->pause_ms = was_there ? 0 : pause_ms;
+        lane->retry_ns = was_there ? 0 : os_clock_ns() + pause_ms * MS;
+    }
+    lock_release(&bus->lock);
+    if (!uuid_is_none(node))
+        bus->config.down(bus->config.context, node);
+}
