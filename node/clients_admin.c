@@ -217,13 +217,12 @@ clients_view(const struct clients *clients)
     return view;
 }
 
-static struct admin_view
-view_of(const struct clients *clients, uint8_t random[ADMIN_SECRET_BYTES])
+static void
+complete(struct clients_call *call)
 {
-    struct admin_view view = clients_view(clients);
-    os_random(random, ADMIN_SECRET_BYTES);
-    view.random = random;
-    return view;
+    struct wire_uuid random[2];
+    os_random(random, sizeof random);
+    admin_complete(call->method, &call->ask, os_ms_since_1970(), random);
 }
 
 // To who leads the metadata, which does the same.
@@ -277,10 +276,9 @@ propose(struct clients *clients, struct clients_call *call)
 static void
 begin(struct clients *clients, struct clients_call *call)
 {
-    uint8_t random[ADMIN_SECRET_BYTES];
     struct omen_error error = {0};
     struct encode message;
-    struct admin_view view = view_of(clients, random);
+    struct admin_view view = clients_view(clients);
     const struct admin_call asked = {call->method, &call->ask};
     struct metrics_text text;
     metrics_init(&text);
@@ -341,6 +339,7 @@ clients_admin(struct clients *clients, struct clients_request_note *note)
         clients_refuse(clients, call, &error, API_NOT_APPLIED);
     else {
         call->until_ns = deadline_ns(call, os_clock_ns());
+        complete(call);
         begin(clients, call);
     }
 }
@@ -372,8 +371,10 @@ clients_admin_part(struct clients *clients, struct frame_note *frame, const stru
                                         .params = {part->ask, part->ask_bytes}};
     if (rpc_read_ask(&message, method, &decode_after_hello, &call->ask, &error) != OMEN_OK)
         clients_refuse(clients, call, &error, API_NOT_APPLIED);
-    else
+    else {
+        complete(call); // by a node that has done it already, but for an older one
         begin(clients, call);
+    }
 }
 
 // ---- what became of it ----
@@ -381,7 +382,6 @@ clients_admin_part(struct clients *clients, struct frame_note *frame, const stru
 static void
 applied(struct clients *clients, struct clients_call *call, const struct command_result *result)
 {
-    uint8_t random[ADMIN_SECRET_BYTES];
     struct omen_error error = {0};
     struct encode message;
     if (clients->map->version < result->version) { // there was no memory for a newer one
@@ -389,7 +389,7 @@ applied(struct clients *clients, struct clients_call *call, const struct command
                API_APPLIED);
         return;
     }
-    const struct admin_view view = view_of(clients, random);
+    const struct admin_view view = clients_view(clients);
     const struct admin_call asked = {call->method, &call->ask};
     clients_head(call, &message);
     const omen_status status = admin_finish(&view, &asked, &call->step, result, &message, &error);
@@ -398,7 +398,8 @@ applied(struct clients *clients, struct clients_call *call, const struct command
         return;
     }
     encode_fini(&message);
-    clients_refuse(clients, call, &error, API_NOT_APPLIED);
+    clients_refuse(clients, call, &error,
+                   status == OMEN_E_OP_EXPIRED ? API_UNKNOWN : API_NOT_APPLIED);
 }
 
 void

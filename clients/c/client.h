@@ -72,7 +72,7 @@ OMEN_MUST_CHECK omen_status client_end(struct flight *flight, struct client_repl
 // ---- and as often as it takes (call.c) ----
 OMEN_MUST_CHECK omen_status client_call(struct client *client, const struct client_ask *ask,
                                         struct client_reply *reply, struct client_error *error);
-// With the structs of wire/method.h. What the struct leaves open of deadline_ms and op_id is filled in.
+// With the structs of wire/method.h. What the struct leaves open of deadline_ms, op_id and seed is filled in.
 OMEN_MUST_CHECK omen_status client_call_method(struct client *client, enum method_number number,
                                                const void *ask, struct client_reply *reply,
                                                void *answer, struct client_error *error);
@@ -82,5 +82,6 @@ OMEN_MUST_CHECK omen_status client_read_answer(const struct client_reply *reply,
                                                struct client_error *error);
 bool client_reads(const struct method *method); // changes nothing
 struct wire_uuid client_op_id(void);            // a new one
+struct wire_uuid client_seed(void); // what a key's secret is made of: the same in each try
 
 #endif

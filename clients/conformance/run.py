@@ -22,7 +22,7 @@ import numpy as np
 import yaml
 
 import omendb
-from omendb.client.requests import operation_id
+from omendb.client.asks import operation_id
 from omendb.client.values import packed_vectors
 from omendb.client.wire import error_named, vector_of
 

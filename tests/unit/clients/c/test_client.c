@@ -360,9 +360,9 @@ START_TEST(what_may_not_happen_twice_is_not_tried_again_when_its_line_breaks)
 {
     struct fake_node node = fake_node_open();
     struct client *client = connect_to(&node, NULL, NULL);
-    const struct api_alias_drop ask = {.alias = wire_text_of("a")};
+    const struct api_join ask = {.address = wire_text_of("127.0.0.1:7701")};
     struct caller caller;
-    caller_start(&caller, client, METHOD_ALIAS_DROP, &ask);
+    caller_start(&caller, client, METHOD_CLUSTER_JOIN, &ask);
     fake_node_greet(&node, NULL);
     (void)fake_node_hear(&node);
     tcp_reset(&node.conn);
