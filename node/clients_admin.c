@@ -2,7 +2,8 @@
 //
 // Shape: shell.
 //
-//      begun --admin_is_led, elsewhere--> sent --PEER_REPLY--> held, until the map is as new as the leader's was --> ended
+//      begun --admin_is_led, elsewhere--> asked (clients_led.c) --PEER_REPLY--> held, until the map is as new as the leader's was --> ended
+//                                           |--no answer, another leads--> begun
 //      begun --ANSWERED, REFUSED, MEET--> ended
 //      begun --PROPOSE--> proposed --meta_answer--> finished (admin_finish) --> ended
 //      begun --ASK_SHARDS--> gathering (clients_shards.c) --> ended
@@ -19,8 +20,6 @@
 
 #define MS UINT64_C(1000000)
 #define DEADLINE_MS 10000u // where a client says none
-
-static void begin(struct clients *clients, struct clients_call *call);
 
 // ---- calls ----
 
@@ -93,13 +92,6 @@ deadline_ns(const struct clients_call *call, uint64_t now_ns)
             memcpy(&ms, call->ask.bytes + field->at, sizeof ms);
     }
     return now_ns + (ms != 0 ? ms : DEADLINE_MS) * MS;
-}
-
-static uint32_t
-left_ms(const struct clients_call *call)
-{
-    const uint64_t now_ns = os_clock_ns();
-    return call->until_ns > now_ns ? (uint32_t)((call->until_ns - now_ns) / MS) + 1 : 1;
 }
 
 // ---- answers ----
@@ -182,9 +174,9 @@ clients_refuse(struct clients *clients, struct clients_call *call, const struct 
     call_end(clients, call);
 }
 
-static void
-refuse(struct clients *clients, struct clients_call *call, omen_status status, const char *why,
-       enum api_outcome outcome)
+void
+clients_say_no(struct clients *clients, struct clients_call *call, omen_status status,
+               const char *why, enum api_outcome outcome)
 {
     struct omen_error error;
     (void)error_set(&error, status, "%s: %s", call->method->name, why);
@@ -225,47 +217,6 @@ complete(struct clients_call *call)
     admin_complete(call->method, &call->ask, os_ms_since_1970(), random);
 }
 
-// To who leads the metadata, which does the same.
-static void
-send_on(struct clients *clients, struct clients_call *call)
-{
-    struct encode ask;
-    encode_init(&ask, WIRE_FRAME_BYTES_MAX);
-    shape_write(&ask, call->method->ask, &call->ask);
-    const struct wire_part part = {.kind = WIRE_PART_WRITE,
-                                   .consistency = WIRE_ANY,
-                                   .method = call->method->number,
-                                   .map_version = clients->map->version,
-                                   .ask_bytes = (uint32_t)ask.count,
-                                   .ask = ask.bytes};
-    call->sent = ++clients->correlations | CLIENTS_CALL_BIT;
-    encode_reset(&clients->encode);
-    wire_part_write(&clients->encode, &part);
-    const bool sent =
-        ask.status == OMEN_OK &&
-        clients_try_send(clients, clients_leader(clients), PEER_PART, call->sent, left_ms(call));
-    encode_fini(&ask);
-    if (!sent)
-        refuse(clients, call, OMEN_E_BUSY, "who leads the metadata cannot be reached",
-               API_NOT_APPLIED);
-}
-
-// Whether this node leads the metadata. If not the call is the leader's, or refused.
-static bool
-is_ours(struct clients *clients, struct clients_call *call)
-{
-    const struct cluster_uuid leader = clients_leader(clients);
-    if (uuid_equal(leader, clients->config.identity.node))
-        return true;
-    if (uuid_is_none(leader))
-        refuse(clients, call, OMEN_E_BUSY, "nobody leads the metadata now", API_NOT_APPLIED);
-    else if (call->conn == NULL)
-        refuse(clients, call, OMEN_E_BUSY, "another node leads the metadata", API_NOT_APPLIED);
-    else
-        send_on(clients, call);
-    return false;
-}
-
 static void
 propose(struct clients *clients, struct clients_call *call)
 {
@@ -273,8 +224,8 @@ propose(struct clients *clients, struct clients_call *call)
     meta_propose(clients->config.meta, &call->step.command, clients->loop, call);
 }
 
-static void
-begin(struct clients *clients, struct clients_call *call)
+void
+clients_begin(struct clients *clients, struct clients_call *call)
 {
     struct omen_error error = {0};
     struct encode message;
@@ -282,7 +233,7 @@ begin(struct clients *clients, struct clients_call *call)
     const struct admin_call asked = {call->method, &call->ask};
     struct metrics_text text;
     metrics_init(&text);
-    if (admin_is_led((enum method_number)call->method->number) && !is_ours(clients, call))
+    if (admin_is_led((enum method_number)call->method->number) && !clients_led_look(clients, call))
         return;
     if (call->method->number == METHOD_SYSTEM_METRICS && clients->config.text != NULL)
         clients->config.text(clients->config.context, &text);
@@ -298,7 +249,7 @@ begin(struct clients *clients, struct clients_call *call)
     }
     encode_fini(&message);
     if (next == ADMIN_REFUSED)
-        clients_refuse(clients, call, &error, API_NOT_APPLIED);
+        clients_refuse(clients, call, &error, led_outcome(&call->led, error.status));
     else if (next == ADMIN_PROPOSE)
         propose(clients, call);
     else
@@ -332,15 +283,15 @@ clients_admin(struct clients *clients, struct clients_request_note *note)
     call->received_ns = request->received_ns;
     const struct rpc_message message = rpc_request_message(request);
     if (!admin_has((enum method_number)request->method->number))
-        refuse(clients, call, OMEN_E_UNSUPPORTED, "this version does not do that yet",
-               API_NOT_APPLIED);
+        clients_say_no(clients, call, OMEN_E_UNSUPPORTED, "this version does not do that yet",
+                       API_NOT_APPLIED);
     else if (rpc_read_ask(&message, request->method, &decode_after_hello, &call->ask, &error) !=
              OMEN_OK)
         clients_refuse(clients, call, &error, API_NOT_APPLIED);
     else {
         call->until_ns = deadline_ns(call, os_clock_ns());
         complete(call);
-        begin(clients, call);
+        clients_begin(clients, call);
     }
 }
 
@@ -373,7 +324,7 @@ clients_admin_part(struct clients *clients, struct frame_note *frame, const stru
         clients_refuse(clients, call, &error, API_NOT_APPLIED);
     else {
         complete(call); // by a node that has done it already, but for an older one
-        begin(clients, call);
+        clients_begin(clients, call);
     }
 }
 
@@ -385,8 +336,8 @@ applied(struct clients *clients, struct clients_call *call, const struct command
     struct omen_error error = {0};
     struct encode message;
     if (clients->map->version < result->version) { // there was no memory for a newer one
-        refuse(clients, call, OMEN_E_NO_MEMORY, "it was done, but there is no memory to say how",
-               API_APPLIED);
+        clients_say_no(clients, call, OMEN_E_NO_MEMORY,
+                       "it was done, but there is no memory to say how", API_APPLIED);
         return;
     }
     const struct admin_view view = clients_view(clients);
@@ -398,8 +349,7 @@ applied(struct clients *clients, struct clients_call *call, const struct command
         return;
     }
     encode_fini(&message);
-    clients_refuse(clients, call, &error,
-                   status == OMEN_E_OP_EXPIRED ? API_UNKNOWN : API_NOT_APPLIED);
+    clients_refuse(clients, call, &error, led_outcome(&call->led, status));
 }
 
 void
@@ -416,15 +366,19 @@ clients_admin_answer(struct clients *clients, const struct meta_answer *answer)
         applied(clients, call, &answer->result);
         break;
     case META_UNKNOWN:
-        refuse(clients, call, OMEN_E_TIMEOUT, "it may have been done", API_UNKNOWN);
+        if (!clients_led_again(call, OMEN_E_TIMEOUT))
+            clients_say_no(clients, call, OMEN_E_TIMEOUT, "it may have been done", API_UNKNOWN);
         break;
     case META_INVALID:
-        refuse(clients, call, OMEN_E_INVALID, "it is beyond a limit of the map", API_NOT_APPLIED);
+        clients_say_no(clients, call, OMEN_E_INVALID, "it is beyond a limit of the map",
+                       API_NOT_APPLIED);
         break;
     case META_NOT_LEADER:
     case META_BUSY:
     case META_NOT_DONE:
-        refuse(clients, call, OMEN_E_BUSY, "who leads the metadata has changed", API_NOT_APPLIED);
+        if (!clients_led_again(call, OMEN_E_BUSY))
+            clients_say_no(clients, call, OMEN_E_BUSY, "who leads the metadata has changed",
+                           API_NOT_APPLIED);
         break;
     }
 }
@@ -434,12 +388,14 @@ failed_there(struct clients *clients, struct clients_call *call, const struct wi
 {
     struct omen_error error;
     const omen_status status = -(omen_status)said->failure;
+    if (clients_led_again(call, status))
+        return;
     if (said->reason_bytes > 0 && utf8_valid(said->reason, said->reason_bytes))
         (void)error_set(&error, status, "%.*s", (int)said->reason_bytes,
                         (const char *)said->reason);
     else
         (void)error_set(&error, status, "%s: %s", call->method->name, status_text(status));
-    clients_refuse(clients, call, &error, status == OMEN_E_TIMEOUT ? API_UNKNOWN : API_NOT_APPLIED);
+    clients_refuse(clients, call, &error, led_outcome(&call->led, status));
 }
 
 // That waits for this: for the leader's word, or (*at) a copy's.
@@ -453,7 +409,8 @@ find_sent(const struct clients *clients, uint64_t correlation, uint32_t *at)
         if (call->gather != NULL)
             (void)gather_copies(call->gather, &copies);
         *at = (uint32_t)(correlation - call->gather_sent);
-        if (copies > 0 ? correlation - call->gather_sent < copies : call->sent == correlation)
+        if (copies > 0 ? correlation - call->gather_sent < copies
+                       : led_is_ours(&call->led, correlation))
             return call;
     }
     return NULL;
@@ -469,7 +426,8 @@ clients_admin_reply(struct clients *clients, uint64_t correlation, const struct 
     if (call->gather != NULL) {
         clients_shards_take(clients, call, at, said);
     } else if (said->failure != 0) {
-        failed_there(clients, call, said);
+        if (led_is_last(&call->led, correlation)) // of the others one that is done counts, alone
+            failed_there(clients, call, said);
     } else {
         encode_fini(&call->held);
         clients_head(call, &call->held);
@@ -513,8 +471,8 @@ end_late(struct clients *clients, struct clients_call *call)
     else if (call->gather != NULL)
         clients_shards_end(clients, call);
     else
-        refuse(clients, call, OMEN_E_TIMEOUT,
-               "no answer within the deadline; it may have been done", API_UNKNOWN);
+        clients_say_no(clients, call, OMEN_E_TIMEOUT,
+                       "no answer within the deadline; it may have been done", API_UNKNOWN);
 }
 
 void
@@ -526,12 +484,13 @@ clients_admin_late(struct clients *clients, uint64_t now_ns)
         if (!call->answered && call->until_ns <= now_ns)
             end_late(clients, call);
     }
+    clients_led_wake(clients, now_ns);
 }
 
 uint64_t
 clients_admin_due(const struct clients *clients)
 {
-    uint64_t due_ns = UINT64_MAX;
+    uint64_t due_ns = clients_led_due(clients);
     for (const struct clients_call *call = clients->calls; call != NULL; call = call->next)
         if (!call->answered && call->until_ns < due_ns)
             due_ns = call->until_ns;

@@ -9,10 +9,16 @@
 #include "node/clients.h"
 #include "node/events.h"
 #include "node/hosts.h"
+#include "node/led.h"
 #include "node/metrics.h"
 #include "router/front.h"
 
-enum { NOTE_CLIENTS_REQUEST = NOTE_OTHERS, NOTE_CLIENTS_GONE, NOTE_CLIENTS_LOST };
+enum {
+    NOTE_CLIENTS_REQUEST = NOTE_OTHERS,
+    NOTE_CLIENTS_GONE,
+    NOTE_CLIENTS_LOST,
+    NOTE_CLIENTS_DOWN
+};
 
 struct clients_request_note {
     struct loop_note note;
@@ -30,6 +36,12 @@ struct clients_lost_note {
     struct loop_note note;
     uint32_t node;
     struct wire_reply reply;
+};
+
+// A lane to this node is gone.
+struct clients_down_note {
+    struct loop_note note;
+    struct cluster_uuid node;
 };
 
 // A request about the map.
@@ -50,9 +62,9 @@ struct clients_call {
     struct admin_step step;
     uint64_t until_ns;
     // How far it is.
-    bool proposed; // meta has a pointer to it
-    bool answered; // and it is kept for that pointer alone
-    uint64_t sent; // correlation of what the leader was sent; 0: nothing
+    bool proposed;  // meta has a pointer to it
+    bool answered;  // and it is kept for that pointer alone
+    struct led led; // asked by whom it was proposed, or is to be
     struct gather *gather;
     uint64_t gather_sent;  // correlation of the first copy's part
     struct encode held;    // the answer, which waits for the map
@@ -119,11 +131,24 @@ void clients_admin_gone(struct clients *clients, const struct rpc_conn *conn);
 void clients_admin_late(struct clients *clients, uint64_t now_ns);
 uint64_t clients_admin_due(const struct clients *clients);
 void clients_admin_close(struct clients *clients);
+// On the newest map, or where it is led.
+void clients_begin(struct clients *clients, struct clients_call *call);
 void clients_refuse(struct clients *clients, struct clients_call *call,
                     const struct omen_error *error, enum api_outcome outcome);
+void clients_say_no(struct clients *clients, struct clients_call *call, omen_status status,
+                    const char *why, enum api_outcome outcome);
 // Takes the message, whose answer is behind its head.
 void clients_finish(struct clients *clients, struct clients_call *call, struct encode *message);
 void clients_head(const struct clients_call *call, struct encode *message);
+
+// clients_led.c
+// Whether this node leads, and does it. If not it was sent to who does, waits for somebody, or is refused and gone.
+bool clients_led_look(struct clients *clients, struct clients_call *call);
+// The last try was refused. True: it is tried again.
+bool clients_led_again(struct clients_call *call, omen_status refusal);
+void clients_led_wake(struct clients *clients, uint64_t now_ns); // also of a new leader
+void clients_led_down(struct clients *clients, struct cluster_uuid node);
+uint64_t clients_led_due(const struct clients *clients);
 
 // clients_shards.c
 void clients_shards_ask(struct clients *clients, struct clients_call *call);
