@@ -4,7 +4,8 @@
 // Threads: any number of callers, but client_close, which is the last call.
 // Errors:  struct client_error: what the server said of it, or what became of the connection.
 //
-// A client stays with one node until it cannot be reached, or no longer answers; then it tries the next of its endpoints. What was on
+// A client stays with one node until it cannot be reached, no longer answers, or says that it routes by an old map; then it tries the next
+// of its endpoints. What was on
 // its way when a connection broke may have happened: it fails with the outcome `unknown`, and client_call tries it again
 // only where that does no harm.
 #ifndef OMEN_CLIENTS_C_CLIENT_H
