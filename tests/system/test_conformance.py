@@ -20,7 +20,7 @@ from omendb.client.course import Repeat
 from omend_node import SECONDS
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "clients" / "conformance"))
-import run  # noqa: E402
+import run
 
 CALLER = ""
 ANSWER = bytes([0x94, 1, 0, 0xC0])  # what is before the result of a message
