@@ -20,7 +20,7 @@ export DATA QUICK
 
 build := cmake --build --parallel $(JOBS) --preset
 
-.PHONY: all run run-engine test interop coverage bench python lint format spec install package clean
+.PHONY: all run run-engine test interop interop-tools coverage bench python lint format spec install package clean
 all: build/build.ninja
 	@$(build) release
 
@@ -73,12 +73,15 @@ build/venv/.interop: tests/system/interop/requirements.txt
 build/interop/npm/.installed: tests/system/interop/npm/package-lock.json
 	@tools/setup.sh --npm $@ $(<D)
 
+interop-tools:
+	@tools/setup.sh interop
+
 # Each build has its own folder; build/ci joins them, so that one report counts everything.
 test: all $(wheel) $(interop)
 	@tools/setup.sh test rust
 	@JOBS=$(JOBS) tools/test_all.sh
 
-interop: all $(interop)
+interop: all interop-tools $(interop)
 	@[ -x build/interop/old/bin/python ] || python3 -m venv build/interop/old
 	@build/interop/old/bin/python -m pip install -q --disable-pip-version-check -r tests/system/interop/requirements-old.txt
 	@cd tests/system/interop/go && go build -o ../../../../build/interop/go/driver
