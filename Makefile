@@ -4,7 +4,7 @@
 #   make run             a cluster of three nodes: real vectors, searches, one node killed; KEEP=1 leaves it running
 #   make run-engine      the index alone: real vectors, recall, speed, memory, a file that opens at once
 #   make test            everything that belongs to CI; `ctest --preset release` runs a part
-#   make interop         clients of msgpack-RPC that others wrote, all of them; `make test` leaves out what is slow to prepare
+#   make interop         clients of msgpack-RPC that others wrote, all of them, and porcupine; `make test` leaves out what is slow to prepare
 #   make coverage        which branches of the machines the tests take; fails below 95 %
 #   make bench           recall/QPS curves beside the installed peers; QUICK=1 takes 3 minutes
 #   make python          the wheel, into build/dist/
@@ -20,7 +20,7 @@ export DATA QUICK
 
 build := cmake --build --parallel $(JOBS) --preset
 
-.PHONY: all run run-engine test interop coverage bench python lint format spec install package clean
+.PHONY: all run run-engine test interop interop-tools coverage bench python lint format spec install package clean
 all: build/build.ninja
 	@$(build) release
 
@@ -73,16 +73,21 @@ build/venv/.interop: tests/system/interop/requirements.txt
 build/interop/npm/.installed: tests/system/interop/npm/package-lock.json
 	@tools/setup.sh --npm $@ $(<D)
 
+interop-tools:
+	@tools/setup.sh interop
+
 # Each build has its own folder; build/ci joins them, so that one report counts everything.
 test: all $(wheel) $(interop)
 	@tools/setup.sh test rust
 	@JOBS=$(JOBS) tools/test_all.sh
 
-interop: all $(interop)
+interop: all interop-tools $(interop)
 	@[ -x build/interop/old/bin/python ] || python3 -m venv build/interop/old
 	@build/interop/old/bin/python -m pip install -q --disable-pip-version-check -r tests/system/interop/requirements-old.txt
 	@cd tests/system/interop/go && go build -o ../../../../build/interop/go/driver
+	@cd tests/system/porcupine && go build -o ../../../build/interop/go/porcupine
 	@OMENDB_REQUIRE_INTEROP=aio,nvim,old,npm,go python3 tests/system/test_interop.py build/bin/omend
+	@OMENDB_REQUIRE_INTEROP=porcupine python3 tests/system/test_porcupine.py
 
 # What earlier runs took is forgotten first.
 coverage:

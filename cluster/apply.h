@@ -34,4 +34,8 @@
 OMEN_MUST_CHECK omen_status cluster_apply(struct map *map, uint64_t position, const void *bytes,
                                           size_t count, struct command_result *result);
 
+// What the command of this op_id was answered; false: the map knows of none. Of a published map as well, so that who is asked for the same
+// again says what came of it, and proposes nothing.
+bool cluster_answered(const struct map *map, struct cluster_uuid op, struct command_result *result);
+
 #endif

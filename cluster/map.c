@@ -108,9 +108,8 @@ copy_into(struct block *block, const struct map *map, struct map *measured)
     TAKE(jobs, job_count, job_room);
     TAKE(keys, key_count, key_room);
     TAKE(settings, setting_count, setting_room);
+    TAKE(sessions, session_count, session_room);
     copy->routes = take(block, NULL, map->shard_count * sizeof *map->routes);
-    copy->sessions = NULL;
-    copy->session_count = copy->session_room = 0;
     return copy;
 }
 

@@ -194,7 +194,7 @@ struct map {
     struct job *jobs;                   // id
     struct api_key *keys;               // name
     struct setting *settings;           // name
-    struct session *sessions;           // in the order of their recording; not published
+    struct session *sessions;           // in the order of their recording
     uint32_t *routes;                   // published maps only: routed shards by (collection, first)
     uint32_t node_count, collection_count, alias_count, shard_count, job_count, key_count,
         setting_count, session_count, route_count;

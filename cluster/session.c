@@ -4,8 +4,10 @@
 #include "cluster/session_int.h"
 
 #include "base/assert.h"
+#include "cluster/apply.h"
 #include "cluster/map_int.h"
 
+static struct command_result answer_of(const struct session *session);
 static const struct session *find(const struct map *map, struct cluster_uuid op);
 
 // The clock cannot run over: command_decode bounds times (COMMAND_TIME_MAX).
@@ -32,12 +34,7 @@ session_begin(const struct map *map, const struct command *command, uint64_t has
 {
     const struct session *session = find(map, command->op);
     if (session != NULL) {
-        *result = (struct command_result){.status = session->status,
-                                          .position = session->position,
-                                          .version = session->version,
-                                          .value = session->value,
-                                          .applied = session->applied,
-                                          .refused = session->refused};
+        *result = answer_of(session);
         if (session->command_hash != hash)
             *result = (struct command_result){.status = OMEN_E_INVALID};
         return false;
@@ -50,6 +47,26 @@ session_begin(const struct map *map, const struct command *command, uint64_t has
     else if (map->session_count == SESSIONS_MAX)
         result->status = OMEN_E_BUSY;
     return result->status == OMEN_OK;
+}
+
+bool
+cluster_answered(const struct map *map, struct cluster_uuid op, struct command_result *result)
+{
+    const struct session *session = find(map, op);
+    if (session != NULL)
+        *result = answer_of(session);
+    return session != NULL;
+}
+
+static struct command_result
+answer_of(const struct session *session)
+{
+    return (struct command_result){.status = session->status,
+                                   .position = session->position,
+                                   .version = session->version,
+                                   .value = session->value,
+                                   .applied = session->applied,
+                                   .refused = session->refused};
 }
 
 static const struct session *

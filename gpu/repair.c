@@ -69,22 +69,13 @@ spread(const struct repair_rows *rows, uint32_t from, uint32_t *queue)
     return tail;
 }
 
-static bool
-contains(const uint32_t *links, uint32_t count, uint32_t link)
-{
-    for (uint32_t i = 0; i < count; i++)
-        if (links[i] == link)
-            return true;
-    return false;
-}
-
 // v, which is reached, links to u, which is not.
 static void
 squeeze(const struct repair_rows *rows, uint32_t v, uint32_t u)
 {
     uint32_t of_v[LINK_ROW_MAX], of_u[LINK_ROW_MAX];
     const uint32_t v_count = get_links(rows, v, of_v), u_count = get_links(rows, u, of_u);
-    ASSERT(v != u && !contains(of_v, v_count, u));
+    ASSERT(v != u && !links_contain(of_v, v_count, u));
     ASSERT(rows->links_max > 0);
     if (v_count < rows->links_max) {
         put_link(rows, v, v_count, u);
@@ -92,7 +83,7 @@ squeeze(const struct repair_rows *rows, uint32_t v, uint32_t u)
     }
     const uint32_t w = of_v[v_count - 1];
     put_link(rows, v, v_count - 1, u);
-    if (!contains(of_u, u_count, w))
+    if (!links_contain(of_u, u_count, w))
         put_link(rows, u, u_count < rows->links_max ? u_count : u_count - 1, w);
 }
 

@@ -129,9 +129,8 @@ give_link(struct reach *reach, uint32_t met, uint32_t row)
     }
     const uint32_t moved = theirs[links_max - 1];
     theirs[links_max - 1] = row;
-    for (uint32_t i = 0; i < build->counts[row]; i++)
-        if (own[i] == moved)
-            return;
+    if (links_contain(own, build->counts[row], moved))
+        return;
     if (build->counts[row] < links_max)
         build->counts[row]++;
     own[build->counts[row] - 1] = moved;

@@ -11,6 +11,7 @@
 #ifndef OMEN_INDEX_GRAPH_H
 #define OMEN_INDEX_GRAPH_H
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/arena.h"
@@ -46,6 +47,16 @@ link_row_bytes(uint32_t links_max, enum link_width width)
 {
     const uint32_t blocks = (links_max + GRAPH_BLOCK_LINKS - 1) / GRAPH_BLOCK_LINKS;
     return blocks * GRAPH_BLOCK_LINKS * (uint32_t)width;
+}
+
+// Of links as they are unpacked.
+static inline bool
+links_contain(const uint32_t *links, uint32_t count, uint32_t slot)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (links[i] == slot)
+            return true;
+    return false;
 }
 
 struct graph {

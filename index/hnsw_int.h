@@ -278,15 +278,6 @@ uint32_t prune(const struct hnsw *hnsw, struct scratch *scratch, uint32_t owner,
 void code_distances(const struct hnsw *hnsw, struct scratch *scratch, uint32_t slot,
                     const uint32_t *others, uint32_t count);
 
-static inline bool
-links_contain(const uint32_t *links, uint32_t count, uint32_t slot)
-{
-    for (uint32_t i = 0; i < count; i++)
-        if (links[i] == slot)
-            return true;
-    return false;
-}
-
 // ---- hnsw_insert.c ----
 // Writes a row's code, and what belongs to it; the scratch fits.
 void hnsw_encode(struct hnsw *hnsw, uint32_t slot, struct scratch *scratch);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "cluster/apply.h"
 #include "node/admin_int.h"
 
 static enum admin_next finish_version(struct admin *a, const struct command_result *result);
@@ -107,11 +108,35 @@ admin_start(const struct admin_view *view, const struct admin_call *call, struct
     ASSERT(admin_has((enum method_number)call->method->number));
     struct admin a = admin_of(view, call, step, answer, error);
     const size_t before = answer->count;
+    struct cluster_uuid op;
+    struct command_result result;
+    enum admin_next next;
     memset(step, 0, sizeof *step);
-    const enum admin_next next = methods[call->method->number].start(&a);
+    if (admin_op(view, call, &op) != OMEN_OK)
+        return admin_refuse(&a, OMEN_E_NO_MEMORY, "no memory to look at what is asked");
+    if (!uuid_is_none(op) && cluster_answered(view->map, op, &result) && result.status == OMEN_OK)
+        next = methods[call->method->number].finish(&a, &result);
+    else
+        next = methods[call->method->number].start(&a);
     ASSERT(next != ADMIN_PROPOSE || (methods[call->method->number].finish != NULL &&
                                      step->command.kind != 0 && answer->count == before));
+    step->command.op = op;
     return answer_status(&a, before) == OMEN_OK ? next : ADMIN_REFUSED;
+}
+
+// The map's answer about an operation that it does not apply (cluster/session_int.h), in words; any other as it is.
+static void
+refusal_say(const struct map *map, const struct command *command, omen_status status,
+            struct omen_error *error)
+{
+    struct command_result first;
+    if (cluster_answered(map, command->op, &first) && first.status != OMEN_OK)
+        status = first.status; // an earlier try's
+    else if (!uuid_is_none(command->op) && status == OMEN_E_TIMEOUT)
+        status = OMEN_E_OP_EXPIRED;
+    error_set_plain(error, status);
+    if (status == OMEN_E_CONFLICT)
+        conflict_say(map, command, error);
 }
 
 // What was refused is asked again of the map of now: it knows the reason, or that it is so already.
@@ -128,10 +153,8 @@ admin_finish(const struct admin_view *view, const struct admin_call *call, struc
             return error->status;
         return answer_status(&a, before);
     }
-    struct omen_error conflict;
-    error_set_plain(&conflict, result->status);
-    if (result->status == OMEN_E_CONFLICT)
-        conflict_say(view->map, &step->command, &conflict);
+    struct omen_error refusal;
+    refusal_say(view->map, &step->command, result->status, &refusal);
     switch (admin_start(view, call, step, answer, error)) {
     case ADMIN_ANSWERED:
         return OMEN_OK;
@@ -139,8 +162,8 @@ admin_finish(const struct admin_view *view, const struct admin_call *call, struc
         return error->status;
     default:
         encode_rewind(answer, before);
-        *error = conflict;
-        return conflict.status;
+        *error = refusal;
+        return refusal.status;
     }
 }
 

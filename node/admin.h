@@ -13,7 +13,8 @@
 //                    admin_finish on a map that has it: the answer, or why there is none
 //
 // Whatever changes something is a compare-and-swap on what admin_start saw, so a node with an old map changes nothing by mistake; and
-// admin_finish looks again at the map of then, so that whoever comes second is told what the first one did.
+// admin_finish looks again at the map of then, so that whoever comes second is told what the first one did. A request with an op_id is an
+// operation: asked again, of whichever leader, within ten minutes it is answered as the first time, and nothing is proposed.
 //
 // A job that moves a copy or splits a shard is the shard itself: its state stands in the map, and its number is the shard's, which no
 // job has. Such a job ends by itself and is cancelled by taking the step back.
@@ -48,7 +49,6 @@ struct admin_view {
     struct wire_text metrics;                 // of system.metrics; none: there are none
     const struct event_ring *events;          // NULL: none
     const struct rebalance_config *rebalance; // as the leader's
-    const uint8_t *random; // ADMIN_SECRET_BYTES, new for each call, of key.create
 };
 
 // What the map and gossip say of the cluster as a whole.
@@ -65,8 +65,13 @@ bool admin_builder_lives(const struct admin_view *view);
 
 struct admin_call {
     const struct method *method;
-    const void *ask; // a struct of method->ask, as it was read
+    const void *ask; // a struct of method->ask, as it was read and completed
 };
+
+// Fills in what only needs drawing, where the client left it open: op_id and seed. Before the request goes anywhere, so that each of
+// its tries is the same.
+void admin_complete(const struct method *method, union method_body *ask, uint64_t wall_ms,
+                    const struct wire_uuid random[2]);
 
 enum admin_next {
     ADMIN_ANSWERED,
@@ -83,7 +88,7 @@ enum admin_whom {
 };
 
 struct admin_step {
-    struct command command;                  // PROPOSE
+    struct command command;                  // PROPOSE. Of no kind where an earlier try did it
     enum admin_whom whom;                    // ASK_SHARDS: these copies, of all routed shards
     uint64_t collection;                     // ASK_SHARDS; 0: all of them
     struct gossip_address address;           // MEET

@@ -312,9 +312,34 @@ admin_rebalance(struct admin *a)
     return answer_moves(a);
 }
 
+// What an earlier try began: the copies that are on their way now.
+static void
+collect_moves(struct admin *a)
+{
+    struct command_steps *steps = &a->step->command.steps;
+    for (uint32_t i = 0; i < a->map->shard_count; i++) {
+        const struct map_shard *shard = &a->map->shards[i];
+        struct shard_step step = {.kind = STEP_MOVE, .shard = shard->id};
+        if (admin_shard_motion(shard) != JOB_MOVE)
+            continue;
+        for (uint32_t r = 0; r < shard->replica_count; r++)
+            if (shard->replicas[r].leaving)
+                step.from = shard->replicas[r].node;
+        for (uint32_t r = 0; r < shard->replica_count; r++) {
+            const struct map_replica *replica = &shard->replicas[r];
+            step.node = replica->node;
+            if (!replica->leaving && replica->role != MAP_REPLICA_IN_SYNC &&
+                steps->count < COMMAND_STEPS_MAX)
+                steps->steps[steps->count++] = step;
+        }
+    }
+}
+
 enum admin_next
 admin_moves_said(struct admin *a, const struct command_result *result)
 {
     (void)result;
+    if (a->step->command.kind == 0)
+        collect_moves(a);
     return answer_moves(a);
 }

@@ -165,9 +165,14 @@ exists_already(struct admin *a, const struct map_collection *known)
 enum admin_next
 admin_collection_made(struct admin *a, const struct command_result *result)
 {
-    const bool created = a->method->number == METHOD_COLLECTION_CREATE;
-    const uint64_t id = created ? result->value : a->step->command.alter.collection;
-    const struct map_collection *row = map_collection(a->map, id);
+    const struct api_collection_update *update = a->ask;
+    const struct map_collection *row;
+    if (a->method->number == METHOD_COLLECTION_CREATE) {
+        row = map_collection(a->map, result->value);
+    } else {
+        const struct map_name name = name_of_text(update->collection);
+        row = map_resolve(a->map, &name);
+    }
     if (row == NULL)
         return admin_refuse(a, OMEN_E_NOT_FOUND, "the collection was dropped again meanwhile");
     return answer_collection(a, row);

@@ -2,7 +2,8 @@
 //
 // Shape: value.
 //
-// A start looks at everything before it answers or fills in a command. A finish writes the answer of a command that was applied.
+// A start looks at everything before it answers or fills in a command. A finish writes the answer of a command that was applied: from what
+// was asked, the result and the map, for the command may be that of an earlier try, which nobody has any more.
 #ifndef OMEN_NODE_ADMIN_INT_H
 #define OMEN_NODE_ADMIN_INT_H
 #include "base/limits.h"
@@ -35,6 +36,12 @@ enum admin_next admin_propose(struct admin *a,
 // One step of a shard, on the cfg_ver that is seen.
 enum admin_next admin_propose_step(struct admin *a, const struct map_shard *shard,
                                    const struct shard_step *step);
+
+// ---- operations (admin_op.c) ----
+
+// None: it has no op_id, or one that is of no use. OMEN_E_NO_MEMORY.
+OMEN_MUST_CHECK omen_status admin_op(const struct admin_view *view, const struct admin_call *call,
+                                     struct cluster_uuid *op);
 
 // ---- texts (admin_text.c) ----
 

@@ -221,7 +221,7 @@ cancel_motion(struct admin *a, const struct map_shard *shard)
 enum admin_next
 admin_job_cancel(struct admin *a)
 {
-    const struct api_of_job *ask = a->ask;
+    const struct api_change_job *ask = a->ask;
     const struct job *job = map_job(a->map, ask->job);
     const struct map_shard *shard = map_shard(a->map, ask->job);
     if (job == NULL)

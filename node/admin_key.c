@@ -2,8 +2,9 @@
 //
 // Shape: value.
 //
-// A key is "name.secret"; the secret is 256 random bits in hexadecimal digits, so one SHA-256 is enough: there is nothing to guess
-// through. It is drawn where the command is made, answered once after the command was applied, and forgotten.
+// A key is "name.secret"; the secret is a SHA-256 of what the client drew, its seed of 128 bits and its op_id, so one more SHA-256 is
+// enough for the map: there is nothing to guess through. It is stored nowhere. Who asks again with the same seed and op_id, because no
+// answer came, is told the same secret; the map knows the op_id and not the seed.
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 _Static_assert((int)API_KEY_ADMIN == (int)KEY_ADMIN && (int)RIGHT_ADMIN == (int)KEY_ADMIN,
                "a key's role is what it may");
 
+#define SECRET_TEXT_BYTES (2 * ADMIN_SECRET_BYTES + 1)
 #define TIME_MS_MAX ((UINT64_C(1) << 48) - 1) // of a command
 
 static bool
@@ -36,15 +38,17 @@ glob_set(struct map_name *glob, struct wire_text text)
 }
 
 static void
-draw_secret(struct admin *a)
+make_secret(const struct api_key_create *ask, char secret[SECRET_TEXT_BYTES])
 {
-    static const char digits[] = "0123456789abcdef";
-    ASSERT(a->view->random != NULL);
-    for (uint32_t i = 0; i < ADMIN_SECRET_BYTES; i++) {
-        a->step->secret[2 * i] = digits[a->view->random[i] >> 4];
-        a->step->secret[2 * i + 1] = digits[a->view->random[i] & 15];
-    }
-    a->step->secret[2 * ADMIN_SECRET_BYTES] = '\0';
+    char drawn[4 * 16 + MAP_NAME_BYTES_MAX + 1];
+    uint64_t words[4];
+    ASSERT((ask->seed.high | ask->seed.low) != 0);
+    snprintf(drawn, sizeof drawn, "%016" PRIx64 "%016" PRIx64 "%016" PRIx64 "%016" PRIx64 "%.*s",
+             ask->seed.high, ask->seed.low, ask->op_id.high, ask->op_id.low, (int)ask->name.count,
+             ask->name.bytes);
+    seal_hash_secret(wire_text_of(drawn), words);
+    snprintf(secret, SECRET_TEXT_BYTES, "%016" PRIx64 "%016" PRIx64 "%016" PRIx64 "%016" PRIx64,
+             words[0], words[1], words[2], words[3]);
 }
 
 enum admin_next
@@ -52,6 +56,7 @@ admin_key_create(struct admin *a)
 {
     const struct api_key_create *ask = a->ask;
     struct command_key *key = &a->step->command.key;
+    char secret[SECRET_TEXT_BYTES];
     const struct map_name name = name_of_text(ask->name);
     if (map_key(a->map, &name) != NULL)
         return admin_refuse(a, OMEN_E_EXISTS, "the key '%.*s' exists already", (int)ask->name.count,
@@ -70,22 +75,23 @@ admin_key_create(struct admin *a)
         return admin_refuse(a, OMEN_E_INVALID,
                             "collections is '%.*s', expected characters of names, '*' and '?'",
                             (int)ask->collections.count, ask->collections.bytes);
-    draw_secret(a);
+    make_secret(ask, secret);
     key->name = name;
     key->expires_ms = ask->expires_ms;
     key->role = ask->role;
-    seal_hash_secret(wire_text_of(a->step->secret), key->hash_words);
+    seal_hash_secret(wire_text_of(secret), key->hash_words);
     return admin_propose(a, COMMAND_KEY_PUT);
 }
 
 enum admin_next
 admin_key_said(struct admin *a, const struct command_result *result)
 {
-    char key[MAP_NAME_BYTES_MAX + 1 + sizeof a->step->secret];
-    const struct map_name *name = &a->step->command.key.name;
+    const struct api_key_create *ask = a->ask;
+    char secret[SECRET_TEXT_BYTES], key[MAP_NAME_BYTES_MAX + 1 + SECRET_TEXT_BYTES];
     (void)result;
-    snprintf(key, sizeof key, "%.*s.%s", name->count, name->bytes, a->step->secret);
-    const struct api_key_made answer = {.name = text_of_name(name), .api_key = wire_text_of(key)};
+    make_secret(ask, secret);
+    snprintf(key, sizeof key, "%.*s.%s", (int)ask->name.count, ask->name.bytes, secret);
+    const struct api_key_made answer = {.name = ask->name, .api_key = wire_text_of(key)};
     return admin_answer(a, &answer);
 }
 

@@ -202,7 +202,7 @@ refuse_state(struct admin *a, const struct map_node *node, const char *why)
 enum admin_next
 admin_node_drain(struct admin *a)
 {
-    const struct api_of_node *ask = a->ask;
+    const struct api_change_node *ask = a->ask;
     const struct map_node *node = admin_node_find(a, ask->node);
     if (node == NULL)
         return ADMIN_REFUSED;
@@ -216,7 +216,7 @@ admin_node_drain(struct admin *a)
 enum admin_next
 admin_node_undrain(struct admin *a)
 {
-    const struct api_of_node *ask = a->ask;
+    const struct api_change_node *ask = a->ask;
     const struct map_node *node = admin_node_find(a, ask->node);
     if (node == NULL)
         return ADMIN_REFUSED;
@@ -251,7 +251,7 @@ votes(const struct admin_view *view, const struct map_node *node)
 enum admin_next
 admin_node_decommission(struct admin *a)
 {
-    const struct api_of_node *ask = a->ask;
+    const struct api_change_node *ask = a->ask;
     struct holding holdings[MAP_NODES_MAX];
     char name[WIRE_NAME_BYTES_MAX + 1];
     const struct map_node *node = admin_node_find(a, ask->node);

@@ -252,8 +252,11 @@ admin_shard_split(struct admin *a)
 enum admin_next
 admin_shard_started(struct admin *a, const struct command_result *result)
 {
+    const struct api_shard_move *move = a->ask;
+    const struct api_shard_split *split = a->ask;
+    const bool moves = a->method->number == METHOD_SHARD_MOVE;
     (void)result;
-    return admin_answer(a, &(struct api_started){.job = a->step->command.steps.steps[0].shard});
+    return admin_answer(a, &(struct api_started){.job = moves ? move->shard : split->shard});
 }
 
 enum admin_next

@@ -288,6 +288,17 @@ clients_frame(struct clients *clients, struct cluster_uuid from, uint64_t boot,
         loop_post(clients->loop, &frame->note);
 }
 
+void
+clients_down(struct clients *clients, struct cluster_uuid node)
+{
+    struct clients_down_note *note = mem_alloc(sizeof *note);
+    if (note == NULL)
+        return; // a hint
+    note->note.kind = NOTE_CLIENTS_DOWN;
+    note->node = node;
+    loop_post(clients->loop, &note->note);
+}
+
 // ---- the loop ----
 
 struct cluster_uuid
@@ -421,6 +432,7 @@ take_members(struct clients *clients, struct meta_members *members)
     tell_nodes(clients);
     clients_show(clients);
     clients_untaken_look(clients);
+    clients_led_wake(clients, os_clock_ns()); // another may lead
 }
 
 // Takes the frame.
@@ -480,6 +492,9 @@ take(void *context, struct loop_note *note)
         ours = false;
         break;
     }
+    case NOTE_CLIENTS_DOWN:
+        clients_led_down(clients, ((const struct clients_down_note *)note)->node);
+        break;
     case NOTE_FRAME:
         take_frame(clients, (struct frame_note *)note);
         ours = false;

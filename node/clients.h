@@ -1,12 +1,13 @@
 // node/clients.h -- the loop of a node's clients: requests about points go to the front, those about the map to node/admin.
 //
 // Shape:   shell. Decides nothing: router/front and node/admin do.
-// Threads: a loop of its own. clients_request, clients_gone, clients_frame and clients_near from any thread; the others in the owner's.
+// Threads: a loop of its own. clients_request, clients_gone, clients_frame, clients_down and clients_near from any thread; the others in the owner's.
 //
 //      a request about points ---> router/front --PEER_PART--> a copy's node, or this one (config.part) --PEER_REPLY--> front ---> answer
 //      a request about the map --> admin_start on the newest map ---> answer; or
 //                                    a command: proposed here, where this node leads the metadata; else as PEER_PART with shard 0 to
-//                                    who does, which does the same and replies. Answered when the map that has it is here
+//                                    who does, which does the same and replies. Answered when the map that has it is here. Asked again,
+//                                    as the same operation, when another leads, the lane is lost, or no answer comes (node/led.h)
 //                                    copies are asked: PEER_PART to each, and what they say together
 //
 // An admin request has a deadline like any other; when it passes before an answer came, nobody knows whether the command was applied.
@@ -61,6 +62,9 @@ void clients_refuse_busy(struct rpc_conn *conn, const struct rpc_request *reques
 // PEER_REPLY, and PEER_PART where its shard is 0; copied.
 void clients_frame(struct clients *clients, struct cluster_uuid from, uint64_t boot,
                    const struct peer_head *head, struct wire_bytes body);
+
+// A lane to that node is gone. A hint.
+void clients_down(struct clients *clients, struct cluster_uuid node);
 
 // Of config.hosts: it is done. From any thread; taken.
 void clients_near(struct clients *clients, struct near *near);

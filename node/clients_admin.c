@@ -2,7 +2,8 @@
 //
 // Shape: shell.
 //
-//      begun --admin_is_led, elsewhere--> sent --PEER_REPLY--> held, until the map is as new as the leader's was --> ended
+//      begun --admin_is_led, elsewhere--> asked (clients_led.c) --PEER_REPLY--> held, until the map is as new as the leader's was --> ended
+//                                           |--no answer, another leads--> begun
 //      begun --ANSWERED, REFUSED, MEET--> ended
 //      begun --PROPOSE--> proposed --meta_answer--> finished (clients_became.c) --> ended
 //      begun --ASK_SHARDS--> gathering (clients_shards.c) --> ended
@@ -31,13 +32,6 @@ deadline_ns(const struct clients_call *call, uint64_t now_ns)
     return now_ns + (ms != 0 ? ms : DEADLINE_MS) * MS;
 }
 
-static uint32_t
-left_ms(const struct clients_call *call)
-{
-    const uint64_t now_ns = os_clock_ns();
-    return call->until_ns > now_ns ? (uint32_t)((call->until_ns - now_ns) / MS) + 1 : 1;
-}
-
 // ---- the machine ----
 
 struct admin_view
@@ -64,56 +58,12 @@ clients_view(const struct clients *clients)
     return view;
 }
 
-struct admin_view
-clients_view_for(const struct clients *clients, uint8_t random[ADMIN_SECRET_BYTES])
-{
-    struct admin_view view = clients_view(clients);
-    os_random(random, ADMIN_SECRET_BYTES);
-    view.random = random;
-    return view;
-}
-
-// To who leads the metadata, which does the same.
 static void
-send_on(struct clients *clients, struct clients_call *call)
+complete(struct clients_call *call)
 {
-    struct encode ask;
-    encode_init(&ask, WIRE_FRAME_BYTES_MAX);
-    shape_write(&ask, call->method->ask, &call->ask);
-    const struct wire_part part = {.kind = WIRE_PART_WRITE,
-                                   .consistency = WIRE_ANY,
-                                   .method = call->method->number,
-                                   .map_version = clients->map->version,
-                                   .ask_bytes = (uint32_t)ask.count,
-                                   .ask = ask.bytes};
-    call->sent = ++clients->correlations | CLIENTS_CALL_BIT;
-    encode_reset(&clients->encode);
-    wire_part_write(&clients->encode, &part);
-    const bool sent =
-        ask.status == OMEN_OK &&
-        clients_try_send(clients, clients_leader(clients), PEER_PART, call->sent, left_ms(call));
-    encode_fini(&ask);
-    if (!sent)
-        clients_refuse_as(clients, call, OMEN_E_BUSY, "who leads the metadata cannot be reached",
-                          API_NOT_APPLIED);
-}
-
-// Whether this node leads the metadata. If not the call is the leader's, or refused.
-static bool
-is_ours(struct clients *clients, struct clients_call *call)
-{
-    const struct cluster_uuid leader = clients_leader(clients);
-    if (uuid_equal(leader, clients->config.identity.node))
-        return true;
-    if (uuid_is_none(leader))
-        clients_refuse_as(clients, call, OMEN_E_BUSY, "nobody leads the metadata now",
-                          API_NOT_APPLIED);
-    else if (call->conn == NULL)
-        clients_refuse_as(clients, call, OMEN_E_BUSY, "another node leads the metadata",
-                          API_NOT_APPLIED);
-    else
-        send_on(clients, call);
-    return false;
+    struct wire_uuid random[2];
+    os_random(random, sizeof random);
+    admin_complete(call->method, &call->ask, os_ms_since_1970(), random);
 }
 
 static void
@@ -123,17 +73,16 @@ propose(struct clients *clients, struct clients_call *call)
     meta_propose(clients->config.meta, &call->step.command, clients->loop, call);
 }
 
-static void
-begin(struct clients *clients, struct clients_call *call)
+void
+clients_begin(struct clients *clients, struct clients_call *call)
 {
-    uint8_t random[ADMIN_SECRET_BYTES];
     struct omen_error error = {0};
     struct encode message;
-    struct admin_view view = clients_view_for(clients, random);
+    struct admin_view view = clients_view(clients);
     const struct admin_call asked = {call->method, &call->ask};
     struct metrics_text text;
     metrics_init(&text);
-    if (admin_is_led((enum method_number)call->method->number) && !is_ours(clients, call))
+    if (admin_is_led((enum method_number)call->method->number) && !clients_led_look(clients, call))
         return;
     if (call->method->number == METHOD_SYSTEM_METRICS && clients->config.text != NULL)
         clients->config.text(clients->config.context, &text);
@@ -149,7 +98,7 @@ begin(struct clients *clients, struct clients_call *call)
     }
     encode_fini(&message);
     if (next == ADMIN_REFUSED)
-        clients_refuse(clients, call, &error, API_NOT_APPLIED);
+        clients_refuse(clients, call, &error, led_outcome(&call->led, error.status));
     else if (next == ADMIN_PROPOSE)
         propose(clients, call);
     else
@@ -190,7 +139,8 @@ clients_admin(struct clients *clients, struct clients_request_note *note)
         clients_refuse(clients, call, &error, API_NOT_APPLIED);
     else {
         call->until_ns = deadline_ns(call, os_clock_ns());
-        begin(clients, call);
+        complete(call);
+        clients_begin(clients, call);
     }
 }
 
@@ -221,6 +171,8 @@ clients_admin_part(struct clients *clients, struct frame_note *frame, const stru
                                         .params = {part->ask, part->ask_bytes}};
     if (rpc_read_ask(&message, method, &decode_after_hello, &call->ask, &error) != OMEN_OK)
         clients_refuse(clients, call, &error, API_NOT_APPLIED);
-    else
-        begin(clients, call);
+    else {
+        complete(call); // by a node that has done it already, but for an older one
+        clients_begin(clients, call);
+    }
 }

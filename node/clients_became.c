@@ -7,7 +7,6 @@
 static void
 applied(struct clients *clients, struct clients_call *call, const struct command_result *result)
 {
-    uint8_t random[ADMIN_SECRET_BYTES];
     struct omen_error error = {0};
     struct encode message;
     if (clients->map->version < result->version) { // there was no memory for a newer one
@@ -15,7 +14,7 @@ applied(struct clients *clients, struct clients_call *call, const struct command
                           "it was done, but there is no memory to say how", API_APPLIED);
         return;
     }
-    const struct admin_view view = clients_view_for(clients, random);
+    const struct admin_view view = clients_view(clients);
     const struct admin_call asked = {call->method, &call->ask};
     clients_head(call, &message);
     const omen_status status = admin_finish(&view, &asked, &call->step, result, &message, &error);
@@ -24,7 +23,7 @@ applied(struct clients *clients, struct clients_call *call, const struct command
         return;
     }
     encode_fini(&message);
-    clients_refuse(clients, call, &error, API_NOT_APPLIED);
+    clients_refuse(clients, call, &error, led_outcome(&call->led, status));
 }
 
 void
@@ -41,7 +40,8 @@ clients_admin_answer(struct clients *clients, const struct meta_answer *answer)
         applied(clients, call, &answer->result);
         break;
     case META_UNKNOWN:
-        clients_refuse_as(clients, call, OMEN_E_TIMEOUT, "it may have been done", API_UNKNOWN);
+        if (!clients_led_again(call, OMEN_E_TIMEOUT))
+            clients_refuse_as(clients, call, OMEN_E_TIMEOUT, "it may have been done", API_UNKNOWN);
         break;
     case META_INVALID:
         clients_refuse_as(clients, call, OMEN_E_INVALID, "it is beyond a limit of the map",
@@ -50,8 +50,9 @@ clients_admin_answer(struct clients *clients, const struct meta_answer *answer)
     case META_NOT_LEADER:
     case META_BUSY:
     case META_NOT_DONE:
-        clients_refuse_as(clients, call, OMEN_E_BUSY, "who leads the metadata has changed",
-                          API_NOT_APPLIED);
+        if (!clients_led_again(call, OMEN_E_BUSY))
+            clients_refuse_as(clients, call, OMEN_E_BUSY, "who leads the metadata has changed",
+                              API_NOT_APPLIED);
         break;
     }
 }
@@ -61,12 +62,14 @@ failed_there(struct clients *clients, struct clients_call *call, const struct wi
 {
     struct omen_error error;
     const omen_status status = -(omen_status)said->failure;
+    if (clients_led_again(call, status))
+        return;
     if (said->reason_bytes > 0 && utf8_valid(said->reason, said->reason_bytes))
         (void)error_set(&error, status, "%.*s", (int)said->reason_bytes,
                         (const char *)said->reason);
     else
         (void)error_set(&error, status, "%s: %s", call->method->name, status_text(status));
-    clients_refuse(clients, call, &error, status == OMEN_E_TIMEOUT ? API_UNKNOWN : API_NOT_APPLIED);
+    clients_refuse(clients, call, &error, led_outcome(&call->led, status));
 }
 
 // That waits for this: for the leader's word, or (*at) a copy's.
@@ -80,7 +83,8 @@ find_sent(const struct clients *clients, uint64_t correlation, uint32_t *at)
         if (call->gather != NULL)
             (void)gather_copies(call->gather, &copies);
         *at = (uint32_t)(correlation - call->gather_sent);
-        if (copies > 0 ? correlation - call->gather_sent < copies : call->sent == correlation)
+        if (copies > 0 ? correlation - call->gather_sent < copies
+                       : led_is_ours(&call->led, correlation))
             return call;
     }
     return NULL;
@@ -96,7 +100,8 @@ clients_admin_reply(struct clients *clients, uint64_t correlation, const struct 
     if (call->gather != NULL) {
         clients_shards_take(clients, call, at, said);
     } else if (said->failure != 0) {
-        failed_there(clients, call, said);
+        if (led_is_last(&call->led, correlation)) // of the others one that is done counts, alone
+            failed_there(clients, call, said);
     } else {
         encode_fini(&call->held);
         clients_head(call, &call->held);
@@ -153,12 +158,13 @@ clients_admin_late(struct clients *clients, uint64_t now_ns)
         if (!call->answered && call->until_ns <= now_ns)
             end_late(clients, call);
     }
+    clients_led_wake(clients, now_ns);
 }
 
 uint64_t
 clients_admin_due(const struct clients *clients)
 {
-    uint64_t due_ns = UINT64_MAX;
+    uint64_t due_ns = clients_led_due(clients);
     for (const struct clients_call *call = clients->calls; call != NULL; call = call->next)
         if (!call->answered && call->until_ns < due_ns)
             due_ns = call->until_ns;

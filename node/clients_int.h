@@ -9,11 +9,17 @@
 #include "node/clients.h"
 #include "node/events.h"
 #include "node/hosts.h"
+#include "node/led.h"
 #include "node/metrics.h"
 #include "node/untaken.h"
 #include "router/front.h"
 
-enum { NOTE_CLIENTS_REQUEST = NOTE_OTHERS, NOTE_CLIENTS_GONE, NOTE_CLIENTS_LOST };
+enum {
+    NOTE_CLIENTS_REQUEST = NOTE_OTHERS,
+    NOTE_CLIENTS_GONE,
+    NOTE_CLIENTS_LOST,
+    NOTE_CLIENTS_DOWN
+};
 
 struct clients_request_note {
     struct loop_note note;
@@ -31,6 +37,12 @@ struct clients_lost_note {
     struct loop_note note;
     uint32_t node;
     struct wire_reply reply;
+};
+
+// A lane to this node is gone.
+struct clients_down_note {
+    struct loop_note note;
+    struct cluster_uuid node;
 };
 
 // A request about the map.
@@ -51,9 +63,9 @@ struct clients_call {
     struct admin_step step;
     uint64_t until_ns;
     // How far it is.
-    bool proposed; // meta has a pointer to it
-    bool answered; // and it is kept for that pointer alone
-    uint64_t sent; // correlation of what the leader was sent; 0: nothing
+    bool proposed;  // meta has a pointer to it
+    bool answered;  // and it is kept for that pointer alone
+    struct led led; // asked by whom it was proposed, or is to be
     struct gather *gather;
     uint64_t gather_sent;  // correlation of the first copy's part
     struct encode held;    // the answer, which waits for the map
@@ -112,10 +124,9 @@ void clients_count(struct clients *clients, const struct front_done *done);
 
 // clients_admin.c
 struct admin_view clients_view(const struct clients *clients);
-// With what a key is made of.
-struct admin_view clients_view_for(const struct clients *clients,
-                                   uint8_t random[ADMIN_SECRET_BYTES]);
 void clients_admin(struct clients *clients, struct clients_request_note *note);
+// On the newest map, or where it is led.
+void clients_begin(struct clients *clients, struct clients_call *call);
 void clients_admin_part(struct clients *clients, struct frame_note *frame,
                         const struct wire_part *part); // takes the frame
 
@@ -150,6 +161,15 @@ void clients_untaken_look(struct clients *clients); // map or members are new, o
 // Before the call goes.
 void clients_untaken_ended(struct clients *clients, const struct clients_call *call,
                            omen_status status);
+
+// clients_led.c
+// Whether this node leads, and does it. If not it was sent to who does, waits for somebody, or is refused and gone.
+bool clients_led_look(struct clients *clients, struct clients_call *call);
+// The last try was refused. True: it is tried again.
+bool clients_led_again(struct clients_call *call, omen_status refusal);
+void clients_led_wake(struct clients *clients, uint64_t now_ns); // also of a new leader
+void clients_led_down(struct clients *clients, struct cluster_uuid node);
+uint64_t clients_led_due(const struct clients *clients);
 
 // clients_shards.c
 void clients_shards_ask(struct clients *clients, struct clients_call *call);

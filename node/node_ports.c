@@ -70,6 +70,14 @@ hear_of(void *context, struct wire_uuid other)
     (void)other;
 }
 
+static void
+hear_lost(void *context, struct wire_uuid other)
+{
+    struct node *node = context;
+    if (atomic_load(&node->ready))
+        clients_down(node->clients, (struct cluster_uuid){other.high, other.low});
+}
+
 enum config_exit
 node_open_bus(struct node *node, struct omen_error *error)
 {
@@ -87,7 +95,7 @@ node_open_bus(struct node *node, struct omen_error *error)
         .frame = take_frame,
         .datagram = take_datagram,
         .up = hear_of,
-        .down = hear_of};
+        .down = hear_lost};
     const omen_status status = bus_open(&config, &node->bus, error);
     if (status == OMEN_OK)
         return EXIT_DONE;

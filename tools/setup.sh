@@ -1,7 +1,7 @@
 #!/bin/sh
 # tools/setup.sh -- installs what is missing, and says nothing when nothing is.
 #
-# usage: tools/setup.sh GROUP...      build, test, python, rust, lint, spec, run, bench
+# usage: tools/setup.sh GROUP...      build, test, interop, python, rust, lint, spec, run, bench
 #        tools/setup.sh --venv STAMP REQUIREMENTS...
 #        tools/setup.sh --npm STAMP FOLDER
 #
@@ -25,13 +25,17 @@ packages_of() {
         esac
         ;;
     python) echo python3 python3-venv python3-dev ;;
+    interop) # of one's own they are as good
+        command -v npm >/dev/null || echo npm
+        command -v go >/dev/null || echo golang-go
+        ;;
     rust) command -v cargo >/dev/null || echo cargo rustc ;; # a cargo of one's own is as good
     lint) echo clang-format-14 clang-tidy-14 python3 shellcheck ;;
     spec) echo default-jre-headless ;;
     run) echo dataset-fashion-mnist ;;
     bench) echo dataset-fashion-mnist wrk ;;
     *)
-        echo "tools/setup.sh: no group '$1' (build, test, python, rust, lint, spec, run, bench)" >&2
+        echo "tools/setup.sh: no group '$1' (build, test, interop, python, rust, lint, spec, run, bench)" >&2
         exit 2
         ;;
     esac

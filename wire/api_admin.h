@@ -1,6 +1,6 @@
 // wire/api_admin.h -- what is asked of a cluster, its nodes, shards, collections, aliases, jobs and keys, as plain structs.
 //
-// Shape: value. As wire/api.h.
+// Shape: value. As wire/api.h: an op_id makes a change of the map happen once.
 //
 // A node is named by its uuid (8-4-4-4-12 digits) or by its own name, a shard by its number, a range of hashes by
 // "first-last" in 16 hexadecimal digits each: numbers of 64 bits do not pass through every client's language.
@@ -41,6 +41,12 @@ struct api_of_node {
     uint32_t deadline_ms;
 };
 
+struct api_change_node { // drain, undrain, decommission
+    struct wire_text node;
+    struct wire_uuid op_id;
+    uint32_t deadline_ms;
+};
+
 struct api_of_shard {
     uint64_t shard;
     uint32_t deadline_ms;
@@ -48,6 +54,12 @@ struct api_of_shard {
 
 struct api_of_job {
     uint64_t job;
+    uint32_t deadline_ms;
+};
+
+struct api_change_job { // cancel
+    uint64_t job;
+    struct wire_uuid op_id;
     uint32_t deadline_ms;
 };
 
@@ -138,6 +150,7 @@ struct api_join {
 
 struct api_rebalance_ask {
     uint8_t dry_run;
+    struct wire_uuid op_id;
     uint32_t deadline_ms;
 };
 
@@ -189,12 +202,14 @@ struct api_shards {
 struct api_shard_move {
     uint64_t shard;
     struct wire_text from, to;
+    struct wire_uuid op_id;
     uint32_t deadline_ms;
 };
 
 struct api_shard_split {
     uint64_t shard;
     struct wire_text at; // the second child's first hash, 16 hexadecimal digits; none: the middle
+    struct wire_uuid op_id;
     uint32_t deadline_ms;
 };
 
@@ -202,6 +217,7 @@ struct api_shard_to { // transfer, force_primary
     uint64_t shard;
     struct wire_text node;
     uint8_t yes; // force_primary: writes may be lost
+    struct wire_uuid op_id;
     uint32_t deadline_ms;
 };
 
@@ -224,6 +240,7 @@ struct api_collection_create {
     struct wire_text name;
     uint32_t dimension, shards, replicas, min_insync, m, ef_construction;
     uint8_t metric, dtype, quantization, if_not_exists;
+    struct wire_uuid op_id;
     uint32_t deadline_ms;
 };
 
@@ -247,12 +264,14 @@ struct api_collections {
 struct api_collection_drop {
     struct wire_text collection;
     uint8_t if_exists;
+    struct wire_uuid op_id;
     uint32_t deadline_ms;
 };
 
 struct api_collection_update {
     struct wire_text collection;
     uint32_t replicas, min_insync;
+    struct wire_uuid op_id;
     uint32_t deadline_ms;
 };
 
@@ -278,6 +297,7 @@ struct api_build {
     uint8_t backend;
     uint32_t
         hold_ms; // 0: builds. Else rows that come within it are not linked one by one, and nothing is built yet
+    struct wire_uuid op_id;
     uint32_t deadline_ms;
 };
 
@@ -285,6 +305,7 @@ struct api_build {
 
 struct api_alias_set {
     struct wire_text alias, collection;
+    struct wire_uuid op_id;
     uint32_t deadline_ms;
 };
 
@@ -298,6 +319,7 @@ struct api_aliases {
 
 struct api_alias_drop {
     struct wire_text alias;
+    struct wire_uuid op_id;
     uint32_t deadline_ms;
 };
 
@@ -316,6 +338,9 @@ struct api_key_create {
     struct wire_text name, collections; // a glob; none: all
     uint8_t role;
     uint64_t expires_ms;
+    struct wire_uuid op_id;
+    struct wire_uuid
+        seed; // 16 random bytes that the secret is made of; none: the server draws them
     uint32_t deadline_ms;
 };
 
@@ -335,15 +360,16 @@ struct api_keys {
 
 struct api_key_revoke {
     struct wire_text name;
+    struct wire_uuid op_id;
     uint32_t deadline_ms;
 };
 
 extern const struct shape api_nothing, api_of_collection, api_maybe_collection, api_of_node,
-    api_of_shard, api_of_job, api_started, api_changed, api_hello, api_limits, api_welcome,
-    api_health, api_info, api_metrics, api_cluster_info, api_member, api_members, api_events_ask,
-    api_event, api_events, api_join, api_rebalance_ask, api_move, api_rebalance, api_node,
-    api_nodes, api_replica, api_shard, api_shards, api_shard_move, api_shard_split, api_shard_to,
-    api_copy, api_verified, api_verify;
+    api_change_node, api_of_shard, api_of_job, api_change_job, api_started, api_changed, api_hello,
+    api_limits, api_welcome, api_health, api_info, api_metrics, api_cluster_info, api_member,
+    api_members, api_events_ask, api_event, api_events, api_join, api_rebalance_ask, api_move,
+    api_rebalance, api_node, api_nodes, api_replica, api_shard, api_shards, api_shard_move,
+    api_shard_split, api_shard_to, api_copy, api_verified, api_verify;
 extern const struct shape api_collection_create, api_field, api_collection, api_collections,
     api_collection_drop, api_collection_update, api_stats, api_index_field, api_drop_field,
     api_build, api_alias_set, api_alias, api_aliases, api_alias_drop, api_job, api_jobs,

@@ -43,6 +43,12 @@ static const struct field api_of_node_rows[] = {
 };
 SHAPE(api_of_node);
 
+static const struct field api_change_node_rows[] = {
+    ROW(api_change_node, node, FIELD_TEXT, MUST, WITHIN(1, NODE_TEXT_MAX)),
+    OPERATION(api_change_node),
+};
+SHAPE(api_change_node);
+
 static const struct field api_of_shard_rows[] = {
     ROW(api_of_shard, shard, FIELD_U64, MUST, WITHIN(1, NUMBER_MAX)),
     DEADLINE(api_of_shard),
@@ -54,6 +60,12 @@ static const struct field api_of_job_rows[] = {
     DEADLINE(api_of_job),
 };
 SHAPE(api_of_job);
+
+static const struct field api_change_job_rows[] = {
+    ROW(api_change_job, job, FIELD_U64, MUST, WITHIN(1, NUMBER_MAX)),
+    OPERATION(api_change_job),
+};
+SHAPE(api_change_job);
 
 static const struct field api_started_rows[] = {
     ROW(api_started, job, FIELD_U64, MUST, WITHIN(1, NUMBER_MAX)),
@@ -188,7 +200,7 @@ SHAPE(api_join);
 
 static const struct field api_rebalance_ask_rows[] = {
     ROW(api_rebalance_ask, dry_run, FIELD_BOOL),
-    DEADLINE(api_rebalance_ask),
+    OPERATION(api_rebalance_ask),
 };
 SHAPE(api_rebalance_ask);
 
@@ -265,14 +277,14 @@ static const struct field api_shard_move_rows[] = {
     ROW(api_shard_move, shard, FIELD_U64, MUST, WITHIN(1, NUMBER_MAX)),
     ROW(api_shard_move, from, FIELD_TEXT, MUST, WITHIN(1, NODE_TEXT_MAX)),
     ROW(api_shard_move, to, FIELD_TEXT, MUST, WITHIN(1, NODE_TEXT_MAX)),
-    DEADLINE(api_shard_move),
+    OPERATION(api_shard_move),
 };
 SHAPE(api_shard_move);
 
 static const struct field api_shard_split_rows[] = {
     ROW(api_shard_split, shard, FIELD_U64, MUST, WITHIN(1, NUMBER_MAX)),
     ROW(api_shard_split, at, FIELD_TEXT, WITHIN(16, 16)),
-    DEADLINE(api_shard_split),
+    OPERATION(api_shard_split),
 };
 SHAPE(api_shard_split);
 
@@ -280,7 +292,7 @@ static const struct field api_shard_to_rows[] = {
     ROW(api_shard_to, shard, FIELD_U64, MUST, WITHIN(1, NUMBER_MAX)),
     ROW(api_shard_to, node, FIELD_TEXT, MUST, WITHIN(1, NODE_TEXT_MAX)),
     ROW(api_shard_to, yes, FIELD_BOOL),
-    DEADLINE(api_shard_to),
+    OPERATION(api_shard_to),
 };
 SHAPE(api_shard_to);
 

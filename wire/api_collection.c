@@ -32,7 +32,7 @@ static const struct field api_collection_create_rows[] = {
     ROW(api_collection_create, ef_construction, FIELD_U32, WITHIN(8, BEAM_MAX)),
     ROW(api_collection_create, quantization, FIELD_WORD, ONE_OF(quantizations)),
     ROW(api_collection_create, if_not_exists, FIELD_BOOL),
-    DEADLINE(api_collection_create),
+    OPERATION(api_collection_create),
 };
 SHAPE(api_collection_create);
 
@@ -69,7 +69,7 @@ static const struct field api_collection_drop_rows[] = {
     ROW(api_collection_drop, collection, FIELD_NAME, MUST),
     {.key = "name", .kind = FIELD_NAME, .flags = FIELD_ALIAS},
     ROW(api_collection_drop, if_exists, FIELD_BOOL),
-    DEADLINE(api_collection_drop),
+    OPERATION(api_collection_drop),
 };
 SHAPE(api_collection_drop);
 
@@ -78,7 +78,7 @@ static const struct field api_collection_update_rows[] = {
     {.key = "name", .kind = FIELD_NAME, .flags = FIELD_ALIAS},
     ROW(api_collection_update, replicas, FIELD_U32, WITHIN(1, REPLICAS_MAX)),
     ROW(api_collection_update, min_insync, FIELD_U32, WITHIN(1, REPLICAS_MAX)),
-    DEADLINE(api_collection_update),
+    OPERATION(api_collection_update),
 };
 SHAPE(api_collection_update);
 
@@ -120,7 +120,7 @@ static const struct field api_build_rows[] = {
     {.key = "name", .kind = FIELD_NAME, .flags = FIELD_ALIAS},
     ROW(api_build, backend, FIELD_WORD, ONE_OF(backends)),
     ROW(api_build, hold_ms, FIELD_U32, UP_TO(600000)),
-    DEADLINE(api_build),
+    OPERATION(api_build),
 };
 SHAPE(api_build);
 
@@ -129,7 +129,7 @@ SHAPE(api_build);
 static const struct field api_alias_set_rows[] = {
     ROW(api_alias_set, alias, FIELD_NAME, MUST),
     ROW(api_alias_set, collection, FIELD_NAME, MUST),
-    DEADLINE(api_alias_set),
+    OPERATION(api_alias_set),
 };
 SHAPE(api_alias_set);
 
@@ -146,7 +146,7 @@ SHAPE(api_aliases);
 
 static const struct field api_alias_drop_rows[] = {
     ROW(api_alias_drop, alias, FIELD_NAME, MUST),
-    DEADLINE(api_alias_drop),
+    OPERATION(api_alias_drop),
 };
 SHAPE(api_alias_drop);
 
@@ -172,7 +172,8 @@ static const struct field api_key_create_rows[] = {
     ROW(api_key_create, collections, FIELD_TEXT, WITHIN(1, WIRE_NAME_BYTES_MAX)),
     ROW(api_key_create, role, FIELD_WORD, MUST, ONE_OF(key_roles)),
     ROW(api_key_create, expires_ms, FIELD_U64, UP_TO(UINT64_MAX)),
-    DEADLINE(api_key_create),
+    ROW(api_key_create, seed, FIELD_UUID),
+    OPERATION(api_key_create),
 };
 SHAPE(api_key_create);
 
@@ -197,6 +198,6 @@ SHAPE(api_keys);
 
 static const struct field api_key_revoke_rows[] = {
     ROW(api_key_revoke, name, FIELD_NAME, MUST),
-    DEADLINE(api_key_revoke),
+    OPERATION(api_key_revoke),
 };
 SHAPE(api_key_revoke);

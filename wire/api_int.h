@@ -25,11 +25,11 @@
 #define ONE_OF(words_) .words = (words_)
 
 #define DEADLINE(type) ROW(type, deadline_ms, FIELD_U32, UP_TO(DEADLINE_MS_MAX))
+#define OPERATION(type) ROW(type, op_id, FIELD_UUID), DEADLINE(type)
 #define READ_ROWS(type)                                                                            \
     ROW(type, collection, FIELD_NAME, MUST), ROW(type, after, FIELD_TOKEN, UP_TO(LIST_MAX)),       \
         DEADLINE(type), ROW(type, consistency, FIELD_WORD, ONE_OF(api_consistencies))
-#define WRITE_ROWS(type)                                                                           \
-    ROW(type, collection, FIELD_NAME, MUST), ROW(type, op_id, FIELD_UUID), DEADLINE(type)
+#define WRITE_ROWS(type) ROW(type, collection, FIELD_NAME, MUST), OPERATION(type)
 #define TOKEN_ROW(type) ROW(type, token, FIELD_TOKEN, UP_TO(LIST_MAX))
 
 #define SHAPE(type)                                                                                \

@@ -20,9 +20,9 @@ enum method_right { RIGHT_NONE, RIGHT_READ, RIGHT_WRITE, RIGHT_MANAGE, RIGHT_ADM
     X(CLUSTER_REBALANCE, "cluster.rebalance", api_rebalance_ask, api_rebalance, RIGHT_ADMIN, NULL) \
     X(NODE_LIST, "node.list", api_nothing, api_nodes, RIGHT_READ, NULL)                            \
     X(NODE_GET, "node.get", api_of_node, api_node, RIGHT_READ, NULL)                               \
-    X(NODE_DRAIN, "node.drain", api_of_node, api_changed, RIGHT_ADMIN, NULL)                       \
-    X(NODE_UNDRAIN, "node.undrain", api_of_node, api_changed, RIGHT_ADMIN, NULL)                   \
-    X(NODE_DECOMMISSION, "node.decommission", api_of_node, api_changed, RIGHT_ADMIN, NULL)         \
+    X(NODE_DRAIN, "node.drain", api_change_node, api_changed, RIGHT_ADMIN, NULL)                   \
+    X(NODE_UNDRAIN, "node.undrain", api_change_node, api_changed, RIGHT_ADMIN, NULL)               \
+    X(NODE_DECOMMISSION, "node.decommission", api_change_node, api_changed, RIGHT_ADMIN, NULL)     \
     X(SHARD_LIST, "shard.list", api_maybe_collection, api_shards, RIGHT_READ, NULL)                \
     X(SHARD_GET, "shard.get", api_of_shard, api_shard, RIGHT_READ, NULL)                           \
     X(SHARD_MOVE, "shard.move", api_shard_move, api_started, RIGHT_ADMIN, NULL)                    \
@@ -71,7 +71,7 @@ enum method_right { RIGHT_NONE, RIGHT_READ, RIGHT_WRITE, RIGHT_MANAGE, RIGHT_ADM
       api_recall_measure_check)                                                                    \
     X(JOB_LIST, "job.list", api_nothing, api_jobs, RIGHT_READ, NULL)                               \
     X(JOB_GET, "job.get", api_of_job, api_job, RIGHT_READ, NULL)                                   \
-    X(JOB_CANCEL, "job.cancel", api_of_job, api_nothing, RIGHT_MANAGE, NULL)                       \
+    X(JOB_CANCEL, "job.cancel", api_change_job, api_nothing, RIGHT_MANAGE, NULL)                   \
     X(KEY_CREATE, "key.create", api_key_create, api_key_made, RIGHT_ADMIN, NULL)                   \
     X(KEY_LIST, "key.list", api_nothing, api_keys, RIGHT_ADMIN, NULL)                              \
     X(KEY_REVOKE, "key.revoke", api_key_revoke, api_changed, RIGHT_ADMIN, NULL)

@@ -32,6 +32,15 @@ client_op_id(void)
     return id;
 }
 
+struct wire_uuid
+client_seed(void)
+{
+    struct wire_uuid seed;
+    os_random(&seed, sizeof seed);
+    seed.low |= 1; // all zeros would be none
+    return seed;
+}
+
 static bool
 may_repeat(const struct client_ask *ask, const struct client_error *error)
 {
@@ -106,6 +115,14 @@ find_field(const struct shape *shape, const char *key)
     return NULL;
 }
 
+static void
+fill_in(uint8_t *ask, const struct field *field, struct wire_uuid drawn)
+{
+    struct wire_uuid *uuid = field != NULL ? (struct wire_uuid *)(void *)(ask + field->at) : NULL;
+    if (uuid != NULL && (uuid->high | uuid->low) == 0)
+        *uuid = drawn;
+}
+
 // Numbers come from our caller's caller, and shape_write asserts what it is given.
 static omen_status
 check_numbers(const struct method *method, const uint8_t *ask, struct client_error *error)
@@ -162,11 +179,8 @@ client_call_method(struct client *client, enum method_number number, const void 
         timeout_ms = *ms > 0 ? *ms : timeout_ms;
         *ms = timeout_ms;
     }
-    if (op_id != NULL) {
-        struct wire_uuid *id = (struct wire_uuid *)(void *)(body.bytes + op_id->at);
-        if ((id->high | id->low) == 0)
-            *id = client_op_id();
-    }
+    fill_in(body.bytes, op_id, client_op_id());
+    fill_in(body.bytes, find_field(method->ask, "seed"), client_seed());
     struct encode params;
     encode_init(&params, WIRE_FRAME_BYTES_MAX);
     shape_write(&params, method->ask, &body);

@@ -4,7 +4,8 @@
 // Threads: any number of callers, but client_close, which is the last call.
 // Errors:  struct client_error: what the server said of it, or what became of the connection.
 //
-// A client stays with one node until it cannot be reached, or no longer answers; then it tries the next of its endpoints. What was on
+// A client stays with one node until it cannot be reached, no longer answers, or says that it routes by an old map; then it tries the next
+// of its endpoints. What was on
 // its way when a connection broke may have happened: it fails with the outcome `unknown`, and client_call tries it again
 // only where that does no harm.
 #ifndef OMEN_CLIENTS_C_CLIENT_H
@@ -72,7 +73,7 @@ OMEN_MUST_CHECK omen_status client_end(struct flight *flight, struct client_repl
 // ---- and as often as it takes (call.c) ----
 OMEN_MUST_CHECK omen_status client_call(struct client *client, const struct client_ask *ask,
                                         struct client_reply *reply, struct client_error *error);
-// With the structs of wire/method.h. What the struct leaves open of deadline_ms and op_id is filled in.
+// With the structs of wire/method.h. What the struct leaves open of deadline_ms, op_id and seed is filled in.
 OMEN_MUST_CHECK omen_status client_call_method(struct client *client, enum method_number number,
                                                const void *ask, struct client_reply *reply,
                                                void *answer, struct client_error *error);
@@ -82,5 +83,6 @@ OMEN_MUST_CHECK omen_status client_read_answer(const struct client_reply *reply,
                                                struct client_error *error);
 bool client_reads(const struct method *method); // changes nothing
 struct wire_uuid client_op_id(void);            // a new one
+struct wire_uuid client_seed(void); // what a key's secret is made of: the same in each try
 
 #endif

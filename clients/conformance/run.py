@@ -22,7 +22,7 @@ import numpy as np
 import yaml
 
 import omendb
-from omendb.client.requests import operation_id
+from omendb.client.asks import operation_id
 from omendb.client.values import packed_vectors
 from omendb.client.wire import error_named, vector_of
 
@@ -149,10 +149,10 @@ class Case:
         for path, name in (step.get("save") or {}).items():
             self.known[name] = _part(answer, path)
 
-    def run(self, client: omendb.client.Client) -> None:
-        """Raises Unexpected with the step that is not as it should be."""
+    def run(self, client: omendb.client.Client, patience: float = 1.0) -> None:
+        """Raises Unexpected with the step that is not as it should be. A step that has time has `patience` times as much."""
         for number, step in enumerate(self.steps, 1):
-            until = time.monotonic() + step.get("within", 0)
+            until = time.monotonic() + step.get("within", 0) * patience
             while True:
                 try:
                     self.step(client, step)

@@ -23,7 +23,7 @@ static struct {
     struct admin_step step;
     struct omen_error error;
     struct rebalance_config rebalance;
-    uint8_t random[ADMIN_SECRET_BYTES];
+    struct wire_uuid drawn[2]; // what admin_complete is given
     union method_body ask;
     union method_body out; // the last answer
 } admin;
@@ -68,8 +68,7 @@ admin_open(uint32_t nodes)
     encode_init(&admin.request, WIRE_FRAME_BYTES_MAX);
     encode_init(&admin.answer, WIRE_FRAME_BYTES_MAX);
     admin.rebalance = world.rebalance.config;
-    for (uint32_t i = 0; i < sizeof admin.random; i++)
-        admin.random[i] = (uint8_t)(7 * i);
+    admin.drawn[0] = admin.drawn[1] = (struct wire_uuid){0x1234, 0x5678};
     admin.view = (struct admin_view){.members = admin.members,
                                      .voters = 3,
                                      .cluster = {0xc0ffee, 1},
@@ -80,8 +79,7 @@ admin_open(uint32_t nodes)
                                      .wall_ms = ADMIN_WALL_MS,
                                      .uptime_ms = 1234,
                                      .version = "0.1.0",
-                                     .rebalance = &admin.rebalance,
-                                     .random = admin.random};
+                                     .rebalance = &admin.rebalance};
     admin_look();
 }
 
@@ -120,12 +118,16 @@ admin_begin(enum method_number number, const void *ask)
     ck_assert_msg(rpc_read_ask(&admin.message, method, &decode_after_hello, &admin.ask, &error) ==
                       OMEN_OK,
                   "%s", error.text);
+    admin_complete(method, &admin.ask, ADMIN_WALL_MS, admin.drawn);
+    admin.drawn[0].low++;
     admin.call = (struct admin_call){method, &admin.ask};
     ck_assert(admin_has(number));
     admin.error = (struct omen_error){0};
     const uint64_t version = world.map.version;
     const enum admin_next next =
         admin_start(&admin.view, &admin.call, &admin.step, &admin.answer, &admin.error);
+    if (next == ADMIN_PROPOSE)
+        admin.step.command.time_ms = ADMIN_WALL_MS; // as its leader would stamp it
     ck_assert_uint_eq(world.map.version, version);
     ck_assert((next == ADMIN_REFUSED) == (admin.error.status != OMEN_OK));
     if (next == ADMIN_ANSWERED || next == ADMIN_MEET)

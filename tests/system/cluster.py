@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import omendb
+import second_opinion
 import workload
 from histories import Call, faults_of
 from omend_node import SECONDS, Node
@@ -189,6 +190,8 @@ class ClusterCase(unittest.TestCase):
             present += point is not None
             self.calls.setdefault(key, []).append(Call("get", begun, time.monotonic(), value, who="the end"))
         self.assertEqual(faults_of(self.calls), [])
+        if second_opinion.is_there():
+            self.assertEqual(second_opinion.faults_of(self.calls), [])
         self.assertEqual(until("a strong count is answered", strong.count), present + workload.BASE_COUNT)
         self.check_sums()
         type(self).kept = self

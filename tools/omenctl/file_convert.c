@@ -9,6 +9,7 @@
 #include "base/os_clock.h"
 #include "tools/omenctl/convert.h"
 #include "tools/omenctl/file.h"
+#include "tools/omenctl/inputs.h"
 #include "tools/omenctl/interrupt.h"
 #include "tools/omenctl/progress.h"
 
@@ -67,8 +68,7 @@ struct job {
     struct call *call;
     struct convert convert;
     omen_options options;
-    uint64_t skip, limit; // rows; limit: as far as the file goes
-    uint64_t end;         // the row after the last
+    struct inputs_range range;
     uint64_t started_ns;
 };
 
@@ -82,7 +82,7 @@ read_options(struct job *job)
     const int metric = call_choice(call, "metric"), dtype = call_choice(call, "dtype");
     const int algorithm = call_choice(call, "algorithm");
     const int quantization = call_choice(call, "quantization");
-    job->limit = UINT64_MAX;
+    job->range.limit = UINT64_MAX;
     if (metric >= 0)
         options->metric = (omen_metric)metric;
     options->dtype = (omen_dtype)(dtype + 1); // 0: not said
@@ -94,8 +94,8 @@ read_options(struct job *job)
            call_u32(call, "threads", 0, THREADS_MAX, &options->threads) &&
            call_u64(call, "seed", UINT64_MAX, &options->seed) &&
            call_u64(call, "first-id", ID_MAX, &job->convert.first_id) &&
-           call_u64(call, "skip", UINT64_MAX, &job->skip) &&
-           call_u64(call, "limit", UINT64_MAX, &job->limit);
+           call_u64(call, "skip", UINT64_MAX, &job->range.skip) &&
+           call_u64(call, "limit", UINT64_MAX, &job->range.limit);
 }
 
 // What an index is stands in its file: saying it again can only be an error.
@@ -117,14 +117,7 @@ open_sources(struct job *job)
     struct call *call = job->call;
     struct convert *convert = &job->convert;
     struct omen_error error = {0};
-    const int format = call_choice(call, "format"), kind = call_choice(call, "id-kind");
-    const struct convert_files files = {
-        .input = call->arguments[0],
-        .format = format < 0 ? ROWS_FORMATS : (enum rows_format)format,
-        .ids = call_value(call, "ids"),
-        .payloads = call_value(call, "payloads"),
-        .id_form = kind < 0 ? ID_FORM_AUTO : (enum id_form)kind,
-    };
+    const struct convert_files files = inputs_files(call, call->arguments[0]);
     omen_status status = convert_open(convert, &files, &error);
     if (job->options.dtype == 0)
         job->options.dtype = (omen_dtype)convert->source.rows.type;
@@ -133,15 +126,7 @@ open_sources(struct job *job)
                                      (enum vector_type)job->options.dtype, &error);
     if (status != OMEN_OK)
         return call_fail_error(call, "nothing was changed", &error);
-    if (job->skip > convert->source.rows.count)
-        return call_fail(call, EXIT_USAGE,
-                         "--skip is %" PRIu64 ", but the file has %" PRIu64 " rows", job->skip,
-                         convert->source.rows.count);
-    const uint64_t left = convert->source.rows.count - job->skip;
-    job->end = job->skip + (job->limit < left ? job->limit : left);
-    if (!call_has(call, "ids") && job->end > 0 && convert->first_id > ID_MAX - (job->end - 1))
-        return call_fail(call, EXIT_USAGE, "--first-id is so large that ids would pass 2^63-1");
-    return EXIT_FINE;
+    return inputs_range(call, convert, &job->range);
 }
 
 // "city:keyword,age:integer". With an index the fields are declared, without one only looked at.
@@ -250,19 +235,20 @@ add_all(struct job *job)
     struct convert *convert = &job->convert;
     struct omen_error error = {0};
     struct progress progress;
-    omen_status status = convert_skip(convert, job->skip, &error);
-    convert->first_row = job->skip;
+    omen_status status = convert_skip(convert, job->range.skip, &error);
+    convert->first_row = job->range.skip;
     progress_init(&progress, job->call, "adding");
-    while (status == OMEN_OK && convert->source.next < job->end && !interrupt_came()) {
-        status = convert_batch(convert, job->end - convert->source.next, &error);
-        progress_show(&progress, convert->source.next - job->skip, job->end - job->skip);
+    while (status == OMEN_OK && convert->source.next < job->range.end && !interrupt_came()) {
+        status = convert_batch(convert, job->range.end - convert->source.next, &error);
+        progress_show(&progress, convert->source.next - job->range.skip,
+                      job->range.end - job->range.skip);
     }
     progress_end(&progress);
     if (status != OMEN_OK) {
         const bool ends_early = status == OMEN_E_NOT_FOUND; // ids or payloads
         return give_up(job, error.text, ends_early ? EXIT_USAGE : exit_code_of(status));
     }
-    if (convert->source.next < job->end) {
+    if (convert->source.next < job->range.end) {
         convert->first_row = convert->source.next;
         return give_up(job, "interrupted", EXIT_OTHER);
     }
@@ -287,7 +273,7 @@ print_summary(const struct job *job)
     doc_bool(doc, root, "dry_run", call->dry_run);
     doc_uint(doc, root, "dimension", convert->source.rows.dimension);
     doc_text(doc, root, "input_dtype", file_dtype_name((int)convert->source.rows.type));
-    doc_uint(doc, root, "rows", job->end - job->skip);
+    doc_uint(doc, root, "rows", job->range.end - job->range.skip);
     if (!call->dry_run) {
         doc_uint(doc, root, "added", convert->added);
         doc_uint(doc, root, "refused", convert->refusals.count);
@@ -299,7 +285,7 @@ print_summary(const struct job *job)
     doc_close(doc);
     if (code == EXIT_FINE && convert->refusals.count > 0)
         code = call_fail(call, EXIT_PARTIAL, "%" PRIu64 " of %" PRIu64 " rows were refused",
-                         convert->refusals.count, job->end - job->skip);
+                         convert->refusals.count, job->range.end - job->range.skip);
     return code;
 }
 

@@ -10,6 +10,7 @@
 #include "base/limits.h"
 #include "base/os_clock.h"
 #include "tools/omenctl/convert.h"
+#include "tools/omenctl/inputs.h"
 #include "tools/omenctl/interrupt.h"
 #include "tools/omenctl/progress.h"
 #include "tools/omenctl/remote.h"
@@ -58,7 +59,7 @@ struct import {
     struct convert convert;
     struct upsert upsert;
     uint32_t batch;
-    uint64_t skip, limit, end;
+    struct inputs_range range;
     uint64_t started_ns;
     uint64_t hold_at_ns; // rows are to be held back anew
 };
@@ -75,7 +76,7 @@ read_resume(struct import *import)
         return EXIT_FINE;
     if (file == NULL)
         return call_fail(import->call, EXIT_USAGE, "%s: %s", path, strerror(errno));
-    const bool is_good = fscanf(file, "%" SCNu64, &import->skip) == 1;
+    const bool is_good = fscanf(file, "%" SCNu64, &import->range.skip) == 1;
     fclose(file);
     return is_good ? EXIT_FINE
                    : call_fail(import->call, EXIT_USAGE, "%s does not say how far it came", path);
@@ -106,13 +107,13 @@ read_options(struct import *import)
     const int mode = call_choice(call, "mode");
     import->upsert.collection = call->arguments[0];
     import->upsert.mode = (uint8_t)(mode + 1);
-    import->limit = UINT64_MAX;
+    import->range.limit = UINT64_MAX;
     import->batch = 1000;
     if (call_has(call, "skip") && call_has(call, "resume"))
         return call_fail(call, EXIT_USAGE, "--resume says what to skip: not both");
     if (!call_u64(call, "first-id", ID_MAX, &import->convert.first_id) ||
-        !call_u64(call, "skip", UINT64_MAX, &import->skip) ||
-        !call_u64(call, "limit", UINT64_MAX, &import->limit) ||
+        !call_u64(call, "skip", UINT64_MAX, &import->range.skip) ||
+        !call_u64(call, "limit", UINT64_MAX, &import->range.limit) ||
         !call_u32(call, "batch", 1, WIRE_BATCH_MAX, &import->batch))
         return EXIT_USAGE;
     const enum exit_code code = remote_timeout(call, &import->upsert.timeout_ms);
@@ -122,29 +123,11 @@ read_options(struct import *import)
 static enum exit_code
 open_sources(struct import *import)
 {
-    struct call *call = import->call;
-    struct convert *convert = &import->convert;
     struct omen_error error = {0};
-    const int format = call_choice(call, "format"), kind = call_choice(call, "id-kind");
-    const struct convert_files files = {
-        .input = call->arguments[1],
-        .format = format < 0 ? ROWS_FORMATS : (enum rows_format)format,
-        .ids = call_value(call, "ids"),
-        .payloads = call_value(call, "payloads"),
-        .id_form = kind < 0 ? ID_FORM_AUTO : (enum id_form)kind,
-    };
-    omen_status status = convert_open(convert, &files, &error);
-    if (status != OMEN_OK)
-        return call_fail_error(call, "nothing was changed", &error);
-    if (import->skip > convert->source.rows.count)
-        return call_fail(call, EXIT_USAGE,
-                         "%" PRIu64 " rows are to be skipped, but the file has %" PRIu64,
-                         import->skip, convert->source.rows.count);
-    const uint64_t left = convert->source.rows.count - import->skip;
-    import->end = import->skip + (import->limit < left ? import->limit : left);
-    if (files.ids == NULL && import->end > 0 && convert->first_id > ID_MAX - (import->end - 1))
-        return call_fail(call, EXIT_USAGE, "--first-id is so large that ids would pass 2^63-1");
-    return EXIT_FINE;
+    const struct convert_files files = inputs_files(import->call, import->call->arguments[1]);
+    if (convert_open(&import->convert, &files, &error) != OMEN_OK)
+        return call_fail_error(import->call, "nothing was changed", &error);
+    return inputs_range(import->call, &import->convert, &import->range);
 }
 
 // What the collection takes decides what is sent.
@@ -199,22 +182,23 @@ import_all(struct import *import)
     struct omen_error error = {0};
     struct progress progress;
     enum exit_code code = EXIT_FINE;
-    omen_status status = convert_skip(convert, import->skip, &error);
-    convert->first_row = import->skip;
+    omen_status status = convert_skip(convert, import->range.skip, &error);
+    convert->first_row = import->range.skip;
     progress_init(&progress, call, "importing");
-    while (status == OMEN_OK && code == EXIT_FINE && convert->source.next < import->end &&
+    while (status == OMEN_OK && code == EXIT_FINE && convert->source.next < import->range.end &&
            !interrupt_came()) {
-        const uint64_t left = import->end - convert->source.next;
+        const uint64_t left = import->range.end - convert->source.next;
         hold(import);
         status = convert_batch(convert, left < import->batch ? left : import->batch, &error);
         if (status == OMEN_OK)
             code = note_resume(import);
-        progress_show(&progress, convert->source.next - import->skip, import->end - import->skip);
+        progress_show(&progress, convert->source.next - import->range.skip,
+                      import->range.end - import->range.skip);
     }
     progress_end(&progress);
     if (code != EXIT_FINE)
         return code;
-    if (status == OMEN_OK && convert->source.next == import->end)
+    if (status == OMEN_OK && convert->source.next == import->range.end)
         return EXIT_FINE;
     if (status == OMEN_OK) {
         convert->first_row = convert->source.next;
@@ -245,7 +229,7 @@ print_summary(const struct import *import)
     doc_text(doc, root, "collection", call->arguments[0]);
     doc_bool(doc, root, "dry_run", call->dry_run);
     doc_uint(doc, root, "dimension", convert->source.rows.dimension);
-    doc_uint(doc, root, "rows", import->end - import->skip);
+    doc_uint(doc, root, "rows", import->range.end - import->range.skip);
     if (!call->dry_run) {
         doc_uint(doc, root, "written", convert->added);
         doc_uint(doc, root, "refused", convert->refusals.count);
@@ -256,7 +240,7 @@ print_summary(const struct import *import)
     doc_close(doc);
     if (code == EXIT_FINE && convert->refusals.count > 0)
         code = call_fail(call, EXIT_PARTIAL, "%" PRIu64 " of %" PRIu64 " rows were refused",
-                         convert->refusals.count, import->end - import->skip);
+                         convert->refusals.count, import->range.end - import->range.skip);
     return code;
 }
 

@@ -222,6 +222,17 @@ add_true(struct asking *asking, const char *key)
     asking->count++;
 }
 
+static void
+add_uuid(struct asking *asking, const char *key, struct wire_uuid uuid)
+{
+    uint8_t bytes[16];
+    for (uint32_t i = 0; i < 16; i++)
+        bytes[i] = (uint8_t)((i < 8 ? uuid.high : uuid.low) >> (56 - 8 * (i % 8)));
+    encode_word(&asking->pairs, key);
+    encode_bytes(&asking->pairs, (struct wire_bytes){bytes, sizeof bytes});
+    asking->count++;
+}
+
 // What nobody gives by hand.
 static void
 add_own(struct asking *asking, uint32_t timeout_ms)
@@ -240,15 +251,10 @@ add_own(struct asking *asking, uint32_t timeout_ms)
         encode_u64(&asking->pairs, timeout_ms);
         asking->count++;
     }
-    if (field_of(shape, "op_id", 5) != NULL) {
-        const struct wire_uuid id = client_op_id();
-        uint8_t bytes[16];
-        for (uint32_t i = 0; i < 16; i++)
-            bytes[i] = (uint8_t)((i < 8 ? id.high : id.low) >> (56 - 8 * (i % 8)));
-        encode_word(&asking->pairs, "op_id");
-        encode_bytes(&asking->pairs, (struct wire_bytes){bytes, sizeof bytes});
-        asking->count++;
-    }
+    if (field_of(shape, "op_id", 5) != NULL)
+        add_uuid(asking, "op_id", client_op_id());
+    if (field_of(shape, "seed", 4) != NULL)
+        add_uuid(asking, "seed", client_seed());
     if (field_of(shape, "yes", 3) != NULL) // nothing is sent before somebody has said so
         add_true(asking, "yes");
     if (asking->call->dry_run)

@@ -7,6 +7,8 @@ what the real one would. `refuse`, `drop` and `hold` make the next requests of a
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import os
 import socket
 import threading
 import time
@@ -38,6 +40,7 @@ class FakeServer:
         self.errors = errors  # the form, whatever is asked for
         self.collections: dict[str, FakeCollection] = {}
         self.aliases: dict[str, str] = {}
+        self.changes: dict[str | None, dict[str, Any]] = {}  # answers by what was asked with an op_id
         self.keys: dict[str, dict[str, Any]] = {}
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.faults: dict[str, deque[Fault]] = {}
@@ -179,8 +182,7 @@ class FakeServer:
         noun, _, verb = method.partition(".")
         own = getattr(self, f"_{noun}_{verb}", None)
         if own is not None:
-            answer: dict[str, Any] = own(session, ask)
-            return answer
+            return self._once(session, method, ask, own)
         name = {
             "point.count": "count", "query.why_not": "why_not", "recall.measure": "recall", "query.search": "search",
             "query.batch": "batch", "query.range": "range", "query.recommend": "recommend",
@@ -194,6 +196,17 @@ class FakeServer:
         answer = getattr(collection, name)(ask)
         if operation is not None:
             collection.done[operation] = answer
+        return answer
+
+    def _once(self, session: dict[str, Any], method: str, ask: dict[str, Any], own: Any) -> dict[str, Any]:
+        """A change of the cluster; asked again with its op_id it is answered as before."""
+        plain = {key: each for key, each in ask.items() if key != "deadline_ms"}
+        operation = repr((method, plain)) if "op_id" in ask else None
+        if operation in self.changes:
+            return self.changes[operation]
+        answer: dict[str, Any] = own(session, ask)
+        if operation is not None:
+            self.changes[operation] = answer
         return answer
 
     def _find(self, ask: dict[str, Any]) -> FakeCollection:
@@ -330,7 +343,8 @@ class FakeServer:
         if " " in ask.get("collections", ""):
             raise Refusal("INVALID", f"collections is '{ask['collections']}', expected a glob")
         self.keys[ask["name"]] = ask
-        return {"name": ask["name"], "api_key": f"{ask['name']}.{'0' * 64}"}
+        secret = hashlib.sha256(ask.get("seed") or os.urandom(16)).hexdigest()
+        return {"name": ask["name"], "api_key": f"{ask['name']}.{secret}"}
 
     def _key_list(self, session: dict[str, Any], ask: dict[str, Any]) -> dict[str, Any]:
         return {"keys": [{"name": name, "role": each["role"]} for name, each in self.keys.items()]}

@@ -336,14 +336,45 @@ def test_a_write_whose_answer_is_lost_is_done_once(docs, server):
     assert server.connections == 2
 
 
+@pytest.mark.parametrize(
+    ("method", "change"),
+    [
+        ("collection.create", lambda client: client.create_collection("mine", 3)),
+        ("collection.update", lambda client: client.update_collection("docs", replicas=1)),
+        ("collection.drop", lambda client: client.drop_collection("docs")),
+        ("alias.set", lambda client: client.set_alias("mine", "docs")),
+        ("alias.drop", lambda client: client.drop_alias("now")),
+        ("key.create", lambda client: client.create_key("mine", "read")),
+        ("key.revoke", lambda client: client.revoke_key("ci")),
+    ],
+)
+def test_a_change_of_the_cluster_whose_answer_is_lost_is_done_once(client, docs, server, method, change):
+    client.set_alias("now", "docs")
+    client.create_key("ci", "read")
+    asked = len(server.called(method))
+    server.drop(method, after=True)
+    change(client)
+    first, second = server.called(method)[asked:]
+    assert first["op_id"] == second["op_id"] and len(first["op_id"]) == 16
+
+
+def test_a_key_whose_answer_is_lost_is_said_again(client, server):
+    server.drop("key.create", after=True)
+    said = client.create_key("mine", "read")
+    (first, second) = server.called("key.create")
+    assert first["seed"] == second["seed"] and len(first["seed"]) == 16
+    assert said == server.changes[next(iter(server.changes))]["api_key"]
+    assert client.create_key("other", "read").partition(".")[2] != said.partition(".")[2]
+
+
 def test_what_has_no_operation_is_not_done_again(client, server):
     server.drop("collection.create", after=True)
     with pytest.raises(errors.UnreachableError) as raised:
-        client.create_collection("lost", 3)
+        client.call("collection.create", {"name": "lost", "dimension": 3})
     assert raised.value.outcome == "unknown"
     assert len(server.called("collection.create")) == 1
     server.refuse("collection.create", "BUSY", retryable=True, outcome="not_applied")
-    client.create_collection("found", 3)  # nothing was done, says the server
+    client.call("collection.create", {"name": "found", "dimension": 3})  # nothing was done, says the server
 
 
 def test_reads_are_asked_again_when_the_connection_breaks(docs, server):

@@ -78,8 +78,11 @@ def test_what_is_retryable_is_tried_again_and_a_lost_answer_is_done_once(server)
         await docs.upsert([1, 2], 77)
         assert server.collections["docs"].seq == before + 1
         server.drop("collection.create", after=True)
+        await client.create_collection("lost", 3)
+        assert "lost" in server.collections and len(server.called("collection.create")) == 3
+        server.drop("collection.create", after=True)
         with pytest.raises(errors.UnreachableError) as raised:
-            await client.create_collection("lost", 3)
+            await client.call("collection.create", {"name": "other", "dimension": 3})
         assert raised.value.outcome == "unknown"
         server.refuse("point.count", "INVALID")
         with pytest.raises(errors.InvalidError):

@@ -1,6 +1,7 @@
 // tests/unit/cluster/test_session.c -- a command that is sent again is applied once, whatever the clocks say.
 //
 // Shape: shell.
+#include "cluster/apply.h"
 #include "cluster/session_int.h"
 #include "tests/lib/check_main.h"
 #include "tests/lib/cluster_world.h"
@@ -34,6 +35,31 @@ START_TEST(a_repeated_command_gets_the_first_answer_and_changes_nothing)
     ck_assert_uint_eq(again.position, first.position);
     ck_assert_uint_eq(again.version, first.version);
     ck_assert_uint_eq(world.map.collection_count, 1);
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(what_was_answered_is_told_by_every_copy_of_the_map)
+{
+    world_init(&world, 1);
+    const struct command_result first = create("docs", op_at(1000, 1), 1000);
+    const struct command_result refused = create("docs", op_at(1000, 2), 1000);
+    const struct map *published;
+    ck_assert_int_eq(map_publish(&world.map, &published), OMEN_OK);
+    const struct map *const copies[] = {&world.map, published};
+    for (uint32_t i = 0; i < 2; i++) {
+        struct command_result told = {.value = 77};
+        ck_assert(!cluster_answered(copies[i], op_at(1000, 3), &told));
+        ck_assert_uint_eq(told.value, 77);
+        ck_assert(cluster_answered(copies[i], op_at(1000, 1), &told));
+        ck_assert_int_eq(told.status, OMEN_OK);
+        ck_assert_uint_eq(told.value, first.value);
+        ck_assert_uint_eq(told.version, first.version);
+        ck_assert(cluster_answered(copies[i], op_at(1000, 2), &told));
+        ck_assert_int_eq(told.status, OMEN_E_EXISTS);
+        ck_assert_uint_eq(told.version, refused.version);
+    }
+    map_publish_end(published);
     world_fini(&world);
 }
 END_TEST
@@ -151,6 +177,7 @@ cluster_session_suite(void)
     Suite *suite = suite_create("cluster/session");
     TCase *tcase = tcase_create("session");
     tcase_add_test(tcase, a_repeated_command_gets_the_first_answer_and_changes_nothing);
+    tcase_add_test(tcase, what_was_answered_is_told_by_every_copy_of_the_map);
     tcase_add_test(tcase, a_refusal_is_remembered_as_well);
     tcase_add_test(tcase, an_op_id_with_another_command_is_refused);
     tcase_add_test(tcase, what_may_have_been_forgotten_is_never_applied_again);

@@ -39,7 +39,6 @@ opens(const char *text, uint64_t wall_ms)
 START_TEST(the_secret_is_said_once_and_only_its_hash_is_kept)
 {
     make();
-    ck_assert_ptr_nonnull(strstr(made, "ci.00070e151c"));
     ck_assert_int_eq(opens(made, ADMIN_WALL_MS), OMEN_OK);
     uint64_t words[4];
     seal_hash_secret(TEXT(made + 3), words);

@@ -17,13 +17,15 @@ setup(void)
 static omen_status
 of(enum method_number number, const char *node)
 {
-    return admin_do(number, &(struct api_of_node){.node = TEXT(node)});
+    if (number == METHOD_NODE_GET)
+        return admin_do(number, &(struct api_of_node){.node = TEXT(node)});
+    return admin_do(number, &(struct api_change_node){.node = TEXT(node)});
 }
 
 static void
 claim_refused(enum method_number number, const char *node, omen_status status, const char *words)
 {
-    admin_claim_refused(number, &(struct api_of_node){.node = TEXT(node)}, status, words);
+    admin_claim_refused(number, &(struct api_change_node){.node = TEXT(node)}, status, words);
 }
 
 START_TEST(a_node_is_found_by_name_and_by_uuid)
@@ -148,7 +150,7 @@ END_TEST
 
 START_TEST(two_operators_at_once_are_told_of_each_other)
 {
-    const struct api_of_node ask = {.node = TEXT("n2")};
+    const struct api_change_node ask = {.node = TEXT("n2")};
     ck_assert_int_eq(admin_begin(METHOD_NODE_DRAIN, &ask), ADMIN_PROPOSE);
     ck_assert_int_eq(world_node_state(&world, 2, NODE_DRAINING), OMEN_OK);
     ck_assert_int_eq(admin_end(), OMEN_OK); // it is what both wanted

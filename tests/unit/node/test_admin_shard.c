@@ -48,7 +48,7 @@ job(void)
 static omen_status
 cancel(void)
 {
-    return admin_do(METHOD_JOB_CANCEL, &(struct api_of_job){.job = shard});
+    return admin_do(METHOD_JOB_CANCEL, &(struct api_change_job){.job = shard});
 }
 
 static uint32_t
@@ -186,7 +186,7 @@ START_TEST(a_copy_that_is_lacking_cannot_be_cancelled)
                      OMEN_OK);
     admin_look();
     ck_assert_uint_eq(job()->state, API_JOB_RUNNING);
-    admin_claim_refused(METHOD_JOB_CANCEL, &(struct api_of_job){.job = shard}, OMEN_E_CONFLICT,
+    admin_claim_refused(METHOD_JOB_CANCEL, &(struct api_change_job){.job = shard}, OMEN_E_CONFLICT,
                         "gets a copy that it lacks");
 }
 END_TEST

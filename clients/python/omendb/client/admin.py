@@ -60,19 +60,19 @@ class Admin:
             "replicas": replicas, "min_insync": min_insync, "m": m, "ef_construction": ef_construction,
             "quantization": "none" if quantization is None else quantization, "if_not_exists": if_not_exists or None,
         }  # fmt: skip
-        self.run(asks.once("collection.create", asked))
+        self.run(asks.change("collection.create", asked))
         return self.collection(name)
 
     def drop_collection(self, name: str, if_exists: bool = False) -> None:
         """The points with it, and its aliases."""
-        self.run(asks.once("collection.drop", {"collection": name, "if_exists": if_exists or None}))
+        self.run(asks.change("collection.drop", {"collection": name, "if_exists": if_exists or None}))
 
     def update_collection(
         self, name: str, replicas: int | None = None, min_insync: int | None = None
     ) -> dict[str, Any]:
         """How many copies there are of each shard, and how many must have a write."""
         asked = {"collection": name, "replicas": replicas, "min_insync": min_insync}
-        return self.run(asks.once("collection.update", asked))
+        return self.run(asks.change("collection.update", asked))
 
     def collections(self) -> list[dict[str, Any]]:
         """All of them, as `Collection.info` has one."""
@@ -80,11 +80,11 @@ class Admin:
 
     def set_alias(self, alias: str, collection: str) -> None:
         """A name for a collection, or another collection for the name."""
-        self.run(asks.once("alias.set", {"alias": alias, "collection": collection}))
+        self.run(asks.change("alias.set", {"alias": alias, "collection": collection}))
 
     def drop_alias(self, alias: str) -> None:
         """The collection stays."""
-        self.run(asks.once("alias.drop", {"alias": alias}))
+        self.run(asks.change("alias.drop", {"alias": alias}))
 
     def aliases(self) -> dict[str, str]:
         """Collections by alias."""
@@ -125,8 +125,10 @@ class Admin:
 
     def create_key(self, name: str, role: str, collections: str = "*", expires_ms: int | None = None) -> str:
         """An API key, which is said once. `role`: read, write, manage or admin; `collections`: a glob of names."""
-        asked = {"name": name, "role": role, "collections": collections, "expires_ms": expires_ms}
-        made = self.run(asks.once("key.create", asked))
+        asked = {
+            "name": name, "role": role, "collections": collections, "expires_ms": expires_ms, "seed": asks.key_seed(),
+        }  # fmt: skip
+        made = self.run(asks.change("key.create", asked))
         return str(made["api_key"])
 
     def keys(self) -> list[dict[str, Any]]:
@@ -135,4 +137,4 @@ class Admin:
 
     def revoke_key(self, name: str) -> None:
         """Who says it is refused from now on."""
-        self.run(asks.once("key.revoke", {"name": name}))
+        self.run(asks.change("key.revoke", {"name": name}))

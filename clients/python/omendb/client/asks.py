@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import re
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -27,6 +29,19 @@ _READS: Final = frozenset(
 )
 
 
+def operation_id() -> bytes:
+    """A UUIDv7: what carries it is done once, however often it is sent."""
+    drawn = bytearray(int(time.time() * 1000).to_bytes(6, "big") + os.urandom(10))
+    drawn[6] = 0x70 | drawn[6] & 0x0F
+    drawn[8] = 0x80 | drawn[8] & 0x3F
+    return bytes(drawn)
+
+
+def key_seed() -> bytes:
+    """What a key's secret is made of. The server would draw one as well, but for each try another."""
+    return os.urandom(16)
+
+
 def hello(api_key: str | None) -> Params:
     from .. import __version__
 
@@ -40,8 +55,9 @@ def plain(method: str, params: Mapping[str, Any] | None = None) -> Call[dict[str
     return Call(Params(method, given), dict, Repeat.READ if method in _READS else writes)
 
 
-def once(method: str, params: Mapping[str, Any]) -> Call[dict[str, Any]]:
-    return Call(Params(method, params), dict, Repeat.ONCE)
+def change(method: str, params: Mapping[str, Any]) -> Call[dict[str, Any]]:
+    """Of the cluster: done once however often it is sent, and answered each time as the first time."""
+    return Call(Params(method, {**params, "op_id": operation_id()}), dict, Repeat.OPERATION)
 
 
 def rows(method: str, key: str, params: Mapping[str, Any] | None = None) -> Call[list[dict[str, Any]]]:

@@ -59,19 +59,19 @@ class AsyncAdmin:
             "replicas": replicas, "min_insync": min_insync, "m": m, "ef_construction": ef_construction,
             "quantization": "none" if quantization is None else quantization, "if_not_exists": if_not_exists or None,
         }  # fmt: skip
-        await self.run(asks.once("collection.create", asked))
+        await self.run(asks.change("collection.create", asked))
         return self.collection(name)
 
     async def drop_collection(self, name: str, if_exists: bool = False) -> None:
         """The points with it, and its aliases."""
-        await self.run(asks.once("collection.drop", {"collection": name, "if_exists": if_exists or None}))
+        await self.run(asks.change("collection.drop", {"collection": name, "if_exists": if_exists or None}))
 
     async def update_collection(
         self, name: str, replicas: int | None = None, min_insync: int | None = None
     ) -> dict[str, Any]:
         """How many copies there are of each shard, and how many must have a write."""
         asked = {"collection": name, "replicas": replicas, "min_insync": min_insync}
-        return await self.run(asks.once("collection.update", asked))
+        return await self.run(asks.change("collection.update", asked))
 
     async def collections(self) -> list[dict[str, Any]]:
         """All of them, as `Collection.info` has one."""
@@ -79,11 +79,11 @@ class AsyncAdmin:
 
     async def set_alias(self, alias: str, collection: str) -> None:
         """A name for a collection, or another collection for the name."""
-        await self.run(asks.once("alias.set", {"alias": alias, "collection": collection}))
+        await self.run(asks.change("alias.set", {"alias": alias, "collection": collection}))
 
     async def drop_alias(self, alias: str) -> None:
         """The collection stays."""
-        await self.run(asks.once("alias.drop", {"alias": alias}))
+        await self.run(asks.change("alias.drop", {"alias": alias}))
 
     async def aliases(self) -> dict[str, str]:
         """Collections by alias."""
@@ -124,8 +124,10 @@ class AsyncAdmin:
 
     async def create_key(self, name: str, role: str, collections: str = "*", expires_ms: int | None = None) -> str:
         """An API key, which is said once. `role`: read, write, manage or admin; `collections`: a glob of names."""
-        asked = {"name": name, "role": role, "collections": collections, "expires_ms": expires_ms}
-        made = await self.run(asks.once("key.create", asked))
+        asked = {
+            "name": name, "role": role, "collections": collections, "expires_ms": expires_ms, "seed": asks.key_seed(),
+        }  # fmt: skip
+        made = await self.run(asks.change("key.create", asked))
         return str(made["api_key"])
 
     async def keys(self) -> list[dict[str, Any]]:
@@ -134,4 +136,4 @@ class AsyncAdmin:
 
     async def revoke_key(self, name: str) -> None:
         """Who says it is refused from now on."""
-        await self.run(asks.once("key.revoke", {"name": name}))
+        await self.run(asks.change("key.revoke", {"name": name}))

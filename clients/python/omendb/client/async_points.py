@@ -232,7 +232,7 @@ class AsyncPoints:
 
     async def build(self, backend: str = "auto", progress: Any = None, *, timeout: float | None = None) -> None:
         """Links what is not linked yet, in bulk. How far it is, a server does not say: `progress` is not called."""
-        await self._client.run(self._requests.of_collection("collection.build", backend=backend), timeout)
+        await self._client.run(self._requests.build(backend), timeout)
 
     async def compact(self, *, timeout: float | None = None) -> None:
         """Gives the room of deleted points back."""

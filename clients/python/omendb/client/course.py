@@ -2,7 +2,7 @@
 
 - What the server says is final, unless it says that it may succeed later (`retryable`).
 - A connection that could not be made has done nothing: another node is asked.
-- One that broke after the request was sent leaves the outcome open. A read is asked again, and a write that carries an
+- One that broke after the request was sent leaves the outcome open. A read is asked again, and a change that carries an
   operation's id, which the cluster does once however often it comes. Any other request is not.
 - What one try has left open no later one closes by saying that it has done nothing. Only what depends on what is there (it exists, it does
   not, it is another version) is said of the operation, whichever of its tries came through.

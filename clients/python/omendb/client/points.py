@@ -233,7 +233,7 @@ class Points:
 
     def build(self, backend: str = "auto", progress: Any = None, *, timeout: float | None = None) -> None:
         """Links what is not linked yet, in bulk. How far it is, a server does not say: `progress` is not called."""
-        self._client.run(self._requests.of_collection("collection.build", backend=backend), timeout)
+        self._client.run(self._requests.build(backend), timeout)
 
     def compact(self, *, timeout: float | None = None) -> None:
         """Gives the room of deleted points back."""

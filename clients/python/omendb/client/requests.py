@@ -6,8 +6,6 @@ because a message has a limit, gives a list of calls.
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,6 +16,7 @@ import numpy.typing as npt
 from ..errors import CorruptError, InvalidError, KError, OmenError
 from ..types import Point, Recall
 from . import results
+from .asks import change, operation_id
 from .course import Call, Repeat
 from .results import Facet, Hits
 from .session import CONSISTENCIES, Session
@@ -50,14 +49,6 @@ class Limits:
         said = welcome.get("limits") or {}
         self.frame_bytes = int(said.get("frame_bytes") or self.frame_bytes)
         self.batch = int(said.get("batch") or self.batch)
-
-
-def operation_id() -> bytes:
-    """A UUIDv7: what carries it is done once, however often it is sent."""
-    drawn = bytearray(int(time.time() * 1000).to_bytes(6, "big") + os.urandom(10))
-    drawn[6] = 0x70 | drawn[6] & 0x0F
-    drawn[8] = 0x80 | drawn[8] & 0x3F
-    return bytes(drawn)
 
 
 @dataclass(slots=True)
@@ -311,6 +302,9 @@ class Requests:
     def stats(self) -> Call[dict[str, Any]]:
         """Zeros are not sent, and are there all the same."""
         return Call(Params("collection.stats", {"collection": self.name}), lambda answer: {**_NO_STATS, **answer})
+
+    def build(self, backend: str | None) -> Call[dict[str, Any]]:
+        return change("collection.build", {"collection": self.name, "backend": backend})
 
     def of_collection(self, method: str, repeat: Repeat = Repeat.READ, **params: Any) -> Call[dict[str, Any]]:
         return Call(Params(method, {"collection": self.name, **params}), dict, repeat)

@@ -11,32 +11,66 @@
 #define NS_PER_S 1000000000ull
 #define PATIENT_MS (TCP_PATIENCE_S * 1000u)
 
-static struct client *
-connect_to(const struct fake_node *first, const struct fake_node *second, const char *key)
+static struct fake_node node, other; // of the client's endpoints the first and the second
+static struct client *client;        // NULL: closed
+
+static void
+setup(void)
+{
+    node = fake_node_open();
+    other = fake_node_open();
+    client = NULL;
+}
+
+static void
+teardown(void)
+{
+    client_close(client);
+    fake_node_close(&node);
+    fake_node_close(&other);
+}
+
+static void
+connect_to(uint32_t nodes, const char *key)
 {
     char endpoints[64];
-    struct client *client;
     struct client_error error = {0};
     struct text text;
     text_init(&text, endpoints, sizeof endpoints);
-    text_add(&text, "127.0.0.1:%u", first->port);
-    if (second != NULL)
-        text_add(&text, ",127.0.0.1:%u", second->port);
+    text_add(&text, "127.0.0.1:%u", node.port);
+    if (nodes == 2)
+        text_add(&text, ",127.0.0.1:%u", other.port);
     const struct client_config config = {
         .endpoints = endpoints, .api_key = key, .program = "test", .timeout_ms = PATIENT_MS};
     ck_assert_msg(client_open(&config, &client, &error) == OMEN_OK, "%s", error.text);
-    return client;
 }
 
 static struct flight *
-begin(struct client *client, const char *method, uint64_t timeout_ns)
+begin_for(uint64_t timeout_ns)
 {
     static const uint8_t nothing[] = {0x80};
-    const struct client_ask ask = {.method = wire_text_of(method),
+    const struct client_ask ask = {.method = wire_text_of("alias.drop"),
                                    .params = {nothing, sizeof nothing}};
     const uint64_t now_ns = os_clock_ns();
     struct flight *flight = client_begin(client, &ask, now_ns, now_ns + timeout_ns);
     ck_assert_ptr_nonnull(flight);
+    return flight;
+}
+
+static struct flight *
+begin(void)
+{
+    return begin_for(60 * NS_PER_S);
+}
+
+// One that the first node has welcomed and heard.
+static struct flight *
+begin_heard(uint32_t *id)
+{
+    connect_to(1, NULL);
+    struct flight *flight = begin();
+    fake_node_greet(&node, NULL);
+    *id = fake_node_hear(&node).id;
     return flight;
 }
 
@@ -64,16 +98,15 @@ end_badly(struct flight *flight)
 }
 
 static void
-answer(struct fake_node *node, uint32_t id, uint64_t version)
+answer(struct fake_node *by, uint32_t id, uint64_t version)
 {
     const struct api_changed changed = {.version = version};
-    fake_node_answer(node, id, METHOD_ALIAS_DROP, &changed);
+    fake_node_answer(by, id, METHOD_ALIAS_DROP, &changed);
 }
 
 // ---- a caller that waits, beside the test, which plays the node ----
 
 struct caller {
-    struct client *client;
     enum method_number method;
     union method_body ask, answer;
     struct client_reply reply;
@@ -86,18 +119,27 @@ static void *
 caller_main(void *argument)
 {
     struct caller *caller = argument;
-    caller->status = client_call_method(caller->client, caller->method, &caller->ask,
-                                        &caller->reply, &caller->answer, &caller->error);
+    caller->status = client_call_method(client, caller->method, &caller->ask, &caller->reply,
+                                        &caller->answer, &caller->error);
     return NULL;
 }
 
 static void
-caller_start(struct caller *caller, struct client *client, enum method_number method,
-             const void *ask)
+caller_start(struct caller *caller, enum method_number method, const void *ask)
 {
-    *caller = (struct caller){.client = client, .method = method};
+    *caller = (struct caller){.method = method};
     memcpy(&caller->ask, ask, method_at(method)->ask->bytes);
     ck_assert_int_eq(os_thread_start(&caller->thread, caller_main, caller), 0);
+}
+
+// Once more, over a new line.
+static struct fake_ask
+break_and_hear(void)
+{
+    tcp_reset(&node.conn);
+    node.conn.fd = -1;
+    fake_node_greet(&node, NULL);
+    return fake_node_hear(&node);
 }
 
 static void
@@ -120,11 +162,10 @@ a_write(void)
 
 START_TEST(hello_says_who_asks_and_that_errors_shall_be_maps)
 {
-    struct fake_node node = fake_node_open();
-    struct client *client = connect_to(&node, NULL, "root.secret");
+    connect_to(1, "root.secret");
     struct fake_ask hello;
     struct api_hello said;
-    struct flight *flight = begin(client, "alias.drop", 60 * NS_PER_S);
+    struct flight *flight = begin();
     fake_node_greet(&node, &hello);
     fake_node_read(&hello, &said);
     ck_assert_uint_eq(said.errors, API_ERRORS_MAP);
@@ -133,16 +174,13 @@ START_TEST(hello_says_who_asks_and_that_errors_shall_be_maps)
     ck_assert_int_eq(memcmp(said.api_key.bytes, "root.secret", 11), 0);
     answer(&node, fake_node_hear(&node).id, 7);
     end_fine(flight, 7);
-    client_close(client);
-    fake_node_close(&node);
 }
 END_TEST
 
 START_TEST(a_key_that_is_refused_ends_what_waits_with_auth)
 {
-    struct fake_node node = fake_node_open();
-    struct client *client = connect_to(&node, NULL, "wrong");
-    struct flight *flight = begin(client, "alias.drop", 60 * NS_PER_S);
+    connect_to(1, "wrong");
+    struct flight *flight = begin();
     fake_node_accept(&node);
     fake_node_refuse(&node, fake_node_hear(&node).id, OMEN_E_AUTH, API_NOT_APPLIED);
     const struct client_error error = end_badly(flight);
@@ -150,8 +188,6 @@ START_TEST(a_key_that_is_refused_ends_what_waits_with_auth)
     ck_assert_uint_eq(error.outcome, API_NOT_APPLIED);
     ck_assert_uint_eq(error.retryable, 0);
     ck_assert_str_eq(error.text, "on demand");
-    client_close(client);
-    fake_node_close(&node);
 }
 END_TEST
 
@@ -159,15 +195,14 @@ END_TEST
 
 START_TEST(pipelined_requests_take_their_answers_in_any_order)
 {
-    struct fake_node node = fake_node_open();
-    struct client *client = connect_to(&node, NULL, NULL);
+    connect_to(1, NULL);
     struct flight *flights[3];
     uint32_t ids[3];
-    flights[0] = begin(client, "alias.drop", 60 * NS_PER_S);
+    flights[0] = begin();
     fake_node_greet(&node, NULL);
     ids[0] = fake_node_hear(&node).id;
     for (int i = 1; i < 3; i++) {
-        flights[i] = begin(client, "alias.drop", 60 * NS_PER_S);
+        flights[i] = begin();
         ids[i] = fake_node_hear(&node).id;
     }
     answer(&node, ids[2], 102);
@@ -176,19 +211,17 @@ START_TEST(pipelined_requests_take_their_answers_in_any_order)
     answer(&node, ids[1], 101);
     for (uint32_t i = 0; i < 3; i++)
         end_fine(flights[i], 100 + i);
-    client_close(client);
-    fake_node_close(&node);
 }
 END_TEST
 
 START_TEST(no_more_is_on_its_way_than_the_welcome_allows)
 {
-    struct fake_node node = fake_node_open(); // allows 4
-    struct client *client = connect_to(&node, NULL, NULL);
+    // The welcome allows 4.
+    connect_to(1, NULL);
     struct flight *flights[6];
     uint32_t ids[6];
     for (int i = 0; i < 6; i++)
-        flights[i] = begin(client, "alias.drop", 60 * NS_PER_S);
+        flights[i] = begin();
     fake_node_greet(&node, NULL);
     for (int i = 0; i < 4; i++)
         ids[i] = fake_node_hear(&node).id;
@@ -201,25 +234,19 @@ START_TEST(no_more_is_on_its_way_than_the_welcome_allows)
         answer(&node, ids[i], i);
     for (uint32_t i = 0; i < 6; i++)
         end_fine(flights[i], i);
-    client_close(client);
-    fake_node_close(&node);
 }
 END_TEST
 
 START_TEST(an_error_comes_with_its_name_its_outcome_and_whether_to_try_again)
 {
-    struct fake_node node = fake_node_open();
-    struct client *client = connect_to(&node, NULL, NULL);
-    struct flight *flight = begin(client, "alias.drop", 60 * NS_PER_S);
-    fake_node_greet(&node, NULL);
-    fake_node_refuse(&node, fake_node_hear(&node).id, OMEN_E_BUSY, API_NOT_APPLIED);
+    uint32_t id;
+    struct flight *flight = begin_heard(&id);
+    fake_node_refuse(&node, id, OMEN_E_BUSY, API_NOT_APPLIED);
     const struct client_error error = end_badly(flight);
     ck_assert_int_eq(error.status, OMEN_E_BUSY);
     ck_assert_str_eq(error.name, "BUSY");
     ck_assert_uint_eq(error.outcome, API_NOT_APPLIED);
     ck_assert_uint_eq(error.retryable, 1);
-    client_close(client);
-    fake_node_close(&node);
 }
 END_TEST
 
@@ -227,99 +254,78 @@ END_TEST
 
 START_TEST(what_is_on_its_way_when_the_line_breaks_ends_as_unknown)
 {
-    struct fake_node node = fake_node_open();
-    struct client *client = connect_to(&node, NULL, NULL);
-    struct flight *flight = begin(client, "alias.drop", 60 * NS_PER_S);
-    fake_node_greet(&node, NULL);
-    (void)fake_node_hear(&node);
+    uint32_t id;
+    struct flight *flight = begin_heard(&id);
     tcp_reset(&node.conn);
     const struct client_error error = end_badly(flight);
     ck_assert_int_eq(error.status, CLIENT_E_UNREACHABLE);
     ck_assert_str_eq(error.name, "UNREACHABLE");
     ck_assert_uint_eq(error.outcome, API_UNKNOWN);
-    client_close(client);
-    fake_node_close(&node);
 }
 END_TEST
 
 START_TEST(where_nobody_listens_the_next_endpoint_is_asked)
 {
-    struct fake_node gone = fake_node_open(), node = fake_node_open();
-    struct client *client = connect_to(&gone, &node, NULL);
-    fake_node_close(&gone);
-    struct flight *flight = begin(client, "alias.drop", 60 * NS_PER_S);
-    fake_node_greet(&node, NULL);
-    answer(&node, fake_node_hear(&node).id, 1);
-    end_fine(flight, 1);
-    client_close(client);
+    connect_to(2, NULL);
     fake_node_close(&node);
+    struct flight *flight = begin();
+    fake_node_greet(&other, NULL);
+    answer(&other, fake_node_hear(&other).id, 1);
+    end_fine(flight, 1);
 }
 END_TEST
 
 START_TEST(where_nobody_listens_anywhere_nothing_was_done)
 {
-    struct fake_node gone = fake_node_open(), too = fake_node_open();
-    struct client *client = connect_to(&gone, &too, NULL);
-    fake_node_close(&gone);
-    fake_node_close(&too);
-    const struct client_error error = end_badly(begin(client, "alias.drop", 60 * NS_PER_S));
+    connect_to(2, NULL);
+    fake_node_close(&node);
+    fake_node_close(&other);
+    const struct client_error error = end_badly(begin());
     ck_assert_int_eq(error.status, CLIENT_E_UNREACHABLE);
     ck_assert_uint_eq(error.outcome, API_NOT_APPLIED);
     ck_assert_msg(strstr(error.text, "nor any other endpoint") != NULL, "%s", error.text);
-    client_close(client);
 }
 END_TEST
 
 START_TEST(a_node_that_does_not_answer_in_time_is_left_for_the_next)
 {
-    struct fake_node mute = fake_node_open(), node = fake_node_open();
-    struct client *client = connect_to(&mute, &node, NULL);
-    struct flight *flight = begin(client, "alias.drop", 60 * NS_PER_S);
-    fake_node_greet(&mute, NULL);
-    answer(&mute, fake_node_hear(&mute).id, 1);
+    connect_to(2, NULL);
+    struct flight *flight = begin();
+    fake_node_greet(&node, NULL);
+    answer(&node, fake_node_hear(&node).id, 1);
     end_fine(flight, 1);
-    flight =
-        begin(client, "alias.drop", NS_PER_S); // which is sent at once, now that the line is open
-    (void)fake_node_hear(&mute);
+    flight = begin_for(NS_PER_S); // which is sent at once, now that the line is open
+    (void)fake_node_hear(&node);
     const struct client_error error = end_badly(flight);
     ck_assert_int_eq(error.status, OMEN_E_TIMEOUT);
     ck_assert_uint_eq(error.outcome, API_UNKNOWN);
-    flight = begin(client, "alias.drop", 60 * NS_PER_S);
-    fake_node_greet(&node, NULL);
-    answer(&node, fake_node_hear(&node).id, 2);
+    flight = begin();
+    fake_node_greet(&other, NULL);
+    answer(&other, fake_node_hear(&other).id, 2);
     end_fine(flight, 2);
-    client_close(client);
-    fake_node_close(&mute);
-    fake_node_close(&node);
 }
 END_TEST
 
 START_TEST(who_speaks_another_protocol_is_left)
 {
-    struct fake_node node = fake_node_open();
-    struct client *client = connect_to(&node, NULL, NULL);
-    struct flight *flight = begin(client, "alias.drop", 60 * NS_PER_S);
+    connect_to(1, NULL);
+    struct flight *flight = begin();
     fake_node_accept(&node);
     (void)fake_node_hear(&node);
     tcp_send(&node.conn, "HTTP/1.1 400 Bad Request\r\n", 26);
     const struct client_error error = end_badly(flight);
     ck_assert_int_eq(error.status, CLIENT_E_UNREACHABLE);
     ck_assert_msg(strstr(error.text, "no answer of msgpack-RPC") != NULL, "%s", error.text);
-    client_close(client);
-    fake_node_close(&node);
 }
 END_TEST
 
 START_TEST(closing_ends_what_is_on_its_way)
 {
-    struct fake_node node = fake_node_open();
-    struct client *client = connect_to(&node, NULL, NULL);
-    struct flight *sent = begin(client, "alias.drop", 60 * NS_PER_S);
-    fake_node_greet(&node, NULL);
-    (void)fake_node_hear(&node);
+    uint32_t id;
+    struct flight *sent = begin_heard(&id);
     client_close(client);
+    client = NULL;
     ck_assert_int_eq(end_badly(sent).status, OMEN_E_CLOSED);
-    fake_node_close(&node);
 }
 END_TEST
 
@@ -327,19 +333,15 @@ END_TEST
 
 START_TEST(a_write_is_tried_again_under_the_same_name_when_its_line_breaks)
 {
-    struct fake_node node = fake_node_open();
-    struct client *client = connect_to(&node, NULL, NULL);
+    connect_to(1, NULL);
     const struct api_point_delete ask = a_write();
     struct api_point_delete first, second;
     struct caller caller;
-    caller_start(&caller, client, METHOD_POINT_DELETE, &ask);
+    caller_start(&caller, METHOD_POINT_DELETE, &ask);
     fake_node_greet(&node, NULL);
     const struct fake_ask heard = fake_node_hear(&node);
     fake_node_read(&heard, &first);
-    tcp_reset(&node.conn);
-    node.conn.fd = -1;
-    fake_node_greet(&node, NULL);
-    const struct fake_ask again = fake_node_hear(&node);
+    const struct fake_ask again = break_and_hear();
     fake_node_read(&again, &second);
     ck_assert_uint_ne(first.op_id.high | first.op_id.low, 0);
     ck_assert_uint_eq(first.op_id.high >> 12 & 15, 7); // a UUIDv7
@@ -351,18 +353,38 @@ START_TEST(a_write_is_tried_again_under_the_same_name_when_its_line_breaks)
     fake_node_answer(&node, again.id, METHOD_POINT_DELETE, &written);
     caller_join(&caller);
     ck_assert_int_eq(caller.status, OMEN_OK);
-    client_close(client);
-    fake_node_close(&node);
+}
+END_TEST
+
+START_TEST(a_change_of_the_cluster_is_the_same_in_each_of_its_tries)
+{
+    connect_to(1, NULL);
+    const struct api_key_create ask = {.name = wire_text_of("ci"), .role = API_KEY_READ};
+    struct api_key_create first, second;
+    struct caller caller;
+    caller_start(&caller, METHOD_KEY_CREATE, &ask);
+    fake_node_greet(&node, NULL);
+    const struct fake_ask heard = fake_node_hear(&node);
+    fake_node_read(&heard, &first);
+    const struct fake_ask again = break_and_hear();
+    fake_node_read(&again, &second);
+    ck_assert_uint_ne(first.op_id.high, 0);
+    ck_assert_uint_ne(first.seed.low, 0);
+    ck_assert_mem_eq(&first.op_id, &second.op_id, sizeof first.op_id);
+    ck_assert_mem_eq(&first.seed, &second.seed, sizeof first.seed);
+    const struct api_key_made made = {.name = ask.name, .api_key = wire_text_of("ci.0")};
+    fake_node_answer(&node, again.id, METHOD_KEY_CREATE, &made);
+    caller_join(&caller);
+    ck_assert_int_eq(caller.status, OMEN_OK);
 }
 END_TEST
 
 START_TEST(what_may_not_happen_twice_is_not_tried_again_when_its_line_breaks)
 {
-    struct fake_node node = fake_node_open();
-    struct client *client = connect_to(&node, NULL, NULL);
-    const struct api_alias_drop ask = {.alias = wire_text_of("a")};
+    connect_to(1, NULL);
+    const struct api_join ask = {.address = wire_text_of("127.0.0.1:7701")};
     struct caller caller;
-    caller_start(&caller, client, METHOD_ALIAS_DROP, &ask);
+    caller_start(&caller, METHOD_CLUSTER_JOIN, &ask);
     fake_node_greet(&node, NULL);
     (void)fake_node_hear(&node);
     tcp_reset(&node.conn);
@@ -370,8 +392,6 @@ START_TEST(what_may_not_happen_twice_is_not_tried_again_when_its_line_breaks)
     caller_join(&caller);
     ck_assert_int_eq(caller.status, CLIENT_E_UNREACHABLE);
     ck_assert_uint_eq(caller.error.outcome, API_UNKNOWN);
-    client_close(client);
-    fake_node_close(&node);
 }
 END_TEST
 
@@ -384,32 +404,25 @@ START_TEST(what_an_earlier_try_left_open_stays_open)
                  {OMEN_E_EXISTS, API_NOT_APPLIED},
                  {OMEN_E_NOT_FOUND, API_NOT_APPLIED},
                  {OMEN_E_CONFLICT, API_NOT_APPLIED}};
-    struct fake_node node = fake_node_open();
-    struct client *client = connect_to(&node, NULL, NULL);
+    connect_to(1, NULL);
     const struct api_point_delete ask = a_write();
     struct caller caller;
-    caller_start(&caller, client, METHOD_POINT_DELETE, &ask);
+    caller_start(&caller, METHOD_POINT_DELETE, &ask);
     fake_node_greet(&node, NULL);
     (void)fake_node_hear(&node);
-    tcp_reset(&node.conn);
-    node.conn.fd = -1;
-    fake_node_greet(&node, NULL);
-    fake_node_refuse(&node, fake_node_hear(&node).id, cases[_i].status, API_NOT_APPLIED);
+    fake_node_refuse(&node, break_and_hear().id, cases[_i].status, API_NOT_APPLIED);
     caller_join(&caller);
     ck_assert_int_eq(caller.status, cases[_i].status);
     ck_assert_uint_eq(caller.error.outcome, cases[_i].outcome);
-    client_close(client);
-    fake_node_close(&node);
 }
 END_TEST
 
 START_TEST(what_the_server_calls_retryable_is_tried_again)
 {
-    struct fake_node node = fake_node_open();
-    struct client *client = connect_to(&node, NULL, NULL);
+    connect_to(1, NULL);
     const struct api_alias_drop ask = {.alias = wire_text_of("a")};
     struct caller caller;
-    caller_start(&caller, client, METHOD_ALIAS_DROP, &ask);
+    caller_start(&caller, METHOD_ALIAS_DROP, &ask);
     fake_node_greet(&node, NULL);
     for (int i = 0; i < 3; i++)
         fake_node_refuse(&node, fake_node_hear(&node).id, OMEN_E_BUSY, API_NOT_APPLIED);
@@ -417,32 +430,63 @@ START_TEST(what_the_server_calls_retryable_is_tried_again)
     caller_join(&caller);
     ck_assert_int_eq(caller.status, OMEN_OK);
     ck_assert_uint_eq(((const struct api_changed *)(const void *)&caller.answer)->version, 5);
-    client_close(client);
-    fake_node_close(&node);
+}
+END_TEST
+
+START_TEST(where_a_node_routes_by_an_old_map_the_next_one_is_asked)
+{
+    connect_to(2, NULL);
+    const struct api_alias_drop ask = {.alias = wire_text_of("a")};
+    struct caller caller;
+    caller_start(&caller, METHOD_ALIAS_DROP, &ask);
+    fake_node_greet(&node, NULL);
+    const uint32_t first = fake_node_hear(&node).id;
+    struct flight *beside = begin();
+    const uint32_t second = fake_node_hear(&node).id;
+    fake_node_refuse(&node, first, OMEN_E_STALE_MAP, API_NOT_APPLIED);
+    answer(&node, second, 2); // what is on its way there is not broken off
+    end_fine(beside, 2);
+    fake_node_greet(&other, NULL);
+    answer(&other, fake_node_hear(&other).id, 5);
+    caller_join(&caller);
+    ck_assert_int_eq(caller.status, OMEN_OK);
+    struct flight *later = begin();
+    answer(&other, fake_node_hear(&other).id, 6); // and it stays there
+    end_fine(later, 6);
+}
+END_TEST
+
+START_TEST(the_only_node_there_is_is_asked_again_although_its_map_is_old)
+{
+    connect_to(1, NULL);
+    const struct api_alias_drop ask = {.alias = wire_text_of("a")};
+    struct caller caller;
+    caller_start(&caller, METHOD_ALIAS_DROP, &ask);
+    fake_node_greet(&node, NULL);
+    fake_node_refuse(&node, fake_node_hear(&node).id, OMEN_E_STALE_MAP, API_NOT_APPLIED);
+    answer(&node, fake_node_hear(&node).id, 5);
+    caller_join(&caller);
+    ck_assert_int_eq(caller.status, OMEN_OK);
 }
 END_TEST
 
 START_TEST(what_the_server_calls_final_is_not_tried_again)
 {
-    struct fake_node node = fake_node_open();
-    struct client *client = connect_to(&node, NULL, NULL);
+    connect_to(1, NULL);
     const struct api_point_delete ask = a_write();
     struct caller caller;
-    caller_start(&caller, client, METHOD_POINT_DELETE, &ask);
+    caller_start(&caller, METHOD_POINT_DELETE, &ask);
     fake_node_greet(&node, NULL);
     fake_node_refuse(&node, fake_node_hear(&node).id, OMEN_E_NOT_FOUND, API_NOT_APPLIED);
     caller_join(&caller);
     ck_assert_int_eq(caller.status, OMEN_E_NOT_FOUND);
     ck_assert_str_eq(caller.error.name, "NOT_FOUND");
-    client_close(client);
-    fake_node_close(&node);
 }
 END_TEST
 
 START_TEST(numbers_beyond_the_protocols_limits_are_refused_before_anything_is_sent)
 {
-    struct fake_node node = fake_node_open();
-    struct client *client = connect_to(&node, NULL, NULL);
+    connect_to(1, NULL);
     const struct api_query_search ask = {
         .collection = wire_text_of("docs"), .id = one_id, .k = 10001};
     struct api_hits hits;
@@ -451,8 +495,6 @@ START_TEST(numbers_beyond_the_protocols_limits_are_refused_before_anything_is_se
     ck_assert_int_eq(client_call_method(client, METHOD_QUERY_SEARCH, &ask, &reply, &hits, &error),
                      OMEN_E_K);
     ck_assert_msg(strstr(error.text, "query.search: k is 10001") != NULL, "%s", error.text);
-    client_close(client);
-    fake_node_close(&node);
 }
 END_TEST
 
@@ -461,6 +503,7 @@ client_suite(void)
 {
     Suite *suite = suite_create("clients/c/client");
     TCase *tests = tcase_create("client");
+    tcase_add_checked_fixture(tests, setup, teardown);
     tcase_add_test(tests, hello_says_who_asks_and_that_errors_shall_be_maps);
     tcase_add_test(tests, a_key_that_is_refused_ends_what_waits_with_auth);
     tcase_add_test(tests, pipelined_requests_take_their_answers_in_any_order);
@@ -473,9 +516,12 @@ client_suite(void)
     tcase_add_test(tests, who_speaks_another_protocol_is_left);
     tcase_add_test(tests, closing_ends_what_is_on_its_way);
     tcase_add_test(tests, a_write_is_tried_again_under_the_same_name_when_its_line_breaks);
+    tcase_add_test(tests, a_change_of_the_cluster_is_the_same_in_each_of_its_tries);
     tcase_add_test(tests, what_may_not_happen_twice_is_not_tried_again_when_its_line_breaks);
     tcase_add_loop_test(tests, what_an_earlier_try_left_open_stays_open, 0, 4);
     tcase_add_test(tests, what_the_server_calls_retryable_is_tried_again);
+    tcase_add_test(tests, where_a_node_routes_by_an_old_map_the_next_one_is_asked);
+    tcase_add_test(tests, the_only_node_there_is_is_asked_again_although_its_map_is_old);
     tcase_add_test(tests, what_the_server_calls_final_is_not_tried_again);
     tcase_add_test(tests, numbers_beyond_the_protocols_limits_are_refused_before_anything_is_sent);
     suite_add_tcase(suite, tests);
