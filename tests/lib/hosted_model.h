@@ -51,9 +51,11 @@ static _Atomic uint32_t model_events; // changes when something was applied, or 
 static _Atomic uint32_t model_gate;   // 1: whoever prepares or reads waits; 2: but for one
 static _Atomic uint32_t model_passed; // that one has, so often
 static _Atomic uint32_t model_waiting;
-static _Atomic uint32_t model_crash;  // 1: a shard is closed without its last checkpoint
-static _Atomic uint32_t model_lost;   // opening fails so: a status with its sign turned
-static _Atomic uint32_t model_opened; // shards that are open
+static _Atomic uint32_t model_look_gate; // 1: whoever looks how much there is waits
+static _Atomic uint32_t model_looking;   // so many do
+static _Atomic uint32_t model_crash;     // 1: a shard is closed without its last checkpoint
+static _Atomic uint32_t model_lost;      // opening fails so: a status with its sign turned
+static _Atomic uint32_t model_opened;    // shards that are open
 
 static inline void
 model_happened(void)
@@ -94,9 +96,27 @@ model_open_gate(void)
 }
 
 static inline void
+model_pass_look(void)
+{
+    atomic_fetch_add(&model_looking, 1);
+    model_happened();
+    while (atomic_load(&model_look_gate) != 0)
+        os_wait(&model_look_gate, 1);
+    atomic_fetch_sub(&model_looking, 1);
+}
+
+static inline void
+model_open_look_gate(void)
+{
+    atomic_store(&model_look_gate, 0);
+    os_wake_all(&model_look_gate);
+}
+
+static inline void
 model_restore(void)
 {
     model_open_gate();
+    model_open_look_gate();
     atomic_store(&model_crash, 0);
     atomic_store(&model_lost, 0);
 }
@@ -198,9 +218,10 @@ hosted_abandon(struct hosted *hosted)
 {
     if (hosted == NULL)
         return;
-    atomic_fetch_sub(&model_opened, 1);
     lock_fini(&hosted->lock);
     free(hosted);
+    atomic_fetch_sub(&model_opened, 1);
+    model_happened();
 }
 
 omen_status
@@ -236,7 +257,7 @@ uint64_t
 hosted_points(struct hosted *hosted) // is asked now and then, by who shows what there is
 {
     (void)hosted;
-    model_happened();
+    model_pass_look();
     return 0;
 }
 
