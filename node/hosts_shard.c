@@ -141,6 +141,19 @@ host_made(struct hosts *hosts, struct work *work)
 
 // ---- a copy that goes ----
 
+// What has not begun because others have the shard does not take it from them: it is closed when they are done.
+static void
+forget_exclusive(struct host_copy *copy)
+{
+    struct work *work = copy->exclusive;
+    if (work == NULL)
+        return;
+    copy->hosted = work->opened;
+    work->opened = NULL;
+    copy->exclusive = NULL;
+    work_free(work);
+}
+
 void
 host_drop(struct hosts *hosts, struct cluster_uuid uuid)
 {
@@ -148,8 +161,7 @@ host_drop(struct hosts *hosts, struct cluster_uuid uuid)
     ASSERT(copy != NULL && copy->state != HOST_GOING);
     host_parts_end(hosts, copy);
     copy->state = HOST_GOING;
-    work_free(copy->exclusive);
-    copy->exclusive = NULL;
+    forget_exclusive(copy);
     if (!copy->unlogged)
         disk_drop(hosts->config.disk, uuid, hosts->loop);
     host_unused(hosts, copy);

@@ -259,7 +259,8 @@ meta_tell(struct meta *meta)
         meta->leases_version = leases_version;
         meta->leases_seen_ns = os_clock_ns();
     }
-    tell_keys(meta); // who hears of a map finds its keys
+    tell_keys(meta);   // who hears of a map finds its keys,
+    tell_others(meta); // and finds it, and who leads, with meta_stats and meta_leader
     for (uint32_t i = 0; i < meta->listener_count; i++) {
         struct meta_listener *to = &meta->listeners[i];
         if (tell_map(meta, to))
@@ -268,7 +269,6 @@ meta_tell(struct meta *meta)
         tell_members(meta, to);
     }
     tell_answers(meta);
-    tell_others(meta);
     meta_log(meta);
 }
 

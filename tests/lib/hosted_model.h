@@ -18,6 +18,7 @@
 #include "base/os_lock.h"
 #include "base/os_wait.h"
 #include "node/serve.h"
+#include "shard/hosted_build.h"
 #include "shard/hosted_snapshot.h"
 #include "wire/found.h"
 
@@ -50,9 +51,11 @@ static _Atomic uint32_t model_events; // changes when something was applied, or 
 static _Atomic uint32_t model_gate;   // 1: whoever prepares or reads waits; 2: but for one
 static _Atomic uint32_t model_passed; // that one has, so often
 static _Atomic uint32_t model_waiting;
-static _Atomic uint32_t model_crash;  // 1: a shard is closed without its last checkpoint
-static _Atomic uint32_t model_lost;   // opening fails so: a status with its sign turned
-static _Atomic uint32_t model_opened; // shards that are open
+static _Atomic uint32_t model_look_gate; // 1: whoever looks how much there is waits
+static _Atomic uint32_t model_looking;   // so many do
+static _Atomic uint32_t model_crash;     // 1: a shard is closed without its last checkpoint
+static _Atomic uint32_t model_lost;      // opening fails so: a status with its sign turned
+static _Atomic uint32_t model_opened;    // shards that are open
 
 static inline void
 model_happened(void)
@@ -93,9 +96,27 @@ model_open_gate(void)
 }
 
 static inline void
+model_pass_look(void)
+{
+    atomic_fetch_add(&model_looking, 1);
+    model_happened();
+    while (atomic_load(&model_look_gate) != 0)
+        os_wait(&model_look_gate, 1);
+    atomic_fetch_sub(&model_looking, 1);
+}
+
+static inline void
+model_open_look_gate(void)
+{
+    atomic_store(&model_look_gate, 0);
+    os_wake_all(&model_look_gate);
+}
+
+static inline void
 model_restore(void)
 {
     model_open_gate();
+    model_open_look_gate();
     atomic_store(&model_crash, 0);
     atomic_store(&model_lost, 0);
 }
@@ -197,9 +218,10 @@ hosted_abandon(struct hosted *hosted)
 {
     if (hosted == NULL)
         return;
-    atomic_fetch_sub(&model_opened, 1);
     lock_fini(&hosted->lock);
     free(hosted);
+    atomic_fetch_sub(&model_opened, 1);
+    model_happened();
 }
 
 omen_status
@@ -235,8 +257,16 @@ uint64_t
 hosted_points(struct hosted *hosted) // is asked now and then, by who shows what there is
 {
     (void)hosted;
-    model_happened();
+    model_pass_look();
     return 0;
+}
+
+// Nobody builds elsewhere. The real half would take the model for a shard of its own, and what lies in it for its lock.
+void
+hosted_build_idle(struct hosted *hosted, uint64_t now_ns)
+{
+    (void)hosted;
+    (void)now_ns;
 }
 
 // Every 1,000 entries there is a checkpoint.

@@ -54,6 +54,7 @@ struct hosts_world {
     struct world world;
     struct hosts_node nodes[HOSTS_NODES_MAX + 1]; // by number
     uint32_t node_count;
+    uint32_t threads; // of the pool of a node that starts
     uint64_t shard;
     bool leases;
     uint64_t asked; // correlations
@@ -221,7 +222,7 @@ hosts_node_start(uint32_t at)
     const struct hosts_config config = {.node = hosts_uuid(at),
                                         .boot = ++node->boot,
                                         .folder = node->folder.path,
-                                        .threads = 2,
+                                        .threads = hosts.threads,
                                         .disk = node->disk,
                                         .bus = &node->bus,
                                         .meta = &node->meta,
@@ -275,6 +276,7 @@ hosts_world_init(uint32_t nodes, uint8_t replication)
     lock_init(&hosts.bus_lock);
     world_init(&hosts.world, 1);
     hosts.leases = true;
+    hosts.threads = 2;
     log_level_set(LOG_LEVEL_ERROR);
     for (uint32_t i = 1; i <= nodes; i++) {
         struct hosts_node *node = &hosts.nodes[i];

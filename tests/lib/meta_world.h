@@ -43,6 +43,7 @@ struct node {
     struct meta_answer answer;
     uint32_t answers;
     bool backwards; // an older map came, or a lease before any map
+    bool ahead;     // it heard of what meta_stats did not know yet
 };
 
 static struct folder folder;
@@ -95,9 +96,18 @@ uuid_of(uint32_t at)
 
 // ---- the data loop of a node ----
 
+static inline struct meta_stats
+stats_of(const struct node *node)
+{
+    struct meta_stats stats;
+    meta_stats(node->meta, &stats);
+    return stats;
+}
+
 static inline void
 hear_members(struct node *node, const struct meta_members *members)
 {
+    node->ahead |= stats_of(node).term < members->term;
     node->leader = members->leader;
     node->voters = members->voters;
     node->alive = node->left = 0;
@@ -118,6 +128,7 @@ hear(void *context, struct loop_note *note)
     case NOTE_META_MAP: {
         const struct map *map = ((struct meta_map *)note)->map;
         node->backwards |= node->map != NULL && node->map->version >= map->version;
+        node->ahead |= stats_of(node).map_version < map->version;
         map_publish_end(node->map);
         node->map = map;
         break;
@@ -278,6 +289,7 @@ stop(struct node *node)
     loop_close(node->data);
     map_publish_end(node->map);
     ck_assert(!node->backwards);
+    ck_assert(!node->ahead);
     node->map = NULL;
     node->meta = NULL;
     node->leader = (struct cluster_uuid){0};
@@ -380,6 +392,12 @@ has_version(struct node *node, uint64_t version)
 }
 
 static inline bool
+has_settings(struct node *node, uint64_t count)
+{
+    return node->map != NULL && node->map->setting_count == count;
+}
+
+static inline bool
 has_another_leader(struct node *node, uint64_t low)
 {
     return !uuid_is_none(node->leader) && node->leader.low != low;
@@ -392,6 +410,15 @@ leader_at(struct node *node)
     const struct cluster_uuid leader = node->leader;
     lock_release(&node->lock);
     return leader;
+}
+
+static inline uint64_t
+leases_at(struct node *node)
+{
+    lock_acquire(&node->lock);
+    const uint64_t leases = node->leases;
+    lock_release(&node->lock);
+    return leases;
 }
 
 static inline struct command
@@ -477,7 +504,7 @@ claim_whole(void)
         wait_until(&nodes[i], has_nodes, NODES);
         wait_until(&nodes[i], has_all_up, NODES);
         wait_until(&nodes[i], has_voters, NODES);
-        wait_until(&nodes[i], has_lease, nodes[i].leases);
+        wait_until(&nodes[i], has_lease, leases_at(&nodes[i]));
     }
 }
 

@@ -25,7 +25,7 @@ struct site {
     uint64_t now_ns;
     uint64_t collection;
     struct builder_ask asks[ASKS_MAX];
-    uint32_t ask_count, builds, drops, renewals;
+    uint32_t ask_count, builds, drops, wishes, renewals;
     const char *note; // the last
 };
 
@@ -43,6 +43,7 @@ static void step(struct builder_input in);
 static void
 take_wish(struct command *command)
 {
+    site.wishes++;
     site.renewals += command->kind == COMMAND_JOB_RENEW;
     if (site.script.deaf)
         return;
@@ -57,6 +58,7 @@ take_ask(const struct builder_ask *ask)
     site.asks[site.ask_count++] = *ask;
     const struct map_shard *shard = map_shard(site.map, ask->shard);
     const struct map_replica *replica = shard_replica(shard, ask->copy);
+    ck_assert_uint_eq(shard->collection, site.collection);
     ck_assert(uuid_equal(map_node(site.map, replica->node)->uuid, ask->node));
     const omen_status status = site.script.says != NULL ? site.script.says(ask) : OMEN_OK;
     if (status != OMEN_E_TIMEOUT)
@@ -190,6 +192,7 @@ setup(void)
     for (uint32_t i = 0; i < COPIES; i++)
         (void)world_node(&site.world, "here", 100);
     site.collection = world_collection(&site.world, "docs", SHARDS, COPIES);
+    (void)world_collection(&site.world, "others", 1, COPIES); // of which no job is
     for (uint32_t i = 0; i < site.world.map.shard_count; i++)
         open_shard(site.world.map.shards[i].id);
     begin_builder(1);
@@ -344,10 +347,23 @@ others_refuse(const struct builder_ask *ask)
     return noes++ % 2 == 0 ? OMEN_E_INVALID : OMEN_E_CONFLICT;
 }
 
+static omen_status
+others_never_ready(const struct builder_ask *ask)
+{
+    return ask->step == INNER_BUILD_TAKE && ask->trusted ? OMEN_E_BUSY : OMEN_OK;
+}
+
+static omen_status
+by_an_older_map_at_first(const struct builder_ask *ask)
+{
+    return ask->step >= INNER_BUILD_TAKE && noes++ < 2 ? OMEN_E_STALE_MAP : OMEN_OK;
+}
+
 START_TEST(what_passes_is_tried_again_and_a_shard_without_rows_enough_is_passed_over)
 {
     static omen_status (*const scripts[])(const struct builder_ask *) = {
-        busy_at_first, compacted_once, has_nothing, others_refuse, silent_once};
+        busy_at_first,      compacted_once,           has_nothing, others_refuse,
+        others_never_ready, by_an_older_map_at_first, silent_once};
     site.script.says = scripts[_i];
     noes = 0;
     make_job();
@@ -358,7 +374,7 @@ START_TEST(what_passes_is_tried_again_and_a_shard_without_rows_enough_is_passed_
         ck_assert_uint_eq(asked(INNER_BUILD_FREEZE), SHARDS + 1);
     if (_i == 2)
         ck_assert_uint_eq(site.builds, 0);
-    if (_i == 3) {
+    if (_i == 3 || _i == 4) {
         ck_assert_str_eq(site.note, "a copy keeps the graph that it has");
         ck_assert_uint_eq(site.builds, SHARDS);
     }
@@ -389,6 +405,12 @@ never_whole(const struct builder_ask *ask)
     return ask->step == INNER_BUILD_INSTALL ? OMEN_E_CONFLICT : OMEN_OK;
 }
 
+static omen_status
+never_reads(const struct builder_ask *ask)
+{
+    return ask->step == INNER_BUILD_ROWS ? OMEN_E_BUSY : OMEN_OK;
+}
+
 START_TEST(what_does_not_pass_fails_the_job_and_says_why)
 {
     static const struct {
@@ -399,6 +421,7 @@ START_TEST(what_does_not_pass_fails_the_job_and_says_why)
                 {not_good_enough, OMEN_OK, "a graph was not good enough"},
                 {never_takes, OMEN_OK, "a shard was tried too often"},
                 {never_whole, OMEN_OK, "a shard was tried too often"},
+                {never_reads, OMEN_OK, "a shard was tried too often"},
                 {NULL, OMEN_E_UNSUPPORTED, "a graph could not be built"}};
     site.script.says = rows[_i].says;
     site.script.built = rows[_i].built;
@@ -448,6 +471,93 @@ START_TEST(a_cancelled_job_is_dropped_at_once)
     step((struct builder_input){.kind = BUILDER_IN_ANSWER, .question = 1, .chunks = 3});
     step((struct builder_input){.kind = BUILDER_IN_BUILT, .total = 3});
     ck_assert_int_eq(site.builder.state, BUILDER_IDLE);
+}
+END_TEST
+
+START_TEST(what_was_not_asked_is_no_answer_and_progress_is_of_who_builds)
+{
+    site.script.says = silent;
+    make_job();
+    turns_until(is_asking);
+    const struct builder before = site.builder;
+    step((struct builder_input){
+        .kind = BUILDER_IN_ANSWER, .question = before.question + 1, .chunks = CHUNKS});
+    step((struct builder_input){.kind = BUILDER_IN_PROGRESS, .permille = 900});
+    step((struct builder_input){.kind = BUILDER_IN_BUILT, .total = GRAPH_CHUNKS});
+    ck_assert_int_eq(site.builder.state, BUILDER_FREEZING);
+    ck_assert_uint_eq(site.builder.question, before.question);
+    ck_assert_uint_eq(builder_permille(&site.builder), 0);
+    ck_assert_uint_eq(site.ask_count, 1);
+}
+END_TEST
+
+// By who has this number in the map; and the builder has not heard of it.
+static void
+claim_for(uint32_t owner)
+{
+    struct command command = command_of(COMMAND_JOB_CLAIM);
+    command.job = (struct command_job){
+        .job = job_of, .expected = job()->version, .owner = owner, .lease_ms = 10000};
+    command.time_ms = site.now_ns / MS;
+    ck_assert_int_eq(world_apply(&site.world, &command).status, OMEN_OK);
+    ck_assert_uint_eq(job()->owner, owner);
+}
+
+static bool
+is_claiming(void)
+{
+    return site.builder.state == BUILDER_CLAIMING;
+}
+
+START_TEST(a_job_that_somebody_else_was_faster_to_take_is_left_to_him)
+{
+    turns_until(is_up);
+    make_job();
+    site.script.deaf = true;
+    turns_until(is_claiming);
+    claim_for(1);
+    publish();
+    step((struct builder_input){.kind = BUILDER_IN_MAP});
+    ck_assert_int_eq(site.builder.state, BUILDER_IDLE);
+    const uint32_t wishes = site.wishes;
+    for (uint32_t i = 0; i < 5; i++)
+        step((struct builder_input){.kind = BUILDER_IN_MAP});
+    ck_assert_uint_eq(site.wishes, wishes);
+    ck_assert_uint_eq(site.ask_count, 0);
+}
+END_TEST
+
+START_TEST(a_wish_is_said_again_only_after_a_while)
+{
+    site.script.deaf = true;
+    for (uint32_t i = 0; i < 5; i++)
+        step((struct builder_input){.kind = BUILDER_IN_MAP});
+    ck_assert_uint_eq(site.wishes, 1);
+    site.now_ns += 1000 * MS - 1;
+    step((struct builder_input){.kind = BUILDER_IN_MAP});
+    ck_assert_uint_eq(site.wishes, 1);
+    ck_assert_uint_eq(builder_wake_ns(&site.builder), site.now_ns + 1);
+    site.now_ns++;
+    step((struct builder_input){.kind = BUILDER_IN_MAP});
+    ck_assert_uint_eq(site.wishes, 2);
+}
+END_TEST
+
+START_TEST(a_job_that_another_has_taken_over_is_dropped_at_once)
+{
+    site.script.says = silent;
+    make_job();
+    turns_until(is_asking);
+    struct command tick = command_of(COMMAND_TICK);
+    site.now_ns += 20000 * MS; // nobody renewed its lease
+    tick.time_ms = site.now_ns / MS;
+    (void)world_apply(&site.world, &tick);
+    claim_for(1);
+    publish();
+    step((struct builder_input){.kind = BUILDER_IN_MAP});
+    ck_assert_int_eq(site.builder.state, BUILDER_IDLE);
+    ck_assert_uint_eq(site.drops, 1);
+    ck_assert_str_eq(site.note, "a job is not ours any more");
 }
 END_TEST
 
@@ -574,6 +684,125 @@ START_TEST(another_primary_is_given_the_graph_that_was_built_from_the_first_ones
 }
 END_TEST
 
+static omen_status
+silent_install_of_others(const struct builder_ask *ask)
+{
+    return ask->step == INNER_BUILD_INSTALL && ask->trusted ? OMEN_E_TIMEOUT : OMEN_OK;
+}
+
+static bool
+is_at_another(void)
+{
+    return site.ask_count > 0 && site.asks[site.ask_count - 1].step == INNER_BUILD_INSTALL &&
+           site.asks[site.ask_count - 1].trusted;
+}
+
+START_TEST(a_copy_that_goes_while_it_is_asked_is_not_waited_for)
+{
+    site.script.says = silent_install_of_others;
+    make_job();
+    turns_until(is_at_another);
+    const struct builder_ask last = site.asks[site.ask_count - 1];
+    const uint64_t before_ns = site.now_ns;
+    ck_assert_int_eq(world_step(&site.world, last.shard,
+                                (struct shard_step){.kind = STEP_LOST, .replica = last.copy}),
+                     OMEN_OK);
+    site.script.says = NULL;
+    turns_until(is_idle);
+    ck_assert_int_eq(job()->state, JOB_DONE);
+    ck_assert_uint_lt(site.now_ns, before_ns + 100000 * MS);
+    uint32_t asked_again = 0;
+    for (uint32_t i = 0; i < site.ask_count; i++)
+        asked_again +=
+            uuid_equal(site.asks[i].copy, last.copy) && site.asks[i].question > last.question;
+    ck_assert_uint_eq(asked_again, 0);
+}
+END_TEST
+
+START_TEST(a_shard_whose_primary_is_lost_is_waited_for_and_begun_anew)
+{
+    site.script.says = silent;
+    make_job();
+    turns_until(is_asking);
+    const uint64_t id = site.builder.shard;
+    const struct cluster_uuid lost = map_shard(site.map, id)->primary;
+    ck_assert_int_eq(
+        world_step(&site.world, id, (struct shard_step){.kind = STEP_LOST, .replica = lost}),
+        OMEN_OK);
+    ck_assert(uuid_is_none(map_shard(&site.world.map, id)->primary));
+    site.script.says = NULL;
+    turn();
+    turn();
+    ck_assert_int_eq(site.builder.state, BUILDER_WAITING);
+    promote_other(id);
+    turns_until(is_idle);
+    ck_assert_int_eq(job()->state, JOB_DONE);
+    ck_assert_uint_eq(site.builds, SHARDS);
+}
+END_TEST
+
+static void
+split(uint64_t id)
+{
+    uint64_t children[2];
+    const struct map_shard *shard = map_shard(&site.world.map, id);
+    const uint64_t middle = shard->first + (shard->last - shard->first) / 2;
+    ck_assert_int_eq(
+        world_step(&site.world, id, (struct shard_step){.kind = STEP_SPLIT, .value = middle}),
+        OMEN_OK);
+    memcpy(children, map_shard(&site.world.map, id)->children, sizeof children);
+    for (uint32_t node = 1; node <= COPIES; node++)
+        for (uint32_t i = 0; i < 2; i++)
+            ck_assert_int_eq(world_step(&site.world, children[i],
+                                        (struct shard_step){.kind = STEP_ASSIGN, .node = node}),
+                             OMEN_OK);
+    while (world_obey(&site.world))
+        continue;
+    for (uint32_t i = 0; i < 2; i++)
+        ck_assert_int_eq(map_shard(&site.world.map, children[i])->status, SHARD_OPEN);
+}
+
+static enum inner_build_step silent_step;
+
+static omen_status
+silent_at_a_step_of_second(const struct builder_ask *ask)
+{
+    return ask->step == silent_step ? silent_at_second(ask) : OMEN_OK;
+}
+
+static bool
+is_silent(void)
+{
+    const struct builder_ask *last = &site.asks[site.ask_count - 1];
+    return site.ask_count > 0 && last->shard == silent_shard && last->step == silent_step;
+}
+
+// Whether the map has it no more (_i > 0), or as one that is retired.
+START_TEST(a_shard_that_is_cut_is_begun_anew_as_its_halves_whatever_was_done_of_it)
+{
+    static const enum inner_build_step steps[] = {INNER_BUILD_INSTALL, INNER_BUILD_INSTALL,
+                                                  INNER_BUILD_TAKE, INNER_BUILD_ROWS,
+                                                  INNER_BUILD_FREEZE};
+    silent_step = steps[_i];
+    site.script.says = silent_at_a_step_of_second;
+    make_job();
+    turns_until(is_silent);
+    const uint64_t id = site.builder.shard;
+    const uint32_t before = site.ask_count;
+    split(id);
+    if (_i > 0)
+        ck_assert_int_eq(world_step(&site.world, id, (struct shard_step){.kind = STEP_PURGE}),
+                         OMEN_OK);
+    site.script.says = NULL;
+    turns_until(is_idle);
+    ck_assert_int_eq(job()->state, JOB_DONE);
+    const bool in_vain = silent_step >= INNER_BUILD_TAKE;
+    ck_assert_uint_eq(site.builds, SHARDS + 1 + in_vain);
+    for (uint32_t i = before; i < site.ask_count; i++)
+        ck_assert_uint_ne(site.asks[i].shard, id);
+}
+END_TEST
+
 START_TEST(a_collection_that_is_dropped_ends_its_job)
 {
     site.script.says = silent;
@@ -624,15 +853,23 @@ builder_suite(void)
     tcase_add_test(tcase,
                    a_builder_without_a_map_waits_and_wishes_that_nobody_hears_are_said_again);
     tcase_add_loop_test(
-        tcase, what_passes_is_tried_again_and_a_shard_without_rows_enough_is_passed_over, 0, 5);
-    tcase_add_loop_test(tcase, what_does_not_pass_fails_the_job_and_says_why, 0, 5);
+        tcase, what_passes_is_tried_again_and_a_shard_without_rows_enough_is_passed_over, 0, 7);
+    tcase_add_loop_test(tcase, what_does_not_pass_fails_the_job_and_says_why, 0, 6);
     tcase_add_test(tcase, a_cancelled_job_is_dropped_at_once);
+    tcase_add_test(tcase, what_was_not_asked_is_no_answer_and_progress_is_of_who_builds);
+    tcase_add_test(tcase, a_job_that_somebody_else_was_faster_to_take_is_left_to_him);
+    tcase_add_test(tcase, a_wish_is_said_again_only_after_a_while);
+    tcase_add_test(tcase, a_job_that_another_has_taken_over_is_dropped_at_once);
     tcase_add_test(tcase,
                    who_comes_after_one_that_died_waits_for_its_lease_and_goes_on_where_it_was);
     tcase_add_test(tcase, a_lease_that_ran_out_while_nobody_heard_is_taken_anew);
     tcase_add_test(tcase, a_job_that_ends_its_builders_is_given_up);
     tcase_add_test(tcase,
                    another_primary_is_given_the_graph_that_was_built_from_the_first_ones_rows);
+    tcase_add_test(tcase, a_copy_that_goes_while_it_is_asked_is_not_waited_for);
+    tcase_add_test(tcase, a_shard_whose_primary_is_lost_is_waited_for_and_begun_anew);
+    tcase_add_loop_test(
+        tcase, a_shard_that_is_cut_is_begun_anew_as_its_halves_whatever_was_done_of_it, 0, 5);
     tcase_add_test(tcase, a_collection_that_is_dropped_ends_its_job);
     tcase_add_test(tcase, progress_names_the_next_shard_exactly);
     suite_add_tcase(suite, tcase);

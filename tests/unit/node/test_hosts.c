@@ -1,6 +1,7 @@
 // tests/unit/node/test_hosts.c -- data loops of three nodes: writes are everywhere, copies come and go, and who waits is bounded.
 //
 // Labels: tsan
+#include <sched.h>
 #include <unistd.h>
 
 #include "tests/lib/check_main.h"
@@ -356,6 +357,52 @@ START_TEST(a_copy_that_is_dropped_under_load_waits_for_who_reads_it)
 }
 END_TEST
 
+// Whether nobody hears it, nor it anybody.
+static void
+cut(uint32_t at, bool is)
+{
+    lock_acquire(&hosts.bus_lock);
+    hosts.nodes[at].cut = is;
+    lock_release(&hosts.bus_lock);
+}
+
+static bool
+shows_no_shard(uint32_t at)
+{
+    struct hosts_seen *seen = hosts_look(hosts.nodes[at].hosts);
+    const bool shown = seen->count == 1 && seen->copies[0].role == HOSTS_MAKING;
+    hosts_look_end(seen);
+    return shown;
+}
+
+START_TEST(a_copy_that_goes_while_a_snapshot_waits_for_who_reads_it_is_not_closed_under_him)
+{
+    hosts.threads = 4; // one looks, and others read the snapshot and take it in
+    for (uint32_t node = 1; node <= 3; node++) {
+        hosts_node_stop(node);
+        hosts_node_start(node);
+    }
+    hosts_open_shard(2);
+    (void)write_many(1500);
+    HOSTS_WAIT(was_trimmed(1));
+    cut(3, true);
+    hosts_assign(3);
+    HOSTS_WAIT(has_log(3));
+    atomic_store(&model_look_gate, 1);
+    HOSTS_WAIT(atomic_load(&model_looking) == 3); // one at each node
+    cut(3, false);
+    while (!shows_no_shard(3)) // it is to be exchanged
+        sched_yield();
+    const struct cluster_uuid copy = world_replica(&hosts.world, hosts.shard, 3);
+    ck_assert_int_eq(hosts_map_step((struct shard_step){.kind = STEP_LOST, .replica = copy}),
+                     OMEN_OK);
+    HOSTS_WAIT(!has_log(3));
+    ck_assert_uint_eq(atomic_load(&model_opened), 3);
+    model_open_look_gate();
+    HOSTS_WAIT(atomic_load(&model_opened) == 2);
+}
+END_TEST
+
 START_TEST(writes_of_a_copy_that_goes_are_of_unknown_outcome)
 {
     hosts_open_shard(3);
@@ -615,6 +662,8 @@ hosts_suite(void)
     tcase_add_test(tcase, a_learner_is_filled_from_the_log);
     tcase_add_test(tcase, a_learner_is_filled_by_a_snapshot_where_the_log_begins_later);
     tcase_add_test(tcase, a_copy_that_is_dropped_under_load_waits_for_who_reads_it);
+    tcase_add_test(
+        tcase, a_copy_that_goes_while_a_snapshot_waits_for_who_reads_it_is_not_closed_under_him);
     tcase_add_test(tcase, writes_of_a_copy_that_goes_are_of_unknown_outcome);
     tcase_add_test(tcase, a_shard_that_does_not_open_is_reported_and_made_anew);
     tcase_add_test(tcase, a_shard_that_somebody_else_has_open_is_not_reported_as_lost);

@@ -13,8 +13,7 @@ START_TEST(who_founds_a_cluster_leads_it_is_in_its_map_and_has_a_lease)
     wait_until(&nodes[0], has_lease, 0);
     ck_assert(uuid_equal(leader_at(&nodes[0]), uuid_of(0)));
     ck_assert(uuid_equal(meta_leader(nodes[0].meta), uuid_of(0)));
-    struct meta_stats stats;
-    meta_stats(nodes[0].meta, &stats);
+    const struct meta_stats stats = stats_of(&nodes[0]);
     ck_assert_uint_eq(stats.state, RAFT_LEADER);
     ck_assert_uint_eq(stats.lead, 1);
     ck_assert_uint_eq(stats.living, 1);
@@ -28,6 +27,18 @@ START_TEST(who_joins_becomes_a_voter_and_all_agree_on_the_map)
     start_all();
     claim_whole();
     claim_agreement(write_setting(&nodes[1], "a", "1"));
+}
+END_TEST
+
+START_TEST(who_hears_of_a_map_finds_it_in_the_stats_already)
+{
+    start(&nodes[0]);
+    wait_until(&nodes[0], has_voters, 1);
+    for (uint32_t i = 0; i < 200; i++) {
+        const uint64_t version = write_setting(&nodes[0], "a", "1");
+        wait_until(&nodes[0], has_version, version);
+        ck_assert_uint_ge(stats_of(&nodes[0]).map_version, version);
+    }
 }
 END_TEST
 
@@ -94,7 +105,7 @@ START_TEST(all_that_are_started_again_go_on_where_they_were)
     claim_whole();
     for (uint32_t i = 0; i < NODES; i++) {
         wait_until(&nodes[i], has_version, version);
-        ck_assert_uint_eq(nodes[i].map->setting_count, 40);
+        wait_until(&nodes[i], has_settings, 40);
     }
 }
 END_TEST
@@ -151,7 +162,7 @@ START_TEST(when_the_leader_is_cut_off_another_leads_and_it_hears_of_what_was_don
     wait_until(leader, has_answer, 1);
     ck_assert_int_eq(leader->answer.outcome, META_NOT_DONE);
     claim_agreement(write_setting(other, "after", "1"));
-    ck_assert_uint_eq(leader->map->setting_count, 2);
+    wait_until(leader, has_settings, 2);
 }
 END_TEST
 
@@ -164,7 +175,9 @@ START_TEST(a_cluster_that_has_chosen_no_lease_times_takes_those_of_a_start_once_
     start(&nodes[1]);
     wait_until(&nodes[1], has_nodes, 2);
     wait_until(&nodes[1], has_lease, 0);
+    lock_acquire(&nodes[1].lock);
     ck_assert(has_settled_leases(&nodes[1], LEASE_FAST));
+    lock_release(&nodes[1].lock);
 }
 END_TEST
 
@@ -198,6 +211,7 @@ node_meta_suite(void)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, who_founds_a_cluster_leads_it_is_in_its_map_and_has_a_lease);
     tcase_add_test(tcase, who_joins_becomes_a_voter_and_all_agree_on_the_map);
+    tcase_add_test(tcase, who_hears_of_a_map_finds_it_in_the_stats_already);
     tcase_add_test(tcase, a_proposal_at_a_follower_is_refused_and_says_who_leads);
     tcase_add_test(tcase, a_wish_of_any_node_reaches_the_leader);
     tcase_add_test(

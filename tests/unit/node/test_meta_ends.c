@@ -58,29 +58,22 @@ END_TEST
 
 // ---- one that keeps no data ----
 
-static bool
-has_leader(struct node *node, uint64_t low)
-{
-    return node->leader.low == low;
-}
-
 START_TEST(a_router_has_no_log_and_gets_every_map_from_whoever_is_there)
 {
     start_all();
     claim_whole();
     struct node *router = &nodes[ROUTER];
     start(router);
-    wait_until(router, has_nodes, NODES); // and is none of them
-    wait_until(router, has_leader, leader_at(&nodes[0]).low);
-    wait_until(router, has_voters, NODES);
+    wait_until(router, has_nodes, NODES);  // and is none of them
+    wait_until(router, has_voters, NODES); // and who leads them
+    ck_assert_ptr_ne(node_of(leader_at(router)), router);
     uint64_t version = write_setting(&nodes[0], "a", "1");
     wait_until(router, has_version, version);
-    ck_assert_uint_eq(nodes[ROUTER].map->setting_count, 1);
-    struct meta_stats stats;
-    meta_stats(router->meta, &stats);
+    wait_until(router, has_settings, 1);
+    const struct meta_stats stats = stats_of(router);
     ck_assert_uint_eq(stats.lead, 0); // of a group that it is no member of
     ck_assert_uint_eq(stats.voters, NODES);
-    ck_assert_uint_eq(stats.map_version, version);
+    ck_assert_uint_ge(stats.map_version, version);
 
     for (uint32_t i = 0; i < NODES; i++) { // among them whom it asked, and who leads
         struct node *other = &nodes[(i + 1) % NODES];
@@ -151,10 +144,8 @@ START_TEST(what_is_no_map_of_who_was_asked_is_not_believed)
     meta_frame(router->meta, uuid_of(0), 1, &head, (struct wire_bytes){rubbish, 3});
     const uint64_t version = write_setting(&nodes[0], "a", "1");
     wait_until(router, has_version, version);
-    ck_assert_uint_lt(router->map->version, 99999);
-    struct meta_stats stats;
-    meta_stats(router->meta, &stats);
-    ck_assert_uint_ge(stats.refused, 1);
+    ck_assert_uint_lt(stats_of(router).map_version, 99999);
+    ck_assert_uint_ge(stats_of(router).refused, 1);
 }
 END_TEST
 

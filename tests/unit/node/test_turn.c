@@ -3,6 +3,7 @@
 // Shape: shell.
 #include "base/alloc.h"
 #include "tests/lib/check_main.h"
+#include "tests/lib/cluster_world.h"
 #include "tests/lib/sim_disk.h"
 
 #define MS UINT64_C(1000000)
@@ -20,6 +21,7 @@ static uint16_t weight;   // of the node in the map; 0: it stays out of it
 static uint64_t features; // that it knows
 static uint32_t wanted;   // voters; 0: nobody plans them
 static uint8_t number;    // in raft's group, that another node says is its; 0: it says none
+static bool leaving;      // it says that it is about to end
 
 static struct turn_config
 config_of(uint32_t checkpoint_entries)
@@ -542,8 +544,9 @@ claim_of_node_2(uint8_t state, uint32_t incarnation)
         claim->meta.address.port = claim->meta.client.port = 7700;
         claim->meta.address.ip[15] = claim->meta.client.ip[15] = 2;
         claim->meta.roles = NODE_DATA;
-        claim->meta.data[0] = number;
-        claim->meta.data_bytes = number != 0 ? TURN_SAID_BYTES : 0;
+        if (number != 0)
+            turn_said_write(&(struct turn_said){.member = number, .leaving = leaving},
+                            &claim->meta);
     }
     struct turn_input in = {.kind = TURN_IN_GOSSIP};
     in.gossip.message = &msg;
@@ -661,6 +664,120 @@ START_TEST(a_node_that_says_its_number_by_gossip_is_made_a_learner)
 }
 END_TEST
 
+// ---- whom a node that is about to end waits for ----
+
+static void
+apply(struct command command)
+{
+    step((struct turn_input){.kind = TURN_IN_PROPOSE, .command = &command});
+    ck_assert_int_eq(out.raft.answer, RAFT_ANSWER_OK);
+    settle();
+}
+
+static void
+take_step(struct shard_step what)
+{
+    struct command command = command_of(COMMAND_STEPS);
+    what.shard = turn.map.shards[0].id;
+    what.cfg_ver = turn.map.shards[0].cfg_ver;
+    command.steps.count = 1;
+    command.steps.steps[0] = what;
+    apply(command);
+}
+
+static void
+set_state(uint32_t node, enum node_state state)
+{
+    struct command command = command_of(COMMAND_NODE_STATE);
+    command.node_state = (struct command_node_state){VERSION_ANY, node, (uint8_t)state};
+    apply(command);
+    ck_assert_uint_eq(map_node(&turn.map, node)->state, state);
+}
+
+// A shard with copies on this node, its primary, and on another that gossip has not heard of.
+static void
+begin_with_shard(void)
+{
+    begin(1000);
+    for (uint32_t node = 1; node <= 2; node++) {
+        struct command command = command_of(COMMAND_NODE_REGISTER);
+        command.node = (struct command_node){
+            .uuid = {0, node}, .boot = 1, .weight = 1, .roles = NODE_DATA, .zone = name_of("z")};
+        apply(command);
+        set_state(node, NODE_UP);
+    }
+    apply(create_command("docs", 1, 2));
+    for (uint32_t node = 1; node <= 2; node++)
+        take_step((struct shard_step){.kind = STEP_ASSIGN, .node = node});
+    for (uint32_t node = 1; node <= 2; node++)
+        take_step((struct shard_step){.kind = STEP_BORN, .node = node, .replica = {8, node}});
+    const struct map_shard *shard = &turn.map.shards[0];
+    ck_assert_int_eq(shard->status, SHARD_OPEN);
+    ck_assert_uint_eq(shard->primary.low, 1);
+    ck_assert_uint_eq(shard_in_sync(shard), 2);
+}
+
+START_TEST(a_node_has_left_when_nobody_who_is_there_could_lead_what_it_leads)
+{
+    number = 2;
+    begin_with_shard();
+    ck_assert(turn_has_left(&turn)); // gossip knows of nobody
+    claim_of_node_2(GOSSIP_ALIVE, 1);
+    ck_assert(!turn_has_left(&turn));
+    claim_of_node_2(GOSSIP_SUSPECT, 1); // is asked all the same
+    ck_assert(!turn_has_left(&turn));
+    leaving = true;
+    claim_of_node_2(GOSSIP_ALIVE, 2);
+    ck_assert(turn_has_left(&turn));
+    leaving = false;
+    claim_of_node_2(GOSSIP_ALIVE, 3);
+    ck_assert(!turn_has_left(&turn));
+    claim_of_node_2(GOSSIP_DEAD, 3);
+    ck_assert(turn_has_left(&turn));
+    claim_of_node_2(GOSSIP_ALIVE, 4);
+    ck_assert(!turn_has_left(&turn));
+    set_state(2, NODE_DRAINING);
+    ck_assert(turn_has_left(&turn));
+    set_state(2, NODE_UP);
+    ck_assert(!turn_has_left(&turn));
+    take_step((struct shard_step){.kind = STEP_REMOVE, .replica = {8, 2}}); // it has to catch up
+    ck_assert(turn_has_left(&turn));
+    take_step((struct shard_step){.kind = STEP_ADD, .replica = {8, 2}});
+    ck_assert(!turn_has_left(&turn));
+    take_step((struct shard_step){.kind = STEP_TRANSFER, .replica = {8, 2}}); // and does
+    ck_assert_uint_eq(turn.map.shards[0].primary.low, 2);
+    ck_assert(turn_has_left(&turn));
+    number = 0;
+    end();
+}
+END_TEST
+
+START_TEST(who_leads_the_metadata_hands_it_to_nobody_without_a_vote)
+{
+    number = 2;
+    weight = 100; // or it says nothing of itself
+    begin(100);
+    claim_of_node_2(GOSSIP_ALIVE, 1);
+    ck_assert(turn_has_left(&turn)); // it has no vote
+    const struct raft_change change = {.count = 1, .items = {{RAFT_ADD_LEARNER, 2}}};
+    step((struct turn_input){.kind = TURN_IN_CHANGE, .change = &change});
+    settle();
+    ck_assert(turn_has_left(&turn)); // nor as a learner
+    step((struct turn_input){.kind = TURN_IN_LEAVE});
+    ck_assert(turn.leaving);
+    for (int i = 0; i < 500 && !turn_said_read(&turn.gossip.self.meta).leaving; i++) {
+        now_ns += 10 * MS;
+        step((struct turn_input){.kind = TURN_IN_WAKE});
+        settle();
+    }
+    ck_assert(turn_said_read(&turn.gossip.self.meta).leaving);
+    ck_assert_int_eq(turn.raft.state, RAFT_LEADER);
+    number = 0;
+    weight = 0;
+    end();
+}
+END_TEST
+
 START_TEST(a_joint_group_is_left_and_a_learner_that_is_nobody_goes)
 {
     weight = 100;
@@ -722,6 +839,8 @@ node_turn_suite(void)
     tcase_add_test(tcase, a_log_that_is_full_goes_only_with_a_checkpoint_that_covers_it);
     tcase_add_loop_test(tcase, a_node_that_says_its_number_by_gossip_is_made_a_learner, 0, 3);
     tcase_add_test(tcase, a_joint_group_is_left_and_a_learner_that_is_nobody_goes);
+    tcase_add_test(tcase, a_node_has_left_when_nobody_who_is_there_could_lead_what_it_leads);
+    tcase_add_test(tcase, who_leads_the_metadata_hands_it_to_nobody_without_a_vote);
     tcase_add_test(tcase, a_look_at_1024_nodes_is_no_million_comparisons);
     tcase_add_test(tcase, an_address_to_meet_is_asked_in_the_same_turn);
     suite_add_tcase(suite, tcase);

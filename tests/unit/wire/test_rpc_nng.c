@@ -432,6 +432,49 @@ START_TEST(in_a_storm_everybody_gets_each_answer_once)
 }
 END_TEST
 
+// Clients that have asked for more than may be in flight, so that answers also go on reading; some leave, and then the server closes.
+static void
+close_in_a_storm(uint32_t round)
+{
+    struct tcp_client clients[STORM_CLIENTS];
+    pthread_t workers[STORM_WORKERS];
+    atomic_store(&storm_next, 0);
+    atomic_store(&world.asked_count, 0);
+    atomic_store(&world.gone_count, 0);
+    world_open();
+    for (uint32_t i = 0; i < STORM_CLIENTS; i++) {
+        clients[i] = world_connect();
+        world_ping(&clients[i]);
+        for (uint32_t id = 0; id < STORM_REQUESTS; id++)
+            world_ask(&clients[i], id, "docs");
+    }
+    for (uint32_t i = 0; i < STORM_WORKERS; i++)
+        ck_assert_int_eq(os_thread_start(&workers[i], storm_worker, NULL), 0);
+    world_wait(&world.asked_count, 1 + 7 * (round % 8));
+    const uint32_t left = round % STORM_CLIENTS;
+    for (uint32_t i = 0; i < left; i++)
+        tcp_reset(&clients[i]);
+    rpc_server_close(world.server);
+    ck_assert_uint_eq(atomic_load(&world.gone_count), STORM_CLIENTS);
+    atomic_fetch_add(&world.asked_count, STORM_WORKERS); // what was asked is answered all the same
+    os_wake_all(&world.asked_count);
+    for (uint32_t i = 0; i < STORM_WORKERS; i++)
+        ck_assert_int_eq(pthread_join(workers[i], NULL), 0);
+    ck_assert_uint_eq(world.in_hand, 0);
+    for (uint32_t i = left; i < STORM_CLIENTS; i++)
+        tcp_leave(&clients[i]);
+}
+
+START_TEST(a_server_that_closes_in_a_storm_ends_each_connection_once_and_later_answers_go_nowhere)
+{
+    world.hold = true;
+    world.config.in_flight_max = 8;
+    world.config.drain_ms = 1;
+    for (uint32_t round = 0; round < 24; round++)
+        close_in_a_storm(round);
+}
+END_TEST
+
 static Suite *
 rpc_nng_suite(void)
 {
@@ -449,6 +492,9 @@ rpc_nng_suite(void)
     tcase_add_test(tests, an_answer_to_who_is_gone_goes_nowhere_even_when_the_server_is_closed);
     tcase_add_test(tests, where_somebody_listens_already_is_said);
     tcase_add_test(tests, in_a_storm_everybody_gets_each_answer_once);
+    tcase_add_test(
+        tests,
+        a_server_that_closes_in_a_storm_ends_each_connection_once_and_later_answers_go_nowhere);
     suite_add_tcase(suite, tests);
     return suite;
 }
