@@ -1,0 +1,146 @@
+// gpu/build_parts_rows.c -- memory of a build by parts, and codes on their way to the device.
+//
+// Shape: handle for the length of one call.
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/pool.h"
+#include "gpu/build_parts_int.h"
+
+#define GATHER_ROWS 1024u // of one unit of work
+
+// ---- memory ----
+omen_status
+parts_take(struct parts *parts, size_t bytes, void *pointer)
+{
+    void *memory = NULL;
+    ASSERT(parts->taken_count < TAKEN_MAX);
+    const omen_status status = parts->ops->alloc(parts->device, bytes, &memory);
+    memcpy(pointer, &memory, sizeof memory);
+    if (status != OMEN_OK)
+        return status;
+    parts->taken[parts->taken_count++] = memory;
+    parts->bytes += bytes;
+    struct gpu_build_report *const report = parts->job->report;
+    if (parts->bytes > report->device_bytes)
+        report->device_bytes = parts->bytes;
+    return OMEN_OK;
+}
+
+omen_status
+parts_take_pinned(struct parts *parts, size_t bytes, void *pointer)
+{
+    void *memory = NULL;
+    const omen_status status = parts->ops->host_alloc(parts->device, bytes, &memory);
+    memcpy(pointer, &memory, sizeof memory);
+    return status;
+}
+
+omen_status
+parts_take_plain(size_t bytes, void *pointer)
+{
+    void *const memory = mem_alloc(bytes);
+    memcpy(pointer, &memory, sizeof memory);
+    return memory != NULL ? OMEN_OK : OMEN_E_NO_MEMORY;
+}
+
+// ---- codes to the device ----
+struct gather {
+    const struct parts *parts;
+    const uint32_t *numbers;
+    uint32_t count;
+};
+
+static uint32_t
+piece_of(const struct parts *parts, uint32_t row)
+{
+    uint32_t low = 0, end = parts->job->input->piece_count;
+    while (end - low > 1) {
+        const uint32_t middle = low + (end - low) / 2;
+        if (parts->piece_starts[middle] <= row)
+            low = middle;
+        else
+            end = middle;
+    }
+    return low;
+}
+
+static void
+gather_unit(void *context, uint32_t index, uint32_t worker)
+{
+    (void)worker;
+    const struct gather *gather = context;
+    const struct parts *parts = gather->parts;
+    const struct gpu_build_input *in = parts->job->input;
+    const uint32_t from = index * GATHER_ROWS;
+    const uint32_t end = from + parts_smaller(gather->count - from, GATHER_ROWS);
+    for (uint32_t i = from; i < end; i++) {
+        const uint32_t row = gather->numbers[i], p = piece_of(parts, row);
+        const struct gpu_build_piece *piece = &in->pieces[p];
+        const size_t at = row - parts->piece_starts[p], bytes = in->row_bytes;
+        memcpy(parts->high + i * bytes, piece->high + at * bytes, bytes);
+        memcpy(parts->low + i * bytes, piece->low + at * bytes, bytes);
+        parts->metas[i] = piece->metas[at];
+    }
+}
+
+omen_status
+parts_take_table(struct parts *parts, uint32_t rows, struct parts_table *table)
+{
+    const omen_status status = parts_take(parts, (size_t)rows * parts->stride, &table->codes);
+    return status == OMEN_OK ? parts_take(parts, rows * sizeof *table->metas, &table->metas)
+                             : status;
+}
+
+omen_status
+parts_take_staged(struct parts *parts)
+{
+    return parts_take(parts,
+                      (size_t)parts->job->plan->staged_rows * parts->job->input->row_bytes * 2,
+                      &parts->staged);
+}
+
+omen_status
+parts_load(struct parts *parts, uint32_t count, const struct parts_table *table)
+{
+    const struct device_ops *ops = parts->ops;
+    const uint32_t row_bytes = parts->job->input->row_bytes, most = parts->job->plan->staged_rows;
+    const size_t plane = (size_t)most * row_bytes;
+    omen_status status = OMEN_OK;
+    for (uint32_t from = 0; from < count && status == OMEN_OK; from += most) {
+        const uint32_t rows = parts_smaller(count - from, most);
+        struct gather gather = {.parts = parts, .numbers = parts->numbers + from, .count = rows};
+        pool_run(parts->config->threads, (rows + GATHER_ROWS - 1) / GATHER_ROWS, gather_unit,
+                 &gather);
+        const struct device_join join = {.high = parts->staged,
+                                         .low = parts->staged + plane,
+                                         .count = rows,
+                                         .row_bytes = row_bytes,
+                                         .stride = parts->stride,
+                                         .codes = table->codes + (size_t)from * parts->stride};
+        const size_t bytes = (size_t)rows * row_bytes;
+        status = ops->put(parts->device, parts->staged, parts->high, bytes);
+        if (status == OMEN_OK)
+            status = ops->put(parts->device, parts->staged + plane, parts->low, bytes);
+        if (status == OMEN_OK)
+            status = ops->put(parts->device, table->metas + from, parts->metas,
+                              rows * sizeof *parts->metas);
+        if (status == OMEN_OK)
+            status = ops->join(parts->device, &join);
+        if (status == OMEN_OK)
+            status = ops->wait(parts->device); // before the next are gathered
+    }
+    return status;
+}
+
+struct device_rows
+parts_rows(const struct parts *parts, const struct parts_table *table, uint32_t count)
+{
+    return (struct device_rows){.codes = table->codes,
+                                .metas = table->metas,
+                                .count = count,
+                                .stride = parts->stride,
+                                .ip = parts->job->input->ip,
+                                .radius2 = parts->job->input->radius2};
+}
