@@ -30,10 +30,10 @@ drop_all(struct parts *parts)
 static void
 close_all(struct parts *parts)
 {
-    void *const pinned[] = {parts->lists, parts->chosen, parts->assigned,
-                            parts->high,  parts->low,    parts->metas};
-    void *const plain[] = {parts->piece_starts, parts->places, parts->starts,    parts->leaves,
-                           parts->numbers,      parts->met,    parts->met_before};
+    void *const pinned[] = {parts->lists, parts->chosen, parts->assigned, parts->codes,
+                            parts->metas};
+    void *const plain[] = {parts->places,  parts->starts, parts->leaves,
+                           parts->numbers, parts->met,    parts->met_before};
     drop_all(parts);
     for (size_t i = 0; i < sizeof pinned / sizeof *pinned; i++)
         parts->ops->host_free(parts->device, pinned[i]);
@@ -46,8 +46,7 @@ static omen_status
 open_all(struct parts *parts)
 {
     const struct gpu_build_plan *plan = parts->job->plan;
-    const struct gpu_build_input *in = parts->job->input;
-    const size_t n = parts->count, plane = (size_t)plan->staged_rows * in->row_bytes;
+    const size_t n = parts->count;
     const size_t words = (n + 31) / 32;
     uint32_t numbers = parts_table_rows(parts);
     numbers = numbers > plan->assign_rows ? numbers : plan->assign_rows;
@@ -56,38 +55,26 @@ open_all(struct parts *parts)
     struct omen_error error;
     omen_status status = device_cpu.open(0, &parts->host, &error);
     if (status == OMEN_OK)
-        status = parts_take_plain((in->piece_count + 1u) * sizeof(uint32_t), &parts->piece_starts);
-    if (status == OMEN_OK)
         status = parts_take_plain((size_t)numbers * sizeof(uint32_t), &parts->numbers);
     if (status == OMEN_OK)
         status = parts_take_plain(words * sizeof(uint32_t), &parts->met);
     if (status == OMEN_OK)
         status = parts_take_plain(words * sizeof(uint32_t), &parts->met_before);
     if (status == OMEN_OK)
-        status = parts_take_pinned(parts, plane, &parts->high);
-    if (status == OMEN_OK)
-        status = parts_take_pinned(parts, plane, &parts->low);
+        status = parts_take_pinned(parts, (size_t)plan->staged_rows * parts->stride, &parts->codes);
     if (status == OMEN_OK)
         status = parts_take_pinned(parts, plan->staged_rows * sizeof *parts->metas, &parts->metas);
     if (status == OMEN_OK)
         status =
             parts_take_pinned(parts, n * parts->config->list * sizeof(uint64_t), &parts->lists);
-    if (status != OMEN_OK)
-        return status;
-    parts->piece_starts[0] = 0;
-    for (uint32_t i = 0; i < in->piece_count; i++)
-        parts->piece_starts[i + 1] = parts->piece_starts[i] + in->pieces[i].count;
-    return OMEN_OK;
+    return status;
 }
 
 omen_status
-parts_begin(const struct parts *parts)
+parts_begin(const struct parts *parts, uint32_t done, uint32_t total)
 {
-    const _Atomic uint32_t *const cancel = parts->job->cancel;
     parts->job->report->parts++;
-    return cancel != NULL && atomic_load_explicit(cancel, memory_order_relaxed) != 0
-               ? OMEN_E_CANCELLED
-               : OMEN_OK;
+    return build_tell(parts->job, parts->stage, done, total);
 }
 
 // ---- what the host does ----
@@ -174,12 +161,13 @@ build_by_parts(const struct build_job *job)
                           .ops = job->handle->ops,
                           .device = job->handle->device,
                           .count = job->count,
-                          .stride = build_stride(job->input->row_bytes),
+                          .stride = job->input->stride,
                           .leaders = build_leaders(job->config, job->count)};
     job->report->leaders = parts.leaders;
     omen_status status = OMEN_OK;
     for (size_t i = 0; i < sizeof stages / sizeof *stages && status == OMEN_OK; i++) {
         const uint64_t begun = os_clock_ns();
+        parts.stage = stages[i].stage;
         status = stages[i].run(&parts);
         drop_all(&parts);
         job->report->stage_ms[stages[i].stage] = (float)((double)(os_clock_ns() - begun) * 1e-6);

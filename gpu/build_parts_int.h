@@ -4,6 +4,8 @@
 // memory, and codes to the device; build_parts_leaves.c leaders and leaves; build_parts_links.c which links a row chooses.
 #ifndef OMEN_GPU_BUILD_PARTS_INT_H
 #define OMEN_GPU_BUILD_PARTS_INT_H
+#include <stdatomic.h>
+
 #include "gpu/build_int.h"
 
 #define TAKEN_MAX 8u // pieces of the device's memory that a stage has
@@ -14,7 +16,7 @@ struct parts {
     const struct device_ops *ops;
     struct device *device, *host; // host: the plain half's
     uint32_t count, stride, leaders, leaf_count;
-    uint32_t *piece_starts; // of the input's pieces, and the end
+    enum gpu_build_stage stage;
 
     // Of the host. `lists` has count x list keys; chosen ones of the second time take their place from its beginning on.
     uint64_t *lists, *chosen; // chosen: count x chosen_max
@@ -22,8 +24,8 @@ struct parts {
     uint32_t *places, *starts;
     struct build_leaf *leaves;
     uint32_t *numbers; // of the rows that are on the device, in its order
-    uint8_t *high, *low;
-    struct byte_meta *metas; // these three: staged_rows of them
+    int8_t *codes;
+    struct byte_meta *metas; // these two: staged_rows of them
     _Atomic uint32_t *met;   // a bit a row: it is on the device
     uint32_t *met_before;    // how many are, before each word of met
 
@@ -31,7 +33,6 @@ struct parts {
     void *taken[TAKEN_MAX];
     uint32_t taken_count;
     uint64_t bytes;
-    uint8_t *staged;
 };
 
 static inline uint32_t
@@ -40,8 +41,8 @@ parts_smaller(uint64_t a, uint32_t b)
     return a < b ? (uint32_t)a : b;
 }
 
-// Counts a part; OMEN_E_CANCELLED where the build is to end.
-OMEN_MUST_CHECK omen_status parts_begin(const struct parts *parts);
+// Counts a part, before which `done` of the stage's `total` are done; OMEN_E_CANCELLED where the build is to end.
+OMEN_MUST_CHECK omen_status parts_begin(const struct parts *parts, uint32_t done, uint32_t total);
 
 // ---- build_parts_rows.c ----
 // Memory of the device until the stage ends, pinned and plain memory of the host: to *pointer, a pointer of any type.
@@ -57,7 +58,6 @@ struct parts_table {
 
 OMEN_MUST_CHECK omen_status parts_take_table(struct parts *parts, uint32_t rows,
                                              struct parts_table *table);
-OMEN_MUST_CHECK omen_status parts_take_staged(struct parts *parts);
 // The rows of parts->numbers, `count` of them.
 OMEN_MUST_CHECK omen_status parts_load(struct parts *parts, uint32_t count,
                                        const struct parts_table *table);

@@ -13,7 +13,7 @@ assign_part(struct parts *parts, uint32_t first, uint32_t count, const struct pa
             uint64_t *keys)
 {
     const uint32_t fanout = parts->config->fanout;
-    omen_status status = parts_begin(parts);
+    omen_status status = parts_begin(parts, first, parts->count);
     for (uint32_t i = 0; i < count; i++)
         parts->numbers[i] = first + i;
     if (status == OMEN_OK)
@@ -38,8 +38,6 @@ parts_assign(struct parts *parts)
     uint64_t *keys = NULL;
     omen_status status = parts_take_pinned(
         parts, (size_t)parts->count * fanout * sizeof *parts->assigned, &parts->assigned);
-    if (status == OMEN_OK)
-        status = parts_take_staged(parts);
     if (status == OMEN_OK)
         status = parts_take_table(parts, parts->leaders, &tables[0]);
     if (status == OMEN_OK)
@@ -145,7 +143,7 @@ leaf_part(struct parts *parts, const struct build_leaf *leaves, uint32_t count,
     const uint32_t places = leaves[count - 1].first + leaves[count - 1].count - from;
     const size_t key_bytes = (size_t)places * config->leaf_keep * sizeof *memory->keys;
     const uint32_t tiles = build_tiles(leaves, count, from, memory->tiles_host);
-    omen_status status = parts_begin(parts);
+    omen_status status = parts_begin(parts, from, parts->starts[parts->leaders]);
     for (uint32_t i = 0; i < places; i++)
         parts->numbers[i] = parts->places[from + i] / config->fanout;
     if (status == OMEN_OK)
@@ -181,9 +179,7 @@ take_leaf_memory(struct parts *parts, struct leaf_memory *memory)
 {
     const uint32_t most = parts->job->plan->leaf_places;
     const size_t key_bytes = (size_t)most * parts->config->leaf_keep * sizeof *memory->keys;
-    omen_status status = parts_take_staged(parts);
-    if (status == OMEN_OK)
-        status = parts_take_table(parts, most, &memory->table);
+    omen_status status = parts_take_table(parts, most, &memory->table);
     if (status == OMEN_OK)
         status = parts_take(parts, key_bytes, &memory->keys);
     if (status == OMEN_OK)

@@ -120,7 +120,7 @@ choose_part(struct parts *parts, const struct choosing *choosing, uint32_t first
 {
     const struct device_ops *ops = parts->ops;
     const uint32_t width = parts->config->list, keep = choosing->keep;
-    omen_status status = parts_begin(parts);
+    omen_status status = parts_begin(parts, first, parts->count);
     if (status != OMEN_OK)
         return status;
     struct renumber candidates = {.parts = parts,
@@ -160,9 +160,7 @@ static omen_status
 choose(struct parts *parts, struct choosing *choosing)
 {
     const uint32_t most = parts->job->plan->choose_rows;
-    omen_status status = parts_take_staged(parts);
-    if (status == OMEN_OK)
-        status = parts_take_table(parts, parts_table_rows(parts), &choosing->table);
+    omen_status status = parts_take_table(parts, parts_table_rows(parts), &choosing->table);
     if (status == OMEN_OK)
         status = parts_take(parts, (size_t)most * parts->config->list * sizeof(uint64_t),
                             &choosing->candidates);

@@ -52,20 +52,6 @@ struct gather {
     uint32_t count;
 };
 
-static uint32_t
-piece_of(const struct parts *parts, uint32_t row)
-{
-    uint32_t low = 0, end = parts->job->input->piece_count;
-    while (end - low > 1) {
-        const uint32_t middle = low + (end - low) / 2;
-        if (parts->piece_starts[middle] <= row)
-            low = middle;
-        else
-            end = middle;
-    }
-    return low;
-}
-
 static void
 gather_unit(void *context, uint32_t index, uint32_t worker)
 {
@@ -76,12 +62,9 @@ gather_unit(void *context, uint32_t index, uint32_t worker)
     const uint32_t from = index * GATHER_ROWS;
     const uint32_t end = from + parts_smaller(gather->count - from, GATHER_ROWS);
     for (uint32_t i = from; i < end; i++) {
-        const uint32_t row = gather->numbers[i], p = piece_of(parts, row);
-        const struct gpu_build_piece *piece = &in->pieces[p];
-        const size_t at = row - parts->piece_starts[p], bytes = in->row_bytes;
-        memcpy(parts->high + i * bytes, piece->high + at * bytes, bytes);
-        memcpy(parts->low + i * bytes, piece->low + at * bytes, bytes);
-        parts->metas[i] = piece->metas[at];
+        const size_t row = gather->numbers[i];
+        memcpy(parts->codes + (size_t)i * in->stride, in->codes + row * in->stride, in->stride);
+        parts->metas[i] = in->metas[row];
     }
 }
 
@@ -94,40 +77,21 @@ parts_take_table(struct parts *parts, uint32_t rows, struct parts_table *table)
 }
 
 omen_status
-parts_take_staged(struct parts *parts)
-{
-    return parts_take(parts,
-                      (size_t)parts->job->plan->staged_rows * parts->job->input->row_bytes * 2,
-                      &parts->staged);
-}
-
-omen_status
 parts_load(struct parts *parts, uint32_t count, const struct parts_table *table)
 {
     const struct device_ops *ops = parts->ops;
-    const uint32_t row_bytes = parts->job->input->row_bytes, most = parts->job->plan->staged_rows;
-    const size_t plane = (size_t)most * row_bytes;
+    const uint32_t most = parts->job->plan->staged_rows;
     omen_status status = OMEN_OK;
     for (uint32_t from = 0; from < count && status == OMEN_OK; from += most) {
         const uint32_t rows = parts_smaller(count - from, most);
         struct gather gather = {.parts = parts, .numbers = parts->numbers + from, .count = rows};
         pool_run(parts->config->threads, (rows + GATHER_ROWS - 1) / GATHER_ROWS, gather_unit,
                  &gather);
-        const struct device_join join = {.high = parts->staged,
-                                         .low = parts->staged + plane,
-                                         .count = rows,
-                                         .row_bytes = row_bytes,
-                                         .stride = parts->stride,
-                                         .codes = table->codes + (size_t)from * parts->stride};
-        const size_t bytes = (size_t)rows * row_bytes;
-        status = ops->put(parts->device, parts->staged, parts->high, bytes);
-        if (status == OMEN_OK)
-            status = ops->put(parts->device, parts->staged + plane, parts->low, bytes);
+        status = ops->put(parts->device, table->codes + (size_t)from * parts->stride, parts->codes,
+                          (size_t)rows * parts->stride);
         if (status == OMEN_OK)
             status = ops->put(parts->device, table->metas + from, parts->metas,
                               rows * sizeof *parts->metas);
-        if (status == OMEN_OK)
-            status = ops->join(parts->device, &join);
         if (status == OMEN_OK)
             status = ops->wait(parts->device); // before the next are gathered
     }
