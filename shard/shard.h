@@ -105,7 +105,7 @@ OMEN_MUST_CHECK omen_status shard_measure_recall(struct shard *shard, uint32_t s
 OMEN_MUST_CHECK omen_status shard_calibrate(struct shard *shard, struct omen_error *error);
 
 // ---- upkeep (shard.c, compact.c) ----
-// Waits until everything is linked, helping.
+// Waits until everything is linked, helping; options NULL: by the CPU. options->report is whole.
 OMEN_MUST_CHECK omen_status shard_build(struct shard *shard, const omen_build_options *options,
                                         struct omen_error *error);
 // The same, and brings everything to the file.
