@@ -225,6 +225,8 @@ def test_a_search_that_wants_a_gpu_says_why_there_is_none(monkeypatch):
             index.search(queries, backend="cuda")
         with pytest.raises(errors.UnsupportedError, match="no GPU"):
             index.knn_exact(queries, backend="cuda")
+        with pytest.raises(errors.UnsupportedError, match="no GPU"):
+            index.build(backend="cuda")
         with pytest.raises(errors.InvalidError, match="backend is 'tpu'"):
             index.search(queries, backend="tpu")
 
