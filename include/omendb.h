@@ -295,8 +295,9 @@ typedef struct omen_build_options {
     uint64_t     max_memory;  /* bytes that links made at once may take beside the index; 0: half of what the index's own
                                * max_memory leaves. With less than they need rows are linked one by one */
     omen_build_report *report; /* NULL, or filled, after a failure too */
+    int          again;       /* links that are there are made anew, all at once */
 } omen_build_options;
-#define OMEN_BUILD_OPTIONS_INIT { sizeof(omen_build_options), OMEN_BACKEND_AUTO, NULL, NULL, 0, NULL }
+#define OMEN_BUILD_OPTIONS_INIT { sizeof(omen_build_options), OMEN_BACKEND_AUTO, NULL, NULL, 0, NULL, 0 }
 /* Links what is not linked yet, and returns when all is. options may be NULL. */
 OMEN_API omen_status omen_build(omen_index_t index, const omen_build_options *options);
 /* Rewrites the index without its deleted rows; searches go on, writers wait. Done by itself, beside other work, once

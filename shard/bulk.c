@@ -195,9 +195,12 @@ build_and_install(struct shard *shard, struct hnsw *hnsw, size_t memory, struct 
 static bool
 is_wanted(const struct shard *shard, const struct hnsw *hnsw, const struct bulk_order *order)
 {
-    return order == NULL                         ? is_due(shard, hnsw)
-           : order->backend != OMEN_BACKEND_CUDA ? is_worth_it(hnsw)
-                                                 : hnsw_founded(hnsw) && hnsw_tail(hnsw) > 0;
+    if (order == NULL)
+        return is_due(shard, hnsw);
+    if (order->again)
+        return hnsw_founded(hnsw) && hnsw_count(hnsw) > 0;
+    return order->backend != OMEN_BACKEND_CUDA ? is_worth_it(hnsw)
+                                               : hnsw_founded(hnsw) && hnsw_tail(hnsw) > 0;
 }
 
 // Under `builds`. `order` and `backend` NULL: nobody asked for it.
@@ -240,7 +243,8 @@ backend_for(struct shard *shard, const struct bulk_order *order, struct backend 
     lock_release(&shard->writers);
     const omen_status status = backend_open(
         backend, order->backend, wanted ? (uint64_t)rows * shard->options.dimension : 0, error);
-    if (status != OMEN_OK || order->backend != OMEN_BACKEND_CUDA || founded || tail == 0)
+    if (status != OMEN_OK || order->backend != OMEN_BACKEND_CUDA || founded ||
+        (tail == 0 && !order->again))
         return status;
     backend_close(backend);
     return error_set(error, OMEN_E_UNSUPPORTED,

@@ -32,8 +32,10 @@ static omen_status
 build_at_once(struct shard *shard, const omen_build_options *options,
               const struct linkers_watch *watch, struct omen_error *error)
 {
-    const struct bulk_order order = {
-        .watch = watch, .backend = options->backend, .memory_max = options->max_memory};
+    const struct bulk_order order = {.watch = watch,
+                                     .backend = options->backend,
+                                     .again = options->again != 0,
+                                     .memory_max = options->max_memory};
     struct bulk_made made;
     const omen_status status = bulk_build(shard, &order, &made);
     if (options->report != NULL)

@@ -180,6 +180,7 @@ OMEN_MUST_CHECK omen_status compact_target(struct shard *shard, struct omen_erro
 struct bulk_order {
     const struct linkers_watch *watch; // NULL: nobody
     omen_backend backend;
+    bool again;          // rows that are linked are to be linked anew
     uint64_t memory_max; // of the host, beside the index; 0: as the index's max_memory leaves it
 };
 struct bulk_made {

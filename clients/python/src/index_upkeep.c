@@ -238,13 +238,15 @@ build_report(const omen_build_report *report)
 PyObject *
 index_build(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names)
 {
-    static struct args_spec spec = {"build", {"backend", "progress", "max_memory"}, 0, 3, {NULL}};
+    static struct args_spec spec = {
+        "build", {"backend", "progress", "max_memory", "again"}, 0, 4, {NULL}};
     PyObject *given[ARGS_MAX];
     struct index *self = (struct index *)object;
     omen_build_options options = OMEN_BUILD_OPTIONS_INIT;
     if (args_parse(&spec, args, count, names, given) < 0 ||
         arg_backend(given[0], &options.backend) < 0 ||
-        arg_u64(given[2], "max_memory", &options.max_memory) < 0)
+        arg_u64(given[2], "max_memory", &options.max_memory) < 0 ||
+        arg_bool(given[3], &options.again) < 0)
         return NULL;
     omen_build_report report = {.struct_size = sizeof report};
     struct progress progress = {.function = arg_given(given[1]) ? given[1] : NULL};

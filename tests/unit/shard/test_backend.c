@@ -158,6 +158,17 @@ START_TEST(what_a_gpu_builds_is_whole_and_is_found_as_what_the_cpu_does)
     must(build_by(OMEN_BACKEND_CUDA)); // of which nothing is left to do
     ck_assert_int_eq(report.backend, OMEN_BACKEND_AUTO);
     ck_assert_uint_eq(report.rows, 0);
+    for (int backend = OMEN_BACKEND_AUTO; backend <= OMEN_BACKEND_CUDA; backend++) {
+        omen_build_options again = OMEN_BUILD_OPTIONS_INIT;
+        again.backend = (omen_backend)backend;
+        again.again = 1;
+        again.report = &report;
+        must(omen_build(index_, &again));
+        ck_assert_int_eq(report.backend,
+                         backend == OMEN_BACKEND_CPU ? OMEN_BACKEND_CPU : OMEN_BACKEND_CUDA);
+        ck_assert_uint_eq(report.rows, ROWS);
+        check_linked(ROWS);
+    }
     omen_close(index_);
 }
 END_TEST

@@ -115,6 +115,7 @@ impl Backend {
 pub struct Build {
     backend: Backend,
     max_memory: u64,
+    again: bool,
 }
 
 impl Build {
@@ -126,6 +127,12 @@ impl Build {
     /// Who makes links where many vectors have none.
     pub fn backend(mut self, backend: Backend) -> Self {
         self.backend = backend;
+        self
+    }
+
+    /// Whether links that are there are made anew, all at once.
+    pub fn again(mut self, again: bool) -> Self {
+        self.again = again;
         self
     }
 
@@ -470,6 +477,7 @@ impl Index {
             backend: how.backend.to_raw(),
             max_memory: how.max_memory,
             report: &mut report,
+            again: how.again.into(),
             progress: Some(report_progress),
             context: (&mut watch as *mut Watch<'_>).cast(),
             ..Default::default()

@@ -197,6 +197,7 @@ pub struct omen_build_options {
     pub context: *mut c_void,
     pub max_memory: u64,
     pub report: *mut omen_build_report,
+    pub again: c_int,
 }
 
 #[repr(C)]
@@ -415,6 +416,7 @@ impl Default for omen_build_options {
             context: null_mut(),
             max_memory: 0,
             report: null_mut(),
+            again: 0,
         }
     }
 }
