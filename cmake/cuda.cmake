@@ -1,6 +1,6 @@
 # cuda.cmake -- the plugin omendb_gpu.so of all .cu files in gpu/.
 #
-# It is loaded at run time (gpu/device.c): neither the library nor the daemon needs CUDA or libstdc++. cuBLAS is not used.
+# It is loaded at run time (gpu/device.c), from lib/omendb once it is installed: neither the library nor the daemon needs CUDA or libstdc++. cuBLAS is not used.
 # Machine code for the two generations that are about, and PTX, of which the driver makes code for later ones.
 set(CMAKE_CUDA_COMPILER "${OMENDB_CUDA_ROOT}/bin/nvcc" CACHE FILEPATH "")
 set(CUDAToolkit_ROOT "${OMENDB_CUDA_ROOT}" CACHE PATH "")
@@ -22,3 +22,4 @@ target_compile_options(omendb_gpu PRIVATE --fmad=false -lineinfo -Xptxas -warn-s
 target_link_libraries(omendb_gpu PRIVATE CUDA::cudart_static $<TARGET_FILE:omen_base>)
 target_link_options(omendb_gpu PRIVATE -Wl,-z,defs -Wl,--exclude-libs,ALL)
 add_dependencies(omendb_gpu omen_base)
+install(TARGETS omendb_gpu LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/omendb)

@@ -23,6 +23,23 @@ const char *const gpu_build_stage_names[GPU_BUILD_STAGES] = {
     "upload",      "assign", "group", "leaves",   "merge",  "prune", "reverse",
     "prune again", "reach",  "pack",  "download", "repair", "verify"};
 
+// Thousandths of the time that stages take, as measured for 1,000,000 rows x 128 (docs/internals/gpu.md).
+static const uint32_t stage_shares[GPU_BUILD_STAGES] = {25, 135, 5, 470, 20, 65, 25,
+                                                        65, 5,   5, 20,  10, 150};
+
+omen_status
+build_tell(const struct build_job *job, enum gpu_build_stage stage, uint32_t done, uint32_t total)
+{
+    if (job->watch == NULL)
+        return OMEN_OK;
+    uint32_t before = 0;
+    for (uint32_t i = 0; i < stage; i++)
+        before += stage_shares[i];
+    const uint64_t within = (uint64_t)stage_shares[stage] * done / total;
+    return job->watch->progress(job->watch->context, before + within, 1000) != 0 ? OMEN_E_CANCELLED
+                                                                                 : OMEN_OK;
+}
+
 // One build in progress. Device memory is taken when a stage begins to need it and freed after the last that does.
 struct build {
     const struct gpu_build_config *config;
@@ -30,7 +47,7 @@ struct build {
     const struct device_ops *ops;
     struct device *device;
     struct gpu_build_report *report;
-    uint32_t count, stride, leaders, tiles;
+    uint32_t count, leaders, tiles;
     uint64_t bytes; // taken of the device now
     // Of the device.
     int8_t *codes, *leader_codes;
@@ -87,7 +104,7 @@ rows_of(const struct build *build)
     return (struct device_rows){.codes = build->codes,
                                 .metas = build->metas,
                                 .count = build->count,
-                                .stride = build->stride,
+                                .stride = build->input->stride,
                                 .ip = build->input->ip,
                                 .radius2 = build->input->radius2};
 }
@@ -98,40 +115,14 @@ upload(struct build *build)
 {
     const struct gpu_build_input *in = build->input;
     const struct device_ops *ops = build->ops;
-    uint32_t largest = 0;
-    for (uint32_t i = 0; i < in->piece_count; i++)
-        largest = in->pieces[i].count > largest ? in->pieces[i].count : largest;
-    const size_t plane = (size_t)largest * in->row_bytes;
-    uint8_t *staged = NULL;
-    omen_status status = take(build, (size_t)build->count * build->stride, &build->codes);
+    const size_t codes = (size_t)build->count * in->stride;
+    const size_t metas = build->count * sizeof *build->metas;
+    omen_status status = take(build, codes, &build->codes);
     if (status == OMEN_OK)
-        status = take(build, (size_t)build->count * sizeof *build->metas, &build->metas);
+        status = take(build, metas, &build->metas);
     if (status == OMEN_OK)
-        status = take(build, plane * 2, &staged);
-    uint32_t row = 0;
-    for (uint32_t i = 0; i < in->piece_count && status == OMEN_OK; i++) {
-        const struct gpu_build_piece *piece = &in->pieces[i];
-        const size_t bytes = (size_t)piece->count * in->row_bytes;
-        status = ops->put(build->device, staged, piece->high, bytes);
-        if (status == OMEN_OK)
-            status = ops->put(build->device, staged + plane, piece->low, bytes);
-        if (status == OMEN_OK)
-            status = ops->put(build->device, build->metas + row, piece->metas,
-                              piece->count * sizeof *piece->metas);
-        const struct device_join join = {.high = staged,
-                                         .low = staged + plane,
-                                         .count = piece->count,
-                                         .row_bytes = in->row_bytes,
-                                         .stride = build->stride,
-                                         .codes = build->codes + (size_t)row * build->stride};
-        if (status == OMEN_OK)
-            status = ops->join(build->device, &join);
-        row += piece->count;
-    }
-    if (status == OMEN_OK)
-        status = ops->wait(build->device); // the staged bytes are freed
-    drop(build, &staged, plane * 2);
-    return status;
+        status = ops->put(build->device, build->codes, in->codes, codes);
+    return status == OMEN_OK ? ops->put(build->device, build->metas, in->metas, metas) : status;
 }
 
 static omen_status
@@ -146,7 +137,7 @@ draw_leaders(struct build *build)
     const size_t bytes = (size_t)leaders * sizeof *numbers;
     omen_status status = take(build, bytes, &on_device);
     if (status == OMEN_OK)
-        status = take(build, (size_t)leaders * build->stride, &build->leader_codes);
+        status = take(build, (size_t)leaders * build->input->stride, &build->leader_codes);
     if (status == OMEN_OK)
         status = take(build, leaders * sizeof *build->leader_metas, &build->leader_metas);
     if (status == OMEN_OK)
@@ -469,14 +460,16 @@ download(struct build *build, const struct build_job *job)
 static omen_status
 run_device(struct build *build, const struct build_job *job)
 {
-    const _Atomic uint32_t *const cancel = job->cancel;
     const struct device_ops *ops = build->ops;
     omen_status status = ops->mark(build->device, 0);
     for (uint32_t stage = 0; stage <= GPU_BUILD_DOWNLOAD && status == OMEN_OK; stage++) {
-        if (cancel != NULL && atomic_load_explicit(cancel, memory_order_relaxed) != 0)
-            return OMEN_E_CANCELLED;
-        status = stage == GPU_BUILD_DOWNLOAD ? download(build, job)
-                                             : run_stage(build, (enum gpu_build_stage)stage);
+        if (job->watch != NULL)
+            status = ops->wait(build->device);
+        if (status == OMEN_OK)
+            status = build_tell(job, (enum gpu_build_stage)stage, 0, 1);
+        if (status == OMEN_OK)
+            status = stage == GPU_BUILD_DOWNLOAD ? download(build, job)
+                                                 : run_stage(build, (enum gpu_build_stage)stage);
         if (status == OMEN_OK)
             status = ops->mark(build->device, stage + 1);
     }
@@ -502,11 +495,22 @@ bytes_allowed(const struct device_handle *handle, const struct gpu_build_config 
     return facts.bytes == 0 ? UINT64_MAX : facts.bytes_free - facts.bytes_free / SPARE_SHARE;
 }
 
+size_t
+gpu_build_host_bytes(const struct device_handle *handle, const struct gpu_build_config *config,
+                     const struct gpu_build_shape *shape)
+{
+    struct gpu_build_plan planned;
+    const omen_status status =
+        gpu_build_plan(config, shape, bytes_allowed(handle, config), &planned);
+    return status == OMEN_OK ? build_host_bytes(config, shape, &planned)
+                             : build_host_bytes(config, shape, &(struct gpu_build_plan){0});
+}
+
 static omen_status
 plan(const struct device_handle *handle, const struct build *build, struct gpu_build_plan *out,
      struct omen_error *error)
 {
-    const struct gpu_build_shape shape = {build->count, build->input->row_bytes};
+    const struct gpu_build_shape shape = {build->count, build->input->stride};
     const uint64_t bytes = bytes_allowed(handle, build->config);
     const omen_status status = gpu_build_plan(build->config, &shape, bytes, out);
     return status == OMEN_OK ? OMEN_OK
@@ -536,6 +540,8 @@ run_and_verify(struct build *build, const struct build_job *job, struct omen_err
     omen_status status = run(build, job);
     const uint64_t repairing = os_clock_ns();
     if (status == OMEN_OK)
+        status = build_tell(job, GPU_BUILD_REPAIR, 0, 1);
+    if (status == OMEN_OK)
         status = repair(build, job->blocks, job->seen);
     report->stage_ms[GPU_BUILD_REPAIR] = ms_since(repairing);
     if (status == OMEN_E_UNSUPPORTED)
@@ -554,12 +560,14 @@ run_and_verify(struct build *build, const struct build_job *job, struct omen_err
 
 omen_status
 gpu_build_run(const struct device_handle *handle, const struct gpu_build_config *config,
-              const struct gpu_build_input *input, uint8_t *blocks, const _Atomic uint32_t *cancel,
-              struct gpu_build_report *report, struct omen_error *error)
+              const struct gpu_build_input *input, uint8_t *blocks,
+              const struct gpu_build_watch *watch, struct gpu_build_report *report,
+              struct omen_error *error)
 {
     ASSERT(config->chosen_max <= config->links_max && config->links_max <= config->list);
     ASSERT(config->list <= DEVICE_LIST_MAX);
     ASSERT(config->fanout * config->leaf_keep <= DEVICE_MERGE_MAX);
+    ASSERT(input->stride % DEVICE_STRIDE == 0 && input->stride > 0);
     const uint64_t begun = os_clock_ns();
     *report = (struct gpu_build_report){0};
     struct build build = {.config = config,
@@ -567,9 +575,7 @@ gpu_build_run(const struct device_handle *handle, const struct gpu_build_config 
                           .ops = handle->ops,
                           .device = handle->device,
                           .report = report,
-                          .stride = build_stride(input->row_bytes)};
-    for (uint32_t i = 0; i < input->piece_count; i++)
-        build.count += input->pieces[i].count;
+                          .count = input->count};
     if (build.count == 0)
         return error_set(error, OMEN_E_INVALID, "no rows to build a graph of");
     ASSERT(config->entry < build.count);
@@ -586,7 +592,7 @@ gpu_build_run(const struct device_handle *handle, const struct gpu_build_config 
         .count = build.count,
         .blocks = blocks,
         .seen = mem_alloc(((size_t)build.count + 31) / 32 * sizeof *job.seen),
-        .cancel = cancel,
+        .watch = watch,
         .report = report,
     };
     status = job.seen == NULL ? error_set_plain(error, OMEN_E_NO_MEMORY)

@@ -14,7 +14,6 @@
 // in parts of any size too, but that a build by parts always has leaders (exact_rows counts as 0).
 #ifndef OMEN_GPU_BUILD_H
 #define OMEN_GPU_BUILD_H
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -40,23 +39,25 @@ struct gpu_build_config {
         device_bytes; // to take of the device at most; 0: seven eighths of what it says is free
 };
 
-// Planes and metas of some rows, one piece after the other; host memory, pinned where speed matters.
-struct gpu_build_piece {
-    const uint8_t *high, *low;
-    const struct byte_meta *metas;
-    uint32_t count;
-};
-
+// Rows as a device has them (struct device_rows); host memory, pinned where speed matters.
 struct gpu_build_input {
-    const struct gpu_build_piece *pieces;
-    uint32_t piece_count;
-    uint32_t row_bytes; // of a plane
+    const int8_t *codes;           // count x stride
+    const struct byte_meta *metas; // count
+    uint32_t count;
+    uint32_t stride; // a multiple of DEVICE_STRIDE
     uint32_t ip;
     float radius2;
 };
 
+// `progress` is called by the caller's thread before each stage, or part of one, with how much of the work is done; non-zero ends
+// the build with OMEN_E_CANCELLED. A stage that is told of has ended on the device, too.
+struct gpu_build_watch {
+    int (*progress)(void *context, uint64_t done, uint64_t total);
+    void *context;
+};
+
 enum gpu_build_stage {
-    GPU_BUILD_UPLOAD, // planes to the device, and joined
+    GPU_BUILD_UPLOAD, // codes to the device
     GPU_BUILD_ASSIGN, // rows to leaders; with few rows: the exact lists
     GPU_BUILD_GROUP,
     GPU_BUILD_LEAVES,
@@ -88,8 +89,8 @@ struct gpu_build_report {
 struct gpu_build_config gpu_build_config_for(uint32_t count, uint32_t links);
 
 struct gpu_build_shape {
-    uint32_t count;     // rows
-    uint32_t row_bytes; // of a plane
+    uint32_t count;  // rows
+    uint32_t stride; // bytes from one row's codes to the next
 };
 
 // Device bytes that a build takes with all at once.
@@ -98,7 +99,7 @@ uint64_t gpu_build_bytes(const struct gpu_build_config *config,
 
 // How a build goes within a device's memory. By parts: rows go to their leaders `assign_rows` at a time, leaves are compared that
 // have `leaf_places` together, and `choose_rows` rows choose links at a time, of which the candidates' codes are gathered;
-// codes come to the device `staged_rows` at a time.
+// codes are gathered `staged_rows` at a time.
 struct gpu_build_plan {
     uint32_t whole; // 1: all at once; what follows is 0 but for bytes
     uint32_t staged_rows, assign_rows, leaf_places, choose_rows;
@@ -110,13 +111,19 @@ OMEN_MUST_CHECK omen_status gpu_build_plan(const struct gpu_build_config *config
                                            const struct gpu_build_shape *shape, uint64_t bytes,
                                            struct gpu_build_plan *plan);
 
-// Fills `blocks` (host, rows x link_row_bytes) with rows that pass graph_verify. `cancel` may be NULL; set, it ends the build
-// with OMEN_E_CANCELLED. OMEN_E_NO_MEMORY: of the device, or of the host. OMEN_E_UNSUPPORTED: most rows are not reached from
+// Bytes that the host has for a build besides its input and `blocks`: few, or what a build by parts keeps there where the device has
+// not enough memory for all at once. Where it has not enough for anything: as if by parts.
+size_t gpu_build_host_bytes(const struct device_handle *handle,
+                            const struct gpu_build_config *config,
+                            const struct gpu_build_shape *shape);
+
+// Fills `blocks` (host, rows x link_row_bytes) with rows that pass graph_verify. `watch` may be NULL.
+// OMEN_E_NO_MEMORY: of the device, or of the host. OMEN_E_UNSUPPORTED: most rows are not reached from
 // the entry, as happens with many equal rows: the caller links them otherwise.
 OMEN_MUST_CHECK omen_status gpu_build_run(const struct device_handle *handle,
                                           const struct gpu_build_config *config,
                                           const struct gpu_build_input *input, uint8_t *blocks,
-                                          const _Atomic uint32_t *cancel,
+                                          const struct gpu_build_watch *watch,
                                           struct gpu_build_report *report,
                                           struct omen_error *error);
 

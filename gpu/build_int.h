@@ -5,9 +5,16 @@
 #define OMEN_GPU_BUILD_INT_H
 #include "gpu/build.h"
 
+// ---- build.c ----
+// Tells that a stage begins, or of its work `done` of `total` is done; OMEN_E_CANCELLED where the build is to end.
+struct build_job;
+OMEN_MUST_CHECK omen_status build_tell(const struct build_job *job, enum gpu_build_stage stage,
+                                       uint32_t done, uint32_t total);
+
 // ---- build_plan.c ----
-// Bytes from one row's codes to the next on a device.
-uint32_t build_stride(uint32_t row_bytes);
+// What the host has for a build as planned, besides its input and its blocks.
+size_t build_host_bytes(const struct gpu_build_config *config, const struct gpu_build_shape *shape,
+                        const struct gpu_build_plan *plan);
 // How many leaders a build by leaders has.
 uint32_t build_leaders(const struct gpu_build_config *config, uint32_t count);
 // One row of each of as many equal stretches of the rows: different ones, evenly spread, and drawn.
@@ -33,8 +40,8 @@ struct build_job {
     const struct gpu_build_plan *plan;
     uint32_t count;
     uint8_t *blocks;
-    uint32_t *seen; // host: what the entry leads to, a bit a row
-    const _Atomic uint32_t *cancel;
+    uint32_t *seen;                      // host: what the entry leads to, a bit a row
+    const struct gpu_build_watch *watch; // or NULL
     struct gpu_build_report *report;
 };
 // Fills in blocks, seen and the report, but for repair and verification.

@@ -29,12 +29,6 @@ gpu_build_config_for(uint32_t count, uint32_t links)
                                      .seed = 1};
 }
 
-uint32_t
-build_stride(uint32_t row_bytes)
-{
-    return (row_bytes * 2 + DEVICE_STRIDE - 1) / DEVICE_STRIDE * DEVICE_STRIDE;
-}
-
 static uint32_t
 at_most(uint64_t value, uint32_t most)
 {
@@ -53,7 +47,7 @@ uint64_t
 gpu_build_bytes(const struct gpu_build_config *config, const struct gpu_build_shape *shape)
 {
     const uint64_t n = shape->count, key = KEY_BYTES;
-    const uint64_t rows = n * (build_stride(shape->row_bytes) + META_BYTES);
+    const uint64_t rows = n * (shape->stride + META_BYTES);
     uint64_t leaves = 0; // the stages up to merge
     if (shape->count > config->exact_rows)
         leaves = n * config->fanout *
@@ -90,29 +84,28 @@ struct needs {
 };
 
 static struct needs
-needs_of(const struct gpu_build_config *config, const struct gpu_build_shape *shape,
-         uint32_t staged_rows)
+needs_of(const struct gpu_build_config *config, const struct gpu_build_shape *shape)
 {
     const uint32_t n = shape->count, keep = config->links_max; // at least chosen_max
-    const uint64_t row = build_stride(shape->row_bytes) + META_BYTES;
-    const uint64_t staged = (uint64_t)staged_rows * shape->row_bytes * 2;
+    const uint64_t row = shape->stride + META_BYTES;
     const uint64_t lists = (config->list + keep) * KEY_BYTES;
     const uint64_t places = (uint64_t)n * config->fanout;
     const uint32_t all_rows =
         (n + config->list - 1) / config->list; // whose candidates are all rows
     ASSERT(places <= UINT32_MAX && config->leaf_max <= PLACES_MAX);
     return (struct needs){
-        .assign = {.once = staged + build_leaders(config, n) * row,
+        .assign = {.once = build_leaders(config, n) * row,
                    .each = row + config->fanout * KEY_BYTES,
                    .least = 1,
                    .most = n},
-        .leaves = {.once = staged, // each: code, list, its own number, and a tile where it has one
-                   .each = row + config->leaf_keep * KEY_BYTES + sizeof(uint32_t) +
-                           sizeof(struct device_tile),
-                   .least = at_most(config->leaf_max, n),
-                   .most = at_most(places, PLACES_MAX)},
-        .choose = {.once = staged, .each = lists + config->list * row, .least = 1, .most = n},
-        .choose_all = {.once = staged + n * row, .each = lists, .least = all_rows, .most = n}};
+        .leaves =
+            {// each: code, list, its own number, and a tile where it has one
+             .each = row + config->leaf_keep * KEY_BYTES + sizeof(uint32_t) +
+                     sizeof(struct device_tile),
+             .least = at_most(config->leaf_max, n),
+             .most = at_most(places, PLACES_MAX)},
+        .choose = {.each = lists + config->list * row, .least = 1, .most = n},
+        .choose_all = {.once = n * row, .each = lists, .least = all_rows, .most = n}};
 }
 
 static uint64_t
@@ -139,11 +132,7 @@ gpu_build_plan(const struct gpu_build_config *config, const struct gpu_build_sha
     if (plan->bytes <= bytes)
         return OMEN_OK;
     *plan = (struct gpu_build_plan){.staged_rows = at_most(STAGED_ROWS, shape->count)};
-    struct needs needs = needs_of(config, shape, plan->staged_rows);
-    while (least_bytes(&needs) > bytes && plan->staged_rows > 1) {
-        plan->staged_rows /= 2;
-        needs = needs_of(config, shape, plan->staged_rows);
-    }
+    const struct needs needs = needs_of(config, shape);
     plan->bytes = least_bytes(&needs);
     if (plan->bytes > bytes)
         return OMEN_E_NO_MEMORY;
@@ -159,6 +148,25 @@ gpu_build_plan(const struct gpu_build_config *config, const struct gpu_build_sha
     plan->bytes = larger(choose, larger(need_bytes(&needs.assign, plan->assign_rows),
                                         need_bytes(&needs.leaves, plan->leaf_places)));
     return OMEN_OK;
+}
+
+size_t
+build_host_bytes(const struct gpu_build_config *config, const struct gpu_build_shape *shape,
+                 const struct gpu_build_plan *plan)
+{
+    const size_t n = shape->count, words = (n + 31) / 32 * sizeof(uint32_t);
+    const size_t leaders = build_leaders(config, shape->count), places = n * config->fanout;
+    const size_t leaves = leaders + places / config->leaf_max + 1; // a group's last may be short
+    const size_t always = words + leaders * sizeof(uint32_t) +
+                          leaves * (sizeof(struct build_leaf) + sizeof(struct device_tile)) +
+                          places / DEVICE_TILE_ROWS * sizeof(struct device_tile);
+    if (plan->whole != 0)
+        return always;
+    const size_t kept = config->list + config->chosen_max + config->fanout;
+    return always + words * 2 + places * sizeof(uint32_t) + n * kept * KEY_BYTES +
+           larger(n, plan->leaf_places) * sizeof(uint32_t) +
+           plan->staged_rows * (shape->stride + META_BYTES) +
+           plan->leaf_places * (config->leaf_keep * KEY_BYTES + sizeof(struct device_tile));
 }
 
 // ---- leaders and leaves ----
@@ -177,7 +185,7 @@ build_draw_leaders(const struct gpu_build_config *config, uint32_t count, uint32
 
 uint32_t
 build_cut_leaves(const struct gpu_build_config *config, const uint32_t *starts,
-             struct build_leaf *leaves, struct gpu_build_report *report)
+                 struct build_leaf *leaves, struct gpu_build_report *report)
 {
     const uint32_t most = config->leaf_max;
     uint32_t count = 0;

@@ -222,7 +222,8 @@ struct device_handle {
     struct device *device;
 };
 
-// Looks for the plugin beside this library, then where the system looks for libraries; OMEN_GPU_PLUGIN names another file.
+// Looks for the plugin beside this library or program, in omendb/ there, in lib/omendb beside a program's bin/ (where `cmake --install` puts
+// it), then where the system looks for libraries; OMEN_GPU_PLUGIN names another file, and nothing else is looked at.
 // OMEN_E_UNSUPPORTED with the reason when a GPU is required and none can be had. With DEVICE_AUTO and the CPU taken, *error
 // says why.
 OMEN_MUST_CHECK omen_status device_open(enum device_want want, struct device_handle *out,

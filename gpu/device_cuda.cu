@@ -113,6 +113,15 @@ cuda_open(uint32_t ordinal, struct device **out, struct omen_error *error)
     cudaError_t code = cudaGetDeviceCount(&count);
     if (code != cudaSuccess || ordinal >= (uint32_t)count) {
         (void)cudaGetLastError();
+        int driver = 0;
+        (void)cudaDriverGetVersion(&driver); // 0: there is none
+        if (code == cudaErrorInsufficientDriver && driver == 0)
+            return error_set(error, OMEN_E_UNSUPPORTED, "there is no NVIDIA driver");
+        if (code == cudaErrorInsufficientDriver)
+            return error_set(error, OMEN_E_UNSUPPORTED,
+                             "the NVIDIA driver is for CUDA %d.%d, and %d.%d is wanted",
+                             driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000,
+                             CUDART_VERSION % 1000 / 10);
         return error_set(error, OMEN_E_UNSUPPORTED, "no CUDA device %u here: %s", ordinal,
                          code != cudaSuccess ? cudaGetErrorString(code) : "there are fewer");
     }

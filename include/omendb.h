@@ -274,16 +274,32 @@ OMEN_API omen_status omen_measure_recall(omen_index_t index, uint32_t samples, c
 OMEN_API omen_status omen_calibrate(omen_index_t index);
 
 /* ---- upkeep ---- */
+typedef struct omen_build_report {
+    size_t       struct_size; /* set it first */
+    omen_backend backend;     /* who made links at once; AUTO: nobody, for all were made, or are made one by one */
+    uint64_t     rows;        /* that were built at once, */
+    double       seconds;     /* and in how long */
+    char         device[256]; /* the GPU that built, or was to; "" */
+    char         reason[256]; /* with AUTO why no GPU built, or why nothing was built at once; "" */
+} omen_build_report;
+
 typedef struct omen_build_options {
     size_t       struct_size;
+    /* Who makes links where many rows have none. AUTO: a GPU where there is one and the work is large enough for it, and where
+     * it fails the CPU. CUDA: a GPU for any number of rows, or OMEN_E_UNSUPPORTED and what is missing. */
     omen_backend backend;
     /* Called now and then with rows linked and rows in all; non-zero stops the wait (OMEN_E_CANCELLED; linking
      * itself goes on). */
     int (*progress)(void *context, uint64_t linked, uint64_t total);
     void        *context;
+    uint64_t     max_memory;  /* bytes that links made at once may take beside the index; 0: half of what the index's own
+                               * max_memory leaves. With less than they need rows are linked one by one */
+    omen_build_report *report; /* NULL, or filled, after a failure too */
+    int          again;       /* links that are there are made anew, all at once */
 } omen_build_options;
-#define OMEN_BUILD_OPTIONS_INIT { sizeof(omen_build_options), OMEN_BACKEND_AUTO, NULL, NULL }
-OMEN_API omen_status omen_build(omen_index_t index, const omen_build_options *options); /* options may be NULL */
+#define OMEN_BUILD_OPTIONS_INIT { sizeof(omen_build_options), OMEN_BACKEND_AUTO, NULL, NULL, 0, NULL, 0 }
+/* Links what is not linked yet, and returns when all is. options may be NULL. */
+OMEN_API omen_status omen_build(omen_index_t index, const omen_build_options *options);
 /* Rewrites the index without its deleted rows; searches go on, writers wait. Done by itself, beside other work, once
  * more than a quarter of the rows, and at least 1000, are deleted, unless max_memory has no room for the second copy. */
 OMEN_API omen_status omen_compact(omen_index_t index);

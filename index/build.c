@@ -38,8 +38,8 @@ build_config_for(uint32_t links_max)
 const char *
 build_stage_name(enum build_stage stage)
 {
-    static const char *const names[BUILD_STAGES] = {"same",   "partition", "leaves",
-                                                    "choose", "reverse",   "reach"};
+    static const char *const names[BUILD_STAGES] = {"same",    "partition", "leaves", "choose",
+                                                    "reverse", "reach",     "maker"};
     return names[stage];
 }
 
@@ -179,6 +179,11 @@ build_memory(const struct build_rows *rows, const struct build_config *config)
 {
     struct build build = {.source = rows, .rows = *rows, .config = *config};
     workers_shape(&build);
+    if (config->maker != NULL) {
+        const size_t bytes =
+            always_bytes(&build) + config->maker->bytes(config->maker->context, rows, config);
+        return (struct build_memory){.least = bytes, .most = bytes};
+    }
     const size_t count = rows->count, always = always_bytes(&build), held = held_bytes(&build);
     const size_t split = always + split_bytes(&build) + split_bytes_besides(&build);
     const size_t part = held + (count / PASSES_MAX + 1) * reservoir_bytes;
@@ -289,6 +294,35 @@ free_links(struct build *build)
     build->counts = NULL;
 }
 
+static void
+ask_maker(struct build *build)
+{
+    const struct build_maker *maker = build->config.maker;
+    const size_t bytes = maker->bytes(maker->context, &build->rows, &build->config);
+    if (!take(build, bytes))
+        return;
+    const omen_status status = maker->make(maker->context, &build->rows, &build->config,
+                                           build->links, build->counts);
+    give_back(build, bytes);
+    if (status != OMEN_OK)
+        build_fail(build, status);
+}
+
+// Links of a maker: there are no leaders to be drawn again.
+static void
+make_elsewhere(struct build *build)
+{
+    build->report->draws++;
+    open_links(build);
+    timed(build, BUILD_MAKER, ask_maker);
+    timed(build, BUILD_SAME, add_twins);
+    timed(build, BUILD_REACH, reach_all);
+    if (!build_stopped(build) && build->whole)
+        return;
+    free_links(build);
+    build_fail(build, OMEN_E_UNSUPPORTED); // where nothing else was wrong
+}
+
 // Makes links of all rows with the leaders that `seed` draws; true when they lead everywhere.
 static bool
 draw_graph(struct build *build, uint64_t seed)
@@ -364,7 +398,9 @@ build_run(const struct build_rows *rows, const struct build_config *config, stru
     if (status == OMEN_OK) {
         build.total = rows->count * (3 + (uint64_t)config->fanout[0] * passes_for(&build));
         timed(&build, BUILD_SAME, build_same);
-        if (!build_stopped(&build))
+        if (!build_stopped(&build) && config->maker != NULL)
+            make_elsewhere(&build);
+        else if (!build_stopped(&build))
             draw_until_good(&build);
         status = atomic_load(&build.status);
     }

@@ -9,7 +9,7 @@
 // Rows are put in overlapping leaves of near ones (partition), all rows of a leaf are compared with each other (tiles), what
 // is near goes to each row's reservoir, of which the row chooses its links (PiPNN, arXiv 2602.21247).
 // docs/internals/bulk.md has the stages with their costs. The same rows and seed give the same links on every kernel, for
-// any number of threads and any memory_max.
+// any number of threads and any memory_max; a maker's links are its own, and what is equal and what is reached goes the same way.
 #ifndef OMEN_INDEX_BUILD_H
 #define OMEN_INDEX_BUILD_H
 #include <stdbool.h>
@@ -25,6 +25,8 @@ enum build_kind {
     BUILD_FLOATS, // floats: the sum of squared differences
 };
 
+struct build_config;
+
 // Where rows come from. All functions are given `context`.
 struct build_rows {
     const void *context;
@@ -37,6 +39,18 @@ struct build_rows {
     void (*read)(const void *context, uint32_t row, void *components, struct tile_numbers *numbers,
                  float *sketch);
     void (*prefetch)(const void *context, uint32_t row);
+};
+
+// Somebody else who makes the links, in place of the stages from partition to reverse: a device, say.
+struct build_maker {
+    void *context;
+    // Bytes that `make` takes of the host beside its results; they are counted before it is called.
+    size_t (*bytes)(void *context, const struct build_rows *rows,
+                    const struct build_config *config);
+    // Links of rows, of which no two are equal: `links` has config->links_max places for row 0, for row 1, and so on, `counts` how many each
+    // has. config->progress is called as build_run would. Errors of build_run.
+    omen_status (*make)(void *context, const struct build_rows *rows,
+                        const struct build_config *config, uint32_t *links, uint8_t *counts);
 };
 
 struct build_config {
@@ -61,6 +75,7 @@ struct build_config {
     int (*progress)(void *context, uint64_t done, uint64_t total);
     void *context;
     const struct tile_kernels *tiles; // NULL: the best that this processor runs
+    const struct build_maker *maker;  // NULL: links are made here
 };
 
 // One setting that is good for all data that was tried (docs/internals/bulk.md).
@@ -73,6 +88,7 @@ enum build_stage {
     BUILD_CHOOSE,
     BUILD_REVERSE, // the other direction of each link
     BUILD_REACH,
+    BUILD_MAKER, // in place of all but same and reach
     BUILD_STAGES
 };
 const char *build_stage_name(enum build_stage stage); // static

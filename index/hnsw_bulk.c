@@ -168,6 +168,7 @@ config_of(const struct hnsw_bulk *bulk)
         config.fanout_far = INFINITY;
     config.progress = bulk->options.progress;
     config.context = bulk->options.context;
+    config.maker = bulk->options.maker;
     return config;
 }
 

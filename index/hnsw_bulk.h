@@ -17,6 +17,7 @@ struct hnsw_bulk_options {
         memory_max; // beside the index as it is at the call, never more than that; 0: as much as is fastest
     int (*progress)(void *context, uint64_t done, uint64_t total); // as of struct build_config
     void *context;
+    const struct build_maker *maker; // as of struct build_config
 };
 
 struct hnsw_bulk_report {

@@ -9,11 +9,14 @@
 // place, so that checkpoints go on and the log does not grow by what is written meanwhile. Linkers are paused. Searches and
 // writes go on; what is written is found in the tail. Under max_memory the build may have half of what is left, which counts as
 // used meanwhile, though no more than it has a use for; it makes do with less than it would take, and where that is too little the rows are linked one by one.
+#include <string.h>
+
 #include "base/assert.h"
 #include "base/os_clock.h"
 #include "base/os_cpu.h"
 #include "base/os_wait.h"
 #include "index/hnsw_bulk.h"
+#include "shard/backend.h"
 #include "shard/shard_int.h"
 
 #define TAIL_MIN 8192u
@@ -24,6 +27,7 @@
 struct bulk_watch {
     struct shard *shard;
     const struct linkers_watch *watch; // may be NULL
+    bool gives_way;                    // to whoever waits for that
     uint64_t rows;
     bool cancelled;
 };
@@ -82,6 +86,9 @@ report(void *context, uint64_t done, uint64_t total)
         return 1;
     const uint64_t rows = (uint64_t)((double)bulk->rows * (double)done / (double)total);
     tell(bulk->shard, true, rows, bulk->rows);
+    if (bulk->gives_way &&
+        atomic_load_explicit(&bulk->shard->bulk_give_way, memory_order_relaxed) != 0)
+        return 1;
     if (bulk->watch == NULL || bulk->watch->progress == NULL)
         return 0;
     bulk->cancelled = bulk->watch->progress(bulk->watch->context, rows, bulk->rows) != 0;
@@ -95,18 +102,21 @@ threads_of(const struct shard *shard)
     return asked != 0 ? asked : there < THREADS_MAX ? there : THREADS_MAX;
 }
 
-// Under `writers`. How much a build may take; 0: there is no limit. False: nothing. It counts as used until memory_return.
+// Under `writers`. How much a build may take, at most `asked` where that is not 0; 0: there is no limit. False: nothing. It counts as
+// used until memory_return.
 static bool
-memory_take(struct shard *shard, size_t *memory)
+memory_take(struct shard *shard, uint64_t asked, size_t *memory)
 {
     const uint64_t limit = shard->options.max_memory;
-    *memory = 0;
+    *memory = (size_t)asked;
     if (limit == 0)
         return true;
     const uint64_t used = shard_bytes(shard);
     const size_t half = used < limit ? (size_t)(limit - used) / 2 : 0;
     const size_t most = hnsw_bulk_most(shard->target->hnsw, threads_of(shard));
     *memory = half < most ? half : most;
+    if (asked != 0 && asked < *memory)
+        *memory = (size_t)asked;
     atomic_store_explicit(&shard->bulk_bytes, *memory, memory_order_relaxed);
     return *memory > 0;
 }
@@ -126,20 +136,43 @@ bulk_own_begun(struct hnsw *hnsw)
     return status == OMEN_OK || status == OMEN_E_FULL; // then none ever comes
 }
 
-// Under `builds`, with linkers paused; and `upkeep`, where *installing is NULL, else that lock is taken for the links' moment.
-static bool
-build_and_install(struct shard *shard, struct hnsw *hnsw, size_t memory, struct bulk_watch *watch,
-                  struct lock *installing)
+// Links by the backend, or where that is AUTO and its GPU fails by the CPU.
+static omen_status
+make_links(struct hnsw *hnsw, struct hnsw_bulk_options *options, struct backend *backend,
+           struct bulk_made *made, struct hnsw_bulk **bulk)
 {
-    struct hnsw_bulk *bulk;
     struct hnsw_bulk_report ignored;
-    const struct hnsw_bulk_options options = {
+    options->maker = backend != NULL ? backend_maker(backend) : NULL;
+    omen_status status = hnsw_bulk_make(hnsw, options, &ignored, bulk);
+    if (status != OMEN_OK && options->maker != NULL && backend_gives_up(backend, status)) {
+        options->maker = NULL;
+        status = hnsw_bulk_make(hnsw, options, &ignored, bulk);
+    }
+    if (status == OMEN_OK && *bulk != NULL)
+        made->backend = options->maker != NULL ? OMEN_BACKEND_CUDA : OMEN_BACKEND_CPU;
+    if (status != OMEN_OK && options->maker != NULL)
+        made->error = backend->gpu.error;
+    else if (status != OMEN_OK)
+        (void)error_set_plain(&made->error, status);
+    else if (backend != NULL)
+        made->error = backend->why;
+    return status;
+}
+
+// Under `builds`, with linkers paused; and `upkeep`, where *installing is NULL, else that lock is taken for the links' moment.
+static omen_status
+build_and_install(struct shard *shard, struct hnsw *hnsw, size_t memory, struct bulk_watch *watch,
+                  struct backend *backend, struct lock *installing, struct bulk_made *made)
+{
+    struct hnsw_bulk *bulk = NULL;
+    struct hnsw_bulk_options options = {
         .threads = threads_of(shard), .memory_max = memory, .progress = report, .context = watch};
+    const uint64_t began_ns = os_clock_ns();
     watch->rows = hnsw_count(hnsw);
     tell(shard, true, 0, watch->rows);
-    omen_status status = hnsw_bulk_make(hnsw, &options, &ignored, &bulk);
-    const bool made = status == OMEN_OK && bulk != NULL;
-    if (made) {
+    omen_status status = make_links(hnsw, &options, backend, made, &bulk);
+    made->built = status == OMEN_OK && bulk != NULL;
+    if (made->built) {
         if (installing != NULL)
             lock_acquire(installing);
         status = hnsw_bulk_install(bulk);
@@ -149,49 +182,114 @@ build_and_install(struct shard *shard, struct hnsw *hnsw, size_t memory, struct 
         hnsw_bulk_close(bulk);
         atomic_fetch_add_explicit(&shard->bulk_builds, 1, memory_order_relaxed);
         atomic_store_explicit(&shard->bulk_after, 0, memory_order_relaxed);
+        made->rows = (uint32_t)watch->rows;
+        made->ns = os_clock_ns() - began_ns;
     } else if (status != OMEN_OK && status != OMEN_E_CANCELLED) {
         // In vain, which is dear: the next try by itself waits for twice as many.
         atomic_store_explicit(&shard->bulk_after, 2 * hnsw_tail(hnsw), memory_order_relaxed);
     }
     memory_return(shard);
     tell(shard, false, watch->rows, watch->rows);
-    return made;
+    made->cancelled = watch->cancelled;
+    return status;
 }
 
-// Under `builds`. `by_itself`: nobody asked for it.
 static bool
-build(struct shard *shard, bool by_itself, const struct linkers_watch *watch, bool *cancelled)
+is_wanted(const struct shard *shard, const struct hnsw *hnsw, const struct bulk_order *order)
 {
-    struct bulk_watch bulk = {.shard = shard, .watch = watch};
-    bool built = false;
+    if (order == NULL)
+        return is_due(shard, hnsw);
+    if (order->again)
+        return hnsw_founded(hnsw) && hnsw_count(hnsw) > 0;
+    return order->backend != OMEN_BACKEND_CUDA ? is_worth_it(hnsw)
+                                               : hnsw_founded(hnsw) && hnsw_tail(hnsw) > 0;
+}
+
+// Under `builds`. `order` and `backend` NULL: nobody asked for it.
+static omen_status
+build(struct shard *shard, const struct bulk_order *order, struct backend *backend,
+      struct bulk_made *made)
+{
+    struct bulk_watch bulk = {
+        .shard = shard, .watch = order != NULL ? order->watch : NULL, .gives_way = order == NULL};
+    omen_status status = OMEN_OK;
     lock_acquire(&shard->writers);
     struct hnsw *hnsw = shard->target->hnsw;
     size_t memory = 0;
-    const bool worth = by_itself ? is_due(shard, hnsw) : is_worth_it(hnsw);
-    const bool begun = worth && bulk_own_begun(hnsw) && memory_take(shard, &memory);
+    const bool wanted = is_wanted(shard, hnsw, order);
+    const bool begun = wanted && bulk_own_begun(hnsw) &&
+                       memory_take(shard, order != NULL ? order->memory_max : 0, &memory);
     if (begun)
         linkers_pause(&shard->linkers);
+    else if (wanted)
+        status = error_set(&made->error, OMEN_E_NO_MEMORY, "max_memory leaves no room for a build");
     lock_release(&shard->writers);
     if (begun) {
-        built = build_and_install(shard, hnsw, memory, &bulk, &shard->upkeep);
+        status = build_and_install(shard, hnsw, memory, &bulk, backend, &shard->upkeep, made);
         lock_acquire(&shard->writers);
         linkers_resume(&shard->linkers, hnsw);
         lock_release(&shard->writers);
     }
-    *cancelled = bulk.cancelled;
-    return built;
+    return status;
 }
 
-bool
-bulk_build(struct shard *shard, const struct linkers_watch *watch, bool *cancelled)
+// Who is to build what is there now.
+static omen_status
+backend_for(struct shard *shard, const struct bulk_order *order, struct backend *backend,
+            struct omen_error *error)
 {
-    *cancelled = !wait_for_other(shard, watch);
-    if (*cancelled)
-        return false;
-    lock_acquire(&shard->builds);
-    const bool built = build(shard, false, watch, cancelled);
-    lock_release(&shard->builds);
-    return built;
+    lock_acquire(&shard->writers);
+    const struct hnsw *hnsw = shard->target->hnsw;
+    const uint32_t rows = hnsw_count(hnsw), tail = hnsw_tail(hnsw);
+    const bool wanted = is_wanted(shard, hnsw, order), founded = hnsw_founded(hnsw);
+    lock_release(&shard->writers);
+    const omen_status status = backend_open(
+        backend, order->backend, wanted ? (uint64_t)rows * shard->options.dimension : 0, error);
+    if (status != OMEN_OK || order->backend != OMEN_BACKEND_CUDA || founded ||
+        (tail == 0 && !order->again))
+        return status;
+    backend_close(backend);
+    return error_set(error, OMEN_E_UNSUPPORTED,
+                     shard->options.algorithm == OMEN_FLAT
+                         ? "backend cuda: a flat index has no links to build"
+                         : "backend cuda: %u rows are too few for a graph, which begins at %u",
+                     rows, HNSW_FOUND_ROWS);
+}
+
+static omen_status
+build_by(struct shard *shard, const struct bulk_order *order, struct backend *backend,
+         struct bulk_made *made)
+{
+    const bool device = backend_maker(backend) != NULL;
+    if (device)
+        atomic_fetch_add_explicit(&shard->bulk_give_way, 1, memory_order_relaxed);
+    else
+        made->cancelled = !wait_for_other(shard, order->watch);
+    omen_status status = OMEN_OK;
+    if (!made->cancelled) {
+        lock_acquire(&shard->builds);
+        status = build(shard, order, backend, made);
+        lock_release(&shard->builds);
+    }
+    if (device)
+        atomic_fetch_sub_explicit(&shard->bulk_give_way, 1, memory_order_relaxed);
+    return status;
+}
+
+omen_status
+bulk_build(struct shard *shard, const struct bulk_order *order, struct bulk_made *made)
+{
+    struct backend backend;
+    *made = (struct bulk_made){0};
+    omen_status status = backend_for(shard, order, &backend, &made->error);
+    if (status != OMEN_OK)
+        return status;
+    status = build_by(shard, order, &backend, made);
+    memcpy(made->device, backend.device, sizeof made->device);
+    backend_close(&backend);
+    if (status == OMEN_OK || made->cancelled || order->backend != OMEN_BACKEND_CUDA)
+        return OMEN_OK;
+    return error_about(&made->error, status, "backend cuda");
 }
 
 void
@@ -254,10 +352,11 @@ build_at_writer(struct shard *shard, struct hnsw *hnsw)
 {
     size_t memory;
     struct bulk_watch watch = {.shard = shard};
-    if (!memory_take(shard, &memory))
+    struct bulk_made made = {0};
+    if (!memory_take(shard, 0, &memory))
         return;
     linkers_pause(&shard->linkers);
-    (void)build_and_install(shard, hnsw, memory, &watch, NULL);
+    (void)!build_and_install(shard, hnsw, memory, &watch, NULL, NULL, &made);
     linkers_resume(&shard->linkers, hnsw);
 }
 
@@ -292,9 +391,9 @@ shard_spare(void *context)
     if (atomic_load_explicit(&shard->bulk_due, memory_order_relaxed) == 0 ||
         !lock_try(&shard->builds))
         return false;
-    bool cancelled;
-    const bool built = atomic_exchange_explicit(&shard->bulk_due, 0, memory_order_acquire) != 0 &&
-                       build(shard, true, NULL, &cancelled);
+    struct bulk_made made = {0};
+    if (atomic_exchange_explicit(&shard->bulk_due, 0, memory_order_acquire) != 0)
+        (void)!build(shard, NULL, NULL, &made);
     lock_release(&shard->builds);
-    return built;
+    return made.built;
 }

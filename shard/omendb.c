@@ -533,7 +533,17 @@ omen_build(omen_index_t index, const omen_build_options *options)
         return refuse_null("index");
     if (options != NULL)
         status = fit_struct(&full, sizeof full, options, "omen_build_options");
-    return status == OMEN_OK ? shard_build(shard_of(index), &full, &last_error) : status;
+    omen_build_report *const report = full.report;
+    omen_build_report filled = {.struct_size = sizeof filled};
+    if (status == OMEN_OK && report != NULL)
+        status = check_out_struct(report, "omen_build_report");
+    if (status != OMEN_OK)
+        return status;
+    full.report = &filled;
+    status = shard_build(shard_of(index), &full, &last_error);
+    if (report != NULL)
+        give_struct(report, &filled, sizeof filled);
+    return status;
 }
 
 omen_status

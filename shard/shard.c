@@ -17,31 +17,51 @@
 static void stats_memory(struct shard *shard, omen_statistics *out);
 static omen_status check_ids(const struct generation *generation, struct omen_error *error);
 
+static void
+fill_build_report(const struct bulk_made *made, omen_build_report *report)
+{
+    report->backend = made->built ? made->backend : OMEN_BACKEND_AUTO;
+    report->rows = made->built ? made->rows : 0;
+    report->seconds = made->built ? (double)made->ns * 1e-9 : 0.0;
+    memcpy(report->device, made->device, sizeof report->device);
+    memcpy(report->reason, made->error.text, sizeof report->reason);
+}
+
+// Links at once where that is worth it; OMEN_E_CANCELLED where the progress function said so.
+static omen_status
+build_at_once(struct shard *shard, const omen_build_options *options,
+              const struct linkers_watch *watch, struct omen_error *error)
+{
+    const struct bulk_order order = {.watch = watch,
+                                     .backend = options->backend,
+                                     .again = options->again != 0,
+                                     .memory_max = options->max_memory};
+    struct bulk_made made;
+    const omen_status status = bulk_build(shard, &order, &made);
+    if (options->report != NULL)
+        fill_build_report(&made, options->report);
+    if (made.cancelled)
+        return error_set(error, OMEN_E_CANCELLED,
+                         "the progress function stopped the build; linking goes on");
+    return status == OMEN_OK ? OMEN_OK : error_set(error, status, "%s", made.error.text);
+}
+
 omen_status
 shard_build(struct shard *shard, const omen_build_options *options, struct omen_error *error)
 {
-    struct linkers_watch watch = {0};
-    if (options != NULL) {
-        if (options->backend == OMEN_BACKEND_CUDA)
-            return error_set(error, OMEN_E_UNSUPPORTED,
-                             "backend cuda searches batches; an index is linked by the CPU");
-        if (options->backend != OMEN_BACKEND_AUTO && options->backend != OMEN_BACKEND_CPU)
-            return error_set(error, OMEN_E_INVALID,
-                             "backend %d: there are 0 (auto), 1 (cpu) and 2 (cuda)",
-                             (int)options->backend);
-        watch = (struct linkers_watch){.progress = options->progress, .context = options->context};
-    }
+    static const omen_build_options plain = {.backend = OMEN_BACKEND_CPU};
+    if (options == NULL)
+        options = &plain;
+    const struct linkers_watch watch = {.progress = options->progress, .context = options->context};
     if (shard->follower !=
         NULL) // whoever writes the file links; what is here ends with its checkpoint
         return error_set_plain(error, OMEN_E_READ_ONLY);
-    bool cancelled = false;
     bulk_let_go(shard);
-    (void)bulk_build(shard, &watch, &cancelled);
-    if (cancelled)
-        return error_set(error, OMEN_E_CANCELLED,
-                         "the progress function stopped the build; linking goes on");
+    omen_status status = build_at_once(shard, options, &watch, error);
+    if (status != OMEN_OK)
+        return status;
     struct reader *reader;
-    omen_status status = readers_take(&shard->readers, 0, &reader);
+    status = readers_take(&shard->readers, 0, &reader);
     if (status != OMEN_OK)
         return error_set_plain(error, status);
     status = linkers_drain(&shard->linkers, &watch, reader->scratch);

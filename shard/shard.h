@@ -105,12 +105,12 @@ OMEN_MUST_CHECK omen_status shard_measure_recall(struct shard *shard, uint32_t s
 OMEN_MUST_CHECK omen_status shard_calibrate(struct shard *shard, struct omen_error *error);
 
 // ---- upkeep (shard.c, compact.c) ----
-// Waits until everything is linked, helping.
 // For so long rows that come are not linked one by one but wait, compared exactly by every search, for a build of all at once; when there
 // are too many of them, for one of what is there. Ends with that time and with a build.
 void shard_hold(struct shard *shard, uint64_t for_ns);
 // Has what is worth a build of all at once built by the workers. True: it is under way, or waits for one of them. Not of a follower.
 bool shard_builds(struct shard *shard, uint64_t *linked, uint64_t *rows);
+// Waits until everything is linked, helping; options NULL: by the CPU. options->report is whole.
 OMEN_MUST_CHECK omen_status shard_build(struct shard *shard, const omen_build_options *options,
                                         struct omen_error *error);
 // The same, and brings everything to the file.

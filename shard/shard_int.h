@@ -100,6 +100,7 @@ struct shard {
     _Atomic uint32_t bulk_after;           // rows in the tail; after a build that came to nothing
     _Atomic uint32_t bulk_builds;          // that were put in place
     _Atomic uint64_t bulk_bytes;           // of max_memory, that one may take now
+    _Atomic uint32_t bulk_give_way;        // who waits for those that began by themselves to end
     _Atomic bool bulk_going;               // one is being made,
     _Atomic uint32_t bulk_turns;           // goes on when it did, or ended,
     _Atomic uint64_t bulk_done, bulk_rows; // and is so far
@@ -176,9 +177,27 @@ OMEN_MUST_CHECK omen_status compact_for_room(struct shard *shard, struct omen_er
 OMEN_MUST_CHECK omen_status compact_target(struct shard *shard, struct omen_error *error);
 
 // ---- bulk.c ----
-// Links all rows at once where so many are not linked that it is worth it; false where it is not, or where it came to nothing
-// and rows are linked one by one as ever. Outside of the gate and of locks. *cancelled: `watch` said so.
-bool bulk_build(struct shard *shard, const struct linkers_watch *watch, bool *cancelled);
+struct bulk_order {
+    const struct linkers_watch *watch; // NULL: nobody
+    omen_backend backend;
+    bool again;          // rows that are linked are to be linked anew
+    uint64_t memory_max; // of the host, beside the index; 0: as the index's max_memory leaves it
+};
+struct bulk_made {
+    bool built;
+    bool cancelled;       // the watch said so
+    omen_backend backend; // who built
+    uint32_t rows;
+    uint64_t ns;
+    char device[256]; // that built, or was to
+    struct omen_error
+        error; // why it came to nothing, or AUTO to the CPU; an empty text: neither did
+};
+// Links all rows at once where so many are not linked that it is worth it, and with CUDA where any is not. OMEN_OK also where it is not
+// worth it, or came to nothing and rows are linked one by one as ever, and where the watch ended it. With CUDA it is done by a GPU or an
+// error, and *made says the same. A build that began by itself gives way to a GPU. Outside of the gate and of locks.
+OMEN_MUST_CHECK omen_status bulk_build(struct shard *shard, const struct bulk_order *order,
+                                       struct bulk_made *made);
 // After rows were added, or at the end of opening, under `writers`: links them at once, or has it done, when it is time to.
 void bulk_when_due(struct shard *shard);
 // For so long rows that come are not linked one by one, as long as they are few enough to be looked at by every search: they wait in the

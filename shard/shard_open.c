@@ -56,6 +56,7 @@ shard_open_outside(const omen_options *options, struct outside *outside, struct 
     atomic_init(&shard->bulk_due, 0);
     atomic_init(&shard->bulk_after, 0);
     atomic_init(&shard->bulk_builds, 0);
+    atomic_init(&shard->bulk_give_way, 0);
     atomic_init(&shard->bulk_bytes, 0);
     atomic_init(&shard->bulk_going, false);
     atomic_init(&shard->bulk_turns, 0);

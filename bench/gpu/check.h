@@ -43,11 +43,10 @@ void lab_open(struct lab *lab, uint32_t count, uint32_t dim, uint32_t threads);
 void lab_close(struct lab *lab);
 void lab_encode(struct lab *lab);
 void lab_truth(struct lab *lab, uint32_t query_count);
-// Pinned copies of the planes and metas, and what they are as a build's input.
+// Pinned copies of the codes and metas, and what they are as a build's input.
 struct lab_input {
     struct gpu_build_input input;
-    struct gpu_build_piece piece;
-    void *memory[3];
+    void *codes, *metas;
 };
 void lab_input_open(const struct lab *lab, const struct device_handle *handle,
                     struct lab_input *out);

@@ -236,23 +236,30 @@ lab_input_open(const struct lab *lab, const struct device_handle *handle, struct
 {
     const struct hnsw *hnsw = lab->hnsw;
     const struct arena *const arrays[3] = {&hnsw->high, &hnsw->low, &hnsw->meta};
+    const uint32_t row_bytes = hnsw->codec.row_bytes;
+    const uint32_t stride = (row_bytes * 2 + DEVICE_STRIDE - 1) / DEVICE_STRIDE * DEVICE_STRIDE;
+    uint8_t *copies[3];
     for (uint32_t i = 0; i < 3; i++) {
-        out->memory[i] = pinned_memory(handle, (size_t)lab->count * arrays[i]->row_bytes);
-        copy_array(arrays[i], lab->count, out->memory[i]);
+        copies[i] = pinned_memory(handle, (size_t)lab->count * arrays[i]->row_bytes);
+        copy_array(arrays[i], lab->count, copies[i]);
     }
-    out->piece = (struct gpu_build_piece){.high = out->memory[0],
-                                          .low = out->memory[1],
-                                          .metas = out->memory[2],
-                                          .count = lab->count};
+    out->codes = pinned_memory(handle, (size_t)lab->count * stride);
+    out->metas = copies[2];
+    const struct device_join join = {copies[0], copies[1], lab->count,
+                                     row_bytes, stride,    (int8_t *)out->codes};
+    if (device_cpu.join(NULL, &join) != OMEN_OK)
+        die("codes cannot be joined");
+    handle->ops->host_free(handle->device, copies[0]);
+    handle->ops->host_free(handle->device, copies[1]);
     out->input = (struct gpu_build_input){
-        .pieces = &out->piece, .piece_count = 1, .row_bytes = hnsw->codec.row_bytes};
+        .codes = out->codes, .metas = out->metas, .count = lab->count, .stride = stride};
 }
 
 void
 lab_input_close(const struct device_handle *handle, struct lab_input *input)
 {
-    for (uint32_t i = 0; i < 3; i++)
-        handle->ops->host_free(handle->device, input->memory[i]);
+    handle->ops->host_free(handle->device, input->codes);
+    handle->ops->host_free(handle->device, input->metas);
 }
 
 // ---- links ----

@@ -721,7 +721,7 @@ check_build(const struct both *both)
         if (gpu_build_run(both->oracle, &config, &input.input, want, NULL, &report, &error) !=
             OMEN_OK)
             die("building with the oracle: %s", error.text);
-        const struct gpu_build_shape shape = {lab.count, input.input.row_bytes};
+        const struct gpu_build_shape shape = {lab.count, input.input.stride};
         config.threads = 4;
         config.device_bytes = way == 2 ? gpu_build_bytes(&config, &shape) / 3 : 0;
         if (gpu_build_run(both->tested, &config, &input.input, got, NULL, &report, &error) !=

@@ -17,11 +17,12 @@ static struct device_handle device;
 static struct mirror_shape shape;
 static struct gpu_build_config config;
 static struct gpu_build_input input;
-static struct gpu_build_piece pieces[3];
 static struct gpu_build_report report;
-static uint8_t *high, *low, *blocks;
+static int8_t *codes;
+static uint8_t *blocks;
 static struct byte_meta *metas;
 static size_t block_bytes;
+static uint32_t stride;
 
 // An index that the inserter built, and a build of the same codes, by leaves or by exact lists.
 static inline void
@@ -32,10 +33,15 @@ begin(uint32_t dim, enum metric metric, uint32_t exact_rows)
     world_build(&world, ROWS);
     ck_assert(hnsw_mirror_shape(world.hnsw, MIRROR_GRAPH, &shape));
     ck_assert_uint_eq(shape.rows, ROWS);
-    high = malloc((size_t)ROWS * shape.row_bytes);
-    low = malloc((size_t)ROWS * shape.row_bytes);
+    uint8_t *const planes = malloc((size_t)ROWS * shape.row_bytes * 2);
+    uint8_t *const low = planes + (size_t)ROWS * shape.row_bytes;
+    stride = (shape.row_bytes * 2 + DEVICE_STRIDE - 1) / DEVICE_STRIDE * DEVICE_STRIDE;
+    codes = malloc((size_t)ROWS * stride);
     metas = malloc(ROWS * sizeof *metas);
-    hnsw_mirror_codes(world.hnsw, 0, ROWS, high, low, metas);
+    hnsw_mirror_codes(world.hnsw, 0, ROWS, planes, low, metas);
+    const struct device_join join = {planes, low, ROWS, shape.row_bytes, stride, codes};
+    ck_assert_int_eq(device_cpu.join(NULL, &join), OMEN_OK);
+    free(planes);
     block_bytes = link_row_bytes(shape.links_max, (enum link_width)shape.link_bytes);
     blocks = malloc(ROWS * block_bytes);
     ck_assert_int_eq(device_open(DEVICE_NEVER, &device, &error), OMEN_OK);
@@ -45,10 +51,10 @@ begin(uint32_t dim, enum metric metric, uint32_t exact_rows)
     config.leaf_rows = 128;
     config.leaf_max = 256;
     hnsw_mirror_entries(world.hnsw, 1, &config.entry);
-    pieces[0] = (struct gpu_build_piece){high, low, metas, ROWS};
-    input = (struct gpu_build_input){.pieces = pieces,
-                                     .piece_count = 1,
-                                     .row_bytes = shape.row_bytes,
+    input = (struct gpu_build_input){.codes = codes,
+                                     .metas = metas,
+                                     .count = ROWS,
+                                     .stride = stride,
                                      .ip = shape.ip,
                                      .radius2 = shape.radius2};
 }
@@ -57,8 +63,7 @@ static inline void
 end(void)
 {
     device_close(&device);
-    free(high);
-    free(low);
+    free(codes);
     free(metas);
     free(blocks);
     world_fini(&world);

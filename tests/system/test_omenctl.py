@@ -1,6 +1,6 @@
 """tests/system/test_omenctl.py -- what scripts hold on to: omenctl's words, exit codes, and which stream says what.
 
-usage: python3 tests/system/test_omenctl.py OMENCTL NEWER_FORMAT
+usage: python3 tests/system/test_omenctl.py OMENCTL NEWER_FORMAT PLAIN_DEVICE
 """
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import unittest
 
 OMENCTL = str(pathlib.Path(sys.argv[1]).resolve())
 NEWER_FORMAT = str(pathlib.Path(sys.argv[2]).resolve())  # tests/system/newer.c
+PLAIN_DEVICE = str(pathlib.Path(sys.argv[3]).resolve())  # tests/plain_device.c
 
 FINE, OTHER, USAGE, NOT_FOUND, PRECONDITION, PARTIAL, CORRUPT, VERSION = 0, 1, 2, 3, 4, 8, 10, 11
 
@@ -95,12 +96,12 @@ class TestUsage(Case):
             self.assertIn(f"\n  {noun} ", text)
         verbs = self.check_fine(omenctl("help", "file")).out
         self.assertEqual(self.check_fine(omenctl("file", "--help")).out, verbs)
-        for verb in ("info", "verify", "search", "compact", "convert", "copy"):
+        for verb in ("info", "verify", "search", "build", "compact", "convert", "copy"):
             self.assertIn(f"\n  {verb} ", verbs)
             own = self.check_fine(omenctl("help", "file", verb)).out
             self.assertEqual(self.check_fine(omenctl("file", verb, "-h")).out, own)
             self.assertEqual("--yes" in own, verb == "compact")
-            self.assertEqual("--dry-run" in own, verb in ("compact", "convert", "copy"))
+            self.assertEqual("--dry-run" in own, verb in ("build", "compact", "convert", "copy"))
 
     def test_version_is_a_line_or_a_document(self) -> None:
         self.assertRegex(self.check_fine(omenctl("version")).out, r"\Aomenctl \d+\.\d+\.\d+\n\Z")
@@ -289,6 +290,44 @@ class TestFile(Case):
         self.assertEqual(self.info(to)["rows"], self.info()["rows"])
         self.check_refused(omenctl("file", "copy", self.path, to), PRECONDITION, "not empty")
 
+    def golden(self) -> None:
+        self.path.mkdir()
+        shutil.copy("tests/golden/format-1/data.mdb", self.path)
+
+    def build(self, *words: object, plugin: str = "/nowhere/omendb_gpu.so") -> Done:
+        return omenctl("file", "build", self.path, *words, "-o", "json", env={**os.environ, "OMEN_GPU_PLUGIN": plugin})
+
+    def test_build_links_at_once_and_says_who_did(self) -> None:
+        self.golden()
+        dry = self.check_fine(self.build("--dry-run")).json
+        self.assertEqual((dry["dry_run"], dry["points"]), (True, 1130))
+        self.assertNotIn("backend", dry)
+        self.check_fine(self.build())
+        done = self.check_fine(self.build()).json  # now nothing is left to do
+        self.assertEqual((done["unlinked_rows"], done["backend"], done["built_rows"]), (0, None, 0))
+        done = self.check_fine(self.build("--again", "--gpu", "never", "--threads", 1)).json
+        self.assertEqual((done["backend"], done["device"], done["reason"]), ("cpu", None, None))
+        self.assertGreaterEqual(done["built_rows"], 1130)
+        self.check_fine(omenctl("file", "verify", self.path))
+
+    def test_build_on_a_gpu_that_the_plain_device_plays(self) -> None:
+        self.golden()
+        done = self.check_fine(self.build("--again", "--gpu", "require", "--max-memory", 64 << 20, plugin=PLAIN_DEVICE)).json
+        self.assertEqual((done["backend"], done["device"], done["reason"]), ("cuda", "cpu", None))
+        self.assertGreaterEqual(done["built_rows"], 1130)
+        self.assertGreater(done["seconds"], 0)
+        self.assertEqual(self.info()["rows"]["tail"], 0)
+        self.check_fine(omenctl("file", "verify", self.path))
+        self.check_refused(self.build("--again", "--gpu", "require", "--max-memory", 1000, plugin=PLAIN_DEVICE), OTHER, "memory")
+
+    def test_build_without_a_gpu_says_what_is_missing_or_goes_on(self) -> None:
+        self.golden()
+        self.check_refused(self.build("--gpu", "require"), PRECONDITION, "no GPU", "not installed", "/nowhere/omendb_gpu.so")
+        self.assertEqual(self.check_fine(self.build("--gpu", "auto")).code, FINE)
+        self.check_refused(self.build("--gpu", "perhaps"), USAGE, "perhaps")
+        self.check_refused(self.build("--max-memory", "much"), USAGE, "much")
+        self.check_refused(omenctl("file", "build", self.folder / "nothing", "-o", "json"), PRECONDITION, "nothing")
+
     def test_compact_asks_first(self) -> None:
         self.path.mkdir()
         shutil.copy("tests/golden/format-1/data.mdb", self.path)  # it has deleted rows
@@ -409,6 +448,7 @@ class TestCompletion(Case):
         self.assertEqual(self.complete("fi"), {"file"})
         self.assertEqual(self.complete("file", "co"), {"compact", "convert", "copy"})
         self.assertEqual(self.complete("file", "search", "p", "--ta"), {"--target-recall"})
+        self.assertEqual(self.complete("file", "build", "p", "--gpu", ""), {"auto", "require", "never"})
         self.assertEqual(self.complete("file", "convert", "--metric", ""), {"cosine", "l2", "ip"})
         self.assertEqual(self.complete("file", "convert", "v"), {"vectors.npy"})
         self.assertEqual(self.complete("file", "convert", "--ids", "v"), {"vectors.npy"})
@@ -431,7 +471,7 @@ class TestCompletion(Case):
 class TestManual(Case):
     def test_manual_page_has_every_command_and_no_complaint_of_man(self) -> None:
         page = self.check_fine(omenctl("help", "--man")).out
-        for verb in ("info", "verify", "search", "compact", "convert", "copy"):
+        for verb in ("info", "verify", "search", "build", "compact", "convert", "copy"):
             self.assertIn(f".SS omenctl file {verb} ", page)
         if shutil.which("groff"):
             done = subprocess.run(["groff", "-man", "-Tutf8", "-ww", "-z"], input=page, capture_output=True, text=True,

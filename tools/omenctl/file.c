@@ -44,6 +44,19 @@ static const struct verb file_verbs[] = {
         .run = file_search,
     },
     {
+        .name = "build",
+        .arguments = "PATH",
+        .arguments_min = 1,
+        .arguments_max = 1,
+        .kind = VERB_MAKES,
+        .summary = "links what is not linked yet, or everything anew, on a GPU where there is one",
+        .details = "Many rows are linked at once, and what is left one by one. With --gpu auto the "
+                   "summary says why no GPU\n"
+                   "did it; with --gpu require that is an error.",
+        .options = file_build_options,
+        .run = file_build,
+    },
+    {
         .name = "compact",
         .arguments = "PATH",
         .arguments_min = 1,

@@ -7,8 +7,8 @@
 #include "include/omendb.h"
 #include "tools/omenctl/command.h"
 
-verb_run file_info, file_verify, file_search, file_compact, file_convert, file_copy;
-extern const struct option_spec file_search_options[], file_convert_options[];
+verb_run file_info, file_verify, file_search, file_build, file_compact, file_convert, file_copy;
+extern const struct option_spec file_search_options[], file_build_options[], file_convert_options[];
 
 enum file_mode { FILE_READ, FILE_WRITE };
 // Opens what is at `path` as its file says. Anything else than EXIT_FINE is said already.

@@ -225,16 +225,30 @@ arg_backend(PyObject *argument, omen_backend *out)
     return -1;
 }
 
+static PyObject *
+build_report(const omen_build_report *report)
+{
+    static const char *const names[] = {NULL, "cpu", "cuda"};
+    return Py_BuildValue("{s:z,s:K,s:d,s:z,s:z}", "backend", names[report->backend], "rows",
+                         (unsigned long long)report->rows, "seconds", report->seconds, "device",
+                         report->device[0] != '\0' ? report->device : NULL, "reason",
+                         report->reason[0] != '\0' ? report->reason : NULL);
+}
+
 PyObject *
 index_build(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names)
 {
-    static struct args_spec spec = {"build", {"backend", "progress"}, 0, 2, {NULL}};
+    static struct args_spec spec = {
+        "build", {"backend", "progress", "max_memory", "again"}, 0, 4, {NULL}};
     PyObject *given[ARGS_MAX];
     struct index *self = (struct index *)object;
     omen_build_options options = OMEN_BUILD_OPTIONS_INIT;
     if (args_parse(&spec, args, count, names, given) < 0 ||
-        arg_backend(given[0], &options.backend) < 0)
+        arg_backend(given[0], &options.backend) < 0 ||
+        arg_u64(given[2], "max_memory", &options.max_memory) < 0 ||
+        arg_bool(given[3], &options.again) < 0)
         return NULL;
+    omen_build_report report = {.struct_size = sizeof report};
     struct progress progress = {.function = arg_given(given[1]) ? given[1] : NULL};
     if (progress.function != NULL && !PyCallable_Check(progress.function)) {
         PyErr_Format(PyExc_TypeError, "progress must be a function of (linked, total), not %R",
@@ -243,6 +257,7 @@ index_build(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject 
     }
     options.progress = report_progress;
     options.context = &progress;
+    options.report = &report;
     omen_index_t handle = index_enter(self);
     if (handle == NULL)
         return NULL;
@@ -255,7 +270,7 @@ index_build(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject 
     else if (status != OMEN_OK)
         raise_status(status);
     index_leave(self);
-    return status == OMEN_OK && !progress.failed ? Py_NewRef(Py_None) : NULL;
+    return status == OMEN_OK && !progress.failed ? build_report(&report) : NULL;
 }
 
 // ---- recall ----

@@ -81,10 +81,18 @@ static PyMethodDef index_methods[] = {
      "it "
      "has none."},
     {"build", FAST(index_build),
-     "build($self, /, backend='auto', progress=None)\n--\n\n"
+     "build($self, /, backend='auto', progress=None, max_memory=None, again=False)\n--\n\n"
      "Waits until every vector is linked into the graph. progress(linked, total) is called now and "
      "then; when\n"
-     "it raises or returns False the wait ends."},
+     "it raises or returns False the wait ends. backend: where many vectors have no links, 'auto' "
+     "makes them on a\n"
+     "GPU when there is one and there is enough to do, and else on the CPU; 'cuda' on a GPU, or "
+     "UnsupportedError\n"
+     "says what is missing. max_memory: bytes that this may take beside the index. again: links "
+     "that are there are made anew, all at once.\n\n"
+     "Returns a dict: backend ('cpu', 'cuda', or None when nothing was built at once), rows, "
+     "seconds, device (the\n"
+     "GPU), reason (why not a GPU, or why rows were linked one by one; else None)."},
     {"flush", index_flush, METH_NOARGS,
      "flush($self, /)\n--\n\nWaits until every vector is linked into the graph. With a path: and "
      "until all is in the file,\n"

@@ -226,7 +226,8 @@ def test_build_stops_when_progress_says_so(index):
 
 
 def test_backends_are_named(index):
-    index.build(backend="cpu")
+    done = index.build(backend="cpu")
+    assert set(done) == {"backend", "rows", "seconds", "device", "reason"} and done["device"] is None
     with pytest.raises(errors.InvalidError, match="cuda"):
         index.build(backend="tpu")
     with pytest.raises(errors.UnsupportedError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 import subprocess
 import sys
 import time
@@ -225,8 +226,37 @@ def test_a_search_that_wants_a_gpu_says_why_there_is_none(monkeypatch):
             index.search(queries, backend="cuda")
         with pytest.raises(errors.UnsupportedError, match="no GPU"):
             index.knn_exact(queries, backend="cuda")
+        with pytest.raises(errors.UnsupportedError, match="no GPU"):
+            index.build(backend="cuda")
         with pytest.raises(errors.InvalidError, match="backend is 'tpu'"):
             index.search(queries, backend="tpu")
+
+
+PLAIN_DEVICE = pathlib.Path(__file__).parents[3] / "build/lib/libplain_device.so"
+
+
+@pytest.mark.skipif(not PLAIN_DEVICE.exists(), reason="the C tests, which make a device of the CPU, are not built")
+def test_a_gpu_builds_links_that_find_as_much_as_the_cpus(monkeypatch):
+    monkeypatch.setenv("OMEN_GPU_PLUGIN", str(PLAIN_DEVICE))
+    rng = np.random.default_rng(9)
+    inner = rng.standard_normal((3000, 8), dtype=np.float32)
+    vectors = np.tanh(inner @ rng.standard_normal((8, 64), dtype=np.float32))
+    with Index(dimension=64, metric="l2") as index:
+        index.add(vectors)
+        done = index.build(backend="cpu", again=True)
+        assert (done["backend"], done["rows"], done["device"], done["reason"]) == ("cpu", 3000, None, None)
+        by_cpu = index.recall(samples=200)
+        told = []
+        done = index.build(backend="cuda", again=True, progress=lambda linked, total: told.append((linked, total)))
+        assert (done["backend"], done["rows"], done["device"], done["reason"]) == ("cuda", 3000, "cpu", None)
+        assert done["seconds"] > 0 and told == sorted(told) and len(told) > 5
+        index.verify()
+        assert index.recall(samples=200) >= by_cpu - 0.02 and by_cpu > 0.95
+        ids, _ = index.search(vectors[:50], k=5, backend="cuda")  # in a copy of what it built
+        assert (ids[:, 0] == np.arange(50)).all()
+        with pytest.raises(errors.NoMemoryError, match="backend cuda"):
+            index.build(backend="cuda", again=True, max_memory=1000)
+        assert index.build(backend="auto", again=True)["reason"] == "too little to do for a GPU"
 
 
 def test_exact_neighbours_are_those_of_an_exact_search():

@@ -39,18 +39,12 @@ START_TEST(a_built_graph_is_as_good_as_an_inserted_one_for_the_same_comparisons)
 }
 END_TEST
 
-START_TEST(the_same_rows_give_the_same_graph_in_one_piece_or_three)
+START_TEST(the_same_rows_and_seed_give_the_same_graph)
 {
     begin(64, METRIC_L2, 0);
     must_build();
     uint8_t *const first = malloc(ROWS * block_bytes);
     memcpy(first, blocks, ROWS * block_bytes);
-    static const uint32_t starts[] = {0, 700, 701, ROWS};
-    for (uint32_t p = 0; p < 3; p++)
-        pieces[p] = (struct gpu_build_piece){high + (size_t)starts[p] * shape.row_bytes,
-                                             low + (size_t)starts[p] * shape.row_bytes,
-                                             metas + starts[p], starts[p + 1] - starts[p]};
-    input.piece_count = 3;
     config.threads = 2;
     must_build();
     ck_assert_mem_eq(first, blocks, ROWS * block_bytes);
@@ -66,7 +60,7 @@ START_TEST(a_build_takes_no_more_memory_than_it_says)
 {
     begin(kinds[_i].dim, kinds[_i].metric, kinds[_i].exact_rows);
     must_build();
-    const struct gpu_build_shape rows = {ROWS, shape.row_bytes};
+    const struct gpu_build_shape rows = {ROWS, stride};
     ck_assert_uint_eq(report.parts, 0);
     ck_assert_uint_gt(report.device_bytes, (uint64_t)ROWS * kinds[_i].dim);
     ck_assert_uint_le(report.device_bytes, gpu_build_bytes(&config, &rows));
@@ -74,13 +68,33 @@ START_TEST(a_build_takes_no_more_memory_than_it_says)
 }
 END_TEST
 
-START_TEST(a_build_that_is_cancelled_says_so)
+static uint64_t told, told_last;
+static uint64_t told_most; // then it says that the build is to end
+static int
+hear(void *context, uint64_t done, uint64_t total)
 {
-    begin(64, METRIC_L2, ROWS);
+    ck_assert_ptr_eq(context, &told);
+    ck_assert_uint_ge(done, told_last);
+    ck_assert_uint_lt(done, total);
+    told_last = done;
+    return ++told > told_most;
+}
+
+START_TEST(a_build_tells_how_far_it_is_and_ends_at_any_stage)
+{
+    begin(64, METRIC_L2, _i == 0 ? ROWS : 0);
     struct omen_error error;
-    const _Atomic uint32_t cancel = 1;
-    ck_assert_int_eq(gpu_build_run(&device, &config, &input, blocks, &cancel, &report, &error),
-                     OMEN_E_CANCELLED);
+    const struct gpu_build_watch watch = {hear, &told};
+    for (told_most = 0;; told_most++) {
+        told = told_last = 0;
+        const omen_status status =
+            gpu_build_run(&device, &config, &input, blocks, &watch, &report, &error);
+        if (status == OMEN_OK)
+            break;
+        ck_assert_int_eq(status, OMEN_E_CANCELLED);
+        ck_assert_uint_eq(told, told_most + 1);
+    }
+    ck_assert_uint_eq(told, GPU_BUILD_REPAIR + 1);
     end();
 }
 END_TEST
@@ -89,8 +103,7 @@ START_TEST(rows_that_are_all_equal_are_left_to_the_inserter)
 {
     begin(64, METRIC_L2, ROWS);
     for (uint32_t row = 1; row < ROWS; row++) {
-        memcpy(high + (size_t)row * shape.row_bytes, high, shape.row_bytes);
-        memcpy(low + (size_t)row * shape.row_bytes, low, shape.row_bytes);
+        memcpy(codes + (size_t)row * stride, codes, stride);
         metas[row] = metas[0];
     }
     struct omen_error error;
@@ -107,9 +120,9 @@ build_suite(void)
     TCase *tests = tcase_create("build");
     tcase_add_loop_test(tests, a_built_graph_is_as_good_as_an_inserted_one_for_the_same_comparisons,
                         0, KINDS);
-    tcase_add_test(tests, the_same_rows_give_the_same_graph_in_one_piece_or_three);
+    tcase_add_test(tests, the_same_rows_and_seed_give_the_same_graph);
     tcase_add_loop_test(tests, a_build_takes_no_more_memory_than_it_says, 0, KINDS);
-    tcase_add_test(tests, a_build_that_is_cancelled_says_so);
+    tcase_add_loop_test(tests, a_build_tells_how_far_it_is_and_ends_at_any_stage, 0, 2);
     tcase_add_test(tests, rows_that_are_all_equal_are_left_to_the_inserter);
     suite_add_tcase(suite, tests);
     return suite;

@@ -196,12 +196,15 @@ START_TEST(a_build_has_half_of_the_memory_that_is_left)
         ck_assert_int_eq(hnsw_bulk_make(shard->target->hnsw, &options, &report, &made),
                          OMEN_E_NO_MEMORY);
     const uint64_t before = used(shard);
-    bool cancelled;
+    struct bulk_made done;
+    const struct bulk_order plain = {.backend = OMEN_BACKEND_CPU};
     shard->options.max_memory = before + 2 * report.memory.least - 1;
-    ck_assert(!bulk_build(shard, NULL, &cancelled));
+    ck_assert_int_eq(bulk_build(shard, &plain, &done), OMEN_OK);
+    ck_assert(!done.built);
     ck_assert_uint_eq(used(shard), before);
     shard->options.max_memory++;
-    ck_assert(bulk_build(shard, NULL, &cancelled));
+    ck_assert_int_eq(bulk_build(shard, &plain, &done), OMEN_OK);
+    ck_assert(done.built);
     ck_assert_uint_le(used(shard), shard->options.max_memory);
     let_linkers_go(shard);
     check_index(LARGE);
@@ -236,9 +239,13 @@ START_TEST(a_build_takes_no_more_memory_than_it_has_a_use_for)
     ck_assert_uint_le(most, report.memory.most * 5 / 4);
     shard->options.max_memory = used(shard) + 8 * most;
     uint64_t taken = 0;
-    bool cancelled;
+    struct bulk_made done;
     const struct linkers_watch watch_bytes = {.progress = note_bytes, .context = &taken};
-    ck_assert(bulk_build(shard, &watch_bytes, &cancelled));
+    const struct bulk_order watched = {.watch = &watch_bytes, .backend = OMEN_BACKEND_CPU};
+    ck_assert_int_eq(bulk_build(shard, &watched, &done), OMEN_OK);
+    ck_assert(done.built);
+    ck_assert_int_eq(done.backend, OMEN_BACKEND_CPU);
+    ck_assert_str_eq(done.error.text, "");
     ck_assert_uint_gt(taken, 0);
     ck_assert_uint_le(taken, most);
     ck_assert_uint_eq(atomic_load(&shard->bulk_bytes), 0);
@@ -257,14 +264,17 @@ START_TEST(a_build_that_failed_keeps_nobody_from_asking_for_one)
     while (atomic_load(&shard->bulk_after) == 0)
         (void)sched_yield();
     ck_assert_uint_ge(atomic_load(&shard->bulk_after), 2 * LARGE);
-    bool cancelled;
-    ck_assert(!bulk_build(shard, NULL, &cancelled)); // there is still no room
+    struct bulk_made made;
+    const struct bulk_order plain = {.backend = OMEN_BACKEND_CPU};
+    ck_assert_int_eq(bulk_build(shard, &plain, &made), OMEN_OK);
+    ck_assert(!made.built); // there is still no room
     lock_acquire(&shard->writers);
     shard->options.max_memory = 0;
     bulk_when_due(shard); // nor does it try again by itself
     lock_release(&shard->writers);
     ck_assert_uint_eq(atomic_load(&shard->bulk_due), 0);
-    ck_assert(bulk_build(shard, NULL, &cancelled));
+    ck_assert_int_eq(bulk_build(shard, &plain, &made), OMEN_OK);
+    ck_assert(made.built);
     ck_assert_uint_eq(atomic_load(&shard->bulk_after), 0); // and is as good as new
     let_linkers_go(shard);
     check_index(SMALL + LARGE);

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::ptr::NonNull;
 
 use crate::batch::{raw_versions, Batch, IdList, Ids, IfVersion, Payload, RawPayloads, Texts};
-use crate::error::{check, Error, ErrorKind, Result};
+use crate::error::{check, text_of, Error, ErrorKind, Result};
 use crate::options::{path_text, Builder, DType, Metric};
 use crate::stats::Stats;
 use crate::sys;
@@ -106,6 +106,77 @@ impl Backend {
             Self::Auto => sys::OMEN_BACKEND_AUTO,
             Self::Cpu => sys::OMEN_BACKEND_CPU,
             Self::Cuda => sys::OMEN_BACKEND_CUDA,
+        }
+    }
+}
+
+/// How [`Index::build_with`] is to go; a [`Backend`] alone will do as well.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Build {
+    backend: Backend,
+    max_memory: u64,
+    again: bool,
+}
+
+impl Build {
+    /// The engine chooses.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Who makes links where many vectors have none.
+    pub fn backend(mut self, backend: Backend) -> Self {
+        self.backend = backend;
+        self
+    }
+
+    /// Whether links that are there are made anew, all at once.
+    pub fn again(mut self, again: bool) -> Self {
+        self.again = again;
+        self
+    }
+
+    /// Bytes that links made at once may take beside the index. With less than they need vectors are linked one by one.
+    pub fn max_memory(mut self, bytes: u64) -> Self {
+        self.max_memory = bytes;
+        self
+    }
+}
+
+impl From<Backend> for Build {
+    fn from(backend: Backend) -> Self {
+        Self::new().backend(backend)
+    }
+}
+
+/// What came of a build.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct BuildReport {
+    /// Who made links at once. None: nobody, for all were made, or were made one by one.
+    pub backend: Option<Backend>,
+    /// Vectors that were built at once.
+    pub rows: u64,
+    /// In how long.
+    pub seconds: f64,
+    /// What the GPU is called that built, or was to; empty otherwise.
+    pub device: String,
+    /// With [`Backend::Auto`] why no GPU built, or why nothing was built at once; else empty.
+    pub reason: String,
+}
+
+impl BuildReport {
+    fn of(raw: &sys::omen_build_report) -> Self {
+        Self {
+            backend: match raw.backend {
+                sys::OMEN_BACKEND_CPU => Some(Backend::Cpu),
+                sys::OMEN_BACKEND_CUDA => Some(Backend::Cuda),
+                _ => None,
+            },
+            rows: raw.rows,
+            seconds: raw.seconds,
+            device: text_of(raw.device.as_ptr()),
+            reason: text_of(raw.reason.as_ptr()),
         }
     }
 }
@@ -395,13 +466,18 @@ impl Index {
     /// })?;
     /// # Ok::<(), omendb::Error>(())
     /// ```
-    pub fn build_with<F>(&self, backend: Backend, mut progress: F) -> Result<()>
+    pub fn build_with<F>(&self, how: impl Into<Build>, mut progress: F) -> Result<BuildReport>
     where
         F: FnMut(Progress) -> ControlFlow<()> + Send,
     {
         let mut watch = Watch { progress: &mut progress, panic: None };
+        let how = how.into();
+        let mut report = sys::omen_build_report::default();
         let raw = sys::omen_build_options {
-            backend: backend.to_raw(),
+            backend: how.backend.to_raw(),
+            max_memory: how.max_memory,
+            report: &mut report,
+            again: how.again.into(),
             progress: Some(report_progress),
             context: (&mut watch as *mut Watch<'_>).cast(),
             ..Default::default()
@@ -410,7 +486,7 @@ impl Index {
         let done = check(unsafe { sys::omen_build(self.raw(), &raw) });
         match watch.panic {
             Some(panic) => resume_unwind(panic),
-            None => done,
+            None => done.map(|()| BuildReport::of(&report)),
         }
     }
 

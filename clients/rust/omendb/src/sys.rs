@@ -179,11 +179,25 @@ pub struct omen_recall {
 
 #[repr(C)]
 #[derive(Clone, Copy)]
+pub struct omen_build_report {
+    pub struct_size: usize,
+    pub backend: omen_backend,
+    pub rows: u64,
+    pub seconds: f64,
+    pub device: [c_char; 256],
+    pub reason: [c_char; 256],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
 pub struct omen_build_options {
     pub struct_size: usize,
     pub backend: omen_backend,
     pub progress: Option<unsafe extern "C" fn(context: *mut c_void, linked: u64, total: u64) -> c_int>,
     pub context: *mut c_void,
+    pub max_memory: u64,
+    pub report: *mut omen_build_report,
+    pub again: c_int,
 }
 
 #[repr(C)]
@@ -400,6 +414,22 @@ impl Default for omen_build_options {
             backend: OMEN_BACKEND_AUTO,
             progress: None,
             context: null_mut(),
+            max_memory: 0,
+            report: null_mut(),
+            again: 0,
+        }
+    }
+}
+
+impl Default for omen_build_report {
+    fn default() -> Self {
+        Self {
+            struct_size: size_of::<Self>(),
+            backend: OMEN_BACKEND_AUTO,
+            rows: 0,
+            seconds: 0.0,
+            device: [0; 256],
+            reason: [0; 256],
         }
     }
 }
