@@ -3,8 +3,11 @@
 // Shape: shell.
 //
 // At most one receive and one send are in NNG's hands. Its callbacks come on its task threads, in any order, and never from inside of
-// a call, so the lock may be held over a call. A send goes into the kernel within the call; what is written before its callback
-// has been is gathered: small pieces are copied together, and up to IOV_MAX_OF_NNG pieces leave in one call.
+// a call, so the lock may be held over a call. Small pieces are copied together, and up to IOV_MAX_OF_NNG pieces leave in one call.
+//
+// A send goes into the kernel within the call, but its callback would still have to wake a task thread. So it is tried without one: an
+// operation that has no callback is begun and at once cancelled, and its result tells what the kernel took. Only what it did not
+// take is sent with a callback, and until that has been what is written waits for it.
 //
 // NNG 1.5.2 forgets an operation that is begun after nng_aio_stop without a callback, and a callback may run while a connection is
 // closed. So nobody waits for callbacks: the set's thread stops both operations, which waits for callbacks under way, and
@@ -38,8 +41,10 @@ stream_make(struct streams *set, nng_stream *nng, bool accepted)
     if (stream == NULL)
         return NULL;
     if (nng_aio_alloc(&stream->receive, received, stream) != 0 ||
+        nng_aio_alloc(&stream->send_now, NULL, NULL) != 0 ||
         nng_aio_alloc(&stream->send, sent, stream) != 0) {
         nng_aio_free(stream->receive);
+        nng_aio_free(stream->send_now);
         mem_free(stream);
         return NULL;
     }
@@ -156,6 +161,7 @@ stream_finish(struct stream *stream)
 
     nng_stream_free(nng);
     nng_aio_free(stream->receive);
+    nng_aio_free(stream->send_now);
     nng_aio_free(stream->send);
     mem_free(stream->input.bytes);
     stream->input.bytes = NULL;
@@ -387,27 +393,12 @@ stream_write(struct stream *stream, uint8_t *bytes, size_t count)
     return status;
 }
 
-// With the lock held, nothing under way and something to send.
-static void
-send_next(struct stream *stream)
-{
-    nng_iov iov[IOV_MAX_OF_NNG];
-    uint32_t count = 0;
-    for (struct chunk *chunk = stream->first; chunk != NULL && count < IOV_MAX_OF_NNG;
-         chunk = chunk->next)
-        iov[count++] =
-            (nng_iov){.iov_buf = chunk->bytes + chunk->sent, .iov_len = chunk->count - chunk->sent};
-    stream->sending = true;
-    atomic_store_explicit(&stream->stalled_ns, os_clock_ns(), memory_order_relaxed);
-    (void)nng_aio_set_iov(stream->send, count, iov);
-    nng_stream_send(stream->nng, stream->send);
-}
-
 // What went, of the first pieces.
 static void
 forget_sent(struct stream *stream, size_t count)
 {
     stream->queued -= count;
+    atomic_fetch_add_explicit(&stream->set->bytes_out, count, memory_order_relaxed);
     while (count > 0) {
         struct chunk *chunk = stream->first;
         ASSERT(chunk != NULL);
@@ -425,6 +416,51 @@ forget_sent(struct stream *stream, size_t count)
     }
 }
 
+// The first pieces, as many as leave in one call. Their bytes.
+static size_t
+first_pieces(const struct stream *stream, nng_iov *iov, uint32_t *count)
+{
+    size_t bytes = 0;
+    *count = 0;
+    for (struct chunk *chunk = stream->first; chunk != NULL && *count < IOV_MAX_OF_NNG;
+         chunk = chunk->next) {
+        const size_t left = chunk->count - chunk->sent;
+        iov[(*count)++] = (nng_iov){.iov_buf = chunk->bytes + chunk->sent, .iov_len = left};
+        bytes += left;
+    }
+    return bytes;
+}
+
+// With the lock held and nothing under way. What the kernel does not take, or refuses, is the callback's.
+static void
+send_next(struct stream *stream)
+{
+    nng_iov iov[IOV_MAX_OF_NNG];
+    uint32_t count;
+    while (stream->first != NULL) {
+        const size_t bytes = first_pieces(stream, iov, &count);
+        (void)nng_aio_set_iov(stream->send_now, count, iov);
+        nng_stream_send(stream->nng, stream->send_now);
+        nng_aio_cancel(stream->send_now);
+        nng_aio_wait(stream->send_now); // for NNG's poller, where it had it in its hands
+        if (nng_aio_result(stream->send_now) != 0)
+            break;
+        const size_t went = nng_aio_count(stream->send_now);
+        forget_sent(stream, went);
+        if (went < bytes)
+            break;
+    }
+    if (stream->first == NULL) {
+        atomic_store_explicit(&stream->stalled_ns, 0, memory_order_relaxed);
+        return;
+    }
+    (void)first_pieces(stream, iov, &count);
+    stream->sending = true;
+    atomic_store_explicit(&stream->stalled_ns, os_clock_ns(), memory_order_relaxed);
+    (void)nng_aio_set_iov(stream->send, count, iov);
+    nng_stream_send(stream->nng, stream->send);
+}
+
 static void
 sent(void *argument)
 {
@@ -436,13 +472,9 @@ sent(void *argument)
     const size_t went = nng_aio_count(stream->send);
     lock_acquire(&stream->lock);
     if (!stream->closed) {
-        atomic_fetch_add_explicit(&stream->set->bytes_out, went, memory_order_relaxed);
         stream->sending = false;
         forget_sent(stream, went);
-        if (stream->first != NULL)
-            send_next(stream);
-        else
-            atomic_store_explicit(&stream->stalled_ns, 0, memory_order_relaxed);
+        send_next(stream);
     }
     lock_release(&stream->lock);
 }

@@ -266,6 +266,23 @@ START_TEST(what_is_written_in_small_and_large_pieces_arrives_as_one_stream)
 }
 END_TEST
 
+START_TEST(what_the_kernel_takes_at_once_waits_for_nobody)
+{
+    struct tcp_client client = open_with(take_all);
+    ck_assert_int_eq(write_some(1000, 1), OMEN_OK);
+    ck_assert_uint_eq(stream_queued(owner.stream), 0);
+    ck_assert_int_eq(write_some(9000, 2), OMEN_OK);
+    ck_assert_uint_eq(stream_queued(owner.stream), 0);
+    while (client.count < 10000)
+        ck_assert(tcp_receive_more(&client));
+    ck_assert_uint_eq(client.count, 10000);
+    struct streams_stats stats;
+    streams_stats(owner.set, &stats);
+    ck_assert_uint_eq(stats.bytes_out, 10000);
+    close_all(&client);
+}
+END_TEST
+
 START_TEST(a_queue_takes_up_to_its_limit_and_an_empty_one_anything)
 {
     struct tcp_client client = open_with(take_all);
@@ -314,6 +331,7 @@ stream_nng_suite(void)
     tcase_add_test(tests, in_a_pause_nothing_is_read_and_its_end_shows_what_was_left);
     tcase_add_test(tests, a_resume_that_comes_before_its_pause_is_not_lost);
     tcase_add_test(tests, what_is_written_in_small_and_large_pieces_arrives_as_one_stream);
+    tcase_add_test(tests, what_the_kernel_takes_at_once_waits_for_nobody);
     tcase_add_test(tests, a_queue_takes_up_to_its_limit_and_an_empty_one_anything);
     tcase_add_test(tests, the_first_who_closes_says_why_and_afterwards_nothing_is_taken);
     suite_add_tcase(suite, tests);
