@@ -263,7 +263,13 @@ clients_request(struct clients *clients, struct rpc_conn *conn, const struct rpc
     note->conn = conn;
     note->request = *request;
     note->request.received_ns = os_clock_ns();
-    loop_post(clients->loop, &note->note);
+    loop_put(clients->loop, &note->note);
+}
+
+void
+clients_requested(struct clients *clients)
+{
+    loop_go(clients->loop);
 }
 
 void

@@ -1,7 +1,8 @@
 // node/clients.h -- the loop of a node's clients: requests about points go to the front, those about the map to node/admin.
 //
 // Shape:   shell. Decides nothing: router/front and node/admin do.
-// Threads: a loop of its own. clients_request, clients_gone, clients_frame and clients_near from any thread; the others in the owner's.
+// Threads: a loop of its own, whose guests are the threads that read requests (base/os_loop.h). clients_request, clients_gone, clients_frame
+//          and clients_near from any thread; clients_requested from any that holds no lock; the others in the owner's.
 //
 //      a request about points ---> router/front --PEER_PART--> a copy's node, or this one (config.part) --PEER_REPLY--> front ---> answer
 //      a request about the map --> admin_start on the newest map ---> answer; or
@@ -52,6 +53,7 @@ struct loop *clients_loop(struct clients *clients); // for meta_feed
 // From the clients' port, as rpc_server.h has it.
 void clients_request(struct clients *clients, struct rpc_conn *conn,
                      const struct rpc_request *request);
+void clients_requested(struct clients *clients); // behind requests that were read together
 void clients_gone(struct clients *clients, struct rpc_conn *conn);
 // Of a node that is not there yet, or not any more; takes both as clients_request does.
 void clients_refuse_busy(struct rpc_conn *conn, const struct rpc_request *request);

@@ -36,6 +36,7 @@ struct rpc_conn {
     struct stream *stream;     // kept
     struct frame frame;
     struct rpc_session session;
+    uint64_t handed_on;               // requests, by the read callback
     struct rpc_conn *previous, *next; // under the server's lock
 };
 
@@ -427,6 +428,7 @@ hand_on(struct rpc_conn *conn, const struct rpc_message *message, const struct m
         .session = conn->session,
     };
     count(&server->requests);
+    conn->handed_on++;
     atomic_fetch_add(&conn->in_flight, 1);
     rpc_conn_keep(conn);
     server->config.request(server->config.context, conn, &request);
@@ -516,6 +518,8 @@ static void
 conn_read(void *owner, struct stream *stream, struct stream_input *input)
 {
     struct rpc_conn *conn = owner;
+    const struct rpc_server *server = conn->server;
+    const uint64_t before = conn->handed_on;
     const size_t there = input->count;
     size_t at = 0;
     while (at < there) {
@@ -541,4 +545,6 @@ conn_read(void *owner, struct stream *stream, struct stream_input *input)
             break;
     }
     input->taken = at;
+    if (server->config.requested != NULL && conn->handed_on > before)
+        server->config.requested(server->config.context);
 }
