@@ -223,9 +223,10 @@ receive(struct stream *stream)
 }
 
 // What was taken goes, and where it is full there is made room: twice as much, or as much as is known to come where that is less.
-// So nobody gets more than twice of what he has sent, or as much as he sent lately.
+// So nobody gets more than twice of what he has sent, or as much as he sent lately. Where what came filled it there was more to come, so
+// the next read has more room even if all was taken: many small messages are read in few pieces.
 static bool
-make_room(struct stream *stream)
+make_room(struct stream *stream, bool filled)
 {
     const size_t count = stream->input.count;
     if (stream->input.bytes != NULL && count == 0 && stream->input.room > INPUT_KEEP_BYTES &&
@@ -233,14 +234,16 @@ make_room(struct stream *stream)
         mem_free(stream->input.bytes);
         stream->input.bytes = NULL;
     }
-    if (stream->input.bytes == NULL || count < stream->input.room)
+    const bool full = count == stream->input.room;
+    if (stream->input.bytes == NULL ||
+        (!full && (!filled || stream->input.room >= INPUT_KEEP_BYTES)))
         return true;
     size_t room = 2 * stream->input.room;
     if (room > INPUT_KEEP_BYTES && stream->input.wanted > count && stream->input.wanted < room)
         room = stream->input.wanted;
     uint8_t *grown = mem_resize(stream->input.bytes, room);
     if (grown == NULL)
-        return false;
+        return !full;
     stream->input.bytes = grown;
     stream->input.room = room;
     return true;
@@ -286,6 +289,7 @@ received(void *argument)
     }
     const size_t came = nng_aio_count(stream->receive);
     stream->input.count += came;
+    const bool filled = stream->input.count == stream->input.room;
     atomic_fetch_add_explicit(&stream->set->bytes_in, came, memory_order_relaxed);
     for (;;) {
         lock_acquire(&stream->lock);
@@ -295,7 +299,7 @@ received(void *argument)
         if (closed)
             return;
         const bool pause = show(stream);
-        if (!make_room(stream)) {
+        if (!make_room(stream, filled)) {
             stream_close(stream, STREAM_NO_MEMORY);
             return;
         }

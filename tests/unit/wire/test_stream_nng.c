@@ -232,6 +232,34 @@ take_all(struct stream *stream, struct stream_input *input)
     input->taken = input->count;
 }
 
+static _Atomic size_t total, largest; // of what was taken
+
+static void
+take_and_measure(struct stream *stream, struct stream_input *input)
+{
+    take_all(stream, input);
+    atomic_fetch_add(&total, input->count);
+    if (input->count > atomic_load(&largest))
+        atomic_store(&largest, input->count);
+}
+
+START_TEST(many_small_messages_are_read_in_few_pieces)
+{
+    static char bytes[1000000];
+    struct tcp_client client = open_with(take_and_measure);
+    tcp_send(&client, bytes, sizeof bytes);
+    for (;;) {
+        const uint32_t reads = atomic_load(&owner.reads);
+        if (atomic_load(&total) == sizeof bytes)
+            break;
+        wait_for(&owner.reads, reads + 1);
+    }
+    ck_assert_uint_gt(atomic_load(&largest), 4096);
+    ck_assert_uint_le(atomic_load(&largest), 65536);
+    close_all(&client);
+}
+END_TEST
+
 static omen_status
 write_some(size_t count, uint8_t byte)
 {
@@ -330,6 +358,7 @@ stream_nng_suite(void)
     tcase_add_test(tests, who_sends_much_has_room_for_as_much_and_less_when_he_sends_little);
     tcase_add_test(tests, in_a_pause_nothing_is_read_and_its_end_shows_what_was_left);
     tcase_add_test(tests, a_resume_that_comes_before_its_pause_is_not_lost);
+    tcase_add_test(tests, many_small_messages_are_read_in_few_pieces);
     tcase_add_test(tests, what_is_written_in_small_and_large_pieces_arrives_as_one_stream);
     tcase_add_test(tests, what_the_kernel_takes_at_once_waits_for_nobody);
     tcase_add_test(tests, a_queue_takes_up_to_its_limit_and_an_empty_one_anything);
