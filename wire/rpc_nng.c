@@ -261,14 +261,16 @@ rpc_conn_release(struct rpc_conn *conn)
 
 // ---- answers ----
 
+typedef omen_status (*write_fn)(struct stream *stream, uint8_t *bytes, size_t count);
+
 // Of *message, which is taken. Who does not get an answer must not wait for it: the connection ends.
 static void
-conn_write(struct rpc_conn *conn, struct encode *message)
+conn_write(struct rpc_conn *conn, struct encode *message, write_fn write)
 {
     uint8_t *bytes = message->bytes;
     const size_t bytes_count = message->count;
     *message = (struct encode){0};
-    const omen_status status = stream_write(conn->stream, bytes, bytes_count);
+    const omen_status status = write(conn->stream, bytes, bytes_count);
     if (status == OMEN_E_FULL)
         stream_close(conn->stream, STREAM_CLOGGED);
     else if (status == OMEN_E_NO_MEMORY)
@@ -284,18 +286,18 @@ write_error(struct rpc_conn *conn, uint32_t id, const struct omen_error *error,
     encode_init(&message, ERROR_BYTES_MAX);
     rpc_write_error(&message, id, (enum api_errors)atomic_load(&conn->errors), &told);
     if (message.status == OMEN_OK) {
-        conn_write(conn, &message);
+        conn_write(conn, &message, stream_write);
     } else {
         encode_fini(&message);
         stream_close(conn->stream, STREAM_NO_MEMORY);
     }
 }
 
-void
-rpc_conn_answer(struct rpc_conn *conn, uint32_t id, struct encode *answer)
+static void
+answer_by(struct rpc_conn *conn, uint32_t id, struct encode *answer, write_fn write)
 {
     if (answer->status == OMEN_OK && answer->count > 0) {
-        conn_write(conn, answer);
+        conn_write(conn, answer, write);
     } else {
         // What was asked for may have been done: nothing is said of it.
         const bool large = answer->status == OMEN_E_FULL;
@@ -312,6 +314,24 @@ rpc_conn_answer(struct rpc_conn *conn, uint32_t id, struct encode *answer)
     ASSERT(before > 0);
     if (before - 1 <= conn->in_flight_max / 2 && atomic_exchange(&conn->waiting, false))
         stream_resume(conn->stream);
+}
+
+void
+rpc_conn_answer(struct rpc_conn *conn, uint32_t id, struct encode *answer)
+{
+    answer_by(conn, id, answer, stream_write);
+}
+
+void
+rpc_conn_gather(struct rpc_conn *conn, uint32_t id, struct encode *answer)
+{
+    answer_by(conn, id, answer, stream_gather);
+}
+
+void
+rpc_conn_send(struct rpc_conn *conn)
+{
+    stream_send(conn->stream);
 }
 
 // ---- requests ----
@@ -385,7 +405,7 @@ pong(struct rpc_conn *conn, const struct rpc_message *message)
     encode_init(&answer, ERROR_BYTES_MAX);
     rpc_write_answer(&answer, message->id, method, &(struct api_nothing){0});
     if (answer.status == OMEN_OK)
-        conn_write(conn, &answer);
+        conn_write(conn, &answer, stream_write);
     else
         stream_close(conn->stream, STREAM_NO_MEMORY);
     encode_fini(&answer);

@@ -94,6 +94,9 @@ void rpc_conn_release(struct rpc_conn *conn);
 // Once for a request: a whole message by rpc_write_answer or rpc_write_error. *answer is taken and left empty; where writing it
 // failed (no memory, too large), the client is told that.
 void rpc_conn_answer(struct rpc_conn *conn, uint32_t id, struct encode *answer);
+// The same, but it leaves with the next one, or with rpc_conn_send, which has to come soon.
+void rpc_conn_gather(struct rpc_conn *conn, uint32_t id, struct encode *answer);
+void rpc_conn_send(struct rpc_conn *conn);
 
 // For rpc_read_ask.
 static inline struct rpc_message

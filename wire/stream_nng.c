@@ -27,6 +27,8 @@
 #define GATHER_BYTES ((size_t)32768) // small pieces are copied together up to here
 #define SMALL_BYTES ((size_t)8192)
 
+enum departure { NOW, LATER }; // of what is written
+
 static void received(void *argument);
 static void receive(struct stream *stream);
 static void sent(void *argument);
@@ -353,14 +355,14 @@ gather(struct stream *stream, const uint8_t *bytes, size_t count)
 }
 
 static bool
-append(struct stream *stream, uint8_t *bytes, size_t count)
+append(struct stream *stream, uint8_t *bytes, size_t count, enum departure departure)
 {
     struct chunk *chunk = mem_alloc(sizeof *chunk);
     if (chunk == NULL)
         return false;
     *chunk = (struct chunk){.bytes = bytes, .count = count, .room = count};
     // It waits, and others may come: room for them. Without memory it is as it is.
-    if (stream->sending && count <= SMALL_BYTES) {
+    if ((stream->sending || departure == LATER) && count <= SMALL_BYTES) {
         uint8_t *larger = mem_resize(bytes, GATHER_BYTES);
         chunk->bytes = larger != NULL ? larger : bytes;
         chunk->room = larger != NULL ? GATHER_BYTES : count;
@@ -374,8 +376,8 @@ append(struct stream *stream, uint8_t *bytes, size_t count)
     return true;
 }
 
-omen_status
-stream_write(struct stream *stream, uint8_t *bytes, size_t count)
+static omen_status
+put(struct stream *stream, uint8_t *bytes, size_t count, enum departure departure)
 {
     ASSERT(count > 0);
     omen_status status = OMEN_OK;
@@ -386,15 +388,36 @@ stream_write(struct stream *stream, uint8_t *bytes, size_t count)
     else if (stream->queued > 0 && stream->queued + count > stream->queue_bytes_max)
         status = OMEN_E_FULL;
     else if (count > SMALL_BYTES || !gather(stream, bytes, count)) {
-        kept = append(stream, bytes, count);
+        kept = append(stream, bytes, count, departure);
         status = kept ? OMEN_OK : OMEN_E_NO_MEMORY;
     }
-    if (status == OMEN_OK && !stream->sending)
+    if (status == OMEN_OK && departure == NOW && !stream->sending)
         send_next(stream);
     lock_release(&stream->lock);
     if (!kept)
         mem_free(bytes);
     return status;
+}
+
+omen_status
+stream_write(struct stream *stream, uint8_t *bytes, size_t count)
+{
+    return put(stream, bytes, count, NOW);
+}
+
+omen_status
+stream_gather(struct stream *stream, uint8_t *bytes, size_t count)
+{
+    return put(stream, bytes, count, LATER);
+}
+
+void
+stream_send(struct stream *stream)
+{
+    lock_acquire(&stream->lock);
+    if (!stream->closed && !stream->sending && stream->first != NULL)
+        send_next(stream);
+    lock_release(&stream->lock);
 }
 
 // What went, of the first pieces.

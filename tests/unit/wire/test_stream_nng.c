@@ -311,6 +311,60 @@ START_TEST(what_the_kernel_takes_at_once_waits_for_nobody)
 }
 END_TEST
 
+static void
+gather_some(size_t count, uint8_t byte)
+{
+    uint8_t *bytes = mem_alloc(count);
+    memset(bytes, byte, count);
+    ck_assert_int_eq(stream_gather(owner.stream, bytes, count), OMEN_OK);
+}
+
+START_TEST(what_is_gathered_leaves_with_the_next_write_or_when_it_is_told_to)
+{
+    struct tcp_client client = open_with(take_all);
+    stream_limit(owner.stream, SIZE_MAX);
+    stream_send(owner.stream); // nothing
+    gather_some(10, 1);
+    gather_some(20000, 2); // too large to be copied behind the first
+    gather_some(3, 3);
+    ck_assert_uint_eq(stream_queued(owner.stream), 20013);
+    stream_send(owner.stream);
+    ck_assert_uint_eq(stream_queued(owner.stream), 0);
+    for (uint8_t i = 0; i < 20; i++)
+        gather_some(9000, 4); // more pieces than leave at once
+    gather_some(5, 5);
+    ck_assert_int_eq(write_some(1, 6), OMEN_OK);
+    const size_t all = 20013 + 20 * 9000 + 6;
+    while (client.count < all)
+        ck_assert(tcp_receive_more(&client));
+    ck_assert_uint_eq(client.count, all);
+    for (size_t i = 0; i < all; i++) {
+        const uint8_t byte = i < 10        ? 1
+                             : i < 20010   ? 2
+                             : i < 20013   ? 3
+                             : i < all - 6 ? 4
+                             : i < all - 1 ? 5
+                                           : 6;
+        ck_assert_uint_eq(client.bytes[i], byte);
+    }
+    close_all(&client);
+}
+END_TEST
+
+START_TEST(who_is_closed_is_sent_nothing_that_was_gathered)
+{
+    struct tcp_client client = open_with(take_all);
+    gather_some(10, 1);
+    stream_close(owner.stream, STREAM_REFUSED);
+    stream_send(owner.stream);
+    tcp_expect_end(&client);
+    struct streams_stats stats;
+    streams_stats(owner.set, &stats);
+    ck_assert_uint_eq(stats.bytes_out, 0);
+    close_all(&client);
+}
+END_TEST
+
 START_TEST(a_queue_takes_up_to_its_limit_and_an_empty_one_anything)
 {
     struct tcp_client client = open_with(take_all);
@@ -361,6 +415,8 @@ stream_nng_suite(void)
     tcase_add_test(tests, many_small_messages_are_read_in_few_pieces);
     tcase_add_test(tests, what_is_written_in_small_and_large_pieces_arrives_as_one_stream);
     tcase_add_test(tests, what_the_kernel_takes_at_once_waits_for_nobody);
+    tcase_add_test(tests, what_is_gathered_leaves_with_the_next_write_or_when_it_is_told_to);
+    tcase_add_test(tests, who_is_closed_is_sent_nothing_that_was_gathered);
     tcase_add_test(tests, a_queue_takes_up_to_its_limit_and_an_empty_one_anything);
     tcase_add_test(tests, the_first_who_closes_says_why_and_afterwards_nothing_is_taken);
     suite_add_tcase(suite, tests);
