@@ -23,6 +23,7 @@
 #define IOV_MAX_OF_NNG 8u
 #define INPUT_BYTES ((size_t)4096)       // in the beginning
 #define INPUT_KEEP_BYTES ((size_t)65536) // a larger one is given back when it is empty
+#define READS_AT_ONCE 16u                // then others have the thread
 #define INPUT_USUAL_MOST ((size_t)262144)
 #define GATHER_BYTES ((size_t)32768) // small pieces are copied together up to here
 #define SMALL_BYTES ((size_t)8192)
@@ -43,9 +44,11 @@ stream_make(struct streams *set, nng_stream *nng, bool accepted)
     if (stream == NULL)
         return NULL;
     if (nng_aio_alloc(&stream->receive, received, stream) != 0 ||
+        nng_aio_alloc(&stream->receive_now, NULL, NULL) != 0 ||
         nng_aio_alloc(&stream->send_now, NULL, NULL) != 0 ||
         nng_aio_alloc(&stream->send, sent, stream) != 0) {
         nng_aio_free(stream->receive);
+        nng_aio_free(stream->receive_now);
         nng_aio_free(stream->send_now);
         mem_free(stream);
         return NULL;
@@ -163,6 +166,7 @@ stream_finish(struct stream *stream)
 
     nng_stream_free(nng);
     nng_aio_free(stream->receive);
+    nng_aio_free(stream->receive_now);
     nng_aio_free(stream->send_now);
     nng_aio_free(stream->send);
     mem_free(stream->input.bytes);
@@ -200,28 +204,52 @@ stream_release(struct stream *stream)
 
 // ---- what comes ----
 
-// With the lock held. There is room for a byte at least.
-static void
-receive(struct stream *stream)
+// Where the next bytes go: a byte at least. False: no memory.
+static bool
+place(struct stream *stream, nng_iov *iov)
 {
     if (stream->input.bytes == NULL) {
         const size_t usual = stream->input.usual;
         stream->input.room = usual > INPUT_BYTES ? usual : INPUT_BYTES;
         stream->input.bytes = mem_alloc(stream->input.room);
     }
-    if (stream->input.bytes == NULL) {
+    if (stream->input.bytes == NULL)
+        return false;
+    *iov = (nng_iov){.iov_buf = stream->input.bytes + stream->input.count,
+                     .iov_len = stream->input.room - stream->input.count};
+    ASSERT(iov->iov_len > 0);
+    return true;
+}
+
+// With the lock held.
+static void
+receive(struct stream *stream)
+{
+    nng_iov iov;
+    if (!place(stream, &iov)) {
         stream->closed = true;
         stream->why = STREAM_NO_MEMORY;
         nng_stream_close(stream->nng);
         tell_closed(stream);
         return;
     }
-    const nng_iov iov = {.iov_buf = stream->input.bytes + stream->input.count,
-                         .iov_len = stream->input.room - stream->input.count};
-    ASSERT(iov.iov_len > 0);
     stream->receiving = true;
     (void)nng_aio_set_iov(stream->receive, 1, &iov);
     nng_stream_recv(stream->nng, stream->receive);
+}
+
+// With the lock held: what has come already, without a callback. 0: nothing, or what only the callback can tell.
+static size_t
+receive_now(struct stream *stream)
+{
+    nng_iov iov;
+    if (!place(stream, &iov))
+        return 0;
+    (void)nng_aio_set_iov(stream->receive_now, 1, &iov);
+    nng_stream_recv(stream->nng, stream->receive_now);
+    nng_aio_cancel(stream->receive_now);
+    nng_aio_wait(stream->receive_now); // for NNG's poller, where it had it in its hands
+    return nng_aio_result(stream->receive_now) == 0 ? nng_aio_count(stream->receive_now) : 0;
 }
 
 // What was taken goes, and where it is full there is made room: twice as much, or as much as is known to come where that is less.
@@ -281,6 +309,20 @@ show(struct stream *stream)
     return input.pause;
 }
 
+// So much has come. Whether there is more to come, since a message is not whole.
+static bool
+take_in(struct stream *stream, size_t came, bool *pause)
+{
+    stream->input.count += came;
+    const bool filled = came > 0 && stream->input.count == stream->input.room;
+    atomic_fetch_add_explicit(&stream->set->bytes_in, came, memory_order_relaxed);
+    *pause = show(stream);
+    if (!make_room(stream, filled))
+        stream_close(stream, STREAM_NO_MEMORY);
+    return stream->input.wanted > stream->input.count;
+}
+
+// The rest of a message would come by way of NNG's poller and a task thread; what of it has come meanwhile is taken here.
 static void
 received(void *argument)
 {
@@ -289,28 +331,27 @@ received(void *argument)
         stream_close(stream, STREAM_LEFT);
         return;
     }
-    const size_t came = nng_aio_count(stream->receive);
-    stream->input.count += came;
-    const bool filled = stream->input.count == stream->input.room;
-    atomic_fetch_add_explicit(&stream->set->bytes_in, came, memory_order_relaxed);
-    for (;;) {
+    size_t came = nng_aio_count(stream->receive);
+    for (uint32_t rounds = 0;; rounds++) {
+        bool pause;
         lock_acquire(&stream->lock);
         stream->resumed = false;
         const bool closed = stream->closed;
         lock_release(&stream->lock);
         if (closed)
             return;
-        const bool pause = show(stream);
-        if (!make_room(stream, filled)) {
-            stream_close(stream, STREAM_NO_MEMORY);
-            return;
-        }
+        const bool more = take_in(stream, came, &pause) && rounds < READS_AT_ONCE;
+        came = 0;
         lock_acquire(&stream->lock);
-        const bool again = pause && stream->resumed && !stream->closed;
+        bool again = pause && stream->resumed && !stream->closed;
         if (!again && !stream->closed) {
             stream->paused = pause;
             stream->receiving = false;
-            if (!pause)
+            if (!pause && more)
+                came = receive_now(stream);
+            again = came > 0;
+            stream->receiving = again;
+            if (!pause && !again)
                 receive(stream);
         }
         lock_release(&stream->lock);
