@@ -2,8 +2,11 @@
 //
 // Shape: shell.
 //
-// The thread takes the whole queue at once, so that a poster waits for it at most a few instructions, and signals only when the
+// Whoever takes notes takes the whole queue at once, so that a poster waits for it at most a few instructions, and signals only when the
 // queue was empty: a busy loop costs its posters no system call.
+//
+// A guest comes only while the thread sleeps, and as long as it is there the thread takes nothing and posters signal nobody. When it goes
+// it wakes the thread where there is something left for it: notes, an end, a time that is earlier than the one it sleeps to.
 #include "base/os_loop.h"
 
 #include <errno.h>
@@ -26,9 +29,13 @@ struct loop {
     pthread_t thread;
     pthread_mutex_t mutex;
     pthread_cond_t changed;         // by the monotonic clock
-    struct loop_note *first, *last; // posted; under `mutex`
-    bool stopped;                   // under `mutex`
-    struct loop_note *taken;        // the thread's, as is the rest
+    struct loop_note *first, *last; // posted; under `mutex`, as all down to `until_ns`
+    bool stopped;
+    bool asleep;             // the thread, until there is a note or `until_ns` has come
+    bool guest;              // somebody takes notes in the thread's place
+    bool wanted;             // the thread waits for the guest to go
+    uint64_t until_ns;       // UINT64_MAX: for ever
+    struct loop_note *taken; // the thread's or the guest's, as is the rest
     uint64_t due_ns;
 };
 
@@ -78,24 +85,72 @@ loop_open(const struct loop_config *config, struct loop **out)
     return OMEN_OK;
 }
 
+// Under the lock. False: the loop was stopped.
+static bool
+append(struct loop *loop, struct loop_note *note)
+{
+    if (loop->stopped)
+        return false;
+    note->next = NULL;
+    if (loop->first == NULL)
+        loop->first = note;
+    else
+        loop->last->next = note;
+    loop->last = note;
+    return true;
+}
+
 void
 loop_post(struct loop *loop, struct loop_note *note)
 {
-    note->next = NULL;
     (void)pthread_mutex_lock(&loop->mutex);
-    const bool stopped = loop->stopped;
-    if (!stopped) {
-        if (loop->first == NULL) {
-            loop->first = note;
-            (void)pthread_cond_signal(&loop->changed);
-        } else {
-            loop->last->next = note;
-        }
-        loop->last = note;
-    }
+    const bool appended = append(loop, note);
+    if (appended && loop->first == note && !loop->guest)
+        (void)pthread_cond_signal(&loop->changed);
     (void)pthread_mutex_unlock(&loop->mutex);
-    if (stopped)
+    if (!appended)
         loop->config.discard(loop->config.context, note);
+}
+
+void
+loop_put(struct loop *loop, struct loop_note *note)
+{
+    (void)pthread_mutex_lock(&loop->mutex);
+    const bool appended = append(loop, note);
+    (void)pthread_mutex_unlock(&loop->mutex);
+    if (!appended)
+        loop->config.discard(loop->config.context, note);
+}
+
+// Under the lock, which it lets go of while it has a note in hand.
+static void
+be_guest(struct loop *loop)
+{
+    uint32_t count = 0;
+    loop->guest = true;
+    while (loop->first != NULL && !loop->stopped && count < LOOP_GUEST_NOTES) {
+        loop->taken = loop->first;
+        loop->first = loop->last = NULL;
+        (void)pthread_mutex_unlock(&loop->mutex);
+        for (; loop->taken != NULL; count++) {
+            struct loop_note *note = loop->taken;
+            loop->taken = note->next;
+            loop->config.take(loop->config.context, note);
+        }
+        (void)pthread_mutex_lock(&loop->mutex);
+    }
+    loop->guest = false;
+    if (loop->wanted || loop->first != NULL || loop->stopped || loop->due_ns < loop->until_ns)
+        (void)pthread_cond_signal(&loop->changed);
+}
+
+void
+loop_go(struct loop *loop)
+{
+    (void)pthread_mutex_lock(&loop->mutex);
+    if (loop->asleep && !loop->guest && loop->first != NULL)
+        be_guest(loop);
+    (void)pthread_mutex_unlock(&loop->mutex);
 }
 
 void
@@ -150,20 +205,43 @@ discard(struct loop *loop, struct loop_note *note)
     }
 }
 
+// Under the lock: whether there is nothing to do, or a guest is at it.
+static bool
+has_to_wait(const struct loop *loop)
+{
+    if (loop->guest)
+        return true;
+    return loop->taken == NULL && loop->first == NULL && !loop->stopped &&
+           (loop->due_ns == UINT64_MAX || loop->due_ns > os_clock_ns());
+}
+
+static void
+sleep_until_due(struct loop *loop)
+{
+    const struct timespec until = {.tv_sec = (time_t)(loop->due_ns / SECOND_NS),
+                                   .tv_nsec = (long)(loop->due_ns % SECOND_NS)};
+    loop->asleep = true;
+    loop->until_ns = loop->due_ns;
+    const int answer = loop->due_ns == UINT64_MAX
+                           ? pthread_cond_wait(&loop->changed, &loop->mutex)
+                           : pthread_cond_timedwait(&loop->changed, &loop->mutex, &until);
+    ASSERT(answer == 0 || answer == ETIMEDOUT);
+    loop->asleep = false;
+}
+
 // Sleeps until there is a note, the time has come, or it is to end; takes what there is. False: it ends.
 static bool
 take_all(struct loop *loop)
 {
-    const struct timespec until = {.tv_sec = (time_t)(loop->due_ns / SECOND_NS),
-                                   .tv_nsec = (long)(loop->due_ns % SECOND_NS)};
     (void)pthread_mutex_lock(&loop->mutex);
-    int answer = 0;
-    while (loop->taken == NULL && loop->first == NULL && !loop->stopped && answer == 0 &&
-           (loop->due_ns == UINT64_MAX || loop->due_ns > os_clock_ns()))
-        answer = loop->due_ns == UINT64_MAX
-                     ? pthread_cond_wait(&loop->changed, &loop->mutex)
-                     : pthread_cond_timedwait(&loop->changed, &loop->mutex, &until);
-    ASSERT(answer == 0 || answer == ETIMEDOUT);
+    while (has_to_wait(loop)) {
+        loop->wanted = loop->guest;
+        if (loop->guest)
+            (void)pthread_cond_wait(&loop->changed, &loop->mutex);
+        else
+            sleep_until_due(loop);
+        loop->wanted = false;
+    }
     if (loop->taken == NULL) {
         loop->taken = loop->first;
         loop->first = loop->last = NULL;

@@ -12,7 +12,8 @@
 #include "base/os_random.h"
 
 #define MS UINT64_C(1000000)
-#define LINE_BYTES (64u << 10) // a frame above it goes over the lane for large ones
+#define LINE_BYTES (64u << 10)  // a frame above it goes over the lane for large ones
+#define SHORT_BYTES (16u << 10) // a request above it may take a while
 
 static void take(void *context, struct loop_note *note);
 static void wake(void *context);
@@ -113,12 +114,32 @@ note_done(void *context, const struct front_done *done)
     clients_count(context, done);
 }
 
+// What is gathered leaves.
+static void
+send_answers(struct clients *clients)
+{
+    for (uint32_t i = 0; i < clients->answered_count; i++) {
+        rpc_conn_send(clients->answered[i]);
+        rpc_conn_release(clients->answered[i]);
+    }
+    clients->answered_count = clients->answers = 0;
+}
+
 static void
 send_answer(void *context, void *client, uint32_t id, struct encode *message)
 {
-    (void)context;
-    rpc_conn_answer(client, id, message);
-    rpc_conn_release(client);
+    struct clients *clients = context;
+    uint32_t at = 0;
+    rpc_conn_gather(client, id, message);
+    while (at < clients->answered_count && clients->answered[at] != client)
+        at++;
+    if (at < clients->answered_count)
+        rpc_conn_release(client); // it is kept already
+    else
+        clients->answered[clients->answered_count++] = client;
+    if (clients->answered_count == CLIENTS_CONNS_AT_ONCE ||
+        ++clients->answers >= CLIENTS_ANSWERS_AT_ONCE)
+        send_answers(clients);
 }
 
 static void
@@ -227,6 +248,8 @@ clients_close(struct clients *clients)
     if (clients == NULL)
         return;
     loop_close(clients->loop);
+    send_answers(clients);
+    clients_near_close(clients);
     clients_admin_close(clients);
     front_close(clients->front);
     encode_fini(&clients->encode);
@@ -264,7 +287,13 @@ clients_request(struct clients *clients, struct rpc_conn *conn, const struct rpc
     note->conn = conn;
     note->request = *request;
     note->request.received_ns = os_clock_ns();
-    loop_post(clients->loop, &note->note);
+    loop_put(clients->loop, &note->note);
+}
+
+void
+clients_requested(struct clients *clients)
+{
+    loop_go(clients->loop);
 }
 
 void
@@ -470,11 +499,31 @@ set_due(struct clients *clients)
     loop_due(clients->loop, due_ns < clients->show_ns ? due_ns : clients->show_ns);
 }
 
+// What was begun and what was answered goes out.
+static void
+go_on(struct clients *clients)
+{
+    clients_near_go(clients);
+    send_answers(clients);
+}
+
+// Whether what comes behind this note can be waited for, so that it is begun and answered together with it.
+static bool
+is_short(const struct loop_note *note)
+{
+    return note->kind == NOTE_NEAR ||
+           (note->kind == NOTE_CLIENTS_REQUEST &&
+            ((const struct clients_request_note *)note)->request.bytes <= SHORT_BYTES);
+}
+
 static void
 take(void *context, struct loop_note *note)
 {
     struct clients *clients = context;
     bool ours = true; // to be freed here
+    const bool is_one_of_many = is_short(note);
+    if (!is_one_of_many)
+        go_on(clients);
     switch (note->kind) {
     case NOTE_CLIENTS_REQUEST:
         take_request(clients, (struct clients_request_note *)note);
@@ -521,7 +570,10 @@ take(void *context, struct loop_note *note)
     }
     if (ours)
         mem_free(note);
-    clients_near_go(clients);
+    if (!is_one_of_many || !loop_waits(clients->loop))
+        go_on(clients);
+    else if (clients_near_many(clients))
+        clients_near_go(clients);
     set_due(clients);
 }
 
@@ -537,7 +589,7 @@ wake(void *context)
         clients_untaken_look(clients);
     if (clients->show_ns <= now_ns)
         clients_show(clients);
-    clients_near_go(clients);
+    go_on(clients);
     set_due(clients);
 }
 

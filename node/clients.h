@@ -1,7 +1,9 @@
 // node/clients.h -- the loop of a node's clients: requests about points go to the front, those about the map to node/admin.
 //
 // Shape:   shell. Decides nothing: router/front and node/admin do.
-// Threads: a loop of its own. clients_request, clients_gone, clients_frame, clients_down and clients_near from any thread; the others in the owner's.
+// Threads: a loop of its own, whose guests are the threads that read requests and those that searched (base/os_loop.h). clients_request,
+//          clients_gone, clients_frame, clients_down and clients_near from any thread; clients_requested and clients_nears from any that holds no lock;
+//          the others in the owner's.
 //
 //      a request about points ---> router/front --PEER_PART--> a copy's node, or this one (config.part) --PEER_REPLY--> front ---> answer
 //      a request about the map --> admin_start on the newest map ---> answer; or
@@ -55,6 +57,7 @@ struct loop *clients_loop(struct clients *clients); // for meta_feed
 // From the clients' port, as rpc_server.h has it.
 void clients_request(struct clients *clients, struct rpc_conn *conn,
                      const struct rpc_request *request);
+void clients_requested(struct clients *clients); // behind requests that were read together
 void clients_gone(struct clients *clients, struct rpc_conn *conn);
 // Of a node that is not there yet, or not any more; takes both as clients_request does.
 void clients_refuse_busy(struct rpc_conn *conn, const struct rpc_request *request);
@@ -68,6 +71,8 @@ void clients_down(struct clients *clients, struct cluster_uuid node);
 
 // Of config.hosts: it is done. From any thread; taken.
 void clients_near(struct clients *clients, struct near *near);
+// The same of several, by a worker: what they answer may have left when it returns.
+void clients_nears(struct clients *clients, struct near *const *nears, uint32_t count);
 
 // What the loop shows, once a second and whenever map or members are new.
 struct clients_seen {

@@ -45,6 +45,10 @@ struct clients_down_note {
     struct cluster_uuid node;
 };
 
+// Answers leave together: of so many connections, and so many, at the most.
+#define CLIENTS_CONNS_AT_ONCE 16u
+#define CLIENTS_ANSWERS_AT_ONCE 32u
+
 // A request about the map.
 struct clients_call {
     struct clients_call *next, **link;
@@ -87,11 +91,15 @@ struct clients {
     uint64_t begun_ns;
     struct encode encode;
     struct near *near_begun,
-        **near_end;         // in the front's step; served or given away when it is over
+        **near_end; // in the front's step; served or given away when it is over
+    uint32_t near_begun_count;
     struct near *near_away; // workers have them
-    uint64_t show_ns;       // it is time to show what there is
     struct untaken untaken;
     const struct clients_call *untaken_call; // the copies are asked; NULL: they are not
+    struct rpc_conn
+        *answered[CLIENTS_CONNS_AT_ONCE]; // kept: what they are answered has yet to leave
+    uint32_t answered_count, answers;
+    uint64_t show_ns; // it is time to show what there is
     struct lock lock;
     struct clients_seen seen; // under `lock`
 };
@@ -113,9 +121,11 @@ bool clients_near_begin(struct clients *clients, const struct wire_part *part,
 // Whether it was one of these.
 bool clients_near_cancel(struct clients *clients, uint64_t request, uint32_t part,
                          uint32_t attempt);
-void clients_near_go(struct clients *clients); // after each step
+void clients_near_go(struct clients *clients);         // after each step, or several
+bool clients_near_many(const struct clients *clients); // as many as are given away at once
 void clients_near_take(struct clients *clients, struct near *near);
 void clients_near_free(struct near *near);
+void clients_near_close(struct clients *clients);
 
 // clients_seen.c
 void clients_show(struct clients *clients);

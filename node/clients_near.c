@@ -4,7 +4,8 @@
 //
 // What the front sends within a step waits until the step is over, for what comes of it is a step again. Then a search that looks at
 // little, of a copy where such searches take little, is served by this loop itself where nothing else waits for it: to wake a worker, and
-// to be woken by it, would take longer. What comes many at once is given to the workers, who are awake then.
+// to be woken by it, would take longer. What comes many at once is given to the workers, who are awake then, several by several: a worker
+// brings back together what it took together, so that answers leave together and their client asks together again.
 #include "base/os_clock.h"
 #include "node/clients_int.h"
 
@@ -47,6 +48,7 @@ clients_near_begin(struct clients *clients, const struct wire_part *part, uint32
     near->next = NULL;
     *clients->near_end = near;
     clients->near_end = &near->next;
+    clients->near_begun_count++;
     return true;
 }
 
@@ -85,9 +87,35 @@ take_begun(struct clients *clients)
 {
     struct near *near = clients->near_begun;
     clients->near_begun = near->next;
+    clients->near_begun_count--;
     if (clients->near_begun == NULL)
         clients->near_end = &clients->near_begun;
     return near;
+}
+
+bool
+clients_near_many(const struct clients *clients)
+{
+    return clients->near_begun_count >= NEARS_TOGETHER;
+}
+
+static bool
+is_alone(const struct clients *clients)
+{
+    return clients->near_begun_count == 1 && clients->near_away == NULL &&
+           !loop_waits(clients->loop);
+}
+
+static void
+give_away(struct clients *clients)
+{
+    struct near *nears[NEARS_TOGETHER];
+    uint32_t count = 0;
+    while (clients->near_begun != NULL && count < NEARS_TOGETHER) {
+        nears[count] = take_begun(clients);
+        away_add(clients, nears[count++]);
+    }
+    hosts_near_work(clients->config.hosts, nears, count);
 }
 
 // An answer may begin another round, and so another part.
@@ -95,16 +123,15 @@ void
 clients_near_go(struct clients *clients)
 {
     while (clients->near_begun != NULL) {
-        struct near *near = take_begun(clients);
-        const bool alone =
-            clients->near_begun == NULL && clients->near_away == NULL && !loop_waits(clients->loop);
-        if (near->light && alone && hosts_near_serve(clients->config.hosts, near)) {
-            hear(clients, near);
+        if (!clients->near_begun->light || !is_alone(clients)) {
+            give_away(clients);
             continue;
         }
-        away_add(clients, near);
-        if (!near->light || !alone)
-            hosts_near_work(clients->config.hosts, near);
+        struct near *near = take_begun(clients);
+        if (hosts_near_serve(clients->config.hosts, near))
+            hear(clients, near);
+        else
+            away_add(clients, near);
     }
 }
 
@@ -112,6 +139,14 @@ void
 clients_near(struct clients *clients, struct near *near)
 {
     loop_post(clients->loop, &near->note);
+}
+
+void
+clients_nears(struct clients *clients, struct near *const *nears, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        loop_put(clients->loop, &nears[i]->note);
+    loop_go(clients->loop);
 }
 
 void
@@ -126,4 +161,12 @@ clients_near_free(struct near *near)
 {
     front_unkeep(near->kept);
     hosts_near_free(near);
+}
+
+// What was begun, and then the loop was stopped.
+void
+clients_near_close(struct clients *clients)
+{
+    while (clients->near_begun != NULL)
+        clients_near_free(take_begun(clients));
 }

@@ -34,8 +34,10 @@ struct hosts_config {
     void (*halt)(void *context, const char *why); // the process must end; in the loop's thread
     // A PEER_REPLY to a part of this node's own clients.
     void (*reply)(void *context, const struct peer_head *head, struct wire_bytes body);
-    // A near part that was given away is done, and the callee's again; in any thread. NULL where nobody begins one.
+    // A near part that was given away is done, and the callee's again; in any thread, with a lock held. NULL where nobody begins one.
     void (*near)(void *context, struct near *near);
+    // The same of several, by a worker that holds no lock.
+    void (*nears)(void *context, struct near *const *nears, uint32_t count);
 };
 
 struct hosts_stats {
@@ -100,8 +102,8 @@ void hosts_frame(struct hosts *hosts, struct cluster_uuid from, uint64_t boot,
 struct near *hosts_near(struct hosts *hosts, const struct wire_part *part, uint32_t deadline_ms);
 // Serves it, in the caller's thread. False: the loop has to hear of it first, and config.near will have it.
 bool hosts_near_serve(struct hosts *hosts, struct near *near);
-void hosts_near_work(struct hosts *hosts,
-                     struct near *near);   // a worker serves it; config.near has it
+// Workers serve them, NEARS_TOGETHER at the most; config.near or nears has each.
+void hosts_near_work(struct hosts *hosts, struct near *const *nears, uint32_t count);
 void hosts_near_cancel(struct near *near); // nobody waits for it; where it was not begun it is not
 void hosts_near_free(struct near *near);   // of one that is done. Accepts NULL
 

@@ -81,7 +81,7 @@ struct host_input {
 
 // ---- work: what takes time, for the workers of the pool (hosts_work.c) ----
 
-enum work_lane { LANE_APPLY, LANE_PARTS, LANE_LOG, LANE_SLOW, LANES };
+enum work_lane { LANE_APPLY, LANE_PARTS, LANE_LIGHT, LANE_LOG, LANE_SLOW, LANES };
 
 enum work_kind {
     WORK_MAKE,    // the shard of a new copy, empty
@@ -164,6 +164,7 @@ struct work {
 struct work_queue {
     struct lock lock;
     struct work *first[LANES], *last[LANES];
+    uint32_t waiting[LANES];              // works
     uint32_t running[LANES], most[LANES]; // workers in a lane
     uint32_t turn;                        // the lane that is looked at first
     bool closed;
@@ -174,6 +175,7 @@ struct work_queue {
 struct work *work_new(const struct host_copy *copy, enum work_kind kind);
 void work_free(struct work *work);
 void work_post(struct hosts *hosts, struct work *work);
+void work_post_all(struct hosts *hosts, struct work *const *works, uint32_t count);
 omen_status work_open(struct hosts *hosts, uint32_t threads);
 void work_close(struct hosts *hosts); // what waits is thrown away
 
@@ -420,8 +422,9 @@ struct host_near {
 };
 
 void host_near_worked(struct hosts *hosts, struct work *work); // in the loop's thread
-// At the worker: false: the loop has to hear of it.
-bool host_near_done(struct hosts *hosts, struct work *work);
+bool host_near_is_light(struct work *work);
+// By a worker: those that the loop has to hear of go to it, the others are answered.
+void host_nears_done(struct hosts *hosts, struct work *const *works, uint32_t count);
 void host_near_end(struct work *work); // of a hosts that was stopped: nothing was done
 
 // ---- for who watches (hosts_seen.c) ----

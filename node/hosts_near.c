@@ -147,16 +147,31 @@ host_near_worked(struct hosts *hosts, struct work *work)
     hosts->config.near(hosts->config.context, &near->near);
 }
 
-bool
-host_near_done(struct hosts *hosts, struct work *work)
+void
+host_nears_done(struct hosts *hosts, struct work *const *works, uint32_t count)
 {
-    struct host_near *near = near_of_work(work);
+    struct near *done[NEARS_TOGETHER];
+    struct work *others[NEARS_TOGETHER];
+    uint32_t done_count = 0, other_count = 0;
+    ASSERT(count <= NEARS_TOGETHER);
     lock_acquire(&hosts->state);
-    const bool done = finish_plainly(hosts, near);
+    for (uint32_t i = 0; i < count; i++) {
+        if (finish_plainly(hosts, near_of_work(works[i])))
+            done[done_count++] = &near_of_work(works[i])->near;
+        else
+            others[other_count++] = works[i];
+    }
     lock_release(&hosts->state);
-    if (done)
-        hosts->config.near(hosts->config.context, &near->near);
-    return done;
+    for (uint32_t i = 0; i < other_count; i++)
+        loop_post(hosts->loop, &others[i]->note);
+    if (done_count > 0)
+        hosts->config.nears(hosts->config.context, done, done_count);
+}
+
+bool
+host_near_is_light(struct work *work)
+{
+    return near_of_work(work)->near.light;
 }
 
 void
@@ -188,9 +203,13 @@ hosts_near_serve(struct hosts *hosts, struct near *near)
 }
 
 void
-hosts_near_work(struct hosts *hosts, struct near *near)
+hosts_near_work(struct hosts *hosts, struct near *const *nears, uint32_t count)
 {
-    work_post(hosts, &near_of(near)->work);
+    struct work *works[NEARS_TOGETHER];
+    ASSERT(count <= NEARS_TOGETHER);
+    for (uint32_t i = 0; i < count; i++)
+        works[i] = &near_of(nears[i])->work;
+    work_post_all(hosts, works, count);
 }
 
 void

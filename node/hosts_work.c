@@ -3,8 +3,8 @@
 // Shape: shell.
 //
 // There is a queue for each kind of thing, and a worker takes from them in turn. Of two workers and more none of these kinds has all, so a
-// snapshot that takes minutes keeps nobody from being answered. Works of one queue begin in their order; what must not run beside
-// each other is not given away at once.
+// snapshot that takes minutes keeps nobody from being answered; but searches that are over in no time may have all. Works of one queue
+// begin in their order; what must not run beside each other is not given away at once.
 #include "node/hosts_int.h"
 
 #include "base/limits.h"
@@ -76,15 +76,16 @@ is_long(const struct wire_part *part)
 }
 
 static enum work_lane
-lane_of(const struct work *work)
+lane_of(struct work *work)
 {
     switch (work->kind) {
     case WORK_APPLY:
         return LANE_APPLY;
     case WORK_READ:
         return is_long(&work->part->part) ? LANE_SLOW : LANE_PARTS;
-    case WORK_PREPARE:
     case WORK_NEAR:
+        return host_near_is_light(work) ? LANE_LIGHT : LANE_PARTS;
+    case WORK_PREPARE:
         return LANE_PARTS;
     case WORK_LOG:
     case WORK_CHUNK:
@@ -96,21 +97,42 @@ lane_of(const struct work *work)
     }
 }
 
-// The next one, or NULL. Under the lock.
 static struct work *
-take(struct work_queue *queue)
+take_first(struct work_queue *queue, uint32_t lane)
+{
+    struct work *work = queue->first[lane];
+    queue->first[lane] = work->next;
+    queue->waiting[lane]--;
+    return work;
+}
+
+// How many of a lane's works a worker takes at once: of those that are over in no time its share, that others have theirs.
+static uint32_t
+share_of(const struct work_queue *queue, uint32_t lane)
+{
+    const uint32_t threads = pool_threads(queue->pool);
+    const uint32_t share = (queue->waiting[lane] + threads - 1) / threads;
+    if (lane != LANE_LIGHT)
+        return 1;
+    return share < NEARS_TOGETHER ? share : NEARS_TOGETHER;
+}
+
+// The next ones of one lane; how many, or 0. Under the lock.
+static uint32_t
+take(struct work_queue *queue, struct work **works)
 {
     for (uint32_t i = 0; i < LANES; i++) {
         const uint32_t lane = (queue->turn + i) % LANES;
-        struct work *work = queue->first[lane];
-        if (work == NULL || queue->running[lane] == queue->most[lane])
+        if (queue->first[lane] == NULL || queue->running[lane] == queue->most[lane])
             continue;
-        queue->first[lane] = work->next;
+        const uint32_t count = share_of(queue, lane);
+        for (uint32_t k = 0; k < count; k++)
+            works[k] = take_first(queue, lane);
         queue->running[lane]++;
         queue->turn = (lane + 1) % LANES;
-        return work;
+        return count;
     }
-    return NULL;
+    return 0;
 }
 
 static void
@@ -151,37 +173,56 @@ work_one(void *context, uint32_t worker)
 {
     struct hosts *hosts = context;
     struct work_queue *queue = &hosts->works;
+    struct work *works[NEARS_TOGETHER];
     (void)worker;
     lock_acquire(&queue->lock);
-    struct work *work = queue->closed ? NULL : take(queue);
+    const uint32_t count = queue->closed ? 0 : take(queue, works);
     lock_release(&queue->lock);
-    if (work == NULL)
+    if (count == 0)
         return false;
-    const enum work_lane lane = (enum work_lane)work->lane;
-    perform(hosts, work);
+    const enum work_lane lane = (enum work_lane)works[0]->lane;
+    for (uint32_t i = 0; i < count; i++)
+        perform(hosts, works[i]);
     lock_acquire(&queue->lock);
     queue->running[lane]--;
     lock_release(&queue->lock);
-    if (work->kind != WORK_NEAR || !host_near_done(hosts, work))
-        loop_post(hosts->loop, &work->note);
+    if (works[0]->kind == WORK_NEAR)
+        host_nears_done(hosts, works, count);
+    else
+        loop_post(hosts->loop, &works[0]->note);
     return true;
 }
 
-void
-work_post(struct hosts *hosts, struct work *work)
+// Under the lock.
+static void
+append(struct work_queue *queue, struct work *work)
 {
-    struct work_queue *queue = &hosts->works;
     const enum work_lane lane = lane_of(work);
     work->lane = (uint8_t)lane;
     work->next = NULL;
-    lock_acquire(&queue->lock);
     if (queue->first[lane] == NULL)
         queue->first[lane] = work;
     else
         queue->last[lane]->next = work;
     queue->last[lane] = work;
+    queue->waiting[lane]++;
+}
+
+void
+work_post_all(struct hosts *hosts, struct work *const *works, uint32_t count)
+{
+    struct work_queue *queue = &hosts->works;
+    lock_acquire(&queue->lock);
+    for (uint32_t i = 0; i < count; i++)
+        append(queue, works[i]);
     lock_release(&queue->lock);
     pool_wake(queue->pool);
+}
+
+void
+work_post(struct hosts *hosts, struct work *work)
+{
+    work_post_all(hosts, &work, 1);
 }
 
 omen_status
@@ -191,6 +232,7 @@ work_open(struct hosts *hosts, uint32_t threads)
     const uint32_t quarter = threads / 4;
     for (uint32_t i = 0; i < LANES; i++)
         queue->most[i] = threads > 1 ? threads - 1 : 1;
+    queue->most[LANE_LIGHT] = threads;
     queue->most[LANE_SLOW] = quarter > 0 ? quarter : 1;
     return pool_open(threads, work_one, hosts, &queue->pool);
 }

@@ -11,6 +11,8 @@
 #include "base/os_loop.h"
 #include "wire/node_codec.h"
 
+#define NEARS_TOGETHER 16u // given to workers, or taken by one of them, at once
+
 struct near {
     struct loop_note note;     // NOTE_NEAR, to the clients' loop, when it is done
     struct near *next, **link; // of who has it

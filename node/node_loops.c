@@ -118,6 +118,13 @@ give_near(void *context, struct near *near)
     clients_near(node->clients, near);
 }
 
+static void
+give_nears(void *context, struct near *const *nears, uint32_t count)
+{
+    struct node *node = context;
+    clients_nears(node->clients, nears, count);
+}
+
 enum config_exit
 node_open_hosts(struct node *node, struct omen_error *error)
 {
@@ -134,7 +141,8 @@ node_open_hosts(struct node *node, struct omen_error *error)
                                        .context = node,
                                        .halt = halted,
                                        .reply = give_reply,
-                                       .near = give_near};
+                                       .near = give_near,
+                                       .nears = give_nears};
     const omen_status status = hosts_open(&hosts, &node->hosts, error);
     if (status == OMEN_OK)
         return EXIT_DONE;

@@ -138,6 +138,14 @@ take_request(void *context, struct rpc_conn *conn, const struct rpc_request *req
 }
 
 static void
+begin_requests(void *context)
+{
+    struct node *node = context;
+    if (atomic_load(&node->ready))
+        clients_requested(node->clients);
+}
+
+static void
 lose_client(void *context, struct rpc_conn *conn)
 {
     struct node *node = context;
@@ -158,6 +166,7 @@ node_open_rpc(struct node *node, struct omen_error *error)
                                           .admit = admit,
                                           .welcome = welcome,
                                           .request = take_request,
+                                          .requested = begin_requests,
                                           .gone = lose_client};
     const omen_status status = rpc_server_open(&rpc, &node->rpc, error);
     if (status == OMEN_OK)

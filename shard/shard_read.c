@@ -20,8 +20,9 @@
 #include "shard/shard_int.h"
 #include "shard/vector_input.h"
 
-#define CHUNK_QUERIES 8u   // of a batch, handed to a thread at once
+#define CHUNK_QUERIES 32u  // of a batch, handed to a thread at once, at the most
 #define THREAD_QUERIES 16u // fewer do not pay for starting one
+#define BATCH_QUERIES_MAX ((size_t)UINT32_MAX * 8)
 
 static omen_status check_query(const struct shard *shard, const omen_query_options *options,
                                struct omen_error *error);
@@ -320,6 +321,8 @@ struct batch_search {
     const struct answers *answers;
     const struct search *search;
     size_t stride;
+    uint32_t threads;
+    _Atomic size_t next;     // the first query that nobody has taken
     _Atomic uint32_t failed; // 1: somebody failed, the rest may stop
     struct lock lock;        // of what follows
     struct search sum;
@@ -354,38 +357,61 @@ batch_chunk(struct batch_search *batch, size_t first, size_t end, struct search 
     return status;
 }
 
+// The next queries for a thread: half of its share of what is left, so that all threads end at about the same time, whatever a query
+// takes. False: none is left.
+static bool
+batch_take(struct batch_search *batch, size_t *first, size_t *end)
+{
+    size_t at = atomic_load_explicit(&batch->next, memory_order_relaxed);
+    do {
+        const size_t share = (batch->queries->count - at) / (2 * (size_t)batch->threads);
+        if (at == batch->queries->count)
+            return false;
+        *first = at;
+        *end = at + (share < 1 ? 1 : share < CHUNK_QUERIES ? share : CHUNK_QUERIES);
+    } while (!atomic_compare_exchange_weak_explicit(&batch->next, &at, *end, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    return true;
+}
+
+static void
+batch_note(struct batch_search *batch, const struct search *search)
+{
+    struct search *sum = &batch->sum;
+    sum->work.evaluations += search->work.evaluations;
+    sum->work.exact_distances += search->work.exact_distances;
+    sum->work.tail += search->work.tail;
+    sum->work.cut |= search->work.cut;
+    sum->work.strategy = search->work.strategy;
+    sum->warnings |= search->warnings;
+    sum->view = search->view;
+}
+
+// What a thread does: the next queries, again and again. What was taken is searched even if others fail meanwhile.
 static void
 batch_part(void *context, uint32_t index, uint32_t worker)
 {
+    (void)index;
     (void)worker;
     struct batch_search *batch = context;
-    if (atomic_load_explicit(&batch->failed, memory_order_relaxed) != 0)
-        return;
-    struct search search = *batch->search;
-    struct omen_error error;
-    const size_t first = (size_t)index * CHUNK_QUERIES;
-    const size_t left = batch->queries->count - first;
-    size_t at;
-    const omen_status status = batch_chunk(
-        batch, first, first + (left < CHUNK_QUERIES ? left : CHUNK_QUERIES), &search, &at, &error);
-    lock_acquire(&batch->lock);
-    if (status == OMEN_OK) {
-        struct search *sum = &batch->sum;
-        sum->work.evaluations += search.work.evaluations;
-        sum->work.exact_distances += search.work.exact_distances;
-        sum->work.tail += search.work.tail;
-        sum->work.cut |= search.work.cut;
-        sum->work.strategy = search.work.strategy;
-        sum->warnings |= search.warnings;
-        sum->view = search.view;
-    } else {
-        atomic_store_explicit(&batch->failed, 1, memory_order_relaxed);
-        if (at < batch->first_failure) {
-            batch->first_failure = at;
-            *batch->error = error;
+    size_t first, end, at;
+    while (atomic_load_explicit(&batch->failed, memory_order_relaxed) == 0 &&
+           batch_take(batch, &first, &end)) {
+        struct search search = *batch->search;
+        struct omen_error error;
+        const omen_status status = batch_chunk(batch, first, end, &search, &at, &error);
+        lock_acquire(&batch->lock);
+        if (status == OMEN_OK) {
+            batch_note(batch, &search);
+        } else {
+            atomic_store_explicit(&batch->failed, 1, memory_order_relaxed);
+            if (at < batch->first_failure) {
+                batch->first_failure = at;
+                *batch->error = error;
+            }
         }
+        lock_release(&batch->lock);
     }
-    lock_release(&batch->lock);
 }
 
 omen_status
@@ -403,9 +429,9 @@ shard_query_batch(struct shard *shard, const struct queries *queries,
         return error_set(error, OMEN_E_DIMENSION,
                          "stride is %zu bytes, but a query of %u components has %zu",
                          options->stride, shard->options.dimension, row_bytes);
-    if (queries->count > (size_t)UINT32_MAX * CHUNK_QUERIES)
+    if (queries->count > BATCH_QUERIES_MAX)
         return error_set(error, OMEN_E_INVALID, "count is %zu; a batch has at most %zu queries",
-                         queries->count, (size_t)UINT32_MAX * CHUNK_QUERIES);
+                         queries->count, BATCH_QUERIES_MAX);
     const size_t stride = options->stride != 0 ? options->stride : row_bytes;
     if (options->backend == OMEN_BACKEND_CUDA) {
         const struct device_queries asked = {queries, answers, stride};
@@ -427,9 +453,9 @@ shard_query_batch(struct shard *shard, const struct queries *queries,
         threads = (uint32_t)useful;
     if (threads > THREADS_MAX)
         threads = THREADS_MAX;
+    batch.threads = threads;
     lock_init(&batch.lock);
-    pool_run(threads, (uint32_t)((queries->count + CHUNK_QUERIES - 1) / CHUNK_QUERIES), batch_part,
-             &batch);
+    pool_run(threads, threads, batch_part, &batch);
     lock_fini(&batch.lock);
     if (batch.first_failure != SIZE_MAX) {
         if (error->status == OMEN_E_NOT_FINITE || error->status == OMEN_E_ZERO_VECTOR)

@@ -6,18 +6,26 @@
 #include "base/assert.h"
 #include "base/os_clock.h"
 
-// Of *message, which is taken. Who does not get an answer must not wait for it: the connection ends.
-void
-rpc_conn_write(struct rpc_conn *conn, struct encode *message)
+typedef omen_status (*write_fn)(struct stream *stream, uint8_t *bytes, size_t count);
+
+// Who does not get an answer must not wait for it: the connection ends.
+static void
+write_by(struct rpc_conn *conn, struct encode *message, write_fn write)
 {
     uint8_t *bytes = message->bytes;
     const size_t bytes_count = message->count;
     *message = (struct encode){0};
-    const omen_status status = stream_write(conn->stream, bytes, bytes_count);
+    const omen_status status = write(conn->stream, bytes, bytes_count);
     if (status == OMEN_E_FULL)
         stream_close(conn->stream, STREAM_CLOGGED);
     else if (status == OMEN_E_NO_MEMORY)
         stream_close(conn->stream, STREAM_NO_MEMORY);
+}
+
+void
+rpc_conn_write(struct rpc_conn *conn, struct encode *message)
+{
+    write_by(conn, message, stream_write);
 }
 
 void
@@ -36,11 +44,11 @@ rpc_conn_error(struct rpc_conn *conn, uint32_t id, const struct omen_error *erro
     }
 }
 
-void
-rpc_conn_answer(struct rpc_conn *conn, uint32_t id, struct encode *answer)
+static void
+answer_by(struct rpc_conn *conn, uint32_t id, struct encode *answer, write_fn write)
 {
     if (answer->status == OMEN_OK && answer->count > 0) {
-        rpc_conn_write(conn, answer);
+        write_by(conn, answer, write);
     } else {
         // What was asked for may have been done: nothing is said of it.
         const bool large = answer->status == OMEN_E_FULL;
@@ -57,6 +65,24 @@ rpc_conn_answer(struct rpc_conn *conn, uint32_t id, struct encode *answer)
     ASSERT(before > 0);
     if (before - 1 <= conn->in_flight_max / 2 && atomic_exchange(&conn->waiting, false))
         stream_resume(conn->stream);
+}
+
+void
+rpc_conn_answer(struct rpc_conn *conn, uint32_t id, struct encode *answer)
+{
+    answer_by(conn, id, answer, stream_write);
+}
+
+void
+rpc_conn_gather(struct rpc_conn *conn, uint32_t id, struct encode *answer)
+{
+    answer_by(conn, id, answer, stream_gather);
+}
+
+void
+rpc_conn_send(struct rpc_conn *conn)
+{
+    stream_send(conn->stream);
 }
 
 void

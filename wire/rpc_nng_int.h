@@ -29,6 +29,7 @@ struct rpc_conn {
     struct stream *stream;     // kept
     struct frame frame;
     struct rpc_session session;
+    uint64_t handed_on;               // requests, by the read callback
     struct rpc_conn *previous, *next; // under the server's lock
 };
 

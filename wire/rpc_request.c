@@ -115,6 +115,7 @@ hand_on(struct rpc_conn *conn, const struct rpc_message *message, const struct m
         .session = conn->session,
     };
     rpc_count(&server->requests);
+    conn->handed_on++;
     atomic_fetch_add(&conn->in_flight, 1);
     rpc_conn_keep(conn);
     server->config.request(server->config.context, conn, &request);
@@ -204,6 +205,8 @@ void
 rpc_conn_read(void *owner, struct stream *stream, struct stream_input *input)
 {
     struct rpc_conn *conn = owner;
+    const struct rpc_server *server = conn->server;
+    const uint64_t before = conn->handed_on;
     const size_t there = input->count;
     size_t at = 0;
     while (at < there) {
@@ -229,4 +232,6 @@ rpc_conn_read(void *owner, struct stream *stream, struct stream_input *input)
             break;
     }
     input->taken = at;
+    if (server->config.requested != NULL && conn->handed_on > before)
+        server->config.requested(server->config.context);
 }

@@ -61,6 +61,8 @@ struct rpc_server_config {
     void (*welcome)(void *context, struct api_welcome *welcome);
     // *conn is kept once for this request: rpc_conn_release, after its answer or instead of one.
     void (*request)(void *context, struct rpc_conn *conn, const struct rpc_request *request);
+    // Behind the last `request` of those that were read together, in the same thread; for who begins them together. NULL: nobody does.
+    void (*requested)(void *context);
     // It is closed, no request comes of it any more, and nobody reads answers to those under way.
     void (*gone)(void *context, struct rpc_conn *conn);
 };
@@ -92,6 +94,9 @@ void rpc_conn_release(struct rpc_conn *conn);
 // Once for a request: a whole message by rpc_write_answer or rpc_write_error. *answer is taken and left empty; where writing it
 // failed (no memory, too large), the client is told that.
 void rpc_conn_answer(struct rpc_conn *conn, uint32_t id, struct encode *answer);
+// The same, but it leaves with the next one, or with rpc_conn_send, which has to come soon.
+void rpc_conn_gather(struct rpc_conn *conn, uint32_t id, struct encode *answer);
+void rpc_conn_send(struct rpc_conn *conn);
 
 // For rpc_read_ask.
 static inline struct rpc_message

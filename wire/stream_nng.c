@@ -3,8 +3,11 @@
 // Shape: shell.
 //
 // At most one receive and one send are in NNG's hands. Its callbacks come on its task threads, in any order, and never from inside of
-// a call, so the lock may be held over a call. A send goes into the kernel within the call; what is written before its callback
-// has been is gathered: small pieces are copied together, and up to IOV_MAX_OF_NNG pieces leave in one call.
+// a call, so the lock may be held over a call. Small pieces are copied together, and up to IOV_MAX_OF_NNG pieces leave in one call.
+//
+// A send goes into the kernel within the call, but its callback would still have to wake a task thread. So it is tried without one: an
+// operation that has no callback is begun and at once cancelled, and its result tells what the kernel took. Only what it did not
+// take is sent with a callback, and until that has been what is written waits for it.
 //
 // NNG 1.5.2 forgets an operation that is begun after nng_aio_stop without a callback, and a callback may run while a connection is
 // closed. So nobody waits for callbacks: the set's thread stops both operations, which waits for callbacks under way, and
@@ -20,9 +23,12 @@
 #define IOV_MAX_OF_NNG 8u
 #define INPUT_BYTES ((size_t)4096)       // in the beginning
 #define INPUT_KEEP_BYTES ((size_t)65536) // a larger one is given back when it is empty
+#define READS_AT_ONCE 16u                // then others have the thread
 #define INPUT_USUAL_MOST ((size_t)262144)
 #define GATHER_BYTES ((size_t)32768) // small pieces are copied together up to here
 #define SMALL_BYTES ((size_t)8192)
+
+enum departure { NOW, LATER }; // of what is written
 
 static void received(void *argument);
 static void receive(struct stream *stream);
@@ -38,8 +44,12 @@ stream_make(struct streams *set, nng_stream *nng, bool accepted)
     if (stream == NULL)
         return NULL;
     if (nng_aio_alloc(&stream->receive, received, stream) != 0 ||
+        nng_aio_alloc(&stream->receive_now, NULL, NULL) != 0 ||
+        nng_aio_alloc(&stream->send_now, NULL, NULL) != 0 ||
         nng_aio_alloc(&stream->send, sent, stream) != 0) {
         nng_aio_free(stream->receive);
+        nng_aio_free(stream->receive_now);
+        nng_aio_free(stream->send_now);
         mem_free(stream);
         return NULL;
     }
@@ -156,6 +166,8 @@ stream_finish(struct stream *stream)
 
     nng_stream_free(nng);
     nng_aio_free(stream->receive);
+    nng_aio_free(stream->receive_now);
+    nng_aio_free(stream->send_now);
     nng_aio_free(stream->send);
     mem_free(stream->input.bytes);
     stream->input.bytes = NULL;
@@ -192,34 +204,59 @@ stream_release(struct stream *stream)
 
 // ---- what comes ----
 
-// With the lock held. There is room for a byte at least.
-static void
-receive(struct stream *stream)
+// Where the next bytes go: a byte at least. False: no memory.
+static bool
+place(struct stream *stream, nng_iov *iov)
 {
     if (stream->input.bytes == NULL) {
         const size_t usual = stream->input.usual;
         stream->input.room = usual > INPUT_BYTES ? usual : INPUT_BYTES;
         stream->input.bytes = mem_alloc(stream->input.room);
     }
-    if (stream->input.bytes == NULL) {
+    if (stream->input.bytes == NULL)
+        return false;
+    *iov = (nng_iov){.iov_buf = stream->input.bytes + stream->input.count,
+                     .iov_len = stream->input.room - stream->input.count};
+    ASSERT(iov->iov_len > 0);
+    return true;
+}
+
+// With the lock held.
+static void
+receive(struct stream *stream)
+{
+    nng_iov iov;
+    if (!place(stream, &iov)) {
         stream->closed = true;
         stream->why = STREAM_NO_MEMORY;
         nng_stream_close(stream->nng);
         tell_closed(stream);
         return;
     }
-    const nng_iov iov = {.iov_buf = stream->input.bytes + stream->input.count,
-                         .iov_len = stream->input.room - stream->input.count};
-    ASSERT(iov.iov_len > 0);
     stream->receiving = true;
     (void)nng_aio_set_iov(stream->receive, 1, &iov);
     nng_stream_recv(stream->nng, stream->receive);
 }
 
+// With the lock held: what has come already, without a callback. 0: nothing, or what only the callback can tell.
+static size_t
+receive_now(struct stream *stream)
+{
+    nng_iov iov;
+    if (!place(stream, &iov))
+        return 0;
+    (void)nng_aio_set_iov(stream->receive_now, 1, &iov);
+    nng_stream_recv(stream->nng, stream->receive_now);
+    nng_aio_cancel(stream->receive_now);
+    nng_aio_wait(stream->receive_now); // for NNG's poller, where it had it in its hands
+    return nng_aio_result(stream->receive_now) == 0 ? nng_aio_count(stream->receive_now) : 0;
+}
+
 // What was taken goes, and where it is full there is made room: twice as much, or as much as is known to come where that is less.
-// So nobody gets more than twice of what he has sent, or as much as he sent lately.
+// So nobody gets more than twice of what he has sent, or as much as he sent lately. Where what came filled it there was more to come, so
+// the next read has more room even if all was taken: many small messages are read in few pieces.
 static bool
-make_room(struct stream *stream)
+make_room(struct stream *stream, bool filled)
 {
     const size_t count = stream->input.count;
     if (stream->input.bytes != NULL && count == 0 && stream->input.room > INPUT_KEEP_BYTES &&
@@ -227,14 +264,16 @@ make_room(struct stream *stream)
         mem_free(stream->input.bytes);
         stream->input.bytes = NULL;
     }
-    if (stream->input.bytes == NULL || count < stream->input.room)
+    const bool full = count == stream->input.room;
+    if (stream->input.bytes == NULL ||
+        (!full && (!filled || stream->input.room >= INPUT_KEEP_BYTES)))
         return true;
     size_t room = 2 * stream->input.room;
     if (room > INPUT_KEEP_BYTES && stream->input.wanted > count && stream->input.wanted < room)
         room = stream->input.wanted;
     uint8_t *grown = mem_resize(stream->input.bytes, room);
     if (grown == NULL)
-        return false;
+        return !full;
     stream->input.bytes = grown;
     stream->input.room = room;
     return true;
@@ -270,6 +309,20 @@ show(struct stream *stream)
     return input.pause;
 }
 
+// So much has come. Whether there is more to come, since a message is not whole.
+static bool
+take_in(struct stream *stream, size_t came, bool *pause)
+{
+    stream->input.count += came;
+    const bool filled = came > 0 && stream->input.count == stream->input.room;
+    atomic_fetch_add_explicit(&stream->set->bytes_in, came, memory_order_relaxed);
+    *pause = show(stream);
+    if (!make_room(stream, filled))
+        stream_close(stream, STREAM_NO_MEMORY);
+    return stream->input.wanted > stream->input.count;
+}
+
+// The rest of a message would come by way of NNG's poller and a task thread; what of it has come meanwhile is taken here.
 static void
 received(void *argument)
 {
@@ -278,27 +331,27 @@ received(void *argument)
         stream_close(stream, STREAM_LEFT);
         return;
     }
-    const size_t came = nng_aio_count(stream->receive);
-    stream->input.count += came;
-    atomic_fetch_add_explicit(&stream->set->bytes_in, came, memory_order_relaxed);
-    for (;;) {
+    size_t came = nng_aio_count(stream->receive);
+    for (uint32_t rounds = 0;; rounds++) {
+        bool pause;
         lock_acquire(&stream->lock);
         stream->resumed = false;
         const bool closed = stream->closed;
         lock_release(&stream->lock);
         if (closed)
             return;
-        const bool pause = show(stream);
-        if (!make_room(stream)) {
-            stream_close(stream, STREAM_NO_MEMORY);
-            return;
-        }
+        const bool more = take_in(stream, came, &pause) && rounds < READS_AT_ONCE;
+        came = 0;
         lock_acquire(&stream->lock);
-        const bool again = pause && stream->resumed && !stream->closed;
+        bool again = pause && stream->resumed && !stream->closed;
         if (!again && !stream->closed) {
             stream->paused = pause;
             stream->receiving = false;
-            if (!pause)
+            if (!pause && more)
+                came = receive_now(stream);
+            again = came > 0;
+            stream->receiving = again;
+            if (!pause && !again)
                 receive(stream);
         }
         lock_release(&stream->lock);
@@ -343,14 +396,14 @@ gather(struct stream *stream, const uint8_t *bytes, size_t count)
 }
 
 static bool
-append(struct stream *stream, uint8_t *bytes, size_t count)
+append(struct stream *stream, uint8_t *bytes, size_t count, enum departure departure)
 {
     struct chunk *chunk = mem_alloc(sizeof *chunk);
     if (chunk == NULL)
         return false;
     *chunk = (struct chunk){.bytes = bytes, .count = count, .room = count};
     // It waits, and others may come: room for them. Without memory it is as it is.
-    if (stream->sending && count <= SMALL_BYTES) {
+    if ((stream->sending || departure == LATER) && count <= SMALL_BYTES) {
         uint8_t *larger = mem_resize(bytes, GATHER_BYTES);
         chunk->bytes = larger != NULL ? larger : bytes;
         chunk->room = larger != NULL ? GATHER_BYTES : count;
@@ -364,8 +417,8 @@ append(struct stream *stream, uint8_t *bytes, size_t count)
     return true;
 }
 
-omen_status
-stream_write(struct stream *stream, uint8_t *bytes, size_t count)
+static omen_status
+put(struct stream *stream, uint8_t *bytes, size_t count, enum departure departure)
 {
     ASSERT(count > 0);
     omen_status status = OMEN_OK;
@@ -376,10 +429,10 @@ stream_write(struct stream *stream, uint8_t *bytes, size_t count)
     else if (stream->queued > 0 && stream->queued + count > stream->queue_bytes_max)
         status = OMEN_E_FULL;
     else if (count > SMALL_BYTES || !gather(stream, bytes, count)) {
-        kept = append(stream, bytes, count);
+        kept = append(stream, bytes, count, departure);
         status = kept ? OMEN_OK : OMEN_E_NO_MEMORY;
     }
-    if (status == OMEN_OK && !stream->sending)
+    if (status == OMEN_OK && departure == NOW && !stream->sending)
         send_next(stream);
     lock_release(&stream->lock);
     if (!kept)
@@ -387,20 +440,25 @@ stream_write(struct stream *stream, uint8_t *bytes, size_t count)
     return status;
 }
 
-// With the lock held, nothing under way and something to send.
-static void
-send_next(struct stream *stream)
+omen_status
+stream_write(struct stream *stream, uint8_t *bytes, size_t count)
 {
-    nng_iov iov[IOV_MAX_OF_NNG];
-    uint32_t count = 0;
-    for (struct chunk *chunk = stream->first; chunk != NULL && count < IOV_MAX_OF_NNG;
-         chunk = chunk->next)
-        iov[count++] =
-            (nng_iov){.iov_buf = chunk->bytes + chunk->sent, .iov_len = chunk->count - chunk->sent};
-    stream->sending = true;
-    atomic_store_explicit(&stream->stalled_ns, os_clock_ns(), memory_order_relaxed);
-    (void)nng_aio_set_iov(stream->send, count, iov);
-    nng_stream_send(stream->nng, stream->send);
+    return put(stream, bytes, count, NOW);
+}
+
+omen_status
+stream_gather(struct stream *stream, uint8_t *bytes, size_t count)
+{
+    return put(stream, bytes, count, LATER);
+}
+
+void
+stream_send(struct stream *stream)
+{
+    lock_acquire(&stream->lock);
+    if (!stream->closed && !stream->sending && stream->first != NULL)
+        send_next(stream);
+    lock_release(&stream->lock);
 }
 
 // What went, of the first pieces.
@@ -408,6 +466,7 @@ static void
 forget_sent(struct stream *stream, size_t count)
 {
     stream->queued -= count;
+    atomic_fetch_add_explicit(&stream->set->bytes_out, count, memory_order_relaxed);
     while (count > 0) {
         struct chunk *chunk = stream->first;
         ASSERT(chunk != NULL);
@@ -425,6 +484,51 @@ forget_sent(struct stream *stream, size_t count)
     }
 }
 
+// The first pieces, as many as leave in one call. Their bytes.
+static size_t
+first_pieces(const struct stream *stream, nng_iov *iov, uint32_t *count)
+{
+    size_t bytes = 0;
+    *count = 0;
+    for (struct chunk *chunk = stream->first; chunk != NULL && *count < IOV_MAX_OF_NNG;
+         chunk = chunk->next) {
+        const size_t left = chunk->count - chunk->sent;
+        iov[(*count)++] = (nng_iov){.iov_buf = chunk->bytes + chunk->sent, .iov_len = left};
+        bytes += left;
+    }
+    return bytes;
+}
+
+// With the lock held and nothing under way. What the kernel does not take, or refuses, is the callback's.
+static void
+send_next(struct stream *stream)
+{
+    nng_iov iov[IOV_MAX_OF_NNG];
+    uint32_t count;
+    while (stream->first != NULL) {
+        const size_t bytes = first_pieces(stream, iov, &count);
+        (void)nng_aio_set_iov(stream->send_now, count, iov);
+        nng_stream_send(stream->nng, stream->send_now);
+        nng_aio_cancel(stream->send_now);
+        nng_aio_wait(stream->send_now); // for NNG's poller, where it had it in its hands
+        if (nng_aio_result(stream->send_now) != 0)
+            break;
+        const size_t went = nng_aio_count(stream->send_now);
+        forget_sent(stream, went);
+        if (went < bytes)
+            break;
+    }
+    if (stream->first == NULL) {
+        atomic_store_explicit(&stream->stalled_ns, 0, memory_order_relaxed);
+        return;
+    }
+    (void)first_pieces(stream, iov, &count);
+    stream->sending = true;
+    atomic_store_explicit(&stream->stalled_ns, os_clock_ns(), memory_order_relaxed);
+    (void)nng_aio_set_iov(stream->send, count, iov);
+    nng_stream_send(stream->nng, stream->send);
+}
+
 static void
 sent(void *argument)
 {
@@ -436,13 +540,9 @@ sent(void *argument)
     const size_t went = nng_aio_count(stream->send);
     lock_acquire(&stream->lock);
     if (!stream->closed) {
-        atomic_fetch_add_explicit(&stream->set->bytes_out, went, memory_order_relaxed);
         stream->sending = false;
         forget_sent(stream, went);
-        if (stream->first != NULL)
-            send_next(stream);
-        else
-            atomic_store_explicit(&stream->stalled_ns, 0, memory_order_relaxed);
+        send_next(stream);
     }
     lock_release(&stream->lock);
 }

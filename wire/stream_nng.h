@@ -93,6 +93,10 @@ void stream_close(struct stream *stream, enum stream_end why);
 // Takes `bytes` (mem_free), whatever comes of it. OMEN_E_FULL: the queue is; one that is empty takes anything.
 // OMEN_E_CLOSED, OMEN_E_NO_MEMORY.
 OMEN_MUST_CHECK omen_status stream_write(struct stream *stream, uint8_t *bytes, size_t count);
+// As stream_write, but it leaves with the next write, or with stream_send, which has to come soon: several answers in one call of the
+// kernel cost little more than one.
+OMEN_MUST_CHECK omen_status stream_gather(struct stream *stream, uint8_t *bytes, size_t count);
+void stream_send(struct stream *stream);
 size_t stream_queued(struct stream *stream); // bytes that wait to be sent
 void stream_limit(struct stream *stream, size_t queue_bytes_max);
 

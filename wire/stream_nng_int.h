@@ -23,6 +23,7 @@ struct stream {
     void *owner;
     nng_stream *nng; // NULL when ended
     nng_aio *receive, *send;
+    nng_aio *receive_now, *send_now; // without a callback: what the kernel has, or takes, at once
 
     bool begun;     // its owner knows it
     bool closed;    // NNG is asked nothing more

@@ -60,6 +60,7 @@ struct hosts_world {
     uint64_t asked; // correlations
     struct hosts_reply replies[HOSTS_REPLIES_MAX];
     struct near *near;      // those that are done, the newest first
+    uint32_t nears_most;    // came together
     uint64_t lost_commands; // while somebody's wishes are not heard
     bool deaf;              // the metadata hear no wish
 };
@@ -189,6 +190,17 @@ hosts_hear_near(void *context, struct near *near)
     model_happened();
 }
 
+static inline void
+hosts_hear_nears(void *context, struct near *const *nears, uint32_t count)
+{
+    lock_acquire(&hosts.bus_lock);
+    if (count > hosts.nears_most)
+        hosts.nears_most = count;
+    lock_release(&hosts.bus_lock);
+    for (uint32_t i = 0; i < count; i++)
+        hosts_hear_near(context, nears[i]);
+}
+
 // Takes it out; NULL: it is not done yet. Under no lock.
 static inline struct near *
 hosts_near_heard(uint64_t request)
@@ -230,7 +242,8 @@ hosts_node_start(uint32_t at)
                                         .keep_entries = 100,
                                         .context = node,
                                         .halt = hosts_halted,
-                                        .near = hosts_hear_near};
+                                        .near = hosts_hear_near,
+                                        .nears = hosts_hear_nears};
     const omen_status status = hosts_open(&config, &opened, &error);
     ck_assert_msg(status == OMEN_OK, "%s", error.text);
     lock_acquire(&hosts.lock);

@@ -27,6 +27,9 @@ static struct rpc_world {
     struct asked asked[ASKED_MAX]; // in the order of arrival
     _Atomic uint32_t asked_count;  // all of them ever
     _Atomic uint32_t gone_count;
+    _Atomic uint32_t
+        requested_count; // requests that were there when those read together were said to be all
+    _Atomic uint32_t requested_calls;
     uint32_t in_hand, in_hand_most; // asked and not answered, under the lock
 } world = {.lock = LOCK_INIT};
 
@@ -85,9 +88,9 @@ world_request(void *context, struct rpc_conn *conn, const struct rpc_request *re
     os_wake_all(&world.asked_count);
 }
 
-// Answers the one that came as number `at`.
-static inline void
-world_answer(uint32_t at)
+// The one that came as number `at` is the caller's.
+static inline struct asked
+world_take(uint32_t at)
 {
     lock_acquire(&world.lock);
     struct asked *asked = &world.asked[at];
@@ -96,7 +99,24 @@ world_answer(uint32_t at)
     world.in_hand--;
     lock_release(&world.lock);
     ck_assert_ptr_nonnull(taken.conn);
+    return taken;
+}
+
+// Answers the one that came as number `at`.
+static inline void
+world_answer(uint32_t at)
+{
+    const struct asked taken = world_take(at);
     world_reply(taken.conn, &taken.request, 0);
+}
+
+static inline void
+world_requested(void *context)
+{
+    ck_assert_ptr_eq(context, &world);
+    atomic_fetch_add(&world.requested_calls, 1);
+    atomic_store(&world.requested_count, atomic_load(&world.asked_count));
+    os_wake_all(&world.requested_count);
 }
 
 static inline void
@@ -139,6 +159,7 @@ world_open(void)
     world.config.admit = world_admit;
     world.config.welcome = world_welcome;
     world.config.request = world_request;
+    world.config.requested = world_requested;
     world.config.gone = world_gone;
     struct omen_error error = {0};
     ck_assert_msg(rpc_server_open(&world.config, &world.server, &error) == OMEN_OK, "%s",

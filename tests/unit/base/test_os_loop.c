@@ -22,10 +22,11 @@ struct numbered {
     uint32_t poster, number;
 };
 
-enum { ORDINARY, TELL_DUE, HOLD };
+enum { ORDINARY, TELL_DUE, HOLD, POST_ANOTHER };
 
 struct world {
     struct loop *loop;
+    pthread_t taker; // of the last note
     _Atomic uint32_t taken, discarded, wakes, held, let_go;
     uint32_t next[POSTERS];
     _Atomic uint32_t disorder;
@@ -48,11 +49,16 @@ wait_for(_Atomic uint32_t *word, uint32_t value)
         os_wait(word, now);
 }
 
+static void post(struct world *world, uint32_t kind, uint32_t poster, uint32_t number);
+
 static void
 take(void *context, struct loop_note *note)
 {
     struct world *world = context;
     struct numbered *numbered = (struct numbered *)note;
+    world->taker = pthread_self();
+    if (note->kind == POST_ANOTHER)
+        post(world, ORDINARY, numbered->poster, numbered->number + 1);
     if (note->kind == TELL_DUE)
         loop_due(world->loop, world->due_ns);
     if (note->kind == HOLD) {
@@ -90,12 +96,24 @@ open_world(struct world *world)
     ck_assert_int_eq(loop_open(&config, &world->loop), OMEN_OK);
 }
 
-static void
-post(struct world *world, uint32_t kind, uint32_t poster, uint32_t number)
+static struct loop_note *
+note_of(uint32_t kind, uint32_t poster, uint32_t number)
 {
     struct numbered *note = malloc(sizeof *note);
     *note = (struct numbered){{NULL, kind}, poster, number};
-    loop_post(world->loop, &note->note);
+    return &note->note;
+}
+
+static void
+post(struct world *world, uint32_t kind, uint32_t poster, uint32_t number)
+{
+    loop_post(world->loop, note_of(kind, poster, number));
+}
+
+static void
+put(struct world *world, uint32_t kind, uint32_t poster, uint32_t number)
+{
+    loop_put(world->loop, note_of(kind, poster, number));
 }
 
 struct poster {
@@ -200,6 +218,135 @@ START_TEST(a_stopped_loop_finishes_the_note_in_hand_and_discards_the_rest_and_wh
 }
 END_TEST
 
+// ---- guests ----
+
+// Puts notes, from `number` on, until one was taken here: once the thread sleeps it is. The number of the next.
+static uint32_t
+be_guest_with(struct world *world, uint32_t kind, uint32_t number)
+{
+    const uint32_t notes = kind == POST_ANOTHER ? 2 : 1;
+    for (;; number += notes) {
+        put(world, kind, 0, number);
+        loop_go(world->loop);
+        const bool at_once = atomic_load(&world->taken) == number + notes;
+        wait_for(&world->taken, number + notes);
+        if (at_once && pthread_equal(world->taker, pthread_self()))
+            return number + notes;
+    }
+}
+
+START_TEST(where_the_thread_sleeps_who_goes_takes_the_notes_itself)
+{
+    struct world world = {0};
+    open_world(&world);
+    uint32_t number = be_guest_with(&world, ORDINARY, 0);
+    for (uint32_t i = 0; i < LOOP_GUEST_NOTES; i++)
+        put(&world, ORDINARY, 0, number++);
+    loop_go(world.loop);
+    wait_for(&world.taken, number);
+    loop_go(world.loop);                               // nothing
+    (void)be_guest_with(&world, POST_ANOTHER, number); // both before it returned
+    loop_close(world.loop);
+    ck_assert_uint_eq(atomic_load(&world.disorder), 0);
+    ck_assert_uint_eq(atomic_load(&world.discarded), 0);
+}
+END_TEST
+
+// The wake is the thread's, which slept without a time.
+START_TEST(a_time_that_a_guest_told_is_kept)
+{
+    struct world world = {.due_ns = 0};
+    open_world(&world);
+    (void)be_guest_with(&world, TELL_DUE, 0);
+    wait_for(&world.wakes, 1);
+    loop_close(world.loop);
+    ck_assert_uint_ge(atomic_load(&world.wakes), 1);
+}
+END_TEST
+
+struct guest {
+    struct world *world;
+    pthread_t thread;
+};
+
+static void *
+hold_as_guest(void *argument)
+{
+    struct guest *guest = argument;
+    loop_go(guest->world->loop);
+    return NULL;
+}
+
+static void *
+stop(void *argument)
+{
+    loop_stop(((struct guest *)argument)->world->loop);
+    return NULL;
+}
+
+// A note that holds is taken by the thread or by a guest, whichever is first. Meanwhile nobody takes another one.
+START_TEST(while_somebody_has_a_note_in_hand_nobody_takes_the_next)
+{
+    struct world world = {0};
+    open_world(&world);
+    uint32_t number = be_guest_with(&world, ORDINARY, 0);
+    put(&world, HOLD, 0, number++);
+    struct guest guest = {.world = &world};
+    ck_assert_int_eq(pthread_create(&guest.thread, NULL, hold_as_guest, &guest), 0);
+    wait_for(&world.held, 1);
+    put(&world, ORDINARY, 0, number++);
+    loop_go(world.loop); // returns
+    post(&world, ORDINARY, 0, number++);
+    ck_assert_uint_eq(atomic_load(&world.taken), number - 3);
+    struct guest stopper = {.world = &world};
+    ck_assert_int_eq(pthread_create(&stopper.thread, NULL, stop, &stopper), 0);
+    count(&world.let_go);
+    pthread_join(guest.thread, NULL);
+    pthread_join(stopper.thread, NULL);
+    const uint32_t taken = atomic_load(&world.taken);
+    ck_assert_uint_ge(taken, number - 2);
+    ck_assert_uint_eq(taken + atomic_load(&world.discarded), number);
+    put(&world, ORDINARY, 0, number++);
+    loop_go(world.loop);
+    ck_assert_uint_eq(taken + atomic_load(&world.discarded), number);
+    loop_close(world.loop);
+    ck_assert_uint_eq(atomic_load(&world.disorder), 0);
+}
+END_TEST
+
+static void *
+put_many(void *argument)
+{
+    struct poster *poster = argument;
+    for (uint32_t i = 0; i < NOTES; i++) {
+        if (i % 3 == poster->poster % 3)
+            post(poster->world, ORDINARY, poster->poster, i);
+        else
+            put(poster->world, ORDINARY, poster->poster, i);
+        if (i % 7 == 0 || i + 1 == NOTES)
+            loop_go(poster->world->loop);
+    }
+    return NULL;
+}
+
+START_TEST(of_guests_and_posters_every_note_is_taken_once_and_in_order)
+{
+    struct world world = {0};
+    open_world(&world);
+    struct poster posters[POSTERS];
+    for (uint32_t i = 0; i < POSTERS; i++) {
+        posters[i] = (struct poster){.world = &world, .poster = i};
+        ck_assert_int_eq(pthread_create(&posters[i].thread, NULL, put_many, &posters[i]), 0);
+    }
+    for (uint32_t i = 0; i < POSTERS; i++)
+        pthread_join(posters[i].thread, NULL);
+    wait_for(&world.taken, POSTERS * NOTES);
+    loop_close(world.loop);
+    ck_assert_uint_eq(atomic_load(&world.disorder), 0);
+    ck_assert_uint_eq(atomic_load(&world.discarded), 0);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -211,6 +358,10 @@ suite(void)
     tcase_add_test(tcase, a_time_that_is_always_past_keeps_no_note_out);
     tcase_add_test(
         tcase, a_stopped_loop_finishes_the_note_in_hand_and_discards_the_rest_and_what_comes_later);
+    tcase_add_test(tcase, where_the_thread_sleeps_who_goes_takes_the_notes_itself);
+    tcase_add_test(tcase, a_time_that_a_guest_told_is_kept);
+    tcase_add_test(tcase, while_somebody_has_a_note_in_hand_nobody_takes_the_next);
+    tcase_add_test(tcase, of_guests_and_posters_every_note_is_taken_once_and_in_order);
     suite_add_tcase(suite, tcase);
     return suite;
 }

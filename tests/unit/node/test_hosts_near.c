@@ -92,7 +92,7 @@ served(int how, uint32_t node, struct near *near)
     if (how == 1 && hosts_near_serve(at(node), near))
         return near;
     if (how == 0)
-        hosts_near_work(at(node), near);
+        hosts_near_work(at(node), &near, 1);
     return heard(request);
 }
 
@@ -334,6 +334,35 @@ START_TEST(one_search_that_takes_long_is_forgotten_soon)
 }
 END_TEST
 
+// Two workers: a light one may keep both, and who takes of many takes half.
+START_TEST(light_ones_are_taken_and_come_back_several_at_once)
+{
+    uint64_t asked[1 + NEARS_TOGETHER];
+    struct near *nears[NEARS_TOGETHER];
+    struct wire_part part = part_for(2, &five, 1);
+    search(2, 10);
+    atomic_store(&model_gate, 1);
+    struct near *first = begun(2, &part, 0);
+    ck_assert(first->light);
+    asked[0] = part.request;
+    hosts_near_work(at(2), &first, 1);
+    HOSTS_WAIT(atomic_load(&model_waiting) == 1);
+    for (uint32_t i = 0; i < NEARS_TOGETHER; i++) {
+        part.request = asked[1 + i] = ++hosts.asked;
+        nears[i] = begun(2, &part, 0);
+    }
+    hosts_near_work(at(2), nears, NEARS_TOGETHER);
+    HOSTS_WAIT(atomic_load(&model_waiting) == 2);
+    model_open_gate();
+    for (uint32_t i = 0; i <= NEARS_TOGETHER; i++)
+        ck_assert_int_eq(end(heard(asked[i])), OMEN_OK);
+    lock_acquire(&hosts.bus_lock);
+    const uint32_t most = hosts.nears_most;
+    lock_release(&hosts.bus_lock);
+    ck_assert_uint_eq(most, NEARS_TOGETHER / 2);
+}
+END_TEST
+
 // ---- its end ----
 
 START_TEST(what_waits_for_a_worker_when_it_stops_was_not_done)
@@ -343,7 +372,8 @@ START_TEST(what_waits_for_a_worker_when_it_stops_was_not_done)
     atomic_store(&model_gate, 1);
     for (uint32_t i = 0; i < 20; i++) {
         part.request = asked[i] = ++hosts.asked;
-        hosts_near_work(at(2), begun(2, &part, 0));
+        struct near *near = begun(2, &part, 0);
+        hosts_near_work(at(2), &near, 1);
     }
     HOSTS_WAIT(atomic_load(&model_waiting) == 1); // one worker is for others
     model_open_gate();
@@ -395,6 +425,7 @@ hosts_near_suite(void)
     tcase_add_loop_test(tcase, rotten_bytes_are_told_to_the_replica, 0, 2);
     tcase_add_test(tcase, a_copy_is_light_while_its_searches_take_little);
     tcase_add_test(tcase, one_search_that_takes_long_is_forgotten_soon);
+    tcase_add_test(tcase, light_ones_are_taken_and_come_back_several_at_once);
     tcase_add_test(tcase, what_waits_for_a_worker_when_it_stops_was_not_done);
     tcase_add_test(tcase, they_are_counted);
     suite_add_tcase(suite, tcase);

@@ -49,6 +49,68 @@ START_TEST(pipelined_requests_are_answered_in_any_order)
 }
 END_TEST
 
+// Several messages in one segment, of which the last is no request to be handed on.
+START_TEST(requests_that_are_read_together_are_said_to_be_all)
+{
+    world.hold = true;
+    world_open();
+    struct tcp_client client = world_connect();
+    const struct api_of_collection ask = {.collection = wire_text_of("docs")};
+    const struct api_nothing nothing = {0};
+    struct encode encode;
+    encode_init(&encode, 4096);
+    for (uint32_t id = 0; id < 20; id++)
+        rpc_write_ask(&encode, id, method_at(METHOD_COLLECTION_GET), &ask);
+    rpc_write_ask(&encode, 20, method_at(METHOD_SYSTEM_PING), &nothing);
+    tcp_send(&client, encode.bytes, encode.count);
+    world_wait(&world.requested_count, 20);
+    ck_assert_uint_le(atomic_load(&world.requested_calls), 20);
+    rpc_expect(&client, 20, NULL);
+    const uint32_t calls = atomic_load(&world.requested_calls);
+    world_ping(&client); // nothing of it is handed on
+    ck_assert_uint_eq(atomic_load(&world.requested_calls), calls);
+    for (uint32_t at = 0; at < 20; at++)
+        world_answer(at);
+    for (uint32_t id = 0; id < 20; id++)
+        rpc_expect(&client, id, NULL);
+    encode_fini(&encode);
+    tcp_leave(&client);
+    world_close();
+}
+END_TEST
+
+START_TEST(answers_that_are_gathered_leave_when_they_are_told_to)
+{
+    world.hold = true;
+    world_open();
+    struct tcp_client client = world_connect();
+    for (uint32_t id = 0; id < 3; id++)
+        world_ask(&client, id, "docs");
+    world_wait(&world.asked_count, 3);
+    struct rpc_conn *conn = world.asked[0].conn;
+    rpc_conn_keep(conn);
+    for (uint32_t at = 0; at < 3; at++) {
+        const struct asked taken = world_take(at);
+        struct encode answer;
+        encode_init(&answer, 1u << 20);
+        rpc_write_answer(&answer, taken.request.id, method_at(METHOD_SYSTEM_PING),
+                         &(struct api_nothing){0});
+        if (at == 2)
+            answer.status = OMEN_E_NO_MEMORY; // is told, and that leaves at once, with the others
+        rpc_conn_gather(taken.conn, taken.request.id, &answer);
+        mem_free(taken.request.frame);
+        rpc_conn_release(taken.conn);
+    }
+    rpc_conn_send(conn);
+    rpc_conn_release(conn);
+    rpc_expect(&client, 0, NULL);
+    rpc_expect(&client, 1, NULL);
+    rpc_expect(&client, 2, "NO_MEMORY");
+    tcp_leave(&client);
+    world_close();
+}
+END_TEST
+
 START_TEST(a_request_may_come_in_single_bytes)
 {
     world_open();
@@ -482,6 +544,8 @@ rpc_nng_suite(void)
     TCase *tests = tcase_create("rpc");
     tcase_add_test(tests, a_request_comes_whole_and_its_answer_goes_back);
     tcase_add_test(tests, pipelined_requests_are_answered_in_any_order);
+    tcase_add_test(tests, requests_that_are_read_together_are_said_to_be_all);
+    tcase_add_test(tests, answers_that_are_gathered_leave_when_they_are_told_to);
     tcase_add_test(tests, a_request_may_come_in_single_bytes);
     tcase_add_test(tests, the_largest_frame_passes_and_one_byte_more_does_not);
     tcase_add_test(tests, a_large_frame_among_small_ones_is_the_same);

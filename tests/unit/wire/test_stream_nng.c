@@ -232,6 +232,34 @@ take_all(struct stream *stream, struct stream_input *input)
     input->taken = input->count;
 }
 
+static _Atomic size_t total, largest; // of what was taken
+
+static void
+take_and_measure(struct stream *stream, struct stream_input *input)
+{
+    take_all(stream, input);
+    atomic_fetch_add(&total, input->count);
+    if (input->count > atomic_load(&largest))
+        atomic_store(&largest, input->count);
+}
+
+START_TEST(many_small_messages_are_read_in_few_pieces)
+{
+    static char bytes[1000000];
+    struct tcp_client client = open_with(take_and_measure);
+    tcp_send(&client, bytes, sizeof bytes);
+    for (;;) {
+        const uint32_t reads = atomic_load(&owner.reads);
+        if (atomic_load(&total) == sizeof bytes)
+            break;
+        wait_for(&owner.reads, reads + 1);
+    }
+    ck_assert_uint_gt(atomic_load(&largest), 4096);
+    ck_assert_uint_le(atomic_load(&largest), 65536);
+    close_all(&client);
+}
+END_TEST
+
 static omen_status
 write_some(size_t count, uint8_t byte)
 {
@@ -262,6 +290,77 @@ START_TEST(what_is_written_in_small_and_large_pieces_arrives_as_one_stream)
                 ck_assert_uint_eq(*at++, (uint8_t)(round * 11 + i));
     while (stream_queued(owner.stream) > 0)
         ;
+    close_all(&client);
+}
+END_TEST
+
+START_TEST(what_the_kernel_takes_at_once_waits_for_nobody)
+{
+    struct tcp_client client = open_with(take_all);
+    ck_assert_int_eq(write_some(1000, 1), OMEN_OK);
+    ck_assert_uint_eq(stream_queued(owner.stream), 0);
+    ck_assert_int_eq(write_some(9000, 2), OMEN_OK);
+    ck_assert_uint_eq(stream_queued(owner.stream), 0);
+    while (client.count < 10000)
+        ck_assert(tcp_receive_more(&client));
+    ck_assert_uint_eq(client.count, 10000);
+    struct streams_stats stats;
+    streams_stats(owner.set, &stats);
+    ck_assert_uint_eq(stats.bytes_out, 10000);
+    close_all(&client);
+}
+END_TEST
+
+static void
+gather_some(size_t count, uint8_t byte)
+{
+    uint8_t *bytes = mem_alloc(count);
+    memset(bytes, byte, count);
+    ck_assert_int_eq(stream_gather(owner.stream, bytes, count), OMEN_OK);
+}
+
+START_TEST(what_is_gathered_leaves_with_the_next_write_or_when_it_is_told_to)
+{
+    struct tcp_client client = open_with(take_all);
+    stream_limit(owner.stream, SIZE_MAX);
+    stream_send(owner.stream); // nothing
+    gather_some(10, 1);
+    gather_some(20000, 2); // too large to be copied behind the first
+    gather_some(3, 3);
+    ck_assert_uint_eq(stream_queued(owner.stream), 20013);
+    stream_send(owner.stream);
+    ck_assert_uint_eq(stream_queued(owner.stream), 0);
+    for (uint8_t i = 0; i < 20; i++)
+        gather_some(9000, 4); // more pieces than leave at once
+    gather_some(5, 5);
+    ck_assert_int_eq(write_some(1, 6), OMEN_OK);
+    const size_t all = 20013 + 20 * 9000 + 6;
+    while (client.count < all)
+        ck_assert(tcp_receive_more(&client));
+    ck_assert_uint_eq(client.count, all);
+    for (size_t i = 0; i < all; i++) {
+        const uint8_t byte = i < 10        ? 1
+                             : i < 20010   ? 2
+                             : i < 20013   ? 3
+                             : i < all - 6 ? 4
+                             : i < all - 1 ? 5
+                                           : 6;
+        ck_assert_uint_eq(client.bytes[i], byte);
+    }
+    close_all(&client);
+}
+END_TEST
+
+START_TEST(who_is_closed_is_sent_nothing_that_was_gathered)
+{
+    struct tcp_client client = open_with(take_all);
+    gather_some(10, 1);
+    stream_close(owner.stream, STREAM_REFUSED);
+    stream_send(owner.stream);
+    tcp_expect_end(&client);
+    struct streams_stats stats;
+    streams_stats(owner.set, &stats);
+    ck_assert_uint_eq(stats.bytes_out, 0);
     close_all(&client);
 }
 END_TEST
@@ -313,7 +412,11 @@ stream_nng_suite(void)
     tcase_add_test(tests, who_sends_much_has_room_for_as_much_and_less_when_he_sends_little);
     tcase_add_test(tests, in_a_pause_nothing_is_read_and_its_end_shows_what_was_left);
     tcase_add_test(tests, a_resume_that_comes_before_its_pause_is_not_lost);
+    tcase_add_test(tests, many_small_messages_are_read_in_few_pieces);
     tcase_add_test(tests, what_is_written_in_small_and_large_pieces_arrives_as_one_stream);
+    tcase_add_test(tests, what_the_kernel_takes_at_once_waits_for_nobody);
+    tcase_add_test(tests, what_is_gathered_leaves_with_the_next_write_or_when_it_is_told_to);
+    tcase_add_test(tests, who_is_closed_is_sent_nothing_that_was_gathered);
     tcase_add_test(tests, a_queue_takes_up_to_its_limit_and_an_empty_one_anything);
     tcase_add_test(tests, the_first_who_closes_says_why_and_afterwards_nothing_is_taken);
     suite_add_tcase(suite, tests);
