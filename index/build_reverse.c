@@ -203,18 +203,29 @@ fill_places(const struct reverse *reverse, struct build_worker *worker, uint32_t
     return own;
 }
 
-// Takes `rows` into the row's links; true when it had to choose. Where all places cannot be chosen at once, its own stay.
+// A row and who comes to its links: those that chose it and that it did not choose, in the order of their numbers.
+struct taker {
+    uint32_t row;
+    uint32_t *rows;
+    size_t count;
+};
+
 static bool
-take(struct reverse *reverse, struct build_worker *worker, uint32_t row, uint32_t *rows,
-     size_t count)
+chooses(const struct build *build, const struct taker *taker)
+{
+    return build->counts[taker->row] + taker->count > build->config.links_max;
+}
+
+// Takes them into the row's links. Where all places cannot be chosen at once, its own stay.
+static void
+take(struct reverse *reverse, struct build_worker *worker, const struct taker *taker)
 {
     struct build *build = reverse->build;
-    const uint32_t links_max = build->config.links_max;
-    uint32_t *const links = links_of(build, row);
+    const uint32_t links_max = build->config.links_max, row = taker->row;
+    uint32_t *const links = links_of(build, row), *const rows = taker->rows;
     uint32_t own = build->counts[row];
-    count = leave_out(rows, count, links, own);
-    const bool chooses = own + count > links_max;
-    if (!chooses) {
+    const size_t count = taker->count;
+    if (!chooses(build, taker)) {
         memcpy(links + own, rows, count * sizeof *links);
         own += (uint32_t)count;
     } else if (links_max > KEEP_MAX) {
@@ -226,7 +237,6 @@ take(struct reverse *reverse, struct build_worker *worker, uint32_t row, uint32_
         memcpy(links, candidates, own * sizeof *links);
     }
     build->counts[row] = (uint8_t)own;
-    return chooses;
 }
 
 // Who chose the row; returns how many.
@@ -240,6 +250,25 @@ choosers(const struct reverse *reverse, uint32_t row, uint32_t **rows)
     return (size_t)(end - first);
 }
 
+// Says who comes to the links of the row at a place, and asks for what will be compared then.
+static struct taker
+taker_of(const struct reverse *reverse, uint32_t place)
+{
+    const struct build *build = reverse->build;
+    struct taker taker = {.row = build->order[place]};
+    const uint32_t *links = links_of(build, taker.row), own = build->counts[taker.row];
+    const size_t count = choosers(reverse, taker.row, &taker.rows);
+    sort_rows(taker.rows, count);
+    taker.count = leave_out(taker.rows, count, links, own);
+    if (!chooses(build, &taker))
+        return taker;
+    for (size_t i = 0; i < taker.count && i < CHOOSE_MAX; i++)
+        build->rows.prefetch(build->rows.context, taker.rows[i]);
+    for (uint32_t i = 0; i < own; i++)
+        build->rows.prefetch(build->rows.context, links[i]);
+    return taker;
+}
+
 static void
 take_block(void *context, uint32_t index, uint32_t worker)
 {
@@ -249,17 +278,19 @@ take_block(void *context, uint32_t index, uint32_t worker)
         return;
     uint32_t from, end, again = 0;
     block_range(build, index, &from, &end);
+    struct taker next = taker_of(reverse, from);
     for (uint32_t place = from; place < end; place++) {
+        const struct taker taker = next;
         uint32_t *rows;
         if (place + ROWS_AHEAD < build->rows.count) {
             links_ahead(build, place + ROWS_AHEAD);
             const size_t ahead = choosers(reverse, build->order[place + ROWS_AHEAD], &rows);
             prefetch_lines(rows, ahead * sizeof *rows);
         }
-        const uint32_t row = build->order[place];
-        const size_t count = choosers(reverse, row, &rows);
-        sort_rows(rows, count);
-        again += take(reverse, &build->workers[worker], row, rows, count);
+        if (place + 1 < end)
+            next = taker_of(reverse, place + 1);
+        again += chooses(build, &taker);
+        take(reverse, &build->workers[worker], &taker);
     }
     atomic_fetch_add_explicit(&reverse->chosen_again, again, memory_order_relaxed);
     build_done(build, worker, end - from);

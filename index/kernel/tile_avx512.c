@@ -171,9 +171,9 @@ avx512_bytes(const struct tile_bytes *tile, float *out)
         }
 }
 
-// Up to four groups at once, each in two sums, so that no product waits for the one before.
+// Products of row 0 with up to four groups at once, each in two sums, so that no product waits for the one before.
 INLINE void
-one_block(const struct tile_bytes *tile, uint32_t first, uint32_t groups, float *out)
+one_dots(const struct tile_bytes *tile, uint32_t first, uint32_t groups, __m512i *dots)
 {
     const size_t stride = (size_t)tile->bytes * TILE_LANES;
     const uint8_t *row = tile->rows[0];
@@ -201,10 +201,18 @@ one_block(const struct tile_bytes *tile, uint32_t first, uint32_t groups, float 
             even[g] = _mm512_dpbusd_epi32(even[g], _mm512_set1_epi32(unit),
                                           _mm512_loadu_si512(columns + g * stride));
     }
+    for (uint32_t g = 0; g < groups; g++)
+        dots[g] = _mm512_add_epi32(even[g], odd[g]);
+}
+
+INLINE void
+one_block(const struct tile_bytes *tile, uint32_t first, uint32_t groups, float *out)
+{
+    __m512i dots[TILE_GROUPS];
+    one_dots(tile, first, groups, dots);
     for (uint32_t g = 0; g < groups; g++) {
         const uint32_t column = (first + g) * TILE_LANES;
-        _mm512_storeu_ps(out + column, distances16(tile, &tile->numbers[0], column,
-                                                   _mm512_add_epi32(even[g], odd[g])));
+        _mm512_storeu_ps(out + column, distances16(tile, &tile->numbers[0], column, dots[g]));
     }
 }
 
@@ -564,18 +572,64 @@ avx512_order(const uint64_t *values, uint32_t count, uint8_t *order)
     }
 }
 
-static uint64_t
-avx512_occlude(const float *between, const float *own, float *nearest)
+// Takes a group's distances into the nearest; a bit for each column whose nearest is farther than its own.
+INLINE uint64_t
+occlude16(__m512 between, uint32_t group, const struct tile_occlusion *occlusion)
 {
+    const size_t at = (size_t)group * TILE_LANES;
+    const __m512 near = _mm512_min_ps(between, _mm512_load_ps(occlusion->nearest + at));
+    _mm512_store_ps(occlusion->nearest + at, near);
+    return (uint64_t)_mm512_cmp_ps_mask(near, _mm512_load_ps(occlusion->own + at), _CMP_GT_OQ)
+           << at;
+}
+
+// Bit i of the result: bit order[i].
+INLINE uint64_t
+bits_in_order(uint64_t bits, const uint8_t *order)
+{
+    return _mm512_movepi8_mask(
+        _mm512_permutexvar_epi8(_mm512_loadu_si512(order), _mm512_movm_epi8(bits)));
+}
+
+INLINE uint64_t
+occlude_groups(const struct tile_bytes *tile, uint32_t groups,
+               const struct tile_occlusion *occlusion)
+{
+    __m512i dots[TILE_GROUPS];
+    one_dots(tile, 0, groups, dots);
     uint64_t farther = 0;
-    for (size_t g = 0; g < 4; g++) {
-        const __m512 near =
-            _mm512_min_ps(_mm512_loadu_ps(between + g * 16), _mm512_loadu_ps(nearest + g * 16));
-        _mm512_storeu_ps(nearest + g * 16, near);
-        farther |= (uint64_t)_mm512_cmp_ps_mask(near, _mm512_loadu_ps(own + g * 16), _CMP_GT_OQ)
-                   << g * 16;
+    for (uint32_t g = 0; g < groups; g++)
+        farther |=
+            occlude16(distances16(tile, &tile->numbers[0], g * TILE_LANES, dots[g]), g, occlusion);
+    return bits_in_order(farther, occlusion->order);
+}
+
+static uint64_t
+avx512_bytes_occlude(const struct tile_bytes *tile, uint32_t groups,
+                     const struct tile_occlusion *occlusion)
+{
+    switch (groups) {
+    case 4:
+        return occlude_groups(tile, 4, occlusion);
+    case 3:
+        return occlude_groups(tile, 3, occlusion);
+    case 2:
+        return occlude_groups(tile, 2, occlusion);
+    default:
+        return occlude_groups(tile, 1, occlusion);
     }
-    return farther;
+}
+
+static uint64_t
+avx512_floats_occlude(const struct tile_floats *tile, uint32_t groups,
+                      const struct tile_occlusion *occlusion)
+{
+    _Alignas(64) float between[TILE_COLUMNS];
+    uint64_t farther = 0;
+    avx512_floats_one(tile, groups, between);
+    for (uint32_t g = 0; g < groups; g++)
+        farther |= occlude16(_mm512_load_ps(between + (size_t)g * TILE_LANES), g, occlusion);
+    return bits_in_order(farther, occlusion->order);
 }
 
 const struct tile_kernels tiles_avx512 = {
@@ -591,5 +645,6 @@ const struct tile_kernels tiles_avx512 = {
     .candidates = avx512_candidates,
     .keep = avx512_keep,
     .order = avx512_order,
-    .occlude = avx512_occlude,
+    .bytes_occlude = avx512_bytes_occlude,
+    .floats_occlude = avx512_floats_occlude,
 };
