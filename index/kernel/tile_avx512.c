@@ -494,10 +494,9 @@ within(const uint64_t *candidates, uint32_t count, uint32_t bound)
     return in;
 }
 
-// Most candidates are above the bound of a full one: asked one by one, each answer would be a guess.
+// Of one that is full or gets full. Most candidates are above the bound: asked one by one, each answer would be a guess.
 static uint32_t
-avx512_keep_some(struct reservoir *reservoir, uint32_t head, const uint64_t *candidates,
-                 uint32_t count)
+keep_full(struct reservoir *reservoir, uint32_t head, const uint64_t *candidates, uint32_t count)
 {
     uint64_t left = within(candidates, count, reservoir_bound(head));
     for (; left != 0; left &= left - 1) {
@@ -529,6 +528,68 @@ avx512_keep_some(struct reservoir *reservoir, uint32_t head, const uint64_t *can
             head = full_head(reservoir);
     }
     return head;
+}
+
+// Puts a candidate in the place of one of the same hash, if it is smaller: half of them are, so that asking would be a guess.
+INLINE void
+put_smaller(struct reservoir *reservoir, uint32_t at, uint64_t candidate)
+{
+    const uint64_t hash = candidate & 0xff00000000u;
+    const uint64_t before = (uint64_t)reservoir->keys[at] << 40 | hash | reservoir->ids[at];
+    const uint64_t smaller = candidate < before ? candidate : before;
+    reservoir->ids[at] = (uint32_t)smaller;
+    reservoir->keys[at] = (uint16_t)(smaller >> 40);
+}
+
+INLINE uint64_t
+places_of_hash(__m512i hashes, uint32_t held, uint64_t candidate)
+{
+    return _mm512_mask_cmpeq_epi8_mask(first_of_64(held), hashes,
+                                       _mm512_set1_epi8((char)(uint8_t)(candidate >> 32)));
+}
+
+// The candidates of `fresh`, whose hashes are not among the first `held`: each but the first of a hash meets one of its own.
+INLINE uint32_t
+append(struct reservoir *reservoir, uint32_t held, const uint64_t *candidates, uint64_t fresh)
+{
+    __m512i hashes = _mm512_loadu_si512(reservoir->hashes);
+    for (; fresh != 0; fresh &= fresh - 1) {
+        const uint64_t candidate = candidates[__builtin_ctzll(fresh)];
+        const uint64_t same = places_of_hash(hashes, held, candidate);
+        if (same != 0) {
+            put_smaller(reservoir, (uint32_t)__builtin_ctzll(same), candidate);
+            continue;
+        }
+        hashes = _mm512_mask_set1_epi8(hashes, 1ull << held, (char)(uint8_t)(candidate >> 32));
+        reservoir->ids[held] = (uint32_t)candidate;
+        reservoir->keys[held++] = (uint16_t)(candidate >> 40);
+    }
+    _mm512_storeu_si512(reservoir->hashes, hashes);
+    return held;
+}
+
+// Most hashes are there already, and are looked for at once, in what nobody has just written to a part of.
+static uint32_t
+avx512_keep_some(struct reservoir *reservoir, uint32_t head, const uint64_t *candidates,
+                 uint32_t count)
+{
+    const uint32_t held = reservoir_count(head);
+    const __m512i hashes = _mm512_loadu_si512(reservoir->hashes);
+    uint8_t at[64];
+    uint64_t fresh = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const uint64_t same = places_of_hash(hashes, held, candidates[i]);
+        at[i] = (uint8_t)_tzcnt_u64(same);
+        fresh |= (uint64_t)(same == 0) << i;
+    }
+    if (held + (uint32_t)__builtin_popcountll(fresh) > RESERVOIR_SLOTS || held == RESERVOIR_SLOTS)
+        return keep_full(reservoir, head, candidates, count);
+    for (uint64_t left = first_of_64(count) & ~fresh; left != 0; left &= left - 1) {
+        const uint32_t i = (uint32_t)__builtin_ctzll(left);
+        put_smaller(reservoir, at[i], candidates[i]);
+    }
+    const uint32_t now = append(reservoir, held, candidates, fresh);
+    return now < RESERVOIR_SLOTS ? head + (now - held) : full_head(reservoir);
 }
 
 static uint32_t
