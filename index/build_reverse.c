@@ -19,6 +19,7 @@
 #define ROWS_AHEAD 16u // whose links are prefetched
 #define ENDS_AHEAD 8u  // and where they lead to
 #define FROM_AHEAD 4u  // and where they will be put
+#define SORT_FEW 64u   // that the tables' order can sort
 #define KEEP_MAX                                                                                   \
     (CHOOSE_MAX * 3 / 4) // of a row that chooses anew: the rest is room for the next that come
 
@@ -130,10 +131,27 @@ place_counts(struct reverse *reverse)
     return at;
 }
 
-// Shell's sort, by Knuth's steps: in place, and as good as inserting where lists are short and nearly in order, as most are.
+// A list that is as short as most are, without a branch.
 static void
-sort_rows(uint32_t *rows, size_t count)
+sort_few(const struct build *build, uint32_t *rows, uint32_t count)
 {
+    uint64_t values[SORT_FEW] = {0};
+    uint8_t order[SORT_FEW];
+    for (uint32_t i = 0; i < count; i++)
+        values[i] = (uint64_t)rows[i] << 32;
+    build->tiles->order(values, count, order);
+    for (uint32_t i = 0; i < count; i++)
+        rows[i] = (uint32_t)(values[order[i]] >> 32);
+}
+
+// Else Shell's sort, by Knuth's steps, in place.
+static void
+sort_rows(const struct build *build, uint32_t *rows, size_t count)
+{
+    if (count <= SORT_FEW) {
+        sort_few(build, rows, (uint32_t)count);
+        return;
+    }
     size_t step = 1;
     while (step < count / 9)
         step = 3 * step + 1;
@@ -258,7 +276,7 @@ taker_of(const struct reverse *reverse, uint32_t place)
     struct taker taker = {.row = build->order[place]};
     const uint32_t *links = links_of(build, taker.row), own = build->counts[taker.row];
     const size_t count = choosers(reverse, taker.row, &taker.rows);
-    sort_rows(taker.rows, count);
+    sort_rows(build, taker.rows, count);
     taker.count = leave_out(taker.rows, count, links, own);
     if (!chooses(build, &taker))
         return taker;

@@ -115,8 +115,8 @@ struct tile_kernels {
     void (*gram_finish)(const uint32_t *row_best, const uint32_t *column_best, uint32_t *out);
     // Takes a tile's distances into the best of its rows; the columns are numbered from `column` on.
     void (*assign)(const float *distances, uint32_t column, uint32_t *best);
-    // The TILE_LANES smallest, in order, of TILE_ASSIGN_BEST.
-    void (*assign_finish)(const uint32_t *best, uint32_t *out);
+    // The `want` <= TILE_LANES smallest, in order, of TILE_ASSIGN_BEST. Room for TILE_LANES is written.
+    void (*assign_finish)(const uint32_t *best, uint32_t want, uint32_t *out);
 
     // Candidates from keys of a leaf: member `key & TILE_ID_MASK` is row ids[member], whose sketch of TILE_SKETCH floats is
     // compared with the owner's, one bit of the hash each.

@@ -436,9 +436,28 @@ avx512_gram_finish(const uint32_t *row_best, const uint32_t *column_best, uint32
     }
 }
 
-static void
-avx512_assign_finish(const uint32_t *best, uint32_t *out)
+#define FEW 2u // that are taken one by one sooner than all are sorted
+
+// Takes the smallest of all lanes, and lets the next of its lane come forward.
+INLINE void
+few_smallest(const uint32_t *best, uint32_t want, uint32_t *out)
 {
+    __m512i first = drop_infinite(_mm512_loadu_si512(best));
+    const __m512i second = drop_infinite(_mm512_loadu_si512(best + TILE_LANES));
+    for (uint32_t i = 0; i < want; i++) {
+        out[i] = _mm512_reduce_min_epu32(first);
+        first = _mm512_mask_mov_epi32(
+            first, _mm512_cmpeq_epu32_mask(first, _mm512_set1_epi32((int)out[i])), second);
+    }
+}
+
+static void
+avx512_assign_finish(const uint32_t *best, uint32_t want, uint32_t *out)
+{
+    if (want <= FEW) {
+        few_smallest(best, want, out);
+        return;
+    }
     const __m512i two =
         smaller16(sort16(_mm512_loadu_si512(best)), sort16(_mm512_loadu_si512(best + TILE_LANES)));
     const __m512i all = smaller16(two, sort16(_mm512_loadu_si512(best + (size_t)2 * TILE_LANES)));
@@ -613,10 +632,41 @@ avx512_candidates(const uint32_t *keys, uint32_t count, const uint32_t *ids, con
     }
 }
 
-// A value's place is how many are smaller.
+// By the upper half of each value: a value's place is how many are smaller. False where two of them are equal.
+INLINE bool
+order_by_upper(const uint64_t *values, uint32_t count, uint8_t *order)
+{
+    const __m512i odd =
+        _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+    const uint32_t vectors = (count + 15) / 16;
+    __m512i all[4];
+    for (uint32_t v = 0; v < vectors; v++) {
+        const uint64_t there = first_of_64(count) >> (v * 16);
+        const __m512i none = _mm512_set1_epi64(-1);
+        const uint64_t *const from = values + (size_t)v * 16;
+        all[v] = _mm512_permutex2var_epi32(
+            _mm512_mask_loadu_epi64(none, (__mmask8)there, from), odd,
+            _mm512_mask_loadu_epi64(none, (__mmask8)(there >> 8), from + 8));
+    }
+    uint64_t places = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const __m512i one = _mm512_set1_epi32((int)(uint32_t)(values[i] >> 32));
+        uint64_t smaller = 0;
+        for (uint32_t v = 0; v < vectors; v++)
+            smaller = smaller << 16 | _mm512_cmplt_epu32_mask(all[v], one);
+        const uint32_t place = (uint32_t)__builtin_popcountll(smaller);
+        order[place] = (uint8_t)i;
+        places |= 1ull << place;
+    }
+    return places == first_of_64(count);
+}
+
+// As above of whole values, of which no two are equal.
 static void
 avx512_order(const uint64_t *values, uint32_t count, uint8_t *order)
 {
+    if (order_by_upper(values, count, order))
+        return;
     const uint32_t vectors = (count + 7) / 8;
     __m512i all[8];
     for (uint32_t v = 0; v < vectors; v++) {

@@ -178,8 +178,9 @@ plain_assign(const float *distances, uint32_t column, uint32_t *best)
 }
 
 static inline void
-plain_assign_finish(const uint32_t *best, uint32_t *out)
+plain_assign_finish(const uint32_t *best, uint32_t want, uint32_t *out)
 {
+    (void)want; // all are as easy
     plain_smallest(best, TILE_ASSIGN_BEST, out);
 }
 
