@@ -60,6 +60,10 @@ struct build {
     uint32_t *order;          // place -> row: near ones follow each other
     struct build_rows by_row; // while `rows` are called by their places
 
+    // What reservoirs lie in, pass after pass, and what turns links round: memory that was touched once is cheaper than new.
+    void *block;
+    size_t block_bytes;
+
     // The rows of places [first, end) have reservoirs in this pass.
     uint32_t first, end;
     struct reservoir *reservoirs;
@@ -90,6 +94,7 @@ build_stopped(struct build *build)
 // Zeroed memory in huge pages, counted; NULL, and the build's status says so, when there is none or the limit has no room.
 void *build_alloc(struct build *build, size_t bytes);
 void build_free(struct build *build, void *memory, size_t bytes);
+void block_close(struct build *build); // before its time, or where it is none
 // The same of the heap, not zeroed; from any thread.
 void *build_heap(struct build *build, size_t bytes);
 void build_heap_free(struct build *build, void *memory, size_t bytes);

@@ -28,6 +28,8 @@ struct reverse {
     _Atomic uint64_t *
         ends; // of each row: first how many chose it, then where its part of `from` begins, at last ends
     uint32_t *from;
+    void *memory; // of both, where it is not the build's block
+    size_t memory_bytes;
     _Atomic uint32_t chosen_again;
 };
 
@@ -118,8 +120,8 @@ put_block(void *context, uint32_t index, uint32_t worker)
     }
 }
 
-// From counts to starts; returns how many links there are.
-static uint64_t
+// From counts to starts.
+static void
 place_counts(struct reverse *reverse)
 {
     uint64_t at = 0;
@@ -128,7 +130,6 @@ place_counts(struct reverse *reverse)
         atomic_store_explicit(&reverse->ends[row], at, memory_order_relaxed);
         at += count;
     }
-    return at;
 }
 
 // A list that is as short as most are, without a branch.
@@ -314,23 +315,38 @@ take_block(void *context, uint32_t index, uint32_t worker)
     build_done(build, worker, end - from);
 }
 
+// Where reservoirs were, or anew if that is too small.
+static void
+reverse_open(struct reverse *reverse)
+{
+    struct build *build = reverse->build;
+    const size_t rows = build->rows.count, ends_bytes = rows * sizeof *reverse->ends;
+    const size_t bytes = ends_bytes + rows * build->config.chosen * sizeof *reverse->from;
+    void *memory = build->block;
+    if (bytes > build->block_bytes) {
+        block_close(build);
+        memory = reverse->memory = build_alloc(build, bytes);
+        reverse->memory_bytes = bytes;
+    }
+    if (memory == NULL)
+        return;
+    memset(memory, 0, ends_bytes);
+    reverse->ends = memory;
+    reverse->from = (uint32_t *)(void *)((uint8_t *)memory + ends_bytes);
+}
+
 void
 build_reverse(struct build *build)
 {
     const uint32_t blocks = (build->rows.count + BLOCK_ROWS - 1) / BLOCK_ROWS;
-    const size_t ends_bytes = (size_t)build->rows.count * sizeof(uint64_t);
-    struct reverse reverse = {.build = build, .ends = build_alloc(build, ends_bytes)};
-    size_t from_bytes = 0;
+    struct reverse reverse = {.build = build};
+    reverse_open(&reverse);
     if (reverse.ends != NULL) {
         pool_run(build->config.threads, blocks, count_block, &reverse);
-        from_bytes = ((size_t)place_counts(&reverse) + 1) * sizeof *reverse.from;
-        reverse.from = build_alloc(build, from_bytes);
-    }
-    if (reverse.from != NULL) {
+        place_counts(&reverse);
         pool_run(build->config.threads, blocks, put_block, &reverse);
         pool_run(build->config.threads, blocks, take_block, &reverse);
     }
     build->report->chosen_again = atomic_load(&reverse.chosen_again);
-    build_free(build, (void *)reverse.ends, ends_bytes);
-    build_free(build, reverse.from, from_bytes);
+    build_free(build, reverse.memory, reverse.memory_bytes);
 }
