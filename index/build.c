@@ -120,6 +120,20 @@ build_free(struct build *build, void *memory, size_t bytes)
     give_back(build, whole_pages(bytes));
 }
 
+static void
+block_open(struct build *build, size_t bytes)
+{
+    build->block = build_alloc(build, bytes);
+    build->block_bytes = bytes;
+}
+
+void
+block_close(struct build *build)
+{
+    build_free(build, build->block, build->block_bytes);
+    build->block = NULL;
+}
+
 void *
 build_heap(struct build *build, size_t bytes)
 {
@@ -252,12 +266,22 @@ one_pass(struct build *build, uint32_t pass, uint32_t passes)
     build->first = (uint32_t)((uint64_t)rows * pass / passes);
     build->end = (uint32_t)((uint64_t)rows * (pass + 1) / passes);
     const size_t part = build->end - build->first;
-    build->reservoirs = build_alloc(build, part * sizeof *build->reservoirs);
-    build->heads = build_alloc(build, part * sizeof *build->heads);
+    build->reservoirs = build->block;
+    build->heads = (_Atomic uint32_t *)(void *)(build->reservoirs + part);
+    memset((void *)build->heads, 0, part * sizeof *build->heads);
     timed(build, BUILD_LEAVES, build_leaves);
     timed(build, BUILD_CHOOSE, build_choose);
-    build_free(build, build->reservoirs, part * sizeof *build->reservoirs);
-    build_free(build, (void *)build->heads, part * sizeof *build->heads);
+}
+
+static void
+all_passes(struct build *build)
+{
+    const uint32_t passes = passes_for(build); // of clusters as large as they are
+    build->report->passes = passes;
+    const size_t part = (build->rows.count + passes - 1) / passes;
+    block_open(build, part * reservoir_bytes);
+    for (uint32_t pass = 0; pass < passes && !build_stopped(build); pass++)
+        one_pass(build, pass, passes);
 }
 
 static void
@@ -331,12 +355,10 @@ draw_graph(struct build *build, uint64_t seed)
     build->report->draws++;
     open_links(build);
     timed(build, BUILD_PARTITION, build_split);
-    const uint32_t passes = passes_for(build); // of clusters as large as they are
-    build->report->passes = passes;
-    for (uint32_t pass = 0; pass < passes && !build_stopped(build); pass++)
-        one_pass(build, pass, passes);
+    all_passes(build);
     clusters_close(build);
     timed(build, BUILD_REVERSE, build_reverse);
+    block_close(build);
     split_close(build);
     timed(build, BUILD_SAME, add_twins);
     timed(build, BUILD_REACH, reach_all);

@@ -33,15 +33,16 @@ first_places(uint32_t count)
     return count >= 64 ? ~0ull : (1ull << count) - 1;
 }
 
-// Candidates of one row, and what those that were chosen say of the others.
+// Candidates of one row, and what those that were chosen say of the others. Ranks count from near to far.
 struct candidates {
     const struct build *build;
     struct build_worker *worker; // has them packed
-    uint32_t count;
-    uint64_t taken;                     // a bit a place
-    _Alignas(64) float own[CHOOSE_MAX]; // distances to the row
-    float nearest[CHOOSE_MAX];          // to the nearest that was chosen
-    uint8_t order[CHOOSE_MAX];          // places, near to far
+    struct tile_lone lone;
+    uint32_t count, groups;
+    uint64_t taken;                         // a bit a rank
+    _Alignas(64) float own[CHOOSE_MAX];     // distances to the row
+    _Alignas(64) float nearest[CHOOSE_MAX]; // to the nearest that was chosen
+    uint8_t order[CHOOSE_MAX];              // rank -> place
 };
 
 static void
@@ -51,35 +52,49 @@ measure(struct candidates *from, uint32_t owner, const uint32_t *rows)
     struct build_worker *worker = from->worker;
     const struct tile_packed packed = worker_packed(worker);
     uint64_t values[CHOOSE_MAX];
-    rows_read(build, worker, rows, from->count, SKETCH_NONE);
+    for (uint32_t i = 0; i < from->count; i++)
+        row_read(build, worker, rows[i], i, SKETCH_NONE);
     rows_pack(build, worker, from->count);
     build->rows.read(build->rows.context, owner, worker->ahead, &worker->ahead_numbers[0], NULL);
     const struct tile_side row = {.rows = worker->ahead, .numbers = worker->ahead_numbers};
-    row_measure(build, &row, &packed, (from->count + TILE_LANES - 1) / TILE_LANES, from->own);
-    for (uint32_t i = 0; i < CHOOSE_MAX; i++) {
+    row_measure(build, &row, &packed, from->groups, from->own);
+    for (uint32_t i = 0; i < CHOOSE_MAX; i++)
         from->nearest[i] = INFINITY;
-        if (i >= from->count)
-            from->own[i] = INFINITY;
-    }
+    for (uint32_t i = from->count; i < CHOOSE_MAX; i++)
+        from->own[i] = INFINITY;
     for (uint32_t i = 0; i < from->count; i++)
         values[i] = distance_key(from->own[i], rows[i]);
+    memset(from->order, 0, sizeof from->order);
     build->tiles->order(values, from->count, from->order);
+    lone_open(build, &packed, &from->lone);
 }
 
-// Marks the one at `place` as chosen; returns the places of those that are nearer to the row than to any chosen one.
+// Marks the one of a rank as chosen; returns the ranks of those that are nearer to the row than to any chosen one.
 static uint64_t
-take(struct candidates *from, uint32_t place)
+take(struct candidates *from, uint32_t rank)
 {
-    _Alignas(64) float between[CHOOSE_MAX];
-    const struct build *build = from->build;
-    struct build_worker *worker = from->worker;
-    const struct tile_packed packed = worker_packed(worker);
-    const struct tile_side side = {.rows = worker->rows, .numbers = worker->numbers, .at = {place}};
-    for (uint32_t i = from->count; i < CHOOSE_MAX; i++)
-        between[i] = INFINITY;
-    row_measure(build, &side, &packed, (from->count + TILE_LANES - 1) / TILE_LANES, between);
-    from->taken |= 1ull << place;
-    return build->tiles->occlude(between, from->own, from->nearest);
+    const struct tile_occlusion occlusion = {
+        .own = from->own, .nearest = from->nearest, .order = from->order};
+    from->taken |= 1ull << rank;
+    return lone_occlude(from->build, &from->lone, from->worker, from->order[rank], from->groups,
+                        &occlusion);
+}
+
+static bool
+is_loose(const struct candidates *from, uint32_t rank)
+{
+    const uint32_t place = from->order[rank];
+    return from->own[place] <= from->build->config.relaxed * from->nearest[place];
+}
+
+// The ranks of those that are not taken and that the relaxed rule lets in. Later it lets in no others, but perhaps fewer.
+static uint64_t
+loose_ranks(const struct candidates *from)
+{
+    uint64_t loose = 0;
+    for (uint32_t rank = 0; rank < from->count; rank++)
+        loose |= (uint64_t)is_loose(from, rank) << rank;
+    return loose & ~from->taken;
 }
 
 uint32_t
@@ -89,30 +104,31 @@ choose(const struct build *build, struct build_worker *worker, uint32_t owner,
     ASSERT(count <= CHOOSE_MAX);
     if (count == 0)
         return 0;
-    struct candidates from = {.build = build, .worker = worker, .count = count};
+    struct candidates from = {.build = build,
+                              .worker = worker,
+                              .count = count,
+                              .groups = (count + TILE_LANES - 1) / TILE_LANES};
     measure(&from, owner, candidates);
     uint64_t open = first_places(count);
     uint32_t chosen = 0;
-    for (uint32_t i = 0; i < count && chosen < keep; i++) {
-        const uint32_t place = from.order[i];
-        if ((open >> place & 1) == 0)
-            continue;
-        out[chosen++] = candidates[place];
+    while (open != 0 && chosen < keep) {
+        const uint32_t rank = (uint32_t)__builtin_ctzll(open);
+        out[chosen++] = candidates[from.order[rank]];
         if (chosen < keep) // nobody asks what the last one says
-            open = take(&from, place);
+            open &= take(&from, rank) & ~from.taken & first_places(count);
     }
-    const float relaxed = build->config.relaxed;
-    for (uint32_t i = 0; i < count && chosen < keep && relaxed > 0.0f; i++) {
-        const uint32_t place = from.order[i];
-        if ((from.taken >> place & 1) != 0 || from.own[place] > relaxed * from.nearest[place])
+    uint64_t loose = build->config.relaxed > 0.0f ? loose_ranks(&from) : 0;
+    for (; loose != 0 && chosen < keep; loose &= loose - 1) {
+        const uint32_t rank = (uint32_t)__builtin_ctzll(loose);
+        if (!is_loose(&from, rank))
             continue;
-        out[chosen++] = candidates[place];
+        out[chosen++] = candidates[from.order[rank]];
         if (chosen < keep)
-            (void)take(&from, place);
+            (void)take(&from, rank);
     }
-    for (uint32_t i = 0; i < count && chosen < keep / LEAST_SHARE; i++)
-        if ((from.taken >> from.order[i] & 1) == 0)
-            out[chosen++] = candidates[from.order[i]];
+    for (uint32_t rank = 0; rank < count && chosen < keep / LEAST_SHARE; rank++)
+        if ((from.taken >> rank & 1) == 0)
+            out[chosen++] = candidates[from.order[rank]];
     return chosen;
 }
 

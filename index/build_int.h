@@ -60,6 +60,10 @@ struct build {
     uint32_t *order;          // place -> row: near ones follow each other
     struct build_rows by_row; // while `rows` are called by their places
 
+    // What reservoirs lie in, pass after pass, and what turns links round: memory that was touched once is cheaper than new.
+    void *block;
+    size_t block_bytes;
+
     // The rows of places [first, end) have reservoirs in this pass.
     uint32_t first, end;
     struct reservoir *reservoirs;
@@ -90,6 +94,7 @@ build_stopped(struct build *build)
 // Zeroed memory in huge pages, counted; NULL, and the build's status says so, when there is none or the limit has no room.
 void *build_alloc(struct build *build, size_t bytes);
 void build_free(struct build *build, void *memory, size_t bytes);
+void block_close(struct build *build); // before its time, or where it is none
 // The same of the heap, not zeroed; from any thread.
 void *build_heap(struct build *build, size_t bytes);
 void build_heap_free(struct build *build, void *memory, size_t bytes);
@@ -111,6 +116,9 @@ worker_row(const struct build *build, void *rows, uint32_t i)
 enum build_sketch { SKETCH_NONE, SKETCH_READ };
 void rows_read(const struct build *build, struct build_worker *worker, const uint32_t *ids,
                uint32_t count, enum build_sketch sketch);
+// The same of one row that was asked for before, as the i-th.
+void row_read(const struct build *build, struct build_worker *worker, uint32_t id, uint32_t i,
+              enum build_sketch sketch);
 // Packs the first `count` of them as columns, and fills up to whole tiles with columns that are infinitely far.
 void rows_pack(const struct build *build, struct build_worker *worker, uint32_t count);
 // Distances from rows `at[0..TILE_ROWS)` of `rows` (with numbers of the same places) to a tile of columns.
@@ -128,6 +136,15 @@ struct tile_packed {
 struct tile_packed worker_packed(const struct build_worker *worker);
 void tile_measure(const struct build *build, const struct tile_side *side,
                   const struct tile_packed *packed, uint32_t column, float *out);
+// One row after the other against the packed columns of at most TILE_GROUPS groups.
+struct tile_lone {
+    struct tile_bytes bytes;
+    struct tile_floats floats;
+};
+void lone_open(const struct build *build, const struct tile_packed *packed, struct tile_lone *out);
+uint64_t lone_occlude(const struct build *build, struct tile_lone *lone,
+                      const struct build_worker *worker, uint32_t row, uint32_t groups,
+                      const struct tile_occlusion *occlusion);
 // Distances from one row to the packed columns of `groups` <= TILE_GROUPS groups.
 void row_measure(const struct build *build, const struct tile_side *side,
                  const struct tile_packed *packed, uint32_t groups, float *out);

@@ -93,7 +93,8 @@ split_assign(const struct build *build, struct build_worker *worker, const uint3
         }
         for (uint32_t r = 0; r < left; r++) {
             uint32_t nearest[TILE_LANES];
-            build->tiles->assign_finish(best + (size_t)r * TILE_ASSIGN_BEST, nearest);
+            build->tiles->assign_finish(best + (size_t)r * TILE_ASSIGN_BEST, spread->fanout,
+                                        nearest);
             const uint32_t last = last_key(build, spread, nearest);
             for (uint32_t k = 0; k < spread->fanout; k++)
                 *out++ = nearest[k] > last ? NO_LEADER : (uint16_t)(nearest[k] & TILE_ID_MASK);

@@ -19,6 +19,7 @@
 #define ROWS_AHEAD 16u // whose links are prefetched
 #define ENDS_AHEAD 8u  // and where they lead to
 #define FROM_AHEAD 4u  // and where they will be put
+#define SORT_FEW 64u   // that the tables' order can sort
 #define KEEP_MAX                                                                                   \
     (CHOOSE_MAX * 3 / 4) // of a row that chooses anew: the rest is room for the next that come
 
@@ -27,6 +28,8 @@ struct reverse {
     _Atomic uint64_t *
         ends; // of each row: first how many chose it, then where its part of `from` begins, at last ends
     uint32_t *from;
+    void *memory; // of both, where it is not the build's block
+    size_t memory_bytes;
     _Atomic uint32_t chosen_again;
 };
 
@@ -117,8 +120,8 @@ put_block(void *context, uint32_t index, uint32_t worker)
     }
 }
 
-// From counts to starts; returns how many links there are.
-static uint64_t
+// From counts to starts.
+static void
 place_counts(struct reverse *reverse)
 {
     uint64_t at = 0;
@@ -127,13 +130,29 @@ place_counts(struct reverse *reverse)
         atomic_store_explicit(&reverse->ends[row], at, memory_order_relaxed);
         at += count;
     }
-    return at;
 }
 
-// Shell's sort, by Knuth's steps: in place, and as good as inserting where lists are short and nearly in order, as most are.
+// A list that is as short as most are, without a branch.
 static void
-sort_rows(uint32_t *rows, size_t count)
+sort_few(const struct build *build, uint32_t *rows, uint32_t count)
 {
+    uint64_t values[SORT_FEW] = {0};
+    uint8_t order[SORT_FEW];
+    for (uint32_t i = 0; i < count; i++)
+        values[i] = (uint64_t)rows[i] << 32;
+    build->tiles->order(values, count, order);
+    for (uint32_t i = 0; i < count; i++)
+        rows[i] = (uint32_t)(values[order[i]] >> 32);
+}
+
+// Else Shell's sort, by Knuth's steps, in place.
+static void
+sort_rows(const struct build *build, uint32_t *rows, size_t count)
+{
+    if (count <= SORT_FEW) {
+        sort_few(build, rows, (uint32_t)count);
+        return;
+    }
     size_t step = 1;
     while (step < count / 9)
         step = 3 * step + 1;
@@ -203,18 +222,29 @@ fill_places(const struct reverse *reverse, struct build_worker *worker, uint32_t
     return own;
 }
 
-// Takes `rows` into the row's links; true when it had to choose. Where all places cannot be chosen at once, its own stay.
+// A row and who comes to its links: those that chose it and that it did not choose, in the order of their numbers.
+struct taker {
+    uint32_t row;
+    uint32_t *rows;
+    size_t count;
+};
+
 static bool
-take(struct reverse *reverse, struct build_worker *worker, uint32_t row, uint32_t *rows,
-     size_t count)
+chooses(const struct build *build, const struct taker *taker)
+{
+    return build->counts[taker->row] + taker->count > build->config.links_max;
+}
+
+// Takes them into the row's links. Where all places cannot be chosen at once, its own stay.
+static void
+take(struct reverse *reverse, struct build_worker *worker, const struct taker *taker)
 {
     struct build *build = reverse->build;
-    const uint32_t links_max = build->config.links_max;
-    uint32_t *const links = links_of(build, row);
+    const uint32_t links_max = build->config.links_max, row = taker->row;
+    uint32_t *const links = links_of(build, row), *const rows = taker->rows;
     uint32_t own = build->counts[row];
-    count = leave_out(rows, count, links, own);
-    const bool chooses = own + count > links_max;
-    if (!chooses) {
+    const size_t count = taker->count;
+    if (!chooses(build, taker)) {
         memcpy(links + own, rows, count * sizeof *links);
         own += (uint32_t)count;
     } else if (links_max > KEEP_MAX) {
@@ -226,7 +256,6 @@ take(struct reverse *reverse, struct build_worker *worker, uint32_t row, uint32_
         memcpy(links, candidates, own * sizeof *links);
     }
     build->counts[row] = (uint8_t)own;
-    return chooses;
 }
 
 // Who chose the row; returns how many.
@@ -240,6 +269,25 @@ choosers(const struct reverse *reverse, uint32_t row, uint32_t **rows)
     return (size_t)(end - first);
 }
 
+// Says who comes to the links of the row at a place, and asks for what will be compared then.
+static struct taker
+taker_of(const struct reverse *reverse, uint32_t place)
+{
+    const struct build *build = reverse->build;
+    struct taker taker = {.row = build->order[place]};
+    const uint32_t *links = links_of(build, taker.row), own = build->counts[taker.row];
+    const size_t count = choosers(reverse, taker.row, &taker.rows);
+    sort_rows(build, taker.rows, count);
+    taker.count = leave_out(taker.rows, count, links, own);
+    if (!chooses(build, &taker))
+        return taker;
+    for (size_t i = 0; i < taker.count && i < CHOOSE_MAX; i++)
+        build->rows.prefetch(build->rows.context, taker.rows[i]);
+    for (uint32_t i = 0; i < own; i++)
+        build->rows.prefetch(build->rows.context, links[i]);
+    return taker;
+}
+
 static void
 take_block(void *context, uint32_t index, uint32_t worker)
 {
@@ -249,39 +297,56 @@ take_block(void *context, uint32_t index, uint32_t worker)
         return;
     uint32_t from, end, again = 0;
     block_range(build, index, &from, &end);
+    struct taker next = taker_of(reverse, from);
     for (uint32_t place = from; place < end; place++) {
+        const struct taker taker = next;
         uint32_t *rows;
         if (place + ROWS_AHEAD < build->rows.count) {
             links_ahead(build, place + ROWS_AHEAD);
             const size_t ahead = choosers(reverse, build->order[place + ROWS_AHEAD], &rows);
             prefetch_lines(rows, ahead * sizeof *rows);
         }
-        const uint32_t row = build->order[place];
-        const size_t count = choosers(reverse, row, &rows);
-        sort_rows(rows, count);
-        again += take(reverse, &build->workers[worker], row, rows, count);
+        if (place + 1 < end)
+            next = taker_of(reverse, place + 1);
+        again += chooses(build, &taker);
+        take(reverse, &build->workers[worker], &taker);
     }
     atomic_fetch_add_explicit(&reverse->chosen_again, again, memory_order_relaxed);
     build_done(build, worker, end - from);
+}
+
+// Where reservoirs were, or anew if that is too small.
+static void
+reverse_open(struct reverse *reverse)
+{
+    struct build *build = reverse->build;
+    const size_t rows = build->rows.count, ends_bytes = rows * sizeof *reverse->ends;
+    const size_t bytes = ends_bytes + rows * build->config.chosen * sizeof *reverse->from;
+    void *memory = build->block;
+    if (bytes > build->block_bytes) {
+        block_close(build);
+        memory = reverse->memory = build_alloc(build, bytes);
+        reverse->memory_bytes = bytes;
+    }
+    if (memory == NULL)
+        return;
+    memset(memory, 0, ends_bytes);
+    reverse->ends = memory;
+    reverse->from = (uint32_t *)(void *)((uint8_t *)memory + ends_bytes);
 }
 
 void
 build_reverse(struct build *build)
 {
     const uint32_t blocks = (build->rows.count + BLOCK_ROWS - 1) / BLOCK_ROWS;
-    const size_t ends_bytes = (size_t)build->rows.count * sizeof(uint64_t);
-    struct reverse reverse = {.build = build, .ends = build_alloc(build, ends_bytes)};
-    size_t from_bytes = 0;
+    struct reverse reverse = {.build = build};
+    reverse_open(&reverse);
     if (reverse.ends != NULL) {
         pool_run(build->config.threads, blocks, count_block, &reverse);
-        from_bytes = ((size_t)place_counts(&reverse) + 1) * sizeof *reverse.from;
-        reverse.from = build_alloc(build, from_bytes);
-    }
-    if (reverse.from != NULL) {
+        place_counts(&reverse);
         pool_run(build->config.threads, blocks, put_block, &reverse);
         pool_run(build->config.threads, blocks, take_block, &reverse);
     }
     build->report->chosen_again = atomic_load(&reverse.chosen_again);
-    build_free(build, (void *)reverse.ends, ends_bytes);
-    build_free(build, reverse.from, from_bytes);
+    build_free(build, reverse.memory, reverse.memory_bytes);
 }

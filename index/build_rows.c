@@ -99,6 +99,19 @@ workers_close(struct build *build)
 }
 
 void
+row_read(const struct build *build, struct build_worker *worker, uint32_t id, uint32_t i,
+         enum build_sketch sketch)
+{
+    const struct build_rows *rows = &build->rows;
+    struct tile_numbers *const numbers = &worker->numbers[i];
+    rows->read(rows->context, id, worker_row(build, worker->rows, i), numbers,
+               sketch == SKETCH_READ ? worker->sketches + (size_t)i * TILE_SKETCH : NULL);
+    worker->scales[i] = numbers->scale;
+    worker->adds[i] = rows->kind == BUILD_BYTES ? numbers->add : 0.0f;
+    worker->extras[i] = numbers->extra;
+}
+
+void
 rows_read(const struct build *build, struct build_worker *worker, const uint32_t *ids,
           uint32_t count, enum build_sketch sketch)
 {
@@ -108,11 +121,7 @@ rows_read(const struct build *build, struct build_worker *worker, const uint32_t
     for (uint32_t i = 0; i < count; i++) {
         if (i + ROWS_AHEAD < count)
             rows->prefetch(rows->context, ids[i + ROWS_AHEAD]);
-        rows->read(rows->context, ids[i], worker_row(build, worker->rows, i), &worker->numbers[i],
-                   sketch == SKETCH_READ ? worker->sketches + (size_t)i * TILE_SKETCH : NULL);
-        worker->scales[i] = worker->numbers[i].scale;
-        worker->adds[i] = rows->kind == BUILD_BYTES ? worker->numbers[i].add : 0.0f;
-        worker->extras[i] = worker->numbers[i].extra;
+        row_read(build, worker, ids[i], i, sketch);
     }
 }
 
@@ -199,4 +208,30 @@ row_measure(const struct build *build, const struct tile_side *side,
             const struct tile_packed *packed, uint32_t groups, float *out)
 {
     measure(build, side, packed, 0, 1, groups, out);
+}
+
+void
+lone_open(const struct build *build, const struct tile_packed *packed, struct tile_lone *out)
+{
+    *out = (struct tile_lone){
+        .bytes = {.columns = packed->columns,
+                  .starts = packed->starts,
+                  .bytes = build->rows.width,
+                  .scales = packed->scales,
+                  .adds = packed->adds,
+                  .extras = build->rows.extras ? packed->extras : NULL},
+        .floats = {.columns = packed->columns, .count = build->rows.width, .adds = packed->adds}};
+}
+
+uint64_t
+lone_occlude(const struct build *build, struct tile_lone *lone, const struct build_worker *worker,
+             uint32_t row, uint32_t groups, const struct tile_occlusion *occlusion)
+{
+    if (build->rows.kind == BUILD_FLOATS) {
+        lone->floats.rows[0] = worker_row(build, worker->rows, row);
+        return build->tiles->floats_occlude(&lone->floats, groups, occlusion);
+    }
+    lone->bytes.rows[0] = worker_row(build, worker->rows, row);
+    lone->bytes.numbers[0] = worker->numbers[row];
+    return build->tiles->bytes_occlude(&lone->bytes, groups, occlusion);
 }

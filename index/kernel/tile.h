@@ -89,6 +89,13 @@ reservoir_bound(uint32_t head)
     return reservoir_count(head) < RESERVOIR_SLOTS ? 0xffffffu : head >> 8;
 }
 
+// Of up to 64 columns: how far each is from the row that chooses among them, and from the nearest that was chosen.
+struct tile_occlusion {
+    const float *own;     // 64-aligned
+    float *nearest;       // 64-aligned
+    const uint8_t *order; // near to far; below 64 in all 64 places
+};
+
 struct tile_kernels {
     // Packs biased rows `stride` bytes apart; what fills up the last group repeats the last row. `bytes` is a multiple of 4, and
     // of each row the bytes up to the next multiple of 64 may be read. starts[0..] of whole groups.
@@ -108,8 +115,8 @@ struct tile_kernels {
     void (*gram_finish)(const uint32_t *row_best, const uint32_t *column_best, uint32_t *out);
     // Takes a tile's distances into the best of its rows; the columns are numbered from `column` on.
     void (*assign)(const float *distances, uint32_t column, uint32_t *best);
-    // The TILE_LANES smallest, in order, of TILE_ASSIGN_BEST.
-    void (*assign_finish)(const uint32_t *best, uint32_t *out);
+    // The `want` <= TILE_LANES smallest, in order, of TILE_ASSIGN_BEST. Room for TILE_LANES is written.
+    void (*assign_finish)(const uint32_t *best, uint32_t want, uint32_t *out);
 
     // Candidates from keys of a leaf: member `key & TILE_ID_MASK` is row ids[member], whose sketch of TILE_SKETCH floats is
     // compared with the owner's, one bit of the hash each.
@@ -121,8 +128,13 @@ struct tile_kernels {
 
     // order[0..count): the places of `count` <= 64 different values, smallest first. Room for 64 values is read.
     void (*order)(const uint64_t *values, uint32_t count, uint8_t *order);
-    // nearest[i] = min(nearest[i], between[i]) for i < 64; bit i of the result: nearest[i] > own[i].
-    uint64_t (*occlude)(const float *between, const float *own, float *nearest);
+    // nearest[i] = min(nearest[i], what row 0 is apart from column i) for the columns of `groups` <= TILE_GROUPS groups; bit i of the
+    // result: nearest[order[i]] > own[order[i]]. nearest, own and order have 64 places, of which those of other groups are equal
+    // in nearest and own.
+    uint64_t (*bytes_occlude)(const struct tile_bytes *tile, uint32_t groups,
+                              const struct tile_occlusion *occlusion);
+    uint64_t (*floats_occlude)(const struct tile_floats *tile, uint32_t groups,
+                               const struct tile_occlusion *occlusion);
 };
 
 extern const struct tile_kernels tiles_scalar;

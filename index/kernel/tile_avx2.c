@@ -82,6 +82,15 @@ avx2_bytes_one(const struct tile_bytes *tile, uint32_t groups, float *out)
     rows_of_bytes(tile, 0, 1, groups, out);
 }
 
+static uint64_t
+avx2_bytes_occlude(const struct tile_bytes *tile, uint32_t groups,
+                   const struct tile_occlusion *occlusion)
+{
+    float between[TILE_COLUMNS];
+    rows_of_bytes(tile, 0, 1, groups, between);
+    return plain_occlude(between, groups, occlusion);
+}
+
 static void
 avx2_candidates(const uint32_t *keys, uint32_t count, const uint32_t *ids, const float *sketches,
                 const float *own, uint64_t *out)
@@ -108,5 +117,6 @@ const struct tile_kernels tiles_avx2 = {
     .candidates = avx2_candidates,
     .keep = plain_keep,
     .order = plain_order,
-    .occlude = plain_occlude,
+    .bytes_occlude = avx2_bytes_occlude,
+    .floats_occlude = plain_floats_occlude,
 };

@@ -171,9 +171,9 @@ avx512_bytes(const struct tile_bytes *tile, float *out)
         }
 }
 
-// Up to four groups at once, each in two sums, so that no product waits for the one before.
+// Products of row 0 with up to four groups at once, each in two sums, so that no product waits for the one before.
 INLINE void
-one_block(const struct tile_bytes *tile, uint32_t first, uint32_t groups, float *out)
+one_dots(const struct tile_bytes *tile, uint32_t first, uint32_t groups, __m512i *dots)
 {
     const size_t stride = (size_t)tile->bytes * TILE_LANES;
     const uint8_t *row = tile->rows[0];
@@ -201,10 +201,18 @@ one_block(const struct tile_bytes *tile, uint32_t first, uint32_t groups, float 
             even[g] = _mm512_dpbusd_epi32(even[g], _mm512_set1_epi32(unit),
                                           _mm512_loadu_si512(columns + g * stride));
     }
+    for (uint32_t g = 0; g < groups; g++)
+        dots[g] = _mm512_add_epi32(even[g], odd[g]);
+}
+
+INLINE void
+one_block(const struct tile_bytes *tile, uint32_t first, uint32_t groups, float *out)
+{
+    __m512i dots[TILE_GROUPS];
+    one_dots(tile, first, groups, dots);
     for (uint32_t g = 0; g < groups; g++) {
         const uint32_t column = (first + g) * TILE_LANES;
-        _mm512_storeu_ps(out + column, distances16(tile, &tile->numbers[0], column,
-                                                   _mm512_add_epi32(even[g], odd[g])));
+        _mm512_storeu_ps(out + column, distances16(tile, &tile->numbers[0], column, dots[g]));
     }
 }
 
@@ -428,9 +436,28 @@ avx512_gram_finish(const uint32_t *row_best, const uint32_t *column_best, uint32
     }
 }
 
-static void
-avx512_assign_finish(const uint32_t *best, uint32_t *out)
+#define FEW 2u // that are taken one by one sooner than all are sorted
+
+// Takes the smallest of all lanes, and lets the next of its lane come forward.
+INLINE void
+few_smallest(const uint32_t *best, uint32_t want, uint32_t *out)
 {
+    __m512i first = drop_infinite(_mm512_loadu_si512(best));
+    const __m512i second = drop_infinite(_mm512_loadu_si512(best + TILE_LANES));
+    for (uint32_t i = 0; i < want; i++) {
+        out[i] = _mm512_reduce_min_epu32(first);
+        first = _mm512_mask_mov_epi32(
+            first, _mm512_cmpeq_epu32_mask(first, _mm512_set1_epi32((int)out[i])), second);
+    }
+}
+
+static void
+avx512_assign_finish(const uint32_t *best, uint32_t want, uint32_t *out)
+{
+    if (want <= FEW) {
+        few_smallest(best, want, out);
+        return;
+    }
     const __m512i two =
         smaller16(sort16(_mm512_loadu_si512(best)), sort16(_mm512_loadu_si512(best + TILE_LANES)));
     const __m512i all = smaller16(two, sort16(_mm512_loadu_si512(best + (size_t)2 * TILE_LANES)));
@@ -486,10 +513,9 @@ within(const uint64_t *candidates, uint32_t count, uint32_t bound)
     return in;
 }
 
-// Most candidates are above the bound of a full one: asked one by one, each answer would be a guess.
+// Of one that is full or gets full. Most candidates are above the bound: asked one by one, each answer would be a guess.
 static uint32_t
-avx512_keep_some(struct reservoir *reservoir, uint32_t head, const uint64_t *candidates,
-                 uint32_t count)
+keep_full(struct reservoir *reservoir, uint32_t head, const uint64_t *candidates, uint32_t count)
 {
     uint64_t left = within(candidates, count, reservoir_bound(head));
     for (; left != 0; left &= left - 1) {
@@ -523,6 +549,68 @@ avx512_keep_some(struct reservoir *reservoir, uint32_t head, const uint64_t *can
     return head;
 }
 
+// Puts a candidate in the place of one of the same hash, if it is smaller: half of them are, so that asking would be a guess.
+INLINE void
+put_smaller(struct reservoir *reservoir, uint32_t at, uint64_t candidate)
+{
+    const uint64_t hash = candidate & 0xff00000000u;
+    const uint64_t before = (uint64_t)reservoir->keys[at] << 40 | hash | reservoir->ids[at];
+    const uint64_t smaller = candidate < before ? candidate : before;
+    reservoir->ids[at] = (uint32_t)smaller;
+    reservoir->keys[at] = (uint16_t)(smaller >> 40);
+}
+
+INLINE uint64_t
+places_of_hash(__m512i hashes, uint32_t held, uint64_t candidate)
+{
+    return _mm512_mask_cmpeq_epi8_mask(first_of_64(held), hashes,
+                                       _mm512_set1_epi8((char)(uint8_t)(candidate >> 32)));
+}
+
+// The candidates of `fresh`, whose hashes are not among the first `held`: each but the first of a hash meets one of its own.
+INLINE uint32_t
+append(struct reservoir *reservoir, uint32_t held, const uint64_t *candidates, uint64_t fresh)
+{
+    __m512i hashes = _mm512_loadu_si512(reservoir->hashes);
+    for (; fresh != 0; fresh &= fresh - 1) {
+        const uint64_t candidate = candidates[__builtin_ctzll(fresh)];
+        const uint64_t same = places_of_hash(hashes, held, candidate);
+        if (same != 0) {
+            put_smaller(reservoir, (uint32_t)__builtin_ctzll(same), candidate);
+            continue;
+        }
+        hashes = _mm512_mask_set1_epi8(hashes, 1ull << held, (char)(uint8_t)(candidate >> 32));
+        reservoir->ids[held] = (uint32_t)candidate;
+        reservoir->keys[held++] = (uint16_t)(candidate >> 40);
+    }
+    _mm512_storeu_si512(reservoir->hashes, hashes);
+    return held;
+}
+
+// Most hashes are there already, and are looked for at once, in what nobody has just written to a part of.
+static uint32_t
+avx512_keep_some(struct reservoir *reservoir, uint32_t head, const uint64_t *candidates,
+                 uint32_t count)
+{
+    const uint32_t held = reservoir_count(head);
+    const __m512i hashes = _mm512_loadu_si512(reservoir->hashes);
+    uint8_t at[64];
+    uint64_t fresh = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const uint64_t same = places_of_hash(hashes, held, candidates[i]);
+        at[i] = (uint8_t)_tzcnt_u64(same);
+        fresh |= (uint64_t)(same == 0) << i;
+    }
+    if (held + (uint32_t)__builtin_popcountll(fresh) > RESERVOIR_SLOTS || held == RESERVOIR_SLOTS)
+        return keep_full(reservoir, head, candidates, count);
+    for (uint64_t left = first_of_64(count) & ~fresh; left != 0; left &= left - 1) {
+        const uint32_t i = (uint32_t)__builtin_ctzll(left);
+        put_smaller(reservoir, at[i], candidates[i]);
+    }
+    const uint32_t now = append(reservoir, held, candidates, fresh);
+    return now < RESERVOIR_SLOTS ? head + (now - held) : full_head(reservoir);
+}
+
 static uint32_t
 avx512_keep(struct reservoir *reservoir, uint32_t head, const uint64_t *candidates, uint32_t count)
 {
@@ -544,10 +632,41 @@ avx512_candidates(const uint32_t *keys, uint32_t count, const uint32_t *ids, con
     }
 }
 
-// A value's place is how many are smaller.
+// By the upper half of each value: a value's place is how many are smaller. False where two of them are equal.
+INLINE bool
+order_by_upper(const uint64_t *values, uint32_t count, uint8_t *order)
+{
+    const __m512i odd =
+        _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+    const uint32_t vectors = (count + 15) / 16;
+    __m512i all[4];
+    for (uint32_t v = 0; v < vectors; v++) {
+        const uint64_t there = first_of_64(count) >> (v * 16);
+        const __m512i none = _mm512_set1_epi64(-1);
+        const uint64_t *const from = values + (size_t)v * 16;
+        all[v] = _mm512_permutex2var_epi32(
+            _mm512_mask_loadu_epi64(none, (__mmask8)there, from), odd,
+            _mm512_mask_loadu_epi64(none, (__mmask8)(there >> 8), from + 8));
+    }
+    uint64_t places = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const __m512i one = _mm512_set1_epi32((int)(uint32_t)(values[i] >> 32));
+        uint64_t smaller = 0;
+        for (uint32_t v = 0; v < vectors; v++)
+            smaller = smaller << 16 | _mm512_cmplt_epu32_mask(all[v], one);
+        const uint32_t place = (uint32_t)__builtin_popcountll(smaller);
+        order[place] = (uint8_t)i;
+        places |= 1ull << place;
+    }
+    return places == first_of_64(count);
+}
+
+// As above of whole values, of which no two are equal.
 static void
 avx512_order(const uint64_t *values, uint32_t count, uint8_t *order)
 {
+    if (order_by_upper(values, count, order))
+        return;
     const uint32_t vectors = (count + 7) / 8;
     __m512i all[8];
     for (uint32_t v = 0; v < vectors; v++) {
@@ -564,18 +683,64 @@ avx512_order(const uint64_t *values, uint32_t count, uint8_t *order)
     }
 }
 
-static uint64_t
-avx512_occlude(const float *between, const float *own, float *nearest)
+// Takes a group's distances into the nearest; a bit for each column whose nearest is farther than its own.
+INLINE uint64_t
+occlude16(__m512 between, uint32_t group, const struct tile_occlusion *occlusion)
 {
+    const size_t at = (size_t)group * TILE_LANES;
+    const __m512 near = _mm512_min_ps(between, _mm512_load_ps(occlusion->nearest + at));
+    _mm512_store_ps(occlusion->nearest + at, near);
+    return (uint64_t)_mm512_cmp_ps_mask(near, _mm512_load_ps(occlusion->own + at), _CMP_GT_OQ)
+           << at;
+}
+
+// Bit i of the result: bit order[i].
+INLINE uint64_t
+bits_in_order(uint64_t bits, const uint8_t *order)
+{
+    return _mm512_movepi8_mask(
+        _mm512_permutexvar_epi8(_mm512_loadu_si512(order), _mm512_movm_epi8(bits)));
+}
+
+INLINE uint64_t
+occlude_groups(const struct tile_bytes *tile, uint32_t groups,
+               const struct tile_occlusion *occlusion)
+{
+    __m512i dots[TILE_GROUPS];
+    one_dots(tile, 0, groups, dots);
     uint64_t farther = 0;
-    for (size_t g = 0; g < 4; g++) {
-        const __m512 near =
-            _mm512_min_ps(_mm512_loadu_ps(between + g * 16), _mm512_loadu_ps(nearest + g * 16));
-        _mm512_storeu_ps(nearest + g * 16, near);
-        farther |= (uint64_t)_mm512_cmp_ps_mask(near, _mm512_loadu_ps(own + g * 16), _CMP_GT_OQ)
-                   << g * 16;
+    for (uint32_t g = 0; g < groups; g++)
+        farther |=
+            occlude16(distances16(tile, &tile->numbers[0], g * TILE_LANES, dots[g]), g, occlusion);
+    return bits_in_order(farther, occlusion->order);
+}
+
+static uint64_t
+avx512_bytes_occlude(const struct tile_bytes *tile, uint32_t groups,
+                     const struct tile_occlusion *occlusion)
+{
+    switch (groups) {
+    case 4:
+        return occlude_groups(tile, 4, occlusion);
+    case 3:
+        return occlude_groups(tile, 3, occlusion);
+    case 2:
+        return occlude_groups(tile, 2, occlusion);
+    default:
+        return occlude_groups(tile, 1, occlusion);
     }
-    return farther;
+}
+
+static uint64_t
+avx512_floats_occlude(const struct tile_floats *tile, uint32_t groups,
+                      const struct tile_occlusion *occlusion)
+{
+    _Alignas(64) float between[TILE_COLUMNS];
+    uint64_t farther = 0;
+    avx512_floats_one(tile, groups, between);
+    for (uint32_t g = 0; g < groups; g++)
+        farther |= occlude16(_mm512_load_ps(between + (size_t)g * TILE_LANES), g, occlusion);
+    return bits_in_order(farther, occlusion->order);
 }
 
 const struct tile_kernels tiles_avx512 = {
@@ -591,5 +756,6 @@ const struct tile_kernels tiles_avx512 = {
     .candidates = avx512_candidates,
     .keep = avx512_keep,
     .order = avx512_order,
-    .occlude = avx512_occlude,
+    .bytes_occlude = avx512_bytes_occlude,
+    .floats_occlude = avx512_floats_occlude,
 };

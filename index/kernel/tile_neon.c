@@ -53,6 +53,15 @@ neon_bytes_one(const struct tile_bytes *tile, uint32_t groups, float *out)
     neon_rows(tile, 1, groups, out);
 }
 
+static uint64_t
+neon_bytes_occlude(const struct tile_bytes *tile, uint32_t groups,
+                   const struct tile_occlusion *occlusion)
+{
+    float between[TILE_COLUMNS];
+    neon_rows(tile, 1, groups, between);
+    return plain_occlude(between, groups, occlusion);
+}
+
 const struct tile_kernels tiles_neon = {
     .pack_bytes = plain_pack_bytes,
     .bytes = neon_bytes,
@@ -66,5 +75,6 @@ const struct tile_kernels tiles_neon = {
     .candidates = plain_candidates,
     .keep = plain_keep,
     .order = plain_order,
-    .occlude = plain_occlude,
+    .bytes_occlude = neon_bytes_occlude,
+    .floats_occlude = plain_floats_occlude,
 };

@@ -178,8 +178,9 @@ plain_assign(const float *distances, uint32_t column, uint32_t *best)
 }
 
 static inline void
-plain_assign_finish(const uint32_t *best, uint32_t *out)
+plain_assign_finish(const uint32_t *best, uint32_t want, uint32_t *out)
 {
+    (void)want; // all are as easy
     plain_smallest(best, TILE_ASSIGN_BEST, out);
 }
 
@@ -271,14 +272,35 @@ plain_order(const uint64_t *values, uint32_t count, uint8_t *order)
 }
 
 static inline uint64_t
-plain_occlude(const float *between, const float *own, float *nearest)
+plain_occlude(const float *between, uint32_t groups, const struct tile_occlusion *occlusion)
 {
+    float *const nearest = occlusion->nearest;
     uint64_t farther = 0;
-    for (uint32_t i = 0; i < 64; i++) {
+    for (uint32_t i = 0; i < groups * TILE_LANES; i++)
         nearest[i] = between[i] < nearest[i] ? between[i] : nearest[i];
-        farther |= (uint64_t)(nearest[i] > own[i]) << i;
+    for (uint32_t i = 0; i < 64; i++) {
+        const uint8_t at = occlusion->order[i];
+        farther |= (uint64_t)(nearest[at] > occlusion->own[at]) << i;
     }
     return farther;
+}
+
+static inline uint64_t
+plain_bytes_occlude(const struct tile_bytes *tile, uint32_t groups,
+                    const struct tile_occlusion *occlusion)
+{
+    float between[TILE_COLUMNS];
+    plain_bytes_one(tile, groups, between);
+    return plain_occlude(between, groups, occlusion);
+}
+
+static inline uint64_t
+plain_floats_occlude(const struct tile_floats *tile, uint32_t groups,
+                     const struct tile_occlusion *occlusion)
+{
+    float between[TILE_COLUMNS];
+    plain_floats_one(tile, groups, between);
+    return plain_occlude(between, groups, occlusion);
 }
 
 #endif

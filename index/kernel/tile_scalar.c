@@ -16,5 +16,6 @@ const struct tile_kernels tiles_scalar = {
     .candidates = plain_candidates,
     .keep = plain_keep,
     .order = plain_order,
-    .occlude = plain_occlude,
+    .bytes_occlude = plain_bytes_occlude,
+    .floats_occlude = plain_floats_occlude,
 };

@@ -1,5 +1,6 @@
 // tests/unit/index/kernel/test_tile.c -- tiles: every table answers the oracle's very bits, and the oracle a sum's.
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "index/kernel/kernel.h"
@@ -223,7 +224,7 @@ START_TEST(every_table_assigns_to_the_same_leaders)
 {
     const struct kernels *list[4];
     const uint32_t tables = kernels_list(list);
-    static uint32_t best[4][TILE_ROWS * TILE_ASSIGN_BEST], out[4][TILE_ROWS * TILE_LANES];
+    static uint32_t best[4][TILE_ROWS * TILE_ASSIGN_BEST], out[4][TILE_LANES];
     for (uint32_t t = 0; t < tables; t++) {
         uint64_t seed = 8 + (uint64_t)_i;
         memset(best[t], 255, sizeof best[t]);
@@ -232,12 +233,19 @@ START_TEST(every_table_assigns_to_the_same_leaders)
             fill_distances(distances, &seed);
             list[t]->tiles->assign(distances, column, best[t]);
         }
-        for (uint32_t r = 0; r < TILE_ROWS; r++)
-            list[t]->tiles->assign_finish(best[t] + (size_t)r * TILE_ASSIGN_BEST,
-                                          out[t] + (size_t)r * TILE_LANES);
         CLAIM(memcmp(best[t], best[0], sizeof best[t]) == 0, "%s: best", list[t]->name);
-        CLAIM(memcmp(out[t], out[0], sizeof out[t]) == 0, "%s: the end", list[t]->name);
     }
+    memset(best[0] + TILE_LANES, 255, 2 * TILE_LANES * sizeof(uint32_t)); // one a lane, and few
+    memset(best[0] + 3, 255, (TILE_LANES - 3) * sizeof(uint32_t));
+    best[0][1] = TILE_KEY_INFINITE | 9; // a column that fills up
+    for (uint32_t t = 0; t < tables; t++)
+        for (uint32_t want = 1; want <= TILE_LANES; want++)
+            for (uint32_t r = 0; r < TILE_ROWS; r++) {
+                list[0]->tiles->assign_finish(best[0] + (size_t)r * TILE_ASSIGN_BEST, want, out[0]);
+                list[t]->tiles->assign_finish(best[0] + (size_t)r * TILE_ASSIGN_BEST, want, out[t]);
+                CLAIM(memcmp(out[t], out[0], want * sizeof *out[t]) == 0, "%s: %u of row %u",
+                      list[t]->name, want, r);
+            }
 }
 END_TEST
 
@@ -333,32 +341,87 @@ START_TEST(a_reservoir_holds_the_nearest_of_each_hash_in_any_order_of_coming)
 }
 END_TEST
 
-START_TEST(every_table_orders_and_occludes_alike)
+START_TEST(every_table_orders_alike)
 {
     const struct kernels *list[4];
     const uint32_t tables = kernels_list(list), count = (uint32_t)_i;
     uint64_t seed = 10 + (uint64_t)_i, values[64];
-    float between[64], own[64], start[64];
-    for (uint32_t i = 0; i < 64; i++) {
-        values[i] = (random_next(&seed) % 16) << 32 | i * 7919 % 64;
-        between[i] = (float)(random_next(&seed) % 8);
-        own[i] = (float)(random_next(&seed) % 8);
-        start[i] = i % 3 == 0 ? INFINITY : (float)(random_next(&seed) % 8);
-    }
-    uint64_t want = 0;
     for (uint32_t i = 0; i < 64; i++)
-        want |= (uint64_t)(fminf(between[i], start[i]) > own[i]) << i;
+        values[i] = (random_next(&seed) >> (count % 3 == 0 ? 32 : 60)) << 32 | i * 7919 % 64;
     for (uint32_t t = 0; t < tables; t++) {
         uint8_t order[64];
-        float nearest[64];
         list[t]->tiles->order(values, count, order);
         for (uint32_t i = 1; i < count; i++)
             CLAIM(values[order[i - 1]] < values[order[i]], "%s: place %u", list[t]->name, i);
-        memcpy(nearest, start, sizeof nearest);
-        ck_assert_uint_eq(list[t]->tiles->occlude(between, own, nearest), want);
-        for (uint32_t i = 0; i < 64; i++)
-            ck_assert(nearest[i] == fminf(between[i], start[i]));
     }
+}
+END_TEST
+
+// Columns of some groups, how far they are from somebody, and from the nearest that was chosen before.
+struct occluded_world {
+    _Alignas(64) float own[TILE_COLUMNS], start[TILE_COLUMNS];
+    uint8_t order[TILE_COLUMNS];
+};
+
+// Around the distances that there are, so that about half are nearer; what is in no group is equal.
+static void
+occluded_open(struct occluded_world *world, const float *between, uint32_t groups, uint64_t *seed)
+{
+    for (uint32_t i = 0; i < TILE_COLUMNS; i++) {
+        const bool there = i < groups * TILE_LANES;
+        world->own[i] = there ? between[i] * (float)(random_next(seed) % 3) / 1.5f : INFINITY;
+        world->start[i] =
+            there && i % 3 != 0 ? between[i] * (float)(random_next(seed) % 3) / 1.5f : INFINITY;
+        world->order[i] = (uint8_t)(i * 37 % TILE_COLUMNS);
+    }
+    world->own[5] = between[5]; // as far is not farther
+    world->start[5] = INFINITY;
+}
+
+static void
+claim_occluded(const struct occluded_world *world, const float *between, uint32_t groups,
+               const float *nearest, uint64_t answer)
+{
+    for (uint32_t i = 0; i < TILE_COLUMNS; i++) {
+        const float want =
+            i < groups * TILE_LANES ? fminf(between[i], world->start[i]) : world->start[i];
+        CLAIM(nearest[i] == want, "column %u: %g, not %g", i, (double)nearest[i], (double)want);
+    }
+    for (uint32_t i = 0; i < TILE_COLUMNS; i++) {
+        const uint8_t at = world->order[i];
+        CLAIM((answer >> i & 1) == (nearest[at] > world->own[at]), "rank %u, column %u", i, at);
+    }
+}
+
+START_TEST(every_table_occludes_alike)
+{
+    const struct kernels *list[4];
+    const uint32_t tables = kernels_list(list), groups = 1 + (uint32_t)_i;
+    uint64_t seed = 20 + (uint64_t)_i;
+    struct bytes_world world;
+    bytes_open(&world, 100, &seed);
+    world.adds[7] = 1.0f;
+    pack(&world, TILE_COLUMNS);
+    const struct tile_floats floats = {
+        .rows = {world.adds}, .columns = world.adds, .count = 1, .adds = world.adds};
+    for (uint32_t t = 0; t < tables; t++)
+        for (int bytes = 0; bytes < 2; bytes++) {
+            struct occluded_world occluded;
+            _Alignas(64) float between[TILE_COLUMNS], nearest[TILE_COLUMNS];
+            if (bytes)
+                tiles_scalar.bytes_one(&world.tile, groups, between);
+            else
+                tiles_scalar.floats_one(&floats, groups, between);
+            occluded_open(&occluded, between, groups, &seed);
+            memcpy(nearest, occluded.start, sizeof nearest);
+            const struct tile_occlusion occlusion = {
+                .own = occluded.own, .nearest = nearest, .order = occluded.order};
+            const uint64_t answer =
+                bytes ? list[t]->tiles->bytes_occlude(&world.tile, groups, &occlusion)
+                      : list[t]->tiles->floats_occlude(&floats, groups, &occlusion);
+            claim_occluded(&occluded, between, groups, nearest, answer);
+        }
+    bytes_close(&world);
 }
 END_TEST
 
@@ -377,7 +440,8 @@ suite(void)
     tcase_add_loop_test(lists, a_reservoir_holds_the_nearest_of_each_hash_in_any_order_of_coming, 0,
                         20);
     tcase_add_test(lists, every_table_makes_the_same_candidates);
-    tcase_add_loop_test(lists, every_table_orders_and_occludes_alike, 0, 65);
+    tcase_add_loop_test(lists, every_table_orders_alike, 0, 65);
+    tcase_add_loop_test(lists, every_table_occludes_alike, 0, TILE_GROUPS);
     suite_add_tcase(suite, lists);
     return suite;
 }
