@@ -267,7 +267,7 @@ START_TEST(before_hello_with_a_good_key_only_hello_and_ping_are_heard)
     ck_assert_str_eq(session->glob, "docs-*");
     world_answer(0);
     rpc_expect(&client, 6, NULL);
-    const struct api_of_node node = {.node = wire_text_of("n1")};
+    const struct api_change_node node = {.node = wire_text_of("n1")};
     rpc_ask(&client, 7, METHOD_NODE_DRAIN, &node);
     rpc_expect(&client, 7, "AUTH");
     world_hello(&client, 8, "worse"); // leaves the session as it was
