@@ -44,7 +44,7 @@ is_worth_it(const struct hnsw *hnsw)
 static bool
 is_due(const struct shard *shard, const struct hnsw *hnsw)
 {
-    return is_worth_it(hnsw) && !linkers_held(&shard->linkers, hnsw) &&
+    return is_worth_it(hnsw) &&
            hnsw_tail(hnsw) > atomic_load_explicit(&shard->bulk_after, memory_order_relaxed);
 }
 
@@ -364,7 +364,9 @@ void
 bulk_when_due(struct shard *shard)
 {
     struct hnsw *hnsw = shard->target->hnsw;
-    if (shard->target != shard_generation(shard) || !is_due(shard, hnsw))
+    // What is due stays so, even if a linker takes a row meanwhile and there are few enough to wait again.
+    if (shard->target != shard_generation(shard) || linkers_held(&shard->linkers, hnsw) ||
+        !is_due(shard, hnsw))
         return;
     if (shard->options.threads != 1) {
         atomic_store_explicit(&shard->bulk_due, 1, memory_order_release);
