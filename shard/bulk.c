@@ -334,10 +334,11 @@ bulk_ask(struct shard *shard, uint64_t *linked, uint64_t *rows)
 {
     bulk_let_go(shard);
     lock_acquire(&shard->writers);
-    if (linkers_have_workers(&shard->linkers) && is_due(shard, shard->target->hnsw))
+    // Not by the mark: what it was set for may have been built by somebody else.
+    const bool due = linkers_have_workers(&shard->linkers) && is_due(shard, shard->target->hnsw);
+    if (due)
         atomic_store_explicit(&shard->bulk_due, 1, memory_order_release);
-    const bool goes_on = atomic_load_explicit(&shard->bulk_due, memory_order_relaxed) != 0 ||
-                         atomic_load_explicit(&shard->bulk_going, memory_order_acquire);
+    const bool goes_on = due || atomic_load_explicit(&shard->bulk_going, memory_order_acquire);
     *rows = hnsw_count(shard->target->hnsw);
     if (goes_on)
         linkers_wake(&shard->linkers);
