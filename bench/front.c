@@ -17,6 +17,7 @@
 #include "index/vector.h"
 #include "node/serve.h"
 #include "router/front.h"
+#include "tests/lib/front_quiet.h"
 
 enum {
     DIMENSION = 384,
@@ -60,30 +61,11 @@ take_part(void *context, uint32_t node, const struct wire_part *part, uint32_t d
 }
 
 static void
-no_cancel(void *context, uint32_t node, uint64_t request, uint32_t part, uint32_t attempt)
-{
-    (void)context, (void)node, (void)request, (void)part, (void)attempt;
-}
-
-static void
-no_map(void *context, uint64_t version)
-{
-    (void)context, (void)version;
-}
-
-static void
 release(void *context, void *owner)
 {
     (void)context;
     encode_fini(owner);
     mem_free(owner);
-}
-
-static uint64_t
-date_ms(void *context)
-{
-    (void)context;
-    return 1;
 }
 
 static void
@@ -321,11 +303,11 @@ front_make(const char *folder)
                                                    .avoid_ns = 100000000,
                                                    .far_percent = 200},
                                         .zone = {1, "a"},
-                                        .date_ms = date_ms,
+                                        .date_ms = quiet_date_ms,
                                         .part = take_part,
-                                        .cancel = no_cancel,
+                                        .cancel = quiet_cancel,
                                         .answer = take_answer,
-                                        .want_map = no_map,
+                                        .want_map = quiet_want_map,
                                         .release = release};
     open_all(folder, &map, shards);
     if (front_open(&config, &front) != OMEN_OK || map_publish(&map, &published) != OMEN_OK ||

@@ -44,7 +44,7 @@ is_worth_it(const struct hnsw *hnsw)
 static bool
 is_due(const struct shard *shard, const struct hnsw *hnsw)
 {
-    return is_worth_it(hnsw) && !linkers_held(&shard->linkers, hnsw) &&
+    return is_worth_it(hnsw) &&
            hnsw_tail(hnsw) > atomic_load_explicit(&shard->bulk_after, memory_order_relaxed);
 }
 
@@ -334,10 +334,11 @@ bulk_ask(struct shard *shard, uint64_t *linked, uint64_t *rows)
 {
     bulk_let_go(shard);
     lock_acquire(&shard->writers);
-    if (linkers_have_workers(&shard->linkers) && is_due(shard, shard->target->hnsw))
+    // Not by the mark: what it was set for may have been built by somebody else.
+    const bool due = linkers_have_workers(&shard->linkers) && is_due(shard, shard->target->hnsw);
+    if (due)
         atomic_store_explicit(&shard->bulk_due, 1, memory_order_release);
-    const bool goes_on = atomic_load_explicit(&shard->bulk_due, memory_order_relaxed) != 0 ||
-                         atomic_load_explicit(&shard->bulk_going, memory_order_acquire);
+    const bool goes_on = due || atomic_load_explicit(&shard->bulk_going, memory_order_acquire);
     *rows = hnsw_count(shard->target->hnsw);
     if (goes_on)
         linkers_wake(&shard->linkers);
@@ -364,7 +365,9 @@ void
 bulk_when_due(struct shard *shard)
 {
     struct hnsw *hnsw = shard->target->hnsw;
-    if (shard->target != shard_generation(shard) || !is_due(shard, hnsw))
+    // What is due stays so, even if a linker takes a row meanwhile and there are few enough to wait again.
+    if (shard->target != shard_generation(shard) || linkers_held(&shard->linkers, hnsw) ||
+        !is_due(shard, hnsw))
         return;
     if (shard->options.threads != 1) {
         atomic_store_explicit(&shard->bulk_due, 1, memory_order_release);

@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "base/limits.h"
 #include "router/front.h"
+#include "tests/lib/front_quiet.h"
 #include "tests/lib/fuzz_source.h"
 
 #define SHARDS 3u
@@ -31,30 +32,11 @@ take_part(void *context, uint32_t node, const struct wire_part *part, uint32_t d
 }
 
 static void
-take_cancel(void *context, uint32_t node, uint64_t request, uint32_t part, uint32_t attempt)
-{
-    (void)context, (void)node, (void)request, (void)part, (void)attempt;
-}
-
-static void
-want_map(void *context, uint64_t version)
-{
-    (void)context, (void)version;
-}
-
-static void
 release(void *context, void *owner)
 {
     (void)context;
     released++;
     free(owner);
-}
-
-static uint64_t
-date_ms(void *context)
-{
-    (void)context;
-    return 1;
 }
 
 static void
@@ -269,11 +251,11 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
                                                    .far_percent = 100},
                                         .zone = {1, "a"},
                                         .seed = count,
-                                        .date_ms = date_ms,
+                                        .date_ms = quiet_date_ms,
                                         .part = take_part,
-                                        .cancel = take_cancel,
+                                        .cancel = quiet_cancel,
                                         .answer = take_answer,
-                                        .want_map = want_map,
+                                        .want_map = quiet_want_map,
                                         .release = release};
     if (published == NULL)
         published = map_make();
