@@ -131,7 +131,8 @@ struct map_shard {
 };
 
 enum job_kind { JOB_BUILD = 1, JOB_MOVE, JOB_SPLIT, JOB_VERIFY };
-#define JOB_BUILD_GPU UINT64_C(3) // argument of a JOB_BUILD: only who has a GPU takes it
+// The argument of a JOB_BUILD, numbered as enum api_backend is: only who has a GPU takes the last.
+enum job_build_by { JOB_BUILD_AUTO = 0, JOB_BUILD_CPU = 2, JOB_BUILD_GPU = 3 };
 enum job_state { JOB_WAITING = 1, JOB_RUNNING, JOB_DONE, JOB_FAILED };
 
 struct job {

@@ -11,8 +11,6 @@
 #include "node/admin_int.h"
 #include "node/admin_rows.h"
 
-#define BUILD_CUDA 3u // of api_build.backend: auto, cpu, cuda
-
 #define LINKS_DEFAULT 16u
 #define BEAM_DEFAULT 200u
 
@@ -350,6 +348,14 @@ build_under_way(const struct map *map, uint64_t collection)
     return NULL;
 }
 
+static enum job_build_by
+build_by(uint8_t backend)
+{
+    return backend == API_CUDA  ? JOB_BUILD_GPU
+           : backend == API_CPU ? JOB_BUILD_CPU
+                                : JOB_BUILD_AUTO;
+}
+
 // One job for all of its shards, by the number of the first (node/builder.h).
 enum admin_next
 admin_collection_build(struct admin *a)
@@ -358,18 +364,16 @@ admin_collection_build(struct admin *a)
     const struct map_collection *row = admin_collection_find(a, ask->collection);
     if (row == NULL)
         return ADMIN_REFUSED;
-    const bool requires = ask->backend == BUILD_CUDA, lives = admin_builder_lives(a->view);
+    const bool requires = ask->backend == API_CUDA, lives = admin_builder_lives(a->view);
     if (ask->hold_ms > 0 || (!lives && !requires))
         return admin_ask_every(a);
-    if (lives && requires)
-        return admin_refuse(a, OMEN_E_UNSUPPORTED, "builders link by the CPU");
     const struct job *job = build_under_way(a->map, row->id);
     if (job != NULL)
         return admin_answer(a, &(struct api_started){.job = job->id});
     const struct map_shard *first = map_route(a->map, row->id, 0);
     ASSERT(first != NULL);
     a->step->command.job = (struct command_job){
-        .shard = first->id, .argument = requires ? JOB_BUILD_GPU : 0, .kind = JOB_BUILD};
+        .shard = first->id, .kind = JOB_BUILD, .argument = build_by(ask->backend)};
     return admin_propose(a, COMMAND_JOB_CREATE);
 }
 

@@ -17,6 +17,7 @@
 #include "base/os_random.h"
 #include "base/os_thread.h"
 #include "node/builder.h"
+#include "shard/backend.h"
 #include "shard/built.h"
 #include "wire/node_codec.h"
 
@@ -34,6 +35,8 @@ struct build_task {
     struct built_graph graph;
     double recall; // one more than the copy found that measured the graph; 0: none has
     uint32_t threads;
+    enum job_build_by wanted;
+    struct built_by by;
     pthread_t thread;
     bool running; // it has a thread, which has not been joined
     _Atomic bool unwanted;
@@ -97,6 +100,36 @@ say_refusal(const struct build *build, omen_status status, const struct wire_rep
     log_end(&line);
 }
 
+static void
+say_built(const struct build *build, const struct build_task *task, omen_status status)
+{
+    struct log_line line;
+    if (!log_begin(&line, NULL, LOG_LEVEL_INFO, "build.linked"))
+        return;
+    log_number(&line, "job", build->builder.job);
+    log_number(&line, "shard", build->builder.shard);
+    log_text(&line, "status", status_name(status));
+    log_text(&line, "by", task->by.backend == OMEN_BACKEND_CUDA ? task->by.device : "cpu");
+    if (task->by.reason[0] != '\0')
+        log_text(&line, "why", task->by.reason);
+    log_end(&line);
+}
+
+// Asked once: a device comes and goes with the machine.
+static bool
+look_for_gpu(void)
+{
+    struct log_line line;
+    struct omen_error why = {0};
+    char device[256];
+    const bool has = backend_has_gpu(device, &why);
+    if (log_begin(&line, NULL, LOG_LEVEL_INFO, "build.gpu")) {
+        log_text(&line, has ? "device" : "why", has ? device : why.text);
+        log_end(&line);
+    }
+    return has;
+}
+
 // ---- the thread ----
 
 static int
@@ -114,7 +147,13 @@ make(void *context)
     struct build_task *task = context;
     struct built_note *note = mem_alloc_zero(1, sizeof *note);
     ASSERT(note != NULL); // 40 bytes
-    const struct built_work work = {.threads = task->threads, .progress = watch, .context = task};
+    const struct built_work work = {.threads = task->threads,
+                                    .backend = task->wanted == JOB_BUILD_GPU   ? OMEN_BACKEND_CUDA
+                                               : task->wanted == JOB_BUILD_CPU ? OMEN_BACKEND_CPU
+                                                                               : OMEN_BACKEND_AUTO,
+                                    .by = &task->by,
+                                    .progress = watch,
+                                    .context = task};
     note->note.kind = NOTE_BUILT;
     note->task = task;
     note->status = built_graph_make(&task->rows, &work, &task->graph);
@@ -157,6 +196,7 @@ built(struct build *build, const struct built_note *note)
     if (task == build->task) {
         pthread_join(task->thread, NULL);
         task->running = false;
+        say_built(build, task, note->status);
         struct builder_input in = {.kind = BUILDER_IN_BUILT, .status = note->status};
         if (note->status == OMEN_OK) {
             in.total = built_graph_chunks(&task->graph);
@@ -179,7 +219,9 @@ begin(struct build *build)
     struct build_task *task = build->task;
     if (task == NULL || !built_rows_whole(&task->rows))
         return OMEN_E_INTERNAL; // the copy said that there are fewer chunks than there are
+    const struct job *job = map_job(build->map, build->builder.job);
     task->threads = build->config.threads;
+    task->wanted = job != NULL ? (enum job_build_by)job->argument : JOB_BUILD_AUTO;
     task->running = os_thread_start(&task->thread, make, task) == 0;
     return task->running ? OMEN_OK : OMEN_E_NO_MEMORY;
 }
@@ -433,6 +475,7 @@ build_open(const struct build_loop_config *config, struct build **out, struct om
     machine.node = config->node;
     machine.boot = config->boot;
     machine.roles = config->roles;
+    machine.gpu = look_for_gpu();
     os_random(&machine.serial, sizeof machine.serial);
     machine.serial >>= 1; // it counts up from there
     build->config = *config;

@@ -41,6 +41,7 @@ struct builder_config {
     uint64_t boot;
     uint64_t serial; // attempts begin behind it: another one each start
     uint8_t roles;
+    bool gpu;                    // there is one: jobs that want one are taken
     uint64_t lease_ns, renew_ns; // of jobs
     uint64_t wish_ns;            // a wish that the map does not show is said again
     uint64_t answer_ns;          // of a copy, for what is quick

@@ -101,8 +101,10 @@ free_job(struct builder *builder, const struct builder_input *in)
     const struct job *held = NULL; // the first of those, which alone is watched by our clock
     for (uint32_t i = 0; i < in->map->job_count; i++) {
         const struct job *job = &in->map->jobs[i];
-        if (job->kind != JOB_BUILD || job->state >= JOB_DONE || job->argument == JOB_BUILD_GPU)
-            continue; // builders link by the CPU
+        if (job->kind != JOB_BUILD || job->state >= JOB_DONE)
+            continue;
+        if (job->argument == JOB_BUILD_GPU && !builder->config.gpu)
+            continue;
         if (job->state == JOB_WAITING || job->lease_until_ms <= in->map->clock_ms)
             return job;
         if (held == NULL)

@@ -124,7 +124,8 @@ serve_build(struct serve *serve, struct omen_error *error)
                          "%" PRIu64 " of %" PRIu64 " rows are linked; it goes on", waiting.linked,
                          waiting.total);
     omen_build_options options = OMEN_BUILD_OPTIONS_INIT;
-    options.backend = ask->backend != 0 ? (omen_backend)(ask->backend - 1) : OMEN_BACKEND_AUTO;
+    // Who asks gives up after WAIT_NS and asks again, which a GPU's build would not outlive; it is taken where nothing else will do.
+    options.backend = ask->backend == API_CUDA ? OMEN_BACKEND_CUDA : OMEN_BACKEND_CPU;
     options.progress = look_at_clock;
     options.context = &waiting;
     const omen_status status = shard_build(serve->shard, &options, error);

@@ -50,6 +50,16 @@ backend_open(struct backend *backend, omen_backend wanted, uint64_t components,
     return OMEN_OK;
 }
 
+bool
+backend_has_gpu(char device[256], struct omen_error *error)
+{
+    struct backend backend;
+    const bool has = backend_open(&backend, OMEN_BACKEND_CUDA, 0, error) == OMEN_OK;
+    memcpy(device, backend.device, sizeof backend.device);
+    backend_close(&backend);
+    return has;
+}
+
 void
 backend_close(struct backend *backend)
 {

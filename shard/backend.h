@@ -21,6 +21,8 @@ struct backend {
 // `components` (rows x dimension) are so many that it is worth it; then, and on failure, OMEN_OK, and the CPU builds.
 OMEN_MUST_CHECK omen_status backend_open(struct backend *backend, omen_backend wanted,
                                          uint64_t components, struct omen_error *error);
+// Whether there is a GPU, by what name, and else in *error why not. It is not kept.
+bool backend_has_gpu(char device[256], struct omen_error *error);
 void backend_close(struct backend *backend); // accepts one that is not open
 
 // For struct build_config; NULL: the CPU builds.

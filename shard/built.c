@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "index/graph.h"
+#include "shard/backend.h"
 
 #define MAGIC_ROWS 0x4c4f4e4fu  // the letters ONOL
 #define MAGIC_LINKS 0x4b4f4e4fu // the letters ONOK
@@ -227,6 +228,41 @@ built_rows_fini(struct built_rows *rows)
 
 // ---- the graph ----
 
+static void
+note_by(const struct backend *backend, const struct omen_error *error, struct built_by *by)
+{
+    if (by == NULL)
+        return;
+    by->backend = backend_maker(backend) != NULL ? OMEN_BACKEND_CUDA : OMEN_BACKEND_CPU;
+    memcpy(by->device, backend->device, sizeof by->device);
+    memcpy(by->reason, error->text, sizeof by->reason);
+}
+
+static omen_status
+run(const struct build_rows *rows, struct build_config *config, const struct built_work *work,
+    struct build_graph *graph)
+{
+    struct backend backend;
+    struct omen_error error = {0};
+    omen_status status =
+        backend_open(&backend, work->backend, (uint64_t)rows->count * rows->width, &error);
+    if (status == OMEN_OK) {
+        config->maker = backend_maker(&backend);
+        status = build_run(rows, config, graph, NULL);
+    }
+    if (status != OMEN_OK && config->maker != NULL && backend_gives_up(&backend, status)) {
+        config->maker = NULL;
+        status = build_run(rows, config, graph, NULL);
+    }
+    if (status == OMEN_OK)
+        error = backend.why;
+    else if (config->maker != NULL)
+        error = backend.gpu.error;
+    note_by(&backend, &error, work->by);
+    backend_close(&backend);
+    return status;
+}
+
 omen_status
 built_graph_make(struct built_rows *rows, const struct built_work *work, struct built_graph *out)
 {
@@ -241,7 +277,7 @@ built_graph_make(struct built_rows *rows, const struct built_work *work, struct 
     config.progress = work->progress;
     config.context = work->context;
     *out = (struct built_graph){.head = rows->head};
-    const omen_status status = build_run(&build, &config, &out->graph, NULL);
+    const omen_status status = run(&build, &config, work, &out->graph);
     if (status != OMEN_OK) {
         *out = (struct built_graph){0};
         return status;

@@ -14,6 +14,7 @@
 #define OMEN_SHARD_BUILT_H
 #include "base/error.h"
 #include "index/hnsw_ship.h"
+#include "omendb.h"
 
 #define BUILT_CHUNK_BYTES ((size_t)1 << 20)
 #define BUILT_HEAD_BYTES 56u
@@ -56,13 +57,22 @@ struct built_graph {
     uint64_t *keys;
     struct build_graph graph;
 };
+// Who made the links.
+struct built_by {
+    omen_backend backend;
+    char device[256]; // the GPU; "": none
+    char reason[256]; // with AUTO why no GPU; ""
+};
 struct built_work {
     uint32_t threads;
+    omen_backend
+        backend; // AUTO: a GPU where there is one and there is enough to do. CUDA: one, or an error
+    struct built_by *by; // NULL, or filled; after an error `reason` says what was wrong
     // As of struct build_config.
     int (*progress)(void *context, uint64_t done, uint64_t total);
     void *context;
 };
-// Builds. Takes the keys of `rows`, which are whole, and on success the memory of their bytes goes. Errors of build_run.
+// Builds. Errors of backend_open. Takes the keys of `rows`, which are whole, and on success the memory of their bytes goes. Errors of build_run.
 OMEN_MUST_CHECK omen_status built_graph_make(struct built_rows *rows, const struct built_work *work,
                                              struct built_graph *out);
 uint32_t built_graph_chunks(const struct built_graph *graph);

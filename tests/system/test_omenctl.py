@@ -326,7 +326,7 @@ class TestFile(Case):
         self.assertEqual(self.check_fine(self.build("--gpu", "auto")).code, FINE)
         self.check_refused(self.build("--gpu", "perhaps"), USAGE, "perhaps")
         self.check_refused(self.build("--max-memory", "much"), USAGE, "much")
-        self.check_refused(omenctl("file", "build", self.folder / "nothing", "-o", "json"), PRECONDITION, "nothing")
+        self.check_refused(omenctl("file", "build", self.folder / "nothing", "-o", "json"), NOT_FOUND, "nothing")
 
     def test_compact_asks_first(self) -> None:
         self.path.mkdir()

@@ -22,7 +22,7 @@ ARROWS = {
     "base": (),
     **{engine: ("base",) for engine in ENGINES},
     "gpu": ("base", "index"),
-    "shard": ("base", "index", "storage", "gpu/device.h", "gpu/build.h", "gpu/mirror.h", "include", "omendb.h"),
+    "shard": ("base", "index", "storage", "gpu/device.h", "gpu/build.h", "gpu/maker.h", "gpu/mirror.h", "include", "omendb.h"),
     "wire": ("base", *(f"{engine}/{engine}_msg.h" for engine in ENGINES)),
     "router": ("base", "cluster", "gossip", "wire"),
     "node": ("base", *ENGINES, "shard", "wire", "router", "include", "omendb.h"),

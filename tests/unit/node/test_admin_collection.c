@@ -443,8 +443,16 @@ START_TEST(a_build_is_a_job_where_a_builder_lives_that_keeps_no_data)
     ck_assert_int_eq(admin_do(METHOD_COLLECTION_BUILD, &build), OMEN_OK);
     ck_assert_uint_ne(OUT(api_started)->job, number);
 
-    build.backend = 3; // cuda
-    ck_assert_int_eq(admin_do(METHOD_COLLECTION_BUILD, &build), OMEN_E_UNSUPPORTED);
+    // Whether a GPU builds stands in the job.
+    static const enum job_build_by by[] = {JOB_BUILD_AUTO, JOB_BUILD_AUTO, JOB_BUILD_CPU,
+                                           JOB_BUILD_GPU};
+    for (uint8_t backend = 0; backend <= API_CUDA; backend++) {
+        const struct api_change_job last = {.job = OUT(api_started)->job};
+        ck_assert_int_eq(admin_do(METHOD_JOB_CANCEL, &last), OMEN_OK);
+        build.backend = backend;
+        ck_assert_int_eq(admin_do(METHOD_COLLECTION_BUILD, &build), OMEN_OK);
+        ck_assert_uint_eq(map_job(&world.map, OUT(api_started)->job)->argument, by[backend]);
+    }
     build = (struct api_build){.collection = TEXT("others")};
     ck_assert_int_eq(admin_do(METHOD_COLLECTION_BUILD, &build), OMEN_E_NOT_FOUND);
     build.collection = TEXT("docs");

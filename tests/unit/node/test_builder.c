@@ -275,6 +275,9 @@ START_TEST(a_job_that_requires_a_gpu_is_left_to_who_has_one)
     ck_assert_int_eq(site.builder.state, BUILDER_IDLE);
     ck_assert_int_eq(job()->state, JOB_WAITING);
     ck_assert_uint_eq(site.ask_count, 0);
+    site.builder.config.gpu = true;
+    turns_until(is_idle);
+    ck_assert_int_eq(job()->state, JOB_DONE);
 }
 END_TEST
 

@@ -14,16 +14,13 @@ fn a_gpu_builds_what_is_found() {
         return;
     }
     std::env::set_var("OMEN_GPU_PLUGIN", &plugin);
-    let index = Index::builder(32).metric(Metric::L2).open().unwrap();
-    let vectors: Vec<[f32; 32]> = (0..2000)
-        .map(|i| {
-            let mut row = [0.0; 32];
-            for (j, x) in row.iter_mut().enumerate() {
-                *x = ((i * 37 + j * j * 11) as f32 * 0.013).sin();
-            }
-            row
-        })
-        .collect();
+    let index = Index::builder(64).metric(Metric::L2).open().unwrap();
+    let mut state = 7_u64;
+    let mut draw = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1_u32 << 24) as f32
+    };
+    let vectors: Vec<[f32; 64]> = (0..2000).map(|_| std::array::from_fn(|_| draw())).collect();
     index.add(&vectors).unwrap();
     let mut calls = 0;
     let how = Build::new().backend(Backend::Cuda).max_memory(256 << 20).again(true);

@@ -98,7 +98,9 @@ fn compare_structs(to: &mut Comparison) {
         struct_size k ef target_recall exact filter filter_map filter_map_bytes oversample deadline_us threads dtype
         stride report backend);
     compare_struct!(to, omen_recall: struct_size recall low high samples k evaluations);
-    compare_struct!(to, omen_build_options = OMEN_BUILD_OPTIONS_INIT: struct_size backend progress context);
+    compare_struct!(to, omen_build_options = OMEN_BUILD_OPTIONS_INIT:
+        struct_size backend progress context max_memory report again);
+    compare_struct!(to, omen_build_report: struct_size backend rows seconds device reason);
     compare_struct!(to, omen_statistics:
         struct_size count rows deleted tail dimension m ef_construction ef_search threads metric dtype algorithm
         quantization code kernel bytes_links bytes_codes bytes_ids bytes_vectors bytes_payloads bytes_fields
@@ -269,6 +271,12 @@ fn fields_of_header(text: &str) -> BTreeMap<String, Vec<String>> {
         for declaration in body.split(';').map(str::trim).filter(|declaration| !declaration.is_empty()) {
             if let Some((_, rest)) = declaration.split_once("(*") {
                 fields.push(rest.split_once(')').unwrap().0.to_string());
+                continue;
+            }
+            if let Some((declaration, size)) = declaration.split_once('[') {
+                let name = words(declaration).last().unwrap();
+                let made = rust_type(declaration.strip_suffix(name).unwrap());
+                fields.push(format!("{}: [{}; {}]", name, made, size.trim_end_matches(']')));
                 continue;
             }
             let names: Vec<&str> = declaration.split(',').collect();
