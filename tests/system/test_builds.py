@@ -119,7 +119,7 @@ class Builds(BuildsCase):
         waits = self.omenctl("collection", "build", WIDE, "--gpu", "require", "-o", "json")
         self.assertEqual(waits.returncode, 0, waits.stderr)
         number = json.loads(waits.stdout)["job"]
-        builder.wait_for("build.gpu")
+        self.assertIn("no GPU", next(line for line in builder.text if "event=build.gpu" in line))
         self.assertEqual(self.job(number)["state"], "waiting")  # for a builder with a GPU
         self.assertEqual(self.omenctl("job", "cancel", str(number), "--yes").returncode, 0)
         self.assertEqual(self.omenctl("collection", "build", WIDE, "--gpu", "auto", "--backend", "cpu").returncode, 2)
