@@ -115,7 +115,7 @@ checkpoint_worthwhile(struct shard *shard)
     (void)journal_tail(shard->journal, &last);
     const struct generation *generation = shard->target;
     return last.seq != shard->applied_seq || last.generation != generation->number ||
-           last.linked != hnsw_linked(generation->hnsw);
+           last.linked != hnsw_linked(generation->hnsw) || hnsw_links_behind(generation->hnsw);
 }
 
 omen_status

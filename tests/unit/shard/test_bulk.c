@@ -9,8 +9,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "base/prng.h"
 #include "index/hnsw_bulk.h"
+#include "index/hnsw_int.h"
 #include "shard/journal.h"
 #include "shard/shard_int.h"
 #include "tests/lib/check_main.h"
@@ -457,6 +459,47 @@ START_TEST(a_built_graph_is_in_the_file_once_the_writer_is_idle)
 }
 END_TEST
 
+static uint64_t
+links_hash(void)
+{
+    const struct hnsw *hnsw = ((struct shard *)(void *)index_of)->target->hnsw;
+    uint32_t links[LINK_ROW_MAX];
+    uint64_t hash = 0;
+    for (uint32_t slot = 0; slot < hnsw_count(hnsw); slot++) {
+        const uint32_t count = graph_read(&hnsw->graph, slot, hnsw_count(hnsw), links);
+        hash = hash * 31 + hash_bytes(links, count * sizeof *links);
+    }
+    return hash;
+}
+
+// Nothing tells them from those that are in the file but what they are: as many rows are linked, and no row is new.
+START_TEST(links_that_are_made_again_are_in_the_file_when_it_is_closed_at_once)
+{
+    struct folder folder;
+    folder_init(&folder);
+    open_with(2, folder.path, 0);
+    for (uint32_t i = 0; i < 2; i++) { // row by row
+        add(i * SMALL, SMALL);
+        ck_assert_int_eq(omen_build(index_of, NULL), OMEN_OK);
+    }
+    omen_close(index_of);
+    open_with(2, folder.path, 0);
+    ck_assert_uint_eq(linked_in_file(), 2 * SMALL);
+    const uint64_t before = links_hash();
+    omen_build_options options = OMEN_BUILD_OPTIONS_INIT;
+    options.again = 1;
+    ck_assert_int_eq(omen_build(index_of, &options), OMEN_OK);
+    const uint64_t after = links_hash();
+    omen_close(index_of);
+    open_with(2, folder.path, 0);
+    ck_assert_uint_eq(links_hash(), after);
+    ck_assert_uint_ne(before, after);
+    omen_close(index_of);
+    index_of = NULL;
+    folder_fini(&folder);
+}
+END_TEST
+
 struct writer {
     _Atomic bool stop;
     uint64_t next;
@@ -602,6 +645,7 @@ suite(void)
     tcase_add_test(cases, a_large_tail_is_linked_at_once_when_an_index_is_opened);
     tcase_add_test(cases, what_was_linked_at_once_is_there_after_reopening);
     tcase_add_loop_test(cases, a_built_graph_is_in_the_file_once_the_writer_is_idle, 0, 2);
+    tcase_add_test(cases, links_that_are_made_again_are_in_the_file_when_it_is_closed_at_once);
     tcase_add_test(cases, writes_and_searches_go_on_meanwhile);
     tcase_add_test(cases, who_asks_for_a_build_beside_another_is_told_how_far_it_is_and_may_leave);
     tcase_add_test(cases, an_index_is_sound_at_every_moment_of_a_build);
