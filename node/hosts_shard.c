@@ -174,6 +174,7 @@ host_unused(struct hosts *hosts, struct host_copy *copy)
         return;
     if (copy->exclusive != NULL) {
         struct work *work = copy->exclusive;
+        host_snapshots_close(copy); // of which nobody reads a chunk any more
         copy->exclusive = NULL;
         copy->users++;
         work_post(hosts, work);

@@ -283,7 +283,6 @@ serve_install(struct hosts *hosts, struct host_copy *copy, const struct replica_
         hosts_give_later(hosts, copy, &given);
         return;
     }
-    host_snapshots_close(copy);
     copy->state = HOST_INSTALLING;
     work->options = copy->options;
     work->snapshot.seq = serve->seq;

@@ -62,7 +62,7 @@ prepare_next(struct hosts *hosts, struct host_copy *copy, struct host_part *part
     copy->proposed_count--;
     part->op = (struct hosted_bytes){.cursor = part->cursor};
     part->state = PART_WORKING;
-    return host_give_worker(hosts, copy, part);
+    return host_usable(copy) && host_give_worker(hosts, copy, part);
 }
 
 static void
