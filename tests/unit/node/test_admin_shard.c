@@ -325,15 +325,17 @@ START_TEST(a_job_of_the_map_is_shown_and_cancelled)
     ck_assert_uint_eq(OUT(api_job)->permille, 250);
     ck_assert_uint_eq(OUT(api_job)->attempts, 1);
     ck_assert_text_eq(OUT(api_job)->node, "00000000-0000-0000-0000-000000000101");
-    ck_assert_int_eq(admin_do(METHOD_JOB_CANCEL, &ask), OMEN_OK);
+    const struct api_change_job cancel = {.job = ask.job};
+    ck_assert_int_eq(admin_do(METHOD_JOB_CANCEL, &cancel), OMEN_OK);
     ck_assert_uint_eq(map_job(&world.map, id)->state, JOB_FAILED);
     command.kind = COMMAND_JOB_RENEW; // its owner hears of it
     ck_assert_int_eq(world_apply(&world, &command).status, OMEN_E_CONFLICT);
     admin_look();
-    admin_claim_refused(METHOD_JOB_CANCEL, &ask, OMEN_E_CONFLICT, "is over");
-    const struct api_of_job none = {.job = 999};
+    admin_claim_refused(METHOD_JOB_CANCEL, &cancel, OMEN_E_CONFLICT, "is over");
+    const struct api_change_job none = {.job = 999};
     admin_claim_refused(METHOD_JOB_CANCEL, &none, OMEN_E_NOT_FOUND, "no job 999");
-    admin_claim_refused(METHOD_JOB_GET, &none, OMEN_E_NOT_FOUND, "no job 999");
+    const struct api_of_job no_job = {.job = 999};
+    admin_claim_refused(METHOD_JOB_GET, &no_job, OMEN_E_NOT_FOUND, "no job 999");
 }
 END_TEST
 

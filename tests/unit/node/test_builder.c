@@ -776,8 +776,10 @@ silent_at_a_step_of_second(const struct builder_ask *ask)
 static bool
 is_silent(void)
 {
+    if (site.ask_count == 0)
+        return false;
     const struct builder_ask *last = &site.asks[site.ask_count - 1];
-    return site.ask_count > 0 && last->shard == silent_shard && last->step == silent_step;
+    return last->shard == silent_shard && last->step == silent_step;
 }
 
 // Whether the map has it no more (_i > 0), or as one that is retired.
