@@ -110,15 +110,27 @@ among_erased(const struct walk *walk)
     return alive < held / LIVE_LEAST;
 }
 
-// `*crowded`: the answer is of the few that lived among those that were met.
-static uint32_t
+static void
+note_walk(const struct walk *walk, const struct hnsw_query *query)
+{
+    if (query->work == NULL)
+        return;
+    query->work->evaluations += walk->evaluations;
+    query->work->hops += walk->hops;
+    query->work->cut |= walk->cut;
+}
+
+// False: hardly anybody lives among those that were met, and it may go again; there are no hits.
+static bool
 search_once(const struct hnsw *hnsw, const struct hnsw_query *query, struct scratch *scratch,
-            struct hit *hits, bool *crowded)
+            bool again, struct hit *hits, uint32_t *found)
 {
     if (hnsw_kind(hnsw) == CODE_NONE ||
         atomic_load_explicit(&hnsw->linked_count, memory_order_acquire) == 0 ||
-        (query->allowed != NULL && query->allowed_count <= FILTER_DIRECT))
-        return hnsw_scan(hnsw, query, scratch, hits);
+        (query->allowed != NULL && query->allowed_count <= FILTER_DIRECT)) {
+        *found = hnsw_scan(hnsw, query, scratch, hits);
+        return true;
+    }
     const uint32_t beam = query->beam > 0 ? query->beam : query->k;
     const uint32_t capacity = rerank_room(query, beam);
     scratch_need(scratch, hnsw, query->k, capacity);
@@ -161,7 +173,10 @@ search_once(const struct hnsw *hnsw, const struct hnsw_query *query, struct scra
     } else {
         walk_enter(&walk, ENTRIES_TAKEN, NULL);
         walk_run(&walk);
-        *crowded = among_erased(&walk);
+        if (again && beam < BEAM_MAX && among_erased(&walk)) {
+            note_walk(&walk, query);
+            return false;
+        }
         if (hnsw->chosen > tail_from) {
             rows_from = hnsw->chosen;
             scan_chosen(&walk, tail_from, rows_from);
@@ -170,26 +185,26 @@ search_once(const struct hnsw *hnsw, const struct hnsw_query *query, struct scra
     }
     if (rows_from < walk.published)
         exact_range(hnsw, query, &exact, rows_from, walk.published, &heap);
+    note_walk(&walk, query);
     if (query->work != NULL) {
-        query->work->evaluations += walk.evaluations;
-        query->work->hops += walk.hops;
-        query->work->cut |= walk.cut;
         query->work->strategy = strategy;
         query->work->tail += walk.published > tail_from ? walk.published - tail_from : 0;
     }
-    return hits_finish(&heap, query->k, hits);
+    *found = hits_finish(&heap, query->k, hits);
+    return true;
 }
 
-// Nothing is asked to stop early that goes again: what it would stop by is the erased rows' distances.
+// Nothing is asked to stop early that goes again: what it would stop by is the erased rows' distances. False: no memory; it stays as it was.
 static bool
 widen(struct hnsw_query *query, const struct hnsw *hnsw, struct scratch *scratch)
 {
     const uint32_t beam = query->beam > 0 ? query->beam : query->k;
-    if (beam >= BEAM_MAX)
+    const uint32_t wider = beam < BEAM_MAX / WIDER ? beam * WIDER : BEAM_MAX;
+    if (scratch_fit(scratch, hnsw, query->k, rerank_room(query, wider)) != OMEN_OK)
         return false;
-    query->beam = beam < BEAM_MAX / WIDER ? beam * WIDER : BEAM_MAX;
+    query->beam = wider;
     query->stop = 0.0f;
-    return scratch_fit(scratch, hnsw, query->k, rerank_room(query, query->beam)) == OMEN_OK;
+    return true;
 }
 
 uint32_t
@@ -198,10 +213,9 @@ hnsw_search(const struct hnsw *hnsw, const struct hnsw_query *query, struct scra
 {
     ASSERT(query->k >= 1 && query->k <= TOPK_MAX);
     struct hnsw_query asked = *query;
-    for (;;) {
-        bool crowded = false;
-        const uint32_t found = search_once(hnsw, &asked, scratch, hits, &crowded);
-        if (!crowded || !widen(&asked, hnsw, scratch))
-            return found;
-    }
+    uint32_t found;
+    bool again = true;
+    while (!search_once(hnsw, &asked, scratch, again, hits, &found))
+        again = widen(&asked, hnsw, scratch);
+    return found;
 }

@@ -259,11 +259,14 @@ START_TEST(points_that_are_written_again_are_found_after_each_link)
                 float row[4];
                 struct hit hit;
                 vector_to_f32(VECTOR_F32, hnsw_row(world.hnsw, slots[i]), 4, row);
-                const struct hnsw_query query = world_query(row, 1, 64);
+                struct hnsw_work work = {0};
+                struct hnsw_query query = world_query(row, 1, 64);
+                query.work = &work;
                 CLAIM(hnsw_search(world.hnsw, &query, world.scratch, &hit) == 1 &&
                           hit.slot == slots[i],
                       "round %u, %u to be linked: point %u is not found", round,
                       hnsw_tail(world.hnsw), i);
+                ck_assert_uint_eq(work.tail, hnsw_tail(world.hnsw)); // looked at once
             }
         }
         while (_i == 1 && hnsw_repair_next(world.hnsw, world.scratch)) {
