@@ -125,12 +125,6 @@ static bool
 search_once(const struct hnsw *hnsw, const struct hnsw_query *query, struct scratch *scratch,
             bool again, struct hit *hits, uint32_t *found)
 {
-    if (hnsw_kind(hnsw) == CODE_NONE ||
-        atomic_load_explicit(&hnsw->linked_count, memory_order_acquire) == 0 ||
-        (query->allowed != NULL && query->allowed_count <= FILTER_DIRECT)) {
-        *found = hnsw_scan(hnsw, query, scratch, hits);
-        return true;
-    }
     const uint32_t beam = query->beam > 0 ? query->beam : query->k;
     const uint32_t capacity = rerank_room(query, beam);
     scratch_need(scratch, hnsw, query->k, capacity);
@@ -212,6 +206,10 @@ hnsw_search(const struct hnsw *hnsw, const struct hnsw_query *query, struct scra
             struct hit *hits)
 {
     ASSERT(query->k >= 1 && query->k <= TOPK_MAX);
+    if (hnsw_kind(hnsw) == CODE_NONE ||
+        atomic_load_explicit(&hnsw->linked_count, memory_order_acquire) == 0 ||
+        (query->allowed != NULL && query->allowed_count <= FILTER_DIRECT))
+        return hnsw_scan(hnsw, query, scratch, hits);
     struct hnsw_query asked = *query;
     uint32_t found;
     bool again = true;
