@@ -156,10 +156,13 @@ sim_envs_crash(struct sim *sim, uint32_t at)
 }
 
 // A few of the terms that a copy sees, or all: a seed's, and drawn of nothing, so that faults are those that they were.
+#define SIM_TERMS_LEAST 4u
+#define SIM_TERMS_KINDS (REPLICA_TERMS_MAX - SIM_TERMS_LEAST + 1)
+
 static inline uint32_t
 sim_terms_max(const struct sim *sim)
 {
-    return 4 + (uint32_t)(sim->options.seed % (REPLICA_TERMS_MAX - 3));
+    return SIM_TERMS_LEAST + (uint32_t)(sim->options.seed % SIM_TERMS_KINDS);
 }
 
 static inline void

@@ -177,11 +177,11 @@ sim_operator(struct sim *sim)
         sim_wish(sim, at, &command);
 }
 
-// In one seed of four logs keep all that they ever held, so that copies are filled from their beginning.
+// In one seed of four, for each number of terms, logs keep all that they ever held, so that copies are filled from their beginning.
 static inline bool
 sim_keeps_logs(const struct sim *sim)
 {
-    return sim->options.seed / 61 % 4 == 3;
+    return sim->options.seed / SIM_TERMS_KINDS % 4 == 3;
 }
 
 // Now and then a log is trimmed, some of it although somebody may want it, and a checksum is asked for.
