@@ -11,6 +11,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/float_bits.h"
 #include "base/limits.h"
 #include "base/pool.h"
 #include "index/graph.h"
@@ -70,22 +71,6 @@ unit_end(uint32_t index, uint32_t count)
     return count - from < UNIT_ROWS ? count : from + UNIT_ROWS;
 }
 
-static uint32_t
-float_bits(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-
-static float
-bits_value(uint32_t bits)
-{
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
 static void
 note_least(struct made *made, float add)
 {
@@ -124,7 +109,7 @@ read_unit(void *context, uint32_t index, uint32_t worker)
 static float
 settle_norms(struct made *made)
 {
-    const float radius2 = bits_value(atomic_load(&made->add_least));
+    const float radius2 = bits_float(atomic_load(&made->add_least));
     for (uint32_t row = 0; row < made->rows->count; row++) {
         float *const norm = &made->metas[row].norm;
         if (!(*norm > 0.0f))

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "base/arena.h"
+#include "base/float_bits.h"
 #include "base/limits.h"
 #include "base/os_lock.h"
 #include "base/prefetch.h"
@@ -108,22 +109,6 @@ struct hnsw {
 
     struct entries entries;
 };
-
-static inline float
-bits_float(uint32_t bits)
-{
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-static inline uint32_t
-float_bits(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
 
 // Whether links may lead to a row: it is linked itself and was not erased.
 static inline bool

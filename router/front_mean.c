@@ -7,16 +7,9 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/float_bits.h"
 
 #define COSINE 0 // omen_metric
-
-static float
-float_of(uint32_t bits)
-{
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
 
 static float
 half_to_float(uint16_t half)
@@ -24,10 +17,10 @@ half_to_float(uint16_t half)
     const uint32_t sign = (uint32_t)(half & 0x8000) << 16, exponent = half >> 10 & 31;
     const uint32_t fraction = half & 1023u;
     if (exponent == 31)
-        return float_of(sign | 0x7f800000u | fraction << 13);
+        return bits_float(sign | 0x7f800000u | fraction << 13);
     if (exponent == 0) // below the normal ones: so many 2^-24
         return ldexpf((float)fraction, -24) * (sign != 0 ? -1.0f : 1.0f);
-    return float_of(sign | (exponent + 112) << 23 | fraction << 13);
+    return bits_float(sign | (exponent + 112) << 23 | fraction << 13);
 }
 
 static void
@@ -43,7 +36,7 @@ to_floats(const struct wire_vectors *vector, float *out)
             out[i] = half_to_float(two);
             break;
         case WIRE_BF16:
-            out[i] = float_of((uint32_t)two << 16);
+            out[i] = bits_float((uint32_t)two << 16);
             break;
         case WIRE_I8:
             out[i] = (float)(int8_t)at[i];
