@@ -203,7 +203,11 @@ class ClusterCase(unittest.TestCase):
             return rows if len(rows) >= self.shards and all(len(row["copies"]) == copies for row in rows) else []
 
         def as_said() -> str:
-            return str(self.client.call("shard.verify", {"collection": COLLECTION})) + self.as_seen()
+            try:
+                said = str(self.client.call("shard.verify", {"collection": COLLECTION}))
+            except omendb.OmenError as error:
+                said = str(error)
+            return said + self.as_seen()
 
         for shard in until("all copies are compared", compared, instead=as_said):
             self.assertEqual(len({copy["checksum"] for copy in shard["copies"]}), 1, shard)
