@@ -90,10 +90,9 @@ note_seen(struct voters *voters, uint64_t now_ns)
         const uint64_t for_ns = now_ns - next[i].since_ns;
         row->lost = !row->well && for_ns >= voters->config.replace_delay_ns;
         row->steady = row->well && for_ns >= voters->config.steady_ns;
-        if (!row->known) // a leader that is new has not heard of all; one that is well goes by its number
-        {
-            row->stays = row->may = !row->lost;
-            row->leaves = row->lost;
+        if (!row->known) { // a leader that is new has not heard of all; one that is well goes by its number
+            row->leaves = row->lost && !voters->may_be_unheard;
+            row->stays = row->may = !row->leaves;
         }
     }
     memcpy(voters->seen, next, voters->row_count * sizeof *next);
@@ -113,6 +112,15 @@ voters_zone(struct voters *voters, const struct map_name *zone)
     return at;
 }
 
+static bool
+is_heard(const struct voters_input *input, struct cluster_uuid uuid)
+{
+    for (uint32_t i = 0; i < input->node_count; i++)
+        if (uuid_equal(input->nodes[i].uuid, uuid))
+            return true;
+    return false;
+}
+
 static const struct voters_node *
 node_of(const struct voters_input *input, uint64_t member)
 {
@@ -122,11 +130,27 @@ node_of(const struct voters_input *input, uint64_t member)
     return NULL;
 }
 
+// Whether a node is to stay of which the leader has not heard since it began, so that nobody knows its number: one that is down since
+// before may be any member that nobody goes by.
+static bool
+one_is_unheard(const struct voters_input *input)
+{
+    for (uint32_t i = 0; i < input->map->node_count; i++) {
+        const struct map_node *node = &input->map->nodes[i];
+        const struct voters_node as_mapped = {.uuid = node->uuid,
+                                              .data = (node->roles & NODE_DATA) != 0};
+        if (!is_heard(input, node->uuid) && !voters_place(input, &as_mapped).leaves)
+            return true;
+    }
+    return false;
+}
+
 static void
 set_rows(struct voters *voters, const struct voters_input *input)
 {
     static const struct map_name nowhere = {0};
     voters->wanted = wanted_of(voters, input->map);
+    voters->may_be_unheard = one_is_unheard(input);
     voters->self = input->self;
     voters->zone_count = 0;
     voters->row_count = input->member_count;

@@ -24,7 +24,8 @@
 // replace_delay before it is replaced and well for steady before it votes, so what comes and goes moves nothing.
 //
 // What it never does: plan a change while another is under way; one after which, or during which, those who are well are no
-// majority; take away the vote of one that is well while that of one that is ill could be taken.
+// majority; take away the vote of one that is well while that of one that is ill could be taken; hold a member for gone because the
+// leader has not heard who it is, while it may be a node that the map has and that is only down.
 #ifndef OMEN_CLUSTER_VOTERS_H
 #define OMEN_CLUSTER_VOTERS_H
 #include "cluster/map.h"
@@ -121,6 +122,7 @@ struct voters {
     struct voters_seen seen[VOTERS_MEMBERS_MAX]; // ascending
     // Within a step.
     uint32_t row_count, zone_count, wanted;
+    bool may_be_unheard; // a node of the map may go by a number that nobody is known to go by
     uint64_t self;
     struct voters_row rows[VOTERS_MEMBERS_MAX];
     struct map_name zones[VOTERS_MEMBERS_MAX];

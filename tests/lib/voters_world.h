@@ -18,6 +18,7 @@ struct voters_peer {
     uint32_t number; // of the map
     char zone;
     bool alive, cut; // the leader does not reach it
+    bool unheard;    // nor has gossip told the leader of it
 };
 
 struct voters_world {
@@ -203,7 +204,7 @@ voters_show(struct voters_world *world, struct voters_input *input, struct voter
     for (uint32_t i = 0; i < world->peer_count; i++) {
         const struct voters_peer *peer = &world->peers[i];
         const struct map_node *mapped = map_node(&world->world.map, peer->number);
-        if (mapped == NULL || (world->deaf && peer->member != world->self))
+        if (mapped == NULL || ((world->deaf || peer->unheard) && peer->member != world->self))
             continue;
         nodes[input->node_count++] = (struct voters_node){.uuid = mapped->uuid,
                                                           .member = peer->member,

@@ -317,6 +317,45 @@ START_TEST(a_new_leader_that_has_heard_of_nobody_waits_for_the_delay)
 }
 END_TEST
 
+// The leader was started when that voter was down already: gossip knows nothing of it, the map does.
+START_TEST(a_voter_that_is_down_since_before_the_leader_began_stays_one)
+{
+    grown(3, 1, 3);
+    const uint64_t down = some_voter_but_the_leader();
+    voters_peer_of(&world, down)->alive = false;
+    voters_peer_of(&world, down)->unheard = true;
+    voters_init(&world.voters, &world.config);
+    expect_rest();
+    ck_assert_uint_eq(voters_count(&world), 3);
+    voters_peer_new(&world, 'a'); // it can vote in its place
+    voters_run(&world, 20);
+    ck_assert(!votes(down));
+    ck_assert_uint_eq(voters_count(&world), 3);
+    ck_assert_ptr_nonnull(voters_member_of(&world, down)); // it is a node yet, and learns
+    expect_rest();
+    voters_world_fini(&world);
+}
+END_TEST
+
+START_TEST(
+    a_voter_that_is_down_since_before_the_leader_began_goes_when_the_map_has_no_node_that_it_may_be)
+{
+    grown(3, 1, 3);
+    const uint64_t down = some_voter_but_the_leader();
+    voters_peer_of(&world, down)->alive = false;
+    voters_peer_of(&world, down)->unheard = true;
+    voters_init(&world.voters, &world.config);
+    set_state(down, NODE_DRAINING); // and holds nothing
+    voters_run(&world, 55);
+    ck_assert(votes(down));
+    voters_run(&world, 20);
+    ck_assert_ptr_null(voters_member_of(&world, down));
+    ck_assert_uint_eq(voters_count(&world), 1);
+    expect_rest();
+    voters_world_fini(&world);
+}
+END_TEST
+
 START_TEST(time_in_which_the_leader_was_stopped_makes_nobody_lost)
 {
     grown(6, 1, 5);
@@ -733,6 +772,10 @@ voters_suite(void)
     tcase_add_test(dead, two_dead_of_five_are_let_go_and_one_more_may_die);
     tcase_add_test(dead, without_a_majority_nothing_is_planned);
     tcase_add_test(dead, a_new_leader_that_has_heard_of_nobody_waits_for_the_delay);
+    tcase_add_test(dead, a_voter_that_is_down_since_before_the_leader_began_stays_one);
+    tcase_add_test(
+        dead,
+        a_voter_that_is_down_since_before_the_leader_began_goes_when_the_map_has_no_node_that_it_may_be);
     tcase_add_test(dead, time_in_which_the_leader_was_stopped_makes_nobody_lost);
     suite_add_tcase(suite, dead);
     TCase *go = tcase_create("go");
