@@ -45,7 +45,7 @@ sim_may_wipe(struct sim *sim)
         for (uint32_t i = 0; i < shard->replica_count; i++) {
             const struct sim_env *env = sim_env_anywhere(sim, shard->replicas[i].uuid);
             if (env == NULL ? shard->replicas[i].role != MAP_REPLICA_PENDING
-                            : sim_env_is_rotten(env))
+                            : sim_env_may_be_rotten(env))
                 return false;
         }
     }

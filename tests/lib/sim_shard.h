@@ -223,6 +223,15 @@ sim_env_is_rotten(const struct sim_env *env)
     return sim_rot_is_there(&env->rot, &env->table, env->first_seq);
 }
 
+// Or will be, when a crash takes back what was written over it.
+static inline bool
+sim_env_may_be_rotten(const struct sim_env *env)
+{
+    const bool written_over = env->rot.kind == SIM_ROT_RECORD || env->rot.kind == SIM_ROT_STATE;
+    return sim_env_is_rotten(env) ||
+           (written_over && env->table.cells[env->rot.key].seq > env->applied_durable);
+}
+
 // Whether everything there has the checksum that was kept with it.
 static inline bool
 sim_env_verifies(const struct sim_env *env)

@@ -24,7 +24,7 @@ sim_rot_may(struct sim *sim, const struct sim_env *env, enum sim_rot_kind kind)
     for (uint32_t i = 0; i < shard->replica_count; i++) {
         const struct map_replica *replica = &shard->replicas[i];
         const struct sim_env *other = sim_env_anywhere(sim, replica->uuid);
-        if (other != NULL ? sim_env_is_rotten(other) : replica->role == MAP_REPLICA_IN_SYNC)
+        if (other != NULL ? sim_env_may_be_rotten(other) : replica->role == MAP_REPLICA_IN_SYNC)
             return false;
         if (kind == SIM_ROT_STATE && replica->role != MAP_REPLICA_IN_SYNC)
             return false; // it would be filled with what is wrong
