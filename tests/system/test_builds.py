@@ -26,14 +26,18 @@ SHARDS, COPIES = 2, 3
 class BuildsCase(ClusterCase):
     ctl = ""
 
+    def draw_rows(self) -> np.ndarray:
+        draw = np.random.default_rng(7)
+        centres = draw.standard_normal((40, DIM)).astype(np.float32)
+        return centres[draw.integers(0, 40, ROWS)] + draw.standard_normal((ROWS, DIM)).astype(np.float32)
+
     def found_builder(self) -> Node:
         """Three nodes with data, a collection large enough that its graph is worth building, and a builder."""
         self.found()
-        draw = np.random.default_rng(7)
-        centres = draw.standard_normal((40, DIM)).astype(np.float32)
-        self.vectors = centres[draw.integers(0, 40, ROWS)] + draw.standard_normal((ROWS, DIM)).astype(np.float32)
-        self.wide = self.client.create_collection(WIDE, DIM, metric="l2", shards=SHARDS, replicas=COPIES, if_not_exists=True)
-        for first in range(0, ROWS, BATCH):
+        self.vectors = self.draw_rows()
+        rows, dimension = self.vectors.shape
+        self.wide = self.client.create_collection(WIDE, dimension, metric="l2", shards=SHARDS, replicas=COPIES, if_not_exists=True)
+        for first in range(0, rows, BATCH):
             self.wide.upsert(self.vectors[first : first + BATCH], list(range(first, first + BATCH)))
         self.builder = Node(self.program, self.folder, "builder")
         self.addCleanup(self.end_builder)
@@ -70,7 +74,8 @@ class BuildsCase(ClusterCase):
 
     def check_recall(self) -> None:
         draw = np.random.default_rng(9)
-        queries = self.vectors[draw.integers(0, ROWS, 100)] + 0.3 * draw.standard_normal((100, DIM)).astype(np.float32)
+        rows, dimension = self.vectors.shape
+        queries = self.vectors[draw.integers(0, rows, 100)] + 0.3 * draw.standard_normal((100, dimension)).astype(np.float32)
         found = 0
         for query in queries:
             truth = np.argsort(((self.vectors - query) ** 2).sum(axis=1))[:10]
