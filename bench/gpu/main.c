@@ -216,9 +216,11 @@ run_nearest(const struct stage *stage)
     const double tops = pairs * stride * 2.0 / ms * 1e-9;
     // 4,096 multiplications and additions of bytes a clock and processor on Hopper.
     const double limit = facts.processors * (double)facts.clock_khz * 8192.0 * 1e-9;
-    printf("| nearest %u of %u x %u, k %u, factors within %u %% | %.2f ms | %.1f G distances/s | "
+    const char *const asked = getenv("OMEN_GPU_NEAREST");
+    const bool mma = asked != NULL && strcmp(asked, "mma") == 0;
+    printf("| nearest %u of %u x %u, k %u, factors within %u %%%s | %.2f ms | %.1f G distances/s | "
            "%.0f TOPS | %.0f %% of %.0f |\n",
-           queries, rows, dim, in.k, apart, ms, pairs / ms * 1e-6, tops,
+           queries, rows, dim, in.k, apart, mma ? ", by mma.sync" : "", ms, pairs / ms * 1e-6, tops,
            limit > 0.0 ? tops / limit * 100.0 : 0.0, limit);
 }
 
