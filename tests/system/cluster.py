@@ -216,8 +216,12 @@ class ClusterCase(unittest.TestCase):
 
     @staticmethod
     def descriptors(node: Node) -> int:
+        """But for the connections of clients that are there: a client of ours may have gone to another node."""
         assert node.process is not None
-        return len(os.listdir(f"/proc/{node.process.pid}/fd"))
+        process = pathlib.Path(f"/proc/{node.process.pid}")
+        listens, established = f":{int(node.listen.rsplit(':', 1)[1]):04X}", "01"
+        sockets = [line.split() for line in (process / "net/tcp").read_text().splitlines()[1:]]
+        return len(os.listdir(process / "fd")) - sum(row[1].endswith(listens) and row[3] == established for row in sockets)
 
     @staticmethod
     def resident_kb(node: Node) -> int:
