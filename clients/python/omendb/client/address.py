@@ -82,7 +82,10 @@ class Ring:
         self.late(node)
 
     def late(self, node: Node) -> None:
-        """It let a request's time run out. It may be cut off from the others, which it does not know, so another is asked from now on."""
+        """It let a request's time run out: another is asked from now on.
+
+        It may be cut off from the others, which it does not know.
+        """
         if self.nodes[self._at] == node:
             self._at = (self._at + 1) % len(self.nodes)
 

@@ -4,8 +4,8 @@
 - A connection that could not be made has done nothing: another node is asked.
 - One that broke after the request was sent leaves the outcome open. A read is asked again, and a change that carries an
   operation's id, which the cluster does once however often it comes. Any other request is not.
-- What one try has left open no later one closes by saying that it has done nothing. Only what depends on what is there (it exists, it does
-  not, it is another version) is said of the operation, whichever of its tries came through.
+- What one try has left open no later one closes by saying that it has done nothing. Only what depends on what is there
+  (it exists, it does not, it is another version) is said of the operation, whichever of its tries came through.
 - When the time is up, it is up: nothing is begun that could not end.
 """
 
