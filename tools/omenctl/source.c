@@ -66,7 +66,7 @@ source_open(const char *path, enum rows_format format, struct source *out, struc
         return error_set(
             error, OMEN_E_INVALID,
             "%s: the name does not end in npy, fvecs, bvecs, fbin, u8bin, i8bin, ndjson, jsonl or "
-            "csv; say --format",
+            "csv; say --format (Parquet and HDF5: python -m omendb import)",
             path);
     omen_status status = open_file(path, &out->file, &about.file_bytes, error);
     if (status == OMEN_OK)

@@ -311,8 +311,9 @@ static const struct verb import_verbs[] = {
      .kind = VERB_MAKES,
      .summary = "writes the vectors of a file into a collection",
      .details =
-         "INPUT is npy, fvecs, bvecs, fbin, u8bin, i8bin, ndjson or csv. Parquet: python -m omendb "
-         "import.\n"
+         "INPUT is npy, fvecs, bvecs, fbin, u8bin, i8bin, ndjson or csv. Parquet and HDF5: python "
+         "-m "
+         "omendb import.\n"
          "A line of ndjson is {\"id\": ..., \"vector\": [...], \"payload\": {...}}; without "
          "\"payload\" all other keys "
          "are the payload. A csv has columns id and vector, of JSON; the others are the payload.\n"

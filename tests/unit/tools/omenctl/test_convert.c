@@ -266,6 +266,7 @@ START_TEST(a_missing_file_is_told_from_a_wrong_one)
     ck_assert_int_eq(source_open(folder, ROWS_NPY, &source, &error), OMEN_E_INVALID);
     ck_assert_int_eq(source_open(path(1, "none.pdf"), ROWS_FORMATS, &source, &error),
                      OMEN_E_INVALID);
+    ck_assert_ptr_nonnull(strstr(error.text, "Parquet and HDF5: python -m omendb import"));
     ck_assert_int_eq(source_open(path(0, "rows.fbin"), ROWS_NPY, &source, &error), OMEN_E_INVALID);
 }
 END_TEST
