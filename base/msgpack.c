@@ -11,6 +11,7 @@
 
 #include <string.h>
 
+#include "base/float_bits.h"
 #include "base/hash.h"
 #include "base/limits.h"
 #include "base/utf8.h"
@@ -100,13 +101,10 @@ read_number(struct msgpack_reader *reader, uint8_t head, struct msgpack_value *v
         return false;
 
     if (head == 0xca) {
-        const uint32_t narrow = (uint32_t)bits;
-        float number;
-        memcpy(&number, &narrow, sizeof number);
-        *value = (struct msgpack_value){.kind = MSGPACK_FLOAT, .number = (double)number};
+        *value = (struct msgpack_value){.kind = MSGPACK_FLOAT,
+                                        .number = (double)bits_float((uint32_t)bits)};
     } else if (head == 0xcb) {
-        *value = (struct msgpack_value){.kind = MSGPACK_FLOAT};
-        memcpy(&value->number, &bits, sizeof value->number);
+        *value = (struct msgpack_value){.kind = MSGPACK_FLOAT, .number = bits_double(bits)};
     } else if (head >= 0xd0) {
         const uint64_t sign = 1ull << (8 * bytes - 1);
         *value =

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/float_bits.h"
 #include "base/text.h"
 
 #define LOW_ZERO 0x8000000000000000ull // the low half of a number that is a double
@@ -135,9 +136,7 @@ value_key_of(const struct value *value)
 static struct value_key
 key_of_number(double nearest, int64_t above)
 {
-    const double positive = nearest + 0.0; // -0 becomes 0
-    uint64_t bits;
-    memcpy(&bits, &positive, sizeof bits);
+    const uint64_t bits = double_bits(nearest + 0.0); // -0 becomes 0
     const uint64_t ordered = bits & LOW_ZERO ? ~bits : bits | LOW_ZERO;
     return (struct value_key){ordered, (uint64_t)above ^ LOW_ZERO};
 }

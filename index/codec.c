@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/float_bits.h"
 #include "base/prng.h"
 #include "index/vector.h"
 
@@ -142,9 +143,7 @@ largest_magnitude(const float *values, uint32_t count)
     int32_t most = 0;
     for (uint32_t l = 0; l < LANES; l++)
         most = largest[l / 4][l % 4] > most ? largest[l / 4][l % 4] : most;
-    float value;
-    memcpy(&value, &most, sizeof value);
-    return value;
+    return bits_float((uint32_t)most);
 }
 
 // From stored components to signed ones; returns their sum. `count` by value: bytes that are written might be anything,

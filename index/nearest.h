@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/float_bits.h"
 #include "base/limits.h"
 
 #define NEAREST_FLAG 1ull
@@ -28,18 +29,13 @@ struct nearest {
 static inline uint64_t
 nearest_key(float distance, uint32_t slot)
 {
-    uint32_t bits;
-    memcpy(&bits, &distance, sizeof bits);
-    return (uint64_t)bits << 32 | (uint64_t)slot << 1;
+    return (uint64_t)float_bits(distance) << 32 | (uint64_t)slot << 1;
 }
 
 static inline float
 nearest_distance(uint64_t key)
 {
-    const uint32_t bits = (uint32_t)(key >> 32);
-    float distance;
-    memcpy(&distance, &bits, sizeof distance);
-    return distance;
+    return bits_float((uint32_t)(key >> 32));
 }
 
 static inline uint32_t

@@ -6,13 +6,13 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/float_bits.h"
 #include "index/kernel/kernel.h"
 
 static uint16_t
 float_to_bfloat(float value)
 {
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
+    const uint32_t bits = float_bits(value);
     if ((bits & 0x7fffffffu) > 0x7f800000u)
         return (uint16_t)(bits >> 16 | 0x40u); // keep a NaN a NaN
     return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
@@ -37,8 +37,7 @@ vector_to_f32(enum vector_type type, const void *row, uint32_t dim, float *out)
         for (uint32_t i = 0; i < dim; i++) {
             uint16_t upper;
             memcpy(&upper, bytes + (size_t)i * 2, 2);
-            const uint32_t word = (uint32_t)upper << 16;
-            memcpy(&out[i], &word, 4);
+            out[i] = bits_float((uint32_t)upper << 16);
         }
         break;
     case VECTOR_I8:

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/float_bits.h"
 #include "base/hash.h"
 #include "base/limits.h"
 #include "base/prng.h"
@@ -167,9 +168,7 @@ head_of(const struct merge *merge, uint64_t entry)
 static inline uint64_t
 order_of(float distance)
 {
-    const float one_zero = distance + 0.0f;
-    uint32_t bits;
-    memcpy(&bits, &one_zero, sizeof bits);
+    const uint32_t bits = float_bits(distance + 0.0f);
     return bits ^ (bits >> 31 != 0 ? UINT32_MAX : UINT32_C(1) << 31);
 }
 

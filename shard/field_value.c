@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/float_bits.h"
 
 static enum field_key_result key_of_keyword(const char *bytes, uint32_t length,
                                             struct field_key *key);
@@ -89,9 +90,7 @@ field_key_integer(const struct field_key *key)
 {
     const uint64_t high = key->pair.high;
     const uint64_t sign = 1ull << 63;
-    const uint64_t bits = (high & sign) != 0 ? high ^ sign : ~high;
-    double nearest;
-    memcpy(&nearest, &bits, sizeof nearest);
+    const double nearest = bits_double((high & sign) != 0 ? high ^ sign : ~high);
     ASSERT(nearest >= -0x1p63 && nearest <= 0x1p63);
     const uint64_t base = nearest >= 0x1p63 ? sign : (uint64_t)(int64_t)nearest;
     return (int64_t)(base + (key->pair.low ^ sign));
