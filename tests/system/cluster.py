@@ -105,7 +105,7 @@ class ClusterCase(unittest.TestCase):
         for node in self.nodes[1:]:
             node.start("--join", self.nodes[0].peer)
         for node in self.nodes:
-            node.wait_for("meta.nodes", nodes=str(count), up=str(count), voters=str(count))
+            node.stands_at("meta.nodes", nodes=str(count), up=str(count), voters=str(count))
         self.client = self.ends.enter_context(omendb.connect(self.address, timeout=10.0))
         self.points = self.client.create_collection(
             COLLECTION, workload.DIMENSION, metric="l2", shards=self.shards, replicas=min(count, 3), quantization=None

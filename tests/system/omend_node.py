@@ -83,6 +83,12 @@ class Node:
             if said.get("event") == event and all(said.get(key) == value for key, value in wanted.items()):
                 return said
 
+    def stands_at(self, event: str, **wanted: str) -> dict[str, str]:
+        """As wait_for, of a line that says how things are: it may have been said already, before node.ready perhaps, if none of this
+        event came after it."""
+        said = next((line for line in reversed(self.lines) if line.get("event") == event), {})
+        return said if said and all(said.get(key) == value for key, value in wanted.items()) else self.wait_for(event, **wanted)
+
     def signal(self, number: signal.Signals) -> None:
         assert self.process is not None
         self.process.send_signal(number)

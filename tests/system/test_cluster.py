@@ -181,7 +181,7 @@ class Routers(ClusterCase):
         router = Node(self.program, self.folder, "router")
         self.addCleanup(lambda: router.runs() and router.kill())
         router.start("--roles", "router", "--join", ",".join(node.peer for node in self.nodes))
-        router.wait_for("meta.nodes", nodes="3", up="3", voters="3")
+        router.stands_at("meta.nodes", nodes="3", up="3", voters="3")
         return router
 
     def test_a_node_without_data_serves_clients_though_whom_it_asks_for_the_map_dies(self) -> None:
@@ -210,7 +210,7 @@ class Routers(ClusterCase):
 
         self.assertEqual(router.stop(), 0)
         router.start("--roles", "router")  # it knows the others by itself
-        router.wait_for("meta.nodes", nodes="3", up="3")
+        router.stands_at("meta.nodes", nodes="3", up="3")
         self.assertEqual(points.get(5).payload, {"v": 5})
 
 

@@ -69,7 +69,7 @@ class Interop(unittest.TestCase):
         cls.node = Node(OMEND, pathlib.Path(folder.name), "a")
         cls.addClassCleanup(lambda: cls.node.runs() and cls.node.kill())
         cls.node.start()
-        cls.node.wait_for("meta.nodes", up="1")
+        cls.node.stands_at("meta.nodes", up="1")
 
     def lacking(self, name: str, why: str) -> None:
         if name in REQUIRED:

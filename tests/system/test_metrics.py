@@ -225,7 +225,7 @@ class Together(Case):
         rest = [self.node(name, "--join", first[0].peer) for name in ("b", "c")]
         nodes = [first, *rest]
         for node, _ in nodes:
-            node.wait_for("meta.nodes", nodes="3", up="3", voters="3")
+            node.stands_at("meta.nodes", nodes="3", up="3", voters="3")
         self.fill(*first, 3)
 
         def all_of(name: str) -> list[float]:

@@ -79,7 +79,7 @@ class Case(unittest.TestCase):
 
     def one(self, *options: str) -> Node:
         node = self.node("a", *options)
-        node.wait_for("meta.nodes", nodes="1", up="1")
+        node.stands_at("meta.nodes", nodes="1", up="1")
         self.endpoints = node.listen
         return node
 
@@ -418,7 +418,7 @@ class ExitCodes(Case):
         for name in ("b", "c"):
             nodes.append(self.node(name, "--join", nodes[0].peer))
         for node in nodes:
-            node.wait_for("meta.nodes", nodes="3", up="3", voters="3")
+            node.stands_at("meta.nodes", nodes="3", up="3", voters="3")
         self.endpoints = ",".join(node.listen for node in nodes)
         self.fine("collection", "create", "docs", "-d", 4, "--replicas", 3)
         self.until("everything is well", lambda: self.run_("check").code == FINE)

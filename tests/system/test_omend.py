@@ -51,7 +51,7 @@ class Case(unittest.TestCase):
         for node in nodes[1:]:
             self.assertEqual(node.start("--join", nodes[0].peer)["how"], "joined")
         for node in nodes:
-            node.wait_for("meta.nodes", nodes="3", up="3", voters="3")
+            node.stands_at("meta.nodes", nodes="3", up="3", voters="3")
         return nodes
 
     def client(self, node: Node) -> Client:
@@ -83,7 +83,7 @@ class Founding(Case):
             self.assertEqual(said["how"], "returned")
             self.assertEqual(said["node"], before)
             self.assertGreater(int(said["boot"]), boot)
-            node.wait_for("meta.lease", boot=said["boot"])  # the leader has it in the map as this process
+            node.stands_at("meta.lease", boot=said["boot"])  # the leader has it in the map as this process
 
     def test_all_at_once_are_killed_and_come_back(self) -> None:
         nodes = self.three()
@@ -94,7 +94,7 @@ class Founding(Case):
         for node in nodes:
             self.assertEqual(node.start()["how"], "returned")
         for node in nodes:
-            node.wait_for("meta.lease", boot="2")
+            node.stands_at("meta.lease", boot="2")
 
     def test_another_leads_when_the_leader_is_killed(self) -> None:
         nodes = self.three()
@@ -250,7 +250,7 @@ class Clients(Case):
         for node in nodes:
             node.start()
         for node in nodes:
-            node.wait_for("meta.lease", boot="2")
+            node.stands_at("meta.lease", boot="2")
         self.assertEqual(self.count(nodes[1]), 150)
         self.write(nodes[1], 150, 10)
         self.assertEqual(self.count(nodes[0]), 160)
@@ -261,7 +261,7 @@ class Clients(Case):
         config.write_text(f"api-keys:\n  - name: root\n    role: admin\n    sha256: {digest}\n")
         node = self.node("a")
         node.start("--config", str(config))
-        node.wait_for("meta.nodes", nodes="1", up="1")
+        node.stands_at("meta.nodes", nodes="1", up="1")
         stranger = self.client(node)
         with self.assertRaisesRegex(RpcError, "AUTH"):
             stranger.call("collection.list")
