@@ -277,6 +277,12 @@ class OneNode(Case):
         self.refused(self.run_("system", "ping", "--timeout", "0"), USAGE, "'0'")
         self.refused(omenctl("-e", "host:port", "system", "ping"), USAGE, "'host:port' has no port")
 
+    def test_an_option_of_a_variable_that_is_not_set_asks_no_other_cluster(self) -> None:
+        for name in ("endpoints", "context", "api-key", "api-key-file", "timeout"):
+            with self.subTest(name):
+                self.refused(omenctl("system", "ping", f"--{name}", "", OMEN_ENDPOINTS=self.endpoints), USAGE,
+                             f"--{name} is empty")
+
     def test_a_no_at_the_prompt_changes_nothing_and_ends_with_1(self) -> None:
         terminal, end = pty.openpty()
         with subprocess.Popen([OMENCTL, "-e", self.endpoints, "collection", "drop", "docs"], stdin=end,

@@ -150,6 +150,8 @@ take_option(struct call *call, int place, const char *value, bool *wants_help)
     if (spec->choices != NULL && !is_choice(spec->choices, value))
         return call_fail(call, EXIT_USAGE, "--%s is '%s', not one of: %s", spec->name, value,
                          spec->choices);
+    if (place < COMMON_COUNT && value != NULL && value[0] == '\0') // of a variable that is not set
+        return call_fail(call, EXIT_USAGE, "--%s is empty", spec->name);
     switch (place) {
     case COMMON_OUTPUT:
         call->format = format_of(value);
