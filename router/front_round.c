@@ -109,12 +109,8 @@ ask_vector_of(struct front_call *call, const struct wire_id *id, struct omen_err
 }
 
 static omen_status
-check_point(const struct front_call *call, const struct api_point *point, uint32_t i,
-            struct omen_error *error)
+check_point(const struct front_call *call, const struct api_point *point, struct omen_error *error)
 {
-    if (point->absent != 0)
-        return error_set(error, OMEN_E_NOT_FOUND, "the collection has no point of ids[%" PRIu32 "]",
-                         i);
     if (point->vector.form != VECTORS_RAW || point->vector.count != call->dimension)
         return error_set_plain(error, OMEN_E_INTERNAL);
     return OMEN_OK;
@@ -205,11 +201,15 @@ next_recommend(struct front *front, struct front_call *call, const struct wire_l
     memset(mean.sums, 0, 2 * (size_t)call->dimension * sizeof *mean.sums);
     list_begin(&cursor, shape_field(&api_points, "points"), points);
     for (uint32_t i = 0; list_next(&cursor, &point); i++) {
-        const omen_status status = check_point(call, &point, i, error);
+        const bool positive = i < given->positive.count;
+        if (point.absent != 0)
+            return error_set(
+                error, OMEN_E_NOT_FOUND, "the collection has no point of %s[%" PRIu32 "]",
+                positive ? "positive" : "negative", positive ? i : i - given->positive.count);
+        const omen_status status = check_point(call, &point, error);
         if (status != OMEN_OK)
             return status;
-        mean_add(&mean, i < given->positive.count ? MEAN_POSITIVE : MEAN_NEGATIVE, &point.vector,
-                 row);
+        mean_add(&mean, positive ? MEAN_POSITIVE : MEAN_NEGATIVE, &point.vector, row);
     }
     mean_end(&mean, row);
     const struct api_query_search ask = {
@@ -247,7 +247,7 @@ next_by_points(struct front *front, struct front_call *call, struct omen_error *
     ASSERT(there);
     if (point.absent != 0)
         return error_set(error, OMEN_E_NOT_FOUND, "the collection has no point of this id");
-    const omen_status status = check_point(call, &point, 0, error);
+    const omen_status status = check_point(call, &point, error);
     if (status != OMEN_OK)
         return status;
     return call->method->number == METHOD_QUERY_SEARCH ? next_search(call, &point.vector, error)

@@ -382,6 +382,28 @@ START_TEST(a_recommendation_is_near_the_positive_and_far_from_the_negative)
 }
 END_TEST
 
+START_TEST(a_recommendation_by_a_point_that_is_not_there_names_its_place)
+{
+    open_of(2);
+    ck_assert_ptr_nonnull(fill(POINTS, false));
+    const struct wire_id there[] = {number_id(20), number_id(24)};
+    const struct wire_id not_there[] = {number_id(19), number_id(POINTS + 7)};
+    const struct wire_list good = {.count = 2, .items = there};
+    const struct wire_list bad = {.count = 2, .items = not_there};
+    struct api_query_recommend ask = {ASK, .positive = bad, .k = 3};
+    ck_assert_ptr_null(fw_call(fw, METHOD_QUERY_RECOMMEND, &ask));
+    ck_assert_int_eq(fw->error.status, OMEN_E_NOT_FOUND);
+    ck_assert_ptr_nonnull(
+        memmem(fw->error.message.bytes, fw->error.message.count, "positive[1]", 11));
+    ask.positive = good;
+    ask.negative = bad;
+    ck_assert_ptr_null(fw_call(fw, METHOD_QUERY_RECOMMEND, &ask));
+    ck_assert_int_eq(fw->error.status, OMEN_E_NOT_FOUND);
+    ck_assert_ptr_nonnull(
+        memmem(fw->error.message.bytes, fw->error.message.count, "negative[1]", 11));
+}
+END_TEST
+
 START_TEST(why_not_tells_one_reason_from_another)
 {
     open_of(LOOP_SHARDS(_i));
@@ -615,6 +637,7 @@ front_suite(void)
     tcase_add_loop_test(tcase, a_range_answers_all_within_the_radius, 0, 3);
     tcase_add_loop_test(tcase, a_recommendation_is_near_the_positive_and_far_from_the_negative, 0,
                         3);
+    tcase_add_test(tcase, a_recommendation_by_a_point_that_is_not_there_names_its_place);
     tcase_add_loop_test(tcase, why_not_tells_one_reason_from_another, 0, 3);
     tcase_add_loop_test(tcase, points_come_back_in_the_order_of_the_ids, 0, 3);
     tcase_add_loop_test(tcase, a_count_is_of_all_shards, 0, 3);
