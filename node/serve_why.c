@@ -11,6 +11,7 @@
 #include "base/limits.h"
 #include "index/vector.h"
 #include "node/serve_int.h"
+#include "shard/vector_input.h"
 
 // As the shard's, but for rounding.
 static double
@@ -29,6 +30,24 @@ distance_of(const struct serve *serve, const float *query, const float *row)
     if (serve->options.metric == OMEN_IP)
         return 1 - dot;
     return query2 > 0 && row2 > 0 ? 1 - dot / sqrt(query2 * row2) : 1;
+}
+
+// `floats` has room for the query, and the row behind it. A query that no search takes is refused as by one.
+static omen_status
+distance_to(const struct serve *serve, const struct serve_vector *vector, float *floats,
+            double *distance, struct omen_error *error)
+{
+    const uint32_t dimension = serve->options.dimension;
+    const struct vector_rows rows = {.rows = vector->components,
+                                     .count = 1,
+                                     .dim = dimension,
+                                     .type = (enum vector_type)vector->dtype};
+    const float *query;
+    const omen_status status =
+        vector_input_query(&rows, (enum metric)serve->options.metric, floats, &query, error);
+    if (status == OMEN_OK)
+        *distance = distance_of(serve, query, floats + dimension);
+    return status;
 }
 
 static omen_status
@@ -87,10 +106,9 @@ look_at(struct serve *serve, const struct serve_vector *vector, uint64_t key,
     }
     if (status == OMEN_OK && answer->there != 0) {
         answer->passes = through;
-        vector_to_f32((enum vector_type)vector->dtype, vector->components, dimension, floats);
         vector_to_f32((enum vector_type)serve->options.dtype, point.vector, dimension,
                       floats + dimension);
-        answer->distance = distance_of(serve, floats, floats + dimension);
+        status = distance_to(serve, vector, floats, &answer->distance, error);
     }
     points_close(points);
     mem_free(floats);

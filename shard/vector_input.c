@@ -11,6 +11,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/float_bits.h"
 #include "base/text.h"
 #include "index/kernel/kernel.h"
 #include "index/vector.h"
@@ -80,6 +81,28 @@ vector_input_convert(const struct vector_rows *rows, size_t i, enum vector_type 
     vector_from_f32(stored, work, rows->dim, out);
 }
 
+// Whether every component is finite, and none so large that VECTOR_NORM2_MAX might be passed. By bits, which are ordered as magnitudes are, so that it
+// becomes a loop over vectors.
+static bool
+is_plain(const float *values, uint32_t dim)
+{
+    const int32_t most = (int32_t)float_bits(1.0f / COMPONENT_PLAIN);
+    int32_t beyond = 0;
+    for (uint32_t i = 0; i < dim; i++)
+        beyond |= (int32_t)(float_bits(values[i]) & INT32_MAX) > most;
+    return beyond == 0;
+}
+
+// Under cosine, without its length being computed.
+static bool
+has_direction(const float *values, uint32_t dim)
+{
+    for (uint32_t i = 0; i < dim; i++)
+        if (fabsf(values[i]) >= COMPONENT_PLAIN)
+            return true;
+    return false;
+}
+
 omen_status
 vector_input_query(const struct vector_rows *query, enum metric metric, float *work,
                    const float **out, struct omen_error *error)
@@ -92,13 +115,9 @@ vector_input_query(const struct vector_rows *query, enum metric metric, float *w
         values = memcpy(work, query->rows, query->dim * sizeof *work);
     }
     *out = values;
-    if (kernels_best()->finite(values, query->dim, VECTOR_F32) == 0)
-        return refuse_component(values, query, ROW_QUERY, error);
-    if (metric != METRIC_COSINE)
+    if (is_plain(values, query->dim) &&
+        (metric != METRIC_COSINE || has_direction(values, query->dim)))
         return OMEN_OK;
-    for (uint32_t i = 0; i < query->dim; i++)
-        if (fabsf(values[i]) >= COMPONENT_PLAIN && fabsf(values[i]) <= 1.0f / COMPONENT_PLAIN)
-            return OMEN_OK;
     return check_f32(values, query, ROW_QUERY, metric, error);
 }
 

@@ -273,6 +273,9 @@ START_TEST(why_not_and_recall_are_measured)
     why = sw_call(sw, METHOD_QUERY_WHY_NOT, &ask);
     ck_assert_ptr_nonnull(why);
     ck_assert_ptr_nonnull(memmem(why->reason.bytes, why->reason.count, "filter", 6));
+    const float bad[4] = {0, NAN, 0, 0};
+    ask.vector = raw(bad, 4);
+    refused(METHOD_QUERY_WHY_NOT, &ask, OMEN_E_NOT_FINITE, "component 1");
     const struct api_recall_measure measure = {ASK, .samples = 30, .k = 3};
     const struct api_recall *recall = sw_call(sw, METHOD_RECALL_MEASURE, &measure);
     ck_assert_ptr_nonnull(recall);

@@ -102,6 +102,37 @@ START_TEST(short_query_is_judged_by_its_length)
 }
 END_TEST
 
+// Else its distances would be infinite, which nobody can rank.
+START_TEST(a_query_that_is_too_long_is_refused_under_every_metric_as_a_row_is)
+{
+    static const uint32_t dims[] = {1, 3, 16, 17, 130};
+    const enum metric metric = (enum metric)_i;
+    const float *out;
+    for (size_t d = 0; d < sizeof dims / sizeof dims[0]; d++) {
+        const struct vector_rows query = rows_of(values, dims[d], VECTOR_F32);
+        for (uint32_t i = 0; i < dims[d]; i++) {
+            memset(values, 0, sizeof values);
+            values[i] = -3.1622e18f; // its square is below 1e37
+            ck_assert_int_eq(vector_input_query(&query, metric, work, &out, &error), OMEN_OK);
+            ck_assert_int_eq(vector_input_check(&query, VECTOR_F32, metric, work, &error), OMEN_OK);
+            values[i] = -3.1624e18f; // and above
+            ck_assert_int_eq(vector_input_query(&query, metric, work, &out, &error),
+                             OMEN_E_NOT_FINITE);
+            ck_assert_str_eq(error.text, "its squared length is above 1e37");
+            ck_assert_int_eq(vector_input_check(&query, VECTOR_F32, metric, work, &error),
+                             OMEN_E_NOT_FINITE);
+        }
+    }
+    for (uint32_t i = 0; i < DIM_MAX; i++)
+        values[i] = 3e17f; // each is fine by itself
+    const struct vector_rows query = rows_of(values, DIM_MAX, VECTOR_F32);
+    ck_assert_int_eq(vector_input_query(&query, metric, work, &out, &error), OMEN_E_NOT_FINITE);
+    for (uint32_t i = 0; i < DIM_MAX; i++)
+        values[i] = i == 7 ? 1e30f : 1; // its direction is plain to see
+    ck_assert_int_eq(vector_input_query(&query, metric, work, &out, &error), OMEN_E_NOT_FINITE);
+}
+END_TEST
+
 START_TEST(unaligned_query_is_copied_whole)
 {
     char bytes[4 * 4 + 1];
@@ -147,6 +178,8 @@ suite(void)
     tcase_add_loop_test(tcase, half_rows_are_checked_in_their_own_type, 0, 2);
     tcase_add_loop_test(tcase, integer_rows_need_a_direction_under_cosine_only, 0, 2);
     tcase_add_test(tcase, short_query_is_judged_by_its_length);
+    tcase_add_loop_test(tcase, a_query_that_is_too_long_is_refused_under_every_metric_as_a_row_is,
+                        0, 3);
     tcase_add_test(tcase, unaligned_query_is_copied_whole);
     tcase_add_test(tcase, conversion_rounds_to_nearest);
     tcase_add_test(tcase, types_fit_themselves_and_f32_fits_halves);
