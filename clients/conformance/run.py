@@ -42,6 +42,7 @@ class Case:
     file: str
     name: str
     steps: list[dict[str, Any]]
+    wants_nodes: bool = False  # a server that only plays one need not have it
     known: dict[str, Any] = field(default_factory=dict)  # variables
     operations: dict[str, bytes] = field(default_factory=dict)
 
@@ -176,7 +177,8 @@ def _part(answer: Any, path: str) -> Any:
 
 
 def cases_of(path: Path) -> Iterator[Case]:
-    for each in yaml.safe_load(path.read_text())["cases"]:
+    document = yaml.safe_load(path.read_text())
+    for each in document["cases"]:
         unknown = {key for step in each["steps"] for key in step} - {
             "call",
             "with",
@@ -187,7 +189,7 @@ def cases_of(path: Path) -> Iterator[Case]:
         }
         if unknown:
             raise ValueError(f"{path.name}: {each['case']}: a step has {sorted(unknown)}")
-        yield Case(path.stem, each["case"], each["steps"])
+        yield Case(path.stem, each["case"], each["steps"], document.get("wants") == "nodes")
 
 
 def all_cases(paths: list[Path] | None = None) -> list[Case]:

@@ -18,7 +18,7 @@ if not FOLDER.exists() or not protocol.methods():
 sys.path.insert(0, str(FOLDER))
 run = pytest.importorskip("run", reason="wants PyYAML")
 
-CASES = run.all_cases()
+CASES = [case for case in run.all_cases() if not case.wants_nodes]
 
 
 @pytest.fixture(scope="module")
