@@ -5,27 +5,18 @@
 #include <stdlib.h>
 
 #include "tests/lib/check_main.h"
-#include "tests/lib/codec_claims.h"
+#include "tests/lib/codec_tests.h"
 #include "tests/lib/wire_messages.h"
 
-static struct encode encode, again;
 static struct wire_pool pool;
 static struct replica_room one, other;
 
 static void
 fresh(void)
 {
-    encode_init(&encode, 1 << 26);
-    encode_init(&again, 1 << 26);
+    codec_open(1 << 26);
     pool.used = 0;
     one.msg = (struct replica_msg){.kind = REPLICA_APPEND};
-}
-
-static void
-tidy_up(void)
-{
-    encode_fini(&encode);
-    encode_fini(&again);
 }
 
 static void
@@ -61,30 +52,6 @@ is_same(void)
 
 static const struct codec_claims codec = {draw, write_one, read_other, write_other, is_same};
 
-static bool
-reads(void)
-{
-    return read_other(codec_written(&encode));
-}
-
-START_TEST(what_is_written_is_read_as_it_was)
-{
-    codec_reads_what_it_wrote(&codec, &encode, &again, (uint64_t)_i, 100);
-}
-END_TEST
-
-START_TEST(every_cut_and_every_byte_more_is_refused)
-{
-    codec_refuses_cuts(&codec, &encode, (uint64_t)_i);
-}
-END_TEST
-
-START_TEST(every_flipped_bit_is_refused_or_another_message)
-{
-    codec_knows_flips(&codec, &encode, &again, (uint64_t)_i);
-}
-END_TEST
-
 START_TEST(the_bytes_are_for_ever)
 {
     one.msg = (struct replica_msg){.kind = REPLICA_ACK,
@@ -94,7 +61,7 @@ START_TEST(the_bytes_are_for_ever)
                                    .term = 4,
                                    .cfg_ver = 5,
                                    .seq = 6};
-    replica_msg_write(&encode, &one.msg);
+    replica_msg_write(&written, &one.msg);
     static const uint8_t expected[] = "\x02"         // ACK
                                       "\xfa\x00\x00" // from.low, to.low, shard, term, cfg_ver, seq
                                       "\1\0\0\0\0\0\0\0"
@@ -103,17 +70,17 @@ START_TEST(the_bytes_are_for_ever)
                                       "\4\0\0\0\0\0\0\0"
                                       "\5\0\0\0\0\0\0\0"
                                       "\6\0\0\0\0\0\0\0";
-    ck_assert_uint_eq(encode.count, sizeof expected - 1);
-    ck_assert(memcmp(encode.bytes, expected, encode.count) == 0);
+    ck_assert_uint_eq(written.count, sizeof expected - 1);
+    ck_assert(memcmp(written.bytes, expected, written.count) == 0);
 }
 END_TEST
 
 START_TEST(a_kind_is_one_that_there_is)
 {
-    replica_msg_write(&encode, &one.msg);
+    replica_msg_write(&written, &one.msg);
     for (uint32_t kind = 0; kind < 256; kind++) {
-        encode.bytes[0] = (uint8_t)kind;
-        ck_assert(reads() == (kind > 0 && kind < REPLICA_MSG_KINDS));
+        written.bytes[0] = (uint8_t)kind;
+        ck_assert(codec_reads() == (kind > 0 && kind < REPLICA_MSG_KINDS));
     }
 }
 END_TEST
@@ -126,35 +93,35 @@ START_TEST(entries_and_buckets_are_as_many_as_they_may_be)
     one.msg.entry_count = REPLICA_ENTRIES_MAX;
     one.msg.buckets = one.buckets;
     one.msg.bucket_count = REPLICA_BUCKETS_PER_MSG;
-    replica_msg_write(&encode, &one.msg);
-    ck_assert(reads() && other.msg.entry_count == REPLICA_ENTRIES_MAX &&
+    replica_msg_write(&written, &one.msg);
+    ck_assert(codec_reads() && other.msg.entry_count == REPLICA_ENTRIES_MAX &&
               other.msg.bucket_count == REPLICA_BUCKETS_PER_MSG);
     static const uint8_t more[45] = {0};
-    encode_raw(&encode, more, sizeof more);
-    encode.bytes[4] =
-        (uint8_t)(encode.bytes[4] + (_i == 0)); // one more of each, and the bytes for it
-    encode.bytes[8] = (uint8_t)(encode.bytes[8] + (_i == 1));
-    ck_assert(!reads());
+    encode_raw(&written, more, sizeof more);
+    written.bytes[4] =
+        (uint8_t)(written.bytes[4] + (_i == 0)); // one more of each, and the bytes for it
+    written.bytes[8] = (uint8_t)(written.bytes[8] + (_i == 1));
+    ck_assert(!codec_reads());
 }
 END_TEST
 
 START_TEST(an_entry_is_as_long_as_it_may_be)
 {
     for (uint32_t more = 0; more < 2; more++) {
-        encode_reset(&encode);
+        encode_reset(&written);
         one.entries[0] = (struct replica_entry){
             .seq = 1, .kind = REPLICA_ENTRY_OP, .byte_count = REPLICA_ENTRY_BYTES_MAX};
         one.entries[0].bytes = calloc(1, REPLICA_ENTRY_BYTES_MAX);
         one.msg.entries = one.entries;
         one.msg.entry_count = 1;
-        replica_msg_write(&encode, &one.msg);
+        replica_msg_write(&written, &one.msg);
         free((void *)one.entries[0].bytes);
         if (more ==
             1) { // kind 1, mask 3, count 4, then the entry, whose length is its last four bytes
-            encode.bytes[1 + 3 + 4 + 41] = 1;
-            encode_plain(&encode, 0, 1);
+            written.bytes[1 + 3 + 4 + 41] = 1;
+            encode_plain(&written, 0, 1);
         }
-        ck_assert(reads() == (more == 0));
+        ck_assert(codec_reads() == (more == 0));
     }
 }
 END_TEST
@@ -164,10 +131,8 @@ replica_codec_suite(void)
 {
     Suite *suite = suite_create("wire/replica_codec");
     TCase *tcase = tcase_create("replica_codec");
-    tcase_add_checked_fixture(tcase, fresh, tidy_up);
-    tcase_add_loop_test(tcase, what_is_written_is_read_as_it_was, 0, 10);
-    tcase_add_loop_test(tcase, every_cut_and_every_byte_more_is_refused, 0, 30);
-    tcase_add_loop_test(tcase, every_flipped_bit_is_refused_or_another_message, 0, 30);
+    tcase_add_checked_fixture(tcase, fresh, codec_close);
+    codec_add_tests(tcase);
     tcase_add_test(tcase, the_bytes_are_for_ever);
     tcase_add_test(tcase, a_kind_is_one_that_there_is);
     tcase_add_loop_test(tcase, entries_and_buckets_are_as_many_as_they_may_be, 0, 2);
