@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from fake_server import FakeServer
 
 from omendb import Index
 
@@ -26,6 +27,14 @@ def index(vectors) -> Index:
         payloads = [{"n": i, "odd": i % 2 == 1} for i in range(len(vectors))]
         made.add(vectors, np.arange(len(vectors)), payloads)
         yield made
+
+
+@pytest.fixture
+def server():
+    """Judges requests by the real one's tables."""
+    made = FakeServer()
+    yield made
+    made.close()
 
 
 def nearest(rows: np.ndarray, query: np.ndarray, k: int) -> list[int]:

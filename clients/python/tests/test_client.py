@@ -20,13 +20,6 @@ pytestmark = pytest.mark.skipif(not protocol.methods(), reason="no C compiler, o
 
 
 @pytest.fixture
-def server():
-    made = FakeServer()
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def client(server):
     with omendb.connect(server.address, timeout=5.0) as made:
         yield made

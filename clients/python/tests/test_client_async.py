@@ -8,20 +8,12 @@ import inspect
 import numpy as np
 import protocol
 import pytest
-from fake_server import FakeServer
 
 import omendb
 from omendb import F, errors
 from omendb.client import AsyncClient, AsyncCollection, Client, Collection
 
 needs_tables = pytest.mark.skipif(not protocol.methods(), reason="no C compiler, or not in a checkout")
-
-
-@pytest.fixture
-def server():
-    made = FakeServer()
-    yield made
-    made.close()
 
 
 def with_docs(server, work, **options):

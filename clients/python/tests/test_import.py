@@ -14,19 +14,11 @@ import protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from fake_server import FakeServer
 
 import omendb
 from omendb import importing, tables
 
 pytestmark = pytest.mark.skipif(not protocol.methods(), reason="no C compiler, or not in a checkout")
-
-
-@pytest.fixture
-def server():
-    made = FakeServer()
-    yield made
-    made.close()
 
 
 @pytest.fixture
