@@ -1,6 +1,6 @@
 // wire/stream_nng.h -- TCP connections by NNG: bytes that come are shown to their owner, bytes that go wait in a queue with a limit.
 //
-// Shape:   shell. With stream_nng.c and streams_nng.c the only file that knows NNG.
+// Shape:   shell. With stream_nng.c, stream_in_nng.c, stream_out_nng.c and streams_nng.c the only file that knows NNG.
 // Threads: everything here from any thread, and nothing waits, but streams_open and streams_close. The owner's functions are called
 //          on NNG's threads and on the set's own one, never with a lock held, and must be short.
 // Memory:  a connection's input grows as bytes arrive, not as they are announced.

@@ -78,6 +78,17 @@ struct streams {
     _Atomic uint64_t ended[STREAM_ENDS];
 };
 
+// stream_in_nng.c
+void stream_receive(struct stream *stream); // under the lock: what comes next is received
+void stream_received(void *argument);       // NNG's callback, of a stream
+
+// stream_out_nng.c
+void stream_sent(void *argument);              // NNG's callback, of a stream
+void stream_drop_queue(struct stream *stream); // under the lock
+
+// stream_nng.c
+// Under the stream's lock, which keeps the set from going away: its thread shall finish this one.
+void stream_tell_closed(struct stream *stream);
 // A connection of NNG's becomes one of ours, with its owner; NNG's is freed where that fails.
 void stream_begin(struct streams *set, nng_stream *nng, void *dialed, bool accepted);
 // The last of a closed one, on the set's thread: nothing of NNG's is left afterwards.

@@ -42,7 +42,9 @@ HOMES = {
     r"lmdb\.h": ("storage/kv_lmdb",),
     r"zstd\.h": ("storage/",),
     r"cuda.*|cub/.*": ("gpu/",),
-    r"nng/.*": ("wire/stream_nng.c", "wire/stream_nng_int.h", "wire/streams_nng.c"),
+    r"nng/.*": (
+        "wire/stream_nng.c", "wire/stream_in_nng.c", "wire/stream_out_nng.c", "wire/stream_nng_int.h", "wire/streams_nng.c",
+    ),
     r"msgpack(\.h|/.*)": ("wire/encode.c",),
     r"sodium\.h": ("wire/seal.c",),
     r"microhttpd\.h": ("node/http.c",),
