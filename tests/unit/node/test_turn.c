@@ -23,6 +23,12 @@ static uint32_t wanted;   // voters; 0: nobody plans them
 static uint8_t number;    // in raft's group, that another node says is its; 0: it says none
 static bool leaving;      // it says that it is about to end
 
+// What other voters of the test's do about messages of raft.
+enum voter { VOTER_SILENT, VOTER_HEARS, VOTER_FOLLOWS }; // the second takes no entry
+static enum voter voters[4];                             // by member
+static struct raft_msg letters[64]; // to them, not answered yet; without entries
+static uint32_t letter_count;
+
 static struct turn_config
 config_of(uint32_t checkpoint_entries)
 {
@@ -82,7 +88,34 @@ step(struct turn_input in)
     if (out.lease.lease_ns != 0)
         lease = out.lease;
     applied_results += out.result_count;
+    for (uint32_t i = 0; i < out.raft.msg_count; i++)
+        if (out.raft.msgs[i].to < 4 && voters[out.raft.msgs[i].to] != VOTER_SILENT) {
+            ck_assert_uint_lt(letter_count, 64);
+            letters[letter_count++] = out.raft.msgs[i];
+        }
     sim_disk_write(&disk, &turn, &out, 0);
+}
+
+static void
+answer_letter(void)
+{
+    const struct raft_msg msg = letters[0];
+    struct raft_msg answer = {
+        .from = msg.to, .to = msg.from, .term = msg.term, .context = msg.context};
+    memmove(letters, letters + 1, --letter_count * sizeof letters[0]);
+    if (msg.kind == RAFT_PRE_VOTE)
+        answer.kind = RAFT_PRE_VOTE_RESP;
+    else if (msg.kind == RAFT_VOTE)
+        answer.kind = RAFT_VOTE_RESP;
+    else if (msg.kind == RAFT_HEARTBEAT)
+        answer.kind = RAFT_HEARTBEAT_RESP;
+    else if (msg.kind == RAFT_APPEND && voters[msg.to] == VOTER_FOLLOWS)
+        answer.kind = RAFT_APPEND_RESP;
+    else
+        return;
+    if (msg.kind == RAFT_APPEND)
+        answer.position = msg.position + msg.entry_count;
+    step((struct turn_input){.kind = TURN_IN_RAFT, .raft = &answer});
 }
 
 // Makes durable and wakes until nothing is due now.
@@ -95,6 +128,8 @@ settle(void)
             in.persist_number = sim_disk_sync(&disk);
             if (in.persist_number != 0)
                 step(in);
+        } else if (letter_count > 0) {
+            answer_letter();
         } else if (out.wake_ns <= now_ns) {
             step((struct turn_input){.kind = TURN_IN_WAKE});
         } else {
@@ -125,15 +160,21 @@ lead(void)
 }
 
 static void
-begin(uint32_t checkpoint_entries)
+begin_in(const struct raft_group *group, uint32_t checkpoint_entries)
 {
-    const struct raft_group group = {.members = {{1, RAFT_VOTER}}, .count = 1};
     now_ns = MS;
     applied_results = 0;
-    sim_disk_init(&disk, &group);
+    sim_disk_init(&disk, group);
     start(checkpoint_entries);
     settle();
     lead();
+}
+
+static void
+begin(uint32_t checkpoint_entries)
+{
+    const struct raft_group group = {.members = {{1, RAFT_VOTER}}, .count = 1};
+    begin_in(&group, checkpoint_entries);
 }
 
 static void
@@ -530,19 +571,19 @@ START_TEST(an_operator_changes_the_members_and_hands_over)
 END_TEST
 
 static void
-claim_of_node_2(uint8_t state, uint32_t incarnation)
+claim_of(uint32_t node, uint8_t state, uint32_t incarnation)
 {
     struct gossip_msg msg = {
-        .cluster = {1, 2}, .from = {0, 3}, .from_boot = 1, .kind = GOSSIP_NEWS, .claim_count = 1};
+        .cluster = {1, 2}, .from = {0, 9}, .from_boot = 1, .kind = GOSSIP_NEWS, .claim_count = 1};
     msg.from_address.port = 7700;
-    msg.from_address.ip[15] = 3;
+    msg.from_address.ip[15] = 9;
     struct gossip_claim *claim = &msg.claims[0];
     *claim = (struct gossip_claim){
-        .state = state, .incarnation = incarnation, .boot = 1, .subject = {0, 2}};
+        .state = state, .incarnation = incarnation, .boot = 1, .subject = {0, node}};
     claim->has_meta = state == GOSSIP_ALIVE;
     if (claim->has_meta) {
         claim->meta.address.port = claim->meta.client.port = 7700;
-        claim->meta.address.ip[15] = claim->meta.client.ip[15] = 2;
+        claim->meta.address.ip[15] = claim->meta.client.ip[15] = (uint8_t)node;
         claim->meta.roles = NODE_DATA;
         if (number != 0)
             turn_said_write(&(struct turn_said){.member = number, .leaving = leaving},
@@ -551,6 +592,12 @@ claim_of_node_2(uint8_t state, uint32_t incarnation)
     struct turn_input in = {.kind = TURN_IN_GOSSIP};
     in.gossip.message = &msg;
     step(in);
+}
+
+static void
+claim_of_node_2(uint8_t state, uint32_t incarnation)
+{
+    claim_of(2, state, incarnation);
 }
 
 static void
@@ -778,6 +825,66 @@ START_TEST(who_leads_the_metadata_hands_it_to_nobody_without_a_vote)
 }
 END_TEST
 
+// Who follows has all of the log, who only hears none of it. Gossip says of 2 that it is there, dead, or about to end itself.
+static const struct {
+    enum voter second, third;
+    bool known, dead, leaves;
+    uint64_t heir;
+} heirs[] = {
+    {VOTER_FOLLOWS, VOTER_HEARS, .known = true, .heir = 2},
+    {VOTER_HEARS, VOTER_FOLLOWS, .known = true, .heir = 3},
+    {VOTER_FOLLOWS, VOTER_HEARS, .known = true, .dead = true, .heir = 3},
+    {VOTER_FOLLOWS, VOTER_HEARS, .known = true, .leaves = true, .heir = 3},
+    {VOTER_FOLLOWS, VOTER_SILENT, .known = true, .dead = true, .heir = RAFT_NODE_NONE},
+    {VOTER_FOLLOWS, VOTER_HEARS, .known = false, .heir = RAFT_NODE_NONE},
+};
+
+START_TEST(the_metadata_goes_to_the_voter_that_has_most_of_the_log_and_is_there)
+{
+    const struct raft_group group = {.members = {{1, RAFT_VOTER}, {2, RAFT_VOTER}, {3, RAFT_VOTER}},
+                                     .count = 3};
+    weight = 100;
+    voters[2] = heirs[_i].second;
+    voters[3] = heirs[_i].third;
+    begin_in(&group, 1000);
+    if (heirs[_i].known) {
+        number = 3;
+        claim_of(3, GOSSIP_ALIVE, 1);
+        number = 2;
+        leaving = heirs[_i].leaves;
+        claim_of(2, GOSSIP_ALIVE, 1);
+    }
+    if (heirs[_i].dead)
+        claim_of(2, GOSSIP_DEAD, 1);
+    for (int i = 0; i < 10; i++) { // heartbeats
+        now_ns += 10 * MS;
+        step((struct turn_input){.kind = TURN_IN_WAKE});
+        settle();
+    }
+    for (uint32_t i = 1; i <= 2; i++) {
+        const struct raft_progress *progress = &turn.raft.progress[i];
+        ck_assert(progress->recent_active == (voters[i + 1] != VOTER_SILENT));
+        ck_assert_uint_eq(progress->match, voters[i + 1] == VOTER_FOLLOWS ? turn.raft.commit : 0);
+    }
+    ck_assert(turn_has_left(&turn) == (heirs[_i].heir == RAFT_NODE_NONE));
+    step((struct turn_input){.kind = TURN_IN_LEAVE});
+    uint64_t handed_to = turn.raft.transferee;
+    for (int i = 0; i < 100 && handed_to == RAFT_NODE_NONE; i++) {
+        now_ns += 10 * MS;
+        step((struct turn_input){.kind = TURN_IN_WAKE});
+        handed_to = turn.raft.transferee;
+        settle();
+    }
+    ck_assert_uint_eq(handed_to, heirs[_i].heir);
+    ck_assert_int_eq(turn.raft.state, RAFT_LEADER);
+    weight = number = 0;
+    leaving = false;
+    memset(voters, 0, sizeof voters);
+    letter_count = 0;
+    end();
+}
+END_TEST
+
 START_TEST(a_joint_group_is_left_and_a_learner_that_is_nobody_goes)
 {
     weight = 100;
@@ -838,6 +945,8 @@ node_turn_suite(void)
     tcase_add_test(tcase, what_gossip_believes_of_a_node_is_said_once);
     tcase_add_test(tcase, a_log_that_is_full_goes_only_with_a_checkpoint_that_covers_it);
     tcase_add_loop_test(tcase, a_node_that_says_its_number_by_gossip_is_made_a_learner, 0, 3);
+    tcase_add_loop_test(tcase, the_metadata_goes_to_the_voter_that_has_most_of_the_log_and_is_there,
+                        0, sizeof heirs / sizeof heirs[0]);
     tcase_add_test(tcase, a_joint_group_is_left_and_a_learner_that_is_nobody_goes);
     tcase_add_test(tcase, a_node_has_left_when_nobody_who_is_there_could_lead_what_it_leads);
     tcase_add_test(tcase, who_leads_the_metadata_hands_it_to_nobody_without_a_vote);
