@@ -74,6 +74,8 @@ source_open(const char *path, enum rows_format format, struct source *out, struc
     if (status == OMEN_OK) {
         status = rows_parse(format, &about, &out->rows, error);
         mem_free((void *)(uintptr_t)about.head);
+        if (status != OMEN_OK)
+            status = error_about(error, status, path);
     }
     if (status == OMEN_OK)
         status = source_seek(out, 0, error);
@@ -155,6 +157,8 @@ open_npy_ids(const char *path, struct id_source *out, uint64_t file_bytes, struc
         return status;
     status = npy_parse(about.head, about.head_bytes, file_bytes, &npy, error);
     mem_free((void *)(uintptr_t)about.head);
+    if (status != OMEN_OK)
+        status = error_about(error, status, path);
     if (status == OMEN_OK && (npy.kind == 'f' || (npy.dimensions == 2 && npy.shape[1] != 1)))
         status = error_set(error, OMEN_E_INVALID, "%s: ids are one column of integers", path);
     if (status == OMEN_OK && out->form == ID_FORM_TEXT)

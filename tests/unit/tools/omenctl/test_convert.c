@@ -268,6 +268,12 @@ START_TEST(a_missing_file_is_told_from_a_wrong_one)
                      OMEN_E_INVALID);
     ck_assert_ptr_nonnull(strstr(error.text, "Parquet and HDF5: python -m omendb import"));
     ck_assert_int_eq(source_open(path(0, "rows.fbin"), ROWS_NPY, &source, &error), OMEN_E_INVALID);
+    ck_assert_ptr_nonnull(strstr(error.text, "rows.fbin: npy: the file does not begin"));
+    struct id_source ids;
+    write_file(path(1, "ids.npy"), "\x93NUMPY", 6);
+    ck_assert_int_eq(id_source_open(path(1, "ids.npy"), ID_FORM_AUTO, &ids, &error),
+                     OMEN_E_INVALID);
+    ck_assert_ptr_nonnull(strstr(error.text, "ids.npy: npy: the file does not begin"));
 }
 END_TEST
 
