@@ -564,6 +564,7 @@ take(void *context, struct loop_note *note)
         break;
     case NOTE_META_LEASE:
     case NOTE_META_WORD: // members say it as well
+    case NOTE_META_LED:
         break;
     default:
         ASSERT(false);

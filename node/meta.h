@@ -7,7 +7,7 @@
 //      frames (raft, gossip, turn, map_ask, map), datagrams --> turn --> disk, bus
 //      disk_done ----------------------------------------> turn
 //      meta_propose, meta_wish, meta_change, meta_transfer -> turn --> struct meta_answer, to who asked
-//      turn --> struct meta_map, meta_lease, meta_word, meta_members --> the loops of this node
+//      turn --> struct meta_map, meta_lease, meta_word, LED, meta_members --> the loops of this node
 //
 // A node whose weight is 0 does not have the metadata's log. It hears by gossip who leads and which version of the map there is, and
 // asks somebody for it (router/watch.h): map_ask ~~> other node ~~> map.

@@ -23,6 +23,7 @@ static void step_gossip(struct turn *turn, const struct gossip_input *in, struct
 static enum turn_halt obey_raft(struct turn *turn, struct turn_output *out);
 static enum turn_halt apply(struct turn *turn, struct turn_output *out);
 static enum turn_halt checkpoint(struct turn *turn, struct turn_output *out);
+static void note_led(struct turn *turn, struct turn_output *out);
 static bool has_duty(const struct turn *turn);
 static bool has_news(const struct turn *turn);
 static uint64_t earlier(uint64_t a, uint64_t b);
@@ -80,12 +81,13 @@ turn_step(struct turn *turn, const struct turn_input *in, struct turn_output *ou
     out->raft_stepped = out->gossip_stepped = false;
     out->send_count = out->word_count = 0;
     out->lease = (struct turn_lease){0};
-    out->outdated = false;
+    out->outdated = out->led = false;
     ASSERT(turn->started == (in->kind != TURN_IN_START));
     dispatch(turn, in, out);
     if (turn->started && out->halt == TURN_RUNS) {
         turn_lead_settle(turn, in->now_ns, out);
         turn_member_settle(turn, in->now_ns, out);
+        note_led(turn, out);
     }
     if (!out->raft_stepped)
         memset(&out->raft, 0, sizeof out->raft);
@@ -97,6 +99,19 @@ turn_step(struct turn *turn, const struct turn_input *in, struct turn_output *ou
     if (turn->started)
         first = earlier(first, earlier(turn_member_wake_ns(turn), turn_lead_wake_ns(turn)));
     out->wake_ns = has_duty(turn) ? in->now_ns : first;
+}
+
+// Commands that went to who led before, or to nobody, are lost: whoever waits for theirs says them again now.
+static void
+note_led(struct turn *turn, struct turn_output *out)
+{
+    const struct raft *raft = &turn->raft;
+    if (raft->lead == RAFT_NODE_NONE ||
+        (raft->lead == turn->led_by && raft->term == turn->led_term))
+        return;
+    turn->led_by = raft->lead;
+    turn->led_term = raft->term;
+    out->led = true;
 }
 
 static void

@@ -161,6 +161,7 @@ struct turn_output {
         outdated; // the map has had a later process of this node: the disk is an old copy, and must not be gone on from
     struct turn_word words[GOSSIP_NOTES_MAX]; // for the copies of this node
     uint32_t word_count;
+    bool led; // somebody leads the metadata who did not before: what was wished may have been lost
     // 4. Step again (kind WAKE) no later than this.
     uint64_t wake_ns;
     bool raft_stepped, gossip_stepped; // else the machine's output is empty
@@ -183,10 +184,11 @@ struct turn {
     uint64_t applied;
     struct raft_group group; // as of `applied`
     uint64_t raft_wake_ns, gossip_wake_ns;
-    uint64_t told_version; // of the map, by gossip
-    struct turn_said told; // by gossip
-    uint64_t compact_due;  // 0, or through where the log may go
-    uint64_t made_due;     // 0, or the position of a snapshot that raft waits for
+    uint64_t told_version;     // of the map, by gossip
+    struct turn_said told;     // by gossip
+    uint64_t led_term, led_by; // out.led was last said of
+    uint64_t compact_due;      // 0, or through where the log may go
+    uint64_t made_due;         // 0, or the position of a snapshot that raft waits for
     struct turn_bytes checkpoint;
     struct turn_bytes offers[2]; // what raft streams, and what it will
     struct turn_bytes staged;    // what a leader streams to us

@@ -46,6 +46,26 @@ sim_word_event(struct sim *sim, const struct sim_event *event)
     sim_copies_step(sim, event->at, in);
 }
 
+// That another leads the metadata: now and then it is not said, as where there was no memory for it.
+static inline void
+sim_send_led(struct sim *sim, uint32_t at)
+{
+    if (!sim->out.led || sim_chance(sim, 100))
+        return;
+    sim_push(&sim->heap,
+             (struct sim_event){.at_ns = sim->now_ns + 10000 + prng_below(&sim->prng, 500000),
+                                .kind = SIM_LED,
+                                .at = at,
+                                .number = sim->nodes[at].life});
+}
+
+static inline void
+sim_led_event(struct sim *sim, const struct sim_event *event)
+{
+    if (event->number == sim->nodes[event->at].life)
+        sim_copies_step(sim, event->at, (struct copies_input){.kind = COPIES_IN_LED});
+}
+
 static inline void
 sim_rumour(struct sim *sim)
 {

@@ -578,6 +578,32 @@ START_TEST(what_gossip_believes_of_a_node_is_said_once)
 }
 END_TEST
 
+START_TEST(that_somebody_leads_is_said_once)
+{
+    begin(100);
+    uint32_t said = 0;
+    turn_fini(&turn);
+    sim_disk_crash(&disk, 0);
+    start(100);
+    for (int tick = 0; tick < 100; tick++) {
+        now_ns += 10 * MS;
+        step((struct turn_input){.kind = TURN_IN_WAKE});
+        said += out.led;
+        while (disk.write_count > 0 || out.wake_ns <= now_ns) {
+            struct turn_input in = {.kind = TURN_IN_WAKE};
+            if (disk.write_count > 0 && (in.persist_number = sim_disk_sync(&disk)) != 0)
+                in.kind = TURN_IN_PERSISTED;
+            step(in);
+            ck_assert(!out.led || turn.raft.lead == 1);
+            said += out.led;
+        }
+    }
+    ck_assert_int_eq(turn.raft.state, RAFT_LEADER);
+    ck_assert_uint_eq(said, 1);
+    end();
+}
+END_TEST
+
 START_TEST(a_log_that_is_full_goes_only_with_a_checkpoint_that_covers_it)
 {
     begin(100000); // far more than the tail has room for
@@ -836,6 +862,7 @@ node_turn_suite(void)
     tcase_add_test(tcase, a_grant_that_cannot_be_is_ignored);
     tcase_add_test(tcase, an_operator_changes_the_members_and_hands_over);
     tcase_add_test(tcase, what_gossip_believes_of_a_node_is_said_once);
+    tcase_add_test(tcase, that_somebody_leads_is_said_once);
     tcase_add_test(tcase, a_log_that_is_full_goes_only_with_a_checkpoint_that_covers_it);
     tcase_add_loop_test(tcase, a_node_that_says_its_number_by_gossip_is_made_a_learner, 0, 3);
     tcase_add_test(tcase, a_joint_group_is_left_and_a_learner_that_is_nobody_goes);
