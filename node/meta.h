@@ -124,6 +124,9 @@ void meta_transfer(struct meta *meta, uint64_t member, struct loop *answer_to, v
 void meta_want(struct meta *meta, uint64_t version);
 // Somebody of this cluster may be at that address.
 void meta_meet(struct meta *meta, const struct gossip_address *address);
+// Of the bus: nobody listens where that node is; it was connected to, or has connected to us.
+void meta_refused(struct meta *meta, struct cluster_uuid node);
+void meta_reached(struct meta *meta, struct cluster_uuid node);
 // A command that this node wants; it goes to the leader, if there is one. It may be lost: who wants it says so again.
 void meta_wish(struct meta *meta, const struct command *command);
 

@@ -106,12 +106,19 @@ static void
 note_led(struct turn *turn, struct turn_output *out)
 {
     const struct raft *raft = &turn->raft;
-    if (raft->lead == RAFT_NODE_NONE ||
-        (raft->lead == turn->led_by && raft->term == turn->led_term))
-        return;
+    out->led = raft->lead != RAFT_NODE_NONE &&
+               (raft->lead != turn->led_by || raft->term != turn->led_term);
     turn->led_by = raft->lead;
     turn->led_term = raft->term;
-    out->led = true;
+}
+
+static void
+take_gossip(struct turn *turn, const struct turn_input *in, struct turn_output *out)
+{
+    struct gossip_input gossip = {.now_ns = in->now_ns, .kind = GOSSIP_IN_MESSAGE};
+    gossip.message = in->gossip.message;
+    gossip.lane = in->gossip.lane;
+    step_gossip(turn, &gossip, out);
 }
 
 static void
@@ -127,13 +134,9 @@ dispatch(struct turn *turn, const struct turn_input *in, struct turn_output *out
         raft.message = in->raft;
         turn_step_raft(turn, &raft, out);
         break;
-    case TURN_IN_GOSSIP: {
-        struct gossip_input gossip = {.now_ns = in->now_ns, .kind = GOSSIP_IN_MESSAGE};
-        gossip.message = in->gossip.message;
-        gossip.lane = in->gossip.lane;
-        step_gossip(turn, &gossip, out);
+    case TURN_IN_GOSSIP:
+        take_gossip(turn, in, out);
         break;
-    }
     case TURN_IN_PERSISTED:
         raft.kind = RAFT_IN_PERSISTED;
         raft.persist_number = in->persist_number;
@@ -144,6 +147,10 @@ dispatch(struct turn *turn, const struct turn_input *in, struct turn_output *out
         break;
     case TURN_IN_WISH:
         wish(turn, in->command, out);
+        break;
+    case TURN_IN_REFUSED:
+    case TURN_IN_REACHED:
+        turn_hear_of(turn, in, out);
         break;
     case TURN_IN_MEET: {
         const struct gossip_input gossip = {
@@ -334,6 +341,8 @@ step_gossip(struct turn *turn, const struct gossip_input *in, struct turn_output
     for (uint32_t i = 0; i < out->gossip.note_count; i++) {
         const struct gossip_note *note = &out->gossip.notes[i];
         const bool dead = note->kind == GOSSIP_NOTE_DEAD || note->kind == GOSSIP_NOTE_LEFT;
+        if (note->kind == GOSSIP_NOTE_ALIVE)
+            turn_forget_absent(turn, (struct cluster_uuid){note->id.high, note->id.low});
         if (dead || note->kind == GOSSIP_NOTE_ALIVE)
             out->words[out->word_count++] = (struct turn_word){{note->id.high, note->id.low}, dead};
     }
