@@ -60,6 +60,7 @@ struct meta_peer {
     uint64_t member; // in raft's group; 0: it has not said
     struct cluster_uuid node;
     struct gossip_address address; // that the bus was told
+    uint64_t boot;                 // and of which process it is
 };
 
 // A loop that is told of maps and the rest, and what it was told last.
