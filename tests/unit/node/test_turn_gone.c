@@ -15,6 +15,14 @@ reach(uint64_t low)
     step((struct turn_input){.kind = TURN_IN_REACHED, .node = {0, low}});
 }
 
+static void
+lose(uint64_t low)
+{
+    refuse(low);
+    now_ns += 50 * MS;
+    refuse(low);
+}
+
 START_TEST(who_is_refused_twice_is_gone_until_it_is_reached)
 {
     begin(100);
@@ -77,9 +85,7 @@ START_TEST(whom_gossip_holds_for_dead_is_not_said_to_live_because_it_was_reached
 {
     begin(100);
     claim_of_node_2(GOSSIP_ALIVE, 1);
-    refuse(2);
-    now_ns += 50 * MS;
-    refuse(2);
+    lose(2);
     claim_of_node_2(GOSSIP_DEAD, 1);
     reach(2);
     ck_assert_uint_eq(out.word_count, 0);
