@@ -19,7 +19,10 @@ LANES, SHARDS = 24, 6
 
 
 def leader_of(cluster):
-    return cluster.client.call("cluster.info")["leader"]
+    """Who leads the metadata, once somebody does."""
+    found = {}
+    nodes.until("a leader", lambda: "leader" in found or found.update(cluster.client.call("cluster.info")))
+    return found["leader"]
 
 
 def primaries(cluster):

@@ -216,6 +216,7 @@ clients_open(const struct clients_config *config, struct clients **out, struct o
     clients->correlations |= CLIENTS_CALL_BIT;
     encode_init(&clients->encode, PEER_BULK_BYTES_MAX);
     clients->near_end = &clients->near_begun;
+    clients->held.end = &clients->held.first;
     events_init(&clients->events);
     clients_untaken_init(clients);
     omen_status status = open_front(clients);
@@ -250,6 +251,7 @@ clients_close(struct clients *clients)
     loop_close(clients->loop);
     send_answers(clients);
     clients_near_close(clients);
+    clients_held_close(clients);
     clients_admin_close(clients);
     front_close(clients->front);
     encode_fini(&clients->encode);
@@ -393,8 +395,8 @@ refuse_request(struct clients *clients, const struct clients_request_note *note,
     clients_count(clients, &done);
 }
 
-static void
-take_request(struct clients *clients, struct clients_request_note *note)
+void
+clients_take_request(struct clients *clients, struct clients_request_note *note)
 {
     struct omen_error error = {0};
     if (!front_takes(note->request.method) && !is_opened(&note->request, &error)) {
@@ -496,6 +498,8 @@ set_due(struct clients *clients)
     const uint64_t untaken_ns = untaken_wake_ns(&clients->untaken);
     uint64_t due_ns = front_ns < admin_ns ? front_ns : admin_ns;
     due_ns = due_ns < untaken_ns ? due_ns : untaken_ns;
+    if (clients_held_due(clients) < due_ns)
+        due_ns = clients_held_due(clients);
     loop_due(clients->loop, due_ns < clients->show_ns ? due_ns : clients->show_ns);
 }
 
@@ -526,7 +530,9 @@ take(void *context, struct loop_note *note)
         go_on(clients);
     switch (note->kind) {
     case NOTE_CLIENTS_REQUEST:
-        take_request(clients, (struct clients_request_note *)note);
+        ours = !clients_hold(clients, (struct clients_request_note *)note);
+        if (ours)
+            clients_take_request(clients, (struct clients_request_note *)note);
         break;
     case NOTE_CLIENTS_GONE: {
         struct rpc_conn *conn = ((struct clients_gone_note *)note)->conn;
@@ -554,6 +560,7 @@ take(void *context, struct loop_note *note)
         break;
     case NOTE_META_MAP:
         take_map(clients, ((struct meta_map *)note)->map);
+        clients_held_go(clients);
         break;
     case NOTE_META_MEMBERS:
         take_members(clients, (struct meta_members *)note);
@@ -563,7 +570,11 @@ take(void *context, struct loop_note *note)
         clients_admin_answer(clients, (const struct meta_answer *)note);
         break;
     case NOTE_META_LEASE:
+        clients->held.current = true;
+        clients_held_go(clients);
+        break;
     case NOTE_META_WORD: // members say it as well
+    case NOTE_META_LED:
         break;
     default:
         ASSERT(false);
@@ -585,6 +596,7 @@ wake(void *context)
     if (front_due(clients->front) <= now_ns)
         front_wake(clients->front, now_ns);
     clients_admin_late(clients, now_ns);
+    clients_held_go(clients);
     if (untaken_wake_ns(&clients->untaken) <= now_ns)
         clients_untaken_look(clients);
     if (clients->show_ns <= now_ns)
@@ -593,13 +605,18 @@ wake(void *context)
     set_due(clients);
 }
 
+void
+clients_drop_request(struct clients_request_note *note)
+{
+    mem_free(note->request.frame);
+    rpc_conn_release(note->conn);
+}
+
 static void
 discard(void *context, struct loop_note *note)
 {
     if (note->kind == NOTE_CLIENTS_REQUEST) {
-        struct clients_request_note *request = (struct clients_request_note *)note;
-        mem_free(request->request.frame);
-        rpc_conn_release(request->conn);
+        clients_drop_request((struct clients_request_note *)note);
     } else if (note->kind == NOTE_CLIENTS_GONE) {
         rpc_conn_release(((struct clients_gone_note *)note)->conn);
     } else if (note->kind == NOTE_META_MAP) {

@@ -25,6 +25,7 @@ struct clients_request_note {
     struct loop_note note;
     struct rpc_conn *conn; // kept
     struct rpc_request request;
+    struct clients_request_note *next; // of those that are held
 };
 
 struct clients_gone_note {
@@ -77,6 +78,13 @@ struct clients_call {
     bool untaken;          // of clients_untaken.c, which hears what came of it
 };
 
+// Requests of clients that came before this node knew enough of the cluster (clients_held.c).
+struct clients_held {
+    struct clients_request_note *first, **end;
+    uint32_t count;
+    bool current; // a lease came: the map is as new as any that an earlier process knew
+};
+
 struct clients {
     struct clients_config config;
     struct rebalance_config rebalance;
@@ -94,6 +102,7 @@ struct clients {
         **near_end; // in the front's step; served or given away when it is over
     uint32_t near_begun_count;
     struct near *near_away; // workers have them
+    struct clients_held held;
     struct untaken untaken;
     const struct clients_call *untaken_call; // the copies are asked; NULL: they are not
     struct rpc_conn
@@ -112,7 +121,16 @@ void clients_send(struct clients *clients, struct cluster_uuid to, enum peer_kin
                   uint64_t correlation, uint32_t deadline_ms); // what is in clients->encode
 bool clients_try_send(struct clients *clients, struct cluster_uuid to, enum peer_kind kind,
                       uint64_t correlation, uint32_t deadline_ms);
+void clients_take_request(struct clients *clients, struct clients_request_note *note);
+void clients_drop_request(struct clients_request_note *note); // nobody answers it
 struct cluster_uuid clients_leader(const struct clients *clients);
+
+// clients_held.c
+// Whether the request has to wait; then it is taken.
+bool clients_hold(struct clients *clients, struct clients_request_note *note);
+void clients_held_go(struct clients *clients); // if they need not wait any longer
+uint64_t clients_held_due(const struct clients *clients);
+void clients_held_close(struct clients *clients);
 
 // clients_near.c
 // In a step of the front. False: it has to go by a frame.

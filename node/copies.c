@@ -68,6 +68,9 @@ copies_step(struct copies *copies, const struct copies_input *in, struct copies_
     case COPIES_IN_WORD:
         copies_hear(copies, in->word.node, in->word.dead);
         break;
+    case COPIES_IN_LED:
+        copies_hear_led(copies);
+        break;
     case COPIES_IN_MADE:
         if (copy != NULL && !copy->made)
             start_copy(copies, copy, &(struct replica_disk){.first_seq = 1}, in, out);
@@ -133,6 +136,7 @@ copies_add(struct copies *copies, const struct copies_env *env)
     memset(copy, 0, sizeof *copy);
     copy->env = *env;
     copy->wake_ns = UINT64_MAX;
+    copy->led = true;
     const uint32_t at = place_of(copies, env->uuid);
     for (uint32_t i = copies->count++; i > at; i--)
         copies->rows[i] = copies->rows[i - 1];
@@ -253,7 +257,8 @@ tell_one(struct copies *copies, struct copy *copy, const struct copies_input *in
 {
     struct replica_meta meta;
     struct replica_input given = {0};
-    if (!copy->made || !copy->named || (copy->told && copy->leased && copy->words_due == 0))
+    if (!copy->made || !copy->named ||
+        (copy->told && copy->leased && copy->led && copy->words_due == 0))
         return false;
     if (!copy->told) {
         copy->told = true;
@@ -269,6 +274,9 @@ tell_one(struct copies *copies, struct copy *copy, const struct copies_input *in
         given.sent_ns = copies->lease_sent_ns;
         given.lease_ns = copies->lease_ns;
         given.known_ver = copy->row.cfg_ver;
+    } else if (!copy->led) {
+        copy->led = true;
+        given.kind = REPLICA_IN_LED;
     } else {
         const uint32_t at = (uint32_t)__builtin_ctz(copy->words_due);
         const struct copy_member *member = &copy->members[at];
@@ -356,7 +364,7 @@ wake_of(const struct copies *copies, const struct copy *copy)
         return 0;
     if (!copy->made || !copy->named)
         return copy->made ? copy->wake_ns : UINT64_MAX;
-    if (!copy->told || !copy->leased || copy->words_due != 0)
+    if (!copy->told || !copy->leased || !copy->led || copy->words_due != 0)
         return 0;
     const bool wishes = copy_is_pending(copies, copy) || wants_transfer(copy);
     return wishes && copy->born_at_ns < copy->wake_ns ? copy->born_at_ns : copy->wake_ns;

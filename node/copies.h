@@ -12,6 +12,7 @@
 //      held --a map that is newer than it does not name it, and a lease came--> told to go (out.drop), and forgotten
 //      the map names one here that is not held --> COMMAND lost
 //      held: REPLICA_CHANGE_* --> COMMAND add, remove, transfer, cut, lost; a compare-and-swap on the cfg_ver that the replica saw
+//      somebody else leads the metadata --> what waits for an outcome is commanded again at once
 //      held, and filled by a primary whose map is newer: it waits for that map
 //      a copy of a child --> a learner of its parent's primary, until the map has the cut; then of its own shard
 //
@@ -55,6 +56,7 @@ enum copies_input_kind {
     COPIES_IN_MADE,    // the environment of out.make is durable
     COPIES_IN_REPLICA, // for the replica `uuid`
     COPIES_IN_WORD,    // of the failure detector, of another node
+    COPIES_IN_LED,     // somebody leads the metadata who did not: commands may have been lost
     COPIES_IN_WAKE,
 };
 
@@ -109,6 +111,7 @@ struct copy {
     bool expected;      // awaited, and the map has a pending copy for it still
     bool told;          // of the newest row
     bool leased;        // it was told of the newest lease
+    bool led;           // it was told that somebody else leads the metadata
     uint16_t words_due; // bits of members: what the failure detector says of them
     uint64_t wake_ns;
     uint64_t born_at_ns;  // when the command may go out again

@@ -17,6 +17,7 @@ struct cluster_uuid copy_node_of(const struct copy *copy, struct replica_uuid uu
 bool copy_is_pending(const struct copies *copies, const struct copy *copy);
 // Nodes that the failure detector holds for dead; and which members of a copy are on them, as bits.
 void copies_hear(struct copies *copies, struct cluster_uuid node, bool dead);
+void copies_hear_led(struct copies *copies); // somebody else leads the metadata
 bool copies_is_dead(const struct copies *copies, struct cluster_uuid node);
 uint16_t copy_members_on(const struct copy *copy, struct cluster_uuid node);
 uint16_t copy_members_dead(const struct copies *copies, const struct copy *copy);

@@ -42,6 +42,25 @@ copies_hear(struct copies *copies, struct cluster_uuid node, bool dead)
             copies->rows[i]->words_due |= copy_members_on(copies->rows[i], node);
 }
 
+// Only who waits for an outcome is stepped: hundreds of others have nothing to say again.
+static bool
+waits_for_outcome(const struct replica *replica)
+{
+    return replica->change.kind != REPLICA_CHANGE_NONE ||
+           replica->split.change.kind != REPLICA_CHANGE_NONE || replica->rotten;
+}
+
+void
+copies_hear_led(struct copies *copies)
+{
+    copies->gaps_at_ns = 0;
+    for (uint32_t i = 0; i < copies->count; i++) {
+        struct copy *copy = copies->rows[i];
+        copy->born_at_ns = 0;
+        copy->led = !copy->made || !waits_for_outcome(&copy->replica);
+    }
+}
+
 uint16_t
 copy_members_on(const struct copy *copy, struct cluster_uuid node)
 {

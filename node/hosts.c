@@ -330,6 +330,8 @@ take(void *context, struct loop_note *note)
         take_lease(hosts, (const struct meta_lease *)note);
     } else if (note->kind == NOTE_META_WORD) {
         take_word(hosts, (const struct meta_word *)note);
+    } else if (note->kind == NOTE_META_LED) {
+        hosts_step(hosts, &(struct copies_input){.kind = COPIES_IN_LED});
     } else if (note->kind == HOST_NOTE_WORK) {
         take_work(hosts, (struct work *)note);
         kept = true; // gone already

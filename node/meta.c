@@ -143,6 +143,26 @@ meta_propose(struct meta *meta, const struct command *command, struct loop *answ
     loop_post(meta->loop, &ask->note);
 }
 
+static void
+hear_of(struct meta *meta, enum meta_ask_kind kind, struct cluster_uuid node)
+{
+    struct meta_ask *ask = ask_new(kind, NULL, NULL);
+    ask->node = node;
+    loop_post(meta->loop, &ask->note);
+}
+
+void
+meta_refused(struct meta *meta, struct cluster_uuid node)
+{
+    hear_of(meta, META_REFUSED, node);
+}
+
+void
+meta_reached(struct meta *meta, struct cluster_uuid node)
+{
+    hear_of(meta, META_REACHED, node);
+}
+
 void
 meta_wish(struct meta *meta, const struct command *command)
 {
@@ -427,6 +447,13 @@ take_ask(struct meta *meta, const struct meta_ask *ask)
             meta_send_command(meta, &ask->command);
         else
             (void)step(meta, in);
+        return;
+    case META_REFUSED:
+    case META_REACHED:
+        in = (struct turn_input){.kind =
+                                     ask->kind == META_REFUSED ? TURN_IN_REFUSED : TURN_IN_REACHED,
+                                 .node = ask->node};
+        (void)step(meta, in);
         return;
     case META_MEET:
         (void)step(meta, (struct turn_input){.kind = TURN_IN_MEET, .meet = ask->meet});

@@ -7,7 +7,7 @@
 //      frames (raft, gossip, turn, map_ask, map), datagrams --> turn --> disk, bus
 //      disk_done ----------------------------------------> turn
 //      meta_propose, meta_wish, meta_change, meta_transfer -> turn --> struct meta_answer, to who asked
-//      turn --> struct meta_map, meta_lease, meta_word, meta_members --> the loops of this node
+//      turn --> struct meta_map, meta_lease, meta_word, LED, meta_members --> the loops of this node
 //
 // A node whose weight is 0 does not have the metadata's log. It hears by gossip who leads and which version of the map there is, and
 // asks somebody for it (router/watch.h): map_ask ~~> other node ~~> map.
@@ -124,6 +124,9 @@ void meta_transfer(struct meta *meta, uint64_t member, struct loop *answer_to, v
 void meta_want(struct meta *meta, uint64_t version);
 // Somebody of this cluster may be at that address.
 void meta_meet(struct meta *meta, const struct gossip_address *address);
+// Of the bus: nobody listens where that node is; it was connected to, or has connected to us.
+void meta_refused(struct meta *meta, struct cluster_uuid node);
+void meta_reached(struct meta *meta, struct cluster_uuid node);
 // A command that this node wants; it goes to the leader, if there is one. It may be lost: who wants it says so again.
 void meta_wish(struct meta *meta, const struct command *command);
 

@@ -16,6 +16,8 @@ enum meta_ask_kind {
     META_CHANGE,
     META_TRANSFER,
     META_MEET,
+    META_REFUSED,
+    META_REACHED,
     META_WANT,
     META_LEAVE,
     META_GO
@@ -31,7 +33,8 @@ struct meta_ask {
         struct command command;
         struct raft_change change;
         struct gossip_address meet;
-        uint64_t version; // META_WANT
+        uint64_t version;         // META_WANT
+        struct cluster_uuid node; // META_REFUSED, META_REACHED
     };
 };
 
@@ -57,6 +60,7 @@ struct meta_peer {
     uint64_t member; // in raft's group; 0: it has not said
     struct cluster_uuid node;
     struct gossip_address address; // that the bus was told
+    uint64_t boot;                 // and of which process it is
 };
 
 // A loop that is told of maps and the rest, and what it was told last.

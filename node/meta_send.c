@@ -61,9 +61,10 @@ meta_learn_peers(struct meta *meta)
         const bool there = !member->superseded && member->state != GOSSIP_LEFT;
         const struct gossip_address none = {.port = 0};
         const struct gossip_address *address = there ? &member->meta.address : &none;
-        if (gossip_address_equal(&peer->address, address))
+        if (gossip_address_equal(&peer->address, address) && peer->boot == member->boot)
             continue;
         peer->address = *address;
+        peer->boot = member->boot; // of a new process: what was refused may be tried at once
         if (address->port != 0)
             bus_know(meta->config.bus, wire_of(peer->node), address);
         else

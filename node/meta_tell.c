@@ -65,6 +65,13 @@ tell_words(const struct meta *meta, const struct meta_listener *to)
     }
 }
 
+static void
+tell_led(const struct meta *meta, const struct meta_listener *to)
+{
+    if (meta->out.led)
+        loop_post(to->loop, meta_note_new(NOTE_META_LED, sizeof(struct loop_note)));
+}
+
 static struct gossip_claim
 claim_of(const struct gossip_member *member)
 {
@@ -266,6 +273,7 @@ meta_tell(struct meta *meta)
         if (tell_map(meta, to))
             tell_lease(meta, to);
         tell_words(meta, to);
+        tell_led(meta, to);
         tell_members(meta, to);
     }
     tell_answers(meta);

@@ -33,7 +33,7 @@ place_of(const struct node *node)
     place.peer.port = told->port != 0 ? told->port : bus_port(node->bus);
     if (address_is_any(&place.client))
         memcpy(place.client.ip, place.peer.ip, sizeof place.peer.ip);
-    place.client.port = rpc_server_port(node->rpc);
+    place.client.port = node->rpc != NULL ? rpc_server_port(node->rpc) : config->listen.port;
     return place;
 }
 
@@ -74,6 +74,14 @@ show_all(struct node *node)
     atomic_store(&seen->whole, true);
 }
 
+// Clients come when there is somebody to answer them: until then they are refused, and go to another node at once. A port that the
+// system chooses is known only when it is listened on, and the others are told of it: what comes there too early is told BUSY.
+static enum config_exit
+open_any_port(struct node *node, struct omen_error *error)
+{
+    return node->config.config->listen.port == 0 ? node_open_rpc(node, error) : EXIT_DONE;
+}
+
 static enum config_exit
 open_all(struct node *node, struct omen_error *error)
 {
@@ -93,7 +101,7 @@ open_all(struct node *node, struct omen_error *error)
     start_uuid_text(node->start.identity.cluster, node->cluster);
     failed = node_open_bus(node, error);
     if (failed == EXIT_DONE)
-        failed = node_open_rpc(node, error);
+        failed = open_any_port(node, error);
     if (failed != EXIT_DONE)
         return failed;
     const struct profile_place place = place_of(node);
@@ -107,12 +115,16 @@ open_all(struct node *node, struct omen_error *error)
     if (failed != EXIT_DONE)
         return failed;
     disk_started(node->start.disk);
-    show_all(node);
     atomic_store(&node->ready, true);
     meta_feed(node->meta, hosts_loop(node->hosts));
     meta_feed(node->meta, clients_loop(node->clients));
     if (node->build != NULL)
         meta_feed(node->meta, build_loop(node->build));
+    if (node->rpc == NULL)
+        failed = node_open_rpc(node, error);
+    if (failed != EXIT_DONE)
+        return failed;
+    show_all(node);
     say_ready(node, &place);
     return EXIT_DONE;
 }

@@ -66,8 +66,17 @@ take_datagram(void *context, const struct gossip_address *from, struct wire_byte
 static void
 hear_of(void *context, struct wire_uuid other)
 {
-    (void)context;
-    (void)other;
+    struct node *node = context;
+    if (atomic_load(&node->ready))
+        meta_reached(node->meta, (struct cluster_uuid){other.high, other.low});
+}
+
+static void
+hear_refused(void *context, struct wire_uuid other)
+{
+    struct node *node = context;
+    if (atomic_load(&node->ready))
+        meta_refused(node->meta, (struct cluster_uuid){other.high, other.low});
 }
 
 static void
@@ -95,7 +104,8 @@ node_open_bus(struct node *node, struct omen_error *error)
         .frame = take_frame,
         .datagram = take_datagram,
         .up = hear_of,
-        .down = hear_lost};
+        .down = hear_lost,
+        .refused = hear_refused};
     const omen_status status = bus_open(&config, &node->bus, error);
     if (status == OMEN_OK)
         return EXIT_DONE;

@@ -22,6 +22,7 @@ enum note_kind {
     NOTE_META_MAP,     // struct meta_map, and so on (node/meta.h)
     NOTE_META_LEASE,   //
     NOTE_META_WORD,    //
+    NOTE_META_LED,     // struct loop_note: somebody leads who did not; wishes may have been lost
     NOTE_META_MEMBERS, //
     NOTE_META_ANSWER,  //
     NOTE_NEAR,         // struct near (node/near.h): to the clients' loop

@@ -23,6 +23,7 @@ static void step_gossip(struct turn *turn, const struct gossip_input *in, struct
 static enum turn_halt obey_raft(struct turn *turn, struct turn_output *out);
 static enum turn_halt apply(struct turn *turn, struct turn_output *out);
 static enum turn_halt checkpoint(struct turn *turn, struct turn_output *out);
+static void note_led(struct turn *turn, struct turn_output *out);
 static bool has_duty(const struct turn *turn);
 static bool has_news(const struct turn *turn);
 static uint64_t earlier(uint64_t a, uint64_t b);
@@ -80,12 +81,13 @@ turn_step(struct turn *turn, const struct turn_input *in, struct turn_output *ou
     out->raft_stepped = out->gossip_stepped = false;
     out->send_count = out->word_count = 0;
     out->lease = (struct turn_lease){0};
-    out->outdated = false;
+    out->outdated = out->led = false;
     ASSERT(turn->started == (in->kind != TURN_IN_START));
     dispatch(turn, in, out);
     if (turn->started && out->halt == TURN_RUNS) {
         turn_lead_settle(turn, in->now_ns, out);
         turn_member_settle(turn, in->now_ns, out);
+        note_led(turn, out);
     }
     if (!out->raft_stepped)
         memset(&out->raft, 0, sizeof out->raft);
@@ -97,6 +99,26 @@ turn_step(struct turn *turn, const struct turn_input *in, struct turn_output *ou
     if (turn->started)
         first = earlier(first, earlier(turn_member_wake_ns(turn), turn_lead_wake_ns(turn)));
     out->wake_ns = has_duty(turn) ? in->now_ns : first;
+}
+
+// Commands that went to who led before, or to nobody, are lost: whoever waits for theirs says them again now.
+static void
+note_led(struct turn *turn, struct turn_output *out)
+{
+    const struct raft *raft = &turn->raft;
+    out->led = raft->lead != RAFT_NODE_NONE &&
+               (raft->lead != turn->led_by || raft->term != turn->led_term);
+    turn->led_by = raft->lead;
+    turn->led_term = raft->term;
+}
+
+static void
+take_gossip(struct turn *turn, const struct turn_input *in, struct turn_output *out)
+{
+    struct gossip_input gossip = {.now_ns = in->now_ns, .kind = GOSSIP_IN_MESSAGE};
+    gossip.message = in->gossip.message;
+    gossip.lane = in->gossip.lane;
+    step_gossip(turn, &gossip, out);
 }
 
 static void
@@ -112,13 +134,9 @@ dispatch(struct turn *turn, const struct turn_input *in, struct turn_output *out
         raft.message = in->raft;
         turn_step_raft(turn, &raft, out);
         break;
-    case TURN_IN_GOSSIP: {
-        struct gossip_input gossip = {.now_ns = in->now_ns, .kind = GOSSIP_IN_MESSAGE};
-        gossip.message = in->gossip.message;
-        gossip.lane = in->gossip.lane;
-        step_gossip(turn, &gossip, out);
+    case TURN_IN_GOSSIP:
+        take_gossip(turn, in, out);
         break;
-    }
     case TURN_IN_PERSISTED:
         raft.kind = RAFT_IN_PERSISTED;
         raft.persist_number = in->persist_number;
@@ -129,6 +147,10 @@ dispatch(struct turn *turn, const struct turn_input *in, struct turn_output *out
         break;
     case TURN_IN_WISH:
         wish(turn, in->command, out);
+        break;
+    case TURN_IN_REFUSED:
+    case TURN_IN_REACHED:
+        turn_hear_of(turn, in, out);
         break;
     case TURN_IN_MEET: {
         const struct gossip_input gossip = {
@@ -319,6 +341,8 @@ step_gossip(struct turn *turn, const struct gossip_input *in, struct turn_output
     for (uint32_t i = 0; i < out->gossip.note_count; i++) {
         const struct gossip_note *note = &out->gossip.notes[i];
         const bool dead = note->kind == GOSSIP_NOTE_DEAD || note->kind == GOSSIP_NOTE_LEFT;
+        if (note->kind == GOSSIP_NOTE_ALIVE)
+            turn_forget_absent(turn, (struct cluster_uuid){note->id.high, note->id.low});
         if (dead || note->kind == GOSSIP_NOTE_ALIVE)
             out->words[out->word_count++] = (struct turn_word){{note->id.high, note->id.low}, dead};
     }

@@ -75,8 +75,10 @@ enum turn_input_kind {
     TURN_IN_CHANGE,   // of the members of raft's group, by an operator; out.raft.answer
     TURN_IN_TRANSFER, // another member shall lead; out.raft.answer
     TURN_IN_MSG,
-    TURN_IN_WISH,  // a command that this node wants: it goes to the leader, if there is one
-    TURN_IN_MEET,  // an operator says where a member of this cluster may be
+    TURN_IN_WISH,    // a command that this node wants: it goes to the leader, if there is one
+    TURN_IN_REFUSED, // nobody listens where a node is said to be (node/turn_gone.c)
+    TURN_IN_REACHED, // it was connected to, or has connected to us
+    TURN_IN_MEET,    // an operator says where a member of this cluster may be
     TURN_IN_LEAVE, // this process is about to end: what it leads goes to others (node/turn_leave.c)
     TURN_IN_GO,    // it ends now: the others need not find out
     TURN_IN_WAKE,
@@ -101,6 +103,7 @@ struct turn_input {
         const struct raft_change *change; // CHANGE
         uint64_t member;                  // TRANSFER
         struct gossip_address meet;       // MEET
+        struct cluster_uuid node;         // REFUSED, REACHED
         const struct turn_msg *msg;       // MSG; every field may be anything
     };
 };
@@ -161,12 +164,22 @@ struct turn_output {
         outdated; // the map has had a later process of this node: the disk is an old copy, and must not be gone on from
     struct turn_word words[GOSSIP_NOTES_MAX]; // for the copies of this node
     uint32_t word_count;
+    bool led; // somebody leads the metadata who did not before: what was wished may have been lost
     // 4. Step again (kind WAKE) no later than this.
     uint64_t wake_ns;
     bool raft_stepped, gossip_stepped; // else the machine's output is empty
     struct raft_output raft;
     struct gossip_output gossip;
 };
+
+// A node at whose address nobody listened.
+struct turn_absent {
+    struct cluster_uuid node;
+    uint64_t since_ns; // the first time
+    bool gone;         // and again later, so that its process is taken for gone
+};
+
+#define TURN_ABSENT_MAX 64u // of more the oldest is forgotten
 
 struct turn_bytes {
     uint8_t *bytes;
@@ -183,10 +196,13 @@ struct turn {
     uint64_t applied;
     struct raft_group group; // as of `applied`
     uint64_t raft_wake_ns, gossip_wake_ns;
-    uint64_t told_version; // of the map, by gossip
-    struct turn_said told; // by gossip
-    uint64_t compact_due;  // 0, or through where the log may go
-    uint64_t made_due;     // 0, or the position of a snapshot that raft waits for
+    uint64_t told_version;                      // of the map, by gossip
+    struct turn_said told;                      // by gossip
+    struct turn_absent absent[TURN_ABSENT_MAX]; // in the order in which they were refused first
+    uint32_t absent_count;
+    uint64_t led_term, led_by; // out.led was last said of
+    uint64_t compact_due;      // 0, or through where the log may go
+    uint64_t made_due;         // 0, or the position of a snapshot that raft waits for
     struct turn_bytes checkpoint;
     struct turn_bytes offers[2]; // what raft streams, and what it will
     struct turn_bytes staged;    // what a leader streams to us

@@ -23,6 +23,11 @@ void turn_propose(struct turn *turn, const struct turn_input *in, const struct c
 // The next message to be filled in; NULL when they do not fit, as if it were lost.
 struct turn_send *turn_send(struct turn_output *out);
 
+// turn_gone.c
+// Steps raft, where it led.
+void turn_hear_of(struct turn *turn, const struct turn_input *in, struct turn_output *out);
+void turn_forget_absent(struct turn *turn, struct cluster_uuid node);
+
 // turn_member.c
 void turn_member_wake(struct turn *turn, const struct turn_input *in, struct turn_output *out);
 void turn_granted(struct turn *turn, const struct turn_input *in);

@@ -18,7 +18,8 @@ raft_check(const struct raft *raft)
     check_log(raft);
     check_durability(raft);
     ASSERT(member_valid(&raft->group));
-    ASSERT(raft->random_ticks >= raft->config.election_ticks &&
+    ASSERT(raft->random_ticks >=
+               (raft->hurried ? raft->config.heartbeat_ticks : raft->config.election_ticks) &&
            raft->random_ticks < 2 * raft->config.election_ticks);
     ASSERT(raft->read_count <= RAFT_READS_MAX);
     // With the deliberate error a stale read shall be what is found.

@@ -15,8 +15,11 @@
 #include "base/bug.h"
 #include "raft/raft_int.h"
 
+#define HURRIES_MAX 3u // the first campaign, its votes, and once more when they were split
+
 static void begin(struct raft *raft, enum raft_campaign campaign);
 static void reset(struct raft *raft, uint64_t term);
+static void draw_timeout(struct raft *raft);
 static void become_leader(struct raft *raft);
 static void count_votes(struct raft *raft);
 static void tick_leader(struct raft *raft);
@@ -295,6 +298,7 @@ static void
 become_leader(struct raft *raft)
 {
     // Its entry commits what earlier terms left (5.4.2). Where there is no memory for it, another one shall lead.
+    raft->hurries = 0;
     reset(raft, raft->term);
     raft->pending_change = bug(BUG_SINGLE_CHANGE_BUG) ? 0 : tail_last(&raft->tail);
     raft->state = RAFT_LEADER;
@@ -309,6 +313,41 @@ become_leader(struct raft *raft)
     raft_note(raft, RAFT_NOTE_STATE, raft->term, 0);
 }
 
+// How long a follower waits for a leader, or a candidate for votes. Where the leader is known to be gone there is nobody to be waited
+// for, only others who campaign as well: as long as the news of one of them takes, and chance. A few times only: who can make no
+// vote durable in so short a time needs the longer one.
+static void
+draw_timeout(struct raft *raft)
+{
+    raft->hurried = raft->hurries > 0;
+    raft->hurries -= raft->hurried;
+    const uint32_t least =
+        raft->hurried ? raft->config.heartbeat_ticks : raft->config.election_ticks;
+    raft->random_ticks = least + prng_below(&raft->prng, raft->config.election_ticks);
+}
+
+// Safety rests on no timeout, so it may be wrong; with leases reads rely on our remembering.
+void
+election_leader_gone(struct raft *raft, uint64_t leader)
+{
+    if (raft->state != RAFT_FOLLOWER || raft->lead != leader || leader == RAFT_NODE_NONE ||
+        raft->config.reads != RAFT_READS_SAFE)
+        return;
+    raft->lead = RAFT_NODE_NONE;
+    raft->election_elapsed = 0;
+    raft->hurries = HURRIES_MAX;
+    draw_timeout(raft);
+}
+
+void
+election_leader_heard(struct raft *raft)
+{
+    raft->election_elapsed = 0;
+    raft->hurries = 0;
+    if (raft->hurried)
+        draw_timeout(raft);
+}
+
 static void
 reset(struct raft *raft, uint64_t term)
 {
@@ -319,8 +358,7 @@ reset(struct raft *raft, uint64_t term)
     }
     raft->lead = RAFT_NODE_NONE;
     raft->election_elapsed = raft->heartbeat_elapsed = 0;
-    raft->random_ticks =
-        raft->config.election_ticks + prng_below(&raft->prng, raft->config.election_ticks);
+    draw_timeout(raft);
     raft->transferee = RAFT_NODE_NONE;
     raft->pending_change = 0;
     raft->leave_due = false;

@@ -115,6 +115,9 @@ take(struct raft *raft, const struct raft_input *in)
         if (raft->state == RAFT_FOLLOWER && raft->config.reads == RAFT_READS_SAFE)
             raft->lead = RAFT_NODE_NONE;
         break;
+    case RAFT_IN_LEADER_GONE:
+        election_leader_gone(raft, in->peer);
+        break;
     case RAFT_IN_START:
     case RAFT_IN_WAKE:
     case RAFT_INPUT_KINDS:

@@ -92,6 +92,7 @@ enum raft_input_kind {
     RAFT_IN_SNAPSHOT,      // what out.snapshot_wanted asked for is made
     RAFT_IN_CAMPAIGN,      //
     RAFT_IN_FORGET_LEADER, // so that a vote is not refused for its sake
+    RAFT_IN_LEADER_GONE, // `peer` has no process any more: if it led, another need not be waited for so long
     RAFT_INPUT_KINDS,
 };
 
@@ -114,7 +115,7 @@ struct raft_input {
         } proposal;                       // PROPOSE
         uint64_t read_id;                 // READ_INDEX; comes back with the answer
         const struct raft_change *change; // CONF_CHANGE
-        uint64_t peer;                    // TRANSFER
+        uint64_t peer;                    // TRANSFER, LEADER_GONE
         uint64_t position;                // COMPACT
         struct {
             enum raft_report kind;
@@ -277,6 +278,8 @@ struct raft {
     uint64_t tick_at_ns; // of the last tick
     uint64_t tick_count;
     uint32_t election_elapsed, heartbeat_elapsed, random_ticks;
+    uint32_t hurries;    // timeouts that are still drawn short, since the leader is gone
+    bool hurried;        // random_ticks was
     uint32_t disk_ticks; // of a leader since its disk answered last, while it should
 
     struct raft_read_wait reads[RAFT_READS_MAX]; // in order of arrival

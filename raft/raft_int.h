@@ -33,6 +33,9 @@ void election_receive_request(struct raft *raft, const struct raft_msg *msg);
 void election_receive_answer(struct raft *raft, const struct raft_msg *msg);
 void election_own_vote_durable(struct raft *raft, uint64_t term);
 enum raft_answer election_transfer(struct raft *raft, uint64_t to);
+// Whose process is gone; and that a leader was heard.
+void election_leader_gone(struct raft *raft, uint64_t leader);
+void election_leader_heard(struct raft *raft);
 bool election_promotable(const struct raft *raft);
 // Whether a leader's lease may count on this node's not voting for another one, itself included.
 bool election_bound(const struct raft *raft);

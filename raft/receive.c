@@ -151,7 +151,7 @@ receive_from_leader(struct raft *raft, const struct raft_msg *msg)
     }
     if (raft->state != RAFT_FOLLOWER)
         election_become_follower(raft, msg->term, msg->from);
-    raft->election_elapsed = 0;
+    election_leader_heard(raft);
     raft->bound_tick = raft->tick_count + raft->config.election_ticks;
     raft->lead = msg->from;
     if (msg->kind == RAFT_APPEND)

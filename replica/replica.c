@@ -300,6 +300,22 @@ on_liveness(struct step *step)
         peer->dead = step->in->kind == REPLICA_IN_DEAD;
 }
 
+// Who led before may have taken what was proposed with it: it goes out again now, not after the pause. Twice is once (I11).
+static void
+on_led(struct replica *replica)
+{
+    replica->change_sent_ns = replica->split.sent_ns = replica->rotten_sent_ns = 0;
+}
+
+static void
+on_hearsay(struct step *step)
+{
+    if (step->in->kind == REPLICA_IN_LED)
+        on_led(step->replica);
+    else
+        on_liveness(step);
+}
+
 static void
 dispatch(struct step *step)
 {
@@ -339,7 +355,8 @@ dispatch(struct step *step)
         break;
     case REPLICA_IN_DEAD:
     case REPLICA_IN_ALIVE:
-        on_liveness(step);
+    case REPLICA_IN_LED:
+        on_hearsay(step);
         break;
     case REPLICA_IN_TRANSFER:
         primary_transfer(step);

@@ -232,6 +232,7 @@ enum replica_input_kind {
     REPLICA_IN_LEASE,
     REPLICA_IN_DEAD,
     REPLICA_IN_ALIVE,
+    REPLICA_IN_LED, // somebody else leads the metadata: what was proposed to the one before may be lost
     REPLICA_IN_TRANSFER,
     REPLICA_IN_CHECKSUM,
     REPLICA_IN_ROOT, // the buckets added up, high and low each: so those of two halves make the whole's

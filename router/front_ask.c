@@ -192,10 +192,11 @@ take_common(struct front *front, struct front_call *call, struct omen_error *err
     if (deadline_ms == 0)
         deadline_ms = FRONT_DEADLINE_MS;
     call->asks = call->method->number;
-    call->start = (struct fanout_start){.client = (uint64_t)(uintptr_t)call,
-                                        .kind = FANOUT_SEARCH,
-                                        .collection = call->collection,
-                                        .deadline_ns = front->now_ns + deadline_ms * MS_NS};
+    call->start =
+        (struct fanout_start){.client = (uint64_t)(uintptr_t)call,
+                              .kind = FANOUT_SEARCH,
+                              .collection = call->collection,
+                              .deadline_ns = call->done.received_ns + deadline_ms * MS_NS};
     if (is_write(call)) {
         call->start.kind = FANOUT_WRITE;
         call->start.op_id = op_of(front, &write->op_id);

@@ -9,7 +9,8 @@
 //
 // Each lane to a node is a connection of its own, made by who has something to send, when it has, and used in that direction only:
 // two nodes that talk have up to four. A lost one is made again with the next frame, after a pause that grows from 50 ms to 2 s while
-// nobody is there; in the pause frames are refused. What is sent while a connection is being made waits for it.
+// nobody is there; in the pause frames are refused. One that was there and is lost is looked for at once and after the first pause,
+// although nobody sends anything: who hears that nobody listens twice may take it that the process there is gone. What is sent while a connection is being made waits for it.
 #ifndef OMEN_WIRE_BUS_H
 #define OMEN_WIRE_BUS_H
 #include "base/error.h"
@@ -44,9 +45,11 @@ struct bus_config {
     void (*frame)(void *context, struct wire_uuid from, uint64_t boot, const struct peer_head *head,
                   struct wire_bytes body);
     void (*datagram)(void *context, const struct gossip_address *from, struct wire_bytes packet);
-    // Hints: our control lane to a node is there; one of our lanes to it is not, or could not be made.
+    // Hints: our control lane to a node is there, or it has connected to us; one of our lanes to it is not, or could not be made;
+    // and (may be NULL) its system said that nobody listens there.
     void (*up)(void *context, struct wire_uuid node);
     void (*down)(void *context, struct wire_uuid node);
+    void (*refused)(void *context, struct wire_uuid node);
 };
 
 struct bus_stats {

@@ -41,6 +41,7 @@ struct lane {
     struct encode waiting; // frames until it is there, behind room for a CONFIRM
     uint64_t retry_ns;     // not before
     uint32_t pause_ms;     // the last one; 0: it was there
+    uint32_t seeks; // dials to come although there is nothing to send: it was there, and is not
 };
 
 struct bus_peer {
@@ -88,7 +89,7 @@ bus_count(_Atomic uint64_t *counter)
 
 // The context is the bus, the owner and who is dialed a link.
 void *link_begin(void *context, struct stream *stream, void *dialed);
-void link_missed(void *context, void *dialed);
+void link_missed(void *context, void *dialed, enum stream_miss why);
 void link_read(void *owner, struct stream *stream, struct stream_input *input);
 void link_end(void *owner, struct stream *stream, enum stream_end why);
 // The bytes of a frame, which are the caller's; NULL: no memory.
@@ -116,8 +117,10 @@ void lane_ready(struct link *link, const uint8_t confirm[HANDSHAKE_CONFIRM_BYTES
 // that it has lost, and our own lanes to it need not wait any longer.
 void lane_heard(struct link *link);
 void lane_unheard(struct link *link);
-// A dialed link is no more.
-void lane_lost(struct link *link);
+// A dialed link is no more, or came to nothing.
+void lane_lost(struct link *link, enum stream_miss why);
+// Under the lock: dials what was lost and is looked for.
+void lanes_seek(struct bus *bus, uint64_t now_ns);
 
 // ---- bus_udp.c ----
 

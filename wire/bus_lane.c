@@ -4,6 +4,7 @@
 //
 //   a lane:  nothing -- send: dial --> being made, frames wait -- lane_ready --> there
 //            being made or there -- lane_lost --> nothing, and refuses until retry_ns
+//            it was there -- lane_lost: dial, and lanes_seek: dial --> being made
 #include <string.h>
 
 #include "base/alloc.h"
@@ -12,6 +13,7 @@
 #include "wire/bus_int.h"
 
 #define MS ((uint64_t)1000000)
+#define SEEKS 2u // dials after a loss, the first at once
 
 struct lane *
 bus_lane_of(struct bus_peer *peer, uint8_t lane)
@@ -63,7 +65,7 @@ lane_ready(struct link *link, const uint8_t confirm[HANDSHAKE_CONFIRM_BYTES])
     uint8_t *bytes = lane->waiting.bytes;
     const size_t count = lane->waiting.count;
     encode_init(&lane->waiting, SIZE_MAX);
-    lane->pause_ms = 0;
+    lane->pause_ms = lane->seeks = 0;
     link->phase = LINK_SENDS;
     const omen_status status = stream_write(link->stream, bytes, count);
     lock_release(&bus->lock);
@@ -89,6 +91,7 @@ lane_heard(struct link *link)
     for (uint32_t i = 0; peer != NULL && i < 2; i++)
         peer->lanes[i].retry_ns = 0;
     lock_release(&bus->lock);
+    bus->config.up(bus->config.context, link->theirs.node);
 }
 
 void
@@ -105,28 +108,55 @@ lane_unheard(struct link *link)
     lock_release(&bus->lock);
 }
 
-// The first time after it was there it is tried again at once.
 void
-lane_lost(struct link *link)
+lanes_seek(struct bus *bus, uint64_t now_ns)
+{
+    for (uint32_t i = 0; i < PEER_BUCKETS; i++)
+        for (struct bus_peer *peer = bus->peers[i]; peer != NULL; peer = peer->next)
+            for (uint8_t which = PEER_CONTROL; which <= PEER_BULK; which++) {
+                struct lane *lane = bus_lane_of(peer, which);
+                if (lane->seeks > 0 && lane->link == NULL && now_ns >= lane->retry_ns)
+                    (void)lane_connect(bus, peer, which);
+            }
+}
+
+// How long until it is tried again, after it could not be made.
+static uint32_t
+next_pause_ms(const struct bus *bus, const struct lane *lane)
+{
+    const uint32_t doubled = 2 * lane->pause_ms;
+    const uint32_t longer =
+        doubled < bus->config.pause_least_ms ? bus->config.pause_least_ms : doubled;
+    return longer < bus->config.pause_most_ms ? longer : bus->config.pause_most_ms;
+}
+
+// The first time after it was there it is tried again at once. Not that of a stranger: it may be a node that we know as well, and
+// its connections would take each other's place for ever (lane_heard).
+void
+lane_lost(struct link *link, enum stream_miss why)
 {
     struct bus *bus = link->bus;
     struct wire_uuid node = {0};
     lock_acquire(&bus->lock);
-    if (link->peer != NULL) {
-        struct lane *lane = bus_lane_of(link->peer, link->lane);
+    struct bus_peer *peer = link->peer;
+    if (peer != NULL) {
+        struct lane *lane = bus_lane_of(peer, link->lane);
         ASSERT(lane->link == link);
-        node = link->peer->node;
-        const uint32_t doubled = 2 * lane->pause_ms;
-        const uint32_t longer =
-            doubled < bus->config.pause_least_ms ? bus->config.pause_least_ms : doubled;
-        const uint32_t pause_ms =
-            longer < bus->config.pause_most_ms ? longer : bus->config.pause_most_ms;
+        node = peer->node;
+        const uint32_t pause_ms = next_pause_ms(bus, lane);
+        const uint32_t seeks = lane->seeks > 0 ? lane->seeks - 1 : 0;
         const bool was_there = link->phase == LINK_SENDS;
         lane_reset(lane);
         lane->pause_ms = was_there ? 0 : pause_ms;
         lane->retry_ns = was_there ? 0 : os_clock_ns() + pause_ms * MS;
+        lane->seeks = was_there && !uuid_is_none(node) ? SEEKS : seeks;
+        if (lane->seeks == SEEKS)
+            (void)lane_connect(bus, peer, link->lane);
     }
     lock_release(&bus->lock);
-    if (!uuid_is_none(node))
-        bus->config.down(bus->config.context, node);
+    if (uuid_is_none(node))
+        return;
+    bus->config.down(bus->config.context, node);
+    if (why == STREAM_MISS_REFUSED && bus->config.refused != NULL)
+        bus->config.refused(bus->config.context, node);
 }

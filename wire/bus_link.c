@@ -87,11 +87,11 @@ link_begin(void *context, struct stream *stream, void *dialed)
 }
 
 void
-link_missed(void *context, void *dialed)
+link_missed(void *context, void *dialed, enum stream_miss why)
 {
     (void)context;
     struct link *link = dialed;
-    lane_lost(link);
+    lane_lost(link, why);
     mem_free(link);
 }
 
@@ -102,7 +102,7 @@ link_end(void *owner, struct stream *stream, enum stream_end why)
     struct link *link = owner;
     if (link->phase == LINK_RECEIVES)
         lane_unheard(link);
-    lane_lost(link);
+    lane_lost(link, STREAM_MISS_OTHER);
     stream_release(stream);
     mem_free(link);
 }

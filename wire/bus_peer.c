@@ -51,7 +51,7 @@ lane_reset(struct lane *lane)
     }
     lane->link = NULL;
     lane->retry_ns = 0;
-    lane->pause_ms = 0;
+    lane->pause_ms = lane->seeks = 0;
     encode_fini(&lane->waiting);
     encode_init(&lane->waiting, SIZE_MAX);
 }
@@ -112,5 +112,6 @@ bus_peers_tick(void *context, uint64_t now_ns)
             bus_peer_free(bus, at);
         else
             at = &(*at)->next;
+    lanes_seek(bus, now_ns);
     lock_release(&bus->lock);
 }

@@ -13,16 +13,24 @@ struct target {
     const struct gossip_address *address; // this one
 };
 
-// Under the lock.
+// Under the lock. Of who is at the address it is a node that we know, rather than a stranger that it was before: two connections to one
+// node take each other's place.
 static struct bus_peer *
 target_find(struct bus *bus, const struct target *target)
 {
     if (!uuid_is_none(target->node))
         return bus_peer_find(bus, target->node);
+    struct bus_peer *stranger = NULL;
     for (uint32_t i = 0; i < PEER_BUCKETS; i++)
-        for (struct bus_peer *peer = bus->peers[i]; peer != NULL; peer = peer->next)
-            if (gossip_address_equal(&peer->address, target->address))
+        for (struct bus_peer *peer = bus->peers[i]; peer != NULL; peer = peer->next) {
+            if (!gossip_address_equal(&peer->address, target->address))
+                continue;
+            if (!uuid_is_none(peer->node))
                 return peer;
+            stranger = peer;
+        }
+    if (stranger != NULL)
+        return stranger;
     if (bus->strangers == STRANGERS_MAX)
         return NULL;
     return bus_peer_make(bus, target->node, target->address);

@@ -74,7 +74,7 @@ stream_begin(struct streams *set, nng_stream *nng, void *dialed, bool accepted)
         if (accepted)
             atomic_fetch_sub(&set->accepted_open, 1);
         else
-            set->config.missed(set->config.context, dialed);
+            set->config.missed(set->config.context, dialed, STREAM_MISS_OTHER);
         return;
     }
     link_live(stream);

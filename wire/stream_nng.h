@@ -33,6 +33,11 @@ enum stream_end { // why a connection was closed
     STREAM_ENDS,
 };
 
+enum stream_miss { // why a dial came to nothing
+    STREAM_MISS_OTHER,
+    STREAM_MISS_REFUSED, // the system there says that nobody listens
+};
+
 // What has come and was not taken yet. `read` says how much of it was.
 struct stream_input {
     uint8_t
@@ -54,7 +59,8 @@ struct streams_config {
     void *context;
     // Somebody connected (`dialed` is NULL), or a dial has come through. Returns the owner; NULL: it is closed, and `end` not called.
     void *(*begin)(void *context, struct stream *stream, void *dialed);
-    void (*missed)(void *context, void *dialed); // a dial has not. May be NULL where nobody dials
+    // A dial has not. May be NULL where nobody dials.
+    void (*missed)(void *context, void *dialed, enum stream_miss why);
     void (*read)(void *owner, struct stream *stream, struct stream_input *input);
     void (*end)(void *owner, struct stream *stream, enum stream_end why);
     void (*tick)(void *context,

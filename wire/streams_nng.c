@@ -202,7 +202,8 @@ dial_ended(void *argument)
 {
     struct dial *dial = argument;
     struct streams *set = dial->set;
-    const bool reached = nng_aio_result(dial->aio) == 0;
+    const int result = nng_aio_result(dial->aio);
+    const bool reached = result == 0;
     nng_stream *nng = reached ? nng_aio_get_output(dial->aio, 0) : NULL;
     lock_acquire(&set->lock);
     const bool closing = set->closing;
@@ -213,7 +214,8 @@ dial_ended(void *argument)
     } else {
         nng_stream_free(nng);
         atomic_fetch_add(&set->missed, 1);
-        set->config.missed(set->config.context, dial->dialed);
+        set->config.missed(set->config.context, dial->dialed,
+                           result == NNG_ECONNREFUSED ? STREAM_MISS_REFUSED : STREAM_MISS_OTHER);
     }
     // The last: now the set's thread stops the operation, which waits for us.
     atomic_store(&dial->ended, true);

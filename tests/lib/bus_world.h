@@ -37,7 +37,7 @@ struct bus_node {
     struct lock lock;
     struct arrived *arrived; // ARRIVED_MAX
     struct datagram datagrams[16];
-    _Atomic uint32_t arrived_count, datagram_count, up_count, down_count;
+    _Atomic uint32_t arrived_count, datagram_count, up_count, down_count, refused_count;
     _Atomic uint32_t shut[3];    // by lane: frames of it wait in the callback while it is not 0
     _Atomic uint32_t waiting[3]; // so many do
 };
@@ -125,6 +125,14 @@ node_down(void *context, struct wire_uuid other)
     bus_tell(&node->down_count);
 }
 
+static inline void
+node_refused(void *context, struct wire_uuid other)
+{
+    struct bus_node *node = context;
+    ck_assert_uint_ne(other.high, 0);
+    bus_tell(&node->refused_count);
+}
+
 static inline struct gossip_address
 loopback(uint16_t port)
 {
@@ -164,6 +172,7 @@ node_prepare(uint32_t at)
         .datagram = node_datagram,
         .up = node_up,
         .down = node_down,
+        .refused = node_refused,
     };
 }
 

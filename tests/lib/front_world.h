@@ -31,6 +31,7 @@ struct fw_faults { // of 1000
 };
 
 struct fw {
+    uint64_t received_ns; // of requests; 0: nobody says
     struct front *front;
     struct prng prng;
     uint64_t now_ns;
@@ -468,7 +469,8 @@ fw_request(struct fw *fw, const struct wire_bytes *frame)
                                         .frame = copy,
                                         .bytes = frame->count,
                                         .params = message.params,
-                                        .session = fw->session};
+                                        .session = fw->session,
+                                        .received_ns = fw->received_ns};
     if (fw->fail_at > 0)
         mem_fail_once(fw->fail_at);
     front_request(fw->front, fw->now_ns, fw, &request);

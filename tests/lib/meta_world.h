@@ -137,6 +137,8 @@ hear(void *context, struct loop_note *note)
         node->leases++;
         node->backwards |= node->map == NULL;
         break;
+    case NOTE_META_LED:
+        break;
     case NOTE_META_WORD:
         node->words++;
         break;

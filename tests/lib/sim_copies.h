@@ -17,6 +17,7 @@ static inline void sim_read_notes(struct sim *sim);
 static inline void sim_ask_operator(struct sim *sim, uint32_t at, const struct copy *copy);
 static inline void sim_copies_step(struct sim *sim, uint32_t at, struct copies_input in);
 static inline void sim_send_words(struct sim *sim, uint32_t at); // sim_word.h
+static inline void sim_send_led(struct sim *sim, uint32_t at);
 static inline void sim_check_shrink(struct sim *sim, uint32_t at, struct sim_env *env);
 
 // ---- packets ----
@@ -459,6 +460,7 @@ sim_feed(struct sim *sim, uint32_t at)
     struct sim_node *node = &sim->nodes[at];
     const struct turn_lease lease = sim->out.lease;
     sim_send_words(sim, at);
+    sim_send_led(sim, at);
     if (node->fed_version != node->turn.map.version) {
         node->fed_version = node->turn.map.version;
         sim_read_lines(sim, &node->turn.map);

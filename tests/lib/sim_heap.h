@@ -33,6 +33,9 @@ enum sim_event_kind {
     SIM_UPKEEP,   // logs are trimmed
     SIM_WORD,     // of the failure detector about node `from` comes to the copies of node `at`
     SIM_RUMOUR,   // the same, made up
+    SIM_REFUSED,  // nobody listens where node `from` is, says the bus of node `at`
+    SIM_REACHED,  // and that it was reached
+    SIM_LED,      // the copies of node `at` hear that somebody else leads the metadata
     SIM_ADMIN,    // of the shards, by an operator
     SIM_MEMBERS,  // of raft's group change
     // Of routers, from here on (tests/lib/sim_routers.h).

@@ -23,6 +23,7 @@
     X(drains)                                                                                      \
     X(preferred)                                                                                   \
     X(words)                                                                                       \
+    X(refusals)                                                                                    \
     X(shrinks)                                                                                     \
     X(shrinks_early)
 
@@ -72,6 +73,7 @@ sim_summary_count(uint64_t row[SIM_COUNTED_KINDS], const struct sim *sim)
     row[SIM_COUNTED_drains] = sim->drains;
     row[SIM_COUNTED_preferred] = sim->preferred;
     row[SIM_COUNTED_words] = sim->words;
+    row[SIM_COUNTED_refusals] = sim->refusals;
     row[SIM_COUNTED_shrinks] = sim->shrinks;
     row[SIM_COUNTED_shrinks_early] = sim->shrinks_early;
 }

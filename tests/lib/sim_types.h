@@ -275,6 +275,7 @@ struct sim {
     struct sim_members members;
     uint64_t drains, preferred;      // by an operator
     uint64_t words;                  // of the failure detector to copies
+    uint64_t refusals;               // of connections, that turns were told
     uint64_t shrinks, shrinks_early; // copies that are to leave the set; before the whole wait
     struct sim_routers *routers;     // tests/lib/sim_router.h
 };

@@ -46,6 +46,63 @@ sim_word_event(struct sim *sim, const struct sim_event *event)
     sim_copies_step(sim, event->at, in);
 }
 
+// That another leads the metadata: now and then it is not said, as where there was no memory for it.
+static inline void
+sim_send_led(struct sim *sim, uint32_t at)
+{
+    if (!sim->out.led || sim_chance(sim, 100))
+        return;
+    sim_push(&sim->heap,
+             (struct sim_event){.at_ns = sim->now_ns + 10000 + prng_below(&sim->prng, 500000),
+                                .kind = SIM_LED,
+                                .at = at,
+                                .number = sim->nodes[at].life});
+}
+
+static inline void
+sim_led_event(struct sim *sim, const struct sim_event *event)
+{
+    if (event->number == sim->nodes[event->at].life)
+        sim_copies_step(sim, event->at, (struct copies_input){.kind = COPIES_IN_LED});
+}
+
+// ---- refused connections ----
+
+static inline void
+sim_say_of(struct sim *sim, uint32_t at, uint32_t about, enum sim_event_kind kind, uint64_t in_ns)
+{
+    sim_push(&sim->heap, (struct sim_event){.at_ns = sim->now_ns + in_ns,
+                                            .kind = kind,
+                                            .at = at,
+                                            .from = about,
+                                            .number = sim->nodes[at].life});
+}
+
+// A process has ended, or begins: who can hear its system is refused at once and when it tries again, or connects. Some have no
+// connection to it, and hear nothing.
+static inline void
+sim_tell_refusals(struct sim *sim, uint32_t about, enum sim_event_kind kind)
+{
+    for (uint32_t at = 0; at < sim->options.nodes; at++) {
+        if (at == about || !sim->nodes[at].up || sim->cut[at][about] || sim->cut[about][at] ||
+            sim_chance(sim, 200))
+            continue;
+        sim_say_of(sim, at, about, kind, 200000 + prng_below(&sim->prng, 5000000));
+        if (kind == SIM_REFUSED)
+            sim_say_of(sim, at, about, kind, 50 * SIM_MS + prng_below(&sim->prng, 60000000));
+    }
+}
+
+// Somebody else listens there, or a wall in between refuses: it is not true of who lives.
+static inline void
+sim_refuse_wrongly(struct sim *sim, uint32_t at, uint32_t about)
+{
+    sim_say_of(sim, at, about, SIM_REFUSED, prng_below(&sim->prng, 5000000));
+    sim_say_of(sim, at, about, SIM_REFUSED, prng_below(&sim->prng, 120000000));
+    if (sim_chance(sim, 500))
+        sim_say_of(sim, at, about, SIM_REACHED, prng_below(&sim->prng, 300000000));
+}
+
 static inline void
 sim_rumour(struct sim *sim)
 {
@@ -55,6 +112,8 @@ sim_rumour(struct sim *sim)
         return;
     if (sim->nodes[at].up)
         sim_send_word(sim, at, (at + other) % sim->options.nodes, sim_chance(sim, 700));
+    if (sim->nodes[at].up && sim_chance(sim, 300))
+        sim_refuse_wrongly(sim, at, (at + other) % sim->options.nodes);
     const uint64_t gap_ns = SIM_MS * prng_below(&sim->prng, sim->options.profile->rumours_ms);
     sim_push(&sim->heap, (struct sim_event){.at_ns = sim->now_ns + gap_ns, .kind = SIM_RUMOUR});
 }

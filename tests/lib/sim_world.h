@@ -19,6 +19,9 @@ static inline void sim_copies_start(struct sim *sim, uint32_t at);    // tests/l
 static inline void sim_envs_crash(struct sim *sim, uint32_t at);
 static inline void sim_feed(struct sim *sim, uint32_t at);
 
+static inline void sim_tell_refusals(struct sim *sim, uint32_t about,
+                                     enum sim_event_kind kind); // sim_word.h
+
 static inline void
 sim_crash(struct sim *sim, uint32_t at)
 {
@@ -36,6 +39,7 @@ sim_crash(struct sim *sim, uint32_t at)
     node->up = false;
     node->paused_until_ns = node->held_until_ns = 0;
     node->life++;
+    sim_tell_refusals(sim, at, SIM_REFUSED);
 }
 
 static inline void
@@ -174,6 +178,18 @@ sim_start(struct sim *sim, uint32_t at)
     const struct turn_durable durable = sim_disk_read(&node->disk);
     sim_copies_start(sim, at);
     sim_step(sim, at, (struct turn_input){.kind = TURN_IN_START, .durable = &durable});
+    sim_tell_refusals(sim, at, SIM_REACHED);
+}
+
+static inline void
+sim_refusal_event(struct sim *sim, const struct sim_event *event)
+{
+    if (event->number != sim->nodes[event->at].life)
+        return;
+    struct turn_input in = {.kind = event->kind == SIM_REFUSED ? TURN_IN_REFUSED : TURN_IN_REACHED};
+    in.node = (struct cluster_uuid){0x6f6d656e, event->from + 1};
+    sim->refusals += event->kind == SIM_REFUSED;
+    sim_step(sim, event->at, in);
 }
 
 #include "tests/lib/sim_check.h"  // sim_observe

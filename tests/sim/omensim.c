@@ -81,6 +81,13 @@ deliver_any(struct sim *sim, const struct sim_event *event)
     case SIM_WORD:
         sim_word_event(sim, event);
         break;
+    case SIM_REFUSED:
+    case SIM_REACHED:
+        sim_refusal_event(sim, event);
+        break;
+    case SIM_LED:
+        sim_led_event(sim, event);
+        break;
     case SIM_REPLICA:
     case SIM_COPIES:
     case SIM_ERRAND:

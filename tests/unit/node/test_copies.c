@@ -693,6 +693,50 @@ is_being_removed(void)
     return out.command.kind == COMMAND_STEPS && out.command.steps.steps[0].kind == STEP_REMOVE;
 }
 
+START_TEST(what_waits_for_an_outcome_is_commanded_again_when_somebody_else_leads)
+{
+    lead_two();
+    now_ns += 2000 * MS;
+    rest();
+    ck_assert(is_being_removed());
+    now_ns += 1 * MS;
+    rest();
+    ck_assert_int_eq(out.command.kind, 0);
+    step((struct copies_input){.kind = COPIES_IN_LED});
+    ck_assert_uint_le(out.wake_ns, now_ns);
+    rest();
+    ck_assert(is_being_removed());
+    rest();
+    ck_assert_int_eq(out.command.kind, 0);
+}
+END_TEST
+
+START_TEST(who_waits_for_nothing_has_nothing_to_say_when_somebody_else_leads)
+{
+    lead_two();
+    step((struct copies_input){.kind = COPIES_IN_LED});
+    ck_assert_uint_gt(out.wake_ns, now_ns);
+    rest();
+    ck_assert_int_eq(out.command.kind, 0);
+}
+END_TEST
+
+START_TEST(a_name_and_a_loss_are_said_again_when_somebody_else_leads)
+{
+    take_step((struct shard_step){.kind = STEP_ASSIGN, .node = number_of(HERE)});
+    take_step((struct shard_step){.kind = STEP_BORN, .node = number_of(HERE), .replica = {2, 2}});
+    give_map();
+    wake(); // the disk lacks it
+    ck_assert_int_eq(out.command.steps.steps[0].kind, STEP_LOST);
+    wake();
+    ck_assert_int_eq(out.command.kind, 0);
+    step((struct copies_input){.kind = COPIES_IN_LED});
+    wake();
+    ck_assert_int_eq(out.command.kind, COMMAND_STEPS);
+    ck_assert_int_eq(out.command.steps.steps[0].kind, STEP_LOST);
+}
+END_TEST
+
 START_TEST(a_silent_copy_is_waited_for_the_whole_time_without_a_word)
 {
     lead_two();
@@ -778,6 +822,9 @@ copies_suite(void)
     tcase_add_test(tcase, a_copy_of_a_child_learns_from_its_parents_primary);
     tcase_add_test(tcase, a_split_ends_with_two_shards_that_go_on_where_their_parent_ended);
     tcase_add_test(tcase, a_split_that_is_given_up_leaves_the_parent_alone);
+    tcase_add_test(tcase, what_waits_for_an_outcome_is_commanded_again_when_somebody_else_leads);
+    tcase_add_test(tcase, who_waits_for_nothing_has_nothing_to_say_when_somebody_else_leads);
+    tcase_add_test(tcase, a_name_and_a_loss_are_said_again_when_somebody_else_leads);
     tcase_add_test(tcase, a_silent_copy_is_waited_for_the_whole_time_without_a_word);
     tcase_add_test(tcase, a_silent_copy_of_a_dead_node_is_waited_for_a_quarter_of_the_time);
     tcase_add_test(tcase, a_word_that_is_taken_back_shortens_nothing);

@@ -20,6 +20,7 @@ static struct seal_keys keys;
 static struct tcp_client
     asking[NODES]; // one connection each: whoever asks again and again would use up all ports
 static uint32_t requests;
+static uint16_t ports[NODES]; // of clients; 0: any
 
 // ---- nodes ----
 
@@ -51,7 +52,7 @@ start(uint32_t at)
                               .threads = 1,
                               .log_level = LOG_LEVEL_ERROR};
     snprintf(config->data, sizeof config->data, "%s/%u", folder.path, at);
-    set_address(&config->listen, 0);
+    set_address(&config->listen, ports[at]);
     set_address(&config->peer, 0);
     if (at > 0) {
         set_address(&config->join[0], node_peer_port(nodes[0]));
@@ -80,6 +81,7 @@ setup(void)
     log_level_set(LOG_LEVEL_ERROR);
     folder_init(&folder);
     memset(nodes, 0, sizeof nodes);
+    memset(ports, 0, sizeof ports);
 }
 
 static void
@@ -350,6 +352,30 @@ START_TEST(searches_one_after_the_other_and_many_at_once_find_what_is_there)
 }
 END_TEST
 
+START_TEST(who_asks_a_node_that_has_just_started_again_is_answered_when_it_knows_what_is_there)
+{
+    fill("docs", (uint32_t)_i);
+    ports[0] = node_client_port(nodes[0]);
+    stop(0);
+    start(0); // it has no lease yet, and perhaps no map
+    for (uint32_t i = 0; i < AT_ONCE; i++)
+        send_search(&asking[0], "docs", i, API_EVENTUAL);
+    for (uint32_t i = 0; i < AT_ONCE; i++)
+        hear_search(&asking[0]);
+}
+END_TEST
+
+START_TEST(a_node_ends_while_requests_wait_for_what_it_does_not_know_yet)
+{
+    fill("docs", (uint32_t)_i);
+    stop(0);
+    start(0);
+    for (uint32_t i = 0; i < AT_ONCE; i++)
+        send_search(&asking[0], "docs", i, API_EVENTUAL);
+    stop(0);
+}
+END_TEST
+
 START_TEST(who_leaves_before_his_searches_are_answered_costs_nothing)
 {
     fill("docs", (uint32_t)_i);
@@ -393,6 +419,10 @@ suite(void)
     tcase_add_test(tcase, a_node_ends_while_its_clients_wait);
     tcase_add_loop_test(tcase, searches_one_after_the_other_and_many_at_once_find_what_is_there, 1,
                         3);
+    tcase_add_loop_test(
+        tcase, who_asks_a_node_that_has_just_started_again_is_answered_when_it_knows_what_is_there,
+        1, 3);
+    tcase_add_loop_test(tcase, a_node_ends_while_requests_wait_for_what_it_does_not_know_yet, 1, 3);
     tcase_add_loop_test(tcase, who_leaves_before_his_searches_are_answered_costs_nothing, 1, 3);
     tcase_add_loop_test(tcase, a_node_ends_while_searches_are_under_way, 1, 3);
     suite_add_tcase(suite, tcase);

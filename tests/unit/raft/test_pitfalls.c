@@ -199,6 +199,99 @@ START_TEST(p4_node_with_an_unapplied_change_does_not_campaign)
 }
 END_TEST
 
+// ---- a leader whose process is gone ----
+
+static void
+gone(struct cluster *cluster, uint32_t at, uint64_t leader)
+{
+    struct raft_input in = {.kind = RAFT_IN_LEADER_GONE};
+    in.peer = leader;
+    cluster_step(cluster, at, in);
+}
+
+START_TEST(another_is_elected_sooner_where_the_leader_is_known_to_be_gone)
+{
+    struct cluster *cluster = cluster_led(3, 3, NULL);
+    const struct raft *raft = &cluster->peers[1].raft;
+    const uint32_t most = raft->config.heartbeat_ticks + raft->config.election_ticks;
+    cluster_crash(cluster, 0);
+    gone(cluster, 1, 3); // not the leader
+    ck_assert_uint_eq(raft->lead, 1);
+    gone(cluster, 1, 1);
+    gone(cluster, 2, 1);
+    ck_assert_uint_eq(raft->lead, RAFT_NODE_NONE);
+    ck_assert_uint_ge(raft->random_ticks, raft->config.heartbeat_ticks);
+    ck_assert_uint_lt(raft->random_ticks, most);
+    gone(cluster, 1, 1); // it is forgotten already
+    ck_assert_uint_eq(raft->hurries, 2);
+    for (uint32_t tick = 0; tick < 3 * most && cluster_leader(cluster) == RAFT_MEMBERS_MAX; tick++)
+        cluster_elapse(cluster, 1);
+    const uint32_t leader = cluster_leader(cluster);
+    ck_assert_uint_ne(leader, RAFT_MEMBERS_MAX);
+    cluster_elapse(cluster, 3);
+    for (uint32_t i = 1; i < 3; i++) {
+        ck_assert_uint_eq(cluster->peers[i].raft.hurries, 0);
+        ck_assert(!cluster->peers[i].raft.hurried);
+        ck_assert_uint_ge(cluster->peers[i].raft.random_ticks, raft->config.election_ticks);
+    }
+    cluster_close(cluster);
+}
+END_TEST
+
+START_TEST(a_leader_that_was_not_gone_is_heard_again_and_nothing_is_hurried)
+{
+    struct cluster *cluster = cluster_led(3, 3, NULL);
+    const struct raft *raft = &cluster->peers[1].raft;
+    const uint64_t term = raft->term;
+    gone(cluster, 1, 1);
+    ck_assert(raft->hurried);
+    gone(cluster, 0, 1); // who leads is not told by others that it does not
+    ck_assert_int_eq(cluster->peers[0].raft.state, RAFT_LEADER);
+    cluster_elapse(cluster, raft->config.heartbeat_ticks);
+    ck_assert_uint_eq(raft->lead, 1);
+    ck_assert_uint_eq(raft->term, term);
+    ck_assert(!raft->hurried);
+    cluster_close(cluster);
+}
+END_TEST
+
+START_TEST(who_gets_no_votes_in_a_hurry_waits_as_long_as_ever_afterwards)
+{
+    struct cluster *cluster = cluster_led(3, 3, NULL);
+    struct raft *raft = &cluster->peers[1].raft;
+    cluster_crash(cluster, 0);
+    gone(cluster, 1, 1);
+    for (uint32_t i = 0; i < 2; i++) { // the others' votes are never heard
+        cluster_hear(cluster, (struct raft_msg){.kind = RAFT_VOTE_RESP,
+                                                .from = 3,
+                                                .to = 2,
+                                                .term = raft->term + 1,
+                                                .reject = true});
+        ck_assert(raft->hurried);
+    }
+    ck_assert_uint_eq(raft->hurries, 0);
+    cluster_hear(
+        cluster,
+        (struct raft_msg){
+            .kind = RAFT_VOTE_RESP, .from = 3, .to = 2, .term = raft->term + 1, .reject = true});
+    ck_assert(!raft->hurried);
+    ck_assert_uint_ge(raft->random_ticks, raft->config.election_ticks);
+    cluster_close(cluster);
+}
+END_TEST
+
+START_TEST(with_leases_a_leader_is_remembered_although_it_is_gone)
+{
+    struct raft_config config = cluster_config();
+    config.reads = RAFT_READS_LEASE;
+    config.check_quorum = true;
+    struct cluster *cluster = cluster_led(3, 3, &config);
+    gone(cluster, 1, 1);
+    ck_assert_uint_eq(cluster->peers[1].raft.lead, 1);
+    cluster_close(cluster);
+}
+END_TEST
+
 START_TEST(p4_learner_votes_for_who_knows_that_it_was_promoted)
 {
     struct cluster *cluster = cluster_led(2, 1, NULL);
@@ -772,6 +865,10 @@ suite(void)
     tcase_add_test(c, p3_a_new_leader_waits_for_all_that_it_inherited);
     tcase_add_test(c, p3_who_has_a_change_knows_that_the_one_before_is_committed);
     tcase_add_test(c, p4_node_with_an_unapplied_change_does_not_campaign);
+    tcase_add_test(c, another_is_elected_sooner_where_the_leader_is_known_to_be_gone);
+    tcase_add_test(c, a_leader_that_was_not_gone_is_heard_again_and_nothing_is_hurried);
+    tcase_add_test(c, who_gets_no_votes_in_a_hurry_waits_as_long_as_ever_afterwards);
+    tcase_add_test(c, with_leases_a_leader_is_remembered_although_it_is_gone);
     tcase_add_test(c, p4_learner_votes_for_who_knows_that_it_was_promoted);
     tcase_add_test(c, p5_sync_that_fails_is_never_acknowledged);
     tcase_add_test(c, who_is_the_only_voter_waits_for_nobody_when_it_starts);

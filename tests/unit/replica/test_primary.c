@@ -172,6 +172,27 @@ START_TEST(a_silent_copy_counts_until_its_removal_is_seen)
 }
 END_TEST
 
+START_TEST(a_proposal_goes_out_again_when_somebody_else_leads_the_metadata)
+{
+    const struct replica_input led = {.kind = REPLICA_IN_LED};
+    alone_lead(&one);
+    alone_step(&one, led); // nothing was proposed
+    ck_assert_int_eq(one.out.change.kind, REPLICA_CHANGE_NONE);
+    alone_propose(&one, 11, 1);
+    alone_persisted(&one);
+    alone_ack(&one, 2, 2);
+    alone_wait(&one, 200 * MS);
+    ck_assert_int_eq(one.out.change.kind, REPLICA_CHANGE_REMOVE);
+    alone_wait(&one, 1 * MS);
+    ck_assert_int_eq(one.out.change.kind, REPLICA_CHANGE_NONE);
+    alone_step(&one, led);
+    ck_assert_int_eq(one.out.change.kind, REPLICA_CHANGE_REMOVE);
+    ck_assert_uint_eq(one.out.change.uuid.low, 3);
+    alone_wait(&one, 1 * MS);
+    ck_assert_int_eq(one.out.change.kind, REPLICA_CHANGE_NONE);
+}
+END_TEST
+
 START_TEST(the_dead_are_waited_for_a_quarter_unless_they_answer)
 {
     alone_lead(&one);
@@ -412,6 +433,7 @@ primary_suite(void)
     tcase_add_test(tcase, what_was_not_answered_is_unknown_when_the_term_ends);
     tcase_add_test(tcase, a_restarted_primary_does_not_go_on_in_its_term);
     tcase_add_test(tcase, a_silent_copy_counts_until_its_removal_is_seen);
+    tcase_add_test(tcase, a_proposal_goes_out_again_when_somebody_else_leads_the_metadata);
     tcase_add_test(tcase, the_dead_are_waited_for_a_quarter_unless_they_answer);
     tcase_add_test(tcase, a_copy_that_answers_and_makes_nothing_durable_is_removed);
     tcase_add_test(tcase, a_dead_learner_whose_add_was_proposed_counts_until_it_is_in_and_removed);

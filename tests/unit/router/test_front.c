@@ -273,6 +273,22 @@ START_TEST(who_counts_hears_how_a_request_ended_and_what_it_took)
 }
 END_TEST
 
+START_TEST(a_deadline_counts_from_when_the_request_came)
+{
+    open_of(2);
+    ck_assert_ptr_nonnull(fill(POINTS, false));
+    const float query[MODEL_DIM] = {0};
+    const struct api_query_search ask = {ASK, .vector = raw(query, 4), .k = 3, .deadline_ms = 1000};
+    fw->now_ns += UINT64_C(5000000000);
+    fw->received_ns = fw->now_ns - UINT64_C(1000000000);
+    ck_assert_ptr_null(fw_call(fw, METHOD_QUERY_SEARCH, &ask));
+    ck_assert_int_eq(fw->done.status, OMEN_E_TIMEOUT);
+    fw->received_ns = fw->now_ns - UINT64_C(100000000);
+    ck_assert_ptr_nonnull(fw_call(fw, METHOD_QUERY_SEARCH, &ask));
+    ck_assert_int_eq(fw->done.status, OMEN_OK);
+}
+END_TEST
+
 START_TEST(a_filter_is_the_shards_to_apply)
 {
     open_of(7);
@@ -631,6 +647,7 @@ front_suite(void)
     tcase_add_loop_test(tcase, a_search_by_id_does_not_find_the_point_itself, 0, 3);
     tcase_add_test(tcase, explain_says_what_each_shard_did);
     tcase_add_test(tcase, who_counts_hears_how_a_request_ended_and_what_it_took);
+    tcase_add_test(tcase, a_deadline_counts_from_when_the_request_came);
     tcase_add_test(tcase, a_filter_is_the_shards_to_apply);
     tcase_add_loop_test(tcase, a_batch_of_queries_comes_back_as_matrices, 0, 3);
     tcase_add_loop_test(tcase, texts_and_payloads_of_a_batch_come_in_lists, 0, 3);

@@ -432,6 +432,29 @@ START_TEST(where_nobody_listens_frames_are_refused_for_a_while)
 }
 END_TEST
 
+START_TEST(who_is_lost_is_looked_for_and_refused_twice_where_nobody_listens)
+{
+    nodes_open(2);
+    ck_assert(send_frame(0, 1, PEER_CONTROL, 1, nothing));
+    bus_wait(&nodes[1].arrived_count, 1);
+    ck_assert_uint_eq(nodes[0].refused_count, 0);
+    bus_close(nodes[1].bus);
+    bus_wait(&nodes[0].refused_count, 2); // although nothing is sent
+    ck_assert_uint_eq(node_stats(0).missed, 2);
+    nodes[1].bus = NULL;
+    nodes_close(2);
+}
+END_TEST
+
+START_TEST(who_connects_to_us_is_up)
+{
+    nodes_open(2);
+    ck_assert(send_frame(1, 0, PEER_CONTROL, 1, nothing));
+    bus_wait(&nodes[0].up_count, 1);
+    nodes_close(2);
+}
+END_TEST
+
 START_TEST(a_node_that_restarts_is_reached_again_and_comes_with_its_new_boot)
 {
     nodes_open(2);
@@ -660,6 +683,8 @@ bus_nng_suite(void)
     tcase_add_test(tests, more_connections_than_may_be_are_closed_at_once);
     tcase_add_test(tests, to_who_is_unknown_or_forgotten_nothing_is_sent);
     tcase_add_test(tests, where_nobody_listens_frames_are_refused_for_a_while);
+    tcase_add_test(tests, who_is_lost_is_looked_for_and_refused_twice_where_nobody_listens);
+    tcase_add_test(tests, who_connects_to_us_is_up);
     tcase_add_test(tests, a_node_that_restarts_is_reached_again_and_comes_with_its_new_boot);
     tcase_add_test(tests, a_node_that_moved_is_found_at_its_new_address_and_left_at_the_old_one);
     tcase_add_test(tests, nodes_talk_over_ipv6_as_well);
