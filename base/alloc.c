@@ -196,6 +196,17 @@ pages_free(void *memory, size_t bytes)
 }
 
 void
+pages_free_from(void *memory, size_t kept, size_t bytes)
+{
+    const size_t end = round_up(bytes, SMALL_PAGE_BYTES);
+    ASSERT((uintptr_t)memory % HUGE_PAGE_BYTES == 0 && kept > 0 && kept % SMALL_PAGE_BYTES == 0);
+    if (kept >= end)
+        return;
+    const int failed = munmap((char *)memory + kept, end - kept);
+    ASSERT(failed == 0);
+}
+
+void
 pages_populate(void *memory, size_t bytes)
 {
     const uintptr_t from = (uintptr_t)memory / SMALL_PAGE_BYTES * SMALL_PAGE_BYTES;

@@ -36,6 +36,8 @@ void mem_keep_large_apart(void);
 // same size. Refusals are counted as above.
 void *pages_alloc(size_t bytes);
 void pages_free(void *memory, size_t bytes);
+// Ends what lies behind the first `kept` bytes, whole small pages and more than none; the rest ends with pages_free of `kept`.
+void pages_free_from(void *memory, size_t kept, size_t bytes);
 // From now on the first touch of a page in the whole huge pages of [memory, memory + bytes) makes all of it. Aligned as above.
 void pages_make_huge(void *memory, size_t bytes);
 // After that, one which may have been touched before: what is there moves to a huge page, beside whoever uses it.

@@ -4,8 +4,9 @@
 //
 // Reservoirs are two thirds of the memory. With less than they take, the leaves are gone through several times, each time
 // for the reservoirs of some of the rows; which leaf a row is in does not depend on that. All memory is counted before it
-// is taken, so a limit is kept whatever the estimates said. A graph in which too many rows
-// cannot be reached was unlucky with its leaders: it is made again with others.
+// is taken, so a limit is kept whatever the estimates said. Between passes a row has the links that it chose, not yet the room for
+// others' choices: those of all rows lie close together, and reservoirs take what is left of the links' memory, too.
+// A graph in which too many rows cannot be reached was unlucky with its leaders: it is made again with others.
 #include "index/build.h"
 
 #include <string.h>
@@ -120,18 +121,39 @@ build_free(struct build *build, void *memory, size_t bytes)
     give_back(build, whole_pages(bytes));
 }
 
-static void
-block_open(struct build *build, size_t bytes)
+// What the links of all rows take when there is room for others' choices, too.
+static size_t
+links_bytes(const struct build *build)
 {
-    build->block = build_alloc(build, bytes);
-    build->block_bytes = bytes;
+    return whole_pages((size_t)build->source->count * build->config.links_max *
+                       sizeof *build->links);
+}
+
+// What they take while rows are `links_room` apart.
+static size_t
+links_bytes_now(const struct build *build)
+{
+    return whole_pages((size_t)build->rows.count * build->links_room * sizeof *build->links);
+}
+
+static void
+block_open(struct build *build, size_t begin)
+{
+    build->block = (uint8_t *)build->links + begin;
+    build->block_bytes = build->links_mapped - begin;
 }
 
 void
 block_close(struct build *build)
 {
-    build_free(build, build->block, build->block_bytes);
+    const size_t links = links_bytes(build);
     build->block = NULL;
+    build->block_bytes = 0;
+    if (build->links == NULL || build->links_mapped == links)
+        return;
+    pages_free_from(build->links, links, build->links_mapped);
+    give_back(build, build->links_mapped - links);
+    build->links_mapped = links;
 }
 
 void *
@@ -156,26 +178,19 @@ build_heap_free(struct build *build, void *memory, size_t bytes)
     give_back(build, bytes);
 }
 
-// Of a row: its links and how many they are.
-static size_t
-links_bytes(const struct build *build)
-{
-    return build->config.links_max * sizeof(uint32_t) + 1;
-}
-
 static const size_t twins_bytes = 2 * sizeof(uint32_t); // of a row: which one it equals, or not
 static const size_t reservoir_bytes = sizeof(struct reservoir) + sizeof(uint32_t);
 
-// What is there in every stage after the first. That no row has a twin is known when there are clusters.
+// What is there in every stage after the first, beside links. That no row has a twin is known when there are clusters.
 static size_t
 always_bytes(const struct build *build)
 {
     const bool none = build->starts != NULL && build->twin_of == NULL;
     return workers_bytes(build) + (PAGES_BEGUN + build->config.threads) * PAGE_BYTES +
-           build->source->count * (links_bytes(build) + (none ? 0 : twins_bytes));
+           build->source->count * (sizeof *build->counts + (none ? 0 : twins_bytes));
 }
 
-// What is there beside reservoirs.
+// What is there beside links and reservoirs.
 static size_t
 held_bytes(const struct build *build)
 {
@@ -194,31 +209,40 @@ build_memory(const struct build_rows *rows, const struct build_config *config)
     struct build build = {.source = rows, .rows = *rows, .config = *config};
     workers_shape(&build);
     if (config->maker != NULL) {
-        const size_t bytes =
-            always_bytes(&build) + config->maker->bytes(config->maker->context, rows, config);
+        const size_t bytes = always_bytes(&build) + links_bytes(&build) +
+                             config->maker->bytes(config->maker->context, rows, config);
         return (struct build_memory){.least = bytes, .most = bytes};
     }
     const size_t count = rows->count, always = always_bytes(&build), held = held_bytes(&build);
+    const size_t links = links_bytes(&build), chosen = count * config->chosen * sizeof(uint32_t);
     const size_t split = always + split_bytes(&build) + split_bytes_besides(&build);
-    const size_t part = held + (count / PASSES_MAX + 1) * reservoir_bytes;
-    const size_t reverse = always + order_bytes(&build) +
-                           count * (sizeof(uint64_t) + config->chosen * sizeof(uint32_t));
-    const size_t least = larger(larger(split, part), reverse);
-    return (struct build_memory){.least = least,
-                                 .most = larger(least, held + (count + 1) * reservoir_bytes)};
+    const size_t part = chosen + (count / PASSES_MAX + 1) * reservoir_bytes;
+    const size_t reverse = always + links + order_bytes(&build) + count * sizeof(uint64_t) + chosen;
+    const size_t least = larger(larger(split, held + larger(links, part)), reverse);
+    return (struct build_memory){
+        .least = least, .most = larger(least, held + links + (count + 1) * reservoir_bytes)};
 }
 
-// Over so many parts of the rows the leaves are gone through.
-static uint32_t
-passes_for(const struct build *build)
+// How the links and reservoirs of a pass lie: in one piece of memory.
+struct layout {
+    uint32_t passes;
+    uint32_t links_room; // from a row's links to the next row's
+};
+
+// Over so many parts of the rows the leaves are gone through. Where all reservoirs fit, links have their room from the beginning.
+static struct layout
+layout_for(const struct build *build)
 {
+    const uint32_t chosen = build->config.chosen;
     const size_t limit = build->config.memory_max, held = held_bytes(build) + reservoir_bytes;
     const size_t all = build->rows.count * reservoir_bytes;
-    if (limit == 0 || limit >= held + all)
-        return 1;
-    const size_t left = limit > held ? limit - held : 1;
+    if (limit == 0 || limit >= held + links_bytes(build) + all)
+        return (struct layout){.passes = 1, .links_room = build->config.links_max};
+    const size_t less = held + build->rows.count * chosen * sizeof *build->links;
+    const size_t left = limit > less ? limit - less : 1;
     const size_t passes = (all + left - 1) / left;
-    return passes < PASSES_MAX ? (uint32_t)passes : PASSES_MAX;
+    return (struct layout){.passes = passes < PASSES_MAX ? (uint32_t)passes : PASSES_MAX,
+                           .links_room = chosen};
 }
 
 // ---- how it goes ----
@@ -273,15 +297,52 @@ one_pass(struct build *build, uint32_t pass, uint32_t passes)
     timed(build, BUILD_CHOOSE, build_choose);
 }
 
+// From the last row on, so that none is overwritten before it has moved.
+static void
+spread_links(struct build *build)
+{
+    const size_t room = build->links_room, links_max = build->config.links_max;
+    for (size_t row = build->rows.count; room < links_max && row-- > 0;)
+        memmove(build->links + row * links_max, build->links + row * room,
+                build->counts[row] * sizeof *build->links);
+    build->links_room = build->config.links_max;
+}
+
+// Room for the links of all rows, those of twins too, and `besides` bytes behind what they take now.
+static void
+open_links(struct build *build, uint32_t links_room, size_t besides)
+{
+    build->links_room = links_room;
+    build->links_mapped = larger(links_bytes(build), whole_pages(links_bytes_now(build) + besides));
+    build->links = build_alloc(build, build->links_mapped);
+    build->counts = build_alloc(build, build->source->count);
+}
+
+static void
+free_links(struct build *build)
+{
+    build_free(build, build->links, build->links_mapped);
+    build_free(build, build->counts, build->source->count);
+    build->links = NULL;
+    build->counts = NULL;
+}
+
 static void
 all_passes(struct build *build)
 {
-    const uint32_t passes = passes_for(build); // of clusters as large as they are
-    build->report->passes = passes;
-    const size_t part = (build->rows.count + passes - 1) / passes;
-    block_open(build, part * reservoir_bytes);
-    for (uint32_t pass = 0; pass < passes && !build_stopped(build); pass++)
-        one_pass(build, pass, passes);
+    if (build_stopped(build))
+        return;
+    const struct layout layout = layout_for(build); // of clusters as large as they are
+    const size_t part = (build->rows.count + layout.passes - 1) / layout.passes;
+    build->report->passes = layout.passes;
+    open_links(build, layout.links_room, part * reservoir_bytes);
+    if (build_stopped(build))
+        return;
+    block_open(build, links_bytes_now(build));
+    for (uint32_t pass = 0; pass < layout.passes && !build_stopped(build); pass++)
+        one_pass(build, pass, layout.passes);
+    timed(build, BUILD_REVERSE, spread_links);
+    block_open(build, links_bytes(build));
 }
 
 static void
@@ -299,25 +360,6 @@ reach_all(struct build *build)
     build->whole = build_reach(build, build->rows.count);
 }
 
-// Room for the links of all rows, those of twins too.
-static void
-open_links(struct build *build)
-{
-    const size_t rows = build->source->count;
-    build->links = build_alloc(build, rows * build->config.links_max * sizeof *build->links);
-    build->counts = build_alloc(build, rows);
-}
-
-static void
-free_links(struct build *build)
-{
-    const size_t rows = build->source->count;
-    build_free(build, build->links, rows * build->config.links_max * sizeof *build->links);
-    build_free(build, build->counts, rows);
-    build->links = NULL;
-    build->counts = NULL;
-}
-
 static void
 ask_maker(struct build *build)
 {
@@ -325,8 +367,8 @@ ask_maker(struct build *build)
     const size_t bytes = maker->bytes(maker->context, &build->rows, &build->config);
     if (!take(build, bytes))
         return;
-    const omen_status status = maker->make(maker->context, &build->rows, &build->config,
-                                           build->links, build->counts);
+    const omen_status status =
+        maker->make(maker->context, &build->rows, &build->config, build->links, build->counts);
     give_back(build, bytes);
     if (status != OMEN_OK)
         build_fail(build, status);
@@ -337,7 +379,7 @@ static void
 make_elsewhere(struct build *build)
 {
     build->report->draws++;
-    open_links(build);
+    open_links(build, build->config.links_max, 0);
     timed(build, BUILD_MAKER, ask_maker);
     timed(build, BUILD_SAME, add_twins);
     timed(build, BUILD_REACH, reach_all);
@@ -353,7 +395,6 @@ draw_graph(struct build *build, uint64_t seed)
 {
     build->seed = seed;
     build->report->draws++;
-    open_links(build);
     timed(build, BUILD_PARTITION, build_split);
     all_passes(build);
     clusters_close(build);
@@ -418,7 +459,7 @@ build_run(const struct build_rows *rows, const struct build_config *config, stru
                           .report = report};
     omen_status status = workers_open(&build);
     if (status == OMEN_OK) {
-        build.total = rows->count * (3 + (uint64_t)config->fanout[0] * passes_for(&build));
+        build.total = rows->count * (3 + (uint64_t)config->fanout[0] * layout_for(&build).passes);
         timed(&build, BUILD_SAME, build_same);
         if (!build_stopped(&build) && config->maker != NULL)
             make_elsewhere(&build);

@@ -151,7 +151,7 @@ choose_block(void *context, uint32_t index, uint32_t worker)
     struct build *build = context;
     if (build_stopped(build))
         return;
-    const uint32_t from = build->first + index * BLOCK_ROWS, links_max = build->config.links_max;
+    const uint32_t from = build->first + index * BLOCK_ROWS;
     const uint32_t left = build->end - from;
     const uint32_t end = from + (left < BLOCK_ROWS ? left : BLOCK_ROWS);
     uint32_t rows[2][RESERVOIR_SLOTS], counts[2];
@@ -165,7 +165,7 @@ choose_block(void *context, uint32_t index, uint32_t worker)
         }
         build->counts[row] =
             (uint8_t)choose(build, &build->workers[worker], row, rows[place % 2], counts[place % 2],
-                            build->config.chosen, build->links + (size_t)row * links_max);
+                            build->config.chosen, build->links + (size_t)row * build->links_room);
     }
     build_done(build, worker, end - from);
 }

@@ -60,7 +60,8 @@ struct build {
     uint32_t *order;          // place -> row: near ones follow each other
     struct build_rows by_row; // while `rows` are called by their places
 
-    // What reservoirs lie in, pass after pass, and what turns links round: memory that was touched once is cheaper than new.
+    // What reservoirs lie in, pass after pass, and what turns links round: memory that was touched once is cheaper than new. It
+    // is the end of the links' memory.
     void *block;
     size_t block_bytes;
 
@@ -69,7 +70,9 @@ struct build {
     struct reservoir *reservoirs;
     _Atomic uint32_t *heads; // bit 7: somebody is at it
 
-    uint32_t *links; // links_max of each row
+    uint32_t *links;     // `links_room` places of each row
+    uint32_t links_room; // links_max; in passes over parts of the rows only what a row chooses
+    size_t links_mapped; // bytes, the block's too
     uint8_t *counts;
 
     uint64_t seed; // of this draw
@@ -94,7 +97,7 @@ build_stopped(struct build *build)
 // Zeroed memory in huge pages, counted; NULL, and the build's status says so, when there is none or the limit has no room.
 void *build_alloc(struct build *build, size_t bytes);
 void build_free(struct build *build, void *memory, size_t bytes);
-void block_close(struct build *build); // before its time, or where it is none
+void block_close(struct build *build); // accepts none
 // The same of the heap, not zeroed; from any thread.
 void *build_heap(struct build *build, size_t bytes);
 void build_heap_free(struct build *build, void *memory, size_t bytes);

@@ -146,16 +146,6 @@ leave_near(uint32_t *keys, uint32_t count, uint32_t head)
     return left;
 }
 
-// Asks for what of a reservoir will be looked at when it holds so many.
-static void
-ask_for_reservoir(const struct reservoir *reservoir, uint32_t held)
-{
-    held = held < RESERVOIR_SLOTS ? held : RESERVOIR_SLOTS;
-    prefetch_line(reservoir->hashes);
-    prefetch_lines(reservoir->ids, held * sizeof *reservoir->ids);
-    prefetch_lines(reservoir->keys, held * sizeof *reservoir->keys);
-}
-
 // Makes a member's candidates; none where none may enter.
 static void
 offer_make(const struct build *build, const struct build_worker *worker, const uint32_t *ids,
@@ -168,7 +158,7 @@ offer_make(const struct build *build, const struct build_worker *worker, const u
     offer->count = leave_near(keys, worker->list_counts[member], head);
     if (offer->count == 0)
         return;
-    ask_for_reservoir(&build->reservoirs[at], reservoir_count(head) + offer->count);
+    prefetch_lines(&build->reservoirs[at], sizeof build->reservoirs[at]);
     build->tiles->candidates(keys, offer->count, ids, worker->sketches,
                              worker->sketches + (size_t)member * TILE_SKETCH, offer->candidates);
 }

@@ -216,19 +216,49 @@ half_at_most(float value)
     return float_to_half(value < HALF_MAX ? value : HALF_MAX);
 }
 
-// Component order of a block: its first `w` components are low nibbles, the next `w` high ones.
+// Bytes of a plane in a block. Of a block's components the first half are low nibbles, the others high ones.
+#define BLOCK 64u
+
+static uint32_t
+block_bytes(const struct codec *codec, uint32_t start)
+{
+    return codec->row_bytes - start < BLOCK ? codec->row_bytes - start : BLOCK;
+}
+
+// What the high plane of one block says times the components: sums side by side, as none then waits for the one before.
+static double
+high_dot(const uint8_t *high, const float *components, uint32_t bytes)
+{
+    float levels[2 * BLOCK];
+    for (uint32_t j = 0; j < bytes; j++) {
+        levels[j] = (float)(high[j] & 15) - 7.5f;
+        levels[bytes + j] = (float)(high[j] >> 4) - 7.5f;
+    }
+    return (double)vector_dot(levels, components, 2 * bytes);
+}
+
+// The same of whole codes.
+static double
+codes_dot(const uint8_t *codes, const float *components, uint32_t count)
+{
+    float levels[2 * BLOCK];
+    for (uint32_t i = 0; i < count; i++)
+        levels[i] = (float)(codes[i] - 128);
+    return (double)vector_dot(levels, components, count);
+}
+
 void
 codec_encode(const struct codec *codec, const float *rotated, float norm2, uint8_t *codes,
              uint8_t *high, uint8_t *low, struct byte_meta *meta)
 {
     const float largest = largest_magnitude(rotated, codec->width);
     codec->kernels->encode(rotated, codec->width, largest > 0.0f ? 127.0f / largest : 0.0f, codes);
-    for (uint32_t start = 0; start < codec->row_bytes; start += 64) {
-        const uint32_t w = codec->row_bytes - start < 64 ? codec->row_bytes - start : 64;
-        const uint8_t *first = codes + (size_t)start * 2, *second = first + w;
+    for (uint32_t start = 0; start < codec->row_bytes; start += BLOCK) {
+        const uint32_t w = block_bytes(codec, start);
+        const uint8_t *left = codes + (size_t)start * 2, *right = left + w;
         for (uint32_t j = 0; j < w; j++) {
-            high[start + j] = (uint8_t)(first[j] >> 4 | (second[j] & 0xf0));
-            low[start + j] = (uint8_t)((first[j] & 15) | (second[j] & 15) << 4);
+            high[start + j] = (uint8_t)(left[j] >> 4 | (right[j] & 0xf0));
+            low[start + j] = (uint8_t)((left[j] & 15) | (right[j] & 15) << 4);
         }
     }
     // Where the high plane lends its lowest bit, the low plane holds bits 4..1 and bit 0 is given up.
@@ -241,18 +271,13 @@ codec_encode(const struct codec *codec, const float *rotated, float norm2, uint8
     const uint16_t norm_half = half_at_most(norm / codec->norm_unit);
     // The lent bits stand in the code that they describe: first with bits that are nearly right, then with them.
     uint16_t factor_half = half_at_most(largest * (16.0f / 127.0f) / codec->factor_unit);
+    const uint32_t first = block_bytes(codec, 0); // no other block lends bits
+    double others = 0.0;
+    for (uint32_t start = first; start < codec->row_bytes; start += BLOCK)
+        others += high_dot(high + start, rotated + (size_t)start * 2, block_bytes(codec, start));
     for (int pass = 0; pass < 2; pass++) {
         lend_meta(high, factor_half, norm_half);
-        double dot = 0.0;
-        for (uint32_t start = 0; start < codec->row_bytes; start += 64) {
-            const uint32_t w = codec->row_bytes - start < 64 ? codec->row_bytes - start : 64;
-            const float *first = rotated + (size_t)start * 2, *second = first + w;
-            float sum = 0.0f;
-            for (uint32_t j = 0; j < w; j++)
-                sum += ((float)(high[start + j] & 15) - 7.5f) * first[j] +
-                       ((float)(high[start + j] >> 4) - 7.5f) * second[j];
-            dot += (double)sum;
-        }
+        const double dot = high_dot(high, rotated, first) + others;
         factor_half =
             half_at_most(dot > 0.0 ? (float)((double)own2 / dot) / codec->factor_unit : 0.0f);
     }
@@ -261,8 +286,9 @@ codec_encode(const struct codec *codec, const float *rotated, float norm2, uint8
     for (uint32_t j = 0; j < NIBBLE_META_BYTES; j++)
         codes[j] &= 0xfe;
     double dot = 0.0;
-    for (uint32_t i = 0; i < codec->width; i++)
-        dot += (double)((float)(codes[i] - 128) * rotated[i]);
+    for (uint32_t start = 0; start < codec->row_bytes; start += BLOCK)
+        dot += codes_dot(codes + (size_t)start * 2, rotated + (size_t)start * 2,
+                         block_bytes(codec, start) * 2);
     meta->factor = dot > 0.0 ? (float)((double)own2 / dot) : 0.0f;
     meta->norm = ip ? codec_extra_signed(codec, norm2) : own2;
 }

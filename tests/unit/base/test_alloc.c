@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <malloc.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "tests/lib/check_main.h"
@@ -177,6 +178,24 @@ START_TEST(pages_that_become_huge_keep_what_they_hold)
 }
 END_TEST
 
+// The part that was ended is not there: the kernel says so of each of its pages.
+START_TEST(the_end_of_pages_can_be_ended_before_the_rest)
+{
+    const size_t kept[] = {4096, 2 * MIB, 3 * MIB + 4096, 5 * MIB};
+    for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++) {
+        const size_t bytes = 5 * MIB - 100;
+        unsigned char *pages = pages_alloc(bytes), there;
+        ck_assert_ptr_nonnull(pages);
+        memset(pages, 7, bytes);
+        pages_free_from(pages, kept[i], bytes);
+        ck_assert_uint_eq(pages[(kept[i] < bytes ? kept[i] : bytes) - 1], 7);
+        if (kept[i] < bytes)
+            ck_assert_int_eq(mincore(pages + kept[i], 1, &there), -1);
+        pages_free(pages, kept[i]);
+    }
+}
+END_TEST
+
 START_TEST(a_reservation_grows_in_place)
 {
     const size_t bytes = (size_t)64 << 30; // more than most machines have
@@ -255,6 +274,7 @@ alloc_suite(void)
     tcase_add_test(tcase, countdown_refuses_the_nth_and_every_later_one);
     tcase_add_test(tcase, pages_are_zero_and_aligned_to_a_huge_page);
     tcase_add_test(tcase, pages_that_become_huge_keep_what_they_hold);
+    tcase_add_test(tcase, the_end_of_pages_can_be_ended_before_the_rest);
     tcase_add_test(tcase, a_reservation_grows_in_place);
     tcase_add_test(tcase, what_is_only_reserved_may_not_be_touched);
 #ifndef OWN_HEAP

@@ -82,11 +82,12 @@ START_TEST(any_number_of_threads_and_any_memory_make_the_same_graph)
     const struct build_memory memory = build_world_memory(&world, &config);
     config.memory_max = (memory.least + memory.most) / 2;
     build(&world, &config);
-    ck_assert_uint_gt(world.report.passes, 1);
+    const uint32_t passes = world.report.passes;
+    ck_assert_uint_gt(passes, 1);
     ck_assert_uint_eq(build_world_hash(&world), hash);
     config.memory_max = memory.least;
     build(&world, &config);
-    ck_assert_uint_gt(world.report.passes, 4);
+    ck_assert_uint_gt(world.report.passes, passes);
     ck_assert_uint_eq(build_world_hash(&world), hash);
     build_world_fini(&world);
 }
