@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/limits.h"
+#include "base/text.h"
 #include "node/admin_int.h"
 #include "node/admin_rows.h"
 
@@ -354,16 +355,32 @@ shard_end(const struct gather *gather, uint32_t first)
     return end;
 }
 
+// Each copy's newest place: the one that lags is seen.
+static omen_status
+say_apart(const struct gather *gather, uint32_t first, struct omen_error *error)
+{
+    char words[128];
+    struct text places;
+    text_init(&places, words, sizeof words);
+    for (uint32_t i = first; i < shard_end(gather, first); i++) {
+        uint64_t newest = 0;
+        for (uint32_t s = 0; s < gather->words[i].sum_count; s++)
+            newest = gather->words[i].sums[s].seq > newest ? gather->words[i].sums[s].seq : newest;
+        text_add(&places, "%s%" PRIu64, i == first ? "" : ", ", newest);
+    }
+    return error_set(error, OMEN_E_BUSY,
+                     "shard.verify: the copies of shard %" PRIu64
+                     " know no place in the log in common yet (they are at %s)",
+                     gather->copies[first].shard, words);
+}
+
 static omen_status
 answer_verify(const struct gather *gather, struct encode *answer, struct omen_error *error)
 {
     uint32_t shards = 0;
     for (uint32_t i = 0; i < gather->count; i = shard_end(gather, i), shards++)
         if (last_common(gather, i, shard_end(gather, i)) == NULL)
-            return error_set(error, OMEN_E_BUSY,
-                             "shard.verify: the copies of shard %" PRIu64
-                             " know no place in the log in common yet",
-                             gather->copies[i].shard);
+            return say_apart(gather, i, error);
     encode_map(answer, 1);
     encode_word(answer, "shards");
     encode_array(answer, shards);
