@@ -245,7 +245,7 @@ START_TEST(a_point_that_is_not_there_has_no_neighbours)
     ask.id = number_id(1);
     refused(METHOD_QUERY_SEARCH, &ask, OMEN_E_NOT_FOUND, "no point of this id");
     const struct api_query_recommend recommend = {ASK, .positive = {.count = 3, .items = three}};
-    refused(METHOD_QUERY_RECOMMEND, &recommend, OMEN_E_NOT_FOUND, "ids[0]");
+    refused(METHOD_QUERY_RECOMMEND, &recommend, OMEN_E_NOT_FOUND, "positive[0]");
 }
 END_TEST
 
