@@ -52,7 +52,7 @@ struct build {
     // Of the device.
     int8_t *codes, *leader_codes;
     struct byte_meta *metas, *leader_metas;
-    uint64_t *assigned, *leaf_keys, *candidates, *chosen, *links;
+    uint64_t *assigned, *leaf_keys, *candidates, *offering, *chosen, *links;
     uint32_t *places, *starts, *seen;
     struct device_tile *tile_memory;
     uint8_t *blocks;
@@ -93,7 +93,7 @@ drop_all(struct build *build)
                    &build->leader_metas, &build->assigned,     &build->leaf_keys,
                    &build->candidates,   &build->chosen,       &build->links,
                    &build->places,       &build->starts,       &build->seen,
-                   &build->tile_memory,  &build->blocks};
+                   &build->tile_memory,  &build->blocks,       &build->offering};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         drop(build, all[i], 0);
 }
@@ -290,6 +290,38 @@ merge(struct build *build)
     return status;
 }
 
+// Candidates are offered to those that they are candidates of. Under ip a long row is far from all, so none that is near to it has
+// it among its nearest, and what is asked for is mostly such rows: the farthest come first, in place of a row's own farthest.
+static omen_status
+offer(struct build *build)
+{
+    const struct gpu_build_config *config = build->config;
+    const size_t bytes = (size_t)build->count * config->list * sizeof(uint64_t);
+    uint64_t *const own = build->candidates;
+    build->candidates = NULL;
+    build->offering = own;
+    omen_status status = take(build, bytes, &build->candidates);
+    const struct device_reverse offered = {.links = own,
+                                           .count = build->count,
+                                           .keep = config->list,
+                                           .width = config->list,
+                                           .farthest = config->farthest,
+                                           .candidates = build->candidates};
+    if (status == OMEN_OK)
+        status = build->ops->reverse(build->device, &offered);
+    if (status == OMEN_OK)
+        status = build->ops->wait(build->device);
+    drop(build, &build->offering, bytes);
+    return status;
+}
+
+static omen_status
+merge_and_offer(struct build *build)
+{
+    const omen_status status = build->leaders > 0 ? merge(build) : OMEN_OK;
+    return status == OMEN_OK && build->config->farthest > 0 ? offer(build) : status;
+}
+
 static omen_status
 choose(struct build *build, uint32_t keep, uint32_t whole, uint64_t **out)
 {
@@ -427,7 +459,7 @@ run_stage(struct build *build, enum gpu_build_stage stage)
     case GPU_BUILD_LEAVES:
         return exact ? OMEN_OK : leaves(build);
     case GPU_BUILD_MERGE:
-        return exact ? OMEN_OK : merge(build);
+        return merge_and_offer(build);
     case GPU_BUILD_PRUNE:
         return choose(build, config->chosen_max, 0, &build->chosen);
     case GPU_BUILD_REVERSE:
@@ -565,7 +597,7 @@ gpu_build_run(const struct device_handle *handle, const struct gpu_build_config 
               struct omen_error *error)
 {
     ASSERT(config->chosen_max <= config->links_max && config->links_max <= config->list);
-    ASSERT(config->list <= DEVICE_LIST_MAX);
+    ASSERT(config->list <= DEVICE_LIST_MAX && config->farthest <= config->list);
     ASSERT(config->fanout * config->leaf_keep <= DEVICE_MERGE_MAX);
     ASSERT(input->stride % DEVICE_STRIDE == 0 && input->stride > 0);
     const uint64_t begun = os_clock_ns();

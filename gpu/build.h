@@ -8,7 +8,7 @@
 //
 // Leaders are drawn from the rows; each row goes to its `fanout` nearest leaders; within the group of a leader all pairs are
 // compared and each row keeps its `leaf_keep` nearest there (the randomly overlapping partition of HCNNG and PiPNN). The
-// lists of a row are merged, links are chosen among them by occlusion, the chosen ones offer themselves the other way, full
+// lists of a row are merged, under ip who has a row for a candidate offers itself to it, links are chosen among them by occlusion, the chosen ones offer themselves the other way, full
 // rows choose anew. Up to `exact_rows` rows one list of the exactly nearest takes the place of leaders and groups. What no
 // walk from `entry` meets is given a link. The graph is the same for the same rows and configuration on every device,
 // in parts of any size too, but that a build by parts always has leaders (exact_rows counts as 0).
@@ -31,6 +31,8 @@ struct gpu_build_config {
     uint32_t
         leaf_keep; // nearest that a row keeps of a group; fanout * leaf_keep <= DEVICE_MERGE_MAX
     uint32_t exact_rows;
+    uint32_t
+        farthest; // candidates that a row takes of those that have it for one, at most list; 0: none
     float alpha2;   // see struct device_prune
     uint32_t entry; // a row
     uint32_t threads;
@@ -87,6 +89,8 @@ struct gpu_build_report {
 
 // For a numbering of `count` rows with M links a row.
 struct gpu_build_config gpu_build_config_for(uint32_t count, uint32_t links);
+// The same where distances are ip's.
+struct gpu_build_config gpu_build_config_for_ip(uint32_t count, uint32_t links);
 
 struct gpu_build_shape {
     uint32_t count;  // rows

@@ -78,25 +78,62 @@ parts_begin(const struct parts *parts, uint32_t done, uint32_t total)
 }
 
 // ---- what the host does ----
+// Some rows of a reverse.
+struct turned {
+    const struct device_reverse *reverse;
+    uint32_t units;
+};
+
 static void
 reverse_unit(void *context, uint32_t index, uint32_t worker)
 {
     (void)worker;
-    const struct parts *parts = context;
-    const uint32_t units = parts->config->threads;
-    const struct device_reverse reverse = {.links = parts->chosen,
+    const struct turned *turned = context;
+    const uint32_t units = turned->units, count = turned->reverse->count;
+    device_cpu_reverse_to(turned->reverse, (uint32_t)((uint64_t)count * index / units),
+                          (uint32_t)((uint64_t)count * (index + 1) / units));
+}
+
+static void
+turn_round(const struct parts *parts, const struct device_reverse *reverse)
+{
+    struct turned turned = {.reverse = reverse, .units = parts->config->threads};
+    pool_run(turned.units, turned.units, reverse_unit, &turned);
+}
+
+// As build.c's, from one piece of the host's memory to another, which takes its place.
+static omen_status
+offer(struct parts *parts)
+{
+    const struct gpu_build_config *config = parts->config;
+    uint64_t *offered = NULL;
+    if (config->farthest == 0)
+        return OMEN_OK;
+    const omen_status status =
+        parts_take_pinned(parts, (size_t)parts->count * config->list * sizeof *offered, &offered);
+    if (status != OMEN_OK)
+        return status;
+    const struct device_reverse reverse = {.links = parts->lists,
                                            .count = parts->count,
-                                           .keep = parts->config->chosen_max,
-                                           .width = parts->config->list,
-                                           .candidates = parts->lists};
-    device_cpu_reverse_to(&reverse, (uint32_t)((uint64_t)parts->count * index / units),
-                          (uint32_t)((uint64_t)parts->count * (index + 1) / units));
+                                           .keep = config->list,
+                                           .width = config->list,
+                                           .farthest = config->farthest,
+                                           .candidates = offered};
+    turn_round(parts, &reverse);
+    parts->ops->host_free(parts->device, parts->lists);
+    parts->lists = offered;
+    return OMEN_OK;
 }
 
 static omen_status
 reverse(struct parts *parts)
 {
-    pool_run(parts->config->threads, parts->config->threads, reverse_unit, parts);
+    const struct device_reverse reverse = {.links = parts->chosen,
+                                           .count = parts->count,
+                                           .keep = parts->config->chosen_max,
+                                           .width = parts->config->list,
+                                           .candidates = parts->lists};
+    turn_round(parts, &reverse);
     return OMEN_OK;
 }
 
@@ -147,15 +184,11 @@ build_by_parts(const struct build_job *job)
     static const struct {
         enum gpu_build_stage stage;
         omen_status (*run)(struct parts *parts);
-    } stages[] = {{GPU_BUILD_UPLOAD, open_all},
-                  {GPU_BUILD_ASSIGN, parts_assign},
-                  {GPU_BUILD_GROUP, parts_group},
-                  {GPU_BUILD_LEAVES, parts_leaves},
-                  {GPU_BUILD_PRUNE, parts_choose},
-                  {GPU_BUILD_REVERSE, reverse},
-                  {GPU_BUILD_PRUNE_AGAIN, parts_choose_again},
-                  {GPU_BUILD_REACH, reach},
-                  {GPU_BUILD_PACK, pack}};
+    } stages[] = {{GPU_BUILD_UPLOAD, open_all},   {GPU_BUILD_ASSIGN, parts_assign},
+                  {GPU_BUILD_GROUP, parts_group}, {GPU_BUILD_LEAVES, parts_leaves},
+                  {GPU_BUILD_MERGE, offer},       {GPU_BUILD_PRUNE, parts_choose},
+                  {GPU_BUILD_REVERSE, reverse},   {GPU_BUILD_PRUNE_AGAIN, parts_choose_again},
+                  {GPU_BUILD_REACH, reach},       {GPU_BUILD_PACK, pack}};
     struct parts parts = {.job = job,
                           .config = job->config,
                           .ops = job->handle->ops,

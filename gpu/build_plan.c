@@ -29,6 +29,15 @@ gpu_build_config_for(uint32_t count, uint32_t links)
                                      .seed = 1};
 }
 
+struct gpu_build_config
+gpu_build_config_for_ip(uint32_t count, uint32_t links)
+{
+    struct gpu_build_config config = gpu_build_config_for(count, links);
+    config.farthest = DEVICE_LIST_MAX / 2;
+    config.exact_rows = 0; // the exactly nearest hide what leads away from a row
+    return config;
+}
+
 static uint32_t
 at_most(uint64_t value, uint32_t most)
 {
@@ -55,6 +64,9 @@ gpu_build_bytes(const struct gpu_build_config *config, const struct gpu_build_sh
     // Links offered the other way are sorted: a key and a number (12 bytes) each, twice.
     const uint64_t reverse = n * config->chosen_max * (key + 24);
     const uint64_t lists = n * config->list * key;
+    const uint64_t offered = config->farthest > 0 ? n * config->list * (key + 24) : 0;
+    if (leaves < offered)
+        leaves = offered;
     return rows + lists + (leaves > reverse ? leaves : reverse) + n * config->links_max * key;
 }
 
@@ -162,7 +174,8 @@ build_host_bytes(const struct gpu_build_config *config, const struct gpu_build_s
                           places / DEVICE_TILE_ROWS * sizeof(struct device_tile);
     if (plan->whole != 0)
         return always;
-    const size_t kept = config->list + config->chosen_max + config->fanout;
+    const size_t offered = config->farthest > 0 ? config->list : 0; // in place of what comes after
+    const size_t kept = config->list + config->fanout + larger(config->chosen_max, offered);
     return always + words * 2 + places * sizeof(uint32_t) + n * kept * KEY_BYTES +
            larger(n, plan->leaf_places) * sizeof(uint32_t) +
            plan->staged_rows * (shape->stride + META_BYTES) +

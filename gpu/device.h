@@ -30,7 +30,7 @@ extern "C" {
 #include "base/status.h"
 #include "index/kernel/kernel.h"
 
-#define DEVICE_ABI 2u
+#define DEVICE_ABI 3u
 #define DEVICE_NONE UINT64_MAX
 #define DEVICE_LIST_MAX 64u   // keys of one list: k of nearest, what merge and reverse leave
 #define DEVICE_MERGE_MAX 256u // keys of one row that merge takes
@@ -139,12 +139,14 @@ struct device_prune {
     uint64_t *chosen; // count x keep, sorted, filled up with DEVICE_NONE
 };
 
-// To each row's links those rows that link to it, as candidates: all of its links, and of the others the nearest for which
-// there is room. Distances are taken from the other's list (they are the same both ways).
+// To each row's links those rows that link to it, as candidates. Distances are taken from the other's list (they are the same
+// both ways). `farthest` 0: all of its links, and of the others the nearest for which there is room. Else of the others the
+// farthest: so many, where there is room more, and for them its own farthest give way.
 struct device_reverse {
     const uint64_t *links; // count x keep, sorted
-    uint32_t count, keep;  // keep <= width
+    uint32_t count, keep;  // keep <= width, count x keep < 2^32
     uint32_t width;        // 1..DEVICE_LIST_MAX
+    uint32_t farthest;     // 0..width
     uint64_t *candidates;  // count x width, sorted, none twice, filled up with DEVICE_NONE
 };
 

@@ -352,7 +352,21 @@ has_row(const uint64_t *keys, uint32_t count, uint32_t row)
     return false;
 }
 
-// Rows come in order, so that those that link to one are met in order of their number.
+// How many of the others a row takes at most; where they are fewer, its own have the rest.
+static uint32_t
+others_most(const struct device_reverse *reverse, uint32_t own_count)
+{
+    const uint32_t room = reverse->width - own_count;
+    return room < reverse->farthest ? reverse->farthest : room;
+}
+
+// In a list of others, which is sorted by it, the one that is taken first has the least.
+static uint64_t
+other_order(const struct device_reverse *reverse, uint64_t key)
+{
+    return reverse->farthest > 0 ? (UINT64_MAX >> 1) - key : key; // distances have no sign
+}
+
 void
 device_cpu_reverse_to(const struct device_reverse *reverse, uint32_t first, uint32_t end)
 {
@@ -360,7 +374,7 @@ device_cpu_reverse_to(const struct device_reverse *reverse, uint32_t first, uint
     uint64_t list_keys[DEVICE_LIST_MAX + 1];
     for (size_t i = (size_t)first * width; i < (size_t)end * width; i++)
         reverse->candidates[i] = DEVICE_NONE;
-    // First the others alone, each list as long as its row's own links leave room.
+    // First the others alone, each list as long as its row has places for them.
     for (uint32_t row = 0; row < reverse->count; row++) {
         const uint64_t *links = reverse->links + (size_t)row * keep;
         for (uint32_t i = 0; i < list_count(links, keep); i++) {
@@ -372,11 +386,12 @@ device_cpu_reverse_to(const struct device_reverse *reverse, uint32_t first, uint
             if (has_row(own, own_count, row))
                 continue;
             uint64_t *const out = reverse->candidates + (size_t)to * width;
-            struct nearest list = {.keys = list_keys, .capacity = width - own_count};
+            struct nearest list = {.keys = list_keys, .capacity = others_most(reverse, own_count)};
             list.count = list_count(out, list.capacity);
             memcpy(list_keys, out, list.count * sizeof *out);
             if (list.capacity > 0)
-                (void)nearest_insert(&list, nearest_key(nearest_distance(links[i]), row));
+                (void)nearest_insert(
+                    &list, other_order(reverse, nearest_key(nearest_distance(links[i]), row)));
             memcpy(out, list_keys, list.count * sizeof *out);
         }
     }
@@ -384,8 +399,11 @@ device_cpu_reverse_to(const struct device_reverse *reverse, uint32_t first, uint
         uint64_t *const out = reverse->candidates + (size_t)row * width;
         const uint64_t *const own = reverse->links + (size_t)row * keep;
         const uint32_t others = list_count(out, width), own_count = list_count(own, keep);
-        memcpy(out + others, own, own_count * sizeof *out);
-        keys_sort(out, others + own_count);
+        const uint32_t own_kept = own_count < width - others ? own_count : width - others;
+        for (uint32_t i = 0; i < others; i++)
+            out[i] = other_order(reverse, out[i]);
+        memcpy(out + others, own, own_kept * sizeof *out);
+        keys_sort(out, others + own_kept);
     }
 }
 
@@ -394,6 +412,7 @@ cpu_reverse(struct device *device, const struct device_reverse *reverse)
 {
     (void)device;
     ASSERT(reverse->keep <= reverse->width && reverse->width <= DEVICE_LIST_MAX);
+    ASSERT(reverse->farthest <= reverse->width);
     device_cpu_reverse_to(reverse, 0, reverse->count);
     return OMEN_OK;
 }

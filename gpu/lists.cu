@@ -180,17 +180,17 @@ offer_kernel(struct device_reverse reverse, uint64_t *keys, uint32_t *from, uint
     from[i] = i / reverse.keep;
 }
 
-// One warp a row. Offers come nearest first, equals by their row's number.
+// One warp a row. Offers lie nearest first, equals by their row's number, and are taken from there or from their end.
 static __global__ void
 accept_kernel(struct device_reverse reverse, const uint64_t *offers, const uint32_t *from,
               const uint32_t *starts)
 {
-    __shared__ uint64_t lists[WARPS][DEVICE_LIST_MAX];
+    __shared__ uint64_t lists[WARPS][DEVICE_LIST_MAX], taken[WARPS][DEVICE_LIST_MAX];
     const uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32, below = (1u << lane) - 1;
     const uint32_t row = blockIdx.x * WARPS + warp;
     if (row >= reverse.count)
         return;
-    uint64_t *const list = lists[warp];
+    uint64_t *const list = lists[warp], *const others = taken[warp];
     const uint64_t *const own = reverse.links + (size_t)row * reverse.keep;
     uint32_t own_count = 0;
     for (uint32_t r = 0; r < DEVICE_LIST_MAX; r += 32) {
@@ -199,23 +199,33 @@ accept_kernel(struct device_reverse reverse, const uint64_t *offers, const uint3
         own_count += __popc(__ballot_sync(WARP_ALL, key != KEY_NONE));
     }
     __syncwarp();
-    uint32_t count = own_count;
-    const uint32_t end = starts[row + 1];
-    for (uint32_t at = starts[row]; at < end && count < reverse.width; at += 32) {
+    const uint32_t first = starts[row], offered = starts[row + 1] - first;
+    const uint32_t most = max(reverse.farthest, reverse.width - own_count);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < offered && count < most; i += 32) {
         uint64_t key = KEY_NONE;
-        if (at + lane < end)
-            key = offers[at + lane] << 32 | (uint64_t)from[at + lane] << 1;
+        if (i + lane < offered) {
+            const uint32_t at = first + (reverse.farthest > 0 ? offered - 1 - i - lane : i + lane);
+            key = offers[at] << 32 | (uint64_t)from[at] << 1;
+        }
         for (uint32_t o = 0; o < own_count; o++)
             if (key == list[o])
                 key = KEY_NONE;
         const uint32_t mask = __ballot_sync(WARP_ALL, key != KEY_NONE);
         const uint32_t place = count + __popc(mask & below);
-        if (key != KEY_NONE && place < reverse.width)
-            list[place] = key;
+        if (key != KEY_NONE && place < most)
+            others[place] = key;
         count += __popc(mask);
-        __syncwarp();
     }
-    uint64_t keys[2] = {list[lane], list[32 + lane]};
+    __syncwarp();
+    count = min(count, most);
+    const uint32_t own_kept = min(own_count, reverse.width - count);
+    uint64_t keys[2];
+#pragma unroll
+    for (uint32_t r = 0; r < 2; r++) {
+        const uint32_t i = r * 32 + lane;
+        keys[r] = i < own_kept ? list[i] : i < own_kept + count ? others[i - own_kept] : KEY_NONE;
+    }
     sort_keys<2>(keys);
     uint64_t *const out = reverse.candidates + (size_t)row * reverse.width;
     for (uint32_t r = 0; r < 2; r++)

@@ -40,7 +40,9 @@ static struct gpu_build_config
 config_of(const struct gpu_maker *maker, const struct build_rows *rows,
           const struct build_config *config)
 {
-    struct gpu_build_config own = gpu_build_config_for(rows->count, config->links_max / 2);
+    const uint32_t links = config->links_max / 2;
+    struct gpu_build_config own = rows->extras ? gpu_build_config_for_ip(rows->count, links)
+                                               : gpu_build_config_for(rows->count, links);
     own.threads = config->threads;
     own.seed = config->seed;
     own.device_bytes = maker->device_bytes;

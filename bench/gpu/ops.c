@@ -621,17 +621,23 @@ made_links(const struct both *both, uint32_t count, uint32_t keep)
 static bool
 check_reverse(const struct both *both)
 {
-    static const uint32_t cases[][3] = {{2, 1, 1}, {500, 8, 10}, {20000, 24, 64}, {5000, 64, 64}};
+    static const uint32_t cases[][4] = {{2, 1, 1, 0},       {500, 8, 10, 0},   {20000, 24, 64, 0},
+                                        {5000, 64, 64, 0},  {2, 1, 1, 1},      {500, 8, 10, 3},
+                                        {20000, 24, 64, 9}, {5000, 64, 64, 32}};
     bool same = true;
     for (size_t c = 0; c < sizeof cases / sizeof cases[0] && same; c++) {
         const uint32_t count = cases[c][0], keep = cases[c][1], width = cases[c][2];
+        const uint32_t farthest = cases[c][3];
         struct twin links = made_links(both, count, keep);
         struct twin out = twin_make(both, NULL, (size_t)count * width * sizeof(uint64_t));
-        const struct device_reverse of_tested = {links.tested, count, keep, width, out.tested};
-        const struct device_reverse of_oracle = {links.oracle, count, keep, width, out.oracle};
+        const struct device_reverse of_tested = {links.tested, count,    keep,
+                                                 width,        farthest, out.tested};
+        const struct device_reverse of_oracle = {links.oracle, count,    keep,
+                                                 width,        farthest, out.oracle};
         RUN_BOTH(both, reverse, &of_tested, &of_oracle);
         char what[64];
-        snprintf(what, sizeof what, "reverse, %u rows, %u to %u", count, keep, width);
+        snprintf(what, sizeof what, "reverse, %u rows, %u to %u, %u farthest", count, keep, width,
+                 farthest);
         same = twin_same(both, &out, 8, width, what);
         twin_end(both, &links);
         twin_end(both, &out);
@@ -697,10 +703,11 @@ check_pack(const struct both *both)
 static bool
 check_build(const struct both *both)
 {
-    static const char *const ways[] = {"leaves", "exact lists", "leaves, by parts"};
+    static const char *const ways[] = {"leaves", "exact lists", "leaves, by parts", "offers",
+                                       "offers, by parts"};
     bool same = true;
-    for (uint32_t way = 0; way < 3 && same; way++) {
-        const bool exact = way == 1;
+    for (uint32_t way = 0; way < 5 && same; way++) {
+        const bool exact = way == 1, parts = way == 2 || way == 4;
         struct lab lab;
         struct lab_input input;
         lab_open(&lab, exact ? 3000 : 12000, 64, 4);
@@ -708,6 +715,7 @@ check_build(const struct both *both)
         lab_input_open(&lab, both->oracle, &input);
         struct gpu_build_config config = gpu_build_config_for(lab.count, 16);
         config.exact_rows = exact ? UINT32_MAX : 0;
+        config.farthest = way >= 3 ? 32 : 0;
         config.leaf_rows = 300;
         config.leaf_max = 500;
         config.entry = 17;
@@ -723,11 +731,11 @@ check_build(const struct both *both)
             die("building with the oracle: %s", error.text);
         const struct gpu_build_shape shape = {lab.count, input.input.stride};
         config.threads = 4;
-        config.device_bytes = way == 2 ? gpu_build_bytes(&config, &shape) / 3 : 0;
+        config.device_bytes = parts ? gpu_build_bytes(&config, &shape) / 3 : 0;
         if (gpu_build_run(both->tested, &config, &input.input, got, NULL, &report, &error) !=
             OMEN_OK)
             die("building: %s", error.text);
-        if ((report.parts > 0) != (way == 2))
+        if ((report.parts > 0) != parts)
             die("a build by %s has %u parts", ways[way], report.parts);
         size_t wrong = 0;
         for (size_t i = 0; i < bytes; i++)

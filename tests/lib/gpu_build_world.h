@@ -45,7 +45,8 @@ begin(uint32_t dim, enum metric metric, uint32_t exact_rows)
     block_bytes = link_row_bytes(shape.links_max, (enum link_width)shape.link_bytes);
     blocks = malloc(ROWS * block_bytes);
     ck_assert_int_eq(device_open(DEVICE_NEVER, &device, &error), OMEN_OK);
-    config = gpu_build_config_for(ROWS, shape.links_max / 2);
+    config = (metric == METRIC_IP ? gpu_build_config_for_ip
+                                  : gpu_build_config_for)(ROWS, shape.links_max / 2);
     config.link_width = shape.link_bytes;
     config.exact_rows = exact_rows;
     config.leaf_rows = 128;

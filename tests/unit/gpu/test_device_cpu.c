@@ -442,10 +442,15 @@ START_TEST(links_offer_themselves_the_other_way_where_there_is_room)
     begin(_i);
     enum { KEEP = 6 };
     const uint32_t width = KEEP + (uint32_t)_i;
+    const uint32_t farthest = _i % 3 == 0 ? 0 : _i % 3 == 1 ? 1 + prng_below(&prng, width) : width;
     static uint64_t links[ROWS * KEEP], got[ROWS * DEVICE_LIST_MAX];
     draw_lists(ROWS, KEEP, KEEP, links);
-    const struct device_reverse reverse = {
-        .links = links, .count = ROWS, .keep = KEEP, .width = width, .candidates = got};
+    const struct device_reverse reverse = {.links = links,
+                                           .count = ROWS,
+                                           .keep = KEEP,
+                                           .width = width,
+                                           .farthest = farthest,
+                                           .candidates = got};
     MUST(reverse, &reverse);
     for (uint32_t row = 0; row < ROWS; row++) {
         uint64_t offered[ROWS], want[DEVICE_LIST_MAX], all[DEVICE_LIST_MAX];
@@ -460,8 +465,19 @@ START_TEST(links_offer_themselves_the_other_way_where_there_is_room)
                 if (key != DEVICE_NONE && nearest_slot(key) == row && !has(own, own_count, back))
                     offered[count++] = back;
             }
-        sorted_list(offered, count, all, width - own_count);
-        memcpy(all + width - own_count, own, own_count * sizeof *own);
+        if (farthest == 0) {
+            sorted_list(offered, count, all, width - own_count);
+            memcpy(all + width - own_count, own, own_count * sizeof *own);
+        } else { // their farthest, then its own nearest for what is left
+            uint64_t sorted[ROWS];
+            const uint32_t room = width - own_count, most = room > farthest ? room : farthest;
+            const uint32_t others = count < most ? count : most;
+            sorted_list(offered, count, sorted, count);
+            memset(all, 0xff, sizeof all);
+            memcpy(all, sorted + count - others, others * sizeof *all);
+            const uint32_t left = width - others;
+            memcpy(all + others, own, (left < own_count ? left : own_count) * sizeof *own);
+        }
         sorted_list(all, width, want, width);
         same_keys(got + (size_t)row * width, want, width, "reverse");
     }

@@ -18,6 +18,7 @@
 static omen_index_t index_;
 static float rows[MANY][DIM_MAX], asked[QUERIES][DIM_MAX];
 static uint32_t dim;
+static float decades; // that norms of rows spread over
 static omen_build_report report;
 
 static void
@@ -34,6 +35,15 @@ draw(struct prng *prng, float *row)
         inner[i] = prng_unit(prng) * 2.0f - 1.0f;
     for (uint32_t i = 0; i < dim; i++)
         row[i] = sinf(inner[i % 6] * (float)(i / 6 + 1)) + 0.3f * inner[(i + 1) % 6];
+}
+
+// Like norms of long texts' embeddings that nobody normalised: few rows are long, and answers are mostly of them.
+static void
+stretch(struct prng *prng, float *row)
+{
+    const float longer = powf(10.0f, decades * (prng_unit(prng) + prng_unit(prng) - 1.0f));
+    for (uint32_t i = 0; i < dim; i++)
+        row[i] *= longer;
 }
 
 // An index whose rows nobody links before it is asked to.
@@ -68,6 +78,8 @@ add_rows(uint32_t count)
         draw(&prng, asked[i]);
     for (uint32_t i = 0; i < count; i++)
         draw(&prng, rows[i]);
+    for (uint32_t i = 0; i < count && decades > 0.0f; i++)
+        stretch(&prng, rows[i]);
     const omen_batch batch = {.struct_size = sizeof batch,
                               .dtype = OMEN_F32,
                               .count = count,
@@ -170,6 +182,40 @@ START_TEST(what_a_gpu_builds_is_whole_and_is_found_as_what_the_cpu_does)
         check_linked(ROWS);
     }
     omen_close(index_);
+}
+END_TEST
+
+static void
+build_again(omen_backend backend)
+{
+    omen_build_options again = OMEN_BUILD_OPTIONS_INIT;
+    again.backend = backend;
+    again.again = 1;
+    must(omen_build(index_, &again));
+}
+
+// At the same ef, under the metric whose queries are not like the rows.
+START_TEST(inner_products_are_found_as_well_whatever_the_norms)
+{
+    static const uint32_t efs[] = {16, 32, 64};
+    const omen_options options = options_of(OMEN_IP);
+    double by_cpu[3];
+    decades = (float)_i;
+    open_index(&options, PLAIN_DEVICE);
+    add_rows(MANY);
+    let_linkers_go();
+    build_again(OMEN_BACKEND_CPU);
+    for (uint32_t e = 0; e < 3; e++)
+        by_cpu[e] = recall(efs[e]);
+    build_again(OMEN_BACKEND_CUDA);
+    check_linked(MANY);
+    for (uint32_t e = 0; e < 3; e++) {
+        const double by_gpu = recall(efs[e]);
+        ck_assert_msg(by_gpu >= by_cpu[e] - 0.005, "ef %u: %g by the GPU, %g by the CPU", efs[e],
+                      by_gpu, by_cpu[e]);
+    }
+    omen_close(index_);
+    decades = 0.0f;
 }
 END_TEST
 
@@ -430,6 +476,7 @@ backend_suite(void)
     TCase *tests = tcase_create("backend");
     tcase_set_timeout(tests, 300);
     tcase_add_loop_test(tests, what_a_gpu_builds_is_whole_and_is_found_as_what_the_cpu_does, 0, 3);
+    tcase_add_loop_test(tests, inner_products_are_found_as_well_whatever_the_norms, 0, 3);
     tcase_add_test(tests, a_large_build_by_a_gpu_is_found_and_verified);
     tcase_add_test(tests, auto_takes_the_gpu_that_is_there);
     tcase_add_test(tests, rows_that_were_deleted_and_those_written_later_are_told_apart);
