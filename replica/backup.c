@@ -169,6 +169,30 @@ backup_persisted(struct step *step)
         send_ack(step);
 }
 
+// Who was started has forgotten what of its log it knew to be committed, and its primary need not notice that it was gone: it
+// has said long ago that it knows, and would be told of it with the next write only. So it says that it knows less, and agrees with
+// nobody yet: an ACK of nothing.
+void
+backup_timers(struct step *step)
+{
+    struct replica *replica = step->replica;
+    const struct replica_uuid primary = replica->meta.primary;
+    if (replica->role != REPLICA_BACKUP || replica->commit_seq >= replica->last_seq ||
+        !replica_uuid_is_none(replica->leader) || replica_uuid_is_none(primary) ||
+        replica_uuid_equal(primary, replica->config.uuid) ||
+        replica->promised != replica->meta.term || replica->durable_promised != replica->promised)
+        return;
+    const uint64_t pause_ns = 4 * replica->config.retry_ns;
+    if (replica->returned_sent_ns == 0 ||
+        step->in->now_ns >= replica->returned_sent_ns + pause_ns) {
+        struct replica_msg *ack = msg_add(step, REPLICA_ACK, primary);
+        ack->term = replica->promised;
+        ack->commit = replica->commit_seq;
+        replica->returned_sent_ns = step->in->now_ns;
+    }
+    wake_by(step, replica->returned_sent_ns + pause_ns);
+}
+
 // I10: "yes" means that nobody newer can have been opened with this copy's help before the question was sent.
 void
 backup_confirm(struct step *step, const struct replica_msg *msg)

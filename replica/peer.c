@@ -122,6 +122,13 @@ peer_ack(struct step *step, const struct replica_msg *msg)
         replica->counters.fenced_msgs++;
         return;
     }
+    if (msg->prev_seq == 0 && peer->state == REPLICA_STREAM) {
+        // It was started, and has heard of nobody since (backup_timers).
+        peer->commit_known = msg->commit;
+        if (!peer->reading)
+            probe_from(step, peer, peer->match + 1);
+        return;
+    }
     // One that answers and makes nothing durable, because its disk hangs, is as silent as one that does not answer.
     if (msg->seq > peer->match || peer->match == replica->last_seq)
         peer->heard_ns = step->in->now_ns;

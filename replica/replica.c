@@ -401,6 +401,7 @@ settle(struct step *step)
         member_timers(step);
         split_timers(step);
     }
+    backup_timers(step);
     checksum_timers(step);
     catchup_timers(step);
     apply_more(step);

@@ -40,6 +40,7 @@ void apply_more(struct step *step);
 // backup.c
 void backup_append(struct step *step, const struct replica_msg *msg);
 void backup_persisted(struct step *step);
+void backup_timers(struct step *step);
 void backup_confirm(struct step *step, const struct replica_msg *msg);
 
 // primary.c

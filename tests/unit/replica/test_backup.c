@@ -19,6 +19,55 @@ START_TEST(an_ack_leaves_only_when_the_entries_are_durable)
 }
 END_TEST
 
+// Three entries of term 1, of which so many were known to be committed.
+static void
+restart_with(uint64_t commit_seq)
+{
+    const struct replica_term terms[] = {{1, 1}};
+    const struct replica_disk disk = {.promised = 1,
+                                      .first_seq = 1,
+                                      .last_seq = 3,
+                                      .commit_seq = commit_seq,
+                                      .applied_seq = commit_seq,
+                                      .terms = terms,
+                                      .term_count = 1};
+    alone_open(&one, 1, 2);
+    alone_restart(&one, &disk);
+    alone_meta(&one, 1, 2);
+}
+
+START_TEST(who_was_started_tells_its_primary_what_it_knows_until_it_is_heard)
+{
+    restart_with(1);
+    for (int i = 0; i < 3; i++) { // it may be lost
+        const struct replica_msg *ack = alone_sent(&one, REPLICA_ACK);
+        ck_assert_ptr_nonnull(ack);
+        ck_assert_uint_eq(ack->to.low, 2);
+        ck_assert_uint_eq(ack->term, 1);
+        ck_assert_uint_eq(ack->commit, 1);
+        ck_assert_uint_eq(ack->seq, 0); // it agrees with nobody yet
+        ck_assert_uint_eq(ack->prev_seq, 0);
+        alone_wait(&one, 79 * MS);
+        ck_assert_ptr_null(alone_sent(&one, REPLICA_ACK));
+        alone_wait(&one, MS);
+    }
+    alone_append(&one, 2, 1, 3, 1, 1, 0, 3);
+    ck_assert_uint_eq(one.replica.commit_seq, 3);
+    ck_assert_uint_eq(alone_sent(&one, REPLICA_ACK)->seq, 3);
+    alone_wait(&one, 1000 * MS);
+    ck_assert_ptr_null(alone_sent(&one, REPLICA_ACK));
+}
+END_TEST
+
+START_TEST(who_was_started_and_knows_that_all_it_has_is_committed_tells_nobody)
+{
+    restart_with(3);
+    ck_assert_ptr_null(alone_sent(&one, REPLICA_ACK));
+    alone_wait(&one, 1000 * MS);
+    ck_assert_ptr_null(alone_sent(&one, REPLICA_ACK));
+}
+END_TEST
+
 START_TEST(a_newer_term_is_promised_in_the_same_commit)
 {
     alone_open(&one, 1, 2);
@@ -303,6 +352,8 @@ backup_suite(void)
     Suite *suite = suite_create("replica/backup");
     TCase *tcase = tcase_create("backup");
     tcase_add_test(tcase, an_ack_leaves_only_when_the_entries_are_durable);
+    tcase_add_test(tcase, who_was_started_tells_its_primary_what_it_knows_until_it_is_heard);
+    tcase_add_test(tcase, who_was_started_and_knows_that_all_it_has_is_committed_tells_nobody);
     tcase_add_test(tcase, a_newer_term_is_promised_in_the_same_commit);
     tcase_add_test(tcase, an_older_term_is_refused_and_told_the_promise);
     tcase_add_test(tcase, the_metadata_fence_a_term_before_any_message_does);

@@ -67,6 +67,39 @@ lead_old_log(uint64_t first, uint64_t last)
     alone_persisted(&one);
 }
 
+// It had said that it knew of the commit, so nothing would be sent to it before the next write.
+START_TEST(a_copy_that_was_started_again_hears_what_is_committed)
+{
+    alone_lead(&one);
+    alone_propose(&one, 1, 1);
+    alone_persisted(&one);
+    const uint64_t last = one.replica.last_seq;
+    for (uint64_t uuid = 2; uuid <= 3; uuid++)
+        ack(uuid, 1, last, last);
+    ck_assert_uint_eq(one.replica.commit_seq, last);
+    for (uint64_t uuid = 2; uuid <= 3; uuid++)
+        alone_message(&one, (struct replica_msg){.kind = REPLICA_ACK,
+                                                 .from = uuid_of(uuid),
+                                                 .term = 1,
+                                                 .seq = last,
+                                                 .prev_seq = last,
+                                                 .commit = last});
+    alone_wait(&one, 50 * MS);
+    ck_assert_uint_eq(one.out.msg_count, 0); // there is nothing to be said
+    alone_message(&one,
+                  (struct replica_msg){
+                      .kind = REPLICA_ACK, .from = uuid_of(3), .term = 1, .commit = last - 1});
+    const struct replica_msg *told = NULL;
+    for (uint32_t i = 0; i < one.out.msg_count; i++)
+        if (one.out.msgs[i].kind == REPLICA_APPEND && one.out.msgs[i].to.low == 3)
+            told = &one.out.msgs[i];
+    ck_assert_ptr_nonnull(told);
+    ck_assert_uint_eq(told->prev_seq, last);
+    ck_assert_uint_eq(told->commit, last);
+    ck_assert_uint_eq(peer_of(3)->match, last); // what it has acknowledged, it has
+}
+END_TEST
+
 START_TEST(a_silent_copy_that_cannot_be_spared_does_not_keep_its_primary_awake)
 {
     alone_lead(&one);
@@ -352,6 +385,7 @@ peer_suite(void)
     Suite *suite = suite_create("replica/peer");
     TCase *tcase = tcase_create("peer");
     tcase_add_checked_fixture(tcase, NULL, teardown);
+    tcase_add_test(tcase, a_copy_that_was_started_again_hears_what_is_committed);
     tcase_add_test(tcase, a_silent_copy_that_cannot_be_spared_does_not_keep_its_primary_awake);
     tcase_add_test(tcase, a_primary_that_reads_its_log_for_a_copy_sleeps_until_it_has_read);
     tcase_add_test(tcase, an_ack_that_cannot_be_is_ignored);
