@@ -284,10 +284,12 @@ START_TEST(what_is_written_in_small_and_large_pieces_arrives_as_one_stream)
         ck_assert(tcp_receive_more(&client));
     ck_assert_uint_eq(client.count, expected);
     const uint8_t *at = client.bytes;
+    size_t different = 0;
     for (uint32_t round = 0; round < 60; round++)
         for (uint32_t i = 0; i < 11; i++)
             for (size_t j = 0; j < sizes[i]; j++)
-                ck_assert_uint_eq(*at++, (uint8_t)(round * 11 + i));
+                different += *at++ != (uint8_t)(round * 11 + i);
+    ck_assert_uint_eq(different, 0);
     while (stream_queued(owner.stream) > 0)
         ;
     close_all(&client);
