@@ -8,6 +8,13 @@
 
 typedef omen_status (*write_fn)(struct stream *stream, uint8_t *bytes, size_t count);
 
+void
+rpc_conn_asks(struct rpc_conn *conn)
+{
+    atomic_fetch_add(&conn->in_flight, 1);
+    atomic_fetch_add(&conn->load->in_flight, 1);
+}
+
 // Who does not get an answer must not wait for it: the connection ends.
 static void
 write_by(struct rpc_conn *conn, struct encode *message, write_fn write)
@@ -61,6 +68,7 @@ answer_by(struct rpc_conn *conn, uint32_t id, struct encode *answer, write_fn wr
         rpc_conn_error(conn, id, &error, API_UNKNOWN);
     }
     stream_deadline(conn->stream, os_clock_ns() + conn->idle_ns);
+    atomic_fetch_sub(&conn->load->in_flight, 1);
     const uint32_t before = atomic_fetch_sub(&conn->in_flight, 1);
     ASSERT(before > 0);
     if (before - 1 <= conn->in_flight_max / 2 && atomic_exchange(&conn->waiting, false))

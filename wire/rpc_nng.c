@@ -37,6 +37,37 @@ fill_in(struct rpc_server_config *config)
             *defaults[i].value = defaults[i].otherwise;
 }
 
+static void
+load_release(struct rpc_load *load)
+{
+    if (atomic_fetch_sub(&load->keepers, 1) == 1)
+        mem_free(load);
+}
+
+static struct rpc_server *
+server_make(void)
+{
+    struct rpc_server *server = mem_alloc_zero(1, sizeof *server);
+    struct rpc_load *load = mem_alloc_zero(1, sizeof *load);
+    if (server == NULL || load == NULL) {
+        mem_free(server);
+        mem_free(load);
+        return NULL;
+    }
+    atomic_init(&load->keepers, 1);
+    server->load = load;
+    lock_init(&server->lock);
+    return server;
+}
+
+static void
+server_free(struct rpc_server *server)
+{
+    load_release(server->load);
+    lock_fini(&server->lock);
+    mem_free(server);
+}
+
 omen_status
 rpc_server_open(const struct rpc_server_config *config, struct rpc_server **out,
                 struct omen_error *error)
@@ -45,14 +76,13 @@ rpc_server_open(const struct rpc_server_config *config, struct rpc_server **out,
     ASSERT(!config->auth || config->admit != NULL);
     ASSERT(config->frame_bytes_max <= WIRE_FRAME_BYTES_MAX);
     *out = NULL;
-    struct rpc_server *server = mem_alloc_zero(1, sizeof *server);
+    struct rpc_server *server = server_make();
     if (server == NULL)
         return error_set_plain(error, OMEN_E_NO_MEMORY);
     server->config = *config;
     fill_in(&server->config);
     server->limits = decode_after_hello;
     server->limits.bytes_max = server->config.frame_bytes_max;
-    lock_init(&server->lock);
     const struct streams_config streams = {
         .host = config->host,
         .port = config->port,
@@ -68,8 +98,7 @@ rpc_server_open(const struct rpc_server_config *config, struct rpc_server **out,
     };
     const omen_status status = streams_open(&streams, &server->streams, error);
     if (status != OMEN_OK) {
-        lock_fini(&server->lock);
-        mem_free(server);
+        server_free(server);
         return status;
     }
     *out = server;
@@ -113,8 +142,7 @@ rpc_server_close(struct rpc_server *server)
     }
     streams_close(server->streams);
     ASSERT(server->conns == NULL);
-    lock_fini(&server->lock);
-    mem_free(server);
+    server_free(server);
 }
 
 uint16_t
@@ -158,6 +186,8 @@ conn_begin(void *context, struct stream *stream, void *dialed)
     conn->in_flight_max = server->config.in_flight_max;
     conn->idle_ns = server->config.idle_ms * MS;
     conn->server = server;
+    conn->load = server->load;
+    atomic_fetch_add_explicit(&conn->load->keepers, 1, memory_order_relaxed);
     conn->stream = stream;
     stream_keep(stream);
     const bool auth = server->config.auth;
@@ -205,6 +235,8 @@ rpc_conn_release(struct rpc_conn *conn)
 {
     if (atomic_fetch_sub(&conn->keepers, 1) != 1)
         return;
+    atomic_fetch_sub(&conn->load->in_flight, atomic_load(&conn->in_flight)); // never answered
+    load_release(conn->load);
     stream_release(conn->stream);
     mem_free(conn);
 }

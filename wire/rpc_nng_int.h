@@ -18,6 +18,11 @@
 
 #define RPC_ERROR_BYTES_MAX ((size_t)4096) // of an answer that the server makes itself
 
+struct rpc_load { // of a server, which its connections may outlive; counted
+    _Atomic uint32_t keepers;
+    _Atomic uint32_t in_flight; // of all connections
+};
+
 struct rpc_conn {
     _Atomic uint32_t keepers;
     _Atomic uint32_t in_flight;
@@ -26,6 +31,7 @@ struct rpc_conn {
     uint32_t in_flight_max;
     uint64_t idle_ns;
     struct rpc_server *server; // in the server's callbacks
+    struct rpc_load *load;     // kept
     struct stream *stream;     // kept
     struct frame frame;
     struct rpc_session session;
@@ -36,6 +42,7 @@ struct rpc_conn {
 struct rpc_server {
     struct rpc_server_config config;
     struct streams *streams;
+    struct rpc_load *load;       // kept
     struct decode_limits limits; // of who is greeted, or need not be
     struct lock lock;
     struct rpc_conn *conns;
@@ -53,6 +60,7 @@ rpc_count(_Atomic uint64_t *counter)
 }
 
 // rpc_answer.c
+void rpc_conn_asks(struct rpc_conn *conn); // one more in flight
 // Of *message, which is taken. Who does not get an answer must not wait for it: the connection ends.
 void rpc_conn_write(struct rpc_conn *conn, struct encode *message);
 void rpc_conn_error(struct rpc_conn *conn, uint32_t id, const struct omen_error *error,

@@ -54,7 +54,7 @@ greet(struct rpc_conn *conn, const struct rpc_message *message)
     struct encode answer;
     encode_init(&answer, RPC_ERROR_BYTES_MAX);
     rpc_write_answer(&answer, message->id, method, &welcome);
-    atomic_fetch_add(&conn->in_flight, 1); // as if it had been handed on
+    rpc_conn_asks(conn); // as if it had been handed on
     rpc_conn_answer(conn, message->id, &answer);
 }
 
@@ -116,7 +116,7 @@ hand_on(struct rpc_conn *conn, const struct rpc_message *message, const struct m
     };
     rpc_count(&server->requests);
     conn->handed_on++;
-    atomic_fetch_add(&conn->in_flight, 1);
+    rpc_conn_asks(conn);
     rpc_conn_keep(conn);
     server->config.request(server->config.context, conn, &request);
 }
@@ -234,4 +234,5 @@ rpc_conn_read(void *owner, struct stream *stream, struct stream_input *input)
     input->taken = at;
     if (server->config.requested != NULL && conn->handed_on > before)
         server->config.requested(server->config.context);
+    input->alone = conn->handed_on <= before + 1 && atomic_load(&conn->load->in_flight) == 0;
 }

@@ -4,16 +4,30 @@
 //
 // A pause is no operation of NNG's at all; its end is an empty one (nng_aio_begin, nng_aio_finish), which brings the callback on a
 // thread of NNG's.
+//
+// What comes over an idle connection wakes NNG's poller, which wakes a task thread. Where it is expected in no time, the thread that has
+// just read looks out for it instead: it tries to read again and again, without a callback. The last read that is begun is always one
+// with a callback, and NNG looks whether bytes are there when it begins: nothing that comes meanwhile is lost.
+#include <sched.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/os_clock.h"
 #include "wire/stream_nng_int.h"
 
 #define INPUT_BYTES ((size_t)4096)       // in the beginning
 #define INPUT_KEEP_BYTES ((size_t)65536) // a larger one is given back when it is empty
 #define READS_AT_ONCE 16u                // then others have the thread
 #define INPUT_USUAL_MOST ((size_t)262144)
+#define LOOK_OUT_NS UINT64_C(50000)
+
+enum come { COME_NOTHING, COME_BYTES, COME_ENDED }; // of what is there to be read
+enum effort {
+    EFFORT_NONE,
+    EFFORT_ONCE,
+    EFFORT_LOOK_OUT
+}; // to read more before NNG's poller is asked
 
 // Where the next bytes go: a byte at least. False: no memory.
 static bool
@@ -49,18 +63,51 @@ stream_receive(struct stream *stream)
     nng_stream_recv(stream->nng, stream->receive);
 }
 
-// With the lock held: what has come already, without a callback. 0: nothing, or what only the callback can tell.
-static size_t
-receive_now(struct stream *stream)
+// What has come already, without a callback. Within that of `receive`, whose end NNG's connection waits for: it is there without the lock.
+static enum come
+receive_now(struct stream *stream, size_t *came)
 {
     nng_iov iov;
+    *came = 0;
     if (!place(stream, &iov))
-        return 0;
+        return COME_ENDED;
     (void)nng_aio_set_iov(stream->receive_now, 1, &iov);
     nng_stream_recv(stream->nng, stream->receive_now);
     nng_aio_cancel(stream->receive_now);
     nng_aio_wait(stream->receive_now); // for NNG's poller, where it had it in its hands
-    return nng_aio_result(stream->receive_now) == 0 ? nng_aio_count(stream->receive_now) : 0;
+    const int failed = nng_aio_result(stream->receive_now);
+    if (failed == NNG_ECANCELED)
+        return COME_NOTHING;
+    if (failed != 0)
+        return COME_ENDED; // the callback will tell
+    *came = nng_aio_count(stream->receive_now);
+    return COME_BYTES;
+}
+
+// The same for a moment, by one connection of the set at a time, and until another one asks something. Another program may have had the
+// processor meanwhile: what came after the moment was no use. The bytes that came.
+static size_t
+look_out(struct stream *stream)
+{
+    struct streams *set = stream->set;
+    size_t came = 0;
+    if (atomic_exchange(&set->looking, true))
+        return 0;
+    atomic_fetch_add_explicit(&set->looks, 1, memory_order_relaxed);
+    const uint64_t until_ns = os_clock_ns() + LOOK_OUT_NS;
+    enum come come = receive_now(stream, &came);
+    bool early = os_clock_ns() < until_ns;
+    while (come == COME_NOTHING && early &&
+           atomic_load_explicit(&set->asker, memory_order_relaxed) == stream) {
+        (void)sched_yield();
+        come = receive_now(stream, &came);
+        early = os_clock_ns() < until_ns;
+    }
+    if (come == COME_BYTES)
+        atomic_fetch_add_explicit(&set->looks_found, 1, memory_order_relaxed);
+    spin_ended(&stream->spin, come == COME_BYTES && early);
+    atomic_store(&set->looking, false);
+    return came;
 }
 
 // What was taken goes, and where it is full there is made room: twice as much, or as much as is known to come where that is less.
@@ -99,9 +146,28 @@ note_usual(struct stream *stream, size_t taken)
     stream->input.usual = counted > half ? counted : half;
 }
 
+// What more is expected. Who had not asked last begins a new run.
+static enum effort
+effort_for(struct stream *stream, const struct stream_input *shown)
+{
+    struct streams *set = stream->set;
+    const bool part = shown->wanted > stream->input.count;
+    if (shown->taken > 0) {
+        const bool same = atomic_load_explicit(&set->asker, memory_order_relaxed) == stream;
+        if (!same)
+            atomic_store_explicit(&set->asker, stream, memory_order_relaxed);
+        spin_asked(&stream->spin, same && shown->alone);
+    }
+    if (shown->pause)
+        return EFFORT_NONE;
+    if (shown->alone && (part || shown->taken > 0) && spin_begins(&stream->spin))
+        return EFFORT_LOOK_OUT;
+    return part ? EFFORT_ONCE : EFFORT_NONE;
+}
+
 // Shows the owner what is there. Whether it wants a pause.
 static bool
-show(struct stream *stream)
+show(struct stream *stream, enum effort *effort)
 {
     struct stream_input input = {.bytes = stream->input.bytes, .count = stream->input.count};
     stream->set->config.read(stream->owner, stream, &input);
@@ -117,23 +183,51 @@ show(struct stream *stream)
     if (input.taken > 0)
         note_usual(stream, input.taken);
     stream->input.wanted = input.wanted;
+    *effort = effort_for(stream, &input);
     return input.pause;
 }
 
-// So much has come. Whether there is more to come, since a message is not whole.
+// So much has come. Whether the owner wants a pause.
 static bool
-take_in(struct stream *stream, size_t came, bool *pause)
+take_in(struct stream *stream, size_t came, enum effort *effort)
 {
     stream->input.count += came;
     const bool filled = came > 0 && stream->input.count == stream->input.room;
     atomic_fetch_add_explicit(&stream->set->bytes_in, came, memory_order_relaxed);
-    *pause = show(stream);
-    if (!make_room(stream, filled))
+    const bool pause = show(stream, effort);
+    if (!make_room(stream, filled)) {
         stream_close(stream, STREAM_NO_MEMORY);
-    return stream->input.wanted > stream->input.count;
+        *effort = EFFORT_NONE;
+    }
+    return pause;
 }
 
-// The rest of a message would come by way of NNG's poller and a task thread; what of it has come meanwhile is taken here.
+static bool
+goes_on(struct stream *stream)
+{
+    lock_acquire(&stream->lock);
+    stream->resumed = false;
+    const bool closed = stream->closed;
+    lock_release(&stream->lock);
+    return !closed;
+}
+
+// NNG tells when more comes. Whether the owner is to see what it left once more, since it was resumed meanwhile.
+static bool
+receive_later(struct stream *stream, bool pause)
+{
+    lock_acquire(&stream->lock);
+    const bool again = pause && stream->resumed && !stream->closed;
+    if (!again && !stream->closed) {
+        stream->paused = pause;
+        stream->receiving = false;
+        if (!pause)
+            stream_receive(stream);
+    }
+    lock_release(&stream->lock);
+    return again;
+}
+
 void
 stream_received(void *argument)
 {
@@ -143,30 +237,15 @@ stream_received(void *argument)
         return;
     }
     size_t came = nng_aio_count(stream->receive);
-    for (uint32_t rounds = 0;; rounds++) {
-        bool pause;
-        lock_acquire(&stream->lock);
-        stream->resumed = false;
-        const bool closed = stream->closed;
-        lock_release(&stream->lock);
-        if (closed)
-            return;
-        const bool more = take_in(stream, came, &pause) && rounds < READS_AT_ONCE;
+    for (uint32_t rounds = 0; goes_on(stream); rounds++) {
+        enum effort effort;
+        const bool pause = take_in(stream, came, &effort);
         came = 0;
-        lock_acquire(&stream->lock);
-        bool again = pause && stream->resumed && !stream->closed;
-        if (!again && !stream->closed) {
-            stream->paused = pause;
-            stream->receiving = false;
-            if (!pause && more)
-                came = receive_now(stream);
-            again = came > 0;
-            stream->receiving = again;
-            if (!pause && !again)
-                stream_receive(stream);
-        }
-        lock_release(&stream->lock);
-        if (!again)
+        if (effort == EFFORT_LOOK_OUT && rounds < READS_AT_ONCE)
+            came = look_out(stream);
+        else if (effort == EFFORT_ONCE && rounds < READS_AT_ONCE)
+            (void)receive_now(stream, &came);
+        if (came == 0 && !receive_later(stream, pause))
             return;
     }
 }

@@ -46,6 +46,8 @@ struct stream_input {
     size_t taken;  // set by read
     size_t wanted; // set by read, where it knows: so many bytes the next message has at least
     bool pause;    // set by read: nothing is read until stream_resume
+    // Set by read: all that was asked of the set is answered, and it was one request, or part of one. The next may be looked out for. A hint
+    bool alone;
 };
 
 struct streams_config {
@@ -73,6 +75,7 @@ struct streams_stats {
     uint64_t accept_failed; // no descriptor, no memory; tried again a tick later
     uint64_t ended[STREAM_ENDS];
     uint64_t bytes_in, bytes_out;
+    uint64_t looks, looks_found; // looked out for more for a moment; that brought something
     uint32_t open;
 };
 

@@ -8,6 +8,7 @@
 
 #include "base/os_lock.h"
 #include "base/os_timer.h"
+#include "wire/spin.h"
 #include "wire/stream_nng.h"
 
 struct chunk { // of what is to be sent
@@ -42,6 +43,7 @@ struct stream {
         size_t count, room, wanted;
         size_t usual; // as large was what came whole lately; a new one begins with so much
     } input;
+    struct spin spin; // of the receive callback alone, too
 
     _Atomic uint64_t deadline_ns;
     _Atomic uint64_t stalled_ns; // bytes wait since then and none went; 0: none wait
@@ -76,6 +78,9 @@ struct streams {
     _Atomic uint32_t accepted_open, open;
     _Atomic uint64_t accepted, dialed, missed, crowded, accepts_failed, bytes_in, bytes_out;
     _Atomic uint64_t ended[STREAM_ENDS];
+    _Atomic(struct stream *) asker; // of whom something was taken last; nothing but compared
+    _Atomic bool looking;           // a connection looks out for what comes next
+    _Atomic uint64_t looks, looks_found;
 };
 
 // stream_in_nng.c

@@ -157,6 +157,8 @@ streams_stats(const struct streams *set, struct streams_stats *out)
                                   .accept_failed = atomic_load(&set->accepts_failed),
                                   .bytes_in = atomic_load(&set->bytes_in),
                                   .bytes_out = atomic_load(&set->bytes_out),
+                                  .looks = atomic_load(&set->looks),
+                                  .looks_found = atomic_load(&set->looks_found),
                                   .open = atomic_load(&set->open)};
     for (uint32_t i = 0; i < STREAM_ENDS; i++)
         out->ended[i] = atomic_load(&set->ended[i]);

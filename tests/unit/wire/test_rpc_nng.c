@@ -8,6 +8,7 @@
 #include "base/os_thread.h"
 #include "base/prng.h"
 #include "tests/lib/rpc_world.h"
+#include "wire/spin.h"
 
 START_TEST(a_request_comes_whole_and_its_answer_goes_back)
 {
@@ -106,6 +107,103 @@ START_TEST(answers_that_are_gathered_leave_when_they_are_told_to)
     rpc_expect(&client, 0, NULL);
     rpc_expect(&client, 1, NULL);
     rpc_expect(&client, 2, "NO_MEMORY");
+    tcp_leave(&client);
+    world_close();
+}
+END_TEST
+
+// Until the server has looked out for more so often.
+static void
+wait_for_looks(uint64_t least)
+{
+    while (world_stats().streams.looks < least)
+        (void)sched_yield();
+}
+
+static void
+ask_often(struct tcp_client *client, uint32_t count)
+{
+    for (uint32_t id = 0; id < count; id++) {
+        world_ask(client, id, "docs");
+        rpc_expect(client, id, NULL);
+    }
+}
+
+START_TEST(the_one_client_that_asks_one_after_the_other_is_looked_out_for)
+{
+    world_open();
+    struct tcp_client client = world_connect();
+    ask_often(&client, SPIN_RUN + 1);
+    wait_for_looks(1);
+    tcp_leave(&client);
+    world_close();
+}
+END_TEST
+
+START_TEST(of_two_clients_that_ask_in_turns_none_is_looked_out_for)
+{
+    world_open();
+    struct tcp_client first = world_connect();
+    struct tcp_client second = world_connect();
+    for (uint32_t i = 0; i < 50; i++) {
+        ask_often(&first, 1);
+        ask_often(&second, 1);
+    }
+    ck_assert_uint_eq(world_stats().streams.looks, 0);
+    tcp_leave(&first);
+    tcp_leave(&second);
+    world_close();
+}
+END_TEST
+
+START_TEST(who_has_two_in_flight_is_not_looked_out_for)
+{
+    world_open();
+    struct tcp_client client = world_connect();
+    const struct api_of_collection ask = {.collection = wire_text_of("docs")};
+    struct encode encode;
+    encode_init(&encode, 4096);
+    for (uint32_t i = 0; i < 50; i++) {
+        rpc_write_ask(&encode, 1, method_at(METHOD_COLLECTION_GET), &ask);
+        rpc_write_ask(&encode, 2, method_at(METHOD_COLLECTION_GET), &ask);
+        rpc_send(&client, &encode);
+        rpc_expect(&client, 1, NULL);
+        rpc_expect(&client, 2, NULL);
+    }
+    ck_assert_uint_eq(world_stats().streams.looks, 0);
+    encode_fini(&encode);
+    tcp_leave(&client);
+    world_close();
+}
+END_TEST
+
+START_TEST(as_long_as_another_waits_for_an_answer_nobody_is_looked_out_for)
+{
+    world.hold = true;
+    world_open();
+    struct tcp_client other = world_connect();
+    struct tcp_client gone = world_connect();
+    struct tcp_client client = world_connect();
+    world_ask(&other, 1, "docs");
+    world_wait(&world.asked_count, 1);
+    world_ask(&gone, 1, "docs");
+    world_wait(&world.asked_count, 2);
+    for (uint32_t i = 0; i < 50; i++)
+        world_ping(&client);
+    world_answer(0);
+    rpc_expect(&other, 1, NULL);
+    for (uint32_t i = 0; i < 50; i++)
+        world_ping(&client);
+    ck_assert_uint_eq(world_stats().streams.looks, 0);
+    // Who is gone is let go instead of answered.
+    tcp_leave(&gone);
+    world_wait(&world.gone_count, 1);
+    const struct asked taken = world_take(1);
+    mem_free(taken.request.frame);
+    rpc_conn_release(taken.conn);
+    while (world_stats().streams.looks == 0)
+        world_ping(&client);
+    tcp_leave(&other);
     tcp_leave(&client);
     world_close();
 }
@@ -546,6 +644,10 @@ rpc_nng_suite(void)
     tcase_add_test(tests, pipelined_requests_are_answered_in_any_order);
     tcase_add_test(tests, requests_that_are_read_together_are_said_to_be_all);
     tcase_add_test(tests, answers_that_are_gathered_leave_when_they_are_told_to);
+    tcase_add_test(tests, the_one_client_that_asks_one_after_the_other_is_looked_out_for);
+    tcase_add_test(tests, of_two_clients_that_ask_in_turns_none_is_looked_out_for);
+    tcase_add_test(tests, who_has_two_in_flight_is_not_looked_out_for);
+    tcase_add_test(tests, as_long_as_another_waits_for_an_answer_nobody_is_looked_out_for);
     tcase_add_test(tests, a_request_may_come_in_single_bytes);
     tcase_add_test(tests, the_largest_frame_passes_and_one_byte_more_does_not);
     tcase_add_test(tests, a_large_frame_among_small_ones_is_the_same);

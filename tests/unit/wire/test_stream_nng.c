@@ -3,7 +3,10 @@
 // Labels: tsan
 #include "wire/stream_nng.h"
 
+#include <linux/sockios.h>
+#include <sched.h>
 #include <stdatomic.h>
+#include <sys/ioctl.h>
 
 #include "base/os_wait.h"
 #include "tests/lib/tcp_client.h"
@@ -190,6 +193,161 @@ START_TEST(who_sends_much_has_room_for_as_much_and_less_when_he_sends_little)
 }
 END_TEST
 
+#define UNTIL_LOOK (SPIN_RUN + 1u) // messages: the first begins the run
+
+static uint64_t
+looks(void)
+{
+    struct streams_stats stats;
+    streams_stats(owner.set, &stats);
+    return stats.looks;
+}
+
+static uint64_t
+looks_found(void)
+{
+    struct streams_stats stats;
+    streams_stats(owner.set, &stats);
+    return stats.looks_found;
+}
+
+static struct {
+    _Atomic uint32_t begun; // reads
+    _Atomic uint32_t there; // messages that the other side has
+} one_by_one;
+
+// Until the other side has all that was sent, read or not.
+static void
+wait_until_there(const struct tcp_client *client)
+{
+    int left = 1;
+    while (left > 0) {
+        ck_assert_int_eq(ioctl(client->fd, SIOCOUTQ, &left), 0);
+        (void)sched_yield();
+    }
+}
+
+// Takes one message, and is at its end when the next one is there.
+static void
+take_until_the_next_is_there(struct stream *stream, struct stream_input *input)
+{
+    (void)stream;
+    ck_assert_uint_eq(input->count, 3);
+    input->taken = 3;
+    input->alone = true;
+    tell(&one_by_one.begun);
+    wait_for(&one_by_one.there, atomic_load(&one_by_one.begun) + 1);
+}
+
+START_TEST(what_comes_one_by_one_is_found_by_looking_out_for_it)
+{
+    struct tcp_client client = open_with(take_until_the_next_is_there);
+    for (uint32_t i = 0; i <= UNTIL_LOOK; i++) {
+        if (i == UNTIL_LOOK)
+            ck_assert_uint_eq(looks(), 0);
+        wait_for(&one_by_one.begun, i);
+        tcp_send(&client, "abc", 3);
+        wait_until_there(&client);
+        tell(&one_by_one.there);
+    }
+    wait_for(&one_by_one.begun, UNTIL_LOOK + 1);
+    ck_assert_uint_eq(looks(), 1);
+    ck_assert_uint_eq(looks_found(), 1);
+    tell(&one_by_one.there); // nobody waits for one more
+    close_all(&client);
+}
+END_TEST
+
+static void
+take_alone(struct stream *stream, struct stream_input *input)
+{
+    (void)stream;
+    input->taken = input->count;
+    input->alone = true;
+}
+
+static void
+send_until_it_looks(struct tcp_client *client)
+{
+    for (uint32_t i = 1; i <= UNTIL_LOOK; i++) {
+        ck_assert_uint_eq(looks(), 0);
+        tcp_send(client, "abc", 3);
+        wait_for(&owner.reads, i);
+    }
+    while (looks() == 0)
+        (void)sched_yield();
+}
+
+static void
+wait_until_it_does_not_look(void)
+{
+    while (atomic_load(&owner.set->looking))
+        (void)sched_yield();
+}
+
+START_TEST(who_is_silent_is_looked_out_for_once_and_read_when_something_comes)
+{
+    struct tcp_client client = open_with(take_alone);
+    send_until_it_looks(&client);
+    wait_until_it_does_not_look();
+    const uint32_t turns = atomic_load(&owner.set->turns);
+    wait_for(&owner.set->turns, turns + 20);
+    ck_assert_uint_eq(looks(), 1);
+    ck_assert_uint_eq(looks_found(), 0);
+    ck_assert(!atomic_load(&owner.set->looking));
+    for (uint32_t i = 1; i <= 300; i++) {
+        tcp_send(&client, "abc", 3);
+        wait_for(&owner.reads, UNTIL_LOOK + i);
+    }
+    ck_assert_uint_eq(atomic_load(&owner.reads), UNTIL_LOOK + 300);
+    close_all(&client);
+}
+END_TEST
+
+START_TEST(who_leaves_while_he_is_looked_out_for_is_closed)
+{
+    struct tcp_client client = open_with(take_alone);
+    send_until_it_looks(&client);
+    tcp_leave(&client);
+    wait_for(&owner.ended, 1);
+    ck_assert_int_eq(owner.why, STREAM_LEFT);
+    streams_close(owner.set);
+    stream_release(owner.stream);
+}
+END_TEST
+
+START_TEST(a_set_may_close_while_it_looks_out)
+{
+    struct tcp_client client = open_with(take_alone);
+    send_until_it_looks(&client);
+    close_all(&client);
+    ck_assert_int_eq(owner.why, STREAM_CLOSED);
+}
+END_TEST
+
+static void
+take_threes_alone(struct stream *stream, struct stream_input *input)
+{
+    take_threes(stream, input);
+    input->wanted = input->count > input->taken ? 3 : 0;
+    input->alone = true;
+}
+
+START_TEST(the_rest_of_a_message_is_looked_out_for_too)
+{
+    struct tcp_client client = open_with(take_threes_alone);
+    send_until_it_looks(&client);
+    wait_until_it_does_not_look();
+    tcp_send(&client, "a", 1); // after a look in vain a chance is left out
+    wait_for(&owner.reads, UNTIL_LOOK + 1);
+    ck_assert_uint_eq(looks(), 1);
+    tcp_send(&client, "b", 1);
+    while (looks() < 2)
+        (void)sched_yield();
+    close_all(&client);
+}
+END_TEST
+
 START_TEST(in_a_pause_nothing_is_read_and_its_end_shows_what_was_left)
 {
     struct tcp_client client = open_with(pause_first);
@@ -284,10 +442,12 @@ START_TEST(what_is_written_in_small_and_large_pieces_arrives_as_one_stream)
         ck_assert(tcp_receive_more(&client));
     ck_assert_uint_eq(client.count, expected);
     const uint8_t *at = client.bytes;
+    size_t different = 0;
     for (uint32_t round = 0; round < 60; round++)
         for (uint32_t i = 0; i < 11; i++)
             for (size_t j = 0; j < sizes[i]; j++)
-                ck_assert_uint_eq(*at++, (uint8_t)(round * 11 + i));
+                different += *at++ != (uint8_t)(round * 11 + i);
+    ck_assert_uint_eq(different, 0);
     while (stream_queued(owner.stream) > 0)
         ;
     close_all(&client);
@@ -420,6 +580,13 @@ stream_nng_suite(void)
     tcase_add_test(tests, a_queue_takes_up_to_its_limit_and_an_empty_one_anything);
     tcase_add_test(tests, the_first_who_closes_says_why_and_afterwards_nothing_is_taken);
     suite_add_tcase(suite, tests);
+    TCase *looking = tcase_create("looking out");
+    tcase_add_test(looking, what_comes_one_by_one_is_found_by_looking_out_for_it);
+    tcase_add_test(looking, who_is_silent_is_looked_out_for_once_and_read_when_something_comes);
+    tcase_add_test(looking, who_leaves_while_he_is_looked_out_for_is_closed);
+    tcase_add_test(looking, a_set_may_close_while_it_looks_out);
+    tcase_add_test(looking, the_rest_of_a_message_is_looked_out_for_too);
+    suite_add_tcase(suite, looking);
     return suite;
 }
 
