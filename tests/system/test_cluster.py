@@ -228,7 +228,7 @@ class HandsOver(ClusterCase):
                 said = [line for line in old.lines if line.get("event") == "meta.leader"]
                 self.assertIn(said[-1]["node"], [node.node for node in others])
                 client = self.client_of(*others)
-                self.assertNotIn(old.node, [row["primary"] for row in client.shards(COLLECTION)])
+                until("the others have heard so, too", lambda: old.node not in [row["primary"] for row in client.shards(COLLECTION)])
                 self.assertEqual(old.wait(), 0)
                 # Nobody had to find out: the others were told, and there was one election, which nobody's silence brought about.
                 load.wait_for(acks=50, searches=20)
