@@ -444,6 +444,9 @@ sim_copies_event(struct sim *sim, const struct sim_event *event)
             env->unmade = false;
             sim_copies_step(sim, at,
                             (struct copies_input){.kind = COPIES_IN_MADE, .uuid = env->env.uuid});
+            // As node/hosts does: the next map may be long in coming.
+            sim_copies_step(sim, at,
+                            (struct copies_input){.kind = COPIES_IN_MAP, .map = &node->turn.map});
         } else {
             const uint64_t ticket = sim_env_sync(env);
             sim_replica_step(
