@@ -130,6 +130,15 @@ node_of(const struct voters_input *input, uint64_t member)
     return NULL;
 }
 
+static struct voters_place
+place_of(const struct map *map, const struct map_node *mapped, bool data)
+{
+    const bool stays = data && mapped->state != NODE_GONE;
+    const bool drains = mapped->state == NODE_DRAINING;
+    return (struct voters_place){&mapped->zone, stays, stays && !drains,
+                                 !stays || (drains && !map_node_is_used(map, mapped->number))};
+}
+
 // Whether a node is to stay of which the leader has not heard since it began, so that nobody knows its number: one that is down since
 // before may be any member that nobody goes by.
 static bool
@@ -137,9 +146,8 @@ one_is_unheard(const struct voters_input *input)
 {
     for (uint32_t i = 0; i < input->map->node_count; i++) {
         const struct map_node *node = &input->map->nodes[i];
-        const struct voters_node as_mapped = {.uuid = node->uuid,
-                                              .data = (node->roles & NODE_DATA) != 0};
-        if (!is_heard(input, node->uuid) && !voters_place(input, &as_mapped).leaves)
+        if (!is_heard(input, node->uuid) &&
+            !place_of(input->map, node, (node->roles & NODE_DATA) != 0).leaves)
             return true;
     }
     return false;
@@ -150,10 +158,10 @@ set_rows(struct voters *voters, const struct voters_input *input)
 {
     static const struct map_name nowhere = {0};
     voters->wanted = wanted_of(voters, input->map);
-    voters->may_be_unheard = one_is_unheard(input);
     voters->self = input->self;
     voters->zone_count = 0;
     voters->row_count = input->member_count;
+    bool all_known = true;
     for (uint32_t i = 0; i < input->member_count; i++) {
         const struct voters_member *member = &input->members[i];
         const struct voters_node *node = node_of(input, member->member);
@@ -170,7 +178,9 @@ set_rows(struct voters *voters, const struct voters_input *input)
                                 .leaves = place.leaves,
                                 .well = member->member == input->self ||
                                         (member->current && node != NULL && node->alive)};
+        all_known &= node != NULL;
     }
+    voters->may_be_unheard = !all_known && one_is_unheard(input);
 }
 
 struct voters_place
@@ -179,11 +189,7 @@ voters_place(const struct voters_input *input, const struct voters_node *node)
     const struct map_node *mapped = map_node_by_uuid(input->map, node->uuid);
     if (mapped == NULL)
         return (struct voters_place){&node->zone, node->data, node->data, !node->data};
-    const bool stays = node->data && mapped->state != NODE_GONE;
-    const bool drains = mapped->state == NODE_DRAINING;
-    return (struct voters_place){&mapped->zone, stays, stays && !drains,
-                                 !stays ||
-                                     (drains && !map_node_is_used(input->map, mapped->number))};
+    return place_of(input->map, mapped, node->data);
 }
 
 static uint32_t
