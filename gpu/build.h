@@ -8,7 +8,8 @@
 //
 // Leaders are drawn from the rows; each row goes to its `fanout` nearest leaders; within the group of a leader all pairs are
 // compared and each row keeps its `leaf_keep` nearest there (the randomly overlapping partition of HCNNG and PiPNN). The
-// lists of a row are merged, under ip who has a row for a candidate offers itself to it, links are chosen among them by occlusion, the chosen ones offer themselves the other way, full
+// lists of a row are merged, under ip who has a row for a candidate offers itself to it, links are chosen among them by
+// occlusion, the chosen ones offer themselves the other way, full
 // rows choose anew. Up to `exact_rows` rows one list of the exactly nearest takes the place of leaders and groups. What no
 // walk from `entry` meets is given a link. The graph is the same for the same rows and configuration on every device,
 // in parts of any size too, but that a build by parts always has leaders (exact_rows counts as 0).

@@ -10,7 +10,8 @@
 // Each lane to a node is a connection of its own, made by who has something to send, when it has, and used in that direction only:
 // two nodes that talk have up to four. A lost one is made again with the next frame, after a pause that grows from 50 ms to 2 s while
 // nobody is there; in the pause frames are refused. One that was there and is lost is looked for at once and after the first pause,
-// although nobody sends anything: who hears that nobody listens twice may take it that the process there is gone. What is sent while a connection is being made waits for it.
+// although nobody sends anything: who hears that nobody listens twice may take it that the process there is gone. What is sent
+// while a connection is being made waits for it.
 #ifndef OMEN_WIRE_BUS_H
 #define OMEN_WIRE_BUS_H
 #include "base/error.h"

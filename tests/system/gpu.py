@@ -20,7 +20,6 @@ import unittest
 import numpy as np
 import omendb
 from cluster import ClusterCase
-from omend_node import fields
 from test_builds import COPIES, SHARDS, WIDE, BuildsCase
 
 ROWS = int(os.environ.get("ROWS", "200000"))
@@ -111,7 +110,7 @@ class Cluster(BuildsCase):
 
     def test_a_builder_with_a_gpu_builds_for_every_copy_while_clients_go_on(self) -> None:
         builder = self.found_builder()
-        said = fields(next(line for line in builder.text if "event=build.gpu" in line))
+        said = next(line for line in builder.lines if line.get("event") == "build.gpu")
         self.assertIn("device", said)
         with self.load() as load:
             load.wait_for(acks=20, searches=5)
@@ -133,5 +132,4 @@ class Cluster(BuildsCase):
 if __name__ == "__main__":
     ClusterCase.program = sys.argv.pop(1)
     BuildsCase.ctl = sys.argv.pop(1)
-    os.environ.setdefault("PYTHONUNBUFFERED", "1")
     unittest.main()
