@@ -83,13 +83,30 @@ shard_builds(struct shard *shard, uint64_t *linked, uint64_t *rows)
     return bulk_ask(shard, linked, rows);
 }
 
+// Nobody links while we look. Who verifies again at once links for as long as the last one took, or nothing came to be linked.
+static void
+link_before_verifying(struct shard *shard)
+{
+    struct reader *reader;
+    if (shard->follower != NULL || os_clock_ns() >= atomic_load(&shard->verify_after_ns) ||
+        readers_take(&shard->readers, 0, &reader) != OMEN_OK)
+        return;
+    while (linkers_step(&shard->linkers, reader->scratch) == LINKERS_DID &&
+           os_clock_ns() < atomic_load(&shard->verify_after_ns))
+        ;
+    readers_give(&shard->readers, 0, reader);
+}
+
 omen_status
 shard_verify(struct shard *shard, struct omen_error *error)
 {
-    lock_acquire(&shard->builds); // one puts links in place without the others
-    lock_acquire(&shard->upkeep);
-    lock_acquire(&shard->writers);
+    link_before_verifying(shard);
+    // In turn: somebody may verify again and again, and what is written meanwhile is to get in between.
+    lock_acquire_in_turn(&shard->builds); // one puts links in place without the others
+    lock_acquire_in_turn(&shard->upkeep);
+    lock_acquire_in_turn(&shard->writers);
     linkers_pause(&shard->linkers);
+    const uint64_t began_ns = os_clock_ns();
     const struct generation *generation = shard_generation(shard);
     char text[sizeof error->text - 32];
     uint32_t unreached = 0;
@@ -100,6 +117,8 @@ shard_verify(struct shard *shard, struct omen_error *error)
     else
         (void)error_set(error, status, "index: %s", text);
     shard->unreached = unreached;
+    const uint64_t now_ns = os_clock_ns();
+    atomic_store(&shard->verify_after_ns, now_ns + (now_ns - began_ns));
     linkers_resume(&shard->linkers, generation->hnsw);
     lock_release(&shard->writers);
     lock_release(&shard->upkeep);

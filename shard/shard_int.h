@@ -114,6 +114,7 @@ struct shard {
     struct hosted_mark mark;               // as the file has it
     uint32_t compaction_after;             // deleted rows; after one that failed
     uint64_t unreached;
+    _Atomic uint64_t verify_after_ns; // as long after the last verification as it took
     double open_seconds;
     _Atomic double recall; // last measured; negative: never
     struct linkers linkers;
