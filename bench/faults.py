@@ -52,11 +52,14 @@ def killed(options):
 
 
 def windows(found, begin, end):
-    """(seconds since `begin`, p99 in ms, searches), a window each."""
+    """(seconds since `begin`, p99 in ms, searches), a window each; the last is as much longer as is left before `end`, so
+    that none has searches of what comes after it."""
     at = found["asked"] + found["took"]
+    edges = begin + WINDOW_S * np.arange(int((end - begin) / WINDOW_S) + 1)
+    edges[-1] = end
     out = []
-    for left in np.arange(begin, end, WINDOW_S):
-        took = found["took"][(at >= left) & (at < left + WINDOW_S)]
+    for left, right in zip(edges, edges[1:]):
+        took = found["took"][(at >= left) & (at < right)]
         out.append((left - begin, float(np.quantile(took, 0.99) * 1e3) if len(took) else np.inf, len(took)))
     return out
 
