@@ -26,22 +26,35 @@ put_word(uint8_t **at, uint64_t value)
         *(*at)++ = (uint8_t)(value >> (8 * i));
 }
 
+// The last ones that began at or below what is committed: the snapshot is of that, or of less.
+static const struct replica_term *
+committed_terms(const struct replica *replica, uint32_t *count)
+{
+    const struct replica_term *all = terms_all(&replica->terms);
+    uint32_t end = replica->terms.count;
+    while (end > 0 && all[end - 1].first_seq > replica->commit_seq)
+        end--;
+    *count = end < REPLICA_TERMS_MAX ? end : REPLICA_TERMS_MAX;
+    return all + (end - *count);
+}
+
 uint8_t *
 host_image_write(const struct replica *replica, size_t *count)
 {
     const struct dedupe *ops = &replica->ops;
-    *count =
-        8 * (HEAD_WORDS + (size_t)replica->term_count * TERM_WORDS + (size_t)ops->count * OP_WORDS);
+    uint32_t term_count;
+    const struct replica_term *terms = committed_terms(replica, &term_count);
+    *count = 8 * (HEAD_WORDS + (size_t)term_count * TERM_WORDS + (size_t)ops->count * OP_WORDS);
     uint8_t *bytes = mem_alloc(*count);
     if (bytes == NULL)
         return NULL;
     uint8_t *at = bytes;
     put_word(&at, replica->stamp_ms);
-    put_word(&at, replica->term_count);
+    put_word(&at, term_count);
     put_word(&at, ops->count);
-    for (uint32_t i = 0; i < replica->term_count; i++) {
-        put_word(&at, replica->terms[i].term);
-        put_word(&at, replica->terms[i].first_seq);
+    for (uint32_t i = 0; i < term_count; i++) {
+        put_word(&at, terms[i].term);
+        put_word(&at, terms[i].first_seq);
     }
     for (uint32_t i = 0; i < ops->count; i++) {
         const struct dedupe_op *op = &ops->slots[(ops->first + i) & (ops->room - 1)].op;

@@ -75,9 +75,10 @@ static uint64_t
 hint_below(const struct replica *replica, uint64_t seq)
 {
     uint64_t hint = replica->commit_seq;
-    for (uint32_t i = 0; i < replica->term_count; i++)
-        if (replica->terms[i].first_seq <= seq && replica->terms[i].first_seq > hint)
-            hint = replica->terms[i].first_seq - 1;
+    const struct replica_term *terms = terms_all(&replica->terms);
+    for (uint32_t i = 0; i < replica->terms.count; i++)
+        if (terms[i].first_seq <= seq && terms[i].first_seq > hint)
+            hint = terms[i].first_seq - 1;
     return hint > replica->commit_seq ? hint : replica->commit_seq;
 }
 

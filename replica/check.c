@@ -14,12 +14,12 @@ check_log(const struct replica *replica)
     ASSERT(replica->commit_seq <= replica->last_seq);     // I4
     ASSERT(replica->first_seq >= 1 && replica->first_seq <= replica->last_seq + 1);
     ASSERT(replica->durable_promised <= replica->promised); // I5
-    ASSERT(replica->term_count <= replica->config.terms_max);
-    for (uint32_t i = 0; i < replica->term_count; i++) {
-        ASSERT(replica->terms[i].first_seq <= replica->last_seq);
-        ASSERT(replica->terms[i].term <= replica->promised);
-        ASSERT(i == 0 || (replica->terms[i - 1].term < replica->terms[i].term &&
-                          replica->terms[i - 1].first_seq < replica->terms[i].first_seq));
+    const struct replica_term *terms = terms_all(&replica->terms);
+    for (uint32_t i = 0; i < replica->terms.count; i++) {
+        ASSERT(terms[i].first_seq <= replica->last_seq);
+        ASSERT(terms[i].term <= replica->promised);
+        ASSERT(i == 0 ||
+               (terms[i - 1].term < terms[i].term && terms[i - 1].first_seq < terms[i].first_seq));
     }
     for (uint32_t i = 0; i < replica->ticket_count; i++)
         ASSERT(replica->tickets[(replica->ticket_first + i) % REPLICA_TICKETS_MAX].last_seq <=

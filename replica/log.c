@@ -17,16 +17,13 @@ less(uint64_t a, uint64_t b)
 bool
 log_knows(const struct replica *replica, uint64_t seq)
 {
-    return seq == 0 || (replica->term_count > 0 && replica->terms[0].first_seq <= seq);
+    return seq == 0 || terms_of(&replica->terms, seq) != 0;
 }
 
 uint64_t
 replica_term_at(const struct replica *replica, uint64_t seq)
 {
-    for (uint32_t i = replica->term_count; i-- > 0;)
-        if (replica->terms[i].first_seq <= seq)
-            return seq <= replica->last_seq ? replica->terms[i].term : 0;
-    return 0;
+    return seq <= replica->last_seq ? terms_of(&replica->terms, seq) : 0;
 }
 
 bool
@@ -75,14 +72,9 @@ persist_done(struct replica *replica, uint64_t ticket)
 static void
 term_began(struct replica *replica, uint64_t term, uint64_t seq)
 {
-    if (replica->term_count > 0 && replica->terms[replica->term_count - 1].term == term)
-        return;
-    if (replica->term_count == replica->config.terms_max) {
-        for (uint32_t i = 1; i < replica->term_count; i++)
-            replica->terms[i - 1] = replica->terms[i];
-        replica->term_count--;
-    }
-    replica->terms[replica->term_count++] = (struct replica_term){term, seq};
+    if (!terms_begin(&replica->terms, (struct replica_term){term, seq}, replica->config.terms_max,
+                     replica->applied_seq))
+        replica->counters.no_memory++;
 }
 
 // Room for the operations was reserved.
@@ -122,8 +114,7 @@ log_truncate(struct step *step, uint64_t seq)
             &replica->tickets[(replica->ticket_first + i) % REPLICA_TICKETS_MAX];
         ticket->last_seq = less(ticket->last_seq, seq);
     }
-    while (replica->term_count > 0 && replica->terms[replica->term_count - 1].first_seq > seq)
-        replica->term_count--;
+    terms_cut(&replica->terms, seq);
     dedupe_cut(&replica->ops, seq);
     step->out->truncate = true;
     step->out->truncate_seq = seq;
@@ -142,7 +133,7 @@ log_load(struct replica *replica, const struct replica_disk *disk)
     replica->applying_seq = replica->applied_seq = disk->applied_seq;
     replica->stamp_ms = disk->stamp_ms;
     replica->agreed_seq = 0;
-    replica->term_count = 0;
+    terms_clear(&replica->terms);
     for (uint32_t i = 0; i < disk->term_count; i++)
         term_began(replica, disk->terms[i].term, disk->terms[i].first_seq);
     dedupe_clear(&replica->ops);

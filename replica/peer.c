@@ -12,8 +12,8 @@
 static uint64_t
 base_of(const struct replica *replica)
 {
-    ASSERT(replica->term_count > 0); // of a primary: it has begun one
-    const uint64_t known = replica->terms[0].first_seq;
+    ASSERT(replica->terms.count > 0); // of a primary: it has begun one
+    const uint64_t known = terms_all(&replica->terms)[0].first_seq;
     const uint64_t trimmed = replica->first_seq - 1;
     if (trimmed == 0 && known <= 1)
         return 0; // everything is there

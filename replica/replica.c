@@ -29,6 +29,7 @@ void
 replica_fini(struct replica *replica)
 {
     dedupe_fini(&replica->ops);
+    terms_fini(&replica->terms);
 }
 
 void

@@ -16,6 +16,7 @@
 #include "base/status.h"
 #include "replica/dedupe.h"
 #include "replica/replica_msg.h"
+#include "replica/terms.h"
 
 #define REPLICA_MSGS_MAX 32u
 #define REPLICA_ANSWERS_MAX 128u // more go out at the next WAKE, which is then due at once
@@ -41,7 +42,7 @@ struct replica_config {
     uint64_t idle_ns;   // a backup hears of a new commit no later than this
     uint32_t ops_max;   // 1..DEDUPE_OPS_MAX
     uint64_t window_ms; // an operation is remembered for that long
-    uint32_t terms_max; // 2..REPLICA_TERMS_MAX: where so many terms began is remembered
+    uint32_t terms_max; // 2..REPLICA_TERMS_MAX: where so many terms began is remembered (replica/terms.h)
 };
 
 // A half of a shard that is being split: its copies are filled by the parent's primary.
@@ -169,8 +170,7 @@ struct replica {
     uint64_t last_seq, durable_seq;
     uint64_t commit_seq, applying_seq, applied_seq;
     uint64_t stamp_ms; // of the newest entry
-    struct replica_term terms[REPLICA_TERMS_MAX];
-    uint32_t term_count;
+    struct terms terms;
 
     uint64_t promised, durable_promised;
     uint64_t tickets_made;
@@ -253,7 +253,7 @@ struct replica_disk {
     uint64_t first_seq, last_seq; // last_seq + 1 == first_seq: the log is empty
     uint64_t commit_seq, applied_seq;
     uint64_t stamp_ms;
-    const struct replica_term *terms; // borrowed; the last REPLICA_TERMS_MAX of them count
+    const struct replica_term *terms; // borrowed
     uint32_t term_count;
     const struct dedupe_op *ops; // borrowed, by seq: of the environment, then of the log
     uint32_t op_count;

@@ -21,7 +21,8 @@ setup(void)
                                           .window_ms = 1000};
     replica_init(&replica, &config, 1);
     for (uint64_t i = 0; i < 3; i++)
-        replica.terms[replica.term_count++] = (struct replica_term){5 + i, 1 + 10 * i};
+        replica.terms.near[replica.terms.count++] = (struct replica_term){5 + i, 1 + 10 * i};
+    replica.last_seq = replica.commit_seq = 30;
     replica.stamp_ms = 777;
     ck_assert_int_eq(dedupe_reserve(&replica.ops, 20, 0), OMEN_OK);
     for (uint64_t seq = 2; seq <= 30; seq += 2)

@@ -16,8 +16,7 @@ make(struct replica *replica, uint64_t uuid, uint64_t count, uint64_t second, ui
                                 .promised = term,
                                 .first_seq = 1,
                                 .last_seq = count,
-                                .terms = {{1, 1}, {term, second}},
-                                .term_count = 2};
+                                .terms = {.near = {{1, 1}, {term, second}}, .count = 2}};
 }
 
 START_TEST(equal_logs_and_one_that_is_behind_are_fine)
@@ -71,9 +70,9 @@ START_TEST(what_a_copy_does_not_remember_is_not_held_against_it)
 {
     make(&a, 1, 9, 3, 2);
     make(&b, 2, 9, 9, 2);
-    b.terms[0].first_seq = 8;
-    b.terms[0].term = 2;
-    b.term_count = 1;
+    b.terms.near[0].first_seq = 8;
+    b.terms.near[0].term = 2;
+    b.terms.count = 1;
     ck_assert_ptr_null(replicas_check_logs(both, 2));
 }
 END_TEST
@@ -89,7 +88,7 @@ START_TEST(an_acknowledged_entry_that_is_missing_in_sync_is_seen)
     b.config.uuid.low = 3; // not in sync
     ck_assert_ptr_null(replicas_check_acked(both, 2, &meta, 4, 2));
     b.config.uuid.low = 2;
-    b.term_count = 0; // it is below what it remembers
+    b.terms.count = 0; // it is below what it remembers
     ck_assert_ptr_null(replicas_check_acked(both, 2, &meta, 4, 2));
 }
 END_TEST

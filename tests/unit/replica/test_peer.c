@@ -259,8 +259,8 @@ START_TEST(the_start_of_the_65th_term_pushes_the_first_out)
         alone_persisted(&one);
         alone_applied(&one);
     }
-    ck_assert_uint_eq(one.replica.term_count, REPLICA_TERMS_MAX);
-    ck_assert_uint_eq(one.replica.terms[0].term, 2);
+    ck_assert_uint_eq(one.replica.terms.count, REPLICA_TERMS_MAX);
+    ck_assert_uint_eq(one.replica.terms.near[0].term, 2);
     ck_assert_uint_eq(replica_term_at(&one.replica, 1), 0);
 }
 END_TEST
@@ -284,7 +284,7 @@ START_TEST(who_ends_before_the_terms_that_are_known_needs_a_snapshot)
     alone_restart(&one, &disk);
     alone_meta(&one, last + 1, 1);
     alone_persisted(&one);
-    ck_assert_uint_eq(one.replica.term_count, REPLICA_TERMS_MAX);
+    ck_assert_uint_eq(one.replica.terms.count, REPLICA_TERMS_MAX);
     nack(2, last + 1, last + 1, 0);
     const struct replica_msg *need = alone_sent(&one, REPLICA_NEED_SNAPSHOT);
     ck_assert(_i == 1 ? need != NULL : need == NULL);
@@ -296,6 +296,32 @@ START_TEST(who_ends_before_the_terms_that_are_known_needs_a_snapshot)
         ck_assert_uint_eq(need->prev_seq, 2);
         ck_assert_uint_eq(need->prev_term, 2);
     }
+}
+END_TEST
+
+// It began a term each time that it was started, and found nobody to commit with.
+START_TEST(however_many_terms_began_since_who_has_what_is_applied_can_go_on_behind_it)
+{
+    enum { STARTS = 3 * REPLICA_TERMS_MAX };
+    struct replica_term terms[1 + STARTS] = {{1, 1}};
+    for (uint64_t i = 1; i <= STARTS; i++)
+        terms[i] = (struct replica_term){i + 1, 5 + i};
+    const struct replica_disk disk = {.promised = STARTS + 1,
+                                      .first_seq = 3,
+                                      .last_seq = 5 + STARTS,
+                                      .commit_seq = 5,
+                                      .applied_seq = 5,
+                                      .terms = terms,
+                                      .term_count = 1 + STARTS};
+    alone_open(&one, 1, 2);
+    alone_restart(&one, &disk);
+    alone_meta(&one, STARTS + 2, 1);
+    alone_persisted(&one);
+    ck_assert(replica_can_follow(&one.replica, 5));
+    nack(2, STARTS + 2, 5 + STARTS + 1, 5); // that one has the snapshot, and no more
+    ck_assert_ptr_null(alone_sent(&one, REPLICA_NEED_SNAPSHOT));
+    ck_assert_uint_eq(one.out.read_count, 1);
+    ck_assert_uint_eq(one.out.reads[0].first_seq, 6);
 }
 END_TEST
 
@@ -399,6 +425,8 @@ peer_suite(void)
     tcase_add_test(tcase, who_ends_before_the_log_begins_needs_a_snapshot);
     tcase_add_test(tcase, the_start_of_the_65th_term_pushes_the_first_out);
     tcase_add_loop_test(tcase, who_ends_before_the_terms_that_are_known_needs_a_snapshot, 0, 2);
+    tcase_add_test(tcase,
+                   however_many_terms_began_since_who_has_what_is_applied_can_go_on_behind_it);
     tcase_add_test(tcase, who_acknowledges_nothing_is_sent_one_window_and_no_more);
     tcase_add_test(tcase, acknowledgements_that_were_late_spare_what_they_cover);
     tcase_add_test(tcase, a_place_beyond_the_log_ends_no_snapshot);
