@@ -48,6 +48,7 @@
 #define HOST_LINKERS_MAX 8u                     // threads that link the rows of one shard
 #define HOST_LIGHT_NS UINT64_C(100000)          // so long a search may keep a loop
 #define HOST_SEARCH_MOST_NS (8 * HOST_LIGHT_NS) // as which one that took longer is counted
+#define HOST_BRIEF_NS UINT64_C(5000000)         // parts that take so long may have every worker
 #define HOST_RETRY_NS UINT64_C(100000000)       // where memory or the disk is full
 #define HOST_UPKEEP_NS UINT64_C(1000000000)
 // What stays of a log behind what everybody has: so that a copy that was away a while needs no snapshot.
@@ -81,7 +82,7 @@ struct host_input {
 
 // ---- work: what takes time, for the workers of the pool (hosts_work.c) ----
 
-enum work_lane { LANE_APPLY, LANE_PARTS, LANE_LIGHT, LANE_LOG, LANE_SLOW, LANES };
+enum work_lane { LANE_APPLY, LANE_PARTS, LANE_BRIEF, LANE_LIGHT, LANE_LOG, LANE_SLOW, LANES };
 
 enum work_kind {
     WORK_MAKE,    // the shard of a new copy, empty
@@ -152,6 +153,8 @@ struct work {
     omen_status status;
     struct omen_error error;
     struct host_part *part;
+    bool brief;       // a part of a copy whose parts are over soon
+    uint32_t threads; // that it may use: the worker's, and those of workers that had nothing to do
     uint64_t begun_ns, ended_ns; // of a part
     union {
         struct work_apply apply;
@@ -250,6 +253,7 @@ struct host_copy {
     bool looking; // a worker does
     uint64_t look_ns, points, bytes;
     uint64_t search_ns; // a moving mean of what searches took; 0: there was none
+    uint64_t read_ns;   // and of what all parts that read did, however long
 };
 
 struct host_copy *host_copy_find(const struct hosts *hosts, struct cluster_uuid uuid);
@@ -423,6 +427,7 @@ struct host_near {
 
 void host_near_worked(struct hosts *hosts, struct work *work); // in the loop's thread
 bool host_near_is_light(struct work *work);
+bool host_is_brief(const struct host_copy *copy); // as far as its last parts tell
 // By a worker: those that the loop has to hear of go to it, the others are answered.
 void host_nears_done(struct hosts *hosts, struct work *const *works, uint32_t count);
 void host_near_end(struct work *work); // of a hosts that was stopped: nothing was done

@@ -59,6 +59,7 @@ begin(struct hosts *hosts, struct host_near *near)
     if (copy == NULL || !host_usable(copy) || !host_has_room(hosts, copy, part->ask_bytes))
         return false;
     near->near.light = copy->search_ns > 0 && copy->search_ns <= HOST_LIGHT_NS;
+    near->work.brief = host_is_brief(copy);
     near->work.copy = copy->uuid;
     near->work.serial = copy->serial;
     near->work.hosted = copy->hosted;

@@ -270,6 +270,7 @@ host_give_worker(struct hosts *hosts, struct host_copy *copy, struct host_part *
     if (work == NULL)
         return false;
     work->part = part;
+    work->brief = host_is_brief(copy);
     part->state = PART_WORKING;
     copy->users++;
     work_post(hosts, work);
@@ -343,7 +344,8 @@ read_part(struct work *work)
     struct serve_items items = {statuses, WIRE_BATCH_MAX, 0};
     encode_reset(&part->answer);
     part->seq = hosted_applied(work->hosted); // what is read is that new, or newer
-    work->status = serve_read(work->hosted, &part->part, &part->answer, &items, &work->error);
+    work->status =
+        serve_read(work->hosted, &part->part, work->threads, &part->answer, &items, &work->error);
     if (work->status == OMEN_OK && part->answer.status != OMEN_OK)
         work->status = error_set_plain(&work->error, part->answer.status);
     if (work->status == OMEN_OK && !host_take_items(part, &items))
@@ -384,6 +386,19 @@ note_search(struct host_copy *copy, uint64_t took_ns)
     copy->search_ns = copy->search_ns == 0 ? counted_ns : (7 * copy->search_ns + counted_ns) / 8;
 }
 
+// What takes long says so at once, and it takes many that do not until that is forgotten.
+static void
+note_read(struct host_copy *copy, uint64_t took_ns)
+{
+    copy->read_ns = copy->read_ns == 0 ? took_ns : (7 * copy->read_ns + took_ns) / 8;
+}
+
+bool
+host_is_brief(const struct host_copy *copy)
+{
+    return copy->read_ns > 0 && copy->read_ns <= HOST_BRIEF_NS;
+}
+
 // What a worker did, counted under hosts->state: workers would fight over the counters.
 void
 host_count_worked(struct hosts *hosts, struct host_copy *copy, const struct work *work)
@@ -400,6 +415,8 @@ host_count_worked(struct hosts *hosts, struct host_copy *copy, const struct work
         if (part->part.method == METHOD_QUERY_SEARCH)
             note_search(copy, took_ns);
     }
+    if (work->status == OMEN_OK && work->kind != WORK_PREPARE)
+        note_read(copy, took_ns);
     if (metrics == NULL)
         return;
     metric_time(&metrics->part_waits, work->begun_ns - part->arrived_ns);

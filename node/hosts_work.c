@@ -3,8 +3,11 @@
 // Shape: shell.
 //
 // There is a queue for each kind of thing, and a worker takes from them in turn. Of two workers and more none of these kinds has all, so a
-// snapshot that takes minutes keeps nobody from being answered; but searches that are over in no time may have all. Works of one queue
+// snapshot that takes minutes keeps nobody from being answered; but parts that are over soon may have all. Works of one queue
 // begin in their order; what must not run beside each other is not given away at once.
+//
+// Many queries are searched by several threads where workers have nothing to do, and by the worker alone where others wait: then no
+// thread is started and waited for, and as much is done.
 #include "node/hosts_int.h"
 
 #include "base/limits.h"
@@ -82,9 +85,13 @@ lane_of(struct work *work)
     case WORK_APPLY:
         return LANE_APPLY;
     case WORK_READ:
-        return is_long(&work->part->part) ? LANE_SLOW : LANE_PARTS;
+        if (is_long(&work->part->part))
+            return LANE_SLOW;
+        return work->brief ? LANE_BRIEF : LANE_PARTS;
     case WORK_NEAR:
-        return host_near_is_light(work) ? LANE_LIGHT : LANE_PARTS;
+        if (host_near_is_light(work))
+            return LANE_LIGHT;
+        return work->brief ? LANE_BRIEF : LANE_PARTS;
     case WORK_PREPARE:
         return LANE_PARTS;
     case WORK_LOG:
@@ -117,6 +124,17 @@ share_of(const struct work_queue *queue, uint32_t lane)
     return share < NEARS_TOGETHER ? share : NEARS_TOGETHER;
 }
 
+// How many threads the work that was just taken may have.
+static uint32_t
+threads_left(const struct work_queue *queue)
+{
+    const uint32_t threads = pool_threads(queue->pool);
+    uint32_t busy = 0;
+    for (uint32_t lane = 0; lane < LANES; lane++)
+        busy += queue->running[lane] + queue->waiting[lane];
+    return busy < threads ? 1 + threads - busy : 1;
+}
+
 // The next ones of one lane; how many, or 0. Under the lock.
 static uint32_t
 take(struct work_queue *queue, struct work **works)
@@ -130,6 +148,8 @@ take(struct work_queue *queue, struct work **works)
             works[k] = take_first(queue, lane);
         queue->running[lane]++;
         queue->turn = (lane + 1) % LANES;
+        for (uint32_t k = 0; k < count; k++)
+            works[k]->threads = threads_left(queue);
         return count;
     }
     return 0;
@@ -232,7 +252,7 @@ work_open(struct hosts *hosts, uint32_t threads)
     const uint32_t quarter = threads / 4;
     for (uint32_t i = 0; i < LANES; i++)
         queue->most[i] = threads > 1 ? threads - 1 : 1;
-    queue->most[LANE_LIGHT] = threads;
+    queue->most[LANE_LIGHT] = queue->most[LANE_BRIEF] = threads;
     queue->most[LANE_SLOW] = quarter > 0 ? quarter : 1;
     return pool_open(threads, work_one, hosts, &queue->pool);
 }

@@ -138,8 +138,8 @@ no_such_part(const struct wire_part *part, struct omen_error *error)
 }
 
 omen_status
-serve_read(struct hosted *hosted, const struct wire_part *part, struct encode *answer,
-           struct serve_items *items, struct omen_error *error)
+serve_read(struct hosted *hosted, const struct wire_part *part, uint32_t threads,
+           struct encode *answer, struct serve_items *items, struct omen_error *error)
 {
     static omen_status (*const searches[METHODS_END])(struct serve *, struct omen_error *) = {
         [METHOD_QUERY_SEARCH] = serve_search,   [METHOD_QUERY_RANGE] = serve_range,
@@ -171,6 +171,7 @@ serve_read(struct hosted *hosted, const struct wire_part *part, struct encode *a
     omen_status status = serve_begin(&serve, hosted, part, error);
     if (status != OMEN_OK)
         return status;
+    serve.threads = threads;
     serve.answer = answer;
     serve.items = items;
     status = serves(&serve, error);

@@ -315,7 +315,7 @@ batch_plain(struct serve *serve, struct batch *batch, uint64_t begun_ns, struct 
     omen_status status = ids == NULL || distances == NULL || rows == NULL
                              ? error_set_plain(error, OMEN_E_NO_MEMORY)
                              : OMEN_OK;
-    batch->query.options.threads = 0;
+    batch->query.options.threads = serve->threads;
     if (status == OMEN_OK)
         status = shard_query_batch(serve->shard, &(struct queries){batch->vectors, batch->count},
                                    &batch->query.options, &(struct answers){ids, distances}, error);

@@ -51,6 +51,7 @@ static _Atomic uint32_t model_events; // changes when something was applied, or 
 static _Atomic uint32_t model_gate;   // 1: whoever prepares or reads waits; 2: but for one
 static _Atomic uint32_t model_passed; // that one has, so often
 static _Atomic uint32_t model_waiting;
+static _Atomic uint32_t model_threads; // that the last who read might take
 static _Atomic uint32_t model_look_gate; // 1: whoever looks how much there is waits
 static _Atomic uint32_t model_looking;   // so many do
 static _Atomic uint32_t model_crash;     // 1: a shard is closed without its last checkpoint
@@ -551,10 +552,11 @@ hosted_extra_forget(const char *path, struct omen_error *error)
 // ---- parts ----
 
 omen_status
-serve_read(struct hosted *hosted, const struct wire_part *part, struct encode *answer,
-           struct serve_items *items, struct omen_error *error)
+serve_read(struct hosted *hosted, const struct wire_part *part, uint32_t threads,
+           struct encode *answer, struct serve_items *items, struct omen_error *error)
 {
     omen_status status = OMEN_OK;
+    atomic_store(&model_threads, threads);
     model_pass();
     if (part->method ==
         METHOD_QUERY_SEARCH) { // of no hits, and says that it took as long as it is asked

@@ -363,6 +363,63 @@ START_TEST(light_ones_are_taken_and_come_back_several_at_once)
 }
 END_TEST
 
+// Two workers. Behind the gate there is whom they took.
+START_TEST(parts_of_a_copy_whose_parts_are_over_soon_may_have_every_worker)
+{
+    uint64_t asked[3];
+    atomic_store(&model_gate, 1);
+    for (uint32_t i = 0; i < 3; i++)
+        asked[i] = hosts_read(2, five, WIRE_ANY);
+    HOSTS_WAIT(atomic_load(&model_waiting) == 2);
+    model_open_gate();
+    for (uint32_t i = 0; i < 3; i++)
+        ck_assert_int_eq(hosts_reply_status(asked[i]), OMEN_OK);
+}
+END_TEST
+
+START_TEST(those_of_one_whose_parts_take_long_leave_a_worker_to_others)
+{
+    uint64_t asked[3];
+    search(2, 60000000);
+    atomic_store(&model_gate, 1);
+    for (uint32_t i = 0; i < 3; i++)
+        asked[i] = hosts_read(2, five, WIRE_ANY);
+    HOSTS_WAIT(atomic_load(&model_waiting) == 1);
+    for (uint32_t i = 0; i < 2; i++) {
+        model_let_one_pass();
+        ck_assert_int_eq(hosts_reply_status(asked[i]), OMEN_OK);
+        ck_assert_uint_le(atomic_load(&model_waiting), 1);
+    }
+    model_open_gate();
+    ck_assert_int_eq(hosts_reply_status(asked[2]), OMEN_OK);
+}
+END_TEST
+
+START_TEST(who_is_alone_may_take_the_threads_of_all_workers_and_of_several_each_its_own)
+{
+    struct near *nears[2];
+    uint64_t asked[2];
+    struct wire_part part = part_for(2, &five, 1);
+    do { // the other worker may be at something of the node's own, but not each time
+        part.request = ++hosts.asked;
+        nears[0] = begun(2, &part, 0);
+        hosts_near_work(at(2), nears, 1);
+        ck_assert_int_eq(end(heard(part.request)), OMEN_OK);
+    } while (atomic_load(&model_threads) != 2);
+    for (uint32_t i = 0; i < 2; i++) {
+        part.request = asked[i] = ++hosts.asked;
+        nears[i] = begun(2, &part, 0);
+    }
+    atomic_store(&model_gate, 1);
+    hosts_near_work(at(2), nears, 2);
+    HOSTS_WAIT(atomic_load(&model_waiting) == 2);
+    ck_assert_uint_eq(atomic_load(&model_threads), 1);
+    model_open_gate();
+    for (uint32_t i = 0; i < 2; i++)
+        ck_assert_int_eq(end(heard(asked[i])), OMEN_OK);
+}
+END_TEST
+
 // ---- its end ----
 
 START_TEST(what_waits_for_a_worker_when_it_stops_was_not_done)
@@ -375,7 +432,7 @@ START_TEST(what_waits_for_a_worker_when_it_stops_was_not_done)
         struct near *near = begun(2, &part, 0);
         hosts_near_work(at(2), &near, 1);
     }
-    HOSTS_WAIT(atomic_load(&model_waiting) == 1); // one worker is for others
+    HOSTS_WAIT(atomic_load(&model_waiting) == 2);
     model_open_gate();
     hosts_node_stop(2);
     uint32_t done = 0;
@@ -426,6 +483,10 @@ hosts_near_suite(void)
     tcase_add_test(tcase, a_copy_is_light_while_its_searches_take_little);
     tcase_add_test(tcase, one_search_that_takes_long_is_forgotten_soon);
     tcase_add_test(tcase, light_ones_are_taken_and_come_back_several_at_once);
+    tcase_add_test(tcase, parts_of_a_copy_whose_parts_are_over_soon_may_have_every_worker);
+    tcase_add_test(tcase, those_of_one_whose_parts_take_long_leave_a_worker_to_others);
+    tcase_add_test(tcase,
+                   who_is_alone_may_take_the_threads_of_all_workers_and_of_several_each_its_own);
     tcase_add_test(tcase, what_waits_for_a_worker_when_it_stops_was_not_done);
     tcase_add_test(tcase, they_are_counted);
     suite_add_tcase(suite, tcase);

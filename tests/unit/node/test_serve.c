@@ -506,7 +506,7 @@ read_one(struct reader *reader, enum method_number method, enum wire_part_kind k
                                    .last = UINT64_MAX,
                                    .ask = packed.bytes,
                                    .ask_bytes = (uint32_t)packed.count};
-    reader->failures += serve_read(sw->hosted[0], &part, &answer, &items, &error) != OMEN_OK;
+    reader->failures += serve_read(sw->hosted[0], &part, 0, &answer, &items, &error) != OMEN_OK;
     reader->reads++;
     encode_fini(&packed);
     encode_fini(&answer);
@@ -622,7 +622,7 @@ START_TEST(parts_of_any_bytes_are_refused)
         struct hosted_bytes op = {.cursor = 0};
         struct serve_items items = {statuses, 64, 0};
         encode_init(&answer, 1 << 20);
-        const omen_status read = serve_read(sw->hosted[0], &part, &answer, &items, &error);
+        const omen_status read = serve_read(sw->hosted[0], &part, 0, &answer, &items, &error);
         ck_assert(read <= OMEN_OK && (read == OMEN_OK || error.status == read));
         const omen_status prepared = serve_prepare(sw->hosted[0], &part, &op, &error);
         ck_assert(prepared <= OMEN_OK);
