@@ -64,6 +64,7 @@ copies_step(struct copies *copies, const struct copies_input *in, struct copies_
         copies->current = true;
         for (uint32_t i = 0; i < copies->count; i++)
             copies->rows[i]->leased = false;
+        copies_expect_no_more(copies);
         break;
     case COPIES_IN_WORD:
         copies_hear(copies, in->word.node, in->word.dead);
@@ -214,6 +215,8 @@ step_copy(struct copies *copies, struct copy *copy, const struct copies_input *i
     out->uuid = copy->env.uuid;
     out->shard = copy->env.shard;
     copy->wake_ns = out->replica.wake_ns;
+    if (copy->filled_ns == 0 && !copy_is_empty(copy))
+        copy->filled_ns = in->now_ns;
     for (uint32_t i = 0; i < out->replica.msg_count; i++)
         out->nodes[i] = copy_node_of(copy, out->replica.msgs[i].to);
     propose_change(&out->replica.change, out);

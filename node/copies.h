@@ -13,7 +13,7 @@
 //      the map names one here that is not held --> COMMAND lost
 //      held: REPLICA_CHANGE_* --> COMMAND add, remove, transfer, cut, lost; a compare-and-swap on the cfg_ver that the replica saw
 //      somebody else leads the metadata --> what waits for an outcome is commanded again at once
-//      held, and filled by a primary whose map is newer: it waits for that map
+//      held, and filled by a primary whose map is newer: it waits for that map, until a lease came that was asked for since
 //      a copy of a child --> a learner of its parent's primary, until the map has the cut; then of its own shard
 //
 // After a start the map may be older than what was made under it, because the log is applied again; so an environment
@@ -114,6 +114,7 @@ struct copy {
     bool led;           // it was told that somebody else leads the metadata
     uint16_t words_due; // bits of members: what the failure detector says of them
     uint64_t wake_ns;
+    uint64_t filled_ns;   // since when there is something in it, in this process
     uint64_t born_at_ns;  // when the command may go out again
     struct map_shard row; // of the map
     struct copy_member members[SHARD_REPLICAS_MAX];

@@ -84,14 +84,19 @@ take_row(const struct map *map, struct copy *copy, const struct map_shard *shard
     take_members(map, shard, copy->members);
 }
 
+bool
+copy_is_empty(const struct copy *copy)
+{
+    return !copy->made || (copy->replica.last_seq == 0 && copy->replica.promised == 0);
+}
+
 // The environment for a pending copy: made for it, and so empty. What an earlier one holds is of no use.
 static struct copy *
 fresh_for(const struct copies *copies, uint64_t shard)
 {
     for (uint32_t i = 0; i < copies->count; i++) {
         struct copy *copy = copies->rows[i];
-        if (copy->env.shard == shard &&
-            (!copy->made || (copy->replica.last_seq == 0 && copy->replica.promised == 0)))
+        if (copy->env.shard == shard && copy_is_empty(copy))
             return copy;
     }
     return NULL;
@@ -117,6 +122,28 @@ is_newer(const struct copies *copies, uint64_t shard)
 }
 
 static void
+add_gap(struct copies *copies, struct copy_gap gap)
+{
+    if (copies->gap_count < COPIES_GAPS_MAX) // else a later map has it
+        copies->gaps[copies->gap_count++] = gap;
+}
+
+// The map is as new as a lease is that was asked for after a copy was filled, and so newer than the one by which it was. Where it has a
+// pending copy none the less, that is another: the one that was filled went, by maps that nobody has shown here.
+void
+copies_expect_no_more(struct copies *copies)
+{
+    for (uint32_t i = 0; i < copies->count; i++) {
+        struct copy *copy = copies->rows[i];
+        if (!copy->expected || copy->filled_ns >= copies->lease_sent_ns)
+            continue;
+        copy->expected = copy->awaited = false;
+        if (fresh_for(copies, copy->env.shard) == NULL)
+            add_gap(copies, (struct copy_gap){.shard = copy->env.shard});
+    }
+}
+
+static void
 read_shard(struct copies *copies, const struct map *map, const struct map_shard *shard)
 {
     const struct map_replica *here = shard_replica_on(shard, copies->node);
@@ -131,9 +158,8 @@ read_shard(struct copies *copies, const struct map *map, const struct map_shard 
         take_row(map, copy, shard);
     } else if (awaited != NULL)
         awaited->expected = true;
-    else if (copies->gap_count < COPIES_GAPS_MAX && !is_newer(copies, shard->id))
-        copies->gaps[copies->gap_count++] =
-            (struct copy_gap){shard->id, shard->cfg_ver, here->uuid};
+    else if (!is_newer(copies, shard->id))
+        add_gap(copies, (struct copy_gap){shard->id, shard->cfg_ver, here->uuid});
 }
 
 void

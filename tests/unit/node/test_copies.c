@@ -359,11 +359,10 @@ START_TEST(an_old_environment_is_not_taken_for_a_new_copy)
 }
 END_TEST
 
-// Its primary has seen the map that names it; here comes an older one, with the pending copy still.
-START_TEST(a_copy_that_is_filled_before_the_map_names_it_stays)
+// By a primary that has seen the map that names it.
+static void
+fill(struct cluster_uuid uuid)
 {
-    const struct cluster_uuid uuid = make_one();
-    commanded(STEP_BORN);
     const struct replica_entry entry = {.seq = 1, .term = 1, .kind = REPLICA_ENTRY_TERM_START};
     const struct replica_msg append = {.kind = REPLICA_APPEND,
                                        .from = {9, 9},
@@ -375,6 +374,14 @@ START_TEST(a_copy_that_is_filled_before_the_map_names_it_stays)
     struct replica_input heard = {.kind = REPLICA_IN_MESSAGE, .message = &append};
     step((struct copies_input){.kind = COPIES_IN_REPLICA, .uuid = uuid, .replica = &heard});
     ck_assert_uint_eq(copies_find(&copies, uuid)->replica.last_seq, 1);
+}
+
+// Here comes an older map, with the pending copy still.
+START_TEST(a_copy_that_is_filled_before_the_map_names_it_stays)
+{
+    const struct cluster_uuid uuid = make_one();
+    commanded(STEP_BORN);
+    fill(uuid);
     add_node(HERE + 2, 1);
     give_map();
     give_lease();
@@ -385,6 +392,31 @@ START_TEST(a_copy_that_is_filled_before_the_map_names_it_stays)
     take_step((struct shard_step){.kind = STEP_BORN, .node = number_of(HERE), .replica = uuid});
     give_map();
     ck_assert(copies_find(&copies, uuid)->named);
+}
+END_TEST
+
+// It became a learner, and went, and the node got a pending copy again: all by maps that it has not seen.
+START_TEST(a_pending_copy_by_a_lease_asked_for_since_one_was_filled_is_another)
+{
+    const struct cluster_uuid uuid = make_one();
+    commanded(STEP_BORN);
+    fill(uuid);
+    add_node(HERE + 2, 1);
+    give_map();
+    ck_assert(copies_find(&copies, uuid)->expected);
+    give_lease(); // asked for at the time when it was filled
+    wake();
+    ck_assert(uuid_is_none(out.drop) && uuid_is_none(out.make.uuid));
+    now_ns++;
+    give_lease();
+    wake();
+    ck_assert(uuid_equal(out.drop, uuid));
+    wake();
+    const struct copies_env made = out.make;
+    ck_assert(!uuid_is_none(made.uuid) && !uuid_equal(made.uuid, uuid));
+    give_map();
+    step((struct copies_input){.kind = COPIES_IN_MADE, .uuid = made.uuid});
+    ck_assert(uuid_equal(commanded(STEP_BORN)->replica, made.uuid));
 }
 END_TEST
 
@@ -817,6 +849,7 @@ copies_suite(void)
     tcase_add_test(tcase, what_is_held_and_cannot_be_kept_in_memory_is_said);
     tcase_add_test(tcase, an_old_environment_is_not_taken_for_a_new_copy);
     tcase_add_test(tcase, a_copy_that_is_filled_before_the_map_names_it_stays);
+    tcase_add_test(tcase, a_pending_copy_by_a_lease_asked_for_since_one_was_filled_is_another);
     tcase_add_test(tcase, a_copy_that_was_filled_and_is_not_expected_any_more_goes);
     tcase_add_test(tcase, a_lease_is_told_behind_the_map_that_it_is_good_for);
     tcase_add_test(tcase, a_copy_of_a_child_learns_from_its_parents_primary);
