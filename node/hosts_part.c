@@ -415,7 +415,7 @@ host_count_worked(struct hosts *hosts, struct host_copy *copy, const struct work
         if (part->part.method == METHOD_QUERY_SEARCH)
             note_search(copy, took_ns);
     }
-    if (work->status == OMEN_OK && work->kind != WORK_PREPARE)
+    if (work->status == OMEN_OK && work->kind != WORK_PREPARE && work->lane != LANE_SLOW)
         note_read(copy, took_ns);
     if (metrics == NULL)
         return;
