@@ -2,10 +2,11 @@
 //
 // Shape: handle.
 //
-// Reservoirs are two thirds of the memory. With less than they take, the leaves are gone through several times, each time
+// Reservoirs are most of the memory. With less than they take, the leaves are gone through several times, each time
 // for the reservoirs of some of the rows; which leaf a row is in does not depend on that. All memory is counted before it
-// is taken, so a limit is kept whatever the estimates said. Between passes a row has the links that it chose, not yet the room for
-// others' choices: those of all rows lie close together, and reservoirs take what is left of the links' memory, too.
+// is taken, so a limit is kept whatever the estimates said. A pass costs as much whether it has many reservoirs or few, so each has
+// as many as fit: a row that has not had its turn takes nothing, and one that has takes the links that it chose, close behind those
+// of the one before, not yet the room for others' choices.
 // A graph in which too many rows cannot be reached was unlucky with its leaders: it is made again with others.
 #include "index/build.h"
 
@@ -13,6 +14,7 @@
 
 #include "base/alloc.h"
 #include "base/os_clock.h"
+#include "base/pool.h"
 #include "base/prng.h"
 #include "index/build_int.h"
 
@@ -20,6 +22,8 @@
 #define PASSES_MAX 32u
 #define PROGRESS_NS 50000000u // between two calls of a progress function
 #define PAGE_BYTES ((size_t)4096)
+#define LINE_BYTES ((size_t)64)
+#define BLOCK_ROWS 1024u
 #define PAGES_BEGUN 16u // and not filled: one an array
 
 struct build_config
@@ -121,39 +125,30 @@ build_free(struct build *build, void *memory, size_t bytes)
     give_back(build, whole_pages(bytes));
 }
 
-// What the links of all rows take when there is room for others' choices, too.
 static size_t
 links_bytes(const struct build *build)
 {
-    return whole_pages((size_t)build->source->count * build->config.links_max *
-                       sizeof *build->links);
-}
-
-// What they take while rows are `links_room` apart.
-static size_t
-links_bytes_now(const struct build *build)
-{
-    return whole_pages((size_t)build->rows.count * build->links_room * sizeof *build->links);
-}
-
-static void
-block_open(struct build *build, size_t begin)
-{
-    build->block = (uint8_t *)build->links + begin;
-    build->block_bytes = build->links_mapped - begin;
+    return (size_t)build->source->count * build->config.links_max * sizeof *build->links;
 }
 
 void
 block_close(struct build *build)
 {
-    const size_t links = links_bytes(build);
+    build_free(build, build->block, build->block_bytes);
     build->block = NULL;
     build->block_bytes = 0;
-    if (build->links == NULL || build->links_mapped == links)
+}
+
+// Leaves the first bytes of the block.
+static void
+block_trim(struct build *build, size_t bytes)
+{
+    const size_t kept = whole_pages(bytes), all = whole_pages(build->block_bytes);
+    if (kept >= all)
         return;
-    pages_free_from(build->links, links, build->links_mapped);
-    give_back(build, build->links_mapped - links);
-    build->links_mapped = links;
+    pages_free_from(build->block, kept, all);
+    give_back(build, all - kept);
+    build->block_bytes = kept;
 }
 
 void *
@@ -178,16 +173,25 @@ build_heap_free(struct build *build, void *memory, size_t bytes)
     give_back(build, bytes);
 }
 
-static const size_t twins_bytes = 2 * sizeof(uint32_t); // of a row: which one it equals, or not
 static const size_t reservoir_bytes = sizeof(struct reservoir) + sizeof(uint32_t);
 
-// What is there in every stage after the first, beside links. That no row has a twin is known when there are clusters.
+// Which rows are built, and which equal one of them: as much as it is, when there are clusters, or as it might be.
+static size_t
+twins_bytes(const struct build *build)
+{
+    if (build->starts == NULL)
+        return build->source->count * (sizeof *build->members + sizeof(uint32_t));
+    return build->twins == NULL ? 0
+                                : build->rows.count * sizeof *build->members +
+                                      build->report->twins * sizeof *build->twins;
+}
+
+// What is there in every stage after the first, beside links.
 static size_t
 always_bytes(const struct build *build)
 {
-    const bool none = build->starts != NULL && build->twin_of == NULL;
     return workers_bytes(build) + (PAGES_BEGUN + build->config.threads) * PAGE_BYTES +
-           build->source->count * (sizeof *build->counts + (none ? 0 : twins_bytes));
+           build->source->count * sizeof *build->counts + twins_bytes(build);
 }
 
 // What is there beside links and reservoirs.
@@ -203,46 +207,76 @@ larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
+// ---- passes ----
+
+// The links of a row that has chosen, and of so many. A reservoir has no more candidates, and is as long at least.
+static size_t
+chosen_each(const struct build *build)
+{
+    const uint32_t chosen = build->config.chosen;
+    return (chosen < RESERVOIR_SLOTS ? chosen : RESERVOIR_SLOTS) * sizeof(uint32_t);
+}
+
+static size_t
+chosen_bytes(const struct build *build, uint32_t rows)
+{
+    return (rows * chosen_each(build) + LINE_BYTES - 1) / LINE_BYTES * LINE_BYTES;
+}
+
+// Up to which place there are reservoirs in a pass that begins with `first`: the first pass has the whole block, later ones
+// what the links of those before have left of it.
+static uint32_t
+pass_end(const struct build *build, size_t block, uint32_t first)
+{
+    const size_t left = (block - chosen_bytes(build, first)) / reservoir_bytes;
+    return left < build->rows.count - first ? first + (uint32_t)left : build->rows.count;
+}
+
+static uint32_t
+passes_of(const struct build *build, size_t block)
+{
+    uint32_t passes = 0;
+    for (uint32_t first = 0; first < build->rows.count; passes++)
+        first = pass_end(build, block, first);
+    return passes;
+}
+
+// The smallest block of which every pass has its share.
+static size_t
+block_least(const struct build *build)
+{
+    const uint32_t rows = build->rows.count;
+    return chosen_bytes(build, rows) + (rows / PASSES_MAX + 2) * reservoir_bytes;
+}
+
+// The most of what there is room for that is of use.
+static size_t
+block_for(const struct build *build)
+{
+    const size_t limit = build->config.memory_max, held = held_bytes(build);
+    const size_t all = build->rows.count * reservoir_bytes;
+    if (limit == 0 || limit >= held + all)
+        return all;
+    const size_t left = limit > held ? (limit - held) / PAGE_BYTES * PAGE_BYTES : 0;
+    return larger(left < all ? left : all, block_least(build));
+}
+
 struct build_memory
 build_memory(const struct build_rows *rows, const struct build_config *config)
 {
     struct build build = {.source = rows, .rows = *rows, .config = *config};
     workers_shape(&build);
+    const size_t always = always_bytes(&build), links = links_bytes(&build);
     if (config->maker != NULL) {
-        const size_t bytes = always_bytes(&build) + links_bytes(&build) +
-                             config->maker->bytes(config->maker->context, rows, config);
+        const size_t bytes =
+            always + links + config->maker->bytes(config->maker->context, rows, config);
         return (struct build_memory){.least = bytes, .most = bytes};
     }
-    const size_t count = rows->count, always = always_bytes(&build), held = held_bytes(&build);
-    const size_t links = links_bytes(&build), chosen = count * config->chosen * sizeof(uint32_t);
-    const size_t split = always + split_bytes(&build) + split_bytes_besides(&build);
-    const size_t part = chosen + (count / PASSES_MAX + 1) * reservoir_bytes;
-    const size_t reverse = always + links + order_bytes(&build) + count * sizeof(uint64_t) + chosen;
-    const size_t least = larger(larger(split, held + larger(links, part)), reverse);
-    return (struct build_memory){
-        .least = least, .most = larger(least, held + links + (count + 1) * reservoir_bytes)};
-}
-
-// How the links and reservoirs of a pass lie: in one piece of memory.
-struct layout {
-    uint32_t passes;
-    uint32_t links_room; // from a row's links to the next row's
-};
-
-// Over so many parts of the rows the leaves are gone through. Where all reservoirs fit, links have their room from the beginning.
-static struct layout
-layout_for(const struct build *build)
-{
-    const uint32_t chosen = build->config.chosen;
-    const size_t limit = build->config.memory_max, held = held_bytes(build) + reservoir_bytes;
-    const size_t all = build->rows.count * reservoir_bytes;
-    if (limit == 0 || limit >= held + links_bytes(build) + all)
-        return (struct layout){.passes = 1, .links_room = build->config.links_max};
-    const size_t less = held + build->rows.count * chosen * sizeof *build->links;
-    const size_t left = limit > less ? limit - less : 1;
-    const size_t passes = (all + left - 1) / left;
-    return (struct layout){.passes = passes < PASSES_MAX ? (uint32_t)passes : PASSES_MAX,
-                           .links_room = chosen};
+    const size_t held = held_bytes(&build), split = always + split_bytes_making(&build);
+    const size_t reverse = always + links + order_bytes(&build) + reverse_bytes(&build);
+    const size_t least = larger(larger(split, reverse), held + block_least(&build));
+    return (struct build_memory){.least = least,
+                                 .most = larger(least, held + rows->count * reservoir_bytes)};
 }
 
 // ---- how it goes ----
@@ -283,48 +317,29 @@ timed(struct build *build, enum build_stage stage, void (*run)(struct build *bui
 
 // ---- the stages in turn ----
 
+// Moves the links of this pass to those of passes before. None is overwritten before it has moved.
 static void
-one_pass(struct build *build, uint32_t pass, uint32_t passes)
+keep_chosen(struct build *build)
 {
-    const uint32_t rows = build->rows.count;
-    build->first = (uint32_t)((uint64_t)rows * pass / passes);
-    build->end = (uint32_t)((uint64_t)rows * (pass + 1) / passes);
+    uint8_t *const chosen = build->block;
+    const size_t each = chosen_each(build);
+    for (uint32_t place = build->first; place < build->end; place++)
+        memmove(chosen + place * each, build->reservoirs[place - build->first].ids,
+                build->counts[build->order[place]] * sizeof(uint32_t));
+}
+
+static void
+one_pass(struct build *build)
+{
     const size_t part = build->end - build->first;
-    build->reservoirs = build->block;
+    uint8_t *const free_from = (uint8_t *)build->block + chosen_bytes(build, build->first);
+    build->reservoirs = (struct reservoir *)(void *)free_from;
     build->heads = (_Atomic uint32_t *)(void *)(build->reservoirs + part);
     memset((void *)build->heads, 0, part * sizeof *build->heads);
     timed(build, BUILD_LEAVES, build_leaves);
     timed(build, BUILD_CHOOSE, build_choose);
-}
-
-// From the last row on, so that none is overwritten before it has moved.
-static void
-spread_links(struct build *build)
-{
-    const size_t room = build->links_room, links_max = build->config.links_max;
-    for (size_t row = build->rows.count; room < links_max && row-- > 0;)
-        memmove(build->links + row * links_max, build->links + row * room,
-                build->counts[row] * sizeof *build->links);
-    build->links_room = build->config.links_max;
-}
-
-// Room for the links of all rows, those of twins too, and `besides` bytes behind what they take now.
-static void
-open_links(struct build *build, uint32_t links_room, size_t besides)
-{
-    build->links_room = links_room;
-    build->links_mapped = larger(links_bytes(build), whole_pages(links_bytes_now(build) + besides));
-    build->links = build_alloc(build, build->links_mapped);
-    build->counts = build_alloc(build, build->source->count);
-}
-
-static void
-free_links(struct build *build)
-{
-    build_free(build, build->links, build->links_mapped);
-    build_free(build, build->counts, build->source->count);
-    build->links = NULL;
-    build->counts = NULL;
+    if (!build_stopped(build))
+        keep_chosen(build);
 }
 
 static void
@@ -332,23 +347,67 @@ all_passes(struct build *build)
 {
     if (build_stopped(build))
         return;
-    const struct layout layout = layout_for(build); // of clusters as large as they are
-    const size_t part = (build->rows.count + layout.passes - 1) / layout.passes;
-    build->report->passes = layout.passes;
-    open_links(build, layout.links_room, part * reservoir_bytes);
-    if (build_stopped(build))
-        return;
-    block_open(build, links_bytes_now(build));
-    for (uint32_t pass = 0; pass < layout.passes && !build_stopped(build); pass++)
-        one_pass(build, pass, layout.passes);
-    timed(build, BUILD_REVERSE, spread_links);
-    block_open(build, links_bytes(build));
+    build->block_bytes = block_for(build); // of clusters as large as they are
+    build->block = build_alloc(build, build->block_bytes);
+    build->counts = build_alloc(build, build->source->count);
+    build->report->passes = passes_of(build, build->block_bytes);
+    build->end = 0;
+    for (uint32_t pass = 0; pass < build->report->passes && !build_stopped(build); pass++) {
+        build->first = build->end;
+        build->end = pass_end(build, build->block_bytes, build->first);
+        one_pass(build);
+    }
+}
+
+// Room for the links of all rows, those of twins too.
+static void
+open_links(struct build *build)
+{
+    build->links = build_alloc(build, links_bytes(build));
+    if (build->counts == NULL)
+        build->counts = build_alloc(build, build->source->count);
+}
+
+static void
+free_links(struct build *build)
+{
+    build_free(build, build->links, links_bytes(build));
+    build_free(build, build->counts, build->source->count);
+    build->links = NULL;
+    build->counts = NULL;
+}
+
+static void
+place_block(void *context, uint32_t index, uint32_t worker)
+{
+    (void)worker;
+    struct build *build = context;
+    const uint8_t *const chosen = build->block;
+    const size_t each = chosen_each(build), links_max = build->config.links_max;
+    const uint32_t from = index * BLOCK_ROWS, left = build->rows.count - from;
+    const uint32_t end = from + (left < BLOCK_ROWS ? left : BLOCK_ROWS);
+    for (uint32_t place = from; place < end; place++) {
+        const uint32_t row = build->order[place];
+        memcpy(build->links + row * links_max, chosen + place * each,
+               build->counts[row] * sizeof(uint32_t));
+    }
+}
+
+// From the order of places to that of rows, with room for others' choices. Of the block stays what turns links round.
+static void
+place_links(struct build *build)
+{
+    const uint32_t rows = build->rows.count;
+    block_trim(build, larger(chosen_bytes(build, rows), reverse_bytes(build)));
+    open_links(build);
+    if (!build_stopped(build))
+        pool_run(build->config.threads, (rows + BLOCK_ROWS - 1) / BLOCK_ROWS, place_block, build);
 }
 
 static void
 add_twins(struct build *build)
 {
-    if (build->twin_of == NULL)
+    if (build->twins == NULL)
         return;
     build_add_twins(build);
     build->rows = *build->source;
@@ -379,7 +438,7 @@ static void
 make_elsewhere(struct build *build)
 {
     build->report->draws++;
-    open_links(build, build->config.links_max, 0);
+    open_links(build);
     timed(build, BUILD_MAKER, ask_maker);
     timed(build, BUILD_SAME, add_twins);
     timed(build, BUILD_REACH, reach_all);
@@ -398,6 +457,7 @@ draw_graph(struct build *build, uint64_t seed)
     timed(build, BUILD_PARTITION, build_split);
     all_passes(build);
     clusters_close(build);
+    timed(build, BUILD_REVERSE, place_links);
     timed(build, BUILD_REVERSE, build_reverse);
     block_close(build);
     split_close(build);
@@ -424,7 +484,7 @@ draw_until_good(struct build *build)
 static void
 build_close(struct build *build)
 {
-    build_free(build, build->twin_of, (size_t)build->source->count * sizeof *build->twin_of);
+    build_free(build, build->twins, build->report->twins * sizeof *build->twins);
     build_free(build, build->members,
                (size_t)(build->source->count - build->report->twins) * sizeof *build->members);
     workers_close(build);
@@ -459,7 +519,8 @@ build_run(const struct build_rows *rows, const struct build_config *config, stru
                           .report = report};
     omen_status status = workers_open(&build);
     if (status == OMEN_OK) {
-        build.total = rows->count * (3 + (uint64_t)config->fanout[0] * layout_for(&build).passes);
+        build.total =
+            rows->count * (3 + (uint64_t)config->fanout[0] * passes_of(&build, block_for(&build)));
         timed(&build, BUILD_SAME, build_same);
         if (!build_stopped(&build) && config->maker != NULL)
             make_elsewhere(&build);

@@ -121,11 +121,11 @@ split_bytes_apart(const struct build *build)
         const uint64_t count = build->starts[i + 1] - build->starts[i];
         largest = i == 0 || count > largest ? count : largest;
     }
-    if (largest <= build->leaf_rows)
-        return 0;
     const struct spread second = split_spread(build, largest, 1), deeper = {LEADERS_MAX, 1};
+    const size_t children =
+        children_bytes(largest, &second) + DEEPER * children_bytes(largest, &deeper);
     return build->config.threads *
-           (children_bytes(largest, &second) + DEEPER * children_bytes(largest, &deeper));
+           (largest * sizeof(uint32_t) + (largest > build->leaf_rows ? children : 0));
 }
 
 static void
@@ -225,15 +225,21 @@ cluster_run(void *context, uint32_t index, uint32_t worker)
     if (build_stopped(build))
         return;
     const uint32_t leader = leaves->largest[index];
-    const uint64_t from = build->starts[leader];
-    const struct cluster cluster = {.ids = build->clusters + from,
-                                    .count = (uint32_t)(build->starts[leader + 1] - from),
+    const uint32_t count = (uint32_t)(build->starts[leader + 1] - build->starts[leader]);
+    const size_t bytes = count * sizeof(uint32_t);
+    uint32_t *const places = build_heap(build, bytes);
+    if (places == NULL)
+        return;
+    gaps_unpack(build, leader, places);
+    const struct cluster cluster = {.ids = places,
+                                    .count = count,
                                     .parent = build->rows.count,
                                     .level = 1,
                                     .seed = mix64(build->seed + leader + 1)};
-    if (in_pass(build, cluster.ids, cluster.count))
+    if (in_pass(build, places, count))
         take_apart(build, &build->workers[worker], &cluster);
-    build_done(build, worker, cluster.count);
+    build_heap_free(build, places, bytes);
+    build_done(build, worker, count);
 }
 
 static int

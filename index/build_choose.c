@@ -165,7 +165,7 @@ choose_block(void *context, uint32_t index, uint32_t worker)
         }
         build->counts[row] =
             (uint8_t)choose(build, &build->workers[worker], row, rows[place % 2], counts[place % 2],
-                            build->config.chosen, build->links + (size_t)row * build->links_room);
+                            build->config.chosen, build->reservoirs[place - build->first].ids);
     }
     build_done(build, worker, end - from);
 }

@@ -1,7 +1,7 @@
 // index/build_int.h -- what the stages of a bulk build share; nobody else includes it.
 //
 // Shape: handle. build.c runs the stages; build_rows.c reads and measures rows; build_same.c finds equal ones;
-// build_partition.c and build_apart.c split; build_leaf.c compares the rows of a leaf; build_choose.c chooses links; build_reverse.c adds
+// build_partition.c and build_apart.c split, build_gaps.c holds the clusters meanwhile; build_leaf.c compares the rows of a leaf; build_choose.c chooses links; build_reverse.c adds
 // their other direction; build_reach.c makes everything reachable.
 #ifndef OMEN_INDEX_BUILD_INT_H
 #define OMEN_INDEX_BUILD_INT_H
@@ -16,6 +16,11 @@
 #define LEAF_CANDIDATES_MAX 48u // of a member, its own nearest and those that it is near to
 #define LEAF_LIST_ROOM (LEAF_CANDIDATES_MAX + 1) // and one that is written in vain
 #define CHOOSE_MAX 64u                           // candidates of which a row chooses
+
+// A row of the source and the first that it is equal to.
+struct twin {
+    uint32_t row, of;
+};
 
 // What a thread works with.
 struct build_worker {
@@ -49,31 +54,29 @@ struct build {
     uint32_t leaf_rows; // as rows are long
 
     // Of the rows that are built, in `rows`' numbers.
-    uint32_t *members; // row -> row of the source; NULL: the same
-    uint32_t
-        *twin_of; // of the source: the row that it is equal to, or itself; NULL: no two are equal
+    uint32_t *members;  // row -> row of the source; NULL: the same
+    struct twin *twins; // report->twins of them, in the order of their rows; NULL: no two are equal
 
-    // The first split, by leader: `lists` from starts[leader] to starts[leader + 1].
+    // The first split. The cluster of a leader has starts[leader + 1] - starts[leader] places, in order, and what each is more than
+    // the one before lies from gap_starts[leader] to gap_starts[leader + 1].
     uint32_t leaders;
-    uint64_t *starts;
-    uint32_t *clusters;       // places
+    uint64_t *starts, *gap_starts;
+    uint8_t *gaps;
     uint32_t *order;          // place -> row: near ones follow each other
     struct build_rows by_row; // while `rows` are called by their places
 
-    // What reservoirs lie in, pass after pass, and what turns links round: memory that was touched once is cheaper than new. It
-    // is the end of the links' memory.
+    // What reservoirs lie in, pass after pass, behind the links that were chosen in passes before; and what turns links round: memory
+    // that was touched once is cheaper than new.
     void *block;
     size_t block_bytes;
 
-    // The rows of places [first, end) have reservoirs in this pass.
+    // The rows of places [first, end) have reservoirs in this pass. A row that has chosen has its links where its reservoir was.
     uint32_t first, end;
     struct reservoir *reservoirs;
     _Atomic uint32_t *heads; // bit 7: somebody is at it
 
-    uint32_t *links;     // `links_room` places of each row
-    uint32_t links_room; // links_max; in passes over parts of the rows only what a row chooses
-    size_t links_mapped; // bytes, the block's too
-    uint8_t *counts;
+    uint32_t *links; // links_max places of each row; NULL while there are passes
+    uint8_t *counts; // of each row
 
     uint64_t seed; // of this draw
     struct build_worker *workers;
@@ -153,7 +156,7 @@ void row_measure(const struct build *build, const struct tile_side *side,
                  const struct tile_packed *packed, uint32_t groups, float *out);
 
 // ---- build_same.c ----
-// Finds equal rows of the source: fills members and twin_of, or leaves them NULL.
+// Finds equal rows of the source: fills members and twins, or leaves them NULL.
 void build_same(struct build *build);
 // Gives each twin its place in the graph, which is that of all rows afterwards.
 void build_add_twins(struct build *build);
@@ -163,10 +166,10 @@ void build_split(struct build *build);    // the first split
 void clusters_close(struct build *build); // the order of places stays until split_close
 void split_close(struct build *build);
 size_t order_bytes(const struct build *build);
-// What the first split leaves until clusters_close, as large as it is, or before it is made as large as it might be; and what it
-// takes besides.
+// What the first split leaves until clusters_close, as large as it is, or before it is made as large as it might be; and what
+// making it takes, that included.
 size_t split_bytes(const struct build *build);
-size_t split_bytes_besides(const struct build *build);
+size_t split_bytes_making(const struct build *build);
 
 #define LEADERS_MAX 1000u // below TILE_IDS
 #define NO_LEADER UINT16_MAX
@@ -184,6 +187,14 @@ void split_assign(const struct build *build, struct build_worker *worker, const 
                   uint64_t count, const struct tile_packed *packed, const struct spread *spread,
                   uint16_t *out);
 
+// ---- build_gaps.c ----
+// At most, of so many places in the clusters.
+size_t gaps_bytes_most(const struct build *build, uint64_t places);
+// Packs the places of all clusters, which lie one after the other.
+void gaps_pack(struct build *build, const uint32_t *places);
+// Those of one, as many as starts says.
+void gaps_unpack(const struct build *build, uint32_t leader, uint32_t *places);
+
 // ---- build_apart.c ----
 void build_leaves(struct build *build); // of this pass
 // What it takes: as large as clusters are, or before there are any as large as they might be.
@@ -197,11 +208,12 @@ void leaf_run(struct build *build, struct build_worker *worker, const uint32_t *
 // Of `count` <= CHOOSE_MAX candidates the links of `owner`, nearest first; returns how many.
 uint32_t choose(const struct build *build, struct build_worker *worker, uint32_t owner,
                 const uint32_t *candidates, uint32_t count, uint32_t keep, uint32_t *out);
-// Every row of this pass chooses of its reservoir.
+// Every row of this pass chooses of its reservoir, which its links take the place of.
 void build_choose(struct build *build);
 
 // ---- build_reverse.c ----
 void build_reverse(struct build *build);
+size_t reverse_bytes(const struct build *build); // of who chose whom
 
 // ---- build_reach.c ----
 // Gives rows that links do not lead to from row 0 a link; false where too many need one, and then not all have it.

@@ -110,6 +110,7 @@ struct first_split {
     struct spread spread;
     struct tile_packed packed;
     uint16_t *assigned;
+    uint32_t *places; // leader by leader
     uint64_t
         *counts; // of each counter and leader, then the place to be taken next; [COUNTERS][leaders]
 };
@@ -219,7 +220,7 @@ put_any(void *context, uint32_t counter, uint32_t worker)
         const uint16_t *to = split->assigned + (size_t)build->order[place] * fanout;
         for (uint32_t k = 0; k < fanout; k++)
             if (to[k] != NO_LEADER)
-                build->clusters[places[to[k]]++] = place;
+                split->places[places[to[k]]++] = place;
     }
 }
 
@@ -255,12 +256,12 @@ split_first(const struct build *build)
     return rows <= build->leaf_rows ? (struct spread){1, 1} : split_spread(build, rows, 0);
 }
 
-// As many as there are, or before that is known as many as there might be.
-static size_t
-clusters_bytes(const struct build *build)
+// Places in clusters: as many as there are, or before that is known as many as there might be.
+static uint64_t
+places_count(const struct build *build)
 {
-    const uint64_t most = (uint64_t)build->rows.count * split_first(build).fanout;
-    return (build->starts != NULL ? build->starts[build->leaders] : most) * sizeof(uint32_t);
+    return build->starts != NULL ? build->starts[build->leaders]
+                                 : (uint64_t)build->rows.count * split_first(build).fanout;
 }
 
 // Puts leaders in an order in which near ones follow each other, going from each to the nearest that is left. So rows whose places
@@ -317,15 +318,15 @@ split_now(struct build *build, struct first_split *split)
     memset(split->counts, 0, counts_bytes(split));
     pool_run(threads, COUNTERS, count_any, split);
     place_counts(split, build->starts);
-    build->clusters = build_alloc(build, clusters_bytes(build));
-    if (build->clusters != NULL)
+    split->places = build_alloc(build, places_count(build) * sizeof *split->places);
+    if (split->places != NULL)
         pool_run(threads, COUNTERS, put_any, split);
 }
 
 static size_t
 starts_bytes(const struct spread *spread)
 {
-    return ((size_t)spread->leaders + 1) * sizeof(uint64_t);
+    return ((size_t)spread->leaders + 1) * 2 * sizeof(uint64_t);
 }
 
 void
@@ -338,21 +339,27 @@ build_split(struct build *build)
     split.assigned = build_alloc(build, assigned_bytes);
     split.counts = build_alloc(build, counts_bytes(&split));
     build->starts = build_alloc(build, starts_bytes(&split.spread));
+    build->gap_starts = build->starts != NULL ? build->starts + build->leaders + 1 : NULL;
     build->order = build_alloc(build, order_bytes(build));
     if (!build_stopped(build))
         split_now(build, &split);
     build_free(build, split.assigned, assigned_bytes);
     build_free(build, split.counts, counts_bytes(&split));
+    if (!build_stopped(build))
+        gaps_pack(build, split.places);
+    if (split.places != NULL)
+        build_free(build, split.places, places_count(build) * sizeof *split.places);
 }
 
 void
 clusters_close(struct build *build)
 {
     const struct spread spread = split_first(build);
-    build_free(build, build->clusters, clusters_bytes(build));
+    if (build->gaps != NULL)
+        build_free(build, build->gaps, build->gap_starts[build->leaders]);
     build_free(build, build->starts, starts_bytes(&spread));
-    build->starts = NULL;
-    build->clusters = NULL;
+    build->starts = build->gap_starts = NULL;
+    build->gaps = NULL;
 }
 
 void
@@ -372,13 +379,18 @@ size_t
 split_bytes(const struct build *build)
 {
     const struct spread spread = split_first(build);
-    return starts_bytes(&spread) + clusters_bytes(build) + order_bytes(build);
+    const size_t gaps = build->gaps != NULL ? build->gap_starts[build->leaders]
+                                            : gaps_bytes_most(build, places_count(build));
+    return starts_bytes(&spread) + gaps + order_bytes(build);
 }
 
 size_t
-split_bytes_besides(const struct build *build)
+split_bytes_making(const struct build *build)
 {
     const struct first_split split = {.spread = split_first(build)};
-    return counts_bytes(&split) +
-           (size_t)build->rows.count * split.spread.fanout * sizeof *split.assigned;
+    const uint64_t places = (uint64_t)build->rows.count * split.spread.fanout;
+    const size_t assigning = counts_bytes(&split) + places * sizeof *split.assigned;
+    const size_t packing = gaps_bytes_most(build, places);
+    return starts_bytes(&split.spread) + order_bytes(build) + places * sizeof *split.places +
+           (assigning > packing ? assigning : packing);
 }

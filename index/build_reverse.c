@@ -315,13 +315,19 @@ take_block(void *context, uint32_t index, uint32_t worker)
     build_done(build, worker, end - from);
 }
 
+size_t
+reverse_bytes(const struct build *build)
+{
+    return build->rows.count * (sizeof(uint64_t) + build->config.chosen * sizeof(uint32_t));
+}
+
 // Where reservoirs were, or anew if that is too small.
 static void
 reverse_open(struct reverse *reverse)
 {
     struct build *build = reverse->build;
-    const size_t rows = build->rows.count, ends_bytes = rows * sizeof *reverse->ends;
-    const size_t bytes = ends_bytes + rows * build->config.chosen * sizeof *reverse->from;
+    const size_t ends_bytes = build->rows.count * sizeof *reverse->ends;
+    const size_t bytes = reverse_bytes(build);
     void *memory = build->block;
     if (bytes > build->block_bytes) {
         block_close(build);

@@ -17,6 +17,12 @@ component_bytes(const struct build *build)
     return build->rows.kind == BUILD_BYTES ? 1 : sizeof(float);
 }
 
+static size_t
+whole_tiles(uint64_t rows)
+{
+    return (rows + TILE_COLUMNS - 1) / TILE_COLUMNS * TILE_COLUMNS;
+}
+
 // Takes the next part of a block of memory; a NULL base only counts.
 static void *
 part(uint8_t *base, size_t *at, size_t bytes)
@@ -26,10 +32,11 @@ part(uint8_t *base, size_t *at, size_t bytes)
     return there;
 }
 
+// Of a leaf's members the lists lie where the best of their lanes were, from which the nearest have been taken by then.
 static size_t
 worker_lay_out(const struct build *build, struct build_worker *worker, uint8_t *base)
 {
-    const size_t room = build->rows_room;
+    const size_t room = build->rows_room, members = whole_tiles(build->leaf_rows);
     size_t at = 0;
     worker->rows = part(base, &at, room * build->stride);
     worker->columns = part(base, &at, room * build->stride);
@@ -39,13 +46,15 @@ worker_lay_out(const struct build *build, struct build_worker *worker, uint8_t *
     worker->adds = part(base, &at, room * sizeof(float));
     worker->extras = part(base, &at, room * sizeof(float));
     worker->starts = part(base, &at, room * sizeof(int32_t));
-    worker->sketches = part(base, &at, room * TILE_SKETCH * sizeof(float));
-    worker->row_best = part(base, &at, room * TILE_ROW_BEST * sizeof(uint32_t));
-    worker->column_best = part(base, &at, room / TILE_LANES * TILE_COLUMN_BEST * sizeof(uint32_t));
-    worker->nearest = part(base, &at, room * TILE_LANES * sizeof(uint32_t));
-    worker->lists = part(base, &at, room * LEAF_LIST_ROOM * sizeof(uint32_t));
-    worker->list_counts = part(base, &at, room);
-    return at;
+    worker->sketches = part(base, &at, members * TILE_SKETCH * sizeof(float));
+    worker->nearest = part(base, &at, members * TILE_LANES * sizeof(uint32_t));
+    worker->list_counts = part(base, &at, members);
+    size_t best_end = at;
+    worker->row_best = part(base, &best_end, members * TILE_ROW_BEST * sizeof(uint32_t));
+    worker->column_best =
+        part(base, &best_end, members / TILE_LANES * TILE_COLUMN_BEST * sizeof(uint32_t));
+    worker->lists = part(base, &at, members * LEAF_LIST_ROOM * sizeof(uint32_t));
+    return at > best_end ? at : best_end;
 }
 
 void
@@ -57,6 +66,9 @@ workers_shape(struct build *build)
     build->rows_room = fit < TILE_IDS ? (uint32_t)fit : TILE_IDS;
     build->leaf_rows =
         build->config.leaf_rows < build->rows_room ? build->config.leaf_rows : build->rows_room;
+    const uint64_t leaders = split_spread(build, build->source->count, 0).leaders;
+    const uint64_t need = leaders > build->leaf_rows ? leaders : build->leaf_rows;
+    build->rows_room = (uint32_t)whole_tiles(need);
 }
 
 size_t

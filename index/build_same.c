@@ -21,6 +21,7 @@
 struct same {
     struct build *build;
     uint64_t *hashes;
+    uint32_t *twin_of; // the row that it is equal to, or itself
     _Atomic uint32_t twins;
 };
 
@@ -120,7 +121,7 @@ find_twins(void *context, uint32_t part, uint32_t worker)
                 equal_rows(build, &build->workers[worker], other, row))
                 twin = other;
         }
-        build->twin_of[row] = twin;
+        same->twin_of[row] = twin;
         if (twin == row)
             table[place] = row + 1;
         else
@@ -148,16 +149,19 @@ prefetch_member(const void *context, uint32_t row)
 }
 
 static void
-leave_out(struct build *build, uint32_t twins)
+leave_out(struct build *build, const uint32_t *twin_of, uint32_t twins)
 {
     const uint32_t rows = build->source->count;
     build->members = build_alloc(build, (size_t)(rows - twins) * sizeof *build->members);
-    if (build->members == NULL)
+    build->twins = build_alloc(build, twins * sizeof *build->twins);
+    if (build_stopped(build))
         return;
     uint32_t count = 0;
     for (uint32_t row = 0; row < rows; row++)
-        if (build->twin_of[row] == row)
+        if (twin_of[row] == row)
             build->members[count++] = row;
+        else
+            build->twins[row - count] = (struct twin){.row = row, .of = twin_of[row]};
     ASSERT(count == rows - twins);
     build->rows.context = build;
     build->rows.count = count;
@@ -171,7 +175,7 @@ build_same(struct build *build)
     const uint32_t rows = build->source->count;
     struct same same = {.build = build};
     same.hashes = build_alloc(build, (size_t)rows * sizeof *same.hashes);
-    build->twin_of = build_alloc(build, (size_t)rows * sizeof *build->twin_of);
+    same.twin_of = build_alloc(build, (size_t)rows * sizeof *same.twin_of);
     if (!build_stopped(build)) {
         pool_run(build->config.threads, (rows + BLOCK_ROWS - 1) / BLOCK_ROWS, hash_block, &same);
         pool_run(build->config.threads, PARTS, find_twins, &same);
@@ -179,12 +183,9 @@ build_same(struct build *build)
     build_free(build, same.hashes, (size_t)rows * sizeof *same.hashes);
     const uint32_t twins = atomic_load(&same.twins);
     build->report->twins = twins;
-    if (twins > 0 && !build_stopped(build)) {
-        leave_out(build, twins);
-    } else {
-        build_free(build, build->twin_of, (size_t)rows * sizeof *build->twin_of);
-        build->twin_of = NULL;
-    }
+    if (twins > 0 && !build_stopped(build))
+        leave_out(build, same.twin_of, twins);
+    build_free(build, same.twin_of, (size_t)rows * sizeof *same.twin_of);
 }
 
 // ---- all rows again ----
@@ -201,16 +202,14 @@ static void
 sort_twins(struct tree *tree, const uint32_t *place_of)
 {
     const struct build *build = tree->build;
-    const uint32_t rows = build->source->count, members = build->rows.count;
-    for (uint32_t row = 0; row < rows; row++)
-        if (build->twin_of[row] != row)
-            tree->starts[place_of[build->twin_of[row]] + 2]++;
+    const uint32_t twins = build->report->twins, members = build->rows.count;
+    for (uint32_t i = 0; i < twins; i++)
+        tree->starts[place_of[build->twins[i].of] + 2]++;
     for (uint32_t i = 0; i < members; i++)
         tree->starts[i + 2] += tree->starts[i + 1];
     // starts[i + 1] is where the next twin of member i goes, and in the end where those of the next member begin.
-    for (uint32_t row = 0; row < rows; row++)
-        if (build->twin_of[row] != row)
-            tree->twins[tree->starts[place_of[build->twin_of[row]] + 1]++] = row;
+    for (uint32_t i = 0; i < twins; i++)
+        tree->twins[tree->starts[place_of[build->twins[i].of] + 1]++] = build->twins[i].row;
 }
 
 // The n-th of a member and its twins, the member being the 0th.

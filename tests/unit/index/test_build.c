@@ -93,6 +93,27 @@ START_TEST(any_number_of_threads_and_any_memory_make_the_same_graph)
 }
 END_TEST
 
+// The first pass has the whole block. In equal parts, with room for the links of all, it would be three.
+START_TEST(a_pass_has_the_room_of_those_whose_turn_is_later)
+{
+    struct build_world world;
+    struct build_config config = config_of(2);
+    build_world_init(&world, 12000, 16);
+    build(&world, &config);
+    const uint64_t hash = build_world_hash(&world);
+    const size_t all = world.count * (sizeof(struct reservoir) + sizeof(uint32_t));
+    const size_t beside = world.report.memory_peak - all; // with clusters as they are
+    ck_assert_uint_eq(world.report.passes, 1);
+    config.memory_max = beside + all / 100 * 62;
+    ck_assert_uint_ge(config.memory_max, build_world_memory(&world, &config).least);
+    build(&world, &config);
+    ck_assert_uint_eq(world.report.passes, 2);
+    ck_assert_uint_le(world.report.memory_peak, config.memory_max);
+    ck_assert_uint_eq(build_world_hash(&world), hash);
+    build_world_fini(&world);
+}
+END_TEST
+
 START_TEST(every_table_of_kernels_makes_the_same_graph)
 {
     static const uint32_t dims[] = {2, 33, 128, 200};
@@ -400,6 +421,7 @@ suite(void)
     suite_add_tcase(suite, graphs);
     TCase *same = tcase_create("same");
     tcase_add_loop_test(same, any_number_of_threads_and_any_memory_make_the_same_graph, 0, 2);
+    tcase_add_test(same, a_pass_has_the_room_of_those_whose_turn_is_later);
     tcase_add_loop_test(same, every_table_of_kernels_makes_the_same_graph, 0, 8 * ALONE);
     tcase_add_test(same, another_seed_makes_another_graph);
     suite_add_tcase(suite, same);
