@@ -11,7 +11,6 @@
 #include "base/limits.h"
 #include "index/vector.h"
 #include "node/serve_int.h"
-#include "shard/vector_input.h"
 
 // As the shard's, but for rounding.
 static double
@@ -30,24 +29,6 @@ distance_of(const struct serve *serve, const float *query, const float *row)
     if (serve->options.metric == OMEN_IP)
         return 1 - dot;
     return query2 > 0 && row2 > 0 ? 1 - dot / sqrt(query2 * row2) : 1;
-}
-
-// `floats` has room for the query, and the row behind it. A query that no search takes is refused as by one.
-static omen_status
-distance_to(const struct serve *serve, const struct serve_vector *vector, float *floats,
-            double *distance, struct omen_error *error)
-{
-    const uint32_t dimension = serve->options.dimension;
-    const struct vector_rows rows = {.rows = vector->components,
-                                     .count = 1,
-                                     .dim = dimension,
-                                     .type = (enum vector_type)vector->dtype};
-    const float *query;
-    const omen_status status =
-        vector_input_query(&rows, (enum metric)serve->options.metric, floats, &query, error);
-    if (status == OMEN_OK)
-        *distance = distance_of(serve, query, floats + dimension);
-    return status;
 }
 
 static omen_status
@@ -82,7 +63,49 @@ key_of(const struct serve *serve, const struct wire_id *id, uint64_t *key)
     return shard_id_key(serve->shard, text, key, &error) == OMEN_OK;
 }
 
+// ---- a search as the client asked for it ----
+
+struct hits {
+    uint64_t *ids;
+    float *distances;
+    uint32_t found;
+};
+
+static omen_status
+query_init(const struct serve *serve, const struct serve_vector *vector, struct serve_query *query,
+           struct omen_error *error)
+{
+    const struct inner_why_ask *ask = (const void *)&serve->ask;
+    const omen_status status = serve_query_init(query, &ask->filter, error);
+    SERVE_EFFORT(query, ask, vector->dtype);
+    return status;
+}
+
+static omen_status
+search(const struct serve *serve, const struct serve_vector *vector,
+       const omen_query_options *options, struct hits *hits, struct omen_error *error)
+{
+    return shard_query(serve->shard, vector->components, options,
+                       &(struct answer){hits->ids, hits->distances, &hits->found}, error);
+}
+
 // ---- the first round ----
+
+// What no search takes is no question about a point either, whether it is there or not: so it is searched with, for one hit.
+static omen_status
+search_takes(const struct serve *serve, const struct serve_vector *vector, struct omen_error *error)
+{
+    uint64_t id;
+    float distance;
+    struct hits hits = {.ids = &id, .distances = &distance};
+    struct serve_query query;
+    omen_status status = query_init(serve, vector, &query, error);
+    query.options.k = 1;
+    if (status == OMEN_OK)
+        status = search(serve, vector, &query.options, &hits, error);
+    serve_query_fini(&query);
+    return status;
+}
 
 static omen_status
 look_at(struct serve *serve, const struct serve_vector *vector, uint64_t key,
@@ -93,7 +116,7 @@ look_at(struct serve *serve, const struct serve_vector *vector, uint64_t key,
     struct points *points = NULL;
     struct point point;
     bool through = false;
-    float *floats = mem_alloc(2 * (size_t)dimension * sizeof *floats);
+    float *floats = mem_alloc(2 * (size_t)dimension * sizeof *floats); // the query, the row
     omen_status status = floats == NULL
                              ? error_set_plain(error, OMEN_E_NO_MEMORY)
                              : shard_get(serve->shard, &(struct id_list){&key, 1},
@@ -106,9 +129,10 @@ look_at(struct serve *serve, const struct serve_vector *vector, uint64_t key,
     }
     if (status == OMEN_OK && answer->there != 0) {
         answer->passes = through;
+        vector_to_f32((enum vector_type)vector->dtype, vector->components, dimension, floats);
         vector_to_f32((enum vector_type)serve->options.dtype, point.vector, dimension,
                       floats + dimension);
-        status = distance_to(serve, vector, floats, &answer->distance, error);
+        answer->distance = distance_of(serve, floats, floats + dimension);
     }
     points_close(points);
     mem_free(floats);
@@ -116,20 +140,6 @@ look_at(struct serve *serve, const struct serve_vector *vector, uint64_t key,
 }
 
 // ---- the second ----
-
-struct hits {
-    uint64_t *ids;
-    float *distances;
-    uint32_t found;
-};
-
-static omen_status
-search(const struct serve *serve, const struct serve_vector *vector,
-       const omen_query_options *options, struct hits *hits, struct omen_error *error)
-{
-    return shard_query(serve->shard, vector->components, options,
-                       &(struct answer){hits->ids, hits->distances, &hits->found}, error);
-}
 
 static omen_status
 count_nearer(struct serve *serve, const struct serve_vector *vector, const uint64_t *key,
@@ -140,10 +150,9 @@ count_nearer(struct serve *serve, const struct serve_vector *vector, const uint6
     struct serve_query query;
     struct hits hits = {.ids = mem_alloc(TOPK_MAX * sizeof(uint64_t)),
                         .distances = mem_alloc(TOPK_MAX * sizeof(float))};
-    omen_status status = serve_query_init(&query, &ask->filter, error);
+    omen_status status = query_init(serve, vector, &query, error);
     if (status == OMEN_OK && (hits.ids == NULL || hits.distances == NULL))
         status = error_set_plain(error, OMEN_E_NO_MEMORY);
-    SERVE_EFFORT(&query, ask, vector->dtype);
     query.options.k = ask->k == 0 ? SERVE_K : ask->k;
     if (status == OMEN_OK)
         status = search(serve, vector, &query.options, &hits, error);
@@ -175,6 +184,8 @@ serve_why(struct serve *serve, struct omen_error *error)
     uint64_t key;
     const bool there = key_of(serve, &ask->id, &key);
     omen_status status = serve_vector(serve, &ask->vector, &vector, error);
+    if (status == OMEN_OK && first)
+        status = search_takes(serve, &vector, error);
     if (status == OMEN_OK && first && there)
         status = look_at(serve, &vector, key, &answer, error);
     else if (status == OMEN_OK && !first)

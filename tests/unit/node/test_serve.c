@@ -284,6 +284,50 @@ START_TEST(why_not_and_recall_are_measured)
 }
 END_TEST
 
+// By the words of a search, whether there is a point of the id, the filter lets it through, or neither.
+START_TEST(what_no_search_takes_is_refused_by_why_not_wherever_the_point_is)
+{
+    open_of(LOOP_SHARDS(_i), OMEN_F32);
+    ck_assert_ptr_nonnull(fill(false));
+    static const float numbers[][4] = {{0, NAN, 0, 0}, {1e30f, 0, 0, 0}, {0, 0, 0, 0}};
+    static const int8_t integers[4] = {1, 2, 3, 4};
+    const struct {
+        struct wire_vectors vector;
+        const char *filter;
+        omen_status status;
+        const char *words;
+    } cases[] = {
+        {raw(numbers[0], 4), "n > 200", OMEN_E_NOT_FINITE, "component 1 is NaN"},
+        {raw(numbers[1], 4), "n > 200", OMEN_E_NOT_FINITE, "its squared length is above 1e37"},
+        {{.form = VECTORS_RAW,
+          .dtype = WIRE_I8,
+          .count = 4,
+          .bytes = {(const uint8_t *)integers, 4}},
+         "n > 200",
+         OMEN_E_DTYPE,
+         "vectors are i8"},
+        {raw(numbers[2], 3), "n > 200", OMEN_E_DIMENSION, "vector has 3 components"},
+        {raw(numbers[2], 4), "n >", OMEN_E_FILTER, "column 4"},
+    };
+    const struct wire_id nobody = {.given = 1, .number = 12345};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct api_query_search search = {ASK, .vector = cases[i].vector,
+                                                .filter = filter_of(cases[i].filter)};
+        refused(METHOD_QUERY_SEARCH, &search, cases[i].status, cases[i].words);
+        const struct wire_id asked[] = {ids[3], nobody};
+        for (size_t j = 0; j < 2; j++) {
+            const struct api_query_why_not why = {ASK, .vector = cases[i].vector, .id = asked[j],
+                                                  .filter = filter_of(cases[i].filter)};
+            refused(METHOD_QUERY_WHY_NOT, &why, cases[i].status, cases[i].words);
+        }
+    }
+    const struct api_query_why_not good = {ASK, .vector = raw(numbers[2], 4), .id = nobody};
+    const struct api_why_not *why = sw_call(sw, METHOD_QUERY_WHY_NOT, &good);
+    ck_assert_ptr_nonnull(why);
+    ck_assert_ptr_nonnull(memmem(why->reason.bytes, why->reason.count, "no point of this id", 19));
+}
+END_TEST
+
 START_TEST(an_empty_collection_answers_with_nothing)
 {
     open_of(2, OMEN_F32);
@@ -643,6 +687,8 @@ serve_suite(void)
     tcase_add_loop_test(tcase, batches_ranges_and_neighbours_of_points_are_found, 0, 4);
     tcase_add_loop_test(tcase, values_of_fields_are_counted, 0, 2);
     tcase_add_loop_test(tcase, why_not_and_recall_are_measured, 0, 2);
+    tcase_add_loop_test(tcase, what_no_search_takes_is_refused_by_why_not_wherever_the_point_is, 0,
+                        2);
     tcase_add_test(tcase, an_empty_collection_answers_with_nothing);
     tcase_add_loop_test(tcase, modes_and_versions_decide_when_they_are_applied, 0, 2);
     tcase_add_loop_test(tcase, payloads_are_patched_and_points_deleted, 0, 2);
