@@ -11,7 +11,7 @@ import numpy as np
 
 from bench import data, nodes, report
 from bench.ann import say
-from bench.cluster import BUSY, K, SET, loaded
+from bench.cluster import BUSY, SET, K, loaded
 
 WINDOW_S = 0.5  # of the searches, for a p99
 NORMAL = 2.0  # times the p99 before, or 5 ms more where that is more: searches are as they were

@@ -30,7 +30,7 @@ tidy_c() {
 }
 
 python_checks() {
-    build/venv/bin/python -m ruff check clients/python bench tools tests
+    build/venv/bin/python -m ruff check clients bench tools tests
 }
 
 rust_checks() {

@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
-
 import omendb
+import yaml
 from omendb.client.asks import operation_id
 from omendb.client.values import packed_vectors
 from omendb.client.wire import error_named, vector_of

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import omendb
+
 import second_opinion
 import workload
 from histories import Call, faults_of

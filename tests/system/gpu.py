@@ -19,6 +19,7 @@ import unittest
 
 import numpy as np
 import omendb
+
 from cluster import ClusterCase
 from test_builds import COPIES, SHARDS, WIDE, BuildsCase
 

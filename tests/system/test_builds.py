@@ -16,6 +16,7 @@ import unittest
 from typing import Any
 
 import numpy as np
+
 from cluster import ClusterCase, until
 from omend_node import Node
 

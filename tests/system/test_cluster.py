@@ -14,6 +14,7 @@ import sys
 import unittest
 
 import omendb
+
 import workload
 from cluster import COLLECTION, ClusterCase, until
 from omend_node import Node

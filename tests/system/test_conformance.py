@@ -14,9 +14,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import omendb
-from cluster import ClusterCase
 from omendb.client import asks, wire
 from omendb.client.course import Repeat
+
+from cluster import ClusterCase
 from omend_node import SECONDS
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "clients" / "conformance"))

@@ -17,8 +17,7 @@ from typing import Any
 
 import test_omenctl_cluster as cluster
 from fake_node import FakeNode, Refusal
-from test_omenctl_cluster import (AUTH, CORRUPT, DEGRADED, FINE, NOT_FOUND, OTHER, PARTIAL, PRECONDITION, TIMEOUT, UNREACHABLE,
-                                  USAGE, VERSION, free_port, omenctl)
+from test_omenctl_cluster import AUTH, CORRUPT, DEGRADED, FINE, NOT_FOUND, OTHER, PARTIAL, PRECONDITION, TIMEOUT, UNREACHABLE, USAGE, VERSION, omenctl
 
 PROTOCOL = pathlib.Path(__file__).resolve().parents[2] / "docs" / "PROTOCOL.md"
 INFO = {"cluster": "fake", "map_version": 1, "nodes": 2, "collections": 1, "shards": 4, "degraded_shards": 0, "state": "green"}
@@ -52,7 +51,7 @@ class Top(cluster.Case):
         """A node that answers, and one that is dead, as the first says."""
         metrics = Metrics()
         node = self.fake(cluster__info=INFO, system__metrics=metrics)
-        node.answers["node.list"] = {"nodes": [node_row(node.address, "a"), node_row(free_port(), "b", "dead")]}
+        node.answers["node.list"] = {"nodes": [node_row(node.address, "a"), node_row(cluster.free_port(), "b", "dead")]}
         return node
 
     def test_one_look_says_what_the_time_between_two_samples_was_like(self) -> None:
@@ -105,7 +104,7 @@ class Top(cluster.Case):
         self.refused(self.run_("top", "--once", "--count", "2"), USAGE, "not both")
         self.refused(self.run_("top", "--interval", "0.01"), USAGE, "--interval")
         self.refused(self.run_("top", "--count", "0"), USAGE, "--count")
-        self.refused(omenctl("-e", free_port(), "top", "--once"), UNREACHABLE)
+        self.refused(omenctl("-e", cluster.free_port(), "top", "--once"), UNREACHABLE)
 
 
 class Batch(cluster.Case):

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 import omendb
-from histories import NEVER, Call
 from omendb import errors
+
+from histories import NEVER, Call
 
 DIMENSION = 4
 KEYS = 24  # that are written; the ids 0..
