@@ -9,7 +9,7 @@
 #include "base/limits.h"
 #include "wire/plain.h"
 
-#define NUMBER_MAX (UINT64_MAX / 4 - 1)
+#define NUMBER_MAX WIRE_STATE_MAX
 #define COUNT(rows) ((uint32_t)(sizeof(rows) / sizeof(rows)[0]))
 
 // The orders are for ever; what is new goes behind.

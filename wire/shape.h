@@ -66,6 +66,9 @@ struct wire_id {
     uint64_t number;     // 0..2^63-1
 };
 
+// Of a term, and of a place in a log: what a client may say of one goes on to other nodes, which read no more.
+#define WIRE_STATE_MAX (UINT64_MAX / 4 - 1)
+
 struct wire_token {
     uint64_t shard, term, seq;
 };

@@ -90,8 +90,8 @@ token_read(struct decode *decode, struct wire_token *token)
     const uint32_t count = decode_array(decode);
     if (decode_ok(decode) && count != 2)
         decode_fail(decode, OMEN_E_INVALID, "has %" PRIu32 " numbers, expected [term, seq]", count);
-    token->term = decode_u64(decode, 0, UINT64_MAX / 4);
-    token->seq = decode_u64(decode, 0, UINT64_MAX / 4);
+    token->term = decode_u64(decode, 0, WIRE_STATE_MAX);
+    token->seq = decode_u64(decode, 0, WIRE_STATE_MAX);
     decode_close(decode);
 }
 

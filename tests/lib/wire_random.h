@@ -136,8 +136,8 @@ random_item(struct prng *prng, struct wire_pool *pool, const struct field *field
     default:
         *(struct wire_token *)out =
             (struct wire_token){.shard = random_within(prng, 1, UINT64_MAX / 4),
-                                .term = random_within(prng, 0, UINT64_MAX / 4),
-                                .seq = random_within(prng, 0, UINT64_MAX / 4)};
+                                .term = random_within(prng, 0, WIRE_STATE_MAX),
+                                .seq = random_within(prng, 0, WIRE_STATE_MAX)};
     }
 }
 

@@ -297,14 +297,15 @@ read_token(struct wire_token *token, void (*put_shard)(void))
     encode_map(&encode, 1);
     put_shard();
     encode_array(&encode, 2);
-    encode_u64(&encode, 3);
-    encode_u64(&encode, 4);
+    encode_u64(&encode, token->term);
+    encode_u64(&encode, token->seq);
     const omen_status status = read_shape(&api_point_count, &count);
     if (status == OMEN_OK) {
+        const struct wire_token given = *token;
         struct list_cursor cursor;
         token_begin(&cursor, &count.after);
         ck_assert(list_next(&cursor, token));
-        ck_assert(token->term == 3 && token->seq == 4);
+        ck_assert(token->term == given.term && token->seq == given.seq);
     }
     return status;
 }
@@ -339,7 +340,7 @@ START_TEST(a_token_has_texts_for_keys)
                  {"-4", 0},
                  {"0", 0},
                  {"", 0}};
-    struct wire_token token;
+    struct wire_token token = {.term = 3, .seq = 4};
     shard_text = cases[_i].text;
     const omen_status status = read_token(&token, put_text);
     ck_assert_int_eq(status, cases[_i].shard > 0 ? OMEN_OK : OMEN_E_INVALID);
@@ -351,11 +352,24 @@ END_TEST
 START_TEST(a_token_may_have_numbers_for_keys)
 {
     static const uint64_t shards[] = {0, 1, 42, UINT64_MAX / 4, UINT64_MAX / 4 + 1};
-    struct wire_token token;
+    struct wire_token token = {.term = 3, .seq = 4};
     shard_number = shards[_i];
     const bool fits = _i >= 1 && _i <= 3;
     ck_assert_int_eq(read_token(&token, put_number), fits ? OMEN_OK : OMEN_E_INVALID);
     ck_assert(!fits || token.shard == shards[_i]);
+}
+END_TEST
+
+// A node that was told of a larger one could not tell it to another.
+START_TEST(a_token_has_no_term_and_no_place_that_nodes_do_not_tell_each_other)
+{
+    shard_text = "7";
+    struct wire_token token = {.term = WIRE_STATE_MAX, .seq = WIRE_STATE_MAX};
+    ck_assert_int_eq(read_token(&token, put_text), OMEN_OK);
+    token = (struct wire_token){.term = 1, .seq = WIRE_STATE_MAX + 1};
+    ck_assert_int_eq(read_token(&token, put_text), OMEN_E_INVALID);
+    token = (struct wire_token){.term = WIRE_STATE_MAX + 1, .seq = 1};
+    ck_assert_int_eq(read_token(&token, put_text), OMEN_E_INVALID);
 }
 END_TEST
 
@@ -406,6 +420,7 @@ api_check_suite(void)
     tcase_add_loop_test(tcase, a_k_out_of_range_says_so, 0, 5);
     tcase_add_loop_test(tcase, a_token_has_texts_for_keys, 0, 10);
     tcase_add_loop_test(tcase, a_token_may_have_numbers_for_keys, 0, 5);
+    tcase_add_test(tcase, a_token_has_no_term_and_no_place_that_nodes_do_not_tell_each_other);
     tcase_add_loop_test(tcase, a_token_is_written_with_a_text_for_a_key, 0, 3);
     tcase_add_test(tcase, an_alias_is_another_name_of_its_key);
     suite_add_tcase(suite, tcase);

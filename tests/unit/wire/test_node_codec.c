@@ -63,7 +63,7 @@ read_kind(int kind, struct wire_bytes bytes, union message *to)
 }
 
 #define N(most) random_number_or_none(prng, most)
-#define PLAIN_MAX (UINT64_MAX / 4 - 1)
+#define PLAIN_MAX WIRE_STATE_MAX
 
 static void
 random_turn(struct prng *prng)
