@@ -61,8 +61,11 @@ copies_admit(const struct copies *copies, const struct fanout_send *request)
         return (struct admission){ADMIT_WRITE, OMEN_OK};
     if (request->consistency == FANOUT_STRONG)
         return (struct admission){ADMIT_READ, OMEN_OK};
-    if (!copies->current || copy->replica.applied_seq < copy->row.base_seq ||
-        (request->consistency == FANOUT_SESSION && copy->replica.applied_seq < request->after_seq))
+    if (!copies->current || copy->replica.applied_seq < copy->row.base_seq)
         return refuse(OMEN_E_BUSY);
-    return (struct admission){ADMIT_SERVE, OMEN_OK};
+    if (request->consistency != FANOUT_SESSION || copy->replica.applied_seq >= request->after_seq)
+        return (struct admission){ADMIT_SERVE, OMEN_OK};
+    // What a strong read does not see was never acknowledged: the primary can tell whether it is behind, or the token ahead of all.
+    return uuid_equal(copy->row.primary, copy->env.uuid) ? (struct admission){ADMIT_READ, OMEN_OK}
+                                                         : refuse(OMEN_E_BUSY);
 }

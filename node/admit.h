@@ -12,8 +12,10 @@
 enum admit_how {
     ADMIT_REFUSE, // with `status`
     ADMIT_SERVE,  // out of what the copy has applied
-    ADMIT_READ,   // the replica is asked (REPLICA_IN_READ), and says when: a strong read
-    ADMIT_WRITE,  // the replica takes it (REPLICA_IN_PROPOSE, with cfg_ver), or refuses it
+    // The replica is asked (REPLICA_IN_READ), and says when: a strong read. Where what it sees is older than the token that came with it,
+    // nothing newer was ever acknowledged, and it is refused (INVALID).
+    ADMIT_READ,
+    ADMIT_WRITE, // the replica takes it (REPLICA_IN_PROPOSE, with cfg_ver), or refuses it
 };
 
 struct admission {

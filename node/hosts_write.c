@@ -97,6 +97,30 @@ say_halted(struct host_part *part)
         (unsigned long long)part->part.shard);
 }
 
+// The token is somebody else's, or of what an operator gave up (shard.force_primary): who waited for it would wait for ever.
+static void
+say_ahead(struct host_part *part, uint64_t term)
+{
+    const struct wire_part *asked = &part->part;
+    (void)error_set(&part->error, OMEN_E_INVALID,
+                    "after: shard %llu has no state [%llu, %llu]; it is at [%llu, %llu]",
+                    (unsigned long long)asked->shard, (unsigned long long)asked->after_term,
+                    (unsigned long long)asked->after_seq, (unsigned long long)term,
+                    (unsigned long long)part->seq);
+}
+
+static void
+was_confirmed(struct hosts *hosts, struct host_copy *copy, struct host_part *part)
+{
+    const uint64_t term = replica_term_at(host_replica(hosts, copy), part->seq);
+    if (part->seq >= part->part.after_seq) {
+        host_end_well(hosts, part, term, part->seq);
+        return;
+    }
+    say_ahead(part, term);
+    host_end_with(hosts, part, OMEN_E_INVALID);
+}
+
 void
 host_answer(struct hosts *hosts, struct host_copy *copy, const struct replica_answer *answer)
 {
@@ -110,8 +134,7 @@ host_answer(struct hosts *hosts, struct host_copy *copy, const struct replica_an
     } else if (part->state == PART_PROPOSED) {
         was_written(hosts, copy, part, answer);
     } else {
-        const struct replica *replica = host_replica(hosts, copy);
-        host_end_well(hosts, part, replica_term_at(replica, part->seq), part->seq);
+        was_confirmed(hosts, copy, part);
     }
 }
 

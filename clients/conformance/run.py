@@ -28,6 +28,7 @@ from omendb.client.wire import error_named, vector_of
 FOLDER = Path(__file__).parent
 PAUSE_SECONDS = 0.05  # between the tries of a step that has time
 NEAR = 1e-4
+AHEAD = 1_000_000  # writes that a token is made to be of, and nobody has sent
 _VARIABLE = re.compile(r"\$(\w+)\Z")
 _DTYPES = {"$f32": "<f4", "$f16": "<f2", "$i8": "i1", "$u8": "u1"}
 
@@ -78,6 +79,8 @@ class Case:
             return list(range(*operand))
         if word == "$fill":
             return [operand[0]] * operand[1]
+        if word == "$ahead":
+            return {shard: [term, seq + AHEAD] for shard, (term, seq) in self.known[operand].items()}
         raise ValueError(f"{self}: no value {word!r}")
 
     # ---- expectations ----

@@ -192,6 +192,8 @@ sim_sub_answer(struct sim *sim, uint32_t at, const struct sim_env *env,
         sim_sub_reply(sim, at, sub, &reply);
     } else {
         ASSERT(sub->ready != NULL);
+        SIM_REQUIRE(sim, sub->ready->reply.seq >= sub->send.after_seq,
+                    "a strong read sees every state that a client has a token of");
         sim_sub_reply(sim, at, sub, sub->ready);
     }
     sim_sub_free(place, sub);

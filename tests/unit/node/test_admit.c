@@ -161,10 +161,27 @@ START_TEST(a_session_is_answered_by_who_has_applied_what_it_has_seen)
     request.consistency = FANOUT_SESSION;
     request.after_seq = 50;
     claim_how(ADMIT_SERVE);
+    copy.row.primary.low = 3;
+    claim_how(ADMIT_SERVE);
     request.after_seq = 51;
     claim_refused(OMEN_E_BUSY);
     request.after_seq = UINT64_MAX;
     claim_refused(OMEN_E_BUSY);
+}
+END_TEST
+
+START_TEST(a_primary_reads_strongly_for_a_session_that_has_seen_more_than_it)
+{
+    request.consistency = FANOUT_SESSION;
+    request.after_seq = 51;
+    claim_how(ADMIT_READ);
+    request.after_seq = UINT64_MAX;
+    claim_how(ADMIT_READ);
+    copies.current = false; // it may be that others have it
+    claim_refused(OMEN_E_BUSY);
+    copies.current = true;
+    request.consistency = FANOUT_ANY; // says nothing of tokens
+    claim_how(ADMIT_SERVE);
 }
 END_TEST
 
@@ -194,6 +211,7 @@ admit_suite(void)
     tcase_add_test(tcase, hashes_that_are_not_all_the_shards_are_refused);
     tcase_add_test(tcase, who_is_not_primary_refuses_writes_and_strong_reads_only);
     tcase_add_test(tcase, a_session_is_answered_by_who_has_applied_what_it_has_seen);
+    tcase_add_test(tcase, a_primary_reads_strongly_for_a_session_that_has_seen_more_than_it);
     tcase_add_test(tcase, a_child_answers_when_it_has_applied_what_its_parent_had);
     suite_add_tcase(suite, tcase);
     return suite;

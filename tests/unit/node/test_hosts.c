@@ -214,6 +214,39 @@ START_TEST(a_strong_read_sees_what_was_acknowledged)
 }
 END_TEST
 
+static uint64_t
+ask_after(uint32_t node, uint64_t seq)
+{
+    struct wire_part part = hosts_part_to(node, WIRE_PART_GET);
+    part.consistency = WIRE_SESSION;
+    part.after_term = 3;
+    part.after_seq = seq;
+    return hosts_read_with(node, part, 9);
+}
+
+START_TEST(a_token_ahead_of_all_that_was_acknowledged_is_refused_by_the_primary_by_name)
+{
+    hosts.leases = _i == 0;
+    hosts_open_shard(3);
+    const uint64_t seq = hosts_written(9, 1)->seq;
+    ck_assert_uint_eq(hosts_value(1, 9, seq), 1);
+    const uint64_t aheads[] = {seq + 1, seq + 1000000, WIRE_STATE_MAX};
+    for (size_t i = 0; i < sizeof aheads / sizeof *aheads; i++) {
+        const uint64_t asked = ask_after(1, aheads[i]);
+        char words[96];
+        (void)snprintf(words, sizeof words, "has no state [3, %llu]; it is at [1, %llu]",
+                       (unsigned long long)aheads[i], (unsigned long long)seq);
+        ck_assert_int_eq(hosts_reply_status(asked), OMEN_E_INVALID);
+        const struct wire_reply *reply = hosts_reply(asked);
+        ck_assert_ptr_nonnull(memmem(reply->reason, reply->reason_bytes, words, strlen(words)));
+        ck_assert_int_eq(hosts_reply_status(ask_after(2, aheads[i])), OMEN_E_BUSY);
+    }
+    const uint64_t next = hosts_written(9, 2)->seq; // the shard goes on, and then has it
+    ck_assert_uint_eq(next, seq + 1);
+    ck_assert_uint_eq(hosts_value(1, 9, next), 2);
+}
+END_TEST
+
 START_TEST(a_strong_read_at_a_worker_is_refused_at_once_by_who_leads_no_longer)
 {
     hosts_open_shard(3);
@@ -657,6 +690,8 @@ hosts_suite(void)
     tcase_add_test(tcase, what_came_of_an_operation_is_known_to_the_next_primary);
     tcase_add_test(tcase, many_writes_at_once_are_all_done);
     tcase_add_loop_test(tcase, a_strong_read_sees_what_was_acknowledged, 0, 2);
+    tcase_add_loop_test(
+        tcase, a_token_ahead_of_all_that_was_acknowledged_is_refused_by_the_primary_by_name, 0, 2);
     tcase_add_test(tcase, a_strong_read_at_a_worker_is_refused_at_once_by_who_leads_no_longer);
     tcase_add_test(tcase, a_primary_that_crashed_comes_back_as_a_copy);
     tcase_add_test(tcase, a_learner_is_filled_from_the_log);
