@@ -286,6 +286,30 @@ class GivesUp(ClusterCase):
         self.nodes.append(new)
         self.check_all()
 
+    def test_a_cluster_that_drains_takes_writes_and_refuses_by_name_what_it_has_no_place_for(self) -> None:
+        """Copies go where there is room and stay where there is none: a drain stops no write. What would be new is refused."""
+        self.found()
+        for node in self.nodes:
+            until("it is drained", lambda node=node: self.client.call("node.drain", {"node": node.node}))
+        with self.load() as load:
+            load.wait_for(acks=200, searches=50)
+        self.assertEqual(load.failed("search"), [])
+        shard = self.client.shards(COLLECTION)[0]["shard"]
+        hasty = omendb.connect(self.address, timeout=3.0)  # a client repeats what is BUSY for as long as it has
+        self.addCleanup(hasty.close)
+        with self.assertRaises(omendb.errors.BusyError) as busy:
+            hasty.create_collection("late", workload.DIMENSION)
+        self.assertIn("no node of the cluster can hold copies", str(busy.exception))
+        self.assertEqual(busy.exception.outcome, "not_applied")
+        one, other = self.nodes[0].node, self.nodes[1].node
+        with self.assertRaises(omendb.errors.ConflictError) as conflict:
+            hasty.call("shard.move", {"shard": shard, "from": one, "to": other})
+        self.assertIn(f"node '{other}' takes no copies: it is not up", str(conflict.exception))
+        self.assertNotIn("late", [row["name"] for row in self.client.call("collection.list", {})["collections"]])
+        for node in self.nodes:
+            until("it is up again", lambda node=node: self.client.call("node.undrain", {"node": node.node}))
+        self.check_all()
+
 
 if __name__ == "__main__":
     ClusterCase.program = sys.argv.pop(1)
