@@ -109,15 +109,13 @@ lane_unheard(struct link *link)
 }
 
 void
-lanes_seek(struct bus *bus, uint64_t now_ns)
+lanes_seek(struct bus *bus, struct bus_peer *peer, uint64_t now_ns)
 {
-    for (uint32_t i = 0; i < PEER_BUCKETS; i++)
-        for (struct bus_peer *peer = bus->peers[i]; peer != NULL; peer = peer->next)
-            for (uint8_t which = PEER_CONTROL; which <= PEER_BULK; which++) {
-                struct lane *lane = bus_lane_of(peer, which);
-                if (lane->seeks > 0 && lane->link == NULL && now_ns >= lane->retry_ns)
-                    (void)lane_connect(bus, peer, which);
-            }
+    for (uint8_t which = PEER_CONTROL; which <= PEER_BULK; which++) {
+        struct lane *lane = bus_lane_of(peer, which);
+        if (lane->seeks > 0 && lane->link == NULL && now_ns >= lane->retry_ns)
+            (void)lane_connect(bus, peer, which);
+    }
 }
 
 // How long until it is tried again, after it could not be made.

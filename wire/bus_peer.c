@@ -107,11 +107,13 @@ bus_peers_tick(void *context, uint64_t now_ns)
 {
     struct bus *bus = context;
     lock_acquire(&bus->lock);
-    for (struct bus_peer **at = &bus->peers[0]; *at != NULL;)
-        if (uuid_is_none((*at)->node) && (*at)->used_ns + STRANGER_NS <= now_ns)
-            bus_peer_free(bus, at);
-        else
-            at = &(*at)->next;
-    lanes_seek(bus, now_ns);
+    for (uint32_t i = 0; i < PEER_BUCKETS; i++)
+        for (struct bus_peer **at = &bus->peers[i]; *at != NULL;)
+            if (uuid_is_none((*at)->node) && (*at)->used_ns + STRANGER_NS <= now_ns) {
+                bus_peer_free(bus, at);
+            } else {
+                lanes_seek(bus, *at, now_ns);
+                at = &(*at)->next;
+            }
     lock_release(&bus->lock);
 }
