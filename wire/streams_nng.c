@@ -63,7 +63,8 @@ streams_open(const struct streams_config *config, struct streams **out, struct o
 static omen_status
 no_listening(const struct streams *set, int failed, struct omen_error *error)
 {
-    const omen_status status = failed == NNG_ENOMEM ? OMEN_E_NO_MEMORY : OMEN_E_INVALID;
+    const omen_status status =
+        failed == NNG_ENOMEM || failed == NNG_ENOFILES ? OMEN_E_NO_MEMORY : OMEN_E_INVALID;
     return error_set(error, status, "cannot listen on %s, port %" PRIu16 ": %s", set->config.host,
                      set->config.port, nng_strerror(failed));
 }

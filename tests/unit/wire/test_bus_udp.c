@@ -1,7 +1,11 @@
 // tests/unit/wire/test_bus_udp.c -- gossip's datagrams on real sockets: sealed, opened, and gone when a byte is not as it was.
 //
 // Labels: tsan
+#include <dirent.h>
+#include <sys/resource.h>
+
 #include "tests/lib/bus_world.h"
+#include "wire/bus_int.h"
 
 static struct wire_bytes
 packet_of(const char *text)
@@ -91,6 +95,10 @@ START_TEST(a_datagram_to_where_none_can_go_is_counted_and_nobody_waits)
     const struct gossip_address six = {.ip = {0x20, 0x01, 0x0d, 0xb8, [15] = 1}, .port = 7};
     bus_datagram(nodes[0].bus, &six, packet_of("news")); // this socket has IPv4 only
     ck_assert_uint_eq(node_stats(0).datagrams_lost, 1);
+    const struct gossip_address nowhere = loopback(0); // the system says no
+    bus_datagram(nodes[0].bus, &nowhere, packet_of("news"));
+    ck_assert_uint_eq(node_stats(0).datagrams_lost, 2);
+    ck_assert_uint_eq(node_stats(0).datagrams_out, 0);
     const struct gossip_address there = node_address(1);
     bus_datagram(nodes[0].bus, &there, packet_of("news"));
     bus_wait(&nodes[1].datagram_count, 1);
@@ -130,6 +138,118 @@ START_TEST(a_port_that_is_taken_for_datagrams_is_said)
 }
 END_TEST
 
+// ---- what is not there ----
+
+static uint32_t
+descriptors(void)
+{
+    uint32_t count = 0;
+    DIR *folder = opendir("/proc/self/fd");
+    ck_assert_ptr_nonnull(folder);
+    while (readdir(folder) != NULL)
+        count++;
+    (void)closedir(folder);
+    return count;
+}
+
+START_TEST(without_memory_nothing_is_opened_and_nothing_stays_behind)
+{
+    struct omen_error error = {0};
+    node_prepare(0);
+    node_open(0); // what NNG keeps for the process
+    bus_close(nodes[0].bus);
+    const uint32_t before = descriptors();
+    uint64_t n = 1;
+    for (;; n++) {
+        mem_fail_after(n);
+        const omen_status status = bus_open(&nodes[0].config, &nodes[0].bus, &error);
+        mem_fail_after(0);
+        if (status == OMEN_OK)
+            break;
+        ck_assert_int_eq(status, OMEN_E_NO_MEMORY);
+        ck_assert_ptr_null(nodes[0].bus);
+        ck_assert_uint_eq(descriptors(), before);
+    }
+    ck_assert_uint_ge(n, 3); // the bus's own, the streams', the datagrams'
+    nodes_close(1);
+}
+END_TEST
+
+START_TEST(without_descriptors_nothing_is_opened_and_it_is_said)
+{
+    struct omen_error error = {0};
+    struct rlimit all;
+    node_prepare(0);
+    node_open(0);
+    bus_close(nodes[0].bus);
+    const uint32_t before = descriptors();
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &all), 0);
+    uint32_t refused = 0;
+    for (rlim_t most = 3;; most++) {
+        const struct rlimit few = {most, all.rlim_max};
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+        const omen_status status = bus_open(&nodes[0].config, &nodes[0].bus, &error);
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &all), 0);
+        if (status == OMEN_OK)
+            break;
+        ck_assert_msg(status == OMEN_E_NO_MEMORY, "%s", error.text);
+        ck_assert_msg(strstr(error.text, "cannot listen ") != NULL, "%s", error.text);
+        ck_assert_ptr_null(nodes[0].bus);
+        ck_assert_uint_eq(descriptors(), before);
+        refused++;
+    }
+    ck_assert_uint_ge(refused, 3); // the listener's, the socket, what ends its thread
+    nodes_close(1);
+}
+END_TEST
+
+// ---- many ----
+
+static _Atomic uint32_t gate, taken;
+
+static void
+take_slowly(void *context, const struct gossip_address *from, struct wire_bytes packet)
+{
+    (void)context;
+    (void)from;
+    ck_assert_uint_eq(packet.count, 4);
+    bus_tell(&taken);
+    while (atomic_load(&gate) == 0)
+        os_wait(&gate, 0);
+}
+
+#define FLOOD 150u // more than are read before it is asked whether it shall end
+
+START_TEST(what_came_while_one_was_looked_at_is_read_and_the_end_is_not_missed)
+{
+    struct omen_error error = {0};
+    struct seal_keys keys = {0};
+    struct udp *udp;
+    uint16_t port;
+    node_prepare(0);
+    const int fd = take_port(&port);
+    (void)close(fd);
+    const struct udp_config config = {
+        .listen = loopback(port), .keys = &keys, .datagram = take_slowly};
+    ck_assert_int_eq(udp_open(&config, &udp, &error), OMEN_OK);
+    const uint8_t nonce[SEAL_NONCE_BYTES] = {9};
+    uint8_t datagram[GOSSIP_DATAGRAM_BYTES_MAX];
+    const size_t bytes = seal_datagram(&keys, nonce, packet_of("news"), datagram);
+    atomic_store(&gate, 0);
+    atomic_store(&taken, 0);
+    for (uint32_t i = 0; i < FLOOD; i++)
+        say(datagram, bytes, port);
+    bus_wait(&taken, 1);
+    atomic_store(&gate, 1);
+    os_wake_all(&gate);
+    bus_wait(&taken, FLOOD);
+    udp_close(udp);
+    ck_assert_uint_eq(atomic_load(&taken), FLOOD);
+    mem_free(nodes[0].arrived);
+    lock_fini(&nodes[0].lock);
+}
+END_TEST
+
 static Suite *
 bus_udp_suite(void)
 {
@@ -140,6 +260,9 @@ bus_udp_suite(void)
     tcase_add_test(tests, without_a_key_it_is_sealed_by_a_key_of_zeros);
     tcase_add_test(tests, a_datagram_to_where_none_can_go_is_counted_and_nobody_waits);
     tcase_add_test(tests, a_port_that_is_taken_for_datagrams_is_said);
+    tcase_add_test(tests, without_memory_nothing_is_opened_and_nothing_stays_behind);
+    tcase_add_test(tests, without_descriptors_nothing_is_opened_and_it_is_said);
+    tcase_add_test(tests, what_came_while_one_was_looked_at_is_read_and_the_end_is_not_missed);
     suite_add_tcase(suite, tests);
     return suite;
 }

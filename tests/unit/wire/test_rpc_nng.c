@@ -112,6 +112,36 @@ START_TEST(answers_that_are_gathered_leave_when_they_are_told_to)
 }
 END_TEST
 
+START_TEST(an_answer_that_does_not_fit_or_was_never_written_is_told_and_the_connection_goes_on)
+{
+    world.hold = true;
+    world_open();
+    struct tcp_client client = world_connect();
+    static const struct {
+        bool written;
+        size_t most;
+        const char *error;
+    } answers[] = {{true, 4, "INVALID"}, {false, 64, "NO_MEMORY"}, {true, 64, NULL}};
+    for (uint32_t i = 0; i < 3; i++) {
+        world_ask(&client, i, "docs");
+        world_wait(&world.asked_count, i + 1);
+        const struct asked taken = world_take(i);
+        struct encode answer;
+        encode_init(&answer, answers[i].most);
+        if (answers[i].written)
+            rpc_write_answer(&answer, taken.request.id, method_at(METHOD_SYSTEM_PING),
+                             &(struct api_nothing){0});
+        rpc_conn_answer(taken.conn, taken.request.id, &answer);
+        ck_assert_ptr_null(answer.bytes);
+        mem_free(taken.request.frame);
+        rpc_conn_release(taken.conn);
+        rpc_expect(&client, i, answers[i].error);
+    }
+    tcp_leave(&client);
+    world_close();
+}
+END_TEST
+
 // Until the server has looked out for more so often.
 static void
 wait_for_looks(uint64_t least)
@@ -647,6 +677,8 @@ rpc_nng_suite(void)
     tcase_add_test(tests, the_one_client_that_asks_one_after_the_other_is_looked_out_for);
     tcase_add_test(tests, of_two_clients_that_ask_in_turns_none_is_looked_out_for);
     tcase_add_test(tests, who_has_two_in_flight_is_not_looked_out_for);
+    tcase_add_test(
+        tests, an_answer_that_does_not_fit_or_was_never_written_is_told_and_the_connection_goes_on);
     tcase_add_test(tests, as_long_as_another_waits_for_an_answer_nobody_is_looked_out_for);
     tcase_add_test(tests, a_request_may_come_in_single_bytes);
     tcase_add_test(tests, the_largest_frame_passes_and_one_byte_more_does_not);

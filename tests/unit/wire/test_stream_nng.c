@@ -562,6 +562,50 @@ START_TEST(the_first_who_closes_says_why_and_afterwards_nothing_is_taken)
 }
 END_TEST
 
+// ---- sets ----
+
+START_TEST(a_host_that_is_no_name_is_said_and_one_that_nobody_has_as_well)
+{
+    char longest[257] = {0};
+    struct streams_config config = {.accepted_max = 1,
+                                    .tick_ms = 5,
+                                    .context = &owner,
+                                    .begin = begin,
+                                    .read = read_input,
+                                    .end = end};
+    struct omen_error error = {0};
+    struct streams *set;
+    memset(longest, 'x', 256);
+    const char *const none[] = {"", "a/b", "[::1]", "me@here", "a?b", "a#b", longest};
+    for (uint32_t i = 0; i < sizeof none / sizeof *none; i++) {
+        config.host = none[i];
+        ck_assert_int_eq(streams_open(&config, &set, &error), OMEN_E_INVALID);
+        ck_assert_ptr_null(set);
+        ck_assert_msg(strstr(error.text, "is neither a name nor an IP address") != NULL, "%s",
+                      error.text);
+    }
+    longest[255] = '\0';
+    config.host = longest;
+    ck_assert_int_eq(streams_open(&config, &set, &error), OMEN_E_INVALID);
+    ck_assert_msg(strstr(error.text, "cannot listen on xxx") != NULL, "%s", error.text);
+}
+END_TEST
+
+START_TEST(a_set_without_a_host_is_reached_by_nobody_and_closes)
+{
+    const struct streams_config config = {
+        .tick_ms = 5, .context = &owner, .begin = begin, .read = read_input, .end = end};
+    struct omen_error error = {0};
+    ck_assert_int_eq(streams_open(&config, &owner.set, &error), OMEN_OK);
+    ck_assert_uint_eq(streams_port(owner.set), 0);
+    streams_close(owner.set);
+    mem_fail_after(1);
+    ck_assert_int_eq(streams_open(&config, &owner.set, &error), OMEN_E_NO_MEMORY);
+    mem_fail_after(0);
+    ck_assert_ptr_null(owner.set);
+}
+END_TEST
+
 static Suite *
 stream_nng_suite(void)
 {
@@ -586,6 +630,8 @@ stream_nng_suite(void)
     tcase_add_test(looking, who_leaves_while_he_is_looked_out_for_is_closed);
     tcase_add_test(looking, a_set_may_close_while_it_looks_out);
     tcase_add_test(looking, the_rest_of_a_message_is_looked_out_for_too);
+    tcase_add_test(tests, a_host_that_is_no_name_is_said_and_one_that_nobody_has_as_well);
+    tcase_add_test(tests, a_set_without_a_host_is_reached_by_nobody_and_closes);
     suite_add_tcase(suite, looking);
     return suite;
 }
