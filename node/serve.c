@@ -96,6 +96,21 @@ serve_with(uint32_t with)
 }
 
 bool
+serve_key(const struct serve *serve, const struct wire_id *id, uint64_t *key)
+{
+    struct omen_error error;
+    char text[ID_TEXT_BYTES_MAX + 1];
+    if (serve->texts != (id->text_bytes > 0))
+        return false;
+    *key = id->number;
+    if (!serve->texts)
+        return true;
+    memcpy(text, id->text, id->text_bytes);
+    text[id->text_bytes] = '\0';
+    return shard_id_key(serve->shard, text, key, &error) == OMEN_OK;
+}
+
+bool
 serve_id(const struct serve *serve, uint64_t key, struct wire_id *out)
 {
     size_t bytes = 0;

@@ -41,6 +41,9 @@ void serve_filter_fini(struct serve_filter *filter);
 // As omen_with, of enum api_with.
 int serve_with(uint32_t with);
 
+// The shard's key of an id; false where it has none.
+bool serve_key(const struct serve *serve, const struct wire_id *id, uint64_t *key);
+
 // An id that the shard gave, as a client sees it; its text is there as long as the shard is. False: there is no such text.
 bool serve_id(const struct serve *serve, uint64_t key, struct wire_id *out);
 

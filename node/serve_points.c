@@ -1,10 +1,7 @@
 // node/serve_points.c -- points of a shard by id, page by page, and counted.
 //
 // Shape: handle; functions on a hosted shard.
-#include <string.h>
-
 #include "base/alloc.h"
-#include "base/limits.h"
 #include "node/serve_int.h"
 
 static struct api_point
@@ -25,22 +22,6 @@ api_point_of(const struct serve *serve, const struct point *point)
 
 // ---- by id ----
 
-// The shard's key of an id; false where it has none.
-static bool
-key_of(const struct serve *serve, const struct wire_id *id, uint64_t *key)
-{
-    struct omen_error error;
-    char text[ID_TEXT_BYTES_MAX + 1];
-    if (serve->texts != (id->text_bytes > 0))
-        return false;
-    *key = id->number;
-    if (!serve->texts)
-        return true;
-    memcpy(text, id->text, id->text_bytes);
-    text[id->text_bytes] = '\0';
-    return shard_id_key(serve->shard, text, key, &error) == OMEN_OK;
-}
-
 // `keys` has room for all; what the shard has no key for is asked with one that nobody has.
 static void
 keys_of(const struct serve *serve, const struct wire_list *ids, uint64_t *keys)
@@ -49,7 +30,7 @@ keys_of(const struct serve *serve, const struct wire_list *ids, uint64_t *keys)
     struct wire_id id;
     ids_begin(&cursor, ids);
     for (uint32_t i = 0; list_next(&cursor, &id); i++)
-        if (!key_of(serve, &id, &keys[i]))
+        if (!serve_key(serve, &id, &keys[i]))
             keys[i] = UINT64_MAX;
 }
 

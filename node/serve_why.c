@@ -4,7 +4,6 @@
 //
 // A diagnosis, so it looks at everything: the second round compares every row that the filter lets through.
 #include <math.h>
-#include <string.h>
 
 #include "base/alloc.h"
 #include "base/filter.h"
@@ -45,22 +44,6 @@ passes(const struct wire_filter *by, const struct point *point, bool *out, struc
         *out = filter_match(filter, point->payload, point->payload_bytes);
     filter_close(filter);
     return status;
-}
-
-// The point that is asked about, as the shard knows it. False: it has none.
-static bool
-key_of(const struct serve *serve, const struct wire_id *id, uint64_t *key)
-{
-    char text[ID_TEXT_BYTES_MAX + 1];
-    struct omen_error error;
-    *key = id->number;
-    if (serve->texts != (id->text_bytes > 0))
-        return false;
-    if (!serve->texts)
-        return true;
-    memcpy(text, id->text, id->text_bytes);
-    text[id->text_bytes] = '\0';
-    return shard_id_key(serve->shard, text, key, &error) == OMEN_OK;
 }
 
 // ---- a search as the client asked for it ----
@@ -182,7 +165,7 @@ serve_why(struct serve *serve, struct omen_error *error)
     struct inner_why answer = {.there = 0};
     struct serve_vector vector;
     uint64_t key;
-    const bool there = key_of(serve, &ask->id, &key);
+    const bool there = serve_key(serve, &ask->id, &key);
     omen_status status = serve_vector(serve, &ask->vector, &vector, error);
     if (status == OMEN_OK && first)
         status = search_takes(serve, &vector, error);
