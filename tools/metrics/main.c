@@ -4,11 +4,8 @@
 //
 // usage: omen_metrics          prints it
 //        omen_metrics FILE     exits with 1 unless FILE has it
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "node/metrics.h"
+#include "tools/page.h"
 
 static void
 print_table(FILE *out)
@@ -27,39 +24,10 @@ print_table(FILE *out)
     }
 }
 
-static int
-check(const char *path, const char *wanted)
-{
-    FILE *file = fopen(path, "rb");
-    if (file == NULL) {
-        perror(path);
-        return 1;
-    }
-    char *text = calloc(1, 1u << 20);
-    const size_t bytes = text != NULL ? fread(text, 1, (1u << 20) - 1, file) : 0;
-    fclose(file);
-    const int has = bytes > 0 && strstr(text, wanted) != NULL;
-    free(text);
-    if (!has)
-        fprintf(stderr, "%s: the table of metrics is not what omen_metrics prints\n", path);
-    return has ? 0 : 1;
-}
-
 int
 main(int argc, char **argv)
 {
-    if (argc < 2) {
-        print_table(stdout);
-        return 0;
-    }
-    char *text = NULL;
-    size_t count = 0;
-    FILE *memory = open_memstream(&text, &count);
-    if (memory == NULL)
-        return 1;
-    print_table(memory);
-    fclose(memory);
-    const int result = check(argv[1], text);
-    free(text);
-    return result;
+    const struct page_part part = {.print = print_table,
+                                   .what = "the table of metrics (omen_metrics)"};
+    return page_main(&part, argc, argv);
 }

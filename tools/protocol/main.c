@@ -5,15 +5,12 @@
 // usage: omen_protocol          prints it
 //        omen_protocol FILE     exits with 1 unless FILE ends with it
 #include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "base/status.h"
+#include "tools/page.h"
 #include "wire/method.h"
 
 static const char *const rights[] = {"nobody has to be known", "read", "write", "manage", "admin"};
-static const char begin[] = "## Methods, one by one\n";
 
 static void
 print_words(FILE *out, const char *const *words)
@@ -106,7 +103,9 @@ print_side(FILE *out, const char *side, const struct shape *shape)
 static void
 print_methods(FILE *out)
 {
-    fprintf(out, "%s\nKeys in bold must be there; numbers behind a kind are its limits.\n", begin);
+    fputs("## Methods, one by one\n\nKeys in bold must be there; numbers behind a kind are its "
+          "limits.\n",
+          out);
     for (uint32_t number = 0; number < METHODS_END; number++) {
         const struct method *method = method_at((enum method_number)number);
         fprintf(out, "\n`%s` (%s)\n", method->name, rights[method->right]);
@@ -123,42 +122,11 @@ print_methods(FILE *out)
 #undef STATUS_ROW
 }
 
-// From `begin` on.
-static int
-check(const char *path, const char *wanted, size_t count)
-{
-    FILE *file = fopen(path, "rb");
-    if (file == NULL) {
-        perror(path);
-        return 1;
-    }
-    char *text = calloc(1, 1u << 20);
-    const size_t bytes = text != NULL ? fread(text, 1, (1u << 20) - 1, file) : 0;
-    fclose(file);
-    const char *found = bytes > 0 ? strstr(text, begin) : NULL;
-    const int same = found != NULL && strlen(found) == count && memcmp(found, wanted, count) == 0;
-    free(text);
-    if (!same)
-        fprintf(stderr, "%s: from \"%.*s\" on it is not what omen_protocol prints\n", path,
-                (int)(sizeof begin - 2), begin);
-    return same ? 0 : 1;
-}
-
 int
 main(int argc, char **argv)
 {
-    if (argc < 2) {
-        print_methods(stdout);
-        return 0;
-    }
-    char *text = NULL;
-    size_t count = 0;
-    FILE *memory = open_memstream(&text, &count);
-    if (memory == NULL)
-        return 1;
-    print_methods(memory);
-    fclose(memory);
-    const int result = check(argv[1], text, count);
-    free(text);
-    return result;
+    const struct page_part part = {.print = print_methods,
+                                   .what = "what is said of the methods (omen_protocol)",
+                                   .last = true};
+    return page_main(&part, argc, argv);
 }
