@@ -9,7 +9,7 @@
 #include "base/limits.h"
 #include "wire/plain.h"
 
-#define NUMBER_MAX WIRE_STATE_MAX
+#define NUMBER_MAX (UINT64_MAX / 4 - 1)
 #define COUNT(rows) ((uint32_t)(sizeof(rows) / sizeof(rows)[0]))
 
 // The orders are for ever; what is new goes behind.
@@ -38,8 +38,8 @@ static const struct plain_row part_rows[] = {
     PLAIN_ROW(wire_part, map_version, NUMBER_MAX),
     PLAIN_ROW(wire_part, first, UINT64_MAX),
     PLAIN_ROW(wire_part, last, UINT64_MAX),
-    PLAIN_ROW(wire_part, after_term, NUMBER_MAX),
-    PLAIN_ROW(wire_part, after_seq, NUMBER_MAX),
+    PLAIN_ROW(wire_part, after_term, WIRE_STATE_MAX),
+    PLAIN_ROW(wire_part, after_seq, WIRE_STATE_MAX),
     PLAIN_ROW(wire_part, op_high, UINT64_MAX),
     PLAIN_ROW(wire_part, op_low, UINT64_MAX),
     PLAIN_ROW(wire_part, ask_bytes, WIRE_FRAME_BYTES_MAX),

@@ -67,7 +67,7 @@ struct wire_id {
 };
 
 // Of a term, and of a place in a log: what a client may say of one goes on to other nodes, which read no more.
-#define WIRE_STATE_MAX (UINT64_MAX / 4 - 1)
+#define WIRE_STATE_MAX (UINT64_MAX / 4)
 
 struct wire_token {
     uint64_t shard, term, seq;

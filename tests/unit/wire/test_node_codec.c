@@ -63,7 +63,7 @@ read_kind(int kind, struct wire_bytes bytes, union message *to)
 }
 
 #define N(most) random_number_or_none(prng, most)
-#define PLAIN_MAX WIRE_STATE_MAX
+#define PLAIN_MAX (UINT64_MAX / 4 - 1)
 
 static void
 random_turn(struct prng *prng)
@@ -98,8 +98,8 @@ random_part(struct prng *prng)
     part->map_version = N(PLAIN_MAX);
     part->first = N(UINT64_MAX / 2);
     part->last = UINT64_MAX / 2 + N(UINT64_MAX / 2);
-    part->after_term = N(PLAIN_MAX);
-    part->after_seq = N(PLAIN_MAX);
+    part->after_term = N(WIRE_STATE_MAX);
+    part->after_seq = N(WIRE_STATE_MAX);
     part->op_high = N(UINT64_MAX);
     part->op_low = N(UINT64_MAX);
     part->ask_bytes = 1 + prng_below(prng, 40);
