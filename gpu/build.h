@@ -38,6 +38,7 @@ struct gpu_build_config {
     uint32_t entry; // a row
     uint32_t threads;
     uint64_t seed;
+    uint64_t staged_bytes; // codes that wait on the host for the device at once, by parts
     uint64_t
         device_bytes; // to take of the device at most; 0: seven eighths of what it says is free
 };
@@ -104,7 +105,7 @@ uint64_t gpu_build_bytes(const struct gpu_build_config *config,
 
 // How a build goes within a device's memory. By parts: rows go to their leaders `assign_rows` at a time, leaves are compared that
 // have `leaf_places` together, and `choose_rows` rows choose links at a time, of which the candidates' codes are gathered;
-// codes are gathered `staged_rows` at a time.
+// codes are gathered `staged_rows` at a time, while the device gets those before.
 struct gpu_build_plan {
     uint32_t whole; // 1: all at once; what follows is 0 but for bytes
     uint32_t staged_rows, assign_rows, leaf_places, choose_rows;

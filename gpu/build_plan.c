@@ -9,7 +9,7 @@
 
 #define KEY_BYTES sizeof(uint64_t)
 #define META_BYTES sizeof(struct byte_meta)
-#define STAGED_ROWS 32768u  // enough that copies go at the full rate
+#define STAGED_BYTES 16777216u // copied at the full rate, and threads are not started too often
 #define PLACES_MAX 4194304u // whose lists lie on the host at a time, half a gigabyte of them
 
 struct gpu_build_config
@@ -25,6 +25,7 @@ gpu_build_config_for(uint32_t count, uint32_t links)
                                      .leaf_keep = 16,
                                      .exact_rows = 65536,
                                      .alpha2 = 1.7f, // as many links as inserted rows have
+                                     .staged_bytes = STAGED_BYTES,
                                      .threads = 1,
                                      .seed = 1};
 }
@@ -143,7 +144,8 @@ gpu_build_plan(const struct gpu_build_config *config, const struct gpu_build_sha
     *plan = (struct gpu_build_plan){.whole = 1, .bytes = gpu_build_bytes(config, shape)};
     if (plan->bytes <= bytes)
         return OMEN_OK;
-    *plan = (struct gpu_build_plan){.staged_rows = at_most(STAGED_ROWS, shape->count)};
+    const uint64_t staged = config->staged_bytes / (shape->stride + META_BYTES);
+    *plan = (struct gpu_build_plan){.staged_rows = at_most(staged > 0 ? staged : 1, shape->count)};
     const struct needs needs = needs_of(config, shape);
     plan->bytes = least_bytes(&needs);
     if (plan->bytes > bytes)
@@ -178,7 +180,7 @@ build_host_bytes(const struct gpu_build_config *config, const struct gpu_build_s
     const size_t kept = config->list + config->fanout + larger(config->chosen_max, offered);
     return always + words * 2 + places * sizeof(uint32_t) + n * kept * KEY_BYTES +
            larger(n, plan->leaf_places) * sizeof(uint32_t) +
-           plan->staged_rows * (shape->stride + META_BYTES) +
+           2ul * plan->staged_rows * (shape->stride + META_BYTES) +
            plan->leaf_places * (config->leaf_keep * KEY_BYTES + sizeof(struct device_tile));
 }
 
