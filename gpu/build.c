@@ -527,13 +527,19 @@ bytes_allowed(const struct device_handle *handle, const struct gpu_build_config 
     return facts.bytes == 0 ? UINT64_MAX : facts.bytes_free - facts.bytes_free / SPARE_SHARE;
 }
 
+omen_status
+gpu_build_plan_on(const struct device_handle *handle, const struct gpu_build_config *config,
+                  const struct gpu_build_shape *shape, struct gpu_build_plan *plan)
+{
+    return gpu_build_plan(config, shape, bytes_allowed(handle, config), plan);
+}
+
 size_t
 gpu_build_host_bytes(const struct device_handle *handle, const struct gpu_build_config *config,
                      const struct gpu_build_shape *shape)
 {
     struct gpu_build_plan planned;
-    const omen_status status =
-        gpu_build_plan(config, shape, bytes_allowed(handle, config), &planned);
+    const omen_status status = gpu_build_plan_on(handle, config, shape, &planned);
     return status == OMEN_OK ? build_host_bytes(config, shape, &planned)
                              : build_host_bytes(config, shape, &(struct gpu_build_plan){0});
 }
@@ -543,13 +549,13 @@ plan(const struct device_handle *handle, const struct build *build, struct gpu_b
      struct omen_error *error)
 {
     const struct gpu_build_shape shape = {build->count, build->input->stride};
-    const uint64_t bytes = bytes_allowed(handle, build->config);
-    const omen_status status = gpu_build_plan(build->config, &shape, bytes, out);
+    const omen_status status = gpu_build_plan_on(handle, build->config, &shape, out);
     return status == OMEN_OK ? OMEN_OK
                              : error_set(error, status,
                                          "building on %s: %u rows take at least %" PRIu64
                                          " bytes of its memory, there are %" PRIu64,
-                                         build->ops->name, build->count, out->bytes, bytes);
+                                         build->ops->name, build->count, out->bytes,
+                                         bytes_allowed(handle, build->config));
 }
 
 // Blocks that are good but for what a walk does not meet.
