@@ -290,8 +290,7 @@ merge(struct build *build)
     return status;
 }
 
-// Candidates are offered to those that they are candidates of. Under ip a long row is far from all, so none that is near to it has
-// it among its nearest, and what is asked for is mostly such rows: the farthest come first, in place of a row's own farthest.
+// Candidates are offered to those that they are candidates of.
 static omen_status
 offer(struct build *build)
 {
@@ -301,12 +300,8 @@ offer(struct build *build)
     build->candidates = NULL;
     build->offering = own;
     omen_status status = take(build, bytes, &build->candidates);
-    const struct device_reverse offered = {.links = own,
-                                           .count = build->count,
-                                           .keep = config->list,
-                                           .width = config->list,
-                                           .farthest = config->farthest,
-                                           .candidates = build->candidates};
+    const struct device_reverse offered =
+        build_offer_lists(config, build->count, own, build->candidates);
     if (status == OMEN_OK)
         status = build->ops->reverse(build->device, &offered);
     if (status == OMEN_OK)
@@ -341,11 +336,8 @@ choose(struct build *build, uint32_t keep, uint32_t whole, uint64_t **out)
 static omen_status
 reverse(struct build *build)
 {
-    const struct device_reverse offered = {.links = build->chosen,
-                                           .count = build->count,
-                                           .keep = build->config->chosen_max,
-                                           .width = build->config->list,
-                                           .candidates = build->candidates};
+    const struct device_reverse offered =
+        build_offer_chosen(build->config, build->count, build->chosen, build->candidates);
     return build->ops->reverse(build->device, &offered);
 }
 

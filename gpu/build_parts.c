@@ -113,12 +113,8 @@ offer(struct parts *parts)
         parts_take_pinned(parts, (size_t)parts->count * config->list * sizeof *offered, &offered);
     if (status != OMEN_OK)
         return status;
-    const struct device_reverse reverse = {.links = parts->lists,
-                                           .count = parts->count,
-                                           .keep = config->list,
-                                           .width = config->list,
-                                           .farthest = config->farthest,
-                                           .candidates = offered};
+    const struct device_reverse reverse =
+        build_offer_lists(config, parts->count, parts->lists, offered);
     turn_round(parts, &reverse);
     parts->ops->host_free(parts->device, parts->lists);
     parts->lists = offered;
@@ -128,11 +124,8 @@ offer(struct parts *parts)
 static omen_status
 reverse(struct parts *parts)
 {
-    const struct device_reverse reverse = {.links = parts->chosen,
-                                           .count = parts->count,
-                                           .keep = parts->config->chosen_max,
-                                           .width = parts->config->list,
-                                           .candidates = parts->lists};
+    const struct device_reverse reverse =
+        build_offer_chosen(parts->config, parts->count, parts->chosen, parts->lists);
     turn_round(parts, &reverse);
     return OMEN_OK;
 }

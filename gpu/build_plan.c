@@ -271,3 +271,29 @@ build_tiles(const struct build_leaf *leaves, uint32_t count, uint32_t from,
                                          .base_count = leaves[l].count};
     return made;
 }
+
+// ---- offers ----
+// Under ip a long row is far from all, so none that is near to it has it among its nearest, and what is asked for is mostly such rows: the
+// farthest come first, in place of a row's own farthest.
+struct device_reverse
+build_offer_lists(const struct gpu_build_config *config, uint32_t count, const uint64_t *lists,
+                  uint64_t *candidates)
+{
+    return (struct device_reverse){.links = lists,
+                                   .count = count,
+                                   .keep = config->list,
+                                   .width = config->list,
+                                   .farthest = config->farthest,
+                                   .candidates = candidates};
+}
+
+struct device_reverse
+build_offer_chosen(const struct gpu_build_config *config, uint32_t count, const uint64_t *chosen,
+                   uint64_t *candidates)
+{
+    return (struct device_reverse){.links = chosen,
+                                   .count = count,
+                                   .keep = config->chosen_max,
+                                   .width = config->list,
+                                   .candidates = candidates};
+}
