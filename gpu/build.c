@@ -290,8 +290,7 @@ merge(struct build *build)
     return status;
 }
 
-// Candidates are offered to those that they are candidates of. Under ip a long row is far from all, so none that is near to it has
-// it among its nearest, and what is asked for is mostly such rows: the farthest come first, in place of a row's own farthest.
+// Candidates are offered to those that they are candidates of.
 static omen_status
 offer(struct build *build)
 {
@@ -301,12 +300,8 @@ offer(struct build *build)
     build->candidates = NULL;
     build->offering = own;
     omen_status status = take(build, bytes, &build->candidates);
-    const struct device_reverse offered = {.links = own,
-                                           .count = build->count,
-                                           .keep = config->list,
-                                           .width = config->list,
-                                           .farthest = config->farthest,
-                                           .candidates = build->candidates};
+    const struct device_reverse offered =
+        build_offer_lists(config, build->count, own, build->candidates);
     if (status == OMEN_OK)
         status = build->ops->reverse(build->device, &offered);
     if (status == OMEN_OK)
@@ -341,11 +336,8 @@ choose(struct build *build, uint32_t keep, uint32_t whole, uint64_t **out)
 static omen_status
 reverse(struct build *build)
 {
-    const struct device_reverse offered = {.links = build->chosen,
-                                           .count = build->count,
-                                           .keep = build->config->chosen_max,
-                                           .width = build->config->list,
-                                           .candidates = build->candidates};
+    const struct device_reverse offered =
+        build_offer_chosen(build->config, build->count, build->chosen, build->candidates);
     return build->ops->reverse(build->device, &offered);
 }
 
@@ -527,13 +519,19 @@ bytes_allowed(const struct device_handle *handle, const struct gpu_build_config 
     return facts.bytes == 0 ? UINT64_MAX : facts.bytes_free - facts.bytes_free / SPARE_SHARE;
 }
 
+omen_status
+gpu_build_plan_on(const struct device_handle *handle, const struct gpu_build_config *config,
+                  const struct gpu_build_shape *shape, struct gpu_build_plan *plan)
+{
+    return gpu_build_plan(config, shape, bytes_allowed(handle, config), plan);
+}
+
 size_t
 gpu_build_host_bytes(const struct device_handle *handle, const struct gpu_build_config *config,
                      const struct gpu_build_shape *shape)
 {
     struct gpu_build_plan planned;
-    const omen_status status =
-        gpu_build_plan(config, shape, bytes_allowed(handle, config), &planned);
+    const omen_status status = gpu_build_plan_on(handle, config, shape, &planned);
     return status == OMEN_OK ? build_host_bytes(config, shape, &planned)
                              : build_host_bytes(config, shape, &(struct gpu_build_plan){0});
 }
@@ -543,13 +541,13 @@ plan(const struct device_handle *handle, const struct build *build, struct gpu_b
      struct omen_error *error)
 {
     const struct gpu_build_shape shape = {build->count, build->input->stride};
-    const uint64_t bytes = bytes_allowed(handle, build->config);
-    const omen_status status = gpu_build_plan(build->config, &shape, bytes, out);
+    const omen_status status = gpu_build_plan_on(handle, build->config, &shape, out);
     return status == OMEN_OK ? OMEN_OK
                              : error_set(error, status,
                                          "building on %s: %u rows take at least %" PRIu64
                                          " bytes of its memory, there are %" PRIu64,
-                                         build->ops->name, build->count, out->bytes, bytes);
+                                         build->ops->name, build->count, out->bytes,
+                                         bytes_allowed(handle, build->config));
 }
 
 // Blocks that are good but for what a walk does not meet.

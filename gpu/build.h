@@ -15,6 +15,7 @@
 // in parts of any size too, but that a build by parts always has leaders (exact_rows counts as 0).
 #ifndef OMEN_GPU_BUILD_H
 #define OMEN_GPU_BUILD_H
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -38,8 +39,8 @@ struct gpu_build_config {
     uint32_t entry; // a row
     uint32_t threads;
     uint64_t seed;
-    uint64_t
-        device_bytes; // to take of the device at most; 0: seven eighths of what it says is free
+    uint64_t staged_bytes; // codes that wait on the host for the device at once, by parts
+    uint64_t device_bytes; // to take of the device at most; 0: as gpu_build_plan_on says
 };
 
 // Rows as a device has them (struct device_rows); host memory, pinned where speed matters.
@@ -104,7 +105,7 @@ uint64_t gpu_build_bytes(const struct gpu_build_config *config,
 
 // How a build goes within a device's memory. By parts: rows go to their leaders `assign_rows` at a time, leaves are compared that
 // have `leaf_places` together, and `choose_rows` rows choose links at a time, of which the candidates' codes are gathered;
-// codes are gathered `staged_rows` at a time.
+// codes are gathered `staged_rows` at a time, while the device gets those before.
 struct gpu_build_plan {
     uint32_t whole; // 1: all at once; what follows is 0 but for bytes
     uint32_t staged_rows, assign_rows, leaf_places, choose_rows;
@@ -115,6 +116,19 @@ struct gpu_build_plan {
 OMEN_MUST_CHECK omen_status gpu_build_plan(const struct gpu_build_config *config,
                                            const struct gpu_build_shape *shape, uint64_t bytes,
                                            struct gpu_build_plan *plan);
+
+// The same of what may be taken of an open device: device_bytes, or seven eighths of what it says is free.
+OMEN_MUST_CHECK omen_status gpu_build_plan_on(const struct device_handle *handle,
+                                              const struct gpu_build_config *config,
+                                              const struct gpu_build_shape *shape,
+                                              struct gpu_build_plan *plan);
+// How many parts a planned build has, or a few more, since leaves stay whole; 0: it is not cut.
+uint32_t gpu_build_parts(const struct gpu_build_config *config, const struct gpu_build_shape *shape,
+                         const struct gpu_build_plan *plan);
+// Whether the processors alone (index/build.h) are expected to link the rows in less time than a build in so many parts, which the
+// host works at, too: docs/internals/gpu.md has what was measured.
+bool gpu_build_is_for_processors(const struct gpu_build_config *config,
+                                 const struct gpu_build_shape *shape, uint32_t parts);
 
 // Bytes that the host has for a build besides its input and `blocks`: few, or what a build by parts keeps there where the device has
 // not enough memory for all at once. Where it has not enough for anything: as if by parts.

@@ -32,6 +32,12 @@ uint32_t build_cut_leaves(const struct gpu_build_config *config, const uint32_t 
 uint32_t build_tiles(const struct build_leaf *leaves, uint32_t count, uint32_t from,
                      struct device_tile *tiles);
 
+// Lists of candidates offered to the rows that they name; and what rows chose, to the rows chosen. `count` rows.
+struct device_reverse build_offer_lists(const struct gpu_build_config *config, uint32_t count,
+                                        const uint64_t *lists, uint64_t *candidates);
+struct device_reverse build_offer_chosen(const struct gpu_build_config *config, uint32_t count,
+                                         const uint64_t *chosen, uint64_t *candidates);
+
 // ---- build_parts.c ----
 struct build_job {
     const struct device_handle *handle;

@@ -47,7 +47,7 @@ open_all(struct parts *parts)
 {
     const struct gpu_build_plan *plan = parts->job->plan;
     const size_t n = parts->count;
-    const size_t words = (n + 31) / 32;
+    const size_t words = (n + 31) / 32, staged = (size_t)plan->staged_rows * 2;
     uint32_t numbers = parts_table_rows(parts);
     numbers = numbers > plan->assign_rows ? numbers : plan->assign_rows;
     numbers = numbers > plan->leaf_places ? numbers : plan->leaf_places;
@@ -61,9 +61,9 @@ open_all(struct parts *parts)
     if (status == OMEN_OK)
         status = parts_take_plain(words * sizeof(uint32_t), &parts->met_before);
     if (status == OMEN_OK)
-        status = parts_take_pinned(parts, (size_t)plan->staged_rows * parts->stride, &parts->codes);
+        status = parts_take_pinned(parts, staged * parts->stride, &parts->codes);
     if (status == OMEN_OK)
-        status = parts_take_pinned(parts, plan->staged_rows * sizeof *parts->metas, &parts->metas);
+        status = parts_take_pinned(parts, staged * sizeof *parts->metas, &parts->metas);
     if (status == OMEN_OK)
         status =
             parts_take_pinned(parts, n * parts->config->list * sizeof(uint64_t), &parts->lists);
@@ -113,12 +113,8 @@ offer(struct parts *parts)
         parts_take_pinned(parts, (size_t)parts->count * config->list * sizeof *offered, &offered);
     if (status != OMEN_OK)
         return status;
-    const struct device_reverse reverse = {.links = parts->lists,
-                                           .count = parts->count,
-                                           .keep = config->list,
-                                           .width = config->list,
-                                           .farthest = config->farthest,
-                                           .candidates = offered};
+    const struct device_reverse reverse =
+        build_offer_lists(config, parts->count, parts->lists, offered);
     turn_round(parts, &reverse);
     parts->ops->host_free(parts->device, parts->lists);
     parts->lists = offered;
@@ -128,29 +124,48 @@ offer(struct parts *parts)
 static omen_status
 reverse(struct parts *parts)
 {
-    const struct device_reverse reverse = {.links = parts->chosen,
-                                           .count = parts->count,
-                                           .keep = parts->config->chosen_max,
-                                           .width = parts->config->list,
-                                           .candidates = parts->lists};
+    const struct device_reverse reverse =
+        build_offer_chosen(parts->config, parts->count, parts->chosen, parts->lists);
     turn_round(parts, &reverse);
     return OMEN_OK;
 }
 
 static omen_status
-reach(struct parts *parts)
+reach_by(struct parts *parts, const struct device_handle *by, const uint64_t *links, uint32_t *seen)
 {
     uint32_t reached = 0;
-    const struct device_reach reached_from = {.links = parts->lists,
+    const struct device_reach reached_from = {.links = links,
                                               .count = parts->count,
                                               .keep = parts->config->links_max,
                                               .entry = parts->config->entry,
-                                              .seen = parts->job->seen,
+                                              .seen = seen,
                                               .reached = &reached,
                                               .steps = &parts->job->report->steps};
-    const omen_status status = device_cpu.reach(parts->host, &reached_from);
+    const omen_status status = by->ops->reach(by->device, &reached_from);
     parts->job->report->unreached = parts->count - reached;
     return status;
+}
+
+// By the device where it has room for all links at once: one thread follows them on the host.
+static omen_status
+reach(struct parts *parts)
+{
+    const size_t link_bytes = (size_t)parts->count * parts->config->links_max * sizeof(uint64_t);
+    const size_t seen_bytes = ((size_t)parts->count + 31) / 32 * sizeof(uint32_t);
+    uint64_t *links = NULL;
+    uint32_t *seen = NULL;
+    if (link_bytes + seen_bytes > parts->job->plan->bytes)
+        return reach_by(parts, &(struct device_handle){&device_cpu, parts->host}, parts->lists,
+                        parts->job->seen);
+    omen_status status = parts_take(parts, link_bytes, &links);
+    if (status == OMEN_OK)
+        status = parts_take(parts, seen_bytes, &seen);
+    if (status == OMEN_OK)
+        status = parts->ops->put(parts->device, links, parts->lists, link_bytes);
+    if (status == OMEN_OK)
+        status = reach_by(parts, parts->job->handle, links, seen);
+    return status == OMEN_OK ? parts->ops->get(parts->device, parts->job->seen, seen, seen_bytes)
+                             : status;
 }
 
 static void

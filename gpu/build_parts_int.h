@@ -25,7 +25,7 @@ struct parts {
     struct build_leaf *leaves;
     uint32_t *numbers; // of the rows that are on the device, in its order
     int8_t *codes;
-    struct byte_meta *metas; // these two: staged_rows of them
+    struct byte_meta *metas; // these two: twice staged_rows of them
     _Atomic uint32_t *met;   // a bit a row: it is on the device
     uint32_t *met_before;    // how many are, before each word of met
 

@@ -91,16 +91,41 @@ struct keep {
     uint32_t count, units;
 };
 
+// Some of what a leaf found, sorted as the list is, which stays sorted, without repetitions and of one width.
 static void
-keep_found(uint64_t *list, uint32_t width, uint64_t key)
+keep_found(uint64_t *list, uint32_t width, const uint64_t *found, uint32_t count)
 {
+    uint64_t before[DEVICE_LIST_MAX];
     uint32_t at = width;
-    while (at > 0 && list[at - 1] > key)
+    while (at > 0 && list[at - 1] >= found[0])
         at--;
-    if (at == width || (at > 0 && list[at - 1] == key))
-        return;
-    memmove(list + at + 1, list + at, (size_t)(width - 1 - at) * sizeof *list);
-    list[at] = key;
+    memcpy(before, list + at, (size_t)(width - at) * sizeof *list);
+    const uint64_t *own = before;
+    for (const uint64_t *const end = found + count; at < width; at++) {
+        const uint64_t other = found < end ? *found : DEVICE_NONE;
+        const uint64_t key = *own < other ? *own : other;
+        own += *own == key;
+        found += other == key && found < end;
+        list[at] = key;
+    }
+}
+
+// Those of a place that its row's list takes: the first so many, since what is found is sorted.
+static uint32_t
+near_enough(const struct keep *keep, uint32_t place, const uint64_t *list, uint64_t *near)
+{
+    const struct parts *parts = keep->parts;
+    const uint32_t k = parts->config->leaf_keep;
+    const uint64_t *const found = keep->found + (size_t)place * k;
+    const uint64_t last = list[parts->config->list - 1];
+    uint32_t count = 0;
+    for (; count < k && found[count] != DEVICE_NONE; count++) {
+        near[count] =
+            nearest_key(nearest_distance(found[count]), parts->numbers[nearest_slot(found[count])]);
+        if (near[count] >= last)
+            break;
+    }
+    return count;
 }
 
 static void
@@ -109,17 +134,16 @@ keep_unit(void *context, uint32_t unit, uint32_t worker)
     (void)worker;
     const struct keep *keep = context;
     const struct parts *parts = keep->parts;
-    const uint32_t k = parts->config->leaf_keep, width = parts->config->list;
-    for (uint32_t i = 0; i < keep->count; i++) {
-        const uint32_t row = parts->numbers[i];
+    const uint32_t width = parts->config->list;
+    for (uint32_t place = 0; place < keep->count; place++) {
+        const uint32_t row = parts->numbers[place];
         if (row % keep->units != unit)
             continue;
+        uint64_t near[DEVICE_LIST_MAX];
         uint64_t *const list = parts->lists + (size_t)row * width;
-        const uint64_t *const found = keep->found + (size_t)i * k;
-        for (uint32_t j = 0; j < k && found[j] != DEVICE_NONE; j++)
-            keep_found(
-                list, width,
-                nearest_key(nearest_distance(found[j]), parts->numbers[nearest_slot(found[j])]));
+        const uint32_t count = near_enough(keep, place, list, near);
+        if (count > 0)
+            keep_found(list, width, near, count);
     }
 }
 

@@ -8,7 +8,7 @@
 #include "base/pool.h"
 #include "gpu/build_parts_int.h"
 
-#define GATHER_ROWS 1024u // of one unit of work
+#define GATHER_BYTES 131072u // of one unit of work
 
 // ---- memory ----
 omen_status
@@ -49,7 +49,9 @@ parts_take_plain(size_t bytes, void *pointer)
 struct gather {
     const struct parts *parts;
     const uint32_t *numbers;
-    uint32_t count;
+    uint32_t count, unit_rows;
+    int8_t *codes; // `count` of them, and of metas
+    struct byte_meta *metas;
 };
 
 static void
@@ -57,15 +59,23 @@ gather_unit(void *context, uint32_t index, uint32_t worker)
 {
     (void)worker;
     const struct gather *gather = context;
-    const struct parts *parts = gather->parts;
-    const struct gpu_build_input *in = parts->job->input;
-    const uint32_t from = index * GATHER_ROWS;
-    const uint32_t end = from + parts_smaller(gather->count - from, GATHER_ROWS);
+    const struct gpu_build_input *in = gather->parts->job->input;
+    const uint32_t from = index * gather->unit_rows;
+    const uint32_t end = from + parts_smaller(gather->count - from, gather->unit_rows);
     for (uint32_t i = from; i < end; i++) {
         const size_t row = gather->numbers[i];
-        memcpy(parts->codes + (size_t)i * in->stride, in->codes + row * in->stride, in->stride);
-        parts->metas[i] = in->metas[row];
+        memcpy(gather->codes + (size_t)i * in->stride, in->codes + row * in->stride, in->stride);
+        gather->metas[i] = in->metas[row];
     }
+}
+
+static void
+gather_rows(struct gather *gather)
+{
+    const uint32_t unit = GATHER_BYTES / gather->parts->stride;
+    gather->unit_rows = unit > 0 ? unit : 1;
+    pool_run(gather->parts->config->threads,
+             (gather->count + gather->unit_rows - 1) / gather->unit_rows, gather_unit, gather);
 }
 
 omen_status
@@ -76,26 +86,31 @@ parts_take_table(struct parts *parts, uint32_t rows, struct parts_table *table)
                              : status;
 }
 
+// Rows are gathered in one half of the staged memory while those before are on their way out of the other one.
 omen_status
 parts_load(struct parts *parts, uint32_t count, const struct parts_table *table)
 {
     const struct device_ops *ops = parts->ops;
     const uint32_t most = parts->job->plan->staged_rows;
     omen_status status = OMEN_OK;
-    for (uint32_t from = 0; from < count && status == OMEN_OK; from += most) {
+    for (uint32_t from = 0, half = 0; from < count && status == OMEN_OK; from += most, half ^= 1) {
         const uint32_t rows = parts_smaller(count - from, most);
-        struct gather gather = {.parts = parts, .numbers = parts->numbers + from, .count = rows};
-        pool_run(parts->config->threads, (rows + GATHER_ROWS - 1) / GATHER_ROWS, gather_unit,
-                 &gather);
-        status = ops->put(parts->device, table->codes + (size_t)from * parts->stride, parts->codes,
-                          (size_t)rows * parts->stride);
+        struct gather gather = {.parts = parts,
+                                .numbers = parts->numbers + from,
+                                .count = rows,
+                                .codes = parts->codes + (size_t)half * most * parts->stride,
+                                .metas = parts->metas + (size_t)half * most};
+        gather_rows(&gather);
+        if (from > 0)
+            status = ops->wait(parts->device); // for the other half
         if (status == OMEN_OK)
-            status = ops->put(parts->device, table->metas + from, parts->metas,
-                              rows * sizeof *parts->metas);
+            status = ops->put(parts->device, table->codes + (size_t)from * parts->stride,
+                              gather.codes, (size_t)rows * parts->stride);
         if (status == OMEN_OK)
-            status = ops->wait(parts->device); // before the next are gathered
+            status = ops->put(parts->device, table->metas + from, gather.metas,
+                              rows * sizeof *gather.metas);
     }
-    return status;
+    return status == OMEN_OK ? ops->wait(parts->device) : status;
 }
 
 struct device_rows

@@ -9,7 +9,14 @@
 
 #define KEY_BYTES sizeof(uint64_t)
 #define META_BYTES sizeof(struct byte_meta)
-#define STAGED_ROWS 32768u  // enough that copies go at the full rate
+#define STAGED_BYTES 16777216u // copied at the full rate, and threads are not started too often
+// What a row takes, in ns, as measured for 1,000,000 x 128 on an H100 with 16 cores (docs/internals/gpu.md): of a processor by the
+// host's half of a build by parts, and more for each part; of the device and of copies, a byte of code; and of a processor
+// without a device, a byte of code.
+#define PARTS_HOST_NS 60700u
+#define PARTS_EACH_NS 375u
+#define PARTS_DEVICE_NS 1.75
+#define PROCESSORS_NS 223u
 #define PLACES_MAX 4194304u // whose lists lie on the host at a time, half a gigabyte of them
 
 struct gpu_build_config
@@ -25,6 +32,7 @@ gpu_build_config_for(uint32_t count, uint32_t links)
                                      .leaf_keep = 16,
                                      .exact_rows = 65536,
                                      .alpha2 = 1.7f, // as many links as inserted rows have
+                                     .staged_bytes = STAGED_BYTES,
                                      .threads = 1,
                                      .seed = 1};
 }
@@ -143,7 +151,8 @@ gpu_build_plan(const struct gpu_build_config *config, const struct gpu_build_sha
     *plan = (struct gpu_build_plan){.whole = 1, .bytes = gpu_build_bytes(config, shape)};
     if (plan->bytes <= bytes)
         return OMEN_OK;
-    *plan = (struct gpu_build_plan){.staged_rows = at_most(STAGED_ROWS, shape->count)};
+    const uint64_t staged = config->staged_bytes / (shape->stride + META_BYTES);
+    *plan = (struct gpu_build_plan){.staged_rows = at_most(staged > 0 ? staged : 1, shape->count)};
     const struct needs needs = needs_of(config, shape);
     plan->bytes = least_bytes(&needs);
     if (plan->bytes > bytes)
@@ -162,6 +171,32 @@ gpu_build_plan(const struct gpu_build_config *config, const struct gpu_build_sha
     return OMEN_OK;
 }
 
+static uint32_t
+parts_of(uint64_t all, uint32_t each)
+{
+    return (uint32_t)((all + each - 1) / each);
+}
+
+uint32_t
+gpu_build_parts(const struct gpu_build_config *config, const struct gpu_build_shape *shape,
+                const struct gpu_build_plan *plan)
+{
+    const uint64_t n = shape->count;
+    return plan->whole != 0
+               ? 0
+               : parts_of(n, plan->assign_rows) + parts_of(n * config->fanout, plan->leaf_places) +
+                     2 * parts_of(n, plan->choose_rows);
+}
+
+bool
+gpu_build_is_for_processors(const struct gpu_build_config *config,
+                            const struct gpu_build_shape *shape, uint32_t parts)
+{
+    const double host = PARTS_HOST_NS + (double)PARTS_EACH_NS * parts;
+    const double by_parts = PARTS_DEVICE_NS * shape->stride + host / config->threads;
+    return parts > 0 && by_parts > (double)PROCESSORS_NS * shape->stride / config->threads;
+}
+
 size_t
 build_host_bytes(const struct gpu_build_config *config, const struct gpu_build_shape *shape,
                  const struct gpu_build_plan *plan)
@@ -178,7 +213,7 @@ build_host_bytes(const struct gpu_build_config *config, const struct gpu_build_s
     const size_t kept = config->list + config->fanout + larger(config->chosen_max, offered);
     return always + words * 2 + places * sizeof(uint32_t) + n * kept * KEY_BYTES +
            larger(n, plan->leaf_places) * sizeof(uint32_t) +
-           plan->staged_rows * (shape->stride + META_BYTES) +
+           2ul * plan->staged_rows * (shape->stride + META_BYTES) +
            plan->leaf_places * (config->leaf_keep * KEY_BYTES + sizeof(struct device_tile));
 }
 
@@ -235,4 +270,30 @@ build_tiles(const struct build_leaf *leaves, uint32_t count, uint32_t from,
                                          .base_first = leaves[l].first - from,
                                          .base_count = leaves[l].count};
     return made;
+}
+
+// ---- offers ----
+// Under ip a long row is far from all, so none that is near to it has it among its nearest, and what is asked for is mostly such rows: the
+// farthest come first, in place of a row's own farthest.
+struct device_reverse
+build_offer_lists(const struct gpu_build_config *config, uint32_t count, const uint64_t *lists,
+                  uint64_t *candidates)
+{
+    return (struct device_reverse){.links = lists,
+                                   .count = count,
+                                   .keep = config->list,
+                                   .width = config->list,
+                                   .farthest = config->farthest,
+                                   .candidates = candidates};
+}
+
+struct device_reverse
+build_offer_chosen(const struct gpu_build_config *config, uint32_t count, const uint64_t *chosen,
+                   uint64_t *candidates)
+{
+    return (struct device_reverse){.links = chosen,
+                                   .count = count,
+                                   .keep = config->chosen_max,
+                                   .width = config->list,
+                                   .candidates = candidates};
 }

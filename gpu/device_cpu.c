@@ -367,32 +367,38 @@ other_order(const struct device_reverse *reverse, uint64_t key)
     return reverse->farthest > 0 ? (UINT64_MAX >> 1) - key : key; // distances have no sign
 }
 
+// One of the others to those that row `to` has by now. Whether it is near enough (or far enough) is asked first, since that is
+// cheaper than whether the row has it already.
+static void
+take_other(const struct device_reverse *reverse, uint32_t to, uint64_t key)
+{
+    const uint64_t *const own = reverse->links + (size_t)to * reverse->keep;
+    uint64_t *const others = reverse->candidates + (size_t)to * reverse->width;
+    const uint32_t own_count = list_count(own, reverse->keep);
+    const uint32_t most = others_most(reverse, own_count), there = list_count(others, most);
+    const uint64_t order = other_order(reverse, key);
+    if ((there == most && (most == 0 || order > others[most - 1])) ||
+        has_row(own, own_count, nearest_slot(key)))
+        return;
+    uint32_t at = there < most ? there : most - 1;
+    for (; at > 0 && others[at - 1] > order; at--)
+        others[at] = others[at - 1];
+    others[at] = order;
+}
+
 void
 device_cpu_reverse_to(const struct device_reverse *reverse, uint32_t first, uint32_t end)
 {
     const uint32_t width = reverse->width, keep = reverse->keep;
-    uint64_t list_keys[DEVICE_LIST_MAX + 1];
     for (size_t i = (size_t)first * width; i < (size_t)end * width; i++)
         reverse->candidates[i] = DEVICE_NONE;
     // First the others alone, each list as long as its row has places for them.
     for (uint32_t row = 0; row < reverse->count; row++) {
         const uint64_t *links = reverse->links + (size_t)row * keep;
-        for (uint32_t i = 0; i < list_count(links, keep); i++) {
+        for (uint32_t i = 0; i < keep && links[i] != DEVICE_NONE; i++) {
             const uint32_t to = nearest_slot(links[i]);
-            if (to < first || to >= end)
-                continue;
-            const uint64_t *const own = reverse->links + (size_t)to * keep;
-            const uint32_t own_count = list_count(own, keep);
-            if (has_row(own, own_count, row))
-                continue;
-            uint64_t *const out = reverse->candidates + (size_t)to * width;
-            struct nearest list = {.keys = list_keys, .capacity = others_most(reverse, own_count)};
-            list.count = list_count(out, list.capacity);
-            memcpy(list_keys, out, list.count * sizeof *out);
-            if (list.capacity > 0)
-                (void)nearest_insert(
-                    &list, other_order(reverse, nearest_key(nearest_distance(links[i]), row)));
-            memcpy(out, list_keys, list.count * sizeof *out);
+            if (to >= first && to < end)
+                take_other(reverse, to, nearest_key(nearest_distance(links[i]), row));
         }
     }
     for (uint32_t row = first; row < end; row++) {
@@ -441,7 +447,7 @@ cpu_reach(struct device *device, const struct device_reach *reach)
     for (uint32_t end = tail; head < tail; end = tail) {
         for (; head < end; head++) {
             const uint64_t *links = reach->links + (size_t)queue[head] * reach->keep;
-            for (uint32_t i = 0; i < list_count(links, reach->keep); i++)
+            for (uint32_t i = 0; i < reach->keep && links[i] != DEVICE_NONE; i++)
                 if (seen_set(reach->seen, nearest_slot(links[i])))
                     queue[tail++] = nearest_slot(links[i]);
         }
@@ -463,7 +469,7 @@ cpu_pack(struct device *device, const struct device_pack *pack)
         const uint64_t *links = pack->links + (size_t)row * pack->keep;
         uint8_t *at = pack->blocks + (size_t)row * bytes;
         memset(at, 0xff, bytes);
-        for (uint32_t i = 0; i < list_count(links, pack->keep); i++)
+        for (uint32_t i = 0; i < pack->keep && links[i] != DEVICE_NONE; i++)
             for (uint32_t b = 0; b < pack->width; b++)
                 *at++ = (uint8_t)(nearest_slot(links[i]) >> 8 * b);
     }

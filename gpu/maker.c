@@ -176,6 +176,24 @@ run(struct gpu_maker *maker, struct made *made, const struct build_config *confi
     return status;
 }
 
+// A device that has too little memory for all at once is slower than many processors.
+static omen_status
+check_parts(struct gpu_maker *maker, const struct gpu_build_config *own,
+            const struct build_rows *rows)
+{
+    const struct gpu_build_shape shape = {rows->count, stride_of(rows)};
+    struct gpu_build_plan plan;
+    if (gpu_build_plan_on(&maker->device, own, &shape, &plan) != OMEN_OK)
+        return OMEN_OK; // which gpu_build_run says with what is wanted
+    const uint32_t parts = gpu_build_parts(own, &shape, &plan);
+    if (!gpu_build_is_for_processors(own, &shape, parts))
+        return OMEN_OK;
+    return error_set(&maker->error, OMEN_E_UNSUPPORTED,
+                     "%u rows of %u bytes would go through the GPU's memory in %u parts, which is "
+                     "expected to take longer than %u threads do without it",
+                     rows->count, shape.stride, parts, own->threads);
+}
+
 static omen_status
 check(struct gpu_maker *maker, const struct build_rows *rows, const struct build_config *config)
 {
@@ -192,7 +210,7 @@ check(struct gpu_maker *maker, const struct build_rows *rows, const struct build
         return error_set(&maker->error, OMEN_E_UNSUPPORTED,
                          "%u rows; a GPU builds at most %u at once", rows->count,
                          UINT32_MAX / own.fanout);
-    return OMEN_OK;
+    return maker->yields ? check_parts(maker, &own, rows) : OMEN_OK;
 }
 
 static omen_status

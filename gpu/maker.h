@@ -12,14 +12,15 @@
 #include "index/build.h"
 
 struct gpu_maker {
-    struct device_handle device;    // borrowed
-    uint64_t device_bytes;          // as of struct gpu_build_config
+    struct device_handle device; // borrowed
+    uint64_t device_bytes;       // as of struct gpu_build_config
+    bool yields; // builds by parts that processors are expected to do sooner are not made
     struct gpu_build_report report; // of the last build
     struct omen_error error;        // what was wrong with it; an empty text: nothing
 };
 
 // It borrows *maker, whose report and error each build fills in. OMEN_E_UNSUPPORTED: these rows, or more links of a row than
-// DEVICE_LIST_MAX, or as gpu_build_run says.
+// DEVICE_LIST_MAX, or it yields, or as gpu_build_run says.
 struct build_maker gpu_maker_of(struct gpu_maker *maker);
 
 #endif

@@ -286,7 +286,7 @@ typedef struct omen_build_report {
 typedef struct omen_build_options {
     size_t       struct_size;
     /* Who makes links where many rows have none. AUTO: a GPU where there is one and the work is large enough for it, and where
-     * it fails the CPU. CUDA: a GPU for any number of rows, or OMEN_E_UNSUPPORTED and what is missing. */
+     * it fails, or has so little memory that the CPU is expected to be faster, the CPU. CUDA: a GPU for any number of rows, or OMEN_E_UNSUPPORTED and what is missing. */
     omen_backend backend;
     /* Called now and then with rows linked and rows in all; non-zero stops the wait (OMEN_E_CANCELLED; linking
      * itself goes on). */

@@ -45,6 +45,7 @@ backend_open(struct backend *backend, omen_backend wanted, uint64_t components,
     struct device_facts facts;
     backend->gpu.device.ops->facts(backend->gpu.device.device, &facts);
     memcpy(backend->device, facts.name, sizeof backend->device);
+    backend->gpu.yields = wanted == OMEN_BACKEND_AUTO;
     backend->maker = gpu_maker_of(&backend->gpu);
     backend->is_open = true;
     return OMEN_OK;

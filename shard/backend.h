@@ -18,7 +18,8 @@ struct backend {
 };
 
 // OMEN_E_INVALID: `wanted` is none. With CUDA: the errors of device_open, which say what is missing. With AUTO a GPU is asked only where
-// `components` (rows x dimension) are so many that it is worth it; then, and on failure, OMEN_OK, and the CPU builds.
+// `components` (rows x dimension) are so many that it is worth it; then, and on failure, OMEN_OK, and the CPU builds. It builds, too, where
+// the GPU's memory is so small that the CPU is expected to be faster (gpu_build_is_for_processors).
 OMEN_MUST_CHECK omen_status backend_open(struct backend *backend, omen_backend wanted,
                                          uint64_t components, struct omen_error *error);
 // Whether there is a GPU, by what name, and else in *error why not. It is not kept.

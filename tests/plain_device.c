@@ -2,7 +2,8 @@
 //
 // Shape: shell.
 //
-// Compiled with PLAIN_OLD it is of another version than the library, and with PLAIN_FAILS it finds no row's nearest.
+// Compiled with PLAIN_OLD it is of another version than the library, with PLAIN_FAILS it finds no row's nearest, and
+// with PLAIN_SMALL it says that it has little memory.
 #include "gpu/device.h"
 
 __attribute__((visibility("default"))) const struct device_ops *omendb_gpu_ops(void);
@@ -24,6 +25,16 @@ trouble(const struct device *device)
 }
 #endif
 
+#ifdef PLAIN_SMALL
+static void
+say_little(struct device *device, struct device_facts *facts)
+{
+    device_cpu.facts(device, facts);
+    facts->bytes = 64u << 20;
+    facts->bytes_free = 8u << 20;
+}
+#endif
+
 const struct device_ops *
 omendb_gpu_ops(void)
 {
@@ -35,6 +46,9 @@ omendb_gpu_ops(void)
 #ifdef PLAIN_FAILS
     ops.nearest = fail;
     ops.trouble = trouble;
+#endif
+#ifdef PLAIN_SMALL
+    ops.facts = say_little;
 #endif
     return &ops;
 }

@@ -260,6 +260,8 @@ configure(const struct stage *stage, int from, struct gpu_build_config *config)
             config->alpha2 = strtof(equal + 1, NULL);
         else if (strncmp(stage->words[i], "device_kib=", 11) == 0)
             config->device_bytes = strtoull(equal + 1, NULL, 10) << 10;
+        else if (strncmp(stage->words[i], "staged_kib=", 11) == 0)
+            config->staged_bytes = strtoull(equal + 1, NULL, 10) << 10;
         else
             known = false;
         for (size_t k = 0; equal != NULL && k < sizeof knobs / sizeof knobs[0]; k++)

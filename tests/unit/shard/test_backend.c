@@ -379,6 +379,35 @@ START_TEST(auto_goes_on_with_the_cpu_and_says_why)
 }
 END_TEST
 
+// Of 8200 rows x 64 not all fits, so that the GPU would have to go by parts, which 2 threads do without it sooner.
+START_TEST(auto_leaves_parts_to_the_cpu_and_says_so)
+{
+    const omen_options options = options_of(OMEN_L2);
+    open_index(&options, SMALL_DEVICE);
+    add_rows(MANY);
+    let_linkers_go();
+    omen_build_options again = OMEN_BUILD_OPTIONS_INIT;
+    report = (omen_build_report){.struct_size = sizeof report};
+    again.again = 1;
+    again.report = &report;
+    must(omen_build(index_, &again));
+    ck_assert_int_eq(report.backend, OMEN_BACKEND_CPU);
+    ck_assert_uint_eq(report.rows, MANY);
+    ck_assert_str_eq(report.device, "cpu"); // the plain device's name: it was to build
+    ck_assert_msg(strncmp(report.reason, "8200 rows of 64 bytes would go through", 38) == 0 &&
+                      strstr(report.reason, " parts, ") != NULL &&
+                      strstr(report.reason, " than 2 threads ") != NULL,
+                  "%s", report.reason);
+    check_linked(MANY);
+    again.backend = OMEN_BACKEND_CUDA; // which does as it is told
+    must(omen_build(index_, &again));
+    ck_assert_int_eq(report.backend, OMEN_BACKEND_CUDA);
+    ck_assert_str_eq(report.reason, "");
+    check_linked(MANY);
+    omen_close(index_);
+}
+END_TEST
+
 START_TEST(what_a_gpu_cannot_build_is_said)
 {
     static const struct {
@@ -483,6 +512,7 @@ backend_suite(void)
     tcase_add_test(tests, a_build_by_a_gpu_keeps_its_memory);
     tcase_add_test(tests, a_build_by_a_gpu_tells_how_far_it_is_and_can_be_ended);
     tcase_add_loop_test(tests, auto_goes_on_with_the_cpu_and_says_why, 0, 5);
+    tcase_add_test(tests, auto_leaves_parts_to_the_cpu_and_says_so);
     tcase_add_loop_test(tests, what_a_gpu_cannot_build_is_said, 0, 4);
     tcase_add_test(tests, a_backend_that_is_none_and_a_report_without_a_size_are_refused);
     tcase_add_test(tests, auto_asks_for_no_gpu_where_little_is_to_be_done);
