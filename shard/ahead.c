@@ -1,9 +1,9 @@
-// shard/ahead.c -- a thread that makes the memory of the rows that a log is about to bring, before they come.
+// shard/ahead.c -- a thread that makes the memory of the rows that are about to be written, before they come.
 //
 // Shape: shell.
 //
-// Who applies a log after a kill writes every row to memory that nobody has touched: the kernel clears it then, page by page,
-// which takes longer than all else that is done with a row. Nothing depends on the thread: what it did not get to is made by
+// Who applies a log after a kill, or adds many rows, writes every row to memory that nobody has touched: the kernel clears it then,
+// page by page, which takes longer than all else that is done with a row. Nothing depends on the thread: what it did not get to is made by
 // the writes. So nobody waits for it either, before what it looks at ends: on a busy machine it may come late.
 #include "shard/ahead.h"
 

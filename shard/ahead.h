@@ -1,4 +1,4 @@
-// shard/ahead.h -- a thread that makes the memory of the rows that a log is about to bring, before they come.
+// shard/ahead.h -- a thread that makes the memory of the rows that are about to be written, before they come.
 //
 // Shape:   shell, in the owner's memory.
 // Threads: ahead_begin and ahead_end by one thread at a time; the thread ends by itself, or at ahead_end.
@@ -9,6 +9,9 @@
 
 #include "base/os_thread.h"
 #include "index/hnsw.h"
+
+// Of rows: for fewer, starting a thread takes as long as it saves.
+#define AHEAD_BYTES_MIN ((uint64_t)2 << 20)
 
 // All zeros: there is no thread.
 struct ahead {

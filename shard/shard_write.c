@@ -12,8 +12,6 @@
 
 #define GROUP_BYTES_MAX ((size_t)4 << 20) // then what is left is for the next commit
 #define GROUP_WRITES_MAX 256u
-// Of rows: for fewer, starting a thread takes as long as it saves
-#define AHEAD_BYTES_MIN ((uint64_t)2 << 20)
 #define TAIL_BYTES_MAX ((uint64_t)16 << 20) // of codes to be made
 
 enum turn { TURN_WAITING, TURN_LEADS, TURN_DONE };

@@ -16,6 +16,7 @@
 #include "base/hash.h"
 #include "base/limits.h"
 #include "base/prng.h"
+#include "shard/ahead.h"
 #include "shard/journal.h"
 
 #define CHUNK_BYTES 65536u // of converted rows, between two appends
@@ -387,7 +388,7 @@ write_apply(struct shard *shard, struct write *write)
 
 // Copies the rows, converting where their type is not the index's.
 static void
-append(struct shard *shard, const struct staged *staged)
+copy_rows(struct shard *shard, const struct staged *staged)
 {
     struct hnsw *hnsw = shard_target(shard)->hnsw;
     const struct vector_rows *rows = &staged->rows;
@@ -404,6 +405,19 @@ append(struct shard *shard, const struct staged *staged)
             vector_input_convert(rows, i + r, stored, staged->work, chunk + r * shard->row_bytes);
         (void)hnsw_append(hnsw, chunk, shard->row_bytes, (uint32_t)count);
     }
+}
+
+// Of many rows a thread makes the memory of the second half while we write the first, where there are threads to be.
+static void
+append(struct shard *shard, const struct staged *staged)
+{
+    struct ahead ahead = {.begun = false};
+    const uint32_t first = hnsw_count(shard_target(shard)->hnsw),
+                   count = (uint32_t)staged->rows.count;
+    if (shard->options.threads != 1 && count / 2 * (uint64_t)shard->row_bytes >= AHEAD_BYTES_MIN)
+        ahead_begin(&ahead, shard_target(shard)->hnsw, first + count / 2, first + count);
+    copy_rows(shard, staged);
+    ahead_end(&ahead);
 }
 
 static void
