@@ -95,6 +95,7 @@ class ClusterCase(unittest.TestCase):
         if self.kept is not None and len(self.kept.nodes) == count:
             was, type(self).kept = self.kept, None
             self.ends, self.folder, self.nodes, self.client, self.points = was.ends, was.folder, was.nodes, was.client, was.points
+            self.ends.callback(self.end_nodes)  # of which there may be others until then
             self.forget()
             return
         self.give_up()
