@@ -197,7 +197,7 @@ build_again(omen_backend backend)
 // At the same ef, under the metric whose queries are not like the rows.
 START_TEST(inner_products_are_found_as_well_whatever_the_norms)
 {
-    static const uint32_t efs[] = {16, 32, 64};
+    static const uint32_t efs[] = {32, 64, 128};
     const omen_options options = options_of(OMEN_IP);
     double by_cpu[3];
     decades = (float)_i;
