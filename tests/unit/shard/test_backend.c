@@ -194,7 +194,8 @@ build_again(omen_backend backend)
     must(omen_build(index_, &again));
 }
 
-// At the same ef, under the metric whose queries are not like the rows.
+// At the same ef, under the metric whose queries are not like the rows. So few queries tell a point and not half of one, which is what
+// bench/RESULTS-gpu.md holds a GPU to.
 START_TEST(inner_products_are_found_as_well_whatever_the_norms)
 {
     static const uint32_t efs[] = {32, 64, 128};
@@ -211,7 +212,7 @@ START_TEST(inner_products_are_found_as_well_whatever_the_norms)
     check_linked(MANY);
     for (uint32_t e = 0; e < 3; e++) {
         const double by_gpu = recall(efs[e]);
-        ck_assert_msg(by_gpu >= by_cpu[e] - 0.005, "ef %u: %g by the GPU, %g by the CPU", efs[e],
+        ck_assert_msg(by_gpu >= by_cpu[e] - 0.01, "ef %u: %g by the GPU, %g by the CPU", efs[e],
                       by_gpu, by_cpu[e]);
     }
     omen_close(index_);
