@@ -51,7 +51,7 @@ static _Atomic uint32_t model_events; // changes when something was applied, or 
 static _Atomic uint32_t model_gate;   // 1: whoever prepares or reads waits; 2: but for one
 static _Atomic uint32_t model_passed; // that one has, so often
 static _Atomic uint32_t model_waiting;
-static _Atomic uint32_t model_threads; // that the last who read might take
+static _Atomic uint32_t model_threads;   // that the last who read might take
 static _Atomic uint32_t model_look_gate; // 1: whoever looks how much there is waits
 static _Atomic uint32_t model_looking;   // so many do
 static _Atomic uint32_t model_crash;     // 1: a shard is closed without its last checkpoint
