@@ -148,8 +148,9 @@ take(struct work_queue *queue, struct work **works)
             works[k] = take_first(queue, lane);
         queue->running[lane]++;
         queue->turn = (lane + 1) % LANES;
+        const uint32_t threads = threads_left(queue);
         for (uint32_t k = 0; k < count; k++)
-            works[k]->threads = threads_left(queue);
+            works[k]->threads = threads;
         return count;
     }
     return 0;

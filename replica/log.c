@@ -133,7 +133,7 @@ log_load(struct replica *replica, const struct replica_disk *disk)
     replica->applying_seq = replica->applied_seq = disk->applied_seq;
     replica->stamp_ms = disk->stamp_ms;
     replica->agreed_seq = 0;
-    terms_clear(&replica->terms);
+    terms_fini(&replica->terms);
     for (uint32_t i = 0; i < disk->term_count; i++)
         term_began(replica, disk->terms[i].term, disk->terms[i].first_seq);
     dedupe_clear(&replica->ops);

@@ -42,8 +42,7 @@ struct replica_config {
     uint64_t idle_ns;   // a backup hears of a new commit no later than this
     uint32_t ops_max;   // 1..DEDUPE_OPS_MAX
     uint64_t window_ms; // an operation is remembered for that long
-    uint32_t
-        terms_max; // 2..REPLICA_TERMS_MAX: where so many terms began is remembered (replica/terms.h)
+    uint32_t terms_max; // 2..REPLICA_TERMS_MAX: so many are remembered (replica/terms.h)
 };
 
 // A half of a shard that is being split: its copies are filled by the parent's primary.

@@ -27,12 +27,6 @@ terms_fini(struct terms *terms)
     *terms = (struct terms){.count = 0};
 }
 
-void
-terms_clear(struct terms *terms)
-{
-    terms_fini(terms);
-}
-
 static bool
 grow(struct terms *terms)
 {

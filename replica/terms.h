@@ -20,8 +20,7 @@ struct terms {
     uint32_t count;
 };
 
-void terms_fini(struct terms *terms);
-void terms_clear(struct terms *terms);
+void terms_fini(struct terms *terms); // and it is empty, to be used again
 
 const struct replica_term *terms_all(const struct terms *terms); // [count], the oldest first
 

@@ -62,7 +62,7 @@ START_TEST(all_from_that_of_the_last_applied_entry_on_are_remembered)
     begin(many + 1, many + 1, 4, 10 * many); // all of it was applied
     ck_assert_uint_eq(terms.count, 4);
     ck_assert_uint_eq(terms_of(&terms, 10 * many), many);
-    terms_clear(&terms);
+    terms_fini(&terms);
     ck_assert_uint_eq(terms.count, 0);
     begin(1, 2, 2, 0);
     ck_assert_uint_eq(terms_of(&terms, 10), 1);
