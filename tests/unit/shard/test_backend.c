@@ -194,17 +194,27 @@ build_again(omen_backend backend)
     must(omen_build(index_, &again));
 }
 
-// At the same ef, under the metric whose queries are not like the rows. So few queries tell a point and not half of one, which is what
-// bench/RESULTS-gpu.md holds a GPU to.
+static void
+until_linkers_have_all(void)
+{
+    omen_statistics stats = {.struct_size = sizeof stats};
+    do
+        must(omen_stats(index_, &stats));
+    while (stats.tail > 0);
+}
+
+// At the same ef, under the metric whose queries are not like the rows. Both graphs are made of an index of which all rows were linked
+// one by one: where walks begin depends on how many were, and that is as much as the graphs differ by.
 START_TEST(inner_products_are_found_as_well_whatever_the_norms)
 {
-    static const uint32_t efs[] = {32, 64, 128};
+    static const uint32_t efs[] = {16, 32, 64};
     const omen_options options = options_of(OMEN_IP);
     double by_cpu[3];
     decades = (float)_i;
     open_index(&options, PLAIN_DEVICE);
     add_rows(MANY);
     let_linkers_go();
+    until_linkers_have_all();
     build_again(OMEN_BACKEND_CPU);
     for (uint32_t e = 0; e < 3; e++)
         by_cpu[e] = recall(efs[e]);
@@ -212,7 +222,7 @@ START_TEST(inner_products_are_found_as_well_whatever_the_norms)
     check_linked(MANY);
     for (uint32_t e = 0; e < 3; e++) {
         const double by_gpu = recall(efs[e]);
-        ck_assert_msg(by_gpu >= by_cpu[e] - 0.01, "ef %u: %g by the GPU, %g by the CPU", efs[e],
+        ck_assert_msg(by_gpu >= by_cpu[e] - 0.005, "ef %u: %g by the GPU, %g by the CPU", efs[e],
                       by_gpu, by_cpu[e]);
     }
     omen_close(index_);
