@@ -204,7 +204,7 @@ until_linkers_have_all(void)
 }
 
 // At the same ef, under the metric whose queries are not like the rows. Both graphs are made of an index of which all rows were linked
-// one by one: where walks begin depends on how many were, and that is as much as the graphs differ by.
+// one by one: with how many were when the first build begins recall varies by as much as the graphs differ.
 START_TEST(inner_products_are_found_as_well_whatever_the_norms)
 {
     static const uint32_t efs[] = {16, 32, 64};
