@@ -21,6 +21,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/limits.h"
+#include "base/os_lock.h"
 #include "base/os_thread.h"
 #include "base/os_wait.h"
 #include "base/pool.h"
@@ -31,10 +32,21 @@ struct worker {
     uint32_t index;
 };
 
+struct share { // of who is within pool_share
+    struct share *next;
+    void (*fn)(void *context);
+    void *context;
+    uint32_t places;         // for workers that may come yet; under the pool's lock
+    _Atomic uint32_t inside; // workers
+};
+
 struct pool {
     _Atomic uint32_t turn;   // advanced by every wake that had somebody to wake
     _Atomic uint32_t asleep; // 1: a worker sleeps or is about to
     _Atomic uint32_t stop;
+    _Atomic uint32_t places; // of all shares
+    struct lock lock;        // of what follows
+    struct share *shares;    // the oldest first
     uint32_t threads;
     pool_work_fn work;
     void *context;
@@ -42,6 +54,7 @@ struct pool {
 };
 
 static void *worker_main(void *argument);
+static bool take_part(struct pool *pool);
 static void pool_stop(struct pool *pool, uint32_t started);
 
 omen_status
@@ -55,6 +68,7 @@ pool_open(uint32_t threads, pool_work_fn work, void *context, struct pool **out)
     pool->threads = threads;
     pool->work = work;
     pool->context = context;
+    lock_init(&pool->lock);
     for (uint32_t i = 0; i < threads; i++) {
         struct worker *worker = &pool->workers[i];
         worker->pool = pool;
@@ -97,14 +111,14 @@ worker_main(void *argument)
     struct pool *pool = worker->pool;
 
     while (atomic_load_explicit(&pool->stop, memory_order_acquire) == 0) {
-        if (pool->work(pool->context, worker->index))
+        if (pool->work(pool->context, worker->index) || take_part(pool))
             continue;
         const uint32_t turn = atomic_load_explicit(&pool->turn, memory_order_acquire);
         atomic_exchange_explicit(&pool->asleep, 1, memory_order_acq_rel);
         // pool_stop sets `stop` before it advances `turn`: whoever read the new turn sees the stop here.
         if (atomic_load_explicit(&pool->stop, memory_order_acquire) != 0)
             break;
-        if (pool->work(pool->context, worker->index))
+        if (pool->work(pool->context, worker->index) || take_part(pool))
             continue;
         while (atomic_load_explicit(&pool->turn, memory_order_acquire) == turn)
             os_wait(&pool->turn, turn);
@@ -122,7 +136,77 @@ pool_stop(struct pool *pool, uint32_t started)
         const int failed = pthread_join(pool->workers[i].thread, NULL);
         ASSERT(failed == 0);
     }
+    ASSERT(pool->shares == NULL);
+    lock_fini(&pool->lock);
     mem_free(pool);
+}
+
+// ---- pool_share ----
+
+// Whoever shares goes on when nobody is inside: of the share nothing may be read afterwards, and os_wake_all does not.
+static bool
+take_part(struct pool *pool)
+{
+    if (atomic_load_explicit(&pool->places, memory_order_acquire) == 0)
+        return false;
+    lock_acquire(&pool->lock);
+    struct share *share = pool->shares;
+    while (share != NULL && share->places == 0)
+        share = share->next;
+    if (share != NULL) {
+        share->places--;
+        atomic_fetch_sub_explicit(&pool->places, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&share->inside, 1, memory_order_relaxed);
+    }
+    lock_release(&pool->lock);
+    if (share == NULL)
+        return false;
+    share->fn(share->context);
+    if (atomic_fetch_sub_explicit(&share->inside, 1, memory_order_acq_rel) == 1)
+        os_wake_all(&share->inside);
+    return true;
+}
+
+static void
+share_begin(struct pool *pool, struct share *share)
+{
+    lock_acquire(&pool->lock);
+    struct share **end = &pool->shares;
+    while (*end != NULL)
+        end = &(*end)->next;
+    *end = share;
+    atomic_fetch_add_explicit(&pool->places, share->places, memory_order_release);
+    lock_release(&pool->lock);
+    pool_wake(pool);
+}
+
+static void
+share_end(struct pool *pool, struct share *share)
+{
+    lock_acquire(&pool->lock);
+    struct share **at = &pool->shares;
+    while (*at != share)
+        at = &(*at)->next;
+    *at = share->next;
+    atomic_fetch_sub_explicit(&pool->places, share->places, memory_order_relaxed);
+    lock_release(&pool->lock);
+    uint32_t inside;
+    while ((inside = atomic_load_explicit(&share->inside, memory_order_acquire)) != 0)
+        os_wait(&share->inside, inside);
+}
+
+void
+pool_share(struct pool *pool, uint32_t most, void (*fn)(void *context), void *context)
+{
+    ASSERT(most >= 1);
+    if (most == 1) {
+        fn(context);
+        return;
+    }
+    struct share share = {.fn = fn, .context = context, .places = most - 1};
+    share_begin(pool, &share);
+    fn(context);
+    share_end(pool, &share);
 }
 
 // ---- pool_run ----

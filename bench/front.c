@@ -125,7 +125,7 @@ whole_way(const struct encode *frame, uint32_t at)
         struct serve_items items = {NULL, 0, 0};
         owners[i] = mem_alloc(sizeof *owners[i]);
         encode_init(owners[i], WIRE_FRAME_BYTES_MAX);
-        if (serve_read(hosted[sents[i].part.shard - 1], &sents[i].part, 0, owners[i], &items,
+        if (serve_read(hosted[sents[i].part.shard - 1], &sents[i].part, NULL, owners[i], &items,
                        &error) != OMEN_OK)
             die("%s", error.text);
     }

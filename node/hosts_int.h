@@ -153,8 +153,7 @@ struct work {
     omen_status status;
     struct omen_error error;
     struct host_part *part;
-    bool brief;       // a part of a copy whose parts are over soon
-    uint32_t threads; // that it may use: the worker's, and those of workers that had nothing to do
+    bool brief;                  // a part of a copy whose parts are over soon
     uint64_t begun_ns, ended_ns; // of a part
     union {
         struct work_apply apply;
@@ -184,7 +183,7 @@ void work_close(struct hosts *hosts); // what waits is thrown away
 
 void work_do_apply(struct hosts *hosts, struct work *work);    // hosts_apply.c
 void work_do_log(struct hosts *hosts, struct work *work);      // hosts_apply.c
-void work_do_part(struct work *work);                          // hosts_part.c
+void work_do_part(struct hosts *hosts, struct work *work);     // hosts_part.c
 void work_do_snapshot(struct hosts *hosts, struct work *work); // hosts_exchange.c
 void work_do_shard(struct work *work);                         // hosts_shard.c
 void work_do_look(struct work *work);                          // hosts_seen.c

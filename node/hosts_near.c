@@ -193,7 +193,7 @@ hosts_near_serve(struct hosts *hosts, struct near *near)
 {
     struct host_near *ours = near_of(near);
     bool done = false;
-    work_do_part(&ours->work);
+    work_do_part(hosts, &ours->work);
     if (lock_try(&hosts->state)) {
         done = finish_plainly(hosts, ours);
         lock_release(&hosts->state);

@@ -337,15 +337,15 @@ hosts_cancel(struct hosts *hosts, const struct frame_note *frame)
 // ---- at the worker ----
 
 static void
-read_part(struct work *work)
+read_part(struct hosts *hosts, struct work *work)
 {
     omen_status statuses[WIRE_BATCH_MAX];
     struct host_part *part = work->part;
     struct serve_items items = {statuses, WIRE_BATCH_MAX, 0};
     encode_reset(&part->answer);
     part->seq = hosted_applied(work->hosted); // what is read is that new, or newer
-    work->status =
-        serve_read(work->hosted, &part->part, work->threads, &part->answer, &items, &work->error);
+    work->status = serve_read(work->hosted, &part->part, hosts->works.pool, &part->answer, &items,
+                              &work->error);
     if (work->status == OMEN_OK && part->answer.status != OMEN_OK)
         work->status = error_set_plain(&work->error, part->answer.status);
     if (work->status == OMEN_OK && !host_take_items(part, &items))
@@ -362,14 +362,14 @@ finds(const struct host_part *part)
 }
 
 void
-work_do_part(struct work *work)
+work_do_part(struct hosts *hosts, struct work *work)
 {
     struct host_part *part = work->part;
     work->begun_ns = os_clock_ns();
     if (atomic_load(&part->gone) || work->begun_ns >= part->deadline_ns)
         work->status = OMEN_E_BUSY; // nothing was done
     else if (work->kind != WORK_PREPARE)
-        read_part(work);
+        read_part(hosts, work);
     else
         work->status = serve_prepare(work->hosted, &part->part, &part->op, &work->error);
     if (!finds(part) || work->status != OMEN_OK)

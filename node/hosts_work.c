@@ -6,8 +6,7 @@
 // snapshot that takes minutes keeps nobody from being answered; but parts that are over soon may have all. Works of one queue
 // begin in their order; what must not run beside each other is not given away at once.
 //
-// Many queries are searched by several threads where workers have nothing to do, and by the worker alone where others wait: then no
-// thread is started and waited for, and as much is done.
+// Many queries are searched by the worker that took them, and by all that find nothing else to do meanwhile (pool_share).
 #include "node/hosts_int.h"
 
 #include "base/limits.h"
@@ -124,17 +123,6 @@ share_of(const struct work_queue *queue, uint32_t lane)
     return share < NEARS_TOGETHER ? share : NEARS_TOGETHER;
 }
 
-// How many threads the work that was just taken may have.
-static uint32_t
-threads_left(const struct work_queue *queue)
-{
-    const uint32_t threads = pool_threads(queue->pool);
-    uint32_t busy = 0;
-    for (uint32_t lane = 0; lane < LANES; lane++)
-        busy += queue->running[lane] + queue->waiting[lane];
-    return busy < threads ? 1 + threads - busy : 1;
-}
-
 // The next ones of one lane; how many, or 0. Under the lock.
 static uint32_t
 take(struct work_queue *queue, struct work **works)
@@ -148,9 +136,6 @@ take(struct work_queue *queue, struct work **works)
             works[k] = take_first(queue, lane);
         queue->running[lane]++;
         queue->turn = (lane + 1) % LANES;
-        const uint32_t threads = threads_left(queue);
-        for (uint32_t k = 0; k < count; k++)
-            works[k]->threads = threads;
         return count;
     }
     return 0;
@@ -173,7 +158,7 @@ perform(struct hosts *hosts, struct work *work)
     case WORK_READ:
     case WORK_PREPARE:
     case WORK_NEAR:
-        work_do_part(work);
+        work_do_part(hosts, work);
         break;
     case WORK_SNAPSHOT:
     case WORK_SEAL:

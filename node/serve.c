@@ -153,7 +153,7 @@ no_such_part(const struct wire_part *part, struct omen_error *error)
 }
 
 omen_status
-serve_read(struct hosted *hosted, const struct wire_part *part, uint32_t threads,
+serve_read(struct hosted *hosted, const struct wire_part *part, struct pool *pool,
            struct encode *answer, struct serve_items *items, struct omen_error *error)
 {
     static omen_status (*const searches[METHODS_END])(struct serve *, struct omen_error *) = {
@@ -186,7 +186,7 @@ serve_read(struct hosted *hosted, const struct wire_part *part, uint32_t threads
     omen_status status = serve_begin(&serve, hosted, part, error);
     if (status != OMEN_OK)
         return status;
-    serve.threads = threads;
+    serve.pool = pool;
     serve.answer = answer;
     serve.items = items;
     status = serves(&serve, error);

@@ -18,9 +18,10 @@ struct serve_items {
     uint32_t room, count;
 };
 
-// Kinds SEARCH and GET. `items` is written for GET. Many queries are searched by `threads` of them; 0: as many as there are processors.
+// Kinds SEARCH and GET. `items` is written for GET. Many queries are searched by idle workers of `pool` too; NULL: by as many
+// threads of their own as there are processors.
 OMEN_MUST_CHECK omen_status serve_read(struct hosted *hosted, const struct wire_part *part,
-                                       uint32_t threads, struct encode *answer,
+                                       struct pool *pool, struct encode *answer,
                                        struct serve_items *items, struct omen_error *error);
 
 // Kind WRITE: the entry to be proposed. op->bytes NULL: there is nothing to do, and it is done.

@@ -15,7 +15,7 @@ struct serve {
     struct hosted *hosted;
     struct shard *shard;
     const struct wire_part *part;
-    uint32_t threads; // for many queries; 0: as many as there are processors
+    struct pool *pool; // for many queries; NULL: as many threads as there are processors
     struct encode *answer;
     struct serve_items *items;
     omen_options options; // of the shard

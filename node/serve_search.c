@@ -309,16 +309,16 @@ batch_plain(struct serve *serve, struct batch *batch, uint64_t begun_ns, struct 
 {
     const uint32_t k = batch->query.options.k;
     const size_t places = (size_t)batch->count * k;
+    const struct queries queries = {batch->vectors, batch->count, serve->pool};
     uint64_t *ids = mem_alloc(places * sizeof *ids);
     float *distances = mem_alloc(places * sizeof *distances);
     struct row *rows = mem_alloc(k * sizeof *rows);
     omen_status status = ids == NULL || distances == NULL || rows == NULL
                              ? error_set_plain(error, OMEN_E_NO_MEMORY)
                              : OMEN_OK;
-    batch->query.options.threads = serve->threads;
     if (status == OMEN_OK)
-        status = shard_query_batch(serve->shard, &(struct queries){batch->vectors, batch->count},
-                                   &batch->query.options, &(struct answers){ids, distances}, error);
+        status = shard_query_batch(serve->shard, &queries, &batch->query.options,
+                                   &(struct answers){ids, distances}, error);
     if (status == OMEN_OK)
         head_write(serve, &batch->query, batch->count, begun_ns);
     for (uint32_t i = 0; i < batch->count && status == OMEN_OK; i++) {

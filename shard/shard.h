@@ -84,6 +84,8 @@ struct answers {
 struct queries {
     const void *vectors;
     size_t count;
+    struct pool
+        *pool; // whose workers help if they are idle; NULL: options->threads threads of its own
 };
 OMEN_MUST_CHECK omen_status shard_query_batch(struct shard *shard, const struct queries *queries,
                                               const omen_query_options *options,

@@ -389,10 +389,8 @@ batch_note(struct batch_search *batch, const struct search *search)
 
 // What a thread does: the next queries, again and again. What was taken is searched even if others fail meanwhile.
 static void
-batch_part(void *context, uint32_t index, uint32_t worker)
+batch_part(void *context)
 {
-    (void)index;
-    (void)worker;
     struct batch_search *batch = context;
     size_t first, end, at;
     while (atomic_load_explicit(&batch->failed, memory_order_relaxed) == 0 &&
@@ -412,6 +410,36 @@ batch_part(void *context, uint32_t index, uint32_t worker)
         }
         lock_release(&batch->lock);
     }
+}
+
+static void
+batch_thread(void *context, uint32_t index, uint32_t worker)
+{
+    (void)index;
+    (void)worker;
+    batch_part(context);
+}
+
+// By whoever of the pool has nothing else to do, or by threads that are started for it.
+static void
+batch_run(struct batch_search *batch, const omen_query_options *options)
+{
+    struct pool *pool = batch->queries->pool;
+    const size_t useful = batch->queries->count / THREAD_QUERIES + 1;
+    uint32_t threads = pool != NULL            ? pool_threads(pool)
+                       : options->threads != 0 ? options->threads
+                                               : os_cpu_count();
+    if (threads > useful)
+        threads = (uint32_t)useful;
+    if (threads > THREADS_MAX)
+        threads = THREADS_MAX;
+    batch->threads = threads;
+    lock_init(&batch->lock);
+    if (pool != NULL)
+        pool_share(pool, threads, batch_part, batch);
+    else
+        pool_run(threads, threads, batch_thread, batch);
+    lock_fini(&batch->lock);
 }
 
 omen_status
@@ -447,16 +475,7 @@ shard_query_batch(struct shard *shard, const struct queries *queries,
         .first_failure = SIZE_MAX,
         .error = error,
     };
-    uint32_t threads = options->threads != 0 ? options->threads : os_cpu_count();
-    const size_t useful = queries->count / THREAD_QUERIES + 1;
-    if (threads > useful)
-        threads = (uint32_t)useful;
-    if (threads > THREADS_MAX)
-        threads = THREADS_MAX;
-    batch.threads = threads;
-    lock_init(&batch.lock);
-    pool_run(threads, threads, batch_part, &batch);
-    lock_fini(&batch.lock);
+    batch_run(&batch, options);
     if (batch.first_failure != SIZE_MAX) {
         if (error->status == OMEN_E_NOT_FINITE || error->status == OMEN_E_ZERO_VECTOR)
             return error_set(error, error->status, "query %zu: %s", batch.first_failure,

@@ -17,6 +17,7 @@
 #include "base/hash.h"
 #include "base/os_lock.h"
 #include "base/os_wait.h"
+#include "base/pool.h"
 #include "node/serve.h"
 #include "shard/hosted_build.h"
 #include "shard/hosted_snapshot.h"
@@ -28,6 +29,8 @@
 #define MODEL_ROTTEN UINT64_C(1002)  // bytes of it fail their checksum
 #define MODEL_SEVERAL UINT64_C(1003) // is written as three entries: of the keys 0, 1 and 2
 #define MODEL_DIFFERS UINT64_C(1004) // each copy writes something of its own to the last key
+#define MODEL_SHARED                                                                               \
+    UINT64_C(1005) // is read by two threads, none of which is ready before the other is there
 #define MODEL_CHUNK 1000u
 
 struct model_cell {
@@ -51,7 +54,7 @@ static _Atomic uint32_t model_events; // changes when something was applied, or 
 static _Atomic uint32_t model_gate;   // 1: whoever prepares or reads waits; 2: but for one
 static _Atomic uint32_t model_passed; // that one has, so often
 static _Atomic uint32_t model_waiting;
-static _Atomic uint32_t model_threads;   // that the last who read might take
+static _Atomic uint32_t model_together;  // threads that read one thing
 static _Atomic uint32_t model_look_gate; // 1: whoever looks how much there is waits
 static _Atomic uint32_t model_looking;   // so many do
 static _Atomic uint32_t model_crash;     // 1: a shard is closed without its last checkpoint
@@ -551,12 +554,21 @@ hosted_extra_forget(const char *path, struct omen_error *error)
 
 // ---- parts ----
 
+static void
+model_read_together(void *context)
+{
+    (void)context;
+    atomic_fetch_add(&model_together, 1);
+    os_wake_all(&model_together);
+    while (atomic_load(&model_together) < 2)
+        os_wait(&model_together, 1);
+}
+
 omen_status
-serve_read(struct hosted *hosted, const struct wire_part *part, uint32_t threads,
+serve_read(struct hosted *hosted, const struct wire_part *part, struct pool *pool,
            struct encode *answer, struct serve_items *items, struct omen_error *error)
 {
     omen_status status = OMEN_OK;
-    atomic_store(&model_threads, threads);
     model_pass();
     if (part->method ==
         METHOD_QUERY_SEARCH) { // of no hits, and says that it took as long as it is asked
@@ -566,6 +578,8 @@ serve_read(struct hosted *hosted, const struct wire_part *part, uint32_t threads
     lock_acquire(&hosted->lock);
     for (uint32_t i = 0; i < part->ask_bytes / 8; i++) {
         const uint64_t key = model_word(part->ask, i);
+        if (key == MODEL_SHARED)
+            pool_share(pool, 2, model_read_together, NULL);
         if (key == MODEL_ROTTEN)
             status = error_set_plain(error, OMEN_E_CORRUPT);
         const struct model_cell cell =

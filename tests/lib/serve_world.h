@@ -138,9 +138,10 @@ sw_serve(struct sw *sw, struct sw_part *given)
     struct encode *owner = malloc(sizeof *owner);
     ck_assert_ptr_nonnull(owner);
     encode_init(owner, WIRE_FRAME_BYTES_MAX);
-    const omen_status status = part->kind == WIRE_PART_WRITE
-                                   ? sw_write(sw, shard, part, owner, &items, &error)
-                                   : serve_read(sw->hosted[shard], part, 0, owner, &items, &error);
+    const omen_status status =
+        part->kind == WIRE_PART_WRITE
+            ? sw_write(sw, shard, part, owner, &items, &error)
+            : serve_read(sw->hosted[shard], part, NULL, owner, &items, &error);
     struct wire_reply reply = {.method = part->method,
                                .failure = (uint32_t)-status,
                                .part = part->part,

@@ -334,6 +334,105 @@ START_TEST(run_on_the_most_threads_does_everything)
 }
 END_TEST
 
+// ---- pool_share ----
+
+struct shared {
+    struct pool *pool;
+    _Atomic uint32_t begun, ended;
+    uint32_t wanted;       // threads, of which none is ready before all are there
+    _Atomic uint32_t gate; // 1: workers have something else to do until it is 0
+    _Atomic uint32_t busy;
+    uint32_t plain[64]; // what each wrote, by its number
+};
+
+static bool
+busy_or_idle(void *context, uint32_t worker)
+{
+    struct shared *shared = context;
+    (void)worker;
+    if (atomic_load(&shared->gate) == 0)
+        return false;
+    atomic_fetch_add(&shared->busy, 1);
+    os_wake_all(&shared->busy);
+    while (atomic_load(&shared->gate) != 0)
+        os_wait(&shared->gate, 1);
+    return true;
+}
+
+static void
+meet(void *context)
+{
+    struct shared *shared = context;
+    const uint32_t number = atomic_fetch_add(&shared->begun, 1);
+    shared->plain[number] = number + 1;
+    os_wake_all(&shared->begun);
+    uint32_t begun;
+    while ((begun = atomic_load(&shared->begun)) < shared->wanted)
+        os_wait(&shared->begun, begun);
+    atomic_fetch_add(&shared->ended, 1);
+}
+
+START_TEST(idle_workers_take_part_in_what_is_shared_and_no_more_than_it_has_places_for)
+{
+    for (uint32_t most = 1; most <= 4; most++) {
+        struct shared shared = {.wanted = most};
+        ck_assert_int_eq(pool_open(3, busy_or_idle, &shared, &shared.pool), OMEN_OK);
+        for (uint32_t times = 0; times < 200; times++) {
+            atomic_store(&shared.begun, 0);
+            atomic_store(&shared.ended, 0);
+            pool_share(shared.pool, most, meet, &shared);
+            ck_assert_uint_eq(atomic_load(&shared.ended), most);
+            for (uint32_t i = 0; i < most; i++)
+                ck_assert_uint_eq(shared.plain[i], i + 1); // written by others, and seen here
+        }
+        pool_close(shared.pool);
+    }
+}
+END_TEST
+
+START_TEST(who_shares_does_all_alone_where_workers_are_busy_and_does_not_wait_for_them)
+{
+    struct shared shared = {.wanted = 1, .gate = 1};
+    ck_assert_int_eq(pool_open(2, busy_or_idle, &shared, &shared.pool), OMEN_OK);
+    uint32_t busy;
+    while ((busy = atomic_load(&shared.busy)) < 2)
+        os_wait(&shared.busy, busy);
+    pool_share(shared.pool, 3, meet, &shared);
+    ck_assert_uint_eq(atomic_load(&shared.begun), 1);
+    atomic_store(&shared.gate, 0); // they find nothing of it afterwards
+    os_wake_all(&shared.gate);
+    pool_close(shared.pool);
+    ck_assert_uint_eq(atomic_load(&shared.begun), 1);
+}
+END_TEST
+
+static void *
+share_again_and_again(void *context)
+{
+    struct shared *shared = context;
+    for (uint32_t i = 0; i < 500; i++) {
+        struct shared own = {.wanted = 1};
+        pool_share(shared->pool, 4, meet, &own);
+        if (atomic_load(&own.begun) != atomic_load(&own.ended) || atomic_load(&own.ended) == 0)
+            atomic_fetch_add(&shared->ended, 1);
+    }
+    return NULL;
+}
+
+START_TEST(several_share_at_once_and_each_has_its_own_back_when_it_returns)
+{
+    struct shared shared = {.pool = NULL};
+    pthread_t threads[3];
+    ck_assert_int_eq(pool_open(2, busy_or_idle, &shared, &shared.pool), OMEN_OK);
+    for (uint32_t i = 0; i < 3; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, share_again_and_again, &shared), 0);
+    for (uint32_t i = 0; i < 3; i++)
+        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+    pool_close(shared.pool);
+    ck_assert_uint_eq(atomic_load(&shared.ended), 0);
+}
+END_TEST
+
 static Suite *
 pool_suite(void)
 {
@@ -358,6 +457,14 @@ pool_suite(void)
     tcase_add_test(run, run_on_one_thread_keeps_the_order);
     tcase_add_test(run, run_on_the_most_threads_does_everything);
     suite_add_tcase(suite, run);
+
+    TCase *share = tcase_create("share");
+    tcase_add_test(share,
+                   idle_workers_take_part_in_what_is_shared_and_no_more_than_it_has_places_for);
+    tcase_add_test(share,
+                   who_shares_does_all_alone_where_workers_are_busy_and_does_not_wait_for_them);
+    tcase_add_test(share, several_share_at_once_and_each_has_its_own_back_when_it_returns);
+    suite_add_tcase(suite, share);
     return suite;
 }
 

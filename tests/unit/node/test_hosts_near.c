@@ -395,28 +395,13 @@ START_TEST(those_of_one_whose_parts_take_long_leave_a_worker_to_others)
 }
 END_TEST
 
-START_TEST(who_is_alone_may_take_the_threads_of_all_workers_and_of_several_each_its_own)
+START_TEST(a_worker_that_has_nothing_to_do_takes_part_in_what_another_reads)
 {
-    struct near *nears[2];
-    uint64_t asked[2];
-    struct wire_part part = part_for(2, &five, 1);
-    do { // the other worker may be at something of the node's own, but not each time
-        part.request = ++hosts.asked;
-        nears[0] = begun(2, &part, 0);
-        hosts_near_work(at(2), nears, 1);
-        ck_assert_int_eq(end(heard(part.request)), OMEN_OK);
-    } while (atomic_load(&model_threads) != 2);
-    for (uint32_t i = 0; i < 2; i++) {
-        part.request = asked[i] = ++hosts.asked;
-        nears[i] = begun(2, &part, 0);
-    }
-    atomic_store(&model_gate, 1);
-    hosts_near_work(at(2), nears, 2);
-    HOSTS_WAIT(atomic_load(&model_waiting) == 2);
-    ck_assert_uint_eq(atomic_load(&model_threads), 1);
-    model_open_gate();
-    for (uint32_t i = 0; i < 2; i++)
-        ck_assert_int_eq(end(heard(asked[i])), OMEN_OK);
+    const uint64_t shared = MODEL_SHARED;
+    const struct wire_part part = part_for(2, &shared, 1);
+    atomic_store(&model_together, 0);
+    ck_assert_int_eq(end(served(0, 2, begun(2, &part, 0))), OMEN_OK);
+    ck_assert_uint_eq(atomic_load(&model_together), 2);
 }
 END_TEST
 
@@ -485,8 +470,7 @@ hosts_near_suite(void)
     tcase_add_test(tcase, light_ones_are_taken_and_come_back_several_at_once);
     tcase_add_test(tcase, parts_of_a_copy_whose_parts_are_over_soon_may_have_every_worker);
     tcase_add_test(tcase, those_of_one_whose_parts_take_long_leave_a_worker_to_others);
-    tcase_add_test(tcase,
-                   who_is_alone_may_take_the_threads_of_all_workers_and_of_several_each_its_own);
+    tcase_add_test(tcase, a_worker_that_has_nothing_to_do_takes_part_in_what_another_reads);
     tcase_add_test(tcase, what_waits_for_a_worker_when_it_stops_was_not_done);
     tcase_add_test(tcase, they_are_counted);
     suite_add_tcase(suite, tcase);

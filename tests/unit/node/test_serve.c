@@ -9,10 +9,13 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
+#include "base/pool.h"
 #include "tests/lib/check_main.h"
 #include "tests/lib/serve_world.h"
+#include "wire/found.h"
 
 #define POINTS 90u
+#define MANY_QUERIES 200u // of which several threads have a part
 
 static struct folder folder;
 static struct sw *sw;
@@ -550,7 +553,7 @@ read_one(struct reader *reader, enum method_number method, enum wire_part_kind k
                                    .last = UINT64_MAX,
                                    .ask = packed.bytes,
                                    .ask_bytes = (uint32_t)packed.count};
-    reader->failures += serve_read(sw->hosted[0], &part, 0, &answer, &items, &error) != OMEN_OK;
+    reader->failures += serve_read(sw->hosted[0], &part, NULL, &answer, &items, &error) != OMEN_OK;
     reader->reads++;
     encode_fini(&packed);
     encode_fini(&answer);
@@ -597,6 +600,70 @@ START_TEST(reads_go_on_beside_what_is_applied)
     ck_assert_int_eq(pthread_join(thread, NULL), 0);
     ck_assert_uint_gt(reader.reads, 0);
     ck_assert_uint_eq(reader.failures, 0);
+}
+END_TEST
+
+static bool
+nothing_to_do(void *context, uint32_t worker)
+{
+    (void)context;
+    (void)worker;
+    return false;
+}
+
+// The lists of an answer: what stands before them says how long they took.
+static struct plain
+lists_of(const struct encode *answer)
+{
+    struct found found;
+    struct plain plain = {.at = answer->bytes, .end = answer->bytes + answer->count};
+    found_read(&plain, &found);
+    ck_assert_uint_eq(found.list_count, MANY_QUERIES);
+    return plain;
+}
+
+START_TEST(many_queries_are_answered_the_same_with_the_help_of_idle_workers)
+{
+    static float queries[MANY_QUERIES * 4];
+    struct pool *pool;
+    struct encode packed, answers[2];
+    struct omen_error errors[2];
+    struct serve_items items = {NULL, 0, 0};
+    open_of(1, OMEN_F32);
+    ck_assert_ptr_nonnull(fill(false));
+    ck_assert_int_eq(pool_open(3, nothing_to_do, NULL, &pool), OMEN_OK);
+    for (uint32_t i = 0; i < MANY_QUERIES * 4; i++)
+        queries[i] = (float)(i % 37) - 11.5f;
+    for (uint32_t bad = 0; bad < 2; bad++) {
+        if (bad == 1)
+            queries[4 * (MANY_QUERIES / 2)] = NAN;
+        const struct api_query_batch ask = {ASK, .vectors = raw(queries, MANY_QUERIES * 4), .k = 3};
+        encode_init(&packed, 1 << 20);
+        shape_write(&packed, method_at(METHOD_QUERY_BATCH)->ask, &ask);
+        const struct wire_part part = {.kind = WIRE_PART_SEARCH,
+                                       .method = METHOD_QUERY_BATCH,
+                                       .shard = 1,
+                                       .last = UINT64_MAX,
+                                       .ask = packed.bytes,
+                                       .ask_bytes = (uint32_t)packed.count};
+        for (uint32_t helped = 0; helped < 2; helped++) {
+            encode_init(&answers[helped], 1 << 20);
+            ck_assert_int_eq(serve_read(sw->hosted[0], &part, helped == 1 ? pool : NULL,
+                                        &answers[helped], &items, &errors[helped]),
+                             bad == 1 ? OMEN_E_NOT_FINITE : OMEN_OK);
+        }
+        if (bad == 1) {
+            ck_assert_str_eq(errors[0].text, errors[1].text);
+        } else {
+            const struct plain alone = lists_of(&answers[0]), with = lists_of(&answers[1]);
+            ck_assert_int_eq(alone.end - alone.at, with.end - with.at);
+            ck_assert_mem_eq(alone.at, with.at, (size_t)(with.end - with.at));
+        }
+        encode_fini(&answers[0]);
+        encode_fini(&answers[1]);
+        encode_fini(&packed);
+    }
+    pool_close(pool);
 }
 END_TEST
 
@@ -666,7 +733,7 @@ START_TEST(parts_of_any_bytes_are_refused)
         struct hosted_bytes op = {.cursor = 0};
         struct serve_items items = {statuses, 64, 0};
         encode_init(&answer, 1 << 20);
-        const omen_status read = serve_read(sw->hosted[0], &part, 0, &answer, &items, &error);
+        const omen_status read = serve_read(sw->hosted[0], &part, NULL, &answer, &items, &error);
         ck_assert(read <= OMEN_OK && (read == OMEN_OK || error.status == read));
         const omen_status prepared = serve_prepare(sw->hosted[0], &part, &op, &error);
         ck_assert(prepared <= OMEN_OK);
@@ -696,6 +763,7 @@ serve_suite(void)
     tcase_add_loop_test(tcase, arrays_of_numbers_become_what_the_collection_stores, 0, 5);
     tcase_add_test(tcase, equal_distances_come_by_id_from_every_shard);
     tcase_add_test(tcase, a_field_index_is_made_and_given_up_by_an_entry);
+    tcase_add_test(tcase, many_queries_are_answered_the_same_with_the_help_of_idle_workers);
     tcase_add_loop_test(tcase, reads_go_on_beside_what_is_applied, 0, 2);
     tcase_add_test(tcase, a_write_that_nobody_remembers_was_done_only_if_nothing_could_refuse_it);
     tcase_add_loop_test(tcase, parts_of_any_bytes_are_refused, 0, 3);

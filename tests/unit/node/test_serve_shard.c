@@ -91,7 +91,7 @@ say(uint32_t at, enum method_number number, uint8_t backend)
                                    .ask = ask.bytes,
                                    .ask_bytes = (uint32_t)ask.count};
     error = (struct omen_error){0};
-    const omen_status status = serve_read(copies[at], &part, 0, &answer, &items, &error);
+    const omen_status status = serve_read(copies[at], &part, NULL, &answer, &items, &error);
     if (status == OMEN_OK) {
         struct decode decode;
         decode_init(&decode, (struct wire_bytes){answer.bytes, (uint32_t)answer.count},
@@ -131,7 +131,7 @@ say_hold(uint32_t hold_ms)
                                    .last = UINT64_MAX,
                                    .ask = ask.bytes,
                                    .ask_bytes = (uint32_t)ask.count};
-    return serve_read(copies[0], &part, 0, &answer, &items, &error);
+    return serve_read(copies[0], &part, NULL, &answer, &items, &error);
 }
 
 static uint64_t
@@ -338,7 +338,7 @@ ask_builder(uint32_t at, const struct inner_build_ask *wanted)
                                    .ask = ask.bytes,
                                    .ask_bytes = (uint32_t)ask.count};
     error = (struct omen_error){0};
-    const omen_status status = serve_read(copies[at], &part, 0, &answer, &items, &error);
+    const omen_status status = serve_read(copies[at], &part, NULL, &answer, &items, &error);
     if (status != OMEN_OK)
         return status;
     decode_init(&decode, (struct wire_bytes){answer.bytes, (uint32_t)answer.count}, &decode_answers,
