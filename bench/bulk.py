@@ -4,7 +4,8 @@
 
 The engine's figures are of build/bin/omen_bulk_bench (bench/bulk.c), which builds and inserts the same rows with the same seed; each
 draw has another seed: another rotation, other entries, other leaders. Libraries are built in processes of their own, one after
-the other; ours through Index.add, until all is linked.
+the other; ours through Index.add, until all is linked. Before the clock starts each of them has touched a gigabyte and let it go
+(measure.touch_memory), so that none is charged for what the host of a virtual machine took back.
 """
 
 import argparse
@@ -157,6 +158,7 @@ def main(words=None):
             rate_table(name, rates(options, name, count)),
         ]
         head = f"{name}: {count:,} x {dataset.dim}, {options.draws} draws, {options.repeat} builds of each."
+        head += " Each library's process touches a gigabyte before its clock starts (bench/measure.py, touch_memory)."
         text = "\n\n".join([head] + [text for text, _ in parts])
         verdicts = [verdict for _, judged in parts for verdict in judged]
         whole = count == len(dataset.base)

@@ -76,6 +76,14 @@ def pin(cores=None):
             pass  # the thread ended meanwhile
 
 
+def touch_memory(count=1 << 30):
+    """Touches so many bytes and lets them go: the host of a virtual machine takes back what lay unused for some seconds, and gives
+    it anew page by page, up to a second a gigabyte, which would be counted for whoever comes next. What was just freed is not."""
+    pages = np.empty(count, "u1")
+    pages[::4096] = 1
+    del pages
+
+
 def anonymous_bytes():
     """RssAnon: what this process holds that no file backs."""
     with open("/proc/self/status") as file:

@@ -33,6 +33,7 @@ class Worker:
             dataset = data.cached_subset(dataset, rows, queries)
         self.query, self.truth, self.k = np.ascontiguousarray(dataset.query), dataset.truth, k
         base = np.array(dataset.base)  # a copy in memory before the clock starts: the disk is not the subject
+        measure.touch_memory()
         before = measure.anonymous_bytes()
         measure.pin(measure.CORES[:threads] if threads < len(measure.CORES) else None)
         seconds, reused = self._build(base, dataset.metric, m, ef_construction, threads, cache)
