@@ -1,10 +1,11 @@
-"""Latency of single searches, idle and beside a writer that never pauses.
+"""Latency of single searches, idle, beside a writer that never pauses, and beside a build of all rows.
 
 `python -m bench.latency [--sets NAME...]`
 
 The index links with one worker here, so that on two cores one is left to the searcher; the same with a
 worker per core is shown beside and has no bar. The writer is a thread of the same process that upserts
-batches of existing rows, as fast as they are taken.
+batches of existing rows, as fast as they are taken. The builder is one that makes all links anew, again and again, with a thread
+a core: searches have to share with it.
 """
 
 import argparse
@@ -19,21 +20,17 @@ LADDER = (10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256)
 BATCH = 500
 
 
-class Writer:
-    """Upserts rows again and again until stopped, and waits for their links, so that its rate is the index's."""
+class Beside:
+    """Does step() again and again in a thread until left; the rate is of the rows that it says it has done."""
 
-    def __init__(self, index, base, seed=9):
-        self.index, self.base, self.rows = index, base, 0
-        self.random = np.random.default_rng(seed)
+    def __init__(self, step):
+        self.step, self.rows = step, 0
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self._run)
 
     def _run(self):
         while not self.stopping.is_set():
-            ids = self.random.choice(len(self.base), BATCH, replace=False)
-            self.index.upsert(self.base[ids], ids)
-            self.index.flush()
-            self.rows += BATCH
+            self.rows += self.step()
 
     def __enter__(self):
         self.start = measure.clock()
@@ -44,6 +41,27 @@ class Writer:
         self.stopping.set()
         self.thread.join()
         self.rate = self.rows / (measure.clock() - self.start)
+
+
+def writing(index, base, seed=9):
+    """Upserts some rows and waits for their links, so that the rate is the index's."""
+    random = np.random.default_rng(seed)
+
+    def step():
+        ids = random.choice(len(base), BATCH, replace=False)
+        index.upsert(base[ids], ids)
+        index.flush()
+        return BATCH
+
+    return Beside(step)
+
+
+def building(index):
+    def step():
+        index.build(again=True)
+        return len(index)
+
+    return Beside(step)
 
 
 def quantiles(index, queries, ef, at_least):
@@ -59,7 +77,7 @@ def run(name, options):
     dataset = data.load(name)
     dataset = data.cached_subset(dataset, options.rows or len(dataset.base), len(dataset.query))
     base, queries = np.array(dataset.base), dataset.query[:1000]
-    rows, verdicts = [], []
+    rows, beside, verdicts = [], [], []
     for workers in (1, 0):
         index = omendb.Index(dimension=dataset.dim, metric=dataset.metric, threads=workers)
         index.add(base, np.arange(len(base)))
@@ -70,18 +88,24 @@ def run(name, options):
                 break
         idle = [quantiles(index, queries, ef, options.seconds) for _ in range(3)]
         p50, p99 = (float(np.median([part[i] for part in idle])) for i in (0, 1))
-        with Writer(index, base) as writer:
+        with building(index) as builder:
+            built50, built99, asked = quantiles(index, queries, ef, 3 * options.seconds)
+        with writing(index, base) as writer:
             busy50, busy99, calls = quantiles(index, queries, ef, 3 * options.seconds)
         label = "1" if workers == 1 else f"{len(measure.CORES)}"
         idle = [f"{ef}", f"{recall:.3f}", f"{p50:.0f}", f"{p99:.0f}", f"{p99 / p50:.1f}x"]
         busy = [f"{busy50:.0f}", f"{busy99:.0f}", f"{busy99 / p50:.1f}x", f"{writer.rate:,.0f}", f"{calls:,}"]
         rows.append([name, label, *idle, *busy])
+        if workers == 0:
+            times = built99 / p99
+            beside.append([name, f"{p99:.0f}", f"{built50:.0f}", f"{built99:.0f}", f"{times:.2f}x", f"{builder.rate:,.0f}", f"{asked:,}"])  # fmt: skip
+            verdicts.append((f"{name}: p99 beside a build over idle p99", f"{times:.2f}x", "<= 2x", times <= 2))
         if workers == 1:
             verdicts.append((f"{name}: p99 over p50, idle", f"{p99 / p50:.2f}x", "<= 2.2x", p99 <= 2.2 * p50))
             verdicts.append(
                 (f"{name}: p99 beside a writer over idle p50", f"{busy99 / p50:.2f}x", "<= 4x", busy99 <= 4 * p50)
             )
-    return rows, verdicts
+    return rows, beside, verdicts
 
 
 def main(words=None):
@@ -90,16 +114,17 @@ def main(words=None):
     parse.add_argument("--rows", type=int)
     parse.add_argument("--seconds", type=float, default=2.0)
     options = parse.parse_args(words)
-    rows, verdicts = [], []
+    rows, beside, verdicts = [], [], []
     for name in options.sets:
         if data.available(name):
-            more, judged = run(name, options)
-            rows, verdicts = rows + more, verdicts + judged
+            more, built, judged = run(name, options)
+            rows, beside, verdicts = rows + more, beside + built, verdicts + judged
     head = ["set", "linkers", "ef", "recall", "p50 us", "p99 us", "p99/p50", "p50 beside writer", "p99 beside writer",
             "over idle p50", "rows written/s", "searches"]  # fmt: skip
-    report.section(
-        "latency", "Latency, idle and beside a writer", report.table(head, rows), verdicts, whole=options.rows is None
-    )
+    text = report.table(head, rows) + "\n\n"
+    head = ["set", "idle p99 us", "p50 beside a build", "p99 beside a build", "over idle p99", "rows built/s", "searches"]
+    text += report.table(head, beside)
+    report.section("latency", "Latency, idle, beside a writer and beside a build", text, verdicts, whole=options.rows is None)
 
 
 if __name__ == "__main__":
