@@ -20,6 +20,7 @@
 #include "base/os_cpu.h"
 #include "base/pool.h"
 #include "base/prng.h"
+#include "bench/roofline.h"
 #include "index/hnsw_bulk.h"
 #include "index/kernel/kernel.h"
 
@@ -436,6 +437,9 @@ main(int count, char **words)
     for (uint32_t i = 0; i < options.threads; i++)
         if (scratch_open(&asking.scratches[i]) != OMEN_OK)
             fail("out of memory");
+    const struct roofline peak = roofline_measure(options.threads);
+    printf("a thread at its best: %.1f products of bytes a ns, %.2f bytes of memory a ns\n",
+           peak.products, peak.bytes);
     for (uint32_t turn = 0; turn < options.repeat + options.insert; turn++) {
         struct hnsw *hnsw = open_with(&options, rows);
         asking.hnsw = hnsw;

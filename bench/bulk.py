@@ -42,14 +42,17 @@ def curve(line):
 
 def read(output):
     """What omen_bulk_bench printed: a dict of each build, and the curves by 'bulk' and 'inserted'."""
-    builds, curves = [], {}
+    builds, curves, peak = [], {}, None
     for line in output.splitlines():
+        if line.startswith("a thread at its best:"):
+            peak = [float(number) for number in re.findall(r"[0-9.]+", line)]
         if found := re.match(r"(\d+) vectors/s: .* in ([0-9.]+) s.*; ([0-9.]+) us of processor a row", line):
-            builds.append(dict(rate=float(found[1]), seconds=float(found[2]), processor=float(found[3])))
+            builds.append(dict(rate=float(found[1]), seconds=float(found[2]), processor=float(found[3]), peak=peak))
         elif line.startswith("  us of processor a row:"):
             builds[-1]["stages"] = numbers(line)
         elif found := re.match(r"  build memory (\d+) bytes a row, (\d+) with the graph, (\d+) passes", line):
             builds[-1].update(memory=int(found[2]), passes=int(found[3]))
+            builds[-1]["pairs"] = float(re.search(r"([0-9]+) pairs a row", line)[1])
         elif found := re.match(r"  (bulk|inserted): ", line):
             curves[found[1]] = curve(line)
     return builds, curves
@@ -91,7 +94,35 @@ def quality_table(name, curves):
     return report.table(head, rows), verdicts
 
 
-def engine_table(name, builds, little):
+def roofline_table(builds, dim):
+    """Stages beside the least that the machine would need for them: products of bytes, or bytes from memory, whichever is more.
+
+    Leaves and partition compare pairs of rows, each once; codes read four bytes a component; who chooses reads each of its candidates
+    once (64; 32 others in reverse), out of memory at the worst.
+    """
+
+    def us(stages):
+        return sum(float(np.median([build["stages"][stage] for build in builds])) for stage in stages)
+
+    width = (dim + 31) // 32 * 32
+    products, memory = np.median([build["peak"] for build in builds], axis=0)
+    compared = np.median([build["pairs"] for build in builds]) * width
+    rows = []
+    for stages, count, unit in [
+        (("encode",), 4 * dim + width, "bytes"),
+        (("partition", "leaves"), compared, "products"),
+        (("choose",), 64 * width, "bytes"),
+        (("reverse",), 32 * width, "bytes"),
+    ]:
+        best = products if unit == "products" else memory
+        least = count / best / 1000 if best > 0 else 0.0  # 0: nobody knows how many products
+        took = us(stages)
+        rows.append([", ".join(stages), f"{took:.2f}", f"{count:,.0f} {unit}", f"{least:.2f}", f"{least / took:.0%}"])
+    text = f"A thread does {products:,.0f} products of bytes a ns at most, and reads {memory:.1f} bytes of memory.\n\n"
+    return text + report.table(["stage", "us a row", "work a row", "us at least", "of the peak"], rows)
+
+
+def engine_table(name, dim, builds, little):
     rates, memory = [build["rate"] for build in builds], max(build["memory"] for build in builds)
     slower = float(np.median([build["seconds"] for build in little]) / np.median([build["seconds"] for build in builds]))
     stages = [[stage, f"{np.median([build['stages'][stage] for build in builds]):.2f}"] for stage in STAGES]
@@ -105,7 +136,8 @@ def engine_table(name, builds, little):
     if name in MEMORY:
         verdicts.append((f"{name}: bytes a vector", f"{memory:,}", f"<= {MEMORY[name]:,}", memory <= MEMORY[name]))
     verdicts.append((f"{name}: {LITTLE} bytes a vector beside codes", f"{slower:.2f}x the time", f"<= {LITTLE_TIMES:g}x", slower <= LITTLE_TIMES))  # fmt: skip
-    return text + report.table(["stage", "us of processor a row"], stages), verdicts
+    text += report.table(["stage", "us of processor a row"], stages) + "\n\n"
+    return text + roofline_table(builds, dim), verdicts
 
 
 def rates(options, name, rows):
@@ -154,7 +186,7 @@ def main(words=None):
         count = min(options.rows or len(dataset.base), len(dataset.base))
         parts = [
             quality_table(name, curves),
-            engine_table(name, builds, little),
+            engine_table(name, dataset.dim, builds, little),
             rate_table(name, rates(options, name, count)),
         ]
         head = f"{name}: {count:,} x {dataset.dim}, {options.draws} draws, {options.repeat} builds of each."

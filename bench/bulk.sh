@@ -30,4 +30,4 @@ done
 wait
 rm -f "$objects/libbulk.a"
 ar rcs "$objects/libbulk.a" "$objects"/*.o
-$compiler $common bench/bulk.c "$objects/libbulk.a" -lm -o "$out/omen_bulk_bench"
+$compiler $common bench/bulk.c bench/roofline.c "$objects/libbulk.a" -lm -o "$out/omen_bulk_bench"

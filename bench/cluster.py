@@ -1,6 +1,6 @@
 """What a cluster costs: searches and writes through nodes, beside the library alone and beside other servers.
 
-`python -m bench.cluster PART... [--busy] [--rounds N]`, of search, upsert, peers, restart, idle. bench/faults.py has what comes of
+`python -m bench.cluster PART... [--busy] [--rounds N]`, of search, upsert, peers, restart, idle, merge. bench/faults.py has what comes of
 nodes that die.
 
 Everything is on loopback: nodes, clients and what they are compared with share the same processors, and take turns.
@@ -9,6 +9,7 @@ Everything is on loopback: nodes, clients and what they are compared with share 
 
 import argparse
 import pathlib
+import re
 import shutil
 import subprocess
 import tempfile
@@ -173,6 +174,7 @@ def upsert_report(options, rows, names, rounds):
     verdicts = [
         ("RF 1, of the library's durable inserts", f"{ratios[names[0]]:.2f}x", ">= 0.6x", ratios[names[0]] >= 0.6),
         ("RF 3, of the library's durable inserts", f"{ratios[names[1]]:.2f}x", ">= 0.2x", ratios[names[1]] >= 0.2),
+        ("RF 3 and 4 shards, of the library's durable inserts", f"{ratios[names[3]]:.2f}x", ">= 0.2x", ratios[names[3]] >= 0.2),
     ]
     report.section("cluster-upsert", "Bulk upserts through a node", text, verdicts)
 
@@ -354,7 +356,21 @@ def idle(options):
     report.section("cluster-idle", "Nodes that nobody asks", text, verdicts)
 
 
-PARTS = {"search": search, "upsert": upsert, "peers": peers, "restart": restart, "idle": idle}
+# ---- what a router itself takes ----
+
+
+def merge(options):
+    """bench/router.c: a search taken apart for 64 shards and their replies merged, in one thread and without a network."""
+    done = subprocess.run([nodes.BIN / "omen_router_bench"], check=True, capture_output=True, text=True)
+    rows = [[name, float(least), float(middle)] for name, least, middle in re.findall(r"^(\w+) +([0-9.]+) us +([0-9.]+) us$", done.stdout, re.M)]
+    took = sum(row[2] for row in rows if row[0] in ("route", "merge"))
+    text = "64 shards, k = 10. `replies` hears all 64, with the merge in the last.\n\n" + (BUSY if options.busy else "")
+    text += report.table(["step", "shortest us", "median us"], [[name, f"{least:.2f}", f"{middle:.2f}"] for name, least, middle in rows])
+    verdicts = [("route and merge, medians", f"{took:.2f} us", "< 5 us", took < 5)]
+    report.section("cluster-merge", "Taking apart and merging", text, verdicts)
+
+
+PARTS = {"search": search, "upsert": upsert, "peers": peers, "restart": restart, "idle": idle, "merge": merge}
 
 
 def main(words=None):
