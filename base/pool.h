@@ -41,10 +41,11 @@ uint32_t pool_threads(const struct pool *pool);
 void pool_run(uint32_t threads, uint32_t count,
               void (*fn)(void *context, uint32_t index, uint32_t worker), void *context);
 
-// Calls fn(context) here, and on up to `most` - 1 workers of the pool that find nothing else to do meanwhile, on each once, at the
-// same time; returns when all that began have returned. What is to be done fn takes out of `context`, piece by piece: a worker that
-// comes late finds nothing left. For a unit of work that is worth several threads: none is started, and none is kept from other
-// work. From a worker of the pool or from elsewhere; not while it is closed.
-void pool_share(struct pool *pool, uint32_t most, void (*fn)(void *context), void *context);
+// Calls fn(context) again and again until it returns false, and has up to `most` - 1 workers of the pool do so too, at the same time,
+// that find nothing else to do; returns when none is in it any more. fn does a piece of what there is to do, which it takes out of
+// `context`, and returns false when nothing is left. A worker looks for other work between two pieces, and one that comes late finds
+// nothing left. For what is worth several threads: none is started, and none is kept from other work for longer than a piece takes.
+// From a worker of the pool or from elsewhere; not while it is closed.
+void pool_share(struct pool *pool, uint32_t most, bool (*fn)(void *context), void *context);
 
 #endif

@@ -34,9 +34,10 @@ struct worker {
 
 struct share { // of who is within pool_share
     struct share *next;
-    void (*fn)(void *context);
+    bool (*fn)(void *context);
     void *context;
     uint32_t places;         // for workers that may come yet; under the pool's lock
+    bool over;               // nobody comes any more; under the pool's lock
     _Atomic uint32_t inside; // workers
 };
 
@@ -143,12 +144,9 @@ pool_stop(struct pool *pool, uint32_t started)
 
 // ---- pool_share ----
 
-// Whoever shares goes on when nobody is inside: of the share nothing may be read afterwards, and os_wake_all does not.
-static bool
-take_part(struct pool *pool)
+static struct share *
+enter(struct pool *pool)
 {
-    if (atomic_load_explicit(&pool->places, memory_order_acquire) == 0)
-        return false;
     lock_acquire(&pool->lock);
     struct share *share = pool->shares;
     while (share != NULL && share->places == 0)
@@ -159,11 +157,32 @@ take_part(struct pool *pool)
         atomic_fetch_add_explicit(&share->inside, 1, memory_order_relaxed);
     }
     lock_release(&pool->lock);
-    if (share == NULL)
-        return false;
-    share->fn(share->context);
+    return share;
+}
+
+// Whoever shares goes on when nobody is inside: of the share nothing may be read afterwards, and os_wake_all does not.
+static void
+leave(struct pool *pool, struct share *share, bool more)
+{
+    lock_acquire(&pool->lock);
+    if (more && !share->over) {
+        share->places++;
+        atomic_fetch_add_explicit(&pool->places, 1, memory_order_relaxed);
+    }
+    lock_release(&pool->lock);
     if (atomic_fetch_sub_explicit(&share->inside, 1, memory_order_acq_rel) == 1)
         os_wake_all(&share->inside);
+}
+
+static bool
+take_part(struct pool *pool)
+{
+    if (atomic_load_explicit(&pool->places, memory_order_acquire) == 0)
+        return false;
+    struct share *share = enter(pool);
+    if (share == NULL)
+        return false;
+    leave(pool, share, share->fn(share->context));
     return true;
 }
 
@@ -188,6 +207,7 @@ share_end(struct pool *pool, struct share *share)
     while (*at != share)
         at = &(*at)->next;
     *at = share->next;
+    share->over = true;
     atomic_fetch_sub_explicit(&pool->places, share->places, memory_order_relaxed);
     lock_release(&pool->lock);
     uint32_t inside;
@@ -196,17 +216,16 @@ share_end(struct pool *pool, struct share *share)
 }
 
 void
-pool_share(struct pool *pool, uint32_t most, void (*fn)(void *context), void *context)
+pool_share(struct pool *pool, uint32_t most, bool (*fn)(void *context), void *context)
 {
     ASSERT(most >= 1);
-    if (most == 1) {
-        fn(context);
-        return;
-    }
     struct share share = {.fn = fn, .context = context, .places = most - 1};
-    share_begin(pool, &share);
-    fn(context);
-    share_end(pool, &share);
+    if (most > 1)
+        share_begin(pool, &share);
+    while (fn(context)) {
+    }
+    if (most > 1)
+        share_end(pool, &share);
 }
 
 // ---- pool_run ----

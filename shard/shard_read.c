@@ -387,29 +387,30 @@ batch_note(struct batch_search *batch, const struct search *search)
     sum->view = search->view;
 }
 
-// What a thread does: the next queries, again and again. What was taken is searched even if others fail meanwhile.
-static void
-batch_part(void *context)
+// The next queries; false: none is left. What was taken is searched even if others fail meanwhile.
+static bool
+batch_piece(void *context)
 {
     struct batch_search *batch = context;
+    struct search search = *batch->search;
+    struct omen_error error;
     size_t first, end, at;
-    while (atomic_load_explicit(&batch->failed, memory_order_relaxed) == 0 &&
-           batch_take(batch, &first, &end)) {
-        struct search search = *batch->search;
-        struct omen_error error;
-        const omen_status status = batch_chunk(batch, first, end, &search, &at, &error);
-        lock_acquire(&batch->lock);
-        if (status == OMEN_OK) {
-            batch_note(batch, &search);
-        } else {
-            atomic_store_explicit(&batch->failed, 1, memory_order_relaxed);
-            if (at < batch->first_failure) {
-                batch->first_failure = at;
-                *batch->error = error;
-            }
+    if (atomic_load_explicit(&batch->failed, memory_order_relaxed) != 0 ||
+        !batch_take(batch, &first, &end))
+        return false;
+    const omen_status status = batch_chunk(batch, first, end, &search, &at, &error);
+    lock_acquire(&batch->lock);
+    if (status == OMEN_OK) {
+        batch_note(batch, &search);
+    } else {
+        atomic_store_explicit(&batch->failed, 1, memory_order_relaxed);
+        if (at < batch->first_failure) {
+            batch->first_failure = at;
+            *batch->error = error;
         }
-        lock_release(&batch->lock);
     }
+    lock_release(&batch->lock);
+    return true;
 }
 
 static void
@@ -417,7 +418,8 @@ batch_thread(void *context, uint32_t index, uint32_t worker)
 {
     (void)index;
     (void)worker;
-    batch_part(context);
+    while (batch_piece(context)) {
+    }
 }
 
 // By whoever of the pool has nothing else to do, or by threads that are started for it.
@@ -436,7 +438,7 @@ batch_run(struct batch_search *batch, const omen_query_options *options)
     batch->threads = threads;
     lock_init(&batch->lock);
     if (pool != NULL)
-        pool_share(pool, threads, batch_part, batch);
+        pool_share(pool, threads, batch_piece, batch);
     else
         pool_run(threads, threads, batch_thread, batch);
     lock_fini(&batch->lock);

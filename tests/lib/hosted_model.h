@@ -554,7 +554,7 @@ hosted_extra_forget(const char *path, struct omen_error *error)
 
 // ---- parts ----
 
-static void
+static bool
 model_read_together(void *context)
 {
     (void)context;
@@ -562,6 +562,7 @@ model_read_together(void *context)
     os_wake_all(&model_together);
     while (atomic_load(&model_together) < 2)
         os_wait(&model_together, 1);
+    return false;
 }
 
 omen_status

@@ -359,7 +359,7 @@ busy_or_idle(void *context, uint32_t worker)
     return true;
 }
 
-static void
+static bool
 meet(void *context)
 {
     struct shared *shared = context;
@@ -370,6 +370,7 @@ meet(void *context)
     while ((begun = atomic_load(&shared->begun)) < shared->wanted)
         os_wait(&shared->begun, begun);
     atomic_fetch_add(&shared->ended, 1);
+    return false;
 }
 
 START_TEST(idle_workers_take_part_in_what_is_shared_and_no_more_than_it_has_places_for)
@@ -403,6 +404,52 @@ START_TEST(who_shares_does_all_alone_where_workers_are_busy_and_does_not_wait_fo
     os_wake_all(&shared.gate);
     pool_close(shared.pool);
     ck_assert_uint_eq(atomic_load(&shared.begun), 1);
+}
+END_TEST
+
+// A worker that shares, and has other work to do from its first piece on.
+struct between {
+    pthread_t sharer;
+    _Atomic uint32_t waits, done, pieces, wrong;
+};
+
+static bool
+do_what_waits(void *context, uint32_t worker)
+{
+    struct between *between = context;
+    (void)worker;
+    if (atomic_exchange(&between->waits, 0) == 0)
+        return false;
+    atomic_fetch_add(&between->done, 1);
+    os_wake_all(&between->done);
+    return true;
+}
+
+static bool
+piece_between(void *context)
+{
+    struct between *between = context;
+    uint32_t done;
+    if (pthread_equal(pthread_self(), between->sharer)) {
+        while ((done = atomic_load(&between->done)) < 100)
+            os_wait(&between->done, done);
+        return false;
+    }
+    atomic_fetch_add(&between->wrong, atomic_load(&between->waits));
+    atomic_fetch_add(&between->pieces, 1);
+    atomic_store(&between->waits, 1);
+    return true;
+}
+
+START_TEST(a_worker_does_other_work_between_two_pieces_and_comes_back)
+{
+    struct between between = {.sharer = pthread_self()};
+    struct pool *pool;
+    ck_assert_int_eq(pool_open(1, do_what_waits, &between, &pool), OMEN_OK);
+    pool_share(pool, 2, piece_between, &between);
+    pool_close(pool);
+    ck_assert_uint_eq(atomic_load(&between.wrong), 0);
+    ck_assert_uint_ge(atomic_load(&between.pieces), 100);
 }
 END_TEST
 
@@ -463,6 +510,7 @@ pool_suite(void)
                    idle_workers_take_part_in_what_is_shared_and_no_more_than_it_has_places_for);
     tcase_add_test(share,
                    who_shares_does_all_alone_where_workers_are_busy_and_does_not_wait_for_them);
+    tcase_add_test(share, a_worker_does_other_work_between_two_pieces_and_comes_back);
     tcase_add_test(share, several_share_at_once_and_each_has_its_own_back_when_it_returns);
     suite_add_tcase(suite, share);
     return suite;
