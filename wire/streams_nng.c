@@ -24,7 +24,7 @@
 
 static omen_status listen_there(struct streams *set, struct omen_error *error);
 static void accepted(void *argument);
-static bool turn(void *context);
+static uint32_t turn(void *context);
 
 // ---- life ----
 
@@ -43,7 +43,7 @@ streams_open(const struct streams_config *config, struct streams **out, struct o
     if (config->host != NULL)
         status = listen_there(set, error);
     if (status == OMEN_OK) {
-        status = timer_open(config->tick_ms, turn, set, &set->timer);
+        status = timer_open(turn, set, &set->timer);
         if (status != OMEN_OK)
             (void)error_set_plain(error, status);
     }
@@ -362,7 +362,7 @@ close_overdue(struct streams *set, uint64_t now_ns)
     }
 }
 
-static bool
+static uint32_t
 turn(void *context)
 {
     struct streams *set = context;
@@ -380,5 +380,5 @@ turn(void *context)
         set->config.tick(set->config.context, now_ns);
     atomic_fetch_add(&set->turns, 1);
     os_wake_all(&set->turns);
-    return false;
+    return set->config.tick_ms;
 }
