@@ -1,4 +1,4 @@
-// base/os_timer.c -- one thread that does something every so often.
+// base/os_timer.c -- one thread that does something as often as it says itself.
 //
 // Shape: shell.
 #include "base/os_timer.h"
@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <time.h>
 
 #include "base/alloc.h"
@@ -18,7 +19,6 @@ struct timer {
     pthread_cond_t changed; // by the monotonic clock
     bool woken;             // under `mutex`
     _Atomic bool ending;
-    uint32_t interval_ms;
     timer_fn fn;
     void *context;
 };
@@ -26,13 +26,12 @@ struct timer {
 static void *timer_main(void *argument);
 
 omen_status
-timer_open(uint32_t interval_ms, timer_fn fn, void *context, struct timer **out)
+timer_open(timer_fn fn, void *context, struct timer **out)
 {
     *out = NULL;
     struct timer *timer = mem_alloc_zero(1, sizeof *timer);
     if (timer == NULL)
         return OMEN_E_NO_MEMORY;
-    timer->interval_ms = interval_ms;
     timer->fn = fn;
     timer->context = context;
     pthread_condattr_t clock;
@@ -85,13 +84,13 @@ timer_wake(struct timer *timer)
 }
 
 static struct timespec
-time_of_next(const struct timer *timer)
+in_ms(uint32_t ms)
 {
     struct timespec when;
     const int failed = clock_gettime(CLOCK_MONOTONIC, &when);
     ASSERT(failed == 0);
-    when.tv_sec += timer->interval_ms / 1000;
-    when.tv_nsec += (long)(timer->interval_ms % 1000) * 1000000;
+    when.tv_sec += ms / 1000;
+    when.tv_nsec += (long)(ms % 1000) * 1000000;
     if (when.tv_nsec >= 1000000000) {
         when.tv_sec++;
         when.tv_nsec -= 1000000000;
@@ -104,13 +103,16 @@ timer_main(void *argument)
 {
     struct timer *timer = argument;
     while (!atomic_load(&timer->ending)) {
-        if (timer->fn(timer->context))
+        const uint32_t ms = timer->fn(timer->context);
+        if (ms == 0)
             continue;
-        const struct timespec until = time_of_next(timer);
+        const struct timespec until = in_ms(ms);
         (void)pthread_mutex_lock(&timer->mutex);
         int answer = 0;
         while (!timer->woken && answer == 0)
-            answer = pthread_cond_timedwait(&timer->changed, &timer->mutex, &until);
+            answer = ms == TIMER_RESTS
+                         ? pthread_cond_wait(&timer->changed, &timer->mutex)
+                         : pthread_cond_timedwait(&timer->changed, &timer->mutex, &until);
         ASSERT(answer == 0 || answer == ETIMEDOUT);
         timer->woken = false;
         (void)pthread_mutex_unlock(&timer->mutex);

@@ -254,14 +254,28 @@ wants_transfer(const struct copy *copy)
            replica_uuid_is_none(replica->transfer_to);
 }
 
+// A lease is for who reads under it. Two thirds of a node's copies do not, and a lease is renewed twice a second: they hear of the newest
+// when they lead.
+static bool
+wants_lease(const struct copy *copy)
+{
+    const enum replica_role role = copy->replica.role;
+    return !copy->leased && (role == REPLICA_OPENING || role == REPLICA_PRIMARY);
+}
+
+static bool
+is_told_all(const struct copy *copy)
+{
+    return copy->told && !wants_lease(copy) && copy->led && copy->words_due == 0;
+}
+
 static bool
 tell_one(struct copies *copies, struct copy *copy, const struct copies_input *in,
          struct copies_output *out)
 {
     struct replica_meta meta;
     struct replica_input given = {0};
-    if (!copy->made || !copy->named ||
-        (copy->told && copy->leased && copy->led && copy->words_due == 0))
+    if (!copy->made || !copy->named || is_told_all(copy))
         return false;
     if (!copy->told) {
         copy->told = true;
@@ -270,7 +284,7 @@ tell_one(struct copies *copies, struct copy *copy, const struct copies_input *in
         given.meta = &meta;
         if (!copy_meta(copy, &meta))
             return false;
-    } else if (!copy->leased) {
+    } else if (wants_lease(copy)) {
         copy->leased = true;
         given.kind = REPLICA_IN_LEASE;
         given.boot = copies->config.boot;
@@ -367,7 +381,7 @@ wake_of(const struct copies *copies, const struct copy *copy)
         return 0;
     if (!copy->made || !copy->named)
         return copy->made ? copy->wake_ns : UINT64_MAX;
-    if (!copy->told || !copy->leased || !copy->led || copy->words_due != 0)
+    if (!is_told_all(copy))
         return 0;
     const bool wishes = copy_is_pending(copies, copy) || wants_transfer(copy);
     return wishes && copy->born_at_ns < copy->wake_ns ? copy->born_at_ns : copy->wake_ns;

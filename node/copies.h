@@ -110,7 +110,7 @@ struct copy {
     bool awaited;       // a map had it pending, and none has its uuid yet
     bool expected;      // awaited, and the map has a pending copy for it still
     bool told;          // of the newest row
-    bool leased;        // it was told of the newest lease
+    bool leased;        // it was told of the newest lease, of which only those hear that lead
     bool led;           // it was told that somebody else leads the metadata
     uint16_t words_due; // bits of members: what the failure detector says of them
     uint64_t wake_ns;

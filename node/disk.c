@@ -23,6 +23,8 @@
     4u // a commit that erases wants pages for itself, the more the more it erases
 
 static omen_status begin_life(struct disk *disk, struct omen_error *error);
+static uint32_t look(void *context);
+static bool work(struct disk *disk);
 static bool is_erasing(const struct disk *disk, const struct disk_job *job);
 static struct disk_job *take(struct disk *disk, bool only_erasing);
 static void put_back(struct disk *disk, struct disk_job *taken);
@@ -45,7 +47,7 @@ disk_open(const struct disk_config *config, struct disk **out, struct omen_error
     omen_status status = logs_open(config->path, &disk->kv, error);
     if (status == OMEN_OK)
         status = begin_life(disk, error);
-    if (status == OMEN_OK && timer_open(RETRY_MS, disk_work, disk, &disk->timer) != OMEN_OK)
+    if (status == OMEN_OK && timer_open(look, disk, &disk->timer) != OMEN_OK)
         status = error_set_plain(error, OMEN_E_NO_MEMORY);
     if (status != OMEN_OK) {
         kv_close(disk->kv);
@@ -93,7 +95,7 @@ disk_close(struct disk *disk)
     disk->again_ns = 0;
     if (disk->last != NULL)
         disk->last->lazy = false; // it goes without waiting for others
-    while (disk_work(disk))
+    while (work(disk))
         ;
     while (disk->first != NULL) {
         struct disk_job *job = disk->first;
@@ -286,11 +288,19 @@ finish(struct disk *disk, struct disk_job *taken)
 
 // ---- the thread ----
 
-// Where there is no room: first what erases, then erasing what was forgotten, then all of it, now and then.
-bool
-disk_work(void *context)
+static uint32_t
+look(void *context)
 {
     struct disk *disk = context;
+    if (work(disk))
+        return 0;
+    return disk->put_off ? RETRY_MS : TIMER_RESTS;
+}
+
+// Where there is no room: first what erases, then erasing what was forgotten, then all of it, now and then. True: there may be more.
+static bool
+work(struct disk *disk)
+{
     struct omen_error error = {.text = ""};
     const bool waits = disk->put_off && os_clock_ns() < disk->again_ns;
     struct disk_job *taken = disk->put_off ? take(disk, true) : NULL;

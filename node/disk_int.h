@@ -129,8 +129,6 @@ void disk_push(struct disk *disk, struct disk_job *job);
 // Does it in the transaction. OMEN_E_NOT_FOUND: its log is not there. After another failure the transaction can only be aborted.
 OMEN_MUST_CHECK omen_status disk_job_do(struct kv_txn *txn, struct disk_job *job,
                                         struct omen_error *error);
-// One round of the committing thread; true: there may be more to do at once.
-bool disk_work(void *context);
 
 // ---- records ----
 

@@ -24,6 +24,7 @@
 #include "node/admit.h"
 #include "node/disk.h"
 #include "node/hosts.h"
+#include "node/look.h"
 #include "node/meta.h"
 #include "node/metrics.h"
 #include "node/serve.h"
@@ -136,7 +137,9 @@ struct work_snapshot { // of any of those about snapshots
 };
 
 struct work_look {
+    struct look_at at;
     uint64_t points, bytes;
+    bool builds; // somebody builds for it elsewhere
 };
 
 struct work {
@@ -250,7 +253,8 @@ struct host_copy {
     bool trimming;
 
     bool looking; // a worker does
-    uint64_t look_ns, points, bytes;
+    struct look look;
+    uint64_t points, bytes;
     uint64_t search_ns; // a moving mean of what searches took; 0: there was none
     uint64_t read_ns;   // and of what all parts that read did, however long
 };

@@ -2,14 +2,14 @@
 //
 // Shape: shell.
 //
-// How much a copy holds is looked up by a worker, and less often: a count of points wants a reader of the shard, its bytes a system call.
+// How much a copy holds is looked up by a worker, and less often (node/look.h): a count of points wants a reader of the shard, its bytes a
+// system call.
 #include <stdio.h>
 #include <sys/stat.h>
 
 #include "node/hosts_int.h"
 #include "shard/hosted_build.h"
 
-#define LOOK_NS (UINT64_C(4) * 1000000000)
 #define BLOCK_BYTES UINT64_C(512) // of st_blocks, whatever the file system's are
 
 // ---- how much a copy holds ----
@@ -23,7 +23,8 @@ work_do_look(struct work *work)
     (void)snprintf(path, sizeof path, "%s/data.mdb", work->path);
     if (stat(path, &file) == 0)
         work->look.bytes = (uint64_t)file.st_blocks * BLOCK_BYTES;
-    hosted_build_idle(work->hosted, os_clock_ns()); // of a builder that is gone
+    work->look.builds =
+        hosted_build_idle(work->hosted, os_clock_ns()); // of a builder that may be gone
 }
 
 void
@@ -31,23 +32,29 @@ host_looked(struct hosts *hosts, struct work *work)
 {
     struct host_copy *copy = host_copy_of(hosts, work);
     ASSERT(copy != NULL);
+    const bool news =
+        work->look.builds || copy->points != work->look.points || copy->bytes != work->look.bytes;
     copy->users--;
     copy->looking = false;
     copy->points = work->look.points;
     copy->bytes = work->look.bytes;
+    look_made(&copy->look, work->look.at, news, os_clock_ns());
     host_unused(hosts, copy);
 }
 
 static void
 look(struct hosts *hosts, struct host_copy *copy, uint64_t now_ns)
 {
-    if (copy->looking || copy->exclusive != NULL || !host_usable(copy) || now_ns < copy->look_ns)
+    if (copy->looking || copy->exclusive != NULL || !host_usable(copy))
+        return;
+    const struct look_at at = {hosted_applied(copy->hosted), hosted_durable(copy->hosted)};
+    if (!look_is_due(&copy->look, at, now_ns))
         return;
     struct work *work = work_new(copy, WORK_LOOK);
     if (work == NULL)
         return;
     work->path = copy->path;
-    copy->look_ns = now_ns + LOOK_NS;
+    work->look.at = at;
     copy->looking = true;
     copy->users++;
     work_post(hosts, work);

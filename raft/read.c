@@ -5,7 +5,8 @@
 // A read asks which position must be applied before it may read. The leader answers with its commit after a round of
 // heartbeats that began when the read was already here was confirmed by a majority: then nobody else led at that time. Each
 // request has a round of its own; heartbeats carry the newest, and confirming one confirms all before it. A new leader does
-// not know what is committed before it committed an entry of its own term, so reads wait for that.
+// not know what is committed before it committed an entry of its own term, so reads wait for that. A round is a beat as well: the next one is
+// due an interval behind it.
 //
 // A lease (config.reads) spares the round while one that was begun not long ago is confirmed. It is void for the rest of a
 // term in which a transfer began: then others may be elected at once.
@@ -58,6 +59,8 @@ begin_round(struct raft *raft, struct raft_read_wait *read)
         raft->read_round++;
     read->round = raft->read_round;
     replicate_want_all(raft, WANT_HEARTBEAT);
+    if (raft->config.reads != RAFT_READS_LEASE) // there a beat is what renews the lease
+        raft->heartbeat_elapsed = 0;
 }
 
 void

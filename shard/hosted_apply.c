@@ -3,6 +3,7 @@
 // Shape: handle.
 #include "base/alloc.h"
 #include "shard/hosted_int.h"
+#include "shard/keeper.h"
 #include "shard/shard_log.h"
 
 static omen_status apply_entry(struct hosted *hosted, const struct hosted_entry *entry,
@@ -100,6 +101,7 @@ apply_entry(struct hosted *hosted, const struct hosted_entry *entry, struct host
     atomic_fetch_add_explicit(&hosted->outside.bytes, entry->count + OUTSIDE_ENTRY_BYTES,
                               memory_order_relaxed);
     atomic_store(&hosted->shard->journal->accepted_seq, entry->seq);
+    keeper_stir(hosted->shard->keeper);
     atomic_store_explicit(&hosted->applied_seq, entry->seq, memory_order_release);
     return OMEN_OK;
 }

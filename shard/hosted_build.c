@@ -79,15 +79,17 @@ hosted_build_forget(struct hosted *hosted)
 }
 
 // Whoever is at it has not left it idle.
-void
+bool
 hosted_build_idle(struct hosted *hosted, uint64_t now_ns)
 {
     struct hosted_builds *builds = &hosted->builds;
     if (!lock_try(&builds->lock))
-        return;
+        return true;
     if (builds->attempt != 0 && builds->used_ns + HOSTED_BUILD_IDLE_NS < now_ns)
         forget(hosted);
+    const bool goes_on = builds->attempt != 0;
     lock_release(&builds->lock);
+    return goes_on;
 }
 
 // ---- rows ----

@@ -1,26 +1,35 @@
 // shard/keeper.c -- the thread that looks after a durable shard.
 //
 // Shape: shell. What is due is decided in shard/checkpoint.c; nothing here can harm: what fails is tried again.
+//
+// A node has hundreds of shards that nobody writes to, so a keeper that has found nothing to do rests for a minute. Whoever writes
+// makes it look: the keeper says that it rests and then reads `accepted_seq`, the writer raises that and then looks whether the keeper rests. Both
+// sequentially consistent, so one of the two sees the other.
 #include "shard/keeper.h"
 
 #include "base/alloc.h"
 #include "base/os_clock.h"
 #include "base/os_timer.h"
 #include "shard/checkpoint.h"
+#include "shard/outside.h"
 
 #define INTERVAL_MS_DEFAULT 200u
 #define IDLE_NS 5000000000ull
 // After a checkpoint that failed, or did not make the log shorter: most of its work was in vain.
 #define RETRY_NS 5000000000ull
+#define REST_MS 60000u
 
 struct keeper {
     struct shard *shard;
     struct timer *timer;
+    uint32_t interval_ms;
+    _Atomic bool rests;
     uint64_t retry_ns;          // no checkpoint before; 0: at once
     uint64_t seen_seq, seen_ns; // the last entry of the log, and since when it is that
+    uint64_t looked_seq;        // the same at the end of the last look
 };
 
-static bool keep(void *context);
+static uint32_t look(void *context);
 
 omen_status
 keeper_open(struct shard *shard, struct keeper **out)
@@ -31,8 +40,9 @@ keeper_open(struct shard *shard, struct keeper **out)
     if (keeper == NULL)
         return OMEN_E_NO_MEMORY;
     keeper->shard = shard;
-    const omen_status status =
-        timer_open(asked != 0 ? asked : INTERVAL_MS_DEFAULT, keep, keeper, &keeper->timer);
+    keeper->interval_ms = asked != 0 ? asked : INTERVAL_MS_DEFAULT;
+    atomic_init(&keeper->rests, false);
+    const omen_status status = timer_open(look, keeper, &keeper->timer);
     if (status == OMEN_OK)
         *out = keeper;
     else
@@ -54,6 +64,19 @@ keeper_wake(struct keeper *keeper)
 {
     if (keeper != NULL)
         timer_wake(keeper->timer);
+}
+
+void
+keeper_stir(struct keeper *keeper)
+{
+    if (keeper != NULL && atomic_load(&keeper->rests) && atomic_exchange(&keeper->rests, false))
+        timer_wake(keeper->timer);
+}
+
+bool
+keeper_rests(const struct keeper *keeper)
+{
+    return atomic_load(&keeper->rests);
 }
 
 // Whether nobody has written for a while, all is linked, and the file's links are not those: the last checkpoint left some out, or
@@ -98,11 +121,10 @@ promote(struct shard *shard)
     return links;
 }
 
-// One piece of upkeep, the most pressing first.
+// One piece of upkeep, the most pressing first. True: there may be more.
 static bool
-keep(void *context)
+keep(struct keeper *keeper)
 {
-    struct keeper *keeper = context;
     struct shard *shard = keeper->shard;
     struct omen_error error;
     bulk_look(shard);
@@ -122,4 +144,41 @@ keep(void *context)
         (void)compact_spare(shard);
     const bool fields = shard_load_field(shard);
     return promote(shard) || fields;
+}
+
+// Whether there was something that a look may find done, due or possible the next time.
+static bool
+has_news(struct keeper *keeper, uint64_t accepted)
+{
+    struct shard *shard = keeper->shard;
+    const bool written = accepted != keeper->looked_seq;
+    keeper->looked_seq = accepted;
+    if (written || shard->journal->interval || os_clock_ns() < keeper->retry_ns ||
+        atomic_load(&shard->linkers.held_until_ns) != 0 ||
+        atomic_load(&shard->compaction_due) != 0 ||
+        (shard->outside != NULL && atomic_load(&shard->outside->bytes) != 0))
+        return true;
+    if (!lock_try(&shard->upkeep)) // whoever has it kept this look from its work
+        return true;
+    lock_release(&shard->upkeep);
+    const uint32_t ticket = epoch_enter(&shard->gate);
+    const struct hnsw *hnsw = shard_generation(shard)->hnsw;
+    const bool idle = !hnsw_links_behind(hnsw) && hnsw_idle(hnsw);
+    epoch_leave(&shard->gate, ticket);
+    return !idle;
+}
+
+static uint32_t
+look(void *context)
+{
+    struct keeper *keeper = context;
+    atomic_store(&keeper->rests, false);
+    if (keep(keeper))
+        return 0;
+    const _Atomic uint64_t *seq = &keeper->shard->journal->accepted_seq;
+    const uint64_t accepted = atomic_load(seq);
+    if (has_news(keeper, accepted) || keeper->interval_ms >= REST_MS)
+        return keeper->interval_ms;
+    atomic_store(&keeper->rests, true);
+    return atomic_load(seq) == accepted ? REST_MS : 0;
 }

@@ -24,7 +24,7 @@ struct follower {
     bool fetched; // the timer's own
 };
 
-static bool look(void *context);
+static uint32_t look(void *context);
 static omen_status refresh(struct shard *shard, struct omen_error *error);
 static omen_status exchange(struct shard *shard, struct kv_txn *txn,
                             const struct manifest *manifest, struct omen_error *error);
@@ -57,7 +57,7 @@ shard_follow_begin(struct shard *shard, struct omen_error *error)
     give_number(shard, NULL, &follower->manifest);
     atomic_store_explicit(&shard->generation, shard->target, memory_order_release);
     atomic_store(&follower->seen, kv_snapshot(follower->pin));
-    if (timer_open(LOOK_MS, look, shard, &follower->timer) != OMEN_OK)
+    if (timer_open(look, shard, &follower->timer) != OMEN_OK)
         return error_set_plain(error, OMEN_E_NO_MEMORY);
     timer_wake(follower->timer);
     return OMEN_OK;
@@ -85,7 +85,7 @@ shard_follow_end(struct shard *shard)
     shard->follower = NULL;
 }
 
-static bool
+static uint32_t
 look(void *context)
 {
     struct shard *shard = context;
@@ -101,7 +101,7 @@ look(void *context)
     shard_follow_hold(shard); // who applies the log may compact
     const bool more = shard_load_field(shard);
     shard_follow_let_go(shard);
-    return more;
+    return more ? 0 : LOOK_MS;
 }
 
 // After a writer was killed between writing a head and LMDB's lock file, that head is seen here but by no transaction, until

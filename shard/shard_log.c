@@ -86,6 +86,8 @@ shard_written(struct shard *shard, size_t erased)
     linkers_wake(&shard->linkers);
     if (shard->keeper != NULL && checkpoint_due(shard))
         keeper_wake(shard->keeper);
+    else
+        keeper_stir(shard->keeper);
 }
 
 omen_status

@@ -104,8 +104,8 @@ struct bus_peer *bus_peer_make(struct bus *bus, struct wire_uuid node,
 void bus_peer_free(struct bus *bus,
                    struct bus_peer **at); // and takes it out of the list that *at is in
 void lane_reset(struct lane *lane);       // what it was is forgotten, also that it was not there
-void bus_peers_tick(void *context,
-                    uint64_t now_ns); // forgets strangers, dials whom it seeks; takes the lock
+// Forgets strangers, dials whom it seeks; takes the lock. Returns when it has to the next time.
+uint64_t bus_peers_tick(void *context, uint64_t now_ns);
 
 // ---- bus_lane.c ----
 
@@ -120,8 +120,10 @@ void lane_heard(struct link *link);
 void lane_unheard(struct link *link);
 // A dialed link is no more, or came to nothing.
 void lane_lost(struct link *link, enum stream_miss why);
-// Under the lock: dials what of a peer's was lost and is looked for.
-void lanes_seek(struct bus *bus, struct bus_peer *peer, uint64_t now_ns);
+// Under the lock: dials what of a peer's was lost and is looked for. Returns when it has to the next time.
+uint64_t lanes_seek(struct bus *bus, struct bus_peer *peer, uint64_t now_ns);
+// Under the lock: nothing of it waits for a pause to end any more.
+void lanes_hurry(struct bus *bus, struct bus_peer *peer);
 
 // ---- bus_udp.c ----
 

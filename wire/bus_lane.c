@@ -88,8 +88,8 @@ lane_heard(struct link *link)
         link->next->previous = link;
     bus->receiving = link;
     struct bus_peer *peer = bus_peer_find(bus, link->theirs.node);
-    for (uint32_t i = 0; peer != NULL && i < 2; i++)
-        peer->lanes[i].retry_ns = 0;
+    if (peer != NULL)
+        lanes_hurry(bus, peer);
     lock_release(&bus->lock);
     bus->config.up(bus->config.context, link->theirs.node);
 }
@@ -108,14 +108,33 @@ lane_unheard(struct link *link)
     lock_release(&bus->lock);
 }
 
-void
+static bool
+is_sought(const struct lane *lane)
+{
+    return lane->seeks > 0 && lane->link == NULL;
+}
+
+uint64_t
 lanes_seek(struct bus *bus, struct bus_peer *peer, uint64_t now_ns)
 {
+    uint64_t due_ns = UINT64_MAX;
     for (uint8_t which = PEER_CONTROL; which <= PEER_BULK; which++) {
-        struct lane *lane = bus_lane_of(peer, which);
-        if (lane->seeks > 0 && lane->link == NULL && now_ns >= lane->retry_ns)
+        const struct lane *lane = bus_lane_of(peer, which);
+        if (is_sought(lane) && now_ns >= lane->retry_ns)
             (void)lane_connect(bus, peer, which);
+        if (is_sought(lane) && lane->retry_ns < due_ns)
+            due_ns = lane->retry_ns;
     }
+    return due_ns;
+}
+
+void
+lanes_hurry(struct bus *bus, struct bus_peer *peer)
+{
+    const bool sought = is_sought(&peer->lanes[0]) || is_sought(&peer->lanes[1]);
+    peer->lanes[0].retry_ns = peer->lanes[1].retry_ns = 0;
+    if (sought)
+        streams_wake(bus->streams);
 }
 
 // How long until it is tried again, after it could not be made.

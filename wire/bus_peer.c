@@ -83,8 +83,7 @@ bus_know(struct bus *bus, struct wire_uuid node, const struct gossip_address *ad
         lane_reset(&peer->lanes[0]);
         lane_reset(&peer->lanes[1]);
     } else {
-        peer->lanes[0].retry_ns = 0;
-        peer->lanes[1].retry_ns = 0;
+        lanes_hurry(bus, peer);
     }
     lock_release(&bus->lock);
 }
@@ -102,18 +101,21 @@ bus_forget(struct bus *bus, struct wire_uuid node)
     lock_release(&bus->lock);
 }
 
-void
+uint64_t
 bus_peers_tick(void *context, uint64_t now_ns)
 {
     struct bus *bus = context;
+    uint64_t due_ns = UINT64_MAX;
     lock_acquire(&bus->lock);
     for (uint32_t i = 0; i < PEER_BUCKETS; i++)
         for (struct bus_peer **at = &bus->peers[i]; *at != NULL;)
             if (uuid_is_none((*at)->node) && (*at)->used_ns + STRANGER_NS <= now_ns) {
                 bus_peer_free(bus, at);
             } else {
-                lanes_seek(bus, *at, now_ns);
+                const uint64_t seek_ns = lanes_seek(bus, *at, now_ns);
+                due_ns = seek_ns < due_ns ? seek_ns : due_ns;
                 at = &(*at)->next;
             }
     lock_release(&bus->lock);
+    return due_ns;
 }

@@ -12,7 +12,7 @@
 
 static void *conn_begin(void *context, struct stream *stream, void *dialed);
 static void conn_end(void *owner, struct stream *stream, enum stream_end why);
-static void tick(void *context, uint64_t now_ns);
+static uint64_t tick(void *context, uint64_t now_ns);
 
 // ---- life ----
 
@@ -117,13 +117,16 @@ is_busy(struct rpc_server *server)
     return busy;
 }
 
-static void
+// Once it closes, who waits for answers to leave looks at every turn.
+static uint64_t
 tick(void *context, uint64_t now_ns)
 {
-    (void)now_ns;
     struct rpc_server *server = context;
+    if (!atomic_load(&server->closing))
+        return UINT64_MAX;
     atomic_fetch_add(&server->turns, 1);
     os_wake_all(&server->turns);
+    return now_ns + server->config.tick_ms * MS;
 }
 
 void
@@ -133,6 +136,7 @@ rpc_server_close(struct rpc_server *server)
         return;
     atomic_store(&server->closing, true);
     streams_deaf(server->streams);
+    streams_wake(server->streams);
     const uint64_t until_ns = os_clock_ns() + server->config.drain_ms * MS;
     for (;;) {
         const uint32_t turns = atomic_load(&server->turns);

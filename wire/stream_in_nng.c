@@ -267,5 +267,9 @@ stream_resume(struct stream *stream)
 void
 stream_deadline(struct stream *stream, uint64_t at_ns)
 {
-    atomic_store_explicit(&stream->deadline_ns, at_ns, memory_order_relaxed);
+    lock_acquire(&stream->lock);
+    atomic_store(&stream->deadline_ns, at_ns);
+    if (stream->set != NULL)
+        streams_due(stream->set, at_ns);
+    lock_release(&stream->lock);
 }

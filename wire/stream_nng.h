@@ -54,7 +54,7 @@ struct streams_config {
     const char *host; // a name or an IP address; NULL: nothing listens
     uint16_t port;    // 0: any
     uint32_t accepted_max;
-    uint32_t tick_ms; // how late a deadline may be noticed
+    uint32_t tick_ms; // how late a deadline may be noticed, and how soon what failed is tried again
     uint32_t
         stall_ms; // bytes of which none went for so long close a connection as CLOGGED; 0: never
     size_t queue_bytes_max; // of one connection, unless stream_limit says otherwise
@@ -65,8 +65,9 @@ struct streams_config {
     void (*missed)(void *context, void *dialed, enum stream_miss why);
     void (*read)(void *owner, struct stream *stream, struct stream_input *input);
     void (*end)(void *owner, struct stream *stream, enum stream_end why);
-    void (*tick)(void *context,
-                 uint64_t now_ns); // every tick_ms or sooner, on the set's thread; may be NULL
+    // On the set's thread, at the latest when it said the last time, or soon after streams_wake. Returns when it is to be called again;
+    // UINT64_MAX: it need not be. May be NULL.
+    uint64_t (*tick)(void *context, uint64_t now_ns);
 };
 
 struct streams_stats {

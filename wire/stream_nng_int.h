@@ -71,10 +71,12 @@ struct streams {
     bool deaf, closing; // no new connections; none at all
     nng_stream_listener *listener;
     nng_aio *accept;
-    _Atomic bool accept_failed; // the last time
+    _Atomic uint64_t accept_ns; // it failed, and is tried again then; 0: it did not
     uint16_t port;
     struct timer *timer;
-    _Atomic uint32_t turns; // of the set's thread, for who waits
+    _Atomic uint64_t
+        turn_ns;            // when the set's thread looks next; UINT64_MAX: it is about to find out
+    _Atomic uint32_t turns; // of it, for who waits until all is closed
     _Atomic uint32_t accepted_open, open;
     _Atomic uint64_t accepted, dialed, missed, crowded, accepts_failed, bytes_in, bytes_out;
     _Atomic uint64_t ended[STREAM_ENDS];
@@ -82,6 +84,10 @@ struct streams {
     _Atomic bool looking;           // a connection looks out for what comes next
     _Atomic uint64_t looks, looks_found;
 };
+
+// streams_nng.c
+// Something is to be looked at by this time, and was put where the set's thread finds it.
+void streams_due(struct streams *set, uint64_t at_ns);
 
 // stream_in_nng.c
 void stream_receive(struct stream *stream); // under the lock: what comes next is received

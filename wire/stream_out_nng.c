@@ -164,7 +164,9 @@ send_next(struct stream *stream)
     }
     (void)first_pieces(stream, iov, &count);
     stream->sending = true;
-    atomic_store_explicit(&stream->stalled_ns, os_clock_ns(), memory_order_relaxed);
+    const uint64_t now_ns = os_clock_ns();
+    atomic_store(&stream->stalled_ns, now_ns);
+    streams_due(stream->set, now_ns + stream->set->config.stall_ms * UINT64_C(1000000));
     (void)nng_aio_set_iov(stream->send, count, iov);
     nng_stream_send(stream->nng, stream->send);
 }

@@ -7,6 +7,10 @@
 // operations are not used: an operation that is cancelled by time may touch a connection that is being freed. Neither listener nor
 // dialer turns Nagle's delay off by itself. Where descriptors have run out, accepting fails at once and for ever: the set's
 // thread tries again.
+//
+// The set's thread sleeps until what it found due the earliest, for a second at most. Whoever adds something that is due before wakes it: he
+// writes his time and then reads the thread's, which writes that it is looking and then reads all times. Both sequentially
+// consistent, so one of the two sees the other.
 #include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -20,11 +24,13 @@
 
 #define HOST_BYTES_MAX 255u
 #define URL_BYTES (HOST_BYTES_MAX + sizeof "tcp4://[]:65535")
+#define MS UINT64_C(1000000)
+#define REST_NS (1000 * MS)
 #define LATE_AT_ONCE 64u // connections that are closed without looking at the clock again
 
 static omen_status listen_there(struct streams *set, struct omen_error *error);
 static void accepted(void *argument);
-static bool turn(void *context);
+static uint32_t turn(void *context);
 
 // ---- life ----
 
@@ -43,7 +49,7 @@ streams_open(const struct streams_config *config, struct streams **out, struct o
     if (config->host != NULL)
         status = listen_there(set, error);
     if (status == OMEN_OK) {
-        status = timer_open(config->tick_ms, turn, set, &set->timer);
+        status = timer_open(turn, set, &set->timer);
         if (status != OMEN_OK)
             (void)error_set_plain(error, status);
     }
@@ -175,8 +181,10 @@ accepted(void *argument)
     if (failed == NNG_ECLOSED || failed == NNG_ECANCELED)
         return;
     if (failed != 0) {
+        const uint64_t again_ns = os_clock_ns() + set->config.tick_ms * MS;
         atomic_fetch_add(&set->accepts_failed, 1);
-        atomic_store(&set->accept_failed, true);
+        atomic_store(&set->accept_ns, again_ns);
+        streams_due(set, again_ns);
         return;
     }
     nng_stream *nng = nng_aio_get_output(set->accept, 0);
@@ -265,6 +273,7 @@ streams_dial(struct streams *set, const struct gossip_address *to, uint64_t give
         dial->next = set->dials;
         set->dials = dial;
         nng_stream_dialer_dial(dial->dialer, dial->aio);
+        streams_due(set, give_up_ns);
     }
     lock_release(&set->lock);
     if (deaf) {
@@ -278,11 +287,18 @@ streams_dial(struct streams *set, const struct gossip_address *to, uint64_t give
 
 // ---- the set's thread ----
 
-// Takes those that are over out of the list, and closes those that take too long, whose callback then comes.
-static void
+static uint64_t
+earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+// Takes those that are over out of the list, and closes those that take too long, whose callback then comes. Returns when the next one does.
+static uint64_t
 look_after_dials(struct streams *set, uint64_t now_ns)
 {
     struct dial *over = NULL;
+    uint64_t due_ns = UINT64_MAX;
     lock_acquire(&set->lock);
     for (struct dial **at = &set->dials; *at != NULL;) {
         struct dial *dial = *at;
@@ -296,6 +312,8 @@ look_after_dials(struct streams *set, uint64_t now_ns)
             dial->closed = true;
             nng_stream_dialer_close(dial->dialer);
         }
+        if (!dial->closed)
+            due_ns = earlier(due_ns, dial->give_up_ns);
         at = &dial->next;
     }
     lock_release(&set->lock);
@@ -307,6 +325,7 @@ look_after_dials(struct streams *set, uint64_t now_ns)
         nng_aio_free(dial->aio);
         mem_free(dial);
     }
+    return due_ns;
 }
 
 static void
@@ -324,32 +343,40 @@ finish_closed(struct streams *set)
     }
 }
 
+// Or, where it is not, *due_ns becomes when it will be, where that is earlier.
 static enum stream_end
-overdue(const struct streams *set, struct stream *stream, uint64_t now_ns)
+overdue(const struct streams *set, struct stream *stream, uint64_t now_ns, uint64_t *due_ns)
 {
     if (set->closing)
         return STREAM_CLOSED;
-    if (atomic_load_explicit(&stream->deadline_ns, memory_order_relaxed) <= now_ns)
+    const uint64_t deadline_ns = atomic_load(&stream->deadline_ns);
+    if (deadline_ns <= now_ns)
         return STREAM_LATE;
-    const uint64_t stalled_ns = atomic_load_explicit(&stream->stalled_ns, memory_order_relaxed);
-    const uint64_t most_ns = (uint64_t)set->config.stall_ms * 1000000u;
-    if (most_ns > 0 && stalled_ns > 0 && stalled_ns + most_ns <= now_ns)
+    *due_ns = earlier(*due_ns, deadline_ns);
+    const uint64_t stalled_ns = atomic_load(&stream->stalled_ns);
+    const uint64_t most_ns = set->config.stall_ms * MS;
+    if (most_ns == 0 || stalled_ns == 0)
+        return STREAM_OPEN;
+    if (stalled_ns + most_ns <= now_ns)
         return STREAM_CLOGGED;
+    *due_ns = earlier(*due_ns, stalled_ns + most_ns);
     return STREAM_OPEN;
 }
 
 // A connection's lock is not taken inside of the set's: those that are overdue are kept and closed afterwards. One that is closed
-// already, and not finished yet, is closed again, which does nothing; so only as many are looked at in one turn.
-static void
+// already, and not finished yet, is closed again, which does nothing; so only as many are looked at in one turn. Returns when the next
+// one is overdue.
+static uint64_t
 close_overdue(struct streams *set, uint64_t now_ns)
 {
+    uint64_t due_ns = UINT64_MAX;
     struct stream *late[LATE_AT_ONCE];
     enum stream_end why[LATE_AT_ONCE];
     uint32_t count = 0;
     lock_acquire(&set->lock);
     for (struct stream *stream = set->live; stream != NULL && count < LATE_AT_ONCE;
          stream = stream->next) {
-        why[count] = overdue(set, stream, now_ns);
+        why[count] = overdue(set, stream, now_ns, &due_ns);
         if (why[count] == STREAM_OPEN)
             continue;
         stream_keep(stream);
@@ -360,25 +387,48 @@ close_overdue(struct streams *set, uint64_t now_ns)
         stream_close(late[i], why[i]); // wakes us, where it was not closed
         stream_release(late[i]);
     }
+    return count > 0 ? now_ns : due_ns;
 }
 
-static bool
+// Returns when it is tried again.
+static uint64_t
+accept_again(struct streams *set, uint64_t now_ns)
+{
+    const uint64_t at_ns = atomic_load(&set->accept_ns);
+    if (at_ns == 0 || at_ns > now_ns)
+        return at_ns == 0 ? UINT64_MAX : at_ns;
+    atomic_store(&set->accept_ns, 0);
+    lock_acquire(&set->lock);
+    if (!set->deaf)
+        nng_stream_listener_accept(set->listener, set->accept);
+    lock_release(&set->lock);
+    return UINT64_MAX;
+}
+
+void
+streams_due(struct streams *set, uint64_t at_ns)
+{
+    if (at_ns < atomic_load(&set->turn_ns))
+        timer_wake(set->timer);
+}
+
+static uint32_t
 turn(void *context)
 {
     struct streams *set = context;
+    atomic_store(&set->turn_ns, UINT64_MAX);
     const uint64_t now_ns = os_clock_ns();
+    uint64_t due_ns = now_ns + REST_NS;
     finish_closed(set);
-    close_overdue(set, now_ns);
-    look_after_dials(set, now_ns);
-    if (atomic_exchange(&set->accept_failed, false)) {
-        lock_acquire(&set->lock);
-        if (!set->deaf)
-            nng_stream_listener_accept(set->listener, set->accept);
-        lock_release(&set->lock);
-    }
+    due_ns = earlier(due_ns, close_overdue(set, now_ns));
+    due_ns = earlier(due_ns, look_after_dials(set, now_ns));
+    due_ns = earlier(due_ns, accept_again(set, now_ns));
     if (set->config.tick != NULL)
-        set->config.tick(set->config.context, now_ns);
+        due_ns = earlier(due_ns, set->config.tick(set->config.context, now_ns));
+    if (due_ns <= now_ns) // what was tried just now
+        due_ns = now_ns + set->config.tick_ms * MS;
+    atomic_store(&set->turn_ns, due_ns);
     atomic_fetch_add(&set->turns, 1);
     os_wake_all(&set->turns);
-    return false;
+    return (uint32_t)((due_ns - now_ns + MS - 1) / MS);
 }

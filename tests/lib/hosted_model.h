@@ -266,11 +266,12 @@ hosted_points(struct hosted *hosted) // is asked now and then, by who shows what
 }
 
 // Nobody builds elsewhere. The real half would take the model for a shard of its own, and what lies in it for its lock.
-void
+bool
 hosted_build_idle(struct hosted *hosted, uint64_t now_ns)
 {
     (void)hosted;
     (void)now_ns;
+    return false;
 }
 
 // Every 1,000 entries there is a checkpoint.

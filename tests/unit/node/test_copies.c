@@ -451,6 +451,42 @@ START_TEST(a_lease_is_told_behind_the_map_that_it_is_good_for)
 }
 END_TEST
 
+static void
+settle(void)
+{
+    for (uint32_t i = 0; out.wake_ns <= now_ns; i++) {
+        ck_assert_uint_lt(i, 100);
+        wake();
+    }
+}
+
+START_TEST(a_lease_costs_a_backup_no_step_and_is_told_when_it_leads)
+{
+    take_step((struct shard_step){.kind = STEP_ASSIGN, .node = number_of(HERE + 1)});
+    take_step(
+        (struct shard_step){.kind = STEP_BORN, .node = number_of(HERE + 1), .replica = {9, 9}});
+    const struct cluster_uuid uuid = make_one();
+    take_step((struct shard_step){.kind = STEP_BORN, .node = number_of(HERE), .replica = uuid});
+    take_step((struct shard_step){.kind = STEP_ADD, .replica = uuid});
+    give_map();
+    settle();
+    const struct replica *replica = &copies_find(&copies, uuid)->replica;
+    ck_assert_int_eq(replica->role, REPLICA_BACKUP);
+    give_lease();
+    ck_assert_uint_gt(out.wake_ns, now_ns); // nothing is to be done
+    ck_assert_uint_eq(replica->lease_until_ns, 0);
+    take_step((struct shard_step){.kind = STEP_PROMOTE, .replica = uuid});
+    give_map();
+    settle();
+    ck_assert_int_eq(replica->role, REPLICA_OPENING);
+    ck_assert_uint_eq(replica->lease_until_ns, now_ns + 1000 * MS);
+    give_lease();
+    ck_assert_uint_le(out.wake_ns, now_ns); // one that leads has a step for each
+    wake();
+    ck_assert_uint_gt(out.wake_ns, now_ns);
+}
+END_TEST
+
 // ---- a split, with all three copies here: what they ask of their shell comes back at once ----
 
 struct errand {
@@ -852,6 +888,7 @@ copies_suite(void)
     tcase_add_test(tcase, a_pending_copy_by_a_lease_asked_for_since_one_was_filled_is_another);
     tcase_add_test(tcase, a_copy_that_was_filled_and_is_not_expected_any_more_goes);
     tcase_add_test(tcase, a_lease_is_told_behind_the_map_that_it_is_good_for);
+    tcase_add_test(tcase, a_lease_costs_a_backup_no_step_and_is_told_when_it_leads);
     tcase_add_test(tcase, a_copy_of_a_child_learns_from_its_parents_primary);
     tcase_add_test(tcase, a_split_ends_with_two_shards_that_go_on_where_their_parent_ended);
     tcase_add_test(tcase, a_split_that_is_given_up_leaves_the_parent_alone);

@@ -289,13 +289,13 @@ START_TEST(what_is_left_idle_is_forgotten_and_local_builds_wait_as_long)
     ck_assert_int_eq(else_freeze(hosted, 5, &frozen, &error), OMEN_OK);
     ck_assert_uint_eq(atomic_load(&hosted->shard->bulk_after), UINT32_MAX);
     const uint64_t used_ns = hosted->builds.used_ns;
-    hosted_build_idle(hosted, used_ns + HOSTED_BUILD_IDLE_NS);
+    ck_assert(hosted_build_idle(hosted, used_ns + HOSTED_BUILD_IDLE_NS));
     ck_assert_uint_eq(hosted->builds.attempt, 5);
-    hosted_build_idle(hosted, used_ns + HOSTED_BUILD_IDLE_NS + 1);
+    ck_assert(!hosted_build_idle(hosted, used_ns + HOSTED_BUILD_IDLE_NS + 1));
     ck_assert_uint_eq(hosted->builds.attempt, 0);
     ck_assert_ptr_null(hosted->builds.slots);
     ck_assert_uint_eq(atomic_load(&hosted->shard->bulk_after), 0);
-    hosted_build_idle(hosted, UINT64_MAX); // there is none
+    ck_assert(!hosted_build_idle(hosted, UINT64_MAX)); // there is none
     ck_assert_int_eq(else_freeze(hosted, 6, &frozen, &error), OMEN_OK);
     lock_acquire(&hosted->shard->upkeep);
     ck_assert_int_eq(hosted_build_freeze(hosted, 7, &frozen, &error), OMEN_E_BUSY);

@@ -156,30 +156,38 @@ last_checkpoint(void)
     return manifest;
 }
 
-// Two workers, and what is there is in the file.
+static uint64_t many_ids[MANY];
+
+// As many workers link them as that.
 static void
-make_deleted(void)
+write_many(uint32_t threads)
 {
     static float vectors[MANY][MODEL_DIM];
-    static uint64_t ids[MANY];
     struct prng prng;
     omen_batch batch = OMEN_BATCH_INIT;
-    size_t deleted;
     omen_close(shared);
-    options.threads = 2;
+    options.threads = threads;
     open_shared(0);
     prng_init(&prng, 9);
     for (uint32_t i = 0; i < MANY; i++) {
-        ids[i] = 10000 + i;
+        many_ids[i] = 10000 + i;
         for (uint32_t j = 0; j < MODEL_DIM; j++)
             vectors[i][j] = prng_unit(&prng);
     }
     batch.count = MANY;
-    batch.ids = ids;
+    batch.ids = many_ids;
     batch.vectors = vectors;
     ck_assert_int_eq(omen_upsert(shared, &batch), OMEN_OK);
+}
+
+// Two workers, and what is there is in the file.
+static void
+make_deleted(void)
+{
+    size_t deleted;
+    write_many(2);
     ck_assert_int_eq(omen_flush(shared), OMEN_OK);
-    ck_assert_int_eq(omen_delete(shared, ids, DELETED, &deleted), OMEN_OK);
+    ck_assert_int_eq(omen_delete(shared, many_ids, DELETED, &deleted), OMEN_OK);
     ck_assert_uint_eq(stats_now().deleted, DELETED);
 }
 
@@ -237,6 +245,41 @@ START_TEST(deleted_rows_go_to_the_file_where_a_compaction_has_no_room)
 }
 END_TEST
 
+// ---- nothing to do ----
+
+static void
+wait_for_rest(void)
+{
+    const struct shard *shard = (const struct shard *)(const void *)shared;
+    while (!keeper_rests(shard->keeper)) // Check ends the test when it never comes
+        sched_yield();
+}
+
+START_TEST(who_has_nothing_to_do_rests_again_and_again)
+{
+    for (uint32_t i = 0; i < 3; i++) {
+        wait_for_rest();
+        keeper_wake(((struct shard *)(void *)shared)->keeper);
+    }
+    wait_for_rest();
+}
+END_TEST
+
+// A compaction that was due while somebody built is left to the keeper, which would look in a minute.
+START_TEST(who_rests_is_stirred_by_a_write)
+{
+    size_t deleted;
+    write_many(1);
+    struct shard *shard = (struct shard *)(void *)shared;
+    wait_for_rest();
+    lock_acquire(&shard->builds);
+    ck_assert_int_eq(omen_delete(shared, many_ids, MANY / 2, &deleted), OMEN_OK);
+    lock_release(&shard->builds);
+    while (stats_now().deleted != 0) // Check ends the test when it never comes
+        sched_yield();
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -247,6 +290,8 @@ suite(void)
     tcase_add_loop_test(tcase, damaged_fields_are_left_to_who_asks_for_them, 0, 2);
     tcase_add_loop_test(tcase, a_sixth_that_is_deleted_does_not_go_to_the_file, 0, 2);
     tcase_add_test(tcase, deleted_rows_go_to_the_file_where_a_compaction_has_no_room);
+    tcase_add_test(tcase, who_has_nothing_to_do_rests_again_and_again);
+    tcase_add_test(tcase, who_rests_is_stirred_by_a_write);
     suite_add_tcase(all, tcase);
     return all;
 }

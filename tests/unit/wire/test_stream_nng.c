@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <sys/ioctl.h>
 
+#include "base/os_clock.h"
 #include "base/os_wait.h"
 #include "tests/lib/tcp_client.h"
 #include "wire/stream_nng_int.h"
@@ -278,6 +279,20 @@ send_until_it_looks(struct tcp_client *client)
         (void)sched_yield();
 }
 
+// Another turn of the set's thread, to its end. Returns when the next is to be.
+static uint64_t
+turn_once(void)
+{
+    const uint32_t turns = atomic_load(&owner.set->turns);
+    streams_wake(owner.set);
+    wait_for(&owner.set->turns, turns + 1);
+    uint64_t next_ns;
+    do
+        next_ns = atomic_load(&owner.set->turn_ns);
+    while (next_ns == UINT64_MAX);
+    return next_ns;
+}
+
 static void
 wait_until_it_does_not_look(void)
 {
@@ -290,8 +305,8 @@ START_TEST(who_is_silent_is_looked_out_for_once_and_read_when_something_comes)
     struct tcp_client client = open_with(take_alone);
     send_until_it_looks(&client);
     wait_until_it_does_not_look();
-    const uint32_t turns = atomic_load(&owner.set->turns);
-    wait_for(&owner.set->turns, turns + 20);
+    for (uint32_t i = 0; i < 20; i++)
+        turn_once();
     ck_assert_uint_eq(looks(), 1);
     ck_assert_uint_eq(looks_found(), 0);
     ck_assert(!atomic_load(&owner.set->looking));
@@ -606,6 +621,52 @@ START_TEST(a_set_without_a_host_is_reached_by_nobody_and_closes)
 }
 END_TEST
 
+#define SECOND UINT64_C(1000000000)
+
+START_TEST(a_set_where_nothing_is_due_looks_once_a_second)
+{
+    struct tcp_client client = open_with(keep_all);
+    stream_deadline(owner.stream, os_clock_ns() + 300 * SECOND);
+    tcp_send(&client, "abc", 3);
+    wait_for(&owner.reads, 1);
+    for (uint32_t i = 0; i < 3; i++) {
+        const uint64_t before_ns = os_clock_ns();
+        ck_assert_uint_ge(turn_once(), before_ns + SECOND);
+    }
+    close_all(&client);
+}
+END_TEST
+
+// Whether the thread hears of a deadline and means to look then; a machine that stands still for so long finds it over.
+static bool
+hears_of_a_deadline(void)
+{
+    owner = (struct owner){0};
+    struct tcp_client client = open_with(keep_all);
+    turn_once();
+    const uint64_t at_ns = os_clock_ns() + SECOND / 2;
+    uint64_t next_ns;
+    stream_deadline(owner.stream, at_ns);
+    do {
+        next_ns = atomic_load(&owner.set->turn_ns);
+        sched_yield();
+    } while (next_ns != at_ns && atomic_load(&owner.ended) == 0);
+    if (next_ns == at_ns) {
+        wait_for(&owner.ended, 1);
+        ck_assert_int_eq(owner.why, STREAM_LATE);
+    }
+    close_all(&client);
+    return next_ns == at_ns;
+}
+
+// Check ends the test when it is not heard of: then each is found when it is over, by a look that would have been anyway.
+START_TEST(a_deadline_before_the_next_look_is_looked_at_in_time)
+{
+    while (!hears_of_a_deadline())
+        ;
+}
+END_TEST
+
 static Suite *
 stream_nng_suite(void)
 {
@@ -632,6 +693,8 @@ stream_nng_suite(void)
     tcase_add_test(looking, the_rest_of_a_message_is_looked_out_for_too);
     tcase_add_test(tests, a_host_that_is_no_name_is_said_and_one_that_nobody_has_as_well);
     tcase_add_test(tests, a_set_without_a_host_is_reached_by_nobody_and_closes);
+    tcase_add_test(tests, a_set_where_nothing_is_due_looks_once_a_second);
+    tcase_add_test(tests, a_deadline_before_the_next_look_is_looked_at_in_time);
     suite_add_tcase(suite, looking);
     return suite;
 }
