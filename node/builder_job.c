@@ -10,10 +10,11 @@
 
 #define MS UINT64_C(1000000)
 
+// Of a map that is there: without one nothing is looked at.
 static const struct map_node *
 own_node(const struct builder *builder, const struct map *map)
 {
-    return map != NULL ? map_node_by_uuid(map, builder->config.node) : NULL;
+    return map_node_by_uuid(map, builder->config.node);
 }
 
 // ---- wishes ----
@@ -63,8 +64,7 @@ wish_job(struct builder *builder, const struct builder_input *in, enum command_k
 {
     const struct map_node *own = own_node(builder, in->map);
     const struct job *job = map_job(in->map, builder->job);
-    if (own == NULL || job == NULL)
-        return;
+    ASSERT(own != NULL && job != NULL); // who wishes for a job has found both in this map
     // A lease that ran out, the metadata having been away, is taken anew before anything else.
     const bool held = job->lease_until_ms > in->map->clock_ms;
     out->wishes = true;
@@ -153,7 +153,7 @@ bool
 builder_holds(struct builder *builder, const struct builder_input *in)
 {
     const struct map_node *own = own_node(builder, in->map);
-    const struct job *job = in->map != NULL ? map_job(in->map, builder->job) : NULL;
+    const struct job *job = map_job(in->map, builder->job);
     if (job == NULL || own == NULL || job->state != JOB_RUNNING || job->owner != own->number)
         return false;
     builder->job_version = job->version;
@@ -175,11 +175,11 @@ was_claimed(struct builder *builder, const struct builder_input *in, struct buil
 {
     const struct job *job = map_job(in->map, builder->job);
     const struct map_shard *shard = map_shard(in->map, job->shard);
+    ASSERT(shard != NULL); // a map has no job of a shard that it has not: map_verify
     builder->renew_at_ns = in->now_ns + builder->config.renew_ns;
     builder_wake_by(builder, builder->renew_at_ns);
-    if (shard == NULL || job->attempts > BUILDER_ATTEMPTS_MAX) {
-        out->note = shard == NULL ? "the shard of a job is not there any more"
-                                  : "a job was begun too often";
+    if (job->attempts > BUILDER_ATTEMPTS_MAX) {
+        out->note = "a job was begun too often";
         builder_end_as(builder, in, JOB_FAILED, out);
         return;
     }

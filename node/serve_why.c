@@ -61,6 +61,7 @@ query_init(const struct serve *serve, const struct serve_vector *vector, struct 
     const struct inner_why_ask *ask = (const void *)&serve->ask;
     const omen_status status = serve_query_init(query, &ask->filter, error);
     SERVE_EFFORT(query, ask, vector->dtype);
+    query->options.k = ask->k == 0 ? SERVE_K : ask->k;
     return status;
 }
 
@@ -74,18 +75,14 @@ search(const struct serve *serve, const struct serve_vector *vector,
 
 // ---- the first round ----
 
-// What no search takes is no question about a point either, whether it is there or not: so it is searched with, for one hit.
+// What no search takes is no question about a point either, whether it is there or not.
 static omen_status
 search_takes(const struct serve *serve, const struct serve_vector *vector, struct omen_error *error)
 {
-    uint64_t id;
-    float distance;
-    struct hits hits = {.ids = &id, .distances = &distance};
     struct serve_query query;
     omen_status status = query_init(serve, vector, &query, error);
-    query.options.k = 1;
     if (status == OMEN_OK)
-        status = search(serve, vector, &query.options, &hits, error);
+        status = shard_query_check(serve->shard, vector->components, &query.options, error);
     serve_query_fini(&query);
     return status;
 }
@@ -136,7 +133,6 @@ count_nearer(struct serve *serve, const struct serve_vector *vector, const uint6
     omen_status status = query_init(serve, vector, &query, error);
     if (status == OMEN_OK && (hits.ids == NULL || hits.distances == NULL))
         status = error_set_plain(error, OMEN_E_NO_MEMORY);
-    query.options.k = ask->k == 0 ? SERVE_K : ask->k;
     if (status == OMEN_OK)
         status = search(serve, vector, &query.options, &hits, error);
     for (uint32_t i = 0; i < hits.found && status == OMEN_OK; i++) {

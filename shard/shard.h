@@ -77,6 +77,11 @@ struct answer {
 OMEN_MUST_CHECK omen_status shard_query(struct shard *shard, const void *vector,
                                         const omen_query_options *options,
                                         const struct answer *answer, struct omen_error *error);
+// Whether shard_query takes the query: it refuses what that would, by the same words, of options, filter and vector. Nothing is searched,
+// counted or calibrated, and no row is asked whether the filter lets it through.
+OMEN_MUST_CHECK omen_status shard_query_check(struct shard *shard, const void *vector,
+                                              const omen_query_options *options,
+                                              struct omen_error *error);
 struct answers {
     uint64_t *ids;    // count x k
     float *distances; // or NULL

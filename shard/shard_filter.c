@@ -24,14 +24,19 @@ filter_view_make(struct visit *visit, struct filter_view *view, struct omen_erro
 }
 
 omen_status
+filter_key_parse(const struct filter_key *key, struct filter **out, struct omen_error *error)
+{
+    ASSERT(key->form != FILTER_FORM_NONE);
+    return key->form == FILTER_FORM_TEXT ? filter_parse_text(key->bytes, key->count, out, error)
+                                         : filter_parse_map(key->bytes, key->count, out, error);
+}
+
+omen_status
 filter_view_compute(struct visit *visit, struct filter_view *view, struct omen_error *error)
 {
     const struct generation *generation = visit->generation;
-    ASSERT(view->key.form != FILTER_FORM_NONE);
     struct filter *filter;
-    omen_status status = view->key.form == FILTER_FORM_TEXT
-                             ? filter_parse_text(view->key.bytes, view->key.count, &filter, error)
-                             : filter_parse_map(view->key.bytes, view->key.count, &filter, error);
+    omen_status status = filter_key_parse(&view->key, &filter, error);
     if (status != OMEN_OK)
         return status;
     const struct filter_rows rows = {

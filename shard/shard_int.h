@@ -238,6 +238,9 @@ visit_hint(const struct visit *visit)
 }
 
 // ---- filters (shard_filter.c) ----
+// The filter of a key that has one; *out is to be closed. OMEN_E_FILTER, and where; OMEN_E_NO_MEMORY.
+OMEN_MUST_CHECK omen_status filter_key_parse(const struct filter_key *key, struct filter **out,
+                                             struct omen_error *error);
 struct filter_view {
     struct filter_key key;
     uint64_t deadline_ns; // of a search: for looking into payloads; 0: none

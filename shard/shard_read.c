@@ -1,4 +1,4 @@
-// shard/shard_read.c -- searches: one query, and many.
+// shard/shard_read.c -- searches: one query, none that is only looked at, and many.
 //
 // Shape: handle, in memory; the readers' side.
 //
@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/assert.h"
+#include "base/filter.h"
 #include "base/limits.h"
 #include "base/os_clock.h"
 #include "base/os_cpu.h"
@@ -29,6 +30,18 @@ static omen_status check_query(const struct shard *shard, const omen_query_optio
 
 // ---- what every search does ----
 
+static struct filter_key
+key_of(const omen_query_options *options)
+{
+    if (options->filter != NULL)
+        return filter_key_of_text(options->filter);
+    if (options->filter_map != NULL)
+        return (struct filter_key){.form = FILTER_FORM_MAP,
+                                   .bytes = options->filter_map,
+                                   .count = options->filter_map_bytes};
+    return (struct filter_key){.form = FILTER_FORM_NONE};
+}
+
 omen_status
 search_init(struct shard *shard, const omen_query_options *options, struct search *search,
             struct omen_error *error)
@@ -40,12 +53,7 @@ search_init(struct shard *shard, const omen_query_options *options, struct searc
     if (options->deadline_us > 0)
         search->deadline_ns = os_clock_ns() + options->deadline_us * 1000;
     search->view.deadline_ns = search->deadline_ns;
-    if (options->filter != NULL)
-        search->view.key = filter_key_of_text(options->filter);
-    else if (options->filter_map != NULL)
-        search->view.key = (struct filter_key){.form = FILTER_FORM_MAP,
-                                               .bytes = options->filter_map,
-                                               .count = options->filter_map_bytes};
+    search->view.key = key_of(options);
     if (options->exact != 0)
         return OMEN_OK;
     search->target = options->target_recall;
@@ -282,15 +290,22 @@ search_answer(struct visit *visit, struct search *search, const void *vector,
     return OMEN_OK;
 }
 
-omen_status
-search_init_here(struct shard *shard, const omen_query_options *options, struct search *search,
-                 struct omen_error *error)
+static omen_status
+check_backend(const omen_query_options *options, struct omen_error *error)
 {
     if (options->backend == OMEN_BACKEND_CUDA)
         return error_set(
             error, OMEN_E_UNSUPPORTED,
             "backend cuda is for batches of queries (omen_query_batch, omen_knn_exact)");
-    return search_init(shard, options, search, error);
+    return OMEN_OK;
+}
+
+omen_status
+search_init_here(struct shard *shard, const omen_query_options *options, struct search *search,
+                 struct omen_error *error)
+{
+    const omen_status status = check_backend(options, error);
+    return status != OMEN_OK ? status : search_init(shard, options, search, error);
 }
 
 omen_status
@@ -310,6 +325,43 @@ shard_query(struct shard *shard, const void *vector, const omen_query_options *o
     visit_finish(&visit, status == OMEN_OK ? &search.view : NULL);
     if (status == OMEN_OK)
         search_report(&search, options->report);
+    return status;
+}
+
+// ---- none ----
+
+static omen_status
+check_filter(const omen_query_options *options, struct omen_error *error)
+{
+    const struct filter_key key = key_of(options);
+    struct filter *filter = NULL;
+    if (key.form == FILTER_FORM_NONE)
+        return OMEN_OK;
+    const omen_status status = filter_key_parse(&key, &filter, error);
+    filter_close(filter);
+    return status;
+}
+
+// In the order of shard_query, so that of two faults the same one is named.
+omen_status
+shard_query_check(struct shard *shard, const void *vector, const omen_query_options *options,
+                  struct omen_error *error)
+{
+    const struct search aimless = {.options =
+                                       options}; // what has no target is not kept to calibrate by
+    const float *values;
+    struct visit visit;
+    omen_status status = check_backend(options, error);
+    if (status == OMEN_OK)
+        status = check_query(shard, options, error);
+    if (status == OMEN_OK)
+        status = visit_begin(shard, &visit, error);
+    if (status != OMEN_OK)
+        return status;
+    status = check_filter(options, error);
+    if (status == OMEN_OK)
+        status = search_vector(&visit, &aimless, vector, &values, error);
+    visit_finish(&visit, NULL);
     return status;
 }
 

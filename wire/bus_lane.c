@@ -31,14 +31,14 @@ lane_connect(struct bus *bus, struct bus_peer *peer, uint8_t which)
     if (now_ns < lane->retry_ns)
         return false;
     struct link *link = mem_alloc_zero(1, sizeof *link);
-    if (link == NULL || encode_reserve(&lane->waiting, CONFIRM_FRAME_BYTES) == NULL) {
-        mem_free(link);
-        return false;
+    bool made = link != NULL && encode_reserve(&lane->waiting, CONFIRM_FRAME_BYTES) != NULL;
+    if (made) {
+        *link = (struct link){.bus = bus, .phase = LINK_DIALING, .lane = which, .peer = peer};
+        const uint64_t give_up_ns = now_ns + bus->config.handshake_ms * MS;
+        made = streams_dial(bus->streams, &peer->address, give_up_ns, link) == OMEN_OK;
     }
-    *link = (struct link){.bus = bus, .phase = LINK_DIALING, .lane = which, .peer = peer};
-    const uint64_t give_up_ns = now_ns + bus->config.handshake_ms * MS;
-    if (streams_dial(bus->streams, &peer->address, give_up_ns, link) != OMEN_OK) {
-        encode_reset(&lane->waiting);
+    if (!made) {
+        encode_reset(&lane->waiting); // also of a want of memory, which it would remember
         mem_free(link);
         return false;
     }

@@ -154,7 +154,8 @@ take_confirm(struct link *link, struct wire_bytes body)
     lane_heard(link);
 }
 
-// Whether it is the node that was said to be there; who was dialed by address alone may be anyone of ours.
+// Whether it is the node that was said to be there; who was dialed by address alone may be anyone of ours. Of one that was forgotten
+// meanwhile nothing was said: its connection is closed already.
 static bool
 is_right_node(struct link *link)
 {
@@ -162,7 +163,7 @@ is_right_node(struct link *link)
     lock_acquire(&bus->lock);
     const struct bus_peer *peer = link->peer;
     const bool right =
-        peer != NULL && (uuid_is_none(peer->node) || uuid_equal(peer->node, link->theirs.node));
+        peer == NULL || uuid_is_none(peer->node) || uuid_equal(peer->node, link->theirs.node);
     lock_release(&bus->lock);
     return right;
 }

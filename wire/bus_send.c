@@ -71,14 +71,15 @@ hand_over(struct bus *bus, const struct target *target, uint8_t which, uint8_t *
     _Atomic uint64_t *objection = &bus->nobody;
     lock_acquire(&bus->lock);
     struct bus_peer *peer = target_find(bus, target);
-    struct lane *lane = peer != NULL ? bus_lane_of(peer, which) : NULL;
-    if (lane != NULL && lane->link != NULL) {
+    const struct link *link = peer != NULL ? bus_lane_of(peer, which)->link : NULL;
+    if (link != NULL) {
         peer->used_ns = os_clock_ns();
-        if (lane->link->phase == LINK_SENDS) {
-            stream = lane->link->stream;
+        if (link->phase == LINK_SENDS) {
+            stream = link->stream;
             stream_keep(stream);
         } else {
-            objection = wait_for_lane(bus, lane, bytes, count) ? NULL : &bus->full;
+            const bool waits = wait_for_lane(bus, bus_lane_of(peer, which), bytes, count);
+            objection = waits ? NULL : &bus->full;
         }
     }
     lock_release(&bus->lock);

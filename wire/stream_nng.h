@@ -92,7 +92,8 @@ uint16_t streams_port(const struct streams *set); // the one that is listened on
 void streams_wake(struct streams *set);           // tick is called soon
 void streams_stats(const struct streams *set, struct streams_stats *out);
 
-// Connects; either `begin` or `missed` is called with `dialed`, later and once, unless this fails.
+// Connects; either `begin` or `missed` is called with `dialed`, later and once, unless this fails. OMEN_E_CLOSED: the set is deaf;
+// OMEN_E_NO_MEMORY.
 OMEN_MUST_CHECK omen_status streams_dial(struct streams *set, const struct gossip_address *to,
                                          uint64_t give_up_ns, void *dialed);
 

@@ -240,9 +240,9 @@ dialer_of(const struct gossip_address *to, nng_stream_dialer **out)
     char ip[INET6_ADDRSTRLEN];
     char url[URL_BYTES];
     const bool four = memcmp(to->ip, mapped, sizeof mapped) == 0;
-    if (inet_ntop(four ? AF_INET : AF_INET6, four ? to->ip + sizeof mapped : to->ip, ip,
-                  sizeof ip) == NULL)
-        return NNG_EADDRINVAL;
+    const char *made =
+        inet_ntop(four ? AF_INET : AF_INET6, four ? to->ip + sizeof mapped : to->ip, ip, sizeof ip);
+    ASSERT(made != NULL);
     (void)snprintf(url, sizeof url, four ? "tcp4://%s:%" PRIu16 : "tcp6://[%s]:%" PRIu16, ip,
                    to->port);
     const int failed = nng_stream_dialer_alloc(out, url);
@@ -262,10 +262,13 @@ streams_dial(struct streams *set, const struct gossip_address *to, uint64_t give
     if (dial == NULL)
         return OMEN_E_NO_MEMORY;
     *dial = (struct dial){.set = set, .dialed = dialed, .give_up_ns = give_up_ns};
-    if (nng_aio_alloc(&dial->aio, dial_ended, dial) != 0 || dialer_of(to, &dial->dialer) != 0) {
+    int failed = nng_aio_alloc(&dial->aio, dial_ended, dial);
+    if (failed == 0)
+        failed = dialer_of(to, &dial->dialer);
+    if (failed != 0) {
         nng_aio_free(dial->aio);
         mem_free(dial);
-        return OMEN_E_INVALID;
+        return OMEN_E_NO_MEMORY; // an address is always one that NNG can read
     }
     lock_acquire(&set->lock);
     const bool deaf = set->deaf;

@@ -164,6 +164,8 @@ node_prepare(uint32_t at)
                  .version_least = 1,
                  .version_most = 1},
         .keys = &bus_keys,
+        .handshake_ms = 600000, // nothing is lost because this process had no processor for a while
+        .stall_ms = 600000,
         .tick_ms = 5,
         .pause_least_ms = 1,
         .pause_most_ms = 20,

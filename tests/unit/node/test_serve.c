@@ -331,6 +331,54 @@ START_TEST(what_no_search_takes_is_refused_by_why_not_wherever_the_point_is)
 }
 END_TEST
 
+// Of all shards.
+static void
+searches_of(uint64_t *searches, uint64_t *evaluations)
+{
+    *searches = *evaluations = 0;
+    for (uint32_t i = 0; i < sw->map.shard_count; i++) {
+        omen_statistics statistics;
+        shard_stats(hosted_shard(sw->hosted[i]), &statistics);
+        *searches += statistics.searches;
+        *evaluations += statistics.evaluations;
+    }
+}
+
+// Whether a search would take the query is seen without one: of a point that is not there, or that the filter keeps out, no distance
+// is computed by the index. Of another one each shard is searched twice, as was asked and exactly.
+START_TEST(why_not_searches_only_for_who_might_be_a_hit)
+{
+    open_of(LOOP_SHARDS(_i), OMEN_F32);
+    ck_assert_ptr_nonnull(fill(false));
+    const float query[4] = {0};
+    const struct {
+        struct wire_id id;
+        const char *filter, *reason;
+        uint32_t searches; // of a shard
+    } cases[] = {
+        {{.given = 1, .number = 12345}, NULL, "no point of this id", 0},
+        {{.given = 1, .number = 12345}, "n < 10", "no point of this id", 0},
+        {ids[50], "n < 10", "the filter", 0},
+        {ids[3], "n < 10", "it is a hit", 2},
+        {ids[50], NULL, "50 points are nearer", 2},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        uint64_t searches, evaluations, searches_before, evaluations_before;
+        struct api_query_why_not ask = {ASK, .vector = raw(query, 4), .id = cases[i].id, .k = 5};
+        if (cases[i].filter != NULL)
+            ask.filter = filter_of(cases[i].filter);
+        searches_of(&searches_before, &evaluations_before);
+        const struct api_why_not *why = sw_call(sw, METHOD_QUERY_WHY_NOT, &ask);
+        ck_assert_ptr_nonnull(why);
+        ck_assert_ptr_nonnull(
+            memmem(why->reason.bytes, why->reason.count, cases[i].reason, strlen(cases[i].reason)));
+        searches_of(&searches, &evaluations);
+        ck_assert_uint_eq(searches - searches_before, cases[i].searches * sw->map.shard_count);
+        ck_assert(cases[i].searches > 0 || evaluations == evaluations_before);
+    }
+}
+END_TEST
+
 START_TEST(an_empty_collection_answers_with_nothing)
 {
     open_of(2, OMEN_F32);
@@ -754,6 +802,7 @@ serve_suite(void)
     tcase_add_loop_test(tcase, batches_ranges_and_neighbours_of_points_are_found, 0, 4);
     tcase_add_loop_test(tcase, values_of_fields_are_counted, 0, 2);
     tcase_add_loop_test(tcase, why_not_and_recall_are_measured, 0, 2);
+    tcase_add_loop_test(tcase, why_not_searches_only_for_who_might_be_a_hit, 0, 2);
     tcase_add_loop_test(tcase, what_no_search_takes_is_refused_by_why_not_wherever_the_point_is, 0,
                         2);
     tcase_add_test(tcase, an_empty_collection_answers_with_nothing);
