@@ -263,8 +263,8 @@ clients_close(struct clients *clients)
 
 // ---- what comes, from any thread ----
 
-void
-clients_refuse_busy(struct rpc_conn *conn, const struct rpc_request *request)
+static void
+refuse_busy(struct rpc_conn *conn, const struct rpc_request *request)
 {
     struct encode message;
     struct omen_error error;
@@ -282,7 +282,7 @@ clients_request(struct clients *clients, struct rpc_conn *conn, const struct rpc
 {
     struct clients_request_note *note = mem_alloc(sizeof *note);
     if (note == NULL) {
-        clients_refuse_busy(conn, request);
+        refuse_busy(conn, request);
         return;
     }
     note->note.kind = NOTE_CLIENTS_REQUEST;

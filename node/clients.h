@@ -59,8 +59,6 @@ void clients_request(struct clients *clients, struct rpc_conn *conn,
                      const struct rpc_request *request);
 void clients_requested(struct clients *clients); // behind requests that were read together
 void clients_gone(struct clients *clients, struct rpc_conn *conn);
-// Of a node that is not there yet, or not any more; takes both as clients_request does.
-void clients_refuse_busy(struct rpc_conn *conn, const struct rpc_request *request);
 
 // PEER_REPLY, and PEER_PART where its shard is 0; copied.
 void clients_frame(struct clients *clients, struct cluster_uuid from, uint64_t boot,

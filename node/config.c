@@ -187,15 +187,17 @@ set_weight(struct config *config, const char *text, struct omen_error *error)
     return status;
 }
 
-static omen_status
-set(struct config *config, enum config_option option, const char *text, struct omen_error *error)
+omen_status
+config_set(struct config *config, enum config_option option, enum config_how how, const char *text,
+           struct omen_error *error)
 {
     static const char *const profiles[] = {[CONFIG_LAN] = "lan", [CONFIG_FAST] = "fast"};
     switch (option) {
     case OPTION_DATA:
         return set_path(config->data, text, error);
     case OPTION_ROLES:
-        config->roles = 0;
+        if (how == CONFIG_REPLACES)
+            config->roles = 0;
         return set_list(config, text, add_role, error);
     case OPTION_LISTEN:
         return address_of(text, LISTEN_PORT, &config->listen, error);
@@ -207,7 +209,8 @@ set(struct config *config, enum config_option option, const char *text, struct o
     case OPTION_ADVERTISE:
         return address_of(text, 0, &config->advertise, error);
     case OPTION_JOIN:
-        config->join_count = 0;
+        if (how == CONFIG_REPLACES)
+            config->join_count = 0;
         return set_list(config, text, add_join, error);
     case OPTION_NAME:
         return set_name(&config->name, text, GOSSIP_DATA_BYTES_MAX - TURN_SAID_BYTES, error);
@@ -241,51 +244,44 @@ set(struct config *config, enum config_option option, const char *text, struct o
     ASSERT(false);
 }
 
-// ---- the file ----
+// ---- API keys ----
 
 static omen_status
-take_key(struct config *config, const struct config_file_key *said, struct omen_error *error)
+set_hash(uint64_t words[4], const char *text, struct omen_error *error)
 {
-    static const char *const roles[] = {"read", "write", "manage", "admin"}; // from KEY_READ on
-    struct config_key *key = &config->keys[config->key_count++];
-    omen_status status = set_name(&key->name, said->name, MAP_NAME_BYTES_MAX, error);
-    uint8_t role = 0;
-    if (status == OMEN_OK)
-        status = set_word(&role, said->role, roles, 4, error);
-    if (status != OMEN_OK)
-        return status;
-    key->role = (uint8_t)(KEY_READ + role);
-    if (strlen(said->sha256) != 64 || strspn(said->sha256, "0123456789abcdef") != 64)
-        return error_set(error, OMEN_E_INVALID, "sha256 of \"%s\" is not 64 hexadecimal digits",
-                         said->name);
+    const size_t count = strlen(text);
+    if (count != 64 || strspn(text, "0123456789abcdef") != 64)
+        return error_set(error, OMEN_E_INVALID,
+                         "64 digits 0-9 and a-f were expected, and these are %zu characters%s",
+                         count, count == 64 ? " with others among them" : "");
     for (uint32_t i = 0; i < 4; i++) {
         char word[17] = {0};
-        memcpy(word, said->sha256 + 16 * i, 16);
-        key->hash_words[i] = strtoull(word, NULL, 16);
+        memcpy(word, text + 16 * i, 16);
+        words[i] = strtoull(word, NULL, 16);
     }
     return OMEN_OK;
 }
 
-static omen_status
-take_file(struct config *config, struct omen_error *error)
+omen_status
+config_set_key(struct config_key *key, enum config_key_field field, const char *text,
+               struct omen_error *error)
 {
-    static struct config_file file;
-    char where[CONFIG_PATH_BYTES + 64];
-    omen_status status = config_file_read(config->file, &file, error);
-    if (status != OMEN_OK)
+    static const char *const roles[] = {"read", "write", "manage", "admin"}; // from KEY_READ on
+    uint8_t role = 0;
+    omen_status status;
+    switch (field) {
+    case CONFIG_KEY_NAME:
+        return set_name(&key->name, text, MAP_NAME_BYTES_MAX, error);
+    case CONFIG_KEY_ROLE:
+        status = set_word(&role, text, roles, 4, error);
+        key->role = (uint8_t)(KEY_READ + role);
         return status;
-    for (uint32_t i = 0; status == OMEN_OK && i < OPTION_COUNT; i++) {
-        if (file.texts[i] == NULL)
-            continue;
-        status = set(config, (enum config_option)i, file.texts[i], error);
-        snprintf(where, sizeof where, "%s:%u: %s", config->file, file.lines[i], rows[i].name);
+    case CONFIG_KEY_SHA256:
+        return set_hash(key->hash_words, text, error);
+    case CONFIG_KEY_FIELDS:
+        break;
     }
-    for (uint32_t i = 0; status == OMEN_OK && i < file.key_count; i++) {
-        status = take_key(config, &file.keys[i], error);
-        snprintf(where, sizeof where, "%s:%u: api-keys", config->file, file.keys_line);
-    }
-    config_file_fini(&file);
-    return status == OMEN_OK ? status : error_about(error, status, where);
+    ASSERT(false);
 }
 
 // ---- the environment ----
@@ -320,7 +316,8 @@ take_environment(struct config *config, char **environment, struct omen_error *e
         const char *text = look_up(environment, name);
         if (text == NULL)
             continue;
-        const omen_status status = set(config, (enum config_option)i, text, error);
+        const omen_status status =
+            config_set(config, (enum config_option)i, CONFIG_REPLACES, text, error);
         if (status != OMEN_OK)
             return error_about(error, status, name);
     }
@@ -377,7 +374,8 @@ take_arguments(struct config *config, const struct said *said, struct omen_error
     for (uint32_t i = 0; i < OPTION_COUNT; i++) {
         if (said->texts[i] == NULL)
             continue;
-        const omen_status status = set(config, (enum config_option)i, said->texts[i], error);
+        const omen_status status =
+            config_set(config, (enum config_option)i, CONFIG_REPLACES, said->texts[i], error);
         if (status == OMEN_OK)
             continue;
         char name[64];
@@ -485,8 +483,11 @@ config_read(int count, char **arguments, char **environment, FILE *out, struct c
     }
     const char *file = said.file != NULL ? said.file : look_up(environment, "OMEN_CONFIG");
     if (file != NULL) {
-        if (set_path(config->file, file, error) != OMEN_OK || take_file(config, error) != OMEN_OK)
-            return wrong(code, EXIT_BAD_CONFIG);
+        omen_status status = set_path(config->file, file, error);
+        if (status == OMEN_OK)
+            status = config_file_read(config->file, config, error);
+        if (status != OMEN_OK)
+            return wrong(code, status == OMEN_E_NO_MEMORY ? EXIT_NO_SYSTEM : EXIT_BAD_CONFIG);
     }
     if (take_environment(config, environment, error) != OMEN_OK)
         return wrong(code, EXIT_BAD_CONFIG);

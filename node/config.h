@@ -4,7 +4,7 @@
 // Threads: one.
 //
 // One table has all options (node/config.c): "--peer x" is OMEN_PEER=x and "peer: x" in the file, read by the same function, so a value
-// is right or wrong alike in all three. Lists are separated by commas, in the file they are YAML lists. An error names where it
+// is right or wrong alike in all three. Lists are separated by commas, in the file they may be YAML lists too. An error names where it
 // is: "omend.yaml:3: listen: ...", "OMEN_LISTEN: ...", "--listen: ...".
 #ifndef OMEN_NODE_CONFIG_H
 #define OMEN_NODE_CONFIG_H

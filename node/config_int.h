@@ -1,4 +1,4 @@
-// node/config_int.h -- what the files of the configuration share: the table of options, and the values of a file.
+// node/config_int.h -- what the files of the configuration share: the table of options, and what takes their values.
 //
 // Shape: shell.
 #ifndef OMEN_NODE_CONFIG_INT_H
@@ -41,19 +41,34 @@ enum config_option {
         OPTION_COUNT
 };
 
-// What a file says: a text for each option (NULL: nothing; of a list its items with commas), and the keys.
-struct config_file {
-    char *texts[OPTION_COUNT]; // owned
-    uint32_t lines[OPTION_COUNT];
-    struct config_file_key {
-        char *name, *role, *sha256; // owned; never NULL
-    } keys[CONFIG_KEYS_MAX];
-    uint32_t key_count, keys_line;
+// ---- config.c: what a value means, wherever it is said ----
+
+enum config_how { CONFIG_REPLACES, CONFIG_ADDS }; // what a list had; else the former only
+
+// Of a list `text` may have several, with commas between them. OMEN_E_INVALID and a sentence that says what is expected.
+OMEN_MUST_CHECK omen_status config_set(struct config *config, enum config_option option,
+                                       enum config_how how, const char *text,
+                                       struct omen_error *error);
+
+enum config_key_field { CONFIG_KEY_NAME, CONFIG_KEY_ROLE, CONFIG_KEY_SHA256, CONFIG_KEY_FIELDS };
+
+OMEN_MUST_CHECK omen_status config_set_key(struct config_key *key, enum config_key_field field,
+                                           const char *text, struct omen_error *error);
+
+// ---- config_file.c ----
+
+struct config_text {
+    const char *file;  // its name, for people
+    const char *bytes; // count of them, and a NUL
+    size_t count;
 };
 
-// OMEN_E_INVALID, and a sentence that begins with the path and, where it is known, the line.
-OMEN_MUST_CHECK omen_status config_file_read(const char *path, struct config_file *out,
+// Sets in *config what the file says; it may be empty. OMEN_E_INVALID and a sentence that begins with file, line and key:
+// "omend.yaml:4: api-keys[0].role: ...". Where the text is no YAML the key is the one in that line, or the one before: "behind zone".
+// *config is not whole then. `error` is not NULL.
+OMEN_MUST_CHECK omen_status config_file_read(const char *path, struct config *config,
                                              struct omen_error *error);
-void config_file_fini(struct config_file *file);
+OMEN_MUST_CHECK omen_status config_file_take(const struct config_text *text, struct config *config,
+                                             struct omen_error *error);
 
 #endif

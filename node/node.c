@@ -2,7 +2,7 @@
 //
 // Shape: shell. What comes in: node_ports.c; the loops: node_loops.c.
 //
-//      opened   admin port > disk > bus > clients' port (its number goes into gossip) > meta > hosts; then what arrives is let in
+//      opened   admin port > bus and clients' port, shut > disk > the bus lets in > meta > hosts > clients > the clients' port lets in
 //      closed   admin port > others lead > clients' port, which drains, and loop > the others are told > hosts' and meta's loops > bus > disk > hosts, meta
 //
 // Until all of it is there what arrives on the bus is as if it were lost.
@@ -33,7 +33,7 @@ place_of(const struct node *node)
     place.peer.port = told->port != 0 ? told->port : bus_port(node->bus);
     if (address_is_any(&place.client))
         memcpy(place.client.ip, place.peer.ip, sizeof place.peer.ip);
-    place.client.port = node->rpc != NULL ? rpc_server_port(node->rpc) : config->listen.port;
+    place.client.port = rpc_server_port(node->rpc);
     return place;
 }
 
@@ -74,12 +74,17 @@ show_all(struct node *node)
     atomic_store(&seen->whole, true);
 }
 
-// Clients come when there is somebody to answer them: until then they are refused, and go to another node at once. A port that the
-// system chooses is known only when it is listened on, and the others are told of it: what comes there too early is told BUSY.
+// What can be wrong with an operator's addresses is found out before a cluster is founded or joined, and before anything is written:
+// a first start with other options is a first start again.
 static enum config_exit
-open_any_port(struct node *node, struct omen_error *error)
+open_ports(struct node *node, struct omen_error *error)
 {
-    return node->config.config->listen.port == 0 ? node_open_rpc(node, error) : EXIT_DONE;
+    enum config_exit failed = node_open_admin(node, error);
+    if (failed == EXIT_DONE)
+        failed = node_open_bus(node, error);
+    if (failed == EXIT_DONE)
+        failed = node_open_rpc(node, error);
+    return failed;
 }
 
 static enum config_exit
@@ -93,17 +98,13 @@ open_all(struct node *node, struct omen_error *error)
         .context = node->config.context,
         .pause = node->config.pause};
     seen_begin(&node->seen);
-    enum config_exit failed = node_open_admin(node, error);
+    enum config_exit failed = open_ports(node, error);
     if (failed == EXIT_DONE)
         failed = start_open(&start, &node->start, error);
     if (failed != EXIT_DONE || node->start.disk == NULL)
         return failed;
     start_uuid_text(node->start.identity.cluster, node->cluster);
-    failed = node_open_bus(node, error);
-    if (failed == EXIT_DONE)
-        failed = open_any_port(node, error);
-    if (failed != EXIT_DONE)
-        return failed;
+    node_let_peers_in(node);
     const struct profile_place place = place_of(node);
     failed = node_open_meta(node, &place, error);
     if (failed == EXIT_DONE)
@@ -120,10 +121,8 @@ open_all(struct node *node, struct omen_error *error)
     meta_feed(node->meta, clients_loop(node->clients));
     if (node->build != NULL)
         meta_feed(node->meta, build_loop(node->build));
-    if (node->rpc == NULL)
-        failed = node_open_rpc(node, error);
-    if (failed != EXIT_DONE)
-        return failed;
+    // There is somebody to answer: until now clients went to another node.
+    rpc_server_let_in(node->rpc);
     show_all(node);
     say_ready(node, &place);
     return EXIT_DONE;

@@ -30,9 +30,11 @@ struct node {
     char cluster[START_UUID_BYTES];
 };
 
-// node_ports.c: where bytes come in. What comes before `ready` is as if it were lost.
+// node_ports.c: where bytes come in. The ports of nodes and clients are opened shut: they are listened on, and who connects is closed.
 enum config_exit node_open_bus(struct node *node, struct omen_error *error);
 enum config_exit node_open_rpc(struct node *node, struct omen_error *error);
+void node_let_peers_in(
+    struct node *node); // who it is, is known; what comes before `ready` is as if it were lost
 enum config_exit node_open_admin(struct node *node, struct omen_error *error);
 void node_write_text(void *context, struct metrics_text *text); // of system.metrics
 

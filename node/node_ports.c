@@ -90,22 +90,15 @@ hear_lost(void *context, struct wire_uuid other)
 enum config_exit
 node_open_bus(struct node *node, struct omen_error *error)
 {
-    const struct disk_identity *identity = &node->start.identity;
-    const struct bus_config config = {
-        .listen = node->config.config->peer,
-        .ours = {.cluster = {identity->cluster.high, identity->cluster.low},
-                 .node = {identity->node.high, identity->node.low},
-                 .boot = identity->boot,
-                 .features = PROGRAM_FEATURES,
-                 .version_least = PROGRAM_VERSION_LEAST,
-                 .version_most = PROGRAM_VERSION_MOST},
-        .keys = node->config.keys,
-        .context = node,
-        .frame = take_frame,
-        .datagram = take_datagram,
-        .up = hear_of,
-        .down = hear_lost,
-        .refused = hear_refused};
+    const struct bus_config config = {.listen = node->config.config->peer,
+                                      .shut = true,
+                                      .keys = node->config.keys,
+                                      .context = node,
+                                      .frame = take_frame,
+                                      .datagram = take_datagram,
+                                      .up = hear_of,
+                                      .down = hear_lost,
+                                      .refused = hear_refused};
     const omen_status status = bus_open(&config, &node->bus, error);
     if (status == OMEN_OK)
         return EXIT_DONE;
@@ -113,7 +106,20 @@ node_open_bus(struct node *node, struct omen_error *error)
     return status == OMEN_E_NO_MEMORY ? EXIT_NO_SYSTEM : EXIT_NO_ADDRESS;
 }
 
-// ---- clients ----
+void
+node_let_peers_in(struct node *node)
+{
+    const struct disk_identity *identity = &node->start.identity;
+    const struct handshake ours = {.cluster = {identity->cluster.high, identity->cluster.low},
+                                   .node = {identity->node.high, identity->node.low},
+                                   .boot = identity->boot,
+                                   .features = PROGRAM_FEATURES,
+                                   .version_least = PROGRAM_VERSION_LEAST,
+                                   .version_most = PROGRAM_VERSION_MOST};
+    bus_let_in(node->bus, &ours);
+}
+
+// ---- clients, who are let in when the node is ready, and are gone before it is not ----
 
 static bool
 admit(void *context, struct wire_text said, struct rpc_session *session)
@@ -123,8 +129,8 @@ admit(void *context, struct wire_text said, struct rpc_session *session)
     struct api_key key;
     if (!keys_name(said, &name))
         return false;
-    const bool known = keys_configured(node->config.config, &name, &key) ||
-                       (atomic_load(&node->ready) && meta_key(node->meta, &name, &key));
+    const bool known =
+        keys_configured(node->config.config, &name, &key) || meta_key(node->meta, &name, &key);
     return known && keys_open(&key, said, os_ms_since_1970(), session);
 }
 
@@ -141,26 +147,21 @@ static void
 take_request(void *context, struct rpc_conn *conn, const struct rpc_request *request)
 {
     struct node *node = context;
-    if (atomic_load(&node->ready))
-        clients_request(node->clients, conn, request);
-    else
-        clients_refuse_busy(conn, request);
+    clients_request(node->clients, conn, request);
 }
 
 static void
 begin_requests(void *context)
 {
     struct node *node = context;
-    if (atomic_load(&node->ready))
-        clients_requested(node->clients);
+    clients_requested(node->clients);
 }
 
 static void
 lose_client(void *context, struct rpc_conn *conn)
 {
     struct node *node = context;
-    if (atomic_load(&node->ready))
-        clients_gone(node->clients, conn);
+    clients_gone(node->clients, conn);
 }
 
 enum config_exit
@@ -172,6 +173,7 @@ node_open_rpc(struct node *node, struct omen_error *error)
     const struct rpc_server_config rpc = {.host = host,
                                           .port = config->listen.port,
                                           .auth = config->key_count > 0,
+                                          .shut = true,
                                           .context = node,
                                           .admit = admit,
                                           .welcome = welcome,

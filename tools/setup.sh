@@ -14,7 +14,7 @@ cd "$(dirname "$0")/.."
 packages_of() {
     case $1 in
     build)
-        echo gcc g++ libc6-dev make cmake ninja-build pkgconf liblmdb-dev libxxhash-dev libmsgpack-dev libsodium-dev libnng-dev libcyaml-dev libmicrohttpd-dev
+        echo gcc g++ libc6-dev make cmake ninja-build pkgconf liblmdb-dev libxxhash-dev libmsgpack-dev libsodium-dev libnng-dev libyaml-dev libmicrohttpd-dev
         echo check python3 # its unit tests are part of the build
         ;;
     test)

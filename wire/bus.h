@@ -33,7 +33,9 @@ struct bus_frame {
 // Zeros of the numbers are replaced by what the comments say.
 struct bus_config {
     struct gossip_address listen; // TCP and UDP, on one port; 0: any that is free for both
-    struct handshake ours;        // the nonce is drawn for each connection
+    struct handshake ours; // the nonce is drawn for each connection; not looked at where `shut`
+    // Who connects is closed at once, and nothing may be sent, until bus_let_in: the port is ours, and nothing else is there.
+    bool shut;
     const struct seal_keys *keys; // copied; NULL: keys of zeros, which keep nobody out
     uint32_t connections_max;     // that others made: 4,096
     uint32_t handshake_ms;        // 5,000
@@ -70,6 +72,8 @@ struct bus_stats {
 // Callbacks may come before this returns. OMEN_E_INVALID: one cannot listen there. OMEN_E_NO_MEMORY.
 OMEN_MUST_CHECK omen_status bus_open(const struct bus_config *config, struct bus **out,
                                      struct omen_error *error);
+// Once, where it was opened shut, and before anything is sent: who this node is.
+void bus_let_in(struct bus *bus, const struct handshake *ours);
 // When it returns, no callback comes any more. Not from one. Accepts NULL.
 void bus_close(struct bus *bus);
 uint16_t bus_port(const struct bus *bus);

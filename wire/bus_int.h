@@ -55,8 +55,9 @@ struct bus_peer {
 struct udp; // bus_udp.c
 
 struct bus {
-    struct bus_config config;
+    struct bus_config config; // ours: complete once it is open
     struct seal_keys keys;
+    _Atomic bool open; // not shut any more
     struct streams *streams;
     struct udp *udp;
     struct lock lock;

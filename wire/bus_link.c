@@ -53,6 +53,10 @@ link_begin(void *context, struct stream *stream, void *dialed)
 {
     struct bus *bus = context;
     struct link *link = dialed;
+    if (!atomic_load(&bus->open)) { // bus_let_in stores it when all is there
+        ASSERT(link == NULL);
+        return NULL;
+    }
     if (link == NULL) {
         link = mem_alloc_zero(1, sizeof *link);
         if (link == NULL)

@@ -45,6 +45,7 @@ bus_open(const struct bus_config *config, struct bus **out, struct omen_error *e
         return error_set_plain(error, OMEN_E_NO_MEMORY);
     bus->config = *config;
     fill_in(&bus->config);
+    atomic_init(&bus->open, !config->shut);
     if (config->keys != NULL)
         bus->keys = *config->keys;
     bus->config.keys = NULL; // the copy is what is used
@@ -108,6 +109,14 @@ open_sockets(struct bus *bus, struct omen_error *error)
         }
     }
     return status;
+}
+
+void
+bus_let_in(struct bus *bus, const struct handshake *ours)
+{
+    ASSERT(!atomic_load(&bus->open));
+    bus->config.ours = *ours;
+    atomic_store(&bus->open, true); // link_begin looks at it first
 }
 
 void

@@ -81,6 +81,7 @@ rpc_server_open(const struct rpc_server_config *config, struct rpc_server **out,
         return error_set_plain(error, OMEN_E_NO_MEMORY);
     server->config = *config;
     fill_in(&server->config);
+    atomic_init(&server->open, !config->shut);
     server->limits = decode_after_hello;
     server->limits.bytes_max = server->config.frame_bytes_max;
     const struct streams_config streams = {
@@ -103,6 +104,13 @@ rpc_server_open(const struct rpc_server_config *config, struct rpc_server **out,
     }
     *out = server;
     return OMEN_OK;
+}
+
+void
+rpc_server_let_in(struct rpc_server *server)
+{
+    const bool was = atomic_exchange(&server->open, true);
+    ASSERT(!was);
 }
 
 // Whether somebody waits for an answer, or for the bytes of one.
@@ -182,6 +190,8 @@ conn_begin(void *context, struct stream *stream, void *dialed)
 {
     (void)dialed;
     struct rpc_server *server = context;
+    if (!atomic_load(&server->open))
+        return NULL;
     struct rpc_conn *conn = mem_alloc_zero(1, sizeof *conn);
     if (conn == NULL)
         return NULL;

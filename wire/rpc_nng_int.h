@@ -46,6 +46,7 @@ struct rpc_server {
     struct decode_limits limits; // of who is greeted, or need not be
     struct lock lock;
     struct rpc_conn *conns;
+    _Atomic bool open; // not shut any more
     _Atomic bool closing;
     _Atomic uint32_t turns;
     _Atomic uint64_t requests, no_message, malformed, no_method, no_right, no_hello;

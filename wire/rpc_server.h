@@ -45,6 +45,8 @@ struct rpc_server_config {
     uint16_t port;    // 0: any
     bool
         auth; // credentials are configured: a hello with a key is asked for; else everybody may everything
+    // Who connects is closed at once, until rpc_server_let_in: the port is ours, and nothing else is there.
+    bool shut;
     uint32_t connections_max;  // 1024; the one beyond is closed at once
     uint32_t in_flight_max;    // of a connection: 64
     uint32_t frame_bytes_max;  // of a request: WIRE_FRAME_BYTES_MAX, which is the most
@@ -82,6 +84,8 @@ struct rpc_server_stats {
 // OMEN_E_INVALID: one cannot listen there. OMEN_E_NO_MEMORY.
 OMEN_MUST_CHECK omen_status rpc_server_open(const struct rpc_server_config *config,
                                             struct rpc_server **out, struct omen_error *error);
+// Once, where it was opened shut.
+void rpc_server_let_in(struct rpc_server *server);
 // Accepts no one and no request any more, waits up to drain_ms for the answers to those under way, and closes all. When it returns, no
 // callback comes any more; who kept a connection may still answer it, into nothing. Accepts NULL.
 void rpc_server_close(struct rpc_server *server);

@@ -23,6 +23,7 @@ from rpc_client import Client  # noqa: E402
 
 SIZE = "256m"  # of which nobody needs a half
 DISK_FAILED = 74  # EX_IOERR
+WRITES, SYNCS = "OMEN_DISK_FAILS", "OMEN_SYNC_FAILS"  # what the preloaded library looks at
 FAILING_DISK = ""
 
 
@@ -32,11 +33,12 @@ class Disks(ClusterCase):
         made.data.mkdir()
         run("mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(made.data))
         self.ends.callback(run, "umount", str(made.data))
-        made.environment = {"LD_PRELOAD": FAILING_DISK, "OMEN_DISK_FAILS": str(self.trigger(made))}
+        made.environment = {"LD_PRELOAD": FAILING_DISK} | {what: str(self.trigger(made, what)) for what in (WRITES, SYNCS)}
         return made
 
-    def trigger(self, node: Node) -> pathlib.Path:
-        return self.folder / f"{node.name}.fails"
+    def trigger(self, node: Node, what: str) -> pathlib.Path:
+        """While this file is there, it fails."""
+        return self.folder / f"{node.name}.{what}"
 
     # ---- no room ----
 
@@ -90,20 +92,54 @@ class Disks(ClusterCase):
 
     # ---- a disk that fails ----
 
-    def test_a_node_whose_disk_fails_ends_and_says_so_and_comes_back_with_a_disk_that_works(self) -> None:
+    def fail(self, victim: Node, what: str) -> None:
+        self.trigger(victim, what).touch()
+        self.assertEqual(victim.wait(), DISK_FAILED)
+        self.assertEqual(victim.lines[-1]["event"], "node.disk_failed")
+        self.assertIn("Input/output error", victim.lines[-1]["why"])
+
+    def mend(self, victim: Node, what: str) -> None:
+        self.trigger(victim, what).unlink()
+        self.assertEqual(victim.start()["how"], "returned")
+
+    def fails_at_a_primary(self, what: str) -> None:
         self.found()
         with self.load(timeout=3.0) as load:
             load.wait_for(acks=50, searches=10)
             victim = self.primary()
-            self.trigger(victim).touch()
-            self.assertEqual(victim.wait(), DISK_FAILED)
-            self.assertIn("Input/output error", victim.lines[-1]["why"])
+            self.fail(victim, what)
             load.wait_for(acks=50, searches=10)
-            self.trigger(victim).unlink()
-            victim.start()
+            self.mend(victim, what)
             load.wait_for(acks=50, searches=10)
             self.until_whole()
         self.check_all()
+
+    def fails_at_the_only_node(self, what: str) -> None:
+        """Nobody else has what it acknowledged, and what it did not acknowledge is there whole or not at all."""
+        self.found(1)
+        with self.load(timeout=3.0) as load:
+            load.wait_for(acks=50, searches=10)
+            self.fail(self.nodes[0], what)
+        acknowledged = load.acks
+        self.mend(self.nodes[0], what)
+        self.until_whole()
+        self.check_all()
+        with self.load(timeout=3.0) as load:
+            load.wait_for(acks=50, searches=10)
+        self.assertGreaterEqual(acknowledged, 50)
+        self.check_all()
+
+    def test_a_node_whose_disk_fails_ends_and_says_so_and_comes_back_with_a_disk_that_works(self) -> None:
+        self.fails_at_a_primary(WRITES)
+
+    def test_a_node_whose_disk_takes_writes_and_cannot_sync_ends_and_comes_back_with_a_disk_that_works(self) -> None:
+        self.fails_at_a_primary(SYNCS)
+
+    def test_the_only_node_loses_nothing_acknowledged_when_its_disk_fails(self) -> None:
+        self.fails_at_the_only_node(WRITES)
+
+    def test_the_only_node_loses_nothing_acknowledged_when_its_disk_takes_writes_and_cannot_sync(self) -> None:
+        self.fails_at_the_only_node(SYNCS)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import pathlib
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -141,6 +142,33 @@ class Founding(Case):
         self.nodes.append(twin)
         twin.start(ready=False)
         self.assertEqual(twin.wait(), 73)
+
+    def test_an_address_that_is_taken_ends_a_first_start_before_it_founds_or_writes_anything(self) -> None:
+        first, second = self.node("a"), self.node("b")
+        first.start()
+        for ports, what in (((first.listen, "127.0.0.1:0"), "listen: "), (("127.0.0.1:0", first.peer), "peer: ")):
+            second.ports = ports
+            second.start(ready=False)
+            self.assertEqual(second.wait(), 69)
+            self.assertIn(what, second.lines[-1]["why"])
+            self.assertFalse(second.data.exists())
+        second.ports = ("127.0.0.1:0", "127.0.0.1:0")
+        self.assertEqual(second.start("--join", first.peer)["how"], "joined")
+        self.assertEqual(second.cluster, first.cluster)
+
+    def test_a_node_that_waits_for_whom_it_shall_join_closes_who_connects(self) -> None:
+        first, second = self.node("a"), self.node("b")
+        first.start()
+        self.assertEqual(first.kill(), -signal.SIGKILL)  # its port is nobody's now
+        second.ports = (first.listen, "127.0.0.1:0")
+        second.start("--join", first.peer, ready=False)
+        second.wait_for("join.waits")
+        host, port = first.listen.split(":")
+        with socket.create_connection((host, int(port)), SECONDS) as client:
+            self.assertEqual(client.recv(1), b"")
+        first.ports = ("127.0.0.1:0", first.peer)
+        first.start()
+        self.assertEqual(second.wait_for("node.ready")["cluster"], first.cluster)
 
     def test_the_sample_configuration_is_taken(self) -> None:
         node = self.node("a")

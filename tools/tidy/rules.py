@@ -48,7 +48,7 @@ HOMES = {
     r"msgpack(\.h|/.*)": ("wire/encode.c",),
     r"sodium\.h": ("wire/seal.c",),
     r"microhttpd\.h": ("node/http.c",),
-    r"cyaml/.*": ("node/config_file.c",),
+    r"yaml\.h": ("node/config_file.c",),
     r"Python\.h|structmember\.h|pythread\.h": ("clients/python/",),
     r"check\.h": ("tests/",),
     r"omendb\.h": ("examples/", "clients/"),

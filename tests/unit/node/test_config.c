@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/alloc.h"
+#include "base/utf8.h"
 #include "node/address.h"
 #include "node/turn_said.h"
 #include "tests/lib/check_main.h"
@@ -218,29 +220,237 @@ START_TEST(a_wrong_option_is_named)
 }
 END_TEST
 
-START_TEST(a_file_of_the_wrong_shape_is_named_with_its_line)
+// ---- the file ----
+
+static enum config_next
+read_file(const char *text)
 {
-    static const struct {
-        const char *text, *sentence;
-        uint32_t line;
-    } cases[] = {
-        {"data: d\nlisten: 127.0.0.1:1\nlisen: 127.0.0.1:1\n", "lisen", 3},
-        {"data: d\nroles: data\n", "", 2},
-        {"data: d\nzone: [a, b]\n", "", 2},
-        {"data: d\napi-keys:\n  - name: a\n    role: read\n", "", 0},
-        {"data: d\n\tzone: a\n", "tab", 0},
-        {"data: d\nzone: {a\n", "", 0},
-    };
-    for (uint32_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        write_file(path, cases[i].text, 0644);
-        char wanted[400];
-        snprintf(wanted, sizeof wanted, cases[i].line == 0 ? "%s:" : "%s:%u: ", path,
-                 cases[i].line);
-        claim_wrong(READ(nothing, "--config", path), EXIT_BAD_CONFIG, wanted);
-        ck_assert_msg(strstr(error.text, cases[i].sentence) != NULL, "%s", error.text);
+    write_file(path, text, 0644);
+    return READ(nothing, "--config", path);
+}
+
+START_TEST(a_file_without_keys_says_nothing)
+{
+    static const char *const texts[] = {"",
+                                        "\n",
+                                        "# a comment\n",
+                                        "# one\n\n  # two",
+                                        "---\n",
+                                        "--- # none\n...\n",
+                                        "\xef\xbb\xbf",
+                                        "{}\n"};
+    for (uint32_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        write_file(path, texts[i], 0644);
+        ck_assert_msg(READ(nothing, "--config", path, "--data", "d") == CONFIG_RUN, "%u: %s", i,
+                      error.text);
+        memset(config.file, 0, sizeof config.file);
+        const struct config from_file = config;
+        ck_assert_int_eq(READ(nothing, "--data", "d"), CONFIG_RUN);
+        ck_assert(memcmp(&from_file, &config, sizeof config) == 0);
+        claim_wrong(read_file(texts[i]), EXIT_BAD_CONFIG, "data is missing");
     }
+}
+END_TEST
+
+START_TEST(a_list_of_the_file_may_be_a_text_with_commas_as_in_the_other_places)
+{
+    static const char *const texts[] = {
+        "data: d\nroles: data,router\njoin: 127.0.0.3:4,127.0.0.4\n",
+        "data: d\nroles: [data, router]\njoin: ['127.0.0.3:4,127.0.0.4']\n",
+        "data: d\nroles:\n- data\n- router\njoin:\n  - 127.0.0.3:4\n  - \"127.0.0.4\"\n",
+    };
+    for (uint32_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        ck_assert_msg(read_file(texts[i]) == CONFIG_RUN, "%s", error.text);
+        ck_assert_uint_eq(config.roles, NODE_DATA | NODE_ROUTER);
+        ck_assert_uint_eq(config.join_count, 2);
+        claim_address(&config.join[0], "127.0.0.3:4");
+        claim_address(&config.join[1], "127.0.0.4:7701");
+    }
+    ck_assert_int_eq(read_file("data: d\nroles: router\njoin: []\n"), CONFIG_RUN);
+    ck_assert_uint_eq(config.roles, NODE_ROUTER);
+    ck_assert_uint_eq(config.join_count, 0);
+}
+END_TEST
+
+#define SIXTY_FOUR_DIGITS "00000000000000010000000000000002ffffffffffffffff0000000000000004"
+
+static const struct refusal {
+    const char *text;
+    uint32_t line;
+    const char *key, *sentence;
+} refusals[] = {
+    // keys
+    {"data: d\nlisten: 127.0.0.1:1\nlisen: 127.0.0.1:1\n", 3, "lisen", "no such key: an option"},
+    {"data: d\nzone: a\nname: n\nzone: b\n", 4, "zone", "once, and is in line 2 already"},
+    {"{data: d, zone: a,\n zone: a}\n", 2, "zone", "once, and is in line 1 already"},
+    {"data: d\n\"a\\nb\": 1\n", 2, "a?b", "no such key"},
+    // values of the wrong shape
+    {"data: d\n\nzone: [a]\n", 3, "zone", "a text was expected, not a list"},
+    {"data: d\nzone:\n  - a\n", 3, "zone", "a text was expected, not a list"},
+    {"data: d\npeer: [::1]:7701\n", 2, "peer", "begins with '[' is put into quotes"},
+    {"data: d\nzone: {a\n", 2, "zone", "a text was expected, not keys with values"},
+    {"data: &d d\nzone: *d\n", 2, "zone", "a text was expected, not an alias"},
+    {"data: d\nzone: \"a\\0b\"\n", 2, "zone", "a text without zeros was expected"},
+    {"data: d\njoin: {a: b}\n", 2, "join", "a text was expected, not keys with values"},
+    {"data: d\njoin:\n  - 127.0.0.1:1\n  - [a]\n", 4, "join[1]", "a text was expected"},
+    // values
+    {"data: d\nzone:\nname: n\n", 2, "zone", "\"\" is no name"},
+    {"data: d\nzone: >\n  a\n  b\nname: n\n", 2, "zone", "\"a b?\" is no name: 1 to 32 letters"},
+    {"data: d\nzone:\n  a b\n", 3, "zone", "\"a b\" is no name: 1 to 32 letters"},
+    {"data: d\nroles: data,cook\n", 2, "roles", "\"cook\" is no role: data, router, builder"},
+    {"data: d\nroles:\n  - data\n  - cook\n", 4, "roles[1]", "\"cook\" is no role: data, router"},
+    {"data: d\njoin: 127.0.0.1:0\n", 2, "join", "\"127.0.0.1:0\": port 0"},
+    {"data: d\njoin:\n- 127.0.0.1:1\n\n- ::1:7\n", 5, "join[1]", "\"::1:7\" is no HOST:PORT"},
+    {"data: d\nthreads: 1e9\n", 2, "threads", "\"1e9\" is no number from 1 to 256"},
+    // api-keys
+    {"data: d\napi-keys: ops\n", 2, "api-keys", "a list was expected, not a text"},
+    {"data: d\napi-keys:\nzone: a\n", 2, "api-keys", "a list was expected, not nothing"},
+    {"api-keys:\n- name: a\n  role: read\n  sha256: \"" SIXTY_FOUR_DIGITS "\"\n- ops\n", 5,
+     "api-keys[1]", "name, role and sha256 were expected, not a text"},
+    {"data: d\napi-keys:\n  - name: a\n    role: read\n", 3, "api-keys[0].sha256",
+     "is missing: name, role and sha256 were expected"},
+    {"data: d\napi-keys:\n  - name: a\n    role: cook\n    sha256: 12\n", 4, "api-keys[0].role",
+     "\"cook\" is none of: read, write, manage, admin"},
+    {"data: d\napi-keys:\n  - name: a\n    role: read\n    sha256: 12\n", 5, "api-keys[0].sha256",
+     "64 digits 0-9 and a-f were expected, and these are 2 characters"},
+    {"api-keys:\n- sha256: \"0000000000000001000000000000000200000000000000030000000000000x04\"\n",
+     2, "api-keys[0].sha256", "64 characters with others among them"},
+    {"data: d\napi-keys:\n  - name: a\n    name: b\n", 4, "api-keys[0].name", "in line 3 already"},
+    {"data: d\napi-keys:\n  - secret: a\n", 3, "api-keys[0].secret", "no such key: name, role"},
+    {"data: d\napi-keys:\n  - name: a b\n", 3, "api-keys[0].name", "\"a b\" is no name"},
+    {"data: d\napi-keys:\n  - name: [a]\n", 3, "api-keys[0].name", "a text was expected"},
+    // what is no YAML
+    {"data: d\n\tzone: a\n", 2, "zone", "blanks were expected, not a tab"},
+    {"data: d\nzone\nname: n\n", 2, "zone", "a ':' was expected behind the key"},
+    {"data: d\nzone: \"a\nname: n\n", 2, "zone", "a quote was expected, at the end of the text"},
+    {"data: d\nzone: 'a\n---\nname: n\n", 2, "zone", "a quote was expected"},
+    {"data: d\njoin: [127.0.0.1:1,\n  127.0.0.1:2\n", 2, "join", "',' or ']' was expected"},
+    {"{data: d, zone: a\n", 1, "zone", "',' or '}' was expected"},
+    {"data: d\nzone: \"a\" b\n", 2, "zone", "a key was expected, right below"},
+    {"data: d\nzone: a: b\n", 2, "zone", "one key in a line was expected"},
+    {"data: d\n  zone: a\n", 2, "zone", "one key in a line was expected, right below"},
+    {"  data: d\nzone: a\n", 2, "zone", "one document was expected"},
+    {"data: d\n---\nzone: a\n", 2, "---", "one document was expected"},
+    {"data: d\njoin: - a\n", 2, "join", "a list was expected to begin in a line of its own"},
+    {"data: d\njoin:\n  - 127.0.0.1:1\n  b: c\n", 4, "behind join[0]", "'-' was expected"},
+    {"data: d\nzone: @a\n", 2, "zone", "one that begins with '@'"},
+    {"data: d\nzone: \"\\q\"\n", 2, "zone", "'\\\\' was expected for a '\\'"},
+    {"data: d\nzone: [\n", 2, "zone", "a text was expected, not a list"},
+    {"data: d\nzone: \"\\x7f\"\n", 2, "zone", "\"?\" is no name"},
+    {"data: d\napi-keys: \"a\n", 2, "api-keys", "a quote was expected"},
+    {"api-keys:\n- name: a\n  colour\n  role: read\n", 3, "behind api-keys[0].name", "a ':' was"},
+    {"api-keys:\n- [a]: b\n", 2, "api-keys[0]", "a key was expected, not a list"},
+    {"data: d\n\"zo\\0ne\": a\n", 2, "data", "a text without zeros was expected"},
+    {"\"\"\n", 1, "", "keys were expected (data: /var/lib/omendb), not nothing"},
+    {"data: d\nzone:", 2, "zone", "\"\" is no name"},
+    {"{data: d,\nzone", 2, "zone", "\"\" is no name"},
+    {"data: d\njoin: [", 2, "join", "one with brackets"},
+    {"data: d\r\njoin: [\r\n\r\n", 2, "join", "one with brackets"},
+    {"data: d\njoin: [::1]:7701\n", 2, "join", "one with brackets, ',' or ':' in it"},
+    {"data: d\nzone: >a\n", 2, "zone", "YAML was expected: "},
+    {"data: d\nzone: \xff\n", 2, "zone", "UTF-8 was expected: "},
+    {"# caf\xe9\ndata: d\n", 1, "", "UTF-8 was expected: "},
+    {"data: d\n\n# \x01\n", 3, "", "UTF-8 was expected: control characters"},
+    {"data: d\napi-keys:\n  - name: a\n    role read\n    sha256: b\n", 4, "api-keys[0].role",
+     "a ':' was expected"},
+    {"data: d\napi-keys:\n  - name: a\n\trole: read\n", 4, "api-keys[0].role", "not a tab"},
+    {"data: d\napi-keys:\n- name: a\n  role: 'read\n", 4, "api-keys[0].role", "a quote was"},
+    // no keys, where there should be some
+    {"# nothing\n- data\n", 2, "", "keys were expected (data: /var/lib/omendb), not a list"},
+    {"omend\n", 1, "", "keys were expected (data: /var/lib/omendb), not a text"},
+    {"data: d\n? [a]\n: b\n", 2, "data", "a key was expected, not a list"},
+};
+
+START_TEST(every_refusal_of_a_file_names_the_line_the_key_and_what_was_expected)
+{
+    const struct refusal *refusal = &refusals[_i];
+    char wanted[400];
+    snprintf(wanted, sizeof wanted, "%s:%u: %s%s", path, refusal->line, refusal->key,
+             refusal->key[0] == '\0' ? "" : ": ");
+    claim_wrong(read_file(refusal->text), EXIT_BAD_CONFIG, refusal->sentence);
+    ck_assert_msg(strncmp(error.text, wanted, strlen(wanted)) == 0, "%s", error.text);
+    ck_assert_ptr_null(strpbrk(error.text, "\n\t"));
+}
+END_TEST
+
+START_TEST(of_several_things_wrong_in_a_file_the_first_one_is_said)
+{
+    claim_wrong(read_file("data: d\nzone: a b\nlisen: x\nname: [n\n\tprofile: fast\n"),
+                EXIT_BAD_CONFIG, ":2: zone: \"a b\" is no name");
+}
+END_TEST
+
+// A refusal is cut in its middle where it is too long: not through its line or its key.
+START_TEST(a_long_name_of_a_file_and_a_long_value_leave_the_line_and_the_key)
+{
+    char name[300], text[700], wanted[400];
+    memset(text, '1', sizeof text);
+    memcpy(text, "data: d\nmetadata-voters: ", 25);
+    memcpy(text + sizeof text - 2, "\n", 2);
+    snprintf(name, sizeof name, "%s/", folder.path);
+    size_t count = strlen(name);
+    while (count < 64)
+        name[count++] = 'n';
+    for (; count < 66; count++) {
+        name[count] = '\0';
+        write_file(name, text, 0644);
+        snprintf(wanted, sizeof wanted, "%s%s:2: metadata-voters: \"111", count == 64 ? "" : "...",
+                 count == 64 ? name : name + count - 61);
+        claim_wrong(READ(nothing, "--config", name), EXIT_BAD_CONFIG,
+                    "\" is no number from 1 to 7");
+        ck_assert_msg(strncmp(error.text, wanted, strlen(wanted)) == 0, "%s", error.text);
+        name[count] = 'n';
+    }
+    for (uint32_t i = 0; i < 2; i++) { // one of them would be cut through a character
+        snprintf(name, sizeof name, "%s/%s", folder.path, i == 0 ? "" : "n");
+        for (count = strlen(name); count < 120; count += 2)
+            memcpy(name + count, "\xc3\xa9", 3);
+        write_file(name, text, 0644);
+        claim_wrong(READ(nothing, "--config", name), EXIT_BAD_CONFIG, ":2: metadata-voters: \"111");
+        ck_assert(utf8_valid(error.text, strlen(error.text)));
+    }
+}
+END_TEST
+
+START_TEST(a_file_has_as_many_keys_and_addresses_as_may_be_and_not_one_more)
+{
+    static char text[2 * CONFIG_FILE_BYTES_MAX];
+    static const struct {
+        const char *head, *item, *sentence;
+        uint32_t most;
+    } lists[] = {
+        {"data: d\napi-keys:\n", "- {name: a, role: read, sha256: \"" SIXTY_FOUR_DIGITS "\"}\n",
+         ":67: api-keys[64]: at most 64 keys", CONFIG_KEYS_MAX},
+        {"data: d\njoin:\n", "- 127.0.0.1:1\n", ":67: join[64]: more than 64 addresses",
+         CONFIG_JOIN_MAX},
+    };
+    for (uint32_t i = 0; i < 2; i++) {
+        size_t count = (size_t)snprintf(text, sizeof text, "%s", lists[i].head);
+        for (uint32_t j = 0; j < lists[i].most; j++)
+            count += (size_t)snprintf(text + count, sizeof text - count, "%s", lists[i].item);
+        ck_assert_msg(read_file(text) == CONFIG_RUN, "%s", error.text);
+        ck_assert_uint_eq(i == 0 ? config.key_count : config.join_count, lists[i].most);
+        snprintf(text + count, sizeof text - count, "%s", lists[i].item);
+        claim_wrong(read_file(text), EXIT_BAD_CONFIG, lists[i].sentence);
+    }
+}
+END_TEST
+
+START_TEST(a_file_that_cannot_be_read_or_is_too_long_is_named)
+{
+    static char text[CONFIG_FILE_BYTES_MAX + 2];
     claim_wrong(READ(nothing, "--config", "/nowhere/at/all"), EXIT_BAD_CONFIG,
-                "/nowhere/at/all: cannot be read");
+                "/nowhere/at/all: cannot be read: No such file");
+    claim_wrong(READ(nothing, "--config", folder.path), EXIT_BAD_CONFIG,
+                ": cannot be read: Is a directory");
+    memset(text, '#', CONFIG_FILE_BYTES_MAX);
+    memcpy(text, "data: d\n", 8);
+    ck_assert_msg(read_file(text) == CONFIG_RUN, "%s", error.text);
+    text[CONFIG_FILE_BYTES_MAX] = '#';
+    claim_wrong(read_file(text), EXIT_BAD_CONFIG, ": longer than 65536 bytes");
+    mem_fail_once(1);
+    claim_wrong(read_file("data: d\n"), EXIT_NO_SYSTEM, status_text(OMEN_E_NO_MEMORY));
+    mem_fail_once(0);
 }
 END_TEST
 
@@ -309,7 +519,14 @@ suite(void)
     tcase_add_test(tcase, the_command_line_goes_before_the_environment_and_that_before_the_file);
     tcase_add_test(tcase, a_wrong_value_is_named_with_its_place);
     tcase_add_test(tcase, a_wrong_option_is_named);
-    tcase_add_test(tcase, a_file_of_the_wrong_shape_is_named_with_its_line);
+    tcase_add_test(tcase, a_file_without_keys_says_nothing);
+    tcase_add_test(tcase, a_list_of_the_file_may_be_a_text_with_commas_as_in_the_other_places);
+    tcase_add_loop_test(tcase, every_refusal_of_a_file_names_the_line_the_key_and_what_was_expected,
+                        0, (int)(sizeof refusals / sizeof refusals[0]));
+    tcase_add_test(tcase, of_several_things_wrong_in_a_file_the_first_one_is_said);
+    tcase_add_test(tcase, a_long_name_of_a_file_and_a_long_value_leave_the_line_and_the_key);
+    tcase_add_test(tcase, a_file_has_as_many_keys_and_addresses_as_may_be_and_not_one_more);
+    tcase_add_test(tcase, a_file_that_cannot_be_read_or_is_too_long_is_named);
     tcase_add_test(tcase,
                    another_address_than_loopback_needs_a_cluster_key_and_api_keys_or_insecure);
     tcase_add_test(tcase, who_listens_everywhere_must_say_where_others_reach_it);

@@ -209,6 +209,31 @@ START_TEST(a_node_that_knows_no_leader_says_so_and_does_nothing)
 }
 END_TEST
 
+// The folder of who was refused can still become a node of the other's cluster.
+START_TEST(an_address_that_is_taken_ends_a_start_before_anything_is_founded_or_written)
+{
+    start(0);
+    struct omen_error error = {0};
+    for (uint32_t i = 0; i < 3; i++) {
+        struct config *config = &configs[1];
+        *config = configs[0];
+        snprintf(config->data, sizeof config->data, "%s/1", folder.path);
+        set_address(&config->listen, i == 0 ? node_client_port(nodes[0]) : 0);
+        set_address(&config->peer, i == 1 ? node_peer_port(nodes[0]) : 0);
+        set_address(&config->admin, i == 2 ? node_client_port(nodes[0]) : 0);
+        config->admin_said = i == 2;
+        const struct node_config node = {.config = config, .keys = &keys, .pause = no_pause};
+        ck_assert_int_eq(node_open(&node, &nodes[1], &error), EXIT_NO_ADDRESS);
+        ck_assert_ptr_null(nodes[1]);
+        ck_assert_int_ne(access(config->data, F_OK), 0);
+    }
+    start(1);
+    create_in_the_end(0, "both");
+    while (!has(1, "both"))
+        ;
+}
+END_TEST
+
 START_TEST(without_a_majority_nobody_is_told_that_something_was_done)
 {
     start_all();
@@ -414,6 +439,8 @@ suite(void)
     tcase_add_test(
         tcase, a_collection_made_at_one_node_is_there_where_it_was_asked_for_and_soon_everywhere);
     tcase_add_test(tcase, a_node_that_knows_no_leader_says_so_and_does_nothing);
+    tcase_add_test(tcase,
+                   an_address_that_is_taken_ends_a_start_before_anything_is_founded_or_written);
     tcase_add_test(tcase, without_a_majority_nobody_is_told_that_something_was_done);
     tcase_add_test(tcase, clients_that_leave_before_they_are_answered_cost_nothing);
     tcase_add_test(tcase, a_node_ends_while_its_clients_wait);

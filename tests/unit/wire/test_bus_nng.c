@@ -148,6 +148,33 @@ START_TEST(another_clusters_node_ourselves_and_other_versions_are_refused_and_co
 }
 END_TEST
 
+// Who it is, it may learn after it listens.
+START_TEST(who_connects_to_a_bus_that_is_shut_is_closed_until_it_lets_in)
+{
+    node_prepare(0);
+    node_open(0);
+    node_prepare(1);
+    const struct handshake ours = nodes[1].config.ours;
+    nodes[1].config.ours = (struct handshake){0};
+    nodes[1].config.shut = true;
+    node_open(1);
+    struct tcp_client early = tcp_connect(bus_port(nodes[1].bus));
+    tcp_expect_end(&early);
+    tcp_leave(&early);
+    const struct gossip_address there = node_address(1);
+    bus_know(nodes[0].bus, node_uuid(1), &there);
+    (void)send_frame(0, 1, PEER_CONTROL, 1, nothing);
+    bus_wait(&nodes[0].down_count, 1);
+    ck_assert_uint_eq(atomic_load(&nodes[0].up_count), 0);
+    ck_assert_uint_eq(atomic_load(&nodes[0].refused_count), 0); // there is a process
+    bus_let_in(nodes[1].bus, &ours);
+    send_until_heard(0, 1, 2);
+    ck_assert_uint_eq(nodes[1].arrived[0].from.high, node_uuid(0).high);
+    ck_assert_uint_eq(node_stats(0).wrong_node, 0);
+    nodes_close(2);
+}
+END_TEST
+
 START_TEST(a_node_with_another_key_is_refused_by_who_dials)
 {
     static struct seal_keys other;
@@ -669,6 +696,7 @@ bus_nng_suite(void)
     tcase_add_test(tests, a_frame_to_an_address_arrives_though_nobody_knows_who_is_there);
     tcase_add_test(tests,
                    another_clusters_node_ourselves_and_other_versions_are_refused_and_counted);
+    tcase_add_test(tests, who_connects_to_a_bus_that_is_shut_is_closed_until_it_lets_in);
     tcase_add_test(tests, a_node_with_another_key_is_refused_by_who_dials);
     tcase_add_test(tests, another_node_than_the_expected_one_is_not_talked_to);
     tcase_add_test(tests, what_a_stranger_may_not_say_is_refused_and_counted);

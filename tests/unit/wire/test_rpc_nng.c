@@ -506,6 +506,43 @@ START_TEST(an_answer_to_who_is_gone_goes_nowhere_even_when_the_server_is_closed)
 }
 END_TEST
 
+// The port is its own from the beginning.
+START_TEST(who_connects_to_a_server_that_is_shut_is_closed_until_it_lets_in)
+{
+    struct omen_error error = {0};
+    struct rpc_server *other;
+    world.config.shut = true;
+    world_open();
+    for (uint32_t i = 0; i < 3; i++) {
+        struct tcp_client early = world_connect();
+        tcp_expect_end(&early);
+        tcp_leave(&early);
+    }
+    struct rpc_server_config same = world.config;
+    same.port = rpc_server_port(world.server);
+    ck_assert_int_eq(rpc_server_open(&same, &other, &error), OMEN_E_INVALID);
+    rpc_server_let_in(world.server);
+    struct tcp_client client = world_connect();
+    world_ask(&client, 1, "docs");
+    rpc_expect(&client, 1, NULL);
+    tcp_leave(&client);
+    world_wait(&world.gone_count, 1);
+    ck_assert_uint_eq(atomic_load(&world.gone_count), 1); // the others never were
+    world_close();
+}
+END_TEST
+
+START_TEST(a_server_that_is_shut_may_be_closed)
+{
+    world.config.shut = true;
+    world_open();
+    struct tcp_client early = world_connect();
+    world_close();
+    tcp_expect_end(&early);
+    tcp_leave(&early);
+}
+END_TEST
+
 START_TEST(where_somebody_listens_already_is_said)
 {
     world_open();
@@ -688,6 +725,8 @@ rpc_nng_suite(void)
     tcase_add_test(tests, what_is_no_request_is_told_or_ignored);
     tcase_add_test(tests, a_closing_server_answers_what_is_under_way_and_nothing_new);
     tcase_add_test(tests, an_answer_to_who_is_gone_goes_nowhere_even_when_the_server_is_closed);
+    tcase_add_test(tests, who_connects_to_a_server_that_is_shut_is_closed_until_it_lets_in);
+    tcase_add_test(tests, a_server_that_is_shut_may_be_closed);
     tcase_add_test(tests, where_somebody_listens_already_is_said);
     tcase_add_test(tests, in_a_storm_everybody_gets_each_answer_once);
     tcase_add_test(
