@@ -115,6 +115,15 @@ node_open_bus(struct node *node, struct omen_error *error)
 
 // ---- clients ----
 
+// Keys that a client has made count on every node, also where the file names none.
+static bool
+asks_for_key(void *context)
+{
+    struct node *node = context;
+    return node->config.config->key_count > 0 ||
+           (atomic_load(&node->ready) && meta_has_keys(node->meta));
+}
+
 static bool
 admit(void *context, struct wire_text said, struct rpc_session *session)
 {
@@ -171,8 +180,8 @@ node_open_rpc(struct node *node, struct omen_error *error)
     address_host(&config->listen, host);
     const struct rpc_server_config rpc = {.host = host,
                                           .port = config->listen.port,
-                                          .auth = config->key_count > 0,
                                           .context = node,
+                                          .asks = asks_for_key,
                                           .admit = admit,
                                           .welcome = welcome,
                                           .request = take_request,

@@ -73,7 +73,7 @@ rpc_server_open(const struct rpc_server_config *config, struct rpc_server **out,
                 struct omen_error *error)
 {
     ASSERT(config->request != NULL && config->gone != NULL && config->welcome != NULL);
-    ASSERT(!config->auth || config->admit != NULL);
+    ASSERT(config->asks == NULL || config->admit != NULL);
     ASSERT(config->frame_bytes_max <= WIRE_FRAME_BYTES_MAX);
     *out = NULL;
     struct rpc_server *server = server_make();
@@ -194,11 +194,10 @@ conn_begin(void *context, struct stream *stream, void *dialed)
     atomic_fetch_add_explicit(&conn->load->keepers, 1, memory_order_relaxed);
     conn->stream = stream;
     stream_keep(stream);
-    const bool auth = server->config.auth;
-    conn->session.rights = auth ? RIGHT_NONE : RIGHT_ADMIN;
+    const bool asks = rpc_asks_for_key(server);
     conn->session.errors = API_ERRORS_TEXT;
-    frame_init(&conn->frame, auth ? &decode_before_hello : &server->limits);
-    const uint64_t patience_ns = auth ? server->config.hello_ms * MS : conn->idle_ns;
+    frame_init(&conn->frame, asks ? &decode_before_hello : &server->limits);
+    const uint64_t patience_ns = asks ? server->config.hello_ms * MS : conn->idle_ns;
     stream_deadline(stream, os_clock_ns() + patience_ns);
     lock_acquire(&server->lock);
     conn->next = server->conns;

@@ -59,6 +59,12 @@ rpc_count(_Atomic uint64_t *counter)
     atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
 }
 
+static inline bool
+rpc_asks_for_key(const struct rpc_server *server)
+{
+    return server->config.asks != NULL && server->config.asks(server->config.context);
+}
+
 // rpc_answer.c
 void rpc_conn_asks(struct rpc_conn *conn); // one more in flight
 // Of *message, which is taken. Who does not get an answer must not wait for it: the connection ends.

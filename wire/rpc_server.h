@@ -25,7 +25,7 @@ struct rpc_session {                    // what a connection may
     uint8_t rights;                     // enum method_right: this one and those below it
     uint8_t errors;                     // enum api_errors: the form of errors that it reads
     bool greeted;                       // it said hello
-    char key[WIRE_NAME_BYTES_MAX + 1];  // name of its key; "": none
+    char key[WIRE_NAME_BYTES_MAX + 1];  // name of its key; "": none was said
     char glob[WIRE_NAME_BYTES_MAX + 1]; // of the collections that the key is for; "": all
 };
 
@@ -41,10 +41,8 @@ struct rpc_request {
 
 // Zeros are replaced by what the comments say.
 struct rpc_server_config {
-    const char *host; // a name or an IP address
-    uint16_t port;    // 0: any
-    bool
-        auth; // credentials are configured: a hello with a key is asked for; else everybody may everything
+    const char *host;          // a name or an IP address
+    uint16_t port;             // 0: any
     uint32_t connections_max;  // 1024; the one beyond is closed at once
     uint32_t in_flight_max;    // of a connection: 64
     uint32_t frame_bytes_max;  // of a request: WIRE_FRAME_BYTES_MAX, which is the most
@@ -55,7 +53,10 @@ struct rpc_server_config {
     uint32_t drain_ms;         // rpc_server_close waits for answers so long: 1,000
     uint32_t tick_ms;          // how late a time may be noticed: 100
     void *context;
-    // Whether this key is valid: then *session has its rights, key and glob. Only where `auth`.
+    // Whether a hello with a key is asked for, as of now; else everybody may everything. NULL: it never is. Called for each request.
+    bool (*asks)(void *context);
+    // Whether this key is valid: then *session has its rights, key and glob. Of every key that is said, also where none is asked for. NULL: none
+    // is valid.
     bool (*admit)(void *context, struct wire_text key, struct rpc_session *session);
     // Fills in server, version and cluster; the texts are borrowed until it is called again. The limits are filled in already.
     void (*welcome)(void *context, struct api_welcome *welcome);

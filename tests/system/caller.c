@@ -1,6 +1,6 @@
 // tests/system/caller.c -- the C client as a filter: requests come in, each is called at a cluster, answers go out.
 //
-// Shape: shell. usage: caller ENDPOINTS; what runs it is tests/system/test_conformance.py.
+// Shape: shell. usage: caller ENDPOINTS [API_KEY]; what runs it is tests/system/test_conformance.py.
 //
 //      in   method_bytes u32, params_bytes u32, repeatable u32; the method's name, the packed map that it is asked with
 //      out  status i32, outcome u32, name_bytes u32, body_bytes u32; the error's name, its sentence or the packed answer
@@ -86,8 +86,10 @@ main(int argc, char **argv)
 {
     struct client *client;
     struct client_error error;
-    const struct client_config config = {
-        .endpoints = argc == 2 ? argv[1] : "", .program = "caller", .timeout_ms = TIMEOUT_MS};
+    const struct client_config config = {.endpoints = argc > 1 ? argv[1] : "",
+                                         .api_key = argc > 2 ? argv[2] : NULL,
+                                         .program = "caller",
+                                         .timeout_ms = TIMEOUT_MS};
     if (client_open(&config, &client, &error) != OMEN_OK)
         end(error.text);
     while (take(client))

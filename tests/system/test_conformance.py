@@ -32,9 +32,9 @@ OUTCOMES = (None, "not_applied", "applied", "unknown")  # by enum api_outcome
 class Async:
     """The client for asyncio, one call after the other."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, api_key: str) -> None:
         self._runner = asyncio.Runner()
-        self._client = self._runner.run(omendb.connect_async(address, timeout=SECONDS))
+        self._client = self._runner.run(omendb.connect_async(address, api_key=api_key, timeout=SECONDS))
 
     def call(self, method: str, params: Mapping[str, Any]) -> Any:
         return self._runner.run(self._client.call(method, params))
@@ -47,8 +47,8 @@ class Async:
 class C:
     """The C client, in a process of its own (tests/system/caller.c)."""
 
-    def __init__(self, address: str) -> None:
-        self._process = subprocess.Popen([CALLER, address], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    def __init__(self, address: str, api_key: str) -> None:
+        self._process = subprocess.Popen([CALLER, address, api_key], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def _read(self, count: int) -> bytes:
         assert self._process.stdout is not None
@@ -80,8 +80,9 @@ class C:
 
 
 class Conformance(ClusterCase):
+    api_key = "root.s3cret"
     clients: ClassVar[dict[str, Any]] = {
-        "blocking": lambda address: omendb.connect(address, timeout=SECONDS),
+        "blocking": lambda address, api_key: omendb.connect(address, api_key=api_key, timeout=SECONDS),
         "asyncio": Async,
         "C": C,
     }
@@ -90,7 +91,7 @@ class Conformance(ClusterCase):
         self.found()
         cases = run.all_cases()
         self.assertGreater(len(cases), 30)
-        client = self.clients[which](self.address)
+        client = self.clients[which](self.address, self.api_key)
         self.addCleanup(client.close)
         for case in cases:
             with self.subTest(str(case)):

@@ -217,7 +217,7 @@ class FakeServer:
         return self.collections[name]
 
     def _system_hello(self, session: dict[str, Any], ask: dict[str, Any]) -> dict[str, Any]:
-        if self.api_key is not None and ask.get("api_key") != self.api_key:
+        if ask.get("api_key") != self.api_key:
             raise Refusal("AUTH", "no such API key")
         session["greeted"] = True
         session["errors"] = ask.get("errors", "text")
@@ -336,6 +336,8 @@ class FakeServer:
         return {"version": self._next}
 
     def _key_create(self, session: dict[str, Any], ask: dict[str, Any]) -> dict[str, Any]:
+        if self.api_key is None:
+            raise Refusal("CONFLICT", "this node asks nobody for a key")
         if ask["name"] in self.keys:
             raise Refusal("EXISTS", f"the key '{ask['name']}' exists already")
         if 0 < ask.get("expires_ms", 0) < time.time() * 1000:

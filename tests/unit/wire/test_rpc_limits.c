@@ -42,7 +42,7 @@ write_hello(struct encode *encode, size_t bytes)
 
 START_TEST(before_hello_a_message_of_4_kib_is_read_and_one_byte_more_is_not)
 {
-    world.config.auth = true;
+    world_ask_for_keys(true);
     world_open();
     struct encode encode;
     encode_init(&encode, 1u << 16);
@@ -78,7 +78,7 @@ END_TEST
 
 START_TEST(who_does_not_say_hello_in_time_is_closed_however_slowly_it_speaks)
 {
-    world.config.auth = true;
+    world_ask_for_keys(true);
     world.config.hello_ms = 30;
     world_open();
     struct tcp_client silent = world_connect();
