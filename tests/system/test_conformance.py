@@ -57,11 +57,11 @@ class C:
             raise AssertionError(f"the caller ended with {self._process.wait()}")
         return data
 
-    def call(self, method: str, params: Mapping[str, Any]) -> Any:
+    def call(self, method: str, params: Mapping[str, Any], flags: int = 0) -> Any:
         assert self._process.stdin is not None
         packed = wire.pack({key: value for key, value in params.items() if value is not None})
-        repeatable = asks.plain(method, params).repeat is not Repeat.ONCE
-        self._process.stdin.write(struct.pack("=III", len(method), len(packed), repeatable) + method.encode() + packed)
+        flags |= asks.plain(method, params).repeat is not Repeat.ONCE
+        self._process.stdin.write(struct.pack("=III", len(method), len(packed), flags) + method.encode() + packed)
         self._process.stdin.flush()
         status, outcome, name_bytes, body_bytes = struct.unpack("=iIII", self._read(16))
         name, body = self._read(name_bytes).decode(), self._read(body_bytes)
@@ -70,6 +70,9 @@ class C:
             error.outcome = OUTCOMES[outcome]
             raise error
         return wire.Answers().feed(ANSWER + body)[0][2]
+
+    def call_in_session(self, method: str, params: Mapping[str, Any]) -> Any:
+        return self.call(method, params, flags=2)
 
     def close(self) -> None:
         assert self._process.stdin is not None and self._process.stdout is not None
