@@ -32,8 +32,7 @@ NEAR = 1e-4
 AHEAD = 1_000_000  # writes that a token is made to be of, and nobody has sent
 _VARIABLE = re.compile(r"\$(\w+)\Z")
 _READS = frozenset(
-    [f"point.{verb}" for verb in ("get", "count", "scroll", "facet")]
-    + [f"query.{verb}" for verb in ("search", "batch", "range", "recommend")]
+    [f"point.{verb}" for verb in ("get", "count", "scroll", "facet")] + [f"query.{verb}" for verb in ("search", "batch", "range", "recommend")]
 )
 _DTYPES = {"$f32": "<f4", "$f16": "<f2", "$i8": "i1", "$u8": "u1"}
 

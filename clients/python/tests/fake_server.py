@@ -53,6 +53,9 @@ class FakeServer:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.address = f"omen://127.0.0.1:{self.port}"
+        self.node = f"node-{self.port}"
+        self.map_version = 1
+        self.primary: FakeServer = self  # of all shards
         self._start(self._accept)
 
     # ---- faults ----
@@ -230,7 +233,8 @@ class FakeServer:
         return {"live": True, "ready": True}
 
     def _system_info(self, session: dict[str, Any], ask: dict[str, Any]) -> dict[str, Any]:
-        return {"server": "omend", "version": "0.1.0", "cluster": CLUSTER, "node": CLUSTER, "roles": ["data"]}
+        return {"server": "omend", "version": "0.1.0", "cluster": CLUSTER, "node": self.node, "roles": ["data"],
+                "map_version": self.map_version}  # fmt: skip
 
     def _cluster_info(self, session: dict[str, Any], ask: dict[str, Any]) -> dict[str, Any]:
         count = len(self.collections)
@@ -260,7 +264,7 @@ class FakeServer:
         rows = [
             {
                 "shard": each.number, "collection": each.name, "range": "0000000000000000-ffffffffffffffff",
-                "primary": CLUSTER, "in_sync": [CLUSTER], "state": "open",
+                "primary": self.primary.node, "in_sync": [self.primary.node], "state": "open", "term": 1,
             }
             for each in of
         ]  # fmt: skip
