@@ -12,6 +12,7 @@
 
 static void *conn_begin(void *context, struct stream *stream, void *dialed);
 static void conn_end(void *owner, struct stream *stream, enum stream_end why);
+static bool make_room(void *context);
 static uint64_t tick(void *context, uint64_t now_ns);
 
 // ---- life ----
@@ -91,6 +92,7 @@ rpc_server_open(const struct rpc_server_config *config, struct rpc_server **out,
         .stall_ms = server->config.stall_ms,
         .queue_bytes_max = server->config.answer_bytes_max,
         .context = server,
+        .crowded = make_room,
         .begin = conn_begin,
         .read = rpc_conn_read,
         .end = conn_end,
@@ -189,6 +191,7 @@ conn_begin(void *context, struct stream *stream, void *dialed)
     atomic_init(&conn->errors, API_ERRORS_TEXT);
     conn->in_flight_max = server->config.in_flight_max;
     conn->idle_ns = server->config.idle_ms * MS;
+    conn->hello_ns = server->config.hello_ms * MS;
     conn->server = server;
     conn->load = server->load;
     atomic_fetch_add_explicit(&conn->load->keepers, 1, memory_order_relaxed);
@@ -206,6 +209,28 @@ conn_begin(void *context, struct stream *stream, void *dialed)
     server->conns = conn;
     lock_release(&server->lock);
     return conn;
+}
+
+// The connection that has been there longest without having said who it is, or anything whole where nobody is asked for that.
+static bool
+make_room(void *context)
+{
+    struct rpc_server *server = context;
+    struct rpc_conn *oldest = NULL;
+    lock_acquire(&server->lock);
+    for (struct rpc_conn *conn = server->conns; conn != NULL; conn = conn->next) // the newest first
+        if (!conn->leaves && !atomic_load_explicit(&conn->known, memory_order_relaxed))
+            oldest = conn;
+    if (oldest != NULL) {
+        oldest->leaves = true;
+        rpc_conn_keep(oldest);
+    }
+    lock_release(&server->lock);
+    if (oldest == NULL)
+        return false;
+    stream_close(oldest->stream, STREAM_CROWDED);
+    rpc_conn_release(oldest);
+    return true;
 }
 
 static void

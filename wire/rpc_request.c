@@ -8,7 +8,8 @@
 #include "base/alloc.h"
 #include "base/os_clock.h"
 
-#define KEEP_WHOLE_BYTES ((size_t)65536) // a larger frame is not copied where it came alone
+#define FIRST_BYTES_A_SECOND ((size_t)65536) // of a first message that is long
+#define KEEP_WHOLE_BYTES ((size_t)65536)     // a larger frame is not copied where it came alone
 
 static bool
 may_enter(const struct rpc_server *server, struct wire_text key, struct rpc_session *session)
@@ -38,6 +39,7 @@ greet(struct rpc_conn *conn, const struct rpc_message *message)
         return;
     }
     session.greeted = true;
+    atomic_store_explicit(&conn->known, true, memory_order_relaxed);
     session.errors = hello.errors != 0 ? hello.errors : (uint8_t)API_ERRORS_TEXT;
     conn->session = session;
     atomic_store(&conn->errors, session.errors);
@@ -181,8 +183,10 @@ take_message(struct rpc_conn *conn, struct stream_input *input, size_t at, size_
         stream_close(conn->stream, STREAM_REFUSED);
         return false;
     }
-    if (conn->session.greeted || !rpc_asks_for_key(server))
+    if (conn->session.greeted || !rpc_asks_for_key(server)) {
+        atomic_store_explicit(&conn->known, true, memory_order_relaxed);
         stream_deadline(conn->stream, os_clock_ns() + conn->idle_ns);
+    }
     if (status != OMEN_OK) {
         rpc_conn_refuse(conn, message.id, &error, &server->malformed);
         return true;
@@ -202,6 +206,20 @@ take_message(struct rpc_conn *conn, struct stream_input *input, size_t at, size_
     else
         hand_on(conn, &message, method, input, at, bytes);
     return true;
+}
+
+// The first message of who need not say hello has come in part. It has as long as a hello, and longer as more of it comes: what never
+// becomes whole shall not hold a place as long as one that is idle. Where hello is asked for its time runs already.
+static void
+wait_for_first(struct rpc_conn *conn, size_t there)
+{
+    if (atomic_load_explicit(&conn->known, memory_order_relaxed) || rpc_asks_for_key(conn->server))
+        return;
+    if (conn->first_ns == 0)
+        conn->first_ns = os_clock_ns();
+    const uint64_t patience_ns = conn->hello_ns < conn->idle_ns ? conn->hello_ns : conn->idle_ns;
+    const uint64_t more_ns = there * UINT64_C(1000000000) / FIRST_BYTES_A_SECOND;
+    stream_deadline(conn->stream, conn->first_ns + patience_ns + more_ns);
 }
 
 // Whether as many are in flight as may be. Then the answer that brings them down to half goes on reading.
@@ -241,6 +259,7 @@ rpc_conn_read(void *owner, struct stream *stream, struct stream_input *input)
         }
         if (result == FRAME_MORE) {
             input->wanted = frame_wanted(&conn->frame);
+            wait_for_first(conn, there - at);
             break;
         }
         const bool goes_on = take_message(conn, input, at, bytes);
