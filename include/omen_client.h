@@ -8,6 +8,10 @@
  *           all writes of points do here.
  * Memory:   what goes in is borrowed for the call. What comes out is freed by the caller, as said at each call.
  * Structs:  every option struct begins with struct_size; start from its _INIT macro.
+ * Sessions: a write that was acknowledged is durable on all copies in sync, but the copy that answers the next read may be about to
+ *           apply it: a read sees it for certain with OMEN_SESSION (whatever this client has written and read) or OMEN_STRONG
+ *           (whatever anybody has), and need not with OMEN_EVENTUAL, which is what reads are where nobody says otherwise. The client
+ *           keeps what it has seen of each collection by the name that was said, for all of its threads together.
  */
 #ifndef OMEN_CLIENT_H
 #define OMEN_CLIENT_H
@@ -39,6 +43,14 @@ OMEN_API const char *omen_client_version(void); /* "0.1.0" */
 /* Of the calling thread's last call that failed. */
 OMEN_API void omen_client_last_failure(omen_client_failure *out);
 
+/* What a read sees. DEFAULT: as the client's options say, and where they do not, EVENTUAL. */
+typedef enum {
+    OMEN_CONSISTENCY_DEFAULT = 0,
+    OMEN_EVENTUAL = 1, /* what any copy in sync has */
+    OMEN_SESSION = 2,  /* at least all that this client has seen */
+    OMEN_STRONG = 3    /* all that was acknowledged to anybody */
+} omen_consistency;
+
 /* ---- a client ---- */
 typedef struct OmenClient *omen_client_t;
 
@@ -48,13 +60,18 @@ typedef struct omen_client_options {
     const char *api_key;    /* NULL: none */
     const char *program;    /* a name for the server's log; NULL: "libomenclient" */
     uint32_t    timeout_ms; /* of a call, all its tries together; 0: 10 s */
+    uint32_t    reserved;   /* 0 */
+    omen_consistency consistency; /* of reads that say none */
 } omen_client_options;
-#define OMEN_CLIENT_OPTIONS_INIT { sizeof(omen_client_options), NULL, NULL, NULL, 0 }
+#define OMEN_CLIENT_OPTIONS_INIT { sizeof(omen_client_options), NULL, NULL, NULL, 0, 0, OMEN_CONSISTENCY_DEFAULT }
 
 /* Connects to the first endpoint that answers. *out is NULL on failure. */
 OMEN_API omen_status omen_client_open(const omen_client_options *options, omen_client_t *out);
 OMEN_API void        omen_client_close(omen_client_t client); /* accepts NULL; calls that wait end with OMEN_E_CLOSED */
 OMEN_API omen_status omen_client_ping(omen_client_t client);
+/* Begins another session: what this client has seen so far is not waited for any more. Wanted where a session's read is refused with
+ * INVALID: an operator has given writes up that it had seen. */
+OMEN_API void omen_client_session_begin(omen_client_t client);
 
 /* ---- collections ---- */
 typedef struct omen_client_collection {
@@ -103,8 +120,12 @@ typedef struct OmenClientPoints *omen_client_points_t; /* stays valid until omen
 OMEN_API omen_status omen_client_get(omen_client_t client, const char *collection, const uint64_t *ids,
                                      const char *const *text_ids, size_t count, int with, omen_client_points_t *out);
 OMEN_API omen_status omen_client_count(omen_client_t client, const char *collection, const char *filter, uint64_t *count);
-
-typedef enum { OMEN_CONSISTENCY_DEFAULT = 0, OMEN_EVENTUAL = 1, OMEN_STRONG = 3 } omen_consistency;
+/* The same, with another consistency than the client's. */
+OMEN_API omen_status omen_client_get_as(omen_client_t client, omen_consistency consistency, const char *collection,
+                                        const uint64_t *ids, const char *const *text_ids, size_t count, int with,
+                                        omen_client_points_t *out);
+OMEN_API omen_status omen_client_count_as(omen_client_t client, omen_consistency consistency, const char *collection,
+                                          const char *filter, uint64_t *count);
 
 typedef struct omen_client_query {
     size_t           struct_size;
@@ -142,7 +163,11 @@ OMEN_API void        omen_client_points_free(omen_client_points_t points); /* ac
 
 /* ---- any method: docs/PROTOCOL.md ---- */
 typedef struct OmenClientCall *omen_client_call_t;
-enum { OMEN_CALL_REPEATABLE = 1 }; /* it may be done twice; what only reads is known to be so */
+enum {
+    OMEN_CALL_REPEATABLE = 1, /* it may be done twice; what only reads is known to be so */
+    OMEN_CALL_SESSION = 2     /* part of the client's session: a read that says no consistency is one of OMEN_SESSION, and what the
+                               * answer says that was seen is kept */
+};
 
 /* Sends a request and returns at once: any number may be on their way. `params` is one msgpack map, `timeout_ms` 0: the client's. */
 OMEN_API omen_status omen_client_begin(omen_client_t client, const char *method, const void *params, size_t bytes,

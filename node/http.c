@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <microhttpd.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -15,9 +16,18 @@
 #define CONNECTION_BYTES ((size_t)16 << 10) // of a request's head, and the like
 #define TEXT_TYPE "text/plain; charset=utf-8"
 
+struct visitor { // a connection; freed when it is closed
+    struct visitor *older, *newer;
+    int fd;
+    bool has_asked; // something whole
+    bool leaves;    // to make room
+};
+
 struct http {
     struct http_config config;
     struct MHD_Daemon *daemon;
+    struct visitor *newest; // of the daemon's thread, as all of them
+    uint32_t staying;       // of those that are there
 };
 
 struct answer {
@@ -80,6 +90,75 @@ answer_health(struct MHD_Connection *connection, const char *why_not)
     return answer_line(connection, MHD_HTTP_SERVICE_UNAVAILABLE, why_not);
 }
 
+// ---- who is there ----
+
+// For the newest: of the others that have asked nothing whole, else of all others, the one that has been there longest is sent away. The
+// daemon sees that it is gone, and closes it, a moment later; meanwhile it may have as many connections more.
+static void
+make_room(struct http *http)
+{
+    struct visitor *goes = NULL;
+    for (struct visitor *each = http->newest->older; each != NULL; each = each->older)
+        if (!each->leaves && (!each->has_asked || goes == NULL || goes->has_asked))
+            goes = each;
+    goes->leaves = true;
+    http->staying--;
+    (void)shutdown(goes->fd, SHUT_RDWR);
+}
+
+static void
+come(struct http *http, struct MHD_Connection *connection, struct visitor **kept)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    struct visitor *visitor = info != NULL ? mem_alloc_zero(1, sizeof *visitor) : NULL;
+    *kept = visitor;
+    if (visitor == NULL)
+        return; // the daemon's own limits hold for it
+    visitor->fd = info->connect_fd;
+    visitor->older = http->newest;
+    if (visitor->older != NULL)
+        visitor->older->newer = visitor;
+    http->newest = visitor;
+    if (++http->staying > HTTP_CONNECTIONS_MAX)
+        make_room(http);
+}
+
+static void
+go(struct http *http, struct visitor *visitor)
+{
+    if (visitor == NULL)
+        return;
+    *(visitor->newer != NULL ? &visitor->newer->older : &http->newest) = visitor->older;
+    if (visitor->older != NULL)
+        visitor->older->newer = visitor->newer;
+    http->staying -= !visitor->leaves;
+    mem_free(visitor);
+}
+
+static void
+note_visitor(void *context, struct MHD_Connection *connection, void **kept,
+             enum MHD_ConnectionNotificationCode what)
+{
+    struct visitor **visitor = (struct visitor **)kept;
+    if (what == MHD_CONNECTION_NOTIFY_STARTED)
+        come(context, connection, visitor);
+    else
+        go(context, *visitor);
+}
+
+static void
+note_asked(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    struct visitor *visitor = info != NULL ? info->socket_context : NULL;
+    if (visitor != NULL)
+        visitor->has_asked = true;
+}
+
+// ---- what is asked ----
+
 // Called when a request's head is there, and again when all of its body was read, which nobody wants.
 static enum MHD_Result
 take(void *context, struct MHD_Connection *connection, const char *url, const char *method,
@@ -90,6 +169,7 @@ take(void *context, struct MHD_Connection *connection, const char *url, const ch
     (void)version;
     (void)body;
     if (*seen == NULL) {
+        note_asked(connection);
         *seen = &once;
         return MHD_YES;
     }
@@ -124,8 +204,9 @@ listen_on(struct http *http)
     return MHD_start_daemon(
         is_v4 ? flags : flags | MHD_USE_IPv6, listen->port, NULL, NULL, take, http,
         MHD_OPTION_SOCK_ADDR, is_v4 ? (struct sockaddr *)&v4 : (struct sockaddr *)&v6,
-        MHD_OPTION_CONNECTION_LIMIT, HTTP_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
-        HTTP_IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_BYTES, MHD_OPTION_END);
+        MHD_OPTION_CONNECTION_LIMIT, 2 * HTTP_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+        http->config.idle_seconds, MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_BYTES,
+        MHD_OPTION_NOTIFY_CONNECTION, note_visitor, http, MHD_OPTION_END);
 }
 
 omen_status
@@ -136,6 +217,8 @@ http_open(const struct http_config *config, struct http **out, struct omen_error
     if (http == NULL)
         return error_set_plain(error, OMEN_E_NO_MEMORY);
     http->config = *config;
+    if (http->config.idle_seconds == 0)
+        http->config.idle_seconds = HTTP_IDLE_SECONDS;
     http->daemon = listen_on(http);
     if (http->daemon != NULL) {
         *out = http;

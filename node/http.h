@@ -11,13 +11,15 @@
 #include "base/metrics.h"
 #include "gossip/gossip_msg.h"
 
-#define HTTP_CONNECTIONS_MAX 32u
-#define HTTP_IDLE_SECONDS 10u // of a connection; then it is closed
+#define HTTP_CONNECTIONS_MAX                                                                       \
+    32u // one more and the oldest that has asked nothing whole is closed for it
+#define HTTP_IDLE_SECONDS 5u // of a connection; then it is closed
 
 struct http; // opaque
 
 struct http_config {
     struct gossip_address listen; // port 0: any
+    unsigned idle_seconds;        // 0: HTTP_IDLE_SECONDS
     void *context;
     void (*metrics)(void *context, struct metrics_text *text);
     // NULL: it is so. Else why not; static.

@@ -251,6 +251,12 @@ meta_key(struct meta *meta, const struct map_name *name, struct api_key *out)
     return found;
 }
 
+bool
+meta_has_keys(struct meta *meta)
+{
+    return atomic_load_explicit(&meta->has_keys, memory_order_relaxed);
+}
+
 void
 meta_stats(struct meta *meta, struct meta_stats *out)
 {

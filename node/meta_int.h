@@ -131,6 +131,7 @@ struct meta {
     struct api_key *keys;       // under `lock`: of the map of keys_version; owned
     uint32_t key_count;         // under `lock`
     uint64_t keys_version;
+    _Atomic bool has_keys;
     uint64_t turns, frames, refused;
 };
 

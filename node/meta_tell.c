@@ -229,6 +229,7 @@ tell_keys(struct meta *meta)
     meta->keys = keys;
     meta->key_count = map->key_count;
     lock_release(&meta->lock);
+    atomic_store_explicit(&meta->has_keys, map->key_count > 0, memory_order_relaxed);
     meta->keys_version = map->version;
 }
 

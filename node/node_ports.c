@@ -121,6 +121,15 @@ node_let_peers_in(struct node *node)
 
 // ---- clients, who are let in when the node is ready, and are gone before it is not ----
 
+// Keys that a client has made count on every node, also where the file names none.
+static bool
+asks_for_key(void *context)
+{
+    struct node *node = context;
+    return node->config.config->key_count > 0 ||
+           (atomic_load(&node->ready) && meta_has_keys(node->meta));
+}
+
 static bool
 admit(void *context, struct wire_text said, struct rpc_session *session)
 {
@@ -172,9 +181,9 @@ node_open_rpc(struct node *node, struct omen_error *error)
     address_host(&config->listen, host);
     const struct rpc_server_config rpc = {.host = host,
                                           .port = config->listen.port,
-                                          .auth = config->key_count > 0,
                                           .shut = true,
                                           .context = node,
+                                          .asks = asks_for_key,
                                           .admit = admit,
                                           .welcome = welcome,
                                           .request = take_request,

@@ -12,6 +12,7 @@
 
 static void *conn_begin(void *context, struct stream *stream, void *dialed);
 static void conn_end(void *owner, struct stream *stream, enum stream_end why);
+static bool make_room(void *context);
 static uint64_t tick(void *context, uint64_t now_ns);
 
 // ---- life ----
@@ -73,7 +74,7 @@ rpc_server_open(const struct rpc_server_config *config, struct rpc_server **out,
                 struct omen_error *error)
 {
     ASSERT(config->request != NULL && config->gone != NULL && config->welcome != NULL);
-    ASSERT(!config->auth || config->admit != NULL);
+    ASSERT(config->asks == NULL || config->admit != NULL);
     ASSERT(config->frame_bytes_max <= WIRE_FRAME_BYTES_MAX);
     *out = NULL;
     struct rpc_server *server = server_make();
@@ -92,6 +93,7 @@ rpc_server_open(const struct rpc_server_config *config, struct rpc_server **out,
         .stall_ms = server->config.stall_ms,
         .queue_bytes_max = server->config.answer_bytes_max,
         .context = server,
+        .crowded = make_room,
         .begin = conn_begin,
         .read = rpc_conn_read,
         .end = conn_end,
@@ -199,16 +201,16 @@ conn_begin(void *context, struct stream *stream, void *dialed)
     atomic_init(&conn->errors, API_ERRORS_TEXT);
     conn->in_flight_max = server->config.in_flight_max;
     conn->idle_ns = server->config.idle_ms * MS;
+    conn->hello_ns = server->config.hello_ms * MS;
     conn->server = server;
     conn->load = server->load;
     atomic_fetch_add_explicit(&conn->load->keepers, 1, memory_order_relaxed);
     conn->stream = stream;
     stream_keep(stream);
-    const bool auth = server->config.auth;
-    conn->session.rights = auth ? RIGHT_NONE : RIGHT_ADMIN;
+    const bool asks = rpc_asks_for_key(server);
     conn->session.errors = API_ERRORS_TEXT;
-    frame_init(&conn->frame, auth ? &decode_before_hello : &server->limits);
-    const uint64_t patience_ns = auth ? server->config.hello_ms * MS : conn->idle_ns;
+    frame_init(&conn->frame, asks ? &decode_before_hello : &server->limits);
+    const uint64_t patience_ns = asks ? server->config.hello_ms * MS : conn->idle_ns;
     stream_deadline(stream, os_clock_ns() + patience_ns);
     lock_acquire(&server->lock);
     conn->next = server->conns;
@@ -217,6 +219,28 @@ conn_begin(void *context, struct stream *stream, void *dialed)
     server->conns = conn;
     lock_release(&server->lock);
     return conn;
+}
+
+// The connection that has been there longest without having said who it is, or anything whole where nobody is asked for that.
+static bool
+make_room(void *context)
+{
+    struct rpc_server *server = context;
+    struct rpc_conn *oldest = NULL;
+    lock_acquire(&server->lock);
+    for (struct rpc_conn *conn = server->conns; conn != NULL; conn = conn->next) // the newest first
+        if (!conn->leaves && !atomic_load_explicit(&conn->known, memory_order_relaxed))
+            oldest = conn;
+    if (oldest != NULL) {
+        oldest->leaves = true;
+        rpc_conn_keep(oldest);
+    }
+    lock_release(&server->lock);
+    if (oldest == NULL)
+        return false;
+    stream_close(oldest->stream, STREAM_CROWDED);
+    rpc_conn_release(oldest);
+    return true;
 }
 
 static void

@@ -29,13 +29,16 @@ struct rpc_conn {
     _Atomic bool waiting;
     _Atomic uint8_t errors; // enum api_errors
     uint32_t in_flight_max;
-    uint64_t idle_ns;
+    uint64_t idle_ns, hello_ns;
+    _Atomic bool known;        // it said hello, or something whole where nobody has to
+    bool leaves;               // to make room; under the server's lock
     struct rpc_server *server; // in the server's callbacks
     struct rpc_load *load;     // kept
     struct stream *stream;     // kept
     struct frame frame;
     struct rpc_session session;
     uint64_t handed_on;               // requests, by the read callback
+    uint64_t first_ns;                // when its first message began; by the read callback
     struct rpc_conn *previous, *next; // under the server's lock
 };
 
@@ -58,6 +61,12 @@ static inline void
 rpc_count(_Atomic uint64_t *counter)
 {
     atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+}
+
+static inline bool
+rpc_asks_for_key(const struct rpc_server *server)
+{
+    return server->config.asks != NULL && server->config.asks(server->config.context);
 }
 
 // rpc_answer.c

@@ -8,7 +8,17 @@
 #include "base/alloc.h"
 #include "base/os_clock.h"
 
-#define KEEP_WHOLE_BYTES ((size_t)65536) // a larger frame is not copied where it came alone
+#define FIRST_BYTES_A_SECOND ((size_t)65536) // of a first message that is long
+#define KEEP_WHOLE_BYTES ((size_t)65536)     // a larger frame is not copied where it came alone
+
+static bool
+may_enter(const struct rpc_server *server, struct wire_text key, struct rpc_session *session)
+{
+    const struct rpc_server_config *config = &server->config;
+    if (key.count == 0)
+        return !rpc_asks_for_key(server);
+    return config->admit != NULL && config->admit(config->context, key, session);
+}
 
 static void
 greet(struct rpc_conn *conn, const struct rpc_message *message)
@@ -21,18 +31,15 @@ greet(struct rpc_conn *conn, const struct rpc_message *message)
         rpc_conn_refuse(conn, message->id, &error, &server->malformed);
         return;
     }
-    struct rpc_session session = {.rights = RIGHT_ADMIN};
-    if (server->config.auth) {
-        session.rights = RIGHT_NONE;
-        if (hello.api_key.count == 0 ||
-            !server->config.admit(server->config.context, hello.api_key, &session)) {
-            (void)error_set(&error, OMEN_E_AUTH, "system.hello: api_key is %s",
-                            hello.api_key.count == 0 ? "missing" : "not a valid one");
-            rpc_conn_refuse(conn, message->id, &error, &server->refused_hellos);
-            return;
-        }
+    struct rpc_session session = {0};
+    if (!may_enter(server, hello.api_key, &session)) {
+        (void)error_set(&error, OMEN_E_AUTH, "system.hello: api_key is %s",
+                        hello.api_key.count > 0 ? "not a valid one" : "missing");
+        rpc_conn_refuse(conn, message->id, &error, &server->refused_hellos);
+        return;
     }
     session.greeted = true;
+    atomic_store_explicit(&conn->known, true, memory_order_relaxed);
     session.errors = hello.errors != 0 ? hello.errors : (uint8_t)API_ERRORS_TEXT;
     conn->session = session;
     atomic_store(&conn->errors, session.errors);
@@ -121,6 +128,18 @@ hand_on(struct rpc_conn *conn, const struct rpc_message *message, const struct m
     server->config.request(server->config.context, conn, &request);
 }
 
+// Whether the connection may do anything that has a right: it said a key, or none is asked for. That may change while it is open, as
+// keys are made and revoked.
+static bool
+is_admitted(struct rpc_conn *conn)
+{
+    if (conn->session.key[0] != '\0')
+        return true;
+    const bool asks = rpc_asks_for_key(conn->server);
+    conn->session.rights = asks ? RIGHT_NONE : RIGHT_ADMIN;
+    return !asks;
+}
+
 // Why it is not handed on; NULL: it is.
 static _Atomic uint64_t *
 objection(struct rpc_conn *conn, const struct rpc_message *message, const struct method *method,
@@ -133,7 +152,7 @@ objection(struct rpc_conn *conn, const struct rpc_message *message, const struct
                         (int)message->method.count, message->method.bytes);
         return &server->no_method;
     }
-    if (method->right > RIGHT_NONE && server->config.auth && !session->greeted) {
+    if (method->right > RIGHT_NONE && !is_admitted(conn)) {
         (void)error_set(error, OMEN_E_AUTH, "%s: system.hello with an api_key comes first",
                         method->name);
         return &server->no_hello;
@@ -164,8 +183,10 @@ take_message(struct rpc_conn *conn, struct stream_input *input, size_t at, size_
         stream_close(conn->stream, STREAM_REFUSED);
         return false;
     }
-    if (!server->config.auth || conn->session.greeted)
+    if (conn->session.greeted || !rpc_asks_for_key(server)) {
+        atomic_store_explicit(&conn->known, true, memory_order_relaxed);
         stream_deadline(conn->stream, os_clock_ns() + conn->idle_ns);
+    }
     if (status != OMEN_OK) {
         rpc_conn_refuse(conn, message.id, &error, &server->malformed);
         return true;
@@ -185,6 +206,20 @@ take_message(struct rpc_conn *conn, struct stream_input *input, size_t at, size_
     else
         hand_on(conn, &message, method, input, at, bytes);
     return true;
+}
+
+// The first message of who need not say hello has come in part. It has as long as a hello, and longer as more of it comes: what never
+// becomes whole shall not hold a place as long as one that is idle. Where hello is asked for its time runs already.
+static void
+wait_for_first(struct rpc_conn *conn, size_t there)
+{
+    if (atomic_load_explicit(&conn->known, memory_order_relaxed) || rpc_asks_for_key(conn->server))
+        return;
+    if (conn->first_ns == 0)
+        conn->first_ns = os_clock_ns();
+    const uint64_t patience_ns = conn->hello_ns < conn->idle_ns ? conn->hello_ns : conn->idle_ns;
+    const uint64_t more_ns = there * UINT64_C(1000000000) / FIRST_BYTES_A_SECOND;
+    stream_deadline(conn->stream, conn->first_ns + patience_ns + more_ns);
 }
 
 // Whether as many are in flight as may be. Then the answer that brings them down to half goes on reading.
@@ -224,6 +259,7 @@ rpc_conn_read(void *owner, struct stream *stream, struct stream_input *input)
         }
         if (result == FRAME_MORE) {
             input->wanted = frame_wanted(&conn->frame);
+            wait_for_first(conn, there - at);
             break;
         }
         const bool goes_on = take_message(conn, input, at, bytes);

@@ -9,7 +9,8 @@
 // to it, no hello yet where one is asked for, bytes that are no request.
 //
 // A connection ends when its client leaves (also by half: nobody could tell that from one who is gone), breaks the frame limits, does
-// not say hello in time, sends no whole message for idle_ms while none is answered, or does not read its answers.
+// not say hello in time (or its first message, where nobody is asked for a key), sends no whole message for idle_ms while none is answered,
+// or does not read its answers. Where connections_max are there and one more comes, the oldest makes room of those that have said neither.
 #ifndef OMEN_WIRE_RPC_SERVER_H
 #define OMEN_WIRE_RPC_SERVER_H
 #include "base/limits.h"
@@ -25,7 +26,7 @@ struct rpc_session {                    // what a connection may
     uint8_t rights;                     // enum method_right: this one and those below it
     uint8_t errors;                     // enum api_errors: the form of errors that it reads
     bool greeted;                       // it said hello
-    char key[WIRE_NAME_BYTES_MAX + 1];  // name of its key; "": none
+    char key[WIRE_NAME_BYTES_MAX + 1];  // name of its key; "": none was said
     char glob[WIRE_NAME_BYTES_MAX + 1]; // of the collections that the key is for; "": all
 };
 
@@ -43,21 +44,23 @@ struct rpc_request {
 struct rpc_server_config {
     const char *host; // a name or an IP address
     uint16_t port;    // 0: any
-    bool
-        auth; // credentials are configured: a hello with a key is asked for; else everybody may everything
     // Who connects is closed at once, until rpc_server_let_in: the port is ours, and nothing else is there.
     bool shut;
-    uint32_t connections_max;  // 1024; the one beyond is closed at once
+    uint32_t connections_max;  // 1024; the one beyond is closed at once where none makes room
     uint32_t in_flight_max;    // of a connection: 64
     uint32_t frame_bytes_max;  // of a request: WIRE_FRAME_BYTES_MAX, which is the most
     uint32_t answer_bytes_max; // of all answers that a connection has not read: 64 MiB
-    uint32_t hello_ms;         // 5,000
-    uint32_t idle_ms;          // 300,000
-    uint32_t stall_ms;         // without a byte read while answers wait: 30,000
-    uint32_t drain_ms;         // rpc_server_close waits for answers so long: 1,000
-    uint32_t tick_ms;          // how late a time may be noticed: 100
+    uint32_t
+        hello_ms; // 5,000; of a first message from its first byte, and 1,000 more for each 64 KiB of it
+    uint32_t idle_ms;  // 300,000
+    uint32_t stall_ms; // without a byte read while answers wait: 30,000
+    uint32_t drain_ms; // rpc_server_close waits for answers so long: 1,000
+    uint32_t tick_ms;  // how late a time may be noticed: 100
     void *context;
-    // Whether this key is valid: then *session has its rights, key and glob. Only where `auth`.
+    // Whether a hello with a key is asked for, as of now; else everybody may everything. NULL: it never is. Called for each request.
+    bool (*asks)(void *context);
+    // Whether this key is valid: then *session has its rights, key and glob. Of every key that is said, also where none is asked for. NULL: none
+    // is valid.
     bool (*admit)(void *context, struct wire_text key, struct rpc_session *session);
     // Fills in server, version and cluster; the texts are borrowed until it is called again. The limits are filled in already.
     void (*welcome)(void *context, struct api_welcome *welcome);

@@ -167,8 +167,8 @@ stream_release(struct stream *stream)
 const char *
 stream_end_name(enum stream_end why)
 {
-    static const char *const names[] = {"open", "left",    "closed",   "refused",
-                                        "late", "clogged", "no_memory"};
+    static const char *const names[] = {"open", "left",    "closed",    "refused",
+                                        "late", "clogged", "no_memory", "crowded"};
     ASSERT(why < STREAM_ENDS);
     return names[why];
 }

@@ -30,6 +30,7 @@ enum stream_end { // why a connection was closed
     STREAM_LATE,    // its deadline passed
     STREAM_CLOGGED, // more waits to be sent than may, or nothing of it went for too long: it does not read
     STREAM_NO_MEMORY,
+    STREAM_CROWDED, // it made room for another
     STREAM_ENDS,
 };
 
@@ -59,6 +60,8 @@ struct streams_config {
         stall_ms; // bytes of which none went for so long close a connection as CLOGGED; 0: never
     size_t queue_bytes_max; // of one connection, unless stream_limit says otherwise
     void *context;
+    // accepted_max are there and one more comes: whether one of them was closed for it. NULL: the new one is closed at once.
+    bool (*crowded)(void *context);
     // Somebody connected (`dialed` is NULL), or a dial has come through. Returns the owner; NULL: it is closed, and `end` not called.
     void *(*begin)(void *context, struct stream *stream, void *dialed);
     // A dial has not. May be NULL where nobody dials.

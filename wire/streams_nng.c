@@ -27,6 +27,7 @@
 #define MS UINT64_C(1000000)
 #define REST_NS (1000 * MS)
 #define LATE_AT_ONCE 64u // connections that are closed without looking at the clock again
+#define LEAVING_MAX 64u  // connections that make room, beside those that may be there
 
 static omen_status listen_there(struct streams *set, struct omen_error *error);
 static void accepted(void *argument);
@@ -173,6 +174,20 @@ streams_stats(const struct streams *set, struct streams_stats *out)
 
 // ---- who connects ----
 
+// Counts it. One that was closed to make room is counted until the set's thread has finished it.
+static bool
+has_room(struct streams *set)
+{
+    const uint32_t most = set->config.accepted_max;
+    const uint32_t open = atomic_fetch_add(&set->accepted_open, 1);
+    if (open < most || (set->config.crowded != NULL && open < most + LEAVING_MAX &&
+                        set->config.crowded(set->config.context)))
+        return true;
+    atomic_fetch_sub(&set->accepted_open, 1);
+    atomic_fetch_add(&set->crowded, 1);
+    return false;
+}
+
 static void
 accepted(void *argument)
 {
@@ -195,13 +210,11 @@ accepted(void *argument)
         nng_stream_free(nng);
         return;
     }
-    if (atomic_fetch_add(&set->accepted_open, 1) >= set->config.accepted_max) {
-        atomic_fetch_sub(&set->accepted_open, 1);
-        atomic_fetch_add(&set->crowded, 1);
-        nng_stream_free(nng);
-    } else {
+    if (has_room(set)) {
         atomic_fetch_add(&set->accepted, 1);
         stream_begin(set, nng, NULL, true);
+    } else {
+        nng_stream_free(nng);
     }
     nng_stream_listener_accept(set->listener, set->accept);
 }

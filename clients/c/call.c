@@ -7,10 +7,12 @@
 #include <stdarg.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/limits.h"
 #include "base/os_clock.h"
 #include "base/os_random.h"
 #include "clients/c/client.h"
+#include "clients/c/session.h"
 
 #define NS_PER_MS 1000000ull
 #define PAUSE_FIRST_MS 10u
@@ -160,6 +162,39 @@ client_read_answer(const struct client_reply *reply, const struct method *method
                        bad.text);
 }
 
+// What a session's read leaves open. The items are the caller's.
+static omen_status
+ask_of_session(struct client *client, const struct method *method, uint8_t *ask,
+               struct wire_list *items, struct client_error *error)
+{
+    const struct field *after = find_field(method->ask, "after");
+    const struct field *consistency = find_field(method->ask, "consistency");
+    *items = (struct wire_list){0};
+    if (after == NULL || ask[consistency->at] != API_SESSION)
+        return OMEN_OK;
+    struct wire_list *said = (struct wire_list *)(void *)(ask + after->at);
+    if (said->count > 0)
+        return OMEN_OK;
+    const struct wire_text *collection =
+        (const void *)(ask + shape_field(method->ask, "collection")->at);
+    if (session_ask(client_session(client), *collection, ask + consistency->at, items) != OMEN_OK)
+        return client_fail(error, OMEN_E_NO_MEMORY, API_NOT_APPLIED, "no memory for a request");
+    *said = *items;
+    return OMEN_OK;
+}
+
+static void
+saw_of_session(struct client *client, const struct method *method, const uint8_t *ask,
+               const uint8_t *answer)
+{
+    const struct field *token = find_field(method->answer, "token");
+    const struct field *collection = find_field(method->ask, "collection");
+    if (token != NULL && collection != NULL)
+        session_saw(client_session(client),
+                    *(const struct wire_text *)(const void *)(ask + collection->at),
+                    (const void *)(answer + token->at));
+}
+
 omen_status
 client_call_method(struct client *client, enum method_number number, const void *ask,
                    struct client_reply *reply, void *answer, struct client_error *error)
@@ -181,6 +216,10 @@ client_call_method(struct client *client, enum method_number number, const void 
     }
     fill_in(body.bytes, op_id, client_op_id());
     fill_in(body.bytes, find_field(method->ask, "seed"), client_seed());
+    struct wire_list seen;
+    status = ask_of_session(client, method, body.bytes, &seen, error);
+    if (status != OMEN_OK)
+        return status;
     struct encode params;
     encode_init(&params, WIRE_FRAME_BYTES_MAX);
     shape_write(&params, method->ask, &body);
@@ -198,10 +237,33 @@ client_call_method(struct client *client, enum method_number number, const void 
         status = client_call(client, &once, reply, error);
     }
     encode_fini(&params);
+    mem_free((void *)(uintptr_t)seen.items);
     if (status != OMEN_OK)
         return status;
     status = client_read_answer(reply, method, answer, error);
-    if (status != OMEN_OK)
+    if (status == OMEN_OK)
+        saw_of_session(client, method, body.bytes, answer);
+    else
         client_reply_fini(reply);
     return status;
+}
+
+omen_status
+client_call_in_session(struct client *client, const struct client_ask *ask,
+                       struct client_reply *reply, struct client_error *error)
+{
+    const struct method *method = method_find(ask->method);
+    const struct rpc_message message = {.params = ask->params};
+    union method_body body, answer;
+    struct omen_error bad;
+    if (method == NULL ||
+        rpc_read_ask(&message, method, &decode_after_hello, &body, &bad) != OMEN_OK)
+        return client_call(client, ask, reply, error); // the server says what is wrong with it
+    const struct field *consistency = find_field(method->ask, "consistency");
+    const struct field *deadline = find_field(method->ask, "deadline_ms");
+    if (consistency != NULL && body.bytes[consistency->at] == 0)
+        body.bytes[consistency->at] = API_SESSION;
+    if (deadline != NULL && ask->timeout_ms > 0)
+        *(uint32_t *)(void *)(body.bytes + deadline->at) = ask->timeout_ms;
+    return client_call_method(client, method->number, &body, reply, &answer, error);
 }

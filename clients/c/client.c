@@ -28,6 +28,7 @@ client_open(const struct client_config *config, struct client **out, struct clie
         return client_fail(error, OMEN_E_NO_MEMORY, API_NOT_APPLIED, "no memory for a client");
     client->wake[0] = client->wake[1] = -1;
     lock_init(&client->lock);
+    session_init(&client->session);
     line_init(&client->line);
     client->sent_max = IN_FLIGHT_DEFAULT;
     client->next_id = HELLO_ID + 1;
@@ -54,6 +55,12 @@ uint32_t
 client_timeout_ms(const struct client *client)
 {
     return client->timeout_ms;
+}
+
+struct session *
+client_session(struct client *client)
+{
+    return &client->session;
 }
 
 static void
@@ -134,6 +141,7 @@ client_free(struct client *client)
         if (client->wake[i] >= 0)
             close(client->wake[i]);
     line_fini(&client->line);
+    session_fini(&client->session);
     lock_fini(&client->lock);
     mem_free(client->api_key);
     mem_free(client->program);

@@ -18,7 +18,8 @@
 
 #define CLIENT_TIMEOUT_MS 10000u // of a call that says none
 
-struct client; // opaque
+struct client;  // opaque
+struct session; // clients/c/session.h
 
 struct client_config {
     const char *endpoints; // clients/c/endpoints.h; copied, as the others
@@ -45,6 +46,7 @@ OMEN_MUST_CHECK omen_status client_open(const struct client_config *config, stru
                                         struct client_error *error);
 void client_close(struct client *client); // accepts NULL; what is on its way ends with CLOSED
 uint32_t client_timeout_ms(const struct client *client);
+struct session *client_session(struct client *client); // clients/c/session.h
 
 struct client_reply {
     uint8_t *frame; // owned; the rest points into it
@@ -73,10 +75,16 @@ OMEN_MUST_CHECK omen_status client_end(struct flight *flight, struct client_repl
 // ---- and as often as it takes (call.c) ----
 OMEN_MUST_CHECK omen_status client_call(struct client *client, const struct client_ask *ask,
                                         struct client_reply *reply, struct client_error *error);
-// With the structs of wire/method.h. What the struct leaves open of deadline_ms, op_id and seed is filled in.
+// With the structs of wire/method.h. What the struct leaves open of deadline_ms, op_id and seed is filled in, and the `after` of a read
+// whose consistency is API_SESSION. What answers say that was seen goes into the client's session.
 OMEN_MUST_CHECK omen_status client_call_method(struct client *client, enum method_number number,
                                                const void *ask, struct client_reply *reply,
                                                void *answer, struct client_error *error);
+// A packed ask as part of the session; a read that says no consistency is a session's.
+OMEN_MUST_CHECK omen_status client_call_in_session(struct client *client,
+                                                   const struct client_ask *ask,
+                                                   struct client_reply *reply,
+                                                   struct client_error *error);
 // The same for a struct's packed map that the caller made, and its answer.
 OMEN_MUST_CHECK omen_status client_read_answer(const struct client_reply *reply,
                                                const struct method *method, void *answer,

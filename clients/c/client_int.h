@@ -16,6 +16,7 @@
 #include "base/os_thread.h"
 #include "clients/c/client.h"
 #include "clients/c/line.h"
+#include "clients/c/session.h"
 
 #define NS_PER_MS 1000000ull
 #define IN_FLIGHT_DEFAULT 64u
@@ -40,6 +41,7 @@ struct client {
     char *api_key; // NULL: none
     char *program;
     uint32_t timeout_ms;
+    struct session session;
     pthread_t thread;
     int wake[2];
     struct lock lock;

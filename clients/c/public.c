@@ -8,12 +8,17 @@
 #include "base/alloc.h"
 #include "base/limits.h"
 #include "base/os_clock.h"
+#include "clients/c/session.h"
 
 #define NS_PER_MS 1000000ull
+#define OPTIONS_BYTES_LEAST                                                                        \
+    offsetof(omen_client_options, consistency) // as the first version had them
 
 _Static_assert(OMEN_CLIENT_E_UNREACHABLE == CLIENT_E_UNREACHABLE, "one number");
 _Static_assert((int)OMEN_OUTCOME_UNKNOWN == (int)API_UNKNOWN, "one list");
-_Static_assert((int)OMEN_STRONG == (int)API_STRONG, "one list");
+_Static_assert((int)OMEN_SESSION == (int)API_SESSION && (int)OMEN_STRONG == (int)API_STRONG,
+               "one list");
+_Static_assert(sizeof(omen_client_options) > OPTIONS_BYTES_LEAST, "what came later lies behind it");
 _Static_assert((int)OMEN_U8 == (int)WIRE_U8, "one list");
 
 static _Thread_local struct client_error last;
@@ -61,32 +66,62 @@ ping(struct client *client, bool is_impatient)
     return status;
 }
 
+static bool
+is_consistency(omen_consistency said)
+{
+    return said >= OMEN_CONSISTENCY_DEFAULT && said <= OMEN_STRONG;
+}
+
+int
+public_consistency(omen_client_t client, omen_consistency said)
+{
+    if (!is_consistency(said))
+        return -1;
+    return said != OMEN_CONSISTENCY_DEFAULT ? (int)said : (int)client->consistency;
+}
+
 omen_status
 omen_client_open(const omen_client_options *options, omen_client_t *out)
 {
-    struct client *client = NULL;
+    omen_client_options own = OMEN_CLIENT_OPTIONS_INIT;
     *out = NULL;
-    if (options == NULL || options->struct_size < sizeof *options || options->endpoints == NULL)
+    if (options == NULL || options->struct_size < OPTIONS_BYTES_LEAST || options->endpoints == NULL)
         return public_refuse("the options name no endpoints");
-    const struct client_config config = {.endpoints = options->endpoints,
-                                         .api_key = options->api_key,
-                                         .program = options->program,
-                                         .timeout_ms = options->timeout_ms};
-    omen_status status = client_open(&config, &client, &last);
+    memcpy(&own, options, options->struct_size < sizeof own ? OPTIONS_BYTES_LEAST : sizeof own);
+    if (!is_consistency(own.consistency))
+        return public_refuse("the options' consistency is none");
+    const struct client_config config = {.endpoints = own.endpoints,
+                                         .api_key = own.api_key,
+                                         .program = own.program,
+                                         .timeout_ms = own.timeout_ms};
+    struct OmenClient *made = mem_alloc_zero(1, sizeof *made);
+    if (made == NULL)
+        return client_fail(&last, OMEN_E_NO_MEMORY, API_NOT_APPLIED, "no memory for a client");
+    made->consistency = own.consistency;
+    omen_status status = client_open(&config, &made->client, &last);
     if (status == OMEN_OK)
-        status = ping(client, true);
+        status = ping(made->client, true);
     if (status != OMEN_OK) {
-        client_close(client);
+        omen_client_close(made);
         return status;
     }
-    *out = (omen_client_t)client;
+    *out = made;
     return OMEN_OK;
 }
 
 void
 omen_client_close(omen_client_t client)
 {
-    client_close(public_client(client));
+    if (client == NULL)
+        return;
+    client_close(client->client);
+    mem_free(client);
+}
+
+void
+omen_client_session_begin(omen_client_t client)
+{
+    session_forget(client_session(public_client(client)));
 }
 
 omen_status
@@ -218,7 +253,9 @@ omen_client_call(omen_client_t client, const char *method, const void *params, s
         .timeout_ms = timeout_ms,
     };
     struct client_reply reply;
-    status = client_call(public_client(client), &ask, &reply, &last);
+    const bool of_session = (flags & OMEN_CALL_SESSION) != 0;
+    status = (of_session ? client_call_in_session : client_call)(public_client(client), &ask,
+                                                                 &reply, &last);
     return status == OMEN_OK ? take_result(&reply, result, result_bytes) : status;
 }
 

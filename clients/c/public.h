@@ -9,10 +9,15 @@
 // The calling thread's last failure: what client_fail and the rest write to.
 struct client_error *public_error(void);
 
+struct OmenClient {
+    struct client *client; // owned
+    omen_consistency consistency;
+};
+
 static inline struct client *
 public_client(omen_client_t client)
 {
-    return (struct client *)client;
+    return client->client;
 }
 
 // A name or a filter that was given, or nothing.
@@ -21,6 +26,9 @@ public_text(const char *text)
 {
     return text != NULL ? wire_text_of(text) : (struct wire_text){0};
 }
+
+// The one that is asked for where a caller says this one; a negative number where there is none such.
+int public_consistency(omen_client_t client, omen_consistency said);
 
 // An INVALID that names the call.
 omen_status public_refuse(const char *what);

@@ -266,19 +266,34 @@ make_points(struct client_reply *reply, const struct field *field, const struct 
     return OMEN_OK;
 }
 
+static const char no_consistency[] = "the consistency is none";
+
 omen_status
 omen_client_get(omen_client_t client, const char *collection, const uint64_t *ids,
                 const char *const *text_ids, size_t count, int with, omen_client_points_t *out)
 {
+    return omen_client_get_as(client, OMEN_CONSISTENCY_DEFAULT, collection, ids, text_ids, count,
+                              with, out);
+}
+
+omen_status
+omen_client_get_as(omen_client_t client, omen_consistency consistency, const char *collection,
+                   const uint64_t *ids, const char *const *text_ids, size_t count, int with,
+                   omen_client_points_t *out)
+{
+    const int asked = public_consistency(client, consistency);
     omen_status status;
     struct api_points answer;
     struct client_reply reply;
     *out = NULL;
+    if (asked < 0)
+        return public_refuse(no_consistency);
     struct wire_id *names = name_points(&(struct point_names){ids, text_ids, count}, &status);
     if (names == NULL)
         return status;
     const struct api_point_get ask = {
         .collection = public_text(collection),
+        .consistency = (uint8_t)asked,
         .ids = {.count = (uint32_t)count, .items = names},
         .with = take_with(with),
     };
@@ -293,7 +308,19 @@ omen_client_get(omen_client_t client, const char *collection, const uint64_t *id
 omen_status
 omen_client_count(omen_client_t client, const char *collection, const char *filter, uint64_t *count)
 {
+    return omen_client_count_as(client, OMEN_CONSISTENCY_DEFAULT, collection, filter, count);
+}
+
+omen_status
+omen_client_count_as(omen_client_t client, omen_consistency consistency, const char *collection,
+                     const char *filter, uint64_t *count)
+{
+    const int asked = public_consistency(client, consistency);
+    *count = 0;
+    if (asked < 0)
+        return public_refuse(no_consistency);
     const struct api_point_count ask = {.collection = public_text(collection),
+                                        .consistency = (uint8_t)asked,
                                         .filter = take_filter(filter)};
     struct api_count answer = {0};
     struct client_reply reply;
@@ -307,12 +334,11 @@ omen_client_count(omen_client_t client, const char *collection, const char *filt
 // ---- searching ----
 
 static bool
-is_query(const omen_client_query *query)
+is_query(omen_client_t client, const omen_client_query *query)
 {
     return query->struct_size >= sizeof *query && query->collection != NULL &&
-           (query->consistency == OMEN_CONSISTENCY_DEFAULT || query->consistency == OMEN_EVENTUAL ||
-            query->consistency == OMEN_STRONG) &&
-           query->target_recall >= 0 && query->target_recall < 1;
+           public_consistency(client, query->consistency) >= 0 && query->target_recall >= 0 &&
+           query->target_recall < 1;
 }
 
 omen_status
@@ -321,11 +347,11 @@ omen_client_search(omen_client_t client, const omen_client_query *query, omen_cl
     struct api_hits answer;
     struct client_reply reply;
     *hits = NULL;
-    if (!is_query(query))
+    if (!is_query(client, query))
         return public_refuse("the query has no collection, or another consistency than there are");
     struct api_query_search ask = {
         .collection = wire_text_of(query->collection),
-        .consistency = (uint8_t)query->consistency,
+        .consistency = (uint8_t)public_consistency(client, query->consistency),
         .filter = take_filter(query->filter),
         .target_recall = query->target_recall,
         .ef = query->ef,
@@ -348,11 +374,11 @@ omen_client_search_batch(omen_client_t client, const omen_client_query *query, i
 {
     struct api_batch_hits answer;
     struct client_reply reply;
-    if (!is_query(query))
+    if (!is_query(client, query))
         return public_refuse("the query has no collection, or another consistency than there are");
     struct api_query_batch ask = {
         .collection = wire_text_of(query->collection),
-        .consistency = (uint8_t)query->consistency,
+        .consistency = (uint8_t)public_consistency(client, query->consistency),
         .filter = take_filter(query->filter),
         .target_recall = query->target_recall,
         .ef = query->ef,

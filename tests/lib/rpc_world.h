@@ -136,6 +136,22 @@ world_welcome(void *context, struct api_welcome *welcome)
     welcome->cluster = wire_text_of("00000000-0000-0000-0000-000000000001");
 }
 
+static _Atomic bool world_asks_for_keys;
+
+static inline bool
+world_asks(void *context)
+{
+    ck_assert_ptr_eq(context, &world);
+    return atomic_load(&world_asks_for_keys);
+}
+
+// From now on, or not any more.
+static inline void
+world_ask_for_keys(bool asks)
+{
+    atomic_store(&world_asks_for_keys, asks);
+}
+
 // The key "good" may read, and is named so.
 static inline bool
 world_admit(void *context, struct wire_text key, struct rpc_session *session)
@@ -156,6 +172,7 @@ world_open(void)
     world.config.host = "127.0.0.1";
     world.config.tick_ms = 5;
     world.config.context = &world;
+    world.config.asks = world_asks;
     world.config.admit = world_admit;
     world.config.welcome = world_welcome;
     world.config.request = world_request;

@@ -1,8 +1,9 @@
 // tests/system/caller.c -- the C client as a filter: requests come in, each is called at a cluster, answers go out.
 //
-// Shape: shell. usage: caller ENDPOINTS; what runs it is tests/system/test_conformance.py.
+// Shape: shell. usage: caller ENDPOINTS [API_KEY]; what runs it is tests/system/test_conformance.py.
 //
-//      in   method_bytes u32, params_bytes u32, repeatable u32; the method's name, the packed map that it is asked with
+//      in   method_bytes u32, params_bytes u32, flags u32; the method's name, the packed map that it is asked with
+//           flags: 1 it may be repeated, 2 it is part of the client's session
 //      out  status i32, outcome u32, name_bytes u32, body_bytes u32; the error's name, its sentence or the packed answer
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,11 +49,12 @@ say(omen_status status, uint32_t outcome, struct wire_text name, struct wire_byt
 }
 
 static void
-call(struct client *client, const struct client_ask *ask)
+call(struct client *client, const struct client_ask *ask, bool in_session)
 {
     struct client_reply reply;
     struct client_error error = {.status = OMEN_OK};
-    if (client_call(client, ask, &reply, &error) != OMEN_OK) {
+    if ((in_session ? client_call_in_session : client_call)(client, ask, &reply, &error) !=
+        OMEN_OK) {
         const struct wire_text text = wire_text_of(error.text);
         say(error.status, error.outcome, wire_text_of(error.name),
             (struct wire_bytes){(const uint8_t *)text.bytes, text.count});
@@ -75,8 +77,8 @@ take(struct client *client)
         !read_all(params, words[1]))
         end("a request that is none");
     const struct client_ask ask = {
-        .method = {method, words[0]}, .params = {params, words[1]}, .repeatable = words[2] != 0};
-    call(client, &ask);
+        .method = {method, words[0]}, .params = {params, words[1]}, .repeatable = words[2] & 1};
+    call(client, &ask, (words[2] & 2) != 0);
     free(params);
     return true;
 }
@@ -86,8 +88,10 @@ main(int argc, char **argv)
 {
     struct client *client;
     struct client_error error;
-    const struct client_config config = {
-        .endpoints = argc == 2 ? argv[1] : "", .program = "caller", .timeout_ms = TIMEOUT_MS};
+    const struct client_config config = {.endpoints = argc > 1 ? argv[1] : "",
+                                         .api_key = argc > 2 ? argv[2] : NULL,
+                                         .program = "caller",
+                                         .timeout_ms = TIMEOUT_MS};
     if (client_open(&config, &client, &error) != OMEN_OK)
         end(error.text);
     while (take(client))

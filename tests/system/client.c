@@ -2,6 +2,7 @@
 //
 // Shape: shell.
 #include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,6 +124,54 @@ search_some(omen_client_t client)
     expect(omen_client_search(client, &query, &hits) == OMEN_E_K && hits == NULL, "k too large");
 }
 
+// What was just written is read each time, however soon.
+static void
+read_in_a_session(omen_client_t client)
+{
+    enum { TURNS = 100 };
+    static const uint8_t ask[] = "\x82\xaa"
+                                 "collection\xa6"
+                                 "from_c\xa3"
+                                 "ids\x91\x0a";
+    omen_client_batch batch = OMEN_CLIENT_BATCH_INIT;
+    omen_client_points_t points;
+    uint64_t count = 0, id = 10, before = 0;
+    void *result;
+    size_t bytes;
+    batch.collection = "from_c";
+    batch.count = 1;
+    batch.ids = &id;
+    batch.vectors = rows;
+    batch.dimension = DIMENSION;
+    for (int turn = 0; turn < TURNS; turn++) {
+        expect(omen_client_upsert(client, &batch, NULL) == OMEN_OK, "a point is written again");
+        expect(omen_client_get(client, "from_c", &id, NULL, 1, 0, &points) == OMEN_OK &&
+                   omen_client_points_version(points, 0) > before,
+               "and its newest version is read");
+        before = omen_client_points_version(points, 0);
+        omen_client_points_free(points);
+    }
+    expect(omen_client_get_as(client, OMEN_STRONG, "from_c", &id, NULL, 1, 0, &points) == OMEN_OK &&
+               omen_client_points_version(points, 0) == before,
+           "a strong read says the same");
+    omen_client_points_free(points);
+    expect(omen_client_count_as(client, OMEN_SESSION, "from_c", NULL, &count) == OMEN_OK &&
+               count == ROWS,
+           "a session counts");
+    expect(omen_client_count_as(client, (omen_consistency)4, "from_c", NULL, &count) ==
+                   OMEN_E_INVALID &&
+               omen_client_get_as(client, (omen_consistency)-1, "from_c", &id, NULL, 1, 0,
+                                  &points) == OMEN_E_INVALID &&
+               points == NULL,
+           "another consistency is none");
+    expect(omen_client_call(client, "point.get", ask, sizeof ask - 1, 0, OMEN_CALL_SESSION, &result,
+                            &bytes) == OMEN_OK,
+           "any method is a session's where one says so");
+    omen_client_free(result);
+    omen_client_session_begin(client);
+    expect(omen_client_count(client, "from_c", NULL, &count) == OMEN_OK, "another session begins");
+}
+
 static void
 call_some(omen_client_t client)
 {
@@ -180,11 +229,21 @@ main(int argc, char **argv)
     options.endpoints = argv[1];
     options.program = "tests/system/client.c";
     options.timeout_ms = 60000;
+    options.consistency = (omen_consistency)4;
+    expect(omen_client_open(&options, &client) == OMEN_E_INVALID, "no such consistency");
+    options.struct_size = offsetof(omen_client_options, consistency); // as before there was any
+    expect(omen_client_open(&options, &client) == OMEN_OK, "a client is opened by old options");
+    omen_client_close(client);
+    options.struct_size--;
+    expect(omen_client_open(&options, &client) == OMEN_E_INVALID, "not by less than these");
+    options.struct_size = sizeof options;
+    options.consistency = OMEN_SESSION;
     expect(omen_client_open(&options, &client) == OMEN_OK, "a client is opened");
     expect(strcmp(omen_client_version(), "0.1.0") == 0, "it has a version");
     write_some(client);
     read_some(client);
     search_some(client);
+    read_in_a_session(client);
     call_some(client);
     delete_some(client);
     omen_client_close(client);

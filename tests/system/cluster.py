@@ -5,6 +5,7 @@ Other nodes' states cannot be waited for but by asking again; `until` is the onl
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import pathlib
 import shutil
@@ -50,6 +51,7 @@ class ClusterCase(unittest.TestCase):
     program = ""
     seed = 1
     shards = 4
+    api_key: str | None = None  # of an administrator, in the file of every node
     kept: ClusterCase | None = None  # whose cluster it is
 
     @classmethod
@@ -102,18 +104,28 @@ class ClusterCase(unittest.TestCase):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="omendb-test-"))
         self.ends.callback(shutil.rmtree, self.folder, ignore_errors=True)
         self.nodes = [self.node(name) for name in "abcdefg"[:count]]
+        if self.api_key is not None:
+            self.ask_for_keys(self.api_key)
         self.ends.callback(self.end_nodes)
         self.nodes[0].start()
         for node in self.nodes[1:]:
             node.start("--join", self.nodes[0].peer)
         for node in self.nodes:
             node.stands_at("meta.nodes", nodes=str(count), up=str(count), voters=str(count))
-        self.client = self.ends.enter_context(omendb.connect(self.address, timeout=10.0))
+        self.client = self.ends.enter_context(omendb.connect(self.address, api_key=self.api_key, timeout=10.0))
         self.points = self.client.create_collection(
             COLLECTION, workload.DIMENSION, metric="l2", shards=self.shards, replicas=min(count, 3), quantization=None
         )
         self.until_whole()
         workload.fill(self.points)
+
+    def ask_for_keys(self, api_key: str) -> None:
+        name, _, secret = api_key.partition(".")
+        config = self.folder / "omend.yaml"
+        digest = hashlib.sha256(secret.encode()).hexdigest()
+        config.write_text(f"api-keys:\n  - name: {name}\n    role: admin\n    sha256: {digest}\n")
+        for node in self.nodes:
+            node.options = ["--config", str(config)]
 
     @property
     def address(self) -> str:
@@ -138,7 +150,7 @@ class ClusterCase(unittest.TestCase):
         self.calls = {}
 
     def client_of(self, *nodes: Node) -> omendb.client.Client:
-        made = omendb.connect(self.address_of(nodes), timeout=5.0)
+        made = omendb.connect(self.address_of(nodes), api_key=self.api_key, timeout=5.0)
         self.addCleanup(made.close)
         return made
 

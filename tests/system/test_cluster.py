@@ -46,35 +46,6 @@ class Faults(ClusterCase):
             load.wait_for(acks=50)
         self.check_all()
 
-    def change_without(self, victim: Node, stop: signal.Signals) -> None:
-        """What is forwarded to a leader that has just ended, or stands still, is done by the next one, and once."""
-        with omendb.connect(self.address_of(self.others(victim)), timeout=60.0) as client:
-            client.ping()
-            victim.signal(stop)
-            client.create_collection("mine", 3)
-            key = client.create_key("mine", "read")
-            client.set_alias("now", "mine")
-            self.assertEqual([row["name"] for row in client.keys()], ["mine"])
-            self.assertTrue(key.startswith("mine."))
-            self.assertIn("mine", [row["name"] for row in client.collections()])
-            client.revoke_key("mine")
-            client.drop_collection("mine")
-
-    def test_a_change_that_is_forwarded_to_a_leader_that_is_killed_is_done_by_the_next(self) -> None:
-        self.found()
-        victim = self.leader()
-        self.change_without(victim, signal.SIGKILL)
-        victim.wait()
-        victim.start()
-        self.check_all()
-
-    def test_a_change_that_is_forwarded_to_a_leader_that_is_paused_is_done_by_the_next(self) -> None:
-        self.found()
-        victim = self.leader()
-        self.change_without(victim, signal.SIGSTOP)
-        victim.signal(signal.SIGCONT)
-        self.check_all()
-
     def test_all_nodes_killed_at_once_have_every_acknowledged_write(self) -> None:
         self.found()
         with self.load() as load:
@@ -308,6 +279,39 @@ class GivesUp(ClusterCase):
         self.assertNotIn("late", [row["name"] for row in self.client.call("collection.list", {})["collections"]])
         for node in self.nodes:
             until("it is up again", lambda node=node: self.client.call("node.undrain", {"node": node.node}))
+        self.check_all()
+
+
+class Changes(ClusterCase):
+    api_key = "root.s3cret"
+
+    def change_without(self, victim: Node, stop: signal.Signals) -> None:
+        """What is forwarded to a leader that has just ended, or stands still, is done by the next one, and once."""
+        with omendb.connect(self.address_of(self.others(victim)), api_key=self.api_key, timeout=60.0) as client:
+            client.ping()
+            victim.signal(stop)
+            client.create_collection("mine", 3)
+            key = client.create_key("mine", "read")
+            client.set_alias("now", "mine")
+            self.assertEqual([row["name"] for row in client.keys()], ["mine"])
+            self.assertTrue(key.startswith("mine."))
+            self.assertIn("mine", [row["name"] for row in client.collections()])
+            client.revoke_key("mine")
+            client.drop_collection("mine")
+
+    def test_a_change_that_is_forwarded_to_a_leader_that_is_killed_is_done_by_the_next(self) -> None:
+        self.found()
+        victim = self.leader()
+        self.change_without(victim, signal.SIGKILL)
+        victim.wait()
+        victim.start()
+        self.check_all()
+
+    def test_a_change_that_is_forwarded_to_a_leader_that_is_paused_is_done_by_the_next(self) -> None:
+        self.found()
+        victim = self.leader()
+        self.change_without(victim, signal.SIGSTOP)
+        victim.signal(signal.SIGCONT)
         self.check_all()
 
 

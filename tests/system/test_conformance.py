@@ -32,9 +32,9 @@ OUTCOMES = (None, "not_applied", "applied", "unknown")  # by enum api_outcome
 class Async:
     """The client for asyncio, one call after the other."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, api_key: str) -> None:
         self._runner = asyncio.Runner()
-        self._client = self._runner.run(omendb.connect_async(address, timeout=SECONDS))
+        self._client = self._runner.run(omendb.connect_async(address, api_key=api_key, timeout=SECONDS))
 
     def call(self, method: str, params: Mapping[str, Any]) -> Any:
         return self._runner.run(self._client.call(method, params))
@@ -47,8 +47,8 @@ class Async:
 class C:
     """The C client, in a process of its own (tests/system/caller.c)."""
 
-    def __init__(self, address: str) -> None:
-        self._process = subprocess.Popen([CALLER, address], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    def __init__(self, address: str, api_key: str) -> None:
+        self._process = subprocess.Popen([CALLER, address, api_key], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def _read(self, count: int) -> bytes:
         assert self._process.stdout is not None
@@ -57,11 +57,11 @@ class C:
             raise AssertionError(f"the caller ended with {self._process.wait()}")
         return data
 
-    def call(self, method: str, params: Mapping[str, Any]) -> Any:
+    def call(self, method: str, params: Mapping[str, Any], flags: int = 0) -> Any:
         assert self._process.stdin is not None
         packed = wire.pack({key: value for key, value in params.items() if value is not None})
-        repeatable = asks.plain(method, params).repeat is not Repeat.ONCE
-        self._process.stdin.write(struct.pack("=III", len(method), len(packed), repeatable) + method.encode() + packed)
+        flags |= asks.plain(method, params).repeat is not Repeat.ONCE
+        self._process.stdin.write(struct.pack("=III", len(method), len(packed), flags) + method.encode() + packed)
         self._process.stdin.flush()
         status, outcome, name_bytes, body_bytes = struct.unpack("=iIII", self._read(16))
         name, body = self._read(name_bytes).decode(), self._read(body_bytes)
@@ -70,6 +70,9 @@ class C:
             error.outcome = OUTCOMES[outcome]
             raise error
         return wire.Answers().feed(ANSWER + body)[0][2]
+
+    def call_in_session(self, method: str, params: Mapping[str, Any]) -> Any:
+        return self.call(method, params, flags=2)
 
     def close(self) -> None:
         assert self._process.stdin is not None and self._process.stdout is not None
@@ -80,8 +83,9 @@ class C:
 
 
 class Conformance(ClusterCase):
+    api_key = "root.s3cret"
     clients: ClassVar[dict[str, Any]] = {
-        "blocking": lambda address: omendb.connect(address, timeout=SECONDS),
+        "blocking": lambda address, api_key: omendb.connect(address, api_key=api_key, timeout=SECONDS),
         "asyncio": Async,
         "C": C,
     }
@@ -90,7 +94,7 @@ class Conformance(ClusterCase):
         self.found()
         cases = run.all_cases()
         self.assertGreater(len(cases), 30)
-        client = self.clients[which](self.address)
+        client = self.clients[which](self.address, self.api_key)
         self.addCleanup(client.close)
         for case in cases:
             with self.subTest(str(case)):

@@ -397,6 +397,12 @@ class ExitCodes(Case):
         key.write_text("\n")
         self.refused(self.run_("collection", "list", "--api-key-file", key), USAGE, "has no key")
 
+    def test_where_nobody_is_asked_for_a_key_none_is_made_and_a_wrong_one_ends_with_7(self) -> None:
+        self.one()
+        self.refused(self.run_("key", "create", "k1", "--role", "read"), PRECONDITION, "api-keys")
+        self.refused(self.run_("key", "list", "--api-key", "k1.bad"), AUTH, "AUTH")
+        self.assertEqual(self.fine("key", "list"), [])
+
     def test_an_answer_without_some_shards_ends_with_8(self) -> None:
         self.fake(query__search={"hits": [{"id": 1, "distance": 0.5}], "shards_failed": [{"shard": 7, "name": "TIMEOUT"}]})
         done = self.run_("query", "search", "docs", "--vector", "[1]", "-o", "json")

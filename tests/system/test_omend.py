@@ -312,6 +312,62 @@ class Clients(Case):
         with self.assertRaisesRegex(RpcError, "AUTH"):
             self.client(node).call("system.hello", api_key=key)
 
+    def test_where_nobody_is_asked_for_a_key_none_is_made_and_none_is_taken(self) -> None:
+        node = self.node("a")
+        node.start()
+        node.stands_at("meta.nodes", nodes="1", up="1")
+        client = self.client(node)
+        for role in ("read", "admin"):
+            with self.assertRaisesRegex(RpcError, "CONFLICT: key.create: .* api-keys"):
+                client.call("key.create", name="k1", role=role)
+        self.assertEqual(client.call("key.list"), {"keys": []})
+        with self.assertRaisesRegex(RpcError, "AUTH: system.hello: api_key is not a valid one"):
+            client.call("system.hello", api_key="k1.bad")
+        self.assertEqual(client.call("system.hello")["cluster"], node.cluster)
+
+    def test_a_key_that_was_made_counts_on_every_node_whatever_its_file_says(self) -> None:
+        config = self.folder / "omend.yaml"
+        config.write_text(f"api-keys:\n  - name: root\n    role: admin\n    sha256: {hashlib.sha256(b's3cret').hexdigest()}\n")
+        strict, lax = self.node("a"), self.node("b")
+        strict.start("--config", str(config))
+        lax.start("--join", strict.peer)
+        lax.stands_at("meta.nodes", nodes="2", up="2")
+        open_before, greeted_before = self.client(lax), self.client(lax)
+        greeted_before.call("system.hello")
+        for client in (open_before, greeted_before):  # nothing says yet that anybody is to be kept out
+            client.call("collection.list")
+        root = self.client(strict)
+        root.call("system.hello", api_key="root.s3cret")
+        key = root.call("key.create", name="k1", role="admin")["api_key"]
+
+        def keeps_out() -> bool:
+            try:
+                self.client(lax).call("key.list")
+            except RpcError as error:
+                self.assertEqual(error.name, "AUTH")
+                return True
+            return False
+
+        self.until("the other node has heard of the key", keeps_out)
+        for client in (open_before, greeted_before):
+            with self.assertRaisesRegex(RpcError, "AUTH: collection.list: system.hello with an api_key comes first"):
+                client.call("collection.list")
+        for wrong in ("k1.bad", "root.s3cret"):  # the second is in another node's file, and in no map
+            with self.assertRaisesRegex(RpcError, "AUTH"):
+                open_before.call("system.hello", api_key=wrong)
+        with self.assertRaisesRegex(RpcError, "AUTH: system.hello: api_key is missing"):
+            open_before.call("system.hello")
+        open_before.call("system.hello", api_key=key)
+        self.assertEqual([row["name"] for row in open_before.call("key.list")["keys"]], ["k1"])
+        lax.kill()
+        lax.start()
+        self.until("it keeps out who has none after a start, too", keeps_out)
+        again = self.client(lax)
+        again.call("system.hello", api_key=key)
+        again.call("key.revoke", name="k1")
+        self.until("with the last key gone it asks for none", lambda: not keeps_out())
+        self.assertEqual(self.client(lax).call("collection.list"), {"collections": []})
+
 
 if __name__ == "__main__":
     OMEND = sys.argv.pop(1)

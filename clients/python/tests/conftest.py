@@ -30,9 +30,9 @@ def index(vectors) -> Index:
 
 
 @pytest.fixture
-def server():
-    """Judges requests by the real one's tables."""
-    made = FakeServer()
+def server(request):
+    """Judges requests by the real one's tables; asks for a key where a test is parametrized with one."""
+    made = FakeServer(api_key=getattr(request, "param", None))
     yield made
     made.close()
 

@@ -53,6 +53,9 @@ class FakeServer:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.address = f"omen://127.0.0.1:{self.port}"
+        self.node = f"node-{self.port}"
+        self.map_version = 1
+        self.primary: FakeServer = self  # of all shards
         self._start(self._accept)
 
     # ---- faults ----
@@ -217,7 +220,7 @@ class FakeServer:
         return self.collections[name]
 
     def _system_hello(self, session: dict[str, Any], ask: dict[str, Any]) -> dict[str, Any]:
-        if self.api_key is not None and ask.get("api_key") != self.api_key:
+        if ask.get("api_key") != self.api_key:
             raise Refusal("AUTH", "no such API key")
         session["greeted"] = True
         session["errors"] = ask.get("errors", "text")
@@ -230,7 +233,8 @@ class FakeServer:
         return {"live": True, "ready": True}
 
     def _system_info(self, session: dict[str, Any], ask: dict[str, Any]) -> dict[str, Any]:
-        return {"server": "omend", "version": "0.1.0", "cluster": CLUSTER, "node": CLUSTER, "roles": ["data"]}
+        return {"server": "omend", "version": "0.1.0", "cluster": CLUSTER, "node": self.node, "roles": ["data"],
+                "map_version": self.map_version}  # fmt: skip
 
     def _cluster_info(self, session: dict[str, Any], ask: dict[str, Any]) -> dict[str, Any]:
         count = len(self.collections)
@@ -260,7 +264,7 @@ class FakeServer:
         rows = [
             {
                 "shard": each.number, "collection": each.name, "range": "0000000000000000-ffffffffffffffff",
-                "primary": CLUSTER, "in_sync": [CLUSTER], "state": "open",
+                "primary": self.primary.node, "in_sync": [self.primary.node], "state": "open", "term": 1,
             }
             for each in of
         ]  # fmt: skip
@@ -336,6 +340,8 @@ class FakeServer:
         return {"version": self._next}
 
     def _key_create(self, session: dict[str, Any], ask: dict[str, Any]) -> dict[str, Any]:
+        if self.api_key is None:
+            raise Refusal("CONFLICT", "this node asks nobody for a key")
         if ask["name"] in self.keys:
             raise Refusal("EXISTS", f"the key '{ask['name']}' exists already")
         if 0 < ask.get("expires_ms", 0) < time.time() * 1000:

@@ -19,9 +19,12 @@ from omendb.types import Point, Recall
 pytestmark = pytest.mark.skipif(not protocol.methods(), reason="no C compiler, or not in a checkout")
 
 
+with_keys = pytest.mark.parametrize("server", ["root.s3cret"], indirect=True)
+
+
 @pytest.fixture
 def client(server):
-    with omendb.connect(server.address, timeout=5.0) as made:
+    with omendb.connect(server.address, api_key=server.api_key, timeout=5.0) as made:
         yield made
 
 
@@ -274,12 +277,20 @@ def test_the_cluster(client):
         client.call("no.such")
 
 
+@with_keys
 def test_keys(client):
     assert client.create_key("ci", "write").startswith("ci.")
     assert client.keys() == [{"name": "ci", "role": "write"}]
     client.revoke_key("ci")
     with pytest.raises(errors.NotFoundError):
         client.revoke_key("ci")
+
+
+def test_where_nobody_is_asked_for_a_key_none_is_made_and_none_is_taken(client, server):
+    with pytest.raises(errors.ConflictError, match="asks nobody for a key"):
+        client.create_key("ci", "write")
+    with pytest.raises(errors.AuthError):
+        omendb.connect(server.address, api_key="ci.secret")
 
 
 # ---- sessions ----
@@ -329,6 +340,7 @@ def test_a_write_whose_answer_is_lost_is_done_once(docs, server):
     assert server.connections == 2
 
 
+@with_keys
 @pytest.mark.parametrize(
     ("method", "change"),
     [
@@ -351,6 +363,7 @@ def test_a_change_of_the_cluster_whose_answer_is_lost_is_done_once(client, docs,
     assert first["op_id"] == second["op_id"] and len(first["op_id"]) == 16
 
 
+@with_keys
 def test_a_key_whose_answer_is_lost_is_said_again(client, server):
     server.drop("key.create", after=True)
     said = client.create_key("mine", "read")

@@ -42,7 +42,7 @@ write_hello(struct encode *encode, size_t bytes)
 
 START_TEST(before_hello_a_message_of_4_kib_is_read_and_one_byte_more_is_not)
 {
-    world.config.auth = true;
+    world_ask_for_keys(true);
     world_open();
     struct encode encode;
     encode_init(&encode, 1u << 16);
@@ -78,7 +78,7 @@ END_TEST
 
 START_TEST(who_does_not_say_hello_in_time_is_closed_however_slowly_it_speaks)
 {
-    world.config.auth = true;
+    world_ask_for_keys(true);
     world.config.hello_ms = 30;
     world_open();
     struct tcp_client silent = world_connect();
@@ -249,6 +249,113 @@ START_TEST(of_1025_connections_the_last_is_closed_and_a_place_that_is_left_is_gi
     for (uint32_t i = 0; i < PLACES; i++)
         tcp_leave(&clients[i]);
     world_wait(&world.gone_count, PLACES + 1);
+    world_close();
+}
+END_TEST
+
+// Fills all places but the first, by connections that have sent these bytes.
+static void
+crowd(struct tcp_client *clients, uint32_t places, const void *bytes, uint32_t count)
+{
+    for (uint32_t i = 1; i < places; i++) {
+        clients[i] = world_connect();
+        if (count > 0)
+            tcp_send(&clients[i], bytes, count);
+    }
+    EVENTUALLY(stats.streams.open == places);
+}
+
+START_TEST(of_1024_that_have_said_nothing_whole_the_oldest_makes_room_for_each_that_comes)
+{
+    enum { PLACES = 1024, LATER = 3 };
+    static struct tcp_client clients[PLACES];
+    struct tcp_client later[LATER];
+    tcp_allow(PLACES + LATER + 70);
+    world.config.hello_ms = 600000; // none is closed for what it has not said
+    world_open();
+    clients[0] = world_connect(); // has been there longest, and is known
+    world_ping(&clients[0]);
+    crowd(clients, PLACES, "\x94\x00\x01", 3);
+    for (uint32_t i = 0; i < LATER; i++) {
+        later[i] = world_connect();
+        world_ping(&later[i]);
+        tcp_expect_end(&clients[1 + i]);
+    }
+    EVENTUALLY(stats.streams.ended[STREAM_CROWDED] == LATER && stats.streams.open == PLACES);
+    ck_assert_uint_eq(world_stats().streams.crowded, 0);
+    world_ping(&clients[0]);
+    tcp_send(&clients[1 + LATER], "\xa1x\x90", 3); // one that is still there goes on
+    rpc_expect(&clients[1 + LATER], 1, "METHOD");
+    for (uint32_t i = 0; i < PLACES; i++)
+        tcp_leave(&clients[i]);
+    for (uint32_t i = 0; i < LATER; i++)
+        tcp_leave(&later[i]);
+    world_close();
+}
+END_TEST
+
+START_TEST(where_keys_are_asked_for_who_has_said_none_makes_room_whatever_else_it_says)
+{
+    enum { PLACES = 8 };
+    struct tcp_client clients[PLACES];
+    world_ask_for_keys(true);
+    world.config.hello_ms = 600000;
+    world.config.connections_max = PLACES;
+    world_open();
+    for (uint32_t i = 0; i < PLACES; i++) {
+        clients[i] = world_connect();
+        world_ping(&clients[i]);
+    }
+    world_hello(&clients[0], 1, "good");
+    rpc_expect(&clients[0], 1, NULL);
+    struct tcp_client next = world_connect();
+    world_hello(&next, 1, "good");
+    rpc_expect(&next, 1, NULL);
+    tcp_expect_end(&clients[1]);
+    for (uint32_t i = 2; i < PLACES; i++) {
+        world_hello(&clients[i], 1, "good");
+        rpc_expect(&clients[i], 1, NULL);
+    }
+    EVENTUALLY(stats.streams.open == PLACES);
+    struct tcp_client beyond = world_connect(); // all others have said a key
+    tcp_expect_end(&beyond);
+    ck_assert_uint_eq(world_stats().streams.crowded, 1);
+    ck_assert_uint_eq(world_stats().streams.ended[STREAM_CROWDED], 1);
+    tcp_leave(&beyond);
+    tcp_leave(&next);
+    for (uint32_t i = 0; i < PLACES; i++)
+        tcp_leave(&clients[i]);
+    world_close();
+}
+END_TEST
+
+START_TEST(a_first_message_that_stays_half_is_closed_and_one_that_goes_on_is_waited_for)
+{
+    enum { LONG = 4 << 20 };
+    world.config.hello_ms = 3000;
+    world_open();
+    struct tcp_client silent = world_connect(), longer = world_connect(), known = world_connect();
+    uint8_t *text = mem_alloc_zero(1, LONG);
+    static const uint8_t head[] = {0x94, 0x00, 0x01, 0xa1, 'x', 0xc6, 0x00, 0x40, 0x00, 0x00};
+    world_ping(&known);
+    tcp_send(&known, "\x94\x00\x01", 3); // a later message has as long as an idle connection
+    tcp_send(&longer, head, sizeof head);
+    tcp_send(&longer, text, LONG / 2); // half a minute's worth
+    struct tcp_client half = world_connect();
+    tcp_send(&half, "\x94\x00\x01", 3);
+    tcp_expect_end(&half);
+    EVENTUALLY(stats.streams.ended[STREAM_LATE] == 1);
+    tcp_send(&longer, text, LONG / 2);
+    rpc_expect(&longer, 1, "METHOD");
+    tcp_send(&known, "\xa1x\x90", 3);
+    rpc_expect(&known, 1, "METHOD");
+    world_ping(&silent);
+    ck_assert_uint_eq(world_stats().streams.ended[STREAM_LATE], 1);
+    mem_free(text);
+    tcp_leave(&half);
+    tcp_leave(&longer);
+    tcp_leave(&known);
+    tcp_leave(&silent);
     world_close();
 }
 END_TEST
@@ -444,6 +551,12 @@ rpc_limits_suite(void)
     tcase_add_test(tests, garbage_closes_its_connection_and_no_other);
     tcase_add_test(tests,
                    of_1025_connections_the_last_is_closed_and_a_place_that_is_left_is_given_again);
+    tcase_add_test(tests,
+                   of_1024_that_have_said_nothing_whole_the_oldest_makes_room_for_each_that_comes);
+    tcase_add_test(tests,
+                   where_keys_are_asked_for_who_has_said_none_makes_room_whatever_else_it_says);
+    tcase_add_test(tests,
+                   a_first_message_that_stays_half_is_closed_and_one_that_goes_on_is_waited_for);
     tcase_add_test(tests, where_descriptors_have_run_out_accepting_goes_on_when_there_are_some);
     tcase_add_test(tests, a_client_that_closes_half_is_gone);
     tcase_add_test(tests, who_says_nothing_for_too_long_is_closed_also_in_the_middle_of_a_message);

@@ -372,7 +372,7 @@ END_TEST
 
 START_TEST(before_hello_with_a_good_key_only_hello_and_ping_are_heard)
 {
-    world.config.auth = true;
+    world_ask_for_keys(true);
     world.hold = true;
     world_open();
     struct tcp_client client = world_connect();
@@ -411,6 +411,60 @@ START_TEST(before_hello_with_a_good_key_only_hello_and_ping_are_heard)
     ck_assert_uint_eq(stats.no_right, 1);
     ck_assert_uint_eq(stats.requests, 2);
     tcp_leave(&client);
+    world_close();
+}
+END_TEST
+
+START_TEST(a_key_that_is_wrong_is_refused_also_where_none_is_asked_for)
+{
+    world.hold = true;
+    world_open();
+    struct tcp_client client = world_connect();
+    world_hello(&client, 1, "bad");
+    rpc_expect(&client, 1, "AUTH");
+    world_hello(&client, 2, "good"); // has its rights, and no others
+    rpc_expect(&client, 2, NULL);
+    const struct api_change_node node = {.node = wire_text_of("n1")};
+    rpc_ask(&client, 3, METHOD_NODE_DRAIN, &node);
+    rpc_expect(&client, 3, "AUTH");
+    world_hello(&client, 4, "");
+    rpc_expect(&client, 4, NULL);
+    rpc_ask(&client, 5, METHOD_NODE_DRAIN, &node);
+    world_wait(&world.asked_count, 1);
+    ck_assert_str_eq(world.asked[0].request.session.key, "");
+    world_answer(0);
+    rpc_expect(&client, 5, NULL);
+    tcp_leave(&client);
+    world_close();
+}
+END_TEST
+
+START_TEST(who_came_without_a_key_is_asked_for_one_from_the_moment_it_is_wanted)
+{
+    world_open();
+    struct tcp_client silent = world_connect(), greeted = world_connect();
+    world_hello(&greeted, 1, "");
+    rpc_expect(&greeted, 1, NULL);
+    world_ask(&silent, 2, "docs");
+    rpc_expect(&silent, 2, NULL);
+    world_ask_for_keys(true);
+    world_ask(&silent, 3, "docs");
+    rpc_expect(&silent, 3, "AUTH");
+    world_ask(&greeted, 4, "docs");
+    rpc_expect(&greeted, 4, "AUTH");
+    world_hello(&greeted, 5, "good");
+    rpc_expect(&greeted, 5, NULL);
+    world_ask(&greeted, 6, "docs");
+    rpc_expect(&greeted, 6, NULL);
+    struct tcp_client late = world_connect();
+    world_ask(&late, 7, "docs");
+    rpc_expect(&late, 7, "AUTH");
+    world_ask_for_keys(false);
+    world_ask(&late, 8, "docs");
+    rpc_expect(&late, 8, NULL);
+    tcp_leave(&silent);
+    tcp_leave(&greeted);
+    tcp_leave(&late);
     world_close();
 }
 END_TEST
@@ -722,6 +776,8 @@ rpc_nng_suite(void)
     tcase_add_test(tests, a_large_frame_among_small_ones_is_the_same);
     tcase_add_test(tests, without_credentials_everybody_may_everything_and_hello_is_answered);
     tcase_add_test(tests, before_hello_with_a_good_key_only_hello_and_ping_are_heard);
+    tcase_add_test(tests, a_key_that_is_wrong_is_refused_also_where_none_is_asked_for);
+    tcase_add_test(tests, who_came_without_a_key_is_asked_for_one_from_the_moment_it_is_wanted);
     tcase_add_test(tests, what_is_no_request_is_told_or_ignored);
     tcase_add_test(tests, a_closing_server_answers_what_is_under_way_and_nothing_new);
     tcase_add_test(tests, an_answer_to_who_is_gone_goes_nowhere_even_when_the_server_is_closed);

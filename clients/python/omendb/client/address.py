@@ -91,3 +91,7 @@ class Ring:
 
     def reached(self, node: Node) -> None:
         self._not_before[node] = 0.0
+
+    def is_open(self, node: Node) -> bool:
+        """It has not failed just now."""
+        return self._not_before[node] <= self._clock()

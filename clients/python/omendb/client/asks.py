@@ -29,6 +29,10 @@ _READS: Final = frozenset(
 )
 
 
+# After which names mean something else: what was learned of collections is forgotten.
+RENAMES: Final = frozenset(["collection.create", "collection.drop", "alias.set", "alias.drop"])
+
+
 def operation_id() -> bytes:
     """A UUIDv7: what carries it is done once, however often it is sent."""
     drawn = bytearray(int(time.time() * 1000).to_bytes(6, "big") + os.urandom(10))

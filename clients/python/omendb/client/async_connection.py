@@ -53,6 +53,11 @@ class AsyncConnection:
     def closed(self) -> bool:
         return self._failure is not None
 
+    @property
+    def in_flight(self) -> int:
+        """Requests that are not answered yet."""
+        return len(self._pending)
+
     async def close(self) -> None:
         self._fail("the connection was closed")
         self._task.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -16,10 +17,16 @@ from .admin import Admin
 from .connection import Connection, Pending
 from .course import Call, Course, TimeUp
 from .requests import Limits
+from .routes import Routes, Table
+from .wire import Params
 
 T = TypeVar("T")
 
 WINDOW: Final = 16  # requests of one call that are on their way at once
+LEARN_SECONDS: Final = 1.0  # for each of what a table of routes is made of
+_INFO: Final = Params("system.info", {})
+
+Begun = tuple[Connection, Pending, float]  # until when it is waited for
 
 
 class Client(Admin):
@@ -31,6 +38,7 @@ class Client(Admin):
         self._hello = asks.hello(api_key)
         self._limits = Limits()
         self._ring = Ring(parse(address))
+        self._routes = Routes()
         self._connections: dict[Node, Connection] = {}
         self._locks = {node: threading.Lock() for node in self._ring.nodes}
         self._closed = False
@@ -52,7 +60,9 @@ class Client(Admin):
         raise UnreachableError(f"no node of {self._address} could be reached: {'; '.join(reasons)}")
 
     def _connection(self, deadline: float) -> Connection:
-        node = self._ring.pick()
+        return self._connection_to(self._ring.pick(), deadline)
+
+    def _connection_to(self, node: Node, deadline: float) -> Connection:
         with self._locks[node]:
             if self._closed:
                 raise ClosedError("the client is closed")
@@ -67,25 +77,94 @@ class Client(Admin):
             self._limits.learn(made.welcome)
             self._ring.reached(node)
             self._connections[node] = made
+            if self._closed:  # meanwhile
+                made.close("the client was closed")
             return made
+
+    # ---- routes ----
+
+    def _load(self, node: Node) -> float:
+        known = self._connections.get(node)
+        return known.in_flight if known is not None and not known.closed and self._ring.is_open(node) else float("inf")
+
+    def _straight(self, call: Call[Any]) -> Connection | None:
+        """To another node than the one at hand, which knows more of what the call is about, and is connected."""
+        if call.route is None or len(self._ring.nodes) == 1:
+            return None
+        asked = self._routes.wants(call.route.collection)
+        if asked is not None:
+            self._learn_aside(call.route.collection, asked)
+        at_hand = self._ring.pick()
+        node = self._routes.node_of(call.route, at_hand, self._load)
+        return None if node == at_hand else self._connections.get(node)
+
+    def _learn_aside(self, collection: str, asked: int) -> None:
+        try:
+            threading.Thread(target=self._learn, args=(collection, asked), daemon=True).start()
+        except RuntimeError:  # there are too many, or the program ends
+            self._routes.learned(collection, None, asked)
+
+    def _learn(self, collection: str, asked: int) -> None:
+        """In a thread of its own: where the shards are, and a connection to every node."""
+        nodes: dict[str, Node] = {}
+        table = None
+        try:
+            teller = self._connection(time.monotonic() + LEARN_SECONDS)
+            said = teller.ask(Params("shard.list", {"collection": collection}), time.monotonic() + LEARN_SECONDS)
+            version = teller.ask(_INFO, time.monotonic() + LEARN_SECONDS).get("map_version", 0)
+            for node in self._ring.nodes:
+                with contextlib.suppress(OmenError, TimeUp):
+                    other = self._connection_to(node, time.monotonic() + LEARN_SECONDS)
+                    info = other.ask(_INFO, time.monotonic() + LEARN_SECONDS)
+                    if info.get("map_version", 0) >= version:
+                        nodes[info["node"]] = node
+            table = Table(said["shards"], nodes)
+        except (OmenError, TimeUp):
+            pass  # later
+        finally:
+            self._routes.learned(collection, table, asked, len(nodes) == len(self._ring.nodes))
 
     # ---- requests ----
 
-    def _begin(self, call: Call[Any], course: Course) -> tuple[Connection, Pending]:
+    def _begin(self, call: Call[Any], course: Course) -> Begun:
         while True:
             try:
-                connection = self._connection(course.deadline)
-                return connection, connection.begin(call.params, course, course.deadline)
+                straight = self._straight(call) if course.tries == 0 else None
+                connection = straight or self._connection(course.deadline)
+                until = course.straight_until() if straight is not None else course.deadline
+                return connection, connection.begin(call.params, course, until), until
             except TimeUp:
-                raise course.timed_out(sent=False) from None
+                if course.left() <= 0:
+                    raise course.timed_out(sent=False) from None
+                time.sleep(course.failed(UnreachableError("a node takes nothing"), sent=False))
             except UnreachableError as fault:
                 time.sleep(course.failed(fault, sent=False))
 
-    def _end(self, call: Call[T], course: Course, begun: tuple[Connection, Pending]) -> T:
+    def _wait(self, call: Call[T], begun: Begun, course: Course) -> T:
+        connection, pending, until = begun
+        try:
+            answer = connection.wait(pending, until)
+        except TimeUp:
+            if until >= course.deadline:
+                raise
+            self._ring.failed(connection.node)
+            self._forsake(call)
+            raise UnreachableError(f"{connection.node}: no answer in time") from None
+        except UnreachableError:
+            self._forsake(call)
+            raise
+        self._routes.saw(call.route, answer)
+        return call.decode(answer)
+
+    def _forsake(self, call: Call[Any]) -> None:
+        if call.route is not None:
+            self._routes.failed(call.route.collection)
+
+    def _end(self, call: Call[T], course: Course, begun: Begun) -> T:
         while True:
-            connection, pending = begun
+            connection = begun[0]
             try:
-                return call.decode(connection.wait(pending, course.deadline))
+                return self._wait(call, begun, course)
             except TimeUp:
                 self._ring.late(connection.node)
                 raise course.timed_out(sent=True) from None
@@ -103,12 +182,16 @@ class Client(Admin):
 
     def run(self, call: Call[T], timeout: float | None = None) -> T:
         course = Course(call, self._timeout if timeout is None else asks.seconds(timeout))
-        return self._end(call, course, self._begin(call, course))
+        try:
+            return self._end(call, course, self._begin(call, course))
+        finally:
+            if call.method in asks.RENAMES:
+                self._routes.forget()
 
     def run_all(self, calls: Sequence[Call[T]], timeout: float | None = None) -> list[T]:
         """The results in the order of the calls, of which several are on their way at once."""
         seconds = self._timeout if timeout is None else asks.seconds(timeout)
-        under_way: deque[tuple[Call[T], Course, tuple[Connection, Pending]]] = deque()
+        under_way: deque[tuple[Call[T], Course, Begun]] = deque()
         found = []
         try:
             for call in calls:
@@ -119,7 +202,7 @@ class Client(Admin):
             while under_way:
                 found.append(self._end(*under_way.popleft()))
         finally:
-            for _, _, (connection, pending) in under_way:
+            for _, _, (connection, pending, _) in under_way:
                 connection.forget(pending)
         return found
 

@@ -62,8 +62,7 @@ class Connection:
         self._answers = Answers()
         self._socket = _connect(node, deadline)
         try:
-            first = self.begin(hello, None, deadline)
-            self.welcome = self.wait(first, deadline)
+            self.welcome = self.ask(hello, deadline)
         except BaseException:
             self.close()
             raise
@@ -71,6 +70,15 @@ class Connection:
     @property
     def closed(self) -> bool:
         return self._failure is not None
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that are not answered yet."""
+        return len(self._pending)
+
+    def ask(self, params: Params, deadline: float) -> Any:
+        """The result of a request with one try."""
+        return self.wait(self.begin(params, None, deadline), deadline)
 
     def close(self, why: str = "the connection was closed") -> None:
         with self._lock:

@@ -19,12 +19,14 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from ..errors import ConflictError, ExistsError, NotFoundError, OmenError, OmenTimeoutError, UnreachableError
+from .routes import Route
 from .wire import Params
 
 T = TypeVar("T")
 
 _PAUSE_FIRST_SECONDS: Final = 0.01
 _PAUSE_MOST_SECONDS: Final = 0.5
+_STRAIGHT_SECONDS: Final = 1.0
 _RESERVE_PART: Final = 0.05  # of the time left, that the server is not told of: its answer has to travel
 _RESERVE_MOST_SECONDS: Final = 0.1
 
@@ -47,6 +49,7 @@ class Call(Generic[T]):
     decode: Callable[[Any], T]
     repeat: Repeat = Repeat.READ
     refused: Callable[[OmenError], T] | None = None  # what a final error is turned into, unless it is raised again
+    route: Route | None = None  # None: any node will do
 
     @property
     def method(self) -> str:
@@ -74,6 +77,10 @@ class Course:
         self.deadline = clock() + timeout
         self.tries = 0
         self.late = False  # it ended because the time was up
+
+    def straight_until(self) -> float:
+        """How long a try waits that went straight to a shard's node: it may stand still, which the others know."""
+        return min(self.deadline, self._clock() + max(_STRAIGHT_SECONDS, self.left() / 4))
 
     def left(self) -> float:
         return self.deadline - self._clock()

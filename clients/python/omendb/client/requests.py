@@ -19,6 +19,7 @@ from . import results
 from .asks import change, operation_id
 from .course import Call, Repeat
 from .results import Facet, Hits
+from .routes import IDS_MOST, Route
 from .session import CONSISTENCIES, Session
 from .values import Filter, filter_of, id_of, ids_of, packed_vectors, payloads_of, vectors_of, with_of
 from .wire import Params, moments
@@ -104,6 +105,12 @@ class Requests:
     def _write(self, method: str, params: Mapping[str, Any]) -> Params:
         return Params(method, {"collection": self.name, **params, "op_id": operation_id()})
 
+    def _route(self, ids: Sequence[int | str] = (), writes: bool = False) -> Route | None:
+        """None: it is about so many ids that they are hardly of one shard."""
+        if len(ids) > IDS_MOST:
+            return None
+        return Route(self.name, ids, writes or self.consistency == "strong")
+
     def _count(self, answer: Any) -> int:
         self.session.saw(answer)
         return int(answer["count"])
@@ -143,6 +150,7 @@ class Requests:
                         lambda answer: self._refusals(answer, first_row),
                         Repeat.OPERATION,
                         lambda error: results.all_refused(error, rows),
+                        self._route(ids, writes=True),
                     )
                 ]
         half = min(len(ids) // 2, self.limits.batch)
@@ -184,11 +192,19 @@ class Requests:
         if (ids is None) == (filter is None):
             raise InvalidError(f"{method.removeprefix('point.')} wants ids or a filter, and not both")
         if filter is not None:
-            asks: list[dict[str, Any]] = [{"filter": filter_of(filter)}]
+            asks: list[dict[str, Any]] = [{"filter": filter_of(filter)}]  # of all shards
         else:
             given = ids_of(ids)
             asks = [{"ids": given[at : at + self.limits.batch]} for at in range(0, len(given), self.limits.batch)]
-        return [Call(self._write(method, {**ask, **params}), self._written, Repeat.OPERATION) for ask in asks]
+        return [
+            Call(
+                self._write(method, {**ask, **params}),
+                self._written,
+                Repeat.OPERATION,
+                route=self._route(ask["ids"], writes=True) if "ids" in ask else None,
+            )
+            for ask in asks
+        ]
 
     def _written(self, answer: Any) -> int:
         self.session.saw(answer)
@@ -204,10 +220,11 @@ class Requests:
 
         return [
             Call(
-                self._read("point.get", {"ids": ids[at : at + _GET_ROWS], "with": with_of(with_payload, with_vector)}),
+                self._read("point.get", {"ids": part, "with": with_of(with_payload, with_vector)}),
                 decode,
+                route=self._route(part),
             )
-            for at in range(0, len(ids), _GET_ROWS)
+            for part in (ids[at : at + _GET_ROWS] for at in range(0, len(ids), _GET_ROWS))
         ]
 
     def count(self, filter: Filter | None) -> Call[int]:
@@ -240,7 +257,7 @@ class Requests:
 
     def search(self, q: Any, id: Any, search: Search, explain: bool) -> Call[Hits]:
         asked = {**search.params(), **_vector_or_id(q, id), "explain": explain or None}
-        return Call(self._read("query.search", asked), self._hits)
+        return Call(self._read("query.search", asked), self._hits, route=self._route())
 
     def matrices(self, q: npt.NDArray[Any], search: Search) -> list[Call[Arrays]]:
         k = search.k or 10

@@ -6,6 +6,7 @@
 #include "base/os_clock.h"
 #include "base/os_thread.h"
 #include "base/text.h"
+#include "clients/c/session.h"
 #include "tests/lib/fake_node.h"
 
 #define NS_PER_S 1000000000ull
@@ -356,6 +357,64 @@ START_TEST(a_write_is_tried_again_under_the_same_name_when_its_line_breaks)
 }
 END_TEST
 
+// What a read of a session has asked with; it is answered with that token.
+static struct api_point_get
+hear_get(uint8_t asked, const struct wire_token *told)
+{
+    const struct api_point_get ask = {.collection = wire_text_of("docs"),
+                                      .consistency = asked,
+                                      .ids = {.count = 1, .items = &one_id}};
+    struct api_point_get said;
+    struct caller caller;
+    caller_start(&caller, METHOD_POINT_GET, &ask);
+    const struct fake_ask heard = fake_node_hear(&node);
+    fake_node_read(&heard, &said);
+    const struct api_points points = {.token = {.count = told != NULL, .items = told}};
+    fake_node_answer(&node, heard.id, METHOD_POINT_GET, &points);
+    caller_join(&caller);
+    ck_assert_int_eq(caller.status, OMEN_OK);
+    struct api_point_get found = {.consistency = said.consistency,
+                                  .after = {.count = said.after.count}};
+    struct list_cursor cursor;
+    static struct wire_token first;
+    token_begin(&cursor, &said.after);
+    if (list_next(&cursor, &first))
+        found.after.items = &first;
+    return found;
+}
+
+START_TEST(a_read_of_a_session_asks_for_what_writes_and_reads_have_seen)
+{
+    static const struct wire_token written = {7, 2, 30}, read = {7, 2, 31};
+    connect_to(1, NULL);
+    const struct api_point_delete ask = a_write();
+    struct caller caller;
+    caller_start(&caller, METHOD_POINT_DELETE, &ask);
+    fake_node_greet(&node, NULL);
+    const struct fake_ask heard = fake_node_hear(&node);
+    const struct api_written done = {.count = 1, .token = {.count = 1, .items = &written}};
+    fake_node_answer(&node, heard.id, METHOD_POINT_DELETE, &done);
+    caller_join(&caller);
+    ck_assert_int_eq(caller.status, OMEN_OK);
+
+    struct api_point_get said = hear_get(API_SESSION, &read);
+    ck_assert_uint_eq(said.consistency, API_SESSION);
+    ck_assert_uint_eq(said.after.count, 1);
+    ck_assert_uint_eq(((const struct wire_token *)said.after.items)->seq, 30);
+    said = hear_get(API_SESSION, NULL);
+    ck_assert_uint_eq(((const struct wire_token *)said.after.items)->seq, 31);
+    said = hear_get(API_STRONG, NULL);
+    ck_assert_uint_eq(said.consistency, API_STRONG);
+    ck_assert_uint_eq(said.after.count, 0);
+    said = hear_get(0, NULL);
+    ck_assert_uint_eq(said.consistency, 0);
+    session_forget(client_session(client));
+    said = hear_get(API_SESSION, NULL);
+    ck_assert_uint_eq(said.consistency, API_EVENTUAL);
+    ck_assert_uint_eq(said.after.count, 0);
+}
+END_TEST
+
 START_TEST(a_change_of_the_cluster_is_the_same_in_each_of_its_tries)
 {
     connect_to(1, NULL);
@@ -516,6 +575,7 @@ client_suite(void)
     tcase_add_test(tests, who_speaks_another_protocol_is_left);
     tcase_add_test(tests, closing_ends_what_is_on_its_way);
     tcase_add_test(tests, a_write_is_tried_again_under_the_same_name_when_its_line_breaks);
+    tcase_add_test(tests, a_read_of_a_session_asks_for_what_writes_and_reads_have_seen);
     tcase_add_test(tests, a_change_of_the_cluster_is_the_same_in_each_of_its_tries);
     tcase_add_test(tests, what_may_not_happen_twice_is_not_tried_again_when_its_line_breaks);
     tcase_add_loop_test(tests, what_an_earlier_try_left_open_stays_open, 0, 4);
