@@ -227,7 +227,7 @@ struct walk {
 void walk_run(struct walk *walk);
 // Sets up kind, query code and shift for a prepared query.
 void walk_init(struct walk *walk, const struct hnsw *hnsw, struct scratch *scratch,
-               const struct row_query *query, enum code_asker asker);
+               const struct row_query *query);
 // Measures slots by the walk's code; returns the mask of those below `bound`. count <= BATCH_MAX; `out` has room for
 // BATCH_MAX.
 uint32_t walk_measure(const struct walk *walk, const uint32_t *slots, uint32_t count, float bound,
