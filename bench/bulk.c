@@ -4,11 +4,12 @@
 // (bench/bulk.sh makes it there).
 //
 // usage: omen_bulk_bench [--rows N] [--dim N] [--threads N] [--memory BYTES_PER_ROW] [--repeat N] [--queries N]
-//                        [--metric l2|cosine] [--base FILE --query FILE] [--insert] [--seed N]
+//                        [--metric l2|cosine|ip] [--norms PERCENT] [--base FILE --query FILE] [--insert] [--seed N]
 //
 // Without files it makes rows itself: Gaussian clusters in 24 dimensions, bent into the space of the rows. With them it reads
 // raw little-endian f32 rows. The rate counts everything from rows in memory to links in place: founding, codes, build,
-// install. A seed draws what is by chance: the rotation, the entries, and the leaders of a build. bench/bulk.py reads what is printed.
+// install. --norms 50 makes rows (not queries) e^N(0, 0.5) times as long, the same ones in each run: what embeddings are that nobody
+// normalised, which matters under ip. A seed draws what is by chance: the rotation, the entries, and the leaders of a build. bench/bulk.py reads what is printed.
 // Recall is that of the index's searches against its own exact scan.
 #include <math.h>
 #include <stdio.h>
@@ -31,7 +32,7 @@
 #define K 10u
 
 struct options {
-    uint32_t rows, dim, threads, memory, repeat, queries, seed;
+    uint32_t rows, dim, threads, memory, repeat, queries, seed, norms;
     enum metric metric;
     const char *base, *query;
     bool insert;
@@ -150,6 +151,18 @@ read_rows(const char *path, uint32_t dim, uint32_t *rows)
         fail("a file cannot be read");
     fclose(file);
     return values;
+}
+
+static void
+stretch(float *rows, const struct options *options)
+{
+    struct prng prng;
+    prng_init(&prng, 5);
+    for (uint32_t row = 0; row < options->rows; row++) {
+        const float longer = expf((float)options->norms / 100.0f * gauss(&prng));
+        for (uint32_t i = 0; i < options->dim; i++)
+            rows[(size_t)row * options->dim + i] *= longer;
+    }
 }
 
 // ---- the index ----
@@ -370,6 +383,18 @@ print_curve(struct asking *asking, const char *name)
 
 // ---- options ----
 
+static enum metric
+metric_of(const char *text)
+{
+    if (strcmp(text, "l2") == 0)
+        return METRIC_L2;
+    if (strcmp(text, "cosine") == 0)
+        return METRIC_COSINE;
+    if (strcmp(text, "ip") != 0)
+        fail("the metric is l2, cosine or ip");
+    return METRIC_IP;
+}
+
 static uint32_t
 number(const char *text)
 {
@@ -383,8 +408,12 @@ number(const char *text)
 static struct options
 parse(int count, char **words)
 {
-    struct options options = {
-        .dim = 128, .threads = os_cpu_count(), .repeat = 1, .queries = 200, .seed = 1};
+    struct options options = {.dim = 128,
+                              .threads = os_cpu_count(),
+                              .repeat = 1,
+                              .queries = 200,
+                              .seed = 1,
+                              .metric = METRIC_L2};
     for (int i = 1; i < count; i++) {
         const char *word = words[i], *value = i + 1 < count ? words[i + 1] : "";
         i += strcmp(word, "--insert") != 0;
@@ -403,7 +432,9 @@ parse(int count, char **words)
         else if (strcmp(word, "--seed") == 0)
             options.seed = number(value);
         else if (strcmp(word, "--metric") == 0)
-            options.metric = strcmp(value, "l2") == 0 ? METRIC_L2 : METRIC_COSINE;
+            options.metric = metric_of(value);
+        else if (strcmp(word, "--norms") == 0)
+            options.norms = number(value);
         else if (strcmp(word, "--base") == 0)
             options.base = value;
         else if (strcmp(word, "--query") == 0)
@@ -424,14 +455,13 @@ int
 main(int count, char **words)
 {
     struct options options = parse(count, words);
-    if (options.base == NULL) {
-        options.metric = METRIC_L2;
+    if (options.base == NULL)
         options.rows = options.rows != 0 ? options.rows : 1000000;
-    }
     float *rows = options.base != NULL ? read_rows(options.base, options.dim, &options.rows)
                                        : make_rows(&options, options.rows, 100);
     float *queries = options.base != NULL ? read_rows(options.query, options.dim, &options.queries)
                                           : make_rows(&options, options.queries, 1u << 30);
+    stretch(rows, &options);
     struct asking asking = {.options = &options, .queries = queries};
     asking.truth = malloc((size_t)options.queries * K * sizeof *asking.truth);
     for (uint32_t i = 0; i < options.threads; i++)

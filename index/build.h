@@ -33,7 +33,7 @@ struct build_rows {
     enum build_kind kind;
     uint32_t count;
     uint32_t width; // components of a row; bytes: a multiple of 4
-    bool extras;    // numbers.extra is not always zero
+    bool extras;    // ip: numbers.extra, or the last of floats, is what makes all lengths equal
     // A row's components, its numbers (bytes only) and, where `sketch` is not NULL, TILE_SKETCH projections of it on directions
     // that have nothing to do with each other.
     void (*read)(const void *context, uint32_t row, void *components, struct tile_numbers *numbers,

@@ -1,7 +1,7 @@
 // index/build_int.h -- what the stages of a bulk build share; nobody else includes it.
 //
 // Shape: handle. build.c runs the stages; build_rows.c reads and measures rows; build_same.c finds equal ones;
-// build_partition.c and build_apart.c split, build_gaps.c holds the clusters meanwhile; build_leaf.c compares the rows of a leaf; build_choose.c chooses links; build_reverse.c adds
+// build_partition.c and build_apart.c split, build_gaps.c holds the clusters meanwhile; build_leaf.c compares the rows of a leaf, by build_product.c's distances; build_choose.c chooses links; build_reverse.c adds
 // their other direction; build_reach.c makes everything reachable.
 #ifndef OMEN_INDEX_BUILD_INT_H
 #define OMEN_INDEX_BUILD_INT_H
@@ -203,6 +203,10 @@ size_t split_bytes_apart(const struct build *build);
 // ---- build_leaf.c ----
 void leaf_run(struct build *build, struct build_worker *worker, const uint32_t *ids,
               uint32_t count);
+
+// ---- build_product.c ----
+// In a leaf of rows that are looked for by products: of those that were read and packed, what makes lengths equal is left out.
+void rows_by_product(const struct build *build, struct build_worker *worker, uint32_t count);
 
 // ---- build_choose.c ----
 // Of `count` <= CHOOSE_MAX candidates the links of `owner`, nearest first; returns how many.

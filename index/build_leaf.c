@@ -61,6 +61,7 @@ leaf_run(struct build *build, struct build_worker *worker, const uint32_t *ids, 
         return;
     rows_read(build, worker, ids, count, SKETCH_READ);
     rows_pack(build, worker, count);
+    rows_by_product(build, worker, count);
     leaf_gram(build, worker, count);
     leaf_lists(worker, count, near_of(build, count));
     leaf_offer(build, worker, ids, count);

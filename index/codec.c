@@ -303,7 +303,7 @@ lend_meta(uint8_t *high, uint16_t factor, uint16_t norm)
 
 void
 codec_query(const struct codec *codec, const float *rotated, float norm2, float norm_max2,
-            enum code_asker asker, int8_t *components, struct code_query *query)
+            int8_t *components, struct code_query *query)
 {
     const float largest = largest_magnitude(rotated, codec->width);
     uint8_t *codes = (uint8_t *)components;
@@ -324,11 +324,9 @@ codec_query(const struct codec *codec, const float *rotated, float norm2, float 
         const float bound2 = norm_max2 > codec->radius2 ? norm_max2 : codec->radius2;
         // No row and no query is longer than the bound, so no product of theirs makes a distance below zero.
         offset = 2.0f * bound2;
-        norm_scale = asker == ASKER_ROW ? -2.0f * codec_extra(codec, norm2) : 0.0f;
+        norm_scale = 0.0f;
         // Only a query's direction matters: made as long as the longest row, its distances are those of one more row.
-        const float stretch = asker == ASKER_ROW ? 1.0f
-                              : norm2 > 0.0f     ? sqrtf(bound2 / norm2)
-                                                 : 0.0f;
+        const float stretch = norm2 > 0.0f ? sqrtf(bound2 / norm2) : 0.0f;
         scale *= stretch;
         query->metric_scale = 2.0f * stretch;
         query->metric_shift =

@@ -16,8 +16,8 @@
 //
 // Under ip every vector is thought to have one more component, a = sqrt(R^2 - |x|^2), which makes all lengths R and
 // turns the largest product into the smallest distance (Bachrach et al. 2014); a query is scaled to the length of the
-// longest row. It is never stored as a component: a takes the place of the norm, and the query says what it is
-// multiplied with. A user's query has a = 0, a row that searches for its neighbours has its own. R is that of the
+// longest row and has a = 0, also if it is a row that searches for those that it may link to. It is never stored as a component: a takes
+// the place of the norm, and tells how far two rows are apart where links are chosen. R is that of the
 // founding rows. A row that came later and is longer has a = 0, and struct byte_meta says by how much: it holds
 // -sqrt(|x|^2 - R^2).
 #ifndef OMEN_INDEX_CODEC_H
@@ -59,9 +59,6 @@ struct code_query {
     float spread2; // |q|^2, or R^2 under ip: what errors are relative to
 };
 
-// Whose query it is, which matters under ip only.
-enum code_asker { ASKER_USER, ASKER_ROW };
-
 OMEN_MUST_CHECK omen_status codec_init(struct codec *codec, uint32_t dim, enum metric metric,
                                        enum vector_type type, uint64_t seed);
 void codec_fini(struct codec *codec); // accepts all zeros
@@ -81,7 +78,7 @@ void codec_encode(const struct codec *codec, const float *rotated, float norm2, 
                   uint8_t *high, uint8_t *low, struct byte_meta *meta);
 // Fills *query from y. norm2 is |prepared|^2; norm_max2 the largest such of any row (ip).
 void codec_query(const struct codec *codec, const float *rotated, float norm2, float norm_max2,
-                 enum code_asker asker, int8_t *components, struct code_query *query);
+                 int8_t *components, struct code_query *query);
 
 // The component that a row of this |x|^2 is thought to have besides (ip).
 float codec_extra(const struct codec *codec, float norm2);

@@ -15,6 +15,12 @@
 
 #define DRAWS_MAX 64u // for a live linked row; where most are dead, the sample shrinks for a while
 
+static uint64_t
+first_state(uint64_t seed)
+{
+    return mix64(seed ^ 0x656e7472696573ull);
+}
+
 omen_status
 entries_init(struct entries *entries, size_t row_bytes, uint64_t seed)
 {
@@ -22,7 +28,7 @@ entries_init(struct entries *entries, size_t row_bytes, uint64_t seed)
     entries->codes = pages_alloc_small(entries->codes_bytes);
     if (entries->codes == NULL)
         return OMEN_E_NO_MEMORY;
-    entries->drawn = mix64(seed ^ 0x656e7472696573ull);
+    entries->drawn = first_state(seed);
     lock_init(&entries->lock);
     return OMEN_OK;
 }
@@ -109,13 +115,16 @@ entries_load(struct hnsw *hnsw, const uint32_t *slots, uint32_t count, uint64_t 
 
 // In place, one after the other: whoever scans them meanwhile has some of either sample. A row that was erased while the others
 // were being made stays out, unless nothing else is there; who repairs it finds it.
+//
+// Draws begin anew from the seed. If they went on from where linkers have come to, walks of the same graph would begin elsewhere
+// with each row that was linked before: at ef 16 that was 0.8 points of recall, of 8,200 rows under ip and 1,000 queries.
 void
 entries_draw(struct hnsw *hnsw, const uint32_t *slots, uint32_t count)
 {
     struct entries *entries = &hnsw->entries;
     const uint32_t most = entries_wanted(count);
     lock_acquire(&entries->lock);
-    struct prng prng = {.state = entries->drawn};
+    struct prng prng = {.state = first_state(hnsw->config.seed)};
     uint32_t made = 0;
     for (uint32_t i = 0; i < most; i++) {
         // One of each part of the rows, so none comes twice.

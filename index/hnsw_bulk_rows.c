@@ -192,18 +192,17 @@ bulk_rows(struct hnsw_bulk *bulk, enum code_kind kind)
 {
     const struct hnsw_config *config = &bulk->hnsw->config;
     const bool ip = config->metric == METRIC_IP;
-    struct build_rows rows = {.context = bulk, .count = bulk->count, .prefetch = prefetch_row};
+    struct build_rows rows = {
+        .context = bulk, .count = bulk->count, .extras = ip, .prefetch = prefetch_row};
     if (kind == CODE_NIBBLE) {
         rows.kind = BUILD_BYTES;
         rows.width = bulk->hnsw->codec.width;
-        rows.extras = ip;
         rows.read = bulk->bare != NULL ? make_code : read_code;
         rows.prefetch = prefetch_code;
     } else if (config->type == VECTOR_I8 ||
                (config->type == VECTOR_U8 && config->metric == METRIC_L2)) {
         rows.kind = BUILD_BYTES;
         rows.width = (config->dim + 3) / 4 * 4;
-        rows.extras = ip;
         rows.read = read_integers;
     } else {
         rows.kind = BUILD_FLOATS;

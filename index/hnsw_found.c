@@ -99,7 +99,7 @@ trial_query(const struct codec *codec, const float *sample, uint32_t q, struct s
     struct nearest by_code = {.keys = trial->code_keys, .capacity = TRIAL_CANDIDATES};
     codec_rotate(codec, query, scratch->rotated);
     codec_query(codec, scratch->rotated, vector_norm2(query, codec->dim), codec->radius2,
-                ASKER_USER, scratch->components, &scratch->query);
+                scratch->components, &scratch->query);
     for (uint32_t i = 0; i < TRIAL_ROWS; i++) {
         if (i == row)
             continue;

@@ -179,7 +179,10 @@ keys_sort(uint64_t *keys, uint32_t count)
     }
 }
 
-// Walks with a beam to the row's neighbours; of those in the pool, the live linked ones go to `slots`.
+// Walks with a beam to the row's neighbours; of those in the pool, the live linked ones go to `slots`. Under ip it asks as a user
+// would, for the largest products: what it links to is then what leads to answers. The nearest rows, all lengths made equal, are as
+// short as itself, and of rows whose lengths differ walks found half as much or less (20,000 x 384, lengths e^N(0, 0.25), ef 64:
+// 0.61 instead of 0.98).
 static uint32_t
 walk_to_neighbours(const struct hnsw *hnsw, uint32_t slot, struct scratch *scratch, uint32_t beam,
                    uint32_t *slots)
@@ -188,7 +191,7 @@ walk_to_neighbours(const struct hnsw *hnsw, uint32_t slot, struct scratch *scrat
     codec_prepare(&hnsw->codec, arena_row(&hnsw->rows, slot), hnsw->config.type, scratch->vector);
     const struct row_query exact = {.vector = scratch->vector,
                                     .whole = row_as_integers(hnsw, slot)};
-    walk_init(&walk, hnsw, scratch, &exact, ASKER_ROW);
+    walk_init(&walk, hnsw, scratch, &exact);
     scratch->pool = (struct nearest){.keys = scratch->pool.keys, .capacity = beam};
     scratch_clear_visited(scratch);
     scratch_visit(scratch, slot);

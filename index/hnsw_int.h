@@ -227,7 +227,7 @@ struct walk {
 void walk_run(struct walk *walk);
 // Sets up kind, query code and shift for a prepared query.
 void walk_init(struct walk *walk, const struct hnsw *hnsw, struct scratch *scratch,
-               const struct row_query *query, enum code_asker asker);
+               const struct row_query *query);
 // Measures slots by the walk's code; returns the mask of those below `bound`. count <= BATCH_MAX; `out` has room for
 // BATCH_MAX.
 uint32_t walk_measure(const struct walk *walk, const uint32_t *slots, uint32_t count, float bound,
@@ -298,7 +298,8 @@ omen_status entries_init(struct entries *entries, size_t row_bytes, uint64_t see
 void entries_fini(struct entries *entries);
 // Takes over saved entries; all lead to linked rows.
 void entries_load(struct hnsw *hnsw, const uint32_t *slots, uint32_t count, uint64_t drawn);
-// Draws them anew from rows that are all linked; the first is the first row's. `slots` of the rows, or NULL: 0, 1, ...
+// Draws them anew from rows that are all linked, the same of the same rows whatever was linked or drawn before; the first is the
+// first row's. `slots` of the rows, or NULL: 0, 1, ...
 void entries_draw(struct hnsw *hnsw, const uint32_t *slots, uint32_t count);
 // Called when a row was linked (n-th; nothing happens when it was erased meanwhile) or repaired away.
 void entries_note_linked(struct hnsw *hnsw, uint32_t slot, uint32_t nth);

@@ -146,7 +146,7 @@ search_once(const struct hnsw *hnsw, const struct hnsw_query *query, struct scra
         const omen_status fits = scratch_fit_prune(scratch, hnsw);
         ASSERT(fits == OMEN_OK);
     }
-    walk_init(&walk, hnsw, scratch, &exact, ASKER_USER);
+    walk_init(&walk, hnsw, scratch, &exact);
     // Walks of inserts and of filters read codes whole.
     walk.glances =
         walk.kind == CODE_NIBBLE && query->allowed == NULL && hnsw->codec.glance_bytes > 0;

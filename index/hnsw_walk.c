@@ -108,7 +108,7 @@ walk_measure(const struct walk *walk, const uint32_t *slots, uint32_t count, flo
 
 void
 walk_init(struct walk *walk, const struct hnsw *hnsw, struct scratch *scratch,
-          const struct row_query *query, enum code_asker asker)
+          const struct row_query *query)
 {
     const float *prepared = query->vector;
     walk->hnsw = hnsw;
@@ -128,7 +128,7 @@ walk_init(struct walk *walk, const struct hnsw *hnsw, struct scratch *scratch,
         return;
     }
     codec_rotate(&hnsw->codec, prepared, scratch->rotated);
-    codec_query(&hnsw->codec, scratch->rotated, norm2, norm_max2, asker, scratch->components,
+    codec_query(&hnsw->codec, scratch->rotated, norm2, norm_max2, scratch->components,
                 &scratch->query);
     walk->slack = rerank_margin(&hnsw->codec, &scratch->query);
 }

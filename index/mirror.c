@@ -121,8 +121,7 @@ hnsw_mirror_query(const struct hnsw *hnsw, const float *vector, struct scratch *
     const float norm_max2 =
         ip ? bits_float(atomic_load_explicit(&hnsw->norm_max2, memory_order_relaxed)) : 0.0f;
     codec_rotate(codec, prepared, scratch->rotated);
-    codec_query(codec, scratch->rotated, norm2, norm_max2, ASKER_USER, scratch->components,
-                &scratch->query);
+    codec_query(codec, scratch->rotated, norm2, norm_max2, scratch->components, &scratch->query);
     const struct byte_query *byte = &scratch->query.byte;
     natural_order(codec, byte->components, codes, stride);
     *query = (struct mirror_query){

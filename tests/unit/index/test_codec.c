@@ -80,12 +80,12 @@ encode(struct coded *coded, uint32_t r)
 }
 
 static struct code_query
-ask(struct coded *coded, const float *vector, enum code_asker asker)
+ask(struct coded *coded, const float *vector)
 {
     struct code_query query;
     codec_rotate(&coded->codec, vector, coded->rotated);
     codec_query(&coded->codec, coded->rotated, vector_norm2(vector, coded->codec.dim),
-                coded->codec.radius2, asker, coded->components, &query);
+                coded->codec.radius2, coded->components, &query);
     return query;
 }
 
@@ -212,11 +212,11 @@ START_TEST(rows_however_far_outside_are_compared)
         float *row = coded.rows + (size_t)f * 100, estimates[2];
         for (uint32_t i = 0; i < 100; i++)
             row[i] *= factors[f];
-        const struct code_query near = ask(&coded, row_of(&coded, ROWS - 1), ASKER_USER);
+        const struct code_query near = ask(&coded, row_of(&coded, ROWS - 1));
         const struct byte_meta meta = encode(&coded, (uint32_t)f);
         estimate(&coded, &near, &meta, estimates);
         ck_assert(isfinite(estimates[0]) && estimates[0] > 1000.0f * coded.codec.variance);
-        const struct code_query own = ask(&coded, row, ASKER_USER);
+        const struct code_query own = ask(&coded, row);
         (void)encode(&coded, (uint32_t)f);
         estimate(&coded, &own, &meta, estimates);
         ck_assert(isfinite(estimates[0]));
@@ -348,7 +348,7 @@ START_TEST(estimates_are_near_and_unbiased)
         const uint32_t a = prng_below(&prng, ROWS),
                        b = (a + 1 + prng_below(&prng, ROWS - 1)) % ROWS;
         const struct byte_meta meta = encode(&coded, a);
-        const struct code_query query = ask(&coded, row_of(&coded, b), ASKER_USER);
+        const struct code_query query = ask(&coded, row_of(&coded, b));
         float estimates[2];
         estimate(&coded, &query, &meta, estimates);
         const double spread =
@@ -410,7 +410,7 @@ START_TEST(first_bytes_refuse_what_is_far_and_hardly_anything_else)
     coded.codec.high_error = 0.14f / sqrtf((float)coded.codec.width); // hnsw_found.c measures it
     struct glances glances = {0};
     for (uint32_t q = 0; q < ROWS; q++) {
-        const struct code_query query = ask(&coded, row_of(&coded, q), ASKER_USER);
+        const struct code_query query = ask(&coded, row_of(&coded, q));
         glance_at_all(&coded, &query, planes, &glances);
     }
     ck_assert_uint_ge(glances.near, 19 * ROWS);
@@ -446,7 +446,7 @@ START_TEST(a_row_is_near_itself)
     coded_open(&coded, dims[_i], METRIC_L2);
     for (uint32_t r = 0; r < 50; r++) {
         const struct byte_meta meta = encode(&coded, r);
-        const struct code_query query = ask(&coded, row_of(&coded, r), ASKER_ROW);
+        const struct code_query query = ask(&coded, row_of(&coded, r));
         float estimates[2];
         estimate(&coded, &query, &meta, estimates);
         ck_assert_float_le(estimates[0], 0.05f * meta.norm);
@@ -463,7 +463,7 @@ START_TEST(products_are_distances_of_vectors_with_one_more_component)
     const uint32_t dim = dims[_i];
     const float radius2 = coded.codec.radius2;
     struct prng prng = {.state = 4};
-    struct errors user = {0}, row = {0};
+    struct errors user = {0};
     for (uint32_t p = 0; p < PAIRS; p++) {
         const uint32_t a = prng_below(&prng, ROWS),
                        b = (a + 1 + prng_below(&prng, ROWS - 1)) % ROWS;
@@ -471,23 +471,14 @@ START_TEST(products_are_distances_of_vectors_with_one_more_component)
         const struct byte_meta meta = encode(&coded, a);
         float estimates[2];
         const double spread = sqrt((double)vector_norm2(x, dim) * (double)radius2);
-        struct code_query query = ask(&coded, q, ASKER_USER);
+        const struct code_query query = ask(&coded, q);
         estimate(&coded, &query, &meta, estimates);
         const double metric = 1.0 - (double)vector_dot(x, q, dim);
         const double scaled = metric * (double)query.metric_scale + (double)query.metric_shift;
         if (scaled > 0.25 * (double)radius2)
             note(&user, estimates, scaled, spread);
-        query = ask(&coded, q, ASKER_ROW);
-        estimate(&coded, &query, &meta, estimates);
-        const double extra = (double)codec_extra(&coded.codec, vector_norm2(x, dim)) -
-                             (double)codec_extra(&coded.codec, vector_norm2(q, dim));
-        const double apart2 = l2(x, q, dim) + extra * extra;
-        if (apart2 > 0.25 * (double)radius2)
-            note(&row, estimates, apart2,
-                 sqrt((double)vector_norm2(x, dim) * (double)vector_norm2(q, dim)));
     }
     check_errors(&user, coded.codec.width);
-    check_errors(&row, coded.codec.width);
     coded_close(&coded);
 }
 END_TEST
@@ -534,7 +525,7 @@ START_TEST(equal_rows_have_codes_without_length)
     ck_assert_float_eq(meta.factor, 0.0f);
     ck_assert_float_eq(meta.norm, 0.0f);
     struct code_query query;
-    codec_query(&codec, rotated, 0.0f, 0.0f, ASKER_USER, components, &query);
+    codec_query(&codec, rotated, 0.0f, 0.0f, components, &query);
     const uint8_t *nibbles[4] = {high};
     float out[4];
     codec.kernels->nibble(&query.nibble, nibbles, 1, INFINITY, out);

@@ -151,6 +151,60 @@ START_TEST(links_that_are_there_are_replaced)
 }
 END_TEST
 
+static void
+check_same_links(const struct hnsw *a, const struct hnsw *b)
+{
+    ck_assert_uint_eq(hnsw_linked(a), hnsw_linked(b));
+    for (uint32_t slot = 0; slot < hnsw_linked(a); slot++) {
+        uint32_t links[2][LINK_ROW_MAX];
+        const uint32_t count = graph_read(&a->graph, slot, hnsw_count(a), links[0]);
+        const uint32_t other = graph_read(&b->graph, slot, hnsw_count(b), links[1]);
+        CLAIM(count == other && memcmp(links[0], links[1], count * sizeof *links[0]) == 0,
+              "row %u has other links", slot);
+    }
+}
+
+static void
+check_same_entries(const struct hnsw *a, const struct hnsw *b)
+{
+    ck_assert_uint_eq(a->entries.count, b->entries.count);
+    for (uint32_t i = 0; i < a->entries.count; i++)
+        CLAIM(a->entries.slots[i] == b->entries.slots[i], "entry %u is row %u, and row %u", i,
+              a->entries.slots[i], b->entries.slots[i]);
+    if (hnsw_kind(a) == CODE_NIBBLE)
+        ck_assert_mem_eq(a->entries.codes, b->entries.codes,
+                         (size_t)a->entries.count * a->codec.row_bytes);
+}
+
+// Nor is it told by what is linked afterwards.
+START_TEST(what_was_linked_before_a_build_is_not_told_by_the_index_after_it)
+{
+    static const enum metric metrics[] = {METRIC_IP, METRIC_L2, METRIC_COSINE};
+    static const uint32_t linked[] = {1, 400, 2000, 4000};
+    struct world at_once;
+    world_init(&at_once, 64, metrics[_i], VECTOR_F32);
+    world_add(&at_once, 4000);
+    bulk(&at_once, 2);
+    world_add(&at_once, 50);
+    world_drain(&at_once);
+    for (uint32_t l = 0; l < sizeof linked / sizeof *linked; l++) {
+        struct world over;
+        world_init(&over, 64, metrics[_i], VECTOR_F32);
+        world_add(&over, 4000);
+        for (uint32_t row = 0; row < linked[l]; row++)
+            ck_assert(hnsw_link_next(over.hnsw, over.scratch));
+        for (uint32_t builds = 0; builds <= l; builds++)
+            bulk(&over, 1);
+        world_add(&over, 50);
+        world_drain(&over);
+        check_same_links(at_once.hnsw, over.hnsw);
+        check_same_entries(at_once.hnsw, over.hnsw);
+        world_fini(&over);
+    }
+    world_fini(&at_once);
+}
+END_TEST
+
 START_TEST(an_index_of_erased_rows_only_is_left_without_links)
 {
     struct world world;
@@ -382,6 +436,8 @@ suite(void)
     TCase *beside = tcase_create("beside");
     tcase_add_test(beside, what_comes_and_goes_meanwhile_is_linked_and_repaired_afterwards);
     tcase_add_test(beside, links_that_are_there_are_replaced);
+    tcase_add_loop_test(beside, what_was_linked_before_a_build_is_not_told_by_the_index_after_it, 0,
+                        3);
     tcase_add_test(beside, an_index_of_erased_rows_only_is_left_without_links);
     tcase_add_test(beside, searches_go_on_while_links_are_made_and_put_in_place);
     tcase_add_test(beside, rows_that_were_linked_are_found_while_links_are_put_in_place);

@@ -31,12 +31,13 @@ teardown(void)
 }
 
 static omen_index_t
-open_with(omen_metric metric)
+open_with(omen_metric metric, omen_quantization quantization)
 {
     omen_options options = OMEN_OPTIONS_INIT;
     omen_index_t index;
     options.dimension = DIM;
     options.metric = metric;
+    options.quantization = quantization;
     options.threads = 1; // the writer links before its call returns
     options.ef_construction = 100;
     options.seed = 7;
@@ -62,6 +63,16 @@ static uint32_t
 builds(omen_index_t index)
 {
     return atomic_load(&((struct shard *)(void *)index)->bulk_builds);
+}
+
+static void
+add_both(omen_index_t at_once, omen_index_t by_one)
+{
+    add(at_once, 0, ROWS);
+    for (uint32_t first = 0; first < ROWS; first += BATCH)
+        add(by_one, first, BATCH);
+    ck_assert_uint_eq(builds(at_once), 1);
+    ck_assert_uint_eq(builds(by_one), 0);
 }
 
 static double
@@ -98,17 +109,37 @@ START_TEST(a_large_batch_is_found_as_well_as_small_ones)
     law.norms = kinds[_i].norms;
     for (uint32_t i = 0; i < ROWS; i++)
         law_draw(&law, &law.rows, vectors + (size_t)i * DIM);
-    omen_index_t at_once = open_with(kinds[_i].metric), by_one = open_with(kinds[_i].metric);
-    add(at_once, 0, ROWS);
-    for (uint32_t first = 0; first < ROWS; first += BATCH)
-        add(by_one, first, BATCH);
-    ck_assert_uint_eq(builds(at_once), 1);
-    ck_assert_uint_eq(builds(by_one), 0);
+    omen_index_t at_once = open_with(kinds[_i].metric, OMEN_QUANTIZE_INT8);
+    omen_index_t by_one = open_with(kinds[_i].metric, OMEN_QUANTIZE_INT8);
+    add_both(at_once, by_one);
     for (uint32_t e = 0; e < sizeof efs / sizeof *efs; e++) {
         const double made = recall(at_once, efs[e]), inserted = recall(by_one, efs[e]);
         ck_assert_msg(made >= inserted - MARGIN, "ef %u: %g at once, %g one by one", efs[e], made,
                       inserted);
     }
+    omen_close(at_once);
+    omen_close(by_one);
+}
+END_TEST
+
+// Lengths of texts' embeddings that nobody made equal: answers are mostly long rows, which are near to nobody.
+START_TEST(products_are_found_however_lengths_spread)
+{
+    static const float spreads[] = {0.25f, 1.0f, 1.5f};
+    const omen_quantization quantization = _i % 2 == 0 ? OMEN_QUANTIZE_INT8 : OMEN_QUANTIZE_NONE;
+    struct prng prng = {.state = 3};
+    for (uint32_t i = 0; i < ROWS; i++) {
+        float *const row = vectors + (size_t)i * DIM;
+        law_draw(&law, &law.rows, row);
+        const float longer = expf(spreads[_i / 2] * world_gauss(&prng));
+        for (uint32_t c = 0; c < DIM; c++)
+            row[c] *= longer;
+    }
+    omen_index_t at_once = open_with(OMEN_IP, quantization);
+    omen_index_t by_one = open_with(OMEN_IP, quantization);
+    add_both(at_once, by_one);
+    const double made = recall(at_once, 32), inserted = recall(by_one, 32);
+    ck_assert_msg(made > 0.995 && inserted > 0.98, "%g at once, %g one by one", made, inserted);
     omen_close(at_once);
     omen_close(by_one);
 }
@@ -121,6 +152,7 @@ suite(void)
     TCase *tcase = tcase_create("recall");
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_loop_test(tcase, a_large_batch_is_found_as_well_as_small_ones, 0, KINDS);
+    tcase_add_loop_test(tcase, products_are_found_however_lengths_spread, 0, 6);
     suite_add_tcase(suite, tcase);
     return suite;
 }
