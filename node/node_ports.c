@@ -126,8 +126,7 @@ static bool
 asks_for_key(void *context)
 {
     struct node *node = context;
-    return node->config.config->key_count > 0 ||
-           (atomic_load(&node->ready) && meta_has_keys(node->meta));
+    return node->config.config->key_count > 0 || meta_has_keys(node->meta);
 }
 
 static bool
