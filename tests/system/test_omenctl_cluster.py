@@ -339,12 +339,52 @@ class Import(Case):
     def test_what_was_interrupted_goes_on_where_its_note_says(self) -> None:
         note = self.folder / "note"
         first = self.fine("import", "docs", self.input, "--resume", note, "--limit", 1000, "--batch", 300)
-        self.assertEqual((first["written"], note.read_text()), (1000, "1000\n"))
-        second = self.fine("import", "docs", self.input, "--resume", note)
-        self.assertEqual((second["written"], note.read_text()), (1500, "2500\n"))
+        self.assertEqual((first["written"], note.read_text().splitlines()[-1]), (1000, "rows: 1000"))
+        done = self.run_("-o", "json", "import", "docs", self.input, "--resume", note)
+        self.assertEqual((done.json["first_row"], done.json["written"]), (1000, 1500), done.talk)
+        self.assertIn(f"begins at row 1000 of 2500, as {note} says", done.talk)
+        self.assertEqual(note.read_text().splitlines()[-1], "rows: 2500")
         self.assertEqual(self.count(), self.ROWS)
+        again = self.run_("import", "docs", self.input, "--resume", note)
+        self.assertEqual(again.code, FINE)
+        self.assertIn("begins at row 2500 of 2500", again.talk)
+
+    def test_a_note_of_another_import_is_refused_by_name_and_nothing_is_written(self) -> None:
+        note = self.folder / "note"
+        self.fine("collection", "create", "other", "-d", 4, "--metric", "l2", "--replicas", 1)
+        self.fine("import", "docs", self.input, "--resume", note)
+        for row, (words, said) in enumerate({
+            ("other", self.input): "collection is 'docs' there, and 'other' here",
+            ("docs", shutil.copy(self.input, self.folder / "copy.fbin")): "copy.fbin' here",
+            ("docs", self.input, "--format", "u8bin"): "",  # is no such file: the format's own refusal
+            ("docs", self.input, "--first-id", 5): "first-id is '0' there, and '5' here",
+            ("docs", self.input, "--mode", "insert"): "mode is 'upsert' there, and 'insert' here",
+            ("docs", self.input, "--payloads", self.input): "payloads is 'none' there",
+        }.items()):
+            with self.subTest(row):
+                self.refused(self.run_("import", *words, "--resume", note), PRECONDITION if said else USAGE, said)
+        self.assertEqual(self.fine("point", "count", "other", "--consistency", "strong")["count"], 0)
+        write_fbin(self.input, self.rows[:-1])
+        self.refused(self.run_("import", "docs", self.input, "--resume", note), PRECONDITION, "bytes of the input is '40008' there")
+        write_fbin(self.input, self.rows)  # as many bytes, and perhaps others
+        self.refused(self.run_("import", "docs", self.input, "--resume", note), PRECONDITION, "last change of the input is")
+
+    def test_a_note_of_a_collection_that_was_dropped_and_made_again_is_refused(self) -> None:
+        note = self.folder / "note"
+        self.fine("import", "docs", self.input, "--resume", note)
+        self.fine("collection", "drop", "docs", "--yes")
+        self.fine("collection", "create", "docs", "-d", 4, "--metric", "l2", "--replicas", 1)
+        self.refused(self.run_("import", "docs", self.input, "--resume", note), PRECONDITION, "number of the collection is")
+
+    def test_a_note_that_does_not_say_of_what_it_is_is_refused(self) -> None:
+        note = self.folder / "note"
+        note.write_text("2000\n")
+        self.refused(self.run_("import", "docs", self.input, "--resume", note), PRECONDITION,
+                     "it says 2000 rows, but not of which collection and file", "--skip 2000")
         note.write_text("half\n")
-        self.refused(self.run_("import", "docs", self.input, "--resume", note), USAGE, "does not say how far it came")
+        self.refused(self.run_("import", "docs", self.input, "--resume", note), USAGE, "does not say how far")
+        self.refused(self.run_("import", "docs", self.input, "--resume", "-"), USAGE, "not stdin")
+        self.assertEqual(self.count(), 0)
 
     def test_rows_that_are_there_are_refused_when_they_are_to_be_inserted(self) -> None:
         self.fine("import", "docs", self.input, "--limit", 10)
