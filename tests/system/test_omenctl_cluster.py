@@ -459,21 +459,6 @@ class ExitCodes(Case):
         self.assertIn("row 1: EXISTS: id 2 exists already", done.talk)
         self.assertEqual(len(node.calls("point.upsert")[0]["op_id"]), 16)
 
-    def test_a_cluster_that_lost_a_node_ends_with_9(self) -> None:
-        nodes = [self.node("a")]
-        for name in ("b", "c"):
-            nodes.append(self.node(name, "--join", nodes[0].peer))
-        for node in nodes:
-            node.stands_at("meta.nodes", nodes="3", up="3", voters="3")
-        self.endpoints = ",".join(node.listen for node in nodes)
-        self.fine("collection", "create", "docs", "-d", 4, "--replicas", 3)
-        self.until("everything is well", lambda: self.run_("check").code == FINE)
-        nodes[0].kill()
-        self.until("the status is degraded", lambda: self.run_("status").code == DEGRADED)  # the endpoints behind the first
-        done = self.run_("check", "-o", "json")
-        self.assertEqual(done.code, DEGRADED, done.talk)
-        self.assertIn("endpoint", {row["check"] for row in done.json if row["result"] == "wrong"})
-
     def test_copies_that_differ_end_with_10(self) -> None:
         copies = [{"node": "a", "checksum": "0" * 32}, {"node": "b", "checksum": "1" * 32}]
         node = self.fake(shard__verify={"shards": [{"shard": 1, "seq": 5, "copies": copies}]})
@@ -489,6 +474,57 @@ class ExitCodes(Case):
 
         self.fake(job__list=unknown)
         self.refused(self.run_("job", "list"), VERSION, "METHOD")
+
+
+class ThreeNodes(Case):
+    """Three nodes, and two collections with a copy of each of their five shards on all of them."""
+
+    SHARDS = 5
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.node("a")
+        for name in ("b", "c"):
+            self.node(name, "--join", self.nodes[0].peer)
+        for node in self.nodes:
+            node.stands_at("meta.nodes", nodes="3", up="3", voters="3")
+        self.endpoints = ",".join(node.listen for node in self.nodes)
+        self.fine("collection", "create", "docs", "-d", 4, "--metric", "l2", "--shards", 3, "--replicas", 3)
+        self.fine("collection", "create", "idle", "-d", 4, "--metric", "l2", "--shards", 2, "--replicas", 3)
+        self.until("everything is well", lambda: self.run_("check").code == FINE)
+
+    def kill_on_an_idle_cluster(self) -> None:
+        self.nodes[2].kill()
+        self.until("it is dead to the others", lambda: "dead" in {row["state"] for row in self.fine("cluster", "members")})
+
+        def all_lack_a_copy() -> bool:
+            info = self.fine("cluster", "info")
+            return (info.get("degraded_shards"), info.get("lost_shards")) == (self.SHARDS, None)
+
+        self.until("every shard lacks a copy, and has a primary", all_lack_a_copy)
+
+    def test_a_cluster_that_lost_a_node_ends_with_9(self) -> None:
+        self.nodes[0].kill()
+        self.until("the status is degraded", lambda: self.run_("status").code == DEGRADED)  # the endpoints behind the first
+        done = self.run_("check", "-o", "json")
+        self.assertEqual(done.code, DEGRADED, done.talk)
+        self.assertIn("endpoint", {row["check"] for row in done.json if row["result"] == "wrong"})
+
+    def test_status_check_and_doctor_agree_on_what_a_node_that_is_killed_in_an_idle_cluster_leaves(self) -> None:
+        self.kill_on_an_idle_cluster()
+        status = self.run_("status")
+        self.assertEqual(status.code, DEGRADED, status.talk)
+        self.assertIn(f"{self.SHARDS} shards lack copies, 0 cannot be written to", status.talk)
+        shards = sorted(row["shard"] for row in self.fine("shard", "list"))
+        for verb in ("check", "doctor"):
+            done = self.run_(verb, "-o", "json")
+            self.assertEqual(done.code, DEGRADED, done.talk)
+            wrong = [row["detail"] for row in done.json if (row["check"], row["result"]) == ("shard", "wrong")]
+            self.assertEqual(sorted(int(detail.split()[0]) for detail in wrong), shards, verb)
+            for detail in wrong:
+                self.assertIn("has a primary, and 2 of 3 copies in sync and alive", detail)
+        self.nodes[2].start()
+        self.until("everything is well again", lambda: {self.run_(verb).code for verb in ("status", "check")} == {FINE})
 
 
 class Jobs(Case):
