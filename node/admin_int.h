@@ -78,6 +78,23 @@ struct admin_census { // of the routed shards
 };
 struct admin_census admin_census(const struct admin_view *view);
 
+// What a copy has said of itself; `told` where it has.
+struct admin_place {
+    uint64_t shard;
+    struct cluster_uuid copy;
+    uint64_t seq, points;
+    bool told;
+};
+struct admin_places {
+    const struct admin_place *list; // by their shards' numbers, ascending
+    uint32_t count;
+};
+// The map's rows with that: of one collection (0: of all), or of one shard.
+void admin_shards_write(const struct map *map, uint64_t collection, struct admin_places places,
+                        struct encode *answer);
+void admin_shard_write(const struct map *map, const struct map_shard *shard,
+                       struct admin_places places, struct encode *answer);
+
 // ---- collections (admin_collection.c) ----
 
 const struct map_collection *admin_collection_find(struct admin *a,

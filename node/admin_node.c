@@ -34,6 +34,13 @@ admin_node_lives(const struct admin_view *view, const struct map_node *node)
 }
 
 bool
+admin_node_gone(const struct admin_view *view, struct cluster_uuid node)
+{
+    const struct gossip_claim *member = admin_member(view, node);
+    return member != NULL && member->state > GOSSIP_SUSPECT;
+}
+
+bool
 admin_said_name(const struct gossip_claim *member, char name[WIRE_NAME_BYTES_MAX + 1])
 {
     struct map_name said; // by a peer: it may be anything

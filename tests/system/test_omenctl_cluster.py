@@ -98,6 +98,12 @@ class Case(unittest.TestCase):
         self.assertEqual(done.code, FINE, done.talk)
         return done.json
 
+    def table(self, *words: object) -> list[list[str]]:
+        """The words of each of its lines."""
+        done = self.run_(*words)
+        self.assertEqual(done.code, FINE, done.talk)
+        return [line.split() for line in done.out.splitlines()]
+
     def refused(self, done: Done, code: int, *parts: str) -> None:
         self.assertEqual((done.code, done.out), (code, ""), done.talk)
         for part in parts:
@@ -196,7 +202,10 @@ class OneNode(Case):
         for row in rows:
             self.assertEqual((row["collection"], row["primary"], row["in_sync"]), ("docs", self.nodes[0].node,
                                                                                  [self.nodes[0].node]))
-        self.assertEqual(self.fine("shard", "get", rows[0]["shard"])["range"], rows[0]["range"])
+        self.until("all points are counted", lambda: sum(row["points"] for row in self.fine("shard", "list")) == 3)
+        got = self.fine("shard", "get", rows[0]["shard"])
+        self.assertEqual(got["range"], rows[0]["range"])
+        self.assertEqual((got["seq"], got["points"]), (got["replicas"][0]["seq"], self.fine("shard", "list")[0]["points"]))
         self.refused(self.run_("shard", "get", 999), NOT_FOUND, "999")
         self.refused(self.run_("shard", "get", "x"), USAGE, "shard: 'x' is no whole number")
 
@@ -465,8 +474,24 @@ class ExitCodes(Case):
         done = self.run_("shard", "verify", "docs", "-o", "json")
         self.assertEqual((done.code, done.json[0]["copies"]), (CORRUPT, copies))
         copies[1]["checksum"] = copies[0]["checksum"]
-        self.assertEqual(self.run_("shard", "verify", "docs").code, FINE)
+        self.assertEqual(self.run_("shard", "verify", "docs", "-o", "yaml").code, FINE)
         self.assertEqual(node.calls("shard.verify")[0]["collection"], "docs")
+
+    def test_copies_that_differ_beside_missing_ones_end_with_10(self) -> None:
+        copies = [{"node": "a", "checksum": "0" * 32}, {"node": "b", "checksum": "1" * 32}]
+        shard = {"shard": 1, "seq": 5, "copies": copies, "missing": [{"node": "c", "reason": "no answer in time"}]}
+        self.fake(shard__verify={"shards": [shard]})
+        done = self.run_("shard", "verify", "docs", "-o", "json")
+        self.assertEqual((done.code, done.json), (CORRUPT, [shard]))
+        self.assertIn("1 copies, of 1 shards, could not be compared", done.talk)
+        self.assertIn("1 shards have copies that differ", done.talk)
+
+    def test_a_name_that_two_nodes_have_is_not_shown_for_either(self) -> None:
+        node = {"zone": "z", "roles": ["data"], "state": "up"}
+        nodes = [{"node": f"uuid-{place}", "name": name} | node for place, name in enumerate(["a", "twin", "twin"])]
+        copies = [{"node": each["node"], "checksum": "0" * 32} for each in nodes] + [{"node": "uuid-9", "checksum": "0" * 32}]
+        self.fake(shard__verify={"shards": [{"shard": 1, "seq": 5, "copies": copies}]}, node__list={"nodes": nodes})
+        self.assertEqual([row[2] for row in self.table("shard", "verify", "docs")[1:]], ["a", "uuid-1", "uuid-2", "uuid-9"])
 
     def test_a_method_that_the_node_does_not_know_ends_with_11(self) -> None:
         def unknown(_: dict[str, Any]) -> None:
@@ -525,6 +550,53 @@ class ThreeNodes(Case):
                 self.assertIn("has a primary, and 2 of 3 copies in sync and alive", detail)
         self.nodes[2].start()
         self.until("everything is well again", lambda: {self.run_(verb).code for verb in ("status", "check")} == {FINE})
+
+
+    def test_sums_are_compared_by_those_who_live_and_the_dead_are_named_with_the_reason(self) -> None:
+        rows = self.table("shard", "verify", "docs")
+        self.assertEqual(rows[0], ["SHARD", "SEQ", "NODE", "CHECKSUM"])  # a row a copy, so that sums can be compared
+        self.assertEqual(len(rows), 1 + 9)
+        for shard in {row[0] for row in rows[1:]}:
+            copies = [row for row in rows[1:] if row[0] == shard]
+            self.assertEqual(({row[2] for row in copies}, len({row[3] for row in copies}), len(copies[0][3])), ({"a", "b", "c"}, 1, 32))
+        self.kill_on_an_idle_cluster()
+        done = self.run_("shard", "verify", "docs", "-o", "json")
+        self.assertEqual(done.code, PARTIAL, done.talk)
+        there, gone = sorted(node.node for node in self.nodes[:2]), self.nodes[2].node
+        # A primary that took over from it has dropped its copy: what is not in sync is not compared.
+        kept = {row["shard"] for row in self.fine("shard", "list", "--collection", "docs") if gone in row["in_sync"]}
+        self.assertIn(f"{len(kept)} copies, of {len(kept)} shards, could not be compared", done.talk)
+        for shard in done.json:
+            self.assertEqual(sorted(copy["node"] for copy in shard["copies"]), there)
+            self.assertEqual(len({copy["checksum"] for copy in shard["copies"]}), 1)
+            lacks = [{"node": gone, "reason": "its node is dead, or has left"}] if shard["shard"] in kept else []
+            self.assertEqual(shard.get("missing", []), lacks)
+        self.assertRegex(self.run_("shard", "verify", "docs").out, r"(?m)^ +\d+ +\d+ +c +- +its node is dead, or has left$")
+
+    def test_a_node_that_dies_while_it_is_asked_is_named_and_the_others_are_compared(self) -> None:
+        self.nodes[2].signal(signal.SIGSTOP)  # its connections stand, and nobody answers on them
+        self.endpoints = self.nodes[0].listen
+        done = self.run_("shard", "verify", "docs", "-o", "json")
+        self.assertEqual(done.code, PARTIAL, done.talk)
+        for shard in done.json:
+            self.assertGreaterEqual(len(shard["copies"]), 2)
+            for missing in shard.get("missing", []):
+                self.assertEqual(missing["node"], self.nodes[2].node)
+                self.assertIn(missing["reason"], ("its node is dead, or has left", "no answer in time"))
+        self.nodes[2].signal(signal.SIGCONT)
+
+    def test_tables_of_shards_have_names_of_nodes_and_json_has_their_uuids(self) -> None:
+        rows = self.table("shard", "list", "--collection", "docs")
+        at = {name: place for place, name in enumerate(rows[0])}
+        for row in rows[1:]:
+            self.assertEqual(sorted(row[at["IN_SYNC"]].split(",")), ["a", "b", "c"])
+            self.assertIn(row[at["PRIMARY"]], ("a", "b", "c"))
+            self.assertTrue(row[at["SEQ"]].isdigit() and row[at["POINTS"]] == "0", row)
+        there = sorted(node.node for node in self.nodes)
+        for shard in self.fine("shard", "list"):
+            self.assertEqual(sorted(shard["in_sync"]), there)
+            self.until("copies are equally far", lambda number=shard["shard"]: len(
+                {copy.get("seq") for copy in self.fine("shard", "get", number)["replicas"]}) == 1)
 
 
 class Jobs(Case):

@@ -67,6 +67,8 @@ void doc_double(struct doc *doc, struct doc_node *parent, const char *key, doubl
 void doc_text(struct doc *doc, struct doc_node *parent, const char *key, const char *text);
 void doc_text_bytes(struct doc *doc, struct doc_node *parent, const char *key, const char *bytes,
                     size_t count);
+// Another text in the place of a DOC_TEXT's.
+void doc_retext(struct doc *doc, struct doc_node *node, const char *bytes, size_t count);
 // One msgpack object; NULL: null. Times become RFC 3339, binaries "hex:...". What is not msgpack becomes a text
 // that says so: the bytes may come from a damaged file.
 void doc_msgpack(struct doc *doc, struct doc_node *parent, const char *key, const void *bytes,

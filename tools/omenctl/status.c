@@ -362,30 +362,6 @@ doctor_run(struct call *call)
 // ---- answers that say that something is wrong ----
 
 enum exit_code
-judge_verify(struct call *call, const void *answer)
-{
-    const struct api_verify *verify = answer;
-    struct list_cursor shards, copies;
-    struct api_verified shard;
-    struct api_copy copy;
-    uint32_t different = 0;
-    list_begin(&shards, shape_field(&api_verify, "shards"), &verify->shards);
-    while (list_next(&shards, &shard)) {
-        struct wire_text first = {0};
-        bool differs = false;
-        list_begin(&copies, shape_field(&api_verified, "copies"), &shard.copies);
-        while (list_next(&copies, &copy)) {
-            differs = differs || (first.bytes != NULL && !same_text(&first, &copy.checksum));
-            first = copy.checksum;
-        }
-        different += differs;
-    }
-    if (different > 0)
-        return call_fail(call, EXIT_CORRUPT, "%u shards have copies that differ", different);
-    return EXIT_FINE;
-}
-
-enum exit_code
 judge_stats(struct call *call, const void *answer)
 {
     const struct api_stats *stats = answer;

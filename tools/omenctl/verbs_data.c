@@ -79,7 +79,7 @@ static const struct option_spec field_options[] = {
 static const struct verb collection_verbs[] = {
     VERB("list", "the collections",
          ASKS(.method = METHOD_COLLECTION_LIST, .rows = "collections",
-              .columns = COLLECTION_COLUMNS)),
+              .columns = COLLECTION_COLUMNS, .nothing = "no collections")),
     VERB("get", "one collection", ARGUMENTS("COLLECTION", 1, 1),
          ASKS(.method = METHOD_COLLECTION_GET, .keys = "collection")),
     VERB("create", "makes a collection", ARGUMENTS("NAME", 1, 1), MAKES, .options = create_options,
@@ -120,7 +120,8 @@ static const struct verb alias_verbs[] = {
     VERB("set", "a second name for a collection, or for another one than before",
          ARGUMENTS("ALIAS COLLECTION", 2, 2), MAKES,
          ASKS(.method = METHOD_ALIAS_SET, .keys = "alias collection")),
-    VERB("list", "the aliases", ASKS(.method = METHOD_ALIAS_LIST, .rows = "aliases")),
+    VERB("list", "the aliases",
+         ASKS(.method = METHOD_ALIAS_LIST, .rows = "aliases", .nothing = "no aliases")),
     VERB("drop", "drops an alias; the collection stays", ARGUMENTS("ALIAS", 1, 1), CHANGES,
          ASKS(.method = METHOD_ALIAS_DROP, .keys = "alias", .question = "drop the alias %s?")),
 };
@@ -209,10 +210,12 @@ static const struct verb point_verbs[] = {
          .options = count_options, ASKS(.method = METHOD_POINT_COUNT, .keys = "collection")),
     VERB("scroll", "all points, a page at a time", ARGUMENTS("COLLECTION", 1, 1),
          .options = scroll_options,
-         ASKS(.method = METHOD_POINT_SCROLL, .keys = "collection", .rows = "points")),
+         ASKS(.method = METHOD_POINT_SCROLL, .keys = "collection", .rows = "points",
+              .nothing = "no points")),
     VERB("facet", "how often each value of a field comes", ARGUMENTS("COLLECTION FIELD", 2, 2),
          .options = facet_options,
-         ASKS(.method = METHOD_POINT_FACET, .keys = "collection field", .rows = "values")),
+         ASKS(.method = METHOD_POINT_FACET, .keys = "collection field", .rows = "values",
+              .nothing = "no values")),
 };
 NOUN(point, "points: written, read, deleted");
 
@@ -277,7 +280,8 @@ static const struct option_spec recall_options[] = {
 static const struct verb query_verbs[] = {
     VERB("search", "the nearest points to a vector, or to a point", ARGUMENTS("COLLECTION", 1, 1),
          .options = search_options,
-         ASKS(.method = METHOD_QUERY_SEARCH, .keys = "collection", .rows = "hits")),
+         ASKS(.method = METHOD_QUERY_SEARCH, .keys = "collection", .rows = "hits",
+              .nothing = "no hits")),
     VERB("explain", "a search, with what each shard did for it and how long it took",
          ARGUMENTS("COLLECTION", 1, 1), .options = explain_options,
          ASKS(.method = METHOD_QUERY_SEARCH, .keys = "collection", .always = "explain")),
@@ -286,13 +290,15 @@ static const struct verb query_verbs[] = {
     VERB("batch", "the nearest points to each of many vectors", ARGUMENTS("COLLECTION", 1, 1),
          .options = batch_options, .details = "Hits are shown with the number of their vector.",
          ASKS(.method = METHOD_QUERY_BATCH, .keys = "collection", .word = "result", .value = "hits",
-              .rows = "results", .inside = "hits", .numbered = "query")),
+              .rows = "results", .inside = "hits", .numbered = "query", .nothing = "no hits")),
     VERB("range", "all points within a distance", ARGUMENTS("COLLECTION", 1, 1),
          .options = range_options,
-         ASKS(.method = METHOD_QUERY_RANGE, .keys = "collection", .rows = "hits")),
+         ASKS(.method = METHOD_QUERY_RANGE, .keys = "collection", .rows = "hits",
+              .nothing = "no hits")),
     VERB("recommend", "points that are like some and unlike others", ARGUMENTS("COLLECTION", 1, 1),
          .options = recommend_options,
-         ASKS(.method = METHOD_QUERY_RECOMMEND, .keys = "collection", .rows = "hits")),
+         ASKS(.method = METHOD_QUERY_RECOMMEND, .keys = "collection", .rows = "hits",
+              .nothing = "no hits")),
 };
 NOUN(query, "searches");
 
