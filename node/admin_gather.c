@@ -10,6 +10,7 @@
 #include "base/assert.h"
 #include "base/limits.h"
 #include "base/text.h"
+#include "base/utf8.h"
 #include "node/admin_int.h"
 #include "node/admin_rows.h"
 
@@ -23,7 +24,8 @@ struct gather_sum {
 struct gather_word { // of one copy
     bool told;
     omen_status status;
-    const char *why; // static; NULL: as the status says
+    const char *why; // static; NULL: as the copy or the status says
+    char *said;      // a copy's reason to refuse; NULL: none
     uint32_t sum_count;
     struct gather_sum sums[GATHER_SUMS_MAX];
 };
@@ -170,6 +172,8 @@ gather_close(struct gather *gather)
     if (gather == NULL)
         return;
     admin_rows_fini(&gather->rows);
+    for (uint32_t i = 0; i < gather->count && gather->words != NULL; i++)
+        mem_free(gather->words[i].said);
     mem_free(gather->places);
     mem_free(gather->copies);
     mem_free(gather->words);
@@ -303,6 +307,21 @@ gather_take(struct gather *gather, uint32_t at, omen_status status, struct wire_
 }
 
 void
+gather_refuse(struct gather *gather, uint32_t at, omen_status status, struct wire_bytes reason)
+{
+    ASSERT(at < gather->count);
+    struct gather_word *word = &gather->words[at];
+    if (!word->told && reason.count > 0 && utf8_valid((const char *)reason.bytes, reason.count)) {
+        word->said = mem_alloc((size_t)reason.count + 1);
+        if (word->said != NULL) {
+            memcpy(word->said, reason.bytes, reason.count);
+            word->said[reason.count] = '\0';
+        }
+    }
+    gather_take(gather, at, status, (struct wire_bytes){NULL, 0});
+}
+
+void
 gather_lose(struct gather *gather, uint32_t at, omen_status status, const char *why)
 {
     gather_take(gather, at, status, (struct wire_bytes){NULL, 0});
@@ -328,7 +347,9 @@ word_why(const struct gather_word *word)
 {
     if (!word->told)
         return "no answer in time";
-    return word->why != NULL ? word->why : status_text(word->status);
+    return word->why != NULL    ? word->why
+           : word->said != NULL ? word->said
+                                : status_text(word->status);
 }
 
 // Whether the copy itself has refused, for a moment: who asks again may have all of them.

@@ -47,6 +47,9 @@ const struct gather_copy *gather_copies(const struct gather *gather, uint32_t *c
 // What the copy in that place said; `answer` is empty where the status is not OMEN_OK. Of several words of one copy the first counts, and
 // what is no answer counts as OMEN_E_CORRUPT.
 void gather_take(struct gather *gather, uint32_t at, omen_status status, struct wire_bytes answer);
+// The same of a copy that refuses, and says why (bytes of a peer; empty: it does not).
+void gather_refuse(struct gather *gather, uint32_t at, omen_status status,
+                   struct wire_bytes reason);
 // The same of a copy that cannot be asked, or cannot answer any more: why, static.
 void gather_lose(struct gather *gather, uint32_t at, omen_status status, const char *why);
 bool gather_waits(const struct gather *gather, uint32_t at); // it has said nothing

@@ -61,6 +61,8 @@ const struct gossip_claim *admin_member(const struct admin_view *view,
 bool admin_said_name(const struct gossip_claim *member, char name[WIRE_NAME_BYTES_MAX + 1]);
 void admin_node_name(const struct admin_view *view, const struct map_node *node,
                      char name[WIRE_NAME_BYTES_MAX + 1]);
+// As they are told: who keeps data links its own copies and builds for nobody else, whatever it was started as.
+uint32_t admin_roles(uint32_t roles);
 // By uuid or name. NULL: *error says why.
 const struct map_node *admin_node_find(struct admin *a, struct wire_text text);
 uint32_t admin_data_nodes(const struct map *map); // that may be given copies

@@ -94,8 +94,12 @@ void
 clients_shards_take(struct clients *clients, struct clients_call *call, uint32_t at,
                     const struct wire_reply *reply)
 {
-    const struct wire_bytes answer = {reply->answer, reply->failure == 0 ? reply->answer_bytes : 0};
-    gather_take(call->gather, at, -(omen_status)reply->failure, answer);
+    if (reply->failure == 0)
+        gather_take(call->gather, at, OMEN_OK,
+                    (struct wire_bytes){reply->answer, reply->answer_bytes});
+    else
+        gather_refuse(call->gather, at, -(omen_status)reply->failure,
+                      (struct wire_bytes){reply->reason, reply->reason_bytes});
     if (gather_pending(call->gather) == 0)
         clients_shards_end(clients, call);
 }

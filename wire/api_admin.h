@@ -128,7 +128,8 @@ struct api_members {
 };
 
 struct api_events_ask {
-    uint64_t after; // numbers of events
+    struct wire_maybe
+        after; // a number of an event: those behind it, from there on; not given: the latest
     uint32_t limit;
     uint32_t deadline_ms;
 };

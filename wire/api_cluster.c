@@ -170,7 +170,7 @@ static const struct field api_members_rows[] = {
 SHAPE(api_members);
 
 static const struct field api_events_ask_rows[] = {
-    ROW(api_events_ask, after, FIELD_U64, UP_TO(UINT64_MAX)),
+    ROW(api_events_ask, after, FIELD_MAYBE, UP_TO(UINT64_MAX)),
     ROW(api_events_ask, limit, FIELD_U32, WITHIN(1, WIRE_BATCH_MAX)),
     DEADLINE(api_events_ask),
 };

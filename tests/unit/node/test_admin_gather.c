@@ -304,8 +304,32 @@ START_TEST(the_first_copy_that_did_not_do_it_is_named)
         ck_assert_uint_eq(ask.job, world.map.collections[0].id);
         ck_assert_int_eq(admin_do(METHOD_JOB_GET, &ask), OMEN_OK);
         ck_assert_uint_eq(OUT(api_job)->state, API_JOB_DONE);
+        ck_assert_text_eq(OUT(api_job)->text, "nothing goes on in the collection now that has its "
+                                              "number: what was asked for is over");
         ck_assert_uint_eq(OUT(api_job)->kind, API_JOB_BUILD);
     }
+}
+END_TEST
+
+// The reason may be anything: it came from a peer.
+START_TEST(the_reason_of_a_copy_that_refuses_is_told)
+{
+    static const struct {
+        const char *reason, *told;
+    } cases[] = {{"id 7: field \"n\" as integer: there is a value that is a text",
+                  ": id 7: field \"n\" as integer"},
+                 {"", ": value does not have the field's type"},
+                 {"\xff", ": value does not have the field's type"}};
+    const struct api_index_field index = {
+        .collection = TEXT("docs"), .field = TEXT("n"), .type = 2};
+    const char *reason = cases[_i].reason;
+    ck_assert_int_eq(begin(METHOD_COLLECTION_INDEX_FIELD, &index), OMEN_OK);
+    gather_refuse(gather, 0, OMEN_E_FIELD_TYPE,
+                  (struct wire_bytes){(const uint8_t *)reason, (uint32_t)strlen(reason)});
+    gather_refuse(gather, 0, OMEN_E_IO, (struct wire_bytes){(const uint8_t *)"late", 4});
+    tell(1, &(struct api_nothing){0});
+    ck_assert_int_eq(answer(), OMEN_E_FIELD_TYPE);
+    ck_assert_msg(strstr(admin.error.text, cases[_i].told) != NULL, "%s", admin.error.text);
 }
 END_TEST
 
@@ -568,6 +592,7 @@ admin_gather_suite(void)
     tcase_add_test(tcase, a_list_with_no_shard_of_the_copy_says_nothing_of_it);
     tcase_add_test(tcase, a_shard_that_is_gone_when_its_copies_have_answered_is_not_found);
     tcase_add_loop_test(tcase, the_first_copy_that_did_not_do_it_is_named, 0, 4);
+    tcase_add_loop_test(tcase, the_reason_of_a_copy_that_refuses_is_told, 0, 3);
     tcase_add_test(tcase, the_first_word_of_a_copy_counts);
     tcase_add_loop_test(tcase, an_index_that_some_shards_have_lost_already_is_dropped, 0, 3);
     tcase_add_loop_test(tcase, a_collection_has_the_points_of_all_its_shards_and_the_indexes_of_any,
