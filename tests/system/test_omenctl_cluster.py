@@ -137,7 +137,7 @@ class OneNode(Case):
         table = self.run_("status").out
         self.assertRegex(table, r"(?m)^  state +green$")
         self.assertRegex(table, r"(?m)^  NAME +STATE +MEMBER +ROLES")
-        self.assertIn("data,router,builder", table)
+        self.assertRegex(table, r"(?m)^  a +up +alive +data,router +")  # it keeps data, and so builds for nobody else
 
     def test_check_finds_nothing_wrong_and_names_an_endpoint_that_is_gone(self) -> None:
         self.assertEqual({row["result"] for row in self.fine("check")}, {"ok"})
@@ -166,6 +166,45 @@ class OneNode(Case):
         kinds = [row["kind"] for row in self.fine("events")]
         self.assertIn("collection-created", kinds)
         self.assertEqual(self.fine("events", "--after", 1, "--limit", 1)[0]["event"], 2)
+        self.assertEqual(self.fine("events", "--after", 0, "--limit", 1)[0]["event"], 1)
+        last = self.fine("events")[-1]
+        self.assertEqual(self.fine("events", "--limit", 2)[-1], last)  # the latest
+        rows = self.table("events", "--limit", 1)
+        self.assertEqual(rows[0][:3], ["EVENT", "TIME", "KIND"])
+        self.assertRegex(rows[1][1], r"\A20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z\Z")
+        self.assertGreater(last["time_ms"], 1_700_000_000_000)
+
+    def test_where_there_is_nothing_a_table_says_so_on_stderr(self) -> None:
+        self.fine("collection", "create", "empty", "-d", 2, "--metric", "l2", "--replicas", 1)
+        for words, said in {("job", "list"): "no jobs", ("key", "list"): "no keys", ("alias", "list"): "no aliases",
+                            ("cluster", "rebalance", "--dry-run"): "nothing to move", ("point", "scroll", "empty"): "no points",
+                            ("query", "search", "empty", "--vector", "[1,2]"): "no hits",
+                            ("query", "batch", "empty", "--vectors", "[[1,2],[3,4]]"): "no hits",
+                            ("shard", "list", "--collection", "docs", "-q"): ""}.items():
+            with self.subTest(words):
+                self.until("it answers", lambda words=words: self.run_(*words).code == FINE)
+                done = self.run_(*words)
+                self.assertEqual((done.out == "", done.talk), (said != "", f"{said}\n" if said else ""))
+                if said:
+                    self.assertEqual(self.run_("-q", *words).talk, "")
+                    silent = self.run_("-o", "json", *words)
+                    self.assertEqual((silent.json, silent.talk), ([], ""))
+
+    def test_an_index_on_a_field_is_refused_with_the_point_that_does_not_have_its_type(self) -> None:
+        self.refused(self.run_("collection", "index-field", "docs", "city", "--type", "integer"), USAGE, "FIELD_TYPE", "city")
+        done = self.run_("collection", "index-field", "docs", "city", "--type", "integer")
+        self.assertRegex(done.talk, r': id [123]: field "city" as integer: there is a value that is string')
+        self.fine("collection", "create", "texts", "-d", 2, "--metric", "l2", "--replicas", 1)
+        self.until("it is open", lambda: self.run_("point", "upsert", "texts", "doc-1", "--vectors", "[[1,0]]", "--payloads",
+                                                   '[{"n": "one"}]').code == FINE)
+        done = self.run_("collection", "index-field", "texts", "n", "--type", "integer")
+        self.assertIn(': id "doc-1": field "n" as integer', done.talk)
+
+    def test_job_get_of_a_shard_at_rest_says_that_nothing_goes_on(self) -> None:
+        shard = self.fine("shard", "list")[0]["shard"]
+        self.assertEqual(self.fine("job", "list"), [])
+        self.assertIn("nothing moves in the shard now", self.fine("job", "get", shard)["text"])
+        self.refused(self.run_("job", "get", 999), NOT_FOUND, "no job 999")
 
     def test_collections_are_made_listed_changed_and_dropped(self) -> None:
         self.assertEqual([row["name"] for row in self.fine("collection", "list")], ["docs"])
@@ -179,7 +218,7 @@ class OneNode(Case):
         self.until("and in the list", lambda: self.fine("collection", "list")[0].get("fields") == indexed)
         self.until("with its points", lambda: self.fine("collection", "list")[0].get("points") == 3)
         self.fine("collection", "drop-field", "docs", "city", "--yes")
-        self.refused(self.run_("collection", "drop-field", "docs", "city", "--yes"), NOT_FOUND, "no such id, field or collection")
+        self.refused(self.run_("collection", "drop-field", "docs", "city", "--yes"), NOT_FOUND, 'field "city" has no index')
         self.refused(self.run_("collection", "drop", "docs"), USAGE, "--yes")
         asked = self.fine("collection", "drop", "docs", "--dry-run")
         self.assertEqual(asked, {"dry_run": True, "method": "collection.drop", "params": {"collection": "docs"}})
@@ -394,6 +433,35 @@ class Import(Case):
         self.refused(self.run_("import", "docs", self.input, "--resume", note), USAGE, "does not say how far")
         self.refused(self.run_("import", "docs", self.input, "--resume", "-"), USAGE, "not stdin")
         self.assertEqual(self.count(), 0)
+
+    def test_a_terminal_sees_a_bar_that_is_wiped_and_nothing_else_does(self) -> None:
+        environment = os.environ | {"TERM": "xterm"}
+        for name, quiet in (("TERM", []), ("-q", ["-q"])):
+            terminal, end = pty.openpty()
+            with subprocess.Popen([OMENCTL, "-e", self.endpoints, "import", "docs", self.input, "--batch", "100", *quiet],
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=end, env=environment) as process:
+                os.close(end)
+                said = b""
+                while True:
+                    try:
+                        more = os.read(terminal, 4096)
+                    except OSError:  # nobody has the other end any more
+                        break
+                    if not more:
+                        break
+                    said += more
+                out, _ = process.communicate(timeout=SECONDS)
+            os.close(terminal)
+            self.assertEqual(process.returncode, FINE, said)
+            self.assertIn(b"written", out)
+            self.assertNotIn(b"\r", out)
+            if quiet:
+                self.assertEqual(said, b"", name)
+            else:
+                self.assertRegex(said, rb"\A\rimporting \[[#.]+\] +\d+ %  \d+ of 2500  \d+/s ")
+                self.assertTrue(said.endswith(b"\r\x1b[K"), said)
+        plain = self.run_("import", "docs", self.input)
+        self.assertEqual((plain.code, plain.talk), (FINE, ""))
 
     def test_rows_that_are_there_are_refused_when_they_are_to_be_inserted(self) -> None:
         self.fine("import", "docs", self.input, "--limit", 10)

@@ -176,6 +176,14 @@ doc_bytes(struct doc *doc, struct doc_node *parent, const char *key, uint64_t va
 }
 
 void
+doc_time(struct doc *doc, struct doc_node *parent, const char *key, uint64_t ms)
+{
+    struct doc_node *node = doc_add(doc, parent, key, DOC_TIME);
+    if (node != NULL)
+        node->unsigned_ = ms;
+}
+
+void
 doc_single(struct doc *doc, struct doc_node *parent, const char *key, float value)
 {
     struct doc_node *node = doc_add(doc, parent, key, DOC_SINGLE);

@@ -64,13 +64,14 @@ static const struct verb top_verbs[] = {
 NOUN(top, "how busy each node is, again and again");
 
 static const struct option_spec events_options[] = {
-    {.name = "after", .argument = "N", .help = "only those behind event N"},
-    {.name = "limit", .argument = "N", .help = "at most so many, 1..10000"},
+    {.name = "after", .argument = "N", .help = "those behind event N, from there on (the latest)"},
+    {.name = "limit", .argument = "N", .help = "at most so many, 1..10000 (100)"},
     {0},
 };
 static const struct verb events_verbs[] = {
     VERB(NULL, "what happened in the cluster", .options = events_options,
-         ASKS(.method = METHOD_CLUSTER_EVENTS, .rows = "events", .names = true,
+         ASKS(.method = METHOD_CLUSTER_EVENTS, .rows = "events",
+              .columns = "event time_ms kind node collection shard text", .names = true,
               .nothing = "no events")),
 };
 NOUN(events, "what happened in the cluster");
