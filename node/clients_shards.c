@@ -9,7 +9,8 @@
 #define IN_PART_SHARE 8u // of the time, left for the way of an answer that names who is missing
 
 static const char node_is_gone[] = "its node is dead, or has left";
-static const char node_is_far[] = "its node cannot be reached";
+// To one that gossip knows to live, or not yet to be dead: too much waits for it, or its connections are being made. So it is for now.
+static const char node_is_far[] = "nothing can be sent to its node now";
 
 static bool
 is_gone(const struct clients *clients, struct cluster_uuid node)
@@ -50,7 +51,8 @@ ask_copy(struct clients *clients, struct clients_call *call, uint32_t at,
     else if (ask->status != OMEN_OK || shard == NULL)
         gather_take(call->gather, at, OMEN_E_BUSY, (struct wire_bytes){NULL, 0});
     else if (!clients_try_send(clients, copy->node_uuid, PEER_PART, call->gather_sent + at, ms))
-        gather_lose(call->gather, at, OMEN_E_BUSY, node_is_far);
+        gather_refuse(call->gather, at, OMEN_E_BUSY,
+                      (struct wire_bytes){(const uint8_t *)node_is_far, sizeof node_is_far - 1});
 }
 
 // When it is answered with what there is by then.
