@@ -60,6 +60,8 @@ struct admin_seen {
     const char *not_ready;           // static; NULL: this node serves
 };
 void admin_look_at(const struct admin_view *view, struct admin_seen *out);
+// Whether gossip says that a node is dead or has left. What it only suspects, and who it has not heard of, may live.
+bool admin_node_gone(const struct admin_view *view, struct cluster_uuid node);
 // Whether a node is alive that builds and keeps no data. Who keeps data links his own copies.
 bool admin_builder_lives(const struct admin_view *view);
 
@@ -90,7 +92,7 @@ enum admin_whom {
 struct admin_step {
     struct command command;                  // PROPOSE. Of no kind where an earlier try did it
     enum admin_whom whom;                    // ASK_SHARDS: these copies, of all routed shards
-    uint64_t collection;                     // ASK_SHARDS; 0: all of them
+    uint64_t collection, shard;              // ASK_SHARDS, of these; 0: of all
     struct gossip_address address;           // MEET
     char secret[2 * ADMIN_SECRET_BYTES + 1]; // key.create: what admin_finish says once
 };

@@ -77,11 +77,11 @@ admin_info(struct admin *a)
         admin_node_name(view, own, name);
         answer.name = wire_text_of(name);
         answer.zone = text_of_name(&own->zone);
-        answer.roles = own->roles;
+        answer.roles = admin_roles(own->roles);
     } else if (said != NULL) {
         if (admin_said_name(said, name))
             answer.name = wire_text_of(name);
-        answer.roles = said->meta.roles & NODE_ROLES_ALL;
+        answer.roles = admin_roles(said->meta.roles & NODE_ROLES_ALL);
     }
     return admin_answer(a, &answer);
 }
@@ -148,7 +148,7 @@ member_row(const struct admin_view *view, const struct gossip_claim *member,
                                .client = wire_text_of(texts->client),
                                .zone =
                                    node != NULL ? text_of_name(&node->zone) : (struct wire_text){0},
-                               .roles = meta->roles & NODE_ROLES_ALL,
+                               .roles = admin_roles(meta->roles & NODE_ROLES_ALL),
                                .state = (uint8_t)(member->state + 1),
                                .boot = member->boot,
                                .map_version = meta->map_version,
@@ -173,8 +173,11 @@ admin_events(struct admin *a)
 {
     const struct api_events_ask *ask = a->ask;
     const struct event_ring *ring = a->view->events;
-    const struct event *first = ring != NULL ? event_after(ring, ask->after) : NULL;
     const uint64_t limit = ask->limit != 0 ? ask->limit : EVENTS_DEFAULT;
+    const uint64_t count_ever = ring != NULL ? ring->count : 0;
+    const uint64_t latest = count_ever > limit ? count_ever - limit : 0;
+    const uint64_t after = ask->after.given ? ask->after.value : latest;
+    const struct event *first = ring != NULL ? event_after(ring, after) : NULL;
     const uint64_t there = first != NULL ? ring->count - first->number + 1 : 0;
     const uint32_t count = (uint32_t)(there < limit ? there : limit);
     admin_answer_list(a, "events", count);

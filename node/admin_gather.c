@@ -10,6 +10,7 @@
 #include "base/assert.h"
 #include "base/limits.h"
 #include "base/text.h"
+#include "base/utf8.h"
 #include "node/admin_int.h"
 #include "node/admin_rows.h"
 
@@ -23,17 +24,20 @@ struct gather_sum {
 struct gather_word { // of one copy
     bool told;
     omen_status status;
+    const char *why; // static; NULL: as the copy or the status says
+    char *said;      // a copy's reason to refuse; NULL: none
     uint32_t sum_count;
     struct gather_sum sums[GATHER_SUMS_MAX];
 };
 
 struct gather {
     const struct method *method;
-    uint64_t collection;
+    uint64_t collection, shard; // as the step says
     uint32_t count, pending;
     struct api_stats stats; // sums so far
     double recall_weight;
-    struct admin_rows rows; // collection.get, .list
+    struct admin_rows rows;     // collection.get, .list
+    struct admin_place *places; // shard.get, .list: as many as copies
     struct gather_copy *copies;
     struct gather_word *words; // as many
 };
@@ -66,10 +70,23 @@ copies_of(const struct map *map, const struct map_shard *shard, enum admin_whom 
     return count;
 }
 
+static bool
+is_of_places(enum method_number number)
+{
+    return number == METHOD_SHARD_GET || number == METHOD_SHARD_LIST;
+}
+
 bool
 gather_adds(enum method_number number)
 {
-    return number == METHOD_COLLECTION_GET || number == METHOD_COLLECTION_LIST;
+    return number == METHOD_COLLECTION_GET || number == METHOD_COLLECTION_LIST ||
+           is_of_places(number);
+}
+
+bool
+gather_in_part(enum method_number number)
+{
+    return number == METHOD_COLLECTION_STATS || number == METHOD_SHARD_VERIFY;
 }
 
 static bool
@@ -78,7 +95,8 @@ is_asked(const struct gather *gather, const struct admin_step *step, const struc
     const bool made = shard->status != SHARD_CREATING;
     return shard_is_routed(shard) &&
            (made || !gather_adds((enum method_number)gather->method->number)) &&
-           (step->collection == 0 || shard->collection == step->collection);
+           (step->collection == 0 || shard->collection == step->collection) &&
+           (step->shard == 0 || shard->id == step->shard);
 }
 
 static omen_status
@@ -107,6 +125,10 @@ reserve(struct gather *gather, const struct map *map, uint32_t count)
     gather->words = mem_alloc_zero(count, sizeof *gather->words);
     if (count > 0 && (gather->copies == NULL || gather->words == NULL))
         return OMEN_E_NO_MEMORY;
+    if (is_of_places((enum method_number)gather->method->number)) {
+        gather->places = mem_alloc_zero(count, sizeof *gather->places);
+        return count > 0 && gather->places == NULL ? OMEN_E_NO_MEMORY : OMEN_OK;
+    }
     return gather_adds((enum method_number)gather->method->number)
                ? admin_rows_init(&gather->rows, map, gather->collection)
                : OMEN_OK;
@@ -123,6 +145,7 @@ gather_open(const struct map *map, const struct admin_call *call, const struct a
         return error_set_plain(error, OMEN_E_NO_MEMORY);
     gather->method = call->method;
     gather->collection = step->collection;
+    gather->shard = step->shard;
     omen_status status = count_copies(gather, map, step, &count, error);
     if (status == OMEN_OK && reserve(gather, map, count) != OMEN_OK)
         status = error_set_plain(error, OMEN_E_NO_MEMORY);
@@ -135,6 +158,9 @@ gather_open(const struct map *map, const struct admin_call *call, const struct a
             gather->count +=
                 copies_of(map, &map->shards[i], step->whom, gather->copies + gather->count);
     ASSERT(gather->count == count);
+    for (uint32_t i = 0; i < count && gather->places != NULL; i++)
+        gather->places[i] =
+            (struct admin_place){.shard = gather->copies[i].shard, .copy = gather->copies[i].copy};
     gather->pending = count;
     *out = gather;
     return OMEN_OK;
@@ -146,6 +172,9 @@ gather_close(struct gather *gather)
     if (gather == NULL)
         return;
     admin_rows_fini(&gather->rows);
+    for (uint32_t i = 0; i < gather->count && gather->words != NULL; i++)
+        mem_free(gather->words[i].said);
+    mem_free(gather->places);
     mem_free(gather->copies);
     mem_free(gather->words);
     mem_free(gather);
@@ -217,6 +246,27 @@ take_list(struct gather *gather, uint32_t at, const struct api_collections *said
 }
 
 static bool
+take_place(struct gather *gather, uint32_t at, const struct api_shard *said)
+{
+    struct admin_place *place = &gather->places[at];
+    if (said->shard != place->shard || said->seq.given == 0 || said->points.given == 0)
+        return false;
+    place->seq = said->seq.value;
+    place->points = said->points.value;
+    place->told = true;
+    return true;
+}
+
+static bool
+take_only_place(struct gather *gather, uint32_t at, const struct api_shards *said)
+{
+    struct list_cursor cursor;
+    struct api_shard row;
+    list_begin(&cursor, shape_field(&api_shards, "shards"), &said->shards);
+    return list_next(&cursor, &row) && take_place(gather, at, &row);
+}
+
+static bool
 take_answer(struct gather *gather, uint32_t at, struct wire_bytes answer)
 {
     union method_body body;
@@ -232,6 +282,10 @@ take_answer(struct gather *gather, uint32_t at, struct wire_bytes answer)
                         (const struct api_collection *)(const void *)&body);
     if (gather->method->number == METHOD_COLLECTION_LIST)
         take_list(gather, at, (const struct api_collections *)(const void *)&body);
+    if (gather->method->number == METHOD_SHARD_GET)
+        return take_place(gather, at, (const struct api_shard *)(const void *)&body);
+    if (gather->method->number == METHOD_SHARD_LIST)
+        return take_only_place(gather, at, (const struct api_shards *)(const void *)&body);
     if (gather->method->number == METHOD_SHARD_VERIFY)
         return take_sums(&gather->words[at], gather->copies[at].shard,
                          (const struct api_verify *)(const void *)&body);
@@ -252,12 +306,58 @@ gather_take(struct gather *gather, uint32_t at, omen_status status, struct wire_
         word->status = OMEN_E_CORRUPT;
 }
 
+void
+gather_refuse(struct gather *gather, uint32_t at, omen_status status, struct wire_bytes reason)
+{
+    ASSERT(at < gather->count);
+    struct gather_word *word = &gather->words[at];
+    if (!word->told && reason.count > 0 && utf8_valid((const char *)reason.bytes, reason.count)) {
+        word->said = mem_alloc((size_t)reason.count + 1);
+        if (word->said != NULL) {
+            memcpy(word->said, reason.bytes, reason.count);
+            word->said[reason.count] = '\0';
+        }
+    }
+    gather_take(gather, at, status, (struct wire_bytes){NULL, 0});
+}
+
+void
+gather_lose(struct gather *gather, uint32_t at, omen_status status, const char *why)
+{
+    gather_take(gather, at, status, (struct wire_bytes){NULL, 0});
+    gather->words[at].why = why;
+}
+
+bool
+gather_waits(const struct gather *gather, uint32_t at)
+{
+    return !gather->words[at].told;
+}
+
 // ---- all of it ----
 
 static omen_status
 word_status(const struct gather_word *word)
 {
     return word->told ? word->status : OMEN_E_TIMEOUT;
+}
+
+static const char *
+word_why(const struct gather_word *word)
+{
+    if (!word->told)
+        return "no answer in time";
+    return word->why != NULL    ? word->why
+           : word->said != NULL ? word->said
+                                : status_text(word->status);
+}
+
+// Whether the copy itself has refused, for a moment: who asks again may have all of them.
+static bool
+is_for_now(const struct gather_word *word)
+{
+    const enum status_act act = status_act(word->status);
+    return word->told && word->why == NULL && (act == ACT_RETRY || act == ACT_REROUTE);
 }
 
 // Whether a shard had nothing to do, and another did it: somebody who tries again after half of it has that.
@@ -272,18 +372,24 @@ is_done_already(const struct gather *gather, omen_status status)
     return false;
 }
 
+static omen_status
+say_word(const struct gather *gather, uint32_t at, struct omen_error *error)
+{
+    char node[UUID_TEXT_BYTES];
+    uuid_write(gather->copies[at].node_uuid, node);
+    return error_set(error, word_status(&gather->words[at]),
+                     "%s: the copy of shard %" PRIu64 " on node %s: %s", gather->method->name,
+                     gather->copies[at].shard, node, word_why(&gather->words[at]));
+}
+
 // The first that did not do what all must.
 static omen_status
 all_said_yes(const struct gather *gather, struct omen_error *error)
 {
     for (uint32_t i = 0; i < gather->count; i++) {
         const omen_status status = word_status(&gather->words[i]);
-        char node[UUID_TEXT_BYTES];
-        if (status == OMEN_OK || is_done_already(gather, status))
-            continue;
-        uuid_write(gather->copies[i].node_uuid, node);
-        return error_set(error, status, "%s: the copy of shard %" PRIu64 " on node %s: %s",
-                         gather->method->name, gather->copies[i].shard, node, status_text(status));
+        if (status != OMEN_OK && !is_done_already(gather, status))
+            return say_word(gather, i, error);
     }
     return OMEN_OK;
 }
@@ -311,15 +417,35 @@ sum_at(const struct gather_word *word, uint64_t seq)
     return NULL;
 }
 
-// The last place that the copies first..end - 1 know; NULL: there is none.
+static bool
+is_summed(const struct gather_word *word)
+{
+    return word_status(word) == OMEN_OK;
+}
+
+// Of the copies first..end - 1 those that said something.
+static uint32_t
+count_summed(const struct gather *gather, uint32_t first, uint32_t end)
+{
+    uint32_t count = 0;
+    for (uint32_t i = first; i < end; i++)
+        count += is_summed(&gather->words[i]);
+    return count;
+}
+
+// The last place that all of those know; NULL: there is none.
 static const struct gather_sum *
 last_common(const struct gather *gather, uint32_t first, uint32_t end)
 {
     const struct gather_sum *best = NULL;
-    for (uint32_t s = 0; s < gather->words[first].sum_count; s++) {
-        const struct gather_sum *sum = &gather->words[first].sums[s];
-        uint32_t i = first + 1;
-        while (i < end && sum_at(&gather->words[i], sum->seq) != NULL)
+    const struct gather_word *some = &gather->words[first];
+    while (!is_summed(some)) // one of them is
+        some++;
+    for (uint32_t s = 0; s < some->sum_count; s++) {
+        const struct gather_sum *sum = &some->sums[s];
+        uint32_t i = first;
+        while (i < end &&
+               (!is_summed(&gather->words[i]) || sum_at(&gather->words[i], sum->seq) != NULL))
             i++;
         if (i == end && (best == NULL || sum->seq > best->seq))
             best = sum;
@@ -327,21 +453,29 @@ last_common(const struct gather *gather, uint32_t first, uint32_t end)
     return best;
 }
 
+// `seq` 0: no copy said anything.
 static void
 verified_write(const struct gather *gather, uint32_t first, uint32_t end, uint64_t seq,
                struct encode *answer)
 {
     char nodes[SHARD_REPLICAS_MAX][UUID_TEXT_BYTES];
     struct api_copy copies[SHARD_REPLICAS_MAX];
+    struct api_missing missing[SHARD_REPLICAS_MAX];
+    struct api_verified row = {.shard = gather->copies[first].shard,
+                               .seq = seq,
+                               .copies = {.items = copies},
+                               .missing = {.items = missing}};
     ASSERT(end - first <= SHARD_REPLICAS_MAX);
     for (uint32_t i = first; i < end; i++) {
+        const struct gather_word *word = &gather->words[i];
         uuid_write(gather->copies[i].node_uuid, nodes[i - first]);
-        copies[i - first] = (struct api_copy){wire_text_of(nodes[i - first]),
-                                              {sum_at(&gather->words[i], seq)->digits, SUM_DIGITS}};
+        const struct wire_text node = wire_text_of(nodes[i - first]);
+        if (is_summed(word))
+            copies[row.copies.count++] =
+                (struct api_copy){node, {sum_at(word, seq)->digits, SUM_DIGITS}};
+        else
+            missing[row.missing.count++] = (struct api_missing){node, wire_text_of(word_why(word))};
     }
-    const struct api_verified row = {.shard = gather->copies[first].shard,
-                                     .seq = seq,
-                                     .copies = {.count = end - first, .items = copies}};
     shape_write(answer, &api_verified, &row);
 }
 
@@ -364,9 +498,11 @@ say_apart(const struct gather *gather, uint32_t first, struct omen_error *error)
     text_init(&places, words, sizeof words);
     for (uint32_t i = first; i < shard_end(gather, first); i++) {
         uint64_t newest = 0;
+        if (!is_summed(&gather->words[i]))
+            continue;
         for (uint32_t s = 0; s < gather->words[i].sum_count; s++)
             newest = gather->words[i].sums[s].seq > newest ? gather->words[i].sums[s].seq : newest;
-        text_add(&places, "%s%" PRIu64, i == first ? "" : ", ", newest);
+        text_add(&places, "%s%" PRIu64, places.length == 0 ? "" : ", ", newest);
     }
     return error_set(error, OMEN_E_BUSY,
                      "shard.verify: the copies of shard %" PRIu64
@@ -374,20 +510,43 @@ say_apart(const struct gather *gather, uint32_t first, struct omen_error *error)
                      gather->copies[first].shard, words);
 }
 
+// What cannot be asked is named; what says that it will answer is asked again.
 static omen_status
 answer_verify(const struct gather *gather, struct encode *answer, struct omen_error *error)
 {
     uint32_t shards = 0;
+    for (uint32_t i = 0; i < gather->count; i++)
+        if (is_for_now(&gather->words[i]))
+            return say_word(gather, i, error);
     for (uint32_t i = 0; i < gather->count; i = shard_end(gather, i), shards++)
-        if (last_common(gather, i, shard_end(gather, i)) == NULL)
+        if (count_summed(gather, i, shard_end(gather, i)) > 0 &&
+            last_common(gather, i, shard_end(gather, i)) == NULL)
             return say_apart(gather, i, error);
     encode_map(answer, 1);
     encode_word(answer, "shards");
     encode_array(answer, shards);
     for (uint32_t i = 0; i < gather->count; i = shard_end(gather, i)) {
         const uint32_t end = shard_end(gather, i);
-        verified_write(gather, i, end, last_common(gather, i, end)->seq, answer);
+        const bool any = count_summed(gather, i, end) > 0;
+        verified_write(gather, i, end, any ? last_common(gather, i, end)->seq : 0, answer);
     }
+    return OMEN_OK;
+}
+
+static omen_status
+answer_places(const struct gather *gather, const struct map *map, struct encode *answer,
+              struct omen_error *error)
+{
+    const struct admin_places places = {gather->places, gather->count};
+    if (gather->method->number == METHOD_SHARD_LIST) {
+        admin_shards_write(map, gather->collection, places, answer);
+        return OMEN_OK;
+    }
+    const struct map_shard *shard = map_shard(map, gather->shard);
+    if (shard == NULL)
+        return error_set(error, OMEN_E_NOT_FOUND, "shard %" PRIu64 " is gone meanwhile",
+                         gather->shard);
+    admin_shard_write(map, shard, places, answer);
     return OMEN_OK;
 }
 
@@ -396,6 +555,8 @@ static omen_status
 answer_rows(const struct gather *gather, const struct map *map, struct encode *answer,
             struct omen_error *error)
 {
+    if (is_of_places((enum method_number)gather->method->number))
+        return answer_places(gather, map, answer, error);
     if (gather->method->number == METHOD_COLLECTION_LIST) {
         admin_collections_write(map, &gather->rows, answer);
         return OMEN_OK;
@@ -411,9 +572,9 @@ omen_status
 gather_answer(const struct gather *gather, const struct map *map, struct encode *answer,
               struct omen_error *error)
 {
-    const bool stats = gather->method->number == METHOD_COLLECTION_STATS;
-    const bool adds = gather_adds((enum method_number)gather->method->number);
-    omen_status status = stats || adds ? OMEN_OK : all_said_yes(gather, error);
+    const enum method_number number = (enum method_number)gather->method->number;
+    const bool stats = number == METHOD_COLLECTION_STATS, adds = gather_adds(number);
+    omen_status status = gather_in_part(number) || adds ? OMEN_OK : all_said_yes(gather, error);
     if (status != OMEN_OK)
         return status;
     if (stats)

@@ -61,6 +61,8 @@ const struct gossip_claim *admin_member(const struct admin_view *view,
 bool admin_said_name(const struct gossip_claim *member, char name[WIRE_NAME_BYTES_MAX + 1]);
 void admin_node_name(const struct admin_view *view, const struct map_node *node,
                      char name[WIRE_NAME_BYTES_MAX + 1]);
+// As they are told: who keeps data links its own copies and builds for nobody else, whatever it was started as.
+uint32_t admin_roles(uint32_t roles);
 // By uuid or name. NULL: *error says why.
 const struct map_node *admin_node_find(struct admin *a, struct wire_text text);
 uint32_t admin_data_nodes(const struct map *map); // that may be given copies
@@ -77,6 +79,23 @@ struct admin_census { // of the routed shards
     uint32_t lost;     // without a living primary
 };
 struct admin_census admin_census(const struct admin_view *view);
+
+// What a copy has said of itself; `told` where it has.
+struct admin_place {
+    uint64_t shard;
+    struct cluster_uuid copy;
+    uint64_t seq, points;
+    bool told;
+};
+struct admin_places {
+    const struct admin_place *list; // by their shards' numbers, ascending
+    uint32_t count;
+};
+// The map's rows with that: of one collection (0: of all), or of one shard.
+void admin_shards_write(const struct map *map, uint64_t collection, struct admin_places places,
+                        struct encode *answer);
+void admin_shard_write(const struct map *map, const struct map_shard *shard,
+                       struct admin_places places, struct encode *answer);
 
 // ---- collections (admin_collection.c) ----
 

@@ -108,6 +108,10 @@ motion_row(const struct map *map, const struct map_shard *shard, struct job_text
         split_text(map, shard, texts);
     else if (kind == JOB_MOVE)
         move_text(map, shard, texts);
+    else
+        snprintf(
+            texts->text, sizeof texts->text,
+            "nothing moves in the shard now: a move or split of it that was asked for is over");
     const bool was_split = shard->status == SHARD_RETIRED;
     return (struct api_job){.job = shard->id,
                             .shard = shard->id,
@@ -173,6 +177,8 @@ admin_job_get(struct admin *a)
     } else if (map_collection(a->map, ask->job) != NULL) {
         row.kind = JOB_BUILD;
         row.shard = 0;
+        row.text = wire_text_of("nothing goes on in the collection now that has its number: what "
+                                "was asked for is over");
     } else if (!has_children(a->map, ask->job)) {
         return refuse_unknown(a, ask->job);
     }

@@ -33,6 +33,19 @@ admin_node_lives(const struct admin_view *view, const struct map_node *node)
     return member != NULL && member->state <= GOSSIP_SUSPECT && node->state != NODE_GONE;
 }
 
+uint32_t
+admin_roles(uint32_t roles)
+{
+    return (roles & NODE_DATA) != 0 ? roles & ~(uint32_t)NODE_BUILDER : roles;
+}
+
+bool
+admin_node_gone(const struct admin_view *view, struct cluster_uuid node)
+{
+    const struct gossip_claim *member = admin_member(view, node);
+    return member != NULL && member->state > GOSSIP_SUSPECT;
+}
+
 bool
 admin_said_name(const struct gossip_claim *member, char name[WIRE_NAME_BYTES_MAX + 1])
 {
@@ -142,7 +155,7 @@ node_row(const struct admin_view *view, const struct map_node *node, struct hold
                              .zone = text_of_name(&node->zone),
                              .peer = wire_text_of(texts->peer),
                              .client = wire_text_of(texts->client),
-                             .roles = node->roles,
+                             .roles = admin_roles(node->roles),
                              .state = node->state,
                              .member = member != NULL ? (uint8_t)(member->state + 1) : 0,
                              .number = node->number,

@@ -79,8 +79,50 @@ struct shard_texts {
     struct api_replica replicas[SHARD_REPLICAS_MAX];
 };
 
+// NULL: it has said nothing.
+static const struct admin_place *
+place_of(struct admin_places places, uint64_t shard, struct cluster_uuid copy)
+{
+    uint32_t first = 0, end = places.count;
+    while (first < end) {
+        const uint32_t middle = first + (end - first) / 2;
+        if (places.list[middle].shard < shard)
+            first = middle + 1;
+        else
+            end = middle;
+    }
+    for (; first < places.count && places.list[first].shard == shard; first++)
+        if (places.list[first].told && uuid_equal(places.list[first].copy, copy))
+            return &places.list[first];
+    return NULL;
+}
+
+static struct wire_maybe
+maybe(uint64_t value)
+{
+    return (struct wire_maybe){.value = value, .given = 1};
+}
+
+// How far the shard is, and how much is in it: as its primary says, else whoever of those that say so is the furthest.
+static void
+add_place(struct api_shard *row, const struct map_shard *shard, struct admin_places places)
+{
+    const struct admin_place *best = place_of(places, shard->id, shard->primary);
+    const bool ask_others = best == NULL;
+    for (uint32_t i = 0; i < shard->replica_count && ask_others; i++) {
+        const struct admin_place *place = place_of(places, shard->id, shard->replicas[i].uuid);
+        if (place != NULL && (best == NULL || place->seq > best->seq))
+            best = place;
+    }
+    if (best == NULL)
+        return;
+    row->seq = maybe(best->seq);
+    row->points = maybe(best->points);
+}
+
 static struct api_shard
-shard_row(const struct map *map, const struct map_shard *shard, struct shard_texts *texts)
+shard_row(const struct map *map, const struct map_shard *shard, struct admin_places places,
+          struct shard_texts *texts)
 {
     uint32_t in_sync = 0;
     snprintf(texts->range, sizeof texts->range, "%016" PRIx64 "-%016" PRIx64, shard->first,
@@ -94,10 +136,13 @@ shard_row(const struct map *map, const struct map_shard *shard, struct shard_tex
             uuid_write(node->uuid, texts->nodes[i]);
         uuid_write(replica->uuid, texts->uuids[i]);
         const struct wire_text on = wire_text_of(texts->nodes[i]);
-        texts->replicas[i] = (struct api_replica){.node = on,
-                                                  .replica = wire_text_of(texts->uuids[i]),
-                                                  .role = wire_text_of(roles[replica->role]),
-                                                  .leaving = replica->leaving};
+        const struct admin_place *place = place_of(places, shard->id, replica->uuid);
+        texts->replicas[i] =
+            (struct api_replica){.node = on,
+                                 .replica = wire_text_of(texts->uuids[i]),
+                                 .role = wire_text_of(roles[replica->role]),
+                                 .seq = place != NULL ? maybe(place->seq) : (struct wire_maybe){0},
+                                 .leaving = replica->leaving};
         if (replica->role == MAP_REPLICA_IN_SYNC)
             texts->in_sync[in_sync++] = on;
         if (!uuid_is_none(shard->primary) && uuid_equal(shard->primary, replica->uuid))
@@ -116,41 +161,55 @@ shard_row(const struct map *map, const struct map_shard *shard, struct shard_tex
                               .parent = shard->parent};
 }
 
+void
+admin_shard_write(const struct map *map, const struct map_shard *shard, struct admin_places places,
+                  struct encode *answer)
+{
+    struct shard_texts texts;
+    struct api_shard row = shard_row(map, shard, places, &texts);
+    add_place(&row, shard, places);
+    shape_write(answer, &api_shard, &row);
+}
+
+void
+admin_shards_write(const struct map *map, uint64_t collection, struct admin_places places,
+                   struct encode *answer)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < map->shard_count; i++)
+        count += collection == 0 || map->shards[i].collection == collection;
+    encode_map(answer, 1);
+    encode_word(answer, "shards");
+    encode_array(answer, count);
+    for (uint32_t i = 0; i < map->shard_count; i++)
+        if (collection == 0 || map->shards[i].collection == collection)
+            admin_shard_write(map, &map->shards[i], places, answer);
+}
+
 enum admin_next
 admin_shard_list(struct admin *a)
 {
     const struct api_maybe_collection *ask = a->ask;
-    const struct map_collection *only = NULL;
-    struct shard_texts texts;
-    uint32_t count = a->map->shard_count;
-    if (ask->collection.count != 0) {
-        only = admin_collection_find(a, ask->collection);
-        if (only == NULL)
-            return ADMIN_REFUSED;
-        count = 0;
-        for (uint32_t i = 0; i < a->map->shard_count; i++)
-            count += a->map->shards[i].collection == only->id;
-    }
-    admin_answer_list(a, "shards", count);
-    for (uint32_t i = 0; i < a->map->shard_count; i++) {
-        if (only != NULL && a->map->shards[i].collection != only->id)
-            continue;
-        const struct api_shard row = shard_row(a->map, &a->map->shards[i], &texts);
-        shape_write(a->answer, &api_shard, &row);
-    }
-    return ADMIN_ANSWERED;
+    a->step->whom = ADMIN_EVERY_COPY;
+    if (ask->collection.count == 0)
+        return ADMIN_ASK_SHARDS;
+    const struct map_collection *only = admin_collection_find(a, ask->collection);
+    if (only == NULL)
+        return ADMIN_REFUSED;
+    a->step->collection = only->id;
+    return ADMIN_ASK_SHARDS;
 }
 
 enum admin_next
 admin_shard_get(struct admin *a)
 {
     const struct api_of_shard *ask = a->ask;
-    struct shard_texts texts;
     const struct map_shard *shard = admin_shard_find(a, ask->shard);
     if (shard == NULL)
         return ADMIN_REFUSED;
-    const struct api_shard row = shard_row(a->map, shard, &texts);
-    return admin_answer(a, &row);
+    a->step->whom = ADMIN_EVERY_COPY;
+    a->step->shard = shard->id;
+    return ADMIN_ASK_SHARDS;
 }
 
 // ---- steps ----

@@ -484,6 +484,7 @@ take_members(struct clients *clients, struct meta_members *members)
     tell_nodes(clients);
     clients_show(clients);
     clients_untaken_look(clients);
+    clients_shards_members(clients);
     clients_led_wake(clients, os_clock_ns()); // another may lead
 }
 

@@ -204,5 +204,6 @@ void clients_shards_ask(struct clients *clients, struct clients_call *call);
 void clients_shards_take(struct clients *clients, struct clients_call *call, uint32_t at,
                          const struct wire_reply *reply);
 void clients_shards_end(struct clients *clients, struct clients_call *call);
+void clients_shards_members(struct clients *clients); // gossip says something new of nodes
 
 #endif

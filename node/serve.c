@@ -172,6 +172,8 @@ serve_read(struct hosted *hosted, const struct wire_part *part, struct pool *poo
         [METHOD_COLLECTION_BUILD] = serve_build,
         [METHOD_COLLECTION_GET] = serve_collection,
         [METHOD_COLLECTION_LIST] = serve_collection,
+        [METHOD_SHARD_GET] = serve_place,
+        [METHOD_SHARD_LIST] = serve_place,
     };
     struct serve serve;
     items->count = 0;

@@ -68,6 +68,7 @@ OMEN_MUST_CHECK omen_status serve_count(struct serve *serve, struct omen_error *
 OMEN_MUST_CHECK omen_status serve_facet(struct serve *serve, struct omen_error *error);
 OMEN_MUST_CHECK omen_status serve_stats(struct serve *serve, struct omen_error *error);
 OMEN_MUST_CHECK omen_status serve_collection(struct serve *serve, struct omen_error *error);
+OMEN_MUST_CHECK omen_status serve_place(struct serve *serve, struct omen_error *error);
 OMEN_MUST_CHECK omen_status serve_sum(struct serve *serve, struct omen_error *error);
 OMEN_MUST_CHECK omen_status serve_optimize(struct serve *serve, struct omen_error *error);
 OMEN_MUST_CHECK omen_status serve_build(struct serve *serve, struct omen_error *error);

@@ -64,6 +64,24 @@ serve_collection(struct serve *serve, struct omen_error *error)
     return OMEN_OK;
 }
 
+// What the map does not know of it: how far it is, and how much it has. The rest is the table's to want.
+omen_status
+serve_place(struct serve *serve, struct omen_error *error)
+{
+    (void)error;
+    const struct api_shard row = {.shard = serve->part->shard,
+                                  .collection = wire_text_of("shard"),
+                                  .state = API_OPEN,
+                                  .seq = {.value = hosted_applied(serve->hosted), .given = 1},
+                                  .points = {.value = hosted_points(serve->hosted), .given = 1}};
+    const struct api_shards list = {.shards = {.count = 1, .items = &row}};
+    if (serve->part->method == METHOD_SHARD_LIST)
+        shape_write(serve->answer, &api_shards, &list);
+    else
+        shape_write(serve->answer, &api_shard, &row);
+    return OMEN_OK;
+}
+
 // At the one place in the log where it is now. Copies that are written to meanwhile are at others; they are asked again.
 omen_status
 serve_sum(struct serve *serve, struct omen_error *error)

@@ -120,6 +120,20 @@ shard_fields(struct shard *shard, struct field_names *out)
     epoch_leave(&shard->gate, ticket);
 }
 
+// Before what *error says.
+static void
+say_point(struct shard *shard, const struct generation *generation, uint32_t slot,
+          struct omen_error *error)
+{
+    const uint64_t key = idmap_id(generation->ids, slot);
+    size_t bytes = 0;
+    if (atomic_load_explicit(&shard->kind, memory_order_relaxed) == ID_KIND_TEXT)
+        (void)error_set(error, error->status, "id \"%s\": %s",
+                        names_text(generation->names, key, &bytes), error->text);
+    else
+        (void)error_set(error, error->status, "id %llu: %s", (unsigned long long)key, error->text);
+}
+
 // Only what cannot fail any more goes into the log: payloads may be newer when it is applied, and what failed would not.
 static omen_status
 declare(struct shard *shard, const struct op_field *field, enum origin origin,
@@ -135,8 +149,7 @@ declare(struct shard *shard, const struct op_field *field, enum origin origin,
     omen_status status = fields_prepare(generation->fields, &spec, generation->payloads, rows,
                                         &bad_slot, &made, error);
     if (status == OMEN_E_FIELD_TYPE)
-        (void)error_set(error, status, "id %llu: %s",
-                        (unsigned long long)idmap_id(generation->ids, bad_slot), error->text);
+        say_point(shard, generation, bad_slot, error);
     if (status != OMEN_OK || made == NULL)
         return status;
     if (origin == FROM_CALLER)

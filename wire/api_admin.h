@@ -128,7 +128,8 @@ struct api_members {
 };
 
 struct api_events_ask {
-    uint64_t after; // numbers of events
+    struct wire_maybe
+        after; // a number of an event: those behind it, from there on; not given: the latest
     uint32_t limit;
     uint32_t deadline_ms;
 };
@@ -182,7 +183,7 @@ struct api_nodes {
 
 struct api_replica {
     struct wire_text node, replica, role;
-    uint64_t seq;
+    struct wire_maybe seq; // that it has applied; where the copy said so in time
     uint8_t leaving;
 };
 
@@ -192,7 +193,9 @@ struct api_shard {
     struct wire_list in_sync;  // wire_text: nodes
     struct wire_list replicas; // api_replica
     uint8_t state;             // enum api_shard_state
-    uint64_t term, cfg_ver, seq, points, parent;
+    uint64_t term, cfg_ver, parent;
+    struct wire_maybe seq,
+        points; // the primary's, else the furthest copy's of those that said so in time
 };
 
 struct api_shards {
@@ -225,9 +228,14 @@ struct api_copy {
     struct wire_text node, checksum; // 32 hexadecimal digits
 };
 
+struct api_missing { // a copy in sync that could not be compared
+    struct wire_text node, reason;
+};
+
 struct api_verified {
-    uint64_t shard, seq;
-    struct wire_list copies; // api_copy, each at `seq`
+    uint64_t shard, seq;      // 0: no copy said anything
+    struct wire_list copies;  // api_copy, each at `seq`
+    struct wire_list missing; // api_missing
 };
 
 struct api_verify {
@@ -369,7 +377,7 @@ extern const struct shape api_nothing, api_of_collection, api_maybe_collection, 
     api_limits, api_welcome, api_health, api_info, api_metrics, api_cluster_info, api_member,
     api_members, api_events_ask, api_event, api_events, api_join, api_rebalance_ask, api_move,
     api_rebalance, api_node, api_nodes, api_replica, api_shard, api_shards, api_shard_move,
-    api_shard_split, api_shard_to, api_copy, api_verified, api_verify;
+    api_shard_split, api_shard_to, api_copy, api_missing, api_verified, api_verify;
 extern const struct shape api_collection_create, api_field, api_collection, api_collections,
     api_collection_drop, api_collection_update, api_stats, api_index_field, api_drop_field,
     api_build, api_alias_set, api_alias, api_aliases, api_alias_drop, api_job, api_jobs,

@@ -170,7 +170,7 @@ static const struct field api_members_rows[] = {
 SHAPE(api_members);
 
 static const struct field api_events_ask_rows[] = {
-    ROW(api_events_ask, after, FIELD_U64, UP_TO(UINT64_MAX)),
+    ROW(api_events_ask, after, FIELD_MAYBE, UP_TO(UINT64_MAX)),
     ROW(api_events_ask, limit, FIELD_U32, WITHIN(1, WIRE_BATCH_MAX)),
     DEADLINE(api_events_ask),
 };
@@ -247,7 +247,7 @@ static const struct field api_replica_rows[] = {
     ROW(api_replica, node, FIELD_TEXT, MUST, UP_TO(MESSAGE_BYTES_MAX)),
     ROW(api_replica, replica, FIELD_TEXT, UP_TO(MESSAGE_BYTES_MAX)),
     ROW(api_replica, role, FIELD_TEXT, MUST, UP_TO(MESSAGE_BYTES_MAX)),
-    ROW(api_replica, seq, FIELD_U64, UP_TO(UINT64_MAX)),
+    ROW(api_replica, seq, FIELD_MAYBE, UP_TO(UINT64_MAX)),
     ROW(api_replica, leaving, FIELD_BOOL),
 };
 SHAPE(api_replica);
@@ -262,8 +262,8 @@ static const struct field api_shard_rows[] = {
     ROW(api_shard, state, FIELD_WORD, MUST, ONE_OF(shard_states)),
     ROW(api_shard, term, FIELD_U64, UP_TO(UINT64_MAX)),
     ROW(api_shard, cfg_ver, FIELD_U64, UP_TO(UINT64_MAX)),
-    ROW(api_shard, seq, FIELD_U64, UP_TO(UINT64_MAX)),
-    ROW(api_shard, points, FIELD_U64, UP_TO(UINT64_MAX)),
+    ROW(api_shard, seq, FIELD_MAYBE, UP_TO(UINT64_MAX)),
+    ROW(api_shard, points, FIELD_MAYBE, UP_TO(UINT64_MAX)),
     ROW(api_shard, parent, FIELD_U64, UP_TO(UINT64_MAX)),
 };
 SHAPE(api_shard);
@@ -302,10 +302,17 @@ static const struct field api_copy_rows[] = {
 };
 SHAPE(api_copy);
 
+static const struct field api_missing_rows[] = {
+    ROW(api_missing, node, FIELD_TEXT, MUST, UP_TO(MESSAGE_BYTES_MAX)),
+    ROW(api_missing, reason, FIELD_TEXT, MUST, UP_TO(MESSAGE_BYTES_MAX)),
+};
+SHAPE(api_missing);
+
 static const struct field api_verified_rows[] = {
     ROW(api_verified, shard, FIELD_U64, MUST, WITHIN(1, NUMBER_MAX)),
     ROW(api_verified, seq, FIELD_U64, MUST, UP_TO(UINT64_MAX)),
     ROW(api_verified, copies, FIELD_LIST, MUST, UP_TO(LIST_MAX), OF(api_copy)),
+    ROW(api_verified, missing, FIELD_LIST, UP_TO(LIST_MAX), OF(api_missing)),
 };
 SHAPE(api_verified);
 

@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import pty
+import re
 import shutil
 import struct
 import subprocess
@@ -103,10 +104,24 @@ class TestUsage(Case):
             self.assertEqual("--yes" in own, verb == "compact")
             self.assertEqual("--dry-run" in own, verb in ("build", "compact", "convert", "copy"))
 
+    def test_summaries_stand_in_a_column_beside_the_longest_name_too(self) -> None:
+        for words in (["help"], ["help", "shard"], ["help", "collection"], ["help", "cluster"]):
+            listed = self.check_fine(omenctl(*words)).out.split("\n\n")[2 if words == ["help"] else 1]
+            columns = {len(re.match(r"  \S+ +", line)[0]) for line in listed.splitlines()}  # type: ignore[index]
+            self.assertEqual(len(columns), 1, listed)
+        self.assertIn("force-primary", self.check_fine(omenctl("help", "shard")).out)
+
+    def test_the_help_of_create_says_what_holds_where_nothing_is_said(self) -> None:
+        text = self.check_fine(omenctl("help", "collection", "create")).out
+        for said in ("(cosine)", "(f32)", "(one a node with data, 16 at most)", "(3, or one a node where there are fewer)", "(16)", "(200)"):
+            self.assertIn(said, text)
+
     def test_version_is_a_line_or_a_document(self) -> None:
         self.assertRegex(self.check_fine(omenctl("version")).out, r"\Aomenctl \d+\.\d+\.\d+\n\Z")
         version = self.check_fine(omenctl("version", "-o", "json")).json["version"]
         self.assertEqual(self.check_fine(omenctl("-o", "yaml", "version")).out, f'"version": "{version}"\n')
+        self.assertEqual(self.check_fine(omenctl("--version")).out, f"omenctl {version}\n")
+        self.assertEqual(self.check_fine(omenctl("-o", "yaml", "--version")).out, f'"version": "{version}"\n')
 
     def test_options_may_stand_anywhere_and_be_shortened_like_getopt_does(self) -> None:
         missing = self.folder / "none"

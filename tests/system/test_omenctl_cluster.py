@@ -98,6 +98,12 @@ class Case(unittest.TestCase):
         self.assertEqual(done.code, FINE, done.talk)
         return done.json
 
+    def table(self, *words: object) -> list[list[str]]:
+        """The words of each of its lines."""
+        done = self.run_(*words)
+        self.assertEqual(done.code, FINE, done.talk)
+        return [line.split() for line in done.out.splitlines()]
+
     def refused(self, done: Done, code: int, *parts: str) -> None:
         self.assertEqual((done.code, done.out), (code, ""), done.talk)
         for part in parts:
@@ -131,7 +137,7 @@ class OneNode(Case):
         table = self.run_("status").out
         self.assertRegex(table, r"(?m)^  state +green$")
         self.assertRegex(table, r"(?m)^  NAME +STATE +MEMBER +ROLES")
-        self.assertIn("data,router,builder", table)
+        self.assertRegex(table, r"(?m)^  a +up +alive +data,router +")  # it keeps data, and so builds for nobody else
 
     def test_check_finds_nothing_wrong_and_names_an_endpoint_that_is_gone(self) -> None:
         self.assertEqual({row["result"] for row in self.fine("check")}, {"ok"})
@@ -160,6 +166,45 @@ class OneNode(Case):
         kinds = [row["kind"] for row in self.fine("events")]
         self.assertIn("collection-created", kinds)
         self.assertEqual(self.fine("events", "--after", 1, "--limit", 1)[0]["event"], 2)
+        self.assertEqual(self.fine("events", "--after", 0, "--limit", 1)[0]["event"], 1)
+        last = self.fine("events")[-1]
+        self.assertEqual(self.fine("events", "--limit", 2)[-1], last)  # the latest
+        rows = self.table("events", "--limit", 1)
+        self.assertEqual(rows[0][:3], ["EVENT", "TIME", "KIND"])
+        self.assertRegex(rows[1][1], r"\A20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z\Z")
+        self.assertGreater(last["time_ms"], 1_700_000_000_000)
+
+    def test_where_there_is_nothing_a_table_says_so_on_stderr(self) -> None:
+        self.fine("collection", "create", "empty", "-d", 2, "--metric", "l2", "--replicas", 1)
+        for words, said in {("job", "list"): "no jobs", ("key", "list"): "no keys", ("alias", "list"): "no aliases",
+                            ("cluster", "rebalance", "--dry-run"): "nothing to move", ("point", "scroll", "empty"): "no points",
+                            ("query", "search", "empty", "--vector", "[1,2]"): "no hits",
+                            ("query", "batch", "empty", "--vectors", "[[1,2],[3,4]]"): "no hits",
+                            ("shard", "list", "--collection", "docs", "-q"): ""}.items():
+            with self.subTest(words):
+                self.until("it answers", lambda words=words: self.run_(*words).code == FINE)
+                done = self.run_(*words)
+                self.assertEqual((done.out == "", done.talk), (said != "", f"{said}\n" if said else ""))
+                if said:
+                    self.assertEqual(self.run_("-q", *words).talk, "")
+                    silent = self.run_("-o", "json", *words)
+                    self.assertEqual((silent.json, silent.talk), ([], ""))
+
+    def test_an_index_on_a_field_is_refused_with_the_point_that_does_not_have_its_type(self) -> None:
+        self.refused(self.run_("collection", "index-field", "docs", "city", "--type", "integer"), USAGE, "FIELD_TYPE", "city")
+        done = self.run_("collection", "index-field", "docs", "city", "--type", "integer")
+        self.assertRegex(done.talk, r': id [123]: field "city" as integer: there is a value that is string')
+        self.fine("collection", "create", "texts", "-d", 2, "--metric", "l2", "--replicas", 1)
+        self.until("it is open", lambda: self.run_("point", "upsert", "texts", "doc-1", "--vectors", "[[1,0]]", "--payloads",
+                                                   '[{"n": "one"}]').code == FINE)
+        done = self.run_("collection", "index-field", "texts", "n", "--type", "integer")
+        self.assertIn(': id "doc-1": field "n" as integer', done.talk)
+
+    def test_job_get_of_a_shard_at_rest_says_that_nothing_goes_on(self) -> None:
+        shard = self.fine("shard", "list")[0]["shard"]
+        self.assertEqual(self.fine("job", "list"), [])
+        self.assertIn("nothing moves in the shard now", self.fine("job", "get", shard)["text"])
+        self.refused(self.run_("job", "get", 999), NOT_FOUND, "no job 999")
 
     def test_collections_are_made_listed_changed_and_dropped(self) -> None:
         self.assertEqual([row["name"] for row in self.fine("collection", "list")], ["docs"])
@@ -173,7 +218,7 @@ class OneNode(Case):
         self.until("and in the list", lambda: self.fine("collection", "list")[0].get("fields") == indexed)
         self.until("with its points", lambda: self.fine("collection", "list")[0].get("points") == 3)
         self.fine("collection", "drop-field", "docs", "city", "--yes")
-        self.refused(self.run_("collection", "drop-field", "docs", "city", "--yes"), NOT_FOUND, "no such id, field or collection")
+        self.refused(self.run_("collection", "drop-field", "docs", "city", "--yes"), NOT_FOUND, 'field "city" has no index')
         self.refused(self.run_("collection", "drop", "docs"), USAGE, "--yes")
         asked = self.fine("collection", "drop", "docs", "--dry-run")
         self.assertEqual(asked, {"dry_run": True, "method": "collection.drop", "params": {"collection": "docs"}})
@@ -196,7 +241,10 @@ class OneNode(Case):
         for row in rows:
             self.assertEqual((row["collection"], row["primary"], row["in_sync"]), ("docs", self.nodes[0].node,
                                                                                  [self.nodes[0].node]))
-        self.assertEqual(self.fine("shard", "get", rows[0]["shard"])["range"], rows[0]["range"])
+        self.until("all points are counted", lambda: sum(row["points"] for row in self.fine("shard", "list")) == 3)
+        got = self.fine("shard", "get", rows[0]["shard"])
+        self.assertEqual(got["range"], rows[0]["range"])
+        self.assertEqual((got["seq"], got["points"]), (got["replicas"][0]["seq"], self.fine("shard", "list")[0]["points"]))
         self.refused(self.run_("shard", "get", 999), NOT_FOUND, "999")
         self.refused(self.run_("shard", "get", "x"), USAGE, "shard: 'x' is no whole number")
 
@@ -339,12 +387,81 @@ class Import(Case):
     def test_what_was_interrupted_goes_on_where_its_note_says(self) -> None:
         note = self.folder / "note"
         first = self.fine("import", "docs", self.input, "--resume", note, "--limit", 1000, "--batch", 300)
-        self.assertEqual((first["written"], note.read_text()), (1000, "1000\n"))
-        second = self.fine("import", "docs", self.input, "--resume", note)
-        self.assertEqual((second["written"], note.read_text()), (1500, "2500\n"))
+        self.assertEqual((first["written"], note.read_text().splitlines()[-1]), (1000, "rows: 1000"))
+        done = self.run_("-o", "json", "import", "docs", self.input, "--resume", note)
+        self.assertEqual((done.json["first_row"], done.json["written"]), (1000, 1500), done.talk)
+        self.assertIn(f"begins at row 1000 of 2500, as {note} says", done.talk)
+        self.assertEqual(note.read_text().splitlines()[-1], "rows: 2500")
         self.assertEqual(self.count(), self.ROWS)
+        again = self.run_("import", "docs", self.input, "--resume", note)
+        self.assertEqual(again.code, FINE)
+        self.assertIn("begins at row 2500 of 2500", again.talk)
+
+    def test_a_note_of_another_import_is_refused_by_name_and_nothing_is_written(self) -> None:
+        note = self.folder / "note"
+        self.fine("collection", "create", "other", "-d", 4, "--metric", "l2", "--replicas", 1)
+        self.fine("import", "docs", self.input, "--resume", note)
+        for row, (words, said) in enumerate({
+            ("other", self.input): "collection is 'docs' there, and 'other' here",
+            ("docs", shutil.copy(self.input, self.folder / "copy.fbin")): "copy.fbin' here",
+            ("docs", self.input, "--format", "u8bin"): "",  # is no such file: the format's own refusal
+            ("docs", self.input, "--first-id", 5): "first-id is '0' there, and '5' here",
+            ("docs", self.input, "--mode", "insert"): "mode is 'upsert' there, and 'insert' here",
+            ("docs", self.input, "--payloads", self.input): "payloads is 'none' there",
+        }.items()):
+            with self.subTest(row):
+                self.refused(self.run_("import", *words, "--resume", note), PRECONDITION if said else USAGE, said)
+        self.assertEqual(self.fine("point", "count", "other", "--consistency", "strong")["count"], 0)
+        write_fbin(self.input, self.rows[:-1])
+        self.refused(self.run_("import", "docs", self.input, "--resume", note), PRECONDITION, "bytes of the input is '40008' there")
+        write_fbin(self.input, self.rows)  # as many bytes, and perhaps others
+        self.refused(self.run_("import", "docs", self.input, "--resume", note), PRECONDITION, "last change of the input is")
+
+    def test_a_note_of_a_collection_that_was_dropped_and_made_again_is_refused(self) -> None:
+        note = self.folder / "note"
+        self.fine("import", "docs", self.input, "--resume", note)
+        self.fine("collection", "drop", "docs", "--yes")
+        self.fine("collection", "create", "docs", "-d", 4, "--metric", "l2", "--replicas", 1)
+        self.refused(self.run_("import", "docs", self.input, "--resume", note), PRECONDITION, "number of the collection is")
+
+    def test_a_note_that_does_not_say_of_what_it_is_is_refused(self) -> None:
+        note = self.folder / "note"
+        note.write_text("2000\n")
+        self.refused(self.run_("import", "docs", self.input, "--resume", note), PRECONDITION,
+                     "it says 2000 rows, but not of which collection and file", "--skip 2000")
         note.write_text("half\n")
-        self.refused(self.run_("import", "docs", self.input, "--resume", note), USAGE, "does not say how far it came")
+        self.refused(self.run_("import", "docs", self.input, "--resume", note), USAGE, "does not say how far")
+        self.refused(self.run_("import", "docs", self.input, "--resume", "-"), USAGE, "not stdin")
+        self.assertEqual(self.count(), 0)
+
+    def test_a_terminal_sees_a_bar_that_is_wiped_and_nothing_else_does(self) -> None:
+        environment = os.environ | {"TERM": "xterm"}
+        for name, quiet in (("TERM", []), ("-q", ["-q"])):
+            terminal, end = pty.openpty()
+            with subprocess.Popen([OMENCTL, "-e", self.endpoints, "import", "docs", self.input, "--batch", "100", *quiet],
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=end, env=environment) as process:
+                os.close(end)
+                said = b""
+                while True:
+                    try:
+                        more = os.read(terminal, 4096)
+                    except OSError:  # nobody has the other end any more
+                        break
+                    if not more:
+                        break
+                    said += more
+                out, _ = process.communicate(timeout=SECONDS)
+            os.close(terminal)
+            self.assertEqual(process.returncode, FINE, said)
+            self.assertIn(b"written", out)
+            self.assertNotIn(b"\r", out)
+            if quiet:
+                self.assertEqual(said, b"", name)
+            else:
+                self.assertRegex(said, rb"\A\rimporting \[[#.]+\] +\d+ %  \d+ of 2500  \d+/s ")
+                self.assertTrue(said.endswith(b"\r\x1b[K"), said)
+        plain = self.run_("import", "docs", self.input)
+        self.assertEqual((plain.code, plain.talk), (FINE, ""))
 
     def test_rows_that_are_there_are_refused_when_they_are_to_be_inserted(self) -> None:
         self.fine("import", "docs", self.input, "--limit", 10)
@@ -425,29 +542,30 @@ class ExitCodes(Case):
         self.assertIn("row 1: EXISTS: id 2 exists already", done.talk)
         self.assertEqual(len(node.calls("point.upsert")[0]["op_id"]), 16)
 
-    def test_a_cluster_that_lost_a_node_ends_with_9(self) -> None:
-        nodes = [self.node("a")]
-        for name in ("b", "c"):
-            nodes.append(self.node(name, "--join", nodes[0].peer))
-        for node in nodes:
-            node.stands_at("meta.nodes", nodes="3", up="3", voters="3")
-        self.endpoints = ",".join(node.listen for node in nodes)
-        self.fine("collection", "create", "docs", "-d", 4, "--replicas", 3)
-        self.until("everything is well", lambda: self.run_("check").code == FINE)
-        nodes[0].kill()
-        self.until("the status is degraded", lambda: self.run_("status").code == DEGRADED)  # the endpoints behind the first
-        done = self.run_("check", "-o", "json")
-        self.assertEqual(done.code, DEGRADED, done.talk)
-        self.assertIn("endpoint", {row["check"] for row in done.json if row["result"] == "wrong"})
-
     def test_copies_that_differ_end_with_10(self) -> None:
         copies = [{"node": "a", "checksum": "0" * 32}, {"node": "b", "checksum": "1" * 32}]
         node = self.fake(shard__verify={"shards": [{"shard": 1, "seq": 5, "copies": copies}]})
         done = self.run_("shard", "verify", "docs", "-o", "json")
         self.assertEqual((done.code, done.json[0]["copies"]), (CORRUPT, copies))
         copies[1]["checksum"] = copies[0]["checksum"]
-        self.assertEqual(self.run_("shard", "verify", "docs").code, FINE)
+        self.assertEqual(self.run_("shard", "verify", "docs", "-o", "yaml").code, FINE)
         self.assertEqual(node.calls("shard.verify")[0]["collection"], "docs")
+
+    def test_copies_that_differ_beside_missing_ones_end_with_10(self) -> None:
+        copies = [{"node": "a", "checksum": "0" * 32}, {"node": "b", "checksum": "1" * 32}]
+        shard = {"shard": 1, "seq": 5, "copies": copies, "missing": [{"node": "c", "reason": "no answer in time"}]}
+        self.fake(shard__verify={"shards": [shard]})
+        done = self.run_("shard", "verify", "docs", "-o", "json")
+        self.assertEqual((done.code, done.json), (CORRUPT, [shard]))
+        self.assertIn("1 copies, of 1 shards, could not be compared", done.talk)
+        self.assertIn("1 shards have copies that differ", done.talk)
+
+    def test_a_name_that_two_nodes_have_is_not_shown_for_either(self) -> None:
+        node = {"zone": "z", "roles": ["data"], "state": "up"}
+        nodes = [{"node": f"uuid-{place}", "name": name} | node for place, name in enumerate(["a", "twin", "twin"])]
+        copies = [{"node": each["node"], "checksum": "0" * 32} for each in nodes] + [{"node": "uuid-9", "checksum": "0" * 32}]
+        self.fake(shard__verify={"shards": [{"shard": 1, "seq": 5, "copies": copies}]}, node__list={"nodes": nodes})
+        self.assertEqual([row[2] for row in self.table("shard", "verify", "docs")[1:]], ["a", "uuid-1", "uuid-2", "uuid-9"])
 
     def test_a_method_that_the_node_does_not_know_ends_with_11(self) -> None:
         def unknown(_: dict[str, Any]) -> None:
@@ -455,6 +573,104 @@ class ExitCodes(Case):
 
         self.fake(job__list=unknown)
         self.refused(self.run_("job", "list"), VERSION, "METHOD")
+
+
+class ThreeNodes(Case):
+    """Three nodes, and two collections with a copy of each of their five shards on all of them."""
+
+    SHARDS = 5
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.node("a")
+        for name in ("b", "c"):
+            self.node(name, "--join", self.nodes[0].peer)
+        for node in self.nodes:
+            node.stands_at("meta.nodes", nodes="3", up="3", voters="3")
+        self.endpoints = ",".join(node.listen for node in self.nodes)
+        self.fine("collection", "create", "docs", "-d", 4, "--metric", "l2", "--shards", 3, "--replicas", 3)
+        self.fine("collection", "create", "idle", "-d", 4, "--metric", "l2", "--shards", 2, "--replicas", 3)
+        self.until("everything is well", lambda: self.run_("check").code == FINE)
+
+    def kill_on_an_idle_cluster(self) -> None:
+        self.nodes[2].kill()
+        self.until("it is dead to the others", lambda: "dead" in {row["state"] for row in self.fine("cluster", "members")})
+
+        def all_lack_a_copy() -> bool:
+            info = self.fine("cluster", "info")
+            return (info.get("degraded_shards"), info.get("lost_shards")) == (self.SHARDS, None)
+
+        self.until("every shard lacks a copy, and has a primary", all_lack_a_copy)
+
+    def test_a_cluster_that_lost_a_node_ends_with_9(self) -> None:
+        self.nodes[0].kill()
+        self.until("the status is degraded", lambda: self.run_("status").code == DEGRADED)  # the endpoints behind the first
+        done = self.run_("check", "-o", "json")
+        self.assertEqual(done.code, DEGRADED, done.talk)
+        self.assertIn("endpoint", {row["check"] for row in done.json if row["result"] == "wrong"})
+
+    def test_status_check_and_doctor_agree_on_what_a_node_that_is_killed_in_an_idle_cluster_leaves(self) -> None:
+        self.kill_on_an_idle_cluster()
+        status = self.run_("status")
+        self.assertEqual(status.code, DEGRADED, status.talk)
+        self.assertIn(f"{self.SHARDS} shards lack copies, 0 cannot be written to", status.talk)
+        shards = sorted(row["shard"] for row in self.fine("shard", "list"))
+        for verb in ("check", "doctor"):
+            done = self.run_(verb, "-o", "json")
+            self.assertEqual(done.code, DEGRADED, done.talk)
+            wrong = [row["detail"] for row in done.json if (row["check"], row["result"]) == ("shard", "wrong")]
+            self.assertEqual(sorted(int(detail.split()[0]) for detail in wrong), shards, verb)
+            for detail in wrong:
+                self.assertIn("has a primary, and 2 of 3 copies in sync and alive", detail)
+        self.nodes[2].start()
+        self.until("everything is well again", lambda: {self.run_(verb).code for verb in ("status", "check")} == {FINE})
+
+
+    def test_sums_are_compared_by_those_who_live_and_the_dead_are_named_with_the_reason(self) -> None:
+        rows = self.table("shard", "verify", "docs")
+        self.assertEqual(rows[0], ["SHARD", "SEQ", "NODE", "CHECKSUM"])  # a row a copy, so that sums can be compared
+        self.assertEqual(len(rows), 1 + 9)
+        for shard in {row[0] for row in rows[1:]}:
+            copies = [row for row in rows[1:] if row[0] == shard]
+            self.assertEqual(({row[2] for row in copies}, len({row[3] for row in copies}), len(copies[0][3])), ({"a", "b", "c"}, 1, 32))
+        self.kill_on_an_idle_cluster()
+        done = self.run_("shard", "verify", "docs", "-o", "json")
+        self.assertEqual(done.code, PARTIAL, done.talk)
+        there, gone = sorted(node.node for node in self.nodes[:2]), self.nodes[2].node
+        # A primary that took over from it has dropped its copy: what is not in sync is not compared.
+        kept = {row["shard"] for row in self.fine("shard", "list", "--collection", "docs") if gone in row["in_sync"]}
+        self.assertIn(f"{len(kept)} copies, of {len(kept)} shards, could not be compared", done.talk)
+        for shard in done.json:
+            self.assertEqual(sorted(copy["node"] for copy in shard["copies"]), there)
+            self.assertEqual(len({copy["checksum"] for copy in shard["copies"]}), 1)
+            lacks = [{"node": gone, "reason": "its node is dead, or has left"}] if shard["shard"] in kept else []
+            self.assertEqual(shard.get("missing", []), lacks)
+        self.assertRegex(self.run_("shard", "verify", "docs").out, r"(?m)^ +\d+ +\d+ +c +- +its node is dead, or has left$")
+
+    def test_a_node_that_dies_while_it_is_asked_is_named_and_the_others_are_compared(self) -> None:
+        self.nodes[2].signal(signal.SIGSTOP)  # its connections stand, and nobody answers on them
+        self.endpoints = self.nodes[0].listen
+        done = self.run_("shard", "verify", "docs", "-o", "json")
+        self.assertEqual(done.code, PARTIAL, done.talk)
+        for shard in done.json:
+            self.assertGreaterEqual(len(shard["copies"]), 2)
+            for missing in shard.get("missing", []):
+                self.assertEqual(missing["node"], self.nodes[2].node)
+                self.assertIn(missing["reason"], ("its node is dead, or has left", "no answer in time"))
+        self.nodes[2].signal(signal.SIGCONT)
+
+    def test_tables_of_shards_have_names_of_nodes_and_json_has_their_uuids(self) -> None:
+        rows = self.table("shard", "list", "--collection", "docs")
+        at = {name: place for place, name in enumerate(rows[0])}
+        for row in rows[1:]:
+            self.assertEqual(sorted(row[at["IN_SYNC"]].split(",")), ["a", "b", "c"])
+            self.assertIn(row[at["PRIMARY"]], ("a", "b", "c"))
+            self.assertTrue(row[at["SEQ"]].isdigit() and row[at["POINTS"]] == "0", row)
+        there = sorted(node.node for node in self.nodes)
+        for shard in self.fine("shard", "list"):
+            self.assertEqual(sorted(shard["in_sync"]), there)
+            self.until("copies are equally far", lambda number=shard["shard"]: len(
+                {copy.get("seq") for copy in self.fine("shard", "get", number)["replicas"]}) == 1)
 
 
 class Jobs(Case):

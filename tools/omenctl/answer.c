@@ -127,7 +127,11 @@ add_number(struct doc *doc, struct doc_node *parent, const struct field *field, 
 {
     const size_t length = strlen(field->key);
     const bool is_bytes = length > 6 && strcmp(field->key + length - 6, "_bytes") == 0;
-    if (is_bytes)
+    const bool is_time =
+        strcmp(field->key, "time_ms") == 0 || strcmp(field->key, "expires_ms") == 0;
+    if (is_time)
+        doc_time(doc, parent, field->key, number);
+    else if (is_bytes)
         doc_bytes(doc, parent, field->key, number);
     else
         doc_uint(doc, parent, field->key, number);

@@ -43,6 +43,7 @@ const struct option_spec common_options[COMMON_COUNT] = {
                            "how stdout looks: table (default), json, yaml, ndjson; OMEN_OUTPUT"},
     [COMMON_QUIET] = {.name = "quiet", .letter = 'q', .help = "say nothing on stderr but errors"},
     [COMMON_HELP] = {.name = "help", .letter = 'h', .help = "show this and end"},
+    [COMMON_VERSION] = {.name = "version", .help = "say the version and end; without a command"},
     [COMMON_DRY_RUN] = {.name = "dry-run", .help = "check everything and change nothing"},
     [COMMON_YES] = {.name = "yes", .letter = 'y', .help = "do not ask"},
 };
@@ -52,6 +53,8 @@ common_applies(uint32_t option, const struct verb *verb)
 {
     if (option >= COMMON_ENDPOINTS && option <= COMMON_TIMEOUT)
         return verb == NULL || verb->remote != NULL;
+    if (option == COMMON_VERSION)
+        return verb == NULL;
     if (option == COMMON_WAIT)
         return verb != NULL && verb->remote != NULL && verb->remote->waits;
     if (option == COMMON_YES)
@@ -143,7 +146,7 @@ format_of(const char *text)
 }
 
 static enum exit_code
-take_option(struct call *call, int place, const char *value, bool *wants_help)
+take_option(struct call *call, int place, const char *value)
 {
     const struct option_spec *spec =
         place < COMMON_COUNT ? &common_options[place] : &call->verb->options[place - COMMON_COUNT];
@@ -160,7 +163,10 @@ take_option(struct call *call, int place, const char *value, bool *wants_help)
         call->quiet = true;
         break;
     case COMMON_HELP:
-        *wants_help = true;
+        call->wants_help = true;
+        break;
+    case COMMON_VERSION:
+        call->wants_version = true;
         break;
     case COMMON_ENDPOINTS:
         call->endpoints = value;
@@ -195,7 +201,7 @@ take_option(struct call *call, int place, const char *value, bool *wants_help)
 
 // Reads options from argv[1] on; *rest is where the words begin.
 static enum exit_code
-parse_options(struct call *call, int argc, char **argv, int *rest, bool *wants_help)
+parse_options(struct call *call, int argc, char **argv, int *rest)
 {
     struct parser parser;
     parser_init(&parser, call->verb);
@@ -213,7 +219,7 @@ parse_options(struct call *call, int argc, char **argv, int *rest, bool *wants_h
         if (place < 0)
             return call_fail(call, EXIT_USAGE, "%s: no such option, or not with such an argument",
                              argv[optind - 1]);
-        const enum exit_code bad = take_option(call, place, optarg, wants_help);
+        const enum exit_code bad = take_option(call, place, optarg);
         if (bad != EXIT_FINE)
             return bad;
     }
@@ -266,7 +272,6 @@ find_verb(struct call *call, int argc, char **argv, int *used)
 static enum exit_code
 run_words(struct call *call, int argc, char **argv)
 {
-    bool wants_help = false;
     int used = 0, rest = 0;
     enum exit_code code = find_verb(call, argc, argv, &used);
     if (code != EXIT_FINE || call->verb == NULL)
@@ -274,10 +279,10 @@ run_words(struct call *call, int argc, char **argv)
     // getopt begins behind argv[0]: the last word of the command stands in for the program's name.
     argc -= used - 1;
     argv += used - 1;
-    code = parse_options(call, argc, argv, &rest, &wants_help);
+    code = parse_options(call, argc, argv, &rest);
     if (code != EXIT_FINE)
         return code;
-    if (wants_help) {
+    if (call->wants_help) {
         help_verb(call->out, call->noun, call->verb);
         return EXIT_FINE;
     }
@@ -299,8 +304,8 @@ call_setting(const char *given, const char *variable)
 enum exit_code
 command_main(int argc, char **argv)
 {
+    static char version[] = "version";
     struct call call = {.out = stdout, .talk = stderr};
-    bool wants_help = false;
     int rest = 0;
     const char *output = call_setting(NULL, "OMEN_OUTPUT");
     if (output != NULL && !is_choice(common_options[COMMON_OUTPUT].choices, output))
@@ -308,12 +313,14 @@ command_main(int argc, char **argv)
                          common_options[COMMON_OUTPUT].choices);
     if (output != NULL)
         call.format = format_of(output);
-    enum exit_code code = parse_options(&call, argc, argv, &rest, &wants_help);
+    enum exit_code code = parse_options(&call, argc, argv, &rest);
     if (code != EXIT_FINE)
         return code;
-    if (wants_help || rest == argc) {
-        help_all(wants_help ? call.out : call.talk);
-        code = wants_help ? EXIT_FINE : EXIT_USAGE;
+    if (call.wants_version && !call.wants_help) {
+        code = run_words(&call, 1, (char *[]){version, NULL});
+    } else if (call.wants_help || rest == argc) {
+        help_all(call.wants_help ? call.out : call.talk);
+        code = call.wants_help ? EXIT_FINE : EXIT_USAGE;
     } else {
         code = run_words(&call, argc - rest, argv + rest);
     }

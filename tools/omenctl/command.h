@@ -78,6 +78,7 @@ enum {
     COMMON_OUTPUT,
     COMMON_QUIET,
     COMMON_HELP,
+    COMMON_VERSION, // before a noun alone
     COMMON_ENDPOINTS,
     COMMON_CONTEXT,
     COMMON_API_KEY,
@@ -102,6 +103,7 @@ struct call {
     const char *values[CALL_OPTIONS_MAX]; // by place in the verb's options; a switch has ""
     enum doc_format format;
     bool quiet, yes, dry_run, wait;
+    bool wants_help, wants_version;
     const char *endpoints, *api_key, *api_key_file,
         *timeout;          // NULL: the environment, else the context, else what help says
     const char *context;   // its name, as given; NULL: the environment, else the current one

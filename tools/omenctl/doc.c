@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/assert.h"
 #include "base/limits.h"
 #include "base/msgpack.h"
 #include "base/value.h"
@@ -175,6 +176,14 @@ doc_bytes(struct doc *doc, struct doc_node *parent, const char *key, uint64_t va
 }
 
 void
+doc_time(struct doc *doc, struct doc_node *parent, const char *key, uint64_t ms)
+{
+    struct doc_node *node = doc_add(doc, parent, key, DOC_TIME);
+    if (node != NULL)
+        node->unsigned_ = ms;
+}
+
+void
 doc_single(struct doc *doc, struct doc_node *parent, const char *key, float value)
 {
     struct doc_node *node = doc_add(doc, parent, key, DOC_SINGLE);
@@ -214,6 +223,17 @@ doc_text_bytes(struct doc *doc, struct doc_node *parent, const char *key, const 
                size_t count)
 {
     doc_add_text(doc, parent, key, key != NULL ? strlen(key) : 0, bytes, count);
+}
+
+void
+doc_retext(struct doc *doc, struct doc_node *node, const char *bytes, size_t count)
+{
+    const char *copy = doc_copy(doc, bytes, count);
+    ASSERT(node->kind == DOC_TEXT);
+    if (copy == NULL)
+        return;
+    node->text.bytes = copy;
+    node->text.count = count;
 }
 
 // ---- msgpack ----

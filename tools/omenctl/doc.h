@@ -19,7 +19,8 @@ enum doc_kind {
     DOC_BOOL,
     DOC_INT,
     DOC_UINT,
-    DOC_BYTES,  // a count of bytes: tables show MiB
+    DOC_BYTES, // a count of bytes: tables show MiB
+    DOC_TIME, // ms since 1970, under a key that ends in "_ms": tables show UTC, and leave that end out
     DOC_SINGLE, // an f32: the shortest text that reads back the same
     DOC_DOUBLE,
     DOC_TEXT,
@@ -62,11 +63,14 @@ void doc_bool(struct doc *doc, struct doc_node *parent, const char *key, bool va
 void doc_int(struct doc *doc, struct doc_node *parent, const char *key, int64_t value);
 void doc_uint(struct doc *doc, struct doc_node *parent, const char *key, uint64_t value);
 void doc_bytes(struct doc *doc, struct doc_node *parent, const char *key, uint64_t value);
+void doc_time(struct doc *doc, struct doc_node *parent, const char *key, uint64_t ms);
 void doc_single(struct doc *doc, struct doc_node *parent, const char *key, float value);
 void doc_double(struct doc *doc, struct doc_node *parent, const char *key, double value);
 void doc_text(struct doc *doc, struct doc_node *parent, const char *key, const char *text);
 void doc_text_bytes(struct doc *doc, struct doc_node *parent, const char *key, const char *bytes,
                     size_t count);
+// Another text in the place of a DOC_TEXT's.
+void doc_retext(struct doc *doc, struct doc_node *node, const char *bytes, size_t count);
 // One msgpack object; NULL: null. Times become RFC 3339, binaries "hex:...". What is not msgpack becomes a text
 // that says so: the bytes may come from a damaged file.
 void doc_msgpack(struct doc *doc, struct doc_node *parent, const char *key, const void *bytes,

@@ -12,6 +12,7 @@
 
 #include "base/alloc.h"
 #include "base/utf8.h"
+#include "base/value.h"
 #include "tools/omenctl/doc.h"
 
 #define CELL_BYTES 160u // of a value in a table; longer ones are cut
@@ -85,6 +86,7 @@ print_scalar(FILE *out, const struct doc_node *node)
         break;
     case DOC_UINT:
     case DOC_BYTES:
+    case DOC_TIME:
         fprintf(out, "%" PRIu64, node->unsigned_);
         break;
     case DOC_SINGLE:
@@ -215,6 +217,25 @@ print_human_bytes(FILE *out, uint64_t bytes)
     fprintf(out, "%.1f %s", size, units[unit]);
 }
 
+// With as many digits each, so that a column is even. What no calendar has is a number.
+static void
+print_time(FILE *out, uint64_t ms)
+{
+    const struct instant instant = {.seconds = (int64_t)(ms / 1000)};
+    char text[INSTANT_TEXT_BYTES];
+    if (instant_print(instant, text))
+        fprintf(out, "%.*s.%03uZ", (int)strlen(text) - 1, text, (unsigned)(ms % 1000));
+    else
+        fprintf(out, "%" PRIu64, ms);
+}
+
+// The key as a table has it.
+static size_t
+key_bytes(const struct doc_node *node)
+{
+    return strlen(node->key) - (node->kind == DOC_TIME ? strlen("_ms") : 0);
+}
+
 // A list of nothing but texts: in a table they stand side by side.
 static bool
 is_words(const struct doc_node *node)
@@ -246,6 +267,8 @@ print_cell_to(FILE *out, const struct doc_node *node)
         print_escaped(out, node->text.bytes, node->text.count, "\\");
     else if (node->kind == DOC_BYTES)
         print_human_bytes(out, node->unsigned_);
+    else if (node->kind == DOC_TIME)
+        print_time(out, node->unsigned_);
     else if (is_words(node))
         print_words(out, node);
     else if (node->kind == DOC_SINGLE || node->kind == DOC_DOUBLE)
@@ -300,6 +323,7 @@ child_of(const struct doc_node *node, const char *key)
 
 struct column {
     const char *key;
+    size_t key_bytes; // that are shown
     size_t width;
     bool is_number;
 };
@@ -321,11 +345,13 @@ find_columns(const struct doc_node *list, struct column columns[COLUMNS_MAX])
             if (i == COLUMNS_MAX)
                 continue;
             if (i == count)
-                columns[count++] = (struct column){child->key, strlen(child->key), true};
+                columns[count++] =
+                    (struct column){child->key, key_bytes(child), key_bytes(child), true};
             const size_t width = cell_text(child, cell);
             if (width > columns[i].width)
                 columns[i].width = width;
-            if (child->kind == DOC_TEXT || child->kind == DOC_BOOL || is_container(child))
+            if (child->kind == DOC_TEXT || child->kind == DOC_BOOL || child->kind == DOC_TIME ||
+                is_container(child))
                 columns[i].is_number = false;
         }
     }
@@ -342,7 +368,7 @@ print_rows(FILE *out, const struct doc_node *list, int indent)
         return;
     fprintf(out, "%*s", indent, "");
     for (uint32_t i = 0; i < count; i++) {
-        snprintf(cell, sizeof cell, "%s", columns[i].key);
+        snprintf(cell, sizeof cell, "%.*s", (int)columns[i].key_bytes, columns[i].key);
         for (char *at = cell; *at != '\0'; at++)
             *at = *at >= 'a' && *at <= 'z' ? (char)(*at - 'a' + 'A') : *at;
         const size_t width = i + 1 < count || columns[i].is_number ? columns[i].width : 0;
@@ -367,8 +393,8 @@ print_fields(FILE *out, const struct doc_node *map, int indent)
     char cell[CELL_BYTES];
     size_t width = 0;
     for (const struct doc_node *child = map->children.first; child != NULL; child = child->next)
-        if (strlen(child->key) > width)
-            width = strlen(child->key);
+        if (key_bytes(child) > width)
+            width = key_bytes(child);
     for (const struct doc_node *child = map->children.first; child != NULL; child = child->next) {
         fprintf(out, "%*s", indent, "");
         if (is_container(child) && !is_flat(child) && child->children.count > 0) {
@@ -380,8 +406,7 @@ print_fields(FILE *out, const struct doc_node *map, int indent)
             continue;
         }
         cell_text(child, cell);
-        print_cell(out, child->key, strlen(child->key), width + 2, false);
-        fprintf(out, "%s\n", cell);
+        fprintf(out, "%-*.*s%s\n", (int)width + 2, (int)key_bytes(child), child->key, cell);
     }
 }
 

@@ -41,13 +41,26 @@ print_common(FILE *out, const struct verb *verb)
             print_option(out, &common_options[i]);
 }
 
+// Two columns, as wide as the longest name wants.
+static int
+names_width(const struct noun *noun)
+{
+    size_t width = 0;
+    for (uint32_t i = 0; i < (noun != NULL ? noun->verb_count : noun_count); i++) {
+        const size_t bytes = strlen(noun != NULL ? noun->verbs[i].name : nouns[i]->name);
+        width = bytes > width ? bytes : width;
+    }
+    return (int)width;
+}
+
 void
 help_all(FILE *out)
 {
+    const int width = names_width(NULL);
     fputs("omenctl -- looks after OmenDB\n\nusage: omenctl NOUN VERB [ARGUMENTS] [OPTIONS]\n\n",
           out);
     for (uint32_t i = 0; i < noun_count; i++)
-        fprintf(out, "  %-12s  %s\n", nouns[i]->name, nouns[i]->summary);
+        fprintf(out, "  %-*s  %s\n", width, nouns[i]->name, nouns[i]->summary);
     fputs("\noptions of every command\n", out);
     print_common(out, NULL);
     fputs("\nstdout is data, stderr is talk. omenctl ends with\n", out);
@@ -59,9 +72,10 @@ help_all(FILE *out)
 void
 help_noun(FILE *out, const struct noun *noun)
 {
+    const int width = names_width(noun);
     fprintf(out, "omenctl %s -- %s\n\n", noun->name, noun->summary);
     for (uint32_t i = 0; i < noun->verb_count; i++)
-        fprintf(out, "  %-12s  %s\n", noun->verbs[i].name, noun->verbs[i].summary);
+        fprintf(out, "  %-*s  %s\n", width, noun->verbs[i].name, noun->verbs[i].summary);
     fprintf(out, "\nmore: omenctl help %s VERB\n", noun->name);
 }
 
@@ -147,7 +161,7 @@ help_manual(FILE *out)
         for (uint32_t j = 0; j < nouns[i]->verb_count; j++)
             manual_verb(out, nouns[i], &nouns[i]->verbs[j]);
     fputs(".SH OPTIONS OF EVERY COMMAND\n", out);
-    for (uint32_t i = 0; i < COMMON_DRY_RUN; i++)
+    for (uint32_t i = 0; i < COMMON_DRY_RUN; i++) // --version too, which stands before a noun
         manual_option(out, &common_options[i]);
     fputs(".SH EXIT STATUS\n", out);
     for (int i = 0; i < EXIT_CODES; i++) {

@@ -14,6 +14,7 @@
 #include "tools/omenctl/interrupt.h"
 #include "tools/omenctl/progress.h"
 #include "tools/omenctl/remote.h"
+#include "tools/omenctl/resume.h"
 #include "tools/omenctl/upsert.h"
 
 const struct option_spec import_options[] = {
@@ -41,7 +42,7 @@ const struct option_spec import_options[] = {
     {.name = "resume",
      .is_path = true,
      .argument = "FILE",
-     .help = "note there how far it came, and begin where it says"},
+     .help = "note there how far it came, and of what; begin where it says"},
     {.name = "refused",
      .is_path = true,
      .argument = "FILE",
@@ -60,43 +61,10 @@ struct import {
     struct upsert upsert;
     uint32_t batch;
     struct inputs_range range;
+    struct resume resume;
     uint64_t started_ns;
     uint64_t hold_at_ns; // rows are to be held back anew
 };
-
-// ---- how far it came ----
-
-// "12345\n"; a file that is not there yet is 0.
-static enum exit_code
-read_resume(struct import *import)
-{
-    const char *path = call_value(import->call, "resume");
-    FILE *file = path != NULL ? fopen(path, "re") : NULL;
-    if (path == NULL || (file == NULL && errno == ENOENT))
-        return EXIT_FINE;
-    if (file == NULL)
-        return call_fail(import->call, EXIT_USAGE, "%s: %s", path, strerror(errno));
-    const bool is_good = fscanf(file, "%" SCNu64, &import->range.skip) == 1;
-    fclose(file);
-    return is_good ? EXIT_FINE
-                   : call_fail(import->call, EXIT_USAGE, "%s does not say how far it came", path);
-}
-
-static enum exit_code
-note_resume(const struct import *import)
-{
-    const char *path = call_value(import->call, "resume");
-    char next[4096];
-    if (path == NULL)
-        return EXIT_FINE;
-    snprintf(next, sizeof next, "%s.new", path);
-    FILE *file = fopen(next, "we");
-    bool is_good = file != NULL && fprintf(file, "%" PRIu64 "\n", import->convert.source.next) > 0;
-    is_good = file != NULL && fclose(file) == 0 && is_good;
-    if (is_good && rename(next, path) == 0)
-        return EXIT_FINE;
-    return call_fail(import->call, EXIT_OTHER, "%s: %s", path, strerror(errno));
-}
 
 // ---- the command ----
 
@@ -116,8 +84,7 @@ read_options(struct import *import)
         !call_u64(call, "limit", UINT64_MAX, &import->range.limit) ||
         !call_u32(call, "batch", 1, WIRE_BATCH_MAX, &import->batch))
         return EXIT_USAGE;
-    const enum exit_code code = remote_timeout(call, &import->upsert.timeout_ms);
-    return code == EXIT_FINE ? read_resume(import) : code;
+    return remote_timeout(call, &import->upsert.timeout_ms);
 }
 
 static enum exit_code
@@ -127,7 +94,7 @@ open_sources(struct import *import)
     const struct convert_files files = inputs_files(import->call, import->call->arguments[1]);
     if (convert_open(&import->convert, &files, &error) != OMEN_OK)
         return call_fail_error(import->call, "nothing was changed", &error);
-    return inputs_range(import->call, &import->convert, &import->range);
+    return EXIT_FINE;
 }
 
 // What the collection takes decides what is sent.
@@ -144,6 +111,8 @@ open_collection(struct import *import)
     if (code != EXIT_FINE)
         return code;
     code = remote_ask(call, import->client, METHOD_COLLECTION_GET, &ask, &reply, &collection);
+    if (code == EXIT_FINE)
+        code = resume_open(call, import->client, &import->convert, &collection, &import->resume);
     client_reply_fini(&reply);
     if (code != EXIT_FINE)
         return code;
@@ -159,6 +128,19 @@ open_collection(struct import *import)
     if (convert_prepare(convert, &error) != OMEN_OK)
         return call_fail_error(call, "nothing was changed", &error);
     return EXIT_FINE;
+}
+
+static enum exit_code
+choose_rows(struct import *import)
+{
+    struct call *call = import->call;
+    if (import->resume.found)
+        import->range.skip = import->resume.rows;
+    const enum exit_code code = inputs_range(call, &import->convert, &import->range);
+    if (code == EXIT_FINE && import->resume.found)
+        call_talk(call, "begins at row %" PRIu64 " of %" PRIu64 ", as %s says", import->range.skip,
+                  import->convert.source.rows.count, call_value(call, "resume"));
+    return code;
 }
 
 // So that rows of --bulk are not linked one by one. What cannot be asked now is asked the next time: it only costs time.
@@ -191,7 +173,7 @@ import_all(struct import *import)
         hold(import);
         status = convert_batch(convert, left < import->batch ? left : import->batch, &error);
         if (status == OMEN_OK)
-            code = note_resume(import);
+            code = resume_note(&import->resume, call, convert->source.next);
         progress_show(&progress, convert->source.next - import->range.skip,
                       import->range.end - import->range.skip);
     }
@@ -229,6 +211,7 @@ print_summary(const struct import *import)
     doc_text(doc, root, "collection", call->arguments[0]);
     doc_bool(doc, root, "dry_run", call->dry_run);
     doc_uint(doc, root, "dimension", convert->source.rows.dimension);
+    doc_uint(doc, root, "first_row", import->range.skip);
     doc_uint(doc, root, "rows", import->range.end - import->range.skip);
     if (!call->dry_run) {
         doc_uint(doc, root, "written", convert->added);
@@ -254,6 +237,8 @@ run_import(struct import *import)
         code = open_sources(import);
     if (code == EXIT_FINE)
         code = open_collection(import);
+    if (code == EXIT_FINE)
+        code = choose_rows(import);
     if (code != EXIT_FINE)
         return code;
     if (call->dry_run)

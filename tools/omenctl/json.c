@@ -187,6 +187,23 @@ put_integer(const struct parser *parser, const char *text, bool *fits)
                                  : put_headed(parser, 0xd3, (uint64_t)number, 8);
 }
 
+// What others write for numbers that JSON does not have is named: it is in the way of most.
+static omen_status
+refuse_value(const struct parser *parser)
+{
+    static const char *const words[] = {"NaN", "nan",  "Infinity", "-Infinity",
+                                        "inf", "-inf", "-NaN",     "-nan"};
+    const size_t left = (size_t)(parser->end - parser->at);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        const size_t bytes = strlen(words[i]);
+        if (left >= bytes && memcmp(parser->at, words[i], bytes) == 0)
+            return error_set(parser->error, OMEN_E_NOT_FINITE,
+                             "JSON, byte %zu: %s is no number that JSON has",
+                             (size_t)(parser->at - parser->start), words[i]);
+    }
+    return wrong(parser, "a value is expected");
+}
+
 static omen_status
 parse_number(struct parser *parser)
 {
@@ -194,7 +211,7 @@ parse_number(struct parser *parser)
     bool is_integer;
     const size_t bytes = number_bytes(parser->at, parser->end, &is_integer);
     if (bytes == 0)
-        return wrong(parser, "a value is expected");
+        return refuse_value(parser);
     if (bytes > NUMBER_BYTES_MAX)
         return wrong(parser, "a number of more than 400 digits");
     memcpy(text, parser->at, bytes);

@@ -18,7 +18,8 @@ void buffer_fini(struct buffer *buffer);
 OMEN_MUST_CHECK omen_status buffer_add(struct buffer *buffer, const void *bytes, size_t count);
 
 // Appends the one value that `text` is to *out, which on failure is as it was. Integers stay integers as far as 64 bits
-// go, other numbers become f64. OMEN_E_INVALID says at which byte the text is wrong. Whether a key comes twice is not
+// go, other numbers become f64. OMEN_E_INVALID says at which byte the text is wrong, OMEN_E_NOT_FINITE where it
+// has NaN or an infinity, which JSON does not. Whether a key comes twice is not
 // looked at; msgpack_check_map does.
 OMEN_MUST_CHECK omen_status json_to_msgpack(const char *text, size_t bytes, struct buffer *out,
                                             struct omen_error *error);

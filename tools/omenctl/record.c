@@ -211,7 +211,7 @@ record_of_json(const char *line, size_t bytes, struct record_room *room, struct 
     room->packed.count = 0;
     encode_reset(&room->payload);
     omen_status status = json_to_msgpack(line, bytes, &room->packed, error);
-    if (status == OMEN_E_NO_MEMORY)
+    if (status == OMEN_E_NO_MEMORY || status == OMEN_E_NOT_FINITE)
         return status;
     if (status != OMEN_OK)
         return error->status = OMEN_E_PAYLOAD;
@@ -263,7 +263,7 @@ take_cell_vector(struct record_room *room, const struct record_cell *cell, struc
 {
     room->packed.count = 0;
     const omen_status status = json_to_msgpack(cell->bytes, cell->count, &room->packed, error);
-    if (status == OMEN_E_NO_MEMORY)
+    if (status == OMEN_E_NO_MEMORY || status == OMEN_E_NOT_FINITE)
         return status;
     if (status != OMEN_OK)
         return error->status = OMEN_E_DIMENSION;

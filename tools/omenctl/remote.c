@@ -12,6 +12,7 @@
 #include "base/limits.h"
 #include "tools/omenctl/answer.h"
 #include "tools/omenctl/json.h"
+#include "tools/omenctl/names.h"
 #include "tools/omenctl/pack.h"
 #include "tools/omenctl/progress.h"
 #include "tools/omenctl/source.h"
@@ -371,29 +372,43 @@ add_inside(struct doc *doc, const struct remote *remote, const struct field *fie
     }
 }
 
-static enum exit_code
-show(struct call *call, const struct method *method, const void *answer)
+static void
+add_rows(struct doc *doc, const struct call *call, const struct method *method, const void *answer)
 {
     const struct remote *remote = call->verb->remote;
-    const char *columns = call->format == DOC_AS_TABLE ? remote->columns : NULL;
+    const bool is_table = call->format == DOC_AS_TABLE;
+    const struct field *field = shape_field(method->answer, remote->rows);
+    const struct wire_list *list = (const void *)((const uint8_t *)answer + field->at);
+    if (is_table && remote->table != NULL)
+        remote->table(doc, answer);
+    else if (remote->inside != NULL)
+        add_inside(doc, remote, field, list);
+    else
+        answer_items(doc, doc_root(doc), field, list, is_table ? remote->columns : NULL);
+    if (is_table && remote->nothing != NULL && doc_root(doc)->children.count == 0)
+        call_talk(call, "%s", remote->nothing);
+}
+
+static enum exit_code
+show(struct call *call, struct client *client, const struct method *method, const void *answer)
+{
+    const struct remote *remote = call->verb->remote;
+    const bool is_table = call->format == DOC_AS_TABLE;
     struct doc *doc = NULL;
-    if (method->number == METHOD_SYSTEM_METRICS && call->format == DOC_AS_TABLE) {
+    if (method->number == METHOD_SYSTEM_METRICS && is_table) {
         const struct api_metrics *metrics = answer;
         fwrite(metrics->text.bytes, 1, metrics->text.count, call->out);
         return EXIT_FINE;
     }
     if (doc_open(remote->rows != NULL ? DOC_LIST : DOC_MAP, &doc) != OMEN_OK)
         return call_fail(call, EXIT_OTHER, "no memory");
-    if (remote->rows != NULL) {
-        const struct field *field = shape_field(method->answer, remote->rows);
-        const struct wire_list *list = (const void *)((const uint8_t *)answer + field->at);
-        if (remote->inside != NULL)
-            add_inside(doc, remote, field, list);
-        else
-            answer_items(doc, doc_root(doc), field, list, columns);
-    } else {
-        answer_fields(doc, doc_root(doc), method->answer, answer, columns);
-    }
+    if (remote->rows != NULL)
+        add_rows(doc, call, method, answer);
+    else
+        answer_fields(doc, doc_root(doc), method->answer, answer,
+                      is_table ? remote->columns : NULL);
+    if (is_table && remote->names)
+        names_show(client, doc);
     const enum exit_code code = call_print(call, doc);
     doc_close(doc);
     return code;
@@ -464,7 +479,7 @@ ask_and_show(struct call *call, const struct method *method, const struct encode
         client_read_answer(&reply, method, &answer, &error) != OMEN_OK)
         code = remote_fail(call, "", &error);
     if (code == EXIT_FINE)
-        code = show(call, method, &answer);
+        code = show(call, client, method, &answer);
     if (code == EXIT_FINE)
         code = remote_remarks(call, method->answer, &answer);
     if (code == EXIT_FINE && call->verb->remote->judge != NULL)

@@ -19,7 +19,11 @@ struct remote {
     const char *
         inside; // key of each row's own list: its items are shown, with the row's number as `numbered`
     const char *numbered;
-    const char *columns;  // of a table, in their order; NULL: all
+    const char *columns; // of a table, in their order; NULL: all
+    void (*table)(struct doc *doc,
+                  const void *answer); // the rows of a table; NULL: those of `rows`
+    bool names;                        // a table has names of nodes in the place of uuids
+    const char *nothing;               // what is said where a table has no row; NULL: nothing
     const char *question; // of VERB_CHANGES: "drop the collection %s and all its points?"
     bool waits;           // the answer is a job
     enum exit_code (*judge)(struct call *call, const void *answer); // NULL: it is good
@@ -65,7 +69,8 @@ verb_run job_build_run, job_watch_run; // job.c
 void job_hold(struct client *client, const struct api_build *ask);
 enum exit_code job_build(const struct call *call, struct client *client, const char *collection);
 extern const struct option_spec import_options[];
-enum exit_code judge_verify(struct call *call, const void *answer); // of shard.verify
+void verify_table(struct doc *doc, const void *answer);             // of shard.verify: verify.c
+enum exit_code judge_verify(struct call *call, const void *answer); // the same
 enum exit_code judge_stats(struct call *call, const void *answer);  // of collection.stats
 enum exit_code judge_points(struct call *call, const void *answer); // of point.get
 

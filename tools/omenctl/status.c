@@ -99,6 +99,7 @@ struct checks {
     struct doc *doc;
     uint32_t wrong;
     bool advises; // doctor: what to do about it
+    struct listing members;
 };
 
 // Of each check, what helps.
@@ -174,19 +175,14 @@ check_endpoints(struct checks *checks, uint32_t *reached)
     return EXIT_FINE;
 }
 
-static enum exit_code
-check_members(struct checks *checks, struct client *client)
+static void
+check_members(struct checks *checks)
 {
     static const char *const states[] = {"of no state", "alive", "suspect", "dead", "left"};
-    struct listing listing;
     struct list_cursor cursor;
     struct api_member member;
     uint32_t count = 0, alive = 0;
-    const enum exit_code code =
-        listing_ask(checks->call, client, METHOD_CLUSTER_MEMBERS, "members", &listing);
-    if (code != EXIT_FINE)
-        return code;
-    list_begin(&cursor, listing.field, listing.list);
+    list_begin(&cursor, checks->members.field, checks->members.list);
     while (list_next(&cursor, &member)) {
         const bool is_gone = member.state == API_LEFT;
         count += !is_gone;
@@ -197,8 +193,6 @@ check_members(struct checks *checks, struct client *client)
     }
     if (alive == count)
         add_check(checks, "members", true, "all %u are alive", count);
-    client_reply_fini(&listing.reply);
-    return EXIT_FINE;
 }
 
 static bool
@@ -207,7 +201,33 @@ same_text(const struct wire_text *a, const struct wire_text *b)
     return a->count == b->count && memcmp(a->bytes, b->bytes, a->count) == 0;
 }
 
-// The shards of one collection: whether each has a primary and all its copies in sync.
+// As the cluster's own count of degraded shards has it: who is suspect may live, and the map keeps the copies of the dead until somebody
+// writes.
+static bool
+lives(const struct checks *checks, const struct wire_text *node)
+{
+    struct list_cursor cursor;
+    struct api_member member;
+    list_begin(&cursor, checks->members.field, checks->members.list);
+    while (list_next(&cursor, &member))
+        if (same_text(&member.node, node))
+            return member.state == API_ALIVE || member.state == API_SUSPECT;
+    return false;
+}
+
+static uint32_t
+live_copies(const struct checks *checks, const struct api_shard *shard)
+{
+    struct list_cursor cursor;
+    struct wire_text node;
+    uint32_t count = 0;
+    list_begin(&cursor, shape_field(&api_shard, "in_sync"), &shard->in_sync);
+    while (list_next(&cursor, &node))
+        count += lives(checks, &node);
+    return count;
+}
+
+// The shards of one collection: whether each has a primary and all its copies in sync, on nodes that live.
 static void
 check_collection(struct checks *checks, const struct api_collection *collection,
                  const struct listing *shards)
@@ -217,18 +237,22 @@ check_collection(struct checks *checks, const struct api_collection *collection,
     uint32_t count = 0, whole = 0;
     list_begin(&cursor, shards->field, shards->list);
     while (list_next(&cursor, &shard)) {
-        if (!same_text(&shard.collection, &collection->name) || shard.state == API_RETIRED)
+        if (!same_text(&shard.collection, &collection->name) || shard.state == API_RETIRED ||
+            shard.state == API_CHILD)
             continue;
-        const bool is_whole =
-            shard.primary.count > 0 && shard.in_sync.count >= collection->replicas;
+        const bool led = shard.primary.count > 0 && lives(checks, &shard.primary);
+        const uint32_t copies = live_copies(checks, &shard);
+        const bool is_whole = led && copies >= collection->replicas;
         count++;
         whole += is_whole;
         if (!is_whole)
             add_check(checks, "shard", false,
-                      "%" PRIu64 " of %.*s has %s, and %u of %u copies in sync", shard.shard,
-                      (int)collection->name.count, collection->name.bytes,
-                      shard.primary.count > 0 ? "a primary" : "no primary", shard.in_sync.count,
-                      collection->replicas);
+                      "%" PRIu64 " of %.*s has %s, and %u of %u copies in sync and alive",
+                      shard.shard, (int)collection->name.count, collection->name.bytes,
+                      led                       ? "a primary"
+                      : shard.primary.count > 0 ? "a primary that is gone"
+                                                : "no primary",
+                      copies, collection->replicas);
     }
     if (whole == count)
         add_check(checks, "collection", true, "%.*s: all %u shards have %u copies in sync",
@@ -296,11 +320,14 @@ check_all(struct checks *checks)
     code = remote_open(call, &client);
     if (code != EXIT_FINE)
         return code;
-    code = check_members(checks, client);
-    if (code == EXIT_FINE)
+    code = listing_ask(call, client, METHOD_CLUSTER_MEMBERS, "members", &checks->members);
+    if (code == EXIT_FINE) {
+        check_members(checks);
         code = check_shards(checks, client);
+    }
     if (code == EXIT_FINE)
         code = check_jobs(checks, client);
+    client_reply_fini(&checks->members.reply);
     client_close(client);
     if (code == EXIT_FINE)
         code = call_print(call, checks->doc);
@@ -333,30 +360,6 @@ doctor_run(struct call *call)
 }
 
 // ---- answers that say that something is wrong ----
-
-enum exit_code
-judge_verify(struct call *call, const void *answer)
-{
-    const struct api_verify *verify = answer;
-    struct list_cursor shards, copies;
-    struct api_verified shard;
-    struct api_copy copy;
-    uint32_t different = 0;
-    list_begin(&shards, shape_field(&api_verify, "shards"), &verify->shards);
-    while (list_next(&shards, &shard)) {
-        struct wire_text first = {0};
-        bool differs = false;
-        list_begin(&copies, shape_field(&api_verified, "copies"), &shard.copies);
-        while (list_next(&copies, &copy)) {
-            differs = differs || (first.bytes != NULL && !same_text(&first, &copy.checksum));
-            first = copy.checksum;
-        }
-        different += differs;
-    }
-    if (different > 0)
-        return call_fail(call, EXIT_CORRUPT, "%u shards have copies that differ", different);
-    return EXIT_FINE;
-}
 
 enum exit_code
 judge_stats(struct call *call, const void *answer)

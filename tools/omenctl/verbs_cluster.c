@@ -64,13 +64,15 @@ static const struct verb top_verbs[] = {
 NOUN(top, "how busy each node is, again and again");
 
 static const struct option_spec events_options[] = {
-    {.name = "after", .argument = "N", .help = "only those behind event N"},
-    {.name = "limit", .argument = "N", .help = "at most so many, 1..10000"},
+    {.name = "after", .argument = "N", .help = "those behind event N, from there on (the latest)"},
+    {.name = "limit", .argument = "N", .help = "at most so many, 1..10000 (100)"},
     {0},
 };
 static const struct verb events_verbs[] = {
     VERB(NULL, "what happened in the cluster", .options = events_options,
-         ASKS(.method = METHOD_CLUSTER_EVENTS, .rows = "events")),
+         ASKS(.method = METHOD_CLUSTER_EVENTS, .rows = "events",
+              .columns = "event time_ms kind node collection shard text", .names = true,
+              .nothing = "no events")),
 };
 NOUN(events, "what happened in the cluster");
 
@@ -94,8 +96,8 @@ static const struct verb cluster_verbs[] = {
          ASKS(.method = METHOD_CLUSTER_JOIN, .keys = "address")),
     VERB("rebalance", "moves shards until every node has its share", CHANGES,
          .details = "--dry-run says which would move.",
-         ASKS(.method = METHOD_CLUSTER_REBALANCE, .rows = "moves",
-              .question = "move shards between the nodes?")),
+         ASKS(.method = METHOD_CLUSTER_REBALANCE, .rows = "moves", .names = true,
+              .nothing = "nothing to move", .question = "move shards between the nodes?")),
 };
 NOUN(cluster, "the cluster itself, and who is in it");
 
@@ -129,13 +131,18 @@ static const struct option_spec split_options[] = {
 };
 static const struct verb shard_verbs[] = {
     VERB("list", "the shards and where their copies are", .options = collection_option,
-         ASKS(.method = METHOD_SHARD_LIST, .rows = "shards", .columns = SHARD_COLUMNS)),
+         .details = "SEQ and POINTS are as the primary has them, or \"-\" where no copy said so in "
+                    "time; shard get has each copy's.",
+         ASKS(.method = METHOD_SHARD_LIST, .rows = "shards", .columns = SHARD_COLUMNS,
+              .names = true, .nothing = "no shards")),
     VERB("get", "one shard with each of its copies", ARGUMENTS("SHARD", 1, 1),
-         ASKS(.method = METHOD_SHARD_GET, .keys = "shard")),
+         ASKS(.method = METHOD_SHARD_GET, .keys = "shard", .names = true)),
     VERB("verify", "compares the checksums of all copies of a collection's shards",
-         ARGUMENTS("COLLECTION", 1, 1), .details = "Ends with 10 when two copies differ.",
+         ARGUMENTS("COLLECTION", 1, 1),
+         .details = "Ends with 10 when two copies differ, and with 8 when one could not be asked, "
+                    "which is named with the reason.",
          ASKS(.method = METHOD_SHARD_VERIFY, .keys = "collection", .rows = "shards",
-              .judge = judge_verify)),
+              .table = verify_table, .names = true, .nothing = "no shards", .judge = judge_verify)),
     VERB("force-primary", "makes a copy the primary although writes may be lost",
          ARGUMENTS("SHARD NODE", 2, 2), CHANGES,
          .details = "For a shard whose copies in sync are all lost. What only they had is gone.",
@@ -159,8 +166,10 @@ NOUN(shard, "the parts that collections are cut into");
 // ---- job, key ----
 
 static const struct verb job_verbs[] = {
-    VERB("list", "what goes on in the background", ASKS(.method = METHOD_JOB_LIST, .rows = "jobs")),
-    VERB("get", "one job", ARGUMENTS("JOB", 1, 1), ASKS(.method = METHOD_JOB_GET, .keys = "job")),
+    VERB("list", "what goes on in the background",
+         ASKS(.method = METHOD_JOB_LIST, .rows = "jobs", .names = true, .nothing = "no jobs")),
+    VERB("get", "one job", ARGUMENTS("JOB", 1, 1),
+         ASKS(.method = METHOD_JOB_GET, .keys = "job", .names = true)),
     {.name = "watch",
      .summary = "waits until a job has ended",
      .details = "Ends with 1 when it failed.",
@@ -185,7 +194,7 @@ static const struct verb key_verbs[] = {
     VERB("create", "makes a key and says it, once", ARGUMENTS("NAME", 1, 1), MAKES,
          .options = key_options, ASKS(.method = METHOD_KEY_CREATE, .keys = "name")),
     VERB("list", "the keys that there are, without what is secret",
-         ASKS(.method = METHOD_KEY_LIST, .rows = "keys")),
+         ASKS(.method = METHOD_KEY_LIST, .rows = "keys", .nothing = "no keys")),
     VERB("revoke", "ends a key", ARGUMENTS("NAME", 1, 1), CHANGES,
          ASKS(.method = METHOD_KEY_REVOKE, .keys = "name", .question = "revoke the key %s?")),
 };

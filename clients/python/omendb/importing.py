@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from typing import IO, Any, Final
 import numpy as np
 
 from . import connect
+from .client import Client, Collection
 from .errors import (
     AuthError,
     ConflictError,
@@ -55,6 +57,7 @@ ABOUT_ROWS: Final = (
     ZeroVectorError,
 )
 BATCH_MAX: Final = 10_000
+_NUMBER: Final = re.compile(r"[0-9]{1,19}")
 ID_MAX: Final = 2**63 - 1
 
 # As omenctl ends (docs/OPERATING.md); the first that fits.
@@ -178,19 +181,60 @@ def _api_key(path: Path | None) -> str | None:
         raise InvalidError(f"{named}: {fault.strerror}") from None
 
 
-def _where_it_was(path: Path) -> int:
-    """The number in a note; one that is not there yet is 0."""
+def _about(options: argparse.Namespace, cluster: str, collection: dict[str, Any], format: str) -> list[str]:
+    """What a note is of: whatever makes an import another one (tools/omenctl/note.h). A line each."""
+    found = options.input.stat()
+    said = {
+        "cluster": cluster,
+        "collection": collection["name"],
+        "number of the collection": collection["id"],
+        "input": options.input.resolve(),
+        "bytes of the input": found.st_size,
+        "last change of the input": f"{found.st_mtime_ns // 10**9}.{found.st_mtime_ns % 10**9:09}",
+        "format": format,
+        "vector": options.vector or "",
+        "id": options.id or "",
+        "first-id": options.first_id,
+    }
+    lines = [f"{key}: {value}" for key, value in said.items()]
+    return ["omendb import 1", *("".join("?" if each < " " else each for each in line) for line in lines)]
+
+
+def _where_it_was(path: Path, about: list[str]) -> int | None:
+    """The rows of a note of this import; of one that is not there yet None."""
     if not path.exists():
-        return 0
-    text = path.read_text().strip()
-    if not (text.isascii() and text.isdigit()):
-        raise InvalidError(f"{path} does not say how far it came")
-    return int(text)
+        return None
+    text = path.read_text()
+    first, *lines = text.splitlines() or [""]
+    if _NUMBER.fullmatch(text.strip()):
+        raise ConflictError(
+            f"{path}: it says {text.strip()} rows, but not of which collection and file: an older version wrote it. "
+            f"If they are these: --skip {text.strip()}; else remove it to begin anew"
+        )
+    if first == about[0]:
+        for ours, theirs in zip(about[1:], lines, strict=False):
+            _expect(path, ours, theirs)
+        rows = lines[len(about) - 1 :]
+        if len(rows) == 1 and text.endswith("\n") and rows[0].startswith("rows: ") and _NUMBER.fullmatch(rows[0][6:]):
+            return int(rows[0][6:])
+    raise InvalidError(f"{path}: it does not say how far an import came")
 
 
-def _note(path: Path, row: int) -> None:
+def _expect(path: Path, ours: str, theirs: str) -> None:
+    key, _, here = ours.partition(": ")
+    named, _, there = theirs.partition(": ")
+    if key != named:
+        raise ConflictError(f"{path}: it does not say '{key}', which an import of this version does")
+    if here != there:
+        raise ConflictError(
+            f"{path}: it is of another import: {key} is '{there}' there, and '{here}' here. "
+            "Name another note, or remove it to begin anew"
+        )
+
+
+def _note(path: Path, about: list[str], row: int) -> None:
     new = path.with_name(path.name + ".new")
-    new.write_text(f"{row}\n")
+    new.write_text("\n".join([*about, f"rows: {row}", ""]))
     new.replace(path)
 
 
@@ -214,7 +258,9 @@ def _check(table: Table, info: dict[str, Any]) -> None:
         )
 
 
-def _write_all(options: argparse.Namespace, table: Table, importer: Importer, skip: int, end: int) -> None:
+def _write_all(
+    options: argparse.Namespace, table: Table, importer: Importer, about: list[str], skip: int, end: int
+) -> None:
     shows = sys.stderr.isatty() and not options.quiet
     at = skip
     try:
@@ -222,7 +268,7 @@ def _write_all(options: argparse.Namespace, table: Table, importer: Importer, sk
             importer.put(rows)
             at = rows.first + len(rows)
             if options.resume is not None:
-                _note(options.resume, at)
+                _note(options.resume, about, at)
             if shows:
                 print(f"\rimporting {at - skip:,} of {end - skip:,}", end="", file=sys.stderr)
     except (OmenError, OSError, KeyboardInterrupt):
@@ -233,28 +279,40 @@ def _write_all(options: argparse.Namespace, table: Table, importer: Importer, sk
             print(file=sys.stderr)
 
 
+def _begin(options: argparse.Namespace, client: Client, collection: Collection, format: str) -> tuple[list[str], int]:
+    """What this import is, for its note; and its first row."""
+    if options.resume is None:
+        return [], options.skip
+    about = _about(options, client.info()["cluster"], collection.info(), format)
+    rows = _where_it_was(options.resume, about)
+    if rows is not None and not options.quiet:
+        print(f"begins at row {rows}, as {options.resume} says", file=sys.stderr)
+    return about, rows or 0
+
+
 def _run(options: argparse.Namespace) -> int:
     started = time.monotonic()
     format = options.format or format_of(options.input)
     table = open_table(options.input, format, Columns(options.vector, options.id, options.first_id))
-    skip = options.skip if options.resume is None else _where_it_was(options.resume)
-    if skip > table.count:
-        raise InvalidError(f"{skip} rows are to be skipped, but the file has {table.count} rows")
-    end = table.count if options.limit is None else min(skip + options.limit, table.count)
     address = f"omen://{options.endpoints}"
     with (
         _list_at(options.refused) as listed,
         connect(address, api_key=_api_key(options.api_key_file), timeout=options.timeout) as client,
     ):
         collection = client.collection(options.collection)
+        about, skip = _begin(options, client, collection, format)
+        if skip > table.count:
+            raise InvalidError(f"{skip} rows are to be skipped, but the file has {table.count} rows")
+        end = table.count if options.limit is None else min(skip + options.limit, table.count)
         _check(table, collection.info())
         refusals = Refusals(listed)
         importer = Importer(collection, refusals)
-        _write_all(options, table, importer, skip, end)
+        _write_all(options, table, importer, about, skip, end)
     summary = {
         "input": str(options.input),
         "format": format,
         "collection": options.collection,
+        "first_row": skip,
         "rows": end - skip,
         "written": importer.written,
         "refused": refusals.count,

@@ -133,12 +133,44 @@ def test_skip_and_limit_take_just_those_rows(run, docs, tmp_path, skip, limit):
 def test_it_goes_on_where_it_was(run, docs, tmp_path):
     path, note = parquet(tmp_path / "line.parquet", LINE), tmp_path / "note"
     assert run("docs", path, "--resume", note, "--limit", 4, "--batch", 3)[0] == 0
-    assert note.read_text() == "4\n"
-    code, said, _ = run("docs", path, "--resume", note)
-    assert (code, said["rows"], note.read_text()) == (0, 6, "10\n")
-    note.write_text("ten")
+    assert note.read_text().splitlines()[-1] == "rows: 4"
+    code, said, err = run("docs", path, "--resume", note)
+    assert (code, said["first_row"], said["rows"], note.read_text().splitlines()[-1]) == (0, 4, 6, "rows: 10")
+    assert f"begins at row 4, as {note} says" in err
+
+
+def test_a_note_of_another_import_is_refused_by_name_and_nothing_is_written(run, docs, server, tmp_path):
+    path, note = parquet(tmp_path / "line.parquet", LINE), tmp_path / "note"
+    with omendb.connect(server.address, timeout=5.0) as client:
+        other = client.create_collection("other", 2, metric="l2")
+        assert run("docs", path, "--resume", note)[0] == 0
+        code, said, err = run("other", path, "--resume", note)
+        assert (code, said) == (4, None) and "collection is 'docs' there, and 'other' here" in err
+        assert other.count() == 0
+    code, _, err = run("docs", path, "--resume", note, "--first-id", 5)
+    assert code == 4 and "first-id is '0' there, and '5' here" in err
+    parquet(path, LINE)
     code, _, err = run("docs", path, "--resume", note)
-    assert code == 2 and "does not say how far it came" in err
+    assert code == 4 and "last change of the input is" in err
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "words"),
+    [
+        (lambda text: "2000\n", 4, "it says 2000 rows, but not of which collection and file"),
+        (lambda text: "ten", 2, "does not say how far"),
+        (lambda text: "", 2, "does not say how far"),
+        (lambda text: text[:-1], 2, "does not say how far"),
+        (lambda text: text + "more: 1\n", 2, "does not say how far"),
+        (lambda text: text.replace("input: ", "put: ", 1), 4, "does not say 'input'"),
+    ],
+)
+def test_a_note_that_does_not_say_of_what_it_is_is_refused(run, docs, tmp_path, change, code, words):
+    path, note = parquet(tmp_path / "line.parquet", LINE), tmp_path / "note"
+    assert run("docs", path, "--resume", note)[0] == 0
+    note.write_text(change(note.read_text()))
+    got, said, err = run("docs", path, "--resume", note)
+    assert (got, said) == (code, None) and words in err
 
 
 def test_a_failure_in_the_middle_says_how_to_go_on(run, docs, tmp_path, monkeypatch):
@@ -154,7 +186,7 @@ def test_a_failure_in_the_middle_says_how_to_go_on(run, docs, tmp_path, monkeypa
     code, said, err = run("docs", path, "--batch", 3, "--resume", tmp_path / "note")
     assert (code, said) == (6, None)
     assert "to go on: --skip 6" in err and "too late" in err
-    assert (tmp_path / "note").read_text() == "6\n"
+    assert (tmp_path / "note").read_text().endswith("\nrows: 6\n")
     assert docs.count() == 6
 
 

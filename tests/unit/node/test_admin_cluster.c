@@ -75,7 +75,7 @@ START_TEST(a_process_says_who_it_is)
     ck_assert_text_eq(got->node, "00000000-0000-0000-0000-000000000100");
     ck_assert_text_eq(got->name, "n1");
     ck_assert_text_eq(got->zone, "za");
-    ck_assert_uint_eq(got->roles, API_DATA | API_ROUTER | API_BUILDER);
+    ck_assert_uint_eq(got->roles, API_DATA | API_ROUTER); // who keeps data builds for nobody else
     ck_assert_uint_eq(got->boot, 1);
     ck_assert_uint_eq(got->uptime_ms, 1234);
     ck_assert_uint_eq(got->map_version, world.map.version);
@@ -96,6 +96,9 @@ START_TEST(one_that_keeps_no_data_is_ready_without_being_in_the_map)
     ck_assert_int_eq(admin_do(METHOD_SYSTEM_INFO, &nothing), OMEN_OK);
     ck_assert_text_eq(OUT(api_info)->name, "n3");
     ck_assert_uint_eq(OUT(api_info)->roles, API_ROUTER);
+    admin.members[2].meta.roles = NODE_ROUTER | NODE_BUILDER;
+    ck_assert_int_eq(admin_do(METHOD_SYSTEM_INFO, &nothing), OMEN_OK);
+    ck_assert_uint_eq(OUT(api_info)->roles, API_ROUTER | API_BUILDER);
     admin.members[2].meta.data_bytes = 0;
     admin.view.leader = (struct cluster_uuid){0};
     ck_assert_int_eq(admin_do(METHOD_SYSTEM_INFO, &nothing), OMEN_OK);
@@ -308,17 +311,49 @@ START_TEST(events_are_told_from_a_number_on)
     ck_assert_uint_eq(row.time_ms, 42);
     ck_assert_text_eq(row.kind, "collection-created");
     ck_assert_text_eq(row.collection, "one");
-    ask.after = 1;
+    ask.after = (struct wire_maybe){.value = 1, .given = 1};
     ck_assert_int_eq(admin_do(METHOD_CLUSTER_EVENTS, &ask), OMEN_OK);
     ck_assert_uint_eq(OUT(api_events)->events.count, 1);
     admin_row("events", &OUT(api_events)->events, 0, &row);
     ck_assert_text_eq(row.collection, "two");
-    ask = (struct api_events_ask){.limit = 1};
+    ask = (struct api_events_ask){.limit = 1, .after = {.given = 1}};
     ck_assert_int_eq(admin_do(METHOD_CLUSTER_EVENTS, &ask), OMEN_OK);
     ck_assert_uint_eq(OUT(api_events)->events.count, 1);
-    ask = (struct api_events_ask){.after = 99};
+    admin_row("events", &OUT(api_events)->events, 0, &row);
+    ck_assert_uint_eq(row.event, 1); // behind 0, from there on
+    ask = (struct api_events_ask){.after = {.value = 99, .given = 1}};
     ck_assert_int_eq(admin_do(METHOD_CLUSTER_EVENTS, &ask), OMEN_OK);
     ck_assert_uint_eq(OUT(api_events)->events.count, 0);
+}
+END_TEST
+
+START_TEST(without_a_number_the_latest_events_are_told)
+{
+    static struct event_ring many;
+    static const uint32_t limits[] = {1, 5, 30, 31, 0};
+    struct api_event row;
+    admin.view.events = &many;
+    many.count = 0;
+    for (uint32_t i = 0; i < 10; i++) {
+        const struct map *before;
+        ck_assert_int_eq(map_publish(&world.map, &before), OMEN_OK);
+        for (uint32_t k = 0; k < 3; k++) {
+            char name[8];
+            snprintf(name, sizeof name, "c%u-%u", (unsigned)i, (unsigned)k);
+            world_collection(&world, name, 1, 1);
+        }
+        events_of_map(&many, i, before, &world.map);
+        map_publish_end(before);
+    }
+    ck_assert_uint_eq(many.count, 30);
+    const struct api_events_ask ask = {.limit = limits[_i]};
+    const uint32_t count = limits[_i] == 0 || limits[_i] > 30 ? 30 : limits[_i];
+    ck_assert_int_eq(admin_do(METHOD_CLUSTER_EVENTS, &ask), OMEN_OK);
+    ck_assert_uint_eq(OUT(api_events)->events.count, count);
+    admin_row("events", &OUT(api_events)->events, 0, &row);
+    ck_assert_uint_eq(row.event, 31 - count);
+    admin_row("events", &OUT(api_events)->events, count - 1, &row);
+    ck_assert_uint_eq(row.event, 30);
 }
 END_TEST
 
@@ -360,6 +395,7 @@ admin_cluster_suite(void)
     tcase_add_test(tcase, a_dry_run_says_what_would_move_and_moves_nothing);
     tcase_add_test(tcase, a_look_promotes_nobody_and_replaces_nobody);
     tcase_add_test(tcase, events_are_told_from_a_number_on);
+    tcase_add_loop_test(tcase, without_a_number_the_latest_events_are_told, 0, 5);
     tcase_add_test(tcase, an_answer_beyond_its_limit_is_an_error_and_leaves_nothing_behind);
     suite_add_tcase(suite, tcase);
     return suite;

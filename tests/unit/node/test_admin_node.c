@@ -40,7 +40,7 @@ START_TEST(a_node_is_found_by_name_and_by_uuid)
     ck_assert_text_eq(got->zone, "zb");
     ck_assert_text_eq(got->peer, "127.0.0.2:7701");
     ck_assert_text_eq(got->client, "127.0.0.2:7700");
-    ck_assert_uint_eq(got->roles, API_DATA | API_ROUTER | API_BUILDER);
+    ck_assert_uint_eq(got->roles, API_DATA | API_ROUTER); // who keeps data builds for nobody else
     ck_assert_uint_eq(got->state, API_UP);
     ck_assert_uint_eq(got->member, API_ALIVE);
     ck_assert_uint_eq(got->number, 2);

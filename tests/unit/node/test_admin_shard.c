@@ -126,6 +126,9 @@ START_TEST(a_move_is_a_job_until_the_old_copy_is_gone)
     ck_assert_uint_lt(world_settle(&world, 100), 100);
     admin_look();
     ck_assert_uint_eq(job()->state, API_JOB_DONE);
+    ck_assert_text_eq(
+        job()->text,
+        "nothing moves in the shard now: a move or split of it that was asked for is over");
     ck_assert_uint_eq(jobs(), 0);
     ck_assert_ptr_nonnull(shard_replica_on(row(), 4));
     ck_assert_ptr_null(shard_replica_on(row(), 1));

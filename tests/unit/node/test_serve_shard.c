@@ -80,6 +80,10 @@ say(uint32_t at, enum method_number number, uint8_t backend)
     encode_reset(&answer);
     if (number == METHOD_COLLECTION_LIST)
         shape_write(&ask, method->ask, &(struct api_nothing){0});
+    else if (number == METHOD_SHARD_LIST)
+        shape_write(&ask, method->ask, &(struct api_maybe_collection){.collection = docs});
+    else if (number == METHOD_SHARD_GET)
+        shape_write(&ask, method->ask, &(struct api_of_shard){.shard = 7});
     else if (number == METHOD_COLLECTION_BUILD)
         shape_write(&ask, method->ask, &(struct api_build){.collection = docs, .backend = backend});
     else
@@ -388,6 +392,31 @@ START_TEST(copies_give_a_builder_their_rows_and_take_its_graph)
 }
 END_TEST
 
+// An empty copy says so, too: 0 is a number.
+START_TEST(a_copy_says_how_far_it_is_and_how_many_points_it_has)
+{
+    for (uint32_t points = 0; points <= 20; points += 20) {
+        struct api_shard row;
+        struct list_cursor cursor;
+        if (points > 0)
+            upsert(1, points, 2);
+        ck_assert_int_eq(say(0, METHOD_SHARD_LIST, 0), OMEN_OK);
+        const struct api_shards *list = (const void *)&body;
+        ck_assert_uint_eq(list->shards.count, 1);
+        list_begin(&cursor, shape_field(&api_shards, "shards"), &list->shards);
+        ck_assert(list_next(&cursor, &row));
+        for (uint32_t i = 0; i < 2; i++) {
+            ck_assert_uint_eq(row.shard, 7);
+            ck_assert(row.seq.given && row.points.given);
+            ck_assert_uint_eq(row.seq.value, hosted_applied(copies[0]));
+            ck_assert_uint_eq(row.points.value, points);
+            ck_assert_int_eq(say(0, METHOD_SHARD_GET, 0), OMEN_OK);
+            row = *(const struct api_shard *)(const void *)&body;
+        }
+    }
+}
+END_TEST
+
 static Suite *
 serve_shard_suite(void)
 {
@@ -396,6 +425,7 @@ serve_shard_suite(void)
     tcase_add_checked_fixture(tcase, setup, tidy_up);
     tcase_add_test(tcase, a_copy_says_how_much_it_holds);
     tcase_add_test(tcase, a_copy_says_which_fields_are_indexed);
+    tcase_add_test(tcase, a_copy_says_how_far_it_is_and_how_many_points_it_has);
     tcase_add_test(tcase, copies_that_applied_the_same_have_one_checksum);
     tcase_add_test(tcase, copies_that_hold_other_points_at_one_place_differ);
     tcase_add_test(tcase, copies_at_two_places_are_to_be_asked_again);

@@ -89,6 +89,44 @@ START_TEST(a_map_is_a_line_a_key_with_sections_indented)
 }
 END_TEST
 
+START_TEST(times_are_utc_in_tables_and_milliseconds_elsewhere)
+{
+    struct doc *doc;
+    ck_assert_int_eq(doc_open(DOC_LIST, &doc), OMEN_OK);
+    static const uint64_t times[] = {0, 1795790601510, UINT64_MAX};
+    for (size_t i = 0; i < 3; i++) {
+        struct doc_node *row = doc_map(doc, doc_root(doc), NULL);
+        doc_time(doc, row, "time_ms", times[i]);
+        doc_uint(doc, row, "n", i);
+    }
+    check_printed(doc, DOC_AS_TABLE,
+                  "TIME                      N\n"
+                  "1970-01-01T00:00:00.000Z  0\n"
+                  "2026-11-27T14:43:21.510Z  1\n"
+                  "18446744073709551615      2\n");
+    check_printed(doc, DOC_AS_NDJSON,
+                  "{\"time_ms\": 0, \"n\": 0}\n"
+                  "{\"time_ms\": 1795790601510, \"n\": 1}\n"
+                  "{\"time_ms\": 18446744073709551615, \"n\": 2}\n");
+    doc_close(doc);
+    ck_assert_int_eq(doc_open(DOC_MAP, &doc), OMEN_OK);
+    doc_time(doc, doc_root(doc), "expires_ms", 1795790601510);
+    check_printed(doc, DOC_AS_TABLE, "expires  2026-11-27T14:43:21.510Z\n");
+    doc_close(doc);
+}
+END_TEST
+
+START_TEST(a_text_takes_the_place_of_another)
+{
+    struct doc *doc;
+    ck_assert_int_eq(doc_open(DOC_MAP, &doc), OMEN_OK);
+    doc_text(doc, doc_root(doc), "node", "01a21d75");
+    doc_retext(doc, doc_root(doc)->children.first, "db1 and more", 3);
+    check_printed(doc, DOC_AS_NDJSON, "{\"node\": \"db1\"}\n");
+    doc_close(doc);
+}
+END_TEST
+
 START_TEST(numbers_read_back_as_they_were_and_json_knows_no_nan)
 {
     struct doc *doc;
@@ -208,6 +246,8 @@ doc_suite(void)
     TCase *tcase = tcase_create("doc");
     tcase_add_test(tcase, rows_print_alike_in_every_format);
     tcase_add_test(tcase, a_map_is_a_line_a_key_with_sections_indented);
+    tcase_add_test(tcase, times_are_utc_in_tables_and_milliseconds_elsewhere);
+    tcase_add_test(tcase, a_text_takes_the_place_of_another);
     tcase_add_test(tcase, numbers_read_back_as_they_were_and_json_knows_no_nan);
     tcase_add_test(tcase, control_characters_and_broken_utf8_reach_no_terminal);
     tcase_add_test(tcase, a_long_cell_is_cut_between_characters);

@@ -3,6 +3,7 @@
 // Shape: shell.
 #include "tools/omenctl/json.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -132,7 +133,7 @@ START_TEST(what_is_not_json_is_refused_and_nothing_is_left_behind)
         "1e",
         "-",
         "1e999",
-        "NaN",
+        "Na",
         "[1,]",
         "[1 2]",
         "[",
@@ -166,6 +167,25 @@ START_TEST(what_is_not_json_is_refused_and_nothing_is_left_behind)
         ck_assert_uint_eq(out.count, 6);
         buffer_fini(&out);
     }
+}
+END_TEST
+
+START_TEST(what_others_write_for_numbers_that_json_does_not_have_is_named)
+{
+    static const char *const texts[] = {"NaN", "nan",  "Infinity",  "-Infinity",
+                                        "inf", "-inf", "[1, -NaN]", "{\"a\": -nan}"};
+    const char *text = texts[_i];
+    struct buffer out = {0};
+    struct omen_error error = {0};
+    char words[64];
+    ck_assert_int_eq(convert(text, strlen(text), &out, &error), OMEN_E_NOT_FINITE);
+    const size_t at = _i < 6 ? 0 : _i == 6 ? 4 : 6;
+    const int bytes = (int)strcspn(text + at, "]}");
+    snprintf(words, sizeof words, "JSON, byte %zu: %.*s is no number that JSON has", at, bytes,
+             text + at);
+    ck_assert_str_eq(error.text, words);
+    ck_assert_uint_eq(out.count, 0);
+    buffer_fini(&out);
 }
 END_TEST
 
@@ -223,6 +243,8 @@ json_suite(void)
     tcase_add_test(tcase, containers_nest_with_their_counts);
     tcase_add_test(tcase, lengths_take_8_16_and_32_bits_as_they_grow);
     tcase_add_test(tcase, what_is_not_json_is_refused_and_nothing_is_left_behind);
+    tcase_add_loop_test(tcase, what_others_write_for_numbers_that_json_does_not_have_is_named, 0,
+                        8);
     tcase_add_test(tcase, sixteen_levels_are_taken);
     tcase_add_test(tcase, a_vector_is_an_array_of_finite_numbers);
     tcase_add_test(tcase, short_memory_is_reported_at_every_allocation);

@@ -155,6 +155,9 @@ START_TEST(a_line_that_is_no_point_says_why)
         {"{\"vector\": [1, 2]}", OMEN_E_DIMENSION, "2 components, that of the first 1"},
         {"{\"vector\": [\"a\"]}", OMEN_E_NOT_FINITE, "component 0"},
         {"{\"vector\": [1e39]}", OMEN_E_NOT_FINITE, "component 0"},
+        {"{\"vector\": [NaN]}", OMEN_E_NOT_FINITE, "byte 12: NaN is no number that JSON has"},
+        {"{\"vector\": [-Infinity]}", OMEN_E_NOT_FINITE, "-Infinity is no number that JSON has"},
+        {"{\"vector\": [1], \"x\": nan}", OMEN_E_NOT_FINITE, "nan is no number that JSON has"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         char text[256];
