@@ -26,8 +26,8 @@ inputs_range(const struct call *call, const struct convert *convert, struct inpu
     const uint64_t count = convert->source.rows.count;
     if (range->skip > count)
         return call_fail(call, EXIT_USAGE,
-                         "%" PRIu64 " rows are to be skipped, but the file has %" PRIu64 " rows", range->skip,
-                         count);
+                         "%" PRIu64 " rows are to be skipped, but the file has %" PRIu64 " rows",
+                         range->skip, count);
     const uint64_t left = count - range->skip;
     range->end = range->skip + (range->limit < left ? range->limit : left);
     if (!call_has(call, "ids") && range->end > 0 && convert->first_id > ID_MAX - (range->end - 1))
