@@ -51,6 +51,8 @@ class ClusterCase(unittest.TestCase):
     program = ""
     seed = 1
     shards = 4
+    copies = 3  # of a shard, and as many votes, as far as there are nodes: omend's defaults
+    voters = 3
     api_key: str | None = None  # of an administrator, in the file of every node
     kept: ClusterCase | None = None  # whose cluster it is
 
@@ -90,10 +92,12 @@ class ClusterCase(unittest.TestCase):
 
     def node(self, name: str) -> Node:
         """One that is not started yet."""
-        return Node(self.program, self.folder, name)
+        made = Node(self.program, self.folder, name)
+        made.options = ["--metadata-voters", str(self.voters)]
+        return made
 
     def found(self, count: int = 3) -> None:
-        """A cluster with a collection that has a copy on each of at most three nodes."""
+        """A cluster with a collection of `copies` copies."""
         if self.kept is not None and len(self.kept.nodes) == count:
             was, type(self).kept = self.kept, None
             self.ends, self.folder, self.nodes, self.client, self.points = was.ends, was.folder, was.nodes, was.client, was.points
@@ -111,10 +115,10 @@ class ClusterCase(unittest.TestCase):
         for node in self.nodes[1:]:
             node.start("--join", self.nodes[0].peer)
         for node in self.nodes:
-            node.stands_at("meta.nodes", nodes=str(count), up=str(count), voters=str(count))
+            node.stands_at("meta.nodes", nodes=str(count), up=str(count), voters=str(min(count, self.voters)))
         self.client = self.ends.enter_context(omendb.connect(self.address, api_key=self.api_key, timeout=10.0))
         self.points = self.client.create_collection(
-            COLLECTION, workload.DIMENSION, metric="l2", shards=self.shards, replicas=min(count, 3), quantization=None
+            COLLECTION, workload.DIMENSION, metric="l2", shards=self.shards, replicas=min(count, self.copies), quantization=None
         )
         self.until_whole()
         workload.fill(self.points)
@@ -125,7 +129,7 @@ class ClusterCase(unittest.TestCase):
         digest = hashlib.sha256(secret.encode()).hexdigest()
         config.write_text(f"api-keys:\n  - name: {name}\n    role: admin\n    sha256: {digest}\n")
         for node in self.nodes:
-            node.options = ["--config", str(config)]
+            node.options += ["--config", str(config)]
 
     @property
     def address(self) -> str:
@@ -159,7 +163,7 @@ class ClusterCase(unittest.TestCase):
     def is_whole(self) -> bool:
         """Every shard has all its copies, each on a node that is there."""
         rows = self.client.shards(COLLECTION)
-        copies, there = min(len(self.nodes), 3), {node.node for node in self.nodes if node.runs()}
+        copies, there = min(len(self.nodes), self.copies), {node.node for node in self.nodes if node.runs()}
         return len(rows) >= self.shards and all(
             row["state"] == "open" and len(row["in_sync"]) == copies == len(row["replicas"]) and set(row["in_sync"]) <= there for row in rows
         )
@@ -213,7 +217,7 @@ class ClusterCase(unittest.TestCase):
     def check_sums(self) -> None:
         def compared() -> list[dict[str, Any]]:
             rows = self.client.call("shard.verify", {"collection": COLLECTION})["shards"]
-            copies = min(len(self.nodes), 3)
+            copies = min(len(self.nodes), self.copies)
             return rows if len(rows) >= self.shards and all(len(row["copies"]) == copies for row in rows) else []
 
         def as_said() -> str:
