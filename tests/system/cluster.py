@@ -145,7 +145,7 @@ class ClusterCase(unittest.TestCase):
     def load(self, nodes: Iterable[Node] = (), **options: Any) -> workload.Workload:
         """Clients (of these nodes; of all) at work. What they saw is checked together with all that was seen before, by `check_all`."""
         self.loads += 1
-        return workload.Workload(self.address_of(nodes or self.nodes), COLLECTION, self.seed * 100 + self.loads, self.calls, **options)
+        return workload.Workload(self.address_of(nodes or self.nodes), COLLECTION, self.seed * 100 + self.loads, self.calls, self.api_key, **options)
 
     def forget(self) -> None:
         """What was seen so far was checked; a new history begins with keys that are not there."""
