@@ -163,16 +163,16 @@ class ClusterCase(unittest.TestCase):
 
     # ---- looking at it ----
 
-    def is_whole(self) -> bool:
+    def is_whole(self, collection: str = COLLECTION) -> bool:
         """Every shard has all its copies, each on a node that is there."""
-        rows = self.client.shards(COLLECTION)
+        rows = self.client.shards(collection)
         copies, there = min(len(self.nodes), self.copies), {node.node for node in self.nodes if node.runs()}
         return len(rows) >= self.shards and all(
             row["state"] == "open" and len(row["in_sync"]) == copies == len(row["replicas"]) and set(row["in_sync"]) <= there for row in rows
         )
 
-    def until_whole(self) -> None:
-        until("every shard has all its copies in sync", self.is_whole, WHOLE_SECONDS, self.as_seen)
+    def until_whole(self, collection: str = COLLECTION) -> None:
+        until("every shard has all its copies in sync", lambda: self.is_whole(collection), WHOLE_SECONDS, self.as_seen)
 
     def as_seen(self) -> str:
         """What is where, and the end of what each node said."""
@@ -222,15 +222,15 @@ class ClusterCase(unittest.TestCase):
         self.check_resources()
         type(self).kept = self
 
-    def check_sums(self) -> None:
+    def check_sums(self, collection: str = COLLECTION) -> None:
         def compared() -> list[dict[str, Any]]:
-            rows = self.client.call("shard.verify", {"collection": COLLECTION})["shards"]
+            rows = self.client.call("shard.verify", {"collection": collection})["shards"]
             copies = min(len(self.nodes), self.copies)
             return rows if len(rows) >= self.shards and all(len(row["copies"]) == copies for row in rows) else []
 
         def as_said() -> str:
             try:
-                said = str(self.client.call("shard.verify", {"collection": COLLECTION}))
+                said = str(self.client.call("shard.verify", {"collection": collection}))
             except omendb.OmenError as error:
                 said = str(error)
             return said + self.as_seen()
