@@ -12,7 +12,7 @@ import unittest
 
 from alone import alone
 
-alone("mount", "net")
+alone("mount", "net", device="/dev/net/tun")
 
 from cluster import ClusterCase  # noqa: E402
 from network import SlowNetwork  # noqa: E402
