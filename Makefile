@@ -4,7 +4,7 @@
 #   make run             a cluster of three nodes: real vectors, searches, one node killed; KEEP=1 leaves it running
 #   make run-engine      the index alone: real vectors, recall, speed, memory, a file that opens at once
 #   make test            everything that belongs to CI; `ctest --preset release` runs a part
-#   make interop         clients of msgpack-RPC that others wrote, all of them, and porcupine; `make test` leaves out what is slow to prepare
+#   make interop         clients of msgpack-RPC that others wrote, all of them; `make test` leaves out what is slow to prepare
 #   make coverage        which branches of the machines the tests take; fails below 95 %
 #   make bench           recall/QPS curves beside the installed peers; QUICK=1 takes 3 minutes
 #   make python          the wheel, into build/dist/
@@ -64,7 +64,7 @@ bench: all $(wheel) build/venv/.bench
 	@$(PYTHON) -m bench.durable
 
 # ---- tests ----
-interop := build/venv/.interop build/interop/npm/.installed
+interop := build/venv/.interop build/interop/npm/.installed build/interop/go/porcupine
 
 build/venv/.interop: tests/system/interop/requirements.txt
 	@tools/setup.sh build python
@@ -72,6 +72,9 @@ build/venv/.interop: tests/system/interop/requirements.txt
 
 build/interop/npm/.installed: tests/system/interop/npm/package-lock.json
 	@tools/setup.sh --npm $@ $(<D)
+
+build/interop/go/porcupine: $(wildcard tests/system/porcupine/*)
+	@tools/setup.sh --go $@ tests/system/porcupine
 
 interop-tools:
 	@tools/setup.sh interop
@@ -85,7 +88,6 @@ interop: all interop-tools $(interop)
 	@[ -x build/interop/old/bin/python ] || python3 -m venv build/interop/old
 	@build/interop/old/bin/python -m pip install -q --disable-pip-version-check -r tests/system/interop/requirements-old.txt
 	@cd tests/system/interop/go && go build -o ../../../../build/interop/go/driver
-	@cd tests/system/porcupine && go build -o ../../../build/interop/go/porcupine
 	@OMENDB_REQUIRE_INTEROP=aio,nvim,old,npm,go python3 tests/system/test_interop.py build/bin/omend
 	@OMENDB_REQUIRE_INTEROP=porcupine python3 tests/system/test_porcupine.py
 

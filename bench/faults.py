@@ -1,13 +1,16 @@
 """What clients see of nodes that die: searches while one is killed and comes back, and writes until there is a new primary.
 
-`python -m bench.faults PART... [--busy] [--kills N]`, of killed, failover. Three nodes on loopback, which share the processors
-with each other and with the clients; profile fast.
+`python -m bench.faults PART... [--busy] [--kills N] [--megabytes N]`, of killed, failover, restored. Three nodes on loopback, which
+share the processors with each other and with the clients; profile fast.
 """
 
 import argparse
+import pathlib
+import shutil
 import time
 
 import numpy as np
+import omendb
 
 from bench import data, nodes, report
 from bench.ann import say
@@ -16,6 +19,7 @@ from bench.cluster import BUSY, SET, K, loaded
 WINDOW_S = 0.5  # of the searches, for a p99
 NORMAL = 2.0  # times the p99 before, or 5 ms more where that is more: searches are as they were
 LANES, SHARDS = 24, 6
+TEXT_BYTES, FILL_BATCH = 10_000, 500
 
 
 def leader_of(cluster):
@@ -171,7 +175,79 @@ def failover_report(options, rounds):
     report.section("cluster-failover", "Until there is a new primary", text, verdicts, whole=len(rounds) >= 50)
 
 
-PARTS = {"killed": killed, "failover": failover}
+# ---- copies of a node that lost its data ----
+
+
+def restored(options):
+    dataset = data.load(SET)
+    rounds = []
+    with nodes.Cluster(3) as cluster:
+        collection = cluster.create("docs", dataset, shards=4, replicas=3)
+        cluster.whole()
+        fill(collection, dataset, options.megabytes)
+        cluster.linked(collection)
+        for number, victim in enumerate(list(cluster.nodes)):
+            rounds.append(restored_once(cluster, victim))
+            say(f"restored: node {number + 1} of {len(cluster.nodes)}: {rounds[-1]}")
+    restored_report(options, collection_rows(dataset, options.megabytes), rounds)
+
+
+def collection_rows(dataset, megabytes):
+    return min(len(dataset.base), megabytes * 1_000_000 // (TEXT_BYTES + dataset.dim * 4))
+
+
+def fill(collection, dataset, megabytes):
+    """Vectors with a text each, none of which is like another."""
+    draw = np.random.default_rng(7)
+    for first in range(0, collection_rows(dataset, megabytes), FILL_BATCH):
+        vectors = dataset.base[first : first + min(FILL_BATCH, collection_rows(dataset, megabytes) - first)]
+        texts = [draw.bytes(TEXT_BYTES // 2).hex() for _ in vectors]
+        collection.upsert(vectors, list(range(first, first + len(vectors))), [{"text": text} for text in texts])
+
+
+def bytes_of(folder):
+    """That are allocated on disk."""
+    return sum(path.stat().st_blocks * 512 for path in pathlib.Path(folder).rglob("*") if path.is_file())
+
+
+def restored_once(cluster, victim):
+    """Seconds from the start of a node whose data is gone, as a new one, until it has a copy in sync of each shard."""
+    other = next(node for node in cluster.nodes if node is not victim)
+    lost, before = victim.node, bytes_of(victim.data)
+    victim.kill()
+    shutil.rmtree(victim.data)
+    begin = time.monotonic()
+    victim.start("--join", other.peer)
+    joined = time.monotonic()
+    nodes.until("the lost one is drained", lambda: done(cluster, "node.drain", lost))
+    there = {node.node for node in cluster.nodes}
+    nodes.until("every shard is whole", lambda: all(set(row["in_sync"]) == there for row in cluster.client.shards("docs")))
+    whole = time.monotonic()
+    nodes.until("the lost one is given up", lambda: done(cluster, "node.decommission", lost))
+    return {"whole": round(whole - begin, 2), "joined": round(joined - begin, 2), "mb": before // 1_000_000, "now": bytes_of(victim.data) // 1_000_000}
+
+
+def done(cluster, method, node):
+    try:
+        cluster.client.call(method, {"node": node})
+    except omendb.OmenError:
+        return False
+    return True
+
+
+def restored_report(options, rows, rounds):
+    text = (
+        f"{rows:,} rows of {SET} with a text of {TEXT_BYTES:,} bytes each, in 4 shards of three copies; each node in turn is killed, its folder\n"
+        f"removed, and started again as a new one, and who it was is drained. Seconds from that start on, nothing else being asked.\n\n"
+    )
+    table = [[number + 1, f"{one['mb']:,}", f"{one['now']:,}", f"{one['joined']:.1f}", f"{one['whole']:.1f}"] for number, one in enumerate(rounds)]
+    text += (BUSY if options.busy else "") + report.table(["node", "MB on disk before", "and after", "joined s", "whole s"], table)
+    longest = max(one["whole"] for one in rounds)
+    verdicts = [("all copies of a node back, the longest of three", f"{longest:.1f} s", "<= 60 s", longest <= 60)]
+    report.section("cluster-restored", "Until a node that lost its data has it again", text, verdicts, whole=options.megabytes >= 1000)
+
+
+PARTS = {"killed": killed, "failover": failover, "restored": restored}
 
 
 def main(words=None):
@@ -180,6 +256,7 @@ def main(words=None):
     parse.add_argument("--busy", action="store_true", help="others use the machine: say so")
     parse.add_argument("--kills", type=int, default=50)
     parse.add_argument("--rows", type=int, default=20_000)
+    parse.add_argument("--megabytes", type=int, default=1000, help="of vectors and texts that are restored")
     options = parse.parse_args(words)
     for part in options.parts or PARTS:
         if part not in PARTS:

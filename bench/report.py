@@ -19,7 +19,8 @@ from bench import data, measure, peers
 RESULTS = data.ROOT / "bench" / "RESULTS.md"
 ORDER = ["validity", *(f"ann-{name}" for name in data.MAKERS), "filters", "turnover", "target", "insert",
          *(f"bulk-{name}" for name in data.MAKERS), "latency", "memory", "calls", "durable", "limited", "cluster-search", "cluster-upsert",
-         "cluster-peers", "cluster-servers", "cluster-killed", "cluster-failover", "cluster-restart", "cluster-idle", "cluster-merge"]  # fmt: skip
+         "cluster-peers", "cluster-servers", "cluster-killed", "cluster-failover", "cluster-restored", "cluster-restart", "cluster-idle",
+         "cluster-merge"]  # fmt: skip
 HEAD = (
     "# Results\n\nWritten by `make bench` and the programs in `bench/`; nothing here is typed by hand. Ratios are\n"
     "of one run on one machine; absolute figures of two machines do not compare.\n"

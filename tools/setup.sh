@@ -4,10 +4,11 @@
 # usage: tools/setup.sh GROUP...      build, test, interop, python, rust, lint, spec, run, bench
 #        tools/setup.sh --venv STAMP REQUIREMENTS...
 #        tools/setup.sh --npm STAMP FOLDER
+#        tools/setup.sh --go PROGRAM FOLDER
 #
 # The groups are Debian packages; they are installed with apt-get, as root or by sudo, and only when one is
 # missing. The second form puts pinned Python packages into the environment build/venv and then makes STAMP; the third
-# puts what FOLDER's package-lock.json pins beside STAMP, where the machine has npm.
+# puts what FOLDER's package-lock.json pins beside STAMP, where the machine has npm; the fourth builds FOLDER's PROGRAM, where it has go.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -87,6 +88,17 @@ if [ "${1:-}" = --npm ]; then
     cp "$3/package.json" "$3/package-lock.json" "$into"
     npm ci --prefix "$into" --silent --ignore-scripts --no-audit --no-fund
     touch "$2"
+    exit 0
+fi
+
+if [ "${1:-}" = --go ]; then
+    if ! command -v go >/dev/null; then
+        echo "tools/setup.sh: no go, so what needs $2 is skipped" >&2
+        exit 0
+    fi
+    program=$(realpath -m "$2")
+    cd "$3"
+    go build -o "$program"
     exit 0
 fi
 

@@ -47,4 +47,7 @@ export OMENDB_REQUIRE_PYTHON=1 OMENDB_REQUIRE_RUST=1 OMENDB_REQUIRE_INTEROP=aio,
 if command -v npm >/dev/null; then
     OMENDB_REQUIRE_INTEROP+=,npm
 fi
+if command -v go >/dev/null; then
+    OMENDB_REQUIRE_INTEROP+=,porcupine
+fi
 exec ctest --test-dir build/ci --no-label-summary --output-on-failure --parallel "$jobs" "$@"

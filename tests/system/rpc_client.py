@@ -97,10 +97,17 @@ class Client:
         self._reader = Reader(self._socket)
         self._calls = 0
 
+    def send(self, said: bytes) -> None:
+        """Whatever it is."""
+        self._socket.sendall(said)
+
+    def hear(self) -> Any:
+        return self._reader.read()
+
     def call(self, method: str, **ask: Any) -> Any:
         self._calls += 1
-        self._socket.sendall(pack([0, self._calls, method, [ask]]))
-        kind, number, error, result = self._reader.read()
+        self.send(pack([0, self._calls, method, [ask]]))
+        kind, number, error, result = self.hear()
         assert (kind, number) == (1, self._calls)
         if error is not None:
             raise RpcError(error)

@@ -1,4 +1,4 @@
-"""tests/system/second_opinion.py -- what porcupine says of a history, where it was built (`make interop`; tests/system/porcupine).
+"""tests/system/second_opinion.py -- what porcupine says of a history, where it was built (`make test` does, where Go is; tests/system/porcupine).
 
 It is another search, by other people: where both find no fault, there is hardly one that the checker of ours passes over.
 """

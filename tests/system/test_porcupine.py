@@ -2,7 +2,7 @@
 
 usage: test_porcupine.py [unittest options]
 
-Without the program (`make interop` builds it, and wants Go) it is skipped; with OMENDB_REQUIRE_INTEROP=...,porcupine it fails.
+Without the program (`make test` builds it, where Go is) it is skipped; with OMENDB_REQUIRE_INTEROP=...,porcupine it fails.
 """
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class SecondOpinion(unittest.TestCase):
     def setUp(self) -> None:
         if not second_opinion.is_there():
             if REQUIRED:
-                self.fail(f"{second_opinion.PROGRAM} is not there: run `make interop`")
-            self.skipTest("`make interop` builds the program, where Go is")
+                self.fail(f"{second_opinion.PROGRAM} is not there: run `make build/interop/go/porcupine`")
+            self.skipTest("`make test` builds the program, where Go is")
 
     def test_a_history_that_no_order_explains_is_found_by_its_key(self) -> None:
         good = [Call("put", 0, 1, 1), Call("get", 2, 3, 1)]

@@ -35,7 +35,7 @@ class Worker(threading.Thread):
         self.load = load
         self.number = number
         self.draw = random.Random(load.seed * 1000 + number)
-        self.client = omendb.connect(load.address, timeout=load.timeout)
+        self.client = omendb.connect(load.address, load.api_key, timeout=load.timeout)
         self.crash: BaseException | None = None
 
     def run(self) -> None:
@@ -142,9 +142,9 @@ class Searcher(Worker):
 class Workload:
     """Begun by `with`; what it saw is whole once that has ended."""
 
-    def __init__(self, address: str, collection: str, seed: int, calls: dict[int, list[Call]], writers: int = 4, searchers: int = 1,
-                 timeout: float = 5.0) -> None:
-        self.address, self.collection, self.seed, self.timeout = address, collection, seed, timeout
+    def __init__(self, address: str, collection: str, seed: int, calls: dict[int, list[Call]], api_key: str | None = None, writers: int = 4,
+                 searchers: int = 1, timeout: float = 5.0) -> None:
+        self.address, self.collection, self.seed, self.api_key, self.timeout = address, collection, seed, api_key, timeout
         self.over = threading.Event()
         self.calls = calls  # of earlier workloads, and from now on of this one
         self.failures: list[tuple[str, omendb.OmenError, float]] = []
