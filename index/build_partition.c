@@ -248,11 +248,13 @@ counts_bytes(const struct first_split *split)
     return (size_t)COUNTERS * split->spread.leaders * sizeof(uint64_t);
 }
 
-// Rows that fit one leaf are not split.
+// Rows that fit one leaf are not split. What was split stays so, whatever fits a leaf of copies.
 struct spread
 split_first(const struct build *build)
 {
-    const uint32_t rows = build->rows.count;
+    const uint32_t rows = build->rows.count, fanout = build->config.fanout[0];
+    if (build->starts != NULL)
+        return (struct spread){build->leaders, fanout < build->leaders ? fanout : build->leaders};
     return rows <= build->leaf_rows ? (struct spread){1, 1} : split_spread(build, rows, 0);
 }
 
