@@ -223,6 +223,10 @@ void split_pack(const struct build *build, struct build_worker *worker, const ui
 void split_assign(const struct build *build, struct build_worker *worker, const uint32_t *ids,
                   uint64_t count, const struct tile_packed *packed, const struct spread *spread,
                   uint16_t *out);
+// The same where leaders are few: they are the rows of tiles then, and the others the columns. They lie first in the worker's memory.
+// False where they are not, and nothing was done.
+bool split_assign_few(const struct build *build, struct build_worker *worker, const uint32_t *ids,
+                      uint64_t count, const struct spread *spread, uint16_t *out);
 
 // ---- build_gaps.c ----
 // At most, of so many places in the clusters.
