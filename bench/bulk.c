@@ -237,13 +237,14 @@ print_stages(const struct options *options, const struct hnsw_bulk_report *repor
     printf("  build memory %.0f bytes a row, %.0f with the graph, %u passes, %llu leaves of %.0f, "
            "%.1f leaves a row, "
            "%.0f pairs a row, "
-           "%u twins, chosen again %.1f %%, unreached %u, links given %u, draws %u, chopped %llu\n",
+           "compared by %u, %u twins, chosen again %.1f %%, unreached %u, links given %u, draws "
+           "%u, chopped %llu\n",
            (double)report->memory_peak / options->rows,
            (double)(report->memory_peak + memory.links) / options->rows, report->build.passes,
            (unsigned long long)report->build.leaves,
            (double)report->build.members / (double)report->build.leaves,
            (double)report->build.members / options->rows,
-           (double)report->build.pairs / options->rows, report->build.twins,
+           (double)report->build.pairs / options->rows, report->build.narrow, report->build.twins,
            100.0 * report->build.chosen_again / options->rows, report->build.unreached,
            report->build.links_given, report->build.draws,
            (unsigned long long)report->build.chopped);

@@ -27,7 +27,7 @@ PGVECTOR_SET = "minilm-384"
 RATE = {"synth-128": 100_000}
 MEMORY = {"synth-128": 1024, "minilm-384": 1280}  # bytes a vector, the new graph included
 LITTLE, LITTLE_TIMES = 300, 2.0  # with so many bytes a vector it takes so many times as long at most
-STAGES = ("found", "encode", "same", "partition", "leaves", "choose", "reverse", "reach", "install")
+STAGES = ("found", "encode", "same", "partition", "narrow", "leaves", "choose", "reverse", "reach", "install")
 
 
 def numbers(line):

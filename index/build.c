@@ -37,14 +37,18 @@ build_config_for(uint32_t links_max)
                                  .leaf_rows = 768,
                                  .leaf_near = 8,
                                  .relaxed = 1.44f, // as inserted links
+                                 .copies = {.chosen_more = links_max / 16,
+                                            .leaf_rows = 1000,
+                                            .leaf_near = 10,
+                                            .relaxed = 1.2f},
                                  .threads = 1};
 }
 
 const char *
 build_stage_name(enum build_stage stage)
 {
-    static const char *const names[BUILD_STAGES] = {"same",    "partition", "leaves", "choose",
-                                                    "reverse", "reach",     "maker"};
+    static const char *const names[BUILD_STAGES] = {"same",   "partition", "narrow", "leaves",
+                                                    "choose", "reverse",   "reach",  "maker"};
     return names[stage];
 }
 
@@ -198,13 +202,8 @@ always_bytes(const struct build *build)
 static size_t
 held_bytes(const struct build *build)
 {
-    return always_bytes(build) + split_bytes(build) + split_bytes_apart(build);
-}
-
-static size_t
-larger(size_t a, size_t b)
-{
-    return a > b ? a : b;
+    return always_bytes(build) + split_bytes(build) + split_bytes_apart(build) +
+           narrow_bytes(build);
 }
 
 // ---- passes ----
@@ -261,6 +260,7 @@ block_for(const struct build *build)
     return larger(left < all ? left : all, block_least(build));
 }
 
+// Most is with copies, least without.
 struct build_memory
 build_memory(const struct build_rows *rows, const struct build_config *config)
 {
@@ -275,8 +275,11 @@ build_memory(const struct build_rows *rows, const struct build_config *config)
     const size_t held = held_bytes(&build), split = always + split_bytes_making(&build);
     const size_t reverse = always + links + order_bytes(&build) + reverse_bytes(&build);
     const size_t least = larger(larger(split, reverse), held + block_least(&build));
-    return (struct build_memory){.least = least,
-                                 .most = larger(least, held + rows->count * reservoir_bytes)};
+    build.narrow_may = true;
+    workers_shape(&build);
+    const size_t narrow = always_bytes(&build) + split_bytes(&build) + narrow_bytes_making(&build);
+    const size_t whole = held_bytes(&build) + rows->count * reservoir_bytes;
+    return (struct build_memory){.least = least, .most = larger(larger(least, narrow), whole)};
 }
 
 // ---- how it goes ----
@@ -455,10 +458,14 @@ draw_graph(struct build *build, uint64_t seed)
     build->seed = seed;
     build->report->draws++;
     timed(build, BUILD_PARTITION, build_split);
+    if (build->report->draws == 1) // copies that did not lead everywhere may be why
+        timed(build, BUILD_NARROW, build_narrow);
+    narrow_use(build);
     all_passes(build);
     clusters_close(build);
     timed(build, BUILD_REVERSE, place_links);
     timed(build, BUILD_REVERSE, build_reverse);
+    narrow_close(build);
     block_close(build);
     split_close(build);
     timed(build, BUILD_SAME, add_twins);
@@ -500,6 +507,8 @@ build_run(const struct build_rows *rows, const struct build_config *config, stru
     ASSERT(config->threads >= 1 && config->threads <= THREADS_MAX);
     ASSERT(config->leaf_near >= 1 && config->leaf_near <= TILE_LANES);
     ASSERT(config->leaf_rows >= 2 && config->leaf_rows <= TILE_IDS);
+    ASSERT(config->copies.leaf_near >= 1 && config->copies.leaf_near <= TILE_LANES);
+    ASSERT(config->copies.leaf_rows >= 2 && config->copies.leaf_rows <= TILE_IDS);
     ASSERT(config->fanout[0] >= 1 && config->fanout[0] <= TILE_LANES);
     ASSERT(config->fanout_sure >= 1 && config->fanout_far >= 1.0f);
     ASSERT(config->fanout[1] >= 1 && config->fanout[1] <= TILE_LANES);
@@ -512,10 +521,12 @@ build_run(const struct build_rows *rows, const struct build_config *config, stru
         return OMEN_OK;
     if (config->memory_max != 0 && config->memory_max < build_memory(rows, config).least)
         return OMEN_E_NO_MEMORY;
+    const size_t most = build_memory(rows, config).most;
     struct build build = {.source = rows,
                           .rows = *rows,
                           .config = *config,
                           .tiles = config->tiles != NULL ? config->tiles : kernels_best()->tiles,
+                          .narrow_may = config->memory_max == 0 || config->memory_max >= most,
                           .report = report};
     omen_status status = workers_open(&build);
     if (status == OMEN_OK) {

@@ -9,7 +9,8 @@
 // Rows are put in overlapping leaves of near ones (partition), all rows of a leaf are compared with each other (tiles), what
 // is near goes to each row's reservoir, of which the row chooses its links (PiPNN, arXiv 2602.21247).
 // docs/internals/bulk.md has the stages with their costs. The same rows and seed give the same links on every kernel, for
-// any number of threads and any memory_max; a maker's links are its own, and what is equal and what is reached goes the same way.
+// any number of threads and any memory_max (but long rows are compared whole where it has no room for short copies, and then the links
+// are those of whole rows); a maker's links are its own, and what is equal and what is reached goes the same way.
 #ifndef OMEN_INDEX_BUILD_H
 #define OMEN_INDEX_BUILD_H
 #include <stdbool.h>
@@ -68,6 +69,12 @@ struct build_config {
     // Places that are left go to candidates that are at most so much farther from the row than from a chosen one (squares); 0: to
     // none.
     float relaxed;
+    // What takes the place of the same above where rows are compared by short copies (build_narrow.c), which are a little wrong; and
+    // how many links more a row chooses then.
+    struct build_copies {
+        uint32_t chosen_more, leaf_rows, leaf_near;
+        float relaxed;
+    } copies;
     uint64_t seed;
     uint32_t threads;  // 1..THREADS_MAX
     size_t memory_max; // never more than that; 0: as much as is fastest
@@ -84,6 +91,7 @@ struct build_config build_config_for(uint32_t links_max);
 enum build_stage {
     BUILD_SAME,      // equal rows are found
     BUILD_PARTITION, // rows to the first split's clusters
+    BUILD_NARROW,    // short copies, which rows are compared by from here on
     BUILD_LEAVES,    // further splits, leaves, reservoirs
     BUILD_CHOOSE,
     BUILD_REVERSE, // the other direction of each link
@@ -102,6 +110,7 @@ struct build_report {
     uint64_t pairs;           // compared in leaves and with leaders
     uint32_t twins;           // rows that another one is equal to
     uint32_t chosen_again;    // rows that more chose than there is room for
+    uint32_t narrow;          // components that rows were compared by after the first split; 0: all
     uint32_t passes;          // over the leaves
     uint32_t draws;           // of leaders, 1 but for bad luck
     uint32_t unreached;       // before some of them were given a link

@@ -155,7 +155,9 @@ split_cluster(struct build *build, struct build_worker *worker, const struct clu
     draw_from(cluster, spread->leaders, leaders);
     split_pack(build, worker, leaders, spread->leaders);
     const struct tile_packed packed = worker_packed(worker);
-    split_assign(build, worker, cluster->ids, cluster->count, &packed, spread, children->assigned);
+    if (!split_assign_few(build, worker, cluster->ids, cluster->count, spread, children->assigned))
+        split_assign(build, worker, cluster->ids, cluster->count, &packed, spread,
+                     children->assigned);
     sort_children(cluster, spread, children);
     uint32_t small[TILE_IDS];
     struct pending pending = {.ids = small};

@@ -1,7 +1,7 @@
 // index/build_int.h -- what the stages of a bulk build share; nobody else includes it.
 //
 // Shape: handle. build.c runs the stages; build_rows.c reads and measures rows; build_same.c finds equal ones;
-// build_partition.c and build_apart.c split, build_gaps.c holds the clusters meanwhile; build_leaf.c compares the rows of a leaf, by build_product.c's distances; build_choose.c chooses links; build_reverse.c adds
+// build_narrow.c copies them short, along what build_axes.c finds; build_partition.c and build_apart.c split, build_gaps.c holds the clusters meanwhile; build_leaf.c compares the rows of a leaf, by build_product.c's distances; build_choose.c chooses links; build_reverse.c adds
 // their other direction; build_reach.c makes everything reachable.
 #ifndef OMEN_INDEX_BUILD_INT_H
 #define OMEN_INDEX_BUILD_INT_H
@@ -44,6 +44,16 @@ struct build_worker {
     uint64_t leaves, members, chopped, pairs;
 };
 
+// Short copies of rows, and what they take the place of.
+struct narrow {
+    uint32_t count, width;
+    uint8_t *rows; // width biased bytes each; NULL: there are none
+    struct tile_numbers *numbers;
+    struct build_rows wide;
+    struct build_config config;
+    uint32_t leaf_rows;
+};
+
 struct build {
     const struct build_rows *source;
     struct build_rows rows; // the source without twins
@@ -52,6 +62,7 @@ struct build {
     size_t stride;      // bytes from a row to the next in a worker's memory
     uint32_t rows_room; // rows that a worker has room for, a multiple of TILE_COLUMNS
     uint32_t leaf_rows; // as rows are long
+    uint32_t leaf_room; // rows of a leaf that a worker has room for
 
     // Of the rows that are built, in `rows`' numbers.
     uint32_t *members;  // row -> row of the source; NULL: the same
@@ -64,6 +75,9 @@ struct build {
     uint8_t *gaps;
     uint32_t *order;          // place -> row: near ones follow each other
     struct build_rows by_row; // while `rows` are called by their places
+
+    struct narrow narrow;
+    bool narrow_may; // the limit has room for copies
 
     // What reservoirs lie in, pass after pass, behind the links that were chosen in passes before; and what turns links round: memory
     // that was touched once is cheaper than new.
@@ -108,7 +122,24 @@ void build_fail(struct build *build, omen_status status);
 // Counts units of work as done, and lets the caller's thread (worker 0) report it.
 void build_done(struct build *build, uint32_t worker, uint64_t units);
 
+static inline size_t
+larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+// Takes the next part of a block of memory; a NULL base only counts.
+static inline void *
+memory_part(uint8_t *base, size_t *at, size_t bytes)
+{
+    void *const there = base != NULL ? base + *at : NULL;
+    *at += (bytes + 63) / 64 * 64;
+    return there;
+}
+
 // ---- build_rows.c ----
+// From now on rows are compared by these, which are no longer than the source's.
+void build_compare(struct build *build, const struct build_rows *rows);
 void workers_shape(struct build *build); // what the rows' length makes of leaves and strides
 size_t workers_bytes(const struct build *build); // of all of them
 OMEN_MUST_CHECK omen_status workers_open(struct build *build);
@@ -155,6 +186,12 @@ uint64_t lone_occlude(const struct build *build, struct tile_lone *lone,
 void row_measure(const struct build *build, const struct tile_side *side,
                  const struct tile_packed *packed, uint32_t groups, float *out);
 
+// The products of a tile of bytes whose columns' `adds` are all `bound`, and no product larger.
+void tile_products(const struct build *build, struct tile_bytes *tile, float bound, float *out);
+// Biased bytes in the proportions of `values`, 127 the largest; returns what 1 stands for.
+float bytes_of(const float *values, uint32_t count, uint8_t *out);
+float magnitude_of(const float *values, uint32_t count);
+
 // ---- build_same.c ----
 // Finds equal rows of the source: fills members and twins, or leaves them NULL.
 void build_same(struct build *build);
@@ -186,6 +223,10 @@ void split_pack(const struct build *build, struct build_worker *worker, const ui
 void split_assign(const struct build *build, struct build_worker *worker, const uint32_t *ids,
                   uint64_t count, const struct tile_packed *packed, const struct spread *spread,
                   uint16_t *out);
+// The same where leaders are few: they are the rows of tiles then, and the others the columns. They lie first in the worker's memory.
+// False where they are not, and nothing was done.
+bool split_assign_few(const struct build *build, struct build_worker *worker, const uint32_t *ids,
+                      uint64_t count, const struct spread *spread, uint16_t *out);
 
 // ---- build_gaps.c ----
 // At most, of so many places in the clusters.
@@ -203,10 +244,39 @@ size_t split_bytes_apart(const struct build *build);
 // ---- build_leaf.c ----
 void leaf_run(struct build *build, struct build_worker *worker, const uint32_t *ids,
               uint32_t count);
+// The nearest of each of so many rows that were read and packed are left in worker->nearest.
+void leaf_gram(const struct build *build, struct build_worker *worker, uint32_t count);
 
 // ---- build_product.c ----
 // In a leaf of rows that are looked for by products: of those that were read and packed, what makes lengths equal is left out.
 void rows_by_product(const struct build *build, struct build_worker *worker, uint32_t count);
+
+// ---- build_axes.c ----
+#define AXES_MAX 384u
+#define AXES_STEP 64u // that are found at once, a tile of columns
+struct axes;
+// Those of the build's rows, which are bytes; none is found yet. NULL, and the build says so, where there is no memory.
+struct axes *axes_open(struct build *build);
+void axes_close(struct axes *axes); // accepts NULL
+void axes_more(struct axes *axes);  // AXES_STEP more
+// axes_room floats, of which those beyond a row's width are zero. All are orthogonal and of length 1; one that no row has a part
+// along is zero.
+const float *axes_at(const struct axes *axes, uint32_t axis);
+size_t axes_room(uint32_t width);
+size_t axes_bytes(uint32_t width);
+
+// ---- build_narrow.c ----
+// Makes short copies of the rows, which have places already, where they will do.
+void build_narrow(struct build *build);
+// From now on rows are compared by copies, where there are any, and as the config says of those.
+void narrow_use(struct build *build);
+// Whether there may be copies.
+bool narrow_can(const struct build *build);
+// Ends that, and the copies.
+void narrow_close(struct build *build); // accepts none
+// Of copies as they are, or as long as they may become; and what making them takes, those included.
+size_t narrow_bytes(const struct build *build);
+size_t narrow_bytes_making(const struct build *build);
 
 // ---- build_choose.c ----
 // Of `count` <= CHOOSE_MAX candidates the links of `owner`, nearest first; returns how many.

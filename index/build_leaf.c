@@ -20,7 +20,6 @@
 #define AHEAD 6u // members whose candidates are made before the first reservoir is touched
 #define HEAD_BUSY 128u
 
-static void leaf_gram(const struct build *build, struct build_worker *worker, uint32_t count);
 static void leaf_lists(struct build_worker *worker, uint32_t count, uint32_t near);
 static void leaf_offer(struct build *build, struct build_worker *worker, const uint32_t *ids,
                        uint32_t count);
@@ -70,7 +69,7 @@ leaf_run(struct build *build, struct build_worker *worker, const uint32_t *ids, 
     worker->pairs += (uint64_t)count * (count - 1) / 2;
 }
 
-static void
+void
 leaf_gram(const struct build *build, struct build_worker *worker, uint32_t count)
 {
     _Alignas(64) float distances[TILE_ROWS * TILE_COLUMNS];

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/float_bits.h"
 #include "base/pool.h"
 #include "base/prng.h"
 #include "index/build_int.h"
@@ -16,6 +17,7 @@
 #define LEADERS_FEW 64u   // so many, where that share would make children far too large
 #define CHILD_SHARE 0.6   // of a leaf that a child is aimed at
 #define BLOCK_ROWS 3072u  // that one thread assigns before it takes the next
+#define FEW_LEADERS 32u   // that fill no tile of columns by far
 #define COUNTERS 64u      // parts of the rows that are counted and put apart from each other
 
 struct spread
@@ -101,6 +103,77 @@ split_assign(const struct build *build, struct build_worker *worker, const uint3
         }
     }
     worker->pairs += count * spread->leaders;
+}
+
+// The two nearest of few leaders to each of a tile's columns.
+struct nearest_two {
+    int32_t first[TILE_COLUMNS],
+        second[TILE_COLUMNS]; // keys, which as signed numbers are in their order
+};
+
+static void
+take_leader(const float *distances, uint32_t leader, struct nearest_two *two)
+{
+    for (uint32_t i = 0; i < TILE_COLUMNS; i++) {
+        const int32_t key = (int32_t)((float_bits(distances[i]) & ~TILE_ID_MASK) | leader);
+        const int32_t first = two->first[i], second = two->second[i];
+        const int32_t farther = key > first ? key : first;
+        two->first[i] = key < first ? key : first;
+        two->second[i] = farther < second ? farther : second;
+    }
+}
+
+static uint16_t
+leader_of(int32_t key)
+{
+    return key < (int32_t)TILE_KEY_INFINITE ? (uint16_t)((uint32_t)key & TILE_ID_MASK) : NO_LEADER;
+}
+
+// The leaders, which were read, make room for a tile of rows.
+static void
+make_room(const struct build *build, struct build_worker *worker, uint32_t leaders)
+{
+    for (uint32_t i = leaders; i-- > 0;) {
+        memcpy(worker_row(build, worker->rows, TILE_COLUMNS + i),
+               worker_row(build, worker->rows, i), build->stride);
+        worker->numbers[TILE_COLUMNS + i] = worker->numbers[i];
+    }
+}
+
+bool
+split_assign_few(const struct build *build, struct build_worker *worker, const uint32_t *ids,
+                 uint64_t count, const struct spread *spread, uint16_t *out)
+{
+    const uint32_t leaders = spread->leaders;
+    if (spread->fanout > 2 || leaders > FEW_LEADERS || TILE_COLUMNS + leaders > build->rows_room)
+        return false;
+    _Alignas(64) float distances[TILE_ROWS * TILE_COLUMNS];
+    const struct tile_packed packed = worker_packed(worker);
+    struct tile_side side = {.rows = worker->rows, .numbers = worker->numbers};
+    make_room(build, worker, leaders);
+    for (uint64_t first = 0; first < count; first += TILE_COLUMNS) {
+        const uint64_t left = count - first;
+        const uint32_t rows = left < TILE_COLUMNS ? (uint32_t)left : TILE_COLUMNS;
+        struct nearest_two two;
+        for (uint32_t i = 0; i < TILE_COLUMNS; i++)
+            two.first[i] = two.second[i] = INT32_MAX;
+        rows_read(build, worker, ids + first, rows, SKETCH_NONE);
+        rows_pack(build, worker, rows);
+        for (uint32_t leader = 0; leader < leaders; leader += TILE_ROWS) {
+            for (uint32_t r = 0; r < TILE_ROWS; r++)
+                side.at[r] = TILE_COLUMNS + (leader + r < leaders ? leader + r : leaders - 1);
+            tile_measure(build, &side, &packed, 0, distances);
+            for (uint32_t r = 0; r < TILE_ROWS && leader + r < leaders; r++)
+                take_leader(distances + (size_t)r * TILE_COLUMNS, leader + r, &two);
+        }
+        for (uint32_t i = 0; i < rows; i++) {
+            *out++ = leader_of(two.first[i]);
+            if (spread->fanout == 2)
+                *out++ = leader_of(two.second[i]);
+        }
+    }
+    worker->pairs += count * leaders;
+    return true;
 }
 
 // ---- the first split ----
@@ -248,11 +321,13 @@ counts_bytes(const struct first_split *split)
     return (size_t)COUNTERS * split->spread.leaders * sizeof(uint64_t);
 }
 
-// Rows that fit one leaf are not split.
+// Rows that fit one leaf are not split. What was split stays so, whatever fits a leaf of copies.
 struct spread
 split_first(const struct build *build)
 {
-    const uint32_t rows = build->rows.count;
+    const uint32_t rows = build->rows.count, fanout = build->config.fanout[0];
+    if (build->starts != NULL)
+        return (struct spread){build->leaders, fanout < build->leaders ? fanout : build->leaders};
     return rows <= build->leaf_rows ? (struct spread){1, 1} : split_spread(build, rows, 0);
 }
 

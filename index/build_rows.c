@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/float_bits.h"
 #include "index/build_int.h"
 
 #define ROWS_AHEAD 8u           // prefetched
@@ -18,57 +19,65 @@ component_bytes(const struct build *build)
 }
 
 static size_t
+stride_of(const struct build_rows *rows)
+{
+    const size_t each = rows->kind == BUILD_BYTES ? 1 : sizeof(float);
+    return (rows->width * each + 63) / 64 * 64;
+}
+
+void
+build_compare(struct build *build, const struct build_rows *rows)
+{
+    build->rows = *rows;
+    build->stride = stride_of(rows);
+}
+
+static size_t
 whole_tiles(uint64_t rows)
 {
     return (rows + TILE_COLUMNS - 1) / TILE_COLUMNS * TILE_COLUMNS;
-}
-
-// Takes the next part of a block of memory; a NULL base only counts.
-static void *
-part(uint8_t *base, size_t *at, size_t bytes)
-{
-    void *const there = base != NULL ? base + *at : NULL;
-    *at += (bytes + 63) / 64 * 64;
-    return there;
 }
 
 // Of a leaf's members the lists lie where the best of their lanes were, from which the nearest have been taken by then.
 static size_t
 worker_lay_out(const struct build *build, struct build_worker *worker, uint8_t *base)
 {
-    const size_t room = build->rows_room, members = whole_tiles(build->leaf_rows);
+    const size_t room = build->rows_room, members = whole_tiles(build->leaf_room);
+    const size_t stride = stride_of(build->source);
     size_t at = 0;
-    worker->rows = part(base, &at, room * build->stride);
-    worker->columns = part(base, &at, room * build->stride);
-    worker->ahead = part(base, &at, TILE_ROWS * build->stride);
-    worker->numbers = part(base, &at, room * sizeof *worker->numbers);
-    worker->scales = part(base, &at, room * sizeof(float));
-    worker->adds = part(base, &at, room * sizeof(float));
-    worker->extras = part(base, &at, room * sizeof(float));
-    worker->starts = part(base, &at, room * sizeof(int32_t));
-    worker->sketches = part(base, &at, members * TILE_SKETCH * sizeof(float));
-    worker->nearest = part(base, &at, members * TILE_LANES * sizeof(uint32_t));
-    worker->list_counts = part(base, &at, members);
+    worker->rows = memory_part(base, &at, room * stride);
+    worker->columns = memory_part(base, &at, room * stride);
+    worker->ahead = memory_part(base, &at, TILE_ROWS * stride);
+    worker->numbers = memory_part(base, &at, room * sizeof *worker->numbers);
+    worker->scales = memory_part(base, &at, room * sizeof(float));
+    worker->adds = memory_part(base, &at, room * sizeof(float));
+    worker->extras = memory_part(base, &at, room * sizeof(float));
+    worker->starts = memory_part(base, &at, room * sizeof(int32_t));
+    worker->sketches = memory_part(base, &at, members * TILE_SKETCH * sizeof(float));
+    worker->nearest = memory_part(base, &at, members * TILE_LANES * sizeof(uint32_t));
+    worker->list_counts = memory_part(base, &at, members);
     size_t best_end = at;
-    worker->row_best = part(base, &best_end, members * TILE_ROW_BEST * sizeof(uint32_t));
+    worker->row_best = memory_part(base, &best_end, members * TILE_ROW_BEST * sizeof(uint32_t));
     worker->column_best =
-        part(base, &best_end, members / TILE_LANES * TILE_COLUMN_BEST * sizeof(uint32_t));
-    worker->lists = part(base, &at, members * LEAF_LIST_ROOM * sizeof(uint32_t));
+        memory_part(base, &best_end, members / TILE_LANES * TILE_COLUMN_BEST * sizeof(uint32_t));
+    worker->lists = memory_part(base, &at, members * LEAF_LIST_ROOM * sizeof(uint32_t));
     return at > best_end ? at : best_end;
 }
 
 void
 workers_shape(struct build *build)
 {
-    build->stride = (build->rows.width * component_bytes(build) + 63) / 64 * 64;
+    build->stride = stride_of(&build->rows);
     size_t fit = WORKER_BYTES / build->stride / TILE_COLUMNS * TILE_COLUMNS;
     fit = fit < ROWS_LEAST ? ROWS_LEAST : fit;
     build->rows_room = fit < TILE_IDS ? (uint32_t)fit : TILE_IDS;
     build->leaf_rows =
         build->config.leaf_rows < build->rows_room ? build->config.leaf_rows : build->rows_room;
+    const uint32_t copies = narrow_can(build) ? build->config.copies.leaf_rows : 0;
+    build->leaf_room = copies > build->leaf_rows ? copies : build->leaf_rows;
+    build->leaf_room = build->leaf_room < build->rows_room ? build->leaf_room : build->rows_room;
     const uint64_t leaders = split_spread(build, build->source->count, 0).leaders;
-    const uint64_t need = leaders > build->leaf_rows ? leaders : build->leaf_rows;
-    build->rows_room = (uint32_t)whole_tiles(need);
+    build->rows_room = (uint32_t)whole_tiles(larger(leaders, build->leaf_room));
 }
 
 size_t
@@ -246,4 +255,35 @@ lone_occlude(const struct build *build, struct tile_lone *lone, const struct bui
     lone->bytes.rows[0] = worker_row(build, worker->rows, row);
     lone->bytes.numbers[0] = worker->numbers[row];
     return build->tiles->bytes_occlude(&lone->bytes, groups, occlusion);
+}
+
+void
+tile_products(const struct build *build, struct tile_bytes *tile, float bound, float *out)
+{
+    for (uint32_t r = 0; r < TILE_ROWS; r++)
+        tile->numbers[r].add = bound;
+    build->tiles->bytes(tile, out);
+    for (uint32_t i = 0; i < TILE_ROWS * TILE_COLUMNS; i++)
+        out[i] = bound - 0.5f * out[i];
+}
+
+// The largest magnitude. As bits, which are in the order of magnitudes, because a float's maximum has rules of its own.
+float
+magnitude_of(const float *values, uint32_t count)
+{
+    int32_t top = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const int32_t bits = (int32_t)(float_bits(values[i]) & 0x7fffffffu);
+        top = bits > top ? bits : top;
+    }
+    return bits_float((uint32_t)top);
+}
+
+float
+bytes_of(const float *values, uint32_t count, uint8_t *out)
+{
+    const float top = magnitude_of(values, count), times = top > 0.0f ? 127.0f / top : 0.0f;
+    for (uint32_t i = 0; i < count; i++)
+        out[i] = (uint8_t)(int32_t)(values[i] * times + ((float)TILE_BIAS + 0.5f));
+    return top / 127.0f;
 }

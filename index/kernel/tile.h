@@ -22,6 +22,7 @@
 #define TILE_COLUMNS 64u
 #define TILE_LANES 16u
 #define TILE_GROUPS 4u // of lanes in a tile
+#define TILE_BIAS 128  // of a row's bytes
 #define TILE_IDS 1024u // numbers that a key can hold
 #define TILE_ID_MASK 1023u
 #define TILE_NO_KEY UINT32_MAX

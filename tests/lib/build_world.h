@@ -144,6 +144,23 @@ build_world_check(const struct build_world *world)
     free(met);
 }
 
+static inline struct build_config
+build_world_config(uint32_t threads)
+{
+    struct build_config config = build_config_for(32);
+    config.threads = threads;
+    config.seed = 5;
+    return config;
+}
+
+// A whole graph.
+static inline void
+build_world_make(struct build_world *world, const struct build_config *config)
+{
+    ck_assert_int_eq(build_world_run(world, config), OMEN_OK);
+    build_world_check(world);
+}
+
 static inline uint64_t
 build_world_hash(const struct build_world *world)
 {

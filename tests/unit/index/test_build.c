@@ -6,30 +6,14 @@
 #include "base/tsan.h"
 #include "tests/lib/build_world.h"
 
-static struct build_config
-config_of(uint32_t threads)
-{
-    struct build_config config = build_config_for(32);
-    config.threads = threads;
-    config.seed = 5;
-    return config;
-}
-
-static void
-build(struct build_world *world, const struct build_config *config)
-{
-    ck_assert_int_eq(build_world_run(world, config), OMEN_OK);
-    build_world_check(world);
-}
-
 START_TEST(walks_find_what_a_scan_finds)
 {
     struct build_world world;
-    const struct build_config config = config_of(1);
+    const struct build_config config = build_world_config(1);
     build_world_init(&world, 6000, 64);
     if (_i == 1)
         build_world_quantize(&world, 40.0f);
-    build(&world, &config);
+    build_world_make(&world, &config);
     const double recall = build_world_recall(&world, 100, 64, 10);
     ck_assert_msg(recall >= 0.99, "recall %g", recall);
     ck_assert_uint_gt(world.report.leaves, 10);
@@ -43,11 +27,11 @@ START_TEST(few_rows_make_whole_graphs)
     static const uint32_t counts[] = {1, 2, 3, 5, 17, 63, 64, 65, 400, 1000, 1001, 1030, 2100};
     for (uint32_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
         struct build_world world;
-        const struct build_config config = config_of(2);
+        const struct build_config config = build_world_config(2);
         build_world_init(&world, counts[c], 24);
         if (_i == 1)
             build_world_quantize(&world, 40.0f);
-        build(&world, &config);
+        build_world_make(&world, &config);
         if (counts[c] >= 10) {
             const double recall = build_world_recall(&world, 50, 64, 10);
             ck_assert_msg(recall >= 0.98, "%u rows: recall %g", counts[c], recall);
@@ -60,7 +44,7 @@ END_TEST
 START_TEST(no_rows_make_an_empty_graph)
 {
     struct build_world world = {.dim = 8, .width = 8};
-    const struct build_config config = config_of(1);
+    const struct build_config config = build_world_config(1);
     ck_assert_int_eq(build_world_run(&world, &config), OMEN_OK);
     ck_assert_uint_eq(world.graph.count, 0);
     build_world_fini(&world);
@@ -70,23 +54,23 @@ END_TEST
 START_TEST(any_number_of_threads_and_any_memory_make_the_same_graph)
 {
     struct build_world world;
-    struct build_config config = config_of(1);
+    struct build_config config = build_world_config(1);
     build_world_init(&world, 4000, 40);
     if (_i == 1)
         build_world_quantize(&world, 30.0f);
-    build(&world, &config);
+    build_world_make(&world, &config);
     const uint64_t hash = build_world_hash(&world);
     config.threads = 3;
-    build(&world, &config);
+    build_world_make(&world, &config);
     ck_assert_uint_eq(build_world_hash(&world), hash);
     const struct build_memory memory = build_world_memory(&world, &config);
     config.memory_max = (memory.least + memory.most) / 2;
-    build(&world, &config);
+    build_world_make(&world, &config);
     const uint32_t passes = world.report.passes;
     ck_assert_uint_gt(passes, 1);
     ck_assert_uint_eq(build_world_hash(&world), hash);
     config.memory_max = memory.least;
-    build(&world, &config);
+    build_world_make(&world, &config);
     ck_assert_uint_gt(world.report.passes, passes);
     ck_assert_uint_eq(build_world_hash(&world), hash);
     build_world_fini(&world);
@@ -97,16 +81,16 @@ END_TEST
 START_TEST(a_pass_has_the_room_of_those_whose_turn_is_later)
 {
     struct build_world world;
-    struct build_config config = config_of(2);
+    struct build_config config = build_world_config(2);
     build_world_init(&world, 12000, 16);
-    build(&world, &config);
+    build_world_make(&world, &config);
     const uint64_t hash = build_world_hash(&world);
     const size_t all = world.count * (sizeof(struct reservoir) + sizeof(uint32_t));
     const size_t beside = world.report.memory_peak - all; // with clusters as they are
     ck_assert_uint_eq(world.report.passes, 1);
     config.memory_max = beside + all / 100 * 62;
     ck_assert_uint_ge(config.memory_max, build_world_memory(&world, &config).least);
-    build(&world, &config);
+    build_world_make(&world, &config);
     ck_assert_uint_eq(world.report.passes, 2);
     ck_assert_uint_le(world.report.memory_peak, config.memory_max);
     ck_assert_uint_eq(build_world_hash(&world), hash);
@@ -120,14 +104,14 @@ START_TEST(every_table_of_kernels_makes_the_same_graph)
     const struct kernels *list[4];
     const uint32_t tables = kernels_list(list);
     struct build_world world;
-    struct build_config config = config_of(1);
+    struct build_config config = build_world_config(1);
     build_world_init(&world, 1500, dims[_i / 2]);
     if (_i % 2 == 1)
         build_world_quantize(&world, 30.0f);
     uint64_t hash = 0;
     for (uint32_t t = 0; t < tables; t++) {
         config.tiles = list[t]->tiles;
-        build(&world, &config);
+        build_world_make(&world, &config);
         hash = t == 0 ? build_world_hash(&world) : hash;
         ck_assert_msg(build_world_hash(&world) == hash, "%s", list[t]->name);
     }
@@ -139,7 +123,7 @@ START_TEST(leaves_may_be_small)
 {
     static const uint32_t leaf_rows[] = {2, 20, 63, 64};
     struct build_world world;
-    struct build_config config = config_of(2);
+    struct build_config config = build_world_config(2);
     config.leaf_rows = leaf_rows[_i];
     build_world_init(&world, 3000, 16);
     // Of leaves of two no whole graph may come.
@@ -156,12 +140,12 @@ END_TEST
 START_TEST(another_seed_makes_another_graph)
 {
     struct build_world world;
-    struct build_config config = config_of(1);
+    struct build_config config = build_world_config(1);
     build_world_init(&world, 3000, 16);
-    build(&world, &config);
+    build_world_make(&world, &config);
     const uint64_t hash = build_world_hash(&world);
     config.seed++;
-    build(&world, &config);
+    build_world_make(&world, &config);
     ck_assert_uint_ne(build_world_hash(&world), hash);
     build_world_fini(&world);
 }
@@ -172,11 +156,11 @@ START_TEST(rows_of_any_length_are_built)
     static const uint32_t dims[] = {2, 3, 7, 100, 784, 1536, 4096};
     const uint32_t dim = dims[_i / 2], count = dim > 1000 ? 1100 : 2000;
     struct build_world world;
-    const struct build_config config = config_of(2);
+    const struct build_config config = build_world_config(2);
     build_world_init(&world, count, dim);
     if (_i % 2 == 1)
         build_world_quantize(&world, 40.0f);
-    build(&world, &config);
+    build_world_make(&world, &config);
     const double recall = build_world_recall(&world, 30, 64, 10);
     ck_assert_msg(recall >= 0.97, "recall %g", recall);
     build_world_fini(&world);
@@ -195,7 +179,7 @@ START_TEST(a_limit_of_memory_is_kept_and_one_below_the_least_is_refused)
 {
     static const uint32_t firsts[] = {5000, 4990, 2500};
     struct build_world world;
-    struct build_config config = config_of(1 + (uint32_t)_i % 2 * 2);
+    struct build_config config = build_world_config(1 + (uint32_t)_i % 2 * 2);
     build_world_init(&world, 5000, 24);
     for (uint32_t row = firsts[_i / 2]; row < world.count; row++)
         copy_row(&world, row - firsts[_i / 2], row);
@@ -205,7 +189,7 @@ START_TEST(a_limit_of_memory_is_kept_and_one_below_the_least_is_refused)
     const size_t limits[] = {memory.least, (memory.least + memory.most) / 2, memory.most};
     for (uint32_t i = 0; i < 3; i++) {
         config.memory_max = limits[i];
-        build(&world, &config);
+        build_world_make(&world, &config);
         ck_assert_uint_le(world.report.memory_peak, limits[i]);
     }
     ck_assert_uint_eq(world.report.passes, 1);
@@ -220,7 +204,7 @@ END_TEST
 START_TEST(a_limit_that_turns_out_too_small_is_kept)
 {
     struct build_world world;
-    struct build_config config = config_of(2);
+    struct build_config config = build_world_config(2);
     build_world_init(&world, 5000, 24);
     struct prng prng;
     prng_init(&prng, 3);
@@ -244,14 +228,14 @@ END_TEST
 START_TEST(equal_rows_are_found_and_keep_nobody_away)
 {
     struct build_world world;
-    const struct build_config config = config_of(2);
+    const struct build_config config = build_world_config(2);
     build_world_init(&world, 6000, 32);
     for (uint32_t row = 0; row < world.count; row++)
         if (mix64(row) % 10 < 3 && row >= 5)
             copy_row(&world, (uint32_t)(mix64(row + 7) % 5), row);
     if (_i == 1)
         build_world_quantize(&world, 100.0f);
-    build(&world, &config);
+    build_world_make(&world, &config);
     ck_assert_uint_ge(world.report.twins, 1500);
     const double recall = build_world_recall(&world, 50, 64, 10);
     ck_assert_msg(recall >= 0.98, "recall %g", recall);
@@ -262,13 +246,13 @@ END_TEST
 START_TEST(rows_that_are_all_equal_make_one_tree)
 {
     struct build_world world;
-    struct build_config config = config_of(2);
+    struct build_config config = build_world_config(2);
     build_world_init(&world, 5000, 16);
     for (uint32_t row = 1; row < world.count; row++)
         copy_row(&world, 0, row);
     config.links_max = _i == 0 ? 32 : 4;
     config.chosen = config.links_max * 3 / 4;
-    build(&world, &config);
+    build_world_make(&world, &config);
     ck_assert_uint_eq(world.report.twins, 4999);
     build_world_fini(&world);
 }
@@ -278,7 +262,7 @@ END_TEST
 START_TEST(clumps_of_near_copies_are_left_again)
 {
     struct build_world world;
-    const struct build_config config = config_of(2);
+    const struct build_config config = build_world_config(2);
     build_world_init(&world, 8000, 48);
     struct prng prng;
     prng_init(&prng, 3);
@@ -289,7 +273,7 @@ START_TEST(clumps_of_near_copies_are_left_again)
         for (uint32_t i = 0; i < world.dim; i++)
             world.floats[(size_t)row * world.dim + i] += 0.02f * world_gauss(&prng);
     }
-    build(&world, &config);
+    build_world_make(&world, &config);
     ck_assert_uint_lt(world.report.unreached, 80);
     const double recall = build_world_recall(&world, 50, 64, 10);
     ck_assert_msg(recall >= 0.95, "recall %g", recall);
@@ -311,7 +295,7 @@ START_TEST(a_row_that_many_choose_fills_all_its_places)
             prng_init(&prng, mix64(row) + i);
             world.floats[(size_t)row * world.dim + i] = row == 0 ? 0.0f : world_gauss(&prng);
         }
-    build(&world, &config);
+    build_world_make(&world, &config);
     ck_assert_uint_gt(world.report.chosen_again, 0);
     ck_assert_uint_eq(world.graph.counts[0], links_max[_i]);
     build_world_fini(&world);
@@ -322,11 +306,11 @@ END_TEST
 START_TEST(clusters_far_apart_hang_together)
 {
     struct build_world world;
-    const struct build_config config = config_of(1);
+    const struct build_config config = build_world_config(1);
     build_world_init(&world, 6000, 16);
     for (uint32_t row = 0; row < world.count; row++)
         world.floats[(size_t)row * world.dim] += 1e4f * (float)(row % 7);
-    build(&world, &config);
+    build_world_make(&world, &config);
     build_world_fini(&world);
 }
 END_TEST
@@ -335,14 +319,14 @@ END_TEST
 START_TEST(many_clusters_far_apart_are_joined_in_a_few_looks_at_the_rows)
 {
     struct build_world world;
-    const struct build_config config = config_of(2);
+    const struct build_config config = build_world_config(2);
     build_world_init(&world, 20000, 8);
     for (uint32_t row = 0; row < world.count; row++)
         for (uint32_t i = 0; i < world.dim; i++) {
             float *const at = &world.floats[(size_t)row * world.dim + i];
             *at = 0.1f * *at + 1e3f * (float)(mix64(row % 100 * world.dim + i) % 1000);
         }
-    build(&world, &config);
+    build_world_make(&world, &config);
     ck_assert_uint_gt(world.report.links_given, 50);
     ck_assert_uint_le(world.report.looks, 9);
     build_world_fini(&world);
@@ -368,7 +352,7 @@ START_TEST(a_progress_function_that_says_so_ends_the_build)
 {
     struct build_world world;
     struct watch watch = {.stop_at = 1};
-    struct build_config config = config_of(2);
+    struct build_config config = build_world_config(2);
     config.progress = watch_progress;
     config.context = &watch;
     build_world_init(&world, 20000, 96);
@@ -382,7 +366,7 @@ END_TEST
 START_TEST(refused_memory_leaves_nothing_behind)
 {
     struct build_world world;
-    const struct build_config config = config_of(1);
+    const struct build_config config = build_world_config(1);
     build_world_init(&world, 2600, 16);
     for (uint32_t row = 2000; row < world.count; row++)
         copy_row(&world, row - 2000, row);
