@@ -95,6 +95,14 @@ far_accept(struct far *far)
         setsockopt(far->client.fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
 }
 
+// Until the other side has connected and said so: its thread takes memory for that.
+static inline void
+far_await_hello(struct far *far)
+{
+    while (far->client.count < PEER_HEAD_BYTES + HANDSHAKE_HELLO_BYTES)
+        ck_assert(tcp_receive_more(&far->client));
+}
+
 static inline void
 far_welcome(struct far *far)
 {

@@ -44,7 +44,8 @@ START_TEST(a_frame_that_there_is_no_memory_for_does_not_wait_and_those_beside_it
     one_open();
     far_listen(&far, 1);
     ck_assert(send_frame(0, 1, PEER_CONTROL, 1, nothing));
-    far_accept(&far);                   // and says nothing yet
+    far_accept(&far); // and says nothing yet
+    far_await_hello(&far);
     for (uint64_t n = 1; n <= 2; n++) { // the frame, and room behind what waits
         mem_fail_once(n);
         ck_assert(!send_frame(0, 1, PEER_CONTROL, 2, (struct wire_bytes){body, sizeof body}));
