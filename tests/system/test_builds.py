@@ -26,6 +26,7 @@ SHARDS, COPIES = 2, 3
 
 class BuildsCase(ClusterCase):
     ctl = ""
+    beside = 1  # the builder
 
     def draw_rows(self) -> np.ndarray:
         draw = np.random.default_rng(7)
