@@ -77,6 +77,8 @@ class Parts(NetworkCase):
 
     def while_parted(self, *groups: Iterable[Node], led_by: Iterable[Node]) -> None:
         self.addCleanup(self.network.heal)
+        # Who was cut off for long in the test before may have lost its vote to nobody, and three votes have another majority.
+        until("all of them vote", lambda: self.client.call("cluster.info")["voters"] == self.voters)
         asked = [self.client_of(node) for node in led_by]  # of whom some may hear of no leader
         whose = {node.node for node in led_by}
         with self.load(timeout=2.0) as load:
