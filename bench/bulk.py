@@ -53,6 +53,7 @@ def read(output):
         elif found := re.match(r"  build memory (\d+) bytes a row, (\d+) with the graph, (\d+) passes", line):
             builds[-1].update(memory=int(found[2]), passes=int(found[3]))
             builds[-1]["pairs"] = float(re.search(r"([0-9]+) pairs a row", line)[1])
+            builds[-1]["narrow"] = int(re.search(r"compared by ([0-9]+)", line)[1])
         elif found := re.match(r"  (bulk|inserted): ", line):
             curves[found[1]] = curve(line)
     return builds, curves
@@ -98,21 +99,23 @@ def roofline_table(builds, dim):
     """Stages beside the least that the machine would need for them: products of bytes, or bytes from memory, whichever is more.
 
     Leaves and partition compare pairs of rows, each once; codes read four bytes a component; who chooses reads each of its candidates
-    once (64; 32 others in reverse), out of memory at the worst.
+    once (64; 32 others in reverse), out of memory at the worst. Long rows are compared by short copies: all pairs are counted so, though
+    those with the first leaders are of whole rows.
     """
 
     def us(stages):
         return sum(float(np.median([build["stages"][stage] for build in builds])) for stage in stages)
 
     width = (dim + 31) // 32 * 32
+    narrow = builds[0]["narrow"] or width
     products, memory = np.median([build["peak"] for build in builds], axis=0)
-    compared = np.median([build["pairs"] for build in builds]) * width
+    compared = np.median([build["pairs"] for build in builds]) * narrow
     rows = []
     for stages, count, unit in [
         (("encode",), 4 * dim + width, "bytes"),
         (("partition", "leaves"), compared, "products"),
-        (("choose",), 64 * width, "bytes"),
-        (("reverse",), 32 * width, "bytes"),
+        (("choose",), 64 * narrow, "bytes"),
+        (("reverse",), 32 * narrow, "bytes"),
     ]:
         best = products if unit == "products" else memory
         least = count / best / 1000 if best > 0 else 0.0  # 0: nobody knows how many products
