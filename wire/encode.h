@@ -6,6 +6,8 @@
 //          OMEN_E_FULL where the limit is reached.
 #ifndef OMEN_WIRE_ENCODE_H
 #define OMEN_WIRE_ENCODE_H
+#include <string.h>
+
 #include "wire/decode.h"
 
 struct encode {
@@ -48,6 +50,12 @@ wire_text_of(const char *text)
     while (text[count] != '\0')
         count++;
     return (struct wire_text){text, count};
+}
+
+static inline bool
+wire_text_same(struct wire_text a, struct wire_text b)
+{
+    return a.count == b.count && (a.count == 0 || memcmp(a.bytes, b.bytes, a.count) == 0);
 }
 
 #endif

@@ -53,8 +53,7 @@ static struct session_collection *
 find(const struct session *session, struct wire_text name)
 {
     struct session_collection *each = session->first;
-    while (each != NULL &&
-           (each->name_bytes != name.count || memcmp(each->name, name.bytes, name.count) != 0))
+    while (each != NULL && !wire_text_same((struct wire_text){each->name, each->name_bytes}, name))
         each = each->next;
     return each;
 }
@@ -95,12 +94,9 @@ static bool
 grow(struct session_collection *of)
 {
     const uint32_t room = of->room > 0 ? 2 * of->room : 4;
-    struct wire_token *seen = mem_alloc(room * sizeof *seen);
+    struct wire_token *seen = mem_resize(of->seen, room * sizeof *seen);
     if (seen == NULL)
         return false;
-    if (of->count > 0)
-        memcpy(seen, of->seen, of->count * sizeof *seen);
-    mem_free(of->seen);
     of->seen = seen;
     of->room = room;
     return true;

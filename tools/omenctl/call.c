@@ -8,8 +8,10 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "base/assert.h"
 #include "include/omendb.h"
 #include "tools/omenctl/remote.h"
@@ -223,6 +225,27 @@ call_talk(const struct call *call, const char *format, ...)
     vfprintf(call->talk, format, arguments);
     va_end(arguments);
     fputc('\n', call->talk);
+}
+
+enum exit_code
+call_replace_file(const struct call *call, const char *path, const char *bytes, size_t count,
+                  bool secret)
+{
+    const size_t room = strlen(path) + sizeof ".new";
+    char *next = mem_alloc(room);
+    if (next == NULL)
+        return call_fail(call, EXIT_OTHER, "no memory");
+    snprintf(next, room, "%s.new", path);
+    const mode_t before = secret ? umask(077) : 0;
+    FILE *file = fopen(next, "we");
+    if (secret)
+        (void)umask(before);
+    bool is_good = file != NULL && fwrite(bytes, 1, count, file) == count;
+    is_good = file != NULL && fclose(file) == 0 && is_good;
+    is_good = is_good && rename(next, path) == 0;
+    const int failed = errno;
+    mem_free(next);
+    return is_good ? EXIT_FINE : call_fail(call, EXIT_OTHER, "%s: %s", path, strerror(failed));
 }
 
 enum exit_code

@@ -139,6 +139,10 @@ call_fail(const struct call *call, enum exit_code code, const char *format, ...)
 enum exit_code call_fail_status(const struct call *call, const char *what, omen_status status);
 enum exit_code call_fail_error(const struct call *call, const char *what,
                                const struct omen_error *error);
+// A file in the place of the one that is there, if one is, at once: half of it is never to be seen. `secret`: its owner's alone. EXIT_OTHER,
+// and what is wrong was said.
+enum exit_code call_replace_file(const struct call *call, const char *path, const char *bytes,
+                                 size_t count, bool secret);
 // A line for people, unless they want quiet.
 __attribute__((format(printf, 2, 3))) void call_talk(const struct call *call, const char *format,
                                                      ...);

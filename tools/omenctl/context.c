@@ -4,7 +4,6 @@
 //
 // A context is taken whole: its key goes to its own endpoints and nowhere else. What was given on the command line goes before it, and
 // so does OMEN_ENDPOINTS, unless the context was named there.
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -70,23 +69,15 @@ make_folders(const char *path)
 static enum exit_code
 save(const struct call *call, const char *path, const struct contexts *contexts)
 {
-    char next[PATH_BYTES + 8];
     const size_t room = contexts_write(contexts, NULL, 0) + 1;
     char *text = mem_alloc(room);
     if (text == NULL)
         return call_fail(call, EXIT_OTHER, "no memory");
     const size_t count = contexts_write(contexts, text, room);
-    snprintf(next, sizeof next, "%s.new", path);
     make_folders(path);
-    const mode_t before = umask(077);
-    FILE *file = fopen(next, "we");
-    (void)umask(before);
-    bool is_good = file != NULL && fwrite(text, 1, count, file) == count;
-    is_good = file != NULL && fclose(file) == 0 && is_good;
+    const enum exit_code code = call_replace_file(call, path, text, count, true);
     mem_free(text);
-    if (is_good && rename(next, path) == 0)
-        return EXIT_FINE;
-    return call_fail(call, EXIT_OTHER, "%s: %s", path, strerror(errno));
+    return code;
 }
 
 // ---- the one of a call ----

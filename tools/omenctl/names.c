@@ -3,8 +3,6 @@
 // Shape: shell. Recursion is as deep as a document.
 #include "tools/omenctl/names.h"
 
-#include <string.h>
-
 #include "base/alloc.h"
 
 struct named {
@@ -18,17 +16,11 @@ struct names {
 };
 
 static bool
-same(const struct wire_text *text, const char *bytes, size_t count)
-{
-    return text->count == count && memcmp(text->bytes, bytes, count) == 0;
-}
-
-static bool
 is_only_one(const struct names *names, const struct wire_text *name)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < names->count; i++)
-        count += same(&names->list[i].name, name->bytes, name->count);
+        count += wire_text_same(names->list[i].name, *name);
     return count == 1;
 }
 
@@ -42,7 +34,8 @@ show_in(const struct names *names, struct doc_node *node)
     }
     for (uint32_t i = 0; i < names->count && node->kind == DOC_TEXT; i++) {
         const struct named *named = &names->list[i];
-        if (!same(&named->node, node->text.bytes, node->text.count))
+        const struct wire_text text = {node->text.bytes, (uint32_t)node->text.count};
+        if (!wire_text_same(named->node, text))
             continue;
         if (is_only_one(names, &named->name))
             doc_retext(names->doc, node, named->name.bytes, named->name.count);

@@ -6,7 +6,6 @@
 // their sizes and times, and how rows of them become points. Not how many rows a request has, nor where it ends.
 #include "tools/omenctl/resume.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,22 +91,15 @@ resume_open(const struct call *call, struct client *client, const struct convert
     return code == EXIT_FINE ? read_note(call, resume) : code;
 }
 
-// In place of the old one at once: a note that is cut would be none.
 enum exit_code
 resume_note(const struct resume *resume, const struct call *call, uint64_t rows)
 {
     const char *path = call_value(call, "resume");
-    char next[4096], bytes[NOTE_BYTES_MAX + 64];
+    char bytes[NOTE_BYTES_MAX + 64];
     struct text text;
     if (path == NULL)
         return EXIT_FINE;
-    snprintf(next, sizeof next, "%s.new", path);
     text_init(&text, bytes, sizeof bytes);
     note_write(&resume->note, rows, &text);
-    FILE *file = fopen(next, "we");
-    bool is_good = file != NULL && fwrite(bytes, 1, text.length, file) == text.length;
-    is_good = file != NULL && fclose(file) == 0 && is_good;
-    if (is_good && rename(next, path) == 0)
-        return EXIT_FINE;
-    return call_fail(call, EXIT_OTHER, "%s: %s", path, strerror(errno));
+    return call_replace_file(call, path, bytes, text.length, false);
 }

@@ -195,12 +195,6 @@ check_members(struct checks *checks)
         add_check(checks, "members", true, "all %u are alive", count);
 }
 
-static bool
-same_text(const struct wire_text *a, const struct wire_text *b)
-{
-    return a->count == b->count && memcmp(a->bytes, b->bytes, a->count) == 0;
-}
-
 // As the cluster's own count of degraded shards has it: who is suspect may live, and the map keeps the copies of the dead until somebody
 // writes.
 static bool
@@ -210,7 +204,7 @@ lives(const struct checks *checks, const struct wire_text *node)
     struct api_member member;
     list_begin(&cursor, checks->members.field, checks->members.list);
     while (list_next(&cursor, &member))
-        if (same_text(&member.node, node))
+        if (wire_text_same(member.node, *node))
             return member.state == API_ALIVE || member.state == API_SUSPECT;
     return false;
 }
@@ -237,7 +231,7 @@ check_collection(struct checks *checks, const struct api_collection *collection,
     uint32_t count = 0, whole = 0;
     list_begin(&cursor, shards->field, shards->list);
     while (list_next(&cursor, &shard)) {
-        if (!same_text(&shard.collection, &collection->name) || shard.state == API_RETIRED ||
+        if (!wire_text_same(shard.collection, collection->name) || shard.state == API_RETIRED ||
             shard.state == API_CHILD)
             continue;
         const bool led = shard.primary.count > 0 && lives(checks, &shard.primary);

@@ -2,7 +2,6 @@
 //
 // Shape: shell.
 #include <inttypes.h>
-#include <string.h>
 
 #include "tools/omenctl/answer.h"
 #include "tools/omenctl/remote.h"
@@ -53,8 +52,7 @@ differs(const struct api_verified *shard)
     while (list_next(&cursor, &copy)) {
         if (first.bytes == NULL)
             first = copy.checksum;
-        else if (first.count != copy.checksum.count ||
-                 memcmp(first.bytes, copy.checksum.bytes, first.count) != 0)
+        else if (!wire_text_same(first, copy.checksum))
             return true;
     }
     return false;
