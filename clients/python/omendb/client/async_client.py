@@ -132,17 +132,13 @@ class AsyncClient(AsyncAdmin):
             if until >= course.deadline:
                 raise
             self._ring.failed(connection.node)
-            self._forsake(call)
+            self._routes.led_nowhere(call.route)
             raise UnreachableError(f"{connection.node}: no answer in time") from None
         except UnreachableError:
-            self._forsake(call)
+            self._routes.led_nowhere(call.route)
             raise
         self._routes.saw(call.route, answer)
         return call.decode(answer)
-
-    def _forsake(self, call: Call[Any]) -> None:
-        if call.route is not None:
-            self._routes.failed(call.route.collection)
 
     async def _run(self, call: Call[T], timeout: float) -> T:
         course = Course(call, timeout)

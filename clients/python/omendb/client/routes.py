@@ -121,6 +121,10 @@ class Routes:
             if self._learn_at.get(collection, 0.0) < float("inf"):
                 self._learn_at[collection] = self._learned_at.get(collection, 0.0) + _PAUSE_SECONDS
 
+    def led_nowhere(self, route: Route | None) -> None:
+        if route is not None:
+            self.failed(route.collection)
+
     def forget(self) -> None:
         """Collections have changed."""
         with self._lock:
