@@ -6,6 +6,13 @@
 #include "index/build.h"
 #include "tests/lib/index_world.h"
 
+// How often tests run that are of one thread, or of as many as others are: ThreadSanitizer would see nothing new there, slowly.
+#ifdef OMEN_UNDER_TSAN
+#define ALONE 0
+#else
+#define ALONE 1
+#endif
+
 // Rows as an array, of floats or of bytes with numbers: scale 1 and the sum of squares, so distances are those of the bytes.
 struct build_world {
     uint32_t count, dim;

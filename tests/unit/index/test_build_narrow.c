@@ -201,13 +201,6 @@ START_TEST(refused_memory_leaves_nothing_behind)
 }
 END_TEST
 
-// Of one thread, or of as many as others are: ThreadSanitizer would see nothing new, slowly.
-#ifdef OMEN_UNDER_TSAN
-#define ALONE 0
-#else
-#define ALONE 1
-#endif
-
 static Suite *
 suite(void)
 {
