@@ -42,7 +42,8 @@ struct names_mark {
     uint64_t count, granules;
 };
 OMEN_MUST_CHECK omen_status names_mark(struct names *names, struct names_mark *mark);
-// What there was then, beside readers and the writer.
+// What there was then, beside the writer and readers, of whom those who came before the mark must have left the gate
+// (epoch_wait): they may be in a table whose place is used again.
 OMEN_MUST_CHECK omen_status names_save(struct names *names, const struct names_mark *mark,
                                        const struct image_sink *sink);
 // All that is ours is to be saved, after a save that came to nothing.
