@@ -38,8 +38,10 @@ struct share { // of who is within pool_share
     void *context;
     uint32_t places;         // for workers that may come yet; under the pool's lock
     bool over;               // nobody comes any more; under the pool's lock
-    _Atomic uint32_t inside; // workers
+    _Atomic uint32_t inside; // workers; and AWAITED
 };
+
+#define AWAITED (UINT32_C(1) << 31) // who shares waits until nobody is inside
 
 struct pool {
     _Atomic uint32_t turn;   // advanced by every wake that had somebody to wake
@@ -170,7 +172,7 @@ leave(struct pool *pool, struct share *share, bool more)
         atomic_fetch_add_explicit(&pool->places, 1, memory_order_relaxed);
     }
     lock_release(&pool->lock);
-    if (atomic_fetch_sub_explicit(&share->inside, 1, memory_order_acq_rel) == 1)
+    if (atomic_fetch_sub_explicit(&share->inside, 1, memory_order_acq_rel) == (AWAITED | 1))
         os_wake_all(&share->inside);
 }
 
@@ -210,9 +212,11 @@ share_end(struct pool *pool, struct share *share)
     share->over = true;
     atomic_fetch_sub_explicit(&pool->places, share->places, memory_order_relaxed);
     lock_release(&pool->lock);
-    uint32_t inside;
-    while ((inside = atomic_load_explicit(&share->inside, memory_order_acquire)) != 0)
+    uint32_t inside = atomic_fetch_or_explicit(&share->inside, AWAITED, memory_order_acq_rel);
+    for (inside |= AWAITED; inside != AWAITED;) {
         os_wait(&share->inside, inside);
+        inside = atomic_load_explicit(&share->inside, memory_order_acquire);
+    }
 }
 
 void
