@@ -293,9 +293,12 @@ clients_request(struct clients *clients, struct rpc_conn *conn, const struct rpc
 }
 
 void
-clients_requested(struct clients *clients)
+clients_requested(struct clients *clients, bool helps)
 {
+    const bool awaits = helps && clients_near_may_help(clients);
     loop_go(clients->loop);
+    if (awaits)
+        clients_near_help(clients);
 }
 
 void

@@ -57,7 +57,8 @@ struct loop *clients_loop(struct clients *clients); // for meta_feed
 // From the clients' port, as rpc_server.h has it.
 void clients_request(struct clients *clients, struct rpc_conn *conn,
                      const struct rpc_request *request);
-void clients_requested(struct clients *clients); // behind requests that were read together
+// Behind requests that were read together. helps: it may serve one of them before it returns.
+void clients_requested(struct clients *clients, bool helps);
 void clients_gone(struct clients *clients, struct rpc_conn *conn);
 
 // PEER_REPLY, and PEER_PART where its shard is 0; copied.

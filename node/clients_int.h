@@ -101,7 +101,8 @@ struct clients {
     struct near *near_begun,
         **near_end; // in the front's step; served or given away when it is over
     uint32_t near_begun_count;
-    struct near *near_away; // workers have them
+    struct near *near_away;           // workers have them
+    _Atomic(struct near *) near_help; // of who brought requests and may serve one; clients_near.c
     struct clients_held held;
     struct untaken untaken;
     const struct clients_call *untaken_call; // the copies are asked; NULL: they are not
@@ -141,6 +142,9 @@ bool clients_near_cancel(struct clients *clients, uint64_t request, uint32_t par
                          uint32_t attempt);
 void clients_near_go(struct clients *clients);         // after each step, or several
 bool clients_near_many(const struct clients *clients); // as many as are given away at once
+// For a thread that brings requests: before, whether it is the one that helps; and then, behind them, what it was left.
+bool clients_near_may_help(struct clients *clients);
+void clients_near_help(struct clients *clients);
 void clients_near_take(struct clients *clients, struct near *near);
 void clients_near_free(struct near *near);
 void clients_near_close(struct clients *clients);

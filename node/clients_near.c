@@ -4,8 +4,12 @@
 //
 // What the front sends within a step waits until the step is over, for what comes of it is a step again. Then a search that looks at
 // little, of a copy where such searches take little, is served by this loop itself where nothing else waits for it: to wake a worker, and
-// to be woken by it, would take longer. What comes many at once is given to the workers, who are awake then, several by several: a worker
-// brings back together what it took together, so that answers leave together and their client asks together again.
+// to be woken by it, would take longer. What takes longer than a loop may be kept, and is alone, is left to the thread that brought it where
+// that is still behind its request: it would only go to sleep while a worker wakes. One such thread at a time, and of what is over
+// soon: they are NNG's few, by which everybody's bytes come. What comes many at once is given to the workers, who are awake then, several
+// by several: a worker brings back together what it took together, so that answers leave together and their client asks together again.
+#include <stdatomic.h>
+
 #include "base/os_clock.h"
 #include "node/clients_int.h"
 
@@ -106,6 +110,44 @@ is_alone(const struct clients *clients)
            !loop_waits(clients->loop);
 }
 
+// ---- by who brought it ----
+
+// What near_help is besides NULL (nobody helps) and a part that was left to who does.
+static struct near waits, helps;
+
+bool
+clients_near_may_help(struct clients *clients)
+{
+    struct near *nobody = NULL;
+    return clients->config.hosts != NULL &&
+           atomic_compare_exchange_strong(&clients->near_help, &nobody, &waits);
+}
+
+void
+clients_near_help(struct clients *clients)
+{
+    struct near *near = atomic_exchange(&clients->near_help, &helps);
+    if (near != &waits)
+        hosts_near_help(clients->config.hosts, near);
+    atomic_store(&clients->near_help, NULL);
+}
+
+// Whether somebody took it.
+static bool
+leave(struct clients *clients)
+{
+    struct near *near = clients->near_begun, *waiting = &waits;
+    if (!near->brief || !is_alone(clients) || atomic_load(&clients->near_help) != &waits)
+        return false;
+    (void)take_begun(clients);
+    away_add(clients, near);
+    if (!atomic_compare_exchange_strong(&clients->near_help, &waiting, near))
+        hosts_near_work(clients->config.hosts, &near, 1);
+    return true;
+}
+
+// ---- by workers ----
+
 static void
 give_away(struct clients *clients)
 {
@@ -124,7 +166,8 @@ clients_near_go(struct clients *clients)
 {
     while (clients->near_begun != NULL) {
         if (!clients->near_begun->light || !is_alone(clients)) {
-            give_away(clients);
+            if (!leave(clients))
+                give_away(clients);
             continue;
         }
         struct near *near = take_begun(clients);

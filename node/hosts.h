@@ -104,6 +104,8 @@ struct near *hosts_near(struct hosts *hosts, const struct wire_part *part, uint3
 bool hosts_near_serve(struct hosts *hosts, struct near *near);
 // Workers serve them, NEARS_TOGETHER at the most; config.near or nears has each.
 void hosts_near_work(struct hosts *hosts, struct near *const *nears, uint32_t count);
+// Serves it as a worker would, in the caller's thread, which holds no lock; config.near or nears has it before this returns, or soon.
+void hosts_near_help(struct hosts *hosts, struct near *near);
 void hosts_near_cancel(struct near *near); // nobody waits for it; where it was not begun it is not
 void hosts_near_free(struct near *near);   // of one that is done. Accepts NULL
 

@@ -59,7 +59,7 @@ begin(struct hosts *hosts, struct host_near *near)
     if (copy == NULL || !host_usable(copy) || !host_has_room(hosts, copy, part->ask_bytes))
         return false;
     near->near.light = copy->search_ns > 0 && copy->search_ns <= HOST_LIGHT_NS;
-    near->work.brief = host_is_brief(copy);
+    near->near.brief = near->work.brief = host_is_brief(copy);
     near->work.copy = copy->uuid;
     near->work.serial = copy->serial;
     near->work.hosted = copy->hosted;
@@ -211,6 +211,14 @@ hosts_near_work(struct hosts *hosts, struct near *const *nears, uint32_t count)
     for (uint32_t i = 0; i < count; i++)
         works[i] = &near_of(nears[i])->work;
     work_post_all(hosts, works, count);
+}
+
+void
+hosts_near_help(struct hosts *hosts, struct near *near)
+{
+    struct work *work = &near_of(near)->work;
+    work_do_part(hosts, work);
+    host_nears_done(hosts, &work, 1);
 }
 
 void

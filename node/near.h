@@ -19,6 +19,7 @@ struct near {
     struct wire_part part;     // its ask is borrowed until hosts_near_free
     void *kept;                // whatever keeps that ask, for who began it
     bool light;                // searches of this copy take so little that a loop may serve one
+    bool brief;                // parts of this copy are over soon, so who brought it may serve it
     struct wire_reply reply;   // when it is done; borrows from this struct
 };
 

@@ -159,10 +159,10 @@ take_request(void *context, struct rpc_conn *conn, const struct rpc_request *req
 }
 
 static void
-begin_requests(void *context)
+begin_requests(void *context, bool alone)
 {
     struct node *node = context;
-    clients_requested(node->clients);
+    clients_requested(node->clients, alone);
 }
 
 static void

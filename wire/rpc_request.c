@@ -242,6 +242,7 @@ rpc_conn_read(void *owner, struct stream *stream, struct stream_input *input)
     struct rpc_conn *conn = owner;
     const struct rpc_server *server = conn->server;
     const uint64_t before = conn->handed_on;
+    const bool idle = atomic_load(&conn->load->in_flight) == 0;
     const size_t there = input->count;
     size_t at = 0;
     while (at < there) {
@@ -268,7 +269,8 @@ rpc_conn_read(void *owner, struct stream *stream, struct stream_input *input)
             break;
     }
     input->taken = at;
+    input->alone = conn->handed_on <= before + 1 && idle;
     if (server->config.requested != NULL && conn->handed_on > before)
-        server->config.requested(server->config.context);
-    input->alone = conn->handed_on <= before + 1 && atomic_load(&conn->load->in_flight) == 0;
+        server->config.requested(server->config.context, input->one_by_one && input->alone);
+    input->answered = atomic_load(&conn->load->in_flight) == 0;
 }

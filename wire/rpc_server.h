@@ -67,7 +67,9 @@ struct rpc_server_config {
     // *conn is kept once for this request: rpc_conn_release, after its answer or instead of one.
     void (*request)(void *context, struct rpc_conn *conn, const struct rpc_request *request);
     // Behind the last `request` of those that were read together, in the same thread; for who begins them together. NULL: nobody does.
-    void (*requested)(void *context);
+    // alone: nobody else asks anything, and the connection asks one by one, so that nothing comes over it before it is answered. A hint: this
+    // thread may do what was asked then.
+    void (*requested)(void *context, bool alone);
     // It is closed, no request comes of it any more, and nobody reads answers to those under way.
     void (*gone)(void *context, struct rpc_conn *conn);
 };

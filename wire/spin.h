@@ -29,11 +29,18 @@ spin_asked(struct spin *spin, bool alone)
         spin->run++;
 }
 
+// Whether one client asks, one request after the other.
+static inline bool
+spin_runs(const struct spin *spin)
+{
+    return spin->run >= SPIN_RUN;
+}
+
 // A chance: whether it is taken. If so spin_ended comes next.
 static inline bool
 spin_begins(struct spin *spin)
 {
-    if (spin->run < SPIN_RUN)
+    if (!spin_runs(spin))
         return false;
     if (spin->left_out == 0)
         return true;

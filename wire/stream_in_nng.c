@@ -20,7 +20,10 @@
 #define INPUT_KEEP_BYTES ((size_t)65536) // a larger one is given back when it is empty
 #define READS_AT_ONCE 16u                // then others have the thread
 #define INPUT_USUAL_MOST ((size_t)262144)
+// So long, or as an eighth of what it took to do what was asked: who gets more takes longer to ask again.
 #define LOOK_OUT_NS UINT64_C(50000)
+#define LOOK_OUT_MOST_NS UINT64_C(500000)
+#define LOOK_OUT_SHARE 8u
 
 enum come { COME_NOTHING, COME_BYTES, COME_ENDED }; // of what is there to be read
 enum effort {
@@ -46,21 +49,29 @@ place(struct stream *stream, nng_iov *iov)
     return true;
 }
 
+// False: no memory.
+static bool
+begin_receive(struct stream *stream)
+{
+    nng_iov iov;
+    if (!place(stream, &iov))
+        return false;
+    (void)nng_aio_set_iov(stream->receive, 1, &iov);
+    nng_stream_recv(stream->nng, stream->receive);
+    return true;
+}
+
 // With the lock held.
 void
 stream_receive(struct stream *stream)
 {
-    nng_iov iov;
-    if (!place(stream, &iov)) {
-        stream->closed = true;
-        stream->why = STREAM_NO_MEMORY;
-        nng_stream_close(stream->nng);
-        stream_tell_closed(stream);
-        return;
-    }
     stream->receiving = true;
-    (void)nng_aio_set_iov(stream->receive, 1, &iov);
-    nng_stream_recv(stream->nng, stream->receive);
+    if (begin_receive(stream))
+        return;
+    stream->closed = true;
+    stream->why = STREAM_NO_MEMORY;
+    nng_stream_close(stream->nng);
+    stream_tell_closed(stream);
 }
 
 // What has come already, without a callback. Within that of `receive`, whose end NNG's connection waits for: it is there without the lock.
@@ -84,6 +95,15 @@ receive_now(struct stream *stream, size_t *came)
     return COME_BYTES;
 }
 
+static uint64_t
+look_out_ns(const struct stream *stream)
+{
+    const uint64_t share_ns = stream->shown_ns / LOOK_OUT_SHARE;
+    if (share_ns < LOOK_OUT_NS)
+        return LOOK_OUT_NS;
+    return share_ns < LOOK_OUT_MOST_NS ? share_ns : LOOK_OUT_MOST_NS;
+}
+
 // The same for a moment, by one connection of the set at a time, and until another one asks something. Another program may have had the
 // processor meanwhile: what came after the moment was no use. The bytes that came.
 static size_t
@@ -94,7 +114,7 @@ look_out(struct stream *stream)
     if (atomic_exchange(&set->looking, true))
         return 0;
     atomic_fetch_add_explicit(&set->looks, 1, memory_order_relaxed);
-    const uint64_t until_ns = os_clock_ns() + LOOK_OUT_NS;
+    const uint64_t until_ns = os_clock_ns() + look_out_ns(stream);
     enum come come = receive_now(stream, &came);
     bool early = os_clock_ns() < until_ns;
     while (come == COME_NOTHING && early &&
@@ -160,7 +180,7 @@ effort_for(struct stream *stream, const struct stream_input *shown)
     }
     if (shown->pause)
         return EFFORT_NONE;
-    if (shown->alone && (part || shown->taken > 0) && spin_begins(&stream->spin))
+    if (shown->alone && shown->answered && (part || shown->taken > 0) && spin_begins(&stream->spin))
         return EFFORT_LOOK_OUT;
     return part ? EFFORT_ONCE : EFFORT_NONE;
 }
@@ -169,8 +189,12 @@ effort_for(struct stream *stream, const struct stream_input *shown)
 static bool
 show(struct stream *stream, enum effort *effort)
 {
-    struct stream_input input = {.bytes = stream->input.bytes, .count = stream->input.count};
+    struct stream_input input = {.bytes = stream->input.bytes,
+                                 .count = stream->input.count,
+                                 .one_by_one = spin_runs(&stream->spin)};
+    const uint64_t before_ns = os_clock_ns();
     stream->set->config.read(stream->owner, stream, &input);
+    stream->shown_ns = os_clock_ns() - before_ns;
     ASSERT(input.taken <= stream->input.count);
     if (input.bytes == NULL) {
         ASSERT(input.taken == stream->input.count);
@@ -213,18 +237,23 @@ goes_on(struct stream *stream)
 }
 
 // NNG tells when more comes. Whether the owner is to see what it left once more, since it was resumed meanwhile.
+//
+// NNG's poller holds a lock of the connection's while it wakes the thread that this runs on, and may lose the processor to it. Who has an
+// answer to send shall not wait for who waits for that lock here: the stream's own is not held. Within the callback of `receive`
+// NNG's connection is there without it; where it is closed meanwhile, what is begun comes to nothing.
 static bool
 receive_later(struct stream *stream, bool pause)
 {
     lock_acquire(&stream->lock);
-    const bool again = pause && stream->resumed && !stream->closed;
-    if (!again && !stream->closed) {
+    const bool closed = stream->closed, again = !closed && pause && stream->resumed;
+    const bool begins = !closed && !pause;
+    if (!closed && !again) {
         stream->paused = pause;
-        stream->receiving = false;
-        if (!pause)
-            stream_receive(stream);
+        stream->receiving = begins;
     }
     lock_release(&stream->lock);
+    if (begins && !begin_receive(stream))
+        stream_close(stream, STREAM_NO_MEMORY);
     return again;
 }
 

@@ -47,8 +47,12 @@ struct stream_input {
     size_t taken;  // set by read
     size_t wanted; // set by read, where it knows: so many bytes the next message has at least
     bool pause;    // set by read: nothing is read until stream_resume
-    // Set by read: all that was asked of the set is answered, and it was one request, or part of one. The next may be looked out for. A hint
+    // Hints. Who has sent one request after the other lately, each alone and none between them of another connection of the set.
+    bool one_by_one;
+    // Set by read: it was one request, or part of one, and nothing that was asked of the set was under way before it.
     bool alone;
+    // Set by read: nothing that was asked of the set is under way any more. The next request may be looked out for.
+    bool answered;
 };
 
 struct streams_config {

@@ -43,7 +43,8 @@ struct stream {
         size_t count, room, wanted;
         size_t usual; // as large was what came whole lately; a new one begins with so much
     } input;
-    struct spin spin; // of the receive callback alone, too
+    struct spin spin;  // of the receive callback alone, too, as is this:
+    uint64_t shown_ns; // that the owner had what came last
 
     _Atomic uint64_t deadline_ns;
     _Atomic uint64_t stalled_ns; // bytes wait since then and none went; 0: none wait

@@ -29,7 +29,7 @@ static struct rpc_world {
     _Atomic uint32_t gone_count;
     _Atomic uint32_t
         requested_count; // requests that were there when those read together were said to be all
-    _Atomic uint32_t requested_calls;
+    _Atomic uint32_t requested_calls, requested_alone;
     uint32_t in_hand, in_hand_most; // asked and not answered, under the lock
 } world = {.lock = LOCK_INIT};
 
@@ -111,10 +111,11 @@ world_answer(uint32_t at)
 }
 
 static inline void
-world_requested(void *context)
+world_requested(void *context, bool alone)
 {
     ck_assert_ptr_eq(context, &world);
     atomic_fetch_add(&world.requested_calls, 1);
+    atomic_fetch_add(&world.requested_alone, alone);
     atomic_store(&world.requested_count, atomic_load(&world.asked_count));
     os_wake_all(&world.requested_count);
 }

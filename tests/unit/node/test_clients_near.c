@@ -2,6 +2,11 @@
 // once or let go.
 //
 // The front, the copies and the loop are the test's own, and write down what is asked of them.
+//
+// Labels: tsan
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "node/clients_int.h"
@@ -14,9 +19,12 @@
 struct scene {
     struct world world;
     struct clients clients;
-    bool has_no_memory, is_refused;              // by the front; by the copies
-    bool sends_light, waits;                     // of the front; of the loop: somebody
-    bool is_busy;                                // the copies' loop: what is served here ends there
+    bool has_no_memory, is_refused; // by the front; by the copies
+    bool sends_light, waits;        // of the front; of the loop: somebody
+    bool is_busy;                   // the copies' loop: what is served here ends there
+    bool is_heavy, is_long;         // the next one: too much for a loop; for who brought it
+    _Atomic uint32_t helped;        // served by who brought them
+    struct near *with_helper;
     uint32_t kept;                               // asks that the front keeps
     uint32_t nears;                              // that were begun and not freed
     uint32_t served[REQUESTS_MAX], served_count; // here, by request
@@ -91,7 +99,8 @@ hosts_near(struct hosts *hosts, const struct wire_part *part, uint32_t deadline_
     struct near *near = mem_alloc_zero(1, sizeof *near);
     ck_assert_ptr_nonnull(near);
     near->part = *part;
-    near->light = true;
+    near->light = !scene.is_heavy;
+    near->brief = !scene.is_long;
     near->reply.request = part->request;
     scene.nears++;
     return near;
@@ -114,6 +123,15 @@ hosts_near_work(struct hosts *hosts, struct near *const *nears, uint32_t count)
         scene.with_workers[scene.given_count] = nears[i];
         scene.given[scene.given_count++] = (uint32_t)nears[i]->part.request;
     }
+}
+
+void
+hosts_near_help(struct hosts *hosts, struct near *near)
+{
+    (void)hosts;
+    ck_assert(!clients_near_may_help(&scene.clients)); // one at a time
+    scene.with_helper = near;
+    atomic_fetch_add(&scene.helped, 1);
 }
 
 void
@@ -256,6 +274,99 @@ START_TEST(it_goes_to_a_worker_where_something_else_would_wait_for_it)
 }
 END_TEST
 
+START_TEST(what_is_too_much_for_the_loop_is_left_to_who_brought_it)
+{
+    scene.is_heavy = true;
+    for (uint32_t i = 0; i < 3; i++) {
+        ck_assert(clients_near_may_help(&scene.clients));
+        ck_assert(!clients_near_may_help(&scene.clients));
+        ck_assert(begin(i));
+        clients_near_go(&scene.clients);
+        ck_assert_uint_eq(atomic_load(&scene.helped), i); // not within the loop
+        clients_near_help(&scene.clients);
+        ck_assert_uint_eq(atomic_load(&scene.helped), i + 1);
+        clients_near_take(&scene.clients, scene.with_helper);
+        ck_assert_uint_eq(scene.heard[i], i);
+    }
+    ck_assert_uint_eq(scene.served_count + scene.given_count, 0);
+}
+END_TEST
+
+START_TEST(who_would_help_is_left_nothing_that_is_long_or_not_alone)
+{
+    scene.is_heavy = true;
+    scene.is_long = _i == 0;
+    scene.waits = _i == 1;
+    const uint32_t count = _i == 2 ? 2 : 1;
+    ck_assert(clients_near_may_help(&scene.clients));
+    begin_many(count);
+    clients_near_go(&scene.clients);
+    ck_assert_uint_eq(scene.given_count, count);
+    scene.waits = scene.is_long = false; // but workers have those
+    ck_assert(begin(9));
+    clients_near_go(&scene.clients);
+    ck_assert_uint_eq(scene.given_count, count + 1);
+    clients_near_help(&scene.clients);
+    ck_assert_uint_eq(atomic_load(&scene.helped), 0);
+    workers_are_done();
+}
+END_TEST
+
+START_TEST(what_comes_of_it_later_than_who_brought_it_waits_goes_to_a_worker)
+{
+    scene.is_heavy = true;
+    ck_assert(clients_near_may_help(&scene.clients));
+    clients_near_help(&scene.clients);
+    ck_assert(begin(1));
+    clients_near_go(&scene.clients);
+    ck_assert_uint_eq(atomic_load(&scene.helped), 0);
+    ck_assert_uint_eq(scene.given_count, 1);
+    workers_are_done();
+}
+END_TEST
+
+START_TEST(nobody_helps_where_this_node_has_no_copies)
+{
+    scene.clients.config.hosts = NULL;
+    ck_assert(!clients_near_may_help(&scene.clients));
+}
+END_TEST
+
+static void *
+help_again_and_again(void *argument)
+{
+    const _Atomic bool *over = argument;
+    while (!atomic_load(over)) {
+        if (!clients_near_may_help(&scene.clients))
+            abort(); // there is no other
+        clients_near_help(&scene.clients);
+    }
+    return NULL;
+}
+
+// The loop leaves it to somebody who goes away at any moment.
+START_TEST(each_is_served_once_by_who_brought_it_or_by_a_worker)
+{
+    _Atomic bool over = false;
+    pthread_t helper;
+    scene.is_heavy = true;
+    ck_assert_int_eq(pthread_create(&helper, NULL, help_again_and_again, &over), 0);
+    for (uint32_t i = 0; i < 20000; i++) {
+        const uint32_t before = atomic_load(&scene.helped);
+        scene.given_count = scene.given_times = scene.heard_count = 0;
+        ck_assert(begin(i));
+        struct near *near = scene.clients.near_begun;
+        clients_near_go(&scene.clients);
+        while (scene.given_count == 0 && atomic_load(&scene.helped) == before)
+            (void)sched_yield();
+        ck_assert_uint_eq(scene.given_count + atomic_load(&scene.helped) - before, 1);
+        clients_near_take(&scene.clients, near);
+    }
+    atomic_store(&over, true);
+    ck_assert_int_eq(pthread_join(helper, NULL), 0);
+}
+END_TEST
+
 START_TEST(what_came_together_is_given_away_together_in_its_order_so_many_at_once)
 {
     const uint32_t count = 2 * NEARS_TOGETHER + 3;
@@ -368,6 +479,11 @@ clients_near_suite(void)
     tcase_add_test(tcase, one_that_is_alone_and_light_is_served_here_and_heard_as_this_nodes);
     tcase_add_test(tcase, what_the_map_has_lost_this_node_for_is_let_go_and_not_heard);
     tcase_add_loop_test(tcase, it_goes_to_a_worker_where_something_else_would_wait_for_it, 0, 3);
+    tcase_add_test(tcase, what_is_too_much_for_the_loop_is_left_to_who_brought_it);
+    tcase_add_loop_test(tcase, who_would_help_is_left_nothing_that_is_long_or_not_alone, 0, 3);
+    tcase_add_test(tcase, what_comes_of_it_later_than_who_brought_it_waits_goes_to_a_worker);
+    tcase_add_test(tcase, nobody_helps_where_this_node_has_no_copies);
+    tcase_add_test(tcase, each_is_served_once_by_who_brought_it_or_by_a_worker);
     tcase_add_test(tcase, what_came_together_is_given_away_together_in_its_order_so_many_at_once);
     tcase_add_test(tcase, the_round_that_an_answer_begins_is_served_too);
     tcase_add_test(tcase, what_was_served_here_and_ends_elsewhere_is_heard_when_it_comes);

@@ -756,6 +756,29 @@ START_TEST(a_server_that_closes_in_a_storm_ends_each_connection_once_and_later_a
 }
 END_TEST
 
+START_TEST(who_asks_one_by_one_and_nobody_beside_him_is_told_of)
+{
+    world.hold = true;
+    world_open();
+    struct tcp_client client = world_connect();
+    const uint32_t before = SPIN_RUN + 1;
+    for (uint32_t id = 0; id < before + 5; id++) {
+        world_ask(&client, id, "docs");
+        world_wait(&world.requested_count, id + 1);
+        ck_assert_uint_eq(atomic_load(&world.requested_alone), id < before ? 0 : id + 1 - before);
+        world_answer(id);
+        rpc_expect(&client, id, NULL);
+    }
+    for (uint32_t id = before + 5; id < before + 7; id++) { // the second beside the first
+        world_ask(&client, id, "docs");
+        world_wait(&world.requested_count, id + 1);
+        ck_assert_uint_eq(atomic_load(&world.requested_alone), 6);
+    }
+    tcp_leave(&client);
+    world_close();
+}
+END_TEST
+
 static Suite *
 rpc_nng_suite(void)
 {
@@ -764,6 +787,7 @@ rpc_nng_suite(void)
     tcase_add_test(tests, a_request_comes_whole_and_its_answer_goes_back);
     tcase_add_test(tests, pipelined_requests_are_answered_in_any_order);
     tcase_add_test(tests, requests_that_are_read_together_are_said_to_be_all);
+    tcase_add_test(tests, who_asks_one_by_one_and_nobody_beside_him_is_told_of);
     tcase_add_test(tests, answers_that_are_gathered_leave_when_they_are_told_to);
     tcase_add_test(tests, the_one_client_that_asks_one_after_the_other_is_looked_out_for);
     tcase_add_test(tests, of_two_clients_that_ask_in_turns_none_is_looked_out_for);

@@ -235,7 +235,7 @@ take_until_the_next_is_there(struct stream *stream, struct stream_input *input)
     (void)stream;
     ck_assert_uint_eq(input->count, 3);
     input->taken = 3;
-    input->alone = true;
+    input->alone = input->answered = true;
     tell(&one_by_one.begun);
     wait_for(&one_by_one.there, atomic_load(&one_by_one.begun) + 1);
 }
@@ -264,7 +264,7 @@ take_alone(struct stream *stream, struct stream_input *input)
 {
     (void)stream;
     input->taken = input->count;
-    input->alone = true;
+    input->alone = input->answered = true;
 }
 
 static void
@@ -340,12 +340,36 @@ START_TEST(a_set_may_close_while_it_looks_out)
 }
 END_TEST
 
+// Told what it may be told, and still at work.
+static void
+take_and_owe(struct stream *stream, struct stream_input *input)
+{
+    (void)stream;
+    if (input->one_by_one)
+        tell(&one_by_one.begun);
+    input->taken = input->count;
+    input->alone = true;
+}
+
+START_TEST(who_waits_for_an_answer_is_said_to_ask_one_by_one_and_not_looked_out_for)
+{
+    struct tcp_client client = open_with(take_and_owe);
+    for (uint32_t i = 1; i <= UNTIL_LOOK + 3; i++) {
+        tcp_send(&client, "abc", 3);
+        wait_for(&owner.reads, i);
+    }
+    ck_assert_uint_eq(atomic_load(&one_by_one.begun), 3);
+    ck_assert_uint_eq(looks(), 0);
+    close_all(&client);
+}
+END_TEST
+
 static void
 take_threes_alone(struct stream *stream, struct stream_input *input)
 {
     take_threes(stream, input);
     input->wanted = input->count > input->taken ? 3 : 0;
-    input->alone = true;
+    input->alone = input->answered = true;
 }
 
 START_TEST(the_rest_of_a_message_is_looked_out_for_too)
@@ -688,6 +712,8 @@ stream_nng_suite(void)
     TCase *looking = tcase_create("looking out");
     tcase_add_test(looking, what_comes_one_by_one_is_found_by_looking_out_for_it);
     tcase_add_test(looking, who_is_silent_is_looked_out_for_once_and_read_when_something_comes);
+    tcase_add_test(looking,
+                   who_waits_for_an_answer_is_said_to_ask_one_by_one_and_not_looked_out_for);
     tcase_add_test(looking, who_leaves_while_he_is_looked_out_for_is_closed);
     tcase_add_test(looking, a_set_may_close_while_it_looks_out);
     tcase_add_test(looking, the_rest_of_a_message_is_looked_out_for_too);
