@@ -472,7 +472,8 @@ hosts_near_suite(void)
     tcase_add_test(tcase, light_ones_are_taken_and_come_back_several_at_once);
     tcase_add_test(tcase, parts_of_a_copy_whose_parts_are_over_soon_may_have_every_worker);
     tcase_add_test(tcase, those_of_one_whose_parts_take_long_leave_a_worker_to_others);
-    tcase_add_loop_test(tcase, a_worker_that_has_nothing_to_do_takes_part_in_what_another_reads, 0, 3);
+    tcase_add_loop_test(tcase, a_worker_that_has_nothing_to_do_takes_part_in_what_another_reads, 0,
+                        3);
     tcase_add_test(tcase, what_waits_for_a_worker_when_it_stops_was_not_done);
     tcase_add_test(tcase, they_are_counted);
     suite_add_tcase(suite, tcase);
