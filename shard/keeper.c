@@ -168,6 +168,18 @@ has_news(struct keeper *keeper, uint64_t accepted)
     return !idle;
 }
 
+// The interval, or less where rows are held back for less.
+static uint32_t
+next_look_ms(const struct keeper *keeper)
+{
+    const uint64_t until_ns = atomic_load(&keeper->shard->linkers.held_until_ns);
+    const uint64_t now_ns = os_clock_ns();
+    if (until_ns == 0)
+        return keeper->interval_ms;
+    const uint64_t left_ms = until_ns > now_ns ? (until_ns - now_ns) / 1000000 + 1 : 1;
+    return left_ms < keeper->interval_ms ? (uint32_t)left_ms : keeper->interval_ms;
+}
+
 static uint32_t
 look(void *context)
 {
@@ -178,7 +190,7 @@ look(void *context)
     const _Atomic uint64_t *seq = &keeper->shard->journal->accepted_seq;
     const uint64_t accepted = atomic_load(seq);
     if (has_news(keeper, accepted) || keeper->interval_ms >= REST_MS)
-        return keeper->interval_ms;
+        return next_look_ms(keeper);
     atomic_store(&keeper->rests, true);
     return atomic_load(seq) == accepted ? REST_MS : 0;
 }

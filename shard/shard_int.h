@@ -95,14 +95,15 @@ struct shard {
     _Atomic uint64_t replacing; // odd: old and new rows of some ids can both be found
     _Atomic uint64_t
         moving; // odd: rows become visible and ids move over to them; whoever writes waits for nobody then
-    _Atomic uint32_t compaction_due;       // 1: for a worker to do, or who comes first
-    _Atomic uint32_t bulk_due;             // the same
-    _Atomic uint32_t bulk_after;           // rows in the tail; after a build that came to nothing
-    _Atomic uint32_t bulk_builds;          // that were put in place
-    _Atomic uint64_t bulk_bytes;           // of max_memory, that one may take now
-    _Atomic uint32_t bulk_give_way;        // who waits for those that began by themselves to end
-    _Atomic bool bulk_going;               // one is being made,
-    _Atomic uint32_t bulk_turns;           // goes on when it did, or ended,
+    _Atomic uint32_t compaction_due; // 1: for a worker to do, or who comes first
+    _Atomic uint32_t bulk_due;       // the same
+    uint32_t rows_seen;              // under `writers`: there were so many after the last write
+    _Atomic uint32_t bulk_after;     // rows in the tail; after a build that came to nothing
+    _Atomic uint32_t bulk_builds;    // that were put in place
+    _Atomic uint64_t bulk_bytes;     // of max_memory, that one may take now
+    _Atomic uint32_t bulk_give_way;  // who waits for those that began by themselves to end
+    _Atomic bool bulk_going;         // one is being made,
+    _Atomic uint32_t bulk_turns;     // goes on when it did, or ended,
     _Atomic uint64_t bulk_done, bulk_rows; // and is so far
     _Atomic bool closing;                  // what is long is given up
     uint64_t next_id;                      // under `writers`, like the rest
@@ -205,6 +206,11 @@ void bulk_when_due(struct shard *shard);
 // tail for a build. bulk_hold_on does so where they are held already. From any thread.
 void bulk_hold(struct shard *shard, uint64_t for_ns);
 void bulk_hold_on(struct shard *shard, uint64_t for_ns);
+// After rows were added, under `writers`: the same for BULK_BURST_NS, where so many came at once to a durable index that has few yet.
+void bulk_burst(struct shard *shard);
+#define BULK_BURST_ROWS 64u
+#define BULK_BURST_OF 40964u // rows, with those; of more a build is not due at TAIL_MIN
+#define BULK_BURST_NS UINT64_C(50000000)
 void bulk_let_go(struct shard *shard); // builds, or links, what was held back. Holding nothing
 void bulk_look(struct shard *shard);   // the same, where the time is over
 // Lets go, and has the workers build where it is worth it. False: nothing is to be waited for. *linked of *rows: how far it is.

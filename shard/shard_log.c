@@ -82,6 +82,7 @@ shard_written(struct shard *shard, size_t erased)
 {
     if (erased > 0 || atomic_load_explicit(&shard->compaction_due, memory_order_relaxed) != 0)
         compact_when_due(shard);
+    bulk_burst(shard);
     bulk_when_due(shard);
     linkers_wake(&shard->linkers);
     if (shard->keeper != NULL && checkpoint_due(shard))

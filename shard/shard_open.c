@@ -372,6 +372,8 @@ open_file(struct shard *shard, struct omen_error *error)
         return blame(options, status, error);
     lock_acquire(&shard->writers);
     status = shard_load(shard, txn, &journal->manifest, error);
+    if (status == OMEN_OK)
+        shard->rows_seen = hnsw_count(shard->target->hnsw);
     lock_release(&shard->writers);
     kv_abort(txn);
     if (status != OMEN_OK)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/hash.h"
+#include "base/os_clock.h"
 #include "base/prng.h"
 #include "index/hnsw_bulk.h"
 #include "index/hnsw_int.h"
@@ -35,6 +36,21 @@ open_with(uint32_t threads, const char *path, uint64_t max_memory)
     options.m = 8;
     options.ef_construction = 20;
     open_index(&options);
+}
+
+// A durable one, whose keeper does not look.
+static struct shard *
+open_unkept(const char *path, uint32_t threads)
+{
+    omen_options options = options_of(OMEN_L2, OMEN_F32);
+    options.dimension = 4;
+    options.threads = threads;
+    options.path = path;
+    options.interval_ms = 3600000;
+    options.m = 4;
+    options.ef_construction = 8;
+    open_index(&options);
+    return (struct shard *)(void *)index_of;
 }
 
 static void
@@ -367,6 +383,74 @@ START_TEST(whoever_holds_rows_back_and_goes_leaves_them_to_be_built_by_themselve
 }
 END_TEST
 
+// Whether rows are held back after so many more.
+static bool
+burst(struct shard *shard, uint64_t *first, uint32_t count)
+{
+    atomic_store(&shard->linkers.held_until_ns, 0);
+    add_drawn(*first, count, 4);
+    *first += count;
+    return atomic_load(&shard->linkers.held_until_ns) != 0;
+}
+
+START_TEST(rows_that_come_many_at_once_to_few_are_held_back_for_a_moment)
+{
+    struct folder folder;
+    uint64_t there = 0;
+    folder_init(&folder);
+    struct shard *shard = open_unkept(folder.path, 2);
+    burst(shard, &there, SMALL); // from here on there are workers
+    ck_assert(!burst(shard, &there, BULK_BURST_ROWS - 1));
+    ck_assert(burst(shard, &there, BULK_BURST_ROWS));
+    const uint64_t until_ns = atomic_load(&shard->linkers.held_until_ns);
+    ck_assert_uint_le(until_ns, os_clock_ns() + BULK_BURST_NS);
+    shard_hold(shard, HOUR_NS); // somebody's own is kept
+    add_drawn(there, BULK_BURST_ROWS, 4);
+    there += BULK_BURST_ROWS;
+    ck_assert_uint_gt(atomic_load(&shard->linkers.held_until_ns), until_ns + HOUR_NS / 2);
+    burst(shard, &there, (uint32_t)(BULK_BURST_OF - there - BULK_BURST_ROWS));
+    ck_assert(burst(shard, &there, BULK_BURST_ROWS));
+    ck_assert(!burst(shard, &there, BULK_BURST_ROWS)); // those are too many
+    omen_close(index_of);
+    shard = open_unkept(folder.path, 2);
+    ck_assert(!burst(shard, &there, 1)); // what was there has not come now
+    omen_close(index_of);
+    index_of = NULL;
+    folder_fini(&folder);
+}
+END_TEST
+
+START_TEST(nothing_is_held_back_where_nobody_would_let_go_of_it)
+{
+    struct folder folder;
+    uint64_t there = 0;
+    folder_init(&folder);
+    struct shard *shard = open_unkept(_i == 0 ? folder.path : NULL, _i == 0 ? 1 : 2);
+    burst(shard, &there, SMALL);
+    ck_assert(!burst(shard, &there, SMALL));
+    omen_close(index_of);
+    index_of = NULL;
+    folder_fini(&folder);
+}
+END_TEST
+
+START_TEST(what_came_many_at_once_is_linked_when_no_more_comes)
+{
+    struct folder folder;
+    folder_init(&folder);
+    open_with(2, folder.path, 0);
+    for (uint64_t first = 0; first < 3 * SMALL; first += SMALL / 5)
+        add(first, SMALL / 5);
+    while (stats_now().tail > 0)
+        (void)sched_yield();
+    ck_assert_uint_eq(builds(), 0);
+    check_index(3 * SMALL);
+    omen_close(index_of);
+    index_of = NULL;
+    folder_fini(&folder);
+}
+END_TEST
+
 START_TEST(a_large_tail_is_linked_at_once_when_an_index_is_opened)
 {
     struct folder folder;
@@ -641,6 +725,9 @@ suite(void)
     tcase_add_loop_test(
         cases, what_is_held_back_is_found_meanwhile_and_is_built_once_when_all_is_there, 0, 2);
     tcase_add_test(cases, more_than_may_wait_is_built_and_the_rest_waits_on);
+    tcase_add_test(cases, rows_that_come_many_at_once_to_few_are_held_back_for_a_moment);
+    tcase_add_loop_test(cases, nothing_is_held_back_where_nobody_would_let_go_of_it, 0, 2);
+    tcase_add_test(cases, what_came_many_at_once_is_linked_when_no_more_comes);
     tcase_add_test(cases, whoever_holds_rows_back_and_goes_leaves_them_to_be_built_by_themselves);
     tcase_add_test(cases, a_large_tail_is_linked_at_once_when_an_index_is_opened);
     tcase_add_test(cases, what_was_linked_at_once_is_there_after_reopening);
