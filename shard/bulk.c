@@ -3,7 +3,7 @@
 // Shape: handle.
 //
 // A row linked alone costs a walk; a row of a bulk build costs much less, but all rows that live are built, the linked ones
-// too. So it is worth it from a fifth of the rows on, and not for a few thousand, which are linked in a moment.
+// too. So it is worth it from a fifth of the rows on, and not for a thousand or two, which are linked in a moment.
 //
 // Where rows come many at once, others follow, mostly, and all are linked at once before long. So until that is due, or none have come for
 // a moment, none is linked alone: of four shards that got 15,000 rows each a node's linkers linked most, which took the processor
@@ -23,7 +23,8 @@
 #include "shard/backend.h"
 #include "shard/shard_int.h"
 
-#define TAIL_MIN 8192u
+#define TAIL_MIN 2048u
+#define BURST_TAIL 8192u // as many wait while rows come many at once
 #define TAIL_SHARE 5u // of all rows, one in so many
 #define HELD_BYTES_MAX                                                                             \
     ((uint64_t)64 << 20) // of codes of rows that are held back, which every search looks at
@@ -325,7 +326,7 @@ bulk_burst(struct shard *shard)
         return;
     const uint64_t until_ns = os_clock_ns() + BULK_BURST_NS;
     if (atomic_load_explicit(&linkers->held_until_ns, memory_order_relaxed) < until_ns)
-        linkers_hold(linkers, until_ns, TAIL_MIN);
+        linkers_hold(linkers, until_ns, BURST_TAIL);
 }
 
 void

@@ -209,7 +209,7 @@ void bulk_hold_on(struct shard *shard, uint64_t for_ns);
 // After rows were added, under `writers`: the same for BULK_BURST_NS, where so many came at once to a durable index that has few yet.
 void bulk_burst(struct shard *shard);
 #define BULK_BURST_ROWS 64u
-#define BULK_BURST_OF 40964u // rows, with those; of more a build is not due at TAIL_MIN
+#define BULK_BURST_OF 40964u // rows, with those; of more a build is due later than searches should wait for
 #define BULK_BURST_NS UINT64_C(50000000)
 void bulk_let_go(struct shard *shard); // builds, or links, what was held back. Holding nothing
 void bulk_look(struct shard *shard);   // the same, where the time is over
