@@ -97,7 +97,7 @@ bool
 linkers_held(const struct linkers *linkers, const struct hnsw *hnsw)
 {
     const uint64_t until_ns = atomic_load_explicit(&linkers->held_until_ns, memory_order_relaxed);
-    return until_ns != 0 &&
+    return until_ns != 0 && atomic_load_explicit(&linkers->drains, memory_order_relaxed) == 0 &&
            hnsw_tail_uncoded(hnsw) <
                atomic_load_explicit(&linkers->held_rows, memory_order_relaxed) &&
            os_clock_ns() < until_ns;
@@ -133,8 +133,8 @@ linkers_step(struct linkers *linkers, struct scratch *scratch)
     return did;
 }
 
-omen_status
-linkers_drain(struct linkers *linkers, const struct linkers_watch *watch, struct scratch *scratch)
+static omen_status
+drain(struct linkers *linkers, const struct linkers_watch *watch, struct scratch *scratch)
 {
     uint64_t reported_ns = 0;
     struct found found = {.exchange = UINT32_MAX};
@@ -163,6 +163,15 @@ linkers_drain(struct linkers *linkers, const struct linkers_watch *watch, struct
     return watch != NULL && watch->progress != NULL && report(linkers, watch) != 0
                ? OMEN_E_CANCELLED
                : OMEN_OK;
+}
+
+omen_status
+linkers_drain(struct linkers *linkers, const struct linkers_watch *watch, struct scratch *scratch)
+{
+    atomic_fetch_add(&linkers->drains, 1);
+    const omen_status status = drain(linkers, watch, scratch);
+    atomic_fetch_sub(&linkers->drains, 1);
+    return status;
 }
 
 void

@@ -28,6 +28,7 @@ struct linkers {
     _Atomic uint32_t waiting;       // threads that wait for `active` to change
     _Atomic uint64_t held_until_ns; // by os_clock_ns; 0: nothing is held back
     _Atomic uint32_t held_rows;     // and no more than so many
+    _Atomic uint32_t drains;        // who wait for all to be linked: nothing is held back from them
     uint32_t threads;               // as asked for; 1: the writer links
     uint32_t beam;                  // of building
     linkers_spare_fn spare;         // or NULL
@@ -45,7 +46,8 @@ void linkers_fini(struct linkers *linkers); // ends the workers; rows left are l
 // Starts the workers if there is work to be; everything that can fail for lack of memory.
 OMEN_MUST_CHECK omen_status linkers_reserve(struct linkers *linkers);
 // Until then rows are not linked as long as fewer than `rows` wait for it: all of them will be at once. What was erased is repaired
-// none the less. Whoever ends it (until_ns 0, or what it comes to by then) wakes the workers. From any thread.
+// none the less, and so it is while somebody drains. Whoever ends it (until_ns 0, or what it comes to by then) wakes the workers. From any
+// thread.
 void linkers_hold(struct linkers *linkers, uint64_t until_ns, uint32_t rows);
 bool linkers_held(const struct linkers *linkers, const struct hnsw *hnsw);
 // After a write: wakes the workers, or does their work when there are none to be.

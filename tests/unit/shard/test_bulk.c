@@ -434,6 +434,30 @@ START_TEST(nothing_is_held_back_where_nobody_would_let_go_of_it)
 }
 END_TEST
 
+static int
+hold_back(void *context, uint64_t linked, uint64_t total)
+{
+    (void)linked;
+    (void)total;
+    shard_hold(context, HOUR_NS);
+    return 0;
+}
+
+START_TEST(who_waits_for_all_to_be_linked_is_not_left_what_others_hold_back)
+{
+    open_with(2, NULL, 0);
+    omen_build_options options = OMEN_BUILD_OPTIONS_INIT;
+    options.progress = hold_back;
+    options.context = index_of;
+    shard_hold((struct shard *)(void *)index_of, HOUR_NS);
+    add(0, SMALL);
+    ck_assert_uint_eq(stats_now().tail, SMALL);
+    ck_assert_int_eq(omen_build(index_of, &options), OMEN_OK);
+    ck_assert_uint_eq(stats_now().tail, 0);
+    ck_assert_uint_eq(builds(), 0);
+}
+END_TEST
+
 START_TEST(what_came_many_at_once_is_linked_when_no_more_comes)
 {
     struct folder folder;
@@ -727,6 +751,7 @@ suite(void)
     tcase_add_test(cases, more_than_may_wait_is_built_and_the_rest_waits_on);
     tcase_add_test(cases, rows_that_come_many_at_once_to_few_are_held_back_for_a_moment);
     tcase_add_loop_test(cases, nothing_is_held_back_where_nobody_would_let_go_of_it, 0, 2);
+    tcase_add_test(cases, who_waits_for_all_to_be_linked_is_not_left_what_others_hold_back);
     tcase_add_test(cases, what_came_many_at_once_is_linked_when_no_more_comes);
     tcase_add_test(cases, whoever_holds_rows_back_and_goes_leaves_them_to_be_built_by_themselves);
     tcase_add_test(cases, a_large_tail_is_linked_at_once_when_an_index_is_opened);
