@@ -264,10 +264,29 @@ leaves(struct build *build)
                                            .fanout = build->config->fanout,
                                            .k = build->config->leaf_keep,
                                            .skip_self = 1,
+                                           .near_turns = build->config->near_turns,
                                            .keys = build->leaf_keys};
     if (status == OMEN_OK && build->tiles > 0)
         status = build->ops->nearest(build->device, &nearest);
     return status;
+}
+
+// What products found, by how far it is. Equal rows may lie in a list by both, and then once.
+static omen_status
+measure(struct build *build)
+{
+    const struct gpu_build_config *config = build->config;
+    const struct device_measure measured = {.rows = rows_of(build),
+                                            .count = build->count,
+                                            .width = config->list,
+                                            .keys = build->candidates};
+    const struct device_merge sorted = {.keys = build->candidates,
+                                        .count = build->count,
+                                        .width = config->list,
+                                        .kept = config->list,
+                                        .merged = build->candidates};
+    const omen_status status = build->ops->measure(build->device, &measured);
+    return status == OMEN_OK ? build->ops->merge(build->device, &sorted) : status;
 }
 
 static omen_status
@@ -313,7 +332,9 @@ offer(struct build *build)
 static omen_status
 merge_and_offer(struct build *build)
 {
-    const omen_status status = build->leaders > 0 ? merge(build) : OMEN_OK;
+    omen_status status = build->leaders > 0 ? merge(build) : OMEN_OK;
+    if (status == OMEN_OK && build->leaders > 0 && build->config->near_turns > 0)
+        status = measure(build);
     return status == OMEN_OK && build->config->farthest > 0 ? offer(build) : status;
 }
 

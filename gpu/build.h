@@ -33,6 +33,9 @@ struct gpu_build_config {
     uint32_t
         leaf_keep; // nearest that a row keeps of a group; fanout * leaf_keep <= DEVICE_MERGE_MAX
     uint32_t exact_rows;
+    // Under ip: rows look for near ones in the leaves of so many leaders, those nearest to them, and in the others for those that they have
+    // the largest products with; 0: for near ones in all.
+    uint32_t near_turns;
     uint32_t
         farthest; // candidates that a row takes of those that have it for one, at most list; 0: none
     float alpha2;   // see struct device_prune

@@ -17,6 +17,7 @@
 #include "index/graph.h"
 
 #define PACK_ROWS 16384u
+#define MEASURE_ROWS 1024u
 
 // ---- memory ----
 static void
@@ -101,6 +102,34 @@ turn_round(const struct parts *parts, const struct device_reverse *reverse)
     pool_run(turned.units, turned.units, reverse_unit, &turned);
 }
 
+// As build.c's: codes would have to be gathered for the device, which takes as long as their products here.
+static void
+measure_unit(void *context, uint32_t index, uint32_t worker)
+{
+    (void)worker;
+    const struct parts *parts = context;
+    const struct gpu_build_input *in = parts->job->input;
+    const uint32_t from = index * MEASURE_ROWS, width = parts->config->list;
+    const uint32_t count = parts_smaller(parts->count - from, MEASURE_ROWS);
+    uint64_t *const keys = parts->lists + (size_t)from * width;
+    const struct device_measure measured = {.rows = {.codes = in->codes,
+                                                     .metas = in->metas,
+                                                     .count = in->count,
+                                                     .stride = in->stride,
+                                                     .ip = in->ip,
+                                                     .radius2 = in->radius2},
+                                            .first = from,
+                                            .count = count,
+                                            .width = width,
+                                            .keys = keys};
+    const struct device_merge sorted = {
+        .keys = keys, .count = count, .width = width, .kept = width, .merged = keys};
+    omen_status status = device_cpu.measure(parts->host, &measured);
+    if (status == OMEN_OK)
+        status = device_cpu.merge(parts->host, &sorted);
+    ASSERT(status == OMEN_OK); // they have nothing that can fail
+}
+
 // As build.c's, from one piece of the host's memory to another, which takes its place.
 static omen_status
 offer(struct parts *parts)
@@ -119,6 +148,15 @@ offer(struct parts *parts)
     parts->ops->host_free(parts->device, parts->lists);
     parts->lists = offered;
     return OMEN_OK;
+}
+
+static omen_status
+measure_and_offer(struct parts *parts)
+{
+    if (parts->config->near_turns > 0)
+        pool_run(parts->config->threads, (parts->count + MEASURE_ROWS - 1) / MEASURE_ROWS,
+                 measure_unit, parts);
+    return offer(parts);
 }
 
 static omen_status
@@ -199,11 +237,16 @@ build_by_parts(const struct build_job *job)
     static const struct {
         enum gpu_build_stage stage;
         omen_status (*run)(struct parts *parts);
-    } stages[] = {{GPU_BUILD_UPLOAD, open_all},   {GPU_BUILD_ASSIGN, parts_assign},
-                  {GPU_BUILD_GROUP, parts_group}, {GPU_BUILD_LEAVES, parts_leaves},
-                  {GPU_BUILD_MERGE, offer},       {GPU_BUILD_PRUNE, parts_choose},
-                  {GPU_BUILD_REVERSE, reverse},   {GPU_BUILD_PRUNE_AGAIN, parts_choose_again},
-                  {GPU_BUILD_REACH, reach},       {GPU_BUILD_PACK, pack}};
+    } stages[] = {{GPU_BUILD_UPLOAD, open_all},
+                  {GPU_BUILD_ASSIGN, parts_assign},
+                  {GPU_BUILD_GROUP, parts_group},
+                  {GPU_BUILD_LEAVES, parts_leaves},
+                  {GPU_BUILD_MERGE, measure_and_offer},
+                  {GPU_BUILD_PRUNE, parts_choose},
+                  {GPU_BUILD_REVERSE, reverse},
+                  {GPU_BUILD_PRUNE_AGAIN, parts_choose_again},
+                  {GPU_BUILD_REACH, reach},
+                  {GPU_BUILD_PACK, pack}};
     struct parts parts = {.job = job,
                           .config = job->config,
                           .ops = job->handle->ops,

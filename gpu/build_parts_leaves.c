@@ -151,7 +151,7 @@ keep_unit(void *context, uint32_t unit, uint32_t worker)
 struct leaf_memory {
     struct parts_table table;
     uint64_t *keys;
-    uint32_t *places; // 0, 1, 2, ...: the device's rows are places already
+    uint32_t *places, *places_host; // of the device's rows, each of one turn
     struct device_tile *tiles;
     struct device_tile *tiles_host;
     uint64_t *found; // host
@@ -168,10 +168,16 @@ leaf_part(struct parts *parts, const struct build_leaf *leaves, uint32_t count,
     const size_t key_bytes = (size_t)places * config->leaf_keep * sizeof *memory->keys;
     const uint32_t tiles = build_tiles(leaves, count, from, memory->tiles_host);
     omen_status status = parts_begin(parts, from, parts->starts[parts->leaders]);
-    for (uint32_t i = 0; i < places; i++)
-        parts->numbers[i] = parts->places[from + i] / config->fanout;
+    for (uint32_t i = 0; i < places; i++) {
+        const uint32_t place = parts->places[from + i];
+        parts->numbers[i] = place / config->fanout;
+        memory->places_host[i] = i * config->fanout + place % config->fanout;
+    }
     if (status == OMEN_OK)
         status = parts_load(parts, places, &memory->table);
+    if (status == OMEN_OK)
+        status = ops->put(parts->device, memory->places, memory->places_host,
+                          places * sizeof *memory->places);
     if (status == OMEN_OK)
         status = ops->put(parts->device, memory->tiles, memory->tiles_host,
                           tiles * sizeof *memory->tiles);
@@ -182,9 +188,11 @@ leaf_part(struct parts *parts, const struct build_leaf *leaves, uint32_t count,
                                            .places = memory->places,
                                            .tiles = memory->tiles,
                                            .tile_count = tiles,
-                                           .fanout = 1,
+                                           .fanout = config->fanout,
                                            .k = config->leaf_keep,
                                            .skip_self = 1,
+                                           .near_turns = config->near_turns,
+                                           .one_each = 1,
                                            .keys = memory->keys};
     if (status == OMEN_OK)
         status = ops->nearest(parts->device, &nearest);
@@ -213,14 +221,8 @@ take_leaf_memory(struct parts *parts, struct leaf_memory *memory)
     if (status == OMEN_OK)
         status = parts_take_pinned(parts, most * sizeof *memory->tiles, &memory->tiles_host);
     if (status == OMEN_OK)
-        status = parts_take_pinned(parts, key_bytes, &memory->found);
-    if (status != OMEN_OK)
-        return status;
-    for (uint32_t i = 0; i < most; i++)
-        parts->numbers[i] = i;
-    status = parts->ops->put(parts->device, memory->places, parts->numbers,
-                             most * sizeof *memory->places);
-    return status == OMEN_OK ? parts->ops->wait(parts->device) : status;
+        status = parts_take_pinned(parts, most * sizeof *memory->places, &memory->places_host);
+    return status == OMEN_OK ? parts_take_pinned(parts, key_bytes, &memory->found) : status;
 }
 
 // As many leaves at a time, one after the other, as have leaf_places or fewer between the first and the last.
@@ -240,6 +242,7 @@ parts_leaves(struct parts *parts)
         status = leaf_part(parts, leaves + first, end - first, &memory);
     }
     parts->ops->host_free(parts->device, memory.tiles_host);
+    parts->ops->host_free(parts->device, memory.places_host);
     parts->ops->host_free(parts->device, memory.found);
     return status;
 }

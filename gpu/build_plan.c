@@ -41,7 +41,10 @@ struct gpu_build_config
 gpu_build_config_for_ip(uint32_t count, uint32_t links)
 {
     struct gpu_build_config config = gpu_build_config_for(count, links);
-    config.farthest = DEVICE_LIST_MAX / 2;
+    config.near_turns = 2;
+    config.leaf_keep = 12; // near ones come first in a list, and should not fill it
+    // So many offers reach rows that nobody has a large product with; more take the place of what leads to answers.
+    config.farthest = 4;
     config.exact_rows = 0; // the exactly nearest hide what leads away from a row
     return config;
 }
@@ -214,7 +217,8 @@ build_host_bytes(const struct gpu_build_config *config, const struct gpu_build_s
     return always + words * 2 + places * sizeof(uint32_t) + n * kept * KEY_BYTES +
            larger(n, plan->leaf_places) * sizeof(uint32_t) +
            2ul * plan->staged_rows * (shape->stride + META_BYTES) +
-           plan->leaf_places * (config->leaf_keep * KEY_BYTES + sizeof(struct device_tile));
+           plan->leaf_places *
+               (config->leaf_keep * KEY_BYTES + sizeof(struct device_tile) + sizeof(uint32_t));
 }
 
 // ---- leaders and leaves ----

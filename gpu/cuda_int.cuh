@@ -52,6 +52,7 @@ bool cuda_nearest_wgmma_can(const struct device *device, const struct device_nea
 omen_status cuda_nearest_wgmma(struct device *device, const struct device_nearest *nearest);
 omen_status cuda_group(struct device *device, const struct device_group *group);
 omen_status cuda_merge(struct device *device, const struct device_merge *merge);
+omen_status cuda_measure(struct device *device, const struct device_measure *measure);
 omen_status cuda_prune(struct device *device, const struct device_prune *prune);
 omen_status cuda_reverse(struct device *device, const struct device_reverse *reverse);
 omen_status cuda_reach(struct device *device, const struct device_reach *reach);

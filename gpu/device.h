@@ -30,7 +30,7 @@ extern "C" {
 #include "base/status.h"
 #include "index/kernel/kernel.h"
 
-#define DEVICE_ABI 3u
+#define DEVICE_ABI 4u
 #define DEVICE_NONE UINT64_MAX
 #define DEVICE_LIST_MAX 64u   // keys of one list: k of nearest, what merge and reverse leave
 #define DEVICE_MERGE_MAX 256u // keys of one row that merge takes
@@ -92,6 +92,9 @@ struct device_tile {
 // places of a tile are compared with those of the tile's base; the list of place p begins at keys[p * k], and lists of
 // places in no tile stay as they are. A place is in one tile at most, a row once at most in a tile's base.
 // `skip_self`: a row is not compared with the row of the same number.
+// `near_turns`, under ip and with places: places of later turns look for products. What makes all lengths equal is left out of their
+// distances, which are not how far apart rows are then (see struct device_measure). 0: no place does.
+// `one_each`: each row has one place in memory, whose list begins at keys[row * k].
 // Lists are filled up with DEVICE_NONE.
 struct device_nearest {
     struct device_rows queries, base;
@@ -101,7 +104,18 @@ struct device_nearest {
     uint32_t fanout;
     uint32_t k; // 1..DEVICE_LIST_MAX
     uint32_t skip_self;
+    uint32_t near_turns;
+    uint32_t one_each;
     uint64_t *keys;
+};
+
+// How far apart rows are whose lists were found by something else: the distances in the lists become those of the rows, and their
+// order stays. The i-th list is that of row first + i.
+struct device_measure {
+    struct device_rows rows;
+    uint32_t first, count;
+    uint32_t width; // keys of a list, DEVICE_NONE among them
+    uint64_t *keys; // count x width
 };
 
 // The places of each group, in order: keys[row * fanout + turn] names the group of that place, its distance does not matter;
@@ -114,7 +128,8 @@ struct device_group {
     uint32_t *starts; // groups + 1
 };
 
-// The `kept` nearest different ones of each row's keys, sorted, filled up with DEVICE_NONE.
+// The `kept` nearest different ones of each row's keys, sorted, filled up with DEVICE_NONE. `merged` may be `keys` where kept is
+// width.
 struct device_merge {
     const uint64_t *keys;  // count x width, in any order, DEVICE_NONE and repetitions among them
     uint32_t count, width; // width 1..DEVICE_MERGE_MAX
@@ -198,6 +213,7 @@ struct device_ops {
     omen_status (*nearest)(struct device *device, const struct device_nearest *nearest);
     omen_status (*group)(struct device *device, const struct device_group *group);
     omen_status (*merge)(struct device *device, const struct device_merge *merge);
+    omen_status (*measure)(struct device *device, const struct device_measure *measure);
     omen_status (*prune)(struct device *device, const struct device_prune *prune);
     omen_status (*reverse)(struct device *device, const struct device_reverse *reverse);
     omen_status (*reach)(struct device *device, const struct device_reach *reach);

@@ -153,14 +153,21 @@ cpu_gather(struct device *device, const struct device_gather *gather)
 }
 
 static float
-pair_distance(const struct device_rows *a, uint32_t i, const struct device_rows *b, uint32_t j)
+pair_apart(const struct device_rows *a, uint32_t i, struct byte_meta meta,
+           const struct device_rows *b, uint32_t j)
 {
     const int8_t *const one = code_of(a, i), *const other = code_of(b, j);
     int32_t dot = 0;
     for (uint32_t c = 0; c < a->stride; c++)
         dot += one[c] * other[c];
     const struct codec codec = {.metric = a->ip ? METRIC_IP : METRIC_L2, .radius2 = a->radius2};
-    return codec_pair(&codec, &a->metas[i], &b->metas[j], dot);
+    return codec_pair(&codec, &meta, &b->metas[j], dot);
+}
+
+static float
+pair_distance(const struct device_rows *a, uint32_t i, const struct device_rows *b, uint32_t j)
+{
+    return pair_apart(a, i, a->metas[i], b, j);
 }
 
 // ---- nearest ----
@@ -178,15 +185,18 @@ nearest_of(const struct device_nearest *in, uint32_t place, const struct device_
     uint64_t keys[DEVICE_LIST_MAX + 1];
     struct nearest list = {.keys = keys, .capacity = in->k};
     const uint32_t row = in->places != NULL ? place / in->fanout : place;
+    struct byte_meta meta = in->queries.metas[row];
+    if (in->near_turns > 0 && place % in->fanout >= in->near_turns && meta.norm > 0.0f)
+        meta.norm = 0.0f;
     for (uint32_t j = 0; j < tile->base_count; j++) {
         const uint32_t at = tile->base_first + j;
         const uint32_t other = in->places != NULL ? in->places[at] / in->fanout : at;
         if (in->skip_self && other == row)
             continue;
-        const float distance = pair_distance(&in->queries, row, &in->base, other);
+        const float distance = pair_apart(&in->queries, row, meta, &in->base, other);
         (void)nearest_insert(&list, nearest_key(distance, other));
     }
-    uint64_t *const out = in->keys + (size_t)place * in->k;
+    uint64_t *const out = in->keys + (size_t)(in->one_each ? row : place) * in->k;
     memcpy(out, keys, list.count * sizeof *keys);
     keys_none(out, list.count, in->k);
 }
@@ -197,6 +207,8 @@ cpu_nearest(struct device *device, const struct device_nearest *in)
     (void)device;
     ASSERT(in->k >= 1 && in->k <= DEVICE_LIST_MAX);
     ASSERT(in->queries.stride == in->base.stride && in->queries.stride % DEVICE_STRIDE == 0);
+    ASSERT(in->near_turns == 0 || (in->queries.ip && in->places != NULL));
+    ASSERT(!in->one_each || in->places != NULL);
     if (in->places == NULL) {
         const struct device_tile all = {.base_count = in->base.count};
         for (uint32_t i = 0; i < in->queries.count; i++)
@@ -208,6 +220,23 @@ cpu_nearest(struct device *device, const struct device_nearest *in)
         ASSERT(tile->count >= 1 && tile->count <= DEVICE_TILE_ROWS);
         for (uint32_t i = 0; i < tile->count; i++)
             nearest_of(in, in->places[tile->first + i], tile);
+    }
+    return OMEN_OK;
+}
+
+static omen_status
+cpu_measure(struct device *device, const struct device_measure *measure)
+{
+    (void)device;
+    for (uint32_t i = 0; i < measure->count; i++) {
+        uint64_t *const keys = measure->keys + (size_t)i * measure->width;
+        for (uint32_t k = 0; k < measure->width; k++) {
+            const uint32_t other = nearest_slot(keys[k]);
+            if (keys[k] != DEVICE_NONE)
+                keys[k] = nearest_key(
+                    pair_distance(&measure->rows, measure->first + i, &measure->rows, other),
+                    other);
+        }
     }
     return OMEN_OK;
 }
@@ -498,6 +527,7 @@ const struct device_ops device_cpu = {
     .nearest = cpu_nearest,
     .group = cpu_group,
     .merge = cpu_merge,
+    .measure = cpu_measure,
     .prune = cpu_prune,
     .reverse = cpu_reverse,
     .reach = cpu_reach,

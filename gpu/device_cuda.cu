@@ -266,11 +266,11 @@ cuda_between(struct device *device, uint32_t from, uint32_t to, float *ms)
 }
 
 static const struct device_ops cuda_ops = {
-    DEVICE_ABI,   "cuda",     cuda_open,       cuda_close,     cuda_facts,   cuda_trouble,
-    cuda_alloc,   cuda_free,  cuda_host_alloc, cuda_host_free, cuda_put,     cuda_get,
-    cuda_fill,    cuda_wait,  cuda_mark,       cuda_between,   cuda_join,    cuda_gather,
-    cuda_nearest, cuda_group, cuda_merge,      cuda_prune,     cuda_reverse, cuda_reach,
-    cuda_pack,    cuda_walk,  cuda_rerank,     cuda_knn,
+    DEVICE_ABI,   "cuda",     cuda_open,       cuda_close,     cuda_facts, cuda_trouble,
+    cuda_alloc,   cuda_free,  cuda_host_alloc, cuda_host_free, cuda_put,   cuda_get,
+    cuda_fill,    cuda_wait,  cuda_mark,       cuda_between,   cuda_join,  cuda_gather,
+    cuda_nearest, cuda_group, cuda_merge,      cuda_measure,   cuda_prune, cuda_reverse,
+    cuda_reach,   cuda_pack,  cuda_walk,       cuda_rerank,    cuda_knn,
 };
 
 extern "C" __attribute__((visibility("default"))) const struct device_ops *

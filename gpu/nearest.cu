@@ -60,8 +60,7 @@ flush_place(const struct walk &walk, uint32_t i)
     const uint32_t lane = threadIdx.x % 32, k = walk.in.k;
     const uint32_t count = min(lists->queued[i], QUEUE);
     const uint64_t key = lane < count ? lists->queue[i][lane] : KEY_NONE;
-    const uint64_t last =
-        list_take<registers>(walk.in.keys + (size_t)lists->place[i] * k, k, key);
+    const uint64_t last = list_take<registers>(walk.in.keys + (size_t)lists->place[i] * k, k, key);
     if (lane == 0) {
         lists->limit[i] = last == KEY_NONE ? __int_as_float(0x7f800000) : key_distance(last);
         lists->queued[i] = 0;
@@ -192,10 +191,13 @@ begin_lists(const struct walk &walk, uint32_t first)
         const uint32_t at = first + min(i, walk.tile.count - 1);
         const uint32_t place = walk.in.places != NULL ? walk.in.places[at] : at;
         const uint32_t row = walk.in.places != NULL ? place / walk.in.fanout : place;
-        lists->place[i] = place;
+        const bool near_one =
+            walk.in.near_turns == 0 || place % walk.in.fanout < walk.in.near_turns;
+        lists->place[i] = walk.in.one_each != 0 ? row : place;
         lists->row[i] = row;
         lists->factor[i] = walk.in.queries.metas[row].factor;
-        lists->norm[i] = walk.in.queries.metas[row].norm;
+        const float norm = walk.in.queries.metas[row].norm;
+        lists->norm[i] = near_one ? norm : fminf(norm, 0.0f);
         lists->limit[i] = i < walk.tile.count ? __int_as_float(0x7f800000) : -1.0f;
         lists->queued[i] = 0;
     }

@@ -37,6 +37,7 @@ FAILING(gather, struct device_gather)
 FAILING(nearest, struct device_nearest)
 FAILING(group, struct device_group)
 FAILING(merge, struct device_merge)
+FAILING(measure, struct device_measure)
 FAILING(prune, struct device_prune)
 FAILING(reverse, struct device_reverse)
 FAILING(reach, struct device_reach)
@@ -119,6 +120,7 @@ failing_device(struct device_handle *device)
     failing_ops.nearest = failing_nearest;
     failing_ops.group = failing_group;
     failing_ops.merge = failing_merge;
+    failing_ops.measure = failing_measure;
     failing_ops.prune = failing_prune;
     failing_ops.reverse = failing_reverse;
     failing_ops.reach = failing_reach;

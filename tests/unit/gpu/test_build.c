@@ -5,11 +5,9 @@ static const struct {
     uint32_t dim;
     enum metric metric;
     uint32_t exact_rows;
-    uint32_t
-        beam; // the longer one. Inserted rows look for products, which a device's leaves do not: at 40 it finds 0.6 points less
 } kinds[] = {
-    {64, METRIC_L2, ROWS, 40}, {96, METRIC_COSINE, ROWS, 40}, {72, METRIC_IP, ROWS, 40},
-    {64, METRIC_L2, 0, 40},    {96, METRIC_COSINE, 0, 40},    {72, METRIC_IP, 0, 64},
+    {64, METRIC_L2, ROWS}, {96, METRIC_COSINE, ROWS}, {72, METRIC_IP, ROWS},
+    {64, METRIC_L2, 0},    {96, METRIC_COSINE, 0},    {72, METRIC_IP, 0},
 };
 #define KINDS ((int)(sizeof kinds / sizeof *kinds))
 
@@ -17,7 +15,7 @@ static const struct {
 START_TEST(a_built_graph_is_as_good_as_an_inserted_one_for_the_same_comparisons)
 {
     begin(kinds[_i].dim, kinds[_i].metric, kinds[_i].exact_rows);
-    const uint32_t beams[] = {K, kinds[_i].beam};
+    static const uint32_t beams[] = {K, 40};
     struct walks own[2], built[2];
     for (uint32_t b = 0; b < 2; b++)
         own[b] = walk(beams[b]);

@@ -230,35 +230,100 @@ START_TEST(nearest_of_all_are_the_first_of_all_keys_sorted)
 }
 END_TEST
 
+#define RADIUS2 50.0f
+
+// Rows under ip, shorter than R but for a few.
+static struct device_rows
+rows_by_product(void)
+{
+    for (uint32_t row = 0; row < ROWS; row++)
+        metas[row].norm = row % 9 == 0 ? -(float)(row % 4) : (float)(row % 7);
+    struct device_rows rows = rows_of(ROWS);
+    rows.ip = 1;
+    rows.radius2 = RADIUS2;
+    return rows;
+}
+
+static uint64_t
+key_by_product(uint32_t row, uint32_t other, bool thought)
+{
+    float dot = 0.0f;
+    for (uint32_t c = 0; c < STRIDE; c++)
+        dot += (float)(codes[row][c] * codes[other][c]);
+    const float a = metas[row].norm, b = metas[other].norm;
+    const float longer = (a < 0.0f ? a * a : 0.0f) + (b < 0.0f ? b * b : 0.0f);
+    const float extras = thought && a > 0.0f && b > 0.0f ? a * b : 0.0f;
+    const float distance = 2.0f * RADIUS2 - 2.0f * extras + longer - 2.0f * dot;
+    return nearest_key(distance > 0.0f ? distance : 0.0f, other);
+}
+
 START_TEST(nearest_under_ip_goes_by_the_components_that_are_thought)
 {
     begin(3);
-    const float radius2 = 50.0f;
-    for (uint32_t row = 0; row < ROWS; row++) // shorter than R, and a few that are longer
-        metas[row].norm = row % 9 == 0 ? -(float)(row % 4) : (float)(row % 7);
     uint64_t got[ROWS];
-    struct device_nearest in = {
-        .queries = rows_of(ROWS), .base = rows_of(ROWS), .k = 1, .keys = got};
-    in.queries.ip = in.base.ip = 1;
-    in.queries.radius2 = in.base.radius2 = radius2;
-    in.skip_self = 1;
+    const struct device_rows rows = rows_by_product();
+    const struct device_nearest in = {
+        .queries = rows, .base = rows, .k = 1, .skip_self = 1, .keys = got};
     MUST(nearest, &in);
     for (uint32_t row = 0; row < ROWS; row++) {
         uint64_t want = DEVICE_NONE;
-        for (uint32_t other = 0; other < ROWS; other++) {
-            float dot = 0.0f, longer = 0.0f;
-            for (uint32_t c = 0; c < STRIDE; c++)
-                dot += (float)(codes[row][c] * codes[other][c]);
-            const float a = metas[row].norm, b = metas[other].norm;
-            longer = (a < 0.0f ? a * a : 0.0f) + (b < 0.0f ? b * b : 0.0f);
-            const float thought = a > 0.0f && b > 0.0f ? a * b : 0.0f;
-            const float distance = 2.0f * radius2 - 2.0f * thought + longer - 2.0f * dot;
-            const uint64_t key = nearest_key(distance > 0.0f ? distance : 0.0f, other);
-            if (other != row && key < want)
-                want = key;
-        }
+        for (uint32_t other = 0; other < ROWS; other++)
+            if (other != row && key_by_product(row, other, true) < want)
+                want = key_by_product(row, other, true);
         same_keys(&got[row], &want, 1, "nearest under ip");
     }
+    end();
+}
+END_TEST
+
+// What looks for products finds what the components that are thought hide; measured anew it is as far as they say.
+START_TEST(products_are_found_without_the_components_that_are_thought_and_measured_with_them)
+{
+    begin(_i);
+    enum { K = 7 };
+    uint64_t got[ROWS * K], want[ROWS * K];
+    uint32_t places[ROWS], differ = 0;
+    for (uint32_t row = 0; row < ROWS; row++) // turns 0, 1, 2 of fanout 3
+        places[row] = row * 3 + row % 3;
+    const struct device_tile tile = {.count = ROWS, .base_count = ROWS};
+    const struct device_rows rows = rows_by_product();
+    const struct device_nearest in = {.queries = rows,
+                                      .base = rows,
+                                      .places = places,
+                                      .tiles = &tile,
+                                      .tile_count = 1,
+                                      .fanout = 3,
+                                      .k = K,
+                                      .skip_self = 1,
+                                      .near_turns = 1,
+                                      .one_each = 1,
+                                      .keys = got};
+    MUST(nearest, &in);
+    for (uint32_t row = 0; row < ROWS; row++) {
+        uint64_t keys[ROWS];
+        uint32_t count = 0;
+        for (uint32_t other = 0; other < ROWS; other++)
+            if (other != row)
+                keys[count++] = key_by_product(row, other, row % 3 == 0);
+        sorted_list(keys, count, want + (size_t)row * K, K);
+    }
+    same_keys(got, want, ROWS * K, "products");
+    enum { FIRST = 13 }; // lists of some rows alone
+    got[FIRST * K + 2] = want[FIRST * K + 2] = DEVICE_NONE;
+    const struct device_measure measure = {.rows = rows,
+                                           .first = FIRST,
+                                           .count = ROWS - FIRST - 1,
+                                           .width = K,
+                                           .keys = got + FIRST * K};
+    MUST(measure, &measure);
+    for (uint32_t i = FIRST * K; i < (ROWS - 1) * K; i++) {
+        if (want[i] != DEVICE_NONE)
+            want[i] = key_by_product(i / K, nearest_slot(want[i]), true);
+        differ += want[i] != DEVICE_NONE &&
+                  key_by_product(i / K, nearest_slot(want[i]), false) != want[i];
+    }
+    same_keys(got, want, ROWS * K, "measured");
+    ck_assert_uint_gt(differ, ROWS * K / 4);
     end();
 }
 END_TEST
@@ -363,6 +428,20 @@ START_TEST(a_merged_list_has_the_nearest_different_keys)
         sorted_list(keys + (size_t)row * width, width, want, kept);
         same_keys(got + (size_t)row * kept, want, kept, "merge");
     }
+    if (width > DEVICE_LIST_MAX) {
+        end();
+        return;
+    }
+    static uint64_t want[ROWS * DEVICE_LIST_MAX]; // lists that are put in order where they lie
+    for (uint32_t row = 0; row < ROWS; row++) {
+        uint64_t copy[DEVICE_LIST_MAX];
+        memcpy(copy, keys + (size_t)row * width, width * sizeof *copy);
+        sorted_list(copy, width, want + (size_t)row * width, width);
+    }
+    const struct device_merge in_place = {
+        .keys = keys, .count = ROWS, .width = width, .kept = width, .merged = keys};
+    MUST(merge, &in_place);
+    same_keys(keys, want, (size_t)ROWS * width, "merge in place");
     end();
 }
 END_TEST
@@ -576,6 +655,9 @@ device_cpu_suite(void)
     tcase_add_test(tests, memory_holds_what_was_put_and_filled);
     tcase_add_loop_test(tests, nearest_of_all_are_the_first_of_all_keys_sorted, 0, RUNS);
     tcase_add_test(tests, nearest_under_ip_goes_by_the_components_that_are_thought);
+    tcase_add_loop_test(
+        tests, products_are_found_without_the_components_that_are_thought_and_measured_with_them, 0,
+        RUNS);
     tcase_add_loop_test(tests, nearest_of_tiles_are_those_of_the_place_s_group, 0, RUNS);
     tcase_add_loop_test(tests, a_group_holds_its_places_in_order, 0, RUNS);
     tcase_add_loop_test(tests, a_merged_list_has_the_nearest_different_keys, 0, RUNS);
