@@ -29,20 +29,26 @@ bool check_op(const char *name, const struct device_handle *tested,
               const struct device_handle *oracle);
 
 // ---- lab.c: an index of made rows ----
+// Points on a curved surface of 24 dimensions in `dim`, in 10,000 clusters of very different size, with a little noise.
+struct lab_rows {
+    uint32_t count, dim;
+    uint32_t
+        spread; // 0: under l2. Else under ip, rows (not queries) e^N(0, spread / 100) times as long
+};
 struct lab {
     struct hnsw *hnsw;
-    uint32_t count, dim, threads;
-    uint64_t seed;
+    struct lab_rows rows;
+    uint32_t threads;
     struct scratch **scratch; // a thread each
     float *queries;
     uint32_t query_count;
     struct hit *truth; // 10 of each query
 };
-// Points on a curved surface of 24 dimensions in `dim`, in 10,000 clusters of very different size, with a little noise.
-void lab_open(struct lab *lab, uint32_t count, uint32_t dim, uint32_t threads);
+void lab_open(struct lab *lab, const struct lab_rows *rows, uint32_t threads);
 void lab_close(struct lab *lab);
 void lab_encode(struct lab *lab);
-void lab_truth(struct lab *lab, uint32_t query_count);
+// The 10 nearest of each query by comparing all rows on the device.
+void lab_truth(struct lab *lab, const struct device_handle *handle);
 // Pinned copies of the codes and metas, and what they are as a build's input.
 struct lab_input {
     struct gpu_build_input input;
@@ -51,9 +57,11 @@ struct lab_input {
 void lab_input_open(const struct lab *lab, const struct device_handle *handle,
                     struct lab_input *out);
 void lab_input_close(const struct device_handle *handle, struct lab_input *input);
-// Makes the blocks the index's links; its entries are drawn from all rows, the first being `entry`.
-void lab_install(struct lab *lab, const uint8_t *blocks, uint32_t entry);
+// Makes the blocks the index's links; its entries are drawn as after lab_bulk, the first being row 0.
+void lab_install(struct lab *lab, const uint8_t *blocks);
 void lab_insert_all(struct lab *lab); // the CPU's inserter
+double lab_bulk(
+    struct lab *lab); // the CPU's bulk build, of rows that are coded; returns how many ms it took
 struct lab_point {
     double recall, evaluations, us; // recall@10
 };

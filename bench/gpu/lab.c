@@ -1,4 +1,4 @@
-// bench/gpu/lab.c -- an index of made rows: coded, linked by blocks from a device or by the CPU's inserter, and searched.
+// bench/gpu/lab.c -- an index of made rows: coded, linked by blocks from a device or by the CPU, and searched.
 //
 // It looks into the index: a device's blocks are put in place here while nobody else is there.
 #include <math.h>
@@ -11,6 +11,8 @@
 #include "base/pool.h"
 #include "base/prng.h"
 #include "bench/gpu/check.h"
+#include "gpu/mirror.h"
+#include "index/hnsw_bulk.h"
 #include "index/hnsw_int.h"
 #include "index/vector.h"
 
@@ -20,6 +22,9 @@
 #define BATCH_ROWS 262144u // rows made and appended at a time
 #define UNIT_ROWS 1024u    // of one unit of work
 #define QUERY_SEED 0x71756572ull
+#define QUERIES 2000u
+#define ROWS_A_QUERY 4u // at least: few rows are for trials, by the plain half
+#define SPREAD_SEED 0x6c6f6e67ull
 #define K 10u
 #define BUILD_BEAM 200u
 
@@ -129,53 +134,81 @@ struct making {
     float *rows;
     uint64_t first;
     uint32_t count;
+    uint32_t spread; // of lengths, in hundredths
 };
+
+static void
+stretch(float *row, uint64_t number, const struct making *making)
+{
+    struct prng prng;
+    prng_init(&prng, mix64(SPREAD_SEED + number));
+    const float longer = expf((float)making->spread / 100.0f * normal(&prng));
+    for (uint32_t c = 0; c < making->surface->dim; c++)
+        row[c] *= longer;
+}
 
 static void
 make_unit(void *context, uint32_t index, uint32_t worker)
 {
     (void)worker;
     const struct making *making = context;
-    for (uint32_t i = index * UNIT_ROWS; i < (index + 1) * UNIT_ROWS && i < making->count; i++)
-        surface_point(making->surface, making->first + i,
-                      making->rows + (size_t)i * making->surface->dim);
+    for (uint32_t i = index * UNIT_ROWS; i < (index + 1) * UNIT_ROWS && i < making->count; i++) {
+        float *const row = making->rows + (size_t)i * making->surface->dim;
+        surface_point(making->surface, making->first + i, row);
+        if (making->spread > 0)
+            stretch(row, making->first + i, making);
+    }
 }
 
 static void
-make_rows(const struct surface *surface, uint64_t first, uint32_t count, uint32_t threads,
-          float *rows)
+make_rows(struct making *making, uint32_t threads)
 {
-    struct making making = {surface, rows, first, count};
-    pool_run(threads, (count + UNIT_ROWS - 1) / UNIT_ROWS, make_unit, &making);
+    pool_run(threads, (making->count + UNIT_ROWS - 1) / UNIT_ROWS, make_unit, making);
+}
+
+static void
+append_rows(struct lab *lab, const struct surface *surface)
+{
+    const uint32_t batch = lab->rows.count < BATCH_ROWS ? lab->rows.count : BATCH_ROWS;
+    const size_t row_bytes = lab->rows.dim * sizeof(float);
+    struct making making = {
+        .surface = surface, .rows = memory_of(batch * row_bytes), .spread = lab->rows.spread};
+    for (uint32_t first = 0; first < lab->rows.count; first += batch) {
+        making.first = first;
+        making.count = lab->rows.count - first < batch ? lab->rows.count - first : batch;
+        make_rows(&making, lab->threads);
+        (void)hnsw_append(lab->hnsw, making.rows, row_bytes, making.count);
+    }
+    hnsw_publish(lab->hnsw);
+    mem_free(making.rows);
 }
 
 void
-lab_open(struct lab *lab, uint32_t count, uint32_t dim, uint32_t threads)
+lab_open(struct lab *lab, const struct lab_rows *rows, uint32_t threads)
 {
-    *lab = (struct lab){.count = count, .dim = dim, .threads = threads, .query_count = 1000};
+    const uint32_t dim = rows->dim;
+    *lab = (struct lab){.rows = *rows, .threads = threads, .query_count = QUERIES};
+    if (rows->count / ROWS_A_QUERY < QUERIES)
+        lab->query_count = rows->count / ROWS_A_QUERY;
     const struct hnsw_config config = {.dim = dim,
-                                       .slots_max = count,
+                                       .slots_max = rows->count,
                                        .links = 16,
                                        .build_beam = BUILD_BEAM,
-                                       .metric = METRIC_L2,
+                                       .metric = rows->spread > 0 ? METRIC_IP : METRIC_L2,
                                        .type = VECTOR_F32,
                                        .quantization = HNSW_QUANTIZE_INT8,
                                        .seed = 1};
     must(hnsw_open(&config, &lab->hnsw), "opening an index");
-    must(hnsw_reserve(lab->hnsw, count), "room for the rows");
+    must(hnsw_reserve(lab->hnsw, lab->rows.count), "room for the rows");
     struct surface surface;
     surface_open(&surface, dim);
-    const uint32_t batch = count < BATCH_ROWS ? count : BATCH_ROWS;
-    float *rows = memory_of((size_t)batch * dim * sizeof *rows);
-    for (uint32_t first = 0; first < count; first += batch) {
-        const uint32_t some = count - first < batch ? count - first : batch;
-        make_rows(&surface, first, some, threads, rows);
-        (void)hnsw_append(lab->hnsw, rows, dim * sizeof *rows, some);
-    }
-    hnsw_publish(lab->hnsw);
-    mem_free(rows);
+    append_rows(lab, &surface);
     lab->queries = memory_of((size_t)lab->query_count * dim * sizeof *lab->queries);
-    make_rows(&surface, QUERY_SEED << 32, lab->query_count, threads, lab->queries);
+    struct making asked = {.surface = &surface,
+                           .rows = lab->queries,
+                           .first = QUERY_SEED << 32,
+                           .count = lab->query_count};
+    make_rows(&asked, threads);
     surface_close(&surface);
     lab->scratch = memory_of(threads * sizeof *lab->scratch);
     for (uint32_t t = 0; t < threads; t++) {
@@ -202,13 +235,8 @@ encode_unit(void *context, uint32_t index, uint32_t worker)
     const struct lab *lab = context;
     struct hnsw *hnsw = lab->hnsw;
     struct scratch *scratch = lab->scratch[worker];
-    for (uint32_t i = index * UNIT_ROWS; i < (index + 1) * UNIT_ROWS && i < lab->count; i++) {
-        struct byte_meta meta;
-        codec_prepare(&hnsw->codec, arena_row(&hnsw->rows, i), hnsw->codec.type, scratch->vector);
-        codec_rotate(&hnsw->codec, scratch->vector, scratch->rotated);
-        codec_encode(&hnsw->codec, scratch->rotated, 0.0f, scratch->codes,
-                     arena_row(&hnsw->high, i), arena_row(&hnsw->low, i), &meta);
-        memcpy(arena_row(&hnsw->meta, i), &meta, sizeof meta);
+    for (uint32_t i = index * UNIT_ROWS; i < (index + 1) * UNIT_ROWS && i < lab->rows.count; i++) {
+        hnsw_encode(hnsw, i, scratch);
     }
 }
 
@@ -216,8 +244,8 @@ void
 lab_encode(struct lab *lab)
 {
     if (!hnsw_found(lab->hnsw, lab->scratch[0]) || hnsw_kind(lab->hnsw) != CODE_NIBBLE)
-        die("%u rows of %u are not coded", lab->count, lab->dim);
-    pool_run(lab->threads, (lab->count + UNIT_ROWS - 1) / UNIT_ROWS, encode_unit, lab);
+        die("%u rows of %u are not coded", lab->rows.count, lab->rows.dim);
+    pool_run(lab->threads, (lab->rows.count + UNIT_ROWS - 1) / UNIT_ROWS, encode_unit, lab);
 }
 
 static void
@@ -240,19 +268,23 @@ lab_input_open(const struct lab *lab, const struct device_handle *handle, struct
     const uint32_t stride = (row_bytes * 2 + DEVICE_STRIDE - 1) / DEVICE_STRIDE * DEVICE_STRIDE;
     uint8_t *copies[3];
     for (uint32_t i = 0; i < 3; i++) {
-        copies[i] = pinned_memory(handle, (size_t)lab->count * arrays[i]->row_bytes);
-        copy_array(arrays[i], lab->count, copies[i]);
+        copies[i] = pinned_memory(handle, (size_t)lab->rows.count * arrays[i]->row_bytes);
+        copy_array(arrays[i], lab->rows.count, copies[i]);
     }
-    out->codes = pinned_memory(handle, (size_t)lab->count * stride);
+    out->codes = pinned_memory(handle, (size_t)lab->rows.count * stride);
     out->metas = copies[2];
-    const struct device_join join = {copies[0], copies[1], lab->count,
+    const struct device_join join = {copies[0], copies[1], lab->rows.count,
                                      row_bytes, stride,    (int8_t *)out->codes};
     if (device_cpu.join(NULL, &join) != OMEN_OK)
         die("codes cannot be joined");
     handle->ops->host_free(handle->device, copies[0]);
     handle->ops->host_free(handle->device, copies[1]);
-    out->input = (struct gpu_build_input){
-        .codes = out->codes, .metas = out->metas, .count = lab->count, .stride = stride};
+    out->input = (struct gpu_build_input){.codes = out->codes,
+                                          .metas = out->metas,
+                                          .count = lab->rows.count,
+                                          .stride = stride,
+                                          .ip = hnsw->config.metric == METRIC_IP,
+                                          .radius2 = hnsw->codec.radius2};
 }
 
 void
@@ -264,27 +296,18 @@ lab_input_close(const struct device_handle *handle, struct lab_input *input)
 
 // ---- links ----
 void
-lab_install(struct lab *lab, const uint8_t *blocks, uint32_t entry)
+lab_install(struct lab *lab, const uint8_t *blocks)
 {
     struct hnsw *hnsw = lab->hnsw;
     const size_t bytes = hnsw->graph.rows.row_bytes;
-    uint32_t slots[ENTRIES_MAX], count = 0;
-    for (uint32_t i = 0; i < lab->count; i++) {
+    for (uint32_t i = 0; i < lab->rows.count; i++) {
         memcpy(arena_row(&hnsw->graph.rows, i), blocks + (size_t)i * bytes, bytes);
         (void)atomic_bit_set(hnsw->linked, i);
     }
-    atomic_store(&hnsw->claimed, lab->count);
-    atomic_store(&hnsw->linked_count, lab->count);
-    atomic_store(&hnsw->linked_prefix, lab->count);
-    uint32_t wanted = 32; // as index/entries.c wants them
-    while (wanted < ENTRIES_MAX && (uint64_t)wanted * wanted * 4 < lab->count)
-        wanted += 32;
-    struct prng prng;
-    prng_init(&prng, 3);
-    slots[count++] = entry;
-    while (count < wanted)
-        slots[count++] = prng_below(&prng, lab->count);
-    entries_load(hnsw, slots, count, 1);
+    atomic_store(&hnsw->claimed, lab->rows.count);
+    atomic_store(&hnsw->linked_count, lab->rows.count);
+    atomic_store(&hnsw->linked_prefix, lab->rows.count);
+    entries_draw(hnsw, NULL, lab->rows.count);
 }
 
 static void
@@ -300,11 +323,27 @@ insert_unit(void *context, uint32_t index, uint32_t worker)
 void
 lab_insert_all(struct lab *lab)
 {
-    pool_run(lab->threads, lab->count / 256 + 1, insert_unit, lab);
+    pool_run(lab->threads, lab->rows.count / 256 + 1, insert_unit, lab);
     while (hnsw_repair_next(lab->hnsw, lab->scratch[0]))
         continue;
-    if (hnsw_linked(lab->hnsw) != lab->count)
-        die("%u of %u rows were linked", hnsw_linked(lab->hnsw), lab->count);
+    if (hnsw_linked(lab->hnsw) != lab->rows.count)
+        die("%u of %u rows were linked", hnsw_linked(lab->hnsw), lab->rows.count);
+}
+
+double
+lab_bulk(struct lab *lab)
+{
+    const struct hnsw_bulk_options how = {.threads = lab->threads};
+    struct hnsw_bulk_report report;
+    struct hnsw_bulk *made;
+    const uint64_t begun = os_clock_ns();
+    must(hnsw_bulk_make(lab->hnsw, &how, &report, &made), "a bulk build by the processors");
+    if (made == NULL)
+        die("%u rows are too few for a bulk build", lab->rows.count);
+    must(hnsw_bulk_install(made), "its links");
+    const double ms = (double)(os_clock_ns() - begun) * 1e-6;
+    hnsw_bulk_close(made);
+    return ms;
 }
 
 uint32_t
@@ -320,7 +359,7 @@ lab_check(const struct lab *lab)
 // ---- searches ----
 struct searching {
     struct lab *lab;
-    uint32_t beam; // 0: by comparing every row
+    uint32_t beam;
     struct hit *hits;
     struct hnsw_work *work; // a thread each
 };
@@ -330,15 +369,13 @@ search_unit(void *context, uint32_t index, uint32_t worker)
 {
     const struct searching *searching = context;
     const struct lab *lab = searching->lab;
-    const struct hnsw_query query = {.vector = lab->queries + (size_t)index * lab->dim,
+    const struct hnsw_query query = {.vector = lab->queries + (size_t)index * lab->rows.dim,
                                      .k = K,
                                      .beam = searching->beam,
                                      .excluded = HNSW_NONE,
                                      .work = &searching->work[worker]};
     struct hit *const hits = searching->hits + (size_t)index * K;
-    const uint32_t found = searching->beam == 0
-                               ? hnsw_scan(lab->hnsw, &query, lab->scratch[worker], hits)
-                               : hnsw_search(lab->hnsw, &query, lab->scratch[worker], hits);
+    const uint32_t found = hnsw_search(lab->hnsw, &query, lab->scratch[worker], hits);
     for (uint32_t i = found; i < K; i++)
         hits[i] = (struct hit){INFINITY, HNSW_NONE};
 }
@@ -358,14 +395,33 @@ search_all(struct lab *lab, uint32_t beam, struct hit *hits)
 }
 
 void
-lab_truth(struct lab *lab, uint32_t query_count)
+lab_truth(struct lab *lab, const struct device_handle *handle)
 {
-    lab->query_count = query_count < lab->query_count ? query_count : lab->query_count;
+    struct gpu_mirror *mirror;
+    struct omen_error error;
     lab->truth = memory_of((size_t)lab->query_count * K * sizeof *lab->truth);
-    (void)search_all(lab, 0, lab->truth);
+    struct gpu_batch batch = {.vectors = lab->queries,
+                              .count = lab->query_count,
+                              .k = K,
+                              .threads = lab->threads,
+                              .hits = lab->truth};
+    if (gpu_mirror_open(handle, lab->hnsw, MIRROR_ROWS, &mirror, &error) != OMEN_OK ||
+        gpu_mirror_knn(mirror, &batch, &error) != OMEN_OK)
+        die("the exact nearest: %s", error.text);
+    gpu_mirror_close(mirror);
 }
 
-// What lies as near as the k-th is right, whichever of equals it is.
+// By their rows: the device's distances are rounded otherwise than a search's, and no two rows are equal.
+static bool
+is_right(const struct lab *lab, uint32_t query, uint32_t slot)
+{
+    const struct hit *const truth = lab->truth + (size_t)query * K;
+    for (uint32_t i = 0; i < K; i++)
+        if (truth[i].slot == slot)
+            return true;
+    return false;
+}
+
 struct lab_point
 lab_search(struct lab *lab, uint32_t beam)
 {
@@ -376,7 +432,7 @@ lab_search(struct lab *lab, uint32_t beam)
     uint32_t right = 0;
     for (uint32_t q = 0; q < lab->query_count; q++)
         for (uint32_t i = 0; i < K; i++)
-            right += hits[q * K + i].distance <= lab->truth[q * K + K - 1].distance;
+            right += is_right(lab, q, hits[q * K + i].slot);
     mem_free(hits);
     return (struct lab_point){.recall = (double)right / (lab->query_count * K),
                               .evaluations = (double)work.evaluations / lab->query_count,

@@ -5,7 +5,9 @@
 //   op NAME                  one operation against the plain half (ops: their names)
 //   nearest QUERIES ROWS DIM K [P]   distances a second by brute force, of rows whose factors lie up to P per cent apart
 //   build ROWS DIM [SETTING=N ...]   rows a second from pinned codes to verified blocks; then searches of the graph.
-//                            device_kib=N: in so much of the device's memory, by parts where that is too little
+//                            device_kib=N: in so much of the device's memory, by parts where that is too little; spread=N: under ip, of
+//                            rows e^N(0, N / 100) times as long; processors=1: the processors' bulk build of the same rows beside it,
+//                            and a failure where at some beam the device's graph finds more than half a point less
 //   compare ROWS DIM         the graph beside the one that the CPU's inserter makes of the same rows
 //
 // Lines that begin with "| " are rows of the tables in bench/RESULTS-gpu.md. Exit status 1 when anything is wrong.
@@ -24,8 +26,13 @@
 
 #define RUNS 5u
 #define BEAMS 3u
+#define BAR 0.005 // of recall, that a device's graph may find less than the processors'
 
 static const uint32_t beams[BEAMS] = {32, 64, 128};
+
+struct curve {
+    struct lab_point points[BEAMS];
+};
 
 struct stage {
     struct device_handle device, oracle;
@@ -240,10 +247,22 @@ print_report(const struct gpu_build_report *report, uint32_t rows)
            report->unreached, report->repaired, report->stranded, report->steps);
 }
 
+// Of the settings of a stage, the one of this name; 0 where it is not there.
+static uint32_t
+setting(const struct stage *stage, const char *name)
+{
+    const size_t length = strlen(name);
+    for (int i = 1; i < stage->word_count; i++)
+        if (strncmp(stage->words[i], name, length) == 0 && stage->words[i][length] == '=')
+            return (uint32_t)strtoul(stage->words[i] + length + 1, NULL, 10);
+    return 0;
+}
+
 // Options after the numbers: NAME=VALUE.
 static void
 configure(const struct stage *stage, int from, struct gpu_build_config *config)
 {
+    uint32_t asked_before; // by `setting`
     struct {
         const char *name;
         uint32_t *value;
@@ -251,7 +270,8 @@ configure(const struct stage *stage, int from, struct gpu_build_config *config)
         {"fanout", &config->fanout},         {"leaf_rows", &config->leaf_rows},
         {"leaf_keep", &config->leaf_keep},   {"leaf_max", &config->leaf_max},
         {"chosen", &config->chosen_max},     {"list", &config->list},
-        {"exact_rows", &config->exact_rows},
+        {"exact_rows", &config->exact_rows}, {"spread", &asked_before},
+        {"processors", &asked_before},       {"near_turns", &config->near_turns},
     };
     for (int i = from; i < stage->word_count; i++) {
         const char *equal = strchr(stage->words[i], '=');
@@ -298,37 +318,75 @@ build_runs(const struct stage *stage, const struct lab *lab, const struct gpu_bu
             times[i > 0 ? i - 1 : 0] = (double)report.total_ms;
         middle = report;
     }
-    print_report(&middle, lab->count);
+    print_report(&middle, lab->rows.count);
     lab_input_close(&stage->device, &input);
     return (struct built){median(times, runs > 0 ? runs : 1), middle.parts};
 }
 
-static void
+// What rows of a table call the lab's rows.
+static const char *
+rows_name(const struct lab *lab)
+{
+    static char text[80];
+    const int length = snprintf(text, sizeof text, "%u x %u", lab->rows.count, lab->rows.dim);
+    if (lab->rows.spread > 0)
+        snprintf(text + length, sizeof text - (size_t)length, " ip, lengths e^N(0, %.2f)",
+                 lab->rows.spread / 100.0);
+    return text;
+}
+
+static struct curve
 print_curve(struct lab *lab, const char *name)
 {
+    struct curve curve;
     for (uint32_t b = 0; b < BEAMS; b++) {
-        const struct lab_point point = lab_search(lab, beams[b]);
-        printf("| %u x %u | %s | %u | %.4f | %.0f | %.0f us |\n", lab->count, lab->dim, name,
-               beams[b], point.recall, point.evaluations, point.us);
+        const struct lab_point point = curve.points[b] = lab_search(lab, beams[b]);
+        printf("| %s | %s | %u | %.4f | %.0f | %.0f us |\n", rows_name(lab), name, beams[b],
+               point.recall, point.evaluations, point.us);
     }
+    return curve;
+}
+
+// The processors' bulk build takes the place of the device's links; dies where those found too little beside it.
+static void
+print_beside(struct lab *lab, const struct curve *device)
+{
+    const double ms = lab_bulk(lab);
+    printf("| build %s, by %u threads without it | %.1f ms | %.0f rows/s |\n", rows_name(lab),
+           lab->threads, ms, lab->rows.count / ms * 1e3);
+    printf("  not reached: %u; links a row: %.2f\n", lab_check(lab), hnsw_links_mean(lab->hnsw));
+    const struct curve processors = print_curve(lab, "processors");
+    uint32_t missed = 0;
+    for (uint32_t b = 0; b < BEAMS; b++) {
+        const struct lab_point *ours = &device->points[b], *theirs = &processors.points[b];
+        const bool held = ours->recall >= theirs->recall - BAR;
+        missed += !held;
+        printf("| GPU - processors, %s | %u | %+.2f | %.3f | %s |\n", rows_name(lab), beams[b],
+               (ours->recall - theirs->recall) * 100.0, ours->evaluations / theirs->evaluations,
+               held ? "held" : "missed");
+    }
+    if (missed > 0)
+        die("at %u of %u beams the device's graph finds more than %.1f points less than the "
+            "processors'",
+            missed, BEAMS, BAR * 100.0);
 }
 
 static void
 print_built(const struct lab *lab, const struct built *built)
 {
-    printf("| build %u x %u", lab->count, lab->dim);
+    printf("| build %s", rows_name(lab));
     if (built->parts > 0)
         printf(", in %u parts", built->parts);
-    printf(" | %.1f ms | %.0f rows/s |\n", built->ms, lab->count / built->ms * 1e3);
+    printf(" | %.1f ms | %.0f rows/s |\n", built->ms, lab->rows.count / built->ms * 1e3);
 }
 
 static uint8_t *
 blocks_memory(const struct stage *stage, const struct lab *lab,
               const struct gpu_build_config *config)
 {
-    return pinned_memory(&stage->device,
-                         (size_t)lab->count * link_row_bytes(config->links_max,
-                                                             (enum link_width)config->link_width));
+    return pinned_memory(
+        &stage->device, (size_t)lab->rows.count *
+                            link_row_bytes(config->links_max, (enum link_width)config->link_width));
 }
 
 static void
@@ -344,11 +402,13 @@ run_build(const struct stage *stage)
 {
     struct lab lab;
     uint64_t since = os_clock_ns();
-    lab_open(&lab, number(stage, 1), number(stage, 2), stage->threads);
+    const struct lab_rows rows = {number(stage, 1), number(stage, 2), setting(stage, "spread")};
+    lab_open(&lab, &rows, stage->threads);
     took("making rows", &since);
     lab_encode(&lab);
     took("coding", &since);
-    struct gpu_build_config config = gpu_build_config_for(lab.count, 16);
+    struct gpu_build_config config =
+        (rows.spread > 0 ? gpu_build_config_for_ip : gpu_build_config_for)(rows.count, 16);
     config.threads = stage->threads;
     configure(stage, 3, &config);
     uint8_t *blocks = blocks_memory(stage, &lab, &config);
@@ -356,12 +416,16 @@ run_build(const struct stage *stage)
         build_runs(stage, &lab, &config, blocks, stage->device.ops == &device_cpu ? 0 : RUNS);
     print_built(&lab, &built);
     took("building", &since);
-    lab_install(&lab, blocks, config.entry);
+    lab_install(&lab, blocks);
     printf("  not reached: %u; links a row: %.2f\n", lab_check(&lab), hnsw_links_mean(lab.hnsw));
     took("checking", &since);
-    lab_truth(&lab, lab.count > 4000000 ? 200 : 500);
+    lab_truth(&lab, &stage->device);
     took("exact neighbours", &since);
-    print_curve(&lab, "GPU");
+    const struct curve curve = print_curve(&lab, "GPU");
+    took("searching", &since);
+    if (setting(stage, "processors") != 0)
+        print_beside(&lab, &curve);
+    took("the processors' graph", &since);
     stage->device.ops->host_free(stage->device.device, blocks);
     lab_close(&lab);
 }
@@ -371,27 +435,28 @@ run_compare(const struct stage *stage)
 {
     struct lab lab, inserted;
     uint64_t since = os_clock_ns();
-    lab_open(&lab, number(stage, 1), number(stage, 2), stage->threads);
+    const struct lab_rows rows = {number(stage, 1), number(stage, 2), 0};
+    lab_open(&lab, &rows, stage->threads);
     lab_encode(&lab);
-    struct gpu_build_config config = gpu_build_config_for(lab.count, 16);
+    struct gpu_build_config config = gpu_build_config_for(rows.count, 16);
     config.threads = stage->threads;
     config.exact_rows = 0;
     configure(stage, 3, &config);
     uint8_t *blocks = blocks_memory(stage, &lab, &config);
     const struct built built = build_runs(stage, &lab, &config, blocks, 0);
     print_built(&lab, &built);
-    lab_install(&lab, blocks, config.entry);
+    lab_install(&lab, blocks);
     printf("  not reached: %u; links a row: %.2f\n", lab_check(&lab), hnsw_links_mean(lab.hnsw));
-    lab_truth(&lab, 1000);
-    print_curve(&lab, "GPU");
+    lab_truth(&lab, &stage->device);
+    (void)print_curve(&lab, "GPU");
     took("the device's graph", &since);
-    lab_open(&inserted, lab.count, lab.dim, stage->threads);
+    lab_open(&inserted, &rows, stage->threads);
     lab_insert_all(&inserted);
     took("the inserted graph", &since);
     printf("  inserted: not reached: %u; links a row: %.2f\n", lab_check(&inserted),
            hnsw_links_mean(inserted.hnsw));
-    lab_truth(&inserted, 1000);
-    print_curve(&inserted, "inserted");
+    lab_truth(&inserted, &stage->device);
+    (void)print_curve(&inserted, "inserted");
     lab_close(&inserted);
     stage->device.ops->host_free(stage->device.device, blocks);
     lab_close(&lab);

@@ -10,8 +10,8 @@
 
 #define SHOWN 6u
 
-const char *const op_names[] = {"copy",  "join",    "gather", "nearest", "tiles", "group", "merge",
-                                "prune", "reverse", "reach",  "pack",    "build", NULL};
+const char *const op_names[] = {"copy",    "join",  "gather",  "nearest", "tiles", "group", "merge",
+                                "measure", "prune", "reverse", "reach",   "pack",  "build", NULL};
 
 struct both {
     const struct device_handle *tested, *oracle;
@@ -412,8 +412,12 @@ static bool
 check_tiles(const struct both *both)
 {
     static const struct {
-        uint32_t count, fanout, groups, stride, k, ip;
-    } cases[] = {{3000, 3, 30, 128, 8, 0}, {2000, 2, 200, 64, 16, 1}, {1500, 4, 8, 768, 40, 0}};
+        uint32_t count, fanout, groups, stride, k, ip, near_turns;
+    } cases[] = {{3000, 3, 30, 128, 8, 0, 0},
+                 {2000, 2, 200, 64, 16, 1, 0},
+                 {1500, 4, 8, 768, 40, 0, 0},
+                 {3000, 3, 30, 128, 16, 1, 2},
+                 {900, 2, 4, 448, 33, 1, 1}};
     bool same = true;
     for (size_t c = 0; c < sizeof cases / sizeof cases[0] && same; c++) {
         struct made made;
@@ -437,6 +441,7 @@ check_tiles(const struct both *both)
                                            .fanout = cases[c].fanout,
                                            .k = cases[c].k,
                                            .skip_self = 1,
+                                           .near_turns = cases[c].near_turns,
                                            .keys = keys.tested};
         struct device_nearest of_oracle = of_tested;
         of_oracle.queries = of_oracle.base = rows_on(&made, ORACLE);
@@ -445,8 +450,10 @@ check_tiles(const struct both *both)
         of_oracle.keys = keys.oracle;
         RUN_BOTH(both, nearest, &of_tested, &of_oracle);
         char what[128];
-        snprintf(what, sizeof what, "nearest in %u groups of %u rows of %u, k %u, ip %u",
-                 cases[c].groups, cases[c].count, cases[c].stride, cases[c].k, cases[c].ip);
+        snprintf(what, sizeof what,
+                 "nearest in %u groups of %u rows of %u, k %u, ip %u, near turns %u",
+                 cases[c].groups, cases[c].count, cases[c].stride, cases[c].k, cases[c].ip,
+                 cases[c].near_turns);
         same = twin_same(both, &keys, 8, cases[c].k, what);
         mem_free(none);
         twin_end(both, &places);
@@ -516,8 +523,56 @@ check_merge(const struct both *both)
         char what[64];
         snprintf(what, sizeof what, "merge, %u of %u", kept, width);
         same = twin_same(both, &out, 8, kept, what);
+        if (same && width <= DEVICE_LIST_MAX) {
+            const struct device_merge there = {in.tested, count, width, width, in.tested};
+            const struct device_merge there_too = {in.oracle, count, width, width, in.oracle};
+            RUN_BOTH(both, merge, &there, &there_too);
+            snprintf(what, sizeof what, "merge where the lists lie, %u", width);
+            same = twin_same(both, &in, 8, width, what);
+        }
         twin_end(both, &in);
         twin_end(both, &out);
+        mem_free(host);
+    }
+    return same;
+}
+
+// Lists of rows drawn at will, whose distances mean nothing.
+static bool
+check_measure(const struct both *both)
+{
+    static const struct {
+        uint32_t rows, stride, first, count, width, ip;
+        enum fill fill;
+    } cases[] = {{1, 64, 0, 1, 1, 0, FILL_PLAIN},         {500, 64, 0, 500, 64, 1, FILL_PLAIN},
+                 {700, 128, 0, 700, 64, 1, FILL_PLAIN},   {700, 128, 0, 700, 64, 0, FILL_PLAIN},
+                 {900, 192, 100, 333, 31, 1, FILL_ZEROS}, {300, 768, 7, 200, 7, 1, FILL_PLAIN},
+                 {90, 4096, 89, 1, 66, 1, FILL_PLAIN},    {40, 320, 0, 0, 5, 1, FILL_PLAIN}};
+    bool same = true;
+    for (size_t c = 0; c < sizeof cases / sizeof cases[0] && same; c++) {
+        struct made made;
+        made_rows_so(both, cases[c].rows, cases[c].stride, cases[c].ip, cases[c].fill, &made);
+        const size_t all = (size_t)cases[c].count * cases[c].width;
+        uint64_t *host = mem_alloc(all * sizeof *host + 1);
+        struct prng prng;
+        prng_init(&prng, c);
+        for (size_t i = 0; host != NULL && i < all; i++)
+            host[i] = prng_below(&prng, 9) == 0
+                          ? DEVICE_NONE
+                          : nearest_key(1.0f, prng_below(&prng, cases[c].rows));
+        struct twin keys = twin_make(both, host, all * sizeof *host);
+        const struct device_measure of_tested = {rows_on(&made, TESTED), cases[c].first,
+                                                 cases[c].count, cases[c].width, keys.tested};
+        const struct device_measure of_oracle = {rows_on(&made, ORACLE), cases[c].first,
+                                                 cases[c].count, cases[c].width, keys.oracle};
+        RUN_BOTH(both, measure, &of_tested, &of_oracle);
+        char what[128];
+        snprintf(what, sizeof what,
+                 "measure, %u lists of %u from row %u, rows of %u, ip %u, rows %d", cases[c].count,
+                 cases[c].width, cases[c].first, cases[c].stride, cases[c].ip, (int)cases[c].fill);
+        same = twin_same(both, &keys, 8, cases[c].width, what);
+        twin_end(both, &keys);
+        made_end(both, &made);
         mem_free(host);
     }
     return same;
@@ -703,23 +758,31 @@ check_pack(const struct both *both)
 static bool
 check_build(const struct both *both)
 {
-    static const char *const ways[] = {"leaves", "exact lists", "leaves, by parts", "offers",
-                                       "offers, by parts"};
+    static const struct {
+        const char *name;
+        uint32_t spread; // of lengths, under ip; 0: l2
+        bool exact, parts;
+    } ways[] = {{"leaves", 0, false, false},
+                {"exact lists", 0, true, false},
+                {"leaves, by parts", 0, false, true},
+                {"products", 25, false, false},
+                {"products, by parts", 100, false, true}};
     bool same = true;
-    for (uint32_t way = 0; way < 5 && same; way++) {
-        const bool exact = way == 1, parts = way == 2 || way == 4;
+    for (size_t way = 0; way < sizeof ways / sizeof *ways && same; way++) {
+        const bool exact = ways[way].exact, parts = ways[way].parts;
         struct lab lab;
         struct lab_input input;
-        lab_open(&lab, exact ? 3000 : 12000, 64, 4);
+        const struct lab_rows rows = {exact ? 3000 : 12000, 64, ways[way].spread};
+        lab_open(&lab, &rows, 4);
         lab_encode(&lab);
         lab_input_open(&lab, both->oracle, &input);
-        struct gpu_build_config config = gpu_build_config_for(lab.count, 16);
+        struct gpu_build_config config =
+            (rows.spread > 0 ? gpu_build_config_for_ip : gpu_build_config_for)(rows.count, 16);
         config.exact_rows = exact ? UINT32_MAX : 0;
-        config.farthest = way >= 3 ? 32 : 0;
         config.leaf_rows = 300;
         config.leaf_max = 500;
         config.entry = 17;
-        const size_t bytes = (size_t)lab.count *
+        const size_t bytes = (size_t)rows.count *
                              link_row_bytes(config.links_max, (enum link_width)config.link_width);
         uint8_t *got = mem_alloc(bytes), *want = mem_alloc(bytes);
         struct gpu_build_report report;
@@ -729,19 +792,20 @@ check_build(const struct both *both)
         if (gpu_build_run(both->oracle, &config, &input.input, want, NULL, &report, &error) !=
             OMEN_OK)
             die("building with the oracle: %s", error.text);
-        const struct gpu_build_shape shape = {lab.count, input.input.stride};
+        const struct gpu_build_shape shape = {rows.count, input.input.stride};
         config.threads = 4;
         config.device_bytes = parts ? gpu_build_bytes(&config, &shape) / 3 : 0;
         if (gpu_build_run(both->tested, &config, &input.input, got, NULL, &report, &error) !=
             OMEN_OK)
             die("building: %s", error.text);
         if ((report.parts > 0) != parts)
-            die("a build by %s has %u parts", ways[way], report.parts);
+            die("a build by %s has %u parts", ways[way].name, report.parts);
         size_t wrong = 0;
         for (size_t i = 0; i < bytes; i++)
             wrong += got[i] != want[i];
         if (wrong > 0)
-            printf("FAIL build, %s: %zu of %zu bytes of links differ\n", ways[way], wrong, bytes);
+            printf("FAIL build, %s: %zu of %zu bytes of links differ\n", ways[way].name, wrong,
+                   bytes);
         same = wrong == 0;
         mem_free(got);
         mem_free(want);
@@ -755,8 +819,9 @@ bool
 check_op(const char *name, const struct device_handle *tested, const struct device_handle *oracle)
 {
     static bool (*const checks[])(const struct both *) = {
-        check_copy,  check_join,  check_gather,  check_nearest, check_tiles, check_group,
-        check_merge, check_prune, check_reverse, check_reach,   check_pack,  check_build};
+        check_copy,  check_join,  check_gather,  check_nearest, check_tiles,
+        check_group, check_merge, check_measure, check_prune,   check_reverse,
+        check_reach, check_pack,  check_build};
     const struct both both = {tested, oracle};
     for (uint32_t i = 0; op_names[i] != NULL; i++)
         if (strcmp(op_names[i], name) == 0)
