@@ -272,6 +272,7 @@ configure(const struct stage *stage, int from, struct gpu_build_config *config)
         {"chosen", &config->chosen_max},     {"list", &config->list},
         {"exact_rows", &config->exact_rows}, {"spread", &asked_before},
         {"processors", &asked_before},       {"near_turns", &config->near_turns},
+        {"farthest", &config->farthest},
     };
     for (int i = from; i < stage->word_count; i++) {
         const char *equal = strchr(stage->words[i], '=');
