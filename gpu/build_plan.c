@@ -10,13 +10,14 @@
 #define KEY_BYTES sizeof(uint64_t)
 #define META_BYTES sizeof(struct byte_meta)
 #define STAGED_BYTES 16777216u // copied at the full rate, and threads are not started too often
-// What a row takes, in ns, as measured for 1,000,000 x 128 on an H100 with 16 cores (docs/internals/gpu.md): of a processor by the
+// What a row takes, in ns, as measured for 1,000,000 x 128 on an H200 with 16 cores (docs/internals/gpu.md): of a processor by the
 // host's half of a build by parts, and more for each part; of the device and of copies, a byte of code; and of a processor
-// without a device, a byte of code.
-#define PARTS_HOST_NS 60700u
-#define PARTS_EACH_NS 375u
+// without a device, up to so many bytes of code (measured at 128 and 768), and more in proportion.
+#define PARTS_HOST_NS 29400u
+#define PARTS_EACH_NS 272u
 #define PARTS_DEVICE_NS 1.75
-#define PROCESSORS_NS 223u
+#define PROCESSORS_NS 24000u
+#define PROCESSORS_BYTES 768u
 #define PLACES_MAX 4194304u // whose lists lie on the host at a time, half a gigabyte of them
 
 struct gpu_build_config
@@ -198,7 +199,9 @@ gpu_build_is_for_processors(const struct gpu_build_config *config,
 {
     const double host = PARTS_HOST_NS + (double)PARTS_EACH_NS * parts;
     const double by_parts = PARTS_DEVICE_NS * shape->stride + host / config->threads;
-    return parts > 0 && by_parts > (double)PROCESSORS_NS * shape->stride / config->threads;
+    const uint32_t bytes = shape->stride < PROCESSORS_BYTES ? PROCESSORS_BYTES : shape->stride;
+    const double alone = (double)PROCESSORS_NS * bytes / PROCESSORS_BYTES / config->threads;
+    return parts > 0 && by_parts > alone;
 }
 
 size_t
