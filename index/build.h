@@ -9,8 +9,8 @@
 // Rows are put in overlapping leaves of near ones (partition), all rows of a leaf are compared with each other (tiles), what
 // is near goes to each row's reservoir, of which the row chooses its links (PiPNN, arXiv 2602.21247).
 // docs/internals/bulk.md has the stages with their costs. The same rows and seed give the same links on every kernel, for
-// any number of threads and any memory_max (but long rows are compared whole where it has no room for short copies, and then the links
-// are those of whole rows); a maker's links are its own, and what is equal and what is reached goes the same way.
+// any number of threads and any memory_max (but long rows are compared whole where it has no room for short copies and making them where
+// they are wanted would not pay, and then the links are those of whole rows); a maker's links are its own, and what is equal and what is reached goes the same way.
 #ifndef OMEN_INDEX_BUILD_H
 #define OMEN_INDEX_BUILD_H
 #include <stdbool.h>

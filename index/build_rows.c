@@ -18,8 +18,8 @@ component_bytes(const struct build *build)
     return build->rows.kind == BUILD_BYTES ? 1 : sizeof(float);
 }
 
-static size_t
-stride_of(const struct build_rows *rows)
+size_t
+rows_stride(const struct build_rows *rows)
 {
     const size_t each = rows->kind == BUILD_BYTES ? 1 : sizeof(float);
     return (rows->width * each + 63) / 64 * 64;
@@ -29,7 +29,7 @@ void
 build_compare(struct build *build, const struct build_rows *rows)
 {
     build->rows = *rows;
-    build->stride = stride_of(rows);
+    build->stride = rows_stride(rows);
 }
 
 static size_t
@@ -43,11 +43,16 @@ static size_t
 worker_lay_out(const struct build *build, struct build_worker *worker, uint8_t *base)
 {
     const size_t room = build->rows_room, members = whole_tiles(build->leaf_room);
-    const size_t stride = stride_of(build->source);
+    const size_t stride = build->stride_room;
     size_t at = 0;
     worker->rows = memory_part(base, &at, room * stride);
     worker->columns = memory_part(base, &at, room * stride);
-    worker->ahead = memory_part(base, &at, TILE_ROWS * stride);
+    worker->ahead = worker->wide = memory_part(base, &at, TILE_ROWS * stride);
+    if (build->copies_room > 0) {
+        worker->wide = memory_part(base, &at, TILE_ROWS * rows_stride(build->source));
+        at += wanted_lay_out(&worker->wanted, build->copies_room, (uint32_t)stride,
+                             base != NULL ? base + at : NULL);
+    }
     worker->numbers = memory_part(base, &at, room * sizeof *worker->numbers);
     worker->scales = memory_part(base, &at, room * sizeof(float));
     worker->adds = memory_part(base, &at, room * sizeof(float));
@@ -67,7 +72,8 @@ worker_lay_out(const struct build *build, struct build_worker *worker, uint8_t *
 void
 workers_shape(struct build *build)
 {
-    build->stride = stride_of(&build->rows);
+    build->stride = build->stride_room = rows_stride(&build->rows);
+    build->copies_room = 0;
     size_t fit = WORKER_BYTES / build->stride / TILE_COLUMNS * TILE_COLUMNS;
     fit = fit < ROWS_LEAST ? ROWS_LEAST : fit;
     build->rows_room = fit < TILE_IDS ? (uint32_t)fit : TILE_IDS;
@@ -80,6 +86,13 @@ workers_shape(struct build *build)
     build->rows_room = (uint32_t)whole_tiles(larger(leaders, build->leaf_room));
 }
 
+void
+workers_shape_wanted(struct build *build, uint32_t width)
+{
+    build->stride_room = width;
+    build->copies_room = wanted_room(build->rows.count);
+}
+
 size_t
 workers_bytes(const struct build *build)
 {
@@ -90,7 +103,6 @@ workers_bytes(const struct build *build)
 omen_status
 workers_open(struct build *build)
 {
-    workers_shape(build);
     build->workers = mem_alloc_zero(build->config.threads, sizeof *build->workers);
     if (build->workers == NULL)
         return OMEN_E_NO_MEMORY;
@@ -119,17 +131,53 @@ workers_close(struct build *build)
     build->workers = NULL;
 }
 
-void
+// The numbers of the i-th row to those of columns.
+static void
+number_column(const struct build *build, struct build_worker *worker, uint32_t i)
+{
+    const struct tile_numbers *numbers = &worker->numbers[i];
+    worker->scales[i] = numbers->scale;
+    worker->adds[i] = build->rows.kind == BUILD_BYTES ? numbers->add : 0.0f;
+    worker->extras[i] = numbers->extra;
+}
+
+static void
 row_read(const struct build *build, struct build_worker *worker, uint32_t id, uint32_t i,
          enum build_sketch sketch)
 {
     const struct build_rows *rows = &build->rows;
-    struct tile_numbers *const numbers = &worker->numbers[i];
-    rows->read(rows->context, id, worker_row(build, worker->rows, i), numbers,
+    rows->read(rows->context, id, worker_row(build, worker->rows, i), &worker->numbers[i],
                sketch == SKETCH_READ ? worker->sketches + (size_t)i * TILE_SKETCH : NULL);
-    worker->scales[i] = numbers->scale;
-    worker->adds[i] = rows->kind == BUILD_BYTES ? numbers->add : 0.0f;
-    worker->extras[i] = numbers->extra;
+    number_column(build, worker, i);
+}
+
+void
+rows_read_asked(const struct build *build, struct build_worker *worker, const uint32_t *ids,
+                uint32_t count, enum build_sketch sketch)
+{
+    if (build->copies_room == 0) {
+        for (uint32_t i = 0; i < count; i++)
+            row_read(build, worker, ids[i], i, sketch);
+        return;
+    }
+    wanted_fetch(build, worker, ids, count, worker->rows, worker->numbers,
+                 sketch == SKETCH_READ ? worker->sketches : NULL);
+    for (uint32_t i = 0; i < count; i++)
+        number_column(build, worker, i);
+}
+
+void
+rows_read_ahead(const struct build *build, struct build_worker *worker, const uint32_t *ids,
+                uint32_t count)
+{
+    const struct build_rows *rows = &build->rows;
+    if (build->copies_room > 0) {
+        wanted_fetch(build, worker, ids, count, worker->ahead, worker->ahead_numbers, NULL);
+        return;
+    }
+    for (uint32_t r = 0; r < count; r++)
+        rows->read(rows->context, ids[r], worker_row(build, worker->ahead, r),
+                   &worker->ahead_numbers[r], NULL);
 }
 
 void
@@ -137,6 +185,10 @@ rows_read(const struct build *build, struct build_worker *worker, const uint32_t
           uint32_t count, enum build_sketch sketch)
 {
     const struct build_rows *rows = &build->rows;
+    if (build->copies_room > 0) {
+        rows_read_asked(build, worker, ids, count, sketch);
+        return;
+    }
     for (uint32_t i = 0; i < ROWS_AHEAD && i < count; i++)
         rows->prefetch(rows->context, ids[i]);
     for (uint32_t i = 0; i < count; i++) {
