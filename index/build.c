@@ -86,6 +86,14 @@ whole_pages(size_t bytes)
     return bytes > 0 ? (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES : PAGE_BYTES;
 }
 
+static void
+raise_to(_Atomic size_t *peak, size_t now)
+{
+    size_t before = atomic_load_explicit(peak, memory_order_relaxed);
+    while (now > before && !atomic_compare_exchange_weak(peak, &before, now))
+        ;
+}
+
 // Counts bytes as taken, where the limit has room for them.
 static bool
 take(struct build *build, size_t bytes)
@@ -98,9 +106,8 @@ take(struct build *build, size_t bytes)
         build_fail(build, OMEN_E_NO_MEMORY);
         return false;
     }
-    size_t peak = atomic_load_explicit(&build->memory_peak, memory_order_relaxed);
-    while (now > peak && !atomic_compare_exchange_weak(&build->memory_peak, &peak, now))
-        ;
+    raise_to(&build->memory_peak, now);
+    raise_to(&build->memory_stage, now);
     return true;
 }
 
@@ -387,10 +394,14 @@ timed(struct build *build, enum build_stage stage, void (*run)(struct build *bui
 {
     if (build_stopped(build))
         return;
-    const uint64_t began = os_clock_ns(), spent = os_processor_ns();
+    struct build_report *const report = build->report;
+    const uint64_t began = os_clock_ns(), spent = os_processor_ns(), read = rows_bytes_read(build);
+    atomic_store(&build->memory_stage, atomic_load(&build->memory_now));
     run(build);
-    build->report->ns[stage] += os_clock_ns() - began;
-    build->report->processor_ns[stage] += os_processor_ns() - spent;
+    report->ns[stage] += os_clock_ns() - began;
+    report->processor_ns[stage] += os_processor_ns() - spent;
+    report->read[stage] += rows_bytes_read(build) - read;
+    report->memory[stage] = larger(report->memory[stage], atomic_load(&build->memory_stage));
 }
 
 // ---- the stages in turn ----
@@ -584,6 +595,7 @@ build_close(struct build *build)
                (size_t)(build->source->count - build->report->twins) * sizeof *build->members);
     workers_close(build);
     build->report->memory_peak = atomic_load(&build->memory_peak);
+    build->report->memory_left = atomic_load(&build->memory_now);
 }
 
 omen_status

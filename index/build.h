@@ -104,7 +104,11 @@ const char *build_stage_name(enum build_stage stage); // static
 struct build_report {
     uint64_t ns[BUILD_STAGES];
     uint64_t processor_ns[BUILD_STAGES]; // of the whole process meanwhile
+    uint64_t memory[BUILD_STAGES]; // the most that was held in it, what earlier ones left included
+    uint64_t
+        read[BUILD_STAGES]; // bytes of rows, whole ones and copies, each as often as it was read
     uint64_t memory_peak;
+    uint64_t memory_left;     // of the graph, which is the caller's
     uint64_t leaves, members; // of leaves, a row as often as it is in one
     uint64_t chopped;         // members of leaves that no split would make
     uint64_t pairs;           // compared in leaves and with leaders

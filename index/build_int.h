@@ -53,6 +53,7 @@ struct build_worker {
 
     void *memory; // of all of these
     uint64_t leaves, members, chopped, pairs;
+    uint64_t read; // bytes of rows
 };
 
 // A matrix that rows are multiplied with: axes that they are looked at along.
@@ -131,8 +132,9 @@ struct build {
 
     uint64_t seed; // of this draw
     struct build_worker *workers;
-    _Atomic size_t memory_now, memory_peak;
-    bool whole; // everything is reached
+    _Atomic size_t memory_now, memory_peak, memory_stage; // the most of all, and of the stage
+    uint64_t read; // bytes of rows, by workers that were closed
+    bool whole;    // everything is reached
     struct build_report *report;
 
     _Atomic int status; // of the first thing that went wrong
@@ -191,6 +193,9 @@ worker_row(const struct build *build, void *rows, uint32_t i)
     return (uint8_t *)rows + (size_t)i * build->stride;
 }
 size_t rows_stride(const struct build_rows *rows);
+// The worker has read so many of `rows`; what all have read.
+void rows_count_read(struct build_worker *worker, const struct build_rows *rows, uint32_t count);
+uint64_t rows_bytes_read(const struct build *build);
 // Reads `count` rows into the worker's memory, their sketches too where `sketch` says so.
 enum build_sketch { SKETCH_NONE, SKETCH_READ };
 void rows_read(const struct build *build, struct build_worker *worker, const uint32_t *ids,

@@ -114,6 +114,7 @@ lens_copy(const struct build *build, struct build_worker *worker, const struct l
     float seen[TILE_ROWS * AXES_MAX];
     struct tile_bytes tile = {.bytes = wide->width};
     const size_t stride = rows_stride(wide);
+    rows_count_read(worker, wide, count);
     for (uint32_t r = 0; r < TILE_ROWS; r++) {
         uint8_t *const row = (uint8_t *)worker->wide + (r < count ? r : count - 1) * stride;
         tile.rows[r] = row;

@@ -13,16 +13,31 @@
 #define ROWS_LEAST TILE_COLUMNS
 
 static size_t
-component_bytes(const struct build *build)
+component_bytes(const struct build_rows *rows)
 {
-    return build->rows.kind == BUILD_BYTES ? 1 : sizeof(float);
+    return rows->kind == BUILD_BYTES ? 1 : sizeof(float);
 }
 
 size_t
 rows_stride(const struct build_rows *rows)
 {
-    const size_t each = rows->kind == BUILD_BYTES ? 1 : sizeof(float);
-    return (rows->width * each + 63) / 64 * 64;
+    return (rows->width * component_bytes(rows) + 63) / 64 * 64;
+}
+
+void
+rows_count_read(struct build_worker *worker, const struct build_rows *rows, uint32_t count)
+{
+    const size_t numbers = rows->kind == BUILD_BYTES ? sizeof(struct tile_numbers) : 0;
+    worker->read += count * (rows->width * component_bytes(rows) + numbers);
+}
+
+uint64_t
+rows_bytes_read(const struct build *build)
+{
+    uint64_t read = build->read;
+    for (uint32_t i = 0; build->workers != NULL && i < build->config.threads; i++)
+        read += build->workers[i].read;
+    return read;
 }
 
 void
@@ -126,6 +141,7 @@ workers_close(struct build *build)
         build->report->members += worker->members;
         build->report->chopped += worker->chopped;
         build->report->pairs += worker->pairs;
+        build->read += worker->read;
     }
     mem_free(build->workers);
     build->workers = NULL;
@@ -155,6 +171,7 @@ void
 rows_read_asked(const struct build *build, struct build_worker *worker, const uint32_t *ids,
                 uint32_t count, enum build_sketch sketch)
 {
+    rows_count_read(worker, &build->rows, count);
     if (build->copies_room == 0) {
         for (uint32_t i = 0; i < count; i++)
             row_read(build, worker, ids[i], i, sketch);
@@ -171,6 +188,7 @@ rows_read_ahead(const struct build *build, struct build_worker *worker, const ui
                 uint32_t count)
 {
     const struct build_rows *rows = &build->rows;
+    rows_count_read(worker, rows, count);
     if (build->copies_room > 0) {
         wanted_fetch(build, worker, ids, count, worker->ahead, worker->ahead_numbers, NULL);
         return;
@@ -189,6 +207,7 @@ rows_read(const struct build *build, struct build_worker *worker, const uint32_t
         rows_read_asked(build, worker, ids, count, sketch);
         return;
     }
+    rows_count_read(worker, rows, count);
     for (uint32_t i = 0; i < ROWS_AHEAD && i < count; i++)
         rows->prefetch(rows->context, ids[i]);
     for (uint32_t i = 0; i < count; i++) {
@@ -215,7 +234,7 @@ rows_pack(const struct build *build, struct build_worker *worker, uint32_t count
 {
     const uint32_t tiles = (count + TILE_COLUMNS - 1) / TILE_COLUMNS * TILE_COLUMNS;
     const uint32_t groups = (count + TILE_LANES - 1) / TILE_LANES * TILE_LANES;
-    const size_t column = build->rows.width * component_bytes(build);
+    const size_t column = build->rows.width * component_bytes(&build->rows);
     if (build->rows.kind == BUILD_BYTES)
         build->tiles->pack_bytes(worker->rows, (uint32_t)build->stride, count, build->rows.width,
                                  worker->columns, worker->starts);
