@@ -3,9 +3,10 @@
 `python -m bench.bulk [--sets NAME...] [--draws N] [--repeat N] [--rows N]`
 
 The engine's figures are of build/bin/omen_bulk_bench (bench/bulk.c), which builds and inserts the same rows with the same seed; each
-draw has another seed: another rotation, other entries, other leaders. Libraries are built in processes of their own, one after
-the other; ours through Index.add, until all is linked. Before the clock starts each of them has touched a gigabyte and let it go
-(measure.touch_memory), so that none is charged for what the host of a virtual machine took back.
+draw has another seed: another rotation, other entries, other leaders. Of spread-128, whose lengths spread under ip, there is quality
+alone. Libraries are built in processes of their own, one after the other; ours through Index.add, until all is linked. Before the
+clock starts each of them has touched a gigabyte and let it go (measure.touch_memory), so that none is charged for what the host of
+a virtual machine took back.
 """
 
 import argparse
@@ -190,7 +191,8 @@ def rate_table(name, found):
 
 def main(words=None):
     parse = argparse.ArgumentParser(prog="python -m bench.bulk", description=__doc__.split("\n")[0])
-    parse.add_argument("--sets", nargs="+", choices=list(data.MAKERS), default=list(OVER_HNSWLIB))
+    sets = [*OVER_HNSWLIB, *data.BUILT_ONLY]
+    parse.add_argument("--sets", nargs="+", choices=sets, default=sets, help="default: all whose source is here")
     parse.add_argument("--draws", type=int, default=3)
     parse.add_argument("--repeat", type=int, default=3)
     parse.add_argument("--rows", type=int, default=0, help="of each set, 0: all")
@@ -198,16 +200,16 @@ def main(words=None):
     options = parse.parse_args(words)
     for name in filter(data.available, options.sets):
         dataset = data.load(name)
-        builds, curves = quality(options, dataset)
-        little, _ = engine(options, dataset, "--memory", LITTLE, "--repeat", options.repeat)
         count = min(options.rows or len(dataset.base), len(dataset.base))
-        parts = [
-            quality_table(name, curves),
-            engine_table(name, dataset.dim, builds, little),
-            rate_table(name, rates(options, name, count)),
-        ]
-        head = f"{name}: {count:,} x {dataset.dim}, {options.draws} draws, {options.repeat} builds of each."
-        head += " Each library's process touches a gigabyte before its clock starts (bench/measure.py, touch_memory)."
+        head = f"{name}: {count:,} x {dataset.dim}, {dataset.metric}, {options.draws} draws, {options.repeat} builds of each."
+        builds, curves = quality(options, dataset)
+        parts = [quality_table(name, curves)]
+        if name in OVER_HNSWLIB:
+            little, _ = engine(options, dataset, "--memory", LITTLE, "--repeat", options.repeat)
+            parts += [engine_table(name, dataset.dim, builds, little), rate_table(name, rates(options, name, count))]
+            head += " Each library's process touches a gigabyte before its clock starts (bench/measure.py, touch_memory)."
+        else:
+            head += " " + data.BUILT_ONLY[name].__doc__
         text = "\n\n".join([head] + [text for text, _ in parts])
         verdicts = [verdict for _, judged in parts for verdict in judged]
         whole = count == len(dataset.base)
