@@ -204,35 +204,29 @@ spent_since(struct spent began)
 }
 
 static void
-print_stage(const char *name, double value)
-{
-    printf(" %s %.3f", name, value);
-}
-
-static void
 print_stages(const struct options *options, const struct hnsw_bulk_report *report,
-             const struct hnsw *hnsw, struct spent all, struct spent install)
+             const struct hnsw *hnsw, struct spent all)
 {
     struct hnsw_memory memory;
+    struct hnsw_bulk_stage stages[HNSW_BULK_STAGES];
+    const uint32_t count = hnsw_bulk_stages(report, stages);
     hnsw_memory(hnsw, &memory);
     printf("%.0f vectors/s: %u rows x %u in %.3f s, %u threads, kernel %s; %.2f us of processor a "
            "row\n",
            options->rows / all.seconds, options->rows, options->dim, all.seconds, options->threads,
            kernels_best()->name, all.processor * 1e6 / options->rows);
     printf("  us of processor a row:");
-    print_stage("found", 1e-3 * (double)report->found_processor_ns / options->rows);
-    print_stage("encode", 1e-3 * (double)report->encode_processor_ns / options->rows);
-    for (int stage = 0; stage < BUILD_STAGES; stage++)
-        print_stage(build_stage_name((enum build_stage)stage),
-                    1e-3 * (double)report->build.processor_ns[stage] / options->rows);
-    print_stage("install", 1e6 * install.processor / options->rows);
+    for (uint32_t i = 0; i < count; i++)
+        printf(" %s %.3f", stages[i].name, 1e-3 * (double)stages[i].processor_ns / options->rows);
     printf("\n  seconds:");
-    print_stage("found", 1e-9 * (double)report->found_ns);
-    print_stage("encode", 1e-9 * (double)report->encode_ns);
-    for (int stage = 0; stage < BUILD_STAGES; stage++)
-        print_stage(build_stage_name((enum build_stage)stage),
-                    1e-9 * (double)report->build.ns[stage]);
-    print_stage("install", install.seconds);
+    for (uint32_t i = 0; i < count; i++)
+        printf(" %s %.3f", stages[i].name, 1e-9 * (double)stages[i].ns);
+    printf("\n  bytes held a row:");
+    for (uint32_t i = 0; i < count; i++)
+        printf(" %s %.0f", stages[i].name, (double)stages[i].memory / options->rows);
+    printf("\n  bytes read a row:");
+    for (uint32_t i = 0; i < count; i++)
+        printf(" %s %.0f", stages[i].name, (double)stages[i].read / options->rows);
     printf("\n");
     printf("  build memory %.0f bytes a row, %.0f with the graph, %u passes, %llu leaves of %.0f, "
            "%.1f leaves a row, "
@@ -278,7 +272,9 @@ bulk(const struct options *options, struct hnsw *hnsw)
         fail("the graph is not sound");
     const struct spent install = spent_since(put), all = spent_since(began);
     hnsw_bulk_close(made);
-    print_stages(options, &report, hnsw, all, install);
+    report.install_ns = (uint64_t)(1e9 * install.seconds);
+    report.install_processor_ns = (uint64_t)(1e9 * install.processor);
+    print_stages(options, &report, hnsw, all);
 }
 
 struct insertion {

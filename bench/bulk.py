@@ -3,9 +3,10 @@
 `python -m bench.bulk [--sets NAME...] [--draws N] [--repeat N] [--rows N]`
 
 The engine's figures are of build/bin/omen_bulk_bench (bench/bulk.c), which builds and inserts the same rows with the same seed; each
-draw has another seed: another rotation, other entries, other leaders. Libraries are built in processes of their own, one after
-the other; ours through Index.add, until all is linked. Before the clock starts each of them has touched a gigabyte and let it go
-(measure.touch_memory), so that none is charged for what the host of a virtual machine took back.
+draw has another seed: another rotation, other entries, other leaders. Of spread-128, whose lengths spread under ip, there is quality
+alone. Libraries are built in processes of their own, one after the other; ours through Index.add, until all is linked. Before the
+clock starts each of them has touched a gigabyte and let it go (measure.touch_memory), so that none is charged for what the host of
+a virtual machine took back.
 """
 
 import argparse
@@ -50,6 +51,10 @@ def read(output):
             builds.append(dict(rate=float(found[1]), seconds=float(found[2]), processor=float(found[3]), peak=peak))
         elif line.startswith("  us of processor a row:"):
             builds[-1]["stages"] = numbers(line)
+        elif line.startswith("  bytes held a row:"):
+            builds[-1]["held"] = numbers(line)
+        elif line.startswith("  bytes read a row:"):
+            builds[-1]["read"] = numbers(line)
         elif found := re.match(r"  build memory (\d+) bytes a row, (\d+) with the graph, (\d+) passes", line):
             builds[-1].update(memory=int(found[2]), passes=int(found[3]))
             builds[-1]["pairs"] = float(re.search(r"([0-9]+) pairs a row", line)[1])
@@ -98,13 +103,16 @@ def quality_table(name, curves):
 def roofline_table(builds, dim):
     """Stages beside the least that the machine would need for them: products of bytes, or bytes from memory, whichever is more.
 
-    Leaves and partition compare pairs of rows, each once; codes read four bytes a component; who chooses reads each of its candidates
-    once (64; 32 others in reverse), out of memory at the worst. Long rows are compared by short copies: all pairs are counted so, though
-    those with the first leaders are of whole rows.
+    Leaves and partition compare pairs of rows, each once; codes read four bytes a component, and are written; who chooses, and chooses
+    anew in reverse, reads its candidates, as often as the build counted, out of memory at the worst. Long rows are compared by short
+    copies: all pairs are counted so, though those with the first leaders are of whole rows.
     """
 
     def us(stages):
         return sum(float(np.median([build["stages"][stage] for build in builds])) for stage in stages)
+
+    def read(stage):
+        return float(np.median([build["read"][stage] for build in builds]))
 
     width = (dim + 31) // 32 * 32
     narrow = builds[0]["narrow"] or width
@@ -112,10 +120,10 @@ def roofline_table(builds, dim):
     compared = np.median([build["pairs"] for build in builds]) * narrow
     rows = []
     for stages, count, unit in [
-        (("encode",), 4 * dim + width, "bytes"),
+        (("encode",), read("encode") + width, "bytes"),
         (("partition", "leaves"), compared, "products"),
-        (("choose",), 64 * narrow, "bytes"),
-        (("reverse",), 32 * narrow, "bytes"),
+        (("choose",), read("choose"), "bytes"),
+        (("reverse",), read("reverse"), "bytes"),
     ]:
         best = products if unit == "products" else memory
         least = count / best / 1000 if best > 0 else 0.0  # 0: nobody knows how many products
@@ -128,8 +136,15 @@ def roofline_table(builds, dim):
 def engine_table(name, dim, builds, little):
     rates, memory = [build["rate"] for build in builds], max(build["memory"] for build in builds)
     slower = float(np.median([build["seconds"] for build in little]) / np.median([build["seconds"] for build in builds]))
-    stages = [[stage, f"{np.median([build['stages'][stage] for build in builds]):.2f}"] for stage in STAGES]
-    stages.append(["all", f"{np.median([build['processor'] for build in builds]):.2f}"])
+
+    def of(figure, stage):
+        return float(np.median([build[figure].get(stage, 0) for build in builds]))
+
+    stages = [
+        [stage, f"{of('stages', stage):.2f}", f"{of('held', stage):,.0f}", f"{of('read', stage):,.0f}"] for stage in STAGES
+    ]
+    processor = float(np.median([build["processor"] for build in builds]))
+    stages.append(["all", f"{processor:.2f}", f"{max(of('held', stage) for stage in STAGES):,.0f}", ""])
     text = "{:,.0f} vectors/s ({:,.0f}-{:,.0f}) of the engine alone, {} threads; ".format(*measure.spread(rates), THREADS)
     text += f"{memory:,} bytes a vector at most, codes and graph included.\n\n"
     verdicts = []
@@ -139,7 +154,7 @@ def engine_table(name, dim, builds, little):
     if name in MEMORY:
         verdicts.append((f"{name}: bytes a vector", f"{memory:,}", f"<= {MEMORY[name]:,}", memory <= MEMORY[name]))
     verdicts.append((f"{name}: {LITTLE} bytes a vector beside codes", f"{slower:.2f}x the time", f"<= {LITTLE_TIMES:g}x", slower <= LITTLE_TIMES))  # fmt: skip
-    text += report.table(["stage", "us of processor a row"], stages) + "\n\n"
+    text += report.table(["stage", "us of processor a row", "bytes held a row", "bytes of rows read a row"], stages) + "\n\n"
     return text + roofline_table(builds, dim), verdicts
 
 
@@ -176,7 +191,8 @@ def rate_table(name, found):
 
 def main(words=None):
     parse = argparse.ArgumentParser(prog="python -m bench.bulk", description=__doc__.split("\n")[0])
-    parse.add_argument("--sets", nargs="+", choices=list(data.MAKERS), default=list(OVER_HNSWLIB))
+    sets = [*OVER_HNSWLIB, *data.BUILT_ONLY]
+    parse.add_argument("--sets", nargs="+", choices=sets, default=sets, help="default: all whose source is here")
     parse.add_argument("--draws", type=int, default=3)
     parse.add_argument("--repeat", type=int, default=3)
     parse.add_argument("--rows", type=int, default=0, help="of each set, 0: all")
@@ -184,16 +200,16 @@ def main(words=None):
     options = parse.parse_args(words)
     for name in filter(data.available, options.sets):
         dataset = data.load(name)
-        builds, curves = quality(options, dataset)
-        little, _ = engine(options, dataset, "--memory", LITTLE, "--repeat", options.repeat)
         count = min(options.rows or len(dataset.base), len(dataset.base))
-        parts = [
-            quality_table(name, curves),
-            engine_table(name, dataset.dim, builds, little),
-            rate_table(name, rates(options, name, count)),
-        ]
-        head = f"{name}: {count:,} x {dataset.dim}, {options.draws} draws, {options.repeat} builds of each."
-        head += " Each library's process touches a gigabyte before its clock starts (bench/measure.py, touch_memory)."
+        head = f"{name}: {count:,} x {dataset.dim}, {dataset.metric}, {options.draws} draws, {options.repeat} builds of each."
+        builds, curves = quality(options, dataset)
+        parts = [quality_table(name, curves)]
+        if name in OVER_HNSWLIB:
+            little, _ = engine(options, dataset, "--memory", LITTLE, "--repeat", options.repeat)
+            parts += [engine_table(name, dataset.dim, builds, little), rate_table(name, rates(options, name, count))]
+            head += " Each library's process touches a gigabyte before its clock starts (bench/measure.py, touch_memory)."
+        else:
+            head += " " + data.BUILT_ONLY[name].__doc__
         text = "\n\n".join([head] + [text for text, _ in parts])
         verdicts = [verdict for _, judged in parts for verdict in judged]
         whole = count == len(dataset.base)

@@ -167,7 +167,19 @@ def _make_synth():
     return "l2", base, query, exact(base, query, "l2")
 
 
+SPREAD_ROWS, SPREAD_LENGTHS = 100_000, 0.25
+
+
+def _make_spread():
+    """Rows and queries of synth's law in length 1, rows then e^N(0, 0.25) times as long: the largest inner products are of long ones."""
+    base, query = (part / np.linalg.norm(part, axis=1, keepdims=True) for part in synth(SPREAD_ROWS))
+    lengths = np.random.default_rng(SYNTH_SEED + 1).normal(0, SPREAD_LENGTHS, (SPREAD_ROWS, 1))
+    base *= np.exp(lengths).astype("f4")
+    return "ip", base, query, exact(base, query, "ip")
+
+
 MAKERS = {"fashion-784": _make_fashion, "minilm-384": _make_minilm, "synth-128": _make_synth}
+BUILT_ONLY = {"spread-128": _make_spread}  # by bench.bulk, which asks for quality
 
 
 def available(name):
@@ -175,14 +187,14 @@ def available(name):
         return (FASHION / "train-images-idx3-ubyte.gz").exists()
     if name == "minilm-384":
         return (data_folder() / "minilm-384" / "base.f16.npy").exists()
-    return name in MAKERS
+    return name in MAKERS or name in BUILT_ONLY
 
 
 def load(name) -> Dataset:
     folder = WORK / "data"
     if not (folder / f"{name}.txt").exists():
         print(f"making {name} (exact truth takes a while)", file=sys.stderr, flush=True)
-        _write(name, *MAKERS[name]())
+        _write(name, *(MAKERS | BUILT_ONLY)[name]())
     head = dict(word.split("=") for word in (folder / f"{name}.txt").read_text().split())
     dim, truth = int(head["dim"]), int(head["truth"])
 

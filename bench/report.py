@@ -18,7 +18,7 @@ from bench import data, measure, peers
 
 RESULTS = data.ROOT / "bench" / "RESULTS.md"
 ORDER = ["validity", *(f"ann-{name}" for name in data.MAKERS), "filters", "turnover", "target", "insert",
-         *(f"bulk-{name}" for name in data.MAKERS), "latency", "memory", "calls", "durable", "limited", "cluster-search", "cluster-upsert",
+         *(f"bulk-{name}" for name in data.MAKERS | data.BUILT_ONLY), "latency", "memory", "calls", "durable", "limited", "cluster-search", "cluster-upsert",
          "cluster-peers", "cluster-servers", "cluster-killed", "cluster-failover", "cluster-restored", "cluster-restart", "cluster-idle",
          "cluster-merge"]  # fmt: skip
 HEAD = (

@@ -274,6 +274,14 @@ OMEN_API omen_status omen_measure_recall(omen_index_t index, uint32_t samples, c
 OMEN_API omen_status omen_calibrate(omen_index_t index);
 
 /* ---- upkeep ---- */
+typedef struct omen_build_stage {
+    char     name[16];  /* as docs/internals/bulk.md calls it */
+    double   seconds;
+    uint64_t memory;    /* bytes held beside the index at most, those that earlier stages left included */
+    uint64_t read;      /* bytes of vectors, codes and copies of them, each as often as it was read; a GPU's own not included */
+} omen_build_stage;
+#define OMEN_BUILD_STAGES_MAX 16
+
 typedef struct omen_build_report {
     size_t       struct_size; /* set it first */
     omen_backend backend;     /* who made links at once; AUTO: nobody, for all were made, or are made one by one */
@@ -281,6 +289,9 @@ typedef struct omen_build_report {
     double       seconds;     /* and in how long */
     char         device[256]; /* the GPU that built, or was to; "" */
     char         reason[256]; /* with AUTO why no GPU built, or why nothing was built at once; "" */
+    uint64_t     memory;      /* bytes that the build held beside the index at most; no more than max_memory */
+    uint32_t     stage_count; /* of what was built at once, in their order */
+    omen_build_stage stages[OMEN_BUILD_STAGES_MAX];
 } omen_build_report;
 
 typedef struct omen_build_options {

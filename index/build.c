@@ -75,9 +75,23 @@ build_graph_close(struct build_graph *graph)
 // ---- memory ----
 
 static size_t
+whole_lines(size_t bytes)
+{
+    return (bytes + LINE_BYTES - 1) / LINE_BYTES * LINE_BYTES;
+}
+
+static size_t
 whole_pages(size_t bytes)
 {
     return bytes > 0 ? (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES : PAGE_BYTES;
+}
+
+static void
+raise_to(_Atomic size_t *peak, size_t now)
+{
+    size_t before = atomic_load_explicit(peak, memory_order_relaxed);
+    while (now > before && !atomic_compare_exchange_weak(peak, &before, now))
+        ;
 }
 
 // Counts bytes as taken, where the limit has room for them.
@@ -92,9 +106,8 @@ take(struct build *build, size_t bytes)
         build_fail(build, OMEN_E_NO_MEMORY);
         return false;
     }
-    size_t peak = atomic_load_explicit(&build->memory_peak, memory_order_relaxed);
-    while (now > peak && !atomic_compare_exchange_weak(&build->memory_peak, &peak, now))
-        ;
+    raise_to(&build->memory_peak, now);
+    raise_to(&build->memory_stage, now);
     return true;
 }
 
@@ -177,6 +190,18 @@ build_heap_free(struct build *build, void *memory, size_t bytes)
     give_back(build, bytes);
 }
 
+static uint32_t
+blocks_of(const struct build *build)
+{
+    return (build->rows.count + BLOCK_ROWS - 1) / BLOCK_ROWS;
+}
+
+static size_t
+chosen_starts_bytes(const struct build *build)
+{
+    return blocks_of(build) * sizeof *build->chosen_starts;
+}
+
 static const size_t reservoir_bytes = sizeof(struct reservoir) + sizeof(uint32_t);
 
 // Which rows are built, and which equal one of them: as much as it is, when there are clusters, or as it might be.
@@ -195,7 +220,8 @@ static size_t
 always_bytes(const struct build *build)
 {
     return workers_bytes(build) + (PAGES_BEGUN + build->config.threads) * PAGE_BYTES +
-           build->source->count * sizeof *build->counts + twins_bytes(build);
+           build->source->count * sizeof *build->counts + chosen_starts_bytes(build) +
+           twins_bytes(build);
 }
 
 // What is there beside links and reservoirs.
@@ -208,35 +234,45 @@ held_bytes(const struct build *build)
 
 // ---- passes ----
 
-// The links of a row that has chosen, and of so many. A reservoir has no more candidates, and is as long at least.
-static size_t
+// Bytes of a link that was chosen in a pass before.
+static uint32_t
 chosen_each(const struct build *build)
 {
-    const uint32_t chosen = build->config.chosen;
-    return (chosen < RESERVOIR_SLOTS ? chosen : RESERVOIR_SLOTS) * sizeof(uint32_t);
+    return build->rows.count <= 1u << 24 ? 3 : 4;
+}
+
+// All links of rows that have chosen, and as many as there may be. A reservoir has no more candidates, and is longer.
+static size_t
+chosen_bytes(const struct build *build, uint64_t links)
+{
+    const uint32_t each = chosen_each(build), beyond = (uint32_t)sizeof(uint32_t) - each;
+    return links > 0 ? whole_lines(links * each + beyond) : 0;
 }
 
 static size_t
-chosen_bytes(const struct build *build, uint32_t rows)
+chosen_most(const struct build *build, uint32_t rows)
 {
-    return (rows * chosen_each(build) + LINE_BYTES - 1) / LINE_BYTES * LINE_BYTES;
+    const uint32_t chosen = build->config.chosen;
+    return chosen_bytes(build,
+                        (uint64_t)rows * (chosen < RESERVOIR_SLOTS ? chosen : RESERVOIR_SLOTS));
 }
 
 // Up to which place there are reservoirs in a pass that begins with `first`: the first pass has the whole block, later ones
 // what the links of those before have left of it.
 static uint32_t
-pass_end(const struct build *build, size_t block, uint32_t first)
+pass_end(const struct build *build, size_t block, size_t chosen, uint32_t first)
 {
-    const size_t left = (block - chosen_bytes(build, first)) / reservoir_bytes;
+    const size_t left = (block - chosen) / reservoir_bytes;
     return left < build->rows.count - first ? first + (uint32_t)left : build->rows.count;
 }
 
+// At most.
 static uint32_t
 passes_of(const struct build *build, size_t block)
 {
     uint32_t passes = 0;
     for (uint32_t first = 0; first < build->rows.count; passes++)
-        first = pass_end(build, block, first);
+        first = pass_end(build, block, chosen_most(build, first), first);
     return passes;
 }
 
@@ -245,7 +281,7 @@ static size_t
 block_least(const struct build *build)
 {
     const uint32_t rows = build->rows.count;
-    return chosen_bytes(build, rows) + (rows / PASSES_MAX + 2) * reservoir_bytes;
+    return chosen_most(build, rows) + (rows / PASSES_MAX + 2) * reservoir_bytes;
 }
 
 // The most of what there is room for that is of use.
@@ -275,11 +311,57 @@ build_memory(const struct build_rows *rows, const struct build_config *config)
     const size_t held = held_bytes(&build), split = always + split_bytes_making(&build);
     const size_t reverse = always + links + order_bytes(&build) + reverse_bytes(&build);
     const size_t least = larger(larger(split, reverse), held + block_least(&build));
-    build.narrow_may = true;
+    build.narrow_how = NARROW_ALL;
     workers_shape(&build);
     const size_t narrow = always_bytes(&build) + split_bytes(&build) + narrow_bytes_making(&build);
     const size_t whole = held_bytes(&build) + rows->count * reservoir_bytes;
     return (struct build_memory){.least = least, .most = larger(larger(least, narrow), whole)};
+}
+
+// What finding the axes takes, where copies are made as they are wanted.
+static size_t
+finding_bytes(const struct build_rows *rows, const struct build_config *config)
+{
+    struct build build = {
+        .source = rows, .rows = *rows, .config = *config, .narrow_how = NARROW_WANTED};
+    workers_shape(&build);
+    return always_bytes(&build) +
+           larger(split_bytes_making(&build), split_bytes(&build) + narrow_bytes_making(&build));
+}
+
+bool
+wanted_fits(const struct build *build, uint32_t width)
+{
+    struct build as = {.source = build->source,
+                       .rows = build->rows,
+                       .config = build->config,
+                       .twins = build->twins,
+                       .leaders = build->leaders,
+                       .starts = build->starts,
+                       .gap_starts = build->gap_starts,
+                       .gaps = build->gaps,
+                       .report = build->report,
+                       .narrow_how = NARROW_WANTED,
+                       .narrow = {.width = width}};
+    const size_t links = links_bytes(&as) + order_bytes(&as);
+    workers_shape(&as);
+    const size_t whole = always_bytes(&as) + links;
+    narrow_shape_wanted(&as);
+    const size_t passes = held_bytes(&as) + block_least(&as);
+    const size_t reverse = always_bytes(&as) + narrow_bytes(&as) + links + reverse_bytes(&as);
+    return build->config.memory_max >= larger(whole, larger(passes, reverse));
+}
+
+// The copies that the limit has room for.
+static enum narrow_how
+narrow_how(const struct build_rows *rows, const struct build_config *config)
+{
+    const size_t limit = config->memory_max;
+    if (config->maker != NULL)
+        return NARROW_NEVER;
+    if (limit == 0 || limit >= build_memory(rows, config).most)
+        return NARROW_ALL;
+    return limit >= finding_bytes(rows, config) ? NARROW_WANTED : NARROW_NEVER;
 }
 
 // ---- how it goes ----
@@ -312,10 +394,14 @@ timed(struct build *build, enum build_stage stage, void (*run)(struct build *bui
 {
     if (build_stopped(build))
         return;
-    const uint64_t began = os_clock_ns(), spent = os_processor_ns();
+    struct build_report *const report = build->report;
+    const uint64_t began = os_clock_ns(), spent = os_processor_ns(), read = rows_bytes_read(build);
+    atomic_store(&build->memory_stage, atomic_load(&build->memory_now));
     run(build);
-    build->report->ns[stage] += os_clock_ns() - began;
-    build->report->processor_ns[stage] += os_processor_ns() - spent;
+    report->ns[stage] += os_clock_ns() - began;
+    report->processor_ns[stage] += os_processor_ns() - spent;
+    report->read[stage] += rows_bytes_read(build) - read;
+    report->memory[stage] = larger(report->memory[stage], atomic_load(&build->memory_stage));
 }
 
 // ---- the stages in turn ----
@@ -324,18 +410,24 @@ timed(struct build *build, enum build_stage stage, void (*run)(struct build *bui
 static void
 keep_chosen(struct build *build)
 {
-    uint8_t *const chosen = build->block;
-    const size_t each = chosen_each(build);
-    for (uint32_t place = build->first; place < build->end; place++)
-        memmove(chosen + place * each, build->reservoirs[place - build->first].ids,
-                build->counts[build->order[place]] * sizeof(uint32_t));
+    const uint32_t each = chosen_each(build);
+    for (uint32_t place = build->first; place < build->end; place++) {
+        const uint32_t count = build->counts[build->order[place]];
+        const uint32_t *links = build->reservoirs[place - build->first].ids;
+        uint8_t *out = (uint8_t *)build->block + build->chosen_count * each;
+        if (place % BLOCK_ROWS == 0)
+            build->chosen_starts[place / BLOCK_ROWS] = build->chosen_count;
+        for (uint32_t i = 0; i < count; i++, out += each) // what is too much goes with the next
+            memmove(out, &links[i], sizeof links[i]);
+        build->chosen_count += count;
+    }
 }
 
 static void
 one_pass(struct build *build)
 {
     const size_t part = build->end - build->first;
-    uint8_t *const free_from = (uint8_t *)build->block + chosen_bytes(build, build->first);
+    uint8_t *const free_from = (uint8_t *)build->block + chosen_bytes(build, build->chosen_count);
     build->reservoirs = (struct reservoir *)(void *)free_from;
     build->heads = (_Atomic uint32_t *)(void *)(build->reservoirs + part);
     memset((void *)build->heads, 0, part * sizeof *build->heads);
@@ -353,11 +445,14 @@ all_passes(struct build *build)
     build->block_bytes = block_for(build); // of clusters as large as they are
     build->block = build_alloc(build, build->block_bytes);
     build->counts = build_alloc(build, build->source->count);
-    build->report->passes = passes_of(build, build->block_bytes);
-    build->end = 0;
-    for (uint32_t pass = 0; pass < build->report->passes && !build_stopped(build); pass++) {
+    build->chosen_starts = build_alloc(build, chosen_starts_bytes(build));
+    build->report->passes = 0;
+    build->chosen_count = 0;
+    for (build->end = 0; build->end < build->rows.count && !build_stopped(build);) {
         build->first = build->end;
-        build->end = pass_end(build, build->block_bytes, build->first);
+        build->end = pass_end(build, build->block_bytes, chosen_bytes(build, build->chosen_count),
+                              build->first);
+        build->report->passes++;
         one_pass(build);
     }
 }
@@ -385,14 +480,17 @@ place_block(void *context, uint32_t index, uint32_t worker)
 {
     (void)worker;
     struct build *build = context;
-    const uint8_t *const chosen = build->block;
-    const size_t each = chosen_each(build), links_max = build->config.links_max;
+    const uint32_t each = chosen_each(build), shift = 8 * ((uint32_t)sizeof(uint32_t) - each);
+    const uint8_t *at = (const uint8_t *)build->block + build->chosen_starts[index] * each;
     const uint32_t from = index * BLOCK_ROWS, left = build->rows.count - from;
     const uint32_t end = from + (left < BLOCK_ROWS ? left : BLOCK_ROWS);
     for (uint32_t place = from; place < end; place++) {
         const uint32_t row = build->order[place];
-        memcpy(build->links + row * links_max, chosen + place * each,
-               build->counts[row] * sizeof(uint32_t));
+        uint32_t *const links = build->links + (size_t)row * build->config.links_max;
+        for (uint32_t i = 0; i < build->counts[row]; i++, at += each) {
+            memcpy(&links[i], at, sizeof links[i]);
+            links[i] = links[i] << shift >> shift;
+        }
     }
 }
 
@@ -400,11 +498,12 @@ place_block(void *context, uint32_t index, uint32_t worker)
 static void
 place_links(struct build *build)
 {
-    const uint32_t rows = build->rows.count;
-    block_trim(build, larger(chosen_bytes(build, rows), reverse_bytes(build)));
+    block_trim(build, larger(chosen_bytes(build, build->chosen_count), reverse_bytes(build)));
     open_links(build);
     if (!build_stopped(build))
-        pool_run(build->config.threads, (rows + BLOCK_ROWS - 1) / BLOCK_ROWS, place_block, build);
+        pool_run(build->config.threads, blocks_of(build), place_block, build);
+    build_free(build, build->chosen_starts, chosen_starts_bytes(build));
+    build->chosen_starts = NULL;
 }
 
 static void
@@ -465,8 +564,8 @@ draw_graph(struct build *build, uint64_t seed)
     clusters_close(build);
     timed(build, BUILD_REVERSE, place_links);
     timed(build, BUILD_REVERSE, build_reverse);
-    narrow_close(build);
     block_close(build);
+    narrow_close(build);
     split_close(build);
     timed(build, BUILD_SAME, add_twins);
     timed(build, BUILD_REACH, reach_all);
@@ -496,6 +595,7 @@ build_close(struct build *build)
                (size_t)(build->source->count - build->report->twins) * sizeof *build->members);
     workers_close(build);
     build->report->memory_peak = atomic_load(&build->memory_peak);
+    build->report->memory_left = atomic_load(&build->memory_now);
 }
 
 omen_status
@@ -521,13 +621,13 @@ build_run(const struct build_rows *rows, const struct build_config *config, stru
         return OMEN_OK;
     if (config->memory_max != 0 && config->memory_max < build_memory(rows, config).least)
         return OMEN_E_NO_MEMORY;
-    const size_t most = build_memory(rows, config).most;
     struct build build = {.source = rows,
                           .rows = *rows,
                           .config = *config,
                           .tiles = config->tiles != NULL ? config->tiles : kernels_best()->tiles,
-                          .narrow_may = config->memory_max == 0 || config->memory_max >= most,
+                          .narrow_how = narrow_how(rows, config),
                           .report = report};
+    workers_shape(&build);
     omen_status status = workers_open(&build);
     if (status == OMEN_OK) {
         build.total =

@@ -9,8 +9,8 @@
 // Rows are put in overlapping leaves of near ones (partition), all rows of a leaf are compared with each other (tiles), what
 // is near goes to each row's reservoir, of which the row chooses its links (PiPNN, arXiv 2602.21247).
 // docs/internals/bulk.md has the stages with their costs. The same rows and seed give the same links on every kernel, for
-// any number of threads and any memory_max (but long rows are compared whole where it has no room for short copies, and then the links
-// are those of whole rows); a maker's links are its own, and what is equal and what is reached goes the same way.
+// any number of threads and any memory_max (but long rows are compared whole where it has no room for short copies and making them where
+// they are wanted would not pay, and then the links are those of whole rows); a maker's links are its own, and what is equal and what is reached goes the same way.
 #ifndef OMEN_INDEX_BUILD_H
 #define OMEN_INDEX_BUILD_H
 #include <stdbool.h>
@@ -104,7 +104,11 @@ const char *build_stage_name(enum build_stage stage); // static
 struct build_report {
     uint64_t ns[BUILD_STAGES];
     uint64_t processor_ns[BUILD_STAGES]; // of the whole process meanwhile
+    uint64_t memory[BUILD_STAGES]; // the most that was held in it, what earlier ones left included
+    uint64_t
+        read[BUILD_STAGES]; // bytes of rows, whole ones and copies, each as often as it was read
     uint64_t memory_peak;
+    uint64_t memory_left;     // of the graph, which is the caller's
     uint64_t leaves, members; // of leaves, a row as often as it is in one
     uint64_t chopped;         // members of leaves that no split would make
     uint64_t pairs;           // compared in leaves and with leaders

@@ -2,7 +2,7 @@
 //
 // Shape: handle.
 //
-// Each cluster is taken apart by one thread, largest first. A pass over a part of the rows takes those apart again that have
+// Each cluster is taken apart by one thread. A pass over a part of the rows takes those apart again that have
 // such rows. Rows are called by their places: near ones follow each other, and so do their reservoirs.
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +17,8 @@
 #define SHRINK 0.8
 // Splits below the second that a cluster's memory is estimated for: each has fewer rows than the one above
 #define DEEPER 2u
+#define RUN_MOST 4u   // clusters that a thread takes one after the other, where it keeps copies,
+#define RUNS_LEAST 8u // if there are so many runs of each thread
 #define LARGEST_TIMES                                                                              \
     8u // what the largest cluster may be of the mean one, as long as there is none
 
@@ -216,17 +218,15 @@ in_pass(const struct build *build, const uint32_t *places, uint32_t count)
 
 struct leaves {
     struct build *build;
-    uint32_t largest[LEADERS_MAX]; // leaders, by the size of their clusters
+    uint32_t leaders[LEADERS_MAX]; // in the order of their turns
+    uint32_t run;                  // of them that one thread takes at a time
 };
 
 static void
-cluster_run(void *context, uint32_t index, uint32_t worker)
+cluster_run(struct build *build, struct build_worker *worker, uint32_t leader)
 {
-    struct leaves *leaves = context;
-    struct build *build = leaves->build;
     if (build_stopped(build))
         return;
-    const uint32_t leader = leaves->largest[index];
     const uint32_t count = (uint32_t)(build->starts[leader + 1] - build->starts[leader]);
     const size_t bytes = count * sizeof(uint32_t);
     uint32_t *const places = build_heap(build, bytes);
@@ -239,9 +239,19 @@ cluster_run(void *context, uint32_t index, uint32_t worker)
                                     .level = 1,
                                     .seed = mix64(build->seed + leader + 1)};
     if (in_pass(build, places, count))
-        take_apart(build, &build->workers[worker], &cluster);
+        take_apart(build, worker, &cluster);
     build_heap_free(build, places, bytes);
-    build_done(build, worker, count);
+    build_done(build, (uint32_t)(worker - build->workers), count);
+}
+
+static void
+some_run(void *context, uint32_t index, uint32_t worker)
+{
+    struct leaves *leaves = context;
+    struct build *build = leaves->build;
+    for (uint32_t i = index * leaves->run; i < (index + 1) * leaves->run; i++)
+        if (i < build->leaders)
+            cluster_run(build, &build->workers[worker], leaves->leaders[i]);
 }
 
 static int
@@ -252,6 +262,17 @@ by_size(const void *a, const void *b, void *context)
     const uint64_t size_x = build->starts[x + 1] - build->starts[x],
                    size_y = build->starts[y + 1] - build->starts[y];
     return size_x != size_y ? (size_x < size_y) - (size_x > size_y) : (x > y) - (x < y);
+}
+
+// Leaders are in a chain of near ones. Where copies are made as they are wanted a thread has some of the next cluster's from the one
+// before; else nobody gains by that, and the largest are taken first, so that no thread waits for another in the end.
+static uint32_t
+run_of(const struct build *build)
+{
+    const uint32_t share = build->leaders / build->config.threads / RUNS_LEAST;
+    if (build->copies_room == 0 || share == 0)
+        return 1;
+    return share < RUN_MOST ? share : RUN_MOST;
 }
 
 static void
@@ -273,14 +294,18 @@ prefetch_place(const void *context, uint32_t place)
 void
 build_leaves(struct build *build)
 {
-    struct leaves leaves = {.build = build};
+    struct leaves leaves = {.build = build, .run = run_of(build)};
     for (uint32_t i = 0; i < build->leaders; i++)
-        leaves.largest[i] = i;
-    qsort_r(leaves.largest, build->leaders, sizeof *leaves.largest, by_size, build);
+        leaves.leaders[i] = i;
+    if (build->copies_room == 0)
+        qsort_r(leaves.leaders, build->leaders, sizeof *leaves.leaders, by_size, build);
     build->by_row = build->rows;
     build->rows.context = build;
     build->rows.read = read_place;
     build->rows.prefetch = prefetch_place;
-    pool_run(build->config.threads, build->leaders, cluster_run, &leaves);
+    build->called = build->order;
+    pool_run(build->config.threads, (build->leaders + leaves.run - 1) / leaves.run, some_run,
+             &leaves);
     build->rows = build->by_row;
+    build->called = NULL;
 }

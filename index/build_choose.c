@@ -16,6 +16,8 @@
 #include "index/build_int.h"
 
 #define BLOCK_ROWS 256u
+#define BLOCK_ROWS_WANTED                                                                          \
+    1024u              // where copies are made as they are wanted, and kept for the next row
 #define LEAST_SHARE 4u // of the links that a row may choose, it has at least one in so many
 
 static uint64_t
@@ -52,10 +54,9 @@ measure(struct candidates *from, uint32_t owner, const uint32_t *rows)
     struct build_worker *worker = from->worker;
     const struct tile_packed packed = worker_packed(worker);
     uint64_t values[CHOOSE_MAX];
-    for (uint32_t i = 0; i < from->count; i++)
-        row_read(build, worker, rows[i], i, SKETCH_NONE);
+    rows_read_asked(build, worker, rows, from->count, SKETCH_NONE);
     rows_pack(build, worker, from->count);
-    build->rows.read(build->rows.context, owner, worker->ahead, &worker->ahead_numbers[0], NULL);
+    rows_read_ahead(build, worker, &owner, 1);
     const struct tile_side row = {.rows = worker->ahead, .numbers = worker->ahead_numbers};
     row_measure(build, &row, &packed, from->groups, from->own);
     for (uint32_t i = 0; i < CHOOSE_MAX; i++)
@@ -145,15 +146,21 @@ candidates_of(const struct build *build, uint32_t place, uint32_t *rows)
     return count;
 }
 
+static uint32_t
+block_rows(const struct build *build)
+{
+    return build->copies_room > 0 ? BLOCK_ROWS_WANTED : BLOCK_ROWS;
+}
+
 static void
 choose_block(void *context, uint32_t index, uint32_t worker)
 {
     struct build *build = context;
     if (build_stopped(build))
         return;
-    const uint32_t from = build->first + index * BLOCK_ROWS;
+    const uint32_t from = build->first + index * block_rows(build);
     const uint32_t left = build->end - from;
-    const uint32_t end = from + (left < BLOCK_ROWS ? left : BLOCK_ROWS);
+    const uint32_t end = from + (left < block_rows(build) ? left : block_rows(build));
     uint32_t rows[2][RESERVOIR_SLOTS], counts[2];
     counts[from % 2] = candidates_of(build, from, rows[from % 2]);
     for (uint32_t place = from; place < end; place++) {
@@ -173,6 +180,7 @@ choose_block(void *context, uint32_t index, uint32_t worker)
 void
 build_choose(struct build *build)
 {
-    const uint32_t blocks = (build->end - build->first + BLOCK_ROWS - 1) / BLOCK_ROWS;
+    const uint32_t each = block_rows(build);
+    const uint32_t blocks = (build->end - build->first + each - 1) / each;
     pool_run(build->config.threads, blocks, choose_block, build);
 }

@@ -1,7 +1,7 @@
 // index/build_int.h -- what the stages of a bulk build share; nobody else includes it.
 //
 // Shape: handle. build.c runs the stages; build_rows.c reads and measures rows; build_same.c finds equal ones;
-// build_narrow.c copies them short, along what build_axes.c finds; build_partition.c and build_apart.c split, build_gaps.c holds the clusters meanwhile; build_leaf.c compares the rows of a leaf, by build_product.c's distances; build_choose.c chooses links; build_reverse.c adds
+// build_narrow.c copies them short, as build_lens.c sees them along what build_axes.c finds, or build_wanted.c does where they are wanted; build_partition.c and build_apart.c split, build_gaps.c holds the clusters meanwhile; build_leaf.c compares the rows of a leaf, by build_product.c's distances; build_choose.c chooses links; build_reverse.c adds
 // their other direction; build_reach.c makes everything reachable.
 #ifndef OMEN_INDEX_BUILD_INT_H
 #define OMEN_INDEX_BUILD_INT_H
@@ -22,6 +22,14 @@ struct twin {
     uint32_t row, of;
 };
 
+// Short copies that were made last, in sets of a few: a row's are in the set that its number draws.
+struct wanted {
+    uint32_t *rows;  // each one more than it is; 0: none
+    uint8_t *copies; // of each
+    struct tile_numbers *numbers;
+    uint8_t *next; // of each set, which goes when one comes
+};
+
 // What a thread works with.
 struct build_worker {
     // Rows that were read, `stride` apart, and the same packed as columns.
@@ -32,6 +40,7 @@ struct build_worker {
     int32_t *starts; // of columns, bytes only
     float *sketches; // TILE_SKETCH of each
     void *ahead;     // TILE_ROWS more rows, and what goes with them
+    void *wide;      // TILE_ROWS rows of which short copies are made
     struct tile_numbers ahead_numbers[TILE_ROWS];
 
     // Of a leaf's members.
@@ -40,8 +49,30 @@ struct build_worker {
     uint32_t *lists;   // LEAF_LIST_ROOM keys
     uint8_t *list_counts;
 
+    struct wanted wanted;
+
     void *memory; // of all of these
     uint64_t leaves, members, chopped, pairs;
+    uint64_t read; // bytes of rows
+};
+
+// A matrix that rows are multiplied with: axes that they are looked at along.
+struct lens {
+    uint32_t count; // of axes
+    float scale;    // what a byte of the matrix stands for
+    float bound;    // of a row's product with an axis
+    float *mixed;   // the axes
+    uint8_t *bytes; // biased
+    int8_t *columns;
+    int32_t *starts;
+    float *ones, *bounds; // of columns
+};
+
+// Whether there may be short copies: of all rows from the start, or made where they are wanted, again and again.
+enum narrow_how {
+    NARROW_NEVER,
+    NARROW_ALL,
+    NARROW_WANTED,
 };
 
 // Short copies of rows, and what they take the place of.
@@ -49,6 +80,7 @@ struct narrow {
     uint32_t count, width;
     uint8_t *rows; // width biased bytes each; NULL: there are none
     struct tile_numbers *numbers;
+    struct lens lens; // that makes them where they are wanted; no columns: it does not
     struct build_rows wide;
     struct build_config config;
     uint32_t leaf_rows;
@@ -59,10 +91,12 @@ struct build {
     struct build_rows rows; // the source without twins
     struct build_config config;
     const struct tile_kernels *tiles;
-    size_t stride;      // bytes from a row to the next in a worker's memory
-    uint32_t rows_room; // rows that a worker has room for, a multiple of TILE_COLUMNS
-    uint32_t leaf_rows; // as rows are long
-    uint32_t leaf_room; // rows of a leaf that a worker has room for
+    size_t stride;        // bytes from a row to the next in a worker's memory
+    size_t stride_room;   // that it has room for
+    uint32_t copies_room; // copies made where they are wanted that a worker keeps
+    uint32_t rows_room;   // rows that a worker has room for, a multiple of TILE_COLUMNS
+    uint32_t leaf_rows;   // as rows are long
+    uint32_t leaf_room;   // rows of a leaf that a worker has room for
 
     // Of the rows that are built, in `rows`' numbers.
     uint32_t *members;  // row -> row of the source; NULL: the same
@@ -75,16 +109,20 @@ struct build {
     uint8_t *gaps;
     uint32_t *order;          // place -> row: near ones follow each other
     struct build_rows by_row; // while `rows` are called by their places
+    const uint32_t *called;   // `order` then, else NULL
 
     struct narrow narrow;
-    bool narrow_may; // the limit has room for copies
+    enum narrow_how narrow_how; // as the limit has room
 
     // What reservoirs lie in, pass after pass, behind the links that were chosen in passes before; and what turns links round: memory
     // that was touched once is cheaper than new.
     void *block;
     size_t block_bytes;
 
-    // The rows of places [first, end) have reservoirs in this pass. A row that has chosen has its links where its reservoir was.
+    // The rows of places [first, end) have reservoirs in this pass. A row that has chosen has its links where its reservoir was, until
+    // they lie in the order of places, as many as there are, at the beginning of the block; those of each BLOCK_ROWS places from
+    // chosen_starts on.
+    uint64_t chosen_count, *chosen_starts;
     uint32_t first, end;
     struct reservoir *reservoirs;
     _Atomic uint32_t *heads; // bit 7: somebody is at it
@@ -94,8 +132,9 @@ struct build {
 
     uint64_t seed; // of this draw
     struct build_worker *workers;
-    _Atomic size_t memory_now, memory_peak;
-    bool whole; // everything is reached
+    _Atomic size_t memory_now, memory_peak, memory_stage; // the most of all, and of the stage
+    uint64_t read; // bytes of rows, by workers that were closed
+    bool whole;    // everything is reached
     struct build_report *report;
 
     _Atomic int status; // of the first thing that went wrong
@@ -115,6 +154,8 @@ build_stopped(struct build *build)
 void *build_alloc(struct build *build, size_t bytes);
 void build_free(struct build *build, void *memory, size_t bytes);
 void block_close(struct build *build); // accepts none
+// Whether the limit has room for all that comes after the first split, with copies that long made where they are wanted.
+bool wanted_fits(const struct build *build, uint32_t width);
 // The same of the heap, not zeroed; from any thread.
 void *build_heap(struct build *build, size_t bytes);
 void build_heap_free(struct build *build, void *memory, size_t bytes);
@@ -141,6 +182,8 @@ memory_part(uint8_t *base, size_t *at, size_t bytes)
 // From now on rows are compared by these, which are no longer than the source's.
 void build_compare(struct build *build, const struct build_rows *rows);
 void workers_shape(struct build *build); // what the rows' length makes of leaves and strides
+// The same leaves, of copies as long as that, made where they are wanted.
+void workers_shape_wanted(struct build *build, uint32_t width);
 size_t workers_bytes(const struct build *build); // of all of them
 OMEN_MUST_CHECK omen_status workers_open(struct build *build);
 void workers_close(struct build *build);
@@ -149,13 +192,20 @@ worker_row(const struct build *build, void *rows, uint32_t i)
 {
     return (uint8_t *)rows + (size_t)i * build->stride;
 }
+size_t rows_stride(const struct build_rows *rows);
+// The worker has read so many of `rows`; what all have read.
+void rows_count_read(struct build_worker *worker, const struct build_rows *rows, uint32_t count);
+uint64_t rows_bytes_read(const struct build *build);
 // Reads `count` rows into the worker's memory, their sketches too where `sketch` says so.
 enum build_sketch { SKETCH_NONE, SKETCH_READ };
 void rows_read(const struct build *build, struct build_worker *worker, const uint32_t *ids,
                uint32_t count, enum build_sketch sketch);
-// The same of one row that was asked for before, as the i-th.
-void row_read(const struct build *build, struct build_worker *worker, uint32_t id, uint32_t i,
-              enum build_sketch sketch);
+// The same of rows that were asked for before.
+void rows_read_asked(const struct build *build, struct build_worker *worker, const uint32_t *ids,
+                     uint32_t count, enum build_sketch sketch);
+// Up to TILE_ROWS of those to worker->ahead.
+void rows_read_ahead(const struct build *build, struct build_worker *worker, const uint32_t *ids,
+                     uint32_t count);
 // Packs the first `count` of them as columns, and fills up to whole tiles with columns that are infinitely far.
 void rows_pack(const struct build *build, struct build_worker *worker, uint32_t count);
 // Distances from rows `at[0..TILE_ROWS)` of `rows` (with numbers of the same places) to a tile of columns.
@@ -265,6 +315,35 @@ const float *axes_at(const struct axes *axes, uint32_t axis);
 size_t axes_room(uint32_t width);
 size_t axes_bytes(uint32_t width);
 
+// ---- build_lens.c ----
+// The parts of a lens of up to `most` axes that is being made; a NULL base only counts.
+size_t lens_lay_out(struct lens *lens, uint32_t width, uint32_t most, uint8_t *base);
+// Looks along the next AXES_STEP axes too.
+void lens_widen(const struct build *build, struct lens *lens, const struct axes *axes);
+// What of it makes copies; false where there is no memory, and the build says so.
+OMEN_MUST_CHECK bool lens_keep(struct build *build, const struct lens *lens, struct lens *out);
+void lens_close_kept(struct build *build, struct lens *lens); // accepts zeros
+size_t lens_bytes_kept(uint32_t width, uint32_t count);
+// Reads up to TILE_ROWS of the rows `wide`, and copies them short: one after the other to `out`, with their numbers.
+void lens_copy(const struct build *build, struct build_worker *worker, const struct lens *lens,
+               const struct build_rows *wide, const uint32_t *rows, uint32_t count, uint8_t *out,
+               struct tile_numbers *numbers);
+
+// ---- build_wanted.c ----
+// Copies that a worker keeps, of so many rows.
+uint32_t wanted_room(uint32_t rows);
+size_t wanted_lay_out(struct wanted *wanted, uint32_t room, uint32_t width, uint8_t *base);
+// Short copies of the rows `ids` to `to`, build->stride apart, with their numbers, and sketches where that is not NULL.
+void wanted_fetch(const struct build *build, struct build_worker *worker, const uint32_t *ids,
+                  uint32_t count, void *to, struct tile_numbers *numbers, float *sketches);
+// Of a copy. Its first components are as good as any.
+static inline void
+copy_sketch(const uint8_t *copy, const struct tile_numbers *numbers, float *sketch)
+{
+    for (uint32_t i = 0; i < TILE_SKETCH; i++)
+        sketch[i] = numbers->scale * (float)(copy[i] - TILE_BIAS);
+}
+
 // ---- build_narrow.c ----
 // Makes short copies of the rows, which have places already, where they will do.
 void build_narrow(struct build *build);
@@ -274,6 +353,8 @@ void narrow_use(struct build *build);
 bool narrow_can(const struct build *build);
 // Ends that, and the copies.
 void narrow_close(struct build *build); // accepts none
+// What the build's config and its workers become where copies are made as they are wanted.
+void narrow_shape_wanted(struct build *build);
 // Of copies as they are, or as long as they may become; and what making them takes, those included.
 size_t narrow_bytes(const struct build *build);
 size_t narrow_bytes_making(const struct build *build);

@@ -42,18 +42,11 @@ static void
 read_ahead(const struct build *build, struct build_worker *worker, const uint32_t *ids,
            uint32_t count, struct tile_side *side)
 {
-    const struct build_rows *rows = &build->rows;
-    for (uint32_t r = 0; r < TILE_ROWS; r++) {
+    rows_read_ahead(build, worker, ids, count);
+    side->rows = worker->ahead;
+    side->numbers = worker->ahead_numbers;
+    for (uint32_t r = 0; r < TILE_ROWS; r++)
         side->at[r] = r < count ? r : count - 1;
-        if (r >= count)
-            continue;
-        rows->read(rows->context, ids[r], worker_row(build, worker->ahead, r),
-                   &worker->ahead_numbers[r], NULL);
-    }
-    *side = (struct tile_side){
-        .rows = worker->ahead,
-        .numbers = worker->ahead_numbers,
-        .at = {side->at[0], side->at[1], side->at[2], side->at[3], side->at[4], side->at[5]}};
 }
 
 // The largest key of leaders that a row goes to. Where data has few dimensions, the leaders after the first few are much farther

@@ -163,7 +163,7 @@ far_giver(const struct reach *reach, uint32_t row)
     uint32_t best = 0, drawn[TILE_COLUMNS] = {0};
     float nearest = INFINITY;
     prng_init(&prng, mix64(build->seed ^ row));
-    build->rows.read(build->rows.context, row, worker->ahead, &worker->ahead_numbers[0], NULL);
+    rows_read_ahead(build, worker, &row, 1);
     const struct tile_side side = {.rows = worker->ahead, .numbers = worker->ahead_numbers};
     for (uint32_t draws = 0; draws < FAR_DRAWS;) {
         uint32_t count = 0;

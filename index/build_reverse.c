@@ -318,7 +318,10 @@ take_block(void *context, uint32_t index, uint32_t worker)
 size_t
 reverse_bytes(const struct build *build)
 {
-    return build->rows.count * (sizeof(uint64_t) + build->config.chosen * sizeof(uint32_t));
+    const uint64_t links = build->chosen_count > 0
+                               ? build->chosen_count
+                               : (uint64_t)build->rows.count * build->config.chosen;
+    return build->rows.count * sizeof(uint64_t) + links * sizeof(uint32_t);
 }
 
 // Where reservoirs were, or anew if that is too small.

@@ -13,23 +13,38 @@
 #define ROWS_LEAST TILE_COLUMNS
 
 static size_t
-component_bytes(const struct build *build)
+component_bytes(const struct build_rows *rows)
 {
-    return build->rows.kind == BUILD_BYTES ? 1 : sizeof(float);
+    return rows->kind == BUILD_BYTES ? 1 : sizeof(float);
 }
 
-static size_t
-stride_of(const struct build_rows *rows)
+size_t
+rows_stride(const struct build_rows *rows)
 {
-    const size_t each = rows->kind == BUILD_BYTES ? 1 : sizeof(float);
-    return (rows->width * each + 63) / 64 * 64;
+    return (rows->width * component_bytes(rows) + 63) / 64 * 64;
+}
+
+void
+rows_count_read(struct build_worker *worker, const struct build_rows *rows, uint32_t count)
+{
+    const size_t numbers = rows->kind == BUILD_BYTES ? sizeof(struct tile_numbers) : 0;
+    worker->read += count * (rows->width * component_bytes(rows) + numbers);
+}
+
+uint64_t
+rows_bytes_read(const struct build *build)
+{
+    uint64_t read = build->read;
+    for (uint32_t i = 0; build->workers != NULL && i < build->config.threads; i++)
+        read += build->workers[i].read;
+    return read;
 }
 
 void
 build_compare(struct build *build, const struct build_rows *rows)
 {
     build->rows = *rows;
-    build->stride = stride_of(rows);
+    build->stride = rows_stride(rows);
 }
 
 static size_t
@@ -43,11 +58,16 @@ static size_t
 worker_lay_out(const struct build *build, struct build_worker *worker, uint8_t *base)
 {
     const size_t room = build->rows_room, members = whole_tiles(build->leaf_room);
-    const size_t stride = stride_of(build->source);
+    const size_t stride = build->stride_room;
     size_t at = 0;
     worker->rows = memory_part(base, &at, room * stride);
     worker->columns = memory_part(base, &at, room * stride);
-    worker->ahead = memory_part(base, &at, TILE_ROWS * stride);
+    worker->ahead = worker->wide = memory_part(base, &at, TILE_ROWS * stride);
+    if (build->copies_room > 0) {
+        worker->wide = memory_part(base, &at, TILE_ROWS * rows_stride(build->source));
+        at += wanted_lay_out(&worker->wanted, build->copies_room, (uint32_t)stride,
+                             base != NULL ? base + at : NULL);
+    }
     worker->numbers = memory_part(base, &at, room * sizeof *worker->numbers);
     worker->scales = memory_part(base, &at, room * sizeof(float));
     worker->adds = memory_part(base, &at, room * sizeof(float));
@@ -67,7 +87,8 @@ worker_lay_out(const struct build *build, struct build_worker *worker, uint8_t *
 void
 workers_shape(struct build *build)
 {
-    build->stride = stride_of(&build->rows);
+    build->stride = build->stride_room = rows_stride(&build->rows);
+    build->copies_room = 0;
     size_t fit = WORKER_BYTES / build->stride / TILE_COLUMNS * TILE_COLUMNS;
     fit = fit < ROWS_LEAST ? ROWS_LEAST : fit;
     build->rows_room = fit < TILE_IDS ? (uint32_t)fit : TILE_IDS;
@@ -80,6 +101,13 @@ workers_shape(struct build *build)
     build->rows_room = (uint32_t)whole_tiles(larger(leaders, build->leaf_room));
 }
 
+void
+workers_shape_wanted(struct build *build, uint32_t width)
+{
+    build->stride_room = width;
+    build->copies_room = wanted_room(build->rows.count);
+}
+
 size_t
 workers_bytes(const struct build *build)
 {
@@ -90,7 +118,6 @@ workers_bytes(const struct build *build)
 omen_status
 workers_open(struct build *build)
 {
-    workers_shape(build);
     build->workers = mem_alloc_zero(build->config.threads, sizeof *build->workers);
     if (build->workers == NULL)
         return OMEN_E_NO_MEMORY;
@@ -114,22 +141,61 @@ workers_close(struct build *build)
         build->report->members += worker->members;
         build->report->chopped += worker->chopped;
         build->report->pairs += worker->pairs;
+        build->read += worker->read;
     }
     mem_free(build->workers);
     build->workers = NULL;
 }
 
-void
+// The numbers of the i-th row to those of columns.
+static void
+number_column(const struct build *build, struct build_worker *worker, uint32_t i)
+{
+    const struct tile_numbers *numbers = &worker->numbers[i];
+    worker->scales[i] = numbers->scale;
+    worker->adds[i] = build->rows.kind == BUILD_BYTES ? numbers->add : 0.0f;
+    worker->extras[i] = numbers->extra;
+}
+
+static void
 row_read(const struct build *build, struct build_worker *worker, uint32_t id, uint32_t i,
          enum build_sketch sketch)
 {
     const struct build_rows *rows = &build->rows;
-    struct tile_numbers *const numbers = &worker->numbers[i];
-    rows->read(rows->context, id, worker_row(build, worker->rows, i), numbers,
+    rows->read(rows->context, id, worker_row(build, worker->rows, i), &worker->numbers[i],
                sketch == SKETCH_READ ? worker->sketches + (size_t)i * TILE_SKETCH : NULL);
-    worker->scales[i] = numbers->scale;
-    worker->adds[i] = rows->kind == BUILD_BYTES ? numbers->add : 0.0f;
-    worker->extras[i] = numbers->extra;
+    number_column(build, worker, i);
+}
+
+void
+rows_read_asked(const struct build *build, struct build_worker *worker, const uint32_t *ids,
+                uint32_t count, enum build_sketch sketch)
+{
+    rows_count_read(worker, &build->rows, count);
+    if (build->copies_room == 0) {
+        for (uint32_t i = 0; i < count; i++)
+            row_read(build, worker, ids[i], i, sketch);
+        return;
+    }
+    wanted_fetch(build, worker, ids, count, worker->rows, worker->numbers,
+                 sketch == SKETCH_READ ? worker->sketches : NULL);
+    for (uint32_t i = 0; i < count; i++)
+        number_column(build, worker, i);
+}
+
+void
+rows_read_ahead(const struct build *build, struct build_worker *worker, const uint32_t *ids,
+                uint32_t count)
+{
+    const struct build_rows *rows = &build->rows;
+    rows_count_read(worker, rows, count);
+    if (build->copies_room > 0) {
+        wanted_fetch(build, worker, ids, count, worker->ahead, worker->ahead_numbers, NULL);
+        return;
+    }
+    for (uint32_t r = 0; r < count; r++)
+        rows->read(rows->context, ids[r], worker_row(build, worker->ahead, r),
+                   &worker->ahead_numbers[r], NULL);
 }
 
 void
@@ -137,6 +203,11 @@ rows_read(const struct build *build, struct build_worker *worker, const uint32_t
           uint32_t count, enum build_sketch sketch)
 {
     const struct build_rows *rows = &build->rows;
+    if (build->copies_room > 0) {
+        rows_read_asked(build, worker, ids, count, sketch);
+        return;
+    }
+    rows_count_read(worker, rows, count);
     for (uint32_t i = 0; i < ROWS_AHEAD && i < count; i++)
         rows->prefetch(rows->context, ids[i]);
     for (uint32_t i = 0; i < count; i++) {
@@ -163,7 +234,7 @@ rows_pack(const struct build *build, struct build_worker *worker, uint32_t count
 {
     const uint32_t tiles = (count + TILE_COLUMNS - 1) / TILE_COLUMNS * TILE_COLUMNS;
     const uint32_t groups = (count + TILE_LANES - 1) / TILE_LANES * TILE_LANES;
-    const size_t column = build->rows.width * component_bytes(build);
+    const size_t column = build->rows.width * component_bytes(&build->rows);
     if (build->rows.kind == BUILD_BYTES)
         build->tiles->pack_bytes(worker->rows, (uint32_t)build->stride, count, build->rows.width,
                                  worker->columns, worker->starts);

@@ -36,6 +36,7 @@ read_row(const struct build *build, struct build_worker *worker, uint32_t row, u
 {
     build->source->read(build->source->context, row, worker_row(build, worker->ahead, place),
                         &worker->ahead_numbers[place], NULL);
+    rows_count_read(worker, build->source, 1);
 }
 
 // Four chains of eight bytes, so that no product waits for the one before. Only for us: nothing outlives the build.

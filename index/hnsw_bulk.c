@@ -48,6 +48,16 @@ code_block(void *context, uint32_t index, uint32_t worker)
             hnsw_encode(hnsw, slot, bulk->scratches[worker]);
 }
 
+// Of the rows that code_block reads.
+static uint64_t
+uncoded_bytes(const struct hnsw_bulk *bulk)
+{
+    const struct hnsw *hnsw = bulk->hnsw;
+    const uint32_t linked = atomic_load_explicit(&hnsw->linked_prefix, memory_order_relaxed);
+    const uint32_t coded = linked > hnsw->chosen ? linked : hnsw->chosen;
+    return coded < bulk->rows ? (uint64_t)(bulk->rows - coded) * hnsw->row_bytes : 0;
+}
+
 static void
 sketch_block(void *context, uint32_t index, uint32_t worker)
 {
@@ -204,6 +214,8 @@ make(struct hnsw_bulk *bulk, struct hnsw_bulk_report *report)
     if (limit != 0 && limit < report->memory.least)
         return OMEN_E_NO_MEMORY;
     config.memory_max = limit != 0 ? limit - besides : 0;
+    report->memory_besides = besides;
+    report->encode_read = uncoded_bytes(bulk);
     omen_status status = make_readable(bulk);
     report->encode_ns = os_clock_ns() - began - report->found_ns;
     report->encode_processor_ns = os_processor_ns() - spent - report->found_processor_ns;
@@ -214,6 +226,37 @@ make(struct hnsw_bulk *bulk, struct hnsw_bulk_report *report)
     status = build_run(&rows, &config, &bulk->graph, &report->build);
     report->memory_peak = besides + report->build.memory_peak;
     return status;
+}
+
+static void
+add_stage(struct hnsw_bulk_stage *out, uint32_t *count, struct hnsw_bulk_stage stage)
+{
+    if (stage.ns > 0)
+        out[(*count)++] = stage;
+}
+
+uint32_t
+hnsw_bulk_stages(const struct hnsw_bulk_report *report,
+                 struct hnsw_bulk_stage out[HNSW_BULK_STAGES])
+{
+    const struct build_report *build = &report->build;
+    const uint64_t besides = report->memory_besides;
+    uint32_t count = 0;
+    add_stage(
+        out, &count,
+        (struct hnsw_bulk_stage){"found", report->found_ns, report->found_processor_ns, 0, 0});
+    add_stage(out, &count,
+              (struct hnsw_bulk_stage){"encode", report->encode_ns, report->encode_processor_ns,
+                                       besides, report->encode_read});
+    for (int stage = 0; stage < BUILD_STAGES; stage++)
+        add_stage(out, &count,
+                  (struct hnsw_bulk_stage){build_stage_name((enum build_stage)stage),
+                                           build->ns[stage], build->processor_ns[stage],
+                                           besides + build->memory[stage], build->read[stage]});
+    add_stage(out, &count,
+              (struct hnsw_bulk_stage){"install", report->install_ns, report->install_processor_ns,
+                                       besides + build->memory_left, 0});
+    return count;
 }
 
 // What rows and codes of one kind take at most; codes that are there are not taken again.

@@ -24,10 +24,22 @@ struct hnsw_bulk_report {
     uint32_t rows;
     uint64_t found_ns, encode_ns;
     uint64_t found_processor_ns, encode_processor_ns; // of the whole process meanwhile
+    uint64_t install_ns, install_processor_ns;        // the caller's to fill
     struct build_memory memory; // that would have been right; also where less was given
     size_t memory_peak;         // of all
+    size_t memory_besides;      // what is there in every stage of the build beside its own
+    uint64_t encode_read;       // bytes of rows that codes were made of
     struct build_report build;
 };
+
+// A report's stages in their order, those that took no time left out. Bytes as of struct build_report, memory beside the index.
+struct hnsw_bulk_stage {
+    const char *name; // static
+    uint64_t ns, processor_ns, memory, read;
+};
+#define HNSW_BULK_STAGES (3 + (uint32_t)BUILD_STAGES)
+uint32_t hnsw_bulk_stages(const struct hnsw_bulk_report *report,
+                          struct hnsw_bulk_stage out[HNSW_BULK_STAGES]);
 
 // Makes links of all live rows that are published. *out is NULL where there is nothing to be linked (too few rows, or a flat
 // index), and after a failure: OMEN_E_NO_MEMORY, OMEN_E_CANCELLED, OMEN_E_UNSUPPORTED (index/build.h); the index is then as it

@@ -144,14 +144,13 @@ bulk_own_begun(struct hnsw *hnsw)
 // Links by the backend, or where that is AUTO and its GPU fails by the CPU.
 static omen_status
 make_links(struct hnsw *hnsw, struct hnsw_bulk_options *options, struct backend *backend,
-           struct bulk_made *made, struct hnsw_bulk **bulk)
+           struct bulk_made *made, struct hnsw_bulk_report *report, struct hnsw_bulk **bulk)
 {
-    struct hnsw_bulk_report ignored;
     options->maker = backend != NULL ? backend_maker(backend) : NULL;
-    omen_status status = hnsw_bulk_make(hnsw, options, &ignored, bulk);
+    omen_status status = hnsw_bulk_make(hnsw, options, report, bulk);
     if (status != OMEN_OK && options->maker != NULL && backend_gives_up(backend, status)) {
         options->maker = NULL;
-        status = hnsw_bulk_make(hnsw, options, &ignored, bulk);
+        status = hnsw_bulk_make(hnsw, options, report, bulk);
     }
     if (status == OMEN_OK && *bulk != NULL)
         made->backend = options->maker != NULL ? OMEN_BACKEND_CUDA : OMEN_BACKEND_CPU;
@@ -162,6 +161,24 @@ make_links(struct hnsw *hnsw, struct hnsw_bulk_options *options, struct backend 
     else if (backend != NULL)
         made->error = backend->why;
     return status;
+}
+
+_Static_assert(HNSW_BULK_STAGES <= OMEN_BUILD_STAGES_MAX, "all stages have room");
+
+static void
+list_stages(const struct hnsw_bulk_report *report, struct bulk_made *made)
+{
+    struct hnsw_bulk_stage stages[HNSW_BULK_STAGES];
+    made->memory = report->memory_peak;
+    made->stage_count = hnsw_bulk_stages(report, stages);
+    for (uint32_t i = 0; i < made->stage_count; i++) {
+        omen_build_stage *const out = &made->stages[i];
+        *out = (omen_build_stage){.seconds = (double)stages[i].ns * 1e-9,
+                                  .memory = stages[i].memory,
+                                  .read = stages[i].read};
+        ASSERT(strlen(stages[i].name) < sizeof out->name);
+        memcpy(out->name, stages[i].name, strlen(stages[i].name));
+    }
 }
 
 // Under `builds`, with linkers paused; and `upkeep`, where *installing is NULL, else that lock is taken for the links' moment.
@@ -175,12 +192,15 @@ build_and_install(struct shard *shard, struct hnsw *hnsw, size_t memory, struct 
     const uint64_t began_ns = os_clock_ns();
     watch->rows = hnsw_count(hnsw);
     tell(shard, true, 0, watch->rows);
-    omen_status status = make_links(hnsw, &options, backend, made, &bulk);
+    struct hnsw_bulk_report done = {0};
+    omen_status status = make_links(hnsw, &options, backend, made, &done, &bulk);
     made->built = status == OMEN_OK && bulk != NULL;
     if (made->built) {
         if (installing != NULL)
             lock_acquire(installing);
+        const uint64_t install_ns = os_clock_ns();
         status = hnsw_bulk_install(bulk);
+        done.install_ns = os_clock_ns() - install_ns;
         if (installing != NULL)
             lock_release(installing);
         ASSERT(status == OMEN_OK); // else we wrote what is no graph
@@ -189,6 +209,7 @@ build_and_install(struct shard *shard, struct hnsw *hnsw, size_t memory, struct 
         atomic_store_explicit(&shard->bulk_after, 0, memory_order_relaxed);
         made->rows = (uint32_t)watch->rows;
         made->ns = os_clock_ns() - began_ns;
+        list_stages(&done, made);
     } else if (status != OMEN_OK && status != OMEN_E_CANCELLED) {
         // In vain, which is dear: the next try by itself waits for twice as many.
         atomic_store_explicit(&shard->bulk_after, 2 * hnsw_tail(hnsw), memory_order_relaxed);

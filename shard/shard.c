@@ -25,6 +25,9 @@ fill_build_report(const struct bulk_made *made, omen_build_report *report)
     report->seconds = made->built ? (double)made->ns * 1e-9 : 0.0;
     memcpy(report->device, made->device, sizeof report->device);
     memcpy(report->reason, made->error.text, sizeof report->reason);
+    report->memory = made->memory;
+    report->stage_count = made->stage_count;
+    memcpy(report->stages, made->stages, sizeof report->stages);
 }
 
 // Links at once where that is worth it; OMEN_E_CANCELLED where the progress function said so.

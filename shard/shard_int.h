@@ -191,6 +191,9 @@ struct bulk_made {
     omen_backend backend; // who built
     uint32_t rows;
     uint64_t ns;
+    uint64_t memory; // bytes at most
+    uint32_t stage_count;
+    omen_build_stage stages[OMEN_BUILD_STAGES_MAX];
     char device[256]; // that built, or was to
     struct omen_error
         error; // why it came to nothing, or AUTO to the CPU; an empty text: neither did

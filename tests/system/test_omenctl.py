@@ -323,6 +323,8 @@ class TestFile(Case):
         done = self.check_fine(self.build("--again", "--gpu", "never", "--threads", 1)).json
         self.assertEqual((done["backend"], done["device"], done["reason"]), ("cpu", None, None))
         self.assertGreaterEqual(done["built_rows"], 1130)
+        self.assertEqual(done["memory"], max(stage["memory"] for stage in done["stages"]))
+        self.assertGreater({stage["name"]: stage["read"] for stage in done["stages"]}["leaves"], 0)
         self.check_fine(omenctl("file", "verify", self.path))
 
     def test_build_on_a_gpu_that_the_plain_device_plays(self) -> None:

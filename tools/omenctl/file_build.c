@@ -80,6 +80,20 @@ add_text_or_null(struct doc *doc, const char *key, const char *text)
         doc_null(doc, doc_root(doc), key);
 }
 
+static void
+add_stages(struct doc *doc, const omen_build_report *report)
+{
+    struct doc_node *stages = doc_list(doc, doc_root(doc), "stages");
+    for (uint32_t i = 0; i < report->stage_count; i++) {
+        const omen_build_stage *stage = &report->stages[i];
+        struct doc_node *node = doc_map(doc, stages, NULL);
+        doc_text(doc, node, "name", stage->name);
+        doc_double(doc, node, "seconds", stage->seconds);
+        doc_bytes(doc, node, "memory", stage->memory);
+        doc_bytes(doc, node, "read", stage->read);
+    }
+}
+
 static enum exit_code
 print(const struct building *building)
 {
@@ -100,6 +114,8 @@ print(const struct building *building)
         doc_double(doc, root, "seconds", report->seconds);
         add_text_or_null(doc, "device", report->device);
         add_text_or_null(doc, "reason", report->reason);
+        doc_bytes(doc, root, "memory", report->memory);
+        add_stages(doc, report);
         doc_bytes(doc, root, "file_bytes", file_bytes_at(call->arguments[0]));
     }
     const enum exit_code code = call_print(call, doc);

@@ -226,13 +226,33 @@ arg_backend(PyObject *argument, omen_backend *out)
 }
 
 static PyObject *
+build_stages(const omen_build_report *report)
+{
+    PyObject *list = PyList_New(0);
+    for (uint32_t i = 0; list != NULL && i < report->stage_count; i++) {
+        const omen_build_stage *stage = &report->stages[i];
+        PyObject *made = Py_BuildValue("{s:s,s:d,s:K,s:K}", "name", stage->name, "seconds",
+                                       stage->seconds, "memory", (unsigned long long)stage->memory,
+                                       "read", (unsigned long long)stage->read);
+        if (made == NULL || PyList_Append(list, made) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(made);
+    }
+    return list;
+}
+
+static PyObject *
 build_report(const omen_build_report *report)
 {
     static const char *const names[] = {NULL, "cpu", "cuda"};
-    return Py_BuildValue("{s:z,s:K,s:d,s:z,s:z}", "backend", names[report->backend], "rows",
+    PyObject *stages = build_stages(report);
+    if (stages == NULL)
+        return NULL;
+    return Py_BuildValue("{s:z,s:K,s:d,s:z,s:z,s:K,s:N}", "backend", names[report->backend], "rows",
                          (unsigned long long)report->rows, "seconds", report->seconds, "device",
                          report->device[0] != '\0' ? report->device : NULL, "reason",
-                         report->reason[0] != '\0' ? report->reason : NULL);
+                         report->reason[0] != '\0' ? report->reason : NULL, "memory",
+                         (unsigned long long)report->memory, "stages", stages);
 }
 
 PyObject *

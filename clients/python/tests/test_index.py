@@ -229,11 +229,24 @@ def test_build_stops_when_progress_says_so(index):
 
 def test_backends_are_named(index):
     done = index.build(backend="cpu")
-    assert set(done) == {"backend", "rows", "seconds", "device", "reason"} and done["device"] is None
+    assert set(done) == {"backend", "rows", "seconds", "device", "reason", "memory", "stages"} and done["device"] is None
+    assert (done["memory"], done["stages"]) == (0, [])  # nothing was left to be built
     with pytest.raises(errors.InvalidError, match="cuda"):
         index.build(backend="tpu")
     with pytest.raises(errors.UnsupportedError):
         index.build(backend="cuda")
+
+
+def test_a_build_tells_its_stages():
+    with Index(dimension=32) as large:
+        large.add(np.random.default_rng(3).standard_normal((3000, 32), "f4"))
+        done = large.build(backend="cpu", again=True, max_memory=1 << 26)
+    stages = {stage["name"]: stage for stage in done["stages"]}
+    assert done["rows"] == 3000 and list(stages)[-1] == "install"
+    assert {"same", "partition", "leaves", "choose", "reverse", "reach"} <= set(stages)
+    assert done["memory"] == max(stage["memory"] for stage in done["stages"]) <= 1 << 26
+    assert 0 < sum(stage["seconds"] for stage in done["stages"]) <= done["seconds"]
+    assert stages["leaves"]["read"] >= 3000 * 32
 
 
 def test_a_copy_wants_a_path(index):

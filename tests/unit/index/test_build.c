@@ -200,6 +200,39 @@ START_TEST(a_limit_of_memory_is_kept_and_one_below_the_least_is_refused)
 }
 END_TEST
 
+// Each stage holds no more than was held at most, and one that much; who compares rows has read them. In one pass, and in several.
+START_TEST(stages_hold_what_is_counted_and_read_what_they_compare)
+{
+    struct build_world world;
+    struct build_config config = build_world_config(2);
+    build_world_init(&world, 5000, 24);
+    build_world_quantize(&world, 40.0f);
+    if (_i == 1)
+        config.memory_max = build_world_memory(&world, &config).least;
+    build_world_make(&world, &config);
+    const struct build_report *report = &world.report;
+    const uint64_t row = world.width + sizeof(struct tile_numbers), all = world.count * row;
+    uint64_t most = 0;
+    for (int stage = 0; stage < BUILD_STAGES; stage++) {
+        most = report->memory[stage] > most ? report->memory[stage] : most;
+        ck_assert_int_eq(report->memory[stage] > 0, stage != BUILD_MAKER);
+    }
+    ck_assert_uint_eq(most, report->memory_peak);
+    ck_assert(config.memory_max == 0 || most <= config.memory_max);
+    const uint64_t graph = (uint64_t)world.count * (config.links_max * sizeof(uint32_t) + 1);
+    ck_assert_uint_ge(report->memory_left, graph);
+    ck_assert_uint_le(report->memory_left, graph + 8192); // two arrays' last pages
+    ck_assert_uint_ge(report->memory[BUILD_LEAVES], report->memory[BUILD_CHOOSE]);
+    ck_assert_uint_ge(report->read[BUILD_SAME], all);
+    ck_assert_uint_ge(report->read[BUILD_PARTITION], all);
+    ck_assert_uint_ge(report->read[BUILD_LEAVES], report->members * row);
+    ck_assert_uint_ge(report->read[BUILD_CHOOSE], all);
+    ck_assert_uint_ge(report->read[BUILD_REVERSE], report->chosen_again * row);
+    ck_assert_uint_eq(report->read[BUILD_NARROW], 0);
+    build_world_fini(&world);
+}
+END_TEST
+
 // Near-copies of one row are all nearest to one leader: the cluster is larger than was thought.
 START_TEST(a_limit_that_turns_out_too_small_is_kept)
 {
@@ -413,6 +446,7 @@ suite(void)
     TCase *ends = tcase_create("ends");
     tcase_add_test(ends, a_progress_function_that_says_so_ends_the_build);
     tcase_add_loop_test(ends, refused_memory_leaves_nothing_behind, 0, ALONE);
+    tcase_add_loop_test(ends, stages_hold_what_is_counted_and_read_what_they_compare, 0, 2);
     tcase_add_loop_test(ends, a_limit_of_memory_is_kept_and_one_below_the_least_is_refused, 0, 6);
     tcase_add_test(ends, a_limit_that_turns_out_too_small_is_kept);
     suite_add_tcase(suite, ends);

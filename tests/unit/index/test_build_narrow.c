@@ -7,6 +7,9 @@
 
 #define ROWS 8192u // the fewest that are copied
 #define DIM 256u   // the shortest rows that are
+// So many that with so many bytes a row copies are made as they are wanted, in several passes.
+#define WANTED_ROWS 16384u
+#define WANTED_BYTES 450u
 
 // Rows of bytes that differ in few directions.
 static void
@@ -39,7 +42,7 @@ START_TEST(copies_lead_to_as_much_as_whole_rows)
     ck_assert_uint_gt(world.report.narrow, 0);
     ck_assert_uint_le(world.report.narrow, DIM / 2);
     const double copies = build_world_recall(&world, 100, 64, 10);
-    config.memory_max = build_world_memory(&world, &config).most - 1;
+    config.memory_max = build_world_memory(&world, &config).least;
     build_world_make(&world, &config);
     ck_assert_uint_eq(world.report.narrow, 0);
     const double whole = build_world_recall(&world, 100, 64, 10);
@@ -48,36 +51,23 @@ START_TEST(copies_lead_to_as_much_as_whole_rows)
 }
 END_TEST
 
-START_TEST(every_table_of_kernels_makes_the_same_graph)
+// One thread, three, and three that make copies as they are wanted, in several passes.
+START_TEST(any_number_of_threads_and_any_room_for_copies_make_the_same_graph)
 {
-    const struct kernels *list[4];
-    const uint32_t tables = kernels_list(list);
+    static const size_t limits[] = {0, 0, (size_t)WANTED_BYTES * WANTED_ROWS};
     struct build_world world;
-    struct build_config config = build_world_config(1);
-    open_world(&world, ROWS, DIM + 4);
-    build_world_make(&world, &config);
-    ck_assert_uint_gt(world.report.narrow, 0);
-    const uint64_t hash = build_world_hash(&world);
-    for (uint32_t t = 0; t < tables; t++) {
-        config.tiles = list[t]->tiles;
+    uint64_t hash = 0;
+    open_world(&world, WANTED_ROWS, DIM);
+    for (uint32_t i = 0; i < 3; i++) {
+        struct build_config config = build_world_config(i == 0 ? 1 : 3);
+        config.memory_max = limits[i];
         build_world_make(&world, &config);
-        ck_assert_msg(build_world_hash(&world) == hash, "%s", list[t]->name);
+        ck_assert_uint_gt(world.report.narrow, 0);
+        ck_assert_int_eq(world.report.passes > 1, config.memory_max > 0);
+        ck_assert(config.memory_max == 0 || world.report.memory_peak <= config.memory_max);
+        hash = i == 0 ? build_world_hash(&world) : hash;
+        ck_assert_uint_eq(build_world_hash(&world), hash);
     }
-    build_world_fini(&world);
-}
-END_TEST
-
-START_TEST(any_number_of_threads_makes_the_same_graph)
-{
-    struct build_world world;
-    struct build_config config = build_world_config(1);
-    open_world(&world, ROWS, DIM);
-    build_world_make(&world, &config);
-    ck_assert_uint_gt(world.report.narrow, 0);
-    const uint64_t hash = build_world_hash(&world);
-    config.threads = 3;
-    build_world_make(&world, &config);
-    ck_assert_uint_eq(build_world_hash(&world), hash);
     build_world_fini(&world);
 }
 END_TEST
@@ -166,29 +156,59 @@ START_TEST(rows_of_few_dimensions_have_no_more_axes)
 }
 END_TEST
 
-START_TEST(a_limit_of_memory_is_kept)
+// The graph of a limit is that of copies or that of whole rows, and from some limit on that of copies, which are made as they are
+// wanted where there is no room for all.
+#define LIMITS 8u
+START_TEST(a_limit_of_memory_is_kept_and_makes_one_of_two_graphs)
 {
     struct build_world world;
     struct build_config config = build_world_config(2);
     open_world(&world, ROWS, DIM);
     const struct build_memory memory = build_world_memory(&world, &config);
-    const size_t limits[] = {memory.least, (memory.least + memory.most) / 2, memory.most};
-    for (uint32_t i = 0; i < 3; i++) {
-        config.memory_max = limits[i];
+    uint64_t hashes[2] = {0};
+    uint32_t wanted = 0;
+    for (uint32_t i = 0; i <= LIMITS; i++) {
+        config.memory_max = memory.least + (memory.most - memory.least) * i / LIMITS;
         build_world_make(&world, &config);
-        ck_assert_int_eq(world.report.narrow > 0, limits[i] == memory.most);
-        ck_assert_uint_le(world.report.memory_peak, limits[i]);
+        ck_assert_uint_le(world.report.memory_peak, config.memory_max);
+        ck_assert(world.report.narrow > 0 || wanted == 0);
+        wanted += world.report.narrow > 0 && i < LIMITS;
+        uint64_t *const hash = &hashes[world.report.narrow > 0];
+        ck_assert(*hash == 0 || *hash == build_world_hash(&world));
+        *hash = build_world_hash(&world);
     }
+    ck_assert_uint_gt(wanted, 0);
     ck_assert_uint_eq(world.report.passes, 1);
+    ck_assert(hashes[0] != 0 && hashes[1] != 0);
     build_world_fini(&world);
 }
 END_TEST
 
+// Each copy would be made too often.
+START_TEST(rows_in_many_clusters_are_compared_whole_where_not_all_copies_have_room)
+{
+    struct build_world world;
+    struct build_config config = build_world_config(2);
+    config.fanout_far = INFINITY;
+    open_world(&world, ROWS, DIM);
+    build_world_make(&world, &config);
+    ck_assert_uint_gt(world.report.narrow, 0);
+    config.memory_max = build_world_memory(&world, &config).most - 1;
+    build_world_make(&world, &config);
+    ck_assert_uint_eq(world.report.narrow, 0);
+    ck_assert_uint_le(world.report.memory_peak, config.memory_max);
+    build_world_fini(&world);
+}
+END_TEST
+
+// Copies of all rows, and those that are made as they are wanted.
 START_TEST(refused_memory_leaves_nothing_behind)
 {
     struct build_world world;
-    const struct build_config config = build_world_config(1);
+    struct build_config config = build_world_config(1);
     open_world(&world, ROWS, DIM);
+    if (_i == 1)
+        config.memory_max = build_world_memory(&world, &config).most - 1;
     for (uint64_t n = 1; n == 1 || world.report.narrow == 0; n++) {
         mem_fail_after(n);
         ck_assert_int_eq(build_world_run(&world, &config), OMEN_E_NO_MEMORY);
@@ -208,15 +228,16 @@ suite(void)
     TCase *tcase = tcase_create("narrow");
     tcase_add_loop_test(tcase, copies_lead_to_as_much_as_whole_rows, 0, ALONE);
     tcase_set_timeout(tcase, 60);
-    tcase_add_test(tcase, any_number_of_threads_makes_the_same_graph);
-    tcase_add_loop_test(tcase, every_table_of_kernels_makes_the_same_graph, 0, ALONE);
+    tcase_add_test(tcase, any_number_of_threads_and_any_room_for_copies_make_the_same_graph);
     tcase_add_loop_test(tcase, few_rows_and_short_ones_are_compared_whole, 0, SHAPES * ALONE);
     tcase_add_test(tcase, rows_that_are_too_long_or_have_extras_are_compared_whole);
     tcase_add_loop_test(tcase, rows_that_differ_in_all_directions_are_compared_whole, 0, ALONE);
     tcase_add_loop_test(tcase, clumps_of_near_copies_are_compared_whole, 0, ALONE);
     tcase_add_loop_test(tcase, rows_of_few_dimensions_have_no_more_axes, 0, ALONE);
-    tcase_add_loop_test(tcase, a_limit_of_memory_is_kept, 0, ALONE);
-    tcase_add_loop_test(tcase, refused_memory_leaves_nothing_behind, 0, ALONE);
+    tcase_add_loop_test(tcase, a_limit_of_memory_is_kept_and_makes_one_of_two_graphs, 0, ALONE);
+    tcase_add_loop_test(
+        tcase, rows_in_many_clusters_are_compared_whole_where_not_all_copies_have_room, 0, ALONE);
+    tcase_add_loop_test(tcase, refused_memory_leaves_nothing_behind, 0, 2 * ALONE);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -405,6 +405,35 @@ START_TEST(a_limit_of_memory_is_kept_and_one_below_the_least_is_refused)
 }
 END_TEST
 
+// Codes are made of all rows, and are there in every stage after them.
+START_TEST(stages_are_told_in_their_order_with_their_bytes)
+{
+    struct world world;
+    struct hnsw_bulk *made;
+    struct hnsw_bulk_stage stages[HNSW_BULK_STAGES];
+    const struct hnsw_bulk_options options = {.threads = 1};
+    world_init_usual(&world);
+    world_add(&world, 6000);
+    ck_assert_int_eq(hnsw_bulk_make(world.hnsw, &options, &report, &made), OMEN_OK);
+    install(made);
+    report.install_ns = 1;
+    static const char *const names[] = {"found",  "encode", "same",    "partition", "narrow",
+                                        "leaves", "choose", "reverse", "reach",     "install"};
+    const uint32_t count = hnsw_bulk_stages(&report, stages);
+    ck_assert_uint_eq(count, sizeof names / sizeof *names);
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        ck_assert_str_eq(stages[i].name, names[i]);
+        most = stages[i].memory > most ? stages[i].memory : most;
+        ck_assert(i == 0 || stages[i].memory >= stages[1].memory);
+    }
+    ck_assert_uint_eq(most, report.memory_peak);
+    ck_assert_uint_eq(stages[1].read, (uint64_t)6000 * world.config.dim * sizeof(float));
+    ck_assert_uint_gt(stages[1].memory, (uint64_t)6000 * world.config.dim);
+    world_fini(&world);
+}
+END_TEST
+
 START_TEST(codes_that_the_index_gets_are_counted)
 {
     struct world world;
@@ -444,6 +473,7 @@ suite(void)
     tcase_add_loop_test(beside, a_build_can_be_stopped_before_all_rows_are_coded, 0, 2);
     tcase_add_loop_test(beside, refused_memory_leaves_the_index_as_it_was, 0, 2);
     tcase_add_loop_test(beside, a_limit_of_memory_is_kept_and_one_below_the_least_is_refused, 0, 4);
+    tcase_add_test(beside, stages_are_told_in_their_order_with_their_bytes);
     tcase_add_test(beside, codes_that_the_index_gets_are_counted);
     suite_add_tcase(suite, beside);
     return suite;

@@ -108,6 +108,19 @@ build_by(omen_backend backend)
     return omen_build(index_, &options);
 }
 
+// All links anew, within so many bytes.
+static void
+build_anew(omen_backend backend, uint64_t max_memory)
+{
+    omen_build_options options = OMEN_BUILD_OPTIONS_INIT;
+    report = (omen_build_report){.struct_size = sizeof report};
+    options.backend = backend;
+    options.again = 1;
+    options.max_memory = max_memory;
+    options.report = &report;
+    must(omen_build(index_, &options));
+}
+
 static double
 recall(uint32_t ef)
 {
@@ -381,17 +394,70 @@ START_TEST(auto_goes_on_with_the_cpu_and_says_why)
 END_TEST
 
 // Of 8200 rows x 64 not all fits, so that the GPU would have to go by parts, which 2 threads do without it sooner.
+// In the first case the CPU builds, in the second a device.
+START_TEST(a_report_has_the_time_and_bytes_of_each_stage)
+{
+    const omen_options options = options_of(OMEN_L2);
+    open_index(&options, PLAIN_DEVICE);
+    add_rows(MANY);
+    let_linkers_go();
+    build_anew(_i == 0 ? OMEN_BACKEND_CPU : OMEN_BACKEND_CUDA, 64u << 20);
+    const char *const compares = _i == 0 ? "leaves" : "maker";
+    double seconds = 0.0;
+    uint64_t most = 0;
+    bool compared = false;
+    for (uint32_t i = 0; i < report.stage_count; i++) {
+        const omen_build_stage *stage = &report.stages[i];
+        ck_assert_str_ne(stage->name, "");
+        seconds += stage->seconds;
+        most = stage->memory > most ? stage->memory : most;
+        compared |= strcmp(stage->name, compares) == 0;
+    }
+    ck_assert(compared);
+    ck_assert_str_eq(report.stages[report.stage_count - 1].name, "install");
+    ck_assert_double_le(seconds, report.seconds);
+    ck_assert_uint_eq(report.memory, most);
+    ck_assert_uint_le(report.memory, 64u << 20);
+    must(build_by(OMEN_BACKEND_CPU)); // there is nothing to do
+    ck_assert_uint_eq(report.stage_count, 0);
+    ck_assert_uint_eq(report.memory, 0);
+    omen_close(index_);
+}
+END_TEST
+
+// Who was built against a header of before has what it had room for.
+START_TEST(a_report_without_stages_is_filled_as_ever)
+{
+    const omen_options options = options_of(OMEN_L2);
+    struct {
+        omen_build_report report;
+        uint64_t after;
+    } given;
+    open_index(&options, PLAIN_DEVICE);
+    add_rows(MANY);
+    let_linkers_go();
+    omen_build_options again = OMEN_BUILD_OPTIONS_INIT;
+    memset(&given, 0xa5, sizeof given);
+    given.report.struct_size = offsetof(omen_build_report, memory);
+    again.backend = OMEN_BACKEND_CPU;
+    again.again = 1;
+    again.report = &given.report;
+    must(omen_build(index_, &again));
+    ck_assert_uint_eq(given.report.rows, MANY);
+    const uint8_t *bytes = (const uint8_t *)&given;
+    for (size_t i = offsetof(omen_build_report, memory); i < sizeof given; i++)
+        ck_assert_uint_eq(bytes[i], 0xa5);
+    omen_close(index_);
+}
+END_TEST
+
 START_TEST(auto_leaves_parts_to_the_cpu_and_says_so)
 {
     const omen_options options = options_of(OMEN_L2);
     open_index(&options, SMALL_DEVICE);
     add_rows(MANY);
     let_linkers_go();
-    omen_build_options again = OMEN_BUILD_OPTIONS_INIT;
-    report = (omen_build_report){.struct_size = sizeof report};
-    again.again = 1;
-    again.report = &report;
-    must(omen_build(index_, &again));
+    build_anew(OMEN_BACKEND_AUTO, 0);
     ck_assert_int_eq(report.backend, OMEN_BACKEND_CPU);
     ck_assert_uint_eq(report.rows, MANY);
     ck_assert_str_eq(report.device, "cpu"); // the plain device's name: it was to build
@@ -400,8 +466,7 @@ START_TEST(auto_leaves_parts_to_the_cpu_and_says_so)
                       strstr(report.reason, " than 2 threads ") != NULL,
                   "%s", report.reason);
     check_linked(MANY);
-    again.backend = OMEN_BACKEND_CUDA; // which does as it is told
-    must(omen_build(index_, &again));
+    build_anew(OMEN_BACKEND_CUDA, 0); // which does as it is told
     ck_assert_int_eq(report.backend, OMEN_BACKEND_CUDA);
     ck_assert_str_eq(report.reason, "");
     check_linked(MANY);
@@ -513,6 +578,8 @@ backend_suite(void)
     tcase_add_test(tests, a_build_by_a_gpu_keeps_its_memory);
     tcase_add_test(tests, a_build_by_a_gpu_tells_how_far_it_is_and_can_be_ended);
     tcase_add_loop_test(tests, auto_goes_on_with_the_cpu_and_says_why, 0, 5);
+    tcase_add_loop_test(tests, a_report_has_the_time_and_bytes_of_each_stage, 0, 2);
+    tcase_add_test(tests, a_report_without_stages_is_filled_as_ever);
     tcase_add_test(tests, auto_leaves_parts_to_the_cpu_and_says_so);
     tcase_add_loop_test(tests, what_a_gpu_cannot_build_is_said, 0, 4);
     tcase_add_test(tests, a_backend_that_is_none_and_a_report_without_a_size_are_refused);

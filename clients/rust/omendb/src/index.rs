@@ -149,6 +149,26 @@ impl From<Backend> for Build {
     }
 }
 
+/// A stage of a build.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct BuildStage {
+    /// As docs/internals/bulk.md calls it.
+    pub name: String,
+    /// In how long.
+    pub seconds: f64,
+    /// Bytes held beside the index at most, those that earlier stages left included.
+    pub memory: u64,
+    /// Bytes of vectors, codes and copies of them, each as often as it was read; a GPU's own not included.
+    pub read: u64,
+}
+
+impl BuildStage {
+    fn of(raw: &sys::omen_build_stage) -> Self {
+        Self { name: text_of(raw.name.as_ptr()), seconds: raw.seconds, memory: raw.memory, read: raw.read }
+    }
+}
+
 /// What came of a build.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -163,6 +183,10 @@ pub struct BuildReport {
     pub device: String,
     /// With [`Backend::Auto`] why no GPU built, or why nothing was built at once; else empty.
     pub reason: String,
+    /// Bytes that the build held beside the index at most; no more than `max_memory`.
+    pub memory: u64,
+    /// Of what was built at once, in their order.
+    pub stages: Vec<BuildStage>,
 }
 
 impl BuildReport {
@@ -177,6 +201,8 @@ impl BuildReport {
             seconds: raw.seconds,
             device: text_of(raw.device.as_ptr()),
             reason: text_of(raw.reason.as_ptr()),
+            memory: raw.memory,
+            stages: raw.stages[..raw.stage_count as usize].iter().map(BuildStage::of).collect(),
         }
     }
 }

@@ -16,7 +16,7 @@ mod vectors;
 
 pub use batch::{Batch, Ids, IfVersion, Payload, Version};
 pub use error::{Error, ErrorKind, Result};
-pub use index::{version, Backend, Build, BuildReport, FieldType, Index, Progress};
+pub use index::{version, Backend, Build, BuildReport, BuildStage, FieldType, Index, Progress};
 pub use options::{Algorithm, Builder, DType, Durability, Metric, Quantization};
 pub use points::{Iter, Point, Points, Scroll, Vector, With};
 pub use search::{BatchHits, Hit, Hits, Recall, Report, Search, Strategy, K_MAX};

@@ -179,6 +179,17 @@ pub struct omen_recall {
 
 #[repr(C)]
 #[derive(Clone, Copy)]
+pub struct omen_build_stage {
+    pub name: [c_char; 16],
+    pub seconds: f64,
+    pub memory: u64,
+    pub read: u64,
+}
+
+pub const OMEN_BUILD_STAGES_MAX: usize = 16;
+
+#[repr(C)]
+#[derive(Clone, Copy)]
 pub struct omen_build_report {
     pub struct_size: usize,
     pub backend: omen_backend,
@@ -186,6 +197,9 @@ pub struct omen_build_report {
     pub seconds: f64,
     pub device: [c_char; 256],
     pub reason: [c_char; 256],
+    pub memory: u64,
+    pub stage_count: u32,
+    pub stages: [omen_build_stage; OMEN_BUILD_STAGES_MAX],
 }
 
 #[repr(C)]
@@ -430,6 +444,9 @@ impl Default for omen_build_report {
             seconds: 0.0,
             device: [0; 256],
             reason: [0; 256],
+            memory: 0,
+            stage_count: 0,
+            stages: [omen_build_stage { name: [0; 16], seconds: 0.0, memory: 0, read: 0 }; OMEN_BUILD_STAGES_MAX],
         }
     }
 }

@@ -100,7 +100,9 @@ fn compare_structs(to: &mut Comparison) {
     compare_struct!(to, omen_recall: struct_size recall low high samples k evaluations);
     compare_struct!(to, omen_build_options = OMEN_BUILD_OPTIONS_INIT:
         struct_size backend progress context max_memory report again);
-    compare_struct!(to, omen_build_report: struct_size backend rows seconds device reason);
+    compare_struct!(to, omen_build_stage: name seconds memory read);
+    compare_struct!(to, omen_build_report:
+        struct_size backend rows seconds device reason memory stage_count stages);
     compare_struct!(to, omen_statistics:
         struct_size count rows deleted tail dimension m ef_construction ef_search threads metric dtype algorithm
         quantization code kernel bytes_links bytes_codes bytes_ids bytes_vectors bytes_payloads bytes_fields

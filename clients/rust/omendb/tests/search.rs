@@ -3,7 +3,7 @@ use std::ops::ControlFlow;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::time::Duration;
 
-use omendb::{Backend, Batch, ErrorKind, Index, Metric, Search, Strategy, Vectors};
+use omendb::{Backend, Batch, Build, ErrorKind, Index, Metric, Search, Strategy, Vectors};
 
 const DIMENSION: usize = 8;
 
@@ -206,6 +206,21 @@ fn progress_is_reported_and_can_stop_the_wait() {
     assert_eq!((last.linked, last.total), (2000, 2000));
     assert_eq!(kind(index.build_with(Backend::Auto, |_| ControlFlow::Break(()))), ErrorKind::Cancelled);
     index.build().unwrap();
+}
+
+#[test]
+fn a_build_tells_its_stages() {
+    let (index, _) = filled(2000);
+    let how = Build::new().backend(Backend::Cpu).again(true);
+    let report = index.build_with(how, |_| ControlFlow::Continue(())).unwrap();
+    let stage = |name: &str| report.stages.iter().find(|stage| stage.name == name).unwrap();
+    assert_eq!(report.rows, 2000);
+    assert_eq!(report.stages.last().unwrap().name, "install");
+    assert_eq!(report.stages.iter().map(|stage| stage.memory).max(), Some(report.memory));
+    assert!(stage("leaves").read >= 2000 * DIMENSION as u64);
+    assert!(report.stages.iter().map(|stage| stage.seconds).sum::<f64>() <= report.seconds);
+    let nothing = index.build_with(Backend::Cpu, |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!((nothing.memory, nothing.stages.len()), (0, 0));
 }
 
 #[test]
