@@ -228,6 +228,7 @@ read_copy(struct kv_txn *txn, const struct logs_state *state, struct logs_known 
         .last_seq = state->last_seq,
         .commit_seq = note.commit_seq < state->last_seq ? note.commit_seq : state->last_seq,
         .stamp_ms = state->stamp_ms,
+        .forgot_ms = state->forgot_ms,
         .terms = (const struct replica_term *)(const void *)known->terms,
         .term_count = known->term_count,
         .ops = (const struct dedupe_op *)(const void *)known->ops,

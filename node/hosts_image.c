@@ -44,24 +44,25 @@ host_image_write(const struct replica *replica, size_t *count)
     const struct dedupe *ops = &replica->ops;
     uint32_t term_count;
     const struct replica_term *terms = committed_terms(replica, &term_count);
-    *count = 8 * (HEAD_WORDS + (size_t)term_count * TERM_WORDS + (size_t)ops->count * OP_WORDS);
+    const uint32_t op_count = dedupe_kept(ops);
+    *count = 8 * (HEAD_WORDS + (size_t)term_count * TERM_WORDS + (size_t)op_count * OP_WORDS);
     uint8_t *bytes = mem_alloc(*count);
     if (bytes == NULL)
         return NULL;
     uint8_t *at = bytes;
     put_word(&at, replica->stamp_ms);
     put_word(&at, term_count);
-    put_word(&at, ops->count);
+    put_word(&at, op_count);
     for (uint32_t i = 0; i < term_count; i++) {
         put_word(&at, terms[i].term);
         put_word(&at, terms[i].first_seq);
     }
-    for (uint32_t i = 0; i < ops->count; i++) {
-        const struct dedupe_op *op = &ops->slots[(ops->first + i) & (ops->room - 1)].op;
-        put_word(&at, op->id.high);
-        put_word(&at, op->id.low);
-        put_word(&at, op->seq);
-        put_word(&at, op->stamp_ms);
+    for (uint32_t i = 0; i < op_count; i++) {
+        const struct dedupe_op op = dedupe_kept_at(ops, i);
+        put_word(&at, op.id.high);
+        put_word(&at, op.id.low);
+        put_word(&at, op.seq);
+        put_word(&at, op.stamp_ms);
     }
     ASSERT((size_t)(at - bytes) == *count);
     return bytes;

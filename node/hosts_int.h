@@ -416,6 +416,8 @@ void host_parts_close(struct hosts *hosts);
 void host_flush(struct hosts *hosts, struct host_copy *copy);
 void host_answer(struct hosts *hosts, struct host_copy *copy, const struct replica_answer *answer);
 void host_serve_read(struct hosts *hosts, struct host_copy *copy, uint64_t request);
+OMEN_MUST_CHECK omen_status host_check_op(const struct hosts *hosts, const struct host_copy *copy,
+                                          const struct wire_part *part, struct omen_error *error);
 void host_end_written(struct hosts *hosts, struct host_part *part,
                       const struct hosted_results *results, const struct replica_answer *answer);
 

@@ -251,15 +251,18 @@ host_send_of(const struct wire_part *part)
                                 .op_id = {part->op_high, part->op_low}};
 }
 
-// What a filter lets through is found before the write is in the log, so all that was acknowledged must be there.
+// What a filter lets through is found before the write is in the log, so all that was acknowledged must be there. The operation is looked
+// at by the replica as well; but of several entries only the last one has it.
 static omen_status
-may_write(const struct hosts *hosts, const struct host_copy *copy)
+may_write(const struct hosts *hosts, const struct host_copy *copy, const struct wire_part *part,
+          struct omen_error *error)
 {
     const struct replica *replica = host_replica(hosts, copy);
     if (replica->role == REPLICA_BACKUP)
         return OMEN_E_STALE_MAP;
-    const bool open = replica_is_open(replica) && replica->applied_seq >= replica->start_seq;
-    return open ? OMEN_OK : OMEN_E_BUSY;
+    if (!replica_is_open(replica) || replica->applied_seq < replica->start_seq)
+        return OMEN_E_BUSY;
+    return host_check_op(hosts, copy, part, error);
 }
 
 bool
@@ -295,6 +298,7 @@ void
 hosts_part(struct hosts *hosts, struct frame_note *frame)
 {
     struct wire_part given;
+    struct omen_error error = {0};
     hosts->stats.parts++;
     if (!wire_part_read((struct wire_bytes){frame->body, frame->count}, &given) ||
         given.shard == 0 || part_of_frame(hosts, frame) != NULL) {
@@ -311,13 +315,13 @@ hosts_part(struct hosts *hosts, struct frame_note *frame)
         status = host_usable(copy) ? OMEN_OK : OMEN_E_STALE_MAP;
     }
     if (status == OMEN_OK && admission.how == ADMIT_WRITE)
-        status = may_write(hosts, copy);
+        status = may_write(hosts, copy, &given, &error);
     struct host_part *part = status == OMEN_OK ? part_new(hosts, copy, frame, &given) : NULL;
     if (part != NULL) {
         begin(hosts, copy, part, admission.how);
         return;
     }
-    refuse(hosts, frame, &given, status == OMEN_OK ? OMEN_E_BUSY : status, NULL);
+    refuse(hosts, frame, &given, status == OMEN_OK ? OMEN_E_BUSY : status, &error);
     mem_free(frame);
 }
 

@@ -86,6 +86,23 @@ was_written(struct hosts *hosts, struct host_copy *copy, struct host_part *part,
         host_end_with(hosts, part, OMEN_E_TIMEOUT);
 }
 
+// Whether the operation may be done; the sentence says why not.
+omen_status
+host_check_op(const struct hosts *hosts, const struct host_copy *copy, const struct wire_part *part,
+              struct omen_error *error)
+{
+    const struct replica_uuid op_id = {part->op_high, part->op_low};
+    return replica_check_op(host_replica(hosts, copy), op_id, os_ms_since_1970(), error);
+}
+
+// The operation was one to be taken when the part came, and is none any more.
+static void
+say_op(const struct hosts *hosts, const struct host_copy *copy, struct host_part *part)
+{
+    if (host_check_op(hosts, copy, &part->part, &part->error) == OMEN_OK)
+        part->error.status = OMEN_OK; // what was refused is something else
+}
+
 // What an operator has to know.
 static void
 say_halted(struct host_part *part)
@@ -130,6 +147,8 @@ host_answer(struct hosts *hosts, struct host_copy *copy, const struct replica_an
     if (answer->status != OMEN_OK) {
         if (answer->status == OMEN_E_READ_ONLY)
             say_halted(part);
+        else if (answer->status == OMEN_E_OP_EXPIRED || answer->status == OMEN_E_INVALID)
+            say_op(hosts, copy, part);
         host_refused(hosts, part, answer->status);
     } else if (part->state == PART_PROPOSED) {
         was_written(hosts, copy, part, answer);

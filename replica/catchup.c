@@ -186,7 +186,7 @@ on_installed(struct step *step, const struct replica_disk *disk)
         return;
     give_up(replica);
     if (disk != NULL)
-        log_load(replica, disk);
+        log_load(step, disk);
 }
 
 void

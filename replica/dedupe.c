@@ -10,6 +10,7 @@
 #include "base/prng.h"
 
 #define ROOM_FIRST 64u
+#define MARK_SEQ 1u // what it is about came later: the first entry of a log is its primary's
 
 static uint32_t
 bucket_of(const struct dedupe *dedupe, struct replica_uuid id)
@@ -40,10 +41,25 @@ dedupe_fini(struct dedupe *dedupe)
     dedupe->room = dedupe->count = 0;
 }
 
-void
-dedupe_clear(struct dedupe *dedupe)
+static uint64_t
+ahead_ms(const struct dedupe *dedupe)
 {
-    dedupe_cut(dedupe, 0);
+    return dedupe->window_ms / 3;
+}
+
+static uint64_t
+old_ms(const struct dedupe *dedupe)
+{
+    return dedupe->window_ms - ahead_ms(dedupe);
+}
+
+struct opid_clock
+dedupe_clock(const struct dedupe *dedupe, uint64_t now_ms)
+{
+    return (struct opid_clock){.now_ms = now_ms,
+                               .forgot_ms = dedupe->forgot_ms,
+                               .old_ms = (uint32_t)old_ms(dedupe),
+                               .ahead_ms = (uint32_t)ahead_ms(dedupe)};
 }
 
 uint64_t
@@ -76,8 +92,27 @@ unlink_slot(struct dedupe *dedupe, uint32_t slot)
 }
 
 static void
+raise_mark(struct dedupe *dedupe, uint64_t forgot_ms)
+{
+    if (forgot_ms > dedupe->forgot_ms)
+        dedupe->forgot_ms = forgot_ms;
+}
+
+// A primary takes nothing that was drawn further ahead of its clock, and no clock is ahead of the stamps; other programs did.
+static uint64_t
+behind(const struct dedupe *dedupe, const struct dedupe_op *op)
+{
+    const struct opid id = {op->id.high, op->id.low};
+    const uint64_t most_ms = op->stamp_ms + ahead_ms(dedupe);
+    if (!opid_is_uuid7(id))
+        return 0; // it will not be taken again
+    return (opid_ms(id) < most_ms ? opid_ms(id) : most_ms) + 1;
+}
+
+static void
 forget_oldest(struct dedupe *dedupe)
 {
+    raise_mark(dedupe, behind(dedupe, &dedupe->slots[dedupe->first].op));
     unlink_slot(dedupe, dedupe->first);
     dedupe->first = slot_at(dedupe, 1);
     dedupe->count--;
@@ -150,6 +185,83 @@ dedupe_expire(struct dedupe *dedupe, uint64_t commit, uint64_t stamp_ms)
             break;
         forget_oldest(dedupe);
     }
+}
+
+// ---- kept elsewhere ----
+
+static bool
+has_mark(const struct dedupe *dedupe)
+{
+    return dedupe->forgot_ms > 0 &&
+           (dedupe->count == 0 || dedupe->slots[dedupe->first].op.seq > MARK_SEQ);
+}
+
+// No UUIDv7, by its variant. Its stamp is such that it is forgotten when time alone makes up for it.
+static struct dedupe_op
+mark_of(uint64_t forgot_ms)
+{
+    return (struct dedupe_op){
+        .id = {forgot_ms << 16 | 0x7000, 0}, .seq = MARK_SEQ, .stamp_ms = forgot_ms};
+}
+
+static bool
+is_mark(const struct dedupe_op *op)
+{
+    return op->seq == MARK_SEQ && op->id.low == 0 && (op->id.high & 0xffff) == 0x7000 &&
+           op->id.high >> 16 == op->stamp_ms;
+}
+
+uint32_t
+dedupe_kept(const struct dedupe *dedupe)
+{
+    const uint32_t count = dedupe->count + has_mark(dedupe);
+    return count < DEDUPE_OPS_MAX ? count : DEDUPE_OPS_MAX;
+}
+
+struct dedupe_op
+dedupe_kept_at(const struct dedupe *dedupe, uint32_t i)
+{
+    const uint32_t marks = has_mark(dedupe);
+    const bool full = dedupe->count + marks > DEDUPE_OPS_MAX; // the oldest makes room for the mark
+    ASSERT(i < dedupe_kept(dedupe));
+    if (i >= marks)
+        return dedupe->slots[slot_at(dedupe, i - marks + full)].op;
+    const uint64_t oldest = full ? behind(dedupe, &dedupe->slots[dedupe->first].op) : 0;
+    return mark_of(oldest > dedupe->forgot_ms ? oldest : dedupe->forgot_ms);
+}
+
+// What was forgotten for its age had a stamp below the window. A clock that ran far ahead for a while has left stamps behind, but nobody
+// has drawn ids by them.
+static uint64_t
+lost_before(const struct dedupe *dedupe, const struct dedupe_kept *kept)
+{
+    const uint64_t ahead = ahead_ms(dedupe), old = old_ms(dedupe);
+    uint64_t lost_ms = kept->stamp_ms > old ? kept->stamp_ms - old : 0;
+    if (lost_ms > kept->now_ms + ahead)
+        lost_ms = kept->now_ms + ahead + 1;
+    return lost_ms;
+}
+
+omen_status
+dedupe_load(struct dedupe *dedupe, const struct dedupe_kept *given)
+{
+    struct dedupe_kept kept = *given;
+    dedupe_cut(dedupe, 0);
+    raise_mark(dedupe, kept.forgot_ms);
+    if (kept.count > 0 && is_mark(&kept.ops[0])) {
+        raise_mark(dedupe, kept.ops[0].stamp_ms);
+        kept.ops++;
+        kept.count--;
+    }
+    if (!kept.whole)
+        raise_mark(dedupe, lost_before(dedupe, &kept));
+    for (uint32_t i = 0; i < kept.count; i++) {
+        const omen_status status = dedupe_reserve(dedupe, 1, kept.commit);
+        if (status != OMEN_OK)
+            return status;
+        dedupe_add(dedupe, &kept.ops[i]);
+    }
+    return OMEN_OK;
 }
 
 void

@@ -6,13 +6,18 @@
 // It mirrors the log: an operation enters when its entry is appended, leaves when the entry is cut off again, and is forgotten when
 // newer ones need the room or its stamp is older than the window. So it is the same on every copy that has the same log, and a
 // new primary knows what the old one accepted. Only what is committed is forgotten.
+//
+// What is forgotten leaves a mark (base/opid.h): what was drawn before it may have been done. It is exact while a process lives, and in
+// an image of the table, where it goes as an operation of a kind that no client can have. A disk says what it has forgotten for newer
+// ones; what it can have forgotten for its age is made up when the table is loaded.
 #ifndef OMEN_REPLICA_DEDUPE_H
 #define OMEN_REPLICA_DEDUPE_H
+#include "base/opid.h"
 #include "base/status.h"
 #include "replica/replica_msg.h"
 
 #define DEDUPE_OPS_MAX (1u << 20)
-#define DEDUPE_WINDOW_MS 600000u
+#define DEDUPE_WINDOW_MS (OPID_OLD_MS + OPID_AHEAD_MS)
 
 struct dedupe_op {
     struct replica_uuid id;
@@ -30,12 +35,15 @@ struct dedupe {
     uint32_t *heads;           // [room]: slot + 1
     uint32_t room, room_max;
     uint32_t first, count;
-    uint64_t window_ms;
+    uint64_t window_ms; // a third of it is for clocks that are ahead
+    uint64_t forgot_ms; // the mark; 0: nothing was forgotten
 };
 
 void dedupe_init(struct dedupe *dedupe, uint32_t room_max, uint64_t window_ms);
 void dedupe_fini(struct dedupe *dedupe);
-void dedupe_clear(struct dedupe *dedupe);
+
+// What an operation that is not known is judged by; `now_ms` is the primary's clock.
+struct opid_clock dedupe_clock(const struct dedupe *dedupe, uint64_t now_ms);
 
 // The place of the operation in the log; 0 when it is not known.
 uint64_t dedupe_find(const struct dedupe *dedupe, struct replica_uuid id);
@@ -52,6 +60,23 @@ void dedupe_cut(struct dedupe *dedupe, uint64_t seq);
 
 // Forgets what is at or below `commit` and older than the window at `stamp_ms`.
 void dedupe_expire(struct dedupe *dedupe, uint64_t commit, uint64_t stamp_ms);
+
+// What is kept of the table elsewhere: so many operations, DEDUPE_OPS_MAX at most, by seq; the first may be the mark.
+uint32_t dedupe_kept(const struct dedupe *dedupe);
+struct dedupe_op dedupe_kept_at(const struct dedupe *dedupe, uint32_t i);
+
+struct dedupe_kept {
+    const struct dedupe_op *ops; // borrowed
+    uint32_t count;
+    bool whole;        // nothing was ever forgotten
+    uint64_t commit;   // of the log
+    uint64_t stamp_ms; // of its newest entry
+    uint64_t
+        forgot_ms; // what was drawn before had to make room, whoever kept it says; 0: nothing had to
+    uint64_t now_ms; // of the clock
+};
+// In place of what it has, but for the mark, which never goes back. OMEN_E_BUSY, OMEN_E_NO_MEMORY: the table lacks some.
+OMEN_MUST_CHECK omen_status dedupe_load(struct dedupe *dedupe, const struct dedupe_kept *given);
 
 void dedupe_check(const struct dedupe *dedupe);
 

@@ -123,8 +123,9 @@ log_truncate(struct step *step, uint64_t seq)
 
 // What the disk has, and so is durable. Its own asserts: these bytes were checked by who read them.
 void
-log_load(struct replica *replica, const struct replica_disk *disk)
+log_load(struct step *step, const struct replica_disk *disk)
 {
+    struct replica *replica = step->replica;
     ASSERT(disk->applied_seq <= disk->commit_seq && disk->commit_seq <= disk->last_seq);
     ASSERT(disk->first_seq >= 1 && disk->first_seq <= disk->last_seq + 1);
     replica->first_seq = disk->first_seq;
@@ -136,16 +137,16 @@ log_load(struct replica *replica, const struct replica_disk *disk)
     terms_fini(&replica->terms);
     for (uint32_t i = 0; i < disk->term_count; i++)
         term_began(replica, disk->terms[i].term, disk->terms[i].first_seq);
-    dedupe_clear(&replica->ops);
-    for (uint32_t i = 0; i < disk->op_count; i++) {
-        if (dedupe_reserve(&replica->ops, 1, disk->commit_seq) != OMEN_OK) {
-            replica->counters.no_memory++; // `ops_short` keeps it from leading
-            replica->ops_short = true;
-            return;
-        }
-        dedupe_add(&replica->ops, &disk->ops[i]);
-    }
-    replica->ops_short = false;
+    const struct dedupe_kept kept = {.ops = disk->ops,
+                                     .count = disk->op_count,
+                                     .whole = disk->first_seq == 1,
+                                     .commit = disk->commit_seq,
+                                     .stamp_ms = disk->stamp_ms,
+                                     .forgot_ms = disk->forgot_ms,
+                                     .now_ms = step->in->wall_ms};
+    replica->ops_short =
+        dedupe_load(&replica->ops, &kept) != OMEN_OK; // which keeps it from leading
+    replica->counters.no_memory += replica->ops_short;
 }
 
 void

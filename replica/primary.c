@@ -1,6 +1,8 @@
 // replica/primary.c -- the copy that leads: takes operations, and counts them as done when all that must have them do.
 //
 // Shape: machine.
+#include <stdio.h>
+
 #include "base/assert.h"
 #include "replica/replica_int.h"
 
@@ -165,6 +167,18 @@ place_of(const struct step *step, uint32_t fresh, struct replica_uuid id)
     return dedupe_find(&step->replica->ops, id);
 }
 
+omen_status
+replica_check_op(const struct replica *replica, struct replica_uuid op_id, uint64_t wall_ms,
+                 struct omen_error *error)
+{
+    char whose[32];
+    if (replica_uuid_is_none(op_id) || dedupe_find(&replica->ops, op_id) != 0)
+        return OMEN_OK;
+    const struct opid_clock clock = dedupe_clock(&replica->ops, wall_ms);
+    snprintf(whose, sizeof whose, "shard %llu", (unsigned long long)replica->config.shard);
+    return opid_check((struct opid){op_id.high, op_id.low}, &clock, whose, error);
+}
+
 static void
 lead_entries(struct step *step, uint32_t count)
 {
@@ -193,24 +207,37 @@ entry_after(const struct step *step, uint32_t fresh)
         .stamp_ms = step->in->wall_ms > replica->stamp_ms ? step->in->wall_ms : replica->stamp_ms};
 }
 
+// What is not in the log is taken only where it cannot have been there.
+static omen_status
+fits(const struct step *step, const struct replica_proposal *proposal, uint64_t seq)
+{
+    if (proposal->byte_count > REPLICA_ENTRY_BYTES_MAX)
+        return OMEN_E_INVALID;
+    if (seq != 0 || replica_uuid_is_none(proposal->op_id))
+        return OMEN_OK;
+    const struct opid_clock clock = dedupe_clock(&step->replica->ops, step->in->wall_ms);
+    const struct opid id = {proposal->op_id.high, proposal->op_id.low};
+    return opid_check(id, &clock, "", NULL);
+}
+
 void
 primary_propose(struct step *step)
 {
     struct replica *replica = step->replica;
     const struct replica_input *in = step->in;
     ASSERT(in->proposal_count > 0 && in->proposal_count <= REPLICA_ENTRIES_MAX);
-    const omen_status status = admit(step);
+    const omen_status admitted = admit(step);
     uint32_t fresh = 0;
     for (uint32_t i = 0; i < in->proposal_count; i++) {
         const struct replica_proposal *proposal = &in->proposals[i];
-        if (status != OMEN_OK || proposal->byte_count > REPLICA_ENTRY_BYTES_MAX) {
-            answer(step,
-                   &(struct replica_answer){.request = proposal->request,
-                                            .status = status != OMEN_OK ? status : OMEN_E_INVALID,
-                                            .outcome = REPLICA_FAILED});
+        uint64_t seq = place_of(step, fresh, proposal->op_id);
+        const omen_status status = admitted == OMEN_OK ? fits(step, proposal, seq) : admitted;
+        if (status != OMEN_OK) {
+            answer(step, &(struct replica_answer){.request = proposal->request,
+                                                  .status = status,
+                                                  .outcome = REPLICA_FAILED});
             continue;
         }
-        uint64_t seq = place_of(step, fresh, proposal->op_id);
         if (seq == 0) {
             struct replica_entry *entry = &step->out->entries[fresh];
             *entry = entry_after(step, fresh);

@@ -246,7 +246,7 @@ on_start(struct step *step)
 {
     struct replica *replica = step->replica;
     ASSERT(replica->role == REPLICA_IDLE);
-    log_load(replica, step->in->disk);
+    log_load(step, step->in->disk);
     replica->promised = replica->durable_promised = step->in->disk->promised;
     replica->role = REPLICA_BACKUP;
 }

@@ -39,9 +39,10 @@ struct replica_config {
     uint64_t retry_ns; // an unanswered message goes out again
     uint64_t
         shrink_ns; // without an ACK for what is outstanding: out of the set; a quarter of it for the dead
-    uint64_t idle_ns;   // a backup hears of a new commit no later than this
-    uint32_t ops_max;   // 1..DEDUPE_OPS_MAX
-    uint64_t window_ms; // an operation is remembered for that long
+    uint64_t idle_ns; // a backup hears of a new commit no later than this
+    uint32_t ops_max; // 1..DEDUPE_OPS_MAX
+    uint64_t
+        window_ms; // an operation is remembered for that long, and taken until two thirds of it
     uint32_t terms_max; // 2..REPLICA_TERMS_MAX: so many are remembered (replica/terms.h)
 };
 
@@ -253,6 +254,8 @@ struct replica_disk {
     uint64_t first_seq, last_seq; // last_seq + 1 == first_seq: the log is empty
     uint64_t commit_seq, applied_seq;
     uint64_t stamp_ms;
+    uint64_t
+        forgot_ms; // operations drawn before may have been forgotten for newer ones; 0: none was
     const struct replica_term *terms; // borrowed
     uint32_t term_count;
     const struct dedupe_op *ops; // borrowed, by seq: of the environment, then of the log
@@ -308,7 +311,7 @@ enum replica_outcome { REPLICA_COMMITTED, REPLICA_NOT_REPLICATED, REPLICA_FAILED
 
 struct replica_answer {
     uint64_t request;
-    omen_status status; // OMEN_E_TIMEOUT: it may have happened
+    omen_status status; // OMEN_E_TIMEOUT, OMEN_E_OP_EXPIRED: it may have happened
     enum replica_outcome outcome;
     uint64_t term, seq; // the token; term 0: done long ago
 };
@@ -404,6 +407,11 @@ uint64_t replica_term_at(const struct replica *replica, uint64_t seq);
 // Whether a copy that has all up to `seq` can go on with what follows in the log: that is there, and the term of `seq` is known.
 bool replica_can_follow(const struct replica *replica, uint64_t seq);
 bool replica_is_open(const struct replica *replica); // primary, and its TERM_START is committed
+// Whether an operation may be proposed: it is none, it is known, or it was never done (base/opid.h). A proposal of another is answered
+// with this status; *error (NULL is allowed) says why.
+OMEN_MUST_CHECK omen_status replica_check_op(const struct replica *replica,
+                                             struct replica_uuid op_id, uint64_t wall_ms,
+                                             struct omen_error *error);
 
 // Which of `count` buckets differ; the indexes are written to `out`, at most `count`; returns how many.
 uint32_t replica_buckets_differ(const struct replica_sum *a, const struct replica_sum *b,

@@ -32,7 +32,7 @@ void persist_done(struct replica *replica, uint64_t ticket);
 bool log_knows(const struct replica *replica, uint64_t seq); // its term
 void log_append(struct step *step, const struct replica_entry *entries, uint32_t count);
 void log_truncate(struct step *step, uint64_t seq);
-void log_load(struct replica *replica, const struct replica_disk *disk);
+void log_load(struct step *step, const struct replica_disk *disk);
 void promise(struct step *step, uint64_t term);
 void commit_to(struct step *step, uint64_t seq);
 void apply_more(struct step *step);

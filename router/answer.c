@@ -3,7 +3,7 @@
 // Shape: machine.
 //
 // A write is acknowledged where its shard said so, and nowhere else. It was not done where every sub-request was refused before it
-// was done, or none was sent; everything else is unknown.
+// was done, or none was sent; everything else is unknown: also what a shard has forgotten, which an earlier request may have done.
 #include "router/fanout_int.h"
 
 // ---- refused at once ----
@@ -29,7 +29,9 @@ outcome_of(const struct fanout_request *request, const struct fanout_part *part)
         return FANOUT_NOT_APPLIED;
     if (part->state == FANOUT_PART_DONE)
         return FANOUT_APPLIED;
-    return part->maybe || fanout_part_flies(part) ? FANOUT_UNKNOWN : FANOUT_NOT_APPLIED;
+    const bool forgotten = part->status == OMEN_E_OP_EXPIRED;
+    return part->maybe || forgotten || fanout_part_flies(part) ? FANOUT_UNKNOWN
+                                                               : FANOUT_NOT_APPLIED;
 }
 
 static omen_status

@@ -11,6 +11,7 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/limits.h"
+#include "base/opid.h"
 #include "router/front_int.h"
 #include "router/front_round.h"
 
@@ -172,15 +173,15 @@ take_tokens(struct front_call *call, const struct wire_list *after, struct omen_
     return OMEN_OK;
 }
 
-// Version 7 of RFC 9562: the time, then chance.
 static struct fanout_op
 op_of(struct front *front, const struct wire_uuid *given)
 {
     if ((given->high | given->low) != 0)
         return (struct fanout_op){given->high, given->low};
-    const uint64_t date_ms = front->config.date_ms(front->config.context);
-    return (struct fanout_op){date_ms << 16 | UINT64_C(0x7000) | (prng_next(&front->prng) & 0xfff),
-                              UINT64_C(1) << 63 | prng_next(&front->prng) >> 2};
+    struct opid chance = {.high = prng_next(&front->prng)};
+    chance.low = prng_next(&front->prng);
+    const struct opid drawn = opid_draw(front->config.date_ms(front->config.context), chance);
+    return (struct fanout_op){drawn.high, drawn.low};
 }
 
 static omen_status

@@ -179,6 +179,7 @@ state_of(const struct logs_row *row, struct logs_state *state)
                                  .last_seq = row->last_seq,
                                  .base_term = row->base_term,
                                  .stamp_ms = row->stamp_ms,
+                                 .forgot_ms = row->forgot_s * UINT64_C(1000),
                                  .note_bytes = row->note_bytes};
     memcpy(state->note, row->note, row->note_bytes);
 }
@@ -367,6 +368,7 @@ logs_empty(struct kv_txn *txn, struct logs_name name, const struct logs_base *ba
     row.last_seq = base->seq;
     row.base_term = base->term;
     row.base_stamp_ms = row.stamp_ms = base->stamp_ms;
+    row.forgot_s = 0; // base->ops say it
     return logs_row_put(txn, slot, &row, error);
 }
 

@@ -142,6 +142,8 @@ struct logs_state {
     uint64_t first_seq, last_seq; // last_seq + 1 == first_seq: empty
     uint64_t base_term;           // of the entry before the first
     uint64_t stamp_ms;            // of the newest entry there ever was
+    uint64_t
+        forgot_ms; // operations drawn before (base/opid.h) may have been forgotten for newer ones; 0: none was
     uint8_t note[LOGS_NOTE_BYTES_MAX];
     uint32_t note_bytes;
 };

@@ -3,6 +3,7 @@
 // Shape: value in a store.
 #include <string.h>
 
+#include "base/opid.h"
 #include "storage/logs_int.h"
 
 static omen_status read_page(struct kv_txn *txn, uint32_t slot, const struct logs_row *row,
@@ -59,6 +60,23 @@ read_page(struct kv_txn *txn, uint32_t slot, const struct logs_row *row, uint64_
     return status;
 }
 
+// These go although they are not too old. Nobody takes what was drawn further ahead of the stamp; so the bytes of an id that is no
+// UUIDv7 do no harm.
+static void
+forget(struct logs_row *row, const struct kv_value *page, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct logs_op op;
+        memcpy(&op, (const char *)page->bytes + sizeof(struct logs_head) + i * sizeof op,
+               sizeof op);
+        const uint64_t drawn_ms = opid_ms((struct opid){op.op.high, op.op.low});
+        const uint64_t most_ms = op.stamp_ms + OPID_AHEAD_MS;
+        const uint64_t behind_s = (drawn_ms < most_ms ? drawn_ms : most_ms) / 1000 + 1;
+        if (behind_s > row->forgot_s && behind_s <= UINT32_MAX)
+            row->forgot_s = (uint32_t)behind_s;
+    }
+}
+
 omen_status
 logs_ops_expire(struct kv_txn *txn, uint32_t slot, struct logs_row *row, uint64_t since_ms,
                 uint32_t ops_max, struct omen_error *error)
@@ -72,6 +90,8 @@ logs_ops_expire(struct kv_txn *txn, uint32_t slot, struct logs_row *row, uint64_
         const uint64_t left = row->op_count < head.count ? 0 : row->op_count - head.count;
         if (head.total >= since_ms && left < ops_max)
             return OMEN_OK;
+        if (head.total >= since_ms)
+            forget(row, &value, head.count);
         status = kv_delete(txn, LOGS_OPS, logs_key(slot, row->first_ops), error);
         if (status != OMEN_OK)
             return status;

@@ -30,11 +30,31 @@ uuid(struct source *source)
     return (struct replica_uuid){0, source_byte(source) % UUIDS};
 }
 
+static uint64_t
+wall_ms(void)
+{
+    return now_ns / 1000;
+}
+
+// One of eight of every 16 ms, from too old to too far ahead for a window of 30; none; or no UUIDv7.
+static struct replica_uuid
+op_id(struct source *source)
+{
+    const uint8_t byte = source_byte(source);
+    const uint64_t began_ms = wall_ms() - wall_ms() % 16;
+    const uint64_t off_ms = (uint64_t)(byte >> 5) * 8;
+    const struct opid id =
+        opid_draw(began_ms > 32 ? began_ms - 32 + off_ms : off_ms, (struct opid){0, byte % 32});
+    if (byte % 32 < 2)
+        return (struct replica_uuid){0, byte % 32};
+    return (struct replica_uuid){id.high, id.low};
+}
+
 static void
 step(struct replica_input in)
 {
     in.now_ns = now_ns;
-    in.wall_ms = now_ns / 1000;
+    in.wall_ms = wall_ms();
     replica_step(&replica, &in, &out);
     replica_check(&replica);
 }
@@ -105,7 +125,7 @@ message(struct source *source)
             .term = (flags & 32) != 0 ? number(source) : msg.term,
             .kind = (enum replica_entry_kind)(source_byte(source) % 5),
             .stamp_ms = (flags & 64) != 0 ? number(source) : 0,
-            .op_id = {0, source_byte(source) % 32},
+            .op_id = op_id(source),
             .bytes = bytes,
             .byte_count = (flags & 128) != 0 ? (uint32_t)number(source) : 3,
         };
@@ -129,8 +149,8 @@ propose(struct source *source)
                                .proposal_count = 1 + source_byte(source) % 3,
                                .cfg_ver = meta.cfg_ver - (source_byte(source) == 255)};
     for (uint32_t i = 0; i < in.proposal_count; i++)
-        proposals[i] = (struct replica_proposal){
-            .request = i, .op_id = {0, source_byte(source) % 32}, .primary_only = i == 1};
+        proposals[i] =
+            (struct replica_proposal){.request = i, .op_id = op_id(source), .primary_only = i == 1};
     step(in);
 }
 
@@ -267,7 +287,7 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
                                           .idle_ns = 10,
                                           .ops_max = 16,
                                           .terms_max = 4,
-                                          .window_ms = 1};
+                                          .window_ms = 30};
     const struct replica_disk disk = {.first_seq = 1};
     memset(&out, 0, sizeof out);
     meta = (struct replica_meta){.cfg_ver = 1, .term = 1, .min_insync = 1};

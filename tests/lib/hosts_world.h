@@ -57,7 +57,8 @@ struct hosts_world {
     uint32_t threads; // of the pool of a node that starts
     uint64_t shard;
     bool leases;
-    uint64_t asked; // correlations
+    uint64_t asked;    // correlations
+    uint64_t drawn_ms; // operations that hosts_name names; 0: none yet
     struct hosts_reply replies[HOSTS_REPLIES_MAX];
     struct near *near;      // those that are done, the newest first
     uint32_t nears_most;    // came together
@@ -372,10 +373,20 @@ hosts_part_to(uint32_t node, enum wire_part_kind kind)
                                    .cfg_ver = row->cfg_ver,
                                    .map_version = hosts.world.map.version,
                                    .first = row->first,
-                                   .last = row->last,
-                                   .op_high = 1};
+                                   .last = row->last};
     lock_release(&hosts.lock);
     return part;
+}
+
+// The operation of that number; all of a test's are drawn when it names its first.
+static inline void
+hosts_name(struct wire_part *part, uint64_t number)
+{
+    if (hosts.drawn_ms == 0)
+        hosts.drawn_ms = os_ms_since_1970();
+    const struct opid id = opid_draw(hosts.drawn_ms, (struct opid){0, number});
+    part->op_high = id.high;
+    part->op_low = id.low;
 }
 
 static inline void
@@ -399,8 +410,7 @@ hosts_ask_bytes(uint32_t node, struct wire_part part, struct wire_bytes ask, uin
     part.ask = ask.bytes;
     part.ask_bytes = ask.count;
     if (part.kind == WIRE_PART_WRITE && part.op_low == 0) { // none that a test has named
-        part.op_high = 2;
-        part.op_low = correlation;
+        hosts_name(&part, UINT64_C(1) << 32 | correlation);
     }
     wire_part_write(&encode, &part);
     ck_assert_int_eq(encode.status, OMEN_OK);

@@ -129,10 +129,18 @@ alone_append(struct alone *alone, uint64_t from, uint64_t term, uint64_t prev, u
                                               .entry_count = count});
 }
 
+// Each is drawn a millisecond after the one before it; the first when alone_open was called.
+static inline struct replica_uuid
+alone_op(uint64_t op)
+{
+    const struct opid id = opid_draw(1000 + op, (struct opid){0, op});
+    return (struct replica_uuid){id.high, id.low};
+}
+
 static inline void
 alone_propose(struct alone *alone, uint64_t request, uint64_t op)
 {
-    const struct replica_proposal proposal = {.request = request, .op_id = {8, op}};
+    const struct replica_proposal proposal = {.request = request, .op_id = alone_op(op)};
     alone_step(alone, (struct replica_input){.kind = REPLICA_IN_PROPOSE,
                                              .proposals = &proposal,
                                              .proposal_count = 1,

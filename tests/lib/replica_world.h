@@ -110,6 +110,7 @@ static void
 world_propose(struct world *world, uint32_t at)
 {
     struct world_node *node = &world->nodes[at];
+    const uint32_t again = world->forgetful ? 300 : 10;
     uint64_t op = world->next_op;
     if ((world->calm && world_below(world, 16) != 0) || node->replica.last_seq > WORLD_LOG - 200 ||
         world->next_op > WORLD_OPS - 100)
@@ -117,9 +118,11 @@ world_propose(struct world *world, uint32_t at)
     if (world->next_op == 0 || world_below(world, 3) != 0)
         op = ++world->next_op;
     else
-        op -= world_below(world, op < 10 ? (uint32_t)op : 10); // once more
+        op -= world_below(world, op < again ? (uint32_t)op : again); // once more
+    if (world->op_ms[op] == 0)
+        world->op_ms[op] = world->now_ns / WORLD_MS;
     const struct replica_proposal proposal = {.request = ++world->next_request << 16 | op,
-                                              .op_id = {9, op}};
+                                              .op_id = world_op_id(world, op)};
     struct replica_input in = {.kind = REPLICA_IN_PROPOSE,
                                .proposals = &proposal,
                                .proposal_count = 1,
@@ -319,9 +322,11 @@ world_turn(struct world *world)
 }
 
 static void
-world_open(struct world *world, uint64_t seed)
+world_open_as(struct world *world, uint64_t seed, bool forgetful)
 {
     memset(world, 0, sizeof *world);
+    world->forgetful = forgetful;
+    world->window_ms = !forgetful ? 1u << 30 : seed % 2 == 0 ? 600 : 60000;
     prng_init(&world->prng, seed);
     world->now_ns = 1000 * WORLD_MS;
     world->alone = WORLD_NODES;
@@ -343,6 +348,12 @@ world_open(struct world *world, uint64_t seed)
     world->primary_boot = 1;
     for (uint32_t i = 0; i < WORLD_NODES; i++)
         world_start(world, i);
+}
+
+static void
+world_open(struct world *world, uint64_t seed)
+{
+    world_open_as(world, seed, false);
 }
 
 static void

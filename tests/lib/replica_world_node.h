@@ -19,6 +19,7 @@
 #define WORLD_OPS 4096u
 #define WORLD_MS 1000000ull
 #define WORLD_LEASE_NS (100 * WORLD_MS)
+#define WORLD_FORGETFUL_OPS 80u
 #define WORLD_GUARD_NS (120 * WORLD_MS)
 
 struct world_commit { // to the disk
@@ -79,6 +80,8 @@ struct world {
     uint32_t change_count;
     struct world_result results[WORLD_LOG];
     uint64_t op_seq[WORLD_OPS]; // where it was committed
+    uint64_t op_ms[WORLD_OPS];  // when it was drawn
+    uint64_t expired;           // proposals that were refused for their age
     uint64_t acked_max, next_op, next_request, uuids;
     uint32_t alone;       // a node that hears nothing and nobody hears; WORLD_NODES: none
     bool paused;          // and it does nothing
@@ -87,7 +90,9 @@ struct world {
     uint32_t loss, peace; // percent of messages; turns for one that may bring a fault
     uint64_t acks, strong_reads, promotions, adds, removes, installs, wipes, crashes, leases;
     const char *broken;
-    bool calm; // no more faults
+    bool calm;      // no more faults
+    bool forgetful; // of operations
+    uint32_t window_ms;
     struct replica_output out;
 };
 
@@ -113,6 +118,27 @@ world_node_of(const struct world *world, struct replica_uuid uuid)
         if (replica_uuid_equal(world->nodes[i].disk.uuid, uuid))
             return i;
     return WORLD_NODES;
+}
+
+// Of an operation: its number in the lower half. 0: none.
+static struct replica_uuid
+world_op_id(const struct world *world, uint64_t op)
+{
+    const struct opid id = opid_draw(world->op_ms[op], (struct opid){0, op});
+    return (struct replica_uuid){id.high, id.low};
+}
+
+static uint64_t
+world_op_of(const struct replica_entry *entry)
+{
+    return entry->op_id.low & UINT64_MAX >> 2;
+}
+
+// Walls of forgetful worlds differ, by less than what is ahead.
+static uint64_t
+world_wall(const struct world *world, uint32_t at)
+{
+    return world->now_ns / WORLD_MS + (world->forgetful ? at * 50 : 0);
 }
 
 static bool
@@ -166,6 +192,21 @@ world_check(struct world *world)
 }
 
 // ---- a node ----
+// As a disk does (storage/logs_ops.c): of what was trimmed it forgets what is too old, and the oldest while more than enough are left.
+static uint32_t
+world_forgets(const struct world *world, struct replica_disk *given)
+{
+    uint32_t gone = 0;
+    while (given->op_count > 0 && given->ops[gone].seq < given->first_seq &&
+           (given->ops[gone].stamp_ms + world->window_ms < given->stamp_ms ||
+            given->op_count > WORLD_FORGETFUL_OPS)) {
+        const uint64_t drawn_ms = given->ops[gone++].id.high >> 16;
+        if (given->op_count-- > WORLD_FORGETFUL_OPS && drawn_ms >= given->forgot_ms)
+            given->forgot_ms = drawn_ms + 1;
+    }
+    return gone;
+}
+
 static void
 world_start(struct world *world, uint32_t at)
 {
@@ -190,6 +231,8 @@ world_start(struct world *world, uint32_t at)
             ops[given.op_count++] = (struct dedupe_op){entry->op_id, seq, entry->stamp_ms};
         given.stamp_ms = entry->stamp_ms;
     }
+    if (world->forgetful)
+        given.ops += world_forgets(world, &given);
     if (node->replica.download.installing) {
         struct replica_input in = {.kind = REPLICA_IN_INSTALLED, .disk = &given};
         memcpy(node->log, disk->log, sizeof node->log);
@@ -202,9 +245,9 @@ world_start(struct world *world, uint32_t at)
                                     .retry_ns = 20 * WORLD_MS,
                                     .shrink_ns = world->shrink_ns,
                                     .idle_ns = 10 * WORLD_MS,
-                                    .ops_max = 2048,
+                                    .ops_max = world->forgetful ? WORLD_FORGETFUL_OPS : 2048,
                                     .terms_max = REPLICA_TERMS_MAX,
-                                    .window_ms = 1u << 30};
+                                    .window_ms = world->window_ms};
     replica_fini(&node->replica);
     replica_init(&node->replica, &config, at);
     memcpy(node->log, disk->log, sizeof node->log);
@@ -269,7 +312,7 @@ world_apply(struct world *world, uint32_t at, uint64_t seq)
     struct world_node *node = &world->nodes[at];
     const struct replica_entry *entry = &node->log[seq];
     struct world_result *result = &world->results[seq];
-    const uint64_t op = entry->op_id.low;
+    const uint64_t op = world_op_of(entry);
     if (!result->known) {
         *result = (struct world_result){.term = entry->term, .op = op, .known = true};
         if (op != 0 && world->op_seq[op] != 0 && world->op_seq[op] != seq)
@@ -295,6 +338,7 @@ world_answer(struct world *world, uint32_t at, const struct replica_answer *answ
         *read = node->strong[--node->strong_count];
         return;
     }
+    world->expired += answer->status == OMEN_E_OP_EXPIRED;
     if (answer->status != OMEN_OK || answer->outcome != REPLICA_COMMITTED)
         return;
     struct world_result *result = &world->results[answer->seq];
@@ -377,7 +421,7 @@ world_step(struct world *world, uint32_t at, struct replica_input *in)
     struct world_node *node = &world->nodes[at];
     if (in->now_ns == 0)
         in->now_ns = node->now_ns = world->now_ns;
-    in->wall_ms = world->now_ns / WORLD_MS;
+    in->wall_ms = world_wall(world, at);
     replica_step(&node->replica, in, &world->out);
     const uint64_t first = world->out.apply_first, last = world->out.apply_last;
     world_output(world, at);

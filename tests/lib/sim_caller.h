@@ -73,6 +73,16 @@ sim_caller_learn(struct sim *sim, struct sim_caller *caller, const struct sim_ca
     }
 }
 
+// A shard has forgotten so much, or its clock is so slow, that the operation is of no use any more.
+static inline bool
+sim_caller_is_lost(const struct sim_call *call)
+{
+    for (uint32_t i = 0; i < call->start.item_count; i++)
+        if (call->items[i].status == OMEN_E_OP_EXPIRED || call->items[i].status == OMEN_E_INVALID)
+            return true;
+    return false;
+}
+
 // Whether the client is content. A write may be given up where nothing of the rest was done, and then never is.
 static inline bool
 sim_caller_is_done(struct sim *sim, struct sim_caller *caller, const struct sim_call *call,
@@ -89,9 +99,11 @@ sim_caller_is_done(struct sim *sim, struct sim_caller *caller, const struct sim_
             missed |= 1u << call->points[i];
     }
     missed &= ~caller->applied; // by an earlier try: of that this one knows nothing
+    const bool lost = sim_caller_is_lost(call);
+    sim->routers->expired += lost;
     if (missed == 0 || caller->unsure)
-        return missed == 0 && answer->status == OMEN_OK;
-    if (sim_caller_draw(sim, 2) == 0)
+        return lost || (missed == 0 && answer->status == OMEN_OK);
+    if (!lost && sim_caller_draw(sim, 2) == 0)
         return false;
     sim->routers->ops[call->op].never |= missed;
     for (uint32_t point = 0; point < SIM_POINTS; point++)

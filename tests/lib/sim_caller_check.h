@@ -38,7 +38,7 @@ sim_report_of(const struct fanout_report *reports, uint32_t count, uint32_t poin
 void
 sim_call_applied(struct sim *sim, uint64_t seq, const struct sim_row *row)
 {
-    struct sim_call_op *op = &sim->routers->ops[row->op_id.low];
+    struct sim_call_op *op = &sim->routers->ops[sim_row_op(row)];
     for (uint32_t key = 0; key < SIM_SHARD_KEYS; key++) {
         const uint32_t point = row->bytes[2] * SIM_SHARD_KEYS + key;
         if ((row->bytes[0] >> key & 1) == 0)

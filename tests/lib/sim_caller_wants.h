@@ -115,7 +115,9 @@ sim_caller_wants(struct sim *sim, struct sim_caller *caller)
     caller->op = ++routers->op_count;
     routers->ops =
         sim_grow(routers->ops, &routers->op_room, routers->op_count + 1, sizeof *routers->ops);
-    caller->start.op_id = (struct fanout_op){9, caller->op};
+    const struct opid id =
+        opid_draw(SIM_EPOCH_MS + sim->now_ns / SIM_MS, (struct opid){0, caller->op});
+    caller->start.op_id = (struct fanout_op){id.high, id.low};
 }
 
 #endif

@@ -174,9 +174,9 @@ sim_copies_start(struct sim *sim, uint32_t at)
                                          .boot = node->boot,
                                          .retry_ns = 100 * SIM_MS,
                                          .idle_ns = 20 * SIM_MS,
-                                         .ops_max = 8192,
+                                         .ops_max = sim_forgets(sim) ? 128 : 8192,
                                          .terms_max = sim_terms_max(sim),
-                                         .window_ms = 3600000};
+                                         .window_ms = sim_forgets(sim) ? 30000 : 3600000};
     copies_init(&node->copies, &config, prng_next(&sim->prng));
     node->copies_wake_ns = UINT64_MAX;
     node->fed_version = 0;

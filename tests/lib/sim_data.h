@@ -33,7 +33,7 @@ sim_shard_applied(struct sim *sim, const struct sim_env *env, uint64_t seq)
     history->rows = sim_grow(history->rows, &history->room, seq + 1, sizeof *history->rows);
     const struct sim_row *row = &env->log[seq];
     struct sim_done *done = &history->rows[seq];
-    const uint64_t op = row->op_id.low;
+    const uint64_t op = sim_row_op(row);
     sim_shard_sum(sim, own, env, seq);
     if (done->known) {
         SIM_REQUIRE(sim, done->term == row->term && done->op == op,

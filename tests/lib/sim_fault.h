@@ -233,7 +233,7 @@ sim_fault_begin(struct sim *sim)
     else if (kind == SIM_FAULT_ROT)
         sim_rot_begin(sim, a);
     else
-        sim->nodes[a].wall_off_ms = jump;
+        sim->nodes[a].wall_off_ms = sim_forgets(sim) ? jump / 24 : jump; // a little too far
 }
 
 static inline void
@@ -259,6 +259,8 @@ sim_calm(struct sim *sim)
     memset(sim->cut, 0, sizeof sim->cut);
     for (uint32_t i = 0; i < sim->options.nodes; i++) {
         sim->nodes[i].paused_until_ns = sim->nodes[i].held_until_ns = 0;
+        if (sim_forgets(sim))
+            sim->nodes[i].wall_off_ms = 0;
         sim_start(sim, i);
     }
     sim_routers_calm(sim);

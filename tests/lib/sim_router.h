@@ -106,6 +106,7 @@ struct sim_routers {
     struct fanout_counters counters; // of those that ended
     uint64_t refused, maps, restarts;
     uint64_t answered[4], partial, failed; // by kind
+    uint64_t expired; // writes that were given up since a shard may have forgotten them
 };
 
 void sim_call_answered(struct sim *sim, uint32_t at, struct sim_call *call,

@@ -162,11 +162,12 @@ sim_routers_report(struct sim *sim)
     const struct fanout_counters *sum = &routers->counters;
     printf("  routed searches %" PRIu64 " gets %" PRIu64 " writes %" PRIu64 " partial %" PRIu64
            " failed %" PRIu64 " sends %" PRIu64 " retries %" PRIu64 " hedges %" PRIu64
-           " cuts %" PRIu64 " stale %" PRIu64 " maps %" PRIu64 " restarts %" PRIu64 "\n",
+           " cuts %" PRIu64 " stale %" PRIu64 " maps %" PRIu64 " restarts %" PRIu64
+           " expired %" PRIu64 "\n",
            routers->answered[FANOUT_SEARCH], routers->answered[FANOUT_GET],
            routers->answered[FANOUT_WRITE], routers->partial, routers->failed, sum->sends,
            sum->retries, sum->hedges, sum->splits, routers->refused, routers->maps,
-           routers->restarts);
+           routers->restarts, routers->expired);
 }
 
 #endif

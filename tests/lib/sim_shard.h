@@ -24,6 +24,13 @@ struct sim_row {
     uint8_t bytes[SIM_PAYLOAD_BYTES];
 };
 
+// The number of the operation, which its id has for chance; 0: none.
+static inline uint64_t
+sim_row_op(const struct sim_row *row)
+{
+    return row->op_id.low & UINT64_MAX >> 2;
+}
+
 struct sim_ticket {
     uint64_t ticket, promised, commit_seq, truncate_seq;
     bool truncate;

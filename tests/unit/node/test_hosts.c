@@ -114,12 +114,40 @@ START_TEST(an_operation_sent_twice_is_done_once)
     (void)hosts_written(1, 1);
     const uint64_t words[] = {4, 40};
     struct wire_part part = hosts_part_to(1, WIRE_PART_WRITE);
-    part.op_low = 77;
+    hosts_name(&part, 77);
     const uint64_t first = ask_words(1, part, words, 2);
     const uint64_t seq = hosts_reply(first)->seq;
     const uint64_t second = ask_words(1, part, words, 2);
     ck_assert_uint_eq(hosts_reply(second)->seq, seq);
     ck_assert_uint_eq(reply_word(second, 0), 1); // what came of it the first time
+}
+END_TEST
+
+// Refused as a whole, also where it is several entries, of which only the last has its name.
+START_TEST(an_operation_that_may_have_been_forgotten_is_refused_in_words_and_not_done)
+{
+    static const struct {
+        int64_t off_ms;
+        omen_status status;
+        const char *says;
+    } cases[] = {{-660000, OMEN_E_OP_EXPIRED, "op_id was drawn 66"},
+                 {400000, OMEN_E_INVALID, "ahead of the clock of shard"}};
+    hosts_open_shard(3);
+    const uint64_t seq = hosts_written(1, 1)->seq;
+    for (uint32_t i = 0; i < 4; i++) {
+        const uint64_t words[] = {i % 2 == 0 ? 4 : MODEL_SEVERAL, 40};
+        struct wire_part part = hosts_part_to(1, WIRE_PART_WRITE);
+        const uint64_t drawn_ms = os_ms_since_1970() + (uint64_t)cases[i / 2].off_ms;
+        const struct opid id = opid_draw(drawn_ms, (struct opid){0, i});
+        part.op_high = id.high;
+        part.op_low = id.low;
+        const struct wire_reply *reply = hosts_reply(ask_words(1, part, words, 2));
+        ck_assert_int_eq(-(omen_status)reply->failure, cases[i / 2].status);
+        char reason[WIRE_REASON_BYTES_MAX + 1];
+        snprintf(reason, sizeof reason, "%.*s", (int)reply->reason_bytes, reply->reason);
+        ck_assert_msg(strstr(reason, cases[i / 2].says) != NULL, "says '%s'", reason);
+    }
+    ck_assert_uint_eq(hosts_written(1, 1)->seq, seq + 1);
 }
 END_TEST
 
@@ -129,7 +157,7 @@ START_TEST(a_write_of_several_entries_is_answered_when_the_last_is_done)
     const uint64_t before = hosts_written(9, 1)->seq;
     const uint64_t words[] = {MODEL_SEVERAL, 33};
     struct wire_part part = hosts_part_to(1, WIRE_PART_WRITE);
-    part.op_low = 88;
+    hosts_name(&part, 88);
     const uint64_t asked = ask_words(1, part, words, 2);
     ck_assert_uint_eq(reply_word(asked, 0), 3); // rows of all of them
     ck_assert_uint_eq(hosts_reply(asked)->seq, before + 3);
@@ -166,7 +194,7 @@ START_TEST(what_came_of_an_operation_is_known_to_the_next_primary)
     (void)hosts_written(1, 1);
     const uint64_t words[] = {1, 10, 2, 20, MODEL_FAILS, 0};
     struct wire_part part = hosts_part_to(1, WIRE_PART_WRITE);
-    part.op_low = 78;
+    hosts_name(&part, 78);
     const uint64_t seq = hosts_reply(ask_words(1, part, words, 6))->seq;
     hosts_node_stop(1);
     const struct cluster_uuid second = world_replica(&hosts.world, hosts.shard, 2);
@@ -174,7 +202,7 @@ START_TEST(what_came_of_an_operation_is_known_to_the_next_primary)
                      OMEN_OK);
     (void)hosts_written(60, 61);
     part = hosts_part_to(2, WIRE_PART_WRITE);
-    part.op_low = 78;
+    hosts_name(&part, 78);
     const uint64_t again = ask_words(2, part, words, 6);
     ck_assert_uint_eq(hosts_reply(again)->seq, seq);
     ck_assert_uint_eq(reply_word(again, 0), 2);
@@ -332,7 +360,7 @@ START_TEST(a_learner_is_filled_by_a_snapshot_where_the_log_begins_later)
     const uint64_t words[] = {450, 7};
     (void)hosts_written(0, 1);
     struct wire_part part = hosts_part_to(1, WIRE_PART_WRITE);
-    part.op_low = 7777777;
+    hosts_name(&part, 7777777);
     const uint64_t seq = hosts_reply(ask_words(1, part, words, 2))->seq;
     const uint64_t last = write_many(1500);
     HOSTS_WAIT(was_trimmed(1));
@@ -348,7 +376,7 @@ START_TEST(a_learner_is_filled_by_a_snapshot_where_the_log_begins_later)
     HOSTS_WAIT(uuid_equal(hosts_row()->primary, third));
     (void)hosts_written(451, 8);
     part = hosts_part_to(3, WIRE_PART_WRITE);
-    part.op_low = 7777777;
+    hosts_name(&part, 7777777);
     const uint64_t again = ask_words(3, part, words, 2);
     ck_assert_int_eq(hosts_reply_status(again), OMEN_OK);
     ck_assert_uint_eq(hosts_reply(again)->seq, seq);
@@ -685,6 +713,8 @@ hosts_suite(void)
     tcase_add_test(tcase, an_answer_to_a_write_says_what_came_of_it);
     tcase_add_test(tcase, a_write_that_is_refused_says_why);
     tcase_add_test(tcase, an_operation_sent_twice_is_done_once);
+    tcase_add_test(tcase,
+                   an_operation_that_may_have_been_forgotten_is_refused_in_words_and_not_done);
     tcase_add_test(tcase, a_write_of_several_entries_is_answered_when_the_last_is_done);
     tcase_add_test(tcase, a_write_of_which_a_part_is_done_is_of_unknown_outcome);
     tcase_add_test(tcase, what_came_of_an_operation_is_known_to_the_next_primary);

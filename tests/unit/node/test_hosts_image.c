@@ -61,6 +61,26 @@ START_TEST(all_that_is_at_or_below_the_place_is_read_and_nothing_behind_it)
 }
 END_TEST
 
+START_TEST(what_the_table_has_forgotten_goes_with_it)
+{
+    struct dedupe table;
+    mem_free(bytes);
+    replica.ops.forgot_ms = 555;
+    bytes = host_image_write(&replica, &count);
+    struct host_image *image = host_image_read(bytes, count, 20);
+    ck_assert_ptr_nonnull(image);
+    ck_assert_uint_eq(image->op_count, 11);
+    const struct dedupe_kept kept = {
+        .ops = image->ops, .count = image->op_count, .whole = true, .commit = 20};
+    dedupe_init(&table, 1000, 1000);
+    ck_assert_int_eq(dedupe_load(&table, &kept), OMEN_OK);
+    ck_assert_uint_eq(table.count, 10);
+    ck_assert_uint_eq(table.forgot_ms, 555);
+    dedupe_fini(&table);
+    host_image_free(image);
+}
+END_TEST
+
 START_TEST(a_cut_and_a_byte_more_are_refused)
 {
     for (size_t shorter = 0; shorter < count; shorter++)
@@ -122,6 +142,7 @@ hosts_image_suite(void)
     TCase *tcase = tcase_create("hosts_image");
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, all_that_is_at_or_below_the_place_is_read_and_nothing_behind_it);
+    tcase_add_test(tcase, what_the_table_has_forgotten_goes_with_it);
     tcase_add_test(tcase, a_cut_and_a_byte_more_are_refused);
     tcase_add_test(tcase, bytes_that_were_changed_are_refused_or_sound);
     tcase_add_test(tcase, a_copy_takes_nothing_of_a_term_that_it_has_not_promised);

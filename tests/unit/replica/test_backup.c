@@ -296,6 +296,21 @@ START_TEST(a_copy_that_could_not_load_its_operations_does_not_lead)
 }
 END_TEST
 
+START_TEST(a_log_goes_on_behind_what_it_has_and_not_behind_what_was_trimmed)
+{
+    const struct replica_term term = {1, 1};
+    const struct replica_disk disk = {
+        .promised = 1, .first_seq = 5, .last_seq = 8, .terms = &term, .term_count = 1};
+    alone_open(&one, 1, 2);
+    alone_restart(&one, &disk);
+    ck_assert(!replica_can_follow(&one.replica, 3));
+    ck_assert(replica_can_follow(&one.replica, 4));
+    ck_assert(replica_can_follow(&one.replica, 8));
+    ck_assert(!replica_can_follow(&one.replica, 9));
+    replica_fini(&one.replica);
+}
+END_TEST
+
 START_TEST(any_message_at_all_is_survived)
 {
     struct prng prng;
@@ -373,6 +388,7 @@ backup_suite(void)
     tcase_add_test(tcase, a_primary_of_this_term_listens_to_no_other);
     tcase_add_test(tcase, memory_that_is_refused_leaves_the_log_as_it_was);
     tcase_add_test(tcase, a_copy_that_could_not_load_its_operations_does_not_lead);
+    tcase_add_test(tcase, a_log_goes_on_behind_what_it_has_and_not_behind_what_was_trimmed);
     tcase_add_loop_test(tcase, any_message_at_all_is_survived, 0, 8);
     suite_add_tcase(suite, tcase);
     return suite;

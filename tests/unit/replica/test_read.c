@@ -108,9 +108,9 @@ END_TEST
 
 START_TEST(one_operation_twice_in_a_batch_is_one_entry)
 {
-    const struct replica_proposal two[] = {{.request = 1, .op_id = {1, 1}},
-                                           {.request = 2, .op_id = {1, 2}},
-                                           {.request = 3, .op_id = {1, 1}},
+    const struct replica_proposal two[] = {{.request = 1, .op_id = alone_op(1)},
+                                           {.request = 2, .op_id = alone_op(2)},
+                                           {.request = 3, .op_id = alone_op(1)},
                                            {.request = 4}};
     alone_lead(&one);
     propose(4, two);

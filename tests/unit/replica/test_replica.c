@@ -38,6 +38,26 @@ START_TEST(nothing_acknowledged_is_lost_whatever_happens)
 }
 END_TEST
 
+// A third of what is proposed is one of the last 300 operations again, and copies remember 80 of them: those of
+// the last 600 ms, or, in every second seed, of the last minute.
+START_TEST(what_was_forgotten_is_refused_and_never_done_again)
+{
+    uint64_t expired = 0, acks = 0;
+    for (unsigned seed = 0; seed < 30; seed++) {
+        world_open_as(&world, seed, true);
+        const char *broken = world_run(&world, 20000);
+        if (broken != NULL)
+            say(&world, seed);
+        ck_assert_msg(broken == NULL, "seed %u: %s", seed, broken);
+        expired += world.expired;
+        acks += world.acks;
+        world_close(&world);
+    }
+    ck_assert_uint_gt(expired, 100);
+    ck_assert_uint_gt(acks, 1000);
+}
+END_TEST
+
 static Suite *
 replica_suite(void)
 {
@@ -46,6 +66,7 @@ replica_suite(void)
     const char *seeds = getenv("REPLICA_SEEDS");
     tcase_add_loop_test(tcase, nothing_acknowledged_is_lost_whatever_happens, 0,
                         seeds != NULL ? (int)strtol(seeds, NULL, 10) : 60);
+    tcase_add_test(tcase, what_was_forgotten_is_refused_and_never_done_again);
     suite_add_tcase(suite, tcase);
     return suite;
 }

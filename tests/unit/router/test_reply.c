@@ -162,6 +162,23 @@ START_TEST(a_late_answer_of_an_earlier_try_acknowledges_the_write)
 }
 END_TEST
 
+// Nothing was done now; whether an earlier request did it nobody knows.
+START_TEST(a_write_that_a_shard_has_forgotten_is_of_unknown_outcome_and_not_tried_again)
+{
+    alone_shards(&alone, 1, 2, 1);
+    alone_items(&alone, FANOUT_WRITE, 2, 1000 * MS);
+    alone_says(&alone, 0, OMEN_E_OP_EXPIRED);
+    alone_says(&alone, 1, OMEN_OK);
+    ck_assert_uint_eq(alone.answer_count, 1);
+    ck_assert_uint_eq(alone.send_count, 2);
+    ck_assert_int_eq(alone.answers[0].status, OMEN_E_OP_EXPIRED);
+    ck_assert_int_eq(alone.items[0].status, OMEN_E_OP_EXPIRED);
+    ck_assert_int_eq(alone.items[0].outcome, FANOUT_UNKNOWN);
+    ck_assert_int_eq(alone.items[1].outcome, FANOUT_APPLIED);
+    ck_assert_int_eq(alone.reports[0].outcome, FANOUT_UNKNOWN);
+}
+END_TEST
+
 START_TEST(a_write_to_every_shard_has_reports_instead_of_items)
 {
     alone_shards(&alone, 1, 3, 1);
@@ -453,6 +470,8 @@ reply_suite(void)
     tcase_add_loop_test(tcase, a_shard_that_refuses_for_good_is_not_asked_again, 0, 6);
     tcase_add_test(tcase, a_refusal_for_good_behind_an_unanswered_try_leaves_it_unknown);
     tcase_add_test(tcase, a_late_answer_of_an_earlier_try_acknowledges_the_write);
+    tcase_add_test(tcase,
+                   a_write_that_a_shard_has_forgotten_is_of_unknown_outcome_and_not_tried_again);
     tcase_add_test(tcase, a_write_to_every_shard_has_reports_instead_of_items);
     tcase_add_loop_test(tcase, a_search_that_makes_no_sense_ends_at_the_first_shard_that_says_so, 0,
                         2);

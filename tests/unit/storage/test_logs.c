@@ -2,6 +2,7 @@
 //
 // Halves: kv_lmdb kv_sim
 #include "base/alloc.h"
+#include "base/opid.h"
 #include "storage/logs_int.h"
 #include "tests/lib/check_main.h"
 #include "tests/lib/logs_store.h"
@@ -371,6 +372,59 @@ START_TEST(operations_of_trimmed_entries_are_kept_for_their_window)
     ck_assert_uint_eq(
         trim(one, (struct logs_trim){.through = 150, .window_ms = 10000, .ops_max = 1}), 151);
     check_ops(one, 101, 161);
+}
+END_TEST
+
+static void
+append_drawn(uint64_t seq, uint64_t drawn_ms, uint64_t stamp_ms)
+{
+    const struct opid id = opid_draw(drawn_ms, (struct opid){0, seq});
+    const struct logs_entry entry = {
+        .seq = seq, .term = 20, .stamp_ms = stamp_ms, .op = {id.high, id.low}, .kind = 1};
+    struct logs_group group = {0};
+    ck_assert_int_eq(logs_group_add(&group, &entry), OMEN_OK);
+    begin();
+    logs_ok(logs_write(txn, one, &(struct logs_change){.append = &group}, &error), &error);
+    commit();
+    logs_group_fini(&group);
+}
+
+static uint64_t
+forgot_ms(void)
+{
+    struct logs_state state;
+    logs_ok(kv_begin_read(kv, &txn, &error), &error);
+    logs_ok(logs_find(txn, one, &state, &error), &error);
+    kv_abort(txn);
+    return state.forgot_ms;
+}
+
+START_TEST(operations_that_had_to_make_room_leave_a_mark_and_old_ones_do_not)
+{
+    struct logs_trim how = {.window_ms = 10000, .ops_max = 1};
+    make(one);
+    append_drawn(1, 1000, 1100);
+    append_drawn(2, 5999, 1100 + OPID_AHEAD_MS);
+    how.through = 1;
+    ck_assert_uint_eq(trim(one, how), 2);
+    ck_assert_uint_eq(forgot_ms(), 0); // it went for its age
+    how.through = 2;
+    ck_assert_uint_eq(trim(one, how), 3);
+    ck_assert_uint_eq(forgot_ms(), 0); // nothing is newer than the second
+    append_drawn(3, 7000, 1200 + OPID_AHEAD_MS);
+    how.through = 3;
+    ck_assert_uint_eq(trim(one, how), 4);
+    ck_assert_uint_eq(forgot_ms(), 6000);
+    reopen();
+    ck_assert_uint_eq(forgot_ms(), 6000);
+    append_drawn(4, UINT64_MAX, 1300 + OPID_AHEAD_MS); // further ahead than anybody takes
+    how.through = 4;
+    ck_assert_uint_eq(trim(one, how), 5);
+    ck_assert_uint_eq(forgot_ms(), 8000);
+    append_drawn(5, 100, 1300 + OPID_AHEAD_MS);
+    how.through = 5;
+    ck_assert_uint_eq(trim(one, how), 6);
+    ck_assert_uint_eq(forgot_ms(), (1300 + 2 * (uint64_t)OPID_AHEAD_MS) / 1000 * 1000 + 1000);
 }
 END_TEST
 
@@ -748,6 +802,7 @@ logs_suite(void)
     tcase_add_test(tcase, one_commit_cuts_appends_and_writes_the_note);
     tcase_add_test(tcase, a_trimmed_log_begins_where_it_says_and_knows_the_term_before);
     tcase_add_test(tcase, operations_of_trimmed_entries_are_kept_for_their_window);
+    tcase_add_test(tcase, operations_that_had_to_make_room_leave_a_mark_and_old_ones_do_not);
     tcase_add_test(tcase, a_long_log_is_trimmed_in_several_calls);
     tcase_add_test(tcase, an_emptied_log_goes_on_behind_its_base);
     tcase_add_test(tcase, what_was_forgotten_is_erased_in_small_steps);
