@@ -112,8 +112,8 @@ admin_start(const struct admin_view *view, const struct admin_call *call, struct
     struct command_result result;
     enum admin_next next;
     memset(step, 0, sizeof *step);
-    if (admin_op(view, call, &op) != OMEN_OK)
-        return admin_refuse(&a, OMEN_E_NO_MEMORY, "no memory to look at what is asked");
+    if (admin_op(view, call, &op, error) != OMEN_OK)
+        return ADMIN_REFUSED;
     if (!uuid_is_none(op) && cluster_answered(view->map, op, &result) && result.status == OMEN_OK)
         next = methods[call->method->number].finish(&a, &result);
     else

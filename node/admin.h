@@ -70,9 +70,11 @@ struct admin_call {
     const void *ask; // a struct of method->ask, as it was read and completed
 };
 
+// The clock that operations of the cluster are drawn and judged by: the map's, or this node's where that is later. `map` may be NULL.
+uint64_t admin_now_ms(const struct map *map, uint64_t wall_ms);
 // Fills in what only needs drawing, where the client left it open: op_id and seed. Before the request goes anywhere, so that each of
 // its tries is the same.
-void admin_complete(const struct method *method, union method_body *ask, uint64_t wall_ms,
+void admin_complete(const struct method *method, union method_body *ask, uint64_t now_ms,
                     const struct wire_uuid random[2]);
 
 enum admin_next {

@@ -39,9 +39,9 @@ enum admin_next admin_propose_step(struct admin *a, const struct map_shard *shar
 
 // ---- operations (admin_op.c) ----
 
-// None: it has no op_id, or one that is of no use. OMEN_E_NO_MEMORY.
+// None: it has no op_id. OMEN_E_OP_EXPIRED, OMEN_E_INVALID: one that may have been forgotten, or will be too soon; OMEN_E_NO_MEMORY.
 OMEN_MUST_CHECK omen_status admin_op(const struct admin_view *view, const struct admin_call *call,
-                                     struct cluster_uuid *op);
+                                     struct cluster_uuid *op, struct omen_error *error);
 
 // ---- texts (admin_text.c) ----
 

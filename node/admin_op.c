@@ -6,15 +6,14 @@
 // hash of what was asked in its lower half: who says an old op_id with something new asks for something new, and is never told that it
 // was done. How long the client waits is no part of it. The command itself cannot tell: made of a newer map it has other versions in it.
 //
-// An op_id says when it was drawn, and the map refuses what it may have forgotten by then. A client whose clock is wrong shall do no worse
-// than one that says no op_id: what is drawn too far from the cluster's time is done as if it had none, by compare-and-swap alone.
+// What is not remembered is judged as an operation of a shard is (base/opid.h), by who leads: what was drawn too long ago for the map to know,
+// or too far ahead of its clock, is refused and not proposed. The map looks once more, for its clock may go on until the command is applied.
 #include <string.h>
 
 #include "base/hash.h"
+#include "base/opid.h"
+#include "cluster/apply.h"
 #include "node/admin_int.h"
-
-// Less than the ten minutes that the map remembers: its clock may go on until the command is applied.
-#define OP_DRAWN_MS UINT64_C(570000)
 
 // Where the ask has a field of this name and kind; NULL: nowhere.
 static uint8_t *
@@ -46,34 +45,35 @@ fill_in(uint8_t *at, struct wire_uuid drawn)
 }
 
 void
-admin_complete(const struct method *method, union method_body *ask, uint64_t wall_ms,
+admin_complete(const struct method *method, union method_body *ask, uint64_t now_ms,
                const struct wire_uuid random[2])
 {
-    const struct wire_uuid op = {wall_ms << 16 | 0x7000 | (random[0].high & 0xfff),
-                                 (random[0].low & UINT64_MAX >> 2) | UINT64_C(1) << 63};
-    fill_in(field_at(method, ask->bytes, "op_id", FIELD_UUID), op);
+    const struct opid op = opid_draw(now_ms, (struct opid){random[0].high, random[0].low});
+    fill_in(field_at(method, ask->bytes, "op_id", FIELD_UUID), (struct wire_uuid){op.high, op.low});
     fill_in(field_at(method, ask->bytes, "seed", FIELD_UUID), random[1]);
 }
 
-static bool
-is_remembered(const struct admin_view *view, struct wire_uuid op)
+uint64_t
+admin_now_ms(const struct map *map, uint64_t wall_ms)
 {
-    const uint64_t drawn_ms = uuid_time_ms((struct cluster_uuid){op.high, op.low});
-    const uint64_t now_ms =
-        view->wall_ms > view->map->clock_ms ? view->wall_ms : view->map->clock_ms;
-    return drawn_ms + OP_DRAWN_MS >= now_ms && drawn_ms <= now_ms + OP_DRAWN_MS;
+    return map != NULL && map->clock_ms > wall_ms ? map->clock_ms : wall_ms;
 }
 
 omen_status
-admin_op(const struct admin_view *view, const struct admin_call *call, struct cluster_uuid *op)
+admin_op(const struct admin_view *view, const struct admin_call *call, struct cluster_uuid *op,
+         struct omen_error *error)
 {
+    const struct opid_clock clock = {.now_ms = admin_now_ms(view->map, view->wall_ms),
+                                     .old_ms = OPID_OLD_MS,
+                                     .ahead_ms = OPID_AHEAD_MS};
+    struct command_result first;
     union method_body ask;
     struct encode encode;
     const struct method *method = call->method;
     *op = (struct cluster_uuid){0};
     memcpy(&ask, call->ask, method->ask->bytes);
     const struct wire_uuid said = uuid_at(field_at(method, ask.bytes, "op_id", FIELD_UUID));
-    if ((said.high | said.low) == 0 || !is_remembered(view, said))
+    if ((said.high | said.low) == 0)
         return OMEN_OK;
     uint8_t *deadline = field_at(method, ask.bytes, "deadline_ms", FIELD_U32);
     if (deadline != NULL)
@@ -84,5 +84,9 @@ admin_op(const struct admin_view *view, const struct admin_call *call, struct cl
     *op = (struct cluster_uuid){said.high, hash_bytes(encode.bytes, encode.count)};
     const omen_status status = encode.status;
     encode_fini(&encode);
-    return status;
+    if (status != OMEN_OK)
+        return error_set(error, status, "no memory to look at what is asked");
+    if (cluster_answered(view->map, *op, &first))
+        return OMEN_OK;
+    return opid_check((struct opid){said.high, said.low}, &clock, "the cluster", error);
 }

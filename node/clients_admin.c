@@ -59,11 +59,12 @@ clients_view(const struct clients *clients)
 }
 
 static void
-complete(struct clients_call *call)
+complete(const struct clients *clients, struct clients_call *call)
 {
     struct wire_uuid random[2];
     os_random(random, sizeof random);
-    admin_complete(call->method, &call->ask, os_ms_since_1970(), random);
+    admin_complete(call->method, &call->ask, admin_now_ms(clients->map, os_ms_since_1970()),
+                   random);
 }
 
 static void
@@ -139,7 +140,7 @@ clients_admin(struct clients *clients, struct clients_request_note *note)
         clients_refuse(clients, call, &error, API_NOT_APPLIED);
     else {
         call->until_ns = deadline_ns(call, os_clock_ns());
-        complete(call);
+        complete(clients, call);
         clients_begin(clients, call);
     }
 }
@@ -172,7 +173,7 @@ clients_admin_part(struct clients *clients, struct frame_note *frame, const stru
     if (rpc_read_ask(&message, method, &decode_after_hello, &call->ask, &error) != OMEN_OK)
         clients_refuse(clients, call, &error, API_NOT_APPLIED);
     else {
-        complete(call); // by a node that has done it already, but for an older one
+        complete(clients, call); // by a node that has done it already, but for an older one
         clients_begin(clients, call);
     }
 }

@@ -230,23 +230,59 @@ START_TEST(an_op_id_with_something_else_is_something_else)
 }
 END_TEST
 
-// Ten minutes by the map's clock; half a minute of them is kept for the log.
-START_TEST(a_clock_that_is_wrong_does_no_worse_than_no_op_id)
+START_TEST(what_was_drawn_too_long_ago_or_too_far_ahead_is_refused_and_not_done)
 {
     static const struct {
         int64_t off_ms;
-        bool is_once;
-    } clocks[] = {{-570000, true}, {-570001, false}, {570000, true}, {570001, false}};
+        omen_status status;
+        const char *says;
+    } clocks[] = {{-600000, OMEN_OK, ""},
+                  {-600001, OMEN_E_OP_EXPIRED, "drawn 600 s before the clock of the cluster"},
+                  {300000, OMEN_OK, ""},
+                  {300001, OMEN_E_INVALID, "drawn 300 s ahead of the clock of the cluster"}};
     const struct api_collection_create create = {
         .name = TEXT("mine"),
         .dimension = 3,
         .op_id = op_at(ADMIN_WALL_MS + (uint64_t)clocks[_i].off_ms)};
+    if (clocks[_i].status == OMEN_OK) {
+        claim_once(METHOD_COLLECTION_CREATE, &create);
+        return;
+    }
+    admin_claim_refused(METHOD_COLLECTION_CREATE, &create, clocks[_i].status, clocks[_i].says);
+    ck_assert_uint_eq(world.map.collection_count, 1);
+}
+END_TEST
+
+START_TEST(what_is_no_uuid7_is_refused_and_none_is_drawn_here)
+{
+    struct api_collection_create create = {
+        .name = TEXT("mine"), .dimension = 3, .op_id = {ADMIN_WALL_MS << 16 | 0x4000, 5}};
+    admin_claim_refused(METHOD_COLLECTION_CREATE, &create, OMEN_E_INVALID, "no UUIDv7: version 4");
+    ck_assert_uint_eq(world.map.collection_count, 1);
+    create.op_id = (struct wire_uuid){0, 0};
     ck_assert_int_eq(admin_do(METHOD_COLLECTION_CREATE, &create), OMEN_OK);
-    ck_assert_uint_eq(world.map.session_count, clocks[_i].is_once);
-    if (clocks[_i].is_once)
-        ck_assert_int_eq(admin_begin(METHOD_COLLECTION_CREATE, &create), ADMIN_ANSWERED);
-    else
-        admin_claim_refused(METHOD_COLLECTION_CREATE, &create, OMEN_E_EXISTS, "exists already");
+}
+END_TEST
+
+START_TEST(what_the_map_knows_is_answered_whatever_its_age)
+{
+    const struct api_collection_create create = {
+        .name = TEXT("mine"), .dimension = 3, .op_id = op_now()};
+    claim_once(METHOD_COLLECTION_CREATE, &create);
+    admin.view.wall_ms += 60 * MINUTES; // of another leader, and the map's clock stands still
+    ck_assert_int_eq(admin_begin(METHOD_COLLECTION_CREATE, &create), ADMIN_ANSWERED);
+    struct api_collection_create other = create;
+    other.op_id.low++;
+    admin_claim_refused(METHOD_COLLECTION_CREATE, &other, OMEN_E_OP_EXPIRED, "3600 s before");
+}
+END_TEST
+
+START_TEST(the_later_of_the_two_clocks_is_the_clusters)
+{
+    struct map map = {.clock_ms = 5};
+    ck_assert_uint_eq(admin_now_ms(&map, 4), 5);
+    ck_assert_uint_eq(admin_now_ms(&map, 6), 6);
+    ck_assert_uint_eq(admin_now_ms(NULL, 6), 6);
 }
 END_TEST
 
@@ -300,7 +336,11 @@ admin_op_suite(void)
     tcase_add_test(tcase, two_tries_that_are_both_in_the_log_are_one_operation);
     tcase_add_test(tcase, a_refusal_of_the_first_try_is_that_of_the_second);
     tcase_add_test(tcase, an_op_id_with_something_else_is_something_else);
-    tcase_add_loop_test(tcase, a_clock_that_is_wrong_does_no_worse_than_no_op_id, 0, 4);
+    tcase_add_loop_test(tcase, what_was_drawn_too_long_ago_or_too_far_ahead_is_refused_and_not_done,
+                        0, 4);
+    tcase_add_test(tcase, what_is_no_uuid7_is_refused_and_none_is_drawn_here);
+    tcase_add_test(tcase, what_the_map_knows_is_answered_whatever_its_age);
+    tcase_add_test(tcase, the_later_of_the_two_clocks_is_the_clusters);
     tcase_add_test(tcase, what_may_have_been_forgotten_meanwhile_is_not_done);
     tcase_add_test(tcase, what_is_left_open_is_drawn_once_and_what_is_said_stays);
     suite_add_tcase(suite, tcase);
