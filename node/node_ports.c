@@ -149,6 +149,7 @@ welcome(void *context, struct api_welcome *said)
     said->server = wire_text_of("omend");
     said->version = wire_text_of(omen_version());
     said->cluster = wire_text_of(node->cluster);
+    said->time_ms = os_ms_since_1970();
 }
 
 static void

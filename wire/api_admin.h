@@ -88,6 +88,7 @@ struct api_welcome {
     struct wire_text server;
     struct wire_text version;
     struct wire_text cluster; // uuid
+    uint64_t time_ms; // since 1970, by the node's clock; 0: an older one, which does not say
     struct api_limits limits;
 };
 

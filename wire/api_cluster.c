@@ -101,6 +101,7 @@ static const struct field api_welcome_rows[] = {
     ROW(api_welcome, server, FIELD_TEXT, MUST, UP_TO(MESSAGE_BYTES_MAX)),
     ROW(api_welcome, version, FIELD_TEXT, MUST, UP_TO(MESSAGE_BYTES_MAX)),
     ROW(api_welcome, cluster, FIELD_TEXT, MUST, UP_TO(MESSAGE_BYTES_MAX)),
+    ROW(api_welcome, time_ms, FIELD_U64, UP_TO(UINT64_MAX)),
     ROW(api_welcome, limits, FIELD_INSIDE, MUST, OF(api_limits)),
 };
 SHAPE(api_welcome);

@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/limits.h"
+#include "base/opid.h"
 #include "base/os_clock.h"
 #include "base/os_random.h"
 #include "clients/c/client.h"
@@ -25,13 +26,23 @@ client_reads(const struct method *method)
 }
 
 struct wire_uuid
-client_op_id(void)
+client_op_id(struct client *client)
 {
-    struct wire_uuid id;
-    os_random(&id, sizeof id);
-    id.high = os_ms_since_1970() << 16 | 0x7000 | (id.high & 0xfff);
-    id.low = (id.low & UINT64_MAX >> 2) | 1ull << 63;
-    return id;
+    struct opid chance;
+    os_random(&chance, sizeof chance);
+    const struct opid drawn = opid_draw(client_now_ms(client), chance);
+    return (struct wire_uuid){drawn.high, drawn.low};
+}
+
+omen_status
+client_meet(struct client *client, const struct client_ask *how, struct client_error *error)
+{
+    struct client_reply nothing;
+    const struct client_ask ask = {.method = wire_text_of(""),
+                                   .repeatable = 1,
+                                   .impatient = how->impatient,
+                                   .timeout_ms = how->timeout_ms};
+    return client_has_met(client) ? OMEN_OK : client_call(client, &ask, &nothing, error);
 }
 
 struct wire_uuid
@@ -162,6 +173,23 @@ client_read_answer(const struct client_reply *reply, const struct method *method
                        bad.text);
 }
 
+// A node is met first, which takes of the time that there is. An op_id of the caller's own stays.
+static omen_status
+name_operation(struct client *client, struct wire_uuid *op_id, uint32_t *timeout_ms,
+               struct client_error *error)
+{
+    const uint64_t begun_ns = os_clock_ns();
+    const struct client_ask how = {.timeout_ms = *timeout_ms};
+    if ((op_id->high | op_id->low) != 0)
+        return OMEN_OK;
+    const omen_status status = client_meet(client, &how, error);
+    const uint64_t took_ms = (os_clock_ns() - begun_ns) / NS_PER_MS;
+    *timeout_ms = took_ms < *timeout_ms ? *timeout_ms - (uint32_t)took_ms : 1;
+    if (status == OMEN_OK)
+        *op_id = client_op_id(client);
+    return status;
+}
+
 // What a session's read leaves open. The items are the caller's.
 static omen_status
 ask_of_session(struct client *client, const struct method *method, uint8_t *ask,
@@ -209,12 +237,16 @@ client_call_method(struct client *client, enum method_number number, const void 
     omen_status status = check_numbers(method, body.bytes, error);
     if (status != OMEN_OK)
         return status;
-    if (deadline != NULL) {
-        uint32_t *ms = (uint32_t *)(void *)(body.bytes + deadline->at);
-        timeout_ms = *ms > 0 ? *ms : timeout_ms;
+    uint32_t *ms = deadline != NULL ? (uint32_t *)(void *)(body.bytes + deadline->at) : NULL;
+    if (ms != NULL && *ms > 0)
+        timeout_ms = *ms;
+    if (ms != NULL)
         *ms = timeout_ms;
-    }
-    fill_in(body.bytes, op_id, client_op_id());
+    if (op_id != NULL)
+        status = name_operation(client, (struct wire_uuid *)(void *)(body.bytes + op_id->at),
+                                &timeout_ms, error);
+    if (status != OMEN_OK)
+        return status;
     fill_in(body.bytes, find_field(method->ask, "seed"), client_seed());
     struct wire_list seen;
     status = ask_of_session(client, method, body.bytes, &seen, error);

@@ -12,6 +12,7 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/os_clock.h"
 #include "base/os_wait.h"
 #include "clients/c/client_int.h"
 
@@ -55,6 +56,19 @@ uint32_t
 client_timeout_ms(const struct client *client)
 {
     return client->timeout_ms;
+}
+
+bool
+client_has_met(struct client *client)
+{
+    return atomic_load_explicit(&client->met, memory_order_acquire);
+}
+
+uint64_t
+client_now_ms(struct client *client)
+{
+    const uint64_t ahead_ms = atomic_load_explicit(&client->ahead_ms, memory_order_relaxed);
+    return ahead_ms == 0 ? os_ms_since_1970() : os_clock_ns() / NS_PER_MS + ahead_ms;
 }
 
 struct session *

@@ -46,6 +46,9 @@ OMEN_MUST_CHECK omen_status client_open(const struct client_config *config, stru
                                         struct client_error *error);
 void client_close(struct client *client); // accepts NULL; what is on its way ends with CLOSED
 uint32_t client_timeout_ms(const struct client *client);
+bool client_has_met(struct client *client); // a node has answered hello
+uint64_t client_now_ms(
+    struct client *client); // since 1970, by the clock of the node that said so last; else by ours
 struct session *client_session(struct client *client); // clients/c/session.h
 
 struct client_reply {
@@ -58,7 +61,7 @@ void client_reply_fini(struct client_reply *reply); // accepts a zeroed one
 struct flight; // opaque; belongs to who began it
 
 struct client_ask {
-    struct wire_text method;
+    struct wire_text method;  // empty: nothing is sent, it is done when a node has answered hello
     struct wire_bytes params; // one packed map
     uint8_t repeatable;       // it reads, or has an op_id: doing it twice is as good as once
     uint8_t impatient;   // nobody reached at the first round of all endpoints: that is the answer
@@ -90,7 +93,11 @@ OMEN_MUST_CHECK omen_status client_read_answer(const struct client_reply *reply,
                                                const struct method *method, void *answer,
                                                struct client_error *error);
 bool client_reads(const struct method *method); // changes nothing
-struct wire_uuid client_op_id(void);            // a new one
-struct wire_uuid client_seed(void); // what a key's secret is made of: the same in each try
+// Waits until a node has answered hello, once. Whoever draws an op_id does it behind that: the node says what its clock is, and ours may be wrong.
+OMEN_MUST_CHECK omen_status client_meet(struct client *client, const struct client_ask *how,
+                                        struct client_error *error);
+struct wire_uuid
+client_op_id(struct client *client); // a new one, by the clock of the node that was met last
+struct wire_uuid client_seed(void);  // what a key's secret is made of: the same in each try
 
 #endif

@@ -106,6 +106,10 @@ take_welcome(struct client *client, const struct rpc_message *message, uint64_t 
     }
     const struct api_welcome *welcome = (const void *)&body;
     client->sent_max = welcome->limits.inflight > 0 ? welcome->limits.inflight : IN_FLIGHT_DEFAULT;
+    if (welcome->time_ms != 0)
+        atomic_store_explicit(&client->ahead_ms, welcome->time_ms - now_ns / NS_PER_MS,
+                              memory_order_relaxed);
+    atomic_store_explicit(&client->met, true, memory_order_release); // of client_has_met
     client->greeted = true;
     client->round_left = 0;
     return true;

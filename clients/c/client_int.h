@@ -42,6 +42,8 @@ struct client {
     char *program;
     uint32_t timeout_ms;
     struct session session;
+    _Atomic uint64_t ahead_ms; // of os_clock_ns is the time that a node said last; 0: none did
+    _Atomic bool met;          // a node has answered hello; with acquire ahead_ms is seen, too
     pthread_t thread;
     int wake[2];
     struct lock lock;

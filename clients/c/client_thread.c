@@ -115,6 +115,11 @@ send_ready(struct client *client, uint64_t now_ns)
             list = &flight->next;
             continue;
         }
+        if (flight->method_bytes == 0) { // it waited for a hello
+            *list = flight->next;
+            client_land(flight);
+            continue;
+        }
         const size_t before = out->count;
         flight->id = client->next_id++;
         if (client->next_id == HELLO_ID)

@@ -21,10 +21,9 @@ from typing import Any
 import numpy as np
 import omendb
 import yaml
-from omendb.client.asks import operation_id
 from omendb.client.session import Session
 from omendb.client.values import packed_vectors
-from omendb.client.wire import error_named, vector_of
+from omendb.client.wire import error_named, operation_id, vector_of
 
 FOLDER = Path(__file__).parent
 PAUSE_SECONDS = 0.05  # between the tries of a step that has time
@@ -78,6 +77,10 @@ class Case:
             return np.array(operand, dtype="<f4").tobytes()
         if word == "$op":
             return self.operations.setdefault(operand, operation_id())
+        if word == "$op_drawn":
+            return int((time.time() + operand) * 1000).to_bytes(6, "big") + operation_id()[6:]
+        if word == "$hex":
+            return bytes.fromhex(operand)
         if word == "$repeat":
             return operand[0] * operand[1]
         if word == "$count":

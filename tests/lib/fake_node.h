@@ -11,6 +11,7 @@ struct fake_node {
     int listener;
     uint16_t port;
     struct tcp_client conn; // the last that came
+    uint64_t time_ms;       // that it says; 0: it is of an older version
 };
 
 struct fake_ask {
@@ -115,6 +116,7 @@ fake_node_greet(struct fake_node *node, struct fake_ask *hello)
     const struct api_welcome welcome = {.server = wire_text_of("omend"),
                                         .version = wire_text_of("0.1.0"),
                                         .cluster = wire_text_of("c"),
+                                        .time_ms = node->time_ms,
                                         .limits = {.inflight = 4}};
     fake_node_accept(node);
     const struct fake_ask ask = fake_node_hear(node);

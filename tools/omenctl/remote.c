@@ -150,7 +150,7 @@ field_of(const struct shape *shape, const char *name, size_t bytes)
 }
 
 struct asking {
-    const struct call *call;
+    struct call *call;
     const struct method *method;
     struct encode pairs;
     uint32_t count;
@@ -252,8 +252,6 @@ add_own(struct asking *asking, uint32_t timeout_ms)
         encode_u64(&asking->pairs, timeout_ms);
         asking->count++;
     }
-    if (field_of(shape, "op_id", 5) != NULL)
-        add_uuid(asking, "op_id", client_op_id());
     if (field_of(shape, "seed", 4) != NULL)
         add_uuid(asking, "seed", client_seed());
     if (field_of(shape, "yes", 3) != NULL) // nothing is sent before somebody has said so
@@ -262,8 +260,9 @@ add_own(struct asking *asking, uint32_t timeout_ms)
         add_true(asking, "dry_run");
 }
 
+// All but what is drawn by a node's clock.
 static enum exit_code
-make_ask(struct asking *asking, struct encode *params)
+make_ask(struct asking *asking)
 {
     uint32_t timeout_ms;
     enum exit_code code = remote_timeout(asking->call, &timeout_ms);
@@ -275,6 +274,12 @@ make_ask(struct asking *asking, struct encode *params)
         return code;
     if (!asking->call->dry_run || can_try(asking->method))
         add_own(asking, timeout_ms);
+    return code;
+}
+
+static enum exit_code
+pack_ask(const struct asking *asking, struct encode *params)
+{
     encode_map(params, asking->count);
     encode_raw(params, asking->pairs.bytes, asking->pairs.count);
     if (params->status != OMEN_OK || asking->pairs.status != OMEN_OK)
@@ -459,25 +464,45 @@ remote_wait(const struct call *call, struct client *client, uint64_t number)
 
 // ---- the run ----
 
+// What changes something is an operation, which is done once.
 static enum exit_code
-ask_and_show(struct call *call, const struct method *method, const struct encode *params)
+ask(struct asking *asking, struct client *client, struct encode *params, struct client_reply *reply,
+    union method_body *answer)
 {
+    const struct method *method = asking->method;
+    const bool operation = field_of(method->ask, "op_id", 5) != NULL;
+    struct client_error error;
+    struct client_ask how = {
+        .method = wire_text_of(method->name),
+        .repeatable = client_reads(method) || operation,
+        .impatient = 1,
+    };
+    if (operation && client_meet(client, &how, &error) != OMEN_OK)
+        return remote_fail(asking->call, "", &error);
+    if (operation)
+        add_uuid(asking, "op_id", client_op_id(client));
+    const enum exit_code code = pack_ask(asking, params);
+    if (code != EXIT_FINE)
+        return code;
+    how.params = (struct wire_bytes){params->bytes, (uint32_t)params->count};
+    if (client_call(client, &how, reply, &error) != OMEN_OK ||
+        client_read_answer(reply, method, answer, &error) != OMEN_OK)
+        return remote_fail(asking->call, "", &error);
+    return EXIT_FINE;
+}
+
+static enum exit_code
+ask_and_show(struct asking *asking, struct encode *params)
+{
+    struct call *call = asking->call;
+    const struct method *method = asking->method;
     struct client *client;
     struct client_reply reply = {0};
-    struct client_error error;
     union method_body answer;
     enum exit_code code = remote_open(call, &client);
     if (code != EXIT_FINE)
         return code;
-    const struct client_ask ask = {
-        .method = wire_text_of(method->name),
-        .params = {params->bytes, (uint32_t)params->count},
-        .repeatable = client_reads(method) || field_of(method->ask, "op_id", 5) != NULL,
-        .impatient = 1,
-    };
-    if (client_call(client, &ask, &reply, &error) != OMEN_OK ||
-        client_read_answer(&reply, method, &answer, &error) != OMEN_OK)
-        code = remote_fail(call, "", &error);
+    code = ask(asking, client, params, &reply, &answer);
     if (code == EXIT_FINE)
         code = show(call, client, method, &answer);
     if (code == EXIT_FINE)
@@ -495,9 +520,14 @@ ask_and_show(struct call *call, const struct method *method, const struct encode
 
 // What would be asked.
 static enum exit_code
-show_ask(const struct call *call, const struct method *method, const struct encode *params)
+show_ask(const struct asking *asking, struct encode *params)
 {
+    const struct call *call = asking->call;
+    const struct method *method = asking->method;
     struct doc *doc = NULL;
+    const enum exit_code packed = pack_ask(asking, params);
+    if (packed != EXIT_FINE)
+        return packed;
     if (doc_open(DOC_MAP, &doc) != OMEN_OK)
         return call_fail(call, EXIT_OTHER, "no memory");
     doc_bool(doc, doc_root(doc), "dry_run", true);
@@ -529,11 +559,11 @@ remote_run(struct call *call)
     struct encode params;
     encode_init(&asking.pairs, WIRE_FRAME_BYTES_MAX);
     encode_init(&params, WIRE_FRAME_BYTES_MAX);
-    enum exit_code code = make_ask(&asking, &params);
+    enum exit_code code = make_ask(&asking);
     if (code == EXIT_FINE && call->dry_run && !can_try(method))
-        code = show_ask(call, method, &params);
+        code = show_ask(&asking, &params);
     else if (code == EXIT_FINE && (call->dry_run || (code = confirm(call)) == EXIT_FINE))
-        code = ask_and_show(call, method, &params);
+        code = ask_and_show(&asking, &params);
     encode_fini(&params);
     encode_fini(&asking.pairs);
     return code;

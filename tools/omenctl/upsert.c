@@ -106,7 +106,7 @@ request_make(struct request *request, const struct upsert *upsert, const struct 
     request_fill(request, part, row_bytes);
     request->ask = (struct api_point_upsert){
         .collection = wire_text_of(upsert->collection),
-        .op_id = client_op_id(),
+        .op_id = client_op_id(upsert->client),
         .mode = upsert->mode,
         .deadline_ms = upsert->timeout_ms,
         .ids = {.count = part->count, .items = request->ids},

@@ -46,6 +46,7 @@ class FakeServer:
         self.faults: dict[str, deque[Fault]] = {}
         self.held: dict[str, threading.Event] = {}
         self.connections = 0
+        self.clock_ahead = 0.0  # of this machine's, in seconds
         self._lock = threading.Lock()
         self._next = 1
         self._sockets: list[socket.socket] = []
@@ -194,6 +195,8 @@ class FakeServer:
         operation = ask.get("op_id")
         if operation is not None and operation in collection.done:
             return collection.done[operation]
+        if operation is not None:
+            self._look_at(operation, "the shard")
         if name == "count":
             return {"count": len(collection.passing(ask))}
         answer = getattr(collection, name)(ask)
@@ -207,10 +210,25 @@ class FakeServer:
         operation = repr((method, plain)) if "op_id" in ask else None
         if operation in self.changes:
             return self.changes[operation]
+        if "op_id" in ask:
+            self._look_at(ask["op_id"], "the cluster")
         answer: dict[str, Any] = own(session, ask)
         if operation is not None:
             self.changes[operation] = answer
         return answer
+
+    def _look_at(self, operation: bytes, whose: str) -> None:
+        """Of one that is not known."""
+        if operation == bytes(16):
+            raise Refusal("INVALID", "op_id is all zeros, which is no uuid", "not_applied")
+        version, variant = operation[6] >> 4, operation[8] >> 6
+        ahead = int.from_bytes(operation[:6], "big") / 1000 - time.time() - self.clock_ahead
+        if (version, variant) != (7, 2):
+            raise Refusal("INVALID", f"op_id is no UUIDv7: version {version} and variant {variant}", "not_applied")
+        if ahead > 300:
+            raise Refusal("INVALID", f"op_id was drawn {ahead:.0f} s ahead of the clock of {whose}", "not_applied")
+        if ahead < -600:
+            raise Refusal("OP_EXPIRED", f"op_id was drawn {-ahead:.0f} s before the clock of {whose}", "unknown")
 
     def _find(self, ask: dict[str, Any]) -> FakeCollection:
         name = ask.get("collection", ask.get("name"))
@@ -224,7 +242,8 @@ class FakeServer:
             raise Refusal("AUTH", "no such API key")
         session["greeted"] = True
         session["errors"] = ask.get("errors", "text")
-        return {"server": "omend", "version": "0.1.0", "cluster": CLUSTER, "limits": self.limits}
+        now_ms = int((time.time() + self.clock_ahead) * 1000)
+        return {"server": "omend", "version": "0.1.0", "cluster": CLUSTER, "time_ms": now_ms, "limits": self.limits}
 
     def _system_ping(self, session: dict[str, Any], ask: dict[str, Any]) -> dict[str, Any]:
         return {}

@@ -340,6 +340,23 @@ def test_a_write_whose_answer_is_lost_is_done_once(docs, server):
     assert server.connections == 2
 
 
+@pytest.mark.parametrize("ahead", [-7200.0, 7200.0])
+def test_operations_are_drawn_by_the_clock_of_the_node_that_they_are_sent_to(server, ahead):
+    server.clock_ahead = ahead
+    with omendb.connect(server.address) as client:
+        client.create_collection("docs", 2).upsert([1, 2], 77)
+    for method in ("collection.create", "point.upsert"):
+        drawn = int.from_bytes(server.called(method)[0]["op_id"][:6], "big") / 1000
+        assert abs(drawn - time.time() - ahead) < 60
+
+
+def test_an_operation_that_was_forgotten_is_an_error_of_unknown_outcome_and_not_tried_again(docs, server):
+    server.refuse("point.upsert", "OP_EXPIRED", outcome="unknown")
+    with pytest.raises(errors.OpExpiredError) as caught:
+        docs.upsert([1, 2], 77)
+    assert caught.value.outcome == "unknown" and docs.get(77) is None
+
+
 @with_keys
 @pytest.mark.parametrize(
     ("method", "change"),

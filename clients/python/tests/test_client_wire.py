@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -12,7 +13,7 @@ import pytest
 
 from omendb import errors
 from omendb.client import results, wire
-from omendb.client.wire import Answers, Params, error_of, pack, vector_of
+from omendb.client.wire import Answers, Clock, Params, error_of, operation_id, pack, vector_of
 from omendb.types import Ext, Point
 
 GOLDEN = protocol.ROOT / "tests/golden/wire"
@@ -98,6 +99,22 @@ def test_a_request_is_an_array_of_a_number_a_method_and_one_map():
     asked = msgpack.unpackb(Params("point.count", {"collection": "docs", "filter": None}).request(7, 250))
     assert asked == [0, 7, "point.count", [{"collection": "docs", "deadline_ms": 250}]]
     assert msgpack.unpackb(Params("system.hello", {}).request(1, None)) == [0, 1, "system.hello", [{}]]
+
+
+def test_an_operation_is_named_when_it_is_first_sent_and_keeps_its_name():
+    params = Params("point.delete", {"ids": [1]}, operation=True)
+    first = msgpack.unpackb(params.request(7, 250, Clock({"time_ms": 5000})))[3][0]
+    again = msgpack.unpackb(params.request(8, 100, Clock({"time_ms": 900_000})))[3][0]
+    assert {**first, "deadline_ms": 100} == again
+    drawn = first["op_id"]
+    assert 5000 <= int.from_bytes(drawn[:6], "big") < 65000
+    assert (drawn[6] >> 4, drawn[8] >> 6, len(drawn)) == (7, 2, 16)
+
+
+def test_an_older_node_says_no_time_and_ours_is_taken():
+    before = time.time_ns() // 1_000_000
+    assert before <= Clock({}).ms() <= time.time_ns() // 1_000_000
+    assert before <= int.from_bytes(operation_id()[:6], "big") <= time.time_ns() // 1_000_000
 
 
 def test_a_deadline_that_is_given_is_not_said_twice():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -33,14 +32,6 @@ _READS: Final = frozenset(
 RENAMES: Final = frozenset(["collection.create", "collection.drop", "alias.set", "alias.drop"])
 
 
-def operation_id() -> bytes:
-    """A UUIDv7: what carries it is done once, however often it is sent."""
-    drawn = bytearray(int(time.time() * 1000).to_bytes(6, "big") + os.urandom(10))
-    drawn[6] = 0x70 | drawn[6] & 0x0F
-    drawn[8] = 0x80 | drawn[8] & 0x3F
-    return bytes(drawn)
-
-
 def key_seed() -> bytes:
     """What a key's secret is made of. The server would draw one as well, but for each try another."""
     return os.urandom(16)
@@ -61,7 +52,7 @@ def plain(method: str, params: Mapping[str, Any] | None = None) -> Call[dict[str
 
 def change(method: str, params: Mapping[str, Any]) -> Call[dict[str, Any]]:
     """Of the cluster: done once however often it is sent, and answered each time as the first time."""
-    return Call(Params(method, {**params, "op_id": operation_id()}), dict, Repeat.OPERATION)
+    return Call(Params(method, params, operation=True), dict, Repeat.OPERATION)
 
 
 def rows(method: str, key: str, params: Mapping[str, Any] | None = None) -> Call[list[dict[str, Any]]]:

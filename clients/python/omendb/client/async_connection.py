@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 from ..errors import OmenError, UnreachableError
 from .address import Node
 from .course import Course, TimeUp
-from .wire import Answers, Params, error_of
+from .wire import OURS, Answers, Clock, Params, error_of
 
 _READ_BYTES: Final = 1 << 18
 _NUMBER_MAX: Final = 2**32 - 1
@@ -22,6 +22,7 @@ class AsyncConnection:
     def __init__(self, node: Node, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.node = node
         self.welcome: dict[str, Any] = {}
+        self._clock = OURS
         self._reader = reader
         self._writer = writer
         self._pending: dict[int, asyncio.Future[Any]] = {}
@@ -44,6 +45,7 @@ class AsyncConnection:
         made = cls(node, reader, writer)
         try:
             made.welcome = await made.ask(hello, None, deadline)
+            made._clock = Clock(made.welcome)
         except BaseException:
             await made.close()
             raise
@@ -87,7 +89,8 @@ class AsyncConnection:
         self._pending[number] = future
         try:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                self._writer.write(params.request(number, None if course is None else course.deadline_ms()))
+                deadline_ms = None if course is None else course.deadline_ms()
+                self._writer.write(params.request(number, deadline_ms, self._clock))
                 await self._writer.drain()
                 return await future
         except TimeoutError as fault:

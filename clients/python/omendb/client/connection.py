@@ -17,7 +17,7 @@ from typing import Any, Final
 from ..errors import OmenError, UnreachableError
 from .address import Node
 from .course import Course, TimeUp
-from .wire import Answers, Params, error_of
+from .wire import OURS, Answers, Clock, Params, error_of
 
 _READ_BYTES: Final = 1 << 18
 _NUMBER_MAX: Final = 2**32 - 1
@@ -52,6 +52,7 @@ class Connection:
     def __init__(self, node: Node, deadline: float, hello: Params) -> None:
         self.node = node
         self.welcome: dict[str, Any] = {}
+        self._clock = OURS
         self._lock = threading.Lock()
         self._send_lock = threading.Lock()
         self._pending: dict[int, Pending] = {}
@@ -63,6 +64,7 @@ class Connection:
         self._socket = _connect(node, deadline)
         try:
             self.welcome = self.ask(hello, deadline)
+            self._clock = Clock(self.welcome)
         except BaseException:
             self.close()
             raise
@@ -116,7 +118,7 @@ class Connection:
             self._number = self._number % _NUMBER_MAX + 1
             pending = Pending(self._number)
             self._pending[pending.number] = pending
-        data = params.request(pending.number, None if course is None else course.deadline_ms())
+        data = params.request(pending.number, None if course is None else course.deadline_ms(), self._clock)
         try:
             self._send(data, deadline)
         except (UnreachableError, TimeUp):

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ..errors import CorruptError, InvalidError, KError, OmenError
 from ..types import Point, Recall
 from . import results
-from .asks import change, operation_id
+from .asks import change
 from .course import Call, Repeat
 from .results import Facet, Hits
 from .routes import IDS_MOST, Route
@@ -103,7 +103,7 @@ class Requests:
         return Params(method, {"collection": self.name, **params, "consistency": consistency, "after": after})
 
     def _write(self, method: str, params: Mapping[str, Any]) -> Params:
-        return Params(method, {"collection": self.name, **params, "op_id": operation_id()})
+        return Params(method, {"collection": self.name, **params}, operation=True)
 
     def _route(self, ids: Sequence[int | str] = (), writes: bool = False) -> Route | None:
         """None: it is about so many ids that they are hardly of one shard."""

@@ -5,6 +5,8 @@ A request is packed once, without its number and its deadline, which are put aro
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -103,24 +105,59 @@ def pack(value: Any) -> bytes:
     return packed
 
 
+class Clock:
+    """The time as a node told it when it was met: operations are judged by clocks of nodes, and ours may be wrong."""
+
+    __slots__ = ("_ahead_ms",)
+
+    def __init__(self, welcome: Mapping[str, Any]) -> None:
+        told = welcome.get("time_ms")  # which older nodes do not say
+        self._ahead_ms = None if told is None else int(told) - time.monotonic_ns() // 1_000_000
+
+    def ms(self) -> int:
+        """Since 1970."""
+        if self._ahead_ms is None:
+            return time.time_ns() // 1_000_000
+        return time.monotonic_ns() // 1_000_000 + self._ahead_ms
+
+
+OURS: Final = Clock({})
+
+
+def operation_id(clock: Clock = OURS) -> bytes:
+    """A UUIDv7: what carries it is done once, however often it is sent."""
+    drawn = bytearray((clock.ms() & 0xFFFF_FFFF_FFFF).to_bytes(6, "big") + os.urandom(10))
+    drawn[6] = 0x70 | drawn[6] & 0x0F
+    drawn[8] = 0x80 | drawn[8] & 0x3F
+    return bytes(drawn)
+
+
 class Params:
-    """The map of a request, packed; there is room for one more key."""
+    """The map of a request, packed; there is room for two more keys.
 
-    __slots__ = ("_count", "_items", "_says_deadline", "method")
+    An operation gets its id when it is sent for the first time, by the clock of the node that it is sent to.
+    """
 
-    def __init__(self, method: str, params: Mapping[str, Any]) -> None:
+    __slots__ = ("_count", "_items", "_named", "_says_deadline", "method")
+
+    def __init__(self, method: str, params: Mapping[str, Any], operation: bool = False) -> None:
         given = {key: value for key, value in params.items() if value is not None}
         self.method = method
+        self._named = not operation
         self._count = len(given)
         self._says_deadline = "deadline_ms" in given
         self._items = b"".join(pack(key) + pack(value) for key, value in given.items())
 
     def __len__(self) -> int:
-        return len(self._items) + 64
+        return len(self._items) + 96
 
-    def request(self, number: int, deadline_ms: int | None) -> bytes:
+    def request(self, number: int, deadline_ms: int | None, clock: Clock = OURS) -> bytes:
         if self._says_deadline:
             deadline_ms = None
+        if not self._named:
+            self._items += pack("op_id") + pack(operation_id(clock))
+            self._count += 1
+            self._named = True
         packer = msgpack.Packer(autoreset=False)
         packer.pack_array_header(4)
         packer.pack(0)

@@ -415,6 +415,67 @@ START_TEST(a_read_of_a_session_asks_for_what_writes_and_reads_have_seen)
 }
 END_TEST
 
+// An hour behind, by the node's clock; it goes on from there.
+START_TEST(operations_are_drawn_by_the_clock_of_the_node_that_was_met)
+{
+    const uint64_t told_ms = os_ms_since_1970() - 3600000, begun_ns = os_clock_ns();
+    const struct api_point_delete ask = a_write();
+    const struct api_written written = {.count = 1};
+    node.time_ms = told_ms;
+    connect_to(1, NULL);
+    ck_assert(!client_has_met(client));
+    for (uint32_t i = 0; i < 2; i++) { // the first of them before a node was met
+        struct api_point_delete heard;
+        struct caller caller;
+        caller_start(&caller, METHOD_POINT_DELETE, &ask);
+        if (i == 0)
+            fake_node_greet(&node, NULL);
+        const struct fake_ask said = fake_node_hear(&node);
+        fake_node_read(&said, &heard);
+        fake_node_answer(&node, said.id, METHOD_POINT_DELETE, &written);
+        caller_join(&caller);
+        ck_assert_int_eq(caller.status, OMEN_OK);
+        ck_assert_uint_ge(heard.op_id.high >> 16, told_ms);
+        ck_assert_uint_le(heard.op_id.high >> 16,
+                          told_ms + (os_clock_ns() - begun_ns) / 1000000 + 1);
+    }
+    ck_assert(client_has_met(client));
+}
+END_TEST
+
+START_TEST(a_node_that_says_no_time_is_of_an_older_version_and_ours_is_taken)
+{
+    connect_to(1, NULL);
+    const uint64_t before_ms = os_ms_since_1970();
+    ck_assert_uint_ge(client_now_ms(client), before_ms);
+    struct flight *flight = begin();
+    fake_node_greet(&node, NULL);
+    answer(&node, fake_node_hear(&node).id, 1);
+    end_fine(flight, 1);
+    ck_assert(client_has_met(client));
+    const struct wire_uuid drawn = client_op_id(client);
+    ck_assert_uint_ge(drawn.high >> 16, before_ms);
+    ck_assert_uint_le(drawn.high >> 16, os_ms_since_1970());
+}
+END_TEST
+
+START_TEST(a_write_that_meets_nobody_has_done_nothing)
+{
+    struct client_error error;
+    struct client_reply reply;
+    struct api_written written;
+    const struct client_ask how = {.impatient = 1};
+    struct api_point_delete ask = a_write();
+    fake_node_close(&node);
+    connect_to(1, NULL);
+    ck_assert_int_eq(client_meet(client, &how, &error), CLIENT_E_UNREACHABLE);
+    ask.deadline_ms = 50;
+    ck_assert_int_ne(
+        client_call_method(client, METHOD_POINT_DELETE, &ask, &reply, &written, &error), OMEN_OK);
+    ck_assert_int_eq(error.outcome, API_NOT_APPLIED);
+}
+END_TEST
+
 START_TEST(a_change_of_the_cluster_is_the_same_in_each_of_its_tries)
 {
     connect_to(1, NULL);
@@ -576,6 +637,9 @@ client_suite(void)
     tcase_add_test(tests, closing_ends_what_is_on_its_way);
     tcase_add_test(tests, a_write_is_tried_again_under_the_same_name_when_its_line_breaks);
     tcase_add_test(tests, a_read_of_a_session_asks_for_what_writes_and_reads_have_seen);
+    tcase_add_test(tests, operations_are_drawn_by_the_clock_of_the_node_that_was_met);
+    tcase_add_test(tests, a_node_that_says_no_time_is_of_an_older_version_and_ours_is_taken);
+    tcase_add_test(tests, a_write_that_meets_nobody_has_done_nothing);
     tcase_add_test(tests, a_change_of_the_cluster_is_the_same_in_each_of_its_tries);
     tcase_add_test(tests, what_may_not_happen_twice_is_not_tried_again_when_its_line_breaks);
     tcase_add_loop_test(tests, what_an_earlier_try_left_open_stays_open, 0, 4);
