@@ -26,6 +26,24 @@ keys_name(struct wire_text said, struct map_name *name)
     return dot != NULL && map_name_set(name, said.bytes, (size_t)(dot - said.bytes));
 }
 
+static bool
+is_over(uint64_t until_ms, uint64_t wall_ms)
+{
+    return until_ms != 0 && until_ms <= wall_ms;
+}
+
+static void
+give(const struct api_key *key, struct rpc_session *session)
+{
+    session->rights = key->role;
+    memcpy(session->key, key->name.bytes, key->name.count);
+    session->key[key->name.count] = '\0';
+    memcpy(session->glob, key->glob.bytes, key->glob.count);
+    session->glob[key->glob.count] = '\0';
+    memcpy(session->key_hash, key->hash_words, sizeof session->key_hash);
+    session->key_until_ms = key->expires_ms;
+}
+
 bool
 keys_open(const struct api_key *key, struct wire_text said, uint64_t wall_ms,
           struct rpc_session *session)
@@ -34,14 +52,18 @@ keys_open(const struct api_key *key, struct wire_text said, uint64_t wall_ms,
     const char *secret = dot_in(said) + 1;
     seal_hash_secret((struct wire_text){secret, said.count - (uint32_t)(secret - said.bytes)},
                      words);
-    if (!seal_hash_equal(words, key->hash_words) ||
-        (key->expires_ms != 0 && key->expires_ms <= wall_ms))
+    if (!seal_hash_equal(words, key->hash_words) || is_over(key->expires_ms, wall_ms))
         return false;
-    session->rights = key->role;
-    memcpy(session->key, key->name.bytes, key->name.count);
-    session->key[key->name.count] = '\0';
-    memcpy(session->glob, key->glob.bytes, key->glob.count);
-    session->glob[key->glob.count] = '\0';
+    give(key, session);
+    return true;
+}
+
+bool
+keys_same(const struct api_key *key, uint64_t wall_ms, struct rpc_session *session)
+{
+    if (!seal_hash_equal(session->key_hash, key->hash_words) || is_over(key->expires_ms, wall_ms))
+        return false;
+    give(key, session);
     return true;
 }
 

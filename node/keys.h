@@ -17,6 +17,9 @@ bool keys_name(struct wire_text said, struct map_name *name);
 bool keys_open(const struct api_key *key, struct wire_text said, uint64_t wall_ms,
                struct rpc_session *session);
 
+// Whether the key of a session is this one still, and has not expired; then *session has its rights, which may have changed.
+bool keys_same(const struct api_key *key, uint64_t wall_ms, struct rpc_session *session);
+
 // The key of that name in the configuration, as the map would have it. False: there is none.
 bool keys_configured(const struct config *config, const struct map_name *name, struct api_key *key);
 

@@ -257,6 +257,12 @@ meta_has_keys(struct meta *meta)
     return atomic_load_explicit(&meta->has_keys, memory_order_relaxed);
 }
 
+uint64_t
+meta_keys_seen(struct meta *meta)
+{
+    return atomic_load_explicit(&meta->keys_seen, memory_order_acquire); // released by tell_keys
+}
+
 void
 meta_stats(struct meta *meta, struct meta_stats *out)
 {

@@ -142,6 +142,8 @@ struct cluster_uuid meta_leader(struct meta *meta);
 // Of the newest map; false: it has none of that name.
 bool meta_key(struct meta *meta, const struct map_name *name, struct api_key *out);
 bool meta_has_keys(struct meta *meta); // any; without waiting
+// Grows when the keys of the map change; without waiting. What is looked up behind it is no older.
+uint64_t meta_keys_seen(struct meta *meta);
 
 struct meta_stats {
     uint64_t term, lead, commit, applied, map_version; // lead: a number of raft's group, 0 none

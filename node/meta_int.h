@@ -132,6 +132,7 @@ struct meta {
     uint32_t key_count;         // under `lock`
     uint64_t keys_version;
     _Atomic bool has_keys;
+    _Atomic uint64_t keys_seen; // released behind the keys; acquired by meta_keys_seen
     uint64_t turns, frames, refused;
 };
 

@@ -224,12 +224,16 @@ tell_keys(struct meta *meta)
         return;
     if (bytes > 0)
         memcpy(keys, map->keys, bytes);
+    const bool same = meta->key_count == map->key_count &&
+                      (bytes == 0 || memcmp(meta->keys, keys, bytes) == 0);
     lock_acquire(&meta->lock);
     mem_free(meta->keys);
     meta->keys = keys;
     meta->key_count = map->key_count;
     lock_release(&meta->lock);
     atomic_store_explicit(&meta->has_keys, map->key_count > 0, memory_order_relaxed);
+    if (!same)
+        atomic_fetch_add_explicit(&meta->keys_seen, 1, memory_order_release); // to meta_keys_seen
     meta->keys_version = map->version;
 }
 

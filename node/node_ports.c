@@ -1,6 +1,8 @@
 // node/node_ports.c -- what comes into a node: from other nodes, from clients, from who watches; each to the loop that it is for.
 //
 // Shape: shell.
+#include <string.h>
+
 #include "base/os_clock.h"
 #include "base/os_log.h"
 #include "node/address.h"
@@ -130,6 +132,12 @@ asks_for_key(void *context)
 }
 
 static bool
+find_key(struct node *node, const struct map_name *name, struct api_key *key)
+{
+    return keys_configured(node->config.config, name, key) || meta_key(node->meta, name, key);
+}
+
+static bool
 admit(void *context, struct wire_text said, struct rpc_session *session)
 {
     struct node *node = context;
@@ -137,9 +145,26 @@ admit(void *context, struct wire_text said, struct rpc_session *session)
     struct api_key key;
     if (!keys_name(said, &name))
         return false;
-    const bool known =
-        keys_configured(node->config.config, &name, &key) || meta_key(node->meta, &name, &key);
-    return known && keys_open(&key, said, os_ms_since_1970(), session);
+    session->keys_seen = meta_keys_seen(node->meta);
+    return find_key(node, &name, &key) && keys_open(&key, said, os_ms_since_1970(), session);
+}
+
+// Looked up again where the keys of the map have changed since.
+static bool
+holds(void *context, struct rpc_session *session)
+{
+    struct node *node = context;
+    struct map_name name;
+    struct api_key key;
+    const uint64_t seen = meta_keys_seen(node->meta);
+    if (session->keys_seen == seen &&
+        (session->key_until_ms == 0 || session->key_until_ms > os_ms_since_1970()))
+        return true;
+    if (!map_name_set(&name, session->key, strlen(session->key)) || !find_key(node, &name, &key) ||
+        !keys_same(&key, os_ms_since_1970(), session))
+        return false;
+    session->keys_seen = seen;
+    return true;
 }
 
 static void
@@ -185,6 +210,7 @@ node_open_rpc(struct node *node, struct omen_error *error)
                                           .context = node,
                                           .asks = asks_for_key,
                                           .admit = admit,
+                                          .holds = holds,
                                           .welcome = welcome,
                                           .request = take_request,
                                           .requested = begin_requests,

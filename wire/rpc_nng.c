@@ -174,6 +174,7 @@ rpc_server_stats(const struct rpc_server *server, struct rpc_server_stats *out)
         .malformed = atomic_load(&server->malformed),
         .no_method = atomic_load(&server->no_method),
         .no_right = atomic_load(&server->no_right),
+        .key_ended = atomic_load(&server->key_ended),
         .no_hello = atomic_load(&server->no_hello),
         .refused_hellos = atomic_load(&server->refused_hellos),
         .hellos = atomic_load(&server->hellos),

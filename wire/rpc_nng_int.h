@@ -52,7 +52,7 @@ struct rpc_server {
     _Atomic bool open; // not shut any more
     _Atomic bool closing;
     _Atomic uint32_t turns;
-    _Atomic uint64_t requests, no_message, malformed, no_method, no_right, no_hello;
+    _Atomic uint64_t requests, no_message, malformed, no_method, no_right, no_hello, key_ended;
     _Atomic uint64_t refused_hellos, hellos, notes, refused_closing;
     _Atomic uint64_t refused_frames[FRAME_REASONS];
 };

@@ -140,6 +140,15 @@ is_admitted(struct rpc_conn *conn)
     return !asks;
 }
 
+// A key may be revoked, and its time go by, while its sessions are open.
+static bool
+key_holds(struct rpc_conn *conn)
+{
+    const struct rpc_server_config *config = &conn->server->config;
+    return conn->session.key[0] == '\0' || config->holds == NULL ||
+           config->holds(config->context, &conn->session);
+}
+
 // Why it is not handed on; NULL: it is.
 static _Atomic uint64_t *
 objection(struct rpc_conn *conn, const struct rpc_message *message, const struct method *method,
@@ -151,6 +160,13 @@ objection(struct rpc_conn *conn, const struct rpc_message *message, const struct
         (void)error_set(error, OMEN_E_METHOD, "there is no method \"%.*s\"",
                         (int)message->method.count, message->method.bytes);
         return &server->no_method;
+    }
+    if (method->right > RIGHT_NONE && !key_holds(conn)) {
+        (void)error_set(error, OMEN_E_AUTH,
+                        "%s: the key \"%s\" was revoked, or its time is over; system.hello with "
+                        "another comes first",
+                        method->name, session->key);
+        return &server->key_ended;
     }
     if (method->right > RIGHT_NONE && !is_admitted(conn)) {
         (void)error_set(error, OMEN_E_AUTH, "%s: system.hello with an api_key comes first",

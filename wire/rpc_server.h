@@ -28,6 +28,10 @@ struct rpc_session {                    // what a connection may
     bool greeted;                       // it said hello
     char key[WIRE_NAME_BYTES_MAX + 1];  // name of its key; "": none was said
     char glob[WIRE_NAME_BYTES_MAX + 1]; // of the collections that the key is for; "": all
+    // Of `admit` and `holds`: how they know the key again.
+    uint64_t key_hash[4];  // of its secret
+    uint64_t key_until_ms; // since 1970, when it is over; 0: never
+    uint64_t keys_seen;    // the keys that it was last found among
 };
 
 struct rpc_request {
@@ -62,6 +66,9 @@ struct rpc_server_config {
     // Whether this key is valid: then *session has its rights, key and glob. Of every key that is said, also where none is asked for. NULL: none
     // is valid.
     bool (*admit)(void *context, struct wire_text key, struct rpc_session *session);
+    // Whether the key of a session is valid still, as of now; *session may get other rights. False: it is AUTH to all but hello and ping
+    // until a hello with another. Called for each request of who said a key. NULL: what was admitted stays so.
+    bool (*holds)(void *context, struct rpc_session *session);
     // Fills in server, version and cluster; the texts are borrowed until it is called again. The limits are filled in already.
     void (*welcome)(void *context, struct api_welcome *welcome);
     // *conn is kept once for this request: rpc_conn_release, after its answer or instead of one.
@@ -81,6 +88,7 @@ struct rpc_server_stats {
     uint64_t no_message;                    // whole frames that are none; connections closed by it
     uint64_t malformed;                     // requests answered so
     uint64_t no_method, no_right, no_hello; // answered so
+    uint64_t key_ended;                     // answered so: the key was revoked, or its time is over
     uint64_t refused_hellos, hellos;
     uint64_t notes;   // notifications and answers, which nobody reads
     uint64_t closing; // requests answered so

@@ -166,6 +166,16 @@ world_admit(void *context, struct wire_text key, struct rpc_session *session)
     return true;
 }
 
+static _Atomic bool world_revoked;
+
+static inline bool
+world_holds(void *context, struct rpc_session *session)
+{
+    ck_assert_ptr_eq(context, &world);
+    ck_assert_str_eq(session->key, "reader");
+    return !atomic_load(&world_revoked);
+}
+
 // Where a test wants other limits it sets them in world.config before.
 static inline void
 world_open(void)
@@ -175,6 +185,7 @@ world_open(void)
     world.config.context = &world;
     world.config.asks = world_asks;
     world.config.admit = world_admit;
+    world.config.holds = world_holds;
     world.config.welcome = world_welcome;
     world.config.request = world_request;
     world.config.requested = world_requested;

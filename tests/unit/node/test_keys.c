@@ -43,6 +43,24 @@ START_TEST(nothing_else_opens_it_and_the_session_stays_as_it_was)
 }
 END_TEST
 
+START_TEST(a_session_goes_on_by_the_same_key_and_with_its_rights_of_now)
+{
+    key.expires_ms = 2000;
+    ck_assert(keys_open(&key, wire_text_of("ops.s3cret.with.dots"), 999, &session));
+    ck_assert_uint_eq(session.key_until_ms, 2000);
+    key.role = KEY_READ;
+    key.glob.count = 0;
+    ck_assert(keys_same(&key, 1999, &session));
+    ck_assert_uint_eq(session.rights, RIGHT_READ);
+    ck_assert_str_eq(session.glob, "");
+    ck_assert(!keys_same(&key, 2000, &session));
+    key.expires_ms = 0;
+    ck_assert(keys_same(&key, UINT64_MAX, &session));
+    seal_hash_secret(wire_text_of("another"), key.hash_words); // revoked, and made again under its name
+    ck_assert(!keys_same(&key, 0, &session));
+}
+END_TEST
+
 START_TEST(a_name_ends_at_the_first_dot)
 {
     struct map_name name;
@@ -80,6 +98,7 @@ suite(void)
     tcase_add_checked_fixture(tcase, setup, NULL);
     tcase_add_test(tcase, its_secret_opens_a_key_and_gives_its_rights);
     tcase_add_test(tcase, nothing_else_opens_it_and_the_session_stays_as_it_was);
+    tcase_add_test(tcase, a_session_goes_on_by_the_same_key_and_with_its_rights_of_now);
     tcase_add_test(tcase, a_name_ends_at_the_first_dot);
     tcase_add_test(tcase, a_configured_key_is_found_by_its_whole_name);
     suite_add_tcase(suite, tcase);

@@ -415,6 +415,42 @@ START_TEST(before_hello_with_a_good_key_only_hello_and_ping_are_heard)
 }
 END_TEST
 
+// One that said none, where none is asked for, goes on; hello and ping are heard as before.
+START_TEST(a_key_that_is_revoked_ends_its_sessions_rights_and_no_others)
+{
+    world_open();
+    struct tcp_client client = world_connect(), other = world_connect();
+    world_hello(&client, 1, "good");
+    rpc_expect(&client, 1, NULL);
+    world_ask(&client, 2, "docs");
+    rpc_expect(&client, 2, NULL);
+    atomic_store(&world_revoked, true);
+    for (uint32_t id = 3; id < 5; id++) { // and again
+        world_ask(&client, id, "docs");
+        rpc_expect(&client, id, "AUTH");
+    }
+    world_ping(&client);
+    world_ask(&other, 1, "docs");
+    rpc_expect(&other, 1, NULL);
+    world_hello(&client, 6, "bad");
+    rpc_expect(&client, 6, "AUTH");
+    world_ask(&client, 7, "docs");
+    rpc_expect(&client, 7, "AUTH");
+    atomic_store(&world_revoked, false); // another key
+    world_hello(&client, 8, "good");
+    rpc_expect(&client, 8, NULL);
+    world_ask(&client, 9, "docs");
+    rpc_expect(&client, 9, NULL);
+    const struct rpc_server_stats stats = world_stats();
+    ck_assert_uint_eq(stats.key_ended, 3);
+    ck_assert_uint_eq(stats.no_hello, 0);
+    ck_assert_uint_eq(stats.requests, 3);
+    tcp_leave(&client);
+    tcp_leave(&other);
+    world_close();
+}
+END_TEST
+
 START_TEST(a_key_that_is_wrong_is_refused_also_where_none_is_asked_for)
 {
     world.hold = true;
@@ -800,6 +836,7 @@ rpc_nng_suite(void)
     tcase_add_test(tests, a_large_frame_among_small_ones_is_the_same);
     tcase_add_test(tests, without_credentials_everybody_may_everything_and_hello_is_answered);
     tcase_add_test(tests, before_hello_with_a_good_key_only_hello_and_ping_are_heard);
+    tcase_add_test(tests, a_key_that_is_revoked_ends_its_sessions_rights_and_no_others);
     tcase_add_test(tests, a_key_that_is_wrong_is_refused_also_where_none_is_asked_for);
     tcase_add_test(tests, who_came_without_a_key_is_asked_for_one_from_the_moment_it_is_wanted);
     tcase_add_test(tests, what_is_no_request_is_told_or_ignored);
