@@ -263,6 +263,12 @@ meta_keys_seen(struct meta *meta)
     return atomic_load_explicit(&meta->keys_seen, memory_order_acquire); // released by tell_keys
 }
 
+bool
+meta_is_current(struct meta *meta)
+{
+    return atomic_load_explicit(&meta->current, memory_order_acquire); // released by tell_current
+}
+
 void
 meta_stats(struct meta *meta, struct meta_stats *out)
 {

@@ -144,6 +144,8 @@ bool meta_key(struct meta *meta, const struct map_name *name, struct api_key *ou
 bool meta_has_keys(struct meta *meta); // any; without waiting
 // Grows when the keys of the map change; without waiting. What is looked up behind it is no older.
 uint64_t meta_keys_seen(struct meta *meta);
+// Whether the map is as new as any that there was when this process began; without waiting. What is looked up behind it is of such a one.
+bool meta_is_current(struct meta *meta);
 
 struct meta_stats {
     uint64_t term, lead, commit, applied, map_version; // lead: a number of raft's group, 0 none

@@ -133,6 +133,7 @@ struct meta {
     uint64_t keys_version;
     _Atomic bool has_keys;
     _Atomic uint64_t keys_seen; // released behind the keys; acquired by meta_keys_seen
+    _Atomic bool current;       // released behind the keys; acquired by meta_is_current
     uint64_t turns, frames, refused;
 };
 

@@ -224,8 +224,8 @@ tell_keys(struct meta *meta)
         return;
     if (bytes > 0)
         memcpy(keys, map->keys, bytes);
-    const bool same = meta->key_count == map->key_count &&
-                      (bytes == 0 || memcmp(meta->keys, keys, bytes) == 0);
+    const bool same =
+        meta->key_count == map->key_count && (bytes == 0 || memcmp(meta->keys, keys, bytes) == 0);
     lock_acquire(&meta->lock);
     mem_free(meta->keys);
     meta->keys = keys;
@@ -235,6 +235,17 @@ tell_keys(struct meta *meta)
     if (!same)
         atomic_fetch_add_explicit(&meta->keys_seen, 1, memory_order_release); // to meta_keys_seen
     meta->keys_version = map->version;
+}
+
+// A lease counts when all is applied that there was when it was granted. Who has no log gets none, and his map from somebody who has the
+// newest. Where there is no memory for the keys they are not those of that map.
+static void
+tell_current(struct meta *meta)
+{
+    const uint64_t version = meta_map(meta)->version;
+    const bool knows = meta->out.lease.lease_ns != 0 || meta->pull.map.version != 0;
+    if (knows && meta->keys_version == version)
+        atomic_store_explicit(&meta->current, true, memory_order_release); // to meta_is_current
 }
 
 static void
@@ -271,7 +282,8 @@ meta_tell(struct meta *meta)
         meta->leases_version = leases_version;
         meta->leases_seen_ns = os_clock_ns();
     }
-    tell_keys(meta);   // who hears of a map finds its keys,
+    tell_keys(meta); // who hears of a map finds its keys,
+    tell_current(meta);
     tell_others(meta); // and finds it, and who leads, with meta_stats and meta_leader
     for (uint32_t i = 0; i < meta->listener_count; i++) {
         struct meta_listener *to = &meta->listeners[i];

@@ -208,8 +208,8 @@ write_rpc(struct metrics_text *text, const struct rpc_server_stats *stats)
           {"accept_failed", stats->streams.accept_failed}, {"no_message", stats->no_message},
           {"malformed", stats->malformed}, {"no_method", stats->no_method},
           {"no_right", stats->no_right}, {"no_hello", stats->no_hello},
-          {"key_ended", stats->key_ended},
-          {"refused_hello", stats->refused_hellos}, {"closing", stats->closing});
+          {"key_ended", stats->key_ended}, {"refused_hello", stats->refused_hellos},
+          {"closing", stats->closing});
     for (uint32_t i = FRAME_FINE + 1; i < FRAME_REASONS; i++) {
         char name[48];
         snprintf(name, sizeof name, "frame_%s", frame_reason_name((enum frame_reason)i));

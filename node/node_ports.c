@@ -137,16 +137,21 @@ find_key(struct node *node, const struct map_name *name, struct api_key *key)
     return keys_configured(node->config.config, name, key) || meta_key(node->meta, name, key);
 }
 
-static bool
+// A node that has just started has the keys of its last checkpoint, or none: what is not among them may have been made since.
+static omen_status
 admit(void *context, struct wire_text said, struct rpc_session *session)
 {
     struct node *node = context;
     struct map_name name;
     struct api_key key;
     if (!keys_name(said, &name))
-        return false;
+        return OMEN_E_AUTH;
+    const bool current =
+        meta_is_current(node->meta) || keys_configured(node->config.config, &name, &key);
     session->keys_seen = meta_keys_seen(node->meta);
-    return find_key(node, &name, &key) && keys_open(&key, said, os_ms_since_1970(), session);
+    if (find_key(node, &name, &key) && keys_open(&key, said, os_ms_since_1970(), session))
+        return OMEN_OK;
+    return current ? OMEN_E_AUTH : OMEN_E_BUSY;
 }
 
 // Looked up again where the keys of the map have changed since.

@@ -11,13 +11,24 @@
 #define FIRST_BYTES_A_SECOND ((size_t)65536) // of a first message that is long
 #define KEEP_WHOLE_BYTES ((size_t)65536)     // a larger frame is not copied where it came alone
 
-static bool
-may_enter(const struct rpc_server *server, struct wire_text key, struct rpc_session *session)
+static omen_status
+enter(const struct rpc_server *server, struct wire_text key, struct rpc_session *session,
+      struct omen_error *error)
 {
     const struct rpc_server_config *config = &server->config;
+    if (key.count == 0 && rpc_asks_for_key(server))
+        return error_set(error, OMEN_E_AUTH, "system.hello: api_key is missing");
     if (key.count == 0)
-        return !rpc_asks_for_key(server);
-    return config->admit != NULL && config->admit(config->context, key, session);
+        return OMEN_OK;
+    const omen_status status =
+        config->admit != NULL ? config->admit(config->context, key, session) : OMEN_E_AUTH;
+    if (status == OMEN_E_BUSY)
+        return error_set(error, status,
+                         "system.hello: this node has just started, and does not know the "
+                         "cluster's keys of now yet; ask again");
+    if (status != OMEN_OK)
+        return error_set(error, status, "system.hello: api_key is not a valid one");
+    return OMEN_OK;
 }
 
 static void
@@ -32,9 +43,7 @@ greet(struct rpc_conn *conn, const struct rpc_message *message)
         return;
     }
     struct rpc_session session = {0};
-    if (!may_enter(server, hello.api_key, &session)) {
-        (void)error_set(&error, OMEN_E_AUTH, "system.hello: api_key is %s",
-                        hello.api_key.count > 0 ? "not a valid one" : "missing");
+    if (enter(server, hello.api_key, &session, &error) != OMEN_OK) {
         rpc_conn_refuse(conn, message->id, &error, &server->refused_hellos);
         return;
     }

@@ -63,9 +63,9 @@ struct rpc_server_config {
     void *context;
     // Whether a hello with a key is asked for, as of now; else everybody may everything. NULL: it never is. Called for each request.
     bool (*asks)(void *context);
-    // Whether this key is valid: then *session has its rights, key and glob. Of every key that is said, also where none is asked for. NULL: none
-    // is valid.
-    bool (*admit)(void *context, struct wire_text key, struct rpc_session *session);
+    // OMEN_OK: this key is valid, and *session has its rights, key and glob. OMEN_E_AUTH: it is none. OMEN_E_BUSY: nobody can tell yet. Of every
+    // key that is said, also where none is asked for. NULL: none is valid.
+    omen_status (*admit)(void *context, struct wire_text key, struct rpc_session *session);
     // Whether the key of a session is valid still, as of now; *session may get other rights. False: it is AUTH to all but hello and ping
     // until a hello with another. Called for each request of who said a key. NULL: what was admitted stays so.
     bool (*holds)(void *context, struct rpc_session *session);

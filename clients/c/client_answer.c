@@ -95,7 +95,9 @@ take_welcome(struct client *client, const struct rpc_message *message, uint64_t 
     struct omen_error bad;
     if (message->error.count > 0) {
         error_said(&hello, message);
-        if (hello.status == OMEN_E_AUTH || hello.status == OMEN_E_INVALID)
+        // BUSY has just started, and may know our key in a moment; another node knows it now.
+        const bool busy = hello.status == OMEN_E_BUSY && client->endpoints.count == 1;
+        if (hello.status == OMEN_E_AUTH || hello.status == OMEN_E_INVALID || busy)
             client_fail_all(&client->ready, now_ns, hello.status, hello.error.text);
         line_close(&client->line, hello.error.text);
         return false;

@@ -153,17 +153,19 @@ world_ask_for_keys(bool asks)
     atomic_store(&world_asks_for_keys, asks);
 }
 
-// The key "good" may read, and is named so.
-static inline bool
+// The key "good" may read, and is named so; of "soon" nothing is known yet.
+static inline omen_status
 world_admit(void *context, struct wire_text key, struct rpc_session *session)
 {
     ck_assert_ptr_eq(context, &world);
+    if (key.count == 4 && memcmp(key.bytes, "soon", 4) == 0)
+        return OMEN_E_BUSY;
     if (key.count != 4 || memcmp(key.bytes, "good", 4) != 0)
-        return false;
+        return OMEN_E_AUTH;
     session->rights = RIGHT_READ;
     memcpy(session->key, "reader", sizeof "reader");
     memcpy(session->glob, "docs-*", sizeof "docs-*");
-    return true;
+    return OMEN_OK;
 }
 
 static _Atomic bool world_revoked;

@@ -356,6 +356,40 @@ class Clients(Case):
         self.assertEqual(said(go[1], "system.hello", api_key=keys["stays"]), "OK")
         self.assertEqual(said(go[1], "collection.list"), "OK")
 
+    def test_a_node_that_has_just_started_says_busy_and_not_auth_to_a_key_that_was_made_meanwhile(self) -> None:
+        config = self.folder / "omend.yaml"
+        config.write_text(f"api-keys:\n  - name: root\n    role: admin\n    sha256: {hashlib.sha256(b's3cret').hexdigest()}\n")
+        leader, late = self.node("a"), self.node("b")
+        leader.start("--config", str(config))
+        late.start("--join", leader.peer)
+        late.stands_at("meta.nodes", nodes="2", up="2")
+        root = self.client(leader)
+        root.call("system.hello", api_key="root.s3cret")
+        late.kill()
+        key = root.call("key.create", name="k1", role="read")["api_key"]
+        leader.signal(signal.SIGSTOP)  # so that nobody tells the other what came meanwhile
+        try:
+            late.start()
+            for said in (key, "k1.bad", "k2.bad"):  # it cannot tell one from the other
+                with self.assertRaisesRegex(RpcError, "BUSY: system.hello: this node has just started"):
+                    self.client(late).call("system.hello", api_key=said)
+        finally:
+            leader.signal(signal.SIGCONT)
+
+        def answer(said: str) -> str:
+            try:
+                self.client(late).call("system.hello", api_key=said)
+            except RpcError as error:
+                return error.name
+            return "OK"
+
+        def later(got: str, wanted: str) -> bool:
+            self.assertIn(got, ("BUSY", wanted))
+            return got == wanted
+
+        for said, comes in ((key, "OK"), ("k1.bad", "AUTH"), ("k2.bad", "AUTH")):
+            self.until(f"{said} is told {comes}", lambda said=said, comes=comes: later(answer(said), comes))
+
     def test_where_nobody_is_asked_for_a_key_none_is_made_and_none_is_taken(self) -> None:
         node = self.node("a")
         node.start()

@@ -56,7 +56,8 @@ START_TEST(a_session_goes_on_by_the_same_key_and_with_its_rights_of_now)
     ck_assert(!keys_same(&key, 2000, &session));
     key.expires_ms = 0;
     ck_assert(keys_same(&key, UINT64_MAX, &session));
-    seal_hash_secret(wire_text_of("another"), key.hash_words); // revoked, and made again under its name
+    seal_hash_secret(wire_text_of("another"),
+                     key.hash_words); // revoked, and made again under its name
     ck_assert(!keys_same(&key, 0, &session));
 }
 END_TEST

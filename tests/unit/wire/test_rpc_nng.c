@@ -451,6 +451,20 @@ START_TEST(a_key_that_is_revoked_ends_its_sessions_rights_and_no_others)
 }
 END_TEST
 
+START_TEST(a_key_that_nobody_can_judge_yet_is_told_to_come_again)
+{
+    world_open();
+    struct tcp_client client = world_connect();
+    world_hello(&client, 1, "soon");
+    rpc_expect(&client, 1, "BUSY");
+    world_hello(&client, 2, "good");
+    rpc_expect(&client, 2, NULL);
+    ck_assert_uint_eq(world_stats().refused_hellos, 1);
+    tcp_leave(&client);
+    world_close();
+}
+END_TEST
+
 START_TEST(a_key_that_is_wrong_is_refused_also_where_none_is_asked_for)
 {
     world.hold = true;
@@ -837,6 +851,7 @@ rpc_nng_suite(void)
     tcase_add_test(tests, without_credentials_everybody_may_everything_and_hello_is_answered);
     tcase_add_test(tests, before_hello_with_a_good_key_only_hello_and_ping_are_heard);
     tcase_add_test(tests, a_key_that_is_revoked_ends_its_sessions_rights_and_no_others);
+    tcase_add_test(tests, a_key_that_nobody_can_judge_yet_is_told_to_come_again);
     tcase_add_test(tests, a_key_that_is_wrong_is_refused_also_where_none_is_asked_for);
     tcase_add_test(tests, who_came_without_a_key_is_asked_for_one_from_the_moment_it_is_wanted);
     tcase_add_test(tests, what_is_no_request_is_told_or_ignored);

@@ -476,6 +476,26 @@ START_TEST(a_write_that_meets_nobody_has_done_nothing)
 }
 END_TEST
 
+// It has just started, and does not know the key yet.
+START_TEST(a_hello_that_is_told_busy_is_said_again)
+{
+    const struct api_point_delete ask = a_write();
+    const struct api_written written = {.count = 1};
+    struct caller caller;
+    connect_to(1, "ops.s3cret");
+    caller_start(&caller, METHOD_POINT_DELETE, &ask);
+    fake_node_accept(&node);
+    const struct fake_ask hello = fake_node_hear(&node);
+    ck_assert_str_eq(hello.method, "system.hello");
+    fake_node_refuse(&node, hello.id, OMEN_E_BUSY, API_NOT_APPLIED);
+    fake_node_greet(&node, NULL);
+    const struct fake_ask said = fake_node_hear(&node);
+    fake_node_answer(&node, said.id, METHOD_POINT_DELETE, &written);
+    caller_join(&caller);
+    ck_assert_int_eq(caller.status, OMEN_OK);
+}
+END_TEST
+
 START_TEST(a_change_of_the_cluster_is_the_same_in_each_of_its_tries)
 {
     connect_to(1, NULL);
@@ -640,6 +660,7 @@ client_suite(void)
     tcase_add_test(tests, operations_are_drawn_by_the_clock_of_the_node_that_was_met);
     tcase_add_test(tests, a_node_that_says_no_time_is_of_an_older_version_and_ours_is_taken);
     tcase_add_test(tests, a_write_that_meets_nobody_has_done_nothing);
+    tcase_add_test(tests, a_hello_that_is_told_busy_is_said_again);
     tcase_add_test(tests, a_change_of_the_cluster_is_the_same_in_each_of_its_tries);
     tcase_add_test(tests, what_may_not_happen_twice_is_not_tried_again_when_its_line_breaks);
     tcase_add_loop_test(tests, what_an_earlier_try_left_open_stays_open, 0, 4);
