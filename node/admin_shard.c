@@ -189,14 +189,18 @@ admin_shards_write(const struct map *map, uint64_t collection, struct admin_plac
 enum admin_next
 admin_shard_list(struct admin *a)
 {
-    const struct api_maybe_collection *ask = a->ask;
+    const struct api_shards_ask *ask = a->ask;
+    if (ask->collection.count > 0) {
+        const struct map_collection *only = admin_collection_find(a, ask->collection);
+        if (only == NULL)
+            return ADMIN_REFUSED;
+        a->step->collection = only->id;
+    }
+    if (ask->map_only) {
+        admin_shards_write(a->map, a->step->collection, (struct admin_places){0}, a->answer);
+        return ADMIN_ANSWERED;
+    }
     a->step->whom = ADMIN_EVERY_COPY;
-    if (ask->collection.count == 0)
-        return ADMIN_ASK_SHARDS;
-    const struct map_collection *only = admin_collection_find(a, ask->collection);
-    if (only == NULL)
-        return ADMIN_REFUSED;
-    a->step->collection = only->id;
     return ADMIN_ASK_SHARDS;
 }
 

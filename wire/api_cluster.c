@@ -30,13 +30,6 @@ static const struct field api_of_collection_rows[] = {
 };
 SHAPE(api_of_collection);
 
-static const struct field api_maybe_collection_rows[] = {
-    ROW(api_maybe_collection, collection, FIELD_NAME),
-    {.key = "name", .kind = FIELD_NAME, .flags = FIELD_ALIAS},
-    DEADLINE(api_maybe_collection),
-};
-SHAPE(api_maybe_collection);
-
 static const struct field api_of_node_rows[] = {
     ROW(api_of_node, node, FIELD_TEXT, MUST, WITHIN(1, NODE_TEXT_MAX)),
     DEADLINE(api_of_node),
@@ -242,6 +235,14 @@ static const struct field api_nodes_rows[] = {
 SHAPE(api_nodes);
 
 // ---- shards ----
+
+static const struct field api_shards_ask_rows[] = {
+    ROW(api_shards_ask, collection, FIELD_NAME),
+    {.key = "name", .kind = FIELD_NAME, .flags = FIELD_ALIAS},
+    ROW(api_shards_ask, map_only, FIELD_BOOL),
+    DEADLINE(api_shards_ask),
+};
+SHAPE(api_shards_ask);
 
 static const struct field api_replica_rows[] = {
     ROW(api_replica, node, FIELD_TEXT, MUST, UP_TO(MESSAGE_BYTES_MAX)),

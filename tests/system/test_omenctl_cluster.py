@@ -242,6 +242,9 @@ class OneNode(Case):
             self.assertEqual((row["collection"], row["primary"], row["in_sync"]), ("docs", self.nodes[0].node,
                                                                                  [self.nodes[0].node]))
         self.until("all points are counted", lambda: sum(row["points"] for row in self.fine("shard", "list")) == 3)
+        of_the_map = self.fine("shard", "list", "--map-only")
+        self.assertEqual([row["shard"] for row in of_the_map], [row["shard"] for row in self.fine("shard", "list")])
+        self.assertEqual([row for row in of_the_map if "seq" in row or "points" in row], [])
         got = self.fine("shard", "get", rows[0]["shard"])
         self.assertEqual(got["range"], rows[0]["range"])
         self.assertEqual((got["seq"], got["points"]), (got["replicas"][0]["seq"], self.fine("shard", "list")[0]["points"]))

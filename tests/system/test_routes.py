@@ -90,6 +90,27 @@ class Routes(ClusterCase):
             self.watchers[victim.name] = self.client_of(victim)
             self.until_straight("a shard that was handed over is found", writes)
 
+    def test_the_map_alone_is_told_without_asking_a_copy(self) -> None:
+        self.begin()
+
+        def parts() -> int:
+            return self.served("shard.list", "get")[1].total()
+
+        def lists(**keys: Any) -> list[dict[str, Any]]:
+            """The last of CALLS."""
+            for _ in range(CALLS):
+                rows = self.client.call("shard.list", {"collection": COLLECTION, **keys})["shards"]
+            return rows
+
+        before = parts()
+        of_the_map = lists(map_only=True)
+        self.assertEqual(parts(), before)
+        self.assertTrue(all("seq" not in row and "points" not in row for row in of_the_map))
+        rows = lists()
+        until("copies are asked without the key, and counted", lambda: parts() >= before + CALLS, SECONDS)
+        self.assertEqual([row["shard"] for row in of_the_map], [row["shard"] for row in rows])
+        self.assertTrue(all(row["primary"] and len(row["in_sync"]) == 3 for row in of_the_map))
+
     def test_a_primary_that_stands_still_costs_no_error(self) -> None:
         self.begin()
         with omendb.connect(self.address, timeout=20.0) as client:

@@ -392,7 +392,7 @@ seq_of(const struct api_shard *row, uint32_t at)
 
 START_TEST(a_list_of_shards_says_how_far_each_copy_is_and_what_the_primary_has)
 {
-    ck_assert_int_eq(begin(METHOD_SHARD_LIST, &(struct api_maybe_collection){0}), OMEN_OK);
+    ck_assert_int_eq(begin(METHOD_SHARD_LIST, &(struct api_shards_ask){0}), OMEN_OK);
     ck_assert_uint_eq(count, 6);
     for (uint32_t i = 0; i < 6; i++) {
         const bool leads =
@@ -447,7 +447,7 @@ END_TEST
 
 START_TEST(a_list_with_no_shard_of_the_copy_says_nothing_of_it)
 {
-    ck_assert_int_eq(begin(METHOD_SHARD_LIST, &(struct api_maybe_collection){0}), OMEN_OK);
+    ck_assert_int_eq(begin(METHOD_SHARD_LIST, &(struct api_shards_ask){0}), OMEN_OK);
     tell(0, &(struct api_shards){0});
     ck_assert_int_eq(answer(), OMEN_OK);
     struct api_shard row;

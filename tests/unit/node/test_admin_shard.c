@@ -84,7 +84,7 @@ START_TEST(a_shard_is_shown_with_its_copies)
         ck_assert_text_eq(replica.node, FIRST);
         ck_assert_text_eq(replica.role, "in_sync");
         ck_assert_uint_eq(replica.replica.count, 36);
-        const struct api_maybe_collection all = {0};
+        const struct api_shards_ask all = {0};
         ck_assert_int_eq(admin_do(METHOD_SHARD_LIST, &all), OMEN_OK);
         ck_assert_uint_eq(OUT(api_shards)->shards.count, 1);
         admin_row("shards", &OUT(api_shards)->shards, 0, &got);
@@ -96,7 +96,7 @@ START_TEST(a_list_of_shards_is_of_one_collection_or_of_all)
 {
     world_collection(&world, "other", 5, 1);
     admin_look();
-    struct api_maybe_collection ask = {0};
+    struct api_shards_ask ask = {.map_only = (uint8_t)_i};
     ck_assert_int_eq(admin_do(METHOD_SHARD_LIST, &ask), OMEN_OK);
     ck_assert_uint_eq(OUT(api_shards)->shards.count, 6);
     ask.collection = TEXT("other");
@@ -110,6 +110,22 @@ START_TEST(a_list_of_shards_is_of_one_collection_or_of_all)
     admin_claim_refused(METHOD_SHARD_LIST, &ask, OMEN_E_NOT_FOUND, "no collection 'none'");
     admin_claim_refused(METHOD_SHARD_GET, &(struct api_of_shard){.shard = 999}, OMEN_E_NOT_FOUND,
                         "no shard 999");
+}
+END_TEST
+
+// What would ask a copy is ADMIN_ASK_SHARDS, and nothing else.
+START_TEST(who_wants_the_map_only_has_its_rows_at_once_and_no_copy_is_asked)
+{
+    struct api_shards_ask ask = {.map_only = 1};
+    ck_assert_int_eq(admin_begin(METHOD_SHARD_LIST, &ask), ADMIN_ANSWERED);
+    struct api_shard got;
+    admin_row("shards", &OUT(api_shards)->shards, 0, &got);
+    ck_assert_uint_eq(got.term, row()->term);
+    ck_assert_text_eq(got.primary, FIRST);
+    ck_assert_uint_eq(got.in_sync.count, 3);
+    ck_assert(!got.seq.given && !got.points.given);
+    ask.map_only = 0;
+    ck_assert_int_eq(admin_begin(METHOD_SHARD_LIST, &ask), ADMIN_ASK_SHARDS);
 }
 END_TEST
 
@@ -349,7 +365,8 @@ admin_shard_suite(void)
     TCase *tcase = tcase_create("admin_shard");
     tcase_add_checked_fixture(tcase, setup, admin_close);
     tcase_add_test(tcase, a_shard_is_shown_with_its_copies);
-    tcase_add_test(tcase, a_list_of_shards_is_of_one_collection_or_of_all);
+    tcase_add_loop_test(tcase, a_list_of_shards_is_of_one_collection_or_of_all, 0, 2);
+    tcase_add_test(tcase, who_wants_the_map_only_has_its_rows_at_once_and_no_copy_is_asked);
     tcase_add_test(tcase, a_move_is_a_job_until_the_old_copy_is_gone);
     tcase_add_test(tcase, a_move_that_makes_no_sense_is_refused);
     tcase_add_loop_test(tcase, a_cancelled_move_leaves_the_copies_where_they_were, 0, 2);

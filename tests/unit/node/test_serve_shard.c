@@ -81,7 +81,7 @@ say(uint32_t at, enum method_number number, uint8_t backend)
     if (number == METHOD_COLLECTION_LIST)
         shape_write(&ask, method->ask, &(struct api_nothing){0});
     else if (number == METHOD_SHARD_LIST)
-        shape_write(&ask, method->ask, &(struct api_maybe_collection){.collection = docs});
+        shape_write(&ask, method->ask, &(struct api_shards_ask){.collection = docs});
     else if (number == METHOD_SHARD_GET)
         shape_write(&ask, method->ask, &(struct api_of_shard){.shard = 7});
     else if (number == METHOD_COLLECTION_BUILD)
