@@ -7,6 +7,7 @@ A hop is a part that a node served for a request which another node was asked: e
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import signal
 import sys
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 import omendb
+from omendb import errors
 
 import workload
 from cluster import COLLECTION, ClusterCase, until
@@ -85,8 +87,13 @@ class Routes(ClusterCase):
             self.until_whole()
             self.write_all(points)
             moved = next(row for row in self.client.shards(COLLECTION) if row["primary"] != victim.node)
-            self.client.call("shard.transfer", {"shard": moved["shard"], "node": victim.node})
-            until("it is primary again", lambda: any(row["primary"] == victim.node for row in self.client.shards(COLLECTION)))
+
+            def is_primary_again() -> bool:
+                with contextlib.suppress(errors.ConflictError):  # its copy was left out once more, on a machine that is slow now
+                    self.client.call("shard.transfer", {"shard": moved["shard"], "node": victim.node})
+                return any(row["primary"] == victim.node for row in self.client.shards(COLLECTION))
+
+            until("it is primary again", is_primary_again, SECONDS)
             self.watchers[victim.name] = self.client_of(victim)
             self.until_straight("a shard that was handed over is found", writes)
 
