@@ -200,10 +200,11 @@ class OneNode(Case):
         done = self.run_("collection", "index-field", "texts", "n", "--type", "integer")
         self.assertIn(': id "doc-1": field "n" as integer', done.talk)
 
-    def test_job_get_of_a_shard_at_rest_says_that_nothing_goes_on(self) -> None:
+    def test_a_shard_at_rest_is_no_job(self) -> None:
         shard = self.fine("shard", "list")[0]["shard"]
         self.assertEqual(self.fine("job", "list"), [])
-        self.assertIn("nothing moves in the shard now", self.fine("job", "get", shard)["text"])
+        for words in (["job", "get", shard], ["job", "watch", shard], ["job", "cancel", shard, "--yes"]):
+            self.refused(self.run_(*words), NOT_FOUND, f"no job {shard}", f"no move or split of shard {shard} is under way")
         self.refused(self.run_("job", "get", 999), NOT_FOUND, "no job 999")
 
     def test_collections_are_made_listed_changed_and_dropped(self) -> None:
@@ -692,6 +693,30 @@ class Jobs(Case):
         done = self.run_("shard", "move", 1, "a", "b", "--yes", "--wait")
         self.assertEqual(done.code, OTHER)
         self.assertIn("job 6 failed: the disk is full", done.talk)
+
+    def test_a_move_that_is_not_there_any_more_is_over(self) -> None:
+        def looks(*states: str) -> Any:
+            """Then it is gone."""
+            said = iter(states)
+
+            def look(ask: dict[str, Any]) -> dict[str, Any]:
+                state = next(said, None)
+                if state is None:
+                    raise Refusal("NOT_FOUND")
+                return {"job": ask["job"], "kind": "move", "state": state}
+
+            return look
+
+        for states in ([], ["running"]):  # one that was quicker than the first look, too
+            node = self.fake(shard__move={"job": 6}, job__get=looks(*states))
+            self.fine("shard", "move", 6, "a", "b", "--yes", "--wait")
+            self.assertEqual(len(node.calls("job.get")), len(states) + 1)
+        self.fake(job__get=looks("running"))
+        self.assertIn("job 6 is done", self.run_("job", "watch", 6).talk)
+        self.fake(job__get=looks())
+        self.refused(self.run_("job", "watch", 6), NOT_FOUND, "job.get: NOT_FOUND")
+        self.fake(collection__build={"job": 5}, job__get=looks())  # of these something is kept
+        self.assertEqual(self.run_("collection", "build", "docs", "--wait").code, NOT_FOUND)
 
     def test_what_moves_or_destroys_names_its_shard_and_node(self) -> None:
         node = self.fake(shard__force_primary={"version": 9}, shard__transfer={"version": 9}, shard__split={"job": 7},
