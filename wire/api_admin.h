@@ -166,7 +166,8 @@ struct api_node {
     uint32_t roles;
     uint8_t state;  // enum api_node_state
     uint8_t member; // enum api_member_state
-    uint32_t number, weight, shards, primaries;
+    uint32_t number, weight;
+    struct wire_maybe shards, primaries; // that it has, and leads
     uint64_t boot, version;
 };
 
@@ -260,7 +261,8 @@ struct api_field {
 
 struct api_collection {
     struct wire_text name;
-    uint64_t id, version, points;
+    uint64_t id, version;
+    struct wire_maybe points; // where every shard said so in time
     uint32_t dimension, shards, replicas, min_insync, m, ef_construction;
     uint8_t metric, dtype, quantization;
     struct wire_list fields; // api_field

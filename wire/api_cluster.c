@@ -222,8 +222,8 @@ static const struct field api_node_rows[] = {
     ROW(api_node, member, FIELD_WORD, ONE_OF(member_states)),
     ROW(api_node, number, FIELD_U32, UP_TO(UINT32_MAX)),
     ROW(api_node, weight, FIELD_U32, UP_TO(UINT32_MAX)),
-    ROW(api_node, shards, FIELD_U32, UP_TO(UINT32_MAX)),
-    ROW(api_node, primaries, FIELD_U32, UP_TO(UINT32_MAX)),
+    ROW(api_node, shards, FIELD_MAYBE, UP_TO(UINT32_MAX)),
+    ROW(api_node, primaries, FIELD_MAYBE, UP_TO(UINT32_MAX)),
     ROW(api_node, boot, FIELD_U64, UP_TO(UINT64_MAX)),
     ROW(api_node, version, FIELD_U64, UP_TO(UINT64_MAX)),
 };

@@ -200,6 +200,24 @@ class OneNode(Case):
         done = self.run_("collection", "index-field", "texts", "n", "--type", "integer")
         self.assertIn(': id "doc-1": field "n" as integer', done.talk)
 
+    def test_none_is_a_number_and_what_nobody_said_is_a_dash(self) -> None:
+        def cells(*words: object) -> dict[str, str]:
+            """Of the last row of the last table; columns with nothing in them are none."""
+            lines = self.table(*words)
+            names = next(line for line in reversed(lines) if "NAME" in line)
+            return dict(zip(names, lines[-1], strict=True))
+
+        self.assertEqual((cells("node", "list")["SHARDS"], cells("node", "list")["PRIMARIES"]), ("2", "2"))
+        self.fine("collection", "create", "empty", "-d", 2, "--metric", "l2", "--replicas", 1)
+        for words in (["collection", "list"], ["status"]):
+            self.until("it is known to be empty", lambda words=words: cells(*words)["POINTS"] == "0")
+        self.assertEqual(self.fine("collection", "get", "empty")["points"], 0)
+        row = {"name": "docs", "id": 1, "dimension": 1, "metric": "l2", "dtype": "f32", "shards": 1, "replicas": 1, "min_insync": 1}
+        self.fake(collection__list={"collections": [row]}, node__list={"nodes": [
+            {"node": "x", "name": "a", "roles": ["data"], "zone": "z", "member": "alive", "client": "x", "state": "up", "shards": 0}]})
+        self.assertEqual(cells("collection", "list")["POINTS"], "-")
+        self.assertEqual((cells("node", "list")["SHARDS"], cells("node", "list")["PRIMARIES"]), ("0", "-"))
+
     def test_a_shard_at_rest_is_no_job(self) -> None:
         shard = self.fine("shard", "list")[0]["shard"]
         self.assertEqual(self.fine("job", "list"), [])
