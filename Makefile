@@ -51,7 +51,8 @@ $(wheel): build/venv/.python $(engine_sources)
 	@$(PYTHON) -m pip install -q --disable-pip-version-check --no-deps --force-reinstall build/dist/omendb-*.whl
 	@touch $@
 
-run: all $(wheel) build/venv/.bench
+run: build/build.ninja $(wheel) build/venv/.bench
+	@$(build) release --target omend omenctl
 	@tools/setup.sh run
 	@$(PYTHON) -m bench.demo $(if $(KEEP),--keep)
 

@@ -1,4 +1,4 @@
-"""What `make run` shows: real vectors in, a durable index built, searched, filtered, measured, closed and opened again.
+"""What `make run-engine` shows: real vectors in, a durable index built, searched, filtered, measured, closed and opened again.
 
 `python -m bench.run [--rows N] [--queries N] [--at FOLDER]`
 

@@ -197,7 +197,7 @@ write_row(const struct map_collection *row, uint32_t shards, const struct admin_
     if (more != NULL)
         said.fields = admin_row_fields(more, room);
     if (more != NULL && more->told == shards) // else it would be of some shards
-        said.points = more->points;
+        said.points = wire_given(more->points);
     shape_write(answer, &api_collection, &said);
 }
 

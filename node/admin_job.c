@@ -3,11 +3,12 @@
 // Shape: value.
 //
 // Three kinds have one sort of numbers: jobs of the map, which a node claims and ends; shards in which a copy moves or which split
-// (node/admin.h), of which nothing is kept when they are over, so that one in which nothing moves answers "done"; and a collection's
-// number, that optimize and build answer with when they are over (node/admin_gather.h).
+// (node/admin.h), of which nothing is kept when they are over, so that one at rest is no job (that a split was done is seen by its
+// children); and a collection's number, that optimize and build answer with when they are over (node/admin_gather.h).
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/assert.h"
 #include "node/admin_int.h"
 
 _Static_assert((int)API_JOB_VERIFY == (int)JOB_VERIFY && (int)API_JOB_FAILED == (int)JOB_FAILED,
@@ -103,25 +104,18 @@ static struct api_job
 motion_row(const struct map *map, const struct map_shard *shard, struct job_texts *texts)
 {
     const enum job_kind kind = admin_shard_motion(shard);
-    texts->node[0] = texts->text[0] = '\0';
+    ASSERT(kind != 0);
+    texts->node[0] = '\0';
     if (kind == JOB_SPLIT)
         split_text(map, shard, texts);
-    else if (kind == JOB_MOVE)
-        move_text(map, shard, texts);
     else
-        snprintf(
-            texts->text, sizeof texts->text,
-            "nothing moves in the shard now: a move or split of it that was asked for is over");
-    const bool was_split = shard->status == SHARD_RETIRED;
+        move_text(map, shard, texts);
     return (struct api_job){.job = shard->id,
                             .shard = shard->id,
-                            .kind = (uint8_t)(kind != 0   ? kind
-                                              : was_split ? JOB_SPLIT
-                                                          : JOB_MOVE),
-                            .state = kind != 0 ? JOB_RUNNING : JOB_DONE,
+                            .kind = (uint8_t)kind,
+                            .state = JOB_RUNNING,
                             .node = wire_text_of(texts->node),
-                            .text = wire_text_of(texts->text),
-                            .permille = kind != 0 ? 0 : 1000};
+                            .text = wire_text_of(texts->text)};
 }
 
 enum admin_next
@@ -148,6 +142,11 @@ admin_job_list(struct admin *a)
 static enum admin_next
 refuse_unknown(struct admin *a, uint64_t job)
 {
+    if (map_shard(a->map, job) != NULL)
+        return admin_refuse(a, OMEN_E_NOT_FOUND,
+                            "no job %" PRIu64 ": no move or split of shard %" PRIu64
+                            " is under way; one that was asked for is over, or was taken back",
+                            job, job);
     return admin_refuse(a, OMEN_E_NOT_FOUND, "no job %" PRIu64, job);
 }
 
@@ -172,14 +171,16 @@ admin_job_get(struct admin *a)
         .job = ask->job, .shard = ask->job, .kind = JOB_SPLIT, .state = JOB_DONE, .permille = 1000};
     if (job != NULL) {
         row = job_row(a->view, job, &texts);
-    } else if (shard != NULL) {
+    } else if (shard != NULL && admin_shard_motion(shard) != 0) {
         row = motion_row(a->map, shard, &texts);
+    } else if (has_children(a->map, ask->job)) {
+        row.text = wire_text_of("the shard was split: its children answer for it");
     } else if (map_collection(a->map, ask->job) != NULL) {
         row.kind = JOB_BUILD;
         row.shard = 0;
         row.text = wire_text_of("nothing goes on in the collection now that has its number: what "
                                 "was asked for is over");
-    } else if (!has_children(a->map, ask->job)) {
+    } else {
         return refuse_unknown(a, ask->job);
     }
     return admin_answer(a, &row);
@@ -220,7 +221,7 @@ cancel_motion(struct admin *a, const struct map_shard *shard)
     case JOB_MOVE:
         return take_back_move(a, shard);
     default:
-        return admin_refuse(a, OMEN_E_CONFLICT, "job %" PRIu64 " is over", shard->id);
+        return refuse_unknown(a, shard->id);
     }
 }
 

@@ -160,8 +160,8 @@ node_row(const struct admin_view *view, const struct map_node *node, struct hold
                              .member = member != NULL ? (uint8_t)(member->state + 1) : 0,
                              .number = node->number,
                              .weight = node->weight,
-                             .shards = holding.shards,
-                             .primaries = holding.primaries,
+                             .shards = wire_given(holding.shards),
+                             .primaries = wire_given(holding.primaries),
                              .boot = node->boot,
                              .version = node->version};
 }

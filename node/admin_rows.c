@@ -89,7 +89,7 @@ admin_rows_take(struct admin_rows *rows, uint64_t collection, const struct api_c
     if (row == NULL)
         return;
     row->told++;
-    row->points += said->points;
+    row->points += said->points.value; // one of an older program leaves 0 out
     list_begin(&cursor, shape_field(&api_collection, "fields"), &said->fields);
     while (list_next(&cursor, &field))
         take_field(row, &field);

@@ -97,12 +97,6 @@ place_of(struct admin_places places, uint64_t shard, struct cluster_uuid copy)
     return NULL;
 }
 
-static struct wire_maybe
-maybe(uint64_t value)
-{
-    return (struct wire_maybe){.value = value, .given = 1};
-}
-
 // How far the shard is, and how much is in it: as its primary says, else whoever of those that say so is the furthest.
 static void
 add_place(struct api_shard *row, const struct map_shard *shard, struct admin_places places)
@@ -116,8 +110,8 @@ add_place(struct api_shard *row, const struct map_shard *shard, struct admin_pla
     }
     if (best == NULL)
         return;
-    row->seq = maybe(best->seq);
-    row->points = maybe(best->points);
+    row->seq = wire_given(best->seq);
+    row->points = wire_given(best->points);
 }
 
 static struct api_shard
@@ -137,12 +131,12 @@ shard_row(const struct map *map, const struct map_shard *shard, struct admin_pla
         uuid_write(replica->uuid, texts->uuids[i]);
         const struct wire_text on = wire_text_of(texts->nodes[i]);
         const struct admin_place *place = place_of(places, shard->id, replica->uuid);
-        texts->replicas[i] =
-            (struct api_replica){.node = on,
-                                 .replica = wire_text_of(texts->uuids[i]),
-                                 .role = wire_text_of(roles[replica->role]),
-                                 .seq = place != NULL ? maybe(place->seq) : (struct wire_maybe){0},
-                                 .leaving = replica->leaving};
+        texts->replicas[i] = (struct api_replica){.node = on,
+                                                  .replica = wire_text_of(texts->uuids[i]),
+                                                  .role = wire_text_of(roles[replica->role]),
+                                                  .seq = place != NULL ? wire_given(place->seq)
+                                                                       : (struct wire_maybe){0},
+                                                  .leaving = replica->leaving};
         if (replica->role == MAP_REPLICA_IN_SYNC)
             texts->in_sync[in_sync++] = on;
         if (!uuid_is_none(shard->primary) && uuid_equal(shard->primary, replica->uuid))
@@ -189,14 +183,18 @@ admin_shards_write(const struct map *map, uint64_t collection, struct admin_plac
 enum admin_next
 admin_shard_list(struct admin *a)
 {
-    const struct api_maybe_collection *ask = a->ask;
+    const struct api_shards_ask *ask = a->ask;
+    if (ask->collection.count > 0) {
+        const struct map_collection *only = admin_collection_find(a, ask->collection);
+        if (only == NULL)
+            return ADMIN_REFUSED;
+        a->step->collection = only->id;
+    }
+    if (ask->map_only) {
+        admin_shards_write(a->map, a->step->collection, (struct admin_places){0}, a->answer);
+        return ADMIN_ANSWERED;
+    }
     a->step->whom = ADMIN_EVERY_COPY;
-    if (ask->collection.count == 0)
-        return ADMIN_ASK_SHARDS;
-    const struct map_collection *only = admin_collection_find(a, ask->collection);
-    if (only == NULL)
-        return ADMIN_REFUSED;
-    a->step->collection = only->id;
     return ADMIN_ASK_SHARDS;
 }
 

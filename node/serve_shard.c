@@ -48,7 +48,7 @@ serve_collection(struct serve *serve, struct omen_error *error)
                                        .type = names.list[i].type};
     const struct api_collection row = {.name = wire_text_of("shard"),
                                        .id = serve->part->shard,
-                                       .points = hosted_points(serve->hosted),
+                                       .points = wire_given(hosted_points(serve->hosted)),
                                        .dimension = serve->options.dimension,
                                        .metric = (uint8_t)(serve->options.metric + 1),
                                        .dtype = (uint8_t)serve->options.dtype,
@@ -72,8 +72,8 @@ serve_place(struct serve *serve, struct omen_error *error)
     const struct api_shard row = {.shard = serve->part->shard,
                                   .collection = wire_text_of("shard"),
                                   .state = API_OPEN,
-                                  .seq = {.value = hosted_applied(serve->hosted), .given = 1},
-                                  .points = {.value = hosted_points(serve->hosted), .given = 1}};
+                                  .seq = wire_given(hosted_applied(serve->hosted)),
+                                  .points = wire_given(hosted_points(serve->hosted))};
     const struct api_shards list = {.shards = {.count = 1, .items = &row}};
     if (serve->part->method == METHOD_SHARD_LIST)
         shape_write(serve->answer, &api_shards, &list);

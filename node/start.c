@@ -68,6 +68,15 @@ exit_of(omen_status status)
 }
 
 static enum config_exit
+refuse_shards(const char *data, struct omen_error *error)
+{
+    (void)error_set(error, OMEN_E_INVALID, "%s: has shards, but no log that says whose they are",
+                    data);
+    return EXIT_BAD_DATA;
+}
+
+// Shards without a log are looked at before a log is made beside them: who is refused finds the folder as it was.
+static enum config_exit
 open_folder(const struct start_config *config, struct start *out, struct omen_error *error)
 {
     char path[PATH_BYTES];
@@ -78,6 +87,8 @@ open_folder(const struct start_config *config, struct start *out, struct omen_er
         failed = make_folder(path, error);
     const bool empty = is_empty(path);
     snprintf(path, sizeof path, "%s/log", data);
+    if (failed == EXIT_DONE && !empty && is_empty(path))
+        return refuse_shards(data, error);
     if (failed == EXIT_DONE)
         failed = make_folder(path, error);
     if (failed != EXIT_DONE)
@@ -88,11 +99,7 @@ open_folder(const struct start_config *config, struct start *out, struct omen_er
     if (status != OMEN_OK)
         return exit_of(status);
     out->identity = disk_identity(out->disk);
-    if (!uuid_is_none(out->identity.node) || empty)
-        return EXIT_DONE;
-    (void)error_set(error, OMEN_E_INVALID, "%s: has shards, but no log that says whose they are",
-                    data);
-    return EXIT_BAD_DATA;
+    return uuid_is_none(out->identity.node) && !empty ? refuse_shards(data, error) : EXIT_DONE;
 }
 
 // ---- names ----

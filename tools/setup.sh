@@ -21,6 +21,7 @@ packages_of() {
     test)
         echo clang-14 libclang-rt-14-dev llvm-14 # the last names the functions in reports
         echo prometheus # scrapes a node; its promtool reads metrics and rules
+        echo systemd    # its systemd-analyze reads the unit
         case $(dpkg --print-architecture) in
         amd64) echo gcc-12-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static ;;
         esac

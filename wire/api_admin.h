@@ -31,11 +31,6 @@ struct api_of_collection { // "collection", or "name"
     uint32_t deadline_ms;
 };
 
-struct api_maybe_collection {
-    struct wire_text collection; // none: all
-    uint32_t deadline_ms;
-};
-
 struct api_of_node {
     struct wire_text node;
     uint32_t deadline_ms;
@@ -172,7 +167,8 @@ struct api_node {
     uint32_t roles;
     uint8_t state;  // enum api_node_state
     uint8_t member; // enum api_member_state
-    uint32_t number, weight, shards, primaries;
+    uint32_t number, weight;
+    struct wire_maybe shards, primaries; // that it has, and leads
     uint64_t boot, version;
 };
 
@@ -181,6 +177,12 @@ struct api_nodes {
 };
 
 // ---- shards ----
+
+struct api_shards_ask {
+    struct wire_text collection; // none: all
+    uint8_t map_only;            // no copy is asked how far it is
+    uint32_t deadline_ms;
+};
 
 struct api_replica {
     struct wire_text node, replica, role;
@@ -260,7 +262,8 @@ struct api_field {
 
 struct api_collection {
     struct wire_text name;
-    uint64_t id, version, points;
+    uint64_t id, version;
+    struct wire_maybe points; // where every shard said so in time
     uint32_t dimension, shards, replicas, min_insync, m, ef_construction;
     uint8_t metric, dtype, quantization;
     struct wire_list fields; // api_field
@@ -373,7 +376,7 @@ struct api_key_revoke {
     uint32_t deadline_ms;
 };
 
-extern const struct shape api_nothing, api_of_collection, api_maybe_collection, api_of_node,
+extern const struct shape api_nothing, api_of_collection, api_shards_ask, api_of_node,
     api_change_node, api_of_shard, api_of_job, api_change_job, api_started, api_changed, api_hello,
     api_limits, api_welcome, api_health, api_info, api_metrics, api_cluster_info, api_member,
     api_members, api_events_ask, api_event, api_events, api_join, api_rebalance_ask, api_move,

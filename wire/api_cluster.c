@@ -30,13 +30,6 @@ static const struct field api_of_collection_rows[] = {
 };
 SHAPE(api_of_collection);
 
-static const struct field api_maybe_collection_rows[] = {
-    ROW(api_maybe_collection, collection, FIELD_NAME),
-    {.key = "name", .kind = FIELD_NAME, .flags = FIELD_ALIAS},
-    DEADLINE(api_maybe_collection),
-};
-SHAPE(api_maybe_collection);
-
 static const struct field api_of_node_rows[] = {
     ROW(api_of_node, node, FIELD_TEXT, MUST, WITHIN(1, NODE_TEXT_MAX)),
     DEADLINE(api_of_node),
@@ -230,8 +223,8 @@ static const struct field api_node_rows[] = {
     ROW(api_node, member, FIELD_WORD, ONE_OF(member_states)),
     ROW(api_node, number, FIELD_U32, UP_TO(UINT32_MAX)),
     ROW(api_node, weight, FIELD_U32, UP_TO(UINT32_MAX)),
-    ROW(api_node, shards, FIELD_U32, UP_TO(UINT32_MAX)),
-    ROW(api_node, primaries, FIELD_U32, UP_TO(UINT32_MAX)),
+    ROW(api_node, shards, FIELD_MAYBE, UP_TO(UINT32_MAX)),
+    ROW(api_node, primaries, FIELD_MAYBE, UP_TO(UINT32_MAX)),
     ROW(api_node, boot, FIELD_U64, UP_TO(UINT64_MAX)),
     ROW(api_node, version, FIELD_U64, UP_TO(UINT64_MAX)),
 };
@@ -243,6 +236,14 @@ static const struct field api_nodes_rows[] = {
 SHAPE(api_nodes);
 
 // ---- shards ----
+
+static const struct field api_shards_ask_rows[] = {
+    ROW(api_shards_ask, collection, FIELD_NAME),
+    {.key = "name", .kind = FIELD_NAME, .flags = FIELD_ALIAS},
+    ROW(api_shards_ask, map_only, FIELD_BOOL),
+    DEADLINE(api_shards_ask),
+};
+SHAPE(api_shards_ask);
 
 static const struct field api_replica_rows[] = {
     ROW(api_replica, node, FIELD_TEXT, MUST, UP_TO(MESSAGE_BYTES_MAX)),

@@ -46,7 +46,7 @@ static const struct field api_collection_rows[] = {
     ROW(api_collection, name, FIELD_NAME, MUST),
     ROW(api_collection, id, FIELD_U64, MUST, UP_TO(UINT64_MAX)),
     ROW(api_collection, version, FIELD_U64, UP_TO(UINT64_MAX)),
-    ROW(api_collection, points, FIELD_U64, UP_TO(UINT64_MAX)),
+    ROW(api_collection, points, FIELD_MAYBE, UP_TO(UINT64_MAX)),
     ROW(api_collection, dimension, FIELD_U32, MUST, UP_TO(UINT32_MAX)),
     ROW(api_collection, metric, FIELD_WORD, MUST, ONE_OF(metrics)),
     ROW(api_collection, dtype, FIELD_WORD, MUST, ONE_OF(dtypes)),

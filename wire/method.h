@@ -23,7 +23,7 @@ enum method_right { RIGHT_NONE, RIGHT_READ, RIGHT_WRITE, RIGHT_MANAGE, RIGHT_ADM
     X(NODE_DRAIN, "node.drain", api_change_node, api_changed, RIGHT_ADMIN, NULL)                   \
     X(NODE_UNDRAIN, "node.undrain", api_change_node, api_changed, RIGHT_ADMIN, NULL)               \
     X(NODE_DECOMMISSION, "node.decommission", api_change_node, api_changed, RIGHT_ADMIN, NULL)     \
-    X(SHARD_LIST, "shard.list", api_maybe_collection, api_shards, RIGHT_READ, NULL)                \
+    X(SHARD_LIST, "shard.list", api_shards_ask, api_shards, RIGHT_READ, NULL)                      \
     X(SHARD_GET, "shard.get", api_of_shard, api_shard, RIGHT_READ, NULL)                           \
     X(SHARD_MOVE, "shard.move", api_shard_move, api_started, RIGHT_ADMIN, NULL)                    \
     X(SHARD_SPLIT, "shard.split", api_shard_split, api_started, RIGHT_ADMIN, NULL)                 \

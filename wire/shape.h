@@ -55,6 +55,12 @@ struct wire_maybe {
     uint8_t given;  // 0 or 1
 };
 
+static inline struct wire_maybe
+wire_given(uint64_t value)
+{
+    return (struct wire_maybe){.value = value, .given = 1};
+}
+
 struct wire_uuid {
     uint64_t high, low; // big-endian halves; all zeros is none
 };

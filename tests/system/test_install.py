@@ -135,6 +135,25 @@ class TestInstall(unittest.TestCase):
         self.assertIn("ExecStart=omend --config", self.find("systemd/system/omend.service").read_text())
         self.assertIn("data: /var/lib/omendb", self.find("share/omendb/omend.yaml").read_text())
 
+    def test_systemd_understands_every_line_of_the_unit(self) -> None:
+        if shutil.which("systemd-analyze") is None:
+            self.assertFalse(os.environ.get("OMENDB_REQUIRE_SYSTEMD"), "OMENDB_REQUIRE_SYSTEMD is set: there is no systemd-analyze")
+            self.skipTest("no systemd-analyze")
+        unit = self.folder / "omend.service"
+        # Where systemd looks for a program without a path depends on the machine, and its manual's page is not installed there.
+        text = self.find("systemd/system/omend.service").read_text().replace("=omend ", f"={self.find('bin/omend')} ")
+
+        def complaints(of: str) -> list[str]:
+            """What it passes over is said, and is no failure."""
+            unit.write_text(of)
+            done = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True, check=False)
+            said = [line for line in (done.stdout + done.stderr).splitlines() if "omend" in line]
+            return said or [f"it ended with {done.returncode}"] * (done.returncode != 0)
+
+        self.assertEqual(complaints(text), [])
+        self.assertIn("Unknown key", "".join(complaints(text.replace("ProtectHome=", "ProtectHouse="))))
+        self.assertIn("not executable", "".join(complaints(text.replace("bin/omend ", "bin/omendd "))))
+
     def test_library_knows_its_name_and_no_folder_of_the_build(self) -> None:
         for library in ("libomendb.so.0", "libomenclient.so.0"):
             dynamic = run("readelf", "-d", self.find(library))

@@ -200,10 +200,29 @@ class OneNode(Case):
         done = self.run_("collection", "index-field", "texts", "n", "--type", "integer")
         self.assertIn(': id "doc-1": field "n" as integer', done.talk)
 
-    def test_job_get_of_a_shard_at_rest_says_that_nothing_goes_on(self) -> None:
+    def test_none_is_a_number_and_what_nobody_said_is_a_dash(self) -> None:
+        def cells(*words: object) -> dict[str, str]:
+            """Of the last row of the last table; columns with nothing in them are none."""
+            lines = self.table(*words)
+            names = next(line for line in reversed(lines) if "NAME" in line)
+            return dict(zip(names, lines[-1], strict=True))
+
+        self.assertEqual((cells("node", "list")["SHARDS"], cells("node", "list")["PRIMARIES"]), ("2", "2"))
+        self.fine("collection", "create", "empty", "-d", 2, "--metric", "l2", "--replicas", 1)
+        for words in (["collection", "list"], ["status"]):
+            self.until("it is known to be empty", lambda words=words: cells(*words)["POINTS"] == "0")
+        self.assertEqual(self.fine("collection", "get", "empty")["points"], 0)
+        row = {"name": "docs", "id": 1, "dimension": 1, "metric": "l2", "dtype": "f32", "shards": 1, "replicas": 1, "min_insync": 1}
+        self.fake(collection__list={"collections": [row]}, node__list={"nodes": [
+            {"node": "x", "name": "a", "roles": ["data"], "zone": "z", "member": "alive", "client": "x", "state": "up", "shards": 0}]})
+        self.assertEqual(cells("collection", "list")["POINTS"], "-")
+        self.assertEqual((cells("node", "list")["SHARDS"], cells("node", "list")["PRIMARIES"]), ("0", "-"))
+
+    def test_a_shard_at_rest_is_no_job(self) -> None:
         shard = self.fine("shard", "list")[0]["shard"]
         self.assertEqual(self.fine("job", "list"), [])
-        self.assertIn("nothing moves in the shard now", self.fine("job", "get", shard)["text"])
+        for words in (["job", "get", shard], ["job", "watch", shard], ["job", "cancel", shard, "--yes"]):
+            self.refused(self.run_(*words), NOT_FOUND, f"no job {shard}", f"no move or split of shard {shard} is under way")
         self.refused(self.run_("job", "get", 999), NOT_FOUND, "no job 999")
 
     def test_collections_are_made_listed_changed_and_dropped(self) -> None:
@@ -242,6 +261,9 @@ class OneNode(Case):
             self.assertEqual((row["collection"], row["primary"], row["in_sync"]), ("docs", self.nodes[0].node,
                                                                                  [self.nodes[0].node]))
         self.until("all points are counted", lambda: sum(row["points"] for row in self.fine("shard", "list")) == 3)
+        of_the_map = self.fine("shard", "list", "--map-only")
+        self.assertEqual([row["shard"] for row in of_the_map], [row["shard"] for row in self.fine("shard", "list")])
+        self.assertEqual([row for row in of_the_map if "seq" in row or "points" in row], [])
         got = self.fine("shard", "get", rows[0]["shard"])
         self.assertEqual(got["range"], rows[0]["range"])
         self.assertEqual((got["seq"], got["points"]), (got["replicas"][0]["seq"], self.fine("shard", "list")[0]["points"]))
@@ -689,6 +711,30 @@ class Jobs(Case):
         done = self.run_("shard", "move", 1, "a", "b", "--yes", "--wait")
         self.assertEqual(done.code, OTHER)
         self.assertIn("job 6 failed: the disk is full", done.talk)
+
+    def test_a_move_that_is_not_there_any_more_is_over(self) -> None:
+        def looks(*states: str) -> Any:
+            """Then it is gone."""
+            said = iter(states)
+
+            def look(ask: dict[str, Any]) -> dict[str, Any]:
+                state = next(said, None)
+                if state is None:
+                    raise Refusal("NOT_FOUND")
+                return {"job": ask["job"], "kind": "move", "state": state}
+
+            return look
+
+        for states in ([], ["running"]):  # one that was quicker than the first look, too
+            node = self.fake(shard__move={"job": 6}, job__get=looks(*states))
+            self.fine("shard", "move", 6, "a", "b", "--yes", "--wait")
+            self.assertEqual(len(node.calls("job.get")), len(states) + 1)
+        self.fake(job__get=looks("running"))
+        self.assertIn("job 6 is done", self.run_("job", "watch", 6).talk)
+        self.fake(job__get=looks())
+        self.refused(self.run_("job", "watch", 6), NOT_FOUND, "job.get: NOT_FOUND")
+        self.fake(collection__build={"job": 5}, job__get=looks())  # of these something is kept
+        self.assertEqual(self.run_("collection", "build", "docs", "--wait").code, NOT_FOUND)
 
     def test_what_moves_or_destroys_names_its_shard_and_node(self) -> None:
         node = self.fake(shard__force_primary={"version": 9}, shard__transfer={"version": 9}, shard__split={"job": 7},

@@ -121,6 +121,46 @@ class Founding(Case):
         self.assertIn(one.cluster, why)
         self.assertIn(other.cluster, why)
 
+    def test_shards_without_a_log_are_refused_and_left_as_they_are(self) -> None:
+        other, node = self.node("a"), self.node("b")
+        other.start()
+        node.start()
+        node.stands_at("meta.nodes", nodes="1", up="1")
+        client = self.client(node)
+        client.call("collection.create", name="docs", dimension=4, shards=2, replicas=1)
+        self.until("there are shards", lambda: len(list(node.data.glob("shards/*"))) == 2)
+        self.assertEqual(node.stop(), 0)
+        log, kept = node.data / "log", self.folder / "kept"
+        log.rename(kept)
+
+        def everything() -> dict[str, str]:
+            return {str(path.relative_to(node.data)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "a folder"
+                    for path in node.data.rglob("*")}
+
+        for empty in (False, True):  # as where another disk's mount point is
+            if empty:
+                log.mkdir()
+            before = everything()
+            for options in ([], ["--join", other.peer]):
+                node.start(*options, ready=False)
+                self.assertEqual(node.wait(), 65)
+                self.assertIn(f"{node.data}: has shards, but no log that says whose they are", node.lines[-1]["why"])
+                self.assertEqual(everything(), before)
+        log.rmdir()
+        kept.rename(log)
+        came_back = node.start()
+        self.assertEqual((came_back["how"], came_back["cluster"]), ("returned", node.cluster))
+
+    def test_a_log_of_nobody_beside_shards_is_refused_as_if_there_were_none(self) -> None:
+        node = self.node("a")
+        node.start("--join", "127.0.0.1:1", ready=False)  # makes a log, and is nobody yet
+        node.wait_for("join.waits")
+        self.assertEqual(node.stop(), 0)
+        (node.data / "shards" / "1").mkdir()
+        node.start(ready=False)
+        self.assertEqual(node.wait(), 65)
+        self.assertIn("has shards, but no log", node.lines[-1]["why"])
+
     def test_another_cluster_key_is_refused(self) -> None:
         for name in ("one", "other"):
             key = self.folder / name

@@ -434,6 +434,30 @@ say_waits(const struct call *call, const struct api_job *job, char *said, size_t
     snprintf(said, said_bytes, "%s", text);
 }
 
+// Of a move or a split nothing is kept when it is over. The last look says what it was; before the first, who began it.
+static bool
+ends_unseen(const struct call *call, uint8_t last_kind)
+{
+    const enum method_number number = (enum method_number)call->verb->remote->method;
+    return last_kind == API_JOB_MOVE || last_kind == API_JOB_SPLIT || number == METHOD_SHARD_MOVE ||
+           number == METHOD_SHARD_SPLIT;
+}
+
+static enum exit_code
+look_at_job(const struct call *call, struct client *client, const struct api_of_job *ask,
+            struct client_reply *reply, struct api_job *job)
+{
+    struct client_error error;
+    const uint8_t last_kind = job->kind;
+    const omen_status status = client_call_method(client, METHOD_JOB_GET, ask, reply, job, &error);
+    if (status == OMEN_OK)
+        return EXIT_FINE;
+    if (status != OMEN_E_NOT_FOUND || !ends_unseen(call, last_kind))
+        return remote_fail(call, method_at(METHOD_JOB_GET)->name, &error);
+    *job = (struct api_job){.job = ask->job, .kind = last_kind, .state = API_JOB_DONE};
+    return EXIT_FINE;
+}
+
 // Looks at the job again and again until it has ended.
 enum exit_code
 remote_wait(const struct call *call, struct client *client, uint64_t number)
@@ -446,7 +470,7 @@ remote_wait(const struct call *call, struct client *client, uint64_t number)
     enum exit_code code = EXIT_FINE;
     for (;;) {
         struct client_reply reply;
-        code = remote_ask(call, client, METHOD_JOB_GET, &ask, &reply, &job);
+        code = look_at_job(call, client, &ask, &reply, &job);
         if (code == EXIT_FINE && job.state == API_JOB_FAILED)
             code = call_fail(call, EXIT_OTHER, "job %" PRIu64 " failed: %.*s", number,
                              (int)job.text.count, job.text.count > 0 ? job.text.bytes : "");

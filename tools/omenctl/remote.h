@@ -55,7 +55,8 @@ enum exit_code remote_ask(const struct call *call, struct client *client, enum m
 enum exit_code remote_remarks(const struct call *call, const struct shape *shape,
                               const void *answer);
 
-// Until the job has ended, with a bar on a terminal. A job that failed, or is not there, is said.
+// Until the job has ended, with a bar on a terminal. A job that failed, or is not there, is said; of a move or a split that was begun, or
+// seen, that it is not there any more is its end.
 enum exit_code remote_wait(const struct call *call, struct client *client, uint64_t job);
 
 verb_run status_run, check_run, doctor_run, import_run, top_run; // status.c, import.c, top.c

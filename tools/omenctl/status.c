@@ -26,9 +26,9 @@ static enum exit_code
 listing_ask(const struct call *call, struct client *client, enum method_number number,
             const char *key, struct listing *out)
 {
-    const struct api_maybe_collection all = {0};
+    const struct api_shards_ask all = {0};
     const struct method *method = method_at(number);
-    const bool wants_collection = method->ask == &api_maybe_collection;
+    const bool wants_collection = method->ask == &api_shards_ask;
     out->field = shape_field(method->answer, key);
     out->list = (const void *)(out->answer.bytes + out->field->at);
     return remote_ask(call, client, number,

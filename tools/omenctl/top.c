@@ -101,8 +101,8 @@ list_nodes(struct top *top)
         copy_text(node->name, NAME_BYTES, row.name);
         node->state = row.state;
         node->member = row.member;
-        node->shards = row.shards;
-        node->primaries = row.primaries;
+        node->shards = (uint32_t)row.shards.value;
+        node->primaries = (uint32_t)row.primaries.value;
         node->listed = true;
     }
     client_reply_fini(&reply);

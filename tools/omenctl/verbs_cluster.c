@@ -121,8 +121,9 @@ NOUN(node, "the nodes of the cluster");
 
 // ---- shard ----
 
-static const struct option_spec collection_option[] = {
+static const struct option_spec shards_options[] = {
     {.name = "collection", .argument = "NAME", .help = "of this collection only"},
+    {.name = "map-only", .help = "asks no copy: at once, and without SEQ and POINTS"},
     {0},
 };
 static const struct option_spec split_options[] = {
@@ -130,7 +131,7 @@ static const struct option_spec split_options[] = {
     {0},
 };
 static const struct verb shard_verbs[] = {
-    VERB("list", "the shards and where their copies are", .options = collection_option,
+    VERB("list", "the shards and where their copies are", .options = shards_options,
          .details = "SEQ and POINTS are as the primary has them, or \"-\" where no copy said so in "
                     "time; shard get has each copy's.",
          ASKS(.method = METHOD_SHARD_LIST, .rows = "shards", .columns = SHARD_COLUMNS,

@@ -57,6 +57,7 @@ class FakeServer:
         self.node = f"node-{self.port}"
         self.map_version = 1
         self.primary: FakeServer = self  # of all shards
+        self.unknown: dict[str, set[str]] = {}  # keys of methods that it does not know, as one of an older version
         self._start(self._accept)
 
     # ---- faults ----
@@ -166,7 +167,8 @@ class FakeServer:
             tables = protocol.methods().get(method)
             if tables is None:
                 raise Refusal("METHOD", f"no method '{method}'")
-            complaint = tables[0].complaint(ask)
+            unknown = self.unknown.get(method, set()) & set(ask)
+            complaint = ("INVALID", f"has no key '{unknown.pop()}'") if unknown else tables[0].complaint(ask)
             if complaint:
                 raise Refusal(complaint[0], f"{method}: {complaint[1]}", "not_applied")
             if method != "system.hello" and not session["greeted"]:

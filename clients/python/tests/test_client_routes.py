@@ -319,9 +319,27 @@ def test_a_table_that_cannot_be_learned_does_no_harm(two):
             client.collection("none").get(1)
 
 
+OF_THE_MAP = {"collection": "docs", "map_only": True}
+# Asked of a server that knows the key, and of one that does not.
+QUESTIONS = [(True, [OF_THE_MAP]), (False, [OF_THE_MAP, {"collection": "docs"}])]
+
+
 @needs_tables
-def test_the_client_for_asyncio_goes_straight_as_well(two):
+@pytest.mark.parametrize(("knows", "questions"), QUESTIONS)
+def test_a_table_is_learned_of_the_map_alone_where_the_server_can(two, knows, questions):
     first, second = two
+    first.unknown["shard.list"] = set() if knows else {"map_only"}
+    with omendb.connect(address(two)) as client:
+        docs = beginning_at(client, first).create_collection("docs", 2)
+        until(lambda: docs.upsert([1, 2], 5) == 5 and second.called("point.upsert"))
+        assert first.called("shard.list") == questions
+
+
+@needs_tables
+@pytest.mark.parametrize(("knows", "questions"), QUESTIONS)
+def test_the_client_for_asyncio_goes_straight_as_well(two, knows, questions):
+    first, second = two
+    first.unknown["shard.list"] = set() if knows else {"map_only"}
 
     async def all_of_it():
         async with await omendb.connect_async(address(two), timeout=4.0) as client:
@@ -330,6 +348,7 @@ def test_the_client_for_asyncio_goes_straight_as_well(two):
             async with asyncio.timeout(30):
                 while not second.called("point.upsert"):
                     await docs.upsert([1, 2], 5)
+            assert first.called("shard.list") == questions
             held = second.hold("point.upsert")
             assert await docs.upsert([3, 4], 6) == 6
             held.set()

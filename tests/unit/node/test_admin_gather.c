@@ -368,7 +368,7 @@ place_row(uint64_t number, uint64_t seq, uint64_t points)
                               .collection = TEXT("shard"),
                               .state = API_OPEN,
                               .seq = {.value = seq, .given = 1},
-                              .points = {.value = points, .given = 1}};
+                              .points = wire_given(points)};
 }
 
 static void
@@ -392,7 +392,7 @@ seq_of(const struct api_shard *row, uint32_t at)
 
 START_TEST(a_list_of_shards_says_how_far_each_copy_is_and_what_the_primary_has)
 {
-    ck_assert_int_eq(begin(METHOD_SHARD_LIST, &(struct api_maybe_collection){0}), OMEN_OK);
+    ck_assert_int_eq(begin(METHOD_SHARD_LIST, &(struct api_shards_ask){0}), OMEN_OK);
     ck_assert_uint_eq(count, 6);
     for (uint32_t i = 0; i < 6; i++) {
         const bool leads =
@@ -447,7 +447,7 @@ END_TEST
 
 START_TEST(a_list_with_no_shard_of_the_copy_says_nothing_of_it)
 {
-    ck_assert_int_eq(begin(METHOD_SHARD_LIST, &(struct api_maybe_collection){0}), OMEN_OK);
+    ck_assert_int_eq(begin(METHOD_SHARD_LIST, &(struct api_shards_ask){0}), OMEN_OK);
     tell(0, &(struct api_shards){0});
     ck_assert_int_eq(answer(), OMEN_OK);
     struct api_shard row;
@@ -476,7 +476,7 @@ row_of(uint64_t points, const struct api_field *first, uint32_t fields_count)
 {
     return (struct api_collection){.name = TEXT("shard"),
                                    .id = 1,
-                                   .points = points,
+                                   .points = {.value = points, .given = 1},
                                    .dimension = 4,
                                    .metric = 1,
                                    .dtype = 1,
@@ -524,8 +524,23 @@ START_TEST(a_collection_has_the_points_of_all_its_shards_and_the_indexes_of_any)
     const struct api_collection *got = OUT(api_collection);
     ck_assert_text_eq(got->name, "docs");
     ck_assert_uint_eq(got->shards, 2);
-    ck_assert_uint_eq(got->points, _i == 0 ? 42 : 0); // of some shards it would be wrong
+    ck_assert_uint_eq(got->points.given, _i == 0); // of some shards it would be wrong
+    ck_assert_uint_eq(got->points.value, _i == 0 ? 42 : 0);
     expect_fields(&got->fields, _i == 0 ? 2 : 1);
+}
+END_TEST
+
+START_TEST(no_points_are_a_number_whether_a_copy_says_so_or_leaves_it_out)
+{
+    look_at_typed();
+    ck_assert_int_eq(begin_of(METHOD_COLLECTION_GET), OMEN_OK);
+    struct api_collection row = row_of(0, NULL, 0);
+    tell(0, &row);
+    row.points.given = _i == 0; // as a program did before the key could say 0
+    tell(1, &row);
+    ck_assert_int_eq(answer(), OMEN_OK);
+    ck_assert(OUT(api_collection)->points.given);
+    ck_assert_uint_eq(OUT(api_collection)->points.value, 0);
 }
 END_TEST
 
@@ -550,7 +565,8 @@ START_TEST(a_list_asks_a_copy_of_each_shard_of_all_collections)
         struct api_collection row;
         admin_row("collections", &OUT(api_collections)->collections, i, &row);
         ck_assert_text_eq(row.name, names[i]);
-        ck_assert_uint_eq(row.points, points[i]);
+        ck_assert_uint_eq(row.points.given, i < 2); // the last one's copies are yet to be made
+        ck_assert_uint_eq(row.points.value, points[i]);
         expect_fields(&row.fields, field_counts[i]);
     }
 }
@@ -597,6 +613,8 @@ admin_gather_suite(void)
     tcase_add_loop_test(tcase, an_index_that_some_shards_have_lost_already_is_dropped, 0, 3);
     tcase_add_loop_test(tcase, a_collection_has_the_points_of_all_its_shards_and_the_indexes_of_any,
                         0, 3);
+    tcase_add_loop_test(tcase, no_points_are_a_number_whether_a_copy_says_so_or_leaves_it_out, 0,
+                        2);
     tcase_add_test(tcase, a_list_asks_a_copy_of_each_shard_of_all_collections);
     tcase_add_test(tcase, a_collection_that_is_gone_when_its_copies_have_answered_is_not_found);
     suite_add_tcase(suite, tcase);

@@ -45,6 +45,14 @@ job(void)
     return OUT(api_job);
 }
 
+// Nothing is kept of what is over: not how it ended, nor that it ever was.
+static void
+claim_no_job(void)
+{
+    const struct api_of_job ask = {.job = shard};
+    admin_claim_refused(METHOD_JOB_GET, &ask, OMEN_E_NOT_FOUND, "no move or split of shard");
+}
+
 static omen_status
 cancel(void)
 {
@@ -84,7 +92,7 @@ START_TEST(a_shard_is_shown_with_its_copies)
         ck_assert_text_eq(replica.node, FIRST);
         ck_assert_text_eq(replica.role, "in_sync");
         ck_assert_uint_eq(replica.replica.count, 36);
-        const struct api_maybe_collection all = {0};
+        const struct api_shards_ask all = {0};
         ck_assert_int_eq(admin_do(METHOD_SHARD_LIST, &all), OMEN_OK);
         ck_assert_uint_eq(OUT(api_shards)->shards.count, 1);
         admin_row("shards", &OUT(api_shards)->shards, 0, &got);
@@ -96,7 +104,7 @@ START_TEST(a_list_of_shards_is_of_one_collection_or_of_all)
 {
     world_collection(&world, "other", 5, 1);
     admin_look();
-    struct api_maybe_collection ask = {0};
+    struct api_shards_ask ask = {.map_only = (uint8_t)_i};
     ck_assert_int_eq(admin_do(METHOD_SHARD_LIST, &ask), OMEN_OK);
     ck_assert_uint_eq(OUT(api_shards)->shards.count, 6);
     ask.collection = TEXT("other");
@@ -113,9 +121,26 @@ START_TEST(a_list_of_shards_is_of_one_collection_or_of_all)
 }
 END_TEST
 
+// What would ask a copy is ADMIN_ASK_SHARDS, and nothing else.
+START_TEST(who_wants_the_map_only_has_its_rows_at_once_and_no_copy_is_asked)
+{
+    struct api_shards_ask ask = {.map_only = 1};
+    ck_assert_int_eq(admin_begin(METHOD_SHARD_LIST, &ask), ADMIN_ANSWERED);
+    struct api_shard got;
+    admin_row("shards", &OUT(api_shards)->shards, 0, &got);
+    ck_assert_uint_eq(got.term, row()->term);
+    ck_assert_text_eq(got.primary, FIRST);
+    ck_assert_uint_eq(got.in_sync.count, 3);
+    ck_assert(!got.seq.given && !got.points.given);
+    ask.map_only = 0;
+    ck_assert_int_eq(admin_begin(METHOD_SHARD_LIST, &ask), ADMIN_ASK_SHARDS);
+}
+END_TEST
+
 START_TEST(a_move_is_a_job_until_the_old_copy_is_gone)
 {
     ck_assert_uint_eq(jobs(), 0);
+    claim_no_job();
     ck_assert_int_eq(move("n1", "n4"), OMEN_OK);
     ck_assert_uint_eq(OUT(api_started)->job, shard);
     ck_assert_uint_eq(jobs(), 1);
@@ -125,10 +150,7 @@ START_TEST(a_move_is_a_job_until_the_old_copy_is_gone)
     ck_assert_text_eq(job()->node, "00000000-0000-0000-0000-000000000103");
     ck_assert_uint_lt(world_settle(&world, 100), 100);
     admin_look();
-    ck_assert_uint_eq(job()->state, API_JOB_DONE);
-    ck_assert_text_eq(
-        job()->text,
-        "nothing moves in the shard now: a move or split of it that was asked for is over");
+    claim_no_job();
     ck_assert_uint_eq(jobs(), 0);
     ck_assert_ptr_nonnull(shard_replica_on(row(), 4));
     ck_assert_ptr_null(shard_replica_on(row(), 1));
@@ -175,9 +197,9 @@ START_TEST(a_cancelled_move_leaves_the_copies_where_they_were)
     ck_assert_uint_eq(row()->replica_count, 3);
     ck_assert_ptr_null(shard_replica_on(row(), 4));
     ck_assert_uint_eq(shard_replica_on(row(), 1)->leaving, 0);
-    ck_assert_uint_eq(job()->state, API_JOB_DONE);
-    ck_assert_int_eq(cancel(), OMEN_E_CONFLICT);
-    ck_assert_ptr_nonnull(strstr(admin.error.text, "is over"));
+    claim_no_job();
+    ck_assert_int_eq(cancel(), OMEN_E_NOT_FOUND);
+    ck_assert_ptr_nonnull(strstr(admin.error.text, "is over, or was taken back"));
 }
 END_TEST
 
@@ -210,6 +232,7 @@ START_TEST(a_shard_is_split_in_its_middle_or_where_it_is_said)
     ck_assert_ptr_null(row()); // purged; its children know whose they are
     ck_assert_uint_eq(job()->kind, API_JOB_SPLIT);
     ck_assert_uint_eq(job()->state, API_JOB_DONE);
+    ck_assert_text_eq(job()->text, "the shard was split: its children answer for it");
 }
 END_TEST
 
@@ -241,6 +264,7 @@ START_TEST(a_cancelled_split_takes_the_children_away)
     ck_assert_int_eq(cancel(), OMEN_OK);
     ck_assert_uint_eq(row()->status, SHARD_OPEN);
     ck_assert_uint_eq(world.map.shard_count, 1);
+    claim_no_job();
 }
 END_TEST
 
@@ -349,7 +373,8 @@ admin_shard_suite(void)
     TCase *tcase = tcase_create("admin_shard");
     tcase_add_checked_fixture(tcase, setup, admin_close);
     tcase_add_test(tcase, a_shard_is_shown_with_its_copies);
-    tcase_add_test(tcase, a_list_of_shards_is_of_one_collection_or_of_all);
+    tcase_add_loop_test(tcase, a_list_of_shards_is_of_one_collection_or_of_all, 0, 2);
+    tcase_add_test(tcase, who_wants_the_map_only_has_its_rows_at_once_and_no_copy_is_asked);
     tcase_add_test(tcase, a_move_is_a_job_until_the_old_copy_is_gone);
     tcase_add_test(tcase, a_move_that_makes_no_sense_is_refused);
     tcase_add_loop_test(tcase, a_cancelled_move_leaves_the_copies_where_they_were, 0, 2);

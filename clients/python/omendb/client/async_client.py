@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-from ..errors import ClosedError, OmenError, UnreachableError
+from ..errors import ClosedError, InvalidError, OmenError, UnreachableError
 from . import asks
 from .address import Node, Ring, parse
 from .async_admin import AsyncAdmin
@@ -17,7 +17,7 @@ from .async_connection import AsyncConnection
 from .client import LEARN_SECONDS, WINDOW
 from .course import Call, Course, TimeUp
 from .requests import Limits
-from .routes import Routes, Table
+from .routes import Routes, Table, questions
 from .wire import Params
 
 T = TypeVar("T")
@@ -101,8 +101,7 @@ class AsyncClient(AsyncAdmin):
         table = None
         try:
             teller = await self._connection(time.monotonic() + LEARN_SECONDS)
-            ask = Params("shard.list", {"collection": collection})
-            said = await teller.ask(ask, None, time.monotonic() + LEARN_SECONDS)
+            said = await self._rows(teller, collection)
             version = (await teller.ask(_INFO, None, time.monotonic() + LEARN_SECONDS)).get("map_version", 0)
             for node in self._ring.nodes:
                 with contextlib.suppress(OmenError, TimeUp):
@@ -115,6 +114,13 @@ class AsyncClient(AsyncAdmin):
             pass  # later
         finally:
             self._routes.learned(collection, table, asked, len(nodes) == len(self._ring.nodes))
+
+    async def _rows(self, teller: AsyncConnection, collection: str) -> Any:
+        of_the_map, of_all = questions(collection)
+        try:
+            return await teller.ask(of_the_map, None, time.monotonic() + LEARN_SECONDS)
+        except InvalidError:
+            return await teller.ask(of_all, None, time.monotonic() + LEARN_SECONDS)
 
     # ---- requests ----
 

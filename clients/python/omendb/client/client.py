@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
-from ..errors import ClosedError, OmenError, UnreachableError
+from ..errors import ClosedError, InvalidError, OmenError, UnreachableError
 from . import asks
 from .address import Node, Ring, parse
 from .admin import Admin
 from .connection import Connection, Pending
 from .course import Call, Course, TimeUp
 from .requests import Limits
-from .routes import Routes, Table
+from .routes import Routes, Table, questions
 from .wire import Params
 
 T = TypeVar("T")
@@ -110,7 +110,7 @@ class Client(Admin):
         table = None
         try:
             teller = self._connection(time.monotonic() + LEARN_SECONDS)
-            said = teller.ask(Params("shard.list", {"collection": collection}), time.monotonic() + LEARN_SECONDS)
+            said = self._rows(teller, collection)
             version = teller.ask(_INFO, time.monotonic() + LEARN_SECONDS).get("map_version", 0)
             for node in self._ring.nodes:
                 with contextlib.suppress(OmenError, TimeUp):
@@ -123,6 +123,13 @@ class Client(Admin):
             pass  # later
         finally:
             self._routes.learned(collection, table, asked, len(nodes) == len(self._ring.nodes))
+
+    def _rows(self, teller: Connection, collection: str) -> Any:
+        of_the_map, of_all = questions(collection)
+        try:
+            return teller.ask(of_the_map, time.monotonic() + LEARN_SECONDS)
+        except InvalidError:
+            return teller.ask(of_all, time.monotonic() + LEARN_SECONDS)
 
     # ---- requests ----
 

@@ -1,7 +1,8 @@
 """Which node to ask for a point: the primary of its shard, so that no other has to pass the request on.
 
 Any node answers any request. So what is known here may be old, and costs a hop then and never an error; and nothing
-waits for it. A table is learned in the background, of `shard.list`; it is learned anew when
+waits for it. A table is learned in the background, of `shard.list` with `map_only`, so that learning it costs the
+shards' copies nothing; a server of before that key refuses it, and is asked without. It is learned anew when
 
 - a connection that it led to has failed,
 - an answer's token names a shard that it does not have, or a later term: another is primary, or the shard was split,
@@ -23,6 +24,7 @@ from typing import Any, Final, NamedTuple
 
 from .address import Node
 from .hashing import hash_of
+from .wire import Params
 
 IDS_MOST: Final = 16  # of a request that is looked at; more are seldom of one shard
 _FRESH_SECONDS: Final = 30.0
@@ -35,6 +37,12 @@ class Route(NamedTuple):
     collection: str
     ids: Sequence[int | str] = ()  # none: a search, which all shards take part in
     primary: bool = False  # it is for the primary: a write, or a strong read
+
+
+def questions(collection: str) -> tuple[Params, Params]:
+    """What a table is learned of; and of a server that calls the first INVALID, for it does not know the key."""
+    ask = {"collection": collection}
+    return Params("shard.list", {**ask, "map_only": True}), Params("shard.list", ask)
 
 
 class Shard(NamedTuple):
