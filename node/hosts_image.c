@@ -57,7 +57,7 @@ host_image_write(const struct replica *replica, size_t *count)
         put_word(&at, terms[i].first_seq);
     }
     for (uint32_t i = 0; i < ops->count; i++) {
-        const struct dedupe_op *op = &ops->slots[(ops->first + i) & (ops->room - 1)].op;
+        const struct dedupe_op *op = dedupe_at(ops, i);
         put_word(&at, op->id.high);
         put_word(&at, op->id.low);
         put_word(&at, op->seq);
