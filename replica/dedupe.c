@@ -1,27 +1,46 @@
-// replica/dedupe.c -- a ring in log order, with chains by hash over it.
+// replica/dedupe.c -- pages in log order, with chains by hash over them.
 //
 // Shape: value.
+//
+// A chain goes from the newest of a bucket to older ones, and ends where a number is none of an operation that is known and older than the
+// one before: so the oldest is forgotten without a look at its chain, and a page goes when all of it is forgotten. A number that was
+// forgotten 2^32 operations ago may be another's by now. Then a chain goes on in that one's, where no id is the wanted one.
 #include "replica/dedupe.h"
-
-#include <string.h>
 
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/prng.h"
 
-#define ROOM_FIRST 64u
 #define MARK_SEQ 1u // what it is about came later: the first entry of a log is its primary's
+#define PAGES_FIRST 4u
+#define BUCKETS_FIRST 32u
+#define CHAIN_OPS 2u // in a bucket, at most and on average
 
-static uint32_t
-bucket_of(const struct dedupe *dedupe, struct replica_uuid id)
+_Static_assert((DEDUPE_PAGE_OPS & (DEDUPE_PAGE_OPS - 1)) == 0,
+               "numbers go on from the last page to the first");
+
+static struct dedupe_page **
+page_at(const struct dedupe *dedupe, uint32_t number)
 {
-    return (uint32_t)mix64(id.high ^ mix64(id.low)) & (dedupe->room - 1);
+    return &dedupe->pages[(number / DEDUPE_PAGE_OPS) & (dedupe->page_room - 1)];
 }
 
-static uint32_t
-slot_at(const struct dedupe *dedupe, uint32_t i)
+static struct dedupe_op *
+op_of(const struct dedupe *dedupe, uint32_t number)
 {
-    return (dedupe->first + i) & (dedupe->room - 1);
+    return &(*page_at(dedupe, number))->ops[number % DEDUPE_PAGE_OPS];
+}
+
+static uint32_t *
+next_of(const struct dedupe *dedupe, uint32_t number)
+{
+    return &(*page_at(dedupe, number))->next[number % DEDUPE_PAGE_OPS];
+}
+
+static uint32_t *
+newest_of(const struct dedupe *dedupe, struct replica_uuid id)
+{
+    return &dedupe->newest[(uint32_t)mix64(id.high ^ mix64(id.low)) & (dedupe->bucket_count - 1)];
 }
 
 void
@@ -34,11 +53,11 @@ dedupe_init(struct dedupe *dedupe, uint32_t room_max, uint64_t window_ms)
 void
 dedupe_fini(struct dedupe *dedupe)
 {
-    mem_free(dedupe->slots);
-    mem_free(dedupe->heads);
-    dedupe->slots = NULL;
-    dedupe->heads = NULL;
-    dedupe->room = dedupe->count = 0;
+    for (uint32_t i = 0; i < dedupe->page_count; i++)
+        mem_free(*page_at(dedupe, dedupe->first + i * DEDUPE_PAGE_OPS));
+    mem_free(dedupe->pages);
+    mem_free(dedupe->newest);
+    *dedupe = (struct dedupe){.room_max = dedupe->room_max, .window_ms = dedupe->window_ms};
 }
 
 static uint64_t
@@ -65,30 +84,33 @@ dedupe_clock(const struct dedupe *dedupe, uint64_t now_ms)
 uint64_t
 dedupe_find(const struct dedupe *dedupe, struct replica_uuid id)
 {
-    if (dedupe->room == 0)
+    if (dedupe->bucket_count == 0)
         return 0;
-    for (uint32_t at = dedupe->heads[bucket_of(dedupe, id)]; at != 0;
-         at = dedupe->slots[at - 1].next)
-        if (replica_uuid_equal(dedupe->slots[at - 1].op.id, id))
-            return dedupe->slots[at - 1].op.seq;
+    uint32_t newer = dedupe->count; // places are counted from the oldest
+    uint32_t number = *newest_of(dedupe, id);
+    while (number - dedupe->first < newer) {
+        const struct dedupe_op *op = op_of(dedupe, number);
+        if (replica_uuid_equal(op->id, id))
+            return op->seq;
+        newer = number - dedupe->first;
+        number = *next_of(dedupe, number);
+    }
     return 0;
 }
 
-static void
-link_slot(struct dedupe *dedupe, uint32_t slot)
+const struct dedupe_op *
+dedupe_at(const struct dedupe *dedupe, uint32_t i)
 {
-    const uint32_t bucket = bucket_of(dedupe, dedupe->slots[slot].op.id);
-    dedupe->slots[slot].next = dedupe->heads[bucket];
-    dedupe->heads[bucket] = slot + 1;
+    ASSERT(i < dedupe->count);
+    return op_of(dedupe, dedupe->first + i);
 }
 
 static void
-unlink_slot(struct dedupe *dedupe, uint32_t slot)
+link_op(struct dedupe *dedupe, uint32_t number)
 {
-    uint32_t *at = &dedupe->heads[bucket_of(dedupe, dedupe->slots[slot].op.id)];
-    while (*at != slot + 1)
-        at = &dedupe->slots[*at - 1].next;
-    *at = dedupe->slots[slot].next;
+    uint32_t *newest = newest_of(dedupe, op_of(dedupe, number)->id);
+    *next_of(dedupe, number) = *newest;
+    *newest = number;
 }
 
 static void
@@ -112,32 +134,64 @@ behind(const struct dedupe *dedupe, const struct dedupe_op *op)
 static void
 forget_oldest(struct dedupe *dedupe)
 {
-    raise_mark(dedupe, behind(dedupe, &dedupe->slots[dedupe->first].op));
-    unlink_slot(dedupe, dedupe->first);
-    dedupe->first = slot_at(dedupe, 1);
+    raise_mark(dedupe, behind(dedupe, op_of(dedupe, dedupe->first)));
+    struct dedupe_page *page = *page_at(dedupe, dedupe->first);
+    dedupe->first++;
     dedupe->count--;
+    if (dedupe->first % DEDUPE_PAGE_OPS == 0) {
+        mem_free(page);
+        dedupe->page_count--;
+    }
+}
+
+// ---- room ----
+
+static omen_status
+grow_buckets(struct dedupe *dedupe, uint32_t ops)
+{
+    uint32_t count = dedupe->bucket_count == 0 ? BUCKETS_FIRST : dedupe->bucket_count;
+    while (count * CHAIN_OPS < ops)
+        count *= 2;
+    if (count == dedupe->bucket_count)
+        return OMEN_OK;
+    uint32_t *newest = mem_alloc_zero(count, sizeof *newest);
+    if (newest == NULL)
+        return OMEN_E_NO_MEMORY;
+    mem_free(dedupe->newest);
+    dedupe->newest = newest;
+    dedupe->bucket_count = count;
+    for (uint32_t i = 0; i < dedupe->count; i++)
+        link_op(dedupe, dedupe->first + i);
+    return OMEN_OK;
 }
 
 static omen_status
-grow(struct dedupe *dedupe, uint32_t wanted)
+grow_directory(struct dedupe *dedupe)
 {
-    uint32_t room = dedupe->room == 0 ? ROOM_FIRST : dedupe->room;
-    while (room < wanted)
-        room *= 2;
     struct dedupe next = *dedupe;
-    next.slots = mem_alloc_zero(room, sizeof *next.slots);
-    next.heads = mem_alloc_zero(room, sizeof *next.heads);
-    if (next.slots == NULL || next.heads == NULL) {
-        mem_free(next.slots);
-        mem_free(next.heads);
+    next.page_room = dedupe->page_room == 0 ? PAGES_FIRST : dedupe->page_room * 2;
+    next.pages = mem_alloc_zero(next.page_room, sizeof *next.pages);
+    if (next.pages == NULL)
         return OMEN_E_NO_MEMORY;
+    for (uint32_t i = 0; i < dedupe->page_count; i++) {
+        const uint32_t number = dedupe->first + i * DEDUPE_PAGE_OPS;
+        *page_at(&next, number) = *page_at(dedupe, number);
     }
-    next.room = room;
-    next.first = next.count = 0;
-    for (uint32_t i = 0; i < dedupe->count; i++)
-        dedupe_add(&next, &dedupe->slots[slot_at(dedupe, i)].op);
-    dedupe_fini(dedupe);
+    mem_free(dedupe->pages);
     *dedupe = next;
+    return OMEN_OK;
+}
+
+static omen_status
+add_page(struct dedupe *dedupe)
+{
+    if (dedupe->page_count == dedupe->page_room && grow_directory(dedupe) != OMEN_OK)
+        return OMEN_E_NO_MEMORY;
+    struct dedupe_page *page = mem_alloc(sizeof *page);
+    if (page == NULL)
+        return OMEN_E_NO_MEMORY;
+    *page_at(dedupe, dedupe->first + dedupe->page_count * DEDUPE_PAGE_OPS) = page;
+    dedupe->page_count++;
     return OMEN_OK;
 }
 
@@ -145,32 +199,39 @@ omen_status
 dedupe_reserve(struct dedupe *dedupe, uint32_t count, uint64_t commit)
 {
     while (dedupe->count > 0 && dedupe->count + count > dedupe->room_max &&
-           dedupe->slots[dedupe->first].op.seq <= commit)
+           op_of(dedupe, dedupe->first)->seq <= commit)
         forget_oldest(dedupe);
-    if (dedupe->count + count > dedupe->room_max)
+    const uint32_t ops = dedupe->count + count;
+    if (ops > dedupe->room_max)
         return OMEN_E_BUSY;
-    return dedupe->count + count <= dedupe->room ? OMEN_OK : grow(dedupe, dedupe->count + count);
+    omen_status status = grow_buckets(dedupe, ops);
+    while (status == OMEN_OK &&
+           dedupe->page_count * DEDUPE_PAGE_OPS < dedupe->first % DEDUPE_PAGE_OPS + ops)
+        status = add_page(dedupe);
+    return status;
 }
 
 void
 dedupe_add(struct dedupe *dedupe, const struct dedupe_op *op)
 {
-    ASSERT(dedupe->count < dedupe->room);
-    ASSERT(dedupe->count == 0 ||
-           dedupe->slots[slot_at(dedupe, dedupe->count - 1)].op.seq < op->seq);
-    const uint32_t slot = slot_at(dedupe, dedupe->count++);
-    dedupe->slots[slot].op = *op;
-    link_slot(dedupe, slot);
+    ASSERT(dedupe->first % DEDUPE_PAGE_OPS + dedupe->count < dedupe->page_count * DEDUPE_PAGE_OPS);
+    ASSERT(dedupe->count == 0 || dedupe_at(dedupe, dedupe->count - 1)->seq < op->seq);
+    const uint32_t number = dedupe->first + dedupe->count++;
+    *op_of(dedupe, number) = *op;
+    link_op(dedupe, number);
 }
+
+// ---- what goes ----
 
 void
 dedupe_cut(struct dedupe *dedupe, uint64_t seq)
 {
     while (dedupe->count > 0) {
-        const uint32_t slot = slot_at(dedupe, dedupe->count - 1);
-        if (dedupe->slots[slot].op.seq <= seq)
+        const uint32_t number = dedupe->first + dedupe->count - 1;
+        const struct dedupe_op *op = op_of(dedupe, number);
+        if (op->seq <= seq)
             break;
-        unlink_slot(dedupe, slot);
+        *newest_of(dedupe, op->id) = *next_of(dedupe, number);
         dedupe->count--;
     }
 }
@@ -179,7 +240,7 @@ void
 dedupe_expire(struct dedupe *dedupe, uint64_t commit, uint64_t stamp_ms)
 {
     while (dedupe->count > 0) {
-        const struct dedupe_op *op = &dedupe->slots[dedupe->first].op;
+        const struct dedupe_op *op = op_of(dedupe, dedupe->first);
         if (op->seq > commit || op->stamp_ms > stamp_ms ||
             stamp_ms - op->stamp_ms <= dedupe->window_ms)
             break;
@@ -193,7 +254,7 @@ static bool
 has_mark(const struct dedupe *dedupe)
 {
     return dedupe->forgot_ms > 0 &&
-           (dedupe->count == 0 || dedupe->slots[dedupe->first].op.seq > MARK_SEQ);
+           (dedupe->count == 0 || dedupe_at(dedupe, 0)->seq > MARK_SEQ);
 }
 
 // No UUIDv7, by its variant. Its stamp is such that it is forgotten when time alone makes up for it.
@@ -225,8 +286,8 @@ dedupe_kept_at(const struct dedupe *dedupe, uint32_t i)
     const bool full = dedupe->count + marks > DEDUPE_OPS_MAX; // the oldest makes room for the mark
     ASSERT(i < dedupe_kept(dedupe));
     if (i >= marks)
-        return dedupe->slots[slot_at(dedupe, i - marks + full)].op;
-    const uint64_t oldest = full ? behind(dedupe, &dedupe->slots[dedupe->first].op) : 0;
+        return *dedupe_at(dedupe, i - marks + full);
+    const uint64_t oldest = full ? behind(dedupe, dedupe_at(dedupe, 0)) : 0;
     return mark_of(oldest > dedupe->forgot_ms ? oldest : dedupe->forgot_ms);
 }
 
@@ -267,11 +328,11 @@ dedupe_load(struct dedupe *dedupe, const struct dedupe_kept *given)
 void
 dedupe_check(const struct dedupe *dedupe)
 {
-    ASSERT(dedupe->count <= dedupe->room);
     ASSERT(dedupe->count <= dedupe->room_max);
+    ASSERT(dedupe->count <= dedupe->page_count * DEDUPE_PAGE_OPS);
     uint64_t seq = 0;
     for (uint32_t i = 0; i < dedupe->count; i++) {
-        const struct dedupe_op *op = &dedupe->slots[slot_at(dedupe, i)].op;
+        const struct dedupe_op *op = dedupe_at(dedupe, i);
         ASSERT(op->seq > seq);
         ASSERT(dedupe_find(dedupe, op->id) != 0);
         seq = op->seq;

@@ -1,6 +1,6 @@
 // replica/dedupe.h -- which operations the log holds already, so that one that is sent twice is done once.
 //
-// Shape:   value; grows on the heap up to `room_max` operations.
+// Shape:   value; on the heap, with what is known, up to `room_max` operations: 39 to 41 bytes each.
 // Threads: one at a time.
 //
 // It mirrors the log: an operation enters when its entry is appended, leaves when the entry is cut off again, and is forgotten when
@@ -18,6 +18,7 @@
 
 #define DEDUPE_OPS_MAX (1u << 20)
 #define DEDUPE_WINDOW_MS (OPID_OLD_MS + OPID_AHEAD_MS)
+#define DEDUPE_PAGE_OPS 64u
 
 struct dedupe_op {
     struct replica_uuid id;
@@ -25,16 +26,18 @@ struct dedupe_op {
     uint64_t stamp_ms;
 };
 
-struct dedupe_slot {
-    struct dedupe_op op;
-    uint32_t next; // in its bucket: slot + 1
+struct dedupe_page {
+    struct dedupe_op ops[DEDUPE_PAGE_OPS];
+    uint32_t next[DEDUPE_PAGE_OPS]; // in its bucket, the number of one that is older
 };
 
+// Operations have numbers in the order of the log, modulo 2^32.
 struct dedupe {
-    struct dedupe_slot *slots; // a ring of `room`, a power of two, ordered by seq
-    uint32_t *heads;           // [room]: slot + 1
-    uint32_t room, room_max;
-    uint32_t first, count;
+    struct dedupe_page **pages;     // [page_room], by number / DEDUPE_PAGE_OPS modulo page_room
+    uint32_t *newest;               // [bucket_count], by hash: a number
+    uint32_t page_room, page_count; // those that are there begin with that of `first`
+    uint32_t bucket_count;          // a power of two, as page_room is; 0: nothing is there yet
+    uint32_t first, count, room_max;
     uint64_t window_ms; // a third of it is for clocks that are ahead
     uint64_t forgot_ms; // the mark; 0: nothing was forgotten
 };
@@ -47,6 +50,9 @@ struct opid_clock dedupe_clock(const struct dedupe *dedupe, uint64_t now_ms);
 
 // The place of the operation in the log; 0 when it is not known.
 uint64_t dedupe_find(const struct dedupe *dedupe, struct replica_uuid id);
+
+// The i-th of `count`, by seq. Good until one is forgotten or cut off.
+const struct dedupe_op *dedupe_at(const struct dedupe *dedupe, uint32_t i);
 
 // Makes room for `count` more, forgetting what is at or below `commit` where it has to. OMEN_E_BUSY: too much of it is not
 // committed. OMEN_E_NO_MEMORY: nothing was changed but what was forgotten.

@@ -3,12 +3,17 @@
 // Shape: value. Header only: one test each includes it.
 #ifndef OMEN_TESTS_GPU_BUILD_WORLD_H
 #define OMEN_TESTS_GPU_BUILD_WORLD_H
+#include "base/tsan.h"
 #include "gpu/build.h"
 #include "index/graph.h"
 #include "index/mirror.h"
 #include "tests/lib/index_world.h"
 
+#ifdef OMEN_UNDER_TSAN // which is slow, and sees the same threads
+#define ROWS 1100u
+#else
 #define ROWS 2000u
+#endif
 #define QUERIES 100u
 #define K 10u
 

@@ -663,6 +663,80 @@ START_TEST(s6_4_single_node_answers_at_once)
 }
 END_TEST
 
+START_TEST(s6_4_round_of_a_read_is_a_beat)
+{
+    struct raft_config config = cluster_config();
+    config.heartbeat_ticks = 3;
+    struct cluster *cluster = cluster_led(3, 3, &config);
+    struct cluster_peer *leader = &cluster->peers[0];
+    while (leader->raft.heartbeat_elapsed != 2)
+        cluster_tick(cluster, 0);
+    cluster_drop_all(cluster);
+    cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_READ_INDEX, .read_id = 5});
+    ck_assert_uint_eq(cluster_count_kind(cluster, RAFT_HEARTBEAT), 2);
+    const uint64_t round = cluster->flights[0]->msg.context;
+    cluster_drop_all(cluster); // both are lost
+    cluster_tick(cluster, 0);  // when a beat was due
+    cluster_tick(cluster, 0);
+    ck_assert_uint_eq(cluster->flight_count, 0);
+    ck_assert_uint_eq(leader->wake_ns, leader->now_ns + CLUSTER_TICK_NS);
+    cluster_tick(cluster, 0);
+    ck_assert_uint_eq(cluster_count_kind(cluster, RAFT_HEARTBEAT), 2);
+    ck_assert_uint_eq(cluster->flights[0]->msg.context, round); // and the round goes out again
+    cluster_run(cluster);
+    ck_assert_uint_eq(leader->read_count, 1);
+    cluster_close(cluster);
+}
+END_TEST
+
+START_TEST(s6_4_who_is_asked_more_often_than_it_beats_is_heard_and_notices_a_lost_quorum)
+{
+    struct raft_config config = cluster_config();
+    config.heartbeat_ticks = 3;
+    struct cluster *cluster = cluster_led(3, 3, &config);
+    struct raft *raft = &cluster->peers[0].raft;
+    for (uint32_t t = 0; t < 5 * config.election_ticks; t++) {
+        cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_READ_INDEX, .read_id = t + 1});
+        cluster_elapse(cluster, 1);
+    }
+    ck_assert_int_eq(raft->state, RAFT_LEADER);
+    ck_assert_uint_eq(raft->term, 1);
+    ck_assert_uint_eq(cluster->peers[0].read_count, 5 * config.election_ticks);
+    cluster_isolate(cluster, 0, true);
+    for (uint32_t t = 0; t < 2 * config.election_ticks; t++) {
+        cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_READ_INDEX, .read_id = t + 1});
+        cluster_tick(cluster, 0);
+        cluster_drop_all(cluster);
+    }
+    ck_assert_int_ne(raft->state, RAFT_LEADER);
+    cluster_close(cluster);
+}
+END_TEST
+
+START_TEST(s6_4_reads_do_not_put_off_the_beat_that_renews_their_lease)
+{
+    struct raft_config config = cluster_config();
+    config.heartbeat_ticks = 3;
+    config.reads = RAFT_READS_LEASE;
+    struct cluster *cluster = cluster_led(3, 3, &config);
+    struct raft *raft = &cluster->peers[0].raft;
+    while (raft->heartbeat_elapsed != 2)
+        cluster_tick(cluster, 0);
+    cluster_drop_all(cluster);
+    ck_assert(!raft->lease_held && raft->lease_round == 0); // its first beat is still to come
+    cluster_step(cluster, 0, (struct raft_input){.kind = RAFT_IN_READ_INDEX, .read_id = 5});
+    ck_assert_uint_eq(cluster_count_kind(cluster, RAFT_HEARTBEAT), 2);
+    ck_assert_uint_eq(raft->heartbeat_elapsed, 2);
+    cluster_drop_all(cluster);
+    cluster_tick(cluster, 0);
+    ck_assert_uint_eq(cluster_count_kind(cluster, RAFT_HEARTBEAT), 2);
+    ck_assert_uint_ne(raft->lease_round, 0);
+    cluster_run(cluster);
+    ck_assert(raft->lease_held);
+    cluster_close(cluster);
+}
+END_TEST
+
 // ---- 7 ----
 
 START_TEST(s7_follower_behind_the_log_gets_a_snapshot_in_chunks_and_goes_on)
@@ -774,6 +848,10 @@ suite(void)
     tcase_add_test(c, s6_4_read_waits_for_a_round_that_began_after_it);
     tcase_add_test(c, s6_4_new_leader_answers_no_read_before_its_term_committed);
     tcase_add_test(c, s6_4_single_node_answers_at_once);
+    tcase_add_test(c, s6_4_round_of_a_read_is_a_beat);
+    tcase_add_test(c, s6_4_reads_do_not_put_off_the_beat_that_renews_their_lease);
+    tcase_add_test(c,
+                   s6_4_who_is_asked_more_often_than_it_beats_is_heard_and_notices_a_lost_quorum);
     tcase_add_test(c, s7_follower_behind_the_log_gets_a_snapshot_in_chunks_and_goes_on);
     tcase_add_test(c, s7_lost_chunk_goes_out_again);
     tcase_add_test(c, s7_compaction_leaves_a_tail_and_nothing_unapplied_goes);
