@@ -20,7 +20,7 @@ opid_judge(struct opid id, const struct opid_clock *clock)
         return OPID_FOREIGN;
     if (drawn_ms > clock->now_ms && drawn_ms - clock->now_ms > clock->ahead_ms)
         return OPID_AHEAD;
-    if (drawn_ms < clock->now_ms && clock->now_ms - drawn_ms > clock->old_ms)
+    if (clock->old_ms > 0 && drawn_ms < clock->now_ms && clock->now_ms - drawn_ms > clock->old_ms)
         return OPID_OLD;
     return drawn_ms < clock->forgot_ms ? OPID_FORGOTTEN : OPID_FRESH;
 }

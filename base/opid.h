@@ -4,10 +4,12 @@
 // Units: milliseconds since 1970.
 //
 // An id is a UUIDv7 (RFC 9562): 48 bits of time, then chance; all zeros are none. Who keeps a table of operations remembers each for
-// old_ms + ahead_ms of his clock at least. So one that is not in the table and was drawn at most old_ms before his clock, and at
-// most ahead_ms ahead of it, was never done: had it been forgotten, it would have been done when his clock was ahead_ms before
-// the time drawn or later, and be old_ms old by now. All others are refused: of the old ones nobody knows whether they were done, and those
-// from ahead would outlive what is remembered of them. What had to be forgotten earlier leaves a mark, behind the newest time drawn of them.
+// old_ms + ahead_ms of his clock at least, and what he forgets leaves a mark, behind the newest time drawn of it. So one that is not in the
+// table and was drawn behind the mark was never done, and one from before may have been: it is refused. So are those that were drawn more
+// than ahead_ms ahead of the clock, since a mark behind one of them would refuse what everybody else draws.
+//
+// Who keeps no mark says so by old_ms: at most so long before his clock one that he does not know was never done, since had it been forgotten
+// it would have been done when his clock was ahead_ms before the time drawn or later, and be old_ms old by now.
 #ifndef OMEN_BASE_OPID_H
 #define OMEN_BASE_OPID_H
 #include <stdbool.h>
@@ -23,9 +25,10 @@ struct opid { // the 16 bytes, big-endian
 };
 
 struct opid_clock {
-    uint64_t now_ms;           // of who keeps the table
-    uint64_t forgot_ms;        // what was drawn before may have been forgotten; 0: nothing was
-    uint32_t old_ms, ahead_ms; // OPID_OLD_MS, OPID_AHEAD_MS; tests have others
+    uint64_t now_ms;    // of who keeps the table
+    uint64_t forgot_ms; // what was drawn before may have been forgotten; 0: nothing was
+    uint32_t old_ms,
+        ahead_ms; // OPID_OLD_MS, OPID_AHEAD_MS; tests have others. old_ms 0: there is a mark
 };
 
 enum opid_verdict {

@@ -75,10 +75,8 @@ old_ms(const struct dedupe *dedupe)
 struct opid_clock
 dedupe_clock(const struct dedupe *dedupe, uint64_t now_ms)
 {
-    return (struct opid_clock){.now_ms = now_ms,
-                               .forgot_ms = dedupe->forgot_ms,
-                               .old_ms = (uint32_t)old_ms(dedupe),
-                               .ahead_ms = (uint32_t)ahead_ms(dedupe)};
+    return (struct opid_clock){
+        .now_ms = now_ms, .forgot_ms = dedupe->forgot_ms, .ahead_ms = (uint32_t)ahead_ms(dedupe)};
 }
 
 uint64_t
@@ -253,8 +251,7 @@ dedupe_expire(struct dedupe *dedupe, uint64_t commit, uint64_t stamp_ms)
 static bool
 has_mark(const struct dedupe *dedupe)
 {
-    return dedupe->forgot_ms > 0 &&
-           (dedupe->count == 0 || dedupe_at(dedupe, 0)->seq > MARK_SEQ);
+    return dedupe->forgot_ms > 0 && (dedupe->count == 0 || dedupe_at(dedupe, 0)->seq > MARK_SEQ);
 }
 
 // No UUIDv7, by its variant. Its stamp is such that it is forgotten when time alone makes up for it.

@@ -45,7 +45,8 @@ struct dedupe {
 void dedupe_init(struct dedupe *dedupe, uint32_t room_max, uint64_t window_ms);
 void dedupe_fini(struct dedupe *dedupe);
 
-// What an operation that is not known is judged by; `now_ms` is the primary's clock.
+// What an operation that is not known is judged by. `now_ms`: the primary's clock, or the log's newest stamp where that is later. What was
+// drawn behind the mark was never forgotten, however long ago that is; so a clock that is wrong makes nothing too old.
 struct opid_clock dedupe_clock(const struct dedupe *dedupe, uint64_t now_ms);
 
 // The place of the operation in the log; 0 when it is not known.

@@ -68,6 +68,13 @@ primary_consider(struct step *step)
         step->again = true;
 }
 
+// Of what comes next into the log: by the clock, but stamps never go back.
+static uint64_t
+stamp_at(const struct replica *replica, uint64_t wall_ms)
+{
+    return wall_ms > replica->stamp_ms ? wall_ms : replica->stamp_ms;
+}
+
 // Keeps the whole log and begins the term behind it. Nothing leaves before the promise is durable: else a crash would let it
 // begin the same term twice.
 void
@@ -76,11 +83,10 @@ primary_begin(struct step *step)
     struct replica *replica = step->replica;
     promise(step, replica->meta.term);
     struct replica_entry *entry = &step->out->entries[0];
-    *entry = (struct replica_entry){
-        .seq = replica->last_seq + 1,
-        .term = replica->promised,
-        .stamp_ms = step->in->wall_ms > replica->stamp_ms ? step->in->wall_ms : replica->stamp_ms,
-        .kind = REPLICA_ENTRY_TERM_START};
+    *entry = (struct replica_entry){.seq = replica->last_seq + 1,
+                                    .term = replica->promised,
+                                    .stamp_ms = stamp_at(replica, step->in->wall_ms),
+                                    .kind = REPLICA_ENTRY_TERM_START};
     replica->role = REPLICA_OPENING;
     replica->download = (struct replica_download){.active = false};
     replica->peer_count = 0;
@@ -174,7 +180,7 @@ replica_check_op(const struct replica *replica, struct replica_uuid op_id, uint6
     char whose[32];
     if (replica_uuid_is_none(op_id) || dedupe_find(&replica->ops, op_id) != 0)
         return OMEN_OK;
-    const struct opid_clock clock = dedupe_clock(&replica->ops, wall_ms);
+    const struct opid_clock clock = dedupe_clock(&replica->ops, stamp_at(replica, wall_ms));
     snprintf(whose, sizeof whose, "shard %llu", (unsigned long long)replica->config.shard);
     return opid_check((struct opid){op_id.high, op_id.low}, &clock, whose, error);
 }
@@ -201,10 +207,9 @@ static struct replica_entry
 entry_after(const struct step *step, uint32_t fresh)
 {
     const struct replica *replica = step->replica;
-    return (struct replica_entry){
-        .seq = replica->last_seq + fresh + 1,
-        .term = replica->promised,
-        .stamp_ms = step->in->wall_ms > replica->stamp_ms ? step->in->wall_ms : replica->stamp_ms};
+    return (struct replica_entry){.seq = replica->last_seq + fresh + 1,
+                                  .term = replica->promised,
+                                  .stamp_ms = stamp_at(replica, step->in->wall_ms)};
 }
 
 // What is not in the log is taken only where it cannot have been there.
@@ -215,7 +220,9 @@ fits(const struct step *step, const struct replica_proposal *proposal, uint64_t 
         return OMEN_E_INVALID;
     if (seq != 0 || replica_uuid_is_none(proposal->op_id))
         return OMEN_OK;
-    const struct opid_clock clock = dedupe_clock(&step->replica->ops, step->in->wall_ms);
+    const struct replica *replica = step->replica;
+    const struct opid_clock clock =
+        dedupe_clock(&replica->ops, stamp_at(replica, step->in->wall_ms));
     const struct opid id = {proposal->op_id.high, proposal->op_id.low};
     return opid_check(id, &clock, "", NULL);
 }

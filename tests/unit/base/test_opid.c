@@ -72,6 +72,9 @@ START_TEST(one_drawn_ten_minutes_before_is_fresh_and_a_millisecond_more_is_old)
     ck_assert_int_eq(opid_judge(drawn_at(NOW_MS - OPID_OLD_MS), &clock_now), OPID_FRESH);
     ck_assert_int_eq(opid_judge(drawn_at(NOW_MS - OPID_OLD_MS - 1), &clock_now), OPID_OLD);
     ck_assert_int_eq(opid_judge(drawn_at(0), &clock_now), OPID_OLD);
+    struct opid_clock marked = clock_now;
+    marked.old_ms = 0;
+    ck_assert_int_eq(opid_judge(drawn_at(0), &marked), OPID_FRESH);
     claim(drawn_at(NOW_MS - OPID_OLD_MS - 61000), &clock_now, OMEN_E_OP_EXPIRED,
           "drawn 661 s before the clock of shard 7, which answers for 600 s");
 }
