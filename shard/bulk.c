@@ -21,11 +21,12 @@
 #include "base/os_wait.h"
 #include "index/hnsw_bulk.h"
 #include "shard/backend.h"
+#include "shard/keeper.h"
 #include "shard/shard_int.h"
 
 #define TAIL_MIN 2048u
 #define BURST_TAIL 8192u // as many wait while rows come many at once
-#define TAIL_SHARE 5u // of all rows, one in so many
+#define TAIL_SHARE 5u    // of all rows, one in so many
 #define HELD_BYTES_MAX                                                                             \
     ((uint64_t)64 << 20) // of codes of rows that are held back, which every search looks at
 
@@ -341,13 +342,17 @@ bulk_burst(struct shard *shard)
     const uint32_t rows = hnsw_count(shard->target->hnsw), before = shard->rows_seen;
     struct linkers *linkers = &shard->linkers;
     shard->rows_seen = rows;
-    // The keeper lets go of them.
+    // The keeper lets go of them, which looks seldom where nothing is held back.
     if (shard->keeper == NULL || !linkers_have_workers(linkers) ||
         rows < before + BULK_BURST_ROWS || rows > BULK_BURST_OF)
         return;
-    const uint64_t until_ns = os_clock_ns() + BULK_BURST_NS;
-    if (atomic_load_explicit(&linkers->held_until_ns, memory_order_relaxed) < until_ns)
-        linkers_hold(linkers, until_ns, BURST_TAIL);
+    const uint64_t now_ns = os_clock_ns(), until_ns = now_ns + BULK_BURST_NS;
+    const uint64_t held_ns = atomic_load_explicit(&linkers->held_until_ns, memory_order_relaxed);
+    if (held_ns >= until_ns)
+        return;
+    linkers_hold(linkers, until_ns, BURST_TAIL);
+    if (held_ns < now_ns)
+        keeper_wake(shard->keeper);
 }
 
 void

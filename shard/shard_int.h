@@ -213,7 +213,7 @@ void bulk_hold_on(struct shard *shard, uint64_t for_ns);
 void bulk_burst(struct shard *shard);
 #define BULK_BURST_ROWS 64u
 #define BULK_BURST_OF 40964u // rows, with those; of more a build is due later than searches should wait for
-#define BULK_BURST_NS UINT64_C(50000000)
+#define BULK_BURST_NS UINT64_C(200000000)
 void bulk_let_go(struct shard *shard); // builds, or links, what was held back. Holding nothing
 void bulk_look(struct shard *shard);   // the same, where the time is over
 // Lets go, and has the workers build where it is worth it. False: nothing is to be waited for. *linked of *rows: how far it is.

@@ -15,6 +15,7 @@
 #include "index/hnsw_bulk.h"
 #include "index/hnsw_int.h"
 #include "shard/journal.h"
+#include "shard/keeper.h"
 #include "shard/shard_int.h"
 #include "tests/lib/check_main.h"
 #include "tests/lib/folder.h"
@@ -395,11 +396,16 @@ burst(struct shard *shard, uint64_t *first, uint32_t count)
 
 START_TEST(rows_that_come_many_at_once_to_few_are_held_back_for_a_moment)
 {
-    struct folder folder;
+    struct folder folder, other_folder;
     uint64_t there = 0;
     folder_init(&folder);
-    struct shard *shard = open_unkept(folder.path, 2);
-    burst(shard, &there, SMALL); // from here on there are workers
+    folder_init(&other_folder);
+    struct shard *other = open_unkept(other_folder.path, 2), *shard;
+    const omen_index_t other_index = index_of;
+    shard = open_unkept(folder.path, 2);
+    keeper_close(shard->keeper);
+    shard->keeper = other->keeper; // nobody lets go of what this one holds back
+    burst(shard, &there, SMALL);   // from here on there are workers
     ck_assert(!burst(shard, &there, BULK_BURST_ROWS - 1));
     ck_assert(burst(shard, &there, BULK_BURST_ROWS));
     const uint64_t until_ns = atomic_load(&shard->linkers.held_until_ns);
@@ -411,9 +417,33 @@ START_TEST(rows_that_come_many_at_once_to_few_are_held_back_for_a_moment)
     burst(shard, &there, (uint32_t)(BULK_BURST_OF - there - BULK_BURST_ROWS));
     ck_assert(burst(shard, &there, BULK_BURST_ROWS));
     ck_assert(!burst(shard, &there, BULK_BURST_ROWS)); // those are too many
+    shard->keeper = NULL;
     omen_close(index_of);
+    omen_close(other_index);
     shard = open_unkept(folder.path, 2);
     ck_assert(!burst(shard, &there, 1)); // what was there has not come now
+    omen_close(index_of);
+    index_of = NULL;
+    folder_fini(&folder);
+    folder_fini(&other_folder);
+}
+END_TEST
+
+// Its keeper looks once an hour where nothing is held back, and a node's all five seconds.
+START_TEST(what_came_many_at_once_is_let_go_of_however_seldom_the_keeper_looks)
+{
+    struct folder folder;
+    uint64_t there = 0;
+    folder_init(&folder);
+    struct shard *shard = open_unkept(folder.path, 2);
+    while (there < 3 * SMALL) {
+        add_drawn(there, SMALL / 5, 4);
+        there += SMALL / 5;
+    }
+    while (stats_now().tail > 0)
+        (void)sched_yield();
+    ck_assert_uint_eq(atomic_load(&shard->linkers.held_until_ns), 0);
+    ck_assert_int_eq(omen_verify(index_of), OMEN_OK);
     omen_close(index_of);
     index_of = NULL;
     folder_fini(&folder);
@@ -750,6 +780,7 @@ suite(void)
         cases, what_is_held_back_is_found_meanwhile_and_is_built_once_when_all_is_there, 0, 2);
     tcase_add_test(cases, more_than_may_wait_is_built_and_the_rest_waits_on);
     tcase_add_test(cases, rows_that_come_many_at_once_to_few_are_held_back_for_a_moment);
+    tcase_add_test(cases, what_came_many_at_once_is_let_go_of_however_seldom_the_keeper_looks);
     tcase_add_loop_test(cases, nothing_is_held_back_where_nobody_would_let_go_of_it, 0, 2);
     tcase_add_test(cases, who_waits_for_all_to_be_linked_is_not_left_what_others_hold_back);
     tcase_add_test(cases, what_came_many_at_once_is_linked_when_no_more_comes);
