@@ -18,6 +18,7 @@ import numpy as np
 import omendb
 
 from bench import measure, run
+from bench.nodes import until
 from tests.system.omend_node import Node
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -56,9 +57,7 @@ class Writer(threading.Thread):
             try:
                 self.collection.upsert(self.base[at : at + 50], ids)
             except omendb.OmenError as error:
-                self.errors.append(
-                    str(error)
-                )  # its outcome is unknown, or it was refused: it is not counted as there
+                self.errors.append(str(error))  # its outcome is unknown, or it was refused: it is not counted as there
             else:
                 now = measure.clock()
                 self.longest, before = max(self.longest, now - before), now
@@ -72,9 +71,7 @@ class Writer(threading.Thread):
         with self.wrote:
             wanted = len(self.acknowledged) + more
             if not self.wrote.wait_for(lambda: len(self.acknowledged) >= wanted, 120):
-                raise SystemExit(
-                    f"no write was acknowledged for 120 s: {self.errors[-1:]}"
-                )
+                raise SystemExit(f"no write was acknowledged for 120 s: {self.errors[-1:]}")
 
 
 class Searcher(threading.Thread):
@@ -92,9 +89,7 @@ class Searcher(threading.Thread):
         while not self.over.is_set():
             begin = measure.clock()
             try:
-                self.collection.search(
-                    self.queries[number % len(self.queries)], k=10, with_payload=False
-                )
+                self.collection.search(self.queries[number % len(self.queries)], k=10, with_payload=False)
             except omendb.OmenError as error:
                 self.errors.append(str(error))
             self.seconds.append(measure.clock() - begin)
@@ -113,15 +108,12 @@ def load(collection, demo, rows):
         "written",
         f"{rows:,} points in {took:.1f} s, {rows / took:,.0f}/s: each on {REPLICAS} disks before it counts",
     )
+    until("all points linked", lambda: collection.stats()["tail"] == 0)
+    run.line("linked", f"{measure.clock() - begin - took:.1f} s later; until then searches compare what is not")
 
 
 def search(collection, demo, rows, queries):
-    truth = np.stack(
-        [
-            collection.search(q, k=10, exact=True, with_payload=False).ids
-            for q in queries
-        ]
-    )
+    truth = np.stack([collection.search(q, k=10, exact=True, with_payload=False).ids for q in queries])
     collection.search(queries[0], k=10)
     seconds, found = [], []
     for query in queries:
@@ -158,9 +150,7 @@ def leader_of(client):
 def kill_one(client, nodes, collection, demo, rows, queries):
     leader = leader_of(client)
     victim = next(node for node in nodes if node.node == leader)
-    primaries = sum(
-        shard["primary"] == leader for shard in client.shards(collection.name)
-    )
+    primaries = sum(shard["primary"] == leader for shard in client.shards(collection.name))
     writer, searcher = (
         Writer(collection, demo.base, rows),
         Searcher(collection, queries),
@@ -199,9 +189,7 @@ def check(client, collection, demo, rows, writer):
         for offset, point in enumerate(strong.get(ids, with_payload=False)):
             if point is None:
                 missing += 1
-            elif not np.allclose(
-                point.vector, demo.base[at + offset], rtol=1e-3, atol=1e-6
-            ):
+            elif not np.allclose(point.vector, demo.base[at + offset], rtol=1e-3, atol=1e-6):
                 wrong += 1
     run.line(
         "looked for",
@@ -211,14 +199,10 @@ def check(client, collection, demo, rows, writer):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--queries", type=int, default=500)
-    parser.add_argument(
-        "--omend", type=pathlib.Path, default=ROOT / "build" / "bin" / "omend"
-    )
+    parser.add_argument("--omend", type=pathlib.Path, default=ROOT / "build" / "bin" / "omend")
     parser.add_argument("--keep", action="store_true", help="leave the cluster running")
     given = parser.parse_args()
     demos = run.demos(given.queries)
@@ -242,17 +226,13 @@ def main():
         writer, searcher = kill_one(client, nodes, collection, demo, rows, demo.query)
         bad = check(client, collection, demo, rows, writer)
     if given.keep:
-        print(
-            f"\nThe cluster goes on: omendb.connect({address!r}); data in {FOLDER}; ends with this program (Ctrl-C)"
-        )
+        print(f"\nThe cluster goes on: omendb.connect({address!r}); data in {FOLDER}; ends with this program (Ctrl-C)")
         signal.pause()
     for node in nodes:
         node.stop()
     failed = bad + len(searcher.errors)
     print(
-        "\nNothing that was acknowledged was lost."
-        if failed == 0
-        else f"\nFAILED: {failed} points or searches",
+        "\nNothing that was acknowledged was lost." if failed == 0 else f"\nFAILED: {failed} points or searches",
         flush=True,
     )
     return 1 if failed else 0
