@@ -173,6 +173,15 @@ place_of(const struct step *step, uint32_t fresh, struct replica_uuid id)
     return dedupe_find(&step->replica->ops, id);
 }
 
+// Of an operation that is not in the log.
+static omen_status
+check_unknown(const struct replica *replica, struct replica_uuid op_id, uint64_t wall_ms,
+              const char *whose, struct omen_error *error)
+{
+    const struct opid_clock clock = dedupe_clock(&replica->ops, stamp_at(replica, wall_ms));
+    return opid_check((struct opid){op_id.high, op_id.low}, &clock, whose, error);
+}
+
 omen_status
 replica_check_op(const struct replica *replica, struct replica_uuid op_id, uint64_t wall_ms,
                  struct omen_error *error)
@@ -180,9 +189,8 @@ replica_check_op(const struct replica *replica, struct replica_uuid op_id, uint6
     char whose[32];
     if (replica_uuid_is_none(op_id) || dedupe_find(&replica->ops, op_id) != 0)
         return OMEN_OK;
-    const struct opid_clock clock = dedupe_clock(&replica->ops, stamp_at(replica, wall_ms));
     snprintf(whose, sizeof whose, "shard %llu", (unsigned long long)replica->config.shard);
-    return opid_check((struct opid){op_id.high, op_id.low}, &clock, whose, error);
+    return check_unknown(replica, op_id, wall_ms, whose, error);
 }
 
 static void
@@ -220,11 +228,7 @@ fits(const struct step *step, const struct replica_proposal *proposal, uint64_t 
         return OMEN_E_INVALID;
     if (seq != 0 || replica_uuid_is_none(proposal->op_id))
         return OMEN_OK;
-    const struct replica *replica = step->replica;
-    const struct opid_clock clock =
-        dedupe_clock(&replica->ops, stamp_at(replica, step->in->wall_ms));
-    const struct opid id = {proposal->op_id.high, proposal->op_id.low};
-    return opid_check(id, &clock, "", NULL);
+    return check_unknown(step->replica, proposal->op_id, step->in->wall_ms, "", NULL);
 }
 
 void
