@@ -95,7 +95,7 @@ far_accept(struct far *far)
         setsockopt(far->client.fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
 }
 
-// Until the other side has connected and said so: its thread takes memory for that.
+// Until the other side has connected and said so. Its thread takes memory for what it is to hear behind that.
 static inline void
 far_await_hello(struct far *far)
 {
