@@ -2,11 +2,8 @@
 //
 // Shape: handle.
 //
-// Reservoirs are most of the memory. With less than they take, the leaves are gone through several times, each time
-// for the reservoirs of some of the rows; which leaf a row is in does not depend on that. All memory is counted before it
-// is taken, so a limit is kept whatever the estimates said. A pass costs as much whether it has many reservoirs or few, so each has
-// as many as fit: a row that has not had its turn takes nothing, and one that has takes the links that it chose, close behind those
-// of the one before, not yet the room for others' choices.
+// With less memory than all reservoirs take, the leaves are gone through several times (build_size.c); which leaf a row is in does
+// not depend on that.
 // A graph in which too many rows cannot be reached was unlucky with its leaders: it is made again with others.
 #include "index/build.h"
 
@@ -19,12 +16,7 @@
 #include "index/build_int.h"
 
 #define DRAWS_MAX 3u
-#define PASSES_MAX 32u
 #define PROGRESS_NS 50000000u // between two calls of a progress function
-#define PAGE_BYTES ((size_t)4096)
-#define LINE_BYTES ((size_t)64)
-#define BLOCK_ROWS 1024u
-#define PAGES_BEGUN 16u // and not filled: one an array
 
 struct build_config
 build_config_for(uint32_t links_max)
@@ -70,298 +62,6 @@ build_graph_close(struct build_graph *graph)
     pages_free(graph->links, (size_t)graph->count * graph->links_max * sizeof *graph->links);
     pages_free(graph->counts, graph->count);
     *graph = (struct build_graph){0};
-}
-
-// ---- memory ----
-
-static size_t
-whole_lines(size_t bytes)
-{
-    return (bytes + LINE_BYTES - 1) / LINE_BYTES * LINE_BYTES;
-}
-
-static size_t
-whole_pages(size_t bytes)
-{
-    return bytes > 0 ? (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES : PAGE_BYTES;
-}
-
-static void
-raise_to(_Atomic size_t *peak, size_t now)
-{
-    size_t before = atomic_load_explicit(peak, memory_order_relaxed);
-    while (now > before && !atomic_compare_exchange_weak(peak, &before, now))
-        ;
-}
-
-// Counts bytes as taken, where the limit has room for them.
-static bool
-take(struct build *build, size_t bytes)
-{
-    const size_t limit = build->config.memory_max;
-    const size_t now =
-        atomic_fetch_add_explicit(&build->memory_now, bytes, memory_order_relaxed) + bytes;
-    if (limit != 0 && now > limit) {
-        atomic_fetch_sub_explicit(&build->memory_now, bytes, memory_order_relaxed);
-        build_fail(build, OMEN_E_NO_MEMORY);
-        return false;
-    }
-    raise_to(&build->memory_peak, now);
-    raise_to(&build->memory_stage, now);
-    return true;
-}
-
-static void
-give_back(struct build *build, size_t bytes)
-{
-    atomic_fetch_sub_explicit(&build->memory_now, bytes, memory_order_relaxed);
-}
-
-void *
-build_alloc(struct build *build, size_t bytes)
-{
-    const size_t whole = whole_pages(bytes);
-    if (!take(build, whole))
-        return NULL;
-    void *memory = pages_alloc(whole);
-    if (memory == NULL) {
-        give_back(build, whole);
-        build_fail(build, OMEN_E_NO_MEMORY);
-        return NULL;
-    }
-    pages_make_huge(memory, whole);
-    return memory;
-}
-
-void
-build_free(struct build *build, void *memory, size_t bytes)
-{
-    if (memory == NULL)
-        return;
-    pages_free(memory, whole_pages(bytes));
-    give_back(build, whole_pages(bytes));
-}
-
-static size_t
-links_bytes(const struct build *build)
-{
-    return (size_t)build->source->count * build->config.links_max * sizeof *build->links;
-}
-
-void
-block_close(struct build *build)
-{
-    build_free(build, build->block, build->block_bytes);
-    build->block = NULL;
-    build->block_bytes = 0;
-}
-
-// Leaves the first bytes of the block.
-static void
-block_trim(struct build *build, size_t bytes)
-{
-    const size_t kept = whole_pages(bytes), all = whole_pages(build->block_bytes);
-    if (kept >= all)
-        return;
-    pages_free_from(build->block, kept, all);
-    give_back(build, all - kept);
-    build->block_bytes = kept;
-}
-
-void *
-build_heap(struct build *build, size_t bytes)
-{
-    if (!take(build, bytes))
-        return NULL;
-    void *memory = mem_alloc(bytes);
-    if (memory == NULL) {
-        give_back(build, bytes);
-        build_fail(build, OMEN_E_NO_MEMORY);
-    }
-    return memory;
-}
-
-void
-build_heap_free(struct build *build, void *memory, size_t bytes)
-{
-    if (memory == NULL)
-        return;
-    mem_free(memory);
-    give_back(build, bytes);
-}
-
-static uint32_t
-blocks_of(const struct build *build)
-{
-    return (build->rows.count + BLOCK_ROWS - 1) / BLOCK_ROWS;
-}
-
-static size_t
-chosen_starts_bytes(const struct build *build)
-{
-    return blocks_of(build) * sizeof *build->chosen_starts;
-}
-
-static const size_t reservoir_bytes = sizeof(struct reservoir) + sizeof(uint32_t);
-
-// Which rows are built, and which equal one of them: as much as it is, when there are clusters, or as it might be.
-static size_t
-twins_bytes(const struct build *build)
-{
-    if (build->starts == NULL)
-        return build->source->count * (sizeof *build->members + sizeof(uint32_t));
-    return build->twins == NULL ? 0
-                                : build->rows.count * sizeof *build->members +
-                                      build->report->twins * sizeof *build->twins;
-}
-
-// What is there in every stage after the first, beside links.
-static size_t
-always_bytes(const struct build *build)
-{
-    return workers_bytes(build) + (PAGES_BEGUN + build->config.threads) * PAGE_BYTES +
-           build->source->count * sizeof *build->counts + chosen_starts_bytes(build) +
-           twins_bytes(build);
-}
-
-// What is there beside links and reservoirs.
-static size_t
-held_bytes(const struct build *build)
-{
-    return always_bytes(build) + split_bytes(build) + split_bytes_apart(build) +
-           narrow_bytes(build);
-}
-
-// ---- passes ----
-
-// Bytes of a link that was chosen in a pass before.
-static uint32_t
-chosen_each(const struct build *build)
-{
-    return build->rows.count <= 1u << 24 ? 3 : 4;
-}
-
-// All links of rows that have chosen, and as many as there may be. A reservoir has no more candidates, and is longer.
-static size_t
-chosen_bytes(const struct build *build, uint64_t links)
-{
-    const uint32_t each = chosen_each(build), beyond = (uint32_t)sizeof(uint32_t) - each;
-    return links > 0 ? whole_lines(links * each + beyond) : 0;
-}
-
-static size_t
-chosen_most(const struct build *build, uint32_t rows)
-{
-    const uint32_t chosen = build->config.chosen;
-    return chosen_bytes(build,
-                        (uint64_t)rows * (chosen < RESERVOIR_SLOTS ? chosen : RESERVOIR_SLOTS));
-}
-
-// Up to which place there are reservoirs in a pass that begins with `first`: the first pass has the whole block, later ones
-// what the links of those before have left of it.
-static uint32_t
-pass_end(const struct build *build, size_t block, size_t chosen, uint32_t first)
-{
-    const size_t left = (block - chosen) / reservoir_bytes;
-    return left < build->rows.count - first ? first + (uint32_t)left : build->rows.count;
-}
-
-// At most.
-static uint32_t
-passes_of(const struct build *build, size_t block)
-{
-    uint32_t passes = 0;
-    for (uint32_t first = 0; first < build->rows.count; passes++)
-        first = pass_end(build, block, chosen_most(build, first), first);
-    return passes;
-}
-
-// The smallest block of which every pass has its share.
-static size_t
-block_least(const struct build *build)
-{
-    const uint32_t rows = build->rows.count;
-    return chosen_most(build, rows) + (rows / PASSES_MAX + 2) * reservoir_bytes;
-}
-
-// The most of what there is room for that is of use.
-static size_t
-block_for(const struct build *build)
-{
-    const size_t limit = build->config.memory_max, held = held_bytes(build);
-    const size_t all = build->rows.count * reservoir_bytes;
-    if (limit == 0 || limit >= held + all)
-        return all;
-    const size_t left = limit > held ? (limit - held) / PAGE_BYTES * PAGE_BYTES : 0;
-    return larger(left < all ? left : all, block_least(build));
-}
-
-// Most is with copies, least without.
-struct build_memory
-build_memory(const struct build_rows *rows, const struct build_config *config)
-{
-    struct build build = {.source = rows, .rows = *rows, .config = *config};
-    workers_shape(&build);
-    const size_t always = always_bytes(&build), links = links_bytes(&build);
-    if (config->maker != NULL) {
-        const size_t bytes =
-            always + links + config->maker->bytes(config->maker->context, rows, config);
-        return (struct build_memory){.least = bytes, .most = bytes};
-    }
-    const size_t held = held_bytes(&build), split = always + split_bytes_making(&build);
-    const size_t reverse = always + links + order_bytes(&build) + reverse_bytes(&build);
-    const size_t least = larger(larger(split, reverse), held + block_least(&build));
-    build.narrow_how = NARROW_ALL;
-    workers_shape(&build);
-    const size_t narrow = always_bytes(&build) + split_bytes(&build) + narrow_bytes_making(&build);
-    const size_t whole = held_bytes(&build) + rows->count * reservoir_bytes;
-    return (struct build_memory){.least = least, .most = larger(larger(least, narrow), whole)};
-}
-
-// What finding the axes takes, where copies are made as they are wanted.
-static size_t
-finding_bytes(const struct build_rows *rows, const struct build_config *config)
-{
-    struct build build = {
-        .source = rows, .rows = *rows, .config = *config, .narrow_how = NARROW_WANTED};
-    workers_shape(&build);
-    return always_bytes(&build) +
-           larger(split_bytes_making(&build), split_bytes(&build) + narrow_bytes_making(&build));
-}
-
-bool
-wanted_fits(const struct build *build, uint32_t width)
-{
-    struct build as = {.source = build->source,
-                       .rows = build->rows,
-                       .config = build->config,
-                       .twins = build->twins,
-                       .leaders = build->leaders,
-                       .starts = build->starts,
-                       .gap_starts = build->gap_starts,
-                       .gaps = build->gaps,
-                       .report = build->report,
-                       .narrow_how = NARROW_WANTED,
-                       .narrow = {.width = width}};
-    const size_t links = links_bytes(&as) + order_bytes(&as);
-    workers_shape(&as);
-    const size_t whole = always_bytes(&as) + links;
-    narrow_shape_wanted(&as);
-    const size_t passes = held_bytes(&as) + block_least(&as);
-    const size_t reverse = always_bytes(&as) + narrow_bytes(&as) + links + reverse_bytes(&as);
-    return build->config.memory_max >= larger(whole, larger(passes, reverse));
-}
-
-// The copies that the limit has room for.
-static enum narrow_how
-narrow_how(const struct build_rows *rows, const struct build_config *config)
-{
-    const size_t limit = config->memory_max;
-    if (config->maker != NULL)
-        return NARROW_NEVER;
-    if (limit == 0 || limit >= build_memory(rows, config).most)
-        return NARROW_ALL;
-    return limit >= finding_bytes(rows, config) ? NARROW_WANTED : NARROW_NEVER;
 }
 
 // ---- how it goes ----
@@ -415,8 +115,8 @@ keep_chosen(struct build *build)
         const uint32_t count = build->counts[build->order[place]];
         const uint32_t *links = build->reservoirs[place - build->first].ids;
         uint8_t *out = (uint8_t *)build->block + build->chosen_count * each;
-        if (place % BLOCK_ROWS == 0)
-            build->chosen_starts[place / BLOCK_ROWS] = build->chosen_count;
+        if (place % PLACES_A_BLOCK == 0)
+            build->chosen_starts[place / PLACES_A_BLOCK] = build->chosen_count;
         for (uint32_t i = 0; i < count; i++, out += each) // what is too much goes with the next
             memmove(out, &links[i], sizeof links[i]);
         build->chosen_count += count;
@@ -482,8 +182,8 @@ place_block(void *context, uint32_t index, uint32_t worker)
     struct build *build = context;
     const uint32_t each = chosen_each(build), shift = 8 * ((uint32_t)sizeof(uint32_t) - each);
     const uint8_t *at = (const uint8_t *)build->block + build->chosen_starts[index] * each;
-    const uint32_t from = index * BLOCK_ROWS, left = build->rows.count - from;
-    const uint32_t end = from + (left < BLOCK_ROWS ? left : BLOCK_ROWS);
+    const uint32_t from = index * PLACES_A_BLOCK, left = build->rows.count - from;
+    const uint32_t end = from + (left < PLACES_A_BLOCK ? left : PLACES_A_BLOCK);
     for (uint32_t place = from; place < end; place++) {
         const uint32_t row = build->order[place];
         uint32_t *const links = build->links + (size_t)row * build->config.links_max;
@@ -526,11 +226,11 @@ ask_maker(struct build *build)
 {
     const struct build_maker *maker = build->config.maker;
     const size_t bytes = maker->bytes(maker->context, &build->rows, &build->config);
-    if (!take(build, bytes))
+    if (!build_take(build, bytes))
         return;
     const omen_status status =
         maker->make(maker->context, &build->rows, &build->config, build->links, build->counts);
-    give_back(build, bytes);
+    build_give_back(build, bytes);
     if (status != OMEN_OK)
         build_fail(build, status);
 }

@@ -1,8 +1,10 @@
 // index/build_int.h -- what the stages of a bulk build share; nobody else includes it.
 //
-// Shape: handle. build.c runs the stages; build_rows.c reads and measures rows; build_same.c finds equal ones;
-// build_narrow.c copies them short, as build_lens.c sees them along what build_axes.c finds, or build_wanted.c does where they are wanted; build_partition.c and build_apart.c split, build_gaps.c holds the clusters meanwhile; build_leaf.c compares the rows of a leaf, by build_product.c's distances; build_choose.c chooses links; build_reverse.c adds
-// their other direction; build_reach.c makes everything reachable.
+// Shape: handle. build.c runs the stages; build_memory.c takes memory for them, build_size.c says how much; build_rows.c reads and
+// measures rows; build_same.c finds equal ones; build_narrow.c copies them short, as build_lens.c sees them along what build_axes.c
+// finds, or build_wanted.c does where they are wanted; build_partition.c and build_apart.c split, build_gaps.c holds the clusters
+// meanwhile; build_leaf.c compares the rows of a leaf, by build_product.c's distances; build_choose.c chooses links; build_reverse.c
+// adds their other direction; build_reach.c makes everything reachable.
 #ifndef OMEN_INDEX_BUILD_INT_H
 #define OMEN_INDEX_BUILD_INT_H
 #include <stdatomic.h>
@@ -120,8 +122,8 @@ struct build {
     size_t block_bytes;
 
     // The rows of places [first, end) have reservoirs in this pass. A row that has chosen has its links where its reservoir was, until
-    // they lie in the order of places, as many as there are, at the beginning of the block; those of each BLOCK_ROWS places from
-    // chosen_starts on.
+    // they lie in the order of places, as many as there are, at the beginning of the block; those of each PLACES_A_BLOCK places
+    // from chosen_starts on.
     uint64_t chosen_count, *chosen_starts;
     uint32_t first, end;
     struct reservoir *reservoirs;
@@ -150,18 +152,40 @@ build_stopped(struct build *build)
 }
 
 // ---- build.c ----
-// Zeroed memory in huge pages, counted; NULL, and the build's status says so, when there is none or the limit has no room.
-void *build_alloc(struct build *build, size_t bytes);
-void build_free(struct build *build, void *memory, size_t bytes);
-void block_close(struct build *build); // accepts none
-// Whether the limit has room for all that comes after the first split, with copies that long made where they are wanted.
-bool wanted_fits(const struct build *build, uint32_t width);
-// The same of the heap, not zeroed; from any thread.
-void *build_heap(struct build *build, size_t bytes);
-void build_heap_free(struct build *build, void *memory, size_t bytes);
 void build_fail(struct build *build, omen_status status);
 // Counts units of work as done, and lets the caller's thread (worker 0) report it.
 void build_done(struct build *build, uint32_t worker, uint64_t units);
+
+// ---- build_memory.c ----
+#define BUILD_PAGE_BYTES ((size_t)4096)
+// Counts bytes as taken; false, and the build's status says so, where the limit has no room for them.
+OMEN_MUST_CHECK bool build_take(struct build *build, size_t bytes);
+void build_give_back(struct build *build, size_t bytes);
+// Zeroed memory in huge pages, counted; NULL, and the build's status says so, when there is none or the limit has no room.
+void *build_alloc(struct build *build, size_t bytes);
+void build_free(struct build *build, void *memory, size_t bytes);
+// The same of the heap, not zeroed; from any thread.
+void *build_heap(struct build *build, size_t bytes);
+void build_heap_free(struct build *build, void *memory, size_t bytes);
+void block_trim(struct build *build, size_t bytes); // leaves the first bytes of the block
+void block_close(struct build *build);              // accepts none
+
+// ---- build_size.c ----
+#define PLACES_A_BLOCK 1024u
+size_t links_bytes(const struct build *build);
+uint32_t blocks_of(const struct build *build); // of PLACES_A_BLOCK
+size_t chosen_starts_bytes(const struct build *build);
+uint32_t chosen_each(const struct build *build); // bytes of a link that was chosen in a pass before
+size_t chosen_bytes(const struct build *build, uint64_t links); // of all those
+// Up to which place there are reservoirs in a pass that begins with `first`: the first pass has the whole block, later ones
+// what the links of those before have left of it.
+uint32_t pass_end(const struct build *build, size_t block, size_t chosen, uint32_t first);
+uint32_t passes_of(const struct build *build, size_t block); // at most
+size_t block_for(const struct build *build); // the most of what there is room for that is of use
+// The copies that the limit has room for.
+enum narrow_how narrow_how(const struct build_rows *rows, const struct build_config *config);
+// Whether the limit has room for all that comes after the first split, with copies that long made where they are wanted.
+bool wanted_fits(const struct build *build, uint32_t width);
 
 static inline size_t
 larger(size_t a, size_t b)
