@@ -14,6 +14,8 @@
 // 3. as the exact distance, codec_pair's.
 // What is not farther than the last key of its query's list then goes to the list (wgmma_lists_int.cuh). Factors are not negative.
 //
+// Queues lie in shared memory or, where too few stages of the base would fit, in a launch's scratch (enum queues_at).
+//
 // A large base is walked over twice. The first walk sees one tile of SAMPLE_STEP and keeps SAMPLE_KEPT; the farthest of those is
 // where the second begins instead of at infinity, and three of five of its candidates are never met. It can be too near for k rows
 // of the base to lie within (for k <= 64 and rows in no order: Poisson of mean 1 reaches 10, 1e-7): a list that is not full in
@@ -339,8 +341,8 @@ stages_fit(const struct device *device, uint32_t least, struct shape *shape)
     return shape->stages >= least;
 }
 
-// The first of these that fits: four warpgroups share each tile of the base, and two stages alone are in use all the time (while one is
-// multiplied the other one is on its way, for longer).
+// The first of these that fits. Four warpgroups share each tile of the base, but not at the price of less than three stages: with two, one
+// is multiplied while the other is on its way, which takes longer.
 static bool
 shape_for(const struct device *device, uint32_t chunks, struct shape *shape)
 {
