@@ -14,6 +14,9 @@
 // 3. as the exact distance, codec_pair's.
 // What is not farther than the last key of its query's list then goes to the list (wgmma_lists_int.cuh). Factors are not negative.
 //
+// Two blocks may be a pair (a cluster): each copies half of a stage to both, which halves what comes from the L2 cache. With two groups
+// that is 32 bytes a clock and processor at the tensor cores' limit.
+//
 // Queues lie in shared memory or, where too few stages of the base would fit, in a launch's scratch (enum queues_at).
 //
 // A large base is walked over twice. The first walk sees one tile of SAMPLE_STEP and keeps SAMPLE_KEPT; the farthest of those is
@@ -87,6 +90,7 @@ __launch_bounds__(TILE) columns_kernel(struct device_rows base, struct tile_colu
 struct barriers {
     uint64_t queries, came[STAGES_MAX], left[STAGES_MAX];
     uint32_t round;
+    uint32_t again; // 1: another block of the pair wants the third walk
 };
 
 #define LEFT_AFTER_CAME (offsetof(struct barriers, left) - offsetof(struct barriers, came))
@@ -94,6 +98,7 @@ struct barriers {
 struct view {
     uint32_t queries, stages;     // addresses: chunks x groups x GROUP_BYTES; stages x STAGE_BYTES
     uint32_t barriers;            // address: of struct barriers
+    uint32_t other;               // from an address here to the same in the pair's other block
     struct tile_columns *columns; // stages + 1
     uint8_t *lists;               // groups x 4 x warp_bytes
 };
@@ -114,17 +119,39 @@ first_walk(const struct plan &plan)
     return plan.sample_step != 0 ? 0 : 1;
 }
 
-// Whether another walk comes; the same for all threads of the block.
+// Whether another walk comes; the same for all threads of the block, and of the pair. Asked once after walk 1.
+template <uint32_t pair>
 static __device__ __forceinline__ bool
-walk_again(const struct plan &plan, uint32_t walk, bool wanted)
+walk_again(const struct plan &plan, const struct view &view, uint32_t walk, bool wanted)
 {
     if (walk == 0)
         return true;
-    return walk == 1 && plan.sample_step != 0 && __syncthreads_or(wanted) != 0;
+    if (walk != 1 || plan.sample_step == 0)
+        return false;
+    const bool here = __syncthreads_or(wanted) != 0;
+    if (pair == 1)
+        return here;
+    const uint32_t again = view.barriers + offsetof(struct barriers, again);
+    if (here && threadIdx.x == 0)
+        shared_put_there(again + view.other, 1);
+    cluster_meet();
+    return here || shared_get(again) != 0;
+}
+
+// The pair's stage is free when all warps of both blocks say so in both: each block copies a half of what comes to both.
+template <uint32_t pair>
+static __device__ __forceinline__ void
+leave_stage(const struct view &view, uint32_t came)
+{
+    const uint32_t lane = threadIdx.x % 32;
+    if (pair == 1 && lane == 0)
+        barrier_arrive(came + LEFT_AFTER_CAME);
+    if (pair == 2 && lane < 2)
+        barrier_arrive_there(came + LEFT_AFTER_CAME + (lane == 0 ? 0 : view.other));
 }
 
 // ---- the warpgroup that copies: one thread of it ----
-template <uint32_t groups>
+template <uint32_t groups, uint32_t pair>
 static __device__ __forceinline__ void
 copy_all(const struct plan &plan, const struct view &view, const CUtensorMap *queries,
          const CUtensorMap *base)
@@ -137,7 +164,7 @@ copy_all(const struct plan &plan, const struct view &view, const CUtensorMap *qu
                 copy_box(view.queries + (c * groups + g) * GROUP_BYTES, queries, c * STAGE_WIDTH,
                          block_first<groups>(plan) + g * GROUP_ROWS, view.barriers);
     }
-    const uint32_t columns = kept_address(view.columns);
+    const uint32_t columns = kept_address(view.columns), rank = pair > 1 ? cluster_rank() : 0;
     uint32_t stage = 0, parity = 0, slot = 0;
     uint32_t walk = first_walk(plan);
     do {
@@ -147,7 +174,12 @@ copy_all(const struct plan &plan, const struct view &view, const CUtensorMap *qu
                 const uint32_t came = view.barriers + offsetof(struct barriers, came) + stage * 8;
                 barrier_wait(came + LEFT_AFTER_CAME, parity ^ 1);
                 barrier_expect(came, STAGE_BYTES + (c == 0 ? sizeof(struct tile_columns) : 0));
-                copy_box(view.stages + stage * STAGE_BYTES, base, c * STAGE_WIDTH, t * TILE, came);
+                const uint32_t to = view.stages + stage * STAGE_BYTES;
+                if (pair == 1)
+                    copy_box(to, base, c * STAGE_WIDTH, t * TILE, came);
+                else
+                    copy_box_to(to + rank * (STAGE_BYTES / pair), base, c * STAGE_WIDTH,
+                                t * TILE + rank * (TILE / pair), came, (1u << pair) - 1);
                 if (c == 0)
                     copy_bytes(columns + slot * sizeof(struct tile_columns), &plan.columns[t],
                                sizeof(struct tile_columns), came);
@@ -157,7 +189,7 @@ copy_all(const struct plan &plan, const struct view &view, const CUtensorMap *qu
             slot = slot == plan.stages ? 0 : slot + 1;
         }
         __syncwarp();
-    } while (walk_again(plan, walk++, false));
+    } while (walk_again<pair>(plan, view, walk++, false));
 }
 
 // ---- the warpgroups that multiply ----
@@ -180,12 +212,11 @@ turn(const struct plan &plan, const struct view &view, struct turning &turning)
 }
 
 // Asks for the products of all chunks of a tile; returns the barrier of the last one, which they still read.
-template <uint32_t groups>
+template <uint32_t groups, uint32_t pair>
 static __device__ __forceinline__ uint32_t
 multiply_tile(const struct plan &plan, const struct view &view, uint32_t queries,
               struct turning &turning, int32_t (&sums)[PRODUCTS])
 {
-    const bool one = threadIdx.x % 32 == 0;
     uint32_t before = 0;
     for (uint32_t c = 0; c < plan.chunks; c++) {
         barrier_wait(turning.came, turning.parity);
@@ -200,8 +231,7 @@ multiply_tile(const struct plan &plan, const struct view &view, uint32_t queries
         products_stand(sums);
         if (c > 0) {
             products_wait<1>();
-            if (one)
-                barrier_arrive(before + LEFT_AFTER_CAME);
+            leave_stage<pair>(view, before);
         }
         before = turning.came;
         queries += groups * GROUP_BYTES / 16;
@@ -211,13 +241,13 @@ multiply_tile(const struct plan &plan, const struct view &view, uint32_t queries
 }
 
 // The products of tile t, and what is made of them.
-template <uint32_t groups, bool ip>
+template <uint32_t groups, bool ip, uint32_t pair>
 static __device__ __forceinline__ void
 walk_tile(const struct plan &plan, const struct view &view, const struct own &own, uint32_t queries,
           uint32_t k, uint32_t t, struct turning &turning, struct asked &asked)
 {
     int32_t sums[PRODUCTS];
-    const uint32_t before = multiply_tile<groups>(plan, view, queries, turning, sums);
+    const uint32_t before = multiply_tile<groups, pair>(plan, view, queries, turning, sums);
     const struct tile_columns *const columns = &view.columns[turning.slot];
     int32_t bars[2];
     tile_bars<ip>(asked, columns, bars);
@@ -231,13 +261,12 @@ walk_tile(const struct plan &plan, const struct view &view, const struct own &ow
     }
     products_wait<0>();
     products_stand(sums);
-    if (threadIdx.x % 32 == 0)
-        barrier_arrive(before + LEFT_AFTER_CAME);
+    leave_stage<pair>(view, before);
     look<ip>(plan, own, asked, columns, k, t, bars, sums);
     turning.slot = turning.slot == plan.stages ? 0 : turning.slot + 1;
 }
 
-template <uint32_t groups, bool ip, enum queues_at at>
+template <uint32_t groups, bool ip, enum queues_at at, uint32_t pair>
 static __device__ __forceinline__ void
 multiply_all(const struct plan &plan, const struct view &view)
 {
@@ -265,17 +294,17 @@ multiply_all(const struct plan &plan, const struct view &view)
         const uint32_t step = walk == 0 ? plan.sample_step : 1;
         const uint32_t k = walk == 0 ? SAMPLE_KEPT : plan.in.k;
         for (uint32_t t = 0; t < plan.tiles; t += step)
-            walk_tile<groups, ip>(plan, view, own, queries, k, t, turning, asked);
+            walk_tile<groups, ip, pair>(plan, view, own, queries, k, t, turning, asked);
         do
             settle<ip>(plan, own, k, 1, asked);
         while (asked.waiting != 0);
         if (plan.sample_step != 0 && walk < 2)
             wanted = begin_again<ip>(plan, own, walk, asked);
-    } while (walk_again(plan, walk++, wanted));
+    } while (walk_again<pair>(plan, view, walk++, wanted));
 }
 #endif
 
-template <uint32_t groups, bool ip, enum queues_at at>
+template <uint32_t groups, bool ip, enum queues_at at, uint32_t pair>
 static __global__ void __launch_bounds__((groups + 1) * GROUP_THREADS, 1)
     wgmma_kernel(const __grid_constant__ CUtensorMap queries,
                  const __grid_constant__ CUtensorMap base, const __grid_constant__ struct plan plan)
@@ -289,36 +318,42 @@ static __global__ void __launch_bounds__((groups + 1) * GROUP_THREADS, 1)
     view.queries = kept_address(tiles);
     view.stages = kept_address(stages);
     view.barriers = kept_address(&barriers);
+    view.other = pair == 1 ? 0 : address_in(view.barriers, cluster_rank() ^ 1) - view.barriers;
     view.lists = stages + plan.stages * STAGE_BYTES;
     view.columns = (struct tile_columns *)(view.lists + groups * 4 * warp_bytes(at));
     if (threadIdx.x == 0) {
-        barriers.round = 0;
+        barriers.round = barriers.again = 0;
         const uint32_t came = view.barriers + offsetof(struct barriers, came);
         barrier_init(view.barriers, 1);
         for (uint32_t s = 0; s < plan.stages; s++) {
             barrier_init(came + s * 8, 1);
-            barrier_init(came + LEFT_AFTER_CAME + s * 8, groups * 4);
+            barrier_init(came + LEFT_AFTER_CAME + s * 8, groups * 4 * pair);
         }
         barriers_known();
     }
-    __syncthreads();
+    if (pair == 1)
+        __syncthreads();
+    else
+        cluster_meet();
     // With four groups a thread may have 96 registers; those that copy lend theirs.
     if (threadIdx.x / GROUP_THREADS == groups) {
         if (groups == 4)
             registers_to<24, true>();
-        copy_all<groups>(plan, view, &queries, &base);
+        copy_all<groups, pair>(plan, view, &queries, &base);
     } else {
         if (groups == 4)
             registers_to<112, false>();
-        multiply_all<groups, ip, at>(plan, view);
+        multiply_all<groups, ip, at, pair>(plan, view);
     }
+    if (pair > 1) // the other one may still copy to here, and arrive at barriers here
+        cluster_meet();
 #endif
 }
 
 // ---- the host's half ----
 // How a block is made up.
 struct shape {
-    uint32_t groups, chunks, stages;
+    uint32_t groups, chunks, stages, pair;
     enum queues_at queues;
 };
 
@@ -351,7 +386,7 @@ shape_for(const struct device *device, uint32_t chunks, struct shape *shape)
         enum queues_at queues;
     } shapes[] = {{4, 3, QUEUES_INSIDE}, {4, 3, QUEUES_OUTSIDE}, {2, 2, QUEUES_OUTSIDE}};
     for (uint32_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
-        *shape = (struct shape){shapes[s].groups, chunks, 0, shapes[s].queues};
+        *shape = (struct shape){shapes[s].groups, chunks, 0, 1, shapes[s].queues};
         if (stages_fit(device, shapes[s].stages_min, shape))
             return true;
     }
@@ -385,7 +420,8 @@ static uint32_t
 blocks_of(const struct shape *shape, const struct plan *plan)
 {
     const uint32_t rows = shape->groups * GROUP_ROWS;
-    return (plan->in.queries.count + rows - 1) / rows;
+    const uint32_t blocks = (plan->in.queries.count + rows - 1) / rows;
+    return (blocks + shape->pair - 1) / shape->pair * shape->pair;
 }
 
 // Blocks of one launch. With queues outside so many that the queues stay in the L2 cache (17 MB with four groups on 132 processors):
@@ -397,16 +433,16 @@ blocks_at_once(const struct device *device, const struct shape *shape, const str
     return shape->queues == QUEUES_INSIDE || all < most ? all : most;
 }
 
-template <uint32_t groups, bool ip, enum queues_at at>
+template <uint32_t groups, bool ip, enum queues_at at, uint32_t pair>
 static omen_status
 launch(struct device *device, const struct shape *shape, struct plan *plan)
 {
     CUtensorMap queries, base;
-    const auto kernel = wgmma_kernel<groups, ip, at>;
+    const auto kernel = wgmma_kernel<groups, ip, at, pair>;
     const size_t bytes = shared_bytes(shape);
     omen_status status = tensor_map(device, &plan->in.queries, GROUP_ROWS, &queries);
     if (status == OMEN_OK)
-        status = tensor_map(device, &plan->in.base, TILE, &base);
+        status = tensor_map(device, &plan->in.base, TILE / pair, &base);
     if (status == OMEN_OK)
         status = cuda_status(
             device,
@@ -416,9 +452,18 @@ launch(struct device *device, const struct shape *shape, struct plan *plan)
     for (uint32_t first = 0; first < all && status == OMEN_OK; first += most) {
         plan->first_block = first;
         const uint32_t blocks = all - first < most ? all - first : most;
-        kernel<<<blocks, (groups + 1) * GROUP_THREADS, bytes, device->stream>>>(queries, base,
-                                                                                *plan);
-        status = cuda_launched(device, "nearest");
+        cudaLaunchAttribute cluster = {.id = cudaLaunchAttributeClusterDimension};
+        cluster.val.clusterDim.x = pair;
+        cluster.val.clusterDim.y = cluster.val.clusterDim.z = 1;
+        cudaLaunchConfig_t config = {};
+        config.gridDim = blocks;
+        config.blockDim = (groups + 1) * GROUP_THREADS;
+        config.dynamicSmemBytes = bytes;
+        config.stream = device->stream;
+        config.attrs = &cluster;
+        config.numAttrs = pair > 1 ? 1 : 0;
+        status = cuda_status(device, cudaLaunchKernelEx(&config, kernel, queries, base, *plan),
+                             "nearest");
     }
     return status;
 }
@@ -428,9 +473,12 @@ static omen_status
 launch_shape(struct device *device, const struct shape *shape, struct plan *plan)
 {
     if (shape->queues == QUEUES_INSIDE)
-        return launch<4, ip, QUEUES_INSIDE>(device, shape, plan);
-    return shape->groups == 4 ? launch<4, ip, QUEUES_OUTSIDE>(device, shape, plan)
-                              : launch<2, ip, QUEUES_OUTSIDE>(device, shape, plan);
+        return launch<4, ip, QUEUES_INSIDE, 1>(device, shape, plan);
+    if (shape->pair == 2)
+        return shape->groups == 4 ? launch<4, ip, QUEUES_OUTSIDE, 2>(device, shape, plan)
+                                  : launch<2, ip, QUEUES_OUTSIDE, 2>(device, shape, plan);
+    return shape->groups == 4 ? launch<4, ip, QUEUES_OUTSIDE, 1>(device, shape, plan)
+                              : launch<2, ip, QUEUES_OUTSIDE, 1>(device, shape, plan);
 }
 
 static uint32_t
@@ -448,7 +496,7 @@ cuda_nearest_wgmma_can(const struct device *device, const struct device_nearest 
         ((uintptr_t)in->queries.codes | (uintptr_t)in->base.codes) % 16 != 0 ||
         !shape_for(device, chunks_of(&in->base), &shape))
         return false;
-    if (cudaFuncGetAttributes(&facts, wgmma_kernel<4, false, QUEUES_INSIDE>) != cudaSuccess) {
+    if (cudaFuncGetAttributes(&facts, wgmma_kernel<4, false, QUEUES_INSIDE, 1>) != cudaSuccess) {
         (void)cudaGetLastError();
         return false;
     }
