@@ -24,6 +24,9 @@
 // of the base to lie within (for k <= 64 and rows in no order: Poisson of mean 1 reaches 10, 1e-7): a list that is not full in
 // the end is begun again without it, in a third walk.
 #include <cudaTypedefs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "gpu/wgmma_lists_int.cuh"
 
@@ -365,11 +368,18 @@ shared_bytes(const struct shape *shape)
            (shape->stages + 1) * sizeof(struct tile_columns);
 }
 
+static uint32_t
+tried(const char *name, uint32_t otherwise)
+{
+    const char *const text = getenv(name);
+    return text != NULL ? (uint32_t)strtoul(text, NULL, 10) : otherwise;
+}
+
 // As many stages as fit. False when they are fewer than `least`.
 static bool
 stages_fit(const struct device *device, uint32_t least, struct shape *shape)
 {
-    shape->stages = STAGES_MAX;
+    shape->stages = tried("OMEN_TRY_STAGES", STAGES_MAX);
     while (shape->stages >= least &&
            shared_bytes(shape) + 1024 > device->shared_max) // 1024: the barriers
         shape->stages--;
@@ -385,6 +395,13 @@ shape_for(const struct device *device, uint32_t chunks, struct shape *shape)
         uint32_t groups, stages_min;
         enum queues_at queues;
     } shapes[] = {{4, 3, QUEUES_INSIDE}, {4, 3, QUEUES_OUTSIDE}, {2, 2, QUEUES_OUTSIDE}};
+    const char *const where = getenv("OMEN_TRY_QUEUES");
+    if (getenv("OMEN_TRY_GROUPS") != NULL) {
+        *shape = (struct shape){tried("OMEN_TRY_GROUPS", 2), chunks, 0, tried("OMEN_TRY_PAIR", 1),
+                                where != NULL && strcmp(where, "in") == 0 ? QUEUES_INSIDE
+                                                                          : QUEUES_OUTSIDE};
+        return stages_fit(device, 2, shape);
+    }
     for (uint32_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
         *shape = (struct shape){shapes[s].groups, chunks, 0, 1, shapes[s].queues};
         if (stages_fit(device, shapes[s].stages_min, shape))
@@ -429,7 +446,8 @@ blocks_of(const struct shape *shape, const struct plan *plan)
 static uint32_t
 blocks_at_once(const struct device *device, const struct shape *shape, const struct plan *plan)
 {
-    const uint32_t all = blocks_of(shape, plan), most = (uint32_t)device->processors * WAVES;
+    const uint32_t all = blocks_of(shape, plan),
+                   most = (uint32_t)device->processors * tried("OMEN_TRY_WAVES", WAVES);
     return shape->queues == QUEUES_INSIDE || all < most ? all : most;
 }
 
@@ -472,6 +490,13 @@ template <bool ip>
 static omen_status
 launch_shape(struct device *device, const struct shape *shape, struct plan *plan)
 {
+    static bool said;
+    if (!said)
+        printf("  shape: %u groups, queues %s, %u stages, pairs of %u\n", shape->groups,
+               shape->queues == QUEUES_INSIDE ? "inside" : "outside", shape->stages, shape->pair);
+    said = true;
+    if (shape->queues == QUEUES_INSIDE && shape->groups == 2)
+        return launch<2, ip, QUEUES_INSIDE, 1>(device, shape, plan);
     if (shape->queues == QUEUES_INSIDE)
         return launch<4, ip, QUEUES_INSIDE, 1>(device, shape, plan);
     if (shape->pair == 2)
