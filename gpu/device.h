@@ -30,7 +30,7 @@ extern "C" {
 #include "base/status.h"
 #include "index/kernel/kernel.h"
 
-#define DEVICE_ABI 4u
+#define DEVICE_ABI 5u
 #define DEVICE_NONE UINT64_MAX
 #define DEVICE_LIST_MAX 64u   // keys of one list: k of nearest, what merge and reverse leave
 #define DEVICE_MERGE_MAX 256u // keys of one row that merge takes
@@ -49,7 +49,8 @@ struct device_facts {
     uint64_t bytes_free;
     uint32_t major, minor; // compute capability; 0 for the CPU
     uint32_t processors;
-    uint32_t clock_khz; // of a processor, at most; 0 when unknown
+    uint32_t clock_khz;      // of a processor, at most; 0 when unknown
+    uint64_t memory_bytes_s; // that its memory moves in a second, at most; 0 when unknown
 };
 
 // Coded rows, one after the other. A row's components are in their natural order (index/codec.h stores them in two

@@ -177,9 +177,14 @@ cuda_facts(struct device *device, struct device_facts *facts)
     facts->major = (uint32_t)properties.major;
     facts->minor = (uint32_t)properties.minor;
     facts->processors = (uint32_t)properties.multiProcessorCount;
-    int clock = 0;
+    int clock = 0, memory_khz = 0, memory_bits = 0;
     if (cudaDeviceGetAttribute(&clock, cudaDevAttrClockRate, device->ordinal) == cudaSuccess)
         facts->clock_khz = (uint32_t)clock;
+    if (cudaDeviceGetAttribute(&memory_khz, cudaDevAttrMemoryClockRate, device->ordinal) ==
+            cudaSuccess &&
+        cudaDeviceGetAttribute(&memory_bits, cudaDevAttrGlobalMemoryBusWidth, device->ordinal) ==
+            cudaSuccess) // twice a clock
+        facts->memory_bytes_s = (uint64_t)memory_khz * 1000 * 2 * (uint64_t)memory_bits / 8;
 }
 
 static const char *

@@ -4,6 +4,7 @@
 //   facts                    the device, and what copies it makes a second
 //   op NAME                  one operation against the plain half (ops: their names)
 //   nearest QUERIES ROWS DIM K [P]   distances a second by brute force, of rows whose factors lie up to P per cent apart
+//   measure ROWS DIM WIDTH   lists of so many random rows measured under ip, one of each row: distances a second, and bytes of memory
 //   build ROWS DIM [SETTING=N ...]   rows a second from pinned codes to verified blocks; then searches of the graph.
 //                            device_kib=N: in so much of the device's memory, by parts where that is too little; spread=N: under ip, of
 //                            rows e^N(0, N / 100) times as long; processors=1: the processors' bulk build of the same rows beside it,
@@ -23,6 +24,7 @@
 #include "base/prng.h"
 #include "bench/gpu/check.h"
 #include "index/graph.h"
+#include "index/nearest.h"
 
 #define RUNS 5u
 #define BEAMS 3u
@@ -174,17 +176,15 @@ print_keys(const struct stage *stage, const void *keys, size_t count)
     stage->device.ops->host_free(stage->device.device, host);
 }
 
-static void
-run_nearest(const struct stage *stage)
+// Rows of bytes drawn evenly, whose factors lie up to `apart` per cent apart, in the device's memory.
+static struct device_rows
+random_rows(const struct stage *stage, uint32_t rows, uint32_t dim, uint32_t apart)
 {
-    const uint32_t queries = number(stage, 1), rows = number(stage, 2), dim = number(stage, 3);
     const uint32_t stride = (dim + DEVICE_STRIDE - 1) / DEVICE_STRIDE * DEVICE_STRIDE;
-    const uint32_t apart = stage->word_count > 5 ? number(stage, 5) : 0;
-    const struct device_ops *ops = stage->device.ops;
     int8_t *codes = mem_alloc((size_t)rows * stride);
     struct byte_meta *metas = mem_alloc(rows * sizeof *metas);
-    if (codes == NULL || metas == NULL || queries > rows)
-        die("%u rows of %u: no memory, or fewer rows than queries", rows, dim);
+    if (codes == NULL || metas == NULL)
+        die("%u rows of %u: no memory", rows, dim);
     struct prng prng;
     prng_init(&prng, 5);
     for (size_t i = 0; i < (size_t)rows * stride; i += 8) {
@@ -197,30 +197,58 @@ run_nearest(const struct stage *stage)
             codes[(size_t)i * stride + c] = (int8_t)((float)codes[(size_t)i * stride + c] * part);
         metas[i] = (struct byte_meta){0.01f / part, 0.0001f * 5461.0f * (float)stride};
     }
-    struct device_nearest in = {.k = number(stage, 4), .skip_self = 1};
-    in.base =
-        (struct device_rows){.codes = device_copy(&stage->device, codes, (size_t)rows * stride),
-                             .metas = device_copy(&stage->device, metas, rows * sizeof *metas),
-                             .count = rows,
-                             .stride = stride};
-    in.queries = in.base;
-    in.queries.count = queries;
-    in.keys = device_memory(&stage->device, (size_t)queries * in.k * sizeof *in.keys);
+    const struct device_rows made = {
+        .codes = device_copy(&stage->device, codes, (size_t)rows * stride),
+        .metas = device_copy(&stage->device, metas, rows * sizeof *metas),
+        .count = rows,
+        .stride = stride};
+    mem_free(codes);
+    mem_free(metas);
+    return made;
+}
+
+// How many ms a run of the operation takes, after one that warms up.
+static double
+operation_ms(const struct stage *stage, void (*run)(const struct device_handle *, const void *),
+             const void *in)
+{
+    const struct device_ops *ops = stage->device.ops;
     double times[RUNS];
     for (uint32_t i = 0; i < RUNS + 1; i++) {
         float ms = 0.0f;
         must_device(&stage->device, ops->mark(stage->device.device, 0), "mark");
-        must_device(&stage->device, ops->nearest(stage->device.device, &in), "nearest");
+        run(&stage->device, in);
         must_device(&stage->device, ops->mark(stage->device.device, 1), "mark");
-        must_device(&stage->device, ops->between(stage->device.device, 0, 1, &ms), "nearest");
+        must_device(&stage->device, ops->between(stage->device.device, 0, 1, &ms), "between");
         if (i > 0)
             times[i - 1] = (double)ms;
     }
+    return median(times, RUNS);
+}
+
+static void
+nearest_once(const struct device_handle *handle, const void *in)
+{
+    must_device(handle, handle->ops->nearest(handle->device, in), "nearest");
+}
+
+static void
+run_nearest(const struct stage *stage)
+{
+    const uint32_t queries = number(stage, 1), rows = number(stage, 2), dim = number(stage, 3);
+    const uint32_t apart = stage->word_count > 5 ? number(stage, 5) : 0;
+    if (queries > rows)
+        die("%u queries of %u rows", queries, rows);
+    struct device_nearest in = {
+        .base = random_rows(stage, rows, dim, apart), .k = number(stage, 4), .skip_self = 1};
+    in.queries = in.base;
+    in.queries.count = queries;
+    in.keys = device_memory(&stage->device, (size_t)queries * in.k * sizeof *in.keys);
+    const double ms = operation_ms(stage, nearest_once, &in), pairs = (double)queries * rows;
     print_keys(stage, in.keys, (size_t)queries * in.k);
     struct device_facts facts;
-    ops->facts(stage->device.device, &facts);
-    const double ms = median(times, RUNS), pairs = (double)queries * rows;
-    const double tops = pairs * stride * 2.0 / ms * 1e-9;
+    stage->device.ops->facts(stage->device.device, &facts);
+    const double tops = pairs * in.base.stride * 2.0 / ms * 1e-9;
     // 4,096 multiplications and additions of bytes a clock and processor on Hopper.
     const double limit = facts.processors * (double)facts.clock_khz * 8192.0 * 1e-9;
     const char *const asked = getenv("OMEN_GPU_NEAREST");
@@ -229,6 +257,51 @@ run_nearest(const struct stage *stage)
            "%.0f TOPS | %.0f %% of %.0f |\n",
            queries, rows, dim, in.k, apart, mma ? ", by mma.sync" : "", ms, pairs / ms * 1e-6, tops,
            limit > 0.0 ? tops / limit * 100.0 : 0.0, limit);
+}
+
+// ---- measure ----
+static uint64_t *
+random_lists(const struct stage *stage, uint32_t rows, uint32_t width)
+{
+    const size_t count = (size_t)rows * width;
+    uint64_t *host = mem_alloc(count * sizeof *host);
+    if (host == NULL)
+        die("%u lists of %u: no memory", rows, width);
+    struct prng prng;
+    prng_init(&prng, 9);
+    for (size_t i = 0; i < count; i++)
+        host[i] = nearest_key(1.0f, prng_below(&prng, rows));
+    uint64_t *const keys = device_copy(&stage->device, host, count * sizeof *host);
+    mem_free(host);
+    return keys;
+}
+
+static void
+measure_once(const struct device_handle *handle, const void *in)
+{
+    must_device(handle, handle->ops->measure(handle->device, in), "measure");
+}
+
+static void
+run_measure(const struct stage *stage)
+{
+    const uint32_t rows = number(stage, 1), dim = number(stage, 2), width = number(stage, 3);
+    struct device_measure in = {
+        .rows = random_rows(stage, rows, dim, 0), .count = rows, .width = width};
+    in.rows.ip = 1;
+    in.rows.radius2 = 1.0f;
+    in.keys = random_lists(stage, rows, width);
+    const double ms = operation_ms(stage, measure_once, &in), pairs = (double)rows * width;
+    struct device_facts facts;
+    stage->device.ops->facts(stage->device.device, &facts);
+    // A key read and written and the row that it names; each list's own row.
+    const double row_bytes = in.rows.stride + (double)sizeof(struct byte_meta);
+    const double gbs = (pairs * (row_bytes + 16.0) + rows * row_bytes) / ms * 1e-6;
+    const double limit = (double)facts.memory_bytes_s * 1e-9;
+    printf("| measure %u x %u, lists of %u | %.2f ms | %.1f G distances/s | %.0f GB/s | "
+           "%.0f %% of %.0f |\n",
+           rows, dim, width, ms, pairs / ms * 1e-6, gbs, limit > 0.0 ? gbs / limit * 100.0 : 0.0,
+           limit);
 }
 
 // ---- builds ----
@@ -480,11 +553,8 @@ run_stage(const struct stage *stage)
     static const struct {
         const char *name;
         void (*run)(const struct stage *stage);
-    } stages[] = {{"facts", run_facts},
-                  {"op", run_op},
-                  {"nearest", run_nearest},
-                  {"build", run_build},
-                  {"compare", run_compare}};
+    } stages[] = {{"facts", run_facts},     {"op", run_op},       {"nearest", run_nearest},
+                  {"measure", run_measure}, {"build", run_build}, {"compare", run_compare}};
     for (size_t i = 0; i < sizeof stages / sizeof stages[0]; i++)
         if (strcmp(stages[i].name, stage->words[0]) == 0) {
             stages[i].run(stage);

@@ -16,7 +16,8 @@ tools/gpu-check --cpu --programs "$programs" --out "$out" --only "facts build1m 
 for row in '| cpu | 0.0 | 1 |' '| build 1500 x 128 |' '| build 1500 x 128, in [0-9]* parts |' '| 1500 x 128 | GPU | 32 |' \
     '| 1500 x 128 | processors | 32 |' '| 1500 x 128 | 32 | [+-]0.[0-9]* | [01].[0-9]* | held |' \
     '| 1500 x 128 ip, lengths e^N(0, 0.25) | 128 | [+-]0.[0-9]* | [01].[0-9]* | held |' \
-    '| nearest 100 of 750 x 1024, k 64, factors within 0 % |' '| nearest 100 of 750 x 1024, .* by mma.sync |'; do
+    '| nearest 100 of 750 x 1024, k 64, factors within 0 % |' '| nearest 100 of 750 x 1024, .* by mma.sync |' \
+    '| measure 1500 x 128, lists of 64 |' '| measure 1500 x 768, lists of 64 |'; do
     grep -q "^$row" "$out/RESULTS-gpu.md" || fail "no row \"$row\" in the tables"
 done
 grep -q ': 6 held, 0 missed\.$' "$out/RESULTS-gpu.md" || fail "not all of six beams are said to be held"
