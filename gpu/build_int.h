@@ -1,4 +1,5 @@
-// gpu/build_int.h -- what the two ways to build share: with all on the device at once (build.c), and by parts (build_parts.c).
+// gpu/build_int.h -- what the two ways to build share: with all on the device at once (build_whole.c), and by parts
+// (build_parts.c).
 //
 // Shape: handle.
 #ifndef OMEN_GPU_BUILD_INT_H
@@ -6,8 +7,18 @@
 #include "gpu/build.h"
 
 // ---- build.c ----
+struct build_job {
+    const struct device_handle *handle;
+    const struct gpu_build_config *config;
+    const struct gpu_build_input *input;
+    const struct gpu_build_plan *plan;
+    uint32_t count;
+    uint8_t *blocks;
+    uint32_t *seen;                      // host: what the entry leads to, a bit a row
+    const struct gpu_build_watch *watch; // or NULL
+    struct gpu_build_report *report;
+};
 // Tells that a stage begins, or of its work `done` of `total` is done; OMEN_E_CANCELLED where the build is to end.
-struct build_job;
 OMEN_MUST_CHECK omen_status build_tell(const struct build_job *job, enum gpu_build_stage stage,
                                        uint32_t done, uint32_t total);
 
@@ -38,19 +49,9 @@ struct device_reverse build_offer_lists(const struct gpu_build_config *config, u
 struct device_reverse build_offer_chosen(const struct gpu_build_config *config, uint32_t count,
                                          const uint64_t *chosen, uint64_t *candidates);
 
-// ---- build_parts.c ----
-struct build_job {
-    const struct device_handle *handle;
-    const struct gpu_build_config *config;
-    const struct gpu_build_input *input;
-    const struct gpu_build_plan *plan;
-    uint32_t count;
-    uint8_t *blocks;
-    uint32_t *seen;                      // host: what the entry leads to, a bit a row
-    const struct gpu_build_watch *watch; // or NULL
-    struct gpu_build_report *report;
-};
-// Fills in blocks, seen and the report, but for repair and verification.
+// ---- build_whole.c, build_parts.c ----
+// Fill in blocks, seen and the report, but for repair and verification.
+OMEN_MUST_CHECK omen_status build_whole(const struct build_job *job);
 OMEN_MUST_CHECK omen_status build_by_parts(const struct build_job *job);
 
 // ---- device_cpu.c ----
