@@ -79,9 +79,9 @@ tcp_try_send(struct tcp_client *client, const void *bytes, size_t count)
     for (size_t at = 0; at < count;) {
         const ssize_t went =
             send(client->fd, (const uint8_t *)bytes + at, count - at, MSG_NOSIGNAL);
-        if (went < 0)
+        if (went < 0 && errno != EINTR)
             return false;
-        at += (size_t)went;
+        at += went > 0 ? (size_t)went : 0;
     }
     return true;
 }
@@ -101,8 +101,10 @@ tcp_receive_more(struct tcp_client *client)
         client->bytes = mem_resize(client->bytes, client->room);
         ck_assert_ptr_nonnull(client->bytes);
     }
-    const ssize_t came =
-        recv(client->fd, client->bytes + client->count, client->room - client->count, 0);
+    ssize_t came;
+    do
+        came = recv(client->fd, client->bytes + client->count, client->room - client->count, 0);
+    while (came < 0 && errno == EINTR); // with a timeout: also where the process was stopped
     if (came < 0)
         ck_assert_msg(errno == ECONNRESET, "receive: %s", strerror(errno));
     if (came <= 0)
