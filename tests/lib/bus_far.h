@@ -91,10 +91,7 @@ far_accept(struct far *far)
         far->client = (struct tcp_client){.bytes = mem_alloc(FAR_ROOM), .room = FAR_ROOM};
     ck_assert_ptr_nonnull(far->client.bytes);
     far->client.count = 0;
-    do
-        far->client.fd = accept(far->listener, NULL, NULL);
-    while (far->client.fd < 0 &&
-           errno == EINTR); // with a timeout: also where the process was stopped
+    far->client.fd = tcp_accept(far->listener);
     ck_assert_int_ge(far->client.fd, 0);
     ck_assert_int_eq(
         setsockopt(far->client.fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);

@@ -46,6 +46,17 @@ tcp_socket(void)
     return fd;
 }
 
+// Of a listener with a timeout, which is interrupted also where the process was stopped and goes on. -1: nobody came in time.
+static inline int
+tcp_accept(int listener)
+{
+    int fd;
+    do
+        fd = accept(listener, NULL, NULL);
+    while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
 static inline struct tcp_client
 tcp_connect(uint16_t port)
 {
