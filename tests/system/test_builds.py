@@ -198,11 +198,11 @@ class Builds(BuildsCase):
 
 
 class Untaken(BuildsCase):
-    """Nodes that do not wait long for builders."""
+    """Nodes that do not wait long for builders, but until a program that looks has begun, on a machine that stands still for a while, too."""
 
     def node(self, name: str) -> Node:
         made = super().node(name)
-        made.environment = {"OMEN_BUILD_WAIT_MS": "1000", "OMEN_BUILD_REQUIRE_MS": "2000"}
+        made.environment = {"OMEN_BUILD_WAIT_MS": "5000", "OMEN_BUILD_REQUIRE_MS": "5000"}
         return made
 
     def test_a_job_that_lost_its_builder_is_done_by_the_copies_after_a_while(self) -> None:
