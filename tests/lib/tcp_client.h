@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -62,7 +63,15 @@ tcp_connect(uint16_t port)
 {
     const struct sockaddr_in to = tcp_loopback(port);
     struct tcp_client client = {.fd = tcp_socket()};
-    ck_assert_int_eq(connect(client.fd, (const struct sockaddr *)&to, sizeof to), 0);
+    int failed = connect(client.fd, (const struct sockaddr *)&to, sizeof to) == 0 ? 0 : errno;
+    if (failed == EINTR) { // it goes on: this process was stopped meanwhile
+        struct pollfd connected = {.fd = client.fd, .events = POLLOUT};
+        socklen_t bytes = sizeof failed;
+        while (poll(&connected, 1, TCP_PATIENCE_S * 1000) < 0)
+            ck_assert_int_eq(errno, EINTR);
+        ck_assert_int_eq(getsockopt(client.fd, SOL_SOCKET, SO_ERROR, &failed, &bytes), 0);
+    }
+    ck_assert_msg(failed == 0, "connect: %s", strerror(failed));
     return client;
 }
 
