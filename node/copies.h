@@ -31,6 +31,7 @@ struct copies_config {
     uint64_t boot;
     uint64_t retry_ns; // of replicas, and of commands
     uint64_t idle_ns;
+    uint32_t shrink_ms; // of replicas; 0: by the map's lease times
     uint32_t ops_max;
     uint64_t window_ms;
     uint32_t terms_max;

@@ -169,7 +169,8 @@ copies_read_map(struct copies *copies, const struct map *map)
     copies->map_version = map->version;
     copies->map_position = map->position;
     copies->node = own != NULL ? own->number : 0;
-    copies->shrink_ms = map_lease_times(map).shrink_ms;
+    copies->shrink_ms =
+        copies->config.shrink_ms > 0 ? copies->config.shrink_ms : map_lease_times(map).shrink_ms;
     copies->gap_count = 0;
     for (uint32_t i = 0; i < copies->count; i++)
         copies->rows[i]->named = copies->rows[i]->expected = false;

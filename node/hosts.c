@@ -44,6 +44,7 @@ init_copies(struct hosts *hosts)
                                          .boot = hosts->config.boot,
                                          .retry_ns = RETRY_NS,
                                          .idle_ns = IDLE_NS,
+                                         .shrink_ms = hosts->config.shrink_ms,
                                          .ops_max = DEDUPE_OPS_MAX,
                                          .terms_max = REPLICA_TERMS_MAX,
                                          .window_ms = DEDUPE_WINDOW_MS};

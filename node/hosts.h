@@ -26,6 +26,7 @@ struct hosts_config {
     size_t part_bytes_max; // of parts that wait: 256 MiB
     uint64_t keep_entries; // of a log that everybody has, for who comes back: 65,536,
     uint64_t keep_bytes;   // but not more than 1 GiB
+    uint32_t shrink_ms; // a copy that owes an answer so long is removed: by the map's lease times
     struct disk *disk;
     struct bus *bus;
     struct meta *meta;

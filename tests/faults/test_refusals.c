@@ -210,7 +210,6 @@ suite(void)
     Suite *suite = suite_create("faults/refusals");
     TCase *tcase = tcase_create("refusals");
     tcase_add_checked_fixture(tcase, setup, teardown);
-    tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, a_read_only_file_system_can_be_read_and_says_so_to_writers);
     tcase_add_test(tcase, a_network_file_system_is_refused_by_name);
     tcase_add_test(tcase, data_that_is_a_directory_is_refused);

@@ -4,6 +4,8 @@
 #ifndef OMEN_TESTS_BUS_FAR_H
 #define OMEN_TESTS_BUS_FAR_H
 #include "tests/lib/bus_world.h"
+#include "tests/lib/stream_wait.h"
+#include "wire/bus_int.h"
 
 #define FAR_FRAME_MAX 256u
 #define FAR_ROOM                                                                                   \
@@ -89,18 +91,33 @@ far_accept(struct far *far)
         far->client = (struct tcp_client){.bytes = mem_alloc(FAR_ROOM), .room = FAR_ROOM};
     ck_assert_ptr_nonnull(far->client.bytes);
     far->client.count = 0;
-    far->client.fd = accept(far->listener, NULL, NULL);
+    far->client.fd = tcp_accept(far->listener);
     ck_assert_int_ge(far->client.fd, 0);
     ck_assert_int_eq(
         setsockopt(far->client.fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience), 0);
 }
 
-// Until the other side has connected and said so. Its thread takes memory for what it is to hear behind that.
+// Until the other side has connected and said so.
 static inline void
 far_await_hello(struct far *far)
 {
     while (far->client.count < PEER_HEAD_BYTES + HANDSHAKE_HELLO_BYTES)
         ck_assert(tcp_receive_more(&far->client));
+}
+
+// Behind its HELLO, which has come: until it has memory for what it is to hear.
+static inline void
+far_await_heard(uint32_t node)
+{
+    struct bus *bus = nodes[0].bus;
+    lock_acquire(&bus->lock);
+    const struct bus_peer *peer = bus_peer_find(bus, node_uuid(node));
+    ck_assert_ptr_nonnull(peer);
+    struct stream *stream = peer->lanes[0].link->stream;
+    stream_keep(stream);
+    lock_release(&bus->lock);
+    stream_await_receive(stream);
+    stream_release(stream);
 }
 
 static inline void

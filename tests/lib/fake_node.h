@@ -51,7 +51,7 @@ fake_node_accept(struct fake_node *node)
     const struct timeval patience = {.tv_sec = TCP_PATIENCE_S};
     if (node->conn.fd >= 0)
         tcp_leave(&node->conn);
-    node->conn = (struct tcp_client){.fd = accept(node->listener, NULL, NULL)};
+    node->conn = (struct tcp_client){.fd = tcp_accept(node->listener)};
     ck_assert_msg(node->conn.fd >= 0, "nobody connects: %s", strerror(errno));
     ck_assert_int_eq(setsockopt(node->conn.fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience),
                      0);

@@ -19,6 +19,8 @@
 #define HOSTS_NODES_MAX 4u
 #define HOSTS_REPLIES_MAX 4096u // remembered: who asks more forgets the oldest
 #define HOSTS_LEASE_NS (UINT64_C(1000) * 1000000000)
+// No copy goes because this process, or one of its threads, had no processor for a while.
+#define HOSTS_SHRINK_MS 1000000u
 
 struct bus {
     struct hosts_world *world;
@@ -241,6 +243,7 @@ hosts_node_start(uint32_t at)
                                         .meta = &node->meta,
                                         .part_bytes_max = 1 << 20,
                                         .keep_entries = 100,
+                                        .shrink_ms = HOSTS_SHRINK_MS,
                                         .context = node,
                                         .halt = hosts_halted,
                                         .near = hosts_hear_near,

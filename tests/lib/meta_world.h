@@ -455,14 +455,25 @@ node_of(struct cluster_uuid uuid)
     ck_abort_msg("nobody is %llu", (unsigned long long)uuid.low);
 }
 
-// As a client would: asks whoever is said to lead, until it is done.
-static inline uint64_t
-write_setting(struct node *first, const char *name, const char *value)
+// Whom it takes for the leader, once there is one: on a slow machine there may be none for a moment at any time.
+static inline struct node *
+leader_of(struct node *node)
 {
-    const struct command command = setting(name, value);
+    struct cluster_uuid leader = leader_at(node);
+    while (uuid_is_none(leader)) {
+        wait_until(node, has_another_leader, 0);
+        leader = leader_at(node);
+    }
+    return node_of(leader);
+}
+
+// As a client would: asks whoever is said to lead, until it is done. The map's version then.
+static inline uint64_t
+settle(struct node *first, const struct command *command)
+{
     struct node *node = first;
     for (;;) {
-        const struct meta_answer answer = propose(node, &command);
+        const struct meta_answer answer = propose(node, command);
         if (answer.outcome == META_DONE) {
             ck_assert_int_eq(answer.result.status, OMEN_OK);
             return answer.result.version;
@@ -472,6 +483,13 @@ write_setting(struct node *first, const char *name, const char *value)
         if (!uuid_is_none(answer.leader) && node_of(answer.leader)->meta != NULL)
             node = node_of(answer.leader);
     }
+}
+
+static inline uint64_t
+write_setting(struct node *first, const char *name, const char *value)
+{
+    const struct command command = setting(name, value);
+    return settle(first, &command);
 }
 
 static inline void

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -46,12 +47,31 @@ tcp_socket(void)
     return fd;
 }
 
+// Of a listener with a timeout, which is interrupted also where the process was stopped and goes on. -1: nobody came in time.
+static inline int
+tcp_accept(int listener)
+{
+    int fd;
+    do
+        fd = accept(listener, NULL, NULL);
+    while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
 static inline struct tcp_client
 tcp_connect(uint16_t port)
 {
     const struct sockaddr_in to = tcp_loopback(port);
     struct tcp_client client = {.fd = tcp_socket()};
-    ck_assert_int_eq(connect(client.fd, (const struct sockaddr *)&to, sizeof to), 0);
+    int failed = connect(client.fd, (const struct sockaddr *)&to, sizeof to) == 0 ? 0 : errno;
+    if (failed == EINTR) { // it goes on: this process was stopped meanwhile
+        struct pollfd connected = {.fd = client.fd, .events = POLLOUT};
+        socklen_t bytes = sizeof failed;
+        while (poll(&connected, 1, TCP_PATIENCE_S * 1000) < 0)
+            ck_assert_int_eq(errno, EINTR);
+        ck_assert_int_eq(getsockopt(client.fd, SOL_SOCKET, SO_ERROR, &failed, &bytes), 0);
+    }
+    ck_assert_msg(failed == 0, "connect: %s", strerror(failed));
     return client;
 }
 
@@ -79,9 +99,9 @@ tcp_try_send(struct tcp_client *client, const void *bytes, size_t count)
     for (size_t at = 0; at < count;) {
         const ssize_t went =
             send(client->fd, (const uint8_t *)bytes + at, count - at, MSG_NOSIGNAL);
-        if (went < 0)
+        if (went < 0 && errno != EINTR)
             return false;
-        at += (size_t)went;
+        at += went > 0 ? (size_t)went : 0;
     }
     return true;
 }
@@ -101,8 +121,10 @@ tcp_receive_more(struct tcp_client *client)
         client->bytes = mem_resize(client->bytes, client->room);
         ck_assert_ptr_nonnull(client->bytes);
     }
-    const ssize_t came =
-        recv(client->fd, client->bytes + client->count, client->room - client->count, 0);
+    ssize_t came;
+    do
+        came = recv(client->fd, client->bytes + client->count, client->room - client->count, 0);
+    while (came < 0 && errno == EINTR); // with a timeout: also where the process was stopped
     if (came < 0)
         ck_assert_msg(errno == ECONNRESET, "receive: %s", strerror(errno));
     if (came <= 0)

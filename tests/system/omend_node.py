@@ -69,6 +69,13 @@ class Node:
 
     def wait_for(self, event: str, **wanted: str) -> dict[str, str]:
         """The next line of this event with these values, among those that nobody has waited past."""
+        said = self.hears(event, **wanted)
+        if said is None:
+            raise AssertionError(f"{self.name} ended before {event} {wanted}; it said:\n{''.join(self.text[-40:])}")
+        return said
+
+    def hears(self, event: str, **wanted: str) -> dict[str, str] | None:
+        """The same; None where it ends before it says so."""
         end = time.monotonic() + SECONDS
         while True:
             try:
@@ -76,7 +83,8 @@ class Node:
             except queue.Empty:
                 raise AssertionError(f"{self.name}: no {event} {wanted} within {SECONDS} s; it said:\n{''.join(self.text[-40:])}") from None
             if line is None:
-                raise AssertionError(f"{self.name} ended before {event} {wanted}; it said:\n{''.join(self.text[-40:])}")
+                self._queue.put(None)  # for who waits for its end
+                return None
             said = fields(line)
             self.lines.append(said)
             self.text.append(line)

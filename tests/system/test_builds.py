@@ -65,9 +65,17 @@ class BuildsCase(ClusterCase):
     def job(self, number: int) -> dict[str, Any]:
         return self.client.call("job.get", {"job": number})
 
+    def until_state(self, number: int, *states: str) -> dict[str, Any]:
+        """Who is asked may be another node than the one that was told, and hears of it a moment later."""
+        def row() -> dict[str, Any]:
+            now = self.job(number)
+            return now if now["state"] in states else {}
+
+        return until(f"job {number} is {' or '.join(states)}", row)
+
     def begin(self) -> int:
         number = self.client.call("collection.build", {"collection": WIDE})["job"]
-        self.assertEqual(self.job(number)["kind"], "build")
+        self.assertEqual(until("the job is there", lambda: self.job(number))["kind"], "build")
         return number
 
     def until_done(self, number: int) -> None:
@@ -117,7 +125,7 @@ class Builds(BuildsCase):
         done = self.omenctl("collection", "build", WIDE, "--gpu", "never", "--wait", "-o", "json")
         self.assertEqual(done.returncode, 0, done.stderr)
         number = json.loads(done.stdout)["job"]
-        self.assertEqual(self.job(number)["state"], "done")
+        self.until_state(number, "done")
         self.assertEqual(self.omenctl("job", "watch", str(number)).returncode, 0)
         self.assertEqual(self.omenctl("job", "watch", "12345678").returncode, 3)
         self.assertEqual(self.omenctl("job", "watch", "none").returncode, 2)
@@ -127,7 +135,7 @@ class Builds(BuildsCase):
         self.assertEqual(waits.returncode, 0, waits.stderr)
         number = json.loads(waits.stdout)["job"]
         self.assertIn("no GPU", next(line for line in builder.text if "event=build.gpu" in line))
-        self.assertEqual(self.job(number)["state"], "waiting")  # for a builder with a GPU
+        self.until_state(number, "waiting")  # for a builder with a GPU
         self.assertEqual(self.omenctl("job", "cancel", str(number), "--yes").returncode, 0)
         self.assertEqual(self.omenctl("collection", "build", WIDE, "--gpu", "auto", "--backend", "cpu").returncode, 2)
 
@@ -149,7 +157,7 @@ class Builds(BuildsCase):
             number = self.begin()
             builder.wait_for("build.begun", job=str(number))
             self.assertEqual(builder.kill(), -signal.SIGKILL)
-            self.assertEqual(self.job(number)["state"], "running")
+            until("it was somebody's", lambda: self.job(number).get("attempts", 0) >= 1)
             load.wait_for(acks=20, searches=5)
             self.check_recall()
             self.join_builder()
@@ -164,7 +172,7 @@ class Builds(BuildsCase):
         number = self.begin()
         builder.wait_for("build.begun", job=str(number))
         self.client.call("job.cancel", {"job": number})
-        self.assertEqual(self.job(number)["state"], "failed")
+        self.until_state(number, "failed")
         other = self.begin()
         self.assertNotEqual(other, number)
         self.until_done(other)
@@ -193,30 +201,27 @@ class Builds(BuildsCase):
             until("it is not alive", lambda client=client: all(
                 row["member"] != "alive" for row in client.call("node.list")["nodes"] if row["roles"] == ["builder"]))
         number = until("each copy has linked what it has", lambda: self.client.call("collection.build", {"collection": WIDE}))["job"]
-        self.assertEqual(self.job(number)["state"], "done")
+        self.until_state(number, "done")
         self.check_recall()
 
 
 class Untaken(BuildsCase):
-    """Nodes that do not wait long for builders."""
+    """Nodes that do not wait long for builders, but until a program that looks has begun, on a machine that stands still for a while, too."""
 
     def node(self, name: str) -> Node:
         made = super().node(name)
-        made.environment = {"OMEN_BUILD_WAIT_MS": "1000", "OMEN_BUILD_REQUIRE_MS": "2000"}
+        made.environment = {"OMEN_BUILD_WAIT_MS": "5000", "OMEN_BUILD_REQUIRE_MS": "5000"}
         return made
 
     def test_a_job_that_lost_its_builder_is_done_by_the_copies_after_a_while(self) -> None:
         builder = self.found_builder()
         self.assertEqual(builder.kill(), -signal.SIGKILL)
         number = self.begin()  # nobody has noticed yet
-        row = self.job(number)
-        self.assertEqual(row["state"], "waiting")
-        self.assertIn("waits for a builder", row["text"])
+        self.assertIn("waits for a builder", self.until_state(number, "waiting")["text"])
         watched = self.omenctl("job", "watch", str(number))
         self.assertEqual(watched.returncode, 0, watched.stderr)
         self.assertIn(f"job {number} is waiting: the collection {WIDE}; waits for a builder", watched.stderr)
-        self.assertEqual(self.job(number)["state"], "done")
-        self.assertEqual(self.job(number)["attempts"], 1)
+        self.assertEqual(self.until_state(number, "done")["attempts"], 1)
         self.check_recall()
         self.check_all()
 

@@ -60,6 +60,16 @@ def promtool(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str
     return subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False, timeout=SECONDS, **options)
 
 
+def first_hit(client: Client) -> int | None:
+    """None: there is no lease now, as may be at any moment where this machine stands still for one."""
+    try:
+        return client.call("query.search", collection="docs", vector=vector(3), k=2, consistency="strong")["hits"][0]["id"]
+    except RpcError as error:
+        if error.name not in ("BUSY", "TIMEOUT", "STALE_MAP"):
+            raise
+        return None
+
+
 class Case(unittest.TestCase):
     def setUp(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="omendb-test-")
@@ -109,7 +119,7 @@ class Case(unittest.TestCase):
                 return False
 
         self.until("a write is acknowledged", written)
-        self.assertEqual(client.call("query.search", collection="docs", vector=vector(3), k=2, consistency="strong")["hits"][0]["id"], 3)
+        self.until("a strong search finds it", lambda: first_hit(client) == 3)
 
     def clean(self, text: str) -> None:
         done = promtool("check", "metrics", input=text)
@@ -165,11 +175,13 @@ class Alone(Case):
         def seen() -> dict[str, float]:
             return samples(fetch(admin, "/metrics")[1])
 
+        refused = 'omen_requests_total{method="query.search",status="NOT_FOUND"}'
+        self.until("the last one is counted, which was answered before", lambda: seen().get(refused) == 1)
         now = seen()
         self.assertEqual(now['omen_requests_total{method="query.search",status="OK"}'], 1)
-        self.assertEqual(now['omen_requests_total{method="query.search",status="NOT_FOUND"}'], 1)
         self.assertEqual(now['omen_requests_total{method="collection.create",status="OK"}'], 1)
-        self.assertEqual(now['omen_request_seconds_count{method="query.search"}'], 2)
+        searches = sum(count for name, count in now.items() if name.startswith('omen_requests_total{method="query.search"'))
+        self.assertEqual(now['omen_request_seconds_count{method="query.search"}'], searches)
         self.assertGreater(now['omen_request_seconds_sum{method="query.search"}'], 0)
         self.assertEqual(now["omen_points_written_total"], 100)
         self.assertEqual(now['omen_parts_total{kind="search",status="OK"}'], 4)
@@ -234,9 +246,9 @@ class Together(Case):
         self.until("all copies are there",
                    lambda: sum(all_of('omen_copies{role="primary"}')) == 4 and sum(all_of('omen_copies{role="backup"}')) == 8)
         self.until("none is missing", lambda: all_of('omen_shards{state="degraded"}') == [0, 0, 0])
-        self.assertEqual(all_of('omen_members{state="alive"}'), [3, 3, 3])
-        self.assertEqual(sum(all_of("omen_raft_leader")), 1)
-        self.assertEqual(all_of("omen_raft_voters"), [3, 3, 3])
+        self.until("all are alive to all", lambda: all_of('omen_members{state="alive"}') == [3, 3, 3])
+        self.until("one leads", lambda: sum(all_of("omen_raft_leader")) == 1)
+        self.until("all vote, as all know", lambda: all_of("omen_raft_voters") == [3, 3, 3])
         self.until("all have the same map", lambda: len(set(all_of("omen_map_version"))) == 1)
         lags = [value for _, admin in nodes for name, value in samples(fetch(admin, "/metrics")[1]).items()
                 if name.startswith("omen_shard_peer_lag_entries")]

@@ -513,7 +513,11 @@ class ExitCodes(Case):
 
     def test_an_answer_that_does_not_come_ends_with_6_and_says_that_nobody_knows(self) -> None:
         node = self.fake()
-        self.refused(self.run_("--timeout", "2", "alias", "set", "a", "docs"), TIMEOUT, "whether it was done is not known")
+        for seconds in (2, 20):  # where nothing was sent within the first, because this machine stood still, that is known
+            done = self.run_("--timeout", str(seconds), "alias", "set", "a", "docs")
+            if node.calls("alias.set"):
+                break
+        self.refused(done, TIMEOUT, "whether it was done is not known")
         self.assertEqual(len(node.calls("alias.set")), 1)
 
     def test_no_key_a_wrong_one_and_one_that_may_not_end_with_7(self) -> None:

@@ -57,6 +57,7 @@ class FakeServer:
         self.node = f"node-{self.port}"
         self.map_version = 1
         self.primary: FakeServer = self  # of all shards
+        self.came: set[str] = set()  # methods of which one was held
         self.unknown: dict[str, set[str]] = {}  # keys of methods that it does not know, as one of an older version
         self._start(self._accept)
 
@@ -77,6 +78,10 @@ class FakeServer:
     def hold(self, method: str) -> threading.Event:
         """Requests of the method wait until the event is set."""
         return self.held.setdefault(method, threading.Event())
+
+    def waits(self, method: str) -> bool:
+        """Whether a request that waits so has come."""
+        return method in self.came
 
     def called(self, method: str) -> list[dict[str, Any]]:
         with self._lock:
@@ -132,6 +137,7 @@ class FakeServer:
                 unpacker.feed(data)
                 for message in unpacker:
                     if self.held.get(message[2]) is not None:  # the others go on
+                        self.came.add(message[2])
                         self._start(self._answer, connected, writes, session, message)
                     elif not self._answer(connected, writes, session, message):
                         return

@@ -4,57 +4,64 @@
 #include "base/os_lock.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/os_clock.h"
 #include "tests/lib/check_main.h"
 
-enum { TIMES = 200, HELD_NS = 100000 };
+enum { TIMES = 2000 };
 
-struct greedy {
+struct turns {
     struct lock lock;
-    _Atomic bool stop;
-    _Atomic uint64_t times;
+    _Atomic bool over;
+    uint32_t others;      // that had the lock; under it, as is
+    uint32_t passed_over; // how often nobody had it between two of ours, although somebody waited
 };
 
-// Holds it all the time but for the moment between two.
-static void *
-hold_again_and_again(void *context)
+// Whether somebody waits for the lock, which we have.
+static bool
+is_waited_for(struct lock *lock)
 {
-    struct greedy *greedy = context;
-    while (!atomic_load(&greedy->stop)) {
-        lock_acquire_in_turn(&greedy->lock);
-        const uint64_t until_ns = os_clock_ns() + HELD_NS;
-        while (os_clock_ns() < until_ns)
-            ;
-        atomic_fetch_add(&greedy->times, 1);
-        lock_release(&greedy->lock);
+    if (pthread_mutex_trylock(&lock->next) != 0)
+        return true;
+    ck_assert_int_eq(pthread_mutex_unlock(&lock->next), 0);
+    return false;
+}
+
+static void *
+come_again_at_once(void *context)
+{
+    struct turns *turns = context;
+    for (uint32_t i = 0; i < TIMES; i++) {
+        lock_acquire_in_turn(&turns->lock);
+        while (!is_waited_for(&turns->lock))
+            (void)sched_yield();
+        const uint32_t before = turns->others;
+        lock_release(&turns->lock);
+        lock_acquire_in_turn(&turns->lock);
+        turns->passed_over += turns->others == before;
+        lock_release(&turns->lock);
     }
+    atomic_store(&turns->over, true);
     return NULL;
 }
 
 START_TEST(who_comes_again_at_once_lets_whoever_waits_go_first)
 {
-    struct greedy greedy = {.times = 0};
-    lock_init(&greedy.lock);
+    struct turns turns = {.others = 0};
+    lock_init(&turns.lock);
     pthread_t thread;
-    ck_assert_int_eq(pthread_create(&thread, NULL, hold_again_and_again, &greedy), 0);
-    while (atomic_load(&greedy.times) == 0)
-        ;
-    uint64_t waited = 0;
-    for (uint32_t i = 0; i < TIMES; i++) {
-        const uint64_t before = atomic_load(&greedy.times);
-        lock_acquire(&greedy.lock);
-        waited += atomic_load(&greedy.times) - before;
-        lock_release(&greedy.lock);
+    ck_assert_int_eq(pthread_create(&thread, NULL, come_again_at_once, &turns), 0);
+    while (!atomic_load(&turns.over)) {
+        lock_acquire(&turns.lock);
+        turns.others++;
+        lock_release(&turns.lock);
     }
-    atomic_store(&greedy.stop, true);
-    pthread_join(thread, NULL);
-    lock_fini(&greedy.lock);
-    // Ours, and those that came to an end before we stood in the line, as this thread was not run meanwhile.
-    ck_assert_uint_le(waited, TIMES * 20);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ck_assert_uint_eq(turns.passed_over, 0);
+    lock_fini(&turns.lock);
 }
 END_TEST
 

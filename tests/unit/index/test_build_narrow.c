@@ -227,7 +227,6 @@ suite(void)
     Suite *suite = suite_create("build_narrow");
     TCase *tcase = tcase_create("narrow");
     tcase_add_loop_test(tcase, copies_lead_to_as_much_as_whole_rows, 0, ALONE);
-    tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, any_number_of_threads_and_any_room_for_copies_make_the_same_graph);
     tcase_add_loop_test(tcase, few_rows_and_short_ones_are_compared_whole, 0, SHAPES * ALONE);
     tcase_add_test(tcase, rows_that_are_too_long_or_have_extras_are_compared_whole);

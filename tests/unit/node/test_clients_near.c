@@ -340,6 +340,7 @@ help_again_and_again(void *argument)
         if (!clients_near_may_help(&scene.clients))
             abort(); // there is no other
         clients_near_help(&scene.clients);
+        (void)sched_yield(); // else who waits for this one gets no processor while it spins
     }
     return NULL;
 }

@@ -24,11 +24,13 @@ static uint16_t ports[NODES]; // of clients; 0: any
 
 // ---- nodes ----
 
+// Whom it shall join is there: who was not answered in time, because one of the two had no processor, asks again at once.
 static bool
 no_pause(void *context, uint32_t ms)
 {
     (void)context;
-    ck_abort_msg("whom it shall join is there, and it waits %u ms", ms);
+    (void)ms;
+    return false;
 }
 
 static void
@@ -164,13 +166,21 @@ wait_for_voters(uint32_t at, uint64_t voters)
     while (said.error[0] != '\0' || said.voters != voters || said.nodes != voters);
 }
 
-static void
-create_in_the_end(uint32_t at, const char *name)
+// Until somebody leads and what came of it is known: on a slow machine that may change at any moment.
+static struct said
+create_until_known(uint32_t at, const char *name)
 {
     struct said said;
     do
         said = create(at, name, 2000);
     while (strcmp(said.error, "BUSY") == 0 || strcmp(said.error, "TIMEOUT") == 0);
+    return said;
+}
+
+static void
+create_in_the_end(uint32_t at, const char *name)
+{
+    const struct said said = create_until_known(at, name);
     ck_assert_msg(said.error[0] == '\0' || strcmp(said.error, "EXISTS") == 0, "%s: %s", said.error,
                   said.text);
 }
@@ -191,7 +201,7 @@ START_TEST(a_collection_made_at_one_node_is_there_where_it_was_asked_for_and_soo
     for (uint32_t i = 0; i < NODES; i++) {
         create_in_the_end(i, names[i]);
         ck_assert(has(i, names[i]));
-        ck_assert_str_eq(create((i + 1) % NODES, names[i], 2000).error, "EXISTS");
+        ck_assert_str_eq(create_until_known((i + 1) % NODES, names[i]).error, "EXISTS");
     }
     for (uint32_t i = 0; i < NODES * NODES; i++)
         while (!has(i / NODES, names[i % NODES]))
@@ -199,11 +209,26 @@ START_TEST(a_collection_made_at_one_node_is_there_where_it_was_asked_for_and_soo
 }
 END_TEST
 
-START_TEST(a_node_that_knows_no_leader_says_so_and_does_nothing)
+// False: it was elected before it was asked, because this thread had no processor for so long.
+static bool
+is_asked_before_it_is_elected(void)
 {
     start(0);
-    const struct said said = create(0, "early", 2000); // it has yet to be elected
+    const struct said said = create(0, "early", 2000);
+    if (said.error[0] == '\0') {
+        stop(0);
+        folder_fini(&folder);
+        folder_init(&folder);
+        return false;
+    }
     ck_assert_str_eq(said.error, "BUSY");
+    return true;
+}
+
+START_TEST(a_node_that_knows_no_leader_says_so_and_does_nothing)
+{
+    while (!is_asked_before_it_is_elected())
+        continue;
     create_in_the_end(0, "early");
     ck_assert(has(0, "early"));
 }

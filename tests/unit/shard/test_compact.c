@@ -310,7 +310,6 @@ suite(void)
     tcase_add_test(tcase, compaction_that_had_to_wait_is_done_by_the_next_write);
     tcase_add_test(tcase, compaction_that_had_to_wait_is_done_by_the_keeper);
     tcase_add_test(tcase, cursor_survives_the_compaction_beside_it);
-    tcase_set_timeout(tcase, 60);
     suite_add_tcase(suite, tcase);
     return suite;
 }

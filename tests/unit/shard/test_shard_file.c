@@ -440,7 +440,6 @@ suite(void)
     Suite *all = suite_create("shard/shard_file");
     TCase *tcase = tcase_create("shard_file");
     tcase_add_checked_fixture(tcase, setup, teardown);
-    tcase_set_timeout(tcase, 60);
     tcase_add_loop_test(tcase, a_file_that_is_made_small_beside_a_writer_loses_nothing, 0, 2);
     tcase_add_test(tcase, a_checkpoint_that_is_cut_leaves_no_part_of_a_write);
     tcase_add_test(tcase, slots_that_were_used_again_are_there_after_kill_9);

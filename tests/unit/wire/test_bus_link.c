@@ -234,6 +234,7 @@ END_TEST
 START_TEST(without_memory_for_a_confirmation_the_connection_is_closed_and_made_again)
 {
     be_dialed();
+    far_await_heard(1); // else it might be closed before it hears
     mem_fail_once(1);
     far_say(&far, PEER_WELCOME, far.welcome, sizeof far.welcome);
     it_is_closed(0);

@@ -129,7 +129,6 @@ bus_peer_suite(void)
 {
     Suite *suite = suite_create("wire/bus_peer");
     TCase *tests = tcase_create("bus_peer");
-    tcase_set_timeout(tests, 60);
     tcase_add_test(tests, so_many_strangers_are_known_and_one_more_is_sent_nothing);
     tcase_add_test(tests, who_was_sent_nothing_for_a_minute_is_forgotten_if_it_is_a_stranger);
     tcase_add_test(tests, a_node_takes_the_place_of_the_stranger_at_its_address);

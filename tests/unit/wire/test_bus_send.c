@@ -5,7 +5,6 @@
 #include "base/os_thread.h"
 #include "tests/lib/bus_far.h"
 #include "wire/bus_int.h"
-#include "wire/stream_nng_int.h"
 
 static const struct wire_bytes nothing = {0};
 static struct far far, other;
@@ -16,22 +15,6 @@ one_open(void)
     node_prepare(0);
     nodes[0].config.control_bytes_max = 1u << 20;
     node_open(0);
-}
-
-// It has what it takes memory for of itself: its thread does that behind what it says first.
-static bool
-link_receives(uint32_t node)
-{
-    struct bus *bus = nodes[0].bus;
-    lock_acquire(&bus->lock);
-    const struct bus_peer *peer = bus_peer_find(bus, node_uuid(node));
-    ck_assert_ptr_nonnull(peer);
-    struct stream *stream = peer->lanes[0].link->stream; // which the bus's thread has not ended
-    lock_acquire(&stream->lock);
-    const bool receives = stream->receiving;
-    lock_release(&stream->lock);
-    lock_release(&bus->lock);
-    return receives;
 }
 
 // Of what a connection wants: itself, room for the frames that wait for it, the dial.
@@ -63,8 +46,7 @@ START_TEST(a_frame_that_there_is_no_memory_for_does_not_wait_and_those_beside_it
     ck_assert(send_frame(0, 1, PEER_CONTROL, 1, nothing));
     far_accept(&far); // and says nothing yet
     far_await_hello(&far);
-    while (!link_receives(1))
-        (void)sched_yield();
+    far_await_heard(1);
     for (uint64_t n = 1; n <= 2; n++) { // the frame, and room behind what waits
         mem_fail_once(n);
         ck_assert(!send_frame(0, 1, PEER_CONTROL, 2, (struct wire_bytes){body, sizeof body}));

@@ -92,14 +92,15 @@ START_TEST(who_does_not_say_hello_in_time_is_closed_however_slowly_it_speaks)
     encode_init(&ping, 4096);
     rpc_write_ask(&ping, 1, method_at(METHOD_SYSTEM_PING), &nothing);
     struct rpc_message message;
-    for (;;) { // pings are no hello; the loris adds a byte with each
+    for (uint32_t said = 0;; said++) { // pings are no hello; the loris adds a byte with each
         if (!tcp_try_send(&talker, ping.bytes, ping.count))
             break;
         const size_t bytes = rpc_receive(&talker, &message);
         if (bytes == 0)
             break;
         tcp_forget(&talker, bytes);
-        (void)tcp_try_send(&loris, "x", 1);
+        if (said < 3000) // it never says all
+            (void)tcp_try_send(&loris, "x", 1);
     }
     tcp_expect_end(&silent);
     tcp_expect_end(&loris);

@@ -6,6 +6,7 @@
 
 #include "base/os_wait.h"
 #include "tests/lib/nng_faults.h"
+#include "tests/lib/stream_wait.h"
 #include "tests/lib/tcp_client.h"
 
 static struct owner {
@@ -292,6 +293,7 @@ accept_one(size_t takes)
     open_set("127.0.0.1");
     struct tcp_client client = tcp_connect(streams_port(owner.set));
     wait_for(&owner.begun, 1);
+    stream_await_receive(owner.stream);
     return client;
 }
 
