@@ -221,7 +221,7 @@ class Founding(Case):
             (["--dta", "x"], 64, "--dta is no option"),
             (["--weight", "0"], 64, "--weight: \"0\" is no number"),
             ([], 78, "data is missing"),
-            (["--data", str(self.folder / "x"), "--listen", "0.0.0.0:0"], 78, "needs cluster-key"),
+            (["--data", str(self.folder / "x"), "--listen", "0.0.0.0:0"], 78, "needs cluster-key, and api-keys"),
         ):
             done = subprocess.run([OMEND, *options], capture_output=True, text=True, env={}, check=False, timeout=60)
             self.assertEqual(done.returncode, code)
