@@ -160,6 +160,7 @@ class Contexts(cluster.Case):
 
     def test_contexts_are_listed_used_changed_and_removed_and_no_key_is_shown(self) -> None:
         self.assertEqual(self.here("context", "list").json, [])
+        self.assertIn("no contexts", self.here("-o", "table", "context", "list").talk)
         self.set_both()
         listed = self.here("context", "list")
         self.assertNotIn("root", listed.out)

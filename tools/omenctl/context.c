@@ -147,6 +147,8 @@ list(struct call *call, struct contexts *contexts, bool *changed)
         doc_text(doc, row, "endpoints", context->endpoints);
         doc_text(doc, row, "api_key", key_of(context));
     }
+    if (contexts->count == 0 && call->format == DOC_AS_TABLE)
+        call_talk(call, "no contexts");
     const enum exit_code code = call_print(call, doc);
     doc_close(doc);
     return code;
