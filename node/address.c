@@ -38,6 +38,9 @@ split(const char *text, struct parts *parts)
     const size_t count = (size_t)(end - host);
     if (count == 0 || count > HOST_BYTES_MAX)
         return false;
+    // A port alone; the resolver would take it for an IPv4 address of one number.
+    if (strspn(host, "0123456789") == count)
+        return false;
     memcpy(parts->host, host, count);
     parts->host[count] = '\0';
     parts->port = colon != NULL && colon[1] != '\0' ? colon + 1 : NULL;

@@ -294,10 +294,12 @@ admin_shard_split(struct admin *a)
         return admin_refuse(a, OMEN_E_INVALID,
                             "at is '%.*s', expected a hash in 16 hexadecimal digits",
                             (int)ask->at.count, ask->at.bytes);
-    if (at <= shard->first || at > shard->last)
+    // A half that ends at hash 0 would be one of all hashes to the shards (shard/hosted.h): it takes all points, and the split is given up.
+    const uint64_t least = shard->first == 0 ? 2 : shard->first + 1;
+    if (at < least || at > shard->last)
         return admin_refuse(a, OMEN_E_INVALID,
                             "at is %016" PRIx64 ", expected it within %016" PRIx64 "-%016" PRIx64,
-                            at, shard->first + 1, shard->last);
+                            at, least, shard->last);
     if (a->map->shard_count + 2 > MAP_SHARDS_MAX)
         return admin_refuse(a, OMEN_E_FULL,
                             "the cluster has %" PRIu32

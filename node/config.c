@@ -7,6 +7,7 @@
 #include "node/config.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -433,14 +434,16 @@ check_public(const struct config *config, struct omen_error *error)
     if (local || config->insecure)
         return OMEN_OK;
     const char *which = address_is_loopback(&config->listen) ? "peer" : "listen";
-    if (config->cluster_key[0] == '\0')
-        return error_set(error, OMEN_E_INVALID,
-                         "%s: another address than loopback needs cluster-key, or insecure", which);
-    if (config->key_count == 0)
-        return error_set(
-            error, OMEN_E_INVALID,
-            "%s: another address than loopback needs api-keys in the file, or insecure", which);
-    return OMEN_OK;
+    const bool has_key = config->cluster_key[0] != '\0', has_keys = config->key_count > 0;
+    if (has_key && has_keys)
+        return OMEN_OK;
+    return error_set(error, OMEN_E_INVALID,
+                     "%s: another address than loopback needs cluster-key, and api-keys in the "
+                     "file, or insecure: %s missing",
+                     which,
+                     has_key    ? "api-keys are"
+                     : has_keys ? "cluster-key is"
+                                : "both are");
 }
 
 static omen_status
@@ -448,13 +451,21 @@ check_together(const struct config *config, struct omen_error *error)
 {
     if (config->data[0] == '\0')
         return error_set(error, OMEN_E_INVALID, "data is missing: --data DIR, or OMEN_DATA");
-    if (address_is_any(&config->peer) && config->advertise.port == 0 &&
-        address_is_any(&config->advertise))
+    if (address_is_any(&config->peer) && address_is_any(&config->advertise))
         return error_set(error, OMEN_E_INVALID,
                          "peer: nobody can be told to reach this node at any address; advertise");
     for (uint32_t i = 0; i < config->join_count; i++)
         if (gossip_address_equal(&config->join[i], &config->peer))
             return error_set(error, OMEN_E_INVALID, "join: a node cannot join itself");
+    if (config->listen.port != 0 && gossip_address_equal(&config->listen, &config->peer))
+        return error_set(error, OMEN_E_INVALID, "listen: port %u is the one of peer already",
+                         config->listen.port);
+    if (config->admin_said && config->admin.port != 0 &&
+        (gossip_address_equal(&config->admin, &config->peer) ||
+         gossip_address_equal(&config->admin, &config->listen)))
+        return error_set(error, OMEN_E_INVALID, "admin: port %u is the one of %s already",
+                         config->admin.port,
+                         gossip_address_equal(&config->admin, &config->peer) ? "peer" : "listen");
     return check_public(config, error);
 }
 
@@ -508,10 +519,11 @@ config_seal_keys(const struct config *config, struct seal_keys *keys, struct ome
     FILE *file = fopen(config->cluster_key, "rbe");
     struct stat stat;
     if (file == NULL || fstat(fileno(file), &stat) != 0) {
+        (void)error_set(error, OMEN_E_INVALID, "cluster-key: \"%s\" cannot be read: %s",
+                        config->cluster_key, strerror(errno));
         if (file != NULL)
             (void)fclose(file);
-        return error_set(error, OMEN_E_INVALID, "cluster-key: \"%s\" cannot be read",
-                         config->cluster_key);
+        return OMEN_E_INVALID;
     }
     const size_t count = fread(bytes, 1, sizeof bytes, file);
     (void)fclose(file);

@@ -286,8 +286,13 @@ take_field(struct walk *walk, uint32_t lines[CONFIG_KEY_FIELDS])
         status = text_here(walk, &text);
     if (status != OMEN_OK)
         return status;
-    struct config_key *key = &walk->config->keys[walk->item];
-    return placed(walk, config_set_key(key, (enum config_key_field)field, text, walk->error));
+    struct config_key *keys = walk->config->keys;
+    status = placed(
+        walk, config_set_key(&keys[walk->item], (enum config_key_field)field, text, walk->error));
+    for (int i = 0; status == OMEN_OK && field == CONFIG_KEY_NAME && i < walk->item; i++)
+        if (map_name_compare(&keys[i].name, &keys[walk->item].name) == 0)
+            status = REFUSE(walk, "\"%s\" is the name of " KEYS_NAME "[%d] already", text, i);
+    return status;
 }
 
 static omen_status

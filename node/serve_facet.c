@@ -31,6 +31,7 @@ struct value_table {
     struct encode bytes;
     struct encode one; // the value that is looked for
     uint64_t point;
+    bool scanned; // the filter had no index
     omen_status status;
 };
 
@@ -146,6 +147,7 @@ count_values(struct serve *serve, const struct serve_filter *filter, struct valu
         const omen_status status = shard_scroll(serve->shard, &scroll, &points, error);
         if (status != OMEN_OK)
             return status;
+        table->scanned |= scroll.scanned;
         for (size_t i = 0; i < points_count(points) && table->status == OMEN_OK; i++) {
             struct point point;
             points_at(points, i, &point);
@@ -185,7 +187,8 @@ values_write(struct serve *serve, struct value_table *table, struct omen_error *
         values[i] = (struct api_facet){
             .value = {table->bytes.bytes + table->values[i].at, table->values[i].bytes},
             .count = table->values[i].count};
-    const struct api_facets answer = {.values = {.count = told, .items = values}};
+    const struct api_facets answer = {.values = {.count = told, .items = values},
+                                      .warnings = table->scanned ? API_UNINDEXED_FIELD : 0};
     shape_write(serve->answer, &api_facets, &answer);
     mem_free(values);
     return OMEN_OK;

@@ -28,6 +28,7 @@ serve_stats(struct serve *serve, struct omen_error *error)
                                                      said.bytes_search + said.bytes_other,
                                      .vector_bytes = said.bytes_vectors,
                                      .payload_bytes = said.bytes_payloads,
+                                     .disk_bytes = hosted_file_bytes(serve->hosted),
                                      .bytes_per_vector = said.bytes_per_vector,
                                      .recall = said.recall > 0 ? said.recall : 0,
                                      .shards = 1};

@@ -102,6 +102,21 @@ open_folder(const struct start_config *config, struct start *out, struct omen_er
     return uuid_is_none(out->identity.node) && !empty ? refuse_shards(data, error) : EXIT_DONE;
 }
 
+// Nobody without data is in the map that a founder writes, so such a cluster would never be ready, nor let anybody in.
+static bool
+would_found_without_data(const struct start_config *config)
+{
+    return config->config->join_count == 0 && (config->config->roles & NODE_DATA) == 0;
+}
+
+static enum config_exit
+refuse_founding(struct omen_error *error)
+{
+    (void)error_set(error, OMEN_E_INVALID,
+                    "roles: who keeps no data founds no cluster: join says which one is meant");
+    return EXIT_BAD_CONFIG;
+}
+
 // ---- names ----
 
 // A UUIDv7.
@@ -212,11 +227,17 @@ come_back(const struct start_config *config, const struct start *out, struct ome
 enum config_exit
 start_open(const struct start_config *config, struct start *out, struct omen_error *error)
 {
+    char log[PATH_BYTES];
     *out = (struct start){0};
+    snprintf(log, sizeof log, "%s/log", config->config->data);
+    if (would_found_without_data(config) && is_empty(log))
+        return refuse_founding(error);
     enum config_exit failed = open_folder(config, out, error);
     if (failed == EXIT_DONE && !uuid_is_none(out->identity.node)) {
         out->how = START_RETURNED;
         failed = come_back(config, out, error);
+    } else if (failed == EXIT_DONE && would_found_without_data(config)) {
+        failed = refuse_founding(error); // a first start that did not come so far
     } else if (failed == EXIT_DONE) {
         out->identity.node = draw_uuid();
         out->how = config->config->join_count > 0 ? START_JOINED : START_FOUNDED;

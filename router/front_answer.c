@@ -14,6 +14,22 @@
 
 // ---- what failed ----
 
+// Of a point that a write found otherwise than it wants; the statuses are of other things as well.
+static const char *
+text_of_point(omen_status status)
+{
+    switch (status) {
+    case OMEN_E_NOT_FOUND:
+        return "there is no point of this id";
+    case OMEN_E_EXISTS:
+        return "there is a point of this id already";
+    case OMEN_E_PAYLOAD:
+        return "what is there and what is set are too large or too deep for one payload";
+    default:
+        return status_text(status);
+    }
+}
+
 static void
 failure_of(const struct front_call *call, const struct fanout_answer *answer,
            struct omen_error *error)
@@ -28,6 +44,8 @@ failure_of(const struct front_call *call, const struct fanout_answer *answer,
         error_set(error, status, "no shard of the collection is open");
     else if (answer->shard != 0)
         error_set(error, status, "shard %" PRIu64 ": %s", answer->shard, status_text(status));
+    else if (call->start.kind == FANOUT_WRITE && call->start.item_count > 0)
+        error_set(error, status, "%s", text_of_point(status));
     else
         error_set_plain(error, status);
     error_about(error, status, call->method->name);
@@ -104,7 +122,7 @@ list_failed(struct front *front, const struct front_call *call, struct wire_list
             continue;
         *failed++ = (struct api_failed){.row = i,
                                         .name = wire_text_of(status_name(item->status)),
-                                        .message = wire_text_of(status_text(item->status)),
+                                        .message = wire_text_of(text_of_point(item->status)),
                                         .outcome = (uint8_t)(item->outcome + 1)};
     }
     return OMEN_OK;

@@ -86,14 +86,20 @@ find_collection(const struct front *front, struct front_call *call,
 
 // ---- what is checked against it ----
 
+// Floats are looked for among integers, but not stored as such.
 static omen_status
 check_dtype(const struct front_call *call, uint8_t dtype, struct omen_error *error)
 {
     static const char *const names[] = {"?", "f32", "f16", "bf16", "i8", "u8"};
-    if (dtype == WIRE_F32 || dtype == call->dtype)
+    const bool only_own =
+        call->asks == METHOD_POINT_UPSERT && (call->dtype == WIRE_I8 || call->dtype == WIRE_U8);
+    if (dtype == call->dtype || (dtype == WIRE_F32 && !only_own))
         return OMEN_OK;
-    return error_set(error, OMEN_E_DTYPE, "vectors are %s; the collection has %s and takes f32",
-                     names[dtype], names[call->dtype <= WIRE_U8 ? call->dtype : 0]);
+    return error_set(error, OMEN_E_DTYPE, "vectors are %s; the collection takes %s%s", names[dtype],
+                     names[call->dtype <= WIRE_U8 ? call->dtype : 0],
+                     only_own                  ? ", or arrays of whole numbers"
+                     : call->dtype != WIRE_F32 ? " and f32"
+                                               : "");
 }
 
 omen_status
@@ -116,9 +122,9 @@ check_vectors(const struct front_call *call, const struct wire_vectors *vectors,
         return OMEN_OK;
     if (vectors->count != rows * call->dimension)
         return error_set(error, OMEN_E_DIMENSION,
-                         "vectors has %" PRIu32 " components; %" PRIu64
-                         " of the collection's %" PRIu32 " have %" PRIu64,
-                         vectors->count, rows, call->dimension, rows * call->dimension);
+                         "vectors has %" PRIu32 " components, expected %" PRIu64 ": %" PRIu64
+                         " of the collection's %" PRIu32,
+                         vectors->count, rows * call->dimension, rows, call->dimension);
     return check_dtype(call, vectors->dtype, error);
 }
 

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "shard/checkpoint.h"
 #include "shard/hosted_int.h"
+#include "shard/journal.h"
 #include "shard/shard_log.h"
 #include "storage/parcel.h"
 
@@ -188,6 +189,14 @@ hosted_points(struct hosted *hosted)
     struct omen_error error;
     uint64_t count = 0;
     return shard_count(hosted->shard, NULL, &count, &error) == OMEN_OK ? count : 0;
+}
+
+uint64_t
+hosted_file_bytes(struct hosted *hosted)
+{
+    struct omen_error error;
+    struct kv_usage usage;
+    return kv_usage(hosted->shard->journal->kv, &usage, &error) == OMEN_OK ? usage.file_bytes : 0;
 }
 
 uint64_t

@@ -45,7 +45,8 @@ void hosted_abandon(struct hosted *hosted); // without it, as if the process had
 uint64_t hosted_applied(struct hosted *hosted); // the last entry, in memory
 uint64_t hosted_durable(
     struct hosted *hosted); // what a restart would find: the log may be trimmed up to here
-uint64_t hosted_points(struct hosted *hosted); // that are there; 0 where nobody can read
+uint64_t hosted_points(struct hosted *hosted);     // that are there; 0 where nobody can read
+uint64_t hosted_file_bytes(struct hosted *hosted); // the same of its file
 // For reads through shard/shard.h; what changes it is refused there.
 struct shard *hosted_shard(struct hosted *hosted);
 void hosted_range(struct hosted *hosted, uint64_t *first, uint64_t *last);

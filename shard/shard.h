@@ -62,6 +62,7 @@ struct scroll {
     int with;
     size_t limit;
     uint64_t cursor; // in and out
+    bool scanned;    // out: the filter had payloads looked at, for want of an index
 };
 OMEN_MUST_CHECK omen_status shard_scroll(struct shard *shard, struct scroll *scroll,
                                          struct points **out, struct omen_error *error);

@@ -241,6 +241,7 @@ shard_scroll(struct shard *shard, struct scroll *scroll, struct points **out,
             status = scroll_rows(&visit, scroll, &view, view_rows(&view, rows), *out, error);
         visit_finish(&visit, status == OMEN_OK ? &view : NULL);
     }
+    scroll->scanned = view.answer.scanned;
     if (status == OMEN_OK)
         return OMEN_OK;
     points_close(*out);

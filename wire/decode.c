@@ -29,8 +29,6 @@ const struct decode_limits decode_answers = {.bytes_max = WIRE_FRAME_BYTES_MAX,
 static const char *kind_name(const struct msgpack_value *value);
 static void say_place(const struct decode *decode, struct text *text);
 static void take_back(struct decode *decode, struct msgpack_reader before, uint32_t nodes);
-static omen_status wrong_kind(struct decode *decode, const struct msgpack_value *value,
-                              const char *expected);
 
 void
 decode_init(struct decode *decode, struct wire_bytes frame, const struct decode_limits *limits,
@@ -152,12 +150,12 @@ next_of(struct decode *decode, struct msgpack_value *value, unsigned kinds, cons
     if ((1u << value->kind & kinds) != 0)
         return true;
     take_back(decode, before, nodes);
-    wrong_kind(decode, value, expected);
+    decode_fail_kind(decode, value, expected);
     return false;
 }
 
-static omen_status
-wrong_kind(struct decode *decode, const struct msgpack_value *value, const char *expected)
+omen_status
+decode_fail_kind(struct decode *decode, const struct msgpack_value *value, const char *expected)
 {
     return decode_fail(decode, OMEN_E_INVALID, "is %s, expected %s", kind_name(value), expected);
 }

@@ -66,6 +66,9 @@ void decode_init(struct decode *decode, struct wire_bytes frame, const struct de
 // Fails, unless something failed before. What is written is "<about>: <place> <sentence> (byte n)".
 __attribute__((format(printf, 3, 4))) omen_status
 decode_fail(struct decode *decode, omen_status status, const char *format, ...);
+// The same, of what decode_peek has seen: "is a float, expected an integer or a text".
+omen_status decode_fail_kind(struct decode *decode, const struct msgpack_value *value,
+                             const char *expected);
 
 // For the sentences: what is read between the two is at this place.
 void decode_enter_key(struct decode *decode, const char *key);

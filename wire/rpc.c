@@ -61,7 +61,9 @@ rpc_read(struct wire_bytes frame, const struct decode_limits *limits, struct rpc
             message->error = decode_raw(&decode);
         message->result = decode_raw(&decode);
     } else {
+        decode_enter_key(&decode, "method");
         message->method = method_read(&decode);
+        decode_leave(&decode);
         message->params = decode_raw(&decode);
     }
     decode_close(&decode);

@@ -49,7 +49,7 @@ greet(struct rpc_conn *conn, const struct rpc_message *message)
     }
     session.greeted = true;
     atomic_store_explicit(&conn->known, true, memory_order_relaxed);
-    session.errors = hello.errors != 0 ? hello.errors : (uint8_t)API_ERRORS_TEXT;
+    session.errors = hello.errors != 0 ? hello.errors : conn->session.errors; // as it was
     conn->session = session;
     atomic_store(&conn->errors, session.errors);
     frame_limit(&conn->frame, &server->limits);

@@ -108,13 +108,16 @@ id_read(struct decode *decode, struct wire_id *id)
 {
     struct msgpack_value value = {.kind = MSGPACK_NIL};
     *id = (struct wire_id){0};
-    if (!decode_peek(decode, &value) || value.kind != MSGPACK_STRING) {
+    const bool is_there = decode_peek(decode, &value);
+    if (!is_there || value.kind != MSGPACK_STRING) {
         if (value.kind == MSGPACK_INT && value.integer < 0)
             decode_fail(decode, OMEN_E_ID_RANGE, "is %" PRIi64 ", expected 0..2^63-1",
                         value.integer);
         if (value.kind == MSGPACK_UINT)
             decode_fail(decode, OMEN_E_ID_RANGE, "is %" PRIu64 ", expected 0..2^63-1",
                         value.unsigned_);
+        if (is_there && value.kind != MSGPACK_INT && value.kind != MSGPACK_UINT)
+            decode_fail_kind(decode, &value, "an integer or a text");
         id->number = decode_u64(decode, 0, ID_MAX);
     } else if (value.raw.length == 0 || value.raw.length > ID_TEXT_BYTES_MAX) {
         decode_fail(decode, OMEN_E_ID_LENGTH, "has %" PRIu32 " bytes, expected 1..%u",

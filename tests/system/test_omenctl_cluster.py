@@ -136,11 +136,15 @@ class OneNode(Case):
         self.assertEqual([row["name"] for row in status["collections"]], ["docs"])
         table = self.run_("status").out
         self.assertRegex(table, r"(?m)^  state +green$")
+        self.assertRegex(table, r"(?m)^  leader +a$")  # the name, where JSON has the uuid
+        self.assertRegex(self.run_("cluster", "info").out, r"(?m)^leader +a$")
         self.assertRegex(table, r"(?m)^  NAME +STATE +MEMBER +ROLES")
         self.assertRegex(table, r"(?m)^  a +up +alive +data,router +")  # it keeps data, and so builds for nobody else
 
     def test_check_finds_nothing_wrong_and_names_an_endpoint_that_is_gone(self) -> None:
-        self.assertEqual({row["result"] for row in self.fine("check")}, {"ok"})
+        checks = self.fine("check")
+        self.assertEqual({row["result"] for row in checks}, {"ok"})
+        self.assertEqual([row["detail"] for row in checks if row["check"] == "metadata"], ["led by a; 1 vote"])
         gone = free_port()
         done = omenctl("-e", f"{gone},{self.endpoints}", "-o", "json", "check")
         self.assertEqual(done.code, DEGRADED)
@@ -403,7 +407,9 @@ class Import(Case):
         self.assertEqual(done.code, PARTIAL, done.talk)
         self.assertEqual((done.json["written"], done.json["refused"]), (self.ROWS - 2, 2))
         self.assertEqual([(row["status"], row["rows"], row["first_row"]) for row in done.json["reasons"]], [("NOT_FINITE", 2, 7)])
-        self.assertEqual([json.loads(line)["row"] for line in listed.read_text().splitlines()], [7, 1700])
+        said = [json.loads(line) for line in listed.read_text().splitlines()]
+        self.assertEqual([row["row"] for row in said], [7, 1700])
+        self.assertEqual([row["reason"] for row in said], ["component 1 is NaN", "component 2 is +infinity"])  # of this row alone
         self.assertEqual(self.count(), self.ROWS - 2)
 
     def test_what_was_interrupted_goes_on_where_its_note_says(self) -> None:
@@ -639,7 +645,7 @@ class ThreeNodes(Case):
         self.kill_on_an_idle_cluster()
         status = self.run_("status")
         self.assertEqual(status.code, DEGRADED, status.talk)
-        self.assertIn(f"{self.SHARDS} shards lack copies, 0 cannot be written to", status.talk)
+        self.assertIn(f"{self.SHARDS} shards lack copies, 0 have no primary", status.talk)
         shards = sorted(row["shard"] for row in self.fine("shard", "list"))
         for verb in ("check", "doctor"):
             done = self.run_(verb, "-o", "json")

@@ -160,6 +160,11 @@ class Contexts(cluster.Case):
 
     def test_contexts_are_listed_used_changed_and_removed_and_no_key_is_shown(self) -> None:
         self.assertEqual(self.here("context", "list").json, [])
+        self.assertIn("no contexts", self.here("-o", "table", "context", "list").talk)
+        nodes = self.folder / "omend.yaml"  # which OMEN_CONFIG names to omend
+        nodes.write_text("data: /var/lib/omendb\n")
+        beside = omenctl("-o", "json", "context", "list", OMEN_CONTEXTS=str(self.config), OMEN_CONFIG=str(nodes))
+        self.assertEqual((beside.code, beside.json), (FINE, []))
         self.set_both()
         listed = self.here("context", "list")
         self.assertNotIn("root", listed.out)

@@ -243,7 +243,9 @@ class Founding(Case):
             (["--dta", "x"], 64, "--dta is no option"),
             (["--weight", "0"], 64, "--weight: \"0\" is no number"),
             ([], 78, "data is missing"),
-            (["--data", str(self.folder / "x"), "--listen", "0.0.0.0:0"], 78, "needs cluster-key"),
+            (["--data", str(self.folder / "x"), "--listen", "0.0.0.0:0"], 78, "needs cluster-key, and api-keys"),
+            (["--data", str(self.folder / "x"), "--roles", "router,builder", "--listen", "127.0.0.1:0", "--peer", "127.0.0.1:0"], 78,
+             "who keeps no data founds no cluster"),
         ):
             done = subprocess.run([OMEND, *options], capture_output=True, text=True, env={}, check=False, timeout=60)
             self.assertEqual(done.returncode, code)

@@ -18,10 +18,18 @@
 
 // ---- the file ----
 
+// OMEN_CONFIG is omend's, too, and another file there: who runs both on a machine says OMEN_CONTEXTS.
+static const char *
+file_said(void)
+{
+    const char *said = call_setting(NULL, "OMEN_CONTEXTS");
+    return said != NULL ? said : call_setting(NULL, "OMEN_CONFIG");
+}
+
 static enum exit_code
 find_path(const struct call *call, char path[PATH_BYTES])
 {
-    const char *set = call_setting(NULL, "OMEN_CONFIG");
+    const char *set = file_said();
     const char *config = call_setting(NULL, "XDG_CONFIG_HOME"), *home = call_setting(NULL, "HOME");
     int count = -1;
     if (set != NULL)
@@ -32,7 +40,7 @@ find_path(const struct call *call, char path[PATH_BYTES])
         count = snprintf(path, PATH_BYTES, "%s/.config/omendb/contexts.yaml", home);
     else
         return call_fail(call, EXIT_USAGE,
-                         "there is no place for contexts: set OMEN_CONFIG to a file's name");
+                         "there is no place for contexts: set OMEN_CONTEXTS to a file's name");
     return count >= 0 && count < (int)PATH_BYTES
                ? EXIT_FINE
                : call_fail(call, EXIT_USAGE, "the name of the file of contexts is too long");
@@ -101,9 +109,8 @@ context_choose(struct call *call)
         return call_fail(call, EXIT_USAGE, "--endpoints and --context: not both");
     if (call->endpoints != NULL || (!named && call_setting(NULL, "OMEN_ENDPOINTS") != NULL))
         return EXIT_FINE;
-    if (!named && call_setting(NULL, "OMEN_CONFIG") == NULL &&
-        call_setting(NULL, "XDG_CONFIG_HOME") == NULL && call_setting(NULL, "HOME") == NULL &&
-        call_setting(NULL, "OMEN_CONTEXT") == NULL)
+    if (!named && file_said() == NULL && call_setting(NULL, "XDG_CONFIG_HOME") == NULL &&
+        call_setting(NULL, "HOME") == NULL && call_setting(NULL, "OMEN_CONTEXT") == NULL)
         return EXIT_FINE; // nobody has any
     enum exit_code code = find_path(call, path);
     if (code != EXIT_FINE)
@@ -147,6 +154,8 @@ list(struct call *call, struct contexts *contexts, bool *changed)
         doc_text(doc, row, "endpoints", context->endpoints);
         doc_text(doc, row, "api_key", key_of(context));
     }
+    if (contexts->count == 0 && call->format == DOC_AS_TABLE)
+        call_talk(call, "no contexts");
     const enum exit_code code = call_print(call, doc);
     doc_close(doc);
     return code;
@@ -277,7 +286,8 @@ run_remove(struct call *call)
 
 #define ONE_NAME .arguments = "NAME", .arguments_min = 1, .arguments_max = 1
 #define FILE_HELP                                                                                  \
-    "Contexts are kept in the file OMEN_CONFIG, else in ~/.config/omendb/contexts.yaml, which "    \
+    "Contexts are kept in the file OMEN_CONTEXTS (or OMEN_CONFIG), else in "                       \
+    "~/.config/omendb/contexts.yaml, which "                                                       \
     "only "                                                                                        \
     "its owner can read."
 

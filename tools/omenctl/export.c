@@ -171,7 +171,7 @@ export_run(struct call *call)
         code = call_fail(call, EXIT_OTHER, "%s: %s", export.name, strerror(errno));
     if (export.out != NULL && export.out != call->out && export.written == 0 && code != EXIT_FINE)
         (void)remove(export.name); // so that the same command can be given again
-    if (export.out != NULL)
+    if (export.out != NULL && (code == EXIT_FINE || export.written > 0))
         call_talk(call, "%" PRIu64 " points are written", export.written);
     client_close(export.client);
     return code;

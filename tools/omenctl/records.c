@@ -166,9 +166,13 @@ check(const struct records *records, const struct record *record, struct omen_er
         return error_set(error, OMEN_E_DIMENSION,
                          "the vector has %u components, that of the first %u", record->components,
                          records->dimension);
-    if (record->id_kind != records->id_kind)
-        return error_set(error, OMEN_E_ID_KIND, "the id is of another kind than that of the first");
-    return OMEN_OK;
+    if (record->id_kind == records->id_kind)
+        return OMEN_OK;
+    return error_set(
+        error, OMEN_E_ID_KIND, "%s",
+        record->id_kind == RECORD_NO_ID    ? "there is no \"id\", and the first row has one"
+        : records->id_kind == RECORD_NO_ID ? "there is an \"id\", and the first row has none"
+                                           : "the id is of another kind than that of the first");
 }
 
 omen_status

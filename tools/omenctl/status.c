@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "clients/c/endpoints.h"
 #include "tools/omenctl/answer.h"
+#include "tools/omenctl/names.h"
 #include "tools/omenctl/remote.h"
 
 #define DETAIL_BYTES 256u
@@ -66,11 +67,13 @@ status_of(struct call *call, struct client *client, struct doc *doc)
     if (code == EXIT_FINE)
         code = add_listing(call, client, doc, METHOD_COLLECTION_LIST, "collections",
                            "name points dimension metric dtype shards replicas min_insync");
+    if (code == EXIT_FINE && call->format == DOC_AS_TABLE)
+        names_show(client, doc);
     if (code == EXIT_FINE)
         code = call_print(call, doc);
     if (code == EXIT_FINE && info.state > 1)
         code = call_fail(call, EXIT_DEGRADED,
-                         "the cluster is degraded: %u shards lack copies, %u cannot be written to",
+                         "the cluster is degraded: %u shards lack copies, %u have no primary",
                          info.degraded_shards, info.lost_shards);
     return code;
 }
@@ -112,6 +115,8 @@ advice_of(const char *what)
         {"endpoint", "start the node, whose log says why it ended; or leave it out of --endpoints"},
         {"member", "start it again with its folder. If that is gone: node drain, and node "
                    "decommission when its copies are elsewhere; join a new one"},
+        {"metadata", "start nodes that are gone: more than half of those that vote are needed, and "
+                     "one of them leads within seconds"},
         {"shard", "copies are made anew by themselves where a node has room: look again, and at "
                   "node list. Where all copies in sync are lost: shard force-primary"},
         {"job", "job get says why; what it was for can be asked for again"},
@@ -195,6 +200,31 @@ check_members(struct checks *checks)
         add_check(checks, "members", true, "all %u are alive", count);
 }
 
+// Without a leader points are written and read, and nothing else changes: no copy is made anew, no primary replaced.
+static enum exit_code
+check_metadata(struct checks *checks, struct client *client)
+{
+    struct api_cluster_info info = {0};
+    struct client_reply reply;
+    struct list_cursor cursor;
+    struct api_member member;
+    struct wire_text leader = {0};
+    const enum exit_code code =
+        remote_ask(checks->call, client, METHOD_CLUSTER_INFO, &nothing, &reply, &info);
+    list_begin(&cursor, checks->members.field, checks->members.list);
+    while (code == EXIT_FINE && info.leader.count > 0 && list_next(&cursor, &member))
+        if (wire_text_same(member.node, info.leader))
+            leader = member.name;
+    if (code == EXIT_FINE && info.leader.count == 0)
+        add_check(checks, "metadata", false,
+                  "nobody leads it: of %u nodes that vote too few are there", info.voters);
+    else if (code == EXIT_FINE)
+        add_check(checks, "metadata", true, "led by %.*s; %u vote", (int)leader.count,
+                  leader.count > 0 ? leader.bytes : "", info.voters);
+    client_reply_fini(&reply);
+    return code;
+}
+
 // As the cluster's own count of degraded shards has it: who is suspect may live, and the map keeps the copies of the dead until somebody
 // writes.
 static bool
@@ -241,12 +271,15 @@ check_collection(struct checks *checks, const struct api_collection *collection,
         whole += is_whole;
         if (!is_whole)
             add_check(checks, "shard", false,
-                      "%" PRIu64 " of %.*s has %s, and %u of %u copies in sync and alive",
+                      "%" PRIu64 " of %.*s has %s, and %u of %u copies in sync and alive%s",
                       shard.shard, (int)collection->name.count, collection->name.bytes,
                       led                       ? "a primary"
                       : shard.primary.count > 0 ? "a primary that is gone"
                                                 : "no primary",
-                      copies, collection->replicas);
+                      copies, collection->replicas,
+                      led && copies < collection->min_insync
+                          ? ": fewer than min_insync, so writes wait"
+                          : "");
     }
     if (whole == count)
         add_check(checks, "collection", true, "%.*s: all %u shards have %u copies in sync",
@@ -317,8 +350,10 @@ check_all(struct checks *checks)
     code = listing_ask(call, client, METHOD_CLUSTER_MEMBERS, "members", &checks->members);
     if (code == EXIT_FINE) {
         check_members(checks);
-        code = check_shards(checks, client);
+        code = check_metadata(checks, client);
     }
+    if (code == EXIT_FINE)
+        code = check_shards(checks, client);
     if (code == EXIT_FINE)
         code = check_jobs(checks, client);
     client_reply_fini(&checks->members.reply);

@@ -161,6 +161,20 @@ look_at_failed(const struct api_written *written, bool *may_repeat, struct omen_
     return worst;
 }
 
+// Behind the method's name and the row's number in its request, which mislead beside its number in the file.
+static const char *
+without_place(const char *text)
+{
+    static const char method[] = "point.upsert: ", row[] = "row ";
+    if (strncmp(text, method, sizeof method - 1) == 0)
+        text += sizeof method - 1;
+    if (strncmp(text, row, sizeof row - 1) != 0)
+        return text;
+    const char *end = text + sizeof row - 1;
+    end += strspn(end, "0123456789");
+    return strncmp(end, ": ", 2) == 0 ? end + 2 : text;
+}
+
 static void
 refuse(struct upsert *upsert, const struct part *part, uint32_t place, omen_status status,
        const struct wire_text *message)
@@ -169,7 +183,7 @@ refuse(struct upsert *upsert, const struct part *part, uint32_t place, omen_stat
     snprintf(text, sizeof text, "%.*s", (int)message->count,
              message->count > 0 ? message->bytes : "");
     refusals_add(&upsert->convert->refusals, upsert->convert->rows[part->first + place], status,
-                 text);
+                 without_place(text));
 }
 
 // Counts what is settled; the others' places go to `again`.

@@ -35,7 +35,8 @@ NOUN(status, "the cluster in one look");
 
 static const struct verb check_verbs[] = {
     {.summary = "looks at everything that can be wrong, and says what is",
-     .details = "Each endpoint, members, copies, jobs. Ends with 9 when something is wrong, and "
+     .details = "Each endpoint, members, who leads the metadata, copies, jobs. Ends with 9 when "
+                "something is wrong, and "
                 "with 5 when no endpoint "
                 "answers.",
      .remote = &(const struct remote){.method = METHODS_END},
@@ -88,7 +89,8 @@ NOUN(system, "the node that answers");
 // ---- cluster, node ----
 
 static const struct verb cluster_verbs[] = {
-    VERB("info", "its name, its leader, how much there is", ASKS(.method = METHOD_CLUSTER_INFO)),
+    VERB("info", "its name, its leader, how much there is",
+         ASKS(.method = METHOD_CLUSTER_INFO, .names = true)),
     VERB("members", "who is a member, as the nodes see each other",
          ASKS(.method = METHOD_CLUSTER_MEMBERS, .rows = "members",
               .columns = "name node state address roles zone")),

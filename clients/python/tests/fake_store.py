@@ -163,10 +163,14 @@ class FakeCollection:
             vector = known.vector if rows is None else rows[row]
             payload = (known.payload if known and mode == "update" else {}) if payloads is None else payloads[row] or {}
             self.points[id] = Point(id, vector, payload, self.seq + 1)
-        if len(failed) == len(ids) and len({each["name"] for each in failed}) == 1:
+        return self.written(len(ids), failed)
+
+    def written(self, rows: int, failed: list[dict[str, Any]]) -> dict[str, Any]:
+        """What is refused for all rows alike is an error."""
+        if failed and len(failed) == rows and len({each["name"] for each in failed}) == 1:
             raise Refusal(failed[0]["name"], failed[0]["message"], "not_applied")
         self.seq += 1
-        return {"count": len(ids) - len(failed), "token": self.token(), "failed": failed}
+        return {"count": rows - len(failed), "token": self.token(), "failed": failed}
 
     def named(self, ask: dict[str, Any]) -> list[Point]:
         if ("ids" in ask) == ("filter" in ask):
@@ -186,12 +190,16 @@ class FakeCollection:
         if "set" not in ask and "unset" not in ask:
             raise Refusal("INVALID", "has neither set nor unset")
         found = self.named(ask)
-        self.seq += 1
         for point in found:
             kept = {key: value for key, value in point.payload.items() if key not in ask.get("unset", ())}
             point.payload = {**kept, **ask.get("set", {})}
-            point.version = self.seq
-        return {"count": len(found), "token": self.token()}
+            point.version = self.seq + 1
+        failed = [
+            {"row": row, "name": "NOT_FOUND", "message": f"id {id!r}", "outcome": "not_applied"}
+            for row, id in enumerate(ask.get("ids", ()))
+            if id not in self.points
+        ]
+        return self.written(len(found) + len(failed), failed)
 
     def shown(self, point: Point | None, ask: dict[str, Any]) -> dict[str, Any] | None:
         if point is None:

@@ -209,6 +209,24 @@ def test_vectors_travel_in_their_own_type(client, server, dtype, code):
     assert made.get(1).vector.dtype == dtype
 
 
+@pytest.mark.parametrize("values", [[[1, 2]], np.array([[1, 2]]), np.array([[1, 2]], ">i2")])
+def test_whole_numbers_that_have_no_type_of_their_own_are_what_the_collection_has(client, server, values):
+    made = client.create_collection("whole", 2, metric="l2", dtype="i8")
+    made.upsert(values, [1])
+    assert server.called("point.upsert")[-1]["vectors"] == [[1, 2]]  # the server refuses floats there
+    made.search(values, k=1)
+    assert server.called("query.batch")[-1]["vectors"].code == 1  # and searches with them
+
+
+@pytest.mark.parametrize("vectors", [[], np.zeros((0, 2), np.float32), None])
+def test_no_points_are_written_without_asking_anybody(docs, server, vectors):
+    asked = len(server.called("point.upsert"))
+    assert docs.upsert(vectors, []).tolist() == []
+    assert len(server.called("point.upsert")) == asked
+    with pytest.raises(errors.InvalidError, match="0 ids for 1 vectors"):
+        docs.upsert([[1, 2]], [])
+
+
 @pytest.mark.parametrize(
     "values", [np.array([[1.5, 2]], ">f4"), np.array([[1.5, 2]], "f8"), np.array([[1.5, 9], [2, 9]], "f4").T[:1]]
 )
@@ -263,6 +281,19 @@ def test_copies_that_differ_are_corrupt(docs, server, monkeypatch):
     monkeypatch.setattr(server, "_shard_verify", lambda session, ask: said)
     with pytest.raises(errors.CorruptError, match="the copies of shard 3 differ at 9"):
         docs.verify()
+
+
+def test_copies_that_could_not_be_compared_are_a_warning(docs, server, monkeypatch):
+    copies, missing = [{"node": "a", "checksum": "0" * 32}], [{"node": "b", "reason": "its node is dead"}]
+    said = {"shards": [{"shard": 3, "seq": 9, "copies": copies, "missing": missing}]}
+    monkeypatch.setattr(server, "_shard_verify", lambda session, ask: said)
+    with pytest.warns(omendb.OmenWarning, match="shard 3 on b: its node is dead"):
+        docs.verify()
+
+
+def test_a_build_that_is_begun_says_its_number(docs, client):
+    begun = docs.build(backend="cuda")
+    assert isinstance(begun["job"], int)
 
 
 def test_the_cluster(client):
@@ -587,6 +618,22 @@ def test_a_large_write_goes_in_messages_that_fit():
             ids, _ = docs.search(rows[:20], k=1)
             assert ids[:, 0].tolist() == list(range(20))
             assert docs.delete(range(2500)) == 2500
+    finally:
+        server.close()
+
+
+def test_of_a_large_patch_the_points_that_are_not_there_are_refused_and_all_others_patched():
+    server = FakeServer(limits={"batch": 10})
+    try:
+        with omendb.connect(server.address) as client:
+            docs = client.create_collection("docs", 2, metric="l2")
+            docs.upsert(np.ones((40, 2), np.float32), range(40), [{"n": i} for i in range(40)])
+            ids = [99, *range(20), 98, *range(20, 40)]
+            with pytest.raises(errors.NotFoundError, match="row 0") as raised:
+                docs.patch(ids, set={"seen": True})
+            assert [row for row, _ in raised.value.failed] == [0, 21]
+            assert docs.count(F.seen == True) == 40  # noqa: E712
+            assert len(server.called("point.patch")) == 5
     finally:
         server.close()
 

@@ -153,7 +153,7 @@ def test_a_moment_beyond_pythons_years_is_an_extension():
     [
         ({1j: 2}, "complex"),
         ({"x": object()}, "object"),
-        ({"x": 2**64}, "[Ii]nteger|too big|out of range"),
+        ({"x": 2**64}, "an int is outside"),
         ({"x": datetime(2024, 1, 1)}, "time zone"),
     ],
 )

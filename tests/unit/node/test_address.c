@@ -34,8 +34,8 @@ END_TEST
 START_TEST(what_is_no_address_is_refused_and_quoted)
 {
     static const char *const bad[] = {
-        "",     ":1",     "127.0.0.1:65536", "127.0.0.1:-1",   "::1:7",
-        "[::1", "[::1]7", "127.0.0.1:1x",    "1.2.3.4:000001", "no such host:1"};
+        "",       ":1",           "127.0.0.1:65536", "127.0.0.1:-1",   "::1:7", "[::1",
+        "[::1]7", "127.0.0.1:1x", "1.2.3.4:000001",  "no such host:1", "7700",  "7700:1"};
     for (uint32_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct gossip_address address;
         ck_assert_msg(address_of(bad[i], 1, &address, &error) == OMEN_E_INVALID, "%s", bad[i]);

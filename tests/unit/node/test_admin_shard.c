@@ -238,15 +238,15 @@ END_TEST
 
 START_TEST(a_split_that_makes_no_sense_is_refused)
 {
-    static const char *const ats[] = {"400000000000000g", "0000000000000000"};
-    static const char *const words[] = {"expected a hash in 16 hexadecimal digits",
-                                        "expected it within 0000000000000001-ffffffffffffffff"};
-    for (uint32_t i = 0; i < 2; i++) {
+    static const char within[] = "expected it within 0000000000000002-ffffffffffffffff";
+    static const char *const ats[] = {"400000000000000g", "0000000000000000", "0000000000000001"};
+    static const char *const words[] = {"expected a hash in 16 hexadecimal digits", within, within};
+    for (uint32_t i = 0; i < 3; i++) {
         const struct api_shard_split ask = {.shard = shard, .at = TEXT(ats[i])};
         admin_claim_refused(METHOD_SHARD_SPLIT, &ask, OMEN_E_INVALID, words[i]);
     }
-    ck_assert_int_eq(split("0000000000000001"), OMEN_OK);
-    const uint64_t child = row()->children[0]; // of one hash
+    ck_assert_int_eq(split("ffffffffffffffff"), OMEN_OK);
+    const uint64_t child = row()->children[1]; // of one hash
     admin_claim_refused(METHOD_SHARD_SPLIT, &(struct api_shard_split){.shard = shard},
                         OMEN_E_CONFLICT, "is splitting, expected it to be open");
     admin_claim_refused(METHOD_SHARD_SPLIT, &(struct api_shard_split){.shard = child},

@@ -200,7 +200,7 @@ START_TEST(a_wrong_value_is_named_with_its_place)
     claim_wrong(READ(nothing, "--data", "d", "--build-require-ms", "86400001"), EXIT_BAD_OPTION,
                 "--build-require-ms: \"86400001\" is no number from 0 to 86400000");
     claim_wrong(READ(nothing, "--data", "d", "--admin", "7780:x"), EXIT_BAD_OPTION,
-                "--admin: \"7780:x\": the port");
+                "--admin: \"7780:x\" is no HOST:PORT");
     char *environment[] = {(char *)"OMEN_LOG_LEVEL=loud", NULL};
     claim_wrong(READ(environment, "--data", "d"), EXIT_BAD_CONFIG,
                 "OMEN_LOG_LEVEL: \"loud\" is none of");
@@ -318,6 +318,8 @@ static const struct refusal {
     {"data: d\napi-keys:\n  - name: a\n    name: b\n", 4, "api-keys[0].name", "in line 3 already"},
     {"data: d\napi-keys:\n  - secret: a\n", 3, "api-keys[0].secret", "no such key: name, role"},
     {"data: d\napi-keys:\n  - name: a b\n", 3, "api-keys[0].name", "\"a b\" is no name"},
+    {"api-keys:\n- {name: a, role: read, sha256: \"" SIXTY_FOUR_DIGITS "\"}\n- name: a\n", 3,
+     "api-keys[1].name", "\"a\" is the name of api-keys[0] already"},
     {"data: d\napi-keys:\n  - name: [a]\n", 3, "api-keys[0].name", "a text was expected"},
     // what is no YAML
     {"data: d\n\tzone: a\n", 2, "zone", "blanks were expected, not a tab"},
@@ -412,25 +414,38 @@ START_TEST(a_long_name_of_a_file_and_a_long_value_leave_the_line_and_the_key)
 }
 END_TEST
 
+static size_t
+write_key(char *out, size_t room, uint32_t number)
+{
+    return (size_t)snprintf(
+        out, room, "- {name: a%u, role: read, sha256: \"" SIXTY_FOUR_DIGITS "\"}\n", number);
+}
+
+static size_t
+write_address(char *out, size_t room, uint32_t number)
+{
+    return (size_t)snprintf(out, room, "- 127.0.0.1:%u\n", 1 + number);
+}
+
 START_TEST(a_file_has_as_many_keys_and_addresses_as_may_be_and_not_one_more)
 {
     static char text[2 * CONFIG_FILE_BYTES_MAX];
     static const struct {
-        const char *head, *item, *sentence;
+        const char *head, *sentence;
+        size_t (*item)(char *out, size_t room, uint32_t number);
         uint32_t most;
     } lists[] = {
-        {"data: d\napi-keys:\n", "- {name: a, role: read, sha256: \"" SIXTY_FOUR_DIGITS "\"}\n",
-         ":67: api-keys[64]: at most 64 keys", CONFIG_KEYS_MAX},
-        {"data: d\njoin:\n", "- 127.0.0.1:1\n", ":67: join[64]: more than 64 addresses",
+        {"data: d\napi-keys:\n", ":67: api-keys[64]: at most 64 keys", write_key, CONFIG_KEYS_MAX},
+        {"data: d\njoin:\n", ":67: join[64]: more than 64 addresses", write_address,
          CONFIG_JOIN_MAX},
     };
     for (uint32_t i = 0; i < 2; i++) {
         size_t count = (size_t)snprintf(text, sizeof text, "%s", lists[i].head);
         for (uint32_t j = 0; j < lists[i].most; j++)
-            count += (size_t)snprintf(text + count, sizeof text - count, "%s", lists[i].item);
+            count += lists[i].item(text + count, sizeof text - count, j);
         ck_assert_msg(read_file(text) == CONFIG_RUN, "%s", error.text);
         ck_assert_uint_eq(i == 0 ? config.key_count : config.join_count, lists[i].most);
-        snprintf(text + count, sizeof text - count, "%s", lists[i].item);
+        (void)lists[i].item(text + count, sizeof text - count, lists[i].most);
         claim_wrong(read_file(text), EXIT_BAD_CONFIG, lists[i].sentence);
     }
 }
@@ -464,7 +479,9 @@ START_TEST(another_address_than_loopback_needs_a_cluster_key_and_api_keys_or_ins
     claim_wrong(READ(nothing, "--data", "d", "--peer", "192.0.2.1:7701"), EXIT_BAD_CONFIG,
                 "peer: another address than loopback needs cluster-key");
     claim_wrong(READ(nothing, "--data", "d", "--listen", "0.0.0.0", "--cluster-key", "k"),
-                EXIT_BAD_CONFIG, "needs api-keys");
+                EXIT_BAD_CONFIG, "api-keys are missing");
+    claim_wrong(READ(nothing, "--data", "d", "--listen", "0.0.0.0"), EXIT_BAD_CONFIG,
+                "both are missing");
     ck_assert_int_eq(READ(nothing, "--data", "d", "--listen", "0.0.0.0", "--insecure"), CONFIG_RUN);
     write_file(path, keys, 0644);
     ck_assert_msg(READ(nothing, "--config", path, "--listen", "0.0.0.0") == CONFIG_RUN, "%s",
@@ -483,6 +500,23 @@ START_TEST(who_listens_everywhere_must_say_where_others_reach_it)
     ck_assert_int_eq(READ(nothing, "--data", "d", "--peer", "0.0.0.0:1", "--insecure",
                           "--advertise", "192.0.2.1"),
                      CONFIG_RUN);
+    claim_wrong(READ(nothing, "--data", "d", "--peer", "0.0.0.0:1", "--insecure", "--advertise",
+                     "0.0.0.0:2"),
+                EXIT_BAD_CONFIG, "peer: nobody can be told");
+}
+END_TEST
+
+START_TEST(a_port_that_another_option_has_is_refused_by_both_names)
+{
+    claim_wrong(READ(nothing, "--data", "d", "--listen", "127.0.0.1:7701"), EXIT_BAD_CONFIG,
+                "listen: port 7701 is the one of peer already");
+    claim_wrong(READ(nothing, "--data", "d", "--admin", "127.0.0.1:7700"), EXIT_BAD_CONFIG,
+                "admin: port 7700 is the one of listen already");
+    claim_wrong(READ(nothing, "--data", "d", "--admin", "127.0.0.1:7701"), EXIT_BAD_CONFIG,
+                "admin: port 7701 is the one of peer already");
+    ck_assert_int_eq(READ(nothing, "--data", "d", "--listen", "127.0.0.1:0", "--peer",
+                          "127.0.0.1:0", "--admin", "127.0.0.1:0"),
+                     CONFIG_RUN);
 }
 END_TEST
 
@@ -496,6 +530,7 @@ START_TEST(a_cluster_key_is_long_enough_and_not_open_to_everybody)
     ck_assert(memcmp(&keys, &zeros, sizeof keys) == 0);
     ck_assert_int_eq(READ(nothing, "--data", "d", "--cluster-key", key), CONFIG_RUN);
     ck_assert_int_eq(config_seal_keys(&config, &keys, &error), OMEN_E_INVALID);
+    ck_assert_ptr_nonnull(strstr(error.text, "cannot be read: No such file"));
     write_file(key, "thirty-one bytes are not enough", 0600);
     ck_assert_int_eq(config_seal_keys(&config, &keys, &error), OMEN_E_INVALID);
     ck_assert_ptr_nonnull(strstr(error.text, "has 31 bytes"));
@@ -530,6 +565,7 @@ suite(void)
     tcase_add_test(tcase,
                    another_address_than_loopback_needs_a_cluster_key_and_api_keys_or_insecure);
     tcase_add_test(tcase, who_listens_everywhere_must_say_where_others_reach_it);
+    tcase_add_test(tcase, a_port_that_another_option_has_is_refused_by_both_names);
     tcase_add_test(tcase, a_cluster_key_is_long_enough_and_not_open_to_everybody);
     suite_add_tcase(suite, tcase);
     return suite;

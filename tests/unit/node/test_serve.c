@@ -251,6 +251,11 @@ START_TEST(values_of_fields_are_counted)
     facets = sw_call(sw, METHOD_POINT_FACET, &ask);
     ck_assert_ptr_nonnull(facets);
     ck_assert_uint_eq(facets->values.count, 31);
+    ck_assert_uint_eq(facets->warnings, API_UNINDEXED_FIELD);
+    ask.filter = (struct wire_filter){0};
+    facets = sw_call(sw, METHOD_POINT_FACET, &ask);
+    ck_assert_ptr_nonnull(facets);
+    ck_assert_uint_eq(facets->warnings, 0); // it is gone through anyway
     ask.field = wire_text_of("a..b");
     refused(METHOD_POINT_FACET, &ask, OMEN_E_INVALID, "'a..b'");
 }

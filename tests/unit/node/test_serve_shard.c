@@ -203,6 +203,7 @@ START_TEST(a_copy_says_how_much_it_holds)
     ck_assert_uint_ge(stats->rows, 100);
     ck_assert_uint_gt(stats->memory_bytes, stats->vector_bytes + stats->payload_bytes);
     ck_assert_uint_ge(stats->vector_bytes, 100 * 2 * sizeof(float));
+    ck_assert_uint_gt(stats->disk_bytes, stats->vector_bytes);
 }
 END_TEST
 

@@ -589,6 +589,13 @@ START_TEST(deletes_and_patches_go_by_ids_or_by_a_filter)
 }
 END_TEST
 
+static void
+claim_says(struct wire_text text, const char *sentence)
+{
+    ck_assert_msg(text.count == strlen(sentence) && memcmp(text.bytes, sentence, text.count) == 0,
+                  "%.*s", (int)text.count, text.bytes);
+}
+
 START_TEST(rows_that_are_refused_are_named_with_their_place)
 {
     open_of(LOOP_SHARDS(_i));
@@ -606,6 +613,7 @@ START_TEST(rows_that_are_refused_are_named_with_their_place)
     for (uint32_t i = 0; list_next(&cursor, &failed); i++) {
         ck_assert_uint_eq(failed.row, i == 0 ? 1 : 3);
         ck_assert(memcmp(failed.name.bytes, "EXISTS", 6) == 0);
+        claim_says(failed.message, "there is a point of this id already");
         ck_assert_uint_eq(failed.outcome, API_NOT_APPLIED);
     }
     // All of them: that is an error.
@@ -614,6 +622,12 @@ START_TEST(rows_that_are_refused_are_named_with_their_place)
     ck_assert_ptr_null(fw_call(fw, METHOD_POINT_UPSERT, &ask));
     ck_assert_int_eq(fw->error.status, OMEN_E_EXISTS);
     ck_assert_uint_eq(fw->error.outcome, API_NOT_APPLIED);
+    ask.mode =
+        API_UPDATE; // and of one that is not there, not that a field or a collection may be meant
+    ids[1] = number_id(102);
+    ck_assert_ptr_null(fw_call(fw, METHOD_POINT_UPSERT, &ask));
+    ck_assert_int_eq(fw->error.status, OMEN_E_NOT_FOUND);
+    claim_says(fw->error.message, "point.upsert: there is no point of this id");
 }
 END_TEST
 

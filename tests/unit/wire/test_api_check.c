@@ -1,6 +1,7 @@
 // tests/unit/wire/test_api_check.c -- what belongs together in a request and what excludes each other, and every form of a vector.
 #include "wire/api_admin.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/limits.h"
@@ -270,6 +271,29 @@ START_TEST(an_id_out_of_range_says_so)
 }
 END_TEST
 
+START_TEST(what_is_neither_an_integer_nor_a_text_is_no_id_and_hears_of_both)
+{
+    static const char *const kinds[] = {"null", "a boolean", "a float", "a binary", "an array"};
+    struct api_point_get get;
+    begin("ids");
+    encode_array(&encode, 1);
+    if (_i == 0)
+        encode_nil(&encode);
+    else if (_i == 1)
+        encode_bool(&encode, true);
+    else if (_i == 2)
+        encode_real(&encode, 1.5);
+    else if (_i == 3)
+        encode_bytes(&encode, (struct wire_bytes){(const uint8_t *)"ab", 2});
+    else
+        encode_array(&encode, 0);
+    char sentence[80];
+    snprintf(sentence, sizeof sentence, "ids[0] is %s, expected an integer or a text", kinds[_i]);
+    ck_assert_int_eq(read_shape(&api_point_get, &get), OMEN_E_INVALID);
+    ck_assert_msg(strstr(error.text, sentence) != NULL, "%s", error.text);
+}
+END_TEST
+
 START_TEST(a_k_out_of_range_says_so)
 {
     static const struct {
@@ -417,6 +441,8 @@ api_check_suite(void)
     tcase_add_test(tcase, rows_of_a_batch_may_differ_in_form);
     tcase_add_loop_test(tcase, a_batch_has_as_many_rows_as_it_may, 0, 4);
     tcase_add_loop_test(tcase, an_id_out_of_range_says_so, 0, 3);
+    tcase_add_loop_test(tcase, what_is_neither_an_integer_nor_a_text_is_no_id_and_hears_of_both, 0,
+                        5);
     tcase_add_loop_test(tcase, a_k_out_of_range_says_so, 0, 5);
     tcase_add_loop_test(tcase, a_token_has_texts_for_keys, 0, 10);
     tcase_add_loop_test(tcase, a_token_may_have_numbers_for_keys, 0, 5);

@@ -370,6 +370,38 @@ START_TEST(without_credentials_everybody_may_everything_and_hello_is_answered)
 }
 END_TEST
 
+// Of the next error, which is a map's head or a text's.
+static uint8_t
+next_error_head(struct tcp_client *client, uint8_t id)
+{
+    const uint8_t unknown[] = {0x94, 0, id, 0xa3, 'n', 'o', '!', 0x90};
+    struct rpc_message message;
+    tcp_send(client, unknown, sizeof unknown);
+    const size_t bytes = rpc_receive(client, &message);
+    ck_assert_uint_gt(message.error.count, 0);
+    const uint8_t head = message.error.bytes[0];
+    tcp_forget(client, bytes);
+    return head;
+}
+
+START_TEST(a_hello_that_says_nothing_of_errors_leaves_them_as_they_were)
+{
+    world_open();
+    struct tcp_client client = world_connect();
+    static const uint8_t said[] = {API_ERRORS_MAP, 0, API_ERRORS_TEXT, 0};
+    for (uint8_t i = 0; i < sizeof said; i++) {
+        const struct api_hello hello = {.errors = said[i]};
+        struct rpc_message message;
+        rpc_ask(&client, 2 * i + 1u, METHOD_SYSTEM_HELLO, &hello);
+        tcp_forget(&client, rpc_receive(&client, &message));
+        const bool is_map = (next_error_head(&client, (uint8_t)(2 * i + 2)) & 0xf0) == 0x80;
+        ck_assert_msg(is_map == (i < 2), "after hello %u", i);
+    }
+    tcp_leave(&client);
+    world_close();
+}
+END_TEST
+
 START_TEST(before_hello_with_a_good_key_only_hello_and_ping_are_heard)
 {
     world_ask_for_keys(true);
@@ -849,6 +881,7 @@ rpc_nng_suite(void)
     tcase_add_test(tests, the_largest_frame_passes_and_one_byte_more_does_not);
     tcase_add_test(tests, a_large_frame_among_small_ones_is_the_same);
     tcase_add_test(tests, without_credentials_everybody_may_everything_and_hello_is_answered);
+    tcase_add_test(tests, a_hello_that_says_nothing_of_errors_leaves_them_as_they_were);
     tcase_add_test(tests, before_hello_with_a_good_key_only_hello_and_ping_are_heard);
     tcase_add_test(tests, a_key_that_is_revoked_ends_its_sessions_rights_and_no_others);
     tcase_add_test(tests, a_key_that_nobody_can_judge_yet_is_told_to_come_again);

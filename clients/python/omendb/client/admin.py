@@ -120,7 +120,7 @@ class Admin:
         return self.run(asks.rows("shard.list", "shards", {"collection": collection}))
 
     def jobs(self) -> list[dict[str, Any]]:
-        """What goes on by itself: copies that move, shards that split."""
+        """What goes on by itself: copies that move, shards that split, builds."""
         return self.run(asks.rows("job.list", "jobs"))
 
     def create_key(self, name: str, role: str, collections: str = "*", expires_ms: int | None = None) -> str:

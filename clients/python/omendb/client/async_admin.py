@@ -119,7 +119,7 @@ class AsyncAdmin:
         return await self.run(asks.rows("shard.list", "shards", {"collection": collection}))
 
     async def jobs(self) -> list[dict[str, Any]]:
-        """What goes on by itself: copies that move, shards that split."""
+        """What goes on by itself: copies that move, shards that split, builds."""
         return await self.run(asks.rows("job.list", "jobs"))
 
     async def create_key(self, name: str, role: str, collections: str = "*", expires_ms: int | None = None) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidError, UnsupportedError
 from ..types import Point, Recall
-from .requests import Arrays, Requests, Search, points_given, verify_copies
+from .requests import Arrays, Requests, Search, counted, points_given, verify_copies
 from .results import Facet, Hits, joined, matrices_of_hits, raise_refusals
 from .values import Filter, ids_back, ids_of, is_one_id, vectors_of
 
@@ -59,7 +59,7 @@ class AsyncPoints:
 
     async def delete(self, ids: Any = None, filter: Filter | None = None, if_version: int | None = None) -> int:
         """By ids, or all that a filter lets through. Returns how many there were."""
-        return sum(await self._client.run_all(self._requests.deletes(ids, filter, if_version)))
+        return counted(await self._client.run_all(self._requests.deletes(ids, filter, if_version)))
 
     async def patch(
         self,
@@ -69,8 +69,11 @@ class AsyncPoints:
         unset: Sequence[str] | None = None,
         if_version: int | None = None,
     ) -> int:
-        """Sets and unsets keys of payloads and leaves the others; by ids or by a filter. Returns how many points."""
-        return sum(await self._client.run_all(self._requests.patches(ids, filter, set, unset, if_version)))
+        """Sets and unsets keys of payloads and leaves the others; by ids or by a filter. Returns how many points.
+
+        Points that are not there are refused as those of `upsert` are: the others are patched.
+        """
+        return counted(await self._client.run_all(self._requests.patches(ids, filter, set, unset, if_version)))
 
     # ---- reads ----
 
@@ -230,16 +233,23 @@ class AsyncPoints:
         """Filters on it go on to work, slower."""
         await self._client.run(self._requests.of_collection("collection.drop_field", field=name))
 
-    async def build(self, backend: str = "auto", progress: Any = None, *, timeout: float | None = None) -> None:
-        """Links what is not linked yet, in bulk. How far it is, a server does not say: `progress` is not called."""
-        await self._client.run(self._requests.build(backend), timeout)
+    async def build(self, backend: str = "auto", progress: Any = None, *, timeout: float | None = None) -> dict[str, Any]:
+        """Links what is not linked yet, in bulk. How far it is, a server does not say: `progress` is not called.
+
+        Where a node is there that builds for others, and where `backend` is "cuda", it is begun and not waited for:
+        `job` of what is returned is its number, which `Client.jobs` lists until it is over.
+        """
+        return await self._client.run(self._requests.build(backend), timeout)
 
     async def compact(self, *, timeout: float | None = None) -> None:
         """Gives the room of deleted points back."""
         await self._client.run(self._requests.of_collection("collection.optimize"), timeout)
 
     async def verify(self, *, timeout: float | None = None) -> None:
-        """Compares the checksums of all copies; raises a CorruptError where they differ."""
+        """Compares the checksums of all copies; raises a CorruptError where they differ.
+
+        Copies that could not be asked are an OmenWarning; the others are compared.
+        """
         verify_copies(await self._client.run(self._requests.of_collection("shard.verify"), timeout))
 
     async def flush(self) -> None:

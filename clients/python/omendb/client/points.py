@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidError, UnsupportedError
 from ..types import Point, Recall
-from .requests import Arrays, Requests, Search, points_given, verify_copies
+from .requests import Arrays, Requests, Search, counted, points_given, verify_copies
 from .results import Facet, Hits, joined, matrices_of_hits, raise_refusals
 from .values import Filter, ids_back, ids_of, is_one_id, vectors_of
 
@@ -60,7 +60,7 @@ class Points:
 
     def delete(self, ids: Any = None, filter: Filter | None = None, if_version: int | None = None) -> int:
         """By ids, or all that a filter lets through. Returns how many there were."""
-        return sum(self._client.run_all(self._requests.deletes(ids, filter, if_version)))
+        return counted(self._client.run_all(self._requests.deletes(ids, filter, if_version)))
 
     def patch(
         self,
@@ -70,8 +70,11 @@ class Points:
         unset: Sequence[str] | None = None,
         if_version: int | None = None,
     ) -> int:
-        """Sets and unsets keys of payloads and leaves the others; by ids or by a filter. Returns how many points."""
-        return sum(self._client.run_all(self._requests.patches(ids, filter, set, unset, if_version)))
+        """Sets and unsets keys of payloads and leaves the others; by ids or by a filter. Returns how many points.
+
+        Points that are not there are refused as those of `upsert` are: the others are patched.
+        """
+        return counted(self._client.run_all(self._requests.patches(ids, filter, set, unset, if_version)))
 
     # ---- reads ----
 
@@ -231,16 +234,23 @@ class Points:
         """Filters on it go on to work, slower."""
         self._client.run(self._requests.of_collection("collection.drop_field", field=name))
 
-    def build(self, backend: str = "auto", progress: Any = None, *, timeout: float | None = None) -> None:
-        """Links what is not linked yet, in bulk. How far it is, a server does not say: `progress` is not called."""
-        self._client.run(self._requests.build(backend), timeout)
+    def build(self, backend: str = "auto", progress: Any = None, *, timeout: float | None = None) -> dict[str, Any]:
+        """Links what is not linked yet, in bulk. How far it is, a server does not say: `progress` is not called.
+
+        Where a node is there that builds for others, and where `backend` is "cuda", it is begun and not waited for:
+        `job` of what is returned is its number, which `Client.jobs` lists until it is over.
+        """
+        return self._client.run(self._requests.build(backend), timeout)
 
     def compact(self, *, timeout: float | None = None) -> None:
         """Gives the room of deleted points back."""
         self._client.run(self._requests.of_collection("collection.optimize"), timeout)
 
     def verify(self, *, timeout: float | None = None) -> None:
-        """Compares the checksums of all copies; raises a CorruptError where they differ."""
+        """Compares the checksums of all copies; raises a CorruptError where they differ.
+
+        Copies that could not be asked are an OmenWarning; the others are compared.
+        """
         verify_copies(self._client.run(self._requests.of_collection("shard.verify"), timeout))
 
     def flush(self) -> None:

@@ -6,14 +6,15 @@ because a message has a limit, gives a list of calls.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import CorruptError, InvalidError, KError, OmenError
+from ..errors import CorruptError, InvalidError, KError, OmenError, OmenWarning
 from ..types import Point, Recall
 from . import results
 from .asks import change
@@ -21,7 +22,7 @@ from .course import Call, Repeat
 from .results import Facet, Hits
 from .routes import IDS_MOST, Route
 from .session import CONSISTENCIES, Session
-from .values import Filter, filter_of, id_of, ids_of, packed_vectors, payloads_of, vectors_of, with_of
+from .values import Filter, filter_of, id_of, ids_of, packed_vectors, payloads_of, rows_of, vectors_of, with_of
 from .wire import Params, moments
 
 _GET_ROWS: Final = 1000  # of one message; its answer has a limit as well
@@ -36,6 +37,7 @@ _NO_STATS: Final[dict[str, Any]] = {
 }
 
 Refusals = list[tuple[int, OmenError]]
+Written = tuple[int, Refusals]  # how many points, and those that were refused
 Arrays = tuple[npt.NDArray[Any], npt.NDArray[np.float32]]
 
 
@@ -130,7 +132,9 @@ class Requests:
         if_version: int | None = None,
         first_row: int = 0,
     ) -> list[Call[Refusals]]:
-        """Of rows that fit into a message each; more than one where they do not."""
+        """Of rows that fit into a message each; more than one where they do not, and none where there is no row."""
+        if not ids:
+            return []
         if len(ids) <= self.limits.batch:
             params = self._write(
                 "point.upsert",
@@ -172,13 +176,13 @@ class Requests:
         self.session.saw(answer)
         return results.refusals(answer, first_row)
 
-    def deletes(self, ids: Any, filter: Filter | None, if_version: int | None) -> list[Call[int]]:
+    def deletes(self, ids: Any, filter: Filter | None, if_version: int | None) -> list[Call[Written]]:
         return self._by_ids_or_filter("point.delete", ids, filter, {"if_version": if_version})
 
     def patches(
         self, ids: Any, filter: Filter | None, set: Mapping[str, Any] | None, unset: Sequence[str] | None,
         if_version: int | None,
-    ) -> list[Call[int]]:  # fmt: skip
+    ) -> list[Call[Written]]:  # fmt: skip
         if not set and not unset:
             raise InvalidError("patch wants something to set, or names of keys to unset")
         names = [unset] if isinstance(unset, str) else list(unset) if unset else None
@@ -188,28 +192,33 @@ class Requests:
 
     def _by_ids_or_filter(
         self, method: str, ids: Any, filter: Filter | None, params: dict[str, Any]
-    ) -> list[Call[int]]:
+    ) -> list[Call[Written]]:
         if (ids is None) == (filter is None):
             raise InvalidError(f"{method.removeprefix('point.')} wants ids or a filter, and not both")
-        if filter is not None:
-            asks: list[dict[str, Any]] = [{"filter": filter_of(filter)}]  # of all shards
-        else:
-            given = ids_of(ids)
-            asks = [{"ids": given[at : at + self.limits.batch]} for at in range(0, len(given), self.limits.batch)]
+        if filter is not None:  # of all shards
+            asked = self._write(method, {"filter": filter_of(filter), **params})
+            return [Call(asked, lambda answer: self._written(answer, 0), Repeat.OPERATION)]
+        given = ids_of(ids)
         return [
-            Call(
-                self._write(method, {**ask, **params}),
-                self._written,
-                Repeat.OPERATION,
-                route=self._route(ask["ids"], writes=True) if "ids" in ask else None,
-            )
-            for ask in asks
+            self._by_ids(method, given[at : at + self.limits.batch], params, at)
+            for at in range(0, len(given), self.limits.batch)
         ]
 
-    def _written(self, answer: Any) -> int:
+    def _by_ids(
+        self, method: str, ids: Sequence[int | str], params: dict[str, Any], first_row: int
+    ) -> Call[Written]:
+        rows = range(first_row, first_row + len(ids))
+        return Call(
+            self._write(method, {"ids": ids, **params}),
+            lambda answer: self._written(answer, first_row),
+            Repeat.OPERATION,
+            lambda error: (0, results.all_refused(error, rows)),
+            self._route(ids, writes=True),
+        )
+
+    def _written(self, answer: Any, first_row: int) -> Written:
         self.session.saw(answer)
-        results.raise_refusals(results.refusals(answer))
-        return int(answer["count"])
+        return int(answer["count"]), results.refusals(answer, first_row)
 
     # ---- reads ----
 
@@ -352,18 +361,33 @@ def points_given(
         raise InvalidError("ids are missing: a server's collection gives none itself")
     given = ids_of(ids)
     array = None
+    if not given and (vectors is None or (isinstance(vectors, Sized) and len(vectors) == 0)):
+        return given, None, payloads_of(payloads, 0)
     if vectors is not None:
-        array = vectors_of(vectors)
+        array = rows_of(vectors)
         array = array.reshape(1, -1) if array.ndim == 1 else array
         if len(array) != len(given):
             raise InvalidError(f"{len(given)} ids for {len(array)} vectors")
     return given, array, payloads_of(payloads, len(given))
 
 
+def counted(parts: Sequence[Written]) -> int:
+    """How many points messages have changed; raises the first refusal of them, when all are answered."""
+    results.raise_refusals([each for _, refused in parts for each in refused])
+    return sum(count for count, _ in parts)
+
+
 def verify_copies(answer: dict[str, Any]) -> None:
-    """Raises a CorruptError where copies of a shard differ."""
+    """Raises a CorruptError where copies of a shard differ, and warns of those that could not be compared."""
     for shard in answer["shards"]:
         sums = {copy["checksum"] for copy in shard["copies"]}
         if len(sums) > 1:
             copies = ", ".join(f"{copy['node']}: {copy['checksum']}" for copy in shard["copies"])
             raise CorruptError(f"the copies of shard {shard['shard']} differ at {shard['seq']}: {copies}")
+    lacking = [
+        f"shard {shard['shard']} on {copy['node']}: {copy['reason']}"
+        for shard in answer["shards"]
+        for copy in shard.get("missing") or ()
+    ]
+    if lacking:
+        warnings.warn(f"some copies could not be compared: {'; '.join(lacking)}", OmenWarning, stacklevel=3)

@@ -70,13 +70,19 @@ def ids_back(ids: Sequence[int | str]) -> npt.NDArray[Any]:
 
 def vectors_of(values: Any) -> npt.NDArray[Any]:
     """An array of one or two dimensions whose bytes can be sent: float32, float16, int8 or uint8, little-endian."""
+    array = rows_of(values)
+    return array if array.dtype.str[1:] in VECTOR_CODES else array.astype("<f4")
+
+
+def rows_of(values: Any) -> npt.NDArray[Any]:
+    """The same of what is written: whole numbers of more bytes stay what they are, for collections of int8 and uint8."""
     try:
         array = np.asarray(values)
     except ValueError as fault:  # rows of different lengths
         raise DimensionError(f"vectors: {fault}") from None
     if array.dtype == object or array.dtype.kind not in "fiu":
         raise DtypeError(f"vectors have the type {array.dtype}, expected numbers")
-    if array.dtype.newbyteorder("=").str[1:] not in VECTOR_CODES:
+    if array.dtype.kind == "f" and array.dtype.newbyteorder("=").str[1:] not in VECTOR_CODES:
         array = array.astype(np.float32)
     if array.ndim not in (1, 2):
         raise DimensionError(f"vectors has {array.ndim} dimensions, expected 1 or 2")
@@ -85,7 +91,11 @@ def vectors_of(values: Any) -> npt.NDArray[Any]:
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
 
 
-def packed_vectors(array: npt.NDArray[Any]) -> Ext:
+def packed_vectors(array: npt.NDArray[Any]) -> Ext | list[Any]:
+    """Numbers where no extension has the type: the server makes of them what the collection has."""
+    if array.dtype.str[1:] not in VECTOR_CODES:
+        numbers: list[Any] = array.tolist()
+        return numbers
     return Ext(VECTOR_CODES[array.dtype.str[1:]], array.tobytes())
 
 

@@ -100,7 +100,9 @@ def pack(value: Any) -> bytes:
     """As msgpack. What it cannot hold is a PayloadError."""
     try:
         packed: bytes = msgpack.Packer(default=_default, use_bin_type=True, strict_types=True).pack(value)
-    except (TypeError, ValueError, OverflowError, RecursionError) as fault:
+    except OverflowError:
+        raise PayloadError("an int is outside -2^63..2^64-1") from None
+    except (TypeError, ValueError, RecursionError) as fault:
         raise PayloadError(str(fault)) from None
     return packed
 

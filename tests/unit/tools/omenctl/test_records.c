@@ -119,7 +119,10 @@ START_TEST(ids_are_numbers_texts_or_not_there)
               "{\"vector\": [1]}\n{\"id\": null, \"vector\": [1]}\n{\"id\": 1, \"vector\": [1]}\n");
     ck_assert_int_eq(next().id_kind, RECORD_NO_ID);
     ck_assert_int_eq(next().id_kind, RECORD_NO_ID);
-    expect_refused(OMEN_E_ID_KIND, "of another kind");
+    expect_refused(OMEN_E_ID_KIND, "there is an \"id\", and the first row has none");
+    open_text(ROWS_NDJSON, "{\"id\": 1, \"vector\": [1]}\n{\"vector\": [1]}\n");
+    ck_assert_uint_eq(next().id, 1);
+    expect_refused(OMEN_E_ID_KIND, "there is no \"id\", and the first row has one");
     open_text(ROWS_NDJSON,
               "{\"id\": \"42\", \"vector\": [1]}\n{\"id\": 42, \"vector\": [1]}\n"
               "{\"id\": \"\", \"vector\": [1]}\n{\"id\": \"a\\u0000b\", \"vector\": [1]}\n");
