@@ -175,6 +175,12 @@ class ClusterCase(unittest.TestCase):
             row["state"] == "open" and len(row["in_sync"]) == copies == len(row["replicas"]) and set(row["in_sync"]) <= there for row in rows
         )
 
+    def is_even(self) -> bool:
+        """No node has two copies more than another: none will be moved for that."""
+        having = [node for row in self.client.shards(COLLECTION) for node in row["in_sync"]]
+        counts = [having.count(node.node) for node in self.nodes]
+        return max(counts) - min(counts) <= 1
+
     def until_whole(self, collection: str = COLLECTION) -> None:
         until("every shard has all its copies in sync", lambda: self.is_whole(collection), WHOLE_SECONDS, self.as_seen)
 

@@ -20,7 +20,7 @@ import numpy as np
 import omendb
 
 import workload
-from cluster import COLLECTION, ClusterCase, until
+from cluster import COLLECTION, WHOLE_SECONDS, ClusterCase, until
 from omend_node import Node
 
 PAUSE_SECONDS = 30.0
@@ -303,6 +303,7 @@ class GivesUp(ClusterCase):
             new.start("--join", self.nodes[0].peer)
             self.addCleanup(lambda node=new: node.runs() and node.kill())
         self.nodes.append(new)
+        until("who came last has its share of the copies", self.is_even, WHOLE_SECONDS, self.as_seen)
         self.check_all()
 
     def test_a_cluster_that_drains_takes_writes_and_refuses_by_name_what_it_has_no_place_for(self) -> None:
