@@ -165,18 +165,26 @@ gather_pending(const struct gather *gather)
 
 // ---- what they say ----
 
+// What a copy does not say, because it is older, is not counted.
+static void
+add(struct wire_maybe *sum, struct wire_maybe more)
+{
+    sum->value += more.value;
+    sum->given |= more.given;
+}
+
 static void
 take_stats(struct gather *gather, const struct api_stats *stats)
 {
     struct api_stats *sum = &gather->stats;
     sum->points += stats->points;
-    sum->rows += stats->rows;
-    sum->deleted += stats->deleted;
-    sum->tail += stats->tail;
-    sum->memory_bytes += stats->memory_bytes;
-    sum->vector_bytes += stats->vector_bytes;
-    sum->payload_bytes += stats->payload_bytes;
-    sum->disk_bytes += stats->disk_bytes;
+    add(&sum->rows, stats->rows);
+    add(&sum->deleted, stats->deleted);
+    add(&sum->tail, stats->tail);
+    add(&sum->memory_bytes, stats->memory_bytes);
+    add(&sum->vector_bytes, stats->vector_bytes);
+    add(&sum->payload_bytes, stats->payload_bytes);
+    add(&sum->disk_bytes, stats->disk_bytes);
     if (stats->recall > 0) { // else it was never measured there
         sum->recall += stats->recall * (double)stats->points;
         gather->recall_weight += (double)stats->points;

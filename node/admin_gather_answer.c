@@ -75,7 +75,7 @@ answer_stats(const struct gather *gather, struct encode *answer)
     for (uint32_t i = 0; i < gather->count; i++)
         stats.shards_failed += word_status(&gather->words[i]) != OMEN_OK;
     if (stats.points > 0)
-        stats.bytes_per_vector = (double)stats.memory_bytes / (double)stats.points;
+        stats.bytes_per_vector = (double)stats.memory_bytes.value / (double)stats.points;
     if (gather->recall_weight > 0)
         stats.recall /= gather->recall_weight;
     shape_write(answer, &api_stats, &stats);

@@ -288,7 +288,8 @@ struct api_collection_update {
 };
 
 struct api_stats {
-    uint64_t points, rows, deleted, tail, memory_bytes, vector_bytes, payload_bytes, disk_bytes;
+    uint64_t points;
+    struct wire_maybe rows, deleted, tail, memory_bytes, vector_bytes, payload_bytes, disk_bytes;
     double bytes_per_vector, recall;
     uint32_t shards, shards_failed;
 };

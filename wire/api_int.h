@@ -19,7 +19,6 @@
         .key = #member, .kind = (kind_), .at = offsetof(struct type, member), __VA_ARGS__          \
     }
 #define MUST .flags = FIELD_REQUIRED
-#define COUNTED .flags = FIELD_COUNTED
 #define UP_TO(most_) .most = (most_)
 #define WITHIN(least_, most_) .least = (least_), .most = (most_)
 #define OF(shape_) .shape = &(shape_)

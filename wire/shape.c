@@ -109,7 +109,7 @@ is_written(const struct field *field, const void *from)
 {
     if ((field->flags & FIELD_ALIAS) != 0)
         return false;
-    return (field->flags & (FIELD_REQUIRED | FIELD_COUNTED)) != 0 ||
+    return (field->flags & FIELD_REQUIRED) != 0 ||
            !is_zero(field, (const uint8_t *)from + field->at);
 }
 

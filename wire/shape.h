@@ -47,8 +47,7 @@ enum field_kind {
 
 enum field_flags {
     FIELD_REQUIRED = 1,
-    FIELD_ALIAS = 2,   // another name of the row before, for reading
-    FIELD_COUNTED = 4, // an answer's number whose 0 is known to be 0: written as well
+    FIELD_ALIAS = 2, // another name of the row before, for reading
 };
 
 struct wire_maybe {

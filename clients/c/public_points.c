@@ -139,6 +139,10 @@ write_points(omen_client_t client, enum method_number method, const void *ask, s
 static struct wire_bytes *
 take_payloads(const omen_client_batch *batch, omen_status *status)
 {
+    if (batch->payload_bytes == NULL) {
+        *status = public_refuse("payload_bytes is NULL, and payloads is not");
+        return NULL;
+    }
     struct wire_bytes *payloads = mem_alloc_zero(batch->count, sizeof *payloads);
     if (payloads == NULL)
         *status = client_fail(public_error(), OMEN_E_NO_MEMORY, API_NOT_APPLIED, "no memory");
@@ -333,12 +337,22 @@ omen_client_count_as(omen_client_t client, omen_consistency consistency, const c
 
 // ---- searching ----
 
-static bool
-is_query(omen_client_t client, const omen_client_query *query)
+// What the server would not see as it was said: a k of 0 is not sent, and means 10 there.
+static omen_status
+check_query(omen_client_t client, const omen_client_query *query)
 {
-    return query->struct_size >= sizeof *query && query->collection != NULL &&
-           public_consistency(client, query->consistency) >= 0 && query->target_recall >= 0 &&
-           query->target_recall < 1;
+    if (query->struct_size < sizeof *query || query->collection == NULL)
+        return public_refuse("the query names no collection");
+    if (public_consistency(client, query->consistency) < 0)
+        return public_refuse(no_consistency);
+    if (!(query->target_recall >= 0 && query->target_recall < 1))
+        return client_fail(public_error(), OMEN_E_INVALID, API_NOT_APPLIED,
+                           "target_recall is %g, expected 0.5..0.9999, or 0 for none",
+                           query->target_recall);
+    if (query->k == 0)
+        return client_fail(public_error(), OMEN_E_K, API_NOT_APPLIED, "k is 0, expected 1..%u",
+                           TOPK_MAX);
+    return OMEN_OK;
 }
 
 omen_status
@@ -347,8 +361,9 @@ omen_client_search(omen_client_t client, const omen_client_query *query, omen_cl
     struct api_hits answer;
     struct client_reply reply;
     *hits = NULL;
-    if (!is_query(client, query))
-        return public_refuse("the query has no collection, or another consistency than there are");
+    omen_status status = check_query(client, query);
+    if (status != OMEN_OK)
+        return status;
     struct api_query_search ask = {
         .collection = wire_text_of(query->collection),
         .consistency = (uint8_t)public_consistency(client, query->consistency),
@@ -361,8 +376,8 @@ omen_client_search(omen_client_t client, const omen_client_query *query, omen_cl
     };
     if (!take_rows(query->vectors, 1, query->dimension, query->dtype, &ask.vector))
         return public_refuse("the query's vector is none: a dimension in 1..65536 and a dtype");
-    const omen_status status = client_call_method(public_client(client), METHOD_QUERY_SEARCH, &ask,
-                                                  &reply, &answer, public_error());
+    status = client_call_method(public_client(client), METHOD_QUERY_SEARCH, &ask, &reply, &answer,
+                                public_error());
     if (status != OMEN_OK)
         return status;
     return make_points(&reply, shape_field(&api_hits, "hits"), &answer.hits, hits);
@@ -374,8 +389,9 @@ omen_client_search_batch(omen_client_t client, const omen_client_query *query, i
 {
     struct api_batch_hits answer;
     struct client_reply reply;
-    if (!is_query(client, query))
-        return public_refuse("the query has no collection, or another consistency than there are");
+    omen_status status = check_query(client, query);
+    if (status != OMEN_OK)
+        return status;
     struct api_query_batch ask = {
         .collection = wire_text_of(query->collection),
         .consistency = (uint8_t)public_consistency(client, query->consistency),
@@ -389,8 +405,8 @@ omen_client_search_batch(omen_client_t client, const omen_client_query *query, i
     if (!take_rows(query->vectors, query->count, query->dimension, query->dtype, &ask.vectors))
         return public_refuse(
             "the queries are none: a dimension in 1..65536, a dtype, 16 MiB at most");
-    omen_status status = client_call_method(public_client(client), METHOD_QUERY_BATCH, &ask, &reply,
-                                            &answer, public_error());
+    status = client_call_method(public_client(client), METHOD_QUERY_BATCH, &ask, &reply, &answer,
+                                public_error());
     if (status != OMEN_OK)
         return status;
     const size_t cells = query->count * query->k;

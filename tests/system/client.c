@@ -61,6 +61,10 @@ write_some(omen_client_t client)
     batch.dimension = DIMENSION - 1;
     expect(omen_client_upsert(client, &batch, &written) == OMEN_E_DIMENSION && written == 0,
            "points of another dimension are not");
+    batch.dimension = DIMENSION;
+    batch.payload_bytes = NULL;
+    expect(omen_client_upsert(client, &batch, &written) == OMEN_E_INVALID && written == 0,
+           "payloads of no known length are not");
 }
 
 static void
@@ -117,11 +121,16 @@ search_some(omen_client_t client)
                distances[4] == 0.0f,
            "nearest first, -1 and infinity where there are fewer");
     query.k = 0;
-    expect(omen_client_search(client, &query, &hits) != OMEN_OK || hits != NULL,
-           "k of 0 is refused, or the server's own");
-    omen_client_points_free(hits);
+    expect(omen_client_search(client, &query, &hits) == OMEN_E_K && hits == NULL, "no k");
+    expect(omen_client_search_batch(client, &query, ids, distances) == OMEN_E_K, "nor of many");
     query.k = 10001;
     expect(omen_client_search(client, &query, &hits) == OMEN_E_K && hits == NULL, "k too large");
+    query.k = 2;
+    query.target_recall = 1.5;
+    omen_client_failure failure;
+    expect(omen_client_search(client, &query, &hits) == OMEN_E_INVALID, "more than all");
+    omen_client_last_failure(&failure);
+    expect(strstr(failure.message, "target_recall is 1.5") != NULL, "by its name");
 }
 
 // What was just written is read each time, however soon.

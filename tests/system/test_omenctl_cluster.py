@@ -517,6 +517,44 @@ class ExitCodes(Case):
         self.assertEqual(done.code, UNREACHABLE)
         self.assertIn("no endpoint answers", done.talk)
 
+    def checked(self, **answers: Any) -> dict[str, list[str]]:
+        """The details of what check finds wrong, by what it looked at."""
+        said = {"cluster__info": {"cluster": "c", "leader": "a", "map_version": 1, "nodes": 1, "voters": 3, "collections": 0,
+                                  "shards": 0, "state": "green"},
+                "cluster__members": {"members": []}, "node__list": {"nodes": []}, "shard__list": {"shards": []},
+                "collection__list": {"collections": []}, "job__list": {"jobs": []}, "system__ping": {}}
+        self.fake(**{**said, **answers})
+        done = self.run_("-o", "json", "check")
+        self.assertEqual(done.code, DEGRADED if any(row["result"] == "wrong" for row in done.json) else FINE, done.talk)
+        wrong: dict[str, list[str]] = {}
+        for row in done.json:
+            if row["result"] == "wrong":
+                wrong.setdefault(row["check"], []).append(row["detail"])
+        return wrong
+
+    def test_check_misses_a_leader_and_nobody_who_was_decommissioned(self) -> None:
+        members = [{"node": f"{name}-uuid", "name": name, "address": "h:1", "roles": ["data"], "state": "dead"} for name in "ab"]
+        nodes = [{"node": "a-uuid", "name": "a", "roles": ["data"], "state": "gone"},
+                 {"node": "b-uuid", "name": "b", "roles": ["data"], "state": "up"}]
+        info = {"cluster": "c", "map_version": 1, "nodes": 1, "voters": 3, "collections": 0, "shards": 0, "state": "red"}
+        self.assertEqual(self.checked(cluster__members={"members": members}, node__list={"nodes": nodes}, cluster__info=info),
+                         {"member": ["b is dead"], "metadata": ["nobody leads it: of 3 nodes that vote too few are there"]})
+
+    def test_a_job_that_failed_is_wrong_until_another_one_did_not(self) -> None:
+        jobs = [{"job": number, "shard": shard, "kind": "build", "state": state, "text": "t"}
+                for number, shard, state in ((5, 1, "failed"), (6, 1, "done"), (7, 1, "failed"), (8, 2, "failed"), (9, 2, "running"))]
+        self.assertEqual(self.checked(job__list={"jobs": jobs}), {"job": ["7 has failed: t"]})
+
+    def test_a_shard_with_fewer_live_copies_than_writes_want_is_said_to_take_none(self) -> None:
+        members = [{"node": name, "name": name, "address": "h:1", "roles": ["data"], "state": state}
+                   for name, state in (("a", "alive"), ("b", "dead"))]
+        row = {"name": "docs", "id": 1, "dimension": 1, "metric": "l2", "dtype": "f32", "shards": 1, "replicas": 2, "min_insync": 2}
+        shard = {"shard": 7, "collection": "docs", "range": "r", "primary": "a", "in_sync": ["a", "b"], "state": "open"}
+        wrong = self.checked(cluster__members={"members": members}, collection__list={"collections": [row]},
+                             shard__list={"shards": [shard]})
+        self.assertEqual(wrong["shard"], ["7 of docs has a primary, and 1 of 2 copies in sync and alive: fewer than min_insync, "
+                                          "so writes wait"])
+
     def test_an_answer_that_does_not_come_ends_with_6_and_says_that_nobody_knows(self) -> None:
         node = self.fake()
         for seconds in (2, 20):  # where nothing was sent within the first, because this machine stood still, that is known

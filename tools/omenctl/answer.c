@@ -20,7 +20,7 @@ static bool
 is_there(const struct field *field, const void *at)
 {
     static const union item none;
-    if ((field->flags & (FIELD_REQUIRED | FIELD_COUNTED)) != 0)
+    if ((field->flags & FIELD_REQUIRED) != 0)
         return true;
     size_t bytes;
     switch ((enum field_kind)field->kind) {

@@ -102,7 +102,7 @@ struct checks {
     struct doc *doc;
     uint32_t wrong;
     bool advises; // doctor: what to do about it
-    struct listing members;
+    struct listing members, nodes;
 };
 
 // Of each check, what helps.
@@ -180,6 +180,19 @@ check_endpoints(struct checks *checks, uint32_t *reached)
     return EXIT_FINE;
 }
 
+// Who was decommissioned is missed by nobody, however it ended.
+static bool
+is_out(const struct checks *checks, const struct wire_text *member)
+{
+    struct list_cursor cursor;
+    struct api_node node;
+    list_begin(&cursor, checks->nodes.field, checks->nodes.list);
+    while (list_next(&cursor, &node))
+        if (wire_text_same(node.node, *member))
+            return node.state == API_GONE;
+    return false;
+}
+
 static void
 check_members(struct checks *checks)
 {
@@ -189,9 +202,9 @@ check_members(struct checks *checks)
     uint32_t count = 0, alive = 0;
     list_begin(&cursor, checks->members.field, checks->members.list);
     while (list_next(&cursor, &member)) {
-        const bool is_gone = member.state == API_LEFT;
+        const bool is_gone = member.state == API_LEFT || is_out(checks, &member.node);
         count += !is_gone;
-        alive += member.state == API_ALIVE;
+        alive += member.state == API_ALIVE && !is_gone;
         if (member.state != API_ALIVE && !is_gone)
             add_check(checks, "member", false, "%.*s is %s", (int)member.name.count,
                       member.name.bytes, states[member.state <= API_LEFT ? member.state : 0]);
@@ -306,6 +319,20 @@ check_shards(struct checks *checks, struct client *client)
     return code;
 }
 
+// A later one of the same kind for the same shard that has not failed, too: it was asked for again.
+static bool
+is_made_good(const struct listing *jobs, const struct api_job *failed)
+{
+    struct list_cursor cursor;
+    struct api_job job;
+    list_begin(&cursor, jobs->field, jobs->list);
+    while (list_next(&cursor, &job))
+        if (job.job > failed->job && job.kind == failed->kind && job.shard == failed->shard &&
+            job.state != API_JOB_FAILED)
+            return true;
+    return false;
+}
+
 static enum exit_code
 check_jobs(struct checks *checks, struct client *client)
 {
@@ -319,7 +346,7 @@ check_jobs(struct checks *checks, struct client *client)
         return code;
     list_begin(&cursor, listing.field, listing.list);
     while (list_next(&cursor, &job)) {
-        if (job.state != API_JOB_FAILED)
+        if (job.state != API_JOB_FAILED || is_made_good(&listing, &job))
             continue;
         failed++;
         add_check(checks, "job", false, "%" PRIu64 " has failed: %.*s", job.job,
@@ -348,6 +375,8 @@ check_all(struct checks *checks)
     if (code != EXIT_FINE)
         return code;
     code = listing_ask(call, client, METHOD_CLUSTER_MEMBERS, "members", &checks->members);
+    if (code == EXIT_FINE)
+        code = listing_ask(call, client, METHOD_NODE_LIST, "nodes", &checks->nodes);
     if (code == EXIT_FINE) {
         check_members(checks);
         code = check_metadata(checks, client);
@@ -357,6 +386,7 @@ check_all(struct checks *checks)
     if (code == EXIT_FINE)
         code = check_jobs(checks, client);
     client_reply_fini(&checks->members.reply);
+    client_reply_fini(&checks->nodes.reply);
     client_close(client);
     if (code == EXIT_FINE)
         code = call_print(call, checks->doc);

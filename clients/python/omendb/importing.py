@@ -17,6 +17,7 @@ import numpy as np
 
 from . import connect
 from .client import Client, Collection
+from .client.wire import status_name
 from .errors import (
     AuthError,
     ConflictError,
@@ -58,6 +59,7 @@ ABOUT_ROWS: Final = (
 )
 BATCH_MAX: Final = 10_000
 _NUMBER: Final = re.compile(r"[0-9]{1,19}")
+_IN_ITS_REQUEST: Final = re.compile(r"^(point\.upsert: )?(row [0-9]+: )?")  # which misleads beside the row of the file
 ID_MAX: Final = 2**63 - 1
 
 # As omenctl ends (docs/OPERATING.md); the first that fits.
@@ -84,11 +86,15 @@ class Refusals:
 
     def add(self, row: int, error: OmenError) -> None:
         name = type(error).__name__
-        reason = self._reasons.setdefault(name, {"error": name, "count": 0, "first_row": row, "example": str(error)})
+        status, text = status_name(error), _IN_ITS_REQUEST.sub("", str(error))
+        seen = {"status": status, "error": name, "rows": 0, "count": 0, "first_row": row, "example": text}
+        reason = self._reasons.setdefault(name, seen)
+        reason["rows"] += 1
         reason["count"] += 1
         self.count += 1
         if self._listed is not None:
-            print(json.dumps({"row": row, "error": name, "message": str(error)}), file=self._listed)
+            said = {"row": row, "status": status, "reason": text, "error": name, "message": text}
+            print(json.dumps(said), file=self._listed)
 
     def reasons(self) -> list[dict[str, Any]]:
         return list(self._reasons.values())

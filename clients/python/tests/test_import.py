@@ -104,6 +104,9 @@ def test_rows_that_are_refused_are_named_and_the_others_written(run, docs, tmp_p
         (6, "NotFiniteError"),
         (7, "DimensionError"),
     ]
+    assert {each["status"] for each in listed} == {"ID_RANGE", "DIMENSION", "NOT_FINITE"}  # omenctl's words beside ours
+    assert all(each["reason"] == each["message"] and "upsert" not in each["reason"] for each in listed)
+    assert {each["status"]: each["rows"] for each in said["reasons"]}["NOT_FINITE"] == 2
     reasons = {each["error"]: each["count"] for each in said["reasons"]}
     assert reasons == {"IdRangeError": 1, "DimensionError": 2, "NotFiniteError": 2}
     assert [point is not None for point in docs.get(list(range(10)))] == [True] * 2 + [False] + [True] + [False] * 4 + [

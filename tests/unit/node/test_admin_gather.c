@@ -137,10 +137,12 @@ END_TEST
 
 START_TEST(stats_are_added_up_and_missing_shards_counted)
 {
-    struct api_stats stats = {.points = 100, .memory_bytes = 1000, .recall = 0.9, .shards = 1};
+    struct api_stats stats = {
+        .points = 100, .memory_bytes = wire_given(1000), .recall = 0.9, .shards = 1};
     ck_assert_int_eq(begin_of(METHOD_COLLECTION_STATS), OMEN_OK);
     tell(0, &stats);
-    stats = (struct api_stats){.points = 300, .memory_bytes = 5000, .recall = 0.98, .shards = 1};
+    stats = (struct api_stats){
+        .points = 300, .memory_bytes = wire_given(5000), .recall = 0.98, .shards = 1};
     if (_i == 0)
         tell(1, &stats);
     else if (_i == 1)
@@ -151,6 +153,8 @@ START_TEST(stats_are_added_up_and_missing_shards_counted)
     ck_assert_uint_eq(got->shards, 2);
     ck_assert_uint_eq(got->shards_failed, _i != 0);
     ck_assert_uint_eq(got->points, _i == 0 ? 400 : 100);
+    ck_assert_uint_eq(got->memory_bytes.value, _i == 0 ? 6000 : 1000);
+    ck_assert(!got->deleted.given); // nobody said it
     ck_assert_double_eq_tol(got->bytes_per_vector, _i == 0 ? 15 : 10, 1e-9);
     ck_assert_double_eq_tol(got->recall, _i == 0 ? 0.96 : 0.9, 1e-9);
 }

@@ -332,22 +332,6 @@ START_TEST(every_field_refuses_what_is_of_another_kind)
 }
 END_TEST
 
-START_TEST(a_number_that_is_known_to_be_0_is_written_and_one_that_nobody_knows_is_not)
-{
-    const struct api_stats none = {.shards = 0};
-    shape_write(&encode, &api_stats, &none);
-    ck_assert_ptr_nonnull(memmem(encode.bytes, encode.count,
-                                 "\xa7"
-                                 "deleted\x00",
-                                 9));
-    ck_assert_ptr_nonnull(memmem(encode.bytes, encode.count,
-                                 "\xaa"
-                                 "disk_bytes\x00",
-                                 12));
-    ck_assert_ptr_null(memmem(encode.bytes, encode.count, "recall", 6));
-}
-END_TEST
-
 START_TEST(another_order_of_the_keys_is_the_same_struct)
 {
     const struct shape *shape = shape_of(_i);
@@ -394,8 +378,6 @@ shape_suite(void)
     tcase_add_loop_test(tcase, every_list_of_ids_passes_at_its_limits_and_not_one_past_them, 0,
                         shapes);
     tcase_add_loop_test(tcase, every_field_refuses_what_is_of_another_kind, 0, shapes);
-    tcase_add_test(tcase,
-                   a_number_that_is_known_to_be_0_is_written_and_one_that_nobody_knows_is_not);
     tcase_add_loop_test(tcase, another_order_of_the_keys_is_the_same_struct, 0, shapes);
     suite_add_tcase(suite, tcase);
     return suite;

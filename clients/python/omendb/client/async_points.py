@@ -233,7 +233,9 @@ class AsyncPoints:
         """Filters on it go on to work, slower."""
         await self._client.run(self._requests.of_collection("collection.drop_field", field=name))
 
-    async def build(self, backend: str = "auto", progress: Any = None, *, timeout: float | None = None) -> dict[str, Any]:
+    async def build(
+        self, backend: str = "auto", progress: Any = None, *, timeout: float | None = None
+    ) -> dict[str, Any]:
         """Links what is not linked yet, in bulk. How far it is, a server does not say: `progress` is not called.
 
         Where a node is there that builds for others, and where `backend` is "cuda", it is begun and not waited for:

@@ -75,7 +75,7 @@ def vectors_of(values: Any) -> npt.NDArray[Any]:
 
 
 def rows_of(values: Any) -> npt.NDArray[Any]:
-    """The same of what is written: whole numbers of more bytes stay what they are, for collections of int8 and uint8."""
+    """The same of what is written: other whole numbers stay what they are, for collections of int8 and uint8."""
     try:
         array = np.asarray(values)
     except ValueError as fault:  # rows of different lengths

@@ -67,6 +67,7 @@ _ERRORS: Final[dict[str, type[OmenError]]] = {
     "AUTH": errors.AuthError,
     "METHOD": errors.MethodError,
 }
+_NAMES: Final = {kind.status: name for name, kind in _ERRORS.items()}
 _RETRYABLE: Final = frozenset({"BUSY", "STALE_MAP"})  # where an error comes as a text, which does not say
 
 
@@ -232,6 +233,11 @@ def vector_of(value: Any) -> np.ndarray[Any, Any] | None:
 
 
 # ---- errors ----
+
+
+def status_name(error: OmenError) -> str:
+    """As the protocol has it: "NOT_FOUND"."""
+    return _NAMES.get(error.status, "INTERNAL")
 
 
 def error_named(name: str, message: str) -> OmenError:
