@@ -373,7 +373,7 @@ class Codes(cluster.Case):
         self.fake(alias__list=refuse)
         for refused in names:
             with self.subTest(refused):
-                self.refused(self.run_("alias", "list", "--timeout", "2"), expected.get(refused, OTHER), f"{refused}: on demand")
+                self.refused(self.run_("alias", "list"), expected.get(refused, OTHER), f"{refused}: on demand")
 
     def test_every_code_of_the_manual_is_one_that_some_test_has_seen(self) -> None:
         """Those of answers and not of errors have their tests in test_omenctl_cluster.py, by these names."""

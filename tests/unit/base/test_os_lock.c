@@ -11,7 +11,7 @@
 
 #include "tests/lib/check_main.h"
 
-enum { TIMES = 2000 };
+enum { TIMES = 500 };
 
 struct turns {
     struct lock lock;

@@ -817,6 +817,19 @@ START_TEST(a_silent_copy_is_waited_for_the_whole_time_without_a_word)
 }
 END_TEST
 
+START_TEST(a_silent_copy_is_waited_for_as_long_as_the_node_was_told_whatever_the_map_says)
+{
+    copies.config.shrink_ms = 7000;
+    lead_two();
+    now_ns += 6999 * MS;
+    rest();
+    ck_assert(!is_being_removed());
+    now_ns += 1 * MS;
+    rest();
+    ck_assert(is_being_removed());
+}
+END_TEST
+
 START_TEST(a_silent_copy_of_a_dead_node_is_waited_for_a_quarter_of_the_time)
 {
     lead_two();
@@ -896,6 +909,8 @@ copies_suite(void)
     tcase_add_test(tcase, who_waits_for_nothing_has_nothing_to_say_when_somebody_else_leads);
     tcase_add_test(tcase, a_name_and_a_loss_are_said_again_when_somebody_else_leads);
     tcase_add_test(tcase, a_silent_copy_is_waited_for_the_whole_time_without_a_word);
+    tcase_add_test(tcase,
+                   a_silent_copy_is_waited_for_as_long_as_the_node_was_told_whatever_the_map_says);
     tcase_add_test(tcase, a_silent_copy_of_a_dead_node_is_waited_for_a_quarter_of_the_time);
     tcase_add_test(tcase, a_word_that_is_taken_back_shortens_nothing);
     tcase_add_test(tcase, a_word_from_before_a_copy_was_primary_counts_when_it_is);
