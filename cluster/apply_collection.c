@@ -10,7 +10,7 @@
 static uint64_t range_first(uint32_t i, uint32_t count);
 
 uint8_t
-min_insync_default(uint8_t replication)
+map_min_insync_default(uint8_t replication)
 {
     return replication <= 2 ? 1 : (uint8_t)(replication / 2 + 1);
 }
@@ -19,7 +19,7 @@ omen_status
 apply_collection_create(struct map *map, const struct command_collection *wanted, uint64_t *value)
 {
     const uint8_t min_insync =
-        wanted->min_insync > 0 ? wanted->min_insync : min_insync_default(wanted->replication);
+        wanted->min_insync > 0 ? wanted->min_insync : map_min_insync_default(wanted->replication);
     if (wanted->dimension == 0 || wanted->shards == 0 || min_insync > wanted->replication)
         return OMEN_E_INVALID;
     if (map_resolve(map, &wanted->name) != NULL)
@@ -67,7 +67,7 @@ apply_collection_alter(struct map *map, const struct command_alter *alter)
     if (version_differs(alter->expected, collection->version))
         return OMEN_E_CONFLICT;
     const uint8_t min_insync =
-        alter->min_insync > 0 ? alter->min_insync : min_insync_default(alter->replication);
+        alter->min_insync > 0 ? alter->min_insync : map_min_insync_default(alter->replication);
     if (alter->replication == 0 || min_insync > alter->replication)
         return OMEN_E_INVALID;
     collection->replication = alter->replication;

@@ -52,7 +52,4 @@ omen_status step_cut(struct map *map, struct map_shard *shard, const struct shar
 omen_status step_abort(struct map *map, struct map_shard *shard);
 omen_status step_purge(struct map *map, struct map_shard *shard);
 
-// The default for a replication: what survives one failure and keeps taking writes.
-uint8_t min_insync_default(uint8_t replication);
-
 #endif

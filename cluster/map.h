@@ -234,6 +234,8 @@ const struct map_collection *map_resolve(const struct map *map, const struct map
 const struct map_shard *map_route(const struct map *published, uint64_t collection, uint64_t hash);
 
 struct lease_times map_lease_times(const struct map *map);
+// The min_insync of a replication where nobody chose one: what survives one failure and keeps taking writes.
+uint8_t map_min_insync_default(uint8_t replication);
 
 // Of one shard.
 const struct map_replica *shard_replica(const struct map_shard *shard, struct cluster_uuid uuid);

@@ -247,11 +247,13 @@ admin_collection_update(struct admin *a)
     if (ask->replicas > nodes && ask->replicas > row->replication)
         return refuse_replicas(a, ask->replicas, nodes);
     const uint32_t replicas = ask->replicas != 0 ? ask->replicas : row->replication;
-    if (ask->min_insync > replicas)
-        return refuse_min_insync(a, ask->min_insync, replicas);
-    uint32_t min_insync = ask->min_insync; // none: as it was, or the default of another replication
-    if (min_insync == 0 && replicas == row->replication)
-        min_insync = row->min_insync;
+    // None: as it was chosen, or the default of another replication where nobody chose.
+    const bool chosen = row->min_insync != map_min_insync_default(row->replication);
+    uint32_t min_insync = ask->min_insync;
+    if (min_insync == 0)
+        min_insync = chosen ? row->min_insync : map_min_insync_default((uint8_t)replicas);
+    if (min_insync > replicas)
+        return refuse_min_insync(a, min_insync, replicas);
     if (replicas == row->replication && min_insync == row->min_insync)
         return answer_collection(a, row);
     a->step->command.alter = (struct command_alter){.collection = row->id,

@@ -214,6 +214,25 @@ START_TEST(an_update_changes_what_it_says_and_leaves_the_rest)
 }
 END_TEST
 
+// A write that was to be on three disks is not on one from then on because somebody wanted a copy less.
+START_TEST(an_update_of_replicas_leaves_a_min_insync_that_was_chosen)
+{
+    create.min_insync = 3;
+    ck_assert_int_eq(make("docs"), OMEN_OK);
+    struct api_collection_update ask = {.collection = TEXT("docs"), .replicas = 2};
+    admin_claim_refused(METHOD_COLLECTION_UPDATE, &ask, OMEN_E_INVALID,
+                        "min_insync is 3, more than the 2 replicas");
+    ask.min_insync = 2;
+    ck_assert_int_eq(admin_do(METHOD_COLLECTION_UPDATE, &ask), OMEN_OK);
+    ask = (struct api_collection_update){.collection = TEXT("docs"), .replicas = 3};
+    ck_assert_int_eq(admin_do(METHOD_COLLECTION_UPDATE, &ask), OMEN_OK);
+    ck_assert_uint_eq(OUT(api_collection)->min_insync, 2); // chosen, and the default of three
+    ask.replicas = 1;
+    ck_assert_int_eq(admin_do(METHOD_COLLECTION_UPDATE, &ask), OMEN_OK);
+    ck_assert_uint_eq(OUT(api_collection)->min_insync, 1);
+}
+END_TEST
+
 START_TEST(an_update_that_says_nothing_or_too_much_is_refused)
 {
     ck_assert_int_eq(make("docs"), OMEN_OK);
@@ -500,6 +519,7 @@ admin_collection_suite(void)
     tcase_add_test(tcase, the_most_collections_and_one_more);
     tcase_add_test(tcase, the_most_shards_and_one_more);
     tcase_add_test(tcase, an_update_changes_what_it_says_and_leaves_the_rest);
+    tcase_add_test(tcase, an_update_of_replicas_leaves_a_min_insync_that_was_chosen);
     tcase_add_test(tcase, an_update_that_says_nothing_or_too_much_is_refused);
     tcase_add_test(tcase, a_dropped_collection_is_gone_with_its_aliases);
     tcase_add_test(tcase, who_comes_second_is_told_that_the_collection_exists);
