@@ -22,5 +22,11 @@ os_wait(_Atomic uint32_t *word, uint32_t expected)
 void
 os_wake_all(_Atomic uint32_t *word)
 {
-    (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+    os_wake_some(word, INT_MAX);
+}
+
+void
+os_wake_some(_Atomic uint32_t *word, uint32_t most)
+{
+    (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, most, NULL, NULL, 0);
 }

@@ -11,5 +11,7 @@
 void os_wait(_Atomic uint32_t *word, uint32_t expected);
 // Wakes every thread that sleeps on `word`; change it first. Never reads *word.
 void os_wake_all(_Atomic uint32_t *word);
+// The same for at most so many, who have slept longest.
+void os_wake_some(_Atomic uint32_t *word, uint32_t most);
 
 #endif

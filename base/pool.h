@@ -35,6 +35,13 @@ void pool_wake(struct pool *pool);
 
 uint32_t pool_threads(const struct pool *pool);
 
+struct pool_stats {
+    uint64_t looks,
+        looks_found; // workers looked out for what is shared next; that brought something
+};
+
+void pool_stats(const struct pool *pool, struct pool_stats *out);
+
 // Calls fn(context, index, worker) once for every index in [0, count), on `threads` threads of which the
 // caller is worker 0, and returns when all have returned. Indexes are handed out in order. With one thread or
 // one index, or when the system refuses threads, the caller does it alone: it always succeeds.
@@ -45,6 +52,7 @@ void pool_run(uint32_t threads, uint32_t count,
 // that find nothing else to do; returns when none is in it any more. fn does a piece of what there is to do, which it takes out of
 // `context`, and returns false when nothing is left. A worker looks for other work between two pieces, and one that comes late finds
 // nothing left. For what is worth several threads: none is started, and none is kept from other work for longer than a piece takes.
+// Where one thing is shared after the other, a worker looks out for the next one for a moment before it sleeps (base/spin.h).
 // From a worker of the pool or from elsewhere; not while it is closed.
 void pool_share(struct pool *pool, uint32_t most, bool (*fn)(void *context), void *context);
 

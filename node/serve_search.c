@@ -303,6 +303,54 @@ batch_fini(struct batch *batch)
     serve_query_fini(&batch->query);
 }
 
+struct
+    batch_list { // what was found for one of them: the first that is UINT64_MAX and those behind it are none
+    const uint64_t *ids;
+    const float *distances;
+    uint32_t k;
+};
+
+// Whether it is written already as it is found: equal distances are by age, where a merge wants them by id.
+static bool
+list_as_it_is(const struct serve *serve, const struct batch_list *list)
+{
+    uint32_t count = 0;
+    if (serve->texts)
+        return false;
+    for (; count < list->k && list->ids[count] != UINT64_MAX; count++)
+        if (count > 0 && list->distances[count] == list->distances[count - 1])
+            return false;
+    found_numbers_write(serve->answer, list->ids, list->distances, count);
+    return true;
+}
+
+// So that it need not grow by and by. Where there is no such room, who writes finds out.
+static void
+room_for_lists(struct encode *answer, uint32_t lists, uint32_t k)
+{
+    const size_t count = answer->count;
+    if (answer->status == OMEN_OK) {
+        (void)encode_reserve(answer, lists * (4 + (size_t)k * FOUND_HIT_BYTES_MIN));
+        encode_rewind(answer, count);
+    }
+}
+
+// `rows` has room for k.
+static void
+list_by_rows(const struct serve *serve, const struct batch_list *list, struct row *rows)
+{
+    size_t count = 0;
+    for (uint32_t j = 0; j < list->k && list->ids[j] != UINT64_MAX; j++) {
+        rows[count] = (struct row){.distance = list->distances[j]};
+        count += serve_id(serve, list->ids[j], &rows[count].id);
+    }
+    rows_sort(rows, count);
+    found_list_write(serve->answer, (uint32_t)count);
+    for (size_t j = 0; j < count; j++)
+        found_hit_write(serve->answer,
+                        &(struct found_hit){.distance = rows[j].distance, .id = rows[j].id});
+}
+
 // Ids and distances alone: by as many threads as are worth it.
 static omen_status
 batch_plain(struct serve *serve, struct batch *batch, uint64_t begun_ns, struct omen_error *error)
@@ -319,19 +367,14 @@ batch_plain(struct serve *serve, struct batch *batch, uint64_t begun_ns, struct 
     if (status == OMEN_OK)
         status = shard_query_batch(serve->shard, &queries, &batch->query.options,
                                    &(struct answers){ids, distances}, error);
-    if (status == OMEN_OK)
+    if (status == OMEN_OK) {
         head_write(serve, &batch->query, batch->count, begun_ns);
+        room_for_lists(serve->answer, batch->count, k);
+    }
     for (uint32_t i = 0; i < batch->count && status == OMEN_OK; i++) {
-        size_t count = 0;
-        for (uint32_t j = 0; j < k && ids[(size_t)i * k + j] != UINT64_MAX; j++) {
-            rows[count] = (struct row){.distance = distances[(size_t)i * k + j]};
-            count += serve_id(serve, ids[(size_t)i * k + j], &rows[count].id);
-        }
-        rows_sort(rows, count);
-        found_list_write(serve->answer, (uint32_t)count);
-        for (size_t j = 0; j < count; j++)
-            found_hit_write(serve->answer,
-                            &(struct found_hit){.distance = rows[j].distance, .id = rows[j].id});
+        const struct batch_list list = {ids + (size_t)i * k, distances + (size_t)i * k, k};
+        if (!list_as_it_is(serve, &list))
+            list_by_rows(serve, &list, rows);
     }
     mem_free(ids);
     mem_free(distances);

@@ -53,25 +53,49 @@ is_sound(const struct found_hit *hit)
 }
 
 static bool
-read_list(struct front *front, const struct front_call *call, struct plain *plain,
-          struct front_lent *lent)
+read_hit(struct plain *plain, struct front_lent *lent, struct merge_hit *out)
+{
+    struct found_hit hit;
+    found_hit_read(plain, &hit, NULL);
+    if (plain->failed || !is_sound(&hit))
+        return false;
+    lent->texts |= hit.id.text_bytes > 0;
+    *out = (struct merge_hit){.distance = hit.distance,
+                              .text_bytes = hit.id.text_bytes,
+                              .number = hit.id.number,
+                              .text = hit.id.text,
+                              .version = hit.version};
+    return true;
+}
+
+// Whether these are `count` sound hits of numbers, which comes to the same as read_list says of them; else nothing was read.
+static bool
+read_numbers(struct plain *plain, uint32_t count)
+{
+    const uint8_t *begin = plain->at;
+    struct found_number before = {.distance = -INFINITY}, number;
+    for (uint32_t i = 0; i < count; i++, before = number)
+        if (!found_number_read(plain, &number) || !isfinite(number.distance) ||
+            number.distance < before.distance ||
+            (number.distance == before.distance && number.id <= before.id)) {
+            plain->at = begin;
+            return false;
+        }
+    return true;
+}
+
+// `hits` has room for `most`, and is anybody's afterwards.
+static bool
+read_list(struct plain *plain, struct front_lent *lent, struct merge_hit *hits, uint32_t most)
 {
     const uint32_t count = found_list_read(plain);
-    struct merge_hit *hits = front_take(front, (size_t)count * sizeof *hits);
-    if (count > call->k || hits == NULL)
+    if (count > most)
         return false;
-    for (uint32_t i = 0; i < count; i++) {
-        struct found_hit hit;
-        found_hit_read(plain, &hit, NULL);
-        if (plain->failed || !is_sound(&hit))
+    if (read_numbers(plain, count))
+        return true;
+    for (uint32_t i = 0; i < count; i++)
+        if (!read_hit(plain, lent, &hits[i]))
             return false;
-        lent->texts |= hit.id.text_bytes > 0;
-        hits[i] = (struct merge_hit){.distance = hit.distance,
-                                     .text_bytes = hit.id.text_bytes,
-                                     .number = hit.id.number,
-                                     .text = hit.id.text,
-                                     .version = hit.version};
-    }
     return merge_list_is_sound(&(struct merge_list){hits, count});
 }
 
@@ -82,8 +106,13 @@ read_found(struct front *front, const struct front_call *call, struct front_lent
     found_read(&plain, &lent->found);
     if (plain.failed || lent->found.list_count != call->queries)
         return false;
+    const size_t whole = plain_left(&plain) / FOUND_HIT_BYTES_MIN;
+    const uint32_t most = whole < call->k ? (uint32_t)whole : call->k;
+    struct merge_hit *hits = front_take(front, most * sizeof *hits);
+    if (hits == NULL)
+        return false;
     for (uint32_t i = 0; i < lent->found.list_count; i++)
-        if (!read_list(front, call, &plain, lent))
+        if (!read_list(&plain, lent, hits, most))
             return false;
     return plain_done(&plain);
 }

@@ -253,25 +253,33 @@ row_put(const struct matrix_row *row, uint32_t at, uint64_t number, float distan
     memcpy(row->distances + (size_t)4 * at, &distance, 4);
 }
 
-static void
+// How many there are.
+static uint32_t
 row_merged(struct join *join, const struct matrix_row *row)
 {
     const struct merge_list list = join_next(join);
     for (uint32_t i = 0; i < list.count; i++)
         row_put(row, i, list.hits[i].number, list.hits[i].distance);
+    return list.count;
 }
 
 // Of one shard there is nothing to merge, and a batch has no points that are no hits: its list is the row.
-static void
+static uint32_t
 row_as_it_came(struct plain *plain, const struct matrix_row *row)
 {
     const uint32_t count = found_list_read(plain);
     for (uint32_t i = 0; i < count; i++) {
+        struct found_number number;
         struct found_hit hit;
-        found_hit_read(plain, &hit, NULL);
-        row_put(row, i, hit.id.number, hit.distance);
+        if (found_number_read(plain, &number)) {
+            row_put(row, i, number.id, number.distance);
+        } else {
+            found_hit_read(plain, &hit, NULL);
+            row_put(row, i, hit.id.number, hit.distance);
+        }
     }
     ASSERT(!plain->failed); // it was heard
+    return count;
 }
 
 static omen_status
@@ -284,17 +292,13 @@ matrices(struct join *join, struct api_batch_hits *answer)
     uint8_t *distances = front_take(join->front, places * 4);
     if (ids == NULL || distances == NULL)
         return OMEN_E_NO_MEMORY;
-    const float far = INFINITY;
-    memset(ids, 0xff, places * 8); // -1
-    for (size_t i = 0; i < places; i++)
-        memcpy(distances + 4 * i, &far, 4);
     for (uint32_t i = 0; i < call->queries; i++) {
         const size_t place = (size_t)i * call->k;
         const struct matrix_row row = {ids + 8 * place, distances + 4 * place};
-        if (join->count == 1)
-            row_as_it_came(&join->plains[0], &row);
-        else
-            row_merged(join, &row);
+        uint32_t count =
+            join->count == 1 ? row_as_it_came(&join->plains[0], &row) : row_merged(join, &row);
+        for (; count < call->k; count++)
+            row_put(&row, count, UINT64_MAX, INFINITY); // -1
     }
     answer->ids = (struct wire_bytes){ids, (uint32_t)(places * 8)};
     answer->distances = (struct wire_bytes){distances, (uint32_t)(places * 4)};

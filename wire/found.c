@@ -31,26 +31,18 @@ static const struct plain_row found_rows[] = {
     PLAIN_ROW(found, strategy, UINT8_MAX),
 };
 
-static uint64_t
-number_at(const uint8_t *at)
-{
-    uint64_t number = 0;
-    for (uint32_t i = 0; i < 8; i++)
-        number |= (uint64_t)at[i] << (8 * i);
-    return number;
-}
-
-static uint32_t
-half_at(const uint8_t *at)
-{
-    return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
-}
-
 static void
 number_put(uint8_t *at, uint64_t number)
 {
     for (uint32_t i = 0; i < 8; i++)
         at[i] = (uint8_t)(number >> (8 * i));
+}
+
+static void
+half_put(uint8_t *at, uint32_t half)
+{
+    for (uint32_t i = 0; i < 4; i++)
+        at[i] = (uint8_t)(half >> (8 * i));
 }
 
 void
@@ -80,12 +72,9 @@ found_hit_write(struct encode *encode, const struct found_hit *hit)
     uint8_t *at = encode_reserve(encode, HEAD_BYTES);
     if (at == NULL)
         return;
-    uint32_t distance;
-    memcpy(&distance, &hit->distance, sizeof distance);
     at[0] = (uint8_t)((text ? HIT_TEXT : 0) | (hit->payload.count > 0 ? HIT_PAYLOAD : 0) |
                       (vector ? HIT_VECTOR : 0));
-    for (uint32_t i = 0; i < 4; i++)
-        at[1 + i] = (uint8_t)(distance >> (8 * i));
+    half_put(at + 1, float_bits(hit->distance));
     number_put(at + 5, hit->version);
     number_put(at + 13, text ? hit->id.text_bytes : hit->id.number);
     if (text)
@@ -96,6 +85,20 @@ found_hit_write(struct encode *encode, const struct found_hit *hit)
         ASSERT(hit->vector.form == VECTORS_RAW);
         encode_plain(encode, hit->vector.dtype, 1);
         bytes_write(encode, hit->vector.bytes);
+    }
+}
+
+void
+found_numbers_write(struct encode *encode, const uint64_t *ids, const float *distances,
+                    uint32_t count)
+{
+    found_list_write(encode, count);
+    uint8_t *at = encode_reserve(encode, (size_t)count * HEAD_BYTES);
+    for (uint32_t i = 0; at != NULL && i < count; i++, at += HEAD_BYTES) {
+        at[0] = 0;
+        half_put(at + 1, float_bits(distances[i]));
+        number_put(at + 5, 0);
+        number_put(at + 13, ids[i]);
     }
 }
 
@@ -153,10 +156,10 @@ found_hit_read(struct plain *plain, struct found_hit *out, const uint8_t **row)
     if (at == NULL)
         return;
     const uint8_t bits = at[0];
-    const uint32_t distance = half_at(at + 1);
-    const uint64_t number = number_at(at + 13);
+    const uint32_t distance = plain_u32_at(at + 1);
+    const uint64_t number = plain_u64_at(at + 13);
     memcpy(&out->distance, &distance, sizeof distance);
-    out->version = number_at(at + 5);
+    out->version = plain_u64_at(at + 5);
     out->id.given = 1;
     if ((bits & HIT_TEXT) == 0) {
         out->id.number = number;

@@ -7,6 +7,8 @@
 // take fifty times as long. What belongs to a hit besides lies behind it and is looked at for those that are answered.
 #ifndef OMEN_WIRE_FOUND_H
 #define OMEN_WIRE_FOUND_H
+#include "base/float_bits.h"
+#include "base/limits.h"
 #include "wire/plain.h"
 #include "wire/shape.h"
 
@@ -44,5 +46,30 @@ void found_hit_read(struct plain *plain, struct found_hit *out, const uint8_t **
 
 // Of a row that was read before.
 void found_hit_at(const uint8_t *row, struct found_hit *out);
+
+// Hits that are a distance and an integer id, as nearly all of a batch of queries: the same bytes, in half the time.
+
+struct found_number {
+    float distance;
+    uint64_t version, id;
+};
+
+// A list of them, which has none of a version: its count and its hits.
+void found_numbers_write(struct encode *encode, const uint64_t *ids, const float *distances,
+                         uint32_t count);
+// The next hit, where it is one and whole; false: nothing was read, and found_hit_read says what it is.
+static inline bool
+found_number_read(struct plain *plain, struct found_number *out)
+{
+    const uint8_t *at = plain->at;
+    if (plain->failed || plain_left(plain) < FOUND_HIT_BYTES_MIN || at[0] != 0)
+        return false;
+    const uint64_t id = plain_u64_at(at + 13);
+    if (id > ID_MAX)
+        return false;
+    *out = (struct found_number){bits_float(plain_u32_at(at + 1)), plain_u64_at(at + 5), id};
+    plain->at += FOUND_HIT_BYTES_MIN;
+    return true;
+}
 
 #endif

@@ -40,6 +40,22 @@ plain_done(const struct plain *plain)
     return !plain->failed && plain->at == plain->end;
 }
 
+// Numbers at fixed places, where it is known that there are bytes.
+static inline uint64_t
+plain_u64_at(const uint8_t *at)
+{
+    uint64_t number = 0;
+    for (uint32_t i = 0; i < 8; i++)
+        number |= (uint64_t)at[i] << (8 * i);
+    return number;
+}
+
+static inline uint32_t
+plain_u32_at(const uint8_t *at)
+{
+    return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+}
+
 struct plain plain_of(struct wire_bytes bytes);
 uint64_t plain_number(struct plain *plain, uint32_t bytes, uint64_t most);
 const uint8_t *plain_bytes(struct plain *plain, uint32_t count); // NULL where they are not there

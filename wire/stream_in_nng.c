@@ -20,10 +20,6 @@
 #define INPUT_KEEP_BYTES ((size_t)65536) // a larger one is given back when it is empty
 #define READS_AT_ONCE 16u                // then others have the thread
 #define INPUT_USUAL_MOST ((size_t)262144)
-// So long, or as an eighth of what it took to do what was asked: who gets more takes longer to ask again.
-#define LOOK_OUT_NS UINT64_C(50000)
-#define LOOK_OUT_MOST_NS UINT64_C(500000)
-#define LOOK_OUT_SHARE 8u
 
 enum come { COME_NOTHING, COME_BYTES, COME_ENDED }; // of what is there to be read
 enum effort {
@@ -95,15 +91,6 @@ receive_now(struct stream *stream, size_t *came)
     return COME_BYTES;
 }
 
-static uint64_t
-look_out_ns(const struct stream *stream)
-{
-    const uint64_t share_ns = stream->shown_ns / LOOK_OUT_SHARE;
-    if (share_ns < LOOK_OUT_NS)
-        return LOOK_OUT_NS;
-    return share_ns < LOOK_OUT_MOST_NS ? share_ns : LOOK_OUT_MOST_NS;
-}
-
 // The same for a moment, by one connection of the set at a time, and until another one asks something. Another program may have had the
 // processor meanwhile: what came after the moment was no use. The bytes that came.
 static size_t
@@ -114,7 +101,7 @@ look_out(struct stream *stream)
     if (atomic_exchange(&set->looking, true))
         return 0;
     atomic_fetch_add_explicit(&set->looks, 1, memory_order_relaxed);
-    const uint64_t until_ns = os_clock_ns() + look_out_ns(stream);
+    const uint64_t until_ns = os_clock_ns() + spin_ns(stream->shown_ns);
     enum come come = receive_now(stream, &came);
     bool early = os_clock_ns() < until_ns;
     while (come == COME_NOTHING && early &&

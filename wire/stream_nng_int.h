@@ -8,7 +8,7 @@
 
 #include "base/os_lock.h"
 #include "base/os_timer.h"
-#include "wire/spin.h"
+#include "base/spin.h"
 #include "wire/stream_nng.h"
 
 struct chunk { // of what is to be sent

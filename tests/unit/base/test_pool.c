@@ -11,8 +11,10 @@
 
 #include "base/alloc.h"
 #include "base/limits.h"
+#include "base/os_clock.h"
 #include "base/os_wait.h"
 #include "base/prng.h"
+#include "base/spin.h"
 #include "tests/lib/check_main.h"
 
 enum { UNITS = 20000, ROUNDS = 5000, WORKERS_MAX = 4 };
@@ -480,6 +482,165 @@ START_TEST(several_share_at_once_and_each_has_its_own_back_when_it_returns)
 }
 END_TEST
 
+// The caller is through at once, and a worker takes longer than who shares looks for it.
+struct slow {
+    pthread_t sharer;
+    _Atomic uint32_t inside, left, ended;
+};
+
+static bool
+one_is_slow(void *context)
+{
+    struct slow *slow = context;
+    if (pthread_equal(pthread_self(), slow->sharer)) {
+        while (atomic_load(&slow->inside) == 0)
+            os_wait(&slow->inside, 0);
+        atomic_store(&slow->left, 1);
+        os_wake_all(&slow->left);
+        return false;
+    }
+    atomic_store(&slow->inside, 1);
+    os_wake_all(&slow->inside);
+    while (atomic_load(&slow->left) == 0)
+        os_wait(&slow->left, 0);
+    const uint64_t until_ns = os_clock_ns() + 2000000;
+    while (os_clock_ns() < until_ns)
+        ;
+    atomic_store(&slow->ended, 1);
+    return false;
+}
+
+START_TEST(who_shares_waits_for_the_last_piece_however_long_it_takes)
+{
+    struct shared shared = {.wanted = 0};
+    ck_assert_int_eq(pool_open(2, busy_or_idle, &shared, &shared.pool), OMEN_OK);
+    for (uint32_t i = 0; i < 20; i++) {
+        struct slow slow = {.sharer = pthread_self()};
+        pool_share(shared.pool, 2, one_is_slow, &slow);
+        ck_assert_uint_eq(atomic_load(&slow.ended), 1);
+    }
+    pool_close(shared.pool);
+}
+END_TEST
+
+// ---- who looks out for what is shared next ----
+
+static void
+share_once(struct shared *shared, uint32_t most)
+{
+    shared->wanted = most;
+    atomic_store(&shared->begun, 0);
+    atomic_store(&shared->ended, 0);
+    pool_share(shared->pool, most, meet, shared);
+    ck_assert_uint_eq(atomic_load(&shared->ended), most);
+}
+
+static struct pool_stats
+stats_of(const struct pool *pool)
+{
+    struct pool_stats stats;
+    pool_stats(pool, &stats);
+    return stats;
+}
+
+// All meet in each, so a share that nobody came to would hang.
+START_TEST(a_worker_looks_out_where_one_share_follows_the_other)
+{
+    struct shared shared = {.wanted = 2};
+    const uint32_t workers = (uint32_t)_i;
+    ck_assert_int_eq(pool_open(workers, busy_or_idle, &shared, &shared.pool), OMEN_OK);
+    for (uint32_t i = 0; i < SPIN_RUN - 1; i++) {
+        share_once(&shared, workers + 1);
+        ck_assert_uint_eq(stats_of(shared.pool).looks, 0); // not a run yet
+    }
+    while (stats_of(shared.pool).looks_found == 0)
+        share_once(&shared, workers + 1);
+    pool_close(shared.pool);
+}
+END_TEST
+
+// A worker that looks out is on its way to sleep as well: what is published and shared, at every possible moment, is found.
+START_TEST(who_looks_out_loses_no_wake)
+{
+    struct work *work = work_new(2);
+    struct shared shared = {.wanted = 2};
+    struct prng prng = {7};
+    ck_assert_int_eq(pool_open(2, do_unit, work, &work->pool), OMEN_OK);
+    shared.pool = work->pool;
+    uint32_t published = 0;
+    while (published < 200 || stats_of(work->pool).looks_found == 0) {
+        dawdle();
+        share_once(&shared, 2 + prng_below(&prng, 2));
+        if (prng_below(&prng, 3) != 0)
+            continue;
+        ck_assert_uint_lt(published, UNITS);
+        atomic_store(&work->published, ++published);
+        pool_wake(work->pool);
+        if (prng_below(&prng, 2) == 0)
+            wait_done(work, published);
+    }
+    wait_done(work, published);
+    pool_close(work->pool);
+    check_done(work, published);
+    mem_free(work);
+}
+END_TEST
+
+START_TEST(close_ends_who_looks_out)
+{
+    for (uint32_t i = 0, looked = 0; i < 30 || looked == 0; i++) {
+        struct shared shared = {.wanted = 2};
+        ck_assert_int_eq(pool_open(1, busy_or_idle, &shared, &shared.pool), OMEN_OK);
+        for (uint32_t k = 0; k <= SPIN_RUN; k++)
+            share_once(&shared, 2);
+        looked += stats_of(shared.pool).looks > 0;
+        pool_close(shared.pool);
+    }
+}
+END_TEST
+
+// One worker, which has something else to do after each share.
+struct owed {
+    pthread_t sharer;
+    _Atomic uint32_t owes, came;
+};
+
+static bool
+do_what_it_owes(void *context, uint32_t worker)
+{
+    struct owed *owed = context;
+    (void)worker;
+    return atomic_exchange(&owed->owes, 0) != 0;
+}
+
+static bool
+owe(void *context)
+{
+    struct owed *owed = context;
+    if (!pthread_equal(pthread_self(), owed->sharer)) {
+        atomic_store(&owed->owes, 1);
+        atomic_store(&owed->came, 1);
+        os_wake_all(&owed->came);
+    }
+    while (atomic_load(&owed->came) == 0)
+        os_wait(&owed->came, 0);
+    return false;
+}
+
+START_TEST(who_has_done_something_else_since_does_not_look_out)
+{
+    struct owed owed = {.sharer = pthread_self()};
+    struct pool *pool;
+    ck_assert_int_eq(pool_open(1, do_what_it_owes, &owed, &pool), OMEN_OK);
+    for (uint32_t i = 0; i < 500; i++) {
+        atomic_store(&owed.came, 0);
+        pool_share(pool, 2, owe, &owed);
+    }
+    ck_assert_uint_eq(stats_of(pool).looks, 0);
+    pool_close(pool);
+}
+END_TEST
+
 static Suite *
 pool_suite(void)
 {
@@ -512,7 +673,15 @@ pool_suite(void)
                    who_shares_does_all_alone_where_workers_are_busy_and_does_not_wait_for_them);
     tcase_add_test(share, a_worker_does_other_work_between_two_pieces_and_comes_back);
     tcase_add_test(share, several_share_at_once_and_each_has_its_own_back_when_it_returns);
+    tcase_add_test(share, who_shares_waits_for_the_last_piece_however_long_it_takes);
     suite_add_tcase(suite, share);
+
+    TCase *look = tcase_create("look");
+    tcase_add_loop_test(look, a_worker_looks_out_where_one_share_follows_the_other, 1, 4);
+    tcase_add_test(look, who_looks_out_loses_no_wake);
+    tcase_add_test(look, close_ends_who_looks_out);
+    tcase_add_test(look, who_has_done_something_else_since_does_not_look_out);
+    suite_add_tcase(suite, look);
     return suite;
 }
 

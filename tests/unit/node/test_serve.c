@@ -556,6 +556,15 @@ START_TEST(equal_distances_come_by_id_from_every_shard)
     list_begin(&cursor, shape_field(&api_hits, "hits"), &hits->hits);
     for (uint32_t i = 0; list_next(&cursor, &hit); i++)
         ck_assert_uint_eq(hit.id.number, 961 + i);
+    const struct api_query_batch batch = {ASK, .vectors = raw(zeros, 2 * 4), .k = 40};
+    const struct api_batch_hits *many = sw_call(sw, METHOD_QUERY_BATCH, &batch);
+    ck_assert_ptr_nonnull(many);
+    ck_assert_uint_eq(many->ids.count, 2 * 40 * 8);
+    for (uint32_t i = 0; i < 2 * 40; i++) {
+        int64_t id;
+        memcpy(&id, many->ids.bytes + (size_t)8 * i, 8);
+        ck_assert_int_eq(id, 961 + i % 40);
+    }
 }
 END_TEST
 

@@ -169,6 +169,71 @@ START_TEST(ids_and_vectors_that_cannot_be_are_refused)
 }
 END_TEST
 
+// Of hits that are a distance and an integer id.
+START_TEST(numbers_are_the_bytes_that_hits_are_and_read_as_they_are)
+{
+    enum { NUMBERS = 20 };
+    struct prng prng = {(uint64_t)_i + 1};
+    uint64_t ids[NUMBERS];
+    float distances[NUMBERS];
+    found_list_write(&again, NUMBERS);
+    for (uint32_t i = 0; i < NUMBERS; i++) {
+        ids[i] = random_within(&prng, 0, ID_MAX);
+        distances[i] = prng_unit(&prng) - 0.5f;
+        found_hit_write(&again, &(struct found_hit){.distance = distances[i],
+                                                    .id = {.given = 1, .number = ids[i]}});
+    }
+    found_numbers_write(&encode, ids, distances, NUMBERS);
+    const struct wire_bytes written = codec_written(&encode);
+    ck_assert_uint_eq(written.count, again.count);
+    ck_assert_mem_eq(written.bytes, again.bytes, written.count);
+    struct plain plain = plain_of(written);
+    ck_assert_uint_eq(found_list_read(&plain), NUMBERS);
+    for (uint32_t i = 0; i < NUMBERS; i++) {
+        struct found_number number;
+        ck_assert(found_number_read(&plain, &number));
+        ck_assert(number.distance == distances[i] && number.id == ids[i] && number.version == 0);
+    }
+    ck_assert(plain_done(&plain));
+}
+END_TEST
+
+START_TEST(what_is_no_number_or_not_whole_is_left_to_who_reads_hits)
+{
+    struct prng prng = {(uint64_t)_i + 1};
+    for (uint32_t i = 0; i < 200; i++) {
+        struct found_hit hit, same;
+        struct found_number number = {0};
+        encode_reset(&encode);
+        pool.used = 0;
+        draw_hit(&prng, &hit);
+        found_hit_write(&encode, &hit);
+        const struct wire_bytes bytes = codec_written(&encode);
+        struct plain plain = plain_of(bytes), whole = plain_of(bytes);
+        found_hit_read(&whole, &same, NULL);
+        const bool plainly =
+            hit.id.text_bytes == 0 && hit.payload.count == 0 && hit.vector.form == VECTORS_NONE;
+        ck_assert(found_number_read(&plain, &number) == plainly);
+        ck_assert_ptr_eq(plain.at, plainly ? whole.at : bytes.bytes);
+        ck_assert(!plainly || (number.distance == same.distance && number.id == same.id.number &&
+                               number.version == same.version));
+        for (uint32_t cut = 0; cut < FOUND_HIT_BYTES_MIN; cut++) {
+            plain = plain_of((struct wire_bytes){bytes.bytes, cut});
+            ck_assert(!found_number_read(&plain, &number));
+            ck_assert_uint_eq(plain_left(&plain), cut);
+        }
+    }
+    static const uint8_t beyond[FOUND_HIT_BYTES_MIN] = {0, [20] = 0x80}; // id 2^63
+    struct plain plain = plain_of((struct wire_bytes){beyond, sizeof beyond});
+    struct found_number number;
+    ck_assert(!found_number_read(&plain, &number));
+    static const uint8_t well[FOUND_HIT_BYTES_MIN] = {0};
+    plain = plain_of((struct wire_bytes){well, sizeof well});
+    plain.failed = true;
+    ck_assert(!found_number_read(&plain, &number));
+}
+END_TEST
+
 static Suite *
 found_suite(void)
 {
@@ -180,6 +245,8 @@ found_suite(void)
     tcase_add_loop_test(tcase, every_flipped_bit_is_refused_or_other_hits, 0, 20);
     tcase_add_test(tcase, a_count_is_believed_as_far_as_there_are_bytes);
     tcase_add_loop_test(tcase, ids_and_vectors_that_cannot_be_are_refused, 0, 8);
+    tcase_add_loop_test(tcase, numbers_are_the_bytes_that_hits_are_and_read_as_they_are, 0, 5);
+    tcase_add_loop_test(tcase, what_is_no_number_or_not_whole_is_left_to_who_reads_hits, 0, 5);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -7,8 +7,8 @@
 
 #include "base/os_thread.h"
 #include "base/prng.h"
+#include "base/spin.h"
 #include "tests/lib/rpc_world.h"
-#include "wire/spin.h"
 
 START_TEST(a_request_comes_whole_and_its_answer_goes_back)
 {

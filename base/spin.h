@@ -1,17 +1,19 @@
-// wire/spin.h -- whether who has answered looks out for the next request for a moment, or sleeps until it comes.
+// base/spin.h -- whether who has done what was asked looks out for the next request for a moment, or sleeps until it comes.
 //
-// Shape: value. The time that a moment is, and what it looks for, are the caller's.
+// Shape: value. What it looks for is the caller's.
 //
 // To look is worth it only where one client asks, one request after the other: it needs a run of SPIN_RUN requests, each of which was alone.
 // And only where something comes within that moment. Each look in a row that brought nothing makes as many chances again be left out,
 // and one more: 1, 3, 7, up to 255. So who never asks again at once costs a look in 256 requests.
-#ifndef OMEN_WIRE_SPIN_H
-#define OMEN_WIRE_SPIN_H
+#ifndef OMEN_BASE_SPIN_H
+#define OMEN_BASE_SPIN_H
 #include <stdbool.h>
 #include <stdint.h>
 
 #define SPIN_RUN 8u
 #define SPIN_MISSES_MAX 8u
+#define SPIN_NS UINT64_C(50000)
+#define SPIN_MOST_NS UINT64_C(500000)
 
 struct spin {          // zero: nothing is known yet
     uint32_t run;      // requests in a row that were alone, up to SPIN_RUN
@@ -46,6 +48,16 @@ spin_begins(struct spin *spin)
         return true;
     spin->left_out--;
     return false;
+}
+
+// How long a look is at the most: a quarter of what it took to do what was asked before, since who gets more takes longer to ask again.
+static inline uint64_t
+spin_ns(uint64_t took_ns)
+{
+    const uint64_t share_ns = took_ns / 4;
+    if (share_ns < SPIN_NS)
+        return SPIN_NS;
+    return share_ns < SPIN_MOST_NS ? share_ns : SPIN_MOST_NS;
 }
 
 // What it brought.

@@ -1,5 +1,5 @@
-// tests/unit/wire/test_spin.c -- who asks alone is looked out for as long as that brings something, and ever more seldom where it does not.
-#include "wire/spin.h"
+// tests/unit/base/test_spin.c -- who asks alone is looked out for as long as that brings something, and ever more seldom where it does not.
+#include "base/spin.h"
 
 #include "tests/lib/check_main.h"
 
@@ -89,16 +89,28 @@ START_TEST(one_that_brings_something_makes_good_for_all_in_vain)
 }
 END_TEST
 
+START_TEST(a_look_takes_a_quarter_of_what_was_done_but_neither_less_nor_more_than_a_moment)
+{
+    ck_assert_uint_eq(spin_ns(0), SPIN_NS);
+    ck_assert_uint_eq(spin_ns(4 * SPIN_NS), SPIN_NS);
+    ck_assert_uint_eq(spin_ns(8 * SPIN_NS), 2 * SPIN_NS);
+    ck_assert_uint_eq(spin_ns(4 * SPIN_MOST_NS), SPIN_MOST_NS);
+    ck_assert_uint_eq(spin_ns(UINT64_MAX), SPIN_MOST_NS);
+}
+END_TEST
+
 static Suite *
 spin_suite(void)
 {
-    Suite *suite = suite_create("wire/spin");
+    Suite *suite = suite_create("base/spin");
     TCase *tests = tcase_create("spin");
     tcase_add_test(tests, it_takes_a_run_of_requests_that_were_alone_and_one_that_was_not_ends_it);
     tcase_add_test(tests, what_is_no_chance_is_not_counted_as_one_that_was_left_out);
     tcase_add_test(tests, as_long_as_it_brings_something_every_chance_is_taken);
     tcase_add_test(tests, each_look_in_vain_doubles_the_chances_up_to_256);
     tcase_add_test(tests, one_that_brings_something_makes_good_for_all_in_vain);
+    tcase_add_test(tests,
+                   a_look_takes_a_quarter_of_what_was_done_but_neither_less_nor_more_than_a_moment);
     suite_add_tcase(suite, tests);
     return suite;
 }
