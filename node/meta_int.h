@@ -81,12 +81,13 @@ struct meta_lead {
     uint32_t voters;
 };
 
-// The map of a node that does not have the metadata's log (node/meta_watch.c).
+// The map of a node that gets nothing of the metadata's log (node/meta_watch.c).
 struct meta_pull {
     struct watch watch;
     struct map map;               // that came last; version 0: none
     struct watch_source *sources; // [WATCH_SOURCES_MAX]
     uint64_t nodes;               // gossip's version of its members that the watch was shown
+    uint64_t alone_since_ns;      // nobody is heard to lead the log; 0: somebody is
     uint64_t wake_ns;
     struct cluster_uuid from; // whose pieces are put together
     uint64_t version, hash;   // of what they are pieces of
