@@ -18,7 +18,8 @@
 #define MS UINT64_C(1000000)
 #define MAP_BYTES_MAX (256u << 20)
 
-#define ALONE_NS (1000 * MS) // without a leader; one that was just elected is heard before, and brings the log
+// Without a leader: one that was just elected is heard before, and brings the log.
+#define ALONE_NS (1000 * MS)
 #define NO_NODES UINT64_MAX
 
 static void drop(struct meta_pull *pull);

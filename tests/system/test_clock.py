@@ -10,7 +10,10 @@ import struct
 import sys
 import unittest
 
-from cluster import ClusterCase
+import omendb
+
+import workload
+from cluster import COLLECTION, ClusterCase, until
 from omend_node import Node
 
 HOUR = 3600
@@ -50,6 +53,35 @@ class Clocks(ClusterCase):
         """A busy machine may depose it as well, but not each time; a clock that counts would."""
         self.found()
         self.assertTrue(any(self.jump(self.leader()) for _ in range(6)))
+
+    def until_seen(self, victim: Node, seconds: int) -> None:
+        """Every node has asked it since its clock was set, and finds it so much ahead of the cluster's."""
+        def ahead(client: omendb.client.Client) -> float:
+            rows = client.call("cluster.members")["members"]
+            return next(row.get("clock_ahead_ms", 0) for row in rows if row["node"] == victim.node) / 1000
+
+        for asked in map(self.client_of, self.nodes):
+            until(f"the clock of {victim.name} is {seconds} s ahead", lambda asked=asked: abs(ahead(asked) - seconds) < 10)
+
+    def test_clients_of_a_node_whose_clock_is_apart_write_to_all_shards(self) -> None:
+        """By operations that the node draws, and by those that a client draws by what the node's hello said."""
+        self.found()
+        victim = self.others(self.primary())[0]
+        vectors = [[0.5] * workload.DIMENSION] * workload.KEYS
+        for seconds in (2 * HOUR, -2 * HOUR):
+            self.set(victim, seconds)
+            self.until_seen(victim, seconds)
+            its, others = self.client_of(victim), self.client_of(*self.others(victim))
+            keys = list(range(workload.KEYS))
+            for client in (its, others):
+                client.collection(COLLECTION).upsert(vectors, keys)
+                client.call("point.delete", {"collection": COLLECTION, "ids": keys})
+                client.set_alias("by-clock", COLLECTION)
+                client.drop_alias("by-clock")
+        self.set(victim, 0)
+        self.until_seen(victim, 0)
+        self.forget()
+        self.check_all()
 
     def test_a_node_that_starts_with_a_clock_of_yesterday_comes_back(self) -> None:
         self.found()
