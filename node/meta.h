@@ -153,6 +153,7 @@ struct meta_stats {
     uint64_t term, lead, commit, applied, map_version; // lead: a number of raft's group, 0 none
     uint32_t state;                                    // enum raft_state
     uint32_t voters, living;                           // living: by gossip, with this node
+    uint64_t clock_apart_ns;         // this node's wall and the cluster's clock, either way
     uint64_t turns, frames, refused; // refused: frames and datagrams that were no message
 };
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import datetime
 import pathlib
+import re
 import struct
 import sys
 import unittest
@@ -72,6 +73,8 @@ class Clocks(ClusterCase):
             self.set(victim, seconds)
             self.until_seen(victim, seconds)
             its, others = self.client_of(victim), self.client_of(*self.others(victim))
+            apart = re.search(r"^omen_clock_apart_seconds (\S+)$", its.call("system.metrics")["text"], re.MULTILINE)
+            self.assertAlmostEqual(float(apart[1]) if apart else 0.0, abs(seconds), delta=10)
             keys = list(range(workload.KEYS))
             for client in (its, others):
                 client.collection(COLLECTION).upsert(vectors, keys)
