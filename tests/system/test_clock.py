@@ -1,13 +1,15 @@
 """tests/system/test_clock.py -- the wall clock of a node jumps by hours: nobody is replaced, and nothing that clients were told is untrue.
 
-usage: test_clock.py PATH_OF_OMEND PATH_OF_JUMPING_CLOCK [unittest options]
+usage: test_clock.py PATH_OF_OMEND PATH_OF_JUMPING_CLOCK PATH_OF_OMENCTL [unittest options]
 """
 from __future__ import annotations
 
 import datetime
+import json
 import pathlib
 import re
 import struct
+import subprocess
 import sys
 import unittest
 
@@ -18,7 +20,7 @@ from cluster import COLLECTION, ClusterCase, until
 from omend_node import Node
 
 HOUR = 3600
-JUMPING_CLOCK = ""
+JUMPING_CLOCK = OMENCTL = ""
 
 
 class Clocks(ClusterCase):
@@ -64,6 +66,11 @@ class Clocks(ClusterCase):
         for asked in map(self.client_of, self.nodes):
             until(f"the clock of {victim.name} is {seconds} s ahead", lambda asked=asked: abs(ahead(asked) - seconds) < 10)
 
+    def clocks_that_check_finds(self) -> list[str]:
+        endpoints = ",".join(node.listen for node in self.nodes)
+        done = subprocess.run([OMENCTL, "-e", endpoints, "-o", "json", "check"], capture_output=True, text=True, check=False)
+        return [row["detail"] for row in json.loads(done.stdout) if (row["check"], row["result"]) == ("clock", "wrong")]
+
     def test_clients_of_a_node_whose_clock_is_apart_write_to_all_shards(self) -> None:
         """By operations that the node draws, and by those that a client draws by what the node's hello said."""
         self.found()
@@ -75,6 +82,7 @@ class Clocks(ClusterCase):
             its, others = self.client_of(victim), self.client_of(*self.others(victim))
             apart = re.search(r"^omen_clock_apart_seconds (\S+)$", its.call("system.metrics")["text"], re.MULTILINE)
             self.assertAlmostEqual(float(apart[1]) if apart else 0.0, abs(seconds), delta=10)
+            self.assertRegex("\n".join(self.clocks_that_check_finds()), rf"^that of {victim.name} is (7199|7200|7201) s (ahead of|behind) that of the cluster$")
             keys = list(range(workload.KEYS))
             for client in (its, others):
                 client.collection(COLLECTION).upsert(vectors, keys)
@@ -83,6 +91,7 @@ class Clocks(ClusterCase):
                 client.drop_alias("by-clock")
         self.set(victim, 0)
         self.until_seen(victim, 0)
+        self.assertEqual(self.clocks_that_check_finds(), [])
         self.forget()
         self.check_all()
 
@@ -105,5 +114,5 @@ class Clocks(ClusterCase):
 
 if __name__ == "__main__":
     ClusterCase.program = sys.argv.pop(1)
-    JUMPING_CLOCK = sys.argv.pop(1)
+    JUMPING_CLOCK, OMENCTL = sys.argv.pop(1), sys.argv.pop(1)
     unittest.main()
