@@ -46,7 +46,7 @@ opid_check(struct opid id, const struct opid_clock *clock, const char *whose,
         return error_set(
             error, OMEN_E_INVALID,
             "op_id was drawn %" PRIu64 " s ahead of the clock of %s, of %" PRIu32
-            " s at most: one of the two clocks is wrong (system.hello tells the node's)",
+            " s at most: one of the two clocks is wrong (system.hello tells the cluster's)",
             (drawn_ms - clock->now_ms) / 1000, whose, clock->ahead_ms / 1000);
     case OPID_FOREIGN:
         return error_set(error, OMEN_E_INVALID,

@@ -24,6 +24,7 @@
 #ifndef OMEN_NODE_ADMIN_H
 #define OMEN_NODE_ADMIN_H
 #include "cluster/rebalance.h"
+#include "node/clock.h"
 #include "node/turn_said.h"
 #include "wire/method.h"
 
@@ -49,6 +50,8 @@ struct admin_view {
     struct wire_text metrics;                 // of system.metrics; none: there are none
     const struct event_ring *events;          // NULL: none
     const struct rebalance_config *rebalance; // as the leader's
+    struct clocks clocks; // of others, each by how much it is ahead of the cluster's
+    int64_t ahead_ms;     // the same of this node's
 };
 
 // What the map and gossip say of the cluster as a whole.

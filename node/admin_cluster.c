@@ -127,6 +127,16 @@ struct member_texts {
     char address[ADDRESS_TEXT_BYTES], client[ADDRESS_TEXT_BYTES];
 };
 
+// 0: it is not known.
+static int64_t
+clock_ahead_ms(const struct admin_view *view, struct cluster_uuid node)
+{
+    const struct clocks_row *row = clocks_find(&view->clocks, node);
+    if (uuid_equal(node, view->node))
+        return view->ahead_ms;
+    return row != NULL ? row->off_ms : 0;
+}
+
 static struct api_member
 member_row(const struct admin_view *view, const struct gossip_claim *member,
            struct member_texts *texts)
@@ -153,7 +163,8 @@ member_row(const struct admin_view *view, const struct gossip_claim *member,
                                .boot = member->boot,
                                .map_version = meta->map_version,
                                .incarnation = member->incarnation,
-                               .load = meta->load};
+                               .load = meta->load,
+                               .clock_ahead_ms = clock_ahead_ms(view, uuid)};
 }
 
 enum admin_next

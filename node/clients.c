@@ -163,8 +163,8 @@ release(void *context, void *owner)
 static uint64_t
 date_ms(void *context)
 {
-    (void)context;
-    return os_ms_since_1970();
+    const struct clients *clients = context;
+    return node_clock_ms(clients->config.clock);
 }
 
 static omen_status

@@ -38,6 +38,7 @@ struct clients_config {
     const struct rebalance_config *rebalance; // copied; as the leader's
     struct bus *bus;                          // borrowed until clients_close, as the rest
     struct meta *meta;
+    struct node_clock *clock;  // that operations are drawn by; NULL: this node's wall
     struct metrics *metrics;   // what is counted on the way; NULL: nothing is
     uint64_t slow_ns;          // a request that takes longer is logged; UINT64_MAX: none is
     uint64_t build_wait_ns;    // that a build waits for a builder, before the copies build

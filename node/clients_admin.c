@@ -41,11 +41,13 @@ clients_view(const struct clients *clients)
                               .cluster = clients->config.identity.cluster,
                               .node = clients->config.identity.node,
                               .boot = clients->config.identity.boot,
-                              .wall_ms = os_ms_since_1970(),
+                              .wall_ms = node_clock_ms(clients->config.clock),
                               .uptime_ms = (os_clock_ns() - clients->begun_ns) / MS,
                               .version = omen_version(),
                               .events = &clients->events,
-                              .rebalance = &clients->rebalance};
+                              .rebalance = &clients->rebalance,
+                              .ahead_ms = node_clock_ahead_ms(clients->config.clock)};
+    node_clock_look(clients->config.clock, &view.clocks);
     if (clients->members != NULL) {
         view.members = clients->members->members;
         view.member_count = clients->members->count;
@@ -63,8 +65,8 @@ complete(const struct clients *clients, struct clients_call *call)
 {
     struct wire_uuid random[2];
     os_random(random, sizeof random);
-    admin_complete(call->method, &call->ask, admin_now_ms(clients->map, os_ms_since_1970()),
-                   random);
+    admin_complete(call->method, &call->ask,
+                   admin_now_ms(clients->map, node_clock_ms(clients->config.clock)), random);
 }
 
 static void

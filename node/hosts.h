@@ -30,7 +30,8 @@ struct hosts_config {
     struct disk *disk;
     struct bus *bus;
     struct meta *meta;
-    struct metrics *metrics; // what is counted on the way; NULL: nothing is
+    const struct node_clock *clock; // that entries are stamped by; NULL: this node's wall
+    struct metrics *metrics;        // what is counted on the way; NULL: nothing is
     void *context;
     void (*halt)(void *context, const char *why); // the process must end; in the loop's thread
     // A PEER_REPLY to a part of this node's own clients.

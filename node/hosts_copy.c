@@ -196,7 +196,7 @@ hosts_step(struct hosts *hosts, struct copies_input *in)
     ASSERT(!hosts->stepping);
     hosts->stepping = true;
     in->now_ns = os_clock_ns();
-    in->wall_ms = os_ms_since_1970();
+    in->wall_ms = node_clock_ms(hosts->config.clock);
     copies_step(&hosts->copies, in, hosts->out);
     hosts->copies_wake_ns = hosts->out->wake_ns;
     obey(hosts);

@@ -92,7 +92,8 @@ host_check_op(const struct hosts *hosts, const struct host_copy *copy, const str
               struct omen_error *error)
 {
     const struct replica_uuid op_id = {part->op_high, part->op_low};
-    return replica_check_op(host_replica(hosts, copy), op_id, os_ms_since_1970(), error);
+    return replica_check_op(host_replica(hosts, copy), op_id, node_clock_ms(hosts->config.clock),
+                            error);
 }
 
 // The operation was one to be taken when the part came, and is none any more.

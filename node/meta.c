@@ -309,6 +309,8 @@ set_due(struct meta *meta)
         due_ns = wish_ns;
     if (meta_watch_due(meta) < due_ns)
         due_ns = meta_watch_due(meta);
+    if (meta->clocks_due_ns < due_ns)
+        due_ns = meta->clocks_due_ns;
     if (meta->wait_count > 0 && meta->waits[0].until_ns < due_ns)
         due_ns = meta->waits[0].until_ns;
     loop_due(meta->loop, due_ns);
@@ -337,7 +339,7 @@ step(struct meta *meta, struct turn_input in)
     if (meta->halted != TURN_RUNS)
         return false;
     in.now_ns = os_clock_ns();
-    in.wall_ms = os_ms_since_1970();
+    in.wall_ms = node_clock_ms(meta->config.clock);
     in.put_off_since_ns = look_at_disk(meta);
     meta->turns++;
     turn_step(&meta->turn, &in, &meta->out);
@@ -353,13 +355,17 @@ step(struct meta *meta, struct turn_input in)
 }
 
 static void
-take_turn_msg(struct meta *meta, struct wire_bytes body)
+take_turn_msg(struct meta *meta, struct cluster_uuid from, struct wire_bytes body)
 {
     struct wire_turn wire;
     if (!wire_turn_read(body, &wire) ||
         (wire.command_bytes > 0 &&
          command_decode(wire.command, wire.command_bytes, &meta->command) != OMEN_OK)) {
         meta->refused++;
+        return;
+    }
+    if (wire.kind == WIRE_TURN_CLOCK_ASK || wire.kind == WIRE_TURN_CLOCK) {
+        meta_clock_take(meta, from, &wire);
         return;
     }
     const struct turn_msg msg = {.kind = (enum turn_msg_kind)wire.kind,
@@ -403,7 +409,7 @@ take_frame(struct meta *meta, const struct frame_note *frame)
         take_gossip(meta, body, GOSSIP_LANE_CONTROL);
         break;
     case PEER_TURN:
-        take_turn_msg(meta, body);
+        take_turn_msg(meta, frame->from, body);
         break;
     case PEER_MAP_ASK:
         if (wire_map_ask_read(body, &ask))
@@ -556,6 +562,7 @@ wake(void *context)
     const uint64_t now_ns = os_clock_ns();
     meta_give_up(meta, now_ns);
     meta_watch_wake(meta);
+    meta_clock_wake(meta);
     if (meta->halted == TURN_RUNS && meta_wish_due(meta) <= now_ns) {
         meta_wish_now(meta, now_ns);
         (void)step(meta, (struct turn_input){.kind = TURN_IN_WISH, .command = &meta->wish});

@@ -18,6 +18,7 @@
 // A newer map is posted before the lease that is good for it, and before the answers to what changed it.
 #ifndef OMEN_NODE_META_H
 #define OMEN_NODE_META_H
+#include "node/clock.h"
 #include "node/disk.h"
 #include "node/notes.h"
 #include "node/turn.h"
@@ -35,6 +36,7 @@ struct meta_config {
     uint8_t lease_profile;              // enum lease_profile, of a cluster that has chosen none
     struct disk *disk;                  // borrowed until meta_close, as the bus
     struct bus *bus;
+    struct node_clock *clock; // that others are asked for; borrowed. NULL: it is this node's wall
     uint64_t seed;
     void *context;
     // The machine cannot go on; the process must end, and start again from its disk. In the loop's thread; after it nothing more is
@@ -151,6 +153,7 @@ struct meta_stats {
     uint64_t term, lead, commit, applied, map_version; // lead: a number of raft's group, 0 none
     uint32_t state;                                    // enum raft_state
     uint32_t voters, living;                           // living: by gossip, with this node
+    uint64_t clock_apart_ns;         // this node's wall and the cluster's clock, either way
     uint64_t turns, frames, refused; // refused: frames and datagrams that were no message
 };
 

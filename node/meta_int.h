@@ -81,12 +81,13 @@ struct meta_lead {
     uint32_t voters;
 };
 
-// The map of a node that does not have the metadata's log (node/meta_watch.c).
+// The map of a node that gets nothing of the metadata's log (node/meta_watch.c).
 struct meta_pull {
     struct watch watch;
     struct map map;               // that came last; version 0: none
     struct watch_source *sources; // [WATCH_SOURCES_MAX]
     uint64_t nodes;               // gossip's version of its members that the watch was shown
+    uint64_t alone_since_ns;      // nobody is heard to lead the log; 0: somebody is
     uint64_t wake_ns;
     struct cluster_uuid from; // whose pieces are put together
     uint64_t version, hash;   // of what they are pieces of
@@ -120,10 +121,13 @@ struct meta {
     uint32_t peer_count, peer_room;
     struct meta_wait waits[META_WAITS_MAX]; // in the order of their proposal
     uint32_t wait_count;
+    struct clocks clocks;   // that were heard
+    uint32_t clocks_from;   // of the members that are there, where more are than can be heard
+    uint64_t clocks_due_ns; // they are asked again then
     // As the operator was told.
     uint64_t logged_lead, logged_term, logged_version;
     uint32_t logged_nodes, logged_up, logged_voters;
-    bool logged_lease, logged_vote;
+    bool logged_lease, logged_vote, logged_apart;
     // Read by others.
     struct lock lock;
     struct cluster_uuid leader; // under `lock`
@@ -148,6 +152,12 @@ void meta_send_map(struct meta *meta, struct cluster_uuid to, uint64_t newer_tha
 
 bool meta_send_map_ask(struct meta *meta, struct cluster_uuid to,
                        uint64_t newer_than); // false: it was certainly not sent
+
+void meta_send_clock(struct meta *meta, struct cluster_uuid to, const struct wire_turn *said);
+
+// meta_clock.c
+void meta_clock_wake(struct meta *meta);
+void meta_clock_take(struct meta *meta, struct cluster_uuid from, const struct wire_turn *said);
 
 // meta_watch.c
 OMEN_MUST_CHECK omen_status meta_watch_init(struct meta *meta, uint64_t seed);

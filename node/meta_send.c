@@ -219,6 +219,14 @@ meta_send_map(struct meta *meta, struct cluster_uuid to, uint64_t newer_than)
     mem_free(bytes);
 }
 
+void
+meta_send_clock(struct meta *meta, struct cluster_uuid to, const struct wire_turn *said)
+{
+    encode_reset(&meta->encode);
+    wire_turn_write(&meta->encode, said);
+    (void)send_to(meta, to, PEER_CONTROL, PEER_TURN);
+}
+
 bool
 meta_send_map_ask(struct meta *meta, struct cluster_uuid to, uint64_t newer_than)
 {

@@ -12,6 +12,8 @@
 #include "base/os_log.h"
 #include "node/meta_int.h"
 
+#define MS UINT64_C(1000000)
+
 void *
 meta_note_new(uint32_t kind, size_t bytes)
 {
@@ -253,6 +255,8 @@ tell_others(struct meta *meta)
 {
     const struct raft *raft = &meta->turn.raft;
     const struct meta_lead lead = meta_lead(meta);
+    const int64_t ahead_ms = node_clock_ahead_ms(meta->config.clock);
+    const uint64_t apart_ms = (uint64_t)(ahead_ms < 0 ? -ahead_ms : ahead_ms);
     lock_acquire(&meta->lock);
     meta->leader = lead.node;
     meta->stats = (struct meta_stats){.term = lead.term,
@@ -263,6 +267,7 @@ tell_others(struct meta *meta)
                                       .state = (uint32_t)raft->state,
                                       .voters = lead.voters,
                                       .living = gossip_living(&meta->turn.gossip),
+                                      .clock_apart_ns = apart_ms * MS,
                                       .turns = meta->turns,
                                       .frames = meta->frames,
                                       .refused = meta->refused};

@@ -1,9 +1,11 @@
-// node/meta_watch.c -- the map of a node that does not have the metadata's log: asked of others, piece by piece.
+// node/meta_watch.c -- the map of a node that gets nothing of the metadata's log: asked of others, piece by piece.
 //
 // Shape: shell.
 //
 // router/watch decides whom to ask. What comes is put together here and believed when it is whole, is a map, and is newer than what there is.
-// A node that had the log, and has it no more, shows its own map until a newer one came.
+// A node that had the log, and has it no more, shows its own map until a newer one came. Who has the log and is cut off from whoever leads it
+// asks as well, so that it learns by a node between them who leads its shards now; the log goes on where it was, and its map is shown
+// again once it is as new.
 #include <string.h>
 
 #include "base/alloc.h"
@@ -16,12 +18,25 @@
 #define MS UINT64_C(1000000)
 #define MAP_BYTES_MAX (256u << 20)
 
+// Without a leader: one that was just elected is heard before, and brings the log.
+#define ALONE_NS (1000 * MS)
+#define NO_NODES UINT64_MAX
+
+static void drop(struct meta_pull *pull);
+
 static const struct watch_config times = {.answer_ns = 500 * MS, .retry_ns = 100 * MS};
+
+static bool
+has_log(const struct meta *meta)
+{
+    return meta->turn.config.weight != 0;
+}
 
 static bool
 is_on(const struct meta *meta)
 {
-    return meta->turn.config.weight == 0;
+    const uint64_t since_ns = meta->pull.alone_since_ns;
+    return !has_log(meta) || (since_ns != 0 && os_clock_ns() - since_ns >= ALONE_NS);
 }
 
 omen_status
@@ -71,7 +86,7 @@ struct meta_lead
 meta_lead(const struct meta *meta)
 {
     const struct raft *raft = &meta->turn.raft;
-    if (is_on(meta) && raft->lead == 0)
+    if (!has_log(meta) && raft->lead == 0)
         return told_lead(meta);
     return (struct meta_lead){meta_node_of(meta, raft->lead), raft->term,
                               turn_voters_count(&meta->turn)};
@@ -94,12 +109,40 @@ watch(struct meta *meta, struct watch_input in)
     meta->pull.wake_ns = out.wake_ns;
 }
 
+static void
+note_lead(struct meta *meta)
+{
+    const bool alone = meta->turn.raft.lead == 0;
+    if (!alone)
+        meta->pull.alone_since_ns = 0;
+    else if (meta->pull.alone_since_ns == 0)
+        meta->pull.alone_since_ns = os_clock_ns();
+}
+
+static void
+rest(struct meta *meta)
+{
+    struct meta_pull *pull = &meta->pull;
+    pull->nodes = NO_NODES;
+    pull->wake_ns = UINT64_MAX;
+    drop(pull);
+    if (pull->map.version != 0 && pull->map.version <= meta->turn.map.version) {
+        map_fini(&pull->map);
+        map_init(&pull->map);
+    }
+}
+
 void
 meta_watch_nodes(struct meta *meta)
 {
     struct meta_pull *pull = &meta->pull;
     const struct gossip *gossip = &meta->turn.gossip;
-    if (!is_on(meta) || pull->nodes == gossip->members_version)
+    note_lead(meta);
+    if (!is_on(meta)) {
+        rest(meta);
+        return;
+    }
+    if (pull->nodes == gossip->members_version)
         return;
     struct watch_input in = {.kind = WATCH_IN_NODES, .sources = pull->sources};
     uint32_t cursor = 0;

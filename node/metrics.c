@@ -256,6 +256,8 @@ write_meta(struct metrics_text *text, const struct meta_stats *stats)
     ONE(RAFT_APPLIED, stats->applied);
     ONE(RAFT_VOTERS, stats->voters);
     ONE(MAP_VERSION, stats->map_version);
+    FAMILY(CLOCK_APART);
+    metrics_sample_ns(text, NULL, stats->clock_apart_ns);
 }
 
 static void

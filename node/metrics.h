@@ -100,6 +100,8 @@
     X(RAFT_APPLIED, "omen_raft_applied_index", GAUGE, "", "The last entry that is applied here.")  \
     X(RAFT_VOTERS, "omen_raft_voters", GAUGE, "", "Members of the metadata's group that vote.")    \
     X(MAP_VERSION, "omen_map_version", GAUGE, "", "The map of the cluster that this node has.")    \
+    X(CLOCK_APART, "omen_clock_apart_seconds", GAUGE, "",                                          \
+      "How far this node's clock is from the cluster's, either way.")                              \
     X(NODES, "omen_nodes", GAUGE, "", "Nodes in the map.")                                         \
     X(MEMBERS, "omen_members", GAUGE, "state", "What gossip says of nodes, this one among them.")  \
     X(COLLECTIONS, "omen_collections", GAUGE, "", "Collections in the map.")                       \

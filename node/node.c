@@ -138,6 +138,7 @@ node_open(const struct node_config *config, struct node **out, struct omen_error
         return EXIT_NO_SYSTEM;
     }
     node->config = *config;
+    node_clock_init(&node->clock);
     const enum config_exit failed = open_all(node, error);
     if (failed != EXIT_DONE || node->start.disk == NULL) {
         node_close(node);
@@ -212,5 +213,6 @@ node_close(struct node *node)
     clients_close(node->clients);
     hosts_close(node->hosts);
     meta_close(node->meta);
+    node_clock_fini(&node->clock);
     mem_free(node);
 }

@@ -25,6 +25,7 @@ struct node {
     struct clients *clients;
     struct build *build; // NULL: it is no builder, or has data of its own
     struct http *http;   // NULL: nobody asked for it
+    struct node_clock clock;
     struct seen seen;
     _Atomic bool ready;
     char cluster[START_UUID_BYTES];

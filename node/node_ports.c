@@ -179,7 +179,7 @@ welcome(void *context, struct api_welcome *said)
     said->server = wire_text_of("omend");
     said->version = wire_text_of(omen_version());
     said->cluster = wire_text_of(node->cluster);
-    said->time_ms = os_ms_since_1970();
+    said->time_ms = node_clock_ms(&node->clock);
 }
 
 static void

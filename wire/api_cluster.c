@@ -155,6 +155,7 @@ static const struct field api_member_rows[] = {
     ROW(api_member, map_version, FIELD_U64, UP_TO(UINT64_MAX)),
     ROW(api_member, incarnation, FIELD_U32, UP_TO(UINT32_MAX)),
     ROW(api_member, load, FIELD_U32, UP_TO(UINT32_MAX)),
+    ROW(api_member, clock_ahead_ms, FIELD_I64),
 };
 SHAPE(api_member);
 

@@ -14,7 +14,7 @@
 
 // The orders are for ever; what is new goes behind.
 static const struct plain_row turn_rows[] = {
-    PLAIN_ROW(wire_turn, kind, WIRE_TURN_LEASE_GRANT),
+    PLAIN_ROW(wire_turn, kind, WIRE_TURN_CLOCK),
     PLAIN_ROW(wire_turn, node, UINT32_MAX),
     PLAIN_ROW(wire_turn, boot, UINT64_MAX),
     PLAIN_ROW(wire_turn, sent_ns, UINT64_MAX),

@@ -15,7 +15,13 @@
 #define WIRE_ITEMS_MAX 65536u      // router/fanout.h
 #define WIRE_REASON_BYTES_MAX 255u // base/error.h
 
-enum wire_turn_kind { WIRE_TURN_COMMAND = 1, WIRE_TURN_LEASE_ASK, WIRE_TURN_LEASE_GRANT };
+enum wire_turn_kind {
+    WIRE_TURN_COMMAND = 1,
+    WIRE_TURN_LEASE_ASK,
+    WIRE_TURN_LEASE_GRANT,
+    WIRE_TURN_CLOCK_ASK, // node/meta_clock.c: what time is it? sent_ns by the clock of who asks
+    WIRE_TURN_CLOCK,     // that sent_ns again; position: milliseconds since 1970
+};
 
 struct wire_turn { // node/turn_msg.h
     uint8_t kind;  // enum wire_turn_kind

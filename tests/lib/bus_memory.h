@@ -2,7 +2,8 @@
 //
 // Shape: shell, simulated. Included once in a program: it defines the seam's functions.
 //
-// Where somebody is goes by its port. Who is cut off is heard by nobody and hears nobody; a frame is there when the call returns.
+// Where somebody is goes by its port. Who is cut off is heard by nobody and hears nobody, and two who are parted do not hear each other;
+// a frame is there when the call returns.
 #ifndef OMEN_TESTS_BUS_MEMORY_H
 #define OMEN_TESTS_BUS_MEMORY_H
 #include <string.h>
@@ -21,6 +22,7 @@ struct bus {
     uint32_t known_count;
     struct meta *meta; // NULL: not there
     bool cut;
+    const struct bus *apart; // from this one; NULL: from nobody
     uint64_t frames;
 };
 
@@ -52,6 +54,15 @@ bus_cut(struct bus *bus, bool cut)
     lock_release(&bus_lock);
 }
 
+static inline void
+bus_part(struct bus *one, struct bus *other, bool apart)
+{
+    lock_acquire(&bus_lock);
+    one->apart = apart ? other : NULL;
+    other->apart = apart ? one : NULL;
+    lock_release(&bus_lock);
+}
+
 // Under the lock.
 static inline struct bus *
 bus_at(const struct bus *from, const struct gossip_address *address)
@@ -59,7 +70,7 @@ bus_at(const struct bus *from, const struct gossip_address *address)
     for (uint32_t i = 0; i < BUS_NODES_MAX; i++) {
         struct bus *bus = bus_network[i];
         if (bus != NULL && bus != from && bus->meta != NULL && !bus->cut && !from->cut &&
-            gossip_address_equal(&bus->address, address))
+            bus->apart != from && gossip_address_equal(&bus->address, address))
             return bus;
     }
     return NULL;

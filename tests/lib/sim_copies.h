@@ -5,6 +5,7 @@
 #define OMEN_TESTS_SIM_COPIES_H
 #include "tests/lib/sim_hooks.h"
 #include "tests/lib/sim_line.h"
+#include "tests/lib/sim_pull.h"
 
 static inline void sim_shard_applied(struct sim *sim, const struct sim_env *env,
                                      uint64_t seq); // sim_shard_check.h
@@ -446,7 +447,7 @@ sim_copies_event(struct sim *sim, const struct sim_event *event)
                             (struct copies_input){.kind = COPIES_IN_MADE, .uuid = env->env.uuid});
             // As node/hosts does: the next map may be long in coming.
             sim_copies_step(sim, at,
-                            (struct copies_input){.kind = COPIES_IN_MAP, .map = &node->turn.map});
+                            (struct copies_input){.kind = COPIES_IN_MAP, .map = sim_map(node)});
         } else {
             const uint64_t ticket = sim_env_sync(env);
             sim_replica_step(
@@ -464,11 +465,13 @@ sim_feed(struct sim *sim, uint32_t at)
     const struct turn_lease lease = sim->out.lease;
     sim_send_words(sim, at);
     sim_send_led(sim, at);
-    if (node->fed_version != node->turn.map.version) {
-        node->fed_version = node->turn.map.version;
-        sim_read_lines(sim, &node->turn.map);
-        sim_copies_step(sim, at,
-                        (struct copies_input){.kind = COPIES_IN_MAP, .map = &node->turn.map});
+    sim_pull(sim, at);
+    const struct map *map = sim_map(node);
+    if (node->fed_version != map->version) {
+        SIM_REQUIRE(sim, map->version > node->fed_version, "the copies' map never goes back");
+        node->fed_version = map->version;
+        sim_read_lines(sim, map);
+        sim_copies_step(sim, at, (struct copies_input){.kind = COPIES_IN_MAP, .map = map});
         sim_router_feed(sim, at);
     }
     if (lease.lease_ns != 0) {

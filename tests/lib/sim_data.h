@@ -140,7 +140,7 @@ sim_operator(struct sim *sim)
     struct sim_node *node = &sim->nodes[at];
     if (!node->up || node->paused_until_ns > sim->now_ns)
         return;
-    const struct map *map = &node->turn.map;
+    const struct map *map = sim_map(node);
     static struct command command;
     command.kind = 0;
     uint32_t ready = 0;

@@ -119,11 +119,11 @@ static const struct sim_profile sim_profiles[] = {
      .fast_leases = true,
      .quiet_settings = true,
      .splits = 250},
-    // The same, seldom. At a cut one half has no copy beside the primary, which does not hear from the metadata's leader; routers go
-    // where they went before (cut_read_on).
+    // At a cut one half has no copy beside the primary, which does not hear from the metadata's leader; routers go where they went
+    // before (cut_read_on). Other faults are few, or a split seldom comes to its cut.
     {.name = "halves",
      .fault_mask = SIM_BIT(CUT) | SIM_BIT(PAUSE),
-     .gap_ms = 400,
+     .gap_ms = 1600,
      .length_ms = 6000,
      .patient = 50,
      .strong = 60,
@@ -133,7 +133,7 @@ static const struct sim_profile sim_profiles[] = {
      .patience_ms = 400,
      .sticky = 700,
      .halves_fall = 700,
-     .splits = 60},
+     .splits = 250},
     // Who votes forgets it: two candidates of a term, the disk of one slow, so that its request comes when the node that
     // voted for the other has crashed and is back. Then a term has two leaders (vote_not_persisted).
     {.name = "votes",

@@ -443,7 +443,7 @@ sim_routes_of(const struct map *map, char zone)
 void
 sim_router_feed(struct sim *sim, uint32_t at)
 {
-    sim_router_give(sim, at, sim_routes_of(&sim->nodes[at].turn.map, 'z'));
+    sim_router_give(sim, at, sim_routes_of(sim_map(&sim->nodes[at]), 'z'));
 }
 
 static inline void

@@ -65,7 +65,7 @@ sim_sub_reply(struct sim *sim, uint32_t at, const struct sim_sub *sub, struct si
     reply->reply.part = sub->send.part;
     reply->reply.attempt = sub->send.attempt;
     reply->reply.queue = waiting;
-    reply->reply.map_version = sim->nodes[at].turn.map.version;
+    reply->reply.map_version = sim_map(&sim->nodes[at])->version;
     sim->routers->refused += reply->reply.status == OMEN_E_STALE_MAP;
     for (uint32_t copies = sim_copies(sim, at, sub->place); copies > 0; copies--)
         sim_router_send(sim, SIM_SUB_REPLY, at, sub->place, reply, sizeof *reply);

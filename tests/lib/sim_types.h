@@ -137,6 +137,7 @@ struct sim_node {
     struct copies copies;
     struct sim_env envs[SIM_ENVS_MAX];
     uint64_t copies_wake_ns;       // of the event that is queued
+    struct map pulled;             // of another node; version 0: none (tests/lib/sim_pull.h)
     uint64_t fed_version;          // of the map, that the copies know
     bool said_dead[SIM_NODES_MAX]; // what the copies were told last
     struct sim_rules rules;
@@ -268,6 +269,7 @@ struct sim {
     uint64_t lines_version; // of the map that the lines are read of
     uint64_t splits, moves, cuts, rots, rots_voted, rots_verified, buckets_named, halves;
     uint64_t halves_apart; // see tests/lib/sim_halves.h
+    uint64_t pulls;        // see tests/lib/sim_pull.h
     uint64_t data_floors[SIM_SHARDS][SIM_SHARD_KEYS];
     uint64_t leases_changed_ns;
     uint64_t map_seen; // the newest version, by who checked

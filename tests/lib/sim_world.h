@@ -35,6 +35,8 @@ sim_crash(struct sim *sim, uint32_t at)
     sim_envs_crash(sim, at);
     turn_fini(&node->turn);
     copies_fini(&node->copies);
+    map_fini(&node->pulled);
+    map_init(&node->pulled);
     sim_router_close(sim, at);
     node->up = false;
     node->paused_until_ns = node->held_until_ns = 0;

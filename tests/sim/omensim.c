@@ -239,6 +239,7 @@ close_sim(struct sim *sim)
         if (sim->nodes[i].up) {
             turn_fini(&sim->nodes[i].turn);
             copies_fini(&sim->nodes[i].copies);
+            map_fini(&sim->nodes[i].pulled);
         }
         for (uint32_t e = 0; e < SIM_ENVS_MAX; e++)
             sim_env_fini(&sim->nodes[i].envs[e]);
@@ -328,12 +329,13 @@ report(const struct sim *sim)
            " shard-terms %" PRIu64 " changes %" PRIu64 " shard-installs %" PRIu64 " wipes %" PRIu64
            " splits %" PRIu64 " moves %" PRIu64 " cuts %" PRIu64 " rots %" PRIu64 " voted %" PRIu64
            " verified %" PRIu64 " buckets %" PRIu64 " halves %" PRIu64 " apart %" PRIu64
-           " members %" PRIu64 " refused %" PRIu64 " transfers %" PRIu64 " lost %" PRIu64 "\n",
+           " members %" PRIu64 " refused %" PRIu64 " transfers %" PRIu64 " lost %" PRIu64
+           " pulls %" PRIu64 "\n",
            sim->data_done[0], sim->data_done[1], sim->data_done[2], sim->data_done[3],
            sim->data_done[4], sim->data_retries, opened, changes, sim->shard_installs, sim->wipes,
            sim->splits, sim->moves, sim->cuts, sim->rots, sim->rots_voted, sim->rots_verified,
            sim->buckets_named, sim->halves, sim->halves_apart, sim->members.changes,
-           sim->members.refused, sim->members.transfers, sim->members.lost);
+           sim->members.refused, sim->members.transfers, sim->members.lost, sim->pulls);
 }
 
 void

@@ -1,6 +1,6 @@
 """tests/system/test_network.py -- nodes that do not reach each other, or whom clients do not reach, under clients at work.
 
-A node of three is cut off from the others, one way or both; five are parted in halves, as a ring and as halves with a bridge.
+A node of three is cut off from the others, one way or both, or from the leader alone; five are parted in halves, as a ring and as halves with a bridge.
 
 usage: test_network.py PATH_OF_OMEND [unittest options]
 
@@ -49,6 +49,30 @@ class Cuts(NetworkCase):
     def test_a_primary_that_nobody_hears_is_replaced_and_comes_back(self) -> None:
         self.found()
         self.cut_off(self.primary(), hears=True)
+
+
+class Between(NetworkCase):
+    def test_a_node_that_reaches_the_leader_through_another_alone_learns_who_leads_its_shards_now(self) -> None:
+        self.found()
+        self.addCleanup(self.network.heal)
+        leader = self.leader()
+        cut = next(node for node in self.others(leader) if node.node in self.primaries(self.client))
+        bridge = self.others(leader, cut)[0]
+        its, others = self.client_of(cut), self.client_of(leader)
+        with self.load([cut], timeout=2.0) as load:
+            load.wait_for(acks=30, searches=10)
+            self.part((leader, bridge), (bridge, cut))
+            # A busy machine may depose the leader meanwhile; then it reaches the next one, or is it.
+            until("others are primaries", lambda: cut.node not in self.primaries(others) or others.info().get("leader") != leader.node)
+            until("it knows of them", lambda: self.primaries(its) == self.primaries(others))
+            load.wait_for(acks=30, searches=10)  # of the shards that the one in the middle leads
+            self.network.heal()
+            self.until_whole()
+            load.wait_for(acks=30, searches=10)
+        self.check_all()
+
+    def primaries(self, client: omendb.client.Client) -> list[str]:
+        return [row.get("primary") for row in client.shards(self.points.name)]
 
 
 class Clients(NetworkCase):

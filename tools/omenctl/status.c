@@ -12,6 +12,7 @@
 #include "tools/omenctl/remote.h"
 
 #define DETAIL_BYTES 256u
+#define CLOCK_APART_MS 10000 // a node warns of as much in its log
 
 static const struct api_nothing nothing;
 
@@ -27,7 +28,7 @@ static enum exit_code
 listing_ask(const struct call *call, struct client *client, enum method_number number,
             const char *key, struct listing *out)
 {
-    const struct api_shards_ask all = {0};
+    const struct api_shards_ask all = {.map_only = 1}; // and no copy is asked
     const struct method *method = method_at(number);
     const bool wants_collection = method->ask == &api_shards_ask;
     out->field = shape_field(method->answer, key);
@@ -117,6 +118,8 @@ advice_of(const char *what)
                    "decommission when its copies are elsewhere; join a new one"},
         {"metadata", "start nodes that are gone: more than half of those that vote are needed, and "
                      "one of them leads within seconds"},
+        {"clock",
+         "set it right, and keep it so (NTP). Until then that node goes by the others' clocks"},
         {"shard", "copies are made anew by themselves where a node has room: look again, and at "
                   "node list. Where all copies in sync are lost: shard force-primary"},
         {"job", "job get says why; what it was for can be asked for again"},
@@ -236,6 +239,28 @@ check_metadata(struct checks *checks, struct client *client)
                   leader.count > 0 ? leader.bytes : "", info.voters);
     client_reply_fini(&reply);
     return code;
+}
+
+// One clock that is wrong is none of the cluster's: operations go by the one in the middle. Two may be.
+static void
+check_clocks(struct checks *checks)
+{
+    struct list_cursor cursor;
+    struct api_member member;
+    uint32_t apart = 0;
+    list_begin(&cursor, checks->members.field, checks->members.list);
+    while (list_next(&cursor, &member)) {
+        const int64_t ahead_ms = member.clock_ahead_ms;
+        if (ahead_ms <= CLOCK_APART_MS && ahead_ms >= -CLOCK_APART_MS)
+            continue;
+        apart++;
+        add_check(checks, "clock", false, "that of %.*s is %" PRId64 " s %s that of the cluster",
+                  (int)member.name.count, member.name.bytes,
+                  (ahead_ms < 0 ? -ahead_ms : ahead_ms) / 1000,
+                  ahead_ms < 0 ? "behind" : "ahead of");
+    }
+    if (apart == 0)
+        add_check(checks, "clocks", true, "none is %d s apart", CLOCK_APART_MS / 1000);
 }
 
 // As the cluster's own count of degraded shards has it: who is suspect may live, and the map keeps the copies of the dead until somebody
@@ -379,6 +404,7 @@ check_all(struct checks *checks)
         code = listing_ask(call, client, METHOD_NODE_LIST, "nodes", &checks->nodes);
     if (code == EXIT_FINE) {
         check_members(checks);
+        check_clocks(checks);
         code = check_metadata(checks, client);
     }
     if (code == EXIT_FINE)

@@ -185,6 +185,36 @@ START_TEST(when_the_leader_is_cut_off_another_leads_and_it_hears_of_what_was_don
 }
 END_TEST
 
+static bool
+has_no_leader(struct node *node, uint64_t nothing)
+{
+    (void)nothing;
+    return uuid_is_none(node->leader);
+}
+
+START_TEST(a_node_between_which_and_the_leader_is_another_gets_the_map_from_that_one)
+{
+    start_all();
+    claim_whole();
+    struct node *leader = node_of(leader_at(&nodes[0]));
+    struct node *far = leader == &nodes[0] ? &nodes[1] : &nodes[0];
+    for (uint32_t i = 0; i < 2; i++) { // and again when it had the log in between
+        const uint64_t leases = leases_at(far);
+        bus_part(&leader->bus, &far->bus, true);
+        wait_until(far, has_no_leader, 0);
+        for (uint32_t k = 0; k < 3; k++) {
+            const uint64_t version = write_setting(leader, "a", "1");
+            wait_until(far, has_version, version);
+            ck_assert_uint_ge(stats_of(far).map_version, version);
+        }
+        ck_assert_uint_eq(stats_of(far).lead, 0);
+        bus_part(&leader->bus, &far->bus, false);
+        wait_until(far, has_lease, leases); // so it has applied all that there was
+        claim_agreement(write_setting(leader, "b", "1"));
+    }
+}
+END_TEST
+
 START_TEST(a_cluster_that_has_chosen_no_lease_times_takes_those_of_a_start_once_and_settles_them)
 {
     lease_profile = LEASE_FAST;
@@ -239,6 +269,8 @@ node_meta_suite(void)
     tcase_add_test(tcase, all_that_are_started_again_go_on_where_they_were);
     tcase_add_loop_test(tcase, an_old_copy_of_a_nodes_disk_that_is_put_back_is_found_out, 0, 2);
     tcase_add_test(tcase, when_the_leader_is_cut_off_another_leads_and_it_hears_of_what_was_done);
+    tcase_add_test(tcase,
+                   a_node_between_which_and_the_leader_is_another_gets_the_map_from_that_one);
     suite_add_tcase(suite, tcase);
     return suite;
 }

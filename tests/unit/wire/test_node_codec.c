@@ -69,7 +69,7 @@ static void
 random_turn(struct prng *prng)
 {
     struct wire_turn *turn = &one.turn;
-    turn->kind = (uint8_t)(1 + prng_below(prng, 3));
+    turn->kind = (uint8_t)(1 + prng_below(prng, WIRE_TURN_CLOCK));
     turn->node = (uint32_t)N(UINT32_MAX);
     turn->boot = N(UINT64_MAX);
     turn->sent_ns = N(UINT64_MAX);
