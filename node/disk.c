@@ -31,7 +31,7 @@ static void put_back(struct disk *disk, struct disk_job *taken);
 static void finish(struct disk *disk, struct disk_job *taken);
 static omen_status commit(struct disk *disk, struct disk_job *taken, struct omen_error *error);
 static bool clean_alone(struct disk *disk);
-static void put_off_since(struct disk *disk, uint64_t now_ns);
+static void put_off_no_more(struct disk *disk);
 static bool failed(struct disk *disk, omen_status status, const struct omen_error *error);
 
 omen_status
@@ -316,7 +316,7 @@ work(struct disk *disk)
         if (disk->put_off) {
             disk->clean_due = true; // it may have been given up
             disk->put_off = false;
-            put_off_since(disk, 0);
+            put_off_no_more(disk);
         }
         finish(disk, taken);
         return true;
@@ -326,10 +326,10 @@ work(struct disk *disk)
 }
 
 static void
-put_off_since(struct disk *disk, uint64_t now_ns)
+put_off_no_more(struct disk *disk)
 {
     lock_acquire(&disk->lock);
-    disk->stats.put_off_since_ns = now_ns;
+    disk->stats.put_off_since_ns = 0;
     lock_release(&disk->lock);
 }
 
@@ -341,14 +341,14 @@ failed(struct disk *disk, omen_status status, const struct omen_error *error)
         disk_die(disk, error->text);
         return false;
     }
-    lock_acquire(&disk->lock);
-    disk->stats.full += status == OMEN_E_DISK_FULL ? 1 : 0;
-    disk->stats.no_memory += status == OMEN_E_NO_MEMORY ? 1 : 0;
-    lock_release(&disk->lock);
     // What erases is tried alone, at once; all of it later.
     const bool again = !disk->put_off;
+    lock_acquire(&disk->lock); // once, so that who sees it counted sees since when
+    disk->stats.full += status == OMEN_E_DISK_FULL ? 1 : 0;
+    disk->stats.no_memory += status == OMEN_E_NO_MEMORY ? 1 : 0;
     if (again)
-        put_off_since(disk, os_clock_ns());
+        disk->stats.put_off_since_ns = os_clock_ns();
+    lock_release(&disk->lock);
     disk->put_off = true;
     disk->again_ns = os_clock_ns() + RETRY_MS * UINT64_C(500000);
     return again;
