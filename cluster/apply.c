@@ -153,6 +153,8 @@ change_one(struct map *map, const struct command *command, uint64_t *value)
         return apply_collection_alter(map, &command->alter);
     case COMMAND_COLLECTION_DROP:
         return apply_collection_drop(map, &command->alter);
+    case COMMAND_COLLECTION_IDS:
+        return apply_collection_ids(map, &command->ids);
     case COMMAND_ALIASES:
         return apply_aliases(map, &command->aliases);
     case COMMAND_KEY_PUT:

@@ -9,6 +9,12 @@
 
 static uint64_t range_first(uint32_t i, uint32_t count);
 
+static bool
+keeps_id_kinds(const struct map *map)
+{
+    return (map->features & MAP_FEATURE_ID_KINDS) != 0;
+}
+
 uint8_t
 map_min_insync_default(uint8_t replication)
 {
@@ -29,17 +35,19 @@ apply_collection_create(struct map *map, const struct command_collection *wanted
         return OMEN_E_FULL;
     ASSERT(map->collection_count < map->collection_room);
     struct map_collection *collection = &map->collections[map->collection_count++];
-    *collection = (struct map_collection){.id = map->next_id++,
-                                          .version = map->version + 1,
-                                          .name = wanted->name,
-                                          .dimension = wanted->dimension,
-                                          .links_max = wanted->links_max,
-                                          .build_beam = wanted->build_beam,
-                                          .metric = wanted->metric,
-                                          .dtype = wanted->dtype,
-                                          .quantization = wanted->quantization,
-                                          .replication = wanted->replication,
-                                          .min_insync = min_insync};
+    *collection =
+        (struct map_collection){.id = map->next_id++,
+                                .version = map->version + 1,
+                                .name = wanted->name,
+                                .dimension = wanted->dimension,
+                                .links_max = wanted->links_max,
+                                .build_beam = wanted->build_beam,
+                                .metric = wanted->metric,
+                                .dtype = wanted->dtype,
+                                .quantization = wanted->quantization,
+                                .replication = wanted->replication,
+                                .min_insync = min_insync,
+                                .id_kind = keeps_id_kinds(map) ? MAP_IDS_OPEN : MAP_IDS_UNKEPT};
     for (uint32_t i = 0; i < wanted->shards; i++) {
         const uint64_t behind = i + 1 < wanted->shards ? range_first(i + 1, wanted->shards) : 0;
         struct map_shard *shard =
@@ -111,6 +119,42 @@ apply_collection_drop(struct map *map, const struct command_alter *alter)
     rows_remove(map->collections, &map->collection_count, sizeof *map->collections,
                 (uint32_t)(collection - map->collections));
     return OMEN_OK;
+}
+
+// ---- kinds of ids ----
+
+omen_status
+apply_collection_ids(struct map *map, const struct command_ids *ids)
+{
+    struct map_collection *collection = map_collection_own(map, ids->collection);
+    if (collection == NULL)
+        return OMEN_E_NOT_FOUND;
+    if (collection->id_kind == MAP_IDS_UNKEPT)
+        return OMEN_E_UNSUPPORTED;
+    if (collection->id_kind != MAP_IDS_OPEN)
+        return collection->id_kind == ids->kind ? OMEN_E_EXISTS : OMEN_E_ID_KIND;
+    collection->id_kind = ids->kind;
+    collection->version = map->version + 1;
+    return OMEN_OK;
+}
+
+static bool
+was_ever_open(const struct map *map, uint64_t collection)
+{
+    for (uint32_t i = 0; i < map->shard_count; i++)
+        if (map->shards[i].collection == collection && map->shards[i].status != SHARD_CREATING)
+            return true;
+    return false;
+}
+
+void
+collections_open_ids(struct map *map)
+{
+    for (uint32_t i = 0; i < map->collection_count; i++)
+        if (!was_ever_open(map, map->collections[i].id)) {
+            map->collections[i].id_kind = MAP_IDS_OPEN;
+            map->collections[i].version = map->version + 1;
+        }
 }
 
 // ---- aliases ----

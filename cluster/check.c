@@ -105,6 +105,9 @@ check_collections(const struct map *map)
                   row->min_insync <= row->replication,
               "a collection's facts are out of range");
         HOLDS(row->version <= map->version, "a collection is newer than the map");
+        HOLDS(row->id_kind <= MAP_IDS_TEXT &&
+                  (row->id_kind == MAP_IDS_UNKEPT || (map->features & MAP_FEATURE_ID_KINDS) != 0),
+              "no such kind of ids");
     }
     return NULL;
 }

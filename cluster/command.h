@@ -37,6 +37,7 @@ enum command_kind {
     COMMAND_LEASE_SETTLE,      // lease: the old guard has run out
     COMMAND_CLOCK_SET,         // clock: sets it back, and forgets every session
     COMMAND_JOB_CANCEL,        // job: its number and expected; whoever holds it finds it failed
+    COMMAND_COLLECTION_IDS,    // ids: of a collection that has no kind of ids yet
     COMMAND_KINDS_END,
 };
 
@@ -103,6 +104,12 @@ struct command_alter {
     uint8_t replication, min_insync;
 };
 
+// OMEN_E_EXISTS: it has this kind already; OMEN_E_ID_KIND: it has the other one.
+struct command_ids {
+    uint64_t collection;
+    uint8_t kind; // enum map_id_kind: integers or texts
+};
+
 struct alias_change {
     struct map_name name;
     uint64_t collection; // 0: the alias goes
@@ -157,6 +164,7 @@ struct command {
         struct command_node_state node_state;
         struct command_collection collection;
         struct command_alter alter;
+        struct command_ids ids;
         struct command_aliases aliases;
         struct command_steps steps;
         struct command_job job;

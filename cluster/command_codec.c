@@ -31,6 +31,7 @@ static const char *const kind_names[COMMAND_KINDS_END] = {
     [COMMAND_LEASE_SETTLE] = "lease-settle",
     [COMMAND_CLOCK_SET] = "clock-set",
     [COMMAND_JOB_CANCEL] = "job-cancel",
+    [COMMAND_COLLECTION_IDS] = "collection-ids",
 };
 
 enum { TAKES_NODE = 1, TAKES_FROM = 2, TAKES_REPLICA = 4, TAKES_VALUE = 8, TAKES_CHILDREN = 16 };
@@ -273,6 +274,10 @@ body_fields(struct codec *codec, struct command *command)
         codec_u64(codec, &command->alter.expected, UINT64_MAX);
         codec_u8(codec, &command->alter.replication, 0, MAP_REPLICATION_MAX);
         codec_u8(codec, &command->alter.min_insync, 0, MAP_REPLICATION_MAX);
+        break;
+    case COMMAND_COLLECTION_IDS:
+        codec_u64(codec, &command->ids.collection, UINT64_MAX);
+        codec_u8(codec, &command->ids.kind, MAP_IDS_INTEGER, MAP_IDS_TEXT);
         break;
     case COMMAND_ALIASES:
         alias_fields(codec, &command->aliases);

@@ -6,6 +6,7 @@
 
 static const char *const node_states[] = {"?", "joining", "up", "draining", "gone"};
 static const char *const replica_roles[] = {"?", "pending", "learner", "in-sync"};
+static const char *const id_kinds[] = {"", " ids=open", " ids=integer", " ids=text"};
 static const char *const shard_states[] = {"?",         "creating", "open",
                                            "splitting", "child",    "retired"};
 static const char *const job_kinds[] = {"?", "build", "move", "split", "verify"};
@@ -51,8 +52,8 @@ describe_names(struct text *text, const struct map *map)
         const struct map_collection *row = &map->collections[i];
         text_add(text, "collection %llu ", (unsigned long long)row->id);
         add_name(text, &row->name);
-        text_add(text, " dim=%u rf=%u min=%u v=%llu\n", row->dimension, row->replication,
-                 row->min_insync, (unsigned long long)row->version);
+        text_add(text, " dim=%u rf=%u min=%u%s v=%llu\n", row->dimension, row->replication,
+                 row->min_insync, id_kinds[row->id_kind], (unsigned long long)row->version);
     }
     for (uint32_t i = 0; i < map->alias_count; i++) {
         text_add(text, "alias ");

@@ -38,6 +38,9 @@
 #define SHARD_REPLICAS_MAX 12u // members of a shard, those that come and go included
 #define SHARD_BARRED_MAX 12u   // more than one force leaves behind
 
+// Of `features`: collections have a kind of ids in the map.
+#define MAP_FEATURE_ID_KINDS UINT64_C(1)
+
 #define VERSION_ANY UINT64_MAX // as the expected version of a command: whichever it is
 
 enum node_role { NODE_DATA = 1, NODE_ROUTER = 2, NODE_BUILDER = 4, NODE_ROLES_ALL = 7 };
@@ -71,6 +74,11 @@ struct map_node {
     struct map_text addresses[NODE_ADDRESSES];
 };
 
+// What a collection's ids are. One that is UNKEPT is older than the feature: each of its shards judges alone, since nobody asks what
+// all of them hold. One that is OPEN has no point yet: whoever writes the first one claims its kind before any shard hears of
+// it (COMMAND_COLLECTION_IDS), and that holds until the collection is dropped.
+enum map_id_kind { MAP_IDS_UNKEPT, MAP_IDS_OPEN, MAP_IDS_INTEGER, MAP_IDS_TEXT };
+
 struct map_collection {
     uint64_t id; // given by the map, never again
     uint64_t version;
@@ -81,6 +89,7 @@ struct map_collection {
     uint8_t metric, dtype, quantization; // numbers of index/, opaque here
     uint8_t replication;                 // 1..MAP_REPLICATION_MAX
     uint8_t min_insync;                  // 1..replication
+    uint8_t id_kind;                     // enum map_id_kind
 };
 
 struct map_alias {

@@ -1,6 +1,9 @@
 // cluster/snapshot.c -- the whole map as bytes, and back.
 //
 // Shape: value.
+//
+// A map with a feature that adds to its rows is of a format that programs without the feature refuse as a newer one (VERSION), where they
+// would take its bytes for damage. Format 2: MAP_FEATURE_ID_KINDS.
 #include "cluster/snapshot.h"
 
 #include <string.h>
@@ -11,7 +14,7 @@
 #include "cluster/map_int.h"
 #include "cluster/session_int.h"
 
-#define SNAPSHOT_FORMAT 1u
+#define SNAPSHOT_FORMAT 2u // the newest
 #define CHECKSUM_BYTES 8u
 
 static void map_fields(struct codec *codec, struct map *map);
@@ -224,15 +227,23 @@ rows_reserve(struct codec *codec, struct map *map, struct map_room room)
         }                                                                                          \
     } while (0)
 
+static uint8_t
+format_of(const struct map *map)
+{
+    return (map->features & MAP_FEATURE_ID_KINDS) != 0 ? 2 : 1;
+}
+
 static void
 map_fields(struct codec *codec, struct map *map)
 {
-    uint8_t format = SNAPSHOT_FORMAT;
-    codec_u8(codec, &format, SNAPSHOT_FORMAT, SNAPSHOT_FORMAT);
+    uint8_t format = format_of(map);
+    codec_u8(codec, &format, 1, SNAPSHOT_FORMAT);
     codec_u64(codec, &map->version, UINT64_MAX);
     codec_u64(codec, &map->position, UINT64_MAX);
     codec_u64(codec, &map->clock_ms, COMMAND_TIME_MAX);
     codec_u64(codec, &map->features, UINT64_MAX);
+    if (format != format_of(map))
+        codec_fail(codec);
     codec_u64(codec, &map->leases.version, UINT64_MAX);
     codec_u8(codec, &map->leases.profile, LEASE_LAN, LEASE_FAST);
     codec_u8(codec, &map->leases.previous, LEASE_LAN, LEASE_FAST);
@@ -246,4 +257,6 @@ map_fields(struct codec *codec, struct map *map)
     ROWS(keys, key_count, MAP_KEYS_MAX, keys, key_row);
     ROWS(settings, setting_count, MAP_SETTINGS_MAX, settings, setting_row);
     ROWS(sessions, session_count, SESSIONS_MAX, sessions, session_row);
+    for (uint32_t i = 0; i < map->collection_count && format >= 2; i++)
+        codec_u8(codec, &map->collections[i].id_kind, MAP_IDS_UNKEPT, MAP_IDS_TEXT);
 }

@@ -116,6 +116,12 @@ what_differs(const struct api_collection_create *ask, const struct map_collectio
     return NULL;
 }
 
+static uint8_t
+said_kind(uint8_t id_kind)
+{
+    return id_kind >= MAP_IDS_INTEGER ? (uint8_t)(id_kind - MAP_IDS_INTEGER + 1) : 0;
+}
+
 static struct api_collection
 collection_row(const struct map_collection *row, uint32_t shards)
 {
@@ -130,7 +136,8 @@ collection_row(const struct map_collection *row, uint32_t shards)
                                    .ef_construction = row->build_beam,
                                    .metric = (uint8_t)(row->metric + 1),
                                    .dtype = row->dtype,
-                                   .quantization = (uint8_t)(row->quantization + 1)};
+                                   .quantization = (uint8_t)(row->quantization + 1),
+                                   .id_kind = said_kind(row->id_kind)};
 }
 
 static enum admin_next

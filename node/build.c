@@ -474,6 +474,7 @@ build_open(const struct build_loop_config *config, struct build **out, struct om
     struct builder_config machine = times;
     machine.node = config->node;
     machine.boot = config->boot;
+    machine.features = config->features;
     machine.roles = config->roles;
     machine.gpu = look_for_gpu();
     os_random(&machine.serial, sizeof machine.serial);

@@ -20,6 +20,7 @@ struct build; // opaque
 struct build_loop_config {
     struct cluster_uuid node;
     uint64_t boot;
+    uint64_t features; // that its program knows
     uint8_t roles;
     uint32_t threads; // 1..THREADS_MAX
     struct bus *bus;  // borrowed until build_close, as meta

@@ -39,7 +39,8 @@ enum builder_state {
 struct builder_config {
     struct cluster_uuid node;
     uint64_t boot;
-    uint64_t serial; // attempts begin behind it: another one each start
+    uint64_t features; // that its program knows
+    uint64_t serial;   // attempts begin behind it: another one each start
     uint8_t roles;
     bool gpu;                    // there is one: jobs that want one are taken
     uint64_t lease_ns, renew_ns; // of jobs

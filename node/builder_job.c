@@ -51,6 +51,7 @@ wish_node(struct builder *builder, const struct builder_input *in, struct builde
     out->command = (struct command){.kind = COMMAND_NODE_REGISTER};
     out->command.node.uuid = builder->config.node;
     out->command.node.boot = builder->config.boot;
+    out->command.node.features = builder->config.features;
     out->command.node.weight = 1;
     out->command.node.roles = builder->config.roles;
     const bool named = map_name_set(&out->command.node.zone, "default", 7);

@@ -194,7 +194,8 @@ open_front(struct clients *clients)
                                         .answer = send_answer,
                                         .done = note_done,
                                         .want_map = want_map,
-                                        .release = release};
+                                        .release = release,
+                                        .claim = clients_claim};
     return front_open(&config, &clients->front);
 }
 
@@ -217,6 +218,7 @@ clients_open(const struct clients_config *config, struct clients **out, struct o
     encode_init(&clients->encode, PEER_BULK_BYTES_MAX);
     clients->near_end = &clients->near_begun;
     clients->held.end = &clients->held.first;
+    clients_claims_init(clients);
     events_init(&clients->events);
     clients_untaken_init(clients);
     omen_status status = open_front(clients);
@@ -252,6 +254,7 @@ clients_close(struct clients *clients)
     send_answers(clients);
     clients_near_close(clients);
     clients_held_close(clients);
+    clients_claims_close(clients);
     clients_admin_close(clients);
     front_close(clients->front);
     encode_fini(&clients->encode);
@@ -397,9 +400,9 @@ is_admitted(const struct map *map, const struct rpc_request *request, struct ome
     return false;
 }
 
-static void
-refuse_request(struct clients *clients, const struct clients_request_note *note,
-               const struct omen_error *error)
+void
+clients_refuse_request(struct clients *clients, const struct clients_request_note *note,
+                       const struct omen_error *error)
 {
     static const union method_body nothing;
     const struct front_done done = {.method = note->request.method,
@@ -424,11 +427,11 @@ clients_take_request(struct clients *clients, struct clients_request_note *note)
     struct omen_error error = {0};
     if (!is_admitted(clients->map, &note->request, &error) ||
         (!front_takes(note->request.method) && !is_opened(&note->request, &error))) {
-        refuse_request(clients, note, &error);
+        clients_refuse_request(clients, note, &error);
     } else if (clients->map == NULL) {
         (void)error_set(&error, OMEN_E_BUSY, "%s: this node has not heard of the cluster yet",
                         note->request.method->name);
-        refuse_request(clients, note, &error);
+        clients_refuse_request(clients, note, &error);
     } else if (front_takes(note->request.method)) {
         front_request(clients->front, os_clock_ns(), note->conn, &note->request);
     } else {
@@ -471,6 +474,7 @@ take_map(struct clients *clients, const struct map *map)
     tell_nodes(clients);
     clients_show(clients);
     clients_admin_map(clients);
+    clients_claims_map(clients);
     clients_untaken_look(clients);
 }
 
@@ -489,6 +493,7 @@ take_members(struct clients *clients, struct meta_members *members)
     clients_untaken_look(clients);
     clients_shards_members(clients);
     clients_led_wake(clients, os_clock_ns()); // another may lead
+    clients_claims_led(clients);
 }
 
 // Takes the frame.
@@ -525,6 +530,8 @@ set_due(struct clients *clients)
     due_ns = due_ns < untaken_ns ? due_ns : untaken_ns;
     if (clients_held_due(clients) < due_ns)
         due_ns = clients_held_due(clients);
+    if (clients_claims_due(clients) < due_ns)
+        due_ns = clients_claims_due(clients);
     loop_due(clients->loop, due_ns < clients->show_ns ? due_ns : clients->show_ns);
 }
 
@@ -563,6 +570,7 @@ take(void *context, struct loop_note *note)
         struct rpc_conn *conn = ((struct clients_gone_note *)note)->conn;
         front_gone(clients->front, os_clock_ns(), conn);
         clients_admin_gone(clients, conn);
+        clients_claims_gone(clients, conn);
         rpc_conn_release(conn);
         break;
     }
@@ -622,6 +630,7 @@ wake(void *context)
         front_wake(clients->front, now_ns);
     clients_admin_late(clients, now_ns);
     clients_held_go(clients);
+    clients_claims_late(clients, now_ns);
     if (untaken_wake_ns(&clients->untaken) <= now_ns)
         clients_untaken_look(clients);
     if (clients->show_ns <= now_ns)

@@ -85,6 +85,21 @@ struct clients_held {
     bool current; // a lease came: the map is as new as any that an earlier process knew
 };
 
+// A write that waits for its collection's kind of ids (clients_claim.c).
+struct clients_claim {
+    struct clients_claim *next;
+    struct front_claim what;
+    struct clients_request_note request; // with what it keeps
+};
+
+struct clients_claims {
+    struct clients_claim *first, **end;
+    uint32_t count;
+    uint64_t again_ns; // what they claim is said again; UINT64_MAX: none waits
+    uint64_t look_ns;  // a newer map is asked for; so again after twice as long
+    uint64_t look_after_ns;
+};
+
 struct clients {
     struct clients_config config;
     struct rebalance_config rebalance;
@@ -104,6 +119,7 @@ struct clients {
     struct near *near_away;           // workers have them
     _Atomic(struct near *) near_help; // of who brought requests and may serve one; clients_near.c
     struct clients_held held;
+    struct clients_claims claims;
     struct untaken untaken;
     const struct clients_call *untaken_call; // the copies are asked; NULL: they are not
     struct rpc_conn
@@ -124,6 +140,9 @@ bool clients_try_send(struct clients *clients, struct cluster_uuid to, enum peer
                       uint64_t correlation, uint32_t deadline_ms);
 void clients_take_request(struct clients *clients, struct clients_request_note *note);
 void clients_drop_request(struct clients_request_note *note); // nobody answers it
+// Before it was begun: nothing was done. Takes what the note keeps.
+void clients_refuse_request(struct clients *clients, const struct clients_request_note *note,
+                            const struct omen_error *error);
 struct cluster_uuid clients_leader(const struct clients *clients);
 
 // clients_held.c
@@ -132,6 +151,17 @@ bool clients_hold(struct clients *clients, struct clients_request_note *note);
 void clients_held_go(struct clients *clients); // if they need not wait any longer
 uint64_t clients_held_due(const struct clients *clients);
 void clients_held_close(struct clients *clients);
+
+// clients_claim.c
+void clients_claim(void *context, void *client, const struct rpc_request *request,
+                   const struct front_claim *claim); // of the front
+void clients_claims_map(struct clients *clients);    // there is a newer one
+void clients_claims_led(struct clients *clients);    // another may lead
+void clients_claims_gone(struct clients *clients, const struct rpc_conn *conn);
+void clients_claims_late(struct clients *clients, uint64_t now_ns);
+uint64_t clients_claims_due(const struct clients *clients);
+void clients_claims_init(struct clients *clients);
+void clients_claims_close(struct clients *clients);
 
 // clients_near.c
 // In a step of the front. False: it has to go by a frame.

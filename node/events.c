@@ -71,6 +71,14 @@ collection_event(const struct looking *look, const char *kind, const struct map_
     event_add(look->ring, look->time_ms, kind)->collection = *name;
 }
 
+// By somebody: that its first write has claimed a kind of ids is no news.
+static bool
+was_altered(const struct map_collection *then, const struct map_collection *now)
+{
+    const bool same = then->replication == now->replication && then->min_insync == now->min_insync;
+    return then->version != now->version && (!same || then->id_kind == now->id_kind);
+}
+
 static void
 look_at_collections(const struct looking *look)
 {
@@ -79,7 +87,7 @@ look_at_collections(const struct looking *look)
         const struct map_collection *then = map_collection(look->before, now->id);
         if (then == NULL)
             collection_event(look, "collection-created", &now->name);
-        else if (then->version != now->version)
+        else if (was_altered(then, now))
             collection_event(look, "collection-updated", &now->name);
     }
     for (uint32_t i = 0; i < look->before->collection_count; i++)

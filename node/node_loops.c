@@ -184,6 +184,7 @@ node_open_build(struct node *node, struct omen_error *error)
         return EXIT_DONE;
     const struct build_loop_config build = {.node = node->start.identity.node,
                                             .boot = node->start.identity.boot,
+                                            .features = profile_features(),
                                             .roles = config->roles,
                                             .threads = config->threads != 0 ? config->threads
                                                                             : os_cpu_count(),

@@ -62,6 +62,12 @@ gossip_of(const struct config *config, const struct profile_place *place)
     return gossip;
 }
 
+uint64_t
+profile_features(void)
+{
+    return PROGRAM_FEATURES;
+}
+
 struct turn_config
 profile_turn(const struct config *config, const struct profile_place *place)
 {
@@ -86,7 +92,7 @@ profile_turn(const struct config *config, const struct profile_place *place)
         .weight = (config->roles & NODE_DATA) != 0 ? config->weight : 0,
         .roles = config->roles,
         .zone = config->zone,
-        .features = PROGRAM_FEATURES,
+        .features = profile_features(),
     };
     if (turn.zone.count == 0) {
         turn.zone.count = sizeof ZONE_DEFAULT - 1;

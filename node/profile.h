@@ -14,6 +14,7 @@ struct profile_place {
     struct gossip_address peer, client; // where this node is reached
 };
 
+uint64_t profile_features(void); // bits that this program knows (node/program.h)
 struct turn_config profile_turn(const struct config *config, const struct profile_place *place);
 
 #endif

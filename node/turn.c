@@ -237,7 +237,7 @@ start(struct turn *turn, const struct turn_input *in, struct turn_output *out)
     if (durable->map_bytes > 0) {
         const omen_status status = snapshot_decode(durable->map, durable->map_bytes, &turn->map);
         if (status != OMEN_OK) {
-            out->halt = status == OMEN_E_NO_MEMORY ? TURN_HALT_NO_MEMORY : TURN_HALT_CORRUPT;
+            out->halt = turn_halt_of(status);
             return;
         }
     }

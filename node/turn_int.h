@@ -5,6 +5,15 @@
 #define OMEN_NODE_TURN_INT_H
 #include "node/turn.h"
 
+// Why a snapshot that does not decode ends the process. A newer format is that of a feature which this program does not know.
+static inline enum turn_halt
+turn_halt_of(omen_status status)
+{
+    return status == OMEN_E_NO_MEMORY ? TURN_HALT_NO_MEMORY
+           : status == OMEN_E_VERSION ? TURN_HALT_TOO_OLD
+                                      : TURN_HALT_CORRUPT;
+}
+
 // The map as bytes. False: no memory; *into is as it was.
 bool turn_encode(const struct turn *turn, struct turn_bytes *into);
 void turn_bytes_fini(struct turn_bytes *bytes);

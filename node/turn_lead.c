@@ -169,10 +169,11 @@ plan(struct turn *turn, const struct turn_input *in, struct turn_output *out)
     turn->plan_version = turn->map.version;
     turn->look_at_ns = in->now_ns + PAUSE_NS;
     const struct command features = {.kind = COMMAND_FEATURES, .features = new_features(turn)};
-    if (turn->plan.command.kind != 0)
-        turn_propose(turn, in, &turn->plan.command, out);
-    else if (features.features != 0 && turn->map.node_count > 0)
+    // Features first: a new cluster has them before its first shard gets a copy (apply_features looks at that).
+    if (features.features != 0 && turn->map.node_count > 0)
         turn_propose(turn, in, &features, out);
+    else if (turn->plan.command.kind != 0)
+        turn_propose(turn, in, &turn->plan.command, out);
 }
 
 static uint64_t

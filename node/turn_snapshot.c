@@ -54,7 +54,7 @@ turn_receive_snapshot(struct turn *turn, struct turn_output *out)
     struct map map;
     const omen_status status = snapshot_decode(staged->bytes, staged->count, &map);
     if (status != OMEN_OK)
-        return status == OMEN_E_NO_MEMORY ? TURN_HALT_NO_MEMORY : TURN_HALT_CORRUPT;
+        return turn_halt_of(status);
     if (map.position > chunk->position) { // it would take later commands for old ones
         map_fini(&map);
         return TURN_HALT_CORRUPT;

@@ -369,11 +369,22 @@ front_request(struct front *front, uint64_t now_ns, void *client, const struct r
         front->config.answer(front->config.context, client, request->id, &message);
         return;
     }
-    const omen_status status = front_ask(front, call, request, &error);
+    struct front_claim claim = {0};
+    omen_status status = front_ask(front, call, request, &error);
+    if (status == OMEN_OK)
+        status = front_claims(call, &claim.kind, &error);
     if (status != OMEN_OK) {
         const bool write = call->start.kind == FANOUT_WRITE;
         error_about(&error, status, call->method->name);
         front_refuse(front, call, &error, write ? API_NOT_APPLIED : 0);
+        return;
+    }
+    if (claim.kind != MAP_IDS_UNKEPT && front->config.claim != NULL) {
+        claim.collection = call->collection;
+        claim.deadline_ns = call->start.deadline_ns;
+        call->frame = NULL; // it goes on
+        end_call(front, call);
+        front->config.claim(front->config.context, client, request, &claim);
         return;
     }
     const struct fanout_input in = {

@@ -38,6 +38,12 @@ struct front_done {
     uint64_t written; // points
 };
 
+struct front_claim {
+    uint64_t collection;
+    uint64_t deadline_ns;
+    uint8_t kind; // enum map_id_kind, of the ids that it names
+};
+
 struct front_config {
     struct fanout_config fanout;
     struct map_name zone; // of this node: its copies are near
@@ -55,6 +61,11 @@ struct front_config {
                  const struct front_done *done);       // after the answer; NULL: nobody counts
     void (*want_map)(void *context, uint64_t version); // somebody knows one that new
     void (*release)(void *context, void *owner);       // of a reply
+    // Of a write that makes points, of a collection that has no kind of ids yet; nobody was asked anything. Takes the request over, its frame
+    // included, and gives it again (front_request) when there is a map in which that collection is not MAP_IDS_OPEN any more, or
+    // answers it itself. NULL: the shards judge.
+    void (*claim)(void *context, void *client, const struct rpc_request *request,
+                  const struct front_claim *claim);
 };
 
 // On success the caller owns *out and ends it with front_close, which answers nobody.

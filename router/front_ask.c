@@ -81,6 +81,7 @@ find_collection(const struct front *front, struct front_call *call,
     call->dimension = found->dimension;
     call->metric = found->metric;
     call->dtype = found->dtype;
+    call->id_kind = found->id_kind;
     return OMEN_OK;
 }
 
@@ -156,6 +157,7 @@ front_items(struct front_call *call, const struct wire_list *ids, struct omen_er
         items[before + i] = (struct fanout_item){.hash = hash_of(&id)};
     }
     call->start.item_count = before + ids->count;
+    call->texts = text;
     return OMEN_OK;
 }
 
@@ -294,6 +296,32 @@ map_of(struct wire_bytes params)
     if (decode_peek(&decode, &value) && value.kind == MSGPACK_ARRAY)
         decode_array(&decode);
     return decode_raw(&decode);
+}
+
+// ---- the kind of its ids ----
+
+static bool
+makes_points(const struct front_call *call)
+{
+    const struct api_point_upsert *ask = (const void *)&call->ask;
+    return call->method->number == METHOD_POINT_UPSERT && ask->mode != API_UPDATE;
+}
+
+// Shards have points of it alone, and each knows of its own only: two of them could take ids of two kinds.
+omen_status
+front_claims(const struct front_call *call, uint8_t *kind, struct omen_error *error)
+{
+    const uint8_t given = call->texts ? MAP_IDS_TEXT : MAP_IDS_INTEGER;
+    *kind = MAP_IDS_UNKEPT;
+    if (call->id_kind == given || call->id_kind == MAP_IDS_UNKEPT || !is_write(call) ||
+        call->start.item_count == 0)
+        return OMEN_OK;
+    if (call->id_kind != MAP_IDS_OPEN)
+        return error_set(error, OMEN_E_ID_KIND, "the collection holds %s ids; %s ids were given",
+                         call->texts ? "integer" : "text", call->texts ? "text" : "integer");
+    if (makes_points(call))
+        *kind = given;
+    return OMEN_OK;
 }
 
 omen_status

@@ -63,6 +63,7 @@ struct front_call {
     uint64_t collection;
     uint32_t dimension;
     uint8_t metric, dtype; // numbers of include/omendb.h
+    uint8_t id_kind;       // enum map_id_kind
     // A round.
     enum method_number asks; // the method of its parts
     struct wire_bytes whole; // what a part with all the items is asked: `raw`, or `packed`
@@ -76,6 +77,7 @@ struct front_call {
     uint64_t number; // of the fan-out; 0: nothing is under way
     struct fanout_start start;
     struct fanout_item *items;   // owned
+    bool texts;                  // for ids; the last list's
     struct fanout_token *tokens; // owned
     struct front_rows rows;
     struct front_lent *lent, **lent_end;
@@ -140,6 +142,9 @@ OMEN_MUST_CHECK omen_status front_ask(struct front *front, struct front_call *ca
 // Items of the ids; `first` of them are there already.
 OMEN_MUST_CHECK omen_status front_items(struct front_call *call, const struct wire_list *ids,
                                         struct omen_error *error);
+// Whether a write has to wait for its collection's kind of ids, and which it claims. Where that is known and another one it is refused.
+OMEN_MUST_CHECK omen_status front_claims(const struct front_call *call, uint8_t *kind,
+                                         struct omen_error *error);
 struct front_call *front_call_new(struct front *front, void *client,
                                   const struct rpc_request *request);
 

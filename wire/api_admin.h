@@ -267,6 +267,7 @@ struct api_collection {
     struct wire_maybe points; // where every shard said so in time
     uint32_t dimension, shards, replicas, min_insync, m, ef_construction;
     uint8_t metric, dtype, quantization;
+    uint8_t id_kind; // 1 integer, 2 text; none: no point was ever written, or nobody keeps it
     struct wire_list fields; // api_field
 };
 

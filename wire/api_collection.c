@@ -11,6 +11,7 @@
 static const char *const metrics[] = {"cosine", "l2", "ip", NULL};
 static const char *const dtypes[] = {"f32", "f16", "bf16", "i8", "u8", NULL};
 static const char *const quantizations[] = {"int8", "none", NULL};
+static const char *const id_kinds[] = {"integer", "text", NULL};
 static const char *const field_types[] = {"keyword",  "integer", "float", "bool",
                                           "datetime", "uuid",    NULL};
 static const char *const backends[] = {"auto", "cpu", "cuda", NULL};
@@ -56,6 +57,7 @@ static const struct field api_collection_rows[] = {
     ROW(api_collection, m, FIELD_U32, UP_TO(UINT32_MAX)),
     ROW(api_collection, ef_construction, FIELD_U32, UP_TO(UINT32_MAX)),
     ROW(api_collection, quantization, FIELD_WORD, ONE_OF(quantizations)),
+    ROW(api_collection, id_kind, FIELD_WORD, ONE_OF(id_kinds)),
     ROW(api_collection, fields, FIELD_LIST, UP_TO(LIST_MAX), OF(api_field)),
 };
 SHAPE(api_collection);

@@ -32,6 +32,10 @@ struct fw_faults { // of 1000
 
 struct fw {
     uint64_t received_ns; // of requests; 0: nobody says
+    // The last that waits for its collection's kind of ids.
+    struct rpc_request claimed;
+    struct front_claim claim;
+    uint32_t claims;
     struct front *front;
     struct prng prng;
     uint64_t now_ns;
@@ -250,6 +254,18 @@ fw_date_ms(void *context)
     return UINT64_C(1764184000000);
 }
 
+static inline void
+fw_claim(void *context, void *client, const struct rpc_request *request,
+         const struct front_claim *claim)
+{
+    struct fw *fw = context;
+    ck_assert_ptr_eq(client, fw);
+    mem_free(fw->claimed.frame);
+    fw->claimed = *request;
+    fw->claim = *claim;
+    fw->claims++;
+}
+
 // ---- lives ----
 
 static inline struct fanout_config
@@ -288,7 +304,8 @@ fw_open(uint64_t seed, uint32_t shards)
                                         .answer = fw_answer,
                                         .done = fw_done,
                                         .want_map = fw_want_map,
-                                        .release = fw_release};
+                                        .release = fw_release,
+                                        .claim = fw_claim};
     ck_assert_int_eq(front_open(&config, &fw->front), OMEN_OK);
     for (uint32_t i = 0; i < FW_NODES; i++)
         fw->nodes[i] = (struct map_node){.uuid = {1, i + 1},
@@ -340,6 +357,7 @@ fw_close(struct fw *fw)
         fw_flight_free(&fw->flights[i]);
     ck_assert_uint_eq(fw->lent, fw->releases);
     map_publish_end(fw->published);
+    mem_free(fw->claimed.frame);
     encode_fini(&fw->message);
     encode_fini(&fw->frame);
     free(fw);

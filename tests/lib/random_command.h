@@ -135,6 +135,10 @@ random_body(struct prng *prng, const struct map *map, struct command *command)
         command->alter.replication = (uint8_t)prng_below(prng, 4);
         command->alter.min_insync = (uint8_t)prng_below(prng, 3);
         break;
+    case COMMAND_COLLECTION_IDS:
+        command->ids.collection = random_near(prng, map->next_id);
+        command->ids.kind = (uint8_t)(MAP_IDS_INTEGER + prng_below(prng, 2));
+        break;
     case COMMAND_ALIASES:
         command->aliases.count = prng_below(prng, 4);
         for (uint32_t i = 0; i < command->aliases.count; i++) {

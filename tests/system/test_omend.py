@@ -4,6 +4,7 @@ usage: test_omend.py PATH_OF_OMEND [unittest options]
 """
 from __future__ import annotations
 
+import concurrent.futures
 import hashlib
 import pathlib
 import random
@@ -325,6 +326,48 @@ class Clients(Case):
                                   **{"with": ["vector"]})["points"]
             self.assertEqual(points[0]["vector"], vector(199))
             self.assertIsNone(points[1])
+
+    def upsert(self, node: Node, collection: str, ids: list[int] | list[str]) -> str:
+        """How it ended: a name of an error, or that all of it was done."""
+        rows = b"".join(vector(row) for row in range(len(ids)))
+        try:
+            said = self.change(self.client(node), "point.upsert", collection=collection, ids=ids, vectors=rows)
+        except RpcError as error:
+            return error.name
+        self.assertEqual((said["count"], said.get("failed", [])), (len(ids), []))
+        return "DONE"
+
+    def test_a_collection_has_one_kind_of_ids_in_all_its_shards_whichever_node_is_asked(self) -> None:
+        nodes = self.three()
+        self.make(nodes)
+        texts = [f"t{row}" for row in range(8)]
+        self.assertNotIn("id_kind", self.client(nodes[1]).call("collection.get", collection="docs"))
+        self.assertEqual(self.upsert(nodes[0], "docs", [1]), "DONE")  # three of four shards have no point
+        for node in nodes:
+            self.assertEqual(self.upsert(node, "docs", texts), "ID_KIND")
+            self.assertEqual(self.count(node), 1)
+            self.assertEqual(self.client(node).call("collection.get", collection="docs")["id_kind"], "integer")
+            said = self.settled(self.client(node), "query.batch", collection="docs", vectors=vector(0), k=1, result="matrix",
+                                consistency="strong")
+            self.assertEqual(struct.unpack("<q", said["ids"]), (1,))
+        with self.assertRaisesRegex(RpcError, "holds integer ids; text ids were given"):
+            self.client(nodes[2]).call("point.delete", collection="docs", ids=texts)
+        self.assertEqual(self.upsert(nodes[2], "docs", list(range(8))), "DONE")
+
+    def test_of_two_kinds_of_ids_at_once_one_wins_and_the_other_write_is_refused_whole(self) -> None:
+        nodes = self.three()
+        for number in range(12):
+            name = f"c{number}"
+            self.change(self.client(nodes[0]), "collection.create", name=name, dimension=4, metric="l2", shards=4, replicas=1)
+            for node in nodes:
+                self.until("all know of it", lambda node=node: any(
+                    row["name"] == name for row in self.client(node).call("collection.list")["collections"]))  # noqa: B023
+            asks = [(nodes[1 + number % 2], list(range(8))), (nodes[2 - number % 2], [f"t{row}" for row in range(8)])]
+            with concurrent.futures.ThreadPoolExecutor(2) as pool:
+                said = list(pool.map(lambda ask: self.upsert(ask[0], name, ask[1]), asks))  # noqa: B023
+            self.assertEqual(sorted(said), ["DONE", "ID_KIND"])
+            count = self.settled(self.client(nodes[0]), "point.count", collection=name, consistency="strong")["count"]
+            self.assertEqual(count, 8)
 
     def test_a_killed_leader_and_primary_costs_no_acknowledged_write(self) -> None:
         nodes = self.three()

@@ -1,18 +1,21 @@
 """tests/system/test_versions.py -- programs of different versions in one cluster: they talk, and what is new waits until all know it.
 
-usage: test_versions.py PATH_OF_OMEND PATH_OF_THE_NEXT PATH_OF_A_FAR_ONE [unittest options]
+usage: test_versions.py PATH_OF_OMEND PATH_OF_THE_NEXT PATH_OF_A_FAR_ONE PATH_OF_THE_FORMER [unittest options]
 
-The next one knows a feature more and a version of the messages more; the far one no other than that.
+The former one knows no feature. The next one knows a feature more and a version of the messages more; the far one no other than that.
 """
 from __future__ import annotations
 
 import sys
 import unittest
 
+import omendb
+
 from cluster import ClusterCase, until
 from omend_node import Node
 
-NEXT = FAR = ""
+NEXT = FAR = FORMER = ""
+OWN, NEWER = 1, 3  # features
 TOO_OLD, NO_VERSION = 65, 78
 
 
@@ -31,9 +34,9 @@ class Versions(ClusterCase):
         with self.load() as load:
             for node in self.nodes:
                 load.wait_for(acks=30, searches=10)
-                self.assertEqual(self.features(), 0)
+                self.assertEqual(self.features(), OWN)
                 self.exchange(node, NEXT)
-            until("the feature is in use", lambda: self.features() == 1)
+            until("the feature is in use", lambda: self.features() == NEWER)
             load.wait_for(acks=30, searches=10)
             old = self.nodes[0]
             self.assertEqual(old.stop(), 0)
@@ -42,6 +45,39 @@ class Versions(ClusterCase):
             self.assertEqual(old.wait(), TOO_OLD)
             self.assertIn("does not know", old.lines[-1]["why"])
             old.program = NEXT
+            old.start()
+            self.until_whole()
+        self.check_all()
+
+    def test_kinds_of_ids_are_agreed_on_once_all_programs_know_of_them(self) -> None:
+        self.give_up()  # a cluster of its own
+        self.program = FORMER
+        self.found()
+        with self.load() as load:
+            for node in self.nodes:
+                load.wait_for(acks=30, searches=10)
+                self.assertEqual(self.features(), 0)
+                between = self.client.create_collection(f"between-{node.name}", 2, metric="l2", shards=self.shards)
+                until("a first write is done without a claim", lambda between=between: between.upsert([[1.0, 0.0]], [1]) or True)
+                self.exchange(node, type(self).program)
+            until("the feature is in use", lambda: self.features() == OWN)
+            load.wait_for(acks=30, searches=10)
+            self.assertNotIn("id_kind", between.info())  # as before: its shards judge
+            new = self.client.create_collection("new", 2, metric="l2", shards=self.shards)
+            texts = [f"t{row}" for row in range(8)]
+            until("the kind is claimed", lambda: new.upsert([[1.0, 0.0]], texts[:1]) or True)
+            with self.assertRaises(omendb.errors.IdKindError):
+                new.upsert([[1.0, 0.0]] * 8, list(range(8)))
+            new.upsert([[1.0, 0.0]] * 8, texts)
+            self.assertEqual(new.count(), 8)
+            until("all nodes say it", lambda: new.info().get("id_kind") == "text")
+            old = self.nodes[0]
+            self.assertEqual(old.stop(), 0)
+            old.program = FORMER
+            old.start(ready=False)
+            self.assertEqual(old.wait(), TOO_OLD)
+            self.assertIn("does not know", old.lines[-1]["why"])
+            old.program = type(self).program
             old.start()
             self.until_whole()
         self.check_all()
@@ -60,4 +96,5 @@ if __name__ == "__main__":
     ClusterCase.program = sys.argv.pop(1)
     NEXT = sys.argv.pop(1)
     FAR = sys.argv.pop(1)
+    FORMER = sys.argv.pop(1)
     unittest.main()

@@ -93,6 +93,7 @@ class FakeCollection:
         self.fields: dict[str, str] = {}
         self.seq = 0
         self.done: dict[bytes, Any] = {}  # by op_id
+        self.id_kind = ""  # the first write's
 
     def row(self) -> dict[str, Any]:
         return {
@@ -100,6 +101,7 @@ class FakeCollection:
             "dtype": self.dtype, "shards": 1, "replicas": 1, "min_insync": 1, "m": 16, "ef_construction": 200,
             "quantization": self.quantization, "points": len(self.points),
             "fields": [{"field": name, "type": kind} for name, kind in self.fields.items()],
+            **({"id_kind": self.id_kind} if self.id_kind else {}),
         }  # fmt: skip
 
     def token(self) -> dict[str, list[int]]:
@@ -140,12 +142,21 @@ class FakeCollection:
         tree = _parsed(tree) if isinstance(tree, str) else tree
         return [point for point in self.points.values() if tree is None or _passes(tree, point.payload)]
 
+    def check_kind(self, ids: list[int | str]) -> None:
+        for id in ids:
+            given = "text" if isinstance(id, str) else "integer"
+            if self.id_kind not in ("", given):
+                raise Refusal("ID_KIND", f"the collection holds {self.id_kind} ids; {given} ids were given", "not_applied")
+
     def upsert(self, ask: dict[str, Any]) -> dict[str, Any]:
         ids, mode = ask["ids"], ask.get("mode", "upsert")
+        self.check_kind(ids)
         if len(set(ids)) < len(ids):
             raise Refusal("DUPLICATE_ID", "ids has an id twice")
         rows = self.vectors(ask["vectors"], len(ids)) if "vectors" in ask else None
         payloads = ask.get("payloads")
+        if mode != "update" and ids:
+            self.id_kind = "text" if isinstance(ids[0], str) else "integer"
         failed = []
         for row, id in enumerate(ids):
             known = self.points.get(id)
@@ -177,6 +188,7 @@ class FakeCollection:
             raise Refusal("INVALID", "has ids and a filter, expected one of them")
         if "filter" in ask:
             return self.passing(ask)
+        self.check_kind(ask["ids"])
         return [self.points[id] for id in ask["ids"] if id in self.points]
 
     def delete(self, ask: dict[str, Any]) -> dict[str, Any]:

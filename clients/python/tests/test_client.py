@@ -48,11 +48,12 @@ def test_what_was_written_is_read(docs):
     assert 3 in docs and 99 not in docs and len(docs) == 10
 
 
-def test_ids_come_back_as_an_index_gives_them(docs):
+def test_ids_come_back_as_an_index_gives_them(client, docs):
     assert docs.upsert([1, 2], ids=20) == 20
     many = docs.upsert([[1, 2], [3, 4]], np.array([21, 22], np.uint32))
     assert many.dtype == np.int64 and many.tolist() == [21, 22]
-    assert docs.upsert(np.ones((1, 2), np.float16), ["a"]).tolist() == ["a"]
+    named = client.create_collection("named", 2, metric="l2")
+    assert named.upsert(np.ones((1, 2), np.float16), ["a"]).tolist() == ["a"]
 
 
 def test_a_point_that_is_there_is_not_added_again_and_the_others_are(docs):

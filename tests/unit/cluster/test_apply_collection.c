@@ -214,6 +214,79 @@ START_TEST(aliases_have_a_limit)
 }
 END_TEST
 
+// ---- kinds of ids ----
+
+static void
+switch_on_id_kinds(void)
+{
+    struct command command = command_of(COMMAND_FEATURES);
+    command.features = MAP_FEATURE_ID_KINDS;
+    ck_assert_int_eq(world_apply(&world, &command).status, OMEN_OK);
+}
+
+static omen_status
+claim(uint64_t collection, enum map_id_kind kind)
+{
+    struct command command = command_of(COMMAND_COLLECTION_IDS);
+    command.ids = (struct command_ids){collection, (uint8_t)kind};
+    return world_apply(&world, &command).status;
+}
+
+static uint8_t
+kind_of(uint64_t collection)
+{
+    return map_collection(&world.map, collection)->id_kind;
+}
+
+START_TEST(a_collections_kind_of_ids_is_the_first_that_was_claimed)
+{
+    const enum map_id_kind first = _i == 0 ? MAP_IDS_INTEGER : MAP_IDS_TEXT;
+    const enum map_id_kind second = _i == 0 ? MAP_IDS_TEXT : MAP_IDS_INTEGER;
+    world_init(&world, 1);
+    switch_on_id_kinds();
+    const uint64_t other = world_collection(&world, "other", 1, 1);
+    const uint64_t id = world_collection(&world, "docs", 4, 1);
+    ck_assert_uint_eq(kind_of(id), MAP_IDS_OPEN);
+    const uint64_t before = world.map.version;
+    ck_assert_int_eq(claim(id, first), OMEN_OK);
+    ck_assert_uint_eq(kind_of(id), first);
+    ck_assert_uint_eq(world.map.version, before + 1);
+    ck_assert_uint_eq(map_collection(&world.map, id)->version, before + 1);
+    ck_assert_int_eq(claim(id, second), OMEN_E_ID_KIND);
+    ck_assert_int_eq(claim(id, first), OMEN_E_EXISTS);
+    ck_assert_uint_eq(kind_of(id), first);
+    ck_assert_uint_eq(world.map.version, before + 1);
+    ck_assert_uint_eq(kind_of(other), MAP_IDS_OPEN);
+    ck_assert_int_eq(claim(id + 100, first), OMEN_E_NOT_FOUND);
+    ck_assert_int_eq(alter(COMMAND_COLLECTION_ALTER, id, 2, 1, VERSION_ANY), OMEN_OK);
+    ck_assert_uint_eq(kind_of(id), first);
+    world_fini(&world);
+}
+END_TEST
+
+START_TEST(a_collection_that_has_been_open_before_its_kind_was_kept_has_none_for_good)
+{
+    world_init(&world, 1);
+    (void)world_node(&world, "a", 1);
+    (void)world_shard(&world, 1, 1);
+    const uint64_t old = world.map.collections[0].id;
+    const uint64_t empty = world_collection(&world, "empty", 2, 1); // no copy of it was ever there
+    ck_assert_int_eq(claim(old, MAP_IDS_TEXT), OMEN_E_UNSUPPORTED);
+    ck_assert_int_eq(claim(empty, MAP_IDS_TEXT), OMEN_E_UNSUPPORTED);
+    switch_on_id_kinds();
+    ck_assert_uint_eq(kind_of(old), MAP_IDS_UNKEPT);
+    ck_assert_uint_eq(kind_of(empty), MAP_IDS_OPEN);
+    ck_assert_uint_eq(map_collection(&world.map, empty)->version, world.map.version);
+    ck_assert_int_eq(claim(old, MAP_IDS_TEXT), OMEN_E_UNSUPPORTED);
+    ck_assert_int_eq(claim(empty, MAP_IDS_TEXT), OMEN_OK);
+    struct command command = command_of(COMMAND_FEATURES);
+    command.features = MAP_FEATURE_ID_KINDS | 2; // another one, later
+    ck_assert_int_eq(world_apply(&world, &command).status, OMEN_OK);
+    ck_assert_uint_eq(kind_of(empty), MAP_IDS_TEXT);
+    world_fini(&world);
+}
+END_TEST
+
 static Suite *
 cluster_apply_collection_suite(void)
 {
@@ -230,6 +303,9 @@ cluster_apply_collection_suite(void)
     tcase_add_test(tcase, aliases_change_hands_together_or_not_at_all);
     tcase_add_test(tcase, an_alias_that_is_wrong_in_itself_is_refused);
     tcase_add_test(tcase, aliases_have_a_limit);
+    tcase_add_loop_test(tcase, a_collections_kind_of_ids_is_the_first_that_was_claimed, 0, 2);
+    tcase_add_test(tcase,
+                   a_collection_that_has_been_open_before_its_kind_was_kept_has_none_for_good);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -70,6 +70,9 @@ begin(void)
     X(map->collections[0].dimension = 0, "a collection's facts are out of range")                  \
     X(map->collections[0].min_insync = 3, "a collection's facts are out of range")                 \
     X(map->collections[0].version = map->version + 1, "a collection is newer than the map")        \
+    X(map->collections[0].id_kind = MAP_IDS_OPEN, "no such kind of ids")                           \
+    X(map->features = MAP_FEATURE_ID_KINDS;                                                        \
+      map->collections[0].id_kind = MAP_IDS_TEXT + 1, "no such kind of ids")                       \
     X(map->aliases[0].name = map->aliases[1].name, "aliases are out of order")                     \
     X(map->aliases[0].collection = 99, "an alias names no collection")                             \
     X(map->aliases[1].name = map->collections[0].name, "an alias hides a collection")              \

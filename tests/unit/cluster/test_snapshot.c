@@ -103,7 +103,7 @@ START_TEST(a_newer_format_is_told_from_damage)
     struct map loaded;
     fill(1, 0);
     uint8_t *bytes = encode(&world.map, &count);
-    bytes[0] = 2;
+    bytes[0] = 3;
     seal(bytes, count);
     ck_assert_int_eq(snapshot_decode(bytes, count, &loaded), OMEN_E_VERSION);
     bytes[0] = 0;
@@ -170,6 +170,43 @@ START_TEST(loading_without_memory_leaves_nothing_behind)
 }
 END_TEST
 
+// What a program of before reads is of its format; what it would misread is of a newer one.
+START_TEST(only_a_map_with_kinds_of_ids_is_of_the_newer_format)
+{
+    size_t count;
+    struct map loaded;
+    fill(1, 0);
+    uint8_t *bytes = encode(&world.map, &count);
+    ck_assert_uint_eq(bytes[0], 1);
+    bytes[0] = 2;
+    seal(bytes, count);
+    ck_assert_int_eq(snapshot_decode(bytes, count, &loaded), OMEN_E_CORRUPT);
+    free(bytes);
+    struct command command = command_of(COMMAND_FEATURES);
+    command.features = MAP_FEATURE_ID_KINDS;
+    ck_assert_int_eq(world_apply(&world, &command).status, OMEN_OK);
+    command = command_of(COMMAND_COLLECTION_IDS);
+    command.ids =
+        (struct command_ids){world_collection(&world, "second", 2, 1), (uint8_t)MAP_IDS_TEXT};
+    ck_assert_int_eq(world_apply(&world, &command).status, OMEN_OK);
+    bytes = encode(&world.map, &count);
+    ck_assert_uint_eq(bytes[0], 2);
+    ck_assert_int_eq(snapshot_decode(bytes, count, &loaded), OMEN_OK);
+    ck_assert_uint_eq(loaded.collections[0].id_kind, MAP_IDS_UNKEPT);
+    ck_assert_uint_eq(loaded.collections[1].id_kind, MAP_IDS_TEXT);
+    map_fini(&loaded);
+    bytes[0] = 1;
+    seal(bytes, count);
+    ck_assert_int_eq(snapshot_decode(bytes, count, &loaded), OMEN_E_CORRUPT);
+    bytes[0] = 2;
+    bytes[count - 9] = MAP_IDS_TEXT + 1; // the last collection's, before the checksum
+    seal(bytes, count);
+    ck_assert_int_eq(snapshot_decode(bytes, count, &loaded), OMEN_E_CORRUPT);
+    free(bytes);
+    world_fini(&world);
+}
+END_TEST
+
 static Suite *
 cluster_snapshot_suite(void)
 {
@@ -179,6 +216,7 @@ cluster_snapshot_suite(void)
     tcase_add_test(tcase, an_empty_map_is_a_snapshot_too);
     tcase_add_test(tcase, damage_is_found);
     tcase_add_test(tcase, a_newer_format_is_told_from_damage);
+    tcase_add_test(tcase, only_a_map_with_kinds_of_ids_is_of_the_newer_format);
     tcase_add_loop_test(tcase, hostile_bytes_with_a_good_checksum_are_refused_or_a_sound_map, 0, 8);
     tcase_add_test(tcase, loading_without_memory_leaves_nothing_behind);
     suite_add_tcase(suite, tcase);

@@ -502,6 +502,24 @@ START_TEST(a_build_that_requires_a_gpu_is_a_job_that_waits_for_a_builder_to_come
 }
 END_TEST
 
+START_TEST(the_kind_of_a_collections_ids_is_shown_once_it_has_one)
+{
+    struct command command = command_of(COMMAND_FEATURES);
+    command.features = MAP_FEATURE_ID_KINDS;
+    ck_assert_int_eq(world_apply(&world, &command).status, OMEN_OK);
+    ck_assert_int_eq(make("docs"), OMEN_OK);
+    ck_assert_uint_eq(OUT(api_collection)->id_kind, 0);
+    command = command_of(COMMAND_COLLECTION_IDS);
+    command.ids =
+        (struct command_ids){OUT(api_collection)->id, _i == 0 ? MAP_IDS_INTEGER : MAP_IDS_TEXT};
+    ck_assert_int_eq(world_apply(&world, &command).status, OMEN_OK);
+    admin_look();
+    create.if_not_exists = 1;
+    ck_assert_int_eq(make("docs"), OMEN_OK);
+    ck_assert_uint_eq(OUT(api_collection)->id_kind, (uint8_t)(_i + 1));
+}
+END_TEST
+
 static Suite *
 admin_collection_suite(void)
 {
@@ -509,6 +527,7 @@ admin_collection_suite(void)
     TCase *tcase = tcase_create("admin_collection");
     tcase_add_checked_fixture(tcase, setup, admin_close);
     tcase_add_test(tcase, what_was_created_is_what_get_and_list_show);
+    tcase_add_loop_test(tcase, the_kind_of_a_collections_ids_is_shown_once_it_has_one, 0, 2);
     tcase_add_test(tcase, what_is_not_said_has_the_defaults_of_an_index_and_a_shard_a_node);
     tcase_add_test(tcase, a_small_cluster_has_as_many_replicas_as_nodes);
     tcase_add_test(tcase, a_duplicate_is_refused_unless_it_may_exist_and_is_the_same);

@@ -158,6 +158,7 @@ begin_builder(uint64_t boot)
     const struct builder_config config = {.node = {7, 7},
                                           .boot = boot,
                                           .serial = 1000 * boot,
+                                          .features = 7,
                                           .roles = NODE_BUILDER,
                                           .lease_ns = 10000 * MS,
                                           .renew_ns = 3000 * MS,

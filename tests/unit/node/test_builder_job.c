@@ -78,6 +78,7 @@ begin_builder(uint64_t boot)
     const struct builder_config config = {.node = {7, 7},
                                           .boot = boot,
                                           .serial = 1000 * boot,
+                                          .features = 7,
                                           .roles = NODE_BUILDER,
                                           .lease_ns = LEASE_NS,
                                           .renew_ns = 3000 * MS,
@@ -95,6 +96,7 @@ come_up(void)
     step();
     it_wishes(COMMAND_NODE_REGISTER);
     apply_wish();
+    ck_assert_uint_eq(own()->features, 7);
     step_at(site.now_ns + WISH_NS);
     it_wishes(COMMAND_NODE_STATE);
     apply_wish();

@@ -105,7 +105,19 @@ START_TEST(collections_and_aliases_come_change_and_go)
     command.alter = (struct command_alter){id, VERSION_ANY, 2, 2};
     ck_assert_int_eq(world_apply(&world, &command).status, OMEN_OK);
     ck_assert_str_eq(happened(), "collection-updated");
-    command.kind = COMMAND_COLLECTION_DROP;
+    ck_assert_int_eq(world_apply(&world, &command).status, OMEN_OK);
+    ck_assert_str_eq(happened(), "collection-updated"); // to what it was
+    command = command_of(COMMAND_FEATURES);
+    command.features = MAP_FEATURE_ID_KINDS;
+    ck_assert_int_eq(world_apply(&world, &command).status, OMEN_OK);
+    ck_assert_uint_eq(map_collection(&world.map, id)->version, world.map.version);
+    ck_assert_str_eq(happened(), "");
+    command = command_of(COMMAND_COLLECTION_IDS);
+    command.ids = (struct command_ids){id, MAP_IDS_TEXT};
+    ck_assert_int_eq(world_apply(&world, &command).status, OMEN_OK);
+    ck_assert_str_eq(happened(), ""); // of its first write
+    command = command_of(COMMAND_COLLECTION_DROP);
+    command.alter = (struct command_alter){.collection = id, .expected = VERSION_ANY};
     ck_assert_int_eq(world_apply(&world, &command).status, OMEN_OK);
     ck_assert_str_eq(happened(), "collection-dropped alias-dropped");
 }

@@ -2,6 +2,7 @@
 //
 // Shape: shell.
 #include "base/alloc.h"
+#include "base/hash.h"
 #include "tests/lib/check_main.h"
 #include "tests/lib/cluster_world.h"
 #include "tests/lib/turn_alone.h"
@@ -112,6 +113,28 @@ START_TEST(a_checkpoint_that_is_no_map_halts_the_node)
     disk.map_bytes = 9;
     start(8);
     ck_assert_int_eq(out.halt, TURN_HALT_CORRUPT);
+    end();
+}
+END_TEST
+
+START_TEST(a_checkpoint_of_a_newer_format_says_that_the_program_is_too_old)
+{
+    const struct raft_group group = {.members = {{1, RAFT_VOTER}}, .count = 1};
+    uint8_t bytes[1024];
+    struct map map;
+    map_init(&map);
+    const size_t count = snapshot_bytes(&map);
+    ck_assert_uint_le(count, sizeof bytes);
+    snapshot_encode(&map, bytes, sizeof bytes);
+    bytes[0] = UINT8_MAX;
+    const uint64_t checksum = hash_bytes(bytes, count - 8);
+    for (uint32_t i = 0; i < 8; i++)
+        bytes[count - 8 + i] = (uint8_t)(checksum >> (56 - 8 * i));
+    sim_disk_init(&disk, &group);
+    disk.map = sim_copy((const char *)bytes, (uint32_t)count);
+    disk.map_bytes = count;
+    start(8);
+    ck_assert_int_eq(out.halt, TURN_HALT_TOO_OLD);
     end();
 }
 END_TEST
@@ -268,6 +291,39 @@ START_TEST(what_is_new_is_switched_on_once_all_nodes_know_it)
     register_node(2, 5);
     pass_seconds(10);
     ck_assert_uint_eq(turn.map.features, 4); // what the leader, too, knows
+    end();
+    features = 0;
+}
+END_TEST
+
+static void
+propose(const struct command *command)
+{
+    step((struct turn_input){.kind = TURN_IN_PROPOSE, .command = command});
+    settle();
+}
+
+// So that no collection of a new cluster is one of before.
+START_TEST(a_new_cluster_has_its_features_before_a_shard_has_a_copy)
+{
+    features = MAP_FEATURE_ID_KINDS;
+    begin(1000);
+    register_node(1, 7);
+    struct command command = {.kind = COMMAND_NODE_STATE};
+    command.node_state = (struct command_node_state){VERSION_ANY, 1, NODE_UP};
+    propose(&command);
+    command = (struct command){.kind = COMMAND_COLLECTION_CREATE};
+    command.collection = (struct command_collection){
+        .name = {.count = 1, .bytes = "c"}, .dimension = 4, .shards = 2, .replication = 1};
+    propose(&command);
+    ck_assert_uint_eq(turn.map.shard_count, 2);
+    while (turn.map.shards[0].replica_count == 0) {
+        now_ns += MS;
+        step((struct turn_input){.kind = TURN_IN_WAKE});
+        settle();
+    }
+    ck_assert_uint_eq(turn.map.features, MAP_FEATURE_ID_KINDS);
+    ck_assert_uint_eq(turn.map.collections[0].id_kind, MAP_IDS_OPEN);
     end();
     features = 0;
 }
@@ -727,10 +783,12 @@ node_turn_suite(void)
     tcase_add_test(tcase, a_start_from_the_disk_has_all_that_was_acknowledged);
     tcase_add_test(tcase, a_repeated_command_answers_with_its_first_position);
     tcase_add_test(tcase, a_checkpoint_that_is_no_map_halts_the_node);
+    tcase_add_test(tcase, a_checkpoint_of_a_newer_format_says_that_the_program_is_too_old);
     tcase_add_test(tcase, a_committed_command_without_memory_halts_the_node);
     tcase_add_test(tcase, a_node_writes_itself_into_the_map_once);
     tcase_add_test(tcase, what_is_new_is_switched_on_once_all_nodes_know_it);
     tcase_add_test(tcase, who_does_not_know_what_is_switched_on_ends);
+    tcase_add_test(tcase, a_new_cluster_has_its_features_before_a_shard_has_a_copy);
     tcase_add_test(tcase, a_lease_is_asked_for_granted_and_held);
     tcase_add_test(tcase, who_has_a_disk_that_takes_nothing_asks_for_no_lease_until_it_does);
     tcase_add_test(tcase, a_grant_names_the_end_of_its_leaders_log_not_what_is_applied);
