@@ -57,8 +57,9 @@ admin_collection_create(struct admin *a)
         return exists_already(a, known);
     const uint32_t nodes = admin_data_nodes(a->map);
     if (nodes == 0)
-        return admin_refuse(a, OMEN_E_BUSY,
-                            "no node of the cluster takes copies now: none that keeps data is up");
+        return admin_refuse(
+            a, OMEN_E_BUSY,
+            "no node of the cluster takes copies now: those that keep data drain, or none is up");
     if (ask->replicas > nodes)
         return refuse_replicas(a, ask->replicas, nodes);
     if (a->map->collection_count == MAP_COLLECTIONS_MAX)

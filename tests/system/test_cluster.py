@@ -334,7 +334,7 @@ class GivesUp(ClusterCase):
             return until(f"it is refused by {kind.__name__}", said)
 
         busy = refusal(omendb.errors.BusyError, lambda: hasty.create_collection("late", workload.DIMENSION))
-        self.assertIn("no node of the cluster can hold copies", str(busy))
+        self.assertIn("no node of the cluster takes copies now: those that keep data drain", str(busy))
         self.assertEqual(busy.outcome, "not_applied")
         one, other = self.nodes[0].node, self.nodes[1].node
         conflict = refusal(omendb.errors.ConflictError, lambda: hasty.call("shard.move", {"shard": shard, "from": one, "to": other}))

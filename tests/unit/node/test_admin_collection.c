@@ -156,7 +156,7 @@ START_TEST(a_cluster_without_a_node_that_is_up_says_later)
         world_node_state(&world, node, NODE_DRAINING);
     admin_look();
     admin_claim_refused(METHOD_COLLECTION_CREATE, &create, OMEN_E_BUSY,
-                        "no node of the cluster takes copies now: none that keeps data is up");
+                        "no node of the cluster takes copies now: those that keep data drain, or none is up");
 }
 END_TEST
 
