@@ -64,6 +64,15 @@ bytes_write(struct encode *encode, struct wire_bytes bytes)
     encode_raw(encode, bytes.bytes, bytes.count);
 }
 
+static void
+head_put(uint8_t *at, uint8_t bits, float distance, uint64_t version, uint64_t number)
+{
+    at[0] = bits;
+    half_put(at + 1, float_bits(distance));
+    number_put(at + 5, version);
+    number_put(at + 13, number);
+}
+
 void
 found_hit_write(struct encode *encode, const struct found_hit *hit)
 {
@@ -72,11 +81,10 @@ found_hit_write(struct encode *encode, const struct found_hit *hit)
     uint8_t *at = encode_reserve(encode, HEAD_BYTES);
     if (at == NULL)
         return;
-    at[0] = (uint8_t)((text ? HIT_TEXT : 0) | (hit->payload.count > 0 ? HIT_PAYLOAD : 0) |
-                      (vector ? HIT_VECTOR : 0));
-    half_put(at + 1, float_bits(hit->distance));
-    number_put(at + 5, hit->version);
-    number_put(at + 13, text ? hit->id.text_bytes : hit->id.number);
+    head_put(at,
+             (uint8_t)((text ? HIT_TEXT : 0) | (hit->payload.count > 0 ? HIT_PAYLOAD : 0) |
+                       (vector ? HIT_VECTOR : 0)),
+             hit->distance, hit->version, text ? hit->id.text_bytes : hit->id.number);
     if (text)
         encode_raw(encode, hit->id.text, hit->id.text_bytes);
     if (hit->payload.count > 0)
@@ -94,12 +102,8 @@ found_numbers_write(struct encode *encode, const uint64_t *ids, const float *dis
 {
     found_list_write(encode, count);
     uint8_t *at = encode_reserve(encode, (size_t)count * HEAD_BYTES);
-    for (uint32_t i = 0; at != NULL && i < count; i++, at += HEAD_BYTES) {
-        at[0] = 0;
-        half_put(at + 1, float_bits(distances[i]));
-        number_put(at + 5, 0);
-        number_put(at + 13, ids[i]);
-    }
+    for (uint32_t i = 0; at != NULL && i < count; i++, at += HEAD_BYTES)
+        head_put(at, 0, distances[i], 0, ids[i]);
 }
 
 // ---- reading ----
