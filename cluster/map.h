@@ -31,7 +31,6 @@
 #define MAP_SETTINGS_MAX 256u
 #define MAP_NAME_BYTES_MAX 64u
 #define MAP_ADDRESS_BYTES_MAX 255u
-#define MAP_VALUE_BYTES_MAX 255u // of a setting
 #define MAP_DIMENSION_MAX 65536u
 #define MAP_WEIGHT_MAX 10000u // a node's capacity, in units that the operator chooses
 #define MAP_REPLICATION_MAX 7u
@@ -183,7 +182,7 @@ struct lease_settings {
 };
 
 struct lease_times {
-    uint32_t lease_ms, renew_ms, guard_ms, election_min_ms, election_max_ms, shrink_ms;
+    uint32_t lease_ms, renew_ms, guard_ms, shrink_ms;
 };
 
 struct session; // cluster/session_int.h

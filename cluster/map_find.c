@@ -7,8 +7,8 @@
 #include "cluster/map_int.h"
 
 static const struct lease_times lease_profiles[] = {
-    [LEASE_LAN] = {3000, 500, 3600, 1000, 2000, 2000},
-    [LEASE_FAST] = {1000, 200, 1200, 300, 600, 500},
+    [LEASE_LAN] = {.lease_ms = 3000, .renew_ms = 500, .guard_ms = 3600, .shrink_ms = 2000},
+    [LEASE_FAST] = {.lease_ms = 1000, .renew_ms = 200, .guard_ms = 1200, .shrink_ms = 500},
 };
 
 bool

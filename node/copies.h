@@ -139,7 +139,7 @@ struct copies {
     struct prng prng;
     uint64_t map_version, map_position;
     uint32_t node; // its number in the map; 0: not there
-    uint64_t lease_sent_ns, lease_ns, lease_seen;
+    uint64_t lease_sent_ns, lease_ns;
     bool current;       // a lease came: the map is newer than any that an earlier process knew
     uint32_t shrink_ms; // of the map's lease times
     struct copy **rows; // ascending by uuid; owned

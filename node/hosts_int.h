@@ -238,7 +238,7 @@ struct host_copy {
 
     uint32_t tickets; // on their way to the disk
     struct host_part *ready_first, *ready_last;
-    uint32_t ready_count, part_count, proposed_count;
+    uint32_t part_count, proposed_count;
 
     struct host_snapshot snapshots[HOST_SNAPSHOTS_MAX];
     struct replica_uuid snapshot_for; // who asked for the one that is made

@@ -186,7 +186,6 @@ struct replica {
     struct replica_uuid leader; // of `promised`, once heard
     uint64_t agreed_seq;        // the log agrees with the leader's up to here
     uint64_t returned_sent_ns;  // it told a leader it has not heard that it was started; 0: never
-    bool promise_due;           // an ACK waits for the disk
     uint64_t stale_cfg_ver;     // NEEDS_TERM was said
     struct replica_download download;
 

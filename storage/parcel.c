@@ -49,7 +49,6 @@ struct parcel_inbox {
     int folder_fd, data_fd, extra_fd;
     uint64_t *hashes;
     uint32_t chunks, stored; // chunks 0: none is known
-    uint64_t extra_hash;
 };
 
 // ---- bytes in files ----
