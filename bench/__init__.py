@@ -1,1 +1,1 @@
-"""OmenDB beside its peers: recall, speed, build rate and memory. See bench/README.md."""
+"""OmenDB beside its peers: recall, speed, build rate and memory. `python -m bench` runs all of it."""

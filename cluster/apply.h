@@ -22,7 +22,7 @@
 //
 //      the states of a node                                by (cluster/apply_node.c)
 //
-//      JOINING --> UP <--> DRAINING --> GONE --> (no row)  node_state, node_forget; JOINING may go, too
+//      JOINING --> UP <--> DRAINING --> GONE --> (no row)  apply_node_state, apply_node_forget; JOINING may go, too
 #ifndef OMEN_CLUSTER_APPLY_H
 #define OMEN_CLUSTER_APPLY_H
 #include "cluster/command.h"

@@ -1,6 +1,6 @@
 // gpu/exact_int.h -- distances to rows in the one order of additions that devices keep to.
 //
-// Shape: kernel. For the oracles; search_int.cuh has the same on the device.
+// Shape: kernel. For the oracles; list_int.cuh has the same for the device.
 //
 // Component i is added by lane i % 32, each lane from its first to its last, and then the lanes in pairs 16, 8, 4, 2, 1
 // apart. knn adds from the first component to the last, each with one rounding (fma).

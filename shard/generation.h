@@ -29,7 +29,7 @@ struct generation {
     struct payloads *payloads;
     struct fields *fields;
     struct versions *versions; // of every row, with a log; else NULL
-    struct kept *kept; // what fields are still to be read from, or NULL (shard/generation_load.c)
+    struct kept *kept; // what fields are still to be read from, or NULL (shard/generation_disk.c)
     _Atomic uint64_t *dead; // a bit per slot: erased. What hnsw_erased says, by words
     size_t dead_bytes;      // of them usable
     struct ahead ahead;     // while the log is applied, or longer

@@ -1,7 +1,8 @@
 // shard/journal.h -- the durable side of a shard: its file, what was written to be, and the log.
 //
 // Shape:   handle, durable; knows entries and records, not rows or searches.
-// Threads: journal_write and journal_trim take turns (the shard's write lock, and a small one inside); the rest as said.
+// Threads: whoever writes has the shard's write lock; journal_sync, journal_tail and journal_checkpointed are for any thread (a
+//          small lock inside).
 // Errors:  what storage/kv.h says. After OMEN_E_IO every write is refused, reads go on.
 //
 // An entry is acknowledged when its commit is durable (DURABLE_COMMIT), or at once, to be committed within the interval
