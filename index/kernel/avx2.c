@@ -15,10 +15,9 @@
 #include "index/kernel/cosine.h"
 #include "index/kernel/four.h"
 #include "index/kernel/insert.h"
-#include "index/kernel/integer.h"
+#include "index/kernel/integer_four.h"
 #include "index/kernel/kernel.h"
-
-#define INLINE static inline __attribute__((always_inline))
+#include "index/kernel/kinds.h"
 
 // One 32-bit sum per row for four rows.
 struct sums {
@@ -473,27 +472,7 @@ exact(enum metric metric, enum vector_type type, const float *query, const void 
         cosine_again(type, query, rows, count, dim, out);
 }
 
-#define AVX2_EXACT(name, metric, type)                                                             \
-    static void avx2_##name(const float *query, const void *const *rows, uint32_t count,           \
-                            uint32_t dim, float *out)                                              \
-    {                                                                                              \
-        exact(metric, type, query, rows, count, dim, out);                                         \
-    }
-AVX2_EXACT(cosine_f32, METRIC_COSINE, VECTOR_F32)
-AVX2_EXACT(cosine_f16, METRIC_COSINE, VECTOR_F16)
-AVX2_EXACT(cosine_bf16, METRIC_COSINE, VECTOR_BF16)
-AVX2_EXACT(cosine_i8, METRIC_COSINE, VECTOR_I8)
-AVX2_EXACT(cosine_u8, METRIC_COSINE, VECTOR_U8)
-AVX2_EXACT(l2_f32, METRIC_L2, VECTOR_F32)
-AVX2_EXACT(l2_f16, METRIC_L2, VECTOR_F16)
-AVX2_EXACT(l2_bf16, METRIC_L2, VECTOR_BF16)
-AVX2_EXACT(l2_i8, METRIC_L2, VECTOR_I8)
-AVX2_EXACT(l2_u8, METRIC_L2, VECTOR_U8)
-AVX2_EXACT(ip_f32, METRIC_IP, VECTOR_F32)
-AVX2_EXACT(ip_f16, METRIC_IP, VECTOR_F16)
-AVX2_EXACT(ip_bf16, METRIC_IP, VECTOR_BF16)
-AVX2_EXACT(ip_i8, METRIC_IP, VECTOR_I8)
-AVX2_EXACT(ip_u8, METRIC_IP, VECTOR_U8)
+KINDS_EXACT(avx2)
 
 // Sixteen components as 16-bit numbers: the difference of two fits, and two products of them fit in 32 bits.
 INLINE __m256i
@@ -542,34 +521,7 @@ integer4(enum metric metric, enum vector_type type, const struct integer_query *
                      sums_reduce((struct sums){norm2[0], norm2[1], norm2[2], norm2[3]}));
 }
 
-INLINE void
-integer(enum metric metric, enum vector_type type, const struct integer_query *query,
-        const void *const *rows, uint32_t count, float *out)
-{
-    for (uint32_t i = 0; i < count; i += 4) {
-        const uint32_t left = count - i < 4 ? count - i : 4;
-        const void *row[4];
-        uint32_t sums[4], norms2[4];
-        for (uint32_t r = 0; r < 4; r++)
-            row[r] = rows[r < left ? i + r : i];
-        integer4(metric, type, query, row, sums, norms2);
-        for (uint32_t r = 0; r < left; r++)
-            out[i + r] = integer_distance(metric, type, query, sums[r], norms2[r]);
-    }
-}
-
-#define AVX2_INTEGER(name, metric, type)                                                           \
-    static void avx2_##name(const struct integer_query *query, const void *const *rows,            \
-                            uint32_t count, float *out)                                            \
-    {                                                                                              \
-        integer(metric, type, query, rows, count, out);                                            \
-    }
-AVX2_INTEGER(integer_cosine_i8, METRIC_COSINE, VECTOR_I8)
-AVX2_INTEGER(integer_cosine_u8, METRIC_COSINE, VECTOR_U8)
-AVX2_INTEGER(integer_l2_i8, METRIC_L2, VECTOR_I8)
-AVX2_INTEGER(integer_l2_u8, METRIC_L2, VECTOR_U8)
-AVX2_INTEGER(integer_ip_i8, METRIC_IP, VECTOR_I8)
-AVX2_INTEGER(integer_ip_u8, METRIC_IP, VECTOR_U8)
+KINDS_INTEGER(avx2)
 
 // Eight ids out of 24 bytes, widened to 32 bits. Two loads of 16 bytes that overlap stay within
 // the 24.
@@ -736,16 +688,6 @@ avx2_finite(const void *row, uint32_t dim, enum vector_type type)
     return _mm256_testz_si256(bad, bad);
 }
 
-#define EXACT_ROW(metric)                                                                          \
-    {                                                                                              \
-        avx2_##metric##_f32, avx2_##metric##_f16, avx2_##metric##_bf16, avx2_##metric##_i8,        \
-            avx2_##metric##_u8                                                                     \
-    }
-#define INTEGER_ROW(metric)                                                                        \
-    {                                                                                              \
-        avx2_integer_##metric##_i8, avx2_integer_##metric##_u8                                     \
-    }
-
 static void
 avx2_within(const uint8_t *bytes, uint32_t word_count, uint8_t first, uint8_t last, uint64_t *words)
 {
@@ -773,8 +715,8 @@ const struct kernels kernels_avx2 = {
     .join = avx2_join,
     .dots = avx2_dots,
     .insert = insert_plain,
-    .exact = {EXACT_ROW(cosine), EXACT_ROW(l2), EXACT_ROW(ip)},
-    .integer = {INTEGER_ROW(cosine), INTEGER_ROW(l2), INTEGER_ROW(ip)},
+    .exact = KINDS_EXACT_ROWS(avx2),
+    .integer = KINDS_INTEGER_ROWS(avx2),
     .unpack = avx2_unpack,
     .unpack32 = avx2_unpack32,
     .butterfly = avx2_butterfly,

@@ -12,11 +12,10 @@
 
 #include "index/kernel/cosine.h"
 #include "index/kernel/four.h"
-#include "index/kernel/integer.h"
+#include "index/kernel/integer_four.h"
 #include "index/kernel/kernel.h"
+#include "index/kernel/kinds.h"
 #include "index/nearest.h"
-
-#define INLINE static inline __attribute__((always_inline))
 
 INLINE __mmask64
 first_bytes(uint32_t count)
@@ -485,27 +484,7 @@ exact(enum metric metric, enum vector_type type, const float *query, const void 
         cosine_again(type, query, rows, count, dim, out);
 }
 
-#define AVX512_EXACT(name, metric, type)                                                           \
-    static void avx512_##name(const float *query, const void *const *rows, uint32_t count,         \
-                              uint32_t dim, float *out)                                            \
-    {                                                                                              \
-        exact(metric, type, query, rows, count, dim, out);                                         \
-    }
-AVX512_EXACT(cosine_f32, METRIC_COSINE, VECTOR_F32)
-AVX512_EXACT(cosine_f16, METRIC_COSINE, VECTOR_F16)
-AVX512_EXACT(cosine_bf16, METRIC_COSINE, VECTOR_BF16)
-AVX512_EXACT(cosine_i8, METRIC_COSINE, VECTOR_I8)
-AVX512_EXACT(cosine_u8, METRIC_COSINE, VECTOR_U8)
-AVX512_EXACT(l2_f32, METRIC_L2, VECTOR_F32)
-AVX512_EXACT(l2_f16, METRIC_L2, VECTOR_F16)
-AVX512_EXACT(l2_bf16, METRIC_L2, VECTOR_BF16)
-AVX512_EXACT(l2_i8, METRIC_L2, VECTOR_I8)
-AVX512_EXACT(l2_u8, METRIC_L2, VECTOR_U8)
-AVX512_EXACT(ip_f32, METRIC_IP, VECTOR_F32)
-AVX512_EXACT(ip_f16, METRIC_IP, VECTOR_F16)
-AVX512_EXACT(ip_bf16, METRIC_IP, VECTOR_BF16)
-AVX512_EXACT(ip_i8, METRIC_IP, VECTOR_I8)
-AVX512_EXACT(ip_u8, METRIC_IP, VECTOR_U8)
+KINDS_EXACT(avx512)
 
 // The byte product of VNNI takes one side unsigned and one signed. A row is both: as it is stored, and with the upper bit
 // of each component flipped, which adds or takes 128. With u the unsigned and s = u - 128 the signed form, what is asked
@@ -577,34 +556,7 @@ integer4(enum metric metric, enum vector_type type, const struct integer_query *
     }
 }
 
-INLINE void
-integer(enum metric metric, enum vector_type type, const struct integer_query *query,
-        const void *const *rows, uint32_t count, float *out)
-{
-    for (uint32_t i = 0; i < count; i += 4) {
-        const uint32_t left = count - i < 4 ? count - i : 4;
-        const void *row[4];
-        uint32_t sums[4], norms2[4];
-        for (uint32_t r = 0; r < 4; r++)
-            row[r] = rows[r < left ? i + r : i];
-        integer4(metric, type, query, row, sums, norms2);
-        for (uint32_t r = 0; r < left; r++)
-            out[i + r] = integer_distance(metric, type, query, sums[r], norms2[r]);
-    }
-}
-
-#define AVX512_INTEGER(name, metric, type)                                                         \
-    static void avx512_##name(const struct integer_query *query, const void *const *rows,          \
-                              uint32_t count, float *out)                                          \
-    {                                                                                              \
-        integer(metric, type, query, rows, count, out);                                            \
-    }
-AVX512_INTEGER(integer_cosine_i8, METRIC_COSINE, VECTOR_I8)
-AVX512_INTEGER(integer_cosine_u8, METRIC_COSINE, VECTOR_U8)
-AVX512_INTEGER(integer_l2_i8, METRIC_L2, VECTOR_I8)
-AVX512_INTEGER(integer_l2_u8, METRIC_L2, VECTOR_U8)
-AVX512_INTEGER(integer_ip_i8, METRIC_IP, VECTOR_I8)
-AVX512_INTEGER(integer_ip_u8, METRIC_IP, VECTOR_U8)
+KINDS_INTEGER(avx512)
 
 // 16 ids out of 48 bytes, widened to 32 bits.
 INLINE __m512i
@@ -739,16 +691,6 @@ avx512_finite(const void *row, uint32_t dim, enum vector_type type)
     return bad == 0;
 }
 
-#define EXACT_ROW(metric)                                                                          \
-    {                                                                                              \
-        avx512_##metric##_f32, avx512_##metric##_f16, avx512_##metric##_bf16,                      \
-            avx512_##metric##_i8, avx512_##metric##_u8                                             \
-    }
-#define INTEGER_ROW(metric)                                                                        \
-    {                                                                                              \
-        avx512_integer_##metric##_i8, avx512_integer_##metric##_u8                                 \
-    }
-
 static void
 avx512_within(const uint8_t *bytes, uint32_t word_count, uint8_t first, uint8_t last,
               uint64_t *words)
@@ -768,8 +710,8 @@ const struct kernels kernels_avx512 = {
     .join = avx512_join,
     .dots = avx512_dots,
     .insert = avx512_insert,
-    .exact = {EXACT_ROW(cosine), EXACT_ROW(l2), EXACT_ROW(ip)},
-    .integer = {INTEGER_ROW(cosine), INTEGER_ROW(l2), INTEGER_ROW(ip)},
+    .exact = KINDS_EXACT_ROWS(avx512),
+    .integer = KINDS_INTEGER_ROWS(avx512),
     .unpack = avx512_unpack,
     .unpack32 = avx512_unpack32,
     .butterfly = avx512_butterfly,

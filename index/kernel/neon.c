@@ -16,10 +16,9 @@
 #include "index/kernel/cosine.h"
 #include "index/kernel/four.h"
 #include "index/kernel/insert.h"
-#include "index/kernel/integer.h"
+#include "index/kernel/integer_four.h"
 #include "index/kernel/kernel.h"
-
-#define INLINE static inline __attribute__((always_inline))
+#include "index/kernel/kinds.h"
 
 // The components that meet the low nibbles of row bytes at..at+15; those for the high nibbles lie
 // 64 further.
@@ -433,27 +432,7 @@ exact(enum metric metric, enum vector_type type, const float *query, const void 
         cosine_again(type, query, rows, count, dim, out);
 }
 
-#define NEON_EXACT(name, metric, type)                                                             \
-    static void neon_##name(const float *query, const void *const *rows, uint32_t count,           \
-                            uint32_t dim, float *out)                                              \
-    {                                                                                              \
-        exact(metric, type, query, rows, count, dim, out);                                         \
-    }
-NEON_EXACT(cosine_f32, METRIC_COSINE, VECTOR_F32)
-NEON_EXACT(cosine_f16, METRIC_COSINE, VECTOR_F16)
-NEON_EXACT(cosine_bf16, METRIC_COSINE, VECTOR_BF16)
-NEON_EXACT(cosine_i8, METRIC_COSINE, VECTOR_I8)
-NEON_EXACT(cosine_u8, METRIC_COSINE, VECTOR_U8)
-NEON_EXACT(l2_f32, METRIC_L2, VECTOR_F32)
-NEON_EXACT(l2_f16, METRIC_L2, VECTOR_F16)
-NEON_EXACT(l2_bf16, METRIC_L2, VECTOR_BF16)
-NEON_EXACT(l2_i8, METRIC_L2, VECTOR_I8)
-NEON_EXACT(l2_u8, METRIC_L2, VECTOR_U8)
-NEON_EXACT(ip_f32, METRIC_IP, VECTOR_F32)
-NEON_EXACT(ip_f16, METRIC_IP, VECTOR_F16)
-NEON_EXACT(ip_bf16, METRIC_IP, VECTOR_BF16)
-NEON_EXACT(ip_i8, METRIC_IP, VECTOR_I8)
-NEON_EXACT(ip_u8, METRIC_IP, VECTOR_U8)
+KINDS_EXACT(neon)
 
 // The dot products of the extension are for one signedness, which is what rows of one type have; a difference of signed
 // components without its sign fits an unsigned one.
@@ -509,34 +488,7 @@ integer4(enum metric metric, enum vector_type type, const struct integer_query *
     }
 }
 
-INLINE void
-integer(enum metric metric, enum vector_type type, const struct integer_query *query,
-        const void *const *rows, uint32_t count, float *out)
-{
-    for (uint32_t i = 0; i < count; i += 4) {
-        const uint32_t left = count - i < 4 ? count - i : 4;
-        const void *row[4];
-        uint32_t sums[4], norms2[4];
-        for (uint32_t r = 0; r < 4; r++)
-            row[r] = rows[r < left ? i + r : i];
-        integer4(metric, type, query, row, sums, norms2);
-        for (uint32_t r = 0; r < left; r++)
-            out[i + r] = integer_distance(metric, type, query, sums[r], norms2[r]);
-    }
-}
-
-#define NEON_INTEGER(name, metric, type)                                                           \
-    static void neon_##name(const struct integer_query *query, const void *const *rows,            \
-                            uint32_t count, float *out)                                            \
-    {                                                                                              \
-        integer(metric, type, query, rows, count, out);                                            \
-    }
-NEON_INTEGER(integer_cosine_i8, METRIC_COSINE, VECTOR_I8)
-NEON_INTEGER(integer_cosine_u8, METRIC_COSINE, VECTOR_U8)
-NEON_INTEGER(integer_l2_i8, METRIC_L2, VECTOR_I8)
-NEON_INTEGER(integer_l2_u8, METRIC_L2, VECTOR_U8)
-NEON_INTEGER(integer_ip_i8, METRIC_IP, VECTOR_I8)
-NEON_INTEGER(integer_ip_u8, METRIC_IP, VECTOR_U8)
+KINDS_INTEGER(neon)
 
 // Four ids out of 12 bytes, widened to 32 bits. The last four of a row are read with the four bytes
 // before them
@@ -672,16 +624,6 @@ neon_finite(const void *row, uint32_t dim, enum vector_type type)
     return vmaxvq_u8(bad) == 0;
 }
 
-#define EXACT_ROW(metric)                                                                          \
-    {                                                                                              \
-        neon_##metric##_f32, neon_##metric##_f16, neon_##metric##_bf16, neon_##metric##_i8,        \
-            neon_##metric##_u8                                                                     \
-    }
-#define INTEGER_ROW(metric)                                                                        \
-    {                                                                                              \
-        neon_integer_##metric##_i8, neon_integer_##metric##_u8                                     \
-    }
-
 static void
 neon_within(const uint8_t *bytes, uint32_t word_count, uint8_t first, uint8_t last, uint64_t *words)
 {
@@ -708,8 +650,8 @@ const struct kernels kernels_neon = {
     .join = neon_join,
     .dots = neon_dots,
     .insert = insert_plain,
-    .exact = {EXACT_ROW(cosine), EXACT_ROW(l2), EXACT_ROW(ip)},
-    .integer = {INTEGER_ROW(cosine), INTEGER_ROW(l2), INTEGER_ROW(ip)},
+    .exact = KINDS_EXACT_ROWS(neon),
+    .integer = KINDS_INTEGER_ROWS(neon),
     .unpack = neon_unpack,
     .unpack32 = neon_unpack32,
     .butterfly = neon_butterfly,

@@ -7,6 +7,7 @@
 #include "index/kernel/insert.h"
 #include "index/kernel/integer.h"
 #include "index/kernel/kernel.h"
+#include "index/kernel/kinds.h"
 
 static float
 max_zero(float value)
@@ -255,8 +256,8 @@ integer_query_of(enum vector_type type, const void *components, uint32_t dim)
 }
 
 static void
-scalar_integer(enum metric metric, enum vector_type type, const struct integer_query *query,
-               const void *const *rows, uint32_t count, float *out)
+integer(enum metric metric, enum vector_type type, const struct integer_query *query,
+        const void *const *rows, uint32_t count, float *out)
 {
     for (uint32_t r = 0; r < count; r++) {
         uint32_t sum = 0, norm2 = 0;
@@ -270,18 +271,7 @@ scalar_integer(enum metric metric, enum vector_type type, const struct integer_q
     }
 }
 
-#define SCALAR_INTEGER(name, metric, type)                                                         \
-    static void scalar_##name(const struct integer_query *query, const void *const *rows,          \
-                              uint32_t count, float *out)                                          \
-    {                                                                                              \
-        scalar_integer(metric, type, query, rows, count, out);                                     \
-    }
-SCALAR_INTEGER(integer_cosine_i8, METRIC_COSINE, VECTOR_I8)
-SCALAR_INTEGER(integer_cosine_u8, METRIC_COSINE, VECTOR_U8)
-SCALAR_INTEGER(integer_l2_i8, METRIC_L2, VECTOR_I8)
-SCALAR_INTEGER(integer_l2_u8, METRIC_L2, VECTOR_U8)
-SCALAR_INTEGER(integer_ip_i8, METRIC_IP, VECTOR_I8)
-SCALAR_INTEGER(integer_ip_u8, METRIC_IP, VECTOR_U8)
+KINDS_INTEGER(scalar)
 
 static uint32_t
 scalar_unpack(const uint8_t *row, uint32_t limit, uint32_t *ids)
@@ -347,16 +337,6 @@ scalar_finite(const void *row, uint32_t dim, enum vector_type type)
     return 1;
 }
 
-#define EXACT_ROW(metric)                                                                          \
-    {                                                                                              \
-        scalar_##metric##_f32, scalar_##metric##_f16, scalar_##metric##_bf16,                      \
-            scalar_##metric##_i8, scalar_##metric##_u8                                             \
-    }
-#define INTEGER_ROW(metric)                                                                        \
-    {                                                                                              \
-        scalar_integer_##metric##_i8, scalar_integer_##metric##_u8                                 \
-    }
-
 static void
 scalar_within(const uint8_t *bytes, uint32_t word_count, uint8_t first, uint8_t last,
               uint64_t *words)
@@ -374,8 +354,8 @@ const struct kernels kernels_scalar = {
     .join = scalar_join,
     .dots = scalar_dots,
     .insert = insert_plain,
-    .exact = {EXACT_ROW(cosine), EXACT_ROW(l2), EXACT_ROW(ip)},
-    .integer = {INTEGER_ROW(cosine), INTEGER_ROW(l2), INTEGER_ROW(ip)},
+    .exact = KINDS_EXACT_ROWS(scalar),
+    .integer = KINDS_INTEGER_ROWS(scalar),
     .unpack = scalar_unpack,
     .unpack32 = scalar_unpack32,
     .butterfly = scalar_butterfly,

@@ -6,9 +6,8 @@
 // which needs no shuffle. The other loops are the oracle's, which the compiler makes vectors of.
 #include <immintrin.h>
 
+#include "index/kernel/kinds.h"
 #include "index/kernel/tile_plain.h"
-
-#define INLINE static inline __attribute__((always_inline))
 
 #define ROWS_AT_ONCE 3u
 

@@ -7,9 +7,8 @@
 #include <immintrin.h>
 #include <stdbool.h>
 
+#include "index/kernel/kinds.h"
 #include "index/kernel/tile_plain.h"
-
-#define INLINE static inline __attribute__((always_inline))
 
 // 16 registers of 16 words, transposed.
 INLINE void
