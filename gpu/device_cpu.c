@@ -283,18 +283,6 @@ cpu_group(struct device *device, const struct device_group *group)
     return OMEN_OK;
 }
 
-static void
-keys_sort(uint64_t *keys, uint32_t count)
-{
-    for (uint32_t i = 1; i < count; i++) {
-        const uint64_t key = keys[i];
-        uint32_t at = i;
-        for (; at > 0 && keys[at - 1] > key; at--)
-            keys[at] = keys[at - 1];
-        keys[at] = key;
-    }
-}
-
 static omen_status
 cpu_merge(struct device *device, const struct device_merge *merge)
 {
@@ -304,7 +292,7 @@ cpu_merge(struct device *device, const struct device_merge *merge)
     for (uint32_t row = 0; row < merge->count; row++) {
         uint64_t keys[DEVICE_MERGE_MAX];
         memcpy(keys, merge->keys + (size_t)row * merge->width, merge->width * sizeof *keys);
-        keys_sort(keys, merge->width);
+        nearest_sort(keys, merge->width);
         uint64_t *const out = merge->merged + (size_t)row * merge->kept;
         uint32_t count = 0;
         for (uint32_t i = 0; i < merge->width && count < merge->kept; i++)
@@ -450,7 +438,7 @@ device_cpu_reverse_to(const struct device_reverse *reverse, uint32_t first, uint
         for (uint32_t i = 0; i < others; i++)
             out[i] = other_order(reverse, out[i]);
         memcpy(out + others, own, own_kept * sizeof *out);
-        keys_sort(out, others + own_kept);
+        nearest_sort(out, others + own_kept);
     }
 }
 

@@ -166,19 +166,6 @@ hnsw_encode(struct hnsw *hnsw, uint32_t slot, struct scratch *scratch)
     memcpy(arena_row(&hnsw->meta, slot), &meta, sizeof meta);
 }
 
-// Nearly sorted: the high plane's order, corrected by both planes'.
-static void
-keys_sort(uint64_t *keys, uint32_t count)
-{
-    for (uint32_t i = 1; i < count; i++) {
-        const uint64_t key = keys[i];
-        uint32_t at = i;
-        for (; at > 0 && keys[at - 1] > key; at--)
-            keys[at] = keys[at - 1];
-        keys[at] = key;
-    }
-}
-
 // Walks with a beam to the row's neighbours; of those in the pool, the live linked ones go to `slots`. Under ip it asks as a user
 // would, for the largest products: what it links to is then what leads to answers. The nearest rows, all lengths made equal, are as
 // short as itself, and of rows whose lengths differ walks found half as much or less (20,000 x 384, lengths e^N(0, 0.25), ef 64:
@@ -224,7 +211,7 @@ hnsw_neighbours(const struct hnsw *hnsw, uint32_t slot, struct scratch *scratch)
     code_distances(hnsw, scratch, slot, slots, count);
     for (uint32_t i = 0; i < count; i++)
         keys[i] = nearest_key(scratch->distances[i], slots[i]);
-    keys_sort(keys, count);
+    nearest_sort(keys, count); // nearly: by the high plane, corrected by both planes
     return count;
 }
 
@@ -239,7 +226,7 @@ graph_choose_locked(struct hnsw *hnsw, struct scratch *scratch, uint32_t node,
     code_distances(hnsw, scratch, node, links, count);
     for (uint32_t i = 0; i < count; i++)
         scratch->candidates[i] = nearest_key(scratch->distances[i], links[i]);
-    keys_sort(scratch->candidates, count);
+    nearest_sort(scratch->candidates, count);
     const uint32_t kept =
         prune(hnsw, scratch, node, scratch->candidates, count, keep, scratch->chosen);
     graph_write_locked(&hnsw->graph, node, scratch->chosen, kept);

@@ -68,4 +68,17 @@ nearest_insert(struct nearest *list, uint64_t key)
     return low;
 }
 
+// By insertion: for some dozens of keys, or nearly sorted ones.
+static inline void
+nearest_sort(uint64_t *keys, uint32_t count)
+{
+    for (uint32_t i = 1; i < count; i++) {
+        const uint64_t key = keys[i];
+        uint32_t at = i;
+        for (; at > 0 && keys[at - 1] > key; at--)
+            keys[at] = keys[at - 1];
+        keys[at] = key;
+    }
+}
+
 #endif
