@@ -131,32 +131,54 @@ list_write(const struct serve *serve, const struct points *points, size_t most,
 
 // ---- one query ----
 
+// What a search of one vector holds until it is answered.
+struct single {
+    uint64_t begun_ns;
+    struct serve_query query;
+    struct serve_vector vector;
+    struct points *points; // what was found
+};
+
+// single_end follows also on failure.
+static omen_status
+single_begin(struct serve *serve, const struct wire_filter *filter,
+             const struct wire_vectors *vector, struct single *single, struct omen_error *error)
+{
+    *single = (struct single){.begun_ns = os_clock_ns()};
+    const omen_status status = serve_query_init(&single->query, filter, error);
+    return status == OMEN_OK ? serve_vector(serve, vector, &single->vector, error) : status;
+}
+
+// Where all went well so far, its answer is the first `most` of the points.
+static omen_status
+single_end(struct serve *serve, struct single *single, omen_status status, size_t most,
+           struct omen_error *error)
+{
+    if (status == OMEN_OK) {
+        head_write(serve, &single->query, 1, single->begun_ns);
+        status = list_write(serve, single->points, most, error);
+    }
+    points_close(single->points);
+    mem_free(single->vector.owned);
+    serve_query_fini(&single->query);
+    return status;
+}
+
 omen_status
 serve_search(struct serve *serve, struct omen_error *error)
 {
     const struct api_query_search *ask = (const void *)&serve->ask;
-    const uint64_t begun_ns = os_clock_ns();
-    struct serve_query query;
-    struct serve_vector vector = {.owned = NULL};
-    struct points *points = NULL;
-    omen_status status = serve_query_init(&query, &ask->filter, error);
-    if (status == OMEN_OK)
-        status = serve_vector(serve, &ask->vector, &vector, error);
+    const uint32_t k = ask->k == 0 ? SERVE_K : ask->k;
+    struct single single;
+    omen_status status = single_begin(serve, &ask->filter, &ask->vector, &single, error);
     if (status == OMEN_OK) {
-        SERVE_EFFORT(&query, ask, vector.dtype);
-        query.options.k = ask->k == 0 ? SERVE_K : ask->k;
-        query.options.deadline_us = deadline_us(ask->deadline_ms);
-        status = shard_hits(serve->shard, vector.components, &query.options, serve_with(ask->with),
-                            &points, error);
+        SERVE_EFFORT(&single.query, ask, single.vector.dtype);
+        single.query.options.k = k;
+        single.query.options.deadline_us = deadline_us(ask->deadline_ms);
+        status = shard_hits(serve->shard, single.vector.components, &single.query.options,
+                            serve_with(ask->with), &single.points, error);
     }
-    if (status == OMEN_OK) {
-        head_write(serve, &query, 1, begun_ns);
-        status = list_write(serve, points, query.options.k, error);
-    }
-    points_close(points);
-    mem_free(vector.owned);
-    serve_query_fini(&query);
-    return status;
+    return single_end(serve, &single, status, k, error);
 }
 
 // ---- everything within a radius ----
@@ -211,29 +233,17 @@ omen_status
 serve_range(struct serve *serve, struct omen_error *error)
 {
     const struct api_query_range *ask = (const void *)&serve->ask;
-    const uint64_t begun_ns = os_clock_ns();
-    struct serve_query query;
-    struct serve_vector vector = {.owned = NULL};
-    struct points *points = NULL;
-    omen_status status = serve_query_init(&query, &ask->filter, error);
-    if (status == OMEN_OK)
-        status = serve_vector(serve, &ask->vector, &vector, error);
+    struct single single;
+    omen_status status = single_begin(serve, &ask->filter, &ask->vector, &single, error);
     if (status == OMEN_OK) {
-        SERVE_EFFORT(&query, ask, vector.dtype);
-        query.options.deadline_us = deadline_us(ask->deadline_ms);
-        status = shard_range(serve->shard, vector.components, (float)ask->radius, &query.options,
-                             &points, error);
+        SERVE_EFFORT(&single.query, ask, single.vector.dtype);
+        single.query.options.deadline_us = deadline_us(ask->deadline_ms);
+        status = shard_range(serve->shard, single.vector.components, (float)ask->radius,
+                             &single.query.options, &single.points, error);
     }
     if (status == OMEN_OK)
-        status = points_with(serve, ask->with, &points, error);
-    if (status == OMEN_OK) {
-        head_write(serve, &query, 1, begun_ns);
-        status = list_write(serve, points, ask->limit == 0 ? TOPK_MAX : ask->limit, error);
-    }
-    points_close(points);
-    mem_free(vector.owned);
-    serve_query_fini(&query);
-    return status;
+        status = points_with(serve, ask->with, &single.points, error);
+    return single_end(serve, &single, status, ask->limit == 0 ? TOPK_MAX : ask->limit, error);
 }
 
 // ---- many queries ----
@@ -303,8 +313,8 @@ batch_fini(struct batch *batch)
     serve_query_fini(&batch->query);
 }
 
-struct
-    batch_list { // what was found for one of them: the first that is UINT64_MAX and those behind it are none
+// What was found for one of them: the first id that is UINT64_MAX and those behind it are none.
+struct batch_list {
     const uint64_t *ids;
     const float *distances;
     uint32_t k;

@@ -18,7 +18,6 @@
 #include "base/utf8.h"
 
 #define PLACE_EMPTY UINT32_MAX
-#define VERSION_ANY UINT64_MAX
 #define FIND_AHEAD 12u // ids
 
 static omen_status resolve_kind(const struct pending *pending, struct batch *batch,
@@ -287,20 +286,8 @@ static omen_status
 check_version(const struct generation *generation, const struct batch *batch, size_t i,
               struct omen_error *error)
 {
-    const uint64_t wanted = batch->given->if_versions[i];
-    const uint32_t slot = batch->old[i];
-    const uint64_t version = slot != IDMAP_NONE ? generation_row_version(generation, slot) : 0;
-    char text[96];
-    if (wanted == VERSION_ANY || wanted == version)
+    char words[GENERATION_WORDS_BYTES];
+    if (generation_version_is(generation, batch->old[i], batch->given->if_versions[i], words))
         return OMEN_OK;
-    if (slot == IDMAP_NONE)
-        (void)snprintf(text, sizeof text, "is not there, but should have version %llu",
-                       (unsigned long long)wanted);
-    else if (wanted == 0)
-        (void)snprintf(text, sizeof text, "has version %llu, but should not be there",
-                       (unsigned long long)version);
-    else
-        (void)snprintf(text, sizeof text, "has version %llu, but should have %llu",
-                       (unsigned long long)version, (unsigned long long)wanted);
-    return refuse_row(batch, i, OMEN_E_CONFLICT, text, error);
+    return refuse_row(batch, i, OMEN_E_CONFLICT, words, error);
 }

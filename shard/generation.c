@@ -3,6 +3,8 @@
 // Shape: handle, in memory.
 #include "shard/generation.h"
 
+#include <stdio.h>
+
 #include "base/alloc.h"
 
 #define BITS_STEP ((size_t)4096) // bytes that bits grow by: 32,768 slots
@@ -97,6 +99,26 @@ generation_row_version(const struct generation *generation, uint32_t slot)
         return 0;
     const uint64_t version = versions_get(generation->versions, slot);
     return version != 0 ? version : GENERATION_VERSION_FIRST;
+}
+
+bool
+generation_version_is(const struct generation *generation, uint32_t slot, uint64_t wanted,
+                      char words[GENERATION_WORDS_BYTES])
+{
+    const bool there = slot != IDMAP_NONE;
+    const uint64_t version = there ? generation_row_version(generation, slot) : 0;
+    if (wanted == GENERATION_VERSION_ANY || wanted == version)
+        return true;
+    if (!there)
+        (void)snprintf(words, GENERATION_WORDS_BYTES, "is not there, but should have version %llu",
+                       (unsigned long long)wanted);
+    else if (wanted == 0)
+        (void)snprintf(words, GENERATION_WORDS_BYTES, "has version %llu, but should not be there",
+                       (unsigned long long)version);
+    else
+        (void)snprintf(words, GENERATION_WORDS_BYTES, "has version %llu, but should have %llu",
+                       (unsigned long long)version, (unsigned long long)wanted);
+    return false;
 }
 
 omen_status

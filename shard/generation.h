@@ -60,6 +60,12 @@ generation_is_dead(const struct generation *generation, uint32_t slot)
 // Of the row's last change; 0 when rows have none. What came out of memory into a file is older than all of its log.
 #define GENERATION_VERSION_FIRST 1u
 uint64_t generation_row_version(const struct generation *generation, uint32_t slot);
+// Whether the point at `slot` (IDMAP_NONE: there is none) has the version that a write wants, 0 being "is not there". Where it has
+// another, `words` get what to say behind the point's name.
+#define GENERATION_VERSION_ANY UINT64_MAX
+#define GENERATION_WORDS_BYTES 96u
+bool generation_version_is(const struct generation *generation, uint32_t slot, uint64_t wanted,
+                           char words[GENERATION_WORDS_BYTES]);
 // From now on rows have versions. Before there are any.
 OMEN_MUST_CHECK omen_status generation_version(struct generation *generation);
 

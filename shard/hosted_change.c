@@ -16,13 +16,10 @@
 #include "shard/patch.h"
 #include "shard/shard_log.h"
 
-#define VERSION_ANY UINT64_MAX
-#define SLOT_NONE IDMAP_NONE
-
 // A row that will be applied.
 struct chosen {
     uint32_t row;
-    uint32_t slot; // where its point is, or SLOT_NONE
+    uint32_t slot; // where its point is, or IDMAP_NONE
     uint64_t id_hash;
     const void *payload; // as it will be; NULL: none
     size_t payload_bytes;
@@ -64,7 +61,7 @@ replaced(const struct work *work)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < work->count; i++)
-        count += work->chosen[i].slot != SLOT_NONE;
+        count += work->chosen[i].slot != IDMAP_NONE;
     return count;
 }
 
@@ -194,24 +191,11 @@ static omen_status
 check_version(const struct work *work, uint32_t row, uint32_t slot, struct omen_error *why)
 {
     const struct op_change *change = work->change;
-    if (change->if_versions == NULL || change->if_versions[row] == VERSION_ANY)
+    char words[GENERATION_WORDS_BYTES];
+    if (change->if_versions == NULL ||
+        generation_version_is(work->shard->target, slot, change->if_versions[row], words))
         return OMEN_OK;
-    const uint64_t wanted = change->if_versions[row];
-    const uint64_t version =
-        slot != SLOT_NONE ? generation_row_version(work->shard->target, slot) : 0;
-    char text[96];
-    if (wanted == version)
-        return OMEN_OK;
-    if (slot == SLOT_NONE)
-        (void)snprintf(text, sizeof text, "is not there, but should have version %llu",
-                       (unsigned long long)wanted);
-    else if (wanted == 0)
-        (void)snprintf(text, sizeof text, "has version %llu, but should not be there",
-                       (unsigned long long)version);
-    else
-        (void)snprintf(text, sizeof text, "has version %llu, but should have %llu",
-                       (unsigned long long)version, (unsigned long long)wanted);
-    return hosted_refuse(&change->rows, row, OMEN_E_CONFLICT, text, why);
+    return hosted_refuse(&change->rows, row, OMEN_E_CONFLICT, words, why);
 }
 
 // What the mode says, and that no id comes twice.
@@ -226,10 +210,10 @@ check_mode(struct work *work, uint32_t row, const struct chosen *chosen, struct 
         (void)snprintf(text, sizeof text, "is that of row %zu already", twin);
         return hosted_refuse(rows, row, OMEN_E_DUPLICATE_ID, text, why);
     }
-    if (mode == OP_MODE_INSERT && chosen->slot != SLOT_NONE)
+    if (mode == OP_MODE_INSERT && chosen->slot != IDMAP_NONE)
         return hosted_refuse(rows, row, OMEN_E_EXISTS, "exists already", why);
     if (mode != OP_MODE_UPSERT && mode != OP_MODE_INSERT && mode != OP_MODE_DELETE &&
-        chosen->slot == SLOT_NONE)
+        chosen->slot == IDMAP_NONE)
         return hosted_refuse(rows, row, OMEN_E_NOT_FOUND, "is not there", why);
     return OMEN_OK;
 }
@@ -305,7 +289,7 @@ difference_of(const struct work *work, const struct chosen *chosen)
     const struct shard *shard = work->shard;
     const enum op_mode mode = work->change->mode;
     struct hosted_sum before = {0}, after = {0};
-    if (chosen->slot != SLOT_NONE)
+    if (chosen->slot != IDMAP_NONE)
         before = outside_row_term(shard, chosen->slot, chosen->id_hash);
     if (mode != OP_MODE_DELETE) {
         const struct sums_point point = {
@@ -331,7 +315,7 @@ find_slot(const struct shard *shard, const struct op_rows *rows, uint32_t row)
         rows->kind == ID_KIND_TEXT
             ? names_find(generation->names, rows->texts[row], strlen(rows->texts[row]))
             : rows->ids[row];
-    return key == NAMES_NONE ? SLOT_NONE : idmap_find(generation->ids, key);
+    return key == NAMES_NONE ? IDMAP_NONE : idmap_find(generation->ids, key);
 }
 
 static omen_status
@@ -352,7 +336,7 @@ look_at(struct work *work, uint32_t row, struct omen_error *error)
         status = check_mode(work, row, &chosen, &why);
     if (status != OMEN_OK)
         return fail(work, row, &why, error);
-    if (work->change->mode == OP_MODE_DELETE && chosen.slot == SLOT_NONE)
+    if (work->change->mode == OP_MODE_DELETE && chosen.slot == IDMAP_NONE)
         return OMEN_OK;
     new_payload(work, &chosen);
     status = check_payload(work, row, &chosen, &why);
