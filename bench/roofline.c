@@ -14,8 +14,8 @@
 #define CHAINS 12u // sums beside each other: more than a unit's latency times its width
 #define MEMORY ((size_t)256 << 20)
 #define TIMES 4u // over the memory
-#define ROUNDS_OF_ALL                                                                              \
-    3u // the best of which counts: what else the machine does makes nothing faster
+// The best of which counts: what else the machine does makes nothing faster.
+#define ROUNDS_OF_ALL 3u
 
 static _Atomic uint64_t sink; // so that nothing is left out
 

@@ -24,8 +24,8 @@
 
 #define GOSSIP_MEMBERS_MAX 4096u // the largest members_max
 #define GOSSIP_PEERS_MAX 8192u   // addresses given at START; more are not taken
-#define GOSSIP_SENDS_MAX                                                                           \
-    16u // of one step; what does not fit goes on at the next WAKE, which is then due at once
+// Of one step; what does not fit goes on at the next WAKE, which is then due at once.
+#define GOSSIP_SENDS_MAX 16u
 #define GOSSIP_NOTES_MAX 16u
 #define GOSSIP_RELAYS_MAX 32u    // pings on somebody's behalf under way
 #define GOSSIP_STREAMS_MAX 8u    // whole states being sent

@@ -15,8 +15,8 @@
 #include "index/graph_verify.h"
 
 #define VERIFY_ROWS 16384u // of one unit of work
-#define SPARE_SHARE                                                                                \
-    8u // of a device's free memory, one in so many bytes is left to operations and others
+// Of a device's free memory, one in so many bytes is left to operations and others.
+#define SPARE_SHARE 8u
 
 const char *const gpu_build_stage_names[GPU_BUILD_STAGES] = {
     "upload",      "assign", "group", "leaves",   "merge",  "prune", "reverse",

@@ -19,8 +19,8 @@
 #define DEEPER 2u
 #define RUN_MOST 4u   // clusters that a thread takes one after the other, where it keeps copies,
 #define RUNS_LEAST 8u // if there are so many runs of each thread
-#define LARGEST_TIMES                                                                              \
-    8u // what the largest cluster may be of the mean one, as long as there is none
+// What the largest cluster may be of the mean one, as long as there is none.
+#define LARGEST_TIMES 8u
 
 // A cluster that is being taken apart.
 struct cluster {

@@ -16,8 +16,8 @@
 #include "index/build_int.h"
 
 #define BLOCK_ROWS 256u
-#define BLOCK_ROWS_WANTED                                                                          \
-    1024u              // where copies are made as they are wanted, and kept for the next row
+// Where copies are made as they are wanted, and kept for the next row.
+#define BLOCK_ROWS_WANTED 1024u
 #define LEAST_SHARE 4u // of the links that a row may choose, it has at least one in so many
 
 static uint64_t

@@ -13,8 +13,8 @@
 #include "base/prefetch.h"
 #include "index/build_int.h"
 
-#define SMALL_LEAF                                                                                 \
-    128u // of fewer members each takes fewer: they are not near because they are alone
+// Of fewer members each takes fewer: they are not near because they are alone.
+#define SMALL_LEAF 128u
 #define SMALL_NEAR 4u
 #define HEADS_AHEAD 12u
 #define AHEAD 6u // members whose candidates are made before the first reservoir is touched

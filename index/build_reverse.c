@@ -20,8 +20,8 @@
 #define ENDS_AHEAD 8u  // and where they lead to
 #define FROM_AHEAD 4u  // and where they will be put
 #define SORT_FEW 64u   // that the tables' order can sort
-#define KEEP_MAX                                                                                   \
-    (CHOOSE_MAX * 3 / 4) // of a row that chooses anew: the rest is room for the next that come
+// Of a row that chooses anew: the rest is room for the next that come.
+#define KEEP_MAX (CHOOSE_MAX * 3 / 4)
 
 struct reverse {
     struct build *build;

@@ -22,8 +22,8 @@
 #include "index/vector.h"
 
 #define ROW_QUERIES 1200u
-#define ROW_QUERIES_LATE                                                                           \
-    400u // once recall is above RECALL_LATE: searches are longer, and differ less
+// Once recall is above RECALL_LATE: searches are longer, and differ less.
+#define ROW_QUERIES_LATE 400u
 #define RECALL_LATE 0.97
 #define RUNGS 25u
 #define BEAM_LAST 2048u       // of a search for up to 10

@@ -131,8 +131,8 @@ struct copy_gap {
 };
 
 #define COPIES_GAPS_MAX 64u // more are seen at a later map
-#define COPIES_DEAD_MAX                                                                            \
-    64u // of more the oldest is forgotten: its copies are waited for as those of the living
+// Of more the oldest is forgotten: its copies are waited for as those of the living.
+#define COPIES_DEAD_MAX 64u
 
 struct copies {
     struct copies_config config;

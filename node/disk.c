@@ -19,8 +19,8 @@
 
 #define RETRY_MS 200u
 #define CLEAN_PARTS 256u
-#define CLEAN_PARTS_FULL                                                                           \
-    4u // a commit that erases wants pages for itself, the more the more it erases
+// A commit that erases wants pages for itself, the more the more it erases.
+#define CLEAN_PARTS_FULL 4u
 
 static omen_status begin_life(struct disk *disk, struct omen_error *error);
 static uint32_t look(void *context);

@@ -11,8 +11,8 @@
 #include "base/metrics.h"
 #include "gossip/gossip_msg.h"
 
-#define HTTP_CONNECTIONS_MAX                                                                       \
-    32u // one more and the oldest that has asked nothing whole is closed for it
+// One more and the oldest that has asked nothing whole is closed for it.
+#define HTTP_CONNECTIONS_MAX 32u
 #define HTTP_IDLE_SECONDS 5u // of a connection; then it is closed
 
 struct http; // opaque

@@ -13,8 +13,8 @@
 
 #define MS UINT64_C(1000000)
 #define AGAIN_NS (300 * MS)
-#define MARGIN_NS                                                                                  \
-    (1000 * MS) // what clocks may differ in, and a leader that has just heard of the change
+// What clocks may differ in, and a leader that has just heard of the change.
+#define MARGIN_NS (1000 * MS)
 
 static bool
 is_joining(const struct meta *meta)

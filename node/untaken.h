@@ -14,8 +14,8 @@
 #include "cluster/command.h"
 
 #define UNTAKEN_JOBS_MAX 16u // that are watched at a time; further ones wait for room
-#define UNTAKEN_TRIES_MAX                                                                          \
-    900u // of one job: copies answer every two seconds or so that they are not done yet
+// Of one job: copies answer every two seconds or so that they are not done yet.
+#define UNTAKEN_TRIES_MAX 900u
 
 struct untaken_config {
     struct cluster_uuid node;

@@ -27,8 +27,8 @@
 #define TAIL_MIN 2048u
 #define BURST_TAIL 8192u // as many wait while rows come many at once
 #define TAIL_SHARE 5u    // of all rows, one in so many
-#define HELD_BYTES_MAX                                                                             \
-    ((uint64_t)64 << 20) // of codes of rows that are held back, which every search looks at
+// Of codes of rows that are held back, which every search looks at.
+#define HELD_BYTES_MAX ((uint64_t)64 << 20)
 
 struct bulk_watch {
     struct shard *shard;

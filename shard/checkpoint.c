@@ -20,8 +20,8 @@
 #define LOG_BYTES_MAX ((uint64_t)64 << 20)
 #define LOG_SHARE 8u
 #define LOG_AHEAD 2u // times that, and writers wait for the checkpoint that is being made
-#define TABLE_BYTES                                                                                \
-    24u // of log a row where there are many: each checkpoint puts the whole table of ids, a quarter of it
+// Of log a row where there are many: each checkpoint puts the whole table of ids, a quarter of it.
+#define TABLE_BYTES 24u
 
 struct held {
     uint32_t array, piece;

@@ -13,8 +13,8 @@
 #include "base/limits.h"
 #include "shard/shard_log.h"
 
-#define PART_KEYS                                                                                  \
-    ((size_t)1 << 20) // of the longest texts: a quarter of what an entry of the log may have
+// Of the longest texts: a quarter of what an entry of the log may have.
+#define PART_KEYS ((size_t)1 << 20)
 
 // Keys that lead to rows, to be deleted together. One may be there twice.
 struct doomed {

@@ -13,8 +13,8 @@
 #include "wire/decode.h"
 
 #define PEER_HEAD_BYTES 32u
-#define PEER_VERSION                                                                               \
-    1u // of the frames; what a message may say goes by the features of the handshake
+// Of the frames; what a message may say goes by the features of the handshake.
+#define PEER_VERSION 1u
 #define PEER_CONTROL_BYTES_MAX (4u << 20)
 #define PEER_BULK_BYTES_MAX (64u << 20)
 #define PEER_STRANGER_BYTES_MAX 1024u // before the handshake is done

@@ -11,8 +11,8 @@
 #include "clients/c/session.h"
 
 #define NS_PER_MS 1000000ull
-#define OPTIONS_BYTES_LEAST                                                                        \
-    offsetof(omen_client_options, consistency) // as the first version had them
+// As the first version had them.
+#define OPTIONS_BYTES_LEAST offsetof(omen_client_options, consistency)
 
 _Static_assert(OMEN_CLIENT_E_UNREACHABLE == CLIENT_E_UNREACHABLE, "one number");
 _Static_assert((int)OMEN_OUTCOME_UNKNOWN == (int)API_UNKNOWN, "one list");

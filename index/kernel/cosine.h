@@ -13,8 +13,8 @@
 
 #include "index/kernel/kernel.h"
 
-#define COSINE_NORM2_MIN                                                                           \
-    1e-30f // components that add to it are above the smallest normal float, or do not matter
+// Components that add to it are above the smallest normal float, or do not matter.
+#define COSINE_NORM2_MIN 1e-30f
 #define COSINE_NORM2_MAX FLT_MAX
 
 static inline void

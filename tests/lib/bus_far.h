@@ -8,8 +8,8 @@
 #include "wire/bus_int.h"
 
 #define FAR_FRAME_MAX 256u
-#define FAR_ROOM                                                                                   \
-    65536u // for what comes, from the beginning: a test lets only the other side's memory run out
+// For what comes, from the beginning: a test lets only the other side's memory run out.
+#define FAR_ROOM 65536u
 
 struct far {
     int listener;             // -1: it dials

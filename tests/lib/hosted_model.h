@@ -29,8 +29,8 @@
 #define MODEL_ROTTEN UINT64_C(1002)  // bytes of it fail their checksum
 #define MODEL_SEVERAL UINT64_C(1003) // is written as three entries: of the keys 0, 1 and 2
 #define MODEL_DIFFERS UINT64_C(1004) // each copy writes something of its own to the last key
-#define MODEL_SHARED                                                                               \
-    UINT64_C(1005) // is read by two threads, none of which is ready before the other is there
+// Is read by two threads, none of which is ready before the other is there.
+#define MODEL_SHARED UINT64_C(1005)
 #define MODEL_CHUNK 1000u
 
 struct model_cell {

@@ -14,8 +14,8 @@
 #include "tests/lib/sim_rot.h"
 
 #define SIM_CHUNK_BYTES 4096u
-#define SIM_PAYLOAD_BYTES                                                                          \
-    16u // keys by bits, whether it erases, of which shard; number of the write
+// Keys by bits, whether it erases, of which shard; number of the write.
+#define SIM_PAYLOAD_BYTES 16u
 
 struct sim_row {
     uint64_t term, stamp_ms;

@@ -240,8 +240,8 @@ enum id_kind keys_kind(struct index *self);
 PyObject *keys_to_texts(struct index *self, const uint64_t *keys, size_t count);
 // The keys of the ids as omen_get wants them; unknown texts get KEY_NONE. The array is the caller's
 // to free.
-#define KEY_NONE                                                                                   \
-    INT64_MAX // the largest key there can be, and the last one that an index would hand out
+// The largest key there can be, and the last one that an index would hand out.
+#define KEY_NONE INT64_MAX
 uint64_t *keys_of_ids(struct index *self, const struct ids *ids);
 
 // ---- hits.c ----

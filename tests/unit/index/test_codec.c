@@ -14,8 +14,8 @@
 
 static const uint32_t dims[] = {1, 3, 48, 64, 65, 100, 128, 160, 384, 784, 1536, 4096};
 #define DIMS ((int)(sizeof dims / sizeof dims[0]))
-#define DIMS_CODED                                                                                 \
-    2 // the first that an index codes: rows of fewer components have too few for the law of large numbers
+// The first that an index codes: rows of fewer components have too few for the law of large numbers.
+#define DIMS_CODED 2
 
 struct coded {
     struct codec codec;
