@@ -56,13 +56,11 @@ void
 scan_codes(struct walk *walk, const struct hnsw_query *query, uint32_t tail_from)
 {
     const struct hnsw *hnsw = walk->hnsw;
-    struct nearest *pool = &walk->scratch->pool;
     const struct arena *arena = walk->kind == CODE_NIBBLE ? &hnsw->high : &hnsw->rows;
     const struct bitmap *allowed = query->allowed;
     uint32_t slots[2][BATCH_MAX], counts[2] = {0, 0}, turn = 0, since_clock = 0;
-    float distances[BATCH_MAX];
     const uint32_t end = allowed == NULL || tail_from < allowed->count ? tail_from : allowed->count;
-    pool->count = 0;
+    walk->scratch->pool.count = 0;
     for (uint32_t word = 0; word <= bitmap_words(end); word++) {
         uint64_t bits = 0;
         if (word < bitmap_words(end))
@@ -84,17 +82,7 @@ scan_codes(struct walk *walk, const struct hnsw_query *query, uint32_t tail_from
                 continue;
             // The other batch's codes have had one batch's time to arrive.
             turn ^= 1;
-            const float bound = pool->count == pool->capacity
-                                    ? nearest_distance(pool->keys[pool->count - 1])
-                                    : INFINITY;
-            uint32_t below = counts[turn] > 0
-                                 ? walk_measure(walk, slots[turn], counts[turn], bound, distances)
-                                 : 0;
-            for (; below != 0; below &= below - 1) {
-                const uint32_t i = (uint32_t)__builtin_ctz(below);
-                nearest_insert(pool, nearest_key(distances[i], slots[turn][i]));
-            }
-            walk->evaluations += counts[turn];
+            walk_collect(walk, slots[turn], counts[turn]);
             since_clock += counts[turn];
             counts[turn] = 0;
             if (walk->deadline_ns != 0 && since_clock >= DEADLINE_CODES) {

@@ -232,6 +232,8 @@ void walk_init(struct walk *walk, const struct hnsw *hnsw, struct scratch *scrat
 // BATCH_MAX.
 uint32_t walk_measure(const struct walk *walk, const uint32_t *slots, uint32_t count, float bound,
                       float *out);
+// Measures up to BATCH_MAX slots and puts those into the pool that belong there.
+void walk_collect(struct walk *walk, const uint32_t *slots, uint32_t count);
 // The best entries, at most `want` (<= ENTER_MAX), marked visited and put in the pool; of those in `allowed` where it
 // is not NULL.
 #define ENTER_MAX 8u

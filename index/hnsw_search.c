@@ -73,24 +73,14 @@ static void
 scan_chosen(struct walk *walk, uint32_t from, uint32_t end)
 {
     const struct hnsw *hnsw = walk->hnsw;
-    struct nearest *pool = &walk->scratch->pool;
     uint32_t slots[BATCH_MAX], count = 0;
-    float distances[BATCH_MAX];
     for (uint32_t slot = from; slot <= end; slot++) {
         if (slot < end && !atomic_bit_test(hnsw->erased, slot) &&
             !(slot < walk->limit && scratch_visited(walk->scratch, slot)))
             slots[count++] = slot;
         if (count < BATCH_MAX && slot < end)
             continue;
-        const float bound = pool->count == pool->capacity
-                                ? nearest_distance(pool->keys[pool->count - 1])
-                                : INFINITY;
-        uint32_t below = count > 0 ? walk_measure(walk, slots, count, bound, distances) : 0;
-        for (; below != 0; below &= below - 1) {
-            const uint32_t i = (uint32_t)__builtin_ctz(below);
-            nearest_insert(pool, nearest_key(distances[i], slots[i]));
-        }
-        walk->evaluations += count;
+        walk_collect(walk, slots, count);
         count = 0;
     }
 }
@@ -120,20 +110,13 @@ note_walk(const struct walk *walk, const struct hnsw_query *query)
     query->work->cut |= walk->cut;
 }
 
-// False: hardly anybody lives among those that were met, and it may go again; there are no hits.
-static bool
-search_once(const struct hnsw *hnsw, const struct hnsw_query *query, struct scratch *scratch,
-            bool again, struct hit *hits, uint32_t *found)
+// A walk of this query with nothing in its pool.
+static struct walk
+walk_begin(const struct hnsw *hnsw, const struct hnsw_query *query, const struct row_query *exact,
+           uint32_t beam, struct scratch *scratch)
 {
-    const uint32_t beam = query->beam > 0 ? query->beam : query->k;
-    const uint32_t capacity = rerank_room(query, beam);
-    scratch_need(scratch, hnsw, query->k, capacity);
-
-    // Read before the walk: a row linked since is compared twice at most, never left out.
-    const uint32_t tail_from = atomic_load_explicit(&hnsw->linked_prefix, memory_order_acquire);
-    const struct row_query exact = exact_query(hnsw, query, scratch);
     struct walk walk = {.beam = beam,
-                        .capacity = capacity,
+                        .capacity = rerank_room(query, beam),
                         .k = query->k > STOP_DEPTH ? query->k : STOP_DEPTH,
                         .stop = query->stop,
                         .deadline_ns = query->deadline_ns,
@@ -146,15 +129,30 @@ search_once(const struct hnsw *hnsw, const struct hnsw_query *query, struct scra
         const omen_status fits = scratch_fit_prune(scratch, hnsw);
         ASSERT(fits == OMEN_OK);
     }
-    walk_init(&walk, hnsw, scratch, &exact);
+    walk_init(&walk, hnsw, scratch, exact);
     // Walks of inserts and of filters read codes whole.
     walk.glances =
         walk.kind == CODE_NIBBLE && query->allowed == NULL && hnsw->codec.glance_bytes > 0;
-    struct hit_heap heap = {.hits = scratch->hits, .keep = query->k};
     scratch->pool = (struct nearest){.keys = scratch->pool.keys, .capacity = walk.capacity};
     scratch_clear_visited(scratch);
     if (query->excluded < walk.limit)
         scratch_visit(scratch, query->excluded);
+    return walk;
+}
+
+// False: hardly anybody lives among those that were met, and it may go again; there are no hits.
+static bool
+search_once(const struct hnsw *hnsw, const struct hnsw_query *query, struct scratch *scratch,
+            bool again, struct hit *hits, uint32_t *found)
+{
+    const uint32_t beam = query->beam > 0 ? query->beam : query->k;
+    scratch_need(scratch, hnsw, query->k, rerank_room(query, beam));
+
+    // Read before the walk: a row linked since is compared twice at most, never left out.
+    const uint32_t tail_from = atomic_load_explicit(&hnsw->linked_prefix, memory_order_acquire);
+    const struct row_query exact = exact_query(hnsw, query, scratch);
+    struct walk walk = walk_begin(hnsw, query, &exact, beam, scratch);
+    struct hit_heap heap = {.hits = scratch->hits, .keep = query->k};
 
     uint32_t rows_from = tail_from; // what is compared by rows
     enum hnsw_strategy strategy = HNSW_WALKED;

@@ -107,6 +107,21 @@ walk_measure(const struct walk *walk, const uint32_t *slots, uint32_t count, flo
 }
 
 void
+walk_collect(struct walk *walk, const uint32_t *slots, uint32_t count)
+{
+    struct nearest *pool = &walk->scratch->pool;
+    float distances[BATCH_MAX];
+    const float bound =
+        pool->count == pool->capacity ? nearest_distance(pool->keys[pool->count - 1]) : INFINITY;
+    uint32_t below = count > 0 ? walk_measure(walk, slots, count, bound, distances) : 0;
+    for (; below != 0; below &= below - 1) {
+        const uint32_t i = (uint32_t)__builtin_ctz(below);
+        nearest_insert(pool, nearest_key(distances[i], slots[i]));
+    }
+    walk->evaluations += count;
+}
+
+void
 walk_init(struct walk *walk, const struct hnsw *hnsw, struct scratch *scratch,
           const struct row_query *query)
 {
