@@ -87,8 +87,8 @@ struct filter_node {
     uint32_t field_bytes;
     uint32_t value_count;
     const struct value *values;
-    const struct value_meaning
-        *meanings; // of the values; those of IN in their own order, plain ones last
+    // Of the values; those of IN in their own order, plain ones last.
+    const struct value_meaning *meanings;
 };
 
 uint32_t filter_root(const struct filter *filter);

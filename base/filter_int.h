@@ -28,8 +28,8 @@ struct filter_builder {
     struct filter *filter;
     omen_status status; // OMEN_OK until something went wrong
     char problem[128];  // what
-    uint32_t
-        first_value[FILTER_NODES_MAX]; // of each leaf; pointers follow when nothing moves any more
+    // Of each leaf; pointers follow when nothing moves any more.
+    uint32_t first_value[FILTER_NODES_MAX];
 };
 
 enum filter_test_kind {

@@ -224,8 +224,8 @@ msgpack_kind_name(const struct msgpack_value *value)
 // ---- the payload checker ----
 
 struct level {
-    uint32_t
-        owed; // objects of this container not read yet; in a map an even number means a key is next
+    // Objects of this container not read yet; in a map an even number means a key is next.
+    uint32_t owed;
     bool map;
 };
 

@@ -39,8 +39,8 @@ struct worker {
     // Of what is shared.
     struct spin spin;
     uint64_t number; // of the last that it took part in
-    uint64_t
-        took_ns; // that one, so far; 0: it has done something else since, or looked out for the next
+    // That one, so far; 0: it has done something else since, or looked out for the next.
+    uint64_t took_ns;
 };
 
 struct share { // of who is within pool_share

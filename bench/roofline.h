@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 struct roofline {
-    double
-        products; // of an unsigned and a signed byte, with their sum, a nanosecond and thread; 0: nobody here knows how
+    // Of an unsigned and a signed byte, with their sum, a nanosecond and thread; 0: nobody here knows how.
+    double products;
     double bytes; // read in order from memory, a nanosecond and thread
 };
 

@@ -127,11 +127,11 @@ struct map_shard {
     uint64_t children[2];        // while splitting and retired
     struct cluster_uuid primary; // in sync; none before it opens, and after it was lost
     struct cluster_uuid wanted;  // the primary shall hand over to it
-    struct cluster_uuid
-        barred[SHARD_BARRED_MAX]; // may hold writes that were given up; never members again
-    uint64_t primary_boot;        // of its node when the term began: a newer one is another process
-    uint32_t unclean;             // times it was forced
-    uint8_t status;               // enum shard_status
+    // May hold writes that were given up; never members again.
+    struct cluster_uuid barred[SHARD_BARRED_MAX];
+    uint64_t primary_boot; // of its node when the term began: a newer one is another process
+    uint32_t unclean;      // times it was forced
+    uint8_t status;        // enum shard_status
     uint8_t min_insync;
     uint8_t barred_count;
     uint8_t replica_count;

@@ -47,8 +47,8 @@ struct node_health {
     uint32_t node;   // its number
     bool alive;      // gossip does not hold it for dead
     bool lease_void; // its lease's guard has run out: it cannot be primary of anything
-    bool
-        leaving; // its process is about to end: it shall be primary of nothing, and keeps its copies
+    // Its process is about to end: it shall be primary of nothing, and keeps its copies.
+    bool leaving;
 };
 
 // How far a copy was when it was last heard of. Any in-sync copy may be promoted; the one with the most in its log is best.

@@ -200,8 +200,8 @@ struct gossip_input {
     enum gossip_input_kind kind;
     union {
         struct {
-            const struct gossip_address
-                *peers; // START: persisted and configured ones; borrowed for the step
+            // START: persisted and configured ones; borrowed for the step.
+            const struct gossip_address *peers;
             uint32_t peer_count;
         };
         struct {

@@ -30,14 +30,14 @@ struct gpu_build_config {
     uint32_t fanout;     // leaders of a row, 1..32
     uint32_t leaf_rows;  // rows of a leader on the average
     uint32_t leaf_max;   // a larger group is cut
-    uint32_t
-        leaf_keep; // nearest that a row keeps of a group; fanout * leaf_keep <= DEVICE_MERGE_MAX
+    // Nearest that a row keeps of a group; fanout * leaf_keep <= DEVICE_MERGE_MAX.
+    uint32_t leaf_keep;
     uint32_t exact_rows;
     // Under ip: rows look for near ones in the leaves of so many leaders, those nearest to them, and in the others for those that they have
     // the largest products with; 0: for near ones in all.
     uint32_t near_turns;
-    uint32_t
-        farthest; // candidates that a row takes of those that have it for one, at most list; 0: none
+    // Candidates that a row takes of those that have it for one, at most list; 0: none.
+    uint32_t farthest;
     float alpha2;   // see struct device_prune
     uint32_t entry; // a row
     uint32_t threads;

@@ -143,11 +143,11 @@ struct device_merge {
 // d(row, c) > d(r, c), in the second pass when d(row, c) > alpha2 * d(r, c). Of candidates at distance 0 a quarter of `keep`, at
 // least one, is taken. A list of `whole` candidates or fewer is taken as it is, but for those at distance 0 too many.
 struct device_prune {
-    struct device_rows
-        rows;       // that candidates name; whose candidates they are need not be among them
+    // That candidates name; whose candidates they are need not be among them.
+    struct device_rows rows;
     uint32_t count; // lists
-    const uint64_t
-        *candidates;  // count x width, sorted, none twice, none the row itself, DEVICE_NONE behind
+    // [count][width], sorted, none twice, none the row itself, DEVICE_NONE behind.
+    const uint64_t *candidates;
     uint32_t width;   // 1..DEVICE_LIST_MAX
     uint32_t keep;    // 1..DEVICE_LIST_MAX
     uint32_t whole;   // <= keep; 0: every list is chosen from

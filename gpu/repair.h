@@ -18,8 +18,8 @@ struct repair_rows {
 
 struct repair_report {
     uint32_t linked; // rows that were given a link
-    uint32_t
-        stranded; // of them from a row that they do not link to, for lack of one that is reached
+    // Of them from a row that they do not link to, for lack of one that is reached.
+    uint32_t stranded;
 };
 
 // In order of the rows' numbers, so the same everywhere. OMEN_E_UNSUPPORTED, and nothing is changed, when more than a tenth

@@ -30,8 +30,8 @@ extern "C" {
 // What a query's code is multiplied with: struct byte_query's numbers.
 struct device_query {
     float offset, scale, norm_scale;
-    float
-        margin; // for rerank: how much farther than the k-th a row may lie by its code and still be among the k
+    // For rerank: how much farther than the k-th a row may lie by its code and still be among the k.
+    float margin;
 };
 
 struct device_work {
@@ -59,8 +59,8 @@ struct device_walk {
     uint32_t kept;    // 32, 64, 128, 256 or 512
     uint32_t parents; // 1..DEVICE_PARENTS_MAX
     uint32_t stop_k;  // 1..kept, used with stop
-    float
-        stop; // 0: none; else a node farther than this times the stop_k-th's distance is not followed
+    // 0: none; else a node farther than this times the stop_k-th's distance is not followed.
+    float stop;
     uint64_t *keys;           // count x kept, sorted, filled up with DEVICE_NONE
     struct device_work *work; // count, or NULL; evaluations depend on what was forgotten
 };

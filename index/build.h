@@ -56,8 +56,8 @@ struct build_maker {
 
 struct build_config {
     uint32_t links_max; // of a row, 2..LINK_ROW_MAX
-    uint32_t
-        chosen; // of which so many are chosen by the row itself; others' choices fill up the rest
+    // Of which so many are chosen by the row itself; others' choices fill up the rest.
+    uint32_t chosen;
     uint32_t fanout
         [2]; // leaves' parents that a row belongs to at the first split, and at the second; then one
     // Of the first split's, after so many a row goes to those only that are at most so much farther from it (squares) than the
@@ -105,8 +105,8 @@ struct build_report {
     uint64_t ns[BUILD_STAGES];
     uint64_t processor_ns[BUILD_STAGES]; // of the whole process meanwhile
     uint64_t memory[BUILD_STAGES]; // the most that was held in it, what earlier ones left included
-    uint64_t
-        read[BUILD_STAGES]; // bytes of rows, whole ones and copies, each as often as it was read
+    // Bytes of rows, whole ones and copies, each as often as it was read.
+    uint64_t read[BUILD_STAGES];
     uint64_t memory_peak;
     uint64_t memory_left;     // of the graph, which is the caller's
     uint64_t leaves, members; // of leaves, a row as often as it is in one

@@ -177,8 +177,8 @@ struct first_split {
     struct tile_packed packed;
     uint16_t *assigned;
     uint32_t *places; // leader by leader
-    uint64_t
-        *counts; // of each counter and leader, then the place to be taken next; [COUNTERS][leaders]
+    // Of each counter and leader, then the place to be taken next; [COUNTERS][leaders].
+    uint64_t *counts;
 };
 
 static void

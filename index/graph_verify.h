@@ -12,8 +12,8 @@
 
 // What rows are said to be.
 struct link_rows {
-    const uint8_t
-        *bytes; // of the rows `first`, first + 1, ..., each link_row_bytes(links_max, width)
+    // Of the rows `first`, first + 1, ..., each link_row_bytes(links_max, width).
+    const uint8_t *bytes;
     uint32_t first, count;
     uint32_t links_max; // 1..LINK_ROW_MAX
     enum link_width width;

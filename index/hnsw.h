@@ -63,15 +63,15 @@ struct hnsw_work {
 struct hnsw_query {
     const float *vector; // dim components as the user gave them, borrowed for the call
     uint32_t k;          // 1..TOPK_MAX
-    uint32_t
-        beam; // the paper's ef: how many of the nearest have their links followed; 0: k. Below k it
-              // is not raised: a quick search still finds k, not the best k
+    // The paper's ef: how many of the nearest have their links followed; 0: k. Below k it is not raised: a quick search
+    // still finds k, not the best k.
+    uint32_t beam;
     uint32_t rerank; // candidates compared exactly; 0: chosen from k
     float stop; // 0: by beam alone; else leave when the next candidate is farther than this times
         // the k-th, or the 10th for a smaller k (squared distances on codes); below 1: sooner
-    const struct bitmap
-        *allowed; // borrowed; NULL means every live slot may answer. How to walk is chosen from
-                  // allowed_count: scan the few, two hops in the middle, plain when most pass
+    // Borrowed; NULL means every live slot may answer. How to walk is chosen from allowed_count: scan the few,
+    // two hops in the middle, plain when most pass.
+    const struct bitmap *allowed;
     uint32_t allowed_count; // bits set in `allowed`
     uint32_t excluded; // a slot that is treated as if it were not there, or HNSW_NONE; so a row of
                        // the index can serve as a query that the index does not know

@@ -13,8 +13,8 @@ struct hnsw_bulk; // opaque
 
 struct hnsw_bulk_options {
     uint32_t threads; // 1..THREADS_MAX, the caller's among them
-    size_t
-        memory_max; // beside the index as it is at the call, never more than that; 0: as much as is fastest
+    // Beside the index as it is at the call, never more than that; 0: as much as is fastest.
+    size_t memory_max;
     int (*progress)(void *context, uint64_t done, uint64_t total); // as of struct build_config
     void *context;
     const struct build_maker *maker; // as of struct build_config

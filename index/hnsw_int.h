@@ -81,8 +81,8 @@ struct hnsw {
     uint32_t kept_linked;
     uint32_t kept_words;
     uint64_t *kept_repaired;
-    _Atomic bool
-        behind; // rows from there on are in the file and not whole, or all links were made anew since
+    // Rows from there on are in the file and not whole, or all links were made anew since.
+    _Atomic bool behind;
 
     uint32_t appended, reserved; // the caller's write lock
 
@@ -98,8 +98,8 @@ struct hnsw {
     _Alignas(64) _Atomic uint32_t erased_count;
     _Atomic uint32_t repaired_count;
     _Atomic uint32_t repair_cursor;
-    _Atomic uint32_t
-        reach_events; // rows linked and repaired when unreached ones were last looked for
+    // Rows linked and repaired when unreached ones were last looked for.
+    _Atomic uint32_t reach_events;
     struct lock reach_lock;
     // 1 + the row that each repairer has in its hands, or 0: marked as repaired before it is, and saved as if it were not.
     _Atomic uint32_t mending[THREADS_MAX];
@@ -200,8 +200,8 @@ struct walk {
     uint32_t k;        // with stop
     float stop;        // 0: none
     float slack; // what lies within it of the k-th is kept in any case: codes may be wrong by it
-    bool
-        by_answers; // without a stop, the lists need not hold more than leads on or may be an answer
+    // Without a stop, the lists need not hold more than leads on or may be an answer.
+    bool by_answers;
     bool beside_erased; // of those that a walk meets some may be erased
     bool glances;       // codes that look far by their first bytes are not read to the end
     bool homing;        // but while each batch has a new nearest

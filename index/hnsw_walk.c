@@ -30,8 +30,8 @@
 
 struct batch {
     uint32_t slots[LINK_ROW_MAX];
-    const uint8_t
-        *rows[LINK_ROW_MAX + 3]; // where what is compared of each lies; kernels pad the last four
+    // Where what is compared of each lies; kernels pad the last four.
+    const uint8_t *rows[LINK_ROW_MAX + 3];
     uint32_t count;
     bool sifted; // what is far by its first bytes was taken out, and the rest asked for
 };

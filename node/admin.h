@@ -37,8 +37,8 @@ struct event_ring; // node/events.h
 
 struct admin_view {
     const struct map *map; // published
-    const struct gossip_claim
-        *members; // as this node's gossip has them, itself among them; all with meta
+    // As this node's gossip has them, itself among them; all with meta.
+    const struct gossip_claim *members;
     uint32_t member_count;
     uint32_t voters;        // of raft's group; 0: not known
     const uint64_t *voting; // their numbers, as this node has the group

@@ -122,8 +122,8 @@ struct clients {
     struct clients_claims claims;
     struct untaken untaken;
     const struct clients_call *untaken_call; // the copies are asked; NULL: they are not
-    struct rpc_conn
-        *answered[CLIENTS_CONNS_AT_ONCE]; // kept: what they are answered has yet to leave
+    // Kept: what they are answered has yet to leave.
+    struct rpc_conn *answered[CLIENTS_CONNS_AT_ONCE];
     uint32_t answered_count, answers;
     uint64_t show_ns; // it is time to show what there is
     struct lock lock;

@@ -84,8 +84,8 @@ struct copies_input {
 struct copies_output {
     struct copies_env make;   // 1. make it durable, with nothing in it; MADE. uuid none: nothing
     struct cluster_uuid drop; //    erase it. Nothing that is under way for it matters any more
-    bool
-        refused; // HELD: no memory. Nothing more may be asked: it would take what it lacks for lost
+    // HELD: no memory. Nothing more may be asked: it would take what it lacks for lost.
+    bool refused;
     bool stepped;             //    else `replica` is not written
     struct cluster_uuid uuid; //    of the replica that was stepped
     uint64_t shard;

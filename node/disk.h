@@ -102,8 +102,8 @@ void disk_drop(struct disk *disk, struct cluster_uuid copy, struct loop *loop);
 
 struct disk_trim {
     uint64_t through; // applied, and in the shard's file for good
-    uint64_t
-        window_ms; // operations of trimmed entries are kept for that long, counted from the newest entry's stamp,
+    // Operations of trimmed entries are kept for that long, counted from the newest entry's stamp.
+    uint64_t window_ms;
     uint32_t ops_max; // and at most about that many
 };
 

@@ -141,8 +141,8 @@ bool disk_aside_read(const uint8_t *bytes, size_t count, struct replica_disk *ou
 // ---- entries gathered in memory ----
 
 struct disk_gather {
-    struct logs_entry
-        *entries; // their bytes lie in `bytes`, from the beginning on, one behind the other
+    // Their bytes lie in `bytes`, from the beginning on, one behind the other.
+    struct logs_entry *entries;
     uint32_t count, room;
     uint8_t *bytes;
     size_t used, bytes_room;

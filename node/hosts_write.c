@@ -201,8 +201,8 @@ static void
 propose(struct hosts *hosts, struct host_copy *copy, struct host_part **parts, uint32_t count)
 {
     struct replica_proposal proposals[REPLICA_ENTRIES_MAX];
-    struct hosted_bytes
-        ops[REPLICA_ENTRIES_MAX]; // the parts may be answered, and gone, within the step
+    // The parts may be answered, and gone, within the step.
+    struct hosted_bytes ops[REPLICA_ENTRIES_MAX];
     for (uint32_t i = 0; i < count; i++) {
         struct host_part *part = parts[i];
         ops[i] = part->op;

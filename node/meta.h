@@ -94,8 +94,8 @@ struct meta_answer {
     enum meta_outcome outcome;
     omen_status status; // OMEN_OK for DONE; BUSY, INVALID, TIMEOUT
     struct cluster_uuid leader;
-    struct command_result
-        result; // the published map of its version was posted before, where the asker is one of those loops
+    // The published map of its version was posted before, where the asker is one of those loops.
+    struct command_result result;
     uint64_t position;
 };
 

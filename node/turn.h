@@ -87,8 +87,8 @@ enum turn_input_kind {
 struct turn_input {
     uint64_t now_ns;
     uint64_t wall_ms;
-    uint64_t
-        put_off_since_ns; // from then on the disk took nothing of what it was given; 0: it takes it
+    // From then on the disk took nothing of what it was given; 0: it takes it.
+    uint64_t put_off_since_ns;
     enum turn_input_kind kind;
     union {
         const struct turn_durable *durable; // START; borrowed for the turn, as are all pointers
@@ -160,8 +160,8 @@ struct turn_output {
     const struct turn_result *results;
     uint32_t result_count;
     struct turn_lease lease;
-    bool
-        outdated; // the map has had a later process of this node: the disk is an old copy, and must not be gone on from
+    // The map has had a later process of this node: the disk is an old copy, and must not be gone on from.
+    bool outdated;
     struct turn_word words[GOSSIP_NOTES_MAX]; // for the copies of this node
     uint32_t word_count;
     bool led; // somebody leads the metadata who did not before: what was wished may have been lost
@@ -225,8 +225,8 @@ struct turn {
     uint64_t lead_term;   // that the lease leads in
     uint64_t round_due;   // of the lease, to be asked of raft
     uint64_t round_at_ns; // not before
-    uint64_t
-        round_heard; // a quorum answered; it counts when the log is applied through round_position
+    // A quorum answered; it counts when the log is applied through round_position.
+    uint64_t round_heard;
     uint64_t round_position;
     uint64_t plan_at_ns;   // the next look at the map
     uint64_t look_at_ns;   // not before, although it has changed

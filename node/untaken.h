@@ -39,8 +39,8 @@ struct untaken {
     uint32_t row_count;
     // The job that is claimed.
     uint64_t job, version, collection;
-    uint64_t
-        until_ns; // CLAIMING: it is given up; BUILDING: the copies are asked, UINT64_MAX: they are at it
+    // CLAIMING: it is given up; BUILDING: the copies are asked, UINT64_MAX: they are at it.
+    uint64_t until_ns;
     uint64_t renew_at_ns, wish_at_ns;
     uint32_t tries, permille;
     uint8_t ends_as; // enum job_state

@@ -43,14 +43,14 @@ enum raft_reads { RAFT_READS_SAFE, RAFT_READS_LEASE };
 struct raft_config {
     uint64_t id;
     uint64_t tick_ns;
-    uint32_t
-        election_ticks; // a follower waits 1..2 times as long, drawn anew each time; <= RAFT_TICKS_MAX
+    // A follower waits 1..2 times as long, drawn anew each time; <= RAFT_TICKS_MAX.
+    uint32_t election_ticks;
     uint32_t heartbeat_ticks; // below election_ticks
     bool pre_vote;
     bool check_quorum;
     bool step_down_on_removal;
-    bool
-        changes_unchecked; // for tests: proposes configuration changes that are sure to come to nothing
+    // For tests: proposes configuration changes that are sure to come to nothing.
+    bool changes_unchecked;
     enum raft_reads reads; // LEASE trusts that clocks run alike; needs check_quorum
     uint32_t inflight_max; // APPENDs on their way to one follower; 1..RAFT_INFLIGHTS_MAX
     uint64_t inflight_bytes_max;
@@ -105,8 +105,8 @@ struct raft_input {
     uint64_t now_ns;
     enum raft_input_kind kind;
     union {
-        const struct raft_durable
-            *durable;                   // START; borrowed for the step, as are all pointers here
+        // START; borrowed for the step, as are all pointers here.
+        const struct raft_durable *durable;
         const struct raft_msg *message; // MESSAGE
         uint64_t persist_number;        // PERSISTED
         struct {
@@ -165,12 +165,12 @@ struct raft_read {
 struct raft_output {
     // 1. Make durable, all of it in one transaction, after that of the output before.
     bool sync; // answer PERSISTED{persist_number}
-    bool
-        hard_state_changed; // where only the commit did, sync may be unset: any later transaction takes it along
+    // Where only the commit did, sync may be unset: any later transaction takes it along.
+    bool hard_state_changed;
     uint64_t persist_number;
     struct raft_hard_state hard_state;
-    const struct raft_msg
-        *chunk;   // SNAPSHOT: write its bytes at its offset (0: a new one); need not be durable yet
+    // SNAPSHOT: write its bytes at its offset (0: a new one); need not be durable yet.
+    const struct raft_msg *chunk;
     bool install; // the snapshot is whole: it is the state from now on, the log begins behind it
     uint64_t truncate_from;   // 0: nothing; else erase entries at it and above before `append`
     uint64_t compact_through; // 0: nothing; else erase entries at it and below
@@ -182,8 +182,8 @@ struct raft_output {
     struct raft_span commit;
     uint64_t applied;
     const struct raft_group *group;
-    uint64_t
-        snapshot_wanted; // 0, or: make a snapshot of the state now, which is at this position; answer SNAPSHOT
+    // 0, or: make a snapshot of the state now, which is at this position; answer SNAPSHOT.
+    uint64_t snapshot_wanted;
     // 4. Step again (kind WAKE) no later than this.
     uint64_t wake_ns;
     // What became of the input, and of reads.
@@ -287,8 +287,8 @@ struct raft {
     uint64_t read_round;                    // the newest; unique for this node's life
     uint64_t lease_round, lease_round_tick; // a round whose confirmation extends the lease
     uint64_t lease_tick;                    // the lease counts from here
-    uint64_t
-        bound_tick; // with leases no vote before: a timeout after a leader was heard, or the start
+    // With leases no vote before: a timeout after a leader was heard, or the start.
+    uint64_t bound_tick;
     bool lease_held, lease_void; // void: a transfer began in this term, so others may vote at once
 
     struct raft_snapshot_offer offer;    // what can be streamed

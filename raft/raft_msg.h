@@ -79,12 +79,11 @@ struct raft_msg {
     enum raft_msg_kind kind;
     uint64_t from, to;
     uint64_t term; // of PRE_VOTE and a granted PRE_VOTE_RESP: the term that an election would have
-    uint64_t
-        position; // APPEND: of the entry before. *VOTE: the last. APPEND_RESP: durable, or what was rejected.
-                  // SNAPSHOT*: of the snapshot
+    // APPEND: of the entry before. *VOTE: the last. APPEND_RESP: durable, or what was rejected. SNAPSHOT*: of the snapshot.
+    uint64_t position;
     uint64_t log_term; // of the entry at `position`; of a rejected APPEND_RESP: at `hint`
-    uint64_t
-        commit; // APPEND, HEARTBEAT; refused *VOTE_RESP of a node that was removed, then log_term is its term
+    // APPEND, HEARTBEAT; refused *VOTE_RESP of a node that was removed, then log_term is its term.
+    uint64_t commit;
     uint64_t hint;                    // rejected APPEND_RESP: where the follower may agree
     uint64_t context;                 // HEARTBEAT*: the newest read round, returned as it came
     bool reject;                      // *RESP

@@ -78,8 +78,8 @@ struct dedupe_kept {
     bool whole;        // nothing was ever forgotten
     uint64_t commit;   // of the log
     uint64_t stamp_ms; // of its newest entry
-    uint64_t
-        forgot_ms; // what was drawn before had to make room, whoever kept it says; 0: nothing had to
+    // What was drawn before had to make room, whoever kept it says; 0: nothing had to.
+    uint64_t forgot_ms;
     uint64_t now_ms; // of the clock
 };
 // In place of what it has, but for the mark, which never goes back. OMEN_E_BUSY, OMEN_E_NO_MEMORY: the table lacks some.

@@ -37,12 +37,12 @@ struct replica_config {
     uint64_t shard;
     uint64_t boot;     // of this node: leases of another one are not ours
     uint64_t retry_ns; // an unanswered message goes out again
-    uint64_t
-        shrink_ns; // without an ACK for what is outstanding: out of the set; a quarter of it for the dead
+    // Without an ACK for what is outstanding: out of the set; a quarter of it for the dead.
+    uint64_t shrink_ns;
     uint64_t idle_ns; // a backup hears of a new commit no later than this
     uint32_t ops_max; // 1..DEDUPE_OPS_MAX
-    uint64_t
-        window_ms; // an operation is remembered for that long, and taken until two thirds of it
+    // An operation is remembered for that long, and taken until two thirds of it.
+    uint64_t window_ms;
     uint32_t terms_max; // 2..REPLICA_TERMS_MAX: so many are remembered (replica/terms.h)
 };
 
@@ -61,8 +61,8 @@ struct replica_meta {
     uint64_t cfg_ver; // grows with every change; 0: nothing is known
     uint64_t term;    // grows with every new primary
     struct replica_uuid primary;
-    uint64_t
-        primary_boot; // of its node when the term began; another process of it waits for a new term. 0: any
+    // Of its node when the term began; another process of it waits for a new term. 0: any.
+    uint64_t primary_boot;
     struct replica_uuid in_sync[REPLICA_MEMBERS_MAX]; // the primary among them
     struct replica_uuid learners[REPLICA_MEMBERS_MAX];
     uint32_t in_sync_count, learner_count, min_insync;
@@ -253,8 +253,8 @@ struct replica_disk {
     uint64_t first_seq, last_seq; // last_seq + 1 == first_seq: the log is empty
     uint64_t commit_seq, applied_seq;
     uint64_t stamp_ms;
-    uint64_t
-        forgot_ms; // operations drawn before may have been forgotten for newer ones; 0: none was
+    // Operations drawn before may have been forgotten for newer ones; 0: none was.
+    uint64_t forgot_ms;
     const struct replica_term *terms; // borrowed
     uint32_t term_count;
     const struct dedupe_op *ops; // borrowed, by seq: of the environment, then of the log
@@ -364,8 +364,8 @@ struct replica_note {
 
 // The shell obeys the numbered steps in order; each is complete before the next begins.
 struct replica_output {
-    uint64_t
-        ticket; // 1. make durable, in this order in one commit; PERSISTED brings it back. 0: nothing
+    // 1. make durable, in this order in one commit; PERSISTED brings it back. 0: nothing.
+    uint64_t ticket;
     uint64_t promised; //    hard state, and a hint: what was committed
     uint64_t commit_seq;
     bool truncate; //    entries above truncate_seq are cut off

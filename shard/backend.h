@@ -13,8 +13,8 @@ struct backend {
     struct gpu_maker gpu;
     struct build_maker maker;
     char device[256]; // what the GPU is called, also afterwards
-    struct omen_error
-        why; // with AUTO: why no GPU builds, or what came of it; an empty text: nothing is wrong
+    // With AUTO: why no GPU builds, or what came of it; an empty text: nothing is wrong.
+    struct omen_error why;
 };
 
 // OMEN_E_INVALID: `wanted` is none. With CUDA: the errors of device_open, which say what is missing. With AUTO a GPU is asked only where

@@ -46,8 +46,8 @@ OMEN_MUST_CHECK omen_status checkpoint_into(struct shard *shard, struct journal 
 struct loaded {
     struct generation *generation;
     struct shard_head head;
-    struct blocks_load
-        *blocks; // the caller's, for shard/heads.h; NULL of a generation without rows
+    // The caller's, for shard/heads.h; NULL of a generation without rows.
+    struct blocks_load *blocks;
 };
 OMEN_MUST_CHECK omen_status checkpoint_load(struct shard *shard, struct kv_txn *txn,
                                             const struct manifest *manifest, struct loaded *out,

@@ -26,8 +26,8 @@ struct hosted_options {
     uint8_t metric, dtype, quantization; // as omen_options
     uint32_t m, ef_construction;         // 0: the default
     uint64_t first, last; // hashes of ids that it answers for. last 0: all, or as the file says
-    uint64_t
-        base_seq; // hosted_make: the number before its first entry; 0 but for tests and the log of another
+    // hosted_make: the number before its first entry; 0 but for tests and the log of another.
+    uint64_t base_seq;
     uint32_t threads; // that link; 0: one per core
     // hosted_open: what an embedded index has written since counts as applied. For who takes the file over as it is.
     bool adopt;

@@ -40,8 +40,8 @@ enum hosted_gate {
 };
 struct hosted_judged {
     enum hosted_gate gate;
-    double
-        recall; // TRUSTED: what that copy found, of which this one keeps the record, too; negative: it is not known
+    // TRUSTED: what that copy found, of which this one keeps the record, too; negative: it is not known.
+    double recall;
 };
 struct hosted_built {
     uint32_t rows, matched,

@@ -19,8 +19,8 @@
 struct payload_head {
     uint32_t places; // slots from here on have none
     uint32_t first;  // number that is a block or was not dropped
-    uint32_t
-        blocks; // numbers given when the save began; what is on disk beyond them is of no save that holds
+    // Numbers given when the save began; what is on disk beyond them is of no save that holds.
+    uint32_t blocks;
     uint32_t current;
     uint64_t live, dead; // about what there is; counted anew
 };

@@ -90,8 +90,8 @@ struct answers {
 struct queries {
     const void *vectors;
     size_t count;
-    struct pool
-        *pool; // whose workers help if they are idle; NULL: options->threads threads of its own
+    // Whose workers help if they are idle; NULL: options->threads threads of its own.
+    struct pool *pool;
 };
 OMEN_MUST_CHECK omen_status shard_query_batch(struct shard *shard, const struct queries *queries,
                                               const omen_query_options *options,

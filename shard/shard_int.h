@@ -44,8 +44,8 @@ struct tuning {
     _Atomic(struct calibration *) calibration; // NULL: never measured
     _Atomic uint32_t linked;                   // rows in the graph when it was
     _Atomic uint64_t turnover;                 // rows erased since
-    _Atomic uint64_t
-        cut_ns; // that a deadline left to the last try, which was too little; 0: it was enough
+    // That a deadline left to the last try, which was too little; 0: it was enough.
+    _Atomic uint64_t cut_ns;
     _Atomic uint32_t too_small; // rows when the last try found too little; 0: none did
     struct lock recent_lock;    // of what follows; nobody waits for it on the way to an answer
     float *recent;              // the last queries with a target, a ring
@@ -82,8 +82,8 @@ struct shard {
     size_t row_bytes;
     struct epoch gate;
     _Atomic(struct generation *) generation; // what searches see
-    struct generation
-        *target; // what writers change, under `writers`: the same, but while a follower catches up
+    // What writers change, under `writers`: the same, but while a follower catches up.
+    struct generation *target;
     struct lock builds;
     struct lock upkeep;
     struct lock writers;
@@ -93,8 +93,8 @@ struct shard {
     _Atomic bool aims;          // at options.target_recall by default, until an ef is set
     _Atomic uint64_t version;   // of the rows: +1 after every change that a filter can see
     _Atomic uint64_t replacing; // odd: old and new rows of some ids can both be found
-    _Atomic uint64_t
-        moving; // odd: rows become visible and ids move over to them; whoever writes waits for nobody then
+    // Odd: rows become visible and ids move over to them; whoever writes waits for nobody then.
+    _Atomic uint64_t moving;
     _Atomic uint32_t compaction_due; // 1: for a worker to do, or who comes first
     _Atomic uint32_t bulk_due;       // the same
     uint32_t rows_seen;              // under `writers`: there were so many after the last write
@@ -195,8 +195,8 @@ struct bulk_made {
     uint32_t stage_count;
     omen_build_stage stages[OMEN_BUILD_STAGES_MAX];
     char device[256]; // that built, or was to
-    struct omen_error
-        error; // why it came to nothing, or AUTO to the CPU; an empty text: neither did
+    // Why it came to nothing, or AUTO to the CPU; an empty text: neither did.
+    struct omen_error error;
 };
 // Links all rows at once where so many are not linked that it is worth it, and with CUDA where any is not. OMEN_OK also where it is not
 // worth it, or came to nothing and rows are linked one by one as ever, and where the watch ended it. With CUDA it is done by a GPU or an
@@ -212,7 +212,8 @@ void bulk_hold_on(struct shard *shard, uint64_t for_ns);
 // After rows were added, under `writers`: the same for BULK_BURST_NS, where so many came at once to a durable index that has few yet.
 void bulk_burst(struct shard *shard);
 #define BULK_BURST_ROWS 64u
-#define BULK_BURST_OF 40964u // rows, with those; of more a build is due later than searches should wait for
+// Rows, with those; of more a build is due later than searches should wait for.
+#define BULK_BURST_OF 40964u
 #define BULK_BURST_NS UINT64_C(200000000)
 void bulk_let_go(struct shard *shard); // builds, or links, what was held back. Holding nothing
 void bulk_look(struct shard *shard);   // the same, where the time is over

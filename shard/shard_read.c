@@ -378,8 +378,8 @@ struct batch_search {
     _Atomic uint32_t failed; // 1: somebody failed, the rest may stop
     struct lock lock;        // of what follows
     struct search sum;
-    size_t
-        first_failure; // the smallest query that failed, so that the message does not depend on luck
+    // The smallest query that failed, so that the message does not depend on luck.
+    size_t first_failure;
     struct omen_error *error;
 };
 

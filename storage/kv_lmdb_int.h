@@ -57,8 +57,8 @@ struct kv_file {
 
 struct kv {
     struct kv_file file;
-    struct rwlock
-        gate; // shared: a call into LMDB's map; exclusive: moving it, or exchanging the file
+    // Shared: a call into LMDB's map; exclusive: moving it, or exchanging the file.
+    struct rwlock gate;
     struct lock writer;   // of this process
     struct lock map_lock; // of who makes a larger map
     char *path;           // absolute

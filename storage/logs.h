@@ -89,8 +89,8 @@ OMEN_MUST_CHECK omen_status logs_make(struct kv_txn *txn, struct logs_name name,
                                       uint32_t note_bytes, struct omen_error *error);
 
 struct logs_change { // in this order
-    bool
-        cut; // entries above `above` go; where there are none nothing happens. Not below what was trimmed
+    // Entries above `above` go; where there are none nothing happens. Not below what was trimmed.
+    bool cut;
     uint64_t above;
     const struct logs_group *append; // NULL or empty: nothing; begins behind the last entry
     const void *note;                // NULL: as it is; else these bytes of it, from note_at on
@@ -101,10 +101,10 @@ OMEN_MUST_CHECK omen_status logs_write(struct kv_txn *txn, struct logs_name name
 
 struct logs_trim {
     uint64_t through; // entries up to there go
-    uint64_t
-        window_ms; // operations of them whose stamp is not older than that before the newest entry's are kept,
-    uint32_t
-        ops_max; // and the oldest are forgotten while there would be more than that many. 0: none is kept
+    // Operations of them whose stamp is not older than that before the newest entry's are kept.
+    uint64_t window_ms;
+    // The oldest are forgotten while there would be more than that many. 0: none is kept.
+    uint32_t ops_max;
 };
 // *first_seq: where the log begins then: not behind `through` + 1, and before it where LOGS_TRIM_ENTRIES were looked at.
 OMEN_MUST_CHECK omen_status logs_trim(struct kv_txn *txn, struct logs_name name,
@@ -142,8 +142,8 @@ struct logs_state {
     uint64_t first_seq, last_seq; // last_seq + 1 == first_seq: empty
     uint64_t base_term;           // of the entry before the first
     uint64_t stamp_ms;            // of the newest entry there ever was
-    uint64_t
-        forgot_ms; // operations drawn before (base/opid.h) may have been forgotten for newer ones; 0: none was
+    // Operations drawn before (base/opid.h) may have been forgotten for newer ones; 0: none was.
+    uint64_t forgot_ms;
     uint8_t note[LOGS_NOTE_BYTES_MAX];
     uint32_t note_bytes;
 };
@@ -158,8 +158,8 @@ struct logs_term {
 };
 
 struct logs_known { // of a log, without the entries' bytes
-    struct logs_term
-        *terms; // of the entry before the first, where there was one, and each change from there on
+    // Of the entry before the first, where there was one, and each change from there on.
+    struct logs_term *terms;
     struct logs_op *ops; // kept from trimmed entries, then of entries
     uint32_t term_count, term_room, op_count, op_room;
 };

@@ -34,8 +34,8 @@ struct logs_head {
     uint16_t slot;
     uint32_t count; // of entries of the group, or of operations
     uint32_t part;  // of the group, or record
-    uint64_t
-        first; // seq of the group's first entry; number of the page of operations; of the record
+    // Seq of the group's first entry; number of the page of operations; of the record.
+    uint64_t first;
     uint64_t total;     // bytes of the group, or record; newest stamp of the operations
     uint64_t bytes_sum; // checksum of the bytes behind
     uint64_t head_sum;  // checksum of the head with the owner in the place of this field

@@ -31,8 +31,8 @@ struct parcel_head {
 struct extra_head {
     uint32_t magic, version;
     uint64_t seq, bytes;
-    uint64_t
-        checksum; // of the head with 0 here, and the bytes' checksum in the place of their number
+    // Of the head with 0 here, and the bytes' checksum in the place of their number.
+    uint64_t checksum;
 };
 
 struct parcel {

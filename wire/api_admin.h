@@ -125,8 +125,8 @@ struct api_members {
 };
 
 struct api_events_ask {
-    struct wire_maybe
-        after; // a number of an event: those behind it, from there on; not given: the latest
+    // A number of an event: those behind it, from there on; not given: the latest.
+    struct wire_maybe after;
     uint32_t limit;
     uint32_t deadline_ms;
 };
@@ -310,8 +310,8 @@ struct api_drop_field {
 struct api_build {
     struct wire_text collection;
     uint8_t backend;
-    uint32_t
-        hold_ms; // 0: builds. Else rows that come within it are not linked one by one, and nothing is built yet
+    // 0: builds. Else rows that come within it are not linked one by one, and nothing is built yet.
+    uint32_t hold_ms;
     struct wire_uuid op_id;
     uint32_t deadline_ms;
 };
@@ -354,8 +354,8 @@ struct api_key_create {
     uint8_t role;
     uint64_t expires_ms;
     struct wire_uuid op_id;
-    struct wire_uuid
-        seed; // 16 random bytes that the secret is made of; none: the server draws them
+    // 16 random bytes that the secret is made of; none: the server draws them.
+    struct wire_uuid seed;
     uint32_t deadline_ms;
 };
 

@@ -28,8 +28,8 @@ struct link { // a connection
     struct stream *stream; // kept; NULL while it is dialed
     enum link_phase phase; // of a dialed one under the bus's lock
     uint8_t lane;
-    struct bus_peer
-        *peer; // whom we dialed, under the bus's lock; NULL: forgotten meanwhile, or we were dialed
+    // Whom we dialed, under the bus's lock; NULL: forgotten meanwhile, or we were dialed.
+    struct bus_peer *peer;
     struct handshake ours, theirs;
     struct link *previous, *next; // of those that receive, under the bus's lock
     uint8_t hello[HANDSHAKE_HELLO_BYTES];

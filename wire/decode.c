@@ -326,8 +326,8 @@ struct wire_bytes
 decode_raw(struct decode *decode)
 {
     const uint8_t *const start = decode->reader.at;
-    uint32_t
-        owed[DECODE_DEPTH_MAX]; // objects that each container still has, this object's own in front
+    // Objects that each container still has, this object's own in front.
+    uint32_t owed[DECODE_DEPTH_MAX];
     uint32_t depth = 0;
     struct msgpack_value value;
     if (!decode_next(decode, &value))

@@ -22,8 +22,8 @@
 struct decode_limits {
     uint32_t bytes_max; // of a whole message
     uint32_t depth_max; // containers in containers; the outermost is 1
-    uint32_t
-        nodes_max; // objects, keys counted, but numbers of vectors and what is inside of raw objects
+    // Objects, keys counted, but numbers of vectors and what is inside of raw objects.
+    uint32_t nodes_max;
 };
 
 // A connection that has said nothing yet and must say hello first; one that may ask; and a client, which takes the larger

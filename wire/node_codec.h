@@ -63,8 +63,8 @@ struct wire_reply {
     uint32_t item_count;
     uint32_t answer_bytes;
     uint32_t reason_bytes; // 0 where `failure` is
-    const uint8_t
-        *failures; // one byte for each item: a status with its sign turned; NULL: there are none
+    // One byte for each item: a status with its sign turned; NULL: there are none.
+    const uint8_t *failures;
     const uint8_t *answer; // a packed map; NULL where `failure` is not 0
     const uint8_t *reason; // UTF-8, for people
 };

@@ -54,8 +54,8 @@ struct rpc_server_config {
     uint32_t in_flight_max;    // of a connection: 64
     uint32_t frame_bytes_max;  // of a request: WIRE_FRAME_BYTES_MAX, which is the most
     uint32_t answer_bytes_max; // of all answers that a connection has not read: 64 MiB
-    uint32_t
-        hello_ms; // 5,000; of a first message from its first byte, and 1,000 more for each 64 KiB of it
+    // 5,000; of a first message from its first byte, and 1,000 more for each 64 KiB of it.
+    uint32_t hello_ms;
     uint32_t idle_ms;  // 300,000
     uint32_t stall_ms; // without a byte read while answers wait: 30,000
     uint32_t drain_ms; // rpc_server_close waits for answers so long: 1,000

@@ -129,8 +129,8 @@ struct shape {
     const struct field *fields;
     uint16_t field_count; // at most SHAPE_FIELDS_MAX
     uint16_t bytes;       // of the struct; at most SHAPE_BYTES_MAX
-    uint16_t
-        absent; // offset of a uint8_t which says that a list has nil in its place; 0: it may not
+    // Offset of a uint8_t which says that a list has nil in its place; 0: it may not.
+    uint16_t absent;
 };
 
 #define SHAPE_FIELDS_MAX 64u

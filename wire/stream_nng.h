@@ -41,8 +41,8 @@ enum stream_miss { // why a dial came to nothing
 
 // What has come and was not taken yet. `read` says how much of it was.
 struct stream_input {
-    uint8_t
-        *bytes; // read may keep the memory (mem_free) where it takes all: it then leaves NULL here
+    // Read may keep the memory (mem_free) where it takes all: it then leaves NULL here.
+    uint8_t *bytes;
     size_t count;
     size_t taken;  // set by read
     size_t wanted; // set by read, where it knows: so many bytes the next message has at least
@@ -60,8 +60,8 @@ struct streams_config {
     uint16_t port;    // 0: any
     uint32_t accepted_max;
     uint32_t tick_ms; // how late a deadline may be noticed, and how soon what failed is tried again
-    uint32_t
-        stall_ms; // bytes of which none went for so long close a connection as CLOGGED; 0: never
+    // Bytes of which none went for so long close a connection as CLOGGED; 0: never.
+    uint32_t stall_ms;
     size_t queue_bytes_max; // of one connection, unless stream_limit says otherwise
     void *context;
     // accepted_max are there and one more comes: whether one of them was closed for it. NULL: the new one is closed at once.

@@ -75,8 +75,8 @@ struct streams {
     _Atomic uint64_t accept_ns; // it failed, and is tried again then; 0: it did not
     uint16_t port;
     struct timer *timer;
-    _Atomic uint64_t
-        turn_ns;            // when the set's thread looks next; UINT64_MAX: it is about to find out
+    // When the set's thread looks next; UINT64_MAX: it is about to find out.
+    _Atomic uint64_t turn_ns;
     _Atomic uint32_t turns; // of it, for who waits until all is closed
     _Atomic uint32_t accepted_open, open;
     _Atomic uint64_t accepted, dialed, missed, crowded, accepts_failed, bytes_in, bytes_out;

@@ -32,8 +32,8 @@ bool check_op(const char *name, const struct device_handle *tested,
 // Points on a curved surface of 24 dimensions in `dim`, in 10,000 clusters of very different size, with a little noise.
 struct lab_rows {
     uint32_t count, dim;
-    uint32_t
-        spread; // 0: under l2. Else under ip, rows (not queries) e^N(0, spread / 100) times as long
+    // 0: under l2. Else under ip, rows (not queries) e^N(0, spread / 100) times as long.
+    uint32_t spread;
 };
 struct lab {
     struct hnsw *hnsw;

@@ -57,8 +57,8 @@ struct client {
     uint64_t greet_by_ns;
     uint64_t heard_ns; // when something last came
     bool greeted, is_closing;
-    bool
-        leaves; // this node routes by an old map: nothing more is sent to it, and the next endpoint is asked
+    // This node routes by an old map: nothing more is sent to it, and the next endpoint is asked.
+    bool leaves;
     struct flight *ready, *sent;
     uint32_t sent_count, sent_max, next_id;
 };

@@ -28,8 +28,8 @@ struct nibble_query {
         *components; // in plane order, 128 per block: 64 for low nibbles, 64 for high; zero beyond
     uint32_t row_bytes; // of a high-plane row: a multiple of 16, at least 32
     float offset;       // |q|^2
-    float
-        factor_scale; // what the row's f16 factor is multiplied with (twice the query's scale, and units)
+    // What the row's f16 factor is multiplied with (twice the query's scale, and units).
+    float factor_scale;
     float norm_scale; // what the row's f16 norm is multiplied with
     float center;     // 7.5 * sum of components
 };

@@ -52,8 +52,8 @@ struct fw {
     uint64_t fail_at;     // the allocation of the next request's life that is refused; 0: none
     bool short_of_memory; // an answer may fail to be written
     uint64_t silent;      // a shard whose parts are lost
-    uint64_t
-        garbled; // a copy (its uuid's high half is the shard, the low one this) that answers any bytes
+    // A copy (its uuid's high half is the shard, the low one this) that answers any bytes.
+    uint64_t garbled;
     omen_status refusal;    // what every shard says, where it is not OK
     omen_status row_status; // and of every item
     const char *reason;

@@ -104,8 +104,8 @@ struct cluster {
     } committed[CLUSTER_LOG];
     uint64_t committed_last;
     uint64_t commit_max; // of all leaders
-    bool
-        reads_checked; // read_id is commit_max of when it was asked: the answer must not be below it
+    // read_id is commit_max of when it was asked: the answer must not be below it.
+    bool reads_checked;
     uint64_t seed;
 };
 

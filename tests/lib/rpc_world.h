@@ -20,15 +20,15 @@ struct asked {
 static struct rpc_world {
     struct rpc_server *server;
     struct rpc_server_config config;
-    size_t
-        answer_bytes; // of answers that are sent back at once; 0: nothing is, but what was asked with
-    bool hold;        // into the list
+    // Of answers that are sent back at once; 0: nothing is, but what was asked with.
+    size_t answer_bytes;
+    bool hold; // into the list
     struct lock lock;
     struct asked asked[ASKED_MAX]; // in the order of arrival
     _Atomic uint32_t asked_count;  // all of them ever
     _Atomic uint32_t gone_count;
-    _Atomic uint32_t
-        requested_count; // requests that were there when those read together were said to be all
+    // Requests that were there when those read together were said to be all.
+    _Atomic uint32_t requested_count;
     _Atomic uint32_t requested_calls, requested_alone;
     uint32_t in_hand, in_hand_most; // asked and not answered, under the lock
 } world = {.lock = LOCK_INIT};

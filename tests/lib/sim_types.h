@@ -71,14 +71,14 @@ struct sim_profile {
     uint32_t think_ms;    // between two operations of a client of the shards, at most
     uint32_t patience_ms; // of a client of the shards that does not wait long
     uint32_t sticky;      // permille of the changes of shards that a router is slow to take
-    uint32_t
-        amid_turn; // permille of the pauses that come when a turn has read its clock, and not its mailbox
+    // Permille of the pauses that come when a turn has read its clock, and not its mailbox.
+    uint32_t amid_turn;
     uint32_t voters_fall;   // permille of the nodes that crash soon after a vote
     uint32_t leaders_alone; // permille of the leaders that are cut off at once
-    uint32_t
-        leaders_fall; // permille of the leaders that crash soon after their election, or with their first commit
-    uint32_t
-        halves_fall; // permille of the stops for a cut at which one half loses its copy beside the primary
+    // Permille of the leaders that crash soon after their election, or with their first commit.
+    uint32_t leaders_fall;
+    // Permille of the stops for a cut at which one half loses its copy beside the primary.
+    uint32_t halves_fall;
     uint32_t looks; // permille of the operations on settings that are reads
     bool queues;    // what was sent before a cut still arrives
     bool pairs;     // a cut is of both directions
@@ -122,8 +122,8 @@ struct sim_node {
     uint64_t led_term; // the newest
     struct sim_disk disk;
     bool up, led;
-    uint64_t
-        fall_above; // it shall fall when it has counted copies of what is behind that; 0: it shall not
+    // It shall fall when it has counted copies of what is behind that; 0: it shall not.
+    uint64_t fall_above;
     uint64_t paused_until_ns;
     uint64_t held_ns, held_until_ns; // by what time it goes until then: it was stopped amid a turn
     uint64_t life;                   // grows with every start

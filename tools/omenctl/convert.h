@@ -22,8 +22,8 @@ struct convert {
     struct source source;           // these three are owned
     struct id_source ids;           // without a file: ids are first_id + the row's number
     struct payload_source payloads; // without a file: none
-    struct records
-        records; // with a file: rows have all three, and `source` says only what they are
+    // With a file: rows have all three, and `source` says only what they are.
+    struct records records;
     uint64_t first_id;
     struct refusals refusals; // owned
     uint64_t added;

@@ -14,8 +14,8 @@ struct sample {
     double requests, failed; // since the process began
     double in_flight;        // requests now
     double copies;           // that are open on this node
-    double
-        lag; // the most entries that a copy here has yet to apply, or a copy elsewhere to get from here
+    // The most entries that a copy here has yet to apply, or a copy elsewhere to get from here.
+    double lag;
     double memory_bytes; // resident
     double uptime_seconds;
     uint32_t bucket_count; // of how long requests took; counts are cumulative, as in the text
