@@ -15,7 +15,6 @@
 #include "index/kernel/cosine.h"
 #include "index/kernel/four.h"
 #include "index/kernel/insert.h"
-#include "index/kernel/integer_four.h"
 #include "index/kernel/kernel.h"
 #include "index/kernel/kinds.h"
 
@@ -521,6 +520,7 @@ integer4(enum metric metric, enum vector_type type, const struct integer_query *
                      sums_reduce((struct sums){norm2[0], norm2[1], norm2[2], norm2[3]}));
 }
 
+INTEGER_BY_FOURS(integer4)
 KINDS_INTEGER(avx2)
 
 // Eight ids out of 24 bytes, widened to 32 bits. Two loads of 16 bytes that overlap stay within

@@ -12,7 +12,6 @@
 
 #include "index/kernel/cosine.h"
 #include "index/kernel/four.h"
-#include "index/kernel/integer_four.h"
 #include "index/kernel/kernel.h"
 #include "index/kernel/kinds.h"
 #include "index/nearest.h"
@@ -556,6 +555,7 @@ integer4(enum metric metric, enum vector_type type, const struct integer_query *
     }
 }
 
+INTEGER_BY_FOURS(integer4)
 KINDS_INTEGER(avx512)
 
 // 16 ids out of 48 bytes, widened to 32 bits.

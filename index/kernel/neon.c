@@ -16,7 +16,6 @@
 #include "index/kernel/cosine.h"
 #include "index/kernel/four.h"
 #include "index/kernel/insert.h"
-#include "index/kernel/integer_four.h"
 #include "index/kernel/kernel.h"
 #include "index/kernel/kinds.h"
 
@@ -488,6 +487,7 @@ integer4(enum metric metric, enum vector_type type, const struct integer_query *
     }
 }
 
+INTEGER_BY_FOURS(integer4)
 KINDS_INTEGER(neon)
 
 // Four ids out of 12 bytes, widened to 32 bits. The last four of a row are read with the four bytes
