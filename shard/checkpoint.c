@@ -169,19 +169,21 @@ save_all(struct save *save, struct omen_error *error)
 }
 
 static omen_status
-save_begin(struct save *save, struct omen_error *error)
+make_room_for_held(struct save *save)
 {
-    struct shard *shard = save->shard;
     for (uint32_t i = 0; i < HELD_MAX; i++) {
         save->held[i].bytes = mem_alloc(IMAGE_PIECE_BYTES);
-        if (save->held[i].bytes == NULL) {
-            save_end(save, false);
-            return error_set_plain(error, OMEN_E_NO_MEMORY);
-        }
+        if (save->held[i].bytes == NULL)
+            return OMEN_E_NO_MEMORY;
     }
-    struct manifest last;
-    (void)journal_tail(save->journal, &last);
-    lock_acquire(&shard->writers);
+    return OMEN_OK;
+}
+
+// Under `writers`: each part notes what it has now, and the heads say how much that is. `last` is the checkpoint before.
+static omen_status
+mark_all(struct save *save, const struct manifest *last)
+{
+    struct shard *shard = save->shard;
     struct generation *generation = shard_generation(shard);
     save->generation = generation;
     omen_status status = idmap_own(generation->ids); // its table will lie elsewhere
@@ -208,17 +210,31 @@ save_begin(struct save *save, struct omen_error *error)
             status = outside_save_begin(shard, save->head.rows, &save->outside);
     }
     save->manifest = (struct manifest){
-        .checkpoint = last.checkpoint + 1,
+        .checkpoint = last->checkpoint + 1,
         .seq = shard->applied_seq,
         .generation = generation->number,
         .rows = save->head.rows,
         .linked = status == OMEN_OK ? hnsw_save_linked(save->index) : 0,
     };
-    lock_release(&shard->writers);
-    if (status != OMEN_OK)
-        (void)error_set_plain(error, status);
-    else
+    return status;
+}
+
+static omen_status
+save_begin(struct save *save, struct omen_error *error)
+{
+    struct shard *shard = save->shard;
+    struct manifest last;
+    (void)journal_tail(save->journal, &last);
+    omen_status status = make_room_for_held(save);
+    if (status == OMEN_OK) {
+        lock_acquire(&shard->writers);
+        status = mark_all(save, &last);
+        lock_release(&shard->writers);
+    }
+    if (status == OMEN_OK)
         status = blocks_save_open(save->journal->kv, &save->manifest, &save->blocks, error);
+    else
+        (void)error_set_plain(error, status);
     if (status != OMEN_OK) {
         save_end(save, false);
         return status;

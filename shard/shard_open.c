@@ -341,8 +341,9 @@ shard_catch_up(struct shard *shard, struct kv_txn *txn, struct omen_error *error
     return read_log(shard, txn, shard_replay, error);
 }
 
+// The journal of the file, and the options that it says; shard->journal is there also on failure if it could be opened.
 static omen_status
-open_file(struct shard *shard, struct omen_error *error)
+open_journal(struct shard *shard, struct omen_error *error)
 {
     omen_options *options = &shard->options;
     struct journal_options kept;
@@ -363,21 +364,38 @@ open_file(struct shard *shard, struct omen_error *error)
     if (status != OMEN_OK)
         return blame(options, status, error);
     settle_options(shard);
-    if (options->read_only != 0)
-        return blame(options, shard_follow_begin(shard, error), error);
+    return OMEN_OK;
+}
 
+static omen_status
+load_rows(struct shard *shard, struct omen_error *error)
+{
     struct kv_txn *txn;
-    status = kv_begin_read(journal->kv, &txn, error);
+    omen_status status = kv_begin_read(shard->journal->kv, &txn, error);
     if (status != OMEN_OK)
-        return blame(options, status, error);
+        return status;
     lock_acquire(&shard->writers);
-    status = shard_load(shard, txn, &journal->manifest, error);
+    status = shard_load(shard, txn, &shard->journal->manifest, error);
     if (status == OMEN_OK)
         shard->rows_seen = hnsw_count(shard->target->hnsw);
     lock_release(&shard->writers);
     kv_abort(txn);
+    return status;
+}
+
+static omen_status
+open_file(struct shard *shard, struct omen_error *error)
+{
+    omen_options *options = &shard->options;
+    omen_status status = open_journal(shard, error);
+    if (status != OMEN_OK)
+        return status;
+    if (options->read_only != 0)
+        return blame(options, shard_follow_begin(shard, error), error);
+    status = load_rows(shard, error);
     if (status != OMEN_OK)
         return blame(options, status, error);
+
     begin(shard);
     if (options->algorithm == OMEN_HNSW && hnsw_founded(shard->target->hnsw)) {
         if (options->threads != 1) { // else a writer would link, and none is here

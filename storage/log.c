@@ -174,28 +174,20 @@ log_draft_add(struct log_draft *draft, const struct log_entry *head, const struc
     return OMEN_OK;
 }
 
-omen_status
-log_commit(struct log *log, const struct log_draft *draft, struct omen_error *error)
+// The draft's bytes as one group, whose first entry is `first`.
+static omen_status
+put_group(const struct log *log, const struct log_draft *draft, uint64_t first, struct kv_txn *txn,
+          struct omen_error *error)
 {
-    struct kv_txn *txn;
-    if (draft->entry_count == 0)
-        return OMEN_OK;
-    if (draft->entry_count > LOG_SEQ_MAX - log->last_seq)
-        return error_set(error, OMEN_E_FULL, "the log has given all its numbers");
-    const uint64_t bytes = log_parts(draft->bytes) * LOG_PART_BYTES;
-    omen_status status = kv_begin_write_large(log->kv, bytes, &txn, error);
-    if (status != OMEN_OK)
-        return status;
-    const uint64_t first = log->last_seq + 1;
     struct feed feed = {.draft = draft, .first_seq = first};
     size_t left = draft->bytes;
-    for (uint64_t part = 0; left > 0 && status == OMEN_OK; part++) {
+    for (uint64_t part = 0; left > 0; part++) {
         const size_t count = left < PART_ROOM ? left : PART_ROOM;
         void *room;
-        status = kv_put(txn, log->table, first << PART_BITS | part,
-                        sizeof(struct part_head) + count, &room, error);
+        const omen_status status = kv_put(txn, log->table, first << PART_BITS | part,
+                                          sizeof(struct part_head) + count, &room, error);
         if (status != OMEN_OK)
-            break;
+            return status;
         char *filled = (char *)room + sizeof(struct part_head);
         fill(&feed, filled, count);
         struct part_head head = {
@@ -211,6 +203,23 @@ log_commit(struct log *log, const struct log_draft *draft, struct omen_error *er
         memcpy(room, &head, sizeof head);
         left -= count;
     }
+    return OMEN_OK;
+}
+
+omen_status
+log_commit(struct log *log, const struct log_draft *draft, struct omen_error *error)
+{
+    struct kv_txn *txn;
+    if (draft->entry_count == 0)
+        return OMEN_OK;
+    if (draft->entry_count > LOG_SEQ_MAX - log->last_seq)
+        return error_set(error, OMEN_E_FULL, "the log has given all its numbers");
+    const uint64_t first = log->last_seq + 1;
+    const uint64_t bytes = log_parts(draft->bytes) * LOG_PART_BYTES;
+    omen_status status = kv_begin_write_large(log->kv, bytes, &txn, error);
+    if (status != OMEN_OK)
+        return status;
+    status = put_group(log, draft, first, txn, error);
     if (status != OMEN_OK) {
         kv_abort(txn);
         return status;

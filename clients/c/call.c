@@ -223,38 +223,34 @@ saw_of_session(struct client *client, const struct method *method, const uint8_t
                     (const void *)(answer + token->at));
 }
 
-omen_status
-client_call_method(struct client *client, enum method_number number, const void *ask,
-                   struct client_reply *reply, void *answer, struct client_error *error)
+// What the caller left to us: how long it may take, which the request says as well, the operation's name, and a seed.
+static omen_status
+complete(struct client *client, const struct method *method, uint8_t *ask, uint32_t *timeout_ms,
+         struct client_error *error)
 {
-    const struct method *method = method_at(number);
     const struct field *deadline = find_field(method->ask, "deadline_ms");
     const struct field *op_id = find_field(method->ask, "op_id");
-    union method_body body;
-    uint32_t timeout_ms = client_timeout_ms(client);
-    memcpy(&body, ask, method->ask->bytes);
-    *reply = (struct client_reply){0};
-    omen_status status = check_numbers(method, body.bytes, error);
-    if (status != OMEN_OK)
-        return status;
-    uint32_t *ms = deadline != NULL ? (uint32_t *)(void *)(body.bytes + deadline->at) : NULL;
-    if (ms != NULL && *ms > 0)
-        timeout_ms = *ms;
-    if (ms != NULL)
-        *ms = timeout_ms;
-    if (op_id != NULL)
-        status = name_operation(client, (struct wire_uuid *)(void *)(body.bytes + op_id->at),
-                                &timeout_ms, error);
-    if (status != OMEN_OK)
-        return status;
-    fill_in(body.bytes, find_field(method->ask, "seed"), client_seed());
-    struct wire_list seen;
-    status = ask_of_session(client, method, body.bytes, &seen, error);
-    if (status != OMEN_OK)
-        return status;
+    *timeout_ms = client_timeout_ms(client);
+    if (deadline != NULL) {
+        uint32_t *ms = (uint32_t *)(void *)(ask + deadline->at);
+        if (*ms > 0)
+            *timeout_ms = *ms;
+        *ms = *timeout_ms;
+    }
+    fill_in(ask, find_field(method->ask, "seed"), client_seed());
+    if (op_id == NULL)
+        return OMEN_OK;
+    return name_operation(client, (struct wire_uuid *)(void *)(ask + op_id->at), timeout_ms, error);
+}
+
+static omen_status
+call_packed(struct client *client, const struct method *method, const union method_body *ask,
+            uint32_t timeout_ms, struct client_reply *reply, struct client_error *error)
+{
     struct encode params;
+    omen_status status;
     encode_init(&params, WIRE_FRAME_BYTES_MAX);
-    shape_write(&params, method->ask, &body);
+    shape_write(&params, method->ask, ask);
     if (params.status != OMEN_OK) {
         status = client_fail(error, params.status, API_NOT_APPLIED,
                              "%s: the request has more than %u bytes", method->name,
@@ -263,12 +259,33 @@ client_call_method(struct client *client, enum method_number number, const void 
         const struct client_ask once = {
             .method = wire_text_of(method->name),
             .params = {params.bytes, (uint32_t)params.count},
-            .repeatable = client_reads(method) || op_id != NULL,
+            .repeatable = client_reads(method) || find_field(method->ask, "op_id") != NULL,
             .timeout_ms = timeout_ms,
         };
         status = client_call(client, &once, reply, error);
     }
     encode_fini(&params);
+    return status;
+}
+
+omen_status
+client_call_method(struct client *client, enum method_number number, const void *ask,
+                   struct client_reply *reply, void *answer, struct client_error *error)
+{
+    const struct method *method = method_at(number);
+    union method_body body;
+    struct wire_list seen;
+    uint32_t timeout_ms;
+    memcpy(&body, ask, method->ask->bytes);
+    *reply = (struct client_reply){0};
+    omen_status status = check_numbers(method, body.bytes, error);
+    if (status == OMEN_OK)
+        status = complete(client, method, body.bytes, &timeout_ms, error);
+    if (status == OMEN_OK)
+        status = ask_of_session(client, method, body.bytes, &seen, error);
+    if (status != OMEN_OK)
+        return status;
+    status = call_packed(client, method, &body, timeout_ms, reply, error);
     mem_free((void *)(uintptr_t)seen.items);
     if (status != OMEN_OK)
         return status;
