@@ -146,9 +146,9 @@ def build_all(libraries, options, name, rows, queries):
         if options.reuse:
             folder = data.WORK / "cache"
             folder.mkdir(parents=True, exist_ok=True)
-            words = f"{name}-{rows}-{library.variant.name}-{library.version}-{options.m}-{options.efc}"
+            built = f"{name}-{rows}-{library.variant.name}-{library.version}-{options.m}-{options.efc}"
             if library.variant.name not in peers.OURS:  # ours changes under the same version number
-                cache = str(folder / words.replace(" ", "_"))
+                cache = str(folder / built.replace(" ", "_"))
         words = dict(name=name, rows=rows, queries=queries, k=10, m=options.m, ef_construction=options.efc)
         answer = library.ask("build", threads=options.threads, cache=cache, **words)
         if answer is None:

@@ -96,7 +96,7 @@ def loading(job, nodes, log, **options):
     process = subprocess.Popen(words(job, nodes, log=log, **options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         yield process
-        out, err = process.communicate(timeout=WAIT)
+        _, err = process.communicate(timeout=WAIT)
         if process.returncode != 0:
             raise SystemExit(f"load {job}: {err.strip()}")
     finally:

@@ -46,7 +46,15 @@ def free_port():
 
 
 class Server:
-    """A server of somebody else, in a process of its own, its data in a folder that goes with it."""
+    """A server of somebody else, in a process of its own, its data in a folder that goes with it.
+
+    A kind of its own says its name and version and the path that answers once it is there, how it is installed and begun (install(),
+    command()), and its requests (create(), add(), set_ef(), search_path(), search_body(), ids_of()).
+    """
+
+    name: str
+    version: str
+    alive: str
 
     def __enter__(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="omen-bench-", dir=data.WORK))

@@ -9,8 +9,9 @@ cd "$(dirname "$0")/.." || exit
 jobs=${JOBS:-$(nproc)}
 failed=()
 
-mapfile -t c_files < <(git ls-files --cached --others --exclude-standard \
-    'base/*.[ch]' 'cluster/*.[ch]' 'gossip/*.[ch]' 'gpu/*.[ch]' 'index/*.[ch]' 'node/*.[ch]' 'raft/*.[ch]' 'replica/*.[ch]' 'router/*.[ch]' 'shard/*.[ch]' 'storage/*.[ch]' 'tests/*.[ch]' 'bench/*.[ch]' 'examples/*.[ch]' 'clients/*.[ch]' 'tools/*.[ch]')
+product=(base cluster gossip gpu index node raft replica router shard storage wire)
+folders=("${product[@]}" tests bench examples clients tools)
+mapfile -t c_files < <(git ls-files --cached --others --exclude-standard "${folders[@]/%/\/*.[ch]}")
 
 if [ "${1:-}" = --fix ]; then
     exec clang-format-14 -i "${c_files[@]}"
@@ -24,7 +25,9 @@ step() {
 
 # clang-tidy knows the flags of what this machine compiles; neon.c is not among it.
 tidy_c() {
-    grep -o '"file": "[^"]*/\(base\|cluster\|gossip\|gpu\|index\|node\|raft\|replica\|router\|shard\|storage\)/[^"]*\.c"' build/compile_commands.json | cut -d'"' -f4 | sort -u |
+    local names
+    names=$(IFS='|' && echo "${product[*]}")
+    grep -oE "\"file\": \"[^\"]*/($names)/[^\"]*\.c\"" build/compile_commands.json | cut -d'"' -f4 | sort -u |
         xargs -P "$jobs" -n 4 clang-tidy-14 -p build --quiet 2>/dev/null | grep -E '(error|warning):'
     [ "${PIPESTATUS[4]}" -ne 0 ] # grep that found nothing
 }

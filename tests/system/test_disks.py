@@ -92,7 +92,7 @@ class Disks(ClusterCase):
 
     # ---- a disk that fails ----
 
-    def fail(self, victim: Node, what: str) -> None:
+    def disk_fails(self, victim: Node, what: str) -> None:
         self.trigger(victim, what).touch()
         self.assertEqual(victim.wait(), DISK_FAILED)
         self.assertEqual(victim.lines[-1]["event"], "node.disk_failed")
@@ -107,7 +107,7 @@ class Disks(ClusterCase):
         with self.load(timeout=3.0) as load:
             load.wait_for(acks=50, searches=10)
             victim = self.primary()
-            self.fail(victim, what)
+            self.disk_fails(victim, what)
             load.wait_for(acks=50, searches=10)
             self.mend(victim, what)
             load.wait_for(acks=50, searches=10)
@@ -119,7 +119,7 @@ class Disks(ClusterCase):
         self.found(1)
         with self.load(timeout=3.0) as load:
             load.wait_for(acks=50, searches=10)
-            self.fail(self.nodes[0], what)
+            self.disk_fails(self.nodes[0], what)
         acknowledged = load.acks
         self.mend(self.nodes[0], what)
         self.until_whole()

@@ -158,7 +158,7 @@ class Alone(Case):
         self.nodes.append(node)
         node.start()
         self.assertNotIn("node.admin", [line.get("event") for line in node.lines])
-        taken, admin = self.node("b")
+        _, admin = self.node("b")
         other = Node(OMEND, self.folder, "c")
         self.nodes.append(other)
         other.start("--admin", admin, ready=False)

@@ -146,7 +146,8 @@ class FakeCollection:
         for id in ids:
             given = "text" if isinstance(id, str) else "integer"
             if self.id_kind not in ("", given):
-                raise Refusal("ID_KIND", f"the collection holds {self.id_kind} ids; {given} ids were given", "not_applied")
+                what = f"the collection holds {self.id_kind} ids; {given} ids were given"
+                raise Refusal("ID_KIND", what, "not_applied")
 
     def upsert(self, ask: dict[str, Any]) -> dict[str, Any]:
         ids, mode = ask["ids"], ask.get("mode", "upsert")
