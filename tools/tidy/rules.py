@@ -24,7 +24,7 @@ ARROWS = {
     "gpu": ("base", "index"),
     "shard": ("base", "index", "storage", "gpu/device.h", "gpu/build.h", "gpu/maker.h", "gpu/mirror.h", "include", "omendb.h"),
     "wire": ("base", *(f"{engine}/{engine}_msg.h" for engine in ENGINES)),
-    "router": ("base", "cluster", "gossip", "wire"),
+    "router": ("base", "cluster", "wire"),
     "node": ("base", *ENGINES, "shard", "wire", "router", "include", "omendb.h"),
     "clients/c": ("base", "wire", "include"),
     "clients/python": ("omendb.h",),
