@@ -81,7 +81,16 @@ struct disk_copy {
 
 // Sets what the shard's file has applied. OMEN_E_CORRUPT: the log and the file do not go together (the log begins later than
 // the file ends, or ends before that), so the copy is not to be held.
-OMEN_MUST_CHECK omen_status disk_copy_applied(struct replica_disk *disk, uint64_t applied_seq);
+OMEN_MUST_CHECK static inline omen_status
+disk_copy_applied(struct replica_disk *disk, uint64_t applied_seq)
+{
+    if (applied_seq + 1 < disk->first_seq || applied_seq > disk->last_seq)
+        return OMEN_E_CORRUPT;
+    disk->applied_seq = applied_seq;
+    if (disk->commit_seq < applied_seq)
+        disk->commit_seq = applied_seq;
+    return OMEN_OK;
+}
 
 // Calls `fn` for each environment; what it is given is borrowed for the call.
 OMEN_MUST_CHECK omen_status disk_start_copies(struct disk *disk,

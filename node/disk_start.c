@@ -149,17 +149,6 @@ read_peers(struct disk *disk, struct kv_txn *txn, struct turn_durable *out,
 // ---- copies ----
 
 omen_status
-disk_copy_applied(struct replica_disk *disk, uint64_t applied_seq)
-{
-    if (applied_seq + 1 < disk->first_seq || applied_seq > disk->last_seq)
-        return OMEN_E_CORRUPT;
-    disk->applied_seq = applied_seq;
-    if (disk->commit_seq < applied_seq)
-        disk->commit_seq = applied_seq;
-    return OMEN_OK;
-}
-
-omen_status
 disk_start_copies(struct disk *disk, void (*fn)(void *context, const struct disk_copy *copy),
                   void *context, struct omen_error *error)
 {

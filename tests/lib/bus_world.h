@@ -8,6 +8,7 @@
 
 #include "base/os_lock.h"
 #include "base/os_wait.h"
+#include "tests/lib/await.h"
 #include "tests/lib/tcp_client.h"
 #include "wire/bus.h"
 
@@ -52,30 +53,12 @@ node_uuid(uint32_t node)
 }
 
 static inline void
-bus_wait(_Atomic uint32_t *word, uint32_t least)
-{
-    for (;;) {
-        const uint32_t now = atomic_load(word);
-        if (now >= least)
-            return;
-        os_wait(word, now);
-    }
-}
-
-static inline void
-bus_tell(_Atomic uint32_t *word)
-{
-    atomic_fetch_add(word, 1);
-    os_wake_all(word);
-}
-
-static inline void
 node_frame(void *context, struct wire_uuid from, uint64_t boot, const struct peer_head *head,
            struct wire_bytes body)
 {
     struct bus_node *node = context;
     if (atomic_load(&node->shut[head->lane]) != 0) {
-        bus_tell(&node->waiting[head->lane]);
+        await_tell(&node->waiting[head->lane]);
         while (atomic_load(&node->shut[head->lane]) != 0)
             os_wait(&node->shut[head->lane], 1);
     }
@@ -87,7 +70,7 @@ node_frame(void *context, struct wire_uuid from, uint64_t boot, const struct pee
         (struct arrived){.from = from, .boot = boot, .head = *head, .body_bytes = body.count};
     if (body.count > 0)
         memcpy(arrived->body, body.bytes, body.count < BODY_KEPT ? body.count : BODY_KEPT);
-    bus_tell(&node->arrived_count);
+    await_tell(&node->arrived_count);
     lock_release(&node->lock);
 }
 
@@ -106,7 +89,7 @@ node_datagram(void *context, const struct gossip_address *from, struct wire_byte
     ck_assert_uint_lt(at, 16);
     node->datagrams[at] = (struct datagram){.from = *from, .bytes = packet.count};
     memcpy(node->datagrams[at].packet, packet.bytes, packet.count);
-    bus_tell(&node->datagram_count);
+    await_tell(&node->datagram_count);
 }
 
 static inline void
@@ -114,7 +97,7 @@ node_up(void *context, struct wire_uuid other)
 {
     struct bus_node *node = context;
     ck_assert_uint_ne(other.high, 0);
-    bus_tell(&node->up_count);
+    await_tell(&node->up_count);
 }
 
 static inline void
@@ -122,7 +105,7 @@ node_down(void *context, struct wire_uuid other)
 {
     struct bus_node *node = context;
     ck_assert_uint_ne(other.high, 0);
-    bus_tell(&node->down_count);
+    await_tell(&node->down_count);
 }
 
 static inline void
@@ -130,7 +113,7 @@ node_refused(void *context, struct wire_uuid other)
 {
     struct bus_node *node = context;
     ck_assert_uint_ne(other.high, 0);
-    bus_tell(&node->refused_count);
+    await_tell(&node->refused_count);
 }
 
 static inline struct gossip_address

@@ -158,17 +158,6 @@ disk_place_end(struct disk **disk)
 
 // ---- what a start finds ----
 
-omen_status
-disk_copy_applied(struct replica_disk *disk, uint64_t applied_seq)
-{
-    if (applied_seq + 1 < disk->first_seq || applied_seq > disk->last_seq)
-        return OMEN_E_CORRUPT;
-    disk->applied_seq = applied_seq;
-    if (disk->commit_seq < applied_seq)
-        disk->commit_seq = applied_seq;
-    return OMEN_OK;
-}
-
 static inline struct replica_disk
 disk_log_read(const struct disk_log *log)
 {

@@ -162,6 +162,16 @@ alone_meet(struct alone *alone, uint32_t count)
         alone_news(alone, number, alone_claim(number, GOSSIP_ALIVE, 1, 0));
 }
 
+// One of the usual configuration that knows `peers` others.
+static inline struct alone *
+alone_open_with(uint32_t peers)
+{
+    const struct gossip_config config = alone_config();
+    struct alone *alone = alone_open(&config);
+    alone_meet(alone, peers);
+    return alone;
+}
+
 static inline const struct gossip_member *
 alone_see(const struct alone *alone, uint32_t number)
 {

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 // Zeros that all who are forked from here on have in common.
 static inline void *
@@ -53,6 +54,20 @@ process_kill(pid_t writer, uint64_t turn, const _Atomic int *sign, uint32_t mome
     (void)kill(writer, SIGKILL);
     ck_assert_msg(process_was_killed(writer, turn), "the writer of turn %llu ended by itself",
                   (unsigned long long)turn);
+}
+
+// One byte through a pipe: it is the other one's turn.
+static inline void
+process_say(int pipe_end)
+{
+    ck_assert_int_eq(write(pipe_end, "x", 1), 1);
+}
+
+static inline void
+process_hear(int pipe_end)
+{
+    char byte;
+    ck_assert_int_eq(read(pipe_end, &byte, 1), 1);
 }
 
 #endif

@@ -168,6 +168,18 @@ alone_sent(const struct alone *alone, enum replica_msg_kind kind)
 }
 
 static inline void
+alone_read(struct alone *alone, uint64_t request)
+{
+    alone_step(alone, (struct replica_input){.kind = REPLICA_IN_READ, .request = request});
+}
+
+static inline void
+alone_read_done(struct alone *alone, uint64_t request)
+{
+    alone_step(alone, (struct replica_input){.kind = REPLICA_IN_READ_DONE, .request = request});
+}
+
+static inline void
 alone_wait(struct alone *alone, uint64_t ns)
 {
     alone->now_ns += ns;

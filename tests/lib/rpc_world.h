@@ -7,6 +7,7 @@
 
 #include "base/os_lock.h"
 #include "base/os_wait.h"
+#include "tests/lib/await.h"
 #include "tests/lib/tcp_client.h"
 #include "wire/rpc_server.h"
 
@@ -32,17 +33,6 @@ static struct rpc_world {
     _Atomic uint32_t requested_calls, requested_alone;
     uint32_t in_hand, in_hand_most; // asked and not answered, under the lock
 } world = {.lock = LOCK_INIT};
-
-static inline void
-world_wait(_Atomic uint32_t *word, uint32_t least)
-{
-    for (;;) {
-        const uint32_t now = atomic_load(word);
-        if (now >= least)
-            return;
-        os_wait(word, now);
-    }
-}
 
 // The result is what was asked with, or a binary of so many bytes.
 static inline void

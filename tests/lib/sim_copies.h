@@ -7,17 +7,22 @@
 #include "tests/lib/sim_line.h"
 #include "tests/lib/sim_pull.h"
 
-static inline void sim_shard_applied(struct sim *sim, const struct sim_env *env,
-                                     uint64_t seq); // sim_shard_check.h
+static inline void sim_copies_step(struct sim *sim, uint32_t at, struct copies_input in);
+
+// sim_data.h
+static inline void sim_shard_applied(struct sim *sim, const struct sim_env *env, uint64_t seq);
 static inline void sim_shard_stepped(struct sim *sim, uint32_t at, const struct copy *copy);
+
+// sim_verify.h
 static inline void sim_do_buckets(struct sim *sim, uint32_t at, const struct sim_env *env,
-                                  const struct replica_serve *serve); // sim_verify.h
+                                  const struct replica_serve *serve);
 static inline void sim_compare(struct sim *sim, const struct sim_env *env,
                                const struct replica_serve *serve);
 static inline void sim_read_notes(struct sim *sim);
 static inline void sim_ask_operator(struct sim *sim, uint32_t at, const struct copy *copy);
-static inline void sim_copies_step(struct sim *sim, uint32_t at, struct copies_input in);
-static inline void sim_send_words(struct sim *sim, uint32_t at); // sim_word.h
+
+// sim_word.h
+static inline void sim_send_words(struct sim *sim, uint32_t at);
 static inline void sim_send_led(struct sim *sim, uint32_t at);
 static inline void sim_check_shrink(struct sim *sim, uint32_t at, struct sim_env *env);
 

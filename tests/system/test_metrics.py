@@ -14,7 +14,6 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
 import urllib.error
@@ -22,10 +21,10 @@ import urllib.parse
 import urllib.request
 from typing import Any
 
+from node_case import NodeCase
 from omend_node import Node
 from rpc_client import Client, RpcError
 
-OMEND = ""
 SECONDS = 60.0  # that anything may take
 DEPLOY = pathlib.Path(__file__).parents[2] / "deploy" / "prometheus"
 SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$")
@@ -70,23 +69,10 @@ def first_hit(client: Client) -> int | None:
         return None
 
 
-class Case(unittest.TestCase):
-    def setUp(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="omendb-test-")
-        self.addCleanup(self._folder.cleanup)
-        self.folder = pathlib.Path(self._folder.name)
-        self.nodes: list[Node] = []
-        self.addCleanup(self._end)
-
-    def _end(self) -> None:
-        for node in self.nodes:
-            if node.runs():
-                node.kill()
-
+class Case(NodeCase):
     def node(self, name: str, *options: str, ready: bool = True) -> tuple[Node, str]:
         """A node, and where its admin port is."""
-        made = Node(OMEND, self.folder, name)
-        self.nodes.append(made)
+        made = self.made(name)
         made.start("--admin", "127.0.0.1:0", *options, ready=False)
         admin = made.wait_for("node.admin")["listen"]
         if ready:
@@ -154,13 +140,11 @@ class Alone(Case):
         self.assertEqual(node.stop(), 0)
 
     def test_without_the_option_nobody_listens_and_a_bad_address_is_refused(self) -> None:
-        node = Node(OMEND, self.folder, "a")
-        self.nodes.append(node)
+        node = self.made("a")
         node.start()
         self.assertNotIn("node.admin", [line.get("event") for line in node.lines])
         _, admin = self.node("b")
-        other = Node(OMEND, self.folder, "c")
-        self.nodes.append(other)
+        other = self.made("c")
         other.start("--admin", admin, ready=False)
         self.assertEqual(other.wait(), 69)
         self.assertIn(f"admin: {admin}: cannot be listened on", other.lines[-1]["why"])
@@ -306,5 +290,5 @@ if __name__ == "__main__":
     if shutil.which("prometheus") is None or shutil.which("promtool") is None:
         print("no prometheus: tools/setup.sh test")
         sys.exit(77)
-    OMEND = sys.argv.pop(1)
+    NodeCase.program = sys.argv.pop(1)
     unittest.main()

@@ -17,15 +17,15 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
 from typing import Any
 
 from fake_node import FakeNode, Refusal
+from node_case import NodeCase
 from omend_node import Node
 
-OMENCTL = OMEND = CLIENT = ""
+OMENCTL = CLIENT = ""
 SECONDS = 60.0  # that anything may take
 
 FINE, OTHER, USAGE, NOT_FOUND, PRECONDITION, UNREACHABLE = 0, 1, 2, 3, 4, 5
@@ -58,22 +58,13 @@ def write_fbin(path: pathlib.Path, rows: list[list[float]]) -> pathlib.Path:
     return path
 
 
-class Case(unittest.TestCase):
+class Case(NodeCase):
     def setUp(self) -> None:
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="omendb-test-"))
-        self.addCleanup(shutil.rmtree, self.folder)
-        self.nodes: list[Node] = []
-        self.addCleanup(self._end)
+        super().setUp()
         self.endpoints = ""
 
-    def _end(self) -> None:
-        for node in self.nodes:
-            if node.runs():
-                node.kill()
-
     def node(self, name: str, *options: str) -> Node:
-        made = Node(OMEND, self.folder, name)
-        self.nodes.append(made)
+        made = self.made(name)
         made.start(*options)
         return made
 
@@ -828,5 +819,5 @@ class Jobs(Case):
 
 if __name__ == "__main__":
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    OMENCTL, OMEND, CLIENT = (str(pathlib.Path(sys.argv.pop(1)).resolve()) for _ in range(3))
+    OMENCTL, NodeCase.program, CLIENT = (str(pathlib.Path(sys.argv.pop(1)).resolve()) for _ in range(3))
     unittest.main()

@@ -13,15 +13,14 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
 from typing import Any
 
+from node_case import NodeCase
 from omend_node import Node
 from rpc_client import Client, RpcError
 
-OMEND = ""
 SECONDS = 60.0  # that anything may take
 
 
@@ -29,27 +28,10 @@ def vector(row: int) -> bytes:
     return struct.pack("<4f", row, row * 0.5, 1.0, -row)
 
 
-class Case(unittest.TestCase):
-    def setUp(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="omendb-test-")
-        self.addCleanup(self._folder.cleanup)
-        self.folder = pathlib.Path(self._folder.name)
-        self.nodes: list[Node] = []
-        self.addCleanup(self._end)
-
-    def _end(self) -> None:
-        for node in self.nodes:
-            if node.runs():
-                node.kill()
-
-    def node(self, name: str) -> Node:
-        made = Node(OMEND, self.folder, name)
-        self.nodes.append(made)
-        return made
-
+class Case(NodeCase):
     def three(self) -> list[Node]:
         """A cluster of three, whole."""
-        nodes = [self.node(name) for name in ("a", "b", "c")]
+        nodes = [self.made(name) for name in ("a", "b", "c")]
         self.assertEqual(nodes[0].start()["how"], "founded")
         for node in nodes[1:]:
             self.assertEqual(node.start("--join", nodes[0].peer)["how"], "joined")
@@ -125,13 +107,13 @@ class Founding(Case):
                 pass
 
     def test_a_node_waits_for_whom_it_shall_join_and_ends_meanwhile_when_it_is_told_to(self) -> None:
-        node = self.node("a")
+        node = self.made("a")
         node.start("--join", "127.0.0.1:1", ready=False)
         self.assertIn("nobody answers at 127.0.0.1:1", node.wait_for("join.waits")["why"])
         self.assertEqual(node.stop(), 0)
 
     def test_data_of_another_cluster_is_refused(self) -> None:
-        one, other = self.node("a"), self.node("b")
+        one, other = self.made("a"), self.made("b")
         one.start()
         other.start()
         self.assertEqual(other.stop(), 0)
@@ -145,7 +127,7 @@ class Founding(Case):
         self.assertIn(other.cluster, why)
 
     def test_shards_without_a_log_are_refused_and_left_as_they_are(self) -> None:
-        other, node = self.node("a"), self.node("b")
+        other, node = self.made("a"), self.made("b")
         other.start()
         node.start()
         node.stands_at("meta.nodes", nodes="1", up="1")
@@ -175,7 +157,7 @@ class Founding(Case):
         self.assertEqual((came_back["how"], came_back["cluster"]), ("returned", node.cluster))
 
     def test_a_log_of_nobody_beside_shards_is_refused_as_if_there_were_none(self) -> None:
-        node = self.node("a")
+        node = self.made("a")
         node.start("--join", "127.0.0.1:1", ready=False)  # makes a log, and is nobody yet
         node.wait_for("join.waits")
         self.assertEqual(node.stop(), 0)
@@ -189,25 +171,25 @@ class Founding(Case):
             key = self.folder / name
             key.write_text(f"{name:_<40}")
             key.chmod(0o600)
-        first, second = self.node("a"), self.node("b")
+        first, second = self.made("a"), self.made("b")
         first.start("--cluster-key", str(self.folder / "one"))
         second.start("--cluster-key", str(self.folder / "other"), "--join", first.peer, ready=False)
         self.assertEqual(second.wait(), 78)
         self.assertIn("another cluster key", second.lines[-1]["why"])
 
     def test_what_is_in_use_is_refused(self) -> None:
-        first, second = self.node("a"), self.node("b")
+        first, second = self.made("a"), self.made("b")
         first.start()
         second.ports = ("127.0.0.1:0", first.peer)
         second.start(ready=False)
         self.assertEqual(second.wait(), 69)
-        twin = Node(OMEND, self.folder, "a")
+        twin = Node(self.program, self.folder, "a")
         self.nodes.append(twin)
         twin.start(ready=False)
         self.assertEqual(twin.wait(), 73)
 
     def test_an_address_that_is_taken_ends_a_first_start_before_it_founds_or_writes_anything(self) -> None:
-        first, second = self.node("a"), self.node("b")
+        first, second = self.made("a"), self.made("b")
         first.start()
         for ports, what in (((first.listen, "127.0.0.1:0"), "listen: "), (("127.0.0.1:0", first.peer), "peer: ")):
             second.ports = ports
@@ -220,7 +202,7 @@ class Founding(Case):
         self.assertEqual(second.cluster, first.cluster)
 
     def test_a_node_that_waits_for_whom_it_shall_join_closes_who_connects(self) -> None:
-        first, second = self.node("a"), self.node("b")
+        first, second = self.made("a"), self.made("b")
         first.start()
         self.assertEqual(first.kill(), -signal.SIGKILL)  # its port is nobody's now
         second.ports = (first.listen, "127.0.0.1:0")
@@ -234,7 +216,7 @@ class Founding(Case):
         self.assertEqual(second.wait_for("node.ready")["cluster"], first.cluster)
 
     def test_the_sample_configuration_is_taken(self) -> None:
-        node = self.node("a")
+        node = self.made("a")
         sample = pathlib.Path(__file__).resolve().parents[2] / "deploy" / "omend.yaml"
         self.assertEqual(node.start("--config", str(sample))["how"], "founded")
         self.assertEqual(node.stop(), 0)
@@ -248,7 +230,7 @@ class Founding(Case):
             (["--data", str(self.folder / "x"), "--roles", "router,builder", "--listen", "127.0.0.1:0", "--peer", "127.0.0.1:0"], 78,
              "who keeps no data founds no cluster"),
         ):
-            done = subprocess.run([OMEND, *options], capture_output=True, text=True, env={}, check=False, timeout=60)
+            done = subprocess.run([self.program, *options], capture_output=True, text=True, env={}, check=False, timeout=60)
             self.assertEqual(done.returncode, code)
             self.assertIn(sentence, done.stderr)
             self.assertEqual(done.stderr.count("\n"), 1)
@@ -399,7 +381,7 @@ class Clients(Case):
 
     def test_with_keys_nobody_comes_in_without_one_and_a_key_opens_what_it_is_for(self) -> None:
         config = self.keyed()
-        node = self.node("a")
+        node = self.made("a")
         node.start("--config", str(config))
         node.stands_at("meta.nodes", nodes="1", up="1")
         stranger = self.client(node)
@@ -426,7 +408,7 @@ class Clients(Case):
 
     def test_a_key_that_is_revoked_or_over_ends_its_open_sessions_on_every_node_and_no_others(self) -> None:
         config = self.keyed()
-        nodes = [self.node(name) for name in ("a", "b")]
+        nodes = [self.made(name) for name in ("a", "b")]
         nodes[0].start("--config", str(config))
         nodes[1].start("--config", str(config), "--join", nodes[0].peer)
         nodes[1].stands_at("meta.nodes", nodes="2", up="2")
@@ -469,7 +451,7 @@ class Clients(Case):
 
     def test_a_node_that_has_just_started_says_busy_and_not_auth_to_a_key_that_was_made_meanwhile(self) -> None:
         config = self.keyed()
-        leader, late = self.node("a"), self.node("b")
+        leader, late = self.made("a"), self.made("b")
         leader.start("--config", str(config))
         late.start("--join", leader.peer)
         late.stands_at("meta.nodes", nodes="2", up="2")
@@ -501,7 +483,7 @@ class Clients(Case):
             self.until(f"{said} is told {comes}", lambda said=said, comes=comes: later(answer(said), comes))
 
     def test_where_nobody_is_asked_for_a_key_none_is_made_and_none_is_taken(self) -> None:
-        node = self.node("a")
+        node = self.made("a")
         node.start()
         node.stands_at("meta.nodes", nodes="1", up="1")
         client = self.client(node)
@@ -515,7 +497,7 @@ class Clients(Case):
 
     def test_a_key_that_was_made_counts_on_every_node_whatever_its_file_says(self) -> None:
         config = self.keyed()
-        strict, lax = self.node("a"), self.node("b")
+        strict, lax = self.made("a"), self.made("b")
         strict.start("--config", str(config))
         lax.start("--join", strict.peer)
         lax.stands_at("meta.nodes", nodes="2", up="2")
@@ -567,5 +549,5 @@ class Clients(Case):
 
 
 if __name__ == "__main__":
-    OMEND = sys.argv.pop(1)
+    NodeCase.program = sys.argv.pop(1)
     unittest.main()

@@ -9,37 +9,13 @@
 
 #include "base/os_log.h"
 #include "tests/lib/check_main.h"
-
-static int ends[2];
-static char read_bytes[65536];
+#include "tests/lib/log_pipe.h"
 
 static void
 setup(void)
 {
-    ck_assert_int_eq(pipe(ends), 0);
-    log_to(ends[1]);
+    log_pipe_open();
     log_level_set(LOG_LEVEL_INFO);
-}
-
-static void
-teardown(void)
-{
-    log_to(2);
-    close(ends[0]);
-    close(ends[1]);
-}
-
-// All that was said since; the writing end is closed.
-static const char *
-said(void)
-{
-    close(ends[1]);
-    size_t count = 0;
-    ssize_t got;
-    while ((got = read(ends[0], read_bytes + count, sizeof read_bytes - 1 - count)) > 0)
-        count += (size_t)got;
-    read_bytes[count] = '\0';
-    return read_bytes;
 }
 
 static uint32_t
@@ -59,7 +35,7 @@ START_TEST(a_line_has_its_time_level_event_and_values)
     log_text(&line, "lane", "bulk");
     log_uuid(&line, "copy", 0x0190000102030405, 0x8607080910111213);
     log_end(&line);
-    const char *text = said();
+    const char *text = log_pipe_said();
     int year, month, day, hour, minute, second, ms;
     ck_assert_int_eq(sscanf(text, "time=%4d-%2d-%2dT%2d:%2d:%2d.%3dZ level=warn", &year, &month,
                             &day, &hour, &minute, &second, &ms),
@@ -76,7 +52,7 @@ START_TEST(a_text_with_anything_in_it_stays_one_quoted_value_on_one_line)
 {
     log_say(LOG_LEVEL_ERROR, "x", "why", "a \"b\"\n\\c=\x01");
     log_say(LOG_LEVEL_ERROR, "x", "why", "");
-    const char *text = said();
+    const char *text = log_pipe_said();
     ck_assert_uint_eq(lines(text), 2);
     ck_assert_ptr_nonnull(strstr(text, " why=\"a \\\"b\\\"\\x0a\\\\c=\\x01\"\n"));
     ck_assert_ptr_nonnull(strstr(text, " why=\"\"\n"));
@@ -90,7 +66,7 @@ START_TEST(what_is_too_long_is_cut_and_still_one_line)
     text[4999] = '\0';
     log_say(LOG_LEVEL_INFO, "x", "why", text);
     free(text);
-    const char *got = said();
+    const char *got = log_pipe_said();
     ck_assert_uint_eq(lines(got), 1);
     ck_assert_uint_lt(strlen(got), LOG_LINE_BYTES);
     ck_assert_ptr_nonnull(strstr(got, "yyy...\n"));
@@ -106,7 +82,7 @@ START_TEST(below_the_level_nothing_is_said)
     log_say(LOG_LEVEL_WARN, "x", "a", "b");
     log_level_set(LOG_LEVEL_INFO);
     ck_assert(!log_level_named("loud", &level));
-    ck_assert_str_eq(said(), "");
+    ck_assert_str_eq(log_pipe_said(), "");
 }
 END_TEST
 
@@ -132,7 +108,7 @@ START_TEST(of_a_flood_a_burst_passes_and_the_rest_is_counted)
     log_end(&line);
     char wanted[64];
     snprintf(wanted, sizeof wanted, " event=flood suppressed=%u\n", kept);
-    ck_assert_ptr_nonnull(strstr(said(), wanted));
+    ck_assert_ptr_nonnull(strstr(log_pipe_said(), wanted));
 }
 END_TEST
 
@@ -141,7 +117,7 @@ suite(void)
 {
     Suite *suite = suite_create("os_log");
     TCase *tcase = tcase_create("log");
-    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_checked_fixture(tcase, setup, log_pipe_close);
     tcase_add_test(tcase, a_line_has_its_time_level_event_and_values);
     tcase_add_test(tcase, a_text_with_anything_in_it_stays_one_quoted_value_on_one_line);
     tcase_add_test(tcase, what_is_too_long_is_cut_and_still_one_line);

@@ -11,6 +11,7 @@
 #include "base/os_clock.h"
 #include "base/os_loop.h"
 #include "base/os_wait.h"
+#include "tests/lib/await.h"
 #include "tests/lib/check_main.h"
 
 #define POSTERS 4u
@@ -34,21 +35,6 @@ struct world {
     _Atomic bool keeps_due; // every wake asks for the next at once
 };
 
-static void
-count(_Atomic uint32_t *word)
-{
-    atomic_fetch_add(word, 1);
-    os_wake_all(word);
-}
-
-static void
-wait_for(_Atomic uint32_t *word, uint32_t value)
-{
-    uint32_t now;
-    while ((now = atomic_load(word)) < value)
-        os_wait(word, now);
-}
-
 static void post(struct world *world, uint32_t kind, uint32_t poster, uint32_t number);
 
 static void
@@ -62,13 +48,13 @@ take(void *context, struct loop_note *note)
     if (note->kind == TELL_DUE)
         loop_due(world->loop, world->due_ns);
     if (note->kind == HOLD) {
-        count(&world->held);
-        wait_for(&world->let_go, 1);
+        await_tell(&world->held);
+        await(&world->let_go, 1);
     }
     if (numbered->number != world->next[numbered->poster]++)
         atomic_fetch_add(&world->disorder, 1);
     free(numbered);
-    count(&world->taken);
+    await_tell(&world->taken);
 }
 
 static void
@@ -78,7 +64,7 @@ wake(void *context)
     world->woken_ns = os_clock_ns();
     if (atomic_load(&world->keeps_due))
         loop_due(world->loop, 0);
-    count(&world->wakes);
+    await_tell(&world->wakes);
 }
 
 static void
@@ -86,7 +72,7 @@ discard(void *context, struct loop_note *note)
 {
     struct world *world = context;
     free(note);
-    count(&world->discarded);
+    await_tell(&world->discarded);
 }
 
 static void
@@ -142,7 +128,7 @@ START_TEST(every_note_is_taken_once_and_in_its_posters_order)
     }
     for (uint32_t i = 0; i < POSTERS; i++)
         pthread_join(posters[i].thread, NULL);
-    wait_for(&world.taken, POSTERS * NOTES);
+    await(&world.taken, POSTERS * NOTES);
     loop_close(world.loop);
     ck_assert_uint_eq(atomic_load(&world.taken), POSTERS * NOTES);
     ck_assert_uint_eq(atomic_load(&world.disorder), 0);
@@ -157,7 +143,7 @@ START_TEST(a_wake_comes_when_its_time_has_come_and_once)
     open_world(&world);
     world.due_ns = os_clock_ns() + 2000000;
     post(&world, TELL_DUE, 0, 0);
-    wait_for(&world.wakes, 1);
+    await(&world.wakes, 1);
     loop_close(world.loop);
     ck_assert_uint_ge(world.woken_ns, world.due_ns);
     ck_assert_uint_eq(atomic_load(&world.wakes), 1);
@@ -170,10 +156,10 @@ START_TEST(a_newer_word_about_the_time_takes_the_place_of_the_older)
     open_world(&world);
     world.due_ns = os_clock_ns() + HOUR_NS;
     post(&world, TELL_DUE, 0, 0);
-    wait_for(&world.taken, 1);
+    await(&world.taken, 1);
     world.due_ns = 0;
     post(&world, TELL_DUE, 0, 1);
-    wait_for(&world.wakes, 1);
+    await(&world.wakes, 1);
     loop_close(world.loop);
     ck_assert_uint_eq(atomic_load(&world.wakes), 1);
 }
@@ -184,10 +170,10 @@ START_TEST(a_time_that_is_always_past_keeps_no_note_out)
     struct world world = {.keeps_due = true};
     open_world(&world);
     post(&world, TELL_DUE, 0, 0);
-    wait_for(&world.wakes, 10);
+    await(&world.wakes, 10);
     for (uint32_t i = 1; i <= 100; i++)
         post(&world, ORDINARY, 0, i);
-    wait_for(&world.taken, 101);
+    await(&world.taken, 101);
     loop_close(world.loop);
     ck_assert_uint_eq(atomic_load(&world.disorder), 0);
 }
@@ -200,10 +186,10 @@ START_TEST(a_stopped_loop_finishes_the_note_in_hand_and_discards_the_rest_and_wh
     post(&world, HOLD, 0, 0);
     for (uint32_t i = 1; i <= 5; i++)
         post(&world, ORDINARY, 0, i);
-    wait_for(&world.held, 1);
+    await(&world.held, 1);
     struct poster other = {.world = &world};
     ck_assert_int_eq(pthread_create(&other.thread, NULL, post_many, &other), 0);
-    count(&world.let_go);
+    await_tell(&world.let_go);
     loop_stop(world.loop);
     pthread_join(other.thread, NULL);
     const uint32_t taken = atomic_load(&world.taken);
@@ -229,7 +215,7 @@ be_guest_with(struct world *world, uint32_t kind, uint32_t number)
         put(world, kind, 0, number);
         loop_go(world->loop);
         const bool at_once = atomic_load(&world->taken) == number + notes;
-        wait_for(&world->taken, number + notes);
+        await(&world->taken, number + notes);
         if (at_once && pthread_equal(world->taker, pthread_self()))
             return number + notes;
     }
@@ -243,7 +229,7 @@ START_TEST(where_the_thread_sleeps_who_goes_takes_the_notes_itself)
     for (uint32_t i = 0; i < LOOP_GUEST_NOTES; i++)
         put(&world, ORDINARY, 0, number++);
     loop_go(world.loop);
-    wait_for(&world.taken, number);
+    await(&world.taken, number);
     loop_go(world.loop);                               // nothing
     (void)be_guest_with(&world, POST_ANOTHER, number); // both before it returned
     loop_close(world.loop);
@@ -258,7 +244,7 @@ START_TEST(a_time_that_a_guest_told_is_kept)
     struct world world = {.due_ns = 0};
     open_world(&world);
     (void)be_guest_with(&world, TELL_DUE, 0);
-    wait_for(&world.wakes, 1);
+    await(&world.wakes, 1);
     loop_close(world.loop);
     ck_assert_uint_ge(atomic_load(&world.wakes), 1);
 }
@@ -293,14 +279,14 @@ START_TEST(while_somebody_has_a_note_in_hand_nobody_takes_the_next)
     put(&world, HOLD, 0, number++);
     struct guest guest = {.world = &world};
     ck_assert_int_eq(pthread_create(&guest.thread, NULL, hold_as_guest, &guest), 0);
-    wait_for(&world.held, 1);
+    await(&world.held, 1);
     put(&world, ORDINARY, 0, number++);
     loop_go(world.loop); // returns
     post(&world, ORDINARY, 0, number++);
     ck_assert_uint_eq(atomic_load(&world.taken), number - 3);
     struct guest stopper = {.world = &world};
     ck_assert_int_eq(pthread_create(&stopper.thread, NULL, stop, &stopper), 0);
-    count(&world.let_go);
+    await_tell(&world.let_go);
     pthread_join(guest.thread, NULL);
     pthread_join(stopper.thread, NULL);
     const uint32_t taken = atomic_load(&world.taken);
@@ -340,7 +326,7 @@ START_TEST(of_guests_and_posters_every_note_is_taken_once_and_in_order)
     }
     for (uint32_t i = 0; i < POSTERS; i++)
         pthread_join(posters[i].thread, NULL);
-    wait_for(&world.taken, POSTERS * NOTES);
+    await(&world.taken, POSTERS * NOTES);
     loop_close(world.loop);
     ck_assert_uint_eq(atomic_load(&world.disorder), 0);
     ck_assert_uint_eq(atomic_load(&world.discarded), 0);

@@ -4,15 +4,6 @@
 
 #include "tests/lib/gossip_alone.h"
 
-static struct alone *
-open_with(uint32_t peers)
-{
-    const struct gossip_config config = alone_config();
-    struct alone *alone = alone_open(&config);
-    alone_meet(alone, peers);
-    return alone;
-}
-
 START_TEST(greatest_claim_wins_in_every_order_of_arrival)
 {
     struct prng prng;
@@ -51,7 +42,7 @@ END_TEST
 
 START_TEST(accused_machine_refutes_with_the_next_incarnation)
 {
-    struct alone *alone = open_with(3);
+    struct alone *alone = alone_open_with(3);
     alone_run_answered(alone, 20 * ALONE_SECOND); // the first announcement is no news any more
     alone_news(alone, 1, alone_claim(ALONE_NUMBER, GOSSIP_SUSPECT, 10, 0));
     ck_assert_uint_eq(alone->gossip.self.incarnation, 1);
@@ -74,7 +65,7 @@ END_TEST
 
 START_TEST(last_incarnation_is_not_passed)
 {
-    struct alone *alone = open_with(3);
+    struct alone *alone = alone_open_with(3);
     alone_news(alone, 1, alone_claim(ALONE_NUMBER, GOSSIP_DEAD, 10, GOSSIP_INCARNATION_MAX));
     ck_assert_uint_eq(alone->gossip.self.incarnation, 0);
     alone_news(alone, 1, alone_claim(ALONE_NUMBER, GOSSIP_DEAD, 10, GOSSIP_INCARNATION_MAX - 1));
@@ -92,7 +83,7 @@ END_TEST
 
 START_TEST(newer_process_of_our_id_silences_us)
 {
-    struct alone *alone = open_with(3);
+    struct alone *alone = alone_open_with(3);
     alone_news(alone, 1, alone_claim(ALONE_NUMBER, GOSSIP_ALIVE, 11, 0));
     ck_assert_uint_eq(alone->notes[GOSSIP_NOTE_SUPERSEDED], 1);
     ck_assert_uint_eq(alone->out.wake_ns, UINT64_MAX);
@@ -103,7 +94,7 @@ START_TEST(newer_process_of_our_id_silences_us)
     ck_assert_uint_eq(alone->out.send_count, 0);
     alone_close(alone);
 
-    alone = open_with(3);
+    alone = alone_open_with(3);
     alone_msg(alone, ALONE_NUMBER, GOSSIP_NEWS); // it speaks to us itself
     alone->msg.from_boot = 11;
     alone_say(alone);
@@ -114,7 +105,7 @@ END_TEST
 
 START_TEST(older_process_of_our_id_is_told_of_us)
 {
-    struct alone *alone = open_with(3);
+    struct alone *alone = alone_open_with(3);
     alone_run_answered(alone, 20 * ALONE_SECOND);
     ck_assert_uint_eq(alone->gossip.queue_count, 0);
     alone_news(alone, 1, alone_claim(ALONE_NUMBER, GOSSIP_DEAD, 9, 4));
@@ -131,7 +122,7 @@ END_TEST
 
 START_TEST(twin_with_our_boot_is_noted)
 {
-    struct alone *alone = open_with(3);
+    struct alone *alone = alone_open_with(3);
     struct gossip_claim claim = alone_claim(ALONE_NUMBER, GOSSIP_ALIVE, 10, 0);
     alone_news(alone, 1, claim);
     ck_assert_msg(alone->notes[GOSSIP_NOTE_TWIN] == 0, "our own words");
@@ -148,7 +139,7 @@ END_TEST
 
 START_TEST(new_boot_generation_revives_whatever_was_said_of_the_old)
 {
-    struct alone *alone = open_with(3);
+    struct alone *alone = alone_open_with(3);
     alone_news(alone, 2, alone_claim(1, GOSSIP_DEAD, 1, 1000));
     ck_assert_uint_eq(alone_see(alone, 1)->state, GOSSIP_DEAD);
     alone_news(alone, 2, alone_claim(1, GOSSIP_ALIVE, 2, 0));
@@ -183,7 +174,7 @@ END_TEST
 
 START_TEST(new_process_on_an_old_address_supersedes_the_old_one)
 {
-    struct alone *alone = open_with(3);
+    struct alone *alone = alone_open_with(3);
     struct gossip_claim claim = alone_claim(9, GOSSIP_ALIVE, 2, 0);
     claim.meta.address = alone_address(1); // a wiped host: another id, started later
     alone_news(alone, 2, claim);
@@ -203,7 +194,7 @@ END_TEST
 
 START_TEST(older_process_on_an_address_supersedes_nobody)
 {
-    struct alone *alone = open_with(3);
+    struct alone *alone = alone_open_with(3);
     struct gossip_claim claim = alone_claim(9, GOSSIP_ALIVE, 1, 0);
     claim.meta.address = alone_address(1);
     alone_news(alone, 2, claim);
@@ -218,7 +209,7 @@ END_TEST
 
 START_TEST(superseded_members_are_dropped_after_a_while)
 {
-    struct alone *alone = open_with(3);
+    struct alone *alone = alone_open_with(3);
     struct gossip_claim claim = alone_claim(9, GOSSIP_ALIVE, 2, 0);
     claim.meta.address = alone_address(1);
     alone_news(alone, 2, claim);
@@ -235,7 +226,7 @@ END_TEST
 
 START_TEST(death_in_a_whole_state_is_only_a_suspicion)
 {
-    struct alone *alone = open_with(3);
+    struct alone *alone = alone_open_with(3);
     alone_msg(alone, 2, GOSSIP_STATE);
     alone->msg.claims[0] = alone_claim(1, GOSSIP_DEAD, 1, 0);
     alone->msg.claims[0].has_meta = 1;
@@ -252,7 +243,7 @@ END_TEST
 
 START_TEST(dead_stranger_is_kept_as_an_address_only)
 {
-    struct alone *alone = open_with(2);
+    struct alone *alone = alone_open_with(2);
     alone_run_answered(alone, 20 * ALONE_SECOND);
     struct gossip_claim claim = alone_claim(8, GOSSIP_DEAD, 1, 0);
     alone_news(alone, 2, claim);
@@ -280,7 +271,7 @@ END_TEST
 
 START_TEST(member_that_moved_is_found_at_its_new_address)
 {
-    struct alone *alone = open_with(2);
+    struct alone *alone = alone_open_with(2);
     struct gossip_claim claim = alone_claim(1, GOSSIP_ALIVE, 2, 0);
     claim.meta.address = alone_address(55);
     alone_news(alone, 1, claim);
@@ -293,7 +284,7 @@ END_TEST
 
 START_TEST(forgotten_member_is_told_to_have_left)
 {
-    struct alone *alone = open_with(3);
+    struct alone *alone = alone_open_with(3);
     alone_step(alone, (struct gossip_input){.kind = GOSSIP_IN_FORGET, .forget = alone_id(1)});
     ck_assert_msg(alone_see(alone, 1)->state == GOSSIP_ALIVE, "it lives");
     alone_step(alone, (struct gossip_input){.kind = GOSSIP_IN_FORGET, .forget = alone_id(99)});

@@ -6,15 +6,6 @@
 
 #define MS (ALONE_SECOND / 1000)
 
-static struct alone *
-open_with(uint32_t peers)
-{
-    const struct gossip_config config = alone_config();
-    struct alone *alone = alone_open(&config);
-    alone_meet(alone, peers);
-    return alone;
-}
-
 // Runs until a direct ping is under way.
 static void
 run_to_probe(struct alone *alone)
@@ -25,7 +16,7 @@ run_to_probe(struct alone *alone)
 
 START_TEST(everybody_is_probed_once_in_a_walk)
 {
-    struct alone *alone = open_with(20);
+    struct alone *alone = alone_open_with(20);
     uint32_t times[21] = {0};
     alone_run_answered(alone, ALONE_SECOND); // to a walk's beginning
     while (alone->gossip.order_next != alone->gossip.order_count)
@@ -44,7 +35,7 @@ END_TEST
 
 START_TEST(silence_asks_three_helpers_and_the_control_lane)
 {
-    struct alone *alone = open_with(6);
+    struct alone *alone = alone_open_with(6);
     run_to_probe(alone);
     const struct gossip_id target = alone->gossip.probe.id;
     const uint32_t pings = alone->said[GOSSIP_PING];
@@ -77,7 +68,7 @@ END_TEST
 
 START_TEST(silence_for_a_period_makes_a_suspect)
 {
-    struct alone *alone = open_with(6);
+    struct alone *alone = alone_open_with(6);
     run_to_probe(alone);
     const uint32_t target = (uint32_t)alone->gossip.probe.id.low;
     alone_run(alone, 900 * MS);
@@ -91,7 +82,7 @@ END_TEST
 
 START_TEST(missing_nacks_make_us_doubt_ourselves)
 {
-    struct alone *alone = open_with(6);
+    struct alone *alone = alone_open_with(6);
     run_to_probe(alone);
     alone_run(alone, 510 * MS);
     alone_msg(alone, 2, GOSSIP_NACK);
@@ -101,7 +92,7 @@ START_TEST(missing_nacks_make_us_doubt_ourselves)
     ck_assert_uint_eq(alone->gossip.awareness, 2); // of three helpers two were silent
     alone_close(alone);
 
-    alone = open_with(6);
+    alone = alone_open_with(6);
     run_to_probe(alone);
     alone_run(alone, 510 * MS);
     alone_msg(alone, 2, GOSSIP_NACK);
@@ -117,7 +108,7 @@ END_TEST
 
 START_TEST(doubt_slows_our_probes_and_success_ends_it)
 {
-    struct alone *alone = open_with(3);
+    struct alone *alone = alone_open_with(3);
     awareness_add(&alone->gossip, 100);
     ck_assert_uint_eq(alone->gossip.awareness, GOSSIP_AWARENESS_MAX);
     alone_run_answered(alone, 2 * ALONE_SECOND);
@@ -133,7 +124,7 @@ END_TEST
 
 START_TEST(answer_to_another_ping_or_of_another_process_counts_for_nothing)
 {
-    struct alone *alone = open_with(6);
+    struct alone *alone = alone_open_with(6);
     run_to_probe(alone);
     alone_msg(alone, 1, GOSSIP_ACK);
     alone->msg.seq = alone->gossip.probe.seq + 1;
@@ -169,7 +160,7 @@ ping_us(struct alone *alone, struct gossip_id target, uint64_t boot)
 
 START_TEST(ping_is_answered_on_the_lane_it_came_by)
 {
-    struct alone *alone = open_with(3);
+    struct alone *alone = alone_open_with(3);
     ping_us(alone, alone_id(ALONE_NUMBER), 10);
     ck_assert_uint_eq(alone->said[GOSSIP_ACK], 1);
     ck_assert_uint_eq(alone->last[GOSSIP_ACK].msg.seq, 7);
@@ -184,7 +175,7 @@ END_TEST
 
 START_TEST(ping_for_another_process_at_our_address_is_answered_with_who_is_here)
 {
-    struct alone *alone = open_with(3);
+    struct alone *alone = alone_open_with(3);
     ping_us(alone, alone_id(ALONE_NUMBER), 9);
     ping_us(alone, alone_id(77), 1);
     ck_assert_uint_eq(alone->said[GOSSIP_ACK], 0);
@@ -211,7 +202,7 @@ request(struct alone *alone, uint32_t from, struct gossip_id target, uint32_t se
 
 START_TEST(helper_passes_the_answer_on)
 {
-    struct alone *alone = open_with(3);
+    struct alone *alone = alone_open_with(3);
     request(alone, 1, alone_id(2), 50);
     ck_assert_uint_eq(alone->gossip.relay_count, 1);
     ck_assert(gossip_id_equal(alone->last[GOSSIP_PING].msg.target, alone_id(2)));
@@ -233,7 +224,7 @@ END_TEST
 
 START_TEST(helper_nacks_before_the_period_ends)
 {
-    struct alone *alone = open_with(3);
+    struct alone *alone = alone_open_with(3);
     request(alone, 1, alone_id(2), 50);
     alone_run(alone, 390 * MS);
     ck_assert_uint_eq(alone->said[GOSSIP_NACK], 0);
@@ -247,7 +238,7 @@ END_TEST
 
 START_TEST(helper_sends_to_nobody_it_does_not_know)
 {
-    struct alone *alone = open_with(3);
+    struct alone *alone = alone_open_with(3);
     request(alone, 1, alone_id(55), 50);
     ck_assert_uint_eq(alone->said[GOSSIP_NACK], 1);
     alone_news(alone, 1, alone_claim(2, GOSSIP_ALIVE, 2, 0));
@@ -261,7 +252,7 @@ END_TEST
 
 START_TEST(request_for_ourselves_is_a_ping)
 {
-    struct alone *alone = open_with(3);
+    struct alone *alone = alone_open_with(3);
     alone_msg(alone, 1, GOSSIP_PING_REQ);
     alone->msg.target = alone_id(ALONE_NUMBER);
     alone->msg.target_boot = 10;
@@ -276,7 +267,7 @@ END_TEST
 
 START_TEST(more_requests_than_relays_are_nacked_and_all_nacks_leave_in_bounded_steps)
 {
-    struct alone *alone = open_with(3);
+    struct alone *alone = alone_open_with(3);
     for (uint32_t i = 0; i < GOSSIP_RELAYS_MAX + 5; i++)
         request(alone, 1, alone_id(2), i);
     ck_assert_uint_eq(alone->gossip.relay_count, GOSSIP_RELAYS_MAX);
@@ -290,7 +281,7 @@ END_TEST
 
 START_TEST(late_tick_accuses_nobody_and_leaves_a_round_out)
 {
-    struct alone *alone = open_with(6);
+    struct alone *alone = alone_open_with(6);
     run_to_probe(alone);
     const uint64_t probes = alone->gossip.counters.probes;
     alone->now_ns += 60 * ALONE_SECOND; // stopped
@@ -310,7 +301,7 @@ END_TEST
 
 START_TEST(tick_that_is_less_late_is_a_tick)
 {
-    struct alone *alone = open_with(6);
+    struct alone *alone = alone_open_with(6);
     alone_run_answered(alone, 10 * ALONE_SECOND);
     alone->now_ns = alone->gossip.tick_ns + 900 * MS;
     alone_step(alone, (struct gossip_input){.kind = GOSSIP_IN_WAKE});
@@ -321,7 +312,7 @@ END_TEST
 
 START_TEST(suspects_get_the_time_back_that_we_were_stopped)
 {
-    struct alone *alone = open_with(6);
+    struct alone *alone = alone_open_with(6);
     alone_news(alone, 1, alone_claim(2, GOSSIP_SUSPECT, 1, 0));
     const uint64_t deadline_ns = alone_see(alone, 2)->suspicion.deadline_ns;
     alone->now_ns += 600 * ALONE_SECOND;
@@ -341,7 +332,7 @@ END_TEST
 
 START_TEST(busy_inbox_does_not_delay_probes)
 {
-    struct alone *alone = open_with(6);
+    struct alone *alone = alone_open_with(6);
     const uint64_t probes = alone->gossip.counters.probes;
     for (uint32_t i = 0; i < 500; i++) { // messages only, never a wake
         alone->now_ns += 10 * MS;
@@ -356,7 +347,7 @@ END_TEST
 
 START_TEST(target_that_is_gone_meanwhile_is_not_accused)
 {
-    struct alone *alone = open_with(6);
+    struct alone *alone = alone_open_with(6);
     run_to_probe(alone);
     const uint32_t target = (uint32_t)alone->gossip.probe.id.low;
     alone_news(alone, target == 1 ? 2 : 1, alone_claim(target, GOSSIP_LEFT, 1, 0));
@@ -364,7 +355,7 @@ START_TEST(target_that_is_gone_meanwhile_is_not_accused)
     ck_assert_uint_eq(alone->said[GOSSIP_PING_REQ], 0);
     alone_close(alone);
 
-    alone = open_with(6);
+    alone = alone_open_with(6);
     run_to_probe(alone);
     const uint32_t other = (uint32_t)alone->gossip.probe.id.low;
     alone_run(alone, 510 * MS);

@@ -4,18 +4,9 @@
 
 #include "tests/lib/gossip_alone.h"
 
-static struct alone *
-open_with(uint32_t peers)
-{
-    const struct gossip_config config = alone_config();
-    struct alone *alone = alone_open(&config);
-    alone_meet(alone, peers);
-    return alone;
-}
-
 START_TEST(claim_is_told_as_often_as_the_limit_says_then_never)
 {
-    struct alone *alone = open_with(20); // 4 * ceil(log10(22)) = 8
+    struct alone *alone = alone_open_with(20); // 4 * ceil(log10(22)) = 8
     alone_run_answered(alone, 60 * ALONE_SECOND);
     ck_assert_uint_eq(alone->gossip.queue_count, 0);
     alone_news(alone, 1, alone_claim(2, GOSSIP_ALIVE, 1, 1));
@@ -42,7 +33,7 @@ END_TEST
 
 START_TEST(old_news_are_not_told_again)
 {
-    struct alone *alone = open_with(5);
+    struct alone *alone = alone_open_with(5);
     alone_run_answered(alone, 30 * ALONE_SECOND);
     alone_meet(alone, 5); // known
     ck_assert_uint_eq(alone->gossip.queue_count, 0);
@@ -76,7 +67,7 @@ END_TEST
 
 START_TEST(those_told_least_go_first)
 {
-    struct alone *alone = open_with(20);
+    struct alone *alone = alone_open_with(20);
     alone_run_answered(alone, 60 * ALONE_SECOND);
     alone_news(alone, 1, alone_claim(2, GOSSIP_ALIVE, 1, 1));
     alone_run_answered(alone, ALONE_SECOND / 10);
@@ -92,7 +83,7 @@ END_TEST
 
 START_TEST(suspect_hears_of_it_first_when_it_is_pinged)
 {
-    struct alone *alone = open_with(5);
+    struct alone *alone = alone_open_with(5);
     alone_run_answered(alone, 30 * ALONE_SECOND);
     alone_news(alone, 1, alone_claim(2, GOSSIP_SUSPECT, 1, 0));
     for (int i = 0; i < 20; i++) {
@@ -112,7 +103,7 @@ END_TEST
 
 START_TEST(accusing_ping_is_refuted_in_its_answer_however_often)
 {
-    struct alone *alone = open_with(5);
+    struct alone *alone = alone_open_with(5);
     alone_news(alone, 1, alone_claim(ALONE_NUMBER, GOSSIP_SUSPECT, 10, 0));
     alone_run_answered(alone, 30 * ALONE_SECOND); // told to all, and no news any more
     ck_assert_uint_eq(alone->gossip.queue_count, 0);
@@ -135,7 +126,7 @@ END_TEST
 
 START_TEST(whoever_we_think_dead_hears_it_when_it_speaks_to_us)
 {
-    struct alone *alone = open_with(5);
+    struct alone *alone = alone_open_with(5);
     alone_news(alone, 1, alone_claim(2, GOSSIP_DEAD, 1, 3));
     alone_run_answered(alone, 60 * ALONE_SECOND);
     alone_msg(alone, 2, GOSSIP_PING);
@@ -152,7 +143,7 @@ END_TEST
 
 START_TEST(suspectors_take_turns_so_that_all_become_known)
 {
-    struct alone *alone = open_with(10);
+    struct alone *alone = alone_open_with(10);
     alone_run_answered(alone, 30 * ALONE_SECOND);
     for (uint32_t by = 2; by <= 4; by++) {
         struct gossip_claim claim = alone_claim(1, GOSSIP_SUSPECT, 1, 0);
@@ -173,7 +164,7 @@ END_TEST
 
 START_TEST(the_dead_are_told_for_a_while)
 {
-    struct alone *alone = open_with(1);
+    struct alone *alone = alone_open_with(1);
     alone_run_answered(alone, 30 * ALONE_SECOND);
     alone_news(alone, 1, alone_claim(1, GOSSIP_DEAD, 1, 0));
     const uint32_t news = alone->said[GOSSIP_NEWS];
@@ -191,7 +182,7 @@ END_TEST
 
 START_TEST(leaving_is_told_and_then_there_is_silence)
 {
-    struct alone *alone = open_with(5);
+    struct alone *alone = alone_open_with(5);
     alone_run_answered(alone, 30 * ALONE_SECOND);
     alone_step(alone, (struct gossip_input){.kind = GOSSIP_IN_LEAVE});
     alone_step(alone, (struct gossip_input){.kind = GOSSIP_IN_LEAVE});
@@ -214,7 +205,7 @@ END_TEST
 
 START_TEST(metadata_that_change_often_are_announced_once_a_period)
 {
-    struct alone *alone = open_with(5);
+    struct alone *alone = alone_open_with(5);
     alone_run_answered(alone, 10 * ALONE_SECOND);
     struct gossip_meta meta = alone_meta(ALONE_NUMBER);
     for (uint32_t load = 1; load <= 30; load++) {

@@ -5,15 +5,6 @@
 
 #include "tests/lib/gossip_alone.h"
 
-static struct alone *
-open_with(uint32_t peers)
-{
-    const struct gossip_config config = alone_config();
-    struct alone *alone = alone_open(&config);
-    alone_meet(alone, peers);
-    return alone;
-}
-
 static void
 suspect_by(struct alone *alone, uint32_t number, uint32_t by)
 {
@@ -31,7 +22,7 @@ seconds_left(const struct alone *alone, uint32_t number)
 
 START_TEST(time_shrinks_with_each_confirmation_as_the_paper_says)
 {
-    struct alone *alone = open_with(10);
+    struct alone *alone = alone_open_with(10);
     const double least = 4 * log10(11), most = 6 * least;
     suspect_by(alone, 1, 2);
     ck_assert_double_eq_tol(seconds_left(alone, 1), most, 0.01);
@@ -49,11 +40,11 @@ END_TEST
 
 START_TEST(too_few_to_confirm_means_the_least_time_at_once)
 {
-    struct alone *alone = open_with(2);
+    struct alone *alone = alone_open_with(2);
     suspect_by(alone, 1, 2);
     ck_assert_double_eq_tol(seconds_left(alone, 1), 4, 0.01);
     alone_close(alone);
-    alone = open_with(3); // two others can confirm
+    alone = alone_open_with(3); // two others can confirm
     suspect_by(alone, 1, 2);
     ck_assert_double_eq_tol(seconds_left(alone, 1), 24, 0.01);
     alone_close(alone);
@@ -76,7 +67,7 @@ END_TEST
 
 START_TEST(suspect_that_refutes_lives_on)
 {
-    struct alone *alone = open_with(10);
+    struct alone *alone = alone_open_with(10);
     suspect_by(alone, 1, 2);
     suspect_by(alone, 1, 3);
     suspect_by(alone, 1, 4);
@@ -91,7 +82,7 @@ END_TEST
 
 START_TEST(suspect_that_is_silent_is_dead_when_its_time_is_up)
 {
-    struct alone *alone = open_with(10);
+    struct alone *alone = alone_open_with(10);
     suspect_by(alone, 1, 2);
     suspect_by(alone, 1, 3);
     suspect_by(alone, 1, 4);
@@ -111,7 +102,7 @@ END_TEST
 
 START_TEST(suspect_is_called_until_it_answers)
 {
-    struct alone *alone = open_with(10);
+    struct alone *alone = alone_open_with(10);
     alone_run_answered(alone, 30 * ALONE_SECOND);
     const uint64_t probes = alone->gossip.counters.probes;
     const uint32_t pings = alone->said[GOSSIP_PING];
@@ -130,7 +121,7 @@ END_TEST
 
 START_TEST(suspicion_of_a_newer_incarnation_begins_again)
 {
-    struct alone *alone = open_with(10);
+    struct alone *alone = alone_open_with(10);
     suspect_by(alone, 1, 2);
     suspect_by(alone, 1, 3);
     alone->now_ns += ALONE_SECOND / 2;
@@ -143,7 +134,7 @@ END_TEST
 
 START_TEST(many_suspects_end_each_at_its_time)
 {
-    struct alone *alone = open_with(30);
+    struct alone *alone = alone_open_with(30);
     for (uint32_t number = 1; number <= 20; number++) {
         suspect_by(alone, number, 25);
         alone_ack(alone);

@@ -2,42 +2,19 @@
 #include "node/slow.h"
 
 #include <string.h>
-#include <unistd.h>
 
-#include "base/os_log.h"
 #include "tests/lib/check_main.h"
+#include "tests/lib/log_pipe.h"
 
 #define MS UINT64_C(1000000)
 
-static int ends[2];
-static char read_bytes[65536];
 static union method_body ask;
 
 static void
 setup(void)
 {
-    ck_assert_int_eq(pipe(ends), 0);
-    log_to(ends[1]);
+    log_pipe_open();
     memset(&ask, 0, sizeof ask);
-}
-
-static void
-teardown(void)
-{
-    log_to(2);
-    close(ends[0]);
-}
-
-static const char *
-said(void)
-{
-    close(ends[1]);
-    size_t count = 0;
-    ssize_t got;
-    while ((got = read(ends[0], read_bytes + count, sizeof read_bytes - 1 - count)) > 0)
-        count += (size_t)got;
-    read_bytes[count] = '\0';
-    return read_bytes;
 }
 
 static void
@@ -64,7 +41,7 @@ START_TEST(a_search_says_what_it_asked_and_what_was_done_for_it)
                                     .evaluations = 1234,
                                     .exact_distances = 56};
     slow_say(&done, 22 * MS + 1);
-    const char *line = said();
+    const char *line = log_pipe_said();
     claim_said(line, "level=warn event=request.slow method=query.search collection=\"my docs\" "
                      "status=TIMEOUT ms=12 wait_ns=1000000 parts_ns=4000000 answer_ns=7000001 "
                      "shards=4 slowest_us=3000 rounds=1 evaluations=1234 exact_distances=56 k=10 "
@@ -77,7 +54,7 @@ START_TEST(what_is_about_no_collection_says_none)
 {
     const struct front_done done = {.method = method_at(METHOD_NODE_LIST), .ask = &ask};
     slow_say(&done, MS);
-    const char *line = said();
+    const char *line = log_pipe_said();
     claim_said(line, "method=node.list status=OK ms=1 ");
     ck_assert_ptr_null(strstr(line, "collection="));
 }
@@ -88,7 +65,7 @@ START_TEST(what_was_not_read_of_a_request_is_not_said)
     const struct front_done done = {
         .method = method_at(METHOD_POINT_UPSERT), .ask = &ask, .status = OMEN_E_INVALID};
     slow_say(&done, MS);
-    const char *line = said();
+    const char *line = log_pipe_said();
     claim_said(line, "method=point.upsert status=INVALID");
     ck_assert_ptr_null(strstr(line, "collection="));
 }
@@ -99,7 +76,7 @@ suite(void)
 {
     Suite *suite = suite_create("node/slow");
     TCase *tcase = tcase_create("slow");
-    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_checked_fixture(tcase, setup, log_pipe_close);
     tcase_add_test(tcase, a_search_says_what_it_asked_and_what_was_done_for_it);
     tcase_add_test(tcase, what_is_about_no_collection_says_none);
     tcase_add_test(tcase, what_was_not_read_of_a_request_is_not_said);

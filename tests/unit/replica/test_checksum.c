@@ -93,7 +93,7 @@ START_TEST(a_halted_shard_takes_nothing_until_the_operator_resumes_it)
     ck_assert(one.replica.halted);
     alone_propose(&one, 11, 1);
     ck_assert_int_eq(one.out.answers[0].status, OMEN_E_READ_ONLY);
-    alone_step(&one, (struct replica_input){.kind = REPLICA_IN_READ, .request = 21});
+    alone_read(&one, 21);
     ck_assert_int_eq(one.out.answers[0].status, OMEN_E_BUSY);
     replica_describe(&one.replica, line, sizeof line);
     ck_assert_ptr_nonnull(strstr(line, " halted"));
@@ -190,7 +190,7 @@ END_TEST
 START_TEST(a_copy_whose_bytes_are_bad_needs_no_vote_and_serves_nothing)
 {
     alone_lead(&one);
-    alone_step(&one, (struct replica_input){.kind = REPLICA_IN_READ, .request = 21});
+    alone_read(&one, 21);
     ck_assert_uint_eq(one.out.answer_count, 0);
     alone_step(&one, (struct replica_input){.kind = REPLICA_IN_CORRUPT});
     ck_assert_uint_eq(notes_of(REPLICA_NOTE_CORRUPT), 1);

@@ -73,7 +73,7 @@ reads_behind_a_cut(uint64_t seed)
     halves_open(&one, 2);
     halves_ack_all(&one, 1);
     halves_compare(&one, 4, 5);
-    alone_step(&one, (struct replica_input){.kind = REPLICA_IN_READ, .request = 21});
+    alone_read(&one, 21);
     return one.out.answer_count == 0;
 }
 

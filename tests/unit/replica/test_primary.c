@@ -17,18 +17,6 @@ lease(uint64_t boot, uint64_t known_ver)
                                             .known_ver = known_ver});
 }
 
-static void
-read_of(uint64_t request)
-{
-    alone_step(&one, (struct replica_input){.kind = REPLICA_IN_READ, .request = request});
-}
-
-static void
-read_done(uint64_t request)
-{
-    alone_step(&one, (struct replica_input){.kind = REPLICA_IN_READ_DONE, .request = request});
-}
-
 START_TEST(a_term_that_an_earlier_process_was_named_for_is_not_begun)
 {
     alone_open(&one, 1, 2);
@@ -292,9 +280,9 @@ START_TEST(a_strong_read_is_answered_under_the_lease)
 {
     alone_lead(&one);
     lease(5, 1);
-    read_of(21);
+    alone_read(&one, 21);
     ck_assert_uint_eq(one.out.serve_reads[0], 21);
-    read_done(21);
+    alone_read_done(&one, 21);
     ck_assert_int_eq(one.out.answers[0].status, OMEN_OK);
 }
 END_TEST
@@ -303,9 +291,9 @@ START_TEST(a_lease_that_ran_out_while_reading_is_not_enough)
 {
     alone_lead(&one);
     lease(5, 1);
-    read_of(21);
+    alone_read(&one, 21);
     one.now_ns += 100 * MS;
-    read_done(21);
+    alone_read_done(&one, 21);
     ck_assert_uint_eq(one.out.answer_count, 0);
     ck_assert_ptr_nonnull(alone_sent(&one, REPLICA_CONFIRM));
 }
@@ -315,18 +303,18 @@ START_TEST(a_lease_says_nothing_while_a_transfer_may_have_happened)
 {
     alone_lead(&one);
     lease(5, 1);
-    read_of(21);
+    alone_read(&one, 21);
     alone_step(&one, (struct replica_input){.kind = REPLICA_IN_TRANSFER, .uuid = uuid_of(2)});
     ck_assert_int_eq(one.out.change.kind, REPLICA_CHANGE_TRANSFER);
-    read_done(21);
+    alone_read_done(&one, 21);
     ck_assert_uint_eq(one.out.answer_count, 0);
     ck_assert_ptr_nonnull(alone_sent(&one, REPLICA_CONFIRM));
-    read_of(22);
+    alone_read(&one, 22);
     ck_assert_uint_eq(one.out.serve_read_count, 0);
     alone_wait(&one, 200 * MS); // it is not tried again
     alone_meta(&one, 1, 1);     // and did not happen
     lease(5, 2);
-    read_of(23);
+    alone_read(&one, 23);
     ck_assert_uint_eq(one.out.serve_read_count, 1);
     ck_assert_uint_eq(one.out.serve_reads[0], 23);
 }
@@ -366,7 +354,7 @@ START_TEST(a_read_waits_until_what_was_committed_before_it_is_applied)
     alone_persisted(&one);
     alone_ack(&one, 2, 2);
     alone_ack(&one, 3, 2);
-    read_of(21);
+    alone_read(&one, 21);
     ck_assert_uint_eq(one.out.serve_read_count, 0);
     alone_applied(&one);
     ck_assert_uint_eq(one.out.serve_reads[0], 21);
@@ -376,7 +364,7 @@ END_TEST
 START_TEST(without_a_lease_all_in_sync_are_asked)
 {
     alone_lead(&one);
-    read_of(21);
+    alone_read(&one, 21);
     ck_assert_uint_eq(one.out.serve_read_count, 0);
     struct replica_msg yes = {
         .kind = REPLICA_CONFIRM_ACK, .from = uuid_of(2), .term = 1, .round = 1};

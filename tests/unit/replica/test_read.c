@@ -7,18 +7,6 @@
 static struct alone one;
 
 static void
-read_of(uint64_t request)
-{
-    alone_step(&one, (struct replica_input){.kind = REPLICA_IN_READ, .request = request});
-}
-
-static void
-read_done(uint64_t request)
-{
-    alone_step(&one, (struct replica_input){.kind = REPLICA_IN_READ_DONE, .request = request});
-}
-
-static void
 yes(uint64_t from, uint64_t term, uint64_t round)
 {
     alone_message(&one, (struct replica_msg){.kind = REPLICA_CONFIRM_ACK,
@@ -39,10 +27,10 @@ propose(uint32_t count, const struct replica_proposal *proposals)
 START_TEST(reads_go_to_the_primary_only_and_wait_until_it_is_open)
 {
     alone_open(&one, 1, 2);
-    read_of(1);
+    alone_read(&one, 1);
     ck_assert_int_eq(one.out.answers[0].status, OMEN_E_STALE_MAP);
     alone_open(&one, 1, 1);
-    read_of(1);
+    alone_read(&one, 1);
     ck_assert_int_eq(one.out.answers[0].status, OMEN_E_BUSY);
 }
 END_TEST
@@ -51,13 +39,13 @@ START_TEST(reads_stop_below_the_minimum_and_at_the_limit)
 {
     alone_lead(&one);
     for (uint64_t i = 0; i < REPLICA_READS_MAX; i++)
-        read_of(i);
+        alone_read(&one, i);
     ck_assert_uint_eq(one.out.answer_count, 0);
-    read_of(99);
+    alone_read(&one, 99);
     ck_assert_int_eq(one.out.answers[0].status, OMEN_E_BUSY);
     one.meta.in_sync_count = 1;
     alone_meta(&one, 1, 1);
-    read_of(100);
+    alone_read(&one, 100);
     ck_assert_int_eq(one.out.answers[0].status, OMEN_E_BUSY);
 }
 END_TEST
@@ -65,12 +53,12 @@ END_TEST
 START_TEST(reads_under_way_are_sent_elsewhere_when_the_term_ends)
 {
     alone_lead(&one);
-    read_of(1);
-    read_of(2);
+    alone_read(&one, 1);
+    alone_read(&one, 2);
     alone_meta(&one, 2, 2);
     ck_assert_uint_eq(one.out.answer_count, 2);
     ck_assert_int_eq(one.out.answers[1].status, OMEN_E_STALE_MAP);
-    read_done(1);
+    alone_read_done(&one, 1);
     ck_assert_uint_eq(one.out.answer_count, 0);
 }
 END_TEST
@@ -78,20 +66,20 @@ END_TEST
 START_TEST(confirmations_of_nobody_or_another_term_or_round_do_not_count)
 {
     alone_lead(&one);
-    read_of(1);
+    alone_read(&one, 1);
     yes(2, 1, 1);
     yes(3, 0, 1);
     yes(3, 1, 2);
     yes(9, 1, 1);
     ck_assert_uint_eq(one.out.serve_read_count, 0);
-    read_done(1); // it is not being read
+    alone_read_done(&one, 1); // it is not being read
     ck_assert_uint_eq(one.out.answer_count, 0);
     yes(3, 1, 1);
     ck_assert_uint_eq(one.out.serve_read_count, 1);
     yes(3, 1, 1);
-    read_done(7);
+    alone_read_done(&one, 7);
     ck_assert_uint_eq(one.out.answer_count, 0);
-    read_done(1);
+    alone_read_done(&one, 1);
     ck_assert_int_eq(one.out.answers[0].status, OMEN_OK);
 }
 END_TEST
@@ -99,7 +87,7 @@ END_TEST
 START_TEST(a_confirmation_that_is_lost_is_asked_for_again)
 {
     alone_lead(&one);
-    read_of(1);
+    alone_read(&one, 1);
     ck_assert_uint_le(one.out.wake_ns, one.now_ns + 20 * MS);
     alone_wait(&one, 20 * MS);
     ck_assert_ptr_nonnull(alone_sent(&one, REPLICA_CONFIRM));
@@ -202,18 +190,18 @@ START_TEST(a_new_term_takes_nothing_before_all_of_the_old_one_were_told)
                                             .sent_ns = one.now_ns,
                                             .lease_ns = 100 * MS,
                                             .known_ver = 1});
-    read_of(21);
+    alone_read(&one, 21);
     ck_assert_uint_eq(one.out.serve_reads[0], 21);
     alone_meta(&one, 2, 2);
     alone_meta(&one, 3, 1);
     alone_persisted(&one);
-    read_done(21); // it was read, but the answers before it come first
+    alone_read_done(&one, 21); // it was read, but the answers before it come first
     alone_ack(&one, 2, one.replica.last_seq);
     alone_ack(&one, 3, one.replica.last_seq);
     ck_assert(replica_is_open(&one.replica));
     propose_many(1);
     ck_assert_int_eq(one.out.answers[0].status, OMEN_E_BUSY);
-    read_of(22);
+    alone_read(&one, 22);
     ck_assert_int_eq(one.out.answers[0].status, OMEN_E_BUSY);
     while (one.replica.wait_count > 0)
         alone_wait(&one, 0);

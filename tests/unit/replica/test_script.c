@@ -77,9 +77,9 @@ simple(const char *name, const unsigned long long *n)
     else if (strcmp(name, "propose") == 0)
         alone_propose(&one, n[0], n[1]);
     else if (strcmp(name, "read") == 0)
-        alone_step(&one, (struct replica_input){.kind = REPLICA_IN_READ, .request = n[0]});
+        alone_read(&one, n[0]);
     else if (strcmp(name, "done") == 0)
-        alone_step(&one, (struct replica_input){.kind = REPLICA_IN_READ_DONE, .request = n[0]});
+        alone_read_done(&one, n[0]);
     else if (strcmp(name, "transfer") == 0)
         alone_step(&one,
                    (struct replica_input){.kind = REPLICA_IN_TRANSFER, .uuid = uuid_of(n[0])});

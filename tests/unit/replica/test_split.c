@@ -266,13 +266,13 @@ START_TEST(nothing_is_read_or_written_from_a_cut_to_its_outcome)
                                             .boot = 5,
                                             .sent_ns = one.now_ns,
                                             .lease_ns = 1000 * MS});
-    alone_step(&one, (struct replica_input){.kind = REPLICA_IN_READ, .request = 20});
+    alone_read(&one, 20);
     ck_assert_uint_eq(one.out.serve_read_count, 1);
     halves_ack_all(&one, 1);
     halves_compare(&one, 4, 5);
     ck_assert(halves_wants(&one, REPLICA_CHANGE_CUT));
     ck_assert_int_eq(one.out.answers[0].status, OMEN_E_STALE_MAP); // the read that was under way
-    alone_step(&one, (struct replica_input){.kind = REPLICA_IN_READ, .request = 21});
+    alone_read(&one, 21);
     ck_assert_int_eq(one.out.answers[0].status, OMEN_E_BUSY);
     propose(2);
     ck_assert_int_eq(one.out.answers[0].status, OMEN_E_BUSY);
@@ -307,7 +307,7 @@ START_TEST(a_parent_that_was_cut_answers_nothing_and_leads_no_more)
     ck_assert_int_eq(one.replica.role, REPLICA_BACKUP);
     propose(2);
     ck_assert_int_eq(one.out.answers[0].status, OMEN_E_STALE_MAP);
-    alone_step(&one, (struct replica_input){.kind = REPLICA_IN_READ, .request = 21});
+    alone_read(&one, 21);
     ck_assert_int_eq(one.out.answers[0].status, OMEN_E_STALE_MAP);
     alone_meta(&one, 2, 1); // whatever metadata say
     ck_assert_int_eq(one.replica.role, REPLICA_BACKUP);

@@ -87,19 +87,6 @@ wait_child(pid_t child)
     ck_assert(!process_was_killed(child, 1));
 }
 
-static void
-say(int pipe_end)
-{
-    ck_assert_int_eq(write(pipe_end, "x", 1), 1);
-}
-
-static void
-hear(int pipe_end)
-{
-    char byte;
-    ck_assert_int_eq(read(pipe_end, &byte, 1), 1);
-}
-
 // The reader is asked after each operation of the writer, and must know of it.
 START_TEST(a_reader_in_another_process_is_complete_and_fresh)
 {
@@ -118,18 +105,18 @@ START_TEST(a_reader_in_another_process_is_complete_and_fresh)
         (void)close(answer[0]);
         options.path = path;
         options.read_only = 1;
-        hear(ask[0]);
+        process_hear(ask[0]);
         ck_assert_msg(omen_open(&options, &mine->index) == OMEN_OK, "%s", omen_error_message());
         for (int turn = 0; turn < TURNS; turn++) {
-            say(answer[1]);
-            hear(ask[0]);
+            process_say(answer[1]);
+            process_hear(ask[0]);
             mine->model = world->model;
             mine->prng = world->prng;
             mine->metric = world->metric;
             world_check_query(mine);
             world_check_get(mine);
         }
-        say(answer[1]);
+        process_say(answer[1]);
         omen_close(mine->index);
         _exit(0);
     }
@@ -137,13 +124,13 @@ START_TEST(a_reader_in_another_process_is_complete_and_fresh)
     (void)close(answer[1]);
     world_open(world, (uint64_t)_i, path);
     world_write(world, true);
-    say(ask[1]);
+    process_say(ask[1]);
     for (int turn = 0; turn < TURNS; turn++) {
-        hear(answer[0]);
+        process_hear(answer[0]);
         world_step(world);
-        say(ask[1]);
+        process_say(ask[1]);
     }
-    hear(answer[0]);
+    process_hear(answer[0]);
     (void)close(ask[1]);
     (void)close(answer[0]);
     wait_child(child);

@@ -299,19 +299,6 @@ START_TEST(a_killed_process_leaves_a_copy_that_applies_on)
 }
 END_TEST
 
-static void
-say(int pipe_end)
-{
-    ck_assert_int_eq(write(pipe_end, "x", 1), 1);
-}
-
-static void
-hear(int pipe_end)
-{
-    char byte;
-    ck_assert_int_eq(read(pipe_end, &byte, 1), 1);
-}
-
 START_TEST(an_embedded_reader_of_another_process_sees_what_a_checkpoint_has)
 {
     uint64_t *live = process_share(sizeof *live);
@@ -328,11 +315,11 @@ START_TEST(an_embedded_reader_of_another_process_sees_what_a_checkpoint_has)
         uint64_t count;
         options.path = folder_path(&folder, "copy0");
         options.read_only = 1;
-        hear(ask[0]);
+        process_hear(ask[0]);
         ck_assert_msg(omen_open(&options, &index) == OMEN_OK, "%s", omen_error_message());
         for (int turn = 0; turn < TURNS; turn++) {
-            say(answer[1]);
-            hear(ask[0]);
+            process_say(answer[1]);
+            process_hear(ask[0]);
             ck_assert_int_eq(omen_count(index, NULL, &count), OMEN_OK);
             ck_assert_uint_eq(count, *live);
         }
@@ -341,9 +328,9 @@ START_TEST(an_embedded_reader_of_another_process_sees_what_a_checkpoint_has)
     }
     world_init(world, &folder, 0);
     struct world_copy *copy = &world->copies[0];
-    say(ask[1]);
+    process_say(ask[1]);
     for (int turn = 0; turn < TURNS; turn++) {
-        hear(answer[0]);
+        process_hear(answer[0]);
         for (int i = 0; i < 5; i++)
             world_write(world, copy->hosted);
         world_apply(world, copy, world->last);
@@ -353,7 +340,7 @@ START_TEST(an_embedded_reader_of_another_process_sees_what_a_checkpoint_has)
         *live = 0;
         for (uint32_t i = 0; i < WORLD_POINTS; i++)
             *live += world->points[i].there;
-        say(ask[1]);
+        process_say(ask[1]);
     }
     ck_assert(!process_was_killed(child, 0));
     world_fini(world);

@@ -6,6 +6,7 @@
 #include "include/omendb.h"
 #include "tests/lib/check_main.h"
 #include "tests/lib/folder.h"
+#include "tests/lib/process.h"
 
 #define DIM 2u
 #define IDS 4600u
@@ -27,19 +28,6 @@ static void
 teardown(void)
 {
     folder_fini(&folder);
-}
-
-static void
-say(int pipe_end)
-{
-    ck_assert_int_eq(write(pipe_end, "x", 1), 1);
-}
-
-static void
-hear(int pipe_end)
-{
-    char byte;
-    ck_assert_int_eq(read(pipe_end, &byte, 1), 1);
 }
 
 static void
@@ -89,9 +77,9 @@ open_reader(void)
     (void)close(answer[0]);
     options.path = folder_path(&folder, "shard");
     options.read_only = 1;
-    hear(ask[0]);
+    process_hear(ask[0]);
     ck_assert_msg(omen_open(&options, &index) == OMEN_OK, "%s", omen_error_message());
-    say(answer[1]);
+    process_say(answer[1]);
     return index;
 }
 
@@ -159,8 +147,8 @@ scroll_over_a_checkpoint(void)
     omen_index_t index = open_reader();
     uint64_t cursor = 0, next = 0;
     scroll(index, &cursor, 40, &next);
-    say(answer[1]);
-    hear(ask[0]);
+    process_say(answer[1]);
+    process_hear(ask[0]);
     scroll(index, &cursor, IDS, &next);
     ck_assert_uint_eq(next, 150);
     ck_assert_uint_eq(cursor, UINT64_MAX);
@@ -173,12 +161,12 @@ START_TEST(a_scroll_goes_on_over_a_checkpoint)
     open_writer();
     add_ids(0, 100);
     ck_assert_int_eq(omen_flush(writer), OMEN_OK);
-    say(ask[1]);
-    hear(answer[0]);
-    hear(answer[0]);
+    process_say(ask[1]);
+    process_hear(answer[0]);
+    process_hear(answer[0]);
     add_ids(100, 50);
     ck_assert_int_eq(omen_flush(writer), OMEN_OK);
-    say(ask[1]);
+    process_say(ask[1]);
     end_all(child);
 }
 END_TEST
@@ -189,11 +177,11 @@ scroll_over_a_numbering(void)
     omen_index_t index = open_reader();
     omen_points_t points;
     uint64_t cursor = 0, next = 1500;
-    hear(ask[0]);
+    process_hear(ask[0]);
     scroll(index, &cursor, 2000, &next);
     ck_assert_uint_eq(next, 3500);
-    say(answer[1]);
-    hear(ask[0]);
+    process_say(answer[1]);
+    process_hear(ask[0]);
     ck_assert_int_eq(omen_scroll(index, NULL, 0, IDS, &cursor, &points), OMEN_E_INVALID);
     cursor = 0;
     next = 1500;
@@ -210,15 +198,15 @@ START_TEST(regress_a_cursor_of_the_readers_own_numbering_is_not_one_of_the_files
     open_writer();
     add_ids(0, 3000);
     ck_assert_int_eq(omen_flush(writer), OMEN_OK);
-    say(ask[1]);
-    hear(answer[0]);
+    process_say(ask[1]);
+    process_hear(answer[0]);
     delete_ids(0, 1200); // compacts by itself
     delete_ids(1200, 300);
     add_ids(3000, 1600);
-    say(ask[1]);
-    hear(answer[0]);
+    process_say(ask[1]);
+    process_hear(answer[0]);
     ck_assert_int_eq(omen_flush(writer), OMEN_OK);
-    say(ask[1]);
+    process_say(ask[1]);
     end_all(child);
 }
 END_TEST

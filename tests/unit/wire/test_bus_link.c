@@ -51,7 +51,7 @@ another_is_welcome(void)
     handshake_confirm(bus_keys.peer, far.hello, far.welcome, confirm);
     far_say(&far, PEER_CONFIRM, confirm, sizeof confirm);
     far_say(&far, PEER_PING, NULL, 0);
-    bus_wait(&nodes[0].arrived_count, 1);
+    await(&nodes[0].arrived_count, 1);
     ck_assert_uint_eq(node_stats(0).verdicts[HANDSHAKE_FINE], 1);
     ck_assert_uint_eq(atomic_load(&nodes[0].up_count), 1);
 }
@@ -140,7 +140,7 @@ another_is_reached(void)
 {
     far_be_reached(&far, 1);
     ck_assert_uint_eq(far_hear(&far, PEER_RAFT, NULL, 0), 0);
-    bus_wait(&nodes[0].up_count, 1);
+    await(&nodes[0].up_count, 1);
     ck_assert_uint_eq(atomic_load(&nodes[0].down_count), 1);
     ck_assert_uint_eq(node_stats(0).verdicts[HANDSHAKE_FINE], 1);
 }
@@ -162,7 +162,7 @@ START_TEST(who_is_dialed_and_says_something_else_than_a_welcome_is_refused)
     be_dialed();
     far_hello(&far);
     it_is_closed(1);
-    bus_wait(&nodes[0].down_count, 1);
+    await(&nodes[0].down_count, 1);
     another_is_reached();
     all_close();
 }
@@ -175,7 +175,7 @@ START_TEST(who_is_dialed_says_nothing_behind_its_welcome)
     far_be_reached(&far, 1);
     far_say(&far, PEER_PING, NULL, 0);
     it_is_closed(1);
-    bus_wait(&nodes[0].down_count, 1);
+    await(&nodes[0].down_count, 1);
     ck_assert_uint_eq(node_stats(0).frames_in, 0);
     far_accept(&far); // it is looked for at once
     all_close();
@@ -205,7 +205,7 @@ START_TEST(without_memory_for_a_hello_the_connection_is_closed_and_made_again)
     mem_fail_once(1 + (uint64_t)_i);
     lock_release(&bus->lock);
     it_is_closed(0);
-    bus_wait(&nodes[0].down_count, 1);
+    await(&nodes[0].down_count, 1);
     memory_ran_out_once();
     another_is_reached();
     all_close();
@@ -222,7 +222,7 @@ START_TEST(without_memory_for_a_connection_that_was_made_it_is_made_again)
     mem_fail_once(4);
     ck_assert(lane_connect(bus, *known(bus), PEER_CONTROL));
     lock_release(&bus->lock);
-    bus_wait(&nodes[0].down_count, 1);
+    await(&nodes[0].down_count, 1);
     memory_ran_out_once();
     far_accept(&far);
     it_is_closed(0);
@@ -238,7 +238,7 @@ START_TEST(without_memory_for_a_confirmation_the_connection_is_closed_and_made_a
     mem_fail_once(1);
     far_say(&far, PEER_WELCOME, far.welcome, sizeof far.welcome);
     it_is_closed(0);
-    bus_wait(&nodes[0].down_count, 1);
+    await(&nodes[0].down_count, 1);
     ck_assert_uint_eq(mem_refused(), 1);
     mem_fail_once(0);
     ck_assert_uint_eq(atomic_load(&nodes[0].up_count), 0);
@@ -247,7 +247,7 @@ START_TEST(without_memory_for_a_confirmation_the_connection_is_closed_and_made_a
     far_accept(&far); // it was there for a moment, and is looked for
     far_welcome(&far);
     far_hear(&far, PEER_CONFIRM, NULL, 0);
-    bus_wait(&nodes[0].up_count, 1);
+    await(&nodes[0].up_count, 1);
     all_close();
 }
 END_TEST
@@ -280,7 +280,7 @@ START_TEST(who_wants_no_word_of_refusals_is_told_that_a_node_is_down)
     far_listen(&far, 1);
     far_leave(&far);
     (void)send_frame(0, 1, PEER_CONTROL, 1, nothing);
-    bus_wait(&nodes[0].down_count, 1);
+    await(&nodes[0].down_count, 1);
     all_close();
 }
 END_TEST

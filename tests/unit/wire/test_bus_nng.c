@@ -14,7 +14,7 @@ START_TEST(frames_arrive_on_both_lanes_with_who_sent_them)
     static const uint8_t word[] = "a word";
     ck_assert(send_frame(0, 1, PEER_CONTROL, 11, (struct wire_bytes){word, sizeof word}));
     ck_assert(send_frame(0, 1, PEER_BULK, 12, nothing));
-    bus_wait(&nodes[1].arrived_count, 2);
+    await(&nodes[1].arrived_count, 2);
     for (uint32_t i = 0; i < 2; i++) {
         const struct arrived *arrived = &nodes[1].arrived[i];
         const bool control = arrived->head.lane == PEER_CONTROL;
@@ -25,7 +25,7 @@ START_TEST(frames_arrive_on_both_lanes_with_who_sent_them)
         ck_assert_uint_eq(arrived->head.correlation, control ? 11 : 12);
         ck_assert_uint_eq(arrived->body_bytes, control ? sizeof word : 0);
     }
-    bus_wait(&nodes[0].up_count, 1);
+    await(&nodes[0].up_count, 1);
     ck_assert_uint_eq(node_stats(1).accepted, 2);
     ck_assert_uint_eq(node_stats(1).verdicts[HANDSHAKE_FINE], 2);
     nodes_close(2);
@@ -39,7 +39,7 @@ START_TEST(frames_of_a_lane_arrive_in_order_from_the_first_on)
     uint8_t body[200] = {0};
     for (uint32_t i = 0; i < FRAMES; i++)
         ck_assert(send_frame(0, 1, PEER_CONTROL, i, (struct wire_bytes){body, i % sizeof body}));
-    bus_wait(&nodes[1].arrived_count, FRAMES);
+    await(&nodes[1].arrived_count, FRAMES);
     for (uint32_t i = 0; i < FRAMES; i++) {
         ck_assert_uint_eq(nodes[1].arrived[i].head.correlation, i);
         ck_assert_uint_eq(nodes[1].arrived[i].body_bytes, i % sizeof body);
@@ -57,7 +57,7 @@ START_TEST(the_largest_frame_of_each_lane_passes)
     memset(body, 0x5a, PEER_BULK_BYTES_MAX);
     ck_assert(send_frame(0, 1, PEER_BULK, 1, (struct wire_bytes){body, PEER_BULK_BYTES_MAX}));
     ck_assert(send_frame(0, 1, PEER_CONTROL, 2, (struct wire_bytes){body, PEER_CONTROL_BYTES_MAX}));
-    bus_wait(&nodes[1].arrived_count, 2);
+    await(&nodes[1].arrived_count, 2);
     const uint32_t first = nodes[1].arrived[0].head.lane == PEER_BULK ? 0 : 1;
     ck_assert_uint_eq(nodes[1].arrived[first].body_bytes, PEER_BULK_BYTES_MAX);
     ck_assert_uint_eq(nodes[1].arrived[1 - first].body_bytes, PEER_CONTROL_BYTES_MAX);
@@ -74,14 +74,14 @@ START_TEST(bulk_does_not_hold_up_control)
     uint8_t *body = mem_alloc_zero(1, bytes);
     for (uint32_t i = 0; i < 4; i++)
         ck_assert(send_frame(0, 1, PEER_BULK, i, (struct wire_bytes){body, (uint32_t)bytes}));
-    bus_wait(&nodes[1].waiting[PEER_BULK], 1); // the first is in the callback and stays there
+    await(&nodes[1].waiting[PEER_BULK], 1); // the first is in the callback and stays there
     for (uint32_t i = 0; i < 100; i++) {
         ck_assert(send_frame(0, 1, PEER_CONTROL, i, nothing));
-        bus_wait(&nodes[1].arrived_count, i + 1);
+        await(&nodes[1].arrived_count, i + 1);
         ck_assert_uint_eq(nodes[1].arrived[i].head.lane, PEER_CONTROL);
     }
     node_open_lane(&nodes[1], PEER_BULK);
-    bus_wait(&nodes[1].arrived_count, 104);
+    await(&nodes[1].arrived_count, 104);
     mem_free(body);
     nodes_close(2);
 }
@@ -94,8 +94,8 @@ START_TEST(two_that_connect_to_each_other_at_once_keep_both_connections)
         ck_assert(send_frame(0, 1, PEER_CONTROL, i, nothing));
         ck_assert(send_frame(1, 0, PEER_CONTROL, i, nothing));
     }
-    bus_wait(&nodes[0].arrived_count, 200);
-    bus_wait(&nodes[1].arrived_count, 200);
+    await(&nodes[0].arrived_count, 200);
+    await(&nodes[1].arrived_count, 200);
     for (uint32_t i = 0; i < 2; i++) {
         ck_assert_uint_eq(node_stats(i).open, 2);
         ck_assert_uint_eq(node_stats(i).connected, 1);
@@ -115,7 +115,7 @@ START_TEST(a_frame_to_an_address_arrives_though_nobody_knows_who_is_there)
     const struct bus_frame frame = {.lane = PEER_CONTROL, .kind = PEER_GOSSIP, .correlation = 5};
     ck_assert(bus_send_address(nodes[0].bus, &there, &frame));
     ck_assert(bus_send_address(nodes[0].bus, &there, &frame));
-    bus_wait(&nodes[1].arrived_count, 2);
+    await(&nodes[1].arrived_count, 2);
     ck_assert_uint_eq(nodes[1].arrived[1].from.high, node_uuid(0).high);
     ck_assert_uint_eq(node_stats(0).connected, 1);
     ck_assert_uint_eq(atomic_load(&nodes[0].up_count), 0); // it has no name to be told by
@@ -164,7 +164,7 @@ START_TEST(who_connects_to_a_bus_that_is_shut_is_closed_until_it_lets_in)
     const struct gossip_address there = node_address(1);
     bus_know(nodes[0].bus, node_uuid(1), &there);
     (void)send_frame(0, 1, PEER_CONTROL, 1, nothing);
-    bus_wait(&nodes[0].down_count, 1);
+    await(&nodes[0].down_count, 1);
     ck_assert_uint_eq(atomic_load(&nodes[0].up_count), 0);
     ck_assert_uint_eq(atomic_load(&nodes[0].refused_count), 0); // there is a process
     bus_let_in(nodes[1].bus, &ours);
@@ -188,7 +188,7 @@ START_TEST(a_node_with_another_key_is_refused_by_who_dials)
     const struct gossip_address there = node_address(1);
     bus_know(nodes[0].bus, node_uuid(1), &there);
     (void)send_frame(0, 1, PEER_CONTROL, 1, nothing);
-    bus_wait(&nodes[0].down_count, 1);
+    await(&nodes[0].down_count, 1);
     ck_assert_uint_eq(node_stats(0).verdicts[HANDSHAKE_BAD_MAC], 1);
     ck_assert_uint_eq(node_stats(1).verdicts[HANDSHAKE_FINE], 0);
     ck_assert_uint_eq(atomic_load(&nodes[1].arrived_count), 0);
@@ -205,7 +205,7 @@ START_TEST(another_node_than_the_expected_one_is_not_talked_to)
     const struct gossip_address there = node_address(1);
     bus_know(nodes[0].bus, node_uuid(2), &there);
     (void)send_frame(0, 2, PEER_CONTROL, 1, nothing);
-    bus_wait(&nodes[0].down_count, 1);
+    await(&nodes[0].down_count, 1);
     ck_assert_uint_eq(node_stats(0).wrong_node, 1);
     ck_assert_uint_eq(atomic_load(&nodes[1].arrived_count), 0);
     nodes_close(2);
@@ -322,7 +322,7 @@ START_TEST(who_cannot_confirm_is_refused_and_who_can_is_heard_at_once)
     write_frame(frames, PEER_CONFIRM, confirm, sizeof confirm);
     write_frame(frames + PEER_HEAD_BYTES + sizeof confirm, PEER_PING, confirm, 0);
     tcp_send(&client, frames, sizeof frames);
-    bus_wait(&nodes[0].arrived_count, 1);
+    await(&nodes[0].arrived_count, 1);
     ck_assert_uint_eq(nodes[0].arrived[0].boot, 77);
     ck_assert_uint_eq(nodes[0].arrived[0].head.kind, PEER_PING);
 
@@ -355,11 +355,11 @@ START_TEST(a_newer_connection_of_a_nodes_lane_ends_the_older_one)
         tcp_send(&clients[i], frame, sizeof frame);
         write_frame(frame, PEER_PING, confirm, 0);
         tcp_send(&clients[i], frame, PEER_HEAD_BYTES);
-        bus_wait(&nodes[0].arrived_count, i + 1);
+        await(&nodes[0].arrived_count, i + 1);
     }
     tcp_expect_end(&clients[0]);
     tcp_send(&clients[1], frame, PEER_HEAD_BYTES);
-    bus_wait(&nodes[0].arrived_count, 4);
+    await(&nodes[0].arrived_count, 4);
     ck_assert_uint_eq(nodes[0].arrived[3].boot, 1);
     for (uint32_t i = 0; i < 3; i++)
         tcp_leave(&clients[i]);
@@ -414,7 +414,7 @@ START_TEST(to_who_is_unknown_or_forgotten_nothing_is_sent)
     nodes_open(2);
     ck_assert(!send_frame(0, 2, PEER_CONTROL, 1, nothing));
     ck_assert(send_frame(0, 1, PEER_CONTROL, 1, nothing));
-    bus_wait(&nodes[1].arrived_count, 1);
+    await(&nodes[1].arrived_count, 1);
     bus_forget(nodes[0].bus, node_uuid(1));
     bus_forget(nodes[0].bus, node_uuid(1));
     EVENTUALLY_OF(1, stats.open == 0);
@@ -423,7 +423,7 @@ START_TEST(to_who_is_unknown_or_forgotten_nothing_is_sent)
     const struct gossip_address there = node_address(1);
     bus_know(nodes[0].bus, node_uuid(1), &there);
     ck_assert(send_frame(0, 1, PEER_CONTROL, 3, nothing));
-    bus_wait(&nodes[1].arrived_count, 2);
+    await(&nodes[1].arrived_count, 2);
     ck_assert_uint_eq(nodes[1].arrived[1].head.correlation, 3);
     nodes_close(2);
 }
@@ -441,10 +441,10 @@ START_TEST(where_nobody_listens_frames_are_refused_for_a_while)
     bus_know(nodes[2].bus, node_uuid(1), &there);
     (void)send_frame(2, 1, PEER_CONTROL, 1,
                      nothing); // waits for a connection, if that is not refused before
-    bus_wait(&nodes[2].down_count, 1);
+    await(&nodes[2].down_count, 1);
     ck_assert(!send_frame(2, 1, PEER_CONTROL, 2, nothing));
     (void)send_frame(2, 1, PEER_BULK, 2, nothing); // is tried by itself
-    bus_wait(&nodes[2].down_count, 2);
+    await(&nodes[2].down_count, 2);
     ck_assert_uint_eq(node_stats(2).missed, 2);
     const uint64_t nobody = node_stats(2).nobody;
     ck_assert(!send_frame(2, 1, PEER_CONTROL, 2, nothing));
@@ -452,7 +452,7 @@ START_TEST(where_nobody_listens_frames_are_refused_for_a_while)
     ck_assert_uint_eq(node_stats(2).missed, 2);
     bus_know(nodes[2].bus, node_uuid(1), &there); // news: it is tried at once
     (void)send_frame(2, 1, PEER_CONTROL, 3, nothing);
-    bus_wait(&nodes[2].down_count, 3);
+    await(&nodes[2].down_count, 3);
     ck_assert_uint_eq(node_stats(2).missed, 3);
     nodes[1].bus = NULL;
     nodes_close(3);
@@ -463,10 +463,10 @@ START_TEST(who_is_lost_is_looked_for_and_refused_twice_where_nobody_listens)
 {
     nodes_open(2);
     ck_assert(send_frame(0, 1, PEER_CONTROL, 1, nothing));
-    bus_wait(&nodes[1].arrived_count, 1);
+    await(&nodes[1].arrived_count, 1);
     ck_assert_uint_eq(nodes[0].refused_count, 0);
     bus_close(nodes[1].bus);
-    bus_wait(&nodes[0].refused_count, 2); // although nothing is sent
+    await(&nodes[0].refused_count, 2); // although nothing is sent
     ck_assert_uint_eq(node_stats(0).missed, 2);
     nodes[1].bus = NULL;
     nodes_close(2);
@@ -477,7 +477,7 @@ START_TEST(who_connects_to_us_is_up)
 {
     nodes_open(2);
     ck_assert(send_frame(1, 0, PEER_CONTROL, 1, nothing));
-    bus_wait(&nodes[0].up_count, 1);
+    await(&nodes[0].up_count, 1);
     nodes_close(2);
 }
 END_TEST
@@ -487,22 +487,22 @@ START_TEST(a_node_that_restarts_is_reached_again_and_comes_with_its_new_boot)
     nodes_open(2);
     ck_assert(send_frame(0, 1, PEER_CONTROL, 1, nothing));
     ck_assert(send_frame(1, 0, PEER_CONTROL, 1, nothing));
-    bus_wait(&nodes[1].arrived_count, 1);
-    bus_wait(&nodes[0].arrived_count, 1);
+    await(&nodes[1].arrived_count, 1);
+    await(&nodes[0].arrived_count, 1);
     ck_assert_uint_eq(nodes[0].arrived[0].boot, 1);
     const uint16_t port = port_of(1);
     const struct gossip_address first = node_address(0);
     bus_close(nodes[1].bus);
-    bus_wait(&nodes[0].down_count, 1);
+    await(&nodes[0].down_count, 1);
     nodes[1].config.listen.port = port;
     nodes[1].config.ours.boot = 2;
     node_open(1);
     bus_know(nodes[1].bus, node_uuid(0), &first);
     send_until_heard(0, 1, 2); // what is lost meanwhile is sent again
     ck_assert_uint_ge(nodes[1].arrived[1].head.correlation, 2);
-    bus_wait(&nodes[0].up_count, 2);
+    await(&nodes[0].up_count, 2);
     ck_assert(send_frame(1, 0, PEER_CONTROL, 2, nothing));
-    bus_wait(&nodes[0].arrived_count, 2);
+    await(&nodes[0].arrived_count, 2);
     ck_assert_uint_eq(nodes[0].arrived[1].boot, 2);
     nodes_close(2);
 }
@@ -516,11 +516,11 @@ START_TEST(a_node_that_moved_is_found_at_its_new_address_and_left_at_the_old_one
         node_uuid(1); // the same at another address, while the old one still answers
     node_open(2);
     ck_assert(send_frame(0, 1, PEER_CONTROL, 1, nothing));
-    bus_wait(&nodes[1].arrived_count, 1);
+    await(&nodes[1].arrived_count, 1);
     const struct gossip_address there = node_address(2);
     bus_know(nodes[0].bus, node_uuid(1), &there);
     ck_assert(send_frame(0, 1, PEER_CONTROL, 2, nothing));
-    bus_wait(&nodes[2].arrived_count, 1);
+    await(&nodes[2].arrived_count, 1);
     ck_assert_uint_eq(nodes[2].arrived[0].head.correlation, 2);
     EVENTUALLY_OF(1, stats.open == 0);
     nodes_close(3);
@@ -544,10 +544,10 @@ START_TEST(nodes_talk_over_ipv6_as_well)
     const struct gossip_address there = {.ip = {[15] = 1}, .port = port_of(1)};
     bus_know(nodes[0].bus, node_uuid(1), &there);
     ck_assert(send_frame(0, 1, PEER_BULK, 1, nothing));
-    bus_wait(&nodes[1].arrived_count, 1);
+    await(&nodes[1].arrived_count, 1);
     static const uint8_t word[] = "news";
     bus_datagram(nodes[0].bus, &there, (struct wire_bytes){word, sizeof word});
-    bus_wait(&nodes[1].datagram_count, 1);
+    await(&nodes[1].datagram_count, 1);
     const struct gossip_address here = {.ip = {[15] = 1}, .port = port_of(0)};
     ck_assert(gossip_address_equal(&nodes[1].datagrams[0].from, &here));
     nodes_close(2);
@@ -574,7 +574,7 @@ START_TEST(a_full_queue_says_false_and_what_was_taken_arrives)
     ck_assert_uint_eq(node_stats(0).full, 1);
     ck_assert(send_frame(0, 1, PEER_BULK, 0, nothing)); // the other lane is not full
     node_open_lane(&nodes[1], PEER_CONTROL);
-    bus_wait(&nodes[1].arrived_count, taken + 1);
+    await(&nodes[1].arrived_count, taken + 1);
     uint32_t next = 0;
     for (uint32_t i = 0; i <= taken; i++)
         if (nodes[1].arrived[i].head.lane == PEER_CONTROL)
@@ -600,7 +600,7 @@ START_TEST(who_accepts_and_says_nothing_is_given_up_with_what_waited)
     const struct gossip_address there = loopback(ntohs(at.sin_port));
     bus_know(nodes[0].bus, node_uuid(1), &there);
     (void)send_frame(0, 1, PEER_CONTROL, 1, nothing); // waits, unless it is given up before
-    bus_wait(&nodes[0].down_count, 1);
+    await(&nodes[0].down_count, 1);
     EVENTUALLY_OF(0, stats.late + stats.missed == 1 &&
                          stats.open == 0); // while it shook hands, or was dialed
     ck_assert(!send_frame(0, 1, PEER_CONTROL, 2, nothing));

@@ -112,7 +112,7 @@ START_TEST(a_node_takes_the_place_of_the_stranger_at_its_address)
     one_open();
     const struct gossip_address there = node_address(1);
     send_to(there);
-    bus_wait(&nodes[1].arrived_count, 1);
+    await(&nodes[1].arrived_count, 1);
     bus_know(nodes[0].bus, node_uuid(1), &there);
     while (!knows_way(node_uuid(1)))
         send_to(there);

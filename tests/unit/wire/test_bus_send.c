@@ -91,7 +91,7 @@ START_TEST(over_a_connection_that_takes_no_more_a_frame_is_refused_until_it_does
     one_open();
     far_listen(&far, 1);
     far_be_reached(&far, 1);
-    bus_wait(&nodes[0].up_count, 1);
+    await(&nodes[0].up_count, 1);
     mem_fail_once(2); // its place in the queue
     ck_assert(!send_frame(0, 1, PEER_CONTROL, 1, (struct wire_bytes){body, sizeof body}));
     ck_assert_uint_eq(mem_refused(), 1);
@@ -118,7 +118,7 @@ static _Atomic uint32_t down_is_shut, down_waits;
 static void
 down_at_a_gate(void *context, struct wire_uuid node)
 {
-    bus_tell(&down_waits);
+    await_tell(&down_waits);
     while (atomic_load(&down_is_shut) != 0)
         os_wait(&down_is_shut, 1);
     node_down(context, node);
@@ -134,10 +134,10 @@ START_TEST(over_a_connection_that_is_closed_and_not_yet_known_to_be_nothing_is_s
     far_be_reached(&far, 1);
     far_listen(&other, 2);
     far_be_reached(&other, 2);
-    bus_wait(&nodes[0].up_count, 2);
+    await(&nodes[0].up_count, 2);
     atomic_store(&down_is_shut, 1);
     far_leave(&far);
-    bus_wait(&down_waits, 1);
+    await(&down_waits, 1);
     far_leave(&other);
     while (send_frame(0, 2, PEER_CONTROL, 1, nothing))
         (void)sched_yield();
@@ -145,7 +145,7 @@ START_TEST(over_a_connection_that_is_closed_and_not_yet_known_to_be_nothing_is_s
     ck_assert_uint_eq(atomic_load(&nodes[0].down_count), 0);
     atomic_store(&down_is_shut, 0);
     os_wake_all(&down_is_shut);
-    bus_wait(&nodes[0].down_count, 2);
+    await(&nodes[0].down_count, 2);
     nodes_close(1);
 }
 END_TEST

@@ -30,13 +30,13 @@ START_TEST(a_packet_arrives_as_it_was_and_says_where_it_came_from)
     nodes_open(2);
     const struct gossip_address there = node_address(1), here = node_address(0);
     bus_datagram(nodes[0].bus, &there, packet_of("news"));
-    bus_wait(&nodes[1].datagram_count, 1);
+    await(&nodes[1].datagram_count, 1);
     ck_assert_uint_eq(nodes[1].datagrams[0].bytes, 4);
     ck_assert(memcmp(nodes[1].datagrams[0].packet, "news", 4) == 0);
     ck_assert(gossip_address_equal(&nodes[1].datagrams[0].from, &here));
     static const uint8_t largest[GOSSIP_PACKET_BYTES_MAX] = {1, 2, 3};
     bus_datagram(nodes[1].bus, &here, (struct wire_bytes){largest, sizeof largest});
-    bus_wait(&nodes[0].datagram_count, 1);
+    await(&nodes[0].datagram_count, 1);
     ck_assert_uint_eq(nodes[0].datagrams[0].bytes, sizeof largest);
     ck_assert_uint_eq(node_stats(0).datagrams_out, 1);
     ck_assert_uint_eq(node_stats(1).datagrams_in, 1);
@@ -64,7 +64,7 @@ START_TEST(a_datagram_with_a_changed_byte_another_key_or_another_length_vanishes
     say(datagram, 0, port);
     say(datagram, sizeof datagram, port);
     say(datagram, bytes, port); // the one that is right
-    bus_wait(&nodes[0].datagram_count, 1);
+    await(&nodes[0].datagram_count, 1);
     ck_assert(memcmp(nodes[0].datagrams[0].packet, "news", 4) == 0);
     ck_assert_uint_eq(node_stats(0).datagrams_in, 1);
     ck_assert_uint_eq(node_stats(0).datagrams_refused, bytes + 4);
@@ -83,7 +83,7 @@ START_TEST(without_a_key_it_is_sealed_by_a_key_of_zeros)
     const size_t bytes = seal_datagram(&zeros, nonce, packet_of("news"), datagram);
     say("news", 4, bus_port(nodes[0].bus));
     say(datagram, bytes, bus_port(nodes[0].bus));
-    bus_wait(&nodes[0].datagram_count, 1);
+    await(&nodes[0].datagram_count, 1);
     ck_assert_uint_eq(node_stats(0).datagrams_refused, 1);
     nodes_close(1);
 }
@@ -101,7 +101,7 @@ START_TEST(a_datagram_to_where_none_can_go_is_counted_and_nobody_waits)
     ck_assert_uint_eq(node_stats(0).datagrams_out, 0);
     const struct gossip_address there = node_address(1);
     bus_datagram(nodes[0].bus, &there, packet_of("news"));
-    bus_wait(&nodes[1].datagram_count, 1);
+    await(&nodes[1].datagram_count, 1);
     nodes_close(2);
 }
 END_TEST
@@ -213,7 +213,7 @@ take_slowly(void *context, const struct gossip_address *from, struct wire_bytes 
     (void)context;
     (void)from;
     ck_assert_uint_eq(packet.count, 4);
-    bus_tell(&taken);
+    await_tell(&taken);
     while (atomic_load(&gate) == 0)
         os_wait(&gate, 0);
 }
@@ -239,10 +239,10 @@ START_TEST(what_came_while_one_was_looked_at_is_read_and_the_end_is_not_missed)
     atomic_store(&taken, 0);
     for (uint32_t i = 0; i < FLOOD; i++)
         say(datagram, bytes, port);
-    bus_wait(&taken, 1);
+    await(&taken, 1);
     atomic_store(&gate, 1);
     os_wake_all(&gate);
-    bus_wait(&taken, FLOOD);
+    await(&taken, FLOOD);
     udp_close(udp);
     ck_assert_uint_eq(atomic_load(&taken), FLOOD);
     mem_free(nodes[0].arrived);

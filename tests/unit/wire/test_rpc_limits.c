@@ -243,13 +243,13 @@ START_TEST(of_1025_connections_the_last_is_closed_and_a_place_that_is_left_is_gi
     for (uint32_t i = 0; i < PLACES; i += 100)
         world_ping(&clients[i]);
     tcp_leave(&clients[7]);
-    world_wait(&world.gone_count, 1);
+    await(&world.gone_count, 1);
     EVENTUALLY(stats.streams.open == PLACES - 1);
     clients[7] = world_connect();
     world_ping(&clients[7]);
     for (uint32_t i = 0; i < PLACES; i++)
         tcp_leave(&clients[i]);
-    world_wait(&world.gone_count, PLACES + 1);
+    await(&world.gone_count, PLACES + 1);
     world_close();
 }
 END_TEST
@@ -392,9 +392,9 @@ START_TEST(a_client_that_closes_half_is_gone)
     world_open();
     struct tcp_client client = world_connect();
     world_ask(&client, 1, "docs");
-    world_wait(&world.asked_count, 1);
+    await(&world.asked_count, 1);
     ck_assert_int_eq(shutdown(client.fd, SHUT_WR), 0);
-    world_wait(&world.gone_count, 1);
+    await(&world.gone_count, 1);
     EVENTUALLY(stats.streams.ended[STREAM_LEFT] == 1 && stats.streams.open == 0);
     tcp_expect_end(&client);
     tcp_leave(&client);
@@ -429,10 +429,10 @@ START_TEST(beyond_the_limit_in_flight_nothing_is_read_until_half_are_answered)
     for (uint32_t id = 0; id < 12; id++)
         world_ask(&client, id, "docs");
     uint32_t answered = 0;
-    world_wait(&world.asked_count, 4);
+    await(&world.asked_count, 4);
     const struct rpc_conn *conn = world.asked[0].conn;
     for (uint32_t read = 4; read <= 12; read += 2) { // two are answered, and two come
-        world_wait(&world.asked_count, read);
+        await(&world.asked_count, read);
         while (read < 12 && !atomic_load(&conn->waiting))
             ; // one answer before it has seen that four are in flight would let a fifth come
         world_answer(answered++);
@@ -462,7 +462,7 @@ START_TEST(a_client_that_does_not_read_is_closed_when_its_answers_are_too_many)
     rpc_write_ask(&encode, 1, method_at(METHOD_COLLECTION_GET), &ask);
     while (tcp_try_send(&client, encode.bytes, encode.count) && atomic_load(&world.gone_count) == 0)
         ;
-    world_wait(&world.gone_count, 1);
+    await(&world.gone_count, 1);
     EVENTUALLY(stats.streams.ended[STREAM_CLOGGED] == 1);
     world_ping(&other);
     encode_fini(&encode);
@@ -479,7 +479,7 @@ START_TEST(a_client_that_reads_nothing_for_too_long_is_closed_with_its_answer_un
     world_open();
     struct tcp_client client = world_connect();
     world_ask(&client, 1, "docs");
-    world_wait(&world.gone_count, 1);
+    await(&world.gone_count, 1);
     EVENTUALLY(stats.streams.ended[STREAM_CLOGGED] == 1);
     tcp_leave(&client);
     world_close();

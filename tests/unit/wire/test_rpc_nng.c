@@ -37,7 +37,7 @@ START_TEST(pipelined_requests_are_answered_in_any_order)
     struct tcp_client client = world_connect();
     for (uint32_t id = 0; id < 5; id++)
         world_ask(&client, id, "docs");
-    world_wait(&world.asked_count, 5);
+    await(&world.asked_count, 5);
     static const uint32_t order[] = {3, 0, 4, 1, 2};
     for (uint32_t i = 0; i < 5; i++) {
         ck_assert_uint_eq(world.asked[i].request.id, i);
@@ -64,7 +64,7 @@ START_TEST(requests_that_are_read_together_are_said_to_be_all)
         rpc_write_ask(&encode, id, method_at(METHOD_COLLECTION_GET), &ask);
     rpc_write_ask(&encode, 20, method_at(METHOD_SYSTEM_PING), &nothing);
     tcp_send(&client, encode.bytes, encode.count);
-    world_wait(&world.requested_count, 20);
+    await(&world.requested_count, 20);
     ck_assert_uint_le(atomic_load(&world.requested_calls), 20);
     rpc_expect(&client, 20, NULL);
     const uint32_t calls = atomic_load(&world.requested_calls);
@@ -87,7 +87,7 @@ START_TEST(answers_that_are_gathered_leave_when_they_are_told_to)
     struct tcp_client client = world_connect();
     for (uint32_t id = 0; id < 3; id++)
         world_ask(&client, id, "docs");
-    world_wait(&world.asked_count, 3);
+    await(&world.asked_count, 3);
     struct rpc_conn *conn = world.asked[0].conn;
     rpc_conn_keep(conn);
     for (uint32_t at = 0; at < 3; at++) {
@@ -124,7 +124,7 @@ START_TEST(an_answer_that_does_not_fit_or_was_never_written_is_told_and_the_conn
     } answers[] = {{true, 4, "INVALID"}, {false, 64, "NO_MEMORY"}, {true, 64, NULL}};
     for (uint32_t i = 0; i < 3; i++) {
         world_ask(&client, i, "docs");
-        world_wait(&world.asked_count, i + 1);
+        await(&world.asked_count, i + 1);
         const struct asked taken = world_take(i);
         struct encode answer;
         encode_init(&answer, answers[i].most);
@@ -215,9 +215,9 @@ START_TEST(as_long_as_another_waits_for_an_answer_nobody_is_looked_out_for)
     struct tcp_client gone = world_connect();
     struct tcp_client client = world_connect();
     world_ask(&other, 1, "docs");
-    world_wait(&world.asked_count, 1);
+    await(&world.asked_count, 1);
     world_ask(&gone, 1, "docs");
-    world_wait(&world.asked_count, 2);
+    await(&world.asked_count, 2);
     for (uint32_t i = 0; i < 50; i++)
         world_ping(&client);
     world_answer(0);
@@ -227,7 +227,7 @@ START_TEST(as_long_as_another_waits_for_an_answer_nobody_is_looked_out_for)
     ck_assert_uint_eq(world_stats().streams.looks, 0);
     // Who is gone is let go instead of answered.
     tcp_leave(&gone);
-    world_wait(&world.gone_count, 1);
+    await(&world.gone_count, 1);
     const struct asked taken = world_take(1);
     mem_free(taken.request.frame);
     rpc_conn_release(taken.conn);
@@ -342,7 +342,7 @@ START_TEST(without_credentials_everybody_may_everything_and_hello_is_answered)
     world_open();
     struct tcp_client client = world_connect();
     world_ask(&client, 1, "docs");
-    world_wait(&world.asked_count, 1);
+    await(&world.asked_count, 1);
     ck_assert_uint_eq(world.asked[0].request.session.rights, RIGHT_ADMIN);
     ck_assert(!world.asked[0].request.session.greeted);
     world_answer(0);
@@ -420,7 +420,7 @@ START_TEST(before_hello_with_a_good_key_only_hello_and_ping_are_heard)
     world_hello(&client, 5, "good");
     rpc_expect(&client, 5, NULL);
     world_ask(&client, 6, "docs");
-    world_wait(&world.asked_count, 1);
+    await(&world.asked_count, 1);
     const struct rpc_session *session = &world.asked[0].request.session;
     ck_assert(session->greeted && session->rights == RIGHT_READ);
     ck_assert_str_eq(session->key, "reader");
@@ -433,7 +433,7 @@ START_TEST(before_hello_with_a_good_key_only_hello_and_ping_are_heard)
     world_hello(&client, 8, "worse"); // leaves the session as it was
     rpc_expect(&client, 8, "AUTH");
     world_ask(&client, 9, "docs");
-    world_wait(&world.asked_count, 2);
+    await(&world.asked_count, 2);
     world_answer(1);
     rpc_expect(&client, 9, NULL);
     const struct rpc_server_stats stats = world_stats();
@@ -512,7 +512,7 @@ START_TEST(a_key_that_is_wrong_is_refused_also_where_none_is_asked_for)
     world_hello(&client, 4, "");
     rpc_expect(&client, 4, NULL);
     rpc_ask(&client, 5, METHOD_NODE_DRAIN, &node);
-    world_wait(&world.asked_count, 1);
+    await(&world.asked_count, 1);
     ck_assert_str_eq(world.asked[0].request.session.key, "");
     world_answer(0);
     rpc_expect(&client, 5, NULL);
@@ -598,7 +598,7 @@ START_TEST(a_closing_server_answers_what_is_under_way_and_nothing_new)
     world_open();
     struct tcp_client client = world_connect();
     world_ask(&client, 1, "docs");
-    world_wait(&world.asked_count, 1);
+    await(&world.asked_count, 1);
     pthread_t closer;
     ck_assert_int_eq(os_thread_start(&closer, close_world, NULL), 0);
     uint32_t asked = 1;
@@ -628,11 +628,11 @@ START_TEST(an_answer_to_who_is_gone_goes_nowhere_even_when_the_server_is_closed)
     struct tcp_client client = world_connect();
     struct tcp_client other = world_connect();
     world_ask(&client, 1, "docs");
-    world_wait(&world.asked_count, 1);
+    await(&world.asked_count, 1);
     world_ask(&other, 1, "docs");
-    world_wait(&world.asked_count, 2);
+    await(&world.asked_count, 2);
     tcp_reset(&client);
-    world_wait(&world.gone_count, 1);
+    await(&world.gone_count, 1);
     world_answer(0);
     rpc_server_close(world.server);
     ck_assert_uint_eq(atomic_load(&world.gone_count), 2);
@@ -662,7 +662,7 @@ START_TEST(who_connects_to_a_server_that_is_shut_is_closed_until_it_lets_in)
     world_ask(&client, 1, "docs");
     rpc_expect(&client, 1, NULL);
     tcp_leave(&client);
-    world_wait(&world.gone_count, 1);
+    await(&world.gone_count, 1);
     ck_assert_uint_eq(atomic_load(&world.gone_count), 1); // the others never were
     world_close();
 }
@@ -719,7 +719,7 @@ storm_worker(void *unused)
     (void)unused;
     for (;;) {
         const uint32_t at = atomic_fetch_add(&storm_next, 1);
-        world_wait(&world.asked_count, at + 1);
+        await(&world.asked_count, at + 1);
         if (world.asked[at].conn == NULL)
             return NULL;
         world_answer(at);
@@ -785,7 +785,7 @@ START_TEST(in_a_storm_everybody_gets_each_answer_once)
         ck_assert_int_eq(os_thread_start(&clients[i], storm_client, (void *)(i + 1)), 0);
     for (uint32_t i = 0; i < STORM_CLIENTS; i++)
         ck_assert_int_eq(pthread_join(clients[i], NULL), 0);
-    world_wait(&world.gone_count, STORM_CLIENTS * STORM_VISITS);
+    await(&world.gone_count, STORM_CLIENTS * STORM_VISITS);
     atomic_fetch_add(&world.asked_count, STORM_WORKERS);
     os_wake_all(&world.asked_count);
     for (uint32_t i = 0; i < STORM_WORKERS; i++)
@@ -813,7 +813,7 @@ close_in_a_storm(uint32_t round)
     }
     for (uint32_t i = 0; i < STORM_WORKERS; i++)
         ck_assert_int_eq(os_thread_start(&workers[i], storm_worker, NULL), 0);
-    world_wait(&world.asked_count, 1 + 7 * (round % 8));
+    await(&world.asked_count, 1 + 7 * (round % 8));
     const uint32_t left = round % STORM_CLIENTS;
     for (uint32_t i = 0; i < left; i++)
         tcp_reset(&clients[i]);
@@ -846,14 +846,14 @@ START_TEST(who_asks_one_by_one_and_nobody_beside_him_is_told_of)
     const uint32_t before = SPIN_RUN + 1;
     for (uint32_t id = 0; id < before + 5; id++) {
         world_ask(&client, id, "docs");
-        world_wait(&world.requested_count, id + 1);
+        await(&world.requested_count, id + 1);
         ck_assert_uint_eq(atomic_load(&world.requested_alone), id < before ? 0 : id + 1 - before);
         world_answer(id);
         rpc_expect(&client, id, NULL);
     }
     for (uint32_t id = before + 5; id < before + 7; id++) { // the second beside the first
         world_ask(&client, id, "docs");
-        world_wait(&world.requested_count, id + 1);
+        await(&world.requested_count, id + 1);
         ck_assert_uint_eq(atomic_load(&world.requested_alone), 6);
     }
     tcp_leave(&client);

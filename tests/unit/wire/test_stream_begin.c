@@ -4,7 +4,7 @@
 // Labels: tsan
 #include <sched.h>
 
-#include "base/os_wait.h"
+#include "tests/lib/await.h"
 #include "tests/lib/nng_faults.h"
 #include "tests/lib/stream_wait.h"
 #include "tests/lib/tcp_client.h"
@@ -21,20 +21,6 @@ static struct owner {
 
 static int who; // is dialed
 
-static void
-tell(_Atomic uint32_t *word)
-{
-    atomic_fetch_add(word, 1);
-    os_wake_all(word);
-}
-
-static void
-wait_for(_Atomic uint32_t *word, uint32_t least)
-{
-    for (uint32_t now; (now = atomic_load(word)) < least;)
-        os_wait(word, now);
-}
-
 static void *
 begin(void *context, struct stream *stream, void *dialed)
 {
@@ -46,7 +32,7 @@ begin(void *context, struct stream *stream, void *dialed)
         stream_keep(stream);
         owner.stream = stream;
     }
-    tell(&owner.begun);
+    await_tell(&owner.begun);
     return owner.refuses ? NULL : &owner;
 }
 
@@ -56,7 +42,7 @@ missed(void *context, void *dialed, enum stream_miss why)
     ck_assert_ptr_eq(context, &owner);
     ck_assert_ptr_eq(dialed, &who);
     owner.miss = why;
-    tell(&owner.missed);
+    await_tell(&owner.missed);
 }
 
 static void
@@ -70,7 +56,7 @@ read_input(void *context, struct stream *stream, struct stream_input *input)
         input->bytes = NULL;
         input->wanted = owner.takes;
     }
-    tell(&owner.reads);
+    await_tell(&owner.reads);
 }
 
 static void
@@ -79,7 +65,7 @@ end(void *context, struct stream *stream, enum stream_end why)
     ck_assert_ptr_eq(context, &owner);
     ck_assert_ptr_eq(stream, owner.stream);
     owner.why = why;
-    tell(&owner.ended);
+    await_tell(&owner.ended);
 }
 
 static struct streams_stats
@@ -162,9 +148,9 @@ another_is_accepted(void)
     const uint32_t begun = atomic_load(&owner.begun), ended = atomic_load(&owner.ended);
     owner.closes = owner.refuses = false;
     struct tcp_client client = tcp_connect(streams_port(owner.set));
-    wait_for(&owner.begun, begun + 1);
+    await(&owner.begun, begun + 1);
     tcp_leave(&client);
-    wait_for(&owner.ended, ended + 1);
+    await(&owner.ended, ended + 1);
     ck_assert_int_eq(owner.why, STREAM_LEFT);
 }
 
@@ -231,7 +217,7 @@ another_is_reached(const struct gossip_address *to)
     fail_at(0, 0);
     const uint32_t begun = atomic_load(&owner.begun);
     ck_assert_int_eq(streams_dial(owner.set, to, UINT64_MAX, &who), OMEN_OK);
-    wait_for(&owner.begun, begun + 1);
+    await(&owner.begun, begun + 1);
 }
 
 // The dial, its operation, and NNG's dialer.
@@ -272,7 +258,7 @@ START_TEST(without_memory_for_whom_we_reach_the_dial_is_missed_once)
     open_set(NULL);
     fail_at(_i == 0 ? 2 : 0, _i == 0 ? 0 : 2 + (uint32_t)_i);
     ck_assert_int_eq(streams_dial(owner.set, &to, UINT64_MAX, &who), OMEN_OK);
-    wait_for(&owner.missed, 1);
+    await(&owner.missed, 1);
     ck_assert_int_eq(owner.miss, STREAM_MISS_OTHER);
     wait_until_ended(STREAM_NO_MEMORY, 0);
     ck_assert_uint_eq(atomic_load(&owner.begun) + atomic_load(&owner.ended), 0);
@@ -292,7 +278,7 @@ accept_one(size_t takes)
     owner.takes = takes;
     open_set("127.0.0.1");
     struct tcp_client client = tcp_connect(streams_port(owner.set));
-    wait_for(&owner.begun, 1);
+    await(&owner.begun, 1);
     stream_await_receive(owner.stream);
     return client;
 }
@@ -300,7 +286,7 @@ accept_one(size_t takes)
 static void
 ended_without_memory(struct tcp_client *client)
 {
-    wait_for(&owner.ended, 1);
+    await(&owner.ended, 1);
     ck_assert_int_eq(owner.why, STREAM_NO_MEMORY);
     ck_assert_uint_ge(mem_refused(), 1);
     mem_fail_after(0);
@@ -314,7 +300,7 @@ START_TEST(what_there_is_no_room_for_ends_the_connection)
     static const uint8_t bytes[4096]; // as much as there is room for
     struct tcp_client client = accept_one(SIZE_MAX);
     tcp_send(&client, bytes, 1);
-    wait_for(&owner.reads, 1);
+    await(&owner.reads, 1);
     mem_fail_after(1);
     tcp_send(&client, bytes, sizeof bytes - 1);
     ended_without_memory(&client);
@@ -326,7 +312,7 @@ START_TEST(without_memory_for_what_comes_next_the_connection_ends)
 {
     struct tcp_client client = accept_one(3);
     tcp_send(&client, "ab", 2);
-    wait_for(&owner.reads, 1);
+    await(&owner.reads, 1);
     mem_fail_after(1);
     tcp_send(&client, "c", 1);
     ended_without_memory(&client);
@@ -364,7 +350,7 @@ START_TEST(what_there_is_no_memory_for_is_not_sent_and_what_follows_is)
         ck_assert(tcp_receive_more(&client));
     ck_assert_mem_eq(client.bytes, "abcd", 4);
     tcp_leave(&client);
-    wait_for(&owner.ended, 1);
+    await(&owner.ended, 1);
     close_set();
 }
 END_TEST

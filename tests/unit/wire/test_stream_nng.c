@@ -9,7 +9,7 @@
 #include <sys/ioctl.h>
 
 #include "base/os_clock.h"
-#include "base/os_wait.h"
+#include "tests/lib/await.h"
 #include "tests/lib/tcp_client.h"
 #include "wire/stream_nng_int.h"
 
@@ -22,24 +22,6 @@ static struct owner {
     _Atomic size_t seen; // bytes that were there at the last read
 } owner;
 
-static void
-wait_for(_Atomic uint32_t *word, uint32_t least)
-{
-    for (;;) {
-        const uint32_t now = atomic_load(word);
-        if (now >= least)
-            return;
-        os_wait(word, now);
-    }
-}
-
-static void
-tell(_Atomic uint32_t *word)
-{
-    atomic_fetch_add(word, 1);
-    os_wake_all(word);
-}
-
 static void *
 begin(void *context, struct stream *stream, void *dialed)
 {
@@ -47,7 +29,7 @@ begin(void *context, struct stream *stream, void *dialed)
     ck_assert_ptr_null(dialed);
     owner.stream = stream;
     stream_keep(stream);
-    tell(&owner.begun);
+    await_tell(&owner.begun);
     return &owner;
 }
 
@@ -58,7 +40,7 @@ read_input(void *context, struct stream *stream, struct stream_input *input)
     ck_assert_uint_eq(atomic_load(&owner.ended), 0);
     atomic_store(&owner.seen, input->count);
     owner.read(stream, input);
-    tell(&owner.reads);
+    await_tell(&owner.reads);
 }
 
 static void
@@ -67,7 +49,7 @@ end(void *context, struct stream *stream, enum stream_end why)
     ck_assert_ptr_eq(context, &owner);
     ck_assert_ptr_eq(stream, owner.stream);
     owner.why = why;
-    tell(&owner.ended);
+    await_tell(&owner.ended);
 }
 
 static struct tcp_client
@@ -85,7 +67,7 @@ open_with(void (*read)(struct stream *, struct stream_input *))
     owner.read = read;
     ck_assert_msg(streams_open(&config, &owner.set, &error) == OMEN_OK, "%s", error.text);
     const struct tcp_client client = tcp_connect(streams_port(owner.set));
-    wait_for(&owner.begun, 1);
+    await(&owner.begun, 1);
     return client;
 }
 
@@ -109,13 +91,13 @@ START_TEST(what_is_not_taken_is_shown_again_with_what_comes)
 {
     struct tcp_client client = open_with(take_threes);
     tcp_send(&client, "abcd", 4);
-    wait_for(&owner.reads, 1);
+    await(&owner.reads, 1);
     ck_assert_uint_eq(atomic_load(&owner.seen), 4);
     tcp_send(&client, "e", 1);
-    wait_for(&owner.reads, 2);
+    await(&owner.reads, 2);
     ck_assert_uint_eq(atomic_load(&owner.seen), 2);
     tcp_send(&client, "f", 1);
-    wait_for(&owner.reads, 3);
+    await(&owner.reads, 3);
     ck_assert_uint_eq(atomic_load(&owner.seen), 3);
     close_all(&client);
     ck_assert_int_eq(owner.why, STREAM_CLOSED);
@@ -136,7 +118,7 @@ START_TEST(an_owner_may_keep_the_memory_of_what_came)
     struct tcp_client client = open_with(keep_all);
     for (uint32_t i = 1; i <= 3; i++) {
         tcp_send(&client, "abc", 3);
-        wait_for(&owner.reads, i);
+        await(&owner.reads, i);
         ck_assert_uint_eq(atomic_load(&owner.seen), 3);
     }
     close_all(&client);
@@ -174,7 +156,7 @@ room_for(struct tcp_client *client, size_t count)
         const uint32_t reads = atomic_load(&owner.reads);
         if (atomic_load(&room) != 0)
             return atomic_load(&room);
-        wait_for(&owner.reads, reads + 1);
+        await(&owner.reads, reads + 1);
     }
 }
 
@@ -236,8 +218,8 @@ take_until_the_next_is_there(struct stream *stream, struct stream_input *input)
     ck_assert_uint_eq(input->count, 3);
     input->taken = 3;
     input->alone = input->answered = true;
-    tell(&one_by_one.begun);
-    wait_for(&one_by_one.there, atomic_load(&one_by_one.begun) + 1);
+    await_tell(&one_by_one.begun);
+    await(&one_by_one.there, atomic_load(&one_by_one.begun) + 1);
 }
 
 START_TEST(what_comes_one_by_one_is_found_by_looking_out_for_it)
@@ -246,15 +228,15 @@ START_TEST(what_comes_one_by_one_is_found_by_looking_out_for_it)
     for (uint32_t i = 0; i <= UNTIL_LOOK; i++) {
         if (i == UNTIL_LOOK)
             ck_assert_uint_eq(looks(), 0);
-        wait_for(&one_by_one.begun, i);
+        await(&one_by_one.begun, i);
         tcp_send(&client, "abc", 3);
         wait_until_there(&client);
-        tell(&one_by_one.there);
+        await_tell(&one_by_one.there);
     }
-    wait_for(&one_by_one.begun, UNTIL_LOOK + 1);
+    await(&one_by_one.begun, UNTIL_LOOK + 1);
     ck_assert_uint_eq(looks(), 1);
     ck_assert_uint_eq(looks_found(), 1);
-    tell(&one_by_one.there); // nobody waits for one more
+    await_tell(&one_by_one.there); // nobody waits for one more
     close_all(&client);
 }
 END_TEST
@@ -273,7 +255,7 @@ send_until_it_looks(struct tcp_client *client)
     for (uint32_t i = 1; i <= UNTIL_LOOK; i++) {
         ck_assert_uint_eq(looks(), 0);
         tcp_send(client, "abc", 3);
-        wait_for(&owner.reads, i);
+        await(&owner.reads, i);
     }
     while (looks() == 0)
         (void)sched_yield();
@@ -287,7 +269,7 @@ turn_once(void)
     for (uint32_t i = 0; i < 2; i++) {
         const uint32_t turns = atomic_load(&owner.set->turns);
         streams_wake(owner.set);
-        wait_for(&owner.set->turns, turns + 1);
+        await(&owner.set->turns, turns + 1);
     }
     uint64_t next_ns;
     do
@@ -315,7 +297,7 @@ START_TEST(who_is_silent_is_looked_out_for_once_and_read_when_something_comes)
     ck_assert(!atomic_load(&owner.set->looking));
     for (uint32_t i = 1; i <= 300; i++) {
         tcp_send(&client, "abc", 3);
-        wait_for(&owner.reads, UNTIL_LOOK + i);
+        await(&owner.reads, UNTIL_LOOK + i);
     }
     ck_assert_uint_eq(atomic_load(&owner.reads), UNTIL_LOOK + 300);
     close_all(&client);
@@ -327,7 +309,7 @@ START_TEST(who_leaves_while_he_is_looked_out_for_is_closed)
     struct tcp_client client = open_with(take_alone);
     send_until_it_looks(&client);
     tcp_leave(&client);
-    wait_for(&owner.ended, 1);
+    await(&owner.ended, 1);
     ck_assert_int_eq(owner.why, STREAM_LEFT);
     streams_close(owner.set);
     stream_release(owner.stream);
@@ -349,7 +331,7 @@ take_and_owe(struct stream *stream, struct stream_input *input)
 {
     (void)stream;
     if (input->one_by_one)
-        tell(&one_by_one.begun);
+        await_tell(&one_by_one.begun);
     input->taken = input->count;
     input->alone = true;
 }
@@ -359,7 +341,7 @@ START_TEST(who_waits_for_an_answer_is_said_to_ask_one_by_one_and_not_looked_out_
     struct tcp_client client = open_with(take_and_owe);
     for (uint32_t i = 1; i <= UNTIL_LOOK + 3; i++) {
         tcp_send(&client, "abc", 3);
-        wait_for(&owner.reads, i);
+        await(&owner.reads, i);
     }
     ck_assert_uint_eq(atomic_load(&one_by_one.begun), 3);
     ck_assert_uint_eq(looks(), 0);
@@ -381,7 +363,7 @@ START_TEST(the_rest_of_a_message_is_looked_out_for_too)
     send_until_it_looks(&client);
     wait_until_it_does_not_look();
     tcp_send(&client, "a", 1); // after a look in vain a chance is left out
-    wait_for(&owner.reads, UNTIL_LOOK + 1);
+    await(&owner.reads, UNTIL_LOOK + 1);
     ck_assert_uint_eq(looks(), 1);
     tcp_send(&client, "b", 1);
     while (looks() < 2)
@@ -394,13 +376,13 @@ START_TEST(in_a_pause_nothing_is_read_and_its_end_shows_what_was_left)
 {
     struct tcp_client client = open_with(pause_first);
     tcp_send(&client, "abc", 3);
-    wait_for(&owner.reads, 1);
+    await(&owner.reads, 1);
     tcp_send(&client, "def", 3);
     ck_assert_uint_eq(atomic_load(&owner.reads), 1);
     stream_resume(owner.stream);
-    wait_for(&owner.reads, 2);
+    await(&owner.reads, 2);
     ck_assert_uint_eq(atomic_load(&owner.seen), 3);
-    wait_for(&owner.reads, 3);
+    await(&owner.reads, 3);
     ck_assert_uint_eq(atomic_load(&owner.seen), 3);
     stream_resume(owner.stream); // is no pause
     close_all(&client);
@@ -419,7 +401,7 @@ START_TEST(a_resume_that_comes_before_its_pause_is_not_lost)
 {
     struct tcp_client client = open_with(pause_too_late);
     tcp_send(&client, "abc", 3);
-    wait_for(&owner.reads, 2);
+    await(&owner.reads, 2);
     ck_assert_uint_eq(atomic_load(&owner.seen), 3);
     close_all(&client);
 }
@@ -452,7 +434,7 @@ START_TEST(many_small_messages_are_read_in_few_pieces)
         const uint32_t reads = atomic_load(&owner.reads);
         if (atomic_load(&total) == sizeof bytes)
             break;
-        wait_for(&owner.reads, reads + 1);
+        await(&owner.reads, reads + 1);
     }
     ck_assert_uint_gt(atomic_load(&largest), 4096);
     ck_assert_uint_le(atomic_load(&largest), 65536);
@@ -586,7 +568,7 @@ START_TEST(the_first_who_closes_says_why_and_afterwards_nothing_is_taken)
     stream_close(owner.stream, STREAM_REFUSED);
     stream_close(owner.stream, STREAM_LATE);
     ck_assert_int_eq(write_some(10, 1), OMEN_E_CLOSED);
-    wait_for(&owner.ended, 1);
+    await(&owner.ended, 1);
     ck_assert_int_eq(owner.why, STREAM_REFUSED);
     stream_close(owner.stream, STREAM_LATE);
     stream_resume(owner.stream);
@@ -655,7 +637,7 @@ START_TEST(a_set_where_nothing_is_due_looks_once_a_second)
     struct tcp_client client = open_with(keep_all);
     stream_deadline(owner.stream, os_clock_ns() + 300 * SECOND);
     tcp_send(&client, "abc", 3);
-    wait_for(&owner.reads, 1);
+    await(&owner.reads, 1);
     for (uint32_t i = 0; i < 3; i++) {
         const uint64_t before_ns = os_clock_ns();
         ck_assert_uint_ge(turn_once(), before_ns + SECOND);
@@ -679,7 +661,7 @@ hears_of_a_deadline(void)
         sched_yield();
     } while (next_ns != at_ns && atomic_load(&owner.ended) == 0);
     if (next_ns == at_ns) {
-        wait_for(&owner.ended, 1);
+        await(&owner.ended, 1);
         ck_assert_int_eq(owner.why, STREAM_LATE);
     }
     close_all(&client);
