@@ -89,12 +89,6 @@ meta_close(struct meta *meta)
     mem_free(meta);
 }
 
-struct loop *
-meta_loop(struct meta *meta)
-{
-    return meta->loop;
-}
-
 // ---- questions, from any thread ----
 
 void
@@ -123,30 +117,28 @@ meta_datagram(struct meta *meta, struct wire_bytes packet)
 }
 
 static struct meta_ask *
-ask_new(enum meta_ask_kind kind, struct loop *answer_to, void *tag)
+ask_new(enum meta_ask_kind kind)
 {
     struct meta_ask *ask = meta_note_new(NOTE_META_ASK, sizeof *ask);
     ask->kind = kind;
-    ask->answer_to = answer_to;
-    if (kind != META_PROPOSE && kind != META_CHANGE && kind != META_TRANSFER)
-        return ask;
-    ask->answer = meta_note_new(NOTE_META_ANSWER, sizeof *ask->answer);
-    ask->answer->tag = tag;
     return ask;
 }
 
 void
 meta_propose(struct meta *meta, const struct command *command, struct loop *answer_to, void *tag)
 {
-    struct meta_ask *ask = ask_new(META_PROPOSE, answer_to, tag);
+    struct meta_ask *ask = ask_new(META_PROPOSE);
     ask->command = *command;
+    ask->answer_to = answer_to;
+    ask->answer = meta_note_new(NOTE_META_ANSWER, sizeof *ask->answer);
+    ask->answer->tag = tag;
     loop_post(meta->loop, &ask->note);
 }
 
 static void
 hear_of(struct meta *meta, enum meta_ask_kind kind, struct cluster_uuid node)
 {
-    struct meta_ask *ask = ask_new(kind, NULL, NULL);
+    struct meta_ask *ask = ask_new(kind);
     ask->node = node;
     loop_post(meta->loop, &ask->note);
 }
@@ -166,7 +158,7 @@ meta_reached(struct meta *meta, struct cluster_uuid node)
 void
 meta_wish(struct meta *meta, const struct command *command)
 {
-    struct meta_ask *ask = ask_new(META_WISH, NULL, NULL);
+    struct meta_ask *ask = ask_new(META_WISH);
     ask->command = *command;
     loop_post(meta->loop, &ask->note);
 }
@@ -174,7 +166,7 @@ meta_wish(struct meta *meta, const struct command *command)
 void
 meta_want(struct meta *meta, uint64_t version)
 {
-    struct meta_ask *ask = ask_new(META_WANT, NULL, NULL);
+    struct meta_ask *ask = ask_new(META_WANT);
     ask->version = version;
     loop_post(meta->loop, &ask->note);
 }
@@ -182,31 +174,15 @@ meta_want(struct meta *meta, uint64_t version)
 void
 meta_meet(struct meta *meta, const struct gossip_address *address)
 {
-    struct meta_ask *ask = ask_new(META_MEET, NULL, NULL);
+    struct meta_ask *ask = ask_new(META_MEET);
     ask->meet = *address;
-    loop_post(meta->loop, &ask->note);
-}
-
-void
-meta_change(struct meta *meta, const struct raft_change *change, struct loop *answer_to, void *tag)
-{
-    struct meta_ask *ask = ask_new(META_CHANGE, answer_to, tag);
-    ask->change = *change;
-    loop_post(meta->loop, &ask->note);
-}
-
-void
-meta_transfer(struct meta *meta, uint64_t member, struct loop *answer_to, void *tag)
-{
-    struct meta_ask *ask = ask_new(META_TRANSFER, answer_to, tag);
-    ask->member = member;
     loop_post(meta->loop, &ask->note);
 }
 
 void
 meta_leave(struct meta *meta)
 {
-    loop_post(meta->loop, &ask_new(META_LEAVE, NULL, NULL)->note);
+    loop_post(meta->loop, &ask_new(META_LEAVE)->note);
 }
 
 bool
@@ -218,7 +194,7 @@ meta_has_left(struct meta *meta)
 void
 meta_go(struct meta *meta)
 {
-    loop_post(meta->loop, &ask_new(META_GO, NULL, NULL)->note);
+    loop_post(meta->loop, &ask_new(META_GO)->note);
 }
 
 bool
@@ -461,48 +437,36 @@ take_proposal(struct meta *meta, const struct meta_ask *ask)
 static void
 take_ask(struct meta *meta, const struct meta_ask *ask)
 {
-    struct turn_input in = {.kind = TURN_IN_WISH, .command = &ask->command};
     switch (ask->kind) {
     case META_PROPOSE:
         take_proposal(meta, ask);
-        return;
+        break;
     case META_WISH:
         if (meta->turn.raft.lead == 0)
             meta_send_command(meta, &ask->command);
         else
-            (void)step(meta, in);
-        return;
+            (void)step(meta, (struct turn_input){.kind = TURN_IN_WISH, .command = &ask->command});
+        break;
     case META_REFUSED:
+        (void)step(meta, (struct turn_input){.kind = TURN_IN_REFUSED, .node = ask->node});
+        break;
     case META_REACHED:
-        in = (struct turn_input){.kind =
-                                     ask->kind == META_REFUSED ? TURN_IN_REFUSED : TURN_IN_REACHED,
-                                 .node = ask->node};
-        (void)step(meta, in);
-        return;
+        (void)step(meta, (struct turn_input){.kind = TURN_IN_REACHED, .node = ask->node});
+        break;
     case META_MEET:
         (void)step(meta, (struct turn_input){.kind = TURN_IN_MEET, .meet = ask->meet});
-        return;
+        break;
     case META_LEAVE:
         (void)step(meta, (struct turn_input){.kind = TURN_IN_LEAVE});
-        return;
+        break;
     case META_GO:
         (void)step(meta, (struct turn_input){.kind = TURN_IN_GO});
-        return;
+        break;
     case META_WANT:
         meta_watch_word(meta, ask->version);
         set_due(meta);
-        return;
-    case META_CHANGE:
-        in = (struct turn_input){.kind = TURN_IN_CHANGE, .change = &ask->change};
-        break;
-    case META_TRANSFER:
-        in = (struct turn_input){.kind = TURN_IN_TRANSFER, .member = ask->member};
         break;
     }
-    if (step(meta, in))
-        meta_answer_now(meta, ask, meta->out.raft.answer);
-    else
-        mem_free(ask->answer);
 }
 
 static void

@@ -6,7 +6,7 @@
 //
 //      frames (raft, gossip, turn, map_ask, map), datagrams --> turn --> disk, bus
 //      disk_done ----------------------------------------> turn
-//      meta_propose, meta_wish, meta_change, meta_transfer -> turn --> struct meta_answer, to who asked
+//      meta_propose, meta_wish --------------------------> turn --> struct meta_answer, to who asked
 //      turn --> struct meta_map, meta_lease, meta_word, LED, meta_members --> the loops of this node
 //
 // A node whose weight is 0 does not have the metadata's log. It hears by gossip who leads and which version of the map there is, and
@@ -105,8 +105,7 @@ struct meta_answer {
 OMEN_MUST_CHECK omen_status meta_open(const struct meta_config *config, struct meta **out);
 // Ends the thread; what comes later is dropped. The rest of its memory goes with meta_close, when nobody calls any more.
 void meta_stop(struct meta *meta);
-void meta_close(struct meta *meta);        // accepts NULL
-struct loop *meta_loop(struct meta *meta); // for disk_done
+void meta_close(struct meta *meta); // accepts NULL
 
 // From now on this loop is told of maps, leases, words and members, beginning with what there is. At most META_LISTENERS_MAX.
 void meta_feed(struct meta *meta, struct loop *data);
@@ -119,9 +118,6 @@ void meta_datagram(struct meta *meta, struct wire_bytes packet);
 // Copied. One answer comes to `answer_to`, with the tag, unless that loop is stopped.
 void meta_propose(struct meta *meta, const struct command *command, struct loop *answer_to,
                   void *tag);
-void meta_change(struct meta *meta, const struct raft_change *change, struct loop *answer_to,
-                 void *tag);
-void meta_transfer(struct meta *meta, uint64_t member, struct loop *answer_to, void *tag);
 // There is a map of this version. Who has the log gets it anyway; who does not asks for it.
 void meta_want(struct meta *meta, uint64_t version);
 // Somebody of this cluster may be at that address.

@@ -13,8 +13,6 @@
 enum meta_ask_kind {
     META_PROPOSE,
     META_WISH,
-    META_CHANGE,
-    META_TRANSFER,
     META_MEET,
     META_REFUSED,
     META_REACHED,
@@ -26,12 +24,10 @@ enum meta_ask_kind {
 struct meta_ask {
     struct loop_note note; // NOTE_META_ASK
     enum meta_ask_kind kind;
-    struct loop *answer_to;
-    struct meta_answer *answer; // to be filled in; NULL: a wish
-    uint64_t member;
+    struct loop *answer_to;     // META_PROPOSE
+    struct meta_answer *answer; // META_PROPOSE: to be filled in
     union {
-        struct command command;
-        struct raft_change change;
+        struct command command; // META_PROPOSE, META_WISH
         struct gossip_address meet;
         uint64_t version;         // META_WANT
         struct cluster_uuid node; // META_REFUSED, META_REACHED
