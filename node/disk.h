@@ -39,7 +39,6 @@ enum disk_done_kind {
     DISK_MADE,
     DISK_DROPPED,
     DISK_TRIMMED,
-    DISK_PREPARED,
     DISK_INSTALLED,
     DISK_DAMAGED, // instead of any of those but DISK_META_DONE: bytes of `copy` fail their checksums
 };
@@ -74,9 +73,6 @@ struct disk_copy {
     struct copies_durable durable;
     // OMEN_E_CORRUPT: its log cannot be read, `durable` has the environment only: it is not to be held, but dropped.
     omen_status status;
-    // NULL, or what disk_prepare was told. Where the shard's file is at its applied_seq, the snapshot is in place: call disk_install with it,
-    // and hold it as *install. Else it is not there, and nothing is to be done.
-    const struct replica_disk *install;
 };
 
 // Sets what the shard's file has applied. OMEN_E_CORRUPT: the log and the file do not go together (the log begins later than
@@ -120,11 +116,8 @@ struct disk_trim {
 void disk_trim(struct disk *disk, struct cluster_uuid copy, const struct disk_trim *trim,
                struct loop *loop);
 
-// A snapshot takes a log's place in two steps, so that a crash leaves either the old shard with its log or the new one:
-// disk_prepare says what will be, PREPARED; the shard's file is exchanged; disk_install makes it so, INSTALLED: the log is empty behind
-// now->applied_seq, of now->terms the last counts, the operations are now->ops. Nothing may be appended in between.
-void disk_prepare(struct disk *disk, struct cluster_uuid copy, const struct replica_disk *now,
-                  struct loop *loop);
+// A snapshot takes the log's place, after it took that of the shard's file: INSTALLED, and the log is empty behind now->applied_seq, of
+// now->terms the last counts, the operations are now->ops. Nothing may be appended in between.
 void disk_install(struct disk *disk, struct cluster_uuid copy, const struct replica_disk *now,
                   struct loop *loop);
 // Gossip's, some time soon; at most GOSSIP_PEERS_MAX. Nothing is said.

@@ -35,29 +35,6 @@ disk_group_read(const struct disk_checkpoint *in, struct raft_group *out)
     return member_valid(out);
 }
 
-bool
-disk_aside_read(const uint8_t *bytes, size_t count, struct replica_disk *out)
-{
-    struct disk_aside head;
-    *out = (struct replica_disk){0};
-    if (count < sizeof head)
-        return false;
-    memcpy(&head, bytes, sizeof head);
-    const size_t terms = head.term_count * sizeof(struct replica_term);
-    const size_t ops = head.op_count * sizeof(struct dedupe_op);
-    if (head.applied_seq >= REPLICA_NUMBER_MAX || head.term_count > REPLICA_TERMS_MAX ||
-        head.op_count > LOGS_OPS_MAX || count != sizeof head + terms + ops)
-        return false;
-    out->first_seq = head.applied_seq + 1;
-    out->last_seq = out->commit_seq = out->applied_seq = head.applied_seq;
-    out->stamp_ms = head.stamp_ms;
-    out->terms = (const struct replica_term *)(const void *)(bytes + sizeof head);
-    out->term_count = head.term_count;
-    out->ops = (const struct dedupe_op *)(const void *)(bytes + sizeof head + terms);
-    out->op_count = head.op_count;
-    return true;
-}
-
 static omen_status
 reserve(void **memory, size_t *room, size_t need)
 {

@@ -35,11 +35,6 @@ struct disk_checkpoint {
     } members[RAFT_MEMBERS_MAX];
 };
 
-struct disk_aside { // of a copy; its terms and operations follow
-    uint64_t applied_seq, stamp_ms;
-    uint32_t term_count, op_count;
-};
-
 _Static_assert(sizeof(struct dedupe_op) == sizeof(struct logs_op) &&
                    sizeof(struct replica_term) == sizeof(struct logs_term) &&
                    sizeof(struct disk_note) <= LOGS_NOTE_BYTES_MAX,
@@ -51,7 +46,6 @@ enum disk_job_kind {
     DISK_JOB_MAKE,
     DISK_JOB_DROP,
     DISK_JOB_TRIM,
-    DISK_JOB_PREPARE,
     DISK_JOB_INSTALL,
     DISK_JOB_PEERS,
 };
@@ -81,7 +75,7 @@ struct disk_job {
     struct disk_note note; // COPY: promised and commit_seq; MAKE
     struct disk_trim trim; // TRIM
     struct logs_base base; // INSTALL
-    uint8_t *memory;       // the map; what is aside; operations; peers
+    uint8_t *memory;       // the map; operations; peers
     size_t memory_bytes;
 };
 
@@ -135,8 +129,6 @@ OMEN_MUST_CHECK omen_status disk_job_do(struct kv_txn *txn, struct disk_job *job
 void disk_group_write(const struct raft_group *group, struct disk_checkpoint *out);
 // False: it is none.
 bool disk_group_read(const struct disk_checkpoint *in, struct raft_group *out);
-// What disk_prepare has put aside, as a copy's disk; terms and operations point into the bytes. False: it is none.
-bool disk_aside_read(const uint8_t *bytes, size_t count, struct replica_disk *out);
 
 // ---- entries gathered in memory ----
 

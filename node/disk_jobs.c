@@ -198,35 +198,6 @@ disk_trim(struct disk *disk, struct cluster_uuid copy, const struct disk_trim *t
 }
 
 void
-disk_prepare(struct disk *disk, struct cluster_uuid copy, const struct replica_disk *now,
-             struct loop *loop)
-{
-    const uint32_t terms =
-        now->term_count < REPLICA_TERMS_MAX ? now->term_count : (uint32_t)REPLICA_TERMS_MAX;
-    const struct disk_aside head = {.applied_seq = now->applied_seq,
-                                    .stamp_ms = now->stamp_ms,
-                                    .term_count = terms,
-                                    .op_count = now->op_count};
-    const size_t term_bytes = terms * sizeof *now->terms,
-                 op_bytes = now->op_count * sizeof *now->ops;
-    struct disk_job *job = make(DISK_JOB_PREPARE, disk_name(copy), loop, DISK_PREPARED);
-    omen_status status = OMEN_E_NO_MEMORY;
-    if (job != NULL)
-        job->memory = mem_alloc(sizeof head + term_bytes + op_bytes);
-    if (job != NULL && job->memory != NULL) {
-        job->memory_bytes = sizeof head + term_bytes + op_bytes;
-        memcpy(job->memory, &head, sizeof head);
-        if (terms > 0)
-            memcpy(job->memory + sizeof head, now->terms + (now->term_count - terms), term_bytes);
-        if (op_bytes > 0)
-            memcpy(job->memory + sizeof head + term_bytes, now->ops, op_bytes);
-        job->bytes = LOGS_JOB_BYTES + logs_bytes(job->memory_bytes);
-        status = OMEN_OK;
-    }
-    push(disk, job, status);
-}
-
-void
 disk_install(struct disk *disk, struct cluster_uuid copy, const struct replica_disk *now,
              struct loop *loop)
 {
@@ -330,8 +301,6 @@ disk_job_do(struct kv_txn *txn, struct disk_job *job, struct omen_error *error)
         const struct logs_trim trim = {job->trim.through, job->trim.window_ms, job->trim.ops_max};
         return logs_trim(txn, job->name, &trim, &job->done->number, error);
     }
-    case DISK_JOB_PREPARE:
-        return logs_aside_put(txn, job->name, job->memory, job->memory_bytes, error);
     case DISK_JOB_INSTALL:
         return do_install(txn, job, error);
     case DISK_JOB_PEERS:

@@ -17,7 +17,6 @@ static omen_status read_peers(struct disk *disk, struct kv_txn *txn, struct turn
                               struct omen_error *error);
 static omen_status read_copy(struct kv_txn *txn, const struct logs_state *state,
                              struct logs_known *known, struct disk_copy *copy,
-                             struct replica_disk *install, uint8_t **aside,
                              struct omen_error *error);
 
 omen_status
@@ -165,13 +164,10 @@ disk_start_copies(struct disk *disk, void (*fn)(void *context, const struct disk
             continue;
         struct disk_copy copy = {0};
         struct logs_known known = {0};
-        struct replica_disk install;
-        uint8_t *aside = NULL;
-        status = read_copy(txn, &state, &known, &copy, &install, &aside, error);
+        status = read_copy(txn, &state, &known, &copy, error);
         if (status == OMEN_OK)
             fn(context, &copy);
         logs_known_fini(&known);
-        mem_free(aside);
         if (status != OMEN_OK)
             break;
     }
@@ -184,27 +180,16 @@ disk_start_copies(struct disk *disk, void (*fn)(void *context, const struct disk
 // A copy whose bytes are damaged is told of, and is not the others' matter.
 static omen_status
 read_copy(struct kv_txn *txn, const struct logs_state *state, struct logs_known *known,
-          struct disk_copy *copy, struct replica_disk *install, uint8_t **aside,
-          struct omen_error *error)
+          struct disk_copy *copy, struct omen_error *error)
 {
     struct disk_note note = {0};
-    size_t count;
     if (state->note_bytes == sizeof note)
         memcpy(&note, state->note, sizeof note);
     else
         copy->status = OMEN_E_CORRUPT;
     copy->durable.env = (struct copies_env){
         .uuid = disk_uuid(state->name), .shard = note.shard, .position = note.position};
-    omen_status status = logs_know(txn, state->name, known, error);
-    if (status == OMEN_OK) {
-        status = logs_aside_get(txn, state->name, aside, &count, error);
-        if (status == OMEN_OK && disk_aside_read(*aside, count, install)) {
-            install->promised = note.promised;
-            copy->install = install;
-        } else if (status == OMEN_OK) {
-            status = OMEN_E_CORRUPT;
-        }
-    }
+    const omen_status status = logs_know(txn, state->name, known, error);
     if (status == OMEN_E_CORRUPT || status == OMEN_E_VERSION)
         copy->status = OMEN_E_CORRUPT;
     else if (status != OMEN_OK && status != OMEN_E_NOT_FOUND)

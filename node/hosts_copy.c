@@ -281,8 +281,6 @@ host_disk_done(struct hosts *hosts, const struct disk_done *done)
         hosts_give(hosts, copy->uuid,
                    (struct replica_input){.kind = REPLICA_IN_TRIMMED, .seq = done->number});
         break;
-    case DISK_PREPARED: // what comes with a snapshot's file does without it
-        break;
     case DISK_INSTALLED:
         host_installed(hosts, copy);
         break;

@@ -21,8 +21,6 @@ static const char format[] = "omendb logs 1";
 static omen_status check_format(struct kv *kv, struct omen_error *error);
 static omen_status write_row(struct kv_txn *txn, uint32_t slot, struct logs_row *row,
                              const struct logs_change *change, struct omen_error *error);
-static omen_status forget_aside(struct kv_txn *txn, uint32_t slot, struct logs_row *row,
-                                struct omen_error *error);
 static omen_status keep_ops(struct kv_txn *txn, uint32_t slot, struct logs_row *row,
                             const struct logs_trim *trim, uint64_t through,
                             struct omen_error *error);
@@ -261,9 +259,7 @@ write_row(struct kv_txn *txn, uint32_t slot, struct logs_row *row, const struct 
 {
     omen_status status = OMEN_OK;
     const bool appends = change->append != NULL && change->append->entries > 0;
-    if (change->cut || appends)
-        status = forget_aside(txn, slot, row, error);
-    if (status == OMEN_OK && change->cut)
+    if (change->cut)
         status = logs_cut(txn, slot, row, change->above, error);
     if (status == OMEN_OK && appends)
         status = logs_append(txn, slot, row, change->append, error);
@@ -275,15 +271,6 @@ write_row(struct kv_txn *txn, uint32_t slot, struct logs_row *row, const struct 
         memcpy(row->note + change->note_at, change->note, change->note_bytes);
     }
     return status == OMEN_OK ? logs_row_put(txn, slot, row, error) : status;
-}
-
-static omen_status
-forget_aside(struct kv_txn *txn, uint32_t slot, struct logs_row *row, struct omen_error *error)
-{
-    if (row->aside == 0)
-        return OMEN_OK;
-    row->aside = 0;
-    return logs_value_erase(txn, LOGS_RECORDS_MAX + slot, error);
 }
 
 omen_status
@@ -356,8 +343,6 @@ logs_empty(struct kv_txn *txn, struct logs_name name, const struct logs_base *ba
                          (unsigned long long)base->seq);
     omen_status status = logs_row_find(txn, name, &slot, &row, error);
     if (status == OMEN_OK)
-        status = forget_aside(txn, slot, &row, error);
-    if (status == OMEN_OK)
         status = logs_ops_clear(txn, slot, &row, error);
     if (status == OMEN_OK)
         status = logs_ops_add(txn, slot, &row, base->ops, base->op_count, error);
@@ -377,48 +362,13 @@ logs_drop(struct kv_txn *txn, struct logs_name name, struct omen_error *error)
 {
     struct logs_row row;
     uint32_t slot;
-    omen_status status = logs_row_find(txn, name, &slot, &row, error);
-    if (status == OMEN_OK)
-        status = forget_aside(txn, slot, &row, error);
+    const omen_status status = logs_row_find(txn, name, &slot, &row, error);
     if (status != OMEN_OK)
         return status;
     row.state = LOGS_DOOMED;
     row.first_part = row.next_part;
     row.first_seq = row.last_seq + 1;
     return logs_row_put(txn, slot, &row, error);
-}
-
-omen_status
-logs_aside_put(struct kv_txn *txn, struct logs_name name, const void *bytes, size_t count,
-               struct omen_error *error)
-{
-    struct logs_row row;
-    uint32_t slot;
-    omen_status status = logs_row_find(txn, name, &slot, &row, error);
-    if (status == OMEN_OK)
-        status =
-            logs_value_put(txn, LOGS_RECORDS_MAX + slot, logs_owner(name), bytes, count, error);
-    row.aside = 1;
-    return status == OMEN_OK ? logs_row_put(txn, slot, &row, error) : status;
-}
-
-omen_status
-logs_aside_get(struct kv_txn *txn, struct logs_name name, uint8_t **bytes, size_t *count,
-               struct omen_error *error)
-{
-    struct logs_row row;
-    uint32_t slot;
-    *bytes = NULL;
-    *count = 0;
-    omen_status status = logs_row_find(txn, name, &slot, &row, error);
-    if (status != OMEN_OK)
-        return status;
-    if (row.aside == 0)
-        return OMEN_E_NOT_FOUND;
-    status = logs_value_get(txn, LOGS_RECORDS_MAX + slot, logs_owner(name), bytes, count, error);
-    if (status == OMEN_E_NOT_FOUND)
-        return error_set(error, OMEN_E_CORRUPT, "logs: the record of log %u is missing", slot);
-    return status;
 }
 
 // ---- erasing what was forgotten ----

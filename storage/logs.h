@@ -127,11 +127,7 @@ OMEN_MUST_CHECK omen_status logs_drop(struct kv_txn *txn, struct logs_name name,
 OMEN_MUST_CHECK omen_status logs_clean(struct kv_txn *txn, uint32_t *at, uint32_t parts, bool *done,
                                        struct omen_error *error);
 
-// A record of a log, in place of the one that it had; gone as soon as entries are appended or cut, or the log is emptied.
-OMEN_MUST_CHECK omen_status logs_aside_put(struct kv_txn *txn, struct logs_name name,
-                                           const void *bytes, size_t count,
-                                           struct omen_error *error);
-// A record of its own; count 0 erases it.
+// A record that belongs to no log; count 0 erases it.
 OMEN_MUST_CHECK omen_status logs_record_put(struct kv_txn *txn, uint32_t record, const void *bytes,
                                             size_t count, struct omen_error *error);
 
@@ -168,9 +164,6 @@ OMEN_MUST_CHECK omen_status logs_know(struct kv_txn *txn, struct logs_name name,
 void logs_known_fini(struct logs_known *known);
 
 // The caller frees *bytes (mem_free).
-OMEN_MUST_CHECK omen_status logs_aside_get(struct kv_txn *txn, struct logs_name name,
-                                           uint8_t **bytes, size_t *count,
-                                           struct omen_error *error);
 OMEN_MUST_CHECK omen_status logs_record_get(struct kv_txn *txn, uint32_t record, uint8_t **bytes,
                                             size_t *count, struct omen_error *error);
 

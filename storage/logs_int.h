@@ -53,7 +53,7 @@ struct logs_row {
     uint64_t first_ops, next_ops; // pages of operations
     uint64_t op_count;            // in them
     uint32_t state;               // enum logs_row_state
-    uint32_t aside;               // whether there is such a record
+    uint32_t reserved;            // 0
     uint32_t note_bytes;
     uint32_t forgot_s; // logs_state.forgot_ms, in whole seconds; older programs wrote 0
     uint8_t note[LOGS_NOTE_BYTES_MAX];

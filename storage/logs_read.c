@@ -280,8 +280,7 @@ logs_verify(struct kv_txn *txn, struct omen_error *error)
         struct kv_value value;
         status = kv_next(txn, LOGS_RECORDS, &key, &value, error);
         const uint64_t number = key >> LOGS_RECORD_BITS;
-        const bool own = number < LOGS_RECORDS_MAX || number == LOGS_FORMAT;
-        if (status == OMEN_OK && own) { // those of logs were read with them
+        if (status == OMEN_OK) {
             status = logs_value_get(txn, number, number, &bytes, &count, error);
             mem_free(bytes);
             if (status == OMEN_E_NOT_FOUND)
@@ -305,8 +304,6 @@ verify_log(struct kv_txn *txn, uint32_t row_slot, const struct logs_state *state
     struct logs_known known;
     struct logs_reader *reader;
     struct logs_entry entry;
-    uint8_t *bytes;
-    size_t count;
     omen_status status = logs_row_find(txn, state->name, &slot, &row, error);
     if (status == OMEN_E_NOT_FOUND || (status == OMEN_OK && slot != row_slot))
         status = error_set(error, OMEN_E_CORRUPT, "logs: row %u is not where its name belongs",
@@ -316,10 +313,6 @@ verify_log(struct kv_txn *txn, uint32_t row_slot, const struct logs_state *state
     if (status != OMEN_OK)
         return status;
     logs_known_fini(&known);
-    status = logs_aside_get(txn, state->name, &bytes, &count, error);
-    mem_free(bytes);
-    if (status != OMEN_OK && status != OMEN_E_NOT_FOUND)
-        return status;
     status = logs_reader_open(txn, state->name, state->first_seq, LOGS_WHOLE, &reader, error);
     while (status == OMEN_OK)
         status = logs_reader_next(reader, &entry, error);

@@ -85,8 +85,6 @@ read_all(struct kv_txn *txn)
     for (uint32_t i = 0; i < 2; i++) {
         struct logs_state state = {0};
         struct logs_known known = {0};
-        uint8_t *bytes;
-        size_t count;
         const omen_status found = logs_find(txn, names[i], &state, &error);
         const bool knows = !is_bad(logs_know(txn, names[i], &known, &error), &error);
         logs_known_fini(&known);
@@ -94,8 +92,6 @@ read_all(struct kv_txn *txn)
         ASSERT(!sound || (!is_bad(found, &error) && knows && reads));
         (void)read_from(txn, names[i], state.last_seq);
         (void)read_from(txn, names[i], state.first_seq + 2);
-        (void)is_bad(logs_aside_get(txn, names[i], &bytes, &count, &error), &error);
-        mem_free(bytes);
     }
 }
 

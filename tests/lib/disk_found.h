@@ -8,8 +8,6 @@
 static struct disk_copy held; // of the last start
 static struct replica_term held_terms[8];
 static struct dedupe_op held_ops[256];
-static struct replica_disk held_install;
-static struct dedupe_op install_ops[8];
 static uint32_t held_count;
 
 static inline void
@@ -25,13 +23,6 @@ hold_copy(void *context, const struct disk_copy *copy)
                copy->durable.disk.term_count * sizeof held_terms[0]);
     if (copy->durable.disk.op_count > 0)
         memcpy(held_ops, copy->durable.disk.ops, copy->durable.disk.op_count * sizeof held_ops[0]);
-    if (copy->install == NULL)
-        return;
-    held_install = *copy->install;
-    ck_assert_uint_le(held_install.op_count, 8);
-    memcpy(install_ops, held_install.ops, held_install.op_count * sizeof install_ops[0]);
-    ck_assert_uint_eq(held_install.term_count, 2);
-    ck_assert_uint_eq(held_install.terms[1].term, 9);
 }
 
 static inline void

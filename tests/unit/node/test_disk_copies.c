@@ -16,7 +16,6 @@ START_TEST(a_start_finds_a_copy_as_it_was_acknowledged)
     restart();
     start_copies(1);
     ck_assert_int_eq(held.status, OMEN_OK);
-    ck_assert_ptr_null(held.install);
     ck_assert_uint_eq(held.durable.env.uuid.low, 1);
     ck_assert_uint_eq(held.durable.env.shard, 9);
     ck_assert_uint_eq(held.durable.env.position, 33);
@@ -106,7 +105,6 @@ static void
 check_installed(void)
 {
     start_copies(1);
-    ck_assert_ptr_null(held.install);
     struct replica_disk *disk_now = &held.durable.disk;
     ck_assert_uint_eq(disk_now->promised, 3); // its own
     ck_assert_uint_eq(disk_now->first_seq, 51);
@@ -120,47 +118,18 @@ check_installed(void)
     ck_assert_mem_eq(held_ops, now_ops, sizeof now_ops);
 }
 
-// Killed between the exchange of the shard's file and the log's, or before both.
-START_TEST(a_snapshot_takes_the_place_of_the_log_in_two_steps)
+START_TEST(a_snapshot_takes_the_place_of_the_log)
 {
     make(one);
     append_and_wait(one, 1, 10, 100);
-    disk_prepare(disk, one, &now, notes_loop);
+    disk_install(disk, one, &now, notes_loop);
     notes_wait(3);
-    ck_assert_int_eq(notes[2].kind, DISK_PREPARED);
-    restart();
-    start_copies(1);
-    ck_assert_ptr_nonnull(held.install);
-    ck_assert_uint_eq(held.durable.disk.last_seq, 10); // if the file is still the old one
-    ck_assert_uint_eq(held_install.promised, 3);
-    ck_assert_uint_eq(held_install.first_seq, 51);
-    ck_assert_uint_eq(held_install.applied_seq, 50);
-    ck_assert_uint_eq(held_install.commit_seq, 50);
-    ck_assert_uint_eq(held_install.op_count, 2);
-    ck_assert_mem_eq(install_ops, now_ops, sizeof now_ops);
-    held_install.ops = now_ops;
-    held_install.terms = install_terms;
-    disk_install(disk, one, &held_install, notes_loop);
-    notes_wait(4);
-    ck_assert_int_eq(notes[3].kind, DISK_INSTALLED);
+    ck_assert_int_eq(notes[2].kind, DISK_INSTALLED);
     check_installed();
     restart();
     check_installed();
     append_and_wait(one, 51, 2, 100);
     check_read(one, 51, 10, 1000, 2, 60);
-}
-END_TEST
-
-START_TEST(a_log_that_goes_on_forgets_what_was_prepared)
-{
-    make(one);
-    append_and_wait(one, 1, 10, 100);
-    disk_prepare(disk, one, &now, notes_loop);
-    append(one, 11, 1, 100);
-    restart();
-    start_copies(1);
-    ck_assert_ptr_null(held.install);
-    ck_assert_uint_eq(held.durable.disk.last_seq, 11);
 }
 END_TEST
 
@@ -173,8 +142,7 @@ node_disk_copies_suite(void)
     tcase_add_test(tcase, a_start_finds_a_copy_as_it_was_acknowledged);
     tcase_add_test(tcase, a_trimmed_log_keeps_its_operations_and_says_where_it_begins);
     tcase_add_test(tcase, a_dropped_copy_is_gone_with_what_is_on_its_way);
-    tcase_add_test(tcase, a_snapshot_takes_the_place_of_the_log_in_two_steps);
-    tcase_add_test(tcase, a_log_that_goes_on_forgets_what_was_prepared);
+    tcase_add_test(tcase, a_snapshot_takes_the_place_of_the_log);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -200,10 +200,8 @@ install_copy(uint32_t at, struct sim_env *env)
                                           .op_id = {1, seq % 3 == 0 ? seq : 0}};
     env->first_seq = env->last_seq + 1;
     now = sim_env_read(env);
-    if (twin.disk != NULL) {
-        disk_prepare(twin.disk, uuid_of(at), &now, notes_loop);
+    if (twin.disk != NULL)
         disk_install(twin.disk, uuid_of(at), &now, notes_loop);
-    }
     free((void *)(uintptr_t)now.terms);
     free((void *)(uintptr_t)now.ops);
 }

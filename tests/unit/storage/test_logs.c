@@ -670,46 +670,6 @@ START_TEST(the_largest_record_is_taken_and_one_byte_more_is_not)
 }
 END_TEST
 
-START_TEST(what_is_aside_goes_with_the_next_change_of_entries)
-{
-    uint8_t *bytes;
-    size_t count;
-    make(one);
-    append_alone(one, 1, 4, 10);
-    for (uint32_t how = 0; how < 5; how++) {
-        begin();
-        logs_ok(logs_aside_put(txn, one, "soon", 4, &error), &error);
-        commit();
-        reopen();
-        begin();
-        logs_ok(logs_aside_get(txn, one, &bytes, &count, &error), &error);
-        ck_assert_uint_eq(count, 4);
-        ck_assert_mem_eq(bytes, "soon", 4);
-        mem_free(bytes);
-        const struct logs_change note = {.note = "x", .note_bytes = 1};
-        logs_ok(logs_write(txn, one, &note, &error), &error);
-        logs_ok(logs_aside_get(txn, one, &bytes, &count, &error), &error);
-        mem_free(bytes);
-        if (how == 0)
-            append(one, 5, 1, 10);
-        else if (how == 1)
-            logs_ok(logs_write(txn, one, &(struct logs_change){.cut = true, .above = 4}, &error),
-                    &error);
-        else if (how == 2)
-            logs_ok(logs_empty(txn, one, &(struct logs_base){.seq = 9}, &error), &error);
-        else if (how == 3)
-            logs_ok(logs_aside_put(txn, one, NULL, 0, &error), &error);
-        else
-            logs_ok(logs_drop(txn, one, &error), &error);
-        const omen_status expected = how == 3 ? OMEN_OK : OMEN_E_NOT_FOUND;
-        ck_assert_int_eq(logs_aside_get(txn, one, &bytes, &count, &error), expected);
-        mem_free(bytes);
-        commit();
-    }
-    ck_assert_uint_eq(count_values(LOGS_RECORDS), 1); // the format
-}
-END_TEST
-
 START_TEST(a_reader_sees_its_snapshot_while_the_log_is_trimmed_and_erased)
 {
     struct logs_reader *reader;
@@ -811,7 +771,6 @@ logs_suite(void)
     tcase_add_test(tcase, there_are_so_many_logs_and_no_more);
     tcase_add_test(tcase, records_are_replaced_whole);
     tcase_add_test(tcase, the_largest_record_is_taken_and_one_byte_more_is_not);
-    tcase_add_test(tcase, what_is_aside_goes_with_the_next_change_of_entries);
     tcase_add_test(tcase, a_reader_sees_its_snapshot_while_the_log_is_trimmed_and_erased);
     tcase_add_test(tcase, another_format_is_refused);
     tcase_add_test(tcase, a_store_that_lost_its_format_is_refused);

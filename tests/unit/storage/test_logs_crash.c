@@ -28,10 +28,9 @@ struct twin_op {
 };
 
 struct twin_log {
-    bool there, aside;
+    bool there;
     uint64_t first_seq, last_seq;
     uint32_t base; // number of the entry before the first, 0: none
-    uint64_t aside_number;
     uint8_t note[4];
     struct twin_entry entries[ENTRIES_MAX]; // by seq
     struct twin_op ops[ENTRIES_MAX];        // of trimmed ones
@@ -140,18 +139,6 @@ compare_ops(const struct logs_known *known, const struct twin_log *log)
 }
 
 static void
-compare_aside(struct kv_txn *txn, uint32_t at, const struct twin_log *log)
-{
-    uint8_t *bytes;
-    size_t count;
-    const omen_status status = logs_aside_get(txn, name_of(at), &bytes, &count, &error);
-    ck_assert_int_eq(status, log->aside ? OMEN_OK : OMEN_E_NOT_FOUND);
-    if (log->aside)
-        ck_assert_mem_eq(bytes, &log->aside_number, sizeof log->aside_number);
-    mem_free(bytes);
-}
-
-static void
 compare_log(struct kv_txn *txn, uint32_t at, const struct twin_log *log)
 {
     struct logs_state state;
@@ -172,7 +159,6 @@ compare_log(struct kv_txn *txn, uint32_t at, const struct twin_log *log)
     compare_ops(&known, log);
     logs_known_fini(&known);
     compare_entries(txn, at, log);
-    compare_aside(txn, at, log);
 }
 
 static void
@@ -244,8 +230,6 @@ do_write(uint32_t at, struct twin_log *log)
         change.note_bytes = draw(5 - change.note_at);
         memcpy(log->note + change.note_at, change.note, change.note_bytes);
     }
-    if (change.cut || count > 0)
-        log->aside = false;
     log->last_seq = last + count;
     logs_ok(logs_write(world.txn, name_of(at), &change, &error), &error);
     logs_group_fini(&group);
@@ -295,7 +279,6 @@ do_empty(uint32_t at, struct twin_log *log)
     log->base = ++world.number;
     log->last_seq += ahead;
     log->first_seq = log->last_seq + 1;
-    log->aside = false;
     const struct logs_base base = {.seq = log->last_seq,
                                    .term = term_of(log->base),
                                    .stamp_ms = (uint64_t)log->base * 10,
@@ -337,12 +320,6 @@ do_one(void)
         *log = (struct twin_log){.there = false};
     } else if (kind < 42) {
         do_empty(at, log);
-    } else if (kind < 47) {
-        log->aside = true;
-        log->aside_number = ++world.number;
-        logs_ok(logs_aside_put(world.txn, name_of(at), &log->aside_number, sizeof log->aside_number,
-                               &error),
-                &error);
     } else if (kind < 60) {
         do_trim(at, log);
     } else {

@@ -45,7 +45,6 @@ setup(void)
     const struct logs_trim trim = {.through = 4, .window_ms = 1000, .ops_max = 10};
     logs_ok(logs_trim(txn, one, &trim, &first_seq, &error), &error);
     logs_ok(logs_write(txn, one, &(struct logs_change){.cut = true, .above = 20}, &error), &error);
-    logs_ok(logs_aside_put(txn, one, "aside", 5, &error), &error);
     logs_ok(logs_record_put(txn, 1, "record", 6, &error), &error);
     logs_ok(kv_commit(txn, &error), &error);
 }
