@@ -149,14 +149,6 @@ begins_with(const struct value *value, const struct value *prefix)
            memcmp(value->string.bytes, prefix->string.bytes, prefix->string.length) == 0;
 }
 
-size_t
-filter_bytes(const struct filter *filter)
-{
-    return sizeof *filter + filter->node_capacity * sizeof filter->nodes[0] +
-           filter->value_capacity * sizeof filter->values[0] +
-           filter->value_count * sizeof filter->meanings[0] + filter->string_capacity;
-}
-
 uint32_t
 filter_root(const struct filter *filter)
 {

@@ -59,8 +59,6 @@ bool filter_match(const struct filter *filter, const void *payload, size_t paylo
 // the text is cut and useless as a key.
 size_t filter_describe(const struct filter *filter, char *text, size_t capacity);
 
-size_t filter_bytes(const struct filter *filter); // memory
-
 // ---- the tree, for planners ----
 enum filter_kind {
     FILTER_AND, // >= 2 children

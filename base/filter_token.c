@@ -21,7 +21,8 @@ static bool read_hex4(struct filter_parser *parser, uint32_t *out);
 static void put_character(struct filter_parser *parser, uint32_t character);
 static bool read_symbol(struct filter_parser *parser);
 
-uint32_t
+// Notes the first problem, at that byte; FILTER_NO_NODE.
+static uint32_t
 filter_fail_at(struct filter_parser *parser, size_t place, const char *what)
 {
     if (parser->builder.status == OMEN_OK) {

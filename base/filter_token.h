@@ -44,7 +44,5 @@ struct filter_parser {
 bool filter_next_token(struct filter_parser *parser);
 bool
 filter_bracket_follows(const struct filter_parser *parser); // behind the token that is looked at
-// Notes the first problem, at that byte; FILTER_NO_NODE.
-uint32_t filter_fail_at(struct filter_parser *parser, size_t place, const char *what);
 
 #endif

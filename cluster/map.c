@@ -15,6 +15,7 @@
 #define BLOCK_ALIGNMENT 16u
 
 static omen_status grow(void **rows, uint32_t *room, uint32_t need, size_t row_bytes);
+static void map_index_routes(struct map *map);
 static int route_compare(const void *a, const void *b, void *context);
 
 void
@@ -136,7 +137,8 @@ map_publish_end(const struct map *published)
     mem_free((void *)published); // the block begins with it
 }
 
-void
+// Makes the index of a map whose arrays are complete.
+static void
 map_index_routes(struct map *map)
 {
     map->route_count = 0;

@@ -34,7 +34,4 @@ void shard_replica_remove(struct map_shard *shard, struct map_replica *replica);
 // Whether a node holds, or is about to hold, a replica.
 bool map_node_is_used(const struct map *map, uint32_t number);
 
-// Makes the index of a map whose arrays are complete.
-void map_index_routes(struct map *map);
-
 #endif

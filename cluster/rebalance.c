@@ -14,6 +14,7 @@ static void set_tables(struct plan *plan);
 static void set_nodes(struct plan *plan);
 static void set_zones(struct rebalance *state, const struct map *map);
 static void set_shards(struct plan *plan);
+static uint32_t plan_units(const struct plan *plan, uint32_t index);
 
 void
 rebalance_init(struct rebalance *rebalance, const struct rebalance_config *config, uint64_t seed)
@@ -209,7 +210,7 @@ plan_row(const struct plan *plan, uint32_t node)
     return (uint32_t)(row - plan->map->nodes);
 }
 
-uint32_t
+static uint32_t
 plan_units(const struct plan *plan, uint32_t index)
 {
     if (plan->input->units == NULL || plan->input->units[index] == 0)

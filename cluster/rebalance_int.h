@@ -35,7 +35,6 @@ void plan_primaries(struct plan *plan);
 void plan_splits(struct plan *plan);
 
 struct outlook plan_look(const struct plan *plan, uint32_t index);
-uint32_t plan_units(const struct plan *plan, uint32_t index);
 bool plan_is_touched(const struct plan *plan, uint32_t index);
 void plan_touch(struct plan *plan, uint32_t index);
 

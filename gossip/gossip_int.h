@@ -93,7 +93,6 @@ void suspect_run(struct gossip *g, struct gossip_output *out);
 void suspect_delay(struct gossip *g, uint64_t ns); // all of them have that much longer
 void suspect_link(struct gossip *g, uint32_t slot);
 void suspect_unlink(struct gossip *g, uint32_t slot);
-uint64_t suspicion_ns(const struct gossip_suspicion *suspicion, uint32_t worst);
 
 // ---- spread.c ----
 void queue_put(struct gossip *g, uint32_t slot); // its claim is news, to be told from the beginning

@@ -84,7 +84,8 @@ gossip_claim_bytes(const struct gossip_claim *claim)
     return bytes;
 }
 
-size_t
+// Without claims.
+static size_t
 gossip_msg_head_bytes(uint8_t kind)
 {
     return GOSSIP_HEADER_BYTES + (kind_has_target(kind) ? GOSSIP_TARGET_BYTES : 0) +

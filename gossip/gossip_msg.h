@@ -130,7 +130,6 @@ gossip_msg_valid(const struct gossip_msg *msg); // its claims as well, and that 
 
 // Encoded sizes, exactly. The claim and the message are within their limits, the sum need not be.
 size_t gossip_claim_bytes(const struct gossip_claim *claim);
-size_t gossip_msg_head_bytes(uint8_t kind); // without claims
 size_t gossip_msg_bytes(const struct gossip_msg *msg);
 
 // Writes gossip_msg_bytes(msg) <= GOSSIP_PACKET_BYTES_MAX bytes of a valid message, and returns how many.

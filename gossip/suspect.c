@@ -32,7 +32,7 @@ suspicion_init(const struct gossip *g, struct gossip_suspicion *suspicion)
     suspicion->count = suspicion->said = 0;
 }
 
-uint64_t
+static uint64_t
 suspicion_ns(const struct gossip_suspicion *suspicion, uint32_t worst)
 {
     ASSERT(suspicion->count > 0);

@@ -70,7 +70,6 @@ bool admin_node_lives(const struct admin_view *view, const struct map_node *node
 
 // ---- shards (admin_shard.c) ----
 
-const struct map_shard *admin_shard_find(struct admin *a, uint64_t shard); // NULL: *error says why
 // What is under way in it: JOB_MOVE, JOB_SPLIT, or 0.
 enum job_kind admin_shard_motion(const struct map_shard *shard);
 struct admin_census { // of the routed shards

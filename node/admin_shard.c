@@ -20,7 +20,8 @@ static const char *const roles[] = {[MAP_REPLICA_PENDING] = "pending",
                                     [MAP_REPLICA_LEARNER] = "learner",
                                     [MAP_REPLICA_IN_SYNC] = "in_sync"};
 
-const struct map_shard *
+// NULL: *error says why.
+static const struct map_shard *
 admin_shard_find(struct admin *a, uint64_t number)
 {
     const struct map_shard *shard = map_shard(a->map, number);

@@ -20,7 +20,9 @@ static void step_copy(struct copies *copies, struct copy *copy, const struct cop
 static void start_copy(struct copies *copies, struct copy *copy, const struct replica_disk *disk,
                        const struct copies_input *in, struct copies_output *out);
 static void wake(struct copies *copies, const struct copies_input *in, struct copies_output *out);
+static struct copy *copies_add(struct copies *copies, const struct copies_env *env);
 static uint64_t next_wake(const struct copies *copies, uint64_t now_ns);
+static void copies_remove(struct copies *copies, uint32_t at);
 
 void
 copies_init(struct copies *copies, const struct copies_config *config, uint64_t seed)
@@ -119,7 +121,8 @@ copies_find(const struct copies *copies, struct cluster_uuid uuid)
                                                                               : NULL;
 }
 
-struct copy *
+// NULL: no memory.
+static struct copy *
 copies_add(struct copies *copies, const struct copies_env *env)
 {
     ASSERT(!uuid_is_none(env->uuid) && copies_find(copies, env->uuid) == NULL);
@@ -145,7 +148,7 @@ copies_add(struct copies *copies, const struct copies_env *env)
     return copy;
 }
 
-void
+static void
 copies_remove(struct copies *copies, uint32_t at)
 {
     struct copy *copy = copies->rows[at];

@@ -5,10 +5,6 @@
 #define OMEN_NODE_COPIES_INT_H
 #include "node/copies.h"
 
-// copies.c
-struct copy *copies_add(struct copies *copies, const struct copies_env *env); // NULL: no memory
-void copies_remove(struct copies *copies, uint32_t at);
-
 // copies_map.c
 void copies_read_map(struct copies *copies, const struct map *map);
 // What its replica is told of the row. False: nothing, nobody leads the shard.
@@ -21,7 +17,6 @@ void copies_expect_no_more(struct copies *copies); // after a lease
 void copies_hear(struct copies *copies, struct cluster_uuid node, bool dead);
 void copies_hear_led(struct copies *copies); // somebody else leads the metadata
 bool copies_is_dead(const struct copies *copies, struct cluster_uuid node);
-uint16_t copy_members_on(const struct copy *copy, struct cluster_uuid node);
 uint16_t copy_members_dead(const struct copies *copies, const struct copy *copy);
 bool copy_may_go(const struct copies *copies, const struct copy *copy);
 

@@ -8,6 +8,8 @@
 
 #include "node/copies_int.h"
 
+static uint16_t copy_members_on(const struct copy *copy, struct cluster_uuid node);
+
 bool
 copies_is_dead(const struct copies *copies, struct cluster_uuid node)
 {
@@ -61,7 +63,7 @@ copies_hear_led(struct copies *copies)
     }
 }
 
-uint16_t
+static uint16_t
 copy_members_on(const struct copy *copy, struct cluster_uuid node)
 {
     uint16_t members = 0;

@@ -175,7 +175,6 @@ void meta_tell(struct meta *meta);
 void meta_answer_now(struct meta *meta, const struct meta_ask *ask, enum raft_answer answer);
 void meta_wait_for(struct meta *meta, const struct meta_ask *ask, uint64_t now_ns);
 void meta_give_up(struct meta *meta, uint64_t now_ns); // proposals that wait too long
-void meta_log(struct meta *meta);
 
 // Aborts where there is no memory: notes of ours are few and small.
 void *meta_note_new(uint32_t kind, size_t bytes);

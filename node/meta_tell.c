@@ -14,6 +14,8 @@
 
 #define MS UINT64_C(1000000)
 
+static void meta_log(struct meta *meta);
+
 void *
 meta_note_new(uint32_t kind, size_t bytes)
 {
@@ -416,7 +418,7 @@ log_lease(struct meta *meta)
     log_end(&line);
 }
 
-void
+static void
 meta_log(struct meta *meta)
 {
     const struct raft *raft = &meta->turn.raft;

@@ -24,7 +24,7 @@ quorum_half_position(const struct raft_group *group, enum raft_role role, const 
     return sorted[count - (count / 2 + 1)]; // it and all above it are a majority
 }
 
-enum quorum_result
+static enum quorum_result
 quorum_half_vote(const struct raft_group *group, enum raft_role role,
                  const enum quorum_ballot *ballots)
 {

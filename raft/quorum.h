@@ -16,8 +16,6 @@ enum quorum_result { QUORUM_PENDING, QUORUM_WON, QUORUM_LOST };
 // Member i has reached reached[i].
 uint64_t quorum_half_position(const struct raft_group *group, enum raft_role role,
                               const uint64_t *reached);
-enum quorum_result quorum_half_vote(const struct raft_group *group, enum raft_role role,
-                                    const enum quorum_ballot *ballots);
 
 // Of both halves.
 uint64_t quorum_position(const struct raft_group *group, const uint64_t *reached);

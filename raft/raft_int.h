@@ -45,14 +45,12 @@ bool election_bound(const struct raft *raft);
 bool replicate_own(struct raft *raft, enum raft_entry_kind kind, struct raft_entry entry);
 bool replicate_make_room(struct raft *raft, uint32_t entries, uint64_t bytes);
 void replicate_want_all(struct raft *raft, uint8_t wants);
-bool replicate_commit(struct raft *raft); // whether it advanced
 void replicate_own_durable(struct raft *raft);
 void replicate_group_changed(struct raft *raft);
 void replicate_receive_append(struct raft *raft, const struct raft_msg *msg);
 void replicate_receive_heartbeat(struct raft *raft, const struct raft_msg *msg);
 void replicate_receive_append_resp(struct raft *raft, const struct raft_msg *msg, uint32_t from);
 void replicate_receive_heartbeat_resp(struct raft *raft, const struct raft_msg *msg, uint32_t from);
-void replicate_truncated(struct raft *raft, uint64_t from); // after tail_truncate
 
 // ---- progress.c ----
 void progress_init(struct raft_progress *progress, uint64_t next);

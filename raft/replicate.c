@@ -12,6 +12,7 @@ static uint32_t stored_of(const struct raft *raft, const struct raft_msg *msg);
 static bool store(struct raft *raft, const struct raft_msg *msg);
 static void reject_append(struct raft *raft, const struct raft_msg *msg);
 static void commit_to(struct raft *raft, uint64_t position);
+static void replicate_truncated(struct raft *raft, uint64_t from);
 
 bool
 replicate_own(struct raft *raft, enum raft_entry_kind kind, struct raft_entry entry)
@@ -54,7 +55,8 @@ replicate_want_all(struct raft *raft, uint8_t wants)
             raft->progress[i].wants |= wants;
 }
 
-bool
+// Whether it advanced.
+static bool
 replicate_commit(struct raft *raft)
 {
     uint64_t reached[RAFT_MEMBERS_MAX];
@@ -237,7 +239,8 @@ store(struct raft *raft, const struct raft_msg *msg)
     return true;
 }
 
-void
+// After tail_truncate.
+static void
 replicate_truncated(struct raft *raft, uint64_t from)
 {
     ASSERT(from > raft->commit && from <= raft->handed);

@@ -91,7 +91,7 @@ member_sync(struct step *step)
     primary_advance(step);
 }
 
-void
+static void
 member_propose(struct step *step, enum replica_change_kind kind, struct replica_uuid uuid)
 {
     struct replica *replica = step->replica;

@@ -9,6 +9,8 @@
 // One more batch still has numbers that messages may carry.
 #define LAST_SEQ_MAX (REPLICA_NUMBER_MAX - REPLICA_ENTRIES_MAX)
 
+static void primary_begin(struct step *step);
+
 struct replica_peer *
 peer_find(struct replica *replica, struct replica_uuid uuid)
 {
@@ -77,7 +79,7 @@ stamp_at(const struct replica *replica, uint64_t wall_ms)
 
 // Keeps the whole log and begins the term behind it. Nothing leaves before the promise is durable: else a crash would let it
 // begin the same term twice.
-void
+static void
 primary_begin(struct step *step)
 {
     struct replica *replica = step->replica;

@@ -44,7 +44,6 @@ void backup_timers(struct step *step);
 void backup_confirm(struct step *step, const struct replica_msg *msg);
 
 // primary.c
-void primary_begin(struct step *step);
 void primary_persisted(struct step *step);
 void primary_end(struct step *step);
 void primary_propose(struct step *step);
@@ -68,7 +67,6 @@ void peer_timers(struct step *step, struct replica_peer *peer);
 // member.c: who is in sync
 void member_timers(struct step *step);
 void member_ready(struct step *step, struct replica_peer *peer);
-void member_propose(struct step *step, enum replica_change_kind kind, struct replica_uuid uuid);
 void member_sync(struct step *step); // the peers are those of the metadata
 
 bool peer_is_lost(struct step *step, const struct replica_peer *peer);

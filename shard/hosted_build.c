@@ -12,6 +12,8 @@
 #include "shard/graft.h"
 #include "shard/hosted_int.h"
 
+static void hosted_build_forget(struct hosted *hosted);
+
 static void
 free_frozen(struct hosted_builds *builds)
 {
@@ -70,7 +72,7 @@ hosted_builds_fini(struct hosted *hosted)
     lock_fini(&hosted->builds.lock);
 }
 
-void
+static void
 hosted_build_forget(struct hosted *hosted)
 {
     lock_acquire(&hosted->builds.lock);

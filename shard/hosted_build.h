@@ -54,8 +54,7 @@ OMEN_MUST_CHECK omen_status hosted_build_install(struct hosted *hosted, uint64_t
                                                  const struct hosted_judged *judged,
                                                  struct hosted_built *out,
                                                  struct omen_error *error);
-// What is there of a build goes; of one that is idle by os_clock_ns, or of any. Whether one may be there still.
+// What is there of a build that is idle by os_clock_ns goes. Whether one may be there still.
 bool hosted_build_idle(struct hosted *hosted, uint64_t now_ns);
-void hosted_build_forget(struct hosted *hosted);
 
 #endif

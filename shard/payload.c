@@ -28,7 +28,9 @@ static bool reserve_blocks(struct payloads *payloads, uint32_t count, uint64_t t
 static void spares_free(struct payloads *payloads, uint32_t kept);
 static uint64_t record_place(struct payloads *payloads, const void *bytes, uint32_t count);
 static void next_block(struct payloads *payloads);
+static void block_free(struct block *block);
 static void drop_record(struct payloads *payloads, uint64_t cell);
+static void block_release(struct block *block);
 
 omen_status
 payloads_open(uint32_t slots_max, struct epoch *gate, struct payloads **out)
@@ -372,7 +374,8 @@ blocks_reserve(struct payloads *payloads, uint32_t number)
     return status == OMEN_OK ? arena_reserve(&payloads->blocks, number) : status;
 }
 
-void
+// Accepts NULL.
+static void
 block_free(struct block *block)
 {
     if (block == NULL)
@@ -381,7 +384,8 @@ block_free(struct block *block)
     mem_free(block);
 }
 
-void
+// One owner less of a block that died.
+static void
 block_release(struct block *block)
 {
     if (atomic_fetch_sub_explicit(&block->owners, 1, memory_order_acq_rel) == 1)

@@ -108,9 +108,6 @@ OMEN_MUST_CHECK omen_status blocks_reserve(struct payloads *payloads, uint32_t n
 void block_publish(struct payloads *payloads, struct block *block, uint32_t number);
 // Nobody finds the block from now on; readers may still be in it.
 void block_retire(struct payloads *payloads, struct block *block);
-void block_free(struct block *block); // accepts NULL
-// One owner less of a block that died.
-void block_release(struct block *block);
 // Frees the numbers that nothing on disk can have any more.
 void numbers_collect(struct payloads *payloads);
 // With memory of its own where `capacity` is not 0.

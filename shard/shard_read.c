@@ -42,7 +42,8 @@ key_of(const omen_query_options *options)
     return (struct filter_key){.form = FILTER_FORM_NONE};
 }
 
-omen_status
+// Checks options and prepares everything but the filter. Outside of the gate: it may calibrate.
+static omen_status
 search_init(struct shard *shard, const omen_query_options *options, struct search *search,
             struct omen_error *error)
 {

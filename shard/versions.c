@@ -100,12 +100,6 @@ versions_touch(struct versions *versions)
     arena_touch_all(&versions->numbers);
 }
 
-void
-versions_touch_lent(struct versions *versions)
-{
-    arena_touch_lent(&versions->numbers);
-}
-
 omen_status
 versions_load(uint32_t slots_max, uint32_t rows, const struct image_source *source,
               struct versions **out)

@@ -40,9 +40,8 @@ OMEN_MUST_CHECK omen_status versions_save_step(struct versions *versions,
                                                const struct image_sink *sink, bool *done);
 OMEN_MUST_CHECK omen_status versions_save(struct versions *versions, uint32_t rows,
                                           const struct image_sink *sink); // all steps
-// All that is ours is to be saved, after a save that came to nothing; what is lent too, where all goes elsewhere.
+// All that is ours is to be saved, after a save that came to nothing.
 void versions_touch(struct versions *versions);
-void versions_touch_lent(struct versions *versions);
 
 // OMEN_E_CORRUPT: something is missing. The numbers are as they were saved, or newer.
 OMEN_MUST_CHECK omen_status versions_load(uint32_t slots_max, uint32_t rows,

@@ -40,7 +40,8 @@ bad_block(uint64_t key, const char *what, struct omen_error *error)
                      (uint32_t)(key >> 56), (uint32_t)(key >> 32) & VERSION_MASK, what);
 }
 
-omen_status
+// Whether the head of a value (of one that has so many bytes) is that of this key's piece, and it is as long as that says. OMEN_E_CORRUPT, OMEN_E_VERSION.
+static omen_status
 block_check_head(uint64_t key, const struct kv_value *value, const struct block_head *head,
                  struct omen_error *error)
 {

@@ -40,11 +40,8 @@ block_version(const struct manifest *manifest, uint32_t array)
 }
 
 void block_seal(struct block_head *head, const void *bytes);
-// Whether the head of a value (of one that has so many bytes) is that of this key's piece, and it is as long as that says. OMEN_E_CORRUPT, OMEN_E_VERSION.
-OMEN_MUST_CHECK omen_status block_check_head(uint64_t key, const struct kv_value *value,
-                                             const struct block_head *head,
-                                             struct omen_error *error);
-// The same, and whether its bytes are what was put.
+// Whether a value (of one that has so many bytes) is this key's piece, as long as its head says, and its bytes are what was put.
+// OMEN_E_CORRUPT, OMEN_E_VERSION.
 OMEN_MUST_CHECK omen_status block_check(uint64_t key, const struct kv_value *value,
                                         struct omen_error *error);
 

@@ -106,11 +106,7 @@ OMEN_MUST_CHECK omen_status kv_map_resize(struct kv *kv, uint64_t bytes, struct 
 uint64_t kv_file_bytes(int fd); // 0 when it cannot be told
 
 // ---- kv_lmdb_open.c ----
-// Opens LMDB's environment on a file and the tables in it, which are made where the mode allows.
-OMEN_MUST_CHECK omen_status kv_file_open(const struct kv *kv, struct kv_file *file,
-                                         enum kv_mode mode, const char *path, unsigned flags,
-                                         uint64_t map_bytes, struct omen_error *error);
-// The same on a new file, whatever had its name; with `flags` of LMDB's.
+// Opens LMDB's environment on a new file, whatever had its name, and makes the tables in it; with `flags` of LMDB's.
 struct kv_place {
     int directory_fd;
     const char *directory, *name;
@@ -119,7 +115,6 @@ OMEN_MUST_CHECK omen_status kv_file_make(const struct kv *kv, struct kv_file *fi
                                          const struct kv_place *place, unsigned flags,
                                          uint64_t map_bytes, struct omen_error *error);
 void kv_file_close(struct kv_file *file);
-int kv_lock_file(int fd); // the writer's lock, which goes with the open file: 0 or an errno
 void kv_claim_moved(struct kv *kv, int data_fd);
 
 // ---- kv_lmdb_directory.c ----

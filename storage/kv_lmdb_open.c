@@ -38,7 +38,11 @@ static omen_status tables_open(const struct kv *kv, struct kv_file *file, enum k
 static omen_status take_over(struct kv_file *file, struct omen_error *error);
 static omen_status length_check(struct kv_file *file, enum kv_mode mode, struct omen_error *error);
 static omen_status was_cut(const struct kv_file *file, uint64_t bytes, struct omen_error *error);
+static omen_status kv_file_open(const struct kv *kv, struct kv_file *file, enum kv_mode mode,
+                                const char *path, unsigned flags, uint64_t map_bytes,
+                                struct omen_error *error);
 static void kv_release(struct kv *kv);
+static int kv_lock_file(int fd);
 
 omen_status
 kv_open(const struct kv_config *config, struct kv **out, struct omen_error *error)
@@ -214,7 +218,8 @@ claim(struct kv *kv, const char *path, struct omen_error *error)
     return code == 0 ? OMEN_OK : kv_failed(error, code, path);
 }
 
-int
+// The writer's lock, which goes with the open file: 0 or an errno.
+static int
 kv_lock_file(int fd)
 {
     struct flock lock = {
@@ -222,7 +227,8 @@ kv_lock_file(int fd)
     return fcntl(fd, F_OFD_SETLK, &lock) == 0 ? 0 : errno;
 }
 
-omen_status
+// Opens LMDB's environment on a file and the tables in it, which are made where the mode allows.
+static omen_status
 kv_file_open(const struct kv *kv, struct kv_file *file, enum kv_mode mode, const char *path,
              unsigned flags, uint64_t map_bytes, struct omen_error *error)
 {

@@ -99,7 +99,7 @@ row_is_sound(const struct logs_row *row)
            (row->first_seq <= row->last_seq) == (row->first_part < row->next_part);
 }
 
-omen_status
+static omen_status
 logs_row_get(struct kv_txn *txn, uint32_t slot, struct logs_row *row, struct omen_error *error)
 {
     struct kv_value value;
@@ -119,7 +119,7 @@ logs_row_get(struct kv_txn *txn, uint32_t slot, struct logs_row *row, struct ome
     return OMEN_OK;
 }
 
-omen_status
+static omen_status
 logs_row_put(struct kv_txn *txn, uint32_t slot, const struct logs_row *row,
              struct omen_error *error)
 {

@@ -125,10 +125,6 @@ OMEN_MUST_CHECK omen_status logs_erase(struct kv_txn *txn, uint32_t table, uint6
 
 // ---- rows: storage/logs.c ----
 
-OMEN_MUST_CHECK omen_status logs_row_get(struct kv_txn *txn, uint32_t slot, struct logs_row *row,
-                                         struct omen_error *error);
-OMEN_MUST_CHECK omen_status logs_row_put(struct kv_txn *txn, uint32_t slot,
-                                         const struct logs_row *row, struct omen_error *error);
 OMEN_MUST_CHECK omen_status logs_row_find(struct kv_txn *txn, struct logs_name name, uint32_t *slot,
                                           struct logs_row *row, struct omen_error *error);
 

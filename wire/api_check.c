@@ -7,7 +7,8 @@
 
 #include "wire/api_int.h"
 
-omen_status
+// INVALID, with a sentence that needs no numbers.
+static omen_status
 api_refuse(struct omen_error *error, const char *sentence)
 {
     return error_set(error, OMEN_E_INVALID, "%s", sentence);

@@ -42,7 +42,4 @@
 extern const char *const api_consistencies[], *const api_warnings[], *const api_withs[],
                                                                          *const api_outcomes[];
 
-// INVALID, with a sentence that needs no numbers.
-omen_status api_refuse(struct omen_error *error, const char *sentence);
-
 #endif

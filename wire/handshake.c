@@ -127,12 +127,6 @@ handshake_take_confirm(const uint8_t key[32], const uint8_t hello[HANDSHAKE_HELL
     return seal_mac_equal(mac, confirm.bytes) ? HANDSHAKE_FINE : HANDSHAKE_BAD_MAC;
 }
 
-uint32_t
-handshake_version(const struct handshake *ours, const struct handshake *theirs)
-{
-    return ours->version_most < theirs->version_most ? ours->version_most : theirs->version_most;
-}
-
 const char *
 handshake_verdict_name(enum handshake_verdict verdict)
 {

@@ -63,9 +63,6 @@ enum handshake_verdict handshake_take_confirm(const uint8_t key[32],
                                               const uint8_t welcome[HANDSHAKE_WELCOME_BYTES],
                                               struct wire_bytes confirm);
 
-// The newest version that both understand.
-uint32_t handshake_version(const struct handshake *ours, const struct handshake *theirs);
-
 const char *handshake_verdict_name(enum handshake_verdict verdict); // "other_cluster"; static
 
 #endif

@@ -334,7 +334,8 @@ say_failed_rows(const struct call *call, const struct wire_list *rows)
     return code;
 }
 
-enum exit_code
+// Says on stderr what an answer has besides what is shown: parts that are missing, warnings. EXIT_PARTIAL for the former.
+static enum exit_code
 remote_remarks(const struct call *call, const struct shape *shape, const void *answer)
 {
     enum exit_code code = EXIT_FINE;

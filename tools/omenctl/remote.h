@@ -51,10 +51,6 @@ enum exit_code remote_fail(const struct call *call, const char *what,
 enum exit_code remote_ask(const struct call *call, struct client *client, enum method_number method,
                           const void *ask, struct client_reply *reply, void *answer);
 
-// Says on stderr what an answer has besides what is shown: parts that are missing, warnings. EXIT_PARTIAL for the former.
-enum exit_code remote_remarks(const struct call *call, const struct shape *shape,
-                              const void *answer);
-
 // Until the job has ended, with a bar on a terminal. A job that failed, or is not there, is said; of a move or a split that was begun, or
 // seen, that it is not there any more is its end.
 enum exit_code remote_wait(const struct call *call, struct client *client, uint64_t job);
