@@ -19,7 +19,8 @@ import rules
 TEXT_SUFFIXES = {".c", ".h", ".cu", ".py", ".pyi", ".sh", ".cmake", ".json", ".toml", ".md", ".txt", ".yml", ".map",
                  ".in", ""}
 SKIPPED_FOLDERS = {".git", "build", "__pycache__"}
-HEADER_FOLDERS = ("base", "cluster", "gossip", "gpu", "index", "raft", "replica", "router", "shard", "include", "tests/lib")
+HEADER_FOLDERS = ("base", "clients/c", "cluster", "gossip", "gpu", "index", "node", "raft", "replica", "router", "shard", "storage", "wire", "include",
+                  "tests/lib", "tools")
 FLAGS = ("-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Werror", "-fsyntax-only",
          "-I.", "-Iinclude", "-x", "c")
 
