@@ -118,10 +118,10 @@ uint64_t
 lanes_seek(struct bus *bus, struct bus_peer *peer, uint64_t now_ns)
 {
     uint64_t due_ns = UINT64_MAX;
-    for (uint8_t which = PEER_CONTROL; which <= PEER_BULK; which++) {
-        const struct lane *lane = bus_lane_of(peer, which);
+    for (int which = PEER_CONTROL; which <= PEER_BULK; which++) {
+        const struct lane *lane = bus_lane_of(peer, (uint8_t)which);
         if (is_sought(lane) && now_ns >= lane->retry_ns)
-            (void)lane_connect(bus, peer, which);
+            (void)lane_connect(bus, peer, (uint8_t)which);
         if (is_sought(lane) && lane->retry_ns < due_ns)
             due_ns = lane->retry_ns;
     }

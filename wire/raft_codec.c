@@ -73,7 +73,7 @@ group_read(struct plain *plain, struct raft_group *group)
 {
     group->count = (uint32_t)plain_number(plain, 1, RAFT_MEMBERS_MAX);
     group->auto_leave = plain_number(plain, 1, 1) != 0;
-    if (plain_left(plain) < group->count * MEMBER_BYTES)
+    if (plain_left(plain) < (size_t)group->count * MEMBER_BYTES)
         plain->failed = true;
     for (uint32_t i = 0; i < group->count && !plain->failed; i++) {
         group->members[i].id = plain_number(plain, 8, UINT64_MAX);

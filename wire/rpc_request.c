@@ -158,40 +158,40 @@ key_holds(struct rpc_conn *conn)
            config->holds(config->context, &conn->session);
 }
 
-// Why it is not handed on; NULL: it is.
-static _Atomic uint64_t *
+// OMEN_OK: it is handed on. Else why not, and what counts that.
+static omen_status
 objection(struct rpc_conn *conn, const struct rpc_message *message, const struct method *method,
-          struct omen_error *error)
+          _Atomic uint64_t **counter, struct omen_error *error)
 {
     struct rpc_server *server = conn->server;
     const struct rpc_session *session = &conn->session;
     if (method == NULL) {
-        (void)error_set(error, OMEN_E_METHOD, "there is no method \"%.*s\"",
-                        (int)message->method.count, message->method.bytes);
-        return &server->no_method;
+        *counter = &server->no_method;
+        return error_set(error, OMEN_E_METHOD, "there is no method \"%.*s\"",
+                         (int)message->method.count, message->method.bytes);
     }
     if (method->right > RIGHT_NONE && !key_holds(conn)) {
-        (void)error_set(error, OMEN_E_AUTH,
-                        "%s: the key \"%s\" was revoked, or its time is over; system.hello with "
-                        "another comes first",
-                        method->name, session->key);
-        return &server->key_ended;
+        *counter = &server->key_ended;
+        return error_set(error, OMEN_E_AUTH,
+                         "%s: the key \"%s\" was revoked, or its time is over; system.hello with "
+                         "another comes first",
+                         method->name, session->key);
     }
     if (method->right > RIGHT_NONE && !is_admitted(conn)) {
-        (void)error_set(error, OMEN_E_AUTH, "%s: system.hello with an api_key comes first",
-                        method->name);
-        return &server->no_hello;
+        *counter = &server->no_hello;
+        return error_set(error, OMEN_E_AUTH, "%s: system.hello with an api_key comes first",
+                         method->name);
     }
     if (method->right > session->rights) {
-        (void)error_set(error, OMEN_E_AUTH, "%s: the key \"%s\" has no right to it", method->name,
-                        session->key);
-        return &server->no_right;
+        *counter = &server->no_right;
+        return error_set(error, OMEN_E_AUTH, "%s: the key \"%s\" has no right to it", method->name,
+                         session->key);
     }
     if (atomic_load(&server->closing)) {
-        (void)error_set(error, OMEN_E_BUSY, "%s: this node is going; ask another", method->name);
-        return &server->refused_closing;
+        *counter = &server->refused_closing;
+        return error_set(error, OMEN_E_BUSY, "%s: this node is going; ask another", method->name);
     }
-    return NULL;
+    return OMEN_OK;
 }
 
 // Of `bytes` bytes at `at`. Whether the connection goes on.
@@ -221,9 +221,9 @@ take_message(struct rpc_conn *conn, struct stream_input *input, size_t at, size_
         return true;
     }
     const struct method *method = method_find(message.method);
-    _Atomic uint64_t *reason = objection(conn, &message, method, &error);
-    if (reason != NULL)
-        rpc_conn_refuse(conn, message.id, &error, reason);
+    _Atomic uint64_t *counter = NULL;
+    if (objection(conn, &message, method, &counter, &error) != OMEN_OK)
+        rpc_conn_refuse(conn, message.id, &error, counter);
     else if (method->number == METHOD_SYSTEM_HELLO)
         greet(conn, &message);
     else if (method->number == METHOD_SYSTEM_PING)

@@ -155,10 +155,10 @@ bool list_next(struct list_cursor *cursor, void *out);
 
 // The same without a row, for the lists whose items have no shape, and for VECTORS_ROWS, whose items are vectors of the
 // other two forms.
-void ids_begin(struct list_cursor *cursor, const struct wire_list *ids);
-void token_begin(struct list_cursor *cursor, const struct wire_list *token);
-void payloads_begin(struct list_cursor *cursor, const struct wire_list *payloads);
-void texts_begin(struct list_cursor *cursor, const struct wire_list *texts);
+void ids_begin(struct list_cursor *cursor, const struct wire_list *list);
+void token_begin(struct list_cursor *cursor, const struct wire_list *list);
+void payloads_begin(struct list_cursor *cursor, const struct wire_list *list);
+void texts_begin(struct list_cursor *cursor, const struct wire_list *list);
 void rows_begin(struct list_cursor *cursor, const struct wire_vectors *vectors);
 
 // The row of a key; asserted to be there.
