@@ -2,8 +2,8 @@
 
 usage: python3 tools/tidy [--root DIR] [--compiler CC]
 
-Prints path:line: message for every finding; exit status 1 when there is one. The rules are in rules.py; besides
-them, every header must compile alone (with --compiler; cc where it is not given).
+Prints path:line: message for every finding; exit status 1 when there is one. The rules are in rules.py and, for what is written about the
+sources, in prose.py; besides them, every header must compile alone (with --compiler; cc where it is not given).
 """
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import pathlib
 import subprocess
 import sys
 
+import prose
 import rules
 
-TEXT_SUFFIXES = {".c", ".h", ".cu", ".py", ".pyi", ".sh", ".cmake", ".json", ".toml", ".md", ".txt", ".yml", ".map",
+TEXT_SUFFIXES = {".c", ".h", ".cu", ".cuh", ".py", ".pyi", ".sh", ".cmake", ".json", ".toml", ".md", ".txt", ".yml", ".map",
                  ".in", ""}
 SKIPPED_FOLDERS = {".git", "build", "__pycache__"}
 HEADER_FOLDERS = ("base", "clients/c", "cluster", "gossip", "gpu", "index", "node", "raft", "replica", "router", "shard", "storage", "wire", "include",
@@ -31,15 +32,19 @@ def main() -> int:
     parser.add_argument("--compiler", default="cc")
     arguments = parser.parse_args()
 
-    paths = sorted(files(arguments.root))
+    everything = sorted(files(arguments.root))
+    paths = [path for path in everything if is_text(path)]
     findings: list[str] = []
+    texts: dict[str, str] = {}
     for path in paths:
         try:
             text = (arguments.root / path).read_text(encoding="utf-8")
         except UnicodeDecodeError:
             findings.append(f"{path}:1: not UTF-8")
             continue
+        texts[path] = text
         findings += rules.check(rules.Source(path, text))
+    findings += [f"{path}:{number}: {message}" for path, number, message in prose.check(texts, everything)]
     headers = [path for path in paths if path.endswith(".h") and path.startswith(HEADER_FOLDERS)]
     findings += lonely_headers(arguments.root, headers, arguments.compiler)
 
@@ -50,18 +55,19 @@ def main() -> int:
 
 
 def files(root: pathlib.Path) -> list[str]:
-    """The text files that are or will be in the repository; without git, all but what builds leave behind."""
+    """What is or will be in the repository; without git, all but what builds leave behind."""
     listed = subprocess.run(["git", "-C", root, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
                             capture_output=True, text=True, check=False)
     if listed.returncode == 0:
-        paths = {path for path in listed.stdout.split("\0") if path and (root / path).is_file()}
-    else:
-        paths = {os.path.relpath(os.path.join(folder, name), root)
-                 for folder, folders, names in os.walk(root)
-                 for name in names
-                 if not SKIPPED_FOLDERS & set(pathlib.Path(os.path.relpath(folder, root)).parts)}
-    return [path for path in paths
-            if pathlib.PurePath(path).suffix in TEXT_SUFFIXES and not path.startswith("tests/fuzz/corpus/")]
+        return [path for path in listed.stdout.split("\0") if path and (root / path).is_file()]
+    return [os.path.relpath(os.path.join(folder, name), root)
+            for folder, folders, names in os.walk(root)
+            for name in names
+            if not SKIPPED_FOLDERS & set(pathlib.Path(os.path.relpath(folder, root)).parts)]
+
+
+def is_text(path: str) -> bool:
+    return pathlib.PurePath(path).suffix in TEXT_SUFFIXES and not path.startswith("tests/fuzz/corpus/")
 
 
 def lonely_headers(root: pathlib.Path, headers: list[str], compiler: str) -> list[str]:

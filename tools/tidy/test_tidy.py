@@ -10,6 +10,7 @@ import sys
 import tempfile
 import unittest
 
+import prose
 import rules
 
 TIDY = pathlib.Path(__file__).resolve().parent
@@ -174,6 +175,30 @@ class TestText(RuleTest):
         self.assert_found(source("\tint x;\n"), "a tab", 4)
         self.assert_found(source("int x;"), "ends in one newline")
         self.assert_found(source("int x;\n\n"), "ends in one newline")
+
+
+class TestProse(unittest.TestCase):
+    FILES = {"base/a.h": "// base/a.h -- an idea.\nint f(void);\n", "docs/A.md": "# One Two\n", "tools/b.py": ""}
+
+    def found(self, path: str, text: str) -> list[str]:
+        files = self.FILES | {path: text}
+        return [message for _, _, message in prose.check(files, list(files))]
+
+    def test_what_is_there_is_passed(self) -> None:
+        self.assertEqual(self.found("base/a.c", "// base/a.c -- as a.h, base/a.h and tools/b.py say.\n#include \"x.h\"\n"), [])
+        self.assertEqual(self.found("docs/B.md", "`a.h: f`, `base/a.h`, [x](A.md#one-two), [y](../base), [z](https://a.b/c.md)\n"), [])
+
+    def test_files_that_are_not_there_are_found(self) -> None:
+        self.assertEqual(self.found("base/a.c", "int x; // see base/b.h\n"), ["there is no base/b.h"])
+        self.assertEqual(self.found("docs/B.md", "`index/a.h`\n"), ["there is no index/a.h"])
+        self.assertEqual(self.found("docs/B.md", "[x](C.md)\n"), ["the link C.md leads nowhere"])
+
+    def test_names_and_headings_that_are_not_there_are_found(self) -> None:
+        self.assertEqual(self.found("docs/B.md", "`a.h: f, g`\n"), ["a.h has no g"])
+        self.assertEqual(self.found("docs/B.md", "[x](A.md#three)\n"), ["docs/A.md has no heading #three"])
+
+    def test_what_was_is_not_looked_at(self) -> None:
+        self.assertEqual(self.found("CHANGELOG.md", "`base/b.h`\n"), [])
 
 
 class TestProgram(unittest.TestCase):
