@@ -128,7 +128,8 @@ fanout_describe(const struct fanout *fanout, char *line, size_t cap)
     for (uint32_t i = 0; i < fanout->part_room; i++)
         for (uint32_t j = 0; j < FANOUT_FLIGHTS_MAX; j++) {
             flights += fanout->parts[i].flights[j].attempt != 0;
-            lapsed += fanout->parts[i].flights[j].lapsed;
+            lapsed += fanout->parts[i].flights[j].attempt != 0 &&
+                      fanout->parts[i].flights[j].lapse_ns == FANOUT_LAPSED;
         }
     const struct fanout_counters *counters = &fanout->counters;
     struct text text;

@@ -30,7 +30,7 @@ fanout_init(struct fanout *fanout, const struct fanout_config *config, uint64_t 
     ASSERT(config->retry_ns >= 2 && config->retry_ns <= config->retry_max_ns);
     ASSERT(config->retry_max_ns <= LATENCY_MAX_NS);
     ASSERT(config->far_percent >= 100 && config->far_percent <= 1000);
-    *fanout = (struct fanout){.config = *config, .part_free = FANOUT_NO_PART};
+    *fanout = (struct fanout){.config = *config};
     fanout->slow_ns[0] = fanout->slow_ns[1] = fanout_min(config->hedge_max_ns, LATENCY_MAX_NS);
     fanout->wake_ns = NEVER;
     prng_init(&fanout->prng, seed);
@@ -44,6 +44,7 @@ fanout_fini(struct fanout *fanout)
     mem_free(fanout->parts);
     mem_free(fanout->scratch);
     fanout->parts = NULL;
+    fanout->parts_free = NULL;
     fanout->scratch = NULL;
 }
 
@@ -112,10 +113,12 @@ dispatch(struct fanout_turn *turn)
 
 // When it wants to be looked at again.
 static uint64_t
-look_at_parts(struct fanout_turn *turn, const struct fanout_request *request)
+look_at_parts(struct fanout_turn *turn, struct fanout_request *request)
 {
     struct fanout *fanout = turn->fanout;
     uint64_t wake_ns = request->give_up_ns;
+    turn->lapse_ns = fanout_lapse_at(fanout, request);
+    fanout_trace_lineage(fanout, request);
     for (uint32_t at = request->parts; at != FANOUT_NO_PART && !request->over;
          at = fanout->parts[at].next) {
         if (fanout->parts[at].state != FANOUT_PART_WAITS)
@@ -177,7 +180,7 @@ want_map(struct fanout_turn *turn)
 void
 fanout_step(struct fanout *fanout, const struct fanout_input *in, struct fanout_output *out)
 {
-    struct fanout_turn turn = {fanout, in, out};
+    struct fanout_turn turn = {.fanout = fanout, .in = in, .out = out};
     out->started = out->want_version = 0;
     out->taken = false;
     out->send_count = out->cancel_count = out->answer_count = out->report_count = 0;

@@ -210,6 +210,8 @@ struct fanout_node {
     uint64_t avoid_until_ns; // it said BUSY
 };
 
+#define FANOUT_LAPSED UINT64_MAX
+
 // A sub-request that was not answered.
 struct fanout_flight {
     uint32_t attempt; // 0: none
@@ -219,8 +221,7 @@ struct fanout_flight {
     uint64_t map_version; // by which it was sent
     uint64_t after_seq;
     uint64_t sent_ns;
-    uint64_t lapse_ns; // another is due then; the answer is still welcome
-    bool lapsed;
+    uint64_t lapse_ns; // another is due then, and the answer still welcome; or FANOUT_LAPSED
 };
 
 enum fanout_part_state {
@@ -230,12 +231,13 @@ enum fanout_part_state {
     FANOUT_PART_FAILED
 };
 
+// It begins with a line of the cache, and so does each flight: with 64 shards most of a search's time here is lines.
 struct fanout_part {
-    uint64_t first, last; // hashes
-    uint64_t shard;       // of the last try
-    uint64_t due_ns;      // a try goes out; UINT64_MAX: when something happens
-    uint64_t hedge_ns;    // a second one does
-    uint64_t term, seq;   // DONE
+    _Alignas(64) uint64_t first, last; // hashes
+    uint64_t shard;                    // of the last try
+    uint64_t due_ns;                   // a try goes out; UINT64_MAX: when something happens
+    uint64_t hedge_ns;                 // a second one does
+    uint64_t term, seq;                // DONE
     struct merge_list hits;
     omen_status status; // DONE: OK; else of the last refusal
     uint32_t request;   // slot
@@ -248,7 +250,7 @@ struct fanout_part {
     bool stale;             // refused, because one of us has an old map
     bool maybe;             // a write whose sub-request may have been obeyed
     uint32_t refused_count; // of those below; pieces begin with none
-    struct fanout_flight flights[FANOUT_FLIGHTS_MAX];
+    _Alignas(64) struct fanout_flight flights[FANOUT_FLIGHTS_MAX];
     uint32_t refused[ROUTE_COPIES_MAX]; // nodes that refused since the last pause
 };
 
@@ -288,7 +290,8 @@ struct fanout {
     uint64_t wakes[FANOUT_REQUESTS_MAX]; // UINT64_MAX where none is
     struct fanout_request requests[FANOUT_REQUESTS_MAX];
     struct fanout_part *parts;
-    uint32_t part_room, part_free, parts_used;
+    uint32_t *parts_free; // behind them in one block: which are free, the next to be taken last
+    uint32_t part_room, parts_used;
     struct fanout_node nodes[ROUTES_NODES_MAX]; // ascending
     uint32_t node_count;
     void *scratch;

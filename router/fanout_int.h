@@ -12,8 +12,7 @@
 #define HEDGE_COST 1000u         // of one second try, in permille
 #define HEDGE_CREDIT_MAX 100000u // so many are saved up for when they are needed
 #define QUEUE_MAX 65535u         // of a node, said or counted
-#define FORGET_NS                                                                                  \
-    1000000000ull // a mean is half of it after that time, so that who was slow is tried again
+#define FORGET_BITS 30 // a mean is half of it after 2^30 ns, so that who was slow is tried again
 #define LATENCY_MAX_NS (1ull << 36) // a minute
 
 // A step under way.
@@ -21,6 +20,7 @@ struct fanout_turn {
     struct fanout *fanout;
     const struct fanout_input *in;
     struct fanout_output *out;
+    uint64_t lapse_ns; // of what is sent now for the request that is looked at
 };
 
 enum fanout_try { FANOUT_TRY_NEXT, FANOUT_TRY_HEDGE };
@@ -78,18 +78,36 @@ struct fanout_node *fanout_node_find(struct fanout *fanout, uint32_t number);
 void fanout_nodes_set(struct fanout *fanout); // those of the table; counts what is outstanding anew
 void fanout_node_sample(struct fanout *fanout, uint32_t number, uint64_t took_ns);
 void fanout_slow_sample(struct fanout *fanout, enum fanout_kind kind, uint64_t took_ns);
-uint64_t fanout_hedge_delay(const struct fanout *fanout, enum fanout_kind kind); // of a read
+// Of a read.
+static inline uint64_t
+fanout_hedge_delay(const struct fanout *fanout, enum fanout_kind kind)
+{
+    const uint64_t delay_ns =
+        fanout_min(fanout->slow_ns[kind - FANOUT_SEARCH], fanout->config.hedge_max_ns);
+    return delay_ns > fanout->config.hedge_min_ns ? delay_ns : fanout->config.hedge_min_ns;
+}
 // NULL: there is nobody to ask.
 const struct route_copy *fanout_choose(struct fanout *fanout, struct fanout_part *part,
                                        const struct route *row, enum fanout_try how);
 bool fanout_has_other(struct fanout *fanout, const struct fanout_part *part);
 bool fanout_has_refused(const struct fanout_part *part, uint32_t node);
-// Whether the client may have seen more than the row's copies have: only a strong read will do.
-bool fanout_is_outdone(const struct fanout_request *request, const struct route *row);
+// Whether the client may have seen more than the row's copies have: only a strong read will do. Ids of shards grow, so a child is
+// newer than whoever it comes from. A token of a shard that is newer than the row and nowhere in the table may be of a child of it
+// that this table does not have yet: then the row's copies may all be behind what the client has seen, and the primary too, if its
+// map is as old. A strong read finds out. (A token of an older one is of no child of it, and is outdone by all copies of its own
+// children, which have applied what their parent had before they answer.)
+static inline bool
+fanout_is_outdone(const struct fanout_request *request, const struct route *row)
+{
+    return request->start.consistency == FANOUT_SESSION && request->lost_shard > row->shard;
+}
 
 // try.c: sub-requests
-uint64_t fanout_part_advance(struct fanout_turn *turn,
-                             uint32_t at); // when it wants to be looked at
+// What holds for every part of a request that is looked at, before they are.
+uint64_t fanout_lapse_at(const struct fanout *fanout, const struct fanout_request *request);
+void fanout_trace_lineage(const struct fanout *fanout, struct fanout_request *request);
+// When it wants to be looked at again.
+uint64_t fanout_part_advance(struct fanout_turn *turn, uint32_t at);
 void fanout_part_pause(struct fanout *fanout, struct fanout_part *part);
 void fanout_part_fail(struct fanout *fanout, struct fanout_part *part, omen_status status);
 // Ends it; where somebody still works on it for nothing, they are told while there is room.

@@ -72,7 +72,7 @@ fanout_nodes_set(struct fanout *fanout)
 static uint64_t
 remembered(const struct fanout *fanout, const struct fanout_node *node)
 {
-    const uint64_t halves = (fanout->now_ns - node->sampled_ns) / FORGET_NS;
+    const uint64_t halves = (fanout->now_ns - node->sampled_ns) >> FORGET_BITS;
     return node->latency_ns >> fanout_min(halves, 63);
 }
 
@@ -103,14 +103,6 @@ fanout_slow_sample(struct fanout *fanout, enum fanout_kind kind, uint64_t took_n
         *slow_ns -= fanout_min(pace_ns, *slow_ns);
 }
 
-uint64_t
-fanout_hedge_delay(const struct fanout *fanout, enum fanout_kind kind)
-{
-    const uint64_t delay_ns =
-        fanout_min(fanout->slow_ns[kind - FANOUT_SEARCH], fanout->config.hedge_max_ns);
-    return delay_ns > fanout->config.hedge_min_ns ? delay_ns : fanout->config.hedge_min_ns;
-}
-
 // ---- the choice ----
 
 bool
@@ -133,20 +125,23 @@ flies_to(const struct fanout_part *part, uint32_t node)
 
 enum tier { TIER_READY, TIER_BUSY, TIER_DEAD, TIER_ASKED, TIER_REFUSED, TIERS };
 
+// Whatever is asked.
+static inline enum tier
+tier_of_node(const struct fanout *fanout, const struct route_copy *copy)
+{
+    const struct fanout_node *node = &fanout->nodes[copy->place];
+    if (node->dead)
+        return TIER_DEAD;
+    return node->draining || node->avoid_until_ns > fanout->now_ns ? TIER_BUSY : TIER_READY;
+}
+
 // The lower the better; whom there is no better than is still asked.
 static enum tier
 tier_of(const struct fanout *fanout, const struct fanout_part *part, const struct route_copy *copy)
 {
-    const struct fanout_node *node = &fanout->nodes[copy->place];
     if (fanout_has_refused(part, copy->node))
         return TIER_REFUSED;
-    if (flies_to(part, copy->node))
-        return TIER_ASKED;
-    if (node->dead)
-        return TIER_DEAD;
-    if (node->draining || node->avoid_until_ns > fanout->now_ns)
-        return TIER_BUSY;
-    return TIER_READY;
+    return flies_to(part, copy->node) ? TIER_ASKED : tier_of_node(fanout, copy);
 }
 
 // At most 2^36 * 2^17 * 1000.
@@ -159,24 +154,28 @@ score(const struct fanout *fanout, const struct route_copy *copy)
            (fanout_min(node->outstanding, QUEUE_MAX) + node->queue + 1) * weight;
 }
 
-// Takes one at random out of the list; out of the first `near_count`, unless that is 0.
-static const struct route_copy *
-draw(struct fanout *fanout, const struct route_copy **list, uint32_t *count, uint32_t near_count)
+// Two places of copies, the first one among those in our own zone where there are any. One number is drawn for both.
+struct pair {
+    uint32_t one, other; // the same where there is only one copy
+};
+
+static inline struct pair
+draw(struct fanout *fanout, uint32_t count, uint32_t near_count)
 {
-    const uint32_t at = prng_below(&fanout->prng, near_count > 0 ? near_count : *count);
-    const struct route_copy *copy = list[at];
-    list[at] = list[--*count];
-    return copy;
+    const uint64_t random = prng_next(&fanout->prng);
+    const uint32_t among = near_count > 0 ? near_count : count;
+    struct pair pair = {.one = (uint32_t)(((random >> 32) * among) >> 32)};
+    pair.other = pair.one;
+    if (count > 1) { // of the others: who is behind the first has moved up by one
+        pair.other = (uint32_t)(((random & UINT32_MAX) * (count - 1)) >> 32);
+        pair.other += pair.other >= pair.one;
+    }
+    return pair;
 }
 
-static const struct route_copy *
-better_of_two(struct fanout *fanout, const struct route_copy **list, uint32_t count,
-              uint32_t near_count)
+static inline const struct route_copy *
+better(const struct fanout *fanout, const struct route_copy *one, const struct route_copy *other)
 {
-    const struct route_copy *one = draw(fanout, list, &count, near_count);
-    if (count == 0)
-        return one;
-    const struct route_copy *other = draw(fanout, list, &count, 0);
     return score(fanout, other) < score(fanout, one) ? other : one;
 }
 
@@ -187,7 +186,7 @@ choose_any(struct fanout *fanout, const struct fanout_part *part, const struct r
     const struct route_copy *list[ROUTE_COPIES_MAX];
     uint32_t count = 0, near_count = 0;
     enum tier best = TIERS;
-    for (uint32_t i = 0; i < row->copy_count; i++) {
+    for (uint32_t i = 0; i < row->copy_count; i++) { // those in our zone come first
         const struct route_copy *copy = &row->copies[i];
         const enum tier tier = tier_of(fanout, part, copy);
         if (tier > worst || tier > best)
@@ -197,22 +196,26 @@ choose_any(struct fanout *fanout, const struct fanout_part *part, const struct r
             count = near_count = 0;
         }
         list[count++] = copy;
-        if (copy->near) { // those in front of the list
-            list[count - 1] = list[near_count];
-            list[near_count++] = copy;
-        }
+        near_count += copy->near;
     }
-    return count == 0 ? NULL : better_of_two(fanout, list, count, near_count);
+    if (count == 0)
+        return NULL;
+    const struct pair pair = draw(fanout, count, near_count);
+    return better(fanout, list[pair.one], list[pair.other]);
 }
 
-// Ids of shards grow, so a child is newer than whoever it comes from. A token of a shard that is newer than the row and nowhere in the
-// table may be of a child of it that this table does not have yet: then the row's copies may all be behind what the client has
-// seen, and the primary too, if its map is as old. A strong read finds out. (A token of an older one is of no child of it, and is
-// outdone by all copies of its own children, which have applied what their parent had before they answer.)
-bool
-fanout_is_outdone(const struct fanout_request *request, const struct route *row)
+// The same for a part that nobody was asked for yet, where two copies drawn from all of them are ready, which they mostly are: then
+// the others need not be looked at. NULL: they are not, and it is drawn again from those that are.
+static inline const struct route_copy *
+choose_first(struct fanout *fanout, const struct route *row)
 {
-    return request->start.consistency == FANOUT_SESSION && request->lost_shard > row->shard;
+    if (row->copy_count == 0)
+        return NULL;
+    const struct pair pair = draw(fanout, row->copy_count, row->near_count);
+    const struct route_copy *one = &row->copies[pair.one], *other = &row->copies[pair.other];
+    if (tier_of_node(fanout, one) != TIER_READY || tier_of_node(fanout, other) != TIER_READY)
+        return NULL;
+    return better(fanout, one, other);
 }
 
 static bool
@@ -235,7 +238,9 @@ fanout_choose(struct fanout *fanout, struct fanout_part *part, const struct rout
     }
     if (how == FANOUT_TRY_HEDGE)
         return choose_any(fanout, part, row, TIER_READY);
-    const struct route_copy *copy = choose_any(fanout, part, row, TIER_REFUSED);
+    const struct route_copy *copy = part->tries == 0 ? choose_first(fanout, row) : NULL;
+    if (copy == NULL)
+        copy = choose_any(fanout, part, row, TIER_REFUSED);
     if (copy != NULL && fanout_has_refused(part, copy->node))
         part->refused_count = 0;
     return copy;

@@ -14,6 +14,33 @@
 
 // ---- memory ----
 
+// A list through the parts themselves would have to wait for each to find the next.
+static bool
+grow(struct fanout *fanout, uint32_t room)
+{
+    const uint32_t before = fanout->part_room, free_before = before - fanout->parts_used;
+    struct fanout_part *parts = mem_alloc_aligned(
+        _Alignof(struct fanout_part), room * (sizeof *parts + sizeof *fanout->parts_free));
+    if (parts == NULL) {
+        fanout->counters.no_memory++;
+        return false;
+    }
+    uint32_t *parts_free = (uint32_t *)(parts + room);
+    for (uint32_t at = room; at-- > before;) {
+        parts[at] = (struct fanout_part){.state = FANOUT_PART_FREE};
+        parts_free[room - 1 - at] = at;
+    }
+    if (before > 0) {
+        memcpy(parts, fanout->parts, before * sizeof *parts);
+        memcpy(parts_free + (room - before), fanout->parts_free, free_before * sizeof *parts_free);
+    }
+    mem_free(fanout->parts);
+    fanout->parts = parts;
+    fanout->parts_free = parts_free;
+    fanout->part_room = room;
+    return true;
+}
+
 bool
 fanout_parts_reserve(struct fanout *fanout, uint32_t count)
 {
@@ -24,29 +51,15 @@ fanout_parts_reserve(struct fanout *fanout, uint32_t count)
     uint32_t room = fanout->part_room == 0 ? ROOM_FIRST : fanout->part_room;
     while (room < fanout->parts_used + count)
         room *= 2;
-    if (room > fanout->config.parts_max)
-        room = fanout->config.parts_max;
-    struct fanout_part *parts = mem_resize(fanout->parts, room * sizeof *parts);
-    if (parts == NULL) {
-        fanout->counters.no_memory++;
-        return false;
-    }
-    fanout->parts = parts;
-    for (uint32_t i = room; i-- > fanout->part_room;) {
-        parts[i] = (struct fanout_part){.next = fanout->part_free};
-        fanout->part_free = i;
-    }
-    fanout->part_room = room;
-    return true;
+    return grow(fanout, room < fanout->config.parts_max ? room : fanout->config.parts_max);
 }
 
 uint32_t
 fanout_part_new(struct fanout *fanout)
 {
-    const uint32_t at = fanout->part_free;
-    ASSERT(at != FANOUT_NO_PART && fanout->parts[at].state == FANOUT_PART_FREE);
-    fanout->part_free = fanout->parts[at].next;
-    fanout->parts_used++;
+    ASSERT(fanout->parts_used < fanout->part_room);
+    const uint32_t at = fanout->parts_free[fanout->part_room - ++fanout->parts_used];
+    ASSERT(fanout->parts[at].state == FANOUT_PART_FREE);
     return at;
 }
 
@@ -57,9 +70,7 @@ fanout_part_free(struct fanout *fanout, uint32_t at)
     // Nothing of it is in the air; the rest is written when it is used again.
     ASSERT(!fanout_part_flies(&fanout->parts[at]));
     fanout->parts[at].state = FANOUT_PART_FREE;
-    fanout->parts[at].next = fanout->part_free;
-    fanout->part_free = at;
-    fanout->parts_used--;
+    fanout->parts_free[fanout->part_room - fanout->parts_used--] = at;
 }
 
 bool
@@ -75,7 +86,7 @@ bool
 fanout_part_hopes(const struct fanout_part *part)
 {
     for (uint32_t i = 0; i < fanout_places(part); i++)
-        if (part->flights[i].attempt != 0 && !part->flights[i].lapsed)
+        if (part->flights[i].attempt != 0 && part->flights[i].lapse_ns != FANOUT_LAPSED)
             return true;
     return false;
 }
@@ -184,7 +195,9 @@ static void
 make_pieces(struct fanout *fanout, uint32_t at, struct piece *pieces, uint32_t count)
 {
     struct fanout_request *request = fanout_request_of(fanout, &fanout->parts[at]);
-    struct fanout_part whole = fanout->parts[at];
+    struct fanout_part
+        whole; // of it what pieces have in common: all but what is in the air, which is nothing
+    memcpy(&whole, &fanout->parts[at], offsetof(struct fanout_part, flights));
     struct fanout_part *previous = NULL;
     const uint32_t items = whole.item_first;
     const bool has_items = whole.item_count > 0;
@@ -194,7 +207,7 @@ make_pieces(struct fanout *fanout, uint32_t at, struct piece *pieces, uint32_t c
             continue;
         pieces[i].at = previous == NULL ? at : fanout_part_new(fanout);
         struct fanout_part *piece = &fanout->parts[pieces[i].at];
-        memcpy(piece, &whole, offsetof(struct fanout_part, flights)); // nothing is in the air
+        memcpy(piece, &whole, offsetof(struct fanout_part, flights));
         piece->first = pieces[i].first;
         piece->last = pieces[i].last;
         piece->row = pieces[i].row;

@@ -223,7 +223,7 @@ learn(struct fanout *fanout, const struct fanout_reply *reply, const struct fano
     if (reply->status != OMEN_OK)
         return; // a refusal is quick; it says nothing of how long an answer takes
     fanout_node_sample(fanout, reply->node, took_ns);
-    if (!flight->lapsed)
+    if (flight->lapse_ns != FANOUT_LAPSED)
         fanout_slow_sample(fanout, kind, took_ns);
 }
 

@@ -111,7 +111,29 @@ list_nodes(struct routes *routes)
     return OMEN_OK;
 }
 
-// Whoever chooses a copy then need not search for its node.
+// Whoever chooses a copy then finds those of its own zone in front.
+static void
+put_near_first(struct route *row)
+{
+    struct route_copy far[ROUTE_COPIES_MAX];
+    const uint32_t primary = row->primary;
+    uint32_t far_count = 0;
+    row->near_count = 0;
+    for (uint32_t i = 0; i < row->copy_count; i++)
+        row->near_count += row->copies[i].near;
+    for (uint32_t i = 0, near_count = 0; i < row->copy_count; i++) {
+        const bool near = row->copies[i].near;
+        if (i == primary)
+            row->primary = near ? near_count : row->near_count + far_count;
+        if (near)
+            row->copies[near_count++] = row->copies[i];
+        else
+            far[far_count++] = row->copies[i];
+    }
+    memcpy(row->copies + row->near_count, far, far_count * sizeof *far);
+}
+
+// And need not search for its node.
 static void
 note_places(struct routes *routes)
 {
@@ -132,6 +154,8 @@ routes_seal(struct routes *routes)
         qsort(routes->rows, routes->count, sizeof *routes->rows, row_compare);
     if (!rows_are_sound(routes))
         return OMEN_E_INVALID;
+    for (uint32_t i = 0; i < routes->count; i++)
+        put_near_first(&routes->rows[i]);
     const omen_status status = list_nodes(routes);
     if (status != OMEN_OK) {
         mem_free(routes->nodes);
@@ -182,7 +206,9 @@ routes_check(const struct routes *routes)
     for (uint32_t i = 1; i < routes->node_count; i++)
         ASSERT(routes->nodes[i - 1] < routes->nodes[i]);
     for (uint32_t i = 0; i < routes->count; i++)
-        for (uint32_t j = 0; j < routes->rows[i].copy_count; j++)
-            ASSERT(routes->nodes[routes->rows[i].copies[j].place] ==
-                   routes->rows[i].copies[j].node);
+        for (uint32_t j = 0; j < routes->rows[i].copy_count; j++) {
+            const struct route_copy *copy = &routes->rows[i].copies[j];
+            ASSERT(routes->nodes[copy->place] == copy->node);
+            ASSERT(copy->near == (j < routes->rows[i].near_count));
+        }
 }

@@ -32,8 +32,9 @@ struct route {
     uint64_t first, last; // hashes, both inclusive
     uint64_t term,
         cfg_ver; // what a request must carry, so that a copy which knows better refuses it
-    uint32_t copy_count;
-    uint32_t primary; // of `copies`; ROUTE_NONE while there is none
+    uint16_t copy_count;
+    uint16_t near_count; // of `copies`; written when it is sealed, and they are the first then
+    uint32_t primary;    // of `copies`; ROUTE_NONE while there is none
     struct route_copy copies[ROUTE_COPIES_MAX];
 };
 
@@ -51,7 +52,7 @@ void routes_fini(struct routes *routes);
 // Rows come in any order. OMEN_E_FULL: there are ROUTES_MAX of them; OMEN_E_NO_MEMORY. Both leave it as it was.
 OMEN_MUST_CHECK omen_status routes_add(struct routes *routes, const struct route *row);
 
-// Sorts, and refuses with OMEN_E_INVALID what makes no sense: a range that is empty or overlaps another, a row without its
+// Sorts rows, and each one's copies: near ones first. Refuses with OMEN_E_INVALID what makes no sense: a range that is empty or overlaps another, a row without its
 // number, a primary that is none of the copies, more nodes than ROUTES_NODES_MAX. Gaps are allowed: nobody answers there.
 OMEN_MUST_CHECK omen_status routes_seal(struct routes *routes);
 

@@ -20,7 +20,7 @@ is_current(const struct route *row, const struct fanout_request *request,
 static void
 give_up_flight(struct fanout *fanout, struct fanout_part *part, struct fanout_flight *flight)
 {
-    flight->lapsed = true;
+    flight->lapse_ns = FANOUT_LAPSED;
     if (fanout_part_hopes(part))
         return;
     part->due_ns = fanout->now_ns;
@@ -39,7 +39,8 @@ reconsider(struct fanout *fanout, struct fanout_part *part)
     }
     for (uint32_t i = 0; i < FANOUT_FLIGHTS_MAX; i++) {
         struct fanout_flight *flight = &part->flights[i];
-        if (flight->attempt != 0 && !flight->lapsed && !is_current(row, request, flight))
+        if (flight->attempt != 0 && flight->lapse_ns != FANOUT_LAPSED &&
+            !is_current(row, request, flight))
             give_up_flight(fanout, part, flight);
     }
 }
@@ -78,7 +79,7 @@ forsake(struct fanout *fanout, uint32_t number)
             continue;
         for (uint32_t j = 0; j < FANOUT_FLIGHTS_MAX; j++) {
             struct fanout_flight *flight = &part->flights[j];
-            if (flight->attempt != 0 && !flight->lapsed && flight->node == number)
+            if (flight->attempt != 0 && flight->lapse_ns != FANOUT_LAPSED && flight->node == number)
                 give_up_flight(fanout, part, flight);
         }
     }

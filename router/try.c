@@ -77,8 +77,8 @@ fanout_token_for(const struct fanout_request *request, const struct route *row)
 
 // ---- sending ----
 
-static uint64_t
-lapse_at(const struct fanout *fanout, const struct fanout_request *request)
+uint64_t
+fanout_lapse_at(const struct fanout *fanout, const struct fanout_request *request)
 {
     uint64_t wait_ns = (request->give_up_ns - fanout->now_ns) / 2;
     wait_ns = fanout_min(wait_ns, fanout->config.try_max_ns);
@@ -123,7 +123,7 @@ send(struct fanout_turn *turn, uint32_t at, const struct route *row, const struc
                                      .map_version = fanout->routes->version,
                                      .after_seq = token.seq,
                                      .sent_ns = fanout->now_ns,
-                                     .lapse_ns = lapse_at(fanout, request)};
+                                     .lapse_ns = turn->lapse_ns};
     fanout->nodes[copy->place].outstanding++;
     fanout->counters.sends++;
     if (part->tries++ == 0)
@@ -209,8 +209,8 @@ route(struct fanout_turn *turn, uint32_t at)
 }
 
 // The shard of a token may have been split twice since, or come from one that this table still has: see fanout_is_outdone.
-static void
-trace_lineage(const struct fanout *fanout, struct fanout_request *request)
+void
+fanout_trace_lineage(const struct fanout *fanout, struct fanout_request *request)
 {
     const struct routes *routes = fanout->routes;
     if (request->lineage_version == routes->version)
@@ -241,7 +241,6 @@ part_try(struct fanout_turn *turn, uint32_t at)
             fanout_part_fail(fanout, part, part->maybe ? OMEN_E_TIMEOUT : part->status);
         return;
     }
-    trace_lineage(fanout, fanout_request_of(fanout, &fanout->parts[at]));
     const struct route *row = route(turn, at);
     struct fanout_part *part = &fanout->parts[at];
     const struct route_copy *copy =
@@ -293,9 +292,10 @@ part_lapse(struct fanout *fanout, struct fanout_part *part)
     bool lapsed = false;
     for (uint32_t i = 0; i < fanout_places(part); i++) {
         struct fanout_flight *flight = &part->flights[i];
-        if (flight->attempt == 0 || flight->lapsed || flight->lapse_ns > fanout->now_ns)
-            continue;
-        flight->lapsed = lapsed = true;
+        if (flight->attempt == 0 || flight->lapse_ns > fanout->now_ns)
+            continue; // or lapsed before
+        flight->lapse_ns = FANOUT_LAPSED;
+        lapsed = true;
         fanout_node_sample(fanout, flight->node, fanout->now_ns - flight->sent_ns);
     }
     if (lapsed && part->due_ns == NEVER && !fanout_part_hopes(part))
@@ -316,7 +316,7 @@ fanout_part_advance(struct fanout_turn *turn, uint32_t at)
     const struct fanout_part *part = &fanout->parts[at];
     uint64_t wake_ns = fanout_min(part->due_ns, part->hedge_ns);
     for (uint32_t i = 0; i < fanout_places(part); i++)
-        if (part->flights[i].attempt != 0 && !part->flights[i].lapsed)
+        if (part->flights[i].attempt != 0)
             wake_ns = fanout_min(wake_ns, part->flights[i].lapse_ns);
     return part->state == FANOUT_PART_WAITS ? wake_ns : NEVER;
 }

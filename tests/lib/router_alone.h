@@ -104,7 +104,7 @@ alone_row(uint64_t shard, uint64_t first, uint64_t last, uint32_t node, uint32_t
                         .last = last,
                         .term = 1,
                         .cfg_ver = 1,
-                        .copy_count = copies,
+                        .copy_count = (uint16_t)copies,
                         .primary = copies == 0 ? ROUTE_NONE : 0};
     for (uint32_t i = 0; i < copies; i++)
         row.copies[i] =

@@ -224,7 +224,7 @@ world_table(struct world *world)
                             .last = shard->last,
                             .term = shard->term,
                             .cfg_ver = shard->cfg_ver,
-                            .copy_count = shard->copies,
+                            .copy_count = (uint16_t)shard->copies,
                             .primary = shard->primary};
         for (uint32_t j = 0; j < shard->copies; j++)
             row.copies[j] = (struct route_copy){

@@ -151,6 +151,35 @@ START_TEST(nodes_are_listed_once_and_in_order)
 }
 END_TEST
 
+// Every pattern of near and far copies, with each of them as the primary, or none.
+START_TEST(near_copies_come_first_and_the_primary_stays_who_it_was)
+{
+    const uint32_t near_mask = (uint32_t)_i / 5, primary = (uint32_t)_i % 5;
+    struct route mixed = row(1, 11, 0, 100);
+    mixed.copy_count = 4;
+    mixed.primary = primary == 4 ? ROUTE_NONE : primary;
+    for (uint32_t i = 0; i < 4; i++)
+        mixed.copies[i] =
+            (struct route_copy){.low = i + 1, .node = 9 - i, .near = (near_mask >> i & 1) != 0};
+    add(mixed);
+    seal(OMEN_OK);
+    routes_check(&routes);
+    const struct route *sealed = &routes.rows[0];
+    ck_assert_uint_eq(sealed->near_count, (uint32_t)__builtin_popcount(near_mask));
+    if (primary == 4)
+        ck_assert_uint_eq(sealed->primary, ROUTE_NONE);
+    else
+        ck_assert_uint_eq(sealed->copies[sealed->primary].low, primary + 1);
+    for (uint32_t i = 0; i < 4; i++) {
+        const struct route_copy *copy = &sealed->copies[i];
+        ck_assert_uint_eq(copy->node, 10 - copy->low);
+        ck_assert_int_eq(copy->near, near_mask >> (copy->low - 1) & 1);
+        if (i > 0 && copy->near == copy[-1].near) // else in their order
+            ck_assert_uint_lt(copy[-1].low, copy->low);
+    }
+}
+END_TEST
+
 START_TEST(more_nodes_than_there_can_be_are_refused)
 {
     for (uint32_t i = 0; i <= ROUTES_NODES_MAX; i++)
@@ -216,6 +245,7 @@ routes_suite(void)
     tcase_add_test(tcase, overlapping_ranges_are_refused);
     tcase_add_loop_test(tcase, a_row_that_makes_no_sense_is_refused, 0, 5);
     tcase_add_test(tcase, nodes_are_listed_once_and_in_order);
+    tcase_add_loop_test(tcase, near_copies_come_first_and_the_primary_stays_who_it_was, 0, 16 * 5);
     tcase_add_test(tcase, more_nodes_than_there_can_be_are_refused);
     tcase_add_test(tcase, one_row_too_many_is_refused_and_changes_nothing);
     tcase_add_test(tcase, without_memory_nothing_is_changed);

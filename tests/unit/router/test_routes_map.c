@@ -46,12 +46,12 @@ START_TEST(copies_in_sync_are_named_and_those_of_the_zone_are_near)
     struct routes routes = table_of("b");
     const struct route *row = &routes.rows[0];
     ck_assert_uint_eq(row->copy_count, 2); // the third is pending
-    ck_assert_uint_eq(row->copies[0].node, 1);
-    ck_assert_uint_eq(row->copies[1].node, 2);
-    ck_assert(!row->copies[0].near);
-    ck_assert(row->copies[1].near);
-    ck_assert_uint_eq(row->primary, 0);
-    ck_assert_uint_eq(row->copies[0].low, world_replica(&world, shard, 1).low);
+    ck_assert_uint_eq(row->copies[0].node, 2); // near ones come first
+    ck_assert_uint_eq(row->copies[1].node, 1);
+    ck_assert(row->copies[0].near);
+    ck_assert(!row->copies[1].near);
+    ck_assert_uint_eq(row->primary, 1);
+    ck_assert_uint_eq(row->copies[1].low, world_replica(&world, shard, 1).low);
     routes_fini(&routes);
     world_fini(&world);
 }
