@@ -1,7 +1,8 @@
 // raft/tail.h -- the end of the log that is kept in memory: all of it that was not compacted.
 //
-// Shape:  handle in the owner's memory (_init/_fini).
-// Memory: an array that grows to `entries_max`, and a copy of each entry's bytes, `bytes_max` together.
+// Shape:   handle in the owner's memory (_init/_fini).
+// Threads: the machine's, one at a time.
+// Memory:  an array that grows to `entries_max`, and a copy of each entry's bytes, `bytes_max` together.
 #ifndef OMEN_RAFT_TAIL_H
 #define OMEN_RAFT_TAIL_H
 #include "raft/raft_msg.h"

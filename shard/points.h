@@ -30,12 +30,14 @@ struct point {
     size_t payload_bytes;
 };
 
+// The caller owns *out. OMEN_E_NO_MEMORY leaves *out NULL.
 OMEN_MUST_CHECK omen_status points_open(const struct points_config *config, struct points **out);
 void points_close(struct points *points); // accepts NULL
 
+// Copies it behind those that are there. OMEN_E_NO_MEMORY: they are as they were.
 OMEN_MUST_CHECK omen_status points_add(struct points *points, const struct point *point);
 
-size_t points_count(const struct points *points);
+size_t points_count(const struct points *points); // those that are not there among them
 // i below points_count; pointers stay until points_close, or the next points_add.
 void points_at(const struct points *points, size_t i, struct point *out);
 

@@ -1,6 +1,8 @@
 // shard/shard_file.h -- a shard's file as a whole: flushing, copying, verifying, making it small.
 //
 // Shape:   handle; private to shard/, but for what shard/shard.h has.
+// Threads: any, holding none of the shard's locks; shard_file_verify_sources within a compaction.
+// Errors:  OMEN_E_CORRUPT names what is damaged; OMEN_E_IO and its like as storage/kv.h says.
 #ifndef OMEN_SHARD_SHARD_FILE_H
 #define OMEN_SHARD_SHARD_FILE_H
 #include "shard/shard_int.h"

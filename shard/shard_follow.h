@@ -1,7 +1,7 @@
 // shard/shard_follow.h -- a shard that another process writes: complete and fresh at every call.
 //
 // Shape:   handle; private to shard/.
-// Locks:   the follower's own lock comes before all others.
+// Threads: beginning and ending by who opens and closes; the rest by any. The follower's own lock comes before all others.
 //
 // A read transaction pins the checkpoint that is mapped. The log behind it is applied to memory of our own, each time that a
 // commit is noticed; when the manifest changes, the new checkpoint is mapped beside the old one and takes its place.

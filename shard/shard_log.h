@@ -1,6 +1,7 @@
 // shard/shard_log.h -- what writing calls and the log have to do with each other.
 //
-// Shape:   handle; private to shard/. Under the shard's write lock where not said otherwise.
+// Shape:   handle; private to shard/.
+// Threads: whoever has the shard's write lock, where not said otherwise.
 #ifndef OMEN_SHARD_SHARD_LOG_H
 #define OMEN_SHARD_SHARD_LOG_H
 #include "shard/batch.h"
