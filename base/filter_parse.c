@@ -12,7 +12,6 @@
 // Recursive descent with one token of look-ahead. Whoever recurses counts the depth, so that
 // brackets cannot exhaust the stack. Every error says where (column in characters from 1, and
 // byte from 0), what was expected and what is there instead.
-#include "base/assert.h"
 #include "base/filter_token.h"
 #include "base/utf8.h"
 

@@ -5,7 +5,6 @@
 // Every step is a compare-and-swap on cfg_ver, and every one that changes the members makes a new cfg_ver. What no step does,
 // whoever asks: take a copy out of sync that min_insync needs (except one that is lost already), make a copy primary that
 // was not in sync (except by force), or give a shard two terms with one number.
-#include "base/assert.h"
 #include "cluster/apply_int.h"
 
 static void change_members(struct map *map, struct map_shard *shard);

@@ -5,7 +5,6 @@
 // A map that passes is one that every command can be applied to: a snapshot from a peer or a disk is held against this before
 // anything else reads it.
 #include "base/assert.h"
-#include "cluster/apply_int.h"
 #include "cluster/command_int.h"
 #include "cluster/session_int.h"
 

@@ -5,7 +5,6 @@
 
 #include "base/assert.h"
 #include "cluster/apply.h"
-#include "cluster/map_int.h"
 
 static struct command_result answer_of(const struct session *session);
 static const struct session *find(const struct map *map, struct cluster_uuid op);

@@ -11,7 +11,6 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "cluster/command_int.h"
-#include "cluster/map_int.h"
 #include "cluster/session_int.h"
 
 #define SNAPSHOT_FORMAT 2u // the newest

@@ -9,7 +9,6 @@
 // is found, it is left out: a walk that began among erased rows might never leave them. For the last one all rows are
 // looked through, because without any entry nothing that lives would be found.
 #include "base/alloc.h"
-#include "base/assert.h"
 #include "base/prng.h"
 #include "index/hnsw_int.h"
 

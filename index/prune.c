@@ -17,7 +17,6 @@
 
 #include "base/assert.h"
 #include "index/hnsw_int.h"
-#include "index/vector.h"
 
 #define ALPHA2 1.44f
 #define PREFETCH_ROWS 8u

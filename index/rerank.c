@@ -9,7 +9,6 @@
 // for the one and too few for the other. A fine code costs one or a few lines beside the rough one, a row ten times that.
 #include <math.h>
 
-#include "base/assert.h"
 #include "index/hnsw_int.h"
 
 // Errors: 2.5 changes nothing up to 0.99, 1.5 cannot reach 0.999 at d = 128

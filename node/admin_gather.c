@@ -8,8 +8,6 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "base/limits.h"
-#include "base/text.h"
 #include "base/utf8.h"
 
 // ---- who is asked ----

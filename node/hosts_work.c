@@ -9,7 +9,6 @@
 // Many queries are searched by the worker that took them, and by all that find nothing else to do meanwhile (pool_share).
 #include "node/hosts_int.h"
 
-#include "base/limits.h"
 #include "wire/inner.h"
 
 struct work *

@@ -3,7 +3,6 @@
 // Shape: machine.
 #include <string.h>
 
-#include "base/assert.h"
 #include "node/turn_int.h"
 
 #define LAG_MAX 256u // entries that a learner may lack and still be about to vote

@@ -1,7 +1,6 @@
 // replica/backup.c -- a copy that follows: checks, promises, appends, and says so once it is durable.
 //
 // Shape: machine.
-#include "base/assert.h"
 #include "replica/replica_int.h"
 
 static uint64_t

@@ -9,7 +9,6 @@
 // Under the lease nobody else can have been made primary, but only as long as it lasts: so it is looked at again after the shard
 // was read (I10). Without it every copy of E is asked after the read arrived; one that would lead would have had to
 // promise first.
-#include "base/assert.h"
 #include "replica/replica_int.h"
 
 // A transfer waits for no guard: from when it is proposed until its outcome is known somebody else may lead, and drop this copy

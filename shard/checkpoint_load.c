@@ -5,7 +5,6 @@
 
 #include "shard/checkpoint.h"
 #include "shard/outside.h"
-#include "shard/shard_log.h"
 
 static omen_status read_head(const struct image_source *source, const struct manifest *manifest,
                              struct shard_head *head, struct omen_error *error);

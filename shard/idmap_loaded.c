@@ -5,7 +5,6 @@
 
 #include <string.h>
 
-#include "base/alloc.h"
 #include "base/assert.h"
 #include "base/bitmap.h"
 #include "base/prng.h"

@@ -11,7 +11,6 @@
 // others write that may never be; then it leaves when the rows that it found are linked.
 #include "shard/linkers.h"
 
-#include "base/alloc.h"
 #include "base/assert.h"
 #include "base/os_clock.h"
 #include "base/os_cpu.h"

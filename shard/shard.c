@@ -6,7 +6,6 @@
 #include <sched.h>
 #include <string.h>
 
-#include "base/alloc.h"
 #include "base/assert.h"
 #include "base/limits.h"
 #include "base/os_clock.h"

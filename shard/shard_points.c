@@ -7,7 +7,6 @@
 // leaves, so only a delete does this).
 #include <string.h>
 
-#include "base/alloc.h"
 #include "base/limits.h"
 #include "shard/shard_int.h"
 

@@ -6,7 +6,6 @@
 // it in order, and hands on to the first of those that have come meanwhile. Nobody waits for a timer.
 #include "base/os_wait.h"
 #include "shard/checkpoint.h"
-#include "shard/keeper.h"
 #include "shard/shard_log.h"
 #include "shard/write.h"
 

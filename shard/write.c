@@ -14,7 +14,6 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/hash.h"
-#include "base/limits.h"
 #include "base/prng.h"
 #include "shard/ahead.h"
 #include "shard/journal.h"

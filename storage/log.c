@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/hash.h"
 #include "storage/log_int.h"
 
 #define TRIM_PARTS 256u // erased in one transaction

@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "base/limits.h"
 #include "wire/shape_int.h"
 
 #define TEXT_BYTES_MAX 255u

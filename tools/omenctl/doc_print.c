@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/alloc.h"
 #include "base/utf8.h"
 #include "base/value.h"
 #include "tools/omenctl/doc.h"

@@ -8,7 +8,6 @@
 
 #include "base/alloc.h"
 #include "base/limits.h"
-#include "tools/omenctl/refusals.h"
 
 enum read { READ_ROW, READ_END, READ_TOO_LONG, READ_NO_MEMORY, READ_FAILED };
 

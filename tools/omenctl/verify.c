@@ -3,7 +3,6 @@
 // Shape: shell.
 #include <inttypes.h>
 
-#include "tools/omenctl/answer.h"
 #include "tools/omenctl/remote.h"
 
 static struct doc_node *

@@ -10,7 +10,6 @@
 
 #include "base/os_clock.h"
 #include "base/os_loop.h"
-#include "base/os_wait.h"
 #include "tests/lib/await.h"
 #include "tests/lib/check_main.h"
 

@@ -3,7 +3,6 @@
 // Labels: tsan
 #include <stdio.h>
 
-#include "base/tsan.h"
 #include "tests/lib/build_world.h"
 
 START_TEST(walks_find_what_a_scan_finds)

@@ -1,7 +1,6 @@
 // tests/unit/index/test_build_gaps.c -- clusters' places packed and unpacked, and how much they take at most.
 #include <stdlib.h>
 
-#include "base/alloc.h"
 #include "base/prng.h"
 #include "index/build_int.h"
 #include "tests/lib/check_main.h"

@@ -2,7 +2,6 @@
 //
 // Labels: tsan
 #include "base/alloc.h"
-#include "base/tsan.h"
 #include "tests/lib/build_world.h"
 
 #define ROWS 8192u // the fewest that are copied

@@ -4,7 +4,6 @@
 // Labels: tsan
 #include <unistd.h>
 
-#include "base/limits.h"
 #include "node/hosts_int.h"
 #include "tests/lib/check_main.h"
 #include "tests/lib/hosts_world.h"

@@ -2,7 +2,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/os_clock.h"
 #include "shard/hosted_int.h"
 #include "shard/journal.h"
 #include "tests/lib/build_elsewhere.h"

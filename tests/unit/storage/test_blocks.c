@@ -2,7 +2,6 @@
 //
 // Halves: kv_lmdb kv_sim
 #include "base/alloc.h"
-#include "storage/log.h"
 #include "tests/lib/check_main.h"
 #include "tests/lib/store.h"
 

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/limits.h"
 #include "tests/lib/check_main.h"
 #include "tests/lib/packer.h"
 
