@@ -14,7 +14,6 @@
 #include <math.h>
 #include <string.h>
 
-
 #define CONFIG_WORDS 8u
 #define COUNT_WORDS 6u
 #define CODEC_FLOATS 6u

@@ -11,7 +11,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-
 static void
 add_file(struct note *note, const char *key, const char *path)
 {
