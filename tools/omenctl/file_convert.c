@@ -1,7 +1,6 @@
 // tools/omenctl/file_convert.c -- omenctl file convert: an index from a file of vectors.
 //
 // Shape: shell.
-#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -16,10 +15,7 @@
 #define FIELD_TYPES "keyword integer float bool datetime uuid"
 
 const struct option_spec file_convert_options[] = {
-    {.name = "format",
-     .argument = "FORMAT",
-     .choices = "npy fvecs bvecs fbin u8bin i8bin ndjson csv",
-     .help = "of INPUT; by the ending of its name"},
+    INPUTS_FORMAT_OPTION,
     {.name = "metric",
      .argument = "METRIC",
      .choices = "cosine l2 ip",
@@ -41,26 +37,13 @@ const struct option_spec file_convert_options[] = {
     {.name = "slots-max", .argument = "N", .help = "rows that the index can ever hold (2^24-2)"},
     {.name = "threads", .argument = "N", .help = "that link; one for each processor"},
     {.name = "seed", .argument = "N", .help = "same seed, one thread and same rows: same graph"},
-    {.name = "ids",
-     .is_path = true,
-     .argument = "FILE",
-     .help = "npy of integers, or one id a line"},
-    {.name = "id-kind",
-     .argument = "KIND",
-     .choices = "auto integer text",
-     .help = "what the lines of --ids are; auto: as the first looks"},
-    {.name = "first-id", .argument = "N", .help = "the id of row 0 without --ids (0)"},
-    {.name = "payloads", .is_path = true, .argument = "FILE", .help = "one JSON object a line"},
+    INPUTS_POINT_OPTIONS,
     {.name = "index-fields",
      .argument = "LIST",
      .help = "fields of payloads to index: city:keyword,age:integer"},
-    {.name = "skip", .argument = "N", .help = "leave out the first N rows"},
-    {.name = "limit", .argument = "N", .help = "stop after N rows"},
+    INPUTS_RANGE_OPTIONS,
     {.name = "append", .help = "add to the index that is at PATH already"},
-    {.name = "refused",
-     .is_path = true,
-     .argument = "FILE",
-     .help = "list rows that are refused, as NDJSON"},
+    INPUTS_REFUSED_OPTION,
     {0},
 };
 
@@ -281,19 +264,13 @@ print_summary(const struct job *job)
         doc_bytes(doc, root, "file_bytes", file_bytes_at(call->arguments[1]));
         refusals_doc(&convert->refusals, doc, root);
     }
-    enum exit_code code = call_print(call, doc);
-    doc_close(doc);
-    if (code == EXIT_FINE && convert->refusals.count > 0)
-        code = call_fail(call, EXIT_PARTIAL, "%" PRIu64 " of %" PRIu64 " rows were refused",
-                         convert->refusals.count, job->range.end - job->range.skip);
-    return code;
+    return inputs_summary(call, convert, &job->range, doc);
 }
 
 static enum exit_code
 run_job(struct job *job)
 {
     struct call *call = job->call;
-    const char *list = call_value(call, "refused");
     enum exit_code code =
         call_has(call, "append") ? check_append(call) : file_check_free(call, call->arguments[1]);
     if (code == EXIT_FINE)
@@ -304,14 +281,14 @@ run_job(struct job *job)
         return code;
     if (call->dry_run)
         return print_summary(job);
-    if (!refusals_init(&job->convert.refusals, list))
-        return call_fail(call, EXIT_USAGE, "%s: %s", list, strerror(errno));
+    code = inputs_refused_open(call, &job->convert.refusals);
+    if (code != EXIT_FINE)
+        return code;
     code = open_index(job);
     if (code == EXIT_FINE)
         code = add_all(job);
     omen_close(job->convert.index);
-    if (!refusals_fini(&job->convert.refusals) && code == EXIT_FINE)
-        code = call_fail(call, EXIT_OTHER, "%s could not be written whole", list);
+    code = inputs_refused_close(call, &job->convert.refusals, code);
     return code == EXIT_FINE ? print_summary(job) : code;
 }
 

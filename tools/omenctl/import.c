@@ -3,7 +3,6 @@
 // Shape: shell.
 //
 // What a row is, and which rows cannot be stored, is convert.h's; how a batch becomes requests is upsert.h's.
-#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -18,35 +17,19 @@
 #include "tools/omenctl/upsert.h"
 
 const struct option_spec import_options[] = {
-    {.name = "format",
-     .argument = "FORMAT",
-     .choices = "npy fvecs bvecs fbin u8bin i8bin ndjson csv",
-     .help = "of INPUT; by the ending of its name"},
-    {.name = "ids",
-     .is_path = true,
-     .argument = "FILE",
-     .help = "npy of integers, or one id a line"},
-    {.name = "id-kind",
-     .argument = "KIND",
-     .choices = "auto integer text",
-     .help = "what the lines of --ids are; auto: as the first looks"},
-    {.name = "first-id", .argument = "N", .help = "the id of row 0 without --ids (0)"},
-    {.name = "payloads", .is_path = true, .argument = "FILE", .help = "one JSON object a line"},
+    INPUTS_FORMAT_OPTION,
+    INPUTS_POINT_OPTIONS,
     {.name = "mode",
      .argument = "MODE",
      .choices = "upsert insert update",
      .help = "whether points may be there: upsert (either), insert (no), update (yes)"},
     {.name = "batch", .argument = "N", .help = "rows of a request, 1..10000 (1000)"},
-    {.name = "skip", .argument = "N", .help = "leave out the first N rows"},
-    {.name = "limit", .argument = "N", .help = "stop after N rows"},
+    INPUTS_RANGE_OPTIONS,
     {.name = "resume",
      .is_path = true,
      .argument = "FILE",
      .help = "note there how far it came, and of what; begin where it says"},
-    {.name = "refused",
-     .is_path = true,
-     .argument = "FILE",
-     .help = "list rows that are refused, as NDJSON"},
+    INPUTS_REFUSED_OPTION,
     {.name = "bulk", .help = "link no row before all are there, then all at once; and wait for it"},
     {0},
 };
@@ -219,19 +202,13 @@ print_summary(const struct import *import)
         doc_double(doc, root, "seconds", seconds);
         refusals_doc(&convert->refusals, doc, root);
     }
-    enum exit_code code = call_print(call, doc);
-    doc_close(doc);
-    if (code == EXIT_FINE && convert->refusals.count > 0)
-        code = call_fail(call, EXIT_PARTIAL, "%" PRIu64 " of %" PRIu64 " rows were refused",
-                         convert->refusals.count, import->range.end - import->range.skip);
-    return code;
+    return inputs_summary(call, convert, &import->range, doc);
 }
 
 static enum exit_code
 run_import(struct import *import)
 {
     struct call *call = import->call;
-    const char *list = call_value(call, "refused");
     enum exit_code code = read_options(import);
     if (code == EXIT_FINE)
         code = open_sources(import);
@@ -243,11 +220,9 @@ run_import(struct import *import)
         return code;
     if (call->dry_run)
         return print_summary(import);
-    if (!refusals_init(&import->convert.refusals, list))
-        return call_fail(call, EXIT_USAGE, "%s: %s", list, strerror(errno));
-    code = import_all(import);
-    if (!refusals_fini(&import->convert.refusals) && code == EXIT_FINE)
-        code = call_fail(call, EXIT_OTHER, "%s could not be written whole", list);
+    code = inputs_refused_open(call, &import->convert.refusals);
+    if (code == EXIT_FINE)
+        code = inputs_refused_close(call, &import->convert.refusals, import_all(import));
     if (code != EXIT_FINE)
         return code;
     code = print_summary(import);

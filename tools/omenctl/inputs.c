@@ -3,7 +3,9 @@
 // Shape: shell.
 #include "tools/omenctl/inputs.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <string.h>
 
 #include "base/limits.h"
 
@@ -33,4 +35,34 @@ inputs_range(const struct call *call, const struct convert *convert, struct inpu
     if (!call_has(call, "ids") && range->end > 0 && convert->first_id > ID_MAX - (range->end - 1))
         return call_fail(call, EXIT_USAGE, "--first-id is so large that ids would pass 2^63-1");
     return EXIT_FINE;
+}
+
+enum exit_code
+inputs_refused_open(const struct call *call, struct refusals *refusals)
+{
+    const char *list = call_value(call, "refused");
+    if (refusals_init(refusals, list))
+        return EXIT_FINE;
+    return call_fail(call, EXIT_USAGE, "%s: %s", list, strerror(errno));
+}
+
+enum exit_code
+inputs_refused_close(const struct call *call, struct refusals *refusals, enum exit_code code)
+{
+    if (refusals_fini(refusals) || code != EXIT_FINE)
+        return code;
+    return call_fail(call, EXIT_OTHER, "%s could not be written whole",
+                     call_value(call, "refused"));
+}
+
+enum exit_code
+inputs_summary(const struct call *call, const struct convert *convert,
+               const struct inputs_range *range, struct doc *doc)
+{
+    const enum exit_code code = call_print(call, doc);
+    doc_close(doc);
+    if (code != EXIT_FINE || convert->refusals.count == 0)
+        return code;
+    return call_fail(call, EXIT_PARTIAL, "%" PRIu64 " of %" PRIu64 " rows were refused",
+                     convert->refusals.count, range->end - range->skip);
 }
