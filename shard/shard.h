@@ -69,7 +69,7 @@ OMEN_MUST_CHECK omen_status shard_scroll(struct shard *shard, struct scroll *scr
 OMEN_MUST_CHECK omen_status shard_count(struct shard *shard, const char *filter, uint64_t *count,
                                         struct omen_error *error);
 
-// ---- searching (shard_read.c); options->report is filled ----
+// ---- searching (shard_read.c, shard_batch.c); options->report is filled ----
 struct answer {
     uint64_t *ids;    // room for k
     float *distances; // room for k, or NULL

@@ -299,8 +299,10 @@ struct search {
     struct hnsw_work work;
     uint32_t warnings;
 };
-// Checks options and prepares everything but the filter, outside of the gate: it may calibrate. Of what no GPU does: where one is asked
-// for, OMEN_E_UNSUPPORTED.
+// Checks options and prepares everything but the filter. Outside of the gate: it may calibrate.
+OMEN_MUST_CHECK omen_status search_init(struct shard *shard, const omen_query_options *options,
+                                        struct search *search, struct omen_error *error);
+// The same for what no GPU does: where one is asked for, OMEN_E_UNSUPPORTED.
 OMEN_MUST_CHECK omen_status search_init_here(struct shard *shard, const omen_query_options *options,
                                              struct search *search, struct omen_error *error);
 // Which rows may be hits; without a filter there is nothing to do.
