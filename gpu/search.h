@@ -44,8 +44,8 @@ struct device_work {
 // the one that leads, and the walk ends when what is next in line is farther than the beam-th of them.
 struct device_walk {
     struct device_rows rows;
-    const uint8_t *
-        blocks; // of links: rows.count x link_row_bytes(links_max, width); links not below rows.count are none
+    // Of links: rows.count x link_row_bytes(links_max, width); links not below rows.count are none.
+    const uint8_t *blocks;
     uint32_t links_max;      // 1..LINK_ROW_MAX
     uint32_t width;          // bytes a link: enum link_width
     const uint32_t *entries; // where walks begin; each below rows.count

@@ -69,8 +69,8 @@ OMEN_MUST_CHECK omen_status kv_commit(struct kv_txn *txn, struct omen_error *err
 void kv_abort(struct kv_txn *txn);
 
 struct kv_value {
-    const void *
-        bytes; // valid until the transaction ends, or for a write transaction until its next put or delete
+    // Valid until the transaction ends, or for a write transaction until its next put or delete.
+    const void *bytes;
     size_t count;
     bool alone; // on its pages, as kv_pin wants it; where that can be asked
 };

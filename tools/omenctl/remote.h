@@ -16,14 +16,13 @@ struct remote {
     const char *always;        // a key that is true whatever is said; NULL: none
     const char *word, *value;  // a key that has this value whatever is said; NULL: none
     const char *rows;          // key of the answer's list, which is what is shown; NULL: the answer
-    const char *
-        inside; // key of each row's own list: its items are shown, with the row's number as `numbered`
-    const char *numbered;
-    const char *columns; // of a table, in their order; NULL: all
-    void (*table)(struct doc *doc,
-                  const void *answer); // the rows of a table; NULL: those of `rows`
-    bool names;                        // a table has names of nodes in the place of uuids
-    const char *nothing;               // what is said where a table has no row; NULL: nothing
+    const char *inside;        // key of each row's own list: its items are shown,
+    const char *numbered;      // with the row's number by this key
+    const char *columns;       // of a table, in their order; NULL: all
+    // Makes the rows of a table; NULL: those of `rows`.
+    void (*table)(struct doc *doc, const void *answer);
+    bool names;           // a table has names of nodes in the place of uuids
+    const char *nothing;  // what is said where a table has no row; NULL: nothing
     const char *question; // of VERB_CHANGES: "drop the collection %s and all its points?"
     bool waits;           // the answer is a job
     enum exit_code (*judge)(struct call *call, const void *answer); // NULL: it is good
@@ -37,7 +36,7 @@ extern const struct noun noun_status, noun_check, noun_cluster, noun_node, noun_
 // The run of a verb whose row says it all.
 enum exit_code remote_run(struct call *call);
 
-// ---- for verbs that ask by themselves ----
+// ---- for verbs that ask by themselves (remote_client.c) ----
 
 // As the options and the environment say. Anything but EXIT_FINE is said already.
 enum exit_code remote_open(const struct call *call, struct client **out);
@@ -46,6 +45,8 @@ const char *remote_endpoints(const struct call *call);
 enum exit_code remote_timeout(const struct call *call, uint32_t *ms);
 enum exit_code remote_fail(const struct call *call, const char *what,
                            const struct client_error *error);
+
+// ---- and (remote.c) ----
 
 // `ask` and `answer` are the structs of the method. What the answer points to lies in *reply.
 enum exit_code remote_ask(const struct call *call, struct client *client, enum method_number method,
@@ -62,9 +63,9 @@ extern const struct option_spec export_options[];
 extern const struct option_spec bench_search_options[], bench_upsert_options[];
 verb_run job_build_run, job_watch_run; // job.c
 // Has the graphs of a collection built, and waits for the job.
+enum exit_code job_build(const struct call *call, struct client *client, const char *collection);
 // The graphs are to be built later: rows are not linked meanwhile (ask->hold_ms). What cannot be asked is not.
 void job_hold(struct client *client, const struct api_build *ask);
-enum exit_code job_build(const struct call *call, struct client *client, const char *collection);
 extern const struct option_spec import_options[];
 void verify_table(struct doc *doc, const void *answer);             // of shard.verify: verify.c
 enum exit_code judge_verify(struct call *call, const void *answer); // the same
