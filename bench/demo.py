@@ -1,6 +1,6 @@
 """What `make run` shows of a cluster: three nodes on this machine, real vectors through the router, a node killed in the middle.
 
-`python -m bench.demo [--rows N] [--queries N] [--omend PROGRAM] [--keep]`
+`python -m bench.demo [--rows N] [--queries N] [--omend PROGRAM] [--at FOLDER] [--keep]`
 
 A writer and a searcher go on while the node that leads the metadata, and is primary of shards, is killed; every write that was
 acknowledged is looked for afterwards. Everything is on loopback and on the same processors, so rates are those of three
@@ -25,12 +25,13 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build" / "demo-cluster"
 BATCH = 500
 SHARDS, REPLICAS = 4, 3
+ROWS_LEAST = 1_500 * SHARDS  # so that each shard has enough to be linked
 
 
-def start_nodes(program):
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir(parents=True)
-    nodes = [Node(str(program), FOLDER, name) for name in ("a", "b", "c")]
+def start_nodes(program, folder):
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    nodes = [Node(str(program), folder, name) for name in ("a", "b", "c")]
     nodes[0].start()
     for node in nodes[1:]:
         node.start("--join", nodes[0].peer)
@@ -203,13 +204,16 @@ def main():
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--queries", type=int, default=500)
     parser.add_argument("--omend", type=pathlib.Path, default=ROOT / "build" / "bin" / "omend")
+    parser.add_argument("--at", type=pathlib.Path, default=FOLDER, help="where the nodes' data are made anew (build/demo-cluster)")
     parser.add_argument("--keep", action="store_true", help="leave the cluster running")
     given = parser.parse_args()
+    if given.rows < ROWS_LEAST:
+        parser.error(f"--rows is {given.rows}; shards are linked from {ROWS_LEAST} rows on")
     demos = run.demos(given.queries)
     demo = demos[-1]
     rows = min(given.rows, len(demo.base))
     run.heading(f"A cluster of three nodes, and {demo.name}: {demo.origin}")
-    nodes = start_nodes(given.omend)
+    nodes = start_nodes(given.omend, given.at)
     address = "omen://" + ",".join(node.listen for node in nodes)
     with omendb.connect(address) as client:
         collection = client.create_collection(
@@ -226,7 +230,7 @@ def main():
         writer, searcher = kill_one(client, nodes, collection, demo, rows, demo.query)
         bad = check(client, collection, demo, rows, writer)
     if given.keep:
-        print(f"\nThe cluster goes on: omendb.connect({address!r}); data in {FOLDER}; ends with this program (Ctrl-C)")
+        print(f"\nThe cluster goes on: omendb.connect({address!r}); data in {given.at}; ends with this program (Ctrl-C)")
         signal.pause()
     for node in nodes:
         node.stop()
