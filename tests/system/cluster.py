@@ -188,7 +188,11 @@ class ClusterCase(unittest.TestCase):
         """What is where, and the end of what each node said."""
         said = [f"{node.name} ({node.node}), {'runs' if node.runs() else 'ended'}, said:\n{''.join(node.log().splitlines(True)[-LOG_LINES:])}"
                 for node in self.nodes]
-        return "\n".join(["", *map(str, self.client.shards(COLLECTION)), *map(str, self.client.members()), *said])
+        try:
+            rows: list[Any] = [*self.client.shards(COLLECTION), *self.client.members()]
+        except omendb.OmenError as error:  # what the nodes said is all the more wanted
+            rows = [error]
+        return "\n".join(["", *map(str, rows), *said])
 
     def until_members(self) -> None:
         there = {node.node for node in self.nodes}
