@@ -138,25 +138,6 @@ apply_collection_ids(struct map *map, const struct command_ids *ids)
     return OMEN_OK;
 }
 
-static bool
-was_ever_open(const struct map *map, uint64_t collection)
-{
-    for (uint32_t i = 0; i < map->shard_count; i++)
-        if (map->shards[i].collection == collection && map->shards[i].status != SHARD_CREATING)
-            return true;
-    return false;
-}
-
-void
-collections_open_ids(struct map *map)
-{
-    for (uint32_t i = 0; i < map->collection_count; i++)
-        if (!was_ever_open(map, map->collections[i].id)) {
-            map->collections[i].id_kind = MAP_IDS_OPEN;
-            map->collections[i].version = map->version + 1;
-        }
-}
-
 // ---- aliases ----
 
 // What one change adds to the number of aliases; OMEN_OK when it may be done.
