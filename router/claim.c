@@ -3,6 +3,8 @@
 // Shape: value.
 #include "router/claim.h"
 
+#include "base/bug.h"
+
 enum claim
 claim_judge(const struct claim_write *write)
 {
@@ -10,7 +12,7 @@ claim_judge(const struct claim_write *write)
         return CLAIM_GOES_ON;
     if (write->known != MAP_IDS_OPEN)
         return CLAIM_REFUSED;
-    return write->makes_points ? CLAIM_WAITS : CLAIM_GOES_ON;
+    return write->makes_points && !bug(BUG_CLAIM_STALE) ? CLAIM_WAITS : CLAIM_GOES_ON;
 }
 
 bool
