@@ -10,6 +10,11 @@
 // After a start the map of this node, and what its copies have applied, are those of the last checkpoint: another copy answers until a
 // lease says that the map is as new as any that an earlier process knew.
 //
+// An only copy that commits alone has said yes to all that was in its log when it was started, and applies it in a moment. Nobody
+// else can answer meanwhile, and a client that asks after a crash wants to see what was acknowledged before it: such reads wait as strong
+// ones do. Where there are others, or a write needs them, what a log holds may be nobody's yet, and waiting for it could take for
+// ever.
+//
 // A child of a split answers when it has applied what its parent had: then tokens of whatever shard it comes from hold for it.
 #include "node/admit.h"
 
@@ -42,6 +47,14 @@ fits(const struct copy *copy, const struct fanout_send *request)
     return !is_for_primary(request) || uuid_equal(row->primary, copy->env.uuid);
 }
 
+static bool
+is_behind_what_it_found(const struct copy *copy)
+{
+    const struct map_shard *row = &copy->row;
+    return row->replica_count == 1 && row->min_insync <= 1 &&
+           copy->replica.applied_seq < copy->replica.found_seq;
+}
+
 struct admission
 copies_admit(const struct copies *copies, const struct fanout_send *request)
 {
@@ -63,7 +76,9 @@ copies_admit(const struct copies *copies, const struct fanout_send *request)
         return (struct admission){ADMIT_READ, OMEN_OK};
     if (!copies->current || copy->replica.applied_seq < copy->row.base_seq)
         return refuse(OMEN_E_BUSY);
-    if (request->consistency != FANOUT_SESSION || copy->replica.applied_seq >= request->after_seq)
+    const bool is_behind_the_client =
+        request->consistency == FANOUT_SESSION && copy->replica.applied_seq < request->after_seq;
+    if (!is_behind_the_client && !is_behind_what_it_found(copy))
         return (struct admission){ADMIT_SERVE, OMEN_OK};
     // What a strong read does not see was never acknowledged: the primary can tell whether it is behind, or the token ahead of all.
     return uuid_equal(copy->row.primary, copy->env.uuid) ? (struct admission){ADMIT_READ, OMEN_OK}

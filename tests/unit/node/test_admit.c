@@ -82,6 +82,31 @@ START_TEST(after_a_start_others_answer_reads_until_the_map_is_as_new_as_before_i
 }
 END_TEST
 
+START_TEST(after_a_start_an_only_copy_answers_from_what_its_log_held)
+{
+    copy.row.replicas[0] = copy.row.replicas[1];
+    copy.row.replica_count = copy.row.min_insync = 1;
+    copy.replica.found_seq = 51; // of which 50 is applied
+    request.consistency = FANOUT_ANY;
+    claim_how(ADMIT_READ);
+    request.consistency = FANOUT_SESSION;
+    claim_how(ADMIT_READ);
+    copy.row.primary.low = 9; // before it leads
+    claim_refused(OMEN_E_BUSY);
+    copy.row.primary.low = 2;
+    copy.replica.applied_seq = 51;
+    claim_how(ADMIT_SERVE);
+    copy.replica.applied_seq = 50;
+    copy.row.min_insync = 2; // it cannot commit alone: what its log held may be nobody's
+    claim_how(ADMIT_SERVE);
+    copy.row.min_insync = 1;
+    copy.row.replica_count = 2; // the other may answer, or have cut that off
+    copy.row.replicas[1] =
+        (struct map_replica){.uuid = {1, 3}, .node = 2, .role = MAP_REPLICA_IN_SYNC};
+    claim_how(ADMIT_SERVE);
+}
+END_TEST
+
 START_TEST(another_copy_or_shard_is_refused)
 {
     request.copy_low = 4;
@@ -204,6 +229,7 @@ admit_suite(void)
     tcase_add_test(tcase,
                    a_strong_read_and_a_write_are_for_the_replica_and_others_for_what_is_applied);
     tcase_add_test(tcase, after_a_start_others_answer_reads_until_the_map_is_as_new_as_before_it);
+    tcase_add_test(tcase, after_a_start_an_only_copy_answers_from_what_its_log_held);
     tcase_add_test(tcase, another_copy_or_shard_is_refused);
     tcase_add_test(tcase, an_older_map_and_a_newer_one_are_refused);
     tcase_add_test(tcase, a_copy_that_is_not_in_sync_or_not_in_the_map_answers_nothing);
