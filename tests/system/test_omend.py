@@ -373,6 +373,8 @@ class Clients(Case):
             node.wait()
         for node in nodes:
             node.start()
+        for node in nodes:  # from the first answers on
+            self.assertEqual(self.count(node, "eventual"), 150)
         for node in nodes:
             node.stands_at("meta.lease", boot="2")
         self.assertEqual(self.count(nodes[1]), 150)
