@@ -396,7 +396,7 @@ START_TEST(a_progress_function_that_says_so_ends_the_build)
 }
 END_TEST
 
-// At its first call, its second, and so on, until there are no more; how many there are is a matter of time.
+// At its first call, its second, and so on, in longer and longer steps, until there are no more; how many there are is a matter of time.
 START_TEST(a_build_that_is_ended_at_any_moment_leaves_nothing_behind)
 {
     struct build_world world;
@@ -411,7 +411,7 @@ START_TEST(a_build_that_is_ended_at_any_moment_leaves_nothing_behind)
     if (_i == 1)
         config.memory_max = build_world_memory(&world, &config).least;
     while (status != OMEN_OK) {
-        watch = (struct watch){.stop_at = watch.stop_at + 1};
+        watch = (struct watch){.stop_at = watch.stop_at + 1 + watch.stop_at / 4};
         status = build_world_run(&world, &config);
         ck_assert(status == OMEN_OK || status == OMEN_E_CANCELLED);
         ck_assert_int_eq(status == OMEN_E_CANCELLED, watch.calls == watch.stop_at);
@@ -474,7 +474,8 @@ suite(void)
     suite_add_tcase(suite, hard);
     TCase *ends = tcase_create("ends");
     tcase_add_test(ends, a_progress_function_that_says_so_ends_the_build);
-    tcase_add_loop_test(ends, a_build_that_is_ended_at_any_moment_leaves_nothing_behind, 0, 2);
+    tcase_add_loop_test(ends, a_build_that_is_ended_at_any_moment_leaves_nothing_behind, 0,
+                        2 * ALONE);
     tcase_add_loop_test(ends, refused_memory_leaves_nothing_behind, 0, ALONE);
     tcase_add_loop_test(ends, stages_hold_what_is_counted_and_read_what_they_compare, 0, 2);
     tcase_add_loop_test(ends, a_limit_of_memory_is_kept_and_one_below_the_least_is_refused, 0, 6);
