@@ -36,8 +36,22 @@ struct tile_columns {
 struct plan {
     struct device_nearest in;
     const struct tile_columns *columns;
+    uint64_t (*queues)[WARP_ROWS][QUEUE]; // of each warp of a launch, where QUEUES_OUTSIDE
+    uint32_t first_block;                 // of all, that this launch begins with
     uint32_t tiles, chunks, stages;
     uint32_t sample_step; // of tiles; 0: no first walk
+};
+
+// Where a warp's queues lie: 4 KiB that are written and read seldom. Inside is shared memory; outside, a launch's scratch, which the
+// L2 cache holds and which leaves shared memory to the stages and queries.
+//
+// Outside as inside one lane writes a key and another reads it, and both are of one warp: __syncwarp (flush_queues begins with it and
+// ends with it) orders what its lanes did to any memory, and a processor's L1 cache never shows its own lanes what was there before
+// their stores. No other block sees a queue until the launch is over, and what it leaves there is not read: a queue's first keys are
+// always those that were counted.
+enum queues_at {
+    QUEUES_INSIDE,
+    QUEUES_OUTSIDE,
 };
 
 // A query of a warp, in shared memory.
@@ -49,9 +63,8 @@ struct query {
     uint32_t full;   // 1: the list is full
 };
 
-// What a warp keeps of its 16 queries.
+// What a warp keeps of its 16 queries, in shared memory; with QUEUES_INSIDE its queues lie right behind.
 struct warp_lists {
-    uint64_t queues[WARP_ROWS][QUEUE];
     int4 parts[PARTS_MAX][2];
     uint32_t tags[PARTS_MAX]; // right behind: tile << 8 | part << 5 | lane
     struct query queries[WARP_ROWS];
@@ -60,9 +73,10 @@ struct warp_lists {
 // Where a warp has what it keeps.
 struct own {
     struct warp_lists *lists;
-    uint32_t first; // of its queries
-    uint32_t parts; // address in shared memory: of lists->parts
-    uint32_t round; // address: of the block's number of rounds
+    uint64_t (*queues)[QUEUE]; // keys of each query, not in order
+    uint32_t first;            // of its queries
+    uint32_t parts;            // address in shared memory: of lists->parts
+    uint32_t round;            // address: of the block's number of rounds
 };
 
 // What a lane knows of its two queries, 8 rows apart.
@@ -173,7 +187,7 @@ flush_queues(const struct plan &plan, const struct own &own, uint32_t k, uint32_
     for (; rows != 0; rows &= rows - 1) {
         const uint32_t i = __ffs((int)rows) - 1;
         struct query *const query = &lists->queries[i];
-        const uint64_t key = lane < min(query->queued, QUEUE) ? lists->queues[i][lane] : KEY_NONE;
+        const uint64_t key = lane < min(query->queued, QUEUE) ? own.queues[i][lane] : KEY_NONE;
         const uint64_t last =
             list_take<2>(plan.in.keys + (size_t)(own.first + i) * plan.in.k, k, key);
         if (lane == 0) {
@@ -233,7 +247,7 @@ settle(const struct plan &plan, const struct own &own, uint32_t k, uint32_t leas
             const uint32_t place = atomicAdd(&query->queued, 1u);
             if (place >= QUEUE)
                 continue;
-            lists->queues[i + p / 2 % 2 * 8][place] =
+            own.queues[i + p / 2 % 2 * 8][place] =
                 key_of(distances[p], (tag >> 8) * TILE + column + p / 4 * 8 + p % 2);
             near &= ~(1u << p);
         }
