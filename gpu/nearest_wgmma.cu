@@ -14,18 +14,16 @@
 // 3. as the exact distance, codec_pair's.
 // What is not farther than the last key of its query's list then goes to the list (wgmma_lists_int.cuh). Factors are not negative.
 //
-// Two blocks may be a pair (a cluster): each copies half of a stage to both, which halves what comes from the L2 cache. With two groups
-// that is 32 bytes a clock and processor at the tensor cores' limit.
-//
 // Queues lie in shared memory or, where too few stages of the base would fit, in a launch's scratch (enum queues_at).
+//
+// Where the factors of a large base are apart, the first of these comparisons lets far too much pass; then a copy of the base in the order
+// of its factors is walked over (nearest_order.cu), and keys name the rows as they were.
 //
 // A large base is walked over twice. The first walk sees one tile of SAMPLE_STEP and keeps SAMPLE_KEPT; the farthest of those is
 // where the second begins instead of at infinity, and three of five of its candidates are never met. It can be too near for k rows
 // of the base to lie within (for k <= 64 and rows in no order: Poisson of mean 1 reaches 10, 1e-7): a list that is not full in
 // the end is begun again without it, in a third walk.
 #include <cudaTypedefs.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "gpu/wgmma_lists_int.cuh"
@@ -39,6 +37,8 @@
 #define WARP_QUEUES_BYTES (WARP_ROWS * QUEUE * sizeof(uint64_t))
 #define WAVES 2u // blocks of a processor in one launch, with QUEUES_OUTSIDE
 #define SAMPLE_ROWS_MIN 262144u
+#define ORDER_ROWS_MIN 262144u
+#define APART 0.02f // by so much the largest factor of a tile may be above its least, on average
 #define SAMPLE_STEP 64u
 #define SAMPLE_KEPT 10u
 
@@ -51,7 +51,8 @@ warp_bytes(enum queues_at at)
 
 // ---- the base's tiles ----
 static __global__ void
-__launch_bounds__(TILE) columns_kernel(struct device_rows base, struct tile_columns *columns)
+__launch_bounds__(TILE)
+    columns_kernel(struct device_rows base, struct tile_columns *columns, float *apart)
 {
     __shared__ float extremes[4][TILE / 32];
     const uint32_t row = blockIdx.x * TILE + threadIdx.x, lane = threadIdx.x % 32;
@@ -87,13 +88,13 @@ __launch_bounds__(TILE) columns_kernel(struct device_rows base, struct tile_colu
     tile->recip_max = most;
     tile->low_min = low;
     tile->high_max = high;
+    atomicAdd(apart, fminf(most / least, 2.0f) - 1.0f); // a factor of 0: as far as that
 }
 
 #if HOPPER_CODE
 struct barriers {
     uint64_t queries, came[STAGES_MAX], left[STAGES_MAX];
     uint32_t round;
-    uint32_t again; // 1: another block of the pair wants the third walk
 };
 
 #define LEFT_AFTER_CAME (offsetof(struct barriers, left) - offsetof(struct barriers, came))
@@ -101,7 +102,6 @@ struct barriers {
 struct view {
     uint32_t queries, stages;     // addresses: chunks x groups x GROUP_BYTES; stages x STAGE_BYTES
     uint32_t barriers;            // address: of struct barriers
-    uint32_t other;               // from an address here to the same in the pair's other block
     struct tile_columns *columns; // stages + 1
     uint8_t *lists;               // groups x 4 x warp_bytes
 };
@@ -122,39 +122,27 @@ first_walk(const struct plan &plan)
     return plan.sample_step != 0 ? 0 : 1;
 }
 
-// Whether another walk comes; the same for all threads of the block, and of the pair. Asked once after walk 1.
-template <uint32_t pair>
+// Whether another walk comes; the same for all threads of the block. Asked once after walk 1.
 static __device__ __forceinline__ bool
-walk_again(const struct plan &plan, const struct view &view, uint32_t walk, bool wanted)
+walk_again(const struct plan &plan, uint32_t walk, bool wanted)
 {
     if (walk == 0)
         return true;
     if (walk != 1 || plan.sample_step == 0)
         return false;
-    const bool here = __syncthreads_or(wanted) != 0;
-    if (pair == 1)
-        return here;
-    const uint32_t again = view.barriers + offsetof(struct barriers, again);
-    if (here && threadIdx.x == 0)
-        shared_put_there(again + view.other, 1);
-    cluster_meet();
-    return here || shared_get(again) != 0;
+    return __syncthreads_or(wanted) != 0;
 }
 
-// The pair's stage is free when all warps of both blocks say so in both: each block copies a half of what comes to both.
-template <uint32_t pair>
+// A stage is free when all warps say so.
 static __device__ __forceinline__ void
-leave_stage(const struct view &view, uint32_t came)
+leave_stage(uint32_t came)
 {
-    const uint32_t lane = threadIdx.x % 32;
-    if (pair == 1 && lane == 0)
+    if (threadIdx.x % 32 == 0)
         barrier_arrive(came + LEFT_AFTER_CAME);
-    if (pair == 2 && lane < 2)
-        barrier_arrive_there(came + LEFT_AFTER_CAME + (lane == 0 ? 0 : view.other));
 }
 
 // ---- the warpgroup that copies: one thread of it ----
-template <uint32_t groups, uint32_t pair>
+template <uint32_t groups>
 static __device__ __forceinline__ void
 copy_all(const struct plan &plan, const struct view &view, const CUtensorMap *queries,
          const CUtensorMap *base)
@@ -167,7 +155,7 @@ copy_all(const struct plan &plan, const struct view &view, const CUtensorMap *qu
                 copy_box(view.queries + (c * groups + g) * GROUP_BYTES, queries, c * STAGE_WIDTH,
                          block_first<groups>(plan) + g * GROUP_ROWS, view.barriers);
     }
-    const uint32_t columns = kept_address(view.columns), rank = pair > 1 ? cluster_rank() : 0;
+    const uint32_t columns = kept_address(view.columns);
     uint32_t stage = 0, parity = 0, slot = 0;
     uint32_t walk = first_walk(plan);
     do {
@@ -177,12 +165,7 @@ copy_all(const struct plan &plan, const struct view &view, const CUtensorMap *qu
                 const uint32_t came = view.barriers + offsetof(struct barriers, came) + stage * 8;
                 barrier_wait(came + LEFT_AFTER_CAME, parity ^ 1);
                 barrier_expect(came, STAGE_BYTES + (c == 0 ? sizeof(struct tile_columns) : 0));
-                const uint32_t to = view.stages + stage * STAGE_BYTES;
-                if (pair == 1)
-                    copy_box(to, base, c * STAGE_WIDTH, t * TILE, came);
-                else
-                    copy_box_to(to + rank * (STAGE_BYTES / pair), base, c * STAGE_WIDTH,
-                                t * TILE + rank * (TILE / pair), came, (1u << pair) - 1);
+                copy_box(view.stages + stage * STAGE_BYTES, base, c * STAGE_WIDTH, t * TILE, came);
                 if (c == 0)
                     copy_bytes(columns + slot * sizeof(struct tile_columns), &plan.columns[t],
                                sizeof(struct tile_columns), came);
@@ -192,7 +175,7 @@ copy_all(const struct plan &plan, const struct view &view, const CUtensorMap *qu
             slot = slot == plan.stages ? 0 : slot + 1;
         }
         __syncwarp();
-    } while (walk_again<pair>(plan, view, walk++, false));
+    } while (walk_again(plan, walk++, false));
 }
 
 // ---- the warpgroups that multiply ----
@@ -215,7 +198,7 @@ turn(const struct plan &plan, const struct view &view, struct turning &turning)
 }
 
 // Asks for the products of all chunks of a tile; returns the barrier of the last one, which they still read.
-template <uint32_t groups, uint32_t pair>
+template <uint32_t groups>
 static __device__ __forceinline__ uint32_t
 multiply_tile(const struct plan &plan, const struct view &view, uint32_t queries,
               struct turning &turning, int32_t (&sums)[PRODUCTS])
@@ -234,7 +217,7 @@ multiply_tile(const struct plan &plan, const struct view &view, uint32_t queries
         products_stand(sums);
         if (c > 0) {
             products_wait<1>();
-            leave_stage<pair>(view, before);
+            leave_stage(before);
         }
         before = turning.came;
         queries += groups * GROUP_BYTES / 16;
@@ -244,13 +227,13 @@ multiply_tile(const struct plan &plan, const struct view &view, uint32_t queries
 }
 
 // The products of tile t, and what is made of them.
-template <uint32_t groups, bool ip, uint32_t pair>
+template <uint32_t groups, bool ip>
 static __device__ __forceinline__ void
 walk_tile(const struct plan &plan, const struct view &view, const struct own &own, uint32_t queries,
           uint32_t k, uint32_t t, struct turning &turning, struct asked &asked)
 {
     int32_t sums[PRODUCTS];
-    const uint32_t before = multiply_tile<groups, pair>(plan, view, queries, turning, sums);
+    const uint32_t before = multiply_tile<groups>(plan, view, queries, turning, sums);
     const struct tile_columns *const columns = &view.columns[turning.slot];
     int32_t bars[2];
     tile_bars<ip>(asked, columns, bars);
@@ -264,12 +247,12 @@ walk_tile(const struct plan &plan, const struct view &view, const struct own &ow
     }
     products_wait<0>();
     products_stand(sums);
-    leave_stage<pair>(view, before);
+    leave_stage(before);
     look<ip>(plan, own, asked, columns, k, t, bars, sums);
     turning.slot = turning.slot == plan.stages ? 0 : turning.slot + 1;
 }
 
-template <uint32_t groups, bool ip, enum queues_at at, uint32_t pair>
+template <uint32_t groups, bool ip, enum queues_at at>
 static __device__ __forceinline__ void
 multiply_all(const struct plan &plan, const struct view &view)
 {
@@ -297,17 +280,17 @@ multiply_all(const struct plan &plan, const struct view &view)
         const uint32_t step = walk == 0 ? plan.sample_step : 1;
         const uint32_t k = walk == 0 ? SAMPLE_KEPT : plan.in.k;
         for (uint32_t t = 0; t < plan.tiles; t += step)
-            walk_tile<groups, ip, pair>(plan, view, own, queries, k, t, turning, asked);
+            walk_tile<groups, ip>(plan, view, own, queries, k, t, turning, asked);
         do
             settle<ip>(plan, own, k, 1, asked);
         while (asked.waiting != 0);
         if (plan.sample_step != 0 && walk < 2)
             wanted = begin_again<ip>(plan, own, walk, asked);
-    } while (walk_again<pair>(plan, view, walk++, wanted));
+    } while (walk_again(plan, walk++, wanted));
 }
 #endif
 
-template <uint32_t groups, bool ip, enum queues_at at, uint32_t pair>
+template <uint32_t groups, bool ip, enum queues_at at>
 static __global__ void __launch_bounds__((groups + 1) * GROUP_THREADS, 1)
     wgmma_kernel(const __grid_constant__ CUtensorMap queries,
                  const __grid_constant__ CUtensorMap base, const __grid_constant__ struct plan plan)
@@ -321,42 +304,36 @@ static __global__ void __launch_bounds__((groups + 1) * GROUP_THREADS, 1)
     view.queries = kept_address(tiles);
     view.stages = kept_address(stages);
     view.barriers = kept_address(&barriers);
-    view.other = pair == 1 ? 0 : address_in(view.barriers, cluster_rank() ^ 1) - view.barriers;
     view.lists = stages + plan.stages * STAGE_BYTES;
     view.columns = (struct tile_columns *)(view.lists + groups * 4 * warp_bytes(at));
     if (threadIdx.x == 0) {
-        barriers.round = barriers.again = 0;
+        barriers.round = 0;
         const uint32_t came = view.barriers + offsetof(struct barriers, came);
         barrier_init(view.barriers, 1);
         for (uint32_t s = 0; s < plan.stages; s++) {
             barrier_init(came + s * 8, 1);
-            barrier_init(came + LEFT_AFTER_CAME + s * 8, groups * 4 * pair);
+            barrier_init(came + LEFT_AFTER_CAME + s * 8, groups * 4);
         }
         barriers_known();
     }
-    if (pair == 1)
-        __syncthreads();
-    else
-        cluster_meet();
+    __syncthreads();
     // With four groups a thread may have 96 registers; those that copy lend theirs.
     if (threadIdx.x / GROUP_THREADS == groups) {
         if (groups == 4)
             registers_to<24, true>();
-        copy_all<groups, pair>(plan, view, &queries, &base);
+        copy_all<groups>(plan, view, &queries, &base);
     } else {
         if (groups == 4)
             registers_to<112, false>();
-        multiply_all<groups, ip, at, pair>(plan, view);
+        multiply_all<groups, ip, at>(plan, view);
     }
-    if (pair > 1) // the other one may still copy to here, and arrive at barriers here
-        cluster_meet();
 #endif
 }
 
 // ---- the host's half ----
 // How a block is made up.
 struct shape {
-    uint32_t groups, chunks, stages, pair;
+    uint32_t groups, chunks, stages;
     enum queues_at queues;
 };
 
@@ -368,18 +345,11 @@ shared_bytes(const struct shape *shape)
            (shape->stages + 1) * sizeof(struct tile_columns);
 }
 
-static uint32_t
-tried(const char *name, uint32_t otherwise)
-{
-    const char *const text = getenv(name);
-    return text != NULL ? (uint32_t)strtoul(text, NULL, 10) : otherwise;
-}
-
 // As many stages as fit. False when they are fewer than `least`.
 static bool
 stages_fit(const struct device *device, uint32_t least, struct shape *shape)
 {
-    shape->stages = tried("OMEN_TRY_STAGES", STAGES_MAX);
+    shape->stages = STAGES_MAX;
     while (shape->stages >= least &&
            shared_bytes(shape) + 1024 > device->shared_max) // 1024: the barriers
         shape->stages--;
@@ -395,15 +365,8 @@ shape_for(const struct device *device, uint32_t chunks, struct shape *shape)
         uint32_t groups, stages_min;
         enum queues_at queues;
     } shapes[] = {{4, 3, QUEUES_INSIDE}, {4, 3, QUEUES_OUTSIDE}, {2, 2, QUEUES_OUTSIDE}};
-    const char *const where = getenv("OMEN_TRY_QUEUES");
-    if (getenv("OMEN_TRY_GROUPS") != NULL) {
-        *shape = (struct shape){tried("OMEN_TRY_GROUPS", 2), chunks, 0, tried("OMEN_TRY_PAIR", 1),
-                                where != NULL && strcmp(where, "in") == 0 ? QUEUES_INSIDE
-                                                                          : QUEUES_OUTSIDE};
-        return stages_fit(device, 2, shape);
-    }
     for (uint32_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
-        *shape = (struct shape){shapes[s].groups, chunks, 0, 1, shapes[s].queues};
+        *shape = (struct shape){shapes[s].groups, chunks, 0, shapes[s].queues};
         if (stages_fit(device, shapes[s].stages_min, shape))
             return true;
     }
@@ -437,8 +400,7 @@ static uint32_t
 blocks_of(const struct shape *shape, const struct plan *plan)
 {
     const uint32_t rows = shape->groups * GROUP_ROWS;
-    const uint32_t blocks = (plan->in.queries.count + rows - 1) / rows;
-    return (blocks + shape->pair - 1) / shape->pair * shape->pair;
+    return (plan->in.queries.count + rows - 1) / rows;
 }
 
 // Blocks of one launch. With queues outside so many that the queues stay in the L2 cache (17 MB with four groups on 132 processors):
@@ -446,21 +408,20 @@ blocks_of(const struct shape *shape, const struct plan *plan)
 static uint32_t
 blocks_at_once(const struct device *device, const struct shape *shape, const struct plan *plan)
 {
-    const uint32_t all = blocks_of(shape, plan),
-                   most = (uint32_t)device->processors * tried("OMEN_TRY_WAVES", WAVES);
+    const uint32_t all = blocks_of(shape, plan), most = (uint32_t)device->processors * WAVES;
     return shape->queues == QUEUES_INSIDE || all < most ? all : most;
 }
 
-template <uint32_t groups, bool ip, enum queues_at at, uint32_t pair>
+template <uint32_t groups, bool ip, enum queues_at at>
 static omen_status
 launch(struct device *device, const struct shape *shape, struct plan *plan)
 {
     CUtensorMap queries, base;
-    const auto kernel = wgmma_kernel<groups, ip, at, pair>;
+    const auto kernel = wgmma_kernel<groups, ip, at>;
     const size_t bytes = shared_bytes(shape);
     omen_status status = tensor_map(device, &plan->in.queries, GROUP_ROWS, &queries);
     if (status == OMEN_OK)
-        status = tensor_map(device, &plan->in.base, TILE / pair, &base);
+        status = tensor_map(device, &plan->in.base, TILE, &base);
     if (status == OMEN_OK)
         status = cuda_status(
             device,
@@ -470,18 +431,9 @@ launch(struct device *device, const struct shape *shape, struct plan *plan)
     for (uint32_t first = 0; first < all && status == OMEN_OK; first += most) {
         plan->first_block = first;
         const uint32_t blocks = all - first < most ? all - first : most;
-        cudaLaunchAttribute cluster = {.id = cudaLaunchAttributeClusterDimension};
-        cluster.val.clusterDim.x = pair;
-        cluster.val.clusterDim.y = cluster.val.clusterDim.z = 1;
-        cudaLaunchConfig_t config = {};
-        config.gridDim = blocks;
-        config.blockDim = (groups + 1) * GROUP_THREADS;
-        config.dynamicSmemBytes = bytes;
-        config.stream = device->stream;
-        config.attrs = &cluster;
-        config.numAttrs = pair > 1 ? 1 : 0;
-        status = cuda_status(device, cudaLaunchKernelEx(&config, kernel, queries, base, *plan),
-                             "nearest");
+        kernel<<<blocks, (groups + 1) * GROUP_THREADS, bytes, device->stream>>>(queries, base,
+                                                                                *plan);
+        status = cuda_launched(device, "nearest");
     }
     return status;
 }
@@ -490,20 +442,10 @@ template <bool ip>
 static omen_status
 launch_shape(struct device *device, const struct shape *shape, struct plan *plan)
 {
-    static bool said;
-    if (!said)
-        printf("  shape: %u groups, queues %s, %u stages, pairs of %u\n", shape->groups,
-               shape->queues == QUEUES_INSIDE ? "inside" : "outside", shape->stages, shape->pair);
-    said = true;
-    if (shape->queues == QUEUES_INSIDE && shape->groups == 2)
-        return launch<2, ip, QUEUES_INSIDE, 1>(device, shape, plan);
     if (shape->queues == QUEUES_INSIDE)
-        return launch<4, ip, QUEUES_INSIDE, 1>(device, shape, plan);
-    if (shape->pair == 2)
-        return shape->groups == 4 ? launch<4, ip, QUEUES_OUTSIDE, 2>(device, shape, plan)
-                                  : launch<2, ip, QUEUES_OUTSIDE, 2>(device, shape, plan);
-    return shape->groups == 4 ? launch<4, ip, QUEUES_OUTSIDE, 1>(device, shape, plan)
-                              : launch<2, ip, QUEUES_OUTSIDE, 1>(device, shape, plan);
+        return launch<4, ip, QUEUES_INSIDE>(device, shape, plan);
+    return shape->groups == 4 ? launch<4, ip, QUEUES_OUTSIDE>(device, shape, plan)
+                              : launch<2, ip, QUEUES_OUTSIDE>(device, shape, plan);
 }
 
 static uint32_t
@@ -521,11 +463,50 @@ cuda_nearest_wgmma_can(const struct device *device, const struct device_nearest 
         ((uintptr_t)in->queries.codes | (uintptr_t)in->base.codes) % 16 != 0 ||
         !shape_for(device, chunks_of(&in->base), &shape))
         return false;
-    if (cudaFuncGetAttributes(&facts, wgmma_kernel<4, false, QUEUES_INSIDE, 1>) != cudaSuccess) {
+    if (cudaFuncGetAttributes(&facts, wgmma_kernel<4, false, QUEUES_INSIDE>) != cudaSuccess) {
         (void)cudaGetLastError();
         return false;
     }
     return facts.sharedSizeBytes != 0; // else compiled for no Hopper
+}
+
+// What is known of each tile, and how far factors are apart within them, on average; the latter to device->cells.
+static omen_status
+make_columns(struct device *device, const struct device_rows *base, struct tile_columns *columns)
+{
+    const omen_status status =
+        cuda_status(device, cudaMemsetAsync(device->cells, 0, sizeof(float), device->stream),
+                    "a counter of nearest");
+    if (status != OMEN_OK)
+        return status;
+    columns_kernel<<<(base->count + TILE - 1) / TILE, TILE, 0, device->stream>>>(
+        *base, columns, (float *)device->cells);
+    return cuda_launched(device, "columns of nearest");
+}
+
+// After make_columns: a copy in order, and its columns, where that is worth it and there is memory.
+static omen_status
+order_base(struct device *device, const struct device_rows *base, struct tile_columns *columns,
+           struct cuda_ordered *ordered)
+{
+    float *const apart = (float *)device->host_cells;
+    const uint32_t tiles = (base->count + TILE - 1) / TILE;
+    *ordered = {};
+    if (base->count < ORDER_ROWS_MIN)
+        return OMEN_OK;
+    omen_status status = cuda_status(device,
+                                     cudaMemcpyAsync(apart, device->cells, sizeof *apart,
+                                                     cudaMemcpyDeviceToHost, device->stream),
+                                     "how far factors are apart");
+    if (status == OMEN_OK)
+        status =
+            cuda_status(device, cudaStreamSynchronize(device->stream), "how far factors are apart");
+    if (status != OMEN_OK || !(*apart > APART * (float)tiles))
+        return status;
+    status = cuda_order(device, base, ordered);
+    if (status == OMEN_E_NO_MEMORY)
+        return OMEN_OK;
+    return status == OMEN_OK ? make_columns(device, &ordered->rows, columns) : status;
 }
 
 omen_status
@@ -552,11 +533,18 @@ cuda_nearest_wgmma(struct device *device, const struct device_nearest *in)
     struct tile_columns *const columns = (struct tile_columns *)((uint8_t *)scratch + queues);
     plan.queues = (uint64_t(*)[WARP_ROWS][QUEUE])scratch;
     plan.columns = columns;
-    columns_kernel<<<plan.tiles, TILE, 0, device->stream>>>(in->base, columns);
-    status = cuda_launched(device, "columns of nearest");
+    struct cuda_ordered ordered = {};
+    status = make_columns(device, &in->base, columns);
+    if (status == OMEN_OK)
+        status = order_base(device, &in->base, columns, &ordered);
+    if (ordered.memory != NULL) {
+        plan.in.base = ordered.rows;
+        plan.numbers = ordered.numbers;
+    }
     if (status == OMEN_OK)
         status = in->queries.ip != 0 ? launch_shape<true>(device, &shape, &plan)
                                      : launch_shape<false>(device, &shape, &plan);
+    cuda_drop(device, ordered.memory);
     cuda_drop(device, scratch);
     return status;
 }

@@ -71,47 +71,6 @@ barrier_wait(uint32_t barrier, uint32_t parity)
     } while (done == 0);
 }
 
-// ---- clusters: blocks that reach each other's shared memory ----
-static __device__ __forceinline__ uint32_t
-cluster_rank(void)
-{
-    uint32_t rank;
-    asm volatile("mov.u32 %0, %%cluster_ctarank;\n" : "=r"(rank));
-    return rank;
-}
-
-// Where another block of the cluster has what this one has at `address`.
-static __device__ __forceinline__ uint32_t
-address_in(uint32_t address, uint32_t rank)
-{
-    uint32_t there;
-    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;\n" : "=r"(there) : "r"(address), "r"(rank));
-    return there;
-}
-
-// All threads of all blocks of the cluster; what they wrote before is seen after.
-static __device__ __forceinline__ void
-cluster_meet(void)
-{
-    asm volatile("barrier.cluster.arrive.release;\n"
-                 "barrier.cluster.wait.acquire;\n" ::
-                     : "memory");
-}
-
-// At a barrier of any block of the cluster.
-static __device__ __forceinline__ void
-barrier_arrive_there(uint32_t barrier)
-{
-    asm volatile("mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%0];\n" ::"r"(barrier)
-                 : "memory");
-}
-
-static __device__ __forceinline__ void
-shared_put_there(uint32_t address, uint32_t value)
-{
-    asm volatile("st.shared::cluster.u32 [%0], %1;\n" ::"r"(address), "r"(value) : "memory");
-}
-
 // ---- copies ----
 // A box of the tensor, whose first byte is at `column` of row `row`; what is outside of the tensor arrives as zeros.
 static __device__ __forceinline__ void
@@ -120,17 +79,6 @@ copy_box(uint32_t to, const CUtensorMap *from, uint32_t column, uint32_t row, ui
     asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes "
                  "[%0], [%1, {%2, %3}], [%4];\n" ::"r"(to),
                  "l"(from), "r"(column), "r"(row), "r"(barrier)
-                 : "memory");
-}
-
-// The same to the same place in each block of a cluster of which `blocks` has the bit, and to the same barrier there.
-static __device__ __forceinline__ void
-copy_box_to(uint32_t to, const CUtensorMap *from, uint32_t column, uint32_t row, uint32_t barrier,
-            uint16_t blocks)
-{
-    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes"
-                 ".multicast::cluster [%0], [%1, {%2, %3}], [%4], %5;\n" ::"r"(to),
-                 "l"(from), "r"(column), "r"(row), "r"(barrier), "h"(blocks)
                  : "memory");
 }
 

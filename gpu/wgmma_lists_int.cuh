@@ -36,6 +36,7 @@ struct tile_columns {
 struct plan {
     struct device_nearest in;
     const struct tile_columns *columns;
+    const uint32_t *numbers; // of the base's rows, which are in another order; NULL: as they are
     uint64_t (*queues)[WARP_ROWS][QUEUE]; // of each warp of a launch, where QUEUES_OUTSIDE
     uint32_t first_block;                 // of all, that this launch begins with
     uint32_t tiles, chunks, stages;
@@ -202,6 +203,19 @@ flush_queues(const struct plan &plan, const struct own &own, uint32_t k, uint32_
         asked.bar[h] = bar_of<ip>(plan, lists->queries[lane / QUAD + h * 8], asked.scale[h]);
 }
 
+// Of product p of a part: its place in the base.
+static __device__ __forceinline__ uint32_t
+part_place(uint32_t tag, uint32_t p)
+{
+    return (tag >> 8) * TILE + (tag >> 5 & 7u) * 16 + tag % QUAD * 2 + p / 4 * 8 + p % 2;
+}
+
+static __device__ __forceinline__ uint32_t
+row_at(const struct plan &plan, uint32_t place)
+{
+    return plan.numbers != NULL ? plan.numbers[place] : place;
+}
+
 // Measures up to 32 of the parts that wait, one a lane: what is near enough goes to the queues, and queues with `least` keys or
 // more are sorted in.
 template <bool ip>
@@ -226,12 +240,10 @@ settle(const struct plan &plan, const struct own &own, uint32_t k, uint32_t leas
     for (uint32_t p = 0; p < PART; p++) {
         const struct query *const query = &lists->queries[i + p / 2 % 2 * 8];
         const float4 &metas_two = two[p / 4];
-        const uint32_t base_row = (tag >> 8) * TILE + column + p / 4 * 8 + p % 2;
         distances[p] = pair_distance(
             query->factor, query->norm, p % 2 != 0 ? metas_two.z : metas_two.x,
             p % 2 != 0 ? metas_two.w : metas_two.y, part[p], ip, plan.in.queries.radius2);
-        const bool out = lane >= count || base_row >= plan.in.base.count ||
-                         (plan.in.skip_self != 0 && base_row == own.first + i + p / 2 % 2 * 8);
+        const bool out = lane >= count || part_place(tag, p) >= plan.in.base.count;
         near |= !out && distances[p] <= query->limit ? 1u << p : 0u;
     }
     asked.waiting -= count;
@@ -244,11 +256,15 @@ settle(const struct plan &plan, const struct own &own, uint32_t k, uint32_t leas
                 near &= ~(1u << p);
                 continue;
             }
+            const uint32_t row = row_at(plan, part_place(tag, p));
+            if (plan.in.skip_self != 0 && row == own.first + i + p / 2 % 2 * 8) {
+                near &= ~(1u << p);
+                continue;
+            }
             const uint32_t place = atomicAdd(&query->queued, 1u);
             if (place >= QUEUE)
                 continue;
-            own.queues[i + p / 2 % 2 * 8][place] =
-                key_of(distances[p], (tag >> 8) * TILE + column + p / 4 * 8 + p % 2);
+            own.queues[i + p / 2 % 2 * 8][place] = key_of(distances[p], row);
             near &= ~(1u << p);
         }
         left = __any_sync(WARP_ALL, near != 0); // something found no room
