@@ -3,7 +3,9 @@
 // Shape: shell.
 #include "base/os_thread.h"
 
+#include <errno.h>
 #include <signal.h>
+#include <sys/resource.h>
 
 int
 os_thread_start(pthread_t *thread, void *(*main)(void *), void *argument)
@@ -14,4 +16,14 @@ os_thread_start(pthread_t *thread, void *(*main)(void *), void *argument)
     const int failed = pthread_create(thread, NULL, main, argument);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return failed;
+}
+
+// On Linux "process 0" is the calling thread (setpriority(2), C library/kernel differences).
+void
+os_thread_lower(int by)
+{
+    errno = 0;
+    const int now = getpriority(PRIO_PROCESS, 0);
+    if (errno == 0)
+        (void)setpriority(PRIO_PROCESS, 0, now + by);
 }

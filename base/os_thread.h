@@ -8,4 +8,10 @@
 // As pthread_create, with every signal blocked in the new thread: signals are for the program's own threads. 0, or an errno.
 int os_thread_start(pthread_t *thread, void *(*main)(void *), void *argument);
 
+#define OS_THREAD_BEHIND 5 // what work of seconds is lowered by that goes on beside searches
+
+// The calling thread gives way to others from here on: by that much more of what nice(1) gives. For good, since only a privileged
+// program may raise it again; and where it is refused, it goes on as before.
+void os_thread_lower(int by);
+
 #endif

@@ -48,6 +48,11 @@ void pool_stats(const struct pool *pool, struct pool_stats *out);
 void pool_run(uint32_t threads, uint32_t count,
               void (*fn)(void *context, uint32_t index, uint32_t worker), void *context);
 
+// The same for work that takes seconds beside searches that take microseconds: the threads that are started have a lower priority than
+// the caller (base/os_thread.h), so that where there are more threads than processors those who wait for one wait for less.
+void pool_run_behind(uint32_t threads, uint32_t count,
+                     void (*fn)(void *context, uint32_t index, uint32_t worker), void *context);
+
 // Calls fn(context) again and again until it returns false, and has up to `most` - 1 workers of the pool do so too, at the same time,
 // that find nothing else to do; returns when none is in it any more. fn does a piece of what there is to do, which it takes out of
 // `context`, and returns false when nothing is left. A worker looks for other work between two pieces, and one that comes late finds

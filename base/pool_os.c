@@ -347,6 +347,7 @@ pool_share(struct pool *pool, uint32_t most, bool (*fn)(void *context), void *co
 struct run {
     _Atomic uint32_t next;
     uint32_t count;
+    bool behind;
     void (*fn)(void *context, uint32_t index, uint32_t worker);
     void *context;
 };
@@ -360,28 +361,39 @@ struct runner {
 static void run_indexes(struct run *run, uint32_t worker);
 static void *runner_main(void *argument);
 
-void
-pool_run(uint32_t threads, uint32_t count,
-         void (*fn)(void *context, uint32_t index, uint32_t worker), void *context)
+static void
+run_on(uint32_t threads, struct run *run)
 {
     ASSERT(threads >= 1 && threads <= THREADS_MAX);
-    struct run run = {.count = count, .fn = fn, .context = context};
-
     struct runner runners[THREADS_MAX];
-    const uint32_t useful = threads < count ? threads : count;
+    const uint32_t useful = threads < run->count ? threads : run->count;
     uint32_t started = 0;
     for (uint32_t worker = 1; worker < useful; worker++) {
         struct runner *runner = &runners[started];
-        *runner = (struct runner){.run = &run, .worker = worker};
+        *runner = (struct runner){.run = run, .worker = worker};
         if (os_thread_start(&runner->thread, runner_main, runner) != 0)
             break; // the caller and those that did start share the indexes
         started++;
     }
-    run_indexes(&run, 0);
+    run_indexes(run, 0);
     for (uint32_t i = 0; i < started; i++) {
         const int failed = pthread_join(runners[i].thread, NULL);
         ASSERT(failed == 0);
     }
+}
+
+void
+pool_run(uint32_t threads, uint32_t count,
+         void (*fn)(void *context, uint32_t index, uint32_t worker), void *context)
+{
+    run_on(threads, &(struct run){.count = count, .fn = fn, .context = context});
+}
+
+void
+pool_run_behind(uint32_t threads, uint32_t count,
+                void (*fn)(void *context, uint32_t index, uint32_t worker), void *context)
+{
+    run_on(threads, &(struct run){.count = count, .behind = true, .fn = fn, .context = context});
 }
 
 static void
@@ -402,6 +414,8 @@ static void *
 runner_main(void *argument)
 {
     const struct runner *runner = argument;
+    if (runner->run->behind)
+        os_thread_lower(OS_THREAD_BEHIND);
     run_indexes(runner->run, runner->worker);
     return NULL;
 }

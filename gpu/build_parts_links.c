@@ -27,8 +27,8 @@ static void
 renumber_run(struct renumber *renumber,
              void (*unit)(void *context, uint32_t index, uint32_t worker))
 {
-    pool_run(renumber->parts->config->threads, (renumber->count + LIST_ROWS - 1) / LIST_ROWS, unit,
-             renumber);
+    pool_run_behind(renumber->parts->config->threads, (renumber->count + LIST_ROWS - 1) / LIST_ROWS,
+                    unit, renumber);
 }
 
 static uint64_t *

@@ -208,7 +208,7 @@ place_links(struct build *build)
     block_trim(build, larger(chosen_bytes(build, build->chosen_count), reverse_bytes(build)));
     open_links(build);
     if (!build_stopped(build))
-        pool_run(build->config.threads, blocks_of(build), place_block, build);
+        pool_run_behind(build->config.threads, blocks_of(build), place_block, build);
     chosen_close(build);
 }
 

@@ -304,8 +304,8 @@ build_leaves(struct build *build)
     build->rows.read = read_place;
     build->rows.prefetch = prefetch_place;
     build->called = build->order;
-    pool_run(build->config.threads, (build->leaders + leaves.run - 1) / leaves.run, some_run,
-             &leaves);
+    pool_run_behind(build->config.threads, (build->leaders + leaves.run - 1) / leaves.run, some_run,
+                    &leaves);
     build->rows = build->by_row;
     build->called = NULL;
 }

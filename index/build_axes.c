@@ -153,10 +153,10 @@ make_moments(struct axes *axes)
     const uint32_t threads = build->config.threads;
     memset(axes->sample, TILE_BIAS, (size_t)axes->room * SAMPLE);
     memset(axes->begin, TILE_BIAS, (size_t)AXES_MAX * axes->room);
-    pool_run(threads, SAMPLE / BATCH, sample_batch, axes);
+    pool_run_behind(threads, SAMPLE / BATCH, sample_batch, axes);
     build->tiles->pack_bytes(axes->sample, SAMPLE, axes->room, SAMPLE, axes->columns, axes->starts);
     set_bound(axes, MOMENT_MAX);
-    pool_run(threads, (axes->width + TILE_ROWS - 1) / TILE_ROWS, moments_some, axes);
+    pool_run_behind(threads, (axes->width + TILE_ROWS - 1) / TILE_ROWS, moments_some, axes);
     const float top = magnitude_of(axes->moment_scales, axes->width);
     for (uint32_t i = 0; i < axes->width && top > 0.0f; i++)
         axes->moment_scales[i] /= top * 127.0f * 127.0f;
@@ -267,7 +267,7 @@ straighten(const struct axes *axes, float *vectors)
 {
     const uint32_t room = axes->room;
     struct straight straight = {.axes = axes, .vectors = vectors};
-    pool_run(axes->build->config.threads, AXES_STEP, straighten_one, &straight);
+    pool_run_behind(axes->build->config.threads, AXES_STEP, straighten_one, &straight);
     float *const last = vectors + (size_t)axes->count * room;
     for (uint32_t v = 0; v < AXES_STEP; v++) {
         float *const vector = last + (size_t)v * room;

@@ -182,5 +182,5 @@ build_choose(struct build *build)
 {
     const uint32_t each = block_rows(build);
     const uint32_t blocks = (build->end - build->first + each - 1) / each;
-    pool_run(build->config.threads, blocks, choose_block, build);
+    pool_run_behind(build->config.threads, blocks, choose_block, build);
 }

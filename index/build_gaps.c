@@ -71,13 +71,13 @@ void
 gaps_pack(struct build *build, const uint32_t *places)
 {
     struct packing packing = {.build = build, .places = places};
-    pool_run(build->config.threads, build->leaders, count_leader, &packing);
+    pool_run_behind(build->config.threads, build->leaders, count_leader, &packing);
     build->gap_starts[0] = 0;
     for (uint32_t leader = 0; leader < build->leaders; leader++)
         build->gap_starts[leader + 1] += build->gap_starts[leader];
     build->gaps = build_alloc(build, build->gap_starts[build->leaders]);
     if (build->gaps != NULL)
-        pool_run(build->config.threads, build->leaders, put_leader, &packing);
+        pool_run_behind(build->config.threads, build->leaders, put_leader, &packing);
 }
 
 void

@@ -108,7 +108,8 @@ copies_open(struct making *making, struct narrow *out)
     out->numbers = (struct tile_numbers *)(void *)(out->rows + copies_bytes(count, width) -
                                                    count * sizeof *out->numbers);
     making->out = out;
-    pool_run(build->config.threads, (count + BLOCK_ROWS - 1) / BLOCK_ROWS, make_block, making);
+    pool_run_behind(build->config.threads, (count + BLOCK_ROWS - 1) / BLOCK_ROWS, make_block,
+                    making);
     return true;
 }
 
@@ -209,7 +210,7 @@ trial_open(struct build *build, struct trial *trial)
                trial->each * sizeof *trial->rows);
     }
     trial->asked = trial->rows;
-    pool_run(build->config.threads, TRIALS, ask, trial);
+    pool_run_behind(build->config.threads, TRIALS, ask, trial);
 }
 
 // Whether copies through this lens have the same rows near.
@@ -230,7 +231,7 @@ will_do(struct making *making, struct trial *trial)
     trial->asked = numbers;
     const struct build_rows rows = rows_of(&copies, &wide);
     build_compare(build, &rows);
-    pool_run(build->config.threads, TRIALS, ask, trial);
+    pool_run_behind(build->config.threads, TRIALS, ask, trial);
     build_compare(build, &wide);
     copies_close(build, &copies);
     for (uint32_t t = 0; t < TRIALS; t++) {

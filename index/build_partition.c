@@ -377,18 +377,18 @@ split_now(struct build *build, struct first_split *split)
     chain_leaders(build, &build->workers[0], leaders, split->spread.leaders);
     split_pack(build, &build->workers[0], leaders, split->spread.leaders);
     split->packed = worker_packed(&build->workers[0]);
-    pool_run(threads, (rows + BLOCK_ROWS - 1) / BLOCK_ROWS, assign_block, split);
+    pool_run_behind(threads, (rows + BLOCK_ROWS - 1) / BLOCK_ROWS, assign_block, split);
     if (build_stopped(build))
         return;
-    pool_run(threads, COUNTERS, count_nearest, split);
+    pool_run_behind(threads, COUNTERS, count_nearest, split);
     place_counts(split, build->starts);
-    pool_run(threads, COUNTERS, put_nearest, split);
+    pool_run_behind(threads, COUNTERS, put_nearest, split);
     memset(split->counts, 0, counts_bytes(split));
-    pool_run(threads, COUNTERS, count_any, split);
+    pool_run_behind(threads, COUNTERS, count_any, split);
     place_counts(split, build->starts);
     split->places = build_alloc(build, places_count(build) * sizeof *split->places);
     if (split->places != NULL)
-        pool_run(threads, COUNTERS, put_any, split);
+        pool_run_behind(threads, COUNTERS, put_any, split);
 }
 
 static size_t

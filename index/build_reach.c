@@ -95,7 +95,7 @@ follow(struct reach *reach)
         if (reach->from == reach->end)
             return;
         const uint32_t blocks = (reach->end - reach->from + BLOCK_ROWS - 1) / BLOCK_ROWS;
-        pool_run(reach->build->config.threads, blocks, level_block, reach);
+        pool_run_behind(reach->build->config.threads, blocks, level_block, reach);
         reach->from = reach->end;
     }
 }

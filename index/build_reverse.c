@@ -351,10 +351,10 @@ build_reverse(struct build *build)
     struct reverse reverse = {.build = build};
     reverse_open(&reverse);
     if (reverse.ends != NULL) {
-        pool_run(build->config.threads, blocks, count_block, &reverse);
+        pool_run_behind(build->config.threads, blocks, count_block, &reverse);
         place_counts(&reverse);
-        pool_run(build->config.threads, blocks, put_block, &reverse);
-        pool_run(build->config.threads, blocks, take_block, &reverse);
+        pool_run_behind(build->config.threads, blocks, put_block, &reverse);
+        pool_run_behind(build->config.threads, blocks, take_block, &reverse);
     }
     build->report->chosen_again = atomic_load(&reverse.chosen_again);
     build_free(build, reverse.memory, reverse.memory_bytes);

@@ -178,8 +178,9 @@ build_same(struct build *build)
     same.hashes = build_alloc(build, (size_t)rows * sizeof *same.hashes);
     same.twin_of = build_alloc(build, (size_t)rows * sizeof *same.twin_of);
     if (!build_stopped(build)) {
-        pool_run(build->config.threads, (rows + BLOCK_ROWS - 1) / BLOCK_ROWS, hash_block, &same);
-        pool_run(build->config.threads, PARTS, find_twins, &same);
+        pool_run_behind(build->config.threads, (rows + BLOCK_ROWS - 1) / BLOCK_ROWS, hash_block,
+                        &same);
+        pool_run_behind(build->config.threads, PARTS, find_twins, &same);
     }
     build_free(build, same.hashes, (size_t)rows * sizeof *same.hashes);
     const uint32_t twins = atomic_load(&same.twins);

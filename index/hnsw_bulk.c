@@ -142,8 +142,8 @@ make_sketches(struct hnsw_bulk *bulk)
     bulk->sketches = pages_alloc(sketches_bytes(bulk));
     if (bulk->sketches == NULL)
         return OMEN_E_NO_MEMORY;
-    pool_run(bulk->options.threads, (bulk->count + BULK_BLOCK_ROWS - 1) / BULK_BLOCK_ROWS,
-             sketch_block, bulk);
+    pool_run_behind(bulk->options.threads, (bulk->count + BULK_BLOCK_ROWS - 1) / BULK_BLOCK_ROWS,
+                    sketch_block, bulk);
     return OMEN_OK;
 }
 
@@ -189,8 +189,8 @@ make_readable(struct hnsw_bulk *bulk)
     omen_status status = list_rows(bulk);
     if (status != OMEN_OK)
         return status;
-    pool_run(bulk->options.threads, (bulk->rows + BULK_BLOCK_ROWS - 1) / BULK_BLOCK_ROWS,
-             code_block, bulk);
+    pool_run_behind(bulk->options.threads, (bulk->rows + BULK_BLOCK_ROWS - 1) / BULK_BLOCK_ROWS,
+                    code_block, bulk);
     status = make_sketches(bulk);
     return status != OMEN_OK ? status : atomic_load(&bulk->status);
 }
@@ -327,8 +327,8 @@ take(struct hnsw_bulk *bulk)
 {
     if (!hnsw_found(bulk->hnsw, bulk->scratches[0]))
         return OMEN_E_NO_MEMORY;
-    pool_run(bulk->options.threads, (bulk->rows + BULK_BLOCK_ROWS - 1) / BULK_BLOCK_ROWS,
-             code_block, bulk);
+    pool_run_behind(bulk->options.threads, (bulk->rows + BULK_BLOCK_ROWS - 1) / BULK_BLOCK_ROWS,
+                    code_block, bulk);
     return atomic_load(&bulk->status);
 }
 

@@ -101,8 +101,8 @@ hnsw_bulk_install(struct hnsw_bulk *bulk)
 {
     struct hnsw *hnsw = bulk->hnsw;
     ASSERT(hnsw_linked(hnsw) <= bulk->rows);
-    pool_run(bulk->options.threads, (bulk->count + BULK_BLOCK_ROWS - 1) / BULK_BLOCK_ROWS,
-             put_block, bulk);
+    pool_run_behind(bulk->options.threads, (bulk->count + BULK_BLOCK_ROWS - 1) / BULK_BLOCK_ROWS,
+                    put_block, bulk);
     note_left_out(bulk);
     note_linked(bulk);
     empty_yielded(bulk);

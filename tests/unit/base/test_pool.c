@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "base/alloc.h"
 #include "base/limits.h"
@@ -333,6 +334,40 @@ START_TEST(run_on_the_most_threads_does_everything)
     _Atomic uint32_t count = 0;
     pool_run(THREADS_MAX, 4 * THREADS_MAX, count_index, &count);
     ck_assert_uint_eq(atomic_load(&count), 4 * THREADS_MAX);
+}
+END_TEST
+
+struct priorities {
+    _Atomic uint32_t met; // workers that have a unit: each waits for all
+    int nice[3];
+};
+
+static void
+note_priority(void *context, uint32_t index, uint32_t worker)
+{
+    struct priorities *priorities = context;
+    (void)index;
+    priorities->nice[worker] = getpriority(PRIO_PROCESS, 0);
+    atomic_fetch_add(&priorities->met, 1);
+    os_wake_all(&priorities->met);
+    uint32_t met;
+    while ((met = atomic_load(&priorities->met)) < 3)
+        os_wait(&priorities->met, met);
+}
+
+START_TEST(who_is_started_to_run_behind_gives_way_and_the_caller_stays_as_it_is)
+{
+    struct priorities priorities = {0};
+    const int own = getpriority(PRIO_PROCESS, 0), lower = own + 5 < 19 ? own + 5 : 19;
+    pool_run_behind(3, 3, note_priority, &priorities);
+    ck_assert_int_eq(priorities.nice[0], own);
+    ck_assert_int_eq(priorities.nice[1], lower);
+    ck_assert_int_eq(priorities.nice[2], lower);
+    ck_assert_int_eq(getpriority(PRIO_PROCESS, 0), own);
+    atomic_store(&priorities.met, 0);
+    pool_run(3, 3, note_priority, &priorities);
+    for (uint32_t worker = 0; worker < 3; worker++)
+        ck_assert_int_eq(priorities.nice[worker], own);
 }
 END_TEST
 
@@ -664,6 +699,7 @@ pool_suite(void)
     tcase_add_loop_test(run, run_does_every_index_once, 1, WORKERS_MAX + 1);
     tcase_add_test(run, run_on_one_thread_keeps_the_order);
     tcase_add_test(run, run_on_the_most_threads_does_everything);
+    tcase_add_test(run, who_is_started_to_run_behind_gives_way_and_the_caller_stays_as_it_is);
     suite_add_tcase(suite, run);
 
     TCase *share = tcase_create("share");
