@@ -26,6 +26,8 @@
     X(CUT_READ_ON, "cut_read_on")                                                                  \
     X(STALE_ROUTE, "stale_route")                                                                  \
     X(FORGET_TOMBSTONE, "forget_tombstone")                                                        \
+    X(CLAIM_STALE, "claim_stale")                                                                  \
+    X(CLAIM_TWICE, "claim_twice")                                                                  \
     X(VOTE_NOT_PERSISTED, "vote_not_persisted")                                                    \
     X(SINGLE_CHANGE_BUG, "single_change_bug")                                                      \
     X(READINDEX_CTX_REUSE, "readindex_ctx_reuse")                                                  \

@@ -1,6 +1,6 @@
 """What `make run` shows of a cluster: three nodes on this machine, real vectors through the router, a node killed in the middle.
 
-`python -m bench.demo [--rows N] [--queries N] [--omend PROGRAM] [--keep]`
+`python -m bench.demo [--rows N] [--queries N] [--omend PROGRAM] [--at FOLDER] [--keep]`
 
 A writer and a searcher go on while the node that leads the metadata, and is primary of shards, is killed; every write that was
 acknowledged is looked for afterwards. Everything is on loopback and on the same processors, so rates are those of three
@@ -8,6 +8,7 @@ nodes that share them.
 """
 
 import argparse
+import contextlib
 import pathlib
 import shutil
 import signal
@@ -25,19 +26,27 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build" / "demo-cluster"
 BATCH = 500
 SHARDS, REPLICAS = 4, 3
+ROWS_LEAST = 1_500 * SHARDS  # so that each shard has enough to be linked
 
 
-def start_nodes(program):
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir(parents=True)
-    nodes = [Node(str(program), FOLDER, name) for name in ("a", "b", "c")]
-    nodes[0].start()
-    for node in nodes[1:]:
-        node.start("--join", nodes[0].peer)
-    for node in nodes:
-        node.wait_for("meta.nodes", nodes="3", up="3", voters="3")
-        run.line(f"node {node.name}", f"clients {node.listen}, peers {node.peer}")
-    return nodes
+@contextlib.contextmanager
+def three_nodes(program, folder):
+    """Whatever happens to the demo, none of them goes on when it has ended."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    nodes = [Node(str(program), folder, name) for name in ("a", "b", "c")]
+    try:
+        nodes[0].start()
+        for node in nodes[1:]:
+            node.start("--join", nodes[0].peer)
+        for node in nodes:
+            node.wait_for("meta.nodes", nodes="3", up="3", voters="3")
+            run.line(f"node {node.name}", f"clients {node.listen}, peers {node.peer}")
+        yield nodes
+    finally:
+        for node in nodes:
+            if node.runs():
+                node.kill()
 
 
 class Writer(threading.Thread):
@@ -198,20 +207,9 @@ def check(client, collection, demo, rows, writer):
     return missing + wrong
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=20_000)
-    parser.add_argument("--queries", type=int, default=500)
-    parser.add_argument("--omend", type=pathlib.Path, default=ROOT / "build" / "bin" / "omend")
-    parser.add_argument("--keep", action="store_true", help="leave the cluster running")
-    given = parser.parse_args()
-    demos = run.demos(given.queries)
-    demo = demos[-1]
-    rows = min(given.rows, len(demo.base))
-    run.heading(f"A cluster of three nodes, and {demo.name}: {demo.origin}")
-    nodes = start_nodes(given.omend)
-    address = "omen://" + ",".join(node.listen for node in nodes)
-    with omendb.connect(address) as client:
+def show(nodes, demo, rows):
+    """Returns how many points and searches failed."""
+    with omendb.connect("omen://" + ",".join(node.listen for node in nodes)) as client:
         collection = client.create_collection(
             "demo",
             dimension=demo.base.shape[1],
@@ -224,13 +222,29 @@ def main():
         search(collection, demo, rows, demo.query)
         run.heading("One of them is killed")
         writer, searcher = kill_one(client, nodes, collection, demo, rows, demo.query)
-        bad = check(client, collection, demo, rows, writer)
-    if given.keep:
-        print(f"\nThe cluster goes on: omendb.connect({address!r}); data in {FOLDER}; ends with this program (Ctrl-C)")
-        signal.pause()
-    for node in nodes:
-        node.stop()
-    failed = bad + len(searcher.errors)
+        return check(client, collection, demo, rows, writer) + len(searcher.errors)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--queries", type=int, default=500)
+    parser.add_argument("--omend", type=pathlib.Path, default=ROOT / "build" / "bin" / "omend")
+    parser.add_argument("--at", type=pathlib.Path, default=FOLDER, help="where the nodes' data are made anew (build/demo-cluster)")
+    parser.add_argument("--keep", action="store_true", help="leave the cluster running")
+    given = parser.parse_args()
+    if given.rows < ROWS_LEAST:
+        parser.error(f"--rows is {given.rows}; shards are linked from {ROWS_LEAST} rows on")
+    demo = run.demos(given.queries)[-1]
+    run.heading(f"A cluster of three nodes, and {demo.name}: {demo.origin}")
+    with three_nodes(given.omend, given.at) as nodes:
+        failed = show(nodes, demo, min(given.rows, len(demo.base)))
+        if given.keep:
+            addresses = ",".join(node.listen for node in nodes)
+            print(f"\nThe cluster goes on: omendb.connect('omen://{addresses}'); data in {given.at}; ends with this program (Ctrl-C)")
+            signal.pause()
+        for node in nodes:
+            node.stop()
     print(
         "\nNothing that was acknowledged was lost." if failed == 0 else f"\nFAILED: {failed} points or searches",
         flush=True,

@@ -5,6 +5,7 @@
 // A new collection has shards without replicas: where they go is the rebalancer's to plan, so that no opinion about placement is
 // part of what every version of the program must do alike.
 #include "base/assert.h"
+#include "base/bug.h"
 #include "cluster/apply_int.h"
 
 static uint64_t range_first(uint32_t i, uint32_t count);
@@ -131,30 +132,11 @@ apply_collection_ids(struct map *map, const struct command_ids *ids)
         return OMEN_E_NOT_FOUND;
     if (collection->id_kind == MAP_IDS_UNKEPT)
         return OMEN_E_UNSUPPORTED;
-    if (collection->id_kind != MAP_IDS_OPEN)
+    if (collection->id_kind != MAP_IDS_OPEN && !bug(BUG_CLAIM_TWICE))
         return collection->id_kind == ids->kind ? OMEN_E_EXISTS : OMEN_E_ID_KIND;
     collection->id_kind = ids->kind;
     collection->version = map->version + 1;
     return OMEN_OK;
-}
-
-static bool
-was_ever_open(const struct map *map, uint64_t collection)
-{
-    for (uint32_t i = 0; i < map->shard_count; i++)
-        if (map->shards[i].collection == collection && map->shards[i].status != SHARD_CREATING)
-            return true;
-    return false;
-}
-
-void
-collections_open_ids(struct map *map)
-{
-    for (uint32_t i = 0; i < map->collection_count; i++)
-        if (!was_ever_open(map, map->collections[i].id)) {
-            map->collections[i].id_kind = MAP_IDS_OPEN;
-            map->collections[i].version = map->version + 1;
-        }
 }
 
 // ---- aliases ----

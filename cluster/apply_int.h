@@ -27,8 +27,6 @@ omen_status apply_collection_create(struct map *map, const struct command_collec
 omen_status apply_collection_alter(struct map *map, const struct command_alter *alter);
 omen_status apply_collection_drop(struct map *map, const struct command_alter *alter);
 omen_status apply_collection_ids(struct map *map, const struct command_ids *ids);
-// Of the collections that have no point yet, since none of their shards was ever open.
-void collections_open_ids(struct map *map);
 omen_status apply_aliases(struct map *map, const struct command_aliases *aliases);
 
 omen_status apply_job(struct map *map, const struct command *command, uint64_t *value);

@@ -117,8 +117,6 @@ apply_features(struct map *map, uint64_t features)
             return OMEN_E_UNSUPPORTED;
     if ((features & ~map->features) == 0)
         return OMEN_E_EXISTS;
-    if ((features & ~map->features & MAP_FEATURE_ID_KINDS) != 0)
-        collections_open_ids(map);
     map->features |= features;
     return OMEN_OK;
 }

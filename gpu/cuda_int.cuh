@@ -50,6 +50,14 @@ omen_status cuda_nearest(struct device *device, const struct device_nearest *nea
 // With wgmma (Hopper): whether this call can be made so, and the call.
 bool cuda_nearest_wgmma_can(const struct device *device, const struct device_nearest *nearest);
 omen_status cuda_nearest_wgmma(struct device *device, const struct device_nearest *nearest);
+// A copy of rows in the order of their factors; it ends with cuda_drop of `memory`. OMEN_E_NO_MEMORY: there is none, NULL.
+struct cuda_ordered {
+    void *memory;
+    struct device_rows rows;
+    const uint32_t *numbers; // of the rows, as they were
+};
+omen_status cuda_order(struct device *device, const struct device_rows *rows,
+                       struct cuda_ordered *out);
 omen_status cuda_group(struct device *device, const struct device_group *group);
 omen_status cuda_merge(struct device *device, const struct device_merge *merge);
 omen_status cuda_measure(struct device *device, const struct device_measure *measure);

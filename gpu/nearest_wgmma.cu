@@ -14,11 +14,17 @@
 // 3. as the exact distance, codec_pair's.
 // What is not farther than the last key of its query's list then goes to the list (wgmma_lists_int.cuh). Factors are not negative.
 //
+// Queues lie in shared memory or, where too few stages of the base would fit, in a launch's scratch (enum queues_at).
+//
+// Where the factors of a large base are apart, the first of these comparisons lets far too much pass; then a copy of the base in the order
+// of its factors is walked over (nearest_order.cu), and keys name the rows as they were.
+//
 // A large base is walked over twice. The first walk sees one tile of SAMPLE_STEP and keeps SAMPLE_KEPT; the farthest of those is
 // where the second begins instead of at infinity, and three of five of its candidates are never met. It can be too near for k rows
 // of the base to lie within (for k <= 64 and rows in no order: Poisson of mean 1 reaches 10, 1e-7): a list that is not full in
 // the end is begun again without it, in a third walk.
 #include <cudaTypedefs.h>
+#include <string.h>
 
 #include "gpu/wgmma_lists_int.cuh"
 
@@ -28,14 +34,25 @@
 #define STAGE_BYTES (TILE * STAGE_WIDTH)
 #define GROUP_BYTES (GROUP_ROWS * STAGE_WIDTH)
 #define STAGES_MAX 6u
-#define STAGES_MIN 2u
+#define WARP_QUEUES_BYTES (WARP_ROWS * QUEUE * sizeof(uint64_t))
+#define WAVES 2u // blocks of a processor in one launch, with QUEUES_OUTSIDE
 #define SAMPLE_ROWS_MIN 262144u
+#define ORDER_ROWS_MIN 262144u
+#define APART 0.02f // by so much the largest factor of a tile may be above its least, on average
 #define SAMPLE_STEP 64u
 #define SAMPLE_KEPT 10u
 
+// What one warp has in shared memory.
+static __host__ __device__ constexpr size_t
+warp_bytes(enum queues_at at)
+{
+    return sizeof(struct warp_lists) + (at == QUEUES_INSIDE ? WARP_QUEUES_BYTES : 0);
+}
+
 // ---- the base's tiles ----
 static __global__ void
-__launch_bounds__(TILE) columns_kernel(struct device_rows base, struct tile_columns *columns)
+__launch_bounds__(TILE)
+    columns_kernel(struct device_rows base, struct tile_columns *columns, float *apart)
 {
     __shared__ float extremes[4][TILE / 32];
     const uint32_t row = blockIdx.x * TILE + threadIdx.x, lane = threadIdx.x % 32;
@@ -71,6 +88,7 @@ __launch_bounds__(TILE) columns_kernel(struct device_rows base, struct tile_colu
     tile->recip_max = most;
     tile->low_min = low;
     tile->high_max = high;
+    atomicAdd(apart, fminf(most / least, 2.0f) - 1.0f); // a factor of 0: as far as that
 }
 
 #if HOPPER_CODE
@@ -85,8 +103,16 @@ struct view {
     uint32_t queries, stages;     // addresses: chunks x groups x GROUP_BYTES; stages x STAGE_BYTES
     uint32_t barriers;            // address: of struct barriers
     struct tile_columns *columns; // stages + 1
-    struct warp_lists *lists;     // groups x 4
+    uint8_t *lists;               // groups x 4 x warp_bytes
 };
+
+// Number of the block's first query.
+template <uint32_t groups>
+static __device__ __forceinline__ uint32_t
+block_first(const struct plan &plan)
+{
+    return (plan.first_block + blockIdx.x) * groups * GROUP_ROWS;
+}
 
 // ---- what walks have in common ----
 // Which walks there are: 0 the sample, 1 all, 2 what the sample made too narrow.
@@ -96,13 +122,23 @@ first_walk(const struct plan &plan)
     return plan.sample_step != 0 ? 0 : 1;
 }
 
-// Whether another walk comes; the same for all threads of the block.
+// Whether another walk comes; the same for all threads of the block. Asked once after walk 1.
 static __device__ __forceinline__ bool
 walk_again(const struct plan &plan, uint32_t walk, bool wanted)
 {
     if (walk == 0)
         return true;
-    return walk == 1 && plan.sample_step != 0 && __syncthreads_or(wanted) != 0;
+    if (walk != 1 || plan.sample_step == 0)
+        return false;
+    return __syncthreads_or(wanted) != 0;
+}
+
+// A stage is free when all warps say so.
+static __device__ __forceinline__ void
+leave_stage(uint32_t came)
+{
+    if (threadIdx.x % 32 == 0)
+        barrier_arrive(came + LEFT_AFTER_CAME);
 }
 
 // ---- the warpgroup that copies: one thread of it ----
@@ -117,7 +153,7 @@ copy_all(const struct plan &plan, const struct view &view, const CUtensorMap *qu
         for (uint32_t c = 0; c < plan.chunks; c++)
             for (uint32_t g = 0; g < groups; g++)
                 copy_box(view.queries + (c * groups + g) * GROUP_BYTES, queries, c * STAGE_WIDTH,
-                         (blockIdx.x * groups + g) * GROUP_ROWS, view.barriers);
+                         block_first<groups>(plan) + g * GROUP_ROWS, view.barriers);
     }
     const uint32_t columns = kept_address(view.columns);
     uint32_t stage = 0, parity = 0, slot = 0;
@@ -167,7 +203,6 @@ static __device__ __forceinline__ uint32_t
 multiply_tile(const struct plan &plan, const struct view &view, uint32_t queries,
               struct turning &turning, int32_t (&sums)[PRODUCTS])
 {
-    const bool one = threadIdx.x % 32 == 0;
     uint32_t before = 0;
     for (uint32_t c = 0; c < plan.chunks; c++) {
         barrier_wait(turning.came, turning.parity);
@@ -182,8 +217,7 @@ multiply_tile(const struct plan &plan, const struct view &view, uint32_t queries
         products_stand(sums);
         if (c > 0) {
             products_wait<1>();
-            if (one)
-                barrier_arrive(before + LEFT_AFTER_CAME);
+            leave_stage(before);
         }
         before = turning.came;
         queries += groups * GROUP_BYTES / 16;
@@ -213,21 +247,22 @@ walk_tile(const struct plan &plan, const struct view &view, const struct own &ow
     }
     products_wait<0>();
     products_stand(sums);
-    if (threadIdx.x % 32 == 0)
-        barrier_arrive(before + LEFT_AFTER_CAME);
+    leave_stage(before);
     look<ip>(plan, own, asked, columns, k, t, bars, sums);
     turning.slot = turning.slot == plan.stages ? 0 : turning.slot + 1;
 }
 
-template <uint32_t groups, bool ip>
+template <uint32_t groups, bool ip, enum queues_at at>
 static __device__ __forceinline__ void
 multiply_all(const struct plan &plan, const struct view &view)
 {
     // The same in all lanes, and the compiler sees it.
     const uint32_t warp = __shfl_sync(WARP_ALL, threadIdx.x / 32, 0), group = warp / 4;
     struct own own;
-    own.lists = &view.lists[warp];
-    own.first = (blockIdx.x * groups * 4 + warp) * WARP_ROWS;
+    own.lists = (struct warp_lists *)(view.lists + warp * warp_bytes(at));
+    own.queues = at == QUEUES_OUTSIDE ? plan.queues[blockIdx.x * groups * 4 + warp]
+                                      : (uint64_t(*)[QUEUE])(own.lists + 1);
+    own.first = block_first<groups>(plan) + warp * WARP_ROWS;
     own.parts = kept_address(own.lists->parts);
     own.round = view.barriers + offsetof(struct barriers, round);
     struct asked asked;
@@ -255,7 +290,7 @@ multiply_all(const struct plan &plan, const struct view &view)
 }
 #endif
 
-template <uint32_t groups, bool ip>
+template <uint32_t groups, bool ip, enum queues_at at>
 static __global__ void __launch_bounds__((groups + 1) * GROUP_THREADS, 1)
     wgmma_kernel(const __grid_constant__ CUtensorMap queries,
                  const __grid_constant__ CUtensorMap base, const __grid_constant__ struct plan plan)
@@ -269,8 +304,8 @@ static __global__ void __launch_bounds__((groups + 1) * GROUP_THREADS, 1)
     view.queries = kept_address(tiles);
     view.stages = kept_address(stages);
     view.barriers = kept_address(&barriers);
-    view.lists = (struct warp_lists *)(stages + plan.stages * STAGE_BYTES);
-    view.columns = (struct tile_columns *)(view.lists + groups * 4);
+    view.lists = stages + plan.stages * STAGE_BYTES;
+    view.columns = (struct tile_columns *)(view.lists + groups * 4 * warp_bytes(at));
     if (threadIdx.x == 0) {
         barriers.round = 0;
         const uint32_t came = view.barriers + offsetof(struct barriers, came);
@@ -290,29 +325,52 @@ static __global__ void __launch_bounds__((groups + 1) * GROUP_THREADS, 1)
     } else {
         if (groups == 4)
             registers_to<112, false>();
-        multiply_all<groups, ip>(plan, view);
+        multiply_all<groups, ip, at>(plan, view);
     }
 #endif
 }
 
 // ---- the host's half ----
+// How a block is made up.
+struct shape {
+    uint32_t groups, chunks, stages;
+    enum queues_at queues;
+};
+
 static size_t
-shared_bytes(uint32_t groups, uint32_t chunks, uint32_t stages)
+shared_bytes(const struct shape *shape)
 {
-    return 1024 + (size_t)chunks * groups * GROUP_BYTES + (size_t)stages * STAGE_BYTES +
-           (size_t)groups * 4 * sizeof(struct warp_lists) +
-           (stages + 1) * sizeof(struct tile_columns);
+    return 1024 + (size_t)shape->chunks * shape->groups * GROUP_BYTES +
+           (size_t)shape->stages * STAGE_BYTES + shape->groups * 4 * warp_bytes(shape->queues) +
+           (shape->stages + 1) * sizeof(struct tile_columns);
 }
 
-// How many stages fit; 0 when too few.
-static uint32_t
-stages_that_fit(const struct device *device, uint32_t groups, uint32_t chunks)
+// As many stages as fit. False when they are fewer than `least`.
+static bool
+stages_fit(const struct device *device, uint32_t least, struct shape *shape)
 {
-    uint32_t stages = STAGES_MAX;
-    while (stages >= STAGES_MIN &&
-           shared_bytes(groups, chunks, stages) + 1024 > device->shared_max) // 1024: the barriers
-        stages--;
-    return stages >= STAGES_MIN ? stages : 0;
+    shape->stages = STAGES_MAX;
+    while (shape->stages >= least &&
+           shared_bytes(shape) + 1024 > device->shared_max) // 1024: the barriers
+        shape->stages--;
+    return shape->stages >= least;
+}
+
+// The first of these that fits. Four warpgroups share each tile of the base, but not at the price of less than three stages: with two, one
+// is multiplied while the other is on its way, which takes longer.
+static bool
+shape_for(const struct device *device, uint32_t chunks, struct shape *shape)
+{
+    static const struct {
+        uint32_t groups, stages_min;
+        enum queues_at queues;
+    } shapes[] = {{4, 3, QUEUES_INSIDE}, {4, 3, QUEUES_OUTSIDE}, {2, 2, QUEUES_OUTSIDE}};
+    for (uint32_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
+        *shape = (struct shape){shapes[s].groups, chunks, 0, shapes[s].queues};
+        if (stages_fit(device, shapes[s].stages_min, shape))
+            return true;
+    }
+    return false;
 }
 
 static omen_status
@@ -338,13 +396,29 @@ tensor_map(struct device *device, const struct device_rows *rows, uint32_t box_r
                        "a tensor map of coded rows");
 }
 
-template <uint32_t groups, bool ip>
+static uint32_t
+blocks_of(const struct shape *shape, const struct plan *plan)
+{
+    const uint32_t rows = shape->groups * GROUP_ROWS;
+    return (plan->in.queries.count + rows - 1) / rows;
+}
+
+// Blocks of one launch. With queues outside so many that the queues stay in the L2 cache (17 MB with four groups on 132 processors):
+// all blocks take as long as each other, so nothing is lost where one launch ends and the next begins.
+static uint32_t
+blocks_at_once(const struct device *device, const struct shape *shape, const struct plan *plan)
+{
+    const uint32_t all = blocks_of(shape, plan), most = (uint32_t)device->processors * WAVES;
+    return shape->queues == QUEUES_INSIDE || all < most ? all : most;
+}
+
+template <uint32_t groups, bool ip, enum queues_at at>
 static omen_status
-launch(struct device *device, struct plan *plan)
+launch(struct device *device, const struct shape *shape, struct plan *plan)
 {
     CUtensorMap queries, base;
-    const auto kernel = wgmma_kernel<groups, ip>;
-    const size_t bytes = shared_bytes(groups, plan->chunks, plan->stages);
+    const auto kernel = wgmma_kernel<groups, ip, at>;
+    const size_t bytes = shared_bytes(shape);
     omen_status status = tensor_map(device, &plan->in.queries, GROUP_ROWS, &queries);
     if (status == OMEN_OK)
         status = tensor_map(device, &plan->in.base, TILE, &base);
@@ -353,23 +427,25 @@ launch(struct device *device, struct plan *plan)
             device,
             cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes),
             "shared memory of nearest");
-    if (status != OMEN_OK)
-        return status;
-    const uint32_t rows = groups * GROUP_ROWS;
-    kernel<<<(plan->in.queries.count + rows - 1) / rows, (groups + 1) * GROUP_THREADS, bytes,
-             device->stream>>>(queries, base, *plan);
-    return cuda_launched(device, "nearest");
+    const uint32_t all = blocks_of(shape, plan), most = blocks_at_once(device, shape, plan);
+    for (uint32_t first = 0; first < all && status == OMEN_OK; first += most) {
+        plan->first_block = first;
+        const uint32_t blocks = all - first < most ? all - first : most;
+        kernel<<<blocks, (groups + 1) * GROUP_THREADS, bytes, device->stream>>>(queries, base,
+                                                                                *plan);
+        status = cuda_launched(device, "nearest");
+    }
+    return status;
 }
 
-// Four warpgroups share each tile where four times 64 queries fit, else two.
-static uint32_t
-groups_for(const struct device *device, uint32_t chunks, uint32_t *stages)
+template <bool ip>
+static omen_status
+launch_shape(struct device *device, const struct shape *shape, struct plan *plan)
 {
-    *stages = stages_that_fit(device, 4, chunks);
-    if (*stages >= 3)
-        return 4;
-    *stages = stages_that_fit(device, 2, chunks);
-    return *stages != 0 ? 2 : 0;
+    if (shape->queues == QUEUES_INSIDE)
+        return launch<4, ip, QUEUES_INSIDE>(device, shape, plan);
+    return shape->groups == 4 ? launch<4, ip, QUEUES_OUTSIDE>(device, shape, plan)
+                              : launch<2, ip, QUEUES_OUTSIDE>(device, shape, plan);
 }
 
 static uint32_t
@@ -381,41 +457,94 @@ chunks_of(const struct device_rows *rows)
 bool
 cuda_nearest_wgmma_can(const struct device *device, const struct device_nearest *in)
 {
-    uint32_t stages;
+    struct shape shape;
     cudaFuncAttributes facts;
     if (device->major != 9 || in->places != NULL || in->base.count == 0 ||
         ((uintptr_t)in->queries.codes | (uintptr_t)in->base.codes) % 16 != 0 ||
-        groups_for(device, chunks_of(&in->base), &stages) == 0)
+        !shape_for(device, chunks_of(&in->base), &shape))
         return false;
-    if (cudaFuncGetAttributes(&facts, wgmma_kernel<4, false>) != cudaSuccess) {
+    if (cudaFuncGetAttributes(&facts, wgmma_kernel<4, false, QUEUES_INSIDE>) != cudaSuccess) {
         (void)cudaGetLastError();
         return false;
     }
     return facts.sharedSizeBytes != 0; // else compiled for no Hopper
 }
 
+// What is known of each tile, and how far factors are apart within them, on average; the latter to device->cells.
+static omen_status
+make_columns(struct device *device, const struct device_rows *base, struct tile_columns *columns)
+{
+    const omen_status status =
+        cuda_status(device, cudaMemsetAsync(device->cells, 0, sizeof(float), device->stream),
+                    "a counter of nearest");
+    if (status != OMEN_OK)
+        return status;
+    columns_kernel<<<(base->count + TILE - 1) / TILE, TILE, 0, device->stream>>>(
+        *base, columns, (float *)device->cells);
+    return cuda_launched(device, "columns of nearest");
+}
+
+// After make_columns: a copy in order, and its columns, where that is worth it and there is memory.
+static omen_status
+order_base(struct device *device, const struct device_rows *base, struct tile_columns *columns,
+           struct cuda_ordered *ordered)
+{
+    float *const apart = (float *)device->host_cells;
+    const uint32_t tiles = (base->count + TILE - 1) / TILE;
+    *ordered = {};
+    if (base->count < ORDER_ROWS_MIN)
+        return OMEN_OK;
+    omen_status status = cuda_status(device,
+                                     cudaMemcpyAsync(apart, device->cells, sizeof *apart,
+                                                     cudaMemcpyDeviceToHost, device->stream),
+                                     "how far factors are apart");
+    if (status == OMEN_OK)
+        status =
+            cuda_status(device, cudaStreamSynchronize(device->stream), "how far factors are apart");
+    if (status != OMEN_OK || !(*apart > APART * (float)tiles))
+        return status;
+    status = cuda_order(device, base, ordered);
+    if (status == OMEN_E_NO_MEMORY)
+        return OMEN_OK;
+    return status == OMEN_OK ? make_columns(device, &ordered->rows, columns) : status;
+}
+
 omen_status
 cuda_nearest_wgmma(struct device *device, const struct device_nearest *in)
 {
     struct plan plan = {.in = *in};
-    void *columns = NULL;
+    struct shape shape;
+    void *scratch = NULL;
     plan.tiles = (in->base.count + TILE - 1) / TILE;
-    plan.chunks = chunks_of(&in->base);
-    const uint32_t groups = groups_for(device, plan.chunks, &plan.stages);
+    if (!shape_for(device, chunks_of(&in->base), &shape)) // never, after _can
+        return OMEN_E_UNSUPPORTED;
+    plan.chunks = shape.chunks;
+    plan.stages = shape.stages;
     if (in->base.count >= SAMPLE_ROWS_MIN && in->k >= SAMPLE_KEPT)
         plan.sample_step = SAMPLE_STEP;
-    omen_status status = cuda_take(device, plan.tiles * sizeof(struct tile_columns), &columns);
+    const size_t queues =
+        shape.queues == QUEUES_OUTSIDE
+            ? (size_t)blocks_at_once(device, &shape, &plan) * shape.groups * 4 * WARP_QUEUES_BYTES
+            : 0;
+    omen_status status =
+        cuda_take(device, queues + plan.tiles * sizeof(struct tile_columns), &scratch);
     if (status != OMEN_OK)
         return status;
-    plan.columns = (const struct tile_columns *)columns;
-    columns_kernel<<<plan.tiles, TILE, 0, device->stream>>>(in->base,
-                                                            (struct tile_columns *)columns);
-    status = cuda_launched(device, "columns of nearest");
+    struct tile_columns *const columns = (struct tile_columns *)((uint8_t *)scratch + queues);
+    plan.queues = (uint64_t(*)[WARP_ROWS][QUEUE])scratch;
+    plan.columns = columns;
+    struct cuda_ordered ordered = {};
+    status = make_columns(device, &in->base, columns);
     if (status == OMEN_OK)
-        status =
-            in->queries.ip != 0
-                ? (groups == 4 ? launch<4, true>(device, &plan) : launch<2, true>(device, &plan))
-                : (groups == 4 ? launch<4, false>(device, &plan) : launch<2, false>(device, &plan));
-    cuda_drop(device, columns);
+        status = order_base(device, &in->base, columns, &ordered);
+    if (ordered.memory != NULL) {
+        plan.in.base = ordered.rows;
+        plan.numbers = ordered.numbers;
+    }
+    if (status == OMEN_OK)
+        status = in->queries.ip != 0 ? launch_shape<true>(device, &shape, &plan)
+                                     : launch_shape<false>(device, &shape, &plan);
+    cuda_drop(device, ordered.memory);
+    cuda_drop(device, scratch);
     return status;
 }

@@ -36,8 +36,23 @@ struct tile_columns {
 struct plan {
     struct device_nearest in;
     const struct tile_columns *columns;
+    const uint32_t *numbers; // of the base's rows, which are in another order; NULL: as they are
+    uint64_t (*queues)[WARP_ROWS][QUEUE]; // of each warp of a launch, where QUEUES_OUTSIDE
+    uint32_t first_block;                 // of all, that this launch begins with
     uint32_t tiles, chunks, stages;
     uint32_t sample_step; // of tiles; 0: no first walk
+};
+
+// Where a warp's queues lie: 4 KiB that are written and read seldom. Inside is shared memory; outside, a launch's scratch, which the
+// L2 cache holds and which leaves shared memory to the stages and queries.
+//
+// Outside as inside one lane writes a key and another reads it, and both are of one warp: __syncwarp (flush_queues begins with it and
+// ends with it) orders what its lanes did to any memory, and a processor's L1 cache never shows its own lanes what was there before
+// their stores. No other block sees a queue until the launch is over, and what it leaves there is not read: a queue's first keys are
+// always those that were counted.
+enum queues_at {
+    QUEUES_INSIDE,
+    QUEUES_OUTSIDE,
 };
 
 // A query of a warp, in shared memory.
@@ -49,9 +64,8 @@ struct query {
     uint32_t full;   // 1: the list is full
 };
 
-// What a warp keeps of its 16 queries.
+// What a warp keeps of its 16 queries, in shared memory; with QUEUES_INSIDE its queues lie right behind.
 struct warp_lists {
-    uint64_t queues[WARP_ROWS][QUEUE];
     int4 parts[PARTS_MAX][2];
     uint32_t tags[PARTS_MAX]; // right behind: tile << 8 | part << 5 | lane
     struct query queries[WARP_ROWS];
@@ -60,9 +74,10 @@ struct warp_lists {
 // Where a warp has what it keeps.
 struct own {
     struct warp_lists *lists;
-    uint32_t first; // of its queries
-    uint32_t parts; // address in shared memory: of lists->parts
-    uint32_t round; // address: of the block's number of rounds
+    uint64_t (*queues)[QUEUE]; // keys of each query, not in order
+    uint32_t first;            // of its queries
+    uint32_t parts;            // address in shared memory: of lists->parts
+    uint32_t round;            // address: of the block's number of rounds
 };
 
 // What a lane knows of its two queries, 8 rows apart.
@@ -173,7 +188,7 @@ flush_queues(const struct plan &plan, const struct own &own, uint32_t k, uint32_
     for (; rows != 0; rows &= rows - 1) {
         const uint32_t i = __ffs((int)rows) - 1;
         struct query *const query = &lists->queries[i];
-        const uint64_t key = lane < min(query->queued, QUEUE) ? lists->queues[i][lane] : KEY_NONE;
+        const uint64_t key = lane < min(query->queued, QUEUE) ? own.queues[i][lane] : KEY_NONE;
         const uint64_t last =
             list_take<2>(plan.in.keys + (size_t)(own.first + i) * plan.in.k, k, key);
         if (lane == 0) {
@@ -186,6 +201,19 @@ flush_queues(const struct plan &plan, const struct own &own, uint32_t k, uint32_
 #pragma unroll
     for (uint32_t h = 0; h < 2; h++)
         asked.bar[h] = bar_of<ip>(plan, lists->queries[lane / QUAD + h * 8], asked.scale[h]);
+}
+
+// Of product p of a part: its place in the base.
+static __device__ __forceinline__ uint32_t
+part_place(uint32_t tag, uint32_t p)
+{
+    return (tag >> 8) * TILE + (tag >> 5 & 7u) * 16 + tag % QUAD * 2 + p / 4 * 8 + p % 2;
+}
+
+static __device__ __forceinline__ uint32_t
+row_at(const struct plan &plan, uint32_t place)
+{
+    return plan.numbers != NULL ? plan.numbers[place] : place;
 }
 
 // Measures up to 32 of the parts that wait, one a lane: what is near enough goes to the queues, and queues with `least` keys or
@@ -212,12 +240,10 @@ settle(const struct plan &plan, const struct own &own, uint32_t k, uint32_t leas
     for (uint32_t p = 0; p < PART; p++) {
         const struct query *const query = &lists->queries[i + p / 2 % 2 * 8];
         const float4 &metas_two = two[p / 4];
-        const uint32_t base_row = (tag >> 8) * TILE + column + p / 4 * 8 + p % 2;
         distances[p] = pair_distance(
             query->factor, query->norm, p % 2 != 0 ? metas_two.z : metas_two.x,
             p % 2 != 0 ? metas_two.w : metas_two.y, part[p], ip, plan.in.queries.radius2);
-        const bool out = lane >= count || base_row >= plan.in.base.count ||
-                         (plan.in.skip_self != 0 && base_row == own.first + i + p / 2 % 2 * 8);
+        const bool out = lane >= count || part_place(tag, p) >= plan.in.base.count;
         near |= !out && distances[p] <= query->limit ? 1u << p : 0u;
     }
     asked.waiting -= count;
@@ -230,11 +256,15 @@ settle(const struct plan &plan, const struct own &own, uint32_t k, uint32_t leas
                 near &= ~(1u << p);
                 continue;
             }
+            const uint32_t row = row_at(plan, part_place(tag, p));
+            if (plan.in.skip_self != 0 && row == own.first + i + p / 2 % 2 * 8) {
+                near &= ~(1u << p);
+                continue;
+            }
             const uint32_t place = atomicAdd(&query->queued, 1u);
             if (place >= QUEUE)
                 continue;
-            lists->queues[i + p / 2 % 2 * 8][place] =
-                key_of(distances[p], (tag >> 8) * TILE + column + p / 4 * 8 + p % 2);
+            own.queues[i + p / 2 % 2 * 8][place] = key_of(distances[p], row);
             near &= ~(1u << p);
         }
         left = __any_sync(WARP_ALL, near != 0); // something found no room

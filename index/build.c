@@ -157,6 +157,13 @@ all_passes(struct build *build)
     }
 }
 
+static void
+chosen_close(struct build *build)
+{
+    build_free(build, build->chosen_starts, chosen_starts_bytes(build)); // or none
+    build->chosen_starts = NULL;
+}
+
 // Room for the links of all rows, those of twins too.
 static void
 open_links(struct build *build)
@@ -202,8 +209,7 @@ place_links(struct build *build)
     open_links(build);
     if (!build_stopped(build))
         pool_run(build->config.threads, blocks_of(build), place_block, build);
-    build_free(build, build->chosen_starts, chosen_starts_bytes(build));
-    build->chosen_starts = NULL;
+    chosen_close(build);
 }
 
 static void
@@ -263,6 +269,7 @@ draw_graph(struct build *build, uint64_t seed)
     all_passes(build);
     clusters_close(build);
     timed(build, BUILD_REVERSE, place_links);
+    chosen_close(build); // where it was ended before
     timed(build, BUILD_REVERSE, build_reverse);
     block_close(build);
     narrow_close(build);

@@ -10,10 +10,18 @@
 // After a start the map of this node, and what its copies have applied, are those of the last checkpoint: another copy answers until a
 // lease says that the map is as new as any that an earlier process knew.
 //
+// A copy has said yes to what was in its log when it was started, or others have, and it applies it as soon as somebody leads the shard. A
+// client that asks after a crash wants to see what was acknowledged before it, and where all nodes were started at once nobody else can
+// show it: so reads of the primary wait for that moment as strong ones do, and backups say that they are busy. Who commits alone comes
+// there always. Who needs others may not, while too few of them are there for a write; then, after CATCH_UP_NS, old answers are better
+// than none.
+//
 // A child of a split answers when it has applied what its parent had: then tokens of whatever shard it comes from hold for it.
 #include "node/admit.h"
 
 #include "base/bug.h"
+
+#define CATCH_UP_NS 10000000000ull
 
 static struct admission
 refuse(omen_status status)
@@ -42,6 +50,15 @@ fits(const struct copy *copy, const struct fanout_send *request)
     return !is_for_primary(request) || uuid_equal(row->primary, copy->env.uuid);
 }
 
+static bool
+is_behind_what_it_found(const struct copies *copies, const struct copy *copy)
+{
+    if (copy->replica.applied_seq >= copy->replica.found_seq)
+        return false;
+    const bool commits_alone = copy->row.replica_count == 1 && copy->row.min_insync <= 1;
+    return commits_alone || copies->now_ns - copies->current_ns < CATCH_UP_NS;
+}
+
 struct admission
 copies_admit(const struct copies *copies, const struct fanout_send *request)
 {
@@ -63,7 +80,9 @@ copies_admit(const struct copies *copies, const struct fanout_send *request)
         return (struct admission){ADMIT_READ, OMEN_OK};
     if (!copies->current || copy->replica.applied_seq < copy->row.base_seq)
         return refuse(OMEN_E_BUSY);
-    if (request->consistency != FANOUT_SESSION || copy->replica.applied_seq >= request->after_seq)
+    const bool is_behind_the_client =
+        request->consistency == FANOUT_SESSION && copy->replica.applied_seq < request->after_seq;
+    if (!is_behind_the_client && !is_behind_what_it_found(copies, copy))
         return (struct admission){ADMIT_SERVE, OMEN_OK};
     // What a strong read does not see was never acknowledged: the primary can tell whether it is behind, or the token ahead of all.
     return uuid_equal(copy->row.primary, copy->env.uuid) ? (struct admission){ADMIT_READ, OMEN_OK}

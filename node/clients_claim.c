@@ -14,6 +14,7 @@
 #include "base/alloc.h"
 #include "base/os_clock.h"
 #include "node/clients_int.h"
+#include "router/claim.h"
 
 #define CLAIM_AGAIN_NS UINT64_C(200000000)
 // By then it is committed. Who asks too early is told nothing new, and asks half a second later (router/watch.h).
@@ -150,8 +151,7 @@ clients_claim(void *context, void *client, const struct rpc_request *request,
 static bool
 is_decided(const struct clients_claim *claim, const void *map)
 {
-    const struct map_collection *collection = map_collection(map, claim->what.collection);
-    return collection == NULL || collection->id_kind != MAP_IDS_OPEN;
+    return claim_is_decided(map, claim->what.collection);
 }
 
 void

@@ -49,6 +49,7 @@ copies_step(struct copies *copies, const struct copies_input *in, struct copies_
     out->drop = out->uuid = (struct cluster_uuid){0};
     out->stepped = out->refused = false;
     out->command.kind = 0;
+    copies->now_ns = in->now_ns;
     struct copy *copy = (struct copy *)copies_find(copies, in->uuid);
     switch (in->kind) {
     case COPIES_IN_HELD:
@@ -63,6 +64,8 @@ copies_step(struct copies *copies, const struct copies_input *in, struct copies_
     case COPIES_IN_LEASE:
         copies->lease_sent_ns = in->sent_ns;
         copies->lease_ns = in->lease_ns;
+        if (!copies->current)
+            copies->current_ns = in->now_ns;
         copies->current = true;
         for (uint32_t i = 0; i < copies->count; i++)
             copies->rows[i]->leased = false;

@@ -140,9 +140,11 @@ struct copies {
     uint64_t map_version, map_position;
     uint32_t node; // its number in the map; 0: not there
     uint64_t lease_sent_ns, lease_ns;
-    bool current;       // a lease came: the map is newer than any that an earlier process knew
-    uint32_t shrink_ms; // of the map's lease times
-    struct copy **rows; // ascending by uuid; owned
+    bool current;        // a lease came: the map is newer than any that an earlier process knew
+    uint64_t current_ns; // since then
+    uint64_t now_ns;     // of the last step
+    uint32_t shrink_ms;  // of the map's lease times
+    struct copy **rows;  // ascending by uuid; owned
     uint32_t count, room;
     uint32_t look_at; // the row, modulo count, that is looked at first when somebody is due
     struct copy_gap gaps[COPIES_GAPS_MAX];

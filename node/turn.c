@@ -261,18 +261,37 @@ start(struct turn *turn, const struct turn_input *in, struct turn_output *out)
     step_gossip(turn, &gossip, out);
 }
 
+static void
+refuse_proposal(struct turn_output *out, enum raft_answer answer)
+{
+    memset(&out->raft, 0, sizeof out->raft);
+    out->raft.answer = answer;
+    out->raft_stepped = true;
+}
+
+// Of a collection that is made before a feature the map will never say what the feature keeps of it (docs/internals/cluster.md), so
+// that those of a new cluster wait for the few milliseconds.
+static bool
+comes_too_early(const struct turn *turn, const struct command *command)
+{
+    return command->kind == COMMAND_COLLECTION_CREATE && turn->raft.state == RAFT_LEADER &&
+           turn_new_features(turn) != 0;
+}
+
 void
 turn_propose(struct turn *turn, const struct turn_input *in, const struct command *given,
              struct turn_output *out)
 {
+    if (comes_too_early(turn, given)) {
+        refuse_proposal(out, RAFT_ANSWER_BUSY);
+        return;
+    }
     uint8_t bytes[COMMAND_BYTES_MAX];
     size_t count;
     struct command command = *given;
     command.time_ms = in->wall_ms;
     if (command_encode(&command, bytes, sizeof bytes, &count) != OMEN_OK) {
-        memset(&out->raft, 0, sizeof out->raft);
-        out->raft.answer = RAFT_ANSWER_INVALID;
-        out->raft_stepped = true;
+        refuse_proposal(out, RAFT_ANSWER_INVALID);
         return;
     }
     struct raft_input raft = {.now_ns = in->now_ns, .kind = RAFT_IN_PROPOSE};

@@ -52,6 +52,9 @@ void turn_lease_ask(struct turn *turn, const struct turn_input *in, struct turn_
 void turn_lead_wake(struct turn *turn, const struct turn_input *in, struct turn_output *out);
 uint64_t turn_lead_wake_ns(const struct turn *turn);
 
+// What all nodes know, and is not switched on yet.
+uint64_t turn_new_features(const struct turn *turn);
+
 // turn_leave.c
 // Steps raft: another shall lead.
 void turn_leave_wake(struct turn *turn, const struct turn_input *in, struct turn_output *out);

@@ -146,8 +146,8 @@ look_at_nodes(struct turn *turn, uint64_t now_ns, struct turn_output *out)
 }
 
 // What all nodes know and is not in use yet; one that has gone does not count, since it comes back as another.
-static uint64_t
-new_features(const struct turn *turn)
+uint64_t
+turn_new_features(const struct turn *turn)
 {
     uint64_t known = turn->config.features;
     for (uint32_t i = 0; i < turn->map.node_count; i++)
@@ -168,8 +168,8 @@ plan(struct turn *turn, const struct turn_input *in, struct turn_output *out)
     turn->plan_at_ns = turn->plan.wake_ns;
     turn->plan_version = turn->map.version;
     turn->look_at_ns = in->now_ns + PAUSE_NS;
-    const struct command features = {.kind = COMMAND_FEATURES, .features = new_features(turn)};
-    // Features first: a new cluster has them before its first shard gets a copy (apply_features looks at that).
+    const struct command features = {.kind = COMMAND_FEATURES, .features = turn_new_features(turn)};
+    // First: no collection is made as long as there are some (turn_propose).
     if (features.features != 0 && turn->map.node_count > 0)
         turn_propose(turn, in, &features, out);
     else if (turn->plan.command.kind != 0)

@@ -10,6 +10,7 @@ check_log(const struct replica *replica)
 {
     ASSERT(replica->durable_seq <= replica->last_seq);
     ASSERT(replica->applied_seq <= replica->applying_seq);
+    ASSERT(replica->found_seq <= replica->durable_seq);
     ASSERT(replica->applying_seq <= replica->commit_seq); // I7
     ASSERT(replica->commit_seq <= replica->last_seq);     // I4
     ASSERT(replica->first_seq >= 1 && replica->first_seq <= replica->last_seq + 1);

@@ -108,6 +108,7 @@ log_truncate(struct step *step, uint64_t seq)
     ASSERT(seq < replica->last_seq && step->out->append == NULL);
     replica->last_seq = seq;
     replica->durable_seq = less(replica->durable_seq, seq);
+    replica->found_seq = less(replica->found_seq, seq);
     replica->agreed_seq = less(replica->agreed_seq, seq);
     for (uint32_t i = 0; i < replica->ticket_count; i++) {
         struct replica_ticket *ticket =
@@ -129,7 +130,7 @@ log_load(struct step *step, const struct replica_disk *disk)
     ASSERT(disk->applied_seq <= disk->commit_seq && disk->commit_seq <= disk->last_seq);
     ASSERT(disk->first_seq >= 1 && disk->first_seq <= disk->last_seq + 1);
     replica->first_seq = disk->first_seq;
-    replica->last_seq = replica->durable_seq = disk->last_seq;
+    replica->last_seq = replica->durable_seq = replica->found_seq = disk->last_seq;
     replica->commit_seq = disk->commit_seq;
     replica->applying_seq = replica->applied_seq = disk->applied_seq;
     replica->stamp_ms = disk->stamp_ms;

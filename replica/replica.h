@@ -169,6 +169,7 @@ struct replica {
     // the log
     uint64_t first_seq; // the oldest entry that is there
     uint64_t last_seq, durable_seq;
+    uint64_t found_seq; // the newest of those that were there when it began, or when a snapshot came
     uint64_t commit_seq, applying_seq, applied_seq;
     uint64_t stamp_ms; // of the newest entry
     struct terms terms;

@@ -380,11 +380,13 @@ front_request(struct front *front, uint64_t now_ns, void *client, const struct r
         return;
     }
     if (claim.kind != MAP_IDS_UNKEPT && front->config.claim != NULL) {
+        struct rpc_request waiting = *request;
+        waiting.received_ns = call->done.received_ns; // what it waits for is part of its deadline
         claim.collection = call->collection;
         claim.deadline_ns = call->start.deadline_ns;
         call->frame = NULL; // it goes on
         end_call(front, call);
-        front->config.claim(front->config.context, client, request, &claim);
+        front->config.claim(front->config.context, client, &waiting, &claim);
         return;
     }
     const struct fanout_input in = {

@@ -12,6 +12,7 @@
 #include "base/hash.h"
 #include "base/limits.h"
 #include "base/opid.h"
+#include "router/claim.h"
 #include "router/front_int.h"
 #include "router/front_round.h"
 
@@ -311,16 +312,18 @@ makes_points(const struct front_call *call)
 omen_status
 front_claims(const struct front_call *call, uint8_t *kind, struct omen_error *error)
 {
-    const uint8_t given = call->texts ? MAP_IDS_TEXT : MAP_IDS_INTEGER;
     *kind = MAP_IDS_UNKEPT;
-    if (call->id_kind == given || call->id_kind == MAP_IDS_UNKEPT || !is_write(call) ||
-        call->start.item_count == 0)
+    if (!is_write(call) || call->start.item_count == 0)
         return OMEN_OK;
-    if (call->id_kind != MAP_IDS_OPEN)
+    const struct claim_write write = {.known = call->id_kind,
+                                      .given = call->texts ? MAP_IDS_TEXT : MAP_IDS_INTEGER,
+                                      .makes_points = makes_points(call)};
+    const enum claim judged = claim_judge(&write);
+    if (judged == CLAIM_REFUSED)
         return error_set(error, OMEN_E_ID_KIND, "the collection holds %s ids; %s ids were given",
                          call->texts ? "integer" : "text", call->texts ? "text" : "integer");
-    if (makes_points(call))
-        *kind = given;
+    if (judged == CLAIM_WAITS)
+        *kind = write.given;
     return OMEN_OK;
 }
 

@@ -326,7 +326,9 @@ check_nearest(const struct both *both)
         {270, 5000, 256, 64, 0, 1, FILL_PLAIN},   {129, 3000, 1024, 40, 1, 1, FILL_PLAIN},
         {300, 2000, 128, 20, 1, 0, FILL_ZEROS},   {140, 900, 448, 64, 1, 1, FILL_ZEROS},
         {70, 270000, 64, 64, 1, 0, FILL_PLAIN},   {70, 270000, 64, 64, 1, 0, FILL_UNEVEN},
-        {20, 263000, 320, 12, 1, 0, FILL_UNEVEN},
+        {20, 263000, 320, 12, 1, 0, FILL_UNEVEN}, {300, 3000, 512, 64, 1, 1, FILL_PLAIN},
+        {200, 1500, 1088, 64, 1, 0, FILL_PLAIN},  {150, 1500, 1280, 20, 1, 1, FILL_UNEVEN},
+        {70000, 40, 384, 10, 1, 0, FILL_PLAIN},   {34000, 40, 640, 10, 1, 1, FILL_PLAIN},
     };
     bool same = true;
     for (size_t c = 0; c < sizeof cases / sizeof cases[0] && same; c++) {

@@ -1,5 +1,6 @@
-// tests/fuzz/fuzz_wire_peer.c -- any bytes as what a node sends: a head, a message of each kind, a handshake, a sealed datagram. What is read as
-// a message is written to the same bytes again.
+// tests/fuzz/fuzz_wire_peer.c -- any bytes as what a node sends: a head, a message of each kind, a handshake, a sealed datagram, and within
+// parts and replies the maps of wire/inner.h and lists of hits. What is read as a message is written to the same bytes again; a map, to one that is
+// read as the same.
 //
 // The first byte says as what.
 #include <stdint.h>
@@ -7,7 +8,9 @@
 
 #include "base/assert.h"
 #include "tests/lib/wire_messages.h"
+#include "wire/found.h"
 #include "wire/handshake.h"
+#include "wire/inner.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count);
 
@@ -83,17 +86,67 @@ strangers(uint8_t which, struct wire_bytes bytes)
     }
 }
 
+static void
+maps(uint8_t which, struct wire_bytes bytes)
+{
+    static const struct shape *const shapes[] = {&inner_why_ask, &inner_why, &inner_page,
+                                                 &inner_build_ask, &inner_build};
+    struct omen_error error = {0};
+    union method_body one, other;
+    struct decode decode;
+    if (which < 11 || which > 15)
+        return;
+    const struct shape *shape = shapes[which - 11];
+    decode_init(&decode, bytes, &decode_answers, &error);
+    shape_read(&decode, shape, &one);
+    if (decode_end(&decode) != OMEN_OK) {
+        ASSERT(error.status != OMEN_OK && error.text[0] != '\0');
+        return;
+    }
+    shape_write(&again, shape, &one);
+    ASSERT(again.status == OMEN_OK);
+    decode_init(&decode, (struct wire_bytes){again.bytes, (uint32_t)again.count}, &decode_answers,
+                &error);
+    shape_read(&decode, shape, &other);
+    ASSERT(decode_end(&decode) == OMEN_OK && same_struct(shape, &one, &other));
+}
+
+static void
+hits(uint8_t which, struct wire_bytes bytes)
+{
+    if (which != 16)
+        return;
+    struct plain plain = plain_of(bytes);
+    struct found found;
+    found_read(&plain, &found);
+    found_write(&again, &found);
+    for (uint32_t i = 0; i < found.list_count && !plain.failed; i++) {
+        const uint32_t count = found_list_read(&plain);
+        found_list_write(&again, count);
+        for (uint32_t j = 0; j < count && !plain.failed; j++) {
+            struct found_hit hit;
+            found_hit_read(&plain, &hit, NULL);
+            if (!plain.failed)
+                found_hit_write(&again, &hit);
+        }
+    }
+    if (plain_done(&plain))
+        same(bytes);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 {
     if (count == 0 || seal_init() != OMEN_OK)
         return 0;
     const struct wire_bytes rest = {bytes + 1, (uint32_t)(count - 1)};
-    const uint8_t which = bytes[0] % 11;
+    const uint8_t which = bytes[0] % 17;
     encode_init(&again, 1 << 26);
     machines(which, rest);
     nodes(which, rest);
     strangers(which, rest);
+    maps(which, rest);
+    hits(which, rest);
     encode_fini(&again);
     return 0;
 }

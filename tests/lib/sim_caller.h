@@ -55,6 +55,8 @@ sim_caller_learn(struct sim *sim, struct sim_caller *caller, const struct sim_ca
                  const struct fanout_answer *answer)
 {
     const struct fanout_report *reports = &sim->routers->out.reports[answer->report_first];
+    if (caller->typed)
+        return; // its points are others, and it reads none
     for (uint32_t i = 0; i < answer->report_count; i++)
         if (reports[i].status == OMEN_OK)
             sim_caller_token(caller, &reports[i]);
@@ -78,7 +80,8 @@ static inline bool
 sim_caller_is_lost(const struct sim_call *call)
 {
     for (uint32_t i = 0; i < call->start.item_count; i++)
-        if (call->items[i].status == OMEN_E_OP_EXPIRED || call->items[i].status == OMEN_E_INVALID)
+        if (call->items[i].status == OMEN_E_OP_EXPIRED || call->items[i].status == OMEN_E_INVALID ||
+            call->items[i].status == OMEN_E_ID_KIND)
             return true;
     return false;
 }
@@ -132,7 +135,9 @@ sim_call_answered(struct sim *sim, uint32_t at, struct sim_call *call,
         sim_caller_later(sim, call->caller, (10 + sim_caller_draw(sim, 60)) * SIM_MS);
         return;
     }
-    if (!caller->keyed)
+    if (caller->typed)
+        sim->routers->typed += answer->status == OMEN_OK;
+    else if (!caller->keyed)
         sim->routers->answered[call->start.kind]++;
     else if (answer->status == OMEN_OK) // and not a write that was given up
         sim->data_done[caller->data]++;
@@ -156,7 +161,8 @@ sim_call_new(struct sim *sim, uint32_t c, struct sim_place *place)
                               .begun_ns = sim->now_ns,
                               .op = caller->op,
                               .query = caller->query,
-                              .erases = caller->erases};
+                              .erases = caller->erases,
+                              .kind = caller->kind};
     for (uint32_t point = 0; point < SIM_POINTS; point++)
         call->begun_at[point] = sim_line_last(sim, point / SIM_SHARD_KEYS, point % SIM_SHARD_KEYS);
     memcpy(call->floors, caller->floors, sizeof call->floors);
@@ -165,8 +171,11 @@ sim_call_new(struct sim *sim, uint32_t c, struct sim_place *place)
     for (uint32_t i = 0; i < call->start.item_count; i++)
         call->items[i].hash = sim_point_hash(call->points[i]);
     call->start.client = call->id;
-    call->start.collection =
-        place->table->routes.count > 0 ? place->table->routes.rows[0].collection : 1;
+    call->start.collection = caller->collection != 0 ? caller->collection : 1;
+    if (call->op != 0 && call->start.kind == FANOUT_WRITE) {
+        sim->routers->ops[call->op].collection = call->start.collection;
+        sim->routers->ops[call->op].kind = caller->kind;
+    }
     call->start.items = call->start.item_count > 0 ? call->items : NULL;
     call->start.tokens = call->tokens;
     call->start.token_count = caller->token_count;
@@ -195,6 +204,131 @@ sim_router_hints(struct sim *sim, uint32_t at)
     }
 }
 
+// ---- kinds of ids, as node/clients_claim.c has writes wait for them ----
+
+#define SIM_CLAIM_AGAIN_NS (200 * SIM_MS)
+#define SIM_CLAIM_LOOK_NS (25 * SIM_MS)
+
+static inline void
+sim_caller_claim(struct sim *sim, uint32_t c, uint64_t look_ns)
+{
+    const struct sim_caller *caller = &sim->routers->callers[c];
+    struct command command = {.kind = COMMAND_COLLECTION_IDS};
+    command.ids = (struct command_ids){caller->collection, caller->kind};
+    const uint32_t at = caller->place, nodes = sim->options.nodes;
+    const uint32_t to = at < nodes ? at : sim_caller_draw(sim, nodes);
+    if (sim_place_pause(sim, at) <= sim->now_ns) {
+        sim->routers->claims++;
+        if (at < nodes)
+            sim_wish(sim, at, &command);
+        else if (sim_copies(sim, at, to) > 0)
+            sim_wish_from(sim, at, to, &command, sim_delay(sim));
+        sim_router_fetch(sim, at); // a node that has the metadata's log hears by itself
+    }
+    sim_push(&sim->heap, (struct sim_event){.at_ns = sim->now_ns + look_ns,
+                                            .kind = SIM_CALL_CLAIM,
+                                            .at = c,
+                                            .number = caller->tries});
+}
+
+// Nobody has what it wants, or all was told that it will never be.
+static inline void
+sim_caller_give_up(struct sim *sim, uint32_t c)
+{
+    sim->routers->callers[c].busy = false;
+    sim_caller_think(sim, c);
+}
+
+// False: its router knows no such collection.
+static inline bool
+sim_caller_resolves(struct sim *sim, struct sim_caller *caller, uint8_t *kind)
+{
+    const struct sim_routes *table = sim->routers->places[caller->place].table;
+    const uint64_t named = caller->typed ? table->other : table->first;
+    *kind = caller->typed ? table->other_kind : table->first_kind;
+    if (caller->collection == 0)
+        caller->collection = named;
+    return named != 0 && named == caller->collection;
+}
+
+// What a router says whose collection has ids of the other kind.
+static inline void
+sim_caller_differs(struct sim *sim, uint32_t c)
+{
+    const struct sim_caller *caller = &sim->routers->callers[c];
+    struct sim_call_op *op = &sim->routers->ops[caller->op];
+    for (uint32_t point = 0; point < SIM_POINTS; point++)
+        SIM_REQUIRE(sim, op->effect[point] == 0,
+                    "who is refused for the kind of its ids has written nothing");
+    op->never = (1u << SIM_POINTS) - 1;
+    sim->routers->kinds_refused++;
+    sim_caller_give_up(sim, c);
+}
+
+// Its router has what it asks for, and judges it by the map that it has.
+static inline void
+sim_caller_start(struct sim *sim, uint32_t c)
+{
+    struct sim_caller *caller = &sim->routers->callers[c];
+    struct sim_place *place = &sim->routers->places[caller->place];
+    struct claim_write write = {.given = caller->kind, .makes_points = !caller->erases};
+    caller->claims = false;
+    if (!sim_caller_resolves(sim, caller, &write.known) && caller->typed) {
+        sim_caller_give_up(sim, c);
+        return;
+    }
+    const enum claim judged =
+        caller->start.kind == FANOUT_WRITE ? claim_judge(&write) : CLAIM_GOES_ON;
+    if (judged == CLAIM_REFUSED) {
+        sim_caller_differs(sim, c);
+        return;
+    }
+    if (judged == CLAIM_WAITS) {
+        caller->claims = true;
+        sim_caller_claim(sim, c, SIM_CLAIM_LOOK_NS);
+        return;
+    }
+    struct sim_call *call = sim_call_new(sim, c, place);
+    call->start.deadline_ns = caller->deadline_ns;
+    caller->call = call->id;
+    sim_router_step(sim, caller->place,
+                    (struct fanout_input){.kind = FANOUT_IN_START, .start = &call->start}, call,
+                    NULL);
+}
+
+static inline bool
+sim_caller_waits_at(const struct sim *sim, const struct sim_caller *caller, uint32_t at)
+{
+    const struct sim_place *place = &sim->routers->places[at];
+    return caller->claims && caller->place == at && place->fanout != NULL &&
+           caller->life == place->life;
+}
+
+// A router has a newer map.
+void
+sim_callers_look(struct sim *sim, uint32_t at)
+{
+    const struct sim_routes *table = sim->routers->places[at].table;
+    for (uint32_t c = 0; c < SIM_CALLERS; c++) {
+        const struct sim_caller *caller = &sim->routers->callers[c];
+        if (!sim_caller_waits_at(sim, caller, at) || caller->deadline_ns <= sim_place_time(sim, at))
+            continue; // or it was refused: nothing was done
+        const bool gone = caller->collection != (caller->typed ? table->other : table->first);
+        if (gone || (caller->typed ? table->other_kind : table->first_kind) != MAP_IDS_OPEN)
+            sim_caller_start(sim, c);
+    }
+}
+
+static inline void
+sim_caller_claim_again(struct sim *sim, uint32_t c, uint64_t tries)
+{
+    const struct sim_caller *caller = &sim->routers->callers[c];
+    if (caller->tries == tries && sim_caller_waits_at(sim, caller, caller->place))
+        sim_caller_claim(sim, c, SIM_CLAIM_AGAIN_NS);
+}
+
+// ---- tries ----
+
 static inline void
 sim_caller_try(struct sim *sim, uint32_t c)
 {
@@ -211,13 +345,11 @@ sim_caller_try(struct sim *sim, uint32_t c)
     }
     sim_router_hints(sim, at);
     const uint64_t length_ns = sim_caller_patience(sim, caller);
-    struct sim_call *call = sim_call_new(sim, c, place);
-    call->start.deadline_ns = sim_place_time(sim, at) + length_ns;
-    caller->call = call->id;
+    caller->deadline_ns = sim_place_time(sim, at) + length_ns;
+    caller->life = place->life;
     // Clocks differ by 5 %; an answer that needed no sub-request comes within this step.
     sim_caller_later(sim, c, length_ns + length_ns / 15 + 20 * SIM_MS);
-    sim_router_step(sim, at, (struct fanout_input){.kind = FANOUT_IN_START, .start = &call->start},
-                    call, NULL);
+    sim_caller_start(sim, c);
 }
 
 static inline void
@@ -247,6 +379,7 @@ sim_caller_late(struct sim *sim, uint32_t c, uint64_t tries)
     sim->data_retries += caller->keyed && caller->call != 0;
     caller->unsure |= caller->call != 0;
     caller->call = 0;
+    caller->claims = false;
     sim_caller_try(sim, c);
 }
 

@@ -11,7 +11,9 @@
 
 struct sim_call_op {
     uint64_t effect[SIM_POINTS]; // where it wrote the point; 0: nowhere yet
-    uint32_t never; // points that it was said not to have written, and nobody tries again
+    uint32_t never;      // points that it was said not to have written, and nobody tries again
+    uint64_t collection; // 0: it was never sent
+    uint8_t kind;        // of the ids
 };
 
 static inline struct sim_done
@@ -39,6 +41,9 @@ void
 sim_call_applied(struct sim *sim, uint64_t seq, const struct sim_row *row)
 {
     struct sim_call_op *op = &sim->routers->ops[sim_row_op(row)];
+    SIM_REQUIRE(sim, row->bytes[3] == op->kind, "a write keeps its kind of ids");
+    if (row->bytes[1] == 0)
+        sim_kind_applied(sim, op->collection, op->kind);
     for (uint32_t key = 0; key < SIM_SHARD_KEYS; key++) {
         const uint32_t point = row->bytes[2] * SIM_SHARD_KEYS + key;
         if ((row->bytes[0] >> key & 1) == 0)

@@ -10,11 +10,18 @@
 
 #define SIM_SEARCHERS 6u
 #define SIM_DATA_CLIENTS 8u
-#define SIM_CALLERS (SIM_SEARCHERS + SIM_DATA_CLIENTS)
+#define SIM_TYPED_CLIENTS 4u // of collections beside the first
+#define SIM_CALLERS (SIM_SEARCHERS + SIM_DATA_CLIENTS + SIM_TYPED_CLIENTS)
 
 struct sim_caller {
     bool busy;
     bool keyed;              // a client of keys
+    bool typed;              // one of other collections than the first, and of both kinds of ids
+    bool claims;             // it waits for a kind of ids
+    uint8_t kind;            // of its ids
+    uint64_t collection;     // 0: what its router finds
+    uint64_t life;           // of the router where it waits
+    uint64_t deadline_ns;    // by its router's clock
     enum sim_data_kind data; // what that one does
     bool unsure;             // some try may have been obeyed
     uint32_t applied;        // points that some try was said to have written
@@ -98,17 +105,34 @@ sim_caller_key(struct sim *sim, struct sim_caller *caller)
                               .item_count = 1};
 }
 
+// Upserts only: one that makes no point claims nothing, and a delete of the other kind has nothing to delete.
+static inline void
+sim_caller_typed(struct sim *sim, struct sim_caller *caller)
+{
+    uint32_t mask = 1 + sim_caller_draw(sim, (1u << SIM_POINTS) - 1);
+    caller->start = (struct fanout_start){.kind = FANOUT_WRITE, .consistency = FANOUT_STRONG};
+    for (uint32_t point = 0; point < SIM_POINTS; point++)
+        if (mask >> point & 1)
+            caller->points[caller->start.item_count++] = point;
+    caller->erases = false;
+    caller->kind = sim_caller_draw(sim, 2) == 0 ? MAP_IDS_INTEGER : MAP_IDS_TEXT;
+}
+
 static inline void
 sim_caller_wants(struct sim *sim, struct sim_caller *caller)
 {
     struct sim_routers *routers = sim->routers;
     caller->unsure = false;
     caller->applied = 0;
-    if (caller->keyed)
+    caller->collection = 0;
+    caller->kind = MAP_IDS_INTEGER;
+    if (caller->typed)
+        sim_caller_typed(sim, caller);
+    else if (caller->keyed)
         sim_caller_key(sim, caller);
     else
         sim_caller_points(sim, caller);
-    for (uint32_t point = 0; point < SIM_POINTS; point++)
+    for (uint32_t point = 0; point < SIM_POINTS && !caller->typed; point++)
         caller->floors[point] = sim->data_floors[point / SIM_SHARD_KEYS][point % SIM_SHARD_KEYS];
     if (caller->start.kind != FANOUT_WRITE)
         return;

@@ -4,6 +4,7 @@
 #ifndef OMEN_TESTS_SIM_COPIES_H
 #define OMEN_TESTS_SIM_COPIES_H
 #include "tests/lib/sim_hooks.h"
+#include "tests/lib/sim_kind.h"
 #include "tests/lib/sim_line.h"
 #include "tests/lib/sim_pull.h"
 
@@ -298,8 +299,10 @@ sim_copies_step(struct sim *sim, uint32_t at, struct copies_input in)
     copies_check(&node->copies);
     if (!uuid_is_none(out->make.uuid))
         sim_env_make(sim, at, &out->make);
-    if (!uuid_is_none(out->drop))
+    if (!uuid_is_none(out->drop)) {
         sim_env_fini(sim_env_find(node, out->drop));
+        sim_subs_dropped(sim, at, out->drop);
+    }
     if (out->stepped) {
         sim_replica_output(sim, at);
         sim_shard_stepped(sim, at, copies_find(&node->copies, out->uuid));
@@ -476,6 +479,7 @@ sim_feed(struct sim *sim, uint32_t at)
         SIM_REQUIRE(sim, map->version > node->fed_version, "the copies' map never goes back");
         node->fed_version = map->version;
         sim_read_lines(sim, map);
+        sim_read_kinds(sim, map);
         sim_copies_step(sim, at, (struct copies_input){.kind = COPIES_IN_MAP, .map = map});
         sim_router_feed(sim, at);
     }

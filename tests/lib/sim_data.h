@@ -162,16 +162,10 @@ sim_operator(struct sim *sim)
         command.lease = (struct command_lease){VERSION_ANY, map->leases.profile};
     }
     if (command.kind == 0 && ready == sim->options.nodes && map->collection_count == 0) {
-        command = (struct command){.kind = COMMAND_COLLECTION_CREATE};
-        const bool valid = map_name_set(&command.collection.name, "c", 1);
-        ASSERT(valid);
-        command.collection.dimension = 8;
-        command.collection.links_max = 16;
-        command.collection.build_beam = 100;
-        command.collection.shards = SIM_SHARDS;
-        command.collection.replication = (uint8_t)(2 + sim->options.seed / 2 % 2);
+        sim_want_collection(sim, 'c', &command);
     }
-    if (command.kind == 0 && !sim_plan(sim, map, &command))
+    if (command.kind == 0 && (map->collection_count == 0 || !sim_plan_kinds(sim, map, &command)) &&
+        !sim_plan(sim, map, &command))
         command.kind = 0;
     if (command.kind != 0)
         sim_wish(sim, at, &command);
@@ -233,6 +227,8 @@ sim_check_whole(struct sim *sim)
 {
     const struct map *map = sim_newest_map(sim);
     SIM_REQUIRE(sim, map->shard_count >= SIM_SHARDS, "the collection is there");
+    SIM_REQUIRE(sim, map->features == MAP_FEATURE_ID_KINDS,
+                "a feature that all nodes know is switched on");
     for (uint32_t s = 0; s < map->shard_count; s++) {
         const struct map_shard *shard = &map->shards[s];
         const struct map_collection *collection = map_collection(map, shard->collection);

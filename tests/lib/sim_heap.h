@@ -38,6 +38,7 @@ enum sim_event_kind {
     SIM_LED,      // the copies of node `at` hear that somebody else leads the metadata
     SIM_ADMIN,    // of the shards, by an operator
     SIM_MEMBERS,  // of raft's group change
+    SIM_UPGRADE,  // node `at` is started anew with a newer program
     // Of routers, from here on (tests/lib/sim_routers.h).
     SIM_SUB, // `packet` of a router arrives at node `at`
     SIM_SUB_CANCEL,
@@ -48,6 +49,7 @@ enum sim_event_kind {
     SIM_ROUTER_LATE, // place `at` takes the newest map at last
     SIM_CALL_BEGIN,  // caller `at` thinks
     SIM_CALL_LATE,   // caller `at` hears nothing
+    SIM_CALL_CLAIM,  // what caller `at` writes waits for a kind of ids
     SIM_ROUTER_FAULT,
     SIM_ROUTER_HEAL,
     SIM_EVENT_KINDS,

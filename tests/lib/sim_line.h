@@ -44,8 +44,9 @@ sim_line_last(const struct sim *sim, uint32_t slot, uint32_t key)
     uint64_t last = 0;
     for (uint32_t i = 0; i < sim->shard_count; i++) {
         const struct sim_shard_history *history = &sim->shards[i];
-        if ((history->parent == 0 || history->joined) && history->range.first >> 63 == slot &&
-            sim_covers(history->range, key) && history->last > last)
+        if (history->collection == sim->first && (history->parent == 0 || history->joined) &&
+            history->range.first >> 63 == slot && sim_covers(history->range, key) &&
+            history->last > last)
             last = history->last;
     }
     return last;
@@ -68,11 +69,27 @@ sim_join(struct sim *sim, struct sim_shard_history *child, uint64_t base)
     parent->end = base;
 }
 
-// Each map that anybody has: every key has one shard in it, and no more.
+// Every key has one shard in it, and no more.
+static inline void
+sim_check_ranges(struct sim *sim, const struct map *map, uint64_t collection)
+{
+    uint32_t answer[SIM_SHARDS][SIM_SHARD_KEYS] = {0};
+    for (uint32_t i = 0; i < map->shard_count; i++) {
+        const struct map_shard *shard = &map->shards[i];
+        const struct sim_range range = {shard->first, shard->last};
+        const uint32_t slot = (uint32_t)(shard->first >> 63);
+        for (uint32_t key = 0; shard_is_routed(shard) && key < SIM_SHARD_KEYS; key++)
+            answer[slot][key] += shard->collection == collection && sim_covers(range, key);
+    }
+    for (uint32_t slot = 0; slot < SIM_SHARDS; slot++)
+        for (uint32_t key = 0; key < SIM_SHARD_KEYS; key++)
+            SIM_REQUIRE(sim, answer[slot][key] == 1, "in a map each key has exactly one shard");
+}
+
+// Each map that anybody has.
 static inline void
 sim_read_lines(struct sim *sim, const struct map *map)
 {
-    uint32_t answer[SIM_SHARDS][SIM_SHARD_KEYS] = {0};
     if (map->version <= sim->lines_version || map->shard_count == 0)
         return;
     sim->lines_version = map->version;
@@ -81,15 +98,12 @@ sim_read_lines(struct sim *sim, const struct map *map)
         struct sim_shard_history *history = sim_history(sim, shard->id);
         history->range = (struct sim_range){shard->first, shard->last};
         history->parent = shard->parent;
+        history->collection = shard->collection;
         if (shard->parent != 0 && shard->status != SHARD_CHILD && !history->joined)
             sim_join(sim, history, shard->base_seq);
-        const uint32_t slot = (uint32_t)(shard->first >> 63);
-        for (uint32_t key = 0; shard_is_routed(shard) && key < SIM_SHARD_KEYS; key++)
-            answer[slot][key] += sim_covers(history->range, key);
     }
-    for (uint32_t slot = 0; slot < SIM_SHARDS; slot++)
-        for (uint32_t key = 0; key < SIM_SHARD_KEYS; key++)
-            SIM_REQUIRE(sim, answer[slot][key] == 1, "in a map each key has exactly one shard");
+    for (uint32_t i = 0; i < map->collection_count; i++)
+        sim_check_ranges(sim, map, map->collections[i].id);
 }
 
 #endif

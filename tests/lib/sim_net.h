@@ -129,9 +129,9 @@ sim_send_turn(struct sim *sim, uint32_t from)
     }
 }
 
-// A command that somebody at this node wants; its turn takes it a little later.
 static inline void
-sim_wish(struct sim *sim, uint32_t at, const struct command *command)
+sim_wish_from(struct sim *sim, uint32_t from, uint32_t at, const struct command *command,
+              uint64_t in_ns)
 {
     static uint8_t bytes[COMMAND_BYTES_MAX];
     size_t count;
@@ -141,11 +141,18 @@ sim_wish(struct sim *sim, uint32_t at, const struct command *command)
     ASSERT(packet != NULL);
     *packet = (struct sim_turn_packet){.count = count};
     memcpy(packet->bytes, bytes, count);
-    sim_push(&sim->heap, (struct sim_event){.at_ns = sim->now_ns + 10000,
+    sim_push(&sim->heap, (struct sim_event){.at_ns = sim->now_ns + in_ns,
                                             .kind = SIM_WISH,
                                             .at = at,
-                                            .from = at,
+                                            .from = from,
                                             .packet = packet});
+}
+
+// A command that somebody at this node wants; its turn takes it a little later.
+static inline void
+sim_wish(struct sim *sim, uint32_t at, const struct command *command)
+{
+    sim_wish_from(sim, at, at, command, 10000);
 }
 
 #endif

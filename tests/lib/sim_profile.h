@@ -28,7 +28,8 @@ static const struct sim_profile sim_profiles[] = {
      .leaders_alone = 50,
      .leaders_fall = 100,
      .halves_fall = 200,
-     .splits = 50},
+     .splits = 50,
+     .kinds = 60},
     // Crashes and slow disks: what is said before it is durable shows.
     {.name = "disks",
      .fault_mask = SIM_BIT(CRASH) | SIM_BIT(DISK) | SIM_BIT(POWER) | SIM_BIT(WIPE) | SIM_BIT(CUT),
@@ -134,6 +135,21 @@ static const struct sim_profile sim_profiles[] = {
      .sticky = 700,
      .halves_fall = 700,
      .splits = 250},
+    // Collections come and go, and who writes the first points of one claims their kind of ids beside others that want the other
+    // kind, by maps that are old (claim_stale, claim_twice); programs are exchanged meanwhile.
+    {.name = "kinds",
+     .fault_mask = SIM_BIT(CUT) | SIM_BIT(SPLIT) | SIM_BIT(PAUSE) | SIM_BIT(CRASH) | SIM_BIT(DISK),
+     .gap_ms = 900,
+     .length_ms = 3000,
+     .patient = 150,
+     .strong = 30,
+     .fast_leases = true,
+     .quiet_settings = true,
+     .sticky = 200,
+     .leaders_alone = 50,
+     .leaders_fall = 200,
+     .splits = 50,
+     .kinds = 400},
     // Who votes forgets it: two candidates of a term, the disk of one slow, so that its request comes when the node that
     // voted for the other has crashed and is back. Then a term has two leaders (vote_not_persisted).
     {.name = "votes",

@@ -18,6 +18,8 @@
 struct sim_routes {
     struct routes routes;
     uint32_t places[SIM_NUMBERS_MAX]; // of a node by its number, one more; 0: nobody
+    uint64_t first, other;            // collections, of the other the newest; 0: none
+    uint8_t first_kind, other_kind;   // of their ids
 };
 
 // ---- packets; each is one block ----
@@ -32,6 +34,7 @@ struct sim_sub {
     uint64_t op, query;
     uint32_t k;
     bool erases;
+    uint8_t kind;                                   // of the ids
     uint32_t points[SIM_POINTS], items[SIM_POINTS]; // item_count of them
     struct sim_sub_reply *ready;                    // what a strong read has seen
 };
@@ -71,6 +74,7 @@ struct sim_call {
     uint64_t begun_ns; // of the simulation
     uint64_t op, query;
     bool erases;
+    uint8_t kind;                  // of the ids
     uint64_t floors[SIM_POINTS];   // what had been done on each point before it began
     uint64_t begun_at[SIM_POINTS]; // what of the point's log was applied somewhere then
     struct fanout_item items[SIM_POINTS];
@@ -107,7 +111,11 @@ struct sim_routers {
     uint64_t refused, maps, restarts;
     uint64_t answered[4], partial, failed; // by kind
     uint64_t expired; // writes that were given up since a shard may have forgotten them
+    uint64_t typed, claims,
+        kinds_refused; // of collections beside the first: writes done, waiting, and of the other kind
 };
+
+void sim_callers_look(struct sim *sim, uint32_t at); // sim_caller.h
 
 void sim_call_answered(struct sim *sim, uint32_t at, struct sim_call *call,
                        const struct fanout_answer *answer); // sim_caller.h
@@ -188,7 +196,8 @@ sim_router_sends(struct sim *sim, uint32_t at)
                               .op = call->op,
                               .query = call->query,
                               .k = call->start.k,
-                              .erases = call->erases};
+                              .erases = call->erases,
+                              .kind = call->kind};
         uint32_t item = send->item_first;
         for (uint32_t j = 0; j < send->item_count; j++, item = call->items[item].next) {
             sub.points[j] = call->points[item];
@@ -418,6 +427,7 @@ sim_router_give(struct sim *sim, uint32_t at, struct sim_routes *table)
                     (struct fanout_input){.kind = FANOUT_IN_ROUTES, .routes = &table->routes}, NULL,
                     NULL);
     sim_routes_free(before);
+    sim_callers_look(sim, at);
 }
 
 // The table of a node's map, for whoever is in `zone`.
@@ -434,6 +444,12 @@ sim_routes_of(const struct map *map, char zone)
     for (uint32_t i = 0; i < map->node_count; i++) {
         ASSERT(map->nodes[i].number < SIM_NUMBERS_MAX);
         table->places[map->nodes[i].number] = (uint32_t)map->nodes[i].uuid.low;
+    }
+    for (uint32_t i = 0; i < map->collection_count; i++) {
+        const struct map_collection *row = &map->collections[i];
+        const bool first = row->name.bytes[0] == 'c';
+        *(first ? &table->first : &table->other) = row->id;
+        *(first ? &table->first_kind : &table->other_kind) = row->id_kind;
     }
     map_publish_end(published);
     return table;
@@ -480,7 +496,7 @@ sim_map_take(struct sim *sim, uint32_t at, const struct sim_map_packet *packet)
     if (packet->life != sim->routers->places[at].life || packet->table.routes.version == 0)
         return;
     struct sim_routes *table = sim_routes_new();
-    memcpy(table->places, packet->table.places, sizeof table->places);
+    *table = packet->table;
     routes_init(&table->routes, packet->table.routes.version);
     omen_status status = OMEN_OK;
     for (uint32_t i = 0; i < packet->row_count && status == OMEN_OK; i++)

@@ -16,8 +16,10 @@ sim_routers_open(struct sim *sim)
     ASSERT(routers->callers != NULL);
     routers->count = sim->options.nodes + 1;
     routers->places[sim->options.nodes].rate = 950 + sim_caller_draw(sim, 101);
-    for (uint32_t c = 0; c < SIM_CALLERS; c++) {
-        routers->callers[c].keyed = c >= SIM_SEARCHERS;
+    const bool kinds = sim->options.profile->kinds > 0;
+    for (uint32_t c = 0; c < SIM_CALLERS - (kinds ? 0 : SIM_TYPED_CLIENTS); c++) {
+        routers->callers[c].typed = c >= SIM_SEARCHERS + SIM_DATA_CLIENTS;
+        routers->callers[c].keyed = c >= SIM_SEARCHERS && !routers->callers[c].typed;
         sim_caller_think(sim, c);
     }
     sim_router_start(sim);
@@ -109,6 +111,9 @@ sim_routers_event(struct sim *sim, struct sim_event *event)
     case SIM_CALL_LATE:
         sim_caller_late(sim, event->at, event->number);
         break;
+    case SIM_CALL_CLAIM:
+        sim_caller_claim_again(sim, event->at, event->number);
+        break;
     case SIM_ROUTER_FAULT:
         sim_router_fault(sim);
         break;
@@ -133,6 +138,12 @@ sim_routers_done(const struct sim *sim)
 {
     const uint64_t *answered = sim->routers->answered;
     return answered[FANOUT_SEARCH] + answered[FANOUT_GET] + answered[FANOUT_WRITE];
+}
+
+uint64_t
+sim_routers_typed(const struct sim *sim)
+{
+    return sim->routers->typed;
 }
 
 // After the faults.
@@ -160,14 +171,15 @@ sim_routers_report(struct sim *sim)
     for (uint32_t i = 0; i < routers->count; i++)
         sim_router_close(sim, i); // for what they counted
     const struct fanout_counters *sum = &routers->counters;
-    printf("  routed searches %" PRIu64 " gets %" PRIu64 " writes %" PRIu64 " partial %" PRIu64
-           " failed %" PRIu64 " sends %" PRIu64 " retries %" PRIu64 " hedges %" PRIu64
-           " cuts %" PRIu64 " stale %" PRIu64 " maps %" PRIu64 " restarts %" PRIu64
-           " expired %" PRIu64 "\n",
-           routers->answered[FANOUT_SEARCH], routers->answered[FANOUT_GET],
-           routers->answered[FANOUT_WRITE], routers->partial, routers->failed, sum->sends,
-           sum->retries, sum->hedges, sum->splits, routers->refused, routers->maps,
-           routers->restarts, routers->expired);
+    printf(
+        "  routed searches %" PRIu64 " gets %" PRIu64 " writes %" PRIu64 " partial %" PRIu64
+        " failed %" PRIu64 " sends %" PRIu64 " retries %" PRIu64 " hedges %" PRIu64 " cuts %" PRIu64
+        " stale %" PRIu64 " maps %" PRIu64 " restarts %" PRIu64 " expired %" PRIu64
+        " decided %" PRIu64 " typed %" PRIu64 " claims %" PRIu64 " refused-kinds %" PRIu64 "\n",
+        routers->answered[FANOUT_SEARCH], routers->answered[FANOUT_GET],
+        routers->answered[FANOUT_WRITE], routers->partial, routers->failed, sum->sends,
+        sum->retries, sum->hedges, sum->splits, routers->refused, routers->maps, routers->restarts,
+        routers->expired, sim->decided, routers->typed, routers->claims, routers->kinds_refused);
 }
 
 #endif

@@ -7,6 +7,7 @@
 #ifndef OMEN_TESTS_SIM_SERVE_H
 #define OMEN_TESTS_SIM_SERVE_H
 #include "node/admit.h"
+#include "router/claim.h"
 #include "tests/lib/sim_router.h"
 
 _Static_assert(SIM_SHARDS == 2 && SIM_SHARD_KEYS <= 4,
@@ -138,6 +139,18 @@ sim_sub_free(struct sim_place *place, struct sim_sub *sub)
     free(sub);
 }
 
+void
+sim_subs_dropped(struct sim *sim, uint32_t at, struct cluster_uuid copy)
+{
+    struct sim_place *place = &sim->routers->places[at];
+    struct sim_sub *next;
+    for (struct sim_sub *sub = place->subs; sub != NULL; sub = next) {
+        next = sub->next;
+        if (sub->send.copy_high == copy.high && sub->send.copy_low == copy.low)
+            sim_sub_free(place, sub);
+    }
+}
+
 // A replica says that this strong read is to be done now; it may say so again.
 bool
 sim_sub_serve(struct sim *sim, const struct sim_env *env, uint64_t request)
@@ -203,7 +216,7 @@ static inline void
 sim_sub_propose(struct sim *sim, uint32_t at, const struct sim_sub *sub)
 {
     const uint32_t slot = sub->points[0] / SIM_SHARD_KEYS;
-    uint8_t bytes[SIM_PAYLOAD_BYTES] = {0, sub->erases, (uint8_t)slot};
+    uint8_t bytes[SIM_PAYLOAD_BYTES] = {0, sub->erases, (uint8_t)slot, sub->kind};
     for (uint32_t i = 0; i < sub->send.item_count; i++)
         bytes[0] |= (uint8_t)(1u << sub->points[i] % SIM_SHARD_KEYS);
     memcpy(bytes + 8, &sub->op, sizeof sub->op);
@@ -217,6 +230,24 @@ sim_sub_propose(struct sim *sim, uint32_t at, const struct sim_sub *sub)
     given.cfg_ver = sub->send.cfg_ver;
     sim_replica_step(sim, at, (struct cluster_uuid){sub->send.copy_high, sub->send.copy_low},
                      given);
+}
+
+// Whether the shard has points of the other kind. Where the map has the collection's kind no write comes to that.
+static inline bool
+sim_sub_differs(struct sim *sim, uint32_t at, const struct sim_sub *sub)
+{
+    const struct cluster_uuid copy = {sub->send.copy_high, sub->send.copy_low};
+    const struct sim_env *env = sim_env_find(&sim->nodes[at], copy);
+    for (uint32_t key = 0; key < SIM_SHARD_KEYS; key++) {
+        const uint64_t seq = env->table.cells[key].seq;
+        if (seq == 0 || env->log[seq].bytes[3] == sub->kind)
+            continue;
+        const uint64_t id = sim_history(sim, env->env.shard)->collection;
+        SIM_REQUIRE(sim, sim_collection(sim, id)->known == MAP_IDS_UNKEPT,
+                    "no shard has to refuse a write for its kind of ids where the map has it");
+        return true;
+    }
+    return false;
 }
 
 // True: the packet is the node's from now on.
@@ -240,6 +271,10 @@ sim_sub_take(struct sim *sim, uint32_t at, struct sim_sub *sub)
         }
         sim_sub_read(env, sub, &reply);
         sim_sub_reply(sim, at, sub, &reply);
+        return false;
+    }
+    if (admission.how == ADMIT_WRITE && sim_sub_differs(sim, at, sub)) {
+        sim_sub_refuse(sim, at, sub, OMEN_E_ID_KIND);
         return false;
     }
     sub->id = ++sim->routers->serial;

@@ -23,6 +23,7 @@ static const struct sim_tooth {
     {BUG_COMMIT_OLD_TERM, "ends"},     {BUG_SINGLE_CHANGE_BUG, "members"},
     {BUG_FORGET_TOMBSTONE, "rot"},     {BUG_CUT_EARLY, "splits"},
     {BUG_CUT_READ_ON, "halves"},       {BUG_STALE_ROUTE, "routers"},
+    {BUG_CLAIM_STALE, "kinds"},        {BUG_CLAIM_TWICE, "kinds"},
 };
 
 static inline int

@@ -25,7 +25,8 @@
 #define SIM_TURN_NS 300000u // less than two messages take
 #define SIM_SHARDS 2u       // at first
 #define SIM_SPLITS_MAX 24u
-#define SIM_LINES_MAX 64u    // of shards that ever were
+#define SIM_LINES_MAX 128u   // of shards that ever were
+#define SIM_OTHERS_MAX 24u   // collections beside the first that ever were
 #define SIM_MEMBER_LIVES 16u // a node's number in raft's group grows by it when its disk is lost
 #define SIM_NOWHERE UINT32_MAX
 #define SIM_ZONES_MAX 3u
@@ -63,6 +64,8 @@ struct sim_profile {
     uint32_t admin_ms;    // between two wishes of an operator about shards, at most; 0: none
     bool members_hot;     // and at once when somebody begins to lead, and splits when there was one
     uint32_t splits;      // permille of the operator's looks that split or move a shard, or end it
+    uint32_t
+        kinds; // permille of the operator's looks that make another collection, or drop it (tests/lib/sim_kind.h)
     // What follows has a usual value where it is 0, or is left out.
     uint32_t nodes;       // 3 or 5 by the seed
     uint32_t short_ms;    // of a fault, at least
@@ -164,7 +167,7 @@ struct sim_sum { // of what a shard holds at a place
 };
 
 struct sim_shard_history {
-    uint64_t id;
+    uint64_t id, collection;
     struct sim_range range;
     uint64_t parent, base, end; // where its line begins (once it has joined), and where it ended
     bool joined, ended;
@@ -231,6 +234,16 @@ struct sim_members {
     uint64_t changes, transfers, refused, lost; // counted
 };
 
+// What is known of a collection and the kind of its ids.
+struct sim_collection {
+    uint64_t id;
+    uint64_t version;         // of the newest map that anybody had with it in it
+    uint64_t decided_version; // of the oldest one that has its kind; 0: none
+    uint8_t known;            // enum map_id_kind, by that newest map
+    uint8_t decided;          // its kind, by any map
+    uint32_t written;         // kinds of the ids that upserts were applied with, by bits
+};
+
 struct sim {
     struct sim_options options;
     struct prng prng;
@@ -267,6 +280,10 @@ struct sim {
     struct sim_shard_history shards[SIM_LINES_MAX];
     uint32_t shard_count;
     uint64_t lines_version; // of the map that the lines are read of
+    uint64_t first; // the collection that all clients but those of kinds use; 0: there is none yet
+    struct sim_collection collections[SIM_OTHERS_MAX + 2];
+    uint32_t collection_count;
+    uint64_t decided; // kinds of ids
     uint64_t splits, moves, cuts, rots, rots_voted, rots_verified, buckets_named, halves;
     uint64_t halves_apart; // see tests/lib/sim_halves.h
     uint64_t pulls;        // see tests/lib/sim_pull.h

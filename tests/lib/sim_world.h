@@ -9,6 +9,7 @@
 #ifndef OMEN_TESTS_SIM_WORLD_H
 #define OMEN_TESTS_SIM_WORLD_H
 #include "tests/lib/sim_hooks.h"
+#include "tests/lib/sim_kind.h"
 #include "tests/lib/sim_net.h"
 
 static inline void sim_observe(struct sim *sim, uint32_t at);         // tests/lib/sim_check.h
@@ -154,6 +155,7 @@ sim_turn_config(const struct sim *sim, uint32_t at)
                    .retry_ns = 300 * SIM_MS},
         .weight = 100,
         .roles = NODE_DATA,
+        .features = sim_features(sim, at),
     };
     config.zone.count = 1;
     config.zone.bytes[0] = (char)('x' + sim_zone(sim, at));

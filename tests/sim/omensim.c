@@ -121,6 +121,16 @@ defer(struct sim *sim, struct sim_event *event)
     sim_push(&sim->heap, *event);
 }
 
+// One that is down has the newer program when it comes back.
+static void
+upgrade(struct sim *sim, uint32_t at)
+{
+    if (!sim->nodes[at].up)
+        return;
+    sim_crash(sim, at);
+    sim_start(sim, at);
+}
+
 static void
 take(struct sim *sim, struct sim_event *event)
 {
@@ -152,6 +162,9 @@ take(struct sim *sim, struct sim_event *event)
         break;
     case SIM_MEMBERS:
         sim_members_event(sim, event);
+        break;
+    case SIM_UPGRADE:
+        upgrade(sim, event->at);
         break;
     case SIM_FAULT:
         sim_fault_event(sim);
@@ -213,6 +226,10 @@ open_sim(struct sim *sim, const struct sim_options *options)
         for (uint32_t p = 0; p < options->nodes; p++)
             node->disk.peers[node->disk.peer_count++] = sim_address(p);
         sim_start(sim, i);
+        if (sim_upgrade_ns(sim, i) != 0)
+            sim_push(
+                &sim->heap,
+                (struct sim_event){.at_ns = sim_upgrade_ns(sim, i), .kind = SIM_UPGRADE, .at = i});
     }
     for (uint32_t c = 0; c < SIM_CLIENTS; c++)
         sim_think(sim, c);
@@ -272,9 +289,12 @@ static void
 check_liveness(struct sim *sim)
 {
     const uint64_t done = sim->ops_done, found = sim_routers_found(sim);
+    const uint64_t typed = sim_routers_typed(sim);
     run_until(sim, sim->now_ns + LIVENESS_NS / 2);
     SIM_REQUIRE(sim, sim->ops_done > done, "without faults operations go on");
     SIM_REQUIRE(sim, sim_routers_found(sim) > found, "without faults searches go on");
+    SIM_REQUIRE(sim, sim->options.profile->kinds == 0 || sim_routers_typed(sim) > typed,
+                "without faults a new collection is written");
     sim->stopped = true;
     run_until(sim, sim->now_ns + LIVENESS_NS / 2);
     restart_one(sim);

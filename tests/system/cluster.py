@@ -25,6 +25,7 @@ from omend_node import SECONDS, Node
 
 COLLECTION = "points"
 PAUSE_SECONDS = 0.05  # between two looks at a cluster
+MEMBERS_SECONDS = 15.0  # until all nodes are alive to the one that is asked
 WHOLE_SECONDS = 60.0  # until all copies are back
 LOG_LINES = 40  # of a node, in a report
 QUIET_SECONDS = 75.0  # until nothing is open that a fault wanted: a snapshot that was sent stays for a minute, for others who might want it
@@ -188,12 +189,16 @@ class ClusterCase(unittest.TestCase):
         """What is where, and the end of what each node said."""
         said = [f"{node.name} ({node.node}), {'runs' if node.runs() else 'ended'}, said:\n{''.join(node.log().splitlines(True)[-LOG_LINES:])}"
                 for node in self.nodes]
-        return "\n".join(["", *map(str, self.client.shards(COLLECTION)), *map(str, self.client.members()), *said])
+        try:
+            rows: list[Any] = [*self.client.shards(COLLECTION), *self.client.members()]
+        except omendb.OmenError as error:  # what the nodes said is all the more wanted
+            rows = [error]
+        return "\n".join(["", *map(str, rows), *said])
 
     def until_members(self) -> None:
         there = {node.node for node in self.nodes}
         until("all nodes are alive, and no others",
-              lambda: {row["node"] for row in self.client.members() if row["state"] == "alive"} == there, 15)
+              lambda: {row["node"] for row in self.client.members() if row["state"] == "alive"} == there, MEMBERS_SECONDS)
 
     def primary(self) -> Node:
         """The node that is primary of most shards."""
@@ -212,8 +217,8 @@ class ClusterCase(unittest.TestCase):
         """Nothing that was acknowledged is lost, nothing came back, all copies are there and alike, and no node keeps what it does not need.
 
         What nodes need is seen when a cluster is checked for the first time."""
-        self.until_whole()
         self.until_members()
+        self.until_whole()
         strong = self.client.collection(COLLECTION, consistency="strong")
         present = 0
         for key in range(workload.KEYS):

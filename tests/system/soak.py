@@ -34,6 +34,7 @@ class Soak(NetworkCase):
     seconds = 0.0
 
     def test_it_goes_on_for_long(self) -> None:
+        print(f"seed {self.seed}", file=sys.stderr, flush=True)
         draw = random.Random(self.seed)
         end = time.monotonic() + self.seconds
         faults = (self.kill_one, self.kill_two, self.kill_all, self.pause_one, self.restart_one, self.cut_one)

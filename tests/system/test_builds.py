@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import unittest
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -151,12 +152,12 @@ class Builds(BuildsCase):
             self.assertEqual(builder.wait_for("build.installed")["rows"], "3000")
         self.assertEqual(self.client.collection("loaded").search(self.vectors[17], k=1)[0][0], 17)
 
-    def test_a_builder_that_is_killed_leaves_everything_as_it_was_and_another_start_finishes(self) -> None:
+    def check_ended_builder(self, end: Callable[[], int], code: int) -> None:
         builder = self.found_builder()
         with self.load() as load:
             number = self.begin()
             builder.wait_for("build.begun", job=str(number))
-            self.assertEqual(builder.kill(), -signal.SIGKILL)
+            self.assertEqual(end(), code)
             until("it was somebody's", lambda: self.job(number).get("attempts", 0) >= 1)
             load.wait_for(acks=20, searches=5)
             self.check_recall()
@@ -166,6 +167,12 @@ class Builds(BuildsCase):
         self.assertGreaterEqual(self.job(number)["attempts"], 2)
         self.check_recall()
         self.check_all()
+
+    def test_a_builder_that_is_killed_leaves_everything_as_it_was_and_another_start_finishes(self) -> None:
+        self.check_ended_builder(lambda: self.builder.kill(), -signal.SIGKILL)
+
+    def test_a_builder_that_is_told_to_go_in_the_middle_goes_and_another_start_finishes(self) -> None:
+        self.check_ended_builder(lambda: self.builder.stop(), 0)
 
     def test_a_job_that_is_cancelled_is_dropped_and_the_next_one_is_taken(self) -> None:
         builder = self.found_builder()

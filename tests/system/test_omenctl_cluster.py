@@ -389,6 +389,36 @@ class Import(Case):
                         "--consistency", "strong")[0]
         self.assertEqual((hit["id"], hit["distance"], hit["payload"]), (1334, 0, {"row": 1234}))
 
+    def test_every_format_brings_the_same_points(self) -> None:
+        rows = [[row, 1, 2, 3] for row in range(20)]
+
+        def flat(kind: str) -> bytes:
+            return b"".join(struct.pack(f"<4{kind}", *row) for row in rows)
+
+        def each(kind: str) -> bytes:
+            return b"".join(struct.pack(f"<I4{kind}", 4, *row) for row in rows)
+
+        def npy(descr: str, kind: str) -> bytes:
+            head = f"{{'descr': '{descr}', 'fortran_order': False, 'shape': (20, 4), }}".encode()
+            return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head + flat(kind)
+
+        dense = struct.pack("<II", 20, 4)
+        lines = "".join(json.dumps({"id": 10_000 + row[0], "vector": row}) + "\n" for row in rows)
+        table = "id,vector\n" + "".join(f'{11_000 + row[0]},"{row}"\n' for row in rows)
+        files = {"f4.npy": npy("<f4", "f"), "f2.npy": npy("<f2", "e"), "u1.npy": npy("|u1", "B"), "i1.npy": npy("|i1", "b"),
+                 "a.fvecs": each("f"), "a.bvecs": each("B"), "a.fbin": dense + flat("f"), "a.u8bin": dense + flat("B"),
+                 "a.i8bin": dense + flat("b"), "a.ndjson": lines.encode(), "a.jsonl": lines.replace(": 10", ": 12").encode(), "a.csv": table.encode()}
+        for number, (name, content) in enumerate(files.items()):
+            with self.subTest(name):
+                path, first = self.folder / name, {"a.ndjson": 10_000, "a.csv": 11_000, "a.jsonl": 12_000}.get(name)
+                path.write_bytes(content)
+                words = ["--first-id", number * 100] if first is None else []
+                done = self.fine("import", "docs", path, "--batch", 7, *words)
+                self.assertEqual((done["rows"], done["written"], done["refused"]), (20, 20, 0))
+                begin = number * 100 if first is None else first
+                points = self.fine("point", "get", "docs", *range(begin, begin + 20), "--with", "vector", "--consistency", "strong")
+                self.assertEqual([point and point["vector"] for point in points], rows)
+
     def test_refused_rows_are_counted_listed_and_end_with_8(self) -> None:
         self.rows[7][1] = float("nan")
         self.rows[1700][2] = float("inf")

@@ -271,11 +271,11 @@ class Clients(Case):
                 self.assertIn(error.name, ("BUSY", "TIMEOUT", "STALE_MAP"))
             self.assertLess(time.monotonic(), end, "a write is acknowledged in time")
 
-    def count(self, node: Node) -> int:
+    def count(self, node: Node, consistency: str = "strong") -> int:
         client = self.client(node)
         while True:
             try:
-                return int(client.call("point.count", collection="docs", consistency="strong", deadline_ms=5000)["count"])
+                return int(client.call("point.count", collection="docs", consistency=consistency, deadline_ms=5000)["count"])
             except RpcError as error:
                 self.assertIn(error.name, ("BUSY", "TIMEOUT", "STALE_MAP"))
 
@@ -373,11 +373,23 @@ class Clients(Case):
             node.wait()
         for node in nodes:
             node.start()
+        for node in nodes:  # from the first answers on
+            self.assertEqual(self.count(node, "eventual"), 150)
         for node in nodes:
             node.stands_at("meta.lease", boot="2")
         self.assertEqual(self.count(nodes[1]), 150)
         self.write(nodes[1], 150, 10)
         self.assertEqual(self.count(nodes[0]), 160)
+
+    def test_a_node_alone_that_was_killed_shows_what_it_acknowledged_from_its_first_answer_on(self) -> None:
+        alone = self.made("alone")
+        alone.start()
+        self.change(self.client(alone), "collection.create", name="docs", dimension=4, metric="l2", shards=4, replicas=1)
+        for turn in range(5):
+            self.write(alone, 200 * turn, 200)
+            self.assertEqual(alone.kill(), -signal.SIGKILL)
+            alone.start()
+            self.assertEqual(self.count(alone, "eventual"), 200 * (turn + 1))
 
     def test_with_keys_nobody_comes_in_without_one_and_a_key_opens_what_it_is_for(self) -> None:
         config = self.keyed()

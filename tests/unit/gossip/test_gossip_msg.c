@@ -1,6 +1,9 @@
 // tests/unit/gossip/test_gossip_msg.c -- messages come out of their bytes as they went in, and anything else is refused.
 #include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/prng.h"
 #include "gossip/gossip_msg.h"
@@ -261,6 +264,53 @@ START_TEST(messages_beyond_their_limits_are_refused)
 }
 END_TEST
 
+// tests/golden/wire/gossip-1.bin is kept for ever: messages, each behind its size in two bytes, little-endian. OMEN_GOLDEN=write made it.
+#define GOLDEN "tests/golden/wire/gossip-1.bin"
+enum { GOLDEN_MESSAGES = 40 };
+
+static void
+make_golden(void)
+{
+    struct prng prng;
+    struct gossip_msg msg;
+    uint8_t bytes[2 + GOSSIP_PACKET_BYTES_MAX];
+    FILE *file = fopen(GOLDEN, "wbx");
+    ck_assert_ptr_nonnull(file);
+    prng_init(&prng, 1);
+    for (uint32_t i = 0; i < GOLDEN_MESSAGES; i++) {
+        random_msg(&prng, &msg, i % 7);
+        const size_t count = gossip_msg_encode(&msg, bytes + 2);
+        bytes[0] = (uint8_t)count;
+        bytes[1] = (uint8_t)(count >> 8);
+        ck_assert_uint_eq(fwrite(bytes, 1, 2 + count, file), 2 + count);
+    }
+    fclose(file);
+}
+
+START_TEST(what_an_earlier_build_said_is_read_and_said_alike)
+{
+    struct gossip_msg msg;
+    uint8_t size[2], bytes[GOSSIP_PACKET_BYTES_MAX], again[GOSSIP_PACKET_BYTES_MAX];
+    uint32_t messages = 0, kinds = 0;
+    const char *want = getenv("OMEN_GOLDEN");
+    if (want != NULL && strcmp(want, "write") == 0 && access(GOLDEN, F_OK) != 0)
+        make_golden();
+    FILE *file = fopen(GOLDEN, "rb");
+    ck_assert_ptr_nonnull(file);
+    for (; fread(size, 1, 2, file) == 2; messages++) {
+        const size_t count = size[0] | (size_t)size[1] << 8;
+        ck_assert(count <= sizeof bytes && fread(bytes, 1, count, file) == count);
+        ck_assert_int_eq(gossip_msg_decode(bytes, count, &msg), OMEN_OK);
+        ck_assert_uint_eq(gossip_msg_encode(&msg, again), count);
+        ck_assert(memcmp(again, bytes, count) == 0);
+        kinds |= 1u << msg.kind;
+    }
+    fclose(file);
+    ck_assert_uint_eq(messages, GOLDEN_MESSAGES);
+    ck_assert_uint_eq(kinds, (2u << GOSSIP_STATE) - 2);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -271,6 +321,7 @@ suite(void)
     tcase_add_test(bytes, another_version_is_told_apart);
     tcase_add_test(bytes, more_bytes_than_a_datagram_has_are_refused);
     tcase_add_loop_test(bytes, damaged_messages_are_refused_or_valid, 0, 5);
+    tcase_add_test(bytes, what_an_earlier_build_said_is_read_and_said_alike);
     suite_add_tcase(s, bytes);
     TCase *limits = tcase_create("limits");
     tcase_add_test(limits, claims_beyond_their_limits_are_refused);

@@ -252,6 +252,7 @@ START_TEST(a_limit_that_turns_out_too_small_is_kept)
         ck_assert(status == OMEN_OK || status == OMEN_E_NO_MEMORY);
         ck_assert_uint_le(world.report.memory_peak, config.memory_max);
         ck_assert_int_eq(world.graph.links != NULL, status == OMEN_OK);
+        ck_assert_int_eq(world.report.memory_left > 0, status == OMEN_OK);
     }
     build_world_fini(&world);
 }
@@ -395,6 +396,34 @@ START_TEST(a_progress_function_that_says_so_ends_the_build)
 }
 END_TEST
 
+// At its first call, its second, and so on, in longer and longer steps, until there are no more; how many there are is a matter of time.
+START_TEST(a_build_that_is_ended_at_any_moment_leaves_nothing_behind)
+{
+    struct build_world world;
+    struct watch watch = {.stop_at = 0};
+    struct build_config config = build_world_config(2);
+    omen_status status = OMEN_E_CANCELLED;
+    config.progress = watch_progress;
+    config.context = &watch;
+    build_world_init(&world, 12000, 64);
+    for (uint32_t row = 11000; row < world.count; row++)
+        copy_row(&world, row - 11000, row);
+    if (_i == 1)
+        config.memory_max = build_world_memory(&world, &config).least;
+    while (status != OMEN_OK) {
+        watch = (struct watch){.stop_at = watch.stop_at + 1 + watch.stop_at / 4};
+        status = build_world_run(&world, &config);
+        ck_assert(status == OMEN_OK || status == OMEN_E_CANCELLED);
+        ck_assert_int_eq(status == OMEN_E_CANCELLED, watch.calls == watch.stop_at);
+        ck_assert_int_eq(world.graph.links != NULL, status == OMEN_OK);
+        ck_assert_int_eq(world.report.memory_left > 0, status == OMEN_OK);
+    }
+    ck_assert_uint_gt(watch.stop_at, 1);
+    build_world_check(&world);
+    build_world_fini(&world);
+}
+END_TEST
+
 START_TEST(refused_memory_leaves_nothing_behind)
 {
     struct build_world world;
@@ -410,6 +439,7 @@ START_TEST(refused_memory_leaves_nothing_behind)
             break;
         ck_assert_int_eq(status, OMEN_E_NO_MEMORY);
         ck_assert_ptr_null(world.graph.links);
+        ck_assert_uint_eq(world.report.memory_left, 0);
         ck_assert_uint_lt(n, 2000);
     }
     build_world_check(&world);
@@ -444,6 +474,8 @@ suite(void)
     suite_add_tcase(suite, hard);
     TCase *ends = tcase_create("ends");
     tcase_add_test(ends, a_progress_function_that_says_so_ends_the_build);
+    tcase_add_loop_test(ends, a_build_that_is_ended_at_any_moment_leaves_nothing_behind, 0,
+                        2 * ALONE);
     tcase_add_loop_test(ends, refused_memory_leaves_nothing_behind, 0, ALONE);
     tcase_add_loop_test(ends, stages_hold_what_is_counted_and_read_what_they_compare, 0, 2);
     tcase_add_loop_test(ends, a_limit_of_memory_is_kept_and_one_below_the_least_is_refused, 0, 6);

@@ -213,6 +213,7 @@ START_TEST(refused_memory_leaves_nothing_behind)
         ck_assert_int_eq(build_world_run(&world, &config), OMEN_E_NO_MEMORY);
         mem_fail_after(0);
         ck_assert_ptr_null(world.graph.links);
+        ck_assert_uint_eq(world.report.memory_left, 0);
         ck_assert_uint_lt(n, 100);
     }
     build_world_make(&world, &config);

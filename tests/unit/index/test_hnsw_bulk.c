@@ -4,7 +4,7 @@
 #include <pthread.h>
 #include <sched.h>
 
-#include "index/hnsw_bulk.h"
+#include "index/hnsw_bulk_int.h"
 #include "index/hnsw_int.h"
 #include "tests/lib/index_world.h"
 
@@ -341,6 +341,24 @@ START_TEST(rows_that_were_linked_are_found_while_links_are_put_in_place)
 }
 END_TEST
 
+// A fault of whoever made them, which the caller stops at.
+START_TEST(links_that_are_no_graph_are_told_by_who_puts_them_in_place)
+{
+    struct world world;
+    struct hnsw_bulk *made;
+    world_init_usual(&world);
+    world_add(&world, 3000);
+    ck_assert_int_eq(make(&world, 2, &made), OMEN_OK);
+    uint32_t *const links = made->graph.links + (size_t)1234 * made->graph.links_max;
+    ck_assert_uint_gt(made->graph.counts[1234], 1);
+    const uint32_t bad[] = {made->rows, 1234, links[1]}; // of no row, to itself, twice
+    links[0] = bad[_i];
+    ck_assert_int_eq(hnsw_bulk_install(made), OMEN_E_INTERNAL);
+    hnsw_bulk_close(made);
+    world_fini(&world);
+}
+END_TEST
+
 struct asked {
     uint32_t calls, stop_at;
 };
@@ -470,6 +488,7 @@ suite(void)
     tcase_add_test(beside, an_index_of_erased_rows_only_is_left_without_links);
     tcase_add_test(beside, searches_go_on_while_links_are_made_and_put_in_place);
     tcase_add_test(beside, rows_that_were_linked_are_found_while_links_are_put_in_place);
+    tcase_add_loop_test(beside, links_that_are_no_graph_are_told_by_who_puts_them_in_place, 0, 3);
     tcase_add_loop_test(beside, a_build_can_be_stopped_before_all_rows_are_coded, 0, 2);
     tcase_add_loop_test(beside, refused_memory_leaves_the_index_as_it_was, 0, 2);
     tcase_add_loop_test(beside, a_limit_of_memory_is_kept_and_one_below_the_least_is_refused, 0, 4);

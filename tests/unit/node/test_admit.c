@@ -82,6 +82,37 @@ START_TEST(after_a_start_others_answer_reads_until_the_map_is_as_new_as_before_i
 }
 END_TEST
 
+START_TEST(after_a_start_a_copy_answers_when_it_has_applied_what_its_log_held)
+{
+    copies.current_ns = 7;
+    copies.now_ns = 7 + 9999999999;
+    copy.replica.found_seq = 51; // of which 50 is applied
+    request.consistency = FANOUT_ANY;
+    claim_how(ADMIT_READ);
+    request.consistency = FANOUT_SESSION;
+    claim_how(ADMIT_READ);
+    copy.row.primary.low = 3; // the other leads
+    claim_refused(OMEN_E_BUSY);
+    copy.replica.applied_seq = 51;
+    claim_how(ADMIT_SERVE);
+}
+END_TEST
+
+START_TEST(a_copy_that_cannot_catch_up_answers_after_a_while_unless_it_commits_alone)
+{
+    copies.now_ns = 10000000000;
+    copy.replica.found_seq = 51;
+    request.consistency = FANOUT_ANY;
+    claim_how(ADMIT_SERVE); // too few may be there for a write
+    copy.row.replicas[0] = copy.row.replicas[1];
+    copy.row.replica_count = 1;
+    copy.row.min_insync = 2;
+    claim_how(ADMIT_SERVE);
+    copy.row.min_insync = 1;
+    claim_how(ADMIT_READ);
+}
+END_TEST
+
 START_TEST(another_copy_or_shard_is_refused)
 {
     request.copy_low = 4;
@@ -204,6 +235,9 @@ admit_suite(void)
     tcase_add_test(tcase,
                    a_strong_read_and_a_write_are_for_the_replica_and_others_for_what_is_applied);
     tcase_add_test(tcase, after_a_start_others_answer_reads_until_the_map_is_as_new_as_before_it);
+    tcase_add_test(tcase, after_a_start_a_copy_answers_when_it_has_applied_what_its_log_held);
+    tcase_add_test(tcase,
+                   a_copy_that_cannot_catch_up_answers_after_a_while_unless_it_commits_alone);
     tcase_add_test(tcase, another_copy_or_shard_is_refused);
     tcase_add_test(tcase, an_older_map_and_a_newer_one_are_refused);
     tcase_add_test(tcase, a_copy_that_is_not_in_sync_or_not_in_the_map_answers_nothing);

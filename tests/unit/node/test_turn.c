@@ -304,7 +304,7 @@ propose(const struct command *command)
 }
 
 // So that no collection of a new cluster is one of before.
-START_TEST(a_new_cluster_has_its_features_before_a_shard_has_a_copy)
+START_TEST(a_new_cluster_has_its_features_before_a_collection)
 {
     features = MAP_FEATURE_ID_KINDS;
     begin(1000);
@@ -315,14 +315,18 @@ START_TEST(a_new_cluster_has_its_features_before_a_shard_has_a_copy)
     command = (struct command){.kind = COMMAND_COLLECTION_CREATE};
     command.collection = (struct command_collection){
         .name = {.count = 1, .bytes = "c"}, .dimension = 4, .shards = 2, .replication = 1};
-    propose(&command);
-    ck_assert_uint_eq(turn.map.shard_count, 2);
-    while (turn.map.shards[0].replica_count == 0) {
+    step((struct turn_input){.kind = TURN_IN_PROPOSE, .command = &command});
+    ck_assert_int_eq(out.raft.answer, RAFT_ANSWER_BUSY);
+    settle();
+    ck_assert_uint_eq(turn.map.collection_count, 0);
+    while (turn.map.features == 0) {
         now_ns += MS;
         step((struct turn_input){.kind = TURN_IN_WAKE});
         settle();
     }
     ck_assert_uint_eq(turn.map.features, MAP_FEATURE_ID_KINDS);
+    propose(&command);
+    ck_assert_uint_eq(turn.map.collection_count, 1);
     ck_assert_uint_eq(turn.map.collections[0].id_kind, MAP_IDS_OPEN);
     end();
     features = 0;
@@ -788,7 +792,7 @@ node_turn_suite(void)
     tcase_add_test(tcase, a_node_writes_itself_into_the_map_once);
     tcase_add_test(tcase, what_is_new_is_switched_on_once_all_nodes_know_it);
     tcase_add_test(tcase, who_does_not_know_what_is_switched_on_ends);
-    tcase_add_test(tcase, a_new_cluster_has_its_features_before_a_shard_has_a_copy);
+    tcase_add_test(tcase, a_new_cluster_has_its_features_before_a_collection);
     tcase_add_test(tcase, a_lease_is_asked_for_granted_and_held);
     tcase_add_test(tcase, who_has_a_disk_that_takes_nothing_asks_for_no_lease_until_it_does);
     tcase_add_test(tcase, a_grant_names_the_end_of_its_leaders_log_not_what_is_applied);

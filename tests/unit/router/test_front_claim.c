@@ -98,6 +98,29 @@ START_TEST(the_first_write_claims_its_kind_and_nobody_is_asked_before_the_map_ha
 }
 END_TEST
 
+// Whether or not who gave it said when it had come.
+START_TEST(what_waited_for_its_claim_has_what_is_left_of_its_deadline)
+{
+    struct api_point_upsert ask = upsert(integers);
+    const uint64_t begun_ns = fw->now_ns;
+    ask.deadline_ms = 5000;
+    fw->received_ns = _i == 0 ? 0 : begun_ns;
+    fw_ask(fw, METHOD_POINT_UPSERT, &ask);
+    ck_assert_uint_eq(fw->claims, 1);
+    ck_assert_uint_eq(fw->claim.deadline_ns, begun_ns + 5000 * FW_MS);
+    fw->now_ns += 4000 * FW_MS;
+    have_kind(MAP_IDS_INTEGER);
+    fw->faults.lost = 1000;
+    go_on();
+    ck_assert_uint_gt(fw->parts_sent, 0);
+    ck_assert_uint_le(fw->deadline_ms, 1001);
+    fw_await(fw);
+    ck_assert_int_eq(fw->error.status, OMEN_E_TIMEOUT);
+    ck_assert_uint_gt(fw->now_ns, begun_ns + 4900 * FW_MS);
+    ck_assert_uint_lt(fw->now_ns, begun_ns + 5100 * FW_MS);
+}
+END_TEST
+
 START_TEST(who_comes_second_with_the_other_kind_is_refused_whole)
 {
     const struct api_point_upsert ask = upsert(texts);
@@ -185,6 +208,7 @@ front_claim_suite(void)
     Suite *suite = suite_create("router/front_claim");
     TCase *tcase = tcase_create("front_claim");
     tcase_add_checked_fixture(tcase, fresh, tidy_up);
+    tcase_add_loop_test(tcase, what_waited_for_its_claim_has_what_is_left_of_its_deadline, 0, 2);
     tcase_add_loop_test(
         tcase, the_first_write_claims_its_kind_and_nobody_is_asked_before_the_map_has_one, 0, 2);
     tcase_add_test(tcase, who_comes_second_with_the_other_kind_is_refused_whole);

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "index/hnsw_int.h"
 #include "shard/hosted_int.h"
 #include "shard/journal.h"
 #include "tests/lib/build_elsewhere.h"
@@ -116,6 +117,79 @@ START_TEST(one_graph_fits_both_copies)
         ck_assert_uint_eq(builds_of(&copies[i]), 1);
         ck_assert_uint_eq(stats_of(&copies[i]).tail, 0);
         check_copy(&copies[i], 0, ROWS / 200, 1, text);
+    }
+    built_graph_fini(&graph);
+}
+END_TEST
+
+static struct generation *
+generation_of(const struct else_copy *copy)
+{
+    return hosted_shard(copy->hosted)->target;
+}
+
+// The ids that a slot's links lead to, in their order.
+static uint32_t
+links_of(const struct else_copy *copy, uint32_t slot, uint64_t *out)
+{
+    const struct generation *generation = generation_of(copy);
+    uint32_t links[LINK_ROW_MAX];
+    const uint32_t rows = hnsw_count(generation->hnsw);
+    const uint32_t count = graph_read(&generation->hnsw->graph, slot, rows, links);
+    for (uint32_t i = 0; i < count; i++)
+        out[i] = idmap_id(generation->ids, links[i]);
+    return count;
+}
+
+// Compaction moves rows, and erased ones have no links: both are passed over side by side.
+static uint32_t
+next_live(const struct hnsw *hnsw, uint32_t slot)
+{
+    while (slot < hnsw_linked(hnsw) && hnsw_erased(hnsw, slot))
+        slot++;
+    return slot;
+}
+
+// Every row that is linked has the same id and leads to the same ids; returns how many there are.
+static uint32_t
+check_same_links(void)
+{
+    const struct generation *a = generation_of(&copies[0]), *b = generation_of(&copies[1]);
+    uint32_t rows = 0, at = next_live(a->hnsw, 0), other = next_live(b->hnsw, 0);
+    while (at < hnsw_linked(a->hnsw) && other < hnsw_linked(b->hnsw)) {
+        uint64_t ours[LINK_ROW_MAX], theirs[LINK_ROW_MAX];
+        const uint32_t count = links_of(&copies[0], at, ours);
+        ck_assert_uint_eq(idmap_id(a->ids, at), idmap_id(b->ids, other));
+        ck_assert_uint_eq(links_of(&copies[1], other, theirs), count);
+        ck_assert_mem_eq(ours, theirs, count * sizeof *ours);
+        rows++;
+        at = next_live(a->hnsw, at + 1);
+        other = next_live(b->hnsw, other + 1);
+    }
+    ck_assert_uint_eq(at, hnsw_linked(a->hnsw));
+    ck_assert_uint_eq(other, hnsw_linked(b->hnsw));
+    return rows;
+}
+
+// By slot where nothing was deleted; else by id, since one of the copies has been compacted.
+START_TEST(all_copies_have_the_same_links)
+{
+    struct built_graph graph;
+    open_filled(1, false);
+    else_change(copies, COPIES, HOSTED_DELETE, 0, 300 * (uint32_t)_i, 7, 0, false);
+    ck_assert_int_eq(hosted_compact(copies[1].hosted, &error), OMEN_OK);
+    else_build(copies[0].hosted, 5, &graph);
+    else_change(copies, COPIES, HOSTED_DELETE, 1, 200 * (uint32_t)_i, 7, 0, false);
+    put(&copies[0], 5, &graph, HOSTED_MEASURED);
+    put(&copies[1], 5, &graph, HOSTED_TRUSTED);
+    ck_assert_uint_eq(check_same_links(), ROWS - 500 * (uint32_t)_i);
+    for (uint32_t row = 0; row < ROWS && _i == 0; row++) {
+        uint64_t links[LINK_ROW_MAX];
+        const uint32_t *built_links = graph.graph.links + (size_t)row * graph.graph.links_max;
+        ck_assert_uint_eq(links_of(&copies[1], row, links), graph.graph.counts[row]);
+        for (uint32_t i = 0; i < graph.graph.counts[row]; i++)
+            ck_assert_uint_eq(links[i],
+                              built_links[i]); // ids are numbers from 0 on here, and so are rows
     }
     built_graph_fini(&graph);
 }
@@ -334,6 +408,32 @@ spoil(struct built_graph *graph)
         graph->graph.counts[row] = (uint8_t)(graph->graph.counts[row] / 3);
 }
 
+// To the hundredth of a point.
+START_TEST(a_graph_may_find_half_a_point_less_than_the_best_and_no_more)
+{
+    static const double less[] = {0.0, 0.0049, 0.0051};
+    struct built_graph graph;
+    open_filled(1, false);
+    else_build(copies[0].hosted, 5, &graph);
+    spoil(&graph); // so that the best can be better by so much
+    struct graft_record *record = &copies[0].hosted->builds.record;
+    ck_assert_int_eq(else_put(copies[0].hosted, 5, &graph, HOSTED_TRUSTED, &built, &error),
+                     OMEN_OK);
+    put(&copies[0], 6, &graph, HOSTED_MEASURED); // as good as what is there
+    ck_assert_double_eq(built.recall, built.before);
+    ck_assert_double_lt(built.recall, 0.99);
+    const double found = built.recall;
+    for (uint32_t i = 0; i < 3; i++) {
+        *record = (struct graft_record){.best = found + less[i], .rows = ROWS};
+        const omen_status status =
+            else_put(copies[0].hosted, 7 + i, &graph, HOSTED_MEASURED, &built, &error);
+        ck_assert_int_eq(status, less[i] <= 0.005 ? OMEN_OK : OMEN_E_INVALID);
+        ck_assert_double_eq(built.recall, found);
+    }
+    built_graph_fini(&graph);
+}
+END_TEST
+
 START_TEST(the_best_that_a_copy_had_is_asked_for_after_a_restart)
 {
     struct built_graph graph;
@@ -441,9 +541,11 @@ hosted_elsewhere_suite(void)
     tcase_add_loop_test(tcase, one_graph_fits_both_copies, 0, 3);
     tcase_add_loop_test(tcase, copies_that_compacted_differently_and_changed_since_take_it_as_well,
                         0, 4);
+    tcase_add_loop_test(tcase, all_copies_have_the_same_links, 0, 2);
     tcase_add_test(tcase, a_compaction_ends_a_freeze_and_nothing_else);
     tcase_add_test(tcase, too_few_rows_none_that_live_and_no_number_are_nothing_to_build);
     tcase_add_test(tcase, a_graph_that_leads_nowhere_or_is_worse_than_the_best_is_refused);
+    tcase_add_test(tcase, a_graph_may_find_half_a_point_less_than_the_best_and_no_more);
     tcase_add_test(tcase, what_is_not_whole_out_of_date_ahead_or_of_other_links_is_refused);
     tcase_add_test(tcase, what_is_left_idle_is_forgotten_and_local_builds_wait_as_long);
     tcase_add_test(tcase, what_was_put_in_place_is_there_after_a_restart);

@@ -144,7 +144,7 @@ for_each(void (*fn)(uint32_t table, uint64_t key, uint8_t *bytes, size_t count))
             values++;
         }
     }
-    ck_assert_uint_eq(values, 1 + (1 + 3 + 1 + 1) + 1 + 1);
+    ck_assert_uint_eq(values, 1 + (1 + 3 + 1) + 1 + 2);
     check_sound();
 }
 
