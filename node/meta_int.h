@@ -172,7 +172,7 @@ void meta_wish_now(struct meta *meta, uint64_t now_ns); // writes meta->wish
 
 // meta_tell.c
 void meta_tell(struct meta *meta);
-void meta_answer_now(struct meta *meta, const struct meta_ask *ask, enum raft_answer answer);
+void meta_answer_now(struct meta *meta, const struct meta_ask *ask, enum raft_answer said);
 void meta_wait_for(struct meta *meta, const struct meta_ask *ask, uint64_t now_ns);
 void meta_give_up(struct meta *meta, uint64_t now_ns); // proposals that wait too long
 

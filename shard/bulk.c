@@ -157,7 +157,7 @@ make_links(struct hnsw *hnsw, struct hnsw_bulk_options *options, struct backend 
     }
     if (status == OMEN_OK && *bulk != NULL)
         made->backend = options->maker != NULL ? OMEN_BACKEND_CUDA : OMEN_BACKEND_CPU;
-    if (status != OMEN_OK && options->maker != NULL)
+    if (status != OMEN_OK && backend != NULL && options->maker != NULL)
         made->error = backend->gpu.error;
     else if (status != OMEN_OK)
         (void)error_set_plain(&made->error, status);

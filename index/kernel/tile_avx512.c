@@ -578,7 +578,8 @@ append(struct reservoir *reservoir, uint32_t held, const uint64_t *candidates, u
             put_smaller(reservoir, (uint32_t)__builtin_ctzll(same), candidate);
             continue;
         }
-        hashes = _mm512_mask_set1_epi8(hashes, 1ull << held, (char)(uint8_t)(candidate >> 32));
+        hashes =
+            _mm512_mask_set1_epi8(hashes, 1ull << (held & 63), (char)(uint8_t)(candidate >> 32));
         reservoir->ids[held] = (uint32_t)candidate;
         reservoir->keys[held++] = (uint16_t)(candidate >> 40);
     }
