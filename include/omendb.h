@@ -2,6 +2,8 @@
  *
  * Threads:  every call may be made from any thread at any time, except omen_close, which must be the last
  *           call on its handle. Searches never wait for writers. Writers of one index take turns.
+ * Forks:    a child may search and read what was open before the fork, as it was then; what writes, waits or counts is
+ *           OMEN_E_INVALID there, and omen_close does nothing.
  * Errors:   0 or a negative omen_status. omen_error_message() describes the calling thread's last failure.
  *           A call that fails has changed nothing, unless its comment says otherwise.
  * Memory:   vectors, ids and payloads that go in are borrowed for the call. What comes out goes to buffers

@@ -80,6 +80,7 @@ struct outside;      // shard/outside.h
 struct shard {
     omen_options options; // path is NULL; ef_search is `ef` below
     size_t row_bytes;
+    uint32_t process; // that opened it
     struct epoch gate;
     _Atomic(struct generation *) generation; // what searches see
     struct generation

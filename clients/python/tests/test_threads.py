@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 
 import numpy as np
@@ -147,3 +149,32 @@ def test_the_gil_is_released_while_the_engine_works(rng):
 
         run_together(search, count)
         assert counted > 1000
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_forked_child_searches_and_ends(rng, tmp_path, durable):
+    """It waited for ever for threads that were only in its parent, when the index was closed or collected there."""
+    rows = rng.standard_normal((5000, 32)).astype(np.float32)
+    index = Index(dimension=32, metric="l2", threads=2, path=tmp_path / "index" if durable else None)
+    for first in range(0, len(rows), 500):
+        index.add(rows[first : first + 500])
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        try:
+            found = index.search(rows[7], k=1)[0][0]
+            refused = 0
+            for call in (index.flush, index.stats, index.compact, lambda: index.add(rows[:1])):
+                try:
+                    call()
+                except errors.InvalidError as error:
+                    refused += "before a fork" in str(error)
+            index.close()
+            os._exit(0 if (found, refused) == (7, 4) else 1)
+        finally:
+            os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
+    index.flush()
+    index.verify()
+    assert len(index) == len(rows)
+    index.close()
