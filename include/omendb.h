@@ -225,9 +225,13 @@ typedef struct omen_query_options {
     omen_backend       backend;       /* CUDA, in omen_query_batch and omen_knn_exact alone: a GPU searches a copy of the
                                        * index, which stays there for the next batch; it takes k and ef up to 512, no
                                        * oversample and no deadline */
+    /* What takes long on a CPU (omen_query_batch, omen_knn_exact, omen_measure_recall) asks it now and then, in the thread
+     * that called; non-zero ends the call with OMEN_E_CANCELLED. */
+    int              (*stop)(void *context);
+    void              *context;
 } omen_query_options;
 #define OMEN_QUERY_OPTIONS_INIT \
-    { sizeof(omen_query_options), 10, 0, 0.0, 0, NULL, NULL, 0, 0, 0, 0, OMEN_F32, 0, NULL, OMEN_BACKEND_AUTO }
+    { sizeof(omen_query_options), 10, 0, 0.0, 0, NULL, NULL, 0, 0, 0, 0, OMEN_F32, 0, NULL, OMEN_BACKEND_AUTO, NULL, NULL }
 
 /* Writes at most k ids and distances, nearest first, equal distances by older row; *found says how many.
  * options may be NULL. */

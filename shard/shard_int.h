@@ -323,6 +323,9 @@ OMEN_MUST_CHECK omen_status search_run(struct visit *visit, struct search *searc
                                        const struct search_query *query, uint32_t *found,
                                        struct omen_error *error);
 void search_report(const struct search *search, omen_query_report *report); // report may be NULL
+// Asks options->stop, at most ten times a second; *asked_ns is when it was asked last.
+bool search_stopped(const omen_query_options *options, uint64_t *asked_ns);
+OMEN_MUST_CHECK omen_status search_cancelled(struct omen_error *error);
 // Of two hits with one id the older leaves; room for places is there. Returns how many stay.
 uint32_t search_drop_older(struct visit *visit, uint32_t found);
 // The first `found` hits to the answer's k places.

@@ -21,8 +21,9 @@
 #include "shard/shard_int.h"
 #include "shard/vector_input.h"
 
-#define CHUNK_QUERIES 32u  // of a batch, handed to a thread at once, at the most
-#define THREAD_QUERIES 16u // fewer do not pay for starting one
+#define STOP_NS UINT64_C(100000000) // between two questions whether to stop
+#define CHUNK_QUERIES 32u           // of a batch, handed to a thread at once, at the most
+#define THREAD_QUERIES 16u          // fewer do not pay for starting one
 #define BATCH_QUERIES_MAX ((size_t)UINT32_MAX * 8)
 
 static omen_status check_query(const struct shard *shard, const omen_query_options *options,
@@ -271,6 +272,22 @@ search_answer_fill(const struct visit *visit, uint32_t found, uint32_t k,
     }
 }
 
+bool
+search_stopped(const omen_query_options *options, uint64_t *asked_ns)
+{
+    const uint64_t now_ns = options->stop != NULL ? os_clock_ns() : 0;
+    if (options->stop == NULL || now_ns - *asked_ns < STOP_NS)
+        return false;
+    *asked_ns = now_ns;
+    return options->stop(options->context) != 0;
+}
+
+omen_status
+search_cancelled(struct omen_error *error)
+{
+    return error_set(error, OMEN_E_CANCELLED, "stopped by who called");
+}
+
 // In the gate.
 omen_status
 search_answer(struct visit *visit, struct search *search, const void *vector,
@@ -376,6 +393,7 @@ struct batch_search {
     uint32_t threads;
     _Atomic size_t next;     // the first query that nobody has taken
     _Atomic uint32_t failed; // 1: somebody failed, the rest may stop
+    bool stopped;            // by who called; that thread's
     struct lock lock;        // of what follows
     struct search sum;
     size_t
@@ -468,9 +486,14 @@ batch_piece(void *context)
 static void
 batch_thread(void *context, uint32_t index, uint32_t worker)
 {
+    struct batch_search *batch = context;
+    uint64_t asked_ns = os_clock_ns();
     (void)index;
-    (void)worker;
-    while (batch_piece(context)) {
+    while (batch_piece(batch)) {
+        if (worker != 0 || !search_stopped(batch->search->options, &asked_ns))
+            continue;
+        batch->stopped = true;
+        atomic_store_explicit(&batch->failed, 1, memory_order_relaxed);
     }
 }
 
@@ -536,6 +559,8 @@ shard_query_batch(struct shard *shard, const struct queries *queries,
                              error->text);
         return error->status;
     }
+    if (batch.stopped)
+        return search_cancelled(error);
     search_report(&batch.sum, options->report);
     return OMEN_OK;
 }

@@ -92,7 +92,11 @@ static PyMethodDef index_methods[] = {
      "that are there are made anew, all at once.\n\n"
      "Returns a dict: backend ('cpu', 'cuda', or None when nothing was built at once), rows, "
      "seconds, device (the\n"
-     "GPU), reason (why not a GPU, or why rows were linked one by one; else None)."},
+     "GPU), reason (why not a GPU, or why rows were linked one by one; else None), memory (bytes "
+     "that "
+     "were held beside\n"
+     "the index at most), stages (a dict of each: name, seconds, memory, read). Ctrl-C ends the "
+     "wait as well."},
     {"flush", index_flush, METH_NOARGS,
      "flush($self, /)\n--\n\nWaits until every vector is linked into the graph. With a path: and "
      "until all is in the file,\n"
