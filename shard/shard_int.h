@@ -54,10 +54,11 @@ struct tuning {
 };
 
 // What a file says of the host that applies its log (shard/outside.h). Fixed layout, little-endian; grows at its end. An embedded
-// index keeps it as it is, so that who finds another seq than this knows that somebody else has written.
+// index keeps it as it is, so that who finds another seq than this knows that somebody else has written; and writes nothing to a
+// file that a host may open again, which would be lost to it.
 struct hosted_mark {
     uint32_t hosted; // 0: nobody has, ever
-    uint32_t reserved;
+    uint32_t let_go; // 1: of a file that was copied, so no host misses it
     uint64_t seq;
     uint64_t first, last; // hashes of ids that it answers for
 };
