@@ -287,7 +287,9 @@ shard_options_to_keep(const omen_options *options)
 static omen_status
 blame(const omen_options *options, omen_status status, struct omen_error *error)
 {
-    return status == OMEN_OK ? OMEN_OK : error_about(error, status, options->path);
+    return status == OMEN_OK || options->path[0] == '\0'
+               ? status
+               : error_about(error, status, options->path);
 }
 
 static omen_status
