@@ -190,6 +190,18 @@ OMEN_API const void *omen_points_vector(omen_points_t points, size_t i);   /* th
 OMEN_API const void *omen_points_payload(omen_points_t points, size_t i, size_t *bytes); /* msgpack, or NULL */
 OMEN_API void        omen_points_free(omen_points_t points);              /* accepts NULL */
 
+/* ---- filters ----
+ * Text:    age >= 30 and age < 40 and city in ["Oslo", 'Bergen'] and not deleted
+ *          == (or =) != < <= > >=; in and not in a list; name prefix 'Os'; exists(name); a field alone means field == true. and binds
+ *          stronger than or, not stronger than both; parentheses. Dots in a name reach into maps; a name of other characters than letters,
+ *          digits, _ and - goes in backquotes. Values: numbers, true, false, null, strings in ' or ".
+ * Map:     {"age": {"gte": 30, "lt": 40}, "city": ["Oslo", "Bergen"], "or": [{"a": 1}, {"not": {"b": 2}}]}, as msgpack: eq ne in nin gt
+ *          gte lt lte exists prefix. A bare value means eq, a list means in, several keys mean and.
+ * Meaning: true when any value of the field compares so: an array matches where one of its elements does. Between kinds it is false; integers
+ *          and floats are one kind. != and not in are true where the field is missing; null is the same as missing. A string that is
+ *          written like a time (RFC 3339) or a UUID compares as one.
+ */
+
 /* ---- searching ---- */
 /* Who does it. CUDA: a GPU, or OMEN_E_UNSUPPORTED and why not. */
 typedef enum { OMEN_BACKEND_AUTO = 0, OMEN_BACKEND_CPU = 1, OMEN_BACKEND_CUDA = 2 } omen_backend;
@@ -213,8 +225,8 @@ typedef struct omen_query_options {
     uint32_t           ef;            /* 0: the index's default; at most 10000 */
     double             target_recall; /* 0: unused; wins over ef */
     int                exact;         /* scan everything, recall 1 */
-    const char        *filter;        /* string form, NUL-terminated; NULL: none */
-    const void        *filter_map;    /* or the dict form, as msgpack */
+    const char        *filter;        /* as text (above), NUL-terminated; NULL: none */
+    const void        *filter_map;    /* or as a map, in msgpack */
     size_t             filter_map_bytes;
     uint32_t           oversample;    /* candidates reranked exactly; 0: chosen from k */
     uint64_t           deadline_us;   /* 0: none; counted from the start of the call */
