@@ -318,7 +318,8 @@ typedef struct omen_build_options {
      * it fails, or has so little memory that the CPU is expected to be faster, the CPU. CUDA: a GPU for any number of rows, or OMEN_E_UNSUPPORTED and what is missing. */
     omen_backend backend;
     /* Called now and then with rows linked and rows in all; non-zero stops the wait (OMEN_E_CANCELLED; linking
-     * itself goes on). */
+     * itself goes on). It may search, read and write; what waits for the build (flush, build, compact, copy, verify)
+     * is OMEN_E_INVALID within. */
     int (*progress)(void *context, uint64_t linked, uint64_t total);
     void        *context;
     uint64_t     max_memory;  /* bytes that links made at once may take beside the index; 0: half of what the index's own

@@ -51,6 +51,38 @@ check_own(omen_index_t index)
                      "what it writes");
 }
 
+// A build whose progress function this thread is in; in it there may be another's.
+struct watched {
+    int (*progress)(void *context, uint64_t linked, uint64_t total);
+    void *context;
+    omen_index_t index;
+    const struct watched *outer;
+};
+
+static _Thread_local const struct watched *watching;
+
+static int
+tell_progress(void *context, uint64_t linked, uint64_t total)
+{
+    struct watched *watched = context;
+    watched->outer = watching;
+    watching = watched;
+    const int stop = watched->progress(watched->context, linked, total);
+    watching = watched->outer;
+    return stop;
+}
+
+// For calls that wait for a build to end, which would wait for this call.
+static omen_status
+check_outside_build(omen_index_t index)
+{
+    for (const struct watched *at = watching; at != NULL; at = at->outer)
+        if (at->index == index)
+            return error_set(&last_error, OMEN_E_INVALID,
+                             "called by the progress function of a build, which it would wait for");
+    return check_own(index);
+}
+
 // Takes `given`, whose struct_size says how much of it there is, over the defaults in `full`.
 static omen_status
 fit_struct(void *full, size_t full_bytes, const void *given, const char *name)
@@ -182,7 +214,7 @@ omen_close(omen_index_t index)
 omen_status
 omen_flush(omen_index_t index)
 {
-    const omen_status status = check_own(index);
+    const omen_status status = check_outside_build(index);
     return status == OMEN_OK ? shard_flush(shard_of(index), &last_error) : status;
 }
 
@@ -551,7 +583,7 @@ omen_build(omen_index_t index, const omen_build_options *options)
 {
     omen_build_options full = OMEN_BUILD_OPTIONS_INIT;
     omen_status status = OMEN_OK;
-    const omen_status own = check_own(index);
+    const omen_status own = check_outside_build(index);
     if (own != OMEN_OK)
         return own;
     if (options != NULL)
@@ -563,6 +595,11 @@ omen_build(omen_index_t index, const omen_build_options *options)
     if (status != OMEN_OK)
         return status;
     full.report = &filled;
+    struct watched watched = {full.progress, full.context, index, NULL};
+    if (full.progress != NULL) {
+        full.progress = tell_progress;
+        full.context = &watched;
+    }
     status = shard_build(shard_of(index), &full, &last_error);
     if (report != NULL)
         give_struct(report, &filled, sizeof filled);
@@ -572,14 +609,14 @@ omen_build(omen_index_t index, const omen_build_options *options)
 omen_status
 omen_compact(omen_index_t index)
 {
-    const omen_status status = check_own(index);
+    const omen_status status = check_outside_build(index);
     return status == OMEN_OK ? shard_compact(shard_of(index), &last_error) : status;
 }
 
 omen_status
 omen_copy(omen_index_t index, const char *path)
 {
-    const omen_status own = check_own(index);
+    const omen_status own = check_outside_build(index);
     if (own != OMEN_OK)
         return own;
     if (path == NULL)
@@ -590,7 +627,7 @@ omen_copy(omen_index_t index, const char *path)
 omen_status
 omen_verify(omen_index_t index)
 {
-    const omen_status status = check_own(index);
+    const omen_status status = check_outside_build(index);
     return status == OMEN_OK ? shard_verify(shard_of(index), &last_error) : status;
 }
 

@@ -639,6 +639,57 @@ START_TEST(build_tells_its_progress_and_can_be_left)
 }
 END_TEST
 
+struct within {
+    omen_index_t other; // whose progress function calls for index_of
+    uint32_t calls;
+};
+
+static int
+wait_within(void *context, uint64_t linked, uint64_t total)
+{
+    static const char said[] = "by the progress function of a build";
+    struct within *within = context;
+    uint64_t ids[10];
+    (void)linked, (void)total;
+    within->calls++;
+    if (within->other != NULL) {
+        omen_build_options build = OMEN_BUILD_OPTIONS_INIT;
+        struct within inner = {0};
+        build.progress = wait_within;
+        build.context = &inner;
+        ck_assert_int_eq(omen_build(within->other, &build), OMEN_OK);
+        ck_assert_uint_gt(inner.calls, 0);
+        return 0;
+    }
+    ck_assert_says(omen_flush(index_of), OMEN_E_INVALID, said);
+    ck_assert_says(omen_build(index_of, NULL), OMEN_E_INVALID, said);
+    ck_assert_says(omen_compact(index_of), OMEN_E_INVALID, said);
+    ck_assert_says(omen_copy(index_of, "nowhere"), OMEN_E_INVALID, said);
+    ck_assert_says(omen_verify(index_of), OMEN_E_INVALID, said);
+    ck_assert_int_eq(omen_query(index_of, rows, NULL, ids, NULL, NULL), OMEN_OK);
+    return 0;
+}
+
+// It waited for itself, for ever.
+START_TEST(what_waits_for_a_build_is_refused_within_its_progress_function)
+{
+    omen_build_options build = OMEN_BUILD_OPTIONS_INIT;
+    const omen_options options = options_of(OMEN_L2, OMEN_F32);
+    struct within within = {0};
+    add_random(index_of, 3000, 1);
+    build.progress = wait_within;
+    build.context = &within;
+    build.again = 1;
+    ck_assert_int_eq(omen_build(index_of, &build), OMEN_OK);
+    ck_assert_uint_gt(within.calls, 0);
+    ck_assert_int_eq(omen_open(&options, &within.other), OMEN_OK);
+    add_random(within.other, 3000, 1);
+    ck_assert_int_eq(omen_build(index_of, &build), OMEN_OK);
+    ck_assert_int_eq(omen_verify(index_of), OMEN_OK); // and afterwards none is
+    omen_close(within.other);
+}
+END_TEST
+
 static int
 count_and_stop(void *context)
 {
@@ -804,6 +855,7 @@ suite(void)
     tcase_add_test(reading, range_finds_nearly_all_that_lies_within);
     tcase_add_test(reading, target_recall_calibrates_when_there_is_enough);
     tcase_add_test(reading, build_tells_its_progress_and_can_be_left);
+    tcase_add_test(reading, what_waits_for_a_build_is_refused_within_its_progress_function);
     tcase_add_test(reading, what_takes_long_ends_when_it_is_told_to_stop);
     tcase_add_test(reading, statistics_add_up);
     tcase_add_test(reading, flat_index_is_exact);
