@@ -286,6 +286,7 @@ index_flush(PyObject *object, PyObject *unused)
     struct index *self = (struct index *)object;
     struct progress progress = {.function = NULL};
     omen_build_options options = OMEN_BUILD_OPTIONS_INIT;
+    options.backend = OMEN_BACKEND_CPU; // as omen_flush
     options.progress = report_progress;
     options.context = &progress;
     omen_index_t handle = index_enter(self);
