@@ -430,7 +430,7 @@ bulk_when_due(struct shard *shard)
     lock_release(&shard->builds);
 }
 
-// Does not wait for whoever builds or compacts: there are rows to be linked meanwhile.
+// Does not wait for whoever builds or compacts, or is about to: there are rows to be linked meanwhile.
 bool
 shard_spare(void *context)
 {
@@ -438,7 +438,7 @@ shard_spare(void *context)
     if (compact_spare(context))
         return true;
     if (atomic_load_explicit(&shard->bulk_due, memory_order_relaxed) == 0 ||
-        !lock_try(&shard->builds))
+        !lock_try_in_turn(&shard->builds))
         return false;
     struct bulk_made made = {0};
     if (atomic_exchange_explicit(&shard->bulk_due, 0, memory_order_acquire) != 0)
